@@ -1,0 +1,319 @@
+//! Every setting of a pool, with unit and default; and the gate at which a pool is made.
+
+use std::any::TypeId;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::System;
+use tokio::net::{lookup_host, ToSocketAddrs};
+
+use crate::acceptor::{Complaints, Crew};
+use crate::doors::Door;
+use crate::error::StartError;
+use crate::pool::{AcceptorPool, Housing, Plan, Pool, Restarts, Shared, Staff};
+use crate::protocol::{Active, Limits};
+use crate::table::{millis, Common, Table};
+use crate::transport::{Tcp, Transport};
+
+/// The settings of a pool that is to be: made by the doors of [`AcceptorPool`], ended by [`bind`](Builder::bind) or
+/// [`listen`](Builder::listen).
+///
+/// Everything has a default; everything is checked at once, before the port is opened.
+#[must_use = "a pool begins with `bind` or `listen`"]
+pub struct Builder<D> {
+    pub(crate) door: D,
+    name: Option<Arc<str>>,
+    acceptors: Option<usize>,
+    housing: Housing,
+    restarts: (usize, Duration),
+    grace: Option<Duration>,
+    start_timeout: Duration,
+    idle: Option<Duration>,
+    packet: Option<Duration>,
+    send: Option<Duration>,
+    max_age: Option<Duration>,
+    max_age_jitter: Duration,
+    high_watermark: usize,
+    low_watermark: usize,
+    half_close: bool,
+    active: Active,
+    mailbox: usize,
+    refused: Option<(&'static str, &'static str)>,
+}
+
+impl<D> Builder<D> {
+    pub(crate) fn new(door: D) -> Self {
+        Builder {
+            door,
+            name: None,
+            acceptors: None,
+            housing: Housing::Arbiters,
+            restarts: (5, Duration::from_secs(10)),
+            grace: Some(Duration::from_secs(5)),
+            start_timeout: Duration::from_secs(5),
+            idle: Some(Duration::from_secs(60)),
+            packet: Some(Duration::from_secs(10)),
+            send: Some(Duration::from_secs(30)),
+            max_age: None,
+            max_age_jitter: Duration::ZERO,
+            high_watermark: 64 * 1024,
+            low_watermark: 16 * 1024,
+            half_close: false,
+            active: Active::Always,
+            mailbox: 16,
+            refused: None,
+        }
+    }
+
+    /// The pool's name, by which [`AcceptorPool::find`] finds it; unique among the pools of an actix system.
+    ///
+    /// Default: the address it listens on.
+    pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// How many acceptors, each on an arbiter (a thread) of its own. 0 is refused.
+    ///
+    /// Default: one per core.
+    pub fn acceptors(mut self, acceptors: usize) -> Self {
+        self.acceptors = Some(acceptors);
+        self
+    }
+
+    /// All acceptors and connections on the caller's arbiter, for tests and small programs; one acceptor unless
+    /// [`acceptors`](Builder::acceptors) says more.
+    pub fn on_current_arbiter(mut self) -> Self {
+        self.housing = Housing::Current;
+        self
+    }
+
+    /// How many acceptors may be replaced within a time, over the whole pool; one more ends it with
+    /// [`PoolError::TooManyRestarts`](crate::PoolError::TooManyRestarts).
+    ///
+    /// Default: 5 within 10 seconds.
+    pub fn restarts(mut self, limit: usize, within: Duration) -> Self {
+        self.restarts = (limit, within);
+        self
+    }
+
+    /// The grace connections get when the pool ends without being asked to: its budget is spent, or its own arbiter
+    /// stopped. `None`: for ever.
+    ///
+    /// Default: 5 seconds.
+    pub fn grace(mut self, grace: impl Into<Option<Duration>>) -> Self {
+        self.grace = grace.into();
+        self
+    }
+
+    /// How long the start may take, the look-up of the address and the acceptors each.
+    ///
+    /// Default: 5 seconds.
+    pub fn start_timeout(mut self, limit: Duration) -> Self {
+        self.start_timeout = limit;
+        self
+    }
+
+    /// How long a peer may be silent before [`timeout`](crate::Protocol::timeout) is called. `None`: for ever.
+    ///
+    /// Only what the peer sends counts: neither messages from the program nor what we send resets it. It stands still
+    /// while the connection waits, is passive, or is above its high-water mark. Kept within a tenth or 10 ms, whichever is
+    /// more; never early.
+    ///
+    /// Default: 60 seconds.
+    pub fn idle_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.idle = limit.into();
+        self
+    }
+
+    /// How long a packet may take, from its first byte to its last; progress does not extend it. `None`: for ever.
+    ///
+    /// Condor's packet timeout: see [`Timeout::Packet`](crate::Timeout::Packet).
+    ///
+    /// Default: 10 seconds.
+    pub fn packet_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.packet = limit.into();
+        self
+    }
+
+    /// How long a peer may take nothing of what is queued for it before its connection ends with
+    /// [`Closed::SendTimeout`](crate::Closed::SendTimeout). Every byte it takes counts as progress. `None`: for ever.
+    ///
+    /// Default: 30 seconds.
+    pub fn send_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.send = limit.into();
+        self
+    }
+
+    /// How long a connection may live. Then what is queued is sent, and it ends with
+    /// [`Closed::MaxAge`](crate::Closed::MaxAge); a wait under way is waited for. `None`: for ever.
+    ///
+    /// Default: for ever.
+    pub fn max_age(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.max_age = limit.into();
+        self
+    }
+
+    /// Spreads the ends of connections that began together: each lives for the maximum age plus or minus up to this.
+    ///
+    /// Default: zero.
+    pub fn max_age_jitter(mut self, jitter: Duration) -> Self {
+        self.max_age_jitter = jitter;
+        self
+    }
+
+    /// The marks of unsent bytes: above `high` a connection takes in neither packets nor messages until it is down to
+    /// `low`. What one callback sends is the most that can stand above the mark.
+    ///
+    /// Default: 64 KiB and 16 KiB.
+    pub fn watermarks(mut self, high: usize, low: usize) -> Self {
+        (self.high_watermark, self.low_watermark) = (high, low);
+        self
+    }
+
+    /// Whether a connection goes on when its peer has shut its sending side.
+    ///
+    /// Default: no; what came before is answered, what is queued is sent, then it ends with
+    /// [`Closed::Peer`](crate::Closed::Peer).
+    pub fn half_close(mut self, half_close: bool) -> Self {
+        self.half_close = half_close;
+        self
+    }
+
+    /// How packets are taken from the socket at first.
+    ///
+    /// Default: [`Active::Always`].
+    pub fn active(mut self, active: Active) -> Self {
+        self.active = active;
+        self
+    }
+
+    /// How many messages a connection's mailbox holds before `try_send` is refused and `send` waits; `do_send` ignores it.
+    /// 0 is refused.
+    ///
+    /// Default: 16, as in actix.
+    pub fn mailbox_capacity(mut self, messages: usize) -> Self {
+        self.mailbox = messages;
+        self
+    }
+
+    /// A setting that only the door could check; told at the gate.
+    pub(crate) fn refuse(&mut self, setting: &'static str, why: &'static str) {
+        self.refused.get_or_insert((setting, why));
+    }
+
+    fn check(&self) -> Result<(), StartError> {
+        let bad = |setting, why| Err(StartError::InvalidSetting { setting, why });
+        if let Some((setting, why)) = self.refused {
+            return bad(setting, why);
+        }
+        if self.acceptors == Some(0) {
+            return bad("acceptors", "a pool needs at least one");
+        }
+        if self.low_watermark > self.high_watermark {
+            return bad("watermarks", "the low mark is above the high one");
+        }
+        if self.mailbox == 0 {
+            return bad("mailbox_capacity", "a mailbox needs room for one message");
+        }
+        if self.max_age.is_none() && !self.max_age_jitter.is_zero() {
+            return bad("max_age_jitter", "there is no maximum age");
+        }
+        if self.start_timeout.is_zero() {
+            return bad("start_timeout", "a start takes time");
+        }
+        Ok(())
+    }
+
+    fn limits(&self) -> Limits {
+        let millis = |limit: Option<Duration>| millis(limit.filter(|limit| !limit.is_zero()));
+        Limits {
+            idle: millis(self.idle),
+            packet: millis(self.packet),
+            send: millis(self.send),
+            max_age: millis(self.max_age),
+            max_age_jitter: millis(Some(self.max_age_jitter)),
+            high_watermark: self.high_watermark,
+            low_watermark: self.low_watermark,
+            half_close: self.half_close,
+            active: self.active,
+            mailbox: self.mailbox,
+        }
+    }
+
+    fn places(&self) -> usize {
+        self.acceptors.unwrap_or_else(|| match self.housing {
+            Housing::Current => 1,
+            Housing::Arbiters => std::thread::available_parallelism().map_or(1, |cores| cores.get()),
+        })
+    }
+}
+
+impl<D: Door> Builder<D> {
+    /// Opens a TCP port and starts the pool: `"127.0.0.1:7000"`, `("localhost", 7000)`, or a `SocketAddr`. Of several
+    /// addresses that a name stands for, the first that can be bound is taken. Port 0 lets the system choose one, told by
+    /// [`local_addr`](crate::PoolHandle::local_addr).
+    ///
+    /// Returns when the port is open and every acceptor is ready. Must be called inside an actix system.
+    ///
+    /// # Errors
+    /// See [`StartError`]. Nothing is left running then.
+    pub async fn bind(self, address: impl ToSocketAddrs + std::fmt::Debug) -> Result<Pool<D::Actor>, StartError> {
+        self.check()?;
+        let asked = format!("{address:?}").trim_matches('"').to_owned();
+        let tcp = open_port(address, &asked, self.start_timeout).await?;
+        self.listen(tcp).await
+    }
+
+    /// Starts the pool on a transport of one's own, or on a [`Tcp`] that is open already.
+    ///
+    /// # Errors
+    /// See [`StartError`]. Nothing is left running then.
+    pub async fn listen(self, transport: impl Transport) -> Result<Pool<D::Actor>, StartError> {
+        self.check()?;
+        if System::try_current().is_none() {
+            return Err(StartError::NoSystem);
+        }
+        let limits = self.limits();
+        let common = Arc::<Common>::default();
+        let tables: Vec<_> = (0..self.places()).map(|_| Table::new(common.clone())).collect();
+        let addrs = vec![transport.local_addr()];
+        let name = self.name.unwrap_or_else(|| addrs[0].to_string().into());
+        let opened = self.door.open(limits, name.clone());
+        let actor = TypeId::of::<D::Actor>();
+        let shared = Shared::new(name.clone(), addrs, tables.clone(), common, actor, opened.left);
+        if !shared.enter_name() {
+            return Err(StartError::NameTaken { name: name.to_string() });
+        }
+        let staff = Staff::new(self.housing, tables.len());
+        let crew = Arc::new(Crew {
+            transports: vec![Arc::new(transport)],
+            seam: opened.seam,
+            listener: name,
+            tables,
+            complaints: Complaints::new(),
+        });
+        let restarts = Restarts::new(self.restarts.0, self.restarts.1);
+        let (grace, start_timeout) = (self.grace, self.start_timeout);
+        AcceptorPool::launch(Plan { shared: shared.clone(), crew, staff, restarts, grace, start_timeout }).await?;
+        Ok(Pool::new(shared))
+    }
+}
+
+/// Resolves the address and binds the first one that can be bound.
+async fn open_port(address: impl ToSocketAddrs, asked: &str, limit: Duration) -> Result<Tcp, StartError> {
+    let system = |source| StartError::SystemError { what: asked.to_owned(), source };
+    let addresses = match tokio::time::timeout(limit, lookup_host(address)).await {
+        Err(_) => return Err(StartError::ListenerTimeout { address: asked.to_owned(), limit }),
+        Ok(resolved) => resolved.map_err(system)?,
+    };
+    let mut last = io::Error::new(io::ErrorKind::AddrNotAvailable, "the name stands for no address");
+    for address in addresses {
+        match Tcp::bind(address) {
+            Ok(tcp) => return Ok(tcp),
+            Err(error) => last = error,
+        }
+    }
+    Err(system(last))
+}

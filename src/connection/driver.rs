@@ -1,0 +1,203 @@
+//! One turn of a connection: what was ordered, what came in, one write, and out again.
+
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Poll};
+
+use actix::dev::channel::AddressReceiver;
+
+use super::{Cause, Connection, ConnectionContext, Stage};
+use crate::guard::guard;
+use crate::protocol::{Active, Closed, Protocol, Timeout};
+use crate::table::Orders;
+use crate::timer::Expired;
+
+/// How many bytes a turn reads before others get theirs.
+const BYTES: usize = 64 * 1024;
+/// How many packets a turn delivers.
+const PACKETS: u32 = 128;
+/// How many messages a turn takes from the mailbox and the streams. More starves the socket, fewer cost more turns.
+const MESSAGES: u32 = 64;
+
+/// Milliseconds between looks at the socket of a connection that waits and cannot read ahead any further.
+const LOOK: u64 = 100;
+
+/// What a turn may still do.
+pub(super) struct Budget {
+    pub(super) bytes: usize,
+    pub(super) packets: u32,
+    pub(super) messages: u32,
+    /// The budget ended before the work did: another turn is needed, after others had theirs.
+    pub(super) more: bool,
+}
+
+impl<P: Protocol> Connection<P> {
+    /// One turn. The story of a connection is the order of the calls in here.
+    pub(super) fn turn(
+        &mut self,
+        mailbox: &mut AddressReceiver<Self>,
+        ctx: &mut ConnectionContext<P>,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
+        let mut budget = Budget { bytes: BYTES, packets: PACKETS, messages: MESSAGES, more: false };
+        loop {
+            self.obey();
+            self.prepare(cx);
+            self.wait(cx);
+            self.take_mail(mailbox, ctx, cx, &mut budget);
+            self.take_packets(ctx, cx, &mut budget);
+            let room_again = self.write(cx);
+            if self.over(cx).is_ready() {
+                return Poll::Ready(());
+            }
+            if !(room_again || self.unsettled() || ctx.unpolled() && self.open()) || budget.more {
+                return self.leave(ctx, budget, cx);
+            }
+        }
+    }
+
+    /// Does what the table has on order. What cannot be done during a wait stays ordered.
+    #[inline]
+    fn obey(&mut self) {
+        let orders = self.conn.seat.entry().orders();
+        if orders != 0 && !self.ended {
+            self.obey_orders(orders);
+        }
+    }
+
+    #[cold]
+    fn obey_orders(&mut self, orders: u8) {
+        let entry = self.conn.seat.entry().clone();
+        if orders & Orders::KILL != 0 {
+            return self.end(Closed::Killed);
+        }
+        if orders & Orders::MAIL != 0 {
+            entry.obeyed(Orders::MAIL);
+            self.mail = true;
+        }
+        if orders & Orders::DUE != 0 {
+            entry.obeyed(Orders::DUE);
+            self.expire();
+        }
+        if orders & Orders::DRAIN != 0 && self.stage == Stage::Ready && !self.waiting() && !self.ended {
+            entry.obeyed(Orders::DRAIN);
+            self.conn.draining = true;
+            if !self.conn.closing {
+                let deadline = self.conn.seat.table().drained().and_then(|drain| drain.deadline);
+                self.step(Cause::Shutdown, |me, conn| me.shutdown(deadline, conn));
+            }
+        }
+    }
+
+    /// A deadline may have come.
+    fn expire(&mut self) {
+        self.conn.timer.changed = true;
+        let (heard, now) = (self.conn.seat.entry().heard(), self.conn.seat.now());
+        if self.conn.closing {
+            return self.expire_closing(now);
+        }
+        if self.waiting() {
+            if let Some(error) = self.conn.io.take_error() {
+                return self.end(Closed::from_io(error));
+            }
+        }
+        match self.conn.timer.expired(heard, now) {
+            None => {}
+            Some(Expired::Age) if self.waiting() => {}
+            Some(Expired::Age) => self.close(Closed::MaxAge),
+            Some(Expired::Send) => self.end(Closed::SendTimeout),
+            Some(Expired::Idle) => {
+                self.conn.timer.idle_again(now);
+                self.step(Cause::Idle, |me, conn| me.timeout(Timeout::Idle, conn));
+            }
+            Some(Expired::Packet) => {
+                let partial = self.conn.unread().map(|read| read.split().freeze()).unwrap_or_default();
+                self.conn.timer.decoded(false, false, now);
+                match guard(|| (self.conn.charter.codec)()) {
+                    Ok(codec) => self.conn.codec = codec,
+                    Err(text) => return self.end(Closed::Panic(text)),
+                }
+                self.step(Cause::PacketTimeout, |me, conn| me.timeout(Timeout::Packet(partial), conn));
+            }
+        }
+    }
+
+    /// From accepted to ready: `init`, then `ack`; a wait that `init` asked for lies in between.
+    #[inline]
+    fn prepare(&mut self, cx: &mut Context<'_>) {
+        if self.stage != Stage::Ready && !self.ended {
+            self.prepare_stages(cx);
+        }
+    }
+
+    #[cold]
+    fn prepare_stages(&mut self, cx: &mut Context<'_>) {
+        if self.stage == Stage::New {
+            self.stage = Stage::Preparing;
+            self.conn.seat.entry().set_waker(cx.waker().clone());
+            self.step(Cause::Own, |me, conn| me.init(conn));
+        }
+        if self.stage == Stage::Preparing && !self.waiting() && !self.conn.closing && !self.ended {
+            self.stage = Stage::Ready;
+            self.step(Cause::Own, |me, conn| me.ack(conn));
+        }
+    }
+
+    /// Waits for the futures that callbacks asked for, one after the other.
+    fn wait(&mut self, cx: &mut Context<'_>) {
+        while let Some(busy) = self.busy.as_mut().filter(|busy| !busy.waits.is_empty()) {
+            busy.unpolled = false;
+            let future = &mut busy.waits[0];
+            match guard(|| future.as_mut().poll(cx)) {
+                Err(text) => return self.end(Closed::Panic(text)),
+                Ok(Poll::Pending) => return self.watch(cx),
+                Ok(Poll::Ready(then)) => {
+                    busy.waits.pop_front();
+                    self.step(Cause::Own, then);
+                }
+            }
+        }
+    }
+
+    /// Something is left to do in this very turn.
+    fn unsettled(&self) -> bool {
+        let entry = self.conn.seat.entry();
+        let held = if self.stage != Stage::Ready || self.waiting() { Orders::DRAIN } else { 0 };
+        let ordered = entry.orders() & !held != 0;
+        let unpolled = self.busy.as_ref().is_some_and(|busy| busy.unpolled);
+        ordered || unpolled || (self.stage == Stage::Preparing && !self.waiting() && !self.conn.closing)
+    }
+
+    /// Leaves the turn: hands back the buffers, and sees to it that somebody wakes us.
+    #[inline]
+    fn leave(&mut self, ctx: &ConnectionContext<P>, budget: Budget, cx: &mut Context<'_>) -> Poll<()> {
+        let (heard, now) = (self.conn.seat.entry().heard(), self.conn.seat.now());
+        let paused = !self.open() || ctx.waits() || self.conn.active == Active::Passive;
+        self.conn.timer.pause(paused, heard, now);
+        if self.conn.timer.changed {
+            self.conn.timer.changed = false;
+            self.arm(heard, now);
+        }
+        if let Some(buffers) = self.conn.buffers.take() {
+            self.conn.buffers = buffers.give_back();
+        }
+        if budget.more {
+            // Waking ourselves would be no yield on an arbiter: tokio defers this waker until after I/O.
+            let _ = pin!(tokio::task::yield_now()).poll(cx);
+        }
+        Poll::Pending
+    }
+
+    #[cold]
+    fn arm(&mut self, heard: u64, now: u64) {
+        let mut due = self.conn.timer.due(heard);
+        if let Some(linger) = self.busy.as_ref().and_then(|busy| busy.linger.due()) {
+            due = Some(due.map_or(linger, |due| due.min(linger)));
+        }
+        if self.waiting() {
+            // Nothing can be due before the wait is over but a look whether the peer is still there.
+            due = Some(due.filter(|due| *due > now).map_or(now + LOOK, |due| due.min(now + LOOK)));
+        }
+        self.conn.seat.entry().set_due(due);
+    }
+}

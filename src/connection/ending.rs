@@ -1,0 +1,167 @@
+//! How a connection ends: `close` lets what is queued out first, `end` is the one place where it is over.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::AsyncWrite;
+use tokio_util::io::poll_read_buf;
+use tracing::{debug, error, info, warn};
+
+use super::Connection;
+use crate::guard::guard;
+use crate::protocol::{Closed, Protocol};
+use crate::table::Buffers;
+
+/// How long a peer that is still sending is listened to after our last byte, in milliseconds: closing on unread input
+/// would be a reset, which can destroy that last byte.
+const LINGER: u64 = 1_000;
+/// A peer that has been quiet for so long has stopped sending.
+const QUIET: u64 = 100;
+
+/// A close that waits for the peer to stop sending.
+#[derive(Debug, Default)]
+pub(super) struct Linger {
+    /// Whether the peer sent anything since we began to close.
+    unread: bool,
+    until: u64,
+    quiet_at: u64,
+}
+
+impl Linger {
+    pub(super) fn due(&self) -> Option<u64> {
+        (self.until != 0).then_some(self.until.min(self.quiet_at))
+    }
+}
+
+impl<P: Protocol> Connection<P> {
+    /// Begins to end: nothing more is taken in, what is queued is sent, then [`end`](Self::end).
+    #[cold]
+    pub(super) fn close(&mut self, why: Closed) {
+        if self.conn.closing || self.ended {
+            return;
+        }
+        let why = match why {
+            Closed::Local | Closed::Peer(_) if self.conn.draining => Closed::Shutdown,
+            why => why,
+        };
+        self.conn.closing = true;
+        let busy = self.busy();
+        busy.waits.clear();
+        busy.unpolled = false;
+        busy.why = Some(why);
+    }
+
+    /// Every ending comes here, once: the last callback, the log line, the count.
+    #[cold]
+    pub(super) fn end(&mut self, why: Closed) {
+        if std::mem::replace(&mut self.ended, true) {
+            return;
+        }
+        let why = match why {
+            Closed::Peer(_) if self.conn.draining => Closed::Shutdown,
+            why => why,
+        };
+        self.conn.closing = true;
+        self.conn.seat.note(why.reason());
+        self.tell(&why);
+        if let Err(text) = guard(|| self.me.closed(&why)) {
+            let entry = self.conn.seat.entry();
+            error!(id = %entry.id(), peer = %entry.peer(), panic = text, "closed() panicked");
+        }
+    }
+
+    /// Whether the connection is over: a closing one is once its bytes are out and the peer is quiet.
+    #[inline]
+    pub(super) fn over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.conn.closing {
+            return Poll::Pending;
+        }
+        self.finish(cx)
+    }
+
+    #[cold]
+    fn finish(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.ended {
+            return Poll::Ready(());
+        }
+        self.discard(cx);
+        if self.conn.unsent() > 0 {
+            return Poll::Pending;
+        }
+        let lingers = !self.eof && self.busy().linger.unread;
+        if lingers || !self.conn.io.is_plain() {
+            // An error here means that there is nobody to tell.
+            let told = Pin::new(&mut self.conn.io).poll_shutdown(cx).is_ready();
+            if (lingers || !told) && self.linger() {
+                return Poll::Pending;
+            }
+        }
+        let why = self.busy().why.take();
+        self.end(why.unwrap_or(Closed::Local));
+        Poll::Ready(())
+    }
+
+    /// Whether there is reason, and time, to stay a little longer.
+    fn linger(&mut self) -> bool {
+        let now = self.conn.seat.now();
+        let linger = &mut self.busy().linger;
+        if linger.until == 0 {
+            (linger.until, linger.quiet_at) = (now + LINGER, now + 2 * QUIET);
+            self.conn.timer.changed = true;
+        }
+        self.busy().linger.due().is_some_and(|due| now < due)
+    }
+
+    /// Reads and forgets, a little: so that the end of the peer's sending is seen.
+    fn discard(&mut self, cx: &mut Context<'_>) {
+        let mut scratch = Buffers::borrow();
+        for _ in 0..8 {
+            if self.eof {
+                break;
+            }
+            scratch.reserve();
+            match poll_read_buf(Pin::new(&mut self.conn.io), cx, &mut scratch.read) {
+                Poll::Pending => break,
+                Poll::Ready(Ok(bytes)) if bytes > 0 => {
+                    let now = self.conn.seat.now();
+                    self.conn.seat.entry().received(bytes, now);
+                    let linger = &mut self.busy().linger;
+                    (linger.unread, linger.quiet_at) = (true, now + 2 * QUIET);
+                    self.conn.timer.changed = true;
+                }
+                Poll::Ready(_) => self.eof = true,
+            }
+            scratch.read.clear();
+        }
+        scratch.give_back();
+    }
+
+    /// A deadline while closing: nobody reads what is queued.
+    pub(super) fn expire_closing(&mut self, now: u64) {
+        if self.conn.unsent() > 0 && self.conn.timer.send_expired(now) {
+            let why = self.busy().why.take();
+            self.end(match why {
+                None | Some(Closed::Local | Closed::Shutdown | Closed::Peer(_)) => Closed::SendTimeout,
+                Some(why) => why,
+            });
+        }
+    }
+
+    /// One line per ending, with the peer's name and never its bytes.
+    fn tell(&self, why: &Closed) {
+        let entry = self.conn.seat.entry();
+        let (id, peer, listener) = (entry.id(), entry.peer(), self.conn.listener());
+        let (bytes_in, bytes_out, reason) = (entry.bytes_in(), entry.bytes_out(), why.reason().name());
+        macro_rules! line {
+            ($level:ident) => {
+                $level!(%id, %peer, listener, bytes_in, bytes_out, reason, "connection closed: {why}")
+            };
+        }
+        match why {
+            Closed::Panic(_) => line!(error),
+            Closed::Error(_) => line!(warn),
+            Closed::Local | Closed::Peer(_) | Closed::Shutdown | Closed::Killed => line!(debug),
+            _ => line!(info),
+        }
+    }
+}

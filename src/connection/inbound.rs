@@ -1,0 +1,252 @@
+//! What comes in: packets from the socket, messages from the mailbox and the streams.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+use actix::dev::channel::AddressReceiver;
+use actix::dev::EnvelopeProxy;
+use futures::Stream as _;
+use tokio_util::codec::Decoder;
+use tokio_util::io::poll_read_buf;
+
+use super::driver::Budget;
+use super::{Cause, Connection, ConnectionContext};
+use crate::guard::guard;
+use crate::protocol::{Active, Closed, Protocol};
+use crate::table::READ_BUFFER;
+
+impl<P: Protocol> Connection<P> {
+    /// Reads, and delivers every whole packet of a read before the next one.
+    pub(super) fn take_packets(&mut self, ctx: &ConnectionContext<P>, cx: &mut Context<'_>, budget: &mut Budget) {
+        while self.open() && !ctx.waits() {
+            self.deliver(ctx, budget);
+            self.tell_passive();
+            if !self.open() || budget.more || ctx.waits() || self.conn.active == Active::Passive {
+                return;
+            }
+            if self.undecoded {
+                continue;
+            }
+            if self.eof {
+                return self.half_close();
+            }
+            if budget.bytes == 0 {
+                budget.more = true;
+                return;
+            }
+            match self.read(cx) {
+                Poll::Ready(bytes) => budget.bytes = budget.bytes.saturating_sub(bytes.max(1)),
+                Poll::Pending => return,
+            }
+        }
+    }
+
+    /// One read into the shared buffer. The end of input and errors are taken note of.
+    #[inline]
+    fn read(&mut self, cx: &mut Context<'_>) -> Poll<usize> {
+        let conn = &mut self.conn;
+        let buffers = conn.buffers.get_or_insert_with(crate::table::Buffers::borrow);
+        buffers.reserve();
+        match poll_read_buf(Pin::new(&mut conn.io), cx, &mut buffers.read) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(bytes)) => {
+                self.undecoded = true;
+                if bytes == 0 {
+                    self.eof = true;
+                } else {
+                    conn.seat.entry().received(bytes, conn.seat.now());
+                    conn.timer.heard();
+                }
+                Poll::Ready(bytes)
+            }
+            Poll::Ready(Err(error)) => {
+                self.end(Closed::from_io(error));
+                Poll::Ready(0)
+            }
+        }
+    }
+
+    /// Delivers whole packets until none is left, under one guard for all of them.
+    fn deliver(&mut self, ctx: &ConnectionContext<P>, budget: &mut Budget) {
+        if !self.undecoded {
+            return;
+        }
+        let mut delivered = false;
+        let outcome = guard(|| {
+            while self.open() && !ctx.waits() && self.takes_packet() {
+                if budget.packets == 0 {
+                    budget.more = true;
+                    return;
+                }
+                match self.decode() {
+                    Ok(Some(packet)) => {
+                        delivered = true;
+                        budget.packets -= 1;
+                        self.count_packet();
+                        let next = self.me.packet(packet, &mut self.conn);
+                        self.follow(next, Cause::Own);
+                    }
+                    Ok(None) => {
+                        self.undecoded = false;
+                        return;
+                    }
+                    Err(error) => return self.close(Closed::from_error(error)),
+                }
+            }
+        });
+        if let Err(text) = outcome {
+            return self.end(Closed::Panic(text));
+        }
+        let now = self.conn.seat.now();
+        let partial = !self.undecoded && self.conn.unread().is_some();
+        self.conn.timer.decoded(delivered, partial, now);
+    }
+
+    #[inline]
+    fn decode(&mut self) -> Result<Option<crate::protocol::Packet<P>>, crate::error::BoxError> {
+        let read = &mut self.conn.buffers.get_or_insert_with(crate::table::Buffers::borrow).read;
+        let decoded = if self.eof { self.conn.codec.decode_eof(read) } else { self.conn.codec.decode(read) };
+        decoded.map_err(Into::into)
+    }
+
+    /// Whether the active mode lets one more packet through.
+    #[inline]
+    fn takes_packet(&self) -> bool {
+        !matches!(self.conn.active, Active::Passive | Active::Count(0))
+    }
+
+    /// The active mode moves on with a packet.
+    #[inline]
+    fn count_packet(&mut self) {
+        match &mut self.conn.active {
+            Active::Always | Active::Passive => {}
+            Active::Once => self.conn.active = Active::Passive,
+            Active::Count(left) => *left -= 1,
+        }
+    }
+
+    /// A count of packets that is used up turns passive, and the connection is told.
+    #[inline]
+    fn tell_passive(&mut self) {
+        if self.conn.active == Active::Count(0) && self.open() {
+            self.conn.active = Active::Passive;
+            self.step(Cause::Own, |me, conn| me.passive(conn));
+        }
+    }
+
+    /// The peer has shut its side, and all that came before is delivered.
+    fn half_close(&mut self) {
+        if !self.half_closed {
+            self.half_closed = true;
+            self.step(Cause::HalfClosed, |me, conn| me.half_closed(conn));
+        }
+        if !self.conn.charter.limits.half_close && !self.waiting() && !self.conn.closing && !self.ended {
+            self.close(Closed::Peer(None));
+        }
+    }
+
+    /// During a wait: reads ahead, one buffer at the most, to see whether the peer is still there.
+    pub(super) fn watch(&mut self, cx: &mut Context<'_>) {
+        if self.conn.active == Active::Passive {
+            return;
+        }
+        while !self.eof && !self.ended && self.conn.unread().map_or(0, |read| read.len()) < READ_BUFFER {
+            if self.read(cx).is_pending() {
+                return;
+            }
+        }
+        let gone = self.eof && !self.half_closed && self.conn.unread().is_none();
+        if gone && !self.ended && !self.conn.charter.limits.half_close {
+            self.close(Closed::Peer(None));
+        }
+    }
+
+    /// Messages from the mailbox, items of the streams and futures of the context, up to the quota.
+    #[inline]
+    pub(super) fn take_mail(
+        &mut self,
+        mailbox: &mut AddressReceiver<Self>,
+        ctx: &mut ConnectionContext<P>,
+        cx: &mut Context<'_>,
+        budget: &mut Budget,
+    ) {
+        if ctx.busy() {
+            self.run_futures(ctx, cx);
+        }
+        if self.mail && self.open() {
+            self.take_messages(mailbox, ctx, budget);
+        }
+        if self.conn.streams.is_some() {
+            self.take_items(ctx, cx, budget);
+        }
+    }
+
+    fn take_messages(
+        &mut self,
+        mailbox: &mut AddressReceiver<Self>,
+        ctx: &mut ConnectionContext<P>,
+        budget: &mut Budget,
+    ) {
+        let waker = Waker::from(self.conn.seat.entry().clone());
+        let mut cx = Context::from_waker(&waker);
+        let outcome = guard(|| {
+            while self.open() && !ctx.waits() {
+                if budget.messages == 0 {
+                    budget.more = true;
+                    return;
+                }
+                match Pin::new(&mut *mailbox).poll_next(&mut cx) {
+                    Poll::Ready(Some(mut message)) => {
+                        budget.messages -= 1;
+                        message.handle(self, ctx);
+                        self.heed(ctx);
+                    }
+                    Poll::Ready(None) | Poll::Pending => {
+                        self.mail = false;
+                        return;
+                    }
+                }
+            }
+        });
+        if let Err(text) = outcome {
+            self.end(Closed::Panic(text));
+        }
+    }
+
+    fn take_items(&mut self, ctx: &ConnectionContext<P>, cx: &mut Context<'_>, budget: &mut Budget) {
+        while self.open() && !ctx.waits() {
+            if budget.messages == 0 {
+                budget.more = true;
+                return;
+            }
+            let Some(streams) = self.conn.streams.as_mut() else { return };
+            match guard(|| Pin::new(&mut **streams).poll_next(cx)) {
+                Err(text) => return self.end(Closed::Panic(text)),
+                Ok(Poll::Pending) => return,
+                Ok(Poll::Ready(None)) => self.conn.streams = None,
+                Ok(Poll::Ready(Some(message))) => {
+                    budget.messages -= 1;
+                    self.step(Cause::Own, |me, conn| me.user(message, conn));
+                }
+            }
+        }
+    }
+
+    fn run_futures(&mut self, ctx: &mut ConnectionContext<P>, cx: &mut Context<'_>) {
+        if !self.open() {
+            return;
+        }
+        if let Err(text) = guard(|| ctx.run(self, cx)) {
+            return self.end(Closed::Panic(text));
+        }
+        self.heed(ctx);
+    }
+
+    /// A handler may have stopped its context, as actix's actors do.
+    #[inline]
+    fn heed(&mut self, ctx: &ConnectionContext<P>) {
+        if ctx.is_stopped() && !self.conn.closing {
+            self.close(Closed::Local);
+        }
+    }
+}

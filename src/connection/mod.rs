@@ -1,0 +1,287 @@
+//! The actor that drives one [`Protocol`] over one socket.
+//!
+//! ```text
+//! socket ─read─▶ shared buffer ─codec─▶ packet ─▶ Protocol ─▶ Next ─▶ write buffer ─one write a turn─▶ socket
+//!                                     mailbox ─▶ user ──▲
+//!                       orders and ticks of the table ──┘
+//! ```
+//!
+//! One future per connection, [`Life`]: each poll is a [`turn`](Connection::turn). Every callback's answer goes through
+//! [`follow`](Connection::follow), every ending through [`end`](Connection::end).
+
+mod context;
+mod driver;
+mod ending;
+mod inbound;
+mod messages;
+mod outbound;
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use actix::dev::channel::{channel, AddressReceiver};
+use actix::prelude::*;
+
+use crate::guard::guard;
+use crate::protocol::{Charter, Closed, Conn, Next, Pending, Protocol, SendError};
+use crate::table::{Orders, Seat};
+use crate::transport::Stream;
+
+pub use context::ConnectionContext;
+pub use messages::{Close, Encoded, Info, Reply, SetActive, User};
+
+/// A connection actor: a [`Protocol`] and the socket it serves.
+///
+/// Its address is actix's own [`Addr`]. Besides the messages of this crate ([`User`], [`Reply`], [`Close`], [`Info`],
+/// [`SetActive`], [`Encoded`]) it takes any for which you write a handler; [`Connection::with`] reaches the protocol and
+/// the connection from there. A connection is never restarted: its peer is gone.
+///
+/// The mailbox holds [`mailbox_capacity`](crate::Builder::mailbox_capacity) messages for `try_send` and `send`; actix's
+/// `do_send` ignores the capacity.
+///
+/// ```
+/// use actix::prelude::*;
+/// use actix_acceptor::{AcceptorPool, Conn, Connection, ConnectionContext, Framing, Next, Protocol};
+/// use bytes::Bytes;
+///
+/// struct Counter { packets: u64 }
+/// impl Protocol for Counter {
+///     type Codec = Framing;
+///     type Reply = Bytes;
+///     type User = ();
+///     fn packet(&mut self, packet: Bytes, _: &mut Conn<Self>) -> Next<Self> {
+///         self.packets += 1;
+///         Next::Send(packet)
+///     }
+/// }
+///
+/// /// A question of our own, asked through the connection's address.
+/// #[derive(Message)]
+/// #[rtype(result = "u64")]
+/// struct HowMany;
+///
+/// impl Handler<HowMany> for Connection<Counter> {
+///     type Result = u64;
+///     fn handle(&mut self, _: HowMany, ctx: &mut ConnectionContext<Counter>) -> u64 {
+///         self.with(ctx, |me, _conn| (me.packets, Next::Continue))
+///     }
+/// }
+///
+/// # use std::io::{Read, Write};
+/// # actix_rt::System::new().block_on(async {
+/// let pool = AcceptorPool::protocol(|_| Counter { packets: 0 }).bind("127.0.0.1:0").await?;
+/// # let addr = pool.local_addr().expect("TCP");
+/// # let _peer = tokio::task::spawn_blocking(move || -> std::io::Result<_> {
+/// #     let mut peer = std::net::TcpStream::connect(addr)?;
+/// #     peer.write_all(b"hello")?;
+/// #     peer.read_exact(&mut [0; 5])?;
+/// #     Ok(peer)
+/// # }).await??;
+/// // A peer has connected and sent one packet.
+/// let id = pool.list()[0].id;
+/// let address: Addr<Connection<Counter>> = pool.find(id).expect("it lives");
+/// assert_eq!(address.send(HowMany).await?, 1);
+/// # pool.stop(None).await;
+/// # Ok::<_, Box<dyn std::error::Error>>(()) }).expect("it works");
+/// ```
+pub struct Connection<P: Protocol> {
+    me: P,
+    stage: Stage,
+    /// There may be mail: the mailbox is looked at only then.
+    mail: bool,
+    /// Bytes have come that the codec has not seen.
+    undecoded: bool,
+    eof: bool,
+    half_closed: bool,
+    ended: bool,
+    busy: Option<Box<Busy<P>>>,
+    conn: Conn<P>,
+}
+
+/// How far a connection has come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    New,
+    Preparing,
+    Ready,
+}
+
+/// What only a connection in a special state needs.
+struct Busy<P: Protocol> {
+    waits: VecDeque<Pending<P>>,
+    /// A future was added and not yet polled.
+    unpolled: bool,
+    why: Option<Closed>,
+    linger: ending::Linger,
+}
+
+impl<P: Protocol> Unpin for Connection<P> {}
+
+impl<P: Protocol> Actor for Connection<P> {
+    type Context = ConnectionContext<P>;
+}
+
+/// A connection before it is alive: the address is known, the protocol's state not yet made.
+pub(crate) struct Birth<P: Protocol> {
+    mailbox: AddressReceiver<Connection<P>>,
+    context: ConnectionContext<P>,
+}
+
+impl<P: Protocol> Birth<P> {
+    /// Makes the mailbox, and enters its address with the seat.
+    pub(crate) fn new(seat: &Seat, charter: &Charter<P>) -> Self {
+        let (sender, mailbox) = channel(charter.limits.mailbox);
+        let address = Addr::new(sender).downgrade();
+        seat.entry().set_address(address.clone());
+        Birth { mailbox, context: ConnectionContext::new(address) }
+    }
+
+    /// Lets the connection live on the current arbiter.
+    pub(crate) fn live(self, me: P, codec: P::Codec, io: Stream, charter: Arc<Charter<P>>, seat: Seat) {
+        let connection = Connection {
+            me,
+            stage: Stage::New,
+            mail: true,
+            undecoded: false,
+            eof: false,
+            half_closed: false,
+            ended: false,
+            busy: None,
+            conn: Conn::new(io, codec, charter, seat),
+        };
+        actix_rt::spawn(Life { connection, mailbox: self.mailbox, context: self.context });
+    }
+}
+
+/// The life of a connection: a future that is polled once a turn.
+struct Life<P: Protocol> {
+    connection: Connection<P>,
+    mailbox: AddressReceiver<Connection<P>>,
+    context: ConnectionContext<P>,
+}
+
+impl<P: Protocol> Future for Life<P> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Life { connection, mailbox, context } = self.get_mut();
+        connection.turn(mailbox, context, cx)
+    }
+}
+
+impl<P: Protocol> Connection<P> {
+    /// From a handler of one's own: reaches the protocol and the connection, and follows what is answered, exactly as
+    /// with the callbacks of [`Protocol`].
+    ///
+    /// Handlers run only while the connection is open and not waiting. A panic in the handler ends this connection.
+    pub fn with<R>(
+        &mut self,
+        ctx: &mut ConnectionContext<P>,
+        callback: impl FnOnce(&mut P, &mut Conn<P>) -> (R, Next<P>),
+    ) -> R {
+        let _ = ctx;
+        let (answer, next) = callback(&mut self.me, &mut self.conn);
+        self.follow(next, Cause::Own);
+        answer
+    }
+
+    /// One callback, under the guard.
+    fn step(&mut self, cause: Cause, callback: impl FnOnce(&mut P, &mut Conn<P>) -> Next<P>) {
+        match guard(|| callback(&mut self.me, &mut self.conn)) {
+            Ok(next) => self.follow(next, cause),
+            Err(text) => self.end(Closed::Panic(text)),
+        }
+    }
+
+    /// Does what a callback answered.
+    #[inline]
+    fn follow(&mut self, next: Next<P>, cause: Cause) {
+        match next {
+            Next::Continue => {}
+            Next::Send(reply) => {
+                self.reply(reply);
+            }
+            Next::Stop => self.close(cause.closed()),
+            Next::SendAndStop(reply) => {
+                if self.reply(reply) {
+                    self.close(cause.closed());
+                }
+            }
+            Next::Fail(error) => self.close(Closed::Error(error)),
+            Next::Wait(wait) => {
+                let busy = self.busy();
+                busy.unpolled = true;
+                busy.waits.push_back(wait.0);
+            }
+        }
+        if self.conn.unsent() > self.conn.charter.limits.high_watermark {
+            self.conn.above_mark = true;
+        }
+    }
+
+    /// A reply that cannot be encoded ends the connection; on one that is ending already it comes too late.
+    #[inline]
+    fn reply(&mut self, reply: P::Reply) -> bool {
+        match self.conn.send(reply) {
+            Ok(()) => true,
+            Err(SendError::Closed) => false,
+            Err(error) => {
+                self.close(Closed::Error(error.into()));
+                false
+            }
+        }
+    }
+
+    fn busy(&mut self) -> &mut Busy<P> {
+        self.busy.get_or_insert_with(|| {
+            Box::new(Busy { waits: VecDeque::new(), unpolled: false, why: None, linger: Default::default() })
+        })
+    }
+
+    fn waiting(&self) -> bool {
+        self.busy.as_ref().is_some_and(|busy| !busy.waits.is_empty())
+    }
+
+    /// Whether packets and messages are taken in.
+    #[inline]
+    fn open(&self) -> bool {
+        self.stage == Stage::Ready && !self.conn.closing && !self.conn.above_mark && !self.waiting()
+    }
+}
+
+/// What a callback was called for: decides what a `Stop` in it means.
+#[derive(Clone, Copy)]
+enum Cause {
+    /// A packet, a message: the connection's own decision.
+    Own,
+    Idle,
+    PacketTimeout,
+    HalfClosed,
+    Shutdown,
+}
+
+impl Cause {
+    fn closed(self) -> Closed {
+        match self {
+            Cause::Own => Closed::Local,
+            Cause::Idle => Closed::Idle,
+            Cause::PacketTimeout => Closed::PacketTimeout,
+            Cause::HalfClosed => Closed::Peer(None),
+            Cause::Shutdown => Closed::Shutdown,
+        }
+    }
+}
+
+impl<P: Protocol> Drop for Connection<P> {
+    /// The arbiter stopped, or the driver itself was unwound: the one `closed` all the same.
+    fn drop(&mut self) {
+        if !self.ended {
+            let killed = self.conn.seat.entry().orders() & Orders::KILL != 0;
+            let why = self.busy.as_mut().and_then(|busy| busy.why.take()).filter(|_| !killed);
+            self.end(why.unwrap_or(Closed::Killed));
+        }
+    }
+}

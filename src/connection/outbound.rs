@@ -1,0 +1,73 @@
+//! What goes out: one write a turn.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Buf;
+use tokio::io::AsyncWrite;
+
+use super::Connection;
+use crate::protocol::{Closed, Protocol};
+
+impl<P: Protocol> Connection<P> {
+    /// Writes what is queued, as far as the socket takes it. True if that made room for taking things in again.
+    #[inline]
+    pub(super) fn write(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.ended || self.conn.unsent() == 0 {
+            return false;
+        }
+        if let Err(error) = self.write_queued(cx) {
+            self.lost(error);
+            return false;
+        }
+        let was_above = self.conn.above_mark;
+        let limits = &self.conn.charter.limits;
+        self.conn.above_mark = match self.conn.unsent() {
+            unsent if unsent > limits.high_watermark => true,
+            unsent if unsent <= limits.low_watermark => false,
+            _ => was_above,
+        };
+        was_above && !self.conn.above_mark
+    }
+
+    fn write_queued(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        let conn = &mut self.conn;
+        let Some(buffers) = conn.buffers.as_mut() else { return Ok(()) };
+        let queued = &mut buffers.write;
+        let mut sent = 0;
+        let outcome = loop {
+            match Pin::new(&mut conn.io).poll_write(cx, queued) {
+                Poll::Ready(Ok(0)) => break Err(io::ErrorKind::WriteZero.into()),
+                Poll::Ready(Ok(bytes)) => {
+                    sent += bytes;
+                    if bytes == queued.len() {
+                        queued.clear();
+                        break Ok(());
+                    }
+                    queued.advance(bytes);
+                }
+                Poll::Ready(Err(error)) => break Err(error),
+                Poll::Pending => break Ok(()),
+            }
+        };
+        conn.seat.entry().sent(sent);
+        conn.timer.wrote(sent > 0, !queued.is_empty(), conn.seat.now());
+        if !conn.io.is_plain() {
+            if let Poll::Ready(Err(error)) = Pin::new(&mut conn.io).poll_flush(cx) {
+                return Err(error);
+            }
+        }
+        outcome
+    }
+
+    /// A write failed: what is queued cannot be sent. An ending under way keeps its reason, unless it was a quiet one.
+    #[cold]
+    fn lost(&mut self, error: io::Error) {
+        let why = self.busy.as_mut().and_then(|busy| busy.why.take());
+        self.end(match why {
+            None | Some(Closed::Local | Closed::Shutdown) => Closed::from_io(error),
+            Some(why) => why,
+        });
+    }
+}

@@ -1,0 +1,63 @@
+//! The way in and the way out: each call goes to the chosen framing.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use tokio_util::codec::{Decoder, Encoder};
+
+use super::{length, lines, Framing, FramingError, Kind};
+
+impl Decoder for Framing {
+    type Item = Bytes;
+    type Error = FramingError;
+
+    #[inline]
+    fn decode(&mut self, src: &mut BytesMut) -> Result<Option<Bytes>, FramingError> {
+        match &self.kind {
+            Kind::Length(width) => length::decode(*width, self.max_frame, src),
+            Kind::Raw => Ok(raw(self.max_frame, src)),
+            Kind::Lines => lines::decode(self.max_frame, &mut self.scanned, src),
+            Kind::Delimiter(end) => end.decode(self.max_frame, &mut self.scanned, src),
+        }
+    }
+
+    fn decode_eof(&mut self, src: &mut BytesMut) -> Result<Option<Bytes>, FramingError> {
+        let packet = self.decode(src)?;
+        if packet.is_some() || src.is_empty() || matches!(self.kind, Kind::Length(_)) {
+            return Ok(packet);
+        }
+        self.scanned = 0;
+        // What may have been the beginning of a terminator is payload now, perhaps too much of it.
+        if src.len() > self.max_frame {
+            return Err(FramingError::received_above(self.max_frame));
+        }
+        Ok(Some(src.split().freeze()))
+    }
+}
+
+impl Encoder<Bytes> for Framing {
+    type Error = FramingError;
+
+    #[inline]
+    fn encode(&mut self, packet: Bytes, dst: &mut BytesMut) -> Result<(), FramingError> {
+        match &self.kind {
+            Kind::Length(width) => return length::encode(*width, &packet, dst),
+            Kind::Raw => dst.extend_from_slice(&packet),
+            Kind::Lines => terminated(&packet, b"\n", dst),
+            Kind::Delimiter(end) => terminated(&packet, end.bytes(), dst),
+        }
+        Ok(())
+    }
+}
+
+#[inline]
+fn raw(max: usize, src: &mut BytesMut) -> Option<Bytes> {
+    if src.is_empty() {
+        return None;
+    }
+    Some(src.split_to(src.len().min(max.max(1))).freeze())
+}
+
+fn terminated(packet: &[u8], end: &[u8], dst: &mut BytesMut) {
+    dst.reserve(packet.len() + end.len());
+    dst.put_slice(packet);
+    dst.put_slice(end);
+}

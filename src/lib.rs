@@ -1,0 +1,96 @@
+//! Supervised acceptor pools and connection actors for [actix](https://docs.rs/actix): what ranch, reagent, condor and
+//! glisten are to Erlang, Elixir and Gleam.
+//!
+//! ```text
+//! AcceptorPool              actor on the caller's arbiter: supervisor, owns the listening sockets
+//! ├── Acceptor 0            actor on its own arbiter (one thread): readable → room → accept → hand over
+//! │   ├── Connection<P>     actor, same arbiter: socket + codec + your Protocol
+//! │   ├── async fn          task, same arbiter: owns its Socket
+//! │   └── your own actor    whatever you start: owns its Socket
+//! └── Acceptor N-1
+//! restart: an acceptor always, however it died, within a budget
+//!          a connection never: its peer is gone
+//! ```
+//!
+//! ```
+//! use actix_acceptor::{AcceptorPool, Conn, Framing, Next, Protocol};
+//! use bytes::Bytes;
+//!
+//! struct Echo;
+//!
+//! impl Protocol for Echo {
+//!     type Codec = Framing;
+//!     type Reply = Bytes;
+//!     type User = ();
+//!
+//!     fn packet(&mut self, packet: Bytes, _: &mut Conn<Self>) -> Next<Self> {
+//!         Next::Send(packet)
+//!     }
+//! }
+//!
+//! # actix_rt::System::new().block_on(async {
+//! let pool = AcceptorPool::protocol(|_| Echo).framing(Framing::lines()).bind("127.0.0.1:0").await?;
+//! println!("listening on {}", pool.name());
+//! # use tokio::io::{AsyncReadExt, AsyncWriteExt};
+//! # let mut peer = tokio::net::TcpStream::connect(pool.local_addr().expect("TCP")).await?;
+//! # peer.write_all(b"hi\n").await?;
+//! # let mut answer = [0; 3];
+//! # peer.read_exact(&mut answer).await?;
+//! # assert_eq!(&answer, b"hi\n");
+//! pool.stop(std::time::Duration::from_secs(5)).await;
+//! # Ok::<_, Box<dyn std::error::Error>>(()) }).expect("it works");
+//! ```
+//!
+//! Four doors lead in, by what you would rather write: [`AcceptorPool::protocol`] (callbacks),
+//! [`AcceptorPool::events`] (a closure pair), [`AcceptorPool::serve`] (an async fn), [`AcceptorPool::start`] (an actor of
+//! your own). Every door counts, lists, drains and isolates panics alike.
+//!
+//! # How it is built
+//!
+//! Each room may look only into those below it; a test holds the list.
+//!
+//! | room | what is in it |
+//! |---|---|
+//! | `builder` | every setting; where a pool is made |
+//! | `doors` | turns what you wrote into what an acceptor calls |
+//! | `pool` | the supervisor, its handle, restarts, the stop and its report |
+//! | `connection` | the actor and its driver |
+//! | `acceptor` | the accept loop; what an accept error means |
+//! | `protocol` | what you write: `Protocol`, `Event`, `Next`, `Closed`, `Conn` |
+//! | `socket` | an accepted socket, as async fns and actors of your own hold it |
+//! | `timer` | the times of one connection: pure arithmetic |
+//! | `table` | an arbiter's live connections, its tick, its spare buffers |
+//! | `framing` | bytes ↔ packets: no I/O, no clock |
+//! | `transport` | addresses, streams, what is listened on |
+//! | `telemetry` | what happened, in numbers |
+//! | `guard`, `error` | the panic guard; what can stop a pool |
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod acceptor;
+mod builder;
+mod connection;
+mod doors;
+mod error;
+mod framing;
+mod guard;
+mod pool;
+mod protocol;
+mod socket;
+mod table;
+mod telemetry;
+mod timer;
+pub mod transport;
+
+pub use acceptor::Acceptor;
+pub use builder::Builder;
+pub use connection::{Close, Connection, ConnectionContext, Encoded, Info, Reply, SetActive, User};
+pub use doors::{Ack, Door, Init, Loop, Outcome, ProtocolDoor, ServeDoor, StartDoor, Task};
+pub use error::{BoxError, Exit, PoolError, StartError};
+pub use framing::{Framing, FramingError, ParseFramingError, Width};
+pub use pool::{AcceptorInfo, AcceptorPool, Delivered, Pool, PoolHandle, PoolInfo, StopReport};
+pub use protocol::{Active, Closed, Conn, EncodeOnce, Event, Next, Packet, Peer, Protocol, SendError, Timeout, Wait};
+pub use socket::Socket;
+pub use table::{ConnectionId, ConnectionInfo};
+pub use telemetry::{ClosedCounts, Reason};
+pub use transport::Address;

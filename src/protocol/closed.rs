@@ -1,0 +1,112 @@
+//! Why a connection ended.
+
+use std::fmt;
+use std::io;
+
+use tokio_util::codec::{AnyDelimiterCodecError, LinesCodecError};
+
+use crate::error::BoxError;
+use crate::framing::FramingError;
+use crate::telemetry::Reason;
+
+/// Why a connection ended; [`closed`](crate::Protocol::closed) is given it.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Closed {
+    /// The connection's own code ended it: [`Next::Stop`](crate::Next::Stop), or a [`Close`](crate::Close).
+    Local,
+    /// The peer left. `None`: it shut its side in order (FIN); else what the system said (a reset, a broken pipe).
+    Peer(Option<io::Error>),
+    /// The peer was silent for the idle timeout.
+    Idle,
+    /// A packet was begun and not finished within the packet timeout.
+    PacketTimeout,
+    /// The peer took nothing for the send timeout; what was not yet sent is lost.
+    SendTimeout,
+    /// The peer's packet was longer than allowed.
+    TooLong {
+        /// How long it is, as far as is known: announced by its prefix, or received so far. 0 where the codec does not tell.
+        length: u64,
+        /// How long it may be. 0 where the codec does not tell.
+        limit: u64,
+    },
+    /// The connection reached its maximum age.
+    MaxAge,
+    /// An I/O error other than the peer's leaving, an error of the codec, or [`Next::Fail`](crate::Next::Fail).
+    Error(BoxError),
+    /// A callback panicked, with this text.
+    Panic(String),
+    /// The pool had told the connection to shut down, and it ended before the deadline.
+    Shutdown,
+    /// Ended from outside: through the pool's handle, at the deadline of a shutdown, or because its arbiter stopped.
+    Killed,
+}
+
+impl Closed {
+    /// The reason without what came with it, as it is counted.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Closed::Local => Reason::Local,
+            Closed::Peer(_) => Reason::Peer,
+            Closed::Idle => Reason::Idle,
+            Closed::PacketTimeout => Reason::PacketTimeout,
+            Closed::SendTimeout => Reason::SendTimeout,
+            Closed::TooLong { .. } => Reason::TooLong,
+            Closed::MaxAge => Reason::MaxAge,
+            Closed::Error(_) => Reason::Error,
+            Closed::Panic(_) => Reason::Panic,
+            Closed::Shutdown => Reason::Shutdown,
+            Closed::Killed => Reason::Killed,
+        }
+    }
+
+    /// What a failed read or write says about the peer.
+    pub(crate) fn from_io(error: io::Error) -> Self {
+        if peer_left(&error) {
+            Closed::Peer(Some(error))
+        } else {
+            Closed::Error(error.into())
+        }
+    }
+
+    /// What an error of a codec, or of an async fn, stands for.
+    pub(crate) fn from_error(error: BoxError) -> Self {
+        if let Some(FramingError::TooLong { length, limit }) = error.downcast_ref() {
+            return Closed::TooLong { length: *length, limit: *limit };
+        }
+        if matches!(error.downcast_ref(), Some(LinesCodecError::MaxLineLengthExceeded))
+            || matches!(error.downcast_ref(), Some(AnyDelimiterCodecError::MaxChunkLengthExceeded))
+        {
+            return Closed::TooLong { length: 0, limit: 0 };
+        }
+        match error.downcast::<io::Error>() {
+            Ok(error) => Closed::from_io(*error),
+            Err(error) => Closed::Error(error),
+        }
+    }
+}
+
+/// Errors that mean no more than that the other side is gone.
+pub(crate) fn peer_left(error: &io::Error) -> bool {
+    use io::ErrorKind::*;
+    matches!(error.kind(), ConnectionReset | BrokenPipe | ConnectionAborted | NotConnected)
+}
+
+impl fmt::Display for Closed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Closed::Local => f.write_str("ended by the connection itself"),
+            Closed::Peer(None) => f.write_str("the peer closed"),
+            Closed::Peer(Some(error)) => write!(f, "the peer is gone: {error}"),
+            Closed::Idle => f.write_str("the peer was silent for too long"),
+            Closed::PacketTimeout => f.write_str("a packet was not finished in time"),
+            Closed::SendTimeout => f.write_str("the peer took nothing for too long"),
+            Closed::TooLong { length, limit } => write!(f, "a packet of {length} bytes, {limit} are allowed"),
+            Closed::MaxAge => f.write_str("the connection reached its maximum age"),
+            Closed::Error(error) => write!(f, "{error}"),
+            Closed::Panic(text) => write!(f, "a callback panicked: {text}"),
+            Closed::Shutdown => f.write_str("the pool shut down"),
+            Closed::Killed => f.write_str("ended from outside"),
+        }
+    }
+}

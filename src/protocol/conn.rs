@@ -1,0 +1,274 @@
+//! The connection as its callbacks see it.
+
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use futures::stream::{SelectAll, Stream as Items};
+use tokio_util::codec::Encoder;
+
+use super::Protocol;
+use crate::error::BoxError;
+use crate::framing::FramingError;
+use crate::table::{millis, Buffers, ConnectionId, Seat};
+use crate::timer::Timer;
+use crate::transport::{Address, Kind, Stream};
+
+/// The connection as its callbacks see it: who is at the other end, and what to send there.
+pub struct Conn<P: Protocol> {
+    pub(crate) io: Stream,
+    pub(crate) codec: P::Codec,
+    pub(crate) buffers: Option<Box<Buffers>>,
+    pub(crate) streams: Option<Box<Streams<P>>>,
+    pub(crate) charter: Arc<Charter<P>>,
+    pub(crate) timer: Timer,
+    pub(crate) active: Active,
+    /// More is unsent than the high-water mark allows; until it is down to the low one nothing is taken in.
+    pub(crate) above_mark: bool,
+    pub(crate) closing: bool,
+    pub(crate) draining: bool,
+    /// Last, so that the place is given back after the socket is closed.
+    pub(crate) seat: Seat,
+}
+
+pub(crate) type Streams<P> = SelectAll<Pin<Box<dyn Items<Item = <P as Protocol>::User>>>>;
+
+/// What all connections of a pool have in common.
+pub(crate) struct Charter<P: Protocol> {
+    pub(crate) codec: Box<dyn Fn() -> P::Codec + Send + Sync>,
+    pub(crate) limits: Limits,
+    pub(crate) listener: Arc<str>,
+}
+
+/// The limits a connection starts with; times in milliseconds, 0 for "never".
+#[derive(Clone, Debug)]
+pub(crate) struct Limits {
+    pub(crate) idle: u32,
+    pub(crate) packet: u32,
+    pub(crate) send: u32,
+    pub(crate) max_age: u32,
+    pub(crate) max_age_jitter: u32,
+    pub(crate) high_watermark: usize,
+    pub(crate) low_watermark: usize,
+    pub(crate) half_close: bool,
+    pub(crate) active: Active,
+    pub(crate) mailbox: usize,
+}
+
+impl Limits {
+    /// The shortest of the times in use, 0 for none.
+    pub(crate) fn shortest(&self) -> u32 {
+        [self.idle, self.packet, self.send, self.max_age].into_iter().filter(|limit| *limit > 0).min().unwrap_or(0)
+    }
+}
+
+/// How packets are taken from the socket: the `active` option of Erlang's
+/// [`inet:setopts/2`](https://www.erlang.org/doc/apps/kernel/inet.html#setopts/2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Active {
+    /// As they come.
+    #[default]
+    Always,
+    /// The next one, then [`Passive`](Active::Passive).
+    Once,
+    /// The next so many, then [`Passive`](Active::Passive), told by [`Protocol::passive`]. Set again it is added to what
+    /// is left. 0 is told at once.
+    Count(u32),
+    /// None: the socket is not read, so the peer's leaving is not seen either (a reset is).
+    Passive,
+}
+
+impl<P: Protocol> Conn<P> {
+    pub(crate) fn new(io: Stream, codec: P::Codec, charter: Arc<Charter<P>>, seat: Seat) -> Self {
+        let limits = &charter.limits;
+        let age = jittered(limits.max_age, limits.max_age_jitter, seat.entry().id());
+        let timer = Timer::new(limits.idle, limits.packet, limits.send, seat.entry().opened(), age);
+        let active = limits.active;
+        Conn {
+            io,
+            codec,
+            buffers: None,
+            streams: None,
+            charter,
+            timer,
+            active,
+            above_mark: false,
+            closing: false,
+            draining: false,
+            seat,
+        }
+    }
+
+    /// The connection's number.
+    pub fn id(&self) -> ConnectionId {
+        self.seat.entry().id()
+    }
+
+    /// The peer's address.
+    pub fn peer(&self) -> &Address {
+        self.seat.entry().peer()
+    }
+
+    /// Our own end's address.
+    ///
+    /// # Errors
+    /// What the system says, for a socket that was reset for example.
+    pub fn local_addr(&self) -> io::Result<Address> {
+        self.io.local_addr()
+    }
+
+    /// What carries the bytes.
+    pub fn transport(&self) -> Kind {
+        self.io.kind()
+    }
+
+    /// The name of the listener that the peer came by: the pool's.
+    pub fn listener(&self) -> &str {
+        &self.charter.listener
+    }
+
+    /// Whether the pool has told this connection to shut down.
+    pub fn is_draining(&self) -> bool {
+        self.draining
+    }
+
+    /// Queues a reply. It leaves, with all others of this turn, when the callback has returned.
+    ///
+    /// # Errors
+    /// [`SendError::Closed`] when the connection is ending already, [`SendError::TooLong`] when the reply does not fit its
+    /// length prefix, else the codec's own error. Nothing is queued then, and the connection goes on.
+    pub fn send(&mut self, reply: P::Reply) -> Result<(), SendError> {
+        if self.closing {
+            return Err(SendError::Closed);
+        }
+        let write = &mut self.buffers.get_or_insert_with(Buffers::borrow).write;
+        let before = write.len();
+        self.codec.encode(reply, write).map_err(|error| {
+            write.truncate(before);
+            SendError::from_codec(error.into())
+        })
+    }
+
+    /// Queues bytes as they are, past the codec.
+    pub(crate) fn send_wire(&mut self, bytes: &[u8]) -> Result<(), SendError> {
+        if self.closing {
+            return Err(SendError::Closed);
+        }
+        self.buffers_mut().write.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    /// How many bytes are queued and not yet taken by the socket.
+    pub fn unsent(&self) -> usize {
+        self.buffers.as_ref().map_or(0, |buffers| buffers.write.len())
+    }
+
+    /// How packets are taken from the socket from now on. Packets already read are held as well.
+    pub fn set_active(&mut self, active: Active) {
+        self.active = match (self.active, active) {
+            (Active::Count(left), Active::Count(more)) => Active::Count(left.saturating_add(more)),
+            (_, active) => active,
+        };
+    }
+
+    /// How packets are taken at present.
+    pub fn active(&self) -> Active {
+        self.active
+    }
+
+    /// How long the peer may be silent, from now on; `None`: for ever.
+    pub fn set_idle_timeout(&mut self, limit: impl Into<Option<Duration>>) {
+        let now = self.seat.table().clock().exact();
+        self.timer.set_idle(millis(limit.into()), now);
+        self.limits_changed();
+    }
+
+    /// How long the peer may be silent this time: once it has sent something the usual idle timeout counts again. As the
+    /// timeout in gen_server's `{noreply, State, Timeout}`, but reset by the peer alone.
+    pub fn idle_timeout_once(&mut self, limit: Duration) {
+        let now = self.seat.table().clock().exact();
+        self.timer.set_idle_once(millis(Some(limit)), now);
+        self.limits_changed();
+    }
+
+    /// How long a packet may take from its first byte to its last, from now on; `None`: for ever.
+    pub fn set_packet_timeout(&mut self, limit: impl Into<Option<Duration>>) {
+        self.timer.set_packet(millis(limit.into()));
+        self.limits_changed();
+    }
+
+    /// Has a stream's items delivered as [`User`](crate::User) messages, as glisten's selector. May be called again to add
+    /// another; a stream that ends is forgotten. While the connection takes in no messages the streams are not polled.
+    pub fn add_stream(&mut self, stream: impl Items<Item = P::User> + 'static) {
+        self.streams.get_or_insert_with(Default::default).push(Box::pin(stream));
+    }
+
+    fn limits_changed(&self) {
+        let shortest = match (self.timer.shortest(), self.charter.limits.max_age) {
+            (0, age) => age,
+            (limit, 0) => limit,
+            (limit, age) => limit.min(age),
+        };
+        self.seat.entry().set_shortest_limit(shortest);
+        self.seat.table().hurry(shortest);
+    }
+
+    #[inline]
+    pub(crate) fn buffers_mut(&mut self) -> &mut Buffers {
+        self.buffers.get_or_insert_with(Buffers::borrow)
+    }
+
+    /// What was read and not yet understood.
+    pub(crate) fn unread(&mut self) -> Option<&mut BytesMut> {
+        self.buffers.as_mut().map(|buffers| &mut buffers.read).filter(|read| !read.is_empty())
+    }
+}
+
+/// Spreads the ends of connections that began together over `max_age` ± `jitter`.
+fn jittered(max_age: u32, jitter: u32, id: ConnectionId) -> u32 {
+    use std::hash::BuildHasher;
+    if max_age == 0 || jitter == 0 {
+        return max_age;
+    }
+    let random = std::hash::RandomState::new().hash_one(id.get());
+    let offset = (random % (2 * u64::from(jitter) + 1)) as i64 - i64::from(jitter);
+    (i64::from(max_age) + offset).clamp(1, i64::from(u32::MAX)) as u32
+}
+
+impl<P: Protocol> fmt::Debug for Conn<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Conn").field("id", &self.id()).field("peer", self.peer()).finish_non_exhaustive()
+    }
+}
+
+/// Why a reply was not queued.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// The connection is ending.
+    #[error("the connection is closed")]
+    Closed,
+    /// The reply does not fit its length prefix.
+    #[error("a reply of {length} bytes does not fit its prefix: {limit} is the most")]
+    TooLong {
+        /// The reply's length in bytes.
+        length: u64,
+        /// The most the prefix can say.
+        limit: u64,
+    },
+    /// The codec refused.
+    #[error("{0}")]
+    Codec(#[source] BoxError),
+}
+
+impl SendError {
+    fn from_codec(error: BoxError) -> Self {
+        match error.downcast_ref() {
+            Some(FramingError::ReplyTooLong { length, limit }) => SendError::TooLong { length: *length, limit: *limit },
+            _ => SendError::Codec(error),
+        }
+    }
+}

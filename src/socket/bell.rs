@@ -1,0 +1,54 @@
+//! Who is woken when a socket's connection gets an order: whoever reads, writes or waits for the drain.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Wake, Waker};
+
+use futures::task::AtomicWaker;
+use tokio::sync::Notify;
+
+use crate::table::{Entry, Orders};
+
+#[derive(Debug, Default)]
+pub(super) struct Bell {
+    pub(super) reader: AtomicWaker,
+    pub(super) writer: AtomicWaker,
+    drain: Notify,
+}
+
+impl Bell {
+    /// A bell that the connection's orders ring.
+    pub(super) fn hang(entry: &Entry) -> Arc<Self> {
+        let bell = Arc::new(Bell::default());
+        entry.set_waker(Waker::from(bell.clone()));
+        bell
+    }
+
+    pub(super) fn draining(self: &Arc<Self>, entry: Arc<Entry>) -> impl Future<Output = ()> + 'static {
+        let bell = self.clone();
+        async move {
+            let mut rung = pin!(bell.drain.notified());
+            loop {
+                rung.as_mut().enable();
+                if entry.orders() & (Orders::DRAIN | Orders::KILL) != 0 {
+                    return;
+                }
+                rung.as_mut().await;
+                rung.set(bell.drain.notified());
+            }
+        }
+    }
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.reader.wake();
+        self.writer.wake();
+        self.drain.notify_waiters();
+    }
+}

@@ -1,0 +1,195 @@
+//! The pool's hold on a socket that it does not drive itself: limits, orders, and how it ended.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tracing::{debug, error, warn};
+
+use super::bell::Bell;
+use crate::table::{Entry, Orders, Seat};
+use crate::telemetry::Reason;
+use crate::timer::{Expired, Timer};
+
+/// The limits that act in a socket; milliseconds, 0 for "never".
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SocketLimits {
+    pub(crate) idle: u32,
+    pub(crate) send: u32,
+    pub(crate) max_age: u32,
+}
+
+impl SocketLimits {
+    pub(crate) fn shortest(&self) -> u32 {
+        [self.idle, self.send, self.max_age].into_iter().filter(|limit| *limit > 0).min().unwrap_or(0)
+    }
+}
+
+/// Held by the socket, and by the task that serves it: whoever goes last gives the seat back.
+pub(crate) struct Desk {
+    listener: Arc<str>,
+    bell: Arc<Bell>,
+    timer: RefCell<Timer>,
+    /// The peer was seen to leave.
+    left: Cell<bool>,
+    /// How it ended, once that is certain.
+    noted: Cell<Option<Reason>>,
+    why: RefCell<Option<String>>,
+    seat: Seat,
+}
+
+impl Desk {
+    pub(super) fn new(seat: Seat, listener: Arc<str>, limits: SocketLimits) -> Self {
+        let opened = seat.entry().opened();
+        let mut timer = Timer::new(limits.idle, 0, limits.send, opened, limits.max_age);
+        // The peer's silence counts while somebody listens.
+        timer.pause(true, opened, opened);
+        let bell = Bell::hang(seat.entry());
+        let desk = Desk {
+            listener,
+            bell,
+            timer: RefCell::new(timer),
+            left: Cell::new(false),
+            noted: Cell::new(None),
+            why: RefCell::new(None),
+            seat,
+        };
+        desk.arm();
+        desk
+    }
+
+    pub(crate) fn entry(&self) -> &Arc<Entry> {
+        self.seat.entry()
+    }
+
+    pub(super) fn listener(&self) -> &str {
+        &self.listener
+    }
+
+    pub(super) fn draining(&self) -> impl Future<Output = ()> + 'static {
+        self.bell.draining(self.entry().clone())
+    }
+
+    /// How it ended, said by who knows. The first word counts.
+    pub(crate) fn note(&self, reason: Reason, why: Option<String>) {
+        if self.noted.get().is_none() {
+            self.noted.set(Some(reason));
+            self.why.replace(why);
+        }
+    }
+
+    /// Orders and deadlines, as errors of the read or write that meets them.
+    pub(super) fn check(&self) -> io::Result<()> {
+        let orders = self.entry().orders();
+        if orders & Orders::KILL != 0 {
+            self.note(Reason::Killed, None);
+        } else if orders & Orders::DUE != 0 {
+            self.entry().obeyed(Orders::DUE);
+            self.expire();
+        }
+        match self.noted.get() {
+            Some(Reason::Killed) => Err(io::Error::new(io::ErrorKind::ConnectionAborted, "ended by the pool")),
+            Some(reason @ (Reason::Idle | Reason::SendTimeout | Reason::MaxAge)) => {
+                Err(io::Error::new(io::ErrorKind::TimedOut, reason.name()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn expire(&self) {
+        let expired = self.timer.borrow().expired(self.entry().heard(), self.seat.now());
+        match expired {
+            Some(Expired::Age) => self.note(Reason::MaxAge, None),
+            Some(Expired::Send) => self.note(Reason::SendTimeout, None),
+            Some(Expired::Idle) => self.note(Reason::Idle, None),
+            Some(Expired::Packet) | None => self.arm(),
+        }
+    }
+
+    pub(super) fn waits_to_read<T>(&self, cx: &Context<'_>) -> Poll<io::Result<T>> {
+        self.bell.reader.register(cx.waker());
+        self.timer.borrow_mut().pause(false, self.entry().heard(), self.seat.now());
+        self.waits()
+    }
+
+    pub(super) fn waits_to_write<T>(&self, cx: &Context<'_>) -> Poll<io::Result<T>> {
+        self.bell.writer.register(cx.waker());
+        self.timer.borrow_mut().wrote(false, true, self.seat.now());
+        self.waits()
+    }
+
+    /// Looks once more, now that an order would wake us.
+    fn waits<T>(&self) -> Poll<io::Result<T>> {
+        if std::mem::take(&mut self.timer.borrow_mut().changed) {
+            self.arm();
+        }
+        match self.check() {
+            Ok(()) => Poll::Pending,
+            Err(error) => Poll::Ready(Err(error)),
+        }
+    }
+
+    pub(super) fn has_read(&self, bytes: usize, room: usize) {
+        let now = self.seat.now();
+        if bytes > 0 {
+            self.entry().received(bytes, now);
+        } else if room > 0 {
+            self.left.set(true);
+        }
+        self.timer.borrow_mut().pause(true, self.entry().heard(), now);
+    }
+
+    pub(super) fn has_written(&self, bytes: usize) {
+        self.entry().sent(bytes);
+        self.timer.borrow_mut().wrote(true, false, self.seat.now());
+    }
+
+    pub(super) fn failed(&self, error: io::Error) -> io::Error {
+        use io::ErrorKind::*;
+        if matches!(error.kind(), ConnectionReset | BrokenPipe | ConnectionAborted | NotConnected) {
+            self.left.set(true);
+        }
+        error
+    }
+
+    fn arm(&self) {
+        let due = self.timer.borrow().due(self.entry().heard());
+        self.entry().set_due(due);
+    }
+
+    /// Nobody said how it ended: it is told from what was seen.
+    fn reason(&self) -> Reason {
+        let orders = self.entry().orders();
+        match self.noted.get() {
+            Some(reason) => reason,
+            None if std::thread::panicking() => Reason::Panic,
+            None if orders & Orders::KILL != 0 => Reason::Killed,
+            None if orders & Orders::DRAIN != 0 => Reason::Shutdown,
+            None if self.left.get() => Reason::Peer,
+            None => Reason::Local,
+        }
+    }
+}
+
+impl Drop for Desk {
+    fn drop(&mut self) {
+        let reason = self.reason();
+        self.seat.note(reason);
+        let entry = self.seat.entry();
+        let (id, peer, listener, reason_name) = (entry.id(), entry.peer(), &*self.listener, reason.name());
+        let (bytes_in, bytes_out) = (entry.bytes_in(), entry.bytes_out());
+        let why = self.why.get_mut().take().unwrap_or_default();
+        macro_rules! line {
+            ($level:ident) => {
+                $level!(%id, %peer, listener, bytes_in, bytes_out, reason = reason_name, "connection closed: {why}")
+            };
+        }
+        match reason {
+            Reason::Panic => line!(error),
+            Reason::Error => line!(warn),
+            _ => line!(debug),
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! An accepted socket on its way to whoever serves it, and as an async fn or an actor of one's own holds it.
+//!
+//! ```text
+//! acceptor ── Incoming ──▶ door ──▶ Connection<P>                (its driver has the stream and the seat)
+//!                            └────▶ Socket ──▶ async fn, actor   (orders act in its reads and writes)
+//! ```
+
+mod bell;
+mod desk;
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_util::codec::Framed;
+
+use crate::table::{ConnectionId, Seat, Table};
+use crate::transport::{Accepted, Address, Kind, Stream};
+
+pub(crate) use desk::{Desk, SocketLimits};
+
+/// A socket that was just accepted: nobody has said a word yet.
+pub(crate) struct Incoming {
+    accepted: Accepted,
+    table: Arc<Table>,
+    listener: Arc<str>,
+}
+
+impl Incoming {
+    pub(crate) fn new(accepted: Accepted, table: Arc<Table>, listener: Arc<str>) -> Self {
+        Incoming { accepted, table, listener }
+    }
+
+    /// Enters the connection into its arbiter's table: from here on it is counted.
+    pub(crate) fn sit(self, shortest_limit: u32) -> (Stream, Seat, Arc<str>) {
+        let seat = self.table.open(self.accepted.peer, shortest_limit);
+        (self.accepted.stream, seat, self.listener)
+    }
+}
+
+/// An accepted connection in the hands of an async fn ([`serve`](crate::AcceptorPool::serve)) or of an actor of one's own
+/// ([`start`](crate::AcceptorPool::start)).
+///
+/// Plain [`AsyncRead`] and [`AsyncWrite`]; [`framed`](Socket::framed) makes packets of it. Dropping it closes the
+/// connection. It stays on its arbiter's thread.
+///
+/// The pool's limits and orders act in its reads and writes. A peer silent for the idle timeout while it is being read, one
+/// that takes nothing for the send timeout, and the maximum age make them fail with
+/// [`TimedOut`](io::ErrorKind::TimedOut); being ended through the pool, or at the deadline of a shutdown, with
+/// [`ConnectionAborted`](io::ErrorKind::ConnectionAborted). A shutdown is told by [`draining`](Socket::draining).
+///
+/// ```
+/// use actix_acceptor::{AcceptorPool, Socket};
+/// use tokio::io::{AsyncReadExt, AsyncWriteExt};
+///
+/// async fn echo(mut socket: Socket) -> std::io::Result<()> {
+///     let draining = socket.draining();
+///     let mut draining = std::pin::pin!(draining);
+///     let mut buffer = [0; 1024];
+///     loop {
+///         tokio::select! {
+///             () = &mut draining => return socket.write_all(b"bye").await,
+///             read = socket.read(&mut buffer) => match read? {
+///                 0 => return Ok(()),
+///                 n => socket.write_all(&buffer[..n]).await?,
+///             }
+///         }
+///     }
+/// }
+///
+/// # actix_rt::System::new().block_on(async {
+/// let pool = AcceptorPool::serve(echo).bind("127.0.0.1:0").await?;
+/// let mut peer = tokio::net::TcpStream::connect(pool.local_addr().expect("TCP")).await?;
+/// peer.write_all(b"hello").await?;
+/// peer.read_exact(&mut [0; 5]).await?;
+/// let report = pool.stop(std::time::Duration::from_secs(5)).await;
+/// assert_eq!((report.asked, report.finished), (1, 1));
+/// let mut rest = String::new();
+/// peer.read_to_string(&mut rest).await?;
+/// assert_eq!(rest, "bye");
+/// # Ok::<_, Box<dyn std::error::Error>>(()) }).expect("it works");
+/// ```
+pub struct Socket {
+    io: Stream,
+    desk: Rc<Desk>,
+}
+
+impl Socket {
+    pub(crate) fn accept(incoming: Incoming, limits: SocketLimits) -> Self {
+        let (io, seat, listener) = incoming.sit(limits.shortest());
+        Socket { io, desk: Rc::new(Desk::new(seat, listener, limits)) }
+    }
+
+    /// What stays with the task: the place is given back when both the task and its socket are gone.
+    pub(crate) fn desk(&self) -> Rc<Desk> {
+        self.desk.clone()
+    }
+
+    /// The connection's number.
+    pub fn id(&self) -> ConnectionId {
+        self.desk.entry().id()
+    }
+
+    /// The peer's address.
+    pub fn peer(&self) -> &Address {
+        self.desk.entry().peer()
+    }
+
+    /// Our own end's address.
+    ///
+    /// # Errors
+    /// What the system says, for a socket that was reset for example.
+    pub fn local_addr(&self) -> io::Result<Address> {
+        self.io.local_addr()
+    }
+
+    /// What carries the bytes.
+    pub fn transport(&self) -> Kind {
+        self.io.kind()
+    }
+
+    /// The name of the listener that the peer came by: the pool's.
+    pub fn listener(&self) -> &str {
+        self.desk.listener()
+    }
+
+    /// Packets instead of bytes: tokio-util's [`Framed`] with [`Framing`](crate::Framing) or any codec.
+    pub fn framed<C>(self, codec: C) -> Framed<Socket, C> {
+        Framed::new(self, codec)
+    }
+
+    /// Resolves when the pool has told the connection to shut down, or ends it. Borrows nothing.
+    pub fn draining(&self) -> impl Future<Output = ()> + 'static {
+        self.desk.draining()
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        this.desk.check()?;
+        let before = buf.filled().len();
+        match Pin::new(&mut this.io).poll_read(cx, buf) {
+            Poll::Pending => this.desk.waits_to_read(cx),
+            Poll::Ready(Ok(())) => {
+                this.desk.has_read(buf.filled().len() - before, buf.remaining());
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(this.desk.failed(error))),
+        }
+    }
+}
+
+impl Socket {
+    fn written(&self, cx: &mut Context<'_>, outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        match outcome {
+            Poll::Pending => self.desk.waits_to_write(cx),
+            Poll::Ready(Ok(bytes)) => {
+                self.desk.has_written(bytes);
+                Poll::Ready(Ok(bytes))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(self.desk.failed(error))),
+        }
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        this.desk.check()?;
+        let outcome = Pin::new(&mut this.io).poll_write(cx, buf);
+        this.written(cx, outcome)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        this.desk.check()?;
+        let outcome = Pin::new(&mut this.io).poll_write_vectored(cx, bufs);
+        this.written(cx, outcome)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_shutdown(cx)
+    }
+}
+
+impl fmt::Debug for Socket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Socket").field("id", &self.id()).field("peer", self.peer()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,246 @@
+//! One live connection as the table knows it: numbers, orders, and a way to wake it.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicU8, Ordering::*};
+use std::sync::{Arc, OnceLock};
+use std::task::{Wake, Waker};
+
+use super::Table;
+use crate::telemetry::Reason;
+use crate::transport::Address;
+
+/// The number of a connection, unique within its pool, counted from 1 in the order of acceptance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionId(pub(crate) u64);
+
+impl ConnectionId {
+    /// The number.
+    pub fn get(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Display for ConnectionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Back from the number, as an operator typed it.
+impl From<u64> for ConnectionId {
+    fn from(number: u64) -> Self {
+        ConnectionId(number)
+    }
+}
+
+/// What a connection has been told, a bit each.
+pub(crate) struct Orders;
+
+impl Orders {
+    /// End at once.
+    pub(crate) const KILL: u8 = 1;
+    /// The pool shuts down.
+    pub(crate) const DRAIN: u8 = 2;
+    /// A deadline may have come.
+    pub(crate) const DUE: u8 = 4;
+    /// There may be mail.
+    pub(crate) const MAIL: u8 = 8;
+}
+
+/// No deadline.
+const NEVER: u64 = u64::MAX;
+
+/// One live connection.
+///
+/// The connection alone writes its numbers, so plain loads and stores do; others only read them.
+pub(crate) struct Entry {
+    id: ConnectionId,
+    key: usize,
+    peer: Address,
+    opened: u64,
+    heard: AtomicU64,
+    bytes_in: AtomicU64,
+    bytes_out: AtomicU64,
+    due: AtomicU64,
+    shortest_limit: AtomicU32,
+    orders: AtomicU8,
+    ending: AtomicU8,
+    waker: OnceLock<Waker>,
+    address: OnceLock<Box<dyn Any + Send + Sync>>,
+}
+
+impl Entry {
+    pub(super) fn new(id: ConnectionId, key: usize, peer: Address, now: u64, shortest_limit: u32) -> Self {
+        Entry {
+            id,
+            key,
+            peer,
+            opened: now,
+            heard: AtomicU64::new(now),
+            bytes_in: AtomicU64::new(0),
+            bytes_out: AtomicU64::new(0),
+            due: AtomicU64::new(NEVER),
+            shortest_limit: AtomicU32::new(shortest_limit),
+            orders: AtomicU8::new(0),
+            ending: AtomicU8::new(Reason::Killed as u8),
+            waker: OnceLock::new(),
+            address: OnceLock::new(),
+        }
+    }
+
+    pub(crate) fn id(&self) -> ConnectionId {
+        self.id
+    }
+
+    pub(super) fn key(&self) -> usize {
+        self.key
+    }
+
+    pub(crate) fn peer(&self) -> &Address {
+        &self.peer
+    }
+
+    /// When it was accepted, by its table's clock.
+    pub(crate) fn opened(&self) -> u64 {
+        self.opened
+    }
+
+    /// When the peer last sent something.
+    #[inline]
+    pub(crate) fn heard(&self) -> u64 {
+        self.heard.load(Relaxed)
+    }
+
+    pub(crate) fn bytes_in(&self) -> u64 {
+        self.bytes_in.load(Relaxed)
+    }
+
+    #[inline]
+    pub(crate) fn received(&self, bytes: usize, now: u64) {
+        self.heard.store(now, Relaxed);
+        self.bytes_in.store(self.bytes_in.load(Relaxed) + bytes as u64, Relaxed);
+    }
+
+    pub(crate) fn bytes_out(&self) -> u64 {
+        self.bytes_out.load(Relaxed)
+    }
+
+    #[inline]
+    pub(crate) fn sent(&self, bytes: usize) {
+        self.bytes_out.store(self.bytes_out.load(Relaxed) + bytes as u64, Relaxed);
+    }
+
+    pub(crate) fn due(&self) -> u64 {
+        self.due.load(Relaxed)
+    }
+
+    /// When the tick is to wake it next; `None`: not for its own sake.
+    pub(crate) fn set_due(&self, due: Option<u64>) {
+        self.due.store(due.unwrap_or(NEVER), Relaxed);
+    }
+
+    pub(super) fn put_off(&self) {
+        self.set_due(None);
+    }
+
+    pub(crate) fn shortest_limit(&self) -> u32 {
+        self.shortest_limit.load(Relaxed)
+    }
+
+    pub(crate) fn set_shortest_limit(&self, limit: u32) {
+        self.shortest_limit.store(limit, Relaxed);
+    }
+
+    /// Gives an order and wakes the connection; false if it had the same order before.
+    pub(crate) fn order(&self, order: u8) -> bool {
+        let before = self.orders.fetch_or(order, AcqRel);
+        if before & order == 0 {
+            if let Some(waker) = self.waker.get() {
+                waker.wake_by_ref();
+            }
+        }
+        before & order == 0
+    }
+
+    /// What has been ordered so far, leaving it there.
+    #[inline]
+    pub(crate) fn orders(&self) -> u8 {
+        self.orders.load(Acquire)
+    }
+
+    /// Takes note of an order: it can be given again.
+    pub(crate) fn obeyed(&self, order: u8) {
+        self.orders.fetch_and(!order, AcqRel);
+    }
+
+    /// Who is woken by an order, once and for all. Orders from before are seen by the caller's next look at them.
+    pub(crate) fn set_waker(&self, waker: Waker) {
+        let _ = self.waker.set(waker);
+    }
+
+    /// Where the actor behind this connection can be reached, as a weak address.
+    pub(crate) fn address(&self) -> Option<&(dyn Any + Send + Sync)> {
+        self.address.get().map(|address| &**address)
+    }
+
+    pub(crate) fn set_address(&self, address: impl Any + Send + Sync) {
+        let _ = self.address.set(Box::new(address));
+    }
+}
+
+/// A mailbox is woken through the entry, so that the connection knows that it was mail.
+impl Wake for Entry {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.order(Orders::MAIL);
+    }
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entry").field("id", &self.id).field("peer", &self.peer).finish_non_exhaustive()
+    }
+}
+
+/// A connection's place in the table. Dropping it gives the place back and counts how the connection ended.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    table: Arc<Table>,
+    entry: Arc<Entry>,
+}
+
+impl Seat {
+    pub(super) fn new(table: Arc<Table>, entry: Arc<Entry>) -> Self {
+        Seat { table, entry }
+    }
+
+    pub(crate) fn table(&self) -> &Arc<Table> {
+        &self.table
+    }
+
+    #[inline]
+    pub(crate) fn entry(&self) -> &Arc<Entry> {
+        &self.entry
+    }
+
+    /// The time of the last tick.
+    #[inline]
+    pub(crate) fn now(&self) -> u64 {
+        self.table.clock().now()
+    }
+
+    /// How the connection ends, should it end now. Without a word it counts as killed.
+    pub(crate) fn note(&self, reason: Reason) {
+        self.entry.ending.store(reason as u8, Relaxed);
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.table.close(&self.entry, Reason::from_u8(self.entry.ending.load(Relaxed)));
+    }
+}

@@ -1,0 +1,219 @@
+//! The live connections of one arbiter, as everybody else sees them.
+//!
+//! ```text
+//! handle, pool ── list, order, drain ──▶ Table ◀── open, close ── connections of this arbiter
+//!                                          │
+//!                                        tick: one task per arbiter, stamps the time and wakes what is due
+//! ```
+//!
+//! A table outlives the acceptor that fills it: the successor goes on with the same one. It knows no protocol. It is
+//! locked only to open, close and list, never by a connection at work; what a connection at work touches are the relaxed
+//! atomics of its own [`Entry`].
+
+mod clock;
+mod entry;
+mod info;
+mod spare;
+mod tick;
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use slab::Slab;
+use tokio::sync::Notify;
+
+use crate::telemetry::{ClosedCounts, Reason};
+use crate::transport::Address;
+
+pub(crate) use clock::{grain, Clock};
+pub use entry::ConnectionId;
+pub(crate) use entry::{Entry, Orders, Seat};
+pub use info::ConnectionInfo;
+pub(crate) use spare::{Buffers, READ_BUFFER};
+pub(crate) use tick::run as run_tick;
+
+/// The live connections of one arbiter.
+#[derive(Debug)]
+pub(crate) struct Table {
+    state: Mutex<State>,
+    live: AtomicUsize,
+    clock: Clock,
+    /// Rung when the tick has to look up: the first entry, a shorter limit, a drain, the last entry gone while draining.
+    bell: Notify,
+    common: Arc<Common>,
+}
+
+/// What the tables of one pool share.
+#[derive(Debug, Default)]
+pub(crate) struct Common {
+    ids: AtomicU64,
+    /// Told of every closed connection.
+    pub(crate) closed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    entries: Slab<Arc<Entry>>,
+    totals: Totals,
+    drain: Option<Drain>,
+}
+
+/// What a table has seen so far. It adds up: accepted = live + closed.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Totals {
+    pub(crate) accepted: u64,
+    pub(crate) live: u64,
+    pub(crate) closed: ClosedCounts,
+    pub(crate) bytes_in: u64,
+    pub(crate) bytes_out: u64,
+}
+
+/// A drain under way, and how it went so far.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Drain {
+    /// When what is left is ended; `None`: never.
+    pub(crate) deadline: Option<Instant>,
+    pub(crate) asked: usize,
+    pub(crate) forced: usize,
+}
+
+impl Table {
+    pub(crate) fn new(common: Arc<Common>) -> Arc<Self> {
+        Arc::new(Table {
+            state: Mutex::default(),
+            live: AtomicUsize::new(0),
+            clock: Clock::new(),
+            bell: Notify::new(),
+            common,
+        })
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// How many connections live here, without a lock.
+    pub(crate) fn live(&self) -> usize {
+        self.live.load(Relaxed)
+    }
+
+    /// Takes a connection into the table. One that comes during a drain is told at once.
+    pub(crate) fn open(self: &Arc<Self>, peer: Address, shortest_limit: u32) -> Seat {
+        let id = ConnectionId(self.common.ids.fetch_add(1, Relaxed) + 1);
+        let mut state = self.lock();
+        let first = state.entries.is_empty();
+        if first {
+            self.clock.catch_up();
+        }
+        let slot = state.entries.vacant_entry();
+        let entry = Arc::new(Entry::new(id, slot.key(), peer, self.clock.now(), shortest_limit));
+        slot.insert(entry.clone());
+        state.totals.accepted += 1;
+        if let Some(drain) = &mut state.drain {
+            drain.asked += 1;
+            entry.order(Orders::DRAIN);
+        }
+        self.live.store(state.entries.len(), Relaxed);
+        drop(state);
+        if first || grain(shortest_limit) < self.clock.tick() {
+            self.bell.notify_one();
+        }
+        Seat::new(self.clone(), entry)
+    }
+
+    /// Takes a connection out, and counts how it ended.
+    fn close(&self, entry: &Entry, reason: Reason) {
+        let mut state = self.lock();
+        state.entries.try_remove(entry.key());
+        state.totals.closed.add(reason);
+        state.totals.bytes_in += entry.bytes_in();
+        state.totals.bytes_out += entry.bytes_out();
+        self.live.store(state.entries.len(), Relaxed);
+        let drained = state.drain.is_some() && state.entries.is_empty();
+        drop(state);
+        if drained {
+            self.bell.notify_one();
+        }
+        self.common.closed.notify_waiters();
+    }
+
+    /// Tells every connection to shut down, and ends at the deadline those that are left.
+    ///
+    /// A second call can only bring the deadline nearer.
+    pub(crate) fn drain(&self, deadline: Option<Instant>) {
+        let mut state = self.lock();
+        let State { entries, drain, .. } = &mut *state;
+        let drain = drain.get_or_insert(Drain { deadline, asked: entries.len(), forced: 0 });
+        drain.deadline = match (drain.deadline, deadline) {
+            (Some(old), Some(new)) => Some(old.min(new)),
+            (old, new) => old.or(new),
+        };
+        for (_, entry) in entries.iter() {
+            entry.order(Orders::DRAIN);
+        }
+        drop(state);
+        self.enforce(Instant::now());
+        self.bell.notify_one();
+    }
+
+    /// Ends what a drain has left over, once its deadline has come.
+    pub(crate) fn enforce(&self, now: Instant) {
+        let mut state = self.lock();
+        let State { entries, drain: Some(drain), .. } = &mut *state else { return };
+        if drain.deadline.is_some_and(|deadline| deadline <= now) {
+            for (_, entry) in entries.iter() {
+                if entry.order(Orders::KILL) {
+                    drain.forced += 1;
+                }
+            }
+        }
+    }
+
+    /// How the drain stands.
+    pub(crate) fn drained(&self) -> Option<Drain> {
+        self.lock().drain
+    }
+
+    /// One connection.
+    pub(crate) fn find(&self, id: ConnectionId) -> Option<Arc<Entry>> {
+        self.lock().entries.iter().find(|(_, entry)| entry.id() == id).map(|(_, entry)| entry.clone())
+    }
+
+    /// All of them, in no particular order.
+    pub(crate) fn entries(&self) -> Vec<Arc<Entry>> {
+        self.lock().entries.iter().map(|(_, entry)| entry.clone()).collect()
+    }
+
+    /// The numbers, consistent with each other.
+    pub(crate) fn totals(&self) -> Totals {
+        let state = self.lock();
+        let mut totals = state.totals;
+        totals.live = state.entries.len() as u64;
+        for (_, entry) in state.entries.iter() {
+            totals.bytes_in += entry.bytes_in();
+            totals.bytes_out += entry.bytes_out();
+        }
+        totals
+    }
+
+    /// A connection of this table has a shorter limit than the tick was made for.
+    pub(crate) fn hurry(&self, limit: u32) {
+        if grain(limit) < self.clock.tick() {
+            self.bell.notify_one();
+        }
+    }
+
+    /// What a poisoned lock guards is whole all the same: nothing in here panics half-way.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A duration as the tables count it: whole milliseconds, at least one; 0 stands for "never".
+pub(crate) fn millis(limit: Option<Duration>) -> u32 {
+    match limit {
+        None => 0,
+        Some(limit) => u32::try_from(limit.as_micros().div_ceil(1000)).unwrap_or(u32::MAX).max(1),
+    }
+}

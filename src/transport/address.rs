@@ -1,0 +1,72 @@
+//! Where a peer or a listener is.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+
+/// The address of a peer or of a listener.
+///
+/// Shown as `127.0.0.1:7000`; [`Address::url`] puts the kind of transport in front.
+///
+/// ```
+/// use actix_acceptor::Address;
+/// let address = Address::Tcp("127.0.0.1:7000".parse()?);
+/// assert_eq!(address.to_string(), "127.0.0.1:7000");
+/// assert_eq!(address.url(), "tcp://127.0.0.1:7000");
+/// # Ok::<_, std::net::AddrParseError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Address {
+    /// An IPv4 or IPv6 address and a TCP port.
+    Tcp(SocketAddr),
+    /// Whatever a transport of one's own calls the place.
+    Other(Arc<str>),
+}
+
+impl Address {
+    /// The IP address and port, where there is one.
+    pub fn socket(&self) -> Option<SocketAddr> {
+        match self {
+            Address::Tcp(addr) => Some(*addr),
+            Address::Other(_) => None,
+        }
+    }
+
+    /// The IP address, where there is one.
+    pub fn ip(&self) -> Option<IpAddr> {
+        self.socket().map(|addr| addr.ip())
+    }
+
+    /// The address with its kind in front: `tcp://127.0.0.1:7000`.
+    pub fn url(&self) -> String {
+        match self {
+            Address::Tcp(addr) => format!("tcp://{addr}"),
+            Address::Other(name) => format!("other://{name}"),
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Address::Tcp(addr) => addr.fmt(f),
+            Address::Other(name) => name.fmt(f),
+        }
+    }
+}
+
+impl From<SocketAddr> for Address {
+    fn from(addr: SocketAddr) -> Self {
+        Address::Tcp(addr)
+    }
+}
+
+/// So that `std::net::TcpStream::connect(address)` works; yields nothing where there is no IP address.
+impl ToSocketAddrs for Address {
+    type Iter = std::option::IntoIter<SocketAddr>;
+
+    fn to_socket_addrs(&self) -> std::io::Result<Self::Iter> {
+        Ok(self.socket().into_iter())
+    }
+}
