@@ -1,0 +1,201 @@
+//! The rows of the table: which work, against whom, and what it may cost.
+
+use std::io;
+
+use crate::callgrind::Callgrind;
+use crate::load::{self, Load};
+use crate::measure::{self, Contestant, Ratio};
+use crate::process::{self, Process};
+use crate::servers::{Server, Wire};
+use crate::table;
+
+struct Row {
+    name: &'static str,
+    what: &'static str,
+    work: Work,
+    ours: Server,
+    against: &'static [Baseline],
+}
+
+/// A baseline, and what the library may cost against it. `None`: for comparison only.
+type Baseline = (Server, Option<f64>);
+
+#[derive(Clone, Copy)]
+enum Work {
+    /// CPU per message: that many stand unanswered on each of 64 connections.
+    Echo { in_flight: usize },
+    /// CPU per connection that is opened, echoes once and is closed.
+    Short,
+    /// Memory of a connection that has echoed once and is now silent. Its bar is in bytes, not a ratio.
+    Memory { bar: f64 },
+    /// Instructions in user space per message, that many sent at once on each of 64 connections.
+    Instructions { in_flight: usize },
+}
+
+const RAW: Wire = Wire::Raw;
+const PACKETS: Wire = Wire::Packets;
+
+const ROWS: &[Row] = &[
+    Row {
+        name: "echo-1",
+        what: "CPU per 64 B message, 64 connections, 1 in flight on each",
+        work: Work::Echo { in_flight: 1 },
+        ours: Server::Ours(RAW),
+        against: &[(Server::Tokio, Some(1.05)), (Server::Idiom(RAW), None)],
+    },
+    Row {
+        name: "echo-16",
+        what: "the same, 16 in flight",
+        work: Work::Echo { in_flight: 16 },
+        ours: Server::Ours(RAW),
+        against: &[(Server::Tokio, None), (Server::Idiom(RAW), None)],
+    },
+    Row {
+        name: "packets-1",
+        what: "CPU per 64 B packet behind its length in 2 bytes, 64 connections, 1 in flight on each",
+        work: Work::Echo { in_flight: 1 },
+        ours: Server::Ours(PACKETS),
+        against: &[(Server::Framed, None), (Server::Idiom(PACKETS), None)],
+    },
+    Row {
+        name: "packets-16",
+        what: "the same, 16 in flight",
+        work: Work::Echo { in_flight: 16 },
+        ours: Server::Ours(PACKETS),
+        against: &[(Server::Framed, Some(0.80)), (Server::Idiom(PACKETS), None)],
+    },
+    Row {
+        name: "short",
+        what: "CPU per short connection: connect, echo 64 B, close",
+        work: Work::Short,
+        ours: Server::Ours(RAW),
+        against: &[(Server::Tokio, Some(1.10)), (Server::Idiom(RAW), None)],
+    },
+    Row {
+        name: "memory",
+        what: "resident memory per idle connection",
+        work: Work::Memory { bar: 1300.0 },
+        ours: Server::Ours(RAW),
+        against: &[(Server::Tokio, None), (Server::Framed, None), (Server::Idiom(RAW), None)],
+    },
+    Row {
+        name: "instructions-echo",
+        what: "instructions in user space per 64 B message, 64 connections, 1 in flight on each",
+        work: Work::Instructions { in_flight: 1 },
+        ours: Server::Ours(RAW),
+        against: &[(Server::Tokio, Some(1.50))],
+    },
+    Row {
+        name: "instructions-packets",
+        what: "the same per 64 B packet behind its length in 2 bytes, 16 in flight",
+        work: Work::Instructions { in_flight: 16 },
+        ours: Server::Ours(PACKETS),
+        against: &[(Server::Framed, Some(0.45))],
+    },
+];
+
+const CONNECTIONS: usize = 64;
+const IDLE: usize = 19_000;
+
+/// Measures and prints the rows whose name contains one of `wanted`, all of them if that is empty.
+pub(crate) fn run(wanted: &[&str], quick: bool) -> io::Result<()> {
+    let cores = process::cores();
+    process::pin(cores.map(|(_, load)| load));
+    let bench = Bench {
+        rounds: if quick { 7 } else { 41 },
+        core: cores.map(|(server, _)| server),
+        descriptors: process::raise_descriptors()?,
+    };
+    if cores.is_none() {
+        println!("note: one core for server and load together");
+    }
+    table::head();
+    let chosen = |row: &&Row| wanted.is_empty() || wanted.iter().any(|part| row.name.contains(part));
+    for row in ROWS.iter().filter(chosen) {
+        table::title(row.name, row.what);
+        if let Err(error) = bench.row(row) {
+            println!("  not measured: {error}");
+        }
+    }
+    Ok(())
+}
+
+struct Bench {
+    rounds: usize,
+    core: Option<usize>,
+    descriptors: usize,
+}
+
+impl Bench {
+    fn row(&self, row: &Row) -> io::Result<()> {
+        match row.work {
+            Work::Echo { in_flight } => self.cpu(row, |server, process| {
+                let mut load = Load::connect(process.addr(), CONNECTIONS, server.wire().burst(64, in_flight))?;
+                let turns = if in_flight == 1 { 60 } else { 50 };
+                Ok(Box::new(move || {
+                    load.turns(turns)?;
+                    Ok(turns * CONNECTIONS * in_flight)
+                }))
+            }),
+            Work::Short => self.cpu(row, |server, process| {
+                let (addr, burst) = (process.addr(), server.wire().burst(64, 1));
+                Ok(Box::new(move || load::short(addr, burst.clone(), 480)))
+            }),
+            Work::Memory { bar } => self.memory(row, bar),
+            Work::Instructions { in_flight } => instructions(row, in_flight),
+        }
+    }
+
+    fn cpu(&self, row: &Row, work: impl Fn(Server, &Process) -> io::Result<measure::Slice>) -> io::Result<()> {
+        let contestant = |server: Server| {
+            let process = Process::start(server, self.core)?;
+            let slice = work(server, &process)?;
+            Ok(Contestant::new(process, slice))
+        };
+        let servers = std::iter::once(row.ours).chain(row.against.iter().map(|(server, _)| *server));
+        let mut contestants = servers.map(contestant).collect::<io::Result<Vec<_>>>()?;
+        measure::interleave(&mut contestants, self.rounds)?;
+        let [ours, theirs @ ..] = contestants.as_slice() else {
+            return Ok(());
+        };
+        for ((server, bar), theirs) in row.against.iter().zip(theirs) {
+            table::ratio(*server, &Ratio::between(ours, theirs), *bar);
+        }
+        Ok(())
+    }
+
+    fn memory(&self, row: &Row, bar: f64) -> io::Result<()> {
+        // 600: what is open at both ends besides the connections that are counted.
+        let count = IDLE.min(self.descriptors.saturating_sub(600));
+        if count < IDLE {
+            println!("  note: {count} connections, the limit of descriptors allows no more");
+        }
+        let per_connection = |server: Server| {
+            let process = Process::start(server, self.core)?;
+            let open = |count| Load::connect(process.addr(), count, server.wire().burst(64, 1));
+            let _warm = open(100)?;
+            let before = process.settled_resident()?;
+            let _idle = open(count)?;
+            let grown = process.settled_resident()?.saturating_sub(before);
+            io::Result::Ok(grown as f64 / count as f64)
+        };
+        let ours = per_connection(row.ours)?;
+        for (server, _) in row.against {
+            table::bytes(*server, per_connection(*server)?, ours, bar);
+        }
+        Ok(())
+    }
+}
+
+fn instructions(row: &Row, in_flight: usize) -> io::Result<()> {
+    let Some(callgrind) = Callgrind::find()? else {
+        println!("  not measured: valgrind is not installed");
+        return Ok(());
+    };
+    let ours = callgrind.per_message(row.ours, CONNECTIONS, in_flight)?;
+    for (server, bar) in row.against {
+        let theirs = callgrind.per_message(*server, CONNECTIONS, in_flight)?;
+        table::instructions(*server, theirs, ours, *bar);
+    }
+    Ok(())
+}

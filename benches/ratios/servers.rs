@@ -1,0 +1,190 @@
+//! The servers that are compared. Each of them sets `TCP_NODELAY` and serves from one thread.
+
+use std::future::Future;
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr};
+
+use actix::io::{FramedWrite, WriteHandler};
+use actix::{Actor, ActorContext, AsyncContext, Context, Running, StreamHandler};
+use bytes::{Bytes, BytesMut};
+use futures::{StreamExt, TryStreamExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, WriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::codec::{BytesCodec, Decoder, Encoder, Framed, FramedRead, LengthDelimitedCodec};
+
+use crate::{ours, process};
+
+/// What a server takes for a message.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wire {
+    /// Whatever was read.
+    Raw,
+    /// What follows its length in 2 bytes.
+    Packets,
+}
+
+impl Wire {
+    /// That many messages of `len` bytes, one behind the other.
+    pub(crate) fn burst(self, len: u16, count: usize) -> Vec<u8> {
+        let prefix = match self {
+            Wire::Raw => Vec::new(),
+            Wire::Packets => len.to_be_bytes().to_vec(),
+        };
+        let message: Vec<u8> = prefix.into_iter().chain((0..len).map(|n| n as u8)).collect();
+        message.repeat(count)
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Server {
+    /// A loop that accepts, a task a connection, 8 KiB of buffer in each.
+    Tokio,
+    /// The same with tokio-util's `Framed`, its stream forwarded into its sink.
+    Framed,
+    /// An actor a connection, as actix's own examples do it.
+    Idiom(Wire),
+    /// This library.
+    Ours(Wire),
+}
+
+impl Server {
+    const ALL: [Server; 6] = [
+        Server::Tokio,
+        Server::Framed,
+        Server::Idiom(Wire::Raw),
+        Server::Idiom(Wire::Packets),
+        Server::Ours(Wire::Raw),
+        Server::Ours(Wire::Packets),
+    ];
+
+    pub(crate) fn wire(self) -> Wire {
+        match self {
+            Server::Tokio => Wire::Raw,
+            Server::Framed => Wire::Packets,
+            Server::Idiom(wire) | Server::Ours(wire) => wire,
+        }
+    }
+
+    /// What tells a new process which server to be.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Server::Tokio => "tokio",
+            Server::Framed => "framed",
+            Server::Idiom(Wire::Raw) => "idiom-raw",
+            Server::Idiom(Wire::Packets) => "idiom-packets",
+            Server::Ours(Wire::Raw) => "ours-raw",
+            Server::Ours(Wire::Packets) => "ours-packets",
+        }
+    }
+
+    /// What the table calls it.
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Server::Tokio => "tokio",
+            Server::Framed => "framed",
+            Server::Idiom(_) => "actix idiom",
+            Server::Ours(_) => "ours",
+        }
+    }
+}
+
+/// Is that server until standard input ends. Its port is the one line it prints.
+pub(crate) fn run(name: &str, core: Option<usize>) -> io::Result<()> {
+    let server = Server::ALL.into_iter().find(|server| server.name() == name);
+    let server = server.ok_or_else(|| io::Error::other(format!("no server {name}")))?;
+    process::pin(core);
+    std::thread::spawn(|| {
+        // An error ends it as well.
+        let _ = io::stdin().read_to_end(&mut Vec::new());
+        std::process::exit(0);
+    });
+    match server {
+        Server::Tokio => on_tokio(accept(echo)),
+        Server::Framed => on_tokio(accept(forward)),
+        Server::Idiom(Wire::Raw) => on_actix(accept(|stream| idiom(stream, BytesCodec::new))),
+        Server::Idiom(Wire::Packets) => on_actix(accept(|stream| idiom(stream, two_bytes))),
+        Server::Ours(wire) => on_actix(ours::serve(wire, announce)),
+    }
+}
+
+fn on_tokio(server: impl Future<Output = io::Result<()>>) -> io::Result<()> {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    runtime.enable_all().build()?.block_on(server)
+}
+
+fn on_actix(server: impl Future<Output = io::Result<()>>) -> io::Result<()> {
+    actix_rt::System::new().block_on(server)
+}
+
+fn announce(addr: SocketAddr) -> io::Result<()> {
+    println!("{}", addr.port());
+    io::stdout().flush()
+}
+
+async fn accept(serve: impl Fn(TcpStream)) -> io::Result<()> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    announce(listener.local_addr()?)?;
+    loop {
+        let (stream, _) = listener.accept().await?;
+        stream.set_nodelay(true)?;
+        serve(stream);
+    }
+}
+
+fn echo(mut stream: TcpStream) {
+    tokio::spawn(async move {
+        let mut buffer = vec![0; 8 * 1024];
+        loop {
+            let read = stream.read(&mut buffer).await?;
+            if read == 0 {
+                return io::Result::Ok(());
+            }
+            stream.write_all(&buffer[..read]).await?;
+        }
+    });
+}
+
+fn two_bytes() -> LengthDelimitedCodec {
+    LengthDelimitedCodec::builder().length_field_length(2).new_codec()
+}
+
+fn forward(stream: TcpStream) {
+    let (sink, stream) = Framed::new(stream, two_bytes()).split();
+    tokio::spawn(stream.map_ok(BytesMut::freeze).forward(sink));
+}
+
+/// A codec that takes and gives what it is asked to here.
+trait Codec: Decoder<Item = BytesMut, Error = io::Error> + Encoder<Bytes, Error = io::Error> {}
+impl<C: Decoder<Item = BytesMut, Error = io::Error> + Encoder<Bytes, Error = io::Error>> Codec for C {}
+
+/// A connection as actix's own examples do it.
+struct Idiom<C: Codec + Unpin + 'static> {
+    out: FramedWrite<Bytes, WriteHalf<TcpStream>, C>,
+}
+
+fn idiom<C: Codec + Unpin + 'static>(stream: TcpStream, codec: fn() -> C) {
+    Idiom::create(|ctx| {
+        let (read, write) = tokio::io::split(stream);
+        ctx.add_stream(FramedRead::new(read, codec()));
+        Idiom { out: FramedWrite::new(write, codec(), ctx) }
+    });
+}
+
+impl<C: Codec + Unpin + 'static> Actor for Idiom<C> {
+    type Context = Context<Self>;
+}
+
+impl<C: Codec + Unpin + 'static> StreamHandler<io::Result<BytesMut>> for Idiom<C> {
+    fn handle(&mut self, packet: io::Result<BytesMut>, ctx: &mut Self::Context) {
+        match packet {
+            Ok(packet) => self.out.write(packet.freeze()),
+            Err(_) => ctx.stop(),
+        }
+    }
+}
+
+impl<C: Codec + Unpin + 'static> WriteHandler<io::Error> for Idiom<C> {
+    fn error(&mut self, _: io::Error, _: &mut Self::Context) -> Running {
+        Running::Stop
+    }
+}
