@@ -22,7 +22,7 @@ impl Load {
             let mut group = Vec::with_capacity(count);
             while group.len() < count {
                 // Few at a time: the server's queue of connections not yet accepted is short.
-                let mut next = open(addr, SHORT_GROUP.min(count - group.len()))?;
+                let mut next = open(addr, AT_ONCE.min(count - group.len()))?;
                 echo.send(&mut next)?;
                 echo.receive(&mut next)?;
                 group.append(&mut next);
@@ -55,11 +55,11 @@ impl Load {
 /// connection was closed (`net.ipv4.tcp_tw_reuse`, whose default allows it).
 pub(crate) fn short(addr: SocketAddr, burst: Vec<u8>, count: usize) -> io::Result<usize> {
     let mut echo = Echo::new(burst);
-    let mut ahead = open(addr, SHORT_GROUP)?;
+    let mut ahead = open(addr, AT_ONCE)?;
     echo.send(&mut ahead)?;
     let mut closed = 0;
     while closed < count {
-        let mut next = open(addr, SHORT_GROUP)?;
+        let mut next = open(addr, AT_ONCE)?;
         echo.send(&mut next)?;
         echo.receive(&mut ahead)?;
         closed += ahead.len();
@@ -69,7 +69,7 @@ pub(crate) fn short(addr: SocketAddr, burst: Vec<u8>, count: usize) -> io::Resul
     Ok(closed + ahead.len())
 }
 
-const SHORT_GROUP: usize = 32;
+const AT_ONCE: usize = 32;
 
 /// No server is ever this slow: a benchmark that is stuck ends.
 const STUCK: Duration = Duration::from_secs(20);

@@ -6,9 +6,9 @@ use std::task::{Context, Poll};
 
 use actix::dev::channel::AddressReceiver;
 
-use super::{Cause, Connection, ConnectionContext, Stage};
+use super::{Cause, Connection, ConnectionContext};
 use crate::guard::guard;
-use crate::protocol::{Active, Closed, Protocol, Timeout};
+use crate::protocol::{Active, Closed, Held, Protocol, Timeout};
 use crate::table::Orders;
 use crate::timer::Expired;
 
@@ -79,10 +79,10 @@ impl<P: Protocol> Connection<P> {
             entry.obeyed(Orders::DUE);
             self.expire();
         }
-        if orders & Orders::DRAIN != 0 && self.stage == Stage::Ready && !self.waiting() && !self.ended {
+        if orders & Orders::DRAIN != 0 && self.ready() && !self.waiting() && !self.ended {
             entry.obeyed(Orders::DRAIN);
             self.conn.draining = true;
-            if !self.conn.closing {
+            if !self.conn.closing() {
                 let deadline = self.conn.seat.table().drained().and_then(|drain| drain.deadline);
                 self.step(Cause::Shutdown, |me, conn| me.shutdown(deadline, conn));
             }
@@ -93,7 +93,7 @@ impl<P: Protocol> Connection<P> {
     fn expire(&mut self) {
         self.conn.timer.changed = true;
         let (heard, now) = (self.conn.seat.entry().heard(), self.conn.seat.now());
-        if self.conn.closing {
+        if self.conn.closing() {
             return self.expire_closing(now);
         }
         if self.waiting() {
@@ -125,34 +125,37 @@ impl<P: Protocol> Connection<P> {
     /// From accepted to ready: `init`, then `ack`; a wait that `init` asked for lies in between.
     #[inline]
     fn prepare(&mut self, cx: &mut Context<'_>) {
-        if self.stage != Stage::Ready && !self.ended {
+        if !self.ready() && !self.ended {
             self.prepare_stages(cx);
         }
     }
 
     #[cold]
     fn prepare_stages(&mut self, cx: &mut Context<'_>) {
-        if self.stage == Stage::New {
-            self.stage = Stage::Preparing;
+        if !std::mem::replace(&mut self.begun, true) {
             self.conn.seat.entry().set_waker(cx.waker().clone());
             self.step(Cause::Own, |me, conn| me.init(conn));
         }
-        if self.stage == Stage::Preparing && !self.waiting() && !self.conn.closing && !self.ended {
-            self.stage = Stage::Ready;
+        if self.conn.held == Held::NEW || self.conn.held == Held::NEW | Held::ABOVE_MARK {
+            self.conn.held &= !Held::NEW;
             self.step(Cause::Own, |me, conn| me.ack(conn));
         }
     }
 
     /// Waits for the futures that callbacks asked for, one after the other.
     fn wait(&mut self, cx: &mut Context<'_>) {
-        while let Some(busy) = self.busy.as_mut().filter(|busy| !busy.waits.is_empty()) {
+        while self.waiting() {
+            let busy = self.busy();
             busy.unpolled = false;
-            let future = &mut busy.waits[0];
+            let Some(future) = busy.waits.front_mut() else { return };
             match guard(|| future.as_mut().poll(cx)) {
                 Err(text) => return self.end(Closed::Panic(text)),
                 Ok(Poll::Pending) => return self.watch(cx),
                 Ok(Poll::Ready(then)) => {
                     busy.waits.pop_front();
+                    if busy.waits.is_empty() {
+                        self.conn.held &= !Held::WAITING;
+                    }
                     self.step(Cause::Own, then);
                 }
             }
@@ -162,10 +165,10 @@ impl<P: Protocol> Connection<P> {
     /// Something is left to do in this very turn.
     fn unsettled(&self) -> bool {
         let entry = self.conn.seat.entry();
-        let held = if self.stage != Stage::Ready || self.waiting() { Orders::DRAIN } else { 0 };
+        let held = if !self.ready() || self.waiting() { Orders::DRAIN } else { 0 };
         let ordered = entry.orders() & !held != 0;
         let unpolled = self.busy.as_ref().is_some_and(|busy| busy.unpolled);
-        ordered || unpolled || (self.stage == Stage::Preparing && !self.waiting() && !self.conn.closing)
+        ordered || unpolled || self.conn.held == Held::NEW
     }
 
     /// Leaves the turn: hands back the buffers, and sees to it that somebody wakes us.

@@ -9,7 +9,7 @@ use tracing::{debug, error, info, warn};
 
 use super::Connection;
 use crate::guard::guard;
-use crate::protocol::{Closed, Protocol};
+use crate::protocol::{Closed, Held, Protocol};
 use crate::table::Buffers;
 
 /// How long a peer that is still sending is listened to after our last byte, in milliseconds: closing on unread input
@@ -37,14 +37,14 @@ impl<P: Protocol> Connection<P> {
     /// Begins to end: nothing more is taken in, what is queued is sent, then [`end`](Self::end).
     #[cold]
     pub(super) fn close(&mut self, why: Closed) {
-        if self.conn.closing || self.ended {
+        if self.conn.closing() || self.ended {
             return;
         }
         let why = match why {
             Closed::Local | Closed::Peer(_) if self.conn.draining => Closed::Shutdown,
             why => why,
         };
-        self.conn.closing = true;
+        self.conn.held = self.conn.held & !Held::WAITING | Held::CLOSING;
         let busy = self.busy();
         busy.waits.clear();
         busy.unpolled = false;
@@ -61,7 +61,7 @@ impl<P: Protocol> Connection<P> {
             Closed::Peer(_) if self.conn.draining => Closed::Shutdown,
             why => why,
         };
-        self.conn.closing = true;
+        self.conn.held |= Held::CLOSING;
         self.conn.seat.note(why.reason());
         self.tell(&why);
         if let Err(text) = guard(|| self.me.closed(&why)) {
@@ -73,7 +73,7 @@ impl<P: Protocol> Connection<P> {
     /// Whether the connection is over: a closing one is once its bytes are out and the peer is quiet.
     #[inline]
     pub(super) fn over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.conn.closing {
+        if !self.conn.closing() {
             return Poll::Pending;
         }
         self.finish(cx)

@@ -5,6 +5,7 @@ use std::task::{Context, Poll, Waker};
 
 use actix::dev::channel::AddressReceiver;
 use actix::dev::EnvelopeProxy;
+use bytes::BytesMut;
 use futures::Stream as _;
 use tokio_util::codec::Decoder;
 use tokio_util::io::poll_read_buf;
@@ -18,8 +19,9 @@ use crate::table::READ_BUFFER;
 impl<P: Protocol> Connection<P> {
     /// Reads, and delivers every whole packet of a read before the next one.
     pub(super) fn take_packets(&mut self, ctx: &ConnectionContext<P>, cx: &mut Context<'_>, budget: &mut Budget) {
+        let mut short = false;
         while self.open() && !ctx.waits() {
-            self.deliver(ctx, budget);
+            self.deliver(budget);
             self.tell_passive();
             if !self.open() || budget.more || ctx.waits() || self.conn.active == Active::Passive {
                 return;
@@ -34,8 +36,14 @@ impl<P: Protocol> Connection<P> {
                 budget.more = true;
                 return;
             }
+            if short && self.conn.io.is_drained(cx) {
+                return;
+            }
             match self.read(cx) {
-                Poll::Ready(bytes) => budget.bytes = budget.bytes.saturating_sub(bytes.max(1)),
+                Poll::Ready(bytes) => {
+                    short = bytes < READ_BUFFER;
+                    budget.bytes = budget.bytes.saturating_sub(bytes.max(1));
+                }
                 Poll::Pending => return,
             }
         }
@@ -67,56 +75,60 @@ impl<P: Protocol> Connection<P> {
     }
 
     /// Delivers whole packets until none is left, under one guard for all of them.
-    fn deliver(&mut self, ctx: &ConnectionContext<P>, budget: &mut Budget) {
+    fn deliver(&mut self, budget: &mut Budget) {
         if !self.undecoded {
             return;
         }
-        let mut delivered = false;
-        let outcome = guard(|| {
-            while self.open() && !ctx.waits() && self.takes_packet() {
-                if budget.packets == 0 {
-                    budget.more = true;
-                    return;
-                }
-                match self.decode() {
-                    Ok(Some(packet)) => {
-                        delivered = true;
-                        budget.packets -= 1;
-                        self.count_packet();
-                        let next = self.me.packet(packet, &mut self.conn);
-                        self.follow(next, Cause::Own);
-                    }
-                    Ok(None) => {
-                        self.undecoded = false;
-                        return;
-                    }
-                    Err(error) => return self.close(Closed::from_error(error)),
-                }
-            }
-        });
-        if let Err(text) = outcome {
-            return self.end(Closed::Panic(text));
+        // Out of the connection while packets are taken from it: only the codec touches it.
+        let mut read = std::mem::take(&mut self.conn.buffers_mut().read);
+        let delivered = guard(|| self.deliver_from(&mut read, budget));
+        let partial = !self.undecoded && !read.is_empty();
+        self.conn.buffers_mut().read = read;
+        match delivered {
+            Ok(delivered) => self.conn.timer.decoded(delivered, partial, self.conn.seat.now()),
+            Err(text) => self.end(Closed::Panic(text)),
         }
-        let now = self.conn.seat.now();
-        let partial = !self.undecoded && self.conn.unread().is_some();
-        self.conn.timer.decoded(delivered, partial, now);
     }
 
-    #[inline]
-    fn decode(&mut self) -> Result<Option<crate::protocol::Packet<P>>, crate::error::BoxError> {
-        let read = &mut self.conn.buffers.get_or_insert_with(crate::table::Buffers::borrow).read;
-        let decoded = if self.eof { self.conn.codec.decode_eof(read) } else { self.conn.codec.decode(read) };
-        decoded.map_err(Into::into)
+    /// True if there was a packet.
+    fn deliver_from(&mut self, read: &mut BytesMut, budget: &mut Budget) -> bool {
+        let (whole, eof) = (budget.packets, self.eof);
+        while self.open() && (self.conn.active == Active::Always || self.takes_packet()) {
+            if budget.packets == 0 {
+                budget.more = true;
+                break;
+            }
+            let codec = &mut self.conn.codec;
+            match if eof { codec.decode_eof(read) } else { codec.decode(read) } {
+                Ok(Some(packet)) => {
+                    budget.packets -= 1;
+                    if self.conn.active != Active::Always {
+                        self.count_packet();
+                    }
+                    let next = self.me.packet(packet, &mut self.conn);
+                    self.follow(next, Cause::Own);
+                }
+                Ok(None) => {
+                    self.undecoded = false;
+                    break;
+                }
+                Err(error) => {
+                    self.close(Closed::from_error(error.into()));
+                    break;
+                }
+            }
+        }
+        budget.packets != whole
     }
 
     /// Whether the active mode lets one more packet through.
-    #[inline]
+    #[cold]
     fn takes_packet(&self) -> bool {
         !matches!(self.conn.active, Active::Passive | Active::Count(0))
     }
 
     /// The active mode moves on with a packet.
-    #[inline]
+    #[cold]
     fn count_packet(&mut self) {
         match &mut self.conn.active {
             Active::Always | Active::Passive => {}
@@ -140,7 +152,7 @@ impl<P: Protocol> Connection<P> {
             self.half_closed = true;
             self.step(Cause::HalfClosed, |me, conn| me.half_closed(conn));
         }
-        if !self.conn.charter.limits.half_close && !self.waiting() && !self.conn.closing && !self.ended {
+        if !self.conn.charter.limits.half_close && !self.waiting() && !self.conn.closing() && !self.ended {
             self.close(Closed::Peer(None));
         }
     }
@@ -245,7 +257,7 @@ impl<P: Protocol> Connection<P> {
     /// A handler may have stopped its context, as actix's actors do.
     #[inline]
     fn heed(&mut self, ctx: &ConnectionContext<P>) {
-        if ctx.is_stopped() && !self.conn.closing {
+        if ctx.is_stopped() && !self.conn.closing() {
             self.close(Closed::Local);
         }
     }

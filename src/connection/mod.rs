@@ -26,7 +26,7 @@ use actix::dev::channel::{channel, AddressReceiver};
 use actix::prelude::*;
 
 use crate::guard::guard;
-use crate::protocol::{Charter, Closed, Conn, Next, Pending, Protocol, SendError};
+use crate::protocol::{Charter, Closed, Conn, Held, Next, Pending, Protocol};
 use crate::table::{Orders, Seat};
 use crate::transport::Stream;
 
@@ -89,7 +89,7 @@ pub use messages::{Close, Encoded, Info, Reply, SetActive, User};
 /// ```
 pub struct Connection<P: Protocol> {
     me: P,
-    stage: Stage,
+    begun: bool,
     /// There may be mail: the mailbox is looked at only then.
     mail: bool,
     /// Bytes have come that the codec has not seen.
@@ -99,14 +99,6 @@ pub struct Connection<P: Protocol> {
     ended: bool,
     busy: Option<Box<Busy<P>>>,
     conn: Conn<P>,
-}
-
-/// How far a connection has come.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    New,
-    Preparing,
-    Ready,
 }
 
 /// What only a connection in a special state needs.
@@ -143,7 +135,7 @@ impl<P: Protocol> Birth<P> {
     pub(crate) fn live(self, me: P, codec: P::Codec, io: Stream, charter: Arc<Charter<P>>, seat: Seat) {
         let connection = Connection {
             me,
-            stage: Stage::New,
+            begun: false,
             mail: true,
             undecoded: false,
             eof: false,
@@ -197,41 +189,40 @@ impl<P: Protocol> Connection<P> {
     }
 
     /// Does what a callback answered.
-    #[inline]
+    #[inline(always)]
     fn follow(&mut self, next: Next<P>, cause: Cause) {
         match next {
             Next::Continue => {}
-            Next::Send(reply) => {
-                self.reply(reply);
-            }
-            Next::Stop => self.close(cause.closed()),
-            Next::SendAndStop(reply) => {
-                if self.reply(reply) {
-                    self.close(cause.closed());
+            Next::Send(reply) if !self.conn.closing() => {
+                if let Err(error) = self.conn.encode(reply) {
+                    self.close(Closed::Error(error.into()));
                 }
             }
+            next => self.follow_rarer(next, cause),
+        }
+        if self.conn.unsent() > self.conn.charter.limits.high_watermark {
+            self.conn.held |= Held::ABOVE_MARK;
+        }
+    }
+
+    #[cold]
+    fn follow_rarer(&mut self, next: Next<P>, cause: Cause) {
+        match next {
+            // Too late: the connection is ending.
+            Next::Continue | Next::Send(_) => {}
+            Next::Stop => self.close(cause.closed()),
+            Next::SendAndStop(reply) => {
+                self.follow(Next::Send(reply), cause);
+                self.close(cause.closed());
+            }
             Next::Fail(error) => self.close(Closed::Error(error)),
-            Next::Wait(wait) => {
+            Next::Wait(wait) if !self.conn.closing() => {
+                self.conn.held |= Held::WAITING;
                 let busy = self.busy();
                 busy.unpolled = true;
                 busy.waits.push_back(wait.0);
             }
-        }
-        if self.conn.unsent() > self.conn.charter.limits.high_watermark {
-            self.conn.above_mark = true;
-        }
-    }
-
-    /// A reply that cannot be encoded ends the connection; on one that is ending already it comes too late.
-    #[inline]
-    fn reply(&mut self, reply: P::Reply) -> bool {
-        match self.conn.send(reply) {
-            Ok(()) => true,
-            Err(SendError::Closed) => false,
-            Err(error) => {
-                self.close(Closed::Error(error.into()));
-                false
-            }
+            Next::Wait(_) => {}
         }
     }
 
@@ -241,14 +232,20 @@ impl<P: Protocol> Connection<P> {
         })
     }
 
+    #[inline]
     fn waiting(&self) -> bool {
-        self.busy.as_ref().is_some_and(|busy| !busy.waits.is_empty())
+        self.conn.held & Held::WAITING != 0
+    }
+
+    #[inline]
+    fn ready(&self) -> bool {
+        self.conn.held & Held::NEW == 0
     }
 
     /// Whether packets and messages are taken in.
     #[inline]
     fn open(&self) -> bool {
-        self.stage == Stage::Ready && !self.conn.closing && !self.conn.above_mark && !self.waiting()
+        self.conn.held == 0
     }
 }
 

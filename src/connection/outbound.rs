@@ -8,7 +8,7 @@ use bytes::Buf;
 use tokio::io::AsyncWrite;
 
 use super::Connection;
-use crate::protocol::{Closed, Protocol};
+use crate::protocol::{Closed, Held, Protocol};
 
 impl<P: Protocol> Connection<P> {
     /// Writes what is queued, as far as the socket takes it. True if that made room for taking things in again.
@@ -21,14 +21,14 @@ impl<P: Protocol> Connection<P> {
             self.lost(error);
             return false;
         }
-        let was_above = self.conn.above_mark;
-        let limits = &self.conn.charter.limits;
-        self.conn.above_mark = match self.conn.unsent() {
-            unsent if unsent > limits.high_watermark => true,
-            unsent if unsent <= limits.low_watermark => false,
-            _ => was_above,
-        };
-        was_above && !self.conn.above_mark
+        let (unsent, limits) = (self.conn.unsent(), &self.conn.charter.limits);
+        let was_above = self.conn.held & Held::ABOVE_MARK != 0;
+        if unsent <= limits.low_watermark {
+            self.conn.held &= !Held::ABOVE_MARK;
+        } else if unsent > limits.high_watermark {
+            self.conn.held |= Held::ABOVE_MARK;
+        }
+        was_above && self.conn.held & Held::ABOVE_MARK == 0
     }
 
     fn write_queued(&mut self, cx: &mut Context<'_>) -> io::Result<()> {

@@ -1,6 +1,6 @@
 //! The way in and the way out: each call goes to the chosen framing.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use tokio_util::codec::{Decoder, Encoder};
 
 use super::{length, lines, Framing, FramingError, Kind};
@@ -58,6 +58,6 @@ fn raw(max: usize, src: &mut BytesMut) -> Option<Bytes> {
 
 fn terminated(packet: &[u8], end: &[u8], dst: &mut BytesMut) {
     dst.reserve(packet.len() + end.len());
-    dst.put_slice(packet);
-    dst.put_slice(end);
+    dst.extend_from_slice(packet);
+    dst.extend_from_slice(end);
 }

@@ -1,6 +1,6 @@
 //! Packets behind their length.
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 
 use super::FramingError;
 
@@ -95,8 +95,13 @@ pub(super) fn encode(width: Width, packet: &[u8], dst: &mut BytesMut) -> Result<
     if length > width.max_length() {
         return Err(FramingError::ReplyTooLong { length, limit: width.max_length() });
     }
-    dst.reserve(width.bytes() + packet.len());
-    dst.put_uint(length, width.bytes());
-    dst.put_slice(packet);
+    // An array of known size is a plain store, where a slice would be a call.
+    match width {
+        Width::One => dst.extend_from_slice(&(length as u8).to_be_bytes()),
+        Width::Two => dst.extend_from_slice(&(length as u16).to_be_bytes()),
+        Width::Four => dst.extend_from_slice(&(length as u32).to_be_bytes()),
+        Width::Eight => dst.extend_from_slice(&length.to_be_bytes()),
+    }
+    dst.extend_from_slice(packet);
     Ok(())
 }

@@ -26,12 +26,25 @@ pub struct Conn<P: Protocol> {
     pub(crate) charter: Arc<Charter<P>>,
     pub(crate) timer: Timer,
     pub(crate) active: Active,
-    /// More is unsent than the high-water mark allows; until it is down to the low one nothing is taken in.
-    pub(crate) above_mark: bool,
-    pub(crate) closing: bool,
+    /// Why nothing is taken in at present, a bit each: see [`Held`].
+    pub(crate) held: u8,
     pub(crate) draining: bool,
     /// Last, so that the place is given back after the socket is closed.
     pub(crate) seat: Seat,
+}
+
+/// What keeps a connection from taking in packets and messages.
+pub(crate) struct Held;
+
+impl Held {
+    /// It is not ready yet.
+    pub(crate) const NEW: u8 = 1;
+    /// It waits for a future.
+    pub(crate) const WAITING: u8 = 2;
+    /// More is unsent than the high-water mark allows, and not yet down to the low one.
+    pub(crate) const ABOVE_MARK: u8 = 4;
+    /// It is ending.
+    pub(crate) const CLOSING: u8 = 8;
 }
 
 pub(crate) type Streams<P> = SelectAll<Pin<Box<dyn Items<Item = <P as Protocol>::User>>>>;
@@ -87,19 +100,7 @@ impl<P: Protocol> Conn<P> {
         let age = jittered(limits.max_age, limits.max_age_jitter, seat.entry().id());
         let timer = Timer::new(limits.idle, limits.packet, limits.send, seat.entry().opened(), age);
         let active = limits.active;
-        Conn {
-            io,
-            codec,
-            buffers: None,
-            streams: None,
-            charter,
-            timer,
-            active,
-            above_mark: false,
-            closing: false,
-            draining: false,
-            seat,
-        }
+        Conn { io, codec, buffers: None, streams: None, charter, timer, active, held: Held::NEW, draining: false, seat }
     }
 
     /// The connection's number.
@@ -141,20 +142,32 @@ impl<P: Protocol> Conn<P> {
     /// [`SendError::Closed`] when the connection is ending already, [`SendError::TooLong`] when the reply does not fit its
     /// length prefix, else the codec's own error. Nothing is queued then, and the connection goes on.
     pub fn send(&mut self, reply: P::Reply) -> Result<(), SendError> {
-        if self.closing {
+        if self.closing() {
             return Err(SendError::Closed);
         }
+        self.encode(reply).map_err(|error| SendError::from_codec(error.into()))
+    }
+
+    /// Queues a reply, or nothing of it.
+    #[inline(always)]
+    pub(crate) fn encode(&mut self, reply: P::Reply) -> Result<(), <P::Codec as Encoder<P::Reply>>::Error> {
         let write = &mut self.buffers.get_or_insert_with(Buffers::borrow).write;
         let before = write.len();
-        self.codec.encode(reply, write).map_err(|error| {
+        let encoded = self.codec.encode(reply, write);
+        if encoded.is_err() {
             write.truncate(before);
-            SendError::from_codec(error.into())
-        })
+        }
+        encoded
+    }
+
+    #[inline]
+    pub(crate) fn closing(&self) -> bool {
+        self.held & Held::CLOSING != 0
     }
 
     /// Queues bytes as they are, past the codec.
     pub(crate) fn send_wire(&mut self, bytes: &[u8]) -> Result<(), SendError> {
-        if self.closing {
+        if self.closing() {
             return Err(SendError::Closed);
         }
         self.buffers_mut().write.extend_from_slice(bytes);
@@ -162,6 +175,7 @@ impl<P: Protocol> Conn<P> {
     }
 
     /// How many bytes are queued and not yet taken by the socket.
+    #[inline]
     pub fn unsent(&self) -> usize {
         self.buffers.as_ref().map_or(0, |buffers| buffers.write.len())
     }

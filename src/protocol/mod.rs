@@ -19,7 +19,7 @@ use crate::framing::Framing;
 
 pub use closed::Closed;
 pub use conn::{Active, Conn, SendError};
-pub(crate) use conn::{Charter, Limits};
+pub(crate) use conn::{Charter, Held, Limits};
 pub use event::{Event, Timeout};
 pub(crate) use next::Pending;
 pub use next::{Next, Wait};

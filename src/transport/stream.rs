@@ -66,6 +66,15 @@ impl Stream {
         }
     }
 
+    /// After a read that left room: makes sure that we are woken by what comes next. Cheaper than to read in vain.
+    #[inline]
+    pub(crate) fn is_drained(&self, cx: &mut Context<'_>) -> bool {
+        match &self.0 {
+            Inner::Tcp(tcp) => tcp.poll_read_ready(cx).is_pending(),
+            Inner::Other(_) => false,
+        }
+    }
+
     /// Whether closing sends what is written by itself: a plain socket does, a stream with a layer of its own must be
     /// flushed and shut down.
     pub(crate) fn is_plain(&self) -> bool {
