@@ -11,13 +11,11 @@ use futures::Stream;
 use tokio_util::codec::{Decoder, Encoder};
 
 use super::ProtocolDoor;
-use crate::builder::Builder;
 use crate::error::BoxError;
 use crate::framing::Framing;
-use crate::pool::AcceptorPool;
 use crate::protocol::{Closed, Conn, Event, Next, Packet, Protocol, Timeout};
 
-/// The protocol made of the closures given to [`AcceptorPool::events`]: `S` is their state, `M` the messages it takes.
+/// The protocol made of the closures given to [`AcceptorPool::events`](crate::AcceptorPool::events): `S` is their state, `M` the messages it takes.
 ///
 /// A nameable type, so that `Addr<Connection<Loop<u64, Tell>>>`, `Recipient<User<Tell>>` and handlers of one's own work.
 pub struct Loop<S, M = Infallible, C = Framing, R = Bytes> {
@@ -130,43 +128,15 @@ impl<S, M, C, R> Init<S, M, C, R> {
     }
 }
 
-impl AcceptorPool {
-    /// Serves every connection by two closures: glisten's way.
-    ///
-    /// `on_init` makes the state of a connection, and may hand over a stream whose items arrive as [`Event::User`];
-    /// `on_event` is called with every event. [`with_close`](crate::Builder::with_close) adds a third that gets the state
-    /// at the end.
-    ///
-    /// ```
-    /// use actix_acceptor::{AcceptorPool, Event, Framing, Init, Next};
-    /// use bytes::Bytes;
-    ///
-    /// # actix_rt::System::new().block_on(async {
-    /// let pool = AcceptorPool::events(
-    ///     |_conn| Init::new(0u64),
-    ///     |count, event, _conn| match event {
-    ///         Event::Packet(_) => {
-    ///             *count += 1;
-    ///             Next::Send(Bytes::from(count.to_string()))
-    ///         }
-    ///         _ => Next::Continue,
-    ///     },
-    /// )
-    /// .framing(Framing::lines())
-    /// .bind("127.0.0.1:0")
-    /// .await?;
-    /// # pool.stop(None).await;
-    /// # Ok::<_, actix_acceptor::StartError>(()) }).expect("it works");
-    /// ```
-    ///
-    /// A `Shutdown` or a `Timeout` answered with [`Next::Continue`] goes on: a closure that ignores events ignores these,
-    /// too. [`Event::otherwise`] answers as a protocol does that does not override the callback.
-    pub fn events<S, M, C, R, I, E>(on_init: I, on_event: E) -> Builder<ProtocolDoor<Loop<S, M, C, R>>>
+impl<S: 'static, M, C, R> ProtocolDoor<Loop<S, M, C, R>>
+where
+    M: Send + 'static,
+    C: Decoder<Error: Into<BoxError>> + Encoder<R, Error: Into<BoxError>> + 'static,
+    R: Send + 'static,
+{
+    pub(crate) fn events<I, E>(on_init: I, on_event: E) -> Self
     where
-        S: 'static,
-        M: Send + 'static,
-        C: Decoder<Error: Into<BoxError>> + Encoder<R, Error: Into<BoxError>> + Default + 'static,
-        R: Send + 'static,
+        C: Default,
         I: Fn(&mut Conn<Loop<S, M, C, R>>) -> Init<S, M, C, R> + Send + Sync + 'static,
         E: Fn(&mut S, Event<Loop<S, M, C, R>>, &mut Conn<Loop<S, M, C, R>>) -> Next<Loop<S, M, C, R>>
             + Send
@@ -174,21 +144,13 @@ impl AcceptorPool {
             + 'static,
     {
         let script: Arc<dyn Script<S, M, C, R>> = Arc::new(Closures { on_init, on_event });
-        AcceptorPool::protocol(move |_| Loop { state: None, script: script.clone(), on_close: None })
+        Self::new(move |_| Loop { state: None, script: script.clone(), on_close: None }, C::default)
     }
-}
 
-impl<S: 'static, M, C, R> Builder<ProtocolDoor<Loop<S, M, C, R>>>
-where
-    M: Send + 'static,
-    C: Decoder<Error: Into<BoxError>> + Encoder<R, Error: Into<BoxError>> + 'static,
-    R: Send + 'static,
-{
-    /// Called last, with the connection's state and why it ended. Not called if `on_init` panicked: there is no state then.
-    pub fn with_close(mut self, on_close: impl Fn(S, &Closed) + Send + Sync + 'static) -> Self {
+    pub(crate) fn with_close(mut self, on_close: impl Fn(S, &Closed) + Send + Sync + 'static) -> Self {
         let on_close: Arc<OnClose<S>> = Arc::new(on_close);
-        let factory = self.door.factory;
-        self.door.factory = Box::new(move |peer| Loop { on_close: Some(on_close.clone()), ..factory(peer) });
+        let factory = self.factory;
+        self.factory = Box::new(move |peer| Loop { on_close: Some(on_close.clone()), ..factory(peer) });
         self
     }
 }

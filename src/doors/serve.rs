@@ -9,22 +9,20 @@ use futures::FutureExt;
 
 use super::{sealed, socket_limits, Door, Opened};
 use crate::acceptor::Seam;
-use crate::builder::Builder;
 use crate::error::BoxError;
 use crate::guard::{guard, panic_text};
-use crate::pool::AcceptorPool;
 use crate::protocol::{Closed, Limits};
 use crate::socket::{Incoming, Socket, SocketLimits};
 use crate::telemetry::Reason;
 
 type Serve = Box<dyn Fn(Socket) -> LocalBoxFuture<'static, Result<(), BoxError>> + Send + Sync>;
 
-/// The door [`serve`](AcceptorPool::serve).
+/// The door [`serve`](crate::AcceptorPool::serve).
 pub struct ServeDoor {
     serve: Serve,
 }
 
-/// Behind a connection of the door [`serve`](AcceptorPool::serve) there is no actor, but a task.
+/// Behind a connection of the door [`serve`](crate::AcceptorPool::serve) there is no actor, but a task.
 #[derive(Debug)]
 pub enum Task {}
 
@@ -46,21 +44,13 @@ impl<E: Into<BoxError>> Outcome for Result<(), E> {
     }
 }
 
-impl AcceptorPool {
-    /// Serves every connection by an async fn that owns its [`Socket`]: reagent's `handle/1`.
-    ///
-    /// The connection ends when its socket is dropped. It counts as ended by the peer if the socket saw it leave, as an
-    /// error if the fn returned one (an [`io::Error`](std::io::Error) of the peer's leaving counts as the peer's), as a
-    /// panic if it panicked: other connections go on.
-    ///
-    /// The pool's marks, framing and packet timeout do not act here: the fn reads and writes as it likes.
-    pub fn serve<F, T>(serve: F) -> Builder<ServeDoor>
+impl ServeDoor {
+    pub(crate) fn new<F, T>(serve: F) -> Self
     where
         F: Fn(Socket) -> T + Send + Sync + 'static,
         T: Future<Output: Outcome> + 'static,
     {
-        let serve: Serve = Box::new(move |socket| serve(socket).map(Outcome::outcome).boxed_local());
-        Builder::new(ServeDoor { serve })
+        ServeDoor { serve: Box::new(move |socket| serve(socket).map(Outcome::outcome).boxed_local()) }
     }
 }
 

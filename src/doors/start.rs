@@ -7,10 +7,8 @@ use actix::prelude::*;
 
 use super::{sealed, socket_limits, Door, Opened};
 use crate::acceptor::Seam;
-use crate::builder::Builder;
 use crate::error::BoxError;
 use crate::guard::guard;
-use crate::pool::AcceptorPool;
 use crate::protocol::Limits;
 use crate::socket::{Incoming, Socket, SocketLimits};
 use crate::table::ConnectionId;
@@ -18,7 +16,7 @@ use crate::telemetry::Reason;
 
 type Start<A> = Box<dyn Fn(Socket) -> Result<Addr<A>, BoxError> + Send + Sync>;
 
-/// The door [`start`](AcceptorPool::start).
+/// The door [`start`](crate::AcceptorPool::start).
 pub struct StartDoor<A: Actor> {
     start: Start<A>,
 }
@@ -31,52 +29,9 @@ pub struct Ack {
     pub id: ConnectionId,
 }
 
-impl AcceptorPool {
-    /// Serves every connection by an actor of one's own: reagent's `start/1`.
-    ///
-    /// The function takes the [`Socket`], starts an actor that owns it, and returns the actor's address. The actor gets
-    /// [`Ack`] once the pool has it on its books. An error closes that socket, if the function has not done so, and nothing
-    /// else.
-    ///
-    /// The function is called on the arbiter that the connection lives on: `start` and `create` run the actor there. The
-    /// pool holds the actor's address as long as the socket is alive, so an actor with no other address goes on until it
-    /// stops itself or drops the socket.
-    ///
-    /// ```
-    /// use actix::prelude::*;
-    /// use actix_acceptor::{Ack, AcceptorPool, Socket};
-    /// use tokio::io::AsyncWriteExt;
-    ///
-    /// struct Greeter(Option<Socket>);
-    /// impl Actor for Greeter {
-    ///     type Context = Context<Self>;
-    /// }
-    /// impl Handler<Ack> for Greeter {
-    ///     type Result = ();
-    ///     fn handle(&mut self, ack: Ack, ctx: &mut Context<Self>) {
-    ///         let mut socket = self.0.take().expect("acked once");
-    ///         let greet = async move { socket.write_all(format!("you are {}\n", ack.id).as_bytes()).await };
-    ///         ctx.spawn(greet.into_actor(self).map(|_, _, ctx| ctx.stop()));
-    ///     }
-    /// }
-    ///
-    /// # actix_rt::System::new().block_on(async {
-    /// let pool = AcceptorPool::start(|socket| Ok(Greeter(Some(socket)).start())).bind("127.0.0.1:0").await?;
-    /// # use tokio::io::AsyncReadExt;
-    /// # let mut peer = tokio::net::TcpStream::connect(pool.local_addr().expect("TCP")).await?;
-    /// # let mut line = String::new();
-    /// # peer.read_to_string(&mut line).await?;
-    /// # assert_eq!(line, "you are 1\n");
-    /// # pool.stop(None).await;
-    /// # Ok::<_, Box<dyn std::error::Error>>(()) }).expect("it works");
-    /// ```
-    pub fn start<A, F>(start: F) -> Builder<StartDoor<A>>
-    where
-        A: Actor + Handler<Ack>,
-        A::Context: ToEnvelope<A, Ack>,
-        F: Fn(Socket) -> Result<Addr<A>, BoxError> + Send + Sync + 'static,
-    {
-        Builder::new(StartDoor { start: Box::new(start) })
+impl<A: Actor> StartDoor<A> {
+    pub(crate) fn new(start: impl Fn(Socket) -> Result<Addr<A>, BoxError> + Send + Sync + 'static) -> Self {
+        StartDoor { start: Box::new(start) }
     }
 }
 
