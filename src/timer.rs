@@ -69,7 +69,9 @@ impl Timer {
     /// The peer sent something.
     #[inline]
     pub(crate) fn heard(&mut self) {
-        self.idle_once = 0;
+        if self.idle_once != 0 {
+            (self.idle_once, self.changed) = (0, true);
+        }
     }
 
     /// A timeout was answered with going on: the same time again.
@@ -109,7 +111,7 @@ impl Timer {
             let pause = now - self.paused_since;
             self.idle_from = (self.idle_from.max(heard) + pause).min(now);
             if self.packet_since != 0 {
-                self.packet_since += pause;
+                self.packet_since = (self.packet_since + pause).min(now);
             }
             self.paused_since = 0;
         }

@@ -32,6 +32,8 @@ pub(crate) trait Seam: Send + Sync + 'static {
 
 /// How many peers are taken in a row before others on the thread have their turn.
 const ROW: usize = 32;
+/// How often an acceptor that is ahead of the others lets them go first, before it takes a peer all the same.
+const GIVE_WAY: usize = 4;
 /// The first pause when the machine is out of something; doubled up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
@@ -111,7 +113,15 @@ async fn take_peers(mut share: Box<dyn Accept>, place: usize, crew: Arc<Crew>) -
             return error;
         }
         // Room comes first: while there is none, peers queue in the kernel, not here.
-        if crew.is_ahead(place) || row == ROW {
+        for _ in 0..GIVE_WAY {
+            if !crew.is_ahead(place) {
+                break;
+            }
+            // The thread gives way, not the task alone: on a full machine the others may not have had the processor.
+            std::thread::yield_now();
+            tokio::task::yield_now().await;
+        }
+        if row == ROW {
             row = 0;
             tokio::task::yield_now().await;
         }

@@ -106,6 +106,7 @@ impl Table {
         if first {
             self.clock.catch_up();
         }
+        self.hurry(shortest_limit);
         let slot = state.entries.vacant_entry();
         let entry = Arc::new(Entry::new(id, slot.key(), peer, self.clock.now(), shortest_limit));
         slot.insert(entry.clone());
@@ -116,7 +117,7 @@ impl Table {
         }
         self.live.store(state.entries.len(), Relaxed);
         drop(state);
-        if first || grain(shortest_limit) < self.clock.tick() {
+        if first {
             self.bell.notify_one();
         }
         Seat::new(self.clone(), entry)
@@ -197,9 +198,13 @@ impl Table {
         totals
     }
 
-    /// A connection of this table has a shorter limit than the tick was made for.
+    /// A connection of this table may have a shorter limit than the tick was made for: stamps are exact enough for it
+    /// from here on, not only from the next tick.
     pub(crate) fn hurry(&self, limit: u32) {
-        if grain(limit) < self.clock.tick() {
+        let tick = grain(limit);
+        if tick < self.clock.tick() {
+            self.clock.advance();
+            self.clock.set_tick(tick);
             self.bell.notify_one();
         }
     }
