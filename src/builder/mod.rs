@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::pool::Housing;
 use crate::protocol::Active;
 
-/// The settings of a pool that is to be: made by the doors of [`AcceptorPool`], ended by [`bind`](Builder::bind) or
+/// The settings of a pool that is to be: made by the doors of [`AcceptorPool`](crate::AcceptorPool), ended by [`bind`](Builder::bind) or
 /// [`listen`](Builder::listen).
 ///
 /// Everything has a default; everything is checked at once, before the port is opened.
@@ -59,7 +59,7 @@ impl<D> Builder<D> {
         }
     }
 
-    /// The pool's name, by which [`AcceptorPool::find`] finds it; unique among the pools of an actix system.
+    /// The pool's name, by which [`AcceptorPool::find`](crate::AcceptorPool::find) finds it; unique among the pools of an actix system.
     ///
     /// Default: the address it listens on.
     pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {

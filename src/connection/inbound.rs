@@ -23,7 +23,11 @@ impl<P: Protocol> Connection<P> {
         while self.open() && !ctx.waits() {
             self.deliver(budget);
             self.tell_passive();
-            if !self.open() || budget.more || ctx.waits() || self.conn.active == Active::Passive {
+            if !self.open() || ctx.waits() || self.conn.active == Active::Passive {
+                return;
+            }
+            if budget.packets == 0 {
+                budget.more = true;
                 return;
             }
             if self.undecoded {
