@@ -41,7 +41,7 @@ pub type Packet<P> = <<P as Protocol>::Codec as Decoder>::Item;
 /// ```
 /// use actix_acceptor::{AcceptorPool, Conn, Framing, Next, Protocol};
 /// use bytes::Bytes;
-/// ///
+///
 /// struct Counter(u64);
 ///
 /// impl Protocol for Counter {
