@@ -19,8 +19,8 @@ const PACKETS: u32 = 128;
 /// How many messages a turn takes from the mailbox and the streams. More starves the socket, fewer cost more turns.
 const MESSAGES: u32 = 64;
 
-/// Milliseconds between looks at the socket of a connection that waits and cannot read ahead any further.
-const LOOK: u64 = 100;
+/// Milliseconds between looks at the socket of a connection that does not read: whether the peer reset it.
+const LOOK: u64 = 250;
 
 /// What a turn may still do.
 pub(super) struct Budget {
@@ -96,7 +96,7 @@ impl<P: Protocol> Connection<P> {
         if self.conn.closing() {
             return self.expire_closing(now);
         }
-        if self.waiting() {
+        if self.is_blind() {
             if let Some(error) = self.conn.io.take_error() {
                 return self.end(Closed::from_io(error));
             }
@@ -197,8 +197,8 @@ impl<P: Protocol> Connection<P> {
         if let Some(linger) = self.busy.as_ref().and_then(|busy| busy.linger.due()) {
             due = Some(due.map_or(linger, |due| due.min(linger)));
         }
-        if self.waiting() {
-            // Nothing can be due before the wait is over but a look whether the peer is still there.
+        // What is overdue waits for the end of a wait.
+        if self.is_blind() || due.is_some_and(|due| due <= now && self.waiting()) {
             due = Some(due.filter(|due| *due > now).map_or(now + LOOK, |due| due.min(now + LOOK)));
         }
         self.conn.seat.entry().set_due(due);

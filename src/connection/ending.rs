@@ -61,7 +61,7 @@ impl<P: Protocol> Connection<P> {
             Closed::Peer(_) if self.conn.draining => Closed::Shutdown,
             why => why,
         };
-        self.conn.held |= Held::CLOSING;
+        self.conn.held = self.conn.held & !Held::WAITING | Held::CLOSING;
         self.conn.seat.note(why.reason());
         self.tell(&why);
         if let Err(text) = guard(|| self.me.closed(&why)) {

@@ -14,7 +14,7 @@ use super::driver::Budget;
 use super::{Cause, Connection, ConnectionContext};
 use crate::guard::guard;
 use crate::protocol::{Active, Closed, Protocol};
-use crate::table::READ_BUFFER;
+use crate::table::{Buffers, READ_BUFFER};
 
 impl<P: Protocol> Connection<P> {
     /// Reads, and delivers every whole packet of a read before the next one.
@@ -57,7 +57,7 @@ impl<P: Protocol> Connection<P> {
     #[inline]
     fn read(&mut self, cx: &mut Context<'_>) -> Poll<usize> {
         let conn = &mut self.conn;
-        let buffers = conn.buffers.get_or_insert_with(crate::table::Buffers::borrow);
+        let buffers = conn.buffers.get_or_insert_with(Buffers::borrow);
         buffers.reserve();
         match poll_read_buf(Pin::new(&mut conn.io), cx, &mut buffers.read) {
             Poll::Pending => Poll::Pending,
@@ -159,6 +159,12 @@ impl<P: Protocol> Connection<P> {
         if !self.conn.charter.limits.half_close && !self.waiting() && !self.conn.closing() && !self.ended {
             self.close(Closed::Peer(None));
         }
+    }
+
+    /// Whether nothing would tell that the peer is gone: passive, or with as much read ahead as there may be.
+    pub(super) fn is_blind(&mut self) -> bool {
+        self.conn.active == Active::Passive
+            || self.waiting() && self.conn.unread().is_some_and(|read| read.len() >= READ_BUFFER)
     }
 
     /// During a wait: reads ahead, one buffer at the most, to see whether the peer is still there.

@@ -96,6 +96,8 @@ pub struct Connection<P: Protocol> {
     undecoded: bool,
     eof: bool,
     half_closed: bool,
+    /// A stream with a layer of its own has not yet passed on all that was written to it.
+    unflushed: bool,
     ended: bool,
     busy: Option<Box<Busy<P>>>,
     conn: Conn<P>,
@@ -140,6 +142,7 @@ impl<P: Protocol> Birth<P> {
             undecoded: false,
             eof: false,
             half_closed: false,
+            unflushed: false,
             ended: false,
             busy: None,
             conn: Conn::new(io, codec, charter, seat),

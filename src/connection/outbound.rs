@@ -9,12 +9,17 @@ use tokio::io::AsyncWrite;
 
 use super::Connection;
 use crate::protocol::{Closed, Held, Protocol};
+use crate::table::Buffers;
 
 impl<P: Protocol> Connection<P> {
     /// Writes what is queued, as far as the socket takes it. True if that made room for taking things in again.
     #[inline]
     pub(super) fn write(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.ended || self.conn.unsent() == 0 {
+        if self.conn.unsent() == 0 && !self.unflushed {
+            return false;
+        }
+        // What `init` sends waits until the connection is ready.
+        if self.ended || self.conn.held & (Held::NEW | Held::CLOSING) == Held::NEW {
             return false;
         }
         if let Err(error) = self.write_queued(cx) {
@@ -33,19 +38,21 @@ impl<P: Protocol> Connection<P> {
 
     fn write_queued(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         let conn = &mut self.conn;
-        let Some(buffers) = conn.buffers.as_mut() else { return Ok(()) };
-        let queued = &mut buffers.write;
+        let queued = &mut conn.buffers.get_or_insert_with(Buffers::borrow).write;
         let mut sent = 0;
         let outcome = loop {
+            if queued.is_empty() {
+                break Ok(());
+            }
             match Pin::new(&mut conn.io).poll_write(cx, queued) {
                 Poll::Ready(Ok(0)) => break Err(io::ErrorKind::WriteZero.into()),
                 Poll::Ready(Ok(bytes)) => {
                     sent += bytes;
                     if bytes == queued.len() {
                         queued.clear();
-                        break Ok(());
+                    } else {
+                        queued.advance(bytes);
                     }
-                    queued.advance(bytes);
                 }
                 Poll::Ready(Err(error)) => break Err(error),
                 Poll::Pending => break Ok(()),
@@ -54,8 +61,12 @@ impl<P: Protocol> Connection<P> {
         conn.seat.entry().sent(sent);
         conn.timer.wrote(sent > 0, !queued.is_empty(), conn.seat.now());
         if !conn.io.is_plain() {
-            if let Poll::Ready(Err(error)) = Pin::new(&mut conn.io).poll_flush(cx) {
-                return Err(error);
+            match Pin::new(&mut conn.io).poll_flush(cx) {
+                Poll::Ready(flushed) => {
+                    self.unflushed = false;
+                    flushed?;
+                }
+                Poll::Pending => self.unflushed = true,
             }
         }
         outcome
