@@ -96,16 +96,16 @@ impl<P: Protocol> Connection<P> {
 
     /// True if there was a packet.
     fn deliver_from(&mut self, read: &mut BytesMut, budget: &mut Budget) -> bool {
-        let (whole, eof) = (budget.packets, self.eof);
+        let (mut left, eof) = (budget.packets, self.eof);
         while self.open() && (self.conn.active == Active::Always || self.takes_packet()) {
-            if budget.packets == 0 {
+            if left == 0 {
                 budget.more = true;
                 break;
             }
             let codec = &mut self.conn.codec;
             match if eof { codec.decode_eof(read) } else { codec.decode(read) } {
                 Ok(Some(packet)) => {
-                    budget.packets -= 1;
+                    left -= 1;
                     if self.conn.active != Active::Always {
                         self.count_packet();
                     }
@@ -122,7 +122,7 @@ impl<P: Protocol> Connection<P> {
                 }
             }
         }
-        budget.packets != whole
+        std::mem::replace(&mut budget.packets, left) != left
     }
 
     /// Whether the active mode lets one more packet through.

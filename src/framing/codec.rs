@@ -12,7 +12,10 @@ impl Decoder for Framing {
     #[inline]
     fn decode(&mut self, src: &mut BytesMut) -> Result<Option<Bytes>, FramingError> {
         match &self.kind {
-            Kind::Length(width) => length::decode(*width, self.max_frame, src),
+            Kind::Length1 => length::decode::<1>(self.max_frame, src),
+            Kind::Length2 => length::decode::<2>(self.max_frame, src),
+            Kind::Length4 => length::decode::<4>(self.max_frame, src),
+            Kind::Length8 => length::decode::<8>(self.max_frame, src),
             Kind::Raw => Ok(raw(self.max_frame, src)),
             Kind::Lines => lines::decode(self.max_frame, &mut self.scanned, src),
             Kind::Delimiter(end) => end.decode(self.max_frame, &mut self.scanned, src),
@@ -21,7 +24,8 @@ impl Decoder for Framing {
 
     fn decode_eof(&mut self, src: &mut BytesMut) -> Result<Option<Bytes>, FramingError> {
         let packet = self.decode(src)?;
-        if packet.is_some() || src.is_empty() || matches!(self.kind, Kind::Length(_)) {
+        let prefixed = matches!(self.kind, Kind::Length1 | Kind::Length2 | Kind::Length4 | Kind::Length8);
+        if packet.is_some() || src.is_empty() || prefixed {
             return Ok(packet);
         }
         self.scanned = 0;
@@ -39,7 +43,10 @@ impl Encoder<Bytes> for Framing {
     #[inline]
     fn encode(&mut self, packet: Bytes, dst: &mut BytesMut) -> Result<(), FramingError> {
         match &self.kind {
-            Kind::Length(width) => return length::encode(*width, &packet, dst),
+            Kind::Length1 => return length::encode::<1>(&packet, dst),
+            Kind::Length2 => return length::encode::<2>(&packet, dst),
+            Kind::Length4 => return length::encode::<4>(&packet, dst),
+            Kind::Length8 => return length::encode::<8>(&packet, dst),
             Kind::Raw => dst.extend_from_slice(&packet),
             Kind::Lines => terminated(&packet, b"\n", dst),
             Kind::Delimiter(end) => terminated(&packet, end.bytes(), dst),

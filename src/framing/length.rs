@@ -47,37 +47,29 @@ impl Width {
     pub const fn max_length(self) -> u64 {
         u64::MAX >> (64 - 8 * self.bytes())
     }
-
-    /// The length in front of `src`, if it has arrived.
-    #[inline]
-    fn read(self, src: &[u8]) -> Option<u64> {
-        match self {
-            Width::One => src.first().map(|&byte| byte.into()),
-            Width::Two => src.first_chunk().map(|&prefix| u16::from_be_bytes(prefix).into()),
-            Width::Four => src.first_chunk().map(|&prefix| u32::from_be_bytes(prefix).into()),
-            Width::Eight => src.first_chunk().map(|&prefix| u64::from_be_bytes(prefix)),
-        }
-    }
 }
 
-/// The next packet, once it is whole; until then the prefix stays.
+/// The next packet behind a length of `N` bytes, once it is whole; until then the prefix stays.
 #[inline]
-pub(super) fn decode(width: Width, max: usize, src: &mut BytesMut) -> Result<Option<Bytes>, FramingError> {
-    let Some(announced) = width.read(src) else {
+pub(super) fn decode<const N: usize>(max: usize, src: &mut BytesMut) -> Result<Option<Bytes>, FramingError> {
+    let Some(prefix) = src.first_chunk::<N>() else {
         return Ok(None);
     };
+    let mut wide = [0; 8];
+    wide[8 - N..].copy_from_slice(prefix);
+    let announced = u64::from_be_bytes(wide);
     if announced > max as u64 {
         return Err(FramingError::announced(announced, max));
     }
     // Not above `max`, so it fits a `usize`.
     let length = announced as usize;
-    let arrived = src.len() - width.bytes();
+    let arrived = src.len() - N;
     if arrived < length {
         make_room(arrived, length, src);
         return Ok(None);
     }
-    let mut packet = src.split_to(width.bytes() + length).freeze();
-    packet.advance(width.bytes());
+    let mut packet = src.split_to(N + length).freeze();
+    packet.advance(N);
     Ok(Some(packet))
 }
 
@@ -88,19 +80,16 @@ fn make_room(arrived: usize, length: usize, src: &mut BytesMut) {
     src.reserve((length - arrived).min(ROOM - arrived % ROOM));
 }
 
-/// Appends `packet` behind its length, or nothing.
+/// Appends `packet` behind its length in `N` bytes, or nothing.
 #[inline]
-pub(super) fn encode(width: Width, packet: &[u8], dst: &mut BytesMut) -> Result<(), FramingError> {
-    let length = packet.len() as u64;
-    if length > width.max_length() {
-        return Err(FramingError::ReplyTooLong { length, limit: width.max_length() });
+pub(super) fn encode<const N: usize>(packet: &[u8], dst: &mut BytesMut) -> Result<(), FramingError> {
+    let (length, limit) = (packet.len() as u64, u64::MAX >> (64 - 8 * N));
+    if length > limit {
+        return Err(FramingError::ReplyTooLong { length, limit });
     }
     // An array of known size is a plain store, where a slice would be a call.
-    match width {
-        Width::One => dst.extend_from_slice(&(length as u8).to_be_bytes()),
-        Width::Two => dst.extend_from_slice(&(length as u16).to_be_bytes()),
-        Width::Four => dst.extend_from_slice(&(length as u32).to_be_bytes()),
-        Width::Eight => dst.extend_from_slice(&length.to_be_bytes()),
+    if let Some(prefix) = length.to_be_bytes().last_chunk::<N>() {
+        dst.extend_from_slice(prefix);
     }
     dst.extend_from_slice(packet);
     Ok(())

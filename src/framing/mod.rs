@@ -75,7 +75,11 @@ pub struct Framing {
 enum Kind {
     Raw,
     Lines,
-    Length(Width),
+    // The widths side by side, not in a type of their own: one look tells what to do with each packet.
+    Length1,
+    Length2,
+    Length4,
+    Length8,
     Delimiter(Delimiter),
 }
 
@@ -132,7 +136,12 @@ impl Framing {
     /// bytes arrive.
     #[must_use]
     pub fn length_prefix(width: Width) -> Self {
-        Self::of(Kind::Length(width))
+        Self::of(match width {
+            Width::One => Kind::Length1,
+            Width::Two => Kind::Length2,
+            Width::Four => Kind::Length4,
+            Width::Eight => Kind::Length8,
+        })
     }
 
     /// [`length_prefix`](Self::length_prefix) of one byte: packets up to 255 bytes.

@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use super::{Framing, Kind, ParseFramingError, Width};
+use super::{Framing, Kind, ParseFramingError};
 
 /// `raw`, `lines`, `len1`, `len2`, `len4` or `len8`, exactly so. The limit is the default one.
 ///
@@ -42,10 +42,10 @@ impl fmt::Display for Framing {
         match &self.kind {
             Kind::Raw => f.pad("raw"),
             Kind::Lines => f.pad("lines"),
-            Kind::Length(Width::One) => f.pad("len1"),
-            Kind::Length(Width::Two) => f.pad("len2"),
-            Kind::Length(Width::Four) => f.pad("len4"),
-            Kind::Length(Width::Eight) => f.pad("len8"),
+            Kind::Length1 => f.pad("len1"),
+            Kind::Length2 => f.pad("len2"),
+            Kind::Length4 => f.pad("len4"),
+            Kind::Length8 => f.pad("len8"),
             Kind::Delimiter(end) => write!(f, "delimiter {end:?}"),
         }
     }
