@@ -24,6 +24,7 @@ use std::task::{Context, Poll};
 
 use actix::dev::channel::{channel, AddressReceiver};
 use actix::prelude::*;
+use actix::WeakAddr;
 
 use crate::guard::guard;
 use crate::protocol::{Charter, Closed, Conn, Held, Next, Pending, Protocol};
@@ -164,6 +165,17 @@ impl<P: Protocol> Future for Life<P> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let Life { connection, mailbox, context } = self.get_mut();
         connection.turn(mailbox, context, cx)
+    }
+}
+
+impl<P: Protocol> Conn<P> {
+    /// The connection's own address: to give to others, or for messages to itself.
+    ///
+    /// # Panics
+    /// Never in a callback: the mailbox lives as long as the connection.
+    pub fn address(&self) -> Addr<Connection<P>> {
+        let address = self.seat.entry().address().and_then(|any| any.downcast_ref::<WeakAddr<Connection<P>>>());
+        address.and_then(WeakAddr::upgrade).expect("a connection's mailbox lives as long as the connection")
     }
 }
 
