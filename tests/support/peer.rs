@@ -1,0 +1,113 @@
+//! The other end of a connection.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream as StdStream};
+
+use actix_acceptor::PoolHandle;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::{soon, PATIENCE};
+
+/// Connects to the pool's TCP port.
+pub async fn connect(pool: &PoolHandle) -> Peer {
+    let address = pool.local_addr().expect("a TCP port");
+    Peer(soon(TcpStream::connect(address)).await.expect("connected"))
+}
+
+/// A peer that insists: every step is bounded in time, and an error fails the test.
+pub struct Peer<S = TcpStream>(pub S);
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
+    pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        soon(self.0.write_all(bytes.as_ref())).await.expect("sent");
+        soon(self.0.flush()).await.expect("flushed");
+    }
+
+    pub async fn read_exact(&mut self, length: usize) -> Vec<u8> {
+        let mut bytes = vec![0; length];
+        soon(self.0.read_exact(&mut bytes)).await.expect("read");
+        bytes
+    }
+
+    /// Reads the next bytes and holds them against what is expected.
+    #[track_caller]
+    pub fn expect<'a>(&'a mut self, expected: &'a [u8]) -> impl std::future::Future<Output = ()> + 'a {
+        let caller = std::panic::Location::caller();
+        async move {
+            let read = self.read_exact(expected.len()).await;
+            assert!(read == expected, "{caller}: {} instead of {}", read.escape_ascii(), expected.escape_ascii());
+        }
+    }
+
+    /// Everything up to the end of the stream, which must be an orderly one.
+    pub async fn read_to_end(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        soon(self.0.read_to_end(&mut bytes)).await.expect("an orderly end");
+        bytes
+    }
+
+    /// Waits for the other side to go, by an orderly end or a reset; returns what it sent before.
+    pub async fn until_gone(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        if let Err(error) = soon(self.0.read_to_end(&mut bytes)).await {
+            assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}");
+        }
+        bytes
+    }
+
+    /// Sends and waits for the same bytes to come back.
+    pub async fn echo(&mut self, bytes: impl AsRef<[u8]>) {
+        self.send(bytes.as_ref()).await;
+        self.expect(bytes.as_ref()).await;
+    }
+
+    /// Shuts the sending side.
+    pub async fn finish(&mut self) {
+        soon(self.0.shutdown()).await.expect("shut");
+    }
+}
+
+impl Peer {
+    pub fn address(&self) -> SocketAddr {
+        self.0.local_addr().expect("an address")
+    }
+
+    /// Closes by a reset.
+    pub fn reset(self) {
+        socket2::SockRef::from(&self.0).set_linger(Some(std::time::Duration::ZERO)).expect("linger");
+    }
+}
+
+/// A peer for threads of its own.
+pub struct BlockingPeer(pub StdStream);
+
+impl BlockingPeer {
+    pub fn connect(address: SocketAddr) -> Self {
+        let stream = StdStream::connect_timeout(&address, PATIENCE).expect("connected");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a read timeout");
+        stream.set_write_timeout(Some(PATIENCE)).expect("a write timeout");
+        BlockingPeer(stream)
+    }
+
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.0.write_all(bytes.as_ref()).expect("sent");
+    }
+
+    pub fn read_exact(&mut self, length: usize) -> Vec<u8> {
+        let mut bytes = vec![0; length];
+        self.0.read_exact(&mut bytes).expect("read");
+        bytes
+    }
+
+    pub fn read_to_end(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.0.read_to_end(&mut bytes).expect("an orderly end");
+        bytes
+    }
+
+    pub fn echo(&mut self, bytes: impl AsRef<[u8]>) {
+        self.send(bytes.as_ref());
+        assert_eq!(self.read_exact(bytes.as_ref().len()), bytes.as_ref());
+    }
+}
