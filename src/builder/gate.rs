@@ -46,11 +46,13 @@ impl<D: Door> Builder<D> {
         let common = Arc::<Common>::default();
         let tables: Vec<_> = (0..self.places()).map(|_| Table::new(common.clone())).collect();
         let addrs = vec![transport.local_addr()];
+        let named = self.name.is_some();
         let name = self.name.unwrap_or_else(|| addrs[0].to_string().into());
         let opened = self.door.open(limits, name.clone());
         let actor = TypeId::of::<D::Actor>();
         let shared = Shared::new(name.clone(), addrs, tables.clone(), common, actor, opened.left);
-        if !shared.enter_name() {
+        // A name that nobody chose cannot be in anybody's way.
+        if !shared.enter_name() && named {
             return Err(StartError::NameTaken { name: name.to_string() });
         }
         let staff = Staff::new(self.housing, tables.len());
