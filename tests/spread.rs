@@ -13,6 +13,7 @@ use actix_acceptor::{AcceptorPool, Conn, ConnectionId, Framing, Next, PoolHandle
 use bytes::Bytes;
 use futures::future::join_all;
 use support::*;
+use tokio::sync::mpsc::{unbounded_channel, UnboundedSender};
 
 const CONNECTIONS: usize = 2_000;
 
@@ -56,7 +57,10 @@ async fn the_fullest_of_4_arbiters_holds_at_most_1_25_times_the_mean() {
 }
 
 /// Blocks its arbiter at the word, until the gate is opened.
-struct Blocking(Arc<Mutex<mpsc::Receiver<()>>>);
+struct Blocking {
+    blocks: UnboundedSender<()>,
+    gate: Arc<Mutex<mpsc::Receiver<()>>>,
+}
 
 impl Protocol for Blocking {
     type Codec = Framing;
@@ -65,7 +69,8 @@ impl Protocol for Blocking {
 
     fn packet(&mut self, packet: Bytes, _: &mut Conn<Self>) -> Next<Self> {
         if packet == "block" {
-            let _ = self.0.lock().unwrap().recv();
+            self.blocks.send(()).unwrap();
+            let _ = self.gate.lock().unwrap().recv();
         }
         Next::Send(packet)
     }
@@ -75,10 +80,13 @@ impl Protocol for Blocking {
 async fn peers_do_not_queue_behind_a_blocked_arbiter() {
     let (open, gate) = mpsc::channel();
     let gate = Arc::new(Mutex::new(gate));
-    let pool = AcceptorPool::protocol(move |_| Blocking(gate.clone())).acceptors(4).bind("127.0.0.1:0").await.unwrap();
+    let (blocks, mut blocked) = unbounded_channel();
+    let factory = move |_: &_| Blocking { blocks: blocks.clone(), gate: gate.clone() };
+    let pool = AcceptorPool::protocol(factory).acceptors(4).bind("127.0.0.1:0").await.unwrap();
     let mut blocker = connect(&pool).await;
     blocker.echo("hello").await;
     blocker.send("block").await;
+    soon(blocked.recv()).await.unwrap();
     let mut peers = join_all((0..200).map(|_| connect(&pool))).await;
     within(Duration::from_secs(5), join_all(peers.iter_mut().map(|peer| peer.echo("served")))).await;
     open.send(()).unwrap();
