@@ -1,0 +1,144 @@
+//! A chat: what every gen_tcp tutorial builds. A hub actor holds each connection's address. Try it:
+//! `cargo run --example chat`, then `nc 127.0.0.1 7000` in two terminals; `/nick NAME`, `/who`, `/quit`.
+
+use std::collections::BTreeMap;
+
+use actix::prelude::*;
+use actix_acceptor::{AcceptorPool, Closed, Conn, Connection, ConnectionId, Framing, Next, Protocol, User};
+use bytes::Bytes;
+
+/// Knows who is there, and passes on what they say.
+#[derive(Default)]
+struct Hub {
+    guests: BTreeMap<ConnectionId, Entry>,
+}
+
+struct Entry {
+    name: String,
+    line: Recipient<User<Line>>,
+}
+
+/// A line for a guest's screen.
+#[derive(Clone)]
+struct Line(Bytes);
+
+/// What guests tell the hub.
+#[derive(Message)]
+#[rtype(result = "()")]
+enum Told {
+    Joined { id: ConnectionId, line: Recipient<User<Line>> },
+    Said { id: ConnectionId, text: Bytes },
+    Left { id: ConnectionId },
+}
+
+impl Actor for Hub {
+    type Context = Context<Self>;
+}
+
+impl Handler<Told> for Hub {
+    type Result = ();
+
+    fn handle(&mut self, told: Told, _: &mut Context<Self>) {
+        match told {
+            Told::Joined { id, line } => {
+                let name = format!("guest-{id}");
+                self.tell_others(id, format!("* {name} joined"));
+                self.guests.insert(id, Entry { name, line });
+            }
+            Told::Said { id, text } => self.said(id, &String::from_utf8_lossy(&text)),
+            Told::Left { id } => {
+                if let Some(guest) = self.guests.remove(&id) {
+                    self.tell_others(id, format!("* {} left", guest.name));
+                }
+            }
+        }
+    }
+}
+
+impl Hub {
+    fn said(&mut self, id: ConnectionId, text: &str) {
+        match text.split_once(' ').unwrap_or((text, "")) {
+            ("/who", _) => {
+                let mut names: Vec<&str> = self.guests.values().map(|guest| &*guest.name).collect();
+                names.sort_unstable();
+                self.tell(id, names.join(" "));
+            }
+            ("/nick", name) if !name.trim().is_empty() => {
+                if let Some(guest) = self.guests.get_mut(&id) {
+                    let old = std::mem::replace(&mut guest.name, name.trim().to_owned());
+                    self.tell_others(id, format!("* {old} is now {}", name.trim()));
+                }
+            }
+            _ => {
+                let name = self.guests.get(&id).map_or("somebody", |guest| &guest.name);
+                self.tell_others(id, format!("{name}: {text}"));
+            }
+        }
+    }
+
+    fn tell(&self, id: ConnectionId, text: String) {
+        if let Some(guest) = self.guests.get(&id) {
+            guest.tell(Line(text.into()));
+        }
+    }
+
+    fn tell_others(&self, id: ConnectionId, text: String) {
+        let line = Line(text.into());
+        self.guests.iter().filter(|(other, _)| **other != id).for_each(|(_, guest)| guest.tell(line.clone()));
+    }
+}
+
+impl Entry {
+    /// Whoever does not read misses lines, instead of filling our memory.
+    fn tell(&self, line: Line) {
+        let _ = self.line.try_send(User(line));
+    }
+}
+
+/// One connection.
+struct Guest {
+    id: ConnectionId,
+    hub: Addr<Hub>,
+}
+
+impl Protocol for Guest {
+    type Codec = Framing;
+    type Reply = Bytes;
+    type User = Line;
+
+    fn ack(&mut self, conn: &mut Conn<Self>) -> Next<Self> {
+        let address: Addr<Connection<Self>> = conn.address();
+        self.hub.do_send(Told::Joined { id: self.id, line: address.recipient() });
+        Next::Continue
+    }
+
+    /// Waits until the hub has the line: a guest who floods it waits in turn.
+    fn packet(&mut self, text: Bytes, conn: &mut Conn<Self>) -> Next<Self> {
+        if &text[..] == b"/quit" {
+            return Next::Stop;
+        }
+        let said = self.hub.send(Told::Said { id: self.id, text });
+        conn.wait(said, |_, _, _| Next::Continue)
+    }
+
+    fn user(&mut self, line: Line, _: &mut Conn<Self>) -> Next<Self> {
+        Next::Send(line.0)
+    }
+
+    fn closed(&mut self, _: &Closed) {
+        self.hub.do_send(Told::Left { id: self.id });
+    }
+}
+
+#[actix::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let hub = Hub::default().start();
+    let pool = AcceptorPool::protocol(move |peer| Guest { id: peer.id, hub: hub.clone() })
+        .framing(Framing::lines())
+        .idle_timeout(None)
+        .mailbox_capacity(256)
+        .bind("127.0.0.1:7000")
+        .await?;
+    println!("listening on {}", pool.name());
+    Ok(pool.stopped().await?)
+}

@@ -1,0 +1,32 @@
+//! Condor's overview: packets behind a length of two bytes. Try it: `cargo run --example ping`, then
+//! `printf '\0\4ping\0\3huh\0\4stop' | nc 127.0.0.1 8890 | xxd`: `pong`, `what?`, `ok`, and the connection ends.
+
+use actix_acceptor::{AcceptorPool, Closed, Conn, Framing, Next, Protocol};
+use bytes::Bytes;
+
+struct Ping;
+
+impl Protocol for Ping {
+    type Codec = Framing;
+    type Reply = Bytes;
+    type User = ();
+
+    fn packet(&mut self, packet: Bytes, _: &mut Conn<Self>) -> Next<Self> {
+        match &packet[..] {
+            b"ping" => Next::Send("pong".into()),
+            b"stop" => Next::SendAndStop("ok".into()),
+            _ => Next::Send("what?".into()),
+        }
+    }
+
+    fn closed(&mut self, why: &Closed) {
+        println!("a client is gone: {why}");
+    }
+}
+
+#[actix::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let pool = AcceptorPool::protocol(|_| Ping).framing(Framing::len2()).bind("127.0.0.1:8890").await?;
+    println!("listening on {}", pool.name());
+    Ok(pool.stopped().await?)
+}

@@ -1,0 +1,57 @@
+//! Both ways of reagent: an async fn that handles the socket (`handle/1`, port 7000), and an actor that is started for it
+//! and waits for the ack before it speaks (`start/1`, port 7001). Try it: `cargo run --example reagent`, then
+//! `nc 127.0.0.1 7000` and `nc 127.0.0.1 7001`.
+
+use std::io;
+
+use actix::prelude::*;
+use actix_acceptor::{AcceptorPool, Ack, Socket};
+use tokio::io::{split, AsyncReadExt, AsyncWriteExt};
+
+/// `handle/1`: serves one connection from its first byte to its last.
+async fn handle(mut socket: Socket) -> io::Result<()> {
+    let mut buffer = [0; 4096];
+    loop {
+        match socket.read(&mut buffer).await? {
+            0 => return Ok(()),
+            n => socket.write_all(&buffer[..n]).await?,
+        }
+    }
+}
+
+/// `start/1`: an actor of our own.
+struct Echo {
+    /// Ours until the ack; then the reader has one half and the writer the other.
+    socket: Option<Socket>,
+}
+
+impl Actor for Echo {
+    type Context = Context<Self>;
+}
+
+impl Handler<Ack> for Echo {
+    type Result = ();
+
+    fn handle(&mut self, ack: Ack, ctx: &mut Context<Self>) {
+        let Some(socket) = self.socket.take() else { return };
+        let (mut reader, mut writer) = split(socket);
+        let talk = async move {
+            writer.write_all(format!("you are number {}\n", ack.id).as_bytes()).await?;
+            tokio::io::copy(&mut reader, &mut writer).await
+        };
+        ctx.spawn(talk.into_actor(self).map(move |outcome: io::Result<u64>, _, ctx| {
+            println!("number {} is gone: {outcome:?}", ack.id);
+            ctx.stop();
+        }));
+    }
+}
+
+#[actix::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let handled = AcceptorPool::serve(handle).bind("127.0.0.1:7000").await?;
+    let started =
+        AcceptorPool::start(|socket| Ok(Echo { socket: Some(socket) }.start())).bind("127.0.0.1:7001").await?;
+    println!("an async fn listens on {}, an actor of our own on {}", handled.name(), started.name());
+    handled.stopped().await?;
+    Ok(started.stopped().await?)
+}
