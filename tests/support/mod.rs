@@ -3,6 +3,7 @@
 // Every test file takes what it needs and leaves the rest.
 #![allow(dead_code, unused_imports, unreachable_pub, clippy::unwrap_used)]
 
+pub mod logs;
 mod peer;
 mod protocols;
 mod scripted;
