@@ -1,0 +1,135 @@
+//! The operator's console: a pool of its own, one command a line, one answer a line.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::*;
+use actix_acceptor::{Acceptor, AcceptorPool, Conn, Connection, Framing, Next, Pool, Protocol, StartError};
+use bytes::Bytes;
+
+use crate::server::Server;
+
+/// Opens the console. It serves on the caller's arbiter, so it does not wait for those that serve the connections.
+pub async fn open(address: &str, server: Arc<Server>) -> Result<Pool<Connection<Console>>, StartError> {
+    AcceptorPool::protocol(move |_| Console { server: server.clone() })
+        .framing(Framing::lines())
+        .on_current_arbiter()
+        .idle_timeout(None)
+        .packet_timeout(None)
+        .half_close(true)
+        .bind(address)
+        .await
+}
+
+pub struct Console {
+    server: Arc<Server>,
+}
+
+impl Protocol for Console {
+    type Codec = Framing;
+    type Reply = Bytes;
+    type User = ();
+
+    fn packet(&mut self, line: Bytes, conn: &mut Conn<Self>) -> Next<Self> {
+        let server = self.server.clone();
+        let answer = async move {
+            let line = String::from_utf8_lossy(&line);
+            server.obey(&line).await.unwrap_or_else(|why| format!("error: {why}"))
+        };
+        conn.wait(answer, |answer, _, _| Next::Send(answer.into()))
+    }
+
+    /// Half-close is on so that a command piped in is still answered.
+    fn half_closed(&mut self, _: &mut Conn<Self>) -> Next<Self> {
+        Next::Stop
+    }
+}
+
+type Answer = Result<String, String>;
+
+const GONE: &str = "gone";
+const OK: &str = "ok";
+
+impl Server {
+    async fn obey(&self, line: &str) -> Answer {
+        let (command, rest) = line.split_once(' ').unwrap_or((line, ""));
+        match command {
+            "info" => Ok(self.info().to_string()),
+            "list" => Ok(self.list().to_string()),
+            "send" => {
+                let (id, text) = rest.split_once(' ').ok_or("usage: send ID TEXT")?;
+                let packet = self.packet(text)?;
+                Ok(or_gone(self.reach.send(number(id)?, packet)))
+            }
+            "ask" => {
+                let count = self.reach.ask(number(rest)?).await;
+                Ok(count.map_or(GONE.into(), |count| count.to_string()))
+            }
+            "broadcast" => Ok(format!("ok {}", self.reach.broadcast(self.packet(rest)?))),
+            "flood" => {
+                let (id, messages) = rest.split_once(' ').ok_or("usage: flood ID N")?;
+                let flood = self.reach.flood(number(id)?, number(messages)?);
+                Ok(or_gone(flood.map(tokio::task::spawn_blocking).is_some()))
+            }
+            "kill" => Ok(or_gone(self.pool.kill(number(rest)?))),
+            "crash" => {
+                let place = rest.strip_prefix("acceptor ").ok_or("usage: crash acceptor N")?;
+                self.crash(number::<u64>(place)? as usize).await
+            }
+            "set" => {
+                let (option, value) = rest.split_once(' ').unwrap_or((rest, ""));
+                self.setting.manners.set(option, value).map(|()| OK.into())
+            }
+            "drain" => Ok(self.drain(Duration::from_millis(number(rest)?)).await.to_string()),
+            "suspend" | "resume" | "max" | "exempt" | "reload-tls" => Err(format!("{command} is not supported yet")),
+            _ => Err("unknown command".into()),
+        }
+    }
+
+    fn packet(&self, text: &str) -> Result<Bytes, String> {
+        self.setting.options.fits(text)?;
+        Ok(Bytes::copy_from_slice(text.as_bytes()))
+    }
+
+    /// An acceptor may just be down: its successor is waited for.
+    async fn crash(&self, place: usize) -> Answer {
+        if place >= self.pool.info().acceptors.len() {
+            return Err(format!("there is no acceptor {place}"));
+        }
+        for _ in 0..100 {
+            for acceptor in self.pool.acceptors().into_iter().filter(Addr::connected) {
+                // One that panics cannot answer.
+                if acceptor.send(Crash { place }).await.is_err() {
+                    return Ok(OK.into());
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        Err(format!("acceptor {place} is not at work"))
+    }
+}
+
+fn or_gone(there: bool) -> String {
+    if there { OK } else { GONE }.into()
+}
+
+fn number<T: From<u64>>(text: &str) -> Result<T, String> {
+    text.trim().parse::<u64>().map(T::from).map_err(|_| format!("{text:?} is not a number"))
+}
+
+/// Has the acceptor of a place panic.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+struct Crash {
+    place: usize,
+}
+
+impl Handler<Crash> for Acceptor {
+    type Result = ();
+
+    fn handle(&mut self, crash: Crash, _: &mut Context<Self>) {
+        if self.place() == crash.place {
+            panic!("the console asked for it");
+        }
+    }
+}

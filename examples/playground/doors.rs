@@ -1,0 +1,128 @@
+//! From options to a running pool: which behaviour goes through which door.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_acceptor::{AcceptorPool, Builder, Door, Framing, Pool, PoolHandle, Protocol, ProtocolDoor, StartError};
+
+use crate::actor::EchoActor;
+use crate::chat::{Chat, Hub};
+use crate::echo::{self, Echo};
+use crate::manners::Manners;
+use crate::options::{Options, Served};
+use crate::ping::Ping;
+use crate::reach::{Reach, Registry};
+use crate::session::Session;
+use crate::verbs::Dialect;
+
+/// What all connections have in common.
+pub struct Setting {
+    pub options: Options,
+    pub dialect: Dialect,
+    pub manners: Manners,
+}
+
+impl Setting {
+    pub fn new(options: Options) -> Self {
+        Setting { dialect: Dialect::new(options.framing()), manners: Manners::new(options.clone()), options }
+    }
+}
+
+/// A running pool, and how its connections are reached.
+pub type Running = (PoolHandle, Box<dyn Reach>);
+
+pub async fn start(setting: &Arc<Setting>) -> Result<Running, StartError> {
+    let here = || setting.clone();
+    match setting.options.handler {
+        Served::Echo => {
+            let setting = here();
+            callbacks(here(), AcceptorPool::protocol(move |_| Echo::new(setting.clone()))).await
+        }
+        Served::Loop => {
+            let setting = here();
+            callbacks(here(), AcceptorPool::events(move |_| echo::on_init(&setting), echo::on_event)).await
+        }
+        Served::Ping => {
+            let setting = here();
+            callbacks(here(), AcceptorPool::protocol(move |_| Ping::new(setting.clone()))).await
+        }
+        Served::Chat => {
+            let (setting, hub) = (here(), Hub::open());
+            let door = AcceptorPool::protocol(move |peer| Chat::new(peer.id, hub.clone(), setting.clone()));
+            callbacks(here(), door.mailbox_capacity(Hub::BACKLOG)).await
+        }
+        Served::Async => {
+            let (setting, registry) = (here(), Registry::default());
+            let enroll = registry.clone();
+            let door = AcceptorPool::serve(move |socket| {
+                let (orders, place) = enroll.enter(socket.id());
+                let session = Session::new(socket, setting.clone(), orders);
+                async move {
+                    let outcome = session.run().await;
+                    drop(place);
+                    outcome
+                }
+            });
+            let pool = open(here(), door).await?;
+            Ok((pool.untyped(), Box::new(registry)))
+        }
+        Served::Actor => {
+            let setting = here();
+            let door = AcceptorPool::start(move |socket| Ok(EchoActor::begin(socket, setting.clone())));
+            let pool = open(here(), door).await?;
+            Ok((pool.untyped(), Box::new(pool)))
+        }
+    }
+}
+
+/// The doors whose connections are driven by the library: it cuts the packets and keeps the marks.
+async fn callbacks<P>(setting: Arc<Setting>, door: Builder<ProtocolDoor<P>>) -> Result<Running, StartError>
+where
+    P: Watched,
+{
+    let pool = open(setting.clone(), door.framing(setting.dialect.framing.clone())).await?;
+    Ok((pool.untyped(), Box::new(pool)))
+}
+
+/// What the console can learn from, and tell, a connection with callbacks.
+pub trait Watched: Protocol<Codec = Framing, Reply = bytes::Bytes> {
+    fn packets(&mut self) -> u64;
+
+    /// A message that sends back nothing.
+    fn nothing() -> Self::User;
+}
+
+/// The settings that are alike at all doors.
+async fn open<D: Door>(setting: Arc<Setting>, mut pool: Builder<D>) -> Result<Pool<D::Actor>, StartError> {
+    let options = &setting.options;
+    if let Some(acceptors) = options.acceptors {
+        pool = pool.acceptors(acceptors.get());
+    }
+    if let Some(limit) = options.idle_timeout {
+        pool = pool.idle_timeout(millis(limit));
+    }
+    if let Some(limit) = options.packet_timeout {
+        pool = pool.packet_timeout(millis(limit));
+    }
+    if let Some(limit) = options.send_timeout {
+        pool = pool.send_timeout(millis(limit));
+    }
+    if let Some(limit) = options.max_age {
+        pool = pool.max_age(millis(limit));
+    }
+    if let Some(high) = options.high_watermark {
+        pool = pool.watermarks(high, high / 4);
+    }
+    // A chat waits for its hub: by itself, a half-close would not let it.
+    let half_close = options.half_close || options.handler == Served::Chat;
+    pool.restarts(options.restarts.limit, options.restarts.within)
+        .half_close(half_close)
+        .grace(Duration::from_millis(options.grace))
+        .bind(options.listen[0].0.as_str())
+        .await
+}
+
+/// A time limit as the command line gives it: 0 is "never".
+pub fn millis(limit: u64) -> Option<Duration> {
+    Some(Duration::from_millis(limit)).filter(|limit| !limit.is_zero())
+}

@@ -1,0 +1,232 @@
+//! The table of options.
+
+use std::num::NonZeroUsize;
+use std::str::FromStr;
+use std::time::Duration;
+
+use actix_acceptor::Framing;
+use bytes::{Bytes, BytesMut};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{CommandFactory, Parser, ValueEnum};
+use tokio_util::codec::Encoder;
+
+/// Everything the library can do, switched on from the command line.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "playground")]
+pub struct Options {
+    /// Where to listen: tcp://HOST:PORT; port 0 lets the system choose one
+    #[arg(long, value_name = "URL", default_value = "tcp://127.0.0.1:7000")]
+    pub listen: Vec<Url>,
+
+    /// Who serves the connections
+    #[arg(long, value_name = "NAME", value_enum, default_value_t = Served::Echo)]
+    pub handler: Served,
+
+    /// How bytes become packets: raw, lines, len1, len2, len4 or len8 [default: raw; ping: len2; chat: lines]
+    #[arg(long, value_name = "F")]
+    framing: Option<Framing>,
+
+    /// Acceptors, each on its own arbiter [default: one per core]
+    #[arg(long, value_name = "N")]
+    pub acceptors: Option<NonZeroUsize>,
+
+    /// How often acceptors, all together, may be restarted before the pool gives up
+    #[arg(long, value_name = "N/SECS", default_value = "5/10")]
+    pub restarts: Budget,
+
+    /// The longest packet taken in, without prefix or delimiter; raw cuts there
+    #[arg(long, value_name = "BYTES", default_value = "1048576")]
+    pub max_frame: NonZeroUsize,
+
+    /// How long a peer may be silent; this and the other time limits: 0 = never [default: 60000]
+    #[arg(long, value_name = "MS")]
+    pub idle_timeout: Option<u64>,
+
+    /// How long a packet may take from its first byte to its last [default: 10000]
+    #[arg(long, value_name = "MS")]
+    pub packet_timeout: Option<u64>,
+
+    /// How long a peer may take nothing of what is sent [default: 30000]
+    #[arg(long, value_name = "MS")]
+    pub send_timeout: Option<u64>,
+
+    /// How long a connection may live [default: for ever]
+    #[arg(long, value_name = "MS")]
+    pub max_age: Option<u64>,
+
+    /// When a packet is not finished in time: stop, or echo what has come and go on
+    #[arg(long, value_name = "A", value_enum, default_value_t = OnPacketTimeout::Stop)]
+    pub on_packet_timeout: OnPacketTimeout,
+
+    /// Unsent bytes above which a connection takes nothing more in [default: 65536]
+    #[arg(long, value_name = "BYTES")]
+    pub high_watermark: Option<usize>,
+
+    /// Keep serving a peer that has shut its sending side
+    #[arg(long)]
+    pub half_close: bool,
+
+    /// Sent as one packet when a connection is ready
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub greeting: Option<String>,
+
+    /// Sent as one packet when the pool tells a connection that it is shutting down
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub goodbye: Option<String>,
+
+    /// On shutdown do not stop by oneself: go on echoing until the grace is over
+    #[arg(long)]
+    pub linger: bool,
+
+    /// How long a drain may take
+    #[arg(long, value_name = "MS", default_value_t = 5000)]
+    pub grace: u64,
+
+    /// Where the operator's console listens
+    #[arg(long, value_name = "ADDR", value_parser = host_and_port)]
+    pub console: Option<String>,
+}
+
+/// Options whose capability is not there yet.
+const NOT_YET: &[&str] = &[
+    "max-connections",
+    "at-limit",
+    "max-per-ip",
+    "accept-rate",
+    "allow",
+    "deny",
+    "handshake-timeout",
+    "tls-cert",
+    "tls-key",
+    "tls-backend",
+    "client-ca",
+    "alpn",
+    "sni",
+    "proxy-protocol",
+    "trusted-proxy",
+];
+
+impl Options {
+    /// What the command line says; anything wrong with it ends the process with exit code 2.
+    pub fn from_command_line() -> Self {
+        let options = Self::try_parse().unwrap_or_else(|error| match unknown(&error) {
+            Some(name) if Self::is_not_yet(name) => refuse(format!("{name} is not supported yet")),
+            _ => error.exit(),
+        });
+        if options.listen.len() > 1 {
+            refuse("--listen is not supported more than once yet");
+        }
+        for (name, text) in [("greeting", &options.greeting), ("goodbye", &options.goodbye)] {
+            if let Some(Err(why)) = text.as_ref().map(|text| options.fits(text)) {
+                refuse(format!("--{name}: {why}"));
+            }
+        }
+        options
+    }
+
+    pub fn is_not_yet(name: &str) -> bool {
+        NOT_YET.contains(&name.trim_start_matches('-'))
+    }
+
+    /// Whether there is an option of this name in the table.
+    pub fn exists(name: &str) -> bool {
+        Self::command().get_arguments().any(|option| option.get_long() == Some(name))
+    }
+
+    pub fn framing(&self) -> Framing {
+        let default = || match self.handler {
+            Served::Ping => Framing::len2(),
+            Served::Chat => Framing::lines(),
+            _ => Framing::raw(),
+        };
+        self.framing.clone().unwrap_or_else(default).with_max_frame(self.max_frame.get())
+    }
+
+    /// Whether a text can be sent as one packet.
+    pub fn fits(&self, text: &str) -> Result<(), String> {
+        let packet = Bytes::copy_from_slice(text.as_bytes());
+        self.framing().encode(packet, &mut BytesMut::new()).map_err(|error| error.to_string())
+    }
+}
+
+/// Ends the process: an option makes no sense.
+pub fn refuse(why: impl std::fmt::Display) -> ! {
+    Options::command().error(ErrorKind::ValueValidation, why).exit()
+}
+
+fn unknown(error: &clap::Error) -> Option<&str> {
+    match (error.kind(), error.get(ContextKind::InvalidArg)) {
+        (ErrorKind::UnknownArgument, Some(ContextValue::String(name))) => Some(name),
+        _ => None,
+    }
+}
+
+/// Who serves the connections: a behaviour and a door of the library.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Served {
+    /// Echo by a struct with callbacks
+    Echo,
+    /// Condor's overview
+    Ping,
+    /// Lines to all others
+    Chat,
+    /// Echo by the closure pair
+    Loop,
+    /// Echo by an async fn
+    Async,
+    /// Echo by an actor of one's own
+    Actor,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OnPacketTimeout {
+    Stop,
+    Echo,
+}
+
+/// Where to listen; only TCP is understood so far.
+#[derive(Clone, Debug)]
+pub struct Url(pub String);
+
+impl FromStr for Url {
+    type Err = String;
+
+    fn from_str(url: &str) -> Result<Self, String> {
+        match url.split_once(':') {
+            Some(("tcp", rest)) => {
+                let address = rest.strip_prefix("//").ok_or("expected tcp://HOST:PORT")?;
+                host_and_port(address).map(Url)
+            }
+            Some(("tls" | "unix", _)) => Err("only tcp:// is supported yet".into()),
+            _ => Err("expected tcp://HOST:PORT".into()),
+        }
+    }
+}
+
+fn host_and_port(address: &str) -> Result<String, String> {
+    let (host, port) = address.rsplit_once(':').ok_or("expected HOST:PORT")?;
+    let is_bare_v6 = host.contains(':') && !(host.starts_with('[') && host.ends_with(']'));
+    if host.is_empty() || is_bare_v6 || port.parse::<u16>().is_err() {
+        return Err("expected HOST:PORT, an IPv6 address in brackets".into());
+    }
+    Ok(address.into())
+}
+
+/// So many within so long.
+#[derive(Clone, Copy, Debug)]
+pub struct Budget {
+    pub limit: usize,
+    pub within: Duration,
+}
+
+impl FromStr for Budget {
+    type Err = String;
+
+    fn from_str(budget: &str) -> Result<Self, String> {
+        let parsed = budget.split_once('/').and_then(|(limit, secs)| {
+            let secs: NonZeroUsize = secs.parse().ok()?;
+            Some(Budget { limit: limit.parse().ok()?, within: Duration::from_secs(secs.get() as u64) })
+        });
+        parsed.ok_or_else(|| "expected N/SECS, for example 5/10".into())
+    }
+}

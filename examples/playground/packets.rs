@@ -1,0 +1,116 @@
+//! The packets of a socket that the library does not drive: framing, a look ahead, and the packet timeout.
+
+use std::collections::VecDeque;
+use std::future::{pending, poll_fn, Future};
+use std::pin::Pin;
+use std::task::{ready, Poll};
+use std::time::Duration;
+
+use actix_acceptor::{Framing, FramingError, Socket};
+use bytes::Bytes;
+use futures::{SinkExt, StreamExt};
+use tokio::time::{sleep, Sleep};
+use tokio_util::codec::Framed;
+
+/// How many packets are read ahead during a wait.
+const AHEAD: usize = 64;
+
+pub struct Packets {
+    framed: Framed<Socket, Framing>,
+    /// For the next packet, when one was given up.
+    framing: Framing,
+    ahead: VecDeque<Bytes>,
+    eof: bool,
+    limit: Option<Duration>,
+    /// Runs while a packet has begun and not ended.
+    unfinished: Option<Pin<Box<Sleep>>>,
+}
+
+/// What came from the peer.
+pub enum Came {
+    Packet(Bytes),
+    /// A packet that was not finished in time: its bytes so far, prefix included.
+    Unfinished(Bytes),
+    /// The peer has shut its side.
+    End,
+}
+
+impl Packets {
+    pub fn new(socket: Socket, framing: Framing, limit: Option<Duration>) -> Self {
+        let framed = socket.framed(framing.clone());
+        Packets { framed, framing, ahead: VecDeque::new(), eof: false, limit, unfinished: None }
+    }
+
+    pub fn socket(&self) -> &Socket {
+        self.framed.get_ref()
+    }
+
+    /// Whether the peer has shut its side and nothing of it is left.
+    pub fn ended(&self) -> bool {
+        self.eof && self.ahead.is_empty()
+    }
+
+    /// May be dropped and called anew: nothing is lost.
+    pub async fn next(&mut self) -> Result<Came, FramingError> {
+        match self.ahead.pop_front() {
+            Some(packet) => Ok(Came::Packet(packet)),
+            None if self.eof => Ok(Came::End),
+            None => self.read().await,
+        }
+    }
+
+    async fn read(&mut self) -> Result<Came, FramingError> {
+        poll_fn(|cx| match self.framed.poll_next_unpin(cx)? {
+            Poll::Ready(Some(packet)) => {
+                self.unfinished = None;
+                Poll::Ready(Ok(Came::Packet(packet)))
+            }
+            Poll::Ready(None) => {
+                self.eof = true;
+                Poll::Ready(Ok(Came::End))
+            }
+            Poll::Pending => {
+                let Some(limit) = self.limit.filter(|_| !self.framed.read_buffer().is_empty()) else {
+                    return Poll::Pending;
+                };
+                ready!(self.unfinished.get_or_insert_with(|| Box::pin(sleep(limit))).as_mut().poll(cx));
+                self.unfinished = None;
+                *self.framed.codec_mut() = self.framing.clone();
+                Poll::Ready(Ok(Came::Unfinished(self.framed.read_buffer_mut().split().freeze())))
+            }
+        })
+        .await
+    }
+
+    /// Returns when the peer has left with nothing behind; reads ahead to see it.
+    pub async fn left(&mut self, half_close: bool) -> Result<(), FramingError> {
+        while !self.eof && self.ahead.len() < AHEAD {
+            // The packet time stands still during a wait.
+            match self.framed.next().await {
+                Some(packet) => self.ahead.push_back(packet?),
+                None => self.eof = true,
+            }
+        }
+        if half_close || !self.ahead.is_empty() {
+            pending().await
+        }
+        Ok(())
+    }
+
+    pub async fn send(&mut self, packet: Bytes) -> Result<(), FramingError> {
+        self.framed.send(packet).await
+    }
+
+    pub async fn feed(&mut self, packet: Bytes) -> Result<(), FramingError> {
+        self.framed.feed(packet).await
+    }
+
+    pub async fn flush(&mut self) -> Result<(), FramingError> {
+        SinkExt::<Bytes>::flush(&mut self.framed).await
+    }
+
+    /// Sends what is left, then shuts our side.
+    pub async fn close(&mut self) -> Result<(), FramingError> {
+        SinkExt::<Bytes>::close(&mut self.framed).await
+    }
+}

@@ -1,0 +1,101 @@
+//! What a packet asks for: the verbs of the contract, and how their answers end.
+
+use std::time::Duration;
+
+use actix_acceptor::Framing;
+use bytes::{Bytes, BytesMut};
+
+/// What a handler has to know of the framing.
+#[derive(Clone, Debug)]
+pub struct Dialect {
+    pub framing: Framing,
+    raw: bool,
+    /// One packet of a flood.
+    pub flood: Bytes,
+}
+
+impl Dialect {
+    pub fn new(framing: Framing) -> Self {
+        let name = framing.to_string();
+        let flood = if name == "len1" { &[b'x'; 255][..] } else { &[b'x'; 1024] };
+        Dialect { raw: name == "raw", flood: Bytes::from_static(flood), framing }
+    }
+
+    /// The text of a packet. Without a framing the newline at its end is none of it, and its answer ends as it did.
+    pub fn text(&self, packet: &Bytes) -> Text {
+        let ending = match &packet[..] {
+            [.., b'\r', b'\n'] if self.raw => 2,
+            [.., b'\n'] if self.raw => 1,
+            _ => 0,
+        };
+        let length = packet.len() - ending;
+        Text { text: packet.slice(..length), ending: packet.slice(length..) }
+    }
+
+    /// The verb that a packet is, if it is one. All others are to come back as they are.
+    #[inline]
+    pub fn verb(&self, packet: &Bytes) -> Option<(Verb, Text)> {
+        if packet.first() != Some(&b'!') {
+            return None;
+        }
+        let text = self.text(packet);
+        Some((Verb::parse(&text.text)?, text))
+    }
+}
+
+/// A packet's text, and what stood behind it.
+#[derive(Clone, Debug)]
+pub struct Text {
+    pub text: Bytes,
+    pub ending: Bytes,
+}
+
+impl Text {
+    pub fn answer(&self, answer: impl AsRef<[u8]>) -> Bytes {
+        let mut packet = BytesMut::from(answer.as_ref());
+        packet.extend_from_slice(&self.ending);
+        packet.freeze()
+    }
+}
+
+#[derive(Clone, Debug)]
+pub enum Verb {
+    Count,
+    Id,
+    Peer,
+    Tls,
+    Panic,
+    Stop,
+    Bye(Bytes),
+    Fail(String),
+    Wait(Duration),
+    Flood(u64),
+    Passive(Duration),
+    StartTls,
+}
+
+impl Verb {
+    fn parse(text: &Bytes) -> Option<Verb> {
+        let blank = text.iter().position(|byte| *byte == b' ');
+        let word = &text[..blank.unwrap_or(text.len())];
+        let rest = blank.map(|at| text.slice(at + 1..));
+        let number = || std::str::from_utf8(rest.as_ref()?).ok()?.parse().ok();
+        let verb = match word {
+            b"!bye" => Verb::Bye(rest.unwrap_or_default()),
+            b"!fail" => Verb::Fail(String::from_utf8_lossy(&rest.unwrap_or_default()).into_owned()),
+            b"!wait" => Verb::Wait(Duration::from_millis(number()?)),
+            b"!flood" => Verb::Flood(number()?),
+            b"!passive" => Verb::Passive(Duration::from_millis(number()?)),
+            _ if rest.is_some() => return None,
+            b"!count" => Verb::Count,
+            b"!id" => Verb::Id,
+            b"!peer" => Verb::Peer,
+            b"!tls" => Verb::Tls,
+            b"!panic" => Verb::Panic,
+            b"!stop" => Verb::Stop,
+            b"!starttls" => Verb::StartTls,
+            _ => return None,
+        };
+        Some(verb)
+    }
+}
