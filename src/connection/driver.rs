@@ -168,7 +168,7 @@ impl<P: Protocol> Connection<P> {
         let held = if !self.ready() || self.waiting() { Orders::DRAIN } else { 0 };
         let ordered = entry.orders() & !held != 0;
         let unpolled = self.busy.as_ref().is_some_and(|busy| busy.unpolled);
-        ordered || unpolled || self.conn.held == Held::NEW
+        ordered || unpolled || self.conn.held == Held::NEW || (self.conn.unpolled && self.open())
     }
 
     /// Leaves the turn: hands back the buffers, and sees to it that somebody wakes us.

@@ -241,6 +241,7 @@ impl<P: Protocol> Connection<P> {
                 budget.more = true;
                 return;
             }
+            self.conn.unpolled = false;
             let Some(streams) = self.conn.streams.as_mut() else { return };
             match guard(|| Pin::new(&mut **streams).poll_next(cx)) {
                 Err(text) => return self.end(Closed::Panic(text)),

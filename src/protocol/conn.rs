@@ -23,6 +23,8 @@ pub struct Conn<P: Protocol> {
     pub(crate) codec: P::Codec,
     pub(crate) buffers: Option<Box<Buffers>>,
     pub(crate) streams: Option<Box<Streams<P>>>,
+    /// A stream was added that nobody has polled yet.
+    pub(crate) unpolled: bool,
     pub(crate) charter: Arc<Charter<P>>,
     pub(crate) timer: Timer,
     pub(crate) active: Active,
@@ -218,6 +220,7 @@ impl<P: Protocol> Conn<P> {
     /// another; a stream that ends is forgotten. While the connection takes in no messages the streams are not polled.
     pub fn add_stream(&mut self, stream: impl Items<Item = P::User> + 'static) {
         self.streams.get_or_insert_with(Default::default).push(Box::pin(stream));
+        self.unpolled = true;
     }
 
     fn limits_changed(&self) {
