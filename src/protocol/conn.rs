@@ -102,7 +102,19 @@ impl<P: Protocol> Conn<P> {
         let age = jittered(limits.max_age, limits.max_age_jitter, seat.entry().id());
         let timer = Timer::new(limits.idle, limits.packet, limits.send, seat.entry().opened(), age);
         let active = limits.active;
-        Conn { io, codec, buffers: None, streams: None, charter, timer, active, held: Held::NEW, draining: false, seat }
+        Conn {
+            io,
+            codec,
+            buffers: None,
+            streams: None,
+            unpolled: false,
+            charter,
+            timer,
+            active,
+            held: Held::NEW,
+            draining: false,
+            seat,
+        }
     }
 
     /// The connection's number.
