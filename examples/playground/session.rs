@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
-use actix_acceptor::{BoxError, Socket};
+use actix_acceptor::{BoxError, Closed, Socket};
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, sleep_until, Instant};
@@ -110,7 +110,7 @@ impl Session {
             self.packets.send(partial).await?;
             return Ok(true);
         }
-        Err("a packet was not finished in time".into())
+        Err(Closed::PacketTimeout.into())
     }
 
     async fn take(&mut self, packet: Bytes) -> GoesOn {

@@ -10,6 +10,9 @@ use crate::framing::FramingError;
 use crate::telemetry::Reason;
 
 /// Why a connection ended; [`closed`](crate::Protocol::closed) is given it.
+///
+/// It is an error, too: an async fn of the door [`serve`](crate::AcceptorPool::serve) that keeps limits of its own may return
+/// one, and its connection counts as ended by that.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Closed {
@@ -71,6 +74,10 @@ impl Closed {
 
     /// What an error of a codec, or of an async fn, stands for.
     pub(crate) fn from_error(error: BoxError) -> Self {
+        let error = match error.downcast::<Closed>() {
+            Ok(closed) => return *closed,
+            Err(error) => error,
+        };
         if let Some(FramingError::TooLong { length, limit }) = error.downcast_ref() {
             return Closed::TooLong { length: *length, limit: *limit };
         }
@@ -90,6 +97,16 @@ impl Closed {
 pub(crate) fn peer_left(error: &io::Error) -> bool {
     use io::ErrorKind::*;
     matches!(error.kind(), ConnectionReset | BrokenPipe | ConnectionAborted | NotConnected)
+}
+
+impl std::error::Error for Closed {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Closed::Peer(Some(error)) => error.source(),
+            Closed::Error(error) => error.source(),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for Closed {
