@@ -47,7 +47,7 @@ async fn once(round: usize) {
     leaves.echo("hello").await;
     stays.echo("hello").await;
     drop(leaves);
-    let grace = if round % 2 == 0 { PATIENCE } else { Duration::ZERO };
+    let grace = if round.is_multiple_of(2) { PATIENCE } else { Duration::ZERO };
     soon(pool.stop(grace)).await;
     stays.until_gone().await;
 }
