@@ -15,12 +15,13 @@ const FASTEST: u32 = 4;
 
 /// How exact a limit is kept, in milliseconds: a stamp is at most this old, and the tick follows.
 ///
-/// A twentieth of the limit: the stamp's age and the wait for the tick together stay within a tenth.
+/// A twenty-fifth of the limit: the stamp's age and the wait for the tick together stay within a tenth, with a little left
+/// for a late timer.
 pub(crate) fn grain(limit: u32) -> u32 {
     if limit == 0 {
         SLOWEST
     } else {
-        (limit / 20).clamp(FASTEST, SLOWEST)
+        (limit / 25).clamp(FASTEST, SLOWEST)
     }
 }
 

@@ -1,7 +1,8 @@
 //! One task per arbiter that stamps the time, wakes the connections whose time has come, and sees a drain to its end.
 
 use std::sync::Arc;
-use std::time::Instant;
+
+use tokio::time::{timeout_at, Instant};
 
 use super::clock::{grain, pause};
 use super::{Drain, Orders, Table};
@@ -11,14 +12,23 @@ use super::{Drain, Orders, Table};
 /// Returns when the table has been told to drain and its last connection is gone. While there are no connections it
 /// sleeps without a timer.
 pub(crate) async fn run(table: Arc<Table>) {
+    let mut last = Instant::now();
     loop {
         let (live, drain) = table.standing();
         match (live, drain) {
             (0, Some(_)) => return,
-            (0, None) => table.bell.notified().await,
+            (0, None) => {
+                table.bell.notified().await;
+                last = Instant::now();
+            }
             (_, drain) => {
+                let next = table.next_tick(last);
+                let deadline = drain.and_then(|drain| drain.deadline).map(Instant::from_std);
+                let wake =
+                    deadline.filter(|deadline| *deadline > Instant::now()).map_or(next, |deadline| next.min(deadline));
                 // A bell cuts the pause short: what rang it may want a shorter one.
-                let _ = tokio::time::timeout(table.pause(drain), table.bell.notified()).await;
+                let rung = timeout_at(wake, table.bell.notified()).await.is_ok();
+                last = if rung || wake < next { Instant::now() } else { next };
                 table.beat();
             }
         }
@@ -31,11 +41,14 @@ impl Table {
         (state.entries.len(), state.drain)
     }
 
-    fn pause(&self, drain: Option<Drain>) -> std::time::Duration {
-        let tick = pause(self.clock.tick());
-        match drain.and_then(|drain| drain.deadline) {
-            Some(deadline) => deadline.saturating_duration_since(Instant::now()).min(tick),
-            None => tick,
+    /// A tick after the last one was due, not after it came: late timers must not slow the clock. After a pause that
+    /// was too long the count begins anew.
+    fn next_tick(&self, last: Instant) -> Instant {
+        let (tick, now) = (pause(self.clock.tick()), Instant::now());
+        if last + tick < now {
+            now + tick
+        } else {
+            last + tick
         }
     }
 
@@ -54,6 +67,6 @@ impl Table {
         }
         drop(state);
         self.clock.set_tick(tick);
-        self.enforce(Instant::now());
+        self.enforce(std::time::Instant::now());
     }
 }
