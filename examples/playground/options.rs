@@ -12,7 +12,7 @@ use tokio_util::codec::Encoder;
 
 /// Everything the library can do, switched on from the command line.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "playground")]
+#[command(name = "playground", allow_negative_numbers = true)]
 pub struct Options {
     /// Where to listen: tcp://HOST:PORT; port 0 lets the system choose one
     #[arg(long, value_name = "URL", default_value = "tcp://127.0.0.1:7000")]

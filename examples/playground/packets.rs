@@ -20,7 +20,10 @@ pub struct Packets {
     /// For the next packet, when one was given up.
     framing: Framing,
     ahead: VecDeque<Bytes>,
+    /// The peer has shut its side.
     eof: bool,
+    /// That was told.
+    ended: bool,
     limit: Option<Duration>,
     /// Runs while a packet has begun and not ended.
     unfinished: Option<Pin<Box<Sleep>>>,
@@ -38,25 +41,27 @@ pub enum Came {
 impl Packets {
     pub fn new(socket: Socket, framing: Framing, limit: Option<Duration>) -> Self {
         let framed = socket.framed(framing.clone());
-        Packets { framed, framing, ahead: VecDeque::new(), eof: false, limit, unfinished: None }
+        Packets { framed, framing, ahead: VecDeque::new(), eof: false, ended: false, limit, unfinished: None }
     }
 
     pub fn socket(&self) -> &Socket {
         self.framed.get_ref()
     }
 
-    /// Whether the peer has shut its side and nothing of it is left.
+    /// Whether [`Came::End`] was told.
     pub fn ended(&self) -> bool {
-        self.eof && self.ahead.is_empty()
+        self.ended
     }
 
     /// May be dropped and called anew: nothing is lost.
     pub async fn next(&mut self) -> Result<Came, FramingError> {
-        match self.ahead.pop_front() {
-            Some(packet) => Ok(Came::Packet(packet)),
-            None if self.eof => Ok(Came::End),
-            None => self.read().await,
-        }
+        let came = match self.ahead.pop_front() {
+            Some(packet) => Came::Packet(packet),
+            None if self.eof => Came::End,
+            None => self.read().await?,
+        };
+        self.ended = matches!(came, Came::End);
+        Ok(came)
     }
 
     async fn read(&mut self) -> Result<Came, FramingError> {
