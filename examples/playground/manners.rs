@@ -50,7 +50,9 @@ impl Manners {
             "linger" => options.linger = switch(value)?,
             "on-packet-timeout" => options.on_packet_timeout = clap::ValueEnum::from_str(value, false)?,
             "grace" => options.grace = value.parse().map_err(|_| "expected milliseconds")?,
-            _ if Options::is_not_yet(name) => return Err(format!("{name} is not supported yet")),
+            _ if Options::is_not_yet(name) => {
+                return Err(format!("{name} is not supported yet and cannot be changed live"))
+            }
             _ if Options::exists(name) => return Err(format!("{name} cannot be changed live")),
             _ => return Err(format!("there is no option {name}")),
         }
