@@ -97,9 +97,10 @@ impl Server {
             return Err(format!("there is no acceptor {place}"));
         }
         for _ in 0..100 {
-            for acceptor in self.pool.acceptors().into_iter().filter(Addr::connected) {
-                // One that panics cannot answer.
-                if acceptor.send(Crash { place }).await.is_err() {
+            for acceptor in self.pool.acceptors() {
+                if acceptor.send(WhichPlace).await.is_ok_and(|its| its == place) {
+                    // One that panics does not answer; but then it is down.
+                    let _ = acceptor.send(Crash).await;
                     return Ok(OK.into());
                 }
             }
@@ -117,19 +118,28 @@ fn number<T: From<u64>>(text: &str) -> Result<T, String> {
     text.trim().parse::<u64>().map(T::from).map_err(|_| format!("{text:?} is not a number"))
 }
 
-/// Has the acceptor of a place panic.
+/// Asks an acceptor for its place in the pool.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "usize")]
+struct WhichPlace;
+
+impl Handler<WhichPlace> for Acceptor {
+    type Result = usize;
+
+    fn handle(&mut self, _: WhichPlace, _: &mut Context<Self>) -> usize {
+        self.place()
+    }
+}
+
+/// Has an acceptor panic.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
-struct Crash {
-    place: usize,
-}
+struct Crash;
 
 impl Handler<Crash> for Acceptor {
     type Result = ();
 
-    fn handle(&mut self, crash: Crash, _: &mut Context<Self>) {
-        if self.place() == crash.place {
-            panic!("the console asked for it");
-        }
+    fn handle(&mut self, _: Crash, _: &mut Context<Self>) {
+        panic!("the console asked for it");
     }
 }

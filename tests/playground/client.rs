@@ -1,0 +1,137 @@
+//! A peer, blocking, that speaks one of the framings.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use crate::process::PATIENCE;
+
+/// How packets look on the wire; written down anew here, so that it is held against the library's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wire {
+    Raw,
+    Lines,
+    Length(usize),
+}
+
+impl Wire {
+    /// The framing that the options ask for.
+    pub fn of(options: &str) -> Wire {
+        let after = |name: &str| options.split_whitespace().skip_while(|word| *word != name).nth(1);
+        match (after("--framing"), after("--handler")) {
+            (Some("lines"), _) | (None, Some("chat")) => Wire::Lines,
+            (None, Some("ping")) => Wire::Length(2),
+            (Some(length), _) if length.starts_with("len") => Wire::Length(length[3..].parse().unwrap()),
+            _ => Wire::Raw,
+        }
+    }
+
+    fn encode(self, packet: &[u8]) -> Vec<u8> {
+        match self {
+            Wire::Raw => packet.to_vec(),
+            Wire::Lines => [packet, b"\n"].concat(),
+            Wire::Length(bytes) => [&packet.len().to_be_bytes()[8 - bytes..], packet].concat(),
+        }
+    }
+}
+
+pub struct Client {
+    stream: TcpStream,
+    wire: Wire,
+}
+
+impl Client {
+    pub fn connect(address: SocketAddr, wire: Wire) -> Self {
+        let stream = TcpStream::connect_timeout(&address, PATIENCE).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Client { stream, wire }
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.stream.local_addr().unwrap()
+    }
+
+    /// Bytes as they are.
+    pub fn send_wire(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).unwrap();
+    }
+
+    /// Packets, all in one write.
+    pub fn send_all(&mut self, packets: &[&str]) {
+        let wire: Vec<u8> = packets.iter().flat_map(|packet| self.wire.encode(packet.as_bytes())).collect();
+        self.send_wire(&wire);
+    }
+
+    pub fn send(&mut self, packet: &str) {
+        self.send_all(&[packet]);
+    }
+
+    pub fn read(&mut self, length: usize) -> Vec<u8> {
+        let mut bytes = vec![0; length];
+        self.stream.read_exact(&mut bytes).unwrap();
+        bytes
+    }
+
+    /// The next packet; of a raw one the next bytes.
+    pub fn receive(&mut self) -> String {
+        let packet = match self.wire {
+            Wire::Raw => {
+                let mut bytes = [0; 4096];
+                let length = self.stream.read(&mut bytes).unwrap();
+                assert_ne!(length, 0, "the connection has ended");
+                bytes[..length].to_vec()
+            }
+            Wire::Lines => {
+                let mut line = Vec::new();
+                while line.last() != Some(&b'\n') {
+                    line.extend(self.read(1));
+                }
+                line.pop();
+                line
+            }
+            Wire::Length(bytes) => {
+                let length = self.read(bytes).into_iter().fold(0, |length, byte| length << 8 | usize::from(byte));
+                self.read(length)
+            }
+        };
+        String::from_utf8(packet).unwrap()
+    }
+
+    #[track_caller]
+    pub fn expect(&mut self, packets: &[&str]) {
+        for expected in packets {
+            assert_eq!(self.receive(), *expected);
+        }
+    }
+
+    pub fn ask(&mut self, packet: &str) -> String {
+        self.send(packet);
+        self.receive()
+    }
+
+    /// Shuts the sending side.
+    pub fn finish(&mut self) {
+        self.stream.shutdown(Shutdown::Write).unwrap();
+    }
+
+    /// What still comes until the other side goes, orderly or not.
+    pub fn until_gone(&mut self) -> String {
+        let mut rest = Vec::new();
+        if let Err(error) = self.stream.read_to_end(&mut rest) {
+            assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}");
+        }
+        String::from_utf8(rest).unwrap()
+    }
+
+    /// Whether nothing comes for so long.
+    pub fn is_silent_for(&mut self, time: Duration) -> bool {
+        let began = Instant::now();
+        self.stream.set_read_timeout(Some(time)).unwrap();
+        let outcome = self.stream.read(&mut [0]);
+        self.stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        outcome.is_err_and(|error| matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut))
+            && began.elapsed() >= time
+    }
+}

@@ -1,0 +1,227 @@
+//! The operator's console, at all doors.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{json, Value};
+
+use crate::process::{eventually, playground, Playground};
+use crate::DOORS;
+
+#[test]
+fn info_has_every_count_also_at_zero_and_adds_up() {
+    for door in DOORS {
+        let playground = playground(&format!("--handler {door} --framing lines --acceptors 2"));
+        let (_here, mut gone) = (playground.greeted(), playground.greeted());
+        gone.finish();
+        gone.until_gone();
+        playground.has_closed("peer", 1);
+        let zero =
+            |reasons: &[&str]| -> Value { reasons.iter().map(|reason| (reason.to_string(), json!(0))).collect() };
+        let mut closed = zero(&[
+            "local",
+            "idle",
+            "packet_timeout",
+            "send_timeout",
+            "too_long",
+            "max_age",
+            "handshake",
+            "truncated",
+            "error",
+            "panic",
+            "shutdown",
+            "killed",
+        ]);
+        closed["peer"] = json!(1);
+        let mut info = playground.json("info");
+        let acceptors = info["acceptors"].take();
+        assert_eq!(
+            info,
+            json!({
+                "status": "running",
+                "listeners": [playground.url()],
+                "connections": 1,
+                "max_connections": 16384,
+                "accepted": 2,
+                "acceptors": null,
+                "refused": zero(&["limit", "per_ip", "rate", "denied", "overload", "fd"]),
+                "closed": closed,
+            })
+        );
+        let [first, second] = &acceptors.as_array().unwrap()[..] else { panic!("{acceptors}") };
+        assert_eq!((&first["id"], &second["id"]), (&json!(0), &json!(1)));
+        assert_eq!(first["connections"].as_u64().unwrap() + second["connections"].as_u64().unwrap(), 1);
+        assert_eq!((&first["restarts"], &second["restarts"]), (&json!(0), &json!(0)));
+    }
+}
+
+#[test]
+fn list_shows_who_is_there_and_bytes_on_the_wire() {
+    for door in DOORS {
+        let playground = playground(&format!("--handler {door} --framing len2"));
+        let (first, second) = (playground.greeted(), playground.greeted());
+        eventually(|| list(&playground).iter().all(|connection| connection["bytes_out"] == json!(7)));
+        for (connection, (id, peer)) in list(&playground).iter().zip([(1, &first), (2, &second)]) {
+            assert_eq!(connection["id"], json!(id));
+            assert_eq!(connection["peer"], json!(peer.address().to_string()));
+            assert_eq!(connection["listener"], json!(playground.url()));
+            assert_eq!(connection["bytes_in"], json!(7));
+            assert!(connection["age_ms"].is_u64() && connection["idle_ms"].is_u64(), "{connection}");
+        }
+        assert_eq!(list(&playground).len(), 2);
+    }
+}
+
+fn list(playground: &Playground) -> Vec<Value> {
+    playground.json("list").as_array().unwrap().clone()
+}
+
+#[test]
+fn a_connection_is_reached_by_its_number() {
+    for door in DOORS {
+        let playground = playground(&format!("--handler {door} --framing lines"));
+        let (mut one, mut two) = (playground.greeted(), playground.greeted());
+        let mut console = playground.console();
+        for (command, answer) in [
+            ("send 1 to  you", "ok"),
+            ("send 9 to you", "gone"),
+            ("broadcast to all", "ok 2"),
+            ("ask 1", "1"),
+            ("ask 9", "gone"),
+            ("flood 1 1000", "ok"),
+            ("flood 9 1000", "gone"),
+            ("kill 2", "ok"),
+            ("kill 9", "gone"),
+        ] {
+            assert_eq!(console.ask(command), answer, "{door}: {command}");
+        }
+        one.expect(&["to  you", "to all"]);
+        two.expect(&["to all"]);
+        assert_eq!(two.until_gone(), "", "{door}");
+        // The messages sent back nothing.
+        assert_eq!(one.ask("!count"), "2", "{door}");
+        playground.has_closed("killed", 1);
+        assert_eq!(console.ask("ask 2"), "gone", "{door}");
+    }
+}
+
+#[test]
+fn kill_ends_a_connection_whatever_it_does() {
+    for door in DOORS {
+        let playground = playground(&format!("--handler {door} --framing lines"));
+        for (id, verb) in [(1, "!wait 60000"), (2, "!passive 60000"), (3, "!flood 100000")] {
+            let mut client = playground.greeted();
+            client.send(verb);
+            let began = Instant::now();
+            assert_eq!(playground.command(&format!("kill {id}")), "ok");
+            client.until_gone();
+            assert!(began.elapsed() < Duration::from_secs(10), "{door} {verb}");
+        }
+        playground.has_closed("killed", 3);
+    }
+}
+
+#[test]
+fn what_the_console_does_not_know_or_cannot_do_is_said() {
+    let playground = playground("--framing len1");
+    let long = format!("send 1 {}", "x".repeat(256));
+    let mut console = playground.console();
+    assert_eq!(console.ask("dance"), "error: unknown command");
+    assert_eq!(console.ask(""), "error: unknown command");
+    for command in [
+        "kill",
+        "kill me",
+        "send 1",
+        "ask",
+        "flood 1",
+        "flood 1 many",
+        "crash",
+        "crash acceptor",
+        "crash acceptor 99",
+        "drain",
+        "drain soon",
+        "suspend",
+        "suspend hold",
+        "resume",
+        "max 5",
+        "exempt 1",
+        "reload-tls",
+        "set",
+        "set colour red",
+        "set acceptors 5",
+        "set max-connections 5",
+        "set idle-timeout 5",
+        "set linger perhaps",
+        &long,
+    ] {
+        let answer = console.ask(command);
+        assert!(answer.starts_with("error: ") && answer.len() > 7, "{command}: {answer}");
+    }
+    assert_eq!(playground.json("info")["status"], "running");
+}
+
+#[test]
+fn commands_piped_in_are_all_answered() {
+    let playground = playground("");
+    let mut console = playground.console();
+    console.send_all(&["ask 1", "list", "kill 1"]);
+    console.finish();
+    assert_eq!(console.until_gone(), "gone\n[]\ngone\n");
+}
+
+#[test]
+fn the_console_is_not_counted() {
+    let playground = playground("");
+    let _consoles = [playground.console(), playground.console()];
+    let info = playground.json("info");
+    assert_eq!((&info["accepted"], &info["connections"]), (&json!(0), &json!(0)));
+}
+
+#[test]
+fn texts_and_manners_are_changed_live() {
+    for door in DOORS {
+        let playground = playground(&format!("--handler {door} --framing lines"));
+        let mut console = playground.console();
+        let mut early = playground.greeted();
+        for change in
+            ["set greeting good day", "set goodbye good night", "set linger on", "set linger off", "set grace 10000"]
+        {
+            assert_eq!(console.ask(change), "ok", "{change}");
+        }
+        let mut late = playground.connect();
+        late.expect(&["good day"]);
+        console.send("drain 10000");
+        assert_eq!(early.until_gone(), "good night\n", "{door}");
+        assert_eq!(late.until_gone(), "good night\n", "{door}");
+    }
+}
+
+#[test]
+fn an_acceptor_that_panics_is_replaced_and_costs_no_connection() {
+    for door in DOORS {
+        let playground = playground(&format!("--handler {door} --framing lines --acceptors 2"));
+        let mut client = playground.greeted();
+        let mut console = playground.console();
+        for place in [0, 1, 0, 1] {
+            assert_eq!(console.ask(&format!("crash acceptor {place}")), "ok", "{door}");
+            // Nobody is turned away meanwhile.
+            playground.greeted();
+            assert_eq!(client.ask("still here"), "still here");
+        }
+        let restarts = |place: usize| playground.json("info")["acceptors"][place]["restarts"].clone();
+        eventually(|| restarts(0) == json!(2) && restarts(1) == json!(2));
+    }
+}
+
+#[test]
+fn more_restarts_than_the_budget_end_the_process_with_the_reason() {
+    let playground = playground("--framing lines --acceptors 2 --restarts 2/60 --grace 10000");
+    let mut client = playground.greeted();
+    let mut console = playground.console();
+    for place in [0, 1, 0] {
+        assert_eq!(console.ask(&format!("crash acceptor {place}")), "ok");
+    }
+    assert_eq!(client.until_gone(), "");
+    let ended = playground.ended();
+    assert_eq!((ended.code, &*ended.stdout), (Some(1), ""));
+    assert!(ended.stderr.contains("more than 2 acceptor restarts"), "{}", ended.stderr);
+}

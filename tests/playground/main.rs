@@ -1,0 +1,14 @@
+//! The example `playground` after its contract, from outside: a process, its sockets, its output.
+
+#![allow(clippy::unwrap_used, unreachable_pub)]
+
+mod chat;
+mod client;
+mod console;
+mod endings;
+mod process;
+mod starting;
+mod verbs;
+
+/// The four doors, by the handlers that echo through them.
+const DOORS: [&str; 4] = ["echo", "loop", "async", "actor"];

@@ -1,0 +1,170 @@
+//! The playground as a process.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{channel, Receiver};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::client::{Client, Wire};
+
+/// What must happen at all happens within this time, even on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A running playground with a console; ended with its value.
+pub struct Playground {
+    child: Child,
+    stdout: Receiver<String>,
+    stderr: Receiver<String>,
+    wire: Wire,
+    address: SocketAddr,
+    console: SocketAddr,
+}
+
+/// How a playground that was not to stay ended.
+pub struct Ended {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+/// Starts it, and waits until it is ready. `options` are separated by blanks.
+pub fn playground(options: &str) -> Playground {
+    let ports = ["--listen", "tcp://127.0.0.1:0", "--console", "127.0.0.1:0"];
+    let mut child = spawn(ports.into_iter().chain(options.split_whitespace()));
+    let stdout = lines(child.stdout.take().unwrap());
+    let stderr = lines(child.stderr.take().unwrap());
+    let expect = |what: &str| -> String {
+        let line = stdout.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("no {what:?} of {options}"));
+        line.strip_prefix(what).unwrap_or_else(|| panic!("{line:?} instead of {what:?}")).to_owned()
+    };
+    let address = expect("listening tcp://").parse().unwrap();
+    let console = expect("console ").parse().unwrap();
+    assert_eq!(expect("ready"), "");
+    let wire = Wire::of(options);
+    Playground { child, stdout, stderr, wire, address, console }
+}
+
+/// Runs one that is to end by itself.
+pub fn run<'a>(options: impl IntoIterator<Item = &'a str>) -> Ended {
+    let mut child = spawn(options);
+    let (stdout, stderr) = (lines(child.stdout.take().unwrap()), lines(child.stderr.take().unwrap()));
+    let code = wait(&mut child);
+    Ended { code, stdout: rest(&stdout), stderr: rest(&stderr) }
+}
+
+fn spawn<'a>(options: impl IntoIterator<Item = &'a str>) -> Child {
+    // target/PROFILE/deps/playground-HASH: the examples are built beside it.
+    let here = std::env::current_exe().unwrap();
+    let program = here.parent().unwrap().with_file_name("examples").join("playground");
+    let mut command = Command::new(&program);
+    command.args(options).env_remove("RUST_LOG").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.spawn().unwrap_or_else(|error| panic!("{program:?}: {error}; `cargo build --example playground` makes it"))
+}
+
+/// Read by a thread of its own, so that no pipe fills up and every wait is bounded.
+fn lines(stream: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, receiver) = channel();
+    thread::spawn(move || BufReader::new(stream).lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+    receiver
+}
+
+fn rest(lines: &Receiver<String>) -> String {
+    let mut all = Vec::new();
+    while let Ok(line) = lines.recv_timeout(PATIENCE) {
+        all.push(line);
+    }
+    all.join("\n")
+}
+
+fn wait(child: &mut Child) -> Option<i32> {
+    let mut status = None;
+    eventually(|| {
+        status = child.try_wait().unwrap();
+        status.is_some()
+    });
+    status.unwrap().code()
+}
+
+impl Playground {
+    /// A peer that speaks the framing asked for.
+    pub fn connect(&self) -> Client {
+        Client::connect(self.address, self.wire)
+    }
+
+    /// One that was echoed already: it is a connection by now.
+    pub fn greeted(&self) -> Client {
+        let mut client = self.connect();
+        assert_eq!(client.ask("hello"), "hello");
+        client
+    }
+
+    pub fn console(&self) -> Client {
+        Client::connect(self.console, Wire::Lines)
+    }
+
+    pub fn url(&self) -> String {
+        format!("tcp://{}", self.address)
+    }
+
+    /// The answer to one command.
+    pub fn command(&self, command: &str) -> String {
+        self.console().ask(command)
+    }
+
+    pub fn json(&self, command: &str) -> Value {
+        let answer = self.command(command);
+        serde_json::from_str(&answer).unwrap_or_else(|error| panic!("{command}: {answer:?}: {error}"))
+    }
+
+    pub fn closed(&self, reason: &str) -> u64 {
+        self.json("info")["closed"][reason].as_u64().unwrap()
+    }
+
+    /// Waits until so many have been closed for this reason: the peer sees the end a little before it is counted.
+    #[track_caller]
+    pub fn has_closed(&self, reason: &str, count: u64) {
+        eventually(|| self.closed(reason) >= count);
+        assert_eq!(self.closed(reason), count, "{reason}");
+    }
+
+    #[cfg(unix)]
+    pub fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args([&format!("-{name}"), &*pid]).status().unwrap().success());
+    }
+
+    /// How much of the process is in memory, in bytes.
+    #[cfg(target_os = "linux")]
+    pub fn memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        kib.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+    }
+
+    /// Waits until the process has ended.
+    pub fn ended(mut self) -> Ended {
+        let code = wait(&mut self.child);
+        Ended { code, stdout: rest(&self.stdout), stderr: rest(&self.stderr) }
+    }
+}
+
+impl Drop for Playground {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Looks again and again until it is so: for what nobody tells. The one place in here that sleeps.
+#[track_caller]
+pub fn eventually(mut is_so: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !is_so() {
+        assert!(started.elapsed() < PATIENCE, "never came true");
+        thread::sleep(Duration::from_millis(5));
+    }
+}

@@ -1,0 +1,77 @@
+//! Options, and what is refused.
+
+use std::net::TcpListener;
+
+use crate::process::{playground, run};
+
+#[test]
+fn a_bad_option_is_named_on_stderr_with_exit_code_2() {
+    for (options, named) in [
+        ("--bogus", "--bogus"),
+        ("--acceptors 0", "--acceptors"),
+        ("--handler nobody", "--handler"),
+        ("--framing len3", "--framing"),
+        ("--framing len1 --max-frame 0", "--max-frame"),
+        ("--restarts 5", "--restarts"),
+        ("--restarts 5/0", "--restarts"),
+        ("--idle-timeout soon", "--idle-timeout"),
+        ("--idle-timeout -1", "--idle-timeout"),
+        ("--on-packet-timeout shout", "--on-packet-timeout"),
+        ("--listen tcp://127.0.0.1", "--listen"),
+        ("--listen tcp://127.0.0.1:65536", "--listen"),
+        ("--listen udp://127.0.0.1:0", "--listen"),
+        ("--listen tcp://127.0.0.1:0 --listen tcp://127.0.0.1:0", "--listen"),
+        ("--console nowhere", "--console"),
+        ("--grace", "--grace"),
+        // Not there yet.
+        ("--listen tls://127.0.0.1:0", "--listen"),
+        ("--listen unix:///tmp/playground", "--listen"),
+        ("--listen unix:@playground", "--listen"),
+        ("--max-connections 5", "--max-connections"),
+        ("--at-limit close", "--at-limit"),
+        ("--max-per-ip=5", "--max-per-ip"),
+        ("--accept-rate 5/1", "--accept-rate"),
+        ("--allow 127.0.0.0/8", "--allow"),
+        ("--deny 127.0.0.0/8", "--deny"),
+        ("--handshake-timeout 5", "--handshake-timeout"),
+        ("--tls-cert a.pem", "--tls-cert"),
+        ("--proxy-protocol require", "--proxy-protocol"),
+    ] {
+        let ended = run(options.split_whitespace());
+        assert_eq!((ended.code, &*ended.stdout), (Some(2), ""), "{options}");
+        assert!(ended.stderr.contains(named), "{options}: {}", ended.stderr);
+    }
+}
+
+#[test]
+fn a_text_that_does_not_fit_a_packet_is_refused() {
+    let long = "x".repeat(256);
+    for option in ["--greeting", "--goodbye"] {
+        let ended = run(["--framing", "len1", option, &long]);
+        assert_eq!(ended.code, Some(2));
+        assert!(ended.stderr.contains(option), "{}", ended.stderr);
+    }
+}
+
+#[test]
+fn an_address_that_cannot_be_bound_is_named_with_the_systems_reason() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    for options in [
+        ["--listen", &format!("tcp://{taken}"), "--console", "127.0.0.1:0"],
+        ["--listen", "tcp://127.0.0.1:0", "--console", &taken],
+    ] {
+        let ended = run(options);
+        assert_eq!((ended.code, &*ended.stdout), (Some(1), ""), "{options:?}");
+        assert!(ended.stderr.contains(&taken) && ended.stderr.contains("in use"), "{}", ended.stderr);
+    }
+}
+
+#[test]
+fn the_number_of_acceptors_is_the_one_asked_for_else_one_per_core() {
+    let cores = std::thread::available_parallelism().unwrap().get();
+    for (options, acceptors) in [("--acceptors 3", 3), ("", cores)] {
+        let info = playground(options).json("info");
+        assert_eq!(info["acceptors"].as_array().unwrap().len(), acceptors);
+    }
+}
