@@ -269,7 +269,7 @@ async fn a_timeout_or_shutdown_that_is_otherwise_stops_and_one_that_is_ignored_g
     let heeding = AcceptorPool::events(|_| Init::new(()), |_, event, _| event.otherwise());
     let pool = heeding.idle_timeout(idle).bind("127.0.0.1:0").await.unwrap();
     assert_eq!(connect(&pool).await.read_to_end().await, b"");
-    assert_eq!(pool.info().closed.get(Reason::Idle), 1);
+    eventually(|| pool.info().closed.get(Reason::Idle) == 1).await;
     let mut peer = connect(&pool).await;
     eventually(|| pool.info().accepted == 2).await;
     let report = soon(pool.stop(Duration::from_secs(60))).await;

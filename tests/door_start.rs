@@ -46,6 +46,9 @@ impl Handler<Ack> for Holder {
         let found_itself = pool.find(ack.id).is_some_and(|address| address == ctx.address());
         let listed = pool.list().iter().any(|connection| connection.id == ack.id);
         self.words.send(Word::Acked { id: ack.id, found_itself, listed }).unwrap();
+        // It does not read, so nobody else would tell it.
+        let draining = self.socket.as_ref().unwrap().draining();
+        ctx.spawn(draining.into_actor(self).map(|(), _, ctx| ctx.stop()));
     }
 }
 

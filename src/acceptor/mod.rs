@@ -9,8 +9,10 @@
 mod exit;
 mod verdict;
 
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -54,12 +56,12 @@ pub(crate) struct Crew {
 pub struct Acceptor {
     place: usize,
     crew: Arc<Crew>,
-    notice: Notice,
+    notice: Rc<RefCell<Notice>>,
 }
 
 impl Acceptor {
     pub(crate) fn new(place: usize, crew: Arc<Crew>, notice: Notice) -> Self {
-        Acceptor { place, crew, notice }
+        Acceptor { place, crew, notice: Rc::new(RefCell::new(notice)) }
     }
 
     /// Which place of the pool it fills, counted from 0.
@@ -76,18 +78,18 @@ impl Actor for Acceptor {
             let share = match transport.share() {
                 Ok(share) => share,
                 Err(error) => {
-                    self.notice.fail(error);
+                    self.notice.borrow_mut().fail(error);
                     return ctx.stop();
                 }
             };
-            let work = take_peers(share, self.place, self.crew.clone());
-            ctx.spawn(work.into_actor(self).map(|error, acceptor, ctx| {
-                acceptor.notice.fail(error);
+            let shift = Shift { share, place: self.place, crew: self.crew.clone(), _notice: self.notice.clone() };
+            ctx.spawn(take_peers(shift).into_actor(self).map(|error, acceptor, ctx| {
+                acceptor.notice.borrow_mut().fail(error);
                 ctx.stop();
             }));
         }
         debug!(acceptor = self.place, listener = &*self.crew.listener, "acceptor ready");
-        self.notice.ready(ctx.address());
+        self.notice.borrow().ready(ctx.address());
     }
 }
 
@@ -104,8 +106,19 @@ impl Handler<Retire> for Acceptor {
     }
 }
 
+/// What an acceptor works with. The fields are dropped in their order: the pool hears that it is gone when its share of
+/// the port is.
+struct Shift {
+    share: Box<dyn Accept>,
+    place: usize,
+    crew: Arc<Crew>,
+    _notice: Rc<RefCell<Notice>>,
+}
+
 /// Takes peers until the listener fails, and returns how.
-async fn take_peers(mut share: Box<dyn Accept>, place: usize, crew: Arc<Crew>) -> io::Error {
+async fn take_peers(mut shift: Shift) -> io::Error {
+    let Shift { share, place, crew, .. } = &mut shift;
+    let place = *place;
     let mut pause = FIRST_PAUSE;
     let mut row = 0;
     loop {

@@ -73,7 +73,8 @@ impl<P: Protocol> Seam for ProtocolSeam<P> {
         match guard(|| ((self.factory)(&peer), (self.charter.codec)())) {
             Ok((me, codec)) => birth.live(me, codec, stream, self.charter.clone(), seat),
             Err(panic) => {
-                error!(id = %peer.id, peer = %peer.address, panic, "the factory panicked");
+                let (listener, reason) = (&*peer.listener, Reason::Panic.name());
+                error!(id = %peer.id, peer = %peer.address, listener, reason, "connection closed: the factory panicked: {panic}");
                 seat.note(Reason::Panic);
                 drop(stream);
             }

@@ -2,9 +2,11 @@
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
-use futures::future::LocalBoxFuture;
+use futures::future::{select, Either, LocalBoxFuture};
 use futures::FutureExt;
 
 use super::{sealed, socket_limits, Door, Opened};
@@ -66,6 +68,9 @@ impl Door for ServeDoor {
 
 impl sealed::Sealed for ServeDoor {}
 
+/// How long an async fn whose connection was ended has to end itself; then it is dropped.
+const AFTER_KILL: Duration = Duration::from_millis(100);
+
 struct ServeSeam {
     serve: Serve,
     limits: SocketLimits,
@@ -79,13 +84,17 @@ impl Seam for ServeSeam {
             Err(panic) => desk.note(Reason::Panic, Some(panic)),
             Ok(served) => {
                 actix_rt::spawn(async move {
-                    match AssertUnwindSafe(served).catch_unwind().await {
-                        Ok(Ok(())) => {}
-                        Ok(Err(error)) => {
+                    let served = AssertUnwindSafe(served).catch_unwind();
+                    let killed = desk.killed().then(|()| tokio::time::sleep(AFTER_KILL));
+                    match select(pin!(served), pin!(killed)).await {
+                        Either::Left((Ok(Ok(())), _)) => {}
+                        Either::Left((Ok(Err(error)), _)) => {
                             let closed = Closed::from_error(error);
                             desk.note(closed.reason(), Some(closed.to_string()));
                         }
-                        Err(panic) => desk.note(Reason::Panic, Some(panic_text(panic))),
+                        Either::Left((Err(panic), _)) => desk.note(Reason::Panic, Some(panic_text(panic))),
+                        // It does not look at its socket: it is dropped, and with it the socket.
+                        Either::Right(_) => {}
                     }
                 });
             }

@@ -51,6 +51,8 @@ pub struct AcceptorPool {
     grace: Option<Duration>,
     start_timeout: Duration,
     starting: Option<oneshot::Sender<Result<(), StartError>>>,
+    /// Why the start failed: told once nothing is left running.
+    failed: Option<StartError>,
     stopping: Option<Stopping>,
     ended: bool,
 }
@@ -84,6 +86,7 @@ impl AcceptorPool {
             grace: plan.grace,
             start_timeout: plan.start_timeout,
             starting: Some(starting),
+            failed: None,
             stopping: None,
             ended: false,
         };
@@ -109,9 +112,7 @@ impl AcceptorPool {
     }
 
     fn start_failed(&mut self, error: StartError, ctx: &mut Context<Self>) {
-        if let Some(starting) = self.starting.take() {
-            let _ = starting.send(Err(error));
-        }
+        self.failed.get_or_insert(error);
         self.begin_to_stop(Some(Duration::ZERO), Ok(()), ctx);
     }
 
@@ -170,6 +171,9 @@ impl AcceptorPool {
         let StopReport { asked, finished, forced } = self.shared.report();
         info!(pool = self.shared.name(), asked, finished, forced, "pool stopped");
         self.shared.set_ended(outcome);
+        if let Some(starting) = self.starting.take() {
+            let _ = starting.send(Err(self.failed.take().unwrap_or(StartError::ListenerClosed)));
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use std::task::{Wake, Waker};
 use futures::task::AtomicWaker;
 use tokio::sync::Notify;
 
-use crate::table::{Entry, Orders};
+use crate::table::Entry;
 
 #[derive(Debug, Default)]
 pub(super) struct Bell {
@@ -25,13 +25,14 @@ impl Bell {
         bell
     }
 
-    pub(super) fn draining(self: &Arc<Self>, entry: Arc<Entry>) -> impl Future<Output = ()> + 'static {
+    /// Resolves when any of these was ordered.
+    pub(super) fn rung(self: &Arc<Self>, entry: Arc<Entry>, orders: u8) -> impl Future<Output = ()> + 'static {
         let bell = self.clone();
         async move {
             let mut rung = pin!(bell.drain.notified());
             loop {
                 rung.as_mut().enable();
-                if entry.orders() & (Orders::DRAIN | Orders::KILL) != 0 {
+                if entry.orders() & orders != 0 {
                     return;
                 }
                 rung.as_mut().await;

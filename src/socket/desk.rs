@@ -69,7 +69,11 @@ impl Desk {
     }
 
     pub(super) fn draining(&self) -> impl Future<Output = ()> + 'static {
-        self.bell.draining(self.entry().clone())
+        self.bell.rung(self.entry().clone(), Orders::DRAIN | Orders::KILL)
+    }
+
+    pub(crate) fn killed(&self) -> impl Future<Output = ()> + 'static {
+        self.bell.rung(self.entry().clone(), Orders::KILL)
     }
 
     /// How it ended, said by who knows. The first word counts.

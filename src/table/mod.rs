@@ -145,16 +145,20 @@ impl Table {
     pub(crate) fn drain(&self, deadline: Option<Instant>) {
         let mut state = self.lock();
         let State { entries, drain, .. } = &mut *state;
+        let (first, now) = (drain.is_none(), Instant::now());
         let drain = drain.get_or_insert(Drain { deadline, asked: entries.len(), forced: 0 });
         drain.deadline = match (drain.deadline, deadline) {
             (Some(old), Some(new)) => Some(old.min(new)),
             (old, new) => old.or(new),
         };
-        for (_, entry) in entries.iter() {
-            entry.order(Orders::DRAIN);
+        // With no time to give nobody is asked.
+        if first && drain.deadline.is_none_or(|deadline| deadline > now) {
+            for (_, entry) in entries.iter() {
+                entry.order(Orders::DRAIN);
+            }
         }
         drop(state);
-        self.enforce(Instant::now());
+        self.enforce(now);
         self.bell.notify_one();
     }
 
