@@ -147,7 +147,8 @@ impl<P: Protocol> Connection<P> {
         while self.waiting() {
             let busy = self.busy();
             busy.unpolled = false;
-            let Some(future) = busy.waits.front_mut() else { return };
+            let Some((cause, future)) = busy.waits.front_mut() else { return };
+            let cause = *cause;
             match guard(|| future.as_mut().poll(cx)) {
                 Err(text) => return self.end(Closed::Panic(text)),
                 Ok(Poll::Pending) => return self.watch(cx),
@@ -156,7 +157,7 @@ impl<P: Protocol> Connection<P> {
                     if busy.waits.is_empty() {
                         self.conn.held &= !Held::WAITING;
                     }
-                    self.step(Cause::Own, then);
+                    self.step(cause, then);
                 }
             }
         }

@@ -1,6 +1,7 @@
 //! How a connection ends: `close` lets what is queued out first, `end` is the one place where it is over.
 
-use std::pin::Pin;
+use std::future::Future;
+use std::pin::{pin, Pin};
 use std::task::{Context, Poll};
 
 use tokio::io::AsyncWrite;
@@ -63,9 +64,14 @@ impl<P: Protocol> Connection<P> {
         };
         self.conn.held = self.conn.held & !Held::WAITING | Held::CLOSING;
         self.conn.seat.note(why.reason());
-        self.tell(&why);
-        if let Err(text) = guard(|| self.me.closed(&why)) {
-            let entry = self.conn.seat.entry();
+        // An error of the user's may panic when it is shown.
+        let told = guard(|| self.tell(&why));
+        let closed = guard(|| self.me.closed(&why));
+        let entry = self.conn.seat.entry();
+        if let Err(text) = told {
+            error!(id = %entry.id(), peer = %entry.peer(), panic = text, "the error's text panicked");
+        }
+        if let Err(text) = closed {
             error!(id = %entry.id(), peer = %entry.peer(), panic = text, "closed() panicked");
         }
     }
@@ -115,13 +121,14 @@ impl<P: Protocol> Connection<P> {
     /// Reads and forgets, a little: so that the end of the peer's sending is seen.
     fn discard(&mut self, cx: &mut Context<'_>) {
         let mut scratch = Buffers::borrow();
+        let mut more = !self.eof;
         for _ in 0..8 {
-            if self.eof {
+            if !more {
                 break;
             }
             scratch.reserve();
             match poll_read_buf(Pin::new(&mut self.conn.io), cx, &mut scratch.read) {
-                Poll::Pending => break,
+                Poll::Pending => more = false,
                 Poll::Ready(Ok(bytes)) if bytes > 0 => {
                     let now = self.conn.seat.now();
                     self.conn.seat.entry().received(bytes, now);
@@ -129,11 +136,15 @@ impl<P: Protocol> Connection<P> {
                     (linger.unread, linger.quiet_at) = (true, now + 2 * QUIET);
                     self.conn.timer.changed = true;
                 }
-                Poll::Ready(_) => self.eof = true,
+                Poll::Ready(_) => (self.eof, more) = (true, false),
             }
             scratch.read.clear();
         }
         scratch.give_back();
+        if more {
+            // Nobody else would wake us for what is left: what the last read has not emptied.
+            let _ = pin!(tokio::task::yield_now()).poll(cx);
+        }
     }
 
     /// A deadline while closing: nobody reads what is queued.

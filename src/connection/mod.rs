@@ -106,7 +106,8 @@ pub struct Connection<P: Protocol> {
 
 /// What only a connection in a special state needs.
 struct Busy<P: Protocol> {
-    waits: VecDeque<Pending<P>>,
+    /// Each with what the callback that waits was called for: its answer is still to come.
+    waits: VecDeque<(Cause, Pending<P>)>,
     /// A future was added and not yet polled.
     unpolled: bool,
     why: Option<Closed>,
@@ -197,9 +198,13 @@ impl<P: Protocol> Connection<P> {
 
     /// One callback, under the guard.
     fn step(&mut self, cause: Cause, callback: impl FnOnce(&mut P, &mut Conn<P>) -> Next<P>) {
-        match guard(|| callback(&mut self.me, &mut self.conn)) {
-            Ok(next) => self.follow(next, cause),
-            Err(text) => self.end(Closed::Panic(text)),
+        let stepped = guard(|| {
+            let next = callback(&mut self.me, &mut self.conn);
+            // Under the guard as well: the codec that encodes a reply is not ours.
+            self.follow(next, cause);
+        });
+        if let Err(text) = stepped {
+            self.end(Closed::Panic(text));
         }
     }
 
@@ -235,7 +240,7 @@ impl<P: Protocol> Connection<P> {
                 self.conn.held |= Held::WAITING;
                 let busy = self.busy();
                 busy.unpolled = true;
-                busy.waits.push_back(wait.0);
+                busy.waits.push_back((cause, wait.0));
             }
             Next::Wait(_) => {}
         }

@@ -70,8 +70,9 @@ impl<P: Protocol> Seam for ProtocolSeam<P> {
         let (stream, seat, listener) = incoming.sit(self.charter.limits.shortest());
         let birth = Birth::new(&seat, &self.charter);
         let peer = Peer { id: seat.entry().id(), address: seat.entry().peer().clone(), listener };
-        match guard(|| ((self.factory)(&peer), (self.charter.codec)())) {
-            Ok((me, codec)) => birth.live(me, codec, stream, self.charter.clone(), seat),
+        // The codec first: whatever state is made gets its `closed`.
+        match guard(|| ((self.charter.codec)(), (self.factory)(&peer))) {
+            Ok((codec, me)) => birth.live(me, codec, stream, self.charter.clone(), seat),
             Err(panic) => {
                 let (listener, reason) = (&*peer.listener, Reason::Panic.name());
                 error!(id = %peer.id, peer = %peer.address, listener, reason, "connection closed: the factory panicked: {panic}");
