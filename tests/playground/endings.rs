@@ -82,6 +82,7 @@ fn a_packet_left_half_sent_ends_the_connection_or_comes_back_as_asked() {
         client.send_wire(b"\0\x05ab");
         assert_eq!(client.until_gone(), "", "{door}");
         assert!(began.elapsed() >= LIMIT, "{door}");
+        stops.has_closed(if door == "actor" { "local" } else { "packet_timeout" }, 1);
 
         let echoes = playground(&format!("{options} --on-packet-timeout echo"));
         let mut client = echoes.greeted();
