@@ -9,7 +9,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("builder", &["acceptor", "doors", "error", "framing", "pool", "protocol", "socket", "table", "transport"]),
     ("doors", &["acceptor", "connection", "error", "framing", "guard", "protocol", "socket", "table", "telemetry"]),
     ("pool", &["acceptor", "connection", "error", "protocol", "table", "telemetry", "transport"]),
-    ("connection", &["guard", "protocol", "table", "timer", "transport"]),
+    ("connection", &["error", "guard", "protocol", "table", "timer", "transport"]),
     ("acceptor", &["error", "socket", "table", "transport"]),
     ("protocol", &["error", "framing", "table", "telemetry", "timer", "transport"]),
     ("socket", &["table", "telemetry", "timer", "transport"]),

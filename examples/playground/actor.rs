@@ -22,7 +22,7 @@ pub struct EchoActor {
 impl EchoActor {
     pub fn begin(socket: Socket, setting: Arc<Setting>) -> Addr<Self> {
         let (orders, taken) = mpsc::unbounded_channel();
-        let session = Session::new(socket, setting, taken).without_errors();
+        let session = Session::new(socket, setting, taken);
         EchoActor { packets: session.packets(), session: Some(session), orders }.start()
     }
 }

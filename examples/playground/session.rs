@@ -34,8 +34,6 @@ pub struct Session {
     count: Rc<Cell<u64>>,
     /// The socket is not read until then.
     passive: Option<Instant>,
-    /// Whether somebody takes the error that this session ends with.
-    can_fail: bool,
 }
 
 /// Whether the session goes on.
@@ -45,13 +43,7 @@ impl Session {
     pub fn new(socket: Socket, setting: Arc<Setting>, orders: mpsc::UnboundedReceiver<Order>) -> Self {
         let limit = setting.options.packet_timeout.map_or(Some(Duration::from_secs(10)), millis);
         let packets = Packets::new(socket, setting.dialect.framing.clone(), limit);
-        Session { packets, orders, setting, count: Rc::default(), passive: None, can_fail: true }
-    }
-
-    /// Nobody would learn of an error: what stops with one is not supported.
-    pub fn without_errors(mut self) -> Self {
-        self.can_fail = false;
-        self
+        Session { packets, orders, setting, count: Rc::default(), passive: None }
     }
 
     /// How many packets came so far.
@@ -59,7 +51,16 @@ impl Session {
         self.count.clone()
     }
 
+    /// From the first byte to the last; the socket is told how it ended.
     pub async fn run(mut self) -> Result<(), BoxError> {
+        let outcome = self.serve().await.map_err(Closed::from);
+        if let Err(why) = &outcome {
+            self.packets.socket().note(why.reason());
+        }
+        Ok(outcome?)
+    }
+
+    async fn serve(&mut self) -> Result<(), BoxError> {
         let mut draining = pin!(self.packets.socket().draining());
         let mut told = false;
         if let Some(greeting) = self.setting.manners.greeting() {
@@ -135,8 +136,7 @@ impl Session {
                 self.packets.send(text.answer(last)).await?;
                 return Ok(false);
             }
-            Verb::Fail(why) if self.can_fail => return Err(why.into()),
-            Verb::Fail(_) => text.answer("unsupported"),
+            Verb::Fail(why) => return Err(why.into()),
             Verb::Wait(time) => {
                 tokio::select! {
                     () = sleep(time) => {}

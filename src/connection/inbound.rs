@@ -12,6 +12,7 @@ use tokio_util::io::poll_read_buf;
 
 use super::driver::Budget;
 use super::{Cause, Connection, ConnectionContext};
+use crate::error::BoxError;
 use crate::guard::guard;
 use crate::protocol::{Active, Closed, Protocol};
 use crate::table::{Buffers, READ_BUFFER};
@@ -117,7 +118,7 @@ impl<P: Protocol> Connection<P> {
                     break;
                 }
                 Err(error) => {
-                    self.close(Closed::from_error(error.into()));
+                    self.close(Closed::from(Into::<BoxError>::into(error)));
                     break;
                 }
             }

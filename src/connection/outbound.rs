@@ -39,7 +39,9 @@ impl<P: Protocol> Connection<P> {
     fn write_queued(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         let conn = &mut self.conn;
         let queued = &mut conn.buffers.get_or_insert_with(Buffers::borrow).write;
-        let mut sent = 0;
+        let (mut sent, before) = (0, conn.seat.entry().bytes_out());
+        // Counted before the peer can have them, so that whoever has heard from the peer finds them counted.
+        conn.seat.entry().set_bytes_out(before + queued.len() as u64);
         let outcome = loop {
             if queued.is_empty() {
                 break Ok(());
@@ -58,7 +60,7 @@ impl<P: Protocol> Connection<P> {
                 Poll::Pending => break Ok(()),
             }
         };
-        conn.seat.entry().sent(sent);
+        conn.seat.entry().set_bytes_out(before + sent as u64);
         conn.timer.wrote(sent > 0, !queued.is_empty(), conn.seat.now());
         if !conn.io.is_plain() {
             match Pin::new(&mut conn.io).poll_flush(cx) {

@@ -89,7 +89,7 @@ impl Seam for ServeSeam {
                     match select(pin!(served), pin!(killed)).await {
                         Either::Left((Ok(Ok(())), _)) => {}
                         Either::Left((Ok(Err(error)), _)) => {
-                            let closed = Closed::from_error(error);
+                            let closed = Closed::from(error);
                             desk.note(closed.reason(), Some(closed.to_string()));
                         }
                         Either::Left((Err(panic), _)) => desk.note(Reason::Panic, Some(panic_text(panic))),

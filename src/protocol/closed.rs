@@ -71,9 +71,11 @@ impl Closed {
             Closed::Error(error.into())
         }
     }
+}
 
-    /// What an error of a codec, or of an async fn, stands for.
-    pub(crate) fn from_error(error: BoxError) -> Self {
+/// What an error of a codec, or of an async fn, stands for: too long a packet, the peer's leaving, or an error.
+impl From<BoxError> for Closed {
+    fn from(error: BoxError) -> Self {
         let error = match error.downcast::<Closed>() {
             Ok(closed) => return *closed,
             Err(error) => error,

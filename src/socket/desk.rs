@@ -145,9 +145,18 @@ impl Desk {
         self.timer.borrow_mut().pause(true, self.entry().heard(), now);
     }
 
-    pub(super) fn has_written(&self, bytes: usize) {
-        self.entry().sent(bytes);
-        self.timer.borrow_mut().wrote(true, false, self.seat.now());
+    /// Counts bytes before the peer can have them; answers with the count as it was, for what was not taken.
+    pub(super) fn is_writing(&self, bytes: usize) -> u64 {
+        let before = self.entry().bytes_out();
+        self.entry().set_bytes_out(before + bytes as u64);
+        before
+    }
+
+    pub(super) fn has_written(&self, before: u64, bytes: usize) {
+        self.entry().set_bytes_out(before + bytes as u64);
+        if bytes > 0 {
+            self.timer.borrow_mut().wrote(true, false, self.seat.now());
+        }
     }
 
     pub(super) fn failed(&self, error: io::Error) -> io::Error {

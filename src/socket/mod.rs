@@ -20,6 +20,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::codec::Framed;
 
 use crate::table::{ConnectionId, Seat, Table};
+use crate::telemetry::Reason;
 use crate::transport::{Accepted, Address, Kind, Stream};
 
 pub(crate) use desk::{Desk, SocketLimits};
@@ -129,6 +130,12 @@ impl Socket {
         self.desk.listener()
     }
 
+    /// Says how this connection is ending, for the counts and the log, where only its owner knows: an error of the
+    /// protocol, a limit of one's own. The first word counts; what the pool itself did to the connection goes first.
+    pub fn note(&self, reason: Reason) {
+        self.desk.note(reason, None);
+    }
+
     /// Packets instead of bytes: tokio-util's [`Framed`] with [`Framing`](crate::Framing) or any codec.
     pub fn framed<C>(self, codec: C) -> Framed<Socket, C> {
         Framed::new(self, codec)
@@ -157,13 +164,21 @@ impl AsyncRead for Socket {
 }
 
 impl Socket {
-    fn written(&self, cx: &mut Context<'_>, outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    /// One write of so many bytes at the most.
+    fn write(
+        &mut self,
+        cx: &mut Context<'_>,
+        most: usize,
+        write: impl FnOnce(Pin<&mut Stream>, &mut Context<'_>) -> Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        self.desk.check()?;
+        let before = self.desk.is_writing(most);
+        let outcome = write(Pin::new(&mut self.io), cx);
+        let taken = if let Poll::Ready(Ok(bytes)) = &outcome { *bytes } else { 0 };
+        self.desk.has_written(before, taken);
         match outcome {
             Poll::Pending => self.desk.waits_to_write(cx),
-            Poll::Ready(Ok(bytes)) => {
-                self.desk.has_written(bytes);
-                Poll::Ready(Ok(bytes))
-            }
+            Poll::Ready(Ok(bytes)) => Poll::Ready(Ok(bytes)),
             Poll::Ready(Err(error)) => Poll::Ready(Err(self.desk.failed(error))),
         }
     }
@@ -171,10 +186,7 @@ impl Socket {
 
 impl AsyncWrite for Socket {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        this.desk.check()?;
-        let outcome = Pin::new(&mut this.io).poll_write(cx, buf);
-        this.written(cx, outcome)
+        self.get_mut().write(cx, buf.len(), |io, cx| io.poll_write(cx, buf))
     }
 
     fn poll_write_vectored(
@@ -182,10 +194,8 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        this.desk.check()?;
-        let outcome = Pin::new(&mut this.io).poll_write_vectored(cx, bufs);
-        this.written(cx, outcome)
+        let most = bufs.iter().map(|buf| buf.len()).sum();
+        self.get_mut().write(cx, most, |io, cx| io.poll_write_vectored(cx, bufs))
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -127,8 +127,8 @@ impl Entry {
     }
 
     #[inline]
-    pub(crate) fn sent(&self, bytes: usize) {
-        self.bytes_out.store(self.bytes_out.load(Relaxed) + bytes as u64, Relaxed);
+    pub(crate) fn set_bytes_out(&self, bytes: u64) {
+        self.bytes_out.store(bytes, Relaxed);
     }
 
     pub(crate) fn due(&self) -> u64 {

@@ -20,8 +20,7 @@ fn a_packet_of_the_longest_length_is_taken_and_one_byte_more_ends_the_connection
             assert_eq!(client.ask(&longest), longest, "{door} {framing}");
             client.send(&too_long);
             assert_eq!(client.until_gone(), "", "{door} {framing}");
-            // An actor of one's own has nobody to tell why it dropped its socket.
-            playground.has_closed(if door == "actor" { "local" } else { "too_long" }, 1);
+            playground.has_closed("too_long", 1);
         }
     }
 }
@@ -82,7 +81,7 @@ fn a_packet_left_half_sent_ends_the_connection_or_comes_back_as_asked() {
         client.send_wire(b"\0\x05ab");
         assert_eq!(client.until_gone(), "", "{door}");
         assert!(began.elapsed() >= LIMIT, "{door}");
-        stops.has_closed(if door == "actor" { "local" } else { "packet_timeout" }, 1);
+        stops.has_closed("packet_timeout", 1);
 
         let echoes = playground(&format!("{options} --on-packet-timeout echo"));
         let mut client = echoes.greeted();

@@ -70,11 +70,6 @@ fn each_ending_is_counted_under_its_reason() {
         for (verb, reason) in [("!stop", "local"), ("!panic", "panic"), ("!fail on purpose", "error")] {
             let mut client = playground.connect();
             client.send_all(&["first", verb]);
-            if (door, verb) == ("actor", "!fail on purpose") {
-                // An actor of one's own has nobody to tell its error.
-                client.expect(&["first", "unsupported"]);
-                continue;
-            }
             let rest = client.until_gone();
             assert!(rest == "first\n" || verb == "!panic" && rest.is_empty(), "{door} {verb}: {rest:?}");
             playground.has_closed(reason, 1);
