@@ -154,18 +154,22 @@ impl<A: Actor> Pool<A> {
 
     /// The addresses of all connections.
     pub fn addresses(&self) -> Vec<(ConnectionId, Addr<A>)> {
+        self.entries().iter().filter_map(|entry| Some((entry.id(), address(entry)?))).collect()
+    }
+
+    fn entries(&self) -> Vec<Arc<Entry>> {
         let mut all: Vec<_> = self.shared.tables().iter().flat_map(|table| table.entries()).collect();
         all.sort_by_key(|entry| entry.id());
-        all.iter().filter_map(|entry| Some((entry.id(), address(entry)?))).collect()
+        all
     }
 
     fn deliver(&self, send: impl Fn(&Addr<A>) -> Outcome) -> Delivered {
         let mut delivered = Delivered::default();
-        for (id, address) in self.addresses() {
-            match send(&address) {
-                Outcome::Taken => delivered.taken += 1,
-                Outcome::Full => delivered.full.push(id),
-                Outcome::Gone => {}
+        for entry in self.entries() {
+            match entry.speak(|| address::<A>(&entry), &send) {
+                Some(Outcome::Taken) => delivered.taken += 1,
+                Some(Outcome::Full) => delivered.full.push(entry.id()),
+                Some(Outcome::Gone) | None => {}
             }
         }
         delivered

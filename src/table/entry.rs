@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::fmt;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicU8, Ordering::*};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Wake, Waker};
 
 use super::Table;
@@ -48,6 +48,14 @@ impl Orders {
     pub(crate) const MAIL: u8 = 8;
 }
 
+/// The sender that messages to all go by: always the same, for a fresh one has room in a full mailbox.
+enum Speaker {
+    Unmade,
+    Made(Box<dyn Any + Send + Sync>),
+    /// The connection is over. (The mailbox knows the entry as its waker, so that a sender in here would keep both.)
+    Gone,
+}
+
 /// No deadline.
 const NEVER: u64 = u64::MAX;
 
@@ -68,6 +76,7 @@ pub(crate) struct Entry {
     ending: AtomicU8,
     waker: OnceLock<Waker>,
     address: OnceLock<Box<dyn Any + Send + Sync>>,
+    speaker: Mutex<Speaker>,
 }
 
 impl Entry {
@@ -86,6 +95,7 @@ impl Entry {
             ending: AtomicU8::new(Reason::Killed as u8),
             waker: OnceLock::new(),
             address: OnceLock::new(),
+            speaker: Mutex::new(Speaker::Unmade),
         }
     }
 
@@ -184,6 +194,26 @@ impl Entry {
         self.address.get().map(|address| &**address)
     }
 
+    /// Speaks by the one sender that is kept for it; `None` if the connection is over.
+    pub(crate) fn speak<A, R>(&self, make: impl FnOnce() -> Option<A>, speak: impl FnOnce(&A) -> R) -> Option<R>
+    where
+        A: Any + Send + Sync,
+    {
+        let mut speaker = self.speaker.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Speaker::Unmade = &*speaker {
+            *speaker = Speaker::Made(Box::new(make()?));
+        }
+        match &*speaker {
+            Speaker::Made(sender) => sender.downcast_ref().map(speak),
+            _ => None,
+        }
+    }
+
+    pub(super) fn hush(&self) {
+        let made = std::mem::replace(&mut *self.speaker.lock().unwrap_or_else(PoisonError::into_inner), Speaker::Gone);
+        drop(made);
+    }
+
     pub(crate) fn set_address(&self, address: impl Any + Send + Sync) {
         let _ = self.address.set(Box::new(address));
     }
@@ -241,6 +271,7 @@ impl Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
+        self.entry.hush();
         self.table.close(&self.entry, Reason::from_u8(self.entry.ending.load(Relaxed)));
     }
 }

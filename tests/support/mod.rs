@@ -5,6 +5,7 @@
 
 pub mod logs;
 mod peer;
+mod probe;
 mod protocols;
 mod scripted;
 
@@ -16,6 +17,7 @@ use actix::System;
 use tokio::time::{sleep, timeout, Instant};
 
 pub use peer::{connect, BlockingPeer, Peer};
+pub use probe::{otherwise, Call, Diary, Probe};
 pub use protocols::{Closings, Echo, Recorded, Recorder};
 pub use scripted::{Director, Scripted};
 

@@ -1,0 +1,179 @@
+//! A protocol whose every callback is the test's closure, and that tells the test what it was called for.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant as StdInstant};
+
+use actix_acceptor::{
+    AcceptorPool, Builder, Closed, Conn, Framing, Next, Peer, Protocol, ProtocolDoor, Reason, Timeout,
+};
+use bytes::Bytes;
+use tokio::sync::mpsc::{unbounded_channel, UnboundedReceiver, UnboundedSender};
+use tokio::time::Instant;
+
+use super::soon;
+
+/// What a [`Probe`] was called for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Call {
+    Init,
+    Ack,
+    Packet(Bytes),
+    User(Bytes),
+    Timeout(Timeout),
+    HalfClosed,
+    Passive,
+    Shutdown,
+    Closed(Reason, String),
+}
+
+impl Call {
+    pub fn packet(bytes: &'static str) -> Call {
+        Call::Packet(Bytes::from_static(bytes.as_bytes()))
+    }
+
+    pub fn user(bytes: &'static str) -> Call {
+        Call::User(Bytes::from_static(bytes.as_bytes()))
+    }
+
+    /// A packet timeout with these bytes.
+    pub fn partial(bytes: &'static [u8]) -> Call {
+        Call::Timeout(Timeout::Packet(Bytes::from_static(bytes)))
+    }
+}
+
+type Act = dyn Fn(&Call, &mut Conn<Probe>) -> Next<Probe> + Send + Sync;
+
+pub struct Probe {
+    act: Arc<Act>,
+    told: UnboundedSender<(Call, Instant)>,
+}
+
+impl Probe {
+    /// A pool to be of probes that answer with this closure, and what they tell.
+    pub fn pool(
+        act: impl Fn(&Call, &mut Conn<Probe>) -> Next<Probe> + Send + Sync + 'static,
+    ) -> (Builder<ProtocolDoor<Probe>>, Diary) {
+        let (factory, diary) = Probe::factory(act);
+        (AcceptorPool::protocol(factory), diary)
+    }
+
+    pub fn factory(
+        act: impl Fn(&Call, &mut Conn<Probe>) -> Next<Probe> + Send + Sync + 'static,
+    ) -> (impl Fn(&Peer) -> Probe + Send + Sync + 'static, Diary) {
+        let (told, diary) = unbounded_channel();
+        let act: Arc<Act> = Arc::new(act);
+        (move |_: &Peer| Probe { act: act.clone(), told: told.clone() }, Diary(diary))
+    }
+
+    /// One callback.
+    pub fn call(&self, call: Call, conn: &mut Conn<Self>) -> Next<Self> {
+        let _ = self.told.send((call.clone(), Instant::now()));
+        (self.act)(&call, conn)
+    }
+}
+
+/// What to answer where a test has nothing to say: as a protocol does that does not override the callback.
+pub fn otherwise(call: &Call) -> Next<Probe> {
+    match call {
+        Call::Timeout(_) | Call::Shutdown => Next::Stop,
+        _ => Next::Continue,
+    }
+}
+
+impl Protocol for Probe {
+    type Codec = Framing;
+    type Reply = Bytes;
+    type User = Bytes;
+
+    fn init(&mut self, conn: &mut Conn<Self>) -> Next<Self> {
+        self.call(Call::Init, conn)
+    }
+
+    fn ack(&mut self, conn: &mut Conn<Self>) -> Next<Self> {
+        self.call(Call::Ack, conn)
+    }
+
+    fn packet(&mut self, packet: Bytes, conn: &mut Conn<Self>) -> Next<Self> {
+        self.call(Call::Packet(packet), conn)
+    }
+
+    fn user(&mut self, message: Bytes, conn: &mut Conn<Self>) -> Next<Self> {
+        self.call(Call::User(message), conn)
+    }
+
+    fn timeout(&mut self, timeout: Timeout, conn: &mut Conn<Self>) -> Next<Self> {
+        self.call(Call::Timeout(timeout), conn)
+    }
+
+    fn half_closed(&mut self, conn: &mut Conn<Self>) -> Next<Self> {
+        self.call(Call::HalfClosed, conn)
+    }
+
+    fn passive(&mut self, conn: &mut Conn<Self>) -> Next<Self> {
+        self.call(Call::Passive, conn)
+    }
+
+    fn shutdown(&mut self, _: Option<StdInstant>, conn: &mut Conn<Self>) -> Next<Self> {
+        self.call(Call::Shutdown, conn)
+    }
+
+    fn closed(&mut self, why: &Closed) {
+        let _ = self.told.send((Call::Closed(why.reason(), why.to_string()), Instant::now()));
+    }
+}
+
+/// What the probes of a pool were called for, in order.
+pub struct Diary(UnboundedReceiver<(Call, Instant)>);
+
+impl Diary {
+    pub async fn next(&mut self) -> Call {
+        self.next_at().await.0
+    }
+
+    /// The next call, and when it came.
+    pub async fn next_at(&mut self) -> (Call, Instant) {
+        soon(self.0.recv()).await.expect("a call: nobody is left to be called")
+    }
+
+    /// As [`next_at`](Diary::next_at), however far away that is: for a paused clock.
+    pub async fn next_ever(&mut self) -> (Call, Instant) {
+        tokio::time::timeout(Duration::from_secs(100_000), self.0.recv()).await.expect("a call").expect("a probe")
+    }
+
+    /// Skips all calls up to this one; when it came.
+    #[track_caller]
+    pub fn until<'a>(&'a mut self, wanted: &'a Call) -> impl std::future::Future<Output = Instant> + 'a {
+        async move {
+            loop {
+                match self.next_at().await {
+                    (call, at) if call == *wanted => return at,
+                    (Call::Closed(reason, why), _) => panic!("{reason:?} ({why}) came before {wanted:?}"),
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    /// Skips all calls up to the end of a connection.
+    pub async fn closed(&mut self) -> (Reason, String) {
+        loop {
+            if let Call::Closed(reason, why) = self.next().await {
+                return (reason, why);
+            }
+        }
+    }
+
+    /// What was told until now and not yet looked at.
+    pub fn so_far(&mut self) -> Vec<Call> {
+        std::iter::from_fn(|| self.0.try_recv().ok()).map(|(call, _)| call).collect()
+    }
+
+    /// Everything up to the last word of a pool that has ended.
+    pub async fn rest(mut self) -> Vec<Call> {
+        let mut rest = Vec::new();
+        while let Some((call, _)) = soon(self.0.recv()).await {
+            rest.push(call);
+        }
+        rest
+    }
+}
