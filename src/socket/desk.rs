@@ -191,6 +191,8 @@ impl Drop for Desk {
         let reason = self.reason();
         self.seat.note(reason);
         let entry = self.seat.entry();
+        // Whoever still waits for the drain need not wait any longer.
+        entry.order(Orders::KILL);
         let (id, peer, listener, reason_name) = (entry.id(), entry.peer(), &*self.listener, reason.name());
         let (bytes_in, bytes_out) = (entry.bytes_in(), entry.bytes_out());
         let why = self.why.get_mut().take().unwrap_or_default();

@@ -141,7 +141,8 @@ impl Socket {
         Framed::new(self, codec)
     }
 
-    /// Resolves when the pool has told the connection to shut down, or ends it. Borrows nothing.
+    /// Resolves when the pool has told the connection to shut down, when it ends it, or when the socket is gone. Borrows
+    /// nothing.
     pub fn draining(&self) -> impl Future<Output = ()> + 'static {
         self.desk.draining()
     }
