@@ -1,312 +1,261 @@
-//! A connection is an actor: it is found, told and asked by its address.
+//! A connection's address: what can be sent to it, when it arrives, and what becomes of it at the end.
 
+#![allow(clippy::unwrap_used)]
+
+#[path = "addresses/handlers.rs"]
+mod handlers;
+#[path = "addresses/messages.rs"]
+mod messages;
+#[path = "addresses/pool.rs"]
+mod pool;
+#[path = "addresses/streams.rs"]
+mod streams;
 mod support;
+#[path = "addresses/waits.rs"]
+mod waits;
 
-use std::future::pending;
-use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::future::Future;
+use std::sync::Arc;
 
 use actix::prelude::*;
 use actix_acceptor::{
-    AcceptorPool, Active, Address, Close, Conn, Connection, ConnectionId, EncodeOnce, Encoded, Framing, Info, Next,
-    Pool, Protocol, Reason, Reply, SetActive, User,
+    AcceptorPool, Builder, Closed, Conn, Connection, ConnectionId, Framing, Next, Pool, Protocol, ProtocolDoor, Reason,
+    User,
 };
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use support::*;
-use tokio::sync::oneshot;
-use tokio_util::codec::{Decoder, Encoder};
+use tokio::sync::mpsc::{unbounded_channel, UnboundedReceiver, UnboundedSender};
+use tokio::sync::Semaphore;
 
-fn word(text: &'static str) -> Bytes {
-    Bytes::from_static(text.as_bytes())
+type Deed = dyn Fn(&mut Desk, &mut Conn<Desk>) -> Next<Desk> + Send + Sync;
+
+/// A message that is done as it says.
+#[derive(Clone)]
+struct Do(Arc<Deed>);
+
+fn to(deed: impl Fn(&mut Desk, &mut Conn<Desk>) -> Next<Desk> + Send + Sync + 'static) -> User<Do> {
+    User(Do(Arc::new(deed)))
 }
 
-fn echo(call: &Call) -> Next<Probe> {
-    match call {
-        Call::Packet(bytes) | Call::User(bytes) => Next::Send(bytes.clone()),
-        call => otherwise(call),
+/// A message that only leaves a word.
+fn say(word: &'static str) -> User<Do> {
+    to(move |desk, _| desk.say(word))
+}
+
+/// A message that makes the connection wait at the gate, then leaves a word.
+fn wait_at(gate: &Gate, word: &'static str) -> User<Do> {
+    let gate = gate.clone();
+    to(move |_, conn| conn.wait(gate.passed(), move |(), desk, _| desk.say(word)))
+}
+
+/// Opened once for each who passes.
+#[derive(Clone)]
+struct Gate(Arc<Semaphore>);
+
+impl Gate {
+    fn new() -> Self {
+        Gate(Arc::new(Semaphore::new(0)))
+    }
+
+    fn open(&self) {
+        self.0.add_permits(1);
+    }
+
+    fn passed(&self) -> impl Future<Output = ()> + 'static {
+        let gate = self.0.clone();
+        async move { gate.acquire().await.unwrap().forget() }
     }
 }
 
-async fn lines(
-    act: impl Fn(&Call, &mut Conn<Probe>) -> Next<Probe> + Send + Sync + 'static,
-) -> (Pool<Connection<Probe>>, Diary) {
-    let (builder, diary) = Probe::pool(act);
-    (builder.framing(Framing::lines()).acceptors(1).bind("127.0.0.1:0").await.unwrap(), diary)
+/// Speaks lines; sends packets back, does what messages say, and leaves a word about all of it.
+struct Desk {
+    words: UnboundedSender<String>,
+    init: Option<Do>,
 }
 
-#[actix::test]
-async fn the_address_is_there_before_the_first_packet_and_what_is_sent_before_ack_comes_after_it() {
-    let (open, gate) = oneshot::channel::<()>();
-    let gate = Mutex::new(Some(gate));
-    let (said, heard) = std::sync::mpsc::channel();
-    let (pool, mut diary) = lines(move |call, conn| match call {
-        Call::Init => {
-            conn.address().do_send(User(word("from init")));
-            said.send(()).unwrap();
-            let gate = gate.lock().unwrap().take().unwrap();
-            conn.wait(gate, |_, _, _| Next::Continue)
-        }
-        call => echo(call),
-    })
-    .await;
-    let mut peer = connect(&pool).await;
-    assert_eq!(diary.next().await, Call::Init);
-    let address = pool.addresses().remove(0).1;
-    heard.recv().unwrap();
-    address.do_send(User(word("from outside")));
-    let asked = actix_rt::spawn(address.send(Info));
-    open.send(()).unwrap();
-    for call in [Call::Ack, Call::user("from init"), Call::user("from outside")] {
-        assert_eq!(diary.next().await, call);
-    }
-    peer.expect(b"from init\nfrom outside\n").await;
-    let info = soon(asked).await.unwrap().unwrap();
-    assert_eq!((info.id, info.bytes_in), (pool.list()[0].id, 0));
-    assert_eq!(info.peer, Address::Tcp(peer.address()));
-    assert_eq!(&*info.listener, pool.name());
-}
-
-#[actix::test]
-async fn replies_and_encoded_bytes_go_to_the_peer_and_close_comes_behind_them() {
-    let (pool, mut diary) = lines(|call, _| echo(call)).await;
-    let mut peer = connect(&pool).await;
-    eventually(|| pool.addresses().len() == 1).await;
-    let address = pool.addresses().remove(0).1;
-    address.send(Reply(word("reply"))).await.unwrap().unwrap();
-    address.send(Encoded(word("en\ncoded"))).await.unwrap().unwrap();
-    address.do_send(Reply(word("last")));
-    address.do_send(Close);
-    address.do_send(Reply(word("too late")));
-    assert_eq!(peer.read_to_end().await, b"reply\nen\ncodedlast\n");
-    assert_eq!(diary.closed().await.0, Reason::Local);
-    assert_eq!(diary.so_far(), []);
-}
-
-#[actix::test]
-async fn the_active_mode_is_set_by_message() {
-    let (pool, mut diary) = lines(|call, _| otherwise(call)).await;
-    let mut peer = connect(&pool).await;
-    diary.until(&Call::Ack).await;
-    let address = pool.addresses().remove(0).1;
-    address.send(SetActive(Active::Passive)).await.unwrap();
-    peer.send("1\n2\n3\n").await;
-    address.send(SetActive(Active::Once)).await.unwrap();
-    assert_eq!(diary.next().await, Call::packet("1"));
-    address.send(Info).await.unwrap();
-    assert_eq!(diary.so_far(), []);
-    address.send(SetActive(Active::Always)).await.unwrap();
-    assert_eq!(diary.next().await, Call::packet("2"));
-    assert_eq!(diary.next().await, Call::packet("3"));
-}
-
-#[actix::test]
-async fn whoever_still_asks_at_the_end_is_told() {
-    let (pool, mut diary) = lines(|call, conn| match call {
-        Call::Packet(_) => conn.wait(pending::<()>(), |(), _, _| Next::Continue),
-        call => otherwise(call),
-    })
-    .await;
-    let mut peer = connect(&pool).await;
-    peer.send("wait\n").await;
-    diary.until(&Call::packet("wait")).await;
-    let (id, address) = pool.addresses().remove(0);
-    let asked: Vec<_> = (0..100).map(|_| actix_rt::spawn(address.clone().send(Info))).collect();
-    assert!(pool.kill(id));
-    for asked in asked {
-        assert!(matches!(soon(asked).await.unwrap(), Err(MailboxError::Closed)));
-    }
-    assert!(matches!(address.send(Info).await, Err(MailboxError::Closed)));
-    assert!(matches!(address.try_send(Close), Err(SendError::Closed(_))));
-    assert!(!address.connected());
-    eventually(|| pool.find(id).is_none() && pool.addresses().is_empty()).await;
-}
-
-/// A pool of connections that wait from their first packet on, so that their mailboxes fill.
-async fn waiting(
-    capacity: usize,
-    connections: usize,
-) -> (Pool<Connection<Probe>>, Vec<Peer>, Arc<tokio::sync::Notify>) {
-    let release = Arc::new(tokio::sync::Notify::new());
-    let released = release.clone();
-    let (builder, mut diary) = Probe::pool(move |call, conn| match call {
-        Call::Packet(_) => {
-            let released = released.clone();
-            conn.wait(async move { released.notified().await }, |(), _, _| Next::Continue)
-        }
-        call => echo(call),
-    });
-    let builder = builder.framing(Framing::lines()).acceptors(1).mailbox_capacity(capacity);
-    let pool = builder.bind("127.0.0.1:0").await.unwrap();
-    let mut peers = Vec::new();
-    for _ in 0..connections {
-        peers.push(connect(&pool).await);
-        peers.last_mut().unwrap().send("wait\n").await;
-        diary.until(&Call::packet("wait")).await;
-    }
-    (pool, peers, release)
-}
-
-#[actix::test]
-async fn a_mailbox_holds_what_it_was_made_for() {
-    let (pool, mut peers, release) = waiting(7, 1).await;
-    let address = pool.addresses().remove(0).1;
-    let taken = (0..100).take_while(|_| address.try_send(User(word("m"))).is_ok()).count();
-    assert_eq!(taken, 7);
-    assert!(matches!(address.try_send(Close), Err(SendError::Full(Close))));
-    address.do_send(User(word("n")));
-    release.notify_one();
-    peers[0].expect(b"m\nm\nm\nm\nm\nm\nm\nn\n").await;
-    address.try_send(Close).unwrap();
-    assert_eq!(peers[0].read_to_end().await, b"");
-}
-
-#[actix::test]
-async fn a_message_to_all_reports_the_full_mailboxes() {
-    let (pool, mut peers, release) = waiting(3, 2).await;
-    let mut free = connect(&pool).await;
-    eventually(|| pool.addresses().len() == 3).await;
-    let ids: Vec<ConnectionId> = pool.list().iter().map(|connection| connection.id).collect();
-    for number in 0..3 {
-        let delivered = pool.tell_all(word("all"));
-        assert_eq!((delivered.taken, delivered.full), (3, vec![]), "{number}");
-        free.expect(b"all\n").await;
-    }
-    for _ in 0..100 {
-        let delivered = pool.tell_all(word("more"));
-        assert_eq!((delivered.taken, &delivered.full[..]), (1, &ids[..2]));
-        let delivered = pool.send_to_all(word("more")).unwrap();
-        assert_eq!((delivered.taken, &delivered.full[..]), (1, &ids[..2]));
-        free.expect(b"more\nmore\n").await;
-    }
-    release.notify_waiters();
-    for peer in &mut peers {
-        peer.expect(b"all\nall\nall\n").await;
-    }
-    assert_eq!(pool.tell_all(word("again")).taken, 3);
-    for peer in peers.iter_mut().chain([&mut free]) {
-        peer.expect(b"again\n").await;
-    }
-}
-
-#[actix::test]
-async fn connections_are_found_listed_and_ended_by_number() {
-    let (pool, mut diary) = lines(|call, _| echo(call)).await;
-    let mut peers = Vec::new();
-    for _ in 0..3 {
-        peers.push(connect(&pool).await);
-        diary.until(&Call::Ack).await;
-    }
-    let list = pool.list();
-    let addresses = pool.addresses();
-    assert_eq!(addresses.iter().map(|(id, _)| id.get()).collect::<Vec<_>>(), [1, 2, 3]);
-    for (entry, peer) in list.iter().zip(&peers) {
-        assert_eq!(entry.peer, Address::Tcp(peer.address()));
-        let found = pool.find(entry.id).unwrap();
-        assert_eq!(found.send(Info).await.unwrap().peer, entry.peer);
-    }
-    assert!(pool.find(ConnectionId::from(4)).is_none());
-    pool.find(list[1].id).unwrap().do_send(User(word("you")));
-    peers[1].expect(b"you\n").await;
-    assert!(pool.kill(list[1].id));
-    assert_eq!(peers[1].until_gone().await, b"");
-    eventually(|| pool.addresses().len() == 2).await;
-    assert_eq!(pool.send_to_all(word("left")).unwrap().taken, 2);
-    peers[0].expect(b"left\n").await;
-    peers[2].expect(b"left\n").await;
-}
-
-/// Counts what it encodes, over all connections.
-#[derive(Default)]
-struct Counting;
-
-static ENCODED: AtomicUsize = AtomicUsize::new(0);
-
-impl EncodeOnce for Counting {}
-
-impl Decoder for Counting {
-    type Item = Bytes;
-    type Error = io::Error;
-
-    fn decode(&mut self, src: &mut BytesMut) -> io::Result<Option<Bytes>> {
-        Ok(Some(src.split().freeze()).filter(|packet| !packet.is_empty()))
-    }
-}
-
-impl Encoder<u32> for Counting {
-    type Error = io::Error;
-
-    fn encode(&mut self, number: u32, dst: &mut BytesMut) -> io::Result<()> {
-        ENCODED.fetch_add(1, Relaxed);
-        if number == 0 {
-            return Err(io::Error::other("nought"));
-        }
-        dst.extend_from_slice(format!("<{number}>").as_bytes());
-        Ok(())
-    }
-}
-
-struct Told;
-
-impl Protocol for Told {
-    type Codec = Counting;
-    type Reply = u32;
-    type User = ();
-
-    fn packet(&mut self, _: Bytes, _: &mut Conn<Self>) -> Next<Self> {
+impl Desk {
+    fn say(&mut self, word: impl ToString) -> Next<Desk> {
+        let _ = self.words.send(word.to_string());
         Next::Continue
     }
 }
 
-#[actix::test]
-async fn what_is_sent_to_all_is_encoded_once() {
-    let pool = AcceptorPool::protocol(|_| Told).acceptors(2).bind("127.0.0.1:0").await.unwrap();
-    let mut peers = Vec::new();
-    for _ in 0..20 {
-        peers.push(connect(&pool).await);
-    }
-    eventually(|| pool.addresses().len() == 20).await;
-    assert_eq!(pool.send_to_all(12).unwrap().taken, 20);
-    for peer in &mut peers {
-        peer.expect(b"<12>").await;
-    }
-    assert_eq!(ENCODED.load(Relaxed), 1);
-    assert_eq!(pool.send_to_all(0).unwrap_err().to_string(), "nought");
-    assert_eq!(pool.send_to_all(3).unwrap().taken, 20);
-    for peer in &mut peers {
-        peer.expect(b"<3>").await;
-    }
-}
+impl Protocol for Desk {
+    type Codec = Framing;
+    type Reply = Bytes;
+    type User = Do;
 
-#[actix::test]
-async fn a_connection_knows_who_and_where_it_is() {
-    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
-    let (builder, _diary) = Probe::pool(move |call, conn| {
-        if *call == Call::Init {
-            let places = (conn.peer().clone(), conn.local_addr().unwrap());
-            let _ = tell.send((conn.id(), places, conn.transport(), conn.listener().to_owned()));
+    fn init(&mut self, conn: &mut Conn<Self>) -> Next<Self> {
+        match self.init.take() {
+            Some(init) => (init.0)(self, conn),
+            None => Next::Continue,
         }
-        otherwise(call)
-    });
-    let pool = builder.name("the hall").acceptors(1).bind("127.0.0.1:0").await.unwrap();
-    let peer = connect(&pool).await;
-    let (id, (theirs, ours), kind, listener) = soon(told.recv()).await.unwrap();
-    assert_eq!((id.get(), theirs, ours), (1, Address::Tcp(peer.address()), pool.local_addrs()[0].clone()));
-    assert_eq!((kind, &*listener), (actix_acceptor::transport::Kind::Tcp, "the hall"));
+    }
+
+    fn ack(&mut self, _: &mut Conn<Self>) -> Next<Self> {
+        self.say("ack")
+    }
+
+    fn packet(&mut self, packet: Bytes, _: &mut Conn<Self>) -> Next<Self> {
+        self.say(std::str::from_utf8(&packet).unwrap());
+        Next::Send(packet)
+    }
+
+    fn user(&mut self, message: Do, conn: &mut Conn<Self>) -> Next<Self> {
+        (message.0)(self, conn)
+    }
+
+    fn closed(&mut self, why: &Closed) {
+        self.say(format_args!("closed: {}", why.reason().name()));
+    }
 }
 
-/// An address that nobody holds for a while works again: nothing is lost between.
-#[actix::test]
-async fn addresses_may_come_and_go() {
-    let (pool, mut diary) = lines(|call, _| echo(call)).await;
-    let mut peer = connect(&pool).await;
-    diary.until(&Call::Ack).await;
-    for _ in 0..50 {
-        pool.addresses().remove(0).1.do_send(User(word("hello")));
-        peer.expect(b"hello\n").await;
-        soon(pool.addresses().remove(0).1.send(Info)).await.unwrap();
+/// The words that desks leave.
+struct Words(UnboundedReceiver<String>);
+
+impl Words {
+    #[track_caller]
+    fn expect<'a>(&'a mut self, expected: &'a [&'a str]) -> impl Future<Output = ()> + 'a {
+        let caller = std::panic::Location::caller();
+        async move {
+            for expected in expected {
+                let word = within(PATIENCE, self.0.recv()).await.expect("a desk to leave a word");
+                assert!(word == *expected, "{caller}: {word:?} instead of {expected:?}");
+            }
+        }
     }
-    tokio::time::sleep(Duration::from_millis(1)).await;
-    assert_eq!(pool.connections(), 1);
+
+    fn none(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+fn desks() -> (Builder<ProtocolDoor<Desk>>, Words) {
+    desks_that(None)
+}
+
+fn desks_that(init: Option<Do>) -> (Builder<ProtocolDoor<Desk>>, Words) {
+    let (words, said) = unbounded_channel();
+    let builder = AcceptorPool::protocol(move |_| Desk { words: words.clone(), init: init.clone() });
+    (builder.framing(Framing::lines()).acceptors(1), Words(said))
+}
+
+/// A peer and the address of its connection, before it has said anything.
+async fn meet<P: Protocol>(pool: &Pool<Connection<P>>) -> (Peer, ConnectionId, Addr<Connection<P>>) {
+    let peer = connect(pool).await;
+    let mut met = None;
+    eventually(|| {
+        let list = pool.list();
+        let connection = list.iter().find(|connection| connection.peer.socket() == Some(peer.address()));
+        met = connection.and_then(|connection| Some((connection.id, pool.find(connection.id)?)));
+        met.is_some()
+    })
+    .await;
+    let (id, address) = met.unwrap();
+    (peer, id, address)
+}
+
+/// One desk, and all there is around it.
+async fn one_desk() -> (Pool<Connection<Desk>>, Peer, Addr<Connection<Desk>>, Words) {
+    let (builder, mut words) = desks();
+    let pool = builder.bind("127.0.0.1:0").await.unwrap();
+    let (peer, _, address) = meet(&pool).await;
+    words.expect(&["ack"]).await;
+    (pool, peer, address, words)
+}
+
+#[actix::test]
+async fn there_is_an_address_before_the_first_packet() {
+    let (pool, mut peer, address, mut words) = one_desk().await;
+    soon(address.send(to(|_, _| Next::Send("you said nothing yet".into())))).await.unwrap();
+    peer.expect(b"you said nothing yet\n").await;
+    peer.echo("now\n").await;
+    words.expect(&["now"]).await;
+    assert_eq!(pool.addresses()[0].1, address);
+}
+
+#[actix::test]
+async fn what_is_sent_before_the_ack_is_delivered_after_it() {
+    let gate = Gate::new();
+    let init = {
+        let gate = gate.clone();
+        Do(Arc::new(move |desk: &mut Desk, conn: &mut Conn<Desk>| {
+            desk.say("init");
+            conn.address().try_send(say("from init")).unwrap();
+            conn.wait(gate.passed(), |(), desk, _| desk.say("ready"))
+        }))
+    };
+    let (builder, mut words) = desks_that(Some(init));
+    let pool = builder.bind("127.0.0.1:0").await.unwrap();
+    let (mut peer, _, address) = meet(&pool).await;
+    words.expect(&["init"]).await;
+    peer.send("packet\n").await;
+    address.try_send(say("message")).unwrap();
+    let answer = address.send(say("another"));
+    // Another connection of the same arbiter comes and goes meanwhile: nothing moves here.
+    connect(&pool).await.finish().await;
+    words.expect(&["init"]).await;
+    assert!(words.none());
+    gate.open();
+    words.expect(&["ready", "ack", "from init", "message", "another", "packet"]).await;
+    soon(answer).await.unwrap();
+}
+
+#[actix::test]
+async fn a_connection_hands_out_its_own_address() {
+    let (pool, _peer, address, _words) = one_desk().await;
+    let (sender, mut receiver) = unbounded_channel();
+    soon(address.send(to(move |_, conn| {
+        sender.send((conn.id(), conn.address())).unwrap();
+        Next::Continue
+    })))
+    .await
+    .unwrap();
+    let (id, own) = receiver.recv().await.unwrap();
+    assert_eq!(own, address);
+    assert_eq!(pool.find(id), Some(address));
+}
+
+#[actix::test]
+async fn a_recipient_of_messages_hides_what_is_behind_it() {
+    let (_pool, mut peer, address, mut words) = one_desk().await;
+    let recipient: Recipient<User<Do>> = address.recipient();
+    soon(recipient.send(to(|_, _| Next::Send("received".into())))).await.unwrap();
+    peer.expect(b"received\n").await;
+    recipient.do_send(to(|_, _| Next::Stop));
+    assert_eq!(peer.read_to_end().await, b"");
+    words.expect(&["closed: local"]).await;
+    eventually(|| !recipient.connected()).await;
+    assert_eq!(soon(recipient.send(say("too late"))).await.unwrap_err().to_string(), "Mailbox has closed");
+}
+
+#[actix::test]
+async fn after_the_end_there_is_no_address_and_every_message_is_an_error() {
+    let (pool, mut peer, address, mut words) = one_desk().await;
+    let id = pool.list()[0].id;
+    peer.finish().await;
+    words.expect(&["closed: peer"]).await;
+    eventually(|| pool.find(id).is_none()).await;
+    assert!(pool.addresses().is_empty() && !pool.kill(id) && !address.connected());
+    assert!(matches!(soon(address.send(say("late"))).await, Err(MailboxError::Closed)));
+    assert!(matches!(address.try_send(say("late")), Err(actix::prelude::SendError::Closed(_))));
+    address.do_send(say("late"));
+    assert!(words.none());
+}
+
+#[actix::test]
+async fn a_question_that_is_still_in_the_mailbox_at_the_end_is_told_so() {
+    let (pool, _peer, address, mut words) = one_desk().await;
+    let gate = Gate::new();
+    soon(address.send(wait_at(&gate, "never"))).await.unwrap();
+    let question = address.send(say("never"));
+    assert!(pool.kill(pool.list()[0].id));
+    assert!(matches!(soon(question).await, Err(MailboxError::Closed)));
+    words.expect(&["closed: killed"]).await;
+    assert!(words.none());
+}
+
+/// Ends one by a stop, and its reason must be the one expected.
+async fn ended(pool: &Pool<Connection<Desk>>, reason: Reason) {
+    eventually(|| pool.info().closed.get(reason) == 1 && pool.connections() == 0).await;
 }

@@ -1,5 +1,7 @@
 //! What is taken in, and how much at a time: marks, send timeout, fairness.
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};

@@ -1,5 +1,7 @@
 //! A panic in whatever the user wrote costs one connection.
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use std::future::{pending, poll_fn};

@@ -1,5 +1,7 @@
 //! The peer shuts its side, or is gone: at rest, during a wait, while passive, above the mark.
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use std::future::{pending, Future};

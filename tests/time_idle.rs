@@ -1,5 +1,7 @@
 //! The idle timeout, on a paused clock over a transport in memory, where it can be held to the millisecond.
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use std::sync::Arc;

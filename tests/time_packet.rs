@@ -1,5 +1,7 @@
 //! The packet timeout and the maximum age, on a paused clock over a transport in memory.
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use std::sync::Arc;

@@ -168,7 +168,8 @@ impl<D> Builder<D> {
     /// Whether a connection goes on when its peer has shut its sending side.
     ///
     /// Default: no; what came before is answered, what is queued is sent, then it ends with
-    /// [`Closed::Peer`](crate::Closed::Peer).
+    /// [`Closed::Peer`](crate::Closed::Peer). A wait with no packet behind it is dropped, see
+    /// [`Conn::wait`](crate::Conn::wait): where clients pipe requests in and answers take their time, turn this on.
     pub fn half_close(mut self, half_close: bool) -> Self {
         self.half_close = half_close;
         self

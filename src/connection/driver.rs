@@ -50,7 +50,7 @@ impl<P: Protocol> Connection<P> {
             if self.over(cx).is_ready() {
                 return Poll::Ready(());
             }
-            if !(room_again || self.unsettled() || ctx.unpolled() && self.open()) || budget.more {
+            if !(room_again || self.unsettled(ctx)) || budget.more {
                 return self.leave(ctx, budget, cx);
             }
         }
@@ -164,12 +164,13 @@ impl<P: Protocol> Connection<P> {
     }
 
     /// Something is left to do in this very turn.
-    fn unsettled(&self) -> bool {
+    fn unsettled(&self, ctx: &ConnectionContext<P>) -> bool {
         let entry = self.conn.seat.entry();
         let held = if !self.ready() || self.waiting() { Orders::DRAIN } else { 0 };
         let ordered = entry.orders() & !held != 0;
         let unpolled = self.busy.as_ref().is_some_and(|busy| busy.unpolled);
-        ordered || unpolled || self.conn.held == Held::NEW || (self.conn.unpolled && self.open())
+        let added = self.open() && (ctx.unpolled() || self.conn.unpolled && !ctx.waits());
+        ordered || unpolled || added || self.conn.held == Held::NEW
     }
 
     /// Leaves the turn: hands back the buffers, and sees to it that somebody wakes us.

@@ -20,6 +20,9 @@ use crate::table::{Buffers, READ_BUFFER};
 impl<P: Protocol> Connection<P> {
     /// Reads, and delivers every whole packet of a read before the next one.
     pub(super) fn take_packets(&mut self, ctx: &ConnectionContext<P>, cx: &mut Context<'_>, budget: &mut Budget) {
+        if ctx.waits() && self.open() {
+            return self.watch(cx);
+        }
         let mut short = false;
         while self.open() && !ctx.waits() {
             self.deliver(budget);

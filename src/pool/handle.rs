@@ -117,7 +117,8 @@ impl PoolHandle {
 }
 
 impl AcceptorPool {
-    /// The pool of that name in the current actix system.
+    /// The pool of that name in the current actix system. Its handle is untyped: [`PoolHandle::typed`] gives the one that
+    /// reaches the connections.
     pub fn find(name: &str) -> Option<PoolHandle> {
         directory::find(name).map(|shared| PoolHandle { shared })
     }
@@ -231,7 +232,7 @@ impl<P: Protocol> Pool<Connection<P>> {
         Ok(self.deliver(|address| address.try_send(Encoded(wire.clone())).into()))
     }
 
-    /// Sends a message to the protocol of every connection.
+    /// Sends a message to the protocol of every connection; a copy each, so the messages are [`Clone`].
     pub fn tell_all(&self, message: P::User) -> Delivered
     where
         P::User: Clone,

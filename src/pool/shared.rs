@@ -52,7 +52,8 @@ pub struct AcceptorInfo {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StopReport {
-    /// Connections that were told to shut down.
+    /// Connections that were there to be told to shut down; one that waits for a future is told afterwards, if that is
+    /// before the deadline.
     pub asked: usize,
     /// Those that ended by themselves before the deadline.
     pub finished: usize,

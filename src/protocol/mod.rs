@@ -115,7 +115,7 @@ pub trait Protocol: Sized + 'static {
     /// The peer has shut its sending side, and all it had sent before was delivered.
     ///
     /// With [`half_close`](crate::Builder::half_close) off, the default, the connection ends after this callback: what it
-    /// sends still leaves, a future it waits for is still waited for. With it on the connection goes on, unless this
+    /// sends still leaves, a future that it asks to wait for is still waited for. With it on the connection goes on, unless this
     /// stops it.
     fn half_closed(&mut self, conn: &mut Conn<Self>) -> Next<Self> {
         let _ = conn;
@@ -129,7 +129,7 @@ pub trait Protocol: Sized + 'static {
         Next::Continue
     }
 
-    /// The pool shuts down. Stops unless overridden.
+    /// The pool shuts down. Stops unless overridden. A connection that waits is told when the wait is over.
     ///
     /// A connection that goes on is ended at the deadline; `None` means that there is none.
     fn shutdown(&mut self, deadline: Option<Instant>, conn: &mut Conn<Self>) -> Next<Self> {

@@ -75,8 +75,13 @@ pub(crate) type Pending<P> = Pin<Box<dyn Future<Output = Then<P>>>>;
 impl<P: Protocol> Conn<P> {
     /// Waits for a future, then goes on with what it yields.
     ///
-    /// Nothing blocks: other connections go on. This one takes in neither packets nor messages until then; those behind
-    /// it are held, in order. If the peer leaves in the meantime with nothing behind this packet, the future is dropped.
+    /// Nothing blocks: other connections go on. This one takes in neither packets nor messages until then: packets are
+    /// held in their order, messages in theirs, and whoever awaits the answer to a message awaits it for as long (give such
+    /// a request a time limit). A shutdown of the pool is told when the wait is over, or at the deadline ends it.
+    ///
+    /// If the peer leaves meanwhile and has sent nothing behind this packet, there is nobody to answer: the future is
+    /// dropped and the connection ends. That includes a peer that shuts only its sending side; with
+    /// [`half_close`](crate::Builder::half_close) on, such a peer still gets its answer.
     ///
     /// ```
     /// # use actix_acceptor::{Conn, Framing, Next, Protocol};

@@ -141,15 +141,12 @@ impl Diary {
     }
 
     /// Skips all calls up to this one; when it came.
-    #[track_caller]
-    pub fn until<'a>(&'a mut self, wanted: &'a Call) -> impl std::future::Future<Output = Instant> + 'a {
-        async move {
-            loop {
-                match self.next_at().await {
-                    (call, at) if call == *wanted => return at,
-                    (Call::Closed(reason, why), _) => panic!("{reason:?} ({why}) came before {wanted:?}"),
-                    _ => {}
-                }
+    pub async fn until(&mut self, wanted: &Call) -> Instant {
+        loop {
+            match self.next_at().await {
+                (call, at) if call == *wanted => return at,
+                (Call::Closed(reason, why), _) => panic!("{reason:?} ({why}) came before {wanted:?}"),
+                _ => {}
             }
         }
     }
