@@ -4,10 +4,9 @@
 
 mod support;
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use actix_acceptor::{Active, Builder, Connection, Framing, Next, Pool, ProtocolDoor, Reason, Timeout, User};
+use actix_acceptor::{Builder, Connection, Framing, Next, Pool, ProtocolDoor, Reason, Timeout, User};
 use bytes::Bytes;
 use support::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -29,8 +28,6 @@ fn on_time(from: Instant, at: Instant, limit: Duration) {
     assert!(took >= limit, "early: {took:?} instead of {limit:?}");
     assert!(took <= limit + late, "late: {took:?} instead of {limit:?}");
 }
-
-const IDLE: Call = Call::Timeout(Timeout::Idle);
 
 #[test]
 fn idle_and_packet_time_stand_still_above_the_mark() {
