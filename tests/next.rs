@@ -1,7 +1,6 @@
 //! Every callback with every answer, at once and after waits: the callbacks in order with one `closed` at the end, the
 //! bytes on the wire, the reason, the count.
 
-#![allow(clippy::unwrap_used)]
 #![allow(unreachable_pub, clippy::unwrap_used)]
 
 mod support;
