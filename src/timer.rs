@@ -3,7 +3,7 @@
 //! A stamp is up to one [`grain`] old, so every deadline lies that much later than stamp and limit: late by a little,
 //! never early.
 
-use crate::table::grain;
+use crate::table::{grain, slack};
 
 /// Stamps of 0 stand for "not running", limits of 0 for "never".
 #[derive(Debug)]
@@ -32,7 +32,7 @@ pub(crate) enum Expired {
 
 impl Timer {
     pub(crate) fn new(idle: u32, packet: u32, send: u32, opened: u64, max_age: u32) -> Self {
-        let expires = if max_age == 0 { 0 } else { opened + u64::from(max_age) + u64::from(grain(max_age)) };
+        let expires = if max_age == 0 { 0 } else { opened + u64::from(max_age) + u64::from(slack(grain(max_age))) };
         Timer {
             idle,
             idle_once: 0,
@@ -166,7 +166,7 @@ impl Timer {
 }
 
 fn deadline(since: u64, limit: u32) -> Option<u64> {
-    (since != 0 && limit != 0).then(|| since + u64::from(limit) + u64::from(grain(limit)))
+    (since != 0 && limit != 0).then(|| since + u64::from(limit) + u64::from(slack(grain(limit))))
 }
 
 #[cfg(test)]

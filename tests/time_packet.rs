@@ -6,7 +6,7 @@ mod support;
 
 use std::time::Duration;
 
-use actix_acceptor::{Builder, Connection, Framing, Next, Pool, ProtocolDoor, Reason, Timeout, User};
+use actix_acceptor::{Builder, Connection, Framing, Next, Pool, ProtocolDoor, Reason, User};
 use bytes::Bytes;
 use support::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

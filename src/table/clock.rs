@@ -13,6 +13,15 @@ const SLOWEST: u32 = 100;
 /// The shortest one.
 const FASTEST: u32 = 4;
 
+/// So much of a tick, as a divisor, may a late one owe to the next.
+const OWED: u64 = 4;
+
+/// How much older than it says a stamp with this grain may be, in milliseconds: taken just before a late tick, it sees the
+/// whole of that tick counted, and what that owes to the next one.
+pub(crate) fn slack(grain: u32) -> u32 {
+    grain + grain.div_ceil(OWED as u32)
+}
+
 /// How exact a limit is kept, in milliseconds: a stamp is at most this old, and the tick follows.
 ///
 /// A twenty-fifth of the limit: the stamp's age and the wait for the tick together stay within a tenth, with a little left
@@ -78,7 +87,7 @@ impl Clock {
         let elapsed = self.elapsed();
         let passed = elapsed.saturating_sub(self.moved.load(Relaxed)) + self.owed.load(Relaxed);
         let counted = passed.min(tick) / 1000 * 1000;
-        self.owed.store((passed - counted).min(tick), Relaxed);
+        self.owed.store((passed - counted).min(tick / OWED), Relaxed);
         self.moved.store(elapsed, Relaxed);
         self.now.fetch_add(counted / 1000, Relaxed);
     }

@@ -26,7 +26,7 @@ use tokio::sync::Notify;
 use crate::telemetry::{ClosedCounts, Reason};
 use crate::transport::Address;
 
-pub(crate) use clock::{grain, Clock};
+pub(crate) use clock::{grain, slack, Clock};
 pub use entry::ConnectionId;
 pub(crate) use entry::{Entry, Orders, Seat};
 pub use info::ConnectionInfo;

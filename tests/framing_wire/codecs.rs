@@ -94,7 +94,7 @@ async fn length_delimited_packets_of_tokio_util_come_and_go_with_all_its_options
         || LengthDelimitedCodec::builder().little_endian().length_field_length(3).max_frame_length(10).new_codec();
     let (pool, mut closings) = parrots::<_, Bytes>(codec).await;
     let mut peer = connect(&pool).await;
-    peer.echo(b"\x05\0\0hello\0\0\0\x0a\0\00123456789").await;
+    peer.echo(b"\x05\0\0hello\0\0\0\x0a\0\x000123456789").await;
     peer.send(b"\x01\0\0.\x0b\0\0").await;
     assert_eq!(peer.read_to_end().await, b"\x01\0\0.");
     // The codec does not say how long: it is an error of its own.
