@@ -10,7 +10,6 @@ use std::time::Duration;
 use actix_acceptor::{Active, Builder, Connection, Framing, Next, Pool, ProtocolDoor, Reason, Timeout, User};
 use bytes::Bytes;
 use support::*;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{sleep, Instant};
 
 fn ms(millis: u64) -> Duration {

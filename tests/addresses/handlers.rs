@@ -8,6 +8,7 @@ use futures::stream;
 use super::*;
 
 /// What a handler is to do, with its context: made by [`Ask::to`].
+#[allow(clippy::type_complexity)]
 struct Ask<R>(Box<dyn FnOnce(&mut Connection<Desk>, &mut ConnectionContext<Desk>) -> R + Send>);
 
 impl<R> Ask<R> {
