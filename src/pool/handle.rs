@@ -17,8 +17,8 @@ use tokio_util::codec::Encoder;
 use super::{directory, AcceptorPool, PoolInfo, Shared, Stop, StopReport};
 use crate::acceptor::Acceptor;
 use crate::connection::{Connection, Encoded, User};
-use crate::error::{BoxError, PoolError};
-use crate::protocol::{Charter, EncodeOnce, Protocol};
+use crate::error::PoolError;
+use crate::protocol::{Charter, EncodeOnce, Protocol, SendError};
 use crate::table::{ConnectionId, ConnectionInfo, Entry, Orders};
 use crate::transport::Address;
 
@@ -216,17 +216,17 @@ impl<P: Protocol> Pool<Connection<P>> {
     /// Sends a reply to every connection, encoded once for all.
     ///
     /// # Errors
-    /// What the codec says; then nothing is sent.
+    /// [`SendError::TooLong`] when the reply does not fit its length prefix, else what the codec says; then nothing is sent.
     ///
     /// # Panics
     /// As the codec does.
-    pub fn send_to_all(&self, reply: P::Reply) -> Result<Delivered, BoxError>
+    pub fn send_to_all(&self, reply: P::Reply) -> Result<Delivered, SendError>
     where
         P::Codec: EncodeOnce,
     {
         let mut wire = BytesMut::new();
         if let Some(charter) = self.shared.door.as_ref().and_then(|door| door.downcast_ref::<Charter<P>>()) {
-            (charter.codec)().encode(reply, &mut wire).map_err(Into::into)?;
+            (charter.codec)().encode(reply, &mut wire).map_err(|error| SendError::from_codec(error.into()))?;
         }
         let wire = wire.freeze();
         Ok(self.deliver(|address| address.try_send(Encoded(wire.clone())).into()))

@@ -294,7 +294,7 @@ pub enum SendError {
 }
 
 impl SendError {
-    fn from_codec(error: BoxError) -> Self {
+    pub(crate) fn from_codec(error: BoxError) -> Self {
         match error.downcast_ref() {
             Some(FramingError::ReplyTooLong { length, limit }) => SendError::TooLong { length: *length, limit: *limit },
             _ => SendError::Codec(error),
