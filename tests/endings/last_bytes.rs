@@ -99,9 +99,8 @@ async fn a_slow_peer_gets_everything_that_was_queued_before_the_end() {
 #[actix::test]
 async fn input_behind_a_stop_does_not_destroy_the_reply() {
     let (pool, mut closings) = bulk().await;
-    for (reply, behind) in
-        [(5, 1), (5, 20_000), (5, 100_000), (5, MIB), (5, 16 * MIB), (MIB, 16 * MIB), (16 * MIB, 16 * MIB)]
-    {
+    // What comes behind a short reply must come within a second; behind one that waits to be read it may take its time.
+    for (reply, behind) in [(5, 1), (5, 20_000), (5, 100_000), (5, 2 * MIB), (MIB, 2 * MIB), (16 * MIB, 16 * MIB)] {
         let mut peer = connect(&pool).await;
         // The peer sends all it has before it reads anything.
         let mut request = format!("send and stop {reply}\n").into_bytes();
