@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "addresses/context_waits.rs"]
+mod context_waits;
 #[path = "addresses/handlers.rs"]
 mod handlers;
 #[path = "addresses/messages.rs"]
@@ -194,7 +196,7 @@ async fn what_is_sent_before_the_ack_is_delivered_after_it() {
     let answer = address.send(say("another"));
     // Another connection of the same arbiter comes and goes meanwhile: nothing moves here.
     connect(&pool).await.finish().await;
-    words.expect(&["init"]).await;
+    words.expect(&["init", "closed: peer"]).await;
     assert!(words.none());
     gate.open();
     words.expect(&["ready", "ack", "from init", "message", "another", "packet"]).await;
@@ -235,8 +237,8 @@ async fn after_the_end_there_is_no_address_and_every_message_is_an_error() {
     let id = pool.list()[0].id;
     peer.finish().await;
     words.expect(&["closed: peer"]).await;
-    eventually(|| pool.find(id).is_none()).await;
-    assert!(pool.addresses().is_empty() && !pool.kill(id) && !address.connected());
+    eventually(|| pool.find(id).is_none() && !address.connected()).await;
+    assert!(pool.addresses().is_empty() && !pool.kill(id));
     assert!(matches!(soon(address.send(say("late"))).await, Err(MailboxError::Closed)));
     assert!(matches!(address.try_send(say("late")), Err(actix::prelude::SendError::Closed(_))));
     address.do_send(say("late"));
@@ -255,7 +257,7 @@ async fn a_question_that_is_still_in_the_mailbox_at_the_end_is_told_so() {
     assert!(words.none());
 }
 
-/// Ends one by a stop, and its reason must be the one expected.
+/// Waits until the only connection is off the books, for this reason.
 async fn ended(pool: &Pool<Connection<Desk>>, reason: Reason) {
     eventually(|| pool.info().closed.get(reason) == 1 && pool.connections() == 0).await;
 }

@@ -164,8 +164,12 @@ impl<P: Protocol> Connection<P> {
     }
 
     /// Something is left to do in this very turn.
+    #[inline]
     fn unsettled(&self, ctx: &ConnectionContext<P>) -> bool {
         let entry = self.conn.seat.entry();
+        if self.conn.held == 0 && entry.orders() == 0 && !self.conn.unpolled && !ctx.busy() {
+            return false;
+        }
         let held = if !self.ready() || self.waiting() { Orders::DRAIN } else { 0 };
         let ordered = entry.orders() & !held != 0;
         let unpolled = self.busy.as_ref().is_some_and(|busy| busy.unpolled);

@@ -24,10 +24,10 @@ impl<P: Protocol> Connection<P> {
             return self.watch(cx);
         }
         let mut short = false;
-        while self.open() && !ctx.waits() {
+        while self.open() {
             self.deliver(budget);
             self.tell_passive();
-            if !self.open() || ctx.waits() || self.conn.active == Active::Passive {
+            if !self.open() || self.conn.active == Active::Passive {
                 return;
             }
             if budget.packets == 0 {

@@ -220,7 +220,7 @@ impl<P: Protocol> Connection<P> {
             }
             next => self.follow_rarer(next, cause),
         }
-        if self.conn.unsent() > self.conn.charter.limits.high_watermark {
+        if self.conn.unsent() > self.conn.high_watermark {
             self.conn.held |= Held::ABOVE_MARK;
         }
     }

@@ -30,6 +30,8 @@ pub struct Conn<P: Protocol> {
     pub(crate) active: Active,
     /// Why nothing is taken in at present, a bit each: see [`Held`].
     pub(crate) held: u8,
+    /// The high-water mark, at hand: it is looked at after every callback.
+    pub(crate) high_watermark: usize,
     pub(crate) draining: bool,
     /// Last, so that the place is given back after the socket is closed.
     pub(crate) seat: Seat,
@@ -101,7 +103,7 @@ impl<P: Protocol> Conn<P> {
         let limits = &charter.limits;
         let age = jittered(limits.max_age, limits.max_age_jitter, seat.entry().id());
         let timer = Timer::new(limits.idle, limits.packet, limits.send, seat.entry().opened(), age);
-        let active = limits.active;
+        let (active, high_watermark) = (limits.active, limits.high_watermark);
         Conn {
             io,
             codec,
@@ -112,6 +114,7 @@ impl<P: Protocol> Conn<P> {
             timer,
             active,
             held: Held::NEW,
+            high_watermark,
             draining: false,
             seat,
         }

@@ -3,16 +3,18 @@
 use std::time::{Duration, Instant};
 
 use actix_acceptor::{ConnectionContext, Info, Loop};
-use futures::stream;
 
 use super::*;
 
+type Question<R> = dyn FnOnce(&mut Connection<Desk>, &mut ConnectionContext<Desk>) -> R + Send;
+
 /// What a handler is to do, with its context: made by [`Ask::to`].
-#[allow(clippy::type_complexity)]
-struct Ask<R>(Box<dyn FnOnce(&mut Connection<Desk>, &mut ConnectionContext<Desk>) -> R + Send>);
+pub(super) struct Ask<R>(Box<Question<R>>);
 
 impl<R> Ask<R> {
-    fn to(deed: impl FnOnce(&mut Connection<Desk>, &mut ConnectionContext<Desk>) -> R + Send + 'static) -> Self {
+    pub(super) fn to(
+        deed: impl FnOnce(&mut Connection<Desk>, &mut ConnectionContext<Desk>) -> R + Send + 'static,
+    ) -> Self {
         Ask(Box::new(deed))
     }
 }
@@ -30,7 +32,7 @@ impl<R: Send + 'static> Handler<Ask<R>> for Connection<Desk> {
 }
 
 /// Leaves a word from a handler, or from a future of one.
-fn said(word: &'static str, act: &mut Connection<Desk>, ctx: &mut ConnectionContext<Desk>) {
+pub(super) fn said(word: &'static str, act: &mut Connection<Desk>, ctx: &mut ConnectionContext<Desk>) {
     act.with(ctx, |desk, _| ((), desk.say(word)));
 }
 
@@ -50,22 +52,6 @@ impl Handler<Later> for Connection<Desk> {
                 .into_actor(self)
                 .map(|(), act, ctx| act.with(ctx, |desk, conn| (format!("from {}", conn.id()), desk.say("answered")))),
         )
-    }
-}
-
-/// A question answered later, while the connection does nothing else.
-#[derive(Message)]
-#[rtype(result = "String")]
-struct Alone(Gate);
-
-impl Handler<Alone> for Connection<Desk> {
-    type Result = AtomicResponse<Self, String>;
-
-    fn handle(&mut self, alone: Alone, _: &mut Self::Context) -> Self::Result {
-        AtomicResponse::new(Box::pin(alone.0.passed().into_actor(self).map(|(), act, ctx| {
-            said("answered", act, ctx);
-            "alone".to_owned()
-        })))
     }
 }
 
@@ -124,24 +110,6 @@ async fn an_answer_may_come_later_and_the_connection_goes_on_until_then() {
     gate.open();
     assert_eq!(soon(answer).await.unwrap(), format!("from {}", pool.list()[0].id));
     words.expect(&["meanwhile", "packet", "answered"]).await;
-}
-
-#[actix::test]
-async fn an_atomic_answer_holds_packets_and_messages_until_it_is_there() {
-    let (pool, mut peer, address, mut words) = one_desk().await;
-    let gate = Gate::new();
-    let answer = address.send(Alone(gate.clone()));
-    let message = address.send(say("message"));
-    peer.send("packet\n").await;
-    let (mut other, ..) = meet(&pool).await;
-    other.echo("others go on\n").await;
-    words.expect(&["ack", "others go on"]).await;
-    assert!(words.none());
-    gate.open();
-    assert_eq!(soon(answer).await.unwrap(), "alone");
-    soon(message).await.unwrap();
-    peer.expect(b"packet\n").await;
-    words.expect(&["answered", "message", "packet"]).await;
 }
 
 #[actix::test]
@@ -225,26 +193,6 @@ async fn what_is_spawned_runs_beside_and_may_spawn_more() {
     words.expect(&["packet", "inner"]).await;
 }
 
-#[actix::test]
-async fn waits_of_the_context_hold_everything_and_the_latest_goes_first() {
-    let (_pool, mut peer, address, mut words) = one_desk().await;
-    let (early, late) = (Gate::new(), Gate::new());
-    let (first, second) = (early.passed(), late.passed());
-    soon(address.send(Ask::to(move |act, ctx| {
-        ctx.wait(first.into_actor(act).map(|(), act, ctx| said("early", act, ctx)));
-        ctx.wait(second.into_actor(act).map(|(), act, ctx| said("late", act, ctx)));
-        assert!(ctx.waiting());
-    })))
-    .await
-    .unwrap();
-    address.do_send(say("message"));
-    peer.send("packet\n").await;
-    early.open();
-    late.open();
-    peer.expect(b"packet\n").await;
-    words.expect(&["late", "early", "message", "packet"]).await;
-}
-
 /// Tells when it is dropped.
 struct Dropped(UnboundedSender<&'static str>);
 
@@ -309,36 +257,6 @@ async fn what_a_handler_has_begun_goes_with_its_connection() {
     assert!(pool.kill(pool.list()[0].id));
     words.expect(&["closed: killed"]).await;
     assert_eq!((soon(drops.recv()).await, soon(drops.recv()).await), (Some("dropped"), Some("dropped")));
-}
-
-#[actix::test]
-async fn a_peer_that_leaves_during_a_wait_of_the_context_is_seen() {
-    for reset in [false, true] {
-        let (_pool, mut peer, address, mut words) = one_desk().await;
-        let answer = address.send(Alone(Gate::new()));
-        peer.finish().await;
-        if reset {
-            peer.reset();
-        }
-        words.expect(&["closed: peer"]).await;
-        assert!(matches!(soon(answer).await, Err(MailboxError::Closed)));
-    }
-}
-
-#[actix::test]
-async fn a_stream_added_by_a_handler_that_then_waits_is_heard_afterwards() {
-    let (pool, _peer, address, mut words) = one_desk().await;
-    let gate = Gate::new();
-    let passed = gate.passed();
-    address.do_send(Ask::to(move |act, ctx| {
-        act.with(ctx, |_, conn| (conn.add_stream(stream::iter([say("item").0])), Next::Continue));
-        ctx.wait(passed.into_actor(act).map(|(), act, ctx| said("waited", act, ctx)));
-    }));
-    let (mut other, ..) = meet(&pool).await;
-    other.echo("others go on\n").await;
-    words.expect(&["ack", "others go on"]).await;
-    gate.open();
-    words.expect(&["waited", "item"]).await;
 }
 
 /// A question of one's own to a connection of the door `events`.
