@@ -25,6 +25,7 @@ enum Word {
 /// Holds its socket, and looks itself up when it is acked.
 struct Holder {
     socket: Option<Socket>,
+    drained: Option<SpawnHandle>,
     pool: Arc<OnceLock<Pool<Holder>>>,
     words: UnboundedSender<Word>,
 }
@@ -48,7 +49,7 @@ impl Handler<Ack> for Holder {
         self.words.send(Word::Acked { id: ack.id, found_itself, listed }).unwrap();
         // It does not read, so nobody else would tell it.
         let draining = self.socket.as_ref().unwrap().draining();
-        ctx.spawn(draining.into_actor(self).map(|(), _, ctx| ctx.stop()));
+        self.drained = Some(ctx.spawn(draining.into_actor(self).map(|(), _, ctx| ctx.stop())));
     }
 }
 
@@ -71,7 +72,10 @@ impl Handler<Order> for Holder {
                 let say = async move { socket.write_all(text.as_bytes()).await.map(|()| socket) };
                 ctx.wait(say.into_actor(self).map(|socket, me, _| me.socket = socket.ok()));
             }
-            Order::LetGo => self.socket = None,
+            Order::LetGo => {
+                self.socket = None;
+                ctx.cancel_future(self.drained.unwrap());
+            }
             Order::Stop => ctx.stop(),
             Order::Panic => panic!("as asked"),
         }
@@ -82,7 +86,9 @@ async fn holders() -> (Pool<Holder>, tokio::sync::mpsc::UnboundedReceiver<Word>)
     let (words, heard) = unbounded_channel();
     let shared = Arc::<OnceLock<Pool<Holder>>>::default();
     let known = shared.clone();
-    let start = move |socket| Ok(Holder { socket: Some(socket), pool: known.clone(), words: words.clone() }.start());
+    let start = move |socket| {
+        Ok(Holder { socket: Some(socket), drained: None, pool: known.clone(), words: words.clone() }.start())
+    };
     let pool = AcceptorPool::start(start).acceptors(2).bind("127.0.0.1:0").await.unwrap();
     shared.set(pool.clone()).unwrap();
     (pool, heard)
@@ -162,7 +168,7 @@ async fn a_refusal_closes_that_socket_and_nothing_else() {
             drop(socket);
             Err("the socket is gone already".into())
         }
-        _ => Ok(Holder { socket: Some(socket), pool: known.clone(), words: words.clone() }.start()),
+        _ => Ok(Holder { socket: Some(socket), drained: None, pool: known.clone(), words: words.clone() }.start()),
     };
     let pool = AcceptorPool::start(start).acceptors(1).bind("127.0.0.1:0").await.unwrap();
     shared.set(pool.clone()).unwrap();
