@@ -41,7 +41,7 @@ impl<P: Protocol> Connection<P> {
     ) -> Poll<()> {
         let mut budget = Budget { bytes: BYTES, packets: PACKETS, messages: MESSAGES, more: false };
         loop {
-            self.obey();
+            self.obey(ctx);
             self.prepare(cx);
             self.wait(cx);
             self.take_mail(mailbox, ctx, cx, &mut budget);
@@ -58,15 +58,16 @@ impl<P: Protocol> Connection<P> {
 
     /// Does what the table has on order. What cannot be done during a wait stays ordered.
     #[inline]
-    fn obey(&mut self) {
+    fn obey(&mut self, ctx: &ConnectionContext<P>) {
         let orders = self.conn.seat.entry().orders();
         if orders != 0 && !self.ended {
-            self.obey_orders(orders);
+            self.obey_orders(orders, ctx.waits());
         }
     }
 
     #[cold]
-    fn obey_orders(&mut self, orders: u8) {
+    fn obey_orders(&mut self, orders: u8, context_waits: bool) {
+        let waiting = self.waiting() || context_waits;
         let entry = self.conn.seat.entry().clone();
         if orders & Orders::KILL != 0 {
             return self.end(Closed::Killed);
@@ -77,9 +78,9 @@ impl<P: Protocol> Connection<P> {
         }
         if orders & Orders::DUE != 0 {
             entry.obeyed(Orders::DUE);
-            self.expire();
+            self.expire(waiting);
         }
-        if orders & Orders::DRAIN != 0 && self.ready() && !self.waiting() && !self.ended {
+        if orders & Orders::DRAIN != 0 && self.ready() && !waiting && !self.ended {
             entry.obeyed(Orders::DRAIN);
             self.conn.draining = true;
             if !self.conn.closing() {
@@ -90,7 +91,7 @@ impl<P: Protocol> Connection<P> {
     }
 
     /// A deadline may have come.
-    fn expire(&mut self) {
+    fn expire(&mut self, waiting: bool) {
         self.conn.timer.changed = true;
         let (heard, now) = (self.conn.seat.entry().heard(), self.conn.seat.now());
         if self.conn.closing() {
@@ -103,7 +104,7 @@ impl<P: Protocol> Connection<P> {
         }
         match self.conn.timer.expired(heard, now) {
             None => {}
-            Some(Expired::Age) if self.waiting() => {}
+            Some(Expired::Age) if waiting => {}
             Some(Expired::Age) => self.close(Closed::MaxAge),
             Some(Expired::Send) => self.end(Closed::SendTimeout),
             Some(Expired::Idle) => {
@@ -170,7 +171,7 @@ impl<P: Protocol> Connection<P> {
         if self.conn.held == 0 && entry.orders() == 0 && !self.conn.unpolled && !ctx.busy() {
             return false;
         }
-        let held = if !self.ready() || self.waiting() { Orders::DRAIN } else { 0 };
+        let held = if !self.ready() || self.waiting() || ctx.waits() { Orders::DRAIN } else { 0 };
         let ordered = entry.orders() & !held != 0;
         let unpolled = self.busy.as_ref().is_some_and(|busy| busy.unpolled);
         let added = self.open() && (ctx.unpolled() || self.conn.unpolled && !ctx.waits());
