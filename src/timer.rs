@@ -12,6 +12,7 @@ pub(crate) struct Timer {
     idle_once: u32,
     packet: u32,
     send: u32,
+    age: u32,
     idle_from: u64,
     packet_since: u64,
     stalled_since: u64,
@@ -38,6 +39,7 @@ impl Timer {
             idle_once: 0,
             packet,
             send,
+            age: max_age,
             idle_from: opened,
             packet_since: 0,
             stalled_since: 0,
@@ -63,7 +65,11 @@ impl Timer {
 
     /// The shortest limit in use: the tick follows it.
     pub(crate) fn shortest(&self) -> u32 {
-        [self.idle, self.idle_once, self.packet, self.send].into_iter().filter(|limit| *limit > 0).min().unwrap_or(0)
+        [self.idle, self.idle_once, self.packet, self.send, self.age]
+            .into_iter()
+            .filter(|limit| *limit > 0)
+            .min()
+            .unwrap_or(0)
     }
 
     /// The peer sent something.
@@ -100,15 +106,18 @@ impl Timer {
     }
 
     /// Idle and packet time stand still while the connection takes nothing in.
+    ///
+    /// Both ends of a pause are exact: a difference of stamps would have the age of both.
     #[inline]
-    pub(crate) fn pause(&mut self, paused: bool, heard: u64, now: u64) {
+    pub(crate) fn pause(&mut self, paused: bool, heard: u64, exact: impl FnOnce() -> u64) {
         if paused == (self.paused_since != 0) {
             return;
         }
+        let now = exact();
         if paused {
             self.paused_since = now;
         } else {
-            let pause = now - self.paused_since;
+            let pause = now.saturating_sub(self.paused_since);
             self.idle_from = (self.idle_from.max(heard) + pause).min(now);
             if self.packet_since != 0 {
                 self.packet_since = (self.packet_since + pause).min(now);
@@ -187,9 +196,9 @@ mod tests {
     #[test]
     fn a_pause_does_not_count() {
         let mut timer = Timer::new(1_000, 0, 0, 1, 0);
-        timer.pause(true, 1, 500);
+        timer.pause(true, 1, || 500);
         assert_eq!(timer.due(1), None);
-        timer.pause(false, 1, 10_500);
+        timer.pause(false, 1, || 10_500);
         assert_eq!(timer.expired(1, 11_000), None);
         assert_eq!(timer.expired(1, 11_060), Some(Expired::Idle));
     }

@@ -8,7 +8,7 @@ use actix::dev::channel::AddressReceiver;
 
 use super::{Cause, Connection, ConnectionContext};
 use crate::guard::guard;
-use crate::protocol::{Active, Closed, Held, Protocol, Timeout};
+use crate::protocol::{Active, Closed, Conn, Held, Protocol, Timeout};
 use crate::table::Orders;
 use crate::timer::Expired;
 
@@ -16,7 +16,8 @@ use crate::timer::Expired;
 const BYTES: usize = 64 * 1024;
 /// How many packets a turn delivers.
 const PACKETS: u32 = 128;
-/// How many messages a turn takes from the mailbox and the streams. More starves the socket, fewer cost more turns.
+/// How many messages a turn takes from the mailbox, and as many from the streams. More starves the socket, fewer cost
+/// more turns.
 const MESSAGES: u32 = 64;
 
 /// Milliseconds between looks at the socket of a connection that does not read: whether the peer reset it.
@@ -27,6 +28,7 @@ pub(super) struct Budget {
     pub(super) bytes: usize,
     pub(super) packets: u32,
     pub(super) messages: u32,
+    pub(super) items: u32,
     /// The budget ended before the work did: another turn is needed, after others had theirs.
     pub(super) more: bool,
 }
@@ -39,7 +41,7 @@ impl<P: Protocol> Connection<P> {
         ctx: &mut ConnectionContext<P>,
         cx: &mut Context<'_>,
     ) -> Poll<()> {
-        let mut budget = Budget { bytes: BYTES, packets: PACKETS, messages: MESSAGES, more: false };
+        let mut budget = Budget { bytes: BYTES, packets: PACKETS, messages: MESSAGES, items: MESSAGES, more: false };
         loop {
             self.obey(ctx);
             self.prepare(cx);
@@ -183,7 +185,8 @@ impl<P: Protocol> Connection<P> {
     fn leave(&mut self, ctx: &ConnectionContext<P>, budget: Budget, cx: &mut Context<'_>) -> Poll<()> {
         let (heard, now) = (self.conn.seat.entry().heard(), self.conn.seat.now());
         let paused = !self.open() || ctx.waits() || self.conn.active == Active::Passive;
-        self.conn.timer.pause(paused, heard, now);
+        let Conn { timer, seat, .. } = &mut self.conn;
+        timer.pause(paused, heard, || seat.table().clock().exact());
         if self.conn.timer.changed {
             self.conn.timer.changed = false;
             self.arm(heard, now);

@@ -187,7 +187,7 @@ impl<P: Protocol> Connection<P> {
         }
     }
 
-    /// Messages from the mailbox, items of the streams and futures of the context, up to the quota.
+    /// Messages from the mailbox and items of the streams, a quota of each, and futures of the context.
     #[inline]
     pub(super) fn take_mail(
         &mut self,
@@ -241,7 +241,7 @@ impl<P: Protocol> Connection<P> {
 
     fn take_items(&mut self, ctx: &ConnectionContext<P>, cx: &mut Context<'_>, budget: &mut Budget) {
         while self.open() && !ctx.waits() {
-            if budget.messages == 0 {
+            if budget.items == 0 {
                 budget.more = true;
                 return;
             }
@@ -252,7 +252,7 @@ impl<P: Protocol> Connection<P> {
                 Ok(Poll::Pending) => return,
                 Ok(Poll::Ready(None)) => self.conn.streams = None,
                 Ok(Poll::Ready(Some(message))) => {
-                    budget.messages -= 1;
+                    budget.items -= 1;
                     self.step(Cause::Own, |me, conn| me.user(message, conn));
                 }
             }

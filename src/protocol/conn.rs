@@ -103,6 +103,9 @@ impl<P: Protocol> Conn<P> {
         let limits = &charter.limits;
         let age = jittered(limits.max_age, limits.max_age_jitter, seat.entry().id());
         let timer = Timer::new(limits.idle, limits.packet, limits.send, seat.entry().opened(), age);
+        if age != limits.max_age {
+            seat.hurry(timer.shortest());
+        }
         let (active, high_watermark) = (limits.active, limits.high_watermark);
         Conn {
             io,
@@ -239,13 +242,7 @@ impl<P: Protocol> Conn<P> {
     }
 
     fn limits_changed(&self) {
-        let shortest = match (self.timer.shortest(), self.charter.limits.max_age) {
-            (0, age) => age,
-            (limit, 0) => limit,
-            (limit, age) => limit.min(age),
-        };
-        self.seat.entry().set_shortest_limit(shortest);
-        self.seat.table().hurry(shortest);
+        self.seat.hurry(self.timer.shortest());
     }
 
     #[inline]

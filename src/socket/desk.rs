@@ -45,7 +45,7 @@ impl Desk {
         let opened = seat.entry().opened();
         let mut timer = Timer::new(limits.idle, 0, limits.send, opened, limits.max_age);
         // The peer's silence counts while somebody listens.
-        timer.pause(true, opened, opened);
+        timer.pause(true, opened, || opened);
         let bell = Bell::hang(seat.entry());
         let desk = Desk {
             listener,
@@ -114,7 +114,7 @@ impl Desk {
 
     pub(super) fn waits_to_read<T>(&self, cx: &Context<'_>) -> Poll<io::Result<T>> {
         self.bell.reader.register(cx.waker());
-        self.timer.borrow_mut().pause(false, self.entry().heard(), self.seat.now());
+        self.pause(false);
         self.waits()
     }
 
@@ -142,7 +142,12 @@ impl Desk {
         } else if room > 0 {
             self.left.set(true);
         }
-        self.timer.borrow_mut().pause(true, self.entry().heard(), now);
+        self.pause(true);
+    }
+
+    /// The peer's silence counts while somebody listens. A pause begins where the peer was heard, so stamps do.
+    fn pause(&self, paused: bool) {
+        self.timer.borrow_mut().pause(paused, self.entry().heard(), || self.seat.now());
     }
 
     /// Counts bytes before the peer can have them; answers with the count as it was, for what was not taken.

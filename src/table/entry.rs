@@ -158,7 +158,7 @@ impl Entry {
         self.shortest_limit.load(Relaxed)
     }
 
-    pub(crate) fn set_shortest_limit(&self, limit: u32) {
+    fn set_shortest_limit(&self, limit: u32) {
         self.shortest_limit.store(limit, Relaxed);
     }
 
@@ -261,6 +261,12 @@ impl Seat {
     #[inline]
     pub(crate) fn now(&self) -> u64 {
         self.table.clock().now()
+    }
+
+    /// The connection's shortest limit is another one now.
+    pub(crate) fn hurry(&self, shortest_limit: u32) {
+        self.entry.set_shortest_limit(shortest_limit);
+        self.table.hurry(shortest_limit);
     }
 
     /// How the connection ends, should it end now. Without a word it counts as killed.

@@ -204,7 +204,7 @@ impl Table {
 
     /// A connection of this table may have a shorter limit than the tick was made for: stamps are exact enough for it
     /// from here on, not only from the next tick.
-    pub(crate) fn hurry(&self, limit: u32) {
+    fn hurry(&self, limit: u32) {
         let tick = grain(limit);
         if tick < self.clock.tick() {
             self.clock.advance();
