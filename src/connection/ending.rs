@@ -15,9 +15,9 @@ use crate::table::Buffers;
 
 /// How long a peer that is still sending is listened to after our last byte, in milliseconds: closing on unread input
 /// would be a reset, which can destroy that last byte.
-const LINGER: u64 = 1_000;
+const LINGER: u64 = 2_000;
 /// A peer that has been quiet for so long has stopped sending.
-const QUIET: u64 = 100;
+const QUIET: u64 = 500;
 
 /// A close that waits for the peer to stop sending.
 #[derive(Debug, Default)]
@@ -112,7 +112,7 @@ impl<P: Protocol> Connection<P> {
         let now = self.conn.seat.now();
         let linger = &mut self.busy().linger;
         if linger.until == 0 {
-            (linger.until, linger.quiet_at) = (now + LINGER, now + 2 * QUIET);
+            (linger.until, linger.quiet_at) = (now + LINGER, now + QUIET);
             self.conn.timer.changed = true;
         }
         self.busy().linger.due().is_some_and(|due| now < due)
@@ -133,7 +133,7 @@ impl<P: Protocol> Connection<P> {
                     let now = self.conn.seat.now();
                     self.conn.seat.entry().received(bytes, now);
                     let linger = &mut self.busy().linger;
-                    (linger.unread, linger.quiet_at) = (true, now + 2 * QUIET);
+                    (linger.unread, linger.quiet_at) = (true, now + QUIET);
                     self.conn.timer.changed = true;
                 }
                 Poll::Ready(_) => (self.eof, more) = (true, false),
