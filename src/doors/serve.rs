@@ -90,7 +90,9 @@ impl Seam for ServeSeam {
                         Either::Left((Ok(Ok(())), _)) => {}
                         Either::Left((Ok(Err(error)), _)) => {
                             let closed = Closed::from(error);
-                            desk.note(closed.reason(), Some(closed.to_string()));
+                            // An error of the user's may panic when it is shown.
+                            let text = guard(|| closed.to_string()).unwrap_or_else(|panic| panic);
+                            desk.note(closed.reason(), Some(text));
                         }
                         Either::Left((Err(panic), _)) => desk.note(Reason::Panic, Some(panic_text(panic))),
                         // It does not look at its socket: it is dropped, and with it the socket.

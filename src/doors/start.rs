@@ -66,7 +66,10 @@ where
         let desk = socket.desk();
         match guard(|| (self.start)(socket)) {
             Err(panic) => desk.note(Reason::Panic, Some(panic)),
-            Ok(Err(error)) => desk.note(Reason::Error, Some(error.to_string())),
+            Ok(Err(error)) => {
+                let text = guard(|| error.to_string()).unwrap_or_else(|panic| panic);
+                desk.note(Reason::Error, Some(text));
+            }
             Ok(Ok(address)) => {
                 desk.entry().set_address(address.clone());
                 address.do_send(Ack { id: desk.entry().id() });
