@@ -149,7 +149,8 @@ async fn take_peers(mut shift: Shift) -> io::Error {
                 Verdict::Ignore => debug!(%error, "a peer left before it was accepted"),
                 Verdict::Pause => {
                     crew.complaints.complain(|left_out| {
-                        warn!(%error, acceptor = place, left_out, ?pause, "cannot accept, trying again");
+                        let listener = &*crew.listener;
+                        warn!(%error, listener, acceptor = place, left_out, ?pause, "cannot accept, trying again");
                     });
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(LONGEST_PAUSE);

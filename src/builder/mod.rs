@@ -122,7 +122,9 @@ impl<D> Builder<D> {
 
     /// How long a packet may take, from its first byte to its last; progress does not extend it. `None`: for ever.
     ///
-    /// Condor's packet timeout: see [`Timeout::Packet`](crate::Timeout::Packet).
+    /// Condor's packet timeout: see [`Timeout::Packet`](crate::Timeout::Packet). A packet has begun when its codec has left
+    /// bytes unread; one that takes a prefix out of the buffer by itself (tokio-util's `LengthDelimitedCodec`) begins with
+    /// the first byte behind the prefix.
     ///
     /// Default: 10 seconds.
     pub fn packet_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {

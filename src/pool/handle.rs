@@ -71,6 +71,9 @@ impl PoolHandle {
     /// Ends a connection at once, whatever it is doing, without sending what is queued: [`Closed::Killed`]. False if there
     /// is none of that number.
     ///
+    /// Behind the door `start` the order acts in the `Socket`: its reads and writes fail, and `draining()` resolves. An actor
+    /// that does none of these keeps its socket until it does.
+    ///
     /// [`Closed::Killed`]: crate::Closed::Killed
     pub fn kill(&self, id: ConnectionId) -> bool {
         let entry = self.entry(id);

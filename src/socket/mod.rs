@@ -47,8 +47,9 @@ impl Incoming {
 /// An accepted connection in the hands of an async fn ([`serve`](crate::AcceptorPool::serve)) or of an actor of one's own
 /// ([`start`](crate::AcceptorPool::start)).
 ///
-/// Plain [`AsyncRead`] and [`AsyncWrite`]; [`framed`](Socket::framed) makes packets of it. Dropping it closes the
-/// connection. It stays on its arbiter's thread.
+/// Plain [`AsyncRead`] and [`AsyncWrite`]; [`framed`](Socket::framed) makes packets of it. It stays on its arbiter's
+/// thread. Dropping it closes the connection as dropping tokio's `TcpStream` does: where input is left unread the peer sees
+/// a reset, which can overtake the last bytes written. Who has asked the peer to stop sending reads to the end first.
 ///
 /// The pool's limits and orders act in its reads and writes. A peer silent for the idle timeout while it is being read, one
 /// that takes nothing for the send timeout, and the maximum age make them fail with
