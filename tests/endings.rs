@@ -4,6 +4,8 @@
 
 #[path = "endings/counts.rs"]
 mod counts;
+#[path = "endings/dropped.rs"]
+mod dropped;
 #[path = "endings/last_bytes.rs"]
 mod last_bytes;
 #[path = "endings/panics.rs"]

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use actix_acceptor::{
-    AcceptorPool, Closed, Conn, Connection, ConnectionContext, Framing, Next, Peer as Who, Pool, Protocol, Reason,
-    Reply,
+    AcceptorPool, Ack, BoxError, Closed, Conn, Connection, ConnectionContext, Framing, Next, Peer as Who, Pool,
+    Protocol, Reason, Reply, Socket,
 };
 use bytes::Bytes;
 use futures::stream;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::*;
 use crate::touchy::Touchy;
@@ -252,9 +253,7 @@ async fn a_codec_that_cannot_be_made_anew_after_a_packet_timeout_costs_one_conne
     soon(pool.stop(Duration::ZERO)).await;
 }
 
-/// Fails with an error that nobody can look at.
-struct Unspeakable(Recorder);
-
+/// An error that nobody can look at.
 #[derive(Debug)]
 struct Horror;
 
@@ -265,6 +264,9 @@ impl std::fmt::Display for Horror {
 }
 
 impl std::error::Error for Horror {}
+
+/// Fails with a [`Horror`].
+struct Unspeakable(Recorder);
 
 impl Protocol for Unspeakable {
     type Codec = Framing;
@@ -303,4 +305,43 @@ async fn an_error_whose_text_panics_is_told_and_counted_like_any_other() {
     assert_eq!(pool.info().closed.get(Reason::Error), 1);
     assert_eq!(closings.next().await.1, "a callback panicked: error");
     soon(pool.stop(Duration::ZERO)).await;
+}
+
+/// Nobody comes to live behind this door.
+struct Nobody;
+
+impl Actor for Nobody {
+    type Context = Context<Self>;
+}
+
+impl Handler<Ack> for Nobody {
+    type Result = ();
+
+    fn handle(&mut self, _: Ack, _: &mut Context<Self>) {}
+}
+
+#[actix::test]
+async fn an_error_whose_text_panics_is_counted_as_one_behind_the_doors_serve_and_start_too() {
+    async fn fails(mut socket: Socket) -> Result<(), Horror> {
+        let _ = socket.read_u8().await;
+        Err(Horror)
+    }
+    let refuses = |_| Err::<Addr<Nobody>, BoxError>(Horror.into());
+    let pools = [
+        AcceptorPool::serve(fails).acceptors(1).bind("127.0.0.1:0").await.unwrap().untyped(),
+        AcceptorPool::start(refuses).acceptors(1).bind("127.0.0.1:0").await.unwrap().untyped(),
+    ];
+    for pool in pools {
+        for count in 1..=3 {
+            let mut bad = connect(&pool).await;
+            // It may be refused already.
+            let _ = bad.0.write_all(b"x").await;
+            assert_eq!(bad.until_gone().await, b"");
+            eventually(|| pool.connections() == 0).await;
+            let closed = pool.info().closed;
+            assert_eq!((closed.get(Reason::Error), closed.total()), (count, count), "{closed:?}");
+        }
+        assert_eq!(pool.info().acceptors[0].restarts, 0, "an acceptor paid for it");
+        soon(pool.stop(None)).await;
+    }
 }
