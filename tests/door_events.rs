@@ -143,7 +143,7 @@ async fn sums() -> (Pool<Connection<Sum>>, UnboundedReceiver<(u64, Reason)>) {
 async fn the_type_has_a_name_so_addresses_and_recipients_work() {
     let (pool, mut closings) = sums().await;
     let mut peer = connect(&pool).await;
-    eventually(|| pool.connections() == 1).await;
+    eventually(|| pool.addresses().len() == 1).await;
     let address: actix::Addr<Connection<Sum>> = pool.find(pool.list()[0].id).unwrap();
     let recipient: actix::Recipient<User<Tell>> = address.recipient();
     recipient.do_send(User(Tell::Add(2)));
@@ -160,7 +160,8 @@ async fn with_close_gets_the_state_once_however_it_ended() {
     let (pool, mut closings) = sums().await;
     async fn met(pool: &Pool<Connection<Sum>>, number: u64) -> Peer {
         let mut peer = connect(pool).await;
-        eventually(|| pool.connections() == 1).await;
+        // It may be counted a moment before it has its address.
+        eventually(|| pool.addresses().len() == 1).await;
         pool.addresses()[0].1.do_send(User(Tell::Add(number)));
         peer.expect(format!("{number}\n").as_bytes()).await;
         peer

@@ -160,7 +160,7 @@ impl Case {
         self.cause(&pool, &mut peer).await;
         until("answered", &mut log, &mut events).await;
         if self.lives_on() {
-            eventually(|| pool.connections() == 1).await;
+            eventually(|| pool.addresses().len() == 1).await;
             let address = pool.addresses()[0].1.clone();
             soon(address.send(User(Tell::Alive))).await.expect("it takes messages");
             soon(address.send(Close)).await.expect("it takes messages");
