@@ -1,0 +1,103 @@
+//! A callback blocks its arbiter's thread: what the others see of it, and how a pool ends all the same.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::sync::{mpsc, Mutex};
+use std::time::{Duration, Instant};
+
+use actix_acceptor::transport::{Accepted, Stream};
+use actix_acceptor::{Address, Builder, Framing, Next, ProtocolDoor, Reason, Timeout};
+use support::*;
+use tokio::io::duplex;
+
+/// Probes that block their arbiter at the word "block", until something is sent or the sender is dropped.
+fn blocking() -> (Builder<ProtocolDoor<Probe>>, Diary, mpsc::Sender<()>) {
+    let (open, gate) = mpsc::channel();
+    let gate = Mutex::new(gate);
+    let (builder, diary) = Probe::pool(move |call, conn| match call {
+        Call::Packet(packet) if packet == "block" => {
+            conn.set_idle_timeout(None);
+            let _ = gate.lock().unwrap().recv();
+            Next::Continue
+        }
+        call => otherwise(call),
+    });
+    (builder.framing(Framing::lines()), diary, open)
+}
+
+#[actix::test]
+async fn a_time_in_which_nobody_listened_is_not_the_peers_silence() {
+    let limit = Duration::from_millis(200);
+    let (builder, mut diary, open) = blocking();
+    let pool = builder.idle_timeout(limit).acceptors(1).bind("127.0.0.1:0").await.unwrap();
+    let (mut blocker, mut speaker) = (connect(&pool).await, connect(&pool).await);
+    blocker.send("block\n").await;
+    diary.until(&Call::packet("block")).await;
+    // Not to wait for something: to be blocked for longer than the limit.
+    tokio::time::sleep(3 * limit).await;
+    speaker.send("hello\n").await;
+    // It is read after this moment only.
+    let released = tokio::time::Instant::now();
+    open.send(()).unwrap();
+    diary.until(&Call::packet("hello")).await;
+    let idle = diary.until(&Call::Timeout(Timeout::Idle)).await;
+    assert!(idle - released >= limit, "early: {:?}", idle - released);
+    soon(pool.stop(Duration::ZERO)).await;
+}
+
+#[actix::test]
+async fn a_stop_does_not_wait_for_a_blocked_arbiter_for_ever() {
+    let (builder, mut diary, open) = blocking();
+    let pool = builder.acceptors(1).bind("127.0.0.1:0").await.unwrap();
+    let mut peer = connect(&pool).await;
+    peer.send("block\n").await;
+    diary.until(&Call::packet("block")).await;
+    let (grace, asked) = (Duration::from_millis(100), Instant::now());
+    // A second for the acceptor, the grace, and a second for the connection.
+    let report = within(Duration::from_secs(15), pool.stop(grace)).await;
+    assert!(asked.elapsed() >= grace);
+    assert_eq!((report.asked, report.finished, report.forced), (1, 0, 1));
+    assert_eq!(pool.connections(), 1, "it is blocked still");
+    open.send(()).unwrap();
+    assert_eq!(diary.closed().await.0, Reason::Killed);
+    peer.until_gone().await;
+    eventually(|| pool.connections() == 0).await;
+}
+
+#[actix::test]
+async fn a_peer_that_was_being_accepted_when_the_others_were_told_is_told_too() {
+    let (transport, director) = Scripted::in_memory();
+    let (builder, mut diary) = Probe::pool(|call, _| match call {
+        Call::Shutdown => Next::Continue,
+        call => otherwise(call),
+    });
+    let pool = builder.acceptors(1).listen(transport).await.unwrap();
+    let first = director.connect();
+    diary.until(&Call::Ack).await;
+    let (theirs, ours) = duplex(1024);
+    let (open, gate) = mpsc::channel::<()>();
+    let (began, begun) = tokio::sync::oneshot::channel();
+    director.accept(move || {
+        began.send(()).unwrap();
+        let _ = gate.recv();
+        Ok(Accepted { stream: Stream::other(ours), peer: Address::Other("memory".into()) })
+    });
+    soon(begun).await.unwrap();
+    let stopping = actix_rt::spawn({
+        let pool = pool.clone();
+        async move { pool.stop(Duration::from_secs(60)).await }
+    });
+    // The pool gives up waiting for the acceptor; the first connection sees to it that it does not end.
+    eventually(|| pool.info().stopping).await;
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    open.send(()).unwrap();
+    let mut told = 0;
+    while told < 2 {
+        told += usize::from(diary.next().await == Call::Shutdown);
+    }
+    drop((first, theirs));
+    let report = soon(stopping).await.unwrap();
+    assert_eq!((report.asked, report.finished, report.forced), (2, 2, 0));
+}
