@@ -9,7 +9,9 @@ use std::io::{self, ErrorKind};
 use std::time::{Duration, Instant};
 
 use actix_acceptor::transport::Kind;
-use actix_acceptor::{AcceptorPool, Builder, Framing, Outcome, Pool, Reason, ServeDoor, Socket, Task};
+use actix_acceptor::{
+    AcceptorPool, BoxError, Builder, Closed, Framing, Outcome, Pool, Reason, ServeDoor, Socket, Task,
+};
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
 use support::*;
@@ -68,11 +70,19 @@ async fn an_async_fn_may_return_nothing_or_a_result_of_any_error() {
     async fn of_its_own(_: Socket) -> Result<(), &'static str> {
         Err("no")
     }
+    async fn half_a_packet(_: Socket) -> Result<(), Closed> {
+        Err(Closed::PacketTimeout)
+    }
+    async fn told_to_go(_: Socket) -> Result<(), BoxError> {
+        Err(Closed::Shutdown.into())
+    }
     for (builder, reason) in [
         (AcceptorPool::serve(nothing), Reason::Local),
         (AcceptorPool::serve(number), Reason::Error),
         (AcceptorPool::serve(leaving), Reason::Peer),
         (AcceptorPool::serve(of_its_own), Reason::Error),
+        (AcceptorPool::serve(half_a_packet), Reason::PacketTimeout),
+        (AcceptorPool::serve(told_to_go), Reason::Shutdown),
     ] {
         let pool = bind(builder).await;
         assert_eq!(connect(&pool).await.until_gone().await, b"");
