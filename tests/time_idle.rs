@@ -122,6 +122,40 @@ fn idle_time_stands_still_during_a_wait() {
     });
 }
 
+/// Many waits, each shorter than a tick: what each is measured wrong would add up.
+#[test]
+fn idle_time_stands_still_during_every_one_of_many_short_waits() {
+    for phase in [0, 10, 20, 30] {
+        paused(async move {
+            let (builder, mut diary) = Probe::pool(|call, conn| match call {
+                Call::User(_) => conn.wait(sleep(ms(30)), |_, _, _| Next::Continue),
+                call => otherwise(call),
+            });
+            let (pool, director) = in_memory(builder.idle_timeout(ms(1_000))).await;
+            let _peer = director.connect();
+            let born = diary.until(&Call::Ack).await;
+            let address = pool.addresses().remove(0).1;
+            sleep(ms(phase)).await;
+            let mut beat = tokio::time::interval(ms(40));
+            for _ in 0..50 {
+                beat.tick().await;
+                address.do_send(User(Bytes::new()));
+            }
+            let mut calls = 0;
+            let at = loop {
+                match diary.next_ever().await {
+                    (Call::User(_), _) => calls += 1,
+                    (call, at) => {
+                        assert_eq!((call, calls), (IDLE, 50));
+                        break at;
+                    }
+                }
+            };
+            on_time(born + 50 * ms(30), at, ms(1_000));
+        });
+    }
+}
+
 #[test]
 fn what_the_peer_sends_during_a_wait_counts_too() {
     paused(async {

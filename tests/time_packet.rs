@@ -145,6 +145,31 @@ fn packet_time_does_not_run_during_a_wait_and_goes_on_after_it() {
 }
 
 #[test]
+fn a_peer_that_takes_nothing_is_cut_on_time_and_one_that_takes_a_little_is_not() {
+    for limit in [100, 1_000, 30_000].map(ms) {
+        paused(async move {
+            let (builder, mut diary) = Probe::pool(|call, _| match call {
+                Call::Packet(_) => Next::Send(Bytes::from(vec![b'x'; 200 * 1024])),
+                call => otherwise(call),
+            });
+            let (_pool, director) = in_memory(builder.send_timeout(limit).idle_timeout(None)).await;
+            let mut peer = director.connect();
+            peer.send("go").await;
+            let mut last = diary.until(&Call::packet("go")).await;
+            for _ in 0..5 {
+                sleep(limit * 9 / 10).await;
+                assert_eq!(diary.so_far(), []);
+                peer.read_exact(1).await;
+                last = Instant::now();
+            }
+            let (call, at) = diary.next_ever().await;
+            assert!(matches!(call, Call::Closed(Reason::SendTimeout, _)), "{call:?}");
+            on_time(last, at, limit);
+        });
+    }
+}
+
+#[test]
 fn max_age_is_met_however_busy_the_connection_is() {
     for limit in [100, 300, 5_000].map(ms) {
         paused(async move {
