@@ -143,16 +143,19 @@ async fn what_has_not_ended_by_the_deadline_is_ended_then_and_not_before() {
 
 #[actix::test]
 async fn a_connection_may_go_on_being_served_until_the_deadline() {
-    let mut stage = stage().await;
-    let mut peer = stage.peers(1, "stay").await.remove(0);
-    let pool = stage.pool.clone();
-    let stopping = actix_rt::spawn(async move { pool.stop(Duration::from_secs(60)).await });
-    soon(stage.told.recv()).await.unwrap();
-    peer.echo("still served").await;
-    drop(peer);
-    let report = soon(stopping).await.unwrap();
-    assert_eq!((report.asked, report.finished, report.forced), (1, 1, 0));
-    assert_eq!(stage.closings.reason().await, Reason::Shutdown);
+    let leave: [fn(Peer); 2] = [drop, Peer::reset];
+    for leave in leave {
+        let mut stage = stage().await;
+        let mut peer = stage.peers(1, "stay").await.remove(0);
+        let pool = stage.pool.clone();
+        let stopping = actix_rt::spawn(async move { pool.stop(Duration::from_secs(60)).await });
+        soon(stage.told.recv()).await.unwrap();
+        peer.echo("still served").await;
+        leave(peer);
+        let report = soon(stopping).await.unwrap();
+        assert_eq!((report.asked, report.finished, report.forced), (1, 1, 0));
+        assert_eq!(stage.closings.reason().await, Reason::Shutdown);
+    }
 }
 
 #[actix::test]
@@ -209,6 +212,29 @@ async fn a_second_stop_can_only_bring_the_deadline_nearer_and_both_get_the_repor
 }
 
 #[actix::test]
+async fn a_second_stop_does_not_put_the_deadline_off() {
+    for told_first in [false, true] {
+        let mut stage = stage().await;
+        let _peers = stage.peers(2, "stay").await;
+        let (first, asked) = (Duration::from_millis(300), Instant::now());
+        let mut stops = Vec::new();
+        for grace in [Some(first), Some(Duration::from_secs(3600)), None] {
+            let pool = stage.pool.clone();
+            stops.push(actix_rt::spawn(async move { pool.stop(grace).await }));
+            if told_first && stops.len() == 1 {
+                let (_, deadline) = soon(stage.told.recv()).await.unwrap();
+                assert!(deadline.unwrap() >= asked + first);
+            }
+        }
+        for stop in stops {
+            let report = soon(stop).await.unwrap();
+            assert_eq!((report.asked, report.finished, report.forced), (2, 0, 2));
+        }
+        assert!(asked.elapsed() >= first);
+    }
+}
+
+#[actix::test]
 async fn two_stops_at_the_same_time_are_one() {
     let stage = stage().await;
     let _peers = stage.peers(10, "go").await;
@@ -242,7 +268,11 @@ async fn after_a_stop_the_port_is_free_at_once() {
     for _ in 0..200 {
         let pool = AcceptorPool::protocol(|_| Echo).acceptors(2).bind(address).await.expect("the port is free");
         address = pool.local_addr().unwrap();
-        soon(pool.stop(Duration::ZERO)).await;
+        // Ours is the end that closes first: the one of which the kernel keeps a memory.
+        let mut peer = connect(&pool).await;
+        peer.echo("hello").await;
+        soon(pool.stop(None)).await;
+        assert_eq!(peer.read_to_end().await, b"");
         assert!(refused(&pool).await, "the port is closed");
     }
 }

@@ -117,6 +117,24 @@ async fn input_behind_a_stop_does_not_destroy_the_reply() {
 }
 
 #[actix::test]
+async fn a_peer_that_is_still_sending_when_it_has_its_reply_is_not_reset() {
+    let (pool, mut closings) = bulk().await;
+    let mut peer = connect(&pool).await;
+    let mut request = b"send and stop 5\n".to_vec();
+    request.resize(100_000, b'x');
+    peer.send(request).await;
+    peer.expect(&answer(5)).await;
+    for _ in 0..15 {
+        peer.send("and more").await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    peer.finish().await;
+    assert_eq!(peer.read_to_end().await, b"");
+    assert_eq!(closings.reason().await, Reason::Local);
+    soon(pool.stop(Duration::ZERO)).await;
+}
+
+#[actix::test]
 async fn a_peer_that_does_not_stop_sending_cannot_keep_its_place() {
     let (pool, mut closings) = bulk().await;
     let mut peer = connect(&pool).await;
