@@ -156,6 +156,31 @@ fn idle_time_stands_still_during_every_one_of_many_short_waits() {
     }
 }
 
+/// The tick is every 40 ms here, and a wait there whenever it comes.
+#[test]
+fn idle_time_runs_out_although_every_tick_meets_a_wait() {
+    for phase in [0, 5, 10, 15, 20, 25, 30, 35] {
+        paused(async move {
+            let (builder, mut diary) = Probe::pool(|call, conn| match call {
+                Call::User(_) => conn.wait(sleep(ms(30)), |_, _, _| Next::Continue),
+                call => otherwise(call),
+            });
+            let (pool, director) = in_memory(builder.idle_timeout(ms(1_000))).await;
+            let _peer = director.connect();
+            diary.until(&Call::Ack).await;
+            let address = pool.addresses().remove(0).1;
+            sleep(ms(phase)).await;
+            let mut beat = tokio::time::interval(ms(40));
+            // It listens 10 ms of each 40: a hundred beats are its time.
+            for _ in 0..500 {
+                beat.tick().await;
+                address.do_send(User(Bytes::new()));
+            }
+            assert!(diary.so_far().contains(&IDLE), "begun {phase} ms after the connection");
+        });
+    }
+}
+
 #[test]
 fn what_the_peer_sends_during_a_wait_counts_too() {
     paused(async {
