@@ -39,6 +39,21 @@ async fn counted_as(pool: &Pool<Task>, reason: Reason) {
 }
 
 #[actix::test]
+async fn what_a_socket_was_noted_for_is_what_is_counted() {
+    for reason in Reason::ALL {
+        let notes: &'static [Reason] = Box::leak(Box::new([reason]));
+        let (pool, mut told) = noting(notes, || Ok(()), None).await;
+        let mut peer = connect(&pool).await;
+        peer.send("x").await;
+        peer.until_gone().await;
+        // Whatever the word is, reading goes on.
+        assert_eq!(soon(told.recv()).await, Some(Ok(b'x')), "{reason:?}");
+        counted_as(&pool, reason).await;
+        soon(pool.stop(None)).await;
+    }
+}
+
+#[actix::test]
 async fn the_first_word_counts() {
     let returns: [fn() -> io::Result<()>; 2] = [|| Ok(()), || Err(ErrorKind::BrokenPipe.into())];
     for returns in returns {
@@ -49,6 +64,29 @@ async fn the_first_word_counts() {
         counted_as(&pool, Reason::TooLong).await;
         soon(pool.stop(None)).await;
     }
+}
+
+#[actix::test]
+async fn a_socket_that_was_noted_is_still_ended_by_the_pool_which_goes_first() {
+    let (pool, mut told) = noting(&[Reason::Error], || Ok(()), None).await;
+    let mut peer = connect(&pool).await;
+    eventually(|| pool.connections() == 1).await;
+    assert!(pool.kill(pool.list()[0].id));
+    // Not dropped because it did not look: it looks, and sees it.
+    assert_eq!(soon(told.recv()).await, Some(Err(ErrorKind::ConnectionAborted)));
+    peer.until_gone().await;
+    counted_as(&pool, Reason::Killed).await;
+    soon(pool.stop(None)).await;
+}
+
+#[actix::test]
+async fn a_socket_that_was_noted_still_has_its_limits() {
+    let (pool, mut told) = noting(&[Reason::Error], || Ok(()), Some(Duration::from_millis(100))).await;
+    let mut peer = connect(&pool).await;
+    assert_eq!(soon(told.recv()).await, Some(Err(ErrorKind::TimedOut)));
+    peer.until_gone().await;
+    counted_as(&pool, Reason::Idle).await;
+    soon(pool.stop(None)).await;
 }
 
 #[actix::test]
