@@ -6,10 +6,13 @@ mod support;
 
 use std::time::Duration;
 
-use actix_acceptor::{Builder, Connection, Framing, Next, Pool, ProtocolDoor, Reason, User};
+use actix_acceptor::{
+    AcceptorPool, Builder, Closed, Conn, Connection, Framing, Next, Pool, Protocol, ProtocolDoor, Reason, User,
+};
 use bytes::Bytes;
 use support::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::mpsc::{unbounded_channel, UnboundedSender};
 use tokio::time::{sleep, Instant};
 
 fn ms(millis: u64) -> Duration {
@@ -223,6 +226,58 @@ fn jitter_spreads_the_ages_within_its_bounds() {
         let (first, last) = (ages[0], ages[99]);
         assert!(first >= ms(6_000) && first < ms(8_000), "{first:?}");
         assert!(last > ms(12_000) && last <= ms(14_000) + ms(1_400), "{last:?}");
+    });
+}
+
+/// Tells how old it became.
+struct Mortal {
+    born: Instant,
+    tell: UnboundedSender<(Reason, Duration)>,
+}
+
+impl Protocol for Mortal {
+    type Codec = Framing;
+    type Reply = Bytes;
+    type User = ();
+
+    fn packet(&mut self, _: Bytes, _: &mut Conn<Self>) -> Next<Self> {
+        Next::Continue
+    }
+
+    fn closed(&mut self, why: &Closed) {
+        let _ = self.tell.send((why.reason(), self.born.elapsed()));
+    }
+}
+
+/// The limit that all have allows a coarse clock, the shortest ages do not.
+#[test]
+fn an_age_cut_short_by_jitter_is_kept_as_exactly_as_any() {
+    paused(async {
+        let (tell, mut told) = unbounded_channel();
+        let (transport, director) = Scripted::in_memory();
+        let _pool = AcceptorPool::protocol(move |_| Mortal { born: Instant::now(), tell: tell.clone() })
+            .max_age(ms(2_500))
+            .max_age_jitter(ms(2_450))
+            .idle_timeout(None)
+            .packet_timeout(None)
+            .send_timeout(None)
+            .on_current_arbiter()
+            .listen(transport)
+            .await
+            .unwrap();
+        let mut peers = Vec::new();
+        for _ in 0..2_000 {
+            peers.push(director.connect());
+            // At every moment of a coarse tick.
+            sleep(ms(7)).await;
+            while let Ok((reason, age)) = told.try_recv() {
+                assert_eq!(reason, Reason::MaxAge);
+                assert!(age >= ms(50), "early: {age:?}");
+                assert!(age <= ms(4_950 + 495), "late: {age:?}");
+            }
+            // Those that have certainly ended.
+            peers.drain(..peers.len().saturating_sub(1_000));
+        }
     });
 }
 
