@@ -53,13 +53,15 @@
 //! |---|---|
 //! | `builder` | every setting; where a pool is made |
 //! | `doors` | turns what you wrote into what an acceptor calls |
-//! | `pool` | the supervisor, its handle, restarts, the stop and its report |
+//! | `pool` | the supervisor, its handle, restarts, suspension, change, the drain and its report |
+//! | `settings` | every setting as a plain value; what would be refused |
 //! | `connection` | the actor and its driver |
-//! | `acceptor` | the accept loop; what an accept error means |
+//! | `acceptor` | the accept loop; what an accept error means; who is turned away, and how |
 //! | `protocol` | what you write: `Protocol`, `Event`, `Next`, `Closed`, `Conn` |
 //! | `socket` | an accepted socket, as async fns and actors of your own hold it |
 //! | `timer` | the times of one connection: pure arithmetic |
 //! | `table` | an arbiter's live connections, its tick, its spare buffers |
+//! | `limits` | permits, connections and rates per peer, access rules |
 //! | `framing` | bytes ↔ packets: no I/O, no clock |
 //! | `transport` | addresses, streams, what is listened on |
 //! | `telemetry` | what happened, in numbers |
@@ -78,23 +80,30 @@ mod doors;
 mod error;
 mod framing;
 mod guard;
+mod limits;
 mod pool;
 mod protocol;
+mod settings;
 mod socket;
 mod table;
 mod telemetry;
 mod timer;
 pub mod transport;
 
-pub use acceptor::Acceptor;
+pub use acceptor::{Acceptor, LastCall};
 pub use builder::Builder;
 pub use connection::{Close, Connection, ConnectionContext, Encoded, Info, Reply, SetActive, User};
 pub use doors::{Ack, Door, Init, Loop, Outcome, ProtocolDoor, ServeDoor, StartDoor, Task};
 pub use error::{BoxError, Exit, PoolError, StartError};
 pub use framing::{Framing, FramingError, ParseFramingError, Width};
-pub use pool::{AcceptorInfo, AcceptorPool, Delivered, Pool, PoolHandle, PoolInfo, StopReport};
+pub use limits::{AtLimit, Newcomer, ParseRateError, ParseRuleError, PeerPrefix, Rate, Rule};
+pub use pool::{
+    AcceptorInfo, AcceptorPool, Delivered, Drain, DrainReport, Listener, ListenerInfo, Pool, PoolHandle, PoolInfo,
+    Status, SuspendError, Suspension, WaitError,
+};
 pub use protocol::{Active, Closed, Conn, EncodeOnce, Event, Next, Packet, Peer, Protocol, SendError, Timeout, Wait};
+pub use settings::{Objection, Settings, SettingsError};
 pub use socket::Socket;
 pub use table::{ConnectionId, ConnectionInfo};
-pub use telemetry::{ClosedCounts, Reason};
+pub use telemetry::{ClosedCounts, Reason, Refusal, RefusedCounts};
 pub use transport::Address;

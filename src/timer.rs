@@ -107,11 +107,11 @@ impl Timer {
 
     /// Idle and packet time stand still while the connection takes nothing in.
     ///
-    /// Both ends of a pause are exact: a difference of stamps would have the age of both.
+    /// Both ends of a pause are exact: a difference of stamps would have the age of both. True if a pause is over.
     #[inline]
-    pub(crate) fn pause(&mut self, paused: bool, heard: u64, exact: impl FnOnce() -> u64) {
+    pub(crate) fn pause(&mut self, paused: bool, heard: u64, exact: impl FnOnce() -> u64) -> bool {
         if paused == (self.paused_since != 0) {
-            return;
+            return false;
         }
         let now = exact();
         if paused {
@@ -125,6 +125,7 @@ impl Timer {
             self.paused_since = 0;
         }
         self.changed = true;
+        !paused
     }
 
     /// What has run out by now, the gravest first.

@@ -90,7 +90,7 @@ async fn a_peer_that_was_being_accepted_when_the_others_were_told_is_told_too() 
         async move { pool.stop(Duration::from_secs(60)).await }
     });
     // The pool gives up waiting for the acceptor; the first connection sees to it that it does not end.
-    eventually(|| pool.info().stopping).await;
+    eventually(|| pool.status() == actix_acceptor::Status::Draining).await;
     tokio::time::sleep(Duration::from_millis(1_500)).await;
     open.send(()).unwrap();
     let mut told = 0;

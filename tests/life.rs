@@ -224,6 +224,6 @@ async fn when_the_pools_own_arbiter_stops_its_connections_are_told_and_end_withi
     assert_eq!(words.drain(..10).collect::<Vec<_>>(), [None; 10], "told");
     assert_eq!(words, [Some(Reason::Killed); 10], "ended");
     eventually(|| std::net::TcpStream::connect(pool.local_addr().unwrap()).is_err()).await;
-    assert!(pool.info().stopping);
+    assert_eq!(pool.status(), actix_acceptor::Status::Ended);
     soon(pool.stop(None)).await;
 }

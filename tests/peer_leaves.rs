@@ -337,7 +337,7 @@ async fn orders_during_a_wait_are_kept() {
         let pool = pool.clone();
         async move { pool.stop(None).await }
     });
-    eventually(|| pool.info().stopping).await;
+    eventually(|| pool.status() == actix_acceptor::Status::Draining).await;
     let refused = || std::net::TcpStream::connect(pool.local_addr().unwrap()).is_err();
     eventually(refused).await;
     assert_eq!(diary.so_far(), [], "told in the middle of a wait");

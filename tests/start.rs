@@ -226,7 +226,8 @@ async fn a_pool_that_is_stopped_while_it_starts_says_that_it_was_closed() {
     let starting = actix_rt::spawn(echo().name("half-way").acceptors(2).listen(transport));
     eventually(|| AcceptorPool::find("half-way").is_some()).await;
     let stopping = actix_rt::spawn(async { AcceptorPool::find("half-way").unwrap().stop(Duration::ZERO).await });
-    eventually(|| AcceptorPool::find("half-way").is_none_or(|pool| pool.info().stopping)).await;
+    eventually(|| AcceptorPool::find("half-way").is_none_or(|pool| pool.status() == actix_acceptor::Status::Draining))
+        .await;
     open.send(()).unwrap();
     let started: Started = soon(starting).await.unwrap();
     assert!(matches!(started, Err(StartError::ListenerClosed)), "{started:?}");

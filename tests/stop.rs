@@ -107,7 +107,7 @@ async fn all_connections_are_told_at_the_same_moment() {
     assert!(spread < Duration::from_millis(250), "{spread:?}");
     assert_eq!(stage.pool.connections(), 200);
     assert!(refused(&stage.pool).await, "the port is closed by now");
-    assert!(stage.pool.info().stopping);
+    assert!(stage.pool.status() == actix_acceptor::Status::Draining);
     stage.go.send(true).unwrap();
     let report = soon(stopping).await.unwrap();
     assert_eq!((report.asked, report.finished, report.forced), (200, 200, 0));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
-use actix_acceptor::{Acceptor, AcceptorPool, Conn, Connection, Framing, Next, Pool, Protocol, StartError};
+use actix_acceptor::{Acceptor, AcceptorPool, Conn, Connection, Framing, Next, Pool, Protocol, StartError, Suspension};
 use bytes::Bytes;
 
 use crate::server::Server;
@@ -78,10 +78,21 @@ impl Server {
             }
             "set" => {
                 let (option, value) = rest.split_once(' ').unwrap_or((rest, ""));
-                self.setting.manners.set(option, value).map(|()| OK.into())
+                self.set(option, value).await.map(|()| OK.into())
             }
             "drain" => Ok(self.drain(Duration::from_millis(number(rest)?)).await.to_string()),
-            "suspend" | "resume" | "max" | "exempt" | "reload-tls" => Err(format!("{command} is not supported yet")),
+            "suspend" => {
+                let how = match rest {
+                    "" | "refuse" => Suspension::Refuse,
+                    "hold" => Suspension::Hold,
+                    _ => return Err("usage: suspend [refuse|hold]".into()),
+                };
+                self.pool.suspend(how).await.map(|()| OK.into()).map_err(|error| error.to_string())
+            }
+            "resume" => self.pool.resume().await.map(|()| OK.into()).map_err(|error| error.to_string()),
+            "max" => self.set("max-connections", rest).await.map(|()| OK.into()),
+            "exempt" => Ok(or_gone(self.pool.exempt(number(rest)?))),
+            "reload-tls" => Err(format!("{command} is not supported yet")),
             _ => Err("unknown command".into()),
         }
     }

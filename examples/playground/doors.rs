@@ -1,7 +1,6 @@
 //! From options to a running pool: which behaviour goes through which door.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use actix_acceptor::{AcceptorPool, Builder, Door, Framing, Pool, PoolHandle, Protocol, ProtocolDoor, StartError};
 
@@ -9,7 +8,7 @@ use crate::actor::EchoActor;
 use crate::chat::{Chat, Hub};
 use crate::echo::{self, Echo};
 use crate::manners::Manners;
-use crate::options::{Options, Served};
+use crate::options::{Options, Served, Url};
 use crate::ping::Ping;
 use crate::reach::{Reach, Registry};
 use crate::session::Session;
@@ -49,7 +48,7 @@ pub async fn start(setting: &Arc<Setting>) -> Result<Running, StartError> {
         Served::Chat => {
             let (setting, hub) = (here(), Hub::open());
             let door = AcceptorPool::protocol(move |peer| Chat::new(peer.id, hub.clone(), setting.clone()));
-            callbacks(here(), door.mailbox_capacity(Hub::BACKLOG)).await
+            callbacks(here(), door).await
         }
         Served::Async => {
             let (setting, registry) = (here(), Registry::default());
@@ -92,37 +91,9 @@ pub trait Watched: Protocol<Codec = Framing, Reply = bytes::Bytes> {
     fn nothing() -> Self::User;
 }
 
-/// The settings that are alike at all doors.
-async fn open<D: Door>(setting: Arc<Setting>, mut pool: Builder<D>) -> Result<Pool<D::Actor>, StartError> {
+/// What is alike at all doors.
+async fn open<D: Door>(setting: Arc<Setting>, pool: Builder<D>) -> Result<Pool<D::Actor>, StartError> {
     let options = &setting.options;
-    if let Some(acceptors) = options.acceptors {
-        pool = pool.acceptors(acceptors.get());
-    }
-    if let Some(limit) = options.idle_timeout {
-        pool = pool.idle_timeout(millis(limit));
-    }
-    if let Some(limit) = options.packet_timeout {
-        pool = pool.packet_timeout(millis(limit));
-    }
-    if let Some(limit) = options.send_timeout {
-        pool = pool.send_timeout(millis(limit));
-    }
-    if let Some(limit) = options.max_age {
-        pool = pool.max_age(millis(limit));
-    }
-    if let Some(high) = options.high_watermark {
-        pool = pool.watermarks(high, high / 4);
-    }
-    // A chat waits for its hub: by itself, a half-close would not let it.
-    let half_close = options.half_close || options.handler == Served::Chat;
-    pool.restarts(options.restarts.limit, options.restarts.within)
-        .half_close(half_close)
-        .grace(Duration::from_millis(options.grace))
-        .bind(options.listen[0].0.as_str())
-        .await
-}
-
-/// A time limit as the command line gives it: 0 is "never".
-pub fn millis(limit: u64) -> Option<Duration> {
-    Some(Duration::from_millis(limit)).filter(|limit| !limit.is_zero())
+    let listeners = options.listen.iter().map(Url::listener);
+    listeners.fold(pool.settings(options.settings()), Builder::listener).start().await
 }

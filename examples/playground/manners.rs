@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::options::{OnPacketTimeout, Options};
 
-/// The part of the options that this program itself obeys.
+/// The options as they are at present.
 pub struct Manners(RwLock<Options>);
 
 impl Manners {
@@ -40,31 +40,12 @@ impl Manners {
         Duration::from_millis(self.now().grace)
     }
 
-    /// Changes an option, given as on the command line but without dashes.
-    pub fn set(&self, name: &str, value: &str) -> Result<(), String> {
-        let mut options = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        let text = || options.fits(value).map(|()| Some(value.to_owned()).filter(|text| !text.is_empty()));
-        match name {
-            "greeting" => options.greeting = text()?,
-            "goodbye" => options.goodbye = text()?,
-            "linger" => options.linger = switch(value)?,
-            "on-packet-timeout" => options.on_packet_timeout = clap::ValueEnum::from_str(value, false)?,
-            "grace" => options.grace = value.parse().map_err(|_| "expected milliseconds")?,
-            _ if Options::is_not_yet(name) => {
-                return Err(format!("{name} is not supported yet and cannot be changed live"))
-            }
-            _ if Options::exists(name) => return Err(format!("{name} cannot be changed live")),
-            _ => return Err(format!("there is no option {name}")),
-        }
-        Ok(())
+    pub fn options(&self) -> Options {
+        self.now().clone()
     }
-}
 
-fn switch(value: &str) -> Result<bool, String> {
-    match value {
-        "on" | "true" => Ok(true),
-        "off" | "false" => Ok(false),
-        _ => Err("expected on or off".into()),
+    pub fn set(&self, options: Options) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = options;
     }
 }
 

@@ -1,14 +1,17 @@
 //! The table of options.
 
+use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::str::FromStr;
 use std::time::Duration;
 
-use actix_acceptor::Framing;
+use actix_acceptor::{AtLimit, Framing, Listener, Rate, Rule, Settings};
 use bytes::{Bytes, BytesMut};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{CommandFactory, Parser, ValueEnum};
+use clap::{CommandFactory, FromArgMatches, Parser, ValueEnum};
 use tokio_util::codec::Encoder;
+
+use crate::chat::Hub;
 
 /// Everything the library can do, switched on from the command line.
 #[derive(Clone, Debug, Parser)]
@@ -33,6 +36,34 @@ pub struct Options {
     /// How often acceptors, all together, may be restarted before the pool gives up
     #[arg(long, value_name = "N/SECS", default_value = "5/10")]
     pub restarts: Budget,
+
+    /// How many connections there may be [default: 16384, or what the descriptors leave room for]
+    #[arg(long, value_name = "N")]
+    pub max_connections: Option<NonZeroUsize>,
+
+    /// What happens to peers while there are so many
+    #[arg(long, value_name = "P", value_enum, default_value_t = Full::Wait)]
+    pub at_limit: Full,
+
+    /// How many connections one address may have [default: as many as there is room for]
+    #[arg(long, value_name = "N")]
+    pub max_per_ip: Option<NonZeroUsize>,
+
+    /// How fast connections may come, all together [default: as fast as they like]
+    #[arg(long, value_name = "N/SECS")]
+    pub accept_rate: Option<Rate>,
+
+    /// Who may connect: of these and --deny the first about an address decides
+    #[arg(long, value_name = "CIDR", value_parser = Rule::allow)]
+    allow: Vec<Rule>,
+
+    /// Who may not connect
+    #[arg(long, value_name = "CIDR", value_parser = Rule::deny)]
+    deny: Vec<Rule>,
+
+    /// Both, in the order given
+    #[arg(skip)]
+    pub rules: Vec<Rule>,
 
     /// The longest packet taken in, without prefix or delimiter; raw cuts there
     #[arg(long, value_name = "BYTES", default_value = "1048576")]
@@ -89,12 +120,6 @@ pub struct Options {
 
 /// Options whose capability is not there yet.
 const NOT_YET: &[&str] = &[
-    "max-connections",
-    "at-limit",
-    "max-per-ip",
-    "accept-rate",
-    "allow",
-    "deny",
     "handshake-timeout",
     "tls-cert",
     "tls-key",
@@ -109,13 +134,10 @@ const NOT_YET: &[&str] = &[
 impl Options {
     /// What the command line says; anything wrong with it ends the process with exit code 2.
     pub fn from_command_line() -> Self {
-        let options = Self::try_parse().unwrap_or_else(|error| match unknown(&error) {
+        let options = Self::parse_from_words(std::env::args_os()).unwrap_or_else(|error| match unknown(&error) {
             Some(name) if Self::is_not_yet(name) => refuse(format!("{name} is not supported yet")),
             _ => error.exit(),
         });
-        if options.listen.len() > 1 {
-            refuse("--listen is not supported more than once yet");
-        }
         for (name, text) in [("greeting", &options.greeting), ("goodbye", &options.goodbye)] {
             if let Some(Err(why)) = text.as_ref().map(|text| options.fits(text)) {
                 refuse(format!("--{name}: {why}"));
@@ -124,12 +146,91 @@ impl Options {
         options
     }
 
+    fn parse_from_words<T: Into<OsString> + Clone>(words: impl IntoIterator<Item = T>) -> Result<Self, clap::Error> {
+        let matches = Self::command().try_get_matches_from(words)?;
+        let mut options = Self::from_arg_matches(&matches)?;
+        let at = |name| matches.indices_of(name).into_iter().flatten();
+        let mut rules: Vec<_> = at("allow").zip(&options.allow).chain(at("deny").zip(&options.deny)).collect();
+        rules.sort_by_key(|(at, _)| *at);
+        options.rules = rules.into_iter().map(|(_, rule)| *rule).collect();
+        Ok(options)
+    }
+
+    /// What the library is to go by.
+    pub fn settings(&self) -> Settings {
+        let mut settings = Settings::default();
+        let or = |limit: Option<u64>, default| limit.map_or(default, millis);
+        settings.acceptors = self.acceptors.map(NonZeroUsize::get);
+        (settings.restarts, settings.restarts_within) = (self.restarts.limit, self.restarts.within);
+        settings.grace = Some(Duration::from_millis(self.grace));
+        settings.max_connections = self.max_connections.map_or(settings.max_connections, NonZeroUsize::get);
+        settings.at_limit = match self.at_limit {
+            Full::Wait => AtLimit::Wait,
+            Full::Close => AtLimit::Close,
+            Full::Reset => AtLimit::Reset,
+        };
+        settings.max_per_peer = self.max_per_ip.map(NonZeroUsize::get);
+        settings.accept_rate = self.accept_rate;
+        settings.rules = self.rules.clone();
+        settings.idle_timeout = or(self.idle_timeout, settings.idle_timeout);
+        settings.packet_timeout = or(self.packet_timeout, settings.packet_timeout);
+        settings.send_timeout = or(self.send_timeout, settings.send_timeout);
+        settings.max_age = or(self.max_age, settings.max_age);
+        if let Some(high) = self.high_watermark {
+            (settings.high_watermark, settings.low_watermark) = (high, high / 4);
+        }
+        settings.half_close = self.half_close;
+        if self.handler == Served::Chat {
+            // A chat waits for its hub: by itself, a half-close would not let it.
+            (settings.half_close, settings.mailbox_capacity) = (true, Hub::BACKLOG);
+        }
+        settings
+    }
+
+    /// The same options with one of them changed, given as on the command line but without dashes.
+    pub fn with(&self, name: &str, value: &str) -> Result<Self, String> {
+        let mut options = self.clone();
+        let text = || self.fits(value).map(|()| Some(value.to_owned()).filter(|text| !text.is_empty()));
+        let parsed = || {
+            let words = ["playground".to_owned(), format!("--{name}"), value.to_owned()];
+            Self::parse_from_words(words).map_err(|error| brief(&error))
+        };
+        match name {
+            "greeting" => options.greeting = text()?,
+            "goodbye" => options.goodbye = text()?,
+            "linger" => options.linger = switch(value)?,
+            "half-close" => options.half_close = switch(value)?,
+            "on-packet-timeout" => options.on_packet_timeout = parsed()?.on_packet_timeout,
+            "grace" => options.grace = parsed()?.grace,
+            "acceptors" => options.acceptors = parsed()?.acceptors,
+            "restarts" => options.restarts = parsed()?.restarts,
+            "max-connections" => options.max_connections = parsed()?.max_connections,
+            "at-limit" => options.at_limit = parsed()?.at_limit,
+            "max-per-ip" => options.max_per_ip = parsed()?.max_per_ip,
+            "accept-rate" => options.accept_rate = parsed()?.accept_rate,
+            "allow" | "deny" => options.rules.splice(..0, parsed()?.rules).for_each(drop),
+            "max-frame" => options.max_frame = parsed()?.max_frame,
+            "idle-timeout" => options.idle_timeout = parsed()?.idle_timeout,
+            "packet-timeout" => options.packet_timeout = parsed()?.packet_timeout,
+            "send-timeout" => options.send_timeout = parsed()?.send_timeout,
+            "max-age" => options.max_age = parsed()?.max_age,
+            "high-watermark" => options.high_watermark = parsed()?.high_watermark,
+            "listen" => options.listen = parsed()?.listen,
+            _ if Self::is_not_yet(name) => {
+                return Err(format!("{name} is not supported yet and cannot be changed live"))
+            }
+            _ if Self::exists(name) => return Err(format!("{name} cannot be changed live")),
+            _ => return Err(format!("there is no option {name}")),
+        }
+        Ok(options)
+    }
+
     pub fn is_not_yet(name: &str) -> bool {
         NOT_YET.contains(&name.trim_start_matches('-'))
     }
 
     /// Whether there is an option of this name in the table.
-    pub fn exists(name: &str) -> bool {
+    fn exists(name: &str) -> bool {
         Self::command().get_arguments().any(|option| option.get_long() == Some(name))
     }
 
@@ -152,6 +253,25 @@ impl Options {
 /// Ends the process: an option makes no sense.
 pub fn refuse(why: impl std::fmt::Display) -> ! {
     Options::command().error(ErrorKind::ValueValidation, why).exit()
+}
+
+/// A time limit as the command line gives it: 0 is "never".
+pub fn millis(limit: u64) -> Option<Duration> {
+    Some(Duration::from_millis(limit)).filter(|limit| !limit.is_zero())
+}
+
+fn switch(value: &str) -> Result<bool, String> {
+    match value {
+        "on" | "true" => Ok(true),
+        "off" | "false" => Ok(false),
+        _ => Err("expected on or off".into()),
+    }
+}
+
+/// The first line of what clap has to say.
+fn brief(error: &clap::Error) -> String {
+    let text = error.to_string();
+    text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned()
 }
 
 fn unknown(error: &clap::Error) -> Option<&str> {
@@ -178,6 +298,17 @@ pub enum Served {
     Actor,
 }
 
+/// What happens to peers while there are as many connections as there may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Full {
+    /// They wait in the kernel's queue
+    Wait,
+    /// They are closed
+    Close,
+    /// They are reset
+    Reset,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum OnPacketTimeout {
     Stop,
@@ -187,6 +318,12 @@ pub enum OnPacketTimeout {
 /// Where to listen; only TCP is understood so far.
 #[derive(Clone, Debug)]
 pub struct Url(pub String);
+
+impl Url {
+    pub fn listener(&self) -> Listener {
+        Listener::tcp(&self.0)
+    }
+}
 
 impl FromStr for Url {
     type Err = String;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use actix::prelude::*;
-use actix_acceptor::{Connection, ConnectionContext, ConnectionId, Next, Pool, Reply, User};
+use actix_acceptor::{Connection, ConnectionContext, ConnectionId, Framing, Next, Pool, Reply, User};
 use bytes::Bytes;
 use futures::future::LocalBoxFuture;
 use tokio::sync::{mpsc, oneshot};
@@ -25,6 +25,9 @@ pub trait Reach: Send + Sync {
 
     /// Something that sends a connection so many messages which it does not answer. `None` if it is gone.
     fn flood(&self, id: ConnectionId, messages: u64) -> Option<Box<dyn FnOnce() + Send>>;
+
+    /// New connections cut their packets by this one. Where this program cuts them itself it asks its options.
+    fn set_framing(&self, _: Framing) {}
 }
 
 /// The question for the number of packets.
@@ -57,6 +60,10 @@ impl<P: Watched> Reach for Pool<Connection<P>> {
     fn flood(&self, id: ConnectionId, messages: u64) -> Option<Box<dyn FnOnce() + Send>> {
         let address = self.find(id)?;
         Some(Box::new(move || (0..messages).for_each(|_| address.do_send(User(P::nothing())))))
+    }
+
+    fn set_framing(&self, framing: Framing) {
+        Pool::set_framing(self, framing);
     }
 }
 

@@ -3,14 +3,12 @@
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use actix_acceptor::PoolHandle;
+use actix_acceptor::{ClosedCounts, PoolHandle, Refusal, Status};
 use serde_json::{json, Map, Value};
 
 use crate::doors::Setting;
+use crate::options::Url;
 use crate::reach::Reach;
-
-/// The limit that nobody keeps yet.
-const MAX_CONNECTIONS: u64 = 16_384;
 
 pub struct Server {
     pub setting: Arc<Setting>,
@@ -31,31 +29,37 @@ impl Server {
 
     pub fn info(&self) -> Value {
         let info = self.pool.info();
-        let zero =
-            |reasons: &[&str]| reasons.iter().map(|reason| (reason.to_string(), json!(0))).collect::<Map<_, _>>();
-        let mut closed = zero(&["handshake", "truncated"]);
-        closed.extend(info.closed.iter().map(|(reason, count)| (reason.name().to_owned(), json!(count))));
+        let mut closed = counts(&info.closed);
+        // What there is no reason for yet.
+        closed.extend(["handshake", "truncated"].map(|reason| (reason.to_owned(), json!(0))));
+        // What a last call has turned away is told when there was any.
+        let refused = info.refused.iter().filter(|(reason, count)| *reason != Refusal::Draining || *count > 0);
+        let refused = refused.map(|(reason, count)| (reason.name().to_owned(), json!(count)));
         let acceptors = info.acceptors.iter().map(
             |acceptor| json!({ "id": acceptor.id, "connections": acceptor.connections, "restarts": acceptor.restarts }),
         );
         json!({
-            "status": if info.stopping { "draining" } else { "running" },
+            "status": status(info.status),
             "listeners": self.urls(),
             "connections": info.connections,
-            "max_connections": MAX_CONNECTIONS,
+            "max_connections": info.max_connections,
             "accepted": info.accepted,
             "acceptors": acceptors.collect::<Vec<_>>(),
-            "refused": zero(&["limit", "per_ip", "rate", "denied", "overload", "fd"]),
+            "refused": refused.collect::<Map<_, _>>(),
             "closed": closed,
         })
     }
 
     pub fn list(&self) -> Value {
+        let listeners = self.pool.listeners();
+        let url = |name: &str| {
+            listeners.iter().find(|listener| &*listener.name == name).map(|listener| listener.address.url())
+        };
         let connection = |connection: actix_acceptor::ConnectionInfo| {
             json!({
                 "id": connection.id.get(),
                 "peer": connection.peer.to_string(),
-                "listener": self.urls()[0],
+                "listener": url(&connection.listener).unwrap_or_else(|| connection.listener.to_string()),
                 "age_ms": connection.age.as_millis() as u64,
                 "idle_ms": connection.idle.as_millis() as u64,
                 "bytes_in": connection.bytes_in,
@@ -65,14 +69,47 @@ impl Server {
         self.pool.list().into_iter().map(connection).collect()
     }
 
+    /// Changes an option while running. What the library and this program go by is changed together or not at all.
+    pub async fn set(&self, name: &str, value: &str) -> Result<(), String> {
+        let options = self.setting.manners.options().with(name, value)?;
+        if name == "listen" {
+            let listeners = options.listen.iter().map(Url::listener).collect();
+            self.pool.set_listeners(listeners).await.map_err(|error| error.to_string())?;
+        }
+        let settings = options.settings();
+        self.pool.change(move |current| *current = settings).await.map_err(|error| error.to_string())?;
+        if name == "max-frame" {
+            self.reach.set_framing(options.framing());
+        }
+        self.setting.manners.set(options);
+        Ok(())
+    }
+
     /// Ends the pool in order; whoever asks gets the one report.
     pub async fn drain(&self, grace: Duration) -> Value {
         let since = *self.drain.get_or_init(Instant::now);
         let report = self.pool.stop(grace).await;
         let took_ms = since.elapsed().as_millis() as u64;
         let report = json!({
-            "asked": report.asked, "finished": report.finished, "forced": report.forced, "took_ms": took_ms,
+            "asked": report.asked,
+            "finished": report.finished,
+            "forced": report.forced,
+            "unserved": report.unserved,
+            "closed": counts(&report.closed),
+            "took_ms": took_ms,
         });
         self.report.get_or_init(|| report).clone()
+    }
+}
+
+fn counts(closed: &ClosedCounts) -> Map<String, Value> {
+    closed.iter().map(|(reason, count)| (reason.name().to_owned(), json!(count))).collect()
+}
+
+fn status(status: Status) -> &'static str {
+    match status {
+        Status::Running => "running",
+        Status::Suspended(_) => "suspended",
+        _ => "draining",
     }
 }

@@ -5,7 +5,6 @@ use std::cell::Cell;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use actix::prelude::*;
 use actix_acceptor::{BoxError, Closed, Socket};
@@ -13,7 +12,7 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, sleep_until, Instant};
 
-use crate::doors::{millis, Setting};
+use crate::doors::Setting;
 use crate::packets::{Came, Packets};
 use crate::verbs::{Text, Verb};
 
@@ -32,6 +31,7 @@ pub struct Session {
     orders: mpsc::UnboundedReceiver<Order>,
     setting: Arc<Setting>,
     count: Rc<Cell<u64>>,
+    half_close: bool,
     /// The socket is not read until then.
     passive: Option<Instant>,
 }
@@ -41,9 +41,9 @@ type GoesOn = Result<bool, BoxError>;
 
 impl Session {
     pub fn new(socket: Socket, setting: Arc<Setting>, orders: mpsc::UnboundedReceiver<Order>) -> Self {
-        let limit = setting.options.packet_timeout.map_or(Some(Duration::from_secs(10)), millis);
-        let packets = Packets::new(socket, setting.dialect.framing.clone(), limit);
-        Session { packets, orders, setting, count: Rc::default(), passive: None }
+        let options = setting.manners.options();
+        let packets = Packets::new(socket, options.framing(), options.settings().packet_timeout);
+        Session { packets, orders, setting, count: Rc::default(), half_close: options.half_close, passive: None }
     }
 
     /// How many packets came so far.
@@ -81,7 +81,7 @@ impl Session {
                 came = self.packets.next(), if self.passive.is_none() && !self.packets.ended() => match came? {
                     Came::Packet(packet) => self.take(packet).await?,
                     Came::Unfinished(partial) => self.give_up(partial).await?,
-                    Came::End => self.setting.options.half_close && !told,
+                    Came::End => self.half_close && !told,
                 },
             };
             if !goes_on {
@@ -140,7 +140,7 @@ impl Session {
             Verb::Wait(time) => {
                 tokio::select! {
                     () = sleep(time) => {}
-                    left = self.packets.left(self.setting.options.half_close) => {
+                    left = self.packets.left(self.half_close) => {
                         left?;
                         return Ok(false);
                     }

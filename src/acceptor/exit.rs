@@ -51,6 +51,10 @@ impl Notice {
         self.pool.0.do_send(Ready { place: self.place, generation: self.generation, address });
     }
 
+    pub(super) fn has_failed(&self) -> bool {
+        self.failure.is_some()
+    }
+
     pub(super) fn fail(&mut self, error: io::Error) {
         self.failure.get_or_insert(Arc::new(error));
     }

@@ -1,36 +1,39 @@
-//! The accept loop: readable, room, accept, hand over.
+//! The accept loop: readable, room, accept, admit, hand over.
 //!
 //! ```text
 //! AcceptorPool ── starts, replaces ──▶ Acceptor ── Incoming ──▶ Seam (a door)
-//!       ▲                                 │
+//!       ▲    └─── opens, holds, shuts ──▶ Inlet, one per listener
 //!       └──────────── Exited ─────────────┘   however it died: a value's Drop tells
 //! ```
 
+mod admission;
 mod exit;
+mod inlet;
+mod refuse;
+mod reserve;
 mod verdict;
 
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix::prelude::*;
+use tokio::sync::watch;
 use tracing::{debug, warn};
 
-use crate::socket::Incoming;
-use crate::table::Table;
-use crate::transport::{Accept, Transport};
+use crate::transport::Accepted;
 
+pub(crate) use admission::{Crew, Seam};
 pub(crate) use exit::{Exited, Notice, Ready};
-use verdict::Verdict;
+pub use inlet::LastCall;
+pub(crate) use inlet::{Inlet, Mode};
+pub(crate) use reserve::Reserve;
 
-/// Where an acceptor's work ends: takes an accepted socket over. The doors implement it.
-pub(crate) trait Seam: Send + Sync + 'static {
-    fn open(&self, incoming: Incoming);
-}
+use inlet::Share;
+use verdict::Verdict;
 
 /// How many peers are taken in a row before others on the thread have their turn.
 const ROW: usize = 32;
@@ -40,15 +43,6 @@ const GIVE_WAY: usize = 4;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// What all acceptors of a pool work with.
-pub(crate) struct Crew {
-    pub(crate) transports: Vec<Arc<dyn Transport>>,
-    pub(crate) seam: Arc<dyn Seam>,
-    pub(crate) listener: Arc<str>,
-    pub(crate) tables: Vec<Arc<Table>>,
-    pub(crate) complaints: Complaints,
-}
-
 /// An acceptor: takes peers from the pool's listening sockets and hands them to where they are served, on its own arbiter.
 ///
 /// Pools start and replace them. The address of one, from [`PoolHandle::acceptors`](crate::PoolHandle::acceptors), takes
@@ -56,17 +50,54 @@ pub(crate) struct Crew {
 pub struct Acceptor {
     place: usize,
     crew: Arc<Crew>,
+    /// The listeners it attends to.
+    inlets: Vec<Arc<Inlet>>,
     notice: Rc<RefCell<Notice>>,
 }
 
 impl Acceptor {
     pub(crate) fn new(place: usize, crew: Arc<Crew>, notice: Notice) -> Self {
-        Acceptor { place, crew, notice: Rc::new(RefCell::new(notice)) }
+        Acceptor { place, crew, inlets: Vec::new(), notice: Rc::new(RefCell::new(notice)) }
     }
 
     /// Which place of the pool it fills, counted from 0.
     pub fn place(&self) -> usize {
         self.place
+    }
+
+    /// Takes the peers of one more listener.
+    fn attend(&mut self, inlet: Arc<Inlet>, ctx: &mut Context<Self>) {
+        if self.inlets.iter().any(|known| Arc::ptr_eq(known, &inlet)) {
+            return;
+        }
+        let orders = inlet.orders();
+        // Looked at and let go of: to take a share may take long, and nobody may wait for it to give new orders.
+        let mode = *orders.borrow();
+        let share = match mode {
+            Mode::Open => match Share::of(&inlet) {
+                Ok(share) => Some(share),
+                Err(error) => return self.fail(error, ctx),
+            },
+            _ => None,
+        };
+        self.inlets.push(inlet.clone());
+        let notice = self.notice.clone();
+        let shift = Shift { share, orders, inlet, place: self.place, crew: self.crew.clone(), _notice: notice };
+        ctx.spawn(attend(shift).into_actor(self).map(|end, acceptor, ctx| match end {
+            End::Failed(error) => acceptor.fail(error, ctx),
+            End::Over(inlet) => {
+                acceptor.inlets.retain(|other| !Arc::ptr_eq(other, &inlet));
+                // Of the listeners of a pool that goes on another one may be on its way here.
+                if acceptor.inlets.is_empty() && acceptor.crew.is_leaving() {
+                    ctx.stop();
+                }
+            }
+        }));
+    }
+
+    fn fail(&mut self, error: io::Error, ctx: &mut Context<Self>) {
+        self.notice.borrow_mut().fail(error);
+        ctx.stop();
     }
 }
 
@@ -74,21 +105,13 @@ impl Actor for Acceptor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
-        for transport in &self.crew.transports {
-            let share = match transport.share() {
-                Ok(share) => share,
-                Err(error) => {
-                    self.notice.borrow_mut().fail(error);
-                    return ctx.stop();
-                }
-            };
-            let shift = Shift { share, place: self.place, crew: self.crew.clone(), _notice: self.notice.clone() };
-            ctx.spawn(take_peers(shift).into_actor(self).map(|error, acceptor, ctx| {
-                acceptor.notice.borrow_mut().fail(error);
-                ctx.stop();
-            }));
+        for inlet in self.crew.inlets() {
+            self.attend(inlet, ctx);
         }
-        debug!(acceptor = self.place, listener = &*self.crew.listener, "acceptor ready");
+        if self.notice.borrow().has_failed() {
+            return;
+        }
+        debug!(acceptor = self.place, pool = &*self.crew.name, "acceptor ready");
         self.notice.borrow().ready(ctx.address());
     }
 }
@@ -106,26 +129,84 @@ impl Handler<Retire> for Acceptor {
     }
 }
 
-/// What an acceptor works with. The fields are dropped in their order: the pool hears that it is gone when its share of
-/// the port is.
+/// Tells an acceptor to attend to these listeners, those among them that it does not know yet.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Attend(pub(crate) Vec<Arc<Inlet>>);
+
+impl Handler<Attend> for Acceptor {
+    type Result = ();
+
+    fn handle(&mut self, attend: Attend, ctx: &mut Context<Self>) {
+        attend.0.into_iter().for_each(|inlet| self.attend(inlet, ctx));
+    }
+}
+
+/// What an acceptor works with at one listener. The fields are dropped in their order: the pool hears that it is gone when
+/// its share of the port is.
 struct Shift {
-    share: Box<dyn Accept>,
+    share: Option<Share>,
+    orders: watch::Receiver<Mode>,
+    inlet: Arc<Inlet>,
     place: usize,
     crew: Arc<Crew>,
     _notice: Rc<RefCell<Notice>>,
 }
 
+/// How a shift ended.
+enum End {
+    /// The listener is gone.
+    Over(Arc<Inlet>),
+    Failed(io::Error),
+}
+
+/// Attends to a listener as it is told to, until that is gone.
+async fn attend(mut shift: Shift) -> End {
+    let Shift { share, orders, inlet, place, crew, .. } = &mut shift;
+    loop {
+        let mode = *orders.borrow_and_update();
+        match mode {
+            Mode::Open => {
+                let share = match share {
+                    Some(share) => share,
+                    None => match Share::of(inlet) {
+                        Ok(new) => share.insert(new),
+                        Err(error) => return End::Failed(error),
+                    },
+                };
+                // Dropped wherever it waits: a permit in hand goes back by itself.
+                tokio::select! {
+                    biased;
+                    told = orders.changed() => if told.is_err() { return End::Over(inlet.clone()) },
+                    error = take_peers(share, *place, crew) => return End::Failed(error),
+                }
+                continue;
+            }
+            Mode::Held => {}
+            Mode::Shut(last_call) | Mode::Gone(last_call) => {
+                if let Some(share) = share.take() {
+                    empty_queue(share, last_call, *place, crew).await;
+                }
+                if let Mode::Gone(_) = mode {
+                    return End::Over(inlet.clone());
+                }
+            }
+        }
+        if orders.changed().await.is_err() {
+            return End::Over(inlet.clone());
+        }
+    }
+}
+
 /// Takes peers until the listener fails, and returns how.
-async fn take_peers(mut shift: Shift) -> io::Error {
-    let Shift { share, place, crew, .. } = &mut shift;
-    let place = *place;
+async fn take_peers(share: &mut Share, place: usize, crew: &Arc<Crew>) -> io::Error {
+    let inlet = share.inlet().clone();
     let mut pause = FIRST_PAUSE;
     let mut row = 0;
     loop {
-        if let Err(error) = poll_fn(|cx| share.poll_ready(cx)).await {
+        if let Err(error) = poll_fn(|cx| share.accept.poll_ready(cx)).await {
             return error;
         }
-        // Room comes first: while there is none, peers queue in the kernel, not here.
         for _ in 0..GIVE_WAY {
             if !crew.is_ahead(place) {
                 break;
@@ -138,22 +219,24 @@ async fn take_peers(mut shift: Shift) -> io::Error {
             row = 0;
             tokio::task::yield_now().await;
         }
-        match share.try_accept() {
+        // Room comes first: while there is none, peers queue in the kernel, not here.
+        let permit = inlet.port.room().await;
+        match share.accept.try_accept() {
             Ok(accepted) => {
                 (pause, row) = (FIRST_PAUSE, row + 1);
-                crew.seam.open(Incoming::new(accepted, crew.tables[place].clone(), crew.listener.clone()));
+                crew.receive(place, &inlet, accepted, permit);
             }
-            // Someone else was faster.
+            // Someone else was faster: the permit goes back.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => row = 0,
             Err(error) => match Verdict::of(&error) {
                 Verdict::Ignore => debug!(%error, "a peer left before it was accepted"),
                 Verdict::Pause => {
-                    crew.complaints.complain(|left_out| {
-                        let listener = &*crew.listener;
-                        warn!(%error, listener, acceptor = place, left_out, ?pause, "cannot accept, trying again");
-                    });
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
+                    drop(permit);
+                    crew.complain(&error, place, &inlet, pause);
+                    if !crew.use_reserve(&error, place, &inlet, || share.accept.try_accept()) {
+                        tokio::time::sleep(pause).await;
+                        pause = (pause * 2).min(LONGEST_PAUSE);
+                    }
                 }
                 Verdict::Fail => return error,
             },
@@ -161,33 +244,32 @@ async fn take_peers(mut shift: Shift) -> io::Error {
     }
 }
 
-impl Crew {
-    /// Whether this place has clearly more connections than the least loaded one: then the others may go first.
-    fn is_ahead(&self, place: usize) -> bool {
-        let least = self.tables.iter().map(|table| table.live()).min().unwrap_or(0);
-        self.tables[place].live() > least + 8 + least / 8
+/// The last call: takes what the kernel has queued, until it says that there is no more. Then the share is closed.
+async fn empty_queue(mut share: Share, last_call: LastCall, place: usize, crew: &Arc<Crew>) {
+    if last_call == LastCall::Leave {
+        return;
     }
-}
-
-/// One log line a second at most, over all acceptors of a pool.
-pub(crate) struct Complaints {
-    since: Instant,
-    next: AtomicU64,
-    left_out: AtomicU64,
-}
-
-impl Complaints {
-    pub(crate) fn new() -> Self {
-        Complaints { since: Instant::now(), next: AtomicU64::new(0), left_out: AtomicU64::new(0) }
-    }
-
-    fn complain(&self, line: impl FnOnce(u64)) {
-        let now = self.since.elapsed().as_millis() as u64;
-        let next = self.next.load(Relaxed);
-        if now >= next && self.next.compare_exchange(next, now + 1000, Relaxed, Relaxed).is_ok() {
-            line(self.left_out.swap(0, Relaxed));
-        } else {
-            self.left_out.fetch_add(1, Relaxed);
+    let inlet = share.inlet().clone();
+    // So that the arbiter has looked at the socket once more.
+    tokio::task::yield_now().await;
+    let mut row = 0;
+    loop {
+        match next_queued(&mut share) {
+            None => return,
+            Some(Ok(accepted)) => crew.receive_last(place, &inlet, accepted, last_call),
+            Some(Err(error)) if Verdict::of(&error) == Verdict::Ignore => {}
+            Some(Err(error)) => return warn!(%error, listener = &**inlet.port.name(), "the queue could not be emptied"),
         }
+        row += 1;
+        if row % ROW == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+fn next_queued(share: &mut Share) -> Option<io::Result<Accepted>> {
+    match share.accept.try_accept() {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+        accepted => Some(accepted),
     }
 }

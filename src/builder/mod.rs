@@ -2,12 +2,15 @@
 
 mod entrances;
 mod gate;
+mod limits;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::pool::Housing;
+use crate::limits::Overload;
+use crate::pool::{Housing, Listener};
 use crate::protocol::Active;
+use crate::settings::Settings;
 
 /// The settings of a pool that is to be: made by the doors of [`AcceptorPool`](crate::AcceptorPool), ended by [`bind`](Builder::bind) or
 /// [`listen`](Builder::listen).
@@ -17,21 +20,11 @@ use crate::protocol::Active;
 pub struct Builder<D> {
     pub(crate) door: D,
     name: Option<Arc<str>>,
-    acceptors: Option<usize>,
+    listeners: Vec<Listener>,
     housing: Housing,
-    restarts: (usize, Duration),
-    grace: Option<Duration>,
     start_timeout: Duration,
-    idle: Option<Duration>,
-    packet: Option<Duration>,
-    send: Option<Duration>,
-    max_age: Option<Duration>,
-    max_age_jitter: Duration,
-    high_watermark: usize,
-    low_watermark: usize,
-    half_close: bool,
-    active: Active,
-    mailbox: usize,
+    settings: Settings,
+    overload: Option<Overload>,
     refused: Option<(&'static str, &'static str)>,
 }
 
@@ -40,21 +33,11 @@ impl<D> Builder<D> {
         Builder {
             door,
             name: None,
-            acceptors: None,
+            listeners: Vec::new(),
             housing: Housing::Arbiters,
-            restarts: (5, Duration::from_secs(10)),
-            grace: Some(Duration::from_secs(5)),
             start_timeout: Duration::from_secs(5),
-            idle: Some(Duration::from_secs(60)),
-            packet: Some(Duration::from_secs(10)),
-            send: Some(Duration::from_secs(30)),
-            max_age: None,
-            max_age_jitter: Duration::ZERO,
-            high_watermark: 64 * 1024,
-            low_watermark: 16 * 1024,
-            half_close: false,
-            active: Active::Always,
-            mailbox: 16,
+            settings: Settings::default(),
+            overload: None,
             refused: None,
         }
     }
@@ -71,7 +54,7 @@ impl<D> Builder<D> {
     ///
     /// Default: one per core.
     pub fn acceptors(mut self, acceptors: usize) -> Self {
-        self.acceptors = Some(acceptors);
+        self.settings.acceptors = Some(acceptors);
         self
     }
 
@@ -87,7 +70,7 @@ impl<D> Builder<D> {
     ///
     /// Default: 5 within 10 seconds.
     pub fn restarts(mut self, limit: usize, within: Duration) -> Self {
-        self.restarts = (limit, within);
+        (self.settings.restarts, self.settings.restarts_within) = (limit, within);
         self
     }
 
@@ -96,7 +79,7 @@ impl<D> Builder<D> {
     ///
     /// Default: 5 seconds.
     pub fn grace(mut self, grace: impl Into<Option<Duration>>) -> Self {
-        self.grace = grace.into();
+        self.settings.grace = grace.into();
         self
     }
 
@@ -116,7 +99,7 @@ impl<D> Builder<D> {
     ///
     /// Default: 60 seconds.
     pub fn idle_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
-        self.idle = limit.into();
+        self.settings.idle_timeout = limit.into();
         self
     }
 
@@ -128,7 +111,7 @@ impl<D> Builder<D> {
     ///
     /// Default: 10 seconds.
     pub fn packet_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
-        self.packet = limit.into();
+        self.settings.packet_timeout = limit.into();
         self
     }
 
@@ -137,7 +120,7 @@ impl<D> Builder<D> {
     ///
     /// Default: 30 seconds.
     pub fn send_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
-        self.send = limit.into();
+        self.settings.send_timeout = limit.into();
         self
     }
 
@@ -146,7 +129,7 @@ impl<D> Builder<D> {
     ///
     /// Default: for ever.
     pub fn max_age(mut self, limit: impl Into<Option<Duration>>) -> Self {
-        self.max_age = limit.into();
+        self.settings.max_age = limit.into();
         self
     }
 
@@ -154,7 +137,7 @@ impl<D> Builder<D> {
     ///
     /// Default: zero.
     pub fn max_age_jitter(mut self, jitter: Duration) -> Self {
-        self.max_age_jitter = jitter;
+        self.settings.max_age_jitter = jitter;
         self
     }
 
@@ -163,7 +146,7 @@ impl<D> Builder<D> {
     ///
     /// Default: 64 KiB and 16 KiB.
     pub fn watermarks(mut self, high: usize, low: usize) -> Self {
-        (self.high_watermark, self.low_watermark) = (high, low);
+        (self.settings.high_watermark, self.settings.low_watermark) = (high, low);
         self
     }
 
@@ -173,7 +156,7 @@ impl<D> Builder<D> {
     /// [`Closed::Peer`](crate::Closed::Peer). A wait with no packet behind it is dropped, see
     /// [`Conn::wait`](crate::Conn::wait): where clients pipe requests in and answers take their time, turn this on.
     pub fn half_close(mut self, half_close: bool) -> Self {
-        self.half_close = half_close;
+        self.settings.half_close = half_close;
         self
     }
 
@@ -181,7 +164,7 @@ impl<D> Builder<D> {
     ///
     /// Default: [`Active::Always`].
     pub fn active(mut self, active: Active) -> Self {
-        self.active = active;
+        self.settings.active = active;
         self
     }
 
@@ -190,7 +173,19 @@ impl<D> Builder<D> {
     ///
     /// Default: 16, as in actix.
     pub fn mailbox_capacity(mut self, messages: usize) -> Self {
-        self.mailbox = messages;
+        self.settings.mailbox_capacity = messages;
+        self
+    }
+
+    /// All settings at once, read from a file for example; those made before are forgotten.
+    pub fn settings(mut self, settings: Settings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// Listens there, too. A pool with listeners of its own is started by [`start`](Builder::start).
+    pub fn listener(mut self, listener: Listener) -> Self {
+        self.listeners.push(listener);
         self
     }
 

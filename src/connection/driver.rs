@@ -74,6 +74,9 @@ impl<P: Protocol> Connection<P> {
         if orders & Orders::KILL != 0 {
             return self.end(Closed::Killed);
         }
+        if orders & Orders::STOP != 0 {
+            self.close(Closed::Killed);
+        }
         if orders & Orders::MAIL != 0 {
             entry.obeyed(Orders::MAIL);
             self.mail = true;
@@ -173,7 +176,8 @@ impl<P: Protocol> Connection<P> {
         if self.conn.held == 0 && entry.orders() == 0 && !self.conn.unpolled && !ctx.busy() {
             return false;
         }
-        let held = if !self.ready() || self.waiting() || ctx.waits() { Orders::DRAIN } else { 0 };
+        let stopped = if self.conn.closing() { Orders::STOP } else { 0 };
+        let held = stopped | if !self.ready() || self.waiting() || ctx.waits() { Orders::DRAIN } else { 0 };
         let ordered = entry.orders() & !held != 0;
         let unpolled = self.busy.as_ref().is_some_and(|busy| busy.unpolled);
         let added = self.open() && (ctx.unpolled() || self.conn.unpolled && !ctx.waits());
@@ -186,7 +190,11 @@ impl<P: Protocol> Connection<P> {
         let (heard, now) = (self.conn.seat.entry().heard(), self.conn.seat.now());
         let paused = !self.open() || ctx.waits() || self.conn.active == Active::Passive;
         let Conn { timer, seat, .. } = &mut self.conn;
-        timer.pause(paused, heard, || seat.table().clock().exact());
+        let resumed = timer.pause(paused, heard, || seat.table().clock().exact());
+        if resumed && timer.due(heard).is_some_and(|due| due <= now) {
+            // The tick may have come, and may come again, while it stood still.
+            seat.entry().order(Orders::DUE);
+        }
         if self.conn.timer.changed {
             self.conn.timer.changed = false;
             self.arm(heard, now);

@@ -160,7 +160,7 @@ impl<P: Protocol> Connection<P> {
             self.half_closed = true;
             self.step(Cause::HalfClosed, |me, conn| me.half_closed(conn));
         }
-        if !self.conn.charter.limits.half_close && !self.waiting() && !self.conn.closing() && !self.ended {
+        if !self.conn.charter.terms.half_close && !self.waiting() && !self.conn.closing() && !self.ended {
             self.close(Closed::Peer(None));
         }
     }
@@ -182,7 +182,7 @@ impl<P: Protocol> Connection<P> {
             }
         }
         let gone = self.eof && !self.half_closed && self.conn.unread().is_none();
-        if gone && !self.ended && !self.conn.charter.limits.half_close {
+        if gone && !self.ended && !self.conn.charter.terms.half_close {
             self.close(Closed::Peer(None));
         }
     }

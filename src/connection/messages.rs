@@ -82,7 +82,7 @@ impl<P: Protocol> Handler<Info> for Connection<P> {
 
     fn handle(&mut self, _: Info, _: &mut ConnectionContext<P>) -> Self::Result {
         let seat = &self.conn.seat;
-        MessageResult(seat.table().info(seat.entry(), &self.conn.charter.listener))
+        MessageResult(seat.table().info(seat.entry()))
     }
 }
 

@@ -129,7 +129,7 @@ pub(crate) struct Birth<P: Protocol> {
 impl<P: Protocol> Birth<P> {
     /// Makes the mailbox, and enters its address with the seat.
     pub(crate) fn new(seat: &Seat, charter: &Charter<P>) -> Self {
-        let (sender, mailbox) = channel(charter.limits.mailbox);
+        let (sender, mailbox) = channel(charter.terms.mailbox);
         let address = Addr::new(sender).downgrade();
         seat.entry().set_address(address.clone());
         Birth { mailbox, context: ConnectionContext::new(address) }

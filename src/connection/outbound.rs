@@ -26,11 +26,11 @@ impl<P: Protocol> Connection<P> {
             self.lost(error);
             return false;
         }
-        let (unsent, limits) = (self.conn.unsent(), &self.conn.charter.limits);
+        let (unsent, terms) = (self.conn.unsent(), &self.conn.charter.terms);
         let was_above = self.conn.held & Held::ABOVE_MARK != 0;
-        if unsent <= limits.low_watermark {
+        if unsent <= terms.low_watermark {
             self.conn.held &= !Held::ABOVE_MARK;
-        } else if unsent > limits.high_watermark {
+        } else if unsent > terms.high_watermark {
             self.conn.held |= Held::ABOVE_MARK;
         }
         was_above && self.conn.held & Held::ABOVE_MARK == 0

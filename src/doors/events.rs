@@ -150,7 +150,7 @@ where
     pub(crate) fn with_close(mut self, on_close: impl Fn(S, &Closed) + Send + Sync + 'static) -> Self {
         let on_close: Arc<OnClose<S>> = Arc::new(on_close);
         let factory = self.factory;
-        self.factory = Box::new(move |peer| Loop { on_close: Some(on_close.clone()), ..factory(peer) });
+        self.factory = Arc::new(move |peer| Loop { on_close: Some(on_close.clone()), ..factory(peer) });
         self
     }
 }

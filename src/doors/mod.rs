@@ -13,10 +13,10 @@ mod serve;
 mod start;
 
 use std::any::Any;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::acceptor::Seam;
-use crate::protocol::Limits;
+use crate::protocol::{Regulated, Terms};
 use crate::socket::SocketLimits;
 
 pub use events::{Init, Loop};
@@ -31,13 +31,14 @@ pub trait Door: sealed::Sealed + 'static {
     type Actor: 'static;
 
     #[doc(hidden)]
-    fn open(self, limits: Limits, listener: Arc<str>) -> Opened;
+    fn open(self, terms: Terms) -> Opened;
 }
 
 /// What a door leaves to the pool: its half of the seam, and what its typed handle needs.
 #[derive(Clone)]
 pub(crate) struct Opened {
     pub(crate) seam: Arc<dyn Seam>,
+    pub(crate) regulated: Arc<dyn Regulated>,
     pub(crate) left: Option<Arc<dyn Any + Send + Sync>>,
 }
 
@@ -45,7 +46,24 @@ mod sealed {
     pub trait Sealed {}
 }
 
-/// The limits as far as they act in a socket.
-fn socket_limits(limits: &Limits) -> SocketLimits {
-    SocketLimits { idle: limits.idle, send: limits.send, max_age: limits.max_age }
+/// The terms as far as they act in a socket.
+fn socket_limits(terms: &Terms) -> SocketLimits {
+    SocketLimits { idle: terms.idle, send: terms.send, max_age: terms.max_age }
+}
+
+/// What a door was given, and may be given anew while the pool runs: each connection takes what is there when it comes.
+struct Latest<T>(RwLock<T>);
+
+impl<T: Clone> Latest<T> {
+    fn new(value: T) -> Self {
+        Latest(RwLock::new(value))
+    }
+
+    fn get(&self) -> T {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, value: T) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = value;
+    }
 }

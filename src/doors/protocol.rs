@@ -7,13 +7,12 @@ use tracing::error;
 use super::{sealed, Door, Opened};
 use crate::acceptor::Seam;
 use crate::connection::{Birth, Connection};
+use crate::framing::Framing;
 use crate::guard::guard;
-use crate::protocol::{Charter, Limits, Peer, Protocol};
+use crate::pool::Pool;
+use crate::protocol::{Charter, Charters, Factory, MakeCodec, Peer, Protocol, Terms};
 use crate::socket::Incoming;
 use crate::telemetry::Reason;
-
-type Factory<P> = Box<dyn Fn(&Peer) -> P + Send + Sync>;
-type MakeCodec<P> = Box<dyn Fn() -> <P as Protocol>::Codec + Send + Sync>;
 
 /// The doors [`protocol`](crate::AcceptorPool::protocol) and [`events`](crate::AcceptorPool::events).
 pub struct ProtocolDoor<P: Protocol> {
@@ -29,12 +28,12 @@ impl<P: Protocol> ProtocolDoor<P> {
         factory: impl Fn(&Peer) -> P + Send + Sync + 'static,
         codec: impl Fn() -> P::Codec + Send + Sync + 'static,
     ) -> Self {
-        let (factory, codec) = (Box::new(factory), Box::new(codec));
+        let (factory, codec) = (Arc::new(factory), Arc::new(codec));
         ProtocolDoor { factory, codec, max_frame: None, limit: |codec, _| codec }
     }
 
     pub(crate) fn set_codec(&mut self, codec: impl Fn() -> P::Codec + Send + Sync + 'static) {
-        self.codec = Box::new(codec);
+        self.codec = Arc::new(codec);
     }
 
     pub(crate) fn set_max_frame(&mut self, bytes: usize, limit: fn(P::Codec, usize) -> P::Codec) {
@@ -46,33 +45,31 @@ impl<P: Protocol> ProtocolDoor<P> {
 impl<P: Protocol> Door for ProtocolDoor<P> {
     type Actor = Connection<P>;
 
-    fn open(self, limits: Limits, listener: Arc<str>) -> Opened {
+    fn open(self, terms: Terms) -> Opened {
         let ProtocolDoor { factory, codec, max_frame, limit } = self;
         let codec: MakeCodec<P> = match max_frame {
             None => codec,
-            Some(bytes) => Box::new(move || limit(codec(), bytes)),
+            Some(bytes) => Arc::new(move || limit(codec(), bytes)),
         };
-        let charter = Arc::new(Charter { codec, limits, listener });
-        let seam = Arc::new(ProtocolSeam { factory, charter: charter.clone() });
-        Opened { seam, left: Some(charter) }
+        let charters = Arc::new(Charters::new(Charter { factory, codec, terms }));
+        Opened { seam: Arc::new(ProtocolSeam(charters.clone())), regulated: charters.clone(), left: Some(charters) }
     }
 }
 
 impl<P: Protocol> sealed::Sealed for ProtocolDoor<P> {}
 
-struct ProtocolSeam<P: Protocol> {
-    factory: Factory<P>,
-    charter: Arc<Charter<P>>,
-}
+struct ProtocolSeam<P: Protocol>(Arc<Charters<P>>);
 
 impl<P: Protocol> Seam for ProtocolSeam<P> {
     fn open(&self, incoming: Incoming) {
-        let (stream, seat, listener) = incoming.sit(self.charter.limits.shortest());
-        let birth = Birth::new(&seat, &self.charter);
-        let peer = Peer { id: seat.entry().id(), address: seat.entry().peer().clone(), listener };
+        let charter = self.0.current();
+        let (stream, seat) = incoming.open();
+        let birth = Birth::new(&seat, &charter);
+        let entry = seat.entry();
+        let peer = Peer { id: entry.id(), address: entry.peer().clone(), listener: entry.port().name().clone() };
         // The codec first: whatever state is made gets its `closed`.
-        match guard(|| ((self.charter.codec)(), (self.factory)(&peer))) {
-            Ok((codec, me)) => birth.live(me, codec, stream, self.charter.clone(), seat),
+        match guard(|| ((charter.codec)(), (charter.factory)(&peer))) {
+            Ok((codec, me)) => birth.live(me, codec, stream, charter, seat),
             Err(panic) => {
                 let (listener, reason) = (&*peer.listener, Reason::Panic.name());
                 error!(id = %peer.id, peer = %peer.address, listener, reason, "connection closed: the factory panicked: {panic}");
@@ -80,5 +77,37 @@ impl<P: Protocol> Seam for ProtocolSeam<P> {
                 drop(stream);
             }
         }
+    }
+
+    fn shortest_limit(&self) -> u32 {
+        self.0.current().terms.shortest()
+    }
+}
+
+impl<P: Protocol> Pool<Connection<P>> {
+    /// Has new connections served by states of another factory. Those that are alive keep theirs: old and new behaviour
+    /// live side by side.
+    pub fn set_factory(&self, factory: impl Fn(&Peer) -> P + Send + Sync + 'static) {
+        let factory: Factory<P> = Arc::new(factory);
+        self.amend(|charter| charter.factory = factory);
+    }
+
+    /// Gives new connections another codec. Those that are alive keep theirs.
+    pub fn set_codec(&self, codec: impl Fn() -> P::Codec + Send + Sync + 'static) {
+        let codec: MakeCodec<P> = Arc::new(codec);
+        self.amend(|charter| charter.codec = codec);
+    }
+
+    fn amend(&self, amend: impl FnOnce(&mut Charter<P>)) {
+        if let Some(charters) = self.door::<Charters<P>>() {
+            charters.amend(amend);
+        }
+    }
+}
+
+impl<P: Protocol<Codec = Framing>> Pool<Connection<P>> {
+    /// Gives new connections another framing, its `max_frame` included. Those that are alive keep theirs.
+    pub fn set_framing(&self, framing: Framing) {
+        self.set_codec(move || framing.clone());
     }
 }

@@ -9,15 +9,16 @@ use std::time::Duration;
 use futures::future::{select, Either, LocalBoxFuture};
 use futures::FutureExt;
 
-use super::{sealed, socket_limits, Door, Opened};
+use super::{sealed, socket_limits, Door, Latest, Opened};
 use crate::acceptor::Seam;
 use crate::error::BoxError;
 use crate::guard::{guard, panic_text};
-use crate::protocol::{Closed, Limits};
+use crate::pool::Pool;
+use crate::protocol::{Closed, Regulated, Terms};
 use crate::socket::{Incoming, Socket, SocketLimits};
 use crate::telemetry::Reason;
 
-type Serve = Box<dyn Fn(Socket) -> LocalBoxFuture<'static, Result<(), BoxError>> + Send + Sync>;
+type Serve = Arc<dyn Fn(Socket) -> LocalBoxFuture<'static, Result<(), BoxError>> + Send + Sync>;
 
 /// The door [`serve`](crate::AcceptorPool::serve).
 pub struct ServeDoor {
@@ -52,7 +53,7 @@ impl ServeDoor {
         F: Fn(Socket) -> T + Send + Sync + 'static,
         T: Future<Output: Outcome> + 'static,
     {
-        ServeDoor { serve: Box::new(move |socket| serve(socket).map(Outcome::outcome).boxed_local()) }
+        ServeDoor { serve: Arc::new(move |socket| serve(socket).map(Outcome::outcome).boxed_local()) }
     }
 }
 
@@ -60,9 +61,11 @@ impl ServeDoor {
 impl Door for ServeDoor {
     type Actor = Task;
 
-    fn open(self, limits: Limits, _: Arc<str>) -> Opened {
-        let seam = ServeSeam { serve: self.serve, limits: socket_limits(&limits) };
-        Opened { seam: Arc::new(seam), left: None }
+    fn open(self, terms: Terms) -> Opened {
+        let seam = ServeSeam { serve: Arc::new(Latest::new(self.serve)), limits: Latest::new(socket_limits(&terms)) };
+        let left = seam.serve.clone();
+        let regulated = Arc::new(seam);
+        Opened { seam: regulated.clone(), regulated, left: Some(left) }
     }
 }
 
@@ -72,15 +75,15 @@ impl sealed::Sealed for ServeDoor {}
 const AFTER_KILL: Duration = Duration::from_millis(100);
 
 struct ServeSeam {
-    serve: Serve,
-    limits: SocketLimits,
+    serve: Arc<Latest<Serve>>,
+    limits: Latest<SocketLimits>,
 }
 
 impl Seam for ServeSeam {
     fn open(&self, incoming: Incoming) {
-        let socket = Socket::accept(incoming, self.limits);
+        let socket = Socket::accept(incoming, self.limits.get());
         let desk = socket.desk();
-        match guard(|| (self.serve)(socket)) {
+        match guard(|| (self.serve.get())(socket)) {
             Err(panic) => desk.note(Reason::Panic, Some(panic)),
             Ok(served) => {
                 actix_rt::spawn(async move {
@@ -100,6 +103,29 @@ impl Seam for ServeSeam {
                     }
                 });
             }
+        }
+    }
+
+    fn shortest_limit(&self) -> u32 {
+        self.limits.get().shortest()
+    }
+}
+
+impl Regulated for ServeSeam {
+    fn set_terms(&self, terms: Terms) {
+        self.limits.set(socket_limits(&terms));
+    }
+}
+
+impl Pool<Task> {
+    /// Has new connections served by another async fn. Those that are alive keep theirs.
+    pub fn set_serve<F, T>(&self, serve: F)
+    where
+        F: Fn(Socket) -> T + Send + Sync + 'static,
+        T: Future<Output: Outcome> + 'static,
+    {
+        if let Some(latest) = self.door::<Latest<Serve>>() {
+            latest.set(ServeDoor::new(serve).serve);
         }
     }
 }

@@ -5,16 +5,17 @@ use std::sync::Arc;
 use actix::dev::ToEnvelope;
 use actix::prelude::*;
 
-use super::{sealed, socket_limits, Door, Opened};
+use super::{sealed, socket_limits, Door, Latest, Opened};
 use crate::acceptor::Seam;
 use crate::error::BoxError;
 use crate::guard::guard;
-use crate::protocol::Limits;
+use crate::pool::Pool;
+use crate::protocol::{Regulated, Terms};
 use crate::socket::{Incoming, Socket, SocketLimits};
 use crate::table::ConnectionId;
 use crate::telemetry::Reason;
 
-type Start<A> = Box<dyn Fn(Socket) -> Result<Addr<A>, BoxError> + Send + Sync>;
+type Start<A> = Arc<dyn Fn(Socket) -> Result<Addr<A>, BoxError> + Send + Sync>;
 
 /// The door [`start`](crate::AcceptorPool::start).
 pub struct StartDoor<A: Actor> {
@@ -31,7 +32,7 @@ pub struct Ack {
 
 impl<A: Actor> StartDoor<A> {
     pub(crate) fn new(start: impl Fn(Socket) -> Result<Addr<A>, BoxError> + Send + Sync + 'static) -> Self {
-        StartDoor { start: Box::new(start) }
+        StartDoor { start: Arc::new(start) }
     }
 }
 
@@ -43,17 +44,19 @@ where
 {
     type Actor = A;
 
-    fn open(self, limits: Limits, _: Arc<str>) -> Opened {
-        let seam = StartSeam { start: self.start, limits: socket_limits(&limits) };
-        Opened { seam: Arc::new(seam), left: None }
+    fn open(self, terms: Terms) -> Opened {
+        let seam = StartSeam { start: Arc::new(Latest::new(self.start)), limits: Latest::new(socket_limits(&terms)) };
+        let left = seam.start.clone();
+        let regulated = Arc::new(seam);
+        Opened { seam: regulated.clone(), regulated, left: Some(left) }
     }
 }
 
 impl<A: Actor> sealed::Sealed for StartDoor<A> {}
 
 struct StartSeam<A: Actor> {
-    start: Start<A>,
-    limits: SocketLimits,
+    start: Arc<Latest<Start<A>>>,
+    limits: Latest<SocketLimits>,
 }
 
 impl<A> Seam for StartSeam<A>
@@ -62,9 +65,9 @@ where
     A::Context: ToEnvelope<A, Ack>,
 {
     fn open(&self, incoming: Incoming) {
-        let socket = Socket::accept(incoming, self.limits);
+        let socket = Socket::accept(incoming, self.limits.get());
         let desk = socket.desk();
-        match guard(|| (self.start)(socket)) {
+        match guard(|| (self.start.get())(socket)) {
             Err(panic) => desk.note(Reason::Panic, Some(panic)),
             Ok(Err(error)) => {
                 let text = guard(|| error.to_string()).unwrap_or_else(|panic| panic);
@@ -75,5 +78,24 @@ where
                 address.do_send(Ack { id: desk.entry().id() });
             }
         }
+    }
+
+    fn shortest_limit(&self) -> u32 {
+        self.limits.get().shortest()
+    }
+}
+
+impl<A: Actor> Regulated for StartSeam<A> {
+    fn set_terms(&self, terms: Terms) {
+        self.limits.set(socket_limits(&terms));
+    }
+}
+
+impl<A: Actor> Pool<A> {
+    /// Has new connections served by what another function starts. Those that are alive keep their actors. Only at the door
+    /// [`start`](crate::AcceptorPool::start); at others nothing changes, and false is returned.
+    pub fn set_start(&self, start: impl Fn(Socket) -> Result<Addr<A>, BoxError> + Send + Sync + 'static) -> bool {
+        let latest = self.door::<Latest<Start<A>>>();
+        latest.map(|latest| latest.set(StartDoor::new(start).start)).is_some()
     }
 }

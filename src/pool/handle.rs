@@ -2,30 +2,27 @@
 
 use std::any::TypeId;
 use std::fmt;
-use std::marker::PhantomData;
 use std::net::SocketAddr;
-use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::prelude::SendError as Undelivered;
 use actix::prelude::*;
-use actix::WeakAddr;
-use bytes::BytesMut;
-use tokio_util::codec::Encoder;
 
-use super::{directory, AcceptorPool, PoolInfo, Shared, Stop, StopReport};
+use super::change::{Change, Relocate};
+use super::suspend::{Resume, Suspend};
+use super::{
+    directory, AcceptorPool, Drain, DrainReport, Listener, ListenerInfo, Pool, PoolInfo, Shared, Status, Stop,
+    SuspendError, Suspension,
+};
 use crate::acceptor::Acceptor;
-use crate::connection::{Connection, Encoded, User};
-use crate::error::PoolError;
-use crate::protocol::{Charter, EncodeOnce, Protocol, SendError};
+use crate::error::{PoolError, StartError};
+use crate::settings::{Settings, SettingsError};
 use crate::table::{ConnectionId, ConnectionInfo, Entry, Orders};
 use crate::transport::Address;
 
 /// A pool as the rest of the program holds it: a cheap clone; dropping it stops nothing.
 ///
-/// All but [`stop`](PoolHandle::stop) and [`stopped`](PoolHandle::stopped) answer at once, from any thread, without asking
-/// any actor. [`Pool`] adds what needs to know the connections' type.
+/// What is no `async fn` answers at once, from any thread, without asking any actor. [`Pool`] adds what needs to know the connections' type.
 #[derive(Clone)]
 pub struct PoolHandle {
     pub(super) shared: Arc<Shared>,
@@ -38,8 +35,13 @@ impl PoolHandle {
     }
 
     /// What is listened on, with the real port where port 0 was asked for.
-    pub fn local_addrs(&self) -> &[Address] {
+    pub fn local_addrs(&self) -> Vec<Address> {
         self.shared.addrs()
+    }
+
+    /// The listeners, with their names and limits; none once the ports are closed.
+    pub fn listeners(&self) -> Vec<ListenerInfo> {
+        self.shared.listeners()
     }
 
     /// The IP address and port of the first listener that has them.
@@ -49,7 +51,7 @@ impl PoolHandle {
 
     /// How many connections are alive.
     pub fn connections(&self) -> usize {
-        self.shared.tables().iter().map(|table| table.live()).sum()
+        self.shared.tables().live()
     }
 
     /// The pool in numbers.
@@ -61,9 +63,9 @@ impl PoolHandle {
     pub fn list(&self) -> Vec<ConnectionInfo> {
         let of = |table: &Arc<crate::table::Table>| {
             let entries = table.entries();
-            entries.iter().map(|entry| table.info(entry, self.shared.listener())).collect::<Vec<_>>()
+            entries.iter().map(|entry| table.info(entry)).collect::<Vec<_>>()
         };
-        let mut list: Vec<_> = self.shared.tables().iter().flat_map(of).collect();
+        let mut list: Vec<_> = self.shared.tables().all().iter().flat_map(of).collect();
         list.sort_by_key(|connection| connection.id);
         list
     }
@@ -85,19 +87,158 @@ impl PoolHandle {
         self.shared.acceptor_addresses()
     }
 
-    /// Stops the pool: the acceptors go, the port closes, **all** connections are told at the same moment, and those that
-    /// have not ended within `grace` are ended. `None` waits for ever; [`Duration::ZERO`] asks nobody.
+    /// Takes a connection off the limits on the number of connections, ranch's `remove_connection`: it lives on and does
+    /// not count any more. Twice is once. False if there is none of that number.
+    pub fn exempt(&self, id: ConnectionId) -> bool {
+        let entry = self.entry(id);
+        entry.map(|entry| entry.exempt()).is_some()
+    }
+
+    /// What the pool is doing.
+    pub fn status(&self) -> Status {
+        self.shared.status()
+    }
+
+    /// Whether the pool takes peers: what a load balancer wants to know.
+    pub fn is_ready(&self) -> bool {
+        self.status() == Status::Running
+    }
+
+    /// Stops the pool: the ports close, **all** connections are told at the same moment, and those that have not ended
+    /// within `grace` are ended. `None` waits for ever; [`Duration::ZERO`] is [`Drain::brutal`]. Short for
+    /// [`drain`](PoolHandle::drain).
+    pub async fn stop(&self, grace: impl Into<Option<Duration>>) -> DrainReport {
+        self.drain(Drain::within(grace)).await
+    }
+
+    /// Ends the pool in order, and says how it went.
     ///
-    /// What a connection is told is [`Protocol::shutdown`] or [`Socket::draining`](crate::Socket::draining). Peers that
-    /// the kernel has queued but no acceptor has taken are reset. A second call can only bring the deadline nearer; each
-    /// returns when the pool has ended.
-    pub async fn stop(&self, grace: impl Into<Option<Duration>>) -> StopReport {
+    /// Readiness goes off, and the delay passes, if there is one. Then the acceptors take what the kernel has queued, and
+    /// the ports close: what comes after that the kernel refuses. All connections are told in the same moment, with the
+    /// deadline, by [`Protocol::shutdown`] or [`Socket::draining`](crate::Socket::draining). At the deadline those that are
+    /// left are stopped, with what is queued sent first; half a second later they are aborted.
+    ///
+    /// A second call can only bring the deadline nearer, and ends a delay; each returns when the pool has ended.
+    pub async fn drain(&self, drain: Drain) -> DrainReport {
         if let Some(pool) = self.shared.pool() {
             // Unanswered only if the pool is over already.
-            let _ = pool.send(Stop { grace: grace.into() }).await;
+            let _ = pool.send(Stop(drain)).await;
         }
         let _ = self.shared.ended().await;
         self.shared.report()
+    }
+
+    /// Waits until the number of live connections is as it should be, and returns it.
+    ///
+    /// # Errors
+    /// When it is not within the limit; `None` waits for ever.
+    ///
+    /// ```
+    /// # actix_rt::System::new().block_on(async {
+    /// # use actix_acceptor::{AcceptorPool, Socket};
+    /// # use std::time::Duration;
+    /// # let pool = AcceptorPool::serve(|_: Socket| async {}).bind("127.0.0.1:0").await?;
+    /// assert_eq!(pool.wait_for(|connections| connections <= 3, None).await, Ok(0));
+    /// assert!(pool.wait_for(|connections| connections > 3, Duration::from_millis(1)).await.is_err());
+    /// # pool.stop(None).await;
+    /// # Ok::<_, Box<dyn std::error::Error>>(()) }).expect("it works");
+    /// ```
+    pub async fn wait_for(
+        &self,
+        enough: impl Fn(usize) -> bool,
+        limit: impl Into<Option<Duration>>,
+    ) -> Result<usize, WaitError> {
+        let reached = async {
+            loop {
+                let mut changed = std::pin::pin!(self.shared.tables().common().changed.notified());
+                changed.as_mut().enable();
+                let connections = self.connections();
+                if enough(connections) {
+                    return connections;
+                }
+                changed.await;
+            }
+        };
+        match limit.into() {
+            None => Ok(reached.await),
+            Some(limit) => {
+                let reached = tokio::time::timeout(limit, reached).await;
+                reached.map_err(|_| WaitError { connections: self.connections() })
+            }
+        }
+    }
+
+    /// Keeps new peers off until [`resume`](PoolHandle::resume); connections go on. A second suspension changes nothing.
+    ///
+    /// # Errors
+    /// When a port cannot be closed, as with transports that cannot be suspended: then nothing has changed.
+    pub async fn suspend(&self, how: Suspension) -> Result<(), SuspendError> {
+        self.ask(Suspend(how)).await.unwrap_or(Err(SuspendError::NotRunning))
+    }
+
+    /// Takes new peers again, on the same ports as before, also where port 0 was asked for.
+    ///
+    /// # Errors
+    /// When a port cannot be opened, because somebody else has taken it: then the pool stays suspended.
+    pub async fn resume(&self) -> Result<(), SuspendError> {
+        self.ask(Resume).await.unwrap_or(Err(SuspendError::NotRunning))
+    }
+
+    /// The settings as they are at present.
+    pub fn settings(&self) -> Settings {
+        self.shared.settings()
+    }
+
+    /// Changes settings while the pool runs, several at once: they are checked as a whole, and either all of them are
+    /// changed or none. [`Settings`] says which act at once and which with new connections.
+    ///
+    /// # Errors
+    /// [`SettingsError::Refused`] names each setting that would be refused.
+    ///
+    /// ```
+    /// # actix_rt::System::new().block_on(async {
+    /// # use actix_acceptor::{AcceptorPool, SettingsError, Socket};
+    /// # let pool = AcceptorPool::serve(|_: Socket| async {}).bind("127.0.0.1:0").await?;
+    /// pool.change(|settings| {
+    ///     settings.max_connections = 100;
+    ///     settings.idle_timeout = None;
+    /// })
+    /// .await?;
+    /// assert_eq!(pool.settings().max_connections, 100);
+    ///
+    /// let refused = pool.change(|settings| {
+    ///     settings.max_connections = 0;
+    ///     settings.max_per_peer = Some(10);
+    /// });
+    /// match refused.await {
+    ///     Err(SettingsError::Refused(objections)) => assert_eq!(objections[0].setting, "max_connections"),
+    ///     other => panic!("{other:?}"),
+    /// }
+    /// assert_eq!(pool.settings().max_per_peer, None);
+    /// # pool.stop(None).await;
+    /// # Ok::<_, Box<dyn std::error::Error>>(()) }).expect("it works");
+    /// ```
+    pub async fn change(&self, change: impl FnOnce(&mut Settings) + Send + 'static) -> Result<(), SettingsError> {
+        self.ask(Change(Box::new(change))).await.unwrap_or(Err(SettingsError::NotRunning))
+    }
+
+    /// Listens elsewhere: the new ports open, all or none, then those that are not among them close. A listener on a TCP
+    /// address that is open already stays as it is. Connections go on.
+    ///
+    /// # Errors
+    /// See [`StartError`]: then nothing has changed.
+    pub async fn set_listeners(&self, listeners: Vec<Listener>) -> Result<(), StartError> {
+        self.ask(Relocate(listeners)).await.unwrap_or(Err(StartError::ListenerClosed))
+    }
+
+    /// Asks the pool's actor; `None` if it is gone.
+    async fn ask<M>(&self, message: M) -> Option<M::Result>
+    where
+        M: Message + Send + 'static,
+        M::Result: Send,
+        AcceptorPool: Handler<M>,
+    {
+        self.shared.pool()?.send(message).await.ok()
     }
 
     /// Waits until the pool has ended.
@@ -111,11 +252,11 @@ impl PoolHandle {
     /// The typed handle, if `A` is the actor behind this pool's connections: [`Connection<P>`] for the doors `protocol` and
     /// `events`, one's own actor for `start`, [`Task`](crate::Task) for `serve`.
     pub fn typed<A: 'static>(&self) -> Option<Pool<A>> {
-        (self.shared.actor == TypeId::of::<A>()).then(|| Pool { handle: self.clone(), actor: PhantomData })
+        (self.shared.actor == TypeId::of::<A>()).then(|| Pool::new(self.shared.clone()))
     }
 
-    fn entry(&self, id: ConnectionId) -> Option<Arc<Entry>> {
-        self.shared.tables().iter().find_map(|table| table.find(id))
+    pub(super) fn entry(&self, id: ConnectionId) -> Option<Arc<Entry>> {
+        self.shared.tables().all().iter().find_map(|table| table.find(id))
     }
 }
 
@@ -133,133 +274,11 @@ impl fmt::Debug for PoolHandle {
     }
 }
 
-/// A [`PoolHandle`] that knows the actor behind each connection.
-pub struct Pool<A> {
-    handle: PoolHandle,
-    actor: PhantomData<fn() -> A>,
-}
-
-impl<A: 'static> Pool<A> {
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Pool { handle: PoolHandle { shared }, actor: PhantomData }
-    }
-
-    /// The handle without the type.
-    pub fn untyped(&self) -> PoolHandle {
-        self.handle.clone()
-    }
-}
-
-impl<A: Actor> Pool<A> {
-    /// The address of a connection.
-    pub fn find(&self, id: ConnectionId) -> Option<Addr<A>> {
-        address(&*self.entry(id)?)
-    }
-
-    /// The addresses of all connections.
-    pub fn addresses(&self) -> Vec<(ConnectionId, Addr<A>)> {
-        self.entries().iter().filter_map(|entry| Some((entry.id(), address(entry)?))).collect()
-    }
-
-    fn entries(&self) -> Vec<Arc<Entry>> {
-        let mut all: Vec<_> = self.shared.tables().iter().flat_map(|table| table.entries()).collect();
-        all.sort_by_key(|entry| entry.id());
-        all
-    }
-
-    fn deliver(&self, send: impl Fn(&Addr<A>) -> Outcome) -> Delivered {
-        let mut delivered = Delivered::default();
-        for entry in self.entries() {
-            match entry.speak(|| address::<A>(&entry), &send) {
-                Some(Outcome::Taken) => delivered.taken += 1,
-                Some(Outcome::Full) => delivered.full.push(entry.id()),
-                Some(Outcome::Gone) | None => {}
-            }
-        }
-        delivered
-    }
-}
-
-/// An entry keeps the weak address of a connection, and the strong one of an actor that nobody else may hold.
-fn address<A: Actor>(entry: &Entry) -> Option<Addr<A>> {
-    let any = entry.address()?;
-    match any.downcast_ref::<WeakAddr<A>>() {
-        Some(weak) => weak.upgrade(),
-        None => any.downcast_ref::<Addr<A>>().cloned(),
-    }
-}
-
-enum Outcome {
-    Taken,
-    Full,
-    Gone,
-}
-
-impl<M> From<Result<(), Undelivered<M>>> for Outcome {
-    fn from(sent: Result<(), Undelivered<M>>) -> Self {
-        match sent {
-            Ok(()) => Outcome::Taken,
-            Err(Undelivered::Full(_)) => Outcome::Full,
-            Err(Undelivered::Closed(_)) => Outcome::Gone,
-        }
-    }
-}
-
-/// How a message to all connections was taken.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// The number of connections was not as wanted in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there are {connections} connections")]
 #[non_exhaustive]
-pub struct Delivered {
-    /// How many mailboxes took it.
-    pub taken: usize,
-    /// Connections whose mailbox was full: they did not get it.
-    pub full: Vec<ConnectionId>,
-}
-
-impl<P: Protocol> Pool<Connection<P>> {
-    /// Sends a reply to every connection, encoded once for all.
-    ///
-    /// # Errors
-    /// [`SendError::TooLong`] when the reply does not fit its length prefix, else what the codec says; then nothing is sent.
-    ///
-    /// # Panics
-    /// As the codec does.
-    pub fn send_to_all(&self, reply: P::Reply) -> Result<Delivered, SendError>
-    where
-        P::Codec: EncodeOnce,
-    {
-        let mut wire = BytesMut::new();
-        if let Some(charter) = self.shared.door.as_ref().and_then(|door| door.downcast_ref::<Charter<P>>()) {
-            (charter.codec)().encode(reply, &mut wire).map_err(|error| SendError::from_codec(error.into()))?;
-        }
-        let wire = wire.freeze();
-        Ok(self.deliver(|address| address.try_send(Encoded(wire.clone())).into()))
-    }
-
-    /// Sends a message to the protocol of every connection; a copy each, so the messages are [`Clone`].
-    pub fn tell_all(&self, message: P::User) -> Delivered
-    where
-        P::User: Clone,
-    {
-        self.deliver(|address| address.try_send(User(message.clone())).into())
-    }
-}
-
-impl<A> Deref for Pool<A> {
-    type Target = PoolHandle;
-
-    fn deref(&self) -> &PoolHandle {
-        &self.handle
-    }
-}
-
-impl<A> Clone for Pool<A> {
-    fn clone(&self) -> Self {
-        Pool { handle: self.handle.clone(), actor: PhantomData }
-    }
-}
-
-impl<A> fmt::Debug for Pool<A> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pool").field("name", &self.name()).finish_non_exhaustive()
-    }
+pub struct WaitError {
+    /// How many there are.
+    pub connections: usize,
 }

@@ -3,35 +3,48 @@
 //! ```text
 //! start:    arbiters ─▶ acceptors ─▶ all ready ─▶ the builder's caller has its handle
 //! restart:  an acceptor always, however it ended; past the budget the pool ends
-//! stop:     acceptors go ─▶ the port closes ─▶ every connection is told ─▶ ... deadline ─▶ what is left is ended
+//! suspend:  ports held or closed, and back; connections go on
+//! change:   settings checked as a whole, then all of them at once
+//! drain:    readiness off ─▶ last call ─▶ every connection is told ─▶ ... deadline ─▶ flush ─▶ abort ─▶ report
 //! ```
 
+mod change;
 mod directory;
+mod drain;
 mod handle;
+mod listener;
+mod report;
 mod restarts;
 mod shared;
+mod signals;
 mod staff;
+mod suspend;
+mod typed;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use tokio::sync::oneshot;
-use tracing::{error, info, warn};
+use tracing::{error, warn};
 
-use crate::acceptor::{Crew, Exited, Ready, Retire};
+use crate::acceptor::{Attend, Crew, Exited, LastCall, Ready, Retire};
 use crate::error::{Exit, PoolError, StartError};
+use crate::protocol::Regulated;
 
-pub use handle::{Delivered, Pool, PoolHandle};
+pub use drain::Drain;
+pub(crate) use drain::Stop;
+pub use handle::{PoolHandle, WaitError};
+pub(crate) use listener::open_port;
+pub use listener::Listener;
+pub use report::{AcceptorInfo, DrainReport, ListenerInfo, PoolInfo, Status};
 pub(crate) use restarts::Restarts;
 pub(crate) use shared::Shared;
-pub use shared::{AcceptorInfo, PoolInfo, StopReport};
 pub(crate) use staff::{Housing, Staff};
+pub use suspend::{SuspendError, Suspension};
+pub use typed::{Delivered, Pool};
 
-/// How long acceptors may take to go before the connections are told all the same: one whose arbiter is blocked.
-const RETIRE: Duration = Duration::from_secs(1);
-/// How long connections may take to go once they were ended, before the pool gives up waiting for a blocked arbiter.
-const GIVE_UP: Duration = Duration::from_secs(1);
+use drain::Draining;
 
 /// The supervisor of acceptors, and the place where every pool begins.
 ///
@@ -44,24 +57,17 @@ const GIVE_UP: Duration = Duration::from_secs(1);
 /// ends with [`PoolError::TooManyRestarts`].
 pub struct AcceptorPool {
     shared: Arc<Shared>,
-    /// Gone once the port is closed.
+    /// Gone once the ports are closed.
     crew: Option<Arc<Crew>>,
     staff: Staff,
     restarts: Restarts,
-    grace: Option<Duration>,
+    regulated: Arc<dyn Regulated>,
     start_timeout: Duration,
     starting: Option<oneshot::Sender<Result<(), StartError>>>,
     /// Why the start failed: told once nothing is left running.
     failed: Option<StartError>,
-    stopping: Option<Stopping>,
+    draining: Option<Draining>,
     ended: bool,
-}
-
-/// A stop under way.
-struct Stopping {
-    deadline: Option<Instant>,
-    outcome: Result<(), PoolError>,
-    told: bool,
 }
 
 /// What the builder makes a pool of.
@@ -70,7 +76,7 @@ pub(crate) struct Plan {
     pub(crate) crew: Arc<Crew>,
     pub(crate) staff: Staff,
     pub(crate) restarts: Restarts,
-    pub(crate) grace: Option<Duration>,
+    pub(crate) regulated: Arc<dyn Regulated>,
     pub(crate) start_timeout: Duration,
 }
 
@@ -83,11 +89,11 @@ impl AcceptorPool {
             crew: Some(plan.crew),
             staff: plan.staff,
             restarts: plan.restarts,
-            grace: plan.grace,
+            regulated: plan.regulated,
             start_timeout: plan.start_timeout,
             starting: Some(starting),
             failed: None,
-            stopping: None,
+            draining: None,
             ended: false,
         };
         let address = pool.start();
@@ -113,67 +119,12 @@ impl AcceptorPool {
 
     fn start_failed(&mut self, error: StartError, ctx: &mut Context<Self>) {
         self.failed.get_or_insert(error);
-        self.begin_to_stop(Some(Duration::ZERO), Ok(()), ctx);
+        self.begin_to_drain(Drain::brutal(), Ok(()), ctx);
     }
 
     fn give_up(&mut self, why: PoolError, ctx: &mut Context<Self>) {
         error!(pool = self.shared.name(), "{why}");
-        self.begin_to_stop(self.grace, Err(why), ctx);
-    }
-
-    /// First step of a stop: the acceptors are told to go. A second stop can only bring the deadline nearer.
-    fn begin_to_stop(&mut self, grace: Option<Duration>, outcome: Result<(), PoolError>, ctx: &mut Context<Self>) {
-        let deadline = grace.and_then(|grace| Instant::now().checked_add(grace));
-        if let Some(stopping) = &mut self.stopping {
-            stopping.deadline = match (stopping.deadline, deadline) {
-                (Some(old), Some(new)) => Some(old.min(new)),
-                (old, new) => old.or(new),
-            };
-            if stopping.told {
-                self.shared.drain(deadline);
-            }
-            return;
-        }
-        info!(pool = self.shared.name(), ?grace, "pool stops");
-        self.shared.set_stopping();
-        self.stopping = Some(Stopping { deadline, outcome, told: false });
-        for acceptor in self.shared.acceptor_addresses() {
-            acceptor.do_send(Retire);
-        }
-        ctx.run_later(RETIRE, |pool, ctx| pool.close_port(ctx));
-        self.close_port_when_idle(ctx);
-    }
-
-    fn close_port_when_idle(&mut self, ctx: &mut Context<Self>) {
-        if self.stopping.is_some() && self.staff.is_idle() {
-            self.close_port(ctx);
-        }
-    }
-
-    /// Second step: the port closes, and all connections are told in the same moment. Then wait for them.
-    fn close_port(&mut self, ctx: &mut Context<Self>) {
-        let Some(stopping) = self.stopping.as_mut().filter(|stopping| !stopping.told) else { return };
-        stopping.told = true;
-        self.crew = None;
-        self.shared.drain(stopping.deadline);
-        let shared = self.shared.clone();
-        let wait = async move { shared.emptied(GIVE_UP).await };
-        ctx.spawn(wait.into_actor(self).map(|(), pool, ctx| {
-            pool.finish();
-            ctx.stop();
-        }));
-    }
-
-    /// Last step: whoever waits for the end is told.
-    fn finish(&mut self) {
-        self.ended = true;
-        let outcome = self.stopping.take().map_or(Ok(()), |stopping| stopping.outcome);
-        let StopReport { asked, finished, forced } = self.shared.report();
-        info!(pool = self.shared.name(), asked, finished, forced, "pool stopped");
-        self.shared.set_ended(outcome);
-        if let Some(starting) = self.starting.take() {
-            let _ = starting.send(Err(self.failed.take().unwrap_or(StartError::ListenerClosed)));
-        }
+        self.begin_to_drain(Drain::within(self.shared.settings().grace), Err(why), ctx);
     }
 }
 
@@ -182,6 +133,7 @@ impl Actor for AcceptorPool {
 
     fn started(&mut self, ctx: &mut Context<Self>) {
         self.shared.set_pool(ctx.address());
+        self.shared.set_inlets(self.crew.as_ref().map(|crew| crew.inlets()).unwrap_or_default());
         for place in 0..self.staff.places() {
             self.hire(place, ctx);
         }
@@ -198,17 +150,22 @@ impl Handler<Ready> for AcceptorPool {
     type Result = ();
 
     fn handle(&mut self, ready: Ready, ctx: &mut Context<Self>) {
-        if self.stopping.is_some() {
+        let unwanted = self.draining.is_some() || ready.place >= self.shared.tables().staffed();
+        if unwanted {
             return ready.address.do_send(Retire);
         }
         if !self.staff.ready(ready.place, ready.generation) {
             return;
         }
+        if let Some(crew) = &self.crew {
+            // The listeners may be others since it began.
+            ready.address.do_send(Attend(crew.inlets()));
+        }
         self.shared.set_acceptor(ready.place, ready.address);
         if self.staff.first_unready().is_none() {
             // Whoever started the pool may be gone by now: then nobody wants it.
             if self.starting.take().is_some_and(|starting| starting.send(Ok(())).is_err()) {
-                self.begin_to_stop(Some(Duration::ZERO), Ok(()), ctx);
+                self.begin_to_drain(Drain::brutal(), Ok(()), ctx);
             }
         }
     }
@@ -223,8 +180,8 @@ impl Handler<Exited> for AcceptorPool {
             return;
         }
         self.shared.acceptor_left(place);
-        if self.stopping.is_some() {
-            return self.close_port_when_idle(ctx);
+        if self.draining.is_some() {
+            return self.close_ports_when_idle(ctx);
         }
         if self.starting.is_some() {
             let error = match exit {
@@ -232,6 +189,10 @@ impl Handler<Exited> for AcceptorPool {
                 _ => StartError::AcceptorCrashed { acceptor: place },
             };
             return self.start_failed(error, ctx);
+        }
+        if place >= self.shared.tables().staffed() {
+            // Its place was given up.
+            return;
         }
         // One that never ran died with its predecessor's arbiter: that death was counted already.
         if exit.is_some() || self.staff.is_fresh(place) {
@@ -247,32 +208,17 @@ impl Handler<Exited> for AcceptorPool {
     }
 }
 
-/// Ends the pool in order.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(crate) struct Stop {
-    pub(crate) grace: Option<Duration>,
-}
-
-impl Handler<Stop> for AcceptorPool {
-    type Result = ();
-
-    fn handle(&mut self, stop: Stop, ctx: &mut Context<Self>) {
-        self.begin_to_stop(stop.grace, Ok(()), ctx);
-    }
-}
-
 impl Drop for AcceptorPool {
     /// The pool's own arbiter stopped: its connections, on other arbiters, are treated as by a stop with the default grace.
     fn drop(&mut self) {
         if !self.ended {
-            self.shared.set_stopping();
-            for acceptor in self.shared.acceptor_addresses() {
-                acceptor.do_send(Retire);
+            self.shared.begin_to_drain();
+            if let Some(crew) = self.crew.take() {
+                crew.leave(LastCall::Leave);
             }
-            self.crew = None;
-            self.shared.drain(self.grace.and_then(|grace| Instant::now().checked_add(grace)));
-            let outcome = self.stopping.take().map_or(Err(PoolError::Orphaned), |stopping| stopping.outcome);
+            let grace = self.shared.settings().grace;
+            self.shared.drain(grace.and_then(|grace| Instant::now().checked_add(grace)));
+            let outcome = self.draining.take().map_or(Err(PoolError::Orphaned), |draining| draining.outcome);
             self.shared.set_ended(outcome);
         }
     }

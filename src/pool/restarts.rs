@@ -20,6 +20,10 @@ impl Restarts {
         (self.limit, self.within)
     }
 
+    pub(super) fn set_budget(&mut self, limit: usize, within: Duration) {
+        (self.limit, self.within) = (limit, within);
+    }
+
     /// Whether one more is within the budget; if so it is counted.
     pub(super) fn allow(&mut self, now: Instant) -> bool {
         while self.recent.front().is_some_and(|then| now.duration_since(*then) >= self.within) {

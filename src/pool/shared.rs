@@ -2,78 +2,38 @@
 
 use std::any::{Any, TypeId};
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, Ordering::*};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use tokio::sync::watch;
 
-use super::{directory, AcceptorPool};
-use crate::acceptor::Acceptor;
+use super::{directory, AcceptorInfo, AcceptorPool, DrainReport, ListenerInfo, PoolInfo, Status};
+use crate::acceptor::{Acceptor, Inlet};
 use crate::error::PoolError;
-use crate::table::{Common, Table, Totals};
-use crate::telemetry::ClosedCounts;
+use crate::limits::Limits;
+use crate::settings::Settings;
+use crate::table::{Tables, Totals, LAST_FLUSH};
+use crate::telemetry::{ClosedCounts, RefusedCounts};
 use crate::transport::Address;
-
-/// A pool in numbers, consistent per acceptor.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct PoolInfo {
-    /// Whether the pool is on its way out.
-    pub stopping: bool,
-    /// Live connections.
-    pub connections: u64,
-    /// Connections accepted so far: accepted = connections + closed.
-    pub accepted: u64,
-    /// Connections closed so far, per reason.
-    pub closed: ClosedCounts,
-    /// Bytes received so far, over all connections, those already closed included.
-    pub bytes_in: u64,
-    /// Bytes sent so far.
-    pub bytes_out: u64,
-    /// Its acceptors.
-    pub acceptors: Vec<AcceptorInfo>,
-}
-
-/// One place of a pool.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct AcceptorInfo {
-    /// The place's number, counted from 0: the same for an acceptor and its successors.
-    pub id: usize,
-    /// Live connections on its arbiter.
-    pub connections: u64,
-    /// How often the acceptor was replaced.
-    pub restarts: u64,
-}
-
-/// How a stop went.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct StopReport {
-    /// Connections that were there to be told to shut down; one that waits for a future is told afterwards, if that is
-    /// before the deadline.
-    pub asked: usize,
-    /// Those that ended by themselves before the deadline.
-    pub finished: usize,
-    /// Those that were ended at the deadline.
-    pub forced: usize,
-}
 
 pub(crate) struct Shared {
     name: Arc<str>,
     system: usize,
-    addrs: Vec<Address>,
-    tables: Vec<Arc<Table>>,
-    common: Arc<Common>,
+    limits: Arc<Limits>,
+    tables: Arc<Tables>,
+    settings: Mutex<Settings>,
+    inlets: Mutex<Vec<Arc<Inlet>>>,
+    addrs: Mutex<Vec<Address>>,
     acceptors: Mutex<Vec<Post>>,
-    stopping: AtomicBool,
+    status: watch::Sender<Status>,
+    drained: Mutex<Drained>,
     ended: watch::Sender<Option<Result<(), PoolError>>>,
     pool: OnceLock<Addr<AcceptorPool>>,
-    /// The type of actor behind a connection, and what its door left for the typed handle.
+    /// The type of actor behind a connection.
     pub(super) actor: TypeId,
-    pub(super) door: Option<Arc<dyn Any + Send + Sync>>,
+    /// What the door left for the typed handle; gone with the pool, for it keeps what the user's closures captured.
+    door: Mutex<Option<Arc<dyn Any + Send + Sync>>>,
 }
 
 #[derive(Default)]
@@ -82,27 +42,38 @@ struct Post {
     restarts: u64,
 }
 
+/// How a drain stands, beside what the tables know of it.
+#[derive(Default)]
+struct Drained {
+    began: Option<(Instant, ClosedCounts)>,
+    unserved: usize,
+    took: Option<Duration>,
+}
+
 impl Shared {
     pub(crate) fn new(
         name: Arc<str>,
-        addrs: Vec<Address>,
-        tables: Vec<Arc<Table>>,
-        common: Arc<Common>,
+        limits: Arc<Limits>,
+        tables: Arc<Tables>,
+        settings: Settings,
         actor: TypeId,
         door: Option<Arc<dyn Any + Send + Sync>>,
     ) -> Arc<Self> {
         Arc::new(Shared {
             name,
             system: System::current().id(),
-            addrs,
-            acceptors: Mutex::new(tables.iter().map(|_| Post::default()).collect()),
+            limits,
+            acceptors: Mutex::new((0..tables.staffed()).map(|_| Post::default()).collect()),
             tables,
-            common,
-            stopping: AtomicBool::new(false),
+            settings: Mutex::new(settings),
+            inlets: Mutex::default(),
+            addrs: Mutex::default(),
+            status: watch::Sender::new(Status::Running),
+            drained: Mutex::default(),
             ended: watch::Sender::new(None),
             pool: OnceLock::new(),
             actor,
-            door,
+            door: Mutex::new(door),
         })
     }
 
@@ -122,12 +93,52 @@ impl Shared {
         &self.name
     }
 
-    pub(super) fn addrs(&self) -> &[Address] {
-        &self.addrs
+    pub(super) fn door<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        lock(&self.door).clone()?.downcast().ok()
     }
 
-    pub(super) fn tables(&self) -> &[Arc<Table>] {
+    pub(super) fn limits(&self) -> &Arc<Limits> {
+        &self.limits
+    }
+
+    pub(super) fn tables(&self) -> &Tables {
         &self.tables
+    }
+
+    pub(super) fn settings(&self) -> Settings {
+        lock(&self.settings).clone()
+    }
+
+    pub(super) fn set_settings(&self, settings: Settings) {
+        *lock(&self.settings) = settings;
+    }
+
+    /// What is listened on; once the ports are closed the addresses alone.
+    pub(super) fn set_inlets(&self, inlets: Vec<Arc<Inlet>>) {
+        *lock(&self.addrs) = inlets.iter().map(|inlet| inlet.transport.local_addr()).collect();
+        *lock(&self.inlets) = inlets;
+    }
+
+    pub(super) fn addrs(&self) -> Vec<Address> {
+        lock(&self.addrs).clone()
+    }
+
+    pub(super) fn listeners(&self) -> Vec<ListenerInfo> {
+        let info = |inlet: &Arc<Inlet>| ListenerInfo {
+            name: inlet.port.name().clone(),
+            address: inlet.transport.local_addr(),
+            connections: inlet.port.taken(),
+            max_connections: inlet.port.max(),
+        };
+        lock(&self.inlets).iter().map(info).collect()
+    }
+
+    pub(super) fn status(&self) -> Status {
+        *self.status.borrow()
+    }
+
+    pub(super) fn set_status(&self, status: Status) {
+        self.status.send_replace(status);
     }
 
     pub(super) fn pool(&self) -> Option<&Addr<AcceptorPool>> {
@@ -154,57 +165,90 @@ impl Shared {
         self.posts().iter().filter_map(|post| post.address.clone()).collect()
     }
 
-    pub(super) fn set_stopping(&self) {
-        self.stopping.store(true, Release);
+    pub(super) fn acceptor(&self, place: usize) -> Option<Addr<Acceptor>> {
+        self.posts().get(place).and_then(|post| post.address.clone())
+    }
+
+    /// So many places have an acceptor from now on.
+    pub(super) fn staff(&self, places: usize) {
+        self.tables.staff(places);
+        let mut posts = self.posts();
+        while posts.len() < places {
+            posts.push(Post::default());
+        }
+    }
+
+    /// From here on the pool is not ready, and the report counts.
+    pub(super) fn begin_to_drain(&self) {
+        self.set_status(Status::Draining);
+        let closed = self.info().closed;
+        lock(&self.drained).began.get_or_insert((Instant::now(), closed));
+    }
+
+    pub(super) fn count_unserved(&self, peers: usize) {
+        lock(&self.drained).unserved += peers;
     }
 
     pub(super) fn drain(&self, deadline: Option<Instant>) {
-        for table in &self.tables {
+        lock(&self.inlets).clear();
+        for table in self.tables.all() {
             table.drain(deadline);
         }
     }
 
     fn deadline(&self) -> Option<Instant> {
-        self.tables.iter().filter_map(|table| table.drained()?.deadline).min()
+        self.tables.all().iter().filter_map(|table| table.drained()?.deadline).min()
     }
 
     /// Waits until no connection is left; a while after the deadline it gives up.
     pub(super) async fn emptied(&self, give_up: Duration) {
         loop {
-            let mut closed = pin!(self.common.closed.notified());
-            closed.as_mut().enable();
-            if self.tables.iter().all(|table| table.live() == 0) {
+            let mut changed = pin!(self.tables.common().changed.notified());
+            changed.as_mut().enable();
+            if self.tables.live() == 0 {
                 return;
             }
-            // A second stop may have brought the deadline nearer: look again now and then.
             let now = Instant::now();
-            let deadline = self.deadline();
-            if deadline.is_some_and(|deadline| deadline <= now) {
-                self.tables.iter().for_each(|table| table.enforce(now));
+            // A second stop may have brought the deadline nearer: look again now and then.
+            let Some(deadline) = self.deadline() else {
+                changed.await;
+                continue;
+            };
+            if deadline <= now {
+                self.tables.all().iter().for_each(|table| table.enforce(now));
             }
-            match deadline {
-                Some(deadline) if deadline + give_up <= now => return,
-                Some(deadline) => {
-                    let next = if now < deadline { deadline } else { deadline + give_up };
-                    let _ = tokio::time::timeout_at(next.into(), closed).await;
-                }
-                None => closed.await,
+            let steps = [deadline, deadline + LAST_FLUSH, deadline + LAST_FLUSH + give_up];
+            match steps.into_iter().find(|step| *step > now) {
+                Some(next) => drop(tokio::time::timeout_at(next.into(), changed).await),
+                None => return,
             }
         }
     }
 
-    pub(super) fn report(&self) -> StopReport {
-        let mut report = StopReport::default();
-        for drain in self.tables.iter().filter_map(|table| table.drained()) {
+    pub(super) fn report(&self) -> DrainReport {
+        let mut report = DrainReport::default();
+        for drain in self.tables.all().iter().filter_map(|table| table.drained()) {
             report.asked += drain.asked;
             report.forced += drain.forced;
         }
         report.finished = report.asked.saturating_sub(report.forced);
+        let drained = lock(&self.drained);
+        report.unserved = drained.unserved;
+        if let Some((began, closed)) = &drained.began {
+            report.took = drained.took.unwrap_or_else(|| began.elapsed());
+            report.closed = self.info().closed.since(closed);
+        }
         report
     }
 
     pub(super) fn set_ended(&self, outcome: Result<(), PoolError>) {
         self.leave_name();
+        let mut drained = lock(&self.drained);
+        drained.took = drained.began.as_ref().map(|(began, _)| began.elapsed());
+        drop(drained);
+        self.set_status(Status::Ended);
+        let door = lock(&self.door).take();
+        drop(door);
         self.ended.send_replace(Some(outcome));
     }
 
@@ -219,20 +263,26 @@ impl Shared {
     }
 
     pub(super) fn info(&self) -> PoolInfo {
-        let totals: Vec<Totals> = self.tables.iter().map(|table| table.totals()).collect();
-        let mut closed = ClosedCounts::default();
-        totals.iter().for_each(|totals| closed += totals.closed);
+        let totals: Vec<Totals> = self.tables.all().iter().map(|table| table.totals()).collect();
+        let (mut closed, mut refused) = (ClosedCounts::default(), RefusedCounts::default());
+        for totals in &totals {
+            closed += totals.closed;
+            refused += totals.refused;
+        }
         let sum = |of: fn(&Totals) -> u64| totals.iter().map(of).sum();
         let posts = self.posts();
-        let acceptors = totals.iter().zip(posts.iter()).enumerate().map(|(id, (totals, post))| AcceptorInfo {
+        let staffed = totals.iter().zip(posts.iter()).take(self.tables.staffed());
+        let acceptors = staffed.enumerate().map(|(id, (totals, post))| AcceptorInfo {
             id,
             connections: totals.live,
             restarts: post.restarts,
         });
         PoolInfo {
-            stopping: self.stopping.load(Acquire),
+            status: self.status(),
             connections: sum(|totals| totals.live),
+            max_connections: self.limits.max(),
             accepted: sum(|totals| totals.accepted),
+            refused,
             closed,
             bytes_in: sum(|totals| totals.bytes_in),
             bytes_out: sum(|totals| totals.bytes_out),
@@ -241,6 +291,11 @@ impl Shared {
     }
 
     fn posts(&self) -> MutexGuard<'_, Vec<Post>> {
-        self.acceptors.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.acceptors)
     }
+}
+
+/// What a poisoned lock guards is whole all the same: nothing in here panics half-way.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

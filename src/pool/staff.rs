@@ -45,6 +45,10 @@ impl Staff {
         Staff { housing, places: (0..places).map(|_| Place::default()).collect() }
     }
 
+    pub(super) fn housing(&self) -> Housing {
+        self.housing
+    }
+
     pub(super) fn places(&self) -> usize {
         self.places.len()
     }
@@ -62,7 +66,7 @@ impl Staff {
         let notice = Notice::new(place, *generation, pool);
         if self.housing == Housing::Current {
             if first {
-                actix_rt::spawn(run_tick(crew.tables[place].clone()));
+                actix_rt::spawn(run_tick(crew.tables.of(place)));
             }
             Acceptor::new(place, crew, notice.begun()).start();
             return Ok(());
@@ -77,7 +81,7 @@ impl Staff {
         }
         let new = Arbiter::try_new()?;
         *fresh = true;
-        let table = crew.tables[place].clone();
+        let table = crew.tables.of(place);
         new.spawn_fn(move || {
             actix_rt::spawn(async move {
                 run_tick(table).await;
@@ -88,6 +92,16 @@ impl Staff {
         });
         *arbiter = Some(new);
         Ok(())
+    }
+
+    /// Places are added at the end.
+    pub(super) fn add_place(&mut self) {
+        self.places.push(Place::default());
+    }
+
+    /// Whether the place has no acceptor.
+    pub(super) fn is_vacant(&self, place: usize) -> bool {
+        self.places[place].state == State::Vacant
     }
 
     /// True if that is news.

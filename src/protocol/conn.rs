@@ -10,7 +10,7 @@ use bytes::BytesMut;
 use futures::stream::{SelectAll, Stream as Items};
 use tokio_util::codec::Encoder;
 
-use super::Protocol;
+use super::{Charter, Protocol};
 use crate::error::BoxError;
 use crate::framing::FramingError;
 use crate::table::{millis, Buffers, ConnectionId, Seat};
@@ -53,38 +53,10 @@ impl Held {
 
 pub(crate) type Streams<P> = SelectAll<Pin<Box<dyn Items<Item = <P as Protocol>::User>>>>;
 
-/// What all connections of a pool have in common.
-pub(crate) struct Charter<P: Protocol> {
-    pub(crate) codec: Box<dyn Fn() -> P::Codec + Send + Sync>,
-    pub(crate) limits: Limits,
-    pub(crate) listener: Arc<str>,
-}
-
-/// The limits a connection starts with; times in milliseconds, 0 for "never".
-#[derive(Clone, Debug)]
-pub(crate) struct Limits {
-    pub(crate) idle: u32,
-    pub(crate) packet: u32,
-    pub(crate) send: u32,
-    pub(crate) max_age: u32,
-    pub(crate) max_age_jitter: u32,
-    pub(crate) high_watermark: usize,
-    pub(crate) low_watermark: usize,
-    pub(crate) half_close: bool,
-    pub(crate) active: Active,
-    pub(crate) mailbox: usize,
-}
-
-impl Limits {
-    /// The shortest of the times in use, 0 for none.
-    pub(crate) fn shortest(&self) -> u32 {
-        [self.idle, self.packet, self.send, self.max_age].into_iter().filter(|limit| *limit > 0).min().unwrap_or(0)
-    }
-}
-
 /// How packets are taken from the socket: the `active` option of Erlang's
 /// [`inet:setopts/2`](https://www.erlang.org/doc/apps/kernel/inet.html#setopts/2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Active {
     /// As they come.
     #[default]
@@ -100,13 +72,16 @@ pub enum Active {
 
 impl<P: Protocol> Conn<P> {
     pub(crate) fn new(io: Stream, codec: P::Codec, charter: Arc<Charter<P>>, seat: Seat) -> Self {
-        let limits = &charter.limits;
-        let age = jittered(limits.max_age, limits.max_age_jitter, seat.entry().id());
-        let timer = Timer::new(limits.idle, limits.packet, limits.send, seat.entry().opened(), age);
-        if age != limits.max_age {
+        let terms = &charter.terms;
+        let age = jittered(terms.max_age, terms.max_age_jitter, seat.entry().id());
+        let begin = |opened| Timer::new(terms.idle, terms.packet, terms.send, opened, age);
+        let mut timer = begin(seat.entry().opened());
+        if age != terms.max_age {
             seat.hurry(timer.shortest());
+            // The stamp from before may be older than a limit so short allows.
+            timer = begin(seat.now());
         }
-        let (active, high_watermark) = (limits.active, limits.high_watermark);
+        let (active, high_watermark) = (terms.active, terms.high_watermark);
         Conn {
             io,
             codec,
@@ -146,9 +121,9 @@ impl<P: Protocol> Conn<P> {
         self.io.kind()
     }
 
-    /// The name of the listener that the peer came by: the pool's.
+    /// The name of the listener that the peer came by.
     pub fn listener(&self) -> &str {
-        &self.charter.listener
+        self.seat.entry().port().name()
     }
 
     /// Whether the pool has told this connection to shut down.

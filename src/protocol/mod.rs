@@ -5,6 +5,7 @@
 //!                each answers with a Next; whatever happens, closed comes last and once
 //! ```
 
+mod charter;
 mod closed;
 mod conn;
 mod event;
@@ -17,9 +18,10 @@ use tokio_util::codec::{Decoder, Encoder};
 use crate::error::BoxError;
 use crate::framing::Framing;
 
+pub(crate) use charter::{Charter, Charters, Factory, MakeCodec, Regulated, Terms};
 pub use closed::Closed;
+pub(crate) use conn::Held;
 pub use conn::{Active, Conn, SendError};
-pub(crate) use conn::{Charter, Held, Limits};
 pub use event::{Event, Timeout};
 pub(crate) use next::Pending;
 pub use next::{Next, Wait};

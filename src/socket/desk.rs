@@ -29,29 +29,30 @@ impl SocketLimits {
 
 /// Held by the socket, and by the task that serves it: whoever goes last gives the seat back.
 pub(crate) struct Desk {
-    listener: Arc<str>,
     bell: Arc<Bell>,
     timer: RefCell<Timer>,
     /// The peer was seen to leave.
     left: Cell<bool>,
-    /// How it ended, once that is certain.
+    /// What the pool did to it: its reads and writes fail.
+    ended: Cell<Option<Reason>>,
+    /// How it ended, said by who knows.
     noted: Cell<Option<Reason>>,
     why: RefCell<Option<String>>,
     seat: Seat,
 }
 
 impl Desk {
-    pub(super) fn new(seat: Seat, listener: Arc<str>, limits: SocketLimits) -> Self {
+    pub(super) fn new(seat: Seat, limits: SocketLimits) -> Self {
         let opened = seat.entry().opened();
         let mut timer = Timer::new(limits.idle, 0, limits.send, opened, limits.max_age);
         // The peer's silence counts while somebody listens.
         timer.pause(true, opened, || opened);
         let bell = Bell::hang(seat.entry());
         let desk = Desk {
-            listener,
             bell,
             timer: RefCell::new(timer),
             left: Cell::new(false),
+            ended: Cell::new(None),
             noted: Cell::new(None),
             why: RefCell::new(None),
             seat,
@@ -65,15 +66,15 @@ impl Desk {
     }
 
     pub(super) fn listener(&self) -> &str {
-        &self.listener
+        self.entry().port().name()
     }
 
     pub(super) fn draining(&self) -> impl Future<Output = ()> + 'static {
-        self.bell.rung(self.entry().clone(), Orders::DRAIN | Orders::KILL)
+        self.bell.rung(self.entry().clone(), Orders::DRAIN | Orders::END)
     }
 
     pub(crate) fn killed(&self) -> impl Future<Output = ()> + 'static {
-        self.bell.rung(self.entry().clone(), Orders::KILL)
+        self.bell.rung(self.entry().clone(), Orders::END)
     }
 
     /// How it ended, said by who knows. The first word counts.
@@ -87,27 +88,25 @@ impl Desk {
     /// Orders and deadlines, as errors of the read or write that meets them.
     pub(super) fn check(&self) -> io::Result<()> {
         let orders = self.entry().orders();
-        if orders & Orders::KILL != 0 {
-            self.note(Reason::Killed, None);
+        if orders & Orders::END != 0 {
+            self.ended.set(self.ended.get().or(Some(Reason::Killed)));
         } else if orders & Orders::DUE != 0 {
             self.entry().obeyed(Orders::DUE);
             self.expire();
         }
-        match self.noted.get() {
+        match self.ended.get() {
             Some(Reason::Killed) => Err(io::Error::new(io::ErrorKind::ConnectionAborted, "ended by the pool")),
-            Some(reason @ (Reason::Idle | Reason::SendTimeout | Reason::MaxAge)) => {
-                Err(io::Error::new(io::ErrorKind::TimedOut, reason.name()))
-            }
-            _ => Ok(()),
+            Some(reason) => Err(io::Error::new(io::ErrorKind::TimedOut, reason.name())),
+            None => Ok(()),
         }
     }
 
     fn expire(&self) {
         let expired = self.timer.borrow().expired(self.entry().heard(), self.seat.now());
         match expired {
-            Some(Expired::Age) => self.note(Reason::MaxAge, None),
-            Some(Expired::Send) => self.note(Reason::SendTimeout, None),
-            Some(Expired::Idle) => self.note(Reason::Idle, None),
+            Some(Expired::Age) => self.ended.set(Some(Reason::MaxAge)),
+            Some(Expired::Send) => self.ended.set(Some(Reason::SendTimeout)),
+            Some(Expired::Idle) => self.ended.set(Some(Reason::Idle)),
             Some(Expired::Packet) | None => self.arm(),
         }
     }
@@ -180,10 +179,10 @@ impl Desk {
     /// Nobody said how it ended: it is told from what was seen.
     fn reason(&self) -> Reason {
         let orders = self.entry().orders();
-        match self.noted.get() {
+        match self.ended.get().or(self.noted.get()) {
             Some(reason) => reason,
             None if std::thread::panicking() => Reason::Panic,
-            None if orders & Orders::KILL != 0 => Reason::Killed,
+            None if orders & Orders::END != 0 => Reason::Killed,
             None if orders & Orders::DRAIN != 0 => Reason::Shutdown,
             None if self.left.get() => Reason::Peer,
             None => Reason::Local,
@@ -198,7 +197,7 @@ impl Drop for Desk {
         let entry = self.seat.entry();
         // Whoever still waits for the drain need not wait any longer.
         entry.order(Orders::KILL);
-        let (id, peer, listener, reason_name) = (entry.id(), entry.peer(), &*self.listener, reason.name());
+        let (id, peer, listener, reason_name) = (entry.id(), entry.peer(), &**entry.port().name(), reason.name());
         let (bytes_in, bytes_out) = (entry.bytes_in(), entry.bytes_out());
         let why = self.why.get_mut().take().unwrap_or_default();
         macro_rules! line {

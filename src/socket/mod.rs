@@ -13,34 +13,30 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::codec::Framed;
 
-use crate::table::{ConnectionId, Seat, Table};
+use crate::table::{ConnectionId, Seat};
 use crate::telemetry::Reason;
-use crate::transport::{Accepted, Address, Kind, Stream};
+use crate::transport::{Address, Kind, Stream};
 
 pub(crate) use desk::{Desk, SocketLimits};
 
-/// A socket that was just accepted: nobody has said a word yet.
+/// A socket that was just accepted: nobody has said a word yet. It is in its arbiter's table, and counted.
 pub(crate) struct Incoming {
-    accepted: Accepted,
-    table: Arc<Table>,
-    listener: Arc<str>,
+    stream: Stream,
+    seat: Seat,
 }
 
 impl Incoming {
-    pub(crate) fn new(accepted: Accepted, table: Arc<Table>, listener: Arc<str>) -> Self {
-        Incoming { accepted, table, listener }
+    pub(crate) fn new(stream: Stream, seat: Seat) -> Self {
+        Incoming { stream, seat }
     }
 
-    /// Enters the connection into its arbiter's table: from here on it is counted.
-    pub(crate) fn sit(self, shortest_limit: u32) -> (Stream, Seat, Arc<str>) {
-        let seat = self.table.open(self.accepted.peer, shortest_limit);
-        (self.accepted.stream, seat, self.listener)
+    pub(crate) fn open(self) -> (Stream, Seat) {
+        (self.stream, self.seat)
     }
 }
 
@@ -94,8 +90,8 @@ pub struct Socket {
 
 impl Socket {
     pub(crate) fn accept(incoming: Incoming, limits: SocketLimits) -> Self {
-        let (io, seat, listener) = incoming.sit(limits.shortest());
-        Socket { io, desk: Rc::new(Desk::new(seat, listener, limits)) }
+        let (io, seat) = incoming.open();
+        Socket { io, desk: Rc::new(Desk::new(seat, limits)) }
     }
 
     /// What stays with the task: the place is given back when both the task and its socket are gone.
@@ -126,7 +122,7 @@ impl Socket {
         self.io.kind()
     }
 
-    /// The name of the listener that the peer came by: the pool's.
+    /// The name of the listener that the peer came by.
     pub fn listener(&self) -> &str {
         self.desk.listener()
     }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Wake, Waker};
 
 use super::Table;
+use crate::limits::{Guest, Permit, Port};
 use crate::telemetry::Reason;
 use crate::transport::Address;
 
@@ -46,6 +47,19 @@ impl Orders {
     pub(crate) const DUE: u8 = 4;
     /// There may be mail.
     pub(crate) const MAIL: u8 = 8;
+    /// End, but send what is queued first.
+    pub(crate) const STOP: u8 = 16;
+
+    /// Either way to end.
+    pub(crate) const END: u8 = Self::KILL | Self::STOP;
+}
+
+/// What a connection holds of the limits, a bit each.
+struct Holds;
+
+impl Holds {
+    const PERMIT: u8 = 1;
+    const GUEST: u8 = 2;
 }
 
 /// The sender that messages to all go by: always the same, for a fresh one has room in a full mailbox.
@@ -54,6 +68,17 @@ enum Speaker {
     Made(Box<dyn Any + Send + Sync>),
     /// The connection is over. (The mailbox knows the entry as its waker, so that a sender in here would keep both.)
     Gone,
+}
+
+/// A peer on its way into the table, with what it holds of the limits.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    pub(crate) peer: Address,
+    pub(crate) port: Arc<Port>,
+    pub(crate) permit: Permit,
+    pub(crate) guest: Guest,
+    /// The table's tick follows it, from the first stamp on; milliseconds, 0 for none.
+    pub(crate) shortest_limit: u32,
 }
 
 /// No deadline.
@@ -66,6 +91,8 @@ pub(crate) struct Entry {
     id: ConnectionId,
     key: usize,
     peer: Address,
+    port: Arc<Port>,
+    holds: AtomicU8,
     opened: u64,
     heard: AtomicU64,
     bytes_in: AtomicU64,
@@ -80,11 +107,16 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    pub(super) fn new(id: ConnectionId, key: usize, peer: Address, now: u64, shortest_limit: u32) -> Self {
+    pub(super) fn new(id: ConnectionId, key: usize, arrival: Arrival, now: u64) -> Self {
+        let Arrival { peer, port, permit, guest, shortest_limit } = arrival;
+        let permit = permit.keep().map_or(0, |_| Holds::PERMIT);
+        let guest = if guest.keep() { Holds::GUEST } else { 0 };
         Entry {
             id,
             key,
             peer,
+            port,
+            holds: AtomicU8::new(permit | guest),
             opened: now,
             heard: AtomicU64::new(now),
             bytes_in: AtomicU64::new(0),
@@ -109,6 +141,26 @@ impl Entry {
 
     pub(crate) fn peer(&self) -> &Address {
         &self.peer
+    }
+
+    /// The listener it came by.
+    pub(crate) fn port(&self) -> &Arc<Port> {
+        &self.port
+    }
+
+    /// Takes the connection off the limit; twice is once.
+    pub(crate) fn exempt(&self) {
+        self.give_back(Holds::PERMIT);
+    }
+
+    fn give_back(&self, what: u8) {
+        let held = self.holds.fetch_and(!what, AcqRel) & what;
+        if held & Holds::PERMIT != 0 {
+            self.port.give_back();
+        }
+        if let (true, Some(ip)) = (held & Holds::GUEST != 0, self.peer.ip()) {
+            self.port.leave(ip);
+        }
     }
 
     /// When it was accepted, by its table's clock.
@@ -279,5 +331,7 @@ impl Drop for Seat {
     fn drop(&mut self) {
         self.entry.hush();
         self.table.close(&self.entry, Reason::from_u8(self.entry.ending.load(Relaxed)));
+        // Last, so that whoever is let in now finds this one gone.
+        self.entry.give_back(Holds::PERMIT | Holds::GUEST);
     }
 }

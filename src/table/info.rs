@@ -27,13 +27,13 @@ pub struct ConnectionInfo {
 }
 
 impl Table {
-    pub(crate) fn info(&self, entry: &Entry, listener: &Arc<str>) -> ConnectionInfo {
+    pub(crate) fn info(&self, entry: &Entry) -> ConnectionInfo {
         let now = self.clock().exact();
         let since = |stamp: u64| Duration::from_millis(now.saturating_sub(stamp));
         ConnectionInfo {
             id: entry.id(),
             peer: entry.peer().clone(),
-            listener: listener.clone(),
+            listener: entry.port().name().clone(),
             age: since(entry.opened()),
             idle: since(entry.heard()),
             bytes_in: entry.bytes_in(),

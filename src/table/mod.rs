@@ -14,6 +14,7 @@ mod clock;
 mod entry;
 mod info;
 mod spare;
+mod tables;
 mod tick;
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -23,14 +24,14 @@ use std::time::{Duration, Instant};
 use slab::Slab;
 use tokio::sync::Notify;
 
-use crate::telemetry::{ClosedCounts, Reason};
-use crate::transport::Address;
+use crate::telemetry::{ClosedCounts, Reason, Refusal, RefusedCounts};
 
 pub(crate) use clock::{grain, slack, Clock};
 pub use entry::ConnectionId;
-pub(crate) use entry::{Entry, Orders, Seat};
+pub(crate) use entry::{Arrival, Entry, Orders, Seat};
 pub use info::ConnectionInfo;
 pub(crate) use spare::{Buffers, READ_BUFFER};
+pub(crate) use tables::Tables;
 pub(crate) use tick::run as run_tick;
 
 /// The live connections of one arbiter.
@@ -48,8 +49,8 @@ pub(crate) struct Table {
 #[derive(Debug, Default)]
 pub(crate) struct Common {
     ids: AtomicU64,
-    /// Told of every closed connection.
-    pub(crate) closed: Notify,
+    /// Told of every connection that opened or closed.
+    pub(crate) changed: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -59,21 +60,27 @@ struct State {
     drain: Option<Drain>,
 }
 
-/// What a table has seen so far. It adds up: accepted = live + closed.
+/// What a table has seen so far. It adds up: accepted = refused + live + closed.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Totals {
     pub(crate) accepted: u64,
     pub(crate) live: u64,
+    pub(crate) refused: RefusedCounts,
     pub(crate) closed: ClosedCounts,
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
 }
+
+/// How long what is queued may take to leave once a drain's deadline has come.
+pub(crate) const LAST_FLUSH: Duration = Duration::from_millis(500);
 
 /// A drain under way, and how it went so far.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Drain {
     /// When what is left is ended; `None`: never.
     pub(crate) deadline: Option<Instant>,
+    /// There was no time to give: nobody is asked, and nothing is sent any more.
+    at_once: bool,
     pub(crate) asked: usize,
     pub(crate) forced: usize,
 }
@@ -99,16 +106,17 @@ impl Table {
     }
 
     /// Takes a connection into the table. One that comes during a drain is told at once.
-    pub(crate) fn open(self: &Arc<Self>, peer: Address, shortest_limit: u32) -> Seat {
+    pub(crate) fn open(self: &Arc<Self>, arrival: Arrival) -> Seat {
+        arrival.port.limits().opened();
         let id = ConnectionId(self.common.ids.fetch_add(1, Relaxed) + 1);
         let mut state = self.lock();
         let first = state.entries.is_empty();
         if first {
             self.clock.catch_up();
         }
-        self.hurry(shortest_limit);
+        self.hurry(arrival.shortest_limit);
         let slot = state.entries.vacant_entry();
-        let entry = Arc::new(Entry::new(id, slot.key(), peer, self.clock.now(), shortest_limit));
+        let entry = Arc::new(Entry::new(id, slot.key(), arrival, self.clock.now()));
         slot.insert(entry.clone());
         state.totals.accepted += 1;
         if let Some(drain) = &mut state.drain {
@@ -120,7 +128,15 @@ impl Table {
         if first {
             self.bell.notify_one();
         }
+        self.common.changed.notify_waiters();
         Seat::new(self.clone(), entry)
+    }
+
+    /// Counts a peer that was accepted and turned away.
+    pub(crate) fn refuse(&self, refusal: Refusal) {
+        let mut state = self.lock();
+        state.totals.accepted += 1;
+        state.totals.refused.add(refusal);
     }
 
     /// Takes a connection out, and counts how it ended.
@@ -136,7 +152,8 @@ impl Table {
         if drained {
             self.bell.notify_one();
         }
-        self.common.closed.notify_waiters();
+        entry.port().limits().closed();
+        self.common.changed.notify_waiters();
     }
 
     /// Tells every connection to shut down, and ends at the deadline those that are left.
@@ -145,16 +162,20 @@ impl Table {
     pub(crate) fn drain(&self, deadline: Option<Instant>) {
         let mut state = self.lock();
         let State { entries, drain, .. } = &mut *state;
-        let (first, now) = (drain.is_none(), Instant::now());
-        let drain = drain.get_or_insert(Drain { deadline, asked: entries.len(), forced: 0 });
-        drain.deadline = match (drain.deadline, deadline) {
-            (Some(old), Some(new)) => Some(old.min(new)),
-            (old, new) => old.or(new),
-        };
-        // With no time to give nobody is asked.
-        if first && drain.deadline.is_none_or(|deadline| deadline > now) {
-            for (_, entry) in entries.iter() {
-                entry.order(Orders::DRAIN);
+        let now = Instant::now();
+        let at_once = deadline.is_some_and(|deadline| deadline <= now);
+        match drain {
+            Some(drain) => {
+                drain.deadline = drain.deadline.into_iter().chain(deadline).min();
+                drain.at_once |= at_once;
+            }
+            None => {
+                *drain = Some(Drain { deadline, at_once, asked: entries.len(), forced: 0 });
+                if !at_once {
+                    for (_, entry) in entries.iter() {
+                        entry.order(Orders::DRAIN);
+                    }
+                }
             }
         }
         drop(state);
@@ -162,16 +183,17 @@ impl Table {
         self.bell.notify_one();
     }
 
-    /// Ends what a drain has left over, once its deadline has come.
+    /// Ends what a drain has left over, once its deadline has come: with what is queued sent first, and a little later
+    /// without.
     pub(crate) fn enforce(&self, now: Instant) {
         let mut state = self.lock();
         let State { entries, drain: Some(drain), .. } = &mut *state else { return };
-        if drain.deadline.is_some_and(|deadline| deadline <= now) {
-            for (_, entry) in entries.iter() {
-                if entry.order(Orders::KILL) {
-                    drain.forced += 1;
-                }
-            }
+        let Some(deadline) = drain.deadline.filter(|deadline| *deadline <= now) else { return };
+        let abort = drain.at_once || deadline + LAST_FLUSH <= now;
+        for (_, entry) in entries.iter() {
+            let forced_before = entry.orders() & Orders::END != 0;
+            entry.order(if abort { Orders::KILL } else { Orders::STOP });
+            drain.forced += usize::from(!forced_before);
         }
     }
 

@@ -36,6 +36,41 @@ pub trait Transport: Send + Sync + 'static {
     ///
     /// [`StartError::AcceptorFailed`]: crate::StartError::AcceptorFailed
     fn share(&self) -> io::Result<Box<dyn Accept>>;
+
+    /// Closes the listener for a while: peers are refused until it is resumed. The shares are gone by then.
+    ///
+    /// # Errors
+    /// `Unsupported` unless overridden: then a pool can only be suspended with its port open.
+    fn suspend(&self) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Opens it again, at the same address.
+    ///
+    /// # Errors
+    /// What the system says, when someone else has taken the address in the meantime for example.
+    fn resume(&self) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+/// So that one's own transport may be boxed.
+impl<T: Transport + ?Sized> Transport for Box<T> {
+    fn local_addr(&self) -> Address {
+        (**self).local_addr()
+    }
+
+    fn share(&self) -> io::Result<Box<dyn Accept>> {
+        (**self).share()
+    }
+
+    fn suspend(&self) -> io::Result<()> {
+        (**self).suspend()
+    }
+
+    fn resume(&self) -> io::Result<()> {
+        (**self).resume()
+    }
 }
 
 /// One acceptor's share of a [`Transport`]: says when a peer may be waiting, then takes one without waiting.

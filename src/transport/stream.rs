@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -63,6 +64,14 @@ impl Stream {
         match &self.0 {
             Inner::Tcp(tcp) => tcp.take_error().ok().flatten(),
             Inner::Other(_) => None,
+        }
+    }
+
+    /// Closes with a reset (RST) where the transport knows such a thing.
+    pub(crate) fn reset(self) {
+        if let Inner::Tcp(tcp) = &self.0 {
+            // Failing that, it is an ordinary close.
+            let _ = socket2::SockRef::from(tcp).set_linger(Some(Duration::ZERO));
         }
     }
 

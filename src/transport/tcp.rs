@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
@@ -22,7 +23,8 @@ const NOTSENT_LOWAT: u32 = 64 * 1024;
 /// bound again while old connections of it linger (`SO_REUSEADDR`).
 #[derive(Debug)]
 pub struct Tcp {
-    socket: TcpListener,
+    /// `None` while it is suspended.
+    socket: Mutex<Option<TcpListener>>,
     addr: SocketAddr,
 }
 
@@ -39,17 +41,13 @@ impl Tcp {
     /// # Ok::<_, std::io::Error>(())
     /// ```
     pub fn bind(addr: SocketAddr) -> io::Result<Self> {
-        let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
-        // On Windows the same option would let a second program take over the port.
-        #[cfg(unix)]
-        socket.set_reuse_address(true)?;
-        socket.set_nonblocking(true)?;
-        socket.bind(&addr.into())?;
-        inherited_options(SockRef::from(&socket))?;
-        socket.listen(BACKLOG)?;
-        let socket = TcpListener::from(socket);
+        let socket = listen(addr)?;
         let addr = socket.local_addr()?;
-        Ok(Tcp { socket, addr })
+        Ok(Tcp { socket: Mutex::new(Some(socket)), addr })
+    }
+
+    fn socket(&self) -> MutexGuard<'_, Option<TcpListener>> {
+        self.socket.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -59,8 +57,35 @@ impl Transport for Tcp {
     }
 
     fn share(&self) -> io::Result<Box<dyn Accept>> {
-        Ok(Box::new(platform::Share::new(self.socket.try_clone()?)?))
+        let socket = self.socket();
+        let socket = socket.as_ref().ok_or_else(|| io::Error::new(io::ErrorKind::NotConnected, "suspended"))?;
+        Ok(Box::new(platform::Share::new(socket.try_clone()?)?))
     }
+
+    fn suspend(&self) -> io::Result<()> {
+        self.socket().take();
+        Ok(())
+    }
+
+    fn resume(&self) -> io::Result<()> {
+        let mut socket = self.socket();
+        if socket.is_none() {
+            *socket = Some(listen(self.addr)?);
+        }
+        Ok(())
+    }
+}
+
+fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+    // On Windows the same option would let a second program take over the port.
+    #[cfg(unix)]
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&addr.into())?;
+    inherited_options(SockRef::from(&socket))?;
+    socket.listen(BACKLOG)?;
+    Ok(TcpListener::from(socket))
 }
 
 /// Options that accepted sockets take over from the listening one, so that `accept` costs no extra system call.

@@ -34,13 +34,15 @@ fn info_has_every_count_also_at_zero_and_adds_up() {
         closed["peer"] = json!(1);
         let mut info = playground.json("info");
         let acceptors = info["acceptors"].take();
+        // Lowered where descriptors are few.
+        assert!((1..=16_384).contains(&info["max_connections"].take().as_u64().unwrap()));
         assert_eq!(
             info,
             json!({
                 "status": "running",
                 "listeners": [playground.url()],
                 "connections": 1,
-                "max_connections": 16384,
+                "max_connections": null,
                 "accepted": 2,
                 "acceptors": null,
                 "refused": zero(&["limit", "per_ip", "rate", "denied", "overload", "fd"]),
@@ -139,17 +141,21 @@ fn what_the_console_does_not_know_or_cannot_do_is_said() {
         "crash acceptor 99",
         "drain",
         "drain soon",
-        "suspend",
-        "suspend hold",
-        "resume",
-        "max 5",
-        "exempt 1",
+        "suspend softly",
+        "max",
+        "max 0",
+        "max -1",
+        "exempt",
+        "exempt everybody",
         "reload-tls",
         "set",
         "set colour red",
-        "set acceptors 5",
-        "set max-connections 5",
-        "set idle-timeout 5",
+        "set acceptors 0",
+        "set max-connections 0",
+        "set idle-timeout soon",
+        "set deny 10.0.0.0/33",
+        "set handler ping",
+        "set console 127.0.0.1:0",
         "set linger perhaps",
         &long,
     ] {

@@ -1,7 +1,4 @@
-//! What happened, in numbers: one count per way a connection can end.
-//!
-//! The counts themselves live in the [table](crate::table), under the same lock as the entries they count, so that a
-//! snapshot always adds up.
+//! Why a connection ended, as a label and as a count.
 
 use std::ops::AddAssign;
 
@@ -105,6 +102,11 @@ impl ClosedCounts {
 
     pub(crate) fn add(&mut self, reason: Reason) {
         self.0[reason as usize] += 1;
+    }
+
+    /// What was counted since the counts stood like that.
+    pub(crate) fn since(&self, then: &ClosedCounts) -> ClosedCounts {
+        ClosedCounts(std::array::from_fn(|at| self.0[at] - then.0[at]))
     }
 }
 

@@ -1,0 +1,109 @@
+//! A listener as the acceptors see it: what they are to do with its peers just now.
+
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::limits::Port;
+use crate::transport::{Accept, Transport};
+
+/// What acceptors do with a listener's peers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Take them.
+    Open,
+    /// Leave them in the kernel's queue.
+    Held,
+    /// Take those that are queued, then let go of the port until it is open again.
+    Shut(LastCall),
+    /// The same, and for good.
+    Gone(LastCall),
+}
+
+/// What happens to the peers that are in the kernel's queue when a port closes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum LastCall {
+    /// They are accepted and served, as far as the limits allow; the others are refused.
+    #[default]
+    Serve,
+    /// They are accepted and closed.
+    Refuse,
+    /// They are left to the kernel, which resets them.
+    Leave,
+}
+
+/// One listener of a pool.
+pub(crate) struct Inlet {
+    pub(crate) transport: Box<dyn Transport>,
+    pub(crate) port: Arc<Port>,
+    mode: watch::Sender<Mode>,
+    /// How many acceptors have a share of the port open.
+    shares: watch::Sender<usize>,
+    /// Peers that a last call has turned away.
+    unserved: AtomicUsize,
+}
+
+impl Inlet {
+    pub(crate) fn new(transport: Box<dyn Transport>, port: Arc<Port>) -> Arc<Self> {
+        let (mode, shares) = (watch::Sender::new(Mode::Open), watch::Sender::new(0));
+        Arc::new(Inlet { transport, port, mode, shares, unserved: AtomicUsize::new(0) })
+    }
+
+    /// Tells every acceptor what to do. Told the same again, they look at the limits anew.
+    pub(crate) fn set_mode(&self, mode: Mode) {
+        self.mode.send_replace(mode);
+    }
+
+    pub(crate) fn mode(&self) -> Mode {
+        *self.mode.borrow()
+    }
+
+    pub(super) fn orders(&self) -> watch::Receiver<Mode> {
+        self.mode.subscribe()
+    }
+
+    /// Waits until no acceptor has a share open.
+    pub(crate) async fn unshared(&self) {
+        // The sender is here: it cannot be gone.
+        let _ = self.shares.subscribe().wait_for(|shares| *shares == 0).await;
+    }
+
+    pub(super) fn turn_away(&self) {
+        self.unserved.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn unserved(&self) -> usize {
+        self.unserved.load(Relaxed)
+    }
+}
+
+/// An acceptor's share of the port, counted while it is open.
+pub(super) struct Share {
+    pub(super) accept: Box<dyn Accept>,
+    counted: Counted,
+}
+
+struct Counted(Arc<Inlet>);
+
+impl Share {
+    pub(super) fn of(inlet: &Arc<Inlet>) -> io::Result<Self> {
+        inlet.shares.send_modify(|shares| *shares += 1);
+        // Counted before it is open, and until it is closed: whoever waits for the port to be free finds it so.
+        let counted = Counted(inlet.clone());
+        Ok(Share { accept: inlet.transport.share()?, counted })
+    }
+
+    pub(super) fn inlet(&self) -> &Arc<Inlet> {
+        &self.counted.0
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.shares.send_modify(|shares| *shares -= 1);
+    }
+}

@@ -1,0 +1,114 @@
+//! A token bucket: pure arithmetic, the time is given.
+
+use std::time::Duration;
+
+/// So many within so long: the capacity of a token bucket, which is full at first, and the time in which an empty one fills.
+///
+/// ```
+/// use actix_acceptor::Rate;
+/// use std::time::Duration;
+///
+/// assert_eq!("100/1".parse(), Ok(Rate::new(100, Duration::from_secs(1))));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct Rate {
+    /// How many are let in at once at the most.
+    pub count: u32,
+    /// The time in which an empty bucket is full again.
+    #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
+    pub within: Duration,
+}
+
+impl Rate {
+    /// So many within so long. A count or a time of zero is refused where the rate is used.
+    pub const fn new(count: u32, within: Duration) -> Self {
+        Rate { count, within }
+    }
+
+    pub(crate) fn is_sound(&self) -> bool {
+        self.count > 0 && !self.within.is_zero()
+    }
+
+    fn refill(&self) -> u128 {
+        self.within.as_nanos() / u128::from(self.count.max(1))
+    }
+}
+
+/// `N/SECS`.
+impl std::str::FromStr for Rate {
+    type Err = ParseRateError;
+
+    fn from_str(text: &str) -> Result<Self, ParseRateError> {
+        let bad = || ParseRateError(text.to_owned());
+        let (count, secs) = text.split_once('/').ok_or_else(bad)?;
+        let count = count.trim().parse().map_err(|_| bad())?;
+        let secs: f64 = secs.trim().parse().map_err(|_| bad())?;
+        let within = Duration::try_from_secs_f64(secs).map_err(|_| bad())?;
+        Some(Rate { count, within }).filter(Rate::is_sound).ok_or_else(bad)
+    }
+}
+
+/// A text that is no [`Rate`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no rate: N/SECS, both above 0, is one")]
+pub struct ParseRateError(String);
+
+/// How full a bucket is: kept as the time at which it is full again, in nanoseconds.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Bucket {
+    full_at: u128,
+}
+
+impl Bucket {
+    /// Takes a token if there is one.
+    pub(super) fn take(&mut self, rate: &Rate, now: Duration) -> bool {
+        let (now, refill) = (now.as_nanos(), rate.refill());
+        let full_at = self.full_at.max(now) + refill;
+        // Of what rounding leaves over nobody gets a token more.
+        let fits = full_at <= now + refill * u128::from(rate.count);
+        if fits {
+            self.full_at = full_at;
+        }
+        fits
+    }
+
+    pub(super) fn is_full(&self, now: Duration) -> bool {
+        self.full_at <= now.as_nanos()
+    }
+
+    /// The time at which it is full again: the nearer, the less is forgotten with it.
+    pub(super) fn full_at(&self) -> u128 {
+        self.full_at
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_bucket_lets_in_exactly_its_capacity() {
+        for (count, millis) in [(1, 1_000), (3, 1_000), (7, 10), (1_000, 60_000)] {
+            let rate = Rate::new(count, Duration::from_millis(millis));
+            let mut bucket = Bucket::default();
+            let now = Duration::from_secs(5);
+            assert_eq!((0..count * 2).filter(|_| bucket.take(&rate, now)).count() as u32, count);
+            let next = now + rate.within / count;
+            assert!(!bucket.take(&rate, next - Duration::from_nanos(2)));
+            assert!(bucket.take(&rate, next));
+            assert!(!bucket.take(&rate, next));
+            assert!(!bucket.is_full(next + rate.within - Duration::from_nanos(u64::from(count) + 3)));
+            assert!(bucket.is_full(next + rate.within));
+        }
+    }
+
+    #[test]
+    fn a_rate_is_a_count_and_a_time() {
+        assert_eq!("5/0.5".parse(), Ok(Rate::new(5, Duration::from_millis(500))));
+        for bad in ["", "5", "0/1", "5/0", "5/-1", "x/1", "5/x", "5/1e400"] {
+            assert!(bad.parse::<Rate>().is_err(), "{bad}");
+        }
+    }
+}

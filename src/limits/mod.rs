@@ -1,0 +1,207 @@
+//! Who may come in, and how many: permits, connections and rates per peer, access rules, the user's own word.
+//!
+//! ```text
+//! readable ─▶ Port::room() ─▶ accept ─▶ Port::admit(peer) ─▶ Permit, Guest ── live in the seat ──▶ given back with it
+//!             (a permit)                 denied · per peer · rate · overload
+//! ```
+
+mod bucket;
+mod descriptors;
+mod peers;
+mod permits;
+mod port;
+mod rules;
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tracing::error;
+
+use crate::guard::guard;
+use crate::telemetry::Refusal;
+use crate::transport::Address;
+
+pub use bucket::{ParseRateError, Rate};
+pub(crate) use descriptors::room_for_descriptors;
+pub use peers::PeerPrefix;
+pub(crate) use permits::Permits;
+pub(crate) use port::{Guest, Permit, Port};
+pub use rules::{ParseRuleError, Rule};
+
+use bucket::Bucket;
+use peers::{Peers, TooMany};
+
+/// What the permits are made of; a model checker has its own.
+mod sync {
+    pub(super) use std::sync::{Mutex, MutexGuard};
+}
+
+/// What happens to peers while there is no permit for one more connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum AtLimit {
+    /// They wait in the kernel's queue, unaccepted, as far as the backlog goes.
+    #[default]
+    Wait,
+    /// They are accepted and closed at once, after the farewell where there is one.
+    Close,
+    /// They are accepted and reset (RST).
+    Reset,
+    /// They are accepted and held, in the order in which they came, until there is a permit; after this time they are
+    /// closed as by [`AtLimit::Close`].
+    Hold(#[cfg_attr(feature = "serde", serde(with = "humantime_serde"))] Duration),
+}
+
+/// A peer that was accepted and has passed every limit, as the overload hook sees it.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Newcomer<'a> {
+    /// The peer's address.
+    pub peer: &'a Address,
+    /// The name of the listener it came by.
+    pub listener: &'a str,
+    /// Live connections of the pool, without this one.
+    pub connections: usize,
+    /// The limit in force.
+    pub max_connections: usize,
+}
+
+/// The user's own word: true keeps the newcomer out.
+pub(crate) type Overload = Box<dyn Fn(&Newcomer<'_>) -> bool + Send + Sync>;
+
+/// What can be changed while the pool runs, all at once.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Policy {
+    pub(crate) at_limit: AtLimit,
+    pub(crate) farewell: Bytes,
+    pub(crate) max_per_peer: Option<usize>,
+    pub(crate) peer_rate: Option<Rate>,
+    pub(crate) accept_rate: Option<Rate>,
+    pub(crate) rules: Vec<Rule>,
+}
+
+/// The limits of one pool.
+pub(crate) struct Limits {
+    permits: Permits,
+    peers: Peers,
+    bucket: Mutex<Bucket>,
+    policy: RwLock<Arc<Policy>>,
+    overload: Option<Overload>,
+    alive: AtomicUsize,
+    epoch: Instant,
+}
+
+impl Limits {
+    pub(crate) fn new(max: usize, prefix: PeerPrefix, policy: Policy, overload: Option<Overload>) -> Arc<Self> {
+        Arc::new(Limits {
+            permits: Permits::new(max),
+            peers: Peers::new(prefix),
+            bucket: Mutex::default(),
+            policy: RwLock::new(Arc::new(policy)),
+            overload,
+            alive: AtomicUsize::new(0),
+            epoch: Instant::now(),
+        })
+    }
+
+    /// The limit over the whole pool.
+    pub(crate) fn max(&self) -> usize {
+        self.permits.max()
+    }
+
+    pub(crate) fn set_max(&self, max: usize) {
+        self.permits.set_max(max);
+    }
+
+    pub(crate) fn policy(&self) -> Arc<Policy> {
+        self.policy.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_policy(&self, policy: Policy) {
+        *self.policy.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(policy);
+    }
+
+    /// A connection is alive.
+    pub(crate) fn opened(&self) {
+        self.alive.fetch_add(1, Relaxed);
+    }
+
+    /// A connection is over.
+    pub(crate) fn closed(&self) {
+        self.alive.fetch_sub(1, Relaxed);
+    }
+
+    /// Whether a rule keeps this peer out.
+    fn denies(&self, ip: IpAddr) -> bool {
+        !rules::allowed(&self.policy().rules, ip)
+    }
+
+    /// Counts the peer in, or says why not. What belongs to the peer is asked first, so that one peer's haste does not
+    /// use up what is for all.
+    fn admit(&self, peer: &Address, listener: &str) -> Result<Option<IpAddr>, Refusal> {
+        let policy = self.policy();
+        let ip = peer.ip();
+        if let Some(ip) = ip {
+            if !rules::allowed(&policy.rules, ip) {
+                return Err(Refusal::Denied);
+            }
+            self.peers.enter(ip, policy.max_per_peer, policy.peer_rate.as_ref(), self.now()).map_err(|too_many| {
+                match too_many {
+                    TooMany::Connections => Refusal::PerIp,
+                    TooMany::Haste => Refusal::Rate,
+                }
+            })?;
+        }
+        let refused = if !self.has_token(&policy) {
+            Some(Refusal::Rate)
+        } else if self.is_overloaded(peer, listener) {
+            Some(Refusal::Overload)
+        } else {
+            None
+        };
+        match (refused, ip) {
+            (None, ip) => Ok(ip),
+            (Some(refusal), Some(ip)) => {
+                self.leave(ip);
+                Err(refusal)
+            }
+            (Some(refusal), None) => Err(refusal),
+        }
+    }
+
+    fn has_token(&self, policy: &Policy) -> bool {
+        let bucket = || self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
+        policy.accept_rate.as_ref().is_none_or(|rate| bucket().take(rate, self.now()))
+    }
+
+    /// A hook that panics keeps nobody in: whoever cannot be judged is refused.
+    fn is_overloaded(&self, peer: &Address, listener: &str) -> bool {
+        let Some(overload) = &self.overload else { return false };
+        let connections = self.alive.load(Relaxed);
+        let newcomer = Newcomer { peer, listener, connections, max_connections: self.max() };
+        guard(|| overload(&newcomer)).unwrap_or_else(|panic| {
+            error!(%peer, listener, panic, "the overload hook panicked");
+            true
+        })
+    }
+
+    /// One connection of this peer is over.
+    fn leave(&self, ip: IpAddr) {
+        self.peers.leave(ip, self.now());
+    }
+
+    fn now(&self) -> Duration {
+        self.epoch.elapsed()
+    }
+}
+
+impl fmt::Debug for Limits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Limits").field("permits", &self.permits).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,179 @@
+//! What one listener's connections have in common: its name, its own limit, and what they hold of the limits.
+
+use std::future::poll_fn;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use super::permits::Ticket;
+use super::{AtLimit, Limits, Permits};
+use crate::telemetry::Refusal;
+use crate::transport::Address;
+
+/// A listener as the limits know it.
+#[derive(Debug)]
+pub(crate) struct Port {
+    name: Arc<str>,
+    permits: Permits,
+    limits: Arc<Limits>,
+}
+
+impl Port {
+    /// `max`: the limit of this listener alone.
+    pub(crate) fn new(name: Arc<str>, max: Option<usize>, limits: Arc<Limits>) -> Arc<Self> {
+        Arc::new(Port { name, permits: Permits::new(max.unwrap_or(usize::MAX)), limits })
+    }
+
+    pub(crate) fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    pub(crate) fn limits(&self) -> &Arc<Limits> {
+        &self.limits
+    }
+
+    /// This listener's own limit, if it has one.
+    pub(crate) fn max(&self) -> Option<usize> {
+        Some(self.permits.max()).filter(|max| *max < usize::MAX)
+    }
+
+    /// Live connections that came by this listener and count.
+    pub(crate) fn taken(&self) -> usize {
+        self.permits.taken()
+    }
+
+    /// A permit of the listener and one of the pool, or none of either.
+    pub(crate) fn try_permit(self: &Arc<Self>) -> Option<Permit> {
+        if !self.permits.try_take() {
+            return None;
+        }
+        if !self.limits.permits.try_take() {
+            self.permits.give_back();
+            return None;
+        }
+        Some(Permit(Some(self.clone())))
+    }
+
+    /// A permit; waits for one where that is the policy, else `None` when there is none.
+    pub(crate) async fn room(self: &Arc<Self>) -> Option<Permit> {
+        loop {
+            if let Some(permit) = self.try_permit() {
+                return Some(permit);
+            }
+            if self.limits.policy().at_limit != AtLimit::Wait {
+                return None;
+            }
+            poll_fn(|cx| self.poll_free(cx)).await;
+        }
+    }
+
+    fn poll_free(&self, cx: &Context<'_>) -> Poll<()> {
+        match self.permits.poll_free(cx) {
+            Poll::Ready(()) => self.limits.permits.poll_free(cx),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// Waits in line for a permit, for so long.
+    pub(crate) async fn in_line(self: &Arc<Self>, limit: Duration) -> Option<Permit> {
+        let permits = async {
+            let own = take_in_line(&self.permits).await;
+            let pools = take_in_line(&self.limits.permits).await;
+            own.keep();
+            pools.keep();
+            Permit(Some(self.clone()))
+        };
+        tokio::time::timeout(limit, permits).await.ok()
+    }
+
+    /// Counts the peer in, or says why it is refused.
+    pub(crate) fn admit(self: &Arc<Self>, peer: &Address) -> Result<Guest, Refusal> {
+        let ip = self.limits.admit(peer, &self.name)?;
+        Ok(Guest(ip.map(|ip| (self.clone(), ip))))
+    }
+
+    /// Whether a rule keeps this peer out.
+    pub(crate) fn denies(&self, peer: &Address) -> bool {
+        peer.ip().is_some_and(|ip| self.limits.denies(ip))
+    }
+
+    pub(crate) fn give_back(&self) {
+        self.limits.permits.give_back();
+        self.permits.give_back();
+    }
+
+    pub(crate) fn leave(&self, ip: IpAddr) {
+        self.limits.leave(ip);
+    }
+}
+
+/// Room for one connection: given back when dropped, unless a connection keeps it.
+#[derive(Debug)]
+pub(crate) struct Permit(Option<Arc<Port>>);
+
+impl Permit {
+    /// Whoever keeps it gives it back by [`Port::give_back`].
+    pub(crate) fn keep(mut self) -> Option<Arc<Port>> {
+        self.0.take()
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if let Some(port) = &self.0 {
+            port.give_back();
+        }
+    }
+}
+
+/// A peer that is counted: taken off the count when dropped, unless a connection keeps it.
+#[derive(Debug)]
+pub(crate) struct Guest(Option<(Arc<Port>, IpAddr)>);
+
+impl Guest {
+    /// Whoever keeps it gives it back by [`Port::leave`].
+    pub(crate) fn keep(mut self) -> bool {
+        self.0.take().is_some()
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        if let Some((port, ip)) = &self.0 {
+            port.leave(*ip);
+        }
+    }
+}
+
+/// One of the two permits.
+struct Taken<'a>(Option<&'a Permits>);
+
+impl Taken<'_> {
+    fn keep(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        if let Some(permits) = self.0 {
+            permits.give_back();
+        }
+    }
+}
+
+/// A place in a line, left when dropped.
+struct Line<'a>(&'a Permits, Ticket);
+
+impl Drop for Line<'_> {
+    fn drop(&mut self) {
+        self.0.leave(&self.1);
+    }
+}
+
+async fn take_in_line(permits: &Permits) -> Taken<'_> {
+    let line = Line(permits, permits.join());
+    poll_fn(|cx| line.0.poll_take(&line.1, cx)).await;
+    Taken(Some(permits))
+}

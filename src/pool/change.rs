@@ -1,0 +1,147 @@
+//! Settings changed while the pool runs: checked as a whole, all or nothing.
+
+use std::sync::Arc;
+
+use actix::prelude::*;
+use tracing::{info, warn};
+
+use super::suspend::close_all;
+use super::{AcceptorPool, Housing, Listener, Status};
+use crate::acceptor::{Attend, Inlet, Mode, Retire};
+use crate::error::StartError;
+use crate::limits::{room_for_descriptors, Limits};
+use crate::settings::{Settings, SettingsError};
+
+/// Changes some settings.
+#[derive(Message)]
+#[rtype(result = "Result<(), SettingsError>")]
+pub(super) struct Change(pub(super) Box<dyn FnOnce(&mut Settings) + Send>);
+
+impl Handler<Change> for AcceptorPool {
+    type Result = Result<(), SettingsError>;
+
+    fn handle(&mut self, change: Change, ctx: &mut Context<Self>) -> Self::Result {
+        let Some(crew) = self.crew.clone().filter(|_| self.draining.is_none()) else {
+            return Err(SettingsError::NotRunning);
+        };
+        let before = self.shared.settings();
+        let mut settings = before.clone();
+        (change.0)(&mut settings);
+        let objections = settings.objections_after(&before);
+        if !objections.is_empty() {
+            return Err(SettingsError::Refused(objections));
+        }
+        if settings == before {
+            return Ok(());
+        }
+        info!(pool = self.shared.name(), "settings changed");
+        self.regulated.set_terms(settings.terms());
+        self.restarts.set_budget(settings.restarts, settings.restarts_within);
+        let places = Self::places(&settings, self.staff.housing());
+        let limits = self.shared.limits();
+        limits.set_policy(settings.policy());
+        if settings.max_connections != before.max_connections {
+            let live = self.shared.tables().live();
+            Self::set_room(self.shared.name(), limits, settings.max_connections, 0, live);
+        }
+        if settings.at_limit != before.at_limit {
+            // Whoever waits for room may have to turn peers away now.
+            crew.inlets().iter().for_each(|inlet| inlet.set_mode(inlet.mode()));
+        }
+        self.shared.set_settings(settings);
+        self.staff_places(places, ctx);
+        Ok(())
+    }
+}
+
+impl AcceptorPool {
+    pub(crate) fn places(settings: &Settings, housing: Housing) -> usize {
+        settings.acceptors.unwrap_or_else(|| match housing {
+            Housing::Current => 1,
+            Housing::Arbiters => std::thread::available_parallelism().map_or(1, |cores| cores.get()),
+        })
+    }
+
+    /// Sets the limit, or as much of it as the limit of open files leaves room for beside what is open. `live`
+    /// connections are among those.
+    pub(crate) fn set_room(pool: &str, limits: &Limits, asked: usize, acceptors: usize, live: usize) {
+        let room = room_for_descriptors(acceptors).map_or(asked, |room| asked.min(room.saturating_add(live)));
+        if room < asked {
+            warn!(pool, asked, room, "the limit of open files leaves room for fewer connections");
+        }
+        limits.set_max(room);
+    }
+
+    /// So many acceptors from now on; those beyond go.
+    fn staff_places(&mut self, places: usize, ctx: &mut Context<Self>) {
+        let before = self.shared.tables().staffed();
+        self.shared.staff(places);
+        while self.staff.places() < places {
+            self.staff.add_place();
+        }
+        for place in before..places {
+            if self.staff.is_vacant(place) {
+                self.hire(place, ctx);
+            }
+        }
+        for place in places..before {
+            if let Some(acceptor) = self.shared.acceptor(place) {
+                acceptor.do_send(Retire);
+            }
+        }
+    }
+}
+
+/// Listens elsewhere.
+#[derive(Message)]
+#[rtype(result = "Result<(), StartError>")]
+pub(super) struct Relocate(pub(super) Vec<Listener>);
+
+impl Handler<Relocate> for AcceptorPool {
+    type Result = AtomicResponse<Self, Result<(), StartError>>;
+
+    /// The new ports open first, all or none; then the old ones close.
+    fn handle(&mut self, relocate: Relocate, _: &mut Context<Self>) -> Self::Result {
+        let crew = self.crew.clone().filter(|_| self.draining.is_none());
+        let (limits, limit, status) = (self.shared.limits().clone(), self.start_timeout, self.shared.status());
+        let old = crew.as_ref().map(|crew| crew.inlets()).unwrap_or_default();
+        let opening = async move {
+            let Some(crew) = crew else { return Err(StartError::ListenerClosed) };
+            if relocate.0.is_empty() {
+                return Err(StartError::InvalidSetting { setting: "listener", why: "there is none" });
+            }
+            let mut inlets = Vec::with_capacity(relocate.0.len());
+            for listener in relocate.0 {
+                let kept = old.iter().find(|inlet| listener.is_at(&inlet.transport.local_addr()));
+                inlets.push(match kept {
+                    Some(kept) => kept.clone(),
+                    None => listener.open(&limits, limit).await?,
+                });
+            }
+            let is_new = |inlet: &&Arc<Inlet>| !old.iter().any(|other| Arc::ptr_eq(other, inlet));
+            let new: Vec<_> = inlets.iter().filter(is_new).cloned().collect();
+            if let Status::Suspended(how) = status {
+                let what = |error: &dyn std::fmt::Display| error.to_string();
+                close_all(new.clone(), how).await.map_err(|error| StartError::SystemError {
+                    what: what(&error),
+                    source: std::io::ErrorKind::Unsupported.into(),
+                })?;
+            }
+            Ok((crew, inlets, old))
+        };
+        AtomicResponse::new(Box::pin(opening.into_actor(self).map(|opened, pool, _| {
+            let (crew, inlets, old) = opened?;
+            let last_call = pool.shared.settings().last_call;
+            crew.set_inlets(inlets.clone());
+            for acceptor in pool.shared.acceptor_addresses() {
+                acceptor.do_send(Attend(inlets.clone()));
+            }
+            for gone in old.iter().filter(|inlet| !inlets.iter().any(|other| Arc::ptr_eq(other, inlet))) {
+                gone.set_mode(Mode::Gone(last_call));
+            }
+            pool.shared.set_inlets(inlets);
+            info!(pool = pool.shared.name(), "listens elsewhere");
+            Ok(())
+        })))
+    }
+}

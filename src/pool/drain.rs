@@ -1,0 +1,166 @@
+//! The end of a pool, phase by phase.
+//!
+//! ```text
+//! readiness off ─(delay)─▶ last call ─▶ ports closed, every connection told ─▶ those that end by themselves
+//!                                                     └──── deadline ─▶ the rest stopped with flush ─▶ aborted
+//! ```
+
+use std::time::{Duration, Instant};
+
+use actix::prelude::*;
+use tracing::info;
+
+use super::{AcceptorPool, DrainReport};
+use crate::acceptor::LastCall;
+use crate::error::{PoolError, StartError};
+
+/// How long acceptors may take to go before the connections are told all the same: one whose arbiter is blocked.
+const RETIRE: Duration = Duration::from_secs(1);
+/// How long connections may take to go once they were ended, before the pool gives up waiting for a blocked arbiter.
+const GIVE_UP: Duration = Duration::from_secs(1);
+
+/// How a pool is to end.
+///
+/// ```
+/// use actix_acceptor::Drain;
+/// use std::time::Duration;
+///
+/// // Not ready any longer for two seconds, so that a load balancer sees it; then ten seconds for the connections.
+/// let drain = Drain::within(Duration::from_secs(10)).after(Duration::from_secs(2));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "a plan does nothing by itself"]
+pub struct Drain {
+    grace: Option<Duration>,
+    delay: Duration,
+    last_call: Option<LastCall>,
+}
+
+impl Drain {
+    /// Connections are told, and have so long to end by themselves. `None`: as long as they like.
+    pub fn within(grace: impl Into<Option<Duration>>) -> Self {
+        Drain { grace: grace.into(), delay: Duration::ZERO, last_call: None }
+    }
+
+    /// No grace: nobody is asked, nothing more is sent, what the kernel has queued is left to it.
+    pub fn brutal() -> Self {
+        Drain { last_call: Some(LastCall::Leave), ..Self::within(Duration::ZERO) }
+    }
+
+    /// Goes on serving for so long, only that [`is_ready`](crate::PoolHandle::is_ready) says no: until load balancers send
+    /// nobody any more. Default: no delay.
+    pub fn after(mut self, delay: Duration) -> Self {
+        self.delay = delay;
+        self
+    }
+
+    /// What becomes of peers in the kernel's queue when the ports close. Default: the setting of the pool.
+    pub fn last_call(mut self, last_call: LastCall) -> Self {
+        self.last_call = Some(last_call);
+        self
+    }
+}
+
+/// A drain under way.
+pub(super) struct Draining {
+    deadline: Option<Instant>,
+    last_call: LastCall,
+    pub(super) outcome: Result<(), PoolError>,
+    phase: Phase,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    /// Not ready any longer, but all goes on.
+    Delay,
+    /// The acceptors take what is queued, and go.
+    LastCall,
+    /// The ports are closed, the connections told.
+    Told,
+}
+
+impl AcceptorPool {
+    /// Readiness off. A second drain can only bring the deadline nearer, and ends a delay.
+    pub(super) fn begin_to_drain(&mut self, drain: Drain, outcome: Result<(), PoolError>, ctx: &mut Context<Self>) {
+        let time = drain.grace.and_then(|grace| drain.delay.checked_add(grace));
+        let deadline = time.and_then(|time| Instant::now().checked_add(time));
+        if let Some(draining) = &mut self.draining {
+            draining.deadline = draining.deadline.into_iter().chain(deadline).min();
+            if draining.phase == Phase::Told {
+                self.shared.drain(deadline);
+            } else if drain.delay.is_zero() {
+                self.call_last(ctx);
+            }
+            return;
+        }
+        info!(pool = self.shared.name(), grace = ?drain.grace, delay = ?drain.delay, "pool stops");
+        self.shared.begin_to_drain();
+        let last_call = drain.last_call.unwrap_or_else(|| self.shared.settings().last_call);
+        let last_call = if drain.grace == Some(Duration::ZERO) { LastCall::Leave } else { last_call };
+        self.draining = Some(Draining { deadline, last_call, outcome, phase: Phase::Delay });
+        if drain.delay.is_zero() {
+            self.call_last(ctx);
+        } else {
+            ctx.run_later(drain.delay, |pool, ctx| pool.call_last(ctx));
+        }
+    }
+
+    /// The acceptors take what the kernel has queued, and go.
+    fn call_last(&mut self, ctx: &mut Context<Self>) {
+        let Some(draining) = self.draining.as_mut().filter(|draining| draining.phase < Phase::LastCall) else { return };
+        draining.phase = Phase::LastCall;
+        if let Some(crew) = &self.crew {
+            crew.leave(draining.last_call);
+        }
+        ctx.run_later(RETIRE, |pool, ctx| pool.close_ports(ctx));
+        self.close_ports_when_idle(ctx);
+    }
+
+    pub(super) fn close_ports_when_idle(&mut self, ctx: &mut Context<Self>) {
+        let called = self.draining.as_ref().is_some_and(|draining| draining.phase == Phase::LastCall);
+        if called && self.staff.is_idle() {
+            self.close_ports(ctx);
+        }
+    }
+
+    /// The ports close, and all connections are told in the same moment. Then wait for them.
+    fn close_ports(&mut self, ctx: &mut Context<Self>) {
+        let Some(draining) = self.draining.as_mut().filter(|draining| draining.phase < Phase::Told) else { return };
+        draining.phase = Phase::Told;
+        let inlets = self.crew.take().map(|crew| crew.inlets()).unwrap_or_default();
+        self.shared.count_unserved(inlets.iter().map(|inlet| inlet.unserved()).sum());
+        drop(inlets);
+        self.shared.drain(draining.deadline);
+        let shared = self.shared.clone();
+        let wait = async move { shared.emptied(GIVE_UP).await };
+        ctx.spawn(wait.into_actor(self).map(|(), pool, ctx| {
+            pool.finish();
+            ctx.stop();
+        }));
+    }
+
+    /// Whoever waits for the end is told.
+    fn finish(&mut self) {
+        self.ended = true;
+        let outcome = self.draining.take().map_or(Ok(()), |draining| draining.outcome);
+        self.shared.set_ended(outcome);
+        let DrainReport { asked, finished, forced, unserved, took, .. } = self.shared.report();
+        info!(pool = self.shared.name(), asked, finished, forced, unserved, ?took, "pool stopped");
+        if let Some(starting) = self.starting.take() {
+            let _ = starting.send(Err(self.failed.take().unwrap_or(StartError::ListenerClosed)));
+        }
+    }
+}
+
+/// Ends the pool in order.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Stop(pub(crate) Drain);
+
+impl Handler<Stop> for AcceptorPool {
+    type Result = ();
+
+    fn handle(&mut self, stop: Stop, ctx: &mut Context<Self>) {
+        self.begin_to_drain(stop.0, Ok(()), ctx);
+    }
+}

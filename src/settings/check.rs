@@ -1,0 +1,76 @@
+//! Settings are checked as a whole: what would be refused is named, all of it.
+
+use std::fmt;
+
+use super::Settings;
+use crate::limits::{AtLimit, Rate};
+
+/// One setting that would be refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Objection {
+    /// The setting, as the field of [`Settings`] is called.
+    pub setting: &'static str,
+    /// What is wrong with it.
+    pub why: &'static str,
+}
+
+/// Why settings were not changed: none of them was.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SettingsError {
+    /// These make no sense, or cannot be changed while the pool runs.
+    #[error("{}", Listed(.0))]
+    Refused(Vec<Objection>),
+    /// The pool is over, or on its way out.
+    #[error("the pool is not running")]
+    NotRunning,
+}
+
+struct Listed<'a>(&'a [Objection]);
+
+impl fmt::Display for Listed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, Objection { setting, why }) in self.0.iter().enumerate() {
+            write!(f, "{}{setting}: {why}", if at == 0 { "" } else { "; " })?;
+        }
+        Ok(())
+    }
+}
+
+impl Settings {
+    /// What makes no sense, by itself or beside another.
+    pub(crate) fn objections(&self) -> Vec<Objection> {
+        let unsound = |rate: &Option<Rate>| rate.is_some_and(|rate| !rate.is_sound());
+        [
+            (self.acceptors == Some(0), "acceptors", "a pool needs at least one"),
+            (self.low_watermark > self.high_watermark, "watermarks", "the low mark is above the high one"),
+            (self.mailbox_capacity == 0, "mailbox_capacity", "a mailbox needs room for one message"),
+            (self.max_age.is_none() && !self.max_age_jitter.is_zero(), "max_age_jitter", "there is no maximum age"),
+            (self.max_connections == 0, "max_connections", "a pool needs room for one connection"),
+            (self.max_per_peer == Some(0), "max_per_peer", "a peer needs room for one connection"),
+            (matches!(self.at_limit, AtLimit::Hold(limit) if limit.is_zero()), "at_limit", "to hold takes time"),
+            (unsound(&self.accept_rate), "accept_rate", "a count and a time above zero are needed"),
+            (unsound(&self.peer_rate), "peer_rate", "a count and a time above zero are needed"),
+            (self.peer_prefix.v4 > 32 || self.peer_prefix.v6 > 128, "peer_prefix", "an address has no more bits"),
+        ]
+        .into_iter()
+        .filter_map(|(wrong, setting, why)| wrong.then_some(Objection { setting, why }))
+        .collect()
+    }
+
+    /// What of this cannot take the place of other settings while the pool runs.
+    pub(crate) fn objections_after(&self, before: &Settings) -> Vec<Objection> {
+        let why = "needs a restart of the pool";
+        let mut objections = self.objections();
+        objections.extend(
+            [
+                (self.peer_prefix != before.peer_prefix, "peer_prefix"),
+                (self.reserve_descriptor != before.reserve_descriptor, "reserve_descriptor"),
+            ]
+            .into_iter()
+            .filter_map(|(changed, setting)| changed.then_some(Objection { setting, why })),
+        );
+        objections
+    }
+}

@@ -1,0 +1,63 @@
+//! The tables of a pool: one per place, and places come and go.
+
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use super::{Common, Table};
+
+/// One table per place, in the order of the places. A place that is given up keeps its table: its connections go on.
+#[derive(Debug)]
+pub(crate) struct Tables {
+    all: RwLock<Vec<Arc<Table>>>,
+    staffed: AtomicUsize,
+    common: Arc<Common>,
+}
+
+impl Tables {
+    pub(crate) fn new(places: usize) -> Self {
+        let tables = Tables { all: RwLock::default(), staffed: AtomicUsize::new(0), common: Arc::default() };
+        tables.staff(places);
+        tables
+    }
+
+    /// How many places have an acceptor: the first ones.
+    pub(crate) fn staff(&self, places: usize) {
+        let mut all = self.all.write().unwrap_or_else(PoisonError::into_inner);
+        while all.len() < places {
+            all.push(Table::new(self.common.clone()));
+        }
+        self.staffed.store(places, Relaxed);
+    }
+
+    pub(crate) fn staffed(&self) -> usize {
+        self.staffed.load(Relaxed)
+    }
+
+    /// The table of a place.
+    ///
+    /// # Panics
+    /// When there never was such a place.
+    pub(crate) fn of(&self, place: usize) -> Arc<Table> {
+        self.all.read().unwrap_or_else(PoisonError::into_inner)[place].clone()
+    }
+
+    /// All of them, those of places given up included.
+    pub(crate) fn all(&self) -> Vec<Arc<Table>> {
+        self.all.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How many connections are alive.
+    pub(crate) fn live(&self) -> usize {
+        self.all.read().unwrap_or_else(PoisonError::into_inner).iter().map(|table| table.live()).sum()
+    }
+
+    /// How many live at the least loaded place, of those with an acceptor.
+    pub(crate) fn least(&self) -> usize {
+        let all = self.all.read().unwrap_or_else(PoisonError::into_inner);
+        all.iter().take(self.staffed()).map(|table| table.live()).min().unwrap_or(0)
+    }
+
+    pub(crate) fn common(&self) -> &Arc<Common> {
+        &self.common
+    }
+}
