@@ -32,8 +32,8 @@ pub type Packet<P> = <<P as Protocol>::Codec as Decoder>::Item;
 /// The behaviour of a connection: one value per connection, its fields are the connection's state.
 ///
 /// Only [`packet`](Protocol::packet) is required. Every callback runs on the connection's own arbiter, never two of one
-/// connection at a time, so the state needs no `Send`; a callback must not block the thread (see [`Conn::wait`]). A panic
-/// in one ends this connection and no other.
+/// connection at a time, so the state needs no `Send`; a callback must not block the thread (see [`Conn::wait`] and
+/// [`Conn::blocking`]). A panic in one ends this connection and no other.
 ///
 /// A `Stop` or `SendAndStop` answered to an event ends the connection with the event's reason: out of
 /// [`timeout`](Protocol::timeout) it is [`Closed::Idle`] or [`Closed::PacketTimeout`], out of

@@ -1,8 +1,11 @@
 //! What a callback answers.
 
 use std::fmt;
-use std::future::Future;
+use std::future::{pending, Future};
+use std::panic::resume_unwind;
 use std::pin::Pin;
+
+use tokio::task::spawn_blocking;
 
 use super::{Conn, Protocol};
 use crate::error::BoxError;
@@ -26,7 +29,7 @@ pub enum Next<P: Protocol> {
     SendAndStop(P::Reply),
     /// End the connection with an error: [`Closed::Error`](crate::Closed::Error). What was queued before is sent first.
     Fail(BoxError),
-    /// Wait for a future, made by [`Conn::wait`]: until it is done this connection takes in neither packets nor messages.
+    /// Wait for a future, made by [`Conn::wait`] or [`Conn::blocking`]: until it is done this connection takes in neither packets nor messages.
     Wait(Wait<P>),
 }
 
@@ -65,7 +68,7 @@ impl<P: Protocol> fmt::Debug for Next<P> {
     }
 }
 
-/// A future that a connection waits for, and what it does with the outcome. Made by [`Conn::wait`].
+/// A future that a connection waits for, and what it does with the outcome. Made by [`Conn::wait`] and [`Conn::blocking`].
 pub struct Wait<P: Protocol>(pub(crate) Pending<P>);
 
 /// What is left to do once the future is done.
@@ -112,5 +115,79 @@ impl<P: Protocol> Conn<P> {
             let output = future.await;
             Box::new(move |me: &mut P, conn: &mut Conn<P>| then(output, me, conn)) as Then<P>
         })))
+    }
+    /// Runs a closure that blocks (a file, a computation, a client that knows no futures) on a thread of its own, then goes
+    /// on with what it returns. Otherwise as [`wait`](Conn::wait): packets and messages are held in their order meanwhile,
+    /// and nobody else waits.
+    ///
+    /// The thread is one of those that the arbiter keeps for
+    /// [`spawn_blocking`](https://docs.rs/tokio/latest/tokio/task/fn.spawn_blocking.html), at most 512 at a time. The closure
+    /// begins when the callback has answered with it, behind waits that were asked for before. A panic in it ends this
+    /// connection with [`Closed::Panic`](crate::Closed::Panic) and its text.
+    ///
+    /// A closure that has begun cannot be stopped: when the connection ends before it, it runs on to its end, what it returns
+    /// is dropped, and `then` is not called. The arbiter's thread ends after it, too.
+    ///
+    /// ```
+    /// use actix_acceptor::{AcceptorPool, Conn, Framing, Next, Protocol};
+    /// use bytes::Bytes;
+    ///
+    /// /// A line is answered with its sum of bytes, worked out slowly.
+    /// struct Sums { answered: u32 }
+    ///
+    /// impl Protocol for Sums {
+    ///     type Codec = Framing;
+    ///     type Reply = Bytes;
+    ///     type User = ();
+    ///
+    ///     fn packet(&mut self, line: Bytes, conn: &mut Conn<Self>) -> Next<Self> {
+    ///         if line.is_empty() {
+    ///             return Next::Send(Bytes::from(format!("{} so far", self.answered)));
+    ///         }
+    ///         let work = move || {
+    ///             std::thread::sleep(std::time::Duration::from_millis(20));
+    ///             line.iter().map(|byte| u64::from(*byte)).sum::<u64>()
+    ///         };
+    ///         conn.blocking(work, |sum, me, _conn| {
+    ///             me.answered += 1;
+    ///             Next::Send(Bytes::from(sum.to_string()))
+    ///         })
+    ///     }
+    /// }
+    ///
+    /// # use std::io::{Read, Write};
+    /// # actix_rt::System::new().block_on(async {
+    /// let pool = AcceptorPool::protocol(|_| Sums { answered: 0 }).framing(Framing::lines()).bind("127.0.0.1:0").await?;
+    /// # let addr = pool.local_addr().expect("TCP");
+    /// # let answers = tokio::task::spawn_blocking(move || -> std::io::Result<String> {
+    /// # let mut peer = std::net::TcpStream::connect(addr)?;
+    /// // The lines behind the first one are there at once; they are taken when its sum is known.
+    /// peer.write_all(b"a\n\nb\n\n")?;
+    /// # let mut answers = [0; 24];
+    /// # peer.read_exact(&mut answers)?;
+    /// # Ok(String::from_utf8_lossy(&answers).into_owned())
+    /// # }).await??;
+    /// assert_eq!(answers, "97\n1 so far\n98\n2 so far\n");
+    /// # pool.stop(None).await;
+    /// # Ok::<_, Box<dyn std::error::Error>>(()) }).expect("it works");
+    /// ```
+    #[must_use = "the work begins when the callback answers with it"]
+    pub fn blocking<F, O, T>(&self, work: F, then: T) -> Next<P>
+    where
+        F: FnOnce() -> O + Send + 'static,
+        O: Send + 'static,
+        T: FnOnce(O, &mut P, &mut Conn<P>) -> Next<P> + 'static,
+    {
+        let output = async move {
+            match spawn_blocking(work).await {
+                Ok(output) => output,
+                Err(error) => match error.try_into_panic() {
+                    Ok(panic) => resume_unwind(panic),
+                    // Not even begun: the arbiter is going down, and this connection with it.
+                    Err(_) => pending().await,
+                },
+            }
+        };
+        self.wait(output, then)
     }
 }
