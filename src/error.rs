@@ -44,10 +44,10 @@ pub enum StartError {
         /// Which one.
         acceptor: usize,
     },
-    /// The system refused: the address cannot be resolved or bound, or there is no thread for an arbiter.
+    /// The system refused: the address cannot be resolved or bound, or there is no thread for an arbiter or the watchdog.
     #[error("{what}: {source}")]
     SystemError {
-        /// What was tried: the address, or the arbiter.
+        /// What was tried: the address, the arbiter, the watchdog.
         what: String,
         /// What the system said.
         source: io::Error,

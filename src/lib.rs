@@ -55,6 +55,7 @@
 //! | `doors` | turns what you wrote into what an acceptor calls |
 //! | `pool` | the supervisor, its handle, restarts, suspension, change, the drain and its report |
 //! | `settings` | every setting as a plain value; what would be refused |
+//! | `watchdog` | sees which arbiters are blocked, and by whom |
 //! | `connection` | the actor and its driver |
 //! | `acceptor` | the accept loop; what an accept error means; who is turned away, and how |
 //! | `protocol` | what you write: `Protocol`, `Event`, `Next`, `Closed`, `Conn` |
@@ -89,6 +90,7 @@ mod table;
 mod telemetry;
 mod timer;
 pub mod transport;
+mod watchdog;
 
 pub use acceptor::{Acceptor, LastCall};
 pub use builder::Builder;

@@ -161,7 +161,7 @@ async fn a_stop_of_the_pool_waits_for_it_and_forces_it_at_the_deadline() {
             let pool = pool.untyped();
             async move { pool.stop(grace).await }
         });
-        eventually(|| pool.info().stopping).await;
+        eventually(|| pool.status() == actix_acceptor::Status::Draining).await;
         if reason == Reason::Shutdown {
             open.send(()).unwrap();
             peer.expect(b"slow\n").await;

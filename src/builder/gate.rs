@@ -1,6 +1,7 @@
 //! The gate: everything is checked at once, then the ports are opened and the pool made.
 
 use std::any::TypeId;
+use std::sync::Arc;
 
 use actix::prelude::System;
 use tokio::net::ToSocketAddrs;
@@ -10,11 +11,10 @@ use crate::acceptor::{Crew, Reserve};
 use crate::doors::Door;
 use crate::error::StartError;
 use crate::limits::Limits;
-use crate::pool::{open_port, AcceptorPool, Listener, Plan, Pool, Restarts, Shared, Staff};
+use crate::pool::{open_port, AcceptorPool, Housing, Listener, Plan, Pool, Restarts, Shared, Staff};
 use crate::table::Tables;
 use crate::transport::Transport;
-
-use std::sync::Arc;
+use crate::watchdog::Watchdog;
 
 impl<D: Door> Builder<D> {
     /// Opens a TCP port and starts the pool: `"127.0.0.1:7000"`, `("localhost", 7000)`, or a `SocketAddr`. Of several
@@ -69,6 +69,13 @@ impl<D: Door> Builder<D> {
         AcceptorPool::set_room(&name, &limits, settings.max_connections, places, 0);
         let tables = Arc::new(Tables::new(places));
         let opened = self.door.open(settings.terms());
+        let watchdog = settings
+            .watchdog
+            .map(|limit| Watchdog::start(limit, name.clone(), tables.clone(), self.housing == Housing::Current));
+        let watchdog = watchdog.transpose().map_err(|source| {
+            let what = "a thread for the watchdog".to_owned();
+            StartError::SystemError { what, source }
+        })?;
         let actor = TypeId::of::<D::Actor>();
         let shared = Shared::new(name.clone(), limits, tables.clone(), settings.clone(), actor, opened.left);
         // A name that nobody chose cannot be in anybody's way.
@@ -80,7 +87,7 @@ impl<D: Door> Builder<D> {
         let crew = Crew::new(name, opened.seam, tables, inlets, reserve);
         let restarts = Restarts::new(settings.restarts, settings.restarts_within);
         let (regulated, start_timeout) = (opened.regulated, self.start_timeout);
-        let plan = Plan { shared: shared.clone(), crew, staff, restarts, regulated, start_timeout };
+        let plan = Plan { shared: shared.clone(), crew, staff, restarts, regulated, watchdog, start_timeout };
         AcceptorPool::launch(plan).await?;
         Ok(Pool::new(shared))
     }

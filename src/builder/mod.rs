@@ -189,6 +189,28 @@ impl<D> Builder<D> {
         self
     }
 
+    /// How long a callback may block its arbiter before that is counted in [`PoolInfo::blocked`](crate::PoolInfo::blocked)
+    /// and logged as a warning with the connection it ran for, once for each time. `None`: nobody looks. Zero is refused.
+    ///
+    /// A blocked arbiter serves nobody: blocking work belongs into [`Conn::blocking`](crate::Conn::blocking). What counts is
+    /// the time that one callback takes, or one poll of an async fn ([`serve`](crate::AcceptorPool::serve)); many short ones
+    /// in a row do not add up. A thread that the machine does not let run is blocked as well. It is noticed while it lasts:
+    /// never early, and within half the limit unless the machine is too busy to look. Of the log lines one a second is
+    /// written, with the number of those that were `left_out`.
+    ///
+    /// An arbiter that is blocked by something else (an actor of one's own behind [`start`](crate::AcceptorPool::start), a
+    /// task spawned there, a `Drop`) is noticed as well while connections live there, up to an eighth of a second later, and
+    /// logged without a connection. What ends before it is noticed is not seen, nor what blocks other threads.
+    ///
+    /// It costs a thread per pool, which looks four times per limit while there are connections and sleeps while there
+    /// are none; and a few instructions a callback.
+    ///
+    /// Default: 100 ms.
+    pub fn watchdog(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.settings.watchdog = limit.into();
+        self
+    }
+
     /// A setting that only the door could check; told at the gate.
     pub(crate) fn refuse(&mut self, setting: &'static str, why: &'static str) {
         self.refused.get_or_insert((setting, why));

@@ -113,6 +113,7 @@ impl<P: Protocol> Connection<P> {
                     if self.conn.active != Active::Always {
                         self.count_packet();
                     }
+                    self.conn.seat.go_on();
                     let next = self.me.packet(packet, &mut self.conn);
                     self.follow(next, Cause::Own);
                 }
@@ -224,6 +225,7 @@ impl<P: Protocol> Connection<P> {
                 match Pin::new(&mut *mailbox).poll_next(&mut cx) {
                     Poll::Ready(Some(mut message)) => {
                         budget.messages -= 1;
+                        self.conn.seat.go_on();
                         message.handle(self, ctx);
                         self.heed(ctx);
                     }

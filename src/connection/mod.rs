@@ -165,7 +165,25 @@ impl<P: Protocol> Future for Life<P> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let Life { connection, mailbox, context } = self.get_mut();
-        connection.turn(mailbox, context, cx)
+        Turn::begin(connection).0.turn(mailbox, context, cx)
+    }
+}
+
+/// A connection whose turn it is, marked as such for the watchdog; however the turn ends, the mark goes with it.
+struct Turn<'a, P: Protocol>(&'a mut Connection<P>);
+
+impl<'a, P: Protocol> Turn<'a, P> {
+    #[inline]
+    fn begin(connection: &'a mut Connection<P>) -> Self {
+        connection.conn.seat.begin_work();
+        Turn(connection)
+    }
+}
+
+impl<P: Protocol> Drop for Turn<'_, P> {
+    #[inline]
+    fn drop(&mut self) {
+        self.0.conn.seat.end_work();
     }
 }
 
@@ -198,6 +216,7 @@ impl<P: Protocol> Connection<P> {
 
     /// One callback, under the guard.
     fn step(&mut self, cause: Cause, callback: impl FnOnce(&mut P, &mut Conn<P>) -> Next<P>) {
+        self.conn.seat.go_on();
         let stepped = guard(|| {
             let next = callback(&mut self.me, &mut self.conn);
             // Under the guard as well: the codec that encodes a reply is not ours.

@@ -68,7 +68,10 @@ impl<P: Protocol> Seam for ProtocolSeam<P> {
         let entry = seat.entry();
         let peer = Peer { id: entry.id(), address: entry.peer().clone(), listener: entry.port().name().clone() };
         // The codec first: whatever state is made gets its `closed`.
-        match guard(|| ((charter.codec)(), (charter.factory)(&peer))) {
+        let at_work = seat.at_work();
+        let made = guard(|| ((charter.codec)(), (charter.factory)(&peer)));
+        drop(at_work);
+        match made {
             Ok((codec, me)) => birth.live(me, codec, stream, charter, seat),
             Err(panic) => {
                 let (listener, reason) = (&*peer.listener, Reason::Panic.name());

@@ -1,6 +1,6 @@
 //! The door `serve`: an async fn that owns its socket, as reagent's `handle/1`.
 
-use std::future::Future;
+use std::future::{poll_fn, Future};
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
@@ -83,11 +83,18 @@ impl Seam for ServeSeam {
     fn open(&self, incoming: Incoming) {
         let socket = Socket::accept(incoming, self.limits.get());
         let desk = socket.desk();
-        match guard(|| (self.serve.get())(socket)) {
+        let at_work = desk.at_work();
+        let begun = guard(|| (self.serve.get())(socket));
+        drop(at_work);
+        match begun {
             Err(panic) => desk.note(Reason::Panic, Some(panic)),
             Ok(served) => {
                 actix_rt::spawn(async move {
-                    let served = AssertUnwindSafe(served).catch_unwind();
+                    let mut served = AssertUnwindSafe(served).catch_unwind();
+                    let served = poll_fn(|cx| {
+                        let _at_work = desk.at_work();
+                        served.poll_unpin(cx)
+                    });
                     let killed = desk.killed().then(|()| tokio::time::sleep(AFTER_KILL));
                     match select(pin!(served), pin!(killed)).await {
                         Either::Left((Ok(Ok(())), _)) => {}

@@ -67,7 +67,10 @@ where
     fn open(&self, incoming: Incoming) {
         let socket = Socket::accept(incoming, self.limits.get());
         let desk = socket.desk();
-        match guard(|| (self.start.get())(socket)) {
+        let at_work = desk.at_work();
+        let started = guard(|| (self.start.get())(socket));
+        drop(at_work);
+        match started {
             Err(panic) => desk.note(Reason::Panic, Some(panic)),
             Ok(Err(error)) => {
                 let text = guard(|| error.to_string()).unwrap_or_else(|panic| panic);

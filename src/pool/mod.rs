@@ -31,6 +31,7 @@ use tracing::{error, warn};
 use crate::acceptor::{Attend, Crew, Exited, LastCall, Ready, Retire};
 use crate::error::{Exit, PoolError, StartError};
 use crate::protocol::Regulated;
+use crate::watchdog::Watchdog;
 
 pub use drain::Drain;
 pub(crate) use drain::Stop;
@@ -68,6 +69,8 @@ pub struct AcceptorPool {
     failed: Option<StartError>,
     draining: Option<Draining>,
     ended: bool,
+    /// Goes when the pool goes.
+    _watchdog: Option<Watchdog>,
 }
 
 /// What the builder makes a pool of.
@@ -78,6 +81,7 @@ pub(crate) struct Plan {
     pub(crate) restarts: Restarts,
     pub(crate) regulated: Arc<dyn Regulated>,
     pub(crate) start_timeout: Duration,
+    pub(crate) watchdog: Option<Watchdog>,
 }
 
 impl AcceptorPool {
@@ -95,6 +99,7 @@ impl AcceptorPool {
             failed: None,
             draining: None,
             ended: false,
+            _watchdog: plan.watchdog,
         };
         let address = pool.start();
         let outcome = started.await.unwrap_or(Err(StartError::ListenerClosed));

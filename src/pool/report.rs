@@ -41,6 +41,8 @@ pub struct PoolInfo {
     pub bytes_in: u64,
     /// Bytes sent so far.
     pub bytes_out: u64,
+    /// How often an arbiter was blocked for longer than the [`watchdog`](crate::Builder::watchdog)'s limit.
+    pub blocked: u64,
     /// Its acceptors.
     pub acceptors: Vec<AcceptorInfo>,
 }

@@ -286,6 +286,7 @@ impl Shared {
             closed,
             bytes_in: sum(|totals| totals.bytes_in),
             bytes_out: sum(|totals| totals.bytes_out),
+            blocked: self.tables.common().blocked(),
             acceptors: acceptors.collect(),
         }
     }

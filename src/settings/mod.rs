@@ -21,7 +21,7 @@ pub use check::{Objection, SettingsError};
 /// |---|---|
 /// | at once | `acceptors`, `restarts`, `restarts_within`, `grace`, `last_call`, `max_connections`, `at_limit`, `farewell`, `max_per_peer`, `peer_rate`, `accept_rate`, `rules` |
 /// | with new connections | `idle_timeout`, `packet_timeout`, `send_timeout`, `max_age`, `max_age_jitter`, `high_watermark`, `low_watermark`, `half_close`, `active`, `mailbox_capacity` |
-/// | with a restart of the pool; a change is refused | `peer_prefix`, `reserve_descriptor` |
+/// | with a restart of the pool; a change is refused | `peer_prefix`, `reserve_descriptor`, `watchdog` |
 ///
 /// With the feature `serde` it can be read from a file: every field may be left out, unknown ones are refused; times are
 /// texts such as `"10s"` or `"1h 30m"`, and those that may be for ever say so by `"never"`.
@@ -96,6 +96,9 @@ pub struct Settings {
     pub active: Active,
     /// How many messages a mailbox holds. Default: 16.
     pub mailbox_capacity: usize,
+    /// How long a callback may block its arbiter before it is told. `None`: nobody looks. Default: 100 ms.
+    #[cfg_attr(feature = "serde", serde(with = "file::or_never"))]
+    pub watchdog: Option<Duration>,
 }
 
 impl Default for Settings {
@@ -125,6 +128,7 @@ impl Default for Settings {
             half_close: false,
             active: Active::Always,
             mailbox_capacity: 16,
+            watchdog: Some(Duration::from_millis(100)),
         }
     }
 }

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use tracing::{debug, error, warn};
 
 use super::bell::Bell;
-use crate::table::{Entry, Orders, Seat};
+use crate::table::{AtWork, Entry, Orders, Seat};
 use crate::telemetry::Reason;
 use crate::timer::{Expired, Timer};
 
@@ -63,6 +63,11 @@ impl Desk {
 
     pub(crate) fn entry(&self) -> &Arc<Entry> {
         self.seat.entry()
+    }
+
+    /// Marks the connection as being at work, until the mark is dropped.
+    pub(crate) fn at_work(&self) -> AtWork<'_> {
+        self.seat.at_work()
     }
 
     pub(super) fn listener(&self) -> &str {

@@ -7,8 +7,8 @@
 //! ```
 //!
 //! A table outlives the acceptor that fills it: the successor goes on with the same one. It knows no protocol. It is
-//! locked only to open, close and list, never by a connection at work; what a connection at work touches are the relaxed
-//! atomics of its own [`Entry`].
+//! locked only to open, close and list, never by a connection at work; what a connection at work touches are the atomics of
+//! its own [`Entry`], and the mark that it is at work.
 
 mod clock;
 mod entry;
@@ -16,6 +16,7 @@ mod info;
 mod spare;
 mod tables;
 mod tick;
+mod work;
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -33,6 +34,8 @@ pub use info::ConnectionInfo;
 pub(crate) use spare::{Buffers, READ_BUFFER};
 pub(crate) use tables::Tables;
 pub(crate) use tick::run as run_tick;
+use work::Work;
+pub(crate) use work::{AtWork, Kennel, Pulse};
 
 /// The live connections of one arbiter.
 #[derive(Debug)]
@@ -40,6 +43,7 @@ pub(crate) struct Table {
     state: Mutex<State>,
     live: AtomicUsize,
     clock: Clock,
+    work: Work,
     /// Rung when the tick has to look up: the first entry, a shorter limit, a drain, the last entry gone while draining.
     bell: Notify,
     common: Arc<Common>,
@@ -51,6 +55,9 @@ pub(crate) struct Common {
     ids: AtomicU64,
     /// Told of every connection that opened or closed.
     pub(crate) changed: Notify,
+    /// How often an arbiter was blocked.
+    blocked: AtomicU64,
+    pub(crate) kennel: Kennel,
 }
 
 #[derive(Debug, Default)]
@@ -58,6 +65,16 @@ struct State {
     entries: Slab<Arc<Entry>>,
     totals: Totals,
     drain: Option<Drain>,
+}
+
+impl Common {
+    pub(crate) fn blocked(&self) -> u64 {
+        self.blocked.load(Relaxed)
+    }
+
+    pub(crate) fn count_blocked(&self) {
+        self.blocked.fetch_add(1, Relaxed);
+    }
 }
 
 /// What a table has seen so far. It adds up: accepted = refused + live + closed.
@@ -91,6 +108,7 @@ impl Table {
             state: Mutex::default(),
             live: AtomicUsize::new(0),
             clock: Clock::new(),
+            work: Work::default(),
             bell: Notify::new(),
             common,
         })
@@ -127,6 +145,7 @@ impl Table {
         drop(state);
         if first {
             self.bell.notify_one();
+            self.common.kennel.wake();
         }
         self.common.changed.notify_waiters();
         Seat::new(self.clone(), entry)

@@ -41,6 +41,11 @@ impl Tables {
         self.all.read().unwrap_or_else(PoisonError::into_inner)[place].clone()
     }
 
+    /// How many places there ever were.
+    pub(crate) fn places(&self) -> usize {
+        self.all.read().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
     /// All of them, those of places given up included.
     pub(crate) fn all(&self) -> Vec<Arc<Table>> {
         self.all.read().unwrap_or_else(PoisonError::into_inner).clone()

@@ -54,6 +54,7 @@ impl Table {
 
     /// One tick: the time moves on, what is due is told so, and the shortest limit in use sets the pace.
     fn beat(&self) {
+        self.work.beat();
         self.clock.advance();
         let now = self.clock.now();
         let mut tick = grain(0);

@@ -1,0 +1,174 @@
+//! Sees from a thread of its own which arbiters are blocked, and by whom.
+//!
+//! ```text
+//! connection ── each callback ──▶ Table ◀── a look every quarter of the limit ── watchdog ──▶ count, log line
+//!       tick ── each beat ──────────┘ ▲                                              │
+//!                                     └── asks for a beat, where nobody is at work ──┘
+//! ```
+
+use std::io;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tracing::warn;
+
+use crate::table::{Common, ConnectionId, Pulse, Table, Tables};
+use crate::telemetry::Complaints;
+
+/// The shortest time between two looks.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
+/// An arbiter without turns and ticks for so long is asked for a tick: one comes every 100 ms at the slowest.
+const ASK_AFTER: Duration = Duration::from_millis(125);
+
+/// The watchdog of a pool: dropping it ends its thread.
+pub(crate) struct Watchdog {
+    common: Arc<Common>,
+}
+
+impl Watchdog {
+    /// Watches these tables; `one_thread`: they belong to one arbiter.
+    pub(crate) fn start(
+        limit: Duration,
+        listener: Arc<str>,
+        tables: Arc<Tables>,
+        one_thread: bool,
+    ) -> io::Result<Self> {
+        let common = tables.common().clone();
+        let round = Round { limit, listener, tables, one_thread, arbiters: Vec::new(), complaints: Complaints::new() };
+        thread::Builder::new().name("pool-watchdog".into()).spawn(|| round.go_on())?;
+        Ok(Watchdog { common })
+    }
+}
+
+impl Drop for Watchdog {
+    fn drop(&mut self) {
+        self.common.kennel.end();
+    }
+}
+
+/// What the thread goes about.
+struct Round {
+    limit: Duration,
+    listener: Arc<str>,
+    tables: Arc<Tables>,
+    one_thread: bool,
+    arbiters: Vec<Arbiter>,
+    complaints: Complaints,
+}
+
+impl Round {
+    fn go_on(mut self) {
+        let pause = (self.limit / 4).max(SHORTEST_PAUSE);
+        let common = self.tables.common().clone();
+        while common.kennel.rest(pause, || self.tables.live() == 0) {
+            self.meet();
+            for arbiter in &mut self.arbiters {
+                // A watchdog that was kept from looking does not hold the time against others: they were kept, too.
+                if let Some(block) = arbiter.look(self.limit, pause * 2) {
+                    common.count_blocked();
+                    self.complaints.complain(|left_out| block.tell(&self.listener, left_out));
+                }
+            }
+        }
+    }
+}
+
+impl Round {
+    /// Places may have been added.
+    fn meet(&mut self) {
+        let known = self.arbiters.iter().map(|arbiter| arbiter.tables.len()).sum();
+        if known == self.tables.places() {
+            return;
+        }
+        for new in self.tables.all().into_iter().enumerate().skip(known) {
+            match self.arbiters.first_mut().filter(|_| self.one_thread) {
+                Some(arbiter) => arbiter.tables.push(new),
+                None => self.arbiters.push(Arbiter::new(vec![new])),
+            }
+        }
+    }
+}
+
+/// One arbiter, and what it was last seen to do.
+struct Arbiter {
+    /// Each with its acceptor's place; several where they share a thread.
+    tables: Vec<(usize, Arc<Table>)>,
+    /// The counts of the tables' pulses, added up.
+    count: u64,
+    /// When that was seen.
+    seen: Instant,
+    /// For how long it has done nothing else: never more than it was.
+    still: Duration,
+    /// How long it had been still when it was asked for a beat.
+    asked: Option<Duration>,
+    told: bool,
+}
+
+/// An arbiter that is blocked.
+struct Block {
+    acceptor: Option<usize>,
+    culprit: Option<(ConnectionId, Option<String>)>,
+    so_far: Duration,
+}
+
+impl Arbiter {
+    fn new(tables: Vec<(usize, Arc<Table>)>) -> Self {
+        let (seen, still) = (Instant::now(), Duration::ZERO);
+        Arbiter { tables, count: 0, seen, still, asked: None, told: false }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.tables.iter().all(|(_, table)| table.live() == 0)
+    }
+
+    /// One look; answers once for each time that the arbiter is blocked.
+    fn look(&mut self, limit: Duration, most: Duration) -> Option<Block> {
+        // The clock is read before the look that ends a time, and after the one that begins it: never early.
+        let passed = self.seen.elapsed().min(most);
+        let pulses: Vec<Pulse> = self.tables.iter().map(|(_, table)| table.pulse()).collect();
+        let count = pulses.iter().map(|pulse| pulse.count).sum();
+        if count != self.count || self.is_empty() {
+            *self = Arbiter { count, ..Arbiter::new(std::mem::take(&mut self.tables)) };
+            return None;
+        }
+        self.seen = Instant::now();
+        self.still += passed;
+        if self.told {
+            return None;
+        }
+        let tables = self.tables.iter().zip(&pulses);
+        let at_work = tables.filter_map(|((place, table), pulse)| Some((*place, table.clone(), pulse.at_work?))).next();
+        let since = if at_work.is_some() { Some(Duration::ZERO) } else { self.ask() };
+        if since.is_none_or(|since| self.still < since + limit) {
+            return None;
+        }
+        let alone = (self.tables.len() == 1).then_some(self.tables[0].0);
+        let acceptor = at_work.as_ref().map(|(place, ..)| *place).or(alone);
+        let culprit = at_work.map(|(_, table, id)| (id, table.find(id).map(|entry| entry.peer().to_string())));
+        self.told = true;
+        Some(Block { acceptor, culprit, so_far: self.still })
+    }
+
+    /// Whoever is at work, no connection's turn is known: does the arbiter come round? Since when it has been asked.
+    fn ask(&mut self) -> Option<Duration> {
+        if self.asked.is_none() && self.still >= ASK_AFTER {
+            self.asked = Some(self.still);
+            self.tables.iter().for_each(|(_, table)| table.ask());
+            self.seen = Instant::now();
+        }
+        self.asked
+    }
+}
+
+impl Block {
+    fn tell(self, listener: &str, left_out: u64) {
+        let Block { acceptor, culprit, so_far } = self;
+        match culprit {
+            Some((id, peer)) => {
+                warn!(%id, peer, listener, acceptor, ?so_far, left_out, "a callback blocks its arbiter");
+            }
+            None => warn!(listener, acceptor, ?so_far, left_out, "an arbiter is blocked, by no callback that is known"),
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! The watchdog's thread: there as long as its pool, awake as long as there is somebody to watch. A binary of its own: it
+//! looks at the threads of its process.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::io;
+use std::time::Duration;
+
+use actix::System;
+use actix_acceptor::{AcceptorPool, Builder, ProtocolDoor, StartError};
+use support::*;
+
+/// The watchdogs of this process: how often each has gone to sleep so far.
+fn watchdogs() -> Vec<u64> {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    let of = |task: std::fs::DirEntry| {
+        let status = std::fs::read_to_string(task.path().join("status")).ok()?;
+        let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+        (field("Name:")? == "pool-watchdog").then(|| field("voluntary_ctxt_switches:")?.parse().ok()).flatten()
+    };
+    tasks.filter_map(|task| of(task.ok()?)).collect()
+}
+
+fn pool() -> Builder<ProtocolDoor<Echo>> {
+    AcceptorPool::protocol(|_| Echo).acceptors(2).watchdog(Duration::from_millis(20))
+}
+
+/// One test, for there is one process to look at.
+#[actix::test]
+async fn the_thread_lives_with_its_pool() {
+    it_ends_when_the_pool_is_stopped().await;
+    it_sleeps_while_there_is_nobody_to_watch().await;
+    it_does_not_outlive_a_failed_start().await;
+    it_ends_with_the_system_that_nobody_stopped_the_pool_of().await;
+}
+
+async fn it_ends_when_the_pool_is_stopped() {
+    let unwatched = pool().watchdog(None).bind("127.0.0.1:0").await.unwrap();
+    assert_eq!(watchdogs().len(), 0, "none was asked for");
+    let pool = pool().bind("127.0.0.1:0").await.unwrap();
+    eventually(|| watchdogs().len() == 1).await;
+    let mut stays = connect(&pool).await;
+    stays.echo("hello").await;
+    soon(pool.stop(Duration::ZERO)).await;
+    // The handle is still held: it keeps no thread.
+    eventually(|| watchdogs().is_empty()).await;
+    assert_eq!(pool.info().blocked, 0);
+    soon(unwatched.stop(None)).await;
+}
+
+async fn it_sleeps_while_there_is_nobody_to_watch() {
+    /// In so long a time it would look many times.
+    const WHILE: Duration = Duration::from_millis(300);
+    let pool = pool().bind("127.0.0.1:0").await.unwrap();
+    for _ in 0..2 {
+        let mut last = Vec::new();
+        eventually(|| std::mem::replace(&mut last, watchdogs()) == watchdogs() && last.len() == 1).await;
+        // A round may have been on its way; then there is quiet.
+        tokio::time::sleep(WHILE).await;
+        let before = watchdogs();
+        tokio::time::sleep(WHILE).await;
+        assert_eq!(watchdogs(), before, "nobody is there");
+        let mut peer = connect(&pool).await;
+        peer.echo("hello").await;
+        eventually(|| watchdogs()[0] > before[0] + 10).await;
+        drop(peer);
+        eventually(|| pool.connections() == 0).await;
+    }
+    soon(pool.stop(None)).await;
+    eventually(|| watchdogs().is_empty()).await;
+}
+
+async fn it_does_not_outlive_a_failed_start() {
+    let (transport, director) = Scripted::in_memory();
+    director.share(|| Err(io::Error::other("as asked")));
+    let failed = soon(pool().listen(transport)).await;
+    assert!(matches!(failed, Err(StartError::AcceptorFailed { .. })));
+    let first = pool().name("taken").watchdog(None).bind("127.0.0.1:0").await.unwrap();
+    let second = soon(pool().name("taken").bind("127.0.0.1:0")).await;
+    assert!(matches!(second, Err(StartError::NameTaken { .. })));
+    eventually(|| watchdogs().is_empty()).await;
+    soon(first.stop(None)).await;
+}
+
+async fn it_ends_with_the_system_that_nobody_stopped_the_pool_of() {
+    let other = std::thread::spawn(|| {
+        System::new().block_on(async {
+            let pool = pool().bind("127.0.0.1:0").await.unwrap();
+            let mut peer = connect(&pool).await;
+            peer.echo("hello").await;
+            eventually(|| watchdogs().len() == 1).await;
+        });
+    });
+    eventually(|| other.is_finished()).await;
+    other.join().unwrap();
+    eventually(|| watchdogs().is_empty()).await;
+}
