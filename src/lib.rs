@@ -65,7 +65,7 @@
 //! | `limits` | permits, connections and rates per peer, access rules |
 //! | `framing` | bytes ↔ packets: no I/O, no clock |
 //! | `transport` | addresses, streams, what is listened on |
-//! | `telemetry` | what happened, in numbers |
+//! | `telemetry` | what happened: counts, observers, spans, metrics, alarms |
 //! | `guard`, `error` | the panic guard; what can stop a pool |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -107,5 +107,8 @@ pub use protocol::{Active, Closed, Conn, EncodeOnce, Event, Next, Packet, Peer, 
 pub use settings::{Objection, Settings, SettingsError};
 pub use socket::Socket;
 pub use table::{ConnectionId, ConnectionInfo};
-pub use telemetry::{ClosedCounts, Reason, Refusal, RefusedCounts};
+#[cfg(feature = "metrics")]
+#[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
+pub use telemetry::Metrics;
+pub use telemetry::{Alarm, Alarmed, ClosedCounts, Happening, Observer, Reason, Refusal, RefusedCounts, Spans};
 pub use transport::Address;

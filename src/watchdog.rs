@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use tracing::warn;
 
 use crate::table::{Common, ConnectionId, Pulse, Table, Tables};
-use crate::telemetry::Complaints;
+use crate::telemetry::{Complaints, Happening};
 
 /// The shortest time between two looks.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
@@ -67,6 +67,7 @@ impl Round {
                 // A watchdog that was kept from looking does not hold the time against others: they were kept, too.
                 if let Some(block) = arbiter.look(self.limit, pause * 2) {
                     common.count_blocked();
+                    common.observers.tell(|| block.as_happening());
                     self.complaints.complain(|left_out| block.tell(&self.listener, left_out));
                 }
             }
@@ -162,6 +163,11 @@ impl Arbiter {
 }
 
 impl Block {
+    fn as_happening(&self) -> Happening<'static> {
+        let id = self.culprit.as_ref().map(|(id, _)| *id);
+        Happening::Blocked { acceptor: self.acceptor, id, so_far: self.so_far }
+    }
+
     fn tell(self, listener: &str, left_out: u64) {
         let Block { acceptor, culprit, so_far } = self;
         match culprit {

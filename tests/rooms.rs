@@ -19,6 +19,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "settings",
             "socket",
             "table",
+            "telemetry",
             "transport",
             "watchdog",
         ],
@@ -51,9 +52,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("timer", &["table"]),
     ("table", &["limits", "telemetry", "transport"]),
     ("limits", &["guard", "telemetry", "transport"]),
+    ("telemetry", &["error", "guard", "transport"]),
     ("framing", &[]),
     ("transport", &[]),
-    ("telemetry", &[]),
     ("guard", &[]),
     ("error", &[]),
 ];

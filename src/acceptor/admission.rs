@@ -14,7 +14,7 @@ use super::reserve::Reserve;
 use crate::limits::{AtLimit, Guest, Permit};
 use crate::socket::Incoming;
 use crate::table::{Arrival, Tables};
-use crate::telemetry::{Complaints, Refusal};
+use crate::telemetry::{Complaints, Happening, Refusal};
 use crate::transport::Accepted;
 
 /// Where an acceptor's work ends: takes an accepted socket over. The doors implement it.
@@ -133,6 +133,7 @@ impl Crew {
             inlet.turn_away();
         }
         debug!(%peer, listener, reason, "refused");
+        self.tables.common().observers.tell(|| Happening::Refused { peer: &peer, listener, reason: refusal });
         self.refusals.complain(|left_out| info!(%peer, listener, reason, left_out, "peers are refused"));
         let policy = inlet.port.limits().policy();
         match refusal {
@@ -163,8 +164,9 @@ impl Crew {
     }
 
     pub(super) fn complain(&self, error: &io::Error, place: usize, inlet: &Inlet, pause: Duration) {
+        let listener = &**inlet.port.name();
+        self.tables.common().observers.tell(|| Happening::AcceptError { listener, acceptor: place, error });
         self.troubles.complain(|left_out| {
-            let listener = &**inlet.port.name();
             warn!(%error, listener, acceptor = place, left_out, ?pause, "cannot accept, trying again");
         });
     }

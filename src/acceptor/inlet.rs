@@ -1,7 +1,7 @@
 //! A listener as the acceptors see it: what they are to do with its peers just now.
 
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -45,12 +45,21 @@ pub(crate) struct Inlet {
     shares: watch::Sender<usize>,
     /// Peers that a last call has turned away.
     unserved: AtomicUsize,
+    /// Whether observers think that it is open.
+    is_open: AtomicBool,
 }
 
 impl Inlet {
     pub(crate) fn new(transport: Box<dyn Transport>, port: Arc<Port>) -> Arc<Self> {
         let (mode, shares) = (watch::Sender::new(Mode::Open), watch::Sender::new(0));
-        Arc::new(Inlet { transport, port, mode, shares, unserved: AtomicUsize::new(0) })
+        Arc::new(Inlet {
+            transport,
+            port,
+            mode,
+            shares,
+            unserved: AtomicUsize::new(0),
+            is_open: AtomicBool::new(false),
+        })
     }
 
     /// Tells every acceptor what to do. Told the same again, they look at the limits anew.
@@ -64,6 +73,11 @@ impl Inlet {
 
     pub(super) fn orders(&self) -> watch::Receiver<Mode> {
         self.mode.subscribe()
+    }
+
+    /// The port is open, or not; true if that is news.
+    pub(crate) fn is_news(&self, open: bool) -> bool {
+        self.is_open.swap(open, Relaxed) != open
     }
 
     /// Waits until no acceptor has a share open.

@@ -12,7 +12,8 @@ use crate::doors::Door;
 use crate::error::StartError;
 use crate::limits::Limits;
 use crate::pool::{open_port, AcceptorPool, Housing, Listener, Plan, Pool, Restarts, Shared, Staff};
-use crate::table::Tables;
+use crate::table::{Common, Tables};
+use crate::telemetry::{Alarm, Observers};
 use crate::transport::Transport;
 use crate::watchdog::Watchdog;
 
@@ -67,7 +68,8 @@ impl<D: Door> Builder<D> {
         let named = self.name.is_some();
         let name = self.name.unwrap_or_else(|| inlets[0].transport.local_addr().to_string().into());
         AcceptorPool::set_room(&name, &limits, settings.max_connections, places, 0);
-        let tables = Arc::new(Tables::new(places));
+        let observers = Observers::new(name.clone(), self.observers);
+        let tables = Arc::new(Tables::new(places, Common::new(observers, self.alarms)));
         let opened = self.door.open(settings.terms());
         let watchdog = settings
             .watchdog
@@ -101,6 +103,9 @@ impl<D> Builder<D> {
         }
         if let Some(objection) = self.settings.objections().first() {
             return refused(objection.setting, objection.why);
+        }
+        if !self.alarms.iter().all(Alarm::is_sound) {
+            return refused("alarm", "its low mark is not below its high one");
         }
         if self.start_timeout.is_zero() {
             return refused("start_timeout", "a start takes time");

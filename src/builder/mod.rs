@@ -11,6 +11,7 @@ use crate::limits::Overload;
 use crate::pool::{Housing, Listener};
 use crate::protocol::Active;
 use crate::settings::Settings;
+use crate::telemetry::{Alarm, Observer};
 
 /// The settings of a pool that is to be: made by the doors of [`AcceptorPool`](crate::AcceptorPool), ended by [`bind`](Builder::bind) or
 /// [`listen`](Builder::listen).
@@ -25,6 +26,8 @@ pub struct Builder<D> {
     start_timeout: Duration,
     settings: Settings,
     overload: Option<Overload>,
+    observers: Vec<Box<dyn Observer>>,
+    alarms: Vec<Alarm>,
     refused: Option<(&'static str, &'static str)>,
 }
 
@@ -38,6 +41,8 @@ impl<D> Builder<D> {
             start_timeout: Duration::from_secs(5),
             settings: Settings::default(),
             overload: None,
+            observers: Vec::new(),
+            alarms: Vec::new(),
             refused: None,
         }
     }
@@ -208,6 +213,18 @@ impl<D> Builder<D> {
     /// Default: 100 ms.
     pub fn watchdog(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.settings.watchdog = limit.into();
+        self
+    }
+
+    /// Tells it what happens; one more each time.
+    pub fn observer(mut self, observer: impl Observer) -> Self {
+        self.observers.push(Box::new(observer));
+        self
+    }
+
+    /// Raises an alarm on the number of connections; one more each time.
+    pub fn alarm(mut self, alarm: Alarm) -> Self {
+        self.alarms.push(alarm);
         self
     }
 

@@ -146,6 +146,7 @@ impl<P: Protocol> Connection<P> {
         }
         if self.conn.held == Held::NEW || self.conn.held == Held::NEW | Held::ABOVE_MARK {
             self.conn.held &= !Held::NEW;
+            self.conn.seat.ready();
             self.step(Cause::Own, |me, conn| me.ack(conn));
         }
     }

@@ -47,9 +47,13 @@ impl<P: Protocol> Connection<P> {
         };
         self.conn.held = self.conn.held & !Held::WAITING | Held::CLOSING;
         let busy = self.busy();
-        busy.waits.clear();
+        let waits = std::mem::take(&mut busy.waits);
         busy.unpolled = false;
         busy.why = Some(why);
+        // What is waited for is the user's, and so is its end.
+        if let Err(text) = guard(|| drop(waits)) {
+            self.busy().why = Some(Closed::Panic(text));
+        }
     }
 
     /// Every ending comes here, once: the last callback, the log line, the count.
@@ -168,11 +172,19 @@ impl<P: Protocol> Connection<P> {
                 $level!(%id, %peer, listener, bytes_in, bytes_out, reason, "connection closed: {why}")
             };
         }
+        // Quiet endings are told to whoever wants to hear them all; of the others a flood would drown the log.
+        macro_rules! some {
+            ($level:ident) => {
+                if let Some(left_out) = self.conn.seat.table().common().endings.may_tell(why.reason()) {
+                    $level!(%id, %peer, listener, bytes_in, bytes_out, reason, left_out, "connection closed: {why}")
+                }
+            };
+        }
         match why {
-            Closed::Panic(_) => line!(error),
-            Closed::Error(_) => line!(warn),
+            Closed::Panic(_) => some!(error),
+            Closed::Error(_) => some!(warn),
             Closed::Local | Closed::Peer(_) | Closed::Shutdown | Closed::Killed => line!(debug),
-            _ => line!(info),
+            _ => some!(info),
         }
     }
 }

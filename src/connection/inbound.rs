@@ -89,27 +89,29 @@ impl<P: Protocol> Connection<P> {
         }
         // Out of the connection while packets are taken from it: only the codec touches it.
         let mut read = std::mem::take(&mut self.conn.buffers_mut().read);
-        let delivered = guard(|| self.deliver_from(&mut read, budget));
+        let before = budget.packets;
+        let outcome = guard(|| self.deliver_from(&mut read, budget));
+        let delivered = before - budget.packets;
+        self.conn.seat.entry().delivered(delivered);
         let partial = !self.undecoded && !read.is_empty();
         self.conn.buffers_mut().read = read;
-        match delivered {
-            Ok(delivered) => self.conn.timer.decoded(delivered, partial, self.conn.seat.now()),
+        match outcome {
+            Ok(()) => self.conn.timer.decoded(delivered > 0, partial, self.conn.seat.now()),
             Err(text) => self.end(Closed::Panic(text)),
         }
     }
 
-    /// True if there was a packet.
-    fn deliver_from(&mut self, read: &mut BytesMut, budget: &mut Budget) -> bool {
-        let (mut left, eof) = (budget.packets, self.eof);
+    fn deliver_from(&mut self, read: &mut BytesMut, budget: &mut Budget) {
+        let eof = self.eof;
         while self.open() && (self.conn.active == Active::Always || self.takes_packet()) {
-            if left == 0 {
+            if budget.packets == 0 {
                 budget.more = true;
                 break;
             }
             let codec = &mut self.conn.codec;
             match if eof { codec.decode_eof(read) } else { codec.decode(read) } {
                 Ok(Some(packet)) => {
-                    left -= 1;
+                    budget.packets -= 1;
                     if self.conn.active != Active::Always {
                         self.count_packet();
                     }
@@ -127,7 +129,6 @@ impl<P: Protocol> Connection<P> {
                 }
             }
         }
-        std::mem::replace(&mut budget.packets, left) != left
     }
 
     /// Whether the active mode lets one more packet through.

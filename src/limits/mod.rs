@@ -126,14 +126,14 @@ impl Limits {
         *self.policy.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(policy);
     }
 
-    /// A connection is alive.
-    pub(crate) fn opened(&self) {
-        self.alive.fetch_add(1, Relaxed);
+    /// A connection is alive; answers with how many are.
+    pub(crate) fn opened(&self) -> usize {
+        self.alive.fetch_add(1, Relaxed) + 1
     }
 
-    /// A connection is over.
-    pub(crate) fn closed(&self) {
-        self.alive.fetch_sub(1, Relaxed);
+    /// A connection is over; answers with how many are left.
+    pub(crate) fn closed(&self) -> usize {
+        self.alive.fetch_sub(1, Relaxed) - 1
     }
 
     /// Whether a rule keeps this peer out.

@@ -129,6 +129,7 @@ impl AcceptorPool {
         draining.phase = Phase::Told;
         let inlets = self.crew.take().map(|crew| crew.inlets()).unwrap_or_default();
         self.shared.count_unserved(inlets.iter().map(|inlet| inlet.unserved()).sum());
+        inlets.iter().for_each(|inlet| self.shared.tell_closed(inlet));
         drop(inlets);
         self.shared.drain(draining.deadline);
         let shared = self.shared.clone();

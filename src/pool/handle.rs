@@ -115,7 +115,8 @@ impl PoolHandle {
     ///
     /// Readiness goes off, and the delay passes, if there is one. Then the acceptors take what the kernel has queued, and
     /// the ports close: what comes after that the kernel refuses. All connections are told in the same moment, with the
-    /// deadline, by [`Protocol::shutdown`] or [`Socket::draining`](crate::Socket::draining). At the deadline those that are
+    /// deadline, by [`Protocol::shutdown`](crate::Protocol::shutdown) or
+    /// [`Socket::draining`](crate::Socket::draining). At the deadline those that are
     /// left are stopped, with what is queued sent first; half a second later they are aborted.
     ///
     /// A second call can only bring the deadline nearer, and ends a delay; each returns when the pool has ended.
@@ -249,7 +250,7 @@ impl PoolHandle {
         self.shared.ended().await
     }
 
-    /// The typed handle, if `A` is the actor behind this pool's connections: [`Connection<P>`] for the doors `protocol` and
+    /// The typed handle, if `A` is the actor behind this pool's connections: [`Connection<P>`](crate::Connection) for the doors `protocol` and
     /// `events`, one's own actor for `start`, [`Task`](crate::Task) for `serve`.
     pub fn typed<A: 'static>(&self) -> Option<Pool<A>> {
         (self.shared.actor == TypeId::of::<A>()).then(|| Pool::new(self.shared.clone()))

@@ -31,6 +31,7 @@ use tracing::{error, warn};
 use crate::acceptor::{Attend, Crew, Exited, LastCall, Ready, Retire};
 use crate::error::{Exit, PoolError, StartError};
 use crate::protocol::Regulated;
+use crate::telemetry::Happening;
 use crate::watchdog::Watchdog;
 
 pub use drain::Drain;
@@ -138,7 +139,9 @@ impl Actor for AcceptorPool {
 
     fn started(&mut self, ctx: &mut Context<Self>) {
         self.shared.set_pool(ctx.address());
-        self.shared.set_inlets(self.crew.as_ref().map(|crew| crew.inlets()).unwrap_or_default());
+        let inlets = self.crew.as_ref().map(|crew| crew.inlets()).unwrap_or_default();
+        inlets.iter().for_each(|inlet| self.shared.tell_open(inlet));
+        self.shared.set_inlets(inlets);
         for place in 0..self.staff.places() {
             self.hire(place, ctx);
         }
@@ -167,6 +170,7 @@ impl Handler<Ready> for AcceptorPool {
             ready.address.do_send(Attend(crew.inlets()));
         }
         self.shared.set_acceptor(ready.place, ready.address);
+        self.shared.tell(|| Happening::AcceptorStarted { acceptor: ready.place });
         if self.staff.first_unready().is_none() {
             // Whoever started the pool may be gone by now: then nobody wants it.
             if self.starting.take().is_some_and(|starting| starting.send(Ok(())).is_err()) {
@@ -184,7 +188,10 @@ impl Handler<Exited> for AcceptorPool {
         if !self.staff.left(place, generation) {
             return;
         }
-        self.shared.acceptor_left(place);
+        if self.shared.acceptor_left(place) {
+            let exit = exit.as_ref().unwrap_or(&Exit::Stopped);
+            self.shared.tell(|| Happening::AcceptorStopped { acceptor: place, exit });
+        }
         if self.draining.is_some() {
             return self.close_ports_when_idle(ctx);
         }

@@ -14,7 +14,7 @@ use crate::error::PoolError;
 use crate::limits::Limits;
 use crate::settings::Settings;
 use crate::table::{Tables, Totals, LAST_FLUSH};
-use crate::telemetry::{ClosedCounts, RefusedCounts};
+use crate::telemetry::{ClosedCounts, Happening, RefusedCounts};
 use crate::transport::Address;
 
 pub(crate) struct Shared {
@@ -153,8 +153,28 @@ impl Shared {
         self.posts()[place].address = Some(address);
     }
 
-    pub(super) fn acceptor_left(&self, place: usize) {
-        self.posts()[place].address = None;
+    /// True if it had come.
+    pub(super) fn acceptor_left(&self, place: usize) -> bool {
+        self.posts()[place].address.take().is_some()
+    }
+
+    /// Tells the observers.
+    pub(super) fn tell<'a>(&self, happening: impl FnOnce() -> Happening<'a>) {
+        self.tables.common().observers.tell(happening);
+    }
+
+    pub(super) fn tell_open(&self, inlet: &Inlet) {
+        if inlet.is_news(true) {
+            let address = inlet.transport.local_addr();
+            self.tell(|| Happening::ListenerStarted { listener: inlet.port.name(), address: &address });
+        }
+    }
+
+    pub(super) fn tell_closed(&self, inlet: &Inlet) {
+        if inlet.is_news(false) {
+            let address = inlet.transport.local_addr();
+            self.tell(|| Happening::ListenerStopped { listener: inlet.port.name(), address: &address });
+        }
     }
 
     pub(super) fn count_restart(&self, place: usize) {

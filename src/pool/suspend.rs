@@ -76,6 +76,9 @@ impl Handler<Suspend> for AcceptorPool {
             if closed.is_ok() {
                 info!(pool = pool.shared.name(), how = ?suspend.0, "pool suspended");
                 pool.shared.set_status(Status::Suspended(suspend.0));
+                if suspend.0 == Suspension::Refuse {
+                    inlets.iter().for_each(|inlet| pool.shared.tell_closed(inlet));
+                }
             }
             closed
         })))
@@ -93,6 +96,7 @@ impl Handler<Resume> for AcceptorPool {
         };
         if resumed.is_ok() {
             inlets.iter().for_each(|inlet| inlet.set_mode(Mode::Open));
+            inlets.iter().for_each(|inlet| self.shared.tell_open(inlet));
             if self.shared.status() != Status::Running {
                 info!(pool = self.shared.name(), "pool resumed");
             }

@@ -58,6 +58,7 @@ impl Desk {
             seat,
         };
         desk.arm();
+        desk.seat.ready();
         desk
     }
 
@@ -210,9 +211,16 @@ impl Drop for Desk {
                 $level!(%id, %peer, listener, bytes_in, bytes_out, reason = reason_name, "connection closed: {why}")
             };
         }
+        macro_rules! some {
+            ($level:ident) => {
+                if let Some(left_out) = self.seat.table().common().endings.may_tell(reason) {
+                    $level!(%id, %peer, listener, bytes_in, bytes_out, reason = reason_name, left_out, "connection closed: {why}")
+                }
+            };
+        }
         match reason {
-            Reason::Panic => line!(error),
-            Reason::Error => line!(warn),
+            Reason::Panic => some!(error),
+            Reason::Error => some!(warn),
             _ => line!(debug),
         }
     }

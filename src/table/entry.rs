@@ -8,32 +8,8 @@ use std::task::{Wake, Waker};
 
 use super::Table;
 use crate::limits::{Guest, Permit, Port};
-use crate::telemetry::Reason;
+use crate::telemetry::{ConnectionId, Happening, Reason};
 use crate::transport::Address;
-
-/// The number of a connection, unique within its pool, counted from 1 in the order of acceptance.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ConnectionId(pub(crate) u64);
-
-impl ConnectionId {
-    /// The number.
-    pub fn get(self) -> u64 {
-        self.0
-    }
-}
-
-impl fmt::Display for ConnectionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-/// Back from the number, as an operator typed it.
-impl From<u64> for ConnectionId {
-    fn from(number: u64) -> Self {
-        ConnectionId(number)
-    }
-}
 
 /// What a connection has been told, a bit each.
 pub(crate) struct Orders;
@@ -97,6 +73,7 @@ pub(crate) struct Entry {
     heard: AtomicU64,
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
+    packets: AtomicU64,
     due: AtomicU64,
     shortest_limit: AtomicU32,
     orders: AtomicU8,
@@ -121,6 +98,7 @@ impl Entry {
             heard: AtomicU64::new(now),
             bytes_in: AtomicU64::new(0),
             bytes_out: AtomicU64::new(0),
+            packets: AtomicU64::new(0),
             due: AtomicU64::new(NEVER),
             shortest_limit: AtomicU32::new(shortest_limit),
             orders: AtomicU8::new(0),
@@ -191,6 +169,15 @@ impl Entry {
     #[inline]
     pub(crate) fn set_bytes_out(&self, bytes: u64) {
         self.bytes_out.store(bytes, Relaxed);
+    }
+
+    pub(crate) fn packets(&self) -> u64 {
+        self.packets.load(Relaxed)
+    }
+
+    #[inline]
+    pub(crate) fn delivered(&self, packets: u32) {
+        self.packets.store(self.packets.load(Relaxed) + u64::from(packets), Relaxed);
     }
 
     pub(crate) fn due(&self) -> u64 {
@@ -319,6 +306,14 @@ impl Seat {
     pub(crate) fn hurry(&self, shortest_limit: u32) {
         self.entry.set_shortest_limit(shortest_limit);
         self.table.hurry(shortest_limit);
+    }
+
+    /// The connection is ready: packets come from here on.
+    pub(crate) fn ready(&self) {
+        self.table.common().observers.tell(|| {
+            let (id, peer, listener) = (self.entry.id(), self.entry.peer(), &**self.entry.port().name());
+            Happening::ConnectionReady { id, peer, listener }
+        });
     }
 
     /// How the connection ends, should it end now. Without a word it counts as killed.

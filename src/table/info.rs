@@ -24,6 +24,8 @@ pub struct ConnectionInfo {
     pub bytes_in: u64,
     /// Bytes sent, prefixes and delimiters included.
     pub bytes_out: u64,
+    /// Packets delivered to callbacks; 0 where the program cuts its packets by itself.
+    pub packets: u64,
 }
 
 impl Table {
@@ -38,6 +40,7 @@ impl Table {
             idle: since(entry.heard()),
             bytes_in: entry.bytes_in(),
             bytes_out: entry.bytes_out(),
+            packets: entry.packets(),
         }
     }
 }

@@ -25,10 +25,10 @@ use std::time::{Duration, Instant};
 use slab::Slab;
 use tokio::sync::Notify;
 
-use crate::telemetry::{ClosedCounts, Reason, Refusal, RefusedCounts};
+use crate::telemetry::{Alarm, ClosedCounts, Endings, Happening, Observers, Reason, Refusal, RefusedCounts};
 
+pub use crate::telemetry::ConnectionId;
 pub(crate) use clock::{grain, slack, Clock};
-pub use entry::ConnectionId;
 pub(crate) use entry::{Arrival, Entry, Orders, Seat};
 pub use info::ConnectionInfo;
 pub(crate) use spare::{Buffers, READ_BUFFER};
@@ -50,9 +50,12 @@ pub(crate) struct Table {
 }
 
 /// What the tables of one pool share.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Common {
     ids: AtomicU64,
+    pub(crate) observers: Observers,
+    alarms: Vec<Alarm>,
+    pub(crate) endings: Endings,
     /// Told of every connection that opened or closed.
     pub(crate) changed: Notify,
     /// How often an arbiter was blocked.
@@ -68,6 +71,24 @@ struct State {
 }
 
 impl Common {
+    pub(crate) fn new(observers: Observers, alarms: Vec<Alarm>) -> Arc<Self> {
+        Arc::new(Common {
+            ids: AtomicU64::new(0),
+            observers,
+            alarms,
+            endings: Endings::default(),
+            changed: Notify::new(),
+            blocked: AtomicU64::new(0),
+            kennel: Kennel::default(),
+        })
+    }
+
+    /// There are so many connections now.
+    fn changed(&self, connections: usize) {
+        self.alarms.iter().for_each(|alarm| alarm.check(connections, &self.observers));
+        self.changed.notify_waiters();
+    }
+
     pub(crate) fn blocked(&self) -> u64 {
         self.blocked.load(Relaxed)
     }
@@ -125,7 +146,6 @@ impl Table {
 
     /// Takes a connection into the table. One that comes during a drain is told at once.
     pub(crate) fn open(self: &Arc<Self>, arrival: Arrival) -> Seat {
-        arrival.port.limits().opened();
         let id = ConnectionId(self.common.ids.fetch_add(1, Relaxed) + 1);
         let mut state = self.lock();
         let first = state.entries.is_empty();
@@ -147,7 +167,11 @@ impl Table {
             self.bell.notify_one();
             self.common.kennel.wake();
         }
-        self.common.changed.notify_waiters();
+        self.common.observers.tell(|| {
+            let (peer, listener) = (entry.peer(), &**entry.port().name());
+            Happening::ConnectionStarted { id, peer, listener }
+        });
+        self.common.changed(entry.port().limits().opened());
         Seat::new(self.clone(), entry)
     }
 
@@ -171,8 +195,25 @@ impl Table {
         if drained {
             self.bell.notify_one();
         }
-        entry.port().limits().closed();
-        self.common.changed.notify_waiters();
+        self.common.observers.tell(|| self.stopped(entry, reason));
+        self.common.changed(entry.port().limits().closed());
+    }
+
+    fn stopped<'a>(&self, entry: &'a Entry, reason: Reason) -> Happening<'a> {
+        Happening::ConnectionStopped {
+            id: entry.id(),
+            peer: entry.peer(),
+            listener: entry.port().name(),
+            reason,
+            duration: Duration::from_millis(self.clock.exact().saturating_sub(entry.opened())),
+            bytes_in: entry.bytes_in(),
+            bytes_out: entry.bytes_out(),
+            packets: entry.packets(),
+        }
+    }
+
+    pub(crate) fn common(&self) -> &Arc<Common> {
+        &self.common
     }
 
     /// Tells every connection to shut down, and ends at the deadline those that are left.

@@ -14,8 +14,8 @@ pub(crate) struct Tables {
 }
 
 impl Tables {
-    pub(crate) fn new(places: usize) -> Self {
-        let tables = Tables { all: RwLock::default(), staffed: AtomicUsize::new(0), common: Arc::default() };
+    pub(crate) fn new(places: usize, common: Arc<Common>) -> Self {
+        let tables = Tables { all: RwLock::default(), staffed: AtomicUsize::new(0), common };
         tables.staff(places);
         tables
     }

@@ -1,7 +1,10 @@
-//! Log lines that may come often: one a second at most.
+//! Log lines that may come often: so many a second at most, and how many were left out.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
+
+use super::Reason;
 
 /// One log line a second at most, over all who complain of the same.
 #[derive(Debug)]
@@ -25,5 +28,51 @@ impl Complaints {
         } else {
             self.left_out.fetch_add(1, Relaxed);
         }
+    }
+}
+
+/// How many connections a second may end with a line of their own, per reason.
+const ENDINGS: u32 = 10;
+
+/// Log lines of connections that ended: so many a second per reason, over a whole pool.
+#[derive(Debug, Default)]
+pub(crate) struct Endings(Mutex<[Written; Reason::ALL.len()]>);
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Written {
+    since: Option<Instant>,
+    lines: u32,
+    left_out: u64,
+}
+
+impl Endings {
+    /// Whether one more line may be written, and how many were left out before it.
+    pub(crate) fn may_tell(&self, reason: Reason) -> Option<u64> {
+        let mut written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let written = &mut written[reason as usize];
+        if written.since.is_none_or(|since| since.elapsed().as_secs() >= 1) {
+            (written.since, written.lines) = (Some(Instant::now()), 0);
+        }
+        if written.lines == ENDINGS {
+            written.left_out += 1;
+            return None;
+        }
+        written.lines += 1;
+        Some(std::mem::take(&mut written.left_out))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_endings_some_are_told_and_the_rest_counted() {
+        let endings = Endings::default();
+        let told = (0..1_000).filter(|_| endings.may_tell(Reason::Error).is_some()).count();
+        assert!((10..=20).contains(&told), "{told}");
+        assert_eq!(endings.may_tell(Reason::Panic), Some(0));
+        std::thread::sleep(std::time::Duration::from_millis(1_010));
+        assert_eq!(endings.may_tell(Reason::Error), Some(1_000 - told as u64));
     }
 }

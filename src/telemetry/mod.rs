@@ -1,12 +1,33 @@
-//! What happened, in numbers: one count per way a connection can end, and per reason to refuse a peer.
+//! What happened: in numbers, as log lines, and told one thing at a time.
+//!
+//! | file | what it is about |
+//! |---|---|
+//! | `reason`, `refusal` | one count per way a connection can end, and per reason to turn a peer away |
+//! | `observer` | what happens, told to whoever wants to know |
+//! | `spans`, `metrics` | observers that come with the crate |
+//! | `alarm` | high and low marks on the number of connections |
+//! | `complaints` | log lines that may come often |
 //!
 //! The counts themselves live in the [table](crate::table), under the same lock as the entries they count, so that a
 //! snapshot always adds up.
 
+mod alarm;
 mod complaints;
+mod id;
+#[cfg(feature = "metrics")]
+mod metrics;
+mod observer;
 mod reason;
 mod refusal;
+mod spans;
 
-pub(crate) use complaints::Complaints;
+pub use alarm::{Alarm, Alarmed};
+pub(crate) use complaints::{Complaints, Endings};
+pub use id::ConnectionId;
+#[cfg(feature = "metrics")]
+pub use metrics::Metrics;
+pub(crate) use observer::Observers;
+pub use observer::{Happening, Observer};
 pub use reason::{ClosedCounts, Reason};
 pub use refusal::{Refusal, RefusedCounts};
+pub use spans::Spans;

@@ -1,0 +1,53 @@
+//! A pool that counts by the `metrics` facade, and a second pool that hands the numbers to Prometheus. Try it:
+//!
+//! ```text
+//! cargo run --example metrics --features metrics
+//! echo hello | nc -q1 127.0.0.1 7000
+//! curl http://127.0.0.1:9100/metrics
+//! ```
+
+use actix_acceptor::{AcceptorPool, Conn, Drain, Framing, Metrics, Next, Protocol, Socket};
+use bytes::Bytes;
+use metrics_exporter_prometheus::PrometheusBuilder;
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+
+struct Echo;
+
+impl Protocol for Echo {
+    type Codec = Framing;
+    type Reply = Bytes;
+    type User = ();
+
+    fn packet(&mut self, packet: Bytes, _: &mut Conn<Self>) -> Next<Self> {
+        Next::Send(packet)
+    }
+}
+
+/// As much HTTP as it takes to be read by `curl` and Prometheus.
+async fn page(socket: Socket, text: String) -> std::io::Result<()> {
+    let mut socket = BufReader::new(socket);
+    let mut line = String::new();
+    while socket.read_line(&mut line).await? > 2 {
+        line.clear();
+    }
+    let head =
+        format!("HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: {}\r\n\r\n", text.len());
+    socket.write_all((head + &text).as_bytes()).await
+}
+
+#[actix::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let recorder = PrometheusBuilder::new().install_recorder()?;
+    let echo = AcceptorPool::protocol(|_| Echo)
+        .framing(Framing::lines())
+        .name("echo")
+        .observer(Metrics::new())
+        .bind("127.0.0.1:7000")
+        .await?;
+    let pages =
+        AcceptorPool::serve(move |socket| page(socket, recorder.render())).acceptors(1).bind("127.0.0.1:9100").await?;
+    println!("echo on {}, metrics on http://{}/metrics", echo.name(), pages.name());
+    echo.drain_on_signal(Drain::within(Duration::from_secs(5))).await?;
+    Ok(())
+}

@@ -1,0 +1,27 @@
+//! The number of a connection.
+
+use std::fmt;
+
+/// The number of a connection, unique within its pool, counted from 1 in the order of acceptance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionId(pub(crate) u64);
+
+impl ConnectionId {
+    /// The number.
+    pub fn get(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Display for ConnectionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Back from the number, as an operator typed it.
+impl From<u64> for ConnectionId {
+    fn from(number: u64) -> Self {
+        ConnectionId(number)
+    }
+}

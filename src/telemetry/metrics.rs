@@ -1,0 +1,93 @@
+//! What observers are told, as metrics of the `metrics` facade.
+
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram, Unit};
+
+use super::{Happening, Observer};
+
+/// An [`Observer`] that counts by the [`metrics`](https://docs.rs/metrics) facade; any recorder takes it from there.
+///
+/// | name | kind | labels beside `pool` | meaning |
+/// |---|---|---|---|
+/// | `acceptor_connections` | gauge | `listener` | live connections |
+/// | `acceptor_connections_started_total` | counter | `listener` | connections let in |
+/// | `acceptor_connections_closed_total` | counter | `listener`, `reason` | connections that ended |
+/// | `acceptor_refused_total` | counter | `listener`, `reason` | peers accepted and turned away |
+/// | `acceptor_connection_duration_seconds` | histogram | `listener` | how long connections lived |
+/// | `acceptor_received_bytes_total` | counter | `listener` | bytes received, counted when a connection ends |
+/// | `acceptor_sent_bytes_total` | counter | `listener` | bytes sent, counted when a connection ends |
+/// | `acceptor_packets_total` | counter | `listener` | packets delivered, counted when a connection ends |
+/// | `acceptor_accept_errors_total` | counter | `listener` | failures of `accept` |
+/// | `acceptor_acceptors` | gauge | | acceptors at work |
+/// | `acceptor_acceptors_stopped_total` | counter | | acceptors that ended, on purpose or not |
+/// | `acceptor_blocked_total` | counter | | times that an arbiter was blocked for longer than the watchdog's limit |
+/// | `acceptor_alarms_total` | counter | `name` | alarms raised |
+///
+/// ```
+/// # use actix_acceptor::{AcceptorPool, Metrics, Socket};
+/// let builder = AcceptorPool::serve(|_: Socket| async {}).observer(Metrics::new());
+/// ```
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Metrics;
+
+impl Metrics {
+    /// Also describes the metrics to the recorder, which should be installed by now.
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> Self {
+        describe_gauge!("acceptor_connections", "Live connections");
+        describe_counter!("acceptor_connections_started_total", "Connections let in");
+        describe_counter!("acceptor_connections_closed_total", "Connections that ended, by reason");
+        describe_counter!("acceptor_refused_total", "Peers accepted and turned away, by reason");
+        describe_histogram!("acceptor_connection_duration_seconds", Unit::Seconds, "How long connections lived");
+        describe_counter!("acceptor_received_bytes_total", Unit::Bytes, "Bytes received by connections that ended");
+        describe_counter!("acceptor_sent_bytes_total", Unit::Bytes, "Bytes sent by connections that ended");
+        describe_counter!("acceptor_packets_total", "Packets delivered by connections that ended");
+        describe_counter!("acceptor_accept_errors_total", "Failures of accept");
+        describe_gauge!("acceptor_acceptors", "Acceptors at work");
+        describe_counter!("acceptor_acceptors_stopped_total", "Acceptors that ended");
+        describe_counter!("acceptor_blocked_total", "Times that an arbiter was blocked");
+        describe_counter!("acceptor_alarms_total", "Alarms raised");
+        Metrics
+    }
+}
+
+impl Observer for Metrics {
+    fn observe(&self, pool: &str, happening: &Happening<'_>) {
+        let pool = pool.to_owned();
+        match *happening {
+            Happening::ConnectionStarted { listener, .. } => {
+                let labels = [("pool", pool), ("listener", listener.to_owned())];
+                counter!("acceptor_connections_started_total", &labels).increment(1);
+                gauge!("acceptor_connections", &labels).increment(1);
+            }
+            Happening::ConnectionStopped { listener, reason, duration, bytes_in, bytes_out, packets, .. } => {
+                let labels = [("pool", pool.clone()), ("listener", listener.to_owned())];
+                gauge!("acceptor_connections", &labels).decrement(1);
+                histogram!("acceptor_connection_duration_seconds", &labels).record(duration);
+                counter!("acceptor_received_bytes_total", &labels).increment(bytes_in);
+                counter!("acceptor_sent_bytes_total", &labels).increment(bytes_out);
+                counter!("acceptor_packets_total", &labels).increment(packets);
+                let labels = [("pool", pool), ("listener", listener.to_owned()), ("reason", reason.name().to_owned())];
+                counter!("acceptor_connections_closed_total", &labels).increment(1);
+            }
+            Happening::Refused { listener, reason, .. } => {
+                let labels = [("pool", pool), ("listener", listener.to_owned()), ("reason", reason.name().to_owned())];
+                counter!("acceptor_refused_total", &labels).increment(1);
+            }
+            Happening::AcceptError { listener, .. } => {
+                let labels = [("pool", pool), ("listener", listener.to_owned())];
+                counter!("acceptor_accept_errors_total", &labels).increment(1);
+            }
+            Happening::AcceptorStarted { .. } => gauge!("acceptor_acceptors", "pool" => pool).increment(1),
+            Happening::AcceptorStopped { .. } => {
+                gauge!("acceptor_acceptors", "pool" => pool.clone()).decrement(1);
+                counter!("acceptor_acceptors_stopped_total", "pool" => pool).increment(1);
+            }
+            Happening::Blocked { .. } => counter!("acceptor_blocked_total", "pool" => pool).increment(1),
+            Happening::Alarm { name, raised: true, .. } => {
+                counter!("acceptor_alarms_total", "pool" => pool, "name" => name.to_owned()).increment(1);
+            }
+            _ => {}
+        }
+    }
+}

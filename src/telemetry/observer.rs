@@ -1,0 +1,183 @@
+//! What happens, told one thing at a time to whoever wants to know.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::error;
+
+use super::{ConnectionId, Reason, Refusal};
+use crate::error::Exit;
+use crate::guard::guard;
+use crate::transport::Address;
+
+/// Is told what happens in a pool; given to [`Builder::observer`](crate::Builder::observer).
+///
+/// It is called where the thing happens, on an acceptor's or the pool's arbiter, one call after the other on each: it must
+/// not block. A panic in it is logged and costs nobody anything. It sees addresses and numbers, never what is sent.
+///
+/// ```
+/// use actix_acceptor::{Happening, Observer};
+///
+/// /// Counts the peers that were turned away.
+/// struct Refusals(std::sync::atomic::AtomicU64);
+///
+/// impl Observer for Refusals {
+///     fn observe(&self, _pool: &str, happening: &Happening<'_>) {
+///         if let Happening::Refused { .. } = happening {
+///             self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+///         }
+///     }
+/// }
+/// ```
+pub trait Observer: Send + Sync + 'static {
+    /// Something has happened in the pool of this name.
+    fn observe(&self, pool: &str, happening: &Happening<'_>);
+}
+
+impl<O: Observer + ?Sized> Observer for Arc<O> {
+    fn observe(&self, pool: &str, happening: &Happening<'_>) {
+        (**self).observe(pool, happening);
+    }
+}
+
+/// Something that has happened.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Happening<'a> {
+    /// A listener is open. Again when a suspended one is open again.
+    ListenerStarted {
+        /// Its name.
+        listener: &'a str,
+        /// Where.
+        address: &'a Address,
+    },
+    /// A listener is closed.
+    ListenerStopped {
+        /// Its name.
+        listener: &'a str,
+        /// Where it was.
+        address: &'a Address,
+    },
+    /// An acceptor takes peers.
+    AcceptorStarted {
+        /// Its place.
+        acceptor: usize,
+    },
+    /// An acceptor is gone.
+    AcceptorStopped {
+        /// Its place.
+        acceptor: usize,
+        /// How it ended.
+        exit: &'a Exit,
+    },
+    /// `accept` failed.
+    AcceptError {
+        /// At which listener.
+        listener: &'a str,
+        /// The place of the acceptor.
+        acceptor: usize,
+        /// What the system said.
+        error: &'a io::Error,
+    },
+    /// A peer was accepted and turned away.
+    Refused {
+        /// The peer.
+        peer: &'a Address,
+        /// The listener it came by.
+        listener: &'a str,
+        /// Why.
+        reason: Refusal,
+    },
+    /// A peer was accepted and let in.
+    ConnectionStarted {
+        /// The connection's number.
+        id: ConnectionId,
+        /// The peer.
+        peer: &'a Address,
+        /// The listener it came by.
+        listener: &'a str,
+    },
+    /// A connection takes packets from here on: its `ack` is about to be called.
+    ConnectionReady {
+        /// The connection's number.
+        id: ConnectionId,
+        /// The peer.
+        peer: &'a Address,
+        /// The listener it came by.
+        listener: &'a str,
+    },
+    /// A connection is over, and its socket closed.
+    ConnectionStopped {
+        /// The connection's number.
+        id: ConnectionId,
+        /// The peer.
+        peer: &'a Address,
+        /// The listener it came by.
+        listener: &'a str,
+        /// How it ended.
+        reason: Reason,
+        /// How long it lived; exact to 0.1 s.
+        duration: Duration,
+        /// Bytes received.
+        bytes_in: u64,
+        /// Bytes sent.
+        bytes_out: u64,
+        /// Packets delivered to callbacks; 0 where the program cuts its packets by itself.
+        packets: u64,
+    },
+    /// An arbiter is blocked for longer than the watchdog's limit.
+    Blocked {
+        /// The place of its acceptor, where that is certain.
+        acceptor: Option<usize>,
+        /// The connection whose callback it is, where that is known.
+        id: Option<ConnectionId>,
+        /// For how long so far.
+        so_far: Duration,
+    },
+    /// An alarm was raised or cleared.
+    Alarm {
+        /// Its name.
+        name: &'a str,
+        /// Raised, else cleared.
+        raised: bool,
+        /// How many connections there were.
+        connections: usize,
+    },
+}
+
+/// Those who want to know, and the name of the pool they are told of.
+pub(crate) struct Observers {
+    pool: Arc<str>,
+    all: Vec<Box<dyn Observer>>,
+}
+
+impl Observers {
+    pub(crate) fn new(pool: Arc<str>, all: Vec<Box<dyn Observer>>) -> Self {
+        Observers { pool, all }
+    }
+
+    /// Tells everybody. What there is to tell is put together only where somebody wants to know.
+    #[inline]
+    pub(crate) fn tell<'a>(&self, happening: impl FnOnce() -> Happening<'a>) {
+        if !self.all.is_empty() {
+            self.tell_all(&happening());
+        }
+    }
+
+    #[cold]
+    fn tell_all(&self, happening: &Happening<'_>) {
+        for observer in &self.all {
+            if let Err(panic) = guard(|| observer.observe(&self.pool, happening)) {
+                error!(pool = &*self.pool, panic, "an observer panicked");
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Observers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Observers").field("pool", &self.pool).finish_non_exhaustive()
+    }
+}
