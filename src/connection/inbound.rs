@@ -89,9 +89,10 @@ impl<P: Protocol> Connection<P> {
         }
         // Out of the connection while packets are taken from it: only the codec touches it.
         let mut read = std::mem::take(&mut self.conn.buffers_mut().read);
-        let before = budget.packets;
+        let begun = self.conn.seat.callbacks();
         let outcome = guard(|| self.deliver_from(&mut read, budget));
-        let delivered = before - budget.packets;
+        // Each packet was a callback, the one that panicked too.
+        let delivered = self.conn.seat.callbacks() - begun;
         self.conn.seat.entry().delivered(delivered);
         let partial = !self.undecoded && !read.is_empty();
         self.conn.buffers_mut().read = read;
@@ -102,16 +103,16 @@ impl<P: Protocol> Connection<P> {
     }
 
     fn deliver_from(&mut self, read: &mut BytesMut, budget: &mut Budget) {
-        let eof = self.eof;
+        let (mut left, eof) = (budget.packets, self.eof);
         while self.open() && (self.conn.active == Active::Always || self.takes_packet()) {
-            if budget.packets == 0 {
+            if left == 0 {
                 budget.more = true;
                 break;
             }
             let codec = &mut self.conn.codec;
             match if eof { codec.decode_eof(read) } else { codec.decode(read) } {
                 Ok(Some(packet)) => {
-                    budget.packets -= 1;
+                    left -= 1;
                     if self.conn.active != Active::Always {
                         self.count_packet();
                     }
@@ -129,6 +130,7 @@ impl<P: Protocol> Connection<P> {
                 }
             }
         }
+        budget.packets = left;
     }
 
     /// Whether the active mode lets one more packet through.

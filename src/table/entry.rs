@@ -176,8 +176,8 @@ impl Entry {
     }
 
     #[inline]
-    pub(crate) fn delivered(&self, packets: u32) {
-        self.packets.store(self.packets.load(Relaxed) + u64::from(packets), Relaxed);
+    pub(crate) fn delivered(&self, packets: u64) {
+        self.packets.store(self.packets.load(Relaxed) + packets, Relaxed);
     }
 
     pub(crate) fn due(&self) -> u64 {

@@ -81,6 +81,12 @@ impl Seat {
         self.table().work.go_on();
     }
 
+    /// How many callbacks of this arbiter were marked so far.
+    #[inline]
+    pub(crate) fn callbacks(&self) -> u64 {
+        self.table().work.turns.load(Relaxed) / 2
+    }
+
     #[inline]
     pub(crate) fn end_work(&self) {
         self.table().work.end();
