@@ -2,13 +2,17 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
-use actix_acceptor::{AcceptorPool, Conn, Framing, Next, Protocol};
+use actix_acceptor::{
+    AcceptorPool, Alarm, Builder, Conn, Framing, Happening, Next, Observer, Protocol, ProtocolDoor, Rule, Spans,
+};
 use bytes::Bytes;
 
 use crate::servers::Wire;
 
-struct Echo;
+pub(crate) struct Echo;
 
 impl Protocol for Echo {
     type Codec = Framing;
@@ -20,18 +24,50 @@ impl Protocol for Echo {
     }
 }
 
-/// Serves on one arbiter until the process ends; `announce` is told where. The thread that calls it idles.
-pub(crate) async fn serve(wire: Wire, announce: impl FnOnce(SocketAddr) -> io::Result<()>) -> io::Result<()> {
+/// As it is without a word.
+pub(crate) fn plain(wire: Wire) -> Builder<ProtocolDoor<Echo>> {
     let framing = match wire {
         Wire::Raw => Framing::raw(),
         Wire::Packets => Framing::len2(),
     };
-    let pool = AcceptorPool::protocol(|_| Echo)
-        .framing(framing)
-        .acceptors(1)
-        .bind("127.0.0.1:0")
-        .await
-        .map_err(io::Error::other)?;
+    AcceptorPool::protocol(|_| Echo).framing(framing)
+}
+
+/// With every limit, alarm and observer it has; none of them turns anybody away.
+pub(crate) fn all_on() -> Builder<ProtocolDoor<Echo>> {
+    plain(Wire::Raw)
+        .max_per_peer(1_000_000)
+        .accept_rate(1_000_000_000, Duration::from_secs(1))
+        .peer_rate(1_000_000_000, Duration::from_secs(1))
+        .rules((0..16).flat_map(|block| Rule::deny(&format!("10.{block}.0.0/16"))))
+        .overload(|newcomer| newcomer.connections > 1_000_000)
+        .reserve_descriptor(true)
+        .max_age(Duration::from_secs(3_600))
+        .alarm(Alarm::new("many", 1_000_000).low(900_000))
+        .observer(Count::default())
+        .observer(Spans::new())
+}
+
+/// An observer that looks at everything.
+#[derive(Default)]
+struct Count(AtomicU64);
+
+impl Observer for Count {
+    fn observe(&self, _: &str, happening: &Happening<'_>) {
+        if let Happening::ConnectionStopped { bytes_in, .. } = happening {
+            self.0.fetch_add(*bytes_in, Relaxed);
+        }
+    }
+}
+
+/// Serves on one arbiter until the process ends; `announce` is told where. The thread that calls it idles.
+pub(crate) async fn serve(
+    server: Builder<ProtocolDoor<Echo>>,
+    announce: impl FnOnce(SocketAddr) -> io::Result<()>,
+) -> io::Result<()> {
+    // As many as the descriptors leave room for.
+    let server = server.acceptors(1).max_connections(1_000_000);
+    let pool = server.bind("127.0.0.1:0").await.map_err(io::Error::other)?;
     announce(pool.local_addr().ok_or(io::ErrorKind::AddrNotAvailable)?)?;
     std::future::pending().await
 }

@@ -72,6 +72,28 @@ const ROWS: &[Row] = &[
         against: &[(Server::Tokio, Some(1.10)), (Server::Idiom(RAW), None)],
     },
     Row {
+        name: "all-on-echo",
+        what:
+            "CPU per 64 B message, 64 connections, 1 in flight: every limit, alarm and observer there is, against none",
+        work: Work::Echo { in_flight: 1 },
+        ours: Server::AllOn,
+        against: &[(Server::Ours(RAW), None), (Server::Tokio, None)],
+    },
+    Row {
+        name: "all-on-short",
+        what: "CPU per short connection, the same",
+        work: Work::Short,
+        ours: Server::AllOn,
+        against: &[(Server::Ours(RAW), None), (Server::Tokio, None)],
+    },
+    Row {
+        name: "all-on-memory",
+        what: "resident memory per idle connection, the same",
+        work: Work::Memory { bar: 1300.0 },
+        ours: Server::AllOn,
+        against: &[(Server::Ours(RAW), None)],
+    },
+    Row {
         name: "memory",
         what: "resident memory per idle connection",
         work: Work::Memory { bar: 1300.0 },

@@ -45,21 +45,24 @@ pub(crate) enum Server {
     Idiom(Wire),
     /// This library.
     Ours(Wire),
+    /// The library with every limit, alarm and observer it has.
+    AllOn,
 }
 
 impl Server {
-    const ALL: [Server; 6] = [
+    const ALL: [Server; 7] = [
         Server::Tokio,
         Server::Framed,
         Server::Idiom(Wire::Raw),
         Server::Idiom(Wire::Packets),
         Server::Ours(Wire::Raw),
         Server::Ours(Wire::Packets),
+        Server::AllOn,
     ];
 
     pub(crate) fn wire(self) -> Wire {
         match self {
-            Server::Tokio => Wire::Raw,
+            Server::Tokio | Server::AllOn => Wire::Raw,
             Server::Framed => Wire::Packets,
             Server::Idiom(wire) | Server::Ours(wire) => wire,
         }
@@ -74,6 +77,7 @@ impl Server {
             Server::Idiom(Wire::Packets) => "idiom-packets",
             Server::Ours(Wire::Raw) => "ours-raw",
             Server::Ours(Wire::Packets) => "ours-packets",
+            Server::AllOn => "all-on",
         }
     }
 
@@ -84,6 +88,7 @@ impl Server {
             Server::Framed => "framed",
             Server::Idiom(_) => "actix idiom",
             Server::Ours(_) => "ours",
+            Server::AllOn => "all on",
         }
     }
 }
@@ -103,7 +108,8 @@ pub(crate) fn run(name: &str, core: Option<usize>) -> io::Result<()> {
         Server::Framed => on_tokio(accept(forward)),
         Server::Idiom(Wire::Raw) => on_actix(accept(|stream| idiom(stream, BytesCodec::new))),
         Server::Idiom(Wire::Packets) => on_actix(accept(|stream| idiom(stream, two_bytes))),
-        Server::Ours(wire) => on_actix(ours::serve(wire, announce)),
+        Server::Ours(wire) => on_actix(ours::serve(ours::plain(wire), announce)),
+        Server::AllOn => on_actix(ours::serve(ours::all_on(), announce)),
     }
 }
 
