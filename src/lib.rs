@@ -111,4 +111,4 @@ pub use table::{ConnectionId, ConnectionInfo};
 #[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
 pub use telemetry::Metrics;
 pub use telemetry::{Alarm, Alarmed, ClosedCounts, Happening, Observer, Reason, Refusal, RefusedCounts, Spans};
-pub use transport::Address;
+pub use transport::{Address, HandshakeError, TlsInfo};

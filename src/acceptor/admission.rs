@@ -12,7 +12,7 @@ use super::inlet::{Inlet, LastCall, Mode};
 use super::refuse::turn_away;
 use super::reserve::Reserve;
 use crate::limits::{AtLimit, Guest, Permit};
-use crate::socket::Incoming;
+use crate::socket::{Incoming, Steps};
 use crate::table::{Arrival, Tables};
 use crate::telemetry::{Complaints, Happening, Refusal};
 use crate::transport::Accepted;
@@ -107,7 +107,8 @@ impl Crew {
     }
 
     fn admit(&self, place: usize, inlet: &Arc<Inlet>, accepted: Accepted, permit: Permit) {
-        match inlet.port.admit(&accepted.peer) {
+        let claims = inlet.steps.iter().any(|step| step.may_claim(&accepted.peer));
+        match inlet.port.admit(&accepted.peer, claims) {
             Ok(guest) => self.serve(place, inlet, accepted, permit, guest),
             Err(refusal) => self.refuse(place, inlet, accepted, refusal),
         }
@@ -122,7 +123,12 @@ impl Crew {
             guest,
             shortest_limit: self.seam.shortest_limit(),
         });
-        self.seam.open(Incoming::new(stream, seat));
+        let limits = inlet.port.limits();
+        let steps = match inlet.steps.is_empty() {
+            true => None,
+            false => Steps::new(inlet.steps.clone(), limits.policy().handshake_timeout, limits.handshakes().clone()),
+        };
+        self.seam.open(Incoming::new(stream, seat, steps));
     }
 
     fn refuse(&self, place: usize, inlet: &Arc<Inlet>, accepted: Accepted, refusal: Refusal) {
@@ -133,7 +139,7 @@ impl Crew {
             inlet.turn_away();
         }
         debug!(%peer, listener, reason, "refused");
-        self.tables.common().observers.tell(|| Happening::Refused { peer: &peer, listener, reason: refusal });
+        self.tables.common().observers.tell(|| Happening::Refused { id: None, peer: &peer, listener, reason: refusal });
         self.refusals.complain(|left_out| info!(%peer, listener, reason, left_out, "peers are refused"));
         let policy = inlet.port.limits().policy();
         match refusal {

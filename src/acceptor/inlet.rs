@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use crate::limits::Port;
-use crate::transport::{Accept, Transport};
+use crate::transport::{Accept, Handshake, Transport};
 
 /// What acceptors do with a listener's peers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +40,8 @@ pub enum LastCall {
 pub(crate) struct Inlet {
     pub(crate) transport: Box<dyn Transport>,
     pub(crate) port: Arc<Port>,
+    /// What its peers go through before they are ready.
+    pub(crate) steps: Vec<Arc<dyn Handshake>>,
     mode: watch::Sender<Mode>,
     /// How many acceptors have a share of the port open.
     shares: watch::Sender<usize>,
@@ -50,11 +52,12 @@ pub(crate) struct Inlet {
 }
 
 impl Inlet {
-    pub(crate) fn new(transport: Box<dyn Transport>, port: Arc<Port>) -> Arc<Self> {
+    pub(crate) fn new(transport: Box<dyn Transport>, port: Arc<Port>, steps: Vec<Arc<dyn Handshake>>) -> Arc<Self> {
         let (mode, shares) = (watch::Sender::new(Mode::Open), watch::Sender::new(0));
         Arc::new(Inlet {
             transport,
             port,
+            steps,
             mode,
             shares,
             unserved: AtomicUsize::new(0),

@@ -60,7 +60,13 @@ impl<D: Door> Builder<D> {
         }
         let settings = self.settings;
         let places = AcceptorPool::places(&settings, self.housing);
-        let limits = Limits::new(settings.max_connections, settings.peer_prefix, settings.policy(), self.overload);
+        let limits = Limits::new(
+            settings.max_connections,
+            settings.max_handshakes,
+            settings.peer_prefix,
+            settings.policy(),
+            self.overload,
+        );
         let mut inlets = Vec::with_capacity(self.listeners.len());
         for listener in self.listeners {
             inlets.push(listener.open(&limits, self.start_timeout).await?);

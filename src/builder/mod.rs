@@ -96,6 +96,24 @@ impl<D> Builder<D> {
         self
     }
 
+    /// How long a handshake may take, from the accept on: PROXY header and TLS together. `None`: for ever. Then the connection
+    /// ends with [`Closed::Handshake`](crate::Closed::Handshake).
+    ///
+    /// Default: 5 seconds.
+    pub fn handshake_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.settings.handshake_timeout = limit.into();
+        self
+    }
+
+    /// How many handshakes may be under way at once, over the pool. Others wait for their turn, within their time; listeners
+    /// without a handshake never do. 0 is refused.
+    ///
+    /// Default: 1,024.
+    pub fn max_handshakes(mut self, handshakes: usize) -> Self {
+        self.settings.max_handshakes = handshakes;
+        self
+    }
+
     /// How long a peer may be silent before [`timeout`](crate::Protocol::timeout) is called. `None`: for ever.
     ///
     /// Only what the peer sends counts: neither messages from the program nor what we send resets it. It stands still

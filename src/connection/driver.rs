@@ -50,7 +50,7 @@ impl<P: Protocol> Connection<P> {
             self.wait(cx);
             self.take_mail(mailbox, ctx, cx, &mut budget);
             self.take_packets(ctx, cx, &mut budget);
-            let room_again = self.write(cx);
+            let room_again = self.write(cx) | self.upgrade(cx);
             if self.over(cx).is_ready() {
                 return Poll::Ready(());
             }
@@ -87,7 +87,7 @@ impl<P: Protocol> Connection<P> {
             entry.obeyed(Orders::DUE);
             self.expire(waiting);
         }
-        if orders & Orders::DRAIN != 0 && self.ready() && !waiting && !self.ended {
+        if orders & Orders::DRAIN != 0 && self.ready() && !self.upgrading() && !waiting && !self.ended {
             entry.obeyed(Orders::DRAIN);
             self.conn.draining = true;
             if !self.conn.closing() {
@@ -130,7 +130,7 @@ impl<P: Protocol> Connection<P> {
         }
     }
 
-    /// From accepted to ready: `init`, then `ack`; a wait that `init` asked for lies in between.
+    /// From accepted to ready: `init`, then the handshake, then `ack`; a wait that `init` asked for lies before the handshake.
     #[inline]
     fn prepare(&mut self, cx: &mut Context<'_>) {
         if !self.ready() && !self.ended {
@@ -145,6 +145,9 @@ impl<P: Protocol> Connection<P> {
             self.step(Cause::Own, |me, conn| me.init(conn));
         }
         if self.conn.held == Held::NEW || self.conn.held == Held::NEW | Held::ABOVE_MARK {
+            if self.opens() && self.shake(cx).is_pending() {
+                return;
+            }
             self.conn.held &= !Held::NEW;
             self.conn.seat.ready();
             self.step(Cause::Own, |me, conn| me.ack(conn));
@@ -180,11 +183,12 @@ impl<P: Protocol> Connection<P> {
             return false;
         }
         let stopped = if self.conn.closing() { Orders::STOP } else { 0 };
-        let held = stopped | if !self.ready() || self.waiting() || ctx.waits() { Orders::DRAIN } else { 0 };
+        let held = stopped
+            | if !self.ready() || self.upgrading() || self.waiting() || ctx.waits() { Orders::DRAIN } else { 0 };
         let ordered = entry.orders() & !held != 0;
         let unpolled = self.busy.as_ref().is_some_and(|busy| busy.unpolled);
         let added = self.open() && (ctx.unpolled() || self.conn.unpolled && !ctx.waits());
-        ordered || unpolled || added || self.conn.held == Held::NEW
+        ordered || unpolled || added || self.conn.held == Held::NEW && !self.opens()
     }
 
     /// Leaves the turn: hands back the buffers, and sees to it that somebody wakes us.

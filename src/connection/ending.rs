@@ -46,6 +46,12 @@ impl<P: Protocol> Connection<P> {
             why => why,
         };
         self.conn.held = self.conn.held & !Held::WAITING | Held::CLOSING;
+        if self.opens() {
+            // What was to go under the handshake's cover does not go without it.
+            self.conn.steps = None;
+            self.busy().opening = None;
+            self.conn.buffers = None;
+        }
         let busy = self.busy();
         let waits = std::mem::take(&mut busy.waits);
         busy.unpolled = false;
@@ -67,7 +73,10 @@ impl<P: Protocol> Connection<P> {
             why => why,
         };
         self.conn.held = self.conn.held & !Held::WAITING | Held::CLOSING;
-        self.conn.seat.note(why.reason());
+        match why {
+            Closed::Refused(refusal) => self.conn.seat.refuse(refusal),
+            _ => self.conn.seat.note(why.reason()),
+        }
         // An error of the user's may panic when it is shown.
         let told = guard(|| self.tell(&why));
         let closed = guard(|| self.me.closed(&why));
@@ -183,6 +192,7 @@ impl<P: Protocol> Connection<P> {
         match why {
             Closed::Panic(_) => some!(error),
             Closed::Error(_) => some!(warn),
+            Closed::Handshake(_) | Closed::Refused(_) => line!(debug),
             Closed::Local | Closed::Peer(_) | Closed::Shutdown | Closed::Killed => line!(debug),
             _ => some!(info),
         }

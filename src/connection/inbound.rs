@@ -76,7 +76,8 @@ impl<P: Protocol> Connection<P> {
                 Poll::Ready(bytes)
             }
             Poll::Ready(Err(error)) => {
-                self.end(Closed::from_io(error));
+                let truncated = conn.io.is_truncation(&error);
+                self.end(if truncated { Closed::Truncated } else { Closed::from_io(error) });
                 Poll::Ready(0)
             }
         }
@@ -177,7 +178,8 @@ impl<P: Protocol> Connection<P> {
 
     /// During a wait: reads ahead, one buffer at the most, to see whether the peer is still there.
     pub(super) fn watch(&mut self, cx: &mut Context<'_>) {
-        if self.conn.active == Active::Passive {
+        // Before the handshake nothing is ours to read.
+        if self.conn.active == Active::Passive || self.opens() {
             return;
         }
         while !self.eof && !self.ended && self.conn.unread().map_or(0, |read| read.len()) < READ_BUFFER {

@@ -14,6 +14,7 @@ mod driver;
 mod ending;
 mod inbound;
 mod messages;
+mod opening;
 mod outbound;
 
 use std::collections::VecDeque;
@@ -28,8 +29,9 @@ use actix::WeakAddr;
 
 use crate::guard::guard;
 use crate::protocol::{Charter, Closed, Conn, Held, Next, Pending, Protocol};
+use crate::socket::{Opening, Steps};
 use crate::table::{Orders, Seat};
-use crate::transport::Stream;
+use crate::transport::{Handshake, Stream};
 
 pub use context::ConnectionContext;
 pub use messages::{Close, Encoded, Info, Reply, SetActive, User};
@@ -111,6 +113,10 @@ struct Busy<P: Protocol> {
     /// A future was added and not yet polled.
     unpolled: bool,
     why: Option<Closed>,
+    /// On its way to being ready, or to TLS.
+    opening: Option<Opening>,
+    /// What to go through once all is sent that was queued before.
+    upgrade: Option<Arc<dyn Handshake>>,
     linger: ending::Linger,
 }
 
@@ -136,7 +142,16 @@ impl<P: Protocol> Birth<P> {
     }
 
     /// Lets the connection live on the current arbiter.
-    pub(crate) fn live(self, me: P, codec: P::Codec, io: Stream, charter: Arc<Charter<P>>, seat: Seat) {
+    pub(crate) fn live(
+        self,
+        me: P,
+        codec: P::Codec,
+        io: Stream,
+        steps: Option<Box<Steps>>,
+        charter: Arc<Charter<P>>,
+        seat: Seat,
+    ) {
+        let conn = Conn::new(io, steps, codec, charter, seat);
         let connection = Connection {
             me,
             begun: false,
@@ -147,7 +162,7 @@ impl<P: Protocol> Birth<P> {
             unflushed: false,
             ended: false,
             busy: None,
-            conn: Conn::new(io, codec, charter, seat),
+            conn,
         };
         actix_rt::spawn(Life { connection, mailbox: self.mailbox, context: self.context });
     }
@@ -261,13 +276,24 @@ impl<P: Protocol> Connection<P> {
                 busy.unpolled = true;
                 busy.waits.push_back((cause, wait.0));
             }
-            Next::Wait(_) => {}
+            Next::Upgrade(step) if !self.conn.closing() => {
+                self.conn.held |= Held::UPGRADING;
+                self.busy().upgrade = Some(step);
+            }
+            Next::Wait(_) | Next::Upgrade(_) => {}
         }
     }
 
     fn busy(&mut self) -> &mut Busy<P> {
         self.busy.get_or_insert_with(|| {
-            Box::new(Busy { waits: VecDeque::new(), unpolled: false, why: None, linger: Default::default() })
+            Box::new(Busy {
+                waits: VecDeque::new(),
+                unpolled: false,
+                why: None,
+                opening: None,
+                upgrade: None,
+                linger: Default::default(),
+            })
         })
     }
 
@@ -279,6 +305,16 @@ impl<P: Protocol> Connection<P> {
     #[inline]
     fn ready(&self) -> bool {
         self.conn.held & Held::NEW == 0
+    }
+
+    /// Whether a handshake is before it, or under way.
+    fn opens(&self) -> bool {
+        self.conn.steps.is_some() || self.busy.as_ref().is_some_and(|busy| busy.opening.is_some())
+    }
+
+    #[inline]
+    fn upgrading(&self) -> bool {
+        self.conn.held & Held::UPGRADING != 0
     }
 
     /// Whether packets and messages are taken in.

@@ -63,7 +63,7 @@ struct ProtocolSeam<P: Protocol>(Arc<Charters<P>>);
 impl<P: Protocol> Seam for ProtocolSeam<P> {
     fn open(&self, incoming: Incoming) {
         let charter = self.0.current();
-        let (stream, seat) = incoming.open();
+        let (stream, seat, steps) = incoming.open();
         let birth = Birth::new(&seat, &charter);
         let entry = seat.entry();
         let peer = Peer { id: entry.id(), address: entry.peer().clone(), listener: entry.port().name().clone() };
@@ -72,7 +72,7 @@ impl<P: Protocol> Seam for ProtocolSeam<P> {
         let made = guard(|| ((charter.codec)(), (charter.factory)(&peer)));
         drop(at_work);
         match made {
-            Ok((codec, me)) => birth.live(me, codec, stream, charter, seat),
+            Ok((codec, me)) => birth.live(me, codec, stream, steps, charter, seat),
             Err(panic) => {
                 let (listener, reason) = (&*peer.listener, Reason::Panic.name());
                 error!(id = %peer.id, peer = %peer.address, listener, reason, "connection closed: the factory panicked: {panic}");

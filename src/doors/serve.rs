@@ -82,35 +82,15 @@ struct ServeSeam {
 impl Seam for ServeSeam {
     fn open(&self, incoming: Incoming) {
         let socket = Socket::accept(incoming, self.limits.get());
-        let desk = socket.desk();
-        let at_work = desk.at_work();
-        let begun = guard(|| (self.serve.get())(socket));
-        drop(at_work);
-        match begun {
-            Err(panic) => desk.note(Reason::Panic, Some(panic)),
-            Ok(served) => {
-                actix_rt::spawn(async move {
-                    let mut served = AssertUnwindSafe(served).catch_unwind();
-                    let served = poll_fn(|cx| {
-                        let _at_work = desk.at_work();
-                        served.poll_unpin(cx)
-                    });
-                    let killed = desk.killed().then(|()| tokio::time::sleep(AFTER_KILL));
-                    match select(pin!(served), pin!(killed)).await {
-                        Either::Left((Ok(Ok(())), _)) => {}
-                        Either::Left((Ok(Err(error)), _)) => {
-                            let closed = Closed::from(error);
-                            // An error of the user's may panic when it is shown.
-                            let text = guard(|| closed.to_string()).unwrap_or_else(|panic| panic);
-                            desk.note(closed.reason(), Some(text));
-                        }
-                        Either::Left((Err(panic), _)) => desk.note(Reason::Panic, Some(panic_text(panic))),
-                        // It does not look at its socket: it is dropped, and with it the socket.
-                        Either::Right(_) => {}
-                    }
-                });
-            }
+        if socket.is_ready() {
+            return begin(&self.serve, socket);
         }
+        let serve = self.serve.clone();
+        actix_rt::spawn(async move {
+            if let Some(socket) = socket.shake().await {
+                begin(&serve, socket);
+            }
+        });
     }
 
     fn shortest_limit(&self) -> u32 {
@@ -122,6 +102,39 @@ impl Regulated for ServeSeam {
     fn set_terms(&self, terms: Terms) {
         self.limits.set(socket_limits(&terms));
     }
+}
+
+/// Calls the async fn, and sees it to its end.
+fn begin(serve: &Latest<Serve>, socket: Socket) {
+    let desk = socket.desk();
+    desk.ready();
+    let at_work = desk.at_work();
+    let begun = guard(|| (serve.get())(socket));
+    drop(at_work);
+    let served = match begun {
+        Err(panic) => return desk.note(Reason::Panic, Some(panic)),
+        Ok(served) => served,
+    };
+    actix_rt::spawn(async move {
+        let mut served = AssertUnwindSafe(served).catch_unwind();
+        let served = poll_fn(|cx| {
+            let _at_work = desk.at_work();
+            served.poll_unpin(cx)
+        });
+        let killed = desk.killed().then(|()| tokio::time::sleep(AFTER_KILL));
+        match select(pin!(served), pin!(killed)).await {
+            Either::Left((Ok(Ok(())), _)) => {}
+            Either::Left((Ok(Err(error)), _)) => {
+                let closed = Closed::from(error);
+                // An error of the user's may panic when it is shown.
+                let text = guard(|| closed.to_string()).unwrap_or_else(|panic| panic);
+                desk.note(closed.reason(), Some(text));
+            }
+            Either::Left((Err(panic), _)) => desk.note(Reason::Panic, Some(panic_text(panic))),
+            // It does not look at its socket: it is dropped, and with it the socket.
+            Either::Right(_) => {}
+        }
+    });
 }
 
 impl Pool<Task> {

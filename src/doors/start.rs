@@ -66,21 +66,15 @@ where
 {
     fn open(&self, incoming: Incoming) {
         let socket = Socket::accept(incoming, self.limits.get());
-        let desk = socket.desk();
-        let at_work = desk.at_work();
-        let started = guard(|| (self.start.get())(socket));
-        drop(at_work);
-        match started {
-            Err(panic) => desk.note(Reason::Panic, Some(panic)),
-            Ok(Err(error)) => {
-                let text = guard(|| error.to_string()).unwrap_or_else(|panic| panic);
-                desk.note(Reason::Error, Some(text));
-            }
-            Ok(Ok(address)) => {
-                desk.entry().set_address(address.clone());
-                address.do_send(Ack { id: desk.entry().id() });
-            }
+        if socket.is_ready() {
+            return begin(&self.start, socket);
         }
+        let start = self.start.clone();
+        actix_rt::spawn(async move {
+            if let Some(socket) = socket.shake().await {
+                begin(&start, socket);
+            }
+        });
     }
 
     fn shortest_limit(&self) -> u32 {
@@ -91,6 +85,30 @@ where
 impl<A: Actor> Regulated for StartSeam<A> {
     fn set_terms(&self, terms: Terms) {
         self.limits.set(socket_limits(&terms));
+    }
+}
+
+/// Has the actor started, and tells it once it is on the books.
+fn begin<A>(start: &Latest<Start<A>>, socket: Socket)
+where
+    A: Actor + Handler<Ack>,
+    A::Context: ToEnvelope<A, Ack>,
+{
+    let desk = socket.desk();
+    desk.ready();
+    let at_work = desk.at_work();
+    let started = guard(|| (start.get())(socket));
+    drop(at_work);
+    match started {
+        Err(panic) => desk.note(Reason::Panic, Some(panic)),
+        Ok(Err(error)) => {
+            let text = guard(|| error.to_string()).unwrap_or_else(|panic| panic);
+            desk.note(Reason::Error, Some(text));
+        }
+        Ok(Ok(address)) => {
+            desk.entry().set_address(address.clone());
+            address.do_send(Ack { id: desk.entry().id() });
+        }
     }
 }
 

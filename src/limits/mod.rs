@@ -19,6 +19,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use tokio::sync::Semaphore;
 use tracing::error;
 
 use crate::guard::guard;
@@ -83,6 +84,7 @@ pub(crate) struct Policy {
     pub(crate) peer_rate: Option<Rate>,
     pub(crate) accept_rate: Option<Rate>,
     pub(crate) rules: Vec<Rule>,
+    pub(crate) handshake_timeout: Option<Duration>,
 }
 
 /// The limits of one pool.
@@ -92,21 +94,34 @@ pub(crate) struct Limits {
     bucket: Mutex<Bucket>,
     policy: RwLock<Arc<Policy>>,
     overload: Option<Overload>,
+    /// One for each handshake that may be under way.
+    handshakes: Arc<Semaphore>,
     alive: AtomicUsize,
     epoch: Instant,
 }
 
 impl Limits {
-    pub(crate) fn new(max: usize, prefix: PeerPrefix, policy: Policy, overload: Option<Overload>) -> Arc<Self> {
+    pub(crate) fn new(
+        max: usize,
+        max_handshakes: usize,
+        prefix: PeerPrefix,
+        policy: Policy,
+        overload: Option<Overload>,
+    ) -> Arc<Self> {
         Arc::new(Limits {
             permits: Permits::new(max),
             peers: Peers::new(prefix),
             bucket: Mutex::default(),
             policy: RwLock::new(Arc::new(policy)),
             overload,
+            handshakes: Arc::new(Semaphore::new(max_handshakes.min(Semaphore::MAX_PERMITS))),
             alive: AtomicUsize::new(0),
             epoch: Instant::now(),
         })
+    }
+
+    pub(crate) fn handshakes(&self) -> &Arc<Semaphore> {
+        &self.handshakes
     }
 
     /// The limit over the whole pool.
@@ -142,21 +157,10 @@ impl Limits {
     }
 
     /// Counts the peer in, or says why not. What belongs to the peer is asked first, so that one peer's haste does not
-    /// use up what is for all.
-    fn admit(&self, peer: &Address, listener: &str) -> Result<Option<IpAddr>, Refusal> {
+    /// use up what is for all. A proxy (`claims`) is not a peer: whom it speaks for is counted when that is known.
+    fn admit(&self, peer: &Address, listener: &str, claims: bool) -> Result<Option<IpAddr>, Refusal> {
         let policy = self.policy();
-        let ip = peer.ip();
-        if let Some(ip) = ip {
-            if !rules::allowed(&policy.rules, ip) {
-                return Err(Refusal::Denied);
-            }
-            self.peers.enter(ip, policy.max_per_peer, policy.peer_rate.as_ref(), self.now()).map_err(|too_many| {
-                match too_many {
-                    TooMany::Connections => Refusal::PerIp,
-                    TooMany::Haste => Refusal::Rate,
-                }
-            })?;
-        }
+        let ip = self.enter(&policy, peer, !claims)?;
         let refused = if !self.has_token(&policy) {
             Some(Refusal::Rate)
         } else if self.is_overloaded(peer, listener) {
@@ -166,11 +170,27 @@ impl Limits {
         };
         match (refused, ip) {
             (None, ip) => Ok(ip),
-            (Some(refusal), Some(ip)) => {
-                self.leave(ip);
+            (Some(refusal), ip) => {
+                ip.into_iter().for_each(|ip| self.leave(ip));
                 Err(refusal)
             }
-            (Some(refusal), None) => Err(refusal),
+        }
+    }
+
+    /// What is asked of a peer alone: whether a rule keeps it out, and how many and how fast.
+    fn enter(&self, policy: &Policy, peer: &Address, counts: bool) -> Result<Option<IpAddr>, Refusal> {
+        let Some(ip) = peer.ip() else { return Ok(None) };
+        if !rules::allowed(&policy.rules, ip) {
+            return Err(Refusal::Denied);
+        }
+        if !counts {
+            return Ok(None);
+        }
+        let entered = self.peers.enter(ip, policy.max_per_peer, policy.peer_rate.as_ref(), self.now());
+        match entered {
+            Ok(()) => Ok(Some(ip)),
+            Err(TooMany::Connections) => Err(Refusal::PerIp),
+            Err(TooMany::Haste) => Err(Refusal::Rate),
         }
     }
 

@@ -88,8 +88,14 @@ impl Port {
     }
 
     /// Counts the peer in, or says why it is refused.
-    pub(crate) fn admit(self: &Arc<Self>, peer: &Address) -> Result<Guest, Refusal> {
-        let ip = self.limits.admit(peer, &self.name)?;
+    pub(crate) fn admit(self: &Arc<Self>, peer: &Address, claims: bool) -> Result<Guest, Refusal> {
+        let ip = self.limits.admit(peer, &self.name, claims)?;
+        Ok(Guest(ip.map(|ip| (self.clone(), ip))))
+    }
+
+    /// The same of a connection that is in already and turns out to be this peer's.
+    pub(crate) fn admit_claimed(self: &Arc<Self>, peer: &Address) -> Result<Guest, Refusal> {
+        let ip = self.limits.enter(&self.limits.policy(), peer, true)?;
         Ok(Guest(ip.map(|ip| (self.clone(), ip))))
     }
 

@@ -11,7 +11,7 @@ use tokio::net::{lookup_host, ToSocketAddrs};
 use crate::acceptor::Inlet;
 use crate::error::StartError;
 use crate::limits::{Limits, Port};
-use crate::transport::{Address, Tcp, Transport};
+use crate::transport::{Address, Handshake, Tcp, Transport};
 
 /// One of the things a pool listens on, with a name and a limit of its own.
 ///
@@ -32,6 +32,7 @@ use crate::transport::{Address, Tcp, Transport};
 pub struct Listener {
     name: Option<Arc<str>>,
     max_connections: Option<usize>,
+    steps: Vec<Arc<dyn Handshake>>,
     what: What,
 }
 
@@ -53,7 +54,7 @@ impl Listener {
     }
 
     fn new(what: What) -> Self {
-        Listener { name: None, max_connections: None, what }
+        Listener { name: None, max_connections: None, steps: Vec::new(), what }
     }
 
     /// The name that its connections tell. Default: the address it is bound to.
@@ -66,6 +67,18 @@ impl Listener {
     pub fn max_connections(mut self, connections: usize) -> Self {
         self.max_connections = Some(connections);
         self
+    }
+
+    /// Has every peer go through this before it is ready; one more step each time, in the order given.
+    pub fn handshake(mut self, step: impl Handshake) -> Self {
+        self.steps.push(Arc::new(step));
+        self
+    }
+
+    /// Speaks TLS: [`handshake`](Listener::handshake) with a [`Tls`](crate::transport::Tls).
+    #[cfg(any(feature = "native-tls", feature = "rustls"))]
+    pub fn tls(self, tls: crate::transport::Tls) -> Self {
+        self.handshake(tls)
     }
 
     /// The address it stands for already, if it is the one of a listener that is open.
@@ -87,7 +100,8 @@ impl Listener {
             What::Tcp(asked) => Box::new(open_port(&asked, &asked, limit).await?),
         };
         let name = self.name.unwrap_or_else(|| transport.local_addr().to_string().into());
-        Ok(Inlet::new(transport, Port::new(name, self.max_connections, limits.clone())))
+        let steps = transport.handshake().into_iter().chain(self.steps).collect();
+        Ok(Inlet::new(transport, Port::new(name, self.max_connections, limits.clone()), steps))
     }
 }
 

@@ -7,7 +7,8 @@ use tokio_util::codec::{AnyDelimiterCodecError, LinesCodecError};
 
 use crate::error::BoxError;
 use crate::framing::FramingError;
-use crate::telemetry::Reason;
+use crate::telemetry::{Reason, Refusal};
+use crate::transport::HandshakeError;
 
 /// Why a connection ended; [`closed`](crate::Protocol::closed) is given it.
 ///
@@ -35,6 +36,12 @@ pub enum Closed {
     },
     /// The connection reached its maximum age.
     MaxAge,
+    /// It did not become ready: the PROXY header or the TLS handshake failed, or took too long.
+    Handshake(HandshakeError),
+    /// The peer left a TLS connection without `close_notify`: what it sent may have been cut off.
+    Truncated,
+    /// It was let in, and refused for whom its PROXY header claims to be. It counts as refused, not as closed.
+    Refused(Refusal),
     /// An I/O error other than the peer's leaving, an error of the codec, or [`Next::Fail`](crate::Next::Fail).
     Error(BoxError),
     /// A callback panicked, with this text.
@@ -46,7 +53,7 @@ pub enum Closed {
 }
 
 impl Closed {
-    /// The reason without what came with it, as it is counted.
+    /// The reason without what came with it, as it is counted. (A refusal is counted apart; it would be an error.)
     pub fn reason(&self) -> Reason {
         match self {
             Closed::Local => Reason::Local,
@@ -56,7 +63,9 @@ impl Closed {
             Closed::SendTimeout => Reason::SendTimeout,
             Closed::TooLong { .. } => Reason::TooLong,
             Closed::MaxAge => Reason::MaxAge,
-            Closed::Error(_) => Reason::Error,
+            Closed::Handshake(_) => Reason::Handshake,
+            Closed::Truncated => Reason::Truncated,
+            Closed::Error(_) | Closed::Refused(_) => Reason::Error,
             Closed::Panic(_) => Reason::Panic,
             Closed::Shutdown => Reason::Shutdown,
             Closed::Killed => Reason::Killed,
@@ -105,6 +114,7 @@ impl std::error::Error for Closed {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Closed::Peer(Some(error)) => error.source(),
+            Closed::Handshake(error) => error.source(),
             Closed::Error(error) => error.source(),
             _ => None,
         }
@@ -122,6 +132,9 @@ impl fmt::Display for Closed {
             Closed::SendTimeout => f.write_str("the peer took nothing for too long"),
             Closed::TooLong { length, limit } => write!(f, "a packet of {length} bytes, {limit} are allowed"),
             Closed::MaxAge => f.write_str("the connection reached its maximum age"),
+            Closed::Handshake(error) => write!(f, "the handshake failed: {error}"),
+            Closed::Truncated => f.write_str("the peer left without close_notify"),
+            Closed::Refused(refusal) => write!(f, "refused: {}", refusal.name()),
             Closed::Error(error) => write!(f, "{error}"),
             Closed::Panic(text) => write!(f, "a callback panicked: {text}"),
             Closed::Shutdown => f.write_str("the pool shut down"),

@@ -13,9 +13,10 @@ use tokio_util::codec::Encoder;
 use super::{Charter, Protocol};
 use crate::error::BoxError;
 use crate::framing::FramingError;
+use crate::socket::Steps;
 use crate::table::{millis, Buffers, ConnectionId, Seat};
 use crate::timer::Timer;
-use crate::transport::{Address, Kind, Stream};
+use crate::transport::{Address, Kind, Stream, TlsInfo};
 
 /// The connection as its callbacks see it: who is at the other end, and what to send there.
 pub struct Conn<P: Protocol> {
@@ -33,6 +34,9 @@ pub struct Conn<P: Protocol> {
     /// The high-water mark, at hand: it is looked at after every callback.
     pub(crate) high_watermark: usize,
     pub(crate) draining: bool,
+    /// What it has to go through before it is ready.
+    pub(crate) steps: Option<Box<Steps>>,
+    pub(crate) tls: Option<Arc<TlsInfo>>,
     /// Last, so that the place is given back after the socket is closed.
     pub(crate) seat: Seat,
 }
@@ -49,6 +53,8 @@ impl Held {
     pub(crate) const ABOVE_MARK: u8 = 4;
     /// It is ending.
     pub(crate) const CLOSING: u8 = 8;
+    /// It is on its way to TLS.
+    pub(crate) const UPGRADING: u8 = 16;
 }
 
 pub(crate) type Streams<P> = SelectAll<Pin<Box<dyn Items<Item = <P as Protocol>::User>>>>;
@@ -71,7 +77,13 @@ pub enum Active {
 }
 
 impl<P: Protocol> Conn<P> {
-    pub(crate) fn new(io: Stream, codec: P::Codec, charter: Arc<Charter<P>>, seat: Seat) -> Self {
+    pub(crate) fn new(
+        io: Stream,
+        steps: Option<Box<Steps>>,
+        codec: P::Codec,
+        charter: Arc<Charter<P>>,
+        seat: Seat,
+    ) -> Self {
         let terms = &charter.terms;
         let age = jittered(terms.max_age, terms.max_age_jitter, seat.entry().id());
         let begin = |opened| Timer::new(terms.idle, terms.packet, terms.send, opened, age);
@@ -94,6 +106,8 @@ impl<P: Protocol> Conn<P> {
             held: Held::NEW,
             high_watermark,
             draining: false,
+            steps,
+            tls: None,
             seat,
         }
     }
@@ -106,6 +120,16 @@ impl<P: Protocol> Conn<P> {
     /// The peer's address.
     pub fn peer(&self) -> &Address {
         self.seat.entry().peer()
+    }
+
+    /// The address of the socket itself, where [`peer`](Conn::peer) is the one a believed PROXY header claims.
+    pub fn socket_peer(&self) -> &Address {
+        self.seat.entry().socket_peer()
+    }
+
+    /// What the TLS handshake has agreed on; `None` without TLS, and before it.
+    pub fn tls(&self) -> Option<&TlsInfo> {
+        self.tls.as_deref()
     }
 
     /// Our own end's address.

@@ -4,11 +4,13 @@ use std::fmt;
 use std::future::{pending, Future};
 use std::panic::resume_unwind;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use tokio::task::spawn_blocking;
 
 use super::{Conn, Protocol};
 use crate::error::BoxError;
+use crate::transport::Handshake;
 
 /// What is to happen next: the answer of every callback.
 ///
@@ -31,6 +33,8 @@ pub enum Next<P: Protocol> {
     Fail(BoxError),
     /// Wait for a future, made by [`Conn::wait`] or [`Conn::blocking`]: until it is done this connection takes in neither packets nor messages.
     Wait(Wait<P>),
+    /// Go through a handshake, made by [`Next::upgrade`]: STARTTLS.
+    Upgrade(Arc<dyn Handshake>),
 }
 
 impl<P: Protocol> Next<P> {
@@ -53,6 +57,16 @@ impl<P: Protocol> Next<P> {
     pub fn fail(error: impl Into<BoxError>) -> Self {
         Next::Fail(error.into())
     }
+
+    /// Turns a plain connection into a TLS one (STARTTLS), or goes through any other handshake: what was queued before
+    /// leaves in clear first. Packets come as before, under the new cover; [`Conn::tls`](crate::Conn::tls) tells of it.
+    ///
+    /// Bytes that the peer has sent in clear behind its wish end the connection with
+    /// [`HandshakeError::Injected`](crate::HandshakeError::Injected): taken for what it says under TLS, they would be
+    /// anybody's who sits in between ([CVE-2011-0411](https://nvd.nist.gov/vuln/detail/CVE-2011-0411)).
+    pub fn upgrade(handshake: impl Handshake) -> Self {
+        Next::Upgrade(Arc::new(handshake))
+    }
 }
 
 impl<P: Protocol> fmt::Debug for Next<P> {
@@ -64,6 +78,7 @@ impl<P: Protocol> fmt::Debug for Next<P> {
             Next::SendAndStop(_) => f.write_str("SendAndStop(..)"),
             Next::Fail(error) => f.debug_tuple("Fail").field(error).finish(),
             Next::Wait(_) => f.write_str("Wait(..)"),
+            Next::Upgrade(_) => f.write_str("Upgrade(..)"),
         }
     }
 }

@@ -50,6 +50,7 @@ impl Settings {
             (self.max_connections == 0, "max_connections", "a pool needs room for one connection"),
             (self.max_per_peer == Some(0), "max_per_peer", "a peer needs room for one connection"),
             (matches!(self.at_limit, AtLimit::Hold(limit) if limit.is_zero()), "at_limit", "to hold takes time"),
+            (self.max_handshakes == 0, "max_handshakes", "nobody could ever be ready"),
             (self.watchdog.is_some_and(|limit| limit.is_zero()), "watchdog", "a callback takes time"),
             (unsound(&self.accept_rate), "accept_rate", "a count and a time above zero are needed"),
             (unsound(&self.peer_rate), "peer_rate", "a count and a time above zero are needed"),
@@ -68,6 +69,7 @@ impl Settings {
             [
                 (self.peer_prefix != before.peer_prefix, "peer_prefix"),
                 (self.reserve_descriptor != before.reserve_descriptor, "reserve_descriptor"),
+                (self.max_handshakes != before.max_handshakes, "max_handshakes"),
                 (self.watchdog != before.watchdog, "watchdog"),
             ]
             .into_iter()

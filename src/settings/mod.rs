@@ -20,8 +20,8 @@ pub use check::{Objection, SettingsError};
 /// | takes effect | settings |
 /// |---|---|
 /// | at once | `acceptors`, `restarts`, `restarts_within`, `grace`, `last_call`, `max_connections`, `at_limit`, `farewell`, `max_per_peer`, `peer_rate`, `accept_rate`, `rules` |
-/// | with new connections | `idle_timeout`, `packet_timeout`, `send_timeout`, `max_age`, `max_age_jitter`, `high_watermark`, `low_watermark`, `half_close`, `active`, `mailbox_capacity` |
-/// | with a restart of the pool; a change is refused | `peer_prefix`, `reserve_descriptor`, `watchdog` |
+/// | with new connections | `handshake_timeout`, `idle_timeout`, `packet_timeout`, `send_timeout`, `max_age`, `max_age_jitter`, `high_watermark`, `low_watermark`, `half_close`, `active`, `mailbox_capacity` |
+/// | with a restart of the pool; a change is refused | `peer_prefix`, `reserve_descriptor`, `max_handshakes`, `watchdog` |
 ///
 /// With the feature `serde` it can be read from a file: every field may be left out, unknown ones are refused; times are
 /// texts such as `"10s"` or `"1h 30m"`, and those that may be for ever say so by `"never"`.
@@ -71,6 +71,11 @@ pub struct Settings {
     pub rules: Vec<Rule>,
     /// Whether a descriptor is kept in reserve, to refuse peers at once when there is no other. Default: no.
     pub reserve_descriptor: bool,
+    /// How long a handshake may take, PROXY header and TLS together. `None`: for ever. Default: 5 seconds.
+    #[cfg_attr(feature = "serde", serde(with = "file::or_never"))]
+    pub handshake_timeout: Option<Duration>,
+    /// How many handshakes may be under way at once; others wait for their turn, within their time. Default: 1,024.
+    pub max_handshakes: usize,
     /// How long a peer may be silent. `None`: for ever. Default: 60 seconds.
     #[cfg_attr(feature = "serde", serde(with = "file::or_never"))]
     pub idle_timeout: Option<Duration>,
@@ -118,6 +123,8 @@ impl Default for Settings {
             accept_rate: None,
             rules: Vec::new(),
             reserve_descriptor: false,
+            handshake_timeout: Some(Duration::from_secs(5)),
+            max_handshakes: 1_024,
             idle_timeout: Some(Duration::from_secs(60)),
             packet_timeout: Some(Duration::from_secs(10)),
             send_timeout: Some(Duration::from_secs(30)),
@@ -160,6 +167,7 @@ impl Settings {
             peer_rate: self.peer_rate,
             accept_rate: self.accept_rate,
             rules: self.rules.clone(),
+            handshake_timeout: self.handshake_timeout.filter(|limit| !limit.is_zero()),
         }
     }
 }

@@ -10,7 +10,7 @@ use tracing::{debug, error, warn};
 
 use super::bell::Bell;
 use crate::table::{AtWork, Entry, Orders, Seat};
-use crate::telemetry::Reason;
+use crate::telemetry::{Reason, Refusal};
 use crate::timer::{Expired, Timer};
 
 /// The limits that act in a socket; milliseconds, 0 for "never".
@@ -37,6 +37,7 @@ pub(crate) struct Desk {
     ended: Cell<Option<Reason>>,
     /// How it ended, said by who knows.
     noted: Cell<Option<Reason>>,
+    refused: Cell<Option<Refusal>>,
     why: RefCell<Option<String>>,
     seat: Seat,
 }
@@ -54,12 +55,22 @@ impl Desk {
             left: Cell::new(false),
             ended: Cell::new(None),
             noted: Cell::new(None),
+            refused: Cell::new(None),
             why: RefCell::new(None),
             seat,
         };
         desk.arm();
-        desk.seat.ready();
         desk
+    }
+
+    /// It is handed over to whoever serves it.
+    pub(crate) fn ready(&self) {
+        self.seat.ready();
+    }
+
+    /// A rule or a limit keeps out whom the peer claims to be: it counts as refused, not as closed.
+    pub(super) fn refuse(&self, refusal: Refusal) {
+        self.refused.set(Some(refusal));
     }
 
     pub(crate) fn entry(&self) -> &Arc<Entry> {
@@ -201,6 +212,11 @@ impl Drop for Desk {
         let reason = self.reason();
         self.seat.note(reason);
         let entry = self.seat.entry();
+        if let Some(refusal) = self.refused.get() {
+            // Whoever still waits for the drain need not wait any longer.
+            entry.order(Orders::KILL);
+            return self.seat.refuse(refusal);
+        }
         // Whoever still waits for the drain need not wait any longer.
         entry.order(Orders::KILL);
         let (id, peer, listener, reason_name) = (entry.id(), entry.peer(), &**entry.port().name(), reason.name());

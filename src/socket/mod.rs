@@ -7,36 +7,43 @@
 
 mod bell;
 mod desk;
+mod opening;
 
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::pin::Pin;
+use std::panic::AssertUnwindSafe;
+use std::pin::{pin, Pin};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use futures::future::{select, Either, FutureExt};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::codec::Framed;
 
+use crate::guard::panic_text;
 use crate::table::{ConnectionId, Seat};
 use crate::telemetry::Reason;
-use crate::transport::{Address, Kind, Stream};
+use crate::transport::{Address, Handshake, HandshakeError, Kind, Stream, TlsInfo};
 
 pub(crate) use desk::{Desk, SocketLimits};
+pub(crate) use opening::{Opening, Steps};
 
 /// A socket that was just accepted: nobody has said a word yet. It is in its arbiter's table, and counted.
 pub(crate) struct Incoming {
     stream: Stream,
     seat: Seat,
+    steps: Option<Box<Steps>>,
 }
 
 impl Incoming {
-    pub(crate) fn new(stream: Stream, seat: Seat) -> Self {
-        Incoming { stream, seat }
+    pub(crate) fn new(stream: Stream, seat: Seat, steps: Option<Box<Steps>>) -> Self {
+        Incoming { stream, seat, steps }
     }
 
-    pub(crate) fn open(self) -> (Stream, Seat) {
-        (self.stream, self.seat)
+    pub(crate) fn open(self) -> (Stream, Seat, Option<Box<Steps>>) {
+        (self.stream, self.seat, self.steps)
     }
 }
 
@@ -86,12 +93,83 @@ impl Incoming {
 pub struct Socket {
     io: Stream,
     desk: Rc<Desk>,
+    /// What it has to go through before it is anybody's.
+    steps: Option<Box<Steps>>,
+    tls: Option<Arc<TlsInfo>>,
 }
 
 impl Socket {
     pub(crate) fn accept(incoming: Incoming, limits: SocketLimits) -> Self {
-        let (io, seat) = incoming.open();
-        Socket { io, desk: Rc::new(Desk::new(seat, limits)) }
+        let (io, seat, steps) = incoming.open();
+        Socket { io, desk: Rc::new(Desk::new(seat, limits)), steps, tls: None }
+    }
+
+    /// Whether it has no handshake before it.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.steps.is_none()
+    }
+
+    /// Goes through the handshake. `None`: it failed, or the pool ended it; that is noted then.
+    pub(crate) async fn shake(mut self) -> Option<Self> {
+        let Some(steps) = self.steps.take() else { return Some(self) };
+        let opening = AssertUnwindSafe(steps.begin(self.io.take(), self.peer().clone())).catch_unwind();
+        let killed = self.desk.killed();
+        let shaken = match select(opening, pin!(killed)).await {
+            Either::Left((shaken, _)) => shaken,
+            Either::Right(_) => return None,
+        };
+        match shaken {
+            Ok(Ok(shaken)) => {
+                self.io = shaken.stream;
+                self.tls = shaken.tls;
+                if let Err(refusal) = self.desk.entry().claim(shaken.claimed) {
+                    self.desk.refuse(refusal);
+                    return None;
+                }
+                Some(self)
+            }
+            Ok(Err(error)) => {
+                self.desk.note(Reason::Handshake, Some(error.to_string()));
+                None
+            }
+            Err(panic) => {
+                self.desk.note(Reason::Panic, Some(panic_text(panic)));
+                None
+            }
+        }
+    }
+
+    /// Goes through a handshake: STARTTLS, within the pool's [`handshake_timeout`](crate::Builder::handshake_timeout). Bytes
+    /// that were read before, by whoever reads ahead, are not its business: refuse what came in clear behind the wish.
+    ///
+    /// # Errors
+    /// Why it failed; the socket is gone then.
+    pub async fn upgrade(mut self, handshake: impl Handshake) -> Result<Socket, HandshakeError> {
+        let limits = self.desk.entry().port().limits();
+        let (limit, slots) = (limits.policy().handshake_timeout, limits.handshakes().clone());
+        let Some(steps) = Steps::new(vec![Arc::new(handshake)], limit, slots) else { return Ok(self) };
+        match select(steps.begin(self.io.take(), self.peer().clone()), pin!(self.desk.killed())).await {
+            Either::Left((Ok(shaken), _)) => {
+                self.io = shaken.stream;
+                self.tls = shaken.tls;
+                Ok(self)
+            }
+            Either::Left((Err(error), _)) => {
+                self.desk.note(Reason::Handshake, Some(error.to_string()));
+                Err(error)
+            }
+            Either::Right(_) => Err(std::io::Error::from(std::io::ErrorKind::ConnectionAborted).into()),
+        }
+    }
+
+    /// What its TLS handshake has agreed on; `None` without TLS.
+    pub fn tls(&self) -> Option<&TlsInfo> {
+        self.tls.as_deref()
+    }
+
+    /// The address of the socket itself, where [`peer`](Socket::peer) is the one a believed PROXY header claims.
+    pub fn socket_peer(&self) -> &Address {
+        self.desk.entry().socket_peer()
     }
 
     /// What stays with the task: the place is given back when both the task and its socket are gone.

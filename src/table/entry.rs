@@ -8,7 +8,7 @@ use std::task::{Wake, Waker};
 
 use super::Table;
 use crate::limits::{Guest, Permit, Port};
-use crate::telemetry::{ConnectionId, Happening, Reason};
+use crate::telemetry::{ConnectionId, Happening, Reason, Refusal};
 use crate::transport::Address;
 
 /// What a connection has been told, a bit each.
@@ -57,6 +57,9 @@ pub(crate) struct Arrival {
     pub(crate) shortest_limit: u32,
 }
 
+/// Marks an ending that is a refusal.
+const REFUSED: u8 = 128;
+
 /// No deadline.
 const NEVER: u64 = u64::MAX;
 
@@ -67,6 +70,8 @@ pub(crate) struct Entry {
     id: ConnectionId,
     key: usize,
     peer: Address,
+    /// Who the peer claims to be, and is believed to be.
+    claimed: OnceLock<Box<Address>>,
     port: Arc<Port>,
     holds: AtomicU8,
     opened: u64,
@@ -92,6 +97,7 @@ impl Entry {
             id,
             key,
             peer,
+            claimed: OnceLock::new(),
             port,
             holds: AtomicU8::new(permit | guest),
             opened: now,
@@ -117,8 +123,30 @@ impl Entry {
         self.key
     }
 
+    /// Who is at the other end: whom the peer claims to be, where it is believed, else whom the socket says.
     pub(crate) fn peer(&self) -> &Address {
+        self.claimed.get().map_or(&self.peer, |claimed| claimed)
+    }
+
+    pub(crate) fn socket_peer(&self) -> &Address {
         &self.peer
+    }
+
+    /// The handshake is done, and this is whom the peer claims to be, where it is believed: from here on limits look at that
+    /// one.
+    pub(crate) fn claim(&self, claimed: Option<Address>) -> Result<(), Refusal> {
+        if claimed.is_none() && self.holds.load(Acquire) & Holds::GUEST != 0 {
+            return Ok(());
+        }
+        self.give_back(Holds::GUEST);
+        let guest = self.port.admit_claimed(claimed.as_ref().unwrap_or(&self.peer))?;
+        if let Some(claimed) = claimed {
+            let _ = self.claimed.set(Box::new(claimed));
+        }
+        if guest.keep() {
+            self.holds.fetch_or(Holds::GUEST, AcqRel);
+        }
+        Ok(())
     }
 
     /// The listener it came by.
@@ -136,7 +164,7 @@ impl Entry {
         if held & Holds::PERMIT != 0 {
             self.port.give_back();
         }
-        if let (true, Some(ip)) = (held & Holds::GUEST != 0, self.peer.ip()) {
+        if let (true, Some(ip)) = (held & Holds::GUEST != 0, self.peer().ip()) {
             self.port.leave(ip);
         }
     }
@@ -308,6 +336,11 @@ impl Seat {
         self.table.hurry(shortest_limit);
     }
 
+    /// The connection ends because whom the peer claims to be is kept out: it counts as refused, not as closed.
+    pub(crate) fn refuse(&self, refusal: Refusal) {
+        self.entry.ending.store(REFUSED | refusal as u8, Relaxed);
+    }
+
     /// The connection is ready: packets come from here on.
     pub(crate) fn ready(&self) {
         self.table.common().observers.tell(|| {
@@ -325,7 +358,11 @@ impl Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         self.entry.hush();
-        self.table.close(&self.entry, Reason::from_u8(self.entry.ending.load(Relaxed)));
+        let ending = self.entry.ending.load(Relaxed);
+        match Refusal::from_u8(ending & !REFUSED).filter(|_| ending & REFUSED != 0) {
+            Some(refusal) => self.table.close_refused(&self.entry, refusal),
+            None => self.table.close(&self.entry, Reason::from_u8(ending)),
+        }
         // Last, so that whoever is let in now finds this one gone.
         self.entry.give_back(Holds::PERMIT | Holds::GUEST);
     }

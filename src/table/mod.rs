@@ -184,9 +184,25 @@ impl Table {
 
     /// Takes a connection out, and counts how it ended.
     fn close(&self, entry: &Entry, reason: Reason) {
+        self.take_out(entry, |totals| totals.closed.add(reason));
+        self.common.observers.tell(|| self.stopped(entry, reason));
+        self.common.changed(entry.port().limits().closed());
+    }
+
+    /// Takes a connection out that was refused after all.
+    fn close_refused(&self, entry: &Entry, refusal: Refusal) {
+        self.take_out(entry, |totals| totals.refused.add(refusal));
+        self.common.observers.tell(|| {
+            let (peer, listener) = (entry.peer(), &**entry.port().name());
+            Happening::Refused { id: Some(entry.id()), peer, listener, reason: refusal }
+        });
+        self.common.changed(entry.port().limits().closed());
+    }
+
+    fn take_out(&self, entry: &Entry, count: impl FnOnce(&mut Totals)) {
         let mut state = self.lock();
         state.entries.try_remove(entry.key());
-        state.totals.closed.add(reason);
+        count(&mut state.totals);
         state.totals.bytes_in += entry.bytes_in();
         state.totals.bytes_out += entry.bytes_out();
         self.live.store(state.entries.len(), Relaxed);
@@ -195,8 +211,6 @@ impl Table {
         if drained {
             self.bell.notify_one();
         }
-        self.common.observers.tell(|| self.stopped(entry, reason));
-        self.common.changed(entry.port().limits().closed());
     }
 
     fn stopped<'a>(&self, entry: &'a Entry, reason: Reason) -> Happening<'a> {

@@ -70,7 +70,11 @@ impl Observer for Metrics {
                 let labels = [("pool", pool), ("listener", listener.to_owned()), ("reason", reason.name().to_owned())];
                 counter!("acceptor_connections_closed_total", &labels).increment(1);
             }
-            Happening::Refused { listener, reason, .. } => {
+            Happening::Refused { id, listener, reason, .. } => {
+                if id.is_some() {
+                    let labels = [("pool", pool.clone()), ("listener", listener.to_owned())];
+                    gauge!("acceptor_connections", &labels).decrement(1);
+                }
                 let labels = [("pool", pool), ("listener", listener.to_owned()), ("reason", reason.name().to_owned())];
                 counter!("acceptor_refused_total", &labels).increment(1);
             }

@@ -83,6 +83,8 @@ pub enum Happening<'a> {
     },
     /// A peer was accepted and turned away.
     Refused {
+        /// The number of its connection, where that had begun: it was refused for what its PROXY header claims.
+        id: Option<ConnectionId>,
         /// The peer.
         peer: &'a Address,
         /// The listener it came by.

@@ -20,6 +20,10 @@ pub enum Reason {
     TooLong,
     /// The connection reached its maximum age.
     MaxAge,
+    /// It did not become ready: its PROXY header or its TLS handshake failed, or took too long.
+    Handshake,
+    /// The peer left a TLS connection without `close_notify`: what it sent may have been cut off.
+    Truncated,
     /// An I/O error, an error of the codec, or the error a callback ended with.
     Error,
     /// A callback panicked.
@@ -32,7 +36,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of declaration.
-    pub const ALL: [Reason; 11] = [
+    pub const ALL: [Reason; 13] = [
         Reason::Local,
         Reason::Peer,
         Reason::Idle,
@@ -40,6 +44,8 @@ impl Reason {
         Reason::SendTimeout,
         Reason::TooLong,
         Reason::MaxAge,
+        Reason::Handshake,
+        Reason::Truncated,
         Reason::Error,
         Reason::Panic,
         Reason::Shutdown,
@@ -60,6 +66,8 @@ impl Reason {
             Reason::SendTimeout => "send_timeout",
             Reason::TooLong => "too_long",
             Reason::MaxAge => "max_age",
+            Reason::Handshake => "handshake",
+            Reason::Truncated => "truncated",
             Reason::Error => "error",
             Reason::Panic => "panic",
             Reason::Shutdown => "shutdown",

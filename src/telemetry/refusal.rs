@@ -34,6 +34,10 @@ impl Refusal {
         Refusal::Draining,
     ];
 
+    pub(crate) fn from_u8(number: u8) -> Option<Refusal> {
+        Refusal::ALL.get(usize::from(number)).copied()
+    }
+
     /// The reason's name in snake case, as logs and metrics show it.
     ///
     /// ```

@@ -77,6 +77,12 @@ impl Observer for Spans {
                     span.record("packets", packets);
                 }
             }
+            Happening::Refused { id: Some(id), reason, .. } => {
+                let gone = self.open().connections.remove(&id);
+                if let Some(span) = gone {
+                    span.record("reason", reason.name());
+                }
+            }
             _ => {}
         }
     }

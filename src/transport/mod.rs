@@ -8,15 +8,22 @@
 //! [`Tcp`] is the transport of [`bind`](crate::Builder::bind). One's own goes to [`listen`](crate::Builder::listen).
 
 mod address;
+mod handshake;
 mod stream;
 mod tcp;
+#[cfg(any(feature = "native-tls", feature = "rustls"))]
+mod tls;
 
 use std::io;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 pub use address::Address;
+pub use handshake::{Handshake, HandshakeError, Shaken, TlsInfo};
 pub use stream::{Bytestream, Kind, Stream};
 pub use tcp::Tcp;
+#[cfg(any(feature = "native-tls", feature = "rustls"))]
+pub use tls::{ClientCertificates, Tls, TlsBackend, TlsBuilder, TlsError, TlsVersion};
 
 /// Something that can be listened on: it stays open in the pool while acceptors come and go.
 ///
@@ -36,6 +43,11 @@ pub trait Transport: Send + Sync + 'static {
     ///
     /// [`StartError::AcceptorFailed`]: crate::StartError::AcceptorFailed
     fn share(&self) -> io::Result<Box<dyn Accept>>;
+
+    /// What its peers go through before they are ready, in this order: said by a transport that always has it.
+    fn handshake(&self) -> Vec<Arc<dyn Handshake>> {
+        Vec::new()
+    }
 
     /// Closes the listener for a while: peers are refused until it is resumed. The shares are gone by then.
     ///
@@ -62,6 +74,10 @@ impl<T: Transport + ?Sized> Transport for Box<T> {
 
     fn share(&self) -> io::Result<Box<dyn Accept>> {
         (**self).share()
+    }
+
+    fn handshake(&self) -> Vec<Arc<dyn Handshake>> {
+        (**self).handshake()
     }
 
     fn suspend(&self) -> io::Result<()> {

@@ -9,6 +9,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+#[cfg(feature = "native-tls")]
+use super::tls;
 use super::Address;
 
 /// What carries the bytes of a connection.
@@ -17,6 +19,8 @@ use super::Address;
 pub enum Kind {
     /// Plain TCP.
     Tcp,
+    /// TLS, whatever is below it.
+    Tls,
     /// A transport of one's own.
     Other,
 }
@@ -32,6 +36,12 @@ pub struct Stream(Inner);
 enum Inner {
     Tcp(TcpStream),
     Other(Box<dyn Bytestream>),
+    #[cfg(feature = "native-tls")]
+    Native(Box<tokio_native_tls::TlsStream<tls::Below>>),
+    #[cfg(feature = "rustls")]
+    Rustls(Box<tokio_rustls::server::TlsStream<Stream>>),
+    /// It is in the hands of a handshake.
+    Away,
 }
 
 impl Stream {
@@ -40,11 +50,30 @@ impl Stream {
         Stream(Inner::Other(Box::new(stream)))
     }
 
+    #[cfg(feature = "native-tls")]
+    pub(super) fn native(tls: tokio_native_tls::TlsStream<tls::Below>) -> Self {
+        Stream(Inner::Native(Box::new(tls)))
+    }
+
+    #[cfg(feature = "rustls")]
+    pub(super) fn rustls(tls: tokio_rustls::server::TlsStream<Stream>) -> Self {
+        Stream(Inner::Rustls(Box::new(tls)))
+    }
+
+    /// Takes the stream out: what is left is away.
+    pub(crate) fn take(&mut self) -> Stream {
+        std::mem::replace(self, Stream(Inner::Away))
+    }
+
     /// What carries the bytes.
     pub fn kind(&self) -> Kind {
         match self.0 {
             Inner::Tcp(_) => Kind::Tcp,
-            Inner::Other(_) => Kind::Other,
+            #[cfg(feature = "native-tls")]
+            Inner::Native(_) => Kind::Tls,
+            #[cfg(feature = "rustls")]
+            Inner::Rustls(_) => Kind::Tls,
+            Inner::Other(_) | Inner::Away => Kind::Other,
         }
     }
 
@@ -55,7 +84,12 @@ impl Stream {
     pub fn local_addr(&self) -> io::Result<Address> {
         match &self.0 {
             Inner::Tcp(tcp) => tcp.local_addr().map(Address::Tcp),
+            #[cfg(feature = "native-tls")]
+            Inner::Native(tls) => tls.get_ref().get_ref().get_ref().stream.local_addr(),
+            #[cfg(feature = "rustls")]
+            Inner::Rustls(tls) => tls.get_ref().0.local_addr(),
             Inner::Other(_) => Err(io::ErrorKind::Unsupported.into()),
+            Inner::Away => Err(away()),
         }
     }
 
@@ -63,8 +97,18 @@ impl Stream {
     pub(crate) fn take_error(&self) -> Option<io::Error> {
         match &self.0 {
             Inner::Tcp(tcp) => tcp.take_error().ok().flatten(),
-            Inner::Other(_) => None,
+            #[cfg(feature = "native-tls")]
+            Inner::Native(tls) => tls.get_ref().get_ref().get_ref().stream.take_error(),
+            #[cfg(feature = "rustls")]
+            Inner::Rustls(tls) => tls.get_ref().0.take_error(),
+            Inner::Other(_) | Inner::Away => None,
         }
+    }
+
+    /// Whether an error of a read means that the peer cut a layer short that has an end of its own: TLS without
+    /// `close_notify`.
+    pub(crate) fn is_truncation(&self, error: &io::Error) -> bool {
+        self.kind() == Kind::Tls && error.kind() == io::ErrorKind::UnexpectedEof
     }
 
     /// Closes with a reset (RST) where the transport knows such a thing.
@@ -80,15 +124,20 @@ impl Stream {
     pub(crate) fn is_drained(&self, cx: &mut Context<'_>) -> bool {
         match &self.0 {
             Inner::Tcp(tcp) => tcp.poll_read_ready(cx).is_pending(),
-            Inner::Other(_) => false,
+            // What lies below may be empty while there is plaintext left: only a read tells.
+            _ => false,
         }
     }
 
     /// Whether closing sends what is written by itself: a plain socket does, a stream with a layer of its own must be
     /// flushed and shut down.
     pub(crate) fn is_plain(&self) -> bool {
-        matches!(self.0, Inner::Tcp(_))
+        matches!(self.0, Inner::Tcp(_) | Inner::Away)
     }
+}
+
+fn away() -> io::Error {
+    io::Error::new(io::ErrorKind::NotConnected, "a handshake is under way")
 }
 
 impl From<TcpStream> for Stream {
@@ -102,7 +151,17 @@ impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match &mut self.get_mut().0 {
             Inner::Tcp(tcp) => Pin::new(tcp).poll_read(cx, buf),
+            #[cfg(feature = "native-tls")]
+            Inner::Native(tls) => {
+                let before = buf.filled().len();
+                std::task::ready!(Pin::new(&mut *tls).poll_read(cx, buf))?;
+                let cut_short = buf.filled().len() == before && tls.get_ref().get_ref().get_ref().ended;
+                Poll::Ready(if cut_short { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) })
+            }
+            #[cfg(feature = "rustls")]
+            Inner::Rustls(tls) => Pin::new(tls).poll_read(cx, buf),
             Inner::Other(other) => Pin::new(other).poll_read(cx, buf),
+            Inner::Away => Poll::Ready(Err(away())),
         }
     }
 }
@@ -112,7 +171,12 @@ impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match &mut self.get_mut().0 {
             Inner::Tcp(tcp) => Pin::new(tcp).poll_write(cx, buf),
+            #[cfg(feature = "native-tls")]
+            Inner::Native(tls) => Pin::new(tls).poll_write(cx, buf),
+            #[cfg(feature = "rustls")]
+            Inner::Rustls(tls) => Pin::new(tls).poll_write(cx, buf),
             Inner::Other(other) => Pin::new(other).poll_write(cx, buf),
+            Inner::Away => Poll::Ready(Err(away())),
         }
     }
 
@@ -123,28 +187,48 @@ impl AsyncWrite for Stream {
     ) -> Poll<io::Result<usize>> {
         match &mut self.get_mut().0 {
             Inner::Tcp(tcp) => Pin::new(tcp).poll_write_vectored(cx, bufs),
+            #[cfg(feature = "native-tls")]
+            Inner::Native(tls) => Pin::new(tls).poll_write_vectored(cx, bufs),
+            #[cfg(feature = "rustls")]
+            Inner::Rustls(tls) => Pin::new(tls).poll_write_vectored(cx, bufs),
             Inner::Other(other) => Pin::new(other).poll_write_vectored(cx, bufs),
+            Inner::Away => Poll::Ready(Err(away())),
         }
     }
 
     fn is_write_vectored(&self) -> bool {
         match &self.0 {
             Inner::Tcp(tcp) => tcp.is_write_vectored(),
+            #[cfg(feature = "native-tls")]
+            Inner::Native(tls) => tls.is_write_vectored(),
+            #[cfg(feature = "rustls")]
+            Inner::Rustls(tls) => tls.is_write_vectored(),
             Inner::Other(other) => other.is_write_vectored(),
+            Inner::Away => false,
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.get_mut().0 {
             Inner::Tcp(tcp) => Pin::new(tcp).poll_flush(cx),
+            #[cfg(feature = "native-tls")]
+            Inner::Native(tls) => Pin::new(tls).poll_flush(cx),
+            #[cfg(feature = "rustls")]
+            Inner::Rustls(tls) => Pin::new(tls).poll_flush(cx),
             Inner::Other(other) => Pin::new(other).poll_flush(cx),
+            Inner::Away => Poll::Ready(Ok(())),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.get_mut().0 {
             Inner::Tcp(tcp) => Pin::new(tcp).poll_shutdown(cx),
+            #[cfg(feature = "native-tls")]
+            Inner::Native(tls) => Pin::new(tls).poll_shutdown(cx),
+            #[cfg(feature = "rustls")]
+            Inner::Rustls(tls) => Pin::new(tls).poll_shutdown(cx),
             Inner::Other(other) => Pin::new(other).poll_shutdown(cx),
+            Inner::Away => Poll::Ready(Ok(())),
         }
     }
 }

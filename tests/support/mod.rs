@@ -5,6 +5,8 @@
 
 pub mod logs;
 mod peer;
+#[cfg(feature = "rustls")]
+pub mod pki;
 mod probe;
 mod protocols;
 mod scripted;

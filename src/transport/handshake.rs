@@ -1,0 +1,115 @@
+//! What comes between the accept and the first packet: a PROXY header, TLS, or a step of one's own.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::LocalBoxFuture;
+
+use super::{Address, Stream};
+use crate::error::BoxError;
+
+/// A step between the accept and the first packet. It runs in the connection, never in the acceptor, within the pool's
+/// [`handshake_timeout`](crate::Builder::handshake_timeout) and its cap on handshakes under way.
+///
+/// ```
+/// use actix_acceptor::transport::{Address, Handshake, Shaken, Stream};
+/// use actix_acceptor::HandshakeError;
+/// use futures::future::LocalBoxFuture;
+/// use tokio::io::AsyncReadExt;
+///
+/// /// Peers must begin with four bytes that we know.
+/// struct Magic;
+///
+/// impl Handshake for Magic {
+///     fn shake(&self, mut stream: Stream, _: &Address) -> LocalBoxFuture<'static, Result<Shaken, HandshakeError>> {
+///         Box::pin(async move {
+///             let mut magic = [0; 4];
+///             stream.read_exact(&mut magic).await?;
+///             match &magic {
+///                 b"HELO" => Ok(Shaken::new(stream)),
+///                 _ => Err(HandshakeError::failed("not one of us")),
+///             }
+///         })
+///     }
+/// }
+/// ```
+pub trait Handshake: Send + Sync + 'static {
+    /// Takes the stream as the step before has left it, and gives it back as the next one is to see it.
+    ///
+    /// # Errors
+    /// End this connection, as [`Closed::Handshake`](crate::Closed::Handshake).
+    fn shake(&self, stream: Stream, peer: &Address) -> LocalBoxFuture<'static, Result<Shaken, HandshakeError>>;
+
+    /// Whether it may turn out that this peer speaks for another one: then that one is counted per peer, not this.
+    fn may_claim(&self, peer: &Address) -> bool {
+        let _ = peer;
+        false
+    }
+}
+
+/// A stream after a step of its handshake, and what that has learnt.
+#[derive(Debug)]
+pub struct Shaken {
+    pub(crate) stream: Stream,
+    pub(crate) claimed: Option<Address>,
+    pub(crate) tls: Option<Arc<TlsInfo>>,
+}
+
+impl Shaken {
+    /// The stream, ready for the next step or for packets.
+    pub fn new(stream: Stream) -> Self {
+        Shaken { stream, claimed: None, tls: None }
+    }
+
+    /// The peer is somebody else than the socket says, and is believed: limits and rules look at it, logs show it.
+    pub fn with_peer(mut self, peer: Address) -> Self {
+        self.claimed = Some(peer);
+        self
+    }
+
+    /// There is TLS on the stream now.
+    pub fn with_tls(mut self, tls: TlsInfo) -> Self {
+        self.tls = Some(Arc::new(tls));
+        self
+    }
+}
+
+/// What a TLS handshake has agreed on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TlsInfo {
+    /// The version as it is usually written, `TLSv1.3`; empty where the back end does not tell.
+    pub version: String,
+    /// The application protocol agreed on (ALPN).
+    pub alpn: Option<String>,
+    /// The server name the peer asked for (SNI).
+    pub server_name: Option<String>,
+    /// The certificates the peer has shown, its own first, in DER; empty where it has shown none.
+    pub peer_certificates: Vec<Vec<u8>>,
+}
+
+/// Why a connection did not become ready.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HandshakeError {
+    /// The handshake took longer than it may, PROXY header and TLS together.
+    #[error("not done within {0:?}")]
+    Timeout(Duration),
+    /// The peer left, or the socket failed, in the middle of it.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// The peer sent bytes in clear behind its wish for TLS: they are not taken for what it sends under TLS.
+    #[error("{0} bytes in clear behind the upgrade")]
+    Injected(usize),
+    /// What was said made no sense, or was refused.
+    #[error("{0}")]
+    Failed(#[source] BoxError),
+}
+
+impl HandshakeError {
+    /// [`HandshakeError::Failed`] of anything that is or makes an error.
+    pub fn failed(error: impl Into<BoxError>) -> Self {
+        HandshakeError::Failed(error.into())
+    }
+}

@@ -1,0 +1,80 @@
+//! TLS by the system's own library.
+
+use native_tls::{Identity as NativeIdentity, Protocol, TlsAcceptor as Blocking};
+use tokio_native_tls::TlsAcceptor;
+
+use super::{Below, Identity, Plan, TlsError, TlsVersion};
+use crate::transport::{HandshakeError, Shaken, Stream, TlsInfo};
+
+pub(super) fn configure(plan: &Plan) -> Result<TlsAcceptor, TlsError> {
+    let cannot = |setting, why| Err(TlsError::Unsupported { setting, why });
+    if plan.clients.is_some() {
+        return cannot("client_certificates", "native-tls does not ask for them");
+    }
+    if !plan.by_name.is_empty() {
+        return cannot("for_name", "native-tls has one certificate");
+    }
+    if plan.min_version == Some(TlsVersion::V1_3) {
+        return cannot("min_version", "native-tls knows no lowest version above TLS 1.2");
+    }
+    let refused = |error: native_tls::Error| TlsError::Refused(error.into());
+    let identity = match &plan.identity {
+        Identity::Missing => return Err(TlsError::Refused("there is no certificate".into())),
+        Identity::Pem { certificates, key } => {
+            let (chain, private) = (certificates.read()?, key.read()?);
+            if !chain.windows(27).any(|window| window == b"-----BEGIN CERTIFICATE-----") {
+                return Err(certificates.wrong("there is no certificate in it"));
+            }
+            NativeIdentity::from_pkcs8(&chain, &private).map_err(|error| key.wrong(error))?
+        }
+        Identity::Pkcs12 { archive, password } => {
+            NativeIdentity::from_pkcs12(&archive.read()?, password).map_err(|error| archive.wrong(error))?
+        }
+    };
+    let mut builder = Blocking::builder(identity);
+    builder.min_protocol_version(Some(Protocol::Tlsv12));
+    if !plan.alpn.is_empty() {
+        let names: Result<Vec<&str>, _> = plan.alpn.iter().map(|name| std::str::from_utf8(name)).collect();
+        match names {
+            Ok(names) => builder.accept_alpn(&names),
+            Err(_) => return cannot("alpn", "native-tls takes names that are text"),
+        };
+    }
+    let acceptor = builder.build().map_err(refused)?;
+    if let Identity::Pem { certificates, key } = &plan.identity {
+        if !belong_together(&acceptor) {
+            return Err(TlsError::Mismatch { certificates: certificates.to_string(), key: key.to_string() });
+        }
+    }
+    Ok(acceptor.into())
+}
+
+/// The library does not say whether key and certificate match; a handshake with ourselves does.
+#[cfg(unix)]
+fn belong_together(acceptor: &Blocking) -> bool {
+    use std::os::unix::net::UnixStream;
+    let Ok((ours, theirs)) = UnixStream::pair() else { return true };
+    let connector = native_tls::TlsConnector::builder()
+        .danger_accept_invalid_certs(true)
+        .danger_accept_invalid_hostnames(true)
+        .use_sni(false)
+        .build();
+    let Ok(connector) = connector else { return true };
+    let asking = std::thread::spawn(move || connector.connect("localhost", theirs).is_ok());
+    let accepted = acceptor.accept(ours).is_ok();
+    asking.join().unwrap_or(false) && accepted
+}
+
+#[cfg(not(unix))]
+fn belong_together(_: &Blocking) -> bool {
+    true
+}
+
+pub(super) async fn accept(acceptor: &TlsAcceptor, stream: Stream) -> Result<Shaken, HandshakeError> {
+    let tls = acceptor.accept(Below { stream, ended: false }).await.map_err(HandshakeError::failed)?;
+    let info = TlsInfo {
+        alpn: tls.get_ref().negotiated_alpn().ok().flatten().map(|name| String::from_utf8_lossy(&name).into_owned()),
+        ..TlsInfo::default()
+    };
+    Ok(Shaken::new(Stream::native(tls)).with_tls(info))
+}

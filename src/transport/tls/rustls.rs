@@ -1,0 +1,120 @@
+//! TLS by `rustls`.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::sign::CertifiedKey;
+use rustls::{ProtocolVersion, RootCertStore, ServerConfig};
+use tokio_rustls::TlsAcceptor;
+
+use super::{ClientCertificates, Identity, Plan, Source, TlsError, TlsVersion};
+use crate::transport::{HandshakeError, Shaken, Stream, TlsInfo};
+
+pub(super) fn configure(plan: &Plan) -> Result<Arc<ServerConfig>, TlsError> {
+    let provider = provider();
+    let certificates = Certificates::read(plan, &provider)?;
+    let versions: &[_] = match plan.min_version {
+        Some(TlsVersion::V1_3) => &[&rustls::version::TLS13],
+        _ => &[&rustls::version::TLS13, &rustls::version::TLS12],
+    };
+    let refused = |error: rustls::Error| TlsError::Refused(error.into());
+    let builder = ServerConfig::builder_with_provider(provider.clone()).with_protocol_versions(versions);
+    let builder = builder.map_err(refused)?;
+    let builder = match &plan.clients {
+        None => builder.with_no_client_auth(),
+        Some((policy, authorities)) => {
+            let mut roots = RootCertStore::empty();
+            for authority in read_certificates(authorities)? {
+                roots.add(authority).map_err(|error| authorities.wrong(error))?;
+            }
+            let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider);
+            let verifier = match policy {
+                ClientCertificates::Required => verifier,
+                ClientCertificates::Optional => verifier.allow_unauthenticated(),
+            };
+            builder.with_client_cert_verifier(verifier.build().map_err(|error| authorities.wrong(error))?)
+        }
+    };
+    let mut config = builder.with_cert_resolver(Arc::new(certificates));
+    config.alpn_protocols = plan.alpn.clone();
+    Ok(Arc::new(config))
+}
+
+/// The one that the program has chosen, else `ring`.
+fn provider() -> Arc<CryptoProvider> {
+    CryptoProvider::get_default().cloned().unwrap_or_else(|| Arc::new(rustls::crypto::ring::default_provider()))
+}
+
+/// Which certificate is shown to whom.
+#[derive(Debug)]
+struct Certificates {
+    default: Arc<CertifiedKey>,
+    by_name: HashMap<String, Arc<CertifiedKey>>,
+}
+
+impl Certificates {
+    fn read(plan: &Plan, provider: &CryptoProvider) -> Result<Self, TlsError> {
+        let default = match &plan.identity {
+            Identity::Missing => return Err(TlsError::Refused("there is no certificate".into())),
+            Identity::Pkcs12 { .. } => {
+                return Err(TlsError::Unsupported { setting: "pkcs12", why: "rustls does not read PKCS#12" });
+            }
+            Identity::Pem { certificates, key } => certified(certificates, key, provider)?,
+        };
+        let mut by_name = HashMap::new();
+        for (name, certificates, key) in &plan.by_name {
+            by_name.insert(name.to_ascii_lowercase(), certified(certificates, key, provider)?);
+        }
+        Ok(Certificates { default, by_name })
+    }
+}
+
+impl ResolvesServerCert for Certificates {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let named = hello.server_name().and_then(|name| self.by_name.get(&name.to_ascii_lowercase()));
+        Some(named.unwrap_or(&self.default).clone())
+    }
+}
+
+fn certified(certificates: &Source, key: &Source, provider: &CryptoProvider) -> Result<Arc<CertifiedKey>, TlsError> {
+    let chain = read_certificates(certificates)?;
+    let private = PrivateKeyDer::from_pem_slice(&key.read()?).map_err(|error| key.wrong(error))?;
+    let certified = CertifiedKey::from_der(chain, private, provider).map_err(|error| match error {
+        rustls::Error::InconsistentKeys(_) => {
+            TlsError::Mismatch { certificates: certificates.to_string(), key: key.to_string() }
+        }
+        error => key.wrong(error),
+    })?;
+    Ok(Arc::new(certified))
+}
+
+fn read_certificates(source: &Source) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let bytes = source.read()?;
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
+    let chain = chain.map_err(|error| source.wrong(error))?;
+    if chain.is_empty() {
+        return Err(source.wrong("there is no certificate in it"));
+    }
+    Ok(chain)
+}
+
+pub(super) async fn accept(config: Arc<ServerConfig>, stream: Stream) -> Result<Shaken, HandshakeError> {
+    let tls = TlsAcceptor::from(config).accept(stream).await?;
+    let session = tls.get_ref().1;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let info = TlsInfo {
+        version: match session.protocol_version() {
+            Some(ProtocolVersion::TLSv1_2) => "TLSv1.2".to_owned(),
+            Some(ProtocolVersion::TLSv1_3) => "TLSv1.3".to_owned(),
+            other => other.map(|version| format!("{version:?}")).unwrap_or_default(),
+        },
+        alpn: session.alpn_protocol().map(text),
+        server_name: session.server_name().map(str::to_owned),
+        peer_certificates: session.peer_certificates().into_iter().flatten().map(|cert| cert.to_vec()).collect(),
+    };
+    Ok(Shaken::new(Stream::rustls(tls)).with_tls(info))
+}
