@@ -1,0 +1,109 @@
+//! The peers that the kernel has queued when the port closes: served, refused, or left to it.
+
+use std::io::ErrorKind;
+use std::time::Duration;
+
+use actix_acceptor::{Drain, LastCall, Reason, Refusal, Suspension};
+use tokio::io::AsyncReadExt;
+
+use crate::acceptors::*;
+use crate::guests::*;
+use crate::support::*;
+
+/// A house with this many peers in the kernel's queue.
+async fn held(count: usize) -> (House, Vec<Peer>) {
+    let house = house(2).await;
+    house.pool.suspend(Suspension::Hold).await.unwrap();
+    let peers = queued(&house.pool, count).await;
+    assert_eq!(house.pool.info().accepted, 0);
+    (house, peers)
+}
+
+async fn all_get(peers: &mut [Peer], expected: &[u8]) {
+    for peer in peers {
+        assert_eq!(peer.read_to_end().await, expected);
+    }
+}
+
+async fn all_are_reset(peers: &mut [Peer]) {
+    for peer in peers {
+        let error = soon(peer.0.read(&mut [0])).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    }
+}
+
+#[actix::test]
+async fn who_is_queued_is_accepted_and_served_and_told() {
+    let (house, mut peers) = held(100).await;
+    let report = soon(house.pool.drain(Drain::within(LONG).last_call(LastCall::Serve))).await;
+    all_get(&mut peers, b"bye\n").await;
+    assert_eq!(counts(&report), [100, 100, 0, 0]);
+    assert_eq!((report.closed.get(Reason::Shutdown), report.closed.total()), (100, 100));
+}
+
+#[actix::test]
+async fn who_is_queued_is_refused_and_counted_by_choice() {
+    let (house, mut peers) = held(100).await;
+    let report = soon(house.pool.drain(Drain::within(LONG).last_call(LastCall::Refuse))).await;
+    all_get(&mut peers, b"").await;
+    assert_eq!(counts(&report), [0, 0, 0, 100]);
+    let info = house.pool.info();
+    assert_eq!((info.accepted, info.refused.get(Refusal::Draining), info.closed.total()), (100, 100, 0));
+}
+
+#[actix::test]
+async fn who_is_queued_is_left_to_the_kernel_by_choice() {
+    let (house, mut peers) = held(100).await;
+    let report = soon(house.pool.drain(Drain::within(LONG).last_call(LastCall::Leave))).await;
+    all_are_reset(&mut peers).await;
+    assert_eq!(counts(&report), [0, 0, 0, 0]);
+    assert_eq!(house.pool.info().accepted, 0);
+}
+
+#[actix::test]
+async fn the_choice_is_a_setting_unless_the_drain_says_otherwise() {
+    for (said, unserved) in [(None, 5), (Some(LastCall::Serve), 0)] {
+        let house = house_with(2, |pool| pool.last_call(LastCall::Refuse)).await;
+        house.pool.suspend(Suspension::Hold).await.unwrap();
+        let mut peers = queued(&house.pool, 5).await;
+        let drain = Drain::within(LONG);
+        let report = soon(house.pool.drain(said.map_or(drain, |said| drain.last_call(said)))).await;
+        assert_eq!(report.unserved, unserved);
+        all_get(&mut peers, if unserved == 0 { b"bye\n" } else { b"" }).await;
+    }
+}
+
+#[actix::test]
+async fn who_is_queued_beyond_the_limit_is_unserved() {
+    let house = house_with(2, |pool| pool.max_connections(3)).await;
+    let mut inside = house.guests(3, "hello").await;
+    let mut outside = queued(&house.pool, 5).await;
+    let report = soon(house.pool.drain(Drain::within(LONG))).await;
+    assert_eq!(counts(&report), [3, 3, 0, 5]);
+    all_get(&mut inside, b"bye\n").await;
+    all_get(&mut outside, b"").await;
+}
+
+#[actix::test]
+async fn a_brutal_drain_leaves_the_queue_to_the_kernel() {
+    for drain in [Drain::brutal(), Drain::within(Duration::ZERO), Drain::brutal().last_call(LastCall::Serve)] {
+        let (house, mut peers) = held(10).await;
+        assert_eq!(counts(&soon(house.pool.drain(drain)).await), [0, 0, 0, 0]);
+        all_are_reset(&mut peers).await;
+    }
+}
+
+#[actix::test]
+async fn a_brutal_drain_that_ends_a_delay_is_as_brutal() {
+    let house = house(1).await;
+    let draining = begin(&house.pool, Drain::within(LONG).after(LONG)).await;
+    let blocked = block(&house.pool, 1).await;
+    let mut peers = queued(&house.pool, 10).await;
+    let second = begin(&house.pool, Drain::brutal()).await;
+    breathe().await;
+    drop(blocked);
+    all_are_reset(&mut peers).await;
+    for report in [draining, second] {
+        assert_eq!(counts(&soon(report).await.unwrap()), [0, 0, 0, 0]);
+    }
+}
