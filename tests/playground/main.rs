@@ -2,12 +2,15 @@
 
 #![allow(clippy::unwrap_used, unreachable_pub)]
 
+mod change;
 mod chat;
 mod client;
 mod console;
+mod drain;
 mod endings;
 mod process;
 mod starting;
+mod suspend;
 mod verbs;
 
 /// The four doors, by the handlers that echo through them.

@@ -1,7 +1,7 @@
 //! The playground as a process.
 
-use std::io::{BufRead, BufReader, Read};
-use std::net::SocketAddr;
+use std::io::{BufRead, BufReader, ErrorKind, Read};
+use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{channel, Receiver};
 use std::thread;
@@ -20,7 +20,7 @@ pub struct Playground {
     stdout: Receiver<String>,
     stderr: Receiver<String>,
     wire: Wire,
-    address: SocketAddr,
+    addresses: Vec<SocketAddr>,
     console: SocketAddr,
 }
 
@@ -33,6 +33,10 @@ pub struct Ended {
 
 /// Starts it, and waits until it is ready. `options` are separated by blanks.
 pub fn playground(options: &str) -> Playground {
+    Playground::with_listeners(1, options)
+}
+
+fn start(listeners: usize, options: &str) -> Playground {
     let ports = ["--listen", "tcp://127.0.0.1:0", "--console", "127.0.0.1:0"];
     let mut child = spawn(ports.into_iter().chain(options.split_whitespace()));
     let stdout = lines(child.stdout.take().unwrap());
@@ -41,11 +45,11 @@ pub fn playground(options: &str) -> Playground {
         let line = stdout.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("no {what:?} of {options}"));
         line.strip_prefix(what).unwrap_or_else(|| panic!("{line:?} instead of {what:?}")).to_owned()
     };
-    let address = expect("listening tcp://").parse().unwrap();
+    let addresses = (0..listeners).map(|_| expect("listening tcp://").parse().unwrap()).collect();
     let console = expect("console ").parse().unwrap();
     assert_eq!(expect("ready"), "");
     let wire = Wire::of(options);
-    Playground { child, stdout, stderr, wire, address, console }
+    Playground { child, stdout, stderr, wire, addresses, console }
 }
 
 /// Runs one that is to end by itself.
@@ -90,9 +94,28 @@ fn wait(child: &mut Child) -> Option<i32> {
 }
 
 impl Playground {
+    /// One that listens at so many ports: the options name all but the first.
+    pub fn with_listeners(listeners: usize, options: &str) -> Self {
+        start(listeners, options)
+    }
+
+    /// Where it listens, first of all.
+    pub fn address(&self) -> SocketAddr {
+        self.addresses[0]
+    }
+
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Whether the kernel refuses peers at its port.
+    pub fn refuses(&self) -> bool {
+        TcpStream::connect(self.address()).is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
+    }
+
     /// A peer that speaks the framing asked for.
     pub fn connect(&self) -> Client {
-        Client::connect(self.address, self.wire)
+        Client::connect(self.address(), self.wire)
     }
 
     /// One that was echoed already: it is a connection by now.
@@ -107,7 +130,7 @@ impl Playground {
     }
 
     pub fn url(&self) -> String {
-        format!("tcp://{}", self.address)
+        format!("tcp://{}", self.address())
     }
 
     /// The answer to one command.

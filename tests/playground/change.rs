@@ -1,0 +1,224 @@
+//! `set OPTION VALUE` for every option of the table, and the short forms `max` and `exempt`.
+
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::client::{Client, Wire};
+use crate::process::{eventually, playground};
+use crate::DOORS;
+
+const LIMIT: Duration = Duration::from_millis(300);
+
+#[test]
+fn every_option_of_the_table_is_changed_or_says_that_it_cannot_be() {
+    let playground = playground("--framing lines");
+    let mut console = playground.console();
+    for change in [
+        "acceptors 2",
+        "restarts 7/60",
+        "max-connections 100",
+        "at-limit close",
+        "max-per-ip 50",
+        "accept-rate 1000/1",
+        "allow 127.0.0.1",
+        "deny 10.0.0.0/8",
+        "max-frame 1000",
+        "idle-timeout 0",
+        "packet-timeout 5000",
+        "send-timeout 5000",
+        "max-age 600000",
+        "on-packet-timeout echo",
+        "high-watermark 100000",
+        "half-close on",
+        "greeting hi",
+        "goodbye bye",
+        "linger off",
+        "grace 1000",
+    ] {
+        assert_eq!(console.ask(&format!("set {change}")), "ok", "{change}");
+    }
+    let before = playground.json("info");
+    for change in [
+        "handler ping",
+        "framing raw",
+        "console 127.0.0.1:0",
+        // Not there yet.
+        "handshake-timeout 1",
+        "tls-cert a.pem",
+        "tls-key a.pem",
+        "tls-backend rustls",
+        "client-ca a.pem",
+        "alpn h2",
+        "sni a=b,c",
+        "proxy-protocol require",
+        "trusted-proxy 127.0.0.1",
+    ] {
+        let answer = console.ask(&format!("set {change}"));
+        assert!(answer.starts_with("error: ") && answer.contains("cannot be changed live"), "{change}: {answer}");
+    }
+    for change in [
+        "acceptors none",
+        "acceptors 0",
+        "restarts 5",
+        "restarts 5/0",
+        "max-connections 0",
+        "at-limit dance",
+        "max-per-ip 0",
+        "accept-rate 0/1",
+        "allow localhost",
+        "deny 10.0.0.0/33",
+        "max-frame 0",
+        "idle-timeout soon",
+        "packet-timeout -1",
+        "send-timeout",
+        "max-age x",
+        "on-packet-timeout dance",
+        "high-watermark -1",
+        "half-close perhaps",
+        "linger perhaps",
+        "grace never",
+        "listen nowhere",
+        "listen tls://127.0.0.1:0",
+        "colour red",
+        "",
+    ] {
+        let answer = console.ask(&format!("set {change}"));
+        assert!(answer.starts_with("error: ") && answer.len() > 7, "{change}: {answer}");
+    }
+    assert_eq!(playground.json("info"), before);
+}
+
+#[test]
+fn the_limit_is_raised_and_lowered_live() {
+    for door in DOORS {
+        let playground = playground(&format!("--handler {door} --framing lines --max-connections 1"));
+        let mut inside = playground.greeted();
+        let mut waiting = playground.connect();
+        waiting.send("hello");
+        assert!(waiting.is_silent_for(LIMIT), "{door}");
+        assert_eq!(playground.command("max 2"), "ok");
+        waiting.expect(&["hello"]);
+        assert_eq!(playground.command("max 1"), "ok");
+        assert_eq!(playground.json("info")["max_connections"], json!(1));
+        assert_eq!((inside.ask("here"), waiting.ask("here")), ("here".into(), "here".into()), "{door}");
+        // Those that do not count leave room; twice is once.
+        for (command, answer) in [("exempt 1", "ok"), ("exempt 1", "ok"), ("exempt 9", "gone")] {
+            assert_eq!(playground.command(command), answer);
+        }
+        let mut third = playground.connect();
+        third.send("hello");
+        assert!(third.is_silent_for(LIMIT), "{door}");
+        assert_eq!(playground.command("exempt 2"), "ok");
+        third.expect(&["hello"]);
+        assert_eq!(playground.json("info")["connections"], json!(3));
+        assert_eq!(playground.command("set at-limit close"), "ok");
+        assert_eq!(playground.connect().until_gone(), "");
+        assert_eq!(playground.json("info")["refused"]["limit"], json!(1));
+    }
+}
+
+#[test]
+fn time_limits_are_those_of_new_connections() {
+    for door in DOORS {
+        for (option, reason) in [("idle-timeout", "idle"), ("max-age", "max_age")] {
+            let playground = playground(&format!("--handler {door} --framing lines"));
+            let mut old = playground.greeted();
+            assert_eq!(playground.command(&format!("set {option} 300")), "ok");
+            let began = Instant::now();
+            let mut new = playground.greeted();
+            assert_eq!(new.until_gone(), "");
+            assert!(began.elapsed() >= LIMIT);
+            playground.has_closed(reason, 1);
+            assert_eq!(old.ask("still here"), "still here", "{door} {option}");
+        }
+    }
+}
+
+#[test]
+fn half_packets_end_or_come_back_as_was_said_last() {
+    for door in DOORS {
+        let playground = playground(&format!("--handler {door} --framing len2"));
+        for (behaviour, outcome) in [("stop", ""), ("echo", "\0\x05ab")] {
+            assert_eq!(playground.command("set packet-timeout 300"), "ok");
+            assert_eq!(playground.command(&format!("set on-packet-timeout {behaviour}")), "ok");
+            let mut client = playground.greeted();
+            client.send_wire(b"\0\x05ab");
+            match outcome {
+                "" => assert_eq!(client.until_gone(), "", "{door}"),
+                partial => client.expect(&[partial]),
+            }
+        }
+    }
+}
+
+#[test]
+fn the_longest_packet_is_that_of_new_connections() {
+    for door in DOORS {
+        let playground = playground(&format!("--handler {door} --framing lines"));
+        let mut old = playground.greeted();
+        assert_eq!(playground.command("set max-frame 5"), "ok");
+        let mut new = playground.greeted();
+        assert_eq!(new.ask("12345"), "12345");
+        new.send("123456");
+        assert_eq!(new.until_gone(), "", "{door}");
+        playground.has_closed("too_long", 1);
+        assert_eq!(old.ask("123456"), "123456", "{door}");
+    }
+}
+
+#[test]
+fn half_close_is_that_of_new_connections() {
+    for door in DOORS {
+        let playground = playground(&format!("--handler {door} --framing lines"));
+        let mut old = playground.greeted();
+        assert_eq!(playground.command("set half-close on"), "ok");
+        let mut new = playground.greeted();
+        for client in [&mut old, &mut new] {
+            client.finish();
+        }
+        assert_eq!(old.until_gone(), "", "{door}");
+        eventually(|| playground.command("send 2 still") == "ok");
+        new.expect(&["still"]);
+    }
+}
+
+#[test]
+fn acceptors_and_their_budget_are_changed_live() {
+    for door in DOORS {
+        let playground = playground(&format!("--handler {door} --framing lines --acceptors 1 --restarts 0/60"));
+        let mut client = playground.greeted();
+        for acceptors in [4, 1, 3] {
+            assert_eq!(playground.command(&format!("set acceptors {acceptors}")), "ok");
+            let info = playground.json("info");
+            assert_eq!(info["acceptors"].as_array().unwrap().len(), acceptors);
+            playground.greeted();
+        }
+        assert_eq!(playground.command("set restarts 1/60"), "ok");
+        assert_eq!(playground.command("crash acceptor 0"), "ok");
+        eventually(|| playground.json("info")["acceptors"][0]["restarts"] == json!(1));
+        assert_eq!(client.ask("still here"), "still here", "{door}");
+    }
+}
+
+#[test]
+fn the_listener_is_changed_live() {
+    for door in DOORS {
+        let playground = playground(&format!("--handler {door} --framing lines"));
+        let mut old = playground.greeted();
+        assert_eq!(playground.command("set listen tcp://127.0.0.1:0"), "ok");
+        let url = playground.json("info")["listeners"][0].as_str().unwrap().to_owned();
+        assert_ne!(url, playground.url());
+        let new = url.strip_prefix("tcp://").unwrap().parse().unwrap();
+        assert_eq!(Client::connect(new, Wire::Lines).ask("hello"), "hello", "{door}");
+        eventually(|| playground.refuses());
+        assert_eq!(old.ask("still here"), "still here");
+        let thief = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let taken = thief.local_addr().unwrap();
+        let answer = playground.command(&format!("set listen tcp://{taken}"));
+        assert!(answer.starts_with("error: ") && answer.contains(&taken.to_string()), "{answer}");
+        assert!(TcpStream::connect(new).is_ok());
+        assert_eq!(playground.json("info")["listeners"], json!([url]));
+    }
+}

@@ -1,0 +1,88 @@
+//! The console's `suspend` and `resume`.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::process::{eventually, playground, Playground};
+use crate::DOORS;
+
+fn status(playground: &Playground) -> String {
+    playground.json("info")["status"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn refuse_closes_the_port_and_connections_go_on() {
+    for door in DOORS {
+        for command in ["suspend", "suspend refuse"] {
+            let playground = playground(&format!("--handler {door} --framing lines"));
+            let mut client = playground.greeted();
+            assert_eq!(status(&playground), "running");
+            assert_eq!(playground.command(command), "ok");
+            assert_eq!(status(&playground), "suspended");
+            assert!(playground.refuses());
+            assert_eq!(client.ask("still here"), "still here", "{door}");
+            assert_eq!(playground.command("resume"), "ok");
+            assert_eq!(status(&playground), "running");
+            // On the same port, which the system had chosen.
+            playground.greeted();
+        }
+    }
+}
+
+#[test]
+fn hold_keeps_peers_waiting_in_the_kernel() {
+    let playground = playground("--framing lines");
+    let mut client = playground.greeted();
+    assert_eq!(playground.command("suspend hold"), "ok");
+    assert_eq!(status(&playground), "suspended");
+    let mut waiting = playground.connect();
+    waiting.send("hello");
+    assert!(waiting.is_silent_for(Duration::from_millis(200)));
+    assert_eq!(client.ask("still here"), "still here");
+    assert_eq!(playground.json("info")["accepted"], json!(1));
+    assert_eq!(playground.command("resume"), "ok");
+    waiting.expect(&["hello"]);
+}
+
+#[test]
+fn a_second_time_changes_nothing() {
+    let playground = playground("--framing lines");
+    assert_eq!(playground.command("resume"), "ok");
+    for command in ["suspend hold", "suspend refuse", "suspend"] {
+        assert_eq!(playground.command(command), "ok");
+        assert!(!playground.refuses());
+    }
+    for _ in 0..2 {
+        assert_eq!(playground.command("resume"), "ok");
+    }
+    playground.greeted();
+}
+
+#[test]
+fn a_port_that_somebody_took_is_said_and_can_be_resumed_later() {
+    let playground = playground("--framing lines");
+    assert_eq!(playground.command("suspend"), "ok");
+    let thief = std::net::TcpListener::bind(playground.address()).unwrap();
+    let answer = playground.command("resume");
+    assert!(answer.starts_with("error: ") && answer.contains(&playground.address().to_string()), "{answer}");
+    assert_eq!(status(&playground), "suspended");
+    drop(thief);
+    assert_eq!(playground.command("resume"), "ok");
+    playground.greeted();
+}
+
+#[test]
+fn a_draining_one_cannot_be_suspended() {
+    let playground = playground("--framing lines --linger");
+    let _client = playground.greeted();
+    let mut console = playground.console();
+    // Opened before: the drain's answer comes at its end.
+    let mut second = playground.console();
+    second.send("drain 600000");
+    eventually(|| status(&playground) == "draining");
+    for command in ["suspend", "suspend hold", "resume"] {
+        let answer = console.ask(command);
+        assert!(answer.starts_with("error: "), "{command}: {answer}");
+    }
+}
