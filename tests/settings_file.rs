@@ -110,6 +110,18 @@ fn choices_are_read_by_their_names() {
 }
 
 #[test]
+fn what_is_not_known_is_refused_by_its_name() {
+    for (text, named) in [
+        (json!({ "max_conections": 5 }), "max_conections"),
+        (json!({ "accept_rate": { "count": 1, "within": "1s", "burst": 5 } }), "burst"),
+        (json!({ "peer_prefix": { "v5": 5 } }), "v5"),
+    ] {
+        let refused = read(text.clone());
+        assert!(refused.as_ref().is_err_and(|error| error.to_string().contains(named)), "{text}: {refused:?}");
+    }
+}
+
+#[test]
 fn what_makes_no_sense_is_refused() {
     for text in [
         json!({ "grace": "soon" }),

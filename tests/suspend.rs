@@ -88,6 +88,24 @@ async fn held_peers_wait_in_the_kernel_and_connections_go_on() {
 }
 
 #[actix::test]
+async fn what_the_kernel_had_queued_is_served_when_the_port_closes() {
+    let pool = pool(2).await;
+    let blocked = block(&pool, 2).await;
+    let mut waiting = queued(&pool, 100).await;
+    let release = async {
+        breathe().await;
+        drop(blocked);
+    };
+    let (suspended, ()) = soon(async { tokio::join!(pool.suspend(Suspension::Refuse), release) }).await;
+    suspended.unwrap();
+    assert!(refuses(&pool).await);
+    all_served(&mut waiting).await;
+    let info = pool.info();
+    assert_eq!((info.accepted, info.connections, info.refused.iter().map(|(_, count)| count).sum()), (100, 100, 0));
+    soon(pool.stop(Duration::ZERO)).await;
+}
+
+#[actix::test]
 async fn what_is_queued_beyond_the_limit_is_closed_with_the_port_and_counted() {
     let pool = AcceptorPool::protocol(|_| Echo).acceptors(2).max_connections(1);
     let pool = pool.bind("127.0.0.1:0").await.unwrap();

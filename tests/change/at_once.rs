@@ -132,6 +132,25 @@ async fn rates_admit_exactly_their_count_from_then_on() {
 }
 
 #[actix::test]
+async fn another_rate_begins_with_all_it_has() {
+    for per_peer in [false, true] {
+        let pool = pool().await;
+        for (count, within) in [(1, 36_000), (2, 36_000), (1, 7200)] {
+            let rate = Some(Rate::new(count, Duration::from_secs(within)));
+            let change = move |settings: &mut Settings| {
+                *(if per_peer { &mut settings.peer_rate } else { &mut settings.accept_rate }) = rate;
+            };
+            set(&pool, change).await;
+            for _ in 0..count {
+                served(&pool).await;
+            }
+            assert_eq!(refused(&pool).await, b"");
+        }
+        soon(pool.stop(Duration::ZERO)).await;
+    }
+}
+
+#[actix::test]
 async fn rules_keep_out_who_comes_and_leave_who_is_there() {
     let pool = pool().await;
     let mut old = served(&pool).await;

@@ -85,6 +85,26 @@ async fn a_port_that_stays_is_the_same_socket() {
 }
 
 #[actix::test]
+async fn who_is_queued_at_the_old_port_is_served() {
+    let pool = pool().await;
+    let old = ports(&pool)[0];
+    let blocked = block(&pool, 2).await;
+    let mut queued = Vec::new();
+    for _ in 0..20 {
+        let mut peer = Peer(TcpStream::connect(old).await.unwrap());
+        peer.send("hello").await;
+        queued.push(peer);
+    }
+    pool.set_listeners(vec![anywhere()]).await.unwrap();
+    drop(blocked);
+    for peer in &mut queued {
+        peer.expect(b"hello").await;
+    }
+    closes(old).await;
+    soon(pool.stop(Duration::ZERO)).await;
+}
+
+#[actix::test]
 async fn a_listener_that_cannot_be_opened_leaves_all_as_it_was() {
     let pool = pool().await;
     let old = ports(&pool)[0];
@@ -158,6 +178,28 @@ async fn a_suspended_pool_stays_suspended_at_its_new_ports() {
         assert!(is_closed(old).await);
         soon(pool.stop(Duration::ZERO)).await;
     }
+}
+
+#[actix::test]
+async fn who_is_queued_at_a_new_port_of_a_held_pool_is_served_by_the_last_call() {
+    let pool = pool().await;
+    pool.suspend(Suspension::Hold).await.unwrap();
+    pool.set_listeners(vec![anywhere()]).await.unwrap();
+    let mut queued = connect(&pool).await;
+    let report = soon(pool.stop(Duration::from_secs(60))).await;
+    assert_eq!((report.asked, report.finished, report.unserved), (1, 1, 0));
+    assert_eq!(queued.read_to_end().await, b"");
+}
+
+#[actix::test]
+async fn the_same_port_twice_is_refused_or_one() {
+    let pool = pool().await;
+    let old = ports(&pool)[0];
+    if pool.set_listeners(vec![Listener::tcp(old), Listener::tcp(old)]).await.is_ok() {
+        assert_eq!(pool.listeners().len(), 1);
+    }
+    served(old).await;
+    soon(pool.stop(Duration::ZERO)).await;
 }
 
 #[actix::test]

@@ -121,3 +121,23 @@ async fn only_a_pool_that_runs_can_be_changed() {
     soon(draining).await.unwrap();
     assert_eq!(pool.change(|_| {}).await, Err(SettingsError::NotRunning));
 }
+
+#[actix::test]
+async fn a_change_that_panics_costs_nobody_anything() {
+    let pool = pool().await;
+    let mut peer = connect(&pool).await;
+    peer.echo("before").await;
+    let (before, asking) = (pool.settings(), pool.clone());
+    let panicking = actix_rt::spawn(async move {
+        let change = asking.change(|settings| {
+            settings.max_connections = 1;
+            panic!("a change panics");
+        });
+        let _ = change.await;
+    });
+    let _ = soon(panicking).await;
+    assert_eq!((pool.status(), pool.settings()), (Status::Running, before));
+    peer.echo("after").await;
+    connect(&pool).await.echo("new").await;
+    soon(pool.stop(Duration::ZERO)).await;
+}

@@ -83,6 +83,25 @@ async fn new_acceptors_serve() {
 }
 
 #[actix::test]
+async fn changing_ones_mind_quickly_costs_none_of_the_budget() {
+    let pool = AcceptorPool::protocol(|_| Echo).acceptors(4).restarts(1, Duration::from_secs(600));
+    let pool = pool.bind("127.0.0.1:0").await.unwrap();
+    for _ in 0..5 {
+        for acceptors in [1, 4] {
+            pool.change(move |settings| settings.acceptors = Some(acceptors)).await.unwrap();
+        }
+    }
+    connect(&pool).await.echo("hello").await;
+    // The first one was never told to go. Its death is the only one.
+    pool.acceptors()[0].do_send(Die::Panic);
+    eventually(|| restarts(&pool) > 0 && pool.acceptors().len() == 4 || !pool.is_ready()).await;
+    assert!(pool.is_ready(), "{:?}", pool.status());
+    assert_eq!(restarts(&pool), 1);
+    connect(&pool).await.echo("hello").await;
+    soon(pool.stop(Duration::ZERO)).await;
+}
+
+#[actix::test]
 async fn an_acceptor_that_dies_is_replaced_only_where_there_is_a_place() {
     let pool = pool(3).await;
     staff(&pool, 1).await;

@@ -68,6 +68,20 @@ async fn the_delay_is_kept_and_the_grace_begins_behind_it() {
 }
 
 #[actix::test]
+async fn an_acceptor_that_dies_during_the_delay_is_replaced() {
+    for die in Die::ALL {
+        let house = house(1).await;
+        let draining = begin(&house.pool, Drain::within(LONG).after(LONG)).await;
+        house.pool.acceptors()[0].do_send(die);
+        eventually(|| house.pool.acceptors().is_empty() || restarts(&house.pool) == 1).await;
+        let mut late = house.guests(1, "hello").await;
+        begin(&house.pool, Drain::within(LONG)).await;
+        assert_eq!(late[0].read_to_end().await, b"bye\n");
+        assert_eq!(counts(&soon(draining).await.unwrap()), [1, 1, 0, 0], "{die:?}");
+    }
+}
+
+#[actix::test]
 async fn once_everybody_is_told_the_kernel_refuses_peers() {
     let mut house = house(2).await;
     let mut stays = house.guests(1, "stay").await;
@@ -107,5 +121,39 @@ async fn a_suspended_pool_drains() {
         for peer in &mut peers {
             assert_eq!(peer.read_to_end().await, b"bye\n");
         }
+    }
+}
+
+#[actix::test]
+async fn one_blocked_arbiter_does_not_cost_the_others_their_farewell() {
+    let house = house(2).await;
+    let mut peers = house.guests(40, "hello").await;
+    let elsewhere: Vec<_> = house.pool.info().acceptors.iter().map(|acceptor| acceptor.connections).collect();
+    let _blocked = block(&house.pool, 1).await;
+    // The port closes a second later: the grace is shorter than that.
+    let report = soon(house.pool.drain(Drain::within(Duration::from_millis(500)))).await;
+    assert_eq!((report.asked, report.finished as u64), (40, elsewhere[1]), "{elsewhere:?}");
+    let mut farewells = 0;
+    for peer in &mut peers {
+        let mut bytes = [0; 4];
+        let read =
+            tokio::time::timeout(Duration::from_millis(20), tokio::io::AsyncReadExt::read(&mut peer.0, &mut bytes));
+        farewells += u64::from(matches!(read.await, Ok(Ok(4))));
+    }
+    assert_eq!(farewells, elsewhere[1]);
+}
+
+#[actix::test]
+async fn a_second_drain_with_a_shorter_delay_is_kept_too() {
+    let mut house = house(2).await;
+    let mut stay = house.guests(1, "stay").await;
+    let (delay, grace, began) = (Duration::from_millis(200), Duration::from_millis(200), Instant::now());
+    let first = begin(&house.pool, Drain::within(LONG).after(LONG)).await;
+    let second = begin(&house.pool, Drain::within(grace).after(delay)).await;
+    assert!(house.next_told().await.at - began >= delay);
+    assert_eq!(stay[0].read_to_end().await, b"");
+    assert!(began.elapsed() >= delay + grace);
+    for report in [first, second] {
+        assert_eq!(counts(&soon(report).await.unwrap()), [1, 0, 1, 0]);
     }
 }

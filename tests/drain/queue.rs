@@ -42,6 +42,18 @@ async fn who_is_queued_is_accepted_and_served_and_told() {
 }
 
 #[actix::test]
+async fn who_is_queued_behind_a_busy_arbiter_is_served() {
+    let house = house(1).await;
+    let blocked = block(&house.pool, 1).await;
+    let mut peers = queued(&house.pool, 100).await;
+    let draining = begin(&house.pool, Drain::within(LONG)).await;
+    breathe().await;
+    drop(blocked);
+    all_get(&mut peers, b"bye\n").await;
+    assert_eq!(counts(&soon(draining).await.unwrap()), [100, 100, 0, 0]);
+}
+
+#[actix::test]
 async fn who_is_queued_is_refused_and_counted_by_choice() {
     let (house, mut peers) = held(100).await;
     let report = soon(house.pool.drain(Drain::within(LONG).last_call(LastCall::Refuse))).await;
@@ -82,6 +94,42 @@ async fn who_is_queued_beyond_the_limit_is_unserved() {
     assert_eq!(counts(&report), [3, 3, 0, 5]);
     all_get(&mut inside, b"bye\n").await;
     all_get(&mut outside, b"").await;
+}
+
+#[actix::test]
+async fn who_is_turned_away_gets_the_farewell() {
+    for _ in 0..20 {
+        let house = house_with(2, |pool| pool.farewell("full\n")).await;
+        house.pool.suspend(Suspension::Hold).await.unwrap();
+        let mut peers = queued(&house.pool, 50).await;
+        let report = soon(house.pool.drain(Drain::within(LONG).last_call(LastCall::Refuse))).await;
+        assert_eq!(counts(&report), [0, 0, 0, 50]);
+        all_get(&mut peers, b"full\n").await;
+    }
+}
+
+#[actix::test]
+async fn who_was_turned_away_by_a_suspension_is_not_unserved_by_the_drain() {
+    let house = house_with(2, |pool| pool.max_connections(1)).await;
+    let _inside = house.guests(1, "hello").await;
+    let mut outside = queued(&house.pool, 5).await;
+    house.pool.suspend(Suspension::Refuse).await.unwrap();
+    all_get(&mut outside, b"").await;
+    house.pool.resume().await.unwrap();
+    assert_eq!(counts(&soon(house.pool.drain(Drain::within(LONG))).await), [1, 1, 0, 0]);
+}
+
+#[actix::test]
+async fn who_is_queued_while_the_acceptors_are_new_is_served() {
+    for die in Die::ALL {
+        let house = house(1).await;
+        house.pool.suspend(Suspension::Hold).await.unwrap();
+        kill(&house.pool, die).await;
+        let mut peers = queued(&house.pool, 10).await;
+        let report = soon(house.pool.drain(Drain::within(LONG))).await;
+        assert_eq!(counts(&report), [10, 10, 0, 0], "{die:?}");
+        all_get(&mut peers, b"bye\n").await;
+    }
 }
 
 #[actix::test]

@@ -120,6 +120,27 @@ fn the_limit_is_raised_and_lowered_live() {
 }
 
 #[test]
+fn who_may_come_is_changed_live() {
+    for (option, value, reason, off) in [
+        ("max-per-ip", "1", "per_ip", "max-per-ip 100"),
+        ("accept-rate", "1/36000", "rate", "accept-rate 100000/1"),
+        ("deny", "127.0.0.1", "denied", "allow 127.0.0.0/8"),
+    ] {
+        let playground = playground("--framing lines");
+        let mut old = playground.greeted();
+        assert_eq!(playground.command(&format!("set {option} {value}")), "ok");
+        if option == "accept-rate" {
+            playground.greeted();
+        }
+        playground.connect().until_gone();
+        eventually(|| playground.json("info")["refused"][reason] == json!(1));
+        assert_eq!(old.ask("still here"), "still here", "{option}");
+        assert_eq!(playground.command(&format!("set {off}")), "ok");
+        playground.greeted();
+    }
+}
+
+#[test]
 fn time_limits_are_those_of_new_connections() {
     for door in DOORS {
         for (option, reason) in [("idle-timeout", "idle"), ("max-age", "max_age")] {
