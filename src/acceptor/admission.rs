@@ -135,7 +135,7 @@ impl Crew {
         let Accepted { stream, peer } = accepted;
         let (listener, reason) = (&**inlet.port.name(), refusal.name());
         self.tables.of(place).refuse(refusal);
-        if refusal == Refusal::Draining {
+        if refusal == Refusal::Draining && matches!(inlet.mode(), Mode::Gone(_)) {
             inlet.turn_away();
         }
         debug!(%peer, listener, reason, "refused");

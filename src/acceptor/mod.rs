@@ -183,13 +183,17 @@ async fn attend(mut shift: Shift) -> End {
                 continue;
             }
             Mode::Held => {}
-            Mode::Shut(last_call) | Mode::Gone(last_call) => {
+            Mode::Shut(last_call) => {
                 if let Some(share) = share.take() {
                     empty_queue(share, last_call, *place, crew).await;
                 }
-                if let Mode::Gone(_) = mode {
-                    return End::Over(inlet.clone());
+            }
+            Mode::Gone(last_call) => {
+                // One that began while the port was held has no share yet, and there may be a queue.
+                if let Some(share) = share.take().or_else(|| Share::of(inlet).ok()) {
+                    empty_queue(share, last_call, *place, crew).await;
                 }
+                return End::Over(inlet.clone());
             }
         }
         if orders.changed().await.is_err() {
@@ -250,8 +254,8 @@ async fn empty_queue(mut share: Share, last_call: LastCall, place: usize, crew: 
         return;
     }
     let inlet = share.inlet().clone();
-    // So that the arbiter has looked at the socket once more.
-    tokio::task::yield_now().await;
+    // So that the arbiter has looked at the socket once more. In a task of its own: this one may be polled again before.
+    let _ = actix_rt::spawn(tokio::task::yield_now()).await;
     let mut row = 0;
     loop {
         match next_queued(&mut share) {

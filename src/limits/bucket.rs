@@ -11,7 +11,7 @@ use std::time::Duration;
 /// assert_eq!("100/1".parse(), Ok(Rate::new(100, Duration::from_secs(1))));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 #[non_exhaustive]
 pub struct Rate {
     /// How many are let in at once at the most.
@@ -59,11 +59,16 @@ pub struct ParseRateError(String);
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Bucket {
     full_at: u128,
+    /// The rate it is for: at another one it is full anew.
+    rate: Option<Rate>,
 }
 
 impl Bucket {
     /// Takes a token if there is one.
     pub(super) fn take(&mut self, rate: &Rate, now: Duration) -> bool {
+        if self.rate != Some(*rate) {
+            *self = Bucket { full_at: 0, rate: Some(*rate) };
+        }
         let (now, refill) = (now.as_nanos(), rate.refill());
         let full_at = self.full_at.max(now) + refill;
         // Of what rounding leaves over nobody gets a token more.

@@ -14,7 +14,7 @@ const REMEMBERED: usize = 16_384;
 ///
 /// Default: 32 bits of IPv4, an address; 64 bits of IPv6, what one customer usually has (RFC 6177 gives no less).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct PeerPrefix {
     /// Bits of an IPv4 address, 32 at the most.

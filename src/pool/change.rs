@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use actix::prelude::*;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::suspend::close_all;
 use super::{AcceptorPool, Housing, Listener, Status};
 use crate::acceptor::{Attend, Inlet, Mode, Retire};
 use crate::error::StartError;
+use crate::guard::guard;
 use crate::limits::{room_for_descriptors, Limits};
-use crate::settings::{Settings, SettingsError};
+use crate::settings::{Objection, Settings, SettingsError};
 
 /// Changes some settings.
 #[derive(Message)]
@@ -26,7 +27,10 @@ impl Handler<Change> for AcceptorPool {
         };
         let before = self.shared.settings();
         let mut settings = before.clone();
-        (change.0)(&mut settings);
+        if let Err(panic) = guard(|| (change.0)(&mut settings)) {
+            error!(pool = self.shared.name(), panic, "a change of the settings panicked");
+            return Err(SettingsError::Refused(vec![Objection { setting: "change", why: "it panicked" }]));
+        }
         let objections = settings.objections_after(&before);
         if !objections.is_empty() {
             return Err(SettingsError::Refused(objections));
@@ -86,6 +90,7 @@ impl AcceptorPool {
         }
         for place in places..before {
             if let Some(acceptor) = self.shared.acceptor(place) {
+                self.staff.retire(place);
                 acceptor.do_send(Retire);
             }
         }
@@ -113,10 +118,12 @@ impl Handler<Relocate> for AcceptorPool {
             let mut inlets = Vec::with_capacity(relocate.0.len());
             for listener in relocate.0 {
                 let kept = old.iter().find(|inlet| listener.is_at(&inlet.transport.local_addr()));
-                inlets.push(match kept {
-                    Some(kept) => kept.clone(),
-                    None => listener.open(&limits, limit).await?,
-                });
+                match kept {
+                    // Named twice it is one all the same.
+                    Some(kept) if inlets.iter().any(|other| Arc::ptr_eq(other, kept)) => {}
+                    Some(kept) => inlets.push(kept.clone()),
+                    None => inlets.push(listener.open(&limits, limit).await?),
+                }
             }
             let is_new = |inlet: &&Arc<Inlet>| !old.iter().any(|other| Arc::ptr_eq(other, inlet));
             let new: Vec<_> = inlets.iter().filter(is_new).cloned().collect();

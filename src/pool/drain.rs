@@ -5,7 +5,7 @@
 //!                                                     └──── deadline ─▶ the rest stopped with flush ─▶ aborted
 //! ```
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix::prelude::*;
 use tracing::info;
@@ -63,7 +63,8 @@ impl Drain {
 
 /// A drain under way.
 pub(super) struct Draining {
-    deadline: Option<Instant>,
+    /// Counted from the moment in which the connections are told.
+    grace: Option<Duration>,
     last_call: LastCall,
     pub(super) outcome: Result<(), PoolError>,
     phase: Phase,
@@ -82,27 +83,36 @@ enum Phase {
 impl AcceptorPool {
     /// Readiness off. A second drain can only bring the deadline nearer, and ends a delay.
     pub(super) fn begin_to_drain(&mut self, drain: Drain, outcome: Result<(), PoolError>, ctx: &mut Context<Self>) {
-        let time = drain.grace.and_then(|grace| drain.delay.checked_add(grace));
-        let deadline = time.and_then(|time| Instant::now().checked_add(time));
+        let last_call = drain.last_call.unwrap_or_else(|| self.shared.settings().last_call);
+        let last_call = if drain.grace == Some(Duration::ZERO) { LastCall::Leave } else { last_call };
         if let Some(draining) = &mut self.draining {
-            draining.deadline = draining.deadline.into_iter().chain(deadline).min();
             if draining.phase == Phase::Told {
-                self.shared.drain(deadline);
-            } else if drain.delay.is_zero() {
-                self.call_last(ctx);
+                let time = drain.grace.and_then(|grace| drain.delay.checked_add(grace));
+                return self.shared.drain(time);
             }
-            return;
+            draining.grace = draining.grace.into_iter().chain(drain.grace).min();
+            if draining.phase == Phase::Delay && last_call == LastCall::Leave {
+                draining.last_call = last_call;
+            }
+            return self.call_last_after(drain.delay, ctx);
         }
         info!(pool = self.shared.name(), grace = ?drain.grace, delay = ?drain.delay, "pool stops");
         self.shared.begin_to_drain();
-        let last_call = drain.last_call.unwrap_or_else(|| self.shared.settings().last_call);
-        let last_call = if drain.grace == Some(Duration::ZERO) { LastCall::Leave } else { last_call };
-        self.draining = Some(Draining { deadline, last_call, outcome, phase: Phase::Delay });
-        if drain.delay.is_zero() {
+        self.draining = Some(Draining { grace: drain.grace, last_call, outcome, phase: Phase::Delay });
+        self.call_last_after(drain.delay, ctx);
+    }
+
+    fn call_last_after(&mut self, delay: Duration, ctx: &mut Context<Self>) {
+        if delay.is_zero() {
             self.call_last(ctx);
         } else {
-            ctx.run_later(drain.delay, |pool, ctx| pool.call_last(ctx));
+            ctx.run_later(delay, |pool, ctx| pool.call_last(ctx));
         }
+    }
+
+    /// The acceptors are on their way out, or gone: nobody replaces them.
+    pub(super) fn has_called_last(&self) -> bool {
+        self.draining.as_ref().is_some_and(|draining| draining.phase >= Phase::LastCall)
     }
 
     /// The acceptors take what the kernel has queued, and go.
@@ -131,7 +141,7 @@ impl AcceptorPool {
         self.shared.count_unserved(inlets.iter().map(|inlet| inlet.unserved()).sum());
         inlets.iter().for_each(|inlet| self.shared.tell_closed(inlet));
         drop(inlets);
-        self.shared.drain(draining.deadline);
+        self.shared.drain(draining.grace);
         let shared = self.shared.clone();
         let wait = async move { shared.emptied(GIVE_UP).await };
         ctx.spawn(wait.into_actor(self).map(|(), pool, ctx| {

@@ -158,8 +158,9 @@ impl Handler<Ready> for AcceptorPool {
     type Result = ();
 
     fn handle(&mut self, ready: Ready, ctx: &mut Context<Self>) {
-        let unwanted = self.draining.is_some() || ready.place >= self.shared.tables().staffed();
+        let unwanted = self.has_called_last() || ready.place >= self.shared.tables().staffed();
         if unwanted {
+            self.staff.retire(ready.place);
             return ready.address.do_send(Retire);
         }
         if !self.staff.ready(ready.place, ready.generation) {
@@ -192,7 +193,7 @@ impl Handler<Exited> for AcceptorPool {
             let exit = exit.as_ref().unwrap_or(&Exit::Stopped);
             self.shared.tell(|| Happening::AcceptorStopped { acceptor: place, exit });
         }
-        if self.draining.is_some() {
+        if self.has_called_last() {
             return self.close_ports_when_idle(ctx);
         }
         if self.starting.is_some() {
@@ -206,8 +207,9 @@ impl Handler<Exited> for AcceptorPool {
             // Its place was given up.
             return;
         }
-        // One that never ran died with its predecessor's arbiter: that death was counted already.
-        if exit.is_some() || self.staff.is_fresh(place) {
+        // One that never ran died with its predecessor's arbiter: that death was counted already. One that was told to go
+        // has not died; its place is wanted again.
+        if !self.staff.was_retired(place) && (exit.is_some() || self.staff.is_fresh(place)) {
             let last = exit.unwrap_or(Exit::Stopped);
             if !self.restarts.allow(Instant::now()) {
                 let (limit, within) = self.restarts.budget();
@@ -229,7 +231,7 @@ impl Drop for AcceptorPool {
                 crew.leave(LastCall::Leave);
             }
             let grace = self.shared.settings().grace;
-            self.shared.drain(grace.and_then(|grace| Instant::now().checked_add(grace)));
+            self.shared.drain(grace);
             let outcome = self.draining.take().map_or(Err(PoolError::Orphaned), |draining| draining.outcome);
             self.shared.set_ended(outcome);
         }

@@ -209,8 +209,10 @@ impl Shared {
         lock(&self.drained).unserved += peers;
     }
 
-    pub(super) fn drain(&self, deadline: Option<Instant>) {
+    /// Everybody is told, and has so long.
+    pub(super) fn drain(&self, grace: Option<Duration>) {
         lock(&self.inlets).clear();
+        let deadline = grace.and_then(|grace| Instant::now().checked_add(grace));
         for table in self.tables.all() {
             table.drain(deadline);
         }

@@ -30,6 +30,8 @@ struct Place {
     /// Counts the acceptors of this place: a word from an earlier one is no news.
     generation: u64,
     state: State,
+    /// The acceptor was told to go.
+    retired: bool,
 }
 
 #[derive(Default, PartialEq, Eq)]
@@ -59,10 +61,11 @@ impl Staff {
         crew: Arc<Crew>,
         pool: (Recipient<Ready>, Recipient<Exited>),
     ) -> io::Result<()> {
-        let Place { arbiter, fresh, generation, state } = &mut self.places[place];
+        let Place { arbiter, fresh, generation, state, retired } = &mut self.places[place];
         let first = *generation == 0;
         *generation += 1;
         *state = State::Hired;
+        *retired = false;
         let notice = Notice::new(place, *generation, pool);
         if self.housing == Housing::Current {
             if first {
@@ -102,6 +105,15 @@ impl Staff {
     /// Whether the place has no acceptor.
     pub(super) fn is_vacant(&self, place: usize) -> bool {
         self.places[place].state == State::Vacant
+    }
+
+    /// The acceptor there was told to go: that it goes is no death.
+    pub(super) fn retire(&mut self, place: usize) {
+        self.places[place].retired = true;
+    }
+
+    pub(super) fn was_retired(&self, place: usize) -> bool {
+        self.places[place].retired
     }
 
     /// True if that is news.
