@@ -1,0 +1,155 @@
+//! Peers that are held at the limit: let in as they came, or sent off when their time is over.
+
+use std::time::{Duration, Instant};
+
+use actix_acceptor::{AtLimit, Pool, Reason, Refusal, Suspension};
+
+use crate::census::*;
+use crate::support::*;
+
+const FAREWELL: &str = "too long\r\n";
+const LONG: Duration = Duration::from_secs(60);
+const SHORT: Duration = Duration::from_millis(300);
+
+/// A pool that holds peers so long, and is full.
+async fn full(max: usize, acceptors: usize, time: Duration) -> (Pool<impl actix::Actor>, Census, Vec<Peer>) {
+    let census = Census::default();
+    let pool = census.pool().acceptors(acceptors).max_connections(max).at_limit(AtLimit::Hold(time)).farewell(FAREWELL);
+    let pool = pool.bind("127.0.0.1:0").await.unwrap();
+    let inside = fill(&pool, max).await;
+    (pool, census, inside)
+}
+
+#[actix::test]
+async fn held_peers_are_let_in_in_the_order_in_which_they_came() {
+    let (pool, census, mut inside) = full(2, 1, LONG).await;
+    let mut held = Vec::new();
+    for _ in 0..6 {
+        let mut peer = newcomer(&pool).await;
+        peer.is_left_waiting().await;
+        held.push(peer);
+    }
+    for _ in 0..6 {
+        inside.remove(0).finish().await;
+        let mut first = held.remove(0);
+        first.is_served().await;
+        if let Some(next) = held.first_mut() {
+            next.is_left_waiting().await;
+        }
+        inside.push(first);
+    }
+    assert_eq!((census.alive(), census.most()), (2, 2));
+    assert_eq!(pool.info().refused.total(), 0);
+    ends(&pool).await;
+}
+
+#[actix::test]
+async fn nobody_who_comes_later_goes_before_whoever_is_held() {
+    let (pool, census, mut inside) = full(1, 4, LONG).await;
+    let mut held = newcomer(&pool).await;
+    held.is_left_waiting().await;
+    let mut later = Vec::new();
+    for _ in 0..20 {
+        later.push(newcomer(&pool).await);
+    }
+    inside.pop();
+    held.is_served().await;
+    assert_eq!((census.served(), census.most()), (2, 1));
+    later.clear();
+    drop(held);
+    counting(&pool, 0).await;
+    ends(&pool).await;
+}
+
+#[actix::test]
+async fn a_held_peer_is_sent_off_when_its_time_is_over_and_never_before() {
+    let (pool, census, mut inside) = full(3, 2, SHORT).await;
+    for round in 1..=3 {
+        let came = Instant::now();
+        let mut held = newcomer(&pool).await;
+        held.is_sent_off(FAREWELL).await;
+        assert!(came.elapsed() >= SHORT, "after {:?}", came.elapsed());
+        assert!(came.elapsed() < SHORT + Duration::from_secs(1), "after {:?}", came.elapsed());
+        assert_eq!(refused(&pool, Refusal::Limit), round);
+        adds_up(&pool);
+    }
+    // Whoever ran out of time has left no gap in the line.
+    let mut in_time = newcomer(&pool).await;
+    inside.pop();
+    in_time.is_served().await;
+    assert_eq!((census.most(), pool.info().refused.total()), (3, 3));
+    ends(&pool).await;
+}
+
+#[actix::test]
+async fn a_held_peer_that_leaves_costs_nobody_a_place() {
+    let (pool, census, mut inside) = full(2, 1, LONG).await;
+    let mut held = Vec::new();
+    for _ in 0..10 {
+        held.push(newcomer(&pool).await);
+    }
+    let mut last = newcomer(&pool).await;
+    last.is_left_waiting().await;
+    for (number, peer) in held.into_iter().enumerate() {
+        if number % 2 == 0 {
+            peer.reset();
+        }
+    }
+    inside.pop();
+    last.is_served().await;
+    assert_eq!(census.most(), 2);
+    drop((inside, last));
+    eventually(|| pool.connections() == 0).await;
+    counting(&pool, 0).await;
+    assert_eq!(closed(&pool, Reason::Peer), 13);
+    ends(&pool).await;
+}
+
+#[actix::test]
+async fn raised_the_limit_lets_held_peers_in_at_once() {
+    let (pool, census, _inside) = full(2, 1, LONG).await;
+    let mut held = Vec::new();
+    for _ in 0..5 {
+        held.push(newcomer(&pool).await);
+    }
+    held[4].is_left_waiting().await;
+    soon(pool.change(|settings| settings.max_connections = 5)).await.unwrap();
+    for peer in &mut held[..3] {
+        peer.is_served().await;
+    }
+    for peer in &mut held[3..] {
+        peer.is_left_waiting().await;
+    }
+    assert_eq!((census.alive(), census.most()), (5, 5));
+    ends(&pool).await;
+}
+
+#[actix::test]
+async fn held_peers_go_on_being_held_while_the_pool_is_suspended_by_hold() {
+    let (pool, _, mut inside) = full(1, 1, LONG).await;
+    let mut held = newcomer(&pool).await;
+    held.is_left_waiting().await;
+    soon(pool.suspend(Suspension::Hold)).await.unwrap();
+    held.is_left_waiting().await;
+    soon(pool.resume()).await.unwrap();
+    inside.pop();
+    held.is_served().await;
+    ends(&pool).await;
+}
+
+#[actix::test]
+async fn past_1024_held_peers_the_next_ones_are_closed() {
+    let (pool, _, mut inside) = full(1, 1, LONG).await;
+    let mut held = Vec::new();
+    for _ in 0..1_024 {
+        held.push(newcomer(&pool).await);
+    }
+    for round in 1..=3 {
+        connect(&pool).await.is_sent_off(FAREWELL).await;
+        assert_eq!(refused(&pool, Refusal::Limit), round);
+    }
+    inside.pop();
+    held[0].is_served().await;
+    held[1].is_left_waiting().await;
+    ends(&pool).await;
+}
