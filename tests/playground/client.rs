@@ -1,8 +1,10 @@
 //! A peer, blocking, that speaks one of the framings.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
+
+use socket2::{Domain, Socket, Type};
 
 use crate::process::PATIENCE;
 
@@ -42,11 +44,27 @@ pub struct Client {
 
 impl Client {
     pub fn connect(address: SocketAddr, wire: Wire) -> Self {
-        let stream = TcpStream::connect_timeout(&address, PATIENCE).unwrap();
+        Self::try_connect(address, wire).unwrap()
+    }
+
+    /// The other side may reset the connection before we have looked at it.
+    pub fn try_connect(address: SocketAddr, wire: Wire) -> io::Result<Self> {
+        Ok(Self::over(TcpStream::connect_timeout(&address, PATIENCE)?, wire))
+    }
+
+    fn over(stream: TcpStream, wire: Wire) -> Self {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
         Client { stream, wire }
+    }
+
+    /// From another address of this machine: 127.0.0.`last`.
+    pub fn connect_from(last: u8, address: SocketAddr, wire: Wire) -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, last], 0)).into()).unwrap();
+        socket.connect_timeout(&address.into(), PATIENCE).unwrap();
+        Self::over(socket.into(), wire)
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -123,6 +141,27 @@ impl Client {
             assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}");
         }
         String::from_utf8(rest).unwrap()
+    }
+
+    /// Whether there is an answer before the other side goes.
+    pub fn is_answered(&mut self) -> bool {
+        match self.stream.read(&mut [0]) {
+            Ok(length) => length > 0,
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}");
+                false
+            }
+        }
+    }
+
+    /// Whether the other side goes without a word by an orderly end.
+    pub fn is_closed_in_order(&mut self) -> bool {
+        self.stream.read(&mut [0]).is_ok_and(|length| length == 0)
+    }
+
+    /// Whether the other side goes by a reset.
+    pub fn is_reset(&mut self) -> bool {
+        self.stream.read(&mut [0]).is_err_and(|error| error.kind() == ErrorKind::ConnectionReset)
     }
 
     /// Whether nothing comes for so long.

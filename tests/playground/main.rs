@@ -8,6 +8,7 @@ mod client;
 mod console;
 mod drain;
 mod endings;
+mod limits;
 mod process;
 mod starting;
 mod suspend;

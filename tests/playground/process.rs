@@ -36,9 +36,17 @@ pub fn playground(options: &str) -> Playground {
     Playground::with_listeners(1, options)
 }
 
-fn start(listeners: usize, options: &str) -> Playground {
+/// The same, for a process that may have only so many files open.
+#[cfg(unix)]
+pub fn playground_with_descriptors(limit: u32, options: &str) -> Playground {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &format!("ulimit -n {limit}; exec \"$0\" \"$@\"")]).arg(program().get_program());
+    start(shell, 1, options)
+}
+
+fn start(command: Command, listeners: usize, options: &str) -> Playground {
     let ports = ["--listen", "tcp://127.0.0.1:0", "--console", "127.0.0.1:0"];
-    let mut child = spawn(ports.into_iter().chain(options.split_whitespace()));
+    let mut child = spawn(command, ports.into_iter().chain(options.split_whitespace()));
     let stdout = lines(child.stdout.take().unwrap());
     let stderr = lines(child.stderr.take().unwrap());
     let expect = |what: &str| -> String {
@@ -54,19 +62,21 @@ fn start(listeners: usize, options: &str) -> Playground {
 
 /// Runs one that is to end by itself.
 pub fn run<'a>(options: impl IntoIterator<Item = &'a str>) -> Ended {
-    let mut child = spawn(options);
+    let mut child = spawn(program(), options);
     let (stdout, stderr) = (lines(child.stdout.take().unwrap()), lines(child.stderr.take().unwrap()));
     let code = wait(&mut child);
     Ended { code, stdout: rest(&stdout), stderr: rest(&stderr) }
 }
 
-fn spawn<'a>(options: impl IntoIterator<Item = &'a str>) -> Child {
+fn program() -> Command {
     // target/PROFILE/deps/playground-HASH: the examples are built beside it.
     let here = std::env::current_exe().unwrap();
-    let program = here.parent().unwrap().with_file_name("examples").join("playground");
-    let mut command = Command::new(&program);
+    Command::new(here.parent().unwrap().with_file_name("examples").join("playground"))
+}
+
+fn spawn<'a>(mut command: Command, options: impl IntoIterator<Item = &'a str>) -> Child {
     command.args(options).env_remove("RUST_LOG").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command.spawn().unwrap_or_else(|error| panic!("{program:?}: {error}; `cargo build --example playground` makes it"))
+    command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}; `cargo build --example playground` makes it"))
 }
 
 /// Read by a thread of its own, so that no pipe fills up and every wait is bounded.
@@ -96,7 +106,7 @@ fn wait(child: &mut Child) -> Option<i32> {
 impl Playground {
     /// One that listens at so many ports: the options name all but the first.
     pub fn with_listeners(listeners: usize, options: &str) -> Self {
-        start(listeners, options)
+        start(program(), listeners, options)
     }
 
     /// Where it listens, first of all.
@@ -116,6 +126,25 @@ impl Playground {
     /// A peer that speaks the framing asked for.
     pub fn connect(&self) -> Client {
         Client::connect(self.address(), self.wire)
+    }
+
+    /// Whether a peer is reset that comes now.
+    pub fn resets(&self) -> bool {
+        match Client::try_connect(self.address(), self.wire) {
+            Ok(mut client) => client.is_reset(),
+            Err(error) => error.kind() == ErrorKind::ConnectionReset,
+        }
+    }
+
+    /// A peer of another address of this machine: 127.0.0.`last`.
+    pub fn connect_from(&self, last: u8) -> Client {
+        Client::connect_from(last, self.address(), self.wire)
+    }
+
+    /// Waits for a line on stderr with these words in it; those before it are forgotten.
+    pub fn says(&self, words: &str) -> bool {
+        let lines = std::iter::from_fn(|| self.stderr.recv_timeout(PATIENCE).ok());
+        lines.into_iter().any(|line| line.contains(words))
     }
 
     /// One that was echoed already: it is a connection by now.

@@ -1,0 +1,258 @@
+//! Limits: set by options, changed at the console, counted in `info`.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::client::Client;
+use crate::process::{eventually, playground, playground_with_descriptors, Playground};
+use crate::DOORS;
+
+/// How long nothing must happen to be taken for nothing at all.
+const A_WHILE: Duration = Duration::from_millis(100);
+
+/// A client that has said hello and should wait for its answer.
+fn newcomer(playground: &Playground) -> Client {
+    let mut client = playground.connect();
+    client.send("hello");
+    client
+}
+
+fn fill(playground: &Playground, count: usize) -> Vec<Client> {
+    (0..count).map(|_| playground.greeted()).collect()
+}
+
+impl Playground {
+    /// Waits until so many have been refused for this reason, and for no other; then everything adds up.
+    #[track_caller]
+    fn has_refused(&self, reason: &str, count: u64) {
+        eventually(|| self.json("info")["refused"][reason].as_u64().unwrap() >= count);
+        let info = self.json("info");
+        let total = |counts: &str| -> u64 {
+            info[counts].as_object().unwrap().values().map(|count| count.as_u64().unwrap()).sum()
+        };
+        assert_eq!(info["refused"][reason], json!(count), "{reason}");
+        let connections = info["connections"].as_u64().unwrap();
+        assert_eq!(info["accepted"].as_u64().unwrap(), total("refused") + connections + total("closed"), "{info}");
+    }
+
+    fn has(&self, connections: u64) {
+        eventually(|| self.json("info")["connections"] == json!(connections));
+    }
+}
+
+#[test]
+fn the_one_too_many_waits_until_there_is_room() {
+    for door in DOORS {
+        let playground = playground(&format!("--handler {door} --framing lines --max-connections 10"));
+        let mut clients = fill(&playground, 10);
+        let mut eleventh = newcomer(&playground);
+        assert!(eleventh.is_silent_for(A_WHILE), "{door}");
+        let info = playground.json("info");
+        assert_eq!((&info["connections"], &info["max_connections"]), (&json!(10), &json!(10)));
+        assert_eq!(info["accepted"], json!(10), "{door}");
+        clients.pop();
+        eleventh.expect(&["hello"]);
+        playground.has_refused("limit", 0);
+    }
+}
+
+#[test]
+fn the_one_too_many_is_closed() {
+    let playground = playground("--framing lines --max-connections 10 --at-limit close");
+    let mut clients = fill(&playground, 10);
+    for round in 1..=3 {
+        assert!(playground.connect().is_closed_in_order());
+        playground.has_refused("limit", round);
+    }
+    clients.pop();
+    playground.has(9);
+    clients.push(playground.greeted());
+    playground.has_refused("limit", 3);
+}
+
+#[test]
+fn the_one_too_many_is_reset() {
+    let playground = playground("--framing lines --max-connections 10 --at-limit reset");
+    let _clients = fill(&playground, 10);
+    for round in 1..=3 {
+        assert!(playground.resets());
+        playground.has_refused("limit", round);
+    }
+}
+
+#[test]
+fn the_limit_is_raised_and_lowered_at_the_console() {
+    let playground = playground("--framing lines --max-connections 2");
+    let mut clients = fill(&playground, 2);
+    let mut waiting: Vec<_> = (0..3).map(|_| newcomer(&playground)).collect();
+    assert!(waiting[0].is_silent_for(A_WHILE));
+    assert_eq!(playground.command("max 4"), "ok");
+    waiting[0].expect(&["hello"]);
+    waiting[1].expect(&["hello"]);
+    assert!(waiting[2].is_silent_for(A_WHILE));
+    assert_eq!(playground.command("max 1"), "ok");
+    for client in clients.iter_mut().chain(&mut waiting[..2]) {
+        assert_eq!(client.ask("nobody is ended"), "nobody is ended");
+    }
+    clients.clear();
+    playground.has(2);
+    assert!(waiting[2].is_silent_for(A_WHILE));
+    waiting.remove(0);
+    playground.has(1);
+    assert!(waiting[1].is_silent_for(A_WHILE));
+    waiting.remove(0);
+    waiting[0].expect(&["hello"]);
+    assert_eq!(playground.json("info")["max_connections"], json!(1));
+    // The same by its option's name.
+    assert_eq!(playground.command("set max-connections 2"), "ok");
+    playground.greeted();
+}
+
+#[test]
+fn the_policy_is_changed_at_the_console() {
+    let playground = playground("--framing lines --max-connections 1");
+    let _client = playground.greeted();
+    let mut waiting = newcomer(&playground);
+    assert!(waiting.is_silent_for(A_WHILE));
+    assert_eq!(playground.command("set at-limit close"), "ok");
+    assert_eq!(waiting.until_gone(), "");
+    assert_eq!(playground.command("set at-limit reset"), "ok");
+    assert!(playground.resets());
+    playground.has_refused("limit", 2);
+}
+
+#[test]
+fn an_exempted_connection_does_not_count() {
+    for door in DOORS {
+        let playground = playground(&format!("--handler {door} --framing lines --max-connections 1"));
+        let mut first = playground.greeted();
+        let mut waiting = [newcomer(&playground), newcomer(&playground)];
+        assert!(waiting[0].is_silent_for(A_WHILE));
+        assert_eq!(playground.command("exempt 1"), "ok");
+        waiting[0].expect(&["hello"]);
+        assert_eq!(playground.command("exempt 1"), "ok");
+        assert!(waiting[1].is_silent_for(A_WHILE), "{door}");
+        assert_eq!(playground.json("info")["connections"], json!(2));
+        assert_eq!(playground.command("exempt 9"), "gone");
+        assert_eq!(first.ask("alive"), "alive");
+    }
+}
+
+#[test]
+fn each_address_has_so_many_connections() {
+    for door in DOORS {
+        let playground = playground(&format!("--handler {door} --framing lines --max-per-ip 2"));
+        let mut clients = Vec::new();
+        for last in 1..=5 {
+            for _ in 0..2 {
+                let mut client = playground.connect_from(last);
+                assert_eq!(client.ask("hello"), "hello");
+                clients.push(client);
+            }
+            assert!(playground.connect_from(last).is_closed_in_order());
+            playground.has_refused("per_ip", last.into());
+        }
+        assert_eq!(playground.command("set max-per-ip 3"), "ok");
+        assert_eq!(playground.connect_from(1).ask("one more"), "one more");
+    }
+}
+
+#[test]
+fn a_rate_admits_exactly_its_count() {
+    let playground = playground("--framing lines --accept-rate 5/3600");
+    fill(&playground, 5);
+    for round in 1..=3 {
+        assert!(playground.connect().is_closed_in_order());
+        playground.has_refused("rate", round);
+    }
+}
+
+#[test]
+fn a_rate_can_be_set_at_the_console() {
+    let playground = playground("--framing lines");
+    fill(&playground, 5);
+    assert_eq!(playground.command("set accept-rate 2/3600"), "ok");
+    fill(&playground, 2);
+    assert!(playground.connect().is_closed_in_order());
+    playground.has_refused("rate", 1);
+}
+
+#[test]
+fn of_the_rules_the_first_one_given_about_an_address_decides() {
+    for (rules, may) in [
+        ("--deny 127.0.0.2", [true, false, true]),
+        ("--allow 127.0.0.2 --deny 127.0.0.0/8", [false, true, false]),
+        ("--deny 127.0.0.0/8 --allow 127.0.0.2", [false, false, false]),
+        ("--deny 127.0.0.1 --allow 127.0.0.2 --deny 127.0.0.2/31", [false, true, false]),
+        ("--allow 127.0.0.1 --deny 127.0.0.3 --allow 127.0.0.2 --deny 0.0.0.0/0", [true, true, false]),
+    ] {
+        let playground = playground(&format!("--framing lines {rules}"));
+        let mut denied = 0;
+        for (last, may) in (1..).zip(may) {
+            let mut client = playground.connect_from(last);
+            if may {
+                assert_eq!(client.ask("hello"), "hello", "{rules}: {last}");
+            } else {
+                assert!(client.is_closed_in_order(), "{rules}: {last}");
+                denied += 1;
+            }
+        }
+        playground.has_refused("denied", denied);
+    }
+}
+
+#[test]
+fn rules_set_at_the_console_are_put_in_front() {
+    let playground = playground("--framing lines --deny 127.0.0.2");
+    assert!(playground.connect_from(2).is_closed_in_order());
+    assert_eq!(playground.command("set allow 127.0.0.0/30"), "ok");
+    let mut second = playground.connect_from(2);
+    assert_eq!(second.ask("hello"), "hello");
+    assert_eq!(playground.command("set deny 127.0.0.0/8"), "ok");
+    for last in 1..=3 {
+        assert!(playground.connect_from(last).is_closed_in_order());
+    }
+    assert_eq!(second.ask("nobody is ended"), "nobody is ended");
+    assert_eq!(playground.command("set allow 127.0.0.3"), "ok");
+    assert_eq!(playground.connect_from(3).ask("hello"), "hello");
+    assert!(playground.connect_from(1).is_closed_in_order());
+    playground.has_refused("denied", 5);
+}
+
+#[test]
+fn with_few_descriptors_the_limit_is_lowered_and_a_warning_said() {
+    let playground = playground_with_descriptors(64, "--framing lines --acceptors 2");
+    let max = playground.json("info")["max_connections"].as_u64().unwrap();
+    assert!((10..64).contains(&max), "{max}");
+    let mut clients = fill(&playground, max as usize);
+    let mut waiting = newcomer(&playground);
+    assert!(waiting.is_silent_for(A_WHILE));
+    assert_eq!(playground.json("info")["connections"], json!(max));
+    assert_eq!(clients[0].ask("alive"), "alive");
+    clients.pop();
+    waiting.expect(&["hello"]);
+    // More than there is room for is lowered, too.
+    assert_eq!(playground.command("max 1000"), "ok");
+    let raised = playground.json("info")["max_connections"].as_u64().unwrap();
+    assert!((max - 5..64).contains(&raised), "{raised}");
+    assert!(playground.says("leaves room for fewer connections"));
+}
+
+#[test]
+fn out_of_descriptors_whoever_is_there_goes_on() {
+    let playground = playground_with_descriptors(64, "--framing lines --acceptors 2");
+    let max = playground.json("info")["max_connections"].as_u64().unwrap();
+    let mut clients = fill(&playground, max as usize - 5);
+    // Consoles are not counted: they take what was to be left for the connections.
+    let mut consoles: Vec<_> = (0..60).map(|_| playground.console()).collect();
+    let mut waiting: Vec<_> = (0..5).map(|_| newcomer(&playground)).collect();
+    assert!(playground.says("cannot accept"));
+    for client in &mut clients {
+        assert_eq!(client.ask("still here"), "still here");
+    }
+    consoles.clear();
+    let back = Instant::now();
+    waiting.iter_mut().for_each(|client| client.expect(&["hello"]));
+    assert!(back.elapsed() < Duration::from_secs(1), "{:?}", back.elapsed());
+}
