@@ -139,3 +139,22 @@ async fn rates_are_switched_on_and_off_live() {
     }
     ends(&pool).await;
 }
+
+#[actix::test]
+async fn a_faster_rate_takes_effect_at_once() {
+    let census = Census::default();
+    let pool = census.pool().accept_rate(1, HOUR).peer_rate(1, HOUR).bind("127.0.0.1:0").await.unwrap();
+    served(&pool).await;
+    connect(&pool).await.is_sent_off("").await;
+    let changed = pool.change(|settings| {
+        let fast = Rate::new(10, Duration::from_millis(100));
+        (settings.accept_rate, settings.peer_rate) = (Some(fast), Some(fast));
+    });
+    soon(changed).await.unwrap();
+    // At the worst the new buckets are empty; they fill within a tenth of a second.
+    let began = Instant::now();
+    while !newcomer(&pool).await.until_gone_or_served().await {
+        assert!(began.elapsed() < Duration::from_secs(3), "the slower rate still holds");
+    }
+    ends(&pool).await;
+}

@@ -166,6 +166,12 @@ fn a_rate_admits_exactly_its_count() {
         assert!(playground.connect().is_closed_in_order());
         playground.has_refused("rate", round);
     }
+    // At the worst the new bucket is empty; it is full within a tenth of a second.
+    assert_eq!(playground.command("set accept-rate 10/0.1"), "ok");
+    let began = Instant::now();
+    while !newcomer(&playground).is_answered() {
+        assert!(began.elapsed() < Duration::from_secs(5), "the slower rate still holds");
+    }
 }
 
 #[test]
