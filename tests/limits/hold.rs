@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use actix_acceptor::{AtLimit, Pool, Reason, Refusal, Suspension};
+use actix_acceptor::{AtLimit, Drain, LastCall, Listener, Pool, Reason, Refusal, Suspension};
 
 use crate::census::*;
 use crate::support::*;
@@ -106,6 +106,20 @@ async fn a_held_peer_that_leaves_costs_nobody_a_place() {
 }
 
 #[actix::test]
+async fn held_peers_are_no_connections_of_their_listener() {
+    let census = Census::default();
+    let pool = census.pool().max_connections(1).at_limit(AtLimit::Hold(LONG));
+    let pool = pool.listener(Listener::tcp("127.0.0.1:0").max_connections(5)).start().await.unwrap();
+    let inside = served(&pool).await;
+    let mut held = newcomer(&pool).await;
+    held.is_left_waiting().await;
+    assert_eq!((pool.connections(), pool.listeners()[0].connections), (1, 1));
+    drop(inside);
+    held.is_served().await;
+    ends(&pool).await;
+}
+
+#[actix::test]
 async fn raised_the_limit_lets_held_peers_in_at_once() {
     let (pool, census, _inside) = full(2, 1, LONG).await;
     let mut held = Vec::new();
@@ -122,6 +136,33 @@ async fn raised_the_limit_lets_held_peers_in_at_once() {
     }
     assert_eq!((census.alive(), census.most()), (5, 5));
     ends(&pool).await;
+}
+
+#[actix::test]
+async fn held_peers_are_refused_when_the_pool_drains() {
+    for (acceptors, drain) in [
+        (1, Drain::within(LONG)),
+        (3, Drain::within(LONG)),
+        (1, Drain::within(LONG).last_call(LastCall::Refuse)),
+        (3, Drain::within(LONG).last_call(LastCall::Leave)),
+    ] {
+        let (pool, _, inside) = full(1, acceptors, LONG).await;
+        let mut held = Vec::new();
+        for _ in 0..20 {
+            held.push(newcomer(&pool).await);
+        }
+        // Each of them is held, none is in the kernel's queue any more.
+        held[19].is_left_waiting().await;
+        held[0].is_left_waiting().await;
+        let report = soon(pool.drain(drain)).await;
+        for peer in &mut held {
+            peer.is_sent_off(FAREWELL).await;
+        }
+        assert_eq!((report.unserved, report.asked, report.forced), (20, 1, 0), "{acceptors} {drain:?}");
+        assert_eq!(refused(&pool, Refusal::Draining), 20, "{acceptors} {drain:?}");
+        drop(inside);
+        adds_up(&pool);
+    }
 }
 
 #[actix::test]
