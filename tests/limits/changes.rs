@@ -126,6 +126,31 @@ async fn an_exempted_connection_lives_on_and_one_more_comes_in() {
     ends(&pool).await;
 }
 
+#[actix::test]
+async fn any_number_can_be_exempted_by_several_at_once() {
+    let census = Census::default();
+    let pool = census.pool().acceptors(2).max_connections(3).bind("127.0.0.1:0").await.unwrap();
+    let mut inside = Vec::new();
+    for round in 1..=5 {
+        inside.extend(fill(&pool, 3).await);
+        let ids: Vec<_> = pool.list().iter().map(|connection| connection.id).collect();
+        let threads: Vec<_> = (0..4)
+            .map(|_| {
+                let (pool, ids) = (pool.untyped(), ids.clone());
+                std::thread::spawn(move || ids.into_iter().all(|id| pool.exempt(id)))
+            })
+            .collect();
+        assert!(threads.into_iter().all(|thread| thread.join().unwrap()));
+        assert_eq!((pool.connections(), pool.listeners()[0].connections), (3 * round, 0));
+    }
+    let _last = fill(&pool, 3).await;
+    newcomer(&pool).await.is_left_waiting().await;
+    drop(inside);
+    eventually(|| pool.connections() == 3).await;
+    newcomer(&pool).await.is_left_waiting().await;
+    ends(&pool).await;
+}
+
 /// Comes, has a few words, and leaves, until it is told to stop.
 async fn comes_and_goes(pool: PoolHandle, stop: Arc<AtomicBool>) {
     while !stop.load(Relaxed) {
