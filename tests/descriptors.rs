@@ -208,6 +208,40 @@ fn the_limit_is_lowered_with_a_warning_and_all_of_it_can_be_used() {
 }
 
 #[test]
+fn out_of_descriptors_whoever_is_there_goes_on_and_the_process_is_quiet() {
+    let server = Server::start("wait");
+    let mut clients: Vec<_> = (0..5).map(|_| server.served()).collect();
+    assert!(clients[0].ask("use them up").parse::<u32>().unwrap() > 10);
+    let mut waiting: Vec<_> = (0..5).map(|_| server.connect()).collect();
+    waiting.iter_mut().for_each(|client| client.say("hello"));
+    let began = server.logs(CANNOT);
+    let processor = server.processor();
+    let mut lines = 0;
+    while began.elapsed() < LOOKED_AT {
+        clients.iter_mut().for_each(|client| assert_eq!(client.ask("still here"), "still here"));
+        lines += server.logged(CANNOT);
+        thread::sleep(Duration::from_millis(50));
+    }
+    let (processor, seconds) = (server.processor() - processor, began.elapsed().as_secs() as usize);
+    assert!(processor < Duration::from_millis(600), "{processor:?} of the processor");
+    assert!((1..=seconds).contains(&lines), "{lines} lines in {seconds} s");
+    assert_eq!(clients[0].numbers()[1..], [5, 0, 0]);
+    for _ in 0..3 {
+        // The third line a second is said before one of the longest pauses.
+        for _ in 0..3 {
+            server.logs(CANNOT);
+        }
+        assert_eq!(clients[0].ask("give back"), "ok");
+        let back = Instant::now();
+        waiting.iter_mut().for_each(|client| assert_eq!(client.hear(), "hello"));
+        assert!(back.elapsed() < Duration::from_secs(1), "{:?}", back.elapsed());
+        clients[0].ask("use them up");
+        waiting = (0..5).map(|_| server.connect()).collect();
+        waiting.iter_mut().for_each(|client| client.say("hello"));
+    }
+}
+
+#[test]
 fn with_a_descriptor_in_reserve_peers_are_refused_at_once() {
     let server = Server::start("refuse");
     let mut clients: Vec<_> = (0..5).map(|_| server.served()).collect();
@@ -231,4 +265,21 @@ fn with_a_descriptor_in_reserve_peers_are_refused_at_once() {
     clients[0].ask("give back");
     server.served();
     assert_eq!(clients[0].ask("still here"), "still here");
+}
+
+#[test]
+fn a_farewell_does_not_keep_the_reserve_from_the_next_peer() {
+    let server = Server::start("say farewell");
+    let mut clients: Vec<_> = (0..5).map(|_| server.served()).collect();
+    clients[0].ask("use them up");
+    // The first ones do not even leave: they wait for more than the farewell.
+    let lingering: Vec<_> = (0..3).map(|_| server.connect()).collect();
+    let began = Instant::now();
+    for _ in 0..20 {
+        let heard = server.connect().until_gone();
+        assert!(heard.is_empty() || heard == FAREWELL, "{heard:?}");
+    }
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    assert_eq!(clients[1].numbers()[1..], [5, 23, 23]);
+    drop(lingering);
 }
