@@ -39,7 +39,7 @@ fn a_peer_that_left_before_it_was_accepted_costs_no_time() {
 }
 
 #[test]
-fn when_the_machine_is_out_of_something_the_pause_doubles_from_100_ms_to_1_s() {
+fn when_the_machine_is_out_of_something_the_pause_doubles_from_100_ms_to_half_a_second() {
     for code in [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM] {
         paused(async move {
             let (pool, director) = pool().await;
@@ -47,7 +47,7 @@ fn when_the_machine_is_out_of_something_the_pause_doubles_from_100_ms_to_1_s() {
             (0..7).for_each(|_| tries.fail(&director, code));
             let mut peer = director.connect();
             peer.echo("at last").await;
-            assert_eq!(tries.pauses(), [100, 200, 400, 800, 1000, 1000], "{code}");
+            assert_eq!(tries.pauses(), [100, 200, 400, 500, 500, 500], "{code}");
             // A peer was accepted: the next trouble begins anew.
             let tries = Tries::default();
             (0..3).for_each(|_| tries.fail(&director, code));
@@ -105,7 +105,7 @@ fn a_pause_does_not_hold_up_a_stop() {
         }
         let stop = Instant::now();
         pool.stop(None).await;
-        assert!(started.elapsed() > Duration::from_secs(2), "it paused");
+        assert!(started.elapsed() > Duration::from_secs(1), "it paused");
         assert!(stop.elapsed() < Duration::from_millis(100), "the stop took {:?}", stop.elapsed());
     });
 }

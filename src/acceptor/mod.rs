@@ -41,7 +41,8 @@ const ROW: usize = 32;
 const GIVE_WAY: usize = 4;
 /// The first pause when the machine is out of something; doubled up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// So that peers are served within a second of there being room again.
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// An acceptor: takes peers from the pool's listening sockets and hands them to where they are served, on its own arbiter.
 ///
