@@ -143,7 +143,8 @@ impl Crew {
         self.refusals.complain(|left_out| info!(%peer, listener, reason, left_out, "peers are refused"));
         let policy = inlet.port.limits().policy();
         match refusal {
-            Refusal::Denied => turn_away(stream, AtLimit::Close, Bytes::new()),
+            // For want of descriptors none can be kept until a farewell has arrived.
+            Refusal::Denied | Refusal::Fd => turn_away(stream, AtLimit::Close, Bytes::new()),
             Refusal::Limit => turn_away(stream, policy.at_limit, policy.farewell.clone()),
             _ => turn_away(stream, AtLimit::Close, policy.farewell.clone()),
         }

@@ -27,7 +27,8 @@ impl<D> Builder<D> {
     }
 
     /// What refused peers are sent before they are closed, exactly as it goes over the wire. Peers that a rule keeps out,
-    /// and those that are reset, get nothing. It takes a peer a second at the most, and 64 at a time on each arbiter.
+    /// those that are reset, and those refused for want of descriptors get nothing. It takes a peer a second at the most,
+    /// and 64 at a time on each arbiter.
     ///
     /// Default: nothing.
     pub fn farewell(mut self, farewell: impl Into<String>) -> Self {

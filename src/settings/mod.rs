@@ -56,7 +56,8 @@ pub struct Settings {
     pub max_connections: usize,
     /// What happens to peers while there are so many. Default: they wait.
     pub at_limit: AtLimit,
-    /// What refused peers are sent before they are closed, as it goes over the wire; not those that a rule keeps out.
+    /// What refused peers are sent before they are closed, as it goes over the wire; not those that a rule keeps out, nor
+    /// those refused for want of descriptors.
     /// Default: nothing.
     pub farewell: String,
     /// How many connections one peer may have. `None`: as many as there is room for. Default: `None`.
