@@ -37,10 +37,6 @@ impl Permits {
         self.lock().max
     }
 
-    pub(crate) fn taken(&self) -> usize {
-        self.lock().taken
-    }
-
     /// Takes a permit if there is one, and nobody is before us in the line.
     pub(crate) fn try_take(&self) -> bool {
         let mut state = self.lock();

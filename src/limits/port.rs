@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -16,13 +17,16 @@ use crate::transport::Address;
 pub(crate) struct Port {
     name: Arc<str>,
     permits: Permits,
+    /// Connections that have a permit: acceptors and held peers have some, too.
+    inside: AtomicUsize,
     limits: Arc<Limits>,
 }
 
 impl Port {
     /// `max`: the limit of this listener alone.
     pub(crate) fn new(name: Arc<str>, max: Option<usize>, limits: Arc<Limits>) -> Arc<Self> {
-        Arc::new(Port { name, permits: Permits::new(max.unwrap_or(usize::MAX)), limits })
+        let permits = Permits::new(max.unwrap_or(usize::MAX));
+        Arc::new(Port { name, permits, inside: AtomicUsize::new(0), limits })
     }
 
     pub(crate) fn name(&self) -> &Arc<str> {
@@ -39,8 +43,8 @@ impl Port {
     }
 
     /// Live connections that came by this listener and count.
-    pub(crate) fn taken(&self) -> usize {
-        self.permits.taken()
+    pub(crate) fn inside(&self) -> usize {
+        self.inside.load(Relaxed)
     }
 
     /// A permit of the listener and one of the pool, or none of either.
@@ -104,7 +108,13 @@ impl Port {
         peer.ip().is_some_and(|ip| self.limits.denies(ip))
     }
 
+    /// A connection's permit is free again.
     pub(crate) fn give_back(&self) {
+        self.inside.fetch_sub(1, Relaxed);
+        self.free();
+    }
+
+    fn free(&self) {
         self.limits.permits.give_back();
         self.permits.give_back();
     }
@@ -121,14 +131,16 @@ pub(crate) struct Permit(Option<Arc<Port>>);
 impl Permit {
     /// Whoever keeps it gives it back by [`Port::give_back`].
     pub(crate) fn keep(mut self) -> Option<Arc<Port>> {
-        self.0.take()
+        let port = self.0.take()?;
+        port.inside.fetch_add(1, Relaxed);
+        Some(port)
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
         if let Some(port) = &self.0 {
-            port.give_back();
+            port.free();
         }
     }
 }

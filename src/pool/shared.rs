@@ -127,7 +127,7 @@ impl Shared {
         let info = |inlet: &Arc<Inlet>| ListenerInfo {
             name: inlet.port.name().clone(),
             address: inlet.transport.local_addr(),
-            connections: inlet.port.taken(),
+            connections: inlet.port.inside(),
             max_connections: inlet.port.max(),
         };
         lock(&self.inlets).iter().map(info).collect()
