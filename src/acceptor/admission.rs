@@ -1,11 +1,12 @@
 //! What becomes of a peer that was accepted: served, held, or turned away; each of them is counted once.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::*};
+use std::sync::atomic::{AtomicBool, Ordering::*};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
 use super::inlet::{Inlet, LastCall, Mode};
@@ -36,7 +37,7 @@ pub(crate) struct Crew {
     inlets: RwLock<Vec<Arc<Inlet>>>,
     reserve: Option<Reserve>,
     leaving: AtomicBool,
-    held: AtomicUsize,
+    held: watch::Sender<usize>,
     troubles: Complaints,
     refusals: Complaints,
 }
@@ -51,7 +52,7 @@ impl Crew {
     ) -> Arc<Self> {
         let (troubles, refusals) = (Complaints::new(), Complaints::new());
         let inlets = RwLock::new(inlets);
-        let (leaving, held) = (AtomicBool::new(false), AtomicUsize::new(0));
+        let (leaving, held) = (AtomicBool::new(false), watch::Sender::new(0));
         Arc::new(Crew { name, seam, tables, inlets, reserve, leaving, held, troubles, refusals })
     }
 
@@ -71,6 +72,11 @@ impl Crew {
 
     pub(crate) fn set_inlets(&self, inlets: Vec<Arc<Inlet>>) {
         *self.inlets.write().unwrap_or_else(PoisonError::into_inner) = inlets;
+    }
+
+    /// How many peers are held.
+    pub(crate) fn held(&self) -> watch::Receiver<usize> {
+        self.held.subscribe()
     }
 
     /// Whether this place has clearly more connections than the least loaded one: then the others may go first.
@@ -136,7 +142,7 @@ impl Crew {
         let (listener, reason) = (&**inlet.port.name(), refusal.name());
         self.tables.of(place).refuse(refusal);
         if refusal == Refusal::Draining && matches!(inlet.mode(), Mode::Gone(_)) {
-            inlet.turn_away();
+            inlet.port.turn_away();
         }
         debug!(%peer, listener, reason, "refused");
         self.tables.common().observers.tell(|| Happening::Refused { id: None, peer: &peer, listener, reason: refusal });
@@ -152,19 +158,25 @@ impl Crew {
 
     /// Keeps a peer until there is room for it, or its time is over, or the port closes.
     fn hold(self: &Arc<Self>, place: usize, inlet: &Arc<Inlet>, accepted: Accepted, limit: Duration) {
-        if self.held.fetch_add(1, Relaxed) >= HELD {
-            self.held.fetch_sub(1, Relaxed);
+        let room = |held: &mut usize| {
+            let room = *held < HELD;
+            *held += usize::from(room);
+            room
+        };
+        if !self.held.send_if_modified(room) {
             return self.refuse(place, inlet, accepted, Refusal::Limit);
         }
         let held = Held { crew: self.clone(), inlet: inlet.clone(), place, accepted: Some(accepted) };
         actix_rt::spawn(async move {
             let mut orders = held.inlet.orders();
             let refusal = tokio::select! {
+                // Whoever leaves when the port has closed makes room for nobody.
+                biased;
+                _ = orders.wait_for(|mode| matches!(mode, Mode::Shut(_) | Mode::Gone(_))) => Refusal::Draining,
                 permit = held.inlet.port.in_line(limit) => match permit {
                     Some(permit) => return held.let_in(permit),
                     None => Refusal::Limit,
                 },
-                _ = orders.wait_for(|mode| matches!(mode, Mode::Shut(_) | Mode::Gone(_))) => Refusal::Draining,
             };
             held.turn_away(refusal);
         });
@@ -234,6 +246,6 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.crew.held.fetch_sub(1, Relaxed);
+        self.crew.held.send_modify(|held| *held -= 1);
     }
 }

@@ -1,7 +1,7 @@
 //! A listener as the acceptors see it: what they are to do with its peers just now.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -45,8 +45,6 @@ pub(crate) struct Inlet {
     mode: watch::Sender<Mode>,
     /// How many acceptors have a share of the port open.
     shares: watch::Sender<usize>,
-    /// Peers that a last call has turned away.
-    unserved: AtomicUsize,
     /// Whether observers think that it is open.
     is_open: AtomicBool,
 }
@@ -54,15 +52,7 @@ pub(crate) struct Inlet {
 impl Inlet {
     pub(crate) fn new(transport: Box<dyn Transport>, port: Arc<Port>, steps: Vec<Arc<dyn Handshake>>) -> Arc<Self> {
         let (mode, shares) = (watch::Sender::new(Mode::Open), watch::Sender::new(0));
-        Arc::new(Inlet {
-            transport,
-            port,
-            steps,
-            mode,
-            shares,
-            unserved: AtomicUsize::new(0),
-            is_open: AtomicBool::new(false),
-        })
+        Arc::new(Inlet { transport, port, steps, mode, shares, is_open: AtomicBool::new(false) })
     }
 
     /// Tells every acceptor what to do. Told the same again, they look at the limits anew.
@@ -87,14 +77,6 @@ impl Inlet {
     pub(crate) async fn unshared(&self) {
         // The sender is here: it cannot be gone.
         let _ = self.shares.subscribe().wait_for(|shares| *shares == 0).await;
-    }
-
-    pub(super) fn turn_away(&self) {
-        self.unserved.fetch_add(1, Relaxed);
-    }
-
-    pub(crate) fn unserved(&self) -> usize {
-        self.unserved.load(Relaxed)
     }
 }
 

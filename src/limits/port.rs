@@ -19,6 +19,8 @@ pub(crate) struct Port {
     permits: Permits,
     /// Connections that have a permit: acceptors and held peers have some, too.
     inside: AtomicUsize,
+    /// Peers turned away when it closed.
+    unserved: AtomicUsize,
     limits: Arc<Limits>,
 }
 
@@ -26,7 +28,7 @@ impl Port {
     /// `max`: the limit of this listener alone.
     pub(crate) fn new(name: Arc<str>, max: Option<usize>, limits: Arc<Limits>) -> Arc<Self> {
         let permits = Permits::new(max.unwrap_or(usize::MAX));
-        Arc::new(Port { name, permits, inside: AtomicUsize::new(0), limits })
+        Arc::new(Port { name, permits, inside: AtomicUsize::new(0), unserved: AtomicUsize::new(0), limits })
     }
 
     pub(crate) fn name(&self) -> &Arc<str> {
@@ -45,6 +47,15 @@ impl Port {
     /// Live connections that came by this listener and count.
     pub(crate) fn inside(&self) -> usize {
         self.inside.load(Relaxed)
+    }
+
+    /// A peer is turned away because it closes.
+    pub(crate) fn turn_away(&self) {
+        self.unserved.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn unserved(&self) -> usize {
+        self.unserved.load(Relaxed)
     }
 
     /// A permit of the listener and one of the pool, or none of either.

@@ -137,13 +137,22 @@ impl AcceptorPool {
     fn close_ports(&mut self, ctx: &mut Context<Self>) {
         let Some(draining) = self.draining.as_mut().filter(|draining| draining.phase < Phase::Told) else { return };
         draining.phase = Phase::Told;
-        let inlets = self.crew.take().map(|crew| crew.inlets()).unwrap_or_default();
-        self.shared.count_unserved(inlets.iter().map(|inlet| inlet.unserved()).sum());
+        let crew = self.crew.take();
+        let held = crew.as_ref().map(|crew| crew.held());
+        let inlets = crew.map(|crew| crew.inlets()).unwrap_or_default();
+        let ports: Vec<_> = inlets.iter().map(|inlet| inlet.port.clone()).collect();
         inlets.iter().for_each(|inlet| self.shared.tell_closed(inlet));
         drop(inlets);
         self.shared.drain(draining.grace);
         let shared = self.shared.clone();
-        let wait = async move { shared.emptied(GIVE_UP).await };
+        let wait = async move {
+            shared.emptied(GIVE_UP).await;
+            if let Some(mut held) = held {
+                // Held peers turn away on their own arbiters; an error says that nobody can be held any more.
+                let _ = tokio::time::timeout(GIVE_UP, held.wait_for(|held| *held == 0)).await;
+            }
+            shared.count_unserved(ports.iter().map(|port| port.unserved()).sum());
+        };
         ctx.spawn(wait.into_actor(self).map(|(), pool, ctx| {
             pool.finish();
             ctx.stop();
