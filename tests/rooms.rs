@@ -34,6 +34,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "acceptor",
             "connection",
             "error",
+            "guard",
             "limits",
             "protocol",
             "settings",

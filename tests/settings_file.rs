@@ -35,6 +35,8 @@ fn everything() -> (Value, Settings) {
         "half_close": true,
         "active": { "count": 5 },
         "mailbox_capacity": 64,
+        "handshake_timeout": "2s",
+        "max_handshakes": 7,
         "watchdog": "never",
     });
     let mut settings = Settings::default();
@@ -60,6 +62,8 @@ fn everything() -> (Value, Settings) {
     settings.half_close = true;
     settings.active = Active::Count(5);
     settings.mailbox_capacity = 64;
+    settings.handshake_timeout = Some(Duration::from_secs(2));
+    settings.max_handshakes = 7;
     settings.watchdog = None;
     (text, settings)
 }

@@ -148,11 +148,13 @@ impl Crew {
         self.tables.common().observers.tell(|| Happening::Refused { id: None, peer: &peer, listener, reason: refusal });
         self.refusals.complain(|left_out| info!(%peer, listener, reason, left_out, "peers are refused"));
         let policy = inlet.port.limits().policy();
+        // Where there is a handshake nobody would understand it.
+        let farewell = if inlet.steps.is_empty() { policy.farewell.clone() } else { Bytes::new() };
         match refusal {
             // For want of descriptors none can be kept until a farewell has arrived.
             Refusal::Denied | Refusal::Fd => turn_away(stream, AtLimit::Close, Bytes::new()),
-            Refusal::Limit => turn_away(stream, policy.at_limit, policy.farewell.clone()),
-            _ => turn_away(stream, AtLimit::Close, policy.farewell.clone()),
+            Refusal::Limit => turn_away(stream, policy.at_limit, farewell),
+            _ => turn_away(stream, AtLimit::Close, farewell),
         }
     }
 

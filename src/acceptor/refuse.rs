@@ -42,15 +42,17 @@ pub(super) fn turn_away(stream: Stream, how: AtLimit, farewell: Bytes) {
         return stream.reset();
     }
     let Some(under_way) = (!farewell.is_empty()).then(UnderWay::begin).flatten() else { return drop(stream) };
+    // At once: the arbiter may be about to go.
+    let rest = farewell.slice(stream.send_now(&farewell)..);
     actix_rt::spawn(async move {
         let _under_way = under_way;
-        let _ = tokio::time::timeout(FAREWELL, say_farewell(stream, farewell)).await;
+        let _ = tokio::time::timeout(FAREWELL, say_farewell(stream, rest)).await;
     });
 }
 
 /// What the peer has sent is read and forgotten: closing on unread input would be a reset, which can destroy the farewell.
-async fn say_farewell(mut stream: Stream, farewell: Bytes) -> std::io::Result<()> {
-    stream.write_all(&farewell).await?;
+async fn say_farewell(mut stream: Stream, rest: Bytes) -> std::io::Result<()> {
+    stream.write_all(&rest).await?;
     stream.shutdown().await?;
     let mut scratch = [0; 1024];
     while stream.read(&mut scratch).await? > 0 {}

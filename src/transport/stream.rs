@@ -105,6 +105,14 @@ impl Stream {
         }
     }
 
+    /// Sends what the socket takes at this very moment, without the arbiter's help; how much that was.
+    pub(crate) fn send_now(&self, bytes: &[u8]) -> usize {
+        match &self.0 {
+            Inner::Tcp(tcp) => socket2::SockRef::from(tcp).send(bytes).unwrap_or(0),
+            _ => 0,
+        }
+    }
+
     /// Whether an error of a read means that the peer cut a layer short that has an end of its own: TLS without
     /// `close_notify`.
     pub(crate) fn is_truncation(&self, error: &io::Error) -> bool {

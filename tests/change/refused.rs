@@ -15,7 +15,7 @@ async fn pool() -> Pool<Connection<Echo>> {
 type Wrong = fn(&mut Settings);
 
 /// Settings that make no sense, by the name in the objection.
-const WRONG: [(&str, Wrong); 13] = [
+const WRONG: [(&str, Wrong); 14] = [
     ("acceptors", |settings| settings.acceptors = Some(0)),
     ("watermarks", |settings| settings.low_watermark = settings.high_watermark + 1),
     ("mailbox_capacity", |settings| settings.mailbox_capacity = 0),
@@ -29,6 +29,7 @@ const WRONG: [(&str, Wrong); 13] = [
     // These make sense, but not while the pool runs.
     ("peer_prefix", |settings| settings.peer_prefix = PeerPrefix::new(24, 64)),
     ("reserve_descriptor", |settings| settings.reserve_descriptor = true),
+    ("max_handshakes", |settings| settings.max_handshakes = 7),
     ("watchdog", |settings| settings.watchdog = None),
 ];
 
