@@ -10,6 +10,7 @@ pub mod pki;
 mod probe;
 mod protocols;
 mod scripted;
+mod witness;
 
 use std::future::Future;
 use std::panic::Location;
@@ -22,6 +23,7 @@ pub use peer::{connect, BlockingPeer, Peer};
 pub use probe::{otherwise, Call, Diary, Probe};
 pub use protocols::{Closings, Echo, Recorded, Recorder};
 pub use scripted::{Director, Scripted};
+pub use witness::{End, Seen, Who, Witness};
 
 /// What must happen at all happens within this time, even on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(20);

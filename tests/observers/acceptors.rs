@@ -1,0 +1,128 @@
+//! Acceptors: at work, gone, replaced; what `accept` said; arbiters that are blocked.
+
+use std::io;
+use std::sync::mpsc::channel;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use actix::prelude::*;
+use actix_acceptor::transport::Tcp;
+use actix_acceptor::{Acceptor, AcceptorPool};
+
+use super::support::*;
+
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+enum Die {
+    Stop,
+    Panic,
+    WithArbiter,
+}
+
+impl Handler<Die> for Acceptor {
+    type Result = ();
+
+    fn handle(&mut self, die: Die, ctx: &mut Context<Self>) {
+        match die {
+            Die::Stop => ctx.stop(),
+            Die::Panic => panic!("an acceptor dies"),
+            Die::WithArbiter => {
+                Arbiter::current().stop();
+            }
+        }
+    }
+}
+
+fn of_acceptors(witness: &Witness) -> Vec<Seen> {
+    let of_one =
+        |seen: &Seen| matches!(seen, Seen::AcceptorStarted(_) | Seen::AcceptorStopped(..) | Seen::AcceptError { .. });
+    witness.seen().into_iter().filter(of_one).collect()
+}
+
+#[actix::test]
+async fn an_acceptor_that_dies_is_told_and_then_its_successor() {
+    for (die, exit) in [(Die::Stop, "stopped"), (Die::Panic, "panicked"), (Die::WithArbiter, "stopped")] {
+        let witness = Witness::new();
+        let builder = AcceptorPool::protocol(|_| Echo).acceptors(2).observer(witness.clone());
+        let pool = builder.bind("127.0.0.1:0").await.unwrap();
+        let begun = of_acceptors(&witness).len();
+        pool.acceptors()[1].do_send(die);
+        eventually(|| of_acceptors(&witness).len() == 4).await;
+        assert_eq!(begun, 2);
+        let seen = of_acceptors(&witness);
+        assert_eq!(seen[2..], [Seen::AcceptorStopped(1, exit.to_owned()), Seen::AcceptorStarted(1)], "{die:?}");
+        connect(&pool).await.echo("on it goes").await;
+        soon(pool.stop(None)).await;
+        assert_eq!(of_acceptors(&witness).len(), 6);
+    }
+}
+
+#[actix::test]
+async fn acceptors_that_come_and_go_by_a_change_are_told() {
+    let witness = Witness::new();
+    let builder = AcceptorPool::protocol(|_| Echo).acceptors(1).observer(witness.clone());
+    let pool = builder.bind("127.0.0.1:0").await.unwrap();
+    soon(pool.change(|settings| settings.acceptors = Some(2))).await.unwrap();
+    eventually(|| of_acceptors(&witness).len() == 2).await;
+    soon(pool.change(|settings| settings.acceptors = Some(1))).await.unwrap();
+    eventually(|| of_acceptors(&witness).len() == 3).await;
+    soon(pool.stop(None)).await;
+    let gone = |place| Seen::AcceptorStopped(place, "stopped".to_owned());
+    let (first, second) = (Seen::AcceptorStarted(0), Seen::AcceptorStarted(1));
+    assert_eq!(of_acceptors(&witness), [first, second, gone(1), gone(0)]);
+}
+
+#[actix::test]
+async fn what_accept_says_is_told_with_the_listener_and_the_acceptor() {
+    let witness = Witness::new();
+    let (transport, director) = Scripted::in_front_of(Tcp::bind("127.0.0.1:0".parse().unwrap()).unwrap());
+    let builder = AcceptorPool::protocol(|_| Echo).acceptors(1).name("short of all").observer(witness.clone());
+    let pool = builder.listen(transport).await.unwrap();
+    let codes = [libc::EMFILE, libc::ENOBUFS, libc::ENOMEM];
+    codes.iter().for_each(|code| director.accept_fails(*code));
+    eventually(|| of_acceptors(&witness).len() == 4).await;
+    connect(&pool).await.echo("at last").await;
+    let error = |code: &i32| Seen::AcceptError { listener: "short of all".to_owned(), acceptor: 0, code: Some(*code) };
+    assert_eq!(of_acceptors(&witness)[1..], codes.iter().map(error).collect::<Vec<_>>());
+    soon(pool.stop(Duration::ZERO)).await;
+}
+
+#[actix::test]
+async fn a_listener_that_fails_is_how_its_acceptor_ended() {
+    let witness = Witness::new();
+    let (transport, director) = Scripted::in_front_of(Tcp::bind("127.0.0.1:0".parse().unwrap()).unwrap());
+    let builder = AcceptorPool::protocol(|_| Echo).acceptors(1).observer(witness.clone());
+    let pool = builder.listen(transport).await.unwrap();
+    director.ready_fails(io::Error::other("as scripted"));
+    eventually(|| of_acceptors(&witness).len() == 3).await;
+    let failed = Seen::AcceptorStopped(0, "failed: as scripted".to_owned());
+    assert_eq!(of_acceptors(&witness)[1..], [failed, Seen::AcceptorStarted(0)]);
+    soon(pool.stop(Duration::ZERO)).await;
+}
+
+#[actix::test]
+async fn a_blocked_arbiter_is_told_once_with_the_connection_and_never_early() {
+    let (open, gate) = channel::<()>();
+    let gate = Mutex::new(gate);
+    let witness = Witness::new();
+    let limit = Duration::from_millis(100);
+    let (builder, _diary) = Probe::pool(move |call, _| {
+        if let Call::Packet(_) = call {
+            gate.lock().unwrap().recv_timeout(PATIENCE).unwrap();
+        }
+        otherwise(call)
+    });
+    let pool = builder.acceptors(1).watchdog(limit).observer(witness.clone()).bind("127.0.0.1:0").await.unwrap();
+    let mut peer = connect(&pool).await;
+    peer.send("block").await;
+    let blocked = |seen: &Seen| matches!(seen, Seen::Blocked { .. });
+    eventually(|| witness.seen().iter().any(blocked)).await;
+    // As long again, so that it would be told twice.
+    tokio::time::sleep(limit * 2).await;
+    open.send(()).unwrap();
+    drop(peer);
+    soon(pool.stop(None)).await;
+    let told: Vec<_> = witness.seen().into_iter().filter(blocked).collect();
+    let [Seen::Blocked { acceptor: Some(0), id: Some(1), so_far }] = told[..] else { panic!("{told:?}") };
+    assert!(so_far >= limit, "{so_far:?}");
+}

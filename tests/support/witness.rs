@@ -1,0 +1,141 @@
+//! An observer that takes down what it is told.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use actix_acceptor::{Happening, Observer, Reason, Refusal};
+
+/// One happening, as values of its own.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Seen {
+    ListenerStarted { listener: String, address: String },
+    ListenerStopped { listener: String, address: String },
+    AcceptorStarted(usize),
+    AcceptorStopped(usize, String),
+    AcceptError { listener: String, acceptor: usize, code: Option<i32> },
+    Refused { peer: String, listener: String, reason: Refusal },
+    Started(Who),
+    Ready(Who),
+    Stopped(Who, End),
+    Blocked { acceptor: Option<usize>, id: Option<u64>, so_far: Duration },
+    Alarm { name: String, raised: bool, connections: usize },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Who {
+    pub id: u64,
+    pub peer: String,
+    pub listener: String,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct End {
+    pub reason: Reason,
+    pub duration: Duration,
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+    pub packets: u64,
+}
+
+struct Note {
+    at: Instant,
+    pool: String,
+    seen: Seen,
+    /// What its `Debug` shows.
+    text: String,
+}
+
+#[derive(Clone, Default)]
+pub struct Witness(Arc<Mutex<Vec<Note>>>);
+
+impl Witness {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Everything so far, in order.
+    pub fn seen(&self) -> Vec<Seen> {
+        self.0.lock().unwrap().iter().map(|note| note.seen.clone()).collect()
+    }
+
+    /// When it was told, too.
+    pub fn seen_at(&self) -> Vec<(Instant, Seen)> {
+        self.0.lock().unwrap().iter().map(|note| (note.at, note.seen.clone())).collect()
+    }
+
+    /// What `Debug` shows of everything so far.
+    pub fn texts(&self) -> Vec<String> {
+        self.0.lock().unwrap().iter().map(|note| note.text.clone()).collect()
+    }
+
+    /// The pools it was told of, once each.
+    pub fn pools(&self) -> Vec<String> {
+        let mut pools: Vec<_> = self.0.lock().unwrap().iter().map(|note| note.pool.clone()).collect();
+        pools.dedup();
+        pools
+    }
+
+    /// What was told of connections.
+    pub fn connections(&self) -> Vec<Seen> {
+        let of_one = |seen: &Seen| matches!(seen, Seen::Started(_) | Seen::Ready(_) | Seen::Stopped(..));
+        self.seen().into_iter().filter(of_one).collect()
+    }
+
+    /// How connections ended so far.
+    pub fn ends(&self) -> Vec<(Who, End)> {
+        let end = |seen| match seen {
+            Seen::Stopped(who, end) => Some((who, end)),
+            _ => None,
+        };
+        self.seen().into_iter().filter_map(end).collect()
+    }
+
+    /// Raised or cleared, and at how many connections.
+    pub fn alarms(&self, wanted: &str) -> Vec<(bool, usize)> {
+        let alarm = |seen| match seen {
+            Seen::Alarm { name, raised, connections } if name == wanted => Some((raised, connections)),
+            _ => None,
+        };
+        self.seen().into_iter().filter_map(alarm).collect()
+    }
+}
+
+impl Observer for Witness {
+    fn observe(&self, pool: &str, happening: &Happening<'_>) {
+        let who = |id: actix_acceptor::ConnectionId, peer: &actix_acceptor::Address, listener: &str| Who {
+            id: id.get(),
+            peer: peer.to_string(),
+            listener: listener.to_owned(),
+        };
+        let seen = match *happening {
+            Happening::ListenerStarted { listener, address } => {
+                Seen::ListenerStarted { listener: listener.to_owned(), address: address.to_string() }
+            }
+            Happening::ListenerStopped { listener, address } => {
+                Seen::ListenerStopped { listener: listener.to_owned(), address: address.to_string() }
+            }
+            Happening::AcceptorStarted { acceptor } => Seen::AcceptorStarted(acceptor),
+            Happening::AcceptorStopped { acceptor, exit } => Seen::AcceptorStopped(acceptor, exit.to_string()),
+            Happening::AcceptError { listener, acceptor, error } => {
+                Seen::AcceptError { listener: listener.to_owned(), acceptor, code: error.raw_os_error() }
+            }
+            Happening::Refused { peer, listener, reason, .. } => {
+                Seen::Refused { peer: peer.to_string(), listener: listener.to_owned(), reason }
+            }
+            Happening::ConnectionStarted { id, peer, listener } => Seen::Started(who(id, peer, listener)),
+            Happening::ConnectionReady { id, peer, listener } => Seen::Ready(who(id, peer, listener)),
+            Happening::ConnectionStopped { id, peer, listener, reason, duration, bytes_in, bytes_out, packets } => {
+                Seen::Stopped(who(id, peer, listener), End { reason, duration, bytes_in, bytes_out, packets })
+            }
+            Happening::Blocked { acceptor, id, so_far } => {
+                Seen::Blocked { acceptor, id: id.map(|id| id.get()), so_far }
+            }
+            Happening::Alarm { name, raised, connections } => {
+                Seen::Alarm { name: name.to_owned(), raised, connections }
+            }
+            ref other => panic!("a happening that is new: {other:?}"),
+        };
+        let text = format!("{happening:?}");
+        self.0.lock().unwrap().push(Note { at: Instant::now(), pool: pool.to_owned(), seen, text });
+    }
+}
