@@ -1,0 +1,192 @@
+//! The spans of listeners, acceptors and connections, as a `tracing` subscriber sees them.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, Once};
+use std::time::Duration;
+
+use actix::prelude::*;
+use actix_acceptor::{Acceptor, AcceptorPool, Framing, Reason, Spans, Suspension};
+use support::*;
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Level, Subscriber};
+use tracing_subscriber::layer::{Context as LayerContext, Layer, SubscriberExt};
+
+/// A span of the library's.
+#[derive(Clone, Debug)]
+struct Span {
+    id: u64,
+    name: &'static str,
+    level: Level,
+    fields: HashMap<&'static str, String>,
+    entered: bool,
+    closed: bool,
+}
+
+static SPANS: Mutex<Vec<Span>> = Mutex::new(Vec::new());
+static LISTENING: Once = Once::new();
+
+fn spans() -> MutexGuard<'static, Vec<Span>> {
+    SPANS.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+fn listen() {
+    LISTENING.call_once(|| {
+        tracing::subscriber::set_global_default(tracing_subscriber::registry().with(Eye)).expect("the only subscriber");
+    });
+}
+
+/// The spans of a pool, in the order in which they were opened.
+fn of(pool: &str, name: &str) -> Vec<Span> {
+    spans().iter().filter(|span| span.name == name && span.field("pool") == pool).cloned().collect()
+}
+
+impl Span {
+    fn field(&self, name: &str) -> &str {
+        self.fields.get(name).map_or("", |value| value)
+    }
+}
+
+struct Eye;
+
+impl Eye {
+    /// The newest span of this number: numbers are used again.
+    fn change(id: &Id, change: impl FnOnce(&mut Span)) {
+        if let Some(span) = spans().iter_mut().rev().find(|span| span.id == id.into_u64() && !span.closed) {
+            change(span);
+        }
+    }
+}
+
+impl<S: Subscriber> Layer<S> for Eye {
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, _: LayerContext<'_, S>) {
+        let metadata = attributes.metadata();
+        if metadata.target().starts_with("actix_acceptor") {
+            let mut fields = Fields::default();
+            attributes.record(&mut fields);
+            let (id, name, level) = (id.into_u64(), metadata.name(), *metadata.level());
+            spans().push(Span { id, name, level, fields: fields.0, entered: false, closed: false });
+        }
+    }
+
+    fn on_record(&self, id: &Id, record: &Record<'_>, _: LayerContext<'_, S>) {
+        let mut fields = Fields::default();
+        record.record(&mut fields);
+        Eye::change(id, |span| span.fields.extend(fields.0));
+    }
+
+    fn on_enter(&self, id: &Id, _: LayerContext<'_, S>) {
+        Eye::change(id, |span| span.entered = true);
+    }
+
+    fn on_close(&self, id: Id, _: LayerContext<'_, S>) {
+        Eye::change(&id, |span| span.closed = true);
+    }
+}
+
+#[derive(Default)]
+struct Fields(HashMap<&'static str, String>);
+
+impl Visit for Fields {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.0.insert(field.name(), value.to_owned());
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.0.insert(field.name(), format!("{value:?}"));
+    }
+}
+
+#[actix::test]
+async fn a_connections_span_is_open_while_it_lives_and_closes_with_its_numbers() {
+    listen();
+    let builder = AcceptorPool::protocol(|_| Echo).framing(Framing::lines()).name("lives").observer(Spans::new());
+    let pool = builder.bind("127.0.0.1:0").await.unwrap();
+    let mut peer = connect(&pool).await;
+    peer.echo("hello\n").await;
+    let span = of("lives", "connection").remove(0);
+    assert!(!span.closed && span.level == Level::DEBUG, "{span:?}");
+    let address = peer.address().to_string();
+    assert_eq!([span.field("id"), span.field("peer"), span.field("listener")], ["1", &address, "lives"]);
+    assert_eq!(span.field("reason"), "");
+    tokio::time::sleep(Duration::from_millis(150)).await;
+    peer.echo("there\n").await;
+    peer.finish().await;
+    peer.until_gone().await;
+    eventually(|| of("lives", "connection")[0].closed).await;
+    let span = of("lives", "connection").remove(0);
+    let numbers = ["reason", "bytes_in", "bytes_out", "packets"].map(|field| span.field(field));
+    assert_eq!(numbers, ["peer", "12", "12", "2"]);
+    let lived: u64 = span.field("duration_ms").parse().unwrap();
+    assert!((50..PATIENCE.as_millis() as u64).contains(&lived), "{lived}");
+    assert!(!span.entered, "not entered while callbacks run");
+    soon(pool.stop(None)).await;
+}
+
+#[actix::test]
+async fn every_span_closes_with_what_it_stands_for() {
+    listen();
+    let builder = AcceptorPool::protocol(|_| Echo).acceptors(2).name("ends").observer(Spans::new());
+    let pool = builder.bind("127.0.0.1:0").await.unwrap();
+    let mut peers = Vec::new();
+    for _ in 0..20 {
+        let mut peer = connect(&pool).await;
+        peer.echo("hello").await;
+        peers.push(peer);
+    }
+    let all = || ["listener", "acceptor", "connection"].map(|name| of("ends", name));
+    assert_eq!(all().map(|spans| spans.len()), [1, 2, 20]);
+    assert!(all().iter().flatten().all(|span| !span.closed));
+    assert!(all()[..2].iter().flatten().all(|span| span.level == Level::INFO));
+    assert_eq!(all()[0][0].field("address"), pool.local_addr().unwrap().to_string());
+    soon(pool.stop(None)).await;
+    let [listeners, acceptors, connections] = all();
+    assert!(listeners.iter().chain(&acceptors).chain(&connections).all(|span| span.closed && !span.entered));
+    assert!(acceptors.iter().all(|span| span.field("exit") == "stopped"), "{acceptors:?}");
+    let shut = |span: &Span| span.field("reason") == Reason::Shutdown.name() && span.field("packets") == "1";
+    assert!(connections.iter().all(shut), "{connections:?}");
+}
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Panic;
+
+impl Handler<Panic> for Acceptor {
+    type Result = ();
+
+    fn handle(&mut self, _: Panic, _: &mut Context<Self>) {
+        panic!("an acceptor dies");
+    }
+}
+
+#[actix::test]
+async fn an_acceptor_that_is_replaced_has_a_span_and_so_has_its_successor() {
+    listen();
+    let builder = AcceptorPool::protocol(|_| Echo).acceptors(1).name("replaced").observer(Spans::new());
+    let pool = builder.bind("127.0.0.1:0").await.unwrap();
+    pool.acceptors()[0].do_send(Panic);
+    eventually(|| of("replaced", "acceptor").len() == 2).await;
+    let acceptors = of("replaced", "acceptor");
+    assert!(acceptors[0].closed && acceptors[0].field("exit") == "panicked" && acceptors[0].field("acceptor") == "0");
+    assert!(!acceptors[1].closed && acceptors[1].field("acceptor") == "0");
+    soon(pool.stop(None)).await;
+    assert!(of("replaced", "acceptor")[1].closed);
+}
+
+#[actix::test]
+async fn a_listener_that_is_suspended_has_a_new_span_when_it_is_back() {
+    listen();
+    let builder = AcceptorPool::protocol(|_| Echo).name("suspended").observer(Spans::new());
+    let pool = builder.bind("127.0.0.1:0").await.unwrap();
+    soon(pool.suspend(Suspension::Refuse)).await.unwrap();
+    assert!(of("suspended", "listener").iter().all(|span| span.closed));
+    soon(pool.resume()).await.unwrap();
+    let closed: Vec<_> = of("suspended", "listener").iter().map(|span| span.closed).collect();
+    assert_eq!(closed, [true, false]);
+    soon(pool.stop(None)).await;
+}
