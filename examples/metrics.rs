@@ -5,6 +5,8 @@
 //! echo hello | nc -q1 127.0.0.1 7000
 //! curl http://127.0.0.1:9100/metrics
 //! ```
+//!
+//! Two arguments are the addresses, should these ports be taken.
 
 use actix_acceptor::{AcceptorPool, Conn, Drain, Framing, Metrics, Next, Protocol, Socket};
 use bytes::Bytes;
@@ -38,16 +40,19 @@ async fn page(socket: Socket, text: String) -> std::io::Result<()> {
 
 #[actix::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut addresses = std::env::args().skip(1);
+    let echo_address = addresses.next().unwrap_or_else(|| "127.0.0.1:7000".to_owned());
+    let page_address = addresses.next().unwrap_or_else(|| "127.0.0.1:9100".to_owned());
     let recorder = PrometheusBuilder::new().install_recorder()?;
     let echo = AcceptorPool::protocol(|_| Echo)
         .framing(Framing::lines())
         .name("echo")
         .observer(Metrics::new())
-        .bind("127.0.0.1:7000")
+        .bind(echo_address)
         .await?;
     let pages =
-        AcceptorPool::serve(move |socket| page(socket, recorder.render())).acceptors(1).bind("127.0.0.1:9100").await?;
-    println!("echo on {}, metrics on http://{}/metrics", echo.name(), pages.name());
+        AcceptorPool::serve(move |socket| page(socket, recorder.render())).acceptors(1).bind(page_address).await?;
+    println!("echo on {}, metrics on http://{}/metrics", echo.local_addrs()[0], pages.name());
     echo.drain_on_signal(Drain::within(Duration::from_secs(5))).await?;
     Ok(())
 }
