@@ -171,3 +171,28 @@ async fn marks_that_make_no_sense_are_refused_at_the_gate() {
         }
     }
 }
+
+#[actix::test]
+async fn a_count_that_comes_late_clears_nothing_that_a_later_one_has_raised() {
+    let (open, gate) = std::sync::mpsc::channel::<()>();
+    let gate = Mutex::new(gate);
+    // Holds the first connection up between its count and the look of the alarm behind it, as a busy machine may.
+    let late = Alarm::new("late", 1).low(0).call(move |alarm| {
+        if alarm.raised {
+            gate.lock().unwrap().recv_timeout(PATIENCE).unwrap();
+        }
+    });
+    let witness = Witness::new();
+    let builder = AcceptorPool::protocol(|_| Echo).acceptors(2).watchdog(None).observer(witness.clone());
+    let pool = builder.alarm(late).alarm(Alarm::new("two", 2)).bind("127.0.0.1:0").await.unwrap();
+    let mut first = connect(&pool).await;
+    eventually(|| witness.alarms("late").len() == 1).await;
+    // The other acceptor takes this one.
+    let mut second = connect(&pool).await;
+    second.echo("hello").await;
+    assert_eq!(witness.alarms("two"), [(true, 2)]);
+    open.send(()).unwrap();
+    first.echo("hello").await;
+    assert_eq!((pool.connections(), witness.alarms("two")), (2, vec![(true, 2)]), "there are two all the while");
+    soon(pool.stop(None)).await;
+}
