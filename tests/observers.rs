@@ -8,6 +8,8 @@ mod acceptors;
 mod connections;
 #[path = "observers/doors.rs"]
 mod doors;
+#[path = "observers/durations.rs"]
+mod durations;
 #[path = "observers/listeners.rs"]
 mod listeners;
 #[path = "observers/looks.rs"]
