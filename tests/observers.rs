@@ -4,6 +4,8 @@
 
 #[path = "observers/acceptors.rs"]
 mod acceptors;
+#[path = "observers/closed_ports.rs"]
+mod closed_ports;
 #[path = "observers/connections.rs"]
 mod connections;
 #[path = "observers/doors.rs"]
