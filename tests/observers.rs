@@ -16,6 +16,8 @@ mod durations;
 mod listeners;
 #[path = "observers/looks.rs"]
 mod looks;
+#[path = "observers/orphans.rs"]
+mod orphans;
 #[path = "observers/packets.rs"]
 mod packets;
 #[path = "observers/panics.rs"]
