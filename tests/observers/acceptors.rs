@@ -126,3 +126,16 @@ async fn a_blocked_arbiter_is_told_once_with_the_connection_and_never_early() {
     let [Seen::Blocked { acceptor: Some(0), id: Some(1), so_far }] = told[..] else { panic!("{told:?}") };
     assert!(so_far >= limit, "{so_far:?}");
 }
+
+#[actix::test]
+async fn an_error_of_accept_that_is_the_listeners_is_told_before_its_acceptor_goes() {
+    let witness = Witness::new();
+    let (transport, director) = Scripted::in_front_of(Tcp::bind("127.0.0.1:0".parse().unwrap()).unwrap());
+    let builder = AcceptorPool::protocol(|_| Echo).acceptors(1).name("broken").observer(witness.clone());
+    let pool = builder.listen(transport).await.unwrap();
+    director.accept_fails(libc::EBADF);
+    eventually(|| witness.seen().iter().filter(|seen| matches!(seen, Seen::AcceptorStarted(_))).count() == 2).await;
+    let error = Seen::AcceptError { listener: "broken".to_owned(), acceptor: 0, code: Some(libc::EBADF) };
+    assert_eq!(of_acceptors(&witness)[1], error);
+    soon(pool.stop(Duration::ZERO)).await;
+}
