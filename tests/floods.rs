@@ -201,3 +201,39 @@ async fn what_is_sent_is_in_no_line_and_in_no_happening() {
     assert!(said.is_empty(), "{said:?}");
     assert!(logs::lines(|line| line.level == tracing::Level::DEBUG).len() > 5, "all levels were heard");
 }
+
+#[actix::test]
+async fn of_factories_that_panic_as_well() {
+    logs::listen();
+    let builder = AcceptorPool::protocol(|_| -> Echo { panic!("as asked") }).name("bad factory");
+    let pool = builder.bind("127.0.0.1:0").await.unwrap().untyped();
+    let begun = Instant::now();
+    join_all((0..PEERS).map(|_| async { connect(&pool).await.until_gone().await })).await;
+    eventually(|| pool.info().closed.get(Reason::Panic) == PEERS as u64).await;
+    let seconds = begun.elapsed().as_secs() as usize + 1;
+    let lines = endings("bad factory", Reason::Panic).len();
+    assert!(lines <= 10 * seconds, "{lines} lines in {seconds} s");
+    soon(pool.stop(None)).await;
+}
+
+/// Panics at everything it is told.
+struct Touchy;
+
+impl actix_acceptor::Observer for Touchy {
+    fn observe(&self, _: &str, _: &actix_acceptor::Happening<'_>) {
+        panic!("the observer's own fault");
+    }
+}
+
+#[actix::test]
+async fn of_an_observers_panics_as_well() {
+    logs::listen();
+    let pool = AcceptorPool::protocol(|_| Echo).name("touchy").observer(Touchy).bind("127.0.0.1:0").await.unwrap();
+    let begun = Instant::now();
+    join_all((0..PEERS).map(|_| async { connect(&pool).await.echo("hello").await })).await;
+    eventually(|| pool.info().closed.total() == PEERS as u64).await;
+    let seconds = begun.elapsed().as_secs() as usize + 1;
+    let lines = logs::lines(|line| line.is("pool", "touchy") && line.message() == "an observer panicked").len();
+    assert!(lines <= 10 * seconds, "{lines} lines in {seconds} s");
+    soon(pool.stop(None)).await;
+}
