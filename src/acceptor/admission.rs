@@ -71,7 +71,8 @@ impl Crew {
     }
 
     pub(crate) fn set_inlets(&self, inlets: Vec<Arc<Inlet>>) {
-        *self.inlets.write().unwrap_or_else(PoisonError::into_inner) = inlets;
+        let gone = std::mem::replace(&mut *self.inlets.write().unwrap_or_else(PoisonError::into_inner), inlets);
+        drop(gone);
     }
 
     /// How many peers are held.
@@ -184,9 +185,15 @@ impl Crew {
         });
     }
 
-    pub(super) fn complain(&self, error: &io::Error, place: usize, inlet: &Inlet, pause: Duration) {
+    /// Observers hear of every failure of `accept` but those that are one peer's.
+    pub(super) fn tell(&self, error: &io::Error, place: usize, inlet: &Inlet) {
         let listener = &**inlet.port.name();
         self.tables.common().observers.tell(|| Happening::AcceptError { listener, acceptor: place, error });
+    }
+
+    pub(super) fn complain(&self, error: &io::Error, place: usize, inlet: &Inlet, pause: Duration) {
+        self.tell(error, place, inlet);
+        let listener = &**inlet.port.name();
         self.troubles.complain(|left_out| {
             warn!(%error, listener, acceptor = place, left_out, ?pause, "cannot accept, trying again");
         });

@@ -2,12 +2,14 @@
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tokio::sync::watch;
 
 use crate::limits::Port;
-use crate::transport::{Accept, Handshake, Transport};
+use crate::table::Common;
+use crate::telemetry::Happening;
+use crate::transport::{Accept, Address, Handshake, Transport};
 
 /// What acceptors do with a listener's peers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,14 +47,45 @@ pub(crate) struct Inlet {
     mode: watch::Sender<Mode>,
     /// How many acceptors have a share of the port open.
     shares: watch::Sender<usize>,
-    /// Whether observers think that it is open.
+    /// Last, so that it is told of the end when the port is closed.
+    told: Told,
+}
+
+/// What observers think of the port.
+struct Told {
     is_open: AtomicBool,
+    common: OnceLock<Arc<Common>>,
+    listener: Arc<str>,
+    address: Address,
+}
+
+impl Told {
+    fn tell(&self, open: bool) {
+        if self.is_open.swap(open, Relaxed) == open {
+            return;
+        }
+        let (listener, address) = (&*self.listener, &self.address);
+        if let Some(common) = self.common.get() {
+            common.observers.tell(|| match open {
+                true => Happening::ListenerStarted { listener, address },
+                false => Happening::ListenerStopped { listener, address },
+            });
+        }
+    }
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        self.tell(false);
+    }
 }
 
 impl Inlet {
     pub(crate) fn new(transport: Box<dyn Transport>, port: Arc<Port>, steps: Vec<Arc<dyn Handshake>>) -> Arc<Self> {
+        let (listener, address) = (port.name().clone(), transport.local_addr());
+        let told = Told { is_open: AtomicBool::new(false), common: OnceLock::new(), listener, address };
         let (mode, shares) = (watch::Sender::new(Mode::Open), watch::Sender::new(0));
-        Arc::new(Inlet { transport, port, steps, mode, shares, is_open: AtomicBool::new(false) })
+        Arc::new(Inlet { transport, port, steps, mode, shares, told })
     }
 
     /// Tells every acceptor what to do. Told the same again, they look at the limits anew.
@@ -68,9 +101,15 @@ impl Inlet {
         self.mode.subscribe()
     }
 
-    /// The port is open, or not; true if that is news.
-    pub(crate) fn is_news(&self, open: bool) -> bool {
-        self.is_open.swap(open, Relaxed) != open
+    /// The port is open: the observers are told if that is news, and again when it is closed for good.
+    pub(crate) fn tell_open(&self, common: &Arc<Common>) {
+        self.told.common.get_or_init(|| common.clone());
+        self.told.tell(true);
+    }
+
+    /// The port is closed for now.
+    pub(crate) fn tell_closed(&self) {
+        self.told.tell(false);
     }
 
     /// Waits until no acceptor has a share open.

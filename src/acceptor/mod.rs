@@ -243,7 +243,10 @@ async fn take_peers(share: &mut Share, place: usize, crew: &Arc<Crew>) -> io::Er
                         pause = (pause * 2).min(LONGEST_PAUSE);
                     }
                 }
-                Verdict::Fail => return error,
+                Verdict::Fail => {
+                    crew.tell(&error, place, &inlet);
+                    return error;
+                }
             },
         }
     }

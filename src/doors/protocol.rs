@@ -75,7 +75,9 @@ impl<P: Protocol> Seam for ProtocolSeam<P> {
             Ok((codec, me)) => birth.live(me, codec, stream, steps, charter, seat),
             Err(panic) => {
                 let (listener, reason) = (&*peer.listener, Reason::Panic.name());
-                error!(id = %peer.id, peer = %peer.address, listener, reason, "connection closed: the factory panicked: {panic}");
+                if let Some(left_out) = seat.table().common().endings.may_tell(Reason::Panic) {
+                    error!(id = %peer.id, peer = %peer.address, listener, reason, left_out, "connection closed: the factory panicked: {panic}");
+                }
                 seat.note(Reason::Panic);
                 drop(stream);
             }

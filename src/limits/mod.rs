@@ -146,6 +146,11 @@ impl Limits {
         self.alive.fetch_add(1, Relaxed) + 1
     }
 
+    /// How many connections are alive.
+    pub(crate) fn alive(&self) -> usize {
+        self.alive.load(Relaxed)
+    }
+
     /// A connection is over; answers with how many are left.
     pub(crate) fn closed(&self) -> usize {
         self.alive.fetch_sub(1, Relaxed) - 1

@@ -145,7 +145,6 @@ impl Handler<Relocate> for AcceptorPool {
             }
             for gone in old.iter().filter(|inlet| !inlets.iter().any(|other| Arc::ptr_eq(other, inlet))) {
                 gone.set_mode(Mode::Gone(last_call));
-                pool.shared.tell_closed(gone);
             }
             if pool.shared.status() == Status::Running {
                 inlets.iter().for_each(|inlet| pool.shared.tell_open(inlet));

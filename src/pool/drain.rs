@@ -141,7 +141,6 @@ impl AcceptorPool {
         let held = crew.as_ref().map(|crew| crew.held());
         let inlets = crew.map(|crew| crew.inlets()).unwrap_or_default();
         let ports: Vec<_> = inlets.iter().map(|inlet| inlet.port.clone()).collect();
-        inlets.iter().for_each(|inlet| self.shared.tell_closed(inlet));
         drop(inlets);
         self.shared.drain(draining.grace);
         let shared = self.shared.clone();

@@ -230,6 +230,10 @@ impl Drop for AcceptorPool {
             if let Some(crew) = self.crew.take() {
                 crew.leave(LastCall::Leave);
             }
+            for place in (0..self.staff.places()).filter(|place| self.shared.acceptor_left(*place)) {
+                // Nobody is left to hear how it ends.
+                self.shared.tell(|| Happening::AcceptorStopped { acceptor: place, exit: &Exit::Stopped });
+            }
             let grace = self.shared.settings().grace;
             self.shared.drain(grace);
             let outcome = self.draining.take().map_or(Err(PoolError::Orphaned), |draining| draining.outcome);

@@ -116,7 +116,9 @@ impl Shared {
     /// What is listened on; once the ports are closed the addresses alone.
     pub(super) fn set_inlets(&self, inlets: Vec<Arc<Inlet>>) {
         *lock(&self.addrs) = inlets.iter().map(|inlet| inlet.transport.local_addr()).collect();
-        *lock(&self.inlets) = inlets;
+        // Those that go tell observers of it, who may look at the listeners.
+        let gone = std::mem::replace(&mut *lock(&self.inlets), inlets);
+        drop(gone);
     }
 
     pub(super) fn addrs(&self) -> Vec<Address> {
@@ -164,17 +166,7 @@ impl Shared {
     }
 
     pub(super) fn tell_open(&self, inlet: &Inlet) {
-        if inlet.is_news(true) {
-            let address = inlet.transport.local_addr();
-            self.tell(|| Happening::ListenerStarted { listener: inlet.port.name(), address: &address });
-        }
-    }
-
-    pub(super) fn tell_closed(&self, inlet: &Inlet) {
-        if inlet.is_news(false) {
-            let address = inlet.transport.local_addr();
-            self.tell(|| Happening::ListenerStopped { listener: inlet.port.name(), address: &address });
-        }
+        inlet.tell_open(self.tables.common());
     }
 
     pub(super) fn count_restart(&self, place: usize) {
@@ -211,7 +203,8 @@ impl Shared {
 
     /// Everybody is told, and has so long.
     pub(super) fn drain(&self, grace: Option<Duration>) {
-        lock(&self.inlets).clear();
+        let gone = std::mem::take(&mut *lock(&self.inlets));
+        drop(gone);
         let deadline = grace.and_then(|grace| Instant::now().checked_add(grace));
         for table in self.tables.all() {
             table.drain(deadline);

@@ -77,7 +77,7 @@ impl Handler<Suspend> for AcceptorPool {
                 info!(pool = pool.shared.name(), how = ?suspend.0, "pool suspended");
                 pool.shared.set_status(Status::Suspended(suspend.0));
                 if suspend.0 == Suspension::Refuse {
-                    inlets.iter().for_each(|inlet| pool.shared.tell_closed(inlet));
+                    inlets.iter().for_each(|inlet| inlet.tell_closed());
                 }
             }
             closed

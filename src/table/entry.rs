@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicU8, Ordering::*};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Wake, Waker};
+use std::time::{Duration, Instant};
 
 use super::Table;
 use crate::limits::{Guest, Permit, Port};
@@ -75,6 +76,7 @@ pub(crate) struct Entry {
     port: Arc<Port>,
     holds: AtomicU8,
     opened: u64,
+    born: Instant,
     heard: AtomicU64,
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
@@ -101,6 +103,7 @@ impl Entry {
             port,
             holds: AtomicU8::new(permit | guest),
             opened: now,
+            born: Instant::now(),
             heard: AtomicU64::new(now),
             bytes_in: AtomicU64::new(0),
             bytes_out: AtomicU64::new(0),
@@ -172,6 +175,11 @@ impl Entry {
     /// When it was accepted, by its table's clock.
     pub(crate) fn opened(&self) -> u64 {
         self.opened
+    }
+
+    /// How long it has lived, the time in which its arbiter was blocked included.
+    pub(super) fn age(&self) -> Duration {
+        self.born.elapsed()
     }
 
     /// When the peer last sent something.

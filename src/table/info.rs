@@ -36,7 +36,7 @@ impl Table {
             id: entry.id(),
             peer: entry.peer().clone(),
             listener: entry.port().name().clone(),
-            age: since(entry.opened()),
+            age: entry.age(),
             idle: since(entry.heard()),
             bytes_in: entry.bytes_in(),
             bytes_out: entry.bytes_out(),

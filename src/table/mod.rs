@@ -25,6 +25,7 @@ use std::time::{Duration, Instant};
 use slab::Slab;
 use tokio::sync::Notify;
 
+use crate::limits::Limits;
 use crate::telemetry::{Alarm, ClosedCounts, Endings, Happening, Observers, Reason, Refusal, RefusedCounts};
 
 pub use crate::telemetry::ConnectionId;
@@ -84,8 +85,8 @@ impl Common {
     }
 
     /// There are so many connections now.
-    fn changed(&self, connections: usize) {
-        self.alarms.iter().for_each(|alarm| alarm.check(connections, &self.observers));
+    fn changed(&self, connections: usize, limits: &Limits) {
+        self.alarms.iter().for_each(|alarm| alarm.check(connections, || limits.alive(), &self.observers));
         self.changed.notify_waiters();
     }
 
@@ -171,7 +172,8 @@ impl Table {
             let (peer, listener) = (entry.peer(), &**entry.port().name());
             Happening::ConnectionStarted { id, peer, listener }
         });
-        self.common.changed(entry.port().limits().opened());
+        let limits = entry.port().limits();
+        self.common.changed(limits.opened(), limits);
         Seat::new(self.clone(), entry)
     }
 
@@ -186,7 +188,8 @@ impl Table {
     fn close(&self, entry: &Entry, reason: Reason) {
         self.take_out(entry, |totals| totals.closed.add(reason));
         self.common.observers.tell(|| self.stopped(entry, reason));
-        self.common.changed(entry.port().limits().closed());
+        let limits = entry.port().limits();
+        self.common.changed(limits.closed(), limits);
     }
 
     /// Takes a connection out that was refused after all.
@@ -196,7 +199,8 @@ impl Table {
             let (peer, listener) = (entry.peer(), &**entry.port().name());
             Happening::Refused { id: Some(entry.id()), peer, listener, reason: refusal }
         });
-        self.common.changed(entry.port().limits().closed());
+        let limits = entry.port().limits();
+        self.common.changed(limits.closed(), limits);
     }
 
     fn take_out(&self, entry: &Entry, count: impl FnOnce(&mut Totals)) {
@@ -219,7 +223,7 @@ impl Table {
             peer: entry.peer(),
             listener: entry.port().name(),
             reason,
-            duration: Duration::from_millis(self.clock.exact().saturating_sub(entry.opened())),
+            duration: entry.age(),
             bytes_in: entry.bytes_in(),
             bytes_out: entry.bytes_out(),
             packets: entry.packets(),

@@ -81,13 +81,19 @@ impl Alarm {
         self.low < self.high
     }
 
-    /// There are so many connections now.
-    pub(crate) fn check(&self, connections: usize, observers: &Observers) {
-        if connections > self.low && connections < self.high {
+    /// There are so many connections now, or were a moment ago: `alive` answers with how many there are.
+    pub(crate) fn check(&self, connections: usize, alive: impl Fn() -> usize, observers: &Observers) {
+        let is_between = |connections| connections > self.low && connections < self.high;
+        if is_between(connections) {
+            return;
+        }
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        // Counted anew under the lock: of two who look, the later one decides, though its count may be the earlier.
+        let connections = alive();
+        if is_between(connections) {
             return;
         }
         let raised = connections >= self.high;
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let cooled_down = || state.last.is_none_or(|last| last.elapsed() >= self.cool_down);
         if raised == state.raised || raised && !cooled_down() {
             return;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tracing::error;
 
-use super::{ConnectionId, Reason, Refusal};
+use super::{Complaints, ConnectionId, Reason, Refusal};
 use crate::error::Exit;
 use crate::guard::guard;
 use crate::transport::Address;
@@ -153,11 +153,12 @@ pub enum Happening<'a> {
 pub(crate) struct Observers {
     pool: Arc<str>,
     all: Vec<Box<dyn Observer>>,
+    panics: Complaints,
 }
 
 impl Observers {
     pub(crate) fn new(pool: Arc<str>, all: Vec<Box<dyn Observer>>) -> Self {
-        Observers { pool, all }
+        Observers { pool, all, panics: Complaints::new() }
     }
 
     /// Tells everybody. What there is to tell is put together only where somebody wants to know.
@@ -172,7 +173,7 @@ impl Observers {
     fn tell_all(&self, happening: &Happening<'_>) {
         for observer in &self.all {
             if let Err(panic) = guard(|| observer.observe(&self.pool, happening)) {
-                error!(pool = &*self.pool, panic, "an observer panicked");
+                self.panics.complain(|left_out| error!(pool = &*self.pool, panic, left_out, "an observer panicked"));
             }
         }
     }
