@@ -182,7 +182,7 @@ impl<P: Protocol> Connection<P> {
         if self.conn.held == 0 && entry.orders() == 0 && !self.conn.unpolled && !ctx.busy() {
             return false;
         }
-        let stopped = if self.conn.closing() { Orders::STOP } else { 0 };
+        let stopped = if self.conn.closing() { Orders::STOP | Orders::FORCED } else { Orders::FORCED };
         let held = stopped
             | if !self.ready() || self.upgrading() || self.waiting() || ctx.waits() { Orders::DRAIN } else { 0 };
         let ordered = entry.orders() & !held != 0;

@@ -26,6 +26,8 @@ impl Orders {
     pub(crate) const MAIL: u8 = 8;
     /// End, but send what is queued first.
     pub(crate) const STOP: u8 = 16;
+    /// Either of these came from the deadline of a drain.
+    pub(crate) const FORCED: u8 = 32;
 
     /// Either way to end.
     pub(crate) const END: u8 = Self::KILL | Self::STOP;
@@ -237,15 +239,16 @@ impl Entry {
         self.shortest_limit.store(limit, Relaxed);
     }
 
-    /// Gives an order and wakes the connection; false if it had the same order before.
+    /// Gives an order, or several at once, and wakes the connection; false if it had them before.
     pub(crate) fn order(&self, order: u8) -> bool {
         let before = self.orders.fetch_or(order, AcqRel);
-        if before & order == 0 {
+        let is_news = before & order != order;
+        if is_news {
             if let Some(waker) = self.waker.get() {
                 waker.wake_by_ref();
             }
         }
-        before & order == 0
+        is_news
     }
 
     /// What has been ordered so far, leaving it there.

@@ -186,7 +186,12 @@ impl Table {
 
     /// Takes a connection out, and counts how it ended.
     fn close(&self, entry: &Entry, reason: Reason) {
-        self.take_out(entry, |totals| totals.closed.add(reason));
+        self.take_out(entry, |state| {
+            state.totals.closed.add(reason);
+            if let Some(drain) = state.drain.as_mut().filter(|_| reason == Reason::Killed) {
+                drain.forced += usize::from(entry.orders() & Orders::FORCED != 0);
+            }
+        });
         self.common.observers.tell(|| self.stopped(entry, reason));
         let limits = entry.port().limits();
         self.common.changed(limits.closed(), limits);
@@ -194,7 +199,7 @@ impl Table {
 
     /// Takes a connection out that was refused after all.
     fn close_refused(&self, entry: &Entry, refusal: Refusal) {
-        self.take_out(entry, |totals| totals.refused.add(refusal));
+        self.take_out(entry, |state| state.totals.refused.add(refusal));
         self.common.observers.tell(|| {
             let (peer, listener) = (entry.peer(), &**entry.port().name());
             Happening::Refused { id: Some(entry.id()), peer, listener, reason: refusal }
@@ -203,10 +208,10 @@ impl Table {
         self.common.changed(limits.closed(), limits);
     }
 
-    fn take_out(&self, entry: &Entry, count: impl FnOnce(&mut Totals)) {
+    fn take_out(&self, entry: &Entry, count: impl FnOnce(&mut State)) {
         let mut state = self.lock();
         state.entries.try_remove(entry.key());
-        count(&mut state.totals);
+        count(&mut state);
         state.totals.bytes_in += entry.bytes_in();
         state.totals.bytes_out += entry.bytes_out();
         self.live.store(state.entries.len(), Relaxed);
@@ -264,20 +269,21 @@ impl Table {
     /// Ends what a drain has left over, once its deadline has come: with what is queued sent first, and a little later
     /// without.
     pub(crate) fn enforce(&self, now: Instant) {
-        let mut state = self.lock();
-        let State { entries, drain: Some(drain), .. } = &mut *state else { return };
+        let state = self.lock();
+        let State { entries, drain: Some(drain), .. } = &*state else { return };
         let Some(deadline) = drain.deadline.filter(|deadline| *deadline <= now) else { return };
         let abort = drain.at_once || deadline + LAST_FLUSH <= now;
         for (_, entry) in entries.iter() {
-            let forced_before = entry.orders() & Orders::END != 0;
-            entry.order(if abort { Orders::KILL } else { Orders::STOP });
-            drain.forced += usize::from(!forced_before);
+            entry.order(Orders::FORCED | if abort { Orders::KILL } else { Orders::STOP });
         }
     }
 
-    /// How the drain stands.
+    /// How the drain stands. Who was ended at the deadline and is still there counts as ended by it; who was ending by
+    /// itself just then does not.
     pub(crate) fn drained(&self) -> Option<Drain> {
-        self.lock().drain
+        let state = self.lock();
+        let forced = || state.entries.iter().filter(|(_, entry)| entry.orders() & Orders::FORCED != 0).count();
+        state.drain.map(|drain| Drain { forced: drain.forced + forced(), ..drain })
     }
 
     /// One connection.
