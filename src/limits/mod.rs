@@ -23,7 +23,7 @@ use tokio::sync::Semaphore;
 use tracing::error;
 
 use crate::guard::guard;
-use crate::telemetry::Refusal;
+use crate::telemetry::{Complaints, Refusal};
 use crate::transport::Address;
 
 pub use bucket::{ParseRateError, Rate};
@@ -94,6 +94,7 @@ pub(crate) struct Limits {
     bucket: Mutex<Bucket>,
     policy: RwLock<Arc<Policy>>,
     overload: Option<Overload>,
+    panics: Complaints,
     /// One for each handshake that may be under way.
     handshakes: Arc<Semaphore>,
     alive: AtomicUsize,
@@ -114,6 +115,7 @@ impl Limits {
             bucket: Mutex::default(),
             policy: RwLock::new(Arc::new(policy)),
             overload,
+            panics: Complaints::new(),
             handshakes: Arc::new(Semaphore::new(max_handshakes.min(Semaphore::MAX_PERMITS))),
             alive: AtomicUsize::new(0),
             epoch: Instant::now(),
@@ -210,7 +212,7 @@ impl Limits {
         let connections = self.alive.load(Relaxed);
         let newcomer = Newcomer { peer, listener, connections, max_connections: self.max() };
         guard(|| overload(&newcomer)).unwrap_or_else(|panic| {
-            error!(%peer, listener, panic, "the overload hook panicked");
+            self.panics.complain(|left_out| error!(%peer, listener, panic, left_out, "the overload hook panicked"));
             true
         })
     }
