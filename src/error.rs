@@ -52,6 +52,9 @@ pub enum StartError {
         /// What the system said.
         source: io::Error,
     },
+    /// Several ports failed: all or none are opened, and each that cannot be is named.
+    #[error("{}", one_by_one(.0))]
+    Several(Vec<StartError>),
     /// A setting makes no sense, by itself or beside another.
     #[error("{setting}: {why}")]
     InvalidSetting {
@@ -69,6 +72,29 @@ pub enum StartError {
     /// There is no actix system on this thread: pools live in one.
     #[error("no actix System is running on this thread")]
     NoSystem,
+}
+
+impl StartError {
+    /// Several errors, if there are any, as one.
+    pub(crate) fn all(errors: Vec<StartError>) -> Option<StartError> {
+        let mut each = Vec::with_capacity(errors.len());
+        for error in errors {
+            match error {
+                StartError::Several(errors) => each.extend(errors),
+                error => each.push(error),
+            }
+        }
+        match each.len() {
+            0 => None,
+            1 => each.pop(),
+            _ => Some(StartError::Several(each)),
+        }
+    }
+}
+
+fn one_by_one(errors: &[StartError]) -> String {
+    let texts: Vec<_> = errors.iter().map(StartError::to_string).collect();
+    texts.join("; ")
 }
 
 /// Why a running pool ended by itself.

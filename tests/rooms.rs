@@ -55,7 +55,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("limits", &["guard", "telemetry", "transport"]),
     ("telemetry", &["error", "guard", "transport"]),
     ("framing", &[]),
-    ("transport", &["error"]),
+    ("transport", &["error", "guard"]),
     ("guard", &[]),
     ("error", &[]),
 ];

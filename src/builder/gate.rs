@@ -11,10 +11,12 @@ use crate::acceptor::{Crew, Reserve};
 use crate::doors::Door;
 use crate::error::StartError;
 use crate::limits::Limits;
-use crate::pool::{open_port, AcceptorPool, Housing, Listener, Plan, Pool, Restarts, Shared, Staff};
+use crate::pool::{
+    open_first, open_listeners, resolve, AcceptorPool, Housing, Listener, Plan, Pool, Restarts, Shared, Staff,
+};
 use crate::table::{Common, Tables};
 use crate::telemetry::{Alarm, Observers};
-use crate::transport::Transport;
+use crate::transport::{SocketOptions, Transport};
 use crate::watchdog::Watchdog;
 
 impl<D: Door> Builder<D> {
@@ -29,7 +31,8 @@ impl<D: Door> Builder<D> {
     pub async fn bind(self, address: impl ToSocketAddrs + std::fmt::Debug) -> Result<Pool<D::Actor>, StartError> {
         self.check()?;
         let asked = format!("{address:?}").trim_matches('"').to_owned();
-        let tcp = open_port(address, &asked, self.start_timeout).await?;
+        let addresses = resolve(address, &asked, self.start_timeout).await?;
+        let tcp = open_first(&addresses, &asked, &SocketOptions::default())?;
         self.listen(tcp).await
     }
 
@@ -67,10 +70,7 @@ impl<D: Door> Builder<D> {
             settings.policy(),
             self.overload,
         );
-        let mut inlets = Vec::with_capacity(self.listeners.len());
-        for listener in self.listeners {
-            inlets.push(listener.open(&limits, self.start_timeout).await?);
-        }
+        let inlets = open_listeners(self.listeners, &limits, self.start_timeout, &[]).await?;
         let named = self.name.is_some();
         let name = self.name.unwrap_or_else(|| inlets[0].transport.local_addr().to_string().into());
         AcceptorPool::set_room(&name, &limits, settings.max_connections, places, 0);

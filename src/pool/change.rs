@@ -6,7 +6,7 @@ use actix::prelude::*;
 use tracing::{error, info, warn};
 
 use super::suspend::close_all;
-use super::{AcceptorPool, Housing, Listener, Status};
+use super::{open_listeners, AcceptorPool, Housing, Listener, Status};
 use crate::acceptor::{Attend, Inlet, Mode, Retire};
 use crate::error::StartError;
 use crate::guard::guard;
@@ -115,16 +115,7 @@ impl Handler<Relocate> for AcceptorPool {
             if relocate.0.is_empty() {
                 return Err(StartError::InvalidSetting { setting: "listener", why: "there is none" });
             }
-            let mut inlets = Vec::with_capacity(relocate.0.len());
-            for listener in relocate.0 {
-                let kept = old.iter().find(|inlet| listener.is_at(&inlet.transport.local_addr()));
-                match kept {
-                    // Named twice it is one all the same.
-                    Some(kept) if inlets.iter().any(|other| Arc::ptr_eq(other, kept)) => {}
-                    Some(kept) => inlets.push(kept.clone()),
-                    None => inlets.push(listener.open(&limits, limit).await?),
-                }
-            }
+            let inlets = open_listeners(relocate.0, &limits, limit, &old).await?;
             let is_new = |inlet: &&Arc<Inlet>| !old.iter().any(|other| Arc::ptr_eq(other, inlet));
             let new: Vec<_> = inlets.iter().filter(is_new).cloned().collect();
             if let Status::Suspended(how) = status {

@@ -1,17 +1,16 @@
 //! What a pool listens on, before it is open.
 
 use std::fmt;
-use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{lookup_host, ToSocketAddrs};
-
+use super::ports::{open_all, open_first, resolve};
 use crate::acceptor::Inlet;
 use crate::error::StartError;
 use crate::limits::{Limits, Port};
-use crate::transport::{Address, Handshake, Tcp, Transport};
+#[cfg(unix)]
+use crate::transport::Unix;
+use crate::transport::{Address, Handshake, Inherited, Opening, SocketOptions, Tcp, Transport};
 
 /// One of the things a pool listens on, with a name and a limit of its own.
 ///
@@ -34,10 +33,17 @@ pub struct Listener {
     max_connections: Option<usize>,
     steps: Vec<Arc<dyn Handshake>>,
     what: What,
+    pub(super) options: SocketOptions,
 }
 
 enum What {
     Tcp(String),
+    TcpAll(String),
+    #[cfg(unix)]
+    Unix(std::path::PathBuf),
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    UnixAbstract(Vec<u8>),
+    Inherited(Inherited),
     Open(Box<dyn Transport>),
 }
 
@@ -48,13 +54,86 @@ impl Listener {
         Self::new(What::Tcp(address.to_string()))
     }
 
+    /// A TCP port on all addresses that a name stands for, `localhost:7000` for example: all or none of them, with an
+    /// error for each that cannot be bound. Port 0 lets the system choose one, the same for all.
+    ///
+    /// Each address becomes a listener of its own: called after it unless there is a [`name`](Listener::name), with the
+    /// [limit](Listener::max_connections) for each. IPv6 sockets take IPv6 alone here, since the others have the same
+    /// port, unless [`only_v6`](Listener::only_v6) says otherwise.
+    pub fn tcp_all(address: impl fmt::Display) -> Self {
+        Self::new(What::TcpAll(address.to_string()))
+    }
+
+    /// A Unix socket at this path: see [`transport::Unix`](crate::transport::Unix).
+    ///
+    /// ```
+    /// # actix_rt::System::new().block_on(async {
+    /// # let path = std::env::temp_dir().join(format!("doc-listener-{}.sock", std::process::id()));
+    /// use actix_acceptor::{AcceptorPool, Listener, Socket};
+    ///
+    /// let pool = AcceptorPool::serve(|socket: Socket| async move {
+    ///     let peer = socket.peer_credentials().expect("a Unix socket");
+    ///     println!("user {} has connected", peer.uid);
+    /// })
+    /// .listener(Listener::unix(&path).mode(0o660))
+    /// .start()
+    /// .await?;
+    /// assert_eq!(pool.local_addrs()[0].to_string(), path.display().to_string());
+    /// # pool.stop(None).await;
+    /// # Ok::<_, Box<dyn std::error::Error>>(()) }).expect("it works");
+    /// ```
+    #[cfg(unix)]
+    pub fn unix(path: impl Into<std::path::PathBuf>) -> Self {
+        Self::new(What::Unix(path.into()))
+    }
+
+    /// A Unix socket of an abstract name: see [`Unix::bind_abstract`](crate::transport::Unix::bind_abstract).
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    pub fn unix_abstract(name: impl AsRef<[u8]>) -> Self {
+        Self::new(What::UnixAbstract(name.as_ref().into()))
+    }
+
+    /// A socket that listens already: a [`TcpListener`](std::net::TcpListener) of `std` or, on Unix, a `UnixListener`.
+    /// What is not a stream socket that listens is refused at the start; it is set non-blocking.
+    pub fn inherited(socket: impl Into<Inherited>) -> Self {
+        Self::new(What::Inherited(socket.into()))
+    }
+
+    /// The sockets that systemd has opened for this program, each with its name (`FileDescriptorName=`): all of them,
+    /// once. None if it was not started that way. Feature `listenfd`.
+    ///
+    /// # Errors
+    /// When one of them is neither a TCP nor a Unix stream socket.
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use actix_acceptor::{AcceptorPool, Listener, Socket};
+    /// let mut builder = AcceptorPool::serve(|_: Socket| async {});
+    /// for listener in Listener::activated()? {
+    ///     builder = builder.listener(listener);
+    /// }
+    /// # Ok(()) }
+    /// ```
+    #[cfg(all(unix, feature = "listenfd"))]
+    #[cfg_attr(docsrs, doc(cfg(all(unix, feature = "listenfd"))))]
+    pub fn activated() -> std::io::Result<Vec<Self>> {
+        let named = |(name, socket): (Option<String>, Inherited)| {
+            let listener = Self::inherited(socket);
+            match name {
+                Some(name) => listener.name(name),
+                None => listener,
+            }
+        };
+        Ok(crate::transport::activated()?.into_iter().map(named).collect())
+    }
+
     /// A transport of one's own, or one that is open already.
     pub fn on(transport: impl Transport) -> Self {
         Self::new(What::Open(Box::new(transport)))
     }
 
     fn new(what: What) -> Self {
-        Listener { name: None, max_connections: None, steps: Vec::new(), what }
+        Listener { name: None, max_connections: None, steps: Vec::new(), what, options: SocketOptions::default() }
     }
 
     /// The name that its connections tell. Default: the address it is bound to.
@@ -81,53 +160,117 @@ impl Listener {
         self.handshake(tls)
     }
 
-    /// The address it stands for already, if it is the one of a listener that is open.
-    pub(super) fn is_at(&self, address: &Address) -> bool {
-        match (&self.what, address) {
-            (What::Tcp(asked), Address::Tcp(at)) => asked.parse() == Ok(*at),
-            _ => false,
+    /// What can be said before anything is opened.
+    fn check(&self) -> Result<(), StartError> {
+        let opening = match &self.what {
+            What::Tcp(_) | What::TcpAll(_) => Opening::Tcp,
+            #[cfg(unix)]
+            What::Unix(_) => Opening::UnixFile,
+            #[cfg(any(target_os = "linux", target_os = "android"))]
+            What::UnixAbstract(_) => Opening::UnixOther,
+            What::Inherited(socket) => socket.opening(),
+            What::Open(_) => Opening::Transport,
+        };
+        let no_room = ("max_connections", "a listener needs room for one connection");
+        let objection = (self.max_connections == Some(0)).then_some(no_room);
+        match objection.or_else(|| self.options.objection(opening)) {
+            Some((setting, why)) => Err(StartError::InvalidSetting { setting, why }),
+            None => Ok(()),
         }
     }
 
-    /// Opens the port.
-    pub(crate) async fn open(self, limits: &Arc<Limits>, limit: Duration) -> Result<Arc<Inlet>, StartError> {
-        if self.max_connections == Some(0) {
-            let (setting, why) = ("max_connections", "a listener needs room for one connection");
-            return Err(StartError::InvalidSetting { setting, why });
-        }
-        let transport: Box<dyn Transport> = match self.what {
-            What::Open(transport) => transport,
-            What::Tcp(asked) => Box::new(open_port(&asked, &asked, limit).await?),
+    /// Opens the ports; those of them that are open already, among `old`, are kept as they are.
+    async fn open(
+        self,
+        limits: &Arc<Limits>,
+        limit: Duration,
+        old: &[Arc<Inlet>],
+    ) -> Result<Vec<Arc<Inlet>>, StartError> {
+        let Listener { name, max_connections, steps, what, options } = self;
+        let at = |address: &Address| old.iter().find(|inlet| inlet.transport.local_addr() == *address).cloned();
+        let inlet = |transport: Box<dyn Transport>| {
+            let name = name.clone().unwrap_or_else(|| transport.local_addr().to_string().into());
+            let steps = transport.handshake().into_iter().chain(steps.clone()).collect();
+            Inlet::new(transport, Port::new(name, max_connections, limits.clone()), steps)
         };
-        let name = self.name.unwrap_or_else(|| transport.local_addr().to_string().into());
-        let steps = transport.handshake().into_iter().chain(self.steps).collect();
-        Ok(Inlet::new(transport, Port::new(name, self.max_connections, limits.clone()), steps))
+        let refused = |what: String| move |source| StartError::SystemError { what, source };
+        let opened: Box<dyn Transport> = match what {
+            What::Tcp(asked) => {
+                if let Some(kept) = asked.parse().ok().and_then(|addr| at(&Address::Tcp(addr))) {
+                    return Ok(vec![kept]);
+                }
+                let addresses = resolve(&asked, &asked, limit).await?;
+                Box::new(open_first(&addresses, &asked, &options)?)
+            }
+            What::TcpAll(asked) => {
+                let addresses = resolve(&asked, &asked, limit).await?;
+                let kept: Vec<_> = addresses.iter().filter_map(|addr| at(&Address::Tcp(*addr))).collect();
+                let is_new = |addr: &_| !kept.iter().any(|inlet| inlet.transport.local_addr() == Address::Tcp(*addr));
+                let new: Vec<_> = addresses.into_iter().filter(is_new).collect();
+                let opened = open_all(&new, &asked, options)?;
+                return Ok(kept.into_iter().chain(opened.into_iter().map(|tcp: Tcp| inlet(Box::new(tcp)))).collect());
+            }
+            #[cfg(unix)]
+            What::Unix(path) => {
+                let refused = refused(path.display().to_string());
+                let unix = std::path::absolute(&path).map(crate::transport::UnixAddress::path).map(Address::Unix);
+                if let Some(kept) = unix.ok().as_ref().and_then(at) {
+                    return Ok(vec![kept]);
+                }
+                Box::new(Unix::open_file(&path, options).map_err(refused)?)
+            }
+            #[cfg(any(target_os = "linux", target_os = "android"))]
+            What::UnixAbstract(unix) => {
+                let address = Address::Unix(crate::transport::UnixAddress::abstract_name(&unix));
+                if let Some(kept) = at(&address) {
+                    return Ok(vec![kept]);
+                }
+                Box::new(Unix::open_abstract(&unix, options).map_err(refused(address.to_string()))?)
+            }
+            What::Inherited(socket) => {
+                let refused = refused(socket.to_string());
+                socket.open(options).map_err(refused)?
+            }
+            What::Open(transport) => transport,
+        };
+        Ok(vec![inlet(opened)])
     }
+}
+
+/// Opens all ports, or none; every failure is named.
+pub(crate) async fn open_listeners(
+    listeners: Vec<Listener>,
+    limits: &Arc<Limits>,
+    limit: Duration,
+    old: &[Arc<Inlet>],
+) -> Result<Vec<Arc<Inlet>>, StartError> {
+    listeners.iter().try_for_each(Listener::check)?;
+    let (mut inlets, mut failures) = (Vec::<Arc<Inlet>>::with_capacity(listeners.len()), Vec::new());
+    for listener in listeners {
+        match listener.open(limits, limit, old).await {
+            // Named twice it is one all the same.
+            Ok(opened) => opened.into_iter().for_each(|inlet| {
+                if !inlets.iter().any(|other| Arc::ptr_eq(other, &inlet)) {
+                    inlets.push(inlet);
+                }
+            }),
+            Err(error) => failures.push(error),
+        }
+    }
+    StartError::all(failures).map_or(Ok(inlets), Err)
 }
 
 impl fmt::Debug for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let address = match &self.what {
-            What::Tcp(asked) => asked.clone(),
+            What::Tcp(asked) | What::TcpAll(asked) => asked.clone(),
+            #[cfg(unix)]
+            What::Unix(path) => path.display().to_string(),
+            #[cfg(any(target_os = "linux", target_os = "android"))]
+            What::UnixAbstract(name) => format!("@{}", String::from_utf8_lossy(name)),
+            What::Inherited(socket) => socket.to_string(),
             What::Open(transport) => transport.local_addr().url(),
         };
         f.debug_struct("Listener").field("name", &self.name).field("address", &address).finish_non_exhaustive()
     }
-}
-
-/// Resolves the address and binds the first one that can be bound.
-pub(crate) async fn open_port(address: impl ToSocketAddrs, asked: &str, limit: Duration) -> Result<Tcp, StartError> {
-    let system = |source| StartError::SystemError { what: asked.to_owned(), source };
-    let addresses: Vec<SocketAddr> = match tokio::time::timeout(limit, lookup_host(address)).await {
-        Err(_) => return Err(StartError::ListenerTimeout { address: asked.to_owned(), limit }),
-        Ok(resolved) => resolved.map_err(system)?.collect(),
-    };
-    let mut last = io::Error::new(io::ErrorKind::AddrNotAvailable, "the name stands for no address");
-    for address in addresses {
-        match Tcp::bind(address) {
-            Ok(tcp) => return Ok(tcp),
-            Err(error) => last = error,
-        }
-    }
-    Err(system(last))
 }

@@ -16,7 +16,7 @@ use crate::framing::FramingError;
 use crate::socket::Steps;
 use crate::table::{millis, Buffers, ConnectionId, Seat};
 use crate::timer::Timer;
-use crate::transport::{Address, Kind, Stream, TlsInfo};
+use crate::transport::{Address, Kind, PeerCredentials, Stream, TlsInfo};
 
 /// The connection as its callbacks see it: who is at the other end, and what to send there.
 pub struct Conn<P: Protocol> {
@@ -143,6 +143,11 @@ impl<P: Protocol> Conn<P> {
     /// What carries the bytes.
     pub fn transport(&self) -> Kind {
         self.io.kind()
+    }
+
+    /// Who is at the other end of a Unix socket: user, group and process. `None` for other kinds.
+    pub fn peer_credentials(&self) -> Option<PeerCredentials> {
+        self.io.peer_credentials()
     }
 
     /// The name of the listener that the peer came by.

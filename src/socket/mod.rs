@@ -25,7 +25,7 @@ use tokio_util::codec::Framed;
 use crate::guard::panic_text;
 use crate::table::{ConnectionId, Seat};
 use crate::telemetry::Reason;
-use crate::transport::{Address, Handshake, HandshakeError, Kind, Stream, TlsInfo};
+use crate::transport::{Address, Handshake, HandshakeError, Kind, PeerCredentials, Stream, TlsInfo};
 
 pub(crate) use desk::{Desk, SocketLimits};
 pub(crate) use opening::{Opening, Steps};
@@ -198,6 +198,11 @@ impl Socket {
     /// What carries the bytes.
     pub fn transport(&self) -> Kind {
         self.io.kind()
+    }
+
+    /// Who is at the other end of a Unix socket: user, group and process. `None` for other kinds.
+    pub fn peer_credentials(&self) -> Option<PeerCredentials> {
+        self.io.peer_credentials()
     }
 
     /// The name of the listener that the peer came by.

@@ -4,6 +4,9 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 
+#[cfg(unix)]
+use super::UnixAddress;
+
 /// The address of a peer or of a listener.
 ///
 /// Shown as `127.0.0.1:7000`; [`Address::url`] puts the kind of transport in front.
@@ -20,6 +23,9 @@ use std::sync::Arc;
 pub enum Address {
     /// An IPv4 or IPv6 address and a TCP port.
     Tcp(SocketAddr),
+    /// Where a Unix socket is; that of a client mostly is nowhere.
+    #[cfg(unix)]
+    Unix(UnixAddress),
     /// Whatever a transport of one's own calls the place.
     Other(Arc<str>),
 }
@@ -29,6 +35,8 @@ impl Address {
     pub fn socket(&self) -> Option<SocketAddr> {
         match self {
             Address::Tcp(addr) => Some(*addr),
+            #[cfg(unix)]
+            Address::Unix(_) => None,
             Address::Other(_) => None,
         }
     }
@@ -38,10 +46,14 @@ impl Address {
         self.socket().map(|addr| addr.ip())
     }
 
-    /// The address with its kind in front: `tcp://127.0.0.1:7000`.
+    /// The address with its kind in front: `tcp://127.0.0.1:7000`, `unix:///run/echo.sock`, `unix:@echo`.
     pub fn url(&self) -> String {
         match self {
             Address::Tcp(addr) => format!("tcp://{addr}"),
+            #[cfg(unix)]
+            Address::Unix(UnixAddress::Path(path)) => format!("unix://{}", path.display()),
+            #[cfg(unix)]
+            Address::Unix(address) => format!("unix:{address}"),
             Address::Other(name) => format!("other://{name}"),
         }
     }
@@ -51,6 +63,8 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Address::Tcp(addr) => addr.fmt(f),
+            #[cfg(unix)]
+            Address::Unix(address) => address.fmt(f),
             Address::Other(name) => name.fmt(f),
         }
     }
@@ -59,6 +73,13 @@ impl fmt::Display for Address {
 impl From<SocketAddr> for Address {
     fn from(addr: SocketAddr) -> Self {
         Address::Tcp(addr)
+    }
+}
+
+#[cfg(unix)]
+impl From<UnixAddress> for Address {
+    fn from(address: UnixAddress) -> Self {
+        Address::Unix(address)
     }
 }
 

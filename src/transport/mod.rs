@@ -5,25 +5,53 @@
 //!                                                    poll_ready → (room) → try_accept ─▶ Accepted { stream, peer }
 //! ```
 //!
-//! [`Tcp`] is the transport of [`bind`](crate::Builder::bind). One's own goes to [`listen`](crate::Builder::listen).
+//! [`Tcp`] is the transport of [`bind`](crate::Builder::bind). One's own goes to
+//! [`listen`](crate::Builder::listen), Unix sockets and everything that can be set for a socket to
+//! [`Listener`](crate::Listener).
 
 mod address;
+mod credentials;
 mod handshake;
+mod hook;
+mod inherited;
+mod keepalive;
+mod options;
+#[cfg(unix)]
+mod readiness;
 mod stream;
 mod tcp;
 #[cfg(any(feature = "native-tls", feature = "rustls"))]
 mod tls;
+#[cfg(unix)]
+mod unix;
+#[cfg(unix)]
+mod unix_address;
+#[cfg(unix)]
+mod unix_file;
 
 use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 pub use address::Address;
+pub use credentials::PeerCredentials;
 pub use handshake::{Handshake, HandshakeError, Shaken, TlsInfo};
+pub use inherited::Inherited;
+pub use keepalive::Keepalive;
+pub use socket2::SockRef;
 pub use stream::{Bytestream, Kind, Stream};
 pub use tcp::Tcp;
 #[cfg(any(feature = "native-tls", feature = "rustls"))]
 pub use tls::{ClientCertificates, Tls, TlsBackend, TlsBuilder, TlsError, TlsVersion};
+#[cfg(unix)]
+pub use unix::Unix;
+#[cfg(unix)]
+pub use unix_address::UnixAddress;
+
+pub(crate) use hook::Hook;
+#[cfg(all(unix, feature = "listenfd"))]
+pub(crate) use inherited::activated;
+pub(crate) use options::{Opening, SocketOptions};
 
 /// Something that can be listened on: it stays open in the pool while acceptors come and go.
 ///

@@ -8,10 +8,14 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+#[cfg(unix)]
+use tokio::net::UnixStream;
 
 #[cfg(feature = "native-tls")]
 use super::tls;
-use super::Address;
+#[cfg(unix)]
+use super::UnixAddress;
+use super::{Address, PeerCredentials};
 
 /// What carries the bytes of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -19,6 +23,8 @@ use super::Address;
 pub enum Kind {
     /// Plain TCP.
     Tcp,
+    /// A Unix socket.
+    Unix,
     /// TLS, whatever is below it.
     Tls,
     /// A transport of one's own.
@@ -35,6 +41,8 @@ pub struct Stream(Inner);
 
 enum Inner {
     Tcp(TcpStream),
+    #[cfg(unix)]
+    Unix(UnixStream),
     Other(Box<dyn Bytestream>),
     #[cfg(feature = "native-tls")]
     Native(Box<tokio_native_tls::TlsStream<tls::Below>>),
@@ -69,6 +77,8 @@ impl Stream {
     pub fn kind(&self) -> Kind {
         match self.0 {
             Inner::Tcp(_) => Kind::Tcp,
+            #[cfg(unix)]
+            Inner::Unix(_) => Kind::Unix,
             #[cfg(feature = "native-tls")]
             Inner::Native(_) => Kind::Tls,
             #[cfg(feature = "rustls")]
@@ -84,6 +94,10 @@ impl Stream {
     pub fn local_addr(&self) -> io::Result<Address> {
         match &self.0 {
             Inner::Tcp(tcp) => tcp.local_addr().map(Address::Tcp),
+            #[cfg(unix)]
+            Inner::Unix(unix) => {
+                Ok(UnixAddress::from(&std::os::unix::net::SocketAddr::from(unix.local_addr()?)).into())
+            }
             #[cfg(feature = "native-tls")]
             Inner::Native(tls) => tls.get_ref().get_ref().get_ref().stream.local_addr(),
             #[cfg(feature = "rustls")]
@@ -93,10 +107,25 @@ impl Stream {
         }
     }
 
+    /// Who is at the other end of a Unix socket, as it was when it connected: one system call. `None` for other kinds.
+    pub fn peer_credentials(&self) -> Option<PeerCredentials> {
+        match &self.0 {
+            #[cfg(unix)]
+            Inner::Unix(unix) => unix.peer_cred().ok().map(PeerCredentials::from),
+            #[cfg(feature = "native-tls")]
+            Inner::Native(tls) => tls.get_ref().get_ref().get_ref().stream.peer_credentials(),
+            #[cfg(feature = "rustls")]
+            Inner::Rustls(tls) => tls.get_ref().0.peer_credentials(),
+            _ => None,
+        }
+    }
+
     /// The error that waits on the socket, without reading: how a reset is seen behind unread bytes.
     pub(crate) fn take_error(&self) -> Option<io::Error> {
         match &self.0 {
             Inner::Tcp(tcp) => tcp.take_error().ok().flatten(),
+            #[cfg(unix)]
+            Inner::Unix(unix) => unix.take_error().ok().flatten(),
             #[cfg(feature = "native-tls")]
             Inner::Native(tls) => tls.get_ref().get_ref().get_ref().stream.take_error(),
             #[cfg(feature = "rustls")]
@@ -132,6 +161,8 @@ impl Stream {
     pub(crate) fn is_drained(&self, cx: &mut Context<'_>) -> bool {
         match &self.0 {
             Inner::Tcp(tcp) => tcp.poll_read_ready(cx).is_pending(),
+            #[cfg(unix)]
+            Inner::Unix(unix) => unix.poll_read_ready(cx).is_pending(),
             // What lies below may be empty while there is plaintext left: only a read tells.
             _ => false,
         }
@@ -140,7 +171,12 @@ impl Stream {
     /// Whether closing sends what is written by itself: a plain socket does, a stream with a layer of its own must be
     /// flushed and shut down.
     pub(crate) fn is_plain(&self) -> bool {
-        matches!(self.0, Inner::Tcp(_) | Inner::Away)
+        match self.0 {
+            Inner::Tcp(_) | Inner::Away => true,
+            #[cfg(unix)]
+            Inner::Unix(_) => true,
+            _ => false,
+        }
     }
 }
 
@@ -154,11 +190,20 @@ impl From<TcpStream> for Stream {
     }
 }
 
+#[cfg(unix)]
+impl From<UnixStream> for Stream {
+    fn from(unix: UnixStream) -> Self {
+        Stream(Inner::Unix(unix))
+    }
+}
+
 impl AsyncRead for Stream {
     #[inline]
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match &mut self.get_mut().0 {
             Inner::Tcp(tcp) => Pin::new(tcp).poll_read(cx, buf),
+            #[cfg(unix)]
+            Inner::Unix(unix) => Pin::new(unix).poll_read(cx, buf),
             #[cfg(feature = "native-tls")]
             Inner::Native(tls) => {
                 let before = buf.filled().len();
@@ -179,6 +224,8 @@ impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match &mut self.get_mut().0 {
             Inner::Tcp(tcp) => Pin::new(tcp).poll_write(cx, buf),
+            #[cfg(unix)]
+            Inner::Unix(unix) => Pin::new(unix).poll_write(cx, buf),
             #[cfg(feature = "native-tls")]
             Inner::Native(tls) => Pin::new(tls).poll_write(cx, buf),
             #[cfg(feature = "rustls")]
@@ -195,6 +242,8 @@ impl AsyncWrite for Stream {
     ) -> Poll<io::Result<usize>> {
         match &mut self.get_mut().0 {
             Inner::Tcp(tcp) => Pin::new(tcp).poll_write_vectored(cx, bufs),
+            #[cfg(unix)]
+            Inner::Unix(unix) => Pin::new(unix).poll_write_vectored(cx, bufs),
             #[cfg(feature = "native-tls")]
             Inner::Native(tls) => Pin::new(tls).poll_write_vectored(cx, bufs),
             #[cfg(feature = "rustls")]
@@ -207,6 +256,8 @@ impl AsyncWrite for Stream {
     fn is_write_vectored(&self) -> bool {
         match &self.0 {
             Inner::Tcp(tcp) => tcp.is_write_vectored(),
+            #[cfg(unix)]
+            Inner::Unix(unix) => unix.is_write_vectored(),
             #[cfg(feature = "native-tls")]
             Inner::Native(tls) => tls.is_write_vectored(),
             #[cfg(feature = "rustls")]
@@ -219,6 +270,8 @@ impl AsyncWrite for Stream {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.get_mut().0 {
             Inner::Tcp(tcp) => Pin::new(tcp).poll_flush(cx),
+            #[cfg(unix)]
+            Inner::Unix(unix) => Pin::new(unix).poll_flush(cx),
             #[cfg(feature = "native-tls")]
             Inner::Native(tls) => Pin::new(tls).poll_flush(cx),
             #[cfg(feature = "rustls")]
@@ -231,6 +284,8 @@ impl AsyncWrite for Stream {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.get_mut().0 {
             Inner::Tcp(tcp) => Pin::new(tcp).poll_shutdown(cx),
+            #[cfg(unix)]
+            Inner::Unix(unix) => Pin::new(unix).poll_shutdown(cx),
             #[cfg(feature = "native-tls")]
             Inner::Native(tls) => Pin::new(tls).poll_shutdown(cx),
             #[cfg(feature = "rustls")]

@@ -2,30 +2,37 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering::*};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::TcpStream;
 
-use super::{Accept, Accepted, Address, Transport};
-
-/// How many peers the kernel queues before an acceptor takes them.
-const BACKLOG: i32 = 1024;
-
-/// Unsent bytes above which the kernel says "no room": makes the progress of a slow reader visible.
-#[cfg(target_os = "linux")]
-const NOTSENT_LOWAT: u32 = 64 * 1024;
+use super::inherited::{check_listening, not_ours};
+use super::{Accept, Accepted, Address, SocketOptions, Transport};
 
 /// A listening TCP socket.
 ///
 /// Accepted sockets have `TCP_NODELAY` on. The backlog is 1,024 (the system may lower it). On Unix the address may be
-/// bound again while old connections of it linger (`SO_REUSEADDR`).
+/// bound again while old connections of it linger (`SO_REUSEADDR`). [`Listener::tcp`](crate::Listener::tcp) can have it
+/// otherwise.
 #[derive(Debug)]
 pub struct Tcp {
     /// `None` while it is suspended.
     socket: Mutex<Option<TcpListener>>,
     addr: SocketAddr,
+    inherited: bool,
+    terms: Arc<Terms>,
+}
+
+/// What acceptors do with accepted sockets.
+#[derive(Debug)]
+struct Terms {
+    options: SocketOptions,
+    /// There may be peers in the queue from before the options were set, who have not taken them over: with an inherited
+    /// socket, until its queue was empty once.
+    early: AtomicBool,
 }
 
 impl Tcp {
@@ -41,9 +48,37 @@ impl Tcp {
     /// # Ok::<_, std::io::Error>(())
     /// ```
     pub fn bind(addr: SocketAddr) -> io::Result<Self> {
-        let socket = listen(addr)?;
+        Self::open(addr, SocketOptions::default())
+    }
+
+    pub(crate) fn open(addr: SocketAddr, options: SocketOptions) -> io::Result<Self> {
+        let socket = listen(addr, &options)?;
         let addr = socket.local_addr()?;
-        Ok(Tcp { socket: Mutex::new(Some(socket)), addr })
+        Ok(Self::of(socket, addr, options, false))
+    }
+
+    fn of(socket: TcpListener, addr: SocketAddr, options: SocketOptions, inherited: bool) -> Self {
+        let terms = Arc::new(Terms { options, early: AtomicBool::new(inherited) });
+        Tcp { socket: Mutex::new(Some(socket)), addr, inherited, terms }
+    }
+
+    /// A socket that listens already. It can be suspended by [`Hold`](crate::Suspension::Hold) alone: others may have it
+    /// open as well, and could not be kept from taking peers.
+    ///
+    /// # Errors
+    /// `InvalidInput` when it is not a TCP socket that listens, else what the system says.
+    pub fn inherited(socket: TcpListener) -> io::Result<Self> {
+        Self::take_over(socket, SocketOptions::default())
+    }
+
+    pub(super) fn take_over(socket: TcpListener, options: SocketOptions) -> io::Result<Self> {
+        let shown = SockRef::from(&socket);
+        let addr = shown.local_addr()?.as_socket();
+        let addr = addr.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "it is not a TCP socket"))?;
+        check_listening(&shown)?;
+        options.set_tcp(&shown)?;
+        options.take_over(shown)?;
+        Ok(Self::of(socket, addr, options, true))
     }
 
     fn socket(&self) -> MutexGuard<'_, Option<TcpListener>> {
@@ -59,10 +94,13 @@ impl Transport for Tcp {
     fn share(&self) -> io::Result<Box<dyn Accept>> {
         let socket = self.socket();
         let socket = socket.as_ref().ok_or_else(|| io::Error::new(io::ErrorKind::NotConnected, "suspended"))?;
-        Ok(Box::new(platform::Share::new(socket.try_clone()?)?))
+        Ok(Box::new(platform::Share::new(socket.try_clone()?, self.terms.clone())?))
     }
 
     fn suspend(&self) -> io::Result<()> {
+        if self.inherited {
+            return Err(not_ours());
+        }
         self.socket().take();
         Ok(())
     }
@@ -70,67 +108,84 @@ impl Transport for Tcp {
     fn resume(&self) -> io::Result<()> {
         let mut socket = self.socket();
         if socket.is_none() {
-            *socket = Some(listen(self.addr)?);
+            *socket = Some(listen(self.addr, &self.terms.options)?);
         }
         Ok(())
     }
 }
 
-fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
+fn listen(addr: SocketAddr, options: &SocketOptions) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
     // On Windows the same option would let a second program take over the port.
     #[cfg(unix)]
     socket.set_reuse_address(true)?;
+    #[cfg(all(unix, not(any(target_os = "solaris", target_os = "illumos"))))]
+    if options.reuse_port == Some(true) {
+        socket.set_reuse_port(true)?;
+    }
+    if let (SocketAddr::V6(_), Some(only)) = (addr, options.only_v6) {
+        socket.set_only_v6(only)?;
+    }
     socket.set_nonblocking(true)?;
     socket.bind(&addr.into())?;
-    inherited_options(SockRef::from(&socket))?;
-    socket.listen(BACKLOG)?;
+    options.set_tcp(&SockRef::from(&socket))?;
+    options.listen(&socket)?;
     Ok(TcpListener::from(socket))
 }
 
-/// Options that accepted sockets take over from the listening one, so that `accept` costs no extra system call.
-fn inherited_options(socket: SockRef<'_>) -> io::Result<()> {
-    socket.set_tcp_nodelay(true)?;
-    #[cfg(target_os = "linux")]
-    socket.set_tcp_notsent_lowat(NOTSENT_LOWAT)?;
-    Ok(())
-}
+impl Terms {
+    fn is_early(&self) -> bool {
+        self.early.load(Acquire)
+    }
 
-/// Only Linux promises that options are inherited: elsewhere they are set once more.
-fn accepted(stream: TcpStream, peer: SocketAddr) -> Accepted {
-    #[cfg(not(target_os = "linux"))]
-    let _ = stream.set_nodelay(true);
-    Accepted { stream: stream.into(), peer: Address::Tcp(peer) }
+    /// An accept has found nobody.
+    #[cfg(unix)]
+    fn is_empty(&self) {
+        self.early.store(false, Release);
+    }
+
+    /// Only Linux promises that options are inherited: elsewhere they are set once more.
+    #[inline]
+    fn accepted(&self, stream: TcpStream, peer: SocketAddr, early: bool) -> io::Result<Accepted> {
+        if early || cfg!(not(target_os = "linux")) {
+            let _ = self.options.set_tcp(&SockRef::from(&stream));
+        }
+        self.options.show_accepted(&stream)?;
+        Ok(Accepted { stream: stream.into(), peer: Address::Tcp(peer) })
+    }
 }
 
 #[cfg(unix)]
 mod platform {
     use super::*;
-    use std::task::ready;
-    use tokio::io::{unix::AsyncFd, Interest};
+    use crate::transport::readiness::Readiness;
 
-    /// Readiness and accept apart, both without a system call more than needed.
-    pub(super) struct Share(AsyncFd<mio::net::TcpListener>);
+    pub(super) struct Share {
+        socket: Readiness<mio::net::TcpListener>,
+        terms: Arc<Terms>,
+    }
 
     impl Share {
-        pub(super) fn new(socket: TcpListener) -> io::Result<Self> {
-            let socket = mio::net::TcpListener::from_std(socket);
-            // Deprecated for its unsafe successor, which asks for what holds here: the descriptor is the listener's own
-            // and does not change.
-            #[allow(deprecated)]
-            Ok(Share(AsyncFd::with_interest(socket, Interest::READABLE)?))
+        pub(super) fn new(socket: TcpListener, terms: Arc<Terms>) -> io::Result<Self> {
+            Ok(Share { socket: Readiness::of(mio::net::TcpListener::from_std(socket))?, terms })
         }
     }
 
     impl Accept for Share {
         fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-            ready!(self.0.poll_read_ready(cx))?.retain_ready();
-            Poll::Ready(Ok(()))
+            self.socket.poll(cx)
         }
 
         fn try_accept(&mut self) -> io::Result<Accepted> {
-            let (stream, peer) = self.0.try_io(Interest::READABLE, |socket| socket.accept())?;
-            Ok(accepted(TcpStream::from_std(stream.into())?, peer))
+            let early = self.terms.is_early();
+            let (stream, peer) = self.socket.accept(|socket| {
+                let accepted = socket.accept();
+                if early && accepted.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
+                    self.terms.is_empty();
+                }
+                accepted
+            })?;
+            self.terms.accepted(TcpStream::from_std(stream.into())?, peer, early)
         }
     }
 }
@@ -143,12 +198,13 @@ mod platform {
     /// Where readiness cannot be asked for alone, a peer is accepted to learn that there is one, and kept until taken.
     pub(super) struct Share {
         socket: tokio::net::TcpListener,
+        terms: Arc<Terms>,
         waiting: Option<(TcpStream, SocketAddr)>,
     }
 
     impl Share {
-        pub(super) fn new(socket: TcpListener) -> io::Result<Self> {
-            Ok(Share { socket: tokio::net::TcpListener::from_std(socket)?, waiting: None })
+        pub(super) fn new(socket: TcpListener, terms: Arc<Terms>) -> io::Result<Self> {
+            Ok(Share { socket: tokio::net::TcpListener::from_std(socket)?, terms, waiting: None })
         }
     }
 
@@ -162,7 +218,7 @@ mod platform {
 
         fn try_accept(&mut self) -> io::Result<Accepted> {
             let (stream, peer) = self.waiting.take().ok_or(io::ErrorKind::WouldBlock)?;
-            Ok(accepted(stream, peer))
+            self.terms.accepted(stream, peer, self.terms.is_early())
         }
     }
 }

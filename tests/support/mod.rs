@@ -3,6 +3,7 @@
 // Every test file takes what it needs and leaves the rest.
 #![allow(dead_code, unused_imports, unreachable_pub, clippy::unwrap_used)]
 
+mod folder;
 pub mod logs;
 mod peer;
 #[cfg(feature = "rustls")]
@@ -19,6 +20,7 @@ use std::time::Duration;
 use actix::System;
 use tokio::time::{sleep, timeout, Instant};
 
+pub use folder::Folder;
 pub use peer::{connect, BlockingPeer, Peer};
 pub use probe::{otherwise, Call, Diary, Probe};
 pub use protocols::{Closings, Echo, Recorded, Recorder};

@@ -1,0 +1,30 @@
+//! What a user does to a socket that we do not know of.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use socket2::SockRef;
+
+use crate::guard::guard;
+
+/// Sees a socket, and may refuse it.
+#[derive(Clone)]
+pub(crate) struct Hook(Arc<dyn Fn(SockRef<'_>) -> io::Result<()> + Send + Sync>);
+
+impl Hook {
+    pub(crate) fn new(hook: impl Fn(SockRef<'_>) -> io::Result<()> + Send + Sync + 'static) -> Self {
+        Hook(Arc::new(hook))
+    }
+
+    /// A panic in it is an error like another.
+    pub(super) fn call(&self, socket: SockRef<'_>) -> io::Result<()> {
+        guard(|| (self.0)(socket)).unwrap_or_else(|text| Err(io::Error::other(format!("the hook panicked: {text}"))))
+    }
+}
+
+impl fmt::Debug for Hook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hook")
+    }
+}
