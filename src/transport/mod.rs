@@ -5,7 +5,7 @@
 //!                                                    poll_ready → (room) → try_accept ─▶ Accepted { stream, peer }
 //! ```
 //!
-//! [`Tcp`] is the transport of [`bind`](crate::Builder::bind). One's own goes to
+//! [`Tcp`] is the transport of [`bind`](crate::Builder::bind). [`Memory`], for tests, and one's own go to
 //! [`listen`](crate::Builder::listen), Unix sockets and everything that can be set for a socket to
 //! [`Listener`](crate::Listener).
 
@@ -15,6 +15,7 @@ mod handshake;
 mod hook;
 mod inherited;
 mod keepalive;
+mod memory;
 mod options;
 #[cfg(unix)]
 mod readiness;
@@ -38,6 +39,7 @@ pub use credentials::PeerCredentials;
 pub use handshake::{Handshake, HandshakeError, Shaken, TlsInfo};
 pub use inherited::Inherited;
 pub use keepalive::Keepalive;
+pub use memory::{Dialer, Memory};
 pub use socket2::SockRef;
 pub use stream::{Bytestream, Kind, Stream};
 pub use tcp::Tcp;
