@@ -8,10 +8,11 @@ use crate::actor::EchoActor;
 use crate::chat::{Chat, Hub};
 use crate::echo::{self, Echo};
 use crate::manners::Manners;
-use crate::options::{Options, Served, Url};
+use crate::options::{Options, Served};
 use crate::ping::Ping;
 use crate::reach::{Reach, Registry};
 use crate::session::Session;
+use crate::url::Url;
 use crate::verbs::Dialect;
 
 /// What all connections have in common.

@@ -25,6 +25,7 @@ mod reach;
 mod server;
 mod session;
 mod signals;
+mod url;
 mod verbs;
 
 use std::io::{self, Write};

@@ -5,19 +5,20 @@ use std::num::NonZeroUsize;
 use std::str::FromStr;
 use std::time::Duration;
 
-use actix_acceptor::{AtLimit, Framing, Listener, Rate, Rule, Settings};
+use actix_acceptor::{AtLimit, Framing, Rate, Rule, Settings};
 use bytes::{Bytes, BytesMut};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, FromArgMatches, Parser, ValueEnum};
 use tokio_util::codec::Encoder;
 
 use crate::chat::Hub;
+use crate::url::{host_and_port, Url};
 
 /// Everything the library can do, switched on from the command line.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "playground", allow_negative_numbers = true)]
 pub struct Options {
-    /// Where to listen: tcp://HOST:PORT; port 0 lets the system choose one
+    /// Where to listen: tcp://HOST:PORT, unix:///PATH or unix:@NAME; port 0 lets the system choose one
     #[arg(long, value_name = "URL", default_value = "tcp://127.0.0.1:7000")]
     pub listen: Vec<Url>,
 
@@ -313,40 +314,6 @@ pub enum Full {
 pub enum OnPacketTimeout {
     Stop,
     Echo,
-}
-
-/// Where to listen; only TCP is understood so far.
-#[derive(Clone, Debug)]
-pub struct Url(pub String);
-
-impl Url {
-    pub fn listener(&self) -> Listener {
-        Listener::tcp(&self.0)
-    }
-}
-
-impl FromStr for Url {
-    type Err = String;
-
-    fn from_str(url: &str) -> Result<Self, String> {
-        match url.split_once(':') {
-            Some(("tcp", rest)) => {
-                let address = rest.strip_prefix("//").ok_or("expected tcp://HOST:PORT")?;
-                host_and_port(address).map(Url)
-            }
-            Some(("tls" | "unix", _)) => Err("only tcp:// is supported yet".into()),
-            _ => Err("expected tcp://HOST:PORT".into()),
-        }
-    }
-}
-
-fn host_and_port(address: &str) -> Result<String, String> {
-    let (host, port) = address.rsplit_once(':').ok_or("expected HOST:PORT")?;
-    let is_bare_v6 = host.contains(':') && !(host.starts_with('[') && host.ends_with(']'));
-    if host.is_empty() || is_bare_v6 || port.parse::<u16>().is_err() {
-        return Err("expected HOST:PORT, an IPv6 address in brackets".into());
-    }
-    Ok(address.into())
 }
 
 /// So many within so long.

@@ -7,8 +7,8 @@ use actix_acceptor::{ClosedCounts, PoolHandle, Refusal, Status};
 use serde_json::{json, Map, Value};
 
 use crate::doors::Setting;
-use crate::options::Url;
 use crate::reach::Reach;
+use crate::url::Url;
 
 pub struct Server {
     pub setting: Arc<Setting>,

@@ -12,6 +12,8 @@ mod limits;
 mod process;
 mod starting;
 mod suspend;
+#[cfg(unix)]
+mod unix;
 mod verbs;
 
 /// The four doors, by the handlers that echo through them.

@@ -44,16 +44,30 @@ pub fn playground_with_descriptors(limit: u32, options: &str) -> Playground {
     start(shell, 1, options)
 }
 
+/// One that listens at this URL, which is none of TCP.
+#[cfg(unix)]
+pub fn playground_at(url: &str, options: &str) -> Playground {
+    start_at(program(), url, 0, options)
+}
+
 fn start(command: Command, listeners: usize, options: &str) -> Playground {
-    let ports = ["--listen", "tcp://127.0.0.1:0", "--console", "127.0.0.1:0"];
-    let mut child = spawn(command, ports.into_iter().chain(options.split_whitespace()));
+    start_at(command, "tcp://127.0.0.1:0", listeners, options)
+}
+
+/// `ports`: how many of the listeners are TCP ports; if none is, the URL is the only one.
+fn start_at(command: Command, url: &str, ports: usize, options: &str) -> Playground {
+    let fixed = ["--listen", url, "--console", "127.0.0.1:0"];
+    let mut child = spawn(command, fixed.into_iter().chain(options.split_whitespace()));
     let stdout = lines(child.stdout.take().unwrap());
     let stderr = lines(child.stderr.take().unwrap());
     let expect = |what: &str| -> String {
         let line = stdout.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("no {what:?} of {options}"));
         line.strip_prefix(what).unwrap_or_else(|| panic!("{line:?} instead of {what:?}")).to_owned()
     };
-    let addresses = (0..listeners).map(|_| expect("listening tcp://").parse().unwrap()).collect();
+    let addresses = (0..ports).map(|_| expect("listening tcp://").parse().unwrap()).collect();
+    if ports == 0 {
+        assert_eq!(expect("listening "), url);
+    }
     let console = expect("console ").parse().unwrap();
     assert_eq!(expect("ready"), "");
     let wire = Wire::of(options);
