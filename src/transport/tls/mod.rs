@@ -103,8 +103,16 @@ struct Plan {
 #[derive(Clone)]
 enum Identity {
     Missing,
-    Pem { certificates: Source, key: Source },
-    Pkcs12 { archive: Source, password: String },
+    Pem {
+        certificates: Source,
+        key: Source,
+    },
+    // Without native-tls it is only refused.
+    #[cfg_attr(not(feature = "native-tls"), allow(dead_code))]
+    Pkcs12 {
+        archive: Source,
+        password: String,
+    },
 }
 
 impl Tls {
