@@ -54,5 +54,5 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         AcceptorPool::serve(move |socket| page(socket, recorder.render())).acceptors(1).bind(page_address).await?;
     println!("echo on {}, metrics on http://{}/metrics", echo.local_addrs()[0], pages.name());
     echo.drain_on_signal(Drain::within(Duration::from_secs(5))).await?;
-    Ok(())
+    Ok(echo.stopped().await?)
 }

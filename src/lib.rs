@@ -112,3 +112,5 @@ pub use table::{ConnectionId, ConnectionInfo};
 pub use telemetry::Metrics;
 pub use telemetry::{Alarm, Alarmed, ClosedCounts, Happening, Observer, Reason, Refusal, RefusedCounts, Spans};
 pub use transport::{Address, HandshakeError, TlsInfo};
+#[cfg(any(feature = "native-tls", feature = "rustls"))]
+pub use transport::{ClientCertificates, Tls, TlsBackend, TlsBuilder, TlsError, TlsVersion};

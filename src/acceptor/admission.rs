@@ -26,9 +26,6 @@ pub(crate) trait Seam: Send + Sync + 'static {
     fn shortest_limit(&self) -> u32;
 }
 
-/// How many peers a pool holds at its limit; those that come then are closed.
-const HELD: usize = 1_024;
-
 /// What all acceptors of a pool work with.
 pub(crate) struct Crew {
     pub(crate) name: Arc<str>,
@@ -162,7 +159,7 @@ impl Crew {
     /// Keeps a peer until there is room for it, or its time is over, or the port closes.
     fn hold(self: &Arc<Self>, place: usize, inlet: &Arc<Inlet>, accepted: Accepted, limit: Duration) {
         let room = |held: &mut usize| {
-            let room = *held < HELD;
+            let room = *held < inlet.port.limits().max_held();
             *held += usize::from(room);
             room
         };

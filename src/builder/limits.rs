@@ -31,7 +31,7 @@ impl<D> Builder<D> {
     /// and 64 at a time on each arbiter.
     ///
     /// Default: nothing.
-    pub fn farewell(mut self, farewell: impl Into<String>) -> Self {
+    pub fn farewell(mut self, farewell: impl Into<Vec<u8>>) -> Self {
         self.settings.farewell = farewell.into();
         self
     }
@@ -70,8 +70,9 @@ impl<D> Builder<D> {
         self
     }
 
-    /// Who may connect at all: the first rule about a peer's address decides; where there is none it may. Others are
-    /// closed at once. Peers without an IP address always may.
+    /// Who may connect at all, at every listener of the pool: the first rule about a peer's address decides; where there is
+    /// none it may. Others are closed at once. Peers without an IP address always may. `0.0.0.0/0` is about IPv4 only: to
+    /// keep everybody out deny `::/0` as well.
     ///
     /// Default: no rules.
     pub fn rules(mut self, rules: impl IntoIterator<Item = Rule>) -> Self {
@@ -102,7 +103,10 @@ impl<D> Builder<D> {
         self
     }
 
-    /// What becomes of peers that are in the kernel's queue when a port closes.
+    /// What becomes of peers that are in the kernel's queue when the pool drains, or [`set_listeners`] closes a port. (A
+    /// suspension serves them.)
+    ///
+    /// [`set_listeners`]: crate::PoolHandle::set_listeners
     ///
     /// Default: [`LastCall::Serve`].
     pub fn last_call(mut self, last_call: LastCall) -> Self {

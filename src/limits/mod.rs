@@ -41,6 +41,9 @@ mod sync {
     pub(super) use std::sync::{Mutex, MutexGuard};
 }
 
+/// How many peers are held at the limit at the most.
+const MAX_HELD: usize = 1_024;
+
 /// What happens to peers while there is no permit for one more connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
@@ -54,7 +57,8 @@ pub enum AtLimit {
     /// They are accepted and reset (RST).
     Reset,
     /// They are accepted and held, in the order in which they came, until there is a permit; after this time they are
-    /// closed as by [`AtLimit::Close`].
+    /// closed as by [`AtLimit::Close`]. 1,024 are held at the most, fewer where descriptors are scarce; those that come then
+    /// are closed. A held peer counts as accepted once it is let in or turned away.
     Hold(#[cfg_attr(feature = "serde", serde(with = "humantime_serde"))] Duration),
 }
 
@@ -94,6 +98,7 @@ pub(crate) struct Limits {
     bucket: Mutex<Bucket>,
     policy: RwLock<Arc<Policy>>,
     overload: Option<Overload>,
+    max_held: AtomicUsize,
     panics: Complaints,
     /// One for each handshake that may be under way.
     handshakes: Arc<Semaphore>,
@@ -115,6 +120,7 @@ impl Limits {
             bucket: Mutex::default(),
             policy: RwLock::new(Arc::new(policy)),
             overload,
+            max_held: AtomicUsize::new(MAX_HELD),
             panics: Complaints::new(),
             handshakes: Arc::new(Semaphore::new(max_handshakes.min(Semaphore::MAX_PERMITS))),
             alive: AtomicUsize::new(0),
@@ -131,8 +137,15 @@ impl Limits {
         self.permits.max()
     }
 
-    pub(crate) fn set_max(&self, max: usize) {
+    /// `spare`: descriptors that are left beside so many connections, for peers that are held.
+    pub(crate) fn set_max(&self, max: usize, spare: usize) {
+        self.max_held.store(spare.min(MAX_HELD), Relaxed);
         self.permits.set_max(max);
+    }
+
+    /// How many peers may be held at the limit; those that come then are closed.
+    pub(crate) fn max_held(&self) -> usize {
+        self.max_held.load(Relaxed)
     }
 
     pub(crate) fn policy(&self) -> Arc<Policy> {

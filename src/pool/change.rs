@@ -58,6 +58,9 @@ impl Handler<Change> for AcceptorPool {
     }
 }
 
+/// How many of the descriptors that stay free for the rest of the program may be taken by peers that are held.
+const HELD_OF_SPARE: usize = 8;
+
 impl AcceptorPool {
     pub(crate) fn places(settings: &Settings, housing: Housing) -> usize {
         settings.acceptors.unwrap_or_else(|| match housing {
@@ -69,11 +72,11 @@ impl AcceptorPool {
     /// Sets the limit, or as much of it as the limit of open files leaves room for beside what is open. `live`
     /// connections are among those.
     pub(crate) fn set_room(pool: &str, limits: &Limits, asked: usize, acceptors: usize, live: usize) {
-        let room = room_for_descriptors(acceptors).map_or(asked, |room| asked.min(room.saturating_add(live)));
+        let room = room_for_descriptors(acceptors).map(|room| room.saturating_add(live)).unwrap_or(usize::MAX);
         if room < asked {
             warn!(pool, asked, room, "the limit of open files leaves room for fewer connections");
         }
-        limits.set_max(room);
+        limits.set_max(asked.min(room), room.saturating_sub(asked).saturating_add(HELD_OF_SPARE));
     }
 
     /// So many acceptors from now on; those beyond go.

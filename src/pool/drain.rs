@@ -37,7 +37,11 @@ pub struct Drain {
 }
 
 impl Drain {
-    /// Connections are told, and have so long to end by themselves. `None`: as long as they like.
+    /// The grace period: connections are told, and have so long from then on to end by themselves. `None`: as long as they
+    /// like.
+    ///
+    /// The whole takes at the most the delay, a second for acceptors on blocked arbiters, the grace, half a second for what
+    /// is queued, and a second for connections on blocked arbiters: give the process that long before it is killed.
     pub fn within(grace: impl Into<Option<Duration>>) -> Self {
         Drain { grace: grace.into(), delay: Duration::ZERO, last_call: None }
     }

@@ -169,7 +169,8 @@ impl PoolHandle {
         }
     }
 
-    /// Keeps new peers off until [`resume`](PoolHandle::resume); connections go on. A second suspension changes nothing.
+    /// Keeps new peers off until [`resume`](PoolHandle::resume); connections go on. A second suspension changes nothing,
+    /// nor does one of the other kind: resume first.
     ///
     /// # Errors
     /// When a port cannot be closed, as with transports that cannot be suspended: then nothing has changed.
@@ -223,11 +224,13 @@ impl PoolHandle {
         self.ask(Change(Box::new(change))).await.unwrap_or(Err(SettingsError::NotRunning))
     }
 
-    /// Listens elsewhere: the new ports open, all or none, then those that are not among them close. A listener on a TCP
-    /// address that is open already stays as it is. Connections go on.
+    /// Listens elsewhere: the new ports open, all or none, then those that are not among them close. A listener at an
+    /// address that is open already, given as the address itself, stays as it is, with the name, the TLS and the options it
+    /// was opened with. Connections go on.
     ///
     /// # Errors
-    /// See [`StartError`]: then nothing has changed.
+    /// See [`StartError`]: then nothing has changed. One that is open already cannot be given another limit, or TLS where it
+    /// had none: [`StartError::InvalidSetting`].
     pub async fn set_listeners(&self, listeners: Vec<Listener>) -> Result<(), StartError> {
         self.ask(Relocate(listeners)).await.unwrap_or(Err(StartError::ListenerClosed))
     }

@@ -188,6 +188,15 @@ impl Listener {
     ) -> Result<Vec<Arc<Inlet>>, StartError> {
         let Listener { name, max_connections, steps, what, options } = self;
         let at = |address: &Address| old.iter().find(|inlet| inlet.transport.local_addr() == *address).cloned();
+        // Nobody may believe that a port that was open in clear speaks TLS now.
+        let keep = |kept: Vec<Arc<Inlet>>| {
+            let same = |inlet: &Arc<Inlet>| {
+                inlet.steps.len() == steps.len() && max_connections.is_none_or(|max| inlet.port.max() == Some(max))
+            };
+            let why = "it is open already, with another limit or another handshake";
+            let refused = StartError::InvalidSetting { setting: "listener", why };
+            kept.iter().all(same).then_some(kept).ok_or(refused)
+        };
         let inlet = |transport: Box<dyn Transport>| {
             let name = name.clone().unwrap_or_else(|| transport.local_addr().to_string().into());
             let steps = transport.handshake().into_iter().chain(steps.clone()).collect();
@@ -197,7 +206,7 @@ impl Listener {
         let opened: Box<dyn Transport> = match what {
             What::Tcp(asked) => {
                 if let Some(kept) = asked.parse().ok().and_then(|addr| at(&Address::Tcp(addr))) {
-                    return Ok(vec![kept]);
+                    return keep(vec![kept]);
                 }
                 let addresses = resolve(&asked, &asked, limit).await?;
                 Box::new(open_first(&addresses, &asked, &options)?)
@@ -205,8 +214,11 @@ impl Listener {
             What::TcpAll(asked) => {
                 let addresses = resolve(&asked, &asked, limit).await?;
                 let kept: Vec<_> = addresses.iter().filter_map(|addr| at(&Address::Tcp(*addr))).collect();
-                let is_new = |addr: &_| !kept.iter().any(|inlet| inlet.transport.local_addr() == Address::Tcp(*addr));
+                let is_new = |addr: &std::net::SocketAddr| {
+                    !kept.iter().any(|inlet| inlet.transport.local_addr() == Address::Tcp(*addr))
+                };
                 let new: Vec<_> = addresses.into_iter().filter(is_new).collect();
+                let kept = keep(kept)?;
                 let opened = open_all(&new, &asked, options)?;
                 return Ok(kept.into_iter().chain(opened.into_iter().map(|tcp: Tcp| inlet(Box::new(tcp)))).collect());
             }
@@ -215,7 +227,7 @@ impl Listener {
                 let refused = refused(path.display().to_string());
                 let unix = std::path::absolute(&path).map(crate::transport::UnixAddress::path).map(Address::Unix);
                 if let Some(kept) = unix.ok().as_ref().and_then(at) {
-                    return Ok(vec![kept]);
+                    return keep(vec![kept]);
                 }
                 Box::new(Unix::open_file(&path, options).map_err(refused)?)
             }
@@ -223,7 +235,7 @@ impl Listener {
             What::UnixAbstract(unix) => {
                 let address = Address::Unix(crate::transport::UnixAddress::abstract_name(&unix));
                 if let Some(kept) = at(&address) {
-                    return Ok(vec![kept]);
+                    return keep(vec![kept]);
                 }
                 Box::new(Unix::open_abstract(&unix, options).map_err(refused(address.to_string()))?)
             }

@@ -84,7 +84,7 @@ pub struct DrainReport {
     pub finished: usize,
     /// Those that were ended at the deadline.
     pub forced: usize,
-    /// Peers found in the kernel's queue when the ports closed, and turned away.
+    /// Peers that were held, or in the kernel's queue, when the ports closed, and were turned away.
     pub unserved: usize,
     /// Connections that ended since the drain began, per reason.
     pub closed: ClosedCounts,

@@ -220,7 +220,7 @@ impl Shared {
         loop {
             let mut changed = pin!(self.tables.common().changed.notified());
             changed.as_mut().enable();
-            if self.tables.live() == 0 {
+            if self.tables.live() == 0 && self.tables.common().is_settled() {
                 return;
             }
             let now = Instant::now();

@@ -7,7 +7,7 @@ use super::{Drain, DrainReport, PoolHandle};
 
 impl PoolHandle {
     /// Waits for SIGTERM or SIGINT (Ctrl-C), then drains the pool; a second signal ends it at once. Also returns when the
-    /// pool ends by itself.
+    /// pool ends by itself; why is told by [`stopped`](PoolHandle::stopped).
     ///
     /// The signals' usual effect, to end the process, is off from the first call on, as with
     /// [`tokio::signal`](https://docs.rs/tokio/latest/tokio/signal/).
@@ -20,7 +20,7 @@ impl PoolHandle {
     ///     let pool = AcceptorPool::serve(|_: Socket| async {}).bind("127.0.0.1:7000").await?;
     ///     let report = pool.drain_on_signal(Drain::within(Duration::from_secs(30))).await?;
     ///     println!("{} connections ended by themselves, {} were ended", report.finished, report.forced);
-    ///     Ok(())
+    ///     Ok(pool.stopped().await?)
     /// }
     /// ```
     ///

@@ -9,7 +9,7 @@ use crate::limits::{AtLimit, Rate};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Objection {
-    /// The setting, as the field of [`Settings`] is called.
+    /// The setting, as the field of [`Settings`] is called; `watermarks` for the two of them together.
     pub setting: &'static str,
     /// What is wrong with it.
     pub why: &'static str,

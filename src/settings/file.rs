@@ -23,3 +23,29 @@ pub(super) mod or_never {
         humantime::parse_duration(&text).map(Some).map_err(D::Error::custom)
     }
 }
+
+/// Bytes, as a text where they are one.
+pub(super) mod text_or_bytes {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Read {
+        Text(String),
+        Bytes(Vec<u8>),
+    }
+
+    pub(crate) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => serializer.serialize_str(text),
+            Err(_) => bytes.serialize(serializer),
+        }
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+        Ok(match Read::deserialize(deserializer)? {
+            Read::Text(text) => text.into_bytes(),
+            Read::Bytes(bytes) => bytes,
+        })
+    }
+}

@@ -24,13 +24,33 @@ pub use check::{Objection, SettingsError};
 /// | with a restart of the pool; a change is refused | `peer_prefix`, `reserve_descriptor`, `max_handshakes`, `watchdog` |
 ///
 /// With the feature `serde` it can be read from a file: every field may be left out, unknown ones are refused; times are
-/// texts such as `"10s"` or `"1h 30m"`, and those that may be for ever say so by `"never"`.
+/// texts such as `"10s"` or `"1h 30m"`, and those that may be for ever say so by `"never"`. As JSON, for example:
+///
+/// ```json
+/// {
+///   "acceptors": 4,
+///   "max_connections": 10000,
+///   "at_limit": { "hold": "2s" },
+///   "farewell": "503 full\n",
+///   "max_per_peer": 50,
+///   "peer_prefix": { "v4": 32, "v6": 56 },
+///   "accept_rate": { "count": 500, "within": "1s" },
+///   "rules": ["allow 10.0.0.0/8", "deny 0.0.0.0/0", "deny ::/0"],
+///   "idle_timeout": "5m",
+///   "max_age": "never",
+///   "active": { "count": 3 }
+/// }
+/// ```
+///
+/// A time of zero is as good as never, but for `grace`. Not in here is what cannot be changed after the start: the pool's
+/// name, its listeners, hooks, observers, alarms, and the `start_timeout`.
 ///
 /// ```
 /// use actix_acceptor::Settings;
 /// use std::time::Duration;
 ///
-/// let settings = Settings::default();
+/// let mut settings = Settings::default();
+/// settings.max_per_peer = Some(50);
 /// assert_eq!(settings.max_connections, 16_384);
 /// assert_eq!(settings.idle_timeout, Some(Duration::from_secs(60)));
 /// ```
@@ -52,14 +72,16 @@ pub struct Settings {
     pub grace: Option<Duration>,
     /// What becomes of peers in the kernel's queue when the port closes. Default: they are served.
     pub last_call: LastCall,
-    /// How many connections the pool may have. Default: 16,384, or what the limit of open files leaves room for.
+    /// How many connections the pool may have. Where the limit of open files leaves room for fewer, those: what is in force is
+    /// told by [`PoolInfo::max_connections`](crate::PoolInfo::max_connections). Default: 16,384.
     pub max_connections: usize,
     /// What happens to peers while there are so many. Default: they wait.
     pub at_limit: AtLimit,
     /// What refused peers are sent before they are closed, as it goes over the wire; not those that a rule keeps out, nor
     /// those refused for want of descriptors.
     /// Default: nothing.
-    pub farewell: String,
+    #[cfg_attr(feature = "serde", serde(with = "file::text_or_bytes"))]
+    pub farewell: Vec<u8>,
     /// How many connections one peer may have. `None`: as many as there is room for. Default: `None`.
     pub max_per_peer: Option<usize>,
     /// Which addresses count as one peer. Default: an IPv4 address, 64 bits of an IPv6 one.
@@ -117,7 +139,7 @@ impl Default for Settings {
             last_call: LastCall::Serve,
             max_connections: 16_384,
             at_limit: AtLimit::Wait,
-            farewell: String::new(),
+            farewell: Vec::new(),
             max_per_peer: None,
             peer_prefix: PeerPrefix::default(),
             peer_rate: None,
@@ -163,7 +185,7 @@ impl Settings {
     pub(crate) fn policy(&self) -> Policy {
         Policy {
             at_limit: self.at_limit,
-            farewell: self.farewell.clone().into_bytes().into(),
+            farewell: self.farewell.clone().into(),
             max_per_peer: self.max_per_peer,
             peer_rate: self.peer_rate,
             accept_rate: self.accept_rate,

@@ -18,7 +18,7 @@ mod tables;
 mod tick;
 mod work;
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::*};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -57,6 +57,8 @@ pub(crate) struct Common {
     pub(crate) observers: Observers,
     alarms: Vec<Alarm>,
     pub(crate) endings: Endings,
+    /// Connections that live, or whose end is still being told.
+    untold: AtomicUsize,
     /// Told of every connection that opened or closed.
     pub(crate) changed: Notify,
     /// How often an arbiter was blocked.
@@ -78,6 +80,7 @@ impl Common {
             observers,
             alarms,
             endings: Endings::default(),
+            untold: AtomicUsize::new(0),
             changed: Notify::new(),
             blocked: AtomicU64::new(0),
             kennel: Kennel::default(),
@@ -87,6 +90,16 @@ impl Common {
     /// There are so many connections now.
     fn changed(&self, connections: usize, limits: &Limits) {
         self.alarms.iter().for_each(|alarm| alarm.check(connections, || limits.alive(), &self.observers));
+    }
+
+    /// Nobody is alive any more whose end has not been told.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.untold.load(Acquire) == 0
+    }
+
+    /// The end of a connection was told, to observers and alarms.
+    fn settle(&self) {
+        self.untold.fetch_sub(1, AcqRel);
         self.changed.notify_waiters();
     }
 
@@ -148,6 +161,7 @@ impl Table {
     /// Takes a connection into the table. One that comes during a drain is told at once.
     pub(crate) fn open(self: &Arc<Self>, arrival: Arrival) -> Seat {
         let id = ConnectionId(self.common.ids.fetch_add(1, Relaxed) + 1);
+        self.common.untold.fetch_add(1, AcqRel);
         let mut state = self.lock();
         let first = state.entries.is_empty();
         if first {
@@ -174,6 +188,7 @@ impl Table {
         });
         let limits = entry.port().limits();
         self.common.changed(limits.opened(), limits);
+        self.common.changed.notify_waiters();
         Seat::new(self.clone(), entry)
     }
 
@@ -195,6 +210,7 @@ impl Table {
         self.common.observers.tell(|| self.stopped(entry, reason));
         let limits = entry.port().limits();
         self.common.changed(limits.closed(), limits);
+        self.common.settle();
     }
 
     /// Takes a connection out that was refused after all.
@@ -206,6 +222,7 @@ impl Table {
         });
         let limits = entry.port().limits();
         self.common.changed(limits.closed(), limits);
+        self.common.settle();
     }
 
     fn take_out(&self, entry: &Entry, count: impl FnOnce(&mut State)) {

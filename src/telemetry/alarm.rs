@@ -57,7 +57,8 @@ impl Alarm {
         Alarm { name, high, low, cool_down, call: None, state: Mutex::default() }
     }
 
-    /// Cleared at so few. Default: one less than `high`.
+    /// Cleared at so few. Default: one less than `high`, which tells every crossing that the cool-down lets through; four
+    /// fifths of it are calmer.
     pub fn low(mut self, low: usize) -> Self {
         self.low = low;
         self

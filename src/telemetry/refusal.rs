@@ -18,7 +18,7 @@ pub enum Refusal {
     Overload,
     /// The process was out of descriptors, and the reserve was used to tell the peer.
     Fd,
-    /// It was in the kernel's queue when the pool began to drain.
+    /// It was held, or in the kernel's queue, when its port closed.
     Draining,
 }
 
