@@ -91,7 +91,7 @@ impl Crew {
         accepted: Accepted,
         permit: Option<Permit>,
     ) {
-        match permit {
+        match permit.or_else(|| inlet.port.try_permit()) {
             Some(permit) => self.admit(place, inlet, accepted, permit),
             None if inlet.port.denies(&accepted.peer) => self.refuse(place, inlet, accepted, Refusal::Denied),
             None => match inlet.port.limits().policy().at_limit {

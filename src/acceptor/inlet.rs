@@ -47,6 +47,8 @@ pub(crate) struct Inlet {
     mode: watch::Sender<Mode>,
     /// How many acceptors have a share of the port open.
     shares: watch::Sender<usize>,
+    /// How many of them are taking peers.
+    taking: watch::Sender<usize>,
     /// Last, so that it is told of the end when the port is closed.
     told: Told,
 }
@@ -85,7 +87,8 @@ impl Inlet {
         let (listener, address) = (port.name().clone(), transport.local_addr());
         let told = Told { is_open: AtomicBool::new(false), common: OnceLock::new(), listener, address };
         let (mode, shares) = (watch::Sender::new(Mode::Open), watch::Sender::new(0));
-        Arc::new(Inlet { transport, port, steps, mode, shares, told })
+        let taking = watch::Sender::new(0);
+        Arc::new(Inlet { transport, port, steps, mode, shares, taking, told })
     }
 
     /// Tells every acceptor what to do. Told the same again, they look at the limits anew.
@@ -95,6 +98,18 @@ impl Inlet {
 
     pub(crate) fn mode(&self) -> Mode {
         *self.mode.borrow()
+    }
+
+    /// Waits until no acceptor takes peers, whatever it has open.
+    pub(crate) async fn at_rest(&self) {
+        // The sender is here: it cannot be gone.
+        let _ = self.taking.subscribe().wait_for(|taking| *taking == 0).await;
+    }
+
+    /// Marks an acceptor as one that takes peers, until the mark is dropped.
+    pub(super) fn taking(&self) -> Taking<'_> {
+        self.taking.send_modify(|taking| *taking += 1);
+        Taking(self)
     }
 
     pub(super) fn orders(&self) -> watch::Receiver<Mode> {
@@ -123,6 +138,15 @@ impl Inlet {
 pub(super) struct Share {
     pub(super) accept: Box<dyn Accept>,
     counted: Counted,
+}
+
+/// An acceptor that takes peers.
+pub(super) struct Taking<'a>(&'a Inlet);
+
+impl Drop for Taking<'_> {
+    fn drop(&mut self) {
+        self.0.taking.send_modify(|taking| *taking -= 1);
+    }
 }
 
 struct Counted(Arc<Inlet>);

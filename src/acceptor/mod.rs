@@ -175,12 +175,18 @@ async fn attend(mut shift: Shift) -> End {
                         Err(error) => return End::Failed(error),
                     },
                 };
+                let taking = inlet.taking();
+                // An order from before the mark is seen here, one from after it waits for the mark to go.
+                if orders.has_changed().unwrap_or(true) {
+                    continue;
+                }
                 // Dropped wherever it waits: a permit in hand goes back by itself.
                 tokio::select! {
                     biased;
                     told = orders.changed() => if told.is_err() { return End::Over(inlet.clone()) },
                     error = take_peers(share, *place, crew) => return End::Failed(error),
                 }
+                drop(taking);
                 continue;
             }
             Mode::Held => {}

@@ -70,14 +70,15 @@ impl Port {
         Some(Permit(Some(self.clone())))
     }
 
-    /// A permit; waits for one where that is the policy, else `None` when there is none.
+    /// A permit, waited for where that is the policy. Else `None`: it is taken once the peer is there, for one that is held
+    /// in vain while another acceptor gets the peer would have somebody turned away below the limit.
     pub(crate) async fn room(self: &Arc<Self>) -> Option<Permit> {
         loop {
-            if let Some(permit) = self.try_permit() {
-                return Some(permit);
-            }
             if self.limits.policy().at_limit != AtLimit::Wait {
                 return None;
+            }
+            if let Some(permit) = self.try_permit() {
+                return Some(permit);
             }
             poll_fn(|cx| self.poll_free(cx)).await;
         }

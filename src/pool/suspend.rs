@@ -110,6 +110,9 @@ impl Handler<Resume> for AcceptorPool {
 pub(super) async fn close_all(inlets: Vec<Arc<Inlet>>, how: Suspension) -> Result<(), SuspendError> {
     if how == Suspension::Hold {
         inlets.iter().for_each(|inlet| inlet.set_mode(Mode::Held));
+        for inlet in &inlets {
+            let _ = tokio::time::timeout(LET_GO, inlet.at_rest()).await;
+        }
         return Ok(());
     }
     inlets.iter().for_each(|inlet| inlet.set_mode(Mode::Shut(LastCall::Serve)));
