@@ -278,7 +278,7 @@ impl<P: Protocol> Connection<P> {
             }
             Next::Upgrade(step) if !self.conn.closing() => {
                 self.conn.held |= Held::UPGRADING;
-                self.busy().upgrade = Some(step);
+                self.busy().upgrade = Some(*step);
             }
             Next::Wait(_) | Next::Upgrade(_) => {}
         }

@@ -34,7 +34,7 @@ pub enum Next<P: Protocol> {
     /// Wait for a future, made by [`Conn::wait`] or [`Conn::blocking`]: until it is done this connection takes in neither packets nor messages.
     Wait(Wait<P>),
     /// Go through a handshake, made by [`Next::upgrade`]: STARTTLS.
-    Upgrade(Arc<dyn Handshake>),
+    Upgrade(Box<Arc<dyn Handshake>>),
 }
 
 impl<P: Protocol> Next<P> {
@@ -65,7 +65,7 @@ impl<P: Protocol> Next<P> {
     /// [`HandshakeError::Injected`](crate::HandshakeError::Injected): taken for what it says under TLS, they would be
     /// anybody's who sits in between ([CVE-2011-0411](https://nvd.nist.gov/vuln/detail/CVE-2011-0411)).
     pub fn upgrade(handshake: impl Handshake) -> Self {
-        Next::Upgrade(Arc::new(handshake))
+        Next::Upgrade(Box::new(Arc::new(handshake)))
     }
 }
 
