@@ -111,6 +111,9 @@ pub use table::{ConnectionId, ConnectionInfo};
 #[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
 pub use telemetry::Metrics;
 pub use telemetry::{Alarm, Alarmed, ClosedCounts, Happening, Observer, Reason, Refusal, RefusedCounts, Spans};
-pub use transport::{Address, HandshakeError, TlsInfo};
+pub use transport::{Address, HandshakeError, ParseBlockError, TlsInfo};
 #[cfg(any(feature = "native-tls", feature = "rustls"))]
 pub use transport::{ClientCertificates, Tls, TlsBackend, TlsBuilder, TlsError, TlsVersion};
+#[cfg(feature = "proxy-protocol")]
+#[cfg_attr(docsrs, doc(cfg(feature = "proxy-protocol")))]
+pub use transport::{ProxyHeader, ProxyProtocol, ProxyTls};

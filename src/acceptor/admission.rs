@@ -93,7 +93,7 @@ impl Crew {
     ) {
         match permit.or_else(|| inlet.port.try_permit()) {
             Some(permit) => self.admit(place, inlet, accepted, permit),
-            None if inlet.port.denies(&accepted.peer) => self.refuse(place, inlet, accepted, Refusal::Denied),
+            None if inlet.denies(&accepted.peer) => self.refuse(place, inlet, accepted, Refusal::Denied),
             None => match inlet.port.limits().policy().at_limit {
                 AtLimit::Hold(limit) => self.hold(place, inlet, accepted, limit),
                 _ => self.refuse(place, inlet, accepted, Refusal::Limit),
@@ -111,6 +111,9 @@ impl Crew {
     }
 
     fn admit(&self, place: usize, inlet: &Arc<Inlet>, accepted: Accepted, permit: Permit) {
+        if !inlet.admits(&accepted.peer) {
+            return self.refuse(place, inlet, accepted, Refusal::Denied);
+        }
         let claims = inlet.steps.iter().any(|step| step.may_claim(&accepted.peer));
         match inlet.port.admit(&accepted.peer, claims) {
             Ok(guest) => self.serve(place, inlet, accepted, permit, guest),

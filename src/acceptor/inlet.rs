@@ -100,6 +100,16 @@ impl Inlet {
         *self.mode.borrow()
     }
 
+    /// Whether nothing that peers go through here keeps this one out from the start.
+    pub(super) fn admits(&self, peer: &Address) -> bool {
+        self.steps.iter().all(|step| step.admits(peer))
+    }
+
+    /// Whether this peer would be kept out however much room there was.
+    pub(super) fn denies(&self, peer: &Address) -> bool {
+        self.port.denies(peer) || !self.admits(peer)
+    }
+
     /// Waits until no acceptor takes peers, whatever it has open.
     pub(crate) async fn at_rest(&self) {
         // The sender is here: it cannot be gone.

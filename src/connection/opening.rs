@@ -26,7 +26,8 @@ impl<P: Protocol> Connection<P> {
             Err(error) => self.refuse_to_open(Closed::Handshake(error)),
             Ok(shaken) => {
                 self.conn.io = shaken.stream;
-                self.conn.tls = shaken.tls.or(self.conn.tls.take());
+                let before = self.conn.learnt.take().unwrap_or_default();
+                self.conn.learnt = Some(Box::new(shaken.learnt.or(&before)));
                 match self.conn.seat.entry().claim(shaken.claimed) {
                     Ok(()) => Poll::Ready(()),
                     Err(refusal) => self.refuse_to_open(Closed::Refused(refusal)),

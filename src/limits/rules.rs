@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use ipnet::IpNet;
+use crate::transport::{Block, ParseBlockError};
 
 /// One access rule: an address or a block of them in CIDR notation, allowed or denied.
 ///
@@ -18,7 +18,7 @@ use ipnet::IpNet;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Rule {
     allow: bool,
-    block: IpNet,
+    block: Block,
 }
 
 impl Rule {
@@ -27,7 +27,7 @@ impl Rule {
     /// # Errors
     /// When the text is neither an IP address nor a CIDR block.
     pub fn allow(block: &str) -> Result<Self, ParseRuleError> {
-        Ok(Rule { allow: true, block: parse(block)? })
+        Ok(Rule { allow: true, block: block.parse()? })
     }
 
     /// Keeps peers of this block out.
@@ -35,7 +35,7 @@ impl Rule {
     /// # Errors
     /// When the text is neither an IP address nor a CIDR block.
     pub fn deny(block: &str) -> Result<Self, ParseRuleError> {
-        Ok(Rule { allow: false, block: parse(block)? })
+        Ok(Rule { allow: false, block: block.parse()? })
     }
 
     /// Whether the rule lets its block in.
@@ -45,7 +45,7 @@ impl Rule {
 
     /// Whether the rule is about this address. An IPv4 address mapped into IPv6 counts as IPv4.
     pub fn is_about(&self, ip: IpAddr) -> bool {
-        self.block.contains(&ip.to_canonical())
+        self.block.contains(ip)
     }
 }
 
@@ -63,19 +63,21 @@ impl std::str::FromStr for Rule {
         match text.trim().split_once(' ') {
             Some(("allow", block)) => Rule::allow(block.trim()),
             Some(("deny", block)) => Rule::deny(block.trim()),
-            _ => Err(ParseRuleError(text.to_owned())),
+            _ => Err(ParseRuleError::Form(text.to_owned())),
         }
     }
 }
 
-/// A text that is neither an IP address nor a CIDR block.
+/// A text that is no access rule.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is neither an IP address nor a block of them (CIDR)")]
-pub struct ParseRuleError(String);
-
-fn parse(text: &str) -> Result<IpNet, ParseRuleError> {
-    let block = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-    block.map(|block| block.trunc()).map_err(|_| ParseRuleError(text.to_owned()))
+#[non_exhaustive]
+pub enum ParseRuleError {
+    /// It does not say what to do.
+    #[error("{0:?}: a rule is `allow` or `deny` and a block of addresses")]
+    Form(String),
+    /// It does not say to whom.
+    #[error(transparent)]
+    Block(#[from] ParseBlockError),
 }
 
 /// The first rule that is about the address decides; none: allowed.

@@ -31,6 +31,9 @@ use crate::transport::{Address, Handshake, Inherited, Opening, SocketOptions, Tc
 pub struct Listener {
     name: Option<Arc<str>>,
     max_connections: Option<usize>,
+    /// What goes before all steps.
+    proxy: Option<Arc<dyn Handshake>>,
+    objection: Option<(&'static str, &'static str)>,
     steps: Vec<Arc<dyn Handshake>>,
     what: What,
     pub(super) options: SocketOptions,
@@ -133,7 +136,15 @@ impl Listener {
     }
 
     fn new(what: What) -> Self {
-        Listener { name: None, max_connections: None, steps: Vec::new(), what, options: SocketOptions::default() }
+        Listener {
+            name: None,
+            max_connections: None,
+            proxy: None,
+            objection: None,
+            steps: Vec::new(),
+            what,
+            options: SocketOptions::default(),
+        }
     }
 
     /// The name that its connections tell. Default: the address it is bound to.
@@ -160,6 +171,16 @@ impl Listener {
         self.handshake(tls)
     }
 
+    /// Has peers say first for whom they speak, before every other step of the handshake. A protocol that trusts nobody is
+    /// refused at the start.
+    #[cfg(feature = "proxy-protocol")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "proxy-protocol")))]
+    pub fn proxy_protocol(mut self, proxy: crate::transport::ProxyProtocol) -> Self {
+        self.objection = (!proxy.trusts_somebody()).then_some(("proxy_protocol", "nobody is trusted"));
+        self.proxy = Some(Arc::new(proxy));
+        self
+    }
+
     /// What can be said before anything is opened.
     fn check(&self) -> Result<(), StartError> {
         let opening = match &self.what {
@@ -173,7 +194,7 @@ impl Listener {
         };
         let no_room = ("max_connections", "a listener needs room for one connection");
         let objection = (self.max_connections == Some(0)).then_some(no_room);
-        match objection.or_else(|| self.options.objection(opening)) {
+        match objection.or(self.objection).or_else(|| self.options.objection(opening)) {
             Some((setting, why)) => Err(StartError::InvalidSetting { setting, why }),
             None => Ok(()),
         }
@@ -186,12 +207,13 @@ impl Listener {
         limit: Duration,
         old: &[Arc<Inlet>],
     ) -> Result<Vec<Arc<Inlet>>, StartError> {
-        let Listener { name, max_connections, steps, what, options } = self;
+        let Listener { name, max_connections, proxy, steps, what, options, .. } = self;
         let at = |address: &Address| old.iter().find(|inlet| inlet.transport.local_addr() == *address).cloned();
         // Nobody may believe that a port that was open in clear speaks TLS now.
         let keep = |kept: Vec<Arc<Inlet>>| {
             let same = |inlet: &Arc<Inlet>| {
-                inlet.steps.len() == steps.len() && max_connections.is_none_or(|max| inlet.port.max() == Some(max))
+                inlet.steps.len() == steps.len() + usize::from(proxy.is_some())
+                    && max_connections.is_none_or(|max| inlet.port.max() == Some(max))
             };
             let why = "it is open already, with another limit or another handshake";
             let refused = StartError::InvalidSetting { setting: "listener", why };
@@ -199,7 +221,7 @@ impl Listener {
         };
         let inlet = |transport: Box<dyn Transport>| {
             let name = name.clone().unwrap_or_else(|| transport.local_addr().to_string().into());
-            let steps = transport.handshake().into_iter().chain(steps.clone()).collect();
+            let steps = proxy.clone().into_iter().chain(transport.handshake()).chain(steps.clone()).collect();
             Inlet::new(transport, Port::new(name, max_connections, limits.clone()), steps)
         };
         let refused = |what: String| move |source| StartError::SystemError { what, source };

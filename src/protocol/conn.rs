@@ -16,7 +16,7 @@ use crate::framing::FramingError;
 use crate::socket::Steps;
 use crate::table::{millis, Buffers, ConnectionId, Seat};
 use crate::timer::Timer;
-use crate::transport::{Address, Kind, PeerCredentials, Stream, TlsInfo};
+use crate::transport::{Address, Kind, Learnt, PeerCredentials, Stream, TlsInfo};
 
 /// The connection as its callbacks see it: who is at the other end, and what to send there.
 pub struct Conn<P: Protocol> {
@@ -36,7 +36,8 @@ pub struct Conn<P: Protocol> {
     pub(crate) draining: bool,
     /// What it has to go through before it is ready.
     pub(crate) steps: Option<Box<Steps>>,
-    pub(crate) tls: Option<Arc<TlsInfo>>,
+    /// What that has taught.
+    pub(crate) learnt: Option<Box<Learnt>>,
     /// Last, so that the place is given back after the socket is closed.
     pub(crate) seat: Seat,
 }
@@ -107,7 +108,7 @@ impl<P: Protocol> Conn<P> {
             high_watermark,
             draining: false,
             steps,
-            tls: None,
+            learnt: None,
             seat,
         }
     }
@@ -129,7 +130,14 @@ impl<P: Protocol> Conn<P> {
 
     /// What the TLS handshake has agreed on; `None` without TLS, and before it.
     pub fn tls(&self) -> Option<&TlsInfo> {
-        self.tls.as_deref()
+        self.learnt.as_ref()?.tls.as_deref()
+    }
+
+    /// The PROXY header that was believed; `None` where there was none, and before it has come.
+    #[cfg(feature = "proxy-protocol")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "proxy-protocol")))]
+    pub fn proxy(&self) -> Option<&crate::transport::ProxyHeader> {
+        self.learnt.as_ref()?.proxy.as_deref()
     }
 
     /// Our own end's address.

@@ -25,7 +25,7 @@ use tokio_util::codec::Framed;
 use crate::guard::panic_text;
 use crate::table::{ConnectionId, Seat};
 use crate::telemetry::Reason;
-use crate::transport::{Address, Handshake, HandshakeError, Kind, PeerCredentials, Stream, TlsInfo};
+use crate::transport::{Address, Handshake, HandshakeError, Kind, Learnt, PeerCredentials, Stream, TlsInfo};
 
 pub(crate) use desk::{Desk, SocketLimits};
 pub(crate) use opening::{Opening, Steps};
@@ -95,13 +95,13 @@ pub struct Socket {
     desk: Rc<Desk>,
     /// What it has to go through before it is anybody's.
     steps: Option<Box<Steps>>,
-    tls: Option<Arc<TlsInfo>>,
+    learnt: Learnt,
 }
 
 impl Socket {
     pub(crate) fn accept(incoming: Incoming, limits: SocketLimits) -> Self {
         let (io, seat, steps) = incoming.open();
-        Socket { io, desk: Rc::new(Desk::new(seat, limits)), steps, tls: None }
+        Socket { io, desk: Rc::new(Desk::new(seat, limits)), steps, learnt: Learnt::default() }
     }
 
     /// Whether it has no handshake before it.
@@ -121,7 +121,7 @@ impl Socket {
         match shaken {
             Ok(Ok(shaken)) => {
                 self.io = shaken.stream;
-                self.tls = shaken.tls;
+                self.learnt = shaken.learnt;
                 if let Err(refusal) = self.desk.entry().claim(shaken.claimed) {
                     self.desk.refuse(refusal);
                     return None;
@@ -151,7 +151,7 @@ impl Socket {
         match select(steps.begin(self.io.take(), self.peer().clone()), pin!(self.desk.killed())).await {
             Either::Left((Ok(shaken), _)) => {
                 self.io = shaken.stream;
-                self.tls = shaken.tls;
+                self.learnt = shaken.learnt.or(&self.learnt);
                 Ok(self)
             }
             Either::Left((Err(error), _)) => {
@@ -164,7 +164,14 @@ impl Socket {
 
     /// What its TLS handshake has agreed on; `None` without TLS.
     pub fn tls(&self) -> Option<&TlsInfo> {
-        self.tls.as_deref()
+        self.learnt.tls.as_deref()
+    }
+
+    /// The PROXY header that was believed; `None` where there was none.
+    #[cfg(feature = "proxy-protocol")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "proxy-protocol")))]
+    pub fn proxy(&self) -> Option<&crate::transport::ProxyHeader> {
+        self.learnt.proxy.as_deref()
     }
 
     /// The address of the socket itself, where [`peer`](Socket::peer) is the one a believed PROXY header claims.

@@ -48,11 +48,11 @@ impl Steps {
         let _slot = self.slots.acquire_owned().await;
         let mut shaken = Shaken::new(stream);
         for step in self.steps {
-            let Shaken { stream, claimed, tls } = step.shake(shaken.stream, &peer).await?;
+            let Shaken { stream, claimed, learnt } = step.shake(shaken.stream, &peer).await?;
             if let Some(claimed) = &claimed {
                 peer = claimed.clone();
             }
-            shaken = Shaken { stream, claimed: claimed.or(shaken.claimed), tls: tls.or(shaken.tls) };
+            shaken = Shaken { stream, claimed: claimed.or(shaken.claimed), learnt: learnt.or(&shaken.learnt) };
         }
         Ok(shaken)
     }

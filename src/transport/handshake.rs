@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use futures::future::LocalBoxFuture;
 
+#[cfg(feature = "proxy-protocol")]
+use super::ProxyHeader;
 use super::{Address, Stream};
 use crate::error::BoxError;
 
@@ -41,6 +43,13 @@ pub trait Handshake: Send + Sync + 'static {
     /// End this connection, as [`Closed::Handshake`](crate::Closed::Handshake).
     fn shake(&self, stream: Stream, peer: &Address) -> LocalBoxFuture<'static, Result<Shaken, HandshakeError>>;
 
+    /// Whether this peer may come at all. Asked by the acceptor, before anything else is done for the peer; whoever may not
+    /// is refused as [`Denied`](crate::Refusal::Denied).
+    fn admits(&self, peer: &Address) -> bool {
+        let _ = peer;
+        true
+    }
+
     /// Whether it may turn out that this peer speaks for another one: then that one is counted per peer, not this.
     fn may_claim(&self, peer: &Address) -> bool {
         let _ = peer;
@@ -53,13 +62,32 @@ pub trait Handshake: Send + Sync + 'static {
 pub struct Shaken {
     pub(crate) stream: Stream,
     pub(crate) claimed: Option<Address>,
+    pub(crate) learnt: Learnt,
+}
+
+/// What steps have learnt and callbacks may ask for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Learnt {
     pub(crate) tls: Option<Arc<TlsInfo>>,
+    #[cfg(feature = "proxy-protocol")]
+    pub(crate) proxy: Option<Arc<ProxyHeader>>,
+}
+
+impl Learnt {
+    /// And, where this is silent, what was learnt before.
+    pub(crate) fn or(self, before: &Learnt) -> Self {
+        Learnt {
+            tls: self.tls.or_else(|| before.tls.clone()),
+            #[cfg(feature = "proxy-protocol")]
+            proxy: self.proxy.or_else(|| before.proxy.clone()),
+        }
+    }
 }
 
 impl Shaken {
     /// The stream, ready for the next step or for packets.
     pub fn new(stream: Stream) -> Self {
-        Shaken { stream, claimed: None, tls: None }
+        Shaken { stream, claimed: None, learnt: Learnt::default() }
     }
 
     /// The peer is somebody else than the socket says, and is believed: limits and rules look at it, logs show it.
@@ -70,7 +98,14 @@ impl Shaken {
 
     /// There is TLS on the stream now.
     pub fn with_tls(mut self, tls: TlsInfo) -> Self {
-        self.tls = Some(Arc::new(tls));
+        self.learnt.tls = Some(Arc::new(tls));
+        self
+    }
+
+    /// A PROXY header was read and believed.
+    #[cfg(feature = "proxy-protocol")]
+    pub(super) fn with_proxy(mut self, header: ProxyHeader) -> Self {
+        self.learnt.proxy = Some(Arc::new(header));
         self
     }
 }

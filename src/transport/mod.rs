@@ -10,6 +10,7 @@
 //! [`Listener`](crate::Listener).
 
 mod address;
+mod block;
 mod credentials;
 mod handshake;
 mod hook;
@@ -17,6 +18,8 @@ mod inherited;
 mod keepalive;
 mod memory;
 mod options;
+#[cfg(feature = "proxy-protocol")]
+mod proxy;
 #[cfg(unix)]
 mod readiness;
 mod stream;
@@ -35,11 +38,16 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 pub use address::Address;
+pub(crate) use block::Block;
+pub use block::ParseBlockError;
 pub use credentials::PeerCredentials;
+pub(crate) use handshake::Learnt;
 pub use handshake::{Handshake, HandshakeError, Shaken, TlsInfo};
 pub use inherited::Inherited;
 pub use keepalive::Keepalive;
 pub use memory::{Dialer, Memory};
+#[cfg(feature = "proxy-protocol")]
+pub use proxy::{ProxyHeader, ProxyProtocol, ProxyTls};
 pub use socket2::SockRef;
 pub use stream::{Bytestream, Kind, Stream};
 pub use tcp::Tcp;

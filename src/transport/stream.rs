@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 #[cfg(unix)]
@@ -48,14 +49,30 @@ enum Inner {
     Native(Box<tokio_native_tls::TlsStream<tls::Below>>),
     #[cfg(feature = "rustls")]
     Rustls(Box<tokio_rustls::server::TlsStream<Stream>>),
+    /// Bytes were read too many, and put back.
+    Ahead(Box<Ahead>),
     /// It is in the hands of a handshake.
     Away,
+}
+
+struct Ahead {
+    bytes: Bytes,
+    stream: Stream,
 }
 
 impl Stream {
     /// A stream of a transport of one's own, an in-memory duplex in a test for example.
     pub fn other(stream: impl Bytestream) -> Self {
         Stream(Inner::Other(Box::new(stream)))
+    }
+
+    /// Puts bytes back that were read too many: they are read first again. For a [`Handshake`](super::Handshake) that
+    /// cannot know where its part ends before it has read beyond.
+    pub fn put_back(self, bytes: impl Into<Bytes>) -> Self {
+        match bytes.into() {
+            bytes if bytes.is_empty() => self,
+            bytes => Stream(Inner::Ahead(Box::new(Ahead { bytes, stream: self }))),
+        }
     }
 
     #[cfg(feature = "native-tls")]
@@ -83,6 +100,7 @@ impl Stream {
             Inner::Native(_) => Kind::Tls,
             #[cfg(feature = "rustls")]
             Inner::Rustls(_) => Kind::Tls,
+            Inner::Ahead(ref ahead) => ahead.stream.kind(),
             Inner::Other(_) | Inner::Away => Kind::Other,
         }
     }
@@ -102,6 +120,7 @@ impl Stream {
             Inner::Native(tls) => tls.get_ref().get_ref().get_ref().stream.local_addr(),
             #[cfg(feature = "rustls")]
             Inner::Rustls(tls) => tls.get_ref().0.local_addr(),
+            Inner::Ahead(ahead) => ahead.stream.local_addr(),
             Inner::Other(_) => Err(io::ErrorKind::Unsupported.into()),
             Inner::Away => Err(away()),
         }
@@ -116,6 +135,7 @@ impl Stream {
             Inner::Native(tls) => tls.get_ref().get_ref().get_ref().stream.peer_credentials(),
             #[cfg(feature = "rustls")]
             Inner::Rustls(tls) => tls.get_ref().0.peer_credentials(),
+            Inner::Ahead(ahead) => ahead.stream.peer_credentials(),
             _ => None,
         }
     }
@@ -130,6 +150,7 @@ impl Stream {
             Inner::Native(tls) => tls.get_ref().get_ref().get_ref().stream.take_error(),
             #[cfg(feature = "rustls")]
             Inner::Rustls(tls) => tls.get_ref().0.take_error(),
+            Inner::Ahead(ahead) => ahead.stream.take_error(),
             Inner::Other(_) | Inner::Away => None,
         }
     }
@@ -138,6 +159,7 @@ impl Stream {
     pub(crate) fn send_now(&self, bytes: &[u8]) -> usize {
         match &self.0 {
             Inner::Tcp(tcp) => socket2::SockRef::from(tcp).send(bytes).unwrap_or(0),
+            Inner::Ahead(ahead) => ahead.stream.send_now(bytes),
             _ => 0,
         }
     }
@@ -150,9 +172,11 @@ impl Stream {
 
     /// Closes with a reset (RST) where the transport knows such a thing.
     pub(crate) fn reset(self) {
-        if let Inner::Tcp(tcp) = &self.0 {
+        match self.0 {
             // Failing that, it is an ordinary close.
-            let _ = socket2::SockRef::from(tcp).set_linger(Some(Duration::ZERO));
+            Inner::Tcp(tcp) => drop(socket2::SockRef::from(&tcp).set_linger(Some(Duration::ZERO))),
+            Inner::Ahead(ahead) => ahead.stream.reset(),
+            _ => {}
         }
     }
 
@@ -168,6 +192,16 @@ impl Stream {
         }
     }
 
+    /// What was put back goes first; with its last byte the stream is as it was.
+    #[cold]
+    fn read_ahead(&mut self, buf: &mut ReadBuf<'_>) {
+        let Inner::Ahead(ahead) = &mut self.0 else { return };
+        buf.put_slice(&ahead.bytes.split_to(ahead.bytes.len().min(buf.remaining())));
+        if ahead.bytes.is_empty() {
+            *self = ahead.stream.take();
+        }
+    }
+
     /// Whether closing sends what is written by itself: a plain socket does, a stream with a layer of its own must be
     /// flushed and shut down.
     pub(crate) fn is_plain(&self) -> bool {
@@ -175,6 +209,7 @@ impl Stream {
             Inner::Tcp(_) | Inner::Away => true,
             #[cfg(unix)]
             Inner::Unix(_) => true,
+            Inner::Ahead(ref ahead) => ahead.stream.is_plain(),
             _ => false,
         }
     }
@@ -199,8 +234,8 @@ impl From<UnixStream> for Stream {
 
 impl AsyncRead for Stream {
     #[inline]
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().0 {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match &mut self.0 {
             Inner::Tcp(tcp) => Pin::new(tcp).poll_read(cx, buf),
             #[cfg(unix)]
             Inner::Unix(unix) => Pin::new(unix).poll_read(cx, buf),
@@ -214,25 +249,40 @@ impl AsyncRead for Stream {
             #[cfg(feature = "rustls")]
             Inner::Rustls(tls) => Pin::new(tls).poll_read(cx, buf),
             Inner::Other(other) => Pin::new(other).poll_read(cx, buf),
+            Inner::Ahead(_) => {
+                self.read_ahead(buf);
+                Poll::Ready(Ok(()))
+            }
             Inner::Away => Poll::Ready(Err(away())),
         }
     }
 }
 
+/// Does the same to whatever carries the bytes.
+macro_rules! whichever {
+    ($stream:expr, $io:ident => $done:expr, away => $away:expr) => {
+        match $stream {
+            Inner::Tcp($io) => $done,
+            #[cfg(unix)]
+            Inner::Unix($io) => $done,
+            #[cfg(feature = "native-tls")]
+            Inner::Native($io) => $done,
+            #[cfg(feature = "rustls")]
+            Inner::Rustls($io) => $done,
+            Inner::Other($io) => $done,
+            Inner::Ahead(ahead) => {
+                let $io = &mut ahead.stream;
+                $done
+            }
+            Inner::Away => $away,
+        }
+    };
+}
+
 impl AsyncWrite for Stream {
     #[inline]
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        match &mut self.get_mut().0 {
-            Inner::Tcp(tcp) => Pin::new(tcp).poll_write(cx, buf),
-            #[cfg(unix)]
-            Inner::Unix(unix) => Pin::new(unix).poll_write(cx, buf),
-            #[cfg(feature = "native-tls")]
-            Inner::Native(tls) => Pin::new(tls).poll_write(cx, buf),
-            #[cfg(feature = "rustls")]
-            Inner::Rustls(tls) => Pin::new(tls).poll_write(cx, buf),
-            Inner::Other(other) => Pin::new(other).poll_write(cx, buf),
-            Inner::Away => Poll::Ready(Err(away())),
-        }
+        whichever!(&mut self.get_mut().0, io => Pin::new(io).poll_write(cx, buf), away => Poll::Ready(Err(away())))
     }
 
     fn poll_write_vectored(
@@ -240,17 +290,8 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.get_mut().0 {
-            Inner::Tcp(tcp) => Pin::new(tcp).poll_write_vectored(cx, bufs),
-            #[cfg(unix)]
-            Inner::Unix(unix) => Pin::new(unix).poll_write_vectored(cx, bufs),
-            #[cfg(feature = "native-tls")]
-            Inner::Native(tls) => Pin::new(tls).poll_write_vectored(cx, bufs),
-            #[cfg(feature = "rustls")]
-            Inner::Rustls(tls) => Pin::new(tls).poll_write_vectored(cx, bufs),
-            Inner::Other(other) => Pin::new(other).poll_write_vectored(cx, bufs),
-            Inner::Away => Poll::Ready(Err(away())),
-        }
+        let stream = &mut self.get_mut().0;
+        whichever!(stream, io => Pin::new(io).poll_write_vectored(cx, bufs), away => Poll::Ready(Err(away())))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -263,36 +304,17 @@ impl AsyncWrite for Stream {
             #[cfg(feature = "rustls")]
             Inner::Rustls(tls) => tls.is_write_vectored(),
             Inner::Other(other) => other.is_write_vectored(),
+            Inner::Ahead(ahead) => ahead.stream.is_write_vectored(),
             Inner::Away => false,
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().0 {
-            Inner::Tcp(tcp) => Pin::new(tcp).poll_flush(cx),
-            #[cfg(unix)]
-            Inner::Unix(unix) => Pin::new(unix).poll_flush(cx),
-            #[cfg(feature = "native-tls")]
-            Inner::Native(tls) => Pin::new(tls).poll_flush(cx),
-            #[cfg(feature = "rustls")]
-            Inner::Rustls(tls) => Pin::new(tls).poll_flush(cx),
-            Inner::Other(other) => Pin::new(other).poll_flush(cx),
-            Inner::Away => Poll::Ready(Ok(())),
-        }
+        whichever!(&mut self.get_mut().0, io => Pin::new(io).poll_flush(cx), away => Poll::Ready(Ok(())))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().0 {
-            Inner::Tcp(tcp) => Pin::new(tcp).poll_shutdown(cx),
-            #[cfg(unix)]
-            Inner::Unix(unix) => Pin::new(unix).poll_shutdown(cx),
-            #[cfg(feature = "native-tls")]
-            Inner::Native(tls) => Pin::new(tls).poll_shutdown(cx),
-            #[cfg(feature = "rustls")]
-            Inner::Rustls(tls) => Pin::new(tls).poll_shutdown(cx),
-            Inner::Other(other) => Pin::new(other).poll_shutdown(cx),
-            Inner::Away => Poll::Ready(Ok(())),
-        }
+        whichever!(&mut self.get_mut().0, io => Pin::new(io).poll_shutdown(cx), away => Poll::Ready(Ok(())))
     }
 }
 

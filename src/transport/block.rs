@@ -1,0 +1,38 @@
+//! A block of IP addresses.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use ipnet::IpNet;
+
+/// An address, or those that have their first bits in common, in CIDR notation (RFC 4632).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Block(IpNet);
+
+impl Block {
+    /// Whether the address is in it. An IPv4 address mapped into IPv6 counts as IPv4.
+    pub(crate) fn contains(&self, ip: IpAddr) -> bool {
+        self.0.contains(&ip.to_canonical())
+    }
+}
+
+impl FromStr for Block {
+    type Err = ParseBlockError;
+
+    fn from_str(text: &str) -> Result<Self, ParseBlockError> {
+        let block = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+        block.map(|block| Block(block.trunc())).map_err(|_| ParseBlockError(text.to_owned()))
+    }
+}
+
+impl fmt::Display for Block {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A text that is neither an IP address nor a block of them.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is neither an IP address nor a block of them (CIDR)")]
+pub struct ParseBlockError(pub(crate) String);
