@@ -111,6 +111,9 @@ pub use table::{ConnectionId, ConnectionInfo};
 #[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
 pub use telemetry::Metrics;
 pub use telemetry::{Alarm, Alarmed, ClosedCounts, Happening, Observer, Reason, Refusal, RefusedCounts, Spans};
+#[cfg(feature = "rustls")]
+#[cfg_attr(docsrs, doc(cfg(feature = "rustls")))]
+pub use transport::ClientHello;
 pub use transport::{Address, HandshakeError, ParseBlockError, TlsInfo};
 #[cfg(any(feature = "native-tls", feature = "rustls"))]
 pub use transport::{ClientCertificates, Tls, TlsBackend, TlsBuilder, TlsError, TlsVersion};

@@ -1,7 +1,7 @@
 //! What is told of a pool: in numbers, by listener, and at the end.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::Suspension;
 use crate::telemetry::{ClosedCounts, RefusedCounts};
@@ -71,6 +71,20 @@ pub struct ListenerInfo {
     pub connections: usize,
     /// Its own limit, beside the pool's.
     pub max_connections: Option<usize>,
+    /// Whether its peers speak TLS from the first packet on.
+    pub tls: bool,
+    /// When the first of the certificates that it shows expires; `None` without TLS, and where the back end does not tell.
+    pub certificate_expires: Option<SystemTime>,
+}
+
+impl ListenerInfo {
+    /// The address with its kind in front: `tls://127.0.0.1:7000` with TLS, else as [`Address::url`].
+    pub fn url(&self) -> String {
+        match (&self.address, self.tls) {
+            (Address::Tcp(address), true) => format!("tls://{address}"),
+            (address, _) => address.url(),
+        }
+    }
 }
 
 /// How the end of a pool went.

@@ -126,11 +126,17 @@ impl Shared {
     }
 
     pub(super) fn listeners(&self) -> Vec<ListenerInfo> {
-        let info = |inlet: &Arc<Inlet>| ListenerInfo {
-            name: inlet.port.name().clone(),
-            address: inlet.transport.local_addr(),
-            connections: inlet.port.inside(),
-            max_connections: inlet.port.max(),
+        let info = |inlet: &Arc<Inlet>| {
+            let steps = inlet.steps.iter().map(|step| step.info());
+            let expires = steps.clone().filter_map(|step| step.certificate_expires);
+            ListenerInfo {
+                name: inlet.port.name().clone(),
+                address: inlet.transport.local_addr(),
+                connections: inlet.port.inside(),
+                max_connections: inlet.port.max(),
+                tls: steps.clone().any(|step| step.tls),
+                certificate_expires: expires.min(),
+            }
         };
         lock(&self.inlets).iter().map(info).collect()
     }

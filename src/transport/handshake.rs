@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures::future::LocalBoxFuture;
 
@@ -55,6 +55,21 @@ pub trait Handshake: Send + Sync + 'static {
         let _ = peer;
         false
     }
+
+    /// What can be said of it beforehand, for [`listeners`](crate::PoolHandle::listeners).
+    fn info(&self) -> HandshakeInfo {
+        HandshakeInfo::default()
+    }
+}
+
+/// What can be said of a step before anybody goes through it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HandshakeInfo {
+    /// There is TLS behind it.
+    pub tls: bool,
+    /// When the first of the certificates that it shows expires, as far as is known.
+    pub certificate_expires: Option<SystemTime>,
 }
 
 /// A stream after a step of its handshake, and what that has learnt.

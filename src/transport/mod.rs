@@ -42,7 +42,7 @@ pub(crate) use block::Block;
 pub use block::ParseBlockError;
 pub use credentials::PeerCredentials;
 pub(crate) use handshake::Learnt;
-pub use handshake::{Handshake, HandshakeError, Shaken, TlsInfo};
+pub use handshake::{Handshake, HandshakeError, HandshakeInfo, Shaken, TlsInfo};
 pub use inherited::Inherited;
 pub use keepalive::Keepalive;
 pub use memory::{Dialer, Memory};
@@ -51,6 +51,8 @@ pub use proxy::{ProxyHeader, ProxyProtocol, ProxyTls};
 pub use socket2::SockRef;
 pub use stream::{Bytestream, Kind, Stream};
 pub use tcp::Tcp;
+#[cfg(feature = "rustls")]
+pub use tls::ClientHello;
 #[cfg(any(feature = "native-tls", feature = "rustls"))]
 pub use tls::{ClientCertificates, Tls, TlsBackend, TlsBuilder, TlsError, TlsVersion};
 #[cfg(unix)]

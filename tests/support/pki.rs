@@ -43,9 +43,19 @@ impl Pki {
     }
 
     pub fn issue_as(&self, name: &str, file: &str) -> (PathBuf, PathBuf) {
+        self.issue_with(name, file, |_| {})
+    }
+
+    /// One that expires then.
+    pub fn issue_until(&self, name: &str, expires: std::time::SystemTime) -> (PathBuf, PathBuf) {
+        self.issue_with(name, name, |params| params.not_after = expires.into())
+    }
+
+    fn issue_with(&self, name: &str, file: &str, adjust: impl FnOnce(&mut CertificateParams)) -> (PathBuf, PathBuf) {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
         params.distinguished_name.push(DnType::CommonName, name);
+        adjust(&mut params);
         params.use_authority_key_identifier_extension = true;
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         let files = (self.folder.join(format!("{file}.pem")), self.folder.join(format!("{file}.key")));

@@ -2,15 +2,13 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use x509_parser::pem::Pem;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::transport::TlsInfo;
 
-/// When the first certificate of these PEM bytes expires.
-pub(super) fn expiry(pem: &[u8]) -> Option<SystemTime> {
-    let first = Pem::iter_from_buffer(pem).find_map(|block| block.ok().filter(|block| block.label == "CERTIFICATE"))?;
-    let (_, certificate) = X509Certificate::from_der(&first.contents).ok()?;
+/// When this certificate expires.
+pub(super) fn expiry(certificate: &[u8]) -> Option<SystemTime> {
+    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
     let seconds = u64::try_from(certificate.validity().not_after.timestamp()).ok()?;
     UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
 }

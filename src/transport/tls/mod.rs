@@ -9,11 +9,15 @@
 mod below;
 mod certificate;
 mod error;
+#[cfg(feature = "rustls")]
+mod hello;
 #[cfg(feature = "native-tls")]
 mod native;
 #[cfg(feature = "rustls")]
 mod rustls;
 mod source;
+#[cfg(feature = "watch")]
+mod watch;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -22,11 +26,13 @@ use std::time::SystemTime;
 
 use futures::future::LocalBoxFuture;
 
-use super::{Address, Handshake, HandshakeError, Shaken, Stream};
+use super::{Address, Handshake, HandshakeError, HandshakeInfo, Shaken, Stream};
 
 #[cfg(feature = "native-tls")]
 pub(super) use below::Below;
 pub use error::TlsError;
+#[cfg(feature = "rustls")]
+pub use hello::ClientHello;
 use source::Source;
 
 /// The library that does TLS.
@@ -71,6 +77,8 @@ pub struct Tls(Arc<Inner>);
 struct Inner {
     plan: Plan,
     current: RwLock<Arc<Current>>,
+    #[cfg(feature = "watch")]
+    watch: std::sync::OnceLock<watch::Watch>,
 }
 
 /// What connections that come now get.
@@ -98,12 +106,16 @@ struct Plan {
     alpn: Vec<Vec<u8>>,
     min_version: Option<TlsVersion>,
     clients: Option<(ClientCertificates, Source)>,
+    #[cfg(feature = "rustls")]
+    on_hello: Option<hello::OnHello>,
+    #[cfg(feature = "watch")]
+    watched: bool,
 }
 
 #[derive(Clone)]
 enum Identity {
     Missing,
-    Pem {
+    Pair {
         certificates: Source,
         key: Source,
     },
@@ -144,7 +156,7 @@ impl Tls {
         Ok(())
     }
 
-    /// When the certificate that is shown by default expires; `None` where it was not given as PEM.
+    /// When the first of the certificates that are shown expires; `None` for one from a PKCS#12 archive.
     pub fn expires(&self) -> Option<SystemTime> {
         self.current().expires
     }
@@ -155,8 +167,13 @@ impl Tls {
 }
 
 impl Handshake for Tls {
-    fn shake(&self, stream: Stream, _: &Address) -> LocalBoxFuture<'static, Result<Shaken, HandshakeError>> {
+    fn shake(&self, stream: Stream, peer: &Address) -> LocalBoxFuture<'static, Result<Shaken, HandshakeError>> {
         let current = self.current();
+        #[cfg(feature = "rustls")]
+        if let Some(hook) = &self.0.plan.on_hello {
+            return Box::pin(rustls::ask(self.clone(), hook.clone(), stream, peer.clone()));
+        }
+        let _ = peer;
         Box::pin(async move {
             match &current.config {
                 #[cfg(feature = "native-tls")]
@@ -165,6 +182,10 @@ impl Handshake for Tls {
                 Config::Rustls(config) => rustls::accept(config.clone(), stream).await,
             }
         })
+    }
+
+    fn info(&self) -> HandshakeInfo {
+        HandshakeInfo { tls: true, certificate_expires: self.expires(), ..HandshakeInfo::default() }
     }
 }
 
@@ -176,21 +197,35 @@ impl fmt::Debug for Tls {
 
 impl TlsBuilder {
     fn new(backend: TlsBackend) -> Self {
-        let (by_name, alpn) = (Vec::new(), Vec::new());
-        TlsBuilder(Plan { backend, identity: Identity::Missing, by_name, alpn, min_version: None, clients: None })
+        TlsBuilder(Plan {
+            backend,
+            identity: Identity::Missing,
+            by_name: Vec::new(),
+            alpn: Vec::new(),
+            min_version: None,
+            clients: None,
+            #[cfg(feature = "rustls")]
+            on_hello: None,
+            #[cfg(feature = "watch")]
+            watched: false,
+        })
     }
 
-    /// The certificate, its chain behind it, and its key, from PEM files.
+    /// The certificate, its chain behind it, and its key, from files: PEM, or DER where one certificate is all.
     pub fn files(mut self, certificates: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
         let (certificates, key) = (Source::File(certificates.into()), Source::File(key.into()));
-        self.0.identity = Identity::Pem { certificates, key };
+        self.0.identity = Identity::Pair { certificates, key };
         self
     }
 
     /// The certificate, its chain behind it, and its key, as PEM from memory.
-    pub fn pem(mut self, certificates: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Self {
-        let (certificates, key) = (Source::memory(certificates), Source::memory(key));
-        self.0.identity = Identity::Pem { certificates, key };
+    pub fn pem(self, certificates: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Self {
+        self.der([certificates], key)
+    }
+
+    /// The certificate, its chain behind it, and its key, as DER from memory. (PEM is understood as well.)
+    pub fn der(mut self, chain: impl IntoIterator<Item = impl Into<Vec<u8>>>, key: impl Into<Vec<u8>>) -> Self {
+        self.0.identity = Identity::Pair { certificates: Source::memory(chain), key: Source::memory([key]) };
         self
     }
 
@@ -202,7 +237,7 @@ impl TlsBuilder {
 
     /// Certificate and key from a PKCS#12 archive in memory. By `native-tls` only.
     pub fn pkcs12(mut self, archive: impl Into<Vec<u8>>, password: impl Into<String>) -> Self {
-        self.0.identity = Identity::Pkcs12 { archive: Source::memory(archive), password: password.into() };
+        self.0.identity = Identity::Pkcs12 { archive: Source::memory([archive]), password: password.into() };
         self
     }
 
@@ -236,14 +271,66 @@ impl TlsBuilder {
         self
     }
 
+    /// Asks about every peer when it has said its first word: `None` goes on as it is told here, another [`Tls`] of the same
+    /// back end takes this connection over (without asking its own hook), an error refuses the peer (with the alert
+    /// `access_denied`), as [`HandshakeError::Failed`]. By `rustls` only.
+    ///
+    /// It runs on the arbiter of the connection, so it must not block. A panic in it ends that connection alone.
+    ///
+    /// ```no_run
+    /// # #[cfg(feature = "rustls")]
+    /// # fn main() -> Result<(), actix_acceptor::TlsError> {
+    /// use actix_acceptor::Tls;
+    ///
+    /// let inside = Tls::rustls().files("inside.pem", "inside.key").build()?;
+    /// let tls = Tls::rustls().files("public.pem", "public.key").on_client_hello(move |hello| match hello.server_name() {
+    ///     Some("inside.example.org") => Ok(Some(inside.clone())),
+    ///     Some(_) => Ok(None),
+    ///     None => Err("a server name is needed".into()),
+    /// });
+    /// let tls = tls.build()?;
+    /// # Ok(()) }
+    /// # #[cfg(not(feature = "rustls"))]
+    /// # fn main() {}
+    /// ```
+    #[cfg(feature = "rustls")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "rustls")))]
+    pub fn on_client_hello(
+        mut self,
+        hook: impl Fn(&ClientHello<'_>) -> Result<Option<Tls>, crate::BoxError> + Send + Sync + 'static,
+    ) -> Self {
+        self.0.on_hello = Some(Arc::new(hook));
+        self
+    }
+
+    /// Watches the files and [reloads](Tls::reload) when they have changed, for as long as the [`Tls`] lives; a pair that is
+    /// bad is told to the log, and the old one stays. Files that are replaced, or are links that come to point elsewhere in
+    /// the same folder, are noticed too. Feature `watch`.
+    #[cfg(feature = "watch")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "watch")))]
+    pub fn watch(mut self) -> Self {
+        self.0.watched = true;
+        self
+    }
+
     /// Reads everything, and checks it.
     ///
     /// # Errors
     /// [`TlsError`] says which file, and why: it cannot be read, holds no certificate or no key, the two do not match, or
     /// the back end cannot do what was asked for.
     pub fn build(self) -> Result<Tls, TlsError> {
-        let current = self.0.make()?;
-        Ok(Tls(Arc::new(Inner { plan: self.0, current: RwLock::new(Arc::new(current)) })))
+        let current = RwLock::new(Arc::new(self.0.make()?));
+        let tls = Tls(Arc::new(Inner {
+            plan: self.0,
+            current,
+            #[cfg(feature = "watch")]
+            watch: std::sync::OnceLock::new(),
+        }));
+        #[cfg(feature = "watch")]
+        if tls.0.plan.watched {
+            tls.start_watching()?;
+        }
+        Ok(tls)
     }
 }
 
@@ -255,10 +342,20 @@ impl Plan {
             #[cfg(feature = "rustls")]
             TlsBackend::Rustls => Config::Rustls(rustls::configure(self)?),
         };
-        let expires = match &self.identity {
-            Identity::Pem { certificates, .. } => certificate::expiry(&certificates.read()?),
-            _ => None,
-        };
-        Ok(Current { config, expires })
+        Ok(Current { config, expires: self.expires()? })
+    }
+
+    /// When the first of the certificates that are shown expires.
+    fn expires(&self) -> Result<Option<SystemTime>, TlsError> {
+        let mut shown: Vec<&Source> = self.by_name.iter().map(|(_, certificates, _)| certificates).collect();
+        if let Identity::Pair { certificates, .. } = &self.identity {
+            shown.push(certificates);
+        }
+        let mut first = None;
+        for source in shown {
+            let expires = source.certificates()?.first().and_then(|own| certificate::expiry(own));
+            first = first.into_iter().chain(expires).min();
+        }
+        Ok(first)
     }
 }

@@ -3,6 +3,7 @@
 use native_tls::{Identity as NativeIdentity, Protocol, TlsAcceptor as Blocking};
 use tokio_native_tls::TlsAcceptor;
 
+use super::source::is_pem;
 use super::{Below, Identity, Plan, TlsError, TlsVersion};
 use crate::transport::{HandshakeError, Shaken, Stream, TlsInfo};
 
@@ -14,21 +15,27 @@ pub(super) fn configure(plan: &Plan) -> Result<TlsAcceptor, TlsError> {
     if !plan.by_name.is_empty() {
         return cannot("for_name", "native-tls has one certificate");
     }
+    #[cfg(feature = "rustls")]
+    if plan.on_hello.is_some() {
+        return cannot("on_client_hello", "native-tls does not show it");
+    }
     if plan.min_version == Some(TlsVersion::V1_3) {
         return cannot("min_version", "native-tls knows no lowest version above TLS 1.2");
     }
     let refused = |error: native_tls::Error| TlsError::Refused(error.into());
     let identity = match &plan.identity {
         Identity::Missing => return Err(TlsError::Refused("there is no certificate".into())),
-        Identity::Pem { certificates, key } => {
-            let (chain, private) = (certificates.read()?, key.read()?);
-            if !chain.windows(27).any(|window| window == b"-----BEGIN CERTIFICATE-----") {
-                return Err(certificates.wrong("there is no certificate in it"));
-            }
-            NativeIdentity::from_pkcs8(&chain, &private).map_err(|error| key.wrong(error))?
+        Identity::Pair { certificates, key } => {
+            let chain: String =
+                certificates.certificates()?.into_iter().map(|der| as_pem("CERTIFICATE", der)).collect();
+            let private = match key.bytes()? {
+                private if is_pem(&private) => private,
+                private => as_pem("PRIVATE KEY", private).into_bytes(),
+            };
+            NativeIdentity::from_pkcs8(chain.as_bytes(), &private).map_err(|error| key.wrong(error))?
         }
         Identity::Pkcs12 { archive, password } => {
-            NativeIdentity::from_pkcs12(&archive.read()?, password).map_err(|error| archive.wrong(error))?
+            NativeIdentity::from_pkcs12(&archive.bytes()?, password).map_err(|error| archive.wrong(error))?
         }
     };
     let mut builder = Blocking::builder(identity);
@@ -41,12 +48,17 @@ pub(super) fn configure(plan: &Plan) -> Result<TlsAcceptor, TlsError> {
         };
     }
     let acceptor = builder.build().map_err(refused)?;
-    if let Identity::Pem { certificates, key } = &plan.identity {
+    if let Identity::Pair { certificates, key } = &plan.identity {
         if !belong_together(&acceptor) {
             return Err(TlsError::Mismatch { certificates: certificates.to_string(), key: key.to_string() });
         }
     }
     Ok(acceptor.into())
+}
+
+/// The library takes PEM alone.
+fn as_pem(label: &str, der: Vec<u8>) -> String {
+    pem::encode(&pem::Pem::new(label, der))
 }
 
 /// The library does not say whether key and certificate match; a handshake with ourselves does.

@@ -6,13 +6,17 @@ use std::sync::Arc;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::server::{ClientHello as RawHello, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::{ProtocolVersion, RootCertStore, ServerConfig};
-use tokio_rustls::TlsAcceptor;
+use tokio::io::AsyncWriteExt;
+use tokio_rustls::server::TlsStream;
+use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
 
-use super::{ClientCertificates, Identity, Plan, Source, TlsError, TlsVersion};
-use crate::transport::{HandshakeError, Shaken, Stream, TlsInfo};
+use super::hello::{ClientHello, OnHello};
+use super::source::is_pem;
+use super::{ClientCertificates, Config, Identity, Plan, Source, Tls, TlsError, TlsVersion};
+use crate::transport::{Address, HandshakeError, Shaken, Stream, TlsInfo};
 
 pub(super) fn configure(plan: &Plan) -> Result<Arc<ServerConfig>, TlsError> {
     let provider = provider();
@@ -63,7 +67,7 @@ impl Certificates {
             Identity::Pkcs12 { .. } => {
                 return Err(TlsError::Unsupported { setting: "pkcs12", why: "rustls does not read PKCS#12" });
             }
-            Identity::Pem { certificates, key } => certified(certificates, key, provider)?,
+            Identity::Pair { certificates, key } => certified(certificates, key, provider)?,
         };
         let mut by_name = HashMap::new();
         for (name, certificates, key) in &plan.by_name {
@@ -74,7 +78,7 @@ impl Certificates {
 }
 
 impl ResolvesServerCert for Certificates {
-    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+    fn resolve(&self, hello: RawHello<'_>) -> Option<Arc<CertifiedKey>> {
         let named = hello.server_name().and_then(|name| self.by_name.get(&name.to_ascii_lowercase()));
         Some(named.unwrap_or(&self.default).clone())
     }
@@ -82,7 +86,10 @@ impl ResolvesServerCert for Certificates {
 
 fn certified(certificates: &Source, key: &Source, provider: &CryptoProvider) -> Result<Arc<CertifiedKey>, TlsError> {
     let chain = read_certificates(certificates)?;
-    let private = PrivateKeyDer::from_pem_slice(&key.read()?).map_err(|error| key.wrong(error))?;
+    let private = match key.bytes()? {
+        private if is_pem(&private) => PrivateKeyDer::from_pem_slice(&private).map_err(|error| key.wrong(error))?,
+        private => PrivateKeyDer::try_from(private).map_err(|why| key.wrong(why))?,
+    };
     let certified = CertifiedKey::from_der(chain, private, provider).map_err(|error| match error {
         rustls::Error::InconsistentKeys(_) => {
             TlsError::Mismatch { certificates: certificates.to_string(), key: key.to_string() }
@@ -93,17 +100,37 @@ fn certified(certificates: &Source, key: &Source, provider: &CryptoProvider) -> 
 }
 
 fn read_certificates(source: &Source) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let bytes = source.read()?;
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
-    let chain = chain.map_err(|error| source.wrong(error))?;
-    if chain.is_empty() {
-        return Err(source.wrong("there is no certificate in it"));
+    Ok(source.certificates()?.into_iter().map(CertificateDer::from).collect())
+}
+
+/// The alert that tells a peer that it is refused: fatal, `access_denied` (RFC 8446, 6.2), in a record of its own.
+const ACCESS_DENIED: [u8; 7] = [21, 3, 3, 0, 2, 2, 49];
+
+/// Waits for the peer's first word, and asks the user about it.
+pub(super) async fn ask(tls: Tls, hook: OnHello, stream: Stream, peer: Address) -> Result<Shaken, HandshakeError> {
+    let mut begun = LazyConfigAcceptor::new(Default::default(), stream).await?;
+    let asked = hook(&ClientHello { hello: begun.client_hello(), peer: &peer });
+    let chosen = match asked {
+        Ok(chosen) => chosen.unwrap_or(tls).current(),
+        Err(why) => {
+            // Whether the peer reads it or not, it is refused.
+            let _ = begun.io.write_all(&ACCESS_DENIED).await;
+            let _ = begun.io.shutdown().await;
+            return Err(HandshakeError::Failed(why));
+        }
+    };
+    match &chosen.config {
+        Config::Rustls(config) => begun.into_stream(config.clone()).await.map(shaken).map_err(HandshakeError::Io),
+        #[cfg(feature = "native-tls")]
+        Config::Native(_) => Err(HandshakeError::failed("the hook has chosen TLS of another back end")),
     }
-    Ok(chain)
 }
 
 pub(super) async fn accept(config: Arc<ServerConfig>, stream: Stream) -> Result<Shaken, HandshakeError> {
-    let tls = TlsAcceptor::from(config).accept(stream).await?;
+    Ok(shaken(TlsAcceptor::from(config).accept(stream).await?))
+}
+
+fn shaken(tls: TlsStream<Stream>) -> Shaken {
     let session = tls.get_ref().1;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let info = TlsInfo {
@@ -116,5 +143,5 @@ pub(super) async fn accept(config: Arc<ServerConfig>, stream: Stream) -> Result<
         server_name: session.server_name().map(str::to_owned),
         peer_certificates: session.peer_certificates().into_iter().flatten().map(|cert| cert.to_vec()).collect(),
     };
-    Ok(Shaken::new(Stream::rustls(tls)).with_tls(info))
+    Shaken::new(Stream::rustls(tls)).with_tls(info)
 }

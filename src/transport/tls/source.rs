@@ -1,36 +1,83 @@
 //! Where certificates and keys come from.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use x509_parser::pem::Pem;
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::TlsError;
 use crate::error::BoxError;
 
-/// A file, read anew each time, or bytes.
+/// A file, read anew each time, or bytes in one or more pieces: PEM or DER, told apart by what they begin with.
 #[derive(Clone)]
 pub(super) enum Source {
     File(PathBuf),
-    Memory(Arc<[u8]>),
+    Memory(Arc<[Vec<u8>]>),
 }
 
 impl Source {
-    pub(super) fn memory(bytes: impl Into<Vec<u8>>) -> Self {
-        Source::Memory(bytes.into().into())
+    pub(super) fn memory(pieces: impl IntoIterator<Item = impl Into<Vec<u8>>>) -> Self {
+        Source::Memory(pieces.into_iter().map(Into::into).collect())
     }
 
-    pub(super) fn read(&self) -> Result<Vec<u8>, TlsError> {
+    /// The file, if it is one.
+    #[cfg(feature = "watch")]
+    pub(super) fn path(&self) -> Option<&Path> {
         match self {
-            Source::Memory(bytes) => Ok(bytes.to_vec()),
-            Source::File(path) => {
-                std::fs::read(path).map_err(|source| TlsError::File { path: path.display().to_string(), source })
+            Source::File(path) => Some(path),
+            Source::Memory(_) => None,
+        }
+    }
+
+    fn pieces(&self) -> Result<Arc<[Vec<u8>]>, TlsError> {
+        match self {
+            Source::Memory(pieces) => Ok(pieces.clone()),
+            Source::File(path) => read(path).map(|bytes| [bytes].into()),
+        }
+    }
+
+    /// All there is.
+    pub(super) fn bytes(&self) -> Result<Vec<u8>, TlsError> {
+        self.pieces().map(|pieces| pieces.concat())
+    }
+
+    /// The certificates in it, in DER; at least one.
+    pub(super) fn certificates(&self) -> Result<Vec<Vec<u8>>, TlsError> {
+        let mut certificates = Vec::new();
+        for piece in self.pieces()?.iter() {
+            if !is_pem(piece) {
+                certificates.push(piece.clone());
+                continue;
+            }
+            for block in Pem::iter_from_buffer(piece) {
+                let block = block.map_err(|error| self.wrong(error))?;
+                if block.label == "CERTIFICATE" {
+                    certificates.push(block.contents);
+                }
             }
         }
+        if certificates.is_empty() {
+            return Err(self.wrong("there is no certificate in it"));
+        }
+        for certificate in &certificates {
+            X509Certificate::from_der(certificate).map_err(|error| self.wrong(format!("no certificate: {error}")))?;
+        }
+        Ok(certificates)
     }
 
     pub(super) fn wrong(&self, why: impl Into<BoxError>) -> TlsError {
         TlsError::Content { path: self.to_string(), why: why.into() }
     }
+}
+
+pub(super) fn is_pem(bytes: &[u8]) -> bool {
+    memchr::memmem::find(bytes, b"-----BEGIN ").is_some()
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
+    std::fs::read(path).map_err(|source| TlsError::File { path: path.display().to_string(), source })
 }
 
 impl fmt::Display for Source {
