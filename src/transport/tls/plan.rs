@@ -1,0 +1,229 @@
+//! What TLS is to be made of, as the user says it.
+
+use std::path::PathBuf;
+use std::sync::{Arc, RwLock};
+use std::time::SystemTime;
+
+#[cfg(feature = "native-tls")]
+use super::native;
+use super::{certificate, Config, Current, Inner, Source, Tls, TlsBackend, TlsError};
+#[cfg(feature = "rustls")]
+use super::{hello, rustls, ClientHello};
+
+/// The lowest version of TLS that is spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum TlsVersion {
+    /// TLS 1.2.
+    V1_2,
+    /// TLS 1.3.
+    V1_3,
+}
+
+/// Whether peers must show a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ClientCertificates {
+    /// They must, and it must be good.
+    Required,
+    /// They may; one that is shown must be good.
+    Optional,
+}
+
+/// What TLS is to be made of; [`build`](TlsBuilder::build) reads and checks it.
+#[must_use = "there is no TLS before `build`"]
+pub struct TlsBuilder(Plan);
+
+#[derive(Clone)]
+pub(super) struct Plan {
+    pub(super) backend: TlsBackend,
+    pub(super) identity: Identity,
+    pub(super) by_name: Vec<(String, Source, Source)>,
+    pub(super) alpn: Vec<Vec<u8>>,
+    pub(super) min_version: Option<TlsVersion>,
+    pub(super) clients: Option<(ClientCertificates, Source)>,
+    #[cfg(feature = "rustls")]
+    pub(super) on_hello: Option<hello::OnHello>,
+    #[cfg(feature = "watch")]
+    pub(super) watched: bool,
+}
+
+#[derive(Clone)]
+pub(super) enum Identity {
+    Missing,
+    Pair {
+        certificates: Source,
+        key: Source,
+    },
+    // Without native-tls it is only refused.
+    #[cfg_attr(not(feature = "native-tls"), allow(dead_code))]
+    Pkcs12 {
+        archive: Source,
+        password: String,
+    },
+}
+
+impl TlsBuilder {
+    pub(super) fn new(backend: TlsBackend) -> Self {
+        TlsBuilder(Plan {
+            backend,
+            identity: Identity::Missing,
+            by_name: Vec::new(),
+            alpn: Vec::new(),
+            min_version: None,
+            clients: None,
+            #[cfg(feature = "rustls")]
+            on_hello: None,
+            #[cfg(feature = "watch")]
+            watched: false,
+        })
+    }
+
+    /// The certificate, its chain behind it, and its key, from files: PEM, or DER where one certificate is all.
+    pub fn files(mut self, certificates: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
+        let (certificates, key) = (Source::File(certificates.into()), Source::File(key.into()));
+        self.0.identity = Identity::Pair { certificates, key };
+        self
+    }
+
+    /// The certificate, its chain behind it, and its key, as PEM from memory.
+    pub fn pem(self, certificates: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Self {
+        self.der([certificates], key)
+    }
+
+    /// The certificate, its chain behind it, and its key, as DER from memory. (PEM is understood as well.)
+    pub fn der(mut self, chain: impl IntoIterator<Item = impl Into<Vec<u8>>>, key: impl Into<Vec<u8>>) -> Self {
+        self.0.identity = Identity::Pair { certificates: Source::memory(chain), key: Source::memory([key]) };
+        self
+    }
+
+    /// Certificate and key from a PKCS#12 archive in a file. By `native-tls` only.
+    pub fn pkcs12_file(mut self, archive: impl Into<PathBuf>, password: impl Into<String>) -> Self {
+        self.0.identity = Identity::Pkcs12 { archive: Source::File(archive.into()), password: password.into() };
+        self
+    }
+
+    /// Certificate and key from a PKCS#12 archive in memory. By `native-tls` only.
+    pub fn pkcs12(mut self, archive: impl Into<Vec<u8>>, password: impl Into<String>) -> Self {
+        self.0.identity = Identity::Pkcs12 { archive: Source::memory([archive]), password: password.into() };
+        self
+    }
+
+    /// Another certificate for peers that ask for this server name (SNI); may be called again. By `rustls` only.
+    pub fn for_name(
+        mut self,
+        name: impl Into<String>,
+        certificates: impl Into<PathBuf>,
+        key: impl Into<PathBuf>,
+    ) -> Self {
+        self.0.by_name.push((name.into(), Source::File(certificates.into()), Source::File(key.into())));
+        self
+    }
+
+    /// The application protocols that are spoken (ALPN), the preferred one first. Default: none are agreed on.
+    pub fn alpn<N: Into<Vec<u8>>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
+        self.0.alpn = names.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// The lowest version that is spoken. Default: TLS 1.2.
+    pub fn min_version(mut self, version: TlsVersion) -> Self {
+        self.0.min_version = Some(version);
+        self
+    }
+
+    /// Peers show certificates, signed by one of those in this PEM file. They can be read in callbacks:
+    /// [`TlsInfo::peer_certificates`](super::TlsInfo::peer_certificates). By `rustls` only.
+    pub fn client_certificates(mut self, policy: ClientCertificates, authorities: impl Into<PathBuf>) -> Self {
+        self.0.clients = Some((policy, Source::File(authorities.into())));
+        self
+    }
+
+    /// Asks about every peer when it has said its first word: `None` goes on as it is told here, another [`Tls`] of the same
+    /// back end takes this connection over (without asking its own hook), an error refuses the peer (with the alert
+    /// `access_denied`), as [`HandshakeError::Failed`]. By `rustls` only.
+    ///
+    /// It runs on the arbiter of the connection, so it must not block. A panic in it ends that connection alone.
+    ///
+    /// ```no_run
+    /// # #[cfg(feature = "rustls")]
+    /// # fn main() -> Result<(), actix_acceptor::TlsError> {
+    /// use actix_acceptor::Tls;
+    ///
+    /// let inside = Tls::rustls().files("inside.pem", "inside.key").build()?;
+    /// let tls = Tls::rustls().files("public.pem", "public.key").on_client_hello(move |hello| match hello.server_name() {
+    ///     Some("inside.example.org") => Ok(Some(inside.clone())),
+    ///     Some(_) => Ok(None),
+    ///     None => Err("a server name is needed".into()),
+    /// });
+    /// let tls = tls.build()?;
+    /// # Ok(()) }
+    /// # #[cfg(not(feature = "rustls"))]
+    /// # fn main() {}
+    /// ```
+    #[cfg(feature = "rustls")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "rustls")))]
+    pub fn on_client_hello(
+        mut self,
+        hook: impl Fn(&ClientHello<'_>) -> Result<Option<Tls>, crate::BoxError> + Send + Sync + 'static,
+    ) -> Self {
+        self.0.on_hello = Some(Arc::new(hook));
+        self
+    }
+
+    /// Watches the files and [reloads](Tls::reload) when they have changed, for as long as the [`Tls`] lives; a pair that is
+    /// bad is told to the log, and the old one stays. Files that are replaced, or are links that come to point elsewhere in
+    /// the same folder, are noticed too. Feature `watch`.
+    #[cfg(feature = "watch")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "watch")))]
+    pub fn watch(mut self) -> Self {
+        self.0.watched = true;
+        self
+    }
+
+    /// Reads everything, and checks it.
+    ///
+    /// # Errors
+    /// [`TlsError`] says which file, and why: it cannot be read, holds no certificate or no key, the two do not match, or
+    /// the back end cannot do what was asked for.
+    pub fn build(self) -> Result<Tls, TlsError> {
+        let current = RwLock::new(Arc::new(self.0.make()?));
+        let tls = Tls(Arc::new(Inner {
+            plan: self.0,
+            current,
+            #[cfg(feature = "watch")]
+            watch: std::sync::OnceLock::new(),
+        }));
+        #[cfg(feature = "watch")]
+        if tls.0.plan.watched {
+            tls.start_watching()?;
+        }
+        Ok(tls)
+    }
+}
+
+impl Plan {
+    pub(super) fn make(&self) -> Result<Current, TlsError> {
+        let config = match self.backend {
+            #[cfg(feature = "native-tls")]
+            TlsBackend::Native => Config::Native(native::configure(self)?),
+            #[cfg(feature = "rustls")]
+            TlsBackend::Rustls => Config::Rustls(rustls::configure(self)?),
+        };
+        Ok(Current { config, expires: self.expires()? })
+    }
+
+    /// When the first of the certificates that are shown expires.
+    fn expires(&self) -> Result<Option<SystemTime>, TlsError> {
+        let mut shown: Vec<&Source> = self.by_name.iter().map(|(_, certificates, _)| certificates).collect();
+        if let Identity::Pair { certificates, .. } = &self.identity {
+            shown.push(certificates);
+        }
+        let mut first = None;
+        for source in shown {
+            let expires = source.certificates()?.first().and_then(|own| certificate::expiry(own));
+            first = first.into_iter().chain(expires).min();
+        }
+        Ok(first)
+    }
+}
