@@ -92,7 +92,12 @@ impl Server {
             "resume" => self.pool.resume().await.map(|()| OK.into()).map_err(|error| error.to_string()),
             "max" => self.set("max-connections", rest).await.map(|()| OK.into()),
             "exempt" => Ok(or_gone(self.pool.exempt(number(rest)?))),
-            "reload-tls" => Err(format!("{command} is not supported yet")),
+            "reload-tls" => {
+                // It reads files, and tries the new pair out.
+                let security = self.setting.security.clone();
+                let reloaded = tokio::task::spawn_blocking(move || security.reload()).await;
+                reloaded.map_err(|error| error.to_string())?.map(|()| OK.into())
+            }
             _ => Err("unknown command".into()),
         }
     }

@@ -11,8 +11,8 @@ use crate::manners::Manners;
 use crate::options::{Options, Served};
 use crate::ping::Ping;
 use crate::reach::{Reach, Registry};
+use crate::security::Security;
 use crate::session::Session;
-use crate::url::Url;
 use crate::verbs::Dialect;
 
 /// What all connections have in common.
@@ -20,11 +20,13 @@ pub struct Setting {
     pub options: Options,
     pub dialect: Dialect,
     pub manners: Manners,
+    pub security: Security,
 }
 
 impl Setting {
-    pub fn new(options: Options) -> Self {
-        Setting { dialect: Dialect::new(options.framing()), manners: Manners::new(options.clone()), options }
+    pub fn new(options: Options, security: Security) -> Self {
+        let (dialect, manners) = (Dialect::new(options.framing()), Manners::new(options.clone()));
+        Setting { options, dialect, manners, security }
     }
 }
 
@@ -95,6 +97,6 @@ pub trait Watched: Protocol<Codec = Framing, Reply = bytes::Bytes> {
 /// What is alike at all doors.
 async fn open<D: Door>(setting: Arc<Setting>, pool: Builder<D>) -> Result<Pool<D::Actor>, StartError> {
     let options = &setting.options;
-    let listeners = options.listen.iter().map(Url::listener);
+    let listeners = options.listen.iter().map(|url| setting.security.dress(url));
     listeners.fold(pool.settings(options.settings()), Builder::listener).start().await
 }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use futures::{stream, FutureExt};
 
 use crate::doors::{Setting, Watched};
+use crate::security::describe;
 use crate::verbs::{Text, Verb};
 
 /// Messages to an echoing connection: of the console's, and of its own.
@@ -55,8 +56,14 @@ impl Echo {
             Verb::Count => Next::Send(text.answer(self.packets.to_string())),
             Verb::Id => Next::Send(text.answer(conn.id().to_string())),
             Verb::Peer => Next::Send(text.answer(conn.peer().to_string())),
-            Verb::Tls => Next::Send(text.answer("none")),
-            Verb::StartTls => Next::Send(text.answer("unsupported")),
+            Verb::Tls => Next::Send(text.answer(describe(conn.tls()))),
+            Verb::StartTls => match &self.setting.security.tls {
+                Some(tls) if conn.tls().is_none() => match conn.send(text.answer("go ahead")) {
+                    Ok(()) => Next::upgrade(tls.clone()),
+                    Err(error) => Next::fail(error),
+                },
+                _ => Next::Send(text.answer("unsupported")),
+            },
             Verb::Panic => panic!("the peer asked for it"),
             Verb::Stop => Next::Stop,
             Verb::Bye(last) => Next::SendAndStop(text.answer(last)),

@@ -22,6 +22,7 @@ mod options;
 mod packets;
 mod ping;
 mod reach;
+mod security;
 mod server;
 mod session;
 mod signals;
@@ -63,7 +64,8 @@ async fn main() {
 
 async fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
     let mut signals = Signals::listen()?;
-    let setting = Arc::new(Setting::new(options));
+    let security = options.security();
+    let setting = Arc::new(Setting::new(options, security));
     let (pool, reach) = doors::start(&setting).await?;
     let server = Arc::new(Server::new(setting.clone(), pool, reach));
     let console = match &setting.options.console {

@@ -7,18 +7,19 @@ use std::time::Duration;
 
 use actix_acceptor::{AtLimit, Framing, Rate, Rule, Settings};
 use bytes::{Bytes, BytesMut};
-use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, ValueEnum};
 use tokio_util::codec::Encoder;
 
 use crate::chat::Hub;
+use crate::security::{Security, SecurityOptions};
 use crate::url::{host_and_port, Url};
 
 /// Everything the library can do, switched on from the command line.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "playground", allow_negative_numbers = true)]
 pub struct Options {
-    /// Where to listen: tcp://HOST:PORT, unix:///PATH or unix:@NAME; port 0 lets the system choose one
+    /// Where to listen: tcp://HOST:PORT, tls://HOST:PORT, unix:///PATH or unix:@NAME; port 0 lets the system choose one
     #[arg(long, value_name = "URL", default_value = "tcp://127.0.0.1:7000")]
     pub listen: Vec<Url>,
 
@@ -78,6 +79,10 @@ pub struct Options {
     #[arg(long, value_name = "MS")]
     pub packet_timeout: Option<u64>,
 
+    /// How long PROXY header and TLS handshake may take, together [default: 5000]
+    #[arg(long, value_name = "MS")]
+    pub handshake_timeout: Option<u64>,
+
     /// How long a peer may take nothing of what is sent [default: 30000]
     #[arg(long, value_name = "MS")]
     pub send_timeout: Option<u64>,
@@ -114,31 +119,18 @@ pub struct Options {
     #[arg(long, value_name = "MS", default_value_t = 5000)]
     pub grace: u64,
 
+    #[command(flatten)]
+    security: SecurityOptions,
+
     /// Where the operator's console listens
     #[arg(long, value_name = "ADDR", value_parser = host_and_port)]
     pub console: Option<String>,
 }
 
-/// Options whose capability is not there yet.
-const NOT_YET: &[&str] = &[
-    "handshake-timeout",
-    "tls-cert",
-    "tls-key",
-    "tls-backend",
-    "client-ca",
-    "alpn",
-    "sni",
-    "proxy-protocol",
-    "trusted-proxy",
-];
-
 impl Options {
     /// What the command line says; anything wrong with it ends the process with exit code 2.
     pub fn from_command_line() -> Self {
-        let options = Self::parse_from_words(std::env::args_os()).unwrap_or_else(|error| match unknown(&error) {
-            Some(name) if Self::is_not_yet(name) => refuse(format!("{name} is not supported yet")),
-            _ => error.exit(),
-        });
+        let options = Self::parse_from_words(std::env::args_os()).unwrap_or_else(|error| error.exit());
         for (name, text) in [("greeting", &options.greeting), ("goodbye", &options.goodbye)] {
             if let Some(Err(why)) = text.as_ref().map(|text| options.fits(text)) {
                 refuse(format!("--{name}: {why}"));
@@ -155,6 +147,11 @@ impl Options {
         rules.sort_by_key(|(at, _)| *at);
         options.rules = rules.into_iter().map(|(_, rule)| *rule).collect();
         Ok(options)
+    }
+
+    /// Certificates, and who is believed; anything wrong with them ends the process with exit code 2.
+    pub fn security(&self) -> Security {
+        Security::new(&self.security, &self.listen).unwrap_or_else(|why| refuse(why))
     }
 
     /// What the library is to go by.
@@ -175,6 +172,7 @@ impl Options {
         settings.rules = self.rules.clone();
         settings.idle_timeout = or(self.idle_timeout, settings.idle_timeout);
         settings.packet_timeout = or(self.packet_timeout, settings.packet_timeout);
+        settings.handshake_timeout = or(self.handshake_timeout, settings.handshake_timeout);
         settings.send_timeout = or(self.send_timeout, settings.send_timeout);
         settings.max_age = or(self.max_age, settings.max_age);
         if let Some(high) = self.high_watermark {
@@ -213,21 +211,15 @@ impl Options {
             "max-frame" => options.max_frame = parsed()?.max_frame,
             "idle-timeout" => options.idle_timeout = parsed()?.idle_timeout,
             "packet-timeout" => options.packet_timeout = parsed()?.packet_timeout,
+            "handshake-timeout" => options.handshake_timeout = parsed()?.handshake_timeout,
             "send-timeout" => options.send_timeout = parsed()?.send_timeout,
             "max-age" => options.max_age = parsed()?.max_age,
             "high-watermark" => options.high_watermark = parsed()?.high_watermark,
             "listen" => options.listen = parsed()?.listen,
-            _ if Self::is_not_yet(name) => {
-                return Err(format!("{name} is not supported yet and cannot be changed live"))
-            }
             _ if Self::exists(name) => return Err(format!("{name} cannot be changed live")),
             _ => return Err(format!("there is no option {name}")),
         }
         Ok(options)
-    }
-
-    pub fn is_not_yet(name: &str) -> bool {
-        NOT_YET.contains(&name.trim_start_matches('-'))
     }
 
     /// Whether there is an option of this name in the table.
@@ -273,13 +265,6 @@ fn switch(value: &str) -> Result<bool, String> {
 fn brief(error: &clap::Error) -> String {
     let text = error.to_string();
     text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned()
-}
-
-fn unknown(error: &clap::Error) -> Option<&str> {
-    match (error.kind(), error.get(ContextKind::InvalidArg)) {
-        (ErrorKind::UnknownArgument, Some(ContextValue::String(name))) => Some(name),
-        _ => None,
-    }
 }
 
 /// Who serves the connections: a behaviour and a door of the library.

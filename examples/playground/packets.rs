@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{ready, Poll};
 use std::time::Duration;
 
-use actix_acceptor::{Framing, FramingError, Socket};
+use actix_acceptor::{BoxError, Closed, Framing, FramingError, HandshakeError, Reason, Socket, Tls};
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
 use tokio::time::{sleep, Sleep};
@@ -16,7 +16,8 @@ use tokio_util::codec::Framed;
 const AHEAD: usize = 64;
 
 pub struct Packets {
-    framed: Framed<Socket, Framing>,
+    /// Away during an upgrade, and gone when it has failed.
+    framed: Option<Framed<Socket, Framing>>,
     /// For the next packet, when one was given up.
     framing: Framing,
     ahead: VecDeque<Bytes>,
@@ -40,12 +41,35 @@ pub enum Came {
 
 impl Packets {
     pub fn new(socket: Socket, framing: Framing, limit: Option<Duration>) -> Self {
-        let framed = socket.framed(framing.clone());
+        let framed = Some(socket.framed(framing.clone()));
         Packets { framed, framing, ahead: VecDeque::new(), eof: false, ended: false, limit, unfinished: None }
     }
 
+    fn framed(&mut self) -> &mut Framed<Socket, Framing> {
+        self.framed.as_mut().expect("a failed upgrade is the end")
+    }
+
     pub fn socket(&self) -> &Socket {
-        self.framed.get_ref()
+        self.framed.as_ref().expect("a failed upgrade is the end").get_ref()
+    }
+
+    /// Says how the connection ends. Of a failed upgrade the library knows.
+    pub fn note(&self, reason: Reason) {
+        if let Some(framed) = &self.framed {
+            framed.get_ref().note(reason);
+        }
+    }
+
+    /// Turns the connection into a TLS one. What the peer has sent in clear behind its wish is refused.
+    pub async fn upgrade(&mut self, tls: Tls) -> Result<(), BoxError> {
+        let in_clear = self.framed().read_buffer().len() + self.ahead.iter().map(Bytes::len).sum::<usize>();
+        if in_clear > 0 {
+            return Err(Closed::Handshake(HandshakeError::Injected(in_clear)).into());
+        }
+        if let Some(framed) = self.framed.take() {
+            self.framed = Some(framed.into_inner().upgrade(tls).await?.framed(self.framing.clone()));
+        }
+        Ok(())
     }
 
     /// Whether [`Came::End`] was told.
@@ -65,7 +89,7 @@ impl Packets {
     }
 
     async fn read(&mut self) -> Result<Came, FramingError> {
-        poll_fn(|cx| match self.framed.poll_next_unpin(cx)? {
+        poll_fn(|cx| match self.framed().poll_next_unpin(cx)? {
             Poll::Ready(Some(packet)) => {
                 self.unfinished = None;
                 Poll::Ready(Ok(Came::Packet(packet)))
@@ -75,13 +99,13 @@ impl Packets {
                 Poll::Ready(Ok(Came::End))
             }
             Poll::Pending => {
-                let Some(limit) = self.limit.filter(|_| !self.framed.read_buffer().is_empty()) else {
+                let Some(limit) = self.limit.filter(|_| !self.framed().read_buffer().is_empty()) else {
                     return Poll::Pending;
                 };
                 ready!(self.unfinished.get_or_insert_with(|| Box::pin(sleep(limit))).as_mut().poll(cx));
                 self.unfinished = None;
-                *self.framed.codec_mut() = self.framing.clone();
-                Poll::Ready(Ok(Came::Unfinished(self.framed.read_buffer_mut().split().freeze())))
+                *self.framed().codec_mut() = self.framing.clone();
+                Poll::Ready(Ok(Came::Unfinished(self.framed().read_buffer_mut().split().freeze())))
             }
         })
         .await
@@ -91,7 +115,7 @@ impl Packets {
     pub async fn left(&mut self, half_close: bool) -> Result<(), FramingError> {
         while !self.eof && self.ahead.len() < AHEAD {
             // The packet time stands still during a wait.
-            match self.framed.next().await {
+            match self.framed().next().await {
                 Some(packet) => self.ahead.push_back(packet?),
                 None => self.eof = true,
             }
@@ -103,19 +127,19 @@ impl Packets {
     }
 
     pub async fn send(&mut self, packet: Bytes) -> Result<(), FramingError> {
-        self.framed.send(packet).await
+        self.framed().send(packet).await
     }
 
     pub async fn feed(&mut self, packet: Bytes) -> Result<(), FramingError> {
-        self.framed.feed(packet).await
+        self.framed().feed(packet).await
     }
 
     pub async fn flush(&mut self) -> Result<(), FramingError> {
-        SinkExt::<Bytes>::flush(&mut self.framed).await
+        SinkExt::<Bytes>::flush(self.framed()).await
     }
 
     /// Sends what is left, then shuts our side.
     pub async fn close(&mut self) -> Result<(), FramingError> {
-        SinkExt::<Bytes>::close(&mut self.framed).await
+        SinkExt::<Bytes>::close(self.framed()).await
     }
 }

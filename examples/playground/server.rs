@@ -24,14 +24,11 @@ impl Server {
     }
 
     pub fn urls(&self) -> Vec<String> {
-        self.pool.local_addrs().iter().map(|address| address.url()).collect()
+        self.pool.listeners().iter().map(|listener| listener.url()).collect()
     }
 
     pub fn info(&self) -> Value {
         let info = self.pool.info();
-        let mut closed = counts(&info.closed);
-        // What there is no reason for yet.
-        closed.extend(["handshake", "truncated"].map(|reason| (reason.to_owned(), json!(0))));
         // What a last call has turned away is told when there was any.
         let refused = info.refused.iter().filter(|(reason, count)| *reason != Refusal::Draining || *count > 0);
         let refused = refused.map(|(reason, count)| (reason.name().to_owned(), json!(count)));
@@ -46,15 +43,13 @@ impl Server {
             "accepted": info.accepted,
             "acceptors": acceptors.collect::<Vec<_>>(),
             "refused": refused.collect::<Map<_, _>>(),
-            "closed": closed,
+            "closed": counts(&info.closed),
         })
     }
 
     pub fn list(&self) -> Value {
         let listeners = self.pool.listeners();
-        let url = |name: &str| {
-            listeners.iter().find(|listener| &*listener.name == name).map(|listener| listener.address.url())
-        };
+        let url = |name: &str| listeners.iter().find(|listener| &*listener.name == name).map(|listener| listener.url());
         let connection = |connection: actix_acceptor::ConnectionInfo| {
             json!({
                 "id": connection.id.get(),
@@ -73,7 +68,10 @@ impl Server {
     pub async fn set(&self, name: &str, value: &str) -> Result<(), String> {
         let options = self.setting.manners.options().with(name, value)?;
         if name == "listen" {
-            let listeners = options.listen.iter().map(Url::listener).collect();
+            if self.setting.security.tls.is_none() && options.listen.iter().any(Url::is_tls) {
+                return Err("tls:// needs --tls-cert and --tls-key".into());
+            }
+            let listeners = options.listen.iter().map(|url| self.setting.security.dress(url)).collect();
             self.pool.set_listeners(listeners).await.map_err(|error| error.to_string())?;
         }
         let settings = options.settings();

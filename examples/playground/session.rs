@@ -14,6 +14,7 @@ use tokio::time::{sleep, sleep_until, Instant};
 
 use crate::doors::Setting;
 use crate::packets::{Came, Packets};
+use crate::security::describe;
 use crate::verbs::{Text, Verb};
 
 /// What the console may tell a session.
@@ -55,7 +56,7 @@ impl Session {
     pub async fn run(mut self) -> Result<(), BoxError> {
         let outcome = self.serve().await.map_err(Closed::from);
         if let Err(why) = &outcome {
-            self.packets.socket().note(why.reason());
+            self.packets.note(why.reason());
         }
         Ok(outcome?)
     }
@@ -128,8 +129,15 @@ impl Session {
             Verb::Count => text.answer(self.count.get().to_string()),
             Verb::Id => text.answer(self.packets.socket().id().to_string()),
             Verb::Peer => text.answer(self.packets.socket().peer().to_string()),
-            Verb::Tls => text.answer("none"),
-            Verb::StartTls => text.answer("unsupported"),
+            Verb::Tls => text.answer(describe(self.packets.socket().tls())),
+            Verb::StartTls => match self.setting.security.tls.clone() {
+                Some(tls) if self.packets.socket().tls().is_none() => {
+                    self.packets.send(text.answer("go ahead")).await?;
+                    self.packets.upgrade(tls).await?;
+                    return Ok(true);
+                }
+                _ => text.answer("unsupported"),
+            },
             Verb::Panic => panic!("the peer asked for it"),
             Verb::Stop => return Ok(false),
             Verb::Bye(last) => {

@@ -7,6 +7,7 @@ use actix_acceptor::Listener;
 #[derive(Clone, Debug)]
 pub enum Url {
     Tcp(String),
+    Tls(String),
     #[cfg(unix)]
     Unix(std::path::PathBuf),
     /// A name of Linux's own.
@@ -15,9 +16,14 @@ pub enum Url {
 }
 
 impl Url {
+    pub fn is_tls(&self) -> bool {
+        matches!(self, Url::Tls(_))
+    }
+
+    /// The socket, without what is spoken on it.
     pub fn listener(&self) -> Listener {
         match self {
-            Url::Tcp(address) => Listener::tcp(address),
+            Url::Tcp(address) | Url::Tls(address) => Listener::tcp(address),
             #[cfg(unix)]
             Url::Unix(path) => Listener::unix(path),
             #[cfg(target_os = "linux")]
@@ -31,9 +37,9 @@ impl FromStr for Url {
 
     fn from_str(url: &str) -> Result<Self, String> {
         match url.split_once(':') {
-            Some(("tcp", rest)) => {
-                let address = rest.strip_prefix("//").ok_or("expected tcp://HOST:PORT")?;
-                host_and_port(address).map(Url::Tcp)
+            Some((kind @ ("tcp" | "tls"), rest)) => {
+                let address = rest.strip_prefix("//").ok_or("expected tcp://HOST:PORT or tls://HOST:PORT")?;
+                host_and_port(address).map(if kind == "tls" { Url::Tls } else { Url::Tcp })
             }
             #[cfg(target_os = "linux")]
             Some(("unix", rest)) if rest.len() > 1 && rest.starts_with('@') => Ok(Url::Abstract(rest[1..].into())),
@@ -42,8 +48,7 @@ impl FromStr for Url {
                 Some(path) if path.len() > 1 && path.starts_with('/') => Ok(Url::Unix(path.into())),
                 _ => Err("expected unix:///PATH, or on Linux unix:@NAME".into()),
             },
-            Some(("tls", _)) => Err("tls:// is not supported yet".into()),
-            _ => Err("expected tcp://HOST:PORT, unix:///PATH or unix:@NAME".into()),
+            _ => Err("expected tcp://HOST:PORT, tls://HOST:PORT, unix:///PATH or unix:@NAME".into()),
         }
     }
 }

@@ -82,11 +82,16 @@ impl Closed {
     }
 }
 
-/// What an error of a codec, or of an async fn, stands for: too long a packet, the peer's leaving, or an error.
+/// What an error of a codec, or of an async fn, stands for: a failed upgrade, too long a packet, the peer's
+/// leaving, or an error.
 impl From<BoxError> for Closed {
     fn from(error: BoxError) -> Self {
         let error = match error.downcast::<Closed>() {
             Ok(closed) => return *closed,
+            Err(error) => error,
+        };
+        let error = match error.downcast::<HandshakeError>() {
+            Ok(failed) => return Closed::Handshake(*failed),
             Err(error) => error,
         };
         if let Some(FramingError::TooLong { length, limit }) = error.downcast_ref() {

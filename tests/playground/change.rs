@@ -32,6 +32,7 @@ fn every_option_of_the_table_is_changed_or_says_that_it_cannot_be() {
         "on-packet-timeout echo",
         "high-watermark 100000",
         "half-close on",
+        "handshake-timeout 1000",
         "greeting hi",
         "goodbye bye",
         "linger off",
@@ -44,8 +45,6 @@ fn every_option_of_the_table_is_changed_or_says_that_it_cannot_be() {
         "handler ping",
         "framing raw",
         "console 127.0.0.1:0",
-        // Not there yet.
-        "handshake-timeout 1",
         "tls-cert a.pem",
         "tls-key a.pem",
         "tls-backend rustls",

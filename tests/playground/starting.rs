@@ -33,11 +33,18 @@ fn a_bad_option_is_named_on_stderr_with_exit_code_2() {
         ("--allow 10.0.0.0/33", "--allow"),
         ("--console nowhere", "--console"),
         ("--grace", "--grace"),
-        // Not there yet.
-        ("--listen tls://127.0.0.1:0", "--listen"),
-        ("--handshake-timeout 5", "--handshake-timeout"),
-        ("--tls-cert a.pem", "--tls-cert"),
-        ("--proxy-protocol require", "--proxy-protocol"),
+        ("--handshake-timeout soon", "--handshake-timeout"),
+        ("--listen tls://127.0.0.1:0", "--tls-cert"),
+        ("--listen tls://127.0.0.1", "--listen"),
+        ("--tls-cert a.pem", "--tls-key"),
+        ("--tls-key a.pem", "--tls-cert"),
+        ("--tls-cert nowhere.pem --tls-key nowhere.key", "nowhere.pem"),
+        ("--tls-backend openssl", "--tls-backend"),
+        ("--sni name=a.pem", "--sni"),
+        ("--proxy-protocol require", "--trusted-proxy"),
+        ("--proxy-protocol optional", "--trusted-proxy"),
+        ("--proxy-protocol maybe", "--proxy-protocol"),
+        ("--proxy-protocol require --trusted-proxy 10.0.0.0/33", "--trusted-proxy"),
     ] {
         let ended = run(options.split_whitespace());
         assert_eq!((ended.code, &*ended.stdout), (Some(2), ""), "{options}");

@@ -95,7 +95,8 @@ impl Tls {
     }
 
     /// Reads the certificates and keys again. They are checked first, and swapped at once: connections that come from then
-    /// on get the new ones, those that are alive keep theirs.
+    /// on get the new ones, those that are alive keep theirs. It reads files and tries the pair out, so it may block for
+    /// some milliseconds.
     ///
     /// # Errors
     /// As [`TlsBuilder::build`]; the old ones stay then.

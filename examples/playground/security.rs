@@ -1,0 +1,174 @@
+//! Certificates, and whom a load balancer speaks for: the options, and what the library makes of them.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use actix_acceptor::{ClientCertificates, Listener, ProxyProtocol, Tls, TlsBackend, TlsError, TlsInfo};
+use clap::{Args, ValueEnum};
+
+use crate::url::Url;
+
+#[derive(Clone, Debug, Args)]
+pub struct SecurityOptions {
+    /// The certificate of tls:// listeners and of !starttls, its chain behind it (PEM)
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+
+    /// Its key (PEM)
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+
+    /// The library that does TLS
+    #[arg(long, value_name = "NAME", value_enum, default_value_t = Backend::Native)]
+    tls_backend: Backend,
+
+    /// Peers must show a certificate signed by one of these (PEM)
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    client_ca: Option<PathBuf>,
+
+    /// Application protocols, the preferred one first
+    #[arg(long, value_name = "A,B", value_delimiter = ',', requires = "tls_cert")]
+    alpn: Vec<String>,
+
+    /// Another certificate for peers that ask for this server name
+    #[arg(long, value_name = "NAME=CERT,KEY", requires = "tls_cert")]
+    sni: Vec<Named>,
+
+    /// Whether peers say first for whom they speak (PROXY protocol, versions 1 and 2)
+    #[arg(long, value_name = "P", value_enum, default_value_t = Proxy::Off)]
+    proxy_protocol: Proxy,
+
+    /// Who is believed then; unix: for whoever may connect to a Unix socket
+    #[arg(long, value_name = "CIDR")]
+    trusted_proxy: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Backend {
+    Native,
+    Rustls,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Proxy {
+    Off,
+    Optional,
+    Require,
+}
+
+#[derive(Clone, Debug)]
+struct Named {
+    name: String,
+    certificates: PathBuf,
+    key: PathBuf,
+}
+
+impl FromStr for Named {
+    type Err = String;
+
+    fn from_str(named: &str) -> Result<Self, String> {
+        let parts = named.split_once('=').and_then(|(name, pair)| Some((name, pair.split_once(',')?)));
+        match parts {
+            Some((name, (certificates, key))) if !name.is_empty() && !certificates.is_empty() && !key.is_empty() => {
+                Ok(Named { name: name.into(), certificates: certificates.into(), key: key.into() })
+            }
+            _ => Err("expected NAME=CERT,KEY".into()),
+        }
+    }
+}
+
+/// What listeners are given.
+#[derive(Clone, Default)]
+pub struct Security {
+    pub tls: Option<Tls>,
+    proxy: Option<ProxyProtocol>,
+}
+
+impl Security {
+    /// What the options say; whatever is wrong with them is told with the option's name.
+    pub fn new(options: &SecurityOptions, listen: &[Url]) -> Result<Self, String> {
+        let security = Security { tls: options.tls()?, proxy: options.proxy()? };
+        match listen.iter().find(|url| url.is_tls()) {
+            Some(_) if security.tls.is_none() => Err("tls:// needs --tls-cert and --tls-key".into()),
+            _ => Ok(security),
+        }
+    }
+
+    pub fn dress(&self, url: &Url) -> Listener {
+        let mut listener = url.listener();
+        if let Some(proxy) = &self.proxy {
+            listener = listener.proxy_protocol(proxy.clone());
+        }
+        match &self.tls {
+            Some(tls) if url.is_tls() => listener.tls(tls.clone()),
+            _ => listener,
+        }
+    }
+
+    /// Reads the certificates again.
+    pub fn reload(&self) -> Result<(), String> {
+        let tls = self.tls.as_ref().ok_or("there is no certificate: --tls-cert was not given")?;
+        tls.reload().map_err(|error| error.to_string())
+    }
+}
+
+impl SecurityOptions {
+    fn tls(&self) -> Result<Option<Tls>, String> {
+        let (Some(certificates), Some(key)) = (&self.tls_cert, &self.tls_key) else { return Ok(None) };
+        let backend = match self.tls_backend {
+            Backend::Native => TlsBackend::Native,
+            Backend::Rustls => TlsBackend::Rustls,
+        };
+        let mut builder = Tls::by(backend).files(certificates, key).alpn(self.alpn.clone());
+        for named in &self.sni {
+            builder = builder.for_name(&named.name, &named.certificates, &named.key);
+        }
+        if let Some(authorities) = &self.client_ca {
+            builder = builder.client_certificates(ClientCertificates::Required, authorities);
+        }
+        builder.build().map(Some).map_err(|error| format!("{}: {error}", self.option_of(&error)))
+    }
+
+    /// Which option an error is about.
+    fn option_of(&self, error: &TlsError) -> &'static str {
+        let is =
+            |path: &str, file: &Option<PathBuf>| file.as_ref().is_some_and(|file| file.display().to_string() == path);
+        match error {
+            TlsError::Unsupported { setting: "client_certificates", .. } => "--client-ca",
+            TlsError::Unsupported { setting: "for_name", .. } => "--sni",
+            TlsError::Unsupported { setting: "alpn", .. } => "--alpn",
+            TlsError::File { path, .. } | TlsError::Content { path, .. } => match path {
+                path if is(path, &self.tls_cert) => "--tls-cert",
+                path if is(path, &self.tls_key) => "--tls-key",
+                path if is(path, &self.client_ca) => "--client-ca",
+                _ => "--sni",
+            },
+            _ => "--tls-cert, --tls-key",
+        }
+    }
+
+    fn proxy(&self) -> Result<Option<ProxyProtocol>, String> {
+        let proxy = match self.proxy_protocol {
+            Proxy::Off => return Ok(None),
+            Proxy::Optional => ProxyProtocol::optional(),
+            Proxy::Require => ProxyProtocol::required(),
+        };
+        if self.trusted_proxy.is_empty() {
+            return Err("--proxy-protocol believes nobody without a --trusted-proxy".into());
+        }
+        let trust = |proxy: ProxyProtocol, who: &String| match &**who {
+            "unix:" => Ok(proxy.trust_local()),
+            block => proxy.trust(block).map_err(|error| format!("--trusted-proxy: {error}")),
+        };
+        self.trusted_proxy.iter().try_fold(proxy, trust).map(Some)
+    }
+}
+
+/// The answer to `!tls`.
+pub fn describe(tls: Option<&TlsInfo>) -> String {
+    let Some(tls) = tls else { return "none".into() };
+    let or_dash = |text: Option<String>| text.filter(|text| !text.is_empty()).unwrap_or_else(|| "-".into());
+    let version = or_dash(Some(tls.version.clone()));
+    let (alpn, sni) = (or_dash(tls.alpn.clone()), or_dash(tls.server_name.clone()));
+    format!("{version} alpn={alpn} sni={sni} subject={}", or_dash(tls.peer_subject()))
+}
