@@ -114,7 +114,7 @@ pub use telemetry::{Alarm, Alarmed, ClosedCounts, Happening, Observer, Reason, R
 #[cfg(feature = "rustls")]
 #[cfg_attr(docsrs, doc(cfg(feature = "rustls")))]
 pub use transport::ClientHello;
-pub use transport::{Address, HandshakeError, ParseBlockError, TlsInfo};
+pub use transport::{Address, FileRange, HandshakeError, ParseBlockError, TlsInfo};
 #[cfg(any(feature = "native-tls", feature = "rustls"))]
 pub use transport::{ClientCertificates, Tls, TlsBackend, TlsBuilder, TlsError, TlsVersion};
 #[cfg(feature = "proxy-protocol")]

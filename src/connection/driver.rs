@@ -144,7 +144,7 @@ impl<P: Protocol> Connection<P> {
             self.conn.seat.entry().set_waker(cx.waker().clone());
             self.step(Cause::Own, |me, conn| me.init(conn));
         }
-        if self.conn.held == Held::NEW || self.conn.held == Held::NEW | Held::ABOVE_MARK {
+        if self.conn.held & !(Held::ABOVE_MARK | Held::SENDING) == Held::NEW {
             if self.opens() && self.shake(cx).is_pending() {
                 return;
             }

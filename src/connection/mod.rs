@@ -254,7 +254,7 @@ impl<P: Protocol> Connection<P> {
             }
             next => self.follow_rarer(next, cause),
         }
-        if self.conn.unsent() > self.conn.high_watermark {
+        if self.conn.queued() > self.conn.high_watermark {
             self.conn.held |= Held::ABOVE_MARK;
         }
     }
@@ -280,7 +280,8 @@ impl<P: Protocol> Connection<P> {
                 self.conn.held |= Held::UPGRADING;
                 self.busy().upgrade = Some(*step);
             }
-            Next::Wait(_) | Next::Upgrade(_) => {}
+            Next::File(file) if !self.conn.closing() => self.conn.queue_file(*file),
+            Next::Wait(_) | Next::Upgrade(_) | Next::File(_) => {}
         }
     }
 

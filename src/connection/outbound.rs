@@ -1,7 +1,8 @@
 //! What goes out: one write a turn.
 
+use std::future::Future;
 use std::io;
-use std::pin::Pin;
+use std::pin::{pin, Pin};
 use std::task::{Context, Poll};
 
 use bytes::Buf;
@@ -10,6 +11,9 @@ use tokio::io::AsyncWrite;
 use super::Connection;
 use crate::protocol::{Closed, Held, Protocol};
 use crate::table::Buffers;
+
+/// How many bytes of files a turn sends before others get theirs.
+const FILE_BYTES: u64 = 1024 * 1024;
 
 impl<P: Protocol> Connection<P> {
     /// Writes what is queued, as far as the socket takes it. True if that made room for taking things in again.
@@ -22,21 +26,25 @@ impl<P: Protocol> Connection<P> {
         if self.ended || self.conn.held & (Held::NEW | Held::CLOSING) == Held::NEW {
             return false;
         }
+        let before = self.conn.held;
         if let Err(error) = self.write_queued(cx) {
             self.lost(error);
             return false;
         }
-        let (unsent, terms) = (self.conn.unsent(), &self.conn.charter.terms);
-        let was_above = self.conn.held & Held::ABOVE_MARK != 0;
+        let (unsent, terms) = (self.conn.queued(), &self.conn.charter.terms);
+        let was_held = before & (Held::ABOVE_MARK | Held::SENDING);
         if unsent <= terms.low_watermark {
             self.conn.held &= !Held::ABOVE_MARK;
         } else if unsent > terms.high_watermark {
             self.conn.held |= Held::ABOVE_MARK;
         }
-        was_above && self.conn.held & Held::ABOVE_MARK == 0
+        self.conn.held & was_held != was_held
     }
 
     fn write_queued(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        if self.conn.held & Held::SENDING != 0 && !self.write_files(cx)? {
+            return Ok(());
+        }
         let conn = &mut self.conn;
         let queued = &mut conn.buffers.get_or_insert_with(Buffers::borrow).write;
         let (mut sent, before) = (0, conn.seat.entry().bytes_out());
@@ -70,6 +78,58 @@ impl<P: Protocol> Connection<P> {
                 }
                 Poll::Pending => self.unflushed = true,
             }
+        }
+        outcome
+    }
+
+    /// Sends files, each behind what was written before it; true when they are all out.
+    #[cold]
+    fn write_files(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
+        let conn = &mut self.conn;
+        let entry = conn.seat.entry();
+        let (mut left, mut progress) = (FILE_BYTES, false);
+        let outcome = loop {
+            let files = conn.buffers.as_mut().and_then(|buffers| buffers.files.as_mut());
+            let Some((before, file)) = files.and_then(|files| files.front_mut()) else { break Ok(true) };
+            let counted = entry.bytes_out();
+            let sent = if !before.is_empty() {
+                entry.set_bytes_out(counted + before.len() as u64);
+                let sent = Pin::new(&mut conn.io).poll_write(cx, before);
+                if let Poll::Ready(Ok(bytes)) = &sent {
+                    before.advance(*bytes);
+                }
+                sent
+            } else if file.left() > 0 && left > 0 {
+                entry.set_bytes_out(counted + left.min(file.left()));
+                file.poll(Pin::new(&mut conn.io), cx, left)
+            } else if file.left() == 0 {
+                conn.buffers.as_mut().and_then(|buffers| buffers.files.as_mut()).and_then(|files| files.pop_front());
+                continue;
+            } else {
+                // Others get their turn: tokio defers this waker until after I/O.
+                let _ = pin!(tokio::task::yield_now()).poll(cx);
+                break Ok(false);
+            };
+            let bytes = if let Poll::Ready(Ok(bytes)) = &sent { *bytes as u64 } else { 0 };
+            entry.set_bytes_out(counted + bytes);
+            left = left.saturating_sub(bytes);
+            progress |= bytes > 0;
+            match sent {
+                Poll::Ready(Ok(0)) => break Err(io::ErrorKind::WriteZero.into()),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(error)) => break Err(error),
+                Poll::Pending => break Ok(false),
+            }
+        };
+        conn.timer.wrote(progress, !matches!(outcome, Ok(true)), conn.seat.now());
+        if let Ok(true) = outcome {
+            conn.held &= !Held::SENDING;
+            if let Some(buffers) = &mut conn.buffers {
+                buffers.files = None;
+            }
+        } else if !conn.io.is_plain() {
+            // What is out so far shall not wait for the next piece.
+            self.unflushed = Pin::new(&mut conn.io).poll_flush(cx)?.is_pending();
         }
         outcome
     }

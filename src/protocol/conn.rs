@@ -16,7 +16,7 @@ use crate::framing::FramingError;
 use crate::socket::Steps;
 use crate::table::{millis, Buffers, ConnectionId, Seat};
 use crate::timer::Timer;
-use crate::transport::{Address, Kind, Learnt, PeerCredentials, Stream, TlsInfo};
+use crate::transport::{Address, FileRange, Kind, Learnt, PeerCredentials, Sending, Stream, TlsInfo};
 
 /// The connection as its callbacks see it: who is at the other end, and what to send there.
 pub struct Conn<P: Protocol> {
@@ -56,6 +56,8 @@ impl Held {
     pub(crate) const CLOSING: u8 = 8;
     /// It is on its way to TLS.
     pub(crate) const UPGRADING: u8 = 16;
+    /// A file is not sent yet.
+    pub(crate) const SENDING: u8 = 32;
 }
 
 pub(crate) type Streams<P> = SelectAll<Pin<Box<dyn Items<Item = <P as Protocol>::User>>>>;
@@ -206,10 +208,69 @@ impl<P: Protocol> Conn<P> {
         Ok(())
     }
 
-    /// How many bytes are queued and not yet taken by the socket.
+    /// Queues a file, or a range of it: its bytes as they are, past the codec, behind what is queued already and before what
+    /// comes later. Until it is sent the connection takes in neither packets nor messages, however long it is; waits,
+    /// limits and orders go on.
+    ///
+    /// A file that has become shorter meanwhile ends the connection with [`Closed::Error`](crate::Closed::Error), for what
+    /// was promised cannot be sent.
+    ///
+    /// # Errors
+    /// [`SendError::Closed`] when the connection is ending already.
+    ///
+    /// ```no_run
+    /// # use actix_acceptor::{Conn, Framing, Next, Protocol};
+    /// # use actix_acceptor::transport::FileRange;
+    /// # use bytes::Bytes;
+    /// # struct Download;
+    /// # impl Protocol for Download {
+    /// #     type Codec = Framing; type Reply = Bytes; type User = ();
+    /// fn packet(&mut self, _: Bytes, conn: &mut Conn<Self>) -> Next<Self> {
+    ///     let file = match FileRange::open("/srv/data") {
+    ///         Ok(file) => file,
+    ///         Err(error) => return Next::Send(error.to_string().into()),
+    ///     };
+    ///     // Its length first, as a line; then the file.
+    ///     match conn.send(file.len().to_string().into()) {
+    ///         Ok(()) => Next::file(file),
+    ///         Err(error) => Next::fail(error),
+    ///     }
+    /// }
+    /// # }
+    /// ```
+    pub fn send_file(&mut self, file: FileRange) -> Result<(), SendError> {
+        if self.closing() {
+            return Err(SendError::Closed);
+        }
+        self.queue_file(file);
+        Ok(())
+    }
+
+    pub(crate) fn queue_file(&mut self, file: FileRange) {
+        if !file.is_empty() {
+            let buffers = self.buffers_mut();
+            let before = buffers.write.split();
+            buffers.files.get_or_insert_default().push_back((before, Sending::new(file)));
+            self.held |= Held::SENDING;
+        }
+    }
+
+    /// How many bytes are queued and not yet taken by the socket, those of files among them.
     #[inline]
     pub fn unsent(&self) -> usize {
+        let before = if self.held & Held::SENDING == 0 { 0 } else { self.before_write() };
+        self.queued() + before
+    }
+
+    /// The same without files, and what stands before them.
+    #[inline]
+    pub(crate) fn queued(&self) -> usize {
         self.buffers.as_ref().map_or(0, |buffers| buffers.write.len())
+    }
+
+    #[cold]
+    fn before_write(&self) -> usize {
+        self.buffers.as_ref().map_or(0, |buffers| buffers.before_write())
     }
 
     /// How packets are taken from the socket from now on. Packets already read are held as well.

@@ -10,7 +10,7 @@ use tokio::task::spawn_blocking;
 
 use super::{Conn, Protocol};
 use crate::error::BoxError;
-use crate::transport::Handshake;
+use crate::transport::{FileRange, Handshake};
 
 /// What is to happen next: the answer of every callback.
 ///
@@ -35,6 +35,8 @@ pub enum Next<P: Protocol> {
     Wait(Wait<P>),
     /// Go through a handshake, made by [`Next::upgrade`]: STARTTLS.
     Upgrade(Box<Arc<dyn Handshake>>),
+    /// Send a file, made by [`Next::file`], then go on.
+    File(Box<FileRange>),
 }
 
 impl<P: Protocol> Next<P> {
@@ -67,6 +69,11 @@ impl<P: Protocol> Next<P> {
     pub fn upgrade(handshake: impl Handshake) -> Self {
         Next::Upgrade(Box::new(Arc::new(handshake)))
     }
+
+    /// Sends a file, or a range of it, then goes on: as [`Conn::send_file`].
+    pub fn file(file: FileRange) -> Self {
+        Next::File(Box::new(file))
+    }
 }
 
 impl<P: Protocol> fmt::Debug for Next<P> {
@@ -79,6 +86,7 @@ impl<P: Protocol> fmt::Debug for Next<P> {
             Next::Fail(error) => f.debug_tuple("Fail").field(error).finish(),
             Next::Wait(_) => f.write_str("Wait(..)"),
             Next::Upgrade(_) => f.write_str("Upgrade(..)"),
+            Next::File(file) => f.debug_tuple("File").field(file).finish(),
         }
     }
 }

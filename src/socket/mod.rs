@@ -10,7 +10,7 @@ mod desk;
 mod opening;
 
 use std::fmt;
-use std::future::Future;
+use std::future::{poll_fn, Future};
 use std::io;
 use std::panic::AssertUnwindSafe;
 use std::pin::{pin, Pin};
@@ -25,10 +25,15 @@ use tokio_util::codec::Framed;
 use crate::guard::panic_text;
 use crate::table::{ConnectionId, Seat};
 use crate::telemetry::Reason;
-use crate::transport::{Address, Handshake, HandshakeError, Kind, Learnt, PeerCredentials, Stream, TlsInfo};
+use crate::transport::{
+    Address, FileRange, Handshake, HandshakeError, Kind, Learnt, PeerCredentials, Sending, Stream, TlsInfo,
+};
 
 pub(crate) use desk::{Desk, SocketLimits};
 pub(crate) use opening::{Opening, Steps};
+
+/// How many bytes of a file are sent at once.
+const FILE_BYTES: u64 = 256 * 1024;
 
 /// A socket that was just accepted: nobody has said a word yet. It is in its arbiter's table, and counted.
 pub(crate) struct Incoming {
@@ -221,6 +226,19 @@ impl Socket {
     /// protocol, a limit of one's own. The first word counts; what the pool itself did to the connection goes first.
     pub fn note(&self, reason: Reason) {
         self.desk.note(reason, None);
+    }
+
+    /// Sends a file, or a range of it.
+    ///
+    /// # Errors
+    /// As writing does; `InvalidData` when the file has become shorter meanwhile.
+    pub async fn send_file(&mut self, file: FileRange) -> io::Result<()> {
+        let mut file = Sending::new(file);
+        while file.left() > 0 {
+            let most = file.left().min(FILE_BYTES);
+            poll_fn(|cx| self.write(cx, most as usize, |io, cx| file.poll(io, cx, most))).await?;
+        }
+        poll_fn(|cx| Pin::new(&mut self.io).poll_flush(cx)).await
     }
 
     /// Packets instead of bytes: tokio-util's [`Framed`] with [`Framing`](crate::Framing) or any codec.

@@ -4,8 +4,11 @@
 //! owns no buffer.
 
 use std::cell::Cell;
+use std::collections::VecDeque;
 
 use bytes::BytesMut;
+
+use crate::transport::Sending;
 
 /// Room for one read, in bytes.
 pub(crate) const READ_BUFFER: usize = 16 * 1024;
@@ -19,7 +22,12 @@ const WRITE_KEEP: usize = 64 * 1024;
 pub(crate) struct Buffers {
     pub(crate) read: BytesMut,
     pub(crate) write: BytesMut,
+    /// Files that go before what is in `write`.
+    pub(crate) files: Option<Box<Files>>,
 }
+
+/// Files on their way, each behind what was written before it.
+pub(crate) type Files = VecDeque<(BytesMut, Sending)>;
 
 thread_local! {
     static SPARE: Cell<Option<Box<Buffers>>> = const { Cell::new(None) };
@@ -30,6 +38,14 @@ impl Buffers {
     #[inline]
     pub(crate) fn borrow() -> Box<Buffers> {
         SPARE.try_with(Cell::take).ok().flatten().unwrap_or_default()
+    }
+
+    /// How many bytes of files, and of what stands before them, are not sent yet.
+    #[cold]
+    pub(crate) fn before_write(&self) -> usize {
+        let files = self.files.iter().flat_map(|files| files.iter());
+        let bytes: u64 = files.map(|(before, file)| before.len() as u64 + file.left()).sum();
+        usize::try_from(bytes).unwrap_or(usize::MAX)
     }
 
     /// Makes room for one read.
@@ -44,7 +60,7 @@ impl Buffers {
     /// Hands the pair back, keeping only what holds bytes.
     #[inline]
     pub(crate) fn give_back(self: Box<Self>) -> Option<Box<Buffers>> {
-        if self.read.is_empty() && self.write.is_empty() {
+        if self.read.is_empty() && self.write.is_empty() && self.files.is_none() {
             self.release();
             return None;
         }
@@ -67,10 +83,10 @@ impl Buffers {
     /// A few bytes in a large block move to a small one, so that the block can serve others.
     #[cold]
     fn trim(mut self: Box<Self>) -> Option<Box<Buffers>> {
-        if !self.write.is_empty() || self.read.len() >= READ_BUFFER / 4 {
+        if !self.write.is_empty() || self.files.is_some() || self.read.len() >= READ_BUFFER / 4 {
             return Some(self);
         }
-        let kept = Buffers { read: BytesMut::from(&self.read[..]), write: BytesMut::new() };
+        let kept = Buffers { read: BytesMut::from(&self.read[..]), ..Buffers::default() };
         self.read.clear();
         self.release();
         Some(Box::new(kept))

@@ -12,6 +12,7 @@
 mod address;
 mod block;
 mod credentials;
+mod file;
 mod handshake;
 mod hook;
 mod inherited;
@@ -41,6 +42,8 @@ pub use address::Address;
 pub(crate) use block::Block;
 pub use block::ParseBlockError;
 pub use credentials::PeerCredentials;
+pub use file::FileRange;
+pub(crate) use file::Sending;
 pub(crate) use handshake::Learnt;
 pub use handshake::{Handshake, HandshakeError, HandshakeInfo, Shaken, TlsInfo};
 pub use inherited::Inherited;

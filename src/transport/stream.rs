@@ -164,6 +164,41 @@ impl Stream {
         }
     }
 
+    /// Has the kernel send a part of a file; `None` where it cannot.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    pub(super) fn poll_send_file(
+        &self,
+        cx: &mut Context<'_>,
+        file: &std::fs::File,
+        offset: &mut u64,
+        most: usize,
+    ) -> Option<Poll<io::Result<usize>>> {
+        use rustix::fs::sendfile;
+        use tokio::io::Interest;
+        macro_rules! send {
+            ($io:expr) => {
+                loop {
+                    match $io.poll_write_ready(cx) {
+                        Poll::Ready(Ok(())) => {}
+                        Poll::Ready(Err(error)) => break Poll::Ready(Err(error)),
+                        Poll::Pending => break Poll::Pending,
+                    }
+                    let sent = $io.try_io(Interest::WRITABLE, || Ok(sendfile($io, file, Some(offset), most)?));
+                    match sent.as_ref().map_err(io::Error::kind) {
+                        Err(io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+                        _ => break Poll::Ready(sent),
+                    }
+                }
+            };
+        }
+        match &self.0 {
+            Inner::Tcp(tcp) => Some(send!(tcp)),
+            Inner::Unix(unix) => Some(send!(unix)),
+            Inner::Ahead(ahead) => ahead.stream.poll_send_file(cx, file, offset, most),
+            _ => None,
+        }
+    }
+
     /// Whether an error of a read means that the peer cut a layer short that has an end of its own: TLS without
     /// `close_notify`.
     pub(crate) fn is_truncation(&self, error: &io::Error) -> bool {
