@@ -195,7 +195,7 @@ impl<P: Protocol> Connection<P> {
     #[inline]
     fn leave(&mut self, ctx: &ConnectionContext<P>, budget: Budget, cx: &mut Context<'_>) -> Poll<()> {
         let (heard, now) = (self.conn.seat.entry().heard(), self.conn.seat.now());
-        let paused = !self.open() || ctx.waits() || self.conn.active == Active::Passive;
+        let paused = !self.open() || ctx.waits() || matches!(self.conn.active, Active::Passive);
         let Conn { timer, seat, .. } = &mut self.conn;
         let resumed = timer.pause(paused, heard, || seat.table().clock().exact());
         if resumed && timer.due(heard).is_some_and(|due| due <= now) {

@@ -27,7 +27,7 @@ impl<P: Protocol> Connection<P> {
         while self.open() {
             self.deliver(budget);
             self.tell_passive();
-            if !self.open() || self.conn.active == Active::Passive {
+            if !self.open() || matches!(self.conn.active, Active::Passive) {
                 return;
             }
             if budget.packets == 0 {
@@ -105,7 +105,7 @@ impl<P: Protocol> Connection<P> {
 
     fn deliver_from(&mut self, read: &mut BytesMut, budget: &mut Budget) {
         let (mut left, eof) = (budget.packets, self.eof);
-        while self.open() && (self.conn.active == Active::Always || self.takes_packet()) {
+        while self.open() && (matches!(self.conn.active, Active::Always) || self.takes_packet()) {
             if left == 0 {
                 budget.more = true;
                 break;
@@ -114,7 +114,7 @@ impl<P: Protocol> Connection<P> {
             match if eof { codec.decode_eof(read) } else { codec.decode(read) } {
                 Ok(Some(packet)) => {
                     left -= 1;
-                    if self.conn.active != Active::Always {
+                    if !matches!(self.conn.active, Active::Always) {
                         self.count_packet();
                     }
                     self.conn.seat.go_on();
@@ -153,6 +153,13 @@ impl<P: Protocol> Connection<P> {
     /// A count of packets that is used up turns passive, and the connection is told.
     #[inline]
     fn tell_passive(&mut self) {
+        if !matches!(self.conn.active, Active::Always) {
+            self.turn_passive();
+        }
+    }
+
+    #[cold]
+    fn turn_passive(&mut self) {
         if self.conn.active == Active::Count(0) && self.open() {
             self.conn.active = Active::Passive;
             self.step(Cause::Own, |me, conn| me.passive(conn));
@@ -172,14 +179,14 @@ impl<P: Protocol> Connection<P> {
 
     /// Whether nothing would tell that the peer is gone: passive, or with as much read ahead as there may be.
     pub(super) fn is_blind(&mut self) -> bool {
-        self.conn.active == Active::Passive
+        matches!(self.conn.active, Active::Passive)
             || self.waiting() && self.conn.unread().is_some_and(|read| read.len() >= READ_BUFFER)
     }
 
     /// During a wait: reads ahead, one buffer at the most, to see whether the peer is still there.
     pub(super) fn watch(&mut self, cx: &mut Context<'_>) {
         // Before the handshake nothing is ours to read.
-        if self.conn.active == Active::Passive || self.opens() {
+        if matches!(self.conn.active, Active::Passive) || self.opens() {
             return;
         }
         while !self.eof && !self.ended && self.conn.unread().map_or(0, |read| read.len()) < READ_BUFFER {

@@ -19,7 +19,7 @@ impl<P: Protocol> Connection<P> {
     /// Writes what is queued, as far as the socket takes it. True if that made room for taking things in again.
     #[inline]
     pub(super) fn write(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.conn.unsent() == 0 && !self.unflushed {
+        if self.conn.queued() == 0 && !self.unflushed && self.conn.held & Held::SENDING == 0 {
             return false;
         }
         // What `init` sends waits until the connection is ready.
