@@ -52,7 +52,7 @@ impl Callgrind {
             .arg(std::env::current_exe()?)
             .stderr(Stdio::null());
         let process = Process::start_under(command, server, None)?;
-        let mut load = Load::connect(process.addr(), connections, burst.to_vec())?;
+        let mut load = Load::connect(process.place(), connections, burst.to_vec())?;
         load.turns(turns)?;
         process.finish()?;
         let counts = fs::read_to_string(counts)?;

@@ -5,24 +5,24 @@
 //! core that is busy.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+
+use crate::peer::{Peer, Place};
 
 /// Connections that echo bursts.
 pub(crate) struct Load {
-    groups: [Vec<TcpStream>; 2],
+    groups: [Vec<Peer>; 2],
     echo: Echo,
 }
 
 impl Load {
     /// Opens that many connections, half of them in each group, and echoes one burst over each.
-    pub(crate) fn connect(addr: SocketAddr, count: usize, burst: Vec<u8>) -> io::Result<Self> {
+    pub(crate) fn connect(place: Place, count: usize, burst: Vec<u8>) -> io::Result<Self> {
         let mut echo = Echo::new(burst);
         let mut group = |count| {
             let mut group = Vec::with_capacity(count);
             while group.len() < count {
                 // Few at a time: the server's queue of connections not yet accepted is short.
-                let mut next = open(addr, AT_ONCE.min(count - group.len()))?;
+                let mut next = open(place, AT_ONCE.min(count - group.len()))?;
                 echo.send(&mut next)?;
                 echo.receive(&mut next)?;
                 group.append(&mut next);
@@ -53,13 +53,13 @@ impl Load {
 ///
 /// More of them than there are ports: it counts on a port on loopback being free again a second after its
 /// connection was closed (`net.ipv4.tcp_tw_reuse`, whose default allows it).
-pub(crate) fn short(addr: SocketAddr, burst: Vec<u8>, count: usize) -> io::Result<usize> {
+pub(crate) fn short(place: Place, burst: Vec<u8>, count: usize) -> io::Result<usize> {
     let mut echo = Echo::new(burst);
-    let mut ahead = open(addr, AT_ONCE)?;
+    let mut ahead = open(place, AT_ONCE)?;
     echo.send(&mut ahead)?;
     let mut closed = 0;
     while closed < count {
-        let mut next = open(addr, AT_ONCE)?;
+        let mut next = open(place, AT_ONCE)?;
         echo.send(&mut next)?;
         echo.receive(&mut ahead)?;
         closed += ahead.len();
@@ -71,18 +71,8 @@ pub(crate) fn short(addr: SocketAddr, burst: Vec<u8>, count: usize) -> io::Resul
 
 const AT_ONCE: usize = 32;
 
-/// No server is ever this slow: a benchmark that is stuck ends.
-const STUCK: Duration = Duration::from_secs(20);
-
-fn open(addr: SocketAddr, count: usize) -> io::Result<Vec<TcpStream>> {
-    let one = |_| {
-        let socket = TcpStream::connect(addr)?;
-        socket.set_nodelay(true)?;
-        socket.set_read_timeout(Some(STUCK))?;
-        socket.set_write_timeout(Some(STUCK))?;
-        Ok(socket)
-    };
-    (0..count).map(one).collect()
+fn open(place: Place, count: usize) -> io::Result<Vec<Peer>> {
+    (0..count).map(|_| Peer::connect(place)).collect()
 }
 
 /// What is sent, and must come back byte by byte.
@@ -97,11 +87,11 @@ impl Echo {
         Self { burst, reply }
     }
 
-    fn send(&self, group: &mut [TcpStream]) -> io::Result<()> {
+    fn send(&self, group: &mut [Peer]) -> io::Result<()> {
         group.iter_mut().try_for_each(|socket| socket.write_all(&self.burst))
     }
 
-    fn receive(&mut self, group: &mut [TcpStream]) -> io::Result<()> {
+    fn receive(&mut self, group: &mut [Peer]) -> io::Result<()> {
         // The last is the last to be answered: most often this side sleeps once a group, for that one.
         for socket in group.iter_mut().rev() {
             self.reply.fill(0);

@@ -1,8 +1,8 @@
 //! What the library costs, as ratios against servers written without it.
 //!
 //! ```text
-//! cargo bench                        every row, two to three minutes
-//! cargo bench -- --quick             fewer rounds, about one minute
+//! cargo bench                        every row, five minutes
+//! cargo bench -- --quick             fewer rounds, about two minutes
 //! cargo bench -- echo memory         only the rows whose name contains one of these
 //!
 //!   this process: load ──loopback──▶ the same binary again: one server a process
@@ -21,6 +21,8 @@ mod measure;
 #[cfg(target_os = "linux")]
 mod ours;
 #[cfg(target_os = "linux")]
+mod peer;
+#[cfg(target_os = "linux")]
 mod process;
 #[cfg(target_os = "linux")]
 mod rows;
@@ -28,6 +30,8 @@ mod rows;
 mod servers;
 #[cfg(target_os = "linux")]
 mod table;
+#[cfg(target_os = "linux")]
+mod tls;
 
 /// `cargo bench` passes `--bench`. Whoever runs this in another way, such as `cargo test --benches`, wants to
 /// know that it builds, not to wait for it.

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use actix_acceptor::{
-    AcceptorPool, Alarm, Builder, Conn, Framing, Happening, Next, Observer, Protocol, ProtocolDoor, Rule, Spans,
+    AcceptorPool, Alarm, Builder, Conn, Framing, Happening, Listener, Next, Observer, Protocol, ProtocolDoor, Rule,
+    Spans,
 };
 use bytes::Bytes;
 
@@ -60,14 +61,19 @@ impl Observer for Count {
     }
 }
 
+pub(crate) fn in_clear() -> Listener {
+    Listener::tcp("127.0.0.1:0")
+}
+
 /// Serves on one arbiter until the process ends; `announce` is told where. The thread that calls it idles.
 pub(crate) async fn serve(
     server: Builder<ProtocolDoor<Echo>>,
+    listener: Listener,
     announce: impl FnOnce(SocketAddr) -> io::Result<()>,
 ) -> io::Result<()> {
     // As many as the descriptors leave room for.
     let server = server.acceptors(1).max_connections(1_000_000);
-    let pool = server.bind("127.0.0.1:0").await.map_err(io::Error::other)?;
+    let pool = server.listener(listener).start().await.map_err(io::Error::other)?;
     announce(pool.local_addr().ok_or(io::ErrorKind::AddrNotAvailable)?)?;
     std::future::pending().await
 }

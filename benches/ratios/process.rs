@@ -1,7 +1,7 @@
 //! A server in a process of its own, and what that process has used so far.
 
 use std::io::{self, BufRead, BufReader};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -11,14 +11,16 @@ use nix::sys::resource::{getrlimit, setrlimit, Resource};
 use nix::time::ClockId;
 use nix::unistd::Pid;
 
+use crate::peer::Place;
 use crate::servers::Server;
+use crate::tls;
 
 /// The kernel gives a server's CPU and memory away to its parent, so the server itself is never asked, and the
 /// asking costs it nothing. It ends when its standard input does; dropping kills it.
 pub(crate) struct Process {
     child: Child,
     pid: Pid,
-    addr: SocketAddr,
+    place: Place,
 }
 
 impl Process {
@@ -32,6 +34,7 @@ impl Process {
         let mut child = command
             .args(["server", server.name()])
             .args(core.map(|core| core.to_string()))
+            .envs(tls::environment())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
@@ -39,7 +42,7 @@ impl Process {
         let mut process = Self {
             pid: Pid::from_raw(child.id().try_into().map_err(io::Error::other)?),
             child,
-            addr: (Ipv4Addr::LOCALHOST, 0).into(),
+            place: Place { addr: (Ipv4Addr::LOCALHOST, 0).into(), tls: server.is_secure() },
         };
         let mut port = String::new();
         if let Some(stdout) = stdout {
@@ -47,12 +50,12 @@ impl Process {
         }
         let told = port.trim().parse();
         let port = told.map_err(|_| io::Error::other("the server ended before it told its port"))?;
-        process.addr.set_port(port);
+        process.place.addr.set_port(port);
         Ok(process)
     }
 
-    pub(crate) fn addr(&self) -> SocketAddr {
-        self.addr
+    pub(crate) fn place(&self) -> Place {
+        self.place
     }
 
     /// CPU used so far, in user space and in the kernel.

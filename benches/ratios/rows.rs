@@ -8,6 +8,7 @@ use crate::measure::{self, Contestant, Ratio};
 use crate::process::{self, Process};
 use crate::servers::{Server, Wire};
 use crate::table;
+use crate::tls::Backend;
 
 struct Row {
     name: &'static str,
@@ -26,14 +27,16 @@ enum Work {
     Echo { in_flight: usize },
     /// CPU per connection that is opened, echoes once and is closed.
     Short,
-    /// Memory of a connection that has echoed once and is now silent. Its bar is in bytes, not a ratio.
-    Memory { bar: f64 },
+    /// Memory of a connection that has echoed once and is now silent, that many of them. A bar in bytes comes on top.
+    Memory { connections: usize, bar: Option<f64> },
     /// Instructions in user space per message, that many sent at once on each of 64 connections.
     Instructions { in_flight: usize },
 }
 
 const RAW: Wire = Wire::Raw;
 const PACKETS: Wire = Wire::Packets;
+const RUSTLS: Backend = Backend::Rustls;
+const NATIVE: Backend = Backend::Native;
 
 const ROWS: &[Row] = &[
     Row {
@@ -89,14 +92,14 @@ const ROWS: &[Row] = &[
     Row {
         name: "all-on-memory",
         what: "resident memory per idle connection, the same",
-        work: Work::Memory { bar: 1300.0 },
+        work: Work::Memory { connections: IDLE, bar: Some(1300.0) },
         ours: Server::AllOn,
         against: &[(Server::Ours(RAW), None)],
     },
     Row {
         name: "memory",
         what: "resident memory per idle connection",
-        work: Work::Memory { bar: 1300.0 },
+        work: Work::Memory { connections: IDLE, bar: Some(1300.0) },
         ours: Server::Ours(RAW),
         against: &[(Server::Tokio, None), (Server::Framed, None), (Server::Idiom(RAW), None)],
     },
@@ -114,10 +117,67 @@ const ROWS: &[Row] = &[
         ours: Server::Ours(PACKETS),
         against: &[(Server::Framed, Some(0.45))],
     },
+    Row {
+        name: "tls-echo-rustls",
+        what: "CPU per 64 B message under TLS by rustls, 64 connections, 1 in flight on each",
+        work: Work::Echo { in_flight: 1 },
+        ours: Server::OursTls(RUSTLS),
+        against: &[(Server::TokioTls(RUSTLS), Some(1.05))],
+    },
+    Row {
+        name: "tls-echo-native",
+        what: "the same by native-tls",
+        work: Work::Echo { in_flight: 1 },
+        ours: Server::OursTls(NATIVE),
+        against: &[(Server::TokioTls(NATIVE), Some(1.05))],
+    },
+    Row {
+        name: "tls-handshake-rustls",
+        what: "CPU per short connection under TLS by rustls: connect, full handshake, echo 64 B, close",
+        work: Work::Short,
+        ours: Server::OursTls(RUSTLS),
+        against: &[(Server::TokioTls(RUSTLS), Some(1.05))],
+    },
+    Row {
+        name: "tls-handshake-native",
+        what: "the same by native-tls",
+        work: Work::Short,
+        ours: Server::OursTls(NATIVE),
+        against: &[(Server::TokioTls(NATIVE), Some(1.05))],
+    },
+    Row {
+        name: "tls-memory-rustls",
+        what: "resident memory per idle connection under TLS by rustls",
+        work: Work::Memory { connections: IDLE_SECURE, bar: None },
+        ours: Server::OursTls(RUSTLS),
+        against: &[(Server::TokioTls(RUSTLS), Some(1.00))],
+    },
+    Row {
+        name: "tls-memory-native",
+        what: "the same by native-tls",
+        work: Work::Memory { connections: IDLE_SECURE, bar: None },
+        ours: Server::OursTls(NATIVE),
+        against: &[(Server::TokioTls(NATIVE), Some(1.00))],
+    },
+    Row {
+        name: "tls-instructions-rustls",
+        what: "instructions in user space per 64 B message under TLS by rustls, 64 connections, 1 in flight on each",
+        work: Work::Instructions { in_flight: 1 },
+        ours: Server::OursTls(RUSTLS),
+        against: &[(Server::TokioTls(RUSTLS), Some(1.05))],
+    },
+    Row {
+        name: "tls-instructions-native",
+        what: "the same by native-tls",
+        work: Work::Instructions { in_flight: 1 },
+        ours: Server::OursTls(NATIVE),
+        against: &[(Server::TokioTls(NATIVE), Some(1.05))],
+    },
 ];
 
 const CONNECTIONS: usize = 64;
 const IDLE: usize = 19_000;
+const IDLE_SECURE: usize = 4_000;
 
 /// Measures and prints the rows whose name contains one of `wanted`, all of them if that is empty.
 pub(crate) fn run(wanted: &[&str], quick: bool) -> io::Result<()> {
@@ -152,7 +212,7 @@ impl Bench {
     fn row(&self, row: &Row) -> io::Result<()> {
         match row.work {
             Work::Echo { in_flight } => self.cpu(row, |server, process| {
-                let mut load = Load::connect(process.addr(), CONNECTIONS, server.wire().burst(64, in_flight))?;
+                let mut load = Load::connect(process.place(), CONNECTIONS, server.wire().burst(64, in_flight))?;
                 let turns = if in_flight == 1 { 60 } else { 50 };
                 Ok(Box::new(move || {
                     load.turns(turns)?;
@@ -160,10 +220,10 @@ impl Bench {
                 }))
             }),
             Work::Short => self.cpu(row, |server, process| {
-                let (addr, burst) = (process.addr(), server.wire().burst(64, 1));
-                Ok(Box::new(move || load::short(addr, burst.clone(), 480)))
+                let (place, burst) = (process.place(), server.wire().burst(64, 1));
+                Ok(Box::new(move || load::short(place, burst.clone(), 480)))
             }),
-            Work::Memory { bar } => self.memory(row, bar),
+            Work::Memory { connections, bar } => self.memory(row, connections, bar),
             Work::Instructions { in_flight } => instructions(row, in_flight),
         }
     }
@@ -186,15 +246,15 @@ impl Bench {
         Ok(())
     }
 
-    fn memory(&self, row: &Row, bar: f64) -> io::Result<()> {
+    fn memory(&self, row: &Row, connections: usize, bar: Option<f64>) -> io::Result<()> {
         // 600: what is open at both ends besides the connections that are counted.
-        let count = IDLE.min(self.descriptors.saturating_sub(600));
-        if count < IDLE {
+        let count = connections.min(self.descriptors.saturating_sub(600));
+        if count < connections {
             println!("  note: {count} connections, the limit of descriptors allows no more");
         }
         let per_connection = |server: Server| {
             let process = Process::start(server, self.core)?;
-            let open = |count| Load::connect(process.addr(), count, server.wire().burst(64, 1));
+            let open = |count| Load::connect(process.place(), count, server.wire().burst(64, 1));
             let _warm = open(100)?;
             let before = process.settled_resident()?;
             let _idle = open(count)?;
@@ -202,8 +262,8 @@ impl Bench {
             io::Result::Ok(grown as f64 / count as f64)
         };
         let ours = per_connection(row.ours)?;
-        for (server, _) in row.against {
-            table::bytes(*server, per_connection(*server)?, ours, bar);
+        for (server, ratio_bar) in row.against {
+            table::bytes(*server, per_connection(*server)?, ours, bar, *ratio_bar);
         }
         Ok(())
     }

@@ -12,6 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::codec::{BytesCodec, Decoder, Encoder, Framed, FramedRead, LengthDelimitedCodec};
 
+use crate::tls::{self, Backend};
 use crate::{ours, process};
 
 /// What a server takes for a message.
@@ -47,10 +48,14 @@ pub(crate) enum Server {
     Ours(Wire),
     /// The library with every limit, alarm and observer it has.
     AllOn,
+    /// What [`Server::Tokio`] is, under TLS.
+    TokioTls(Backend),
+    /// This library under TLS.
+    OursTls(Backend),
 }
 
 impl Server {
-    const ALL: [Server; 7] = [
+    const ALL: [Server; 11] = [
         Server::Tokio,
         Server::Framed,
         Server::Idiom(Wire::Raw),
@@ -58,14 +63,23 @@ impl Server {
         Server::Ours(Wire::Raw),
         Server::Ours(Wire::Packets),
         Server::AllOn,
+        Server::TokioTls(Backend::Rustls),
+        Server::TokioTls(Backend::Native),
+        Server::OursTls(Backend::Rustls),
+        Server::OursTls(Backend::Native),
     ];
 
     pub(crate) fn wire(self) -> Wire {
         match self {
-            Server::Tokio | Server::AllOn => Wire::Raw,
+            Server::Tokio | Server::AllOn | Server::TokioTls(_) | Server::OursTls(_) => Wire::Raw,
             Server::Framed => Wire::Packets,
             Server::Idiom(wire) | Server::Ours(wire) => wire,
         }
+    }
+
+    /// Its peers speak TLS.
+    pub(crate) fn is_secure(self) -> bool {
+        matches!(self, Server::TokioTls(_) | Server::OursTls(_))
     }
 
     /// What tells a new process which server to be.
@@ -78,16 +92,20 @@ impl Server {
             Server::Ours(Wire::Raw) => "ours-raw",
             Server::Ours(Wire::Packets) => "ours-packets",
             Server::AllOn => "all-on",
+            Server::TokioTls(Backend::Rustls) => "tokio-rustls",
+            Server::TokioTls(Backend::Native) => "tokio-native-tls",
+            Server::OursTls(Backend::Rustls) => "ours-rustls",
+            Server::OursTls(Backend::Native) => "ours-native-tls",
         }
     }
 
     /// What the table calls it.
     pub(crate) fn label(self) -> &'static str {
         match self {
-            Server::Tokio => "tokio",
+            Server::Tokio | Server::TokioTls(_) => "tokio",
             Server::Framed => "framed",
             Server::Idiom(_) => "actix idiom",
-            Server::Ours(_) => "ours",
+            Server::Ours(_) | Server::OursTls(_) => "ours",
             Server::AllOn => "all on",
         }
     }
@@ -108,8 +126,10 @@ pub(crate) fn run(name: &str, core: Option<usize>) -> io::Result<()> {
         Server::Framed => on_tokio(accept(forward)),
         Server::Idiom(Wire::Raw) => on_actix(accept(|stream| idiom(stream, BytesCodec::new))),
         Server::Idiom(Wire::Packets) => on_actix(accept(|stream| idiom(stream, two_bytes))),
-        Server::Ours(wire) => on_actix(ours::serve(ours::plain(wire), announce)),
-        Server::AllOn => on_actix(ours::serve(ours::all_on(), announce)),
+        Server::Ours(wire) => on_actix(ours::serve(ours::plain(wire), ours::in_clear(), announce)),
+        Server::AllOn => on_actix(ours::serve(ours::all_on(), ours::in_clear(), announce)),
+        Server::TokioTls(backend) => on_tokio(accept(tls::tokio(backend)?)),
+        Server::OursTls(backend) => on_actix(ours::serve(ours::plain(Wire::Raw), tls::ours(backend)?, announce)),
     }
 }
 

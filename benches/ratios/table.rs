@@ -31,15 +31,16 @@ pub(crate) fn ratio(server: Server, figures: &Ratio, bar: Option<f64>) {
     );
 }
 
-/// Memory: here the bar is for our own figure.
-pub(crate) fn bytes(server: Server, theirs: f64, ours: f64, bar: f64) {
+/// Memory: the bar is for our own figure, else for the ratio.
+pub(crate) fn bytes(server: Server, theirs: f64, ours: f64, bar: Option<f64>, ratio_bar: Option<f64>) {
+    let ratio = ours / theirs;
     line(
         server,
         &format!("{theirs:.0} B"),
         &format!("{ours:.0} B"),
-        ours / theirs,
+        ratio,
         "",
-        &verdict(ours, Some(bar), " B"),
+        &if bar.is_some() { verdict(ours, bar, " B") } else { verdict(ratio, ratio_bar, "") },
         "",
     );
 }
