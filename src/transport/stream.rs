@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 #[cfg(unix)]
 use tokio::net::UnixStream;
 
-#[cfg(feature = "native-tls")]
+#[cfg(any(feature = "native-tls", feature = "rustls"))]
 use super::tls;
 #[cfg(unix)]
 use super::UnixAddress;
@@ -222,6 +222,10 @@ impl Stream {
             Inner::Tcp(tcp) => tcp.poll_read_ready(cx).is_pending(),
             #[cfg(unix)]
             Inner::Unix(unix) => unix.poll_read_ready(cx).is_pending(),
+            #[cfg(feature = "native-tls")]
+            Inner::Native(tls) => tls::native::is_drained(tls, cx),
+            #[cfg(feature = "rustls")]
+            Inner::Rustls(tls) => tls::rustls::is_drained(tls, cx),
             // What lies below may be empty while there is plaintext left: only a read tells.
             _ => false,
         }
@@ -275,14 +279,9 @@ impl AsyncRead for Stream {
             #[cfg(unix)]
             Inner::Unix(unix) => Pin::new(unix).poll_read(cx, buf),
             #[cfg(feature = "native-tls")]
-            Inner::Native(tls) => {
-                let before = buf.filled().len();
-                std::task::ready!(Pin::new(&mut *tls).poll_read(cx, buf))?;
-                let cut_short = buf.filled().len() == before && tls.get_ref().get_ref().get_ref().ended;
-                Poll::Ready(if cut_short { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) })
-            }
+            Inner::Native(tls) => tls::native::poll_read(tls, cx, buf),
             #[cfg(feature = "rustls")]
-            Inner::Rustls(tls) => Pin::new(tls).poll_read(cx, buf),
+            Inner::Rustls(tls) => tls::rustls::poll_read(tls, cx, buf),
             Inner::Other(other) => Pin::new(other).poll_read(cx, buf),
             Inner::Ahead(_) => {
                 self.read_ahead(buf);

@@ -1,29 +1,71 @@
-//! The stream below the system's TLS, which does not tell an end with `close_notify` from one without.
+//! The stream below the system's TLS, which does not tell an end with `close_notify` from one without, and asks for five
+//! bytes, then for the record they announce.
 //!
-//! With it, TLS is at its end before the stream below was seen to be; without it, after.
+//! With `close_notify`, TLS is at its end before the stream below was seen to be; without it, after. What is asked for a
+//! little at a time is read at once.
 
+use std::cell::Cell;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{ready, Context, Poll};
 
+use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_util::io::poll_read_buf;
 
 use crate::transport::Stream;
+
+/// How much is read ahead. Who asks for more is given the stream itself.
+const AHEAD: usize = 4 * 1024;
+
+thread_local! {
+    /// The arbiter's buffer: a connection has one of its own only while there is something in it.
+    static SPARE: Cell<BytesMut> = Cell::default();
+}
 
 #[derive(Debug)]
 pub(in crate::transport) struct Below {
     pub(in crate::transport) stream: Stream,
     /// Its end was seen.
     pub(in crate::transport) ended: bool,
+    ahead: BytesMut,
+}
+
+impl Below {
+    pub(super) fn new(stream: Stream) -> Self {
+        Below { stream, ended: false, ahead: BytesMut::new() }
+    }
+
+    /// Nothing is left to be read, and more wakes us.
+    pub(super) fn is_drained(&self, cx: &mut Context<'_>) -> bool {
+        self.ahead.is_empty() && self.stream.is_drained(cx)
+    }
 }
 
 impl AsyncRead for Below {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let before = buf.filled().len();
-        ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
-        this.ended |= buf.filled().len() == before && buf.remaining() > 0;
-        Poll::Ready(Ok(()))
+        let mut outcome = Poll::Ready(Ok(()));
+        if this.ahead.is_empty() {
+            if buf.remaining() >= AHEAD {
+                let before = buf.filled().len();
+                ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
+                this.ended |= buf.filled().len() == before;
+                return outcome;
+            }
+            this.ahead = SPARE.take();
+            this.ahead.reserve(AHEAD);
+            let read = poll_read_buf(Pin::new(&mut this.stream), cx, &mut this.ahead);
+            this.ended |= matches!(read, Poll::Ready(Ok(0)));
+            outcome = read.map_ok(|_| ());
+        }
+        let bytes = this.ahead.len().min(buf.remaining());
+        buf.put_slice(&this.ahead[..bytes]);
+        this.ahead.advance(bytes);
+        if this.ahead.is_empty() {
+            SPARE.set(std::mem::take(&mut this.ahead));
+        }
+        outcome
     }
 }
 

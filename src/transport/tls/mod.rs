@@ -12,10 +12,10 @@ mod error;
 #[cfg(feature = "rustls")]
 mod hello;
 #[cfg(feature = "native-tls")]
-mod native;
+pub(super) mod native;
 mod plan;
 #[cfg(feature = "rustls")]
-mod rustls;
+pub(super) mod rustls;
 mod source;
 #[cfg(feature = "watch")]
 mod watch;

@@ -1,7 +1,12 @@
 //! TLS by the system's own library.
 
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
 use native_tls::{Identity as NativeIdentity, Protocol, TlsAcceptor as Blocking};
-use tokio_native_tls::TlsAcceptor;
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio_native_tls::{TlsAcceptor, TlsStream};
 
 use super::source::is_pem;
 use super::{Below, Identity, Plan, TlsError, TlsVersion};
@@ -83,10 +88,47 @@ fn belong_together(_: &Blocking) -> bool {
 }
 
 pub(super) async fn accept(acceptor: &TlsAcceptor, stream: Stream) -> Result<Shaken, HandshakeError> {
-    let tls = acceptor.accept(Below { stream, ended: false }).await.map_err(HandshakeError::failed)?;
+    let tls = acceptor.accept(Below::new(stream)).await.map_err(HandshakeError::failed)?;
     let info = TlsInfo {
         alpn: tls.get_ref().negotiated_alpn().ok().flatten().map(|name| String::from_utf8_lossy(&name).into_owned()),
         ..TlsInfo::default()
     };
     Ok(Shaken::new(Stream::native(tls)).with_tls(info))
+}
+
+/// What is lent to the library before it has told how much there is.
+const FIRST: usize = 1024;
+
+/// One record, or what there is room for of it.
+///
+/// The library wipes all that it is lent before it reads: the shared buffer with every message would be a third of an
+/// echo's cost.
+pub(in crate::transport) fn poll_read(
+    tls: &mut TlsStream<Below>,
+    cx: &mut Context<'_>,
+    buf: &mut ReadBuf<'_>,
+) -> Poll<io::Result<()>> {
+    let (before, mut there) = (buf.filled().len(), FIRST);
+    while there > 0 && buf.remaining() > 0 {
+        let mut lent = ReadBuf::new(buf.initialize_unfilled_to(there.min(buf.remaining())));
+        let outcome = Pin::new(&mut *tls).poll_read(cx, &mut lent);
+        let bytes = lent.filled().len();
+        buf.advance(bytes);
+        match outcome {
+            Poll::Ready(Ok(())) if bytes > 0 => there = tls.get_ref().buffered_read_size().unwrap_or(0),
+            _ if buf.filled().len() > before => break,
+            Poll::Ready(Ok(())) if tls.get_ref().get_ref().get_ref().ended => {
+                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+            }
+            _ => return outcome,
+        }
+    }
+    Poll::Ready(Ok(()))
+}
+
+/// Whether all that came is taken, and more wakes us. OpenSSL keeps nothing but the record it is at; others may.
+pub(in crate::transport) fn is_drained(tls: &TlsStream<Below>, cx: &mut Context<'_>) -> bool {
+    let is_openssl = cfg!(not(any(windows, target_vendor = "apple")));
+    let tls = tls.get_ref();
+    is_openssl && tls.buffered_read_size().is_ok_and(|left| left == 0) && tls.get_ref().get_ref().is_drained(cx)
 }

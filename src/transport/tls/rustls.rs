@@ -1,7 +1,10 @@
 //! TLS by `rustls`.
 
 use std::collections::HashMap;
+use std::io::{self, BufRead};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{ready, Context, Poll};
 
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
@@ -9,7 +12,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello as RawHello, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::{ProtocolVersion, RootCertStore, ServerConfig};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncBufRead, AsyncWriteExt, ReadBuf};
 use tokio_rustls::server::TlsStream;
 use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
 
@@ -144,4 +147,36 @@ fn shaken(tls: TlsStream<Stream>) -> Shaken {
         peer_certificates: session.peer_certificates().into_iter().flatten().map(|cert| cert.to_vec()).collect(),
     };
     Shaken::new(Stream::rustls(tls)).with_tls(info)
+}
+
+/// What one look at the stream below brings. The library's own `poll_read` goes on until a look is in vain;
+/// [`is_drained`] spares us that.
+pub(in crate::transport) fn poll_read(
+    tls: &mut TlsStream<Stream>,
+    cx: &mut Context<'_>,
+    buf: &mut ReadBuf<'_>,
+) -> Poll<io::Result<()>> {
+    let mut bytes = put(ready!(Pin::new(&mut *tls).poll_fill_buf(cx))?, buf);
+    Pin::new(&mut *tls).consume(bytes);
+    // Several records may have come at once.
+    let session = tls.get_mut().1;
+    while bytes > 0 && buf.remaining() > 0 && !session.wants_read() {
+        let mut reader = session.reader();
+        let Ok(chunk) = reader.fill_buf() else { break };
+        bytes = put(chunk, buf);
+        reader.consume(bytes);
+    }
+    Poll::Ready(Ok(()))
+}
+
+fn put(chunk: &[u8], buf: &mut ReadBuf<'_>) -> usize {
+    let bytes = chunk.len().min(buf.remaining());
+    buf.put_slice(&chunk[..bytes]);
+    bytes
+}
+
+/// All that was received is decrypted and taken, and more wakes us. A goodbye is something to be read, too.
+pub(in crate::transport) fn is_drained(tls: &TlsStream<Stream>, cx: &mut Context<'_>) -> bool {
+    let (below, session) = tls.get_ref();
+    session.wants_read() && below.is_drained(cx)
 }
