@@ -1,0 +1,35 @@
+//! Sends every line back, under TLS by rustls. A certificate to try it with, the server, and somebody to talk to it:
+//!
+//! ```sh
+//! openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=localhost -keyout key.pem -out cert.pem
+//! cargo run --example tls_echo --features rustls -- cert.pem key.pem
+//! openssl s_client -quiet -CAfile cert.pem -connect 127.0.0.1:7443
+//! ```
+
+use actix_acceptor::{AcceptorPool, Conn, Framing, Listener, Next, Protocol, Tls};
+use bytes::Bytes;
+
+struct Echo;
+
+impl Protocol for Echo {
+    type Codec = Framing;
+    type Reply = Bytes;
+    type User = ();
+
+    fn packet(&mut self, packet: Bytes, _: &mut Conn<Self>) -> Next<Self> {
+        Next::Send(packet)
+    }
+}
+
+#[actix::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut files = std::env::args().skip(1);
+    let (Some(certificate), Some(key)) = (files.next(), files.next()) else {
+        return Err("usage: tls_echo CERTIFICATE KEY, two PEM files".into());
+    };
+    let tls = Tls::rustls().files(certificate, key).build()?;
+    let listener = Listener::tcp("127.0.0.1:7443").tls(tls);
+    let pool = AcceptorPool::protocol(|_| Echo).framing(Framing::lines()).listener(listener).start().await?;
+    println!("listening on {}", pool.name());
+    Ok(pool.stopped().await?)
+}
