@@ -129,7 +129,7 @@ impl Shaken {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TlsInfo {
-    /// The version as it is usually written, `TLSv1.3`; empty where the back end does not tell.
+    /// The version as it is usually written, `TLSv1.3`; empty where it could not be learnt.
     pub version: String,
     /// The application protocol agreed on (ALPN).
     pub alpn: Option<String>,

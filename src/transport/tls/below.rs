@@ -13,6 +13,7 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::io::poll_read_buf;
 
+use super::overheard::Overheard;
 use crate::transport::Stream;
 
 /// How much is read ahead. Who asks for more is given the stream itself.
@@ -29,11 +30,18 @@ pub(in crate::transport) struct Below {
     /// Its end was seen.
     pub(in crate::transport) ended: bool,
     ahead: BytesMut,
+    /// During the handshake.
+    overheard: Option<Box<Overheard>>,
 }
 
 impl Below {
     pub(super) fn new(stream: Stream) -> Self {
-        Below { stream, ended: false, ahead: BytesMut::new() }
+        Below { stream, ended: false, ahead: BytesMut::new(), overheard: Some(Box::default()) }
+    }
+
+    /// What was said in clear so far; from now on nobody listens.
+    pub(super) fn overheard(&mut self) -> Box<Overheard> {
+        self.overheard.take().unwrap_or_default()
     }
 
     /// Nothing is left to be read, and more wakes us.
@@ -51,6 +59,9 @@ impl AsyncRead for Below {
                 let before = buf.filled().len();
                 ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
                 this.ended |= buf.filled().len() == before;
+                if let Some(overheard) = &mut this.overheard {
+                    Overheard::take_down(&mut overheard.peer, &buf.filled()[before..]);
+                }
                 return outcome;
             }
             this.ahead = SPARE.take();
@@ -60,6 +71,9 @@ impl AsyncRead for Below {
             outcome = read.map_ok(|_| ());
         }
         let bytes = this.ahead.len().min(buf.remaining());
+        if let Some(overheard) = &mut this.overheard {
+            Overheard::take_down(&mut overheard.peer, &this.ahead[..bytes]);
+        }
         buf.put_slice(&this.ahead[..bytes]);
         this.ahead.advance(bytes);
         if this.ahead.is_empty() {
@@ -71,7 +85,12 @@ impl AsyncRead for Below {
 
 impl AsyncWrite for Below {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write(cx, buf)
+        let this = self.get_mut();
+        let written = ready!(Pin::new(&mut this.stream).poll_write(cx, buf))?;
+        if let Some(overheard) = &mut this.overheard {
+            Overheard::take_down(&mut overheard.us, &buf[..written]);
+        }
+        Poll::Ready(Ok(written))
     }
 
     fn poll_write_vectored(

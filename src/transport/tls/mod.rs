@@ -13,6 +13,8 @@ mod error;
 mod hello;
 #[cfg(feature = "native-tls")]
 pub(super) mod native;
+#[cfg(feature = "native-tls")]
+mod overheard;
 mod plan;
 #[cfg(feature = "rustls")]
 pub(super) mod rustls;

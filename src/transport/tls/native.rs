@@ -88,8 +88,11 @@ fn belong_together(_: &Blocking) -> bool {
 }
 
 pub(super) async fn accept(acceptor: &TlsAcceptor, stream: Stream) -> Result<Shaken, HandshakeError> {
-    let tls = acceptor.accept(Below::new(stream)).await.map_err(HandshakeError::failed)?;
+    let mut tls = acceptor.accept(Below::new(stream)).await.map_err(HandshakeError::failed)?;
+    let overheard = tls.get_mut().get_mut().get_mut().overheard();
     let info = TlsInfo {
+        version: overheard.version().unwrap_or_default().to_owned(),
+        server_name: overheard.server_name(),
         alpn: tls.get_ref().negotiated_alpn().ok().flatten().map(|name| String::from_utf8_lossy(&name).into_owned()),
         ..TlsInfo::default()
     };
