@@ -12,32 +12,10 @@ use std::time::{Duration, Instant};
 use actix::prelude::*;
 use actix_acceptor::transport::Tcp;
 use actix_acceptor::{Acceptor, AcceptorPool, Closed, Conn, Exit, Next, PoolError, PoolHandle, Protocol, Reason};
+use support::acceptors::*;
 use support::*;
 
 const EBADF: i32 = 9;
-
-/// How an acceptor may die by its own doing.
-#[derive(Clone, Copy, Debug, Message)]
-#[rtype(result = "()")]
-enum Die {
-    Stop,
-    Panic,
-    WithArbiter,
-}
-
-impl Handler<Die> for Acceptor {
-    type Result = ();
-
-    fn handle(&mut self, die: Die, ctx: &mut Context<Self>) {
-        match die {
-            Die::Stop => ctx.stop(),
-            Die::Panic => panic!("an acceptor dies"),
-            Die::WithArbiter => {
-                Arbiter::current().stop();
-            }
-        }
-    }
-}
 
 /// Which place an acceptor fills.
 #[derive(Message)]
@@ -50,17 +28,6 @@ impl Handler<Place> for Acceptor {
     fn handle(&mut self, _: Place, _: &mut Context<Self>) -> usize {
         self.place()
     }
-}
-
-fn restarts(pool: &PoolHandle) -> u64 {
-    pool.info().acceptors.iter().map(|acceptor| acceptor.restarts).sum()
-}
-
-/// Kills an acceptor, and waits until its successor is at work.
-async fn kill(pool: &PoolHandle, die: Die) {
-    let (before, at_work) = (restarts(pool), pool.acceptors().len());
-    pool.acceptors()[0].do_send(die);
-    eventually(|| restarts(pool) == before + 1 && pool.acceptors().len() == at_work).await;
 }
 
 fn port() -> Tcp {
@@ -324,8 +291,7 @@ async fn deaths_further_apart_than_the_window_do_not_add_up() {
     let pool = AcceptorPool::protocol(|_| Echo).acceptors(1).restarts(1, window).bind("127.0.0.1:0").await.unwrap();
     for _ in 0..4 {
         kill(&pool, Die::Stop).await;
-        let died = Instant::now();
-        eventually(|| died.elapsed() > window).await;
+        pass(window).await;
     }
     connect(&pool).await.echo("still here").await;
     soon(pool.stop(Duration::ZERO)).await;

@@ -4,29 +4,10 @@
 
 mod support;
 
-use std::sync::mpsc::{channel, Receiver, Sender};
-use std::sync::{Arc, Mutex};
-
 use actix_acceptor::{Builder, Framing, ProtocolDoor};
 use actix_acceptor::{Conn, Next, Reason, User};
 use bytes::Bytes;
 use support::*;
-
-/// A closure that blocks until it is let go.
-#[derive(Clone)]
-struct Gate(Arc<Mutex<Receiver<()>>>);
-
-impl Gate {
-    fn new() -> (Gate, Sender<()>) {
-        let (open, gate) = channel();
-        (Gate(Arc::new(Mutex::new(gate))), open)
-    }
-
-    /// False if it will never be opened.
-    fn pass(&self) -> bool {
-        self.0.lock().unwrap().recv_timeout(PATIENCE).is_ok()
-    }
-}
 
 /// A line `slow` is answered behind the gate, every other one at once.
 fn slow_behind(gate: &Gate) -> (Builder<ProtocolDoor<Probe>>, Diary) {

@@ -2,8 +2,6 @@
 
 #![allow(clippy::unwrap_used, unreachable_pub)]
 
-#[path = "support/acceptors.rs"]
-mod acceptors;
 #[path = "change/at_once.rs"]
 mod at_once;
 #[path = "change/behaviour.rs"]

@@ -2,8 +2,6 @@
 
 #![allow(clippy::unwrap_used)]
 
-#[path = "support/acceptors.rs"]
-mod acceptors;
 mod support;
 
 use std::cell::Cell;
@@ -11,9 +9,9 @@ use std::io::ErrorKind;
 use std::rc::Rc;
 use std::time::Duration;
 
-use acceptors::*;
 use actix_acceptor::{AcceptorPool, AtLimit, Connection, Pool, PoolHandle, Reason, Refusal, Suspension};
 use futures::future::join_all;
+use support::acceptors::*;
 use support::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;

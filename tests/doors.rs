@@ -7,10 +7,8 @@ mod support;
 use std::io;
 use std::time::Duration;
 
-use actix::prelude::*;
 use actix_acceptor::{
-    AcceptorPool, Ack, Builder, Closed, Conn, ConnectionId, Event, Framing, Init, Next, PoolHandle, Protocol, Reason,
-    Socket,
+    AcceptorPool, Builder, Closed, Conn, ConnectionId, Event, Framing, Init, Next, PoolHandle, Protocol, Reason, Socket,
 };
 use bytes::Bytes;
 use support::*;
@@ -68,22 +66,6 @@ async fn serve(mut socket: Socket) -> io::Result<()> {
     }
 }
 
-/// An actor of one's own. It has no way to tell the pool of an error: it ends, as by `quit`.
-struct Own(Option<Socket>);
-
-impl Actor for Own {
-    type Context = Context<Self>;
-}
-
-impl Handler<Ack> for Own {
-    type Result = ();
-
-    fn handle(&mut self, _: Ack, ctx: &mut Context<Self>) {
-        let serve = serve(self.0.take().expect("acked once"));
-        ctx.spawn(serve.into_actor(self).map(|_, _, ctx| ctx.stop()));
-    }
-}
-
 /// A pool of each door, with two acceptors, on the same settings.
 async fn every_door() -> Vec<(&'static str, PoolHandle)> {
     fn two<D>(builder: Builder<D>) -> Builder<D> {
@@ -105,7 +87,7 @@ async fn every_door() -> Vec<(&'static str, PoolHandle)> {
         ("protocol", two(AcceptorPool::protocol(|_| Judge)).bind(address).await.unwrap().untyped()),
         ("events", two(events).bind(address).await.unwrap().untyped()),
         ("serve", two(AcceptorPool::serve(serve)).bind(address).await.unwrap().untyped()),
-        ("start", two(AcceptorPool::start(|s| Ok(Own(Some(s)).start()))).bind(address).await.unwrap().untyped()),
+        ("start", two(AcceptorPool::start(|s| Ok(Own::start(s, serve)))).bind(address).await.unwrap().untyped()),
     ]
 }
 
@@ -269,7 +251,7 @@ async fn a_panic_in_a_doors_own_function_costs_one_connection() {
     first_is_lost("serve", in_the_future.acceptors(1).bind(address).await.unwrap().untyped()).await;
     let start = AcceptorPool::start(|socket| {
         first(socket.id());
-        Ok(Own(Some(socket)).start())
+        Ok(Own::start(socket, serve))
     });
     first_is_lost("start", start.acceptors(1).bind(address).await.unwrap().untyped()).await;
 }

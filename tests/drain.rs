@@ -2,8 +2,6 @@
 
 #![allow(clippy::unwrap_used, unreachable_pub)]
 
-#[path = "support/acceptors.rs"]
-mod acceptors;
 #[path = "drain/deadline.rs"]
 mod deadline;
 #[path = "drain/guests.rs"]

@@ -15,10 +15,6 @@ use support::*;
 
 const KIB: usize = 1024;
 
-fn ms(millis: u64) -> Duration {
-    Duration::from_millis(millis)
-}
-
 /// A packet of so many bytes behind its length of four.
 fn framed(payload: &[u8]) -> Vec<u8> {
     [&(payload.len() as u32).to_be_bytes(), payload].concat()

@@ -7,12 +7,11 @@ mod support;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use actix::prelude::*;
 use actix_acceptor::transport::{Handshake, Shaken, Stream, TlsInfo};
-use actix_acceptor::{AcceptorPool, Ack, Address, HandshakeError, Listener, Next, PoolHandle, Reason, Refusal, Socket};
+use actix_acceptor::{AcceptorPool, Address, HandshakeError, Listener, Next, PoolHandle, Reason, Refusal, Socket};
 use bytes::Bytes;
 use futures::future::LocalBoxFuture;
-use support::{connect, eventually, otherwise, soon, Call, Echo, Peer, Probe, Recorded, Recorder};
+use support::{connect, eventually, otherwise, soon, Call, Echo, Own, Peer, Probe, Recorded, Recorder};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// Peers say HELO and are answered; `CLAIM n` claims 10.0.0.n, `PANIC` panics, anything else is refused.
@@ -202,22 +201,7 @@ async fn whom_a_peer_claims_to_be_is_shown_counted_and_refused() {
     assert_eq!(calls.iter().filter(|call| refused(call)).count(), 1, "{calls:?}");
 }
 
-/// Echoes once, as an actor of one's own.
-struct Own(Option<Socket>);
-
-impl Actor for Own {
-    type Context = Context<Self>;
-}
-
-impl Handler<Ack> for Own {
-    type Result = ();
-
-    fn handle(&mut self, _: Ack, ctx: &mut Context<Self>) {
-        let socket = self.0.take().unwrap();
-        ctx.spawn(async move { echo_once(socket).await }.into_actor(self).map(|(), _, ctx| ctx.stop()));
-    }
-}
-
+/// Echoes once.
 async fn echo_once(mut socket: Socket) {
     let mut packet = vec![0; 5];
     socket.read_exact(&mut packet).await.unwrap();
@@ -228,7 +212,7 @@ async fn echo_once(mut socket: Socket) {
 #[actix::test]
 async fn the_doors_serve_and_start_get_their_socket_after_the_handshake() {
     let serve = AcceptorPool::serve(echo_once).listener(greeted()).start().await.unwrap().untyped();
-    let start = AcceptorPool::start(|socket| Ok(Own(Some(socket)).start()));
+    let start = AcceptorPool::start(|socket| Ok(Own::start(socket, echo_once)));
     let start = start.listener(greeted()).start().await.unwrap().untyped();
     for pool in [serve, start] {
         let mut peer = connect(&pool).await;

@@ -17,7 +17,7 @@ use std::task::Context;
 use loom::future::block_on;
 use loom::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use loom::sync::Arc;
-use loom::thread;
+use loom::thread::{self, JoinHandle};
 
 use permits::Permits;
 
@@ -30,6 +30,14 @@ struct House {
 impl House {
     fn new(max: usize) -> Arc<Self> {
         Arc::new(House { permits: Permits::new(max), inside: AtomicUsize::new(0) })
+    }
+
+    /// All who may be there are inside.
+    fn full(max: usize) -> Arc<Self> {
+        let house = House::new(max);
+        (0..max).for_each(|_| assert!(house.permits.try_take()));
+        (0..max).for_each(|_| house.enter(max));
+        house
     }
 
     /// As an acceptor takes its permit.
@@ -64,6 +72,22 @@ impl House {
     }
 }
 
+/// Comes in as an acceptor does, where so many may be, and goes, on a thread of its own.
+fn acceptor(house: &Arc<House>, most: usize) -> JoinHandle<()> {
+    let house = house.clone();
+    thread::spawn(move || {
+        block_on(house.take());
+        house.enter(most);
+        house.exit();
+    })
+}
+
+/// Goes, on a thread of its own.
+fn leaver(house: &Arc<House>) -> JoinHandle<()> {
+    let house = house.clone();
+    thread::spawn(move || house.exit())
+}
+
 /// Tries all orders with so many switches of threads that the scheduler forces.
 fn model(preemptions: usize, of: impl Fn() + Sync + Send + 'static) {
     let mut model = loom::model::Builder::new();
@@ -75,12 +99,7 @@ fn model(preemptions: usize, of: impl Fn() + Sync + Send + 'static) {
 fn two_acceptors_share_one_permit_and_neither_waits_for_ever() {
     model(4, || {
         let house = House::new(1);
-        let other = house.clone();
-        let other = thread::spawn(move || {
-            block_on(other.take());
-            other.enter(1);
-            other.exit();
-        });
+        let other = acceptor(&house, 1);
         block_on(house.take());
         house.enter(1);
         house.exit();
@@ -92,16 +111,8 @@ fn two_acceptors_share_one_permit_and_neither_waits_for_ever() {
 #[test]
 fn two_acceptors_wait_for_whoever_has_the_permit() {
     model(3, || {
-        let house = House::new(1);
-        assert!(house.permits.try_take());
-        house.enter(1);
-        let takers = [house.clone(), house.clone()].map(|house| {
-            thread::spawn(move || {
-                block_on(house.take());
-                house.enter(1);
-                house.exit();
-            })
-        });
+        let house = House::full(1);
+        let takers = [acceptor(&house, 1), acceptor(&house, 1)];
         house.exit();
         takers.into_iter().for_each(|taker| taker.join().unwrap());
         house.is_whole(1);
@@ -111,16 +122,8 @@ fn two_acceptors_wait_for_whoever_has_the_permit() {
 #[test]
 fn raised_the_limit_lets_in_whoever_waits_and_one_more_at_most() {
     model(2, || {
-        let house = House::new(1);
-        assert!(house.permits.try_take());
-        house.enter(1);
-        let takers = [house.clone(), house.clone()].map(|house| {
-            thread::spawn(move || {
-                block_on(house.take());
-                house.enter(2);
-                house.exit();
-            })
-        });
+        let house = House::full(1);
+        let takers = [acceptor(&house, 2), acceptor(&house, 2)];
         // The first permit stays where it is: without the second nobody would get in.
         house.permits.set_max(2);
         takers.into_iter().for_each(|taker| taker.join().unwrap());
@@ -132,16 +135,9 @@ fn raised_the_limit_lets_in_whoever_waits_and_one_more_at_most() {
 #[test]
 fn lowered_it_lets_nobody_in_until_there_are_fewer() {
     model(3, || {
-        let house = House::new(2);
-        (0..2).for_each(|_| assert!(house.permits.try_take()));
-        (0..2).for_each(|_| house.enter(2));
+        let house = House::full(2);
         house.permits.set_max(1);
-        let taker = house.clone();
-        let taker = thread::spawn(move || {
-            block_on(taker.take());
-            taker.enter(1);
-            taker.exit();
-        });
+        let taker = acceptor(&house, 1);
         house.exit();
         house.exit();
         taker.join().unwrap();
@@ -152,9 +148,7 @@ fn lowered_it_lets_nobody_in_until_there_are_fewer() {
 #[test]
 fn the_line_goes_before_the_acceptors_and_neither_waits_for_ever() {
     model(2, || {
-        let house = House::new(1);
-        assert!(house.permits.try_take());
-        house.enter(1);
+        let house = House::full(1);
         let ticket = house.permits.join();
         let order = Arc::new(AtomicUsize::new(0));
         let (acceptor, turn) = (house.clone(), order.clone());
@@ -164,8 +158,7 @@ fn the_line_goes_before_the_acceptors_and_neither_waits_for_ever() {
             acceptor.enter(1);
             acceptor.exit();
         });
-        let giver = house.clone();
-        let giver = thread::spawn(move || giver.exit());
+        let giver = leaver(&house);
         block_on(poll_fn(|cx| house.permits.poll_take(&ticket, cx)));
         assert_eq!(order.fetch_add(1, SeqCst), 0);
         house.permits.leave(&ticket);
@@ -180,9 +173,7 @@ fn the_line_goes_before_the_acceptors_and_neither_waits_for_ever() {
 #[test]
 fn the_line_keeps_its_order() {
     model(2, || {
-        let house = House::new(1);
-        assert!(house.permits.try_take());
-        house.enter(1);
+        let house = House::full(1);
         let (first, second) = (house.permits.join(), house.permits.join());
         let order = Arc::new(AtomicUsize::new(0));
         let (others, turn) = (house.clone(), order.clone());
@@ -193,8 +184,7 @@ fn the_line_keeps_its_order() {
             others.enter(1);
             others.exit();
         });
-        let giver = house.clone();
-        let giver = thread::spawn(move || giver.exit());
+        let giver = leaver(&house);
         block_on(poll_fn(|cx| house.permits.poll_take(&first, cx)));
         assert_eq!(order.fetch_add(1, SeqCst), 0);
         house.permits.leave(&first);
@@ -230,12 +220,7 @@ fn once_the_line_is_given_up_the_acceptors_go_on() {
     model(4, || {
         let house = House::new(1);
         let impatient = house.permits.join();
-        let acceptor = house.clone();
-        let acceptor = thread::spawn(move || {
-            block_on(acceptor.take());
-            acceptor.enter(1);
-            acceptor.exit();
-        });
+        let acceptor = acceptor(&house, 1);
         house.permits.leave(&impatient);
         acceptor.join().unwrap();
         house.is_whole(1);

@@ -2,20 +2,18 @@
 
 #![allow(clippy::unwrap_used)]
 
-#[path = "support/acceptors.rs"]
-mod acceptors;
 mod support;
 
 use std::io::ErrorKind;
 use std::net::TcpListener;
 use std::time::Duration;
 
-use acceptors::*;
 use actix_acceptor::transport::Tcp;
 use actix_acceptor::{
     AcceptorPool, Connection, Drain, Listener, Pool, PoolHandle, Refusal, Status, SuspendError, Suspension,
 };
 use futures::future::join_all;
+use support::acceptors::*;
 use support::*;
 use tokio::net::TcpStream;
 

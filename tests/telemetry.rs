@@ -10,8 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix_acceptor::transport::Tcp;
-use actix_acceptor::{AcceptorPool, Conn, Connection, Framing, Next, Pool, PoolInfo, Protocol, Reason, Socket};
-use bytes::Bytes;
+use actix_acceptor::{AcceptorPool, Connection, Framing, Pool, PoolInfo, Reason, Socket};
 use futures::future::join_all;
 use support::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -88,28 +87,6 @@ async fn bytes_are_counted_to_the_last_prefix_included() {
     eventually(|| pool.connections() == 0).await;
     assert_eq!((pool.info().bytes_in, pool.info().bytes_out), (bytes_in, bytes_out), "closed ones count on");
     soon(pool.stop(None)).await;
-}
-
-/// Ends in whatever way its peer names.
-struct Doomed;
-
-impl Protocol for Doomed {
-    type Codec = Framing;
-    type Reply = Bytes;
-    type User = ();
-
-    fn packet(&mut self, packet: Bytes, conn: &mut Conn<Self>) -> Next<Self> {
-        match &*packet {
-            b"local" => return Next::Stop,
-            b"idle" => conn.set_idle_timeout(Duration::from_millis(50)),
-            b"packet_timeout" => conn.set_packet_timeout(Duration::from_millis(50)),
-            b"send_timeout" => return Next::Send(Bytes::from(vec![7; 16 * 1024 * 1024])),
-            b"error" => return Next::fail("as asked"),
-            b"panic" => panic!("as asked"),
-            _ => return Next::Send(packet),
-        }
-        Next::Continue
-    }
 }
 
 const SECRET: &str = "s3cret";

@@ -5,29 +5,11 @@
 mod support;
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use actix_acceptor::{Active, Builder, Connection, Framing, Next, Pool, ProtocolDoor, Reason, Timeout, User};
+use actix_acceptor::{Active, Framing, Next, Reason, Timeout, User};
 use bytes::Bytes;
 use support::*;
 use tokio::time::{sleep, Instant};
-
-fn ms(millis: u64) -> Duration {
-    Duration::from_millis(millis)
-}
-
-async fn in_memory(builder: Builder<ProtocolDoor<Probe>>) -> (Pool<Connection<Probe>>, Director) {
-    let (transport, director) = Scripted::in_memory();
-    (builder.on_current_arbiter().listen(transport).await.unwrap(), director)
-}
-
-/// Never early; late by a tenth or 10 ms, whichever is more.
-#[track_caller]
-fn on_time(from: Instant, at: Instant, limit: Duration) {
-    let (took, late) = (at - from, (limit / 10).max(ms(10)));
-    assert!(took >= limit, "early: {took:?} instead of {limit:?}");
-    assert!(took <= limit + late, "late: {took:?} instead of {limit:?}");
-}
 
 const IDLE: Call = Call::Timeout(Timeout::Idle);
 

@@ -6,31 +6,12 @@ mod support;
 
 use std::time::Duration;
 
-use actix_acceptor::{
-    AcceptorPool, Builder, Closed, Conn, Connection, Framing, Next, Pool, Protocol, ProtocolDoor, Reason, User,
-};
+use actix_acceptor::{AcceptorPool, Closed, Conn, Framing, Next, Protocol, Reason, User};
 use bytes::Bytes;
 use support::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc::{unbounded_channel, UnboundedSender};
 use tokio::time::{sleep, Instant};
-
-fn ms(millis: u64) -> Duration {
-    Duration::from_millis(millis)
-}
-
-async fn in_memory(builder: Builder<ProtocolDoor<Probe>>) -> (Pool<Connection<Probe>>, Director) {
-    let (transport, director) = Scripted::in_memory();
-    (builder.on_current_arbiter().listen(transport).await.unwrap(), director)
-}
-
-/// Never early; late by a tenth or 10 ms, whichever is more.
-#[track_caller]
-fn on_time(from: Instant, at: Instant, limit: Duration) {
-    let (took, late) = (at - from, (limit / 10).max(ms(10)));
-    assert!(took >= limit, "early: {took:?} instead of {limit:?}");
-    assert!(took <= limit + late, "late: {took:?} instead of {limit:?}");
-}
 
 #[test]
 fn idle_and_packet_time_stand_still_above_the_mark() {

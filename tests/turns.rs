@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use actix_acceptor::transport::{Accepted, Stream};
-use actix_acceptor::{Address, Builder, Connection, Framing, Next, Pool, PoolHandle, ProtocolDoor, User};
+use actix_acceptor::{Address, Framing, Next, PoolHandle, User};
 use bytes::Bytes;
 use futures::stream;
 use support::*;
@@ -59,11 +59,6 @@ impl AsyncWrite for Spring {
     }
 }
 
-async fn on_this_thread(builder: Builder<ProtocolDoor<Probe>>) -> (Pool<Connection<Probe>>, Director) {
-    let (transport, director) = Scripted::in_memory();
-    (builder.on_current_arbiter().listen(transport).await.unwrap(), director)
-}
-
 fn accept(director: &Director, stream: Spring) {
     director.accept(move || Ok(Accepted { stream: Stream::other(stream), peer: Address::Other("spring".into()) }));
 }
@@ -87,7 +82,7 @@ async fn greatest_step(count: &AtomicUsize, end: usize) -> usize {
 async fn a_turn_reads_64_kib_and_what_the_last_read_brings_beyond() {
     const ALL: usize = 8 * 1024 * KIB;
     let (builder, _diary) = Probe::pool(|call, _| otherwise(call));
-    let (pool, director) = on_this_thread(builder.framing(Framing::len4())).await;
+    let (pool, director) = in_memory(builder.framing(Framing::len4())).await;
     let read = Arc::<AtomicUsize>::default();
     // Not so small that it is their number that ends a turn.
     let pattern = [&(40 * KIB as u32).to_be_bytes()[..], &vec![b'x'; 40 * KIB]].concat();
@@ -108,7 +103,7 @@ async fn a_turn_delivers_128_packets() {
         }
         otherwise(call)
     });
-    let (pool, director) = on_this_thread(builder.framing(Framing::lines())).await;
+    let (pool, director) = in_memory(builder.framing(Framing::lines())).await;
     accept(&director, Spring { pattern: b"\n".to_vec(), left: ALL, read: Arc::default() });
     let step = greatest_step(&taken, ALL).await;
     assert!(step <= 128, "{step} packets in a turn");
@@ -121,7 +116,7 @@ async fn a_row_of_peers_holds_up_nobody_who_was_there_before() {
         Call::Packet(bytes) => Next::Send(bytes.clone()),
         call => otherwise(call),
     });
-    let (pool, director) = on_this_thread(builder).await;
+    let (pool, director) = in_memory(builder).await;
     let mut standing = director.connect();
     standing.echo("before").await;
     let crowd: Vec<_> = (0..1_000).map(|_| director.connect()).collect();
@@ -151,7 +146,7 @@ async fn the_items_of_a_stream_get_through_a_mailbox_that_is_never_empty() {
         Call::User(bytes) | Call::Packet(bytes) => Next::Send(bytes.clone()),
         call => otherwise(call),
     });
-    let (pool, director) = on_this_thread(builder).await;
+    let (pool, director) = in_memory(builder).await;
     let mut peer = director.connect();
     for item in ["one", "two", "three"] {
         peer.echo("flooded").await;
@@ -173,7 +168,7 @@ async fn a_message_gets_through_streams_that_never_end() {
         Call::User(bytes) | Call::Packet(bytes) => Next::Send(bytes.clone()),
         call => otherwise(call),
     });
-    let (pool, director) = on_this_thread(builder).await;
+    let (pool, director) = in_memory(builder).await;
     let mut peer = director.connect();
     peer.echo("flooded").await;
     pool.addresses()[0].1.do_send(User(Bytes::from_static(b"message")));
@@ -190,7 +185,7 @@ fn during_a_wait_a_buffer_is_read_ahead_and_no_more() {
             }
             call => otherwise(call),
         });
-        let (pool, director) = on_this_thread(builder.framing(Framing::lines()).max_frame(1024 * KIB)).await;
+        let (pool, director) = in_memory(builder.framing(Framing::lines()).max_frame(1024 * KIB)).await;
         let mut peer = director.connect();
         peer.send("wait\n").await;
         diary.until(&Call::packet("wait")).await;
@@ -247,7 +242,7 @@ async fn bytes_are_counted_before_the_peer_can_have_them() {
         Call::Packet(_) => Next::Send(Bytes::from_static(b"0123456789")),
         call => otherwise(call),
     });
-    let (pool, director) = on_this_thread(builder).await;
+    let (pool, director) = in_memory(builder).await;
     let (known, weighed) = (Arc::new(Mutex::new(Some(pool.untyped()))), Arc::<Mutex<Vec<_>>>::default());
     let scales = Scales { pool: known.clone(), written: 0, weighed: weighed.clone(), request: Some(b"go") };
     director.accept(move || Ok(Accepted { stream: Stream::other(scales), peer: Address::Other("scales".into()) }));

@@ -10,7 +10,7 @@ use actix_acceptor::{
 use futures::future::join_all;
 use tokio::net::TcpStream;
 
-use crate::acceptors::*;
+use crate::support::acceptors::*;
 use crate::support::*;
 
 async fn pool() -> Pool<Connection<Echo>> {

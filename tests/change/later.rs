@@ -178,7 +178,7 @@ async fn mailbox_capacity() {
     async fn room(pool: &Pool<Connection<Probe>>) -> usize {
         let peer = served(pool).await;
         let address = pool.find(pool.list().last().unwrap().id).unwrap();
-        let _blocked = crate::acceptors::block(pool, 1).await;
+        let _blocked = crate::support::acceptors::block(pool, 1).await;
         let room = (0..1000).take_while(|_| address.try_send(actix_acceptor::User(Bytes::new())).is_ok()).count();
         drop(peer);
         room
@@ -192,7 +192,7 @@ async fn mailbox_capacity() {
     let old_address = small.find(small.list().last().unwrap().id).unwrap();
     small.change(|settings| settings.mailbox_capacity = 40).await.unwrap();
     assert_eq!(room(&small).await, expected);
-    let _blocked = crate::acceptors::block(&small, 1).await;
+    let _blocked = crate::support::acceptors::block(&small, 1).await;
     let old_room = (0..1000).take_while(|_| old_address.try_send(actix_acceptor::User(Bytes::new())).is_ok()).count();
     assert_eq!(old_room, before);
     drop((_blocked, old));

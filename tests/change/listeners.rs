@@ -6,7 +6,7 @@ use std::time::Duration;
 use actix_acceptor::{AcceptorPool, Connection, Listener, Pool, PoolHandle, StartError, Status, Suspension};
 use tokio::net::TcpStream;
 
-use crate::acceptors::*;
+use crate::support::acceptors::*;
 use crate::support::*;
 
 async fn pool() -> Pool<Connection<Echo>> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use actix_acceptor::{AcceptorPool, Connection, Pool, PoolHandle};
 
-use crate::acceptors::*;
+use crate::support::acceptors::*;
 use crate::support::*;
 
 async fn pool(acceptors: usize) -> Pool<Connection<Echo>> {
@@ -72,13 +72,7 @@ async fn up_and_down_under_load_no_connect_fails_and_no_connection_is_lost() {
 async fn new_acceptors_serve() {
     let pool = pool(1).await;
     staff(&pool, 3).await;
-    let mut peers = Vec::new();
-    while pool.info().acceptors.iter().any(|acceptor| acceptor.connections == 0) {
-        assert!(peers.len() < 2_000, "an acceptor serves nobody: {:?}", pool.info());
-        let mut peer = connect(&pool).await;
-        peer.echo("hello").await;
-        peers.push(peer);
-    }
+    a_peer_for_each(&pool).await;
     soon(pool.stop(Duration::ZERO)).await;
 }
 

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use actix_acceptor::{Drain, Status, Suspension};
 use futures::future::join_all;
 
-use crate::acceptors::*;
 use crate::guests::*;
+use crate::support::acceptors::*;
 use crate::support::*;
 
 #[actix::test]

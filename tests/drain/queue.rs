@@ -6,8 +6,8 @@ use std::time::Duration;
 use actix_acceptor::{Drain, LastCall, Reason, Refusal, Suspension};
 use tokio::io::AsyncReadExt;
 
-use crate::acceptors::*;
 use crate::guests::*;
+use crate::support::acceptors::*;
 use crate::support::*;
 
 /// A house with this many peers in the kernel's queue.

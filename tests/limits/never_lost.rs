@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use actix_acceptor::{
-    Acceptor, AcceptorPool, Ack, AtLimit, Closed, Conn, Framing, Next, PoolHandle, Protocol, Socket, Suspension,
+    AcceptorPool, Ack, AtLimit, Closed, Conn, Framing, Next, PoolHandle, Protocol, Socket, Suspension,
 };
 use bytes::Bytes;
 use futures::future::join_all;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::census::*;
+use crate::support::acceptors::*;
 use crate::support::*;
 
 const MAX: usize = 3;
@@ -121,16 +122,6 @@ async fn however_a_protocol_ends() {
     ends(&pool).await;
 }
 
-async fn echo(mut socket: Socket) -> io::Result<()> {
-    let mut buffer = [0; 1024];
-    loop {
-        match socket.read(&mut buffer).await? {
-            0 => return Ok(()),
-            read => socket.write_all(&buffer[..read]).await?,
-        }
-    }
-}
-
 #[actix::test]
 async fn however_an_async_fn_ends() {
     let fate = Fate::default();
@@ -224,38 +215,9 @@ async fn when_peers_leave_before_they_are_accepted() {
     }
 }
 
-/// How an acceptor dies.
-#[derive(Clone, Copy, Debug, Message)]
-#[rtype(result = "()")]
-enum Die {
-    Stop,
-    Panic,
-    WithArbiter,
-}
-
-impl Handler<Die> for Acceptor {
-    type Result = ();
-
-    fn handle(&mut self, die: Die, ctx: &mut Context<Self>) {
-        match die {
-            Die::Stop => ctx.stop(),
-            Die::Panic => panic!("an acceptor dies"),
-            Die::WithArbiter => {
-                Arbiter::current().stop();
-            }
-        }
-    }
-}
-
-fn restarts(pool: &PoolHandle) -> u64 {
-    pool.info().acceptors.iter().map(|acceptor| acceptor.restarts).sum()
-}
-
-async fn kill(pool: &PoolHandle, die: Die) {
-    let before = restarts(pool);
-    let acceptors = pool.acceptors();
-    acceptors[before as usize % acceptors.len()].do_send(die);
-    eventually(|| restarts(pool) > before && pool.acceptors().len() == acceptors.len()).await;
+/// Each time another one.
+async fn kill_in_turn(pool: &PoolHandle, die: Die) {
+    kill_one(pool, restarts(pool) as usize, die).await;
 }
 
 #[actix::test]
@@ -269,7 +231,7 @@ async fn when_acceptors_die_at_the_limit() {
             let mut waiting = Vec::new();
             for _ in 0..5 {
                 waiting.push(newcomer(&pool).await);
-                kill(&pool, die).await;
+                kill_in_turn(&pool, die).await;
             }
             for peer in &mut inside {
                 peer.echo("alive").await;
@@ -301,8 +263,8 @@ async fn when_an_arbiter_dies_with_its_connections_and_with_whom_it_holds() {
                 waiting.push(newcomer(&pool).await);
             }
             waiting[5].is_left_waiting().await;
-            kill(&pool, Die::WithArbiter).await;
-            kill(&pool, Die::WithArbiter).await;
+            kill_in_turn(&pool, Die::WithArbiter).await;
+            kill_in_turn(&pool, Die::WithArbiter).await;
             drop((inside, waiting));
             eventually(|| pool.connections() == 0).await;
             has_room_for(&pool, MAX).await;
@@ -332,7 +294,7 @@ async fn when_acceptors_and_arbiters_die_again_and_again_under_load() {
         let clients = join_all(clients.collect::<Vec<_>>());
         for round in 0..60 {
             let die = [Die::Stop, Die::Panic, Die::Stop, Die::Panic, Die::WithArbiter][round % 5];
-            kill(&pool, die).await;
+            kill_in_turn(&pool, die).await;
             adds_up(&pool);
         }
         stop.store(true, Relaxed);

@@ -3,8 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use actix_acceptor::{AcceptorPool, Conn, Framing, Next, Pool, Protocol, Reason};
-use bytes::Bytes;
+use actix_acceptor::{AcceptorPool, Framing, Next, Pool, Reason};
 
 use super::support::*;
 
@@ -21,28 +20,6 @@ const WAYS: [(&str, Reason); 10] = [
     ("panic", Reason::Panic),
     ("kill", Reason::Killed),
 ];
-
-/// Ends in whatever way its peer names.
-struct Doomed;
-
-impl Protocol for Doomed {
-    type Codec = Framing;
-    type Reply = Bytes;
-    type User = ();
-
-    fn packet(&mut self, packet: Bytes, conn: &mut Conn<Self>) -> Next<Self> {
-        match &*packet {
-            b"local" => return Next::Stop,
-            b"idle" => conn.set_idle_timeout(Duration::from_millis(50)),
-            b"packet_timeout" => conn.set_packet_timeout(Duration::from_millis(50)),
-            b"send_timeout" => return Next::Send(Bytes::from(vec![7; 16 * 1024 * 1024])),
-            b"error" => return Next::fail("as asked"),
-            b"panic" => panic!("as asked"),
-            _ => return Next::Send(packet),
-        }
-        Next::Continue
-    }
-}
 
 async fn doom(pool: &Pool<actix_acceptor::Connection<Doomed>>, peer: Peer, way: &str) -> Option<Peer> {
     let mut peer = peer;

@@ -6,38 +6,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use actix::prelude::*;
-use actix_acceptor::{
-    AcceptorPool, Ack, Door, Event, Framing, Happening, Init, Next, Observer, PoolHandle, Reason, Socket,
-};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use actix_acceptor::{AcceptorPool, Door, Event, Framing, Happening, Init, Next, Observer, PoolHandle, Reason, Socket};
+use tokio::io::AsyncWriteExt;
 
 use super::support::*;
-
-/// Echoes what it reads until the peer has finished.
-async fn echo(mut socket: Socket) -> std::io::Result<()> {
-    let mut buffer = [0; 64];
-    loop {
-        match socket.read(&mut buffer).await? {
-            0 => return Ok(()),
-            bytes => socket.write_all(&buffer[..bytes]).await?,
-        }
-    }
-}
-
-struct Own(Option<Socket>);
-
-impl Actor for Own {
-    type Context = Context<Self>;
-}
-
-impl Handler<Ack> for Own {
-    type Result = ();
-
-    fn handle(&mut self, _: Ack, ctx: &mut Context<Self>) {
-        let socket = self.0.take().unwrap();
-        ctx.spawn(echo(socket).into_actor(self).map(|_, _, ctx| ctx.stop()));
-    }
-}
 
 fn pair() -> actix_acceptor::Builder<impl Door> {
     let on_event = |_: &mut (), event: Event<actix_acceptor::Loop<()>>, _: &mut _| match event {
@@ -56,7 +28,7 @@ async fn at_every_door<O: Observer + Clone>(observer: impl Fn() -> O) -> Vec<(&'
     let protocol = AcceptorPool::protocol(|_| Echo).framing(Framing::lines());
     let (a, b) = (open(protocol, observer()).await, open(pair(), observer()).await);
     let c = open(AcceptorPool::serve(echo), observer()).await;
-    let d = open(AcceptorPool::start(|socket| Ok(Own(Some(socket)).start())), observer()).await;
+    let d = open(AcceptorPool::start(|socket| Ok(Own::start(socket, echo))), observer()).await;
     let doors = [("protocol", a, 2), ("events", b, 2), ("serve", c, 0), ("start", d, 0)];
     doors.into_iter().map(|(door, (pool, observer), packets)| (door, pool, observer, packets)).collect()
 }
@@ -81,6 +53,9 @@ async fn started_ready_stopped_with_all_their_numbers() {
     }
 }
 
+/// An actor that no connection comes to.
+type Never = Own<fn(Socket) -> std::future::Ready<()>>;
+
 #[actix::test]
 async fn what_fails_at_a_door_is_told_with_its_reason() {
     async fn one<D: Door>(builder: actix_acceptor::Builder<D>) -> Reason {
@@ -101,8 +76,8 @@ async fn what_fails_at_a_door_is_told_with_its_reason() {
     assert_eq!(one(AcceptorPool::serve(panics)).await, Reason::Panic);
     let fails = |_| async { Err::<(), _>(std::io::Error::other("as asked")) };
     assert_eq!(one(AcceptorPool::serve(fails)).await, Reason::Error);
-    assert_eq!(one(AcceptorPool::start(|_| -> Result<Addr<Own>, _> { Err("as asked".into()) })).await, Reason::Error);
-    assert_eq!(one(AcceptorPool::start(|_| -> Result<Addr<Own>, _> { panic!("as asked") })).await, Reason::Panic);
+    assert_eq!(one(AcceptorPool::start(|_| -> Result<Addr<Never>, _> { Err("as asked".into()) })).await, Reason::Error);
+    assert_eq!(one(AcceptorPool::start(|_| -> Result<Addr<Never>, _> { panic!("as asked") })).await, Reason::Panic);
 }
 
 /// Looks, when a connection has stopped, whether its peer can see that.

@@ -9,6 +9,9 @@ mod console;
 mod drain;
 mod endings;
 mod limits;
+#[allow(dead_code, reason = "what is async is for others")]
+#[path = "../support/patience.rs"]
+mod patience;
 mod process;
 mod starting;
 mod suspend;

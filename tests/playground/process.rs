@@ -5,14 +5,11 @@ use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{channel, Receiver};
 use std::thread;
-use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use crate::client::{Client, Wire};
-
-/// What must happen at all happens within this time, even on a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub use crate::patience::{eventually_blocking as eventually, PATIENCE};
 
 /// A running playground with a console; ended with its value.
 pub struct Playground {
@@ -222,15 +219,5 @@ impl Drop for Playground {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-    }
-}
-
-/// Looks again and again until it is so: for what nobody tells. The one place in here that sleeps.
-#[track_caller]
-pub fn eventually(mut is_so: impl FnMut() -> bool) {
-    let started = Instant::now();
-    while !is_so() {
-        assert!(started.elapsed() < PATIENCE, "never came true");
-        thread::sleep(Duration::from_millis(5));
     }
 }

@@ -1,7 +1,4 @@
-//! What a test may do to acceptors: end them, or keep their threads busy.
-
-// Every test file takes what it needs.
-#![allow(dead_code, unreachable_pub)]
+//! What a test may do to acceptors: end them, keep their threads busy, have all of them serve.
 
 use std::sync::mpsc;
 
@@ -10,7 +7,7 @@ use actix_acceptor::{Acceptor, PoolHandle};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
-use crate::support::{eventually, soon};
+use super::{connect, eventually, soon, Peer};
 
 /// How an acceptor may die by its own doing.
 #[derive(Clone, Copy, Debug, Message)]
@@ -44,11 +41,28 @@ pub fn restarts(pool: &PoolHandle) -> u64 {
     pool.info().acceptors.iter().map(|acceptor| acceptor.restarts).sum()
 }
 
-/// Kills an acceptor, and waits until its successor is at work.
+/// Kills an acceptor, the first one, and waits until its successor is at work.
 pub async fn kill(pool: &PoolHandle, die: Die) {
-    let (before, at_work) = (restarts(pool), pool.acceptors().len());
-    pool.acceptors()[0].do_send(die);
-    eventually(|| restarts(pool) == before + 1 && pool.acceptors().len() == at_work).await;
+    kill_one(pool, 0, die).await;
+}
+
+/// The same for the one of this number, counted round and round.
+pub async fn kill_one(pool: &PoolHandle, number: usize, die: Die) {
+    let (before, at_work) = (restarts(pool), pool.acceptors());
+    at_work[number % at_work.len()].do_send(die);
+    eventually(|| restarts(pool) == before + 1 && pool.acceptors().len() == at_work.len()).await;
+}
+
+/// Peers that were served, until every acceptor has one at least.
+pub async fn a_peer_for_each(pool: &PoolHandle) -> Vec<Peer> {
+    let mut peers = Vec::new();
+    while pool.info().acceptors.iter().any(|acceptor| acceptor.connections == 0) {
+        assert!(peers.len() < 2_000, "an acceptor serves nobody: {:?}", pool.info());
+        let mut peer = connect(pool).await;
+        peer.echo("hello\n").await;
+        peers.push(peer);
+    }
+    peers
 }
 
 /// Blocks the thread of an acceptor.

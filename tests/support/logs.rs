@@ -60,8 +60,9 @@ impl<S: Subscriber> Layer<S> for Ear {
     }
 }
 
+/// The fields of an event or a span, as text.
 #[derive(Default)]
-struct Fields(HashMap<&'static str, String>);
+pub struct Fields(pub HashMap<&'static str, String>);
 
 impl Visit for Fields {
     fn record_str(&mut self, field: &Field, value: &str) {

@@ -1,0 +1,50 @@
+//! The doors at which the program has the socket itself: an async fn for it, and an actor of one's own.
+
+use std::future::Future;
+use std::io;
+
+use actix::prelude::*;
+use actix_acceptor::{Ack, Socket};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+/// Sends back what it reads until the peer has finished.
+pub async fn echo(mut socket: Socket) -> io::Result<()> {
+    let mut buffer = [0; 1024];
+    loop {
+        match socket.read(&mut buffer).await? {
+            0 => return Ok(()),
+            read => socket.write_all(&buffer[..read]).await?,
+        }
+    }
+}
+
+/// An actor of one's own that serves its socket by an async fn once it is acked, and stops. What that
+/// returns is lost: an actor has no way to tell the pool of an error.
+pub struct Own<S>(Option<(Socket, S)>);
+
+impl<S, F> Own<S>
+where
+    S: FnOnce(Socket) -> F + Unpin + 'static,
+    F: Future + 'static,
+{
+    pub fn start(socket: Socket, serve: S) -> Addr<Self> {
+        Actor::start(Own(Some((socket, serve))))
+    }
+}
+
+impl<S: Unpin + 'static> Actor for Own<S> {
+    type Context = Context<Self>;
+}
+
+impl<S, F> Handler<Ack> for Own<S>
+where
+    S: FnOnce(Socket) -> F + Unpin + 'static,
+    F: Future + 'static,
+{
+    type Result = ();
+
+    fn handle(&mut self, _: Ack, ctx: &mut Context<Self>) {
+        let (socket, serve) = self.0.take().expect("acked once");
+        ctx.spawn(serve(socket).into_actor(self).map(|_, _, ctx| ctx.stop()));
+    }
+}

@@ -1,0 +1,61 @@
+//! How long a test waits, and for what: the one place in the tests that sleeps to wait.
+
+use std::future::Future;
+use std::panic::Location;
+use std::time::Duration;
+
+use tokio::time::{sleep, timeout, Instant};
+
+/// What must happen at all happens within this time, even on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Panics where it was called if the future is not done in time.
+#[track_caller]
+pub fn within<F: Future>(limit: Duration, future: F) -> impl Future<Output = F::Output> {
+    let caller = Location::caller();
+    async move {
+        match timeout(limit, future).await {
+            Ok(output) => output,
+            Err(_) => panic!("{caller}: not within {limit:?}"),
+        }
+    }
+}
+
+/// [`within`] the time everything has.
+#[track_caller]
+pub fn soon<F: Future>(future: F) -> impl Future<Output = F::Output> {
+    within(PATIENCE, future)
+}
+
+/// Looks again and again until it is so: for what nobody tells.
+#[track_caller]
+pub fn eventually(mut is_so: impl FnMut() -> bool) -> impl Future<Output = ()> {
+    let caller = Location::caller();
+    async move {
+        let started = Instant::now();
+        while !is_so() {
+            assert!(started.elapsed() < PATIENCE, "{caller}: never came true");
+            sleep(Duration::from_millis(2)).await;
+        }
+    }
+}
+
+/// Lets more than so much time pass: where time itself is what is tested, and nobody tells that it is over.
+pub async fn pass(time: Duration) {
+    let begun = Instant::now();
+    eventually(|| begun.elapsed() > time).await;
+}
+
+/// [`eventually`] for a thread of its own: it is blocked meanwhile.
+#[track_caller]
+pub fn eventually_blocking(mut is_so: impl FnMut() -> bool) {
+    let started = std::time::Instant::now();
+    while !is_so() {
+        assert!(started.elapsed() < PATIENCE, "never came true");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+pub fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}

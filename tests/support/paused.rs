@@ -1,0 +1,30 @@
+//! A clock that stands still while there is work and jumps to the next timer when there is none.
+
+use std::future::Future;
+use std::time::Duration;
+
+use actix::System;
+use actix_acceptor::{Builder, Door, Pool};
+use tokio::time::Instant;
+
+use super::{ms, Director, Scripted};
+
+/// Runs a test on a paused clock. Only for pools [`in_memory`]: with real sockets the clock would jump past the limits.
+pub fn paused<F: Future<Output = ()> + 'static>(test: F) {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    System::with_tokio_rt(runtime).block_on(test);
+}
+
+/// A pool on the current arbiter whose peers come by its director alone.
+pub async fn in_memory<D: Door>(builder: Builder<D>) -> (Pool<D::Actor>, Director) {
+    let (transport, director) = Scripted::in_memory();
+    (builder.on_current_arbiter().listen(transport).await.unwrap(), director)
+}
+
+/// Never early; late by a tenth or 10 ms, whichever is more.
+#[track_caller]
+pub fn on_time(from: Instant, at: Instant, limit: Duration) {
+    let (took, late) = (at - from, (limit / 10).max(ms(10)));
+    assert!(took >= limit, "early: {took:?} instead of {limit:?}");
+    assert!(took <= limit + late, "late: {took:?} instead of {limit:?}");
+}
