@@ -4,7 +4,7 @@
 
 mod support;
 
-use std::sync::{mpsc, Mutex};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use actix_acceptor::transport::{Accepted, Stream};
@@ -14,12 +14,11 @@ use tokio::io::duplex;
 
 /// Probes that block their arbiter at the word "block", until something is sent or the sender is dropped.
 fn blocking() -> (Builder<ProtocolDoor<Probe>>, Diary, mpsc::Sender<()>) {
-    let (open, gate) = mpsc::channel();
-    let gate = Mutex::new(gate);
+    let (gate, open) = Gate::new();
     let (builder, diary) = Probe::pool(move |call, conn| match call {
         Call::Packet(packet) if packet == "block" => {
             conn.set_idle_timeout(None);
-            let _ = gate.lock().unwrap().recv();
+            gate.pass();
             Next::Continue
         }
         call => otherwise(call),
@@ -31,12 +30,13 @@ fn blocking() -> (Builder<ProtocolDoor<Probe>>, Diary, mpsc::Sender<()>) {
 async fn a_time_in_which_nobody_listened_is_not_the_peers_silence() {
     let limit = Duration::from_millis(200);
     let (builder, mut diary, open) = blocking();
-    let pool = builder.idle_timeout(limit).acceptors(1).bind("127.0.0.1:0").await.unwrap();
+    let builder = builder.idle_timeout(limit).watchdog(3 * limit).acceptors(1);
+    let pool = builder.bind("127.0.0.1:0").await.unwrap();
     let (mut blocker, mut speaker) = (connect(&pool).await, connect(&pool).await);
     blocker.send("block\n").await;
     diary.until(&Call::packet("block")).await;
-    // Not to wait for something: to be blocked for longer than the limit.
-    tokio::time::sleep(3 * limit).await;
+    // It has been blocked for longer than the limit.
+    eventually(|| pool.info().blocked == 1).await;
     speaker.send("hello\n").await;
     // It is read after this moment only.
     let released = tokio::time::Instant::now();
@@ -73,15 +73,18 @@ async fn a_peer_that_was_being_accepted_when_the_others_were_told_is_told_too() 
         Call::Shutdown => Next::Continue,
         call => otherwise(call),
     });
-    let pool = builder.acceptors(1).listen(transport).await.unwrap();
-    let first = director.connect();
-    diary.until(&Call::Ack).await;
+    let pool = builder.acceptors(2).listen(transport).await.unwrap();
+    let mut peers = Vec::new();
+    while pool.info().acceptors.iter().any(|acceptor| acceptor.connections == 0) {
+        peers.push(director.connect());
+        diary.until(&Call::Ack).await;
+    }
     let (theirs, ours) = duplex(1024);
-    let (open, gate) = mpsc::channel::<()>();
+    let (gate, open) = Gate::new();
     let (began, begun) = tokio::sync::oneshot::channel();
     director.accept(move || {
         began.send(()).unwrap();
-        let _ = gate.recv();
+        gate.pass();
         Ok(Accepted { stream: Stream::other(ours), peer: Address::Other("memory".into()) })
     });
     soon(begun).await.unwrap();
@@ -89,15 +92,14 @@ async fn a_peer_that_was_being_accepted_when_the_others_were_told_is_told_too() 
         let pool = pool.clone();
         async move { pool.stop(Duration::from_secs(60)).await }
     });
-    // The pool gives up waiting for the acceptor; the first connection sees to it that it does not end.
-    eventually(|| pool.status() == actix_acceptor::Status::Draining).await;
-    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    // The pool has given up waiting for the acceptor: the other arbiter's connections are told.
+    diary.until(&Call::Shutdown).await;
     open.send(()).unwrap();
-    let mut told = 0;
-    while told < 2 {
-        told += usize::from(diary.next().await == Call::Shutdown);
+    for _ in 0..peers.len() {
+        diary.until(&Call::Shutdown).await;
     }
-    drop((first, theirs));
+    let asked = peers.len() as u64 + 1;
+    drop((peers, theirs));
     let report = soon(stopping).await.unwrap();
-    assert_eq!((report.asked, report.finished, report.forced), (2, 2, 0));
+    assert_eq!((report.asked as u64, report.finished as u64, report.forced), (asked, asked, 0));
 }

@@ -133,6 +133,13 @@ impl Server {
     fn logged(&self, words: &str) -> usize {
         self.log.try_iter().filter(|line| line.contains(words)).count()
     }
+
+    /// The same, those of this time included.
+    fn logged_for(&self, time: Duration, words: &str) -> usize {
+        let over = Instant::now() + time;
+        let next = || self.log.recv_timeout(over.saturating_duration_since(Instant::now())).ok();
+        std::iter::from_fn(next).filter(|line| line.contains(words)).count()
+    }
 }
 
 impl Drop for Server {
@@ -189,7 +196,8 @@ impl Client {
 }
 
 const CANNOT: &str = "cannot accept";
-const LOOKED_AT: Duration = Duration::from_secs(3);
+/// One a second: for so long the process is looked at.
+const LINES: u32 = 3;
 
 #[test]
 fn the_limit_is_lowered_with_a_warning_and_all_of_it_can_be_used() {
@@ -216,15 +224,14 @@ fn out_of_descriptors_whoever_is_there_goes_on_and_the_process_is_quiet() {
     waiting.iter_mut().for_each(|client| client.say("hello"));
     let began = server.logs(CANNOT);
     let processor = server.processor();
-    let mut lines = 0;
-    while began.elapsed() < LOOKED_AT {
+    for _ in 0..LINES {
         clients.iter_mut().for_each(|client| assert_eq!(client.ask("still here"), "still here"));
-        lines += server.logged(CANNOT);
-        thread::sleep(Duration::from_millis(50));
+        server.logs(CANNOT);
     }
-    let (processor, seconds) = (server.processor() - processor, began.elapsed().as_secs() as usize);
+    // What is heard of a line is a little later than the line.
+    assert!(began.elapsed() > (LINES - 1) * Duration::from_secs(1), "{LINES} more lines in {:?}", began.elapsed());
+    let processor = server.processor() - processor;
     assert!(processor < Duration::from_millis(600), "{processor:?} of the processor");
-    assert!((1..=seconds).contains(&lines), "{lines} lines in {seconds} s");
     assert_eq!(clients[0].numbers()[1..], [5, 0, 0]);
     for _ in 0..3 {
         // The third line a second is said before one of the longest pauses.
@@ -257,11 +264,11 @@ fn with_a_descriptor_in_reserve_peers_are_refused_at_once() {
     let mut many: Vec<_> = (0..50).map(|_| server.connect()).collect();
     many.iter_mut().for_each(|client| assert_eq!(client.until_gone(), ""));
     assert_eq!(clients[1].numbers()[1..], [5, 100, 100]);
-    thread::sleep(LOOKED_AT);
+    let seconds = began.elapsed().as_secs() as usize + 1;
+    let lines = server.logged_for(LINES * Duration::from_secs(1), CANNOT);
+    assert!((1..=seconds).contains(&lines), "{lines} lines in {seconds} s");
     let processor = server.processor() - processor;
     assert!(processor < Duration::from_millis(600), "{processor:?} of the processor");
-    let lines = server.logged(CANNOT);
-    assert!((1..=began.elapsed().as_secs() as usize + 1).contains(&lines), "{lines} lines");
     clients[0].ask("give back");
     server.served();
     assert_eq!(clients[0].ask("still here"), "still here");

@@ -6,8 +6,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use actix::prelude::*;
-use actix_acceptor::{AcceptorPool, Ack, AtLimit, Conn, Framing, Next, PoolHandle, Protocol, Reason, Socket};
+use actix_acceptor::{AcceptorPool, AtLimit, Conn, Framing, Next, PoolHandle, Protocol, Reason, Socket};
 use bytes::Bytes;
 use futures::future::join_all;
 use support::*;
@@ -52,11 +51,17 @@ async fn flood(pool: &PoolHandle, word: &str, reason: Reason) -> usize {
     begun.elapsed().as_secs() as usize + 1
 }
 
+/// A second after the line, at the latest, the next one may be written.
+async fn next_second(lines: &[logs::Line]) {
+    let last = lines.last().unwrap();
+    eventually(|| last.at.elapsed() >= Duration::from_secs(1)).await;
+}
+
 /// A second later one more tells how many were left out.
 async fn adds_up(pool: &PoolHandle, word: &str, reason: Reason, seconds: usize) {
     let lines = endings(pool.name(), reason);
     assert!(lines.len() >= 10 && lines.len() <= 10 * seconds, "{} lines in {seconds} s", lines.len());
-    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    next_second(&lines).await;
     let mut last = connect(pool).await;
     let _ = last.0.write_all(word.as_bytes()).await;
     last.until_gone().await;
@@ -109,18 +114,21 @@ async fn refusals_are_a_line_a_second_and_the_others_are_counted() {
     let mut guest = connect(&pool).await;
     guest.echo("let in").await;
     let lines = || logs::lines(|line| line.is("listener", "refuses") && line.message() == "peers are refused");
+    let address = pool.local_addr().unwrap();
     let mut refused = 0;
-    while lines().len() < 3 {
-        join_all((0..10).map(|_| async { connect(&pool).await.until_gone().await })).await;
-        refused += 10;
-        eventually(|| pool.info().refused.total() == refused).await;
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    // One peer a look.
+    let told_three_times = || {
+        BlockingPeer::connect(address).read_to_end();
+        refused += 1;
+        lines().len() == 3
+    };
+    eventually(told_three_times).await;
+    eventually(|| pool.info().refused.total() == refused).await;
     for pair in lines().windows(2) {
         // What is heard of a line is a little later than the line, on a busy machine.
         assert!(pair[1].at - pair[0].at >= Duration::from_millis(800), "{:?}", pair[1].at - pair[0].at);
     }
-    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    next_second(&lines()).await;
     connect(&pool).await.until_gone().await;
     eventually(|| pool.info().refused.total() == refused + 1).await;
     eventually(|| lines().len() + left_out(&lines()) == refused as usize + 1).await;
@@ -128,21 +136,6 @@ async fn refusals_are_a_line_a_second_and_the_others_are_counted() {
 }
 
 const SECRET: &str = "s3cret";
-
-struct Own(Option<Socket>);
-
-impl Actor for Own {
-    type Context = Context<Self>;
-}
-
-impl Handler<Ack> for Own {
-    type Result = ();
-
-    fn handle(&mut self, _: Ack, ctx: &mut Context<Self>) {
-        let socket = self.0.take().unwrap();
-        ctx.spawn(reads(socket).into_actor(self).map(|_, _, ctx| ctx.stop()));
-    }
-}
 
 async fn reads(mut socket: Socket) -> std::io::Result<()> {
     let mut word = [0; SECRET.len()];
@@ -181,7 +174,7 @@ async fn what_is_sent_is_in_no_line_and_in_no_happening() {
     guest.echo(format!("{SECRET}\n")).await;
     assert_eq!(connect(&full).await.until_gone().await, SECRET.as_bytes());
     let serve = AcceptorPool::serve(reads).observer(witness.clone()).bind("127.0.0.1:0").await.unwrap();
-    let start = AcceptorPool::start(|socket| Ok(Own(Some(socket)).start())).observer(witness.clone());
+    let start = AcceptorPool::start(|socket| Ok(Own::start(socket, reads))).observer(witness.clone());
     let start = start.bind("127.0.0.1:0").await.unwrap();
     for pool in [serve.untyped(), start.untyped()] {
         let mut peer = connect(&pool).await;

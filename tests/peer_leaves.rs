@@ -80,22 +80,28 @@ async fn by_default_a_half_closed_connection_says_its_last_word_and_ends() {
     for (answers, says) in
         [("continue", ""), ("send", "bye\n"), ("stop", ""), ("send and stop", "bye\n"), ("wait", "bye\n")]
     {
+        let (open, gate) = oneshot::channel::<()>();
+        let gate = once(gate);
         let act = move |call: &Call, conn: &mut Conn<Probe>| match call {
             Call::HalfClosed => match answers {
                 "send" => Next::Send(Bytes::from_static(b"bye")),
                 "stop" => Next::Stop,
                 "send and stop" => Next::SendAndStop(Bytes::from_static(b"bye")),
-                "wait" => {
-                    let soon = tokio::time::sleep(Duration::from_millis(30));
-                    conn.wait(soon, |(), _, _| Next::Send(Bytes::from_static(b"bye")))
-                }
+                "wait" => conn.wait(gate(), |_, _, _| Next::Send(Bytes::from_static(b"bye"))),
                 _ => Next::Continue,
             },
-            call => otherwise(call),
+            call => echo(call),
         };
         let (pool, mut diary) = lines(act, |builder| builder).await;
-        let mut peer = connect(&pool).await;
+        let (mut peer, mut other) = (connect(&pool).await, connect(&pool).await);
+        other.echo("hello\n").await;
         peer.finish().await;
+        diary.until(&Call::HalfClosed).await;
+        // Its arbiter has come round: whatever ends at once has ended.
+        for _ in 0..20 {
+            other.echo("meanwhile\n").await;
+        }
+        let _ = open.send(());
         assert_eq!(peer.read_to_end().await, says.as_bytes(), "{answers}");
         assert_eq!(diary.closed().await, (Reason::Peer, FIN.into()), "{answers}");
     }

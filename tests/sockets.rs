@@ -89,47 +89,49 @@ async fn a_socket_that_was_noted_still_has_its_limits() {
     soon(pool.stop(None)).await;
 }
 
-#[actix::test]
-async fn a_silence_between_two_reads_that_nobody_listens_to_does_not_count() {
-    let limit = Duration::from_millis(300);
-    let serve = move |mut socket: Socket| async move {
-        for _ in 0..2 {
-            let byte = socket.read_u8().await?;
-            // Nobody listens.
-            sleep(2 * limit).await;
-            socket.write_u8(byte).await?;
-        }
-        io::Result::Ok(())
-    };
-    let pool = AcceptorPool::serve(serve).idle_timeout(limit).acceptors(1).bind("127.0.0.1:0").await.unwrap();
-    let mut peer = connect(&pool).await;
-    peer.echo("1").await;
-    peer.echo("2").await;
-    assert_eq!(peer.read_to_end().await, b"");
-    counted_as(&pool, Reason::Local).await;
-    soon(pool.stop(None)).await;
+#[test]
+fn a_silence_between_two_reads_that_nobody_listens_to_does_not_count() {
+    paused(async {
+        let limit = Duration::from_secs(1);
+        let serve = move |mut socket: Socket| async move {
+            for _ in 0..2 {
+                let byte = socket.read_u8().await?;
+                // Nobody listens.
+                sleep(2 * limit).await;
+                socket.write_u8(byte).await?;
+            }
+            io::Result::Ok(())
+        };
+        let (pool, director) = in_memory(AcceptorPool::serve(serve).idle_timeout(limit)).await;
+        let mut peer = director.connect();
+        peer.echo("1").await;
+        peer.echo("2").await;
+        assert_eq!(peer.read_to_end().await, b"");
+        counted_as(&pool, Reason::Local).await;
+    });
 }
 
-#[actix::test]
-async fn a_peer_that_goes_on_speaking_is_not_silent() {
-    let limit = Duration::from_millis(400);
-    let serve = |mut socket: Socket| async move {
-        loop {
-            socket.read_u8().await?;
+#[test]
+fn a_peer_that_goes_on_speaking_is_not_silent() {
+    paused(async {
+        let limit = Duration::from_secs(1);
+        let serve = |mut socket: Socket| async move {
+            loop {
+                socket.read_u8().await?;
+            }
+            #[allow(unreachable_code)]
+            io::Result::Ok(())
+        };
+        let (pool, director) = in_memory(AcceptorPool::serve(serve).idle_timeout(limit)).await;
+        let mut peer = director.connect();
+        for _ in 0..10 {
+            peer.send(".").await;
+            sleep(limit * 9 / 10).await;
+            assert_eq!(pool.connections(), 1);
         }
-        #[allow(unreachable_code)]
-        io::Result::Ok(())
-    };
-    let pool = AcceptorPool::serve(serve).idle_timeout(limit).acceptors(1).bind("127.0.0.1:0").await.unwrap();
-    let mut peer = connect(&pool).await;
-    for _ in 0..10 {
-        peer.send(".").await;
-        sleep(limit / 4).await;
-        assert_eq!(pool.connections(), 1);
-    }
-    peer.until_gone().await;
-    counted_as(&pool, Reason::Idle).await;
-    soon(pool.stop(None)).await;
+        peer.read_to_end().await;
+        counted_as(&pool, Reason::Idle).await;
+    });
 }
 
 #[test]
@@ -141,9 +143,7 @@ fn a_peer_that_takes_a_little_now_and_then_is_not_cut_and_one_that_takes_nothing
             let tell = tell.clone();
             async move { tell.send(socket.write_all(&[7; 200 * 1024]).await.unwrap_err().kind()).unwrap() }
         };
-        let (transport, director) = Scripted::in_memory();
-        let builder = AcceptorPool::serve(serve).send_timeout(limit).idle_timeout(None).on_current_arbiter();
-        let pool = builder.listen(transport).await.unwrap();
+        let (pool, director) = in_memory(AcceptorPool::serve(serve).send_timeout(limit).idle_timeout(None)).await;
         let mut peer = director.connect();
         for _ in 0..5 {
             sleep(limit * 9 / 10).await;

@@ -5,26 +5,38 @@
 
 mod support;
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::io;
 use std::time::Duration;
 
 use actix::System;
-use actix_acceptor::{AcceptorPool, Builder, ProtocolDoor, StartError};
+use actix_acceptor::{AcceptorPool, Builder, Connection, Pool, ProtocolDoor, StartError};
 use support::*;
 
-/// The watchdogs of this process: how often each has gone to sleep so far.
-fn watchdogs() -> Vec<u64> {
+/// The watchdogs of this process, by their threads: how often each has gone to sleep so far.
+fn watchdogs() -> BTreeMap<OsString, u64> {
     let tasks = std::fs::read_dir("/proc/self/task").unwrap();
     let of = |task: std::fs::DirEntry| {
         let status = std::fs::read_to_string(task.path().join("status")).ok()?;
         let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
-        (field("Name:")? == "pool-watchdog").then(|| field("voluntary_ctxt_switches:")?.parse().ok()).flatten()
+        let sleeps = field("voluntary_ctxt_switches:")?.parse().ok()?;
+        (field("Name:")? == "pool-watchdog").then(|| (task.file_name(), sleeps))
     };
     tasks.filter_map(|task| of(task.ok()?)).collect()
 }
 
 fn pool() -> Builder<ProtocolDoor<Echo>> {
     AcceptorPool::protocol(|_| Echo).acceptors(2).watchdog(Duration::from_millis(20))
+}
+
+/// With its watchdog at work.
+async fn pool_with_a_peer() -> (Pool<Connection<Echo>>, Peer) {
+    let pool = pool().bind("127.0.0.1:0").await.unwrap();
+    let mut peer = connect(&pool).await;
+    peer.echo("hello").await;
+    eventually(|| watchdogs().len() == 1).await;
+    (pool, peer)
 }
 
 /// One test, for there is one process to look at.
@@ -39,10 +51,7 @@ async fn the_thread_lives_with_its_pool() {
 async fn it_ends_when_the_pool_is_stopped() {
     let unwatched = pool().watchdog(None).bind("127.0.0.1:0").await.unwrap();
     assert_eq!(watchdogs().len(), 0, "none was asked for");
-    let pool = pool().bind("127.0.0.1:0").await.unwrap();
-    eventually(|| watchdogs().len() == 1).await;
-    let mut stays = connect(&pool).await;
-    stays.echo("hello").await;
+    let (pool, _stays) = pool_with_a_peer().await;
     soon(pool.stop(Duration::ZERO)).await;
     // The handle is still held: it keeps no thread.
     eventually(|| watchdogs().is_empty()).await;
@@ -51,25 +60,33 @@ async fn it_ends_when_the_pool_is_stopped() {
 }
 
 async fn it_sleeps_while_there_is_nobody_to_watch() {
-    /// In so long a time it would look many times.
-    const WHILE: Duration = Duration::from_millis(300);
+    let (awake, mut stays) = pool_with_a_peer().await;
+    let its_thread = watchdogs().into_keys().next().unwrap();
     let pool = pool().bind("127.0.0.1:0").await.unwrap();
+    eventually(|| watchdogs().len() == 2).await;
+    let thread = watchdogs().into_keys().find(|thread| *thread != its_thread).unwrap();
     for _ in 0..2 {
-        let mut last = Vec::new();
-        eventually(|| std::mem::replace(&mut last, watchdogs()) == watchdogs() && last.len() == 1).await;
-        // A round may have been on its way; then there is quiet.
-        tokio::time::sleep(WHILE).await;
-        let before = watchdogs();
-        tokio::time::sleep(WHILE).await;
-        assert_eq!(watchdogs(), before, "nobody is there");
+        // A round may have been on its way; then there is quiet, while the other one looks many times.
+        goes_to_sleep(&its_thread, 20).await;
+        let before = watchdogs()[&thread];
+        goes_to_sleep(&its_thread, 50).await;
+        assert_eq!(watchdogs()[&thread], before, "nobody is there");
         let mut peer = connect(&pool).await;
         peer.echo("hello").await;
-        eventually(|| watchdogs()[0] > before[0] + 10).await;
+        goes_to_sleep(&thread, 10).await;
         drop(peer);
         eventually(|| pool.connections() == 0).await;
     }
+    stays.echo("still watched").await;
+    soon(awake.stop(None)).await;
     soon(pool.stop(None)).await;
     eventually(|| watchdogs().is_empty()).await;
+}
+
+/// Waits until it has done so this many times more.
+async fn goes_to_sleep(thread: &OsString, times: u64) {
+    let before = watchdogs()[thread];
+    eventually(|| watchdogs()[thread] > before + times).await;
 }
 
 async fn it_does_not_outlive_a_failed_start() {
@@ -87,10 +104,7 @@ async fn it_does_not_outlive_a_failed_start() {
 async fn it_ends_with_the_system_that_nobody_stopped_the_pool_of() {
     let other = std::thread::spawn(|| {
         System::new().block_on(async {
-            let pool = pool().bind("127.0.0.1:0").await.unwrap();
-            let mut peer = connect(&pool).await;
-            peer.echo("hello").await;
-            eventually(|| watchdogs().len() == 1).await;
+            let _kept = pool_with_a_peer().await;
         });
     });
     eventually(|| other.is_finished()).await;

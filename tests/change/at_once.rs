@@ -187,7 +187,7 @@ async fn restarts_are_a_budget_that_grows_and_shrinks() {
     let within = Duration::from_millis(1);
     set(&pool, move |settings| (settings.restarts, settings.restarts_within) = (1, within)).await;
     for _ in 0..3 {
-        tokio::time::sleep(2 * within).await;
+        pass(within).await;
         kill(&pool, Die::Panic).await;
     }
     set(&pool, |settings| settings.restarts = 0).await;

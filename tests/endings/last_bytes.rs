@@ -124,10 +124,12 @@ async fn a_peer_that_is_still_sending_when_it_has_its_reply_is_not_reset() {
     request.resize(100_000, b'x');
     peer.send(request).await;
     peer.expect(&answer(5)).await;
-    for _ in 0..15 {
+    eventually(|| pool.info().bytes_in == 100_000).await;
+    for more in 1..=15 {
         peer.send("and more").await;
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        eventually(|| pool.info().bytes_in == 100_000 + more * 8).await;
     }
+    assert!(closings.is_empty(), "over while the peer was sending");
     peer.finish().await;
     assert_eq!(peer.read_to_end().await, b"");
     assert_eq!(closings.reason().await, Reason::Local);

@@ -1,37 +1,13 @@
 //! Acceptors: at work, gone, replaced; what `accept` said; arbiters that are blocked.
 
 use std::io;
-use std::sync::mpsc::channel;
-use std::sync::Mutex;
 use std::time::Duration;
 
-use actix::prelude::*;
 use actix_acceptor::transport::Tcp;
-use actix_acceptor::{Acceptor, AcceptorPool};
+use actix_acceptor::{AcceptorPool, Next};
 
+use super::support::acceptors::*;
 use super::support::*;
-
-#[derive(Clone, Copy, Debug, Message)]
-#[rtype(result = "()")]
-enum Die {
-    Stop,
-    Panic,
-    WithArbiter,
-}
-
-impl Handler<Die> for Acceptor {
-    type Result = ();
-
-    fn handle(&mut self, die: Die, ctx: &mut Context<Self>) {
-        match die {
-            Die::Stop => ctx.stop(),
-            Die::Panic => panic!("an acceptor dies"),
-            Die::WithArbiter => {
-                Arbiter::current().stop();
-            }
-        }
-    }
-}
 
 fn of_acceptors(witness: &Witness) -> Vec<Seen> {
     let of_one =
@@ -102,29 +78,39 @@ async fn a_listener_that_fails_is_how_its_acceptor_ended() {
 
 #[actix::test]
 async fn a_blocked_arbiter_is_told_once_with_the_connection_and_never_early() {
-    let (open, gate) = channel::<()>();
-    let gate = Mutex::new(gate);
+    let (gate, open) = Gate::new();
     let witness = Witness::new();
     let limit = Duration::from_millis(100);
-    let (builder, _diary) = Probe::pool(move |call, _| {
-        if let Call::Packet(_) = call {
-            gate.lock().unwrap().recv_timeout(PATIENCE).unwrap();
+    let (builder, _diary) = Probe::pool(move |call, _| match call {
+        Call::Packet(word) if word == "block\n" => {
+            gate.pass();
+            Next::Stop
         }
-        otherwise(call)
+        Call::Packet(word) => Next::Send(word.clone()),
+        call => otherwise(call),
     });
-    let pool = builder.acceptors(1).watchdog(limit).observer(witness.clone()).bind("127.0.0.1:0").await.unwrap();
-    let mut peer = connect(&pool).await;
-    peer.send("block").await;
-    let blocked = |seen: &Seen| matches!(seen, Seen::Blocked { .. });
-    eventually(|| witness.seen().iter().any(blocked)).await;
-    // As long again, so that it would be told twice.
-    tokio::time::sleep(limit * 2).await;
-    open.send(()).unwrap();
-    drop(peer);
+    let pool = builder.acceptors(2).watchdog(limit).observer(witness.clone()).bind("127.0.0.1:0").await.unwrap();
+    let mut peers = a_peer_for_each(&pool).await;
+    let blocks = || -> Vec<_> {
+        let block = |seen| match seen {
+            Seen::Blocked { acceptor, id, so_far } => Some((acceptor, id, so_far)),
+            _ => None,
+        };
+        witness.seen().into_iter().filter_map(block).collect()
+    };
+    // The last one is the first of its acceptor.
+    let (mut last, mut first) = (peers.pop().unwrap(), peers.remove(0));
+    first.send("block\n").await;
+    eventually(|| blocks().len() == 1).await;
+    // While the second is blocked for the limit, the first would be told again.
+    last.send("block\n").await;
+    eventually(|| blocks().iter().any(|(_, id, _)| *id != Some(1))).await;
+    drop(open);
+    let blocks = blocks();
+    let places: Vec<_> = blocks.iter().map(|(acceptor, ..)| acceptor.unwrap()).collect();
+    assert!(places == [0, 1] || places == [1, 0], "{blocks:?}");
+    assert!(blocks[0].1 == Some(1) && blocks.iter().all(|(.., so_far)| *so_far >= limit), "{blocks:?}");
     soon(pool.stop(None)).await;
-    let told: Vec<_> = witness.seen().into_iter().filter(blocked).collect();
-    let [Seen::Blocked { acceptor: Some(0), id: Some(1), so_far }] = told[..] else { panic!("{told:?}") };
-    assert!(so_far >= limit, "{so_far:?}");
 }
 
 #[actix::test]

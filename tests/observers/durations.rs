@@ -16,7 +16,7 @@ async fn the_duration_is_exact_to_a_tenth_of_a_second() {
     let pool = builder.observer(witness.clone()).bind("127.0.0.1:0").await.unwrap();
     let mut peer = connect(&pool).await;
     peer.echo("hello").await;
-    tokio::time::sleep(Duration::from_millis(250)).await;
+    eventually(|| pool.list()[0].age >= ms(250)).await;
     drop(peer);
     eventually(|| witness.ends().len() == 1).await;
     let at = |wanted: fn(&Seen) -> bool| -> Instant {
@@ -33,9 +33,10 @@ async fn the_duration_is_exact_to_a_tenth_of_a_second() {
 async fn the_time_in_which_its_arbiter_was_blocked_is_a_part_of_it() {
     const BLOCKED: Duration = Duration::from_millis(600);
     let witness = Witness::new();
-    let (builder, mut diary) = Probe::pool(|call, _| match call {
+    let (gate, open) = Gate::new();
+    let (builder, mut diary) = Probe::pool(move |call, _| match call {
         Call::Packet(word) => {
-            std::thread::sleep(BLOCKED);
+            gate.pass();
             if &**word == b"stop" {
                 Next::Stop
             } else {
@@ -44,7 +45,9 @@ async fn the_time_in_which_its_arbiter_was_blocked_is_a_part_of_it() {
         }
         call => otherwise(call),
     });
-    let pool = builder.acceptors(1).watchdog(None).observer(witness.clone()).bind("127.0.0.1:0").await.unwrap();
+    // The gate is opened when the watchdog has seen it closed for so long.
+    let builder = builder.acceptors(1).watchdog(BLOCKED).observer(witness.clone()).observer(Opener(open));
+    let pool = builder.bind("127.0.0.1:0").await.unwrap();
     let mut peer = connect(&pool).await;
     peer.echo("block").await;
     let age = pool.list()[0].age;
