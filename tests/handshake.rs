@@ -125,6 +125,8 @@ async fn a_handshake_that_fails_stalls_or_panics_is_an_ending_of_its_own_and_cos
     good.send(b"HELO\n").await;
     good.expect(b"EHLO\n").await;
     good.echo(b"after all").await;
+    // `closed` is called a little before it is counted.
+    eventually(|| pool.info().closed.total() == 4).await;
     let info = pool.info();
     assert_eq!((info.closed.get(Reason::Handshake), info.closed.get(Reason::Panic), info.connections), (3, 1, 2));
     soon(pool.stop(None)).await;
