@@ -13,7 +13,7 @@ use actix_acceptor::{
     Socket, StartError,
 };
 use bytes::Bytes;
-use support::{connect, eventually, otherwise, soon, Call, Echo, Folder, Peer, Probe, Recorded, Recorder};
+use support::{connect, eventually, otherwise, pass, soon, Call, Echo, Folder, Peer, Probe, Recorded, Recorder};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const LINE: &[u8] = b"PROXY TCP4 203.0.113.7 198.51.100.1 4711 443\r\n";
@@ -362,7 +362,7 @@ mod before_tls {
             let began = std::time::Instant::now();
             let mut slow = connect(&pool).await;
             soon(pool.wait_for(|n| n == 2, None)).await.unwrap();
-            tokio::time::sleep(limit / 2).await;
+            pass(limit / 2).await;
             slow.send(LINE).await;
             assert_eq!(slow.until_gone().await, b"");
             assert!(began.elapsed() >= limit && began.elapsed() < limit * 3 / 2, "{:?}", began.elapsed());

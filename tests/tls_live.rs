@@ -5,6 +5,7 @@
 
 mod support;
 
+use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -13,7 +14,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use support::logs;
 use support::pki::{connect_as, Pki};
-use support::{connect, eventually, soon, Echo, Peer, Recorded, Recorder};
+use support::{connect, eventually, ms, pass, soon, Echo, Peer, Recorded, Recorder};
 
 const BACKENDS: [TlsBackend; 2] = [TlsBackend::Native, TlsBackend::Rustls];
 
@@ -165,14 +166,13 @@ impl Files {
     }
 }
 
-async fn until_shown(pki: &Pki, pool: &PoolHandle, expected: &[u8]) {
-    for _ in 0..500 {
-        if shown(pki, pool, "localhost").await.is_ok_and(|certificate| certificate.as_ref() == expected) {
-            return;
+#[track_caller]
+fn until_shown<'a>(pki: &'a Pki, pool: &'a PoolHandle, expected: &'a [u8]) -> impl Future<Output = ()> + 'a {
+    soon(async move {
+        while !shown(pki, pool, "localhost").await.is_ok_and(|certificate| certificate.as_ref() == expected) {
+            pass(ms(20)).await;
         }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    panic!("the new certificate was never shown");
+    })
 }
 
 #[actix::test]
