@@ -126,7 +126,7 @@ impl TlsBuilder {
         self
     }
 
-    /// The lowest version that is spoken. Default: TLS 1.2.
+    /// The lowest version that is spoken. Default: TLS 1.2. (`native-tls` on OpenSSL speaks no other than that one.)
     pub fn min_version(mut self, version: TlsVersion) -> Self {
         self.0.min_version = Some(version);
         self
