@@ -153,7 +153,7 @@ impl PoolHandle {
             loop {
                 let mut changed = std::pin::pin!(self.shared.tables().common().changed.notified());
                 changed.as_mut().enable();
-                let connections = self.connections();
+                let connections = self.shared.tables().common().unsettled();
                 if enough(connections) {
                     return connections;
                 }

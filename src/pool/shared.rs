@@ -226,7 +226,7 @@ impl Shared {
         loop {
             let mut changed = pin!(self.tables.common().changed.notified());
             changed.as_mut().enable();
-            if self.tables.live() == 0 && self.tables.common().is_settled() {
+            if self.tables.common().unsettled() == 0 {
                 return;
             }
             let now = Instant::now();

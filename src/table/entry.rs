@@ -374,7 +374,10 @@ impl Drop for Seat {
             Some(refusal) => self.table.close_refused(&self.entry, refusal),
             None => self.table.close(&self.entry, Reason::from_u8(ending)),
         }
-        // Last, so that whoever is let in now finds this one gone.
+        let (common, limits) = (self.table.common(), self.entry.port.limits());
+        common.changed(limits.closed(), limits);
+        // So late, so that whoever is let in now finds this one gone; and who waits for its end finds its place free.
         self.entry.give_back(Holds::PERMIT | Holds::GUEST);
+        common.settle();
     }
 }

@@ -58,7 +58,7 @@ pub(crate) struct Common {
     alarms: Vec<Alarm>,
     pub(crate) endings: Endings,
     /// Connections that live, or whose end is still being told.
-    untold: AtomicUsize,
+    unsettled: AtomicUsize,
     /// Told of every connection that opened or closed.
     pub(crate) changed: Notify,
     /// How often an arbiter was blocked.
@@ -80,7 +80,7 @@ impl Common {
             observers,
             alarms,
             endings: Endings::default(),
-            untold: AtomicUsize::new(0),
+            unsettled: AtomicUsize::new(0),
             changed: Notify::new(),
             blocked: AtomicU64::new(0),
             kennel: Kennel::default(),
@@ -92,14 +92,14 @@ impl Common {
         self.alarms.iter().for_each(|alarm| alarm.check(connections, || limits.alive(), &self.observers));
     }
 
-    /// Nobody is alive any more whose end has not been told.
-    pub(crate) fn is_settled(&self) -> bool {
-        self.untold.load(Acquire) == 0
+    /// Connections that are alive, or whose end has not been told, or which still hold something of the limits.
+    pub(crate) fn unsettled(&self) -> usize {
+        self.unsettled.load(Acquire)
     }
 
-    /// The end of a connection was told, to observers and alarms.
+    /// The end of a connection was told, to observers and alarms, and all that it held is free.
     fn settle(&self) {
-        self.untold.fetch_sub(1, AcqRel);
+        self.unsettled.fetch_sub(1, AcqRel);
         self.changed.notify_waiters();
     }
 
@@ -161,7 +161,7 @@ impl Table {
     /// Takes a connection into the table. One that comes during a drain is told at once.
     pub(crate) fn open(self: &Arc<Self>, arrival: Arrival) -> Seat {
         let id = ConnectionId(self.common.ids.fetch_add(1, Relaxed) + 1);
-        self.common.untold.fetch_add(1, AcqRel);
+        self.common.unsettled.fetch_add(1, AcqRel);
         let mut state = self.lock();
         let first = state.entries.is_empty();
         if first {
@@ -208,9 +208,6 @@ impl Table {
             }
         });
         self.common.observers.tell(|| self.stopped(entry, reason));
-        let limits = entry.port().limits();
-        self.common.changed(limits.closed(), limits);
-        self.common.settle();
     }
 
     /// Takes a connection out that was refused after all.
@@ -220,9 +217,6 @@ impl Table {
             let (peer, listener) = (entry.peer(), &**entry.port().name());
             Happening::Refused { id: Some(entry.id()), peer, listener, reason: refusal }
         });
-        let limits = entry.port().limits();
-        self.common.changed(limits.closed(), limits);
-        self.common.settle();
     }
 
     fn take_out(&self, entry: &Entry, count: impl FnOnce(&mut State)) {
