@@ -65,7 +65,10 @@ impl Observer for Spans {
                     "connection", pool, %id, %peer, listener, reason = field::Empty, duration_ms = field::Empty,
                     bytes_in = field::Empty, bytes_out = field::Empty, packets = field::Empty
                 );
-                self.open().connections.insert(id, span);
+                // One that nobody wants to see would only be carried along.
+                if !span.is_disabled() {
+                    self.open().connections.insert(id, span);
+                }
             }
             Happening::ConnectionStopped { id, reason, duration, bytes_in, bytes_out, packets, .. } => {
                 let gone = self.open().connections.remove(&id);
