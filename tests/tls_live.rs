@@ -90,6 +90,7 @@ async fn listeners_tell_their_tls_and_when_its_first_certificate_expires() {
     let [secure, plain] = &pool.listeners()[..] else { panic!() };
     assert_eq!((secure.tls, secure.certificate_expires), (true, Some(soonest)));
     assert_eq!((plain.tls, plain.certificate_expires), (false, None));
+    assert_eq!(pool.info().certificate_expires, Some(soonest));
     assert_eq!(secure.url(), format!("tls://{}", secure.address));
     assert_eq!(plain.url(), format!("tcp://{}", plain.address));
     // It is told anew after a reload.

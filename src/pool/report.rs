@@ -43,6 +43,9 @@ pub struct PoolInfo {
     pub bytes_out: u64,
     /// How often an arbiter was blocked for longer than the [`watchdog`](crate::Builder::watchdog)'s limit.
     pub blocked: u64,
+    /// When the first of the certificates that its listeners show expires; each listener tells
+    /// [its own](ListenerInfo::certificate_expires).
+    pub certificate_expires: Option<SystemTime>,
     /// Its acceptors.
     pub acceptors: Vec<AcceptorInfo>,
 }

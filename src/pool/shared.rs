@@ -291,6 +291,7 @@ impl Shared {
             refused += totals.refused;
         }
         let sum = |of: fn(&Totals) -> u64| totals.iter().map(of).sum();
+        let certificate_expires = self.listeners().into_iter().filter_map(|its| its.certificate_expires).min();
         let posts = self.posts();
         let staffed = totals.iter().zip(posts.iter()).take(self.tables.staffed());
         let acceptors = staffed.enumerate().map(|(id, (totals, post))| AcceptorInfo {
@@ -308,6 +309,7 @@ impl Shared {
             bytes_in: sum(|totals| totals.bytes_in),
             bytes_out: sum(|totals| totals.bytes_out),
             blocked: self.tables.common().blocked(),
+            certificate_expires,
             acceptors: acceptors.collect(),
         }
     }
