@@ -52,7 +52,7 @@ pub enum StartError {
         /// What the system said.
         source: io::Error,
     },
-    /// Several ports failed: all or none are opened, and each that cannot be is named.
+    /// Several settings make no sense, or several ports cannot be opened (all are, or none): each is named.
     #[error("{}", one_by_one(.0))]
     Several(Vec<StartError>),
     /// A setting makes no sense, by itself or beside another.

@@ -11,7 +11,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use actix_acceptor::transport::Tcp;
-use actix_acceptor::{AcceptorPool, Address, Builder, Connection, Pool, ProtocolDoor, StartError};
+use actix_acceptor::{AcceptorPool, Address, Builder, Connection, Listener, Pool, ProtocolDoor, StartError};
 use support::*;
 use tokio::net::TcpStream;
 
@@ -155,6 +155,18 @@ async fn a_setting_that_makes_no_sense_is_refused_by_name_before_the_port_is_ope
                 assert!(setting == name && !why.is_empty(), "{setting}")
             }
             other => panic!("{name}: {other:?}"),
+        }
+    }
+    // Several at once are all named.
+    let listener = || Listener::tcp("nonsense").max_connections(0);
+    let builder = echo().acceptors(0).watermarks(10, 11).start_timeout(Duration::ZERO);
+    for (builder, all) in [(builder.listener(listener()), 3), (echo().listener(listener()).listener(listener()), 2)] {
+        match builder.start().await {
+            Err(StartError::Several(each)) => {
+                assert!(each.iter().all(|error| matches!(error, StartError::InvalidSetting { .. })));
+                assert_eq!(each.len(), all);
+            }
+            other => panic!("{other:?}"),
         }
     }
     let pool = echo().watermarks(10, 10).max_age(second).max_age_jitter(second).bind("127.0.0.1:0").await.unwrap();

@@ -52,10 +52,11 @@ async fn main() {
         Ok(()) => 0,
         Err(error) => {
             eprintln!("error: {error}");
-            if let Some(StartError::InvalidSetting { .. }) = error.downcast_ref() {
-                2
-            } else {
-                1
+            let makes_no_sense = |error: &StartError| matches!(error, StartError::InvalidSetting { .. });
+            match error.downcast_ref() {
+                Some(StartError::Several(each)) if each.iter().all(makes_no_sense) => 2,
+                Some(error) if makes_no_sense(error) => 2,
+                _ => 1,
             }
         }
     };

@@ -14,6 +14,7 @@ use crate::limits::Limits;
 use crate::pool::{
     open_first, open_listeners, resolve, AcceptorPool, Housing, Listener, Plan, Pool, Restarts, Shared, Staff,
 };
+use crate::settings::Objection;
 use crate::table::{Common, Tables};
 use crate::telemetry::{Alarm, Observers};
 use crate::transport::{SocketOptions, Transport};
@@ -103,19 +104,15 @@ impl<D: Door> Builder<D> {
 
 impl<D> Builder<D> {
     fn check(&self) -> Result<(), StartError> {
-        let refused = |setting, why| Err(StartError::InvalidSetting { setting, why });
-        if let Some((setting, why)) = self.refused {
-            return refused(setting, why);
-        }
-        if let Some(objection) = self.settings.objections().first() {
-            return refused(objection.setting, objection.why);
-        }
+        let in_settings = self.settings.objections().into_iter().map(|Objection { setting, why }| (setting, why));
+        let mut wrong: Vec<_> = self.refused.into_iter().chain(in_settings).collect();
         if !self.alarms.iter().all(Alarm::is_sound) {
-            return refused("alarm", "its low mark is not below its high one");
+            wrong.push(("alarm", "its low mark is not below its high one"));
         }
         if self.start_timeout.is_zero() {
-            return refused("start_timeout", "a start takes time");
+            wrong.push(("start_timeout", "a start takes time"));
         }
-        Ok(())
+        let wrong = wrong.into_iter().map(|(setting, why)| StartError::InvalidSetting { setting, why });
+        StartError::all(wrong.collect()).map_or(Ok(()), Err)
     }
 }

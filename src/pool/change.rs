@@ -122,11 +122,7 @@ impl Handler<Relocate> for AcceptorPool {
             let is_new = |inlet: &&Arc<Inlet>| !old.iter().any(|other| Arc::ptr_eq(other, inlet));
             let new: Vec<_> = inlets.iter().filter(is_new).cloned().collect();
             if let Status::Suspended(how) = status {
-                let what = |error: &dyn std::fmt::Display| error.to_string();
-                close_all(new.clone(), how).await.map_err(|error| StartError::SystemError {
-                    what: what(&error),
-                    source: std::io::ErrorKind::Unsupported.into(),
-                })?;
+                close_all(new.clone(), how).await?;
             }
             Ok((crew, inlets, old))
         };

@@ -227,10 +227,10 @@ impl Listener {
         let refused = |what: String| move |source| StartError::SystemError { what, source };
         let opened: Box<dyn Transport> = match what {
             What::Tcp(asked) => {
-                if let Some(kept) = asked.parse().ok().and_then(|addr| at(&Address::Tcp(addr))) {
+                let addresses = resolve(&asked, &asked, limit).await?;
+                if let Some(kept) = addresses.iter().find_map(|addr| at(&Address::Tcp(*addr))) {
                     return keep(vec![kept]);
                 }
-                let addresses = resolve(&asked, &asked, limit).await?;
                 Box::new(open_first(&addresses, &asked, &options)?)
             }
             What::TcpAll(asked) => {
@@ -278,7 +278,8 @@ pub(crate) async fn open_listeners(
     limit: Duration,
     old: &[Arc<Inlet>],
 ) -> Result<Vec<Arc<Inlet>>, StartError> {
-    listeners.iter().try_for_each(Listener::check)?;
+    let objections = listeners.iter().filter_map(|listener| listener.check().err()).collect();
+    StartError::all(objections).map_or(Ok(()), Err)?;
     let (mut inlets, mut failures) = (Vec::<Arc<Inlet>>::with_capacity(listeners.len()), Vec::new());
     for listener in listeners {
         match listener.open(limits, limit, old).await {

@@ -9,6 +9,7 @@ use tracing::info;
 
 use super::{AcceptorPool, Status};
 use crate::acceptor::{Inlet, LastCall, Mode};
+use crate::error::StartError;
 
 /// How long acceptors may take to let go of a port: one whose arbiter is blocked.
 const LET_GO: Duration = Duration::from_secs(1);
@@ -38,6 +39,15 @@ pub enum SuspendError {
     /// The pool is over, or on its way out.
     #[error("the pool is not running")]
     NotRunning,
+}
+
+impl From<SuspendError> for StartError {
+    fn from(error: SuspendError) -> Self {
+        match error {
+            SuspendError::Port { address, source } => StartError::SystemError { what: address, source },
+            SuspendError::NotRunning => StartError::ListenerClosed,
+        }
+    }
 }
 
 /// Keeps new peers off.

@@ -77,7 +77,10 @@ async fn a_port_that_stays_is_the_same_socket() {
         served(port).await;
     }
     let new = ports(&pool)[0];
-    pool.set_listeners(vec![Listener::tcp(old)]).await.unwrap();
+    // By name it is the same one, too.
+    let by_name = format!("localhost:{}", old.port());
+    pool.set_listeners(vec![Listener::tcp(by_name)]).await.unwrap();
+    assert_eq!(ports(&pool), [old]);
     closes(new).await;
     served(old).await;
     queued.echo("still here").await;
