@@ -41,7 +41,23 @@
 //! # Ok::<_, Box<dyn std::error::Error>>(()) }).expect("it works");
 //! ```
 //!
-//! Four doors lead in, by what you would rather write: [`AcceptorPool::protocol`] (callbacks),
+//! # Features
+//!
+//! None is on by default.
+//!
+//! | feature | what it brings |
+//! |---|---|
+//! | `rustls` | TLS by rustls: `Tls::rustls` |
+//! | `native-tls` | TLS by the system's library: `Tls::native` |
+//! | `watch` | certificates that are read again when their files change: `TlsBuilder::watch` |
+//! | `proxy-protocol` | whom a load balancer speaks for: `Listener::proxy_protocol` |
+//! | `listenfd` | sockets that systemd has opened: `Listener::activated` |
+//! | `serde` | [`Settings`] from a file |
+//! | `metrics` | `Metrics`, an observer that counts by the `metrics` facade |
+//!
+//! # The doors
+//!
+//! Four lead in, by what you would rather write: [`AcceptorPool::protocol`] (callbacks),
 //! [`AcceptorPool::events`] (a closure pair), [`AcceptorPool::serve`] (an async fn), [`AcceptorPool::start`] (an actor of
 //! your own). Every door counts, lists, drains and isolates panics alike.
 //!

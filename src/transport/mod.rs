@@ -3,6 +3,9 @@
 //! ```text
 //! AcceptorPool ── owns ──▶ Transport ── share() ──▶ Accept, one per acceptor, on the acceptor's own arbiter
 //!                                                    poll_ready → (room) → try_accept ─▶ Accepted { stream, peer }
+//!
+//! in the connection:   init ─▶ PROXY header ─▶ the transport's steps ─▶ TLS, one's own steps ─▶ ack, packets
+//!                              └────────── Handshake::shake(Stream) -> Shaken, within one limit of time ───┘
 //! ```
 //!
 //! [`Tcp`] is the transport of [`bind`](crate::Builder::bind). [`Memory`], for tests, and one's own go to

@@ -53,7 +53,7 @@ pub enum TlsBackend {
 
 /// TLS for listeners and upgrades: a cheap clone, whose certificates can be changed live.
 ///
-/// Made by [`Tls::rustls`] or [`Tls::native`]; given to [`Listener::tls`](crate::Listener::tls) or
+/// Made by `Tls::rustls` or `Tls::native`; given to [`Listener::tls`](crate::Listener::tls) or
 /// [`Next::upgrade`](crate::Next::upgrade).
 #[derive(Clone)]
 pub struct Tls(Arc<Inner>);

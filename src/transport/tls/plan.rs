@@ -133,7 +133,7 @@ impl TlsBuilder {
     }
 
     /// Peers show certificates, signed by one of those in this PEM file. They can be read in callbacks:
-    /// [`TlsInfo::peer_certificates`](super::TlsInfo::peer_certificates). By `rustls` only.
+    /// [`TlsInfo::peer_certificates`](crate::TlsInfo::peer_certificates). By `rustls` only.
     pub fn client_certificates(mut self, policy: ClientCertificates, authorities: impl Into<PathBuf>) -> Self {
         self.0.clients = Some((policy, Source::File(authorities.into())));
         self
@@ -141,7 +141,7 @@ impl TlsBuilder {
 
     /// Asks about every peer when it has said its first word: `None` goes on as it is told here, another [`Tls`] of the same
     /// back end takes this connection over (without asking its own hook), an error refuses the peer (with the alert
-    /// `access_denied`), as [`HandshakeError::Failed`]. By `rustls` only.
+    /// `access_denied`), as [`HandshakeError::Failed`](crate::HandshakeError::Failed). By `rustls` only.
     ///
     /// It runs on the arbiter of the connection, so it must not block. A panic in it ends that connection alone.
     ///
