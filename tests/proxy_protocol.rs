@@ -335,7 +335,9 @@ async fn curl_is_understood() {
 #[cfg(all(feature = "rustls", feature = "native-tls"))]
 mod before_tls {
     use super::*;
-    use actix_acceptor::{Tls, TlsBackend};
+    use actix_acceptor::{Happening, Observer, Tls, TlsBackend};
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+    use std::sync::Arc;
     use support::pki::Pki;
 
     #[actix::test]
@@ -369,5 +371,56 @@ mod before_tls {
             eventually(|| pool.info().closed.get(Reason::Handshake) == 1).await;
             soon(pool.stop(Duration::ZERO)).await;
         }
+    }
+
+    struct Refusals(std::sync::Mutex<std::sync::mpsc::Sender<(String, Refusal)>>);
+
+    impl Observer for Refusals {
+        fn observe(&self, _: &str, happening: &Happening<'_>) {
+            if let Happening::Refused { peer, reason, .. } = happening {
+                self.0.lock().unwrap().send((peer.to_string(), *reason)).unwrap();
+            }
+        }
+    }
+
+    #[actix::test]
+    async fn who_may_not_come_is_refused_before_tls_and_called_by_the_claimed_name() {
+        let pki = Pki::new("refused");
+        let (cert, key) = pki.issue("localhost");
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = asked.clone();
+        let tls = Tls::rustls().files(&cert, &key).on_client_hello(move |hello| {
+            count.fetch_add(1, SeqCst);
+            assert_eq!(hello.peer().to_string(), "203.0.113.7:4711");
+            Ok(None)
+        });
+        let (told, refusals) = std::sync::mpsc::channel();
+        let pool = AcceptorPool::protocol(|_| Who)
+            .max_per_peer(1)
+            .rules([Rule::deny("203.0.113.66").unwrap()])
+            .observer(Refusals(std::sync::Mutex::new(told)))
+            .listener(listener(loopback(ProxyProtocol::required())).tls(tls.build().unwrap()))
+            .start()
+            .await
+            .unwrap();
+        // One of this peer is in the middle of its handshake: it counts already.
+        let mut stalled = connect(&pool).await;
+        stalled.send(LINE).await;
+        eventually(|| pool.list().iter().any(|one| one.peer.to_string() == "203.0.113.7:4711")).await;
+        for (header, reason) in
+            [(LINE, Refusal::PerIp), (&b"PROXY TCP4 203.0.113.66 198.51.100.1 1 443\r\n"[..], Refusal::Denied)]
+        {
+            let mut refused = connect(&pool).await;
+            refused.send(header).await;
+            assert!(pki.connect(refused.0, "localhost").await.is_err());
+            let peer = refusals.recv_timeout(support::PATIENCE).unwrap();
+            assert_eq!(peer.1, reason);
+            assert!(std::str::from_utf8(header).unwrap().contains(peer.0.split(':').next().unwrap()), "{peer:?}");
+        }
+        assert_eq!(asked.load(SeqCst), 0, "nobody of them has come so far");
+        let mut served = Peer(pki.connect(stalled.0, "localhost").await.unwrap());
+        served.expect(b"203.0.113.7:4711 by 127.0.0.1 v1\n").await;
+        assert_eq!(asked.load(SeqCst), 1);
+        soon(pool.stop(Duration::ZERO)).await;
     }
 }

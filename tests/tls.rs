@@ -307,3 +307,54 @@ async fn starttls_turns_a_plain_connection_into_a_tls_one() {
         soon(pool.stop(Duration::ZERO)).await;
     }
 }
+
+#[actix::test]
+async fn a_socket_that_is_dropped_sends_the_rest_and_takes_its_leave() {
+    let pki = Pki::new("dropped");
+    let (cert, key) = pki.issue("localhost");
+    let content: Vec<u8> = (0..4_000_000_u32).map(|at| (at / 7) as u8).collect();
+    for backend in BACKENDS {
+        let (tls, sent) = (Tls::by(backend).files(&cert, &key).build().unwrap(), content.clone());
+        let serve = move |mut socket: Socket| {
+            let sent = sent.clone();
+            async move { socket.write_all(&sent).await }
+        };
+        let pool = AcceptorPool::serve(serve).listener(Listener::tcp("127.0.0.1:0").tls(tls)).start().await.unwrap();
+        let mut peer = pki.connect(connect(&pool).await.0, "localhost").await.unwrap();
+        let mut read = Vec::new();
+        // A slow reader: the last bytes are still with us when the function has long returned.
+        while soon(peer.read_buf(&mut read)).await.expect("an orderly end") > 0 {
+            support::pass(Duration::from_millis(1)).await;
+        }
+        assert!(read == content, "{} of {} bytes", read.len(), content.len());
+        soon(pool.wait_for(|n| n == 0, None)).await.unwrap();
+        assert_eq!(pool.info().closed.get(Reason::Local), 1);
+
+        // One that takes nothing does not hold up a stop beyond its deadline.
+        let _stalled = pki.connect(connect(&pool).await.0, "localhost").await.unwrap();
+        soon(pool.wait_for(|n| n == 1, None)).await.unwrap();
+        soon(pool.stop(Duration::from_millis(100))).await;
+    }
+}
+
+#[actix::test]
+async fn a_configuration_made_elsewhere_is_served_and_cannot_be_reloaded() {
+    let pki = Pki::new("given");
+    let (cert, key) = pki.issue("localhost");
+    let (cert_pem, key_pem) = (std::fs::read(cert).unwrap(), std::fs::read(key).unwrap());
+    let identity = native_tls::Identity::from_pkcs8(&cert_pem, &key_pem).unwrap();
+    let native = Tls::from_native(native_tls::TlsAcceptor::new(identity).unwrap());
+    use rustls::pki_types::pem::PemObject;
+    let chain = rustls::pki_types::CertificateDer::pem_slice_iter(&cert_pem).collect::<Result<_, _>>().unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::from_pem_slice(&key_pem).unwrap();
+    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let by_rustls = Tls::from_rustls(config.with_no_client_auth().with_single_cert(chain, key).unwrap());
+    for tls in [native, by_rustls] {
+        assert!(matches!(tls.reload(), Err(TlsError::Unsupported { setting: "reload", .. })));
+        assert_eq!(tls.expires(), None);
+        let pool = lines(&tls).await;
+        Peer(pki.connect(tcp(&pool).await, "localhost").await.unwrap()).echo(b"hello\n").await;
+        soon(pool.stop(Duration::ZERO)).await;
+    }
+}

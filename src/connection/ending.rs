@@ -192,7 +192,13 @@ impl<P: Protocol> Connection<P> {
         match why {
             Closed::Panic(_) => some!(error),
             Closed::Error(_) => some!(warn),
-            Closed::Handshake(_) | Closed::Refused(_) => line!(debug),
+            Closed::Refused(_) => {
+                // By a budget of its own: those of errors are for errors.
+                if let Some(left_out) = self.conn.seat.table().common().endings.may_tell(crate::Reason::Handshake) {
+                    info!(%id, %peer, listener, left_out, "{why}");
+                }
+            }
+            Closed::Handshake(_) => line!(debug),
             Closed::Local | Closed::Peer(_) | Closed::Shutdown | Closed::Killed => line!(debug),
             _ => some!(info),
         }

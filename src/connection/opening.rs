@@ -5,15 +5,15 @@ use std::task::{ready, Context, Poll};
 use super::Connection;
 use crate::guard::guard;
 use crate::protocol::{Closed, Held, Protocol};
-use crate::socket::Steps;
+use crate::socket::{NotOpened, Steps};
 use crate::transport::HandshakeError;
 
 impl<P: Protocol> Connection<P> {
     /// Goes on with the handshake. Pending as well when it has failed: then the connection has ended.
     pub(super) fn shake(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let Some(steps) = self.conn.steps.take() {
-            let (stream, peer) = (self.conn.io.take(), self.conn.peer().clone());
-            self.busy().opening = Some(steps.begin(stream, peer));
+            let (stream, entry) = (self.conn.io.take(), self.conn.seat.entry().clone());
+            self.busy().opening = Some(steps.begin(stream, entry));
         }
         let Some(opening) = self.busy().opening.as_mut() else { return Poll::Ready(()) };
         // A step may be the user's own.
@@ -23,15 +23,13 @@ impl<P: Protocol> Connection<P> {
         };
         self.busy().opening = None;
         match shaken {
-            Err(error) => self.refuse_to_open(Closed::Handshake(error)),
+            Err(NotOpened::Failed(error)) => self.refuse_to_open(Closed::Handshake(error)),
+            Err(NotOpened::Refused(refusal)) => self.refuse_to_open(Closed::Refused(refusal)),
             Ok(shaken) => {
                 self.conn.io = shaken.stream;
                 let before = self.conn.learnt.take().unwrap_or_default();
                 self.conn.learnt = Some(Box::new(shaken.learnt.or(&before)));
-                match self.conn.seat.entry().claim(shaken.claimed) {
-                    Ok(()) => Poll::Ready(()),
-                    Err(refusal) => self.refuse_to_open(Closed::Refused(refusal)),
-                }
+                Poll::Ready(())
             }
         }
     }

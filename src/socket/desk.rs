@@ -6,7 +6,7 @@ use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use tracing::{debug, error, warn};
+use tracing::{debug, error, info, warn};
 
 use super::bell::Bell;
 use crate::table::{AtWork, Entry, Orders, Seat};
@@ -212,13 +212,16 @@ impl Drop for Desk {
         let reason = self.reason();
         self.seat.note(reason);
         let entry = self.seat.entry();
-        if let Some(refusal) = self.refused.get() {
-            // Whoever still waits for the drain need not wait any longer.
-            entry.order(Orders::KILL);
-            return self.seat.refuse(refusal);
-        }
         // Whoever still waits for the drain need not wait any longer.
         entry.order(Orders::KILL);
+        if let Some(refusal) = self.refused.get() {
+            // By a budget of its own: those of errors are for errors.
+            if let Some(left_out) = self.seat.table().common().endings.may_tell(Reason::Handshake) {
+                let (id, peer, listener, reason) = (entry.id(), entry.peer(), &**entry.port().name(), refusal.name());
+                info!(%id, %peer, listener, left_out, "refused: {reason}");
+            }
+            return self.seat.refuse(refusal);
+        }
         let (id, peer, listener, reason_name) = (entry.id(), entry.peer(), &**entry.port().name(), reason.name());
         let (bytes_in, bytes_out) = (entry.bytes_in(), entry.bytes_out());
         let why = self.why.get_mut().take().unwrap_or_default();

@@ -17,12 +17,13 @@ use std::pin::{pin, Pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures::future::{select, Either, FutureExt};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio_util::codec::Framed;
 
-use crate::guard::panic_text;
+use crate::guard::{guard, panic_text};
 use crate::table::{ConnectionId, Seat};
 use crate::telemetry::Reason;
 use crate::transport::{
@@ -30,7 +31,10 @@ use crate::transport::{
 };
 
 pub(crate) use desk::{Desk, SocketLimits};
-pub(crate) use opening::{Opening, Steps};
+pub(crate) use opening::{NotOpened, Opening, Steps};
+
+/// How long a socket that was dropped may take to send the rest and take its leave.
+const LEAVE: Duration = Duration::from_secs(30);
 
 /// How many bytes of a file are sent at once.
 const FILE_BYTES: u64 = 256 * 1024;
@@ -57,7 +61,8 @@ impl Incoming {
 ///
 /// Plain [`AsyncRead`] and [`AsyncWrite`]; [`framed`](Socket::framed) makes packets of it. It stays on its arbiter's
 /// thread. Dropping it closes the connection as dropping tokio's `TcpStream` does: where input is left unread the peer sees
-/// a reset, which can overtake the last bytes written. Who has asked the peer to stop sending reads to the end first.
+/// a reset, which can overtake the last bytes written. Who has asked the peer to stop sending reads to the end first. Under
+/// TLS what is left is still sent, and `close_notify` said, for 30 s at the most; the connection counts as alive meanwhile.
 ///
 /// The pool's limits and orders act in its reads and writes. A peer silent for the idle timeout while it is being read, one
 /// that takes nothing for the send timeout, and the maximum age make them fail with
@@ -117,7 +122,7 @@ impl Socket {
     /// Goes through the handshake. `None`: it failed, or the pool ended it; that is noted then.
     pub(crate) async fn shake(mut self) -> Option<Self> {
         let Some(steps) = self.steps.take() else { return Some(self) };
-        let opening = AssertUnwindSafe(steps.begin(self.io.take(), self.peer().clone())).catch_unwind();
+        let opening = AssertUnwindSafe(steps.begin(self.io.take(), self.desk.entry().clone())).catch_unwind();
         let killed = self.desk.killed();
         let shaken = match select(opening, pin!(killed)).await {
             Either::Left((shaken, _)) => shaken,
@@ -127,13 +132,13 @@ impl Socket {
             Ok(Ok(shaken)) => {
                 self.io = shaken.stream;
                 self.learnt = shaken.learnt;
-                if let Err(refusal) = self.desk.entry().claim(shaken.claimed) {
-                    self.desk.refuse(refusal);
-                    return None;
-                }
                 Some(self)
             }
-            Ok(Err(error)) => {
+            Ok(Err(NotOpened::Refused(refusal))) => {
+                self.desk.refuse(refusal);
+                None
+            }
+            Ok(Err(NotOpened::Failed(error))) => {
                 self.desk.note(Reason::Handshake, Some(error.to_string()));
                 None
             }
@@ -153,15 +158,20 @@ impl Socket {
         let limits = self.desk.entry().port().limits();
         let (limit, slots) = (limits.policy().handshake_timeout, limits.handshakes().clone());
         let Some(steps) = Steps::new(vec![Arc::new(handshake)], limit, slots) else { return Ok(self) };
-        match select(steps.begin(self.io.take(), self.peer().clone()), pin!(self.desk.killed())).await {
+        let opening = steps.begin(self.io.take(), self.desk.entry().clone());
+        match select(opening, pin!(self.desk.killed())).await {
             Either::Left((Ok(shaken), _)) => {
                 self.io = shaken.stream;
                 self.learnt = shaken.learnt.or(&self.learnt);
                 Ok(self)
             }
-            Either::Left((Err(error), _)) => {
+            Either::Left((Err(NotOpened::Failed(error)), _)) => {
                 self.desk.note(Reason::Handshake, Some(error.to_string()));
                 Err(error)
+            }
+            Either::Left((Err(NotOpened::Refused(refusal)), _)) => {
+                self.desk.refuse(refusal);
+                Err(HandshakeError::failed(format!("refused: {}", refusal.name())))
             }
             Either::Right(_) => Err(std::io::Error::from(std::io::ErrorKind::ConnectionAborted).into()),
         }
@@ -314,6 +324,25 @@ impl AsyncWrite for Socket {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().io).poll_shutdown(cx)
+    }
+}
+
+impl Drop for Socket {
+    /// A plain socket sends by itself what was written. What lies above one must be flushed, and takes its leave: TLS says
+    /// `close_notify`. The place is kept until then.
+    fn drop(&mut self) {
+        if self.io.is_plain() || self.desk.check().is_err() || std::thread::panicking() {
+            return;
+        }
+        let (mut io, desk) = (self.io.take(), self.desk.clone());
+        let leave = async move {
+            let killed = desk.killed();
+            let left = pin!(tokio::time::timeout(LEAVE, io.shutdown()));
+            // Whether it got through or not: the peer may be gone, or take nothing.
+            let _ = select(left, pin!(killed)).await;
+        };
+        // An arbiter that is going down spawns nothing; then the peer sees the connection cut short.
+        let _ = guard(|| drop(actix_rt::spawn(leave)));
     }
 }
 

@@ -6,10 +6,20 @@ use std::time::Duration;
 use futures::future::LocalBoxFuture;
 use tokio::sync::Semaphore;
 
-use crate::transport::{Address, Handshake, HandshakeError, Shaken, Stream};
+use crate::table::Entry;
+use crate::telemetry::Refusal;
+use crate::transport::{Handshake, HandshakeError, Shaken, Stream};
 
 /// A handshake under way.
-pub(crate) type Opening = LocalBoxFuture<'static, Result<Shaken, HandshakeError>>;
+pub(crate) type Opening = LocalBoxFuture<'static, Result<Shaken, NotOpened>>;
+
+/// Why a connection did not become ready.
+#[derive(Debug)]
+pub(crate) enum NotOpened {
+    Failed(HandshakeError),
+    /// For whom it claims to be.
+    Refused(Refusal),
+}
 
 /// What a connection goes through before it is ready.
 #[derive(Clone)]
@@ -30,29 +40,37 @@ impl Steps {
         (!steps.is_empty()).then(|| Box::new(Steps { steps, limit, slots }))
     }
 
-    pub(crate) fn begin(self, stream: Stream, peer: Address) -> Opening {
+    pub(crate) fn begin(self, stream: Stream, entry: Arc<Entry>) -> Opening {
         let limit = self.limit;
-        let opening = self.go_through(stream, peer);
+        let opening = self.go_through(stream, entry);
         Box::pin(async move {
             match limit {
                 None => opening.await,
                 Some(limit) => {
-                    tokio::time::timeout(limit, opening).await.unwrap_or(Err(HandshakeError::Timeout(limit)))
+                    let too_late = Err(NotOpened::Failed(HandshakeError::Timeout(limit)));
+                    tokio::time::timeout(limit, opening).await.unwrap_or(too_late)
                 }
             }
         })
     }
 
-    async fn go_through(self, stream: Stream, mut peer: Address) -> Result<Shaken, HandshakeError> {
+    /// Whom the peer claims to be is known, and judged, before the next step: nobody is kept waiting, or shown anything,
+    /// for somebody who may not come.
+    async fn go_through(self, stream: Stream, entry: Arc<Entry>) -> Result<Shaken, NotOpened> {
         // It is never closed, so there is always a slot to wait for.
         let _slot = self.slots.acquire_owned().await;
-        let mut shaken = Shaken::new(stream);
+        let (mut shaken, mut has_claimed) = (Shaken::new(stream), false);
         for step in self.steps {
-            let Shaken { stream, claimed, learnt } = step.shake(shaken.stream, &peer).await?;
-            if let Some(claimed) = &claimed {
-                peer = claimed.clone();
+            let Shaken { stream, claimed, learnt } =
+                step.shake(shaken.stream, entry.peer()).await.map_err(NotOpened::Failed)?;
+            if claimed.is_some() {
+                entry.claim(claimed).map_err(NotOpened::Refused)?;
+                has_claimed = true;
             }
-            shaken = Shaken { stream, claimed: claimed.or(shaken.claimed), learnt: learnt.or(&shaken.learnt) };
+            shaken = Shaken { stream, claimed: None, learnt: learnt.or(&shaken.learnt) };
+        }
+        if !has_claimed {
+            entry.claim(None).map_err(NotOpened::Refused)?;
         }
         Ok(shaken)
     }

@@ -137,18 +137,18 @@ impl Entry {
         &self.peer
     }
 
-    /// The handshake is done, and this is whom the peer claims to be, where it is believed: from here on limits look at that
-    /// one.
+    /// This is whom the peer claims to be, where it is believed; `None` when the handshake is done and it claims nothing. From
+    /// here on limits look at that one.
     pub(crate) fn claim(&self, claimed: Option<Address>) -> Result<(), Refusal> {
         if claimed.is_none() && self.holds.load(Acquire) & Holds::GUEST != 0 {
             return Ok(());
         }
         self.give_back(Holds::GUEST);
-        let guest = self.port.admit_claimed(claimed.as_ref().unwrap_or(&self.peer))?;
         if let Some(claimed) = claimed {
+            // First of all, so that a refusal names the right one. A second claim is not heard.
             let _ = self.claimed.set(Box::new(claimed));
         }
-        if guest.keep() {
+        if self.port.admit_claimed(self.peer())?.keep() {
             self.holds.fetch_or(Holds::GUEST, AcqRel);
         }
         Ok(())

@@ -15,9 +15,8 @@ use crate::error::BoxError;
 /// [`handshake_timeout`](crate::Builder::handshake_timeout) and its cap on handshakes under way.
 ///
 /// ```
-/// use actix_acceptor::transport::{Address, Handshake, Shaken, Stream};
+/// use actix_acceptor::transport::{Address, Handshake, LocalBoxFuture, Shaken, Stream};
 /// use actix_acceptor::HandshakeError;
-/// use futures::future::LocalBoxFuture;
 /// use tokio::io::AsyncReadExt;
 ///
 /// /// Peers must begin with four bytes that we know.

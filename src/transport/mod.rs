@@ -47,6 +47,8 @@ pub use block::ParseBlockError;
 pub use credentials::PeerCredentials;
 pub use file::FileRange;
 pub(crate) use file::Sending;
+/// A boxed future that stays on its thread, as [`Handshake::shake`] returns it.
+pub use futures::future::LocalBoxFuture;
 pub(crate) use handshake::Learnt;
 pub use handshake::{Handshake, HandshakeError, HandshakeInfo, Shaken, TlsInfo};
 pub use inherited::Inherited;

@@ -91,6 +91,21 @@ impl Tls {
         TlsBuilder::new(TlsBackend::Native)
     }
 
+    /// By `rustls` as you have set it up yourself, for all that there is no setting for here: revocation lists, other
+    /// ciphers, tickets, certificates from somewhere else. It cannot be [reloaded](Tls::reload), and tells no expiry.
+    #[cfg(feature = "rustls")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "rustls")))]
+    pub fn from_rustls(config: impl Into<Arc<::rustls::ServerConfig>>) -> Self {
+        TlsBuilder::new(TlsBackend::Rustls).given(Config::Rustls(config.into()))
+    }
+
+    /// By `native-tls` as you have set it up yourself. It cannot be [reloaded](Tls::reload), and tells no expiry.
+    #[cfg(feature = "native-tls")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "native-tls")))]
+    pub fn from_native(acceptor: native_tls::TlsAcceptor) -> Self {
+        TlsBuilder::new(TlsBackend::Native).given(Config::Native(acceptor.into()))
+    }
+
     /// By the back end of that name.
     pub fn by(backend: TlsBackend) -> TlsBuilder {
         TlsBuilder::new(backend)

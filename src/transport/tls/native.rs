@@ -29,7 +29,7 @@ pub(super) fn configure(plan: &Plan) -> Result<TlsAcceptor, TlsError> {
     }
     let refused = |error: native_tls::Error| TlsError::Refused(error.into());
     let identity = match &plan.identity {
-        Identity::Missing => return Err(TlsError::Refused("there is no certificate".into())),
+        Identity::Missing | Identity::Given => return Err(TlsError::Refused("there is no certificate".into())),
         Identity::Pair { certificates, key } => {
             let chain: String =
                 certificates.certificates()?.into_iter().map(|der| as_pem("CERTIFICATE", der)).collect();

@@ -51,6 +51,8 @@ pub(super) struct Plan {
 #[derive(Clone)]
 pub(super) enum Identity {
     Missing,
+    /// It was made elsewhere.
+    Given,
     Pair {
         certificates: Source,
         key: Source,
@@ -79,7 +81,8 @@ impl TlsBuilder {
         })
     }
 
-    /// The certificate, its chain behind it, and its key, from files: PEM, or DER where one certificate is all.
+    /// The certificate, its chain behind it, and its key, from files: PEM, or DER where one certificate is all. The key is
+    /// not encrypted; by `native-tls` it is PKCS#8 (`openssl pkcs8 -topk8 -nocrypt` makes it so).
     pub fn files(mut self, certificates: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
         let (certificates, key) = (Source::File(certificates.into()), Source::File(key.into()));
         self.0.identity = Identity::Pair { certificates, key };
@@ -109,7 +112,8 @@ impl TlsBuilder {
         self
     }
 
-    /// Another certificate for peers that ask for this server name (SNI); may be called again. By `rustls` only.
+    /// Another certificate for peers that ask for this server name (SNI), or for any host of a domain: `*.example.org`, one
+    /// label. Whoever asks for no name, or another one, is shown the default one. May be called again. By `rustls` only.
     pub fn for_name(
         mut self,
         name: impl Into<String>,
@@ -120,7 +124,8 @@ impl TlsBuilder {
         self
     }
 
-    /// The application protocols that are spoken (ALPN), the preferred one first. Default: none are agreed on.
+    /// The application protocols that are spoken (ALPN), the preferred one first, each of 1 to 255 bytes. Default: none are
+    /// agreed on. A peer that speaks none of them is refused by `rustls` (RFC 7301), and served without by `native-tls`.
     pub fn alpn<N: Into<Vec<u8>>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
         self.0.alpn = names.into_iter().map(Into::into).collect();
         self
@@ -140,7 +145,8 @@ impl TlsBuilder {
     }
 
     /// Asks about every peer when it has said its first word: `None` goes on as it is told here, another [`Tls`] of the same
-    /// back end takes this connection over (without asking its own hook), an error refuses the peer (with the alert
+    /// back end takes this connection over (without asking its own hook; it is reloaded, and tells its expiry, by itself), an
+    /// error refuses the peer (with the alert
     /// `access_denied`), as [`HandshakeError::Failed`](crate::HandshakeError::Failed). By `rustls` only.
     ///
     /// It runs on the arbiter of the connection, so it must not block. A panic in it ends that connection alone.
@@ -187,23 +193,43 @@ impl TlsBuilder {
     /// [`TlsError`] says which file, and why: it cannot be read, holds no certificate or no key, the two do not match, or
     /// the back end cannot do what was asked for.
     pub fn build(self) -> Result<Tls, TlsError> {
-        let current = RwLock::new(Arc::new(self.0.make()?));
-        let tls = Tls(Arc::new(Inner {
-            plan: self.0,
-            current,
-            #[cfg(feature = "watch")]
-            watch: std::sync::OnceLock::new(),
-        }));
+        let current = self.0.make()?;
+        let tls = self.of(current);
         #[cfg(feature = "watch")]
         if tls.0.plan.watched {
             tls.start_watching()?;
         }
         Ok(tls)
     }
+
+    pub(super) fn of(self, current: Current) -> Tls {
+        Tls(Arc::new(Inner {
+            plan: self.0,
+            current: RwLock::new(Arc::new(current)),
+            #[cfg(feature = "watch")]
+            watch: std::sync::OnceLock::new(),
+        }))
+    }
+
+    /// By a configuration that was made elsewhere.
+    pub(super) fn given(mut self, config: Config) -> Tls {
+        self.0.identity = Identity::Given;
+        self.of(Current { config, expires: None })
+    }
 }
 
 impl Plan {
     pub(super) fn make(&self) -> Result<Current, TlsError> {
+        if self.alpn.iter().any(|name| name.is_empty() || name.len() > 255) {
+            return Err(TlsError::Refused("alpn: a name has 1 to 255 bytes".into()));
+        }
+        if matches!(self.identity, Identity::Given) {
+            return Err(TlsError::Unsupported { setting: "reload", why: "this TLS was made elsewhere" });
+        }
+        #[cfg(feature = "watch")]
+        if self.watched && self.files().is_empty() {
+            return Err(TlsError::Refused("watch: there are no files".into()));
+        }
         let config = match self.backend {
             #[cfg(feature = "native-tls")]
             TlsBackend::Native => Config::Native(native::configure(self)?),

@@ -8,7 +8,7 @@ use std::task::{ready, Context, Poll};
 
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, DnsName, PrivateKeyDer};
 use rustls::server::{ClientHello as RawHello, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::{ProtocolVersion, RootCertStore, ServerConfig};
@@ -66,7 +66,7 @@ struct Certificates {
 impl Certificates {
     fn read(plan: &Plan, provider: &CryptoProvider) -> Result<Self, TlsError> {
         let default = match &plan.identity {
-            Identity::Missing => return Err(TlsError::Refused("there is no certificate".into())),
+            Identity::Missing | Identity::Given => return Err(TlsError::Refused("there is no certificate".into())),
             Identity::Pkcs12 { .. } => {
                 return Err(TlsError::Unsupported { setting: "pkcs12", why: "rustls does not read PKCS#12" });
             }
@@ -74,6 +74,9 @@ impl Certificates {
         };
         let mut by_name = HashMap::new();
         for (name, certificates, key) in &plan.by_name {
+            if DnsName::try_from(name.strip_prefix("*.").unwrap_or(name)).is_err() {
+                return Err(TlsError::Refused(format!("for_name: {name:?} is no DNS name").into()));
+            }
             by_name.insert(name.to_ascii_lowercase(), certified(certificates, key, provider)?);
         }
         Ok(Certificates { default, by_name })
@@ -82,7 +85,11 @@ impl Certificates {
 
 impl ResolvesServerCert for Certificates {
     fn resolve(&self, hello: RawHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let named = hello.server_name().and_then(|name| self.by_name.get(&name.to_ascii_lowercase()));
+        let named = hello.server_name().and_then(|name| {
+            let name = name.to_ascii_lowercase();
+            let any_host = || self.by_name.get(&format!("*.{}", name.split_once('.')?.1));
+            self.by_name.get(&name).or_else(any_host)
+        });
         Some(named.unwrap_or(&self.default).clone())
     }
 }
@@ -111,7 +118,7 @@ const ACCESS_DENIED: [u8; 7] = [21, 3, 3, 0, 2, 2, 49];
 
 /// Waits for the peer's first word, and asks the user about it.
 pub(super) async fn ask(tls: Tls, hook: OnHello, stream: Stream, peer: Address) -> Result<Shaken, HandshakeError> {
-    let mut begun = LazyConfigAcceptor::new(Default::default(), stream).await?;
+    let mut begun = LazyConfigAcceptor::new(Default::default(), stream).await.map_err(failed)?;
     let asked = hook(&ClientHello { hello: begun.client_hello(), peer: &peer });
     let chosen = match asked {
         Ok(chosen) => chosen.unwrap_or(tls).current(),
@@ -123,14 +130,22 @@ pub(super) async fn ask(tls: Tls, hook: OnHello, stream: Stream, peer: Address) 
         }
     };
     match &chosen.config {
-        Config::Rustls(config) => begun.into_stream(config.clone()).await.map(shaken).map_err(HandshakeError::Io),
+        Config::Rustls(config) => begun.into_stream(config.clone()).await.map(shaken).map_err(failed),
         #[cfg(feature = "native-tls")]
         Config::Native(_) => Err(HandshakeError::failed("the hook has chosen TLS of another back end")),
     }
 }
 
 pub(super) async fn accept(config: Arc<ServerConfig>, stream: Stream) -> Result<Shaken, HandshakeError> {
-    Ok(shaken(TlsAcceptor::from(config).accept(stream).await?))
+    TlsAcceptor::from(config).accept(stream).await.map(shaken).map_err(failed)
+}
+
+/// What the peer said made no sense, or it left.
+fn failed(error: io::Error) -> HandshakeError {
+    match error.kind() {
+        io::ErrorKind::InvalidData => HandshakeError::Failed(error.into()),
+        _ => HandshakeError::Io(error),
+    }
 }
 
 fn shaken(tls: TlsStream<Stream>) -> Shaken {

@@ -55,9 +55,9 @@ impl Tls {
 
 impl Plan {
     /// Every file that it is read from, by a path that holds wherever the process goes.
-    fn files(&self) -> Vec<PathBuf> {
+    pub(super) fn files(&self) -> Vec<PathBuf> {
         let identity = match &self.identity {
-            Identity::Missing => [None, None],
+            Identity::Missing | Identity::Given => [None, None],
             Identity::Pair { certificates, key } => [Some(certificates), Some(key)],
             Identity::Pkcs12 { archive, .. } => [Some(archive), None],
         };
