@@ -91,6 +91,7 @@ async fn listeners_tell_their_tls_and_when_its_first_certificate_expires() {
     assert_eq!((secure.tls, secure.certificate_expires), (true, Some(soonest)));
     assert_eq!((plain.tls, plain.certificate_expires), (false, None));
     assert_eq!(pool.info().certificate_expires, Some(soonest));
+    assert_eq!(shown(&pki, &pool, "inside").await.unwrap().as_ref(), der(&named.0));
     assert_eq!(secure.url(), format!("tls://{}", secure.address));
     assert_eq!(plain.url(), format!("tcp://{}", plain.address));
     // It is told anew after a reload.
@@ -151,6 +152,35 @@ async fn a_hook_sees_the_client_hello_and_goes_on_chooses_or_refuses() {
     match Tls::native().files(&cert, &key).on_client_hello(|_| Ok(None)).build().unwrap_err() {
         TlsError::Unsupported { setting, .. } => assert_eq!(setting, "on_client_hello"),
         other => panic!("{other}"),
+    }
+}
+
+#[actix::test]
+async fn a_certificate_may_be_for_any_host_of_a_domain() {
+    let pki = Pki::new("hosts");
+    let (default, any, one) =
+        (pki.issue("localhost"), pki.issue_as("*.example.org", "any"), pki.issue("a.example.org"));
+    let tls = Tls::rustls()
+        .files(&default.0, &default.1)
+        .for_name("*.Example.org", &any.0, &any.1)
+        .for_name("a.example.org", &one.0, &one.1)
+        .build()
+        .unwrap();
+    let pool = echo(&tls).await;
+    for (name, expected) in [("b.example.org", &any), ("a.example.org", &one), ("localhost", &default)] {
+        assert_eq!(shown(&pki, &pool, name).await.unwrap().as_ref(), der(&expected.0), "{name}");
+    }
+    // One label, no more: it is shown the default one, and does not like it.
+    assert!(shown(&pki, &pool, "b.a.example.org").await.is_err());
+    soon(pool.stop(Duration::ZERO)).await;
+    for (builder, why) in [
+        (Tls::rustls().files(&default.0, &default.1).for_name("b b", &one.0, &one.1), "no DNS name"),
+        (Tls::rustls().files(&default.0, &default.1).alpn([""]), "1 to 255"),
+        (Tls::native().files(&default.0, &default.1).alpn([[b'x'; 256]]), "1 to 255"),
+        (Tls::rustls().pem("", "").watch(), "no files"),
+    ] {
+        let error = builder.build().unwrap_err().to_string();
+        assert!(error.contains(why), "{error}");
     }
 }
 

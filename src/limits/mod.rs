@@ -66,7 +66,7 @@ pub enum AtLimit {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Newcomer<'a> {
-    /// The peer's address.
+    /// The socket's peer: no PROXY header has been read yet.
     pub peer: &'a Address,
     /// The name of the listener it came by.
     pub listener: &'a str,

@@ -157,7 +157,7 @@ impl EncodeOnce for Framing {}
 pub struct Peer {
     /// The number the connection will have.
     pub id: crate::table::ConnectionId,
-    /// The peer's address.
+    /// The address of the socket's peer: no PROXY header has been read yet.
     pub address: crate::transport::Address,
     /// The name of the listener it came by.
     pub listener: std::sync::Arc<str>,

@@ -12,7 +12,7 @@ pub enum Refusal {
     PerIp,
     /// Peers came faster than they may: all of them, or this one.
     Rate,
-    /// An access rule keeps it out.
+    /// An access rule keeps it out, or it is nobody whose PROXY header would be believed where one is required.
     Denied,
     /// The overload hook said so.
     Overload,
