@@ -173,7 +173,11 @@ impl Socket {
                 self.desk.refuse(refusal);
                 Err(HandshakeError::failed(format!("refused: {}", refusal.name())))
             }
-            Either::Right(_) => Err(std::io::Error::from(std::io::ErrorKind::ConnectionAborted).into()),
+            Either::Right(_) => {
+                // What the pool did goes before what is made of this error.
+                self.desk.check()?;
+                Err(io::Error::from(io::ErrorKind::ConnectionAborted).into())
+            }
         }
     }
 
