@@ -33,6 +33,8 @@ pub(crate) struct Desk {
     timer: RefCell<Timer>,
     /// The peer was seen to leave.
     left: Cell<bool>,
+    /// And cut TLS short: what fails then fails for that.
+    cut_short: Cell<bool>,
     /// What the pool did to it: its reads and writes fail.
     ended: Cell<Option<Reason>>,
     /// How it ended, said by who knows.
@@ -53,6 +55,7 @@ impl Desk {
             bell,
             timer: RefCell::new(timer),
             left: Cell::new(false),
+            cut_short: Cell::new(false),
             ended: Cell::new(None),
             noted: Cell::new(None),
             refused: Cell::new(None),
@@ -97,7 +100,8 @@ impl Desk {
     /// How it ended, said by who knows. The first word counts.
     pub(crate) fn note(&self, reason: Reason, why: Option<String>) {
         if self.noted.get().is_none() {
-            self.noted.set(Some(reason));
+            let is_its_fruit = self.cut_short.get() && matches!(reason, Reason::Error | Reason::Peer);
+            self.noted.set(Some(if is_its_fruit { Reason::Truncated } else { reason }));
             self.why.replace(why);
         }
     }
@@ -180,6 +184,10 @@ impl Desk {
         }
     }
 
+    pub(super) fn cut_short(&self) {
+        self.cut_short.set(true);
+    }
+
     pub(super) fn failed(&self, error: io::Error) -> io::Error {
         use io::ErrorKind::*;
         if matches!(error.kind(), ConnectionReset | BrokenPipe | ConnectionAborted | NotConnected) {
@@ -201,6 +209,7 @@ impl Desk {
             None if std::thread::panicking() => Reason::Panic,
             None if orders & Orders::END != 0 => Reason::Killed,
             None if orders & Orders::DRAIN != 0 => Reason::Shutdown,
+            None if self.cut_short.get() => Reason::Truncated,
             None if self.left.get() => Reason::Peer,
             None => Reason::Local,
         }

@@ -278,7 +278,12 @@ impl AsyncRead for Socket {
                 this.desk.has_read(buf.filled().len() - before, buf.remaining());
                 Poll::Ready(Ok(()))
             }
-            Poll::Ready(Err(error)) => Poll::Ready(Err(this.desk.failed(error))),
+            Poll::Ready(Err(error)) => {
+                if this.io.is_truncation(&error) {
+                    this.desk.cut_short();
+                }
+                Poll::Ready(Err(this.desk.failed(error)))
+            }
         }
     }
 }
