@@ -184,6 +184,11 @@ impl Desk {
         }
     }
 
+    /// Nothing waits to be written any more.
+    pub(super) fn is_out(&self) {
+        self.timer.borrow_mut().wrote(true, false, self.seat.now());
+    }
+
     pub(super) fn cut_short(&self) {
         self.cut_short.set(true);
     }

@@ -252,7 +252,7 @@ impl Socket {
             let most = file.left().min(FILE_BYTES);
             poll_fn(|cx| self.write(cx, most as usize, |io, cx| file.poll(io, cx, most))).await?;
         }
-        poll_fn(|cx| Pin::new(&mut self.io).poll_flush(cx)).await
+        poll_fn(|cx| self.drive_out(cx, |io, cx| io.poll_flush(cx))).await
     }
 
     /// Packets instead of bytes: tokio-util's [`Framed`] with [`Framing`](crate::Framing) or any codec.
@@ -289,6 +289,22 @@ impl AsyncRead for Socket {
 }
 
 impl Socket {
+    /// A layer of its own may keep back what was written: then flushing and shutting down wait as writing does.
+    fn drive_out(
+        &mut self,
+        cx: &mut Context<'_>,
+        drive: impl FnOnce(Pin<&mut Stream>, &mut Context<'_>) -> Poll<io::Result<()>>,
+    ) -> Poll<io::Result<()>> {
+        match drive(Pin::new(&mut self.io), cx) {
+            Poll::Pending => self.desk.waits_to_write(cx),
+            Poll::Ready(Ok(())) => {
+                self.desk.is_out();
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(self.desk.failed(error))),
+        }
+    }
+
     /// One write of so many bytes at the most.
     fn write(
         &mut self,
@@ -328,11 +344,11 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_flush(cx)
+        self.get_mut().drive_out(cx, |io, cx| io.poll_flush(cx))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_shutdown(cx)
+        self.get_mut().drive_out(cx, |io, cx| io.poll_shutdown(cx))
     }
 }
 
