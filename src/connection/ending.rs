@@ -104,7 +104,7 @@ impl<P: Protocol> Connection<P> {
             return Poll::Ready(());
         }
         self.discard(cx);
-        if self.conn.unsent() > 0 {
+        if self.conn.unsent() > 0 || self.unflushed {
             return Poll::Pending;
         }
         let lingers = !self.eof && self.busy().linger.unread;
@@ -162,7 +162,7 @@ impl<P: Protocol> Connection<P> {
 
     /// A deadline while closing: nobody reads what is queued.
     pub(super) fn expire_closing(&mut self, now: u64) {
-        if self.conn.unsent() > 0 && self.conn.timer.send_expired(now) {
+        if (self.conn.unsent() > 0 || self.unflushed) && self.conn.timer.send_expired(now) {
             let why = self.busy().why.take();
             self.end(match why {
                 None | Some(Closed::Local | Closed::Shutdown | Closed::Peer(_)) => Closed::SendTimeout,

@@ -69,7 +69,7 @@ impl<P: Protocol> Connection<P> {
             }
         };
         conn.seat.entry().set_bytes_out(before + sent as u64);
-        conn.timer.wrote(sent > 0, !queued.is_empty(), conn.seat.now());
+        let kept_back = self.unflushed;
         if !conn.io.is_plain() {
             match Pin::new(&mut conn.io).poll_flush(cx) {
                 Poll::Ready(flushed) => {
@@ -79,6 +79,9 @@ impl<P: Protocol> Connection<P> {
                 Poll::Pending => self.unflushed = true,
             }
         }
+        // What a layer of its own keeps back is not out either.
+        let progress = sent > 0 || kept_back && !self.unflushed;
+        conn.timer.wrote(progress, !queued.is_empty() || self.unflushed, conn.seat.now());
         outcome
     }
 
