@@ -94,9 +94,12 @@ impl From<BoxError> for Closed {
             Ok(failed) => return Closed::Handshake(*failed),
             Err(error) => error,
         };
-        if let Some(FramingError::TooLong { length, limit }) = error.downcast_ref() {
-            return Closed::TooLong { length: *length, limit: *limit };
-        }
+        let error = match error.downcast::<FramingError>().map(|error| *error) {
+            Ok(FramingError::TooLong { length, limit }) => return Closed::TooLong { length, limit },
+            Ok(FramingError::Io(error)) => return Closed::from_io(error),
+            Ok(error) => error.into(),
+            Err(error) => error,
+        };
         if matches!(error.downcast_ref(), Some(LinesCodecError::MaxLineLengthExceeded))
             || matches!(error.downcast_ref(), Some(AnyDelimiterCodecError::MaxChunkLengthExceeded))
         {
