@@ -27,7 +27,7 @@ pub struct SecurityOptions {
     client_ca: Option<PathBuf>,
 
     /// Application protocols, the preferred one first
-    #[arg(long, value_name = "A,B", value_delimiter = ',', requires = "tls_cert")]
+    #[arg(long, value_name = "A,B", value_delimiter = ',', requires = "tls_cert", value_parser = protocol_name)]
     alpn: Vec<String>,
 
     /// Another certificate for peers that ask for this server name
@@ -74,6 +74,15 @@ impl FromStr for Named {
             }
             _ => Err("expected NAME=CERT,KEY".into()),
         }
+    }
+}
+
+/// One that can be said: its length has one byte, and 0 is none.
+fn protocol_name(name: &str) -> Result<String, String> {
+    if (1..=255).contains(&name.len()) {
+        Ok(name.into())
+    } else {
+        Err("expected names of 1 to 255 bytes, separated by commas".into())
     }
 }
 
@@ -137,6 +146,8 @@ impl SecurityOptions {
             TlsError::Unsupported { setting: "client_certificates", .. } => "--client-ca",
             TlsError::Unsupported { setting: "for_name", .. } => "--sni",
             TlsError::Unsupported { setting: "alpn", .. } => "--alpn",
+            TlsError::Mismatch { certificates, .. } if is(certificates, &self.tls_cert) => "--tls-cert, --tls-key",
+            TlsError::Mismatch { .. } => "--sni",
             TlsError::File { path, .. } | TlsError::Content { path, .. } => match path {
                 path if is(path, &self.tls_cert) => "--tls-cert",
                 path if is(path, &self.tls_key) => "--tls-key",
@@ -149,18 +160,20 @@ impl SecurityOptions {
 
     fn proxy(&self) -> Result<Option<ProxyProtocol>, String> {
         let proxy = match self.proxy_protocol {
-            Proxy::Off => return Ok(None),
-            Proxy::Optional => ProxyProtocol::optional(),
             Proxy::Require => ProxyProtocol::required(),
+            Proxy::Optional | Proxy::Off => ProxyProtocol::optional(),
         };
-        if self.trusted_proxy.is_empty() {
+        let is_off = self.proxy_protocol == Proxy::Off;
+        if self.trusted_proxy.is_empty() && !is_off {
             return Err("--proxy-protocol believes nobody without a --trusted-proxy".into());
         }
         let trust = |proxy: ProxyProtocol, who: &String| match &**who {
             "unix:" => Ok(proxy.trust_local()),
             block => proxy.trust(block).map_err(|error| format!("--trusted-proxy: {error}")),
         };
-        self.trusted_proxy.iter().try_fold(proxy, trust).map(Some)
+        // Whom to trust is looked at also where nobody is asked.
+        let proxy = self.trusted_proxy.iter().try_fold(proxy, trust)?;
+        Ok(Some(proxy).filter(|_| !is_off))
     }
 }
 
