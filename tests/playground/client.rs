@@ -1,11 +1,12 @@
 //! A peer, blocking, that speaks one of the framings.
 
-use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::io::{self, ErrorKind};
+use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
 
+use crate::link::Link;
 use crate::process::PATIENCE;
 
 /// How packets look on the wire; written down anew here, so that it is held against the library's.
@@ -37,8 +38,20 @@ impl Wire {
     }
 }
 
+/// A connection whose every step is bounded in time.
+pub fn tcp(address: SocketAddr) -> io::Result<TcpStream> {
+    TcpStream::connect_timeout(&address, PATIENCE).map(bounded)
+}
+
+fn bounded(stream: TcpStream) -> TcpStream {
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    stream.set_nodelay(true).unwrap();
+    stream
+}
+
 pub struct Client {
-    stream: TcpStream,
+    stream: Box<dyn Link>,
     wire: Wire,
 }
 
@@ -49,14 +62,11 @@ impl Client {
 
     /// The other side may reset the connection before we have looked at it.
     pub fn try_connect(address: SocketAddr, wire: Wire) -> io::Result<Self> {
-        Ok(Self::over(TcpStream::connect_timeout(&address, PATIENCE)?, wire))
+        Ok(Self::over(tcp(address)?, wire))
     }
 
-    fn over(stream: TcpStream, wire: Wire) -> Self {
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        stream.set_nodelay(true).unwrap();
-        Client { stream, wire }
+    pub fn over(stream: impl Link + 'static, wire: Wire) -> Self {
+        Client { stream: Box::new(stream), wire }
     }
 
     /// From another address of this machine: 127.0.0.`last`.
@@ -64,16 +74,21 @@ impl Client {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         socket.bind(&SocketAddr::from(([127, 0, 0, last], 0)).into()).unwrap();
         socket.connect_timeout(&address.into(), PATIENCE).unwrap();
-        Self::over(socket.into(), wire)
+        Self::over(bounded(socket.into()), wire)
     }
 
     pub fn address(&self) -> SocketAddr {
-        self.stream.local_addr().unwrap()
+        self.stream.tcp().local_addr().unwrap()
     }
 
     /// Bytes as they are.
     pub fn send_wire(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).unwrap();
+    }
+
+    /// The same where the other side may be gone already.
+    pub fn try_send_wire(&mut self, bytes: &[u8]) {
+        let _ = self.stream.write_all(bytes);
     }
 
     /// Packets, all in one write.
@@ -131,7 +146,7 @@ impl Client {
 
     /// Shuts the sending side.
     pub fn finish(&mut self) {
-        self.stream.shutdown(Shutdown::Write).unwrap();
+        self.stream.finish();
     }
 
     /// What still comes until the other side goes, orderly or not.
@@ -141,6 +156,35 @@ impl Client {
             assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}");
         }
         String::from_utf8(rest).unwrap()
+    }
+
+    /// What still comes until the other side goes by an orderly end: by `close_notify`, where there is TLS.
+    #[track_caller]
+    pub fn until_the_end(&mut self) -> String {
+        let mut rest = Vec::new();
+        self.stream.read_to_end(&mut rest).unwrap();
+        String::from_utf8(rest).unwrap()
+    }
+
+    /// The same where the end may be of any kind.
+    pub fn until_gone_somehow(&mut self) -> String {
+        let mut rest = Vec::new();
+        if let Err(error) = self.stream.read_to_end(&mut rest) {
+            assert!(!matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut), "{error}");
+        }
+        String::from_utf8_lossy(&rest).into_owned()
+    }
+
+    /// How many bytes still come, up to so many, before the other side goes somehow.
+    pub fn counted(&mut self, most: usize) -> usize {
+        let (mut came, mut bytes) = (0, [0; 16 * 1024]);
+        while came < most {
+            match self.stream.read(&mut bytes) {
+                Ok(length) if length > 0 => came += length,
+                _ => break,
+            }
+        }
+        came
     }
 
     /// Whether there is an answer before the other side goes.
@@ -164,12 +208,17 @@ impl Client {
         self.stream.read(&mut [0]).is_err_and(|error| error.kind() == ErrorKind::ConnectionReset)
     }
 
+    /// The connection, to go on with by another client, over TLS for example.
+    pub fn into_tcp(self) -> TcpStream {
+        self.stream.tcp().try_clone().unwrap()
+    }
+
     /// Whether nothing comes for so long.
     pub fn is_silent_for(&mut self, time: Duration) -> bool {
         let began = Instant::now();
-        self.stream.set_read_timeout(Some(time)).unwrap();
+        self.stream.tcp().set_read_timeout(Some(time)).unwrap();
         let outcome = self.stream.read(&mut [0]);
-        self.stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        self.stream.tcp().set_read_timeout(Some(PATIENCE)).unwrap();
         outcome.is_err_and(|error| matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut))
             && began.elapsed() >= time
     }

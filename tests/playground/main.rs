@@ -9,12 +9,14 @@ mod console;
 mod drain;
 mod endings;
 mod limits;
-#[allow(dead_code, reason = "what is async is for others")]
-#[path = "../support/patience.rs"]
-mod patience;
+mod link;
 mod process;
+mod proxy;
 mod starting;
+#[path = "../support/mod.rs"]
+mod support;
 mod suspend;
+mod tls;
 #[cfg(unix)]
 mod unix;
 mod verbs;

@@ -9,7 +9,7 @@ use std::thread;
 use serde_json::Value;
 
 use crate::client::{Client, Wire};
-pub use crate::patience::{eventually_blocking as eventually, PATIENCE};
+pub use crate::support::{eventually_blocking as eventually, PATIENCE};
 
 /// A running playground with a console; ended with its value.
 pub struct Playground {
@@ -17,6 +17,7 @@ pub struct Playground {
     stdout: Receiver<String>,
     stderr: Receiver<String>,
     wire: Wire,
+    urls: Vec<String>,
     addresses: Vec<SocketAddr>,
     console: SocketAddr,
 }
@@ -31,6 +32,16 @@ pub struct Ended {
 /// Starts it, and waits until it is ready. `options` are separated by blanks.
 pub fn playground(options: &str) -> Playground {
     Playground::with_listeners(1, options)
+}
+
+/// The same with TLS on its first port.
+pub fn playground_with_tls(options: &str) -> Playground {
+    start_at(program(), "tls://127.0.0.1:0", 1, options)
+}
+
+/// The same with TLS on its first port and as many more as the options name.
+pub fn playground_with_tls_and(more: usize, options: &str) -> Playground {
+    start_at(program(), "tls://127.0.0.1:0", 1 + more, options)
 }
 
 /// The same, for a process that may have only so many files open.
@@ -51,7 +62,7 @@ fn start(command: Command, listeners: usize, options: &str) -> Playground {
     start_at(command, "tcp://127.0.0.1:0", listeners, options)
 }
 
-/// `ports`: how many of the listeners are TCP ports; if none is, the URL is the only one.
+/// `ports`: how many of the listeners are TCP ports, with TLS or without; if none is, the URL is the only one.
 fn start_at(command: Command, url: &str, ports: usize, options: &str) -> Playground {
     let fixed = ["--listen", url, "--console", "127.0.0.1:0"];
     let mut child = spawn(command, fixed.into_iter().chain(options.split_whitespace()));
@@ -61,22 +72,33 @@ fn start_at(command: Command, url: &str, ports: usize, options: &str) -> Playgro
         let line = stdout.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("no {what:?} of {options}"));
         line.strip_prefix(what).unwrap_or_else(|| panic!("{line:?} instead of {what:?}")).to_owned()
     };
-    let addresses = (0..ports).map(|_| expect("listening tcp://").parse().unwrap()).collect();
-    if ports == 0 {
-        assert_eq!(expect("listening "), url);
-    }
+    let urls: Vec<_> = (0..ports.max(1)).map(|_| expect("listening ")).collect();
+    let (kind, _) = url.split_once(':').unwrap();
+    assert!(urls[0].starts_with(kind) && (ports > 0 || urls[0] == url), "{urls:?}");
+    let address = |url: &String| url[6..].parse().unwrap();
+    let addresses = urls.iter().take(ports).map(address).collect();
     let console = expect("console ").parse().unwrap();
     assert_eq!(expect("ready"), "");
     let wire = Wire::of(options);
-    Playground { child, stdout, stderr, wire, addresses, console }
+    Playground { child, stdout, stderr, wire, urls, addresses, console }
 }
 
 /// Runs one that is to end by itself.
 pub fn run<'a>(options: impl IntoIterator<Item = &'a str>) -> Ended {
-    let mut child = spawn(program(), options);
-    let (stdout, stderr) = (lines(child.stdout.take().unwrap()), lines(child.stderr.take().unwrap()));
-    let code = wait(&mut child);
+    let mut child = Ending(spawn(program(), options));
+    let (stdout, stderr) = (lines(child.0.stdout.take().unwrap()), lines(child.0.stderr.take().unwrap()));
+    let code = wait(&mut child.0);
     Ended { code, stdout: rest(&stdout), stderr: rest(&stderr) }
+}
+
+/// A process that does not outlive the test that waits for its end.
+struct Ending(Child);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 fn program() -> Command {
@@ -170,7 +192,16 @@ impl Playground {
     }
 
     pub fn url(&self) -> String {
-        format!("tcp://{}", self.address())
+        self.urls[0].clone()
+    }
+
+    pub fn urls(&self) -> &[String] {
+        &self.urls
+    }
+
+    /// How its packets look on the wire.
+    pub fn wire(&self) -> Wire {
+        self.wire
     }
 
     /// The answer to one command.

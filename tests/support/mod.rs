@@ -23,7 +23,7 @@ pub use doomed::Doomed;
 pub use folder::Folder;
 pub use gate::{Gate, Opener};
 pub use own::{echo, Own};
-pub use patience::{eventually, ms, pass, soon, within, PATIENCE};
+pub use patience::{eventually, eventually_blocking, ms, pass, soon, within, PATIENCE};
 pub use paused::{in_memory, on_time, paused};
 pub use peer::{connect, BlockingPeer, Peer};
 pub use probe::{otherwise, Call, Diary, Probe};
