@@ -330,6 +330,16 @@ async fn a_socket_that_is_dropped_sends_the_rest_and_takes_its_leave() {
         soon(pool.wait_for(|n| n == 0, None)).await.unwrap();
         assert_eq!(pool.info().closed.get(Reason::Local), 1);
 
+        // Who has taken leave is gone at once, whatever the peer does.
+        let tls = Tls::by(backend).files(&cert, &key).build().unwrap();
+        let shuts = AcceptorPool::serve(|mut socket: Socket| async move { socket.shutdown().await });
+        let shuts = shuts.listener(Listener::tcp("127.0.0.1:0").tls(tls)).start().await.unwrap();
+        let quiet = pki.connect(connect(&shuts).await.0, "localhost").await.unwrap();
+        soon(shuts.wait_for(|n| n == 0, None)).await.unwrap();
+        eventually(|| shuts.info().closed.get(Reason::Local) == 1).await;
+        soon(shuts.stop(None)).await;
+        drop(quiet);
+
         // One that takes nothing does not hold up a stop beyond its deadline.
         let _stalled = pki.connect(connect(&pool).await.0, "localhost").await.unwrap();
         soon(pool.wait_for(|n| n == 1, None)).await.unwrap();

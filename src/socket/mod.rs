@@ -106,12 +106,14 @@ pub struct Socket {
     /// What it has to go through before it is anybody's.
     steps: Option<Box<Steps>>,
     learnt: Learnt,
+    /// It has taken its leave.
+    shut: bool,
 }
 
 impl Socket {
     pub(crate) fn accept(incoming: Incoming, limits: SocketLimits) -> Self {
         let (io, seat, steps) = incoming.open();
-        Socket { io, desk: Rc::new(Desk::new(seat, limits)), steps, learnt: Learnt::default() }
+        Socket { io, desk: Rc::new(Desk::new(seat, limits)), steps, learnt: Learnt::default(), shut: false }
     }
 
     /// Whether it has no handshake before it.
@@ -348,7 +350,10 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.get_mut().drive_out(cx, |io, cx| io.poll_shutdown(cx))
+        let this = self.get_mut();
+        let outcome = this.drive_out(cx, |io, cx| io.poll_shutdown(cx));
+        this.shut |= outcome.is_ready();
+        outcome
     }
 }
 
@@ -356,7 +361,7 @@ impl Drop for Socket {
     /// A plain socket sends by itself what was written. What lies above one must be flushed, and takes its leave: TLS says
     /// `close_notify`. The place is kept until then.
     fn drop(&mut self) {
-        if self.io.is_plain() || self.desk.check().is_err() || std::thread::panicking() {
+        if self.shut || self.io.is_plain() || self.desk.check().is_err() || std::thread::panicking() {
             return;
         }
         let (mut io, desk) = (self.io.take(), self.desk.clone());
