@@ -133,7 +133,7 @@ impl Protocol for Guest {
 #[actix::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let hub = Hub::default().start();
-    let pool = AcceptorPool::protocol(move |peer| Guest { id: peer.id, hub: hub.clone() })
+    let pool = AcceptorPool::with_protocol(move |peer| Guest { id: peer.id, hub: hub.clone() })
         .framing(Framing::lines())
         .idle_timeout(None)
         .mailbox_capacity(256)

@@ -24,7 +24,7 @@ fn ticker() -> impl Stream<Item = Tick> {
 
 #[actix::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let pool = AcceptorPool::events(
+    let pool = AcceptorPool::with_events(
         |_conn| Init::new(0u64).stream(ticker()),
         |count, event, _conn| match event {
             Event::Packet(_) => {
@@ -32,7 +32,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
                 Next::Send(Bytes::from(count.to_string()))
             }
             Event::User(Tick) => Next::Send(Bytes::from(format!("still here, {count} so far"))),
-            event => event.otherwise(),
+            event => event.default_next(),
         },
     )
     .with_close(|count, why| println!("a client is gone after {count} packets: {why}"))

@@ -17,7 +17,7 @@ impl Protocol for Echo {
 
 #[actix::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let pool = AcceptorPool::protocol(|_| Echo).framing(Framing::lines()).bind("127.0.0.1:7000").await?;
+    let pool = AcceptorPool::with_protocol(|_| Echo).framing(Framing::lines()).bind("127.0.0.1:7000").await?;
     println!("listening on {}", pool.name());
     Ok(pool.stopped().await?)
 }

@@ -44,15 +44,15 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let echo_address = addresses.next().unwrap_or_else(|| "127.0.0.1:7000".to_owned());
     let page_address = addresses.next().unwrap_or_else(|| "127.0.0.1:9100".to_owned());
     let recorder = PrometheusBuilder::new().install_recorder()?;
-    let echo = AcceptorPool::protocol(|_| Echo)
+    let echo = AcceptorPool::with_protocol(|_| Echo)
         .framing(Framing::lines())
         .name("echo")
         .observer(Metrics::new())
         .bind(echo_address)
         .await?;
     let pages =
-        AcceptorPool::serve(move |socket| page(socket, recorder.render())).acceptors(1).bind(page_address).await?;
+        AcceptorPool::with_fn(move |socket| page(socket, recorder.render())).acceptors(1).bind(page_address).await?;
     println!("echo on {}, metrics on http://{}/metrics", echo.local_addrs()[0], pages.name());
-    echo.drain_on_signal(Drain::within(Duration::from_secs(5))).await?;
+    echo.drain_on_signal(Drain::grace(Duration::from_secs(5))).await?;
     Ok(echo.stopped().await?)
 }

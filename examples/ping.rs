@@ -26,7 +26,7 @@ impl Protocol for Ping {
 
 #[actix::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let pool = AcceptorPool::protocol(|_| Ping).framing(Framing::len2()).bind("127.0.0.1:8890").await?;
+    let pool = AcceptorPool::with_protocol(|_| Ping).framing(Framing::len2()).bind("127.0.0.1:8890").await?;
     println!("listening on {}", pool.name());
     Ok(pool.stopped().await?)
 }

@@ -48,9 +48,9 @@ impl Handler<Ack> for Echo {
 
 #[actix::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let handled = AcceptorPool::serve(handle).bind("127.0.0.1:7000").await?;
+    let handled = AcceptorPool::with_fn(handle).bind("127.0.0.1:7000").await?;
     let started =
-        AcceptorPool::start(|socket| Ok(Echo { socket: Some(socket) }.start())).bind("127.0.0.1:7001").await?;
+        AcceptorPool::with_actor(|socket| Ok(Echo { socket: Some(socket) }.start())).bind("127.0.0.1:7001").await?;
     println!("an async fn listens on {}, an actor of our own on {}", handled.name(), started.name());
     handled.stopped().await?;
     Ok(started.stopped().await?)

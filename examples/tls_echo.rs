@@ -29,7 +29,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let tls = Tls::rustls().files(certificate, key).build()?;
     let listener = Listener::tcp("127.0.0.1:7443").tls(tls);
-    let pool = AcceptorPool::protocol(|_| Echo).framing(Framing::lines()).listener(listener).start().await?;
+    let pool = AcceptorPool::with_protocol(|_| Echo).framing(Framing::lines()).listener(listener).start().await?;
     println!("listening on {}", pool.name());
     Ok(pool.stopped().await?)
 }

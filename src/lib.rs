@@ -29,7 +29,7 @@
 //! }
 //!
 //! # actix_rt::System::new().block_on(async {
-//! let pool = AcceptorPool::protocol(|_| Echo).framing(Framing::lines()).bind("127.0.0.1:0").await?;
+//! let pool = AcceptorPool::with_protocol(|_| Echo).framing(Framing::lines()).bind("127.0.0.1:0").await?;
 //! println!("listening on {}", pool.name());
 //! # use tokio::io::{AsyncReadExt, AsyncWriteExt};
 //! # let mut peer = tokio::net::TcpStream::connect(pool.local_addr().expect("TCP")).await?;
@@ -51,14 +51,14 @@
 //! | `native-tls` | TLS by the system's library: `Tls::native` |
 //! | `watch` | certificates that are read again when their files change: `TlsBuilder::watch` |
 //! | `proxy-protocol` | whom a load balancer speaks for: `Listener::proxy_protocol` |
-//! | `listenfd` | sockets that systemd has opened: `Listener::activated` |
+//! | `listenfd` | sockets that systemd has opened: `Listener::from_systemd` |
 //! | `serde` | [`Settings`] from a file |
 //! | `metrics` | `Metrics`, an observer that counts by the `metrics` facade |
 //!
 //! # The doors
 //!
-//! Four lead in, by what you would rather write: [`AcceptorPool::protocol`] (callbacks),
-//! [`AcceptorPool::events`] (a closure pair), [`AcceptorPool::serve`] (an async fn), [`AcceptorPool::start`] (an actor of
+//! Four lead in, by what you would rather write: [`AcceptorPool::with_protocol`] (callbacks),
+//! [`AcceptorPool::with_events`] (a closure pair), [`AcceptorPool::with_fn`] (an async fn), [`AcceptorPool::with_actor`] (an actor of
 //! your own). Every door counts, lists, drains and isolates panics alike.
 //!
 //! # How it is built
@@ -108,25 +108,25 @@ mod timer;
 pub mod transport;
 mod watchdog;
 
-pub use acceptor::{Acceptor, LastCall};
+pub use acceptor::{Acceptor, BacklogPolicy};
 pub use builder::Builder;
 pub use connection::{Close, Connection, ConnectionContext, Encoded, Info, Reply, SetActive, User};
-pub use doors::{Ack, Door, Init, Loop, Outcome, ProtocolDoor, ServeDoor, StartDoor, Task};
+pub use doors::{Ack, ActorService, EventLoop, FnService, Init, IntoServeResult, NoActor, ProtocolService, Service};
 pub use error::{BoxError, Exit, PoolError, StartError};
 pub use framing::{Framing, FramingError, ParseFramingError, Width};
-pub use limits::{AtLimit, Newcomer, ParseRateError, ParseRuleError, PeerPrefix, Rate, Rule};
+pub use limits::{AtLimit, NewConnection, ParseRateError, ParseRuleError, PeerPrefix, Rate, Rule};
 pub use pool::{
-    AcceptorInfo, AcceptorPool, Delivered, Drain, DrainReport, Listener, ListenerInfo, Pool, PoolHandle, PoolInfo,
-    Status, SuspendError, Suspension, WaitError,
+    AcceptorInfo, AcceptorPool, BroadcastReport, Drain, DrainReport, Listener, ListenerInfo, Pool, PoolHandle,
+    PoolInfo, Status, SuspendError, SuspendMode, WaitError,
 };
 pub use protocol::{Active, Closed, Conn, EncodeOnce, Event, Next, Packet, Peer, Protocol, SendError, Timeout, Wait};
-pub use settings::{Objection, Settings, SettingsError};
+pub use settings::{InvalidSetting, Settings, SettingsError};
 pub use socket::Socket;
 pub use table::{ConnectionId, ConnectionInfo};
 #[cfg(feature = "metrics")]
 #[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
 pub use telemetry::Metrics;
-pub use telemetry::{Alarm, Alarmed, ClosedCounts, Happening, Observer, Reason, Refusal, RefusedCounts, Spans};
+pub use telemetry::{Alarm, AlarmEvent, CloseReason, Counts, Label, Observer, PoolEvent, RefusalReason, Spans};
 #[cfg(feature = "rustls")]
 #[cfg_attr(docsrs, doc(cfg(feature = "rustls")))]
 pub use transport::ClientHello;

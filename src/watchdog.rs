@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use tracing::warn;
 
 use crate::table::{Common, ConnectionId, Pulse, Table, Tables};
-use crate::telemetry::{Complaints, Happening};
+use crate::telemetry::{Complaints, PoolEvent};
 
 /// The shortest time between two looks.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
@@ -163,9 +163,9 @@ impl Arbiter {
 }
 
 impl Block {
-    fn as_happening(&self) -> Happening<'static> {
+    fn as_happening(&self) -> PoolEvent<'static> {
         let id = self.culprit.as_ref().map(|(id, _)| *id);
-        Happening::Blocked { acceptor: self.acceptor, id, so_far: self.so_far }
+        PoolEvent::Blocked { acceptor: self.acceptor, id, so_far: self.so_far }
     }
 
     fn tell(self, listener: &str, left_out: u64) {

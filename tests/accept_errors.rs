@@ -15,7 +15,7 @@ use tokio::time::Instant;
 async fn pool() -> (Pool<Connection<Echo>>, Director) {
     let (transport, director) = Scripted::in_memory();
     let pool =
-        AcceptorPool::protocol(|_| Echo).idle_timeout(None).on_current_arbiter().listen(transport).await.unwrap();
+        AcceptorPool::with_protocol(|_| Echo).idle_timeout(None).on_current_arbiter().listen(transport).await.unwrap();
     (pool, director)
 }
 

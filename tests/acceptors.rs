@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use actix_acceptor::transport::Tcp;
-use actix_acceptor::{Acceptor, AcceptorPool, Closed, Conn, Exit, Next, PoolError, PoolHandle, Protocol, Reason};
+use actix_acceptor::{Acceptor, AcceptorPool, CloseReason, Closed, Conn, Exit, Next, PoolError, PoolHandle, Protocol};
 use support::acceptors::*;
 use support::*;
 
@@ -38,7 +38,7 @@ fn port() -> Tcp {
 async fn an_acceptor_that_stops_or_panics_is_replaced_and_its_connections_go_on() {
     for die in [Die::Stop, Die::Panic] {
         for here in [false, true] {
-            let pool = AcceptorPool::protocol(|_| Echo).acceptors(1);
+            let pool = AcceptorPool::with_protocol(|_| Echo).acceptors(1);
             let pool = if here { pool.on_current_arbiter() } else { pool };
             let pool = pool.bind("127.0.0.1:0").await.unwrap();
             let mut old = connect(&pool).await;
@@ -46,7 +46,7 @@ async fn an_acceptor_that_stops_or_panics_is_replaced_and_its_connections_go_on(
             kill(&pool, die).await;
             old.echo("after").await;
             connect(&pool).await.echo("new").await;
-            assert_eq!(pool.info().closed.get(Reason::Panic), 0, "{die:?}");
+            assert_eq!(pool.info().closed.get(CloseReason::Panic), 0, "{die:?}");
             soon(pool.stop(Duration::ZERO)).await;
         }
     }
@@ -62,7 +62,7 @@ async fn an_acceptor_whose_listener_fails_is_replaced_and_its_connections_go_on(
     ];
     for fail in failures {
         let (transport, director) = Scripted::in_front_of(port());
-        let pool = AcceptorPool::protocol(|_| Echo).acceptors(1).listen(transport).await.unwrap();
+        let pool = AcceptorPool::with_protocol(|_| Echo).acceptors(1).listen(transport).await.unwrap();
         let mut old = connect(&pool).await;
         old.echo("before").await;
         fail(&director);
@@ -84,8 +84,11 @@ async fn served(pool: &PoolHandle) -> Peer {
 #[actix::test]
 async fn a_whole_arbiter_that_stopped_is_replaced_and_the_others_connections_go_on() {
     let (recorder, mut closings) = Recorder::new();
-    let pool =
-        AcceptorPool::protocol(move |_| Recorded(recorder.clone())).acceptors(2).bind("127.0.0.1:0").await.unwrap();
+    let pool = AcceptorPool::with_protocol(move |_| Recorded(recorder.clone()))
+        .acceptors(2)
+        .bind("127.0.0.1:0")
+        .await
+        .unwrap();
     let mut peers = Vec::new();
     while peers.len() < 20 || pool.info().acceptors.iter().any(|acceptor| acceptor.connections == 0) {
         peers.push(served(&pool).await);
@@ -94,7 +97,7 @@ async fn a_whole_arbiter_that_stopped_is_replaced_and_the_others_connections_go_
     let lost = pool.info().acceptors[doomed].connections as usize;
     kill(&pool, Die::WithArbiter).await;
     for _ in 0..lost {
-        assert_eq!(closings.reason().await, Reason::Killed);
+        assert_eq!(closings.reason().await, CloseReason::Killed);
     }
     assert_eq!(pool.connections(), peers.len() - lost);
     let survivors: Vec<_> = pool.list().into_iter().map(|connection| connection.peer.socket().unwrap()).collect();
@@ -115,7 +118,7 @@ async fn a_whole_arbiter_that_stopped_is_replaced_and_the_others_connections_go_
 
 #[actix::test]
 async fn all_arbiters_may_stop_at_once() {
-    let pool = AcceptorPool::protocol(|_| Echo).acceptors(3).bind("127.0.0.1:0").await.unwrap();
+    let pool = AcceptorPool::with_protocol(|_| Echo).acceptors(3).bind("127.0.0.1:0").await.unwrap();
     for acceptor in pool.acceptors() {
         acceptor.do_send(Die::WithArbiter);
     }
@@ -128,7 +131,7 @@ async fn all_arbiters_may_stop_at_once() {
 #[actix::test]
 async fn peers_that_come_while_the_acceptor_is_down_wait_for_the_next_one() {
     let (transport, director) = Scripted::in_front_of(port());
-    let pool = AcceptorPool::protocol(|_| Echo).acceptors(1).listen(transport).await.unwrap();
+    let pool = AcceptorPool::with_protocol(|_| Echo).acceptors(1).listen(transport).await.unwrap();
     let (open, gate) = mpsc::channel::<()>();
     director.share(move || gate.recv().map_err(io::Error::other));
     pool.acceptors()[0].do_send(Die::Stop);
@@ -150,7 +153,7 @@ async fn peers_that_come_while_the_acceptor_is_down_wait_for_the_next_one() {
 #[actix::test]
 async fn four_deaths_under_connect_load_cost_not_one_connection() {
     let (transport, director) = Scripted::in_front_of(port());
-    let pool = AcceptorPool::protocol(|_| Echo).acceptors(1).listen(transport).await.unwrap();
+    let pool = AcceptorPool::with_protocol(|_| Echo).acceptors(1).listen(transport).await.unwrap();
     let (address, done) = (pool.local_addr().unwrap(), Arc::new(AtomicBool::new(false)));
     let served = Arc::new(AtomicUsize::new(0));
     let mut standing = connect(&pool).await;
@@ -188,7 +191,7 @@ async fn four_deaths_under_connect_load_cost_not_one_connection() {
     soon(pool.stop(Duration::ZERO)).await;
     let info = pool.info();
     assert_eq!(info.accepted as usize, served.load(Relaxed) + 1);
-    assert_eq!(info.closed.get(Reason::Peer) as usize, served.load(Relaxed));
+    assert_eq!(info.closed.get(CloseReason::Peer) as usize, served.load(Relaxed));
 }
 
 /// Ignores the shutdown, and tells when it came.
@@ -218,9 +221,9 @@ async fn past_the_budget_the_pool_ends_with_a_typed_error_and_its_grace() {
     let (recorder, mut closings) = Recorder::new();
     let (telling, told) = mpsc::channel();
     let grace = Duration::from_millis(200);
-    let pool = AcceptorPool::protocol(move |_| Stubborn(recorder.clone(), telling.clone()))
+    let pool = AcceptorPool::with_protocol(move |_| Stubborn(recorder.clone(), telling.clone()))
         .acceptors(1)
-        .restarts(2, Duration::from_secs(60))
+        .max_restarts(2, Duration::from_secs(60))
         .grace(grace)
         .bind("127.0.0.1:0")
         .await
@@ -243,7 +246,7 @@ async fn past_the_budget_the_pool_ends_with_a_typed_error_and_its_grace() {
     }
     assert!(third.elapsed() >= grace, "the connection had its grace");
     assert!(told.recv().unwrap().unwrap() >= third + grace);
-    assert_eq!(closings.reason().await, Reason::Killed);
+    assert_eq!(closings.reason().await, CloseReason::Killed);
     peer.until_gone().await;
     assert_eq!(pool.status(), actix_acceptor::Status::Ended);
     assert!(AcceptorPool::find(pool.name()).is_none());
@@ -254,7 +257,7 @@ async fn past_the_budget_the_pool_ends_with_a_typed_error_and_its_grace() {
 async fn the_error_says_how_the_last_acceptor_ended() {
     async fn outcome(kill: impl FnOnce(&PoolHandle, &Director)) -> Exit {
         let (transport, director) = Scripted::in_front_of(port());
-        let builder = AcceptorPool::protocol(|_| Echo).acceptors(1).restarts(0, Duration::from_secs(1));
+        let builder = AcceptorPool::with_protocol(|_| Echo).acceptors(1).max_restarts(0, Duration::from_secs(1));
         let pool = builder.listen(transport).await.unwrap();
         kill(&pool, &director);
         match soon(pool.stopped()).await {
@@ -273,7 +276,7 @@ async fn the_error_says_how_the_last_acceptor_ended() {
 
 #[actix::test]
 async fn five_deaths_in_ten_seconds_are_within_the_default_budget_and_six_are_not() {
-    let pool = AcceptorPool::protocol(|_| Echo).acceptors(2).bind("127.0.0.1:0").await.unwrap();
+    let pool = AcceptorPool::with_protocol(|_| Echo).acceptors(2).bind("127.0.0.1:0").await.unwrap();
     for _ in 0..5 {
         kill(&pool, Die::Stop).await;
     }
@@ -288,7 +291,8 @@ async fn five_deaths_in_ten_seconds_are_within_the_default_budget_and_six_are_no
 #[actix::test]
 async fn deaths_further_apart_than_the_window_do_not_add_up() {
     let window = Duration::from_millis(20);
-    let pool = AcceptorPool::protocol(|_| Echo).acceptors(1).restarts(1, window).bind("127.0.0.1:0").await.unwrap();
+    let pool =
+        AcceptorPool::with_protocol(|_| Echo).acceptors(1).max_restarts(1, window).bind("127.0.0.1:0").await.unwrap();
     for _ in 0..4 {
         kill(&pool, Die::Stop).await;
         pass(window).await;
@@ -300,7 +304,7 @@ async fn deaths_further_apart_than_the_window_do_not_add_up() {
 #[actix::test]
 async fn a_successor_that_cannot_have_its_share_counts_as_a_death() {
     let (transport, director) = Scripted::in_front_of(port());
-    let pool = AcceptorPool::protocol(|_| Echo).acceptors(1).listen(transport).await.unwrap();
+    let pool = AcceptorPool::with_protocol(|_| Echo).acceptors(1).listen(transport).await.unwrap();
     director.share(|| Err(io::Error::other("no share")));
     director.share(|| panic!("no share either"));
     pool.acceptors()[0].do_send(Die::Stop);

@@ -6,7 +6,7 @@ mod support;
 
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-use actix_acceptor::{Active, Conn, Connection, Framing, Info, Next, Pool, Reason, SetActive};
+use actix_acceptor::{Active, CloseReason, Conn, Connection, Framing, Info, Next, Pool, SetActive};
 use support::*;
 
 /// A pool of probes that begin in this mode, and one peer that has sent ten packets at once.
@@ -46,13 +46,13 @@ async fn set(pool: &Pool<Connection<Probe>>, active: Active) {
 
 #[actix::test]
 async fn always_takes_all() {
-    let (pool, mut diary, _peer) = begin(Active::Always, |call, _| otherwise(call)).await;
+    let (pool, mut diary, _peer) = begin(Active::Always, |call, _| default_next(call)).await;
     takes(&pool, &mut diary, &PACKETS, false).await;
 }
 
 #[actix::test]
 async fn once_takes_one_and_tells_nobody() {
-    let (pool, mut diary, _peer) = begin(Active::Once, |call, _| otherwise(call)).await;
+    let (pool, mut diary, _peer) = begin(Active::Once, |call, _| default_next(call)).await;
     takes(&pool, &mut diary, &["0"], false).await;
     set(&pool, Active::Once).await;
     takes(&pool, &mut diary, &["1"], false).await;
@@ -62,7 +62,7 @@ async fn once_takes_one_and_tells_nobody() {
 
 #[actix::test]
 async fn passive_takes_none() {
-    let (pool, mut diary, mut peer) = begin(Active::Passive, |call, _| otherwise(call)).await;
+    let (pool, mut diary, mut peer) = begin(Active::Passive, |call, _| default_next(call)).await;
     takes(&pool, &mut diary, &[], false).await;
     assert_eq!(pool.list()[0].bytes_in, 0, "not even read");
     set(&pool, Active::Always).await;
@@ -74,7 +74,7 @@ async fn passive_takes_none() {
 
 #[actix::test]
 async fn a_count_takes_so_many_and_tells_when_it_is_used_up() {
-    let (pool, mut diary, _peer) = begin(Active::Count(3), |call, _| otherwise(call)).await;
+    let (pool, mut diary, _peer) = begin(Active::Count(3), |call, _| default_next(call)).await;
     takes(&pool, &mut diary, &PACKETS[..3], true).await;
     set(&pool, Active::Count(2)).await;
     takes(&pool, &mut diary, &PACKETS[3..5], true).await;
@@ -84,7 +84,7 @@ async fn a_count_takes_so_many_and_tells_when_it_is_used_up() {
 
 #[actix::test]
 async fn counts_add_up() {
-    let (pool, mut diary, mut peer) = begin(Active::Passive, |call, _| otherwise(call)).await;
+    let (pool, mut diary, mut peer) = begin(Active::Passive, |call, _| default_next(call)).await;
     set(&pool, Active::Count(6)).await;
     takes(&pool, &mut diary, &PACKETS[..6], true).await;
     set(&pool, Active::Count(7)).await;
@@ -110,7 +110,7 @@ async fn a_callback_may_ask_for_the_next_one() {
                 conn.set_active(again);
                 assert_eq!(conn.active(), again);
             }
-            otherwise(call)
+            default_next(call)
         })
         .await;
         takes(&pool, &mut diary, &PACKETS[..7], again == Active::Count(1)).await;
@@ -126,7 +126,7 @@ async fn passive_may_ask_for_more_and_may_stop() {
             Call::Passive => conn.set_active(Active::Count(4)),
             _ => {}
         }
-        otherwise(call)
+        default_next(call)
     })
     .await;
     for packets in [&PACKETS[..4], &PACKETS[4..8]] {
@@ -135,6 +135,6 @@ async fn passive_may_ask_for_more_and_may_stop() {
         }
         assert_eq!(diary.next().await, Call::Passive);
     }
-    assert!(matches!(diary.next().await, Call::Closed(Reason::Local, _)));
+    assert!(matches!(diary.next().await, Call::Closed(CloseReason::Local, _)));
     assert_eq!(peer.read_to_end().await, b"");
 }

@@ -21,8 +21,8 @@ use std::sync::Arc;
 
 use actix::prelude::*;
 use actix_acceptor::{
-    AcceptorPool, Builder, Closed, Conn, Connection, ConnectionId, Framing, Next, Pool, Protocol, ProtocolDoor, Reason,
-    User,
+    AcceptorPool, Builder, CloseReason, Closed, Conn, Connection, ConnectionId, Framing, Next, Pool, Protocol,
+    ProtocolService, User,
 };
 use bytes::Bytes;
 use support::*;
@@ -132,13 +132,13 @@ impl Words {
     }
 }
 
-fn desks() -> (Builder<ProtocolDoor<Desk>>, Words) {
+fn desks() -> (Builder<ProtocolService<Desk>>, Words) {
     desks_that(None)
 }
 
-fn desks_that(init: Option<Do>) -> (Builder<ProtocolDoor<Desk>>, Words) {
+fn desks_that(init: Option<Do>) -> (Builder<ProtocolService<Desk>>, Words) {
     let (words, said) = unbounded_channel();
-    let builder = AcceptorPool::protocol(move |_| Desk { words: words.clone(), init: init.clone() });
+    let builder = AcceptorPool::with_protocol(move |_| Desk { words: words.clone(), init: init.clone() });
     (builder.framing(Framing::lines()).acceptors(1), Words(said))
 }
 
@@ -258,6 +258,6 @@ async fn a_question_that_is_still_in_the_mailbox_at_the_end_is_told_so() {
 }
 
 /// Waits until the only connection is off the books, for this reason.
-async fn ended(pool: &Pool<Connection<Desk>>, reason: Reason) {
+async fn ended(pool: &Pool<Connection<Desk>>, reason: CloseReason) {
     eventually(|| pool.info().closed.get(reason) == 1 && pool.connections() == 0).await;
 }

@@ -23,7 +23,7 @@ impl Crowd {
     /// One acceptor: its connections come and go in one order.
     async fn at(alarms: impl IntoIterator<Item = Alarm>, name: &str) -> (Crowd, Witness) {
         let witness = Witness::new();
-        let builder = AcceptorPool::protocol(|_| Echo).acceptors(1).name(name).observer(witness.clone());
+        let builder = AcceptorPool::with_protocol(|_| Echo).acceptors(1).name(name).observer(witness.clone());
         let builder = alarms.into_iter().fold(builder, |builder, alarm| builder.alarm(alarm));
         let pool = builder.bind("127.0.0.1:0").await.unwrap().untyped();
         (Crowd { pool, peers: Vec::new() }, witness)
@@ -164,7 +164,7 @@ async fn marks_that_make_no_sense_are_refused_at_the_gate() {
     let refused = [Alarm::new("a", 5).low(5), Alarm::new("b", 5).low(6), Alarm::new("c", 0), Alarm::new("d", 0).low(0)];
     for alarm in refused {
         let shown = format!("{alarm:?}");
-        let builder = AcceptorPool::protocol(|_| Echo).alarm(Alarm::new("sound", 1)).alarm(alarm);
+        let builder = AcceptorPool::with_protocol(|_| Echo).alarm(Alarm::new("sound", 1)).alarm(alarm);
         match builder.bind("127.0.0.1:0").await {
             Err(StartError::InvalidSetting { setting: "alarm", .. }) => {}
             other => panic!("{shown}: {other:?}"),
@@ -183,7 +183,7 @@ async fn a_count_that_comes_late_clears_nothing_that_a_later_one_has_raised() {
         }
     });
     let witness = Witness::new();
-    let builder = AcceptorPool::protocol(|_| Echo).acceptors(2).watchdog(None).observer(witness.clone());
+    let builder = AcceptorPool::with_protocol(|_| Echo).acceptors(2).watchdog(None).observer(witness.clone());
     let pool = builder.alarm(late).alarm(Alarm::new("two", 2)).bind("127.0.0.1:0").await.unwrap();
     let mut first = connect(&pool).await;
     eventually(|| witness.alarms("late").len() == 1).await;

@@ -8,12 +8,12 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use actix_acceptor::transport::{Accepted, Stream};
-use actix_acceptor::{Address, Builder, Framing, Next, ProtocolDoor, Reason, Timeout};
+use actix_acceptor::{Address, Builder, CloseReason, Framing, Next, ProtocolService, Timeout};
 use support::*;
 use tokio::io::duplex;
 
 /// Probes that block their arbiter at the word "block", until something is sent or the sender is dropped.
-fn blocking() -> (Builder<ProtocolDoor<Probe>>, Diary, mpsc::Sender<()>) {
+fn blocking() -> (Builder<ProtocolService<Probe>>, Diary, mpsc::Sender<()>) {
     let (gate, open) = Gate::new();
     let (builder, diary) = Probe::pool(move |call, conn| match call {
         Call::Packet(packet) if packet == "block" => {
@@ -21,7 +21,7 @@ fn blocking() -> (Builder<ProtocolDoor<Probe>>, Diary, mpsc::Sender<()>) {
             gate.pass();
             Next::Continue
         }
-        call => otherwise(call),
+        call => default_next(call),
     });
     (builder.framing(Framing::lines()), diary, open)
 }
@@ -61,7 +61,7 @@ async fn a_stop_does_not_wait_for_a_blocked_arbiter_for_ever() {
     assert_eq!((report.asked, report.finished, report.forced), (1, 0, 1));
     assert_eq!(pool.connections(), 1, "it is blocked still");
     open.send(()).unwrap();
-    assert_eq!(diary.closed().await.0, Reason::Killed);
+    assert_eq!(diary.closed().await.0, CloseReason::Killed);
     peer.until_gone().await;
     eventually(|| pool.connections() == 0).await;
 }
@@ -71,7 +71,7 @@ async fn a_peer_that_was_being_accepted_when_the_others_were_told_is_told_too() 
     let (transport, director) = Scripted::in_memory();
     let (builder, mut diary) = Probe::pool(|call, _| match call {
         Call::Shutdown => Next::Continue,
-        call => otherwise(call),
+        call => default_next(call),
     });
     let pool = builder.acceptors(2).listen(transport).await.unwrap();
     let mut peers = Vec::new();

@@ -4,13 +4,13 @@
 
 mod support;
 
-use actix_acceptor::{Builder, Framing, ProtocolDoor};
-use actix_acceptor::{Conn, Next, Reason, User};
+use actix_acceptor::{Builder, Framing, ProtocolService};
+use actix_acceptor::{CloseReason, Conn, Next, User};
 use bytes::Bytes;
 use support::*;
 
 /// A line `slow` is answered behind the gate, every other one at once.
-fn slow_behind(gate: &Gate) -> (Builder<ProtocolDoor<Probe>>, Diary) {
+fn slow_behind(gate: &Gate) -> (Builder<ProtocolService<Probe>>, Diary) {
     let gate = gate.clone();
     let (builder, diary) = Probe::pool(move |call, conn| match call {
         Call::Packet(line) if &**line == b"slow" => {
@@ -18,7 +18,7 @@ fn slow_behind(gate: &Gate) -> (Builder<ProtocolDoor<Probe>>, Diary) {
             conn.blocking(move || gate.pass().then_some(line), |line, _, _| answer(line))
         }
         Call::Packet(line) | Call::User(line) => Next::Send(line.clone()),
-        call => otherwise(call),
+        call => default_next(call),
     });
     (builder.framing(Framing::lines()).acceptors(1), diary)
 }
@@ -73,7 +73,7 @@ async fn several_are_done_one_after_the_other() {
                 conn.blocking(elsewhere, move |second, _, _| Next::Send(Bytes::from(format!("{first} {second}"))))
             })
         }
-        call => otherwise(call),
+        call => default_next(call),
     });
     let pool = builder.bind("127.0.0.1:0").await.unwrap();
     let mut peer = connect(&pool).await;
@@ -90,18 +90,18 @@ async fn a_panic_in_it_ends_its_connection_with_the_text_and_no_other() {
             conn.blocking(move || -> Bytes { panic!("the {name} panicked as asked") }, |bytes, _, _| Next::Send(bytes))
         }
         Call::Packet(packet) => Next::Send(packet.clone()),
-        call => otherwise(call),
+        call => default_next(call),
     });
     let pool = builder.acceptors(1).bind("127.0.0.1:0").await.unwrap();
     let (mut bad, mut good) = (connect(&pool).await, connect(&pool).await);
     bad.send("panic").await;
     let (reason, why) = diary.closed().await;
-    assert_eq!(reason, Reason::Panic);
+    assert_eq!(reason, CloseReason::Panic);
     assert!(why.contains("the closure panicked as asked"), "{why}");
     bad.until_gone().await;
     good.echo("still here").await;
     soon(pool.stop(None)).await;
-    assert_eq!(pool.info().closed.get(Reason::Panic), 1);
+    assert_eq!(pool.info().closed.get(CloseReason::Panic), 1);
 }
 
 #[actix::test]
@@ -114,25 +114,27 @@ async fn a_peer_that_leaves_meanwhile_ends_the_connection_and_not_the_work() {
             let work = move || done.send(gate.pass());
             conn.blocking(work, |_, _, _| panic!("nobody is left to be called"))
         }
-        call => otherwise(call),
+        call => default_next(call),
     });
     let pool = builder.bind("127.0.0.1:0").await.unwrap();
     let mut peer = connect(&pool).await;
     peer.send("work").await;
     diary.until(&Call::packet("work")).await;
     drop(peer);
-    assert_eq!(diary.closed().await.0, Reason::Peer);
+    assert_eq!(diary.closed().await.0, CloseReason::Peer);
     eventually(|| pool.connections() == 0).await;
     open.send(()).unwrap();
     assert_eq!(soon(is_done.recv()).await, Some(true), "it runs to its end");
     soon(pool.stop(None)).await;
-    assert_eq!(pool.info().closed.get(Reason::Panic), 0);
+    assert_eq!(pool.info().closed.get(CloseReason::Panic), 0);
 }
 
 #[actix::test]
 async fn a_stop_of_the_pool_waits_for_it_and_forces_it_at_the_deadline() {
     let (gate, open) = Gate::new();
-    for (grace, reason) in [(PATIENCE, Reason::Shutdown), (std::time::Duration::from_millis(100), Reason::Killed)] {
+    for (grace, reason) in
+        [(PATIENCE, CloseReason::Shutdown), (std::time::Duration::from_millis(100), CloseReason::Killed)]
+    {
         let (builder, mut diary) = slow_behind(&gate);
         let pool = builder.bind("127.0.0.1:0").await.unwrap();
         let mut peer = connect(&pool).await;
@@ -143,12 +145,12 @@ async fn a_stop_of_the_pool_waits_for_it_and_forces_it_at_the_deadline() {
             async move { pool.stop(grace).await }
         });
         eventually(|| pool.status() == actix_acceptor::Status::Draining).await;
-        if reason == Reason::Shutdown {
+        if reason == CloseReason::Shutdown {
             open.send(()).unwrap();
             peer.expect(b"slow\n").await;
         }
         let report = soon(stop).await.unwrap();
-        assert_eq!((report.asked, report.forced), (1, usize::from(reason == Reason::Killed)));
+        assert_eq!((report.asked, report.forced), (1, usize::from(reason == CloseReason::Killed)));
         assert_eq!(diary.closed().await.0, reason);
     }
     // The closure of the second round is still there: its thread must not outlive the test.

@@ -9,7 +9,7 @@ use std::io::ErrorKind;
 use std::rc::Rc;
 use std::time::Duration;
 
-use actix_acceptor::{AcceptorPool, AtLimit, Connection, Pool, PoolHandle, Reason, Refusal, Suspension};
+use actix_acceptor::{AcceptorPool, AtLimit, CloseReason, Connection, Pool, PoolHandle, RefusalReason, SuspendMode};
 use futures::future::join_all;
 use support::acceptors::*;
 use support::*;
@@ -117,7 +117,7 @@ async fn change_limits(pool: Pool<Connection<Echo>>, dice: Dice, until: Instant)
         });
         change.await.unwrap();
         if dice.below(4) == 0 {
-            pool.suspend(Suspension::Hold).await.unwrap();
+            pool.suspend(SuspendMode::Hold).await.unwrap();
             dice.pause(0, 10).await;
             pool.resume().await.unwrap();
         }
@@ -127,7 +127,7 @@ async fn change_limits(pool: Pool<Connection<Echo>>, dice: Dice, until: Instant)
 
 #[actix::test]
 async fn whatever_dies_everything_adds_up_and_no_connect_fails() {
-    let pool = AcceptorPool::protocol(|_| Echo).acceptors(3).restarts(1_000_000, Duration::from_secs(1));
+    let pool = AcceptorPool::with_protocol(|_| Echo).acceptors(3).max_restarts(1_000_000, Duration::from_secs(1));
     let pool = pool.bind("127.0.0.1:0").await.unwrap();
     let (until, connects) = (Instant::now() + duration(), Rc::new(Cell::new(0)));
     let mut tasks: Vec<_> = (1..=CLIENTS as u64)
@@ -157,8 +157,8 @@ async fn whatever_dies_everything_adds_up_and_no_connect_fails() {
     assert!(restarts(&pool) > 10, "{} replaced", restarts(&pool));
     // Some left the kernel's queue by a reset; nobody was accepted twice.
     assert!(info.accepted <= connects.get() + 1, "{} of {}", info.accepted, connects.get());
-    assert!(info.closed.get(Reason::Peer) > 0 && info.closed.get(Reason::Killed) > 0, "{:?}", info.closed);
-    assert!(info.refused.get(Refusal::Limit) > 0, "{:?}", info.refused);
+    assert!(info.closed.get(CloseReason::Peer) > 0 && info.closed.get(CloseReason::Killed) > 0, "{:?}", info.closed);
+    assert!(info.refused.get(RefusalReason::Limit) > 0, "{:?}", info.refused);
 
     permits_are_whole(&pool).await;
     let report = soon(pool.stop(Duration::ZERO)).await;

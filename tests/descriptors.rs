@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use actix_acceptor::{AcceptorPool, PoolHandle, Refusal, Socket};
+use actix_acceptor::{AcceptorPool, PoolHandle, RefusalReason, Socket};
 use futures::{SinkExt, StreamExt};
 use support::PATIENCE;
 use tokio_util::codec::LinesCodec;
@@ -35,9 +35,9 @@ async fn the_server() {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
     let handle = Arc::new(OnceLock::<PoolHandle>::new());
     let (pool, opened) = (handle.clone(), Arc::<Mutex<Vec<File>>>::default());
-    let server = AcceptorPool::serve(move |socket| serve(socket, pool.clone(), opened.clone()));
+    let server = AcceptorPool::with_fn(move |socket| serve(socket, pool.clone(), opened.clone()));
     let server = server.acceptors(1).idle_timeout(None).reserve_descriptor(what != "wait");
-    let server = server.farewell(if what == "say farewell" { FAREWELL } else { "" });
+    let server = server.refusal_message(if what == "say refusal_message" { FAREWELL } else { "" });
     let server = server.bind("127.0.0.1:0").await.unwrap();
     handle.set(server.untyped()).unwrap();
     println!("\nlistening {}", server.local_addr().unwrap());
@@ -63,7 +63,7 @@ async fn serve(socket: Socket, pool: Arc<OnceLock<PoolHandle>>, opened: Arc<Mute
             }
             "numbers" => {
                 let info = pool.get().unwrap().info();
-                let fd = info.refused.get(Refusal::Fd);
+                let fd = info.refused.get(RefusalReason::Descriptors);
                 assert_eq!(info.accepted, info.refused.total() + info.connections + info.closed.total());
                 format!("{} {} {} {fd}", info.max_connections, info.connections, info.refused.total())
             }
@@ -276,10 +276,10 @@ fn with_a_descriptor_in_reserve_peers_are_refused_at_once() {
 
 #[test]
 fn a_farewell_does_not_keep_the_reserve_from_the_next_peer() {
-    let server = Server::start("say farewell");
+    let server = Server::start("say refusal_message");
     let mut clients: Vec<_> = (0..5).map(|_| server.served()).collect();
     clients[0].ask("use them up");
-    // The first ones do not even leave: they wait for more than the farewell.
+    // The first ones do not even leave: they wait for more than the refusal_message.
     let lingering: Vec<_> = (0..3).map(|_| server.connect()).collect();
     let began = Instant::now();
     for _ in 0..20 {

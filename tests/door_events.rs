@@ -6,7 +6,7 @@ mod support;
 
 use std::time::Duration;
 
-use actix_acceptor::{AcceptorPool, Connection, Event, Framing, Init, Loop, Next, Pool, Reason, User};
+use actix_acceptor::{AcceptorPool, CloseReason, Connection, Event, EventLoop, Framing, Init, Next, Pool, User};
 use bytes::Bytes;
 use futures::stream;
 use support::*;
@@ -24,7 +24,7 @@ fn line(text: impl ToString) -> Bytes {
 
 #[actix::test]
 async fn the_state_begins_in_on_init_and_each_connection_has_its_own() {
-    let pool = AcceptorPool::events(
+    let pool = AcceptorPool::with_events(
         |conn| Init::new(conn.id().get() * 100),
         |count, event, _| match event {
             Event::Ack => Next::Send(line("welcome")),
@@ -32,7 +32,7 @@ async fn the_state_begins_in_on_init_and_each_connection_has_its_own() {
                 *count += 1;
                 Next::Send(line(*count))
             }
-            event => event.otherwise(),
+            event => event.default_next(),
         },
     )
     .framing(Framing::lines())
@@ -52,11 +52,11 @@ async fn the_state_begins_in_on_init_and_each_connection_has_its_own() {
 
 #[actix::test]
 async fn the_items_of_a_stream_from_on_init_arrive_as_user() {
-    let pool = AcceptorPool::events(
-        |_| Init::new(()).stream(stream::iter(["one", "two"])).also(stream::iter(["three"])),
+    let pool = AcceptorPool::with_events(
+        |_| Init::new(()).stream(stream::iter(["one", "two"])).with_stream(stream::iter(["three"])),
         |_, event, _| match event {
             Event::User(item) => Next::Send(line(item)),
-            event => event.otherwise(),
+            event => event.default_next(),
         },
     )
     .framing(Framing::lines())
@@ -73,8 +73,8 @@ async fn the_items_of_a_stream_from_on_init_arrive_as_user() {
 #[actix::test]
 async fn a_stream_added_in_a_later_callback_arrives_as_user_too() {
     let (handing, mut handed) = unbounded_channel::<UnboundedSender<String>>();
-    let pool = AcceptorPool::events(
-        |_| Init::new(()).takes::<String>(),
+    let pool = AcceptorPool::with_events(
+        |_| Init::new(()).with_messages::<String>(),
         move |_, event, conn| match event {
             Event::Packet(packet) => {
                 let (sender, receiver) = unbounded_channel();
@@ -83,7 +83,7 @@ async fn a_stream_added_in_a_later_callback_arrives_as_user_too() {
                 Next::Send(packet)
             }
             Event::User(item) => Next::Send(line(item)),
-            event => event.otherwise(),
+            event => event.default_next(),
         },
     )
     .framing(Framing::lines())
@@ -115,12 +115,12 @@ enum Tell {
     End,
 }
 
-type Sum = Loop<u64, Tell>;
+type Sum = EventLoop<u64, Tell>;
 
-async fn sums() -> (Pool<Connection<Sum>>, UnboundedReceiver<(u64, Reason)>) {
+async fn sums() -> (Pool<Connection<Sum>>, UnboundedReceiver<(u64, CloseReason)>) {
     let (closing, closings) = unbounded_channel();
-    let pool = AcceptorPool::events(
-        |_| Init::new(0).takes::<Tell>(),
+    let pool = AcceptorPool::with_events(
+        |_| Init::new(0).with_messages::<Tell>(),
         |sum: &mut u64, event, _| match event {
             Event::User(Tell::Add(number)) => {
                 *sum += number;
@@ -128,7 +128,7 @@ async fn sums() -> (Pool<Connection<Sum>>, UnboundedReceiver<(u64, Reason)>) {
             }
             Event::User(Tell::End) => Next::Stop,
             Event::Packet(packet) if packet == "panic" => panic!("as asked"),
-            event => event.otherwise(),
+            event => event.default_next(),
         },
     )
     .with_close(move |sum, why| closing.send((sum, why.reason())).unwrap())
@@ -151,7 +151,7 @@ async fn the_type_has_a_name_so_addresses_and_recipients_work() {
     peer.expect(b"2\n5\n").await;
     recipient.do_send(User(Tell::End));
     assert_eq!(peer.read_to_end().await, b"");
-    assert_eq!(soon(closings.recv()).await, Some((5, Reason::Local)));
+    assert_eq!(soon(closings.recv()).await, Some((5, CloseReason::Local)));
     soon(pool.stop(Duration::ZERO)).await;
 }
 
@@ -167,19 +167,19 @@ async fn with_close_gets_the_state_once_however_it_ended() {
         peer
     }
     drop(met(&pool, 1).await);
-    assert_eq!(soon(closings.recv()).await, Some((1, Reason::Peer)));
+    assert_eq!(soon(closings.recv()).await, Some((1, CloseReason::Peer)));
     eventually(|| pool.connections() == 0).await;
     let mut peer = met(&pool, 2).await;
     peer.send("panic\n").await;
-    assert_eq!(soon(closings.recv()).await, Some((2, Reason::Panic)));
+    assert_eq!(soon(closings.recv()).await, Some((2, CloseReason::Panic)));
     eventually(|| pool.connections() == 0).await;
     let _peer = met(&pool, 3).await;
     pool.kill(pool.list()[0].id);
-    assert_eq!(soon(closings.recv()).await, Some((3, Reason::Killed)));
+    assert_eq!(soon(closings.recv()).await, Some((3, CloseReason::Killed)));
     eventually(|| pool.connections() == 0).await;
     let _peer = met(&pool, 4).await;
     soon(pool.stop(Duration::from_secs(60))).await;
-    assert_eq!(soon(closings.recv()).await, Some((4, Reason::Shutdown)));
+    assert_eq!(soon(closings.recv()).await, Some((4, CloseReason::Shutdown)));
     drop(pool);
     assert_eq!(soon(closings.recv()).await, None, "each once");
 }
@@ -187,7 +187,7 @@ async fn with_close_gets_the_state_once_however_it_ended() {
 #[actix::test]
 async fn on_init_may_stop_or_fail_or_panic_and_then_there_are_no_events() {
     let (closing, mut closings) = unbounded_channel();
-    let pool = AcceptorPool::events(
+    let pool = AcceptorPool::with_events(
         |conn| match conn.id().get() {
             1 => Init::new("stopped").stop(),
             2 => Init::new("failed").fail("no more"),
@@ -196,7 +196,7 @@ async fn on_init_may_stop_or_fail_or_panic_and_then_there_are_no_events() {
         },
         |state, event, _| match event {
             Event::Ack => Next::Send(line(*state)),
-            event => event.otherwise(),
+            event => event.default_next(),
         },
     )
     .with_close(move |state, why| closing.send((state, why.reason(), why.to_string())).unwrap())
@@ -209,23 +209,23 @@ async fn on_init_may_stop_or_fail_or_panic_and_then_there_are_no_events() {
     }
     connect(&pool).await.expect(b"begun").await;
     let (state, reason, _) = soon(closings.recv()).await.unwrap();
-    assert_eq!((state, reason), ("stopped", Reason::Local));
+    assert_eq!((state, reason), ("stopped", CloseReason::Local));
     let (state, reason, text) = soon(closings.recv()).await.unwrap();
-    assert_eq!((state, reason, &*text), ("failed", Reason::Error, "no more"));
+    assert_eq!((state, reason, &*text), ("failed", CloseReason::Error, "no more"));
     let (state, _, _) = soon(closings.recv()).await.unwrap();
     assert_eq!(state, "begun", "there is no state after a panic in on_init");
-    assert_eq!(pool.info().closed.get(Reason::Panic), 1);
+    assert_eq!(pool.info().closed.get(CloseReason::Panic), 1);
     soon(pool.stop(Duration::ZERO)).await;
 }
 
 #[actix::test]
 async fn what_on_init_sends_is_on_the_wire_before_a_stop() {
-    let pool = AcceptorPool::events(
+    let pool = AcceptorPool::with_events(
         |conn| {
             conn.send(line("full, sorry")).unwrap();
             Init::new(()).stop()
         },
-        |_, event, _| event.otherwise(),
+        |_, event, _| event.default_next(),
     )
     .bind("127.0.0.1:0")
     .await
@@ -236,11 +236,11 @@ async fn what_on_init_sends_is_on_the_wire_before_a_stop() {
 
 #[actix::test]
 async fn another_codec_speaks_its_own_packets_and_replies() {
-    let pool = AcceptorPool::events(
-        |_| Init::new(()).speaks::<LinesCodec, String>(),
+    let pool = AcceptorPool::with_events(
+        |_| Init::new(()).with_codec::<LinesCodec, String>(),
         |_, event, _| match event {
             Event::Packet(line) => Next::Send(line.to_uppercase()),
-            event => event.otherwise(),
+            event => event.default_next(),
         },
     )
     .bind("127.0.0.1:0")
@@ -255,7 +255,7 @@ async fn another_codec_speaks_its_own_packets_and_replies() {
 #[actix::test]
 async fn a_timeout_or_shutdown_that_is_otherwise_stops_and_one_that_is_ignored_goes_on() {
     let idle = Duration::from_millis(50);
-    let ignoring = AcceptorPool::events(
+    let ignoring = AcceptorPool::with_events(
         |_| Init::new(()),
         |_, event, _| match event {
             Event::Timeout(_) => Next::Send(line("z")),
@@ -267,10 +267,10 @@ async fn a_timeout_or_shutdown_that_is_otherwise_stops_and_one_that_is_ignored_g
     peer.expect(b"zzz").await;
     let report = soon(pool.stop(Duration::from_millis(100))).await;
     assert_eq!((report.asked, report.finished, report.forced), (1, 0, 1));
-    let heeding = AcceptorPool::events(|_| Init::new(()), |_, event, _| event.otherwise());
+    let heeding = AcceptorPool::with_events(|_| Init::new(()), |_, event, _| event.default_next());
     let pool = heeding.idle_timeout(idle).bind("127.0.0.1:0").await.unwrap();
     assert_eq!(connect(&pool).await.read_to_end().await, b"");
-    eventually(|| pool.info().closed.get(Reason::Idle) == 1).await;
+    eventually(|| pool.info().closed.get(CloseReason::Idle) == 1).await;
     let mut peer = connect(&pool).await;
     eventually(|| pool.info().accepted == 2).await;
     let report = soon(pool.stop(Duration::from_secs(60))).await;

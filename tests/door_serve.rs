@@ -8,9 +8,9 @@ use std::future::{pending, Future};
 use std::io::{self, ErrorKind};
 use std::time::{Duration, Instant};
 
-use actix_acceptor::transport::Kind;
+use actix_acceptor::transport::TransportKind;
 use actix_acceptor::{
-    AcceptorPool, BoxError, Builder, Closed, Framing, Outcome, Pool, Reason, ServeDoor, Socket, Task,
+    AcceptorPool, BoxError, Builder, CloseReason, Closed, FnService, Framing, IntoServeResult, NoActor, Pool, Socket,
 };
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
@@ -19,18 +19,18 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc::{unbounded_channel, UnboundedReceiver};
 
 /// An async fn that tells what it has to tell, beside serving.
-fn telling<T, S, F, O>(serve: S) -> (Builder<ServeDoor>, UnboundedReceiver<T>)
+fn telling<T, S, F, O>(serve: S) -> (Builder<FnService>, UnboundedReceiver<T>)
 where
     T: Send + 'static,
     S: Fn(Socket, tokio::sync::mpsc::UnboundedSender<T>) -> F + Send + Sync + 'static,
     F: Future<Output = O> + 'static,
-    O: Outcome,
+    O: IntoServeResult,
 {
     let (tell, told) = unbounded_channel();
-    (AcceptorPool::serve(move |socket| serve(socket, tell.clone())).acceptors(1), told)
+    (AcceptorPool::with_fn(move |socket| serve(socket, tell.clone())).acceptors(1), told)
 }
 
-async fn bind(builder: Builder<ServeDoor>) -> Pool<Task> {
+async fn bind(builder: Builder<FnService>) -> Pool<NoActor> {
     builder.bind("127.0.0.1:0").await.unwrap()
 }
 
@@ -43,7 +43,7 @@ async fn write_without_end(socket: &mut (impl AsyncWriteExt + Unpin)) -> io::Err
     }
 }
 
-async fn ended(pool: &Pool<Task>, reason: Reason) {
+async fn ended(pool: &Pool<NoActor>, reason: CloseReason) {
     eventually(|| pool.connections() == 0).await;
     assert_eq!(pool.info().closed.get(reason), 1, "{:?}", pool.info().closed);
 }
@@ -67,12 +67,12 @@ async fn an_async_fn_may_return_nothing_or_a_result_of_any_error() {
         Err(Closed::Shutdown.into())
     }
     for (builder, reason) in [
-        (AcceptorPool::serve(nothing), Reason::Local),
-        (AcceptorPool::serve(number), Reason::Error),
-        (AcceptorPool::serve(leaving), Reason::Peer),
-        (AcceptorPool::serve(of_its_own), Reason::Error),
-        (AcceptorPool::serve(half_a_packet), Reason::PacketTimeout),
-        (AcceptorPool::serve(told_to_go), Reason::Shutdown),
+        (AcceptorPool::with_fn(nothing), CloseReason::Local),
+        (AcceptorPool::with_fn(number), CloseReason::Error),
+        (AcceptorPool::with_fn(leaving), CloseReason::Peer),
+        (AcceptorPool::with_fn(of_its_own), CloseReason::Error),
+        (AcceptorPool::with_fn(half_a_packet), CloseReason::PacketTimeout),
+        (AcceptorPool::with_fn(told_to_go), CloseReason::Shutdown),
     ] {
         let pool = bind(builder).await;
         assert_eq!(connect(&pool).await.until_gone().await, b"");
@@ -85,14 +85,14 @@ async fn an_async_fn_may_return_nothing_or_a_result_of_any_error() {
 async fn a_socket_knows_who_is_where() {
     let (builder, mut told) = telling(|socket, tell| async move {
         tell.send((socket.id(), socket.peer().socket(), socket.local_addr().unwrap().socket())).unwrap();
-        assert_eq!((socket.listener(), socket.transport()), ("by the door", Kind::Tcp));
+        assert_eq!((socket.listener(), socket.transport()), ("by the door", TransportKind::Tcp));
     });
     let pool = bind(builder.name("by the door")).await;
     let mut peer = connect(&pool).await;
     let (id, there, here) = soon(told.recv()).await.unwrap();
     assert_eq!((id.get(), there, here), (1, Some(peer.address()), pool.local_addr()));
     peer.until_gone().await;
-    ended(&pool, Reason::Local).await;
+    ended(&pool, CloseReason::Local).await;
     soon(pool.stop(None)).await;
 }
 
@@ -105,13 +105,13 @@ async fn a_framed_socket_yields_packets() {
         }
         Ok(())
     }
-    let pool = bind(AcceptorPool::serve(reverse)).await;
+    let pool = bind(AcceptorPool::with_fn(reverse)).await;
     let mut peer = connect(&pool).await;
     peer.send("abc\ndef\n").await;
     peer.expect(b"cba\nfed\n").await;
     peer.finish().await;
     assert_eq!(peer.read_to_end().await, b"");
-    ended(&pool, Reason::Peer).await;
+    ended(&pool, CloseReason::Peer).await;
     soon(pool.stop(None)).await;
 }
 
@@ -132,7 +132,7 @@ async fn a_silent_peer_makes_the_read_fail_at_the_idle_timeout_and_not_before() 
     assert_eq!(kind, ErrorKind::TimedOut);
     assert!(failed - spoken >= limit, "{:?}", failed - spoken);
     peer.until_gone().await;
-    ended(&pool, Reason::Idle).await;
+    ended(&pool, CloseReason::Idle).await;
     soon(pool.stop(None)).await;
 }
 
@@ -150,7 +150,7 @@ fn a_silence_that_nobody_listens_to_does_not_count() {
         soon(told.recv()).await.unwrap();
         peer.send("x").await;
         assert_eq!(peer.read_to_end().await, b"");
-        ended(&pool, Reason::Local).await;
+        ended(&pool, CloseReason::Local).await;
     });
 }
 
@@ -168,7 +168,7 @@ async fn a_peer_that_takes_nothing_makes_the_write_fail_at_the_send_timeout_and_
     let (kind, took) = soon(told.recv()).await.unwrap();
     assert_eq!(kind, ErrorKind::TimedOut);
     assert!(took >= limit, "{took:?}");
-    ended(&pool, Reason::SendTimeout).await;
+    ended(&pool, CloseReason::SendTimeout).await;
     soon(pool.stop(None)).await;
 }
 
@@ -193,7 +193,7 @@ async fn at_the_maximum_age_reads_and_writes_fail_however_busy() {
     };
     assert_eq!(kind, ErrorKind::TimedOut);
     assert!(failed - born >= limit, "{:?}", failed - born);
-    ended(&pool, Reason::MaxAge).await;
+    ended(&pool, CloseReason::MaxAge).await;
     soon(pool.stop(None)).await;
 }
 
@@ -220,7 +220,7 @@ async fn draining_resolves_when_the_pool_drains_and_borrows_nothing() {
     assert_eq!((report.asked, report.finished, report.forced), (1, 1, 0));
     assert_eq!(soon(told.recv()).await, Some("drained"));
     assert_eq!(peer.read_to_end().await, b"bye");
-    assert_eq!(pool.info().closed.get(Reason::Shutdown), 1);
+    assert_eq!(pool.info().closed.get(CloseReason::Shutdown), 1);
 }
 
 #[actix::test]
@@ -236,13 +236,13 @@ async fn a_kill_resolves_draining_too() {
     assert!(pool.kill(pool.list()[0].id));
     assert_eq!(soon(told.recv()).await, Some(Some(ErrorKind::ConnectionAborted)));
     peer.until_gone().await;
-    ended(&pool, Reason::Killed).await;
+    ended(&pool, CloseReason::Killed).await;
     soon(pool.stop(None)).await;
 }
 
 #[actix::test]
 async fn a_socket_may_move_to_another_task_and_is_counted_there() {
-    let pool = bind(AcceptorPool::serve(|socket| async {
+    let pool = bind(AcceptorPool::with_fn(|socket| async {
         actix_rt::spawn(echo(socket));
     }))
     .await;
@@ -252,21 +252,21 @@ async fn a_socket_may_move_to_another_task_and_is_counted_there() {
     assert_eq!(pool.connections(), 2);
     assert!(pool.kill(pool.list()[0].id));
     doomed.until_gone().await;
-    ended_beside_one(&pool, Reason::Killed).await;
+    ended_beside_one(&pool, CloseReason::Killed).await;
     other.echo("untouched").await;
     drop(other);
-    eventually(|| pool.info().closed.get(Reason::Peer) == 1).await;
+    eventually(|| pool.info().closed.get(CloseReason::Peer) == 1).await;
     soon(pool.stop(None)).await;
 }
 
-async fn ended_beside_one(pool: &Pool<Task>, reason: Reason) {
+async fn ended_beside_one(pool: &Pool<NoActor>, reason: CloseReason) {
     eventually(|| pool.connections() == 1).await;
     assert_eq!(pool.info().closed.get(reason), 1);
 }
 
 #[actix::test]
 async fn a_panic_in_the_task_a_socket_moved_to_is_counted_as_one() {
-    let pool = bind(AcceptorPool::serve(|mut socket| async move {
+    let pool = bind(AcceptorPool::with_fn(|mut socket| async move {
         actix_rt::spawn(async move {
             let _ = socket.read_u8().await;
             panic!("as asked");
@@ -276,7 +276,7 @@ async fn a_panic_in_the_task_a_socket_moved_to_is_counted_as_one() {
     let mut peer = connect(&pool).await;
     peer.send("x").await;
     peer.until_gone().await;
-    ended(&pool, Reason::Panic).await;
+    ended(&pool, CloseReason::Panic).await;
     soon(pool.stop(None)).await;
 }
 
@@ -305,7 +305,7 @@ async fn a_kill_wakes_both_halves_of_a_split_socket() {
     assert_eq!(soon(told.recv()).await, Some(Some(ErrorKind::ConnectionAborted)));
     assert_eq!(soon(told.recv()).await, Some(Some(ErrorKind::ConnectionAborted)));
     peer.until_gone().await;
-    ended(&pool, Reason::Killed).await;
+    ended(&pool, CloseReason::Killed).await;
     soon(pool.stop(None)).await;
 }
 
@@ -322,5 +322,5 @@ async fn an_async_fn_that_does_not_look_at_its_socket_is_ended_at_the_deadline()
     let report = soon(pool.stop(Duration::from_millis(100))).await;
     assert_eq!((report.asked, report.finished, report.forced), (1, 0, 1));
     assert_eq!(peer.until_gone().await, b"");
-    ended(&pool, Reason::Killed).await;
+    ended(&pool, CloseReason::Killed).await;
 }

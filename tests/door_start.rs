@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use actix::prelude::*;
-use actix_acceptor::{AcceptorPool, Ack, ConnectionId, Pool, Reason, Socket};
+use actix_acceptor::{AcceptorPool, Ack, CloseReason, ConnectionId, Pool, Socket};
 use support::*;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc::{unbounded_channel, UnboundedSender};
@@ -89,7 +89,7 @@ async fn holders() -> (Pool<Holder>, tokio::sync::mpsc::UnboundedReceiver<Word>)
     let start = move |socket| {
         Ok(Holder { socket: Some(socket), drained: None, pool: known.clone(), words: words.clone() }.start())
     };
-    let pool = AcceptorPool::start(start).acceptors(2).bind("127.0.0.1:0").await.unwrap();
+    let pool = AcceptorPool::with_actor(start).acceptors(2).bind("127.0.0.1:0").await.unwrap();
     shared.set(pool.clone()).unwrap();
     (pool, heard)
 }
@@ -136,13 +136,13 @@ async fn the_books_keep_an_actor_that_nobody_else_knows() {
     assert_eq!(peer.read_to_end().await, b"");
     assert_eq!(soon(words.recv()).await, Some(Word::Stopped));
     assert!(pool.find(id).is_none());
-    assert_eq!(pool.info().closed.get(Reason::Local), 1);
+    assert_eq!(pool.info().closed.get(CloseReason::Local), 1);
     soon(pool.stop(Duration::ZERO)).await;
 }
 
 #[actix::test]
 async fn an_actor_that_stops_or_panics_closes_its_socket_and_no_other() {
-    for (order, reason) in [(Order::Stop, Reason::Local), (Order::Panic, Reason::Panic)] {
+    for (order, reason) in [(Order::Stop, CloseReason::Local), (Order::Panic, CloseReason::Panic)] {
         let (pool, mut words) = holders().await;
         let mut peer = connect(&pool).await;
         let Word::Acked { id, .. } = soon(words.recv()).await.unwrap() else { panic!("not acked") };
@@ -170,7 +170,7 @@ async fn a_refusal_closes_that_socket_and_nothing_else() {
         }
         _ => Ok(Holder { socket: Some(socket), drained: None, pool: known.clone(), words: words.clone() }.start()),
     };
-    let pool = AcceptorPool::start(start).acceptors(1).bind("127.0.0.1:0").await.unwrap();
+    let pool = AcceptorPool::with_actor(start).acceptors(1).bind("127.0.0.1:0").await.unwrap();
     shared.set(pool.clone()).unwrap();
     let mut taken = Vec::new();
     for _ in 0..5 {
@@ -181,7 +181,7 @@ async fn a_refusal_closes_that_socket_and_nothing_else() {
     }
     assert_eq!(pool.connections(), 5);
     let info = pool.info();
-    assert_eq!((info.accepted, info.closed.get(Reason::Error), info.closed.total()), (15, 10, 10));
+    assert_eq!((info.accepted, info.closed.get(CloseReason::Error), info.closed.total()), (15, 10, 10));
     assert_eq!(info.acceptors[0].restarts, 0);
     for ((_, address), peer) in pool.addresses().into_iter().zip(&mut taken) {
         soon(address.send(Order::Say("untouched"))).await.unwrap();

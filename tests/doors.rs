@@ -8,7 +8,8 @@ use std::io;
 use std::time::Duration;
 
 use actix_acceptor::{
-    AcceptorPool, Builder, Closed, Conn, ConnectionId, Event, Framing, Init, Next, PoolHandle, Protocol, Reason, Socket,
+    AcceptorPool, Builder, CloseReason, Closed, Conn, ConnectionId, Event, Framing, Init, Next, PoolHandle, Protocol,
+    Socket,
 };
 use bytes::Bytes;
 use support::*;
@@ -71,7 +72,7 @@ async fn every_door() -> Vec<(&'static str, PoolHandle)> {
     fn two<D>(builder: Builder<D>) -> Builder<D> {
         builder.acceptors(2)
     }
-    let events = AcceptorPool::events(
+    let events = AcceptorPool::with_events(
         |_| Init::new(()),
         |_, event, _| match event {
             Event::Packet(packet) => match judge(&packet) {
@@ -79,19 +80,19 @@ async fn every_door() -> Vec<(&'static str, PoolHandle)> {
                 Verdict::Quit => Next::Stop,
                 Verdict::Fail => Next::fail("as asked"),
             },
-            event => event.otherwise(),
+            event => event.default_next(),
         },
     );
     let address = "127.0.0.1:0";
     vec![
-        ("protocol", two(AcceptorPool::protocol(|_| Judge)).bind(address).await.unwrap().untyped()),
+        ("protocol", two(AcceptorPool::with_protocol(|_| Judge)).bind(address).await.unwrap().untyped()),
         ("events", two(events).bind(address).await.unwrap().untyped()),
-        ("serve", two(AcceptorPool::serve(serve)).bind(address).await.unwrap().untyped()),
-        ("start", two(AcceptorPool::start(|s| Ok(Own::start(s, serve)))).bind(address).await.unwrap().untyped()),
+        ("serve", two(AcceptorPool::with_fn(serve)).bind(address).await.unwrap().untyped()),
+        ("start", two(AcceptorPool::with_actor(|s| Ok(Own::start(s, serve)))).bind(address).await.unwrap().untyped()),
     ]
 }
 
-async fn closed(pool: &PoolHandle, reason: Reason, count: u64) {
+async fn closed(pool: &PoolHandle, reason: CloseReason, count: u64) {
     eventually(|| pool.info().closed.get(reason) == count).await;
     assert_eq!(pool.info().closed.total(), count, "all for {reason:?}");
 }
@@ -121,7 +122,7 @@ async fn every_door_counts_and_lists_its_connections() {
         assert_eq!((info.bytes_in, info.bytes_out), (15, 15), "{door}");
         peers[1].finish().await;
         assert_eq!(peers[1].read_to_end().await, b"", "{door}");
-        closed(&pool, Reason::Peer, 1).await;
+        closed(&pool, CloseReason::Peer, 1).await;
         assert_eq!(pool.list().iter().map(|connection| connection.id.get()).collect::<Vec<_>>(), [1, 3], "{door}");
         soon(pool.stop(Duration::ZERO)).await;
     }
@@ -134,11 +135,11 @@ async fn every_door_tells_a_peer_that_left_from_an_own_end_and_a_reset() {
         peer.echo("hello").await;
         peer.send("quit").await;
         assert_eq!(peer.read_to_end().await, b"", "{door}");
-        closed(&pool, Reason::Local, 1).await;
+        closed(&pool, CloseReason::Local, 1).await;
         let mut peer = connect(&pool).await;
         peer.echo("hello").await;
         peer.reset();
-        eventually(|| pool.info().closed.get(Reason::Peer) == 1).await;
+        eventually(|| pool.info().closed.get(CloseReason::Peer) == 1).await;
         assert_eq!(pool.info().closed.total(), 2, "{door}");
         soon(pool.stop(Duration::ZERO)).await;
     }
@@ -153,7 +154,7 @@ async fn every_door_kills_one_connection_and_no_other() {
         let id = pool.list().iter().find(|info| info.peer.socket() == Some(doomed.address())).unwrap().id;
         assert!(pool.kill(id), "{door}");
         assert_eq!(doomed.until_gone().await, b"", "{door}");
-        closed(&pool, Reason::Killed, 1).await;
+        closed(&pool, CloseReason::Killed, 1).await;
         assert!(!pool.kill(id), "{door}: it is dead already");
         assert!(!pool.kill(ConnectionId::from(1_000_000)), "{door}: there was never one");
         other.echo("untouched").await;
@@ -170,7 +171,7 @@ async fn every_door_drains() {
         }
         let report = soon(pool.stop(Duration::from_secs(60))).await;
         assert_eq!((report.asked, report.finished, report.forced), (3, 3, 0), "{door}");
-        closed(&pool, Reason::Shutdown, 3).await;
+        closed(&pool, CloseReason::Shutdown, 3).await;
         for peer in &mut peers {
             assert_eq!(peer.read_to_end().await, b"", "{door}");
         }
@@ -192,7 +193,7 @@ async fn at_every_door_100_panics_cost_100_connections_and_none_of_100_others() 
         for other in &mut others {
             other.echo("untouched").await;
         }
-        closed(&pool, Reason::Panic, 100).await;
+        closed(&pool, CloseReason::Panic, 100).await;
         assert!(pool.info().acceptors.iter().all(|acceptor| acceptor.restarts == 0), "{door}");
         soon(pool.stop(Duration::ZERO)).await;
     }
@@ -204,7 +205,7 @@ async fn at_every_door_an_error_is_counted_as_one_where_the_pool_can_hear_of_it(
         let mut peer = connect(&pool).await;
         peer.send("fail").await;
         assert_eq!(peer.read_to_end().await, b"", "{door}");
-        closed(&pool, if door == "start" { Reason::Local } else { Reason::Error }, 1).await;
+        closed(&pool, if door == "start" { CloseReason::Local } else { CloseReason::Error }, 1).await;
         soon(pool.stop(Duration::ZERO)).await;
     }
 }
@@ -217,39 +218,39 @@ async fn a_panic_in_a_doors_own_function_costs_one_connection() {
     }
     async fn first_is_lost(door: &str, pool: PoolHandle) {
         assert_eq!(connect(&pool).await.until_gone().await, b"", "{door}");
-        closed(&pool, Reason::Panic, 1).await;
+        closed(&pool, CloseReason::Panic, 1).await;
         connect(&pool).await.echo("the second one").await;
         assert_eq!(pool.info().acceptors[0].restarts, 0, "{door}");
         soon(pool.stop(Duration::ZERO)).await;
     }
     let address = "127.0.0.1:0";
-    let factory = AcceptorPool::protocol(|peer| {
+    let factory = AcceptorPool::with_protocol(|peer| {
         first(peer.id);
         Judge
     });
     first_is_lost("protocol", factory.acceptors(1).bind(address).await.unwrap().untyped()).await;
-    let on_init = AcceptorPool::events(
+    let on_init = AcceptorPool::with_events(
         |conn| {
             first(conn.id());
             Init::new(())
         },
         |_, event, _| match event {
             Event::Packet(packet) => Next::Send(packet),
-            event => event.otherwise(),
+            event => event.default_next(),
         },
     );
     first_is_lost("events", on_init.acceptors(1).bind(address).await.unwrap().untyped()).await;
-    let before_the_future = AcceptorPool::serve(|socket| {
+    let before_the_future = AcceptorPool::with_fn(|socket| {
         first(socket.id());
         serve(socket)
     });
     first_is_lost("serve", before_the_future.acceptors(1).bind(address).await.unwrap().untyped()).await;
-    let in_the_future = AcceptorPool::serve(|socket| async {
+    let in_the_future = AcceptorPool::with_fn(|socket| async {
         first(socket.id());
         serve(socket).await
     });
     first_is_lost("serve", in_the_future.acceptors(1).bind(address).await.unwrap().untyped()).await;
-    let start = AcceptorPool::start(|socket| {
+    let start = AcceptorPool::with_actor(|socket| {
         first(socket.id());
         Ok(Own::start(socket, serve))
     });
@@ -263,9 +264,9 @@ async fn a_codec_that_panics_when_it_is_made_costs_one_connection() {
         assert_ne!(made.fetch_add(1, std::sync::atomic::Ordering::Relaxed), 0, "the first one panics");
         Framing::raw()
     };
-    let pool = AcceptorPool::protocol_with_codec(|_| Judge, codec).acceptors(1).bind("127.0.0.1:0").await.unwrap();
+    let pool = AcceptorPool::with_codec(|_| Judge, codec).acceptors(1).bind("127.0.0.1:0").await.unwrap();
     connect(&pool).await.until_gone().await;
-    closed(&pool, Reason::Panic, 1).await;
+    closed(&pool, CloseReason::Panic, 1).await;
     connect(&pool).await.echo("the second one").await;
     soon(pool.stop(Duration::ZERO)).await;
 }
@@ -292,15 +293,15 @@ impl Protocol for PanicsTwice {
 async fn a_panic_in_closed_is_the_connections_own_too() {
     let (recorder, mut closings) = Recorder::new();
     let factory = move |_: &_| PanicsTwice(recorder.clone());
-    let pool = AcceptorPool::protocol(factory).acceptors(1).bind("127.0.0.1:0").await.unwrap();
+    let pool = AcceptorPool::with_protocol(factory).acceptors(1).bind("127.0.0.1:0").await.unwrap();
     for _ in 0..3 {
         let mut peer = connect(&pool).await;
         peer.send("hello").await;
         assert_eq!(peer.until_gone().await, b"");
         let (reason, text) = closings.next().await;
-        assert_eq!((reason, text.contains("once")), (Reason::Panic, true), "{text}");
+        assert_eq!((reason, text.contains("once")), (CloseReason::Panic, true), "{text}");
     }
-    closed(&pool, Reason::Panic, 3).await;
+    closed(&pool, CloseReason::Panic, 3).await;
     assert_eq!(pool.info().acceptors[0].restarts, 0);
     soon(pool.stop(Duration::ZERO)).await;
     drop(pool);

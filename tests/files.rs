@@ -9,9 +9,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_acceptor::transport::Memory;
-use actix_acceptor::{AcceptorPool, Conn, FileRange, Framing, Listener, Next, PoolHandle, Protocol, Reason, Socket};
+use actix_acceptor::{
+    AcceptorPool, CloseReason, Conn, FileRange, Framing, Listener, Next, PoolHandle, Protocol, Socket,
+};
 use bytes::Bytes;
-use support::{connect, eventually, otherwise, soon, Call, Folder, Peer, Probe};
+use support::{connect, default_next, eventually, soon, Call, Folder, Peer, Probe};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// More than any socket takes at once.
@@ -72,17 +74,17 @@ async fn asks<S: AsyncRead + AsyncWrite + Unpin>(mut peer: Peer<S>, content: &[u
 async fn files_stand_in_their_place_among_the_replies_on_every_transport() {
     let folder = Folder::new();
     let (file, content) = large(&folder);
-    let (memory, dialer) = Memory::new("memory");
-    let pool = AcceptorPool::protocol(move |_| Files(file.clone())).framing(Framing::lines()).acceptors(1);
-    let pool = pool.listener(Listener::tcp("127.0.0.1:0")).listener(Listener::on(memory));
+    let (memory, connector) = Memory::new("memory");
+    let pool = AcceptorPool::with_protocol(move |_| Files(file.clone())).framing(Framing::lines()).acceptors(1);
+    let pool = pool.listener(Listener::tcp("127.0.0.1:0")).listener(Listener::from_transport(memory));
     #[cfg(unix)]
     let pool = pool.listener(Listener::unix(folder.path("socket")));
     let pool = pool.start().await.unwrap();
     asks(connect(&pool).await, &content).await;
-    asks(Peer(soon(dialer.connect()).await.unwrap()), &content).await;
+    asks(Peer(soon(connector.connect()).await.unwrap()), &content).await;
     #[cfg(unix)]
     asks(Peer(tokio::net::UnixStream::connect(folder.path("socket")).await.unwrap()), &content).await;
-    eventually(|| pool.info().closed.get(Reason::Local) == if cfg!(unix) { 3 } else { 2 }).await;
+    eventually(|| pool.info().closed.get(CloseReason::Local) == if cfg!(unix) { 3 } else { 2 }).await;
     soon(pool.stop(None)).await;
 }
 
@@ -95,9 +97,9 @@ async fn files_travel_under_tls() {
     let folder = Folder::new();
     let (file, content) = large(&folder);
     for backend in [TlsBackend::Native, TlsBackend::Rustls] {
-        let tls = Tls::by(backend).files(&cert, &key).build().unwrap();
+        let tls = Tls::builder(backend).files(&cert, &key).build().unwrap();
         let file = file.clone();
-        let pool = AcceptorPool::protocol(move |_| Files(file.clone())).framing(Framing::lines());
+        let pool = AcceptorPool::with_protocol(move |_| Files(file.clone())).framing(Framing::lines());
         let pool = pool.listener(Listener::tcp("127.0.0.1:0").tls(tls)).start().await.unwrap();
         asks(Peer(pki.connect(connect(&pool).await.0, "localhost").await.unwrap()), &content).await;
         soon(pool.stop(None)).await;
@@ -108,12 +110,12 @@ async fn one_file(file: Arc<File>, configure: impl FnOnce(Builder) -> Builder) -
     let (builder, diary) = Probe::pool(move |call, _| match call {
         Call::Packet(packet) if &packet[..] == b"file" => Next::file(FileRange::new(file.clone(), ..).unwrap()),
         Call::Packet(packet) => Next::Send(packet.clone()),
-        other => otherwise(other),
+        other => default_next(other),
     });
     (configure(builder.acceptors(1)).bind("127.0.0.1:0").await.unwrap().untyped(), diary)
 }
 
-type Builder = actix_acceptor::Builder<actix_acceptor::ProtocolDoor<Probe>>;
+type Builder = actix_acceptor::Builder<actix_acceptor::ProtocolService<Probe>>;
 
 #[actix::test]
 async fn while_a_file_waits_for_its_reader_nothing_more_is_taken_in_and_nobody_else_waits() {
@@ -144,12 +146,12 @@ async fn a_reader_that_never_reads_meets_the_send_timeout_and_one_in_the_middle_
     let (pool, _diary) = one_file(file, |builder| builder.send_timeout(Duration::from_millis(200))).await;
     let mut idle = connect(&pool).await;
     idle.send(b"file").await;
-    eventually(|| pool.info().closed.get(Reason::SendTimeout) == 1).await;
+    eventually(|| pool.info().closed.get(CloseReason::SendTimeout) == 1).await;
     let mut killed = connect(&pool).await;
     killed.send(b"file").await;
     eventually(|| pool.list().first().is_some_and(|connection| connection.bytes_out > 0)).await;
     assert!(pool.kill(pool.list()[0].id));
-    eventually(|| pool.info().closed.get(Reason::Killed) == 1).await;
+    eventually(|| pool.info().closed.get(CloseReason::Killed) == 1).await;
     soon(pool.stop(None)).await;
 }
 
@@ -164,7 +166,7 @@ async fn a_file_that_has_become_shorter_ends_the_connection_with_an_error() {
     assert!(reader.read_exact(1_000).await == content[..1_000]);
     file.set_len(1_000).unwrap();
     assert!(reader.until_gone().await.len() < LARGE - 1_000);
-    eventually(|| pool.info().closed.get(Reason::Error) == 1).await;
+    eventually(|| pool.info().closed.get(CloseReason::Error) == 1).await;
     soon(pool.stop(None)).await;
     drop(pool);
     let told =
@@ -180,7 +182,7 @@ async fn a_socket_sends_files_too() {
         let file = FileRange::new(file.clone(), 1..).unwrap();
         async move { socket.send_file(file).await }
     };
-    let pool = AcceptorPool::serve(serve).bind("127.0.0.1:0").await.unwrap();
+    let pool = AcceptorPool::with_fn(serve).bind("127.0.0.1:0").await.unwrap();
     let mut peer = connect(&pool).await;
     assert!(peer.read_to_end().await == content[1..]);
     eventually(|| pool.info().closed.total() == 1).await;

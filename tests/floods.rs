@@ -6,7 +6,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use actix_acceptor::{AcceptorPool, AtLimit, Conn, Framing, Next, PoolHandle, Protocol, Reason, Socket};
+use actix_acceptor::{AcceptorPool, AtLimit, CloseReason, Conn, Framing, Next, PoolHandle, Protocol, Socket};
 use bytes::Bytes;
 use futures::future::join_all;
 use support::*;
@@ -31,7 +31,7 @@ impl Protocol for Doomed {
 }
 
 /// The lines of a pool about endings for this reason, in order.
-fn endings(pool: &str, reason: Reason) -> Vec<logs::Line> {
+fn endings(pool: &str, reason: CloseReason) -> Vec<logs::Line> {
     logs::lines(|line| line.is("listener", pool) && line.is("reason", reason.name()))
 }
 
@@ -40,7 +40,7 @@ fn left_out(lines: &[logs::Line]) -> usize {
 }
 
 /// All of them at once; returns how many seconds were begun meanwhile.
-async fn flood(pool: &PoolHandle, word: &str, reason: Reason) -> usize {
+async fn flood(pool: &PoolHandle, word: &str, reason: CloseReason) -> usize {
     let mut peers = join_all((0..PEERS).map(|_| connect(pool))).await;
     eventually(|| pool.connections() == PEERS).await;
     let begun = Instant::now();
@@ -58,7 +58,7 @@ async fn next_second(lines: &[logs::Line]) {
 }
 
 /// A second later one more tells how many were left out.
-async fn adds_up(pool: &PoolHandle, word: &str, reason: Reason, seconds: usize) {
+async fn adds_up(pool: &PoolHandle, word: &str, reason: CloseReason, seconds: usize) {
     let lines = endings(pool.name(), reason);
     assert!(lines.len() >= 10 && lines.len() <= 10 * seconds, "{} lines in {seconds} s", lines.len());
     next_second(&lines).await;
@@ -73,23 +73,23 @@ async fn adds_up(pool: &PoolHandle, word: &str, reason: Reason, seconds: usize) 
 #[actix::test]
 async fn of_endings_by_error_ten_a_second_have_a_line_and_the_others_are_counted() {
     logs::listen();
-    let builder = AcceptorPool::protocol(|_| Doomed).framing(Framing::lines()).name("errors");
+    let builder = AcceptorPool::with_protocol(|_| Doomed).framing(Framing::lines()).name("errors");
     let pool = builder.bind("127.0.0.1:0").await.unwrap().untyped();
-    let seconds = flood(&pool, "fail\n", Reason::Error).await;
-    adds_up(&pool, "fail\n", Reason::Error, seconds).await;
+    let seconds = flood(&pool, "fail\n", CloseReason::Error).await;
+    adds_up(&pool, "fail\n", CloseReason::Error, seconds).await;
     soon(pool.stop(None)).await;
 }
 
 #[actix::test]
 async fn of_panics_as_well_and_each_reason_has_ten_of_its_own() {
     logs::listen();
-    let builder = AcceptorPool::protocol(|_| Doomed).framing(Framing::lines()).name("panics");
+    let builder = AcceptorPool::with_protocol(|_| Doomed).framing(Framing::lines()).name("panics");
     let pool = builder.bind("127.0.0.1:0").await.unwrap().untyped();
-    let seconds = flood(&pool, "panic\n", Reason::Panic).await;
+    let seconds = flood(&pool, "panic\n", CloseReason::Panic).await;
     connect(&pool).await.send("fail\n").await;
-    eventually(|| pool.info().closed.get(Reason::Error) == 1).await;
-    assert_eq!(endings("panics", Reason::Error).len(), 1, "it was not flooded");
-    adds_up(&pool, "panic\n", Reason::Panic, seconds).await;
+    eventually(|| pool.info().closed.get(CloseReason::Error) == 1).await;
+    assert_eq!(endings("panics", CloseReason::Error).len(), 1, "it was not flooded");
+    adds_up(&pool, "panic\n", CloseReason::Panic, seconds).await;
     soon(pool.stop(None)).await;
 }
 
@@ -100,16 +100,16 @@ async fn of_async_fns_that_fail_as_well() {
         Err(std::io::Error::other("as asked"))
     }
     logs::listen();
-    let pool = AcceptorPool::serve(fails).name("failing fns").bind("127.0.0.1:0").await.unwrap().untyped();
-    let seconds = flood(&pool, "fail\n", Reason::Error).await;
-    adds_up(&pool, "fail\n", Reason::Error, seconds).await;
+    let pool = AcceptorPool::with_fn(fails).name("failing fns").bind("127.0.0.1:0").await.unwrap().untyped();
+    let seconds = flood(&pool, "fail\n", CloseReason::Error).await;
+    adds_up(&pool, "fail\n", CloseReason::Error, seconds).await;
     soon(pool.stop(None)).await;
 }
 
 #[actix::test]
 async fn refusals_are_a_line_a_second_and_the_others_are_counted() {
     logs::listen();
-    let builder = AcceptorPool::protocol(|_| Echo).name("refuses").max_connections(1).at_limit(AtLimit::Close);
+    let builder = AcceptorPool::with_protocol(|_| Echo).name("refuses").max_connections(1).at_limit(AtLimit::Close);
     let pool = builder.acceptors(2).bind("127.0.0.1:0").await.unwrap();
     let mut guest = connect(&pool).await;
     guest.echo("let in").await;
@@ -150,11 +150,12 @@ async fn what_is_sent_is_in_no_line_and_in_no_happening() {
     logs::listen();
     let witness = Witness::new();
     let of_lines = |name: &str| {
-        let builder = AcceptorPool::protocol(|_| Echo).framing(Framing::lines()).max_frame(64).name(name.to_owned());
-        builder.packet_timeout(Duration::from_millis(50)).farewell(SECRET).observer(witness.clone())
+        let builder =
+            AcceptorPool::with_protocol(|_| Echo).framing(Framing::lines()).max_frame(64).name(name.to_owned());
+        builder.packet_timeout(Duration::from_millis(50)).refusal_message(SECRET).observer(witness.clone())
     };
     let pool = of_lines("keeps quiet").max_per_peer(4).bind("127.0.0.1:0").await.unwrap();
-    // Finished, in half, too long, not even text, and refused with a farewell.
+    // Finished, in half, too long, not even text, and refused with a refusal_message.
     let words = [format!("{SECRET}\n"), SECRET.to_owned(), SECRET.repeat(100), format!("\u{0}{SECRET}\n")];
     let mut peers = Vec::new();
     for word in &words {
@@ -165,7 +166,7 @@ async fn what_is_sent_is_in_no_line_and_in_no_happening() {
         eventually(|| pool.info().accepted == served).await;
     }
     eventually(|| pool.info().closed.total() == 2).await;
-    let sized = AcceptorPool::protocol(|_| Echo).framing(Framing::len4()).name("keeps quiet, too");
+    let sized = AcceptorPool::with_protocol(|_| Echo).framing(Framing::len4()).name("keeps quiet, too");
     let sized = sized.observer(witness.clone()).bind("127.0.0.1:0").await.unwrap();
     connect(&sized).await.send(SECRET).await;
     eventually(|| sized.info().closed.total() == 1).await;
@@ -173,8 +174,8 @@ async fn what_is_sent_is_in_no_line_and_in_no_happening() {
     let mut guest = connect(&full).await;
     guest.echo(format!("{SECRET}\n")).await;
     assert_eq!(connect(&full).await.until_gone().await, SECRET.as_bytes());
-    let serve = AcceptorPool::serve(reads).observer(witness.clone()).bind("127.0.0.1:0").await.unwrap();
-    let start = AcceptorPool::start(|socket| Ok(Own::start(socket, reads))).observer(witness.clone());
+    let serve = AcceptorPool::with_fn(reads).observer(witness.clone()).bind("127.0.0.1:0").await.unwrap();
+    let start = AcceptorPool::with_actor(|socket| Ok(Own::start(socket, reads))).observer(witness.clone());
     let start = start.bind("127.0.0.1:0").await.unwrap();
     for pool in [serve.untyped(), start.untyped()] {
         let mut peer = connect(&pool).await;
@@ -198,13 +199,13 @@ async fn what_is_sent_is_in_no_line_and_in_no_happening() {
 #[actix::test]
 async fn of_factories_that_panic_as_well() {
     logs::listen();
-    let builder = AcceptorPool::protocol(|_| -> Echo { panic!("as asked") }).name("bad factory");
+    let builder = AcceptorPool::with_protocol(|_| -> Echo { panic!("as asked") }).name("bad factory");
     let pool = builder.bind("127.0.0.1:0").await.unwrap().untyped();
     let begun = Instant::now();
     join_all((0..PEERS).map(|_| async { connect(&pool).await.until_gone().await })).await;
-    eventually(|| pool.info().closed.get(Reason::Panic) == PEERS as u64).await;
+    eventually(|| pool.info().closed.get(CloseReason::Panic) == PEERS as u64).await;
     let seconds = begun.elapsed().as_secs() as usize + 1;
-    let lines = endings("bad factory", Reason::Panic).len();
+    let lines = endings("bad factory", CloseReason::Panic).len();
     assert!(lines <= 10 * seconds, "{lines} lines in {seconds} s");
     soon(pool.stop(None)).await;
 }
@@ -213,7 +214,7 @@ async fn of_factories_that_panic_as_well() {
 struct Touchy;
 
 impl actix_acceptor::Observer for Touchy {
-    fn observe(&self, _: &str, _: &actix_acceptor::Happening<'_>) {
+    fn observe(&self, _: &str, _: &actix_acceptor::PoolEvent<'_>) {
         panic!("the observer's own fault");
     }
 }
@@ -221,7 +222,7 @@ impl actix_acceptor::Observer for Touchy {
 #[actix::test]
 async fn of_an_observers_panics_as_well() {
     logs::listen();
-    let pool = AcceptorPool::protocol(|_| Echo).name("touchy").observer(Touchy).bind("127.0.0.1:0").await.unwrap();
+    let pool = AcceptorPool::with_protocol(|_| Echo).name("touchy").observer(Touchy).bind("127.0.0.1:0").await.unwrap();
     let begun = Instant::now();
     join_all((0..PEERS).map(|_| async { connect(&pool).await.echo("hello").await })).await;
     eventually(|| pool.info().closed.total() == PEERS as u64).await;

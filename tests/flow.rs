@@ -9,7 +9,7 @@ use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use actix_acceptor::{AcceptorPool, Conn, Framing, Next, Protocol, Reason, User};
+use actix_acceptor::{AcceptorPool, CloseReason, Conn, Framing, Next, Protocol, User};
 use bytes::Bytes;
 use support::*;
 
@@ -31,7 +31,7 @@ async fn a_reader_that_never_reads_costs_bounded_memory() {
                 most.fetch_max(conn.unsent() + bytes.len() + 4, Relaxed);
                 Next::Send(bytes.clone())
             }
-            call => otherwise(call),
+            call => default_next(call),
         }
     });
     let pool = builder.framing(Framing::len4()).acceptors(1).bind("127.0.0.1:0").await.unwrap();
@@ -85,7 +85,7 @@ async fn above_the_mark_neither_packets_nor_messages_are_taken_and_both_go_on_in
     let (builder, mut diary) = Probe::pool(|call, _| match call {
         Call::Packet(bytes) if bytes == "much" => Next::Send(Bytes::from(vec![b'x'; MUCH])),
         Call::Packet(bytes) | Call::User(bytes) => Next::Send(bytes.clone()),
-        call => otherwise(call),
+        call => default_next(call),
     });
     let pool = builder.framing(Framing::lines()).acceptors(1).bind("127.0.0.1:0").await.unwrap();
     let mut peer = connect(&pool).await;
@@ -118,7 +118,7 @@ fn nothing_is_taken_until_the_low_mark_is_reached() {
                 assert_eq!(conn.unsent(), 8 * KIB);
                 Next::Continue
             }
-            call => otherwise(call),
+            call => default_next(call),
         });
         let (transport, director) = Scripted::in_memory();
         let builder = builder.framing(Framing::lines()).watermarks(32 * KIB, 8 * KIB).send_timeout(None);
@@ -145,7 +145,7 @@ async fn a_slow_but_living_reader_is_not_cut() {
     const MUCH: usize = 3 * 1024 * KIB;
     let (builder, mut diary) = Probe::pool(|call, _| match call {
         Call::Packet(_) => Next::SendAndStop(Bytes::from(vec![b'x'; MUCH])),
-        call => otherwise(call),
+        call => default_next(call),
     });
     let pool = builder.send_timeout(ms(400)).acceptors(1).bind("127.0.0.1:0").await.unwrap();
     let address = pool.local_addr().unwrap();
@@ -163,7 +163,7 @@ async fn a_slow_but_living_reader_is_not_cut() {
     });
     let took = soon(read).await.unwrap();
     assert!(took > ms(800), "this reader was not slow: {took:?}");
-    assert_eq!(diary.closed().await.0, Reason::Local);
+    assert_eq!(diary.closed().await.0, CloseReason::Local);
 }
 
 #[actix::test]
@@ -172,14 +172,14 @@ async fn a_reader_that_takes_nothing_is_cut_after_the_send_timeout() {
         let (builder, mut diary) = Probe::pool(move |call, _| match call {
             Call::Packet(_) if stops => Next::SendAndStop(Bytes::from(vec![b'x'; 16 * 1024 * KIB])),
             Call::Packet(_) => Next::Send(Bytes::from(vec![b'x'; 16 * 1024 * KIB])),
-            call => otherwise(call),
+            call => default_next(call),
         });
         let pool = builder.send_timeout(ms(300)).acceptors(1).bind("127.0.0.1:0").await.unwrap();
         let mut peer = connect(&pool).await;
         peer.send("go").await;
         let asked = diary.until(&Call::packet("go")).await;
         let (call, at) = diary.next_at().await;
-        assert!(matches!(call, Call::Closed(Reason::SendTimeout, _)), "{call:?}");
+        assert!(matches!(call, Call::Closed(CloseReason::SendTimeout, _)), "{call:?}");
         assert!(at - asked >= ms(300), "early: {:?}", at - asked);
         assert!(at - asked <= ms(3_000), "late: {:?}", at - asked);
         eventually(|| pool.connections() == 0).await;
@@ -227,7 +227,7 @@ fn p99(peer: &mut BlockingPeer, echoes: usize) -> Duration {
 async fn a_fast_peer_starves_neither_its_neighbours_nor_its_own_mailbox() {
     let (builder, _diary) = Probe::pool(|call, _| match call {
         Call::Packet(bytes) => Next::Send(bytes.clone()),
-        call => otherwise(call),
+        call => default_next(call),
     });
     let pool = builder.acceptors(1).bind("127.0.0.1:0").await.unwrap();
     let address = pool.local_addr().unwrap();
@@ -253,7 +253,7 @@ async fn a_flood_of_messages_starves_neither_the_neighbours_nor_the_flooded_sock
     const BACKLOG: usize = 100_000;
     let taken = Arc::new(AtomicUsize::new(0));
     let counted = taken.clone();
-    let builder = AcceptorPool::protocol(move |_| Counted(counted.clone())).framing(Framing::lines());
+    let builder = AcceptorPool::with_protocol(move |_| Counted(counted.clone())).framing(Framing::lines());
     let pool = builder.acceptors(1).bind("127.0.0.1:0").await.unwrap();
     let address = pool.local_addr().unwrap();
     let mut flooded = BlockingPeer::connect(address);

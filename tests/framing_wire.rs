@@ -15,8 +15,8 @@ mod support;
 use std::sync::{Arc, OnceLock};
 
 use actix_acceptor::{
-    AcceptorPool, Builder, Closed, Conn, Connection, Framing, Next, Pool, PoolHandle, Protocol, ProtocolDoor, Reason,
-    Timeout,
+    AcceptorPool, Builder, CloseReason, Closed, Conn, Connection, Framing, Next, Pool, PoolHandle, Protocol,
+    ProtocolService, Timeout,
 };
 use bytes::{Bytes, BytesMut};
 use support::*;
@@ -32,7 +32,7 @@ enum Note {
     Partial(Bytes),
     HalfClosed,
     TooLong(u64, u64),
-    Closed(Reason),
+    Closed(CloseReason),
 }
 
 /// Takes down all that happens, and sends packets back. `quit` ends it with a `bye`.
@@ -100,9 +100,9 @@ impl Notes {
     }
 }
 
-fn witnesses(framing: Framing, patient: bool) -> (Builder<ProtocolDoor<Witness>>, Notes) {
+fn witnesses(framing: Framing, patient: bool) -> (Builder<ProtocolService<Witness>>, Notes) {
     let (notes, seen) = unbounded_channel();
-    let builder = AcceptorPool::protocol(move |_| Witness { notes: notes.clone(), patient });
+    let builder = AcceptorPool::with_protocol(move |_| Witness { notes: notes.clone(), patient });
     (builder.framing(framing).acceptors(1), Notes(seen))
 }
 
@@ -184,7 +184,7 @@ async fn all_whole_packets_of_a_read_are_delivered_before_the_next_read() {
     let (pool_of, gate) = (handle.clone(), std::sync::Mutex::new(Some(gate)));
     let reader =
         move |_: &_| Reader { pool: pool_of.clone(), gate: gate.lock().unwrap().take().unwrap(), read: read.clone() };
-    let pool = AcceptorPool::protocol(reader).framing(Framing::len2()).acceptors(1);
+    let pool = AcceptorPool::with_protocol(reader).framing(Framing::len2()).acceptors(1);
     let pool = pool.bind("127.0.0.1:0").await.unwrap();
     handle.set(pool.untyped()).unwrap();
     let mut peer = connect(&pool).await;

@@ -7,18 +7,24 @@ mod support;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use actix_acceptor::transport::{Handshake, Shaken, Stream, TlsInfo};
-use actix_acceptor::{AcceptorPool, Address, HandshakeError, Listener, Next, PoolHandle, Reason, Refusal, Socket};
+use actix_acceptor::transport::{Handshake, Handshaken, Stream, TlsInfo};
+use actix_acceptor::{
+    AcceptorPool, Address, CloseReason, HandshakeError, Listener, Next, PoolHandle, RefusalReason, Socket,
+};
 use bytes::Bytes;
 use futures::future::LocalBoxFuture;
-use support::{connect, eventually, otherwise, soon, Call, Echo, Own, Peer, Probe, Recorded, Recorder};
+use support::{connect, default_next, eventually, soon, Call, Echo, Own, Peer, Probe, Recorded, Recorder};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// Peers say HELO and are answered; `CLAIM n` claims 10.0.0.n, `PANIC` panics, anything else is refused.
 struct Greeting;
 
 impl Handshake for Greeting {
-    fn shake(&self, mut stream: Stream, _: &Address) -> LocalBoxFuture<'static, Result<Shaken, HandshakeError>> {
+    fn handshake(
+        &self,
+        mut stream: Stream,
+        _: &Address,
+    ) -> LocalBoxFuture<'static, Result<Handshaken, HandshakeError>> {
         Box::pin(async move {
             let mut word = [0; 5];
             stream.read_exact(&mut word).await?;
@@ -27,11 +33,11 @@ impl Handshake for Greeting {
                     stream.write_all(b"EHLO\n").await?;
                     let mut tls = TlsInfo::default();
                     tls.version = "none at all".into();
-                    Ok(Shaken::new(stream).with_tls(tls))
+                    Ok(Handshaken::new(stream).with_tls(tls))
                 }
                 [b'C', b'L', b'A', host, b'\n'] => {
                     let claimed = SocketAddr::from(([10, 0, 0, *host], 1));
-                    Ok(Shaken::new(stream).with_peer(Address::Tcp(claimed)))
+                    Ok(Handshaken::new(stream).with_peer(Address::Tcp(claimed)))
                 }
                 b"PANIC" => panic!("as asked"),
                 _ => Err(HandshakeError::failed("not one of us")),
@@ -39,7 +45,7 @@ impl Handshake for Greeting {
         })
     }
 
-    fn may_claim(&self, _: &Address) -> bool {
+    fn may_override_peer(&self, _: &Address) -> bool {
         true
     }
 }
@@ -56,7 +62,7 @@ async fn init_comes_before_the_handshake_and_ack_after_it_and_what_init_sends_wa
             Next::Send(Bytes::from_static(b"from init"))
         }
         Call::Ack => Next::Send(Bytes::from(conn.tls().unwrap().version.clone())),
-        other => otherwise(other),
+        other => default_next(other),
     });
     let pool = builder.listener(greeted()).start().await.unwrap();
     let mut peer = connect(&pool).await;
@@ -72,13 +78,13 @@ async fn init_comes_before_the_handshake_and_ack_after_it_and_what_init_sends_wa
 async fn a_stop_in_init_closes_without_a_handshake_and_sends_nothing() {
     let (builder, _diary) = Probe::pool(|call, _| match call {
         Call::Init => Next::SendAndStop(Bytes::from_static(b"not in clear")),
-        other => otherwise(other),
+        other => default_next(other),
     });
     let pool = builder.listener(greeted()).start().await.unwrap();
     let mut peer = connect(&pool).await;
     assert_eq!(peer.until_gone().await, b"");
     soon(pool.wait_for(|n| n == 0, None)).await.unwrap();
-    assert_eq!(pool.info().closed.get(Reason::Local), 1);
+    assert_eq!(pool.info().closed.get(CloseReason::Local), 1);
     soon(pool.stop(None)).await;
 }
 
@@ -86,7 +92,7 @@ async fn a_stop_in_init_closes_without_a_handshake_and_sends_nothing() {
 async fn a_handshake_that_fails_stalls_or_panics_is_an_ending_of_its_own_and_costs_nobody_else_anything() {
     let (recorder, mut closings) = Recorder::new();
     let limit = Duration::from_millis(200);
-    let pool = AcceptorPool::protocol(move |_| Recorded(recorder.clone()))
+    let pool = AcceptorPool::with_protocol(move |_| Recorded(recorder.clone()))
         .handshake_timeout(limit)
         .max_handshakes(1)
         .listener(greeted())
@@ -100,7 +106,7 @@ async fn a_handshake_that_fails_stalls_or_panics_is_an_ending_of_its_own_and_cos
     let mut stranger = connect(&pool).await;
     stranger.send(b"HALLO").await;
     let (reason, text) = closings.next().await;
-    assert_eq!((reason, &*text), (Reason::Handshake, "the handshake failed: not one of us"));
+    assert_eq!((reason, &*text), (CloseReason::Handshake, "the handshake failed: not one of us"));
     stranger.until_gone().await;
 
     // One silent peer holds the only slot, the next one waits for it; a plain listener is served meanwhile.
@@ -110,7 +116,7 @@ async fn a_handshake_that_fails_stalls_or_panics_is_an_ending_of_its_own_and_cos
     plain.echo(b"meanwhile").await;
     for _ in 0..2 {
         let (reason, text) = closings.next().await;
-        assert_eq!((reason, &*text), (Reason::Handshake, "the handshake failed: not done within 200ms"));
+        assert_eq!((reason, &*text), (CloseReason::Handshake, "the handshake failed: not done within 200ms"));
     }
     assert!(began.elapsed() >= limit);
     silent.until_gone().await;
@@ -118,7 +124,7 @@ async fn a_handshake_that_fails_stalls_or_panics_is_an_ending_of_its_own_and_cos
 
     let mut bad = connect(&pool).await;
     bad.send(b"PANIC").await;
-    assert_eq!(closings.next().await, (Reason::Panic, "a callback panicked: as asked".into()));
+    assert_eq!(closings.next().await, (CloseReason::Panic, "a callback panicked: as asked".into()));
     plain.echo(b"still").await;
 
     let mut good = connect(&pool).await;
@@ -128,20 +134,23 @@ async fn a_handshake_that_fails_stalls_or_panics_is_an_ending_of_its_own_and_cos
     // `closed` is called a little before it is counted.
     eventually(|| pool.info().closed.total() == 4).await;
     let info = pool.info();
-    assert_eq!((info.closed.get(Reason::Handshake), info.closed.get(Reason::Panic), info.connections), (3, 1, 2));
+    assert_eq!(
+        (info.closed.get(CloseReason::Handshake), info.closed.get(CloseReason::Panic), info.connections),
+        (3, 1, 2)
+    );
     soon(pool.stop(None)).await;
 }
 
 #[actix::test]
 async fn two_hundred_peers_that_leave_in_mid_handshake_leave_nothing_behind() {
-    let pool = AcceptorPool::protocol(|_| Echo).listener(greeted()).start().await.unwrap();
+    let pool = AcceptorPool::with_protocol(|_| Echo).listener(greeted()).start().await.unwrap();
     for _ in 0..200 {
         connect(&pool).await.send(b"HEL").await;
     }
     soon(pool.wait_for(|n| n == 0, None)).await.unwrap();
     eventually(|| pool.info().accepted == 200).await;
     soon(pool.wait_for(|n| n == 0, None)).await.unwrap();
-    assert_eq!(pool.info().closed.get(Reason::Handshake), 200);
+    assert_eq!(pool.info().closed.get(CloseReason::Handshake), 200);
     let mut good = connect(&pool).await;
     good.send(b"HELO\n").await;
     good.expect(b"EHLO\n").await;
@@ -150,7 +159,7 @@ async fn two_hundred_peers_that_leave_in_mid_handshake_leave_nothing_behind() {
 
 #[actix::test]
 async fn a_connection_in_its_handshake_can_be_killed_and_is_ended_by_a_drain() {
-    let pool = AcceptorPool::protocol(|_| Echo).listener(greeted()).start().await.unwrap();
+    let pool = AcceptorPool::with_protocol(|_| Echo).listener(greeted()).start().await.unwrap();
     let mut killed = connect(&pool).await;
     soon(pool.wait_for(|n| n == 1, None)).await.unwrap();
     assert!(pool.kill(pool.list()[0].id));
@@ -160,7 +169,7 @@ async fn a_connection_in_its_handshake_can_be_killed_and_is_ended_by_a_drain() {
     let report = soon(pool.stop(Duration::from_millis(50))).await;
     assert_eq!((report.asked, report.forced), (1, 1));
     drained.until_gone().await;
-    assert_eq!(pool.info().closed.get(Reason::Killed), 2);
+    assert_eq!(pool.info().closed.get(CloseReason::Killed), 2);
 }
 
 async fn claim(pool: &PoolHandle, host: u8) -> Peer {
@@ -173,7 +182,7 @@ async fn claim(pool: &PoolHandle, host: u8) -> Peer {
 async fn whom_a_peer_claims_to_be_is_shown_counted_and_refused() {
     let (builder, diary) = Probe::pool(|call, conn| match call {
         Call::Ack => Next::Send(Bytes::from(format!("{} {}", conn.peer(), conn.socket_peer().ip().unwrap()))),
-        other => otherwise(other),
+        other => default_next(other),
     });
     let rules = [actix_acceptor::Rule::deny("10.0.0.9").unwrap()];
     let pool = builder.max_per_peer(1).rules(rules).listener(greeted()).start().await.unwrap();
@@ -189,7 +198,7 @@ async fn whom_a_peer_claims_to_be_is_shown_counted_and_refused() {
     denied.until_gone().await;
     soon(pool.wait_for(|n| n == 2, None)).await.unwrap();
     let info = pool.info();
-    assert_eq!((info.refused.get(Refusal::PerIp), info.refused.get(Refusal::Denied)), (1, 1));
+    assert_eq!((info.refused.get(RefusalReason::PerPeer), info.refused.get(RefusalReason::Denied)), (1, 1));
     assert_eq!((info.accepted, info.closed.total()), (4, 0));
 
     drop(one);
@@ -199,7 +208,7 @@ async fn whom_a_peer_claims_to_be_is_shown_counted_and_refused() {
     soon(pool.stop(None)).await;
     drop(pool);
     let calls = diary.rest().await;
-    let refused = |call: &Call| matches!(call, Call::Closed(_, text) if text == "refused: per_ip");
+    let refused = |call: &Call| matches!(call, Call::Closed(_, text) if text == "refused: per_peer");
     assert_eq!(calls.iter().filter(|call| refused(call)).count(), 1, "{calls:?}");
 }
 
@@ -213,8 +222,8 @@ async fn echo_once(mut socket: Socket) {
 
 #[actix::test]
 async fn the_doors_serve_and_start_get_their_socket_after_the_handshake() {
-    let serve = AcceptorPool::serve(echo_once).listener(greeted()).start().await.unwrap().untyped();
-    let start = AcceptorPool::start(|socket| Ok(Own::start(socket, echo_once)));
+    let serve = AcceptorPool::with_fn(echo_once).listener(greeted()).start().await.unwrap().untyped();
+    let start = AcceptorPool::with_actor(|socket| Ok(Own::start(socket, echo_once)));
     let start = start.listener(greeted()).start().await.unwrap().untyped();
     for pool in [serve, start] {
         let mut peer = connect(&pool).await;
@@ -229,7 +238,7 @@ async fn the_doors_serve_and_start_get_their_socket_after_the_handshake() {
         soon(pool.wait_for(|n| n == 0, None)).await.unwrap();
         eventually(|| pool.info().accepted == 3).await;
         soon(pool.wait_for(|n| n == 0, None)).await.unwrap();
-        assert_eq!(pool.info().closed.get(Reason::Handshake), 2);
+        assert_eq!(pool.info().closed.get(CloseReason::Handshake), 2);
         soon(pool.stop(None)).await;
     }
 }

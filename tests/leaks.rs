@@ -34,7 +34,7 @@ async fn a_thousand_starts_and_stops_leak_neither_descriptors_nor_threads() {
 
 /// A pool's whole life: with a peer that leaves, one that is told to, one that is killed; or a start that fails.
 async fn once(round: usize) {
-    let builder = || AcceptorPool::protocol(|_| Echo).name("leaky?").acceptors(2);
+    let builder = || AcceptorPool::with_protocol(|_| Echo).name("leaky?").acceptors(2);
     if round % 10 == 9 {
         let (transport, director) = Scripted::in_memory();
         director.share(|| Err(io::Error::other("as asked")));

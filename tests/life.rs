@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use actix_acceptor::{
-    AcceptorPool, Closed, Conn, Connection, Framing, Next, Pool, PoolError, PoolHandle, Protocol, Reason, Task,
+    AcceptorPool, CloseReason, Closed, Conn, Connection, Framing, Next, NoActor, Pool, PoolError, PoolHandle, Protocol,
 };
 use bytes::Bytes;
 use support::*;
@@ -18,7 +18,7 @@ use tokio::net::TcpStream;
 
 #[actix::test]
 async fn dropping_every_handle_stops_nothing() {
-    let pool = AcceptorPool::protocol(|_| Echo).name("nobody's").bind("127.0.0.1:0").await.unwrap();
+    let pool = AcceptorPool::with_protocol(|_| Echo).name("nobody's").bind("127.0.0.1:0").await.unwrap();
     let mut peer = connect(&pool).await;
     peer.echo("before").await;
     let address = pool.local_addr().unwrap();
@@ -34,7 +34,7 @@ async fn dropping_every_handle_stops_nothing() {
 
 #[actix::test]
 async fn a_handle_is_asked_from_any_thread_without_an_actor() {
-    let pool = AcceptorPool::protocol(|_| Echo).name("asked").bind("127.0.0.1:0").await.unwrap();
+    let pool = AcceptorPool::with_protocol(|_| Echo).name("asked").bind("127.0.0.1:0").await.unwrap();
     let mut peer = connect(&pool).await;
     peer.echo("hello").await;
     let handle = pool.untyped();
@@ -63,12 +63,12 @@ async fn pools_are_found_and_stopped_by_name_and_typed() {
         (
             handle.typed::<Connection<Echo>>().is_some(),
             handle.typed::<Connection<Told>>().is_some(),
-            handle.typed::<Task>().is_some(),
+            handle.typed::<NoActor>().is_some(),
         )
     };
-    AcceptorPool::protocol(|_| Echo).name("echo").bind("127.0.0.1:0").await.unwrap();
-    AcceptorPool::serve(|socket| async { drop(socket) }).name("serve").bind("127.0.0.1:0").await.unwrap();
-    let unnamed = AcceptorPool::protocol(|_| Echo).bind("127.0.0.1:0").await.unwrap();
+    AcceptorPool::with_protocol(|_| Echo).name("echo").bind("127.0.0.1:0").await.unwrap();
+    AcceptorPool::with_fn(|socket| async { drop(socket) }).name("serve").bind("127.0.0.1:0").await.unwrap();
+    let unnamed = AcceptorPool::with_protocol(|_| Echo).bind("127.0.0.1:0").await.unwrap();
     assert_eq!(typed(&AcceptorPool::find("echo").unwrap()), (true, false, false));
     assert_eq!(typed(&AcceptorPool::find("serve").unwrap()), (false, false, true));
     assert!(AcceptorPool::find("nobody").is_none());
@@ -92,7 +92,7 @@ fn two_systems_in_one_process_may_each_have_a_pool_of_the_same_name() {
     fn system(met: std::sync::Arc<std::sync::Barrier>) -> std::thread::JoinHandle<SocketAddr> {
         std::thread::spawn(move || {
             System::new().block_on(async {
-                let pool = AcceptorPool::protocol(|_| Echo).name("same").bind("127.0.0.1:0").await.unwrap();
+                let pool = AcceptorPool::with_protocol(|_| Echo).name("same").bind("127.0.0.1:0").await.unwrap();
                 met.wait();
                 let found = AcceptorPool::find("same").unwrap();
                 assert_eq!(found.local_addr(), pool.local_addr());
@@ -112,7 +112,7 @@ fn two_systems_in_one_process_may_each_have_a_pool_of_the_same_name() {
 #[test]
 fn a_name_does_not_outlive_its_system() {
     let start = || async {
-        AcceptorPool::protocol(|_| Echo).name("again").bind("127.0.0.1:0").await.unwrap();
+        AcceptorPool::with_protocol(|_| Echo).name("again").bind("127.0.0.1:0").await.unwrap();
     };
     for _ in 0..3 {
         let system = System::new();
@@ -124,7 +124,7 @@ fn a_name_does_not_outlive_its_system() {
 }
 
 /// Tells that it was told, and how it ended; goes on in spite of a shutdown.
-struct Told(mpsc::Sender<Option<Reason>>);
+struct Told(mpsc::Sender<Option<CloseReason>>);
 
 impl Protocol for Told {
     type Codec = Framing;
@@ -153,7 +153,7 @@ fn system_stop_leaves_nothing_hanging_and_every_connection_is_closed() {
         let system = std::thread::spawn(move || {
             let system = System::new();
             system.block_on(async move {
-                let builder = AcceptorPool::protocol(move |_| Told(tell.clone())).acceptors(2);
+                let builder = AcceptorPool::with_protocol(move |_| Told(tell.clone())).acceptors(2);
                 let builder = if here { builder.on_current_arbiter() } else { builder };
                 let pool = builder.bind("127.0.0.1:0").await.unwrap();
                 hand.send((pool.untyped(), System::current())).unwrap();
@@ -175,7 +175,7 @@ fn system_stop_leaves_nothing_hanging_and_every_connection_is_closed() {
                     break reason;
                 }
             };
-            assert_eq!(ending, Reason::Killed, "here: {here}");
+            assert_eq!(ending, CloseReason::Killed, "here: {here}");
         }
         assert!(matches!(waiter.join().unwrap(), Err(PoolError::Orphaned)), "whoever waited for the end is told");
         for peer in &mut peers {
@@ -184,7 +184,7 @@ fn system_stop_leaves_nothing_hanging_and_every_connection_is_closed() {
         }
         assert!(told.recv().is_err(), "nothing is left that could tell");
         // The place is given back last, after the protocol's state is dropped.
-        let ended = || (pool.info().connections, pool.info().accepted, pool.info().closed.get(Reason::Killed));
+        let ended = || (pool.info().connections, pool.info().accepted, pool.info().closed.get(CloseReason::Killed));
         let limit = Instant::now() + PATIENCE;
         while ended() != (0, 20, 20) && Instant::now() < limit {
             std::thread::yield_now();
@@ -201,7 +201,7 @@ async fn when_the_pools_own_arbiter_stops_its_connections_are_told_and_end_withi
     let grace = Duration::from_millis(300);
     let home = Arbiter::new();
     home.spawn(async move {
-        let builder = AcceptorPool::protocol(move |_| Told(tell.clone())).acceptors(2).grace(grace).name("orphan");
+        let builder = AcceptorPool::with_protocol(move |_| Told(tell.clone())).acceptors(2).grace(grace).name("orphan");
         let _ = hand.send(builder.bind("127.0.0.1:0").await.unwrap());
     });
     let pool = soon(handed).await.unwrap();
@@ -222,7 +222,7 @@ async fn when_the_pools_own_arbiter_stops_its_connections_are_told_and_end_withi
     let mut words: Vec<_> =
         soon(tokio::task::spawn_blocking(move || told.into_iter().collect::<Vec<_>>())).await.unwrap();
     assert_eq!(words.drain(..10).collect::<Vec<_>>(), [None; 10], "told");
-    assert_eq!(words, [Some(Reason::Killed); 10], "ended");
+    assert_eq!(words, [Some(CloseReason::Killed); 10], "ended");
     eventually(|| std::net::TcpStream::connect(pool.local_addr().unwrap()).is_err()).await;
     assert_eq!(pool.status(), actix_acceptor::Status::Ended);
     soon(pool.stop(None)).await;

@@ -22,7 +22,7 @@ fn resident() -> usize {
 #[actix::test]
 async fn idle_connections_own_no_buffer() {
     for half in [&b""[..], b"\0\0\xffbegun"] {
-        let pool = AcceptorPool::protocol(|_| Echo)
+        let pool = AcceptorPool::with_protocol(|_| Echo)
             .framing(Framing::len4())
             .idle_timeout(None)
             .packet_timeout(None)

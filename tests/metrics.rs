@@ -104,10 +104,10 @@ async fn every_name_of_the_table_appears_with_its_labels_and_values_and_no_other
         Call::Packet(word) if &**word == b"fail" => Next::fail("as asked"),
         Call::Packet(word) if &**word == b"block" => {
             gate.lock().unwrap().recv_timeout(PATIENCE).unwrap();
-            otherwise(call)
+            default_next(call)
         }
         Call::Packet(word) => Next::Send(word.clone()),
-        call => otherwise(call),
+        call => default_next(call),
     });
     let (transport, director) = Scripted::in_front_of(Tcp::bind("127.0.0.1:0".parse().unwrap()).unwrap());
     let builder = builder.framing(Framing::lines()).acceptors(1).name("all").max_connections(2);
@@ -185,7 +185,7 @@ async fn every_name_of_the_table_appears_with_its_labels_and_values_and_no_other
 #[actix::test]
 async fn gauges_come_back_to_zero_and_counters_say_what_the_pool_says() {
     recorder();
-    let builder = AcceptorPool::protocol(|_| Echo).acceptors(3).name("churn").observer(Metrics::new());
+    let builder = AcceptorPool::with_protocol(|_| Echo).acceptors(3).name("churn").observer(Metrics::new());
     let pool = builder.bind("127.0.0.1:0").await.unwrap();
     let address = pool.local_addr().unwrap();
     let churn = || std::thread::spawn(move || (0..50).for_each(|_| BlockingPeer::connect(address).echo("hello")));

@@ -8,7 +8,7 @@ use std::future::{pending, Future};
 use std::sync::Mutex;
 use std::time::Duration;
 
-use actix_acceptor::{Active, Builder, Conn, Connection, Framing, Next, Pool, ProtocolDoor, Reason, User};
+use actix_acceptor::{Active, Builder, CloseReason, Conn, Connection, Framing, Next, Pool, ProtocolService, User};
 use bytes::Bytes;
 use support::*;
 use tokio::sync::oneshot;
@@ -18,7 +18,7 @@ const FIN: &str = "the peer closed";
 /// A pool of probes that speak lines on one arbiter.
 async fn lines(
     act: impl Fn(&Call, &mut Conn<Probe>) -> Next<Probe> + Send + Sync + 'static,
-    set: impl FnOnce(Builder<ProtocolDoor<Probe>>) -> Builder<ProtocolDoor<Probe>>,
+    set: impl FnOnce(Builder<ProtocolService<Probe>>) -> Builder<ProtocolService<Probe>>,
 ) -> (Pool<Connection<Probe>>, Diary) {
     let (builder, diary) = Probe::pool(act);
     let pool = set(builder.framing(Framing::lines()).acceptors(1)).bind("127.0.0.1:0").await.unwrap();
@@ -28,7 +28,7 @@ async fn lines(
 fn echo(call: &Call) -> Next<Probe> {
     match call {
         Call::Packet(bytes) | Call::User(bytes) => Next::Send(bytes.clone()),
-        call => otherwise(call),
+        call => default_next(call),
     }
 }
 
@@ -72,7 +72,7 @@ async fn what_came_before_the_fin_is_answered_first() {
     for call in calls {
         assert_eq!(diary.next().await, call);
     }
-    assert_eq!(diary.next().await, Call::Closed(Reason::Peer, FIN.into()));
+    assert_eq!(diary.next().await, Call::Closed(CloseReason::Peer, FIN.into()));
 }
 
 #[actix::test]
@@ -103,7 +103,7 @@ async fn by_default_a_half_closed_connection_says_its_last_word_and_ends() {
         }
         let _ = open.send(());
         assert_eq!(peer.read_to_end().await, says.as_bytes(), "{answers}");
-        assert_eq!(diary.closed().await, (Reason::Peer, FIN.into()), "{answers}");
+        assert_eq!(diary.closed().await, (CloseReason::Peer, FIN.into()), "{answers}");
     }
 }
 
@@ -122,7 +122,7 @@ async fn with_half_close_on_the_connection_goes_on() {
     address.do_send(actix_acceptor::Close);
     assert_eq!(peer.read_to_end().await, b"");
     let rest = [diary.next().await, diary.next().await, diary.next().await];
-    let local = Call::Closed(Reason::Local, "ended by the connection itself".into());
+    let local = Call::Closed(CloseReason::Local, "ended by the connection itself".into());
     assert_eq!(rest, [Call::user("still"), Call::user("here"), local], "half_closed comes once");
 }
 
@@ -132,7 +132,7 @@ async fn a_fin_during_a_wait_drops_the_wait() {
     let future = once(future);
     let act = move |call: &Call, conn: &mut Conn<Probe>| match call {
         Call::Packet(_) => conn.wait(future(), |(), _, _| Next::Continue),
-        call => otherwise(call),
+        call => default_next(call),
     };
     let (pool, mut diary) = lines(act, |builder| builder).await;
     let mut peer = connect(&pool).await;
@@ -141,7 +141,7 @@ async fn a_fin_during_a_wait_drops_the_wait() {
     assert!(dropped.try_recv().is_err());
     peer.finish().await;
     assert!(!soon(&mut dropped).await.unwrap(), "the wait came to its end");
-    assert_eq!(diary.next().await, Call::Closed(Reason::Peer, FIN.into()));
+    assert_eq!(diary.next().await, Call::Closed(CloseReason::Peer, FIN.into()));
     assert_eq!(peer.read_to_end().await, b"");
 }
 
@@ -165,7 +165,7 @@ async fn a_fin_behind_packets_does_not_drop_the_wait_before_them() {
     open.send(()).unwrap();
     assert_eq!(peer.read_to_end().await, b"waited\n1\n2\n");
     let closed = [diary.closed().await, diary.closed().await];
-    assert_eq!(closed, [(Reason::Peer, FIN.into()), (Reason::Peer, FIN.into())]);
+    assert_eq!(closed, [(CloseReason::Peer, FIN.into()), (CloseReason::Peer, FIN.into())]);
 }
 
 #[actix::test]
@@ -175,7 +175,7 @@ async fn with_half_close_on_a_wait_outlives_the_fin() {
     let act = move |call: &Call, conn: &mut Conn<Probe>| match call {
         Call::Packet(_) => conn.wait(gate(), |_, _, _| Next::Send(Bytes::from_static(b"waited"))),
         Call::HalfClosed => Next::Stop,
-        call => otherwise(call),
+        call => default_next(call),
     };
     let (pool, mut diary) = lines(act, |builder| builder.half_close(true)).await;
     let mut peer = connect(&pool).await;
@@ -187,7 +187,7 @@ async fn with_half_close_on_a_wait_outlives_the_fin() {
     open.send(()).unwrap();
     assert_eq!(peer.read_to_end().await, b"waited\n");
     assert_eq!(diary.next().await, Call::HalfClosed);
-    assert_eq!(diary.next().await, Call::Closed(Reason::Peer, FIN.into()));
+    assert_eq!(diary.next().await, Call::Closed(CloseReason::Peer, FIN.into()));
 }
 
 /// However much lies unread behind it: also more than is read ahead.
@@ -199,7 +199,7 @@ async fn a_reset_during_a_wait_drops_it_at_once() {
             let future = once(future);
             let act = move |call: &Call, conn: &mut Conn<Probe>| match call {
                 Call::Packet(_) => conn.wait(future(), |(), _, _| Next::Continue),
-                call => otherwise(call),
+                call => default_next(call),
             };
             let (pool, mut diary) = lines(act, |builder| builder.half_close(half_close)).await;
             let mut peer = connect(&pool).await;
@@ -210,7 +210,7 @@ async fn a_reset_during_a_wait_drops_it_at_once() {
             assert!(!soon(dropped).await.unwrap());
             assert!(begun.elapsed() < Duration::from_secs(2), "after {:?}", begun.elapsed());
             let (reason, why) = diary.closed().await;
-            assert!(reason == Reason::Peer && why != FIN, "{behind} bytes behind: {reason:?}, {why}");
+            assert!(reason == CloseReason::Peer && why != FIN, "{behind} bytes behind: {reason:?}, {why}");
         }
     }
 }
@@ -219,7 +219,7 @@ async fn a_reset_during_a_wait_drops_it_at_once() {
 async fn a_reset_ends_a_passive_connection() {
     let act = |call: &Call, conn: &mut Conn<Probe>| {
         conn.set_active(Active::Passive);
-        otherwise(call)
+        default_next(call)
     };
     for unread in ["", "never read\n"] {
         let (pool, mut diary) = lines(act, |builder| builder).await;
@@ -228,7 +228,7 @@ async fn a_reset_ends_a_passive_connection() {
         diary.until(&Call::Ack).await;
         peer.reset();
         let (reason, why) = diary.closed().await;
-        assert!(reason == Reason::Peer && why != FIN, "{reason:?}: {why}");
+        assert!(reason == CloseReason::Peer && why != FIN, "{reason:?}: {why}");
     }
 }
 
@@ -236,7 +236,7 @@ async fn a_reset_ends_a_passive_connection() {
 async fn a_reset_ends_a_connection_above_its_mark() {
     let act = |call: &Call, _: &mut Conn<Probe>| match call {
         Call::Packet(_) => Next::Send(Bytes::from(vec![b'x'; 16 << 20])),
-        call => otherwise(call),
+        call => default_next(call),
     };
     for stops in [false, true] {
         let act = move |call: &Call, conn: &mut Conn<Probe>| match (act(call, conn), stops) {
@@ -249,7 +249,7 @@ async fn a_reset_ends_a_connection_above_its_mark() {
         diary.until(&Call::packet("go")).await;
         peer.reset();
         let (reason, why) = diary.closed().await;
-        assert!(reason == Reason::Peer && why != FIN, "{reason:?}: {why}");
+        assert!(reason == CloseReason::Peer && why != FIN, "{reason:?}: {why}");
     }
 }
 
@@ -261,7 +261,7 @@ async fn a_passive_connection_meets_packets_and_fin_when_it_is_active_again() {
             Call::User(_) => conn.set_active(Active::Always),
             _ => {}
         }
-        otherwise(call)
+        default_next(call)
     };
     let (pool, mut diary) = lines(act, |builder| builder).await;
     let mut peer = connect(&pool).await;
@@ -273,7 +273,7 @@ async fn a_passive_connection_meets_packets_and_fin_when_it_is_active_again() {
     for call in calls {
         assert_eq!(diary.next().await, call);
     }
-    assert_eq!(diary.closed().await, (Reason::Peer, FIN.into()));
+    assert_eq!(diary.closed().await, (CloseReason::Peer, FIN.into()));
 }
 
 #[actix::test]
@@ -282,14 +282,14 @@ async fn a_peer_that_leaves_while_init_waits_is_noticed() {
     let future = once(future);
     let act = move |call: &Call, conn: &mut Conn<Probe>| match call {
         Call::Init => conn.wait(future(), |(), _, _| Next::Continue),
-        call => otherwise(call),
+        call => default_next(call),
     };
     let (pool, mut diary) = lines(act, |builder| builder).await;
     let mut peer = connect(&pool).await;
     assert_eq!(diary.next().await, Call::Init);
     peer.finish().await;
     assert!(!soon(dropped).await.unwrap());
-    assert_eq!(diary.next().await, Call::Closed(Reason::Peer, FIN.into()));
+    assert_eq!(diary.next().await, Call::Closed(CloseReason::Peer, FIN.into()));
 }
 
 /// A wait holds what is this connection's, in order, and nobody else's.
@@ -350,7 +350,7 @@ async fn orders_during_a_wait_are_kept() {
     open.send(()).unwrap();
     assert_eq!(peer.read_to_end().await, b"waited\nbye\n");
     assert_eq!(diary.next().await, Call::Shutdown);
-    assert_eq!(diary.closed().await.0, Reason::Shutdown);
+    assert_eq!(diary.closed().await.0, CloseReason::Shutdown);
     let report = soon(stopping).await.unwrap();
     assert_eq!((report.asked, report.finished, report.forced), (1, 1, 0));
 }
@@ -366,7 +366,7 @@ async fn a_kill_needs_neither_an_end_of_the_wait_nor_room_in_the_socket() {
             }
             Call::Packet(_) if state == "stopping" => Next::SendAndStop(Bytes::from(vec![b'x'; 16 << 20])),
             Call::Packet(_) => Next::Send(Bytes::from(vec![b'x'; 16 << 20])),
-            call => otherwise(call),
+            call => default_next(call),
         };
         let (pool, mut diary) = lines(act, |builder| builder).await;
         let mut peer = connect(&pool).await;
@@ -374,7 +374,7 @@ async fn a_kill_needs_neither_an_end_of_the_wait_nor_room_in_the_socket() {
         diary.until(&Call::packet("go")).await;
         let id = pool.list()[0].id;
         assert!(pool.kill(id), "{state}");
-        assert_eq!(diary.closed().await.0, Reason::Killed, "{state}");
+        assert_eq!(diary.closed().await.0, CloseReason::Killed, "{state}");
         let read = peer.until_gone().await;
         assert!(read.len() < 16 << 20, "{state}: what is queued is not sent");
         eventually(|| pool.connections() == 0).await;

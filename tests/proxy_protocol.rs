@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use actix_acceptor::transport::Memory;
 use actix_acceptor::{
-    AcceptorPool, Address, Conn, Framing, Listener, Next, PoolHandle, Protocol, ProxyProtocol, Reason, Refusal, Rule,
-    Socket, StartError,
+    AcceptorPool, Address, CloseReason, Conn, Framing, Listener, Next, PoolHandle, Protocol, ProxyProtocol,
+    RefusalReason, Rule, Socket, StartError,
 };
 use bytes::Bytes;
-use support::{connect, eventually, otherwise, pass, soon, Call, Echo, Folder, Peer, Probe, Recorded, Recorder};
+use support::{connect, default_next, eventually, pass, soon, Call, Echo, Folder, Peer, Probe, Recorded, Recorder};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const LINE: &[u8] = b"PROXY TCP4 203.0.113.7 198.51.100.1 4711 443\r\n";
@@ -64,7 +64,7 @@ impl Protocol for Who {
 }
 
 async fn who(proxy: ProxyProtocol) -> PoolHandle {
-    AcceptorPool::protocol(|_| Who).listener(listener(proxy)).start().await.unwrap().untyped()
+    AcceptorPool::with_protocol(|_| Who).listener(listener(proxy)).start().await.unwrap().untyped()
 }
 
 #[actix::test]
@@ -103,7 +103,7 @@ async fn both_versions_are_understood_in_any_pieces_with_packets_behind_them() {
 #[actix::test]
 async fn what_the_load_balancer_tells_can_be_read() {
     let (builder, _diary) = Probe::pool(|call, conn| {
-        let Call::Ack = call else { return otherwise(call) };
+        let Call::Ack = call else { return default_next(call) };
         let header = conn.proxy().unwrap();
         let tls = header.tls().unwrap();
         assert!(tls.is_tls && tls.certificate_shown && tls.certificate_verified);
@@ -127,11 +127,11 @@ async fn what_the_load_balancer_tells_can_be_read() {
 #[actix::test]
 async fn who_is_not_trusted_is_refused_where_a_header_is_required_and_talks_data_where_it_is_not() {
     let elsewhere = |proxy: ProxyProtocol| proxy.trust("192.0.2.0/24").unwrap().trust("::1").unwrap().trust_local();
-    let (builder, diary) = Probe::pool(|call, _| otherwise(call));
+    let (builder, diary) = Probe::pool(|call, _| default_next(call));
     let pool = builder.listener(listener(elsewhere(ProxyProtocol::required()))).start().await.unwrap();
     let mut peer = connect(&pool).await;
     assert_eq!(peer.until_gone().await, b"");
-    eventually(|| pool.info().refused.get(Refusal::Denied) == 1).await;
+    eventually(|| pool.info().refused.get(RefusalReason::Denied) == 1).await;
     assert_eq!((pool.info().accepted, pool.info().closed.total(), pool.info().connections), (1, 0, 0));
     soon(pool.stop(None)).await;
     drop(pool);
@@ -163,7 +163,7 @@ async fn where_it_is_optional_what_does_not_begin_as_a_header_is_data_to_the_las
     drop(peer);
     soon(pool.wait_for(|n| n == 0, None)).await.unwrap();
     eventually(|| pool.info().closed.total() == 9).await;
-    assert_eq!(pool.info().closed.get(Reason::Handshake), 0);
+    assert_eq!(pool.info().closed.get(CloseReason::Handshake), 0);
     soon(pool.stop(None)).await;
 }
 
@@ -184,7 +184,7 @@ async fn a_load_balancer_that_speaks_for_itself_is_the_peer() {
 async fn a_header_that_is_malformed_too_long_cut_off_or_stalled_ends_that_connection_alone() {
     let (recorder, mut closings) = Recorder::new();
     let limit = Duration::from_millis(300);
-    let pool = AcceptorPool::protocol(move |_| Recorded(recorder.clone()))
+    let pool = AcceptorPool::with_protocol(move |_| Recorded(recorder.clone()))
         .handshake_timeout(limit)
         .listener(listener(loopback(ProxyProtocol::required()).max_header(100)))
         .start()
@@ -209,7 +209,7 @@ async fn a_header_that_is_malformed_too_long_cut_off_or_stalled_ends_that_connec
         let mut peer = connect(&pool).await;
         peer.send(bytes).await;
         let (reason, text) = closings.next().await;
-        assert_eq!(reason, Reason::Handshake);
+        assert_eq!(reason, CloseReason::Handshake);
         assert!(text.contains(why), "{text}");
         assert!(!why.contains("not done") || began.elapsed() >= limit);
         assert_eq!(peer.until_gone().await, b"");
@@ -218,7 +218,7 @@ async fn a_header_that_is_malformed_too_long_cut_off_or_stalled_ends_that_connec
     leaves.send(&LINE[..20]).await;
     leaves.finish().await;
     let (reason, text) = closings.next().await;
-    assert_eq!((reason, text.contains("end of file")), (Reason::Handshake, true), "{text}");
+    assert_eq!((reason, text.contains("end of file")), (CloseReason::Handshake, true), "{text}");
 
     let checksum = crc32c::crc32c(&checked).to_be_bytes();
     let at = checked.len() - 4;
@@ -227,13 +227,13 @@ async fn a_header_that_is_malformed_too_long_cut_off_or_stalled_ends_that_connec
     peer.send(&checked).await;
     peer.echo(b"checked").await;
     good.echo(b"after").await;
-    assert_eq!(pool.info().closed.get(Reason::Handshake), 9);
+    assert_eq!(pool.info().closed.get(CloseReason::Handshake), 9);
     soon(pool.stop(Duration::ZERO)).await;
 }
 
 #[actix::test]
 async fn rules_look_at_both_peers_and_limits_at_the_claimed_one() {
-    let pool = AcceptorPool::protocol(|_| Who)
+    let pool = AcceptorPool::with_protocol(|_| Who)
         .max_per_peer(1)
         .rules([Rule::deny("203.0.113.66").unwrap(), Rule::deny("127.0.0.2").unwrap()])
         .listener(listener(loopback(ProxyProtocol::required())))
@@ -256,15 +256,15 @@ async fn rules_look_at_both_peers_and_limits_at_the_claimed_one() {
         peer.send(claim(host)).await;
         assert_eq!(peer.until_gone().await, b"");
     }
-    eventually(|| pool.info().refused.get(Refusal::Denied) == 1).await;
+    eventually(|| pool.info().refused.get(RefusalReason::Denied) == 1).await;
     // The load balancer itself may be denied.
     let denied = tokio::net::TcpSocket::new_v4().unwrap();
     denied.bind("127.0.0.2:0".parse().unwrap()).unwrap();
     let mut denied = Peer(denied.connect(pool.local_addr().unwrap()).await.unwrap());
     assert_eq!(denied.until_gone().await, b"");
-    eventually(|| pool.info().refused.get(Refusal::Denied) == 2).await;
+    eventually(|| pool.info().refused.get(RefusalReason::Denied) == 2).await;
     let info = pool.info();
-    assert_eq!((info.refused.get(Refusal::PerIp), info.connections, info.accepted), (1, 3, 6));
+    assert_eq!((info.refused.get(RefusalReason::PerPeer), info.connections, info.accepted), (1, 3, 6));
     soon(pool.stop(Duration::ZERO)).await;
 }
 
@@ -276,10 +276,10 @@ async fn the_other_doors_and_the_other_transports_have_it_too() {
         socket.write_all(told.as_bytes()).await
     };
     let folder = Folder::new();
-    let (memory, dialer) = Memory::new("memory");
-    let pool = AcceptorPool::serve(serve)
+    let (memory, connector) = Memory::new("memory");
+    let pool = AcceptorPool::with_fn(serve)
         .listener(Listener::unix(folder.path("socket")).proxy_protocol(ProxyProtocol::required().trust_local()))
-        .listener(Listener::on(memory).proxy_protocol(ProxyProtocol::required().trust_local()))
+        .listener(Listener::from_transport(memory).proxy_protocol(ProxyProtocol::required().trust_local()))
         .start()
         .await
         .unwrap();
@@ -288,7 +288,7 @@ async fn the_other_doors_and_the_other_transports_have_it_too() {
     let mut peer = Peer(tokio::net::UnixStream::connect(folder.path("socket")).await.unwrap());
     peer.send(&header).await;
     assert_eq!(peer.read_to_end().await, expected);
-    let mut peer = Peer(soon(dialer.connect()).await.unwrap());
+    let mut peer = Peer(soon(connector.connect()).await.unwrap());
     peer.send(&header).await;
     assert_eq!(peer.read_to_end().await, expected);
     soon(pool.stop(None)).await;
@@ -296,7 +296,7 @@ async fn the_other_doors_and_the_other_transports_have_it_too() {
 
 #[actix::test]
 async fn a_protocol_that_trusts_nobody_is_refused_at_the_start() {
-    let refused = AcceptorPool::protocol(|_| Echo).listener(listener(ProxyProtocol::optional())).start().await;
+    let refused = AcceptorPool::with_protocol(|_| Echo).listener(listener(ProxyProtocol::optional())).start().await;
     match refused.map(drop).unwrap_err() {
         StartError::InvalidSetting { setting, why } => {
             assert_eq!((setting, why), ("proxy_protocol", "nobody is trusted"))
@@ -318,7 +318,8 @@ async fn curl_is_understood() {
         let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
         socket.write_all((head + &body).as_bytes()).await
     };
-    let pool = AcceptorPool::serve(http).listener(listener(loopback(ProxyProtocol::required()))).start().await.unwrap();
+    let pool =
+        AcceptorPool::with_fn(http).listener(listener(loopback(ProxyProtocol::required()))).start().await.unwrap();
     let url = format!("http://{}/", pool.local_addr().unwrap());
     let curl = tokio::task::spawn_blocking(move || {
         std::process::Command::new("curl")
@@ -335,7 +336,7 @@ async fn curl_is_understood() {
 #[cfg(all(feature = "rustls", feature = "native-tls"))]
 mod before_tls {
     use super::*;
-    use actix_acceptor::{Happening, Observer, Tls, TlsBackend};
+    use actix_acceptor::{Observer, PoolEvent, Tls, TlsBackend};
     use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
     use std::sync::Arc;
     use support::pki::Pki;
@@ -345,10 +346,10 @@ mod before_tls {
         let pki = Pki::new("proxy");
         let (cert, key) = pki.issue("localhost");
         for backend in [TlsBackend::Native, TlsBackend::Rustls] {
-            let tls = Tls::by(backend).files(&cert, &key).build().unwrap();
+            let tls = Tls::builder(backend).files(&cert, &key).build().unwrap();
             let proxy = loopback(ProxyProtocol::required());
             let limit = Duration::from_millis(400);
-            let pool = AcceptorPool::protocol(|_| Who)
+            let pool = AcceptorPool::with_protocol(|_| Who)
                 .handshake_timeout(limit)
                 .listener(Listener::tcp("127.0.0.1:0").tls(tls).proxy_protocol(proxy))
                 .start()
@@ -368,16 +369,16 @@ mod before_tls {
             slow.send(LINE).await;
             assert_eq!(slow.until_gone().await, b"");
             assert!(began.elapsed() >= limit && began.elapsed() < limit * 3 / 2, "{:?}", began.elapsed());
-            eventually(|| pool.info().closed.get(Reason::Handshake) == 1).await;
+            eventually(|| pool.info().closed.get(CloseReason::Handshake) == 1).await;
             soon(pool.stop(Duration::ZERO)).await;
         }
     }
 
-    struct Refusals(std::sync::Mutex<std::sync::mpsc::Sender<(String, Refusal)>>);
+    struct Refusals(std::sync::Mutex<std::sync::mpsc::Sender<(String, RefusalReason)>>);
 
     impl Observer for Refusals {
-        fn observe(&self, _: &str, happening: &Happening<'_>) {
-            if let Happening::Refused { peer, reason, .. } = happening {
+        fn observe(&self, _: &str, happening: &PoolEvent<'_>) {
+            if let PoolEvent::Refused { peer, reason, .. } = happening {
                 self.0.lock().unwrap().send((peer.to_string(), *reason)).unwrap();
             }
         }
@@ -395,7 +396,7 @@ mod before_tls {
             Ok(None)
         });
         let (told, refusals) = std::sync::mpsc::channel();
-        let pool = AcceptorPool::protocol(|_| Who)
+        let pool = AcceptorPool::with_protocol(|_| Who)
             .max_per_peer(1)
             .rules([Rule::deny("203.0.113.66").unwrap()])
             .observer(Refusals(std::sync::Mutex::new(told)))
@@ -407,9 +408,10 @@ mod before_tls {
         let mut stalled = connect(&pool).await;
         stalled.send(LINE).await;
         eventually(|| pool.list().iter().any(|one| one.peer.to_string() == "203.0.113.7:4711")).await;
-        for (header, reason) in
-            [(LINE, Refusal::PerIp), (&b"PROXY TCP4 203.0.113.66 198.51.100.1 1 443\r\n"[..], Refusal::Denied)]
-        {
+        for (header, reason) in [
+            (LINE, RefusalReason::PerPeer),
+            (&b"PROXY TCP4 203.0.113.66 198.51.100.1 1 443\r\n"[..], RefusalReason::Denied),
+        ] {
             let mut refused = connect(&pool).await;
             refused.send(header).await;
             assert!(pki.connect(refused.0, "localhost").await.is_err());

@@ -5,24 +5,24 @@
 
 use std::time::Duration;
 
-use actix_acceptor::{Active, AtLimit, LastCall, PeerPrefix, Rate, Rule, Settings};
+use actix_acceptor::{Active, AtLimit, BacklogPolicy, PeerPrefix, Rate, Rule, Settings};
 use serde_json::{json, Value};
 
 /// Every setting, each other than its default.
 fn everything() -> (Value, Settings) {
     let text = json!({
         "acceptors": 3,
-        "restarts": 7,
-        "restarts_within": "1m",
+        "max_restarts": 7,
+        "restart_window": "1m",
         "grace": "never",
-        "last_call": "refuse",
+        "backlog_on_close": "refuse",
         "max_connections": 100,
         "at_limit": { "hold": "1s 500ms" },
-        "farewell": "full\n",
+        "refusal_message": "full\n",
         "max_per_peer": 4,
         "peer_prefix": { "v4": 24, "v6": 56 },
-        "peer_rate": { "count": 10, "within": "1s" },
-        "accept_rate": { "count": 1000, "within": "1m" },
+        "peer_rate": { "burst": 10, "per": "1s" },
+        "accept_rate": { "burst": 1000, "per": "1m" },
         "rules": ["deny 10.0.0.0/8", "allow ::1/128"],
         "reserve_descriptor": true,
         "idle_timeout": "1h 30m",
@@ -41,12 +41,12 @@ fn everything() -> (Value, Settings) {
     });
     let mut settings = Settings::default();
     settings.acceptors = Some(3);
-    (settings.restarts, settings.restarts_within) = (7, Duration::from_secs(60));
+    (settings.max_restarts, settings.restart_window) = (7, Duration::from_secs(60));
     settings.grace = None;
-    settings.last_call = LastCall::Refuse;
+    settings.backlog_on_close = BacklogPolicy::Refuse;
     settings.max_connections = 100;
     settings.at_limit = AtLimit::Hold(Duration::from_millis(1500));
-    settings.farewell = "full\n".into();
+    settings.refusal_message = "full\n".into();
     settings.max_per_peer = Some(4);
     settings.peer_prefix = PeerPrefix::new(24, 56);
     settings.peer_rate = Some(Rate::new(10, Duration::from_secs(1)));
@@ -105,8 +105,10 @@ fn choices_are_read_by_their_names() {
     for (name, choice) in [("wait", AtLimit::Wait), ("close", AtLimit::Close), ("reset", AtLimit::Reset)] {
         assert_eq!(read(json!({ "at_limit": name })).unwrap().at_limit, choice);
     }
-    for (name, choice) in [("serve", LastCall::Serve), ("refuse", LastCall::Refuse), ("leave", LastCall::Leave)] {
-        assert_eq!(read(json!({ "last_call": name })).unwrap().last_call, choice);
+    for (name, choice) in
+        [("accept", BacklogPolicy::Accept), ("refuse", BacklogPolicy::Refuse), ("drop", BacklogPolicy::Drop)]
+    {
+        assert_eq!(read(json!({ "backlog_on_close": name })).unwrap().backlog_on_close, choice);
     }
     for (name, choice) in [("always", Active::Always), ("once", Active::Once), ("passive", Active::Passive)] {
         assert_eq!(read(json!({ "active": name })).unwrap().active, choice);
@@ -117,7 +119,7 @@ fn choices_are_read_by_their_names() {
 fn what_is_not_known_is_refused_by_its_name() {
     for (text, named) in [
         (json!({ "max_conections": 5 }), "max_conections"),
-        (json!({ "accept_rate": { "count": 1, "within": "1s", "burst": 5 } }), "burst"),
+        (json!({ "accept_rate": { "burst": 1, "per": "1s", "x": 5 } }), "x"),
         (json!({ "peer_prefix": { "v5": 5 } }), "v5"),
     ] {
         let refused = read(text.clone());
@@ -130,7 +132,7 @@ fn what_makes_no_sense_is_refused() {
     for text in [
         json!({ "grace": "soon" }),
         json!({ "grace": 5 }),
-        json!({ "restarts_within": "never" }),
+        json!({ "restart_window": "never" }),
         json!({ "idle_timeout": "10" }),
         json!({ "rules": ["permit 10.0.0.0/8"] }),
         json!({ "rules": ["deny 10.0.0.0/33"] }),

@@ -7,7 +7,7 @@ mod support;
 use std::io::{self, ErrorKind};
 use std::time::Duration;
 
-use actix_acceptor::{AcceptorPool, Pool, Reason, Socket, Task};
+use actix_acceptor::{AcceptorPool, CloseReason, NoActor, Pool, Socket};
 use support::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc::{unbounded_channel, UnboundedReceiver};
@@ -15,24 +15,24 @@ use tokio::time::sleep;
 
 /// Notes this, reads one byte, tells how that went, and returns as is said.
 async fn noting(
-    reasons: &'static [Reason],
+    reasons: &'static [CloseReason],
     returns: fn() -> io::Result<()>,
     limit: Option<Duration>,
-) -> (Pool<Task>, UnboundedReceiver<Result<u8, ErrorKind>>) {
+) -> (Pool<NoActor>, UnboundedReceiver<Result<u8, ErrorKind>>) {
     let (tell, told) = unbounded_channel();
     let serve = move |mut socket: Socket| {
         let tell = tell.clone();
         async move {
-            reasons.iter().for_each(|reason| socket.note(*reason));
+            reasons.iter().for_each(|reason| socket.set_close_reason(*reason));
             tell.send(socket.read_u8().await.map_err(|error| error.kind())).unwrap();
             returns()
         }
     };
-    let pool = AcceptorPool::serve(serve).idle_timeout(limit).acceptors(1).bind("127.0.0.1:0").await.unwrap();
+    let pool = AcceptorPool::with_fn(serve).idle_timeout(limit).acceptors(1).bind("127.0.0.1:0").await.unwrap();
     (pool, told)
 }
 
-async fn counted_as(pool: &Pool<Task>, reason: Reason) {
+async fn counted_as(pool: &Pool<NoActor>, reason: CloseReason) {
     eventually(|| pool.connections() == 0).await;
     let closed = pool.info().closed;
     assert_eq!((closed.get(reason), closed.total()), (1, 1), "{closed:?}");
@@ -40,8 +40,8 @@ async fn counted_as(pool: &Pool<Task>, reason: Reason) {
 
 #[actix::test]
 async fn what_a_socket_was_noted_for_is_what_is_counted() {
-    for reason in Reason::ALL {
-        let notes: &'static [Reason] = Box::leak(Box::new([reason]));
+    for reason in CloseReason::ALL.iter().copied() {
+        let notes: &'static [CloseReason] = Box::leak(Box::new([reason]));
         let (pool, mut told) = noting(notes, || Ok(()), None).await;
         let mut peer = connect(&pool).await;
         peer.send("x").await;
@@ -57,35 +57,35 @@ async fn what_a_socket_was_noted_for_is_what_is_counted() {
 async fn the_first_word_counts() {
     let returns: [fn() -> io::Result<()>; 2] = [|| Ok(()), || Err(ErrorKind::BrokenPipe.into())];
     for returns in returns {
-        let (pool, _told) = noting(&[Reason::TooLong, Reason::Local], returns, None).await;
+        let (pool, _told) = noting(&[CloseReason::TooLong, CloseReason::Local], returns, None).await;
         let mut peer = connect(&pool).await;
         peer.send("x").await;
         peer.until_gone().await;
-        counted_as(&pool, Reason::TooLong).await;
+        counted_as(&pool, CloseReason::TooLong).await;
         soon(pool.stop(None)).await;
     }
 }
 
 #[actix::test]
 async fn a_socket_that_was_noted_is_still_ended_by_the_pool_which_goes_first() {
-    let (pool, mut told) = noting(&[Reason::Error], || Ok(()), None).await;
+    let (pool, mut told) = noting(&[CloseReason::Error], || Ok(()), None).await;
     let mut peer = connect(&pool).await;
     eventually(|| pool.connections() == 1).await;
     assert!(pool.kill(pool.list()[0].id));
     // Not dropped because it did not look: it looks, and sees it.
     assert_eq!(soon(told.recv()).await, Some(Err(ErrorKind::ConnectionAborted)));
     peer.until_gone().await;
-    counted_as(&pool, Reason::Killed).await;
+    counted_as(&pool, CloseReason::Killed).await;
     soon(pool.stop(None)).await;
 }
 
 #[actix::test]
 async fn a_socket_that_was_noted_still_has_its_limits() {
-    let (pool, mut told) = noting(&[Reason::Error], || Ok(()), Some(Duration::from_millis(100))).await;
+    let (pool, mut told) = noting(&[CloseReason::Error], || Ok(()), Some(Duration::from_millis(100))).await;
     let mut peer = connect(&pool).await;
     assert_eq!(soon(told.recv()).await, Some(Err(ErrorKind::TimedOut)));
     peer.until_gone().await;
-    counted_as(&pool, Reason::Idle).await;
+    counted_as(&pool, CloseReason::Idle).await;
     soon(pool.stop(None)).await;
 }
 
@@ -102,12 +102,12 @@ fn a_silence_between_two_reads_that_nobody_listens_to_does_not_count() {
             }
             io::Result::Ok(())
         };
-        let (pool, director) = in_memory(AcceptorPool::serve(serve).idle_timeout(limit)).await;
+        let (pool, director) = in_memory(AcceptorPool::with_fn(serve).idle_timeout(limit)).await;
         let mut peer = director.connect();
         peer.echo("1").await;
         peer.echo("2").await;
         assert_eq!(peer.read_to_end().await, b"");
-        counted_as(&pool, Reason::Local).await;
+        counted_as(&pool, CloseReason::Local).await;
     });
 }
 
@@ -122,7 +122,7 @@ fn a_peer_that_goes_on_speaking_is_not_silent() {
             #[allow(unreachable_code)]
             io::Result::Ok(())
         };
-        let (pool, director) = in_memory(AcceptorPool::serve(serve).idle_timeout(limit)).await;
+        let (pool, director) = in_memory(AcceptorPool::with_fn(serve).idle_timeout(limit)).await;
         let mut peer = director.connect();
         for _ in 0..10 {
             peer.send(".").await;
@@ -130,7 +130,7 @@ fn a_peer_that_goes_on_speaking_is_not_silent() {
             assert_eq!(pool.connections(), 1);
         }
         peer.read_to_end().await;
-        counted_as(&pool, Reason::Idle).await;
+        counted_as(&pool, CloseReason::Idle).await;
     });
 }
 
@@ -143,7 +143,7 @@ fn a_peer_that_takes_a_little_now_and_then_is_not_cut_and_one_that_takes_nothing
             let tell = tell.clone();
             async move { tell.send(socket.write_all(&[7; 200 * 1024]).await.unwrap_err().kind()).unwrap() }
         };
-        let (pool, director) = in_memory(AcceptorPool::serve(serve).send_timeout(limit).idle_timeout(None)).await;
+        let (pool, director) = in_memory(AcceptorPool::with_fn(serve).send_timeout(limit).idle_timeout(None)).await;
         let mut peer = director.connect();
         for _ in 0..5 {
             sleep(limit * 9 / 10).await;
@@ -153,7 +153,7 @@ fn a_peer_that_takes_a_little_now_and_then_is_not_cut_and_one_that_takes_nothing
         let last = tokio::time::Instant::now();
         assert_eq!(soon(told.recv()).await, Some(ErrorKind::TimedOut));
         assert!(last.elapsed() >= limit && last.elapsed() <= limit * 11 / 10, "{:?}", last.elapsed());
-        counted_as(&pool, Reason::SendTimeout).await;
+        counted_as(&pool, CloseReason::SendTimeout).await;
     });
 }
 
@@ -168,9 +168,9 @@ async fn draining_resolves_when_the_socket_is_gone() {
         });
         async move { drop(socket) }
     };
-    let pool = AcceptorPool::serve(serve).acceptors(1).bind("127.0.0.1:0").await.unwrap();
+    let pool = AcceptorPool::with_fn(serve).acceptors(1).bind("127.0.0.1:0").await.unwrap();
     connect(&pool).await.until_gone().await;
     soon(told.recv()).await.unwrap();
-    counted_as(&pool, Reason::Local).await;
+    counted_as(&pool, CloseReason::Local).await;
     soon(pool.stop(None)).await;
 }

@@ -7,7 +7,7 @@ mod support;
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, Once};
 
-use actix_acceptor::{AcceptorPool, Framing, Reason, Spans, Suspension};
+use actix_acceptor::{AcceptorPool, CloseReason, Framing, Spans, SuspendMode};
 use support::acceptors::Die;
 use support::logs::Fields;
 use support::*;
@@ -90,7 +90,7 @@ impl<S: Subscriber> Layer<S> for Eye {
 #[actix::test]
 async fn a_connections_span_is_open_while_it_lives_and_closes_with_its_numbers() {
     listen();
-    let builder = AcceptorPool::protocol(|_| Echo).framing(Framing::lines()).name("lives").observer(Spans::new());
+    let builder = AcceptorPool::with_protocol(|_| Echo).framing(Framing::lines()).name("lives").observer(Spans::new());
     let pool = builder.bind("127.0.0.1:0").await.unwrap();
     let mut peer = connect(&pool).await;
     peer.echo("hello\n").await;
@@ -116,7 +116,7 @@ async fn a_connections_span_is_open_while_it_lives_and_closes_with_its_numbers()
 #[actix::test]
 async fn every_span_closes_with_what_it_stands_for() {
     listen();
-    let builder = AcceptorPool::protocol(|_| Echo).acceptors(2).name("ends").observer(Spans::new());
+    let builder = AcceptorPool::with_protocol(|_| Echo).acceptors(2).name("ends").observer(Spans::new());
     let pool = builder.bind("127.0.0.1:0").await.unwrap();
     let mut peers = Vec::new();
     for _ in 0..20 {
@@ -133,14 +133,14 @@ async fn every_span_closes_with_what_it_stands_for() {
     let [listeners, acceptors, connections] = all();
     assert!(listeners.iter().chain(&acceptors).chain(&connections).all(|span| span.closed && !span.entered));
     assert!(acceptors.iter().all(|span| span.field("exit") == "stopped"), "{acceptors:?}");
-    let shut = |span: &Span| span.field("reason") == Reason::Shutdown.name() && span.field("packets") == "1";
+    let shut = |span: &Span| span.field("reason") == CloseReason::Shutdown.name() && span.field("packets") == "1";
     assert!(connections.iter().all(shut), "{connections:?}");
 }
 
 #[actix::test]
 async fn an_acceptor_that_is_replaced_has_a_span_and_so_has_its_successor() {
     listen();
-    let builder = AcceptorPool::protocol(|_| Echo).acceptors(1).name("replaced").observer(Spans::new());
+    let builder = AcceptorPool::with_protocol(|_| Echo).acceptors(1).name("replaced").observer(Spans::new());
     let pool = builder.bind("127.0.0.1:0").await.unwrap();
     pool.acceptors()[0].do_send(Die::Panic);
     eventually(|| of("replaced", "acceptor").len() == 2).await;
@@ -154,9 +154,9 @@ async fn an_acceptor_that_is_replaced_has_a_span_and_so_has_its_successor() {
 #[actix::test]
 async fn a_listener_that_is_suspended_has_a_new_span_when_it_is_back() {
     listen();
-    let builder = AcceptorPool::protocol(|_| Echo).name("suspended").observer(Spans::new());
+    let builder = AcceptorPool::with_protocol(|_| Echo).name("suspended").observer(Spans::new());
     let pool = builder.bind("127.0.0.1:0").await.unwrap();
-    soon(pool.suspend(Suspension::Refuse)).await.unwrap();
+    soon(pool.suspend(SuspendMode::Close)).await.unwrap();
     assert!(of("suspended", "listener").iter().all(|span| span.closed));
     soon(pool.resume()).await.unwrap();
     let closed: Vec<_> = of("suspended", "listener").iter().map(|span| span.closed).collect();

@@ -36,7 +36,7 @@ fn assert_spread(pool: &PoolHandle) {
 #[actix::test]
 async fn the_fullest_of_4_arbiters_holds_at_most_1_25_times_the_mean() {
     raise_the_limit_of_descriptors();
-    let pool = AcceptorPool::protocol(|_| Echo).acceptors(4).bind("127.0.0.1:0").await.unwrap();
+    let pool = AcceptorPool::with_protocol(|_| Echo).acceptors(4).bind("127.0.0.1:0").await.unwrap();
     let mut peers = Vec::new();
     for _ in 0..CONNECTIONS / 100 {
         peers.extend(join_all((0..100).map(|_| connect(&pool))).await);
@@ -82,7 +82,7 @@ async fn peers_do_not_queue_behind_a_blocked_arbiter() {
     let gate = Arc::new(Mutex::new(gate));
     let (blocks, mut blocked) = unbounded_channel();
     let factory = move |_: &_| Blocking { blocks: blocks.clone(), gate: gate.clone() };
-    let pool = AcceptorPool::protocol(factory).acceptors(4).bind("127.0.0.1:0").await.unwrap();
+    let pool = AcceptorPool::with_protocol(factory).acceptors(4).bind("127.0.0.1:0").await.unwrap();
     let mut blocker = connect(&pool).await;
     blocker.echo("hello").await;
     blocker.send("block").await;
@@ -96,7 +96,7 @@ async fn peers_do_not_queue_behind_a_blocked_arbiter() {
 
 #[actix::test]
 async fn connections_are_numbered_in_the_order_of_acceptance() {
-    let pool = AcceptorPool::protocol(|_| Echo).acceptors(2).bind("127.0.0.1:0").await.unwrap();
+    let pool = AcceptorPool::with_protocol(|_| Echo).acceptors(2).bind("127.0.0.1:0").await.unwrap();
     let mut peers = Vec::new();
     for _ in 0..50 {
         let mut peer = connect(&pool).await;
@@ -124,7 +124,7 @@ async fn numbers_are_unique_over_all_arbiters() {
         taken.lock().unwrap().push(peer.id);
         Echo
     };
-    let pool = AcceptorPool::protocol(factory).acceptors(4).bind("127.0.0.1:0").await.unwrap();
+    let pool = AcceptorPool::with_protocol(factory).acceptors(4).bind("127.0.0.1:0").await.unwrap();
     for _ in 0..5 {
         join_all((0..100).map(|_| async { connect(&pool).await.echo("me too").await })).await;
     }
@@ -152,7 +152,7 @@ impl Threads {
 async fn each_acceptor_has_a_thread_of_its_own() {
     let threads = Threads::default();
     let seen = threads.clone();
-    let pool = AcceptorPool::protocol(move |_| {
+    let pool = AcceptorPool::with_protocol(move |_| {
         threads.here();
         Echo
     })
@@ -177,7 +177,7 @@ async fn on_the_current_arbiter_everything_is_on_one_thread() {
     for acceptors in [1, 3] {
         let threads = Threads::default();
         let seen = threads.clone();
-        let pool = AcceptorPool::protocol(move |_| {
+        let pool = AcceptorPool::with_protocol(move |_| {
             threads.here();
             Echo
         })
@@ -196,10 +196,10 @@ async fn on_the_current_arbiter_everything_is_on_one_thread() {
 
 #[actix::test]
 async fn by_default_there_is_an_acceptor_per_core_or_one_on_the_current_arbiter() {
-    let pool = AcceptorPool::protocol(|_| Echo).bind("127.0.0.1:0").await.unwrap();
+    let pool = AcceptorPool::with_protocol(|_| Echo).bind("127.0.0.1:0").await.unwrap();
     assert_eq!(pool.acceptors().len(), thread::available_parallelism().unwrap().get());
     soon(pool.stop(Duration::ZERO)).await;
-    let pool = AcceptorPool::protocol(|_| Echo).on_current_arbiter().bind("127.0.0.1:0").await.unwrap();
+    let pool = AcceptorPool::with_protocol(|_| Echo).on_current_arbiter().bind("127.0.0.1:0").await.unwrap();
     assert_eq!(pool.acceptors().len(), 1);
     soon(pool.stop(Duration::ZERO)).await;
 }

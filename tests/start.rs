@@ -11,12 +11,12 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use actix_acceptor::transport::Tcp;
-use actix_acceptor::{AcceptorPool, Address, Builder, Connection, Listener, Pool, ProtocolDoor, StartError};
+use actix_acceptor::{AcceptorPool, Address, Builder, Connection, Listener, Pool, ProtocolService, StartError};
 use support::*;
 use tokio::net::TcpStream;
 
-fn echo() -> Builder<ProtocolDoor<Echo>> {
-    AcceptorPool::protocol(|_| Echo)
+fn echo() -> Builder<ProtocolService<Echo>> {
+    AcceptorPool::with_protocol(|_| Echo)
 }
 
 fn port() -> Tcp {

@@ -7,7 +7,7 @@ mod support;
 use std::io::{ErrorKind, Read};
 use std::time::{Duration, Instant};
 
-use actix_acceptor::{AcceptorPool, Closed, Conn, Connection, Framing, Next, Pool, PoolHandle, Protocol, Reason};
+use actix_acceptor::{AcceptorPool, CloseReason, Closed, Conn, Connection, Framing, Next, Pool, PoolHandle, Protocol};
 use bytes::Bytes;
 use futures::future::join_all;
 use support::*;
@@ -69,7 +69,7 @@ async fn stage() -> Stage {
         go: going.clone(),
         recorder: recorder.clone(),
     };
-    let pool = AcceptorPool::protocol(factory).acceptors(2).bind("127.0.0.1:0").await.unwrap();
+    let pool = AcceptorPool::with_protocol(factory).acceptors(2).bind("127.0.0.1:0").await.unwrap();
     Stage { pool, told, go, closings }
 }
 
@@ -114,7 +114,7 @@ async fn all_connections_are_told_at_the_same_moment() {
     for peer in &mut peers {
         assert_eq!(peer.read_to_end().await, b"");
     }
-    assert_eq!(stage.pool.info().closed.get(Reason::Shutdown), 200);
+    assert_eq!(stage.pool.info().closed.get(CloseReason::Shutdown), 200);
 }
 
 #[actix::test]
@@ -134,7 +134,7 @@ async fn what_has_not_ended_by_the_deadline_is_ended_then_and_not_before() {
     for peer in staying.iter_mut().chain(&mut waiting) {
         assert_eq!(peer.until_gone().await, b"");
     }
-    for reason in [Reason::Shutdown; 3].into_iter().chain([Reason::Killed; 3]) {
+    for reason in [CloseReason::Shutdown; 3].into_iter().chain([CloseReason::Killed; 3]) {
         assert_eq!(stage.closings.reason().await, reason);
     }
     assert!(stage.closings.is_empty());
@@ -154,7 +154,7 @@ async fn a_connection_may_go_on_being_served_until_the_deadline() {
         leave(peer);
         let report = soon(stopping).await.unwrap();
         assert_eq!((report.asked, report.finished, report.forced), (1, 1, 0));
-        assert_eq!(stage.closings.reason().await, Reason::Shutdown);
+        assert_eq!(stage.closings.reason().await, CloseReason::Shutdown);
     }
 }
 
@@ -185,7 +185,7 @@ async fn a_grace_of_zero_asks_nobody() {
     }
     assert!(stage.told.is_empty(), "{} were asked", stage.told.len());
     for _ in 0..20 {
-        assert_eq!(stage.closings.reason().await, Reason::Killed);
+        assert_eq!(stage.closings.reason().await, CloseReason::Killed);
     }
 }
 
@@ -266,7 +266,7 @@ async fn everybody_who_waits_for_the_end_is_told_the_late_ones_too() {
 async fn after_a_stop_the_port_is_free_at_once() {
     let mut address = "127.0.0.1:0".parse().unwrap();
     for _ in 0..200 {
-        let pool = AcceptorPool::protocol(|_| Echo).acceptors(2).bind(address).await.expect("the port is free");
+        let pool = AcceptorPool::with_protocol(|_| Echo).acceptors(2).bind(address).await.expect("the port is free");
         address = pool.local_addr().unwrap();
         // Ours is the end that closes first: the one of which the kernel keeps a memory.
         let mut peer = connect(&pool).await;
@@ -315,7 +315,7 @@ async fn peers_that_come_during_the_stop_are_served_or_refused_and_none_hangs() 
     let info = stage.pool.info();
     assert_eq!((info.connections, info.accepted), (0, info.closed.total()));
     assert_eq!(report.asked, report.finished + report.forced);
-    assert_eq!(info.closed.get(Reason::Killed) as usize, report.forced);
+    assert_eq!(info.closed.get(CloseReason::Killed) as usize, report.forced);
 }
 
 #[actix::test]
@@ -330,7 +330,7 @@ async fn what_is_queued_for_a_peer_that_reads_is_sent_before_the_socket_closes()
             Next::Send(Bytes::from(vec![7; 4 * 1024 * 1024]))
         }
     }
-    let pool = AcceptorPool::protocol(|_| Answers).acceptors(1).bind("127.0.0.1:0").await.unwrap();
+    let pool = AcceptorPool::with_protocol(|_| Answers).acceptors(1).bind("127.0.0.1:0").await.unwrap();
     let mut peer = connect(&pool).await;
     peer.send("all of it").await;
     eventually(|| pool.info().bytes_out > 0).await;

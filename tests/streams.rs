@@ -37,7 +37,7 @@ impl Protocol for Roundabout {
 async fn a_stream_added_by_a_packet_is_heard_without_another_event() {
     for passive in [false, true] {
         // Without time limits there is no tick that could wake the connection.
-        let pool = AcceptorPool::protocol(move |_| Roundabout { passive })
+        let pool = AcceptorPool::with_protocol(move |_| Roundabout { passive })
             .idle_timeout(None)
             .packet_timeout(None)
             .send_timeout(None)

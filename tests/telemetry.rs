@@ -10,14 +10,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix_acceptor::transport::Tcp;
-use actix_acceptor::{AcceptorPool, Connection, Framing, Pool, PoolInfo, Reason, Socket};
+use actix_acceptor::{AcceptorPool, CloseReason, Connection, Framing, Pool, PoolInfo, Socket};
 use futures::future::join_all;
 use support::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 #[actix::test]
 async fn accepted_is_connections_plus_closed_at_every_moment() {
-    let pool = AcceptorPool::protocol(|_| Echo).acceptors(2).bind("127.0.0.1:0").await.unwrap();
+    let pool = AcceptorPool::with_protocol(|_| Echo).acceptors(2).bind("127.0.0.1:0").await.unwrap();
     let (address, done) = (pool.local_addr().unwrap(), Arc::new(AtomicBool::new(false)));
     let churn: Vec<_> = (0..4)
         .map(|_| {
@@ -50,7 +50,7 @@ async fn accepted_is_connections_plus_closed_at_every_moment() {
     eventually(|| pool.connections() == 0).await;
     let info = pool.info();
     adds_up(&info);
-    assert_eq!((info.closed.get(Reason::Peer), info.bytes_in), (info.accepted, 5 * info.accepted));
+    assert_eq!((info.closed.get(CloseReason::Peer), info.bytes_in), (info.accepted, 5 * info.accepted));
     assert_eq!(info.bytes_out, info.bytes_in);
     soon(pool.stop(None)).await;
     assert_eq!(pool.info().accepted, info.accepted, "the numbers outlive the pool");
@@ -64,7 +64,7 @@ fn adds_up(info: &PoolInfo) {
 
 #[actix::test]
 async fn bytes_are_counted_to_the_last_prefix_included() {
-    let builder = AcceptorPool::protocol(|_| Echo).framing(Framing::len2()).acceptors(2);
+    let builder = AcceptorPool::with_protocol(|_| Echo).framing(Framing::len2()).acceptors(2);
     let pool = builder.bind("127.0.0.1:0").await.unwrap();
     let mut peers = join_all((0..10).map(|_| connect(&pool))).await;
     for (number, peer) in peers.iter_mut().enumerate() {
@@ -92,48 +92,48 @@ async fn bytes_are_counted_to_the_last_prefix_included() {
 const SECRET: &str = "s3cret";
 
 /// Every way for a connection without a handshake to end, and how often: another number for each.
-fn ways() -> impl Iterator<Item = (Reason, usize)> {
-    let plain = |reason: &Reason| !matches!(reason, Reason::Handshake | Reason::Truncated);
+fn ways() -> impl Iterator<Item = (CloseReason, usize)> {
+    let plain = |reason: &CloseReason| !matches!(reason, CloseReason::Handshake | CloseReason::Truncated);
     // Ten lines a second and reason are written: no more than that end for one.
     let times = [9, 10, 1, 2, 3, 4, 5, 6, 7, 8, 11];
-    Reason::ALL.into_iter().filter(plain).zip(times)
+    CloseReason::ALL.iter().copied().filter(plain).zip(times)
 }
 
 /// Ends connections in every way, each so many times; returns who ended how. Those that are left end with the pool.
 async fn end_in_every_way(
     pool: &Pool<Connection<Doomed>>,
     aged: &Pool<Connection<Doomed>>,
-) -> Vec<(SocketAddr, Reason)> {
+) -> Vec<(SocketAddr, CloseReason)> {
     let mut ended = Vec::new();
     let mut peers = Vec::new();
     for (reason, times) in ways() {
         for _ in 0..times {
-            let mut peer = connect(if reason == Reason::MaxAge { aged } else { pool }).await;
+            let mut peer = connect(if reason == CloseReason::MaxAge { aged } else { pool }).await;
             ended.push((peer.address(), reason));
             peer.echo(format!("{SECRET}\n")).await;
             match reason {
-                Reason::Peer => peer.finish().await,
-                Reason::PacketTimeout => peer.send(format!("packet_timeout\n{SECRET}")).await,
-                Reason::TooLong => peer.send(SECRET.repeat(100)).await,
-                Reason::Killed => {
+                CloseReason::Peer => peer.finish().await,
+                CloseReason::PacketTimeout => peer.send(format!("packet_timeout\n{SECRET}")).await,
+                CloseReason::TooLong => peer.send(SECRET.repeat(100)).await,
+                CloseReason::Killed => {
                     let list = pool.list();
                     let me = list.iter().find(|info| info.peer.socket() == Some(peer.address())).unwrap();
                     assert!(pool.kill(me.id));
                 }
-                Reason::MaxAge | Reason::Shutdown => {}
+                CloseReason::MaxAge | CloseReason::Shutdown => {}
                 reason => peer.send(format!("{}\n", reason.name())).await,
             }
             peers.push(peer);
         }
     }
-    let (_, shut) = ways().find(|(reason, _)| *reason == Reason::Shutdown).unwrap();
+    let (_, shut) = ways().find(|(reason, _)| *reason == CloseReason::Shutdown).unwrap();
     eventually(|| pool.connections() == shut && aged.connections() == 0).await;
     soon(pool.stop(PATIENCE)).await;
     ended
 }
 
 async fn doomed(name: &str) -> (Pool<Connection<Doomed>>, Pool<Connection<Doomed>>) {
-    let builder = || AcceptorPool::protocol(|_| Doomed).framing(Framing::lines()).max_frame(64).acceptors(2);
+    let builder = || AcceptorPool::with_protocol(|_| Doomed).framing(Framing::lines()).max_frame(64).acceptors(2);
     let pool = builder().name(name).send_timeout(Duration::from_millis(100)).bind("127.0.0.1:0").await.unwrap();
     let aged = builder().name(format!("{name}, aged")).max_age(Duration::from_millis(200));
     (pool, aged.bind("127.0.0.1:0").await.unwrap())
@@ -144,10 +144,10 @@ async fn every_reason_is_counted_exactly() {
     let (pool, aged) = doomed("counted").await;
     end_in_every_way(&pool, &aged).await;
     for (reason, times) in ways() {
-        let pool = if reason == Reason::MaxAge { &aged } else { &pool };
+        let pool = if reason == CloseReason::MaxAge { &aged } else { &pool };
         assert_eq!(pool.info().closed.get(reason), times as u64, "{reason:?}");
     }
-    assert_eq!(aged.info().closed.total(), aged.info().closed.get(Reason::MaxAge));
+    assert_eq!(aged.info().closed.total(), aged.info().closed.get(CloseReason::MaxAge));
     adds_up(&pool.info());
     soon(aged.stop(None)).await;
 }
@@ -165,7 +165,7 @@ async fn each_ending_is_one_line_with_peer_and_reason_and_never_the_payload() {
     for (peer, reason) in ended {
         let peer = peer.to_string();
         // The same port may have gone to either pool: each has a peer of its own by it.
-        let listener = if reason == Reason::MaxAge { "logged, aged" } else { "logged" };
+        let listener = if reason == CloseReason::MaxAge { "logged, aged" } else { "logged" };
         let of_listener = |line: &logs::Line| line.is("listener", listener) && line.fields.contains_key("reason");
         let lines = logs::lines(|line| of_listener(line) && line.is("peer", &peer));
         assert_eq!(lines.len(), 1, "{peer} {reason:?}: {lines:?}");
@@ -186,7 +186,7 @@ async fn each_ending_of_a_socket_is_one_line_too() {
         Err(std::io::Error::other("as asked"))
     }
     logs::listen();
-    let pool = AcceptorPool::serve(fails).name("a logged socket").bind("127.0.0.1:0").await.unwrap();
+    let pool = AcceptorPool::with_fn(fails).name("a logged socket").bind("127.0.0.1:0").await.unwrap();
     let mut peer = connect(&pool).await;
     peer.echo(SECRET).await;
     let (address, _) = (peer.address().to_string(), peer.until_gone().await);
@@ -202,7 +202,7 @@ async fn each_ending_of_a_socket_is_one_line_too() {
 #[actix::test]
 async fn a_factory_that_panics_is_one_line_with_peer_and_reason_as_well() {
     logs::listen();
-    let builder = AcceptorPool::protocol(|_| -> Echo { panic!("as asked") });
+    let builder = AcceptorPool::with_protocol(|_| -> Echo { panic!("as asked") });
     let pool = builder.name("a bad factory").bind("127.0.0.1:0").await.unwrap();
     let mut peer = connect(&pool).await;
     let address = peer.address().to_string();
@@ -218,7 +218,7 @@ async fn a_factory_that_panics_is_one_line_with_peer_and_reason_as_well() {
 async fn a_machine_out_of_descriptors_is_one_line_a_second_over_all_acceptors() {
     logs::listen();
     let (transport, director) = Scripted::in_front_of(Tcp::bind("127.0.0.1:0".parse().unwrap()).unwrap());
-    let pool = AcceptorPool::protocol(|_| Echo).acceptors(4).listen(transport).await.unwrap();
+    let pool = AcceptorPool::with_protocol(|_| Echo).acceptors(4).listen(transport).await.unwrap();
     let errors = 24;
     (0..errors).for_each(|_| director.accept_fails(libc::EMFILE));
     eventually(|| director.left() == 0).await;

@@ -6,7 +6,7 @@ mod support;
 
 use std::sync::Arc;
 
-use actix_acceptor::{Active, Framing, Next, Reason, Timeout, User};
+use actix_acceptor::{Active, CloseReason, Framing, Next, Timeout, User};
 use bytes::Bytes;
 use support::*;
 use tokio::time::{sleep, Instant};
@@ -17,7 +17,7 @@ const IDLE: Call = Call::Timeout(Timeout::Idle);
 fn a_peer_that_never_speaks_times_out_in_time() {
     for limit in [20, 50, 100, 200, 500, 2_000, 60_000].map(ms) {
         paused(async move {
-            let (builder, mut diary) = Probe::pool(|call, _| otherwise(call));
+            let (builder, mut diary) = Probe::pool(|call, _| default_next(call));
             let (_pool, director) = in_memory(builder.idle_timeout(limit)).await;
             let _peer = director.connect();
             assert_eq!(diary.next().await, Call::Init);
@@ -26,7 +26,7 @@ fn a_peer_that_never_speaks_times_out_in_time() {
             let (call, at) = diary.next_ever().await;
             assert_eq!(call, IDLE);
             on_time(ready, at, limit);
-            assert_eq!(diary.closed().await.0, Reason::Idle);
+            assert_eq!(diary.closed().await.0, CloseReason::Idle);
         });
     }
 }
@@ -36,7 +36,7 @@ fn idle_time_counts_from_the_peers_last_byte() {
     for limit in [20, 50, 100, 200, 500, 2_000].map(ms) {
         for tenths in [1, 4, 8, 9] {
             paused(async move {
-                let (builder, mut diary) = Probe::pool(|call, _| otherwise(call));
+                let (builder, mut diary) = Probe::pool(|call, _| default_next(call));
                 let (_pool, director) = in_memory(builder.idle_timeout(limit)).await;
                 let mut peer = director.connect();
                 sleep(limit * tenths / 10).await;
@@ -55,7 +55,7 @@ fn only_the_peers_bytes_reset_idle_time() {
     paused(async {
         let (builder, mut diary) = Probe::pool(|call, _| match call {
             Call::User(bytes) => Next::Send(bytes.clone()),
-            call => otherwise(call),
+            call => default_next(call),
         });
         let (pool, director) = in_memory(builder.idle_timeout(ms(1_000))).await;
         let mut peer = director.connect();
@@ -91,7 +91,7 @@ fn idle_time_stands_still_during_a_wait() {
     paused(async {
         let (builder, mut diary) = Probe::pool(|call, conn| match call {
             Call::Packet(_) => conn.wait(sleep(ms(10_000)), |_, _, _| Next::Send(Bytes::from_static(b"done"))),
-            call => otherwise(call),
+            call => default_next(call),
         });
         let (_pool, director) = in_memory(builder.idle_timeout(ms(500))).await;
         let mut peer = director.connect();
@@ -111,7 +111,7 @@ fn idle_time_stands_still_during_every_one_of_many_short_waits() {
         paused(async move {
             let (builder, mut diary) = Probe::pool(|call, conn| match call {
                 Call::User(_) => conn.wait(sleep(ms(30)), |_, _, _| Next::Continue),
-                call => otherwise(call),
+                call => default_next(call),
             });
             let (pool, director) = in_memory(builder.idle_timeout(ms(1_000))).await;
             let _peer = director.connect();
@@ -145,7 +145,7 @@ fn idle_time_runs_out_although_every_tick_meets_a_wait() {
         paused(async move {
             let (builder, mut diary) = Probe::pool(|call, conn| match call {
                 Call::User(_) => conn.wait(sleep(ms(30)), |_, _, _| Next::Continue),
-                call => otherwise(call),
+                call => default_next(call),
             });
             let (pool, director) = in_memory(builder.idle_timeout(ms(1_000))).await;
             let _peer = director.connect();
@@ -168,7 +168,7 @@ fn what_the_peer_sends_during_a_wait_counts_too() {
     paused(async {
         let (builder, mut diary) = Probe::pool(|call, conn| match call {
             Call::Packet(bytes) if bytes == "go" => conn.wait(sleep(ms(1_000)), |_, _, _| Next::Continue),
-            call => otherwise(call),
+            call => default_next(call),
         });
         let (_pool, director) = in_memory(builder.idle_timeout(ms(500)).framing(Framing::lines())).await;
         let mut peer = director.connect();
@@ -189,7 +189,7 @@ fn idle_time_stands_still_while_passive() {
                 Call::User(_) => conn.set_active(Active::Always),
                 _ => {}
             }
-            otherwise(call)
+            default_next(call)
         });
         let (pool, director) = in_memory(builder.idle_timeout(ms(500))).await;
         let _peer = director.connect();
@@ -270,7 +270,7 @@ fn a_short_limit_is_never_early_beside_long_ones() {
                 if let Call::Packet(_) = call {
                     conn.set_idle_timeout(ms(60_000));
                 }
-                otherwise(call)
+                default_next(call)
             });
             let builder = builder.idle_timeout(ms(100)).packet_timeout(None).send_timeout(None);
             let (_pool, director) = in_memory(builder).await;
@@ -292,7 +292,7 @@ fn what_one_connection_sets_is_no_others() {
             if let Call::Packet(_) = call {
                 conn.set_idle_timeout(ms(100));
             }
-            otherwise(call)
+            default_next(call)
         });
         let (pool, director) = in_memory(builder.idle_timeout(ms(10_000))).await;
         let pool = Arc::new(pool);

@@ -6,7 +6,7 @@ mod support;
 
 use std::time::Duration;
 
-use actix_acceptor::{AcceptorPool, Closed, Conn, Framing, Next, Protocol, Reason, User};
+use actix_acceptor::{AcceptorPool, CloseReason, Closed, Conn, Framing, Next, Protocol, User};
 use bytes::Bytes;
 use support::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -18,7 +18,7 @@ fn idle_and_packet_time_stand_still_above_the_mark() {
     paused(async {
         let (builder, mut diary) = Probe::pool(|call, _| match call {
             Call::Packet(_) => Next::Send(Bytes::from(vec![b'x'; 200 * 1024])),
-            call => otherwise(call),
+            call => default_next(call),
         });
         let builder = builder.framing(Framing::lines()).idle_timeout(ms(500)).packet_timeout(ms(300));
         let (_pool, director) = in_memory(builder.send_timeout(None)).await;
@@ -37,7 +37,7 @@ fn idle_and_packet_time_stand_still_above_the_mark() {
 fn packet_time_counts_from_the_first_byte_and_progress_does_not_extend_it() {
     for limit in [50, 100, 200, 1_000, 10_000].map(ms) {
         paused(async move {
-            let (builder, mut diary) = Probe::pool(|call, _| otherwise(call));
+            let (builder, mut diary) = Probe::pool(|call, _| default_next(call));
             let (_pool, director) = in_memory(builder.framing(Framing::len2()).packet_timeout(limit)).await;
             let mut peer = director.connect();
             sleep(limit * 3).await;
@@ -50,7 +50,7 @@ fn packet_time_counts_from_the_first_byte_and_progress_does_not_extend_it() {
             let (call, at) = diary.next_ever().await;
             assert_eq!(call, Call::partial(b"\0\x14half"));
             on_time(begun, at, limit);
-            assert_eq!(diary.closed().await.0, Reason::PacketTimeout);
+            assert_eq!(diary.closed().await.0, CloseReason::PacketTimeout);
         });
     }
 }
@@ -58,7 +58,7 @@ fn packet_time_counts_from_the_first_byte_and_progress_does_not_extend_it() {
 #[test]
 fn every_packet_has_a_time_of_its_own() {
     paused(async {
-        let (builder, mut diary) = Probe::pool(|call, _| otherwise(call));
+        let (builder, mut diary) = Probe::pool(|call, _| default_next(call));
         let (_pool, director) = in_memory(builder.framing(Framing::lines()).packet_timeout(ms(1_000))).await;
         let mut peer = director.connect();
         // The second is begun together with the end of the first, the third as the only one.
@@ -103,7 +103,7 @@ fn packet_time_does_not_run_during_a_wait_and_goes_on_after_it() {
         paused(async move {
             let (builder, mut diary) = Probe::pool(|call, conn| match call {
                 Call::User(_) => conn.wait(sleep(ms(5_000)), |_, _, _| Next::Send(Bytes::from_static(b"done"))),
-                call => otherwise(call),
+                call => default_next(call),
             });
             let (pool, director) = in_memory(builder.framing(Framing::lines()).packet_timeout(ms(500))).await;
             let mut peer = director.connect();
@@ -134,7 +134,7 @@ fn a_peer_that_takes_nothing_is_cut_on_time_and_one_that_takes_a_little_is_not()
         paused(async move {
             let (builder, mut diary) = Probe::pool(|call, _| match call {
                 Call::Packet(_) => Next::Send(Bytes::from(vec![b'x'; 200 * 1024])),
-                call => otherwise(call),
+                call => default_next(call),
             });
             let (_pool, director) = in_memory(builder.send_timeout(limit).idle_timeout(None)).await;
             let mut peer = director.connect();
@@ -147,7 +147,7 @@ fn a_peer_that_takes_nothing_is_cut_on_time_and_one_that_takes_a_little_is_not()
                 last = Instant::now();
             }
             let (call, at) = diary.next_ever().await;
-            assert!(matches!(call, Call::Closed(Reason::SendTimeout, _)), "{call:?}");
+            assert!(matches!(call, Call::Closed(CloseReason::SendTimeout, _)), "{call:?}");
             on_time(last, at, limit);
         });
     }
@@ -159,7 +159,7 @@ fn max_age_is_met_however_busy_the_connection_is() {
         paused(async move {
             let (builder, mut diary) = Probe::pool(|call, _| match call {
                 Call::Packet(bytes) => Next::Send(bytes.clone()),
-                call => otherwise(call),
+                call => default_next(call),
             });
             let (_pool, director) = in_memory(builder.max_age(limit)).await;
             let mut peer = director.connect();
@@ -169,7 +169,7 @@ fn max_age_is_met_however_busy_the_connection_is() {
             }
             on_time(born, Instant::now(), limit);
             drop(peer);
-            assert_eq!(diary.closed().await.0, Reason::MaxAge);
+            assert_eq!(diary.closed().await.0, CloseReason::MaxAge);
         });
     }
 }
@@ -179,28 +179,28 @@ fn max_age_sends_what_is_queued_and_waits_for_a_wait() {
     paused(async {
         let (builder, mut diary) = Probe::pool(|call, conn| match call {
             Call::Packet(_) => conn.wait(sleep(ms(3_000)), |_, _, _| Next::Send(Bytes::from_static(b"late"))),
-            call => otherwise(call),
+            call => default_next(call),
         });
         let (_pool, director) = in_memory(builder.max_age(ms(1_000))).await;
         let mut peer = director.connect();
         sleep(ms(500)).await;
         peer.send("go").await;
         assert_eq!(peer.read_to_end().await, b"late");
-        assert_eq!(diary.closed().await.0, Reason::MaxAge);
+        assert_eq!(diary.closed().await.0, CloseReason::MaxAge);
     });
 }
 
 #[test]
 fn jitter_spreads_the_ages_within_its_bounds() {
     paused(async {
-        let (builder, mut diary) = Probe::pool(|call, _| otherwise(call));
+        let (builder, mut diary) = Probe::pool(|call, _| default_next(call));
         let (_pool, director) = in_memory(builder.max_age(ms(10_000)).max_age_jitter(ms(4_000))).await;
         let born = Instant::now();
         let peers: Vec<_> = (0..100).map(|_| director.connect()).collect();
         let mut ages = Vec::new();
         while ages.len() < peers.len() {
             if let (Call::Closed(reason, _), at) = diary.next_ever().await {
-                assert_eq!(reason, Reason::MaxAge);
+                assert_eq!(reason, CloseReason::MaxAge);
                 ages.push(at - born);
             }
         }
@@ -213,7 +213,7 @@ fn jitter_spreads_the_ages_within_its_bounds() {
 /// Tells how old it became.
 struct Mortal {
     born: Instant,
-    tell: UnboundedSender<(Reason, Duration)>,
+    tell: UnboundedSender<(CloseReason, Duration)>,
 }
 
 impl Protocol for Mortal {
@@ -236,7 +236,7 @@ fn an_age_cut_short_by_jitter_is_kept_as_exactly_as_any() {
     paused(async {
         let (tell, mut told) = unbounded_channel();
         let (transport, director) = Scripted::in_memory();
-        let _pool = AcceptorPool::protocol(move |_| Mortal { born: Instant::now(), tell: tell.clone() })
+        let _pool = AcceptorPool::with_protocol(move |_| Mortal { born: Instant::now(), tell: tell.clone() })
             .max_age(ms(2_500))
             .max_age_jitter(ms(2_450))
             .idle_timeout(None)
@@ -252,7 +252,7 @@ fn an_age_cut_short_by_jitter_is_kept_as_exactly_as_any() {
             // At every moment of a coarse tick.
             sleep(ms(7)).await;
             while let Ok((reason, age)) = told.try_recv() {
-                assert_eq!(reason, Reason::MaxAge);
+                assert_eq!(reason, CloseReason::MaxAge);
                 assert!(age >= ms(50), "early: {age:?}");
                 assert!(age <= ms(4_950 + 495), "late: {age:?}");
             }

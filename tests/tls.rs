@@ -9,8 +9,8 @@ use std::io::ErrorKind;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use actix_acceptor::transport::{ClientCertificates, Kind, Tls, TlsBackend, TlsError, TlsVersion};
-use actix_acceptor::{AcceptorPool, Conn, Framing, Listener, Next, PoolHandle, Protocol, Reason, Socket};
+use actix_acceptor::transport::{ClientCertificates, Tls, TlsBackend, TlsError, TlsVersion, TransportKind};
+use actix_acceptor::{AcceptorPool, CloseReason, Conn, Framing, Listener, Next, PoolHandle, Protocol, Socket};
 use bytes::Bytes;
 use support::pki::{connect_as, Pki};
 use support::{connect, eventually, soon, Peer, Recorded, Recorder};
@@ -44,14 +44,14 @@ fn about(conn: &Conn<Lines>) -> Bytes {
     let Some(tls) = conn.tls() else { return Bytes::from_static(b"none") };
     let or = |text: &Option<String>| text.clone().unwrap_or("-".into());
     let subject = or(&tls.peer_subject());
-    assert_eq!(conn.transport(), Kind::Tls);
+    assert_eq!(conn.transport(), TransportKind::Tls);
     assert!(conn.local_addr().is_ok());
     Bytes::from(format!("{} alpn={} sni={} subject={subject}", tls.version, or(&tls.alpn), or(&tls.server_name)))
 }
 
 async fn lines(tls: &Tls) -> PoolHandle {
     let (listener, upgrade) = (Listener::tcp("127.0.0.1:0").tls(tls.clone()), tls.clone());
-    let pool = AcceptorPool::protocol(move |_| Lines(Some(upgrade.clone()))).framing(Framing::lines());
+    let pool = AcceptorPool::with_protocol(move |_| Lines(Some(upgrade.clone()))).framing(Framing::lines());
     let pool = pool.acceptors(1).listener(listener).listener(Listener::tcp("127.0.0.1:0").name("plain"));
     pool.start().await.unwrap().untyped()
 }
@@ -69,7 +69,7 @@ async fn rustls_native_tls_and_openssl_are_served_by_both_back_ends() {
     let pki = Pki::new("clients");
     let (cert, key) = pki.issue("localhost");
     for backend in BACKENDS {
-        let tls = Tls::by(backend).files(&cert, &key).alpn(["echo/2", "echo/1"]).build().unwrap();
+        let tls = Tls::builder(backend).files(&cert, &key).alpn(["echo/2", "echo/1"]).build().unwrap();
         let pool = lines(&tls).await;
 
         let mut config = pki.client(None);
@@ -113,7 +113,7 @@ async fn the_doors_serve_and_start_have_tls_too() {
     let pki = Pki::new("serve");
     let (cert, key) = pki.issue("localhost");
     for backend in BACKENDS {
-        let tls = Tls::by(backend).files(&cert, &key).build().unwrap();
+        let tls = Tls::builder(backend).files(&cert, &key).build().unwrap();
         let echo = |mut socket: Socket| async move {
             assert!(socket.tls().is_some());
             let mut bytes = [0; 5];
@@ -121,7 +121,7 @@ async fn the_doors_serve_and_start_have_tls_too() {
             socket.write_all(&bytes).await?;
             socket.shutdown().await
         };
-        let pool = AcceptorPool::serve(echo).listener(Listener::tcp("127.0.0.1:0").tls(tls)).start().await.unwrap();
+        let pool = AcceptorPool::with_fn(echo).listener(Listener::tcp("127.0.0.1:0").tls(tls)).start().await.unwrap();
         let mut peer = Peer(pki.connect(tcp(&pool).await, "localhost").await.unwrap());
         peer.send(b"hello").await;
         assert_eq!(peer.read_to_end().await, b"hello");
@@ -138,7 +138,7 @@ fn what_is_wrong_with_a_certificate_or_a_key_is_said_with_the_file() {
     std::fs::write(&nonsense, "no certificate at all").unwrap();
     let missing = pki.file("missing");
     for backend in BACKENDS {
-        let build = |cert: &std::path::Path, key: &std::path::Path| Tls::by(backend).files(cert, key).build();
+        let build = |cert: &std::path::Path, key: &std::path::Path| Tls::builder(backend).files(cert, key).build();
         for (cert, key, named) in [(&missing, &key, &missing), (&cert, &missing, &missing)] {
             let error = build(cert, key).unwrap_err();
             let TlsError::File { path, source } = &error else { panic!("{error:?}") };
@@ -153,7 +153,7 @@ fn what_is_wrong_with_a_certificate_or_a_key_is_said_with_the_file() {
         assert!(matches!(error, TlsError::Mismatch { .. }), "{error:?}");
         assert!(error.to_string().contains(cert.to_str().unwrap()));
         let (cert, key) = (std::fs::read(&cert).unwrap(), std::fs::read(&key).unwrap());
-        assert!(Tls::by(backend).pem(cert, key).build().unwrap().expires().is_some());
+        assert!(Tls::builder(backend).pem(cert, key).build().unwrap().expires().is_some());
     }
 }
 
@@ -164,7 +164,7 @@ fn what_a_back_end_cannot_do_is_refused_by_name() {
     let native = || Tls::native().files(&cert, &key);
     for (builder, named) in [
         (native().client_certificates(ClientCertificates::Optional, pki.authority()), "client_certificates"),
-        (native().for_name("other", &cert, &key), "for_name"),
+        (native().sni_certificate("other", &cert, &key), "sni_certificate"),
         (native().min_version(TlsVersion::V1_3), "min_version"),
         (Tls::rustls().pkcs12([0], ""), "pkcs12"),
     ] {
@@ -179,7 +179,7 @@ fn what_a_back_end_cannot_do_is_refused_by_name() {
 async fn client_certificates_names_and_the_lowest_version_by_rustls() {
     let pki = Pki::new("names");
     let (default, other, client) = (pki.issue("localhost"), pki.issue("other.test"), pki.issue("a client"));
-    let base = || Tls::rustls().files(&default.0, &default.1).for_name("other.test", &other.0, &other.1);
+    let base = || Tls::rustls().files(&default.0, &default.1).sni_certificate("other.test", &other.0, &other.1);
     let optional = base().client_certificates(ClientCertificates::Optional, pki.authority()).build().unwrap();
     let pool = lines(&optional).await;
     for (name, shows, expected) in [
@@ -203,7 +203,7 @@ async fn client_certificates_names_and_the_lowest_version_by_rustls() {
             assert!(soon(peer.read(&mut [0])).await.is_err(), "TLS 1.3 says so after the client is done");
         }
     }
-    eventually(|| pool.info().closed.get(Reason::Handshake) == 2).await;
+    eventually(|| pool.info().closed.get(CloseReason::Handshake) == 2).await;
     soon(pool.stop(Duration::ZERO)).await;
 }
 
@@ -212,7 +212,7 @@ async fn what_is_no_tls_is_a_failed_handshake_and_a_silent_peer_has_its_time() {
     let pki = Pki::new("failed");
     let (cert, key) = pki.issue("localhost");
     for backend in BACKENDS {
-        let tls = Tls::by(backend).files(&cert, &key).build().unwrap();
+        let tls = Tls::builder(backend).files(&cert, &key).build().unwrap();
         let pool = lines(&tls).await;
         let limit = Duration::from_millis(200);
         pool.change(move |settings| settings.handshake_timeout = Some(limit)).await.unwrap();
@@ -227,7 +227,7 @@ async fn what_is_no_tls_is_a_failed_handshake_and_a_silent_peer_has_its_time() {
         for _ in 0..200 {
             connect(&pool).await.send([22, 3, 1, 2, 0, 1, 0]).await;
         }
-        eventually(|| pool.info().closed.get(Reason::Handshake) == 202).await;
+        eventually(|| pool.info().closed.get(CloseReason::Handshake) == 202).await;
         let mut good = Peer(pki.connect(tcp(&pool).await, "localhost").await.unwrap());
         good.echo(b"still\n").await;
         soon(pool.stop(Duration::ZERO)).await;
@@ -239,18 +239,18 @@ async fn a_missing_close_notify_is_told_apart() {
     let pki = Pki::new("notify");
     let (cert, key) = pki.issue("localhost");
     for backend in BACKENDS {
-        let tls = Tls::by(backend).files(&cert, &key).build().unwrap();
+        let tls = Tls::builder(backend).files(&cert, &key).build().unwrap();
         let (recorder, mut closings) = Recorder::new();
-        let pool = AcceptorPool::protocol(move |_| Recorded(recorder.clone()));
+        let pool = AcceptorPool::with_protocol(move |_| Recorded(recorder.clone()));
         let pool = pool.listener(Listener::tcp("127.0.0.1:0").tls(tls)).start().await.unwrap();
         let mut polite = Peer(pki.connect(tcp(&pool).await, "localhost").await.unwrap());
         polite.echo(b"hello").await;
         polite.finish().await;
-        assert_eq!(closings.reason().await, Reason::Peer, "{backend:?}");
+        assert_eq!(closings.reason().await, CloseReason::Peer, "{backend:?}");
         let mut rude = Peer(pki.connect(tcp(&pool).await, "localhost").await.unwrap());
         rude.echo(b"hello").await;
         rude.0.get_mut().0.shutdown().await.unwrap();
-        assert_eq!(closings.reason().await, Reason::Truncated, "{backend:?}");
+        assert_eq!(closings.reason().await, CloseReason::Truncated, "{backend:?}");
         soon(pool.stop(Duration::ZERO)).await;
     }
 }
@@ -261,7 +261,7 @@ async fn certificates_change_live_and_a_bad_pair_is_refused() {
     let (cert, key) = pki.issue("localhost");
     for backend in BACKENDS {
         pki.issue("localhost");
-        let tls = Tls::by(backend).files(&cert, &key).build().unwrap();
+        let tls = Tls::builder(backend).files(&cert, &key).build().unwrap();
         let pool = lines(&tls).await;
         let shown = |peer: &tokio_rustls::client::TlsStream<TcpStream>| {
             peer.get_ref().1.peer_certificates().unwrap()[0].as_ref().to_vec()
@@ -290,7 +290,7 @@ async fn starttls_turns_a_plain_connection_into_a_tls_one() {
     let pki = Pki::new("starttls");
     let (cert, key) = pki.issue("localhost");
     for backend in BACKENDS {
-        let tls = Tls::by(backend).files(&cert, &key).build().unwrap();
+        let tls = Tls::builder(backend).files(&cert, &key).build().unwrap();
         let pool = lines(&tls).await;
         let mut peer = plain(&pool).await;
         peer.send(b"tls\nstarttls\n").await;
@@ -303,7 +303,7 @@ async fn starttls_turns_a_plain_connection_into_a_tls_one() {
         let mut victim = plain(&pool).await;
         victim.send(b"starttls\ninjected\n").await;
         assert_eq!(victim.until_gone().await, b"go ahead\n", "what came in clear is neither decrypted nor delivered");
-        eventually(|| pool.info().closed.get(Reason::Handshake) == 1).await;
+        eventually(|| pool.info().closed.get(CloseReason::Handshake) == 1).await;
         soon(pool.stop(Duration::ZERO)).await;
     }
 }
@@ -314,12 +314,12 @@ async fn a_socket_that_is_dropped_sends_the_rest_and_takes_its_leave() {
     let (cert, key) = pki.issue("localhost");
     let content: Vec<u8> = (0..4_000_000_u32).map(|at| (at / 7) as u8).collect();
     for backend in BACKENDS {
-        let (tls, sent) = (Tls::by(backend).files(&cert, &key).build().unwrap(), content.clone());
+        let (tls, sent) = (Tls::builder(backend).files(&cert, &key).build().unwrap(), content.clone());
         let serve = move |mut socket: Socket| {
             let sent = sent.clone();
             async move { socket.write_all(&sent).await }
         };
-        let pool = AcceptorPool::serve(serve).listener(Listener::tcp("127.0.0.1:0").tls(tls)).start().await.unwrap();
+        let pool = AcceptorPool::with_fn(serve).listener(Listener::tcp("127.0.0.1:0").tls(tls)).start().await.unwrap();
         let mut peer = pki.connect(connect(&pool).await.0, "localhost").await.unwrap();
         let mut read = Vec::new();
         // A slow reader: the last bytes are still with us when the function has long returned.
@@ -328,15 +328,15 @@ async fn a_socket_that_is_dropped_sends_the_rest_and_takes_its_leave() {
         }
         assert!(read == content, "{} of {} bytes", read.len(), content.len());
         soon(pool.wait_for(|n| n == 0, None)).await.unwrap();
-        assert_eq!(pool.info().closed.get(Reason::Local), 1);
+        assert_eq!(pool.info().closed.get(CloseReason::Local), 1);
 
         // Who has taken leave is gone at once, whatever the peer does.
-        let tls = Tls::by(backend).files(&cert, &key).build().unwrap();
-        let shuts = AcceptorPool::serve(|mut socket: Socket| async move { socket.shutdown().await });
+        let tls = Tls::builder(backend).files(&cert, &key).build().unwrap();
+        let shuts = AcceptorPool::with_fn(|mut socket: Socket| async move { socket.shutdown().await });
         let shuts = shuts.listener(Listener::tcp("127.0.0.1:0").tls(tls)).start().await.unwrap();
         let quiet = pki.connect(connect(&shuts).await.0, "localhost").await.unwrap();
         soon(shuts.wait_for(|n| n == 0, None)).await.unwrap();
-        eventually(|| shuts.info().closed.get(Reason::Local) == 1).await;
+        eventually(|| shuts.info().closed.get(CloseReason::Local) == 1).await;
         soon(shuts.stop(None)).await;
         drop(quiet);
 

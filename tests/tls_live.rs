@@ -9,7 +9,7 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use actix_acceptor::{AcceptorPool, Listener, PoolHandle, Reason, Tls, TlsBackend, TlsBuilder, TlsError};
+use actix_acceptor::{AcceptorPool, CloseReason, Listener, PoolHandle, Tls, TlsBackend, TlsBuilder, TlsError};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use support::logs;
@@ -20,7 +20,7 @@ const BACKENDS: [TlsBackend; 2] = [TlsBackend::Native, TlsBackend::Rustls];
 
 async fn echo(tls: &Tls) -> PoolHandle {
     let listener = Listener::tcp("127.0.0.1:0").tls(tls.clone());
-    AcceptorPool::protocol(|_| Echo).listener(listener).start().await.unwrap().untyped()
+    AcceptorPool::with_protocol(|_| Echo).listener(listener).start().await.unwrap().untyped()
 }
 
 /// The certificate that a client which trusts the authority is shown under this name.
@@ -50,11 +50,11 @@ async fn certificates_are_taken_as_pem_and_der_from_files_and_memory() {
     let authority = der(&pki.authority());
     for backend in BACKENDS {
         let builders: [TlsBuilder; 5] = [
-            Tls::by(backend).files(&cert, &key),
-            Tls::by(backend).files(&files.0, &files.1),
-            Tls::by(backend).files(&cert, &files.1),
-            Tls::by(backend).pem(std::fs::read(&cert).unwrap(), std::fs::read(&key).unwrap()),
-            Tls::by(backend).der([cert_der.clone(), authority.clone()], key_der.clone()),
+            Tls::builder(backend).files(&cert, &key),
+            Tls::builder(backend).files(&files.0, &files.1),
+            Tls::builder(backend).files(&cert, &files.1),
+            Tls::builder(backend).pem(std::fs::read(&cert).unwrap(), std::fs::read(&key).unwrap()),
+            Tls::builder(backend).der([cert_der.clone(), authority.clone()], key_der.clone()),
         ];
         for builder in builders {
             let tls = builder.build().unwrap();
@@ -66,10 +66,10 @@ async fn certificates_are_taken_as_pem_and_der_from_files_and_memory() {
         for (certificate, why) in
             [(&b"rubbish"[..], "no certificate"), (b"-----BEGIN X-----\n-----END X-----\n", "in it")]
         {
-            let error = Tls::by(backend).der([certificate], key_der.clone()).build().unwrap_err();
+            let error = Tls::builder(backend).der([certificate], key_der.clone()).build().unwrap_err();
             assert!(matches!(&error, TlsError::Content { .. }) && error.to_string().contains(why), "{error}");
         }
-        let error = Tls::by(backend).der([cert_der.clone()], b"rubbish".to_vec()).build().unwrap_err();
+        let error = Tls::builder(backend).der([cert_der.clone()], b"rubbish".to_vec()).build().unwrap_err();
         assert!(matches!(error, TlsError::Content { .. }), "{error}");
     }
 }
@@ -80,8 +80,8 @@ async fn listeners_tell_their_tls_and_when_its_first_certificate_expires() {
     let (cert, key) = pki.issue("localhost");
     let soonest = SystemTime::UNIX_EPOCH + Duration::from_secs(2_000_000_000);
     let named = pki.issue_until("inside", soonest);
-    let tls = Tls::rustls().files(&cert, &key).for_name("inside", &named.0, &named.1).build().unwrap();
-    let pool = AcceptorPool::protocol(|_| Echo)
+    let tls = Tls::rustls().files(&cert, &key).sni_certificate("inside", &named.0, &named.1).build().unwrap();
+    let pool = AcceptorPool::with_protocol(|_| Echo)
         .listener(Listener::tcp("127.0.0.1:0").tls(tls.clone()))
         .listener(Listener::tcp("127.0.0.1:0"))
         .start()
@@ -125,7 +125,7 @@ async fn a_hook_sees_the_client_hello_and_goes_on_chooses_or_refuses() {
         .build()
         .unwrap();
     let (recorder, mut closings) = Recorder::new();
-    let pool = AcceptorPool::protocol(move |_| Recorded(recorder.clone()));
+    let pool = AcceptorPool::with_protocol(move |_| Recorded(recorder.clone()));
     let pool = pool.listener(Listener::tcp("127.0.0.1:0").tls(tls)).start().await.unwrap();
     assert_eq!(shown(&pki, &pool, "public").await.unwrap().as_ref(), der(&cert));
     closings.next().await;
@@ -138,9 +138,9 @@ async fn a_hook_sees_the_client_hello_and_goes_on_chooses_or_refuses() {
     closings.next().await;
 
     for (name, reason, why, alert) in [
-        ("inside", Reason::Handshake, "nobody is called Some(\"inside\")", "AccessDenied"),
-        ("native", Reason::Handshake, "another back end", "eof"),
-        ("panic", Reason::Panic, "as asked", "eof"),
+        ("inside", CloseReason::Handshake, "nobody is called Some(\"inside\")", "AccessDenied"),
+        ("native", CloseReason::Handshake, "another back end", "eof"),
+        ("panic", CloseReason::Panic, "as asked", "eof"),
     ] {
         let error = shown(&pki, &pool, name).await.unwrap_err().to_string();
         let (closed, text) = closings.next().await;
@@ -162,8 +162,8 @@ async fn a_certificate_may_be_for_any_host_of_a_domain() {
         (pki.issue("localhost"), pki.issue_as("*.example.org", "any"), pki.issue("a.example.org"));
     let tls = Tls::rustls()
         .files(&default.0, &default.1)
-        .for_name("*.Example.org", &any.0, &any.1)
-        .for_name("a.example.org", &one.0, &one.1)
+        .sni_certificate("*.Example.org", &any.0, &any.1)
+        .sni_certificate("a.example.org", &one.0, &one.1)
         .build()
         .unwrap();
     let pool = echo(&tls).await;
@@ -174,7 +174,7 @@ async fn a_certificate_may_be_for_any_host_of_a_domain() {
     assert!(shown(&pki, &pool, "b.a.example.org").await.is_err());
     soon(pool.stop(Duration::ZERO)).await;
     for (builder, why) in [
-        (Tls::rustls().files(&default.0, &default.1).for_name("b b", &one.0, &one.1), "no DNS name"),
+        (Tls::rustls().files(&default.0, &default.1).sni_certificate("b b", &one.0, &one.1), "no DNS name"),
         (Tls::rustls().files(&default.0, &default.1).alpn([""]), "1 to 255"),
         (Tls::native().files(&default.0, &default.1).alpn([[b'x'; 256]]), "1 to 255"),
         (Tls::rustls().pem("", "").watch(), "no files"),
@@ -216,7 +216,7 @@ async fn watched_files_are_read_again_when_they_change_and_a_bad_pair_leaves_the
         let (pki, key_name) = (&files.pki, files.pair.1.display().to_string());
         let (first, second) = (pki.issue_as("localhost", "first"), pki.issue_as("localhost", "second"));
         files.put(&first);
-        let tls = Tls::by(backend).files(&files.pair.0, &files.pair.1).watch().build().unwrap();
+        let tls = Tls::builder(backend).files(&files.pair.0, &files.pair.1).watch().build().unwrap();
         let pool = echo(&tls).await;
         let mut old = Peer(pki.connect(connect(&pool).await.0, "localhost").await.unwrap());
         old.echo(b"before").await;

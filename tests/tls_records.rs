@@ -10,7 +10,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_acceptor::{AcceptorPool, Listener, Reason, Tls, TlsBackend};
+use actix_acceptor::{AcceptorPool, CloseReason, Listener, Tls, TlsBackend};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use support::pki::Pki;
@@ -59,14 +59,14 @@ impl Client {
 }
 
 /// Serves an echo by each back end in turn to a client that follows the script; how its connection ends.
-async fn each(name: &str, script: fn(&mut Client)) -> Vec<Reason> {
+async fn each(name: &str, script: fn(&mut Client)) -> Vec<CloseReason> {
     let pki = Pki::new(name);
     let (cert, key) = pki.issue("localhost");
     let mut endings = Vec::new();
     for backend in BACKENDS {
-        let tls = Tls::by(backend).files(&cert, &key).build().unwrap();
+        let tls = Tls::builder(backend).files(&cert, &key).build().unwrap();
         let (recorder, mut closings) = Recorder::new();
-        let pool = AcceptorPool::protocol(move |_| Recorded(recorder.clone())).acceptors(1);
+        let pool = AcceptorPool::with_protocol(move |_| Recorded(recorder.clone())).acceptors(1);
         let pool = pool.listener(Listener::tcp("127.0.0.1:0").tls(tls)).start().await.unwrap();
         let (addr, config) = (pool.local_addr().unwrap(), pki.client(None));
         let client = tokio::task::spawn_blocking(move || {
@@ -102,7 +102,7 @@ async fn records_that_come_at_once_are_all_answered_and_a_goodbye_behind_them_is
         client.send(&last);
         client.expect(b"three");
     });
-    assert_eq!(endings.await, [Reason::Peer, Reason::Peer]);
+    assert_eq!(endings.await, [CloseReason::Peer, CloseReason::Peer]);
 }
 
 #[actix::test]
@@ -118,7 +118,7 @@ async fn a_record_cut_in_two_is_waited_for() {
         let goodbye = client.goodbye();
         client.send(&goodbye);
     });
-    assert_eq!(endings.await, [Reason::Peer, Reason::Peer]);
+    assert_eq!(endings.await, [CloseReason::Peer, CloseReason::Peer]);
 }
 
 #[actix::test]
@@ -132,5 +132,5 @@ async fn rubbish_behind_a_good_record_ends_the_connection_at_once() {
         *bad.last_mut().unwrap() ^= 1;
         client.send(&[good, bad].concat());
     });
-    assert_eq!(endings.await, [Reason::Error, Reason::Error]);
+    assert_eq!(endings.await, [CloseReason::Error, CloseReason::Error]);
 }

@@ -8,11 +8,11 @@ mod support;
 use std::process::Command;
 use std::time::Duration;
 
-use actix_acceptor::{AcceptorPool, Builder, Framing, Listener, ProtocolDoor};
+use actix_acceptor::{AcceptorPool, Builder, Framing, Listener, ProtocolService};
 use support::*;
 
-fn echo() -> Builder<ProtocolDoor<Echo>> {
-    AcceptorPool::protocol(|_| Echo).framing(Framing::raw()).acceptors(2)
+fn echo() -> Builder<ProtocolService<Echo>> {
+    AcceptorPool::with_protocol(|_| Echo).framing(Framing::raw()).acceptors(2)
 }
 
 /// Opens sockets as systemd does, and becomes the program: descriptors 3 and up, and who they are for.
@@ -56,7 +56,7 @@ fn a_socket_of_another_kind_is_named() {
 /// Runs as the child of the test above; by itself it was handed nothing.
 #[actix::test]
 async fn as_the_program() {
-    let listeners = Listener::activated().unwrap();
+    let listeners = Listener::from_systemd().unwrap();
     if !is_child() {
         return assert!(listeners.is_empty());
     }
@@ -68,12 +68,12 @@ async fn as_the_program() {
     let path = pool.local_addrs()[1].to_string();
     Peer(soon(tokio::net::UnixStream::connect(path)).await.unwrap()).echo("by the file").await;
     soon(pool.stop(Duration::ZERO)).await;
-    assert!(Listener::activated().unwrap().is_empty(), "once");
+    assert!(Listener::from_systemd().unwrap().is_empty(), "once");
 }
 
 #[test]
 fn as_the_program_with_a_stranger() {
-    let activated = Listener::activated();
+    let activated = Listener::from_systemd();
     if is_child() {
         let error = activated.unwrap_err().to_string();
         assert!(error.contains("(udp)") && error.contains("neither"), "{error}");

@@ -12,12 +12,12 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::Duration;
 
 use actix_acceptor::{
-    AcceptorPool, Builder, Connection, Framing, Listener, Pool, ProtocolDoor, StartError, SuspendError, Suspension,
+    AcceptorPool, Builder, Connection, Framing, Listener, Pool, ProtocolService, StartError, SuspendError, SuspendMode,
 };
 use support::*;
 
-fn echo() -> Builder<ProtocolDoor<Echo>> {
-    AcceptorPool::protocol(|_| Echo).framing(Framing::raw()).acceptors(2)
+fn echo() -> Builder<ProtocolService<Echo>> {
+    AcceptorPool::with_protocol(|_| Echo).framing(Framing::raw()).acceptors(2)
 }
 
 async fn listening(listener: Listener) -> Result<Pool<Connection<Echo>>, StartError> {
@@ -33,7 +33,7 @@ async fn a_port_that_is_open_already_is_served_and_set_non_blocking() {
     let mut early = TcpStream::connect(address).unwrap();
     early.write_all(b"early").unwrap();
     let (seen, saw) = std::sync::mpsc::channel();
-    let listener = Listener::inherited(socket).name("theirs").on_accept(move |socket| {
+    let listener = Listener::from_socket(socket).name("theirs").on_accept(move |socket| {
         seen.send(socket.tcp_nodelay()?).unwrap();
         Ok(())
     });
@@ -57,7 +57,7 @@ async fn a_port_that_is_open_already_is_served_and_set_non_blocking() {
 async fn an_inherited_unix_socket_keeps_its_file() {
     let folder = Folder::new();
     let path = folder.path("theirs.sock");
-    let pool = listening(Listener::inherited(UnixListener::bind(&path).unwrap())).await.unwrap();
+    let pool = listening(Listener::from_socket(UnixListener::bind(&path).unwrap())).await.unwrap();
     assert_eq!(pool.local_addrs()[0].url(), format!("unix://{}", path.display()));
     let stream = soon(tokio::net::UnixStream::connect(&path)).await.unwrap();
     Peer(stream).echo("hello").await;
@@ -69,11 +69,11 @@ async fn an_inherited_unix_socket_keeps_its_file() {
 #[actix::test]
 async fn an_inherited_socket_can_be_held_but_not_closed_for_a_while() {
     let socket = TcpListener::bind("127.0.0.1:0").unwrap();
-    let pool = listening(Listener::inherited(socket)).await.unwrap();
-    let error = soon(pool.suspend(Suspension::Refuse)).await.unwrap_err();
+    let pool = listening(Listener::from_socket(socket)).await.unwrap();
+    let error = soon(pool.suspend(SuspendMode::Close)).await.unwrap_err();
     assert!(matches!(&error, SuspendError::Port { source, .. } if source.kind() == ErrorKind::Unsupported), "{error}");
     connect(&pool).await.echo("open as before").await;
-    soon(pool.suspend(Suspension::Hold)).await.unwrap();
+    soon(pool.suspend(SuspendMode::Hold)).await.unwrap();
     let mut held = connect(&pool).await;
     held.send("held").await;
     soon(pool.resume()).await.unwrap();
@@ -92,8 +92,8 @@ async fn what_is_not_a_listening_stream_socket_is_refused() {
     let tcp = || TcpListener::bind("127.0.0.1:0").unwrap();
     let datagrams = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
     // Descriptors put into types that they do not belong to.
-    let as_tcp = |fd: OwnedFd| Listener::inherited(TcpListener::from(fd));
-    let as_unix = |fd: OwnedFd| Listener::inherited(UnixListener::from(fd));
+    let as_tcp = |fd: OwnedFd| Listener::from_socket(TcpListener::from(fd));
+    let as_unix = |fd: OwnedFd| Listener::from_socket(UnixListener::from(fd));
     for (listener, why) in [
         (as_tcp(udp.into()), "not a stream socket"),
         (as_tcp(silent.into()), "does not listen"),
@@ -101,8 +101,8 @@ async fn what_is_not_a_listening_stream_socket_is_refused() {
         (as_unix(tcp().into()), "not a Unix socket"),
         (as_unix(datagrams.into()), "not a stream socket"),
         (as_tcp(std::fs::File::open("/dev/null").unwrap().into()), "ocket"),
-        (Listener::inherited(tcp()).reuse_port(true), "reuse_port"),
-        (Listener::inherited(unix()).mode(0o600), "mode"),
+        (Listener::from_socket(tcp()).reuse_port(true), "reuse_port"),
+        (Listener::from_socket(unix()).mode(0o600), "mode"),
     ] {
         if why == "does not listen" && !cfg!(target_os = "linux") {
             continue;

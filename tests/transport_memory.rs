@@ -7,34 +7,35 @@ mod support;
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use actix_acceptor::transport::{Dialer, Kind, Memory};
+use actix_acceptor::transport::{Memory, MemoryConnector, TransportKind};
 use actix_acceptor::{
-    AcceptorPool, Builder, Connection, Drain, Framing, LastCall, Pool, ProtocolDoor, Reason, Suspension, Timeout,
+    AcceptorPool, BacklogPolicy, Builder, CloseReason, Connection, Drain, Framing, Pool, ProtocolService, SuspendMode,
+    Timeout,
 };
 use support::*;
 use tokio::io::DuplexStream;
 use tokio::time::{timeout, Instant};
 
-fn echo() -> Builder<ProtocolDoor<Echo>> {
-    AcceptorPool::protocol(|_| Echo).framing(Framing::raw())
+fn echo() -> Builder<ProtocolService<Echo>> {
+    AcceptorPool::with_protocol(|_| Echo).framing(Framing::raw())
 }
 
-async fn in_memory(builder: Builder<ProtocolDoor<Echo>>) -> (Pool<Connection<Echo>>, Dialer) {
-    let (memory, dialer) = Memory::new("test");
-    (soon(builder.listen(memory)).await.unwrap(), dialer)
+async fn in_memory(builder: Builder<ProtocolService<Echo>>) -> (Pool<Connection<Echo>>, MemoryConnector) {
+    let (memory, connector) = Memory::new("test");
+    (soon(builder.listen(memory)).await.unwrap(), connector)
 }
 
-async fn dial(dialer: &Dialer) -> Peer<DuplexStream> {
-    Peer(soon(dialer.connect()).await.unwrap())
+async fn dial(connector: &MemoryConnector) -> Peer<DuplexStream> {
+    Peer(soon(connector.connect()).await.unwrap())
 }
 
 #[actix::test]
 async fn peers_are_served_counted_and_told_apart() {
-    let (pool, dialer) = in_memory(echo().acceptors(2)).await;
+    let (pool, connector) = in_memory(echo().acceptors(2)).await;
     assert_eq!((pool.name(), &*pool.local_addrs()[0].url()), ("test", "other://test"));
     let mut peers = Vec::new();
     for number in 0..20 {
-        let mut peer = dial(&dialer).await;
+        let mut peer = dial(&connector).await;
         peer.echo(format!("peer {number}")).await;
         peers.push(peer);
     }
@@ -48,39 +49,39 @@ async fn peers_are_served_counted_and_told_apart() {
     for mut peer in peers {
         assert_eq!(peer.read_to_end().await, b"");
     }
-    assert_eq!(dialer.connect().await.unwrap_err().kind(), ErrorKind::ConnectionRefused, "the pool is gone");
+    assert_eq!(connector.connect().await.unwrap_err().kind(), ErrorKind::ConnectionRefused, "the pool is gone");
 }
 
 #[test]
 fn an_hour_of_idle_time_passes_at_once_on_a_paused_clock() {
     paused(async {
         let (builder, mut diary) = Probe::pool(|call, conn| {
-            assert_eq!((conn.transport(), conn.peer_credentials()), (Kind::Other, None));
-            otherwise(call)
+            assert_eq!((conn.transport(), conn.peer_credentials()), (TransportKind::Other, None));
+            default_next(call)
         });
-        let (memory, dialer) = Memory::new("test");
+        let (memory, connector) = Memory::new("test");
         let hour = Duration::from_secs(3_600);
         let _pool = builder.idle_timeout(hour).on_current_arbiter().listen(memory).await.unwrap();
-        let mut peer = Peer(dialer.connect().await.unwrap());
+        let mut peer = Peer(connector.connect().await.unwrap());
         peer.send("x").await;
         let spoke = diary.until(&Call::packet("x")).await;
         let (call, at) = diary.next_ever().await;
         assert_eq!(call, Call::Timeout(Timeout::Idle));
         assert!((hour..hour * 11 / 10).contains(&(at - spoke)), "{:?}", at - spoke);
-        assert_eq!(diary.closed().await.0, Reason::Idle);
+        assert_eq!(diary.closed().await.0, CloseReason::Idle);
         assert_eq!(peer.read_to_end().await, b"");
     });
 }
 
 #[actix::test]
 async fn peers_are_refused_while_ports_are_closed_and_wait_while_they_are_held() {
-    let (pool, dialer) = in_memory(echo()).await;
-    soon(pool.suspend(Suspension::Refuse)).await.unwrap();
-    assert_eq!(dialer.connect().await.unwrap_err().kind(), ErrorKind::ConnectionRefused);
+    let (pool, connector) = in_memory(echo()).await;
+    soon(pool.suspend(SuspendMode::Close)).await.unwrap();
+    assert_eq!(connector.connect().await.unwrap_err().kind(), ErrorKind::ConnectionRefused);
     soon(pool.resume()).await.unwrap();
-    dial(&dialer).await.echo("resumed").await;
-    soon(pool.suspend(Suspension::Hold)).await.unwrap();
-    let mut held = dial(&dialer).await;
+    dial(&connector).await.echo("resumed").await;
+    soon(pool.suspend(SuspendMode::Hold)).await.unwrap();
+    let mut held = dial(&connector).await;
     held.send("held").await;
     assert_eq!(pool.info().accepted, 1);
     soon(pool.resume()).await.unwrap();
@@ -91,41 +92,42 @@ async fn peers_are_refused_while_ports_are_closed_and_wait_while_they_are_held()
 #[test]
 fn while_the_queue_is_full_connecting_waits() {
     paused(async {
-        let (memory, dialer) = Memory::bounded("small", 2);
+        let (memory, connector) = Memory::bounded("small", 2);
         let pool = echo().on_current_arbiter().listen(memory).await.unwrap();
-        pool.suspend(Suspension::Hold).await.unwrap();
-        let _queued = (dialer.connect().await.unwrap(), dialer.connect().await.unwrap());
+        pool.suspend(SuspendMode::Hold).await.unwrap();
+        let _queued = (connector.connect().await.unwrap(), connector.connect().await.unwrap());
         let began = Instant::now();
-        assert!(timeout(Duration::from_secs(60), dialer.connect()).await.is_err(), "no place in the queue");
+        assert!(timeout(Duration::from_secs(60), connector.connect()).await.is_err(), "no place in the queue");
         assert!(began.elapsed() >= Duration::from_secs(60));
-        let (third, resumed) = tokio::join!(dialer.connect(), pool.resume());
+        let (third, resumed) = tokio::join!(connector.connect(), pool.resume());
         resumed.unwrap();
         Peer(third.unwrap()).echo("third").await;
         // Who waits for a place when the doors close is refused.
-        pool.suspend(Suspension::Hold).await.unwrap();
-        let _queued = (dialer.connect().await.unwrap(), dialer.connect().await.unwrap());
-        let (late, _) = tokio::join!(dialer.connect(), pool.drain(Drain::brutal()));
+        pool.suspend(SuspendMode::Hold).await.unwrap();
+        let _queued = (connector.connect().await.unwrap(), connector.connect().await.unwrap());
+        let (late, _) = tokio::join!(connector.connect(), pool.drain(Drain::immediate()));
         assert_eq!(late.unwrap_err().kind(), ErrorKind::ConnectionRefused);
     });
 }
 
 #[actix::test]
 async fn at_the_end_the_queue_is_emptied_as_the_last_call_says() {
-    for (last_call, accepted, unserved) in [(LastCall::Serve, 1, 0), (LastCall::Refuse, 1, 1), (LastCall::Leave, 0, 0)]
+    for (backlog_on_close, accepted, unserved) in
+        [(BacklogPolicy::Accept, 1, 0), (BacklogPolicy::Refuse, 1, 1), (BacklogPolicy::Drop, 0, 0)]
     {
-        let (pool, dialer) = in_memory(echo().acceptors(1)).await;
-        soon(pool.suspend(Suspension::Hold)).await.unwrap();
-        let mut queued = dial(&dialer).await;
-        let report = soon(pool.drain(Drain::within(Duration::from_secs(5)).last_call(last_call))).await;
-        assert_eq!((pool.info().accepted, report.unserved), (accepted, unserved), "{last_call:?}");
-        assert_eq!(queued.read_to_end().await, b"", "{last_call:?}");
+        let (pool, connector) = in_memory(echo().acceptors(1)).await;
+        soon(pool.suspend(SuspendMode::Hold)).await.unwrap();
+        let mut queued = dial(&connector).await;
+        let report = soon(pool.drain(Drain::grace(Duration::from_secs(5)).backlog_on_close(backlog_on_close))).await;
+        assert_eq!((pool.info().accepted, report.unserved), (accepted, unserved), "{backlog_on_close:?}");
+        assert_eq!(queued.read_to_end().await, b"", "{backlog_on_close:?}");
     }
 }
 
 #[actix::test]
 async fn a_small_buffer_makes_both_sides_wait() {
-    let (pool, dialer) = in_memory(echo()).await;
-    let mut peer = Peer(soon(dialer.buffer(16).connect()).await.unwrap());
+    let (pool, connector) = in_memory(echo()).await;
+    let mut peer = Peer(soon(connector.buffer(16).connect()).await.unwrap());
     for _ in 0..100 {
         peer.echo("0123456789abcdef").await;
     }
@@ -141,12 +143,12 @@ async fn a_small_buffer_makes_both_sides_wait() {
 
 #[actix::test]
 async fn a_new_acceptor_takes_over_the_queue() {
-    let (pool, dialer) = in_memory(echo().acceptors(1)).await;
+    let (pool, connector) = in_memory(echo().acceptors(1)).await;
     for _ in 0..3 {
         eventually(|| !pool.acceptors().is_empty()).await;
         let acceptor = pool.acceptors().remove(0);
         let _ = soon(acceptor.send(Crash)).await;
-        dial(&dialer).await.echo("after a crash").await;
+        dial(&connector).await.echo("after a crash").await;
     }
     soon(pool.stop(Duration::ZERO)).await;
 }
@@ -165,14 +167,14 @@ impl actix::Handler<Crash> for actix_acceptor::Acceptor {
 
 #[actix::test]
 async fn other_threads_may_dial() {
-    let (pool, dialer) = in_memory(echo().acceptors(2)).await;
+    let (pool, connector) = in_memory(echo().acceptors(2)).await;
     let threads = (0..4).map(|_| {
-        let dialer = dialer.clone();
+        let connector = connector.clone();
         tokio::task::spawn_blocking(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 for _ in 0..50 {
-                    dial(&dialer).await.echo("from elsewhere").await;
+                    dial(&connector).await.echo("from elsewhere").await;
                 }
             });
         })

@@ -11,12 +11,12 @@ use std::time::Duration;
 
 use actix_acceptor::transport::Keepalive;
 use actix_acceptor::{
-    AcceptorPool, Builder, Connection, Framing, Listener, Pool, ProtocolDoor, StartError, SuspendError, Suspension,
+    AcceptorPool, Builder, Connection, Framing, Listener, Pool, ProtocolService, StartError, SuspendError, SuspendMode,
 };
 use support::*;
 
-fn echo() -> Builder<ProtocolDoor<Echo>> {
-    AcceptorPool::protocol(|_| Echo).framing(Framing::raw()).acceptors(1)
+fn echo() -> Builder<ProtocolService<Echo>> {
+    AcceptorPool::with_protocol(|_| Echo).framing(Framing::raw()).acceptors(1)
 }
 
 async fn listening(listener: Listener) -> Result<Pool<Connection<Echo>>, StartError> {
@@ -61,7 +61,7 @@ async fn nodelay_is_on_unless_it_is_turned_off() {
 async fn keepalive_is_off_unless_it_is_asked_for() {
     assert!(!accepted_has(local(), |socket| socket.keepalive()).await);
     let seconds = Duration::from_secs;
-    let keepalive = Keepalive::after(seconds(61)).every(seconds(7)).retries(3);
+    let keepalive = Keepalive::time(seconds(61)).interval(seconds(7)).retries(3);
     assert!(accepted_has(local().keepalive(keepalive), |socket| socket.keepalive()).await);
     #[cfg(target_os = "linux")]
     {
@@ -87,7 +87,7 @@ async fn buffers_have_the_size_asked_for() {
 async fn so_many_peers_wait_as_the_backlog_says() {
     for (listener, all_wait) in [(local(), true), (local().backlog(3), false)] {
         let pool = listening(listener).await.unwrap();
-        soon(pool.suspend(Suspension::Hold)).await.unwrap();
+        soon(pool.suspend(SuspendMode::Hold)).await.unwrap();
         let address = pool.local_addr().unwrap();
         // Linux takes one more than it was told.
         let limit = if all_wait { PATIENCE } else { Duration::from_millis(300) };
@@ -107,14 +107,14 @@ async fn values_that_make_no_sense_are_refused_before_anything_is_opened() {
     for (listener, named) in [
         (local().backlog(0), "backlog"),
         (local().backlog(u32::MAX), "backlog"),
-        (local().keepalive(Keepalive::after(zero)), "keepalive"),
-        (local().keepalive(Keepalive::after(Duration::from_secs(1)).every(zero)), "keepalive"),
-        (local().keepalive(Keepalive::after(Duration::from_secs(1)).retries(0)), "keepalive"),
+        (local().keepalive(Keepalive::time(zero)), "keepalive"),
+        (local().keepalive(Keepalive::time(Duration::from_secs(1)).interval(zero)), "keepalive"),
+        (local().keepalive(Keepalive::time(Duration::from_secs(1)).retries(0)), "keepalive"),
         (local().send_buffer(0), "send_buffer"),
         (local().receive_buffer(0), "receive_buffer"),
         (local().max_connections(0), "max_connections"),
-        (Listener::on(Scripted::in_memory().0).nodelay(true), "nodelay"),
-        (Listener::on(Scripted::in_memory().0).on_accept(|_| Ok(())), "on_accept"),
+        (Listener::from_transport(Scripted::in_memory().0).nodelay(true), "nodelay"),
+        (Listener::from_transport(Scripted::in_memory().0).on_accept(|_| Ok(())), "on_accept"),
     ] {
         // Would be in the way if it were opened.
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -165,7 +165,7 @@ async fn the_hook_after_bind_sees_a_bound_socket_that_does_not_listen_yet() {
     let (address, early) = saw.recv().unwrap();
     assert_eq!((pool.local_addr(), early), (Some(address), ErrorKind::ConnectionRefused));
     // Again when the port is opened anew.
-    soon(pool.suspend(Suspension::Refuse)).await.unwrap();
+    soon(pool.suspend(SuspendMode::Close)).await.unwrap();
     assert!(saw.try_recv().is_err());
     soon(pool.resume()).await.unwrap();
     assert_eq!(saw.try_recv().unwrap().0, address);
@@ -187,7 +187,7 @@ async fn what_the_hook_after_bind_says_is_the_error_of_the_start() {
         _ => Ok(()),
     });
     let pool = listening(listener).await.unwrap();
-    soon(pool.suspend(Suspension::Refuse)).await.unwrap();
+    soon(pool.suspend(SuspendMode::Close)).await.unwrap();
     assert!(matches!(soon(pool.resume()).await, Err(SuspendError::Port { .. })));
     soon(pool.resume()).await.unwrap();
     connect(&pool).await.echo("third time lucky").await;

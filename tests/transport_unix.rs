@@ -16,14 +16,14 @@ use std::time::Duration;
 
 use actix_acceptor::transport::{Transport, Unix, UnixAddress};
 use actix_acceptor::{
-    AcceptorPool, Address, Builder, Connection, Framing, Listener, Pool, ProtocolDoor, StartError, SuspendError,
-    Suspension,
+    AcceptorPool, Address, Builder, Connection, Framing, Listener, Pool, ProtocolService, StartError, SuspendError,
+    SuspendMode,
 };
 use support::*;
 use tokio::net::UnixStream;
 
-fn echo() -> Builder<ProtocolDoor<Echo>> {
-    AcceptorPool::protocol(|_| Echo).framing(Framing::raw()).acceptors(2)
+fn echo() -> Builder<ProtocolService<Echo>> {
+    AcceptorPool::with_protocol(|_| Echo).framing(Framing::raw()).acceptors(2)
 }
 
 async fn listening(listener: Listener) -> Result<Pool<Connection<Echo>>, StartError> {
@@ -171,20 +171,20 @@ async fn the_file_goes_with_refuse_and_comes_back_with_its_mode() {
     let pool = listening(Listener::unix(&path).mode(0o620)).await.unwrap();
     let mut old = dial(&path).await;
     old.echo("before").await;
-    soon(pool.suspend(Suspension::Refuse)).await.unwrap();
+    soon(pool.suspend(SuspendMode::Close)).await.unwrap();
     assert!(!path.exists());
     old.echo("connections go on").await;
     soon(pool.resume()).await.unwrap();
     assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o620);
     dial(&path).await.echo("after").await;
-    soon(pool.suspend(Suspension::Hold)).await.unwrap();
+    soon(pool.suspend(SuspendMode::Hold)).await.unwrap();
     let mut held = dial(&path).await;
     held.send("held").await;
     assert_eq!(pool.info().accepted, 2);
     soon(pool.resume()).await.unwrap();
     held.expect(b"held").await;
     // Somebody else has the place by then: an error that names it, and the pool stays as it was.
-    soon(pool.suspend(Suspension::Refuse)).await.unwrap();
+    soon(pool.suspend(SuspendMode::Close)).await.unwrap();
     let theirs = StdListener::bind(&path).unwrap();
     let error = soon(pool.resume()).await.unwrap_err();
     assert!(matches!(&error, SuspendError::Port { address, .. } if *address == path.display().to_string()), "{error}");
@@ -245,7 +245,7 @@ async fn settings_of_tcp_are_refused() {
         (at().backlog(0), "backlog"),
         (Listener::tcp("127.0.0.1:0").mode(0o600), "mode"),
         (Listener::tcp("127.0.0.1:0").owner(0, None), "owner"),
-        (Listener::on(Unix::bind(folder.path("y")).unwrap()).backlog(5), "backlog"),
+        (Listener::from_transport(Unix::bind(folder.path("y")).unwrap()).backlog(5), "backlog"),
     ] {
         let error = listening(listener).await.unwrap_err();
         assert!(matches!(error, StartError::InvalidSetting { setting, .. } if setting == named), "{error}: {named}");
@@ -285,7 +285,7 @@ async fn an_abstract_name_needs_no_file() {
     connect().await.echo("by name").await;
     let error = listening(Listener::unix_abstract(&name)).await.unwrap_err().to_string();
     assert!(error.contains(&format!("@{name}")) && error.contains("in use"), "{error}");
-    soon(pool.suspend(Suspension::Refuse)).await.unwrap();
+    soon(pool.suspend(SuspendMode::Close)).await.unwrap();
     assert_eq!(StdStream::connect_addr(&there).unwrap_err().kind(), ErrorKind::ConnectionRefused);
     soon(pool.resume()).await.unwrap();
     connect().await.echo("again").await;

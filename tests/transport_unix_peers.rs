@@ -12,8 +12,8 @@ use std::os::unix::fs::MetadataExt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use actix_acceptor::transport::Kind;
-use actix_acceptor::{AcceptorPool, Framing, Listener, Next, Pool, Reason};
+use actix_acceptor::transport::TransportKind;
+use actix_acceptor::{AcceptorPool, CloseReason, Framing, Listener, Next, Pool};
 use support::*;
 
 async fn stop<A: 'static>(pool: Pool<A>) {
@@ -24,7 +24,7 @@ async fn stop<A: 'static>(pool: Pool<A>) {
 async fn netcat_gets_its_bytes_back() {
     let folder = Folder::new();
     let path = folder.path("echo.sock");
-    let echo = AcceptorPool::protocol(|_| Echo).framing(Framing::raw());
+    let echo = AcceptorPool::with_protocol(|_| Echo).framing(Framing::raw());
     let pool = soon(echo.listener(Listener::unix(&path)).start()).await.unwrap();
     let nc = tokio::task::spawn_blocking(move || {
         let mut nc = Command::new("nc");
@@ -43,12 +43,12 @@ async fn callbacks_know_user_group_and_process_of_the_peer() {
     let path = folder.path("who.sock");
     let (builder, mut diary) = Probe::pool(|call, conn| {
         if *call == Call::Ack {
-            assert_eq!(conn.transport(), Kind::Unix);
+            assert_eq!(conn.transport(), TransportKind::Unix);
             let peer = conn.peer_credentials().unwrap();
             let at = conn.local_addr().unwrap();
             return Next::Send(format!("{} {} {:?} {at}", peer.uid, peer.gid, peer.pid).into());
         }
-        otherwise(call)
+        default_next(call)
     });
     let pool = soon(builder.listener(Listener::unix(&path)).start()).await.unwrap();
     let script = "import socket, sys; s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); \
@@ -72,10 +72,10 @@ async fn callbacks_know_user_group_and_process_of_the_peer() {
     diary.closed().await;
     stop(pool).await;
     // Elsewhere there are none.
-    let pool = AcceptorPool::serve(|socket| async move { assert!(socket.peer_credentials().is_none()) });
+    let pool = AcceptorPool::with_fn(|socket| async move { assert!(socket.peer_credentials().is_none()) });
     let pool = soon(pool.bind("127.0.0.1:0")).await.unwrap();
     assert_eq!(connect(&pool).await.read_to_end().await, b"");
     eventually(|| pool.info().closed.iter().map(|(_, count)| count).sum::<u64>() == 1).await;
-    assert_eq!(pool.info().closed.get(Reason::Panic), 0);
+    assert_eq!(pool.info().closed.get(CloseReason::Panic), 0);
     stop(pool).await;
 }

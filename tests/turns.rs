@@ -81,7 +81,7 @@ async fn greatest_step(count: &AtomicUsize, end: usize) -> usize {
 #[actix::test]
 async fn a_turn_reads_64_kib_and_what_the_last_read_brings_beyond() {
     const ALL: usize = 8 * 1024 * KIB;
-    let (builder, _diary) = Probe::pool(|call, _| otherwise(call));
+    let (builder, _diary) = Probe::pool(|call, _| default_next(call));
     let (pool, director) = in_memory(builder.framing(Framing::len4())).await;
     let read = Arc::<AtomicUsize>::default();
     // Not so small that it is their number that ends a turn.
@@ -101,7 +101,7 @@ async fn a_turn_delivers_128_packets() {
         if let Call::Packet(_) = call {
             counted.fetch_add(1, Relaxed);
         }
-        otherwise(call)
+        default_next(call)
     });
     let (pool, director) = in_memory(builder.framing(Framing::lines())).await;
     accept(&director, Spring { pattern: b"\n".to_vec(), left: ALL, read: Arc::default() });
@@ -114,7 +114,7 @@ async fn a_turn_delivers_128_packets() {
 async fn a_row_of_peers_holds_up_nobody_who_was_there_before() {
     let (builder, _diary) = Probe::pool(|call, _| match call {
         Call::Packet(bytes) => Next::Send(bytes.clone()),
-        call => otherwise(call),
+        call => default_next(call),
     });
     let (pool, director) = in_memory(builder).await;
     let mut standing = director.connect();
@@ -144,7 +144,7 @@ async fn the_items_of_a_stream_get_through_a_mailbox_that_is_never_empty() {
             Next::Continue
         }
         Call::User(bytes) | Call::Packet(bytes) => Next::Send(bytes.clone()),
-        call => otherwise(call),
+        call => default_next(call),
     });
     let (pool, director) = in_memory(builder).await;
     let mut peer = director.connect();
@@ -166,7 +166,7 @@ async fn a_message_gets_through_streams_that_never_end() {
         }
         Call::User(bytes) if bytes.is_empty() => Next::Continue,
         Call::User(bytes) | Call::Packet(bytes) => Next::Send(bytes.clone()),
-        call => otherwise(call),
+        call => default_next(call),
     });
     let (pool, director) = in_memory(builder).await;
     let mut peer = director.connect();
@@ -183,7 +183,7 @@ fn during_a_wait_a_buffer_is_read_ahead_and_no_more() {
             Call::Packet(bytes) if bytes == "wait" => {
                 conn.wait(tokio::time::sleep(Duration::from_secs(30)), |_, _, _| Next::Continue)
             }
-            call => otherwise(call),
+            call => default_next(call),
         });
         let (pool, director) = in_memory(builder.framing(Framing::lines()).max_frame(1024 * KIB)).await;
         let mut peer = director.connect();
@@ -240,7 +240,7 @@ impl AsyncWrite for Scales {
 async fn bytes_are_counted_before_the_peer_can_have_them() {
     let (builder, mut diary) = Probe::pool(|call, _| match call {
         Call::Packet(_) => Next::Send(Bytes::from_static(b"0123456789")),
-        call => otherwise(call),
+        call => default_next(call),
     });
     let (pool, director) = in_memory(builder).await;
     let (known, weighed) = (Arc::new(Mutex::new(Some(pool.untyped()))), Arc::<Mutex<Vec<_>>>::default());

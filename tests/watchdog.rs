@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use actix_acceptor::{AcceptorPool, Builder, Framing, Next, PoolHandle, ProtocolDoor, Reason, Socket, StartError};
+use actix_acceptor::{
+    AcceptorPool, Builder, CloseReason, Framing, Next, PoolHandle, ProtocolService, Socket, StartError,
+};
 use support::acceptors::*;
 use support::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -19,7 +21,7 @@ const LIMIT: Duration = Duration::from_millis(100);
 const FAR: Duration = Duration::from_millis(1_000);
 
 /// Packets that tell their callback to block: `sleep 30` for so many milliseconds, `gate`; `panic` panics.
-fn sleeper(gate: Option<Gate>) -> Builder<ProtocolDoor<Probe>> {
+fn sleeper(gate: Option<Gate>) -> Builder<ProtocolService<Probe>> {
     let (builder, _) = Probe::pool(move |call, _| match call {
         Call::Packet(line) => {
             let text = std::str::from_utf8(line).unwrap();
@@ -31,7 +33,7 @@ fn sleeper(gate: Option<Gate>) -> Builder<ProtocolDoor<Probe>> {
             }
             Next::Send(line.clone())
         }
-        call => otherwise(call),
+        call => default_next(call),
     });
     builder.framing(Framing::lines())
 }
@@ -191,7 +193,7 @@ async fn a_panic_leaves_nothing_marked() {
     let mut peer = connect(&pool).await;
     peer.send("panic\n").await;
     peer.until_gone().await;
-    eventually(|| pool.info().closed.get(Reason::Panic) == 1).await;
+    eventually(|| pool.info().closed.get(CloseReason::Panic) == 1).await;
     let before = pool.info().blocked;
     as_long_as_blocks(8, LIMIT / 2).await;
     assert_eq!(pool.info().blocked, before, "whoever panicked is not at work any more");
@@ -246,7 +248,7 @@ async fn it_watches_the_current_arbiter_as_well() {
 async fn a_factory_that_blocks_is_named_by_the_connection_it_is_for() {
     logs::listen();
     let (gate, open) = Gate::new();
-    let builder = AcceptorPool::protocol(move |_| {
+    let builder = AcceptorPool::with_protocol(move |_| {
         gate.pass();
         Echo
     });
@@ -275,7 +277,7 @@ async fn an_async_fn_that_blocks_is_named_and_one_that_awaits_is_not() {
     logs::listen();
     let ((gate, open), witness, go_on) = (Gate::new(), Witness::new(), Arc::new(Notify::new()));
     let may_go_on = go_on.clone();
-    let builder = AcceptorPool::serve(move |socket| serve(socket, gate.clone(), may_go_on.clone())).name("a fn");
+    let builder = AcceptorPool::with_fn(move |socket| serve(socket, gate.clone(), may_go_on.clone())).name("a fn");
     let builder = builder.watchdog(LIMIT).acceptors(2).observer(witness.clone()).observer(Opener(open));
     let pool = builder.bind("127.0.0.1:0").await.unwrap();
     let mut peers = Vec::new();
@@ -309,7 +311,7 @@ async fn an_actor_of_ones_own_that_blocks_is_noticed_without_a_name() {
     logs::listen();
     let (gate, open) = Gate::new();
     // Its polls are not the pool's.
-    let builder = AcceptorPool::start(move |socket| {
+    let builder = AcceptorPool::with_actor(move |socket| {
         let gate = gate.clone();
         let greet = move |mut socket: Socket| {
             gate.pass();
@@ -345,7 +347,7 @@ async fn connections_that_wait_or_are_idle_are_not_counted() {
             }
             Next::Send(packet.clone())
         }
-        call => otherwise(call),
+        call => default_next(call),
     });
     let builder = builder.framing(Framing::lines()).watchdog(LIMIT).acceptors(2).observer(witness.clone());
     let pool = builder.observer(Opener(open)).bind("127.0.0.1:0").await.unwrap();

@@ -11,7 +11,7 @@ use std::io;
 use std::time::Duration;
 
 use actix::System;
-use actix_acceptor::{AcceptorPool, Builder, Connection, Pool, ProtocolDoor, StartError};
+use actix_acceptor::{AcceptorPool, Builder, Connection, Pool, ProtocolService, StartError};
 use support::*;
 
 /// The watchdogs of this process, by their threads: how often each has gone to sleep so far.
@@ -26,8 +26,8 @@ fn watchdogs() -> BTreeMap<OsString, u64> {
     tasks.filter_map(|task| of(task.ok()?)).collect()
 }
 
-fn pool() -> Builder<ProtocolDoor<Echo>> {
-    AcceptorPool::protocol(|_| Echo).acceptors(2).watchdog(Duration::from_millis(20))
+fn pool() -> Builder<ProtocolService<Echo>> {
+    AcceptorPool::with_protocol(|_| Echo).acceptors(2).watchdog(Duration::from_millis(20))
 }
 
 /// With its watchdog at work.

@@ -7,7 +7,7 @@ mod support;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actix_acceptor::transport::Kind;
+use actix_acceptor::transport::TransportKind;
 use actix_acceptor::{Framing, Next};
 use bytes::Bytes;
 use support::*;
@@ -17,11 +17,11 @@ use tokio::sync::Notify;
 async fn a_connection_knows_who_is_where() {
     let (builder, _diary) = Probe::pool(|call, conn| match call {
         Call::Packet(_) => {
-            assert_eq!(conn.transport(), Kind::Tcp);
+            assert_eq!(conn.transport(), TransportKind::Tcp);
             let (here, there) = (conn.local_addr().unwrap(), conn.peer());
             Next::Send(Bytes::from(format!("{} {here} {there} {}", conn.id(), conn.listener())))
         }
-        call => otherwise(call),
+        call => default_next(call),
     });
     let pool = builder.framing(Framing::lines()).name("by the wire").bind("127.0.0.1:0").await.unwrap();
     for id in 1..=2 {
@@ -46,7 +46,7 @@ async fn a_small_reply_does_not_wait_for_the_one_before_to_be_acknowledged() {
             let gate = gate.clone();
             conn.wait(async move { gate.notified().await }, |(), _, _| Next::Send(Bytes::from_static(b"2")))
         }
-        call => otherwise(call),
+        call => default_next(call),
     });
     let pool = builder.framing(Framing::lines()).acceptors(1).bind("127.0.0.1:0").await.unwrap();
     let mut peer = connect(&pool).await;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use actix_acceptor::{
-    AcceptorPool, Alarm, Builder, Conn, Framing, Happening, Listener, Next, Observer, Protocol, ProtocolDoor, Rule,
+    AcceptorPool, Alarm, Builder, Conn, Framing, Listener, Next, Observer, PoolEvent, Protocol, ProtocolService, Rule,
     Spans,
 };
 use bytes::Bytes;
@@ -26,16 +26,16 @@ impl Protocol for Echo {
 }
 
 /// As it is without a word.
-pub(crate) fn plain(wire: Wire) -> Builder<ProtocolDoor<Echo>> {
+pub(crate) fn plain(wire: Wire) -> Builder<ProtocolService<Echo>> {
     let framing = match wire {
         Wire::Raw => Framing::raw(),
         Wire::Packets => Framing::len2(),
     };
-    AcceptorPool::protocol(|_| Echo).framing(framing)
+    AcceptorPool::with_protocol(|_| Echo).framing(framing)
 }
 
 /// With every limit, alarm and observer it has; none of them turns anybody away.
-pub(crate) fn all_on() -> Builder<ProtocolDoor<Echo>> {
+pub(crate) fn all_on() -> Builder<ProtocolService<Echo>> {
     plain(Wire::Raw)
         .max_per_peer(1_000_000)
         .accept_rate(1_000_000_000, Duration::from_secs(1))
@@ -54,8 +54,8 @@ pub(crate) fn all_on() -> Builder<ProtocolDoor<Echo>> {
 struct Count(AtomicU64);
 
 impl Observer for Count {
-    fn observe(&self, _: &str, happening: &Happening<'_>) {
-        if let Happening::ConnectionStopped { bytes_in, .. } = happening {
+    fn observe(&self, _: &str, happening: &PoolEvent<'_>) {
+        if let PoolEvent::ConnectionStopped { bytes_in, .. } = happening {
             self.0.fetch_add(*bytes_in, Relaxed);
         }
     }
@@ -67,7 +67,7 @@ pub(crate) fn in_clear() -> Listener {
 
 /// Serves on one arbiter until the process ends; `announce` is told where. The thread that calls it idles.
 pub(crate) async fn serve(
-    server: Builder<ProtocolDoor<Echo>>,
+    server: Builder<ProtocolService<Echo>>,
     listener: Listener,
     announce: impl FnOnce(SocketAddr) -> io::Result<()>,
 ) -> io::Result<()> {

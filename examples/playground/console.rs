@@ -4,14 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
-use actix_acceptor::{Acceptor, AcceptorPool, Conn, Connection, Framing, Next, Pool, Protocol, StartError, Suspension};
+use actix_acceptor::{
+    Acceptor, AcceptorPool, Conn, Connection, Framing, Next, Pool, Protocol, StartError, SuspendMode,
+};
 use bytes::Bytes;
 
 use crate::server::Server;
 
 /// Opens the console. It serves on the caller's arbiter, so it does not wait for those that serve the connections.
 pub async fn open(address: &str, server: Arc<Server>) -> Result<Pool<Connection<Console>>, StartError> {
-    AcceptorPool::protocol(move |_| Console { server: server.clone() })
+    AcceptorPool::with_protocol(move |_| Console { server: server.clone() })
         .framing(Framing::lines())
         .on_current_arbiter()
         .idle_timeout(None)
@@ -83,8 +85,8 @@ impl Server {
             "drain" => Ok(self.drain(Duration::from_millis(number(rest)?)).await.to_string()),
             "suspend" => {
                 let how = match rest {
-                    "" | "refuse" => Suspension::Refuse,
-                    "hold" => Suspension::Hold,
+                    "" | "refuse" => SuspendMode::Close,
+                    "hold" => SuspendMode::Hold,
                     _ => return Err("usage: suspend [refuse|hold]".into()),
                 };
                 self.pool.suspend(how).await.map(|()| OK.into()).map_err(|error| error.to_string())

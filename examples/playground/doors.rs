@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use actix_acceptor::{AcceptorPool, Builder, Door, Framing, Pool, PoolHandle, Protocol, ProtocolDoor, StartError};
+use actix_acceptor::{
+    AcceptorPool, Builder, Framing, Pool, PoolHandle, Protocol, ProtocolService, Service, StartError,
+};
 
 use crate::actor::EchoActor;
 use crate::chat::{Chat, Hub};
@@ -38,25 +40,25 @@ pub async fn start(setting: &Arc<Setting>) -> Result<Running, StartError> {
     match setting.options.handler {
         Served::Echo => {
             let setting = here();
-            callbacks(here(), AcceptorPool::protocol(move |_| Echo::new(setting.clone()))).await
+            callbacks(here(), AcceptorPool::with_protocol(move |_| Echo::new(setting.clone()))).await
         }
         Served::Loop => {
             let setting = here();
-            callbacks(here(), AcceptorPool::events(move |_| echo::on_init(&setting), echo::on_event)).await
+            callbacks(here(), AcceptorPool::with_events(move |_| echo::on_init(&setting), echo::on_event)).await
         }
         Served::Ping => {
             let setting = here();
-            callbacks(here(), AcceptorPool::protocol(move |_| Ping::new(setting.clone()))).await
+            callbacks(here(), AcceptorPool::with_protocol(move |_| Ping::new(setting.clone()))).await
         }
         Served::Chat => {
             let (setting, hub) = (here(), Hub::open());
-            let door = AcceptorPool::protocol(move |peer| Chat::new(peer.id, hub.clone(), setting.clone()));
+            let door = AcceptorPool::with_protocol(move |peer| Chat::new(peer.id, hub.clone(), setting.clone()));
             callbacks(here(), door).await
         }
         Served::Async => {
             let (setting, registry) = (here(), Registry::default());
             let enroll = registry.clone();
-            let door = AcceptorPool::serve(move |socket| {
+            let door = AcceptorPool::with_fn(move |socket| {
                 let (orders, place) = enroll.enter(socket.id());
                 let session = Session::new(socket, setting.clone(), orders);
                 async move {
@@ -70,7 +72,7 @@ pub async fn start(setting: &Arc<Setting>) -> Result<Running, StartError> {
         }
         Served::Actor => {
             let setting = here();
-            let door = AcceptorPool::start(move |socket| Ok(EchoActor::begin(socket, setting.clone())));
+            let door = AcceptorPool::with_actor(move |socket| Ok(EchoActor::begin(socket, setting.clone())));
             let pool = open(here(), door).await?;
             Ok((pool.untyped(), Box::new(pool)))
         }
@@ -78,7 +80,7 @@ pub async fn start(setting: &Arc<Setting>) -> Result<Running, StartError> {
 }
 
 /// The doors whose connections are driven by the library: it cuts the packets and keeps the marks.
-async fn callbacks<P>(setting: Arc<Setting>, door: Builder<ProtocolDoor<P>>) -> Result<Running, StartError>
+async fn callbacks<P>(setting: Arc<Setting>, door: Builder<ProtocolService<P>>) -> Result<Running, StartError>
 where
     P: Watched,
 {
@@ -95,7 +97,7 @@ pub trait Watched: Protocol<Codec = Framing, Reply = bytes::Bytes> {
 }
 
 /// What is alike at all doors.
-async fn open<D: Door>(setting: Arc<Setting>, pool: Builder<D>) -> Result<Pool<D::Actor>, StartError> {
+async fn open<D: Service>(setting: Arc<Setting>, pool: Builder<D>) -> Result<Pool<D::Actor>, StartError> {
     let options = &setting.options;
     let listeners = options.listen.iter().map(|url| setting.security.dress(url));
     listeners.fold(pool.settings(options.settings()), Builder::listener).start().await

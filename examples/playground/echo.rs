@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use actix_acceptor::{Active, Conn, Event, Framing, Init, Loop, Next, Protocol, Timeout};
+use actix_acceptor::{Active, Conn, Event, EventLoop, Framing, Init, Next, Protocol, Timeout};
 use bytes::Bytes;
 use futures::{stream, FutureExt};
 
@@ -149,20 +149,20 @@ impl Protocol for Echo {
 }
 
 /// The same by the door `events`: what makes a connection's state, and what is called with every event.
-pub type EchoLoop = Loop<Echo, Note>;
+pub type EchoEvents = EventLoop<Echo, Note>;
 
 pub fn on_init(setting: &Arc<Setting>) -> Init<Echo, Note> {
-    Init::new(Echo::new(setting.clone())).takes()
+    Init::new(Echo::new(setting.clone())).with_messages()
 }
 
-pub fn on_event(echo: &mut Echo, event: Event<EchoLoop>, conn: &mut Conn<EchoLoop>) -> Next<EchoLoop> {
+pub fn on_event(echo: &mut Echo, event: Event<EchoEvents>, conn: &mut Conn<EchoEvents>) -> Next<EchoEvents> {
     match event {
         Event::Ack => echo.setting.manners.greet(),
         Event::Packet(packet) => echo.on_packet(packet, conn),
         Event::User(note) => echo.on_note(note, conn),
         Event::Timeout(timeout) => echo.setting.manners.on_timeout(timeout),
         Event::Shutdown(_) => echo.on_shutdown(conn),
-        event => event.otherwise(),
+        event => event.default_next(),
     }
 }
 
@@ -176,7 +176,7 @@ impl Watched for Echo {
     }
 }
 
-impl Watched for EchoLoop {
+impl Watched for EchoEvents {
     fn packets(&mut self) -> u64 {
         self.state().map_or(0, |echo| echo.packets)
     }

@@ -159,7 +159,7 @@ impl Options {
         let mut settings = Settings::default();
         let or = |limit: Option<u64>, default| limit.map_or(default, millis);
         settings.acceptors = self.acceptors.map(NonZeroUsize::get);
-        (settings.restarts, settings.restarts_within) = (self.restarts.limit, self.restarts.within);
+        (settings.max_restarts, settings.restart_window) = (self.restarts.limit, self.restarts.within);
         settings.grace = Some(Duration::from_millis(self.grace));
         settings.max_connections = self.max_connections.map_or(settings.max_connections, NonZeroUsize::get);
         settings.at_limit = match self.at_limit {

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{ready, Poll};
 use std::time::Duration;
 
-use actix_acceptor::{BoxError, Closed, Framing, FramingError, HandshakeError, Reason, Socket, Tls};
+use actix_acceptor::{BoxError, CloseReason, Closed, Framing, FramingError, HandshakeError, Socket, Tls};
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
 use tokio::time::{sleep, Sleep};
@@ -54,9 +54,9 @@ impl Packets {
     }
 
     /// Says how the connection ends. Of a failed upgrade the library knows.
-    pub fn note(&self, reason: Reason) {
+    pub fn note(&self, reason: CloseReason) {
         if let Some(framed) = &self.framed {
-            framed.get_ref().note(reason);
+            framed.get_ref().set_close_reason(reason);
         }
     }
 
@@ -64,7 +64,7 @@ impl Packets {
     pub async fn upgrade(&mut self, tls: Tls) -> Result<(), BoxError> {
         let in_clear = self.framed().read_buffer().len() + self.ahead.iter().map(Bytes::len).sum::<usize>();
         if in_clear > 0 {
-            return Err(Closed::Handshake(HandshakeError::Injected(in_clear)).into());
+            return Err(Closed::Handshake(HandshakeError::PlaintextAfterStartTls(in_clear)).into());
         }
         if let Some(framed) = self.framed.take() {
             self.framed = Some(framed.into_inner().upgrade(tls).await?.framed(self.framing.clone()));

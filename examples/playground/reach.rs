@@ -50,7 +50,7 @@ impl<P: Watched> Reach for Pool<Connection<P>> {
     }
 
     fn broadcast(&self, packet: Bytes) -> usize {
-        self.send_to_all(packet).map_or(0, |delivered| delivered.taken)
+        self.broadcast(packet).map_or(0, |delivered| delivered.delivered)
     }
 
     fn ask(&self, id: ConnectionId) -> LocalBoxFuture<'static, Option<u64>> {

@@ -128,9 +128,9 @@ impl SecurityOptions {
             Backend::Native => TlsBackend::Native,
             Backend::Rustls => TlsBackend::Rustls,
         };
-        let mut builder = Tls::by(backend).files(certificates, key).alpn(self.alpn.clone());
+        let mut builder = Tls::builder(backend).files(certificates, key).alpn(self.alpn.clone());
         for named in &self.sni {
-            builder = builder.for_name(&named.name, &named.certificates, &named.key);
+            builder = builder.sni_certificate(&named.name, &named.certificates, &named.key);
         }
         if let Some(authorities) = &self.client_ca {
             builder = builder.client_certificates(ClientCertificates::Required, authorities);
@@ -144,7 +144,7 @@ impl SecurityOptions {
             |path: &str, file: &Option<PathBuf>| file.as_ref().is_some_and(|file| file.display().to_string() == path);
         match error {
             TlsError::Unsupported { setting: "client_certificates", .. } => "--client-ca",
-            TlsError::Unsupported { setting: "for_name", .. } => "--sni",
+            TlsError::Unsupported { setting: "sni_certificate", .. } => "--sni",
             TlsError::Unsupported { setting: "alpn", .. } => "--alpn",
             TlsError::Mismatch { certificates, .. } if is(certificates, &self.tls_cert) => "--tls-cert, --tls-key",
             TlsError::Mismatch { .. } => "--sni",

@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use actix_acceptor::{ClosedCounts, PoolHandle, Refusal, Status};
+use actix_acceptor::{CloseReason, Counts, PoolHandle, Status};
 use serde_json::{json, Map, Value};
 
 use crate::doors::Setting;
@@ -29,9 +29,7 @@ impl Server {
 
     pub fn info(&self) -> Value {
         let info = self.pool.info();
-        // What a last call has turned away is told when there was any.
-        let refused = info.refused.iter().filter(|(reason, count)| *reason != Refusal::Draining || *count > 0);
-        let refused = refused.map(|(reason, count)| (reason.name().to_owned(), json!(count)));
+        let refused = info.refused.iter().map(|(reason, count)| (reason.name().to_owned(), json!(count)));
         let acceptors = info.acceptors.iter().map(
             |acceptor| json!({ "id": acceptor.id, "connections": acceptor.connections, "restarts": acceptor.restarts }),
         );
@@ -100,7 +98,7 @@ impl Server {
     }
 }
 
-fn counts(closed: &ClosedCounts) -> Map<String, Value> {
+fn counts(closed: &Counts<CloseReason>) -> Map<String, Value> {
     closed.iter().map(|(reason, count)| (reason.name().to_owned(), json!(count))).collect()
 }
 

@@ -9,13 +9,13 @@ use bytes::Bytes;
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
-use super::inlet::{Inlet, LastCall, Mode};
+use super::inlet::{BacklogPolicy, Inlet, Mode};
 use super::refuse::turn_away;
 use super::reserve::Reserve;
 use crate::limits::{AtLimit, Guest, Permit};
 use crate::socket::{Incoming, Steps};
 use crate::table::{Arrival, Tables};
-use crate::telemetry::{Complaints, Happening, Refusal};
+use crate::telemetry::{Complaints, PoolEvent, RefusalReason};
 use crate::transport::Accepted;
 
 /// Where an acceptor's work ends: takes an accepted socket over. The doors implement it.
@@ -54,9 +54,9 @@ impl Crew {
     }
 
     /// The pool is on its way out: every listener goes, and with the last one each acceptor.
-    pub(crate) fn leave(&self, last_call: LastCall) {
+    pub(crate) fn leave(&self, backlog_on_close: BacklogPolicy) {
         self.leaving.store(true, Release);
-        self.inlets().iter().for_each(|inlet| inlet.set_mode(Mode::Gone(last_call)));
+        self.inlets().iter().for_each(|inlet| inlet.set_mode(Mode::Gone(backlog_on_close)));
     }
 
     pub(super) fn is_leaving(&self) -> bool {
@@ -93,28 +93,34 @@ impl Crew {
     ) {
         match permit.or_else(|| inlet.port.try_permit()) {
             Some(permit) => self.admit(place, inlet, accepted, permit),
-            None if inlet.denies(&accepted.peer) => self.refuse(place, inlet, accepted, Refusal::Denied),
+            None if inlet.denies(&accepted.peer) => self.refuse(place, inlet, accepted, RefusalReason::Denied),
             None => match inlet.port.limits().policy().at_limit {
                 AtLimit::Hold(limit) => self.hold(place, inlet, accepted, limit),
-                _ => self.refuse(place, inlet, accepted, Refusal::Limit),
+                _ => self.refuse(place, inlet, accepted, RefusalReason::Limit),
             },
         }
     }
 
     /// A peer was found in the queue of a port that closes.
-    pub(super) fn receive_last(&self, place: usize, inlet: &Arc<Inlet>, accepted: Accepted, last_call: LastCall) {
-        let permit = if last_call == LastCall::Serve { inlet.port.try_permit() } else { None };
+    pub(super) fn receive_last(
+        &self,
+        place: usize,
+        inlet: &Arc<Inlet>,
+        accepted: Accepted,
+        backlog_on_close: BacklogPolicy,
+    ) {
+        let permit = if backlog_on_close == BacklogPolicy::Accept { inlet.port.try_permit() } else { None };
         match permit {
             Some(permit) => self.admit(place, inlet, accepted, permit),
-            None => self.refuse(place, inlet, accepted, Refusal::Draining),
+            None => self.refuse(place, inlet, accepted, RefusalReason::Draining),
         }
     }
 
     fn admit(&self, place: usize, inlet: &Arc<Inlet>, accepted: Accepted, permit: Permit) {
-        if !inlet.admits(&accepted.peer) {
-            return self.refuse(place, inlet, accepted, Refusal::Denied);
+        if !inlet.allows(&accepted.peer) {
+            return self.refuse(place, inlet, accepted, RefusalReason::Denied);
         }
-        let claims = inlet.steps.iter().any(|step| step.may_claim(&accepted.peer));
+        let claims = inlet.steps.iter().any(|step| step.may_override_peer(&accepted.peer));
         match inlet.port.admit(&accepted.peer, claims) {
             Ok(guest) => self.serve(place, inlet, accepted, permit, guest),
             Err(refusal) => self.refuse(place, inlet, accepted, refusal),
@@ -138,24 +144,24 @@ impl Crew {
         self.seam.open(Incoming::new(stream, seat, steps));
     }
 
-    fn refuse(&self, place: usize, inlet: &Arc<Inlet>, accepted: Accepted, refusal: Refusal) {
+    fn refuse(&self, place: usize, inlet: &Arc<Inlet>, accepted: Accepted, refusal: RefusalReason) {
         let Accepted { stream, peer } = accepted;
         let (listener, reason) = (&**inlet.port.name(), refusal.name());
         self.tables.of(place).refuse(refusal);
-        if refusal == Refusal::Draining && matches!(inlet.mode(), Mode::Gone(_)) {
+        if refusal == RefusalReason::Draining && matches!(inlet.mode(), Mode::Gone(_)) {
             inlet.port.turn_away();
         }
         debug!(%peer, listener, reason, "refused");
-        self.tables.common().observers.tell(|| Happening::Refused { id: None, peer: &peer, listener, reason: refusal });
+        self.tables.common().observers.tell(|| PoolEvent::Refused { id: None, peer: &peer, listener, reason: refusal });
         self.refusals.complain(|left_out| info!(%peer, listener, reason, left_out, "peers are refused"));
         let policy = inlet.port.limits().policy();
         // Where there is a handshake nobody would understand it.
-        let farewell = if inlet.steps.is_empty() { policy.farewell.clone() } else { Bytes::new() };
+        let refusal_message = if inlet.steps.is_empty() { policy.refusal_message.clone() } else { Bytes::new() };
         match refusal {
-            // For want of descriptors none can be kept until a farewell has arrived.
-            Refusal::Denied | Refusal::Fd => turn_away(stream, AtLimit::Close, Bytes::new()),
-            Refusal::Limit => turn_away(stream, policy.at_limit, farewell),
-            _ => turn_away(stream, AtLimit::Close, farewell),
+            // For want of descriptors none can be kept until a refusal_message has arrived.
+            RefusalReason::Denied | RefusalReason::Descriptors => turn_away(stream, AtLimit::Close, Bytes::new()),
+            RefusalReason::Limit => turn_away(stream, policy.at_limit, refusal_message),
+            _ => turn_away(stream, AtLimit::Close, refusal_message),
         }
     }
 
@@ -167,7 +173,7 @@ impl Crew {
             room
         };
         if !self.held.send_if_modified(room) {
-            return self.refuse(place, inlet, accepted, Refusal::Limit);
+            return self.refuse(place, inlet, accepted, RefusalReason::Limit);
         }
         let held = Held { crew: self.clone(), inlet: inlet.clone(), place, accepted: Some(accepted) };
         actix_rt::spawn(async move {
@@ -175,10 +181,10 @@ impl Crew {
             let refusal = tokio::select! {
                 // Whoever leaves when the port has closed makes room for nobody.
                 biased;
-                _ = orders.wait_for(|mode| matches!(mode, Mode::Shut(_) | Mode::Gone(_))) => Refusal::Draining,
+                _ = orders.wait_for(|mode| matches!(mode, Mode::Shut(_) | Mode::Gone(_))) => RefusalReason::Draining,
                 permit = held.inlet.port.in_line(limit) => match permit {
                     Some(permit) => return held.let_in(permit),
-                    None => Refusal::Limit,
+                    None => RefusalReason::Limit,
                 },
             };
             held.turn_away(refusal);
@@ -188,7 +194,7 @@ impl Crew {
     /// Observers hear of every failure of `accept` but those that are one peer's.
     pub(super) fn tell(&self, error: &io::Error, place: usize, inlet: &Inlet) {
         let listener = &**inlet.port.name();
-        self.tables.common().observers.tell(|| Happening::AcceptError { listener, acceptor: place, error });
+        self.tables.common().observers.tell(|| PoolEvent::AcceptError { listener, acceptor: place, error });
     }
 
     pub(super) fn complain(&self, error: &io::Error, place: usize, inlet: &Inlet, pause: Duration) {
@@ -210,7 +216,7 @@ impl Crew {
         let Some(reserve) = self.reserve.as_ref().filter(|_| is_out_of_descriptors(error)) else { return false };
         let told = reserve.lend(|| match accept() {
             Ok(accepted) => {
-                self.refuse(place, inlet, accepted, Refusal::Fd);
+                self.refuse(place, inlet, accepted, RefusalReason::Descriptors);
                 true
             }
             Err(error) => error.kind() == io::ErrorKind::WouldBlock,
@@ -246,7 +252,7 @@ impl Held {
         }
     }
 
-    fn turn_away(mut self, refusal: Refusal) {
+    fn turn_away(mut self, refusal: RefusalReason) {
         if let Some(accepted) = self.accepted.take() {
             self.crew.refuse(self.place, &self.inlet, accepted, refusal);
         }

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use crate::limits::Port;
 use crate::table::Common;
-use crate::telemetry::Happening;
+use crate::telemetry::PoolEvent;
 use crate::transport::{Accept, Address, Handshake, Transport};
 
 /// What acceptors do with a listener's peers.
@@ -19,23 +19,23 @@ pub(crate) enum Mode {
     /// Leave them in the kernel's queue.
     Held,
     /// Take those that are queued, then let go of the port until it is open again.
-    Shut(LastCall),
+    Shut(BacklogPolicy),
     /// The same, and for good.
-    Gone(LastCall),
+    Gone(BacklogPolicy),
 }
 
 /// What happens to the peers that are in the kernel's queue when a port closes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
-pub enum LastCall {
+pub enum BacklogPolicy {
     /// They are accepted and served, as far as the limits allow; the others are refused.
     #[default]
-    Serve,
+    Accept,
     /// They are accepted and closed.
     Refuse,
     /// They are left to the kernel, which resets them.
-    Leave,
+    Drop,
 }
 
 /// One listener of a pool.
@@ -69,8 +69,8 @@ impl Told {
         let (listener, address) = (&*self.listener, &self.address);
         if let Some(common) = self.common.get() {
             common.observers.tell(|| match open {
-                true => Happening::ListenerStarted { listener, address },
-                false => Happening::ListenerStopped { listener, address },
+                true => PoolEvent::ListenerStarted { listener, address },
+                false => PoolEvent::ListenerStopped { listener, address },
             });
         }
     }
@@ -101,13 +101,13 @@ impl Inlet {
     }
 
     /// Whether nothing that peers go through here keeps this one out from the start.
-    pub(super) fn admits(&self, peer: &Address) -> bool {
-        self.steps.iter().all(|step| step.admits(peer))
+    pub(super) fn allows(&self, peer: &Address) -> bool {
+        self.steps.iter().all(|step| step.allows(peer))
     }
 
     /// Whether this peer would be kept out however much room there was.
     pub(super) fn denies(&self, peer: &Address) -> bool {
-        self.port.denies(peer) || !self.admits(peer)
+        self.port.denies(peer) || !self.allows(peer)
     }
 
     /// Waits until no acceptor takes peers, whatever it has open.

@@ -28,7 +28,7 @@ use crate::transport::Accepted;
 
 pub(crate) use admission::{Crew, Seam};
 pub(crate) use exit::{Exited, Notice, Ready};
-pub use inlet::LastCall;
+pub use inlet::BacklogPolicy;
 pub(crate) use inlet::{Inlet, Mode};
 pub(crate) use reserve::Reserve;
 
@@ -190,15 +190,15 @@ async fn attend(mut shift: Shift) -> End {
                 continue;
             }
             Mode::Held => {}
-            Mode::Shut(last_call) => {
+            Mode::Shut(backlog_on_close) => {
                 if let Some(share) = share.take() {
-                    empty_queue(share, last_call, *place, crew).await;
+                    empty_queue(share, backlog_on_close, *place, crew).await;
                 }
             }
-            Mode::Gone(last_call) => {
+            Mode::Gone(backlog_on_close) => {
                 // One that began while the port was held has no share yet, and there may be a queue.
                 if let Some(share) = share.take().or_else(|| Share::of(inlet).ok()) {
-                    empty_queue(share, last_call, *place, crew).await;
+                    empty_queue(share, backlog_on_close, *place, crew).await;
                 }
                 return End::Over(inlet.clone());
             }
@@ -259,8 +259,8 @@ async fn take_peers(share: &mut Share, place: usize, crew: &Arc<Crew>) -> io::Er
 }
 
 /// The last call: takes what the kernel has queued, until it says that there is no more. Then the share is closed.
-async fn empty_queue(mut share: Share, last_call: LastCall, place: usize, crew: &Arc<Crew>) {
-    if last_call == LastCall::Leave {
+async fn empty_queue(mut share: Share, backlog_on_close: BacklogPolicy, place: usize, crew: &Arc<Crew>) {
+    if backlog_on_close == BacklogPolicy::Drop {
         return;
     }
     let inlet = share.inlet().clone();
@@ -270,7 +270,7 @@ async fn empty_queue(mut share: Share, last_call: LastCall, place: usize, crew: 
     loop {
         match next_queued(&mut share) {
             None => return,
-            Some(Ok(accepted)) => crew.receive_last(place, &inlet, accepted, last_call),
+            Some(Ok(accepted)) => crew.receive_last(place, &inlet, accepted, backlog_on_close),
             Some(Err(error)) if Verdict::of(&error) == Verdict::Ignore => {}
             Some(Err(error)) => return warn!(%error, listener = &**inlet.port.name(), "the queue could not be emptied"),
         }

@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use crate::limits::AtLimit;
 use crate::transport::Stream;
 
-/// How long a farewell may take to reach the peer.
+/// How long a refusal_message may take to reach the peer.
 const FAREWELL: Duration = Duration::from_secs(1);
 /// How many farewells may be under way on an arbiter; past that peers are closed without one.
 const FAREWELLS: usize = 64;
@@ -37,20 +37,20 @@ impl Drop for UnderWay {
 }
 
 /// Closes or resets a peer that is not served.
-pub(super) fn turn_away(stream: Stream, how: AtLimit, farewell: Bytes) {
+pub(super) fn turn_away(stream: Stream, how: AtLimit, refusal_message: Bytes) {
     if how == AtLimit::Reset {
         return stream.reset();
     }
-    let Some(under_way) = (!farewell.is_empty()).then(UnderWay::begin).flatten() else { return drop(stream) };
+    let Some(under_way) = (!refusal_message.is_empty()).then(UnderWay::begin).flatten() else { return drop(stream) };
     // At once: the arbiter may be about to go.
-    let rest = farewell.slice(stream.send_now(&farewell)..);
+    let rest = refusal_message.slice(stream.send_now(&refusal_message)..);
     actix_rt::spawn(async move {
         let _under_way = under_way;
         let _ = tokio::time::timeout(FAREWELL, say_farewell(stream, rest)).await;
     });
 }
 
-/// What the peer has sent is read and forgotten: closing on unread input would be a reset, which can destroy the farewell.
+/// What the peer has sent is read and forgotten: closing on unread input would be a reset, which can destroy the refusal_message.
 async fn say_farewell(mut stream: Stream, rest: Bytes) -> std::io::Result<()> {
     stream.write_all(&rest).await?;
     stream.shutdown().await?;

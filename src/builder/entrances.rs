@@ -7,7 +7,7 @@ use actix::prelude::*;
 use tokio_util::codec::{Decoder, Encoder};
 
 use super::Builder;
-use crate::doors::{Ack, Init, Loop, Outcome, ProtocolDoor, ServeDoor, StartDoor};
+use crate::doors::{Ack, ActorService, EventLoop, FnService, Init, IntoServeResult, ProtocolService};
 use crate::error::BoxError;
 use crate::framing::Framing;
 use crate::pool::AcceptorPool;
@@ -21,18 +21,18 @@ impl AcceptorPool {
     /// it captures is the starting environment. A panic in it ends that connection and no other.
     ///
     /// The codec is made by its `Default`; for [`Framing`] it is chosen with
-    /// [`framing`](crate::Builder::framing). [`protocol_with_codec`](AcceptorPool::protocol_with_codec) takes a function
+    /// [`framing`](crate::Builder::framing). [`with_codec`](AcceptorPool::with_codec) takes a function
     /// that makes it.
-    pub fn protocol<P, F>(factory: F) -> Builder<ProtocolDoor<P>>
+    pub fn with_protocol<P, F>(factory: F) -> Builder<ProtocolService<P>>
     where
         P: Protocol,
         P::Codec: Default,
         F: Fn(&Peer) -> P + Send + Sync + 'static,
     {
-        Self::protocol_with_codec(factory, P::Codec::default)
+        Self::with_codec(factory, P::Codec::default)
     }
 
-    /// As [`protocol`](AcceptorPool::protocol), with a function that makes the codec: once per connection, and again when
+    /// As [`protocol`](AcceptorPool::with_protocol), with a function that makes the codec: once per connection, and again when
     /// a packet timed out.
     ///
     /// ```
@@ -49,15 +49,15 @@ impl AcceptorPool {
     ///     }
     /// }
     ///
-    /// let builder = AcceptorPool::protocol_with_codec(|_| Shout, || LinesCodec::new_with_max_length(512));
+    /// let builder = AcceptorPool::with_codec(|_| Shout, || LinesCodec::new_with_max_length(512));
     /// ```
-    pub fn protocol_with_codec<P, F, C>(factory: F, codec: C) -> Builder<ProtocolDoor<P>>
+    pub fn with_codec<P, F, C>(factory: F, codec: C) -> Builder<ProtocolService<P>>
     where
         P: Protocol,
         F: Fn(&Peer) -> P + Send + Sync + 'static,
         C: Fn() -> P::Codec + Send + Sync + 'static,
     {
-        Builder::new(ProtocolDoor::new(factory, codec))
+        Builder::new(ProtocolService::new(factory, codec))
     }
 
     /// Serves every connection by two closures: glisten's way.
@@ -71,7 +71,7 @@ impl AcceptorPool {
     /// use bytes::Bytes;
     ///
     /// # actix_rt::System::new().block_on(async {
-    /// let pool = AcceptorPool::events(
+    /// let pool = AcceptorPool::with_events(
     ///     |_conn| Init::new(0u64),
     ///     |count, event, _conn| match event {
     ///         Event::Packet(_) => {
@@ -89,20 +89,20 @@ impl AcceptorPool {
     /// ```
     ///
     /// A `Shutdown` or a `Timeout` answered with [`Next::Continue`] goes on: a closure that ignores events ignores these,
-    /// too. [`Event::otherwise`] answers as a protocol does that does not override the callback.
-    pub fn events<S, M, C, R, I, E>(on_init: I, on_event: E) -> Builder<ProtocolDoor<Loop<S, M, C, R>>>
+    /// too. [`Event::default_next`] answers as a protocol does that does not override the callback.
+    pub fn with_events<S, M, C, R, I, E>(on_init: I, on_event: E) -> Builder<ProtocolService<EventLoop<S, M, C, R>>>
     where
         S: 'static,
         M: Send + 'static,
         C: Decoder<Error: Into<BoxError>> + Encoder<R, Error: Into<BoxError>> + Default + 'static,
         R: Send + 'static,
-        I: Fn(&mut Conn<Loop<S, M, C, R>>) -> Init<S, M, C, R> + Send + Sync + 'static,
-        E: Fn(&mut S, Event<Loop<S, M, C, R>>, &mut Conn<Loop<S, M, C, R>>) -> Next<Loop<S, M, C, R>>
+        I: Fn(&mut Conn<EventLoop<S, M, C, R>>) -> Init<S, M, C, R> + Send + Sync + 'static,
+        E: Fn(&mut S, Event<EventLoop<S, M, C, R>>, &mut Conn<EventLoop<S, M, C, R>>) -> Next<EventLoop<S, M, C, R>>
             + Send
             + Sync
             + 'static,
     {
-        Builder::new(ProtocolDoor::events(on_init, on_event))
+        Builder::new(ProtocolService::events(on_init, on_event))
     }
 
     /// Serves every connection by an async fn that owns its [`Socket`]: reagent's `handle/1`.
@@ -112,12 +112,12 @@ impl AcceptorPool {
     /// panic if it panicked: other connections go on.
     ///
     /// The pool's marks, framing and packet timeout do not act here: the fn reads and writes as it likes.
-    pub fn serve<F, T>(serve: F) -> Builder<ServeDoor>
+    pub fn with_fn<F, T>(serve: F) -> Builder<FnService>
     where
         F: Fn(Socket) -> T + Send + Sync + 'static,
-        T: Future<Output: Outcome> + 'static,
+        T: Future<Output: IntoServeResult> + 'static,
     {
-        Builder::new(ServeDoor::new(serve))
+        Builder::new(FnService::new(serve))
     }
 
     /// Serves every connection by an actor of one's own: reagent's `start/1`.
@@ -149,7 +149,7 @@ impl AcceptorPool {
     /// }
     ///
     /// # actix_rt::System::new().block_on(async {
-    /// let pool = AcceptorPool::start(|socket| Ok(Greeter(Some(socket)).start())).bind("127.0.0.1:0").await?;
+    /// let pool = AcceptorPool::with_actor(|socket| Ok(Greeter(Some(socket)).start())).bind("127.0.0.1:0").await?;
     /// # use tokio::io::AsyncReadExt;
     /// # let mut peer = tokio::net::TcpStream::connect(pool.local_addr().expect("TCP")).await?;
     /// # let mut line = String::new();
@@ -158,17 +158,17 @@ impl AcceptorPool {
     /// # pool.stop(None).await;
     /// # Ok::<_, Box<dyn std::error::Error>>(()) }).expect("it works");
     /// ```
-    pub fn start<A, F>(start: F) -> Builder<StartDoor<A>>
+    pub fn with_actor<A, F>(start: F) -> Builder<ActorService<A>>
     where
         A: Actor + Handler<Ack>,
         A::Context: ToEnvelope<A, Ack>,
         F: Fn(Socket) -> Result<Addr<A>, BoxError> + Send + Sync + 'static,
     {
-        Builder::new(StartDoor::new(start))
+        Builder::new(ActorService::new(start))
     }
 }
 
-impl<P: Protocol<Codec = Framing>> Builder<ProtocolDoor<P>> {
+impl<P: Protocol<Codec = Framing>> Builder<ProtocolService<P>> {
     /// How bytes become packets. Default: [`Framing::raw`].
     pub fn framing(mut self, framing: Framing) -> Self {
         self.door.set_codec(move || framing.clone());
@@ -188,7 +188,7 @@ impl<P: Protocol<Codec = Framing>> Builder<ProtocolDoor<P>> {
     }
 }
 
-impl<S: 'static, M, C, R> Builder<ProtocolDoor<Loop<S, M, C, R>>>
+impl<S: 'static, M, C, R> Builder<ProtocolService<EventLoop<S, M, C, R>>>
 where
     M: Send + 'static,
     C: Decoder<Error: Into<BoxError>> + Encoder<R, Error: Into<BoxError>> + 'static,

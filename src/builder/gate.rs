@@ -8,19 +8,19 @@ use tokio::net::ToSocketAddrs;
 
 use super::Builder;
 use crate::acceptor::{Crew, Reserve};
-use crate::doors::Door;
+use crate::doors::Service;
 use crate::error::StartError;
 use crate::limits::Limits;
 use crate::pool::{
     open_first, open_listeners, resolve, AcceptorPool, Housing, Listener, Plan, Pool, Restarts, Shared, Staff,
 };
-use crate::settings::Objection;
+use crate::settings::InvalidSetting;
 use crate::table::{Common, Tables};
 use crate::telemetry::{Alarm, Observers};
 use crate::transport::{SocketOptions, Transport};
 use crate::watchdog::Watchdog;
 
-impl<D: Door> Builder<D> {
+impl<D: Service> Builder<D> {
     /// Opens a TCP port and starts the pool: `"127.0.0.1:7000"`, `("localhost", 7000)`, or a `SocketAddr`. Of several
     /// addresses that a name stands for, the first that can be bound is taken. Port 0 lets the system choose one, told by
     /// [`local_addr`](crate::PoolHandle::local_addr).
@@ -42,7 +42,7 @@ impl<D: Door> Builder<D> {
     /// # Errors
     /// See [`StartError`]. Nothing is left running then.
     pub async fn listen(self, transport: impl Transport) -> Result<Pool<D::Actor>, StartError> {
-        let listener = Listener::on(transport);
+        let listener = Listener::from_transport(transport);
         let listener = match (&self.name, self.listeners.is_empty()) {
             (Some(name), true) => listener.name(name.clone()),
             _ => listener,
@@ -94,7 +94,7 @@ impl<D: Door> Builder<D> {
         let reserve = settings.reserve_descriptor.then(Reserve::keep);
         let staff = Staff::new(self.housing, places);
         let crew = Crew::new(name, opened.seam, tables, inlets, reserve);
-        let restarts = Restarts::new(settings.restarts, settings.restarts_within);
+        let restarts = Restarts::new(settings.max_restarts, settings.restart_window);
         let (regulated, start_timeout) = (opened.regulated, self.start_timeout);
         let plan = Plan { shared: shared.clone(), crew, staff, restarts, regulated, watchdog, start_timeout };
         AcceptorPool::launch(plan).await?;
@@ -104,7 +104,7 @@ impl<D: Door> Builder<D> {
 
 impl<D> Builder<D> {
     fn check(&self) -> Result<(), StartError> {
-        let in_settings = self.settings.objections().into_iter().map(|Objection { setting, why }| (setting, why));
+        let in_settings = self.settings.objections().into_iter().map(|InvalidSetting { setting, why }| (setting, why));
         let mut wrong: Vec<_> = self.refused.into_iter().chain(in_settings).collect();
         if !self.alarms.iter().all(Alarm::is_sound) {
             wrong.push(("alarm", "its low mark is not below its high one"));

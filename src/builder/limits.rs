@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::Builder;
-use crate::acceptor::LastCall;
-use crate::limits::{AtLimit, Newcomer, PeerPrefix, Rate, Rule};
+use crate::acceptor::BacklogPolicy;
+use crate::limits::{AtLimit, NewConnection, PeerPrefix, Rate, Rule};
 
 impl<D> Builder<D> {
     /// How many connections the pool may have: a hard limit, exact at any moment. 0 is refused. Where the limit of open
@@ -31,8 +31,8 @@ impl<D> Builder<D> {
     /// and 64 at a time on each arbiter.
     ///
     /// Default: nothing.
-    pub fn farewell(mut self, farewell: impl Into<Vec<u8>>) -> Self {
-        self.settings.farewell = farewell.into();
+    pub fn refusal_message(mut self, refusal_message: impl Into<Vec<u8>>) -> Self {
+        self.settings.refusal_message = refusal_message.into();
         self
     }
 
@@ -56,8 +56,8 @@ impl<D> Builder<D> {
     /// How fast peers may come, all together: a token bucket, full at the start. What comes faster is closed at once.
     ///
     /// Default: `None`, as fast as they like.
-    pub fn accept_rate(mut self, count: u32, within: Duration) -> Self {
-        self.settings.accept_rate = Some(Rate::new(count, within));
+    pub fn accept_rate(mut self, burst: u32, per: Duration) -> Self {
+        self.settings.accept_rate = Some(Rate::new(burst, per));
         self
     }
 
@@ -65,8 +65,8 @@ impl<D> Builder<D> {
     /// those are forgotten whose bucket is fullest.
     ///
     /// Default: `None`, as fast as it likes.
-    pub fn peer_rate(mut self, count: u32, within: Duration) -> Self {
-        self.settings.peer_rate = Some(Rate::new(count, within));
+    pub fn peer_rate(mut self, burst: u32, per: Duration) -> Self {
+        self.settings.peer_rate = Some(Rate::new(burst, per));
         self
     }
 
@@ -86,10 +86,10 @@ impl<D> Builder<D> {
     /// ```
     /// use actix_acceptor::{AcceptorPool, Socket};
     ///
-    /// let builder = AcceptorPool::serve(|_: Socket| async {})
+    /// let builder = AcceptorPool::with_fn(|_: Socket| async {})
     ///     .overload(|newcomer| newcomer.connections * 10 > newcomer.max_connections * 9);
     /// ```
-    pub fn overload(mut self, is_overloaded: impl Fn(&Newcomer<'_>) -> bool + Send + Sync + 'static) -> Self {
+    pub fn overload(mut self, is_overloaded: impl Fn(&NewConnection<'_>) -> bool + Send + Sync + 'static) -> Self {
         self.overload = Some(Box::new(is_overloaded));
         self
     }
@@ -108,9 +108,9 @@ impl<D> Builder<D> {
     ///
     /// [`set_listeners`]: crate::PoolHandle::set_listeners
     ///
-    /// Default: [`LastCall::Serve`].
-    pub fn last_call(mut self, last_call: LastCall) -> Self {
-        self.settings.last_call = last_call;
+    /// Default: [`BacklogPolicy::Accept`].
+    pub fn backlog_on_close(mut self, backlog_on_close: BacklogPolicy) -> Self {
+        self.settings.backlog_on_close = backlog_on_close;
         self
     }
 }

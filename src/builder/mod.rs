@@ -74,8 +74,8 @@ impl<D> Builder<D> {
     /// [`PoolError::TooManyRestarts`](crate::PoolError::TooManyRestarts).
     ///
     /// Default: 5 within 10 seconds.
-    pub fn restarts(mut self, limit: usize, within: Duration) -> Self {
-        (self.settings.restarts, self.settings.restarts_within) = (limit, within);
+    pub fn max_restarts(mut self, limit: usize, within: Duration) -> Self {
+        (self.settings.max_restarts, self.settings.restart_window) = (limit, within);
         self
     }
 
@@ -216,12 +216,12 @@ impl<D> Builder<D> {
     /// and logged as a warning with the connection it ran for, once for each time. `None`: nobody looks. Zero is refused.
     ///
     /// A blocked arbiter serves nobody: blocking work belongs into [`Conn::blocking`](crate::Conn::blocking). What counts is
-    /// the time that one callback takes, or one poll of an async fn ([`serve`](crate::AcceptorPool::serve)); many short ones
+    /// the time that one callback takes, or one poll of an async fn ([`serve`](crate::AcceptorPool::with_fn)); many short ones
     /// in a row do not add up. A thread that the machine does not let run is blocked as well. It is noticed while it lasts:
     /// never early, and within half the limit unless the machine is too busy to look. Of the log lines one a second is
     /// written, with the number of those that were `left_out`.
     ///
-    /// An arbiter that is blocked by something else (an actor of one's own behind [`start`](crate::AcceptorPool::start), a
+    /// An arbiter that is blocked by something else (an actor of one's own behind [`start`](crate::AcceptorPool::with_actor), a
     /// task spawned there, a `Drop`) is noticed as well while connections live there, up to an eighth of a second later, and
     /// logged without a connection. What ends before it is noticed is not seen, nor what blocks other threads.
     ///

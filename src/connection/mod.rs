@@ -75,7 +75,7 @@ pub use messages::{Close, Encoded, Info, Reply, SetActive, User};
 ///
 /// # use std::io::{Read, Write};
 /// # actix_rt::System::new().block_on(async {
-/// let pool = AcceptorPool::protocol(|_| Counter { packets: 0 }).bind("127.0.0.1:0").await?;
+/// let pool = AcceptorPool::with_protocol(|_| Counter { packets: 0 }).bind("127.0.0.1:0").await?;
 /// # let addr = pool.local_addr().expect("TCP");
 /// # let _peer = tokio::task::spawn_blocking(move || -> std::io::Result<_> {
 /// #     let mut peer = std::net::TcpStream::connect(addr)?;

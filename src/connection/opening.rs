@@ -48,7 +48,7 @@ impl<P: Protocol> Connection<P> {
             }
             let in_clear = self.conn.unread().map_or(0, |read| read.len());
             if in_clear > 0 {
-                self.end(Closed::Handshake(HandshakeError::Injected(in_clear)));
+                self.end(Closed::Handshake(HandshakeError::PlaintextAfterStartTls(in_clear)));
                 return false;
             }
             let step = self.busy().upgrade.take();

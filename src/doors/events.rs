@@ -10,15 +10,15 @@ use bytes::Bytes;
 use futures::Stream;
 use tokio_util::codec::{Decoder, Encoder};
 
-use super::ProtocolDoor;
+use super::ProtocolService;
 use crate::error::BoxError;
 use crate::framing::Framing;
 use crate::protocol::{Closed, Conn, Event, Next, Packet, Protocol, Timeout};
 
-/// The protocol made of the closures given to [`AcceptorPool::events`](crate::AcceptorPool::events): `S` is their state, `M` the messages it takes.
+/// The protocol made of the closures given to [`AcceptorPool::with_events`](crate::AcceptorPool::with_events): `S` is their state, `M` the messages it takes.
 ///
-/// A nameable type, so that `Addr<Connection<Loop<u64, Tell>>>`, `Recipient<User<Tell>>` and handlers of one's own work.
-pub struct Loop<S, M = Infallible, C = Framing, R = Bytes> {
+/// A nameable type, so that `Addr<Connection<EventLoop<u64, Tell>>>`, `Recipient<User<Tell>>` and handlers of one's own work.
+pub struct EventLoop<S, M = Infallible, C = Framing, R = Bytes> {
     state: Option<S>,
     script: Arc<dyn Script<S, M, C, R>>,
     on_close: Option<Arc<OnClose<S>>>,
@@ -29,18 +29,18 @@ type Items<M> = Pin<Box<dyn Stream<Item = M>>>;
 
 /// The two closures, their types forgotten: a closure cannot stand inside the type that its own arguments name.
 trait Script<S, M, C, R>: Send + Sync {
-    fn on_init(&self, conn: &mut Conn<Loop<S, M, C, R>>) -> Init<S, M, C, R>
+    fn on_init(&self, conn: &mut Conn<EventLoop<S, M, C, R>>) -> Init<S, M, C, R>
     where
-        Loop<S, M, C, R>: Protocol;
+        EventLoop<S, M, C, R>: Protocol;
 
     fn on_event(
         &self,
         state: &mut S,
-        event: Event<Loop<S, M, C, R>>,
-        conn: &mut Conn<Loop<S, M, C, R>>,
-    ) -> Next<Loop<S, M, C, R>>
+        event: Event<EventLoop<S, M, C, R>>,
+        conn: &mut Conn<EventLoop<S, M, C, R>>,
+    ) -> Next<EventLoop<S, M, C, R>>
     where
-        Loop<S, M, C, R>: Protocol;
+        EventLoop<S, M, C, R>: Protocol;
 }
 
 struct Closures<I, E> {
@@ -50,11 +50,13 @@ struct Closures<I, E> {
 
 impl<S, M, C, R, I, E> Script<S, M, C, R> for Closures<I, E>
 where
-    Loop<S, M, C, R>: Protocol,
-    I: Fn(&mut Conn<Loop<S, M, C, R>>) -> Init<S, M, C, R> + Send + Sync,
-    E: Fn(&mut S, Event<Loop<S, M, C, R>>, &mut Conn<Loop<S, M, C, R>>) -> Next<Loop<S, M, C, R>> + Send + Sync,
+    EventLoop<S, M, C, R>: Protocol,
+    I: Fn(&mut Conn<EventLoop<S, M, C, R>>) -> Init<S, M, C, R> + Send + Sync,
+    E: Fn(&mut S, Event<EventLoop<S, M, C, R>>, &mut Conn<EventLoop<S, M, C, R>>) -> Next<EventLoop<S, M, C, R>>
+        + Send
+        + Sync,
 {
-    fn on_init(&self, conn: &mut Conn<Loop<S, M, C, R>>) -> Init<S, M, C, R> {
+    fn on_init(&self, conn: &mut Conn<EventLoop<S, M, C, R>>) -> Init<S, M, C, R> {
         (self.on_init)(conn)
     }
 
@@ -62,9 +64,9 @@ where
     fn on_event(
         &self,
         state: &mut S,
-        event: Event<Loop<S, M, C, R>>,
-        conn: &mut Conn<Loop<S, M, C, R>>,
-    ) -> Next<Loop<S, M, C, R>> {
+        event: Event<EventLoop<S, M, C, R>>,
+        conn: &mut Conn<EventLoop<S, M, C, R>>,
+    ) -> Next<EventLoop<S, M, C, R>> {
         (self.on_event)(state, event, conn)
     }
 }
@@ -93,25 +95,25 @@ impl<S> Init<S> {
 
 impl<S, C, R> Init<S, Infallible, C, R> {
     /// Takes messages of this type.
-    pub fn takes<M>(self) -> Init<S, M, C, R> {
+    pub fn with_messages<M>(self) -> Init<S, M, C, R> {
         Init { state: self.state, streams: Vec::new(), next: self.next, codec: PhantomData }
     }
 
     /// Takes the items of this stream as messages (glisten's selector), and others of their type.
     pub fn stream<M>(self, stream: impl Stream<Item = M> + 'static) -> Init<S, M, C, R> {
-        self.takes().also(stream)
+        self.with_messages().with_stream(stream)
     }
 }
 
 impl<S, M, C, R> Init<S, M, C, R> {
     /// Takes the items of one more stream.
-    pub fn also(mut self, stream: impl Stream<Item = M> + 'static) -> Self {
+    pub fn with_stream(mut self, stream: impl Stream<Item = M> + 'static) -> Self {
         self.streams.push(Box::pin(stream));
         self
     }
 
     /// Packets by another codec, replies of another type.
-    pub fn speaks<D, T>(self) -> Init<S, M, D, T> {
+    pub fn with_codec<D, T>(self) -> Init<S, M, D, T> {
         Init { state: self.state, streams: self.streams, next: self.next, codec: PhantomData }
     }
 
@@ -128,7 +130,7 @@ impl<S, M, C, R> Init<S, M, C, R> {
     }
 }
 
-impl<S: 'static, M, C, R> ProtocolDoor<Loop<S, M, C, R>>
+impl<S: 'static, M, C, R> ProtocolService<EventLoop<S, M, C, R>>
 where
     M: Send + 'static,
     C: Decoder<Error: Into<BoxError>> + Encoder<R, Error: Into<BoxError>> + 'static,
@@ -137,25 +139,25 @@ where
     pub(crate) fn events<I, E>(on_init: I, on_event: E) -> Self
     where
         C: Default,
-        I: Fn(&mut Conn<Loop<S, M, C, R>>) -> Init<S, M, C, R> + Send + Sync + 'static,
-        E: Fn(&mut S, Event<Loop<S, M, C, R>>, &mut Conn<Loop<S, M, C, R>>) -> Next<Loop<S, M, C, R>>
+        I: Fn(&mut Conn<EventLoop<S, M, C, R>>) -> Init<S, M, C, R> + Send + Sync + 'static,
+        E: Fn(&mut S, Event<EventLoop<S, M, C, R>>, &mut Conn<EventLoop<S, M, C, R>>) -> Next<EventLoop<S, M, C, R>>
             + Send
             + Sync
             + 'static,
     {
         let script: Arc<dyn Script<S, M, C, R>> = Arc::new(Closures { on_init, on_event });
-        Self::new(move |_| Loop { state: None, script: script.clone(), on_close: None }, C::default)
+        Self::new(move |_| EventLoop { state: None, script: script.clone(), on_close: None }, C::default)
     }
 
     pub(crate) fn with_close(mut self, on_close: impl Fn(S, &Closed) + Send + Sync + 'static) -> Self {
         let on_close: Arc<OnClose<S>> = Arc::new(on_close);
         let factory = self.factory;
-        self.factory = Arc::new(move |peer| Loop { on_close: Some(on_close.clone()), ..factory(peer) });
+        self.factory = Arc::new(move |peer| EventLoop { on_close: Some(on_close.clone()), ..factory(peer) });
         self
     }
 }
 
-impl<S, M, C, R> Loop<S, M, C, R>
+impl<S, M, C, R> EventLoop<S, M, C, R>
 where
     Self: Protocol,
 {
@@ -165,7 +167,7 @@ where
     }
 }
 
-impl<S: 'static, M, C, R> Loop<S, M, C, R>
+impl<S: 'static, M, C, R> EventLoop<S, M, C, R>
 where
     M: Send + 'static,
     C: Decoder<Error: Into<BoxError>> + Encoder<R, Error: Into<BoxError>> + 'static,
@@ -180,7 +182,7 @@ where
     }
 }
 
-impl<S: 'static, M, C, R> Protocol for Loop<S, M, C, R>
+impl<S: 'static, M, C, R> Protocol for EventLoop<S, M, C, R>
 where
     M: Send + 'static,
     C: Decoder<Error: Into<BoxError>> + Encoder<R, Error: Into<BoxError>> + 'static,

@@ -2,10 +2,10 @@
 //!
 //! | door | the user writes |
 //! |---|---|
-//! | [`protocol`](crate::AcceptorPool::protocol) | a struct with callbacks |
-//! | [`events`](crate::AcceptorPool::events) | the closure pair `on_init`, `on_event` |
-//! | [`serve`](crate::AcceptorPool::serve) | an async fn that owns its [`Socket`](crate::Socket) |
-//! | [`start`](crate::AcceptorPool::start) | an actor of one's own that owns its [`Socket`](crate::Socket) |
+//! | [`protocol`](crate::AcceptorPool::with_protocol) | a struct with callbacks |
+//! | [`events`](crate::AcceptorPool::with_events) | the closure pair `on_init`, `on_event` |
+//! | [`serve`](crate::AcceptorPool::with_fn) | an async fn that owns its [`Socket`](crate::Socket) |
+//! | [`start`](crate::AcceptorPool::with_actor) | an actor of one's own that owns its [`Socket`](crate::Socket) |
 
 mod events;
 mod protocol;
@@ -19,14 +19,14 @@ use crate::acceptor::Seam;
 use crate::protocol::{Regulated, Terms};
 use crate::socket::SocketLimits;
 
-pub use events::{Init, Loop};
-pub use protocol::ProtocolDoor;
-pub use serve::{Outcome, ServeDoor, Task};
-pub use start::{Ack, StartDoor};
+pub use events::{EventLoop, Init};
+pub use protocol::ProtocolService;
+pub use serve::{FnService, IntoServeResult, NoActor};
+pub use start::{Ack, ActorService};
 
 /// One of the ways to say how connections are served. Made by [`AcceptorPool`](crate::AcceptorPool)'s functions; not to be implemented.
 #[allow(private_interfaces)]
-pub trait Door: sealed::Sealed + 'static {
+pub trait Service: sealed::Sealed + 'static {
     /// The actor behind each connection, as [`Pool`](crate::Pool) is typed by it.
     type Actor: 'static;
 

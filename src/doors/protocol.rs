@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tracing::error;
 
-use super::{sealed, Door, Opened};
+use super::{sealed, Opened, Service};
 use crate::acceptor::Seam;
 use crate::connection::{Birth, Connection};
 use crate::framing::Framing;
@@ -12,10 +12,10 @@ use crate::guard::guard;
 use crate::pool::Pool;
 use crate::protocol::{Charter, Charters, Factory, MakeCodec, Peer, Protocol, Terms};
 use crate::socket::Incoming;
-use crate::telemetry::Reason;
+use crate::telemetry::CloseReason;
 
-/// The doors [`protocol`](crate::AcceptorPool::protocol) and [`events`](crate::AcceptorPool::events).
-pub struct ProtocolDoor<P: Protocol> {
+/// The doors [`protocol`](crate::AcceptorPool::with_protocol) and [`events`](crate::AcceptorPool::with_events).
+pub struct ProtocolService<P: Protocol> {
     pub(super) factory: Factory<P>,
     codec: MakeCodec<P>,
     max_frame: Option<usize>,
@@ -23,13 +23,13 @@ pub struct ProtocolDoor<P: Protocol> {
     limit: fn(P::Codec, usize) -> P::Codec,
 }
 
-impl<P: Protocol> ProtocolDoor<P> {
+impl<P: Protocol> ProtocolService<P> {
     pub(crate) fn new(
         factory: impl Fn(&Peer) -> P + Send + Sync + 'static,
         codec: impl Fn() -> P::Codec + Send + Sync + 'static,
     ) -> Self {
         let (factory, codec) = (Arc::new(factory), Arc::new(codec));
-        ProtocolDoor { factory, codec, max_frame: None, limit: |codec, _| codec }
+        ProtocolService { factory, codec, max_frame: None, limit: |codec, _| codec }
     }
 
     pub(crate) fn set_codec(&mut self, codec: impl Fn() -> P::Codec + Send + Sync + 'static) {
@@ -42,11 +42,11 @@ impl<P: Protocol> ProtocolDoor<P> {
 }
 
 #[allow(private_interfaces)]
-impl<P: Protocol> Door for ProtocolDoor<P> {
+impl<P: Protocol> Service for ProtocolService<P> {
     type Actor = Connection<P>;
 
     fn open(self, terms: Terms) -> Opened {
-        let ProtocolDoor { factory, codec, max_frame, limit } = self;
+        let ProtocolService { factory, codec, max_frame, limit } = self;
         let codec: MakeCodec<P> = match max_frame {
             None => codec,
             Some(bytes) => Arc::new(move || limit(codec(), bytes)),
@@ -56,7 +56,7 @@ impl<P: Protocol> Door for ProtocolDoor<P> {
     }
 }
 
-impl<P: Protocol> sealed::Sealed for ProtocolDoor<P> {}
+impl<P: Protocol> sealed::Sealed for ProtocolService<P> {}
 
 struct ProtocolSeam<P: Protocol>(Arc<Charters<P>>);
 
@@ -74,11 +74,11 @@ impl<P: Protocol> Seam for ProtocolSeam<P> {
         match made {
             Ok((codec, me)) => birth.live(me, codec, stream, steps, charter, seat),
             Err(panic) => {
-                let (listener, reason) = (&*peer.listener, Reason::Panic.name());
-                if let Some(left_out) = seat.table().common().endings.may_tell(Reason::Panic) {
+                let (listener, reason) = (&*peer.listener, CloseReason::Panic.name());
+                if let Some(left_out) = seat.table().common().endings.may_tell(CloseReason::Panic) {
                     error!(id = %peer.id, peer = %peer.address, listener, reason, left_out, "connection closed: the factory panicked: {panic}");
                 }
-                seat.note(Reason::Panic);
+                seat.note(CloseReason::Panic);
                 drop(stream);
             }
         }
@@ -92,7 +92,7 @@ impl<P: Protocol> Seam for ProtocolSeam<P> {
 impl<P: Protocol> Pool<Connection<P>> {
     /// Has new connections served by states of another factory. Those that are alive keep theirs: old and new behaviour
     /// live side by side.
-    pub fn set_factory(&self, factory: impl Fn(&Peer) -> P + Send + Sync + 'static) {
+    pub fn set_protocol(&self, factory: impl Fn(&Peer) -> P + Send + Sync + 'static) {
         let factory: Factory<P> = Arc::new(factory);
         self.amend(|charter| charter.factory = factory);
     }

@@ -9,57 +9,57 @@ use std::time::Duration;
 use futures::future::{select, Either, LocalBoxFuture};
 use futures::FutureExt;
 
-use super::{sealed, socket_limits, Door, Latest, Opened};
+use super::{sealed, socket_limits, Latest, Opened, Service};
 use crate::acceptor::Seam;
 use crate::error::BoxError;
 use crate::guard::{guard, panic_text};
 use crate::pool::Pool;
 use crate::protocol::{Closed, Regulated, Terms};
 use crate::socket::{Incoming, Socket, SocketLimits};
-use crate::telemetry::Reason;
+use crate::telemetry::CloseReason;
 
 type Serve = Arc<dyn Fn(Socket) -> LocalBoxFuture<'static, Result<(), BoxError>> + Send + Sync>;
 
-/// The door [`serve`](crate::AcceptorPool::serve).
-pub struct ServeDoor {
+/// The door [`serve`](crate::AcceptorPool::with_fn).
+pub struct FnService {
     serve: Serve,
 }
 
-/// Behind a connection of the door [`serve`](crate::AcceptorPool::serve) there is no actor, but a task.
+/// Behind a connection of the door [`serve`](crate::AcceptorPool::with_fn) there is no actor, but a task.
 #[derive(Debug)]
-pub enum Task {}
+pub enum NoActor {}
 
 /// What an async fn that serves a connection may return: nothing, or a result.
-pub trait Outcome {
+pub trait IntoServeResult {
     /// The outcome as a result.
-    fn outcome(self) -> Result<(), BoxError>;
+    fn into_serve_result(self) -> Result<(), BoxError>;
 }
 
-impl Outcome for () {
-    fn outcome(self) -> Result<(), BoxError> {
+impl IntoServeResult for () {
+    fn into_serve_result(self) -> Result<(), BoxError> {
         Ok(())
     }
 }
 
-impl<E: Into<BoxError>> Outcome for Result<(), E> {
-    fn outcome(self) -> Result<(), BoxError> {
+impl<E: Into<BoxError>> IntoServeResult for Result<(), E> {
+    fn into_serve_result(self) -> Result<(), BoxError> {
         self.map_err(Into::into)
     }
 }
 
-impl ServeDoor {
+impl FnService {
     pub(crate) fn new<F, T>(serve: F) -> Self
     where
         F: Fn(Socket) -> T + Send + Sync + 'static,
-        T: Future<Output: Outcome> + 'static,
+        T: Future<Output: IntoServeResult> + 'static,
     {
-        ServeDoor { serve: Arc::new(move |socket| serve(socket).map(Outcome::outcome).boxed_local()) }
+        FnService { serve: Arc::new(move |socket| serve(socket).map(IntoServeResult::into_serve_result).boxed_local()) }
     }
 }
 
 #[allow(private_interfaces)]
-impl Door for ServeDoor {
-    type Actor = Task;
+impl Service for FnService {
+    type Actor = NoActor;
 
     fn open(self, terms: Terms) -> Opened {
         let seam = ServeSeam { serve: Arc::new(Latest::new(self.serve)), limits: Latest::new(socket_limits(&terms)) };
@@ -69,7 +69,7 @@ impl Door for ServeDoor {
     }
 }
 
-impl sealed::Sealed for ServeDoor {}
+impl sealed::Sealed for FnService {}
 
 /// How long an async fn whose connection was ended has to end itself; then it is dropped.
 const AFTER_KILL: Duration = Duration::from_millis(100);
@@ -112,7 +112,7 @@ fn begin(serve: &Latest<Serve>, socket: Socket) {
     let begun = guard(|| (serve.get())(socket));
     drop(at_work);
     let served = match begun {
-        Err(panic) => return desk.note(Reason::Panic, Some(panic)),
+        Err(panic) => return desk.note(CloseReason::Panic, Some(panic)),
         Ok(served) => served,
     };
     actix_rt::spawn(async move {
@@ -130,22 +130,22 @@ fn begin(serve: &Latest<Serve>, socket: Socket) {
                 let text = guard(|| closed.to_string()).unwrap_or_else(|panic| panic);
                 desk.note(closed.reason(), Some(text));
             }
-            Either::Left((Err(panic), _)) => desk.note(Reason::Panic, Some(panic_text(panic))),
+            Either::Left((Err(panic), _)) => desk.note(CloseReason::Panic, Some(panic_text(panic))),
             // It does not look at its socket: it is dropped, and with it the socket.
             Either::Right(_) => {}
         }
     });
 }
 
-impl Pool<Task> {
+impl Pool<NoActor> {
     /// Has new connections served by another async fn. Those that are alive keep theirs.
-    pub fn set_serve<F, T>(&self, serve: F)
+    pub fn set_fn<F, T>(&self, serve: F)
     where
         F: Fn(Socket) -> T + Send + Sync + 'static,
-        T: Future<Output: Outcome> + 'static,
+        T: Future<Output: IntoServeResult> + 'static,
     {
         if let Some(latest) = self.door::<Latest<Serve>>() {
-            latest.set(ServeDoor::new(serve).serve);
+            latest.set(FnService::new(serve).serve);
         }
     }
 }

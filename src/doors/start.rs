@@ -5,7 +5,7 @@ use std::sync::Arc;
 use actix::dev::ToEnvelope;
 use actix::prelude::*;
 
-use super::{sealed, socket_limits, Door, Latest, Opened};
+use super::{sealed, socket_limits, Latest, Opened, Service};
 use crate::acceptor::Seam;
 use crate::error::BoxError;
 use crate::guard::guard;
@@ -13,12 +13,12 @@ use crate::pool::Pool;
 use crate::protocol::{Regulated, Terms};
 use crate::socket::{Incoming, Socket, SocketLimits};
 use crate::table::ConnectionId;
-use crate::telemetry::Reason;
+use crate::telemetry::CloseReason;
 
 type Start<A> = Arc<dyn Fn(Socket) -> Result<Addr<A>, BoxError> + Send + Sync>;
 
-/// The door [`start`](crate::AcceptorPool::start).
-pub struct StartDoor<A: Actor> {
+/// The door [`start`](crate::AcceptorPool::with_actor).
+pub struct ActorService<A: Actor> {
     start: Start<A>,
 }
 
@@ -30,14 +30,14 @@ pub struct Ack {
     pub id: ConnectionId,
 }
 
-impl<A: Actor> StartDoor<A> {
+impl<A: Actor> ActorService<A> {
     pub(crate) fn new(start: impl Fn(Socket) -> Result<Addr<A>, BoxError> + Send + Sync + 'static) -> Self {
-        StartDoor { start: Arc::new(start) }
+        ActorService { start: Arc::new(start) }
     }
 }
 
 #[allow(private_interfaces)]
-impl<A> Door for StartDoor<A>
+impl<A> Service for ActorService<A>
 where
     A: Actor + Handler<Ack>,
     A::Context: ToEnvelope<A, Ack>,
@@ -52,7 +52,7 @@ where
     }
 }
 
-impl<A: Actor> sealed::Sealed for StartDoor<A> {}
+impl<A: Actor> sealed::Sealed for ActorService<A> {}
 
 struct StartSeam<A: Actor> {
     start: Arc<Latest<Start<A>>>,
@@ -100,10 +100,10 @@ where
     let started = guard(|| (start.get())(socket));
     drop(at_work);
     match started {
-        Err(panic) => desk.note(Reason::Panic, Some(panic)),
+        Err(panic) => desk.note(CloseReason::Panic, Some(panic)),
         Ok(Err(error)) => {
             let text = guard(|| error.to_string()).unwrap_or_else(|panic| panic);
-            desk.note(Reason::Error, Some(text));
+            desk.note(CloseReason::Error, Some(text));
         }
         Ok(Ok(address)) => {
             desk.entry().set_address(address.clone());
@@ -114,9 +114,9 @@ where
 
 impl<A: Actor> Pool<A> {
     /// Has new connections served by what another function starts. Those that are alive keep their actors. Only at the door
-    /// [`start`](crate::AcceptorPool::start); at others nothing changes, and false is returned.
-    pub fn set_start(&self, start: impl Fn(Socket) -> Result<Addr<A>, BoxError> + Send + Sync + 'static) -> bool {
+    /// [`start`](crate::AcceptorPool::with_actor); at others nothing changes, and false is returned.
+    pub fn set_actor(&self, start: impl Fn(Socket) -> Result<Addr<A>, BoxError> + Send + Sync + 'static) -> bool {
         let latest = self.door::<Latest<Start<A>>>();
-        latest.map(|latest| latest.set(StartDoor::new(start).start)).is_some()
+        latest.map(|latest| latest.set(ActorService::new(start).start)).is_some()
     }
 }

@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use tokio_util::codec::{Decoder, Encoder};
 
-use super::{length, lines, Framing, FramingError, Kind};
+use super::{length, lines, Framing, FramingError, TransportKind};
 
 impl Decoder for Framing {
     type Item = Bytes;
@@ -12,19 +12,22 @@ impl Decoder for Framing {
     #[inline]
     fn decode(&mut self, src: &mut BytesMut) -> Result<Option<Bytes>, FramingError> {
         match &self.kind {
-            Kind::Length1 => length::decode::<1>(self.max_frame, src),
-            Kind::Length2 => length::decode::<2>(self.max_frame, src),
-            Kind::Length4 => length::decode::<4>(self.max_frame, src),
-            Kind::Length8 => length::decode::<8>(self.max_frame, src),
-            Kind::Raw => Ok(raw(self.max_frame, src)),
-            Kind::Lines => lines::decode(self.max_frame, &mut self.scanned, src),
-            Kind::Delimiter(end) => end.decode(self.max_frame, &mut self.scanned, src),
+            TransportKind::Length1 => length::decode::<1>(self.max_frame, src),
+            TransportKind::Length2 => length::decode::<2>(self.max_frame, src),
+            TransportKind::Length4 => length::decode::<4>(self.max_frame, src),
+            TransportKind::Length8 => length::decode::<8>(self.max_frame, src),
+            TransportKind::Raw => Ok(raw(self.max_frame, src)),
+            TransportKind::Lines => lines::decode(self.max_frame, &mut self.scanned, src),
+            TransportKind::Delimiter(end) => end.decode(self.max_frame, &mut self.scanned, src),
         }
     }
 
     fn decode_eof(&mut self, src: &mut BytesMut) -> Result<Option<Bytes>, FramingError> {
         let packet = self.decode(src)?;
-        let prefixed = matches!(self.kind, Kind::Length1 | Kind::Length2 | Kind::Length4 | Kind::Length8);
+        let prefixed = matches!(
+            self.kind,
+            TransportKind::Length1 | TransportKind::Length2 | TransportKind::Length4 | TransportKind::Length8
+        );
         if packet.is_some() || src.is_empty() || prefixed {
             return Ok(packet);
         }
@@ -43,13 +46,13 @@ impl Encoder<Bytes> for Framing {
     #[inline]
     fn encode(&mut self, packet: Bytes, dst: &mut BytesMut) -> Result<(), FramingError> {
         match &self.kind {
-            Kind::Length1 => return length::encode::<1>(&packet, dst),
-            Kind::Length2 => return length::encode::<2>(&packet, dst),
-            Kind::Length4 => return length::encode::<4>(&packet, dst),
-            Kind::Length8 => return length::encode::<8>(&packet, dst),
-            Kind::Raw => dst.extend_from_slice(&packet),
-            Kind::Lines => terminated(&packet, b"\n", dst),
-            Kind::Delimiter(end) => terminated(&packet, end.bytes(), dst),
+            TransportKind::Length1 => return length::encode::<1>(&packet, dst),
+            TransportKind::Length2 => return length::encode::<2>(&packet, dst),
+            TransportKind::Length4 => return length::encode::<4>(&packet, dst),
+            TransportKind::Length8 => return length::encode::<8>(&packet, dst),
+            TransportKind::Raw => dst.extend_from_slice(&packet),
+            TransportKind::Lines => terminated(&packet, b"\n", dst),
+            TransportKind::Delimiter(end) => terminated(&packet, end.bytes(), dst),
         }
         Ok(())
     }

@@ -65,14 +65,14 @@ pub use length::Width;
 /// and the next call fails likewise: the stream is out of step, and to close it is the way out.
 #[derive(Clone, Debug)]
 pub struct Framing {
-    kind: Kind,
+    kind: TransportKind,
     max_frame: usize,
     /// In so many bytes at the front of the buffer no terminator begins.
     scanned: usize,
 }
 
 #[derive(Clone, Debug)]
-enum Kind {
+enum TransportKind {
     Raw,
     Lines,
     // The widths side by side, not in a type of their own: one look tells what to do with each packet.
@@ -103,7 +103,7 @@ impl Framing {
     /// ```
     #[must_use]
     pub fn raw() -> Self {
-        Self::of(Kind::Raw)
+        Self::of(TransportKind::Raw)
     }
 
     /// Lines: LF ends one, and one CR right before it is dropped. On the way out LF is appended.
@@ -123,7 +123,7 @@ impl Framing {
     /// ```
     #[must_use]
     pub fn lines() -> Self {
-        Self::of(Kind::Lines)
+        Self::of(TransportKind::Lines)
     }
 
     /// Each packet behind its length: a big-endian number of `width` bytes that counts the payload
@@ -137,10 +137,10 @@ impl Framing {
     #[must_use]
     pub fn length_prefix(width: Width) -> Self {
         Self::of(match width {
-            Width::One => Kind::Length1,
-            Width::Two => Kind::Length2,
-            Width::Four => Kind::Length4,
-            Width::Eight => Kind::Length8,
+            Width::One => TransportKind::Length1,
+            Width::Two => TransportKind::Length2,
+            Width::Four => TransportKind::Length4,
+            Width::Eight => TransportKind::Length8,
         })
     }
 
@@ -193,7 +193,7 @@ impl Framing {
     pub fn delimiter(bytes: impl AsRef<[u8]>) -> Self {
         let bytes = bytes.as_ref();
         assert!(!bytes.is_empty(), "a delimiter must not be empty");
-        Self::of(Kind::Delimiter(Delimiter::new(bytes)))
+        Self::of(TransportKind::Delimiter(Delimiter::new(bytes)))
     }
 
     /// The longest packet to accept, in bytes, without prefix, delimiter or line ending.
@@ -224,7 +224,7 @@ impl Framing {
         self.max_frame
     }
 
-    fn of(kind: Kind) -> Self {
+    fn of(kind: TransportKind) -> Self {
         Self { kind, max_frame: Self::DEFAULT_MAX_FRAME, scanned: 0 }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use super::{Framing, Kind, ParseFramingError};
+use super::{Framing, ParseFramingError, TransportKind};
 
 /// `raw`, `lines`, `len1`, `len2`, `len4` or `len8`, exactly so. The limit is the default one.
 ///
@@ -40,13 +40,13 @@ impl FromStr for Framing {
 impl fmt::Display for Framing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
-            Kind::Raw => f.pad("raw"),
-            Kind::Lines => f.pad("lines"),
-            Kind::Length1 => f.pad("len1"),
-            Kind::Length2 => f.pad("len2"),
-            Kind::Length4 => f.pad("len4"),
-            Kind::Length8 => f.pad("len8"),
-            Kind::Delimiter(end) => write!(f, "delimiter {end:?}"),
+            TransportKind::Raw => f.pad("raw"),
+            TransportKind::Lines => f.pad("lines"),
+            TransportKind::Length1 => f.pad("len1"),
+            TransportKind::Length2 => f.pad("len2"),
+            TransportKind::Length4 => f.pad("len4"),
+            TransportKind::Length8 => f.pad("len8"),
+            TransportKind::Delimiter(end) => write!(f, "delimiter {end:?}"),
         }
     }
 }

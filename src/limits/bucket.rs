@@ -15,24 +15,24 @@ use std::time::Duration;
 #[non_exhaustive]
 pub struct Rate {
     /// How many are let in at once at the most.
-    pub count: u32,
+    pub burst: u32,
     /// The time in which an empty bucket is full again.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
-    pub within: Duration,
+    pub per: Duration,
 }
 
 impl Rate {
-    /// So many within so long. A count or a time of zero is refused where the rate is used.
-    pub const fn new(count: u32, within: Duration) -> Self {
-        Rate { count, within }
+    /// So many within so long. A burst or a time of zero is refused where the rate is used.
+    pub const fn new(burst: u32, per: Duration) -> Self {
+        Rate { burst, per }
     }
 
     pub(crate) fn is_sound(&self) -> bool {
-        self.count > 0 && !self.within.is_zero()
+        self.burst > 0 && !self.per.is_zero()
     }
 
     fn refill(&self) -> u128 {
-        self.within.as_nanos() / u128::from(self.count.max(1))
+        self.per.as_nanos() / u128::from(self.burst.max(1))
     }
 }
 
@@ -42,11 +42,11 @@ impl std::str::FromStr for Rate {
 
     fn from_str(text: &str) -> Result<Self, ParseRateError> {
         let bad = || ParseRateError(text.to_owned());
-        let (count, secs) = text.split_once('/').ok_or_else(bad)?;
-        let count = count.trim().parse().map_err(|_| bad())?;
+        let (burst, secs) = text.split_once('/').ok_or_else(bad)?;
+        let burst = burst.trim().parse().map_err(|_| bad())?;
         let secs: f64 = secs.trim().parse().map_err(|_| bad())?;
-        let within = Duration::try_from_secs_f64(secs).map_err(|_| bad())?;
-        Some(Rate { count, within }).filter(Rate::is_sound).ok_or_else(bad)
+        let per = Duration::try_from_secs_f64(secs).map_err(|_| bad())?;
+        Some(Rate { burst, per }).filter(Rate::is_sound).ok_or_else(bad)
     }
 }
 
@@ -72,7 +72,7 @@ impl Bucket {
         let (now, refill) = (now.as_nanos(), rate.refill());
         let full_at = self.full_at.max(now) + refill;
         // Of what rounding leaves over nobody gets a token more.
-        let fits = full_at <= now + refill * u128::from(rate.count);
+        let fits = full_at <= now + refill * u128::from(rate.burst);
         if fits {
             self.full_at = full_at;
         }
@@ -95,17 +95,17 @@ mod tests {
 
     #[test]
     fn a_full_bucket_lets_in_exactly_its_capacity() {
-        for (count, millis) in [(1, 1_000), (3, 1_000), (7, 10), (1_000, 60_000)] {
-            let rate = Rate::new(count, Duration::from_millis(millis));
+        for (burst, millis) in [(1, 1_000), (3, 1_000), (7, 10), (1_000, 60_000)] {
+            let rate = Rate::new(burst, Duration::from_millis(millis));
             let mut bucket = Bucket::default();
             let now = Duration::from_secs(5);
-            assert_eq!((0..count * 2).filter(|_| bucket.take(&rate, now)).count() as u32, count);
-            let next = now + rate.within / count;
+            assert_eq!((0..burst * 2).filter(|_| bucket.take(&rate, now)).count() as u32, burst);
+            let next = now + rate.per / burst;
             assert!(!bucket.take(&rate, next - Duration::from_nanos(2)));
             assert!(bucket.take(&rate, next));
             assert!(!bucket.take(&rate, next));
-            assert!(!bucket.is_full(next + rate.within - Duration::from_nanos(u64::from(count) + 3)));
-            assert!(bucket.is_full(next + rate.within));
+            assert!(!bucket.is_full(next + rate.per - Duration::from_nanos(u64::from(burst) + 3)));
+            assert!(bucket.is_full(next + rate.per));
         }
     }
 

@@ -23,7 +23,7 @@ use tokio::sync::Semaphore;
 use tracing::error;
 
 use crate::guard::guard;
-use crate::telemetry::{Complaints, Refusal};
+use crate::telemetry::{Complaints, RefusalReason};
 use crate::transport::Address;
 
 pub use bucket::{ParseRateError, Rate};
@@ -52,7 +52,7 @@ pub enum AtLimit {
     /// They wait in the kernel's queue, unaccepted, as far as the backlog goes.
     #[default]
     Wait,
-    /// They are accepted and closed at once, after the farewell where there is one.
+    /// They are accepted and closed at once, after the refusal_message where there is one.
     Close,
     /// They are accepted and reset (RST).
     Reset,
@@ -65,7 +65,7 @@ pub enum AtLimit {
 /// A peer that was accepted and has passed every limit, as the overload hook sees it.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
-pub struct Newcomer<'a> {
+pub struct NewConnection<'a> {
     /// The socket's peer: no PROXY header has been read yet.
     pub peer: &'a Address,
     /// The name of the listener it came by.
@@ -77,13 +77,13 @@ pub struct Newcomer<'a> {
 }
 
 /// The user's own word: true keeps the newcomer out.
-pub(crate) type Overload = Box<dyn Fn(&Newcomer<'_>) -> bool + Send + Sync>;
+pub(crate) type Overload = Box<dyn Fn(&NewConnection<'_>) -> bool + Send + Sync>;
 
 /// What can be changed while the pool runs, all at once.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Policy {
     pub(crate) at_limit: AtLimit,
-    pub(crate) farewell: Bytes,
+    pub(crate) refusal_message: Bytes,
     pub(crate) max_per_peer: Option<usize>,
     pub(crate) peer_rate: Option<Rate>,
     pub(crate) accept_rate: Option<Rate>,
@@ -178,13 +178,13 @@ impl Limits {
 
     /// Counts the peer in, or says why not. What belongs to the peer is asked first, so that one peer's haste does not
     /// use up what is for all. A proxy (`claims`) is not a peer: whom it speaks for is counted when that is known.
-    fn admit(&self, peer: &Address, listener: &str, claims: bool) -> Result<Option<IpAddr>, Refusal> {
+    fn admit(&self, peer: &Address, listener: &str, claims: bool) -> Result<Option<IpAddr>, RefusalReason> {
         let policy = self.policy();
         let ip = self.enter(&policy, peer, !claims)?;
         let refused = if !self.has_token(&policy) {
-            Some(Refusal::Rate)
+            Some(RefusalReason::Rate)
         } else if self.is_overloaded(peer, listener) {
-            Some(Refusal::Overload)
+            Some(RefusalReason::Overload)
         } else {
             None
         };
@@ -198,10 +198,10 @@ impl Limits {
     }
 
     /// What is asked of a peer alone: whether a rule keeps it out, and how many and how fast.
-    fn enter(&self, policy: &Policy, peer: &Address, counts: bool) -> Result<Option<IpAddr>, Refusal> {
+    fn enter(&self, policy: &Policy, peer: &Address, counts: bool) -> Result<Option<IpAddr>, RefusalReason> {
         let Some(ip) = peer.ip() else { return Ok(None) };
         if !rules::allowed(&policy.rules, ip) {
-            return Err(Refusal::Denied);
+            return Err(RefusalReason::Denied);
         }
         if !counts {
             return Ok(None);
@@ -209,8 +209,8 @@ impl Limits {
         let entered = self.peers.enter(ip, policy.max_per_peer, policy.peer_rate.as_ref(), self.now());
         match entered {
             Ok(()) => Ok(Some(ip)),
-            Err(TooMany::Connections) => Err(Refusal::PerIp),
-            Err(TooMany::Haste) => Err(Refusal::Rate),
+            Err(TooMany::Connections) => Err(RefusalReason::PerPeer),
+            Err(TooMany::Haste) => Err(RefusalReason::Rate),
         }
     }
 
@@ -223,7 +223,7 @@ impl Limits {
     fn is_overloaded(&self, peer: &Address, listener: &str) -> bool {
         let Some(overload) = &self.overload else { return false };
         let connections = self.alive.load(Relaxed);
-        let newcomer = Newcomer { peer, listener, connections, max_connections: self.max() };
+        let newcomer = NewConnection { peer, listener, connections, max_connections: self.max() };
         guard(|| overload(&newcomer)).unwrap_or_else(|panic| {
             self.panics.complain(|left_out| error!(%peer, listener, panic, left_out, "the overload hook panicked"));
             true

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::permits::Ticket;
 use super::{AtLimit, Limits, Permits};
-use crate::telemetry::Refusal;
+use crate::telemetry::RefusalReason;
 use crate::transport::Address;
 
 /// A listener as the limits know it.
@@ -104,13 +104,13 @@ impl Port {
     }
 
     /// Counts the peer in, or says why it is refused.
-    pub(crate) fn admit(self: &Arc<Self>, peer: &Address, claims: bool) -> Result<Guest, Refusal> {
+    pub(crate) fn admit(self: &Arc<Self>, peer: &Address, claims: bool) -> Result<Guest, RefusalReason> {
         let ip = self.limits.admit(peer, &self.name, claims)?;
         Ok(Guest(ip.map(|ip| (self.clone(), ip))))
     }
 
     /// The same of a connection that is in already and turns out to be this peer's.
-    pub(crate) fn admit_claimed(self: &Arc<Self>, peer: &Address) -> Result<Guest, Refusal> {
+    pub(crate) fn admit_claimed(self: &Arc<Self>, peer: &Address) -> Result<Guest, RefusalReason> {
         let ip = self.limits.enter(&self.limits.policy(), peer, true)?;
         Ok(Guest(ip.map(|ip| (self.clone(), ip))))
     }

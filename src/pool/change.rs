@@ -11,7 +11,7 @@ use crate::acceptor::{Attend, Inlet, Mode, Retire};
 use crate::error::StartError;
 use crate::guard::guard;
 use crate::limits::{room_for_descriptors, Limits};
-use crate::settings::{Objection, Settings, SettingsError};
+use crate::settings::{InvalidSetting, Settings, SettingsError};
 
 /// Changes some settings.
 #[derive(Message)]
@@ -29,7 +29,7 @@ impl Handler<Change> for AcceptorPool {
         let mut settings = before.clone();
         if let Err(panic) = guard(|| (change.0)(&mut settings)) {
             error!(pool = self.shared.name(), panic, "a change of the settings panicked");
-            return Err(SettingsError::Refused(vec![Objection { setting: "change", why: "it panicked" }]));
+            return Err(SettingsError::Refused(vec![InvalidSetting { setting: "change", why: "it panicked" }]));
         }
         let objections = settings.objections_after(&before);
         if !objections.is_empty() {
@@ -40,7 +40,7 @@ impl Handler<Change> for AcceptorPool {
         }
         info!(pool = self.shared.name(), "settings changed");
         self.regulated.set_terms(settings.terms());
-        self.restarts.set_budget(settings.restarts, settings.restarts_within);
+        self.restarts.set_budget(settings.max_restarts, settings.restart_window);
         let places = Self::places(&settings, self.staff.housing());
         let limits = self.shared.limits();
         limits.set_policy(settings.policy());
@@ -128,13 +128,13 @@ impl Handler<Relocate> for AcceptorPool {
         };
         AtomicResponse::new(Box::pin(opening.into_actor(self).map(|opened, pool, _| {
             let (crew, inlets, old) = opened?;
-            let last_call = pool.shared.settings().last_call;
+            let backlog_on_close = pool.shared.settings().backlog_on_close;
             crew.set_inlets(inlets.clone());
             for acceptor in pool.shared.acceptor_addresses() {
                 acceptor.do_send(Attend(inlets.clone()));
             }
             for gone in old.iter().filter(|inlet| !inlets.iter().any(|other| Arc::ptr_eq(other, inlet))) {
-                gone.set_mode(Mode::Gone(last_call));
+                gone.set_mode(Mode::Gone(backlog_on_close));
             }
             if pool.shared.status() == Status::Running {
                 inlets.iter().for_each(|inlet| pool.shared.tell_open(inlet));

@@ -11,7 +11,7 @@ use actix::prelude::*;
 use tracing::info;
 
 use super::{AcceptorPool, DrainReport};
-use crate::acceptor::LastCall;
+use crate::acceptor::BacklogPolicy;
 use crate::error::{PoolError, StartError};
 
 /// How long acceptors may take to go before the connections are told all the same: one whose arbiter is blocked.
@@ -26,14 +26,14 @@ const GIVE_UP: Duration = Duration::from_secs(1);
 /// use std::time::Duration;
 ///
 /// // Not ready any longer for two seconds, so that a load balancer sees it; then ten seconds for the connections.
-/// let drain = Drain::within(Duration::from_secs(10)).after(Duration::from_secs(2));
+/// let drain = Drain::grace(Duration::from_secs(10)).delay(Duration::from_secs(2));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "a plan does nothing by itself"]
 pub struct Drain {
     grace: Option<Duration>,
     delay: Duration,
-    last_call: Option<LastCall>,
+    backlog_on_close: Option<BacklogPolicy>,
 }
 
 impl Drain {
@@ -42,25 +42,25 @@ impl Drain {
     ///
     /// The whole takes at the most the delay, a second for acceptors on blocked arbiters, the grace, half a second for what
     /// is queued, and a second for connections on blocked arbiters: give the process that long before it is killed.
-    pub fn within(grace: impl Into<Option<Duration>>) -> Self {
-        Drain { grace: grace.into(), delay: Duration::ZERO, last_call: None }
+    pub fn grace(grace: impl Into<Option<Duration>>) -> Self {
+        Drain { grace: grace.into(), delay: Duration::ZERO, backlog_on_close: None }
     }
 
     /// No grace: nobody is asked, nothing more is sent, what the kernel has queued is left to it.
-    pub fn brutal() -> Self {
-        Drain { last_call: Some(LastCall::Leave), ..Self::within(Duration::ZERO) }
+    pub fn immediate() -> Self {
+        Drain { backlog_on_close: Some(BacklogPolicy::Drop), ..Self::grace(Duration::ZERO) }
     }
 
     /// Goes on serving for so long, only that [`is_ready`](crate::PoolHandle::is_ready) says no: until load balancers send
     /// nobody any more. Default: no delay.
-    pub fn after(mut self, delay: Duration) -> Self {
+    pub fn delay(mut self, delay: Duration) -> Self {
         self.delay = delay;
         self
     }
 
     /// What becomes of peers in the kernel's queue when the ports close. Default: the setting of the pool.
-    pub fn last_call(mut self, last_call: LastCall) -> Self {
-        self.last_call = Some(last_call);
+    pub fn backlog_on_close(mut self, backlog_on_close: BacklogPolicy) -> Self {
+        self.backlog_on_close = Some(backlog_on_close);
         self
     }
 }
@@ -69,7 +69,7 @@ impl Drain {
 pub(super) struct Draining {
     /// Counted from the moment in which the connections are told.
     grace: Option<Duration>,
-    last_call: LastCall,
+    backlog_on_close: BacklogPolicy,
     pub(super) outcome: Result<(), PoolError>,
     phase: Phase,
 }
@@ -79,7 +79,7 @@ enum Phase {
     /// Not ready any longer, but all goes on.
     Delay,
     /// The acceptors take what is queued, and go.
-    LastCall,
+    Backlog,
     /// The ports are closed, the connections told.
     Told,
 }
@@ -87,22 +87,22 @@ enum Phase {
 impl AcceptorPool {
     /// Readiness off. A second drain can only bring the deadline nearer, and ends a delay.
     pub(super) fn begin_to_drain(&mut self, drain: Drain, outcome: Result<(), PoolError>, ctx: &mut Context<Self>) {
-        let last_call = drain.last_call.unwrap_or_else(|| self.shared.settings().last_call);
-        let last_call = if drain.grace == Some(Duration::ZERO) { LastCall::Leave } else { last_call };
+        let backlog_on_close = drain.backlog_on_close.unwrap_or_else(|| self.shared.settings().backlog_on_close);
+        let backlog_on_close = if drain.grace == Some(Duration::ZERO) { BacklogPolicy::Drop } else { backlog_on_close };
         if let Some(draining) = &mut self.draining {
             if draining.phase == Phase::Told {
                 let time = drain.grace.and_then(|grace| drain.delay.checked_add(grace));
                 return self.shared.drain(time);
             }
             draining.grace = draining.grace.into_iter().chain(drain.grace).min();
-            if draining.phase == Phase::Delay && last_call == LastCall::Leave {
-                draining.last_call = last_call;
+            if draining.phase == Phase::Delay && backlog_on_close == BacklogPolicy::Drop {
+                draining.backlog_on_close = backlog_on_close;
             }
             return self.call_last_after(drain.delay, ctx);
         }
         info!(pool = self.shared.name(), grace = ?drain.grace, delay = ?drain.delay, "pool stops");
         self.shared.begin_to_drain();
-        self.draining = Some(Draining { grace: drain.grace, last_call, outcome, phase: Phase::Delay });
+        self.draining = Some(Draining { grace: drain.grace, backlog_on_close, outcome, phase: Phase::Delay });
         self.call_last_after(drain.delay, ctx);
     }
 
@@ -116,22 +116,22 @@ impl AcceptorPool {
 
     /// The acceptors are on their way out, or gone: nobody replaces them.
     pub(super) fn has_called_last(&self) -> bool {
-        self.draining.as_ref().is_some_and(|draining| draining.phase >= Phase::LastCall)
+        self.draining.as_ref().is_some_and(|draining| draining.phase >= Phase::Backlog)
     }
 
     /// The acceptors take what the kernel has queued, and go.
     fn call_last(&mut self, ctx: &mut Context<Self>) {
-        let Some(draining) = self.draining.as_mut().filter(|draining| draining.phase < Phase::LastCall) else { return };
-        draining.phase = Phase::LastCall;
+        let Some(draining) = self.draining.as_mut().filter(|draining| draining.phase < Phase::Backlog) else { return };
+        draining.phase = Phase::Backlog;
         if let Some(crew) = &self.crew {
-            crew.leave(draining.last_call);
+            crew.leave(draining.backlog_on_close);
         }
         ctx.run_later(RETIRE, |pool, ctx| pool.close_ports(ctx));
         self.close_ports_when_idle(ctx);
     }
 
     pub(super) fn close_ports_when_idle(&mut self, ctx: &mut Context<Self>) {
-        let called = self.draining.as_ref().is_some_and(|draining| draining.phase == Phase::LastCall);
+        let called = self.draining.as_ref().is_some_and(|draining| draining.phase == Phase::Backlog);
         if called && self.staff.is_idle() {
             self.close_ports(ctx);
         }

@@ -12,7 +12,7 @@ use super::change::{Change, Relocate};
 use super::suspend::{Resume, Suspend};
 use super::{
     directory, AcceptorPool, Drain, DrainReport, Listener, ListenerInfo, Pool, PoolInfo, Shared, Status, Stop,
-    SuspendError, Suspension,
+    SuspendError, SuspendMode,
 };
 use crate::acceptor::Acceptor;
 use crate::error::{PoolError, StartError};
@@ -105,10 +105,10 @@ impl PoolHandle {
     }
 
     /// Stops the pool: the ports close, **all** connections are told at the same moment, and those that have not ended
-    /// within `grace` are ended. `None` waits for ever; [`Duration::ZERO`] is [`Drain::brutal`]. Short for
+    /// within `grace` are ended. `None` waits for ever; [`Duration::ZERO`] is [`Drain::immediate`]. Short for
     /// [`drain`](PoolHandle::drain).
     pub async fn stop(&self, grace: impl Into<Option<Duration>>) -> DrainReport {
-        self.drain(Drain::within(grace)).await
+        self.drain(Drain::grace(grace)).await
     }
 
     /// Ends the pool in order, and says how it went.
@@ -138,7 +138,7 @@ impl PoolHandle {
     /// # actix_rt::System::new().block_on(async {
     /// # use actix_acceptor::{AcceptorPool, Socket};
     /// # use std::time::Duration;
-    /// # let pool = AcceptorPool::serve(|_: Socket| async {}).bind("127.0.0.1:0").await?;
+    /// # let pool = AcceptorPool::with_fn(|_: Socket| async {}).bind("127.0.0.1:0").await?;
     /// assert_eq!(pool.wait_for(|connections| connections <= 3, None).await, Ok(0));
     /// assert!(pool.wait_for(|connections| connections > 3, Duration::from_millis(1)).await.is_err());
     /// # pool.stop(None).await;
@@ -174,7 +174,7 @@ impl PoolHandle {
     ///
     /// # Errors
     /// When a port cannot be closed, as with transports that cannot be suspended: then nothing has changed.
-    pub async fn suspend(&self, how: Suspension) -> Result<(), SuspendError> {
+    pub async fn suspend(&self, how: SuspendMode) -> Result<(), SuspendError> {
         self.ask(Suspend(how)).await.unwrap_or(Err(SuspendError::NotRunning))
     }
 
@@ -200,7 +200,7 @@ impl PoolHandle {
     /// ```
     /// # actix_rt::System::new().block_on(async {
     /// # use actix_acceptor::{AcceptorPool, SettingsError, Socket};
-    /// # let pool = AcceptorPool::serve(|_: Socket| async {}).bind("127.0.0.1:0").await?;
+    /// # let pool = AcceptorPool::with_fn(|_: Socket| async {}).bind("127.0.0.1:0").await?;
     /// pool.change(|settings| {
     ///     settings.max_connections = 100;
     ///     settings.idle_timeout = None;
@@ -254,7 +254,7 @@ impl PoolHandle {
     }
 
     /// The typed handle, if `A` is the actor behind this pool's connections: [`Connection<P>`](crate::Connection) for the doors `protocol` and
-    /// `events`, one's own actor for `start`, [`Task`](crate::Task) for `serve`.
+    /// `events`, one's own actor for `start`, [`NoActor`](crate::NoActor) for `serve`.
     pub fn typed<A: 'static>(&self) -> Option<Pool<A>> {
         (self.shared.actor == TypeId::of::<A>()).then(|| Pool::new(self.shared.clone()))
     }

@@ -18,7 +18,7 @@ use crate::transport::{Address, Handshake, Inherited, Opening, SocketOptions, Tc
 /// # actix_rt::System::new().block_on(async {
 /// use actix_acceptor::{AcceptorPool, Listener, Socket};
 ///
-/// let pool = AcceptorPool::serve(|_: Socket| async {})
+/// let pool = AcceptorPool::with_fn(|_: Socket| async {})
 ///     .listener(Listener::tcp("127.0.0.1:0").name("public").max_connections(100))
 ///     .listener(Listener::tcp("127.0.0.1:0").name("inside"))
 ///     .start()
@@ -74,7 +74,7 @@ impl Listener {
     /// # let path = std::env::temp_dir().join(format!("doc-listener-{}.sock", std::process::id()));
     /// use actix_acceptor::{AcceptorPool, Listener, Socket};
     ///
-    /// let pool = AcceptorPool::serve(|socket: Socket| async move {
+    /// let pool = AcceptorPool::with_fn(|socket: Socket| async move {
     ///     let peer = socket.peer_credentials().expect("a Unix socket");
     ///     println!("user {} has connected", peer.uid);
     /// })
@@ -98,7 +98,7 @@ impl Listener {
 
     /// A socket that listens already: a [`TcpListener`](std::net::TcpListener) of `std` or, on Unix, a `UnixListener`.
     /// What is not a stream socket that listens is refused at the start; it is set non-blocking.
-    pub fn inherited(socket: impl Into<Inherited>) -> Self {
+    pub fn from_socket(socket: impl Into<Inherited>) -> Self {
         Self::new(What::Inherited(socket.into()))
     }
 
@@ -111,17 +111,17 @@ impl Listener {
     /// ```
     /// # fn main() -> std::io::Result<()> {
     /// use actix_acceptor::{AcceptorPool, Listener, Socket};
-    /// let mut builder = AcceptorPool::serve(|_: Socket| async {});
-    /// for listener in Listener::activated()? {
+    /// let mut builder = AcceptorPool::with_fn(|_: Socket| async {});
+    /// for listener in Listener::from_systemd()? {
     ///     builder = builder.listener(listener);
     /// }
     /// # Ok(()) }
     /// ```
     #[cfg(all(unix, feature = "listenfd"))]
     #[cfg_attr(docsrs, doc(cfg(all(unix, feature = "listenfd"))))]
-    pub fn activated() -> std::io::Result<Vec<Self>> {
+    pub fn from_systemd() -> std::io::Result<Vec<Self>> {
         let named = |(name, socket): (Option<String>, Inherited)| {
-            let listener = Self::inherited(socket);
+            let listener = Self::from_socket(socket);
             match name {
                 Some(name) => listener.name(name),
                 None => listener,
@@ -131,7 +131,7 @@ impl Listener {
     }
 
     /// A transport of one's own, or one that is open already.
-    pub fn on(transport: impl Transport) -> Self {
+    pub fn from_transport(transport: impl Transport) -> Self {
         Self::new(What::Open(Box::new(transport)))
     }
 

@@ -6,13 +6,13 @@ use super::Listener;
 use crate::transport::{Hook, Keepalive, SockRef};
 
 /// Settings of the socket that is listened on, and of those accepted from it. What a kind of listener does not have is
-/// refused at the start, before anything is opened; so is every setting here with [`on`](Listener::on), whose transport is
+/// refused at the start, before anything is opened; so is every setting here with [`from_transport`](Listener::from_transport), whose transport is
 /// open already.
 impl Listener {
     /// How many peers the kernel queues before an acceptor takes them; the system may lower it (on Linux to
     /// `net.core.somaxconn`). 0 is refused.
     ///
-    /// Default: 1,024; of an [inherited](Listener::inherited) socket what it has.
+    /// Default: 1,024; of an [inherited](Listener::from_socket) socket what it has.
     pub fn backlog(mut self, peers: u32) -> Self {
         self.options.backlog = Some(peers);
         self

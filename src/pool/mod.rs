@@ -30,10 +30,10 @@ use actix::prelude::*;
 use tokio::sync::oneshot;
 use tracing::{error, warn};
 
-use crate::acceptor::{Attend, Crew, Exited, LastCall, Ready, Retire};
+use crate::acceptor::{Attend, BacklogPolicy, Crew, Exited, Ready, Retire};
 use crate::error::{Exit, PoolError, StartError};
 use crate::protocol::Regulated;
-use crate::telemetry::Happening;
+use crate::telemetry::PoolEvent;
 use crate::watchdog::Watchdog;
 
 pub use drain::Drain;
@@ -46,19 +46,19 @@ pub use report::{AcceptorInfo, DrainReport, ListenerInfo, PoolInfo, Status};
 pub(crate) use restarts::Restarts;
 pub(crate) use shared::Shared;
 pub(crate) use staff::{Housing, Staff};
-pub use suspend::{SuspendError, Suspension};
-pub use typed::{Delivered, Pool};
+pub use suspend::{SuspendError, SuspendMode};
+pub use typed::{BroadcastReport, Pool};
 
 use drain::Draining;
 
 /// The supervisor of acceptors, and the place where every pool begins.
 ///
-/// Choose a door: [`protocol`](AcceptorPool::protocol), [`events`](AcceptorPool::events), [`serve`](AcceptorPool::serve)
-/// or [`start`](AcceptorPool::start). Each makes a [`Builder`](crate::Builder); its [`bind`](crate::Builder::bind) opens
+/// Choose a door: [`protocol`](AcceptorPool::with_protocol), [`events`](AcceptorPool::with_events), [`serve`](AcceptorPool::with_fn)
+/// or [`start`](AcceptorPool::with_actor). Each makes a [`Builder`](crate::Builder); its [`bind`](crate::Builder::bind) opens
 /// the port and starts the pool, an actor on the caller's arbiter.
 ///
 /// It replaces an acceptor however that ended: stopped, failed, panicked, or its whole arbiter gone. Meanwhile peers wait
-/// in the kernel's queue and connections go on. Past the budget ([`Builder::restarts`](crate::Builder::restarts)) the pool
+/// in the kernel's queue and connections go on. Past the budget ([`Builder::max_restarts`](crate::Builder::max_restarts)) the pool
 /// ends with [`PoolError::TooManyRestarts`].
 pub struct AcceptorPool {
     shared: Arc<Shared>,
@@ -128,12 +128,12 @@ impl AcceptorPool {
 
     fn start_failed(&mut self, error: StartError, ctx: &mut Context<Self>) {
         self.failed.get_or_insert(error);
-        self.begin_to_drain(Drain::brutal(), Ok(()), ctx);
+        self.begin_to_drain(Drain::immediate(), Ok(()), ctx);
     }
 
     fn give_up(&mut self, why: PoolError, ctx: &mut Context<Self>) {
         error!(pool = self.shared.name(), "{why}");
-        self.begin_to_drain(Drain::within(self.shared.settings().grace), Err(why), ctx);
+        self.begin_to_drain(Drain::grace(self.shared.settings().grace), Err(why), ctx);
     }
 }
 
@@ -174,11 +174,11 @@ impl Handler<Ready> for AcceptorPool {
             ready.address.do_send(Attend(crew.inlets()));
         }
         self.shared.set_acceptor(ready.place, ready.address);
-        self.shared.tell(|| Happening::AcceptorStarted { acceptor: ready.place });
+        self.shared.tell(|| PoolEvent::AcceptorStarted { acceptor: ready.place });
         if self.staff.first_unready().is_none() {
             // Whoever started the pool may be gone by now: then nobody wants it.
             if self.starting.take().is_some_and(|starting| starting.send(Ok(())).is_err()) {
-                self.begin_to_drain(Drain::brutal(), Ok(()), ctx);
+                self.begin_to_drain(Drain::immediate(), Ok(()), ctx);
             }
         }
     }
@@ -194,7 +194,7 @@ impl Handler<Exited> for AcceptorPool {
         }
         if self.shared.acceptor_left(place) {
             let exit = exit.as_ref().unwrap_or(&Exit::Stopped);
-            self.shared.tell(|| Happening::AcceptorStopped { acceptor: place, exit });
+            self.shared.tell(|| PoolEvent::AcceptorStopped { acceptor: place, exit });
         }
         if self.has_called_last() {
             return self.close_ports_when_idle(ctx);
@@ -231,11 +231,11 @@ impl Drop for AcceptorPool {
         if !self.ended {
             self.shared.begin_to_drain();
             if let Some(crew) = self.crew.take() {
-                crew.leave(LastCall::Leave);
+                crew.leave(BacklogPolicy::Drop);
             }
             for place in (0..self.staff.places()).filter(|place| self.shared.acceptor_left(*place)) {
                 // Nobody is left to hear how it ends.
-                self.shared.tell(|| Happening::AcceptorStopped { acceptor: place, exit: &Exit::Stopped });
+                self.shared.tell(|| PoolEvent::AcceptorStopped { acceptor: place, exit: &Exit::Stopped });
             }
             let grace = self.shared.settings().grace;
             self.shared.drain(grace);

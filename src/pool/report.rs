@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::Suspension;
-use crate::telemetry::{ClosedCounts, RefusedCounts};
+use super::SuspendMode;
+use crate::telemetry::{CloseReason, Counts, RefusalReason};
 use crate::transport::Address;
 
 /// What a pool is doing.
@@ -14,7 +14,7 @@ pub enum Status {
     /// It takes peers.
     Running,
     /// It takes no new peers for now; connections go on.
-    Suspended(Suspension),
+    Suspended(SuspendMode),
     /// It is on its way out.
     Draining,
     /// It is over.
@@ -34,9 +34,9 @@ pub struct PoolInfo {
     /// Peers accepted so far, those refused afterwards included.
     pub accepted: u64,
     /// Peers refused so far, per reason.
-    pub refused: RefusedCounts,
+    pub refused: Counts<RefusalReason>,
     /// Connections closed so far, per reason.
-    pub closed: ClosedCounts,
+    pub closed: Counts<CloseReason>,
     /// Bytes received so far, over all connections, those already closed included.
     pub bytes_in: u64,
     /// Bytes sent so far.
@@ -104,7 +104,7 @@ pub struct DrainReport {
     /// Peers that were held, or in the kernel's queue, when the ports closed, and were turned away.
     pub unserved: usize,
     /// Connections that ended since the drain began, per reason.
-    pub closed: ClosedCounts,
+    pub closed: Counts<CloseReason>,
     /// How long it took, from the word to the end.
     pub took: Duration,
 }

@@ -14,7 +14,7 @@ use crate::error::PoolError;
 use crate::limits::Limits;
 use crate::settings::Settings;
 use crate::table::{Tables, Totals, LAST_FLUSH};
-use crate::telemetry::{ClosedCounts, Happening, RefusedCounts};
+use crate::telemetry::{CloseReason, Counts, PoolEvent};
 use crate::transport::Address;
 
 pub(crate) struct Shared {
@@ -45,7 +45,7 @@ struct Post {
 /// How a drain stands, beside what the tables know of it.
 #[derive(Default)]
 struct Drained {
-    began: Option<(Instant, ClosedCounts)>,
+    began: Option<(Instant, Counts<CloseReason>)>,
     unserved: usize,
     took: Option<Duration>,
 }
@@ -167,7 +167,7 @@ impl Shared {
     }
 
     /// Tells the observers.
-    pub(super) fn tell<'a>(&self, happening: impl FnOnce() -> Happening<'a>) {
+    pub(super) fn tell<'a>(&self, happening: impl FnOnce() -> PoolEvent<'a>) {
         self.tables.common().observers.tell(happening);
     }
 
@@ -285,7 +285,7 @@ impl Shared {
 
     pub(super) fn info(&self) -> PoolInfo {
         let totals: Vec<Totals> = self.tables.all().iter().map(|table| table.totals()).collect();
-        let (mut closed, mut refused) = (ClosedCounts::default(), RefusedCounts::default());
+        let (mut closed, mut refused) = (Counts::default(), Counts::default());
         for totals in &totals {
             closed += totals.closed;
             refused += totals.refused;

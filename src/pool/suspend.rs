@@ -8,7 +8,7 @@ use actix::prelude::*;
 use tracing::info;
 
 use super::{AcceptorPool, Status};
-use crate::acceptor::{Inlet, LastCall, Mode};
+use crate::acceptor::{BacklogPolicy, Inlet, Mode};
 use crate::error::StartError;
 
 /// How long acceptors may take to let go of a port: one whose arbiter is blocked.
@@ -17,9 +17,9 @@ const LET_GO: Duration = Duration::from_secs(1);
 /// How new peers are kept off while a pool is suspended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Suspension {
+pub enum SuspendMode {
     /// The ports are closed: peers are refused. What the kernel had queued before is served.
-    Refuse,
+    Close,
     /// The ports stay open, nobody is accepted: peers wait in the kernel's queue, as far as the backlog goes.
     Hold,
 }
@@ -53,7 +53,7 @@ impl From<SuspendError> for StartError {
 /// Keeps new peers off.
 #[derive(Message)]
 #[rtype(result = "Result<(), SuspendError>")]
-pub(super) struct Suspend(pub(super) Suspension);
+pub(super) struct Suspend(pub(super) SuspendMode);
 
 /// Lets them in again.
 #[derive(Message)]
@@ -86,7 +86,7 @@ impl Handler<Suspend> for AcceptorPool {
             if closed.is_ok() {
                 info!(pool = pool.shared.name(), how = ?suspend.0, "pool suspended");
                 pool.shared.set_status(Status::Suspended(suspend.0));
-                if suspend.0 == Suspension::Refuse {
+                if suspend.0 == SuspendMode::Close {
                     inlets.iter().for_each(|inlet| inlet.tell_closed());
                 }
             }
@@ -101,7 +101,7 @@ impl Handler<Resume> for AcceptorPool {
     fn handle(&mut self, _: Resume, _: &mut Context<Self>) -> Answer {
         let Some(inlets) = self.open_inlets() else { return self.answer(Err(SuspendError::NotRunning)) };
         let resumed = match self.shared.status() {
-            Status::Suspended(Suspension::Refuse) => open_all(&inlets),
+            Status::Suspended(SuspendMode::Close) => open_all(&inlets),
             _ => Ok(()),
         };
         if resumed.is_ok() {
@@ -117,15 +117,15 @@ impl Handler<Resume> for AcceptorPool {
 }
 
 /// Closes every port, or none.
-pub(super) async fn close_all(inlets: Vec<Arc<Inlet>>, how: Suspension) -> Result<(), SuspendError> {
-    if how == Suspension::Hold {
+pub(super) async fn close_all(inlets: Vec<Arc<Inlet>>, how: SuspendMode) -> Result<(), SuspendError> {
+    if how == SuspendMode::Hold {
         inlets.iter().for_each(|inlet| inlet.set_mode(Mode::Held));
         for inlet in &inlets {
             let _ = tokio::time::timeout(LET_GO, inlet.at_rest()).await;
         }
         return Ok(());
     }
-    inlets.iter().for_each(|inlet| inlet.set_mode(Mode::Shut(LastCall::Serve)));
+    inlets.iter().for_each(|inlet| inlet.set_mode(Mode::Shut(BacklogPolicy::Accept)));
     for inlet in &inlets {
         // Past the limit the port closes all the same, once the last share does.
         let _ = tokio::time::timeout(LET_GO, inlet.unshared()).await;

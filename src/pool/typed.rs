@@ -55,13 +55,13 @@ impl<A: Actor> Pool<A> {
         all
     }
 
-    fn deliver(&self, send: impl Fn(&Addr<A>) -> Outcome) -> Delivered {
-        let mut delivered = Delivered::default();
+    fn deliver(&self, send: impl Fn(&Addr<A>) -> Delivery) -> BroadcastReport {
+        let mut delivered = BroadcastReport::default();
         for entry in self.entries() {
             match entry.speak(|| address::<A>(&entry), &send) {
-                Some(Outcome::Taken) => delivered.taken += 1,
-                Some(Outcome::Full) => delivered.full.push(entry.id()),
-                Some(Outcome::Gone) | None => {}
+                Some(Delivery::Taken) => delivered.delivered += 1,
+                Some(Delivery::Full) => delivered.full.push(entry.id()),
+                Some(Delivery::Gone) | None => {}
             }
         }
         delivered
@@ -77,28 +77,28 @@ fn address<A: Actor>(entry: &Entry) -> Option<Addr<A>> {
     }
 }
 
-enum Outcome {
+enum Delivery {
     Taken,
     Full,
     Gone,
 }
 
-impl<M> From<Result<(), Undelivered<M>>> for Outcome {
+impl<M> From<Result<(), Undelivered<M>>> for Delivery {
     fn from(sent: Result<(), Undelivered<M>>) -> Self {
         match sent {
-            Ok(()) => Outcome::Taken,
-            Err(Undelivered::Full(_)) => Outcome::Full,
-            Err(Undelivered::Closed(_)) => Outcome::Gone,
+            Ok(()) => Delivery::Taken,
+            Err(Undelivered::Full(_)) => Delivery::Full,
+            Err(Undelivered::Closed(_)) => Delivery::Gone,
         }
     }
 }
 
-/// How a message to all connections was taken.
+/// How a message to all connections was delivered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Delivered {
+pub struct BroadcastReport {
     /// How many mailboxes took it.
-    pub taken: usize,
+    pub delivered: usize,
     /// Connections whose mailbox was full: they did not get it.
     pub full: Vec<ConnectionId>,
 }
@@ -112,7 +112,7 @@ impl<P: Protocol> Pool<Connection<P>> {
     ///
     /// # Panics
     /// As the codec does.
-    pub fn send_to_all(&self, reply: P::Reply) -> Result<Delivered, SendError>
+    pub fn broadcast(&self, reply: P::Reply) -> Result<BroadcastReport, SendError>
     where
         P::Codec: EncodeOnce,
     {
@@ -125,7 +125,7 @@ impl<P: Protocol> Pool<Connection<P>> {
     }
 
     /// Sends a message to the protocol of every connection; a copy each, so the messages are [`Clone`].
-    pub fn tell_all(&self, message: P::User) -> Delivered
+    pub fn notify_all(&self, message: P::User) -> BroadcastReport
     where
         P::User: Clone,
     {

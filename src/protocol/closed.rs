@@ -7,12 +7,12 @@ use tokio_util::codec::{AnyDelimiterCodecError, LinesCodecError};
 
 use crate::error::BoxError;
 use crate::framing::FramingError;
-use crate::telemetry::{Reason, Refusal};
+use crate::telemetry::{CloseReason, RefusalReason};
 use crate::transport::HandshakeError;
 
 /// Why a connection ended; [`closed`](crate::Protocol::closed) is given it.
 ///
-/// It is an error, too: an async fn of the door [`serve`](crate::AcceptorPool::serve) that keeps limits of its own may return
+/// It is an error, too: an async fn of the door [`serve`](crate::AcceptorPool::with_fn) that keeps limits of its own may return
 /// one, and its connection counts as ended by that.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -41,7 +41,7 @@ pub enum Closed {
     /// The peer left a TLS connection without `close_notify`: what it sent may have been cut off.
     Truncated,
     /// It was let in, and refused for whom its PROXY header claims to be. It counts as refused, not as closed.
-    Refused(Refusal),
+    Refused(RefusalReason),
     /// An I/O error other than the peer's leaving, an error of the codec, or [`Next::Fail`](crate::Next::Fail).
     Error(BoxError),
     /// A callback panicked, with this text.
@@ -54,21 +54,21 @@ pub enum Closed {
 
 impl Closed {
     /// The reason without what came with it, as it is counted. (A refusal is counted apart; it would be an error.)
-    pub fn reason(&self) -> Reason {
+    pub fn reason(&self) -> CloseReason {
         match self {
-            Closed::Local => Reason::Local,
-            Closed::Peer(_) => Reason::Peer,
-            Closed::Idle => Reason::Idle,
-            Closed::PacketTimeout => Reason::PacketTimeout,
-            Closed::SendTimeout => Reason::SendTimeout,
-            Closed::TooLong { .. } => Reason::TooLong,
-            Closed::MaxAge => Reason::MaxAge,
-            Closed::Handshake(_) => Reason::Handshake,
-            Closed::Truncated => Reason::Truncated,
-            Closed::Error(_) | Closed::Refused(_) => Reason::Error,
-            Closed::Panic(_) => Reason::Panic,
-            Closed::Shutdown => Reason::Shutdown,
-            Closed::Killed => Reason::Killed,
+            Closed::Local => CloseReason::Local,
+            Closed::Peer(_) => CloseReason::Peer,
+            Closed::Idle => CloseReason::Idle,
+            Closed::PacketTimeout => CloseReason::PacketTimeout,
+            Closed::SendTimeout => CloseReason::SendTimeout,
+            Closed::TooLong { .. } => CloseReason::TooLong,
+            Closed::MaxAge => CloseReason::MaxAge,
+            Closed::Handshake(_) => CloseReason::Handshake,
+            Closed::Truncated => CloseReason::Truncated,
+            Closed::Error(_) | Closed::Refused(_) => CloseReason::Error,
+            Closed::Panic(_) => CloseReason::Panic,
+            Closed::Shutdown => CloseReason::Shutdown,
+            Closed::Killed => CloseReason::Killed,
         }
     }
 

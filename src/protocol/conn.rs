@@ -16,7 +16,7 @@ use crate::framing::FramingError;
 use crate::socket::Steps;
 use crate::table::{millis, Buffers, ConnectionId, Seat};
 use crate::timer::Timer;
-use crate::transport::{Address, FileRange, Kind, Learnt, PeerCredentials, Sending, Stream, TlsInfo};
+use crate::transport::{Address, FileRange, Learnt, PeerCredentials, Sending, Stream, TlsInfo, TransportKind};
 
 /// The connection as its callbacks see it: who is at the other end, and what to send there.
 pub struct Conn<P: Protocol> {
@@ -151,7 +151,7 @@ impl<P: Protocol> Conn<P> {
     }
 
     /// What carries the bytes.
-    pub fn transport(&self) -> Kind {
+    pub fn transport(&self) -> TransportKind {
         self.io.kind()
     }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::{Next, Packet, Protocol};
 
-/// What happened: the callbacks of [`Protocol`] as one value, for the [`events`](crate::AcceptorPool::events) door.
+/// What happened: the callbacks of [`Protocol`] as one value, for the [`events`](crate::AcceptorPool::with_events) door.
 #[non_exhaustive]
 pub enum Event<P: Protocol> {
     /// The connection is ready.
@@ -29,7 +29,7 @@ pub enum Event<P: Protocol> {
 impl<P: Protocol> Event<P> {
     /// What a [`Protocol`] answers that does not override the callback: `Timeout` and `Shutdown` stop, all else goes on.
     /// For the last arm of a `match`.
-    pub fn otherwise(self) -> Next<P> {
+    pub fn default_next(self) -> Next<P> {
         match self {
             Event::Timeout(_) | Event::Shutdown(_) => Next::Stop,
             _ => Next::Continue,

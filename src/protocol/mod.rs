@@ -59,7 +59,7 @@ pub type Packet<P> = <<P as Protocol>::Codec as Decoder>::Item;
 ///
 /// # use std::io::{BufRead, BufReader, Write};
 /// # actix_rt::System::new().block_on(async {
-/// let pool = AcceptorPool::protocol(|_| Counter(0)).framing(Framing::lines()).bind("127.0.0.1:0").await?;
+/// let pool = AcceptorPool::with_protocol(|_| Counter(0)).framing(Framing::lines()).bind("127.0.0.1:0").await?;
 /// # let addr = pool.local_addr().expect("TCP");
 /// # let answer = tokio::task::spawn_blocking(move || -> std::io::Result<String> {
 /// #     let mut peer = std::net::TcpStream::connect(addr)?;

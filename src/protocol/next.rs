@@ -14,7 +14,7 @@ use crate::transport::{FileRange, Handshake};
 
 /// What is to happen next: the answer of every callback.
 ///
-/// As gen_server's `{noreply, S}`, `{reply, R, S}`, `{stop, Reason, S}`, and condor's `{send, P, S}` and
+/// As gen_server's `{noreply, S}`, `{reply, R, S}`, `{stop, CloseReason, S}`, and condor's `{send, P, S}` and
 /// `{send_and_stop, P, R, S}`; the state is the protocol's own `self`.
 #[non_exhaustive]
 pub enum Next<P: Protocol> {
@@ -64,7 +64,7 @@ impl<P: Protocol> Next<P> {
     /// leaves in clear first. Packets come as before, under the new cover; [`Conn::tls`](crate::Conn::tls) tells of it.
     ///
     /// Bytes that the peer has sent in clear behind its wish end the connection with
-    /// [`HandshakeError::Injected`](crate::HandshakeError::Injected): taken for what it says under TLS, they would be
+    /// [`HandshakeError::PlaintextAfterStartTls`](crate::HandshakeError::PlaintextAfterStartTls): taken for what it says under TLS, they would be
     /// anybody's who sits in between ([CVE-2011-0411](https://nvd.nist.gov/vuln/detail/CVE-2011-0411)).
     pub fn upgrade(handshake: impl Handshake) -> Self {
         Next::Upgrade(Box::new(Arc::new(handshake)))
@@ -180,7 +180,7 @@ impl<P: Protocol> Conn<P> {
     ///
     /// # use std::io::{Read, Write};
     /// # actix_rt::System::new().block_on(async {
-    /// let pool = AcceptorPool::protocol(|_| Sums { answered: 0 }).framing(Framing::lines()).bind("127.0.0.1:0").await?;
+    /// let pool = AcceptorPool::with_protocol(|_| Sums { answered: 0 }).framing(Framing::lines()).bind("127.0.0.1:0").await?;
     /// # let addr = pool.local_addr().expect("TCP");
     /// # let answers = tokio::task::spawn_blocking(move || -> std::io::Result<String> {
     /// # let mut peer = std::net::TcpStream::connect(addr)?;

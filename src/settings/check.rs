@@ -8,7 +8,7 @@ use crate::limits::{AtLimit, Rate};
 /// One setting that would be refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Objection {
+pub struct InvalidSetting {
     /// The setting, as the field of [`Settings`] is called; `watermarks` for the two of them together.
     pub setting: &'static str,
     /// What is wrong with it.
@@ -21,17 +21,17 @@ pub struct Objection {
 pub enum SettingsError {
     /// These make no sense, or cannot be changed while the pool runs.
     #[error("{}", Listed(.0))]
-    Refused(Vec<Objection>),
+    Refused(Vec<InvalidSetting>),
     /// The pool is over, or on its way out.
     #[error("the pool is not running")]
     NotRunning,
 }
 
-struct Listed<'a>(&'a [Objection]);
+struct Listed<'a>(&'a [InvalidSetting]);
 
 impl fmt::Display for Listed<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, Objection { setting, why }) in self.0.iter().enumerate() {
+        for (at, InvalidSetting { setting, why }) in self.0.iter().enumerate() {
             write!(f, "{}{setting}: {why}", if at == 0 { "" } else { "; " })?;
         }
         Ok(())
@@ -40,7 +40,7 @@ impl fmt::Display for Listed<'_> {
 
 impl Settings {
     /// What makes no sense, by itself or beside another.
-    pub(crate) fn objections(&self) -> Vec<Objection> {
+    pub(crate) fn objections(&self) -> Vec<InvalidSetting> {
         let unsound = |rate: &Option<Rate>| rate.is_some_and(|rate| !rate.is_sound());
         [
             (self.acceptors == Some(0), "acceptors", "a pool needs at least one"),
@@ -57,12 +57,12 @@ impl Settings {
             (self.peer_prefix.v4 > 32 || self.peer_prefix.v6 > 128, "peer_prefix", "an address has no more bits"),
         ]
         .into_iter()
-        .filter_map(|(wrong, setting, why)| wrong.then_some(Objection { setting, why }))
+        .filter_map(|(wrong, setting, why)| wrong.then_some(InvalidSetting { setting, why }))
         .collect()
     }
 
     /// What of this cannot take the place of other settings while the pool runs.
-    pub(crate) fn objections_after(&self, before: &Settings) -> Vec<Objection> {
+    pub(crate) fn objections_after(&self, before: &Settings) -> Vec<InvalidSetting> {
         let why = "needs a restart of the pool";
         let mut objections = self.objections();
         objections.extend(
@@ -73,7 +73,7 @@ impl Settings {
                 (self.watchdog != before.watchdog, "watchdog"),
             ]
             .into_iter()
-            .filter_map(|(changed, setting)| changed.then_some(Objection { setting, why })),
+            .filter_map(|(changed, setting)| changed.then_some(InvalidSetting { setting, why })),
         );
         objections
     }

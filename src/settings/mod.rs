@@ -6,12 +6,12 @@ mod file;
 
 use std::time::Duration;
 
-use crate::acceptor::LastCall;
+use crate::acceptor::BacklogPolicy;
 use crate::limits::{AtLimit, PeerPrefix, Policy, Rate, Rule};
 use crate::protocol::{Active, Terms};
 use crate::table::millis;
 
-pub use check::{Objection, SettingsError};
+pub use check::{InvalidSetting, SettingsError};
 
 /// What a pool goes by, as plain values: set by the [`Builder`](crate::Builder), read back by
 /// [`PoolHandle::settings`](crate::PoolHandle::settings), changed while the pool runs by
@@ -19,7 +19,7 @@ pub use check::{Objection, SettingsError};
 ///
 /// | takes effect | settings |
 /// |---|---|
-/// | at once | `acceptors`, `restarts`, `restarts_within`, `grace`, `last_call`, `max_connections`, `at_limit`, `farewell`, `max_per_peer`, `peer_rate`, `accept_rate`, `rules` |
+/// | at once | `acceptors`, `max_restarts`, `restart_window`, `grace`, `backlog_on_close`, `max_connections`, `at_limit`, `refusal_message`, `max_per_peer`, `peer_rate`, `accept_rate`, `rules` |
 /// | with new connections | `handshake_timeout`, `idle_timeout`, `packet_timeout`, `send_timeout`, `max_age`, `max_age_jitter`, `high_watermark`, `low_watermark`, `half_close`, `active`, `mailbox_capacity` |
 /// | with a restart of the pool; a change is refused | `peer_prefix`, `reserve_descriptor`, `max_handshakes`, `watchdog` |
 ///
@@ -31,10 +31,10 @@ pub use check::{Objection, SettingsError};
 ///   "acceptors": 4,
 ///   "max_connections": 10000,
 ///   "at_limit": { "hold": "2s" },
-///   "farewell": "503 full\n",
+///   "refusal_message": "503 full\n",
 ///   "max_per_peer": 50,
 ///   "peer_prefix": { "v4": 32, "v6": 56 },
-///   "accept_rate": { "count": 500, "within": "1s" },
+///   "accept_rate": { "burst": 500, "per": "1s" },
 ///   "rules": ["allow 10.0.0.0/8", "deny 0.0.0.0/0", "deny ::/0"],
 ///   "idle_timeout": "5m",
 ///   "max_age": "never",
@@ -62,16 +62,16 @@ pub struct Settings {
     ///
     /// Fewer than before: those of the highest numbers go; their connections go on.
     pub acceptors: Option<usize>,
-    /// How many acceptors may be replaced within `restarts_within`. Default: 5.
-    pub restarts: usize,
+    /// How many acceptors may be replaced within `restart_window`. Default: 5.
+    pub max_restarts: usize,
     /// The time in which they may. Default: 10 seconds.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
-    pub restarts_within: Duration,
+    pub restart_window: Duration,
     /// The grace when the pool ends without being asked to. `None`: for ever. Default: 5 seconds.
     #[cfg_attr(feature = "serde", serde(with = "file::or_never"))]
     pub grace: Option<Duration>,
     /// What becomes of peers in the kernel's queue when the port closes. Default: they are served.
-    pub last_call: LastCall,
+    pub backlog_on_close: BacklogPolicy,
     /// How many connections the pool may have. Where the limit of open files leaves room for fewer, those: what is in force is
     /// told by [`PoolInfo::max_connections`](crate::PoolInfo::max_connections). Default: 16,384.
     pub max_connections: usize,
@@ -81,7 +81,7 @@ pub struct Settings {
     /// those refused for want of descriptors.
     /// Default: nothing.
     #[cfg_attr(feature = "serde", serde(with = "file::text_or_bytes"))]
-    pub farewell: Vec<u8>,
+    pub refusal_message: Vec<u8>,
     /// How many connections one peer may have. `None`: as many as there is room for. Default: `None`.
     pub max_per_peer: Option<usize>,
     /// Which addresses count as one peer. Default: an IPv4 address, 64 bits of an IPv6 one.
@@ -133,13 +133,13 @@ impl Default for Settings {
     fn default() -> Self {
         Settings {
             acceptors: None,
-            restarts: 5,
-            restarts_within: Duration::from_secs(10),
+            max_restarts: 5,
+            restart_window: Duration::from_secs(10),
             grace: Some(Duration::from_secs(5)),
-            last_call: LastCall::Serve,
+            backlog_on_close: BacklogPolicy::Accept,
             max_connections: 16_384,
             at_limit: AtLimit::Wait,
-            farewell: Vec::new(),
+            refusal_message: Vec::new(),
             max_per_peer: None,
             peer_prefix: PeerPrefix::default(),
             peer_rate: None,
@@ -185,7 +185,7 @@ impl Settings {
     pub(crate) fn policy(&self) -> Policy {
         Policy {
             at_limit: self.at_limit,
-            farewell: self.farewell.clone().into(),
+            refusal_message: self.refusal_message.clone().into(),
             max_per_peer: self.max_per_peer,
             peer_rate: self.peer_rate,
             accept_rate: self.accept_rate,

@@ -10,7 +10,7 @@ use tracing::{debug, error, info, warn};
 
 use super::bell::Bell;
 use crate::table::{AtWork, Entry, Orders, Seat};
-use crate::telemetry::{Reason, Refusal};
+use crate::telemetry::{CloseReason, RefusalReason};
 use crate::timer::{Expired, Timer};
 
 /// The limits that act in a socket; milliseconds, 0 for "never".
@@ -36,10 +36,10 @@ pub(crate) struct Desk {
     /// And cut TLS short: what fails then fails for that.
     cut_short: Cell<bool>,
     /// What the pool did to it: its reads and writes fail.
-    ended: Cell<Option<Reason>>,
+    ended: Cell<Option<CloseReason>>,
     /// How it ended, said by who knows.
-    noted: Cell<Option<Reason>>,
-    refused: Cell<Option<Refusal>>,
+    noted: Cell<Option<CloseReason>>,
+    refused: Cell<Option<RefusalReason>>,
     why: RefCell<Option<String>>,
     seat: Seat,
 }
@@ -72,7 +72,7 @@ impl Desk {
     }
 
     /// A rule or a limit keeps out whom the peer claims to be: it counts as refused, not as closed.
-    pub(super) fn refuse(&self, refusal: Refusal) {
+    pub(super) fn refuse(&self, refusal: RefusalReason) {
         self.refused.set(Some(refusal));
     }
 
@@ -98,10 +98,10 @@ impl Desk {
     }
 
     /// How it ended, said by who knows. The first word counts.
-    pub(crate) fn note(&self, reason: Reason, why: Option<String>) {
+    pub(crate) fn note(&self, reason: CloseReason, why: Option<String>) {
         if self.noted.get().is_none() {
-            let is_its_fruit = self.cut_short.get() && matches!(reason, Reason::Error | Reason::Peer);
-            self.noted.set(Some(if is_its_fruit { Reason::Truncated } else { reason }));
+            let is_its_fruit = self.cut_short.get() && matches!(reason, CloseReason::Error | CloseReason::Peer);
+            self.noted.set(Some(if is_its_fruit { CloseReason::Truncated } else { reason }));
             self.why.replace(why);
         }
     }
@@ -110,13 +110,13 @@ impl Desk {
     pub(super) fn check(&self) -> io::Result<()> {
         let orders = self.entry().orders();
         if orders & Orders::END != 0 {
-            self.ended.set(self.ended.get().or(Some(Reason::Killed)));
+            self.ended.set(self.ended.get().or(Some(CloseReason::Killed)));
         } else if orders & Orders::DUE != 0 {
             self.entry().obeyed(Orders::DUE);
             self.expire();
         }
         match self.ended.get() {
-            Some(Reason::Killed) => Err(io::Error::new(io::ErrorKind::ConnectionAborted, "ended by the pool")),
+            Some(CloseReason::Killed) => Err(io::Error::new(io::ErrorKind::ConnectionAborted, "ended by the pool")),
             Some(reason) => Err(io::Error::new(io::ErrorKind::TimedOut, reason.name())),
             None => Ok(()),
         }
@@ -125,9 +125,9 @@ impl Desk {
     fn expire(&self) {
         let expired = self.timer.borrow().expired(self.entry().heard(), self.seat.now());
         match expired {
-            Some(Expired::Age) => self.ended.set(Some(Reason::MaxAge)),
-            Some(Expired::Send) => self.ended.set(Some(Reason::SendTimeout)),
-            Some(Expired::Idle) => self.ended.set(Some(Reason::Idle)),
+            Some(Expired::Age) => self.ended.set(Some(CloseReason::MaxAge)),
+            Some(Expired::Send) => self.ended.set(Some(CloseReason::SendTimeout)),
+            Some(Expired::Idle) => self.ended.set(Some(CloseReason::Idle)),
             Some(Expired::Packet) | None => self.arm(),
         }
     }
@@ -207,16 +207,16 @@ impl Desk {
     }
 
     /// Nobody said how it ended: it is told from what was seen.
-    fn reason(&self) -> Reason {
+    fn reason(&self) -> CloseReason {
         let orders = self.entry().orders();
         match self.ended.get().or(self.noted.get()) {
             Some(reason) => reason,
-            None if std::thread::panicking() => Reason::Panic,
-            None if orders & Orders::END != 0 => Reason::Killed,
-            None if orders & Orders::DRAIN != 0 => Reason::Shutdown,
-            None if self.cut_short.get() => Reason::Truncated,
-            None if self.left.get() => Reason::Peer,
-            None => Reason::Local,
+            None if std::thread::panicking() => CloseReason::Panic,
+            None if orders & Orders::END != 0 => CloseReason::Killed,
+            None if orders & Orders::DRAIN != 0 => CloseReason::Shutdown,
+            None if self.cut_short.get() => CloseReason::Truncated,
+            None if self.left.get() => CloseReason::Peer,
+            None => CloseReason::Local,
         }
     }
 }
@@ -230,7 +230,7 @@ impl Drop for Desk {
         entry.order(Orders::KILL);
         if let Some(refusal) = self.refused.get() {
             // By a budget of its own: those of errors are for errors.
-            if let Some(left_out) = self.seat.table().common().endings.may_tell(Reason::Handshake) {
+            if let Some(left_out) = self.seat.table().common().endings.may_tell(CloseReason::Handshake) {
                 let (id, peer, listener, reason) = (entry.id(), entry.peer(), &**entry.port().name(), refusal.name());
                 info!(%id, %peer, listener, left_out, "refused: {reason}");
             }
@@ -252,8 +252,8 @@ impl Drop for Desk {
             };
         }
         match reason {
-            Reason::Panic => some!(error),
-            Reason::Error => some!(warn),
+            CloseReason::Panic => some!(error),
+            CloseReason::Error => some!(warn),
             _ => line!(debug),
         }
     }

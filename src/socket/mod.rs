@@ -25,9 +25,9 @@ use tokio_util::codec::Framed;
 
 use crate::guard::{guard, panic_text};
 use crate::table::{ConnectionId, Seat};
-use crate::telemetry::Reason;
+use crate::telemetry::CloseReason;
 use crate::transport::{
-    Address, FileRange, Handshake, HandshakeError, Kind, Learnt, PeerCredentials, Sending, Stream, TlsInfo,
+    Address, FileRange, Handshake, HandshakeError, Learnt, PeerCredentials, Sending, Stream, TlsInfo, TransportKind,
 };
 
 pub(crate) use desk::{Desk, SocketLimits};
@@ -56,8 +56,8 @@ impl Incoming {
     }
 }
 
-/// An accepted connection in the hands of an async fn ([`serve`](crate::AcceptorPool::serve)) or of an actor of one's own
-/// ([`start`](crate::AcceptorPool::start)).
+/// An accepted connection in the hands of an async fn ([`serve`](crate::AcceptorPool::with_fn)) or of an actor of one's own
+/// ([`start`](crate::AcceptorPool::with_actor)).
 ///
 /// Plain [`AsyncRead`] and [`AsyncWrite`]; [`framed`](Socket::framed) makes packets of it. It stays on its arbiter's
 /// thread. Dropping it closes the connection as dropping tokio's `TcpStream` does: where input is left unread the peer sees
@@ -89,7 +89,7 @@ impl Incoming {
 /// }
 ///
 /// # actix_rt::System::new().block_on(async {
-/// let pool = AcceptorPool::serve(echo).bind("127.0.0.1:0").await?;
+/// let pool = AcceptorPool::with_fn(echo).bind("127.0.0.1:0").await?;
 /// let mut peer = tokio::net::TcpStream::connect(pool.local_addr().expect("TCP")).await?;
 /// peer.write_all(b"hello").await?;
 /// peer.read_exact(&mut [0; 5]).await?;
@@ -141,11 +141,11 @@ impl Socket {
                 None
             }
             Ok(Err(NotOpened::Failed(error))) => {
-                self.desk.note(Reason::Handshake, Some(error.to_string()));
+                self.desk.note(CloseReason::Handshake, Some(error.to_string()));
                 None
             }
             Err(panic) => {
-                self.desk.note(Reason::Panic, Some(panic_text(panic)));
+                self.desk.note(CloseReason::Panic, Some(panic_text(panic)));
                 None
             }
         }
@@ -168,7 +168,7 @@ impl Socket {
                 Ok(self)
             }
             Either::Left((Err(NotOpened::Failed(error)), _)) => {
-                self.desk.note(Reason::Handshake, Some(error.to_string()));
+                self.desk.note(CloseReason::Handshake, Some(error.to_string()));
                 Err(error)
             }
             Either::Left((Err(NotOpened::Refused(refusal)), _)) => {
@@ -224,7 +224,7 @@ impl Socket {
     }
 
     /// What carries the bytes.
-    pub fn transport(&self) -> Kind {
+    pub fn transport(&self) -> TransportKind {
         self.io.kind()
     }
 
@@ -240,7 +240,7 @@ impl Socket {
 
     /// Says how this connection is ending, for the counts and the log, where only its owner knows: an error of the
     /// protocol, a limit of one's own. The first word counts; what the pool itself did to the connection goes first.
-    pub fn note(&self, reason: Reason) {
+    pub fn set_close_reason(&self, reason: CloseReason) {
         self.desk.note(reason, None);
     }
 

@@ -7,18 +7,18 @@ use futures::future::LocalBoxFuture;
 use tokio::sync::Semaphore;
 
 use crate::table::Entry;
-use crate::telemetry::Refusal;
-use crate::transport::{Handshake, HandshakeError, Shaken, Stream};
+use crate::telemetry::RefusalReason;
+use crate::transport::{Handshake, HandshakeError, Handshaken, Stream};
 
 /// A handshake under way.
-pub(crate) type Opening = LocalBoxFuture<'static, Result<Shaken, NotOpened>>;
+pub(crate) type Opening = LocalBoxFuture<'static, Result<Handshaken, NotOpened>>;
 
 /// Why a connection did not become ready.
 #[derive(Debug)]
 pub(crate) enum NotOpened {
     Failed(HandshakeError),
     /// For whom it claims to be.
-    Refused(Refusal),
+    Refused(RefusalReason),
 }
 
 /// What a connection goes through before it is ready.
@@ -56,18 +56,18 @@ impl Steps {
 
     /// Whom the peer claims to be is known, and judged, before the next step: nobody is kept waiting, or shown anything,
     /// for somebody who may not come.
-    async fn go_through(self, stream: Stream, entry: Arc<Entry>) -> Result<Shaken, NotOpened> {
+    async fn go_through(self, stream: Stream, entry: Arc<Entry>) -> Result<Handshaken, NotOpened> {
         // It is never closed, so there is always a slot to wait for.
         let _slot = self.slots.acquire_owned().await;
-        let (mut shaken, mut has_claimed) = (Shaken::new(stream), false);
+        let (mut shaken, mut has_claimed) = (Handshaken::new(stream), false);
         for step in self.steps {
-            let Shaken { stream, claimed, learnt } =
-                step.shake(shaken.stream, entry.peer()).await.map_err(NotOpened::Failed)?;
+            let Handshaken { stream, claimed, learnt } =
+                step.handshake(shaken.stream, entry.peer()).await.map_err(NotOpened::Failed)?;
             if claimed.is_some() {
                 entry.claim(claimed).map_err(NotOpened::Refused)?;
                 has_claimed = true;
             }
-            shaken = Shaken { stream, claimed: None, learnt: learnt.or(&shaken.learnt) };
+            shaken = Handshaken { stream, claimed: None, learnt: learnt.or(&shaken.learnt) };
         }
         if !has_claimed {
             entry.claim(None).map_err(NotOpened::Refused)?;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::Table;
 use crate::limits::{Guest, Permit, Port};
-use crate::telemetry::{ConnectionId, Happening, Reason, Refusal};
+use crate::telemetry::{CloseReason, ConnectionId, PoolEvent, RefusalReason};
 use crate::transport::Address;
 
 /// What a connection has been told, a bit each.
@@ -113,7 +113,7 @@ impl Entry {
             due: AtomicU64::new(NEVER),
             shortest_limit: AtomicU32::new(shortest_limit),
             orders: AtomicU8::new(0),
-            ending: AtomicU8::new(Reason::Killed as u8),
+            ending: AtomicU8::new(CloseReason::Killed as u8),
             waker: OnceLock::new(),
             address: OnceLock::new(),
             speaker: Mutex::new(Speaker::Unmade),
@@ -139,7 +139,7 @@ impl Entry {
 
     /// This is whom the peer claims to be, where it is believed; `None` when the handshake is done and it claims nothing. From
     /// here on limits look at that one.
-    pub(crate) fn claim(&self, claimed: Option<Address>) -> Result<(), Refusal> {
+    pub(crate) fn claim(&self, claimed: Option<Address>) -> Result<(), RefusalReason> {
         if claimed.is_none() && self.holds.load(Acquire) & Holds::GUEST != 0 {
             return Ok(());
         }
@@ -348,7 +348,7 @@ impl Seat {
     }
 
     /// The connection ends because whom the peer claims to be is kept out: it counts as refused, not as closed.
-    pub(crate) fn refuse(&self, refusal: Refusal) {
+    pub(crate) fn refuse(&self, refusal: RefusalReason) {
         self.entry.ending.store(REFUSED | refusal as u8, Relaxed);
     }
 
@@ -356,12 +356,12 @@ impl Seat {
     pub(crate) fn ready(&self) {
         self.table.common().observers.tell(|| {
             let (id, peer, listener) = (self.entry.id(), self.entry.peer(), &**self.entry.port().name());
-            Happening::ConnectionReady { id, peer, listener }
+            PoolEvent::ConnectionReady { id, peer, listener }
         });
     }
 
     /// How the connection ends, should it end now. Without a word it counts as killed.
-    pub(crate) fn note(&self, reason: Reason) {
+    pub(crate) fn note(&self, reason: CloseReason) {
         self.entry.ending.store(reason as u8, Relaxed);
     }
 }
@@ -370,9 +370,9 @@ impl Drop for Seat {
     fn drop(&mut self) {
         self.entry.hush();
         let ending = self.entry.ending.load(Relaxed);
-        match Refusal::from_u8(ending & !REFUSED).filter(|_| ending & REFUSED != 0) {
+        match RefusalReason::from_u8(ending & !REFUSED).filter(|_| ending & REFUSED != 0) {
             Some(refusal) => self.table.close_refused(&self.entry, refusal),
-            None => self.table.close(&self.entry, Reason::from_u8(ending)),
+            None => self.table.close(&self.entry, CloseReason::from_u8(ending)),
         }
         let (common, limits) = (self.table.common(), self.entry.port.limits());
         common.changed(limits.closed(), limits);

@@ -26,7 +26,7 @@ use slab::Slab;
 use tokio::sync::Notify;
 
 use crate::limits::Limits;
-use crate::telemetry::{Alarm, ClosedCounts, Endings, Happening, Observers, Reason, Refusal, RefusedCounts};
+use crate::telemetry::{Alarm, CloseReason, Counts, Endings, Observers, PoolEvent, RefusalReason};
 
 pub use crate::telemetry::ConnectionId;
 pub(crate) use clock::{grain, slack, Clock};
@@ -117,8 +117,8 @@ impl Common {
 pub(crate) struct Totals {
     pub(crate) accepted: u64,
     pub(crate) live: u64,
-    pub(crate) refused: RefusedCounts,
-    pub(crate) closed: ClosedCounts,
+    pub(crate) refused: Counts<RefusalReason>,
+    pub(crate) closed: Counts<CloseReason>,
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
 }
@@ -184,7 +184,7 @@ impl Table {
         }
         self.common.observers.tell(|| {
             let (peer, listener) = (entry.peer(), &**entry.port().name());
-            Happening::ConnectionStarted { id, peer, listener }
+            PoolEvent::ConnectionStarted { id, peer, listener }
         });
         let limits = entry.port().limits();
         self.common.changed(limits.opened(), limits);
@@ -193,17 +193,17 @@ impl Table {
     }
 
     /// Counts a peer that was accepted and turned away.
-    pub(crate) fn refuse(&self, refusal: Refusal) {
+    pub(crate) fn refuse(&self, refusal: RefusalReason) {
         let mut state = self.lock();
         state.totals.accepted += 1;
         state.totals.refused.add(refusal);
     }
 
     /// Takes a connection out, and counts how it ended.
-    fn close(&self, entry: &Entry, reason: Reason) {
+    fn close(&self, entry: &Entry, reason: CloseReason) {
         self.take_out(entry, |state| {
             state.totals.closed.add(reason);
-            if let Some(drain) = state.drain.as_mut().filter(|_| reason == Reason::Killed) {
+            if let Some(drain) = state.drain.as_mut().filter(|_| reason == CloseReason::Killed) {
                 drain.forced += usize::from(entry.orders() & Orders::FORCED != 0);
             }
         });
@@ -211,11 +211,11 @@ impl Table {
     }
 
     /// Takes a connection out that was refused after all.
-    fn close_refused(&self, entry: &Entry, refusal: Refusal) {
+    fn close_refused(&self, entry: &Entry, refusal: RefusalReason) {
         self.take_out(entry, |state| state.totals.refused.add(refusal));
         self.common.observers.tell(|| {
             let (peer, listener) = (entry.peer(), &**entry.port().name());
-            Happening::Refused { id: Some(entry.id()), peer, listener, reason: refusal }
+            PoolEvent::Refused { id: Some(entry.id()), peer, listener, reason: refusal }
         });
     }
 
@@ -233,8 +233,8 @@ impl Table {
         }
     }
 
-    fn stopped<'a>(&self, entry: &'a Entry, reason: Reason) -> Happening<'a> {
-        Happening::ConnectionStopped {
+    fn stopped<'a>(&self, entry: &'a Entry, reason: CloseReason) -> PoolEvent<'a> {
+        PoolEvent::ConnectionStopped {
             id: entry.id(),
             peer: entry.peer(),
             listener: entry.port().name(),

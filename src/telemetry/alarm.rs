@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tracing::{error, info, warn};
 
-use super::{Happening, Observers};
+use super::{Observers, PoolEvent};
 use crate::guard::guard;
 
 /// An alarm on the number of connections, as ranch's, with hysteresis: raised when there are as many as `high` or more,
@@ -19,7 +19,7 @@ use crate::guard::guard;
 /// let alarm = Alarm::new("busy", 900).low(700).cool_down(Duration::from_secs(60)).call(|alarm| {
 ///     eprintln!("{}: {}, {} connections", alarm.name, if alarm.raised { "raised" } else { "cleared" }, alarm.connections);
 /// });
-/// let builder = AcceptorPool::serve(|_: Socket| async {}).alarm(alarm);
+/// let builder = AcceptorPool::with_fn(|_: Socket| async {}).alarm(alarm);
 /// ```
 pub struct Alarm {
     name: String,
@@ -30,12 +30,12 @@ pub struct Alarm {
     state: Mutex<State>,
 }
 
-type Call = Box<dyn Fn(&Alarmed<'_>) + Send + Sync>;
+type Call = Box<dyn Fn(&AlarmEvent<'_>) + Send + Sync>;
 
 /// An alarm that is raised or cleared.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
-pub struct Alarmed<'a> {
+pub struct AlarmEvent<'a> {
     /// The alarm's name.
     pub name: &'a str,
     /// Raised, else cleared.
@@ -71,8 +71,8 @@ impl Alarm {
     }
 
     /// Called when it is raised or cleared, on the arbiter of the connection that came or went: it must not block. A panic
-    /// in it is logged. Either way there is a log line, and [`Happening::Alarm`] for observers.
-    pub fn call(mut self, call: impl Fn(&Alarmed<'_>) + Send + Sync + 'static) -> Self {
+    /// in it is logged. Either way there is a log line, and [`PoolEvent::Alarm`] for observers.
+    pub fn call(mut self, call: impl Fn(&AlarmEvent<'_>) + Send + Sync + 'static) -> Self {
         self.call = Some(Box::new(call));
         self
     }
@@ -104,18 +104,18 @@ impl Alarm {
             state.last = Some(Instant::now());
         }
         drop(state);
-        self.tell(&Alarmed { name: &self.name, raised, connections }, observers);
+        self.tell(&AlarmEvent { name: &self.name, raised, connections }, observers);
     }
 
     #[cold]
-    fn tell(&self, alarmed: &Alarmed<'_>, observers: &Observers) {
-        let Alarmed { name, raised, connections } = *alarmed;
+    fn tell(&self, alarmed: &AlarmEvent<'_>, observers: &Observers) {
+        let AlarmEvent { name, raised, connections } = *alarmed;
         if raised {
             warn!(name, connections, "alarm raised");
         } else {
             info!(name, connections, "alarm cleared");
         }
-        observers.tell(|| Happening::Alarm { name, raised, connections });
+        observers.tell(|| PoolEvent::Alarm { name, raised, connections });
         if let Some(Err(panic)) = self.call.as_ref().map(|call| guard(|| call(alarmed))) {
             error!(name, panic, "the alarm's callback panicked");
         }

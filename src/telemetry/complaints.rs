@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use super::Reason;
+use super::CloseReason;
 
 /// One log line a second at most, over all who complain of the same.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ const ENDINGS: u32 = 10;
 
 /// Log lines of connections that ended: so many a second per reason, over a whole pool.
 #[derive(Debug, Default)]
-pub(crate) struct Endings(Mutex<[Written; Reason::ALL.len()]>);
+pub(crate) struct Endings(Mutex<[Written; CloseReason::ALL.len()]>);
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Written {
@@ -47,7 +47,7 @@ struct Written {
 
 impl Endings {
     /// Whether one more line may be written, and how many were left out before it.
-    pub(crate) fn may_tell(&self, reason: Reason) -> Option<u64> {
+    pub(crate) fn may_tell(&self, reason: CloseReason) -> Option<u64> {
         let mut written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let written = &mut written[reason as usize];
         if written.since.is_none_or(|since| since.elapsed().as_secs() >= 1) {
@@ -69,11 +69,11 @@ mod tests {
     #[test]
     fn of_many_endings_some_are_told_and_the_rest_counted() {
         let endings = Endings::default();
-        let told = (0..1_000).filter(|_| endings.may_tell(Reason::Error).is_some()).count();
+        let told = (0..1_000).filter(|_| endings.may_tell(CloseReason::Error).is_some()).count();
         assert!((10..=20).contains(&told), "{told}");
-        assert_eq!(endings.may_tell(Reason::Panic), Some(0));
+        assert_eq!(endings.may_tell(CloseReason::Panic), Some(0));
         let a_second_ago = Instant::now().checked_sub(std::time::Duration::from_secs(1));
-        endings.0.lock().unwrap()[Reason::Error as usize].since = a_second_ago;
-        assert_eq!(endings.may_tell(Reason::Error), Some(1_000 - told as u64));
+        endings.0.lock().unwrap()[CloseReason::Error as usize].since = a_second_ago;
+        assert_eq!(endings.may_tell(CloseReason::Error), Some(1_000 - told as u64));
     }
 }

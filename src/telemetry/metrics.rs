@@ -2,7 +2,7 @@
 
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram, Unit};
 
-use super::{Happening, Observer};
+use super::{Observer, PoolEvent};
 
 /// An [`Observer`] that counts by the [`metrics`](https://docs.rs/metrics) facade; any recorder takes it from there.
 ///
@@ -24,7 +24,7 @@ use super::{Happening, Observer};
 ///
 /// ```
 /// # use actix_acceptor::{AcceptorPool, Metrics, Socket};
-/// let builder = AcceptorPool::serve(|_: Socket| async {}).observer(Metrics::new());
+/// let builder = AcceptorPool::with_fn(|_: Socket| async {}).observer(Metrics::new());
 /// ```
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
@@ -52,15 +52,15 @@ impl Metrics {
 }
 
 impl Observer for Metrics {
-    fn observe(&self, pool: &str, happening: &Happening<'_>) {
+    fn observe(&self, pool: &str, happening: &PoolEvent<'_>) {
         let pool = pool.to_owned();
         match *happening {
-            Happening::ConnectionStarted { listener, .. } => {
+            PoolEvent::ConnectionStarted { listener, .. } => {
                 let labels = [("pool", pool), ("listener", listener.to_owned())];
                 counter!("acceptor_connections_started_total", &labels).increment(1);
                 gauge!("acceptor_connections", &labels).increment(1);
             }
-            Happening::ConnectionStopped { listener, reason, duration, bytes_in, bytes_out, packets, .. } => {
+            PoolEvent::ConnectionStopped { listener, reason, duration, bytes_in, bytes_out, packets, .. } => {
                 let labels = [("pool", pool.clone()), ("listener", listener.to_owned())];
                 gauge!("acceptor_connections", &labels).decrement(1);
                 histogram!("acceptor_connection_duration_seconds", &labels).record(duration);
@@ -70,7 +70,7 @@ impl Observer for Metrics {
                 let labels = [("pool", pool), ("listener", listener.to_owned()), ("reason", reason.name().to_owned())];
                 counter!("acceptor_connections_closed_total", &labels).increment(1);
             }
-            Happening::Refused { id, listener, reason, .. } => {
+            PoolEvent::Refused { id, listener, reason, .. } => {
                 if id.is_some() {
                     let labels = [("pool", pool.clone()), ("listener", listener.to_owned())];
                     gauge!("acceptor_connections", &labels).decrement(1);
@@ -78,17 +78,17 @@ impl Observer for Metrics {
                 let labels = [("pool", pool), ("listener", listener.to_owned()), ("reason", reason.name().to_owned())];
                 counter!("acceptor_refused_total", &labels).increment(1);
             }
-            Happening::AcceptError { listener, .. } => {
+            PoolEvent::AcceptError { listener, .. } => {
                 let labels = [("pool", pool), ("listener", listener.to_owned())];
                 counter!("acceptor_accept_errors_total", &labels).increment(1);
             }
-            Happening::AcceptorStarted { .. } => gauge!("acceptor_acceptors", "pool" => pool).increment(1),
-            Happening::AcceptorStopped { .. } => {
+            PoolEvent::AcceptorStarted { .. } => gauge!("acceptor_acceptors", "pool" => pool).increment(1),
+            PoolEvent::AcceptorStopped { .. } => {
                 gauge!("acceptor_acceptors", "pool" => pool.clone()).decrement(1);
                 counter!("acceptor_acceptors_stopped_total", "pool" => pool).increment(1);
             }
-            Happening::Blocked { .. } => counter!("acceptor_blocked_total", "pool" => pool).increment(1),
-            Happening::Alarm { name, raised: true, .. } => {
+            PoolEvent::Blocked { .. } => counter!("acceptor_blocked_total", "pool" => pool).increment(1),
+            PoolEvent::Alarm { name, raised: true, .. } => {
                 counter!("acceptor_alarms_total", "pool" => pool, "name" => name.to_owned()).increment(1);
             }
             _ => {}

@@ -13,6 +13,7 @@
 
 mod alarm;
 mod complaints;
+mod counts;
 mod id;
 #[cfg(feature = "metrics")]
 mod metrics;
@@ -21,13 +22,14 @@ mod reason;
 mod refusal;
 mod spans;
 
-pub use alarm::{Alarm, Alarmed};
+pub use alarm::{Alarm, AlarmEvent};
 pub(crate) use complaints::{Complaints, Endings};
+pub use counts::{Counts, Label};
 pub use id::ConnectionId;
 #[cfg(feature = "metrics")]
 pub use metrics::Metrics;
 pub(crate) use observer::Observers;
-pub use observer::{Happening, Observer};
-pub use reason::{ClosedCounts, Reason};
-pub use refusal::{Refusal, RefusedCounts};
+pub use observer::{Observer, PoolEvent};
+pub use reason::CloseReason;
+pub use refusal::RefusalReason;
 pub use spans::Spans;

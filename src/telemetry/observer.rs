@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tracing::error;
 
-use super::{Complaints, ConnectionId, Reason, Refusal};
+use super::{CloseReason, Complaints, ConnectionId, RefusalReason};
 use crate::error::Exit;
 use crate::guard::guard;
 use crate::transport::Address;
@@ -18,14 +18,14 @@ use crate::transport::Address;
 /// not block. A panic in it is logged and costs nobody anything. It sees addresses and numbers, never what is sent.
 ///
 /// ```
-/// use actix_acceptor::{Happening, Observer};
+/// use actix_acceptor::{PoolEvent, Observer};
 ///
 /// /// Counts the peers that were turned away.
 /// struct Refusals(std::sync::atomic::AtomicU64);
 ///
 /// impl Observer for Refusals {
-///     fn observe(&self, _pool: &str, happening: &Happening<'_>) {
-///         if let Happening::Refused { .. } = happening {
+///     fn observe(&self, _pool: &str, happening: &PoolEvent<'_>) {
+///         if let PoolEvent::Refused { .. } = happening {
 ///             self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
 ///         }
 ///     }
@@ -33,11 +33,11 @@ use crate::transport::Address;
 /// ```
 pub trait Observer: Send + Sync + 'static {
     /// Something has happened in the pool of this name.
-    fn observe(&self, pool: &str, happening: &Happening<'_>);
+    fn observe(&self, pool: &str, happening: &PoolEvent<'_>);
 }
 
 impl<O: Observer + ?Sized> Observer for Arc<O> {
-    fn observe(&self, pool: &str, happening: &Happening<'_>) {
+    fn observe(&self, pool: &str, happening: &PoolEvent<'_>) {
         (**self).observe(pool, happening);
     }
 }
@@ -45,7 +45,7 @@ impl<O: Observer + ?Sized> Observer for Arc<O> {
 /// Something that has happened.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
-pub enum Happening<'a> {
+pub enum PoolEvent<'a> {
     /// A listener is open. Again when a suspended one is open again.
     ListenerStarted {
         /// Its name.
@@ -90,7 +90,7 @@ pub enum Happening<'a> {
         /// The listener it came by.
         listener: &'a str,
         /// Why.
-        reason: Refusal,
+        reason: RefusalReason,
     },
     /// A peer was accepted and let in.
     ConnectionStarted {
@@ -119,7 +119,7 @@ pub enum Happening<'a> {
         /// The listener it came by.
         listener: &'a str,
         /// How it ended.
-        reason: Reason,
+        reason: CloseReason,
         /// How long it lived; exact to 0.1 s.
         duration: Duration,
         /// Bytes received.
@@ -163,14 +163,14 @@ impl Observers {
 
     /// Tells everybody. What there is to tell is put together only where somebody wants to know.
     #[inline]
-    pub(crate) fn tell<'a>(&self, happening: impl FnOnce() -> Happening<'a>) {
+    pub(crate) fn tell<'a>(&self, happening: impl FnOnce() -> PoolEvent<'a>) {
         if !self.all.is_empty() {
             self.tell_all(&happening());
         }
     }
 
     #[cold]
-    fn tell_all(&self, happening: &Happening<'_>) {
+    fn tell_all(&self, happening: &PoolEvent<'_>) {
         for observer in &self.all {
             if let Err(panic) = guard(|| observer.observe(&self.pool, happening)) {
                 self.panics.complain(|left_out| error!(pool = &*self.pool, panic, left_out, "an observer panicked"));

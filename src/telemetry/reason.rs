@@ -1,127 +1,100 @@
-//! Why a connection ended, as a label and as a count.
+//! Why a connection closed, as a label.
 
-use std::ops::AddAssign;
+use super::counts::{sealed, Label};
 
-/// Why a connection ended, as a label: the reason of a [`Closed`](crate::Closed) without what came with it.
+/// Why a connection closed: the label of a [`Closed`](crate::Closed), without the details.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Reason {
+pub enum CloseReason {
     /// The connection's own code ended it: `Stop`, `Close`, or an async fn that returned.
     Local,
-    /// The peer left: FIN, RST, or a write that met a closed socket.
+    /// The peer left: FIN, RST, or a write to a closed socket.
     Peer,
     /// The peer was silent for the idle timeout.
     Idle,
-    /// A packet was begun and not finished in time.
+    /// A packet was begun and not completed within the packet timeout.
     PacketTimeout,
-    /// The peer took nothing for the send timeout.
+    /// The peer accepted no bytes for the send timeout.
     SendTimeout,
     /// A packet was longer than allowed.
     TooLong,
     /// The connection reached its maximum age.
     MaxAge,
-    /// It did not become ready: its PROXY header or its TLS handshake failed, or took too long.
+    /// The PROXY header or the TLS handshake failed or timed out.
     Handshake,
-    /// The peer left a TLS connection without `close_notify`: what it sent may have been cut off.
+    /// The peer left a TLS connection without `close_notify`: its data may be incomplete.
     Truncated,
-    /// An I/O error, an error of the codec, or the error a callback ended with.
+    /// An I/O error, a codec error, or an error returned by a callback.
     Error,
     /// A callback panicked.
     Panic,
-    /// The connection ended after the pool had told it to shut down.
+    /// The connection ended after the pool had asked it to shut down.
     Shutdown,
     /// Ended from outside: through the pool's handle, at a deadline, or with its arbiter.
     Killed,
 }
 
-impl Reason {
-    /// Every reason, in the order of declaration.
-    pub const ALL: [Reason; 13] = [
-        Reason::Local,
-        Reason::Peer,
-        Reason::Idle,
-        Reason::PacketTimeout,
-        Reason::SendTimeout,
-        Reason::TooLong,
-        Reason::MaxAge,
-        Reason::Handshake,
-        Reason::Truncated,
-        Reason::Error,
-        Reason::Panic,
-        Reason::Shutdown,
-        Reason::Killed,
-    ];
+const ALL: [CloseReason; 13] = [
+    CloseReason::Local,
+    CloseReason::Peer,
+    CloseReason::Idle,
+    CloseReason::PacketTimeout,
+    CloseReason::SendTimeout,
+    CloseReason::TooLong,
+    CloseReason::MaxAge,
+    CloseReason::Handshake,
+    CloseReason::Truncated,
+    CloseReason::Error,
+    CloseReason::Panic,
+    CloseReason::Shutdown,
+    CloseReason::Killed,
+];
 
-    /// The reason's name in snake case, as logs and metrics show it.
+impl CloseReason {
+    /// Every reason, in the order of declaration.
+    pub const ALL: &'static [CloseReason] = &ALL;
+
+    /// The reason in snake case, as logs and metrics show it.
     ///
     /// ```
-    /// assert_eq!(actix_acceptor::Reason::PacketTimeout.name(), "packet_timeout");
+    /// assert_eq!(actix_acceptor::CloseReason::PacketTimeout.name(), "packet_timeout");
     /// ```
     pub const fn name(self) -> &'static str {
         match self {
-            Reason::Local => "local",
-            Reason::Peer => "peer",
-            Reason::Idle => "idle",
-            Reason::PacketTimeout => "packet_timeout",
-            Reason::SendTimeout => "send_timeout",
-            Reason::TooLong => "too_long",
-            Reason::MaxAge => "max_age",
-            Reason::Handshake => "handshake",
-            Reason::Truncated => "truncated",
-            Reason::Error => "error",
-            Reason::Panic => "panic",
-            Reason::Shutdown => "shutdown",
-            Reason::Killed => "killed",
+            CloseReason::Local => "local",
+            CloseReason::Peer => "peer",
+            CloseReason::Idle => "idle",
+            CloseReason::PacketTimeout => "packet_timeout",
+            CloseReason::SendTimeout => "send_timeout",
+            CloseReason::TooLong => "too_long",
+            CloseReason::MaxAge => "max_age",
+            CloseReason::Handshake => "handshake",
+            CloseReason::Truncated => "truncated",
+            CloseReason::Error => "error",
+            CloseReason::Panic => "panic",
+            CloseReason::Shutdown => "shutdown",
+            CloseReason::Killed => "killed",
         }
     }
 
-    /// The reason kept as a number beside a connection; anything unknown reads as [`Reason::Killed`].
-    pub(crate) fn from_u8(number: u8) -> Reason {
-        Reason::ALL.get(usize::from(number)).copied().unwrap_or(Reason::Killed)
+    /// The reason stored as a number in a connection's entry; unknown numbers read as [`CloseReason::Killed`].
+    pub(crate) fn from_u8(number: u8) -> CloseReason {
+        ALL.get(usize::from(number)).copied().unwrap_or(CloseReason::Killed)
     }
 }
 
-/// How many connections ended, per [`Reason`].
-///
-/// ```
-/// # use actix_acceptor::{ClosedCounts, Reason};
-/// let counts = ClosedCounts::default();
-/// assert_eq!(counts.get(Reason::Idle), 0);
-/// assert_eq!(counts.iter().count(), Reason::ALL.len());
-/// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ClosedCounts([u64; Reason::ALL.len()]);
+impl Label for CloseReason {
+    const ALL: &'static [Self] = &ALL;
 
-impl ClosedCounts {
-    /// How many ended for this reason.
-    pub fn get(&self, reason: Reason) -> u64 {
-        self.0[reason as usize]
-    }
-
-    /// How many ended, whatever the reason.
-    pub fn total(&self) -> u64 {
-        self.0.iter().sum()
-    }
-
-    /// Every reason with its count, the zero ones included.
-    pub fn iter(&self) -> impl Iterator<Item = (Reason, u64)> + '_ {
-        Reason::ALL.iter().map(|reason| (*reason, self.get(*reason)))
-    }
-
-    pub(crate) fn add(&mut self, reason: Reason) {
-        self.0[reason as usize] += 1;
-    }
-
-    /// What was counted since the counts stood like that.
-    pub(crate) fn since(&self, then: &ClosedCounts) -> ClosedCounts {
-        ClosedCounts(std::array::from_fn(|at| self.0[at] - then.0[at]))
+    fn name(self) -> &'static str {
+        CloseReason::name(self)
     }
 }
 
-impl AddAssign for ClosedCounts {
-    fn add_assign(&mut self, other: Self) {
-        for (mine, theirs) in self.0.iter_mut().zip(other.0) {
-            *mine += theirs;
-        }
+impl sealed::Label for CloseReason {
+    type Array = [u64; ALL.len()];
+
+    fn index(self) -> usize {
+        self as usize
     }
 }

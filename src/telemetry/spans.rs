@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tracing::{debug_span, field, info_span, Span};
 
-use super::{ConnectionId, Happening, Observer};
+use super::{ConnectionId, Observer, PoolEvent};
 
 /// An [`Observer`] that keeps a `tracing` span open for each listener, acceptor and connection, as long as it lives.
 ///
@@ -15,7 +15,7 @@ use super::{ConnectionId, Happening, Observer};
 ///
 /// ```
 /// # use actix_acceptor::{AcceptorPool, Socket, Spans};
-/// let builder = AcceptorPool::serve(|_: Socket| async {}).observer(Spans::new());
+/// let builder = AcceptorPool::with_fn(|_: Socket| async {}).observer(Spans::new());
 /// ```
 #[derive(Debug, Default)]
 pub struct Spans(Mutex<Open>);
@@ -39,28 +39,28 @@ impl Spans {
 }
 
 impl Observer for Spans {
-    fn observe(&self, pool: &str, happening: &Happening<'_>) {
+    fn observe(&self, pool: &str, happening: &PoolEvent<'_>) {
         // What is removed is dropped, and its span closed, after the lock is let go of.
         match *happening {
-            Happening::ListenerStarted { listener, address } => {
+            PoolEvent::ListenerStarted { listener, address } => {
                 let span = info_span!("listener", pool, listener, %address);
                 self.open().listeners.insert(listener.to_owned(), span);
             }
-            Happening::ListenerStopped { listener, .. } => {
+            PoolEvent::ListenerStopped { listener, .. } => {
                 let gone = self.open().listeners.remove(listener);
                 drop(gone);
             }
-            Happening::AcceptorStarted { acceptor } => {
+            PoolEvent::AcceptorStarted { acceptor } => {
                 let span = info_span!("acceptor", pool, acceptor, exit = field::Empty);
                 self.open().acceptors.insert(acceptor, span);
             }
-            Happening::AcceptorStopped { acceptor, exit } => {
+            PoolEvent::AcceptorStopped { acceptor, exit } => {
                 let gone = self.open().acceptors.remove(&acceptor);
                 if let Some(span) = gone {
                     span.record("exit", field::display(exit));
                 }
             }
-            Happening::ConnectionStarted { id, peer, listener } => {
+            PoolEvent::ConnectionStarted { id, peer, listener } => {
                 let span = debug_span!(
                     "connection", pool, %id, %peer, listener, reason = field::Empty, duration_ms = field::Empty,
                     bytes_in = field::Empty, bytes_out = field::Empty, packets = field::Empty
@@ -70,7 +70,7 @@ impl Observer for Spans {
                     self.open().connections.insert(id, span);
                 }
             }
-            Happening::ConnectionStopped { id, reason, duration, bytes_in, bytes_out, packets, .. } => {
+            PoolEvent::ConnectionStopped { id, reason, duration, bytes_in, bytes_out, packets, .. } => {
                 let gone = self.open().connections.remove(&id);
                 if let Some(span) = gone {
                     span.record("reason", reason.name());
@@ -80,7 +80,7 @@ impl Observer for Spans {
                     span.record("packets", packets);
                 }
             }
-            Happening::Refused { id: Some(id), reason, .. } => {
+            PoolEvent::Refused { id: Some(id), reason, .. } => {
                 let gone = self.open().connections.remove(&id);
                 if let Some(span) = gone {
                     span.record("reason", reason.name());

@@ -15,7 +15,7 @@ use crate::error::BoxError;
 /// [`handshake_timeout`](crate::Builder::handshake_timeout) and its cap on handshakes under way.
 ///
 /// ```
-/// use actix_acceptor::transport::{Address, Handshake, LocalBoxFuture, Shaken, Stream};
+/// use actix_acceptor::transport::{Address, Handshake, LocalBoxFuture, Handshaken, Stream};
 /// use actix_acceptor::HandshakeError;
 /// use tokio::io::AsyncReadExt;
 ///
@@ -23,12 +23,12 @@ use crate::error::BoxError;
 /// struct Magic;
 ///
 /// impl Handshake for Magic {
-///     fn shake(&self, mut stream: Stream, _: &Address) -> LocalBoxFuture<'static, Result<Shaken, HandshakeError>> {
+///     fn handshake(&self, mut stream: Stream, _: &Address) -> LocalBoxFuture<'static, Result<Handshaken, HandshakeError>> {
 ///         Box::pin(async move {
 ///             let mut magic = [0; 4];
 ///             stream.read_exact(&mut magic).await?;
 ///             match &magic {
-///                 b"HELO" => Ok(Shaken::new(stream)),
+///                 b"HELO" => Ok(Handshaken::new(stream)),
 ///                 _ => Err(HandshakeError::failed("not one of us")),
 ///             }
 ///         })
@@ -40,17 +40,17 @@ pub trait Handshake: Send + Sync + 'static {
     ///
     /// # Errors
     /// End this connection, as [`Closed::Handshake`](crate::Closed::Handshake).
-    fn shake(&self, stream: Stream, peer: &Address) -> LocalBoxFuture<'static, Result<Shaken, HandshakeError>>;
+    fn handshake(&self, stream: Stream, peer: &Address) -> LocalBoxFuture<'static, Result<Handshaken, HandshakeError>>;
 
     /// Whether this peer may come at all. Asked by the acceptor, before anything else is done for the peer; whoever may not
-    /// is refused as [`Denied`](crate::Refusal::Denied).
-    fn admits(&self, peer: &Address) -> bool {
+    /// is refused as [`Denied`](crate::RefusalReason::Denied).
+    fn allows(&self, peer: &Address) -> bool {
         let _ = peer;
         true
     }
 
     /// Whether it may turn out that this peer speaks for another one: then that one is counted per peer, not this.
-    fn may_claim(&self, peer: &Address) -> bool {
+    fn may_override_peer(&self, peer: &Address) -> bool {
         let _ = peer;
         false
     }
@@ -73,7 +73,7 @@ pub struct HandshakeInfo {
 
 /// A stream after a step of its handshake, and what that has learnt.
 #[derive(Debug)]
-pub struct Shaken {
+pub struct Handshaken {
     pub(crate) stream: Stream,
     pub(crate) claimed: Option<Address>,
     pub(crate) learnt: Learnt,
@@ -98,10 +98,10 @@ impl Learnt {
     }
 }
 
-impl Shaken {
+impl Handshaken {
     /// The stream, ready for the next step or for packets.
     pub fn new(stream: Stream) -> Self {
-        Shaken { stream, claimed: None, learnt: Learnt::default() }
+        Handshaken { stream, claimed: None, learnt: Learnt::default() }
     }
 
     /// The peer is somebody else than the socket says, and is believed: limits and rules look at it, logs show it.
@@ -150,7 +150,7 @@ pub enum HandshakeError {
     Io(#[from] io::Error),
     /// The peer sent bytes in clear behind its wish for TLS: they are not taken for what it sends under TLS.
     #[error("{0} bytes in clear behind the upgrade")]
-    Injected(usize),
+    PlaintextAfterStartTls(usize),
     /// What was said made no sense, or was refused.
     #[error("{0}")]
     Failed(#[source] BoxError),

@@ -13,7 +13,7 @@ use socket2::TcpKeepalive;
 /// use std::time::Duration;
 ///
 /// // After a minute of silence, every ten seconds, four times: a dead peer is found after 100 seconds.
-/// let keepalive = Keepalive::after(Duration::from_secs(60)).every(Duration::from_secs(10)).retries(4);
+/// let keepalive = Keepalive::time(Duration::from_secs(60)).interval(Duration::from_secs(10)).retries(4);
 /// let listener = Listener::tcp("127.0.0.1:7000").keepalive(keepalive);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,12 +26,12 @@ pub struct Keepalive {
 
 impl Keepalive {
     /// How long a connection is silent before the first probe; whole seconds, 1 at least.
-    pub fn after(time: Duration) -> Self {
+    pub fn time(time: Duration) -> Self {
         Keepalive { time, interval: None, retries: None }
     }
 
     /// The time between two probes; whole seconds, 1 at least. Default: the system's, 75 seconds on Linux.
-    pub fn every(mut self, interval: Duration) -> Self {
+    pub fn interval(mut self, interval: Duration) -> Self {
         self.interval = Some(interval);
         self
     }

@@ -21,7 +21,7 @@ const BUFFER: usize = 64 * 1024;
 /// A transport in memory: a pool served over [`tokio::io::duplex`], so that a protocol is tested without ports, and with a
 /// paused clock.
 ///
-/// Peers come by the [`Dialer`]. Everything else is as with a socket: limits, suspension, drain, counts. Peers are called
+/// Peers come by the [`MemoryConnector`]. Everything else is as with a socket: limits, suspension, drain, counts. Peers are called
 /// after the transport, with a number: `test/1`.
 ///
 /// ```
@@ -46,15 +46,15 @@ const BUFFER: usize = 64 * 1024;
 ///
 /// System::new().block_on(async {
 ///     tokio::time::pause();
-///     let (memory, dialer) = Memory::new("test");
-///     let pool = AcceptorPool::protocol(|_| Patient)
+///     let (memory, connector) = Memory::new("test");
+///     let pool = AcceptorPool::with_protocol(|_| Patient)
 ///         .framing(Framing::lines())
 ///         .idle_timeout(Duration::from_secs(3600))
 ///         .on_current_arbiter()
 ///         .listen(memory)
 ///         .await
 ///         .expect("it starts");
-///     let mut peer = dialer.connect().await.expect("it listens");
+///     let mut peer = connector.connect().await.expect("it listens");
 ///     peer.write_all(b"hello\n").await.expect("written");
 ///     let began = tokio::time::Instant::now();
 ///     let mut all = String::new();
@@ -71,7 +71,7 @@ pub struct Memory {
 
 /// Where the peers of a [`Memory`] come from. Clones lead to the same place; other threads may have one.
 #[derive(Clone)]
-pub struct Dialer {
+pub struct MemoryConnector {
     room: Arc<Room>,
     buffer: usize,
 }
@@ -109,7 +109,7 @@ struct Waiting {
 impl Memory {
     /// A transport of this name, and where its peers come from. 1,024 of them may wait to be accepted.
     #[allow(clippy::new_ret_no_self)]
-    pub fn new(name: impl Into<Arc<str>>) -> (Memory, Dialer) {
+    pub fn new(name: impl Into<Arc<str>>) -> (Memory, MemoryConnector) {
         Self::bounded(name, BACKLOG)
     }
 
@@ -117,7 +117,7 @@ impl Memory {
     ///
     /// # Panics
     /// When the queue has no room at all.
-    pub fn bounded(name: impl Into<Arc<str>>, backlog: usize) -> (Memory, Dialer) {
+    pub fn bounded(name: impl Into<Arc<str>>, backlog: usize) -> (Memory, MemoryConnector) {
         assert!(backlog > 0, "peers need a place to wait in");
         let room = Arc::new(Room {
             name: name.into(),
@@ -126,16 +126,16 @@ impl Memory {
             state: watch::Sender::new(State::Open),
             queue: Mutex::default(),
         });
-        (Memory { room: room.clone() }, Dialer { room, buffer: BUFFER })
+        (Memory { room: room.clone() }, MemoryConnector { room, buffer: BUFFER })
     }
 }
 
-impl Dialer {
+impl MemoryConnector {
     /// Connects, as to a port: done once the peer is in the queue, where it waits for an acceptor, also while the pool
-    /// [holds](crate::Suspension::Hold) its peers; it may be written to at once. While the queue is full, this waits.
+    /// [holds](crate::SuspendMode::Hold) its peers; it may be written to at once. While the queue is full, this waits.
     ///
     /// # Errors
-    /// `ConnectionRefused` when the pool is gone, or [refuses](crate::Suspension::Refuse) peers.
+    /// `ConnectionRefused` when the pool is gone, or [refuses](crate::SuspendMode::Close) peers.
     pub async fn connect(&self) -> io::Result<DuplexStream> {
         let mut state = self.room.state.subscribe();
         let slot = tokio::select! {
@@ -151,7 +151,7 @@ impl Dialer {
         Ok(theirs)
     }
 
-    /// How many bytes the streams of this dialer hold in each direction before a write waits. Default: 64 KiB.
+    /// How many bytes the streams of this connector hold in each direction before a write waits. Default: 64 KiB.
     ///
     /// # Panics
     /// When it is 0.
@@ -225,9 +225,9 @@ impl fmt::Debug for Memory {
     }
 }
 
-impl fmt::Debug for Dialer {
+impl fmt::Debug for MemoryConnector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Dialer").field("name", &self.room.name).finish_non_exhaustive()
+        f.debug_struct("MemoryConnector").field("name", &self.room.name).finish_non_exhaustive()
     }
 }
 

@@ -5,7 +5,7 @@
 //!                                                    poll_ready → (room) → try_accept ─▶ Accepted { stream, peer }
 //!
 //! in the connection:   init ─▶ PROXY header ─▶ the transport's steps ─▶ TLS, one's own steps ─▶ ack, packets
-//!                              └────────── Handshake::shake(Stream) -> Shaken, within one limit of time ───┘
+//!                              └────────── Handshake::handshake(Stream) -> Handshaken, within one limit of time ───┘
 //! ```
 //!
 //! [`Tcp`] is the transport of [`bind`](crate::Builder::bind). [`Memory`], for tests, and one's own go to
@@ -47,17 +47,17 @@ pub use block::ParseBlockError;
 pub use credentials::PeerCredentials;
 pub use file::FileRange;
 pub(crate) use file::Sending;
-/// A boxed future that stays on its thread, as [`Handshake::shake`] returns it.
+/// A boxed future that stays on its thread, as [`Handshake::handshake`] returns it.
 pub use futures::future::LocalBoxFuture;
 pub(crate) use handshake::Learnt;
-pub use handshake::{Handshake, HandshakeError, HandshakeInfo, Shaken, TlsInfo};
+pub use handshake::{Handshake, HandshakeError, HandshakeInfo, Handshaken, TlsInfo};
 pub use inherited::Inherited;
 pub use keepalive::Keepalive;
-pub use memory::{Dialer, Memory};
+pub use memory::{Memory, MemoryConnector};
 #[cfg(feature = "proxy-protocol")]
 pub use proxy::{ProxyHeader, ProxyProtocol, ProxyTls};
 pub use socket2::SockRef;
-pub use stream::{Bytestream, Kind, Stream};
+pub use stream::{Io, Stream, TransportKind};
 pub use tcp::Tcp;
 #[cfg(feature = "rustls")]
 pub use tls::ClientHello;

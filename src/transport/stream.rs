@@ -21,7 +21,7 @@ use super::{Address, PeerCredentials};
 /// What carries the bytes of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Kind {
+pub enum TransportKind {
     /// Plain TCP.
     Tcp,
     /// A Unix socket.
@@ -33,9 +33,9 @@ pub enum Kind {
 }
 
 /// Any two-way stream of bytes that a transport of one's own may hand over.
-pub trait Bytestream: AsyncRead + AsyncWrite + Unpin + 'static {}
+pub trait Io: AsyncRead + AsyncWrite + Unpin + 'static {}
 
-impl<T: AsyncRead + AsyncWrite + Unpin + 'static> Bytestream for T {}
+impl<T: AsyncRead + AsyncWrite + Unpin + 'static> Io for T {}
 
 /// An accepted stream: one type for every kind of transport.
 pub struct Stream(Inner);
@@ -44,7 +44,7 @@ enum Inner {
     Tcp(TcpStream),
     #[cfg(unix)]
     Unix(UnixStream),
-    Other(Box<dyn Bytestream>),
+    Other(Box<dyn Io>),
     #[cfg(feature = "native-tls")]
     Native(Box<tokio_native_tls::TlsStream<tls::Below>>),
     #[cfg(feature = "rustls")]
@@ -62,7 +62,7 @@ struct Ahead {
 
 impl Stream {
     /// A stream of a transport of one's own, an in-memory duplex in a test for example.
-    pub fn other(stream: impl Bytestream) -> Self {
+    pub fn other(stream: impl Io) -> Self {
         Stream(Inner::Other(Box::new(stream)))
     }
 
@@ -91,17 +91,17 @@ impl Stream {
     }
 
     /// What carries the bytes.
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> TransportKind {
         match self.0 {
-            Inner::Tcp(_) => Kind::Tcp,
+            Inner::Tcp(_) => TransportKind::Tcp,
             #[cfg(unix)]
-            Inner::Unix(_) => Kind::Unix,
+            Inner::Unix(_) => TransportKind::Unix,
             #[cfg(feature = "native-tls")]
-            Inner::Native(_) => Kind::Tls,
+            Inner::Native(_) => TransportKind::Tls,
             #[cfg(feature = "rustls")]
-            Inner::Rustls(_) => Kind::Tls,
+            Inner::Rustls(_) => TransportKind::Tls,
             Inner::Ahead(ref ahead) => ahead.stream.kind(),
-            Inner::Other(_) | Inner::Away => Kind::Other,
+            Inner::Other(_) | Inner::Away => TransportKind::Other,
         }
     }
 
@@ -202,7 +202,7 @@ impl Stream {
     /// Whether an error of a read means that the peer cut a layer short that has an end of its own: TLS without
     /// `close_notify`.
     pub(crate) fn is_truncation(&self, error: &io::Error) -> bool {
-        self.kind() == Kind::Tls && error.kind() == io::ErrorKind::UnexpectedEof
+        self.kind() == TransportKind::Tls && error.kind() == io::ErrorKind::UnexpectedEof
     }
 
     /// Closes with a reset (RST) where the transport knows such a thing.

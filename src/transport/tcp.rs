@@ -62,7 +62,7 @@ impl Tcp {
         Tcp { socket: Mutex::new(Some(socket)), addr, inherited, terms }
     }
 
-    /// A socket that listens already. It can be suspended by [`Hold`](crate::Suspension::Hold) alone: others may have it
+    /// A socket that listens already. It can be suspended by [`Hold`](crate::SuspendMode::Hold) alone: others may have it
     /// open as well, and could not be kept from taking peers.
     ///
     /// # Errors

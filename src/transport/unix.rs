@@ -91,7 +91,7 @@ impl Unix {
     }
 
     /// A socket that listens already. Its file stays where it is, and it can be suspended by
-    /// [`Hold`](crate::Suspension::Hold) alone: others may have it open as well.
+    /// [`Hold`](crate::SuspendMode::Hold) alone: others may have it open as well.
     ///
     /// # Errors
     /// `InvalidInput` when it is not a Unix stream socket that listens, else what the system says.

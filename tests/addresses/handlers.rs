@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use actix_acceptor::{ConnectionContext, Info, Loop};
+use actix_acceptor::{ConnectionContext, EventLoop, Info};
 
 use super::*;
 
@@ -236,7 +236,7 @@ async fn stop_of_the_context_sends_what_is_queued_and_ends_it() {
     .unwrap();
     assert_eq!(peer.read_to_end().await, b"queued\n");
     words.expect(&["closed: local"]).await;
-    ended(&pool, Reason::Local).await;
+    ended(&pool, CloseReason::Local).await;
 }
 
 #[actix::test]
@@ -264,7 +264,7 @@ async fn what_a_handler_has_begun_goes_with_its_connection() {
 #[rtype(result = "u64")]
 struct Count;
 
-impl Handler<Count> for Connection<Loop<u64>> {
+impl Handler<Count> for Connection<EventLoop<u64>> {
     type Result = u64;
 
     fn handle(&mut self, _: Count, ctx: &mut Self::Context) -> u64 {
@@ -275,14 +275,14 @@ impl Handler<Count> for Connection<Loop<u64>> {
 #[actix::test]
 async fn a_connection_of_two_closures_takes_messages_of_ones_own_too() {
     use actix_acceptor::{Event, Init};
-    let pool = AcceptorPool::events(
+    let pool = AcceptorPool::with_events(
         |_| Init::new(0u64),
         |count, event, _| match event {
             Event::Packet(packet) => {
                 *count += 1;
                 Next::Send(packet)
             }
-            event => event.otherwise(),
+            event => event.default_next(),
         },
     );
     let pool = pool.framing(Framing::lines()).bind("127.0.0.1:0").await.unwrap();

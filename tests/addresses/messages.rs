@@ -76,7 +76,7 @@ async fn close_sends_what_is_queued_and_ends_it() {
     let rest = peer.read_to_end().await;
     assert_eq!((rest.len(), rest.last()), (big.len() + 1, Some(&b'\n')));
     words.expect(&["closed: local"]).await;
-    ended(&pool, Reason::Local).await;
+    ended(&pool, CloseReason::Local).await;
 }
 
 #[actix::test]

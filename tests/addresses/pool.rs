@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use actix_acceptor::{Delivered, EncodeOnce, Task};
+use actix_acceptor::{BroadcastReport, EncodeOnce, NoActor};
 use bytes::BytesMut;
 use tokio_util::codec::{Decoder, Encoder};
 
@@ -35,10 +35,10 @@ async fn connections_are_found_by_id_and_listed_in_the_order_of_acceptance() {
 async fn a_handle_can_be_asked_for_its_type() {
     let (pool, mut peer, address, _words) = one_desk().await;
     let untyped = pool.untyped();
-    assert!(untyped.typed::<Connection<Echo>>().is_none() && untyped.typed::<Task>().is_none());
+    assert!(untyped.typed::<Connection<Echo>>().is_none() && untyped.typed::<NoActor>().is_none());
     let typed: Pool<Connection<Desk>> = untyped.typed().unwrap();
     assert_eq!(typed.addresses(), [(typed.list()[0].id, address)]);
-    assert_eq!(typed.send_to_all("typed".into()).unwrap().taken, 1);
+    assert_eq!(typed.broadcast("typed".into()).unwrap().delivered, 1);
     peer.expect(b"typed\n").await;
 }
 
@@ -85,23 +85,23 @@ impl Protocol for Listener {
 async fn a_reply_to_all_is_encoded_once() {
     let encoded = Arc::new(AtomicUsize::new(0));
     let count = encoded.clone();
-    let pool = AcceptorPool::protocol_with_codec(|_| Listener, move || Counting(count.clone()));
+    let pool = AcceptorPool::with_codec(|_| Listener, move || Counting(count.clone()));
     let pool = pool.acceptors(2).bind("127.0.0.1:0").await.unwrap();
-    assert_eq!(pool.send_to_all("nobody hears").unwrap(), Delivered::default());
+    assert_eq!(pool.broadcast("nobody hears").unwrap(), BroadcastReport::default());
     encoded.store(0, Relaxed);
     let mut peers = Vec::new();
     for _ in 0..6 {
         peers.push(meet(&pool).await.0);
     }
-    let delivered = pool.send_to_all("to all of you").unwrap();
-    assert_eq!((delivered.taken, delivered.full.len()), (6, 0));
+    let delivered = pool.broadcast("to all of you").unwrap();
+    assert_eq!((delivered.delivered, delivered.full.len()), (6, 0));
     for peer in &mut peers {
         peer.expect(b"to all of you").await;
     }
     assert_eq!(encoded.load(Relaxed), 1);
     // What the codec refuses is sent to nobody, not even the half that it wrote.
-    assert_eq!(pool.send_to_all("bad").unwrap_err().to_string(), "refused");
-    assert_eq!(pool.send_to_all("next").unwrap().taken, 6);
+    assert_eq!(pool.broadcast("bad").unwrap_err().to_string(), "refused");
+    assert_eq!(pool.broadcast("next").unwrap().delivered, 6);
     for peer in &mut peers {
         peer.expect(b"next").await;
     }
@@ -116,7 +116,7 @@ async fn a_message_to_all_is_told_to_each() {
         peers.push(meet(&pool).await);
         words.expect(&["ack"]).await;
     }
-    assert_eq!(pool.tell_all(say("told").0).taken, 4);
+    assert_eq!(pool.notify_all(say("told").0).delivered, 4);
     words.expect(&["told"; 4]).await;
 }
 
@@ -132,18 +132,18 @@ async fn a_mailbox_that_is_full_is_reported_and_the_others_are_told() {
     soon(address.send(wait_at(&gate, "done"))).await.unwrap();
     // One at a time, so that the other's mailbox is empty again.
     for _ in 0..CAPACITY {
-        let delivered = pool.tell_all(say("told").0);
-        assert_eq!((delivered.taken, &delivered.full[..]), (2, &[][..]));
+        let delivered = pool.notify_all(say("told").0);
+        assert_eq!((delivered.delivered, &delivered.full[..]), (2, &[][..]));
         words.expect(&["told"]).await;
         free.echo("through\n").await;
         words.expect(&["through"]).await;
     }
     for _ in 0..3 {
-        let delivered = pool.tell_all(say("told").0);
-        assert_eq!((delivered.taken, &delivered.full[..]), (1, &[id][..]));
+        let delivered = pool.notify_all(say("told").0);
+        assert_eq!((delivered.delivered, &delivered.full[..]), (1, &[id][..]));
         words.expect(&["told"]).await;
-        let delivered = pool.send_to_all("to all".into()).unwrap();
-        assert_eq!((delivered.taken, &delivered.full[..]), (1, &[id][..]));
+        let delivered = pool.broadcast("to all".into()).unwrap();
+        assert_eq!((delivered.delivered, &delivered.full[..]), (1, &[id][..]));
         free.expect(b"to all\n").await;
     }
     gate.open();
@@ -152,7 +152,7 @@ async fn a_mailbox_that_is_full_is_reported_and_the_others_are_told() {
     // Once it has taken its mail there is room again.
     soon(address.send(say("room"))).await.unwrap();
     words.expect(&["room"]).await;
-    assert_eq!(pool.tell_all(say("told").0).taken, 2);
+    assert_eq!(pool.notify_all(say("told").0).delivered, 2);
     words.expect(&["told"; 2]).await;
     assert!(words.none());
 }

@@ -76,7 +76,7 @@ impl Protocol for Everywhere {
 #[actix::test]
 async fn a_stream_may_be_added_in_any_callback() {
     let (sender, mut words) = unbounded_channel();
-    let pool = AcceptorPool::protocol(move |_| Everywhere(sender.clone())).framing(Framing::lines());
+    let pool = AcceptorPool::with_protocol(move |_| Everywhere(sender.clone())).framing(Framing::lines());
     let pool = pool.packet_timeout(Duration::from_millis(100)).idle_timeout(None).half_close(true);
     let pool = pool.active(Active::Count(1)).acceptors(1).bind("127.0.0.1:0").await.unwrap();
     let mut peer = connect(&pool).await;
@@ -104,7 +104,8 @@ async fn a_stream_may_be_added_in_any_callback() {
 #[actix::test]
 async fn a_stream_may_be_added_when_the_peer_is_silent() {
     let (sender, mut words) = unbounded_channel();
-    let pool = AcceptorPool::protocol(move |_| Everywhere(sender.clone())).idle_timeout(Duration::from_millis(100));
+    let pool =
+        AcceptorPool::with_protocol(move |_| Everywhere(sender.clone())).idle_timeout(Duration::from_millis(100));
     let pool = pool.bind("127.0.0.1:0").await.unwrap();
     let _peer = connect(&pool).await;
     while soon(words.recv()).await.unwrap() != "idle" {}

@@ -78,7 +78,7 @@ async fn a_kill_needs_no_mailbox_during_a_wait() {
     assert!(pool.kill(pool.list()[0].id));
     words.expect(&["closed: killed"]).await;
     peer.until_gone().await;
-    ended(&pool, Reason::Killed).await;
+    ended(&pool, CloseReason::Killed).await;
     gate.open();
     assert!(words.none());
 }

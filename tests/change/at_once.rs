@@ -4,8 +4,8 @@ use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
 use actix_acceptor::{
-    AcceptorPool, AtLimit, Connection, Drain, LastCall, Pool, PoolError, PoolHandle, Rate, Reason, Refusal, Rule,
-    Settings, Suspension,
+    AcceptorPool, AtLimit, BacklogPolicy, CloseReason, Connection, Drain, Pool, PoolError, PoolHandle, Rate,
+    RefusalReason, Rule, Settings, SuspendMode,
 };
 use futures::future::join_all;
 use tokio::net::TcpStream;
@@ -14,7 +14,7 @@ use crate::support::acceptors::*;
 use crate::support::*;
 
 async fn pool() -> Pool<Connection<Echo>> {
-    AcceptorPool::protocol(|_| Echo).acceptors(2).idle_timeout(None).bind("127.0.0.1:0").await.unwrap()
+    AcceptorPool::with_protocol(|_| Echo).acceptors(2).idle_timeout(None).bind("127.0.0.1:0").await.unwrap()
 }
 
 async fn served(pool: &PoolHandle) -> Peer {
@@ -73,15 +73,15 @@ async fn at_limit_and_farewell_reach_those_who_wait_already() {
     set(&pool, |settings| settings.max_connections = 1).await;
     let mut inside = served(&pool).await;
     let mut waiting = join_all((0..3).map(|_| connect(&pool))).await;
-    set(&pool, |settings| (settings.at_limit, settings.farewell) = (AtLimit::Close, "full\n".into())).await;
+    set(&pool, |settings| (settings.at_limit, settings.refusal_message) = (AtLimit::Close, "full\n".into())).await;
     for peer in &mut waiting {
         assert_eq!(peer.read_to_end().await, b"full\n");
     }
-    set(&pool, |settings| settings.farewell = "come back later\n".into()).await;
+    set(&pool, |settings| settings.refusal_message = "come back later\n".into()).await;
     assert_eq!(refused(&pool).await, b"come back later\n");
     set(&pool, |settings| settings.at_limit = AtLimit::Reset).await;
     assert_eq!(refused(&pool).await, b"");
-    assert_eq!(pool.info().refused.get(Refusal::Limit), 5);
+    assert_eq!(pool.info().refused.get(RefusalReason::Limit), 5);
     inside.echo("still here").await;
     soon(pool.stop(Duration::ZERO)).await;
 }
@@ -100,7 +100,7 @@ async fn max_per_peer_counts_those_who_are_there_and_ends_none_of_them() {
     for peer in &mut old {
         peer.echo("still here").await;
     }
-    assert_eq!(pool.info().refused.get(Refusal::PerIp), 2);
+    assert_eq!(pool.info().refused.get(RefusalReason::PerPeer), 2);
     soon(pool.stop(Duration::ZERO)).await;
 }
 
@@ -121,7 +121,7 @@ async fn rates_admit_exactly_their_count_from_then_on() {
         for _ in 0..2 {
             assert_eq!(refused(&pool).await, b"");
         }
-        assert_eq!(pool.info().refused.get(Refusal::Rate), 2, "per peer: {per_peer}");
+        assert_eq!(pool.info().refused.get(RefusalReason::Rate), 2, "per peer: {per_peer}");
         set(&pool, move |settings| rate(settings, None)).await;
         inside.push(served(&pool).await);
         for peer in &mut inside {
@@ -159,17 +159,17 @@ async fn rules_keep_out_who_comes_and_leave_who_is_there() {
     old.echo("still here").await;
     set(&pool, |settings| settings.rules.insert(0, Rule::allow("127.0.0.1").unwrap())).await;
     let _new = served(&pool).await;
-    assert_eq!(pool.info().refused.get(Refusal::Denied), 1);
+    assert_eq!(pool.info().refused.get(RefusalReason::Denied), 1);
     soon(pool.stop(Duration::ZERO)).await;
 }
 
 #[actix::test]
 async fn last_call_is_the_next_drains() {
     let pool = pool().await;
-    set(&pool, |settings| settings.last_call = LastCall::Refuse).await;
-    pool.suspend(Suspension::Hold).await.unwrap();
+    set(&pool, |settings| settings.backlog_on_close = BacklogPolicy::Refuse).await;
+    pool.suspend(SuspendMode::Hold).await.unwrap();
     let mut peers = join_all((0..5).map(|_| connect(&pool))).await;
-    assert_eq!(soon(pool.drain(Drain::within(None))).await.unserved, 5);
+    assert_eq!(soon(pool.drain(Drain::grace(None))).await.unserved, 5);
     for peer in &mut peers {
         assert_eq!(peer.read_to_end().await, b"");
     }
@@ -177,20 +177,20 @@ async fn last_call_is_the_next_drains() {
 
 #[actix::test]
 async fn restarts_are_a_budget_that_grows_and_shrinks() {
-    let pool = AcceptorPool::protocol(|_| Echo).acceptors(2).restarts(1, Duration::from_secs(600));
+    let pool = AcceptorPool::with_protocol(|_| Echo).acceptors(2).max_restarts(1, Duration::from_secs(600));
     let pool = pool.grace(Duration::ZERO).bind("127.0.0.1:0").await.unwrap();
     kill(&pool, Die::Panic).await;
-    set(&pool, |settings| settings.restarts = 3).await;
+    set(&pool, |settings| settings.max_restarts = 3).await;
     kill(&pool, Die::Panic).await;
     kill(&pool, Die::Stop).await;
     // Those that are longer ago than the time do not count.
     let within = Duration::from_millis(1);
-    set(&pool, move |settings| (settings.restarts, settings.restarts_within) = (1, within)).await;
+    set(&pool, move |settings| (settings.max_restarts, settings.restart_window) = (1, within)).await;
     for _ in 0..3 {
         pass(within).await;
         kill(&pool, Die::Panic).await;
     }
-    set(&pool, |settings| settings.restarts = 0).await;
+    set(&pool, |settings| settings.max_restarts = 0).await;
     pool.acceptors()[0].do_send(Die::Panic);
     match soon(pool.stopped()).await {
         Err(PoolError::TooManyRestarts { limit, within: time, .. }) => assert_eq!((limit, time), (0, within)),
@@ -200,13 +200,13 @@ async fn restarts_are_a_budget_that_grows_and_shrinks() {
 
 #[actix::test]
 async fn grace_is_what_connections_get_when_the_pool_gives_up() {
-    let pool = AcceptorPool::serve(move |mut socket: actix_acceptor::Socket| {
+    let pool = AcceptorPool::with_fn(move |mut socket: actix_acceptor::Socket| {
         async move {
             // Draining or not, it stays until it is ended.
             let _ = tokio::io::AsyncReadExt::read(&mut socket, &mut [0]).await;
         }
     });
-    let pool = pool.acceptors(1).restarts(0, Duration::from_secs(1)).grace(None).bind("127.0.0.1:0").await.unwrap();
+    let pool = pool.acceptors(1).max_restarts(0, Duration::from_secs(1)).grace(None).bind("127.0.0.1:0").await.unwrap();
     let mut peer = connect(&pool).await;
     pool.wait_for(|connections| connections == 1, PATIENCE).await.unwrap();
     let grace = Duration::from_millis(300);
@@ -216,5 +216,5 @@ async fn grace_is_what_connections_get_when_the_pool_gives_up() {
     peer.until_gone().await;
     assert!(began.elapsed() >= grace);
     assert!(matches!(soon(pool.stopped()).await, Err(PoolError::TooManyRestarts { limit: 0, .. })));
-    assert_eq!(pool.info().closed.get(Reason::Killed), 1);
+    assert_eq!(pool.info().closed.get(CloseReason::Killed), 1);
 }

@@ -13,7 +13,7 @@ use crate::support::*;
 fn saying(what: &'static str) -> impl Fn(&actix_acceptor::Peer) -> Probe + Send + Sync + 'static {
     let (factory, _) = Probe::factory(move |call, _| match call {
         Call::Packet(_) => Next::Send(Bytes::from(what)),
-        call => otherwise(call),
+        call => default_next(call),
     });
     factory
 }
@@ -38,10 +38,10 @@ async fn side_by_side(pool: &PoolHandle, change: impl FnOnce()) {
 
 #[actix::test]
 async fn another_factory() {
-    let pool = AcceptorPool::protocol(saying("old")).acceptors(2).bind("127.0.0.1:0").await.unwrap();
-    side_by_side(&pool, || pool.set_factory(saying("new"))).await;
+    let pool = AcceptorPool::with_protocol(saying("old")).acceptors(2).bind("127.0.0.1:0").await.unwrap();
+    side_by_side(&pool, || pool.set_protocol(saying("new"))).await;
     // Of a pool that is over nobody is left to be served.
-    pool.set_factory(saying("new"));
+    pool.set_protocol(saying("new"));
 }
 
 async fn say(mut socket: Socket, what: &'static str) {
@@ -52,9 +52,9 @@ async fn say(mut socket: Socket, what: &'static str) {
 
 #[actix::test]
 async fn another_async_fn() {
-    let pool = AcceptorPool::serve(|socket| say(socket, "old")).acceptors(2).bind("127.0.0.1:0").await.unwrap();
-    side_by_side(&pool, || pool.set_serve(|socket| say(socket, "new"))).await;
-    pool.set_serve(|socket| say(socket, "new"));
+    let pool = AcceptorPool::with_fn(|socket| say(socket, "old")).acceptors(2).bind("127.0.0.1:0").await.unwrap();
+    side_by_side(&pool, || pool.set_fn(|socket| say(socket, "new"))).await;
+    pool.set_fn(|socket| say(socket, "new"));
 }
 
 struct Speaker(Option<Socket>, &'static str);
@@ -74,15 +74,15 @@ impl Handler<Ack> for Speaker {
 
 #[actix::test]
 async fn another_actor() {
-    let pool = AcceptorPool::start(|socket| Ok(Speaker(Some(socket), "old").start())).acceptors(2);
+    let pool = AcceptorPool::with_actor(|socket| Ok(Speaker(Some(socket), "old").start())).acceptors(2);
     let pool = pool.bind("127.0.0.1:0").await.unwrap();
-    side_by_side(&pool, || assert!(pool.set_start(|socket| Ok(Speaker(Some(socket), "new").start())))).await;
-    assert!(!pool.set_start(|socket| Ok(Speaker(Some(socket), "new").start())), "the pool is over");
+    side_by_side(&pool, || assert!(pool.set_actor(|socket| Ok(Speaker(Some(socket), "new").start())))).await;
+    assert!(!pool.set_actor(|socket| Ok(Speaker(Some(socket), "new").start())), "the pool is over");
 }
 
 #[actix::test]
 async fn another_framing() {
-    let pool = AcceptorPool::protocol(|_| Echo).framing(Framing::lines()).bind("127.0.0.1:0").await.unwrap();
+    let pool = AcceptorPool::with_protocol(|_| Echo).framing(Framing::lines()).bind("127.0.0.1:0").await.unwrap();
     let mut old = connect(&pool).await;
     old.echo("a line\n").await;
     pool.set_framing(Framing::len2().with_max_frame(5));
@@ -102,24 +102,24 @@ async fn another_framing() {
 
 #[actix::test]
 async fn what_is_sent_to_all_goes_by_the_framing_of_new_connections() {
-    let pool = AcceptorPool::protocol(|_| Echo).framing(Framing::lines()).bind("127.0.0.1:0").await.unwrap();
+    let pool = AcceptorPool::with_protocol(|_| Echo).framing(Framing::lines()).bind("127.0.0.1:0").await.unwrap();
     pool.set_framing(Framing::len1());
     let mut peer = connect(&pool).await;
     peer.echo(b"\x02hi").await;
-    assert_eq!(pool.send_to_all(Bytes::from("all")).unwrap().taken, 1);
+    assert_eq!(pool.broadcast(Bytes::from("all")).unwrap().delivered, 1);
     peer.expect(b"\x03all").await;
     soon(pool.stop(Duration::ZERO)).await;
 }
 
 #[actix::test]
 async fn a_new_factory_that_panics_costs_one_connection_and_can_be_changed_back() {
-    let pool = AcceptorPool::protocol(saying("old")).acceptors(1).bind("127.0.0.1:0").await.unwrap();
+    let pool = AcceptorPool::with_protocol(saying("old")).acceptors(1).bind("127.0.0.1:0").await.unwrap();
     let mut old = connect(&pool).await;
     answer(&mut old, b"old").await;
-    pool.set_factory(|_| panic!("a factory panics"));
+    pool.set_protocol(|_| panic!("a factory panics"));
     assert_eq!(connect(&pool).await.until_gone().await, b"");
     answer(&mut old, b"old").await;
-    pool.set_factory(saying("new"));
+    pool.set_protocol(saying("new"));
     answer(&mut connect(&pool).await, b"new").await;
     soon(pool.stop(Duration::ZERO)).await;
 }

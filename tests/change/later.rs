@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use actix_acceptor::{Active, Connection, Framing, Next, Pool, Reason, Settings};
+use actix_acceptor::{Active, CloseReason, Connection, Framing, Next, Pool, Settings};
 use bytes::Bytes;
 
 use crate::support::*;
@@ -17,7 +17,7 @@ async fn pool(set: impl FnOnce(&mut Settings)) -> (Pool<Connection<Probe>>, Diar
     let (pool, diary) = Probe::pool(|call, _| match call {
         Call::Packet(packet) if packet == "fill" => Next::Send(Bytes::from(vec![b'x'; FILL])),
         Call::Packet(packet) => Next::Send(packet.clone()),
-        call => otherwise(call),
+        call => default_next(call),
     });
     (pool.framing(Framing::lines()).settings(settings).bind("127.0.0.1:0").await.unwrap(), diary)
 }
@@ -51,7 +51,7 @@ async fn idle_timeout() {
     assert!(began.elapsed() >= LIMIT);
     old.echo("still here\n").await;
     let closed = pool.info().closed;
-    assert_eq!((closed.get(Reason::Idle), closed.total()), (1, 1));
+    assert_eq!((closed.get(CloseReason::Idle), closed.total()), (1, 1));
     soon(pool.stop(Duration::ZERO)).await;
 }
 
@@ -66,7 +66,7 @@ async fn packet_timeout() {
     assert!(began.elapsed() >= LIMIT);
     old.send("lo\n").await;
     old.expect(b"hello\n").await;
-    assert_eq!(pool.info().closed.get(Reason::PacketTimeout), 1);
+    assert_eq!(pool.info().closed.get(CloseReason::PacketTimeout), 1);
     soon(pool.stop(Duration::ZERO)).await;
 }
 
@@ -79,7 +79,7 @@ async fn send_timeout() {
     new.send("fill\n").await;
     pool.wait_for(|connections| connections == 1, PATIENCE).await.unwrap();
     assert!(began.elapsed() >= LIMIT);
-    assert_eq!(pool.info().closed.get(Reason::SendTimeout), 1);
+    assert_eq!(pool.info().closed.get(CloseReason::SendTimeout), 1);
     assert_eq!(old.read_exact(FILL).await.len(), FILL);
     soon(pool.stop(Duration::ZERO)).await;
 }
@@ -104,7 +104,7 @@ async fn max_age_and_its_jitter() {
     assert!(ages.iter().any(|age| *age < 2 * LIMIT), "{ages:?}");
     old.echo("still here\n").await;
     let closed = pool.info().closed;
-    assert_eq!((closed.get(Reason::MaxAge), closed.total()), (61, 61));
+    assert_eq!((closed.get(CloseReason::MaxAge), closed.total()), (61, 61));
     soon(pool.stop(Duration::ZERO)).await;
 }
 
@@ -207,7 +207,7 @@ impl Diary {
             match self.next().await {
                 Call::HalfClosed => return,
                 // The old one's end.
-                Call::Closed(reason, _) => assert_eq!(reason, Reason::Peer),
+                Call::Closed(reason, _) => assert_eq!(reason, CloseReason::Peer),
                 _ => {}
             }
         }

@@ -3,14 +3,14 @@
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
-use actix_acceptor::{AcceptorPool, Connection, Listener, Pool, PoolHandle, StartError, Status, Suspension};
+use actix_acceptor::{AcceptorPool, Connection, Listener, Pool, PoolHandle, StartError, Status, SuspendMode};
 use tokio::net::TcpStream;
 
 use crate::support::acceptors::*;
 use crate::support::*;
 
 async fn pool() -> Pool<Connection<Echo>> {
-    AcceptorPool::protocol(|_| Echo).acceptors(2).bind("127.0.0.1:0").await.unwrap()
+    AcceptorPool::with_protocol(|_| Echo).acceptors(2).bind("127.0.0.1:0").await.unwrap()
 }
 
 fn anywhere() -> Listener {
@@ -132,7 +132,7 @@ async fn a_listener_that_cannot_be_opened_leaves_all_as_it_was() {
 
 #[actix::test]
 async fn acceptors_that_come_later_attend_to_the_new_ones() {
-    let pool = AcceptorPool::protocol(|_| Echo).acceptors(2).restarts(100, Duration::from_secs(600));
+    let pool = AcceptorPool::with_protocol(|_| Echo).acceptors(2).max_restarts(100, Duration::from_secs(600));
     let pool = pool.bind("127.0.0.1:0").await.unwrap();
     pool.set_listeners(vec![anywhere(), anywhere()]).await.unwrap();
     for die in Die::ALL {
@@ -149,7 +149,7 @@ async fn acceptors_that_come_later_attend_to_the_new_ones() {
 #[actix::test]
 async fn an_acceptor_that_dies_at_that_moment_does_not_keep_the_old_port_nor_miss_the_new_one() {
     for die in Die::ALL {
-        let pool = AcceptorPool::protocol(|_| Echo).acceptors(1).restarts(100, Duration::from_secs(600));
+        let pool = AcceptorPool::with_protocol(|_| Echo).acceptors(1).max_restarts(100, Duration::from_secs(600));
         let pool = pool.bind("127.0.0.1:0").await.unwrap();
         for _ in 0..5 {
             let old = ports(&pool)[0];
@@ -165,14 +165,14 @@ async fn an_acceptor_that_dies_at_that_moment_does_not_keep_the_old_port_nor_mis
 
 #[actix::test]
 async fn a_suspended_pool_stays_suspended_at_its_new_ports() {
-    for how in [Suspension::Refuse, Suspension::Hold] {
+    for how in [SuspendMode::Close, SuspendMode::Hold] {
         let pool = pool().await;
         let old = ports(&pool)[0];
         pool.suspend(how).await.unwrap();
         pool.set_listeners(vec![anywhere()]).await.unwrap();
         assert_eq!(pool.status(), Status::Suspended(how));
         let new = ports(&pool)[0];
-        assert_eq!(is_closed(new).await, how == Suspension::Refuse);
+        assert_eq!(is_closed(new).await, how == SuspendMode::Close);
         breathe().await;
         assert_eq!(pool.info().accepted, 0);
         closes(old).await;
@@ -186,7 +186,7 @@ async fn a_suspended_pool_stays_suspended_at_its_new_ports() {
 #[actix::test]
 async fn who_is_queued_at_a_new_port_of_a_held_pool_is_served_by_the_last_call() {
     let pool = pool().await;
-    pool.suspend(Suspension::Hold).await.unwrap();
+    pool.suspend(SuspendMode::Hold).await.unwrap();
     pool.set_listeners(vec![anywhere()]).await.unwrap();
     let mut queued = connect(&pool).await;
     let report = soon(pool.stop(Duration::from_secs(60))).await;

@@ -9,7 +9,7 @@ use actix_acceptor::{
 use crate::support::*;
 
 async fn pool() -> Pool<Connection<Echo>> {
-    AcceptorPool::protocol(|_| Echo).acceptors(2).bind("127.0.0.1:0").await.unwrap()
+    AcceptorPool::with_protocol(|_| Echo).acceptors(2).bind("127.0.0.1:0").await.unwrap()
 }
 
 type Wrong = fn(&mut Settings);
@@ -83,7 +83,7 @@ async fn what_a_running_pool_refuses_the_builder_refuses_too() {
     for (setting, wrong) in &WRONG[..10] {
         let mut settings = Settings::default();
         wrong(&mut settings);
-        match AcceptorPool::protocol(|_| Echo).settings(settings).bind("127.0.0.1:0").await {
+        match AcceptorPool::with_protocol(|_| Echo).settings(settings).bind("127.0.0.1:0").await {
             Err(StartError::InvalidSetting { setting: named, .. }) => assert_eq!(named, *setting),
             other => panic!("{setting}: {other:?}"),
         }
@@ -92,14 +92,14 @@ async fn what_a_running_pool_refuses_the_builder_refuses_too() {
 
 #[actix::test]
 async fn settings_are_read_back_and_what_is_not_touched_stays() {
-    let pool = AcceptorPool::protocol(|_| Echo).acceptors(2).grace(None).max_per_peer(9).bind("127.0.0.1:0");
+    let pool = AcceptorPool::with_protocol(|_| Echo).acceptors(2).grace(None).max_per_peer(9).bind("127.0.0.1:0");
     let pool = pool.await.unwrap();
     let mut expected = Settings::default();
     (expected.acceptors, expected.grace, expected.max_per_peer) = (Some(2), None, Some(9));
     assert_eq!(pool.settings(), expected);
     expected.max_connections = 50;
     expected.idle_timeout = Some(Duration::from_secs(1));
-    expected.farewell = "bye".into();
+    expected.refusal_message = "bye".into();
     let all = expected.clone();
     pool.change(move |settings| *settings = all).await.unwrap();
     assert_eq!(pool.settings(), expected);
@@ -114,7 +114,7 @@ async fn only_a_pool_that_runs_can_be_changed() {
     let pool = pool().await;
     let draining = actix_rt::spawn({
         let pool = pool.clone();
-        async move { pool.drain(Drain::within(None).after(Duration::from_secs(600))).await }
+        async move { pool.drain(Drain::grace(None).delay(Duration::from_secs(600))).await }
     });
     eventually(|| pool.status() == Status::Draining).await;
     assert_eq!(pool.change(|_| {}).await, Err(SettingsError::NotRunning));

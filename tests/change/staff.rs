@@ -10,7 +10,7 @@ use crate::support::acceptors::*;
 use crate::support::*;
 
 async fn pool(acceptors: usize) -> Pool<Connection<Echo>> {
-    AcceptorPool::protocol(|_| Echo).acceptors(acceptors).bind("127.0.0.1:0").await.unwrap()
+    AcceptorPool::with_protocol(|_| Echo).acceptors(acceptors).bind("127.0.0.1:0").await.unwrap()
 }
 
 /// Changes the number, and waits until so many are at work.
@@ -78,7 +78,7 @@ async fn new_acceptors_serve() {
 
 #[actix::test]
 async fn changing_ones_mind_quickly_costs_none_of_the_budget() {
-    let pool = AcceptorPool::protocol(|_| Echo).acceptors(4).restarts(1, Duration::from_secs(600));
+    let pool = AcceptorPool::with_protocol(|_| Echo).acceptors(4).max_restarts(1, Duration::from_secs(600));
     let pool = pool.bind("127.0.0.1:0").await.unwrap();
     for _ in 0..5 {
         for acceptors in [1, 4] {
@@ -111,7 +111,7 @@ async fn an_acceptor_that_dies_is_replaced_only_where_there_is_a_place() {
 
 #[actix::test]
 async fn on_the_current_arbiter_too() {
-    let pool = AcceptorPool::protocol(|_| Echo).on_current_arbiter().bind("127.0.0.1:0").await.unwrap();
+    let pool = AcceptorPool::with_protocol(|_| Echo).on_current_arbiter().bind("127.0.0.1:0").await.unwrap();
     for acceptors in [3, 1, 2] {
         staff(&pool, acceptors).await;
         connect(&pool).await.echo("hello").await;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use actix_acceptor::{Drain, Reason};
+use actix_acceptor::{CloseReason, Drain};
 
 use crate::guests::*;
 use crate::support::*;
@@ -16,14 +16,14 @@ async fn who_has_not_ended_is_ended_at_the_deadline_and_not_before() {
     let house = house(2).await;
     let mut stay = house.guests(3, "stay").await;
     let began = Instant::now();
-    let draining = begin(&house.pool, Drain::within(GRACE)).await;
+    let draining = begin(&house.pool, Drain::grace(GRACE)).await;
     for peer in &mut stay {
         assert_eq!(peer.read_to_end().await, b"");
     }
     assert!(began.elapsed() >= GRACE);
     let report = soon(draining).await.unwrap();
     assert_eq!(counts(&report), [3, 0, 3, 0]);
-    assert_eq!((report.closed.get(Reason::Killed), report.closed.total()), (3, 3));
+    assert_eq!((report.closed.get(CloseReason::Killed), report.closed.total()), (3, 3));
     assert!(report.took >= GRACE, "{:?}", report.took);
     // Nothing was left to send: nobody waited for that.
     assert!(report.took < GRACE + LAST_FLUSH, "{:?}", report.took);
@@ -33,7 +33,7 @@ async fn who_has_not_ended_is_ended_at_the_deadline_and_not_before() {
 async fn a_peer_that_reads_gets_all_that_was_queued_before_the_deadline() {
     let mut house = house(1).await;
     let mut peer = house.flooded().await;
-    let draining = begin(&house.pool, Drain::within(GRACE)).await;
+    let draining = begin(&house.pool, Drain::grace(GRACE)).await;
     let deadline = house.next_told().await.deadline.unwrap();
     tokio::time::sleep_until(deadline.into()).await;
     let rest = peer.read_to_end().await;
@@ -41,24 +41,24 @@ async fn a_peer_that_reads_gets_all_that_was_queued_before_the_deadline() {
     assert_eq!(rest.len(), FLOOD - 1 + "\nflood\n".len());
     let report = soon(draining).await.unwrap();
     assert_eq!(counts(&report), [1, 0, 1, 0]);
-    assert_eq!(report.closed.get(Reason::Killed), 1);
+    assert_eq!(report.closed.get(CloseReason::Killed), 1);
 }
 
 #[actix::test]
 async fn a_straggler_that_does_not_read_is_aborted_half_a_second_later() {
     let house = house(1).await;
     let mut peer = house.flooded().await;
-    let report = soon(house.pool.drain(Drain::within(GRACE))).await;
+    let report = soon(house.pool.drain(Drain::grace(GRACE))).await;
     assert!(report.took >= GRACE + LAST_FLUSH, "{:?}", report.took);
     assert!(report.took < GRACE + LAST_FLUSH + Duration::from_secs(5), "{:?}", report.took);
     assert_eq!(counts(&report), [1, 0, 1, 0]);
-    assert_eq!(report.closed.get(Reason::Killed), 1);
+    assert_eq!(report.closed.get(CloseReason::Killed), 1);
     assert!(peer.until_gone().await.len() < FLOOD);
 }
 
 #[actix::test]
 async fn brutal_asks_nobody_and_sends_nothing() {
-    for drain in [Drain::brutal(), Drain::within(Duration::ZERO)] {
+    for drain in [Drain::immediate(), Drain::grace(Duration::ZERO)] {
         let mut house = house(2).await;
         let mut peers = house.guests(10, "hello").await;
         let mut flooded = house.flooded().await;
@@ -69,7 +69,7 @@ async fn brutal_asks_nobody_and_sends_nothing() {
         assert!(flooded.until_gone().await.len() < FLOOD);
         assert!(house.told.recv().await.is_none(), "somebody was asked");
         assert_eq!(counts(&report), [11, 0, 11, 0]);
-        assert_eq!(report.closed.get(Reason::Killed), 11);
+        assert_eq!(report.closed.get(CloseReason::Killed), 11);
         assert!(report.took < LAST_FLUSH, "{:?}", report.took);
     }
 }
@@ -78,7 +78,7 @@ async fn brutal_asks_nobody_and_sends_nothing() {
 async fn without_a_deadline_they_may_take_as_long_as_they_like() {
     let mut house = house(2).await;
     let mut stay = house.guests(2, "stay").await;
-    let draining = begin(&house.pool, Drain::within(None)).await;
+    let draining = begin(&house.pool, Drain::grace(None)).await;
     for _ in 0..2 {
         assert_eq!(house.next_told().await.deadline, None);
     }
@@ -87,7 +87,7 @@ async fn without_a_deadline_they_may_take_as_long_as_they_like() {
     drop(stay.remove(0));
     house.pool.wait_for(|connections| connections == 1, PATIENCE).await.unwrap();
     let began = Instant::now();
-    let second = begin(&house.pool, Drain::within(GRACE)).await;
+    let second = begin(&house.pool, Drain::grace(GRACE)).await;
     assert_eq!(stay[0].read_to_end().await, b"");
     assert!(began.elapsed() >= GRACE);
     for report in [draining, second] {
@@ -102,8 +102,8 @@ async fn a_second_drain_brings_the_deadline_nearer_and_never_puts_it_off() {
         let mut stay = house.guests(1, "stay").await;
         let began = Instant::now();
         let reports = [
-            begin(&house.pool, Drain::within(first)).await,
-            begin(&house.pool, Drain::within(second).after(Duration::from_millis(1))).await,
+            begin(&house.pool, Drain::grace(first)).await,
+            begin(&house.pool, Drain::grace(second).delay(Duration::from_millis(1))).await,
         ];
         house.next_told().await;
         assert_eq!(stay[0].read_to_end().await, b"");

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use actix_acceptor::{
     AcceptorPool, Builder, Conn, Connection, Drain, DrainReport, Framing, Next, Pool, PoolHandle, Protocol,
-    ProtocolDoor, Status,
+    ProtocolService, Status,
 };
 use bytes::Bytes;
 use futures::future::join_all;
@@ -66,10 +66,10 @@ pub async fn house(acceptors: usize) -> House {
 
 pub async fn house_with(
     acceptors: usize,
-    set: impl FnOnce(Builder<ProtocolDoor<Guest>>) -> Builder<ProtocolDoor<Guest>>,
+    set: impl FnOnce(Builder<ProtocolService<Guest>>) -> Builder<ProtocolService<Guest>>,
 ) -> House {
     let (telling, told) = unbounded_channel();
-    let pool = AcceptorPool::protocol(move |_| Guest { stays: false, told: telling.clone() });
+    let pool = AcceptorPool::with_protocol(move |_| Guest { stays: false, told: telling.clone() });
     let pool = set(pool.framing(Framing::lines()).acceptors(acceptors).idle_timeout(None));
     House { pool: pool.bind("127.0.0.1:0").await.unwrap(), told }
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use actix_acceptor::{Drain, Status, Suspension};
+use actix_acceptor::{Drain, Status, SuspendMode};
 use futures::future::join_all;
 
 use crate::guests::*;
@@ -22,7 +22,7 @@ async fn two_hundred_get_their_farewell_within_200_ms_of_each_other() {
         })
     });
     let farewells: Vec<_> = farewells.collect();
-    let report = soon(house.pool.drain(Drain::within(LONG))).await;
+    let report = soon(house.pool.drain(Drain::grace(LONG))).await;
     let moments: Vec<_> = join_all(farewells).await.into_iter().map(Result::unwrap).collect();
     let spread = *moments.iter().max().unwrap() - *moments.iter().min().unwrap();
     assert!(spread < Duration::from_millis(200), "{spread:?}");
@@ -33,14 +33,14 @@ async fn two_hundred_get_their_farewell_within_200_ms_of_each_other() {
 async fn during_the_delay_the_pool_is_not_ready_and_serves_all_the_same() {
     let mut house = house(2).await;
     let mut early = house.guests(1, "hello").await;
-    let draining = begin(&house.pool, Drain::within(LONG).after(LONG)).await;
+    let draining = begin(&house.pool, Drain::grace(LONG).delay(LONG)).await;
     assert!(!house.pool.is_ready());
     assert_eq!(house.pool.status(), Status::Draining);
     let mut late = house.guests(10, "hello").await;
     early[0].echo("still here\n").await;
     assert!(house.told.try_recv().is_err(), "somebody was told");
     // A second drain ends the delay.
-    let second = begin(&house.pool, Drain::within(LONG)).await;
+    let second = begin(&house.pool, Drain::grace(LONG)).await;
     for peer in early.iter_mut().chain(&mut late) {
         assert_eq!(peer.read_to_end().await, b"bye\n");
     }
@@ -55,7 +55,7 @@ async fn the_delay_is_kept_and_the_grace_begins_behind_it() {
     let _peers = house.guests(2, "stay").await;
     let (delay, grace) = (Duration::from_millis(300), Duration::from_millis(200));
     let began = Instant::now();
-    let draining = begin(&house.pool, Drain::within(grace).after(delay)).await;
+    let draining = begin(&house.pool, Drain::grace(grace).delay(delay)).await;
     for _ in 0..2 {
         let told = house.next_told().await;
         assert!(told.at - began >= delay, "{:?}", told.at - began);
@@ -71,11 +71,11 @@ async fn the_delay_is_kept_and_the_grace_begins_behind_it() {
 async fn an_acceptor_that_dies_during_the_delay_is_replaced() {
     for die in Die::ALL {
         let house = house(1).await;
-        let draining = begin(&house.pool, Drain::within(LONG).after(LONG)).await;
+        let draining = begin(&house.pool, Drain::grace(LONG).delay(LONG)).await;
         house.pool.acceptors()[0].do_send(die);
         eventually(|| house.pool.acceptors().is_empty() || restarts(&house.pool) == 1).await;
         let mut late = house.guests(1, "hello").await;
-        begin(&house.pool, Drain::within(LONG)).await;
+        begin(&house.pool, Drain::grace(LONG)).await;
         assert_eq!(late[0].read_to_end().await, b"bye\n");
         assert_eq!(counts(&soon(draining).await.unwrap()), [1, 1, 0, 0], "{die:?}");
     }
@@ -85,7 +85,7 @@ async fn an_acceptor_that_dies_during_the_delay_is_replaced() {
 async fn once_everybody_is_told_the_kernel_refuses_peers() {
     let mut house = house(2).await;
     let mut stays = house.guests(1, "stay").await;
-    let draining = begin(&house.pool, Drain::within(LONG)).await;
+    let draining = begin(&house.pool, Drain::grace(LONG)).await;
     house.next_told().await;
     eventually(|| house.pool.listeners().is_empty()).await;
     while !refuses(&house.pool).await {}
@@ -101,7 +101,7 @@ async fn everybody_is_told_the_same_deadline() {
     let mut house = house(2).await;
     let _peers = house.guests(20, "hello").await;
     let (grace, began) = (Duration::from_secs(60), Instant::now());
-    let draining = begin(&house.pool, Drain::within(grace)).await;
+    let draining = begin(&house.pool, Drain::grace(grace)).await;
     let first = house.next_told().await.deadline;
     let away = first.unwrap() - began;
     assert!((grace..grace + Duration::from_secs(5)).contains(&away), "{away:?}");
@@ -113,11 +113,11 @@ async fn everybody_is_told_the_same_deadline() {
 
 #[actix::test]
 async fn a_suspended_pool_drains() {
-    for how in [Suspension::Refuse, Suspension::Hold] {
+    for how in [SuspendMode::Close, SuspendMode::Hold] {
         let house = house(2).await;
         let mut peers = house.guests(2, "hello").await;
         house.pool.suspend(how).await.unwrap();
-        assert_eq!(counts(&soon(house.pool.drain(Drain::within(LONG))).await), [2, 2, 0, 0], "{how:?}");
+        assert_eq!(counts(&soon(house.pool.drain(Drain::grace(LONG))).await), [2, 2, 0, 0], "{how:?}");
         for peer in &mut peers {
             assert_eq!(peer.read_to_end().await, b"bye\n");
         }
@@ -131,7 +131,7 @@ async fn one_blocked_arbiter_does_not_cost_the_others_their_farewell() {
     let elsewhere: Vec<_> = house.pool.info().acceptors.iter().map(|acceptor| acceptor.connections).collect();
     let _blocked = block(&house.pool, 1).await;
     // The port closes a second later: the grace is shorter than that.
-    let report = soon(house.pool.drain(Drain::within(Duration::from_millis(500)))).await;
+    let report = soon(house.pool.drain(Drain::grace(Duration::from_millis(500)))).await;
     assert_eq!((report.asked, report.finished as u64), (40, elsewhere[1]), "{elsewhere:?}");
     let mut farewells = 0;
     for peer in &mut peers {
@@ -148,8 +148,8 @@ async fn a_second_drain_with_a_shorter_delay_is_kept_too() {
     let mut house = house(2).await;
     let mut stay = house.guests(1, "stay").await;
     let (delay, grace, began) = (Duration::from_millis(200), Duration::from_millis(200), Instant::now());
-    let first = begin(&house.pool, Drain::within(LONG).after(LONG)).await;
-    let second = begin(&house.pool, Drain::within(grace).after(delay)).await;
+    let first = begin(&house.pool, Drain::grace(LONG).delay(LONG)).await;
+    let second = begin(&house.pool, Drain::grace(grace).delay(delay)).await;
     assert!(house.next_told().await.at - began >= delay);
     assert_eq!(stay[0].read_to_end().await, b"");
     assert!(began.elapsed() >= delay + grace);

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use actix_acceptor::{Drain, LastCall, Reason, Suspension};
+use actix_acceptor::{BacklogPolicy, CloseReason, Drain, SuspendMode};
 
 use crate::guests::*;
 use crate::support::*;
@@ -15,10 +15,10 @@ async fn the_report_adds_up() {
     house.pool.wait_for(|connections| connections == 0, PATIENCE).await.unwrap();
     let leave = house.guests(3, "hello").await;
     let (mut gone, stay) = (house.guests(4, "stay").await, house.guests(5, "stay").await);
-    house.pool.suspend(Suspension::Hold).await.unwrap();
+    house.pool.suspend(SuspendMode::Hold).await.unwrap();
     let _unserved = queued(&house.pool, 6).await;
     let (grace, began) = (Duration::from_millis(500), Instant::now());
-    let draining = begin(&house.pool, Drain::within(grace).last_call(LastCall::Refuse)).await;
+    let draining = begin(&house.pool, Drain::grace(grace).backlog_on_close(BacklogPolicy::Refuse)).await;
     for _ in 0..12 {
         house.next_told().await;
     }
@@ -26,12 +26,12 @@ async fn the_report_adds_up() {
     let report = soon(draining).await.unwrap();
     assert_eq!(counts(&report), [12, 7, 5, 6]);
     let closed = |reason| report.closed.get(reason);
-    assert_eq!((closed(Reason::Shutdown) + closed(Reason::Peer), closed(Reason::Killed)), (7, 5));
-    assert!(closed(Reason::Peer) <= 4 && closed(Reason::Shutdown) >= 3, "{:?}", report.closed);
+    assert_eq!((closed(CloseReason::Shutdown) + closed(CloseReason::Peer), closed(CloseReason::Killed)), (7, 5));
+    assert!(closed(CloseReason::Peer) <= 4 && closed(CloseReason::Shutdown) >= 3, "{:?}", report.closed);
     assert_eq!(report.closed.total(), 12);
     assert!((grace..=began.elapsed()).contains(&report.took), "{:?}", report.took);
     // It stays as it is, whenever it is asked for.
-    assert_eq!(soon(house.pool.drain(Drain::brutal())).await, report);
+    assert_eq!(soon(house.pool.drain(Drain::immediate())).await, report);
     let info = house.pool.info();
     assert_eq!((info.accepted, info.connections, info.closed.total()), (20, 0, 14));
     drop((leave, stay));
@@ -40,7 +40,7 @@ async fn the_report_adds_up() {
 #[actix::test]
 async fn a_drain_of_nobody_is_over_at_once() {
     let house = house(2).await;
-    let report = soon(house.pool.drain(Drain::within(LONG))).await;
+    let report = soon(house.pool.drain(Drain::grace(LONG))).await;
     assert_eq!((counts(&report), report.closed.total()), ([0; 4], 0));
 }
 

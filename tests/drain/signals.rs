@@ -25,7 +25,7 @@ fn serve() {
         let grace = how.parse().map_or(LONG, Duration::from_millis);
         // Told once the signals are listened for.
         let tell = async { eprintln!("{}", house.pool.local_addr().unwrap()) };
-        let (report, ()) = tokio::join!(house.pool.drain_on_signal(Drain::within(grace)), tell);
+        let (report, ()) = tokio::join!(house.pool.drain_on_signal(Drain::grace(grace)), tell);
         eprintln!("{:?}", counts(&report.unwrap()));
     });
     std::process::exit(0);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use actix_acceptor::{AcceptorPool, Close, Closed, Conn, Framing, Next, Protocol, Reason, User};
+use actix_acceptor::{AcceptorPool, Close, CloseReason, Closed, Conn, Framing, Next, Protocol, User};
 use bytes::Bytes;
 
 use crate::support::*;
@@ -44,7 +44,7 @@ impl Protocol for Ender {
 async fn every_reason_is_told_once_and_counted_exactly() {
     let (recorder, mut closings) = Recorder::new();
     let aging = recorder.clone();
-    let pool = AcceptorPool::protocol(move |_| Ender(recorder.clone()))
+    let pool = AcceptorPool::with_protocol(move |_| Ender(recorder.clone()))
         .framing(Framing::lines().with_max_frame(100))
         .idle_timeout(None)
         .send_timeout(Duration::from_millis(300))
@@ -52,14 +52,14 @@ async fn every_reason_is_told_once_and_counted_exactly() {
         .bind("127.0.0.1:0")
         .await
         .unwrap();
-    let ways: [(Reason, &[u8]); 7] = [
-        (Reason::Local, b"stop\n"),
-        (Reason::Error, b"fail\n"),
-        (Reason::Panic, b"panic\n"),
-        (Reason::Idle, b"idle\n"),
-        (Reason::PacketTimeout, b"half\nhal"),
-        (Reason::SendTimeout, b"flood\n"),
-        (Reason::TooLong, &[b'x'; 101]),
+    let ways: [(CloseReason, &[u8]); 7] = [
+        (CloseReason::Local, b"stop\n"),
+        (CloseReason::Error, b"fail\n"),
+        (CloseReason::Panic, b"panic\n"),
+        (CloseReason::Idle, b"idle\n"),
+        (CloseReason::PacketTimeout, b"half\nhal"),
+        (CloseReason::SendTimeout, b"flood\n"),
+        (CloseReason::TooLong, &[b'x'; 101]),
     ];
     let mut expected = Vec::new();
     // The first way once, the second twice, and so on: no count is like another.
@@ -80,8 +80,8 @@ async fn every_reason_is_told_once_and_counted_exactly() {
         } else {
             drop(peer);
         }
-        assert_eq!(closings.reason().await, Reason::Peer);
-        expected.push(Reason::Peer);
+        assert_eq!(closings.reason().await, CloseReason::Peer);
+        expected.push(CloseReason::Peer);
     }
     for killed in [true, true, false] {
         let mut peer = connect(&pool).await;
@@ -89,11 +89,11 @@ async fn every_reason_is_told_once_and_counted_exactly() {
         let (id, address) = pool.addresses().pop().unwrap();
         let reason = if killed {
             assert!(pool.kill(id));
-            Reason::Killed
+            CloseReason::Killed
         } else {
             soon(address.send(User("last"))).await.unwrap();
             soon(address.send(Close)).await.unwrap();
-            Reason::Local
+            CloseReason::Local
         };
         assert_eq!(peer.read_to_end().await, if killed { &b""[..] } else { b"last\n" });
         assert_eq!(closings.reason().await, reason);
@@ -104,7 +104,7 @@ async fn every_reason_is_told_once_and_counted_exactly() {
         let mut peer = connect(&pool).await;
         peer.echo("hello\n").await;
         left.push(peer);
-        expected.push(Reason::Shutdown);
+        expected.push(CloseReason::Shutdown);
     }
     soon(pool.stop(None)).await;
     let info = pool.info();
@@ -114,10 +114,11 @@ async fn every_reason_is_told_once_and_counted_exactly() {
     }
     drop(pool);
 
-    let pool = AcceptorPool::protocol(move |_| Ender(aging.clone())).max_age(MOMENT).bind("127.0.0.1:0").await.unwrap();
+    let pool =
+        AcceptorPool::with_protocol(move |_| Ender(aging.clone())).max_age(MOMENT).bind("127.0.0.1:0").await.unwrap();
     assert_eq!(connect(&pool).await.read_to_end().await, b"");
     soon(pool.stop(Duration::ZERO)).await;
-    assert_eq!((pool.info().closed.get(Reason::MaxAge), pool.info().closed.total()), (1, 1));
+    assert_eq!((pool.info().closed.get(CloseReason::MaxAge), pool.info().closed.total()), (1, 1));
     drop(pool);
-    assert_eq!(closings.rest().await, [&[Reason::Shutdown; 4][..], &[Reason::MaxAge]].concat());
+    assert_eq!(closings.rest().await, [&[CloseReason::Shutdown; 4][..], &[CloseReason::MaxAge]].concat());
 }

@@ -4,7 +4,7 @@ use std::future::pending;
 use std::time::Duration;
 
 use actix::prelude::*;
-use actix_acceptor::{AcceptorPool, Closed, Conn, Connection, ConnectionContext, Framing, Next, Protocol, Reason};
+use actix_acceptor::{AcceptorPool, CloseReason, Closed, Conn, Connection, ConnectionContext, Framing, Next, Protocol};
 use bytes::Bytes;
 use futures::{stream, StreamExt};
 
@@ -72,7 +72,7 @@ impl Handler<Spawn> for Connection<Armed> {
 #[actix::test]
 async fn a_panic_in_drop_costs_its_own_connection_only() {
     let (recorder, mut closings) = Recorder::new();
-    let pool = AcceptorPool::protocol(move |_| Armed { bomb: None, recorder: recorder.clone() })
+    let pool = AcceptorPool::with_protocol(move |_| Armed { bomb: None, recorder: recorder.clone() })
         .framing(Framing::lines())
         .acceptors(1)
         .bind("127.0.0.1:0")
@@ -105,7 +105,7 @@ async fn a_panic_in_drop_costs_its_own_connection_only() {
 #[actix::test]
 async fn a_panic_whose_payload_panics_when_dropped_is_told_as_a_panic() {
     let (recorder, mut closings) = Recorder::new();
-    let pool = AcceptorPool::protocol(move |_| Armed { bomb: None, recorder: recorder.clone() })
+    let pool = AcceptorPool::with_protocol(move |_| Armed { bomb: None, recorder: recorder.clone() })
         .on_current_arbiter()
         .bind("127.0.0.1:0")
         .await
@@ -113,7 +113,7 @@ async fn a_panic_whose_payload_panics_when_dropped_is_told_as_a_panic() {
     let mut bad = connect(&pool).await;
     bad.send("payload").await;
     assert_eq!(bad.until_gone().await, b"");
-    assert_eq!(closings.next().await, (Reason::Panic, "a callback panicked: not a text".into()));
+    assert_eq!(closings.next().await, (CloseReason::Panic, "a callback panicked: not a text".into()));
     connect(&pool).await.echo("the next one").await;
     soon(pool.stop(Duration::ZERO)).await;
 }

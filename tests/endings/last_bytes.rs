@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use actix_acceptor::{AcceptorPool, Close, Closed, Conn, Connection, Framing, Next, Pool, Protocol, Reason};
+use actix_acceptor::{AcceptorPool, Close, CloseReason, Closed, Conn, Connection, Framing, Next, Pool, Protocol};
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;
@@ -55,7 +55,7 @@ fn answer(length: usize) -> Vec<u8> {
 
 async fn bulk() -> (Pool<Connection<Bulk>>, Closings) {
     let (recorder, closings) = Recorder::new();
-    let builder = AcceptorPool::protocol(move |_| Bulk(recorder.clone())).framing(Framing::lines()).acceptors(1);
+    let builder = AcceptorPool::with_protocol(move |_| Bulk(recorder.clone())).framing(Framing::lines()).acceptors(1);
     (builder.bind("127.0.0.1:0").await.unwrap(), closings)
 }
 
@@ -72,11 +72,11 @@ const MIB: usize = 1024 * 1024;
 async fn a_slow_peer_gets_everything_that_was_queued_before_the_end() {
     let (pool, mut closings) = bulk().await;
     for (way, reason) in [
-        ("stop", Reason::Local),
-        ("send and stop", Reason::Local),
-        ("fail", Reason::Error),
-        ("wait", Reason::Local),
-        ("close", Reason::Local),
+        ("stop", CloseReason::Local),
+        ("send and stop", CloseReason::Local),
+        ("fail", CloseReason::Error),
+        ("wait", CloseReason::Local),
+        ("close", CloseReason::Local),
     ] {
         // 8 MiB are more than the kernel takes.
         for length in [1, MIB, 8 * MIB] {
@@ -111,7 +111,7 @@ async fn input_behind_a_stop_does_not_destroy_the_reply() {
         assert!(end.is_ok(), "{reply} before {behind}: {end:?} after {} bytes", read.len());
         assert!(read == answer(reply), "{reply} before {behind}: {} bytes, or other ones", read.len());
         drop(peer);
-        assert_eq!(closings.reason().await, Reason::Local, "{reply} before {behind}");
+        assert_eq!(closings.reason().await, CloseReason::Local, "{reply} before {behind}");
     }
     soon(pool.stop(Duration::ZERO)).await;
 }
@@ -132,7 +132,7 @@ async fn a_peer_that_is_still_sending_when_it_has_its_reply_is_not_reset() {
     assert!(closings.is_empty(), "over while the peer was sending");
     peer.finish().await;
     assert_eq!(peer.read_to_end().await, b"");
-    assert_eq!(closings.reason().await, Reason::Local);
+    assert_eq!(closings.reason().await, CloseReason::Local);
     soon(pool.stop(Duration::ZERO)).await;
 }
 
@@ -144,7 +144,7 @@ async fn a_peer_that_does_not_stop_sending_cannot_keep_its_place() {
     // Until the pool has had enough.
     let endless = async { while peer.0.write_all(&[b'x'; 4096]).await.is_ok() {} };
     within(Duration::from_secs(10), endless).await;
-    assert_eq!(closings.reason().await, Reason::Local);
+    assert_eq!(closings.reason().await, CloseReason::Local);
     eventually(|| pool.connections() == 0).await;
     soon(pool.stop(Duration::ZERO)).await;
 }

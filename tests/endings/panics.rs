@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use actix_acceptor::{
-    AcceptorPool, Ack, BoxError, Closed, Conn, Connection, ConnectionContext, Framing, Next, Peer as Who, Pool,
-    Protocol, Reason, Reply, Socket,
+    AcceptorPool, Ack, BoxError, CloseReason, Closed, Conn, Connection, ConnectionContext, Framing, Next, Peer as Who,
+    Pool, Protocol, Reply, Socket,
 };
 use bytes::Bytes;
 use futures::stream;
@@ -92,7 +92,7 @@ impl Handler<Break> for Connection<Fragile> {
 #[actix::test]
 async fn a_panic_costs_one_connection_wherever_it_is() {
     let (recorder, mut closings) = Recorder::new();
-    let pool = AcceptorPool::protocol(move |_| Fragile(recorder.clone()))
+    let pool = AcceptorPool::with_protocol(move |_| Fragile(recorder.clone()))
         .on_current_arbiter()
         .bind("127.0.0.1:0")
         .await
@@ -142,20 +142,20 @@ async fn a_panic_costs_one_connection_wherever_it_is() {
         panics += 1;
     }
     eventually(|| pool.connections() == 1).await;
-    assert_eq!((pool.info().closed.get(Reason::Panic), pool.info().closed.total()), (panics + 1, panics + 1));
+    assert_eq!((pool.info().closed.get(CloseReason::Panic), pool.info().closed.total()), (panics + 1, panics + 1));
     soon(pool.stop(Duration::ZERO)).await;
 }
 
 async fn over(bad: &mut Peer, closings: &mut Closings, text: &str) {
     assert_eq!(bad.until_gone().await, b"", "{text}");
-    assert_eq!(closings.next().await, (Reason::Panic, format!("a callback panicked: {text}")));
+    assert_eq!(closings.next().await, (CloseReason::Panic, format!("a callback panicked: {text}")));
 }
 
 #[actix::test]
 async fn a_hundred_panics_among_a_hundred_live_connections() {
     let (recorder, closings) = Recorder::new();
     let pool =
-        AcceptorPool::protocol(move |_| Fragile(recorder.clone())).acceptors(2).bind("127.0.0.1:0").await.unwrap();
+        AcceptorPool::with_protocol(move |_| Fragile(recorder.clone())).acceptors(2).bind("127.0.0.1:0").await.unwrap();
     let (mut good, mut bad) = (Vec::new(), Vec::new());
     for _ in 0..100 {
         good.push(connect(&pool).await);
@@ -175,13 +175,13 @@ async fn a_hundred_panics_among_a_hundred_live_connections() {
     }
     eventually(|| pool.connections() == 100).await;
     let info = pool.info();
-    assert_eq!((info.closed.get(Reason::Panic), info.closed.total()), (100, 100));
+    assert_eq!((info.closed.get(CloseReason::Panic), info.closed.total()), (100, 100));
     assert!(info.acceptors.iter().all(|acceptor| acceptor.restarts == 0));
     soon(pool.stop(None)).await;
     drop(pool);
     let mut reasons = closings.rest().await;
-    assert_eq!(reasons.split_off(100), [Reason::Shutdown; 100]);
-    assert_eq!(reasons, [Reason::Panic; 100]);
+    assert_eq!(reasons.split_off(100), [CloseReason::Shutdown; 100]);
+    assert_eq!(reasons, [CloseReason::Panic; 100]);
 }
 
 /// Counts the states that were made.
@@ -198,7 +198,7 @@ async fn only_the_second_is_served(pool: &Pool<Connection<Fragile>>) {
     connect(pool).await.echo("hello\n").await;
     eventually(|| pool.connections() == 0).await;
     let closed = pool.info().closed;
-    assert_eq!((closed.get(Reason::Panic), closed.get(Reason::Peer), closed.total()), (1, 1, 2));
+    assert_eq!((closed.get(CloseReason::Panic), closed.get(CloseReason::Peer), closed.total()), (1, 1, 2));
     soon(pool.stop(Duration::ZERO)).await;
 }
 
@@ -208,12 +208,12 @@ async fn a_factory_that_panics_costs_one_connection_and_is_logged() {
     let (made, (recorder, closings)) = (Arc::default(), Recorder::new());
     let make = counted(&made, &recorder);
     let factory = move |peer: &Who| if peer.id.get() == 1 { panic!("in the factory") } else { make(peer) };
-    let pool = AcceptorPool::protocol(factory).on_current_arbiter().bind("127.0.0.1:0").await.unwrap();
+    let pool = AcceptorPool::with_protocol(factory).on_current_arbiter().bind("127.0.0.1:0").await.unwrap();
     only_the_second_is_served(&pool).await;
     let lines = logs::lines(|line| line.message().ends_with("the factory panicked: in the factory"));
     assert!(matches!(&lines[..], [line] if line.is("reason", "panic")), "{lines:?}");
     drop((pool, recorder));
-    assert_eq!((closings.rest().await, made.load(Relaxed)), (vec![Reason::Peer], 1));
+    assert_eq!((closings.rest().await, made.load(Relaxed)), (vec![CloseReason::Peer], 1));
 }
 
 #[actix::test]
@@ -224,7 +224,7 @@ async fn a_codec_that_cannot_be_made_costs_one_connection_and_every_state_made_i
         assert!(codecs.fetch_add(1, Relaxed) > 0, "in the codec's maker");
         Touchy::default()
     };
-    let builder = AcceptorPool::protocol_with_codec(counted(&made, &recorder), codec);
+    let builder = AcceptorPool::with_codec(counted(&made, &recorder), codec);
     let pool = builder.on_current_arbiter().bind("127.0.0.1:0").await.unwrap();
     only_the_second_is_served(&pool).await;
     drop((pool, recorder));
@@ -239,7 +239,7 @@ async fn a_codec_that_cannot_be_made_anew_after_a_packet_timeout_costs_one_conne
         assert!(codecs.fetch_add(1, Relaxed) < 2, "in the codec's maker");
         Touchy::default()
     };
-    let pool = AcceptorPool::protocol_with_codec(move |_| Fragile(recorder.clone()), codec)
+    let pool = AcceptorPool::with_codec(move |_| Fragile(recorder.clone()), codec)
         .packet_timeout(Duration::from_millis(50))
         .on_current_arbiter()
         .bind("127.0.0.1:0")
@@ -291,7 +291,7 @@ impl Protocol for Unspeakable {
 async fn an_error_whose_text_panics_is_told_and_counted_like_any_other() {
     logs::listen();
     let (recorder, mut closings) = Recorder::new();
-    let pool = AcceptorPool::protocol(move |_| Unspeakable(recorder.clone()))
+    let pool = AcceptorPool::with_protocol(move |_| Unspeakable(recorder.clone()))
         .on_current_arbiter()
         .bind("127.0.0.1:0")
         .await
@@ -302,7 +302,7 @@ async fn an_error_whose_text_panics_is_told_and_counted_like_any_other() {
     assert_eq!(bad.until_gone().await, b"");
     good.echo("hello").await;
     eventually(|| pool.connections() == 1).await;
-    assert_eq!(pool.info().closed.get(Reason::Error), 1);
+    assert_eq!(pool.info().closed.get(CloseReason::Error), 1);
     assert_eq!(closings.next().await.1, "a callback panicked: error");
     soon(pool.stop(Duration::ZERO)).await;
 }
@@ -328,8 +328,8 @@ async fn an_error_whose_text_panics_is_counted_as_one_behind_the_doors_serve_and
     }
     let refuses = |_| Err::<Addr<Nobody>, BoxError>(Horror.into());
     let pools = [
-        AcceptorPool::serve(fails).acceptors(1).bind("127.0.0.1:0").await.unwrap().untyped(),
-        AcceptorPool::start(refuses).acceptors(1).bind("127.0.0.1:0").await.unwrap().untyped(),
+        AcceptorPool::with_fn(fails).acceptors(1).bind("127.0.0.1:0").await.unwrap().untyped(),
+        AcceptorPool::with_actor(refuses).acceptors(1).bind("127.0.0.1:0").await.unwrap().untyped(),
     ];
     for pool in pools {
         for count in 1..=3 {
@@ -339,7 +339,7 @@ async fn an_error_whose_text_panics_is_counted_as_one_behind_the_doors_serve_and
             assert_eq!(bad.until_gone().await, b"");
             eventually(|| pool.connections() == 0).await;
             let closed = pool.info().closed;
-            assert_eq!((closed.get(Reason::Error), closed.total()), (count, count), "{closed:?}");
+            assert_eq!((closed.get(CloseReason::Error), closed.total()), (count, count), "{closed:?}");
         }
         assert_eq!(pool.info().acceptors[0].restarts, 0, "an acceptor paid for it");
         soon(pool.stop(None)).await;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use actix_acceptor::{
-    AcceptorPool, Conn, Connection, ConnectionContext, Encoded, Event, Framing, Next, Protocol, Reason, Reply,
+    AcceptorPool, CloseReason, Conn, Connection, ConnectionContext, Encoded, Event, Framing, Next, Protocol, Reply,
     SendError, Timeout, Width,
 };
 use bytes::Bytes;
@@ -28,7 +28,7 @@ impl Protocol for Careful {
 
 #[actix::test]
 async fn a_reply_that_the_codec_refuses_is_an_error_of_send_and_nothing_of_it_is_sent() {
-    let pool = AcceptorPool::protocol(|_| Careful).bind("127.0.0.1:0").await.unwrap();
+    let pool = AcceptorPool::with_protocol(|_| Careful).bind("127.0.0.1:0").await.unwrap();
     let mut peer = connect(&pool).await;
     peer.send("one\nunencodable\ntwo\n").await;
     peer.expect(b"one\nOk(())\nErr(Codec(\"not to be encoded\"))\ntwo\nOk(())\n").await;
@@ -44,7 +44,7 @@ async fn a_reply_that_the_codec_refuses_is_an_error_of_send_and_nothing_of_it_is
 #[actix::test]
 async fn a_reply_too_long_for_its_prefix_is_an_error_of_send_and_ends_the_connection_out_of_next() {
     let (recorder, mut closings) = Recorder::new();
-    let pool = AcceptorPool::protocol(move |_| Recorded(recorder.clone()))
+    let pool = AcceptorPool::with_protocol(move |_| Recorded(recorder.clone()))
         .framing(Framing::length_prefix(Width::One))
         .bind("127.0.0.1:0")
         .await
@@ -57,7 +57,7 @@ async fn a_reply_too_long_for_its_prefix_is_an_error_of_send_and_ends_the_connec
     peer.echo(b"\x02hi").await;
     address.do_send(actix_acceptor::User(vec![b'x'; 256].into()));
     assert_eq!(peer.read_to_end().await, b"");
-    assert_eq!(closings.reason().await, Reason::Error);
+    assert_eq!(closings.reason().await, CloseReason::Error);
     soon(pool.stop(Duration::ZERO)).await;
 }
 
@@ -80,7 +80,7 @@ impl Handler<TooLate> for Connection<Recorded> {
 #[actix::test]
 async fn what_is_sent_after_a_stop_is_refused_and_the_first_reason_stands() {
     let (recorder, mut closings) = Recorder::new();
-    let pool = AcceptorPool::protocol(move |_| Recorded(recorder.clone())).bind("127.0.0.1:0").await.unwrap();
+    let pool = AcceptorPool::with_protocol(move |_| Recorded(recorder.clone())).bind("127.0.0.1:0").await.unwrap();
     let mut peer = connect(&pool).await;
     peer.echo("hi").await;
     let address = pool.addresses()[0].1.clone();
@@ -90,7 +90,7 @@ async fn what_is_sent_after_a_stop_is_refused_and_the_first_reason_stands() {
     assert!(matches!(&sent.unwrap()[..], [Ok(()), Err(SendError::Closed), Ok(())]));
     assert!(matches!(unheard, Err(MailboxError::Closed)));
     assert_eq!(peer.read_to_end().await, b"before");
-    assert_eq!(closings.reason().await, Reason::Local);
+    assert_eq!(closings.reason().await, CloseReason::Local);
     soon(pool.stop(Duration::ZERO)).await;
 }
 
@@ -142,13 +142,13 @@ fn events() -> [Event<Plain>; 8] {
 #[actix::test]
 async fn otherwise_answers_what_a_protocol_does_that_overrides_nothing() {
     let (telling, mut told) = unbounded_channel();
-    let pool = AcceptorPool::protocol(move |_| Plain(telling.clone())).bind("127.0.0.1:0").await.unwrap();
+    let pool = AcceptorPool::with_protocol(move |_| Plain(telling.clone())).bind("127.0.0.1:0").await.unwrap();
     let _peer = connect(&pool).await;
     // It may be counted a moment before it has its address.
     eventually(|| pool.addresses().len() == 1).await;
-    pool.tell_all(());
-    let otherwise = events().map(|event| (format!("{event:?}"), format!("{:?}", event.otherwise())));
-    assert_eq!(soon(told.recv()).await.unwrap(), otherwise);
-    assert_eq!(otherwise.map(|(_, answer)| answer == "Stop"), [false, false, false, false, false, true, true, true]);
+    pool.notify_all(());
+    let default_next = events().map(|event| (format!("{event:?}"), format!("{:?}", event.default_next())));
+    assert_eq!(soon(told.recv()).await.unwrap(), default_next);
+    assert_eq!(default_next.map(|(_, answer)| answer == "Stop"), [false, false, false, false, false, true, true, true]);
     soon(pool.stop(Duration::ZERO)).await;
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use actix::prelude::*;
-use actix_acceptor::{AcceptorPool, Closed, Conn, Framing, Next, Protocol, Reason};
+use actix_acceptor::{AcceptorPool, CloseReason, Closed, Conn, Framing, Next, Protocol};
 use bytes::Bytes;
 
 use crate::support::*;
@@ -52,7 +52,7 @@ async fn a_panic_in_closed_is_logged_and_harms_nobody() {
     logs::listen();
     let text = "closed at the usual place";
     let (recorder, mut closings) = Recorder::new();
-    let pool = AcceptorPool::protocol(move |_| Sore { text, recorder: recorder.clone() })
+    let pool = AcceptorPool::with_protocol(move |_| Sore { text, recorder: recorder.clone() })
         .framing(Framing::lines())
         .on_current_arbiter()
         .bind("127.0.0.1:0")
@@ -60,10 +60,10 @@ async fn a_panic_in_closed_is_logged_and_harms_nobody() {
         .unwrap();
     let mut good = connect(&pool).await;
     good.echo("hello\n").await;
-    for (words, reason) in [("hello\nstop\n", Reason::Local), ("panic\n", Reason::Panic)] {
+    for (words, reason) in [("hello\nstop\n", CloseReason::Local), ("panic\n", CloseReason::Panic)] {
         let mut bad = connect(&pool).await;
         bad.send(words).await;
-        assert_eq!(bad.read_to_end().await, if reason == Reason::Local { &b"hello\n"[..] } else { b"" });
+        assert_eq!(bad.read_to_end().await, if reason == CloseReason::Local { &b"hello\n"[..] } else { b"" });
         assert_eq!(closings.reason().await, reason);
     }
     good.echo("hello\n").await;
@@ -72,10 +72,10 @@ async fn a_panic_in_closed_is_logged_and_harms_nobody() {
     let report = soon(pool.stop(None)).await;
     assert_eq!((report.asked, report.finished, report.forced), (1, 1, 0));
     let closed = pool.info().closed;
-    let counts = [Reason::Local, Reason::Panic, Reason::Shutdown].map(|reason| closed.get(reason));
+    let counts = [CloseReason::Local, CloseReason::Panic, CloseReason::Shutdown].map(|reason| closed.get(reason));
     assert_eq!((counts, closed.total(), logged(text)), ([1, 1, 1], 3, 3));
     drop(pool);
-    assert_eq!(closings.rest().await, [Reason::Shutdown]);
+    assert_eq!(closings.rest().await, [CloseReason::Shutdown]);
 }
 
 #[actix::test]
@@ -83,7 +83,7 @@ async fn a_panic_in_closed_harms_nobody_when_the_arbiter_stops_either() {
     logs::listen();
     let text = "closed at the arbiter's end";
     let (recorder, mut closings) = Recorder::new();
-    let pool = AcceptorPool::protocol(move |_| Sore { text, recorder: recorder.clone() })
+    let pool = AcceptorPool::with_protocol(move |_| Sore { text, recorder: recorder.clone() })
         .framing(Framing::lines())
         .acceptors(1)
         .bind("127.0.0.1:0")
@@ -98,14 +98,14 @@ async fn a_panic_in_closed_harms_nobody_when_the_arbiter_stops_either() {
     peers[3].send("arbiter\n").await;
     for peer in &mut peers {
         assert_eq!(peer.until_gone().await, b"");
-        assert_eq!(closings.reason().await, Reason::Killed);
+        assert_eq!(closings.reason().await, CloseReason::Killed);
     }
     // A new arbiter, a new acceptor.
     connect(&pool).await.echo("hello\n").await;
-    assert_eq!(closings.reason().await, Reason::Peer);
+    assert_eq!(closings.reason().await, CloseReason::Peer);
     eventually(|| pool.connections() == 0).await;
     let closed = pool.info().closed;
-    assert_eq!((closed.get(Reason::Killed), closed.get(Reason::Peer), closed.total()), (10, 1, 11));
+    assert_eq!((closed.get(CloseReason::Killed), closed.get(CloseReason::Peer), closed.total()), (10, 1, 11));
     assert_eq!(logged(text), 11);
     soon(pool.stop(Duration::ZERO)).await;
     drop(pool);
@@ -119,7 +119,7 @@ fn a_panic_in_closed_while_the_thread_unwinds_does_not_abort() {
     let (recorder, closings) = Recorder::new();
     let unwound = std::thread::spawn(move || {
         System::new().block_on(async move {
-            let pool = AcceptorPool::protocol(move |_| Sore { text, recorder: recorder.clone() })
+            let pool = AcceptorPool::with_protocol(move |_| Sore { text, recorder: recorder.clone() })
                 .on_current_arbiter()
                 .bind("127.0.0.1:0")
                 .await
@@ -135,5 +135,5 @@ fn a_panic_in_closed_while_the_thread_unwinds_does_not_abort() {
     assert_eq!(panic.downcast_ref(), Some(&"the program's own"));
     assert_eq!(logged(text), 2);
     let reasons = System::new().block_on(closings.rest());
-    assert_eq!(reasons, [Reason::Killed; 2]);
+    assert_eq!(reasons, [CloseReason::Killed; 2]);
 }

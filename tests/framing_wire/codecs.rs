@@ -38,7 +38,7 @@ where
 {
     let (recorder, closings) = Recorder::new();
     let parrot = move |_: &_| Parrot(recorder.clone(), std::marker::PhantomData);
-    let pool = AcceptorPool::protocol_with_codec(parrot, codec).packet_timeout(Duration::from_millis(300));
+    let pool = AcceptorPool::with_codec(parrot, codec).packet_timeout(Duration::from_millis(300));
     (pool.acceptors(1).bind("127.0.0.1:0").await.unwrap(), closings)
 }
 
@@ -50,11 +50,11 @@ async fn lines_of_tokio_util_are_strings_and_one_too_long_is_the_end() {
     peer.echo("\u{e4}\u{f6}\u{fc}\n").await;
     peer.send("12345678\n123456789\n").await;
     assert_eq!(peer.read_to_end().await, b"12345678\n");
-    assert_eq!(closings.reason().await, Reason::TooLong);
+    assert_eq!(closings.reason().await, CloseReason::TooLong);
     let mut peer = connect(&pool).await;
     peer.send(b"\xff\n").await;
     assert_eq!(peer.read_to_end().await, b"");
-    assert_eq!(closings.reason().await, Reason::Error);
+    assert_eq!(closings.reason().await, CloseReason::Error);
 }
 
 /// Sends pieces back as text, which is what their codec takes.
@@ -78,14 +78,14 @@ impl Protocol for Pieces {
 async fn pieces_between_any_of_some_delimiters_and_one_too_long_is_the_end() {
     let codec = || AnyDelimiterCodec::new_with_max_length(b",;".to_vec(), b";".to_vec(), 8);
     let (recorder, mut closings) = Recorder::new();
-    let pool = AcceptorPool::protocol_with_codec(move |_| Pieces(recorder.clone()), codec);
+    let pool = AcceptorPool::with_codec(move |_| Pieces(recorder.clone()), codec);
     let pool = pool.bind("127.0.0.1:0").await.unwrap();
     let mut peer = connect(&pool).await;
     peer.send("one,two;").await;
     peer.expect(b"one;two;").await;
     peer.send("123456789,").await;
     assert_eq!(peer.read_to_end().await, b"");
-    assert_eq!(closings.reason().await, Reason::TooLong);
+    assert_eq!(closings.reason().await, CloseReason::TooLong);
 }
 
 #[actix::test]
@@ -99,7 +99,7 @@ async fn length_delimited_packets_of_tokio_util_come_and_go_with_all_its_options
     assert_eq!(peer.read_to_end().await, b"\x01\0\0.");
     // The codec does not say how long: it is an error of its own.
     let (reason, text) = closings.next().await;
-    assert!(matches!(reason, Reason::Error | Reason::TooLong), "{reason:?}: {text}");
+    assert!(matches!(reason, CloseReason::Error | CloseReason::TooLong), "{reason:?}: {text}");
 }
 
 #[actix::test]
@@ -110,7 +110,7 @@ async fn bytes_of_tokio_util_come_as_they_are() {
     peer.echo(vec![7; 100_000]).await;
     peer.finish().await;
     assert_eq!(peer.read_to_end().await, b"");
-    assert_eq!(closings.reason().await, Reason::Peer);
+    assert_eq!(closings.reason().await, CloseReason::Peer);
 }
 
 /// Pieces up to a dot; each is numbered by those before it, in both directions.
@@ -156,7 +156,7 @@ async fn a_codec_with_a_memory_has_one_per_connection_for_both_directions() {
     other.send("half").await;
     other.finish().await;
     assert_eq!(other.read_to_end().await, b"");
-    assert_eq!(closings.reason().await, Reason::Error);
+    assert_eq!(closings.reason().await, CloseReason::Error);
 }
 
 /// Pieces up to a dot, numbered; after a packet timeout it goes on.
@@ -182,7 +182,8 @@ impl Protocol for Patient {
 #[actix::test]
 async fn after_a_packet_timeout_any_codec_is_made_anew() {
     let (partial, mut partials) = unbounded_channel();
-    let pool = AcceptorPool::protocol(move |_| Patient(partial.clone())).packet_timeout(Duration::from_millis(100));
+    let pool =
+        AcceptorPool::with_protocol(move |_| Patient(partial.clone())).packet_timeout(Duration::from_millis(100));
     let pool = pool.bind("127.0.0.1:0").await.unwrap();
     let mut peer = connect(&pool).await;
     peer.send("a.b.half").await;
@@ -224,7 +225,7 @@ async fn a_codec_may_yield_more_than_a_turn_delivers_out_of_an_empty_buffer() {
     peer.send(&all).await;
     peer.finish().await;
     assert_eq!(peer.read_to_end().await, all);
-    assert_eq!(closings.reason().await, Reason::Peer);
+    assert_eq!(closings.reason().await, CloseReason::Peer);
 }
 
 /// Takes one byte at a time when asked to; `w` waits at the gate.
@@ -250,7 +251,7 @@ impl Protocol for Slow {
 async fn what_a_codec_keeps_is_held_while_passive_and_during_a_wait() {
     let (gate, (seen, mut bytes)) = (Arc::new(Semaphore::new(0)), unbounded_channel());
     let open = gate.clone();
-    let pool = AcceptorPool::protocol(move |_| Slow(gate.clone(), seen.clone())).active(Active::Once);
+    let pool = AcceptorPool::with_protocol(move |_| Slow(gate.clone(), seen.clone())).active(Active::Once);
     let pool = pool.bind("127.0.0.1:0").await.unwrap();
     let mut peer = connect(&pool).await;
     peer.send("abcwde").await;

@@ -60,7 +60,7 @@ async fn a_packet_left_half_sent_times_out_with_its_bytes_the_prefix_included() 
         notes.expect(Note::Packet("whole".into())).await;
         notes.expect(Note::Partial(begun.into())).await;
         assert!(started.elapsed() >= LIMIT, "{framing}: too early");
-        notes.expect(Note::Closed(Reason::PacketTimeout)).await;
+        notes.expect(Note::Closed(CloseReason::PacketTimeout)).await;
         assert_eq!(peer.read_to_end().await, wire(&framing, ["whole"]));
     }
 }
@@ -89,7 +89,7 @@ async fn no_timer_leaks_into_the_next_client() {
     has_read(&pool, 3).await;
     hasty.finish().await;
     notes.expect(Note::HalfClosed).await;
-    notes.expect(Note::Closed(Reason::Peer)).await;
+    notes.expect(Note::Closed(CloseReason::Peer)).await;
     // The next one is well past the first one's time: all that comes to it is its own silence.
     let mut next = connect(&pool).await;
     let spoken = Instant::now();
@@ -97,7 +97,7 @@ async fn no_timer_leaks_into_the_next_client() {
     notes.expect(Note::Packet("ok".into())).await;
     notes.expect(Note::Idle).await;
     assert!(spoken.elapsed() >= idle, "too early");
-    notes.expect(Note::Closed(Reason::Idle)).await;
+    notes.expect(Note::Closed(CloseReason::Idle)).await;
 }
 
 #[actix::test]
@@ -123,6 +123,6 @@ async fn send_and_stop_sends_and_then_is_the_end() {
         assert_eq!(peer.read_to_end().await, wire(&framing, ["first", "bye"]), "{framing}");
         notes.expect(Note::Packet("first".into())).await;
         notes.expect(Note::Packet("quit".into())).await;
-        notes.expect(Note::Closed(Reason::Local)).await;
+        notes.expect(Note::Closed(CloseReason::Local)).await;
     }
 }

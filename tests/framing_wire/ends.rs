@@ -14,7 +14,7 @@ async fn the_unterminated_last_line_is_delivered_at_the_end() {
         notes.expect(Note::Packet("whole".into())).await;
         notes.expect(Note::Packet("rest".into())).await;
         notes.expect(Note::HalfClosed).await;
-        notes.expect(Note::Closed(Reason::Peer)).await;
+        notes.expect(Note::Closed(CloseReason::Peer)).await;
     }
 }
 
@@ -30,7 +30,7 @@ async fn an_unfinished_packet_behind_its_length_is_not_delivered_and_the_peer_le
         assert_eq!(peer.read_to_end().await, wire(&framing, ["whole"]), "{framing}");
         notes.expect(Note::Packet("whole".into())).await;
         notes.expect(Note::HalfClosed).await;
-        notes.expect(Note::Closed(Reason::Peer)).await;
+        notes.expect(Note::Closed(CloseReason::Peer)).await;
     }
 }
 
@@ -48,5 +48,5 @@ async fn with_half_close_on_the_rest_is_delivered_too_and_the_connection_goes_on
     soon(address.send(actix_acceptor::Reply(Bytes::from_static(b"still here")))).await.unwrap().unwrap();
     peer.expect(b"still here\n").await;
     assert!(pool.kill(id));
-    notes.expect(Note::Closed(Reason::Killed)).await;
+    notes.expect(Note::Closed(CloseReason::Killed)).await;
 }

@@ -42,7 +42,7 @@ async fn one_byte_over_the_limit_is_the_end_and_what_was_queued_leaves_first() {
         assert_eq!(peer.read_to_end().await, wire(&framing, ["good"]), "{framing}");
         notes.expect(Note::Packet("good".into())).await;
         notes.expect(Note::TooLong(MAX as u64 + 1, MAX as u64)).await;
-        eventually(|| pool.info().closed.get(Reason::TooLong) == 1).await;
+        eventually(|| pool.info().closed.get(CloseReason::TooLong) == 1).await;
     }
 }
 
@@ -116,7 +116,7 @@ impl Protocol for Sized {
 #[actix::test]
 async fn a_reply_too_long_for_its_prefix_is_an_error_to_the_sender_and_the_connection_goes_on() {
     let ((sent, mut outcomes), (recorder, mut closings)) = (unbounded_channel(), Recorder::new());
-    let pool = AcceptorPool::protocol(move |_| Sized(sent.clone(), recorder.clone()));
+    let pool = AcceptorPool::with_protocol(move |_| Sized(sent.clone(), recorder.clone()));
     let pool = pool.framing(Framing::len1()).bind("127.0.0.1:0").await.unwrap();
     let mut peer = connect(&pool).await;
     let framing = Framing::len1();
@@ -135,5 +135,5 @@ async fn a_reply_too_long_for_its_prefix_is_an_error_to_the_sender_and_the_conne
     // As an answer it is the end: nobody else could be told.
     peer.send(wire(&framing, ["1", "!256"])).await;
     assert_eq!(peer.read_to_end().await, b"\x01r");
-    assert_eq!(closings.reason().await, Reason::Error);
+    assert_eq!(closings.reason().await, CloseReason::Error);
 }

@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
-use actix_acceptor::{AtLimit, Refusal, Suspension};
+use actix_acceptor::{AtLimit, RefusalReason, SuspendMode};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
@@ -58,17 +58,22 @@ async fn whoever_waits_is_served_in_order() {
 
 #[actix::test]
 async fn the_eleventh_is_closed_at_once_and_counted() {
-    for (acceptors, farewell) in [(1, ""), (4, ""), (1, FAREWELL), (4, FAREWELL)] {
+    for (acceptors, refusal_message) in [(1, ""), (4, ""), (1, FAREWELL), (4, FAREWELL)] {
         let census = Census::default();
-        let pool = census.pool().acceptors(acceptors).max_connections(MAX).at_limit(AtLimit::Close).farewell(farewell);
+        let pool = census
+            .pool()
+            .acceptors(acceptors)
+            .max_connections(MAX)
+            .at_limit(AtLimit::Close)
+            .refusal_message(refusal_message);
         let pool = pool.bind("127.0.0.1:0").await.unwrap();
         let mut peers = fill(&pool, MAX).await;
         for round in 1..=5 {
             let came = Instant::now();
             let mut eleventh = connect(&pool).await;
-            eleventh.is_sent_off(farewell).await;
+            eleventh.is_sent_off(refusal_message).await;
             assert!(came.elapsed() < AT_ONCE, "{:?}", came.elapsed());
-            eventually(|| refused(&pool, Refusal::Limit) == round).await;
+            eventually(|| refused(&pool, RefusalReason::Limit) == round).await;
             adds_up(&pool);
         }
         for peer in &mut peers {
@@ -78,7 +83,7 @@ async fn the_eleventh_is_closed_at_once_and_counted() {
         counting(&pool, MAX - 1).await;
         peers.push(served(&pool).await);
         assert_eq!((census.alive(), census.most()), (MAX, MAX));
-        assert_eq!((refused(&pool, Refusal::Limit), pool.info().refused.total()), (5, 5));
+        assert_eq!((refused(&pool, RefusalReason::Limit), pool.info().refused.total()), (5, 5));
         ends(&pool).await;
     }
 }
@@ -86,11 +91,11 @@ async fn the_eleventh_is_closed_at_once_and_counted() {
 #[actix::test]
 async fn the_farewell_arrives_also_when_the_peer_has_sent_bytes_before() {
     let census = Census::default();
-    let pool = census.pool().max_connections(1).at_limit(AtLimit::Close).farewell(FAREWELL);
+    let pool = census.pool().max_connections(1).at_limit(AtLimit::Close).refusal_message(FAREWELL);
     let pool = pool.bind("127.0.0.1:0").await.unwrap();
     let _inside = served(&pool).await;
     // Held in the kernel's queue, their bytes are there before anybody accepts them.
-    soon(pool.suspend(Suspension::Hold)).await.unwrap();
+    soon(pool.suspend(SuspendMode::Hold)).await.unwrap();
     let mut peers = Vec::new();
     for length in [1, 1_000, 100_000] {
         let mut peer = connect(&pool).await;
@@ -101,22 +106,22 @@ async fn the_farewell_arrives_also_when_the_peer_has_sent_bytes_before() {
     for mut peer in peers {
         peer.is_sent_off(FAREWELL).await;
     }
-    assert_eq!(refused(&pool, Refusal::Limit), 3);
+    assert_eq!(refused(&pool, RefusalReason::Limit), 3);
     ends(&pool).await;
 }
 
 #[actix::test]
 async fn a_peer_that_does_not_take_its_farewell_holds_nobody_up() {
     let census = Census::default();
-    let pool = census.pool().max_connections(1).at_limit(AtLimit::Close).farewell(FAREWELL);
+    let pool = census.pool().max_connections(1).at_limit(AtLimit::Close).refusal_message(FAREWELL);
     let pool = pool.bind("127.0.0.1:0").await.unwrap();
     let mut inside = served(&pool).await;
-    // They stay, and say nothing: past so many the others get no farewell, but they are closed.
+    // They stay, and say nothing: past so many the others get no refusal_message, but they are closed.
     let mut idle = Vec::new();
     for _ in 0..200 {
         idle.push(connect(&pool).await);
     }
-    eventually(|| refused(&pool, Refusal::Limit) == 200).await;
+    eventually(|| refused(&pool, RefusalReason::Limit) == 200).await;
     inside.echo("not disturbed").await;
     for mut peer in idle {
         let heard = peer.until_gone().await;
@@ -129,7 +134,8 @@ async fn a_peer_that_does_not_take_its_farewell_holds_nobody_up() {
 async fn the_eleventh_is_reset() {
     for acceptors in [1, 4] {
         let census = Census::default();
-        let pool = census.pool().acceptors(acceptors).max_connections(MAX).at_limit(AtLimit::Reset).farewell(FAREWELL);
+        let pool =
+            census.pool().acceptors(acceptors).max_connections(MAX).at_limit(AtLimit::Reset).refusal_message(FAREWELL);
         let pool = pool.bind("127.0.0.1:0").await.unwrap();
         let mut peers = fill(&pool, MAX).await;
         for round in 1..=5 {
@@ -139,7 +145,7 @@ async fn the_eleventh_is_reset() {
                 Err(error) => error,
             };
             assert_eq!(error.kind(), ErrorKind::ConnectionReset);
-            eventually(|| refused(&pool, Refusal::Limit) == round).await;
+            eventually(|| refused(&pool, RefusalReason::Limit) == round).await;
         }
         peers[0].echo("not disturbed").await;
         assert_eq!(census.most(), MAX);

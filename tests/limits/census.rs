@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use actix_acceptor::{
-    Acceptor, AcceptorPool, Builder, Closed, Conn, Framing, Next, PoolHandle, Protocol, ProtocolDoor, Reason, Refusal,
+    Acceptor, AcceptorPool, Builder, CloseReason, Closed, Conn, Framing, Next, PoolHandle, Protocol, ProtocolService,
+    RefusalReason,
 };
 use bytes::Bytes;
 use tokio::io::AsyncReadExt;
@@ -28,9 +29,9 @@ struct Counts {
 
 impl Census {
     /// A pool whose connections are counted: an echo.
-    pub fn pool(&self) -> Builder<ProtocolDoor<Counted>> {
+    pub fn pool(&self) -> Builder<ProtocolService<Counted>> {
         let census = self.clone();
-        AcceptorPool::protocol(move |_| Counted(census.clone())).acceptors(1)
+        AcceptorPool::with_protocol(move |_| Counted(census.clone())).acceptors(1)
     }
 
     pub fn alive(&self) -> usize {
@@ -186,11 +187,11 @@ pub async fn has_room_for(pool: &PoolHandle, count: usize) {
     more.is_served().await;
 }
 
-pub fn refused(pool: &PoolHandle, refusal: Refusal) -> u64 {
+pub fn refused(pool: &PoolHandle, refusal: RefusalReason) -> u64 {
     pool.info().refused.get(refusal)
 }
 
-pub fn closed(pool: &PoolHandle, reason: Reason) -> u64 {
+pub fn closed(pool: &PoolHandle, reason: CloseReason) -> u64 {
     pool.info().closed.get(reason)
 }
 

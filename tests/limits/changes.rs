@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actix_acceptor::{AtLimit, PoolHandle, Refusal};
+use actix_acceptor::{AtLimit, PoolHandle, RefusalReason};
 use futures::future::join_all;
 
 use crate::census::*;
@@ -80,7 +80,7 @@ async fn a_limit_of_none_is_refused_and_nothing_changes() {
 #[actix::test]
 async fn whoever_waits_is_turned_away_once_that_is_the_policy() {
     let census = Census::default();
-    let pool = census.pool().acceptors(2).max_connections(1).farewell("no\n").bind("127.0.0.1:0").await.unwrap();
+    let pool = census.pool().acceptors(2).max_connections(1).refusal_message("no\n").bind("127.0.0.1:0").await.unwrap();
     let inside = served(&pool).await;
     let mut waiting = [newcomer(&pool).await, newcomer(&pool).await];
     waiting[1].is_left_waiting().await;
@@ -88,7 +88,7 @@ async fn whoever_waits_is_turned_away_once_that_is_the_policy() {
     for peer in &mut waiting {
         peer.is_sent_off("no\n").await;
     }
-    eventually(|| refused(&pool, Refusal::Limit) == 2).await;
+    eventually(|| refused(&pool, RefusalReason::Limit) == 2).await;
     soon(pool.change(|settings| settings.at_limit = AtLimit::Wait)).await.unwrap();
     let mut next = newcomer(&pool).await;
     next.is_left_waiting().await;

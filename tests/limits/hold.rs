@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use actix_acceptor::{AtLimit, Drain, LastCall, Listener, Pool, Reason, Refusal, Suspension};
+use actix_acceptor::{AtLimit, BacklogPolicy, CloseReason, Drain, Listener, Pool, RefusalReason, SuspendMode};
 
 use crate::census::*;
 use crate::support::*;
@@ -14,7 +14,8 @@ const SHORT: Duration = Duration::from_millis(300);
 /// A pool that holds peers so long, and is full.
 async fn full(max: usize, acceptors: usize, time: Duration) -> (Pool<impl actix::Actor>, Census, Vec<Peer>) {
     let census = Census::default();
-    let pool = census.pool().acceptors(acceptors).max_connections(max).at_limit(AtLimit::Hold(time)).farewell(FAREWELL);
+    let pool =
+        census.pool().acceptors(acceptors).max_connections(max).at_limit(AtLimit::Hold(time)).refusal_message(FAREWELL);
     let pool = pool.bind("127.0.0.1:0").await.unwrap();
     let inside = fill(&pool, max).await;
     (pool, census, inside)
@@ -70,7 +71,7 @@ async fn a_held_peer_is_sent_off_when_its_time_is_over_and_never_before() {
         held.is_sent_off(FAREWELL).await;
         assert!(came.elapsed() >= SHORT, "after {:?}", came.elapsed());
         assert!(came.elapsed() < SHORT + Duration::from_secs(1), "after {:?}", came.elapsed());
-        assert_eq!(refused(&pool, Refusal::Limit), round);
+        assert_eq!(refused(&pool, RefusalReason::Limit), round);
         adds_up(&pool);
     }
     // Whoever ran out of time has left no gap in the line.
@@ -101,7 +102,7 @@ async fn a_held_peer_that_leaves_costs_nobody_a_place() {
     drop((inside, last));
     eventually(|| pool.connections() == 0).await;
     counting(&pool, 0).await;
-    assert_eq!(closed(&pool, Reason::Peer), 13);
+    assert_eq!(closed(&pool, CloseReason::Peer), 13);
     ends(&pool).await;
 }
 
@@ -141,10 +142,10 @@ async fn raised_the_limit_lets_held_peers_in_at_once() {
 #[actix::test]
 async fn held_peers_are_refused_when_the_pool_drains() {
     for (acceptors, drain) in [
-        (1, Drain::within(LONG)),
-        (3, Drain::within(LONG)),
-        (1, Drain::within(LONG).last_call(LastCall::Refuse)),
-        (3, Drain::within(LONG).last_call(LastCall::Leave)),
+        (1, Drain::grace(LONG)),
+        (3, Drain::grace(LONG)),
+        (1, Drain::grace(LONG).backlog_on_close(BacklogPolicy::Refuse)),
+        (3, Drain::grace(LONG).backlog_on_close(BacklogPolicy::Drop)),
     ] {
         let (pool, _, inside) = full(1, acceptors, LONG).await;
         let mut held = Vec::new();
@@ -159,7 +160,7 @@ async fn held_peers_are_refused_when_the_pool_drains() {
             peer.is_sent_off(FAREWELL).await;
         }
         assert_eq!((report.unserved, report.asked, report.forced), (20, 1, 0), "{acceptors} {drain:?}");
-        assert_eq!(refused(&pool, Refusal::Draining), 20, "{acceptors} {drain:?}");
+        assert_eq!(refused(&pool, RefusalReason::Draining), 20, "{acceptors} {drain:?}");
         drop(inside);
         adds_up(&pool);
     }
@@ -170,7 +171,7 @@ async fn held_peers_go_on_being_held_while_the_pool_is_suspended_by_hold() {
     let (pool, _, mut inside) = full(1, 1, LONG).await;
     let mut held = newcomer(&pool).await;
     held.is_left_waiting().await;
-    soon(pool.suspend(Suspension::Hold)).await.unwrap();
+    soon(pool.suspend(SuspendMode::Hold)).await.unwrap();
     held.is_left_waiting().await;
     soon(pool.resume()).await.unwrap();
     inside.pop();
@@ -187,7 +188,7 @@ async fn past_1024_held_peers_the_next_ones_are_closed() {
     }
     for round in 1..=3 {
         connect(&pool).await.is_sent_off(FAREWELL).await;
-        assert_eq!(refused(&pool, Refusal::Limit), round);
+        assert_eq!(refused(&pool, RefusalReason::Limit), round);
     }
     inside.pop();
     held[0].is_served().await;

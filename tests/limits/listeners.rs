@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use actix_acceptor::{AtLimit, Listener, PoolHandle, Refusal, StartError};
+use actix_acceptor::{AtLimit, Listener, PoolHandle, RefusalReason, StartError};
 use tokio::net::TcpStream;
 
 use crate::census::*;
@@ -105,13 +105,13 @@ async fn at_its_own_limit_a_listener_refuses_as_at_the_pools() {
     inside.is_served().await;
     for round in 1..=3 {
         newcomer_at(small).await.until_gone().await;
-        eventually(|| refused(&pool, Refusal::Limit) == round).await;
+        eventually(|| refused(&pool, RefusalReason::Limit) == round).await;
         newcomer_at(large).await.is_served().await;
     }
     drop(inside);
     eventually(|| pool.listeners()[0].connections == 0).await;
     newcomer_at(small).await.is_served().await;
-    assert_eq!(refused(&pool, Refusal::Limit), 3);
+    assert_eq!(refused(&pool, RefusalReason::Limit), 3);
     ends(&pool).await;
 }
 

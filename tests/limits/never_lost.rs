@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use actix_acceptor::{
-    AcceptorPool, Ack, AtLimit, Closed, Conn, Framing, Next, PoolHandle, Protocol, Socket, Suspension,
+    AcceptorPool, Ack, AtLimit, Closed, Conn, Framing, Next, PoolHandle, Protocol, Socket, SuspendMode,
 };
 use bytes::Bytes;
 use futures::future::join_all;
@@ -100,7 +100,7 @@ impl Protocol for Mortal {
 async fn however_a_protocol_ends() {
     let fate = Fate::default();
     let its = fate.clone();
-    let pool = AcceptorPool::protocol(move |_| {
+    let pool = AcceptorPool::with_protocol(move |_| {
         assert!(!its.is("factory"), "its fate");
         Mortal(its.clone())
     });
@@ -126,7 +126,7 @@ async fn however_a_protocol_ends() {
 async fn however_an_async_fn_ends() {
     let fate = Fate::default();
     let its = fate.clone();
-    let pool = AcceptorPool::serve(move |socket: Socket| {
+    let pool = AcceptorPool::with_fn(move |socket: Socket| {
         let what = its.get();
         assert_ne!(what, "panic at once");
         async move {
@@ -176,7 +176,7 @@ impl Handler<Ack> for Own {
 async fn however_an_actor_of_ones_own_ends() {
     let fate = Fate::default();
     let its = fate.clone();
-    let pool = AcceptorPool::start(move |socket| match its.get() {
+    let pool = AcceptorPool::with_actor(move |socket| match its.get() {
         "panic" => panic!("its fate"),
         "refuse" => Err("its fate".into()),
         _ => Ok(Own(its.clone(), Some(socket)).start()),
@@ -197,7 +197,7 @@ async fn when_peers_leave_before_they_are_accepted() {
         for full in [false, true] {
             let inside = fill(&pool, if full { MAX } else { 0 }).await;
             if !full {
-                soon(pool.suspend(Suspension::Hold)).await.unwrap();
+                soon(pool.suspend(SuspendMode::Hold)).await.unwrap();
             }
             for number in 0..20 {
                 let peer = connect(&pool).await;
@@ -225,7 +225,7 @@ async fn when_acceptors_die_at_the_limit() {
     for policy in [AtLimit::Wait, AtLimit::Hold(PATIENCE)] {
         for die in [Die::Stop, Die::Panic] {
             let census = Census::default();
-            let pool = census.pool().acceptors(2).max_connections(MAX).at_limit(policy).restarts(100, PATIENCE);
+            let pool = census.pool().acceptors(2).max_connections(MAX).at_limit(policy).max_restarts(100, PATIENCE);
             let pool = pool.bind("127.0.0.1:0").await.unwrap();
             let mut inside = fill(&pool, MAX).await;
             let mut waiting = Vec::new();
@@ -254,7 +254,7 @@ async fn when_acceptors_die_at_the_limit() {
 async fn when_an_arbiter_dies_with_its_connections_and_with_whom_it_holds() {
     for policy in [AtLimit::Wait, AtLimit::Hold(PATIENCE)] {
         let census = Census::default();
-        let pool = census.pool().acceptors(2).max_connections(MAX).at_limit(policy).restarts(100, PATIENCE);
+        let pool = census.pool().acceptors(2).max_connections(MAX).at_limit(policy).max_restarts(100, PATIENCE);
         let pool = pool.bind("127.0.0.1:0").await.unwrap();
         for _ in 0..4 {
             let inside = fill(&pool, MAX).await;
@@ -287,7 +287,7 @@ async fn comes_and_goes(pool: PoolHandle, stop: Arc<AtomicBool>) {
 async fn when_acceptors_and_arbiters_die_again_and_again_under_load() {
     for policy in [AtLimit::Wait, AtLimit::Close, AtLimit::Hold(Duration::from_millis(5))] {
         let census = Census::default();
-        let pool = census.pool().acceptors(3).max_connections(MAX).at_limit(policy).restarts(1_000, PATIENCE);
+        let pool = census.pool().acceptors(3).max_connections(MAX).at_limit(policy).max_restarts(1_000, PATIENCE);
         let pool = pool.bind("127.0.0.1:0").await.unwrap();
         let stop = Arc::<AtomicBool>::default();
         let clients = (0..30).map(|_| actix::spawn(comes_and_goes(pool.untyped(), stop.clone())));

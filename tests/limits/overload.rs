@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use actix_acceptor::{AtLimit, Listener, Refusal, Rule};
+use actix_acceptor::{AtLimit, Listener, RefusalReason, Rule};
 use futures::future::join_all;
 
 use crate::census::*;
@@ -18,14 +18,14 @@ async fn whoever_the_hook_refuses_is_closed_and_counted() {
     let overloaded = Arc::<AtomicBool>::default();
     let hook = overloaded.clone();
     // What it refuses leaves no trace: neither a permit nor the one place of its peer.
-    let pool = census.pool().max_connections(1).max_per_peer(1).farewell("overloaded\n");
+    let pool = census.pool().max_connections(1).max_per_peer(1).refusal_message("overloaded\n");
     let pool = pool.overload(move |_| hook.load(Relaxed)).bind("127.0.0.1:0").await.unwrap();
     drop(served(&pool).await);
     counting(&pool, 0).await;
     overloaded.store(true, Relaxed);
     for round in 1..=5 {
         connect(&pool).await.is_sent_off("overloaded\n").await;
-        eventually(|| refused(&pool, Refusal::Overload) == round).await;
+        eventually(|| refused(&pool, RefusalReason::Overload) == round).await;
         adds_up(&pool);
     }
     counting(&pool, 0).await;
@@ -47,7 +47,7 @@ async fn a_hook_that_panics_refuses_and_the_pool_goes_on() {
     let pool = pool.bind("127.0.0.1:0").await.unwrap();
     for round in 1..=5 {
         connect(&pool).await.is_sent_off("").await;
-        eventually(|| refused(&pool, Refusal::Overload) == round).await;
+        eventually(|| refused(&pool, RefusalReason::Overload) == round).await;
     }
     served(&pool).await;
     assert_eq!((asked.load(Relaxed), pool.info().refused.total()), (6, 5));
@@ -98,7 +98,7 @@ async fn the_hook_is_asked_last_of_all() {
     counting(&pool, 1).await;
     connect_from(&pool, "127.0.0.3").await.is_sent_off("").await;
     eventually(|| pool.info().refused.total() == 4).await;
-    for reason in [Refusal::Denied, Refusal::PerIp, Refusal::Limit, Refusal::Rate] {
+    for reason in [RefusalReason::Denied, RefusalReason::PerPeer, RefusalReason::Limit, RefusalReason::Rate] {
         assert_eq!(refused(&pool, reason), 1, "{reason:?}");
     }
     assert_eq!(asked.load(Relaxed), 2);
@@ -129,7 +129,7 @@ async fn seen_from_the_hook_there_is_always_room_for_one_more() {
     let count = |at: usize| counts.iter().map(|counts| counts[at]).sum::<u64>();
     eventually(|| pool.connections() == 0).await;
     assert_eq!((most.load(Relaxed), census.most()), (MAX - 1, MAX));
-    assert_eq!((refused(&pool, Refusal::Overload), pool.info().closed.total()), (count(0), count(1)));
+    assert_eq!((refused(&pool, RefusalReason::Overload), pool.info().closed.total()), (count(0), count(1)));
     assert_eq!(pool.info().accepted, 800);
     ends(&pool).await;
 }

@@ -1,6 +1,6 @@
 //! Limits on one peer, and rules about who may come.
 
-use actix_acceptor::{AtLimit, Refusal, Rule};
+use actix_acceptor::{AtLimit, RefusalReason, Rule};
 
 use crate::census::*;
 use crate::support::*;
@@ -11,7 +11,7 @@ const PEERS: [&str; 5] = ["127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.4", "1
 async fn each_peer_has_so_many_connections_and_the_next_one_is_closed() {
     for acceptors in [1, 3] {
         let census = Census::default();
-        let pool = census.pool().acceptors(acceptors).max_per_peer(2).farewell("two are enough\n");
+        let pool = census.pool().acceptors(acceptors).max_per_peer(2).refusal_message("two are enough\n");
         let pool = pool.bind("127.0.0.1:0").await.unwrap();
         let mut inside = Vec::new();
         for (number, peer) in PEERS.into_iter().enumerate() {
@@ -19,7 +19,7 @@ async fn each_peer_has_so_many_connections_and_the_next_one_is_closed() {
                 inside.push(served_from(&pool, peer).await);
             }
             connect_from(&pool, peer).await.is_sent_off("two are enough\n").await;
-            eventually(|| refused(&pool, Refusal::PerIp) == number as u64 + 1).await;
+            eventually(|| refused(&pool, RefusalReason::PerPeer) == number as u64 + 1).await;
             adds_up(&pool);
         }
         assert_eq!((pool.connections(), pool.info().refused.total(), pool.info().accepted), (10, 5, 15));
@@ -29,7 +29,7 @@ async fn each_peer_has_so_many_connections_and_the_next_one_is_closed() {
         connect_from(&pool, PEERS[0]).await.is_sent_off("two are enough\n").await;
         inside.push(served_from(&pool, PEERS[2]).await);
         connect_from(&pool, PEERS[2]).await.is_sent_off("two are enough\n").await;
-        eventually(|| refused(&pool, Refusal::PerIp) == 7).await;
+        eventually(|| refused(&pool, RefusalReason::PerPeer) == 7).await;
         ends(&pool).await;
     }
 }
@@ -47,7 +47,7 @@ async fn addresses_of_one_prefix_are_one_peer() {
     connect_from(&pool, "127.0.0.2").await.is_sent_off("").await;
     let _one_more = served_from(&pool, "127.0.0.5").await;
     connect_from(&pool, "127.0.0.6").await.is_sent_off("").await;
-    eventually(|| refused(&pool, Refusal::PerIp) == 2).await;
+    eventually(|| refused(&pool, RefusalReason::PerPeer) == 2).await;
     ends(&pool).await;
 }
 
@@ -69,7 +69,7 @@ async fn the_limit_per_peer_is_changed_live_and_ends_nobody() {
     counting(&pool, 1).await;
     inside.push(served(&pool).await);
     connect(&pool).await.is_sent_off("").await;
-    eventually(|| refused(&pool, Refusal::PerIp) == 3).await;
+    eventually(|| refused(&pool, RefusalReason::PerPeer) == 3).await;
     soon(pool.change(|settings| settings.max_per_peer = None)).await.unwrap();
     inside.extend(fill(&pool, 3).await);
     soon(pool.change(|settings| settings.max_per_peer = Some(0))).await.unwrap_err();
@@ -87,7 +87,7 @@ async fn a_refused_peer_takes_up_no_permit() {
     let _second = served_from(&pool, PEERS[1]).await;
     let mut third = connect_from(&pool, PEERS[2]).await;
     third.is_left_waiting().await;
-    assert_eq!((refused(&pool, Refusal::PerIp), census.most()), (10, 2));
+    assert_eq!((refused(&pool, RefusalReason::PerPeer), census.most()), (10, 2));
     ends(&pool).await;
 }
 
@@ -122,7 +122,7 @@ async fn the_first_rule_about_an_address_decides_and_without_one_it_may_come() {
         (&["deny ::/0", "deny 10.0.0.0/8"], [true; 5]),
     ];
     let census = Census::default();
-    let pool = census.pool().acceptors(2).farewell("not for those who are denied\n");
+    let pool = census.pool().acceptors(2).refusal_message("not for those who are denied\n");
     let pool = pool.rules(rules(table[0].0)).bind("127.0.0.1:0").await.unwrap();
     let mut denied = 0;
     for (list, may) in table {
@@ -138,7 +138,7 @@ async fn the_first_rule_about_an_address_decides_and_without_one_it_may_come() {
             }
         }
     }
-    eventually(|| refused(&pool, Refusal::Denied) == denied).await;
+    eventually(|| refused(&pool, RefusalReason::Denied) == denied).await;
     assert_eq!((denied, pool.info().refused.total(), census.served()), (12, 12, 18));
     ends(&pool).await;
 }
@@ -157,12 +157,12 @@ async fn a_rule_is_about_newcomers_only() {
 #[actix::test]
 async fn who_is_denied_is_counted_so_also_at_the_limit() {
     let census = Census::default();
-    let pool = census.pool().max_connections(1).at_limit(AtLimit::Close).farewell("full\n");
+    let pool = census.pool().max_connections(1).at_limit(AtLimit::Close).refusal_message("full\n");
     let pool = pool.rules(rules(&["deny 127.0.0.2"])).bind("127.0.0.1:0").await.unwrap();
     let _inside = served(&pool).await;
     connect_from(&pool, "127.0.0.2").await.is_sent_off("").await;
     connect_from(&pool, "127.0.0.3").await.is_sent_off("full\n").await;
     eventually(|| pool.info().refused.total() == 2).await;
-    assert_eq!((refused(&pool, Refusal::Denied), refused(&pool, Refusal::Limit)), (1, 1));
+    assert_eq!((refused(&pool, RefusalReason::Denied), refused(&pool, RefusalReason::Limit)), (1, 1));
     ends(&pool).await;
 }

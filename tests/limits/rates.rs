@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use actix_acceptor::{AtLimit, Rate, Reason, Refusal, Rule};
+use actix_acceptor::{AtLimit, CloseReason, Rate, RefusalReason, Rule};
 
 use crate::census::*;
 use crate::support::*;
@@ -13,16 +13,16 @@ const HOUR: Duration = Duration::from_secs(3_600);
 async fn a_rate_of_n_admits_n_and_refuses_the_next_one() {
     for (acceptors, n) in [(1, 1), (1, 5), (3, 20)] {
         let census = Census::default();
-        let pool = census.pool().acceptors(acceptors).accept_rate(n, HOUR).farewell("slow down\n");
+        let pool = census.pool().acceptors(acceptors).accept_rate(n, HOUR).refusal_message("slow down\n");
         let pool = pool.bind("127.0.0.1:0").await.unwrap();
         // Whoever leaves gives no token back.
         for number in 0..n {
             served(&pool).await;
-            eventually(|| closed(&pool, Reason::Peer) == u64::from(number) + 1).await;
+            eventually(|| closed(&pool, CloseReason::Peer) == u64::from(number) + 1).await;
         }
         for round in 1..=3 {
             connect(&pool).await.is_sent_off("slow down\n").await;
-            eventually(|| refused(&pool, Refusal::Rate) == round).await;
+            eventually(|| refused(&pool, RefusalReason::Rate) == round).await;
             adds_up(&pool);
         }
         assert_eq!((census.served(), pool.info().refused.total()), (n as usize, 3));
@@ -59,7 +59,7 @@ async fn each_peer_has_a_bucket_of_its_own() {
         let ip = format!("127.0.0.{peer}");
         let _inside = [served_from(&pool, &ip).await, served_from(&pool, &ip).await];
         connect_from(&pool, &ip).await.is_sent_off("").await;
-        eventually(|| refused(&pool, Refusal::Rate) == peer).await;
+        eventually(|| refused(&pool, RefusalReason::Rate) == peer).await;
     }
     eventually(|| pool.connections() == 0).await;
     counting(&pool, 0).await;
@@ -67,7 +67,7 @@ async fn each_peer_has_a_bucket_of_its_own() {
     for peer in 1..=5 {
         connect_from(&pool, &format!("127.0.0.{peer}")).await.is_sent_off("").await;
     }
-    eventually(|| refused(&pool, Refusal::Rate) == 10).await;
+    eventually(|| refused(&pool, RefusalReason::Rate) == 10).await;
     assert_eq!((census.served(), pool.info().refused.total()), (10, 10));
     ends(&pool).await;
 }
@@ -91,12 +91,12 @@ async fn whoever_is_refused_for_itself_uses_up_nothing_that_is_for_all() {
     for _ in 0..10 {
         connect_from(&pool, "127.0.0.2").await.is_sent_off("").await;
     }
-    eventually(|| refused(&pool, Refusal::Rate) == 10).await;
+    eventually(|| refused(&pool, RefusalReason::Rate) == 10).await;
     let _fourth = served_from(&pool, "127.0.0.3").await;
     // Now the pool's bucket is empty, too.
     connect_from(&pool, "127.0.0.4").await.is_sent_off("").await;
-    eventually(|| refused(&pool, Refusal::Rate) == 11).await;
-    assert_eq!((refused(&pool, Refusal::PerIp), refused(&pool, Refusal::Denied)), (10, 10));
+    eventually(|| refused(&pool, RefusalReason::Rate) == 11).await;
+    assert_eq!((refused(&pool, RefusalReason::PerPeer), refused(&pool, RefusalReason::Denied)), (10, 10));
     ends(&pool).await;
 }
 
@@ -112,11 +112,11 @@ async fn whoever_is_refused_at_the_limit_uses_up_no_token() {
     drop(inside);
     counting(&pool, 0).await;
     served(&pool).await;
-    eventually(|| closed(&pool, Reason::Peer) == 2).await;
+    eventually(|| closed(&pool, CloseReason::Peer) == 2).await;
     counting(&pool, 0).await;
     connect(&pool).await.is_sent_off("").await;
     eventually(|| pool.info().refused.total() == 6).await;
-    assert_eq!((refused(&pool, Refusal::Limit), refused(&pool, Refusal::Rate)), (5, 1));
+    assert_eq!((refused(&pool, RefusalReason::Limit), refused(&pool, RefusalReason::Rate)), (5, 1));
     ends(&pool).await;
 }
 
@@ -133,7 +133,7 @@ async fn rates_are_switched_on_and_off_live() {
     soon(pool.change(|settings| settings.peer_rate = Some(Rate::new(1, HOUR)))).await.unwrap();
     served_from(&pool, "127.0.0.7").await;
     connect_from(&pool, "127.0.0.7").await.is_sent_off("").await;
-    eventually(|| refused(&pool, Refusal::Rate) == 2).await;
+    eventually(|| refused(&pool, RefusalReason::Rate) == 2).await;
     for unsound in [Rate::new(0, HOUR), Rate::new(1, Duration::ZERO)] {
         soon(pool.change(move |settings| settings.accept_rate = Some(unsound))).await.unwrap_err();
     }

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use actix_acceptor::{
-    AcceptorPool, Active, Close, Closed, Conn, Connection, ConnectionContext, Next, Pool, Protocol, Reason, Timeout,
-    User,
+    AcceptorPool, Active, Close, CloseReason, Closed, Conn, Connection, ConnectionContext, Next, Pool, Protocol,
+    Timeout, User,
 };
 use bytes::Bytes;
 use futures::{stream, StreamExt};
@@ -86,7 +86,7 @@ pub struct Story {
     /// All that the peer got before the end of the stream.
     pub wire: String,
     /// What the pool counted.
-    pub counted: Vec<(Reason, u64)>,
+    pub counted: Vec<(CloseReason, u64)>,
 }
 
 impl Case {
@@ -119,25 +119,25 @@ impl Case {
         Story { log: log.into_iter().map(str::to_owned).collect(), wire, counted: vec![(reason, 1)] }
     }
 
-    fn ending(self) -> (Reason, &'static str) {
-        let local = (Reason::Local, "ended by the connection itself");
-        let peer = (Reason::Peer, "the peer closed");
+    fn ending(self) -> (CloseReason, &'static str) {
+        let local = (CloseReason::Local, "ended by the connection itself");
+        let peer = (CloseReason::Peer, "the peer closed");
         match self.answer {
-            Answer::Fail => (Reason::Error, "no good"),
-            Answer::SendUnencodable | Answer::SendUnencodableAndStop => (Reason::Error, "not to be encoded"),
-            Answer::Panic => (Reason::Panic, "a callback panicked: as asked"),
-            Answer::SendPoison => (Reason::Panic, "a callback panicked: poison in encode"),
+            Answer::Fail => (CloseReason::Error, "no good"),
+            Answer::SendUnencodable | Answer::SendUnencodableAndStop => (CloseReason::Error, "not to be encoded"),
+            Answer::Panic => (CloseReason::Panic, "a callback panicked: as asked"),
+            Answer::SendPoison => (CloseReason::Panic, "a callback panicked: poison in encode"),
             Answer::Continue | Answer::Send => match self.at {
                 At::HalfClosed => peer,
-                At::Shutdown => (Reason::Shutdown, "the pool shut down"),
+                At::Shutdown => (CloseReason::Shutdown, "the pool shut down"),
                 _ => local,
             },
             // However long it was waited before: it is the answer to that event.
             Answer::Stop | Answer::SendAndStop => match self.at {
-                At::Idle => (Reason::Idle, "the peer was silent for too long"),
-                At::PacketTimeout => (Reason::PacketTimeout, "a packet was not finished in time"),
+                At::Idle => (CloseReason::Idle, "the peer was silent for too long"),
+                At::PacketTimeout => (CloseReason::PacketTimeout, "a packet was not finished in time"),
                 At::HalfClosed | At::HalfOpen => peer,
-                At::Shutdown => (Reason::Shutdown, "the pool shut down"),
+                At::Shutdown => (CloseReason::Shutdown, "the pool shut down"),
                 _ => local,
             },
         }
@@ -180,7 +180,7 @@ impl Case {
     async fn pool(self, log: UnboundedSender<String>) -> Pool<Connection<Trial>> {
         let limit = |at: At| (self.at == at).then_some(Duration::from_millis(50));
         let trial = move |_: &_| Trial { case: self, tried: false, log: log.clone() };
-        AcceptorPool::protocol(trial)
+        AcceptorPool::with_protocol(trial)
             .idle_timeout(limit(At::Idle))
             .packet_timeout(limit(At::PacketTimeout))
             .half_close(self.at == At::HalfOpen)

@@ -19,7 +19,7 @@ fn of_acceptors(witness: &Witness) -> Vec<Seen> {
 async fn an_acceptor_that_dies_is_told_and_then_its_successor() {
     for (die, exit) in [(Die::Stop, "stopped"), (Die::Panic, "panicked"), (Die::WithArbiter, "stopped")] {
         let witness = Witness::new();
-        let builder = AcceptorPool::protocol(|_| Echo).acceptors(2).observer(witness.clone());
+        let builder = AcceptorPool::with_protocol(|_| Echo).acceptors(2).observer(witness.clone());
         let pool = builder.bind("127.0.0.1:0").await.unwrap();
         let begun = of_acceptors(&witness).len();
         pool.acceptors()[1].do_send(die);
@@ -36,7 +36,7 @@ async fn an_acceptor_that_dies_is_told_and_then_its_successor() {
 #[actix::test]
 async fn acceptors_that_come_and_go_by_a_change_are_told() {
     let witness = Witness::new();
-    let builder = AcceptorPool::protocol(|_| Echo).acceptors(1).observer(witness.clone());
+    let builder = AcceptorPool::with_protocol(|_| Echo).acceptors(1).observer(witness.clone());
     let pool = builder.bind("127.0.0.1:0").await.unwrap();
     soon(pool.change(|settings| settings.acceptors = Some(2))).await.unwrap();
     eventually(|| of_acceptors(&witness).len() == 2).await;
@@ -52,7 +52,7 @@ async fn acceptors_that_come_and_go_by_a_change_are_told() {
 async fn what_accept_says_is_told_with_the_listener_and_the_acceptor() {
     let witness = Witness::new();
     let (transport, director) = Scripted::in_front_of(Tcp::bind("127.0.0.1:0".parse().unwrap()).unwrap());
-    let builder = AcceptorPool::protocol(|_| Echo).acceptors(1).name("short of all").observer(witness.clone());
+    let builder = AcceptorPool::with_protocol(|_| Echo).acceptors(1).name("short of all").observer(witness.clone());
     let pool = builder.listen(transport).await.unwrap();
     let codes = [libc::EMFILE, libc::ENOBUFS, libc::ENOMEM];
     codes.iter().for_each(|code| director.accept_fails(*code));
@@ -67,7 +67,7 @@ async fn what_accept_says_is_told_with_the_listener_and_the_acceptor() {
 async fn a_listener_that_fails_is_how_its_acceptor_ended() {
     let witness = Witness::new();
     let (transport, director) = Scripted::in_front_of(Tcp::bind("127.0.0.1:0".parse().unwrap()).unwrap());
-    let builder = AcceptorPool::protocol(|_| Echo).acceptors(1).observer(witness.clone());
+    let builder = AcceptorPool::with_protocol(|_| Echo).acceptors(1).observer(witness.clone());
     let pool = builder.listen(transport).await.unwrap();
     director.ready_fails(io::Error::other("as scripted"));
     eventually(|| of_acceptors(&witness).len() == 3).await;
@@ -87,7 +87,7 @@ async fn a_blocked_arbiter_is_told_once_with_the_connection_and_never_early() {
             Next::Stop
         }
         Call::Packet(word) => Next::Send(word.clone()),
-        call => otherwise(call),
+        call => default_next(call),
     });
     let pool = builder.acceptors(2).watchdog(limit).observer(witness.clone()).bind("127.0.0.1:0").await.unwrap();
     let mut peers = a_peer_for_each(&pool).await;
@@ -117,7 +117,7 @@ async fn a_blocked_arbiter_is_told_once_with_the_connection_and_never_early() {
 async fn an_error_of_accept_that_is_the_listeners_is_told_before_its_acceptor_goes() {
     let witness = Witness::new();
     let (transport, director) = Scripted::in_front_of(Tcp::bind("127.0.0.1:0".parse().unwrap()).unwrap());
-    let builder = AcceptorPool::protocol(|_| Echo).acceptors(1).name("broken").observer(witness.clone());
+    let builder = AcceptorPool::with_protocol(|_| Echo).acceptors(1).name("broken").observer(witness.clone());
     let pool = builder.listen(transport).await.unwrap();
     director.accept_fails(libc::EBADF);
     eventually(|| witness.seen().iter().filter(|seen| matches!(seen, Seen::AcceptorStarted(_))).count() == 2).await;

@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex};
 
-use actix_acceptor::{AcceptorPool, Happening, Listener, Observer, PoolHandle, Suspension};
+use actix_acceptor::{AcceptorPool, Listener, Observer, PoolEvent, PoolHandle, SuspendMode};
 
 use super::support::*;
 
@@ -12,8 +12,8 @@ use super::support::*;
 struct Knocks(Arc<Mutex<Vec<(SocketAddr, bool)>>>);
 
 impl Observer for Knocks {
-    fn observe(&self, _: &str, happening: &Happening<'_>) {
-        if let Happening::ListenerStopped { address, .. } = happening {
+    fn observe(&self, _: &str, happening: &PoolEvent<'_>) {
+        if let PoolEvent::ListenerStopped { address, .. } = happening {
             let address = address.socket().unwrap();
             self.0.lock().unwrap().push((address, TcpStream::connect(address).is_ok()));
         }
@@ -22,7 +22,7 @@ impl Observer for Knocks {
 
 async fn pool() -> (PoolHandle, Knocks, SocketAddr) {
     let knocks = Knocks::default();
-    let builder = AcceptorPool::protocol(|_| Echo).acceptors(2).observer(knocks.clone());
+    let builder = AcceptorPool::with_protocol(|_| Echo).acceptors(2).observer(knocks.clone());
     let pool = builder.bind("127.0.0.1:0").await.unwrap().untyped();
     let address = pool.local_addr().unwrap();
     (pool, knocks, address)
@@ -31,7 +31,7 @@ async fn pool() -> (PoolHandle, Knocks, SocketAddr) {
 #[actix::test]
 async fn after_a_suspension() {
     let (pool, knocks, address) = pool().await;
-    soon(pool.suspend(Suspension::Refuse)).await.unwrap();
+    soon(pool.suspend(SuspendMode::Close)).await.unwrap();
     assert_eq!(*knocks.0.lock().unwrap(), [(address, false)]);
     soon(pool.stop(None)).await;
 }

@@ -3,22 +3,22 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use actix_acceptor::{AcceptorPool, Framing, Next, Pool, Reason};
+use actix_acceptor::{AcceptorPool, CloseReason, Framing, Next, Pool};
 
 use super::support::*;
 
 /// The ten ways, and how each counts.
-const WAYS: [(&str, Reason); 10] = [
-    ("local", Reason::Local),
-    ("finish", Reason::Peer),
-    ("reset", Reason::Peer),
-    ("idle", Reason::Idle),
-    ("packet_timeout", Reason::PacketTimeout),
-    ("send_timeout", Reason::SendTimeout),
-    ("too_long", Reason::TooLong),
-    ("error", Reason::Error),
-    ("panic", Reason::Panic),
-    ("kill", Reason::Killed),
+const WAYS: [(&str, CloseReason); 10] = [
+    ("local", CloseReason::Local),
+    ("finish", CloseReason::Peer),
+    ("reset", CloseReason::Peer),
+    ("idle", CloseReason::Idle),
+    ("packet_timeout", CloseReason::PacketTimeout),
+    ("send_timeout", CloseReason::SendTimeout),
+    ("too_long", CloseReason::TooLong),
+    ("error", CloseReason::Error),
+    ("panic", CloseReason::Panic),
+    ("kill", CloseReason::Killed),
 ];
 
 async fn doom(pool: &Pool<actix_acceptor::Connection<Doomed>>, peer: Peer, way: &str) -> Option<Peer> {
@@ -44,7 +44,7 @@ async fn doom(pool: &Pool<actix_acceptor::Connection<Doomed>>, peer: Peer, way: 
 #[actix::test]
 async fn a_hundred_connections_that_end_in_ten_ways_begin_once_and_end_once() {
     let (witness, other) = (Witness::new(), Witness::new());
-    let builder = AcceptorPool::protocol(|_| Doomed).framing(Framing::lines()).max_frame(64).acceptors(2);
+    let builder = AcceptorPool::with_protocol(|_| Doomed).framing(Framing::lines()).max_frame(64).acceptors(2);
     let builder = builder.send_timeout(Duration::from_millis(100)).name("doomed");
     let pool = builder.observer(witness.clone()).observer(other.clone()).bind("127.0.0.1:0").await.unwrap();
     let (mut ways, mut peers) = (HashMap::new(), Vec::new());
@@ -73,7 +73,7 @@ async fn a_hundred_connections_that_end_in_ten_ways_begin_once_and_end_once() {
     let (info, ends) = (pool.info(), witness.ends());
     let sum = |of: fn(&End) -> u64| ends.iter().map(|(_, end)| of(end)).sum::<u64>();
     assert_eq!((sum(|end| end.bytes_in), sum(|end| end.bytes_out)), (info.bytes_in, info.bytes_out));
-    for reason in Reason::ALL {
+    for reason in CloseReason::ALL.iter().copied() {
         let told = ends.iter().filter(|(_, end)| end.reason == reason).count() as u64;
         assert_eq!(told, info.closed.get(reason), "{reason:?}");
     }
@@ -82,9 +82,9 @@ async fn a_hundred_connections_that_end_in_ten_ways_begin_once_and_end_once() {
 
 #[actix::test]
 async fn connections_that_end_with_the_pool_are_told_before_it_has_ended() {
-    for (grace, reason) in [(None, Reason::Shutdown), (Some(Duration::ZERO), Reason::Killed)] {
+    for (grace, reason) in [(None, CloseReason::Shutdown), (Some(Duration::ZERO), CloseReason::Killed)] {
         let witness = Witness::new();
-        let builder = AcceptorPool::protocol(|_| Echo).acceptors(2).observer(witness.clone());
+        let builder = AcceptorPool::with_protocol(|_| Echo).acceptors(2).observer(witness.clone());
         let pool = builder.bind("127.0.0.1:0").await.unwrap();
         let mut peers = Vec::new();
         for _ in 0..10 {
@@ -107,14 +107,14 @@ async fn a_connection_that_dies_with_its_arbiter_is_told() {
         if let Call::Packet(_) = call {
             actix::Arbiter::current().stop();
         }
-        otherwise(call)
+        default_next(call)
     });
     let pool = builder.acceptors(1).observer(witness.clone()).bind("127.0.0.1:0").await.unwrap();
     let mut peer = connect(&pool).await;
     peer.send("the end").await;
     peer.until_gone().await;
     eventually(|| witness.ends().len() == 1).await;
-    assert_eq!(witness.ends()[0].1.reason, Reason::Killed);
+    assert_eq!(witness.ends()[0].1.reason, CloseReason::Killed);
     soon(pool.stop(None)).await;
     assert_eq!(witness.connections().len(), 3);
 }
@@ -128,7 +128,7 @@ async fn a_connection_is_ready_when_init_has_let_it_through_and_before_its_ack()
         if matches!(call, Call::Init | Call::Ack) {
             let _ = told.send((call.clone(), looks.connections().len()));
         }
-        otherwise(call)
+        default_next(call)
     });
     let pool = builder.observer(witness.clone()).bind("127.0.0.1:0").await.unwrap();
     let _peer = connect(&pool).await;
@@ -143,12 +143,12 @@ async fn a_connection_that_init_ends_was_never_ready() {
     let witness = Witness::new();
     let (builder, _diary) = Probe::pool(|call, _| match call {
         Call::Init => Next::Stop,
-        call => otherwise(call),
+        call => default_next(call),
     });
     let pool = builder.observer(witness.clone()).bind("127.0.0.1:0").await.unwrap();
     connect(&pool).await.until_gone().await;
     eventually(|| witness.ends().len() == 1).await;
     assert!(matches!(&witness.connections()[..], [Seen::Started(_), Seen::Stopped(..)]));
-    assert_eq!(witness.ends()[0].1.reason, Reason::Local);
+    assert_eq!(witness.ends()[0].1.reason, CloseReason::Local);
     soon(pool.stop(None)).await;
 }

@@ -6,29 +6,34 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use actix::prelude::*;
-use actix_acceptor::{AcceptorPool, Door, Event, Framing, Happening, Init, Next, Observer, PoolHandle, Reason, Socket};
+use actix_acceptor::{
+    AcceptorPool, CloseReason, Event, Framing, Init, Next, Observer, PoolEvent, PoolHandle, Service, Socket,
+};
 use tokio::io::AsyncWriteExt;
 
 use super::support::*;
 
-fn pair() -> actix_acceptor::Builder<impl Door> {
-    let on_event = |_: &mut (), event: Event<actix_acceptor::Loop<()>>, _: &mut _| match event {
+fn pair() -> actix_acceptor::Builder<impl Service> {
+    let on_event = |_: &mut (), event: Event<actix_acceptor::EventLoop<()>>, _: &mut _| match event {
         Event::Packet(packet) => Next::Send(packet),
-        event => event.otherwise(),
+        event => event.default_next(),
     };
-    AcceptorPool::events(|_| Init::new(()), on_event).framing(Framing::lines())
+    AcceptorPool::with_events(|_| Init::new(()), on_event).framing(Framing::lines())
 }
 
 /// A pool at each door, with the packets that two lines make there.
 async fn at_every_door<O: Observer + Clone>(observer: impl Fn() -> O) -> Vec<(&'static str, PoolHandle, O, u64)> {
-    async fn open<D: Door, O: Observer + Clone>(builder: actix_acceptor::Builder<D>, observer: O) -> (PoolHandle, O) {
+    async fn open<D: Service, O: Observer + Clone>(
+        builder: actix_acceptor::Builder<D>,
+        observer: O,
+    ) -> (PoolHandle, O) {
         let builder = builder.acceptors(1).observer(observer.clone());
         (builder.bind("127.0.0.1:0").await.unwrap().untyped(), observer)
     }
-    let protocol = AcceptorPool::protocol(|_| Echo).framing(Framing::lines());
+    let protocol = AcceptorPool::with_protocol(|_| Echo).framing(Framing::lines());
     let (a, b) = (open(protocol, observer()).await, open(pair(), observer()).await);
-    let c = open(AcceptorPool::serve(echo), observer()).await;
-    let d = open(AcceptorPool::start(|socket| Ok(Own::start(socket, echo))), observer()).await;
+    let c = open(AcceptorPool::with_fn(echo), observer()).await;
+    let d = open(AcceptorPool::with_actor(|socket| Ok(Own::start(socket, echo))), observer()).await;
     let doors = [("protocol", a, 2), ("events", b, 2), ("serve", c, 0), ("start", d, 0)];
     doors.into_iter().map(|(door, (pool, observer), packets)| (door, pool, observer, packets)).collect()
 }
@@ -48,7 +53,11 @@ async fn started_ready_stopped_with_all_their_numbers() {
         let who = Who { id, peer, listener };
         let (seen, end) = (witness.connections(), witness.ends().remove(0).1);
         assert_eq!(seen, [Seen::Started(who.clone()), Seen::Ready(who.clone()), Seen::Stopped(who, end.clone())]);
-        assert_eq!((end.reason, end.bytes_in, end.bytes_out, end.packets), (Reason::Peer, 12, 12, packets), "{door}");
+        assert_eq!(
+            (end.reason, end.bytes_in, end.bytes_out, end.packets),
+            (CloseReason::Peer, 12, 12, packets),
+            "{door}"
+        );
         soon(pool.stop(None)).await;
     }
 }
@@ -58,7 +67,7 @@ type Never = Own<fn(Socket) -> std::future::Ready<()>>;
 
 #[actix::test]
 async fn what_fails_at_a_door_is_told_with_its_reason() {
-    async fn one<D: Door>(builder: actix_acceptor::Builder<D>) -> Reason {
+    async fn one<D: Service>(builder: actix_acceptor::Builder<D>) -> CloseReason {
         let witness = Witness::new();
         let pool = builder.acceptors(1).observer(witness.clone()).bind("127.0.0.1:0").await.unwrap();
         let mut peer = connect(&pool).await;
@@ -71,13 +80,19 @@ async fn what_fails_at_a_door_is_told_with_its_reason() {
         assert_eq!(witness.ends().len(), 1, "{seen:?}");
         witness.ends()[0].1.reason
     }
-    assert_eq!(one(AcceptorPool::protocol(|_| -> Echo { panic!("as asked") })).await, Reason::Panic);
+    assert_eq!(one(AcceptorPool::with_protocol(|_| -> Echo { panic!("as asked") })).await, CloseReason::Panic);
     let panics = |_: Socket| async { assert_eq!("as asked", "", "by a panic") };
-    assert_eq!(one(AcceptorPool::serve(panics)).await, Reason::Panic);
+    assert_eq!(one(AcceptorPool::with_fn(panics)).await, CloseReason::Panic);
     let fails = |_| async { Err::<(), _>(std::io::Error::other("as asked")) };
-    assert_eq!(one(AcceptorPool::serve(fails)).await, Reason::Error);
-    assert_eq!(one(AcceptorPool::start(|_| -> Result<Addr<Never>, _> { Err("as asked".into()) })).await, Reason::Error);
-    assert_eq!(one(AcceptorPool::start(|_| -> Result<Addr<Never>, _> { panic!("as asked") })).await, Reason::Panic);
+    assert_eq!(one(AcceptorPool::with_fn(fails)).await, CloseReason::Error);
+    assert_eq!(
+        one(AcceptorPool::with_actor(|_| -> Result<Addr<Never>, _> { Err("as asked".into()) })).await,
+        CloseReason::Error
+    );
+    assert_eq!(
+        one(AcceptorPool::with_actor(|_| -> Result<Addr<Never>, _> { panic!("as asked") })).await,
+        CloseReason::Panic
+    );
 }
 
 /// Looks, when a connection has stopped, whether its peer can see that.
@@ -88,8 +103,8 @@ struct AtThePeer {
 }
 
 impl Observer for AtThePeer {
-    fn observe(&self, _: &str, happening: &Happening<'_>) {
-        if let Happening::ConnectionStopped { .. } = happening {
+    fn observe(&self, _: &str, happening: &PoolEvent<'_>) {
+        if let PoolEvent::ConnectionStopped { .. } = happening {
             let mut peer = self.peer.lock().unwrap().take().unwrap();
             peer.set_nonblocking(false).unwrap();
             peer.set_read_timeout(Some(Duration::from_secs(1))).unwrap();

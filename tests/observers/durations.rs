@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use actix_acceptor::{AcceptorPool, Next, Reason};
+use actix_acceptor::{AcceptorPool, CloseReason, Next};
 
 use super::support::*;
 
@@ -12,7 +12,7 @@ const OFF: Duration = Duration::from_millis(100);
 #[actix::test]
 async fn the_duration_is_exact_to_a_tenth_of_a_second() {
     let witness = Witness::new();
-    let builder = AcceptorPool::protocol(|_| Echo).idle_timeout(None).packet_timeout(None).send_timeout(None);
+    let builder = AcceptorPool::with_protocol(|_| Echo).idle_timeout(None).packet_timeout(None).send_timeout(None);
     let pool = builder.observer(witness.clone()).bind("127.0.0.1:0").await.unwrap();
     let mut peer = connect(&pool).await;
     peer.echo("hello").await;
@@ -43,7 +43,7 @@ async fn the_time_in_which_its_arbiter_was_blocked_is_a_part_of_it() {
                 Next::Send(word.clone())
             }
         }
-        call => otherwise(call),
+        call => default_next(call),
     });
     // The gate is opened when the watchdog has seen it closed for so long.
     let builder = builder.acceptors(1).watchdog(BLOCKED).observer(witness.clone()).observer(Opener(open));
@@ -53,7 +53,7 @@ async fn the_time_in_which_its_arbiter_was_blocked_is_a_part_of_it() {
     let age = pool.list()[0].age;
     assert!(age + OFF >= BLOCKED, "{age:?} of {BLOCKED:?}");
     peer.send("stop").await;
-    assert_eq!(diary.closed().await.0, Reason::Local);
+    assert_eq!(diary.closed().await.0, CloseReason::Local);
     eventually(|| witness.ends().len() == 1).await;
     let told = witness.ends()[0].1.duration;
     assert!(told + OFF >= BLOCKED * 2, "{told:?} of {:?}", BLOCKED * 2);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use actix_acceptor::{AcceptorPool, Listener, PoolHandle, Suspension};
+use actix_acceptor::{AcceptorPool, Listener, PoolHandle, SuspendMode};
 
 use super::support::*;
 
@@ -26,7 +26,7 @@ fn of_listeners(witness: &Witness) -> Vec<Seen> {
 #[actix::test]
 async fn listeners_come_first_and_go_last() {
     let witness = Witness::new();
-    let builder = AcceptorPool::protocol(|_| Echo).acceptors(2).name("a whole life").observer(witness.clone());
+    let builder = AcceptorPool::with_protocol(|_| Echo).acceptors(2).name("a whole life").observer(witness.clone());
     let builder = builder.listener(Listener::tcp("127.0.0.1:0").name("public"));
     let pool = builder.listener(Listener::tcp("127.0.0.1:0")).start().await.unwrap();
     let (started, stopped) = (told(&pool, true), told(&pool, false));
@@ -46,11 +46,11 @@ async fn listeners_come_first_and_go_last() {
 #[actix::test]
 async fn a_port_closed_by_a_suspension_is_told_and_told_again_when_it_is_open() {
     let witness = Witness::new();
-    let builder = AcceptorPool::protocol(|_| Echo).observer(witness.clone());
+    let builder = AcceptorPool::with_protocol(|_| Echo).observer(witness.clone());
     let pool = builder.bind("127.0.0.1:0").await.unwrap();
     let (started, stopped) = (told(&pool, true).remove(0), told(&pool, false).remove(0));
     for _ in 0..2 {
-        soon(pool.suspend(Suspension::Refuse)).await.unwrap();
+        soon(pool.suspend(SuspendMode::Close)).await.unwrap();
     }
     assert_eq!(of_listeners(&witness), [started.clone(), stopped.clone()]);
     for _ in 0..2 {
@@ -58,7 +58,7 @@ async fn a_port_closed_by_a_suspension_is_told_and_told_again_when_it_is_open() 
     }
     assert_eq!(of_listeners(&witness), [started.clone(), stopped.clone(), started.clone()], "on the same port");
     connect(&pool).await.echo("open").await;
-    soon(pool.suspend(Suspension::Refuse)).await.unwrap();
+    soon(pool.suspend(SuspendMode::Close)).await.unwrap();
     soon(pool.stop(Duration::ZERO)).await;
     let seen = of_listeners(&witness);
     assert_eq!(seen, [started.clone(), stopped.clone(), started, stopped], "closed once, though the pool ends");
@@ -67,9 +67,9 @@ async fn a_port_closed_by_a_suspension_is_told_and_told_again_when_it_is_open() 
 #[actix::test]
 async fn a_port_that_is_held_stays_open() {
     let witness = Witness::new();
-    let builder = AcceptorPool::protocol(|_| Echo).observer(witness.clone());
+    let builder = AcceptorPool::with_protocol(|_| Echo).observer(witness.clone());
     let pool = builder.bind("127.0.0.1:0").await.unwrap();
-    soon(pool.suspend(Suspension::Hold)).await.unwrap();
+    soon(pool.suspend(SuspendMode::Hold)).await.unwrap();
     soon(pool.resume()).await.unwrap();
     assert_eq!(of_listeners(&witness), told(&pool, true));
     soon(pool.stop(None)).await;
@@ -78,7 +78,7 @@ async fn a_port_that_is_held_stays_open() {
 #[actix::test]
 async fn listeners_that_move_are_told_and_those_that_stay_are_not() {
     let witness = Witness::new();
-    let builder = AcceptorPool::protocol(|_| Echo).observer(witness.clone());
+    let builder = AcceptorPool::with_protocol(|_| Echo).observer(witness.clone());
     let builder = builder.listener(Listener::tcp("127.0.0.1:0").name("goes"));
     let pool = builder.listener(Listener::tcp("127.0.0.1:0").name("stays")).start().await.unwrap();
     let (mut expected, gone) = (told(&pool, true), told(&pool, false).remove(0));
@@ -98,7 +98,7 @@ async fn a_start_that_fails_closes_what_it_had_opened() {
     let witness = Witness::new();
     let (transport, director) = Scripted::in_memory();
     director.share(|| Err(std::io::Error::from_raw_os_error(libc::EMFILE)));
-    let builder = AcceptorPool::protocol(|_| Echo).acceptors(1).name("never").observer(witness.clone());
+    let builder = AcceptorPool::with_protocol(|_| Echo).acceptors(1).name("never").observer(witness.clone());
     soon(builder.listen(transport)).await.unwrap_err();
     let (listener, address) = ("never".to_owned(), "memory".to_owned());
     let started = Seen::ListenerStarted { listener: listener.clone(), address: address.clone() };

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use actix_acceptor::{AcceptorPool, Alarm, Happening, Observer, PoolHandle};
+use actix_acceptor::{AcceptorPool, Alarm, Observer, PoolEvent, PoolHandle};
 
 use super::support::*;
 
@@ -16,10 +16,10 @@ async fn a_busy_connection_holds_up_no_look_and_no_look_holds_up_anybody() {
     let (builder, mut diary) = Probe::pool(move |call, _| match call {
         Call::Packet(word) if &**word == b"block" => {
             gate.lock().unwrap().recv_timeout(PATIENCE).expect("let go, and not by the end of patience");
-            otherwise(call)
+            default_next(call)
         }
         Call::Packet(word) => actix_acceptor::Next::Send(word.clone()),
-        call => otherwise(call),
+        call => default_next(call),
     });
     let pool = builder.acceptors(2).watchdog(None).bind("127.0.0.1:0").await.unwrap();
     let mut blocked = connect(&pool).await;
@@ -67,7 +67,7 @@ impl Curious {
 }
 
 impl Observer for Curious {
-    fn observe(&self, _: &str, _: &Happening<'_>) {
+    fn observe(&self, _: &str, _: &PoolEvent<'_>) {
         self.look();
     }
 }
@@ -78,7 +78,7 @@ async fn observers_alarms_and_callbacks_may_look_themselves() {
     let (in_alarm, in_callback) = (curious.clone(), curious.clone());
     let (builder, _diary) = Probe::pool(move |call, _| {
         in_callback.look();
-        otherwise(call)
+        default_next(call)
     });
     let alarm = Alarm::new("look", 1).cool_down(Duration::ZERO).call(move |_| in_alarm.look());
     let pool =
@@ -97,7 +97,7 @@ async fn observers_alarms_and_callbacks_may_look_themselves() {
 
 #[actix::test]
 async fn a_pool_that_nobody_observes_counts_all_the_same() {
-    let pool = AcceptorPool::protocol(|_| Echo).bind("127.0.0.1:0").await.unwrap();
+    let pool = AcceptorPool::with_protocol(|_| Echo).bind("127.0.0.1:0").await.unwrap();
     connect(&pool).await.echo("hello").await;
     eventually(|| pool.info().closed.total() == 1).await;
     soon(pool.stop(None)).await;

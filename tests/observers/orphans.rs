@@ -13,7 +13,7 @@ async fn its_listener_and_its_acceptors_have_stopped_as_well() {
     let witness = Witness::new();
     let (told, handle) = oneshot::channel();
     let arbiter = Arbiter::new();
-    let builder = AcceptorPool::protocol(|_| Echo).acceptors(2).grace(Duration::ZERO).observer(witness.clone());
+    let builder = AcceptorPool::with_protocol(|_| Echo).acceptors(2).grace(Duration::ZERO).observer(witness.clone());
     arbiter.spawn(async move {
         let pool = builder.bind("127.0.0.1:0").await.unwrap();
         let _ = told.send(pool.untyped());

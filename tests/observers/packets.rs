@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use actix_acceptor::{Active, Builder, Conn, Framing, Next, ProtocolDoor, Reason, User};
+use actix_acceptor::{Active, Builder, CloseReason, Conn, Framing, Next, ProtocolService, User};
 use bytes::Bytes;
 
 use super::support::*;
 
-async fn count(builder: Builder<ProtocolDoor<Probe>>, script: &[&str], finish: bool) -> End {
+async fn count(builder: Builder<ProtocolService<Probe>>, script: &[&str], finish: bool) -> End {
     let witness = Witness::new();
     let builder = builder.framing(Framing::lines()).max_frame(64).acceptors(1).observer(witness.clone());
     let pool = builder.bind("127.0.0.1:0").await.unwrap();
@@ -41,38 +41,38 @@ fn by_word(call: &Call, conn: &mut Conn<Probe>) -> Next<Probe> {
             conn.set_active(Active::Always);
             Next::Continue
         }
-        call => otherwise(call),
+        call => default_next(call),
     }
 }
 
 #[actix::test]
 async fn the_packet_whose_callback_panicked_is_counted_and_what_came_behind_it_is_not() {
     let end = count(Probe::pool(by_word).0, &["a\nb\npanic\nc\nd\n"], false).await;
-    assert_eq!((end.packets, end.reason), (3, Reason::Panic));
+    assert_eq!((end.packets, end.reason), (3, CloseReason::Panic));
 }
 
 #[actix::test]
 async fn the_packet_that_ends_the_connection_is_counted_as_well() {
     let end = count(Probe::pool(by_word).0, &["a\nstop\nb\n"], false).await;
-    assert_eq!((end.packets, end.reason), (2, Reason::Local));
+    assert_eq!((end.packets, end.reason), (2, CloseReason::Local));
     let end = count(Probe::pool(by_word).0, &["a\nb\nfail\nc\n"], false).await;
-    assert_eq!((end.packets, end.reason), (3, Reason::Error));
+    assert_eq!((end.packets, end.reason), (3, CloseReason::Error));
 }
 
 #[actix::test]
 async fn what_is_no_packet_is_not_counted() {
     let end = count(Probe::pool(by_word).0, &["a\nb\n", &"x".repeat(100)], false).await;
-    assert_eq!((end.packets, end.reason), (2, Reason::TooLong));
+    assert_eq!((end.packets, end.reason), (2, CloseReason::TooLong));
     let end = count(Probe::pool(by_word).0, &[], true).await;
-    assert_eq!((end.packets, end.reason), (0, Reason::Peer));
+    assert_eq!((end.packets, end.reason), (0, CloseReason::Peer));
     let end = count(Probe::pool(by_word).0.packet_timeout(Duration::from_millis(50)), &["a\nhalf"], false).await;
-    assert_eq!((end.packets, end.reason), (1, Reason::PacketTimeout));
+    assert_eq!((end.packets, end.reason), (1, CloseReason::PacketTimeout));
 }
 
 #[actix::test]
 async fn packets_behind_a_wait_are_counted_when_they_are_delivered() {
     let end = count(Probe::pool(by_word).0.half_close(true), &["a\nwait\nb\nwait\nc\nstop\n"], false).await;
-    assert_eq!((end.packets, end.reason), (6, Reason::Local));
+    assert_eq!((end.packets, end.reason), (6, CloseReason::Local));
 }
 
 #[actix::test]
@@ -84,14 +84,14 @@ async fn more_packets_than_a_turn_takes_are_counted_to_the_last() {
         call => by_word(call, conn),
     };
     let end = count(Probe::pool(quiet).0, &[&lines], false).await;
-    assert_eq!((end.packets, end.reason), (5_001, Reason::Panic));
+    assert_eq!((end.packets, end.reason), (5_001, CloseReason::Panic));
 }
 
 #[actix::test]
 async fn packets_of_an_active_count_are_counted_and_its_other_callbacks_are_not() {
     let builder = Probe::pool(by_word).0.active(Active::Count(2));
     let end = count(builder, &["a\nb\nc\nd\nstop\n"], false).await;
-    assert_eq!((end.packets, end.reason), (5, Reason::Local));
+    assert_eq!((end.packets, end.reason), (5, CloseReason::Local));
 }
 
 #[actix::test]

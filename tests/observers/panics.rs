@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use actix::prelude::*;
-use actix_acceptor::{AcceptorPool, Ack, Alarm, AtLimit, Happening, Observer, Reason, Socket, Suspension};
+use actix_acceptor::{AcceptorPool, Ack, Alarm, AtLimit, CloseReason, Observer, PoolEvent, Socket, SuspendMode};
 
 use super::support::*;
 
@@ -11,7 +11,7 @@ use super::support::*;
 struct Touchy;
 
 impl Observer for Touchy {
-    fn observe(&self, _: &str, _: &Happening<'_>) {
+    fn observe(&self, _: &str, _: &PoolEvent<'_>) {
         panic!("the observer's own fault");
     }
 }
@@ -20,14 +20,14 @@ impl Observer for Touchy {
 async fn everything_goes_on_and_the_observers_behind_it_are_told_all_the_same() {
     logs::listen();
     let witness = Witness::new();
-    let builder = AcceptorPool::protocol(|_| Echo).acceptors(1).name("touchy").watchdog(None).max_connections(1);
+    let builder = AcceptorPool::with_protocol(|_| Echo).acceptors(1).name("touchy").watchdog(None).max_connections(1);
     let builder = builder.at_limit(AtLimit::Close).alarm(Alarm::new("one", 1));
     let builder = builder.observer(Touchy).observer(witness.clone()).observer(Touchy);
     let pool = builder.bind("127.0.0.1:0").await.unwrap();
     let mut peer = connect(&pool).await;
     peer.echo("hello").await;
     connect(&pool).await.until_gone().await;
-    soon(pool.suspend(Suspension::Refuse)).await.unwrap();
+    soon(pool.suspend(SuspendMode::Close)).await.unwrap();
     soon(pool.resume()).await.unwrap();
     peer.echo("still there").await;
     peer.finish().await;
@@ -38,7 +38,7 @@ async fn everything_goes_on_and_the_observers_behind_it_are_told_all_the_same() 
     // Listener and acceptor, the peer refused, the alarm twice, the connection, twice the listener, and all over.
     assert_eq!(seen.len(), 2 + 1 + 2 + 3 + 2 + 2, "{seen:#?}");
     let info = pool.info();
-    assert_eq!((info.accepted, info.refused.total(), info.closed.get(Reason::Peer)), (2, 1, 1));
+    assert_eq!((info.accepted, info.refused.total(), info.closed.get(CloseReason::Peer)), (2, 1, 1));
     let panics = logs::lines(|line| line.is("pool", "touchy") && line.message() == "an observer panicked");
     assert!(!panics.is_empty() && panics.len() <= 2 * seen.len());
     assert!(panics.iter().all(|line| line.is("panic", "the observer's own fault")), "{panics:?}");
@@ -63,12 +63,12 @@ impl Handler<Ack> for Unwinds {
 async fn it_may_panic_while_a_connection_is_unwound() {
     let witness = Witness::new();
     let start = |socket| Ok(Unwinds(Some(socket)).start());
-    let builder = AcceptorPool::start(start).acceptors(1).observer(Touchy).observer(witness.clone());
+    let builder = AcceptorPool::with_actor(start).acceptors(1).observer(Touchy).observer(witness.clone());
     let pool = builder.bind("127.0.0.1:0").await.unwrap();
     for times in 1..=3 {
         connect(&pool).await.until_gone().await;
         eventually(|| witness.ends().len() == times).await;
     }
-    assert!(witness.ends().iter().all(|(_, end)| end.reason == Reason::Panic), "{:?}", witness.ends());
+    assert!(witness.ends().iter().all(|(_, end)| end.reason == CloseReason::Panic), "{:?}", witness.ends());
     soon(pool.stop(Duration::ZERO)).await;
 }

@@ -6,7 +6,7 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use actix_acceptor::{
-    AcceptorPool, AtLimit, Builder, Drain, LastCall, PoolHandle, ProtocolDoor, Refusal, Rule, Suspension,
+    AcceptorPool, AtLimit, BacklogPolicy, Builder, Drain, PoolHandle, ProtocolService, RefusalReason, Rule, SuspendMode,
 };
 
 use socket2::{Domain, Socket, Type};
@@ -15,7 +15,7 @@ use super::support::*;
 
 const LONG: Duration = Duration::from_secs(3_600);
 
-async fn observed(builder: Builder<ProtocolDoor<Echo>>) -> (PoolHandle, Witness) {
+async fn observed(builder: Builder<ProtocolService<Echo>>) -> (PoolHandle, Witness) {
     let witness = Witness::new();
     let builder = builder.acceptors(1).name("the door").observer(witness.clone());
     (builder.bind("127.0.0.1:0").await.unwrap().untyped(), witness)
@@ -25,7 +25,7 @@ fn refusals(witness: &Witness) -> Vec<Seen> {
     witness.seen().into_iter().filter(|seen| matches!(seen, Seen::Refused { .. })).collect()
 }
 
-fn refused(peer: String, reason: Refusal) -> Seen {
+fn refused(peer: String, reason: RefusalReason) -> Seen {
     Seen::Refused { peer, listener: "the door".to_owned(), reason }
 }
 
@@ -45,7 +45,7 @@ fn knock(pool: &PoolHandle) -> SocketAddr {
 }
 
 /// Lets in so many and turns the next three away.
-async fn turns_away(builder: Builder<ProtocolDoor<Echo>>, admits: usize, reason: Refusal) {
+async fn turns_away(builder: Builder<ProtocolService<Echo>>, admits: usize, reason: RefusalReason) {
     let (pool, witness) = observed(builder).await;
     let mut guests = Vec::new();
     for _ in 0..admits {
@@ -66,16 +66,16 @@ async fn turns_away(builder: Builder<ProtocolDoor<Echo>>, admits: usize, reason:
 
 #[actix::test]
 async fn each_reason_is_told_with_the_peer_and_the_listener() {
-    let builder = || AcceptorPool::protocol(|_| Echo);
-    turns_away(builder().max_connections(2).at_limit(AtLimit::Close), 2, Refusal::Limit).await;
-    turns_away(builder().max_connections(1).at_limit(AtLimit::Reset), 1, Refusal::Limit).await;
+    let builder = || AcceptorPool::with_protocol(|_| Echo);
+    turns_away(builder().max_connections(2).at_limit(AtLimit::Close), 2, RefusalReason::Limit).await;
+    turns_away(builder().max_connections(1).at_limit(AtLimit::Reset), 1, RefusalReason::Limit).await;
     let hold = AtLimit::Hold(Duration::from_millis(20));
-    turns_away(builder().max_connections(1).at_limit(hold), 1, Refusal::Limit).await;
-    turns_away(builder().max_per_peer(2), 2, Refusal::PerIp).await;
-    turns_away(builder().accept_rate(2, LONG), 2, Refusal::Rate).await;
-    turns_away(builder().peer_rate(1, LONG), 1, Refusal::Rate).await;
-    turns_away(builder().rules([Rule::deny("127.0.0.0/8").unwrap()]), 0, Refusal::Denied).await;
-    turns_away(builder().overload(|newcomer| newcomer.connections == 1), 1, Refusal::Overload).await;
+    turns_away(builder().max_connections(1).at_limit(hold), 1, RefusalReason::Limit).await;
+    turns_away(builder().max_per_peer(2), 2, RefusalReason::PerPeer).await;
+    turns_away(builder().accept_rate(2, LONG), 2, RefusalReason::Rate).await;
+    turns_away(builder().peer_rate(1, LONG), 1, RefusalReason::Rate).await;
+    turns_away(builder().rules([Rule::deny("127.0.0.0/8").unwrap()]), 0, RefusalReason::Denied).await;
+    turns_away(builder().overload(|newcomer| newcomer.connections == 1), 1, RefusalReason::Overload).await;
 }
 
 #[actix::test]
@@ -83,7 +83,7 @@ async fn a_peer_taken_with_the_reserve_is_told_after_what_accept_said() {
     let witness = Witness::new();
     let (transport, director) = Scripted::in_memory();
     let builder =
-        AcceptorPool::protocol(|_| Echo).acceptors(1).name("the door").reserve_descriptor(true).watchdog(None);
+        AcceptorPool::with_protocol(|_| Echo).acceptors(1).name("the door").reserve_descriptor(true).watchdog(None);
     let pool = builder.observer(witness.clone()).listen(transport).await.unwrap();
     let (open, gate) = channel::<()>();
     director.accept(move || {
@@ -96,21 +96,21 @@ async fn a_peer_taken_with_the_reserve_is_told_after_what_accept_said() {
     peer.until_gone().await;
     eventually(|| refusals(&witness).len() == 1).await;
     let error = Seen::AcceptError { listener: "the door".to_owned(), acceptor: 0, code: Some(libc::EMFILE) };
-    assert_eq!(witness.seen()[2..], [error, refused("memory".to_owned(), Refusal::Fd)]);
+    assert_eq!(witness.seen()[2..], [error, refused("memory".to_owned(), RefusalReason::Descriptors)]);
     soon(pool.stop(Duration::ZERO)).await;
 }
 
 #[actix::test]
 async fn peers_that_a_drain_finds_in_the_queue_are_told() {
-    let (pool, witness) = observed(AcceptorPool::protocol(|_| Echo)).await;
-    soon(pool.suspend(Suspension::Hold)).await.unwrap();
+    let (pool, witness) = observed(AcceptorPool::with_protocol(|_| Echo)).await;
+    soon(pool.suspend(SuspendMode::Hold)).await.unwrap();
     let (mut peers, mut expected) = (Vec::new(), Vec::new());
     for _ in 0..3 {
         let peer = connect(&pool).await;
-        expected.push(refused(peer.address().to_string(), Refusal::Draining));
+        expected.push(refused(peer.address().to_string(), RefusalReason::Draining));
         peers.push(peer);
     }
-    let report = soon(pool.drain(Drain::within(None).last_call(LastCall::Refuse))).await;
+    let report = soon(pool.drain(Drain::grace(None).backlog_on_close(BacklogPolicy::Refuse))).await;
     assert_eq!((refusals(&witness), report.unserved), (expected, 3));
     assert_eq!(witness.connections(), []);
 }

@@ -121,7 +121,7 @@ fn the_limit_is_raised_and_lowered_live() {
 #[test]
 fn who_may_come_is_changed_live() {
     for (option, value, reason, off) in [
-        ("max-per-ip", "1", "per_ip", "max-per-ip 100"),
+        ("max-per-ip", "1", "per_peer", "max-per-ip 100"),
         ("accept-rate", "1/36000", "rate", "accept-rate 100000/1"),
         ("deny", "127.0.0.1", "denied", "allow 127.0.0.0/8"),
     ] {

@@ -45,7 +45,7 @@ fn info_has_every_count_also_at_zero_and_adds_up() {
                 "max_connections": null,
                 "accepted": 2,
                 "acceptors": null,
-                "refused": zero(&["limit", "per_ip", "rate", "denied", "overload", "fd"]),
+                "refused": zero(&["limit", "per_peer", "rate", "denied", "overload", "descriptors", "draining"]),
                 "closed": closed,
             })
         );

@@ -151,7 +151,7 @@ fn each_address_has_so_many_connections() {
                 clients.push(client);
             }
             assert!(playground.connect_from(last).is_closed_in_order());
-            playground.has_refused("per_ip", last.into());
+            playground.has_refused("per_peer", last.into());
         }
         assert_eq!(playground.command("set max-per-ip 3"), "ok");
         assert_eq!(playground.connect_from(1).ask("one more"), "one more");

@@ -3,7 +3,7 @@
 use std::sync::mpsc::{channel, Receiver, Sender};
 use std::sync::{Arc, Mutex};
 
-use actix_acceptor::{Happening, Observer};
+use actix_acceptor::{Observer, PoolEvent};
 
 use super::PATIENCE;
 
@@ -28,8 +28,8 @@ impl Gate {
 pub struct Opener(pub Sender<()>);
 
 impl Observer for Opener {
-    fn observe(&self, _: &str, happening: &Happening<'_>) {
-        if let Happening::Blocked { .. } = happening {
+    fn observe(&self, _: &str, happening: &PoolEvent<'_>) {
+        if let PoolEvent::Blocked { .. } = happening {
             let _ = self.0.send(());
         }
     }

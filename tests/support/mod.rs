@@ -26,7 +26,7 @@ pub use own::{echo, Own};
 pub use patience::{eventually, eventually_blocking, ms, pass, soon, within, PATIENCE};
 pub use paused::{in_memory, on_time, paused};
 pub use peer::{connect, BlockingPeer, Peer};
-pub use probe::{otherwise, Call, Diary, Probe};
+pub use probe::{default_next, Call, Diary, Probe};
 pub use protocols::{Closings, Echo, Recorded, Recorder};
 pub use scripted::{Director, Scripted};
 pub use witness::{End, Seen, Who, Witness};

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use actix::System;
-use actix_acceptor::{Builder, Door, Pool};
+use actix_acceptor::{Builder, Pool, Service};
 use tokio::time::Instant;
 
 use super::{ms, Director, Scripted};
@@ -16,7 +16,7 @@ pub fn paused<F: Future<Output = ()> + 'static>(test: F) {
 }
 
 /// A pool on the current arbiter whose peers come by its director alone.
-pub async fn in_memory<D: Door>(builder: Builder<D>) -> (Pool<D::Actor>, Director) {
+pub async fn in_memory<D: Service>(builder: Builder<D>) -> (Pool<D::Actor>, Director) {
     let (transport, director) = Scripted::in_memory();
     (builder.on_current_arbiter().listen(transport).await.unwrap(), director)
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant as StdInstant};
 
 use actix_acceptor::{
-    AcceptorPool, Builder, Closed, Conn, Framing, Next, Peer, Protocol, ProtocolDoor, Reason, Timeout,
+    AcceptorPool, Builder, CloseReason, Closed, Conn, Framing, Next, Peer, Protocol, ProtocolService, Timeout,
 };
 use bytes::Bytes;
 use tokio::sync::mpsc::{unbounded_channel, UnboundedReceiver, UnboundedSender};
@@ -23,7 +23,7 @@ pub enum Call {
     HalfClosed,
     Passive,
     Shutdown,
-    Closed(Reason, String),
+    Closed(CloseReason, String),
 }
 
 impl Call {
@@ -52,9 +52,9 @@ impl Probe {
     /// A pool to be of probes that answer with this closure, and what they tell.
     pub fn pool(
         act: impl Fn(&Call, &mut Conn<Probe>) -> Next<Probe> + Send + Sync + 'static,
-    ) -> (Builder<ProtocolDoor<Probe>>, Diary) {
+    ) -> (Builder<ProtocolService<Probe>>, Diary) {
         let (factory, diary) = Probe::factory(act);
-        (AcceptorPool::protocol(factory), diary)
+        (AcceptorPool::with_protocol(factory), diary)
     }
 
     pub fn factory(
@@ -73,7 +73,7 @@ impl Probe {
 }
 
 /// What to answer where a test has nothing to say: as a protocol does that does not override the callback.
-pub fn otherwise(call: &Call) -> Next<Probe> {
+pub fn default_next(call: &Call) -> Next<Probe> {
     match call {
         Call::Timeout(_) | Call::Shutdown => Next::Stop,
         _ => Next::Continue,
@@ -152,7 +152,7 @@ impl Diary {
     }
 
     /// Skips all calls up to the end of a connection.
-    pub async fn closed(&mut self) -> (Reason, String) {
+    pub async fn closed(&mut self) -> (CloseReason, String) {
         loop {
             if let Call::Closed(reason, why) = self.next().await {
                 return (reason, why);

@@ -1,6 +1,6 @@
 //! The plainest protocols, and how a test learns of endings.
 
-use actix_acceptor::{Closed, Conn, Framing, Next, Protocol, Reason};
+use actix_acceptor::{CloseReason, Closed, Conn, Framing, Next, Protocol};
 use bytes::Bytes;
 use tokio::sync::mpsc::{unbounded_channel, UnboundedReceiver, UnboundedSender};
 
@@ -42,7 +42,7 @@ impl Protocol for Recorded {
 
 /// Takes down how connections end: give each protocol a clone, call [`note`](Recorder::note) in `closed`.
 #[derive(Clone)]
-pub struct Recorder(UnboundedSender<(Reason, String)>);
+pub struct Recorder(UnboundedSender<(CloseReason, String)>);
 
 impl Recorder {
     pub fn new() -> (Recorder, Closings) {
@@ -56,16 +56,16 @@ impl Recorder {
 }
 
 /// The endings a [`Recorder`] took down, in order.
-pub struct Closings(UnboundedReceiver<(Reason, String)>);
+pub struct Closings(UnboundedReceiver<(CloseReason, String)>);
 
 impl Closings {
     /// Waits for the next ending: its reason, and the whole of it as text.
-    pub async fn next(&mut self) -> (Reason, String) {
+    pub async fn next(&mut self) -> (CloseReason, String) {
         soon(self.0.recv()).await.expect("an ending: nobody is left to have one")
     }
 
     /// Waits for the next ending; its reason.
-    pub async fn reason(&mut self) -> Reason {
+    pub async fn reason(&mut self) -> CloseReason {
         self.next().await.0
     }
 
@@ -75,7 +75,7 @@ impl Closings {
     }
 
     /// All endings until no recorder is left, which must be given up by then: the pool's too.
-    pub async fn rest(mut self) -> Vec<Reason> {
+    pub async fn rest(mut self) -> Vec<CloseReason> {
         let mut rest = Vec::new();
         while let Some((reason, _)) = soon(self.0.recv()).await {
             rest.push(reason);

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use actix_acceptor::{Happening, Observer, Reason, Refusal};
+use actix_acceptor::{CloseReason, Observer, PoolEvent, RefusalReason};
 
 /// One happening, as values of its own.
 #[derive(Clone, Debug, PartialEq)]
@@ -13,7 +13,7 @@ pub enum Seen {
     AcceptorStarted(usize),
     AcceptorStopped(usize, String),
     AcceptError { listener: String, acceptor: usize, code: Option<i32> },
-    Refused { peer: String, listener: String, reason: Refusal },
+    Refused { peer: String, listener: String, reason: RefusalReason },
     Started(Who),
     Ready(Who),
     Stopped(Who, End),
@@ -30,7 +30,7 @@ pub struct Who {
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct End {
-    pub reason: Reason,
+    pub reason: CloseReason,
     pub duration: Duration,
     pub bytes_in: u64,
     pub bytes_out: u64,
@@ -101,36 +101,36 @@ impl Witness {
 }
 
 impl Observer for Witness {
-    fn observe(&self, pool: &str, happening: &Happening<'_>) {
+    fn observe(&self, pool: &str, happening: &PoolEvent<'_>) {
         let who = |id: actix_acceptor::ConnectionId, peer: &actix_acceptor::Address, listener: &str| Who {
             id: id.get(),
             peer: peer.to_string(),
             listener: listener.to_owned(),
         };
         let seen = match *happening {
-            Happening::ListenerStarted { listener, address } => {
+            PoolEvent::ListenerStarted { listener, address } => {
                 Seen::ListenerStarted { listener: listener.to_owned(), address: address.to_string() }
             }
-            Happening::ListenerStopped { listener, address } => {
+            PoolEvent::ListenerStopped { listener, address } => {
                 Seen::ListenerStopped { listener: listener.to_owned(), address: address.to_string() }
             }
-            Happening::AcceptorStarted { acceptor } => Seen::AcceptorStarted(acceptor),
-            Happening::AcceptorStopped { acceptor, exit } => Seen::AcceptorStopped(acceptor, exit.to_string()),
-            Happening::AcceptError { listener, acceptor, error } => {
+            PoolEvent::AcceptorStarted { acceptor } => Seen::AcceptorStarted(acceptor),
+            PoolEvent::AcceptorStopped { acceptor, exit } => Seen::AcceptorStopped(acceptor, exit.to_string()),
+            PoolEvent::AcceptError { listener, acceptor, error } => {
                 Seen::AcceptError { listener: listener.to_owned(), acceptor, code: error.raw_os_error() }
             }
-            Happening::Refused { peer, listener, reason, .. } => {
+            PoolEvent::Refused { peer, listener, reason, .. } => {
                 Seen::Refused { peer: peer.to_string(), listener: listener.to_owned(), reason }
             }
-            Happening::ConnectionStarted { id, peer, listener } => Seen::Started(who(id, peer, listener)),
-            Happening::ConnectionReady { id, peer, listener } => Seen::Ready(who(id, peer, listener)),
-            Happening::ConnectionStopped { id, peer, listener, reason, duration, bytes_in, bytes_out, packets } => {
+            PoolEvent::ConnectionStarted { id, peer, listener } => Seen::Started(who(id, peer, listener)),
+            PoolEvent::ConnectionReady { id, peer, listener } => Seen::Ready(who(id, peer, listener)),
+            PoolEvent::ConnectionStopped { id, peer, listener, reason, duration, bytes_in, bytes_out, packets } => {
                 Seen::Stopped(who(id, peer, listener), End { reason, duration, bytes_in, bytes_out, packets })
             }
-            Happening::Blocked { acceptor, id, so_far } => {
+            PoolEvent::Blocked { acceptor, id, so_far } => {
                 Seen::Blocked { acceptor, id: id.map(|id| id.get()), so_far }
             }
-            Happening::Alarm { name, raised, connections } => {
+            PoolEvent::Alarm { name, raised, connections } => {
                 Seen::Alarm { name: name.to_owned(), raised, connections }
             }
             ref other => panic!("a happening that is new: {other:?}"),

@@ -16,7 +16,7 @@ use futures::future::LocalBoxFuture;
 use tokio::io::AsyncReadExt;
 
 use super::block::{Block, ParseBlockError};
-use super::{Address, Handshake, HandshakeError, Shaken, Stream};
+use super::{Address, Handshake, HandshakeError, Handshaken, Stream};
 
 pub use header::{ProxyHeader, ProxyTls};
 use parse::{look, Look};
@@ -37,7 +37,7 @@ const CHUNK: usize = 256;
 /// use tokio::io::AsyncWriteExt;
 ///
 /// let balancers = ProxyProtocol::required().trust("127.0.0.0/8")?;
-/// let pool = AcceptorPool::serve(|mut socket: Socket| async move {
+/// let pool = AcceptorPool::with_fn(|mut socket: Socket| async move {
 ///     let peer = socket.peer().to_string();
 ///     socket.write_all(peer.as_bytes()).await
 /// })
@@ -64,7 +64,7 @@ pub struct ProxyProtocol {
 
 impl ProxyProtocol {
     /// A trusted sender must begin with a header. Nobody else is let in: they count as
-    /// [`Denied`](crate::Refusal::Denied).
+    /// [`Denied`](crate::RefusalReason::Denied).
     pub fn required() -> Self {
         ProxyProtocol { required: true, trusted: Vec::new(), trusts_local: false, max_header: 4_096 }
     }
@@ -115,45 +115,45 @@ impl ProxyProtocol {
 }
 
 impl Handshake for ProxyProtocol {
-    fn shake(&self, stream: Stream, peer: &Address) -> LocalBoxFuture<'static, Result<Shaken, HandshakeError>> {
+    fn handshake(&self, stream: Stream, peer: &Address) -> LocalBoxFuture<'static, Result<Handshaken, HandshakeError>> {
         let (believed, required, most) = (self.trusts(peer), self.required, self.max_header);
         Box::pin(async move {
             if believed {
                 return read(stream, required, most).await;
             }
-            Ok(Shaken::new(stream))
+            Ok(Handshaken::new(stream))
         })
     }
 
-    fn admits(&self, peer: &Address) -> bool {
+    fn allows(&self, peer: &Address) -> bool {
         !self.required || self.trusts(peer)
     }
 
-    fn may_claim(&self, peer: &Address) -> bool {
+    fn may_override_peer(&self, peer: &Address) -> bool {
         self.trusts(peer)
     }
 }
 
 /// Reads the header, and puts back what was read beyond it.
-async fn read(mut stream: Stream, required: bool, most: usize) -> Result<Shaken, HandshakeError> {
+async fn read(mut stream: Stream, required: bool, most: usize) -> Result<Handshaken, HandshakeError> {
     let mut bytes = BytesMut::with_capacity(CHUNK);
     loop {
         match look(&bytes, most).map_err(HandshakeError::failed)? {
             Look::Header(header, length) => {
                 let stream = stream.put_back(bytes.split_off(length));
                 let shaken = match header.source.clone() {
-                    Some(source) => Shaken::new(stream).with_peer(source),
-                    None => Shaken::new(stream),
+                    Some(source) => Handshaken::new(stream).with_peer(source),
+                    None => Handshaken::new(stream),
                 };
                 return Ok(shaken.with_proxy(header));
             }
             Look::Data if required => return Err(HandshakeError::failed("there is no PROXY header")),
-            Look::Data => return Ok(Shaken::new(stream.put_back(bytes))),
+            Look::Data => return Ok(Handshaken::new(stream.put_back(bytes))),
             Look::Begun | Look::MayBegin => {}
         }
         if stream.read_buf(&mut bytes).await? == 0 {
             return match look(&bytes, most) {
-                Ok(Look::MayBegin) if !required => Ok(Shaken::new(stream.put_back(bytes))),
+                Ok(Look::MayBegin) if !required => Ok(Handshaken::new(stream.put_back(bytes))),
                 _ => Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into()),
             };
         }

@@ -28,7 +28,7 @@ use std::time::SystemTime;
 
 use futures::future::LocalBoxFuture;
 
-use super::{Address, Handshake, HandshakeError, HandshakeInfo, Shaken, Stream};
+use super::{Address, Handshake, HandshakeError, HandshakeInfo, Handshaken, Stream};
 
 #[cfg(feature = "native-tls")]
 pub(super) use below::Below;
@@ -107,7 +107,7 @@ impl Tls {
     }
 
     /// By the back end of that name.
-    pub fn by(backend: TlsBackend) -> TlsBuilder {
+    pub fn builder(backend: TlsBackend) -> TlsBuilder {
         TlsBuilder::new(backend)
     }
 
@@ -134,7 +134,7 @@ impl Tls {
 }
 
 impl Handshake for Tls {
-    fn shake(&self, stream: Stream, peer: &Address) -> LocalBoxFuture<'static, Result<Shaken, HandshakeError>> {
+    fn handshake(&self, stream: Stream, peer: &Address) -> LocalBoxFuture<'static, Result<Handshaken, HandshakeError>> {
         let current = self.current();
         #[cfg(feature = "rustls")]
         if let Some(hook) = &self.0.plan.on_hello {

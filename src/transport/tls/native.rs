@@ -10,7 +10,7 @@ use tokio_native_tls::{TlsAcceptor, TlsStream};
 
 use super::source::is_pem;
 use super::{Below, Identity, Plan, TlsError, TlsVersion};
-use crate::transport::{HandshakeError, Shaken, Stream, TlsInfo};
+use crate::transport::{HandshakeError, Handshaken, Stream, TlsInfo};
 
 pub(super) fn configure(plan: &Plan) -> Result<TlsAcceptor, TlsError> {
     let cannot = |setting, why| Err(TlsError::Unsupported { setting, why });
@@ -18,7 +18,7 @@ pub(super) fn configure(plan: &Plan) -> Result<TlsAcceptor, TlsError> {
         return cannot("client_certificates", "native-tls does not ask for them");
     }
     if !plan.by_name.is_empty() {
-        return cannot("for_name", "native-tls has one certificate");
+        return cannot("sni_certificate", "native-tls has one certificate");
     }
     #[cfg(feature = "rustls")]
     if plan.on_hello.is_some() {
@@ -87,7 +87,7 @@ fn belong_together(_: &Blocking) -> bool {
     true
 }
 
-pub(super) async fn accept(acceptor: &TlsAcceptor, stream: Stream) -> Result<Shaken, HandshakeError> {
+pub(super) async fn accept(acceptor: &TlsAcceptor, stream: Stream) -> Result<Handshaken, HandshakeError> {
     let mut tls = acceptor.accept(Below::new(stream)).await.map_err(HandshakeError::failed)?;
     let overheard = tls.get_mut().get_mut().get_mut().overheard();
     let info = TlsInfo {
@@ -96,7 +96,7 @@ pub(super) async fn accept(acceptor: &TlsAcceptor, stream: Stream) -> Result<Sha
         alpn: tls.get_ref().negotiated_alpn().ok().flatten().map(|name| String::from_utf8_lossy(&name).into_owned()),
         ..TlsInfo::default()
     };
-    Ok(Shaken::new(Stream::native(tls)).with_tls(info))
+    Ok(Handshaken::new(Stream::native(tls)).with_tls(info))
 }
 
 /// What is lent to the library before it has told how much there is.

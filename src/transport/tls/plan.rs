@@ -114,7 +114,7 @@ impl TlsBuilder {
 
     /// Another certificate for peers that ask for this server name (SNI), or for any host of a domain: `*.example.org`, one
     /// label. Whoever asks for no name, or another one, is shown the default one. May be called again. By `rustls` only.
-    pub fn for_name(
+    pub fn sni_certificate(
         mut self,
         name: impl Into<String>,
         certificates: impl Into<PathBuf>,

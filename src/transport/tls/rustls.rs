@@ -19,7 +19,7 @@ use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
 use super::hello::{ClientHello, OnHello};
 use super::source::is_pem;
 use super::{ClientCertificates, Config, Identity, Plan, Source, Tls, TlsError, TlsVersion};
-use crate::transport::{Address, HandshakeError, Shaken, Stream, TlsInfo};
+use crate::transport::{Address, HandshakeError, Handshaken, Stream, TlsInfo};
 
 pub(super) fn configure(plan: &Plan) -> Result<Arc<ServerConfig>, TlsError> {
     let provider = provider();
@@ -75,7 +75,7 @@ impl Certificates {
         let mut by_name = HashMap::new();
         for (name, certificates, key) in &plan.by_name {
             if DnsName::try_from(name.strip_prefix("*.").unwrap_or(name)).is_err() {
-                return Err(TlsError::Refused(format!("for_name: {name:?} is no DNS name").into()));
+                return Err(TlsError::Refused(format!("sni_certificate: {name:?} is no DNS name").into()));
             }
             by_name.insert(name.to_ascii_lowercase(), certified(certificates, key, provider)?);
         }
@@ -117,7 +117,7 @@ fn read_certificates(source: &Source) -> Result<Vec<CertificateDer<'static>>, Tl
 const ACCESS_DENIED: [u8; 7] = [21, 3, 3, 0, 2, 2, 49];
 
 /// Waits for the peer's first word, and asks the user about it.
-pub(super) async fn ask(tls: Tls, hook: OnHello, stream: Stream, peer: Address) -> Result<Shaken, HandshakeError> {
+pub(super) async fn ask(tls: Tls, hook: OnHello, stream: Stream, peer: Address) -> Result<Handshaken, HandshakeError> {
     let mut begun = LazyConfigAcceptor::new(Default::default(), stream).await.map_err(failed)?;
     let asked = hook(&ClientHello { hello: begun.client_hello(), peer: &peer });
     let chosen = match asked {
@@ -136,7 +136,7 @@ pub(super) async fn ask(tls: Tls, hook: OnHello, stream: Stream, peer: Address) 
     }
 }
 
-pub(super) async fn accept(config: Arc<ServerConfig>, stream: Stream) -> Result<Shaken, HandshakeError> {
+pub(super) async fn accept(config: Arc<ServerConfig>, stream: Stream) -> Result<Handshaken, HandshakeError> {
     TlsAcceptor::from(config).accept(stream).await.map(shaken).map_err(failed)
 }
 
@@ -148,7 +148,7 @@ fn failed(error: io::Error) -> HandshakeError {
     }
 }
 
-fn shaken(tls: TlsStream<Stream>) -> Shaken {
+fn shaken(tls: TlsStream<Stream>) -> Handshaken {
     let session = tls.get_ref().1;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let info = TlsInfo {
@@ -161,7 +161,7 @@ fn shaken(tls: TlsStream<Stream>) -> Shaken {
         server_name: session.server_name().map(str::to_owned),
         peer_certificates: session.peer_certificates().into_iter().flatten().map(|cert| cert.to_vec()).collect(),
     };
-    Shaken::new(Stream::rustls(tls)).with_tls(info)
+    Handshaken::new(Stream::rustls(tls)).with_tls(info)
 }
 
 /// What one look at the stream below brings. The library's own `poll_read` goes on until a look is in vain;

@@ -75,7 +75,7 @@ fn per_peer_limits_count_the_claimed_address() {
                 })
                 .collect();
             assert_eq!(claim(1, 3).until_gone(), "", "{door} {options}");
-            refused(&playground, "per_ip", 1);
+            refused(&playground, "per_peer", 1);
             inside[0].send("!stop");
             assert_eq!(inside[0].until_gone(), "");
             playground.has_closed("local", 1);
@@ -92,7 +92,7 @@ fn who_claims_nobody_is_counted_by_its_socket() {
         let mut first = unknown();
         assert_eq!(first.ask("hello"), "hello");
         assert_eq!(unknown().until_gone(), "", "{door}");
-        refused(&playground, "per_ip", 1);
+        refused(&playground, "per_peer", 1);
         assert_eq!(behind(&playground, &line(CLAIMED)).ask("!peer"), CLAIMED, "{door}");
     }
 }

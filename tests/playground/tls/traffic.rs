@@ -70,7 +70,7 @@ fn who_reads_late_gets_everything() {
     }
 }
 
-/// The last bytes lie in the TLS layer, where a farewell must not overtake them.
+/// The last bytes lie in the TLS layer, where a refusal_message must not overtake them.
 #[test]
 fn who_is_slow_at_the_end_loses_nothing() {
     let papers = Papers::new("slow-end");

@@ -1,0 +1,87 @@
+//! Counts per label: one number for each reason that a connection closed, or that a peer was refused.
+
+use std::fmt;
+use std::ops::AddAssign;
+
+/// A label that events are counted by: [`CloseReason`](crate::CloseReason) or
+/// [`RefusalReason`](crate::RefusalReason).
+pub trait Label: sealed::Label {
+    /// Every label, in the order of declaration.
+    const ALL: &'static [Self];
+
+    /// The label in snake case, as logs and metrics show it.
+    fn name(self) -> &'static str;
+}
+
+pub(super) mod sealed {
+    pub trait Label: Copy + Eq + std::fmt::Debug + 'static {
+        type Array: Copy + fmt::Debug + Default + Eq + AsRef<[u64]> + AsMut<[u64]> + Send + Sync;
+
+        fn index(self) -> usize;
+    }
+
+    use std::fmt;
+}
+
+/// How many events were counted, per label.
+///
+/// ```
+/// use actix_acceptor::{CloseReason, Counts};
+///
+/// let counts = Counts::<CloseReason>::default();
+/// assert_eq!(counts.get(CloseReason::Idle), 0);
+/// assert_eq!(counts.iter().count(), CloseReason::ALL.len());
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Counts<L: Label>(L::Array);
+
+impl<L: Label> Counts<L> {
+    /// The count of one label.
+    pub fn get(&self, label: L) -> u64 {
+        self.0.as_ref()[label.index()]
+    }
+
+    /// The sum over all labels.
+    pub fn total(&self) -> u64 {
+        self.0.as_ref().iter().sum()
+    }
+
+    /// Every label with its count, zero counts included.
+    pub fn iter(&self) -> impl Iterator<Item = (L, u64)> + '_ {
+        L::ALL.iter().map(|label| (*label, self.get(*label)))
+    }
+
+    pub(crate) fn add(&mut self, label: L) {
+        self.0.as_mut()[label.index()] += 1;
+    }
+
+    /// What was counted since the counts were `earlier`.
+    pub(crate) fn since(&self, earlier: &Self) -> Self {
+        let mut counts = *self;
+        for (count, before) in counts.0.as_mut().iter_mut().zip(earlier.0.as_ref()) {
+            *count -= before;
+        }
+        counts
+    }
+}
+
+impl<L: Label> Default for Counts<L> {
+    fn default() -> Self {
+        Counts(L::Array::default())
+    }
+}
+
+impl<L: Label> AddAssign for Counts<L> {
+    fn add_assign(&mut self, other: Self) {
+        for (count, more) in self.0.as_mut().iter_mut().zip(other.0.as_ref()) {
+            *count += more;
+        }
+    }
+}
+
+/// As a map from label to count.
+impl<L: Label> fmt::Debug for Counts<L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter().map(|(label, count)| (label.name(), count))).finish()
+    }
+}
