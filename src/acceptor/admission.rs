@@ -9,9 +9,9 @@ use bytes::Bytes;
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
-use super::inlet::{BacklogPolicy, Inlet, Mode};
 use super::refuse::turn_away;
-use super::reserve::Reserve;
+use super::reserve::ReserveDescriptor;
+use super::state::{BacklogPolicy, ListenerMode, ListenerState};
 use crate::limits::{AtLimit, Guest, Permit};
 use crate::socket::{Incoming, Steps};
 use crate::table::{Arrival, Tables};
@@ -19,7 +19,7 @@ use crate::telemetry::{Complaints, PoolEvent, RefusalReason};
 use crate::transport::Accepted;
 
 /// Where an acceptor's work ends: takes an accepted socket over. The doors implement it.
-pub(crate) trait Seam: Send + Sync + 'static {
+pub(crate) trait ConnectionSpawner: Send + Sync + 'static {
     fn open(&self, incoming: Incoming);
 
     /// The shortest of the times that new connections begin with, in milliseconds; 0 for none.
@@ -27,48 +27,48 @@ pub(crate) trait Seam: Send + Sync + 'static {
 }
 
 /// What all acceptors of a pool work with.
-pub(crate) struct Crew {
+pub(crate) struct AcceptorContext {
     pub(crate) name: Arc<str>,
-    pub(crate) seam: Arc<dyn Seam>,
+    pub(crate) spawner: Arc<dyn ConnectionSpawner>,
     pub(crate) tables: Arc<Tables>,
-    inlets: RwLock<Vec<Arc<Inlet>>>,
-    reserve: Option<Reserve>,
+    states: RwLock<Vec<Arc<ListenerState>>>,
+    reserve: Option<ReserveDescriptor>,
     leaving: AtomicBool,
     held: watch::Sender<usize>,
-    troubles: Complaints,
+    accept_errors: Complaints,
     refusals: Complaints,
 }
 
-impl Crew {
+impl AcceptorContext {
     pub(crate) fn new(
         name: Arc<str>,
-        seam: Arc<dyn Seam>,
+        spawner: Arc<dyn ConnectionSpawner>,
         tables: Arc<Tables>,
-        inlets: Vec<Arc<Inlet>>,
-        reserve: Option<Reserve>,
+        states: Vec<Arc<ListenerState>>,
+        reserve: Option<ReserveDescriptor>,
     ) -> Arc<Self> {
-        let (troubles, refusals) = (Complaints::new(), Complaints::new());
-        let inlets = RwLock::new(inlets);
+        let (accept_errors, refusals) = (Complaints::new(), Complaints::new());
+        let states = RwLock::new(states);
         let (leaving, held) = (AtomicBool::new(false), watch::Sender::new(0));
-        Arc::new(Crew { name, seam, tables, inlets, reserve, leaving, held, troubles, refusals })
+        Arc::new(AcceptorContext { name, spawner, tables, states, reserve, leaving, held, accept_errors, refusals })
     }
 
     /// The pool is on its way out: every listener goes, and with the last one each acceptor.
     pub(crate) fn leave(&self, backlog_on_close: BacklogPolicy) {
         self.leaving.store(true, Release);
-        self.inlets().iter().for_each(|inlet| inlet.set_mode(Mode::Gone(backlog_on_close)));
+        self.states().iter().for_each(|state| state.set_mode(ListenerMode::Removed(backlog_on_close)));
     }
 
     pub(super) fn is_leaving(&self) -> bool {
         self.leaving.load(Acquire)
     }
 
-    pub(crate) fn inlets(&self) -> Vec<Arc<Inlet>> {
-        self.inlets.read().unwrap_or_else(PoisonError::into_inner).clone()
+    pub(crate) fn states(&self) -> Vec<Arc<ListenerState>> {
+        self.states.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub(crate) fn set_inlets(&self, inlets: Vec<Arc<Inlet>>) {
-        let gone = std::mem::replace(&mut *self.inlets.write().unwrap_or_else(PoisonError::into_inner), inlets);
+    pub(crate) fn set_listener_states(&self, states: Vec<Arc<ListenerState>>) {
+        let gone = std::mem::replace(&mut *self.states.write().unwrap_or_else(PoisonError::into_inner), states);
         drop(gone);
     }
 
@@ -87,16 +87,16 @@ impl Crew {
     pub(super) fn receive(
         self: &Arc<Self>,
         place: usize,
-        inlet: &Arc<Inlet>,
+        state: &Arc<ListenerState>,
         accepted: Accepted,
         permit: Option<Permit>,
     ) {
-        match permit.or_else(|| inlet.port.try_permit()) {
-            Some(permit) => self.admit(place, inlet, accepted, permit),
-            None if inlet.denies(&accepted.peer) => self.refuse(place, inlet, accepted, RefusalReason::Denied),
-            None => match inlet.port.limits().policy().at_limit {
-                AtLimit::Hold(limit) => self.hold(place, inlet, accepted, limit),
-                _ => self.refuse(place, inlet, accepted, RefusalReason::Limit),
+        match permit.or_else(|| state.port.try_permit()) {
+            Some(permit) => self.admit(place, state, accepted, permit),
+            None if state.denies(&accepted.peer) => self.refuse(place, state, accepted, RefusalReason::Denied),
+            None => match state.port.limits().policy().at_limit {
+                AtLimit::Hold(limit) => self.hold(place, state, accepted, limit),
+                _ => self.refuse(place, state, accepted, RefusalReason::Limit),
             },
         }
     }
@@ -105,58 +105,58 @@ impl Crew {
     pub(super) fn receive_last(
         &self,
         place: usize,
-        inlet: &Arc<Inlet>,
+        state: &Arc<ListenerState>,
         accepted: Accepted,
         backlog_on_close: BacklogPolicy,
     ) {
-        let permit = if backlog_on_close == BacklogPolicy::Accept { inlet.port.try_permit() } else { None };
+        let permit = if backlog_on_close == BacklogPolicy::Accept { state.port.try_permit() } else { None };
         match permit {
-            Some(permit) => self.admit(place, inlet, accepted, permit),
-            None => self.refuse(place, inlet, accepted, RefusalReason::Draining),
+            Some(permit) => self.admit(place, state, accepted, permit),
+            None => self.refuse(place, state, accepted, RefusalReason::Draining),
         }
     }
 
-    fn admit(&self, place: usize, inlet: &Arc<Inlet>, accepted: Accepted, permit: Permit) {
-        if !inlet.allows(&accepted.peer) {
-            return self.refuse(place, inlet, accepted, RefusalReason::Denied);
+    fn admit(&self, place: usize, state: &Arc<ListenerState>, accepted: Accepted, permit: Permit) {
+        if !state.allows(&accepted.peer) {
+            return self.refuse(place, state, accepted, RefusalReason::Denied);
         }
-        let claims = inlet.steps.iter().any(|step| step.may_override_peer(&accepted.peer));
-        match inlet.port.admit(&accepted.peer, claims) {
-            Ok(guest) => self.serve(place, inlet, accepted, permit, guest),
-            Err(refusal) => self.refuse(place, inlet, accepted, refusal),
+        let claims = state.steps.iter().any(|step| step.may_override_peer(&accepted.peer));
+        match state.port.admit(&accepted.peer, claims) {
+            Ok(guest) => self.serve(place, state, accepted, permit, guest),
+            Err(refusal) => self.refuse(place, state, accepted, refusal),
         }
     }
 
-    fn serve(&self, place: usize, inlet: &Arc<Inlet>, accepted: Accepted, permit: Permit, guest: Guest) {
+    fn serve(&self, place: usize, state: &Arc<ListenerState>, accepted: Accepted, permit: Permit, guest: Guest) {
         let Accepted { stream, peer } = accepted;
         let seat = self.tables.of(place).open(Arrival {
             peer,
-            port: inlet.port.clone(),
+            port: state.port.clone(),
             permit,
             guest,
-            shortest_limit: self.seam.shortest_limit(),
+            shortest_limit: self.spawner.shortest_limit(),
         });
-        let limits = inlet.port.limits();
-        let steps = match inlet.steps.is_empty() {
+        let limits = state.port.limits();
+        let steps = match state.steps.is_empty() {
             true => None,
-            false => Steps::new(inlet.steps.clone(), limits.policy().handshake_timeout, limits.handshakes().clone()),
+            false => Steps::new(state.steps.clone(), limits.policy().handshake_timeout, limits.handshakes().clone()),
         };
-        self.seam.open(Incoming::new(stream, seat, steps));
+        self.spawner.open(Incoming::new(stream, seat, steps));
     }
 
-    fn refuse(&self, place: usize, inlet: &Arc<Inlet>, accepted: Accepted, refusal: RefusalReason) {
+    fn refuse(&self, place: usize, state: &Arc<ListenerState>, accepted: Accepted, refusal: RefusalReason) {
         let Accepted { stream, peer } = accepted;
-        let (listener, reason) = (&**inlet.port.name(), refusal.name());
+        let (listener, reason) = (&**state.port.name(), refusal.name());
         self.tables.of(place).refuse(refusal);
-        if refusal == RefusalReason::Draining && matches!(inlet.mode(), Mode::Gone(_)) {
-            inlet.port.turn_away();
+        if refusal == RefusalReason::Draining && matches!(state.mode(), ListenerMode::Removed(_)) {
+            state.port.turn_away();
         }
         debug!(%peer, listener, reason, "refused");
         self.tables.common().observers.tell(|| PoolEvent::Refused { id: None, peer: &peer, listener, reason: refusal });
         self.refusals.complain(|left_out| info!(%peer, listener, reason, left_out, "peers are refused"));
-        let policy = inlet.port.limits().policy();
+        let policy = state.port.limits().policy();
         // Where there is a handshake nobody would understand it.
-        let refusal_message = if inlet.steps.is_empty() { policy.refusal_message.clone() } else { Bytes::new() };
+        let refusal_message = if state.steps.is_empty() { policy.refusal_message.clone() } else { Bytes::new() };
         match refusal {
             // For want of descriptors none can be kept until a refusal_message has arrived.
             RefusalReason::Denied | RefusalReason::Descriptors => turn_away(stream, AtLimit::Close, Bytes::new()),
@@ -166,23 +166,23 @@ impl Crew {
     }
 
     /// Keeps a peer until there is room for it, or its time is over, or the port closes.
-    fn hold(self: &Arc<Self>, place: usize, inlet: &Arc<Inlet>, accepted: Accepted, limit: Duration) {
+    fn hold(self: &Arc<Self>, place: usize, state: &Arc<ListenerState>, accepted: Accepted, limit: Duration) {
         let room = |held: &mut usize| {
-            let room = *held < inlet.port.limits().max_held();
+            let room = *held < state.port.limits().max_held();
             *held += usize::from(room);
             room
         };
         if !self.held.send_if_modified(room) {
-            return self.refuse(place, inlet, accepted, RefusalReason::Limit);
+            return self.refuse(place, state, accepted, RefusalReason::Limit);
         }
-        let held = Held { crew: self.clone(), inlet: inlet.clone(), place, accepted: Some(accepted) };
+        let held = HeldConnection { acceptors: self.clone(), state: state.clone(), place, accepted: Some(accepted) };
         actix_rt::spawn(async move {
-            let mut orders = held.inlet.orders();
+            let mut mode_changes = held.state.mode_changes();
             let refusal = tokio::select! {
                 // Whoever leaves when the port has closed makes room for nobody.
                 biased;
-                _ = orders.wait_for(|mode| matches!(mode, Mode::Shut(_) | Mode::Gone(_))) => RefusalReason::Draining,
-                permit = held.inlet.port.in_line(limit) => match permit {
+                _ = mode_changes.wait_for(|mode| matches!(mode, ListenerMode::Closed(_) | ListenerMode::Removed(_))) => RefusalReason::Draining,
+                permit = held.state.port.in_line(limit) => match permit {
                     Some(permit) => return held.let_in(permit),
                     None => RefusalReason::Limit,
                 },
@@ -192,15 +192,15 @@ impl Crew {
     }
 
     /// Observers hear of every failure of `accept` but those that are one peer's.
-    pub(super) fn tell(&self, error: &io::Error, place: usize, inlet: &Inlet) {
-        let listener = &**inlet.port.name();
+    pub(super) fn tell(&self, error: &io::Error, place: usize, state: &ListenerState) {
+        let listener = &**state.port.name();
         self.tables.common().observers.tell(|| PoolEvent::AcceptError { listener, acceptor: place, error });
     }
 
-    pub(super) fn complain(&self, error: &io::Error, place: usize, inlet: &Inlet, pause: Duration) {
-        self.tell(error, place, inlet);
-        let listener = &**inlet.port.name();
-        self.troubles.complain(|left_out| {
+    pub(super) fn log_error(&self, error: &io::Error, place: usize, state: &ListenerState, pause: Duration) {
+        self.tell(error, place, state);
+        let listener = &**state.port.name();
+        self.accept_errors.complain(|left_out| {
             warn!(%error, listener, acceptor = place, left_out, ?pause, "cannot accept, trying again");
         });
     }
@@ -210,13 +210,13 @@ impl Crew {
         &self,
         error: &io::Error,
         place: usize,
-        inlet: &Arc<Inlet>,
+        state: &Arc<ListenerState>,
         mut accept: impl FnMut() -> io::Result<Accepted>,
     ) -> bool {
         let Some(reserve) = self.reserve.as_ref().filter(|_| is_out_of_descriptors(error)) else { return false };
         let told = reserve.lend(|| match accept() {
             Ok(accepted) => {
-                self.refuse(place, inlet, accepted, RefusalReason::Descriptors);
+                self.refuse(place, state, accepted, RefusalReason::Descriptors);
                 true
             }
             Err(error) => error.kind() == io::ErrorKind::WouldBlock,
@@ -238,29 +238,29 @@ fn is_out_of_descriptors(error: &io::Error) -> bool {
 
 /// A peer that waits for room. Dropped with its arbiter it is closed, and nobody counts it: it was neither let in nor
 /// turned away.
-struct Held {
-    crew: Arc<Crew>,
-    inlet: Arc<Inlet>,
+struct HeldConnection {
+    acceptors: Arc<AcceptorContext>,
+    state: Arc<ListenerState>,
     place: usize,
     accepted: Option<Accepted>,
 }
 
-impl Held {
+impl HeldConnection {
     fn let_in(mut self, permit: Permit) {
         if let Some(accepted) = self.accepted.take() {
-            self.crew.admit(self.place, &self.inlet, accepted, permit);
+            self.acceptors.admit(self.place, &self.state, accepted, permit);
         }
     }
 
     fn turn_away(mut self, refusal: RefusalReason) {
         if let Some(accepted) = self.accepted.take() {
-            self.crew.refuse(self.place, &self.inlet, accepted, refusal);
+            self.acceptors.refuse(self.place, &self.state, accepted, refusal);
         }
     }
 }
 
-impl Drop for Held {
+impl Drop for HeldConnection {
     fn drop(&mut self) {
-        self.crew.held.send_modify(|held| *held -= 1);
+        self.acceptors.held.send_modify(|held| *held -= 1);
     }
 }

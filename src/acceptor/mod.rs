@@ -1,17 +1,17 @@
 //! The accept loop: readable, room, accept, admit, hand over.
 //!
 //! ```text
-//! AcceptorPool ── starts, replaces ──▶ Acceptor ── Incoming ──▶ Seam (a door)
-//!       ▲    └─── opens, holds, shuts ──▶ Inlet, one per listener
+//! AcceptorPool ── starts, replaces ──▶ Acceptor ── Incoming ──▶ ConnectionSpawner (a door)
+//!       ▲    └─── opens, holds, shuts ──▶ ListenerState, one per listener
 //!       └──────────── Exited ─────────────┘   however it died: a value's Drop tells
 //! ```
 
+mod accept_error;
 mod admission;
-mod exit;
-mod inlet;
+mod exit_guard;
 mod refuse;
 mod reserve;
-mod verdict;
+mod state;
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -26,23 +26,23 @@ use tracing::{debug, warn};
 
 use crate::transport::Accepted;
 
-pub(crate) use admission::{Crew, Seam};
-pub(crate) use exit::{Exited, Notice, Ready};
-pub use inlet::BacklogPolicy;
-pub(crate) use inlet::{Inlet, Mode};
-pub(crate) use reserve::Reserve;
+pub(crate) use admission::{AcceptorContext, ConnectionSpawner};
+pub(crate) use exit_guard::{ExitGuard, Exited, Ready};
+pub(crate) use reserve::ReserveDescriptor;
+pub use state::BacklogPolicy;
+pub(crate) use state::{ListenerMode, ListenerState};
 
-use inlet::Share;
-use verdict::Verdict;
+use accept_error::AcceptErrorKind;
+use state::AcceptHandle;
 
 /// How many peers are taken in a row before others on the thread have their turn.
-const ROW: usize = 32;
+const MAX_BATCH: usize = 32;
 /// How often an acceptor that is ahead of the others lets them go first, before it takes a peer all the same.
-const GIVE_WAY: usize = 4;
-/// The first pause when the machine is out of something; doubled up to [`LONGEST_PAUSE`].
+const MAX_YIELDS: usize = 4;
+/// The first pause when the machine is out of something; doubled up to [`MAX_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// So that peers are served within a second of there being room again.
-const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+const MAX_PAUSE: Duration = Duration::from_millis(500);
 
 /// An acceptor: takes peers from the pool's listening sockets and hands them to where they are served, on its own arbiter.
 ///
@@ -50,15 +50,15 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// messages for which you write a handler.
 pub struct Acceptor {
     place: usize,
-    crew: Arc<Crew>,
+    acceptors: Arc<AcceptorContext>,
     /// The listeners it attends to.
-    inlets: Vec<Arc<Inlet>>,
-    notice: Rc<RefCell<Notice>>,
+    states: Vec<Arc<ListenerState>>,
+    exit_guard: Rc<RefCell<ExitGuard>>,
 }
 
 impl Acceptor {
-    pub(crate) fn new(place: usize, crew: Arc<Crew>, notice: Notice) -> Self {
-        Acceptor { place, crew, inlets: Vec::new(), notice: Rc::new(RefCell::new(notice)) }
+    pub(crate) fn new(place: usize, acceptors: Arc<AcceptorContext>, exit_guard: ExitGuard) -> Self {
+        Acceptor { place, acceptors, states: Vec::new(), exit_guard: Rc::new(RefCell::new(exit_guard)) }
     }
 
     /// Which place of the pool it fills, counted from 0.
@@ -67,29 +67,36 @@ impl Acceptor {
     }
 
     /// Takes the peers of one more listener.
-    fn attend(&mut self, inlet: Arc<Inlet>, ctx: &mut Context<Self>) {
-        if self.inlets.iter().any(|known| Arc::ptr_eq(known, &inlet)) {
+    fn add_listener(&mut self, state: Arc<ListenerState>, ctx: &mut Context<Self>) {
+        if self.states.iter().any(|known| Arc::ptr_eq(known, &state)) {
             return;
         }
-        let orders = inlet.orders();
+        let mode_changes = state.mode_changes();
         // Looked at and let go of: to take a share may take long, and nobody may wait for it to give new orders.
-        let mode = *orders.borrow();
-        let share = match mode {
-            Mode::Open => match Share::of(&inlet) {
-                Ok(share) => Some(share),
+        let mode = *mode_changes.borrow();
+        let handle = match mode {
+            ListenerMode::Accepting => match AcceptHandle::of(&state) {
+                Ok(handle) => Some(handle),
                 Err(error) => return self.fail(error, ctx),
             },
             _ => None,
         };
-        self.inlets.push(inlet.clone());
-        let notice = self.notice.clone();
-        let shift = Shift { share, orders, inlet, place: self.place, crew: self.crew.clone(), _notice: notice };
-        ctx.spawn(attend(shift).into_actor(self).map(|end, acceptor, ctx| match end {
-            End::Failed(error) => acceptor.fail(error, ctx),
-            End::Over(inlet) => {
-                acceptor.inlets.retain(|other| !Arc::ptr_eq(other, &inlet));
+        self.states.push(state.clone());
+        let exit_guard = self.exit_guard.clone();
+        let task = ListenerTask {
+            handle,
+            mode_changes,
+            state,
+            place: self.place,
+            acceptors: self.acceptors.clone(),
+            _exit_guard: exit_guard,
+        };
+        ctx.spawn(run(task).into_actor(self).map(|end, acceptor, ctx| match end {
+            TaskEnd::Failed(error) => acceptor.fail(error, ctx),
+            TaskEnd::Over(state) => {
+                acceptor.states.retain(|other| !Arc::ptr_eq(other, &state));
                 // Of the listeners of a pool that goes on another one may be on its way here.
-                if acceptor.inlets.is_empty() && acceptor.crew.is_leaving() {
+                if acceptor.states.is_empty() && acceptor.acceptors.is_leaving() {
                     ctx.stop();
                 }
             }
@@ -97,7 +104,7 @@ impl Acceptor {
     }
 
     fn fail(&mut self, error: io::Error, ctx: &mut Context<Self>) {
-        self.notice.borrow_mut().fail(error);
+        self.exit_guard.borrow_mut().fail(error);
         ctx.stop();
     }
 }
@@ -106,14 +113,14 @@ impl Actor for Acceptor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
-        for inlet in self.crew.inlets() {
-            self.attend(inlet, ctx);
+        for state in self.acceptors.states() {
+            self.add_listener(state, ctx);
         }
-        if self.notice.borrow().has_failed() {
+        if self.exit_guard.borrow().has_failed() {
             return;
         }
-        debug!(acceptor = self.place, pool = &*self.crew.name, "acceptor ready");
-        self.notice.borrow().ready(ctx.address());
+        debug!(acceptor = self.place, pool = &*self.acceptors.name, "acceptor ready");
+        self.exit_guard.borrow().ready(ctx.address());
     }
 }
 
@@ -133,124 +140,124 @@ impl Handler<Retire> for Acceptor {
 /// Tells an acceptor to attend to these listeners, those among them that it does not know yet.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(crate) struct Attend(pub(crate) Vec<Arc<Inlet>>);
+pub(crate) struct AddListeners(pub(crate) Vec<Arc<ListenerState>>);
 
-impl Handler<Attend> for Acceptor {
+impl Handler<AddListeners> for Acceptor {
     type Result = ();
 
-    fn handle(&mut self, attend: Attend, ctx: &mut Context<Self>) {
-        attend.0.into_iter().for_each(|inlet| self.attend(inlet, ctx));
+    fn handle(&mut self, message: AddListeners, ctx: &mut Context<Self>) {
+        message.0.into_iter().for_each(|state| self.add_listener(state, ctx));
     }
 }
 
 /// What an acceptor works with at one listener. The fields are dropped in their order: the pool hears that it is gone when
 /// its share of the port is.
-struct Shift {
-    share: Option<Share>,
-    orders: watch::Receiver<Mode>,
-    inlet: Arc<Inlet>,
+struct ListenerTask {
+    handle: Option<AcceptHandle>,
+    mode_changes: watch::Receiver<ListenerMode>,
+    state: Arc<ListenerState>,
     place: usize,
-    crew: Arc<Crew>,
-    _notice: Rc<RefCell<Notice>>,
+    acceptors: Arc<AcceptorContext>,
+    _exit_guard: Rc<RefCell<ExitGuard>>,
 }
 
 /// How a shift ended.
-enum End {
+enum TaskEnd {
     /// The listener is gone.
-    Over(Arc<Inlet>),
+    Over(Arc<ListenerState>),
     Failed(io::Error),
 }
 
 /// Attends to a listener as it is told to, until that is gone.
-async fn attend(mut shift: Shift) -> End {
-    let Shift { share, orders, inlet, place, crew, .. } = &mut shift;
+async fn run(mut task: ListenerTask) -> TaskEnd {
+    let ListenerTask { handle, mode_changes, state, place, acceptors, .. } = &mut task;
     loop {
-        let mode = *orders.borrow_and_update();
+        let mode = *mode_changes.borrow_and_update();
         match mode {
-            Mode::Open => {
-                let share = match share {
-                    Some(share) => share,
-                    None => match Share::of(inlet) {
-                        Ok(new) => share.insert(new),
-                        Err(error) => return End::Failed(error),
+            ListenerMode::Accepting => {
+                let handle = match handle {
+                    Some(handle) => handle,
+                    None => match AcceptHandle::of(state) {
+                        Ok(new) => handle.insert(new),
+                        Err(error) => return TaskEnd::Failed(error),
                     },
                 };
-                let taking = inlet.taking();
+                let accepting = state.accepting();
                 // An order from before the mark is seen here, one from after it waits for the mark to go.
-                if orders.has_changed().unwrap_or(true) {
+                if mode_changes.has_changed().unwrap_or(true) {
                     continue;
                 }
                 // Dropped wherever it waits: a permit in hand goes back by itself.
                 tokio::select! {
                     biased;
-                    told = orders.changed() => if told.is_err() { return End::Over(inlet.clone()) },
-                    error = take_peers(share, *place, crew) => return End::Failed(error),
+                    told = mode_changes.changed() => if told.is_err() { return TaskEnd::Over(state.clone()) },
+                    error = accept_peers(handle, *place, acceptors) => return TaskEnd::Failed(error),
                 }
-                drop(taking);
+                drop(accepting);
                 continue;
             }
-            Mode::Held => {}
-            Mode::Shut(backlog_on_close) => {
-                if let Some(share) = share.take() {
-                    empty_queue(share, backlog_on_close, *place, crew).await;
+            ListenerMode::Paused => {}
+            ListenerMode::Closed(backlog_on_close) => {
+                if let Some(handle) = handle.take() {
+                    empty_queue(handle, backlog_on_close, *place, acceptors).await;
                 }
             }
-            Mode::Gone(backlog_on_close) => {
+            ListenerMode::Removed(backlog_on_close) => {
                 // One that began while the port was held has no share yet, and there may be a queue.
-                if let Some(share) = share.take().or_else(|| Share::of(inlet).ok()) {
-                    empty_queue(share, backlog_on_close, *place, crew).await;
+                if let Some(handle) = handle.take().or_else(|| AcceptHandle::of(state).ok()) {
+                    empty_queue(handle, backlog_on_close, *place, acceptors).await;
                 }
-                return End::Over(inlet.clone());
+                return TaskEnd::Over(state.clone());
             }
         }
-        if orders.changed().await.is_err() {
-            return End::Over(inlet.clone());
+        if mode_changes.changed().await.is_err() {
+            return TaskEnd::Over(state.clone());
         }
     }
 }
 
 /// Takes peers until the listener fails, and returns how.
-async fn take_peers(share: &mut Share, place: usize, crew: &Arc<Crew>) -> io::Error {
-    let inlet = share.inlet().clone();
+async fn accept_peers(handle: &mut AcceptHandle, place: usize, acceptors: &Arc<AcceptorContext>) -> io::Error {
+    let state = handle.state().clone();
     let mut pause = FIRST_PAUSE;
-    let mut row = 0;
+    let mut batch = 0;
     loop {
-        if let Err(error) = poll_fn(|cx| share.accept.poll_ready(cx)).await {
+        if let Err(error) = poll_fn(|cx| handle.accept.poll_ready(cx)).await {
             return error;
         }
-        for _ in 0..GIVE_WAY {
-            if !crew.is_ahead(place) {
+        for _ in 0..MAX_YIELDS {
+            if !acceptors.is_ahead(place) {
                 break;
             }
             // The thread gives way, not the task alone: on a full machine the others may not have had the processor.
             std::thread::yield_now();
             tokio::task::yield_now().await;
         }
-        if row == ROW {
-            row = 0;
+        if batch == MAX_BATCH {
+            batch = 0;
             tokio::task::yield_now().await;
         }
         // Room comes first: while there is none, peers queue in the kernel, not here.
-        let permit = inlet.port.room().await;
-        match share.accept.try_accept() {
+        let permit = state.port.room().await;
+        match handle.accept.try_accept() {
             Ok(accepted) => {
-                (pause, row) = (FIRST_PAUSE, row + 1);
-                crew.receive(place, &inlet, accepted, permit);
+                (pause, batch) = (FIRST_PAUSE, batch + 1);
+                acceptors.receive(place, &state, accepted, permit);
             }
             // Someone else was faster: the permit goes back.
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => row = 0,
-            Err(error) => match Verdict::of(&error) {
-                Verdict::Ignore => debug!(%error, "a peer left before it was accepted"),
-                Verdict::Pause => {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => batch = 0,
+            Err(error) => match AcceptErrorKind::of(&error) {
+                AcceptErrorKind::Connection => debug!(%error, "a peer left before it was accepted"),
+                AcceptErrorKind::Resource => {
                     drop(permit);
-                    crew.complain(&error, place, &inlet, pause);
-                    if !crew.use_reserve(&error, place, &inlet, || share.accept.try_accept()) {
+                    acceptors.log_error(&error, place, &state, pause);
+                    if !acceptors.use_reserve(&error, place, &state, || handle.accept.try_accept()) {
                         tokio::time::sleep(pause).await;
-                        pause = (pause * 2).min(LONGEST_PAUSE);
+                        pause = (pause * 2).min(MAX_PAUSE);
                     }
                 }
-                Verdict::Fail => {
-                    crew.tell(&error, place, &inlet);
+                AcceptErrorKind::Listener => {
+                    acceptors.tell(&error, place, &state);
                     return error;
                 }
             },
@@ -259,30 +266,35 @@ async fn take_peers(share: &mut Share, place: usize, crew: &Arc<Crew>) -> io::Er
 }
 
 /// The last call: takes what the kernel has queued, until it says that there is no more. Then the share is closed.
-async fn empty_queue(mut share: Share, backlog_on_close: BacklogPolicy, place: usize, crew: &Arc<Crew>) {
+async fn empty_queue(
+    mut handle: AcceptHandle,
+    backlog_on_close: BacklogPolicy,
+    place: usize,
+    acceptors: &Arc<AcceptorContext>,
+) {
     if backlog_on_close == BacklogPolicy::Drop {
         return;
     }
-    let inlet = share.inlet().clone();
+    let state = handle.state().clone();
     // So that the arbiter has looked at the socket once more. In a task of its own: this one may be polled again before.
     let _ = actix_rt::spawn(tokio::task::yield_now()).await;
-    let mut row = 0;
+    let mut batch = 0;
     loop {
-        match next_queued(&mut share) {
+        match next_queued(&mut handle) {
             None => return,
-            Some(Ok(accepted)) => crew.receive_last(place, &inlet, accepted, backlog_on_close),
-            Some(Err(error)) if Verdict::of(&error) == Verdict::Ignore => {}
-            Some(Err(error)) => return warn!(%error, listener = &**inlet.port.name(), "the queue could not be emptied"),
+            Some(Ok(accepted)) => acceptors.receive_last(place, &state, accepted, backlog_on_close),
+            Some(Err(error)) if AcceptErrorKind::of(&error) == AcceptErrorKind::Connection => {}
+            Some(Err(error)) => return warn!(%error, listener = &**state.port.name(), "the queue could not be emptied"),
         }
-        row += 1;
-        if row % ROW == 0 {
+        batch += 1;
+        if batch % MAX_BATCH == 0 {
             tokio::task::yield_now().await;
         }
     }
 }
 
-fn next_queued(share: &mut Share) -> Option<io::Result<Accepted>> {
-    match share.accept.try_accept() {
+fn next_queued(handle: &mut AcceptHandle) -> Option<io::Result<Accepted>> {
+    match handle.accept.try_accept() {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
         accepted => Some(accepted),
     }

@@ -4,12 +4,12 @@ use std::sync::{Mutex, PoisonError};
 
 /// Open while descriptors last; given up for a moment to accept one peer with it.
 #[derive(Debug, Default)]
-pub(crate) struct Reserve(Mutex<Option<std::fs::File>>);
+pub(crate) struct ReserveDescriptor(Mutex<Option<std::fs::File>>);
 
-impl Reserve {
+impl ReserveDescriptor {
     /// Takes a descriptor into reserve, where there is one.
     pub(crate) fn keep() -> Self {
-        Reserve(Mutex::new(spare()))
+        ReserveDescriptor(Mutex::new(spare()))
     }
 
     /// Gives the descriptor up for as long as `accept` runs. `None`: there was none in reserve.

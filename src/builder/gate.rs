@@ -7,7 +7,7 @@ use actix::prelude::System;
 use tokio::net::ToSocketAddrs;
 
 use super::Builder;
-use crate::acceptor::{Crew, Reserve};
+use crate::acceptor::{AcceptorContext, ReserveDescriptor};
 use crate::doors::Service;
 use crate::error::StartError;
 use crate::limits::Limits;
@@ -71,9 +71,9 @@ impl<D: Service> Builder<D> {
             settings.policy(),
             self.overload,
         );
-        let inlets = open_listeners(self.listeners, &limits, self.start_timeout, &[]).await?;
+        let states = open_listeners(self.listeners, &limits, self.start_timeout, &[]).await?;
         let named = self.name.is_some();
-        let name = self.name.unwrap_or_else(|| inlets[0].transport.local_addr().to_string().into());
+        let name = self.name.unwrap_or_else(|| states[0].transport.local_addr().to_string().into());
         AcceptorPool::set_room(&name, &limits, settings.max_connections, places, 0);
         let observers = Observers::new(name.clone(), self.observers);
         let tables = Arc::new(Tables::new(places, Common::new(observers, self.alarms)));
@@ -91,12 +91,12 @@ impl<D: Service> Builder<D> {
         if !shared.enter_name() && named {
             return Err(StartError::NameTaken { name: name.to_string() });
         }
-        let reserve = settings.reserve_descriptor.then(Reserve::keep);
+        let reserve = settings.reserve_descriptor.then(ReserveDescriptor::keep);
         let staff = Staff::new(self.housing, places);
-        let crew = Crew::new(name, opened.seam, tables, inlets, reserve);
+        let acceptors = AcceptorContext::new(name, opened.spawner, tables, states, reserve);
         let restarts = Restarts::new(settings.max_restarts, settings.restart_window);
         let (regulated, start_timeout) = (opened.regulated, self.start_timeout);
-        let plan = Plan { shared: shared.clone(), crew, staff, restarts, regulated, watchdog, start_timeout };
+        let plan = Plan { shared: shared.clone(), acceptors, staff, restarts, regulated, watchdog, start_timeout };
         AcceptorPool::launch(plan).await?;
         Ok(Pool::new(shared))
     }

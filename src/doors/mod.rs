@@ -15,7 +15,7 @@ mod start;
 use std::any::Any;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use crate::acceptor::Seam;
+use crate::acceptor::ConnectionSpawner;
 use crate::protocol::{Regulated, Terms};
 use crate::socket::SocketLimits;
 
@@ -34,10 +34,10 @@ pub trait Service: sealed::Sealed + 'static {
     fn open(self, terms: Terms) -> Opened;
 }
 
-/// What a door leaves to the pool: its half of the seam, and what its typed handle needs.
+/// What a door leaves to the pool: its half of the spawner, and what its typed handle needs.
 #[derive(Clone)]
 pub(crate) struct Opened {
-    pub(crate) seam: Arc<dyn Seam>,
+    pub(crate) spawner: Arc<dyn ConnectionSpawner>,
     pub(crate) regulated: Arc<dyn Regulated>,
     pub(crate) left: Option<Arc<dyn Any + Send + Sync>>,
 }

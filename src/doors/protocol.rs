@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tracing::error;
 
 use super::{sealed, Opened, Service};
-use crate::acceptor::Seam;
+use crate::acceptor::ConnectionSpawner;
 use crate::connection::{Birth, Connection};
 use crate::framing::Framing;
 use crate::guard::guard;
@@ -52,15 +52,19 @@ impl<P: Protocol> Service for ProtocolService<P> {
             Some(bytes) => Arc::new(move || limit(codec(), bytes)),
         };
         let charters = Arc::new(Charters::new(Charter { factory, codec, terms }));
-        Opened { seam: Arc::new(ProtocolSeam(charters.clone())), regulated: charters.clone(), left: Some(charters) }
+        Opened {
+            spawner: Arc::new(ProtocolSpawner(charters.clone())),
+            regulated: charters.clone(),
+            left: Some(charters),
+        }
     }
 }
 
 impl<P: Protocol> sealed::Sealed for ProtocolService<P> {}
 
-struct ProtocolSeam<P: Protocol>(Arc<Charters<P>>);
+struct ProtocolSpawner<P: Protocol>(Arc<Charters<P>>);
 
-impl<P: Protocol> Seam for ProtocolSeam<P> {
+impl<P: Protocol> ConnectionSpawner for ProtocolSpawner<P> {
     fn open(&self, incoming: Incoming) {
         let charter = self.0.current();
         let (stream, seat, steps) = incoming.open();

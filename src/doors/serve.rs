@@ -10,7 +10,7 @@ use futures::future::{select, Either, LocalBoxFuture};
 use futures::FutureExt;
 
 use super::{sealed, socket_limits, Latest, Opened, Service};
-use crate::acceptor::Seam;
+use crate::acceptor::ConnectionSpawner;
 use crate::error::BoxError;
 use crate::guard::{guard, panic_text};
 use crate::pool::Pool;
@@ -62,10 +62,11 @@ impl Service for FnService {
     type Actor = NoActor;
 
     fn open(self, terms: Terms) -> Opened {
-        let seam = ServeSeam { serve: Arc::new(Latest::new(self.serve)), limits: Latest::new(socket_limits(&terms)) };
-        let left = seam.serve.clone();
-        let regulated = Arc::new(seam);
-        Opened { seam: regulated.clone(), regulated, left: Some(left) }
+        let spawner =
+            FnSpawner { serve: Arc::new(Latest::new(self.serve)), limits: Latest::new(socket_limits(&terms)) };
+        let left = spawner.serve.clone();
+        let regulated = Arc::new(spawner);
+        Opened { spawner: regulated.clone(), regulated, left: Some(left) }
     }
 }
 
@@ -74,12 +75,12 @@ impl sealed::Sealed for FnService {}
 /// How long an async fn whose connection was ended has to end itself; then it is dropped.
 const AFTER_KILL: Duration = Duration::from_millis(100);
 
-struct ServeSeam {
+struct FnSpawner {
     serve: Arc<Latest<Serve>>,
     limits: Latest<SocketLimits>,
 }
 
-impl Seam for ServeSeam {
+impl ConnectionSpawner for FnSpawner {
     fn open(&self, incoming: Incoming) {
         let socket = Socket::accept(incoming, self.limits.get());
         if socket.is_ready() {
@@ -98,7 +99,7 @@ impl Seam for ServeSeam {
     }
 }
 
-impl Regulated for ServeSeam {
+impl Regulated for FnSpawner {
     fn set_terms(&self, terms: Terms) {
         self.limits.set(socket_limits(&terms));
     }

@@ -6,7 +6,7 @@ use actix::dev::ToEnvelope;
 use actix::prelude::*;
 
 use super::{sealed, socket_limits, Latest, Opened, Service};
-use crate::acceptor::Seam;
+use crate::acceptor::ConnectionSpawner;
 use crate::error::BoxError;
 use crate::guard::guard;
 use crate::pool::Pool;
@@ -45,21 +45,22 @@ where
     type Actor = A;
 
     fn open(self, terms: Terms) -> Opened {
-        let seam = StartSeam { start: Arc::new(Latest::new(self.start)), limits: Latest::new(socket_limits(&terms)) };
-        let left = seam.start.clone();
-        let regulated = Arc::new(seam);
-        Opened { seam: regulated.clone(), regulated, left: Some(left) }
+        let spawner =
+            ActorSpawner { start: Arc::new(Latest::new(self.start)), limits: Latest::new(socket_limits(&terms)) };
+        let left = spawner.start.clone();
+        let regulated = Arc::new(spawner);
+        Opened { spawner: regulated.clone(), regulated, left: Some(left) }
     }
 }
 
 impl<A: Actor> sealed::Sealed for ActorService<A> {}
 
-struct StartSeam<A: Actor> {
+struct ActorSpawner<A: Actor> {
     start: Arc<Latest<Start<A>>>,
     limits: Latest<SocketLimits>,
 }
 
-impl<A> Seam for StartSeam<A>
+impl<A> ConnectionSpawner for ActorSpawner<A>
 where
     A: Actor + Handler<Ack>,
     A::Context: ToEnvelope<A, Ack>,
@@ -82,7 +83,7 @@ where
     }
 }
 
-impl<A: Actor> Regulated for StartSeam<A> {
+impl<A: Actor> Regulated for ActorSpawner<A> {
     fn set_terms(&self, terms: Terms) {
         self.limits.set(socket_limits(&terms));
     }

@@ -7,7 +7,7 @@ use tracing::{error, info, warn};
 
 use super::suspend::close_all;
 use super::{open_listeners, AcceptorPool, Housing, Listener, Status};
-use crate::acceptor::{Attend, Inlet, Mode, Retire};
+use crate::acceptor::{AddListeners, ListenerMode, ListenerState, Retire};
 use crate::error::StartError;
 use crate::guard::guard;
 use crate::limits::{room_for_descriptors, Limits};
@@ -22,7 +22,7 @@ impl Handler<Change> for AcceptorPool {
     type Result = Result<(), SettingsError>;
 
     fn handle(&mut self, change: Change, ctx: &mut Context<Self>) -> Self::Result {
-        let Some(crew) = self.crew.clone().filter(|_| self.draining.is_none()) else {
+        let Some(acceptors) = self.acceptors.clone().filter(|_| self.draining.is_none()) else {
             return Err(SettingsError::NotRunning);
         };
         let before = self.shared.settings();
@@ -50,7 +50,7 @@ impl Handler<Change> for AcceptorPool {
         }
         if settings.at_limit != before.at_limit {
             // Whoever waits for room may have to turn peers away now.
-            crew.inlets().iter().for_each(|inlet| inlet.set_mode(inlet.mode()));
+            acceptors.states().iter().for_each(|state| state.set_mode(state.mode()));
         }
         self.shared.set_settings(settings);
         self.staff_places(places, ctx);
@@ -110,36 +110,36 @@ impl Handler<Relocate> for AcceptorPool {
 
     /// The new ports open first, all or none; then the old ones close.
     fn handle(&mut self, relocate: Relocate, _: &mut Context<Self>) -> Self::Result {
-        let crew = self.crew.clone().filter(|_| self.draining.is_none());
+        let acceptors = self.acceptors.clone().filter(|_| self.draining.is_none());
         let (limits, limit, status) = (self.shared.limits().clone(), self.start_timeout, self.shared.status());
-        let old = crew.as_ref().map(|crew| crew.inlets()).unwrap_or_default();
+        let old = acceptors.as_ref().map(|acceptors| acceptors.states()).unwrap_or_default();
         let opening = async move {
-            let Some(crew) = crew else { return Err(StartError::ListenerClosed) };
+            let Some(acceptors) = acceptors else { return Err(StartError::ListenerClosed) };
             if relocate.0.is_empty() {
                 return Err(StartError::InvalidSetting { setting: "listener", why: "there is none" });
             }
-            let inlets = open_listeners(relocate.0, &limits, limit, &old).await?;
-            let is_new = |inlet: &&Arc<Inlet>| !old.iter().any(|other| Arc::ptr_eq(other, inlet));
-            let new: Vec<_> = inlets.iter().filter(is_new).cloned().collect();
+            let states = open_listeners(relocate.0, &limits, limit, &old).await?;
+            let is_new = |state: &&Arc<ListenerState>| !old.iter().any(|other| Arc::ptr_eq(other, state));
+            let new: Vec<_> = states.iter().filter(is_new).cloned().collect();
             if let Status::Suspended(how) = status {
                 close_all(new.clone(), how).await?;
             }
-            Ok((crew, inlets, old))
+            Ok((acceptors, states, old))
         };
         AtomicResponse::new(Box::pin(opening.into_actor(self).map(|opened, pool, _| {
-            let (crew, inlets, old) = opened?;
+            let (acceptors, states, old) = opened?;
             let backlog_on_close = pool.shared.settings().backlog_on_close;
-            crew.set_inlets(inlets.clone());
+            acceptors.set_listener_states(states.clone());
             for acceptor in pool.shared.acceptor_addresses() {
-                acceptor.do_send(Attend(inlets.clone()));
+                acceptor.do_send(AddListeners(states.clone()));
             }
-            for gone in old.iter().filter(|inlet| !inlets.iter().any(|other| Arc::ptr_eq(other, inlet))) {
-                gone.set_mode(Mode::Gone(backlog_on_close));
+            for gone in old.iter().filter(|state| !states.iter().any(|other| Arc::ptr_eq(other, state))) {
+                gone.set_mode(ListenerMode::Removed(backlog_on_close));
             }
             if pool.shared.status() == Status::Running {
-                inlets.iter().for_each(|inlet| pool.shared.tell_open(inlet));
+                states.iter().for_each(|state| pool.shared.emit_opened(state));
             }
-            pool.shared.set_inlets(inlets);
+            pool.shared.set_listener_states(states);
             info!(pool = pool.shared.name(), "listens elsewhere");
             Ok(())
         })))

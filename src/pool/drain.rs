@@ -123,8 +123,8 @@ impl AcceptorPool {
     fn call_last(&mut self, ctx: &mut Context<Self>) {
         let Some(draining) = self.draining.as_mut().filter(|draining| draining.phase < Phase::Backlog) else { return };
         draining.phase = Phase::Backlog;
-        if let Some(crew) = &self.crew {
-            crew.leave(draining.backlog_on_close);
+        if let Some(acceptors) = &self.acceptors {
+            acceptors.leave(draining.backlog_on_close);
         }
         ctx.run_later(RETIRE, |pool, ctx| pool.close_ports(ctx));
         self.close_ports_when_idle(ctx);
@@ -141,11 +141,11 @@ impl AcceptorPool {
     fn close_ports(&mut self, ctx: &mut Context<Self>) {
         let Some(draining) = self.draining.as_mut().filter(|draining| draining.phase < Phase::Told) else { return };
         draining.phase = Phase::Told;
-        let crew = self.crew.take();
-        let held = crew.as_ref().map(|crew| crew.held());
-        let inlets = crew.map(|crew| crew.inlets()).unwrap_or_default();
-        let ports: Vec<_> = inlets.iter().map(|inlet| inlet.port.clone()).collect();
-        drop(inlets);
+        let acceptors = self.acceptors.take();
+        let held = acceptors.as_ref().map(|acceptors| acceptors.held());
+        let states = acceptors.map(|acceptors| acceptors.states()).unwrap_or_default();
+        let ports: Vec<_> = states.iter().map(|state| state.port.clone()).collect();
+        drop(states);
         self.shared.drain(draining.grace);
         let shared = self.shared.clone();
         let wait = async move {

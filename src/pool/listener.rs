@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::ports::{open_all, open_first, resolve};
-use crate::acceptor::Inlet;
+use crate::acceptor::ListenerState;
 use crate::error::StartError;
 use crate::limits::{Limits, Port};
 #[cfg(unix)]
@@ -205,24 +205,24 @@ impl Listener {
         self,
         limits: &Arc<Limits>,
         limit: Duration,
-        old: &[Arc<Inlet>],
-    ) -> Result<Vec<Arc<Inlet>>, StartError> {
+        old: &[Arc<ListenerState>],
+    ) -> Result<Vec<Arc<ListenerState>>, StartError> {
         let Listener { name, max_connections, proxy, steps, what, options, .. } = self;
-        let at = |address: &Address| old.iter().find(|inlet| inlet.transport.local_addr() == *address).cloned();
+        let at = |address: &Address| old.iter().find(|state| state.transport.local_addr() == *address).cloned();
         // Nobody may believe that a port that was open in clear speaks TLS now.
-        let keep = |kept: Vec<Arc<Inlet>>| {
-            let same = |inlet: &Arc<Inlet>| {
-                inlet.steps.len() == steps.len() + usize::from(proxy.is_some())
-                    && max_connections.is_none_or(|max| inlet.port.max() == Some(max))
+        let keep = |kept: Vec<Arc<ListenerState>>| {
+            let same = |state: &Arc<ListenerState>| {
+                state.steps.len() == steps.len() + usize::from(proxy.is_some())
+                    && max_connections.is_none_or(|max| state.port.max() == Some(max))
             };
             let why = "it is open already, with another limit or another handshake";
             let refused = StartError::InvalidSetting { setting: "listener", why };
             kept.iter().all(same).then_some(kept).ok_or(refused)
         };
-        let inlet = |transport: Box<dyn Transport>| {
+        let state = |transport: Box<dyn Transport>| {
             let name = name.clone().unwrap_or_else(|| transport.local_addr().to_string().into());
             let steps = proxy.clone().into_iter().chain(transport.handshake()).chain(steps.clone()).collect();
-            Inlet::new(transport, Port::new(name, max_connections, limits.clone()), steps)
+            ListenerState::new(transport, Port::new(name, max_connections, limits.clone()), steps)
         };
         let refused = |what: String| move |source| StartError::SystemError { what, source };
         let opened: Box<dyn Transport> = match what {
@@ -237,12 +237,12 @@ impl Listener {
                 let addresses = resolve(&asked, &asked, limit).await?;
                 let kept: Vec<_> = addresses.iter().filter_map(|addr| at(&Address::Tcp(*addr))).collect();
                 let is_new = |addr: &std::net::SocketAddr| {
-                    !kept.iter().any(|inlet| inlet.transport.local_addr() == Address::Tcp(*addr))
+                    !kept.iter().any(|state| state.transport.local_addr() == Address::Tcp(*addr))
                 };
                 let new: Vec<_> = addresses.into_iter().filter(is_new).collect();
                 let kept = keep(kept)?;
                 let opened = open_all(&new, &asked, options)?;
-                return Ok(kept.into_iter().chain(opened.into_iter().map(|tcp: Tcp| inlet(Box::new(tcp)))).collect());
+                return Ok(kept.into_iter().chain(opened.into_iter().map(|tcp: Tcp| state(Box::new(tcp)))).collect());
             }
             #[cfg(unix)]
             What::Unix(path) => {
@@ -267,7 +267,7 @@ impl Listener {
             }
             What::Open(transport) => transport,
         };
-        Ok(vec![inlet(opened)])
+        Ok(vec![state(opened)])
     }
 }
 
@@ -276,23 +276,23 @@ pub(crate) async fn open_listeners(
     listeners: Vec<Listener>,
     limits: &Arc<Limits>,
     limit: Duration,
-    old: &[Arc<Inlet>],
-) -> Result<Vec<Arc<Inlet>>, StartError> {
+    old: &[Arc<ListenerState>],
+) -> Result<Vec<Arc<ListenerState>>, StartError> {
     let objections = listeners.iter().filter_map(|listener| listener.check().err()).collect();
     StartError::all(objections).map_or(Ok(()), Err)?;
-    let (mut inlets, mut failures) = (Vec::<Arc<Inlet>>::with_capacity(listeners.len()), Vec::new());
+    let (mut states, mut failures) = (Vec::<Arc<ListenerState>>::with_capacity(listeners.len()), Vec::new());
     for listener in listeners {
         match listener.open(limits, limit, old).await {
             // Named twice it is one all the same.
-            Ok(opened) => opened.into_iter().for_each(|inlet| {
-                if !inlets.iter().any(|other| Arc::ptr_eq(other, &inlet)) {
-                    inlets.push(inlet);
+            Ok(opened) => opened.into_iter().for_each(|state| {
+                if !states.iter().any(|other| Arc::ptr_eq(other, &state)) {
+                    states.push(state);
                 }
             }),
             Err(error) => failures.push(error),
         }
     }
-    StartError::all(failures).map_or(Ok(inlets), Err)
+    StartError::all(failures).map_or(Ok(states), Err)
 }
 
 impl fmt::Debug for Listener {

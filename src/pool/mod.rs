@@ -30,7 +30,7 @@ use actix::prelude::*;
 use tokio::sync::oneshot;
 use tracing::{error, warn};
 
-use crate::acceptor::{Attend, BacklogPolicy, Crew, Exited, Ready, Retire};
+use crate::acceptor::{AcceptorContext, AddListeners, BacklogPolicy, Exited, Ready, Retire};
 use crate::error::{Exit, PoolError, StartError};
 use crate::protocol::Regulated;
 use crate::telemetry::PoolEvent;
@@ -63,7 +63,7 @@ use drain::Draining;
 pub struct AcceptorPool {
     shared: Arc<Shared>,
     /// Gone once the ports are closed.
-    crew: Option<Arc<Crew>>,
+    acceptors: Option<Arc<AcceptorContext>>,
     staff: Staff,
     restarts: Restarts,
     regulated: Arc<dyn Regulated>,
@@ -80,7 +80,7 @@ pub struct AcceptorPool {
 /// What the builder makes a pool of.
 pub(crate) struct Plan {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) crew: Arc<Crew>,
+    pub(crate) acceptors: Arc<AcceptorContext>,
     pub(crate) staff: Staff,
     pub(crate) restarts: Restarts,
     pub(crate) regulated: Arc<dyn Regulated>,
@@ -94,7 +94,7 @@ impl AcceptorPool {
         let (starting, started) = oneshot::channel();
         let pool = AcceptorPool {
             shared: plan.shared,
-            crew: Some(plan.crew),
+            acceptors: Some(plan.acceptors),
             staff: plan.staff,
             restarts: plan.restarts,
             regulated: plan.regulated,
@@ -113,9 +113,9 @@ impl AcceptorPool {
 
     /// Puts an acceptor into a place, on the place's arbiter or a new one.
     fn hire(&mut self, place: usize, ctx: &mut Context<Self>) {
-        let Some(crew) = self.crew.clone() else { return };
+        let Some(acceptors) = self.acceptors.clone() else { return };
         let pool = (ctx.address().recipient(), ctx.address().recipient());
-        if let Err(source) = self.staff.hire(place, crew, pool) {
+        if let Err(source) = self.staff.hire(place, acceptors, pool) {
             if self.starting.is_some() {
                 let what = format!("an arbiter for acceptor {place}");
                 self.start_failed(StartError::SystemError { what, source }, ctx);
@@ -142,9 +142,9 @@ impl Actor for AcceptorPool {
 
     fn started(&mut self, ctx: &mut Context<Self>) {
         self.shared.set_pool(ctx.address());
-        let inlets = self.crew.as_ref().map(|crew| crew.inlets()).unwrap_or_default();
-        inlets.iter().for_each(|inlet| self.shared.tell_open(inlet));
-        self.shared.set_inlets(inlets);
+        let states = self.acceptors.as_ref().map(|acceptors| acceptors.states()).unwrap_or_default();
+        states.iter().for_each(|state| self.shared.emit_opened(state));
+        self.shared.set_listener_states(states);
         for place in 0..self.staff.places() {
             self.hire(place, ctx);
         }
@@ -169,9 +169,9 @@ impl Handler<Ready> for AcceptorPool {
         if !self.staff.ready(ready.place, ready.generation) {
             return;
         }
-        if let Some(crew) = &self.crew {
+        if let Some(acceptors) = &self.acceptors {
             // The listeners may be others since it began.
-            ready.address.do_send(Attend(crew.inlets()));
+            ready.address.do_send(AddListeners(acceptors.states()));
         }
         self.shared.set_acceptor(ready.place, ready.address);
         self.shared.tell(|| PoolEvent::AcceptorStarted { acceptor: ready.place });
@@ -230,8 +230,8 @@ impl Drop for AcceptorPool {
     fn drop(&mut self) {
         if !self.ended {
             self.shared.begin_to_drain();
-            if let Some(crew) = self.crew.take() {
-                crew.leave(BacklogPolicy::Drop);
+            if let Some(acceptors) = self.acceptors.take() {
+                acceptors.leave(BacklogPolicy::Drop);
             }
             for place in (0..self.staff.places()).filter(|place| self.shared.acceptor_left(*place)) {
                 // Nobody is left to hear how it ends.

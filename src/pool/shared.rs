@@ -9,7 +9,7 @@ use actix::prelude::*;
 use tokio::sync::watch;
 
 use super::{directory, AcceptorInfo, AcceptorPool, DrainReport, ListenerInfo, PoolInfo, Status};
-use crate::acceptor::{Acceptor, Inlet};
+use crate::acceptor::{Acceptor, ListenerState};
 use crate::error::PoolError;
 use crate::limits::Limits;
 use crate::settings::Settings;
@@ -23,7 +23,7 @@ pub(crate) struct Shared {
     limits: Arc<Limits>,
     tables: Arc<Tables>,
     settings: Mutex<Settings>,
-    inlets: Mutex<Vec<Arc<Inlet>>>,
+    states: Mutex<Vec<Arc<ListenerState>>>,
     addrs: Mutex<Vec<Address>>,
     acceptors: Mutex<Vec<Post>>,
     status: watch::Sender<Status>,
@@ -66,7 +66,7 @@ impl Shared {
             acceptors: Mutex::new((0..tables.staffed()).map(|_| Post::default()).collect()),
             tables,
             settings: Mutex::new(settings),
-            inlets: Mutex::default(),
+            states: Mutex::default(),
             addrs: Mutex::default(),
             status: watch::Sender::new(Status::Running),
             drained: Mutex::default(),
@@ -114,10 +114,10 @@ impl Shared {
     }
 
     /// What is listened on; once the ports are closed the addresses alone.
-    pub(super) fn set_inlets(&self, inlets: Vec<Arc<Inlet>>) {
-        *lock(&self.addrs) = inlets.iter().map(|inlet| inlet.transport.local_addr()).collect();
+    pub(super) fn set_listener_states(&self, states: Vec<Arc<ListenerState>>) {
+        *lock(&self.addrs) = states.iter().map(|state| state.transport.local_addr()).collect();
         // Those that go tell observers of it, who may look at the listeners.
-        let gone = std::mem::replace(&mut *lock(&self.inlets), inlets);
+        let gone = std::mem::replace(&mut *lock(&self.states), states);
         drop(gone);
     }
 
@@ -126,19 +126,19 @@ impl Shared {
     }
 
     pub(super) fn listeners(&self) -> Vec<ListenerInfo> {
-        let info = |inlet: &Arc<Inlet>| {
-            let steps = inlet.steps.iter().map(|step| step.info());
+        let info = |state: &Arc<ListenerState>| {
+            let steps = state.steps.iter().map(|step| step.info());
             let expires = steps.clone().filter_map(|step| step.certificate_expires);
             ListenerInfo {
-                name: inlet.port.name().clone(),
-                address: inlet.transport.local_addr(),
-                connections: inlet.port.inside(),
-                max_connections: inlet.port.max(),
+                name: state.port.name().clone(),
+                address: state.transport.local_addr(),
+                connections: state.port.inside(),
+                max_connections: state.port.max(),
                 tls: steps.clone().any(|step| step.tls),
                 certificate_expires: expires.min(),
             }
         };
-        lock(&self.inlets).iter().map(info).collect()
+        lock(&self.states).iter().map(info).collect()
     }
 
     pub(super) fn status(&self) -> Status {
@@ -171,8 +171,8 @@ impl Shared {
         self.tables.common().observers.tell(happening);
     }
 
-    pub(super) fn tell_open(&self, inlet: &Inlet) {
-        inlet.tell_open(self.tables.common());
+    pub(super) fn emit_opened(&self, state: &ListenerState) {
+        state.emit_opened(self.tables.common());
     }
 
     pub(super) fn count_restart(&self, place: usize) {
@@ -209,7 +209,7 @@ impl Shared {
 
     /// Everybody is told, and has so long.
     pub(super) fn drain(&self, grace: Option<Duration>) {
-        let gone = std::mem::take(&mut *lock(&self.inlets));
+        let gone = std::mem::take(&mut *lock(&self.states));
         drop(gone);
         let deadline = grace.and_then(|grace| Instant::now().checked_add(grace));
         for table in self.tables.all() {

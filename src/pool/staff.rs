@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use actix::prelude::*;
 
-use crate::acceptor::{Acceptor, Crew, Exited, Notice, Ready};
+use crate::acceptor::{Acceptor, AcceptorContext, ExitGuard, Exited, Ready};
 use crate::table::run_tick;
 
 /// Where acceptors live.
@@ -58,7 +58,7 @@ impl Staff {
     pub(super) fn hire(
         &mut self,
         place: usize,
-        crew: Arc<Crew>,
+        acceptors: Arc<AcceptorContext>,
         pool: (Recipient<Ready>, Recipient<Exited>),
     ) -> io::Result<()> {
         let Place { arbiter, fresh, generation, state, retired } = &mut self.places[place];
@@ -66,32 +66,32 @@ impl Staff {
         *generation += 1;
         *state = State::Hired;
         *retired = false;
-        let notice = Notice::new(place, *generation, pool);
+        let exit_guard = ExitGuard::new(place, *generation, pool);
         if self.housing == Housing::Current {
             if first {
-                actix_rt::spawn(run_tick(crew.tables.of(place)));
+                actix_rt::spawn(run_tick(acceptors.tables.of(place)));
             }
-            Acceptor::new(place, crew, notice.begun()).start();
+            Acceptor::new(place, acceptors, exit_guard.begun()).start();
             return Ok(());
         }
         // A dead arbiter takes nothing: what was to run there is dropped unseen, so ask before.
         if let Some(alive) = arbiter.as_ref().filter(|arbiter| arbiter.alive()) {
             *fresh = false;
             alive.spawn_fn(move || {
-                Acceptor::new(place, crew, notice.begun()).start();
+                Acceptor::new(place, acceptors, exit_guard.begun()).start();
             });
             return Ok(());
         }
         let new = Arbiter::try_new()?;
         *fresh = true;
-        let table = crew.tables.of(place);
+        let table = acceptors.tables.of(place);
         new.spawn_fn(move || {
             actix_rt::spawn(async move {
                 run_tick(table).await;
                 // The pool is over and nobody is left here.
                 Arbiter::current().stop();
             });
-            Acceptor::new(place, crew, notice.begun()).start();
+            Acceptor::new(place, acceptors, exit_guard.begun()).start();
         });
         *arbiter = Some(new);
         Ok(())

@@ -8,7 +8,7 @@ use actix::prelude::*;
 use tracing::info;
 
 use super::{AcceptorPool, Status};
-use crate::acceptor::{BacklogPolicy, Inlet, Mode};
+use crate::acceptor::{BacklogPolicy, ListenerMode, ListenerState};
 use crate::error::StartError;
 
 /// How long acceptors may take to let go of a port: one whose arbiter is blocked.
@@ -67,8 +67,8 @@ impl AcceptorPool {
         AtomicResponse::new(Box::pin(async move { answer }.into_actor(self)))
     }
 
-    fn open_inlets(&self) -> Option<Vec<Arc<Inlet>>> {
-        self.crew.as_ref().filter(|_| self.draining.is_none()).map(|crew| crew.inlets())
+    fn running_listeners(&self) -> Option<Vec<Arc<ListenerState>>> {
+        self.acceptors.as_ref().filter(|_| self.draining.is_none()).map(|acceptors| acceptors.states())
     }
 }
 
@@ -77,17 +77,17 @@ impl Handler<Suspend> for AcceptorPool {
 
     /// A second suspension changes nothing.
     fn handle(&mut self, suspend: Suspend, _: &mut Context<Self>) -> Answer {
-        let Some(inlets) = self.open_inlets() else { return self.answer(Err(SuspendError::NotRunning)) };
+        let Some(states) = self.running_listeners() else { return self.answer(Err(SuspendError::NotRunning)) };
         if self.shared.status() != Status::Running {
             return self.answer(Ok(()));
         }
-        let closing = close_all(inlets.clone(), suspend.0);
+        let closing = close_all(states.clone(), suspend.0);
         AtomicResponse::new(Box::pin(closing.into_actor(self).map(move |closed, pool, _| {
             if closed.is_ok() {
                 info!(pool = pool.shared.name(), how = ?suspend.0, "pool suspended");
                 pool.shared.set_status(Status::Suspended(suspend.0));
                 if suspend.0 == SuspendMode::Close {
-                    inlets.iter().for_each(|inlet| inlet.tell_closed());
+                    states.iter().for_each(|state| state.emit_closed());
                 }
             }
             closed
@@ -99,14 +99,14 @@ impl Handler<Resume> for AcceptorPool {
     type Result = Answer;
 
     fn handle(&mut self, _: Resume, _: &mut Context<Self>) -> Answer {
-        let Some(inlets) = self.open_inlets() else { return self.answer(Err(SuspendError::NotRunning)) };
+        let Some(states) = self.running_listeners() else { return self.answer(Err(SuspendError::NotRunning)) };
         let resumed = match self.shared.status() {
-            Status::Suspended(SuspendMode::Close) => open_all(&inlets),
+            Status::Suspended(SuspendMode::Close) => open_all(&states),
             _ => Ok(()),
         };
         if resumed.is_ok() {
-            inlets.iter().for_each(|inlet| inlet.set_mode(Mode::Open));
-            inlets.iter().for_each(|inlet| self.shared.tell_open(inlet));
+            states.iter().for_each(|state| state.set_mode(ListenerMode::Accepting));
+            states.iter().for_each(|state| self.shared.emit_opened(state));
             if self.shared.status() != Status::Running {
                 info!(pool = self.shared.name(), "pool resumed");
             }
@@ -117,40 +117,40 @@ impl Handler<Resume> for AcceptorPool {
 }
 
 /// Closes every port, or none.
-pub(super) async fn close_all(inlets: Vec<Arc<Inlet>>, how: SuspendMode) -> Result<(), SuspendError> {
+pub(super) async fn close_all(states: Vec<Arc<ListenerState>>, how: SuspendMode) -> Result<(), SuspendError> {
     if how == SuspendMode::Hold {
-        inlets.iter().for_each(|inlet| inlet.set_mode(Mode::Held));
-        for inlet in &inlets {
-            let _ = tokio::time::timeout(LET_GO, inlet.at_rest()).await;
+        states.iter().for_each(|state| state.set_mode(ListenerMode::Paused));
+        for state in &states {
+            let _ = tokio::time::timeout(LET_GO, state.not_accepting()).await;
         }
         return Ok(());
     }
-    inlets.iter().for_each(|inlet| inlet.set_mode(Mode::Shut(BacklogPolicy::Accept)));
-    for inlet in &inlets {
+    states.iter().for_each(|state| state.set_mode(ListenerMode::Closed(BacklogPolicy::Accept)));
+    for state in &states {
         // Past the limit the port closes all the same, once the last share does.
-        let _ = tokio::time::timeout(LET_GO, inlet.unshared()).await;
+        let _ = tokio::time::timeout(LET_GO, state.no_handles()).await;
     }
-    for (at, inlet) in inlets.iter().enumerate() {
-        if let Err(source) = inlet.transport.suspend() {
-            let _ = open_all(&inlets[..at]);
-            inlets.iter().for_each(|inlet| inlet.set_mode(Mode::Open));
-            return Err(port_error(inlet, source));
+    for (at, state) in states.iter().enumerate() {
+        if let Err(source) = state.transport.suspend() {
+            let _ = open_all(&states[..at]);
+            states.iter().for_each(|state| state.set_mode(ListenerMode::Accepting));
+            return Err(port_error(state, source));
         }
     }
     Ok(())
 }
 
 /// Opens every port again, or none.
-fn open_all(inlets: &[Arc<Inlet>]) -> Result<(), SuspendError> {
-    for (at, inlet) in inlets.iter().enumerate() {
-        if let Err(source) = inlet.transport.resume() {
-            inlets[..at].iter().for_each(|inlet| drop(inlet.transport.suspend()));
-            return Err(port_error(inlet, source));
+fn open_all(states: &[Arc<ListenerState>]) -> Result<(), SuspendError> {
+    for (at, state) in states.iter().enumerate() {
+        if let Err(source) = state.transport.resume() {
+            states[..at].iter().for_each(|state| drop(state.transport.suspend()));
+            return Err(port_error(state, source));
         }
     }
     Ok(())
 }
 
-fn port_error(inlet: &Inlet, source: io::Error) -> SuspendError {
-    SuspendError::Port { address: inlet.transport.local_addr().to_string(), source }
+fn port_error(state: &ListenerState, source: io::Error) -> SuspendError {
+    SuspendError::Port { address: state.transport.local_addr().to_string(), source }
 }

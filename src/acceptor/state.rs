@@ -13,15 +13,15 @@ use crate::transport::{Accept, Address, Handshake, Transport};
 
 /// What acceptors do with a listener's peers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Mode {
+pub(crate) enum ListenerMode {
     /// Take them.
-    Open,
+    Accepting,
     /// Leave them in the kernel's queue.
-    Held,
+    Paused,
     /// Take those that are queued, then let go of the port until it is open again.
-    Shut(BacklogPolicy),
+    Closed(BacklogPolicy),
     /// The same, and for good.
-    Gone(BacklogPolicy),
+    Removed(BacklogPolicy),
 }
 
 /// What happens to the peers that are in the kernel's queue when a port closes.
@@ -39,29 +39,29 @@ pub enum BacklogPolicy {
 }
 
 /// One listener of a pool.
-pub(crate) struct Inlet {
+pub(crate) struct ListenerState {
     pub(crate) transport: Box<dyn Transport>,
     pub(crate) port: Arc<Port>,
     /// What its peers go through before they are ready.
     pub(crate) steps: Vec<Arc<dyn Handshake>>,
-    mode: watch::Sender<Mode>,
+    mode: watch::Sender<ListenerMode>,
     /// How many acceptors have a share of the port open.
-    shares: watch::Sender<usize>,
+    handles: watch::Sender<usize>,
     /// How many of them are taking peers.
-    taking: watch::Sender<usize>,
+    accepting: watch::Sender<usize>,
     /// Last, so that it is told of the end when the port is closed.
-    told: Told,
+    events: ListenerEvents,
 }
 
 /// What observers think of the port.
-struct Told {
+struct ListenerEvents {
     is_open: AtomicBool,
     common: OnceLock<Arc<Common>>,
     listener: Arc<str>,
     address: Address,
 }
 
-impl Told {
+impl ListenerEvents {
     fn tell(&self, open: bool) {
         if self.is_open.swap(open, Relaxed) == open {
             return;
@@ -76,27 +76,27 @@ impl Told {
     }
 }
 
-impl Drop for Told {
+impl Drop for ListenerEvents {
     fn drop(&mut self) {
         self.tell(false);
     }
 }
 
-impl Inlet {
+impl ListenerState {
     pub(crate) fn new(transport: Box<dyn Transport>, port: Arc<Port>, steps: Vec<Arc<dyn Handshake>>) -> Arc<Self> {
         let (listener, address) = (port.name().clone(), transport.local_addr());
-        let told = Told { is_open: AtomicBool::new(false), common: OnceLock::new(), listener, address };
-        let (mode, shares) = (watch::Sender::new(Mode::Open), watch::Sender::new(0));
-        let taking = watch::Sender::new(0);
-        Arc::new(Inlet { transport, port, steps, mode, shares, taking, told })
+        let events = ListenerEvents { is_open: AtomicBool::new(false), common: OnceLock::new(), listener, address };
+        let (mode, handles) = (watch::Sender::new(ListenerMode::Accepting), watch::Sender::new(0));
+        let accepting = watch::Sender::new(0);
+        Arc::new(ListenerState { transport, port, steps, mode, handles, accepting, events })
     }
 
-    /// Tells every acceptor what to do. Told the same again, they look at the limits anew.
-    pub(crate) fn set_mode(&self, mode: Mode) {
+    /// Tells every acceptor what to do. ListenerEvents the same again, they look at the limits anew.
+    pub(crate) fn set_mode(&self, mode: ListenerMode) {
         self.mode.send_replace(mode);
     }
 
-    pub(crate) fn mode(&self) -> Mode {
+    pub(crate) fn mode(&self) -> ListenerMode {
         *self.mode.borrow()
     }
 
@@ -111,71 +111,71 @@ impl Inlet {
     }
 
     /// Waits until no acceptor takes peers, whatever it has open.
-    pub(crate) async fn at_rest(&self) {
+    pub(crate) async fn not_accepting(&self) {
         // The sender is here: it cannot be gone.
-        let _ = self.taking.subscribe().wait_for(|taking| *taking == 0).await;
+        let _ = self.accepting.subscribe().wait_for(|accepting| *accepting == 0).await;
     }
 
     /// Marks an acceptor as one that takes peers, until the mark is dropped.
-    pub(super) fn taking(&self) -> Taking<'_> {
-        self.taking.send_modify(|taking| *taking += 1);
-        Taking(self)
+    pub(super) fn accepting(&self) -> AcceptingGuard<'_> {
+        self.accepting.send_modify(|accepting| *accepting += 1);
+        AcceptingGuard(self)
     }
 
-    pub(super) fn orders(&self) -> watch::Receiver<Mode> {
+    pub(super) fn mode_changes(&self) -> watch::Receiver<ListenerMode> {
         self.mode.subscribe()
     }
 
     /// The port is open: the observers are told if that is news, and again when it is closed for good.
-    pub(crate) fn tell_open(&self, common: &Arc<Common>) {
-        self.told.common.get_or_init(|| common.clone());
-        self.told.tell(true);
+    pub(crate) fn emit_opened(&self, common: &Arc<Common>) {
+        self.events.common.get_or_init(|| common.clone());
+        self.events.tell(true);
     }
 
     /// The port is closed for now.
-    pub(crate) fn tell_closed(&self) {
-        self.told.tell(false);
+    pub(crate) fn emit_closed(&self) {
+        self.events.tell(false);
     }
 
     /// Waits until no acceptor has a share open.
-    pub(crate) async fn unshared(&self) {
+    pub(crate) async fn no_handles(&self) {
         // The sender is here: it cannot be gone.
-        let _ = self.shares.subscribe().wait_for(|shares| *shares == 0).await;
+        let _ = self.handles.subscribe().wait_for(|handles| *handles == 0).await;
     }
 }
 
 /// An acceptor's share of the port, counted while it is open.
-pub(super) struct Share {
+pub(super) struct AcceptHandle {
     pub(super) accept: Box<dyn Accept>,
-    counted: Counted,
+    counted: HandleCount,
 }
 
 /// An acceptor that takes peers.
-pub(super) struct Taking<'a>(&'a Inlet);
+pub(super) struct AcceptingGuard<'a>(&'a ListenerState);
 
-impl Drop for Taking<'_> {
+impl Drop for AcceptingGuard<'_> {
     fn drop(&mut self) {
-        self.0.taking.send_modify(|taking| *taking -= 1);
+        self.0.accepting.send_modify(|accepting| *accepting -= 1);
     }
 }
 
-struct Counted(Arc<Inlet>);
+struct HandleCount(Arc<ListenerState>);
 
-impl Share {
-    pub(super) fn of(inlet: &Arc<Inlet>) -> io::Result<Self> {
-        inlet.shares.send_modify(|shares| *shares += 1);
-        // Counted before it is open, and until it is closed: whoever waits for the port to be free finds it so.
-        let counted = Counted(inlet.clone());
-        Ok(Share { accept: inlet.transport.share()?, counted })
+impl AcceptHandle {
+    pub(super) fn of(state: &Arc<ListenerState>) -> io::Result<Self> {
+        state.handles.send_modify(|handles| *handles += 1);
+        // HandleCount before it is open, and until it is closed: whoever waits for the port to be free finds it so.
+        let counted = HandleCount(state.clone());
+        Ok(AcceptHandle { accept: state.transport.share()?, counted })
     }
 
-    pub(super) fn inlet(&self) -> &Arc<Inlet> {
+    pub(super) fn state(&self) -> &Arc<ListenerState> {
         &self.counted.0
     }
 }
 
-impl Drop for Counted {
+impl Drop for HandleCount {
     fn drop(&mut self) {
-        self.0.shares.send_modify(|shares| *shares -= 1);
+        self.0.handles.send_modify(|handles| *handles -= 1);
     }
 }

@@ -28,7 +28,7 @@ pub(crate) struct Exited {
 }
 
 /// Tells the pool how an acceptor ended: by being dropped, so that stop, panic and a dead arbiter are all told.
-pub(crate) struct Notice {
+pub(crate) struct ExitGuard {
     place: usize,
     generation: u64,
     pool: (Recipient<Ready>, Recipient<Exited>),
@@ -36,9 +36,9 @@ pub(crate) struct Notice {
     failure: Option<Arc<io::Error>>,
 }
 
-impl Notice {
+impl ExitGuard {
     pub(crate) fn new(place: usize, generation: u64, pool: (Recipient<Ready>, Recipient<Exited>)) -> Self {
-        Notice { place, generation, pool, began: false, failure: None }
+        ExitGuard { place, generation, pool, began: false, failure: None }
     }
 
     /// The acceptor's arbiter has taken it on.
@@ -60,7 +60,7 @@ impl Notice {
     }
 }
 
-impl Drop for Notice {
+impl Drop for ExitGuard {
     fn drop(&mut self) {
         let exit = if !self.began {
             None
