@@ -12,7 +12,7 @@ use tracing::{debug, info, warn};
 use super::refuse::turn_away;
 use super::reserve::ReserveDescriptor;
 use super::state::{BacklogPolicy, ListenerMode, ListenerState};
-use crate::limits::{AtLimit, Guest, Permit};
+use crate::limits::{AtLimit, PeerPermit, Permit};
 use crate::socket::{Incoming, Steps};
 use crate::table::{Arrival, Tables};
 use crate::telemetry::{Complaints, PoolEvent, RefusalReason};
@@ -122,18 +122,25 @@ impl AcceptorContext {
         }
         let claims = state.steps.iter().any(|step| step.may_override_peer(&accepted.peer));
         match state.port.admit(&accepted.peer, claims) {
-            Ok(guest) => self.serve(place, state, accepted, permit, guest),
+            Ok(peer_permit) => self.serve(place, state, accepted, permit, peer_permit),
             Err(refusal) => self.refuse(place, state, accepted, refusal),
         }
     }
 
-    fn serve(&self, place: usize, state: &Arc<ListenerState>, accepted: Accepted, permit: Permit, guest: Guest) {
+    fn serve(
+        &self,
+        place: usize,
+        state: &Arc<ListenerState>,
+        accepted: Accepted,
+        permit: Permit,
+        peer_permit: PeerPermit,
+    ) {
         let Accepted { stream, peer } = accepted;
         let seat = self.tables.of(place).open(Arrival {
             peer,
             port: state.port.clone(),
             permit,
-            guest,
+            peer_permit,
             shortest_limit: self.spawner.shortest_limit(),
         });
         let limits = state.port.limits();
@@ -182,7 +189,7 @@ impl AcceptorContext {
                 // Whoever leaves when the port has closed makes room for nobody.
                 biased;
                 _ = mode_changes.wait_for(|mode| matches!(mode, ListenerMode::Closed(_) | ListenerMode::Removed(_))) => RefusalReason::Draining,
-                permit = held.state.port.in_line(limit) => match permit {
+                permit = held.state.port.wait_in_queue(limit) => match permit {
                     Some(permit) => return held.let_in(permit),
                     None => RefusalReason::Limit,
                 },

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use tokio::sync::watch;
 
-use crate::limits::Port;
+use crate::limits::ListenerLimits;
 use crate::table::Common;
 use crate::telemetry::PoolEvent;
 use crate::transport::{Accept, Address, Handshake, Transport};
@@ -41,7 +41,7 @@ pub enum BacklogPolicy {
 /// One listener of a pool.
 pub(crate) struct ListenerState {
     pub(crate) transport: Box<dyn Transport>,
-    pub(crate) port: Arc<Port>,
+    pub(crate) port: Arc<ListenerLimits>,
     /// What its peers go through before they are ready.
     pub(crate) steps: Vec<Arc<dyn Handshake>>,
     mode: watch::Sender<ListenerMode>,
@@ -83,7 +83,11 @@ impl Drop for ListenerEvents {
 }
 
 impl ListenerState {
-    pub(crate) fn new(transport: Box<dyn Transport>, port: Arc<Port>, steps: Vec<Arc<dyn Handshake>>) -> Arc<Self> {
+    pub(crate) fn new(
+        transport: Box<dyn Transport>,
+        port: Arc<ListenerLimits>,
+        steps: Vec<Arc<dyn Handshake>>,
+    ) -> Arc<Self> {
         let (listener, address) = (port.name().clone(), transport.local_addr());
         let events = ListenerEvents { is_open: AtomicBool::new(false), common: OnceLock::new(), listener, address };
         let (mode, handles) = (watch::Sender::new(ListenerMode::Accepting), watch::Sender::new(0));

@@ -106,7 +106,7 @@ impl<D> Builder<D> {
     fn check(&self) -> Result<(), StartError> {
         let in_settings = self.settings.objections().into_iter().map(|InvalidSetting { setting, why }| (setting, why));
         let mut wrong: Vec<_> = self.refused.into_iter().chain(in_settings).collect();
-        if !self.alarms.iter().all(Alarm::is_sound) {
+        if !self.alarms.iter().all(Alarm::is_valid) {
             wrong.push(("alarm", "its low mark is not below its high one"));
         }
         if self.start_timeout.is_zero() {

@@ -1,15 +1,15 @@
 //! Who may come in, and how many: permits, connections and rates per peer, access rules, the user's own word.
 //!
 //! ```text
-//! readable ─▶ Port::room() ─▶ accept ─▶ Port::admit(peer) ─▶ Permit, Guest ── live in the seat ──▶ given back with it
+//! readable ─▶ Port::room() ─▶ accept ─▶ Port::admit(peer) ─▶ Permit, PeerPermit ── live in the seat ──▶ given back with it
 //!             (a permit)                 denied · per peer · rate · overload
 //! ```
 
-mod bucket;
 mod descriptors;
+mod listener;
 mod peers;
 mod permits;
-mod port;
+mod rate;
 mod rules;
 
 use std::fmt;
@@ -26,15 +26,15 @@ use crate::guard::guard;
 use crate::telemetry::{Complaints, RefusalReason};
 use crate::transport::Address;
 
-pub use bucket::{ParseRateError, Rate};
 pub(crate) use descriptors::room_for_descriptors;
+pub(crate) use listener::{ListenerLimits, PeerPermit, Permit};
 pub use peers::PeerPrefix;
 pub(crate) use permits::Permits;
-pub(crate) use port::{Guest, Permit, Port};
+pub use rate::{ParseRateError, Rate};
 pub use rules::{ParseRuleError, Rule};
 
-use bucket::Bucket;
-use peers::{Peers, TooMany};
+use peers::{PeerRefusal, PeerTable};
+use rate::TokenBucket;
 
 /// What the permits are made of; a model checker has its own.
 mod sync {
@@ -94,8 +94,8 @@ pub(crate) struct Policy {
 /// The limits of one pool.
 pub(crate) struct Limits {
     permits: Permits,
-    peers: Peers,
-    bucket: Mutex<Bucket>,
+    peers: PeerTable,
+    bucket: Mutex<TokenBucket>,
     policy: RwLock<Arc<Policy>>,
     overload: Option<Overload>,
     max_held: AtomicUsize,
@@ -116,7 +116,7 @@ impl Limits {
     ) -> Arc<Self> {
         Arc::new(Limits {
             permits: Permits::new(max),
-            peers: Peers::new(prefix),
+            peers: PeerTable::new(prefix),
             bucket: Mutex::default(),
             policy: RwLock::new(Arc::new(policy)),
             overload,
@@ -209,8 +209,8 @@ impl Limits {
         let entered = self.peers.enter(ip, policy.max_per_peer, policy.peer_rate.as_ref(), self.now());
         match entered {
             Ok(()) => Ok(Some(ip)),
-            Err(TooMany::Connections) => Err(RefusalReason::PerPeer),
-            Err(TooMany::Haste) => Err(RefusalReason::Rate),
+            Err(PeerRefusal::Connections) => Err(RefusalReason::PerPeer),
+            Err(PeerRefusal::Rate) => Err(RefusalReason::Rate),
         }
     }
 

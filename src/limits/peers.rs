@@ -5,10 +5,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::bucket::{Bucket, Rate};
+use super::rate::{Rate, TokenBucket};
 
 /// How many peers without a connection are remembered for their rate at the most.
-const REMEMBERED: usize = 16_384;
+const MAX_ABSENT: usize = 16_384;
 
 /// Which addresses count as one peer: the leading bits they have in common.
 ///
@@ -52,13 +52,13 @@ impl PeerPrefix {
 
 /// Everybody who has a connection, or had one lately where there is a rate per peer.
 #[derive(Debug)]
-pub(super) struct Peers {
+pub(super) struct PeerTable {
     prefix: PeerPrefix,
-    known: Mutex<Known>,
+    known: Mutex<Peers>,
 }
 
 #[derive(Debug, Default)]
-struct Known {
+struct Peers {
     peers: HashMap<IpAddr, Peer>,
     /// How many of them have no connection.
     absent: usize,
@@ -67,19 +67,19 @@ struct Known {
 #[derive(Debug, Default)]
 struct Peer {
     connections: usize,
-    bucket: Bucket,
+    bucket: TokenBucket,
 }
 
 /// Why a peer may not have one more.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum TooMany {
+pub(super) enum PeerRefusal {
     Connections,
-    Haste,
+    Rate,
 }
 
-impl Peers {
+impl PeerTable {
     pub(super) fn new(prefix: PeerPrefix) -> Self {
-        Peers { prefix, known: Mutex::default() }
+        PeerTable { prefix, known: Mutex::default() }
     }
 
     /// Counts one more connection of this peer, if it may have one.
@@ -89,16 +89,16 @@ impl Peers {
         most: Option<usize>,
         rate: Option<&Rate>,
         now: Duration,
-    ) -> Result<(), TooMany> {
+    ) -> Result<(), PeerRefusal> {
         let ip = self.prefix.of(ip);
         let mut known = self.lock();
         let before = known.peers.len();
         let peer = known.peers.entry(ip).or_default();
         let (connections, bucket) = (peer.connections, &mut peer.bucket);
         let outcome = if most.is_some_and(|most| connections >= most) {
-            Err(TooMany::Connections)
+            Err(PeerRefusal::Connections)
         } else if rate.is_some_and(|rate| !bucket.take(rate, now)) {
-            Err(TooMany::Haste)
+            Err(PeerRefusal::Rate)
         } else {
             peer.connections += 1;
             Ok(())
@@ -109,7 +109,7 @@ impl Peers {
             (false, false, true) => known.absent -= 1,
             _ => {}
         }
-        if known.absent > REMEMBERED {
+        if known.absent > MAX_ABSENT {
             known.forget(now);
         }
         outcome
@@ -128,30 +128,30 @@ impl Peers {
             known.peers.remove(&ip);
         } else {
             known.absent += 1;
-            if known.absent > REMEMBERED {
+            if known.absent > MAX_ABSENT {
                 known.forget(now);
             }
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Known> {
+    fn lock(&self) -> MutexGuard<'_, Peers> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Known {
+impl Peers {
     /// Forgets whoever would be let in like a stranger; if that is too little, the half that would be so soonest.
     #[cold]
     fn forget(&mut self, now: Duration) {
         self.peers.retain(|_, peer| peer.connections > 0 || !peer.bucket.is_full(now));
         self.absent = self.peers.values().filter(|peer| peer.connections == 0).count();
-        if self.absent > REMEMBERED / 2 {
+        if self.absent > MAX_ABSENT / 2 {
             let absent = self.peers.values().filter(|peer| peer.connections == 0);
             let mut times: Vec<u128> = absent.map(|peer| peer.bucket.full_at()).collect();
             let half = times.len() / 2;
             let (_, median, _) = times.select_nth_unstable(half);
             let median = *median;
-            let mut excess = self.absent - REMEMBERED / 2;
+            let mut excess = self.absent - MAX_ABSENT / 2;
             self.peers.retain(|_, peer| {
                 let forgotten = excess > 0 && peer.connections == 0 && peer.bucket.full_at() <= median;
                 excess -= usize::from(forgotten);
@@ -170,31 +170,31 @@ mod tests {
 
     #[test]
     fn addresses_of_one_prefix_are_one_peer() {
-        let peers = Peers::new(PeerPrefix::default());
+        let peers = PeerTable::new(PeerPrefix::default());
         let enter = |ip: &str| peers.enter(ip.parse().unwrap(), Some(1), None, NOW);
         assert_eq!(enter("2001:db8::1"), Ok(()));
-        assert_eq!(enter("2001:db8::2"), Err(TooMany::Connections));
+        assert_eq!(enter("2001:db8::2"), Err(PeerRefusal::Connections));
         assert_eq!(enter("2001:db8:0:1::1"), Ok(()));
         assert_eq!(enter("127.0.0.1"), Ok(()));
         assert_eq!(enter("127.0.0.2"), Ok(()));
-        assert_eq!(enter("::ffff:127.0.0.1"), Err(TooMany::Connections));
+        assert_eq!(enter("::ffff:127.0.0.1"), Err(PeerRefusal::Connections));
         peers.leave("127.0.0.1".parse().unwrap(), NOW);
         assert_eq!(enter("::ffff:127.0.0.1"), Ok(()));
-        let all = Peers::new(PeerPrefix::new(0, 0));
+        let all = PeerTable::new(PeerPrefix::new(0, 0));
         assert_eq!(all.enter("1.2.3.4".parse().unwrap(), Some(1), None, NOW), Ok(()));
-        assert_eq!(all.enter("9.8.7.6".parse().unwrap(), Some(1), None, NOW), Err(TooMany::Connections));
+        assert_eq!(all.enter("9.8.7.6".parse().unwrap(), Some(1), None, NOW), Err(PeerRefusal::Connections));
     }
 
     #[test]
     fn whoever_is_gone_is_forgotten_once_the_bucket_is_full() {
-        let peers = Peers::new(PeerPrefix::default());
+        let peers = PeerTable::new(PeerPrefix::default());
         let (ip, rate) = ("127.0.0.1".parse().unwrap(), Rate::new(2, Duration::from_secs(2)));
-        for outcome in [Ok(()), Ok(()), Err(TooMany::Haste)] {
+        for outcome in [Ok(()), Ok(()), Err(PeerRefusal::Rate)] {
             assert_eq!(peers.enter(ip, None, Some(&rate), NOW), outcome);
         }
         peers.leave(ip, NOW);
         peers.leave(ip, NOW);
-        assert_eq!(peers.enter(ip, None, Some(&rate), NOW), Err(TooMany::Haste));
+        assert_eq!(peers.enter(ip, None, Some(&rate), NOW), Err(PeerRefusal::Rate));
         assert_eq!(peers.enter(ip, None, Some(&rate), NOW * 2), Ok(()));
         peers.leave(ip, NOW * 9);
         assert!(peers.lock().peers.is_empty());
@@ -203,15 +203,15 @@ mod tests {
 
     #[test]
     fn the_memory_for_peers_is_bounded() {
-        let peers = Peers::new(PeerPrefix::default());
+        let peers = PeerTable::new(PeerPrefix::default());
         let rate = Rate::new(1, Duration::from_secs(60));
         let here = "127.0.0.1".parse().unwrap();
         peers.enter(here, Some(1), Some(&rate), NOW).unwrap();
-        for number in 0..3 * REMEMBERED as u32 {
+        for number in 0..3 * MAX_ABSENT as u32 {
             let ip = Ipv4Addr::from(0x0a00_0000 + number).into();
             peers.enter(ip, Some(1), Some(&rate), NOW).unwrap();
             peers.leave(ip, NOW);
-            assert!(peers.lock().peers.len() <= REMEMBERED + 2);
+            assert!(peers.lock().peers.len() <= MAX_ABSENT + 2);
         }
         let absent = peers.lock().peers.values().filter(|peer| peer.connections == 0).count();
         assert_eq!(peers.lock().absent, absent);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::ports::{open_all, open_first, resolve};
 use crate::acceptor::ListenerState;
 use crate::error::StartError;
-use crate::limits::{Limits, Port};
+use crate::limits::{Limits, ListenerLimits};
 #[cfg(unix)]
 use crate::transport::Unix;
 use crate::transport::{Address, Handshake, Inherited, Opening, SocketOptions, Tcp, Transport};
@@ -222,7 +222,7 @@ impl Listener {
         let state = |transport: Box<dyn Transport>| {
             let name = name.clone().unwrap_or_else(|| transport.local_addr().to_string().into());
             let steps = proxy.clone().into_iter().chain(transport.handshake()).chain(steps.clone()).collect();
-            ListenerState::new(transport, Port::new(name, max_connections, limits.clone()), steps)
+            ListenerState::new(transport, ListenerLimits::new(name, max_connections, limits.clone()), steps)
         };
         let refused = |what: String| move |source| StartError::SystemError { what, source };
         let opened: Box<dyn Transport> = match what {

@@ -41,7 +41,7 @@ impl fmt::Display for Listed<'_> {
 impl Settings {
     /// What makes no sense, by itself or beside another.
     pub(crate) fn objections(&self) -> Vec<InvalidSetting> {
-        let unsound = |rate: &Option<Rate>| rate.is_some_and(|rate| !rate.is_sound());
+        let unsound = |rate: &Option<Rate>| rate.is_some_and(|rate| !rate.is_valid());
         [
             (self.acceptors == Some(0), "acceptors", "a pool needs at least one"),
             (self.low_watermark > self.high_watermark, "watermarks", "the low mark is above the high one"),

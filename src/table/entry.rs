@@ -8,7 +8,7 @@ use std::task::{Wake, Waker};
 use std::time::{Duration, Instant};
 
 use super::Table;
-use crate::limits::{Guest, Permit, Port};
+use crate::limits::{ListenerLimits, PeerPermit, Permit};
 use crate::telemetry::{CloseReason, ConnectionId, PoolEvent, RefusalReason};
 use crate::transport::Address;
 
@@ -34,11 +34,11 @@ impl Orders {
 }
 
 /// What a connection holds of the limits, a bit each.
-struct Holds;
+struct Held;
 
-impl Holds {
+impl Held {
     const PERMIT: u8 = 1;
-    const GUEST: u8 = 2;
+    const PEER: u8 = 2;
 }
 
 /// The sender that messages to all go by: always the same, for a fresh one has room in a full mailbox.
@@ -53,9 +53,9 @@ enum Speaker {
 #[derive(Debug)]
 pub(crate) struct Arrival {
     pub(crate) peer: Address,
-    pub(crate) port: Arc<Port>,
+    pub(crate) port: Arc<ListenerLimits>,
     pub(crate) permit: Permit,
-    pub(crate) guest: Guest,
+    pub(crate) peer_permit: PeerPermit,
     /// The table's tick follows it, from the first stamp on; milliseconds, 0 for none.
     pub(crate) shortest_limit: u32,
 }
@@ -75,7 +75,7 @@ pub(crate) struct Entry {
     peer: Address,
     /// Who the peer claims to be, and is believed to be.
     claimed: OnceLock<Box<Address>>,
-    port: Arc<Port>,
+    port: Arc<ListenerLimits>,
     holds: AtomicU8,
     opened: u64,
     born: Instant,
@@ -94,16 +94,16 @@ pub(crate) struct Entry {
 
 impl Entry {
     pub(super) fn new(id: ConnectionId, key: usize, arrival: Arrival, now: u64) -> Self {
-        let Arrival { peer, port, permit, guest, shortest_limit } = arrival;
-        let permit = permit.keep().map_or(0, |_| Holds::PERMIT);
-        let guest = if guest.keep() { Holds::GUEST } else { 0 };
+        let Arrival { peer, port, permit, peer_permit, shortest_limit } = arrival;
+        let permit = permit.keep().map_or(0, |_| Held::PERMIT);
+        let peer_permit = if peer_permit.keep() { Held::PEER } else { 0 };
         Entry {
             id,
             key,
             peer,
             claimed: OnceLock::new(),
             port,
-            holds: AtomicU8::new(permit | guest),
+            holds: AtomicU8::new(permit | peer_permit),
             opened: now,
             born: Instant::now(),
             heard: AtomicU64::new(now),
@@ -140,36 +140,36 @@ impl Entry {
     /// This is whom the peer claims to be, where it is believed; `None` when the handshake is done and it claims nothing. From
     /// here on limits look at that one.
     pub(crate) fn claim(&self, claimed: Option<Address>) -> Result<(), RefusalReason> {
-        if claimed.is_none() && self.holds.load(Acquire) & Holds::GUEST != 0 {
+        if claimed.is_none() && self.holds.load(Acquire) & Held::PEER != 0 {
             return Ok(());
         }
-        self.give_back(Holds::GUEST);
+        self.give_back(Held::PEER);
         if let Some(claimed) = claimed {
             // First of all, so that a refusal names the right one. A second claim is not heard.
             let _ = self.claimed.set(Box::new(claimed));
         }
         if self.port.admit_claimed(self.peer())?.keep() {
-            self.holds.fetch_or(Holds::GUEST, AcqRel);
+            self.holds.fetch_or(Held::PEER, AcqRel);
         }
         Ok(())
     }
 
     /// The listener it came by.
-    pub(crate) fn port(&self) -> &Arc<Port> {
+    pub(crate) fn port(&self) -> &Arc<ListenerLimits> {
         &self.port
     }
 
     /// Takes the connection off the limit; twice is once.
     pub(crate) fn exempt(&self) {
-        self.give_back(Holds::PERMIT);
+        self.give_back(Held::PERMIT);
     }
 
     fn give_back(&self, what: u8) {
         let held = self.holds.fetch_and(!what, AcqRel) & what;
-        if held & Holds::PERMIT != 0 {
+        if held & Held::PERMIT != 0 {
             self.port.give_back();
         }
-        if let (true, Some(ip)) = (held & Holds::GUEST != 0, self.peer().ip()) {
+        if let (true, Some(ip)) = (held & Held::PEER != 0, self.peer().ip()) {
             self.port.leave(ip);
         }
     }
@@ -377,7 +377,7 @@ impl Drop for Seat {
         let (common, limits) = (self.table.common(), self.entry.port.limits());
         common.changed(limits.closed(), limits);
         // So late, so that whoever is let in now finds this one gone; and who waits for its end finds its place free.
-        self.entry.give_back(Holds::PERMIT | Holds::GUEST);
+        self.entry.give_back(Held::PERMIT | Held::PEER);
         common.settle();
     }
 }

@@ -78,7 +78,7 @@ impl Alarm {
     }
 
     /// Whether it can work: the low mark is below the high one.
-    pub(crate) fn is_sound(&self) -> bool {
+    pub(crate) fn is_valid(&self) -> bool {
         self.low < self.high
     }
 

@@ -43,7 +43,7 @@ impl Keepalive {
     }
 
     /// Whether the kernel can take it: it counts in seconds.
-    pub(super) fn is_sound(&self) -> bool {
+    pub(super) fn is_valid(&self) -> bool {
         let counts = |time: Duration| time.as_secs() > 0;
         counts(self.time) && self.interval.is_none_or(counts) && self.retries != Some(0)
     }

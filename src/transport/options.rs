@@ -72,7 +72,7 @@ impl SocketOptions {
         let wrong = [
             ("backlog", self.backlog == Some(0), zero),
             ("backlog", self.backlog.is_some_and(|peers| i32::try_from(peers).is_err()), "so many cannot wait"),
-            ("keepalive", self.keepalive.is_some_and(|keepalive| !keepalive.is_sound()), "a part of it is 0"),
+            ("keepalive", self.keepalive.is_some_and(|keepalive| !keepalive.is_valid()), "a part of it is 0"),
             ("send_buffer", self.send_buffer == Some(0), zero),
             ("receive_buffer", self.receive_buffer == Some(0), zero),
             ("reuse_port", self.reuse_port == Some(true) && cfg!(not(unix)), "this system has no such thing"),

@@ -14,7 +14,7 @@ use crate::transport::Address;
 
 /// A listener as the limits know it.
 #[derive(Debug)]
-pub(crate) struct Port {
+pub(crate) struct ListenerLimits {
     name: Arc<str>,
     permits: Permits,
     /// Connections that have a permit: acceptors and held peers have some, too.
@@ -24,11 +24,11 @@ pub(crate) struct Port {
     limits: Arc<Limits>,
 }
 
-impl Port {
+impl ListenerLimits {
     /// `max`: the limit of this listener alone.
     pub(crate) fn new(name: Arc<str>, max: Option<usize>, limits: Arc<Limits>) -> Arc<Self> {
         let permits = Permits::new(max.unwrap_or(usize::MAX));
-        Arc::new(Port { name, permits, inside: AtomicUsize::new(0), unserved: AtomicUsize::new(0), limits })
+        Arc::new(ListenerLimits { name, permits, inside: AtomicUsize::new(0), unserved: AtomicUsize::new(0), limits })
     }
 
     pub(crate) fn name(&self) -> &Arc<str> {
@@ -92,10 +92,10 @@ impl Port {
     }
 
     /// Waits in line for a permit, for so long.
-    pub(crate) async fn in_line(self: &Arc<Self>, limit: Duration) -> Option<Permit> {
+    pub(crate) async fn wait_in_queue(self: &Arc<Self>, limit: Duration) -> Option<Permit> {
         let permits = async {
-            let own = take_in_line(&self.permits).await;
-            let pools = take_in_line(&self.limits.permits).await;
+            let own = take_in_queue(&self.permits).await;
+            let pools = take_in_queue(&self.limits.permits).await;
             own.keep();
             pools.keep();
             Permit(Some(self.clone()))
@@ -104,15 +104,15 @@ impl Port {
     }
 
     /// Counts the peer in, or says why it is refused.
-    pub(crate) fn admit(self: &Arc<Self>, peer: &Address, claims: bool) -> Result<Guest, RefusalReason> {
+    pub(crate) fn admit(self: &Arc<Self>, peer: &Address, claims: bool) -> Result<PeerPermit, RefusalReason> {
         let ip = self.limits.admit(peer, &self.name, claims)?;
-        Ok(Guest(ip.map(|ip| (self.clone(), ip))))
+        Ok(PeerPermit(ip.map(|ip| (self.clone(), ip))))
     }
 
     /// The same of a connection that is in already and turns out to be this peer's.
-    pub(crate) fn admit_claimed(self: &Arc<Self>, peer: &Address) -> Result<Guest, RefusalReason> {
+    pub(crate) fn admit_claimed(self: &Arc<Self>, peer: &Address) -> Result<PeerPermit, RefusalReason> {
         let ip = self.limits.enter(&self.limits.policy(), peer, true)?;
-        Ok(Guest(ip.map(|ip| (self.clone(), ip))))
+        Ok(PeerPermit(ip.map(|ip| (self.clone(), ip))))
     }
 
     /// Whether a rule keeps this peer out.
@@ -138,54 +138,54 @@ impl Port {
 
 /// Room for one connection: given back when dropped, unless a connection keeps it.
 #[derive(Debug)]
-pub(crate) struct Permit(Option<Arc<Port>>);
+pub(crate) struct Permit(Option<Arc<ListenerLimits>>);
 
 impl Permit {
-    /// Whoever keeps it gives it back by [`Port::give_back`].
-    pub(crate) fn keep(mut self) -> Option<Arc<Port>> {
-        let port = self.0.take()?;
-        port.inside.fetch_add(1, Relaxed);
-        Some(port)
+    /// Whoever keeps it gives it back by [`ListenerLimits::give_back`].
+    pub(crate) fn keep(mut self) -> Option<Arc<ListenerLimits>> {
+        let limits = self.0.take()?;
+        limits.inside.fetch_add(1, Relaxed);
+        Some(limits)
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        if let Some(port) = &self.0 {
-            port.free();
+        if let Some(limits) = &self.0 {
+            limits.free();
         }
     }
 }
 
 /// A peer that is counted: taken off the count when dropped, unless a connection keeps it.
 #[derive(Debug)]
-pub(crate) struct Guest(Option<(Arc<Port>, IpAddr)>);
+pub(crate) struct PeerPermit(Option<(Arc<ListenerLimits>, IpAddr)>);
 
-impl Guest {
-    /// Whoever keeps it gives it back by [`Port::leave`].
+impl PeerPermit {
+    /// Whoever keeps it gives it back by [`ListenerLimits::leave`].
     pub(crate) fn keep(mut self) -> bool {
         self.0.take().is_some()
     }
 }
 
-impl Drop for Guest {
+impl Drop for PeerPermit {
     fn drop(&mut self) {
-        if let Some((port, ip)) = &self.0 {
-            port.leave(*ip);
+        if let Some((limits, ip)) = &self.0 {
+            limits.leave(*ip);
         }
     }
 }
 
 /// One of the two permits.
-struct Taken<'a>(Option<&'a Permits>);
+struct TakenPermit<'a>(Option<&'a Permits>);
 
-impl Taken<'_> {
+impl TakenPermit<'_> {
     fn keep(mut self) {
         self.0 = None;
     }
 }
 
-impl Drop for Taken<'_> {
+impl Drop for TakenPermit<'_> {
     fn drop(&mut self) {
         if let Some(permits) = self.0 {
             permits.give_back();
@@ -194,16 +194,16 @@ impl Drop for Taken<'_> {
 }
 
 /// A place in a line, left when dropped.
-struct Line<'a>(&'a Permits, Ticket);
+struct QueuePosition<'a>(&'a Permits, Ticket);
 
-impl Drop for Line<'_> {
+impl Drop for QueuePosition<'_> {
     fn drop(&mut self) {
         self.0.leave(&self.1);
     }
 }
 
-async fn take_in_line(permits: &Permits) -> Taken<'_> {
-    let line = Line(permits, permits.join());
+async fn take_in_queue(permits: &Permits) -> TakenPermit<'_> {
+    let line = QueuePosition(permits, permits.join());
     poll_fn(|cx| line.0.poll_take(&line.1, cx)).await;
-    Taken(Some(permits))
+    TakenPermit(Some(permits))
 }

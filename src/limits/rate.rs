@@ -27,7 +27,7 @@ impl Rate {
         Rate { burst, per }
     }
 
-    pub(crate) fn is_sound(&self) -> bool {
+    pub(crate) fn is_valid(&self) -> bool {
         self.burst > 0 && !self.per.is_zero()
     }
 
@@ -46,7 +46,7 @@ impl std::str::FromStr for Rate {
         let burst = burst.trim().parse().map_err(|_| bad())?;
         let secs: f64 = secs.trim().parse().map_err(|_| bad())?;
         let per = Duration::try_from_secs_f64(secs).map_err(|_| bad())?;
-        Some(Rate { burst, per }).filter(Rate::is_sound).ok_or_else(bad)
+        Some(Rate { burst, per }).filter(Rate::is_valid).ok_or_else(bad)
     }
 }
 
@@ -57,17 +57,17 @@ pub struct ParseRateError(String);
 
 /// How full a bucket is: kept as the time at which it is full again, in nanoseconds.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Bucket {
+pub(super) struct TokenBucket {
     full_at: u128,
     /// The rate it is for: at another one it is full anew.
     rate: Option<Rate>,
 }
 
-impl Bucket {
+impl TokenBucket {
     /// Takes a token if there is one.
     pub(super) fn take(&mut self, rate: &Rate, now: Duration) -> bool {
         if self.rate != Some(*rate) {
-            *self = Bucket { full_at: 0, rate: Some(*rate) };
+            *self = TokenBucket { full_at: 0, rate: Some(*rate) };
         }
         let (now, refill) = (now.as_nanos(), rate.refill());
         let full_at = self.full_at.max(now) + refill;
@@ -97,7 +97,7 @@ mod tests {
     fn a_full_bucket_lets_in_exactly_its_capacity() {
         for (burst, millis) in [(1, 1_000), (3, 1_000), (7, 10), (1_000, 60_000)] {
             let rate = Rate::new(burst, Duration::from_millis(millis));
-            let mut bucket = Bucket::default();
+            let mut bucket = TokenBucket::default();
             let now = Duration::from_secs(5);
             assert_eq!((0..burst * 2).filter(|_| bucket.take(&rate, now)).count() as u32, burst);
             let next = now + rate.per / burst;
