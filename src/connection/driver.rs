@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use actix::dev::channel::AddressReceiver;
 
 use super::{Cause, Connection, ConnectionContext};
-use crate::guard::guard;
+use crate::panic::catch_panic;
 use crate::protocol::{Active, Closed, Conn, Held, Protocol, Timeout};
 use crate::table::Orders;
 use crate::timer::Expired;
@@ -121,7 +121,7 @@ impl<P: Protocol> Connection<P> {
             Some(Expired::Packet) => {
                 let partial = self.conn.unread().map(|read| read.split().freeze()).unwrap_or_default();
                 self.conn.timer.decoded(false, false, now);
-                match guard(|| (self.conn.charter.codec)()) {
+                match catch_panic(|| (self.conn.charter.codec)()) {
                     Ok(codec) => self.conn.codec = codec,
                     Err(text) => return self.end(Closed::Panic(text)),
                 }
@@ -161,7 +161,7 @@ impl<P: Protocol> Connection<P> {
             busy.unpolled = false;
             let Some((cause, future)) = busy.waits.front_mut() else { return };
             let cause = *cause;
-            match guard(|| future.as_mut().poll(cx)) {
+            match catch_panic(|| future.as_mut().poll(cx)) {
                 Err(text) => return self.end(Closed::Panic(text)),
                 Ok(Poll::Pending) => return self.watch(cx),
                 Ok(Poll::Ready(then)) => {

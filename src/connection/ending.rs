@@ -9,7 +9,7 @@ use tokio_util::io::poll_read_buf;
 use tracing::{debug, error, info, warn};
 
 use super::Connection;
-use crate::guard::guard;
+use crate::panic::catch_panic;
 use crate::protocol::{Closed, Held, Protocol};
 use crate::table::Buffers;
 
@@ -57,7 +57,7 @@ impl<P: Protocol> Connection<P> {
         busy.unpolled = false;
         busy.why = Some(why);
         // What is waited for is the user's, and so is its end.
-        if let Err(text) = guard(|| drop(waits)) {
+        if let Err(text) = catch_panic(|| drop(waits)) {
             self.busy().why = Some(Closed::Panic(text));
         }
     }
@@ -78,8 +78,8 @@ impl<P: Protocol> Connection<P> {
             _ => self.conn.seat.note(why.reason()),
         }
         // An error of the user's may panic when it is shown.
-        let told = guard(|| self.tell(&why));
-        let closed = guard(|| self.me.closed(&why));
+        let told = catch_panic(|| self.tell(&why));
+        let closed = catch_panic(|| self.me.closed(&why));
         let entry = self.conn.seat.entry();
         if let Err(text) = told {
             error!(id = %entry.id(), peer = %entry.peer(), panic = text, "the error's text panicked");

@@ -13,7 +13,7 @@ use tokio_util::io::poll_read_buf;
 use super::driver::Budget;
 use super::{Cause, Connection, ConnectionContext};
 use crate::error::BoxError;
-use crate::guard::guard;
+use crate::panic::catch_panic;
 use crate::protocol::{Active, Closed, Protocol};
 use crate::table::{Buffers, READ_BUFFER};
 
@@ -91,7 +91,7 @@ impl<P: Protocol> Connection<P> {
         // Out of the connection while packets are taken from it: only the codec touches it.
         let mut read = std::mem::take(&mut self.conn.buffers_mut().read);
         let begun = self.conn.seat.callbacks();
-        let outcome = guard(|| self.deliver_from(&mut read, budget));
+        let outcome = catch_panic(|| self.deliver_from(&mut read, budget));
         // Each packet was a callback, the one that panicked too.
         let delivered = self.conn.seat.callbacks() - begun;
         self.conn.seat.entry().delivered(delivered);
@@ -228,7 +228,7 @@ impl<P: Protocol> Connection<P> {
     ) {
         let waker = Waker::from(self.conn.seat.entry().clone());
         let mut cx = Context::from_waker(&waker);
-        let outcome = guard(|| {
+        let outcome = catch_panic(|| {
             while self.open() && !ctx.waits() {
                 if budget.messages == 0 {
                     budget.more = true;
@@ -261,7 +261,7 @@ impl<P: Protocol> Connection<P> {
             }
             self.conn.unpolled = false;
             let Some(streams) = self.conn.streams.as_mut() else { return };
-            match guard(|| Pin::new(&mut **streams).poll_next(cx)) {
+            match catch_panic(|| Pin::new(&mut **streams).poll_next(cx)) {
                 Err(text) => return self.end(Closed::Panic(text)),
                 Ok(Poll::Pending) => return,
                 Ok(Poll::Ready(None)) => self.conn.streams = None,
@@ -277,7 +277,7 @@ impl<P: Protocol> Connection<P> {
         if !self.open() {
             return;
         }
-        if let Err(text) = guard(|| ctx.run(self, cx)) {
+        if let Err(text) = catch_panic(|| ctx.run(self, cx)) {
             return self.end(Closed::Panic(text));
         }
         self.heed(ctx);

@@ -27,7 +27,7 @@ use actix::dev::channel::{channel, AddressReceiver};
 use actix::prelude::*;
 use actix::WeakAddr;
 
-use crate::guard::guard;
+use crate::panic::catch_panic;
 use crate::protocol::{Charter, Closed, Conn, Held, Next, Pending, Protocol};
 use crate::socket::{Opening, Steps};
 use crate::table::{Orders, Seat};
@@ -232,7 +232,7 @@ impl<P: Protocol> Connection<P> {
     /// One callback, under the guard.
     fn step(&mut self, cause: Cause, callback: impl FnOnce(&mut P, &mut Conn<P>) -> Next<P>) {
         self.conn.seat.go_on();
-        let stepped = guard(|| {
+        let stepped = catch_panic(|| {
             let next = callback(&mut self.me, &mut self.conn);
             // Under the guard as well: the codec that encodes a reply is not ours.
             self.follow(next, cause);

@@ -3,7 +3,7 @@
 use std::task::{ready, Context, Poll};
 
 use super::Connection;
-use crate::guard::guard;
+use crate::panic::catch_panic;
 use crate::protocol::{Closed, Held, Protocol};
 use crate::socket::{NotOpened, Steps};
 use crate::transport::HandshakeError;
@@ -17,7 +17,7 @@ impl<P: Protocol> Connection<P> {
         }
         let Some(opening) = self.busy().opening.as_mut() else { return Poll::Ready(()) };
         // A step may be the user's own.
-        let shaken = match guard(|| opening.as_mut().poll(cx)) {
+        let shaken = match catch_panic(|| opening.as_mut().poll(cx)) {
             Ok(shaken) => ready!(shaken),
             Err(text) => return self.refuse_to_open(Closed::Panic(text)),
         };

@@ -8,7 +8,7 @@ use super::{sealed, Opened, Service};
 use crate::acceptor::ConnectionSpawner;
 use crate::connection::{Birth, Connection};
 use crate::framing::Framing;
-use crate::guard::guard;
+use crate::panic::catch_panic;
 use crate::pool::Pool;
 use crate::protocol::{Charter, Charters, Factory, MakeCodec, Peer, Protocol, Terms};
 use crate::socket::Incoming;
@@ -73,7 +73,7 @@ impl<P: Protocol> ConnectionSpawner for ProtocolSpawner<P> {
         let peer = Peer { id: entry.id(), address: entry.peer().clone(), listener: entry.port().name().clone() };
         // The codec first: whatever state is made gets its `closed`.
         let at_work = seat.at_work();
-        let made = guard(|| ((charter.codec)(), (charter.factory)(&peer)));
+        let made = catch_panic(|| ((charter.codec)(), (charter.factory)(&peer)));
         drop(at_work);
         match made {
             Ok((codec, me)) => birth.live(me, codec, stream, steps, charter, seat),

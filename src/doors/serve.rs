@@ -12,7 +12,7 @@ use futures::FutureExt;
 use super::{sealed, socket_limits, Latest, Opened, Service};
 use crate::acceptor::ConnectionSpawner;
 use crate::error::BoxError;
-use crate::guard::{guard, panic_text};
+use crate::panic::{catch_panic, panic_text};
 use crate::pool::Pool;
 use crate::protocol::{Closed, Regulated, Terms};
 use crate::socket::{Incoming, Socket, SocketLimits};
@@ -110,7 +110,7 @@ fn begin(serve: &Latest<Serve>, socket: Socket) {
     let desk = socket.desk();
     desk.ready();
     let at_work = desk.at_work();
-    let begun = guard(|| (serve.get())(socket));
+    let begun = catch_panic(|| (serve.get())(socket));
     drop(at_work);
     let served = match begun {
         Err(panic) => return desk.note(CloseReason::Panic, Some(panic)),
@@ -128,7 +128,7 @@ fn begin(serve: &Latest<Serve>, socket: Socket) {
             Either::Left((Ok(Err(error)), _)) => {
                 let closed = Closed::from(error);
                 // An error of the user's may panic when it is shown.
-                let text = guard(|| closed.to_string()).unwrap_or_else(|panic| panic);
+                let text = catch_panic(|| closed.to_string()).unwrap_or_else(|panic| panic);
                 desk.note(closed.reason(), Some(text));
             }
             Either::Left((Err(panic), _)) => desk.note(CloseReason::Panic, Some(panic_text(panic))),

@@ -8,7 +8,7 @@ use actix::prelude::*;
 use super::{sealed, socket_limits, Latest, Opened, Service};
 use crate::acceptor::ConnectionSpawner;
 use crate::error::BoxError;
-use crate::guard::guard;
+use crate::panic::catch_panic;
 use crate::pool::Pool;
 use crate::protocol::{Regulated, Terms};
 use crate::socket::{Incoming, Socket, SocketLimits};
@@ -98,12 +98,12 @@ where
     let desk = socket.desk();
     desk.ready();
     let at_work = desk.at_work();
-    let started = guard(|| (start.get())(socket));
+    let started = catch_panic(|| (start.get())(socket));
     drop(at_work);
     match started {
         Err(panic) => desk.note(CloseReason::Panic, Some(panic)),
         Ok(Err(error)) => {
-            let text = guard(|| error.to_string()).unwrap_or_else(|panic| panic);
+            let text = catch_panic(|| error.to_string()).unwrap_or_else(|panic| panic);
             desk.note(CloseReason::Error, Some(text));
         }
         Ok(Ok(address)) => {

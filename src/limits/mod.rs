@@ -22,7 +22,7 @@ use bytes::Bytes;
 use tokio::sync::Semaphore;
 use tracing::error;
 
-use crate::guard::guard;
+use crate::panic::catch_panic;
 use crate::telemetry::{Complaints, RefusalReason};
 use crate::transport::Address;
 
@@ -224,7 +224,7 @@ impl Limits {
         let Some(overload) = &self.overload else { return false };
         let connections = self.alive.load(Relaxed);
         let newcomer = NewConnection { peer, listener, connections, max_connections: self.max() };
-        guard(|| overload(&newcomer)).unwrap_or_else(|panic| {
+        catch_panic(|| overload(&newcomer)).unwrap_or_else(|panic| {
             self.panics.complain(|left_out| error!(%peer, listener, panic, left_out, "the overload hook panicked"));
             true
         })

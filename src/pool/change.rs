@@ -9,8 +9,8 @@ use super::suspend::close_all;
 use super::{open_listeners, AcceptorPool, Housing, Listener, Status};
 use crate::acceptor::{AddListeners, ListenerMode, ListenerState, Retire};
 use crate::error::StartError;
-use crate::guard::guard;
 use crate::limits::{room_for_descriptors, Limits};
+use crate::panic::catch_panic;
 use crate::settings::{InvalidSetting, Settings, SettingsError};
 
 /// Changes some settings.
@@ -27,7 +27,7 @@ impl Handler<Change> for AcceptorPool {
         };
         let before = self.shared.settings();
         let mut settings = before.clone();
-        if let Err(panic) = guard(|| (change.0)(&mut settings)) {
+        if let Err(panic) = catch_panic(|| (change.0)(&mut settings)) {
             error!(pool = self.shared.name(), panic, "a change of the settings panicked");
             return Err(SettingsError::Refused(vec![InvalidSetting { setting: "change", why: "it panicked" }]));
         }

@@ -23,7 +23,7 @@ use futures::future::{select, Either, FutureExt};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio_util::codec::Framed;
 
-use crate::guard::{guard, panic_text};
+use crate::panic::{catch_panic, panic_text};
 use crate::table::{ConnectionId, Seat};
 use crate::telemetry::CloseReason;
 use crate::transport::{
@@ -372,7 +372,7 @@ impl Drop for Socket {
             let _ = select(left, pin!(killed)).await;
         };
         // An arbiter that is going down spawns nothing; then the peer sees the connection cut short.
-        let _ = guard(|| drop(actix_rt::spawn(leave)));
+        let _ = catch_panic(|| drop(actix_rt::spawn(leave)));
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tracing::{error, info, warn};
 
 use super::{Observers, PoolEvent};
-use crate::guard::guard;
+use crate::panic::catch_panic;
 
 /// An alarm on the number of connections, as ranch's, with hysteresis: raised when there are as many as `high` or more,
 /// cleared when there are as few as `low` or fewer, and then not raised again before the cool-down is over.
@@ -116,7 +116,7 @@ impl Alarm {
             info!(name, connections, "alarm cleared");
         }
         observers.tell(|| PoolEvent::Alarm { name, raised, connections });
-        if let Some(Err(panic)) = self.call.as_ref().map(|call| guard(|| call(alarmed))) {
+        if let Some(Err(panic)) = self.call.as_ref().map(|call| catch_panic(|| call(alarmed))) {
             error!(name, panic, "the alarm's callback panicked");
         }
     }

@@ -9,7 +9,7 @@ use tracing::error;
 
 use super::{CloseReason, Complaints, ConnectionId, RefusalReason};
 use crate::error::Exit;
-use crate::guard::guard;
+use crate::panic::catch_panic;
 use crate::transport::Address;
 
 /// Is told what happens in a pool; given to [`Builder::observer`](crate::Builder::observer).
@@ -172,7 +172,7 @@ impl Observers {
     #[cold]
     fn tell_all(&self, happening: &PoolEvent<'_>) {
         for observer in &self.all {
-            if let Err(panic) = guard(|| observer.observe(&self.pool, happening)) {
+            if let Err(panic) = catch_panic(|| observer.observe(&self.pool, happening)) {
                 self.panics.complain(|left_out| error!(pool = &*self.pool, panic, left_out, "an observer panicked"));
             }
         }

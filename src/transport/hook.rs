@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use socket2::SockRef;
 
-use crate::guard::guard;
+use crate::panic::catch_panic;
 
 /// Sees a socket, and may refuse it.
 #[derive(Clone)]
@@ -19,7 +19,8 @@ impl Hook {
 
     /// A panic in it is an error like another.
     pub(super) fn call(&self, socket: SockRef<'_>) -> io::Result<()> {
-        guard(|| (self.0)(socket)).unwrap_or_else(|text| Err(io::Error::other(format!("the hook panicked: {text}"))))
+        catch_panic(|| (self.0)(socket))
+            .unwrap_or_else(|text| Err(io::Error::other(format!("the hook panicked: {text}"))))
     }
 }
 

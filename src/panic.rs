@@ -7,7 +7,7 @@ use std::panic::{catch_unwind, AssertUnwindSafe};
 ///
 /// What the closure touches must be dropped, or not be looked at again, after a panic: the callers end the connection.
 #[inline]
-pub(crate) fn guard<R>(callback: impl FnOnce() -> R) -> Result<R, String> {
+pub(crate) fn catch_panic<R>(callback: impl FnOnce() -> R) -> Result<R, String> {
     catch_unwind(AssertUnwindSafe(callback)).map_err(panic_text)
 }
 
