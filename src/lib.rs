@@ -100,9 +100,10 @@ mod limits;
 mod panic;
 mod pool;
 mod protocol;
+mod registry;
 mod settings;
 mod socket;
-mod table;
+
 mod telemetry;
 mod timer;
 pub mod transport;
@@ -120,9 +121,9 @@ pub use pool::{
     PoolInfo, Status, SuspendError, SuspendMode, WaitError,
 };
 pub use protocol::{Active, Closed, Conn, EncodeOnce, Event, Next, Packet, Peer, Protocol, SendError, Timeout, Wait};
+pub use registry::{ConnectionId, ConnectionInfo};
 pub use settings::{InvalidSetting, Settings, SettingsError};
 pub use socket::Socket;
-pub use table::{ConnectionId, ConnectionInfo};
 #[cfg(feature = "metrics")]
 #[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
 pub use telemetry::Metrics;

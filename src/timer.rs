@@ -3,7 +3,7 @@
 //! A stamp is up to one [`grain`] old, so every deadline lies that much later than stamp and limit: late by a little,
 //! never early.
 
-use crate::table::{grain, slack};
+use crate::registry::{resolution, tolerance};
 
 /// Stamps of 0 stand for "not running", limits of 0 for "never".
 #[derive(Debug)]
@@ -33,7 +33,8 @@ pub(crate) enum Expired {
 
 impl Timer {
     pub(crate) fn new(idle: u32, packet: u32, send: u32, opened: u64, max_age: u32) -> Self {
-        let expires = if max_age == 0 { 0 } else { opened + u64::from(max_age) + u64::from(slack(grain(max_age))) };
+        let expires =
+            if max_age == 0 { 0 } else { opened + u64::from(max_age) + u64::from(tolerance(resolution(max_age))) };
         Timer {
             idle,
             idle_once: 0,
@@ -176,7 +177,7 @@ impl Timer {
 }
 
 fn deadline(since: u64, limit: u32) -> Option<u64> {
-    (since != 0 && limit != 0).then(|| since + u64::from(limit) + u64::from(slack(grain(limit))))
+    (since != 0 && limit != 0).then(|| since + u64::from(limit) + u64::from(tolerance(resolution(limit))))
 }
 
 #[cfg(test)]
@@ -190,7 +191,7 @@ mod tests {
             // The stamp is up to a grain old when the peer falls silent.
             assert_eq!(timer.expired(1, 1 + u64::from(limit)), None);
             let due = timer.due(1).unwrap() - 1 - u64::from(limit);
-            assert!(due + u64::from(grain(limit)) <= u64::from(limit.div_ceil(10).max(10)), "{limit}: {due}");
+            assert!(due + u64::from(resolution(limit)) <= u64::from(limit.div_ceil(10).max(10)), "{limit}: {due}");
         }
     }
 

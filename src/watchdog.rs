@@ -1,7 +1,7 @@
 //! Sees from a thread of its own which arbiters are blocked, and by whom.
 //!
 //! ```text
-//! connection ── each callback ──▶ Table ◀── a look every quarter of the limit ── watchdog ──▶ count, log line
+//! connection ── each callback ──▶ Registry ◀── a look every quarter of the limit ── watchdog ──▶ count, log line
 //!       tick ── each beat ──────────┘ ▲                                              │
 //!                                     └── asks for a beat, where nobody is at work ──┘
 //! ```
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use tracing::warn;
 
-use crate::table::{Common, ConnectionId, Pulse, Table, Tables};
+use crate::registry::{ActivitySnapshot, ConnectionId, Registries, Registry, RegistryShared};
 use crate::telemetry::{Complaints, PoolEvent};
 
 /// The shortest time between two looks.
@@ -23,7 +23,7 @@ const ASK_AFTER: Duration = Duration::from_millis(125);
 
 /// The watchdog of a pool: dropping it ends its thread.
 pub(crate) struct Watchdog {
-    common: Arc<Common>,
+    shared: Arc<RegistryShared>,
 }
 
 impl Watchdog {
@@ -31,19 +31,20 @@ impl Watchdog {
     pub(crate) fn start(
         limit: Duration,
         listener: Arc<str>,
-        tables: Arc<Tables>,
+        registries: Arc<Registries>,
         one_thread: bool,
     ) -> io::Result<Self> {
-        let common = tables.common().clone();
-        let round = Round { limit, listener, tables, one_thread, arbiters: Vec::new(), complaints: Complaints::new() };
+        let shared = registries.shared().clone();
+        let round =
+            Round { limit, listener, registries, one_thread, arbiters: Vec::new(), complaints: Complaints::new() };
         thread::Builder::new().name("pool-watchdog".into()).spawn(|| round.go_on())?;
-        Ok(Watchdog { common })
+        Ok(Watchdog { shared })
     }
 }
 
 impl Drop for Watchdog {
     fn drop(&mut self) {
-        self.common.kennel.end();
+        self.shared.parker.end();
     }
 }
 
@@ -51,7 +52,7 @@ impl Drop for Watchdog {
 struct Round {
     limit: Duration,
     listener: Arc<str>,
-    tables: Arc<Tables>,
+    registries: Arc<Registries>,
     one_thread: bool,
     arbiters: Vec<Arbiter>,
     complaints: Complaints,
@@ -60,14 +61,14 @@ struct Round {
 impl Round {
     fn go_on(mut self) {
         let pause = (self.limit / 4).max(SHORTEST_PAUSE);
-        let common = self.tables.common().clone();
-        while common.kennel.rest(pause, || self.tables.live() == 0) {
+        let shared = self.registries.shared().clone();
+        while shared.parker.rest(pause, || self.registries.live() == 0) {
             self.meet();
             for arbiter in &mut self.arbiters {
                 // A watchdog that was kept from looking does not hold the time against others: they were kept, too.
                 if let Some(block) = arbiter.look(self.limit, pause * 2) {
-                    common.count_blocked();
-                    common.observers.tell(|| block.as_happening());
+                    shared.count_blocked();
+                    shared.observers.tell(|| block.as_happening());
                     self.complaints.complain(|left_out| block.tell(&self.listener, left_out));
                 }
             }
@@ -78,13 +79,13 @@ impl Round {
 impl Round {
     /// Places may have been added.
     fn meet(&mut self) {
-        let known = self.arbiters.iter().map(|arbiter| arbiter.tables.len()).sum();
-        if known == self.tables.places() {
+        let known = self.arbiters.iter().map(|arbiter| arbiter.registries.len()).sum();
+        if known == self.registries.places() {
             return;
         }
-        for new in self.tables.all().into_iter().enumerate().skip(known) {
+        for new in self.registries.all().into_iter().enumerate().skip(known) {
             match self.arbiters.first_mut().filter(|_| self.one_thread) {
-                Some(arbiter) => arbiter.tables.push(new),
+                Some(arbiter) => arbiter.registries.push(new),
                 None => self.arbiters.push(Arbiter::new(vec![new])),
             }
         }
@@ -94,7 +95,7 @@ impl Round {
 /// One arbiter, and what it was last seen to do.
 struct Arbiter {
     /// Each with its acceptor's place; several where they share a thread.
-    tables: Vec<(usize, Arc<Table>)>,
+    registries: Vec<(usize, Arc<Registry>)>,
     /// The counts of the tables' pulses, added up.
     count: u64,
     /// When that was seen.
@@ -114,23 +115,23 @@ struct Block {
 }
 
 impl Arbiter {
-    fn new(tables: Vec<(usize, Arc<Table>)>) -> Self {
+    fn new(registries: Vec<(usize, Arc<Registry>)>) -> Self {
         let (seen, still) = (Instant::now(), Duration::ZERO);
-        Arbiter { tables, count: 0, seen, still, asked: None, told: false }
+        Arbiter { registries, count: 0, seen, still, asked: None, told: false }
     }
 
     fn is_empty(&self) -> bool {
-        self.tables.iter().all(|(_, table)| table.live() == 0)
+        self.registries.iter().all(|(_, registry)| registry.live() == 0)
     }
 
     /// One look; answers once for each time that the arbiter is blocked.
     fn look(&mut self, limit: Duration, most: Duration) -> Option<Block> {
         // The clock is read before the look that ends a time, and after the one that begins it: never early.
         let passed = self.seen.elapsed().min(most);
-        let pulses: Vec<Pulse> = self.tables.iter().map(|(_, table)| table.pulse()).collect();
+        let pulses: Vec<ActivitySnapshot> = self.registries.iter().map(|(_, registry)| registry.activity()).collect();
         let count = pulses.iter().map(|pulse| pulse.count).sum();
         if count != self.count || self.is_empty() {
-            *self = Arbiter { count, ..Arbiter::new(std::mem::take(&mut self.tables)) };
+            *self = Arbiter { count, ..Arbiter::new(std::mem::take(&mut self.registries)) };
             return None;
         }
         self.seen = Instant::now();
@@ -138,15 +139,16 @@ impl Arbiter {
         if self.told {
             return None;
         }
-        let tables = self.tables.iter().zip(&pulses);
-        let at_work = tables.filter_map(|((place, table), pulse)| Some((*place, table.clone(), pulse.at_work?))).next();
+        let registries = self.registries.iter().zip(&pulses);
+        let at_work =
+            registries.filter_map(|((place, registry), pulse)| Some((*place, registry.clone(), pulse.at_work?))).next();
         let since = if at_work.is_some() { Some(Duration::ZERO) } else { self.ask() };
         if since.is_none_or(|since| self.still < since + limit) {
             return None;
         }
-        let alone = (self.tables.len() == 1).then_some(self.tables[0].0);
+        let alone = (self.registries.len() == 1).then_some(self.registries[0].0);
         let acceptor = at_work.as_ref().map(|(place, ..)| *place).or(alone);
-        let culprit = at_work.map(|(_, table, id)| (id, table.find(id).map(|entry| entry.peer().to_string())));
+        let culprit = at_work.map(|(_, registry, id)| (id, registry.find(id).map(|entry| entry.peer().to_string())));
         self.told = true;
         Some(Block { acceptor, culprit, so_far: self.still })
     }
@@ -155,7 +157,7 @@ impl Arbiter {
     fn ask(&mut self) -> Option<Duration> {
         if self.asked.is_none() && self.still >= ASK_AFTER {
             self.asked = Some(self.still);
-            self.tables.iter().for_each(|(_, table)| table.ask());
+            self.registries.iter().for_each(|(_, registry)| registry.ask());
             self.seen = Instant::now();
         }
         self.asked

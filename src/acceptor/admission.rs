@@ -13,8 +13,8 @@ use super::refuse::turn_away;
 use super::reserve::ReserveDescriptor;
 use super::state::{BacklogPolicy, ListenerMode, ListenerState};
 use crate::limits::{AtLimit, PeerPermit, Permit};
+use crate::registry::{Arrival, Registries};
 use crate::socket::{Incoming, Steps};
-use crate::table::{Arrival, Tables};
 use crate::telemetry::{Complaints, PoolEvent, RefusalReason};
 use crate::transport::Accepted;
 
@@ -30,7 +30,7 @@ pub(crate) trait ConnectionSpawner: Send + Sync + 'static {
 pub(crate) struct AcceptorContext {
     pub(crate) name: Arc<str>,
     pub(crate) spawner: Arc<dyn ConnectionSpawner>,
-    pub(crate) tables: Arc<Tables>,
+    pub(crate) registries: Arc<Registries>,
     states: RwLock<Vec<Arc<ListenerState>>>,
     reserve: Option<ReserveDescriptor>,
     leaving: AtomicBool,
@@ -43,14 +43,14 @@ impl AcceptorContext {
     pub(crate) fn new(
         name: Arc<str>,
         spawner: Arc<dyn ConnectionSpawner>,
-        tables: Arc<Tables>,
+        registries: Arc<Registries>,
         states: Vec<Arc<ListenerState>>,
         reserve: Option<ReserveDescriptor>,
     ) -> Arc<Self> {
         let (accept_errors, refusals) = (Complaints::new(), Complaints::new());
         let states = RwLock::new(states);
         let (leaving, held) = (AtomicBool::new(false), watch::Sender::new(0));
-        Arc::new(AcceptorContext { name, spawner, tables, states, reserve, leaving, held, accept_errors, refusals })
+        Arc::new(AcceptorContext { name, spawner, registries, states, reserve, leaving, held, accept_errors, refusals })
     }
 
     /// The pool is on its way out: every listener goes, and with the last one each acceptor.
@@ -79,8 +79,8 @@ impl AcceptorContext {
 
     /// Whether this place has clearly more connections than the least loaded one: then the others may go first.
     pub(super) fn is_ahead(&self, place: usize) -> bool {
-        let least = self.tables.least();
-        self.tables.of(place).live() > least + 8 + least / 8
+        let least = self.registries.least();
+        self.registries.of(place).live() > least + 8 + least / 8
     }
 
     /// A peer was accepted, with a permit in hand or for want of one.
@@ -136,7 +136,7 @@ impl AcceptorContext {
         peer_permit: PeerPermit,
     ) {
         let Accepted { stream, peer } = accepted;
-        let seat = self.tables.of(place).open(Arrival {
+        let guard = self.registries.of(place).open(Arrival {
             peer,
             port: state.port.clone(),
             permit,
@@ -148,18 +148,23 @@ impl AcceptorContext {
             true => None,
             false => Steps::new(state.steps.clone(), limits.policy().handshake_timeout, limits.handshakes().clone()),
         };
-        self.spawner.open(Incoming::new(stream, seat, steps));
+        self.spawner.open(Incoming::new(stream, guard, steps));
     }
 
     fn refuse(&self, place: usize, state: &Arc<ListenerState>, accepted: Accepted, refusal: RefusalReason) {
         let Accepted { stream, peer } = accepted;
         let (listener, reason) = (&**state.port.name(), refusal.name());
-        self.tables.of(place).refuse(refusal);
+        self.registries.of(place).refuse(refusal);
         if refusal == RefusalReason::Draining && matches!(state.mode(), ListenerMode::Removed(_)) {
             state.port.turn_away();
         }
         debug!(%peer, listener, reason, "refused");
-        self.tables.common().observers.tell(|| PoolEvent::Refused { id: None, peer: &peer, listener, reason: refusal });
+        self.registries.shared().observers.tell(|| PoolEvent::Refused {
+            id: None,
+            peer: &peer,
+            listener,
+            reason: refusal,
+        });
         self.refusals.complain(|left_out| info!(%peer, listener, reason, left_out, "peers are refused"));
         let policy = state.port.limits().policy();
         // Where there is a handshake nobody would understand it.
@@ -201,7 +206,7 @@ impl AcceptorContext {
     /// Observers hear of every failure of `accept` but those that are one peer's.
     pub(super) fn tell(&self, error: &io::Error, place: usize, state: &ListenerState) {
         let listener = &**state.port.name();
-        self.tables.common().observers.tell(|| PoolEvent::AcceptError { listener, acceptor: place, error });
+        self.registries.shared().observers.tell(|| PoolEvent::AcceptError { listener, acceptor: place, error });
     }
 
     pub(super) fn log_error(&self, error: &io::Error, place: usize, state: &ListenerState, pause: Duration) {

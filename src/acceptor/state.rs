@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use tokio::sync::watch;
 
 use crate::limits::ListenerLimits;
-use crate::table::Common;
+use crate::registry::RegistryShared;
 use crate::telemetry::PoolEvent;
 use crate::transport::{Accept, Address, Handshake, Transport};
 
@@ -56,7 +56,7 @@ pub(crate) struct ListenerState {
 /// What observers think of the port.
 struct ListenerEvents {
     is_open: AtomicBool,
-    common: OnceLock<Arc<Common>>,
+    shared: OnceLock<Arc<RegistryShared>>,
     listener: Arc<str>,
     address: Address,
 }
@@ -67,8 +67,8 @@ impl ListenerEvents {
             return;
         }
         let (listener, address) = (&*self.listener, &self.address);
-        if let Some(common) = self.common.get() {
-            common.observers.tell(|| match open {
+        if let Some(shared) = self.shared.get() {
+            shared.observers.tell(|| match open {
                 true => PoolEvent::ListenerStarted { listener, address },
                 false => PoolEvent::ListenerStopped { listener, address },
             });
@@ -89,7 +89,7 @@ impl ListenerState {
         steps: Vec<Arc<dyn Handshake>>,
     ) -> Arc<Self> {
         let (listener, address) = (port.name().clone(), transport.local_addr());
-        let events = ListenerEvents { is_open: AtomicBool::new(false), common: OnceLock::new(), listener, address };
+        let events = ListenerEvents { is_open: AtomicBool::new(false), shared: OnceLock::new(), listener, address };
         let (mode, handles) = (watch::Sender::new(ListenerMode::Accepting), watch::Sender::new(0));
         let accepting = watch::Sender::new(0);
         Arc::new(ListenerState { transport, port, steps, mode, handles, accepting, events })
@@ -131,8 +131,8 @@ impl ListenerState {
     }
 
     /// The port is open: the observers are told if that is news, and again when it is closed for good.
-    pub(crate) fn emit_opened(&self, common: &Arc<Common>) {
-        self.events.common.get_or_init(|| common.clone());
+    pub(crate) fn emit_opened(&self, shared: &Arc<RegistryShared>) {
+        self.events.shared.get_or_init(|| shared.clone());
         self.events.tell(true);
     }
 

@@ -14,8 +14,8 @@ use crate::limits::Limits;
 use crate::pool::{
     open_first, open_listeners, resolve, AcceptorPool, Housing, Listener, Plan, Pool, Restarts, Shared, Staff,
 };
+use crate::registry::{Registries, RegistryShared};
 use crate::settings::InvalidSetting;
-use crate::table::{Common, Tables};
 use crate::telemetry::{Alarm, Observers};
 use crate::transport::{SocketOptions, Transport};
 use crate::watchdog::Watchdog;
@@ -76,24 +76,24 @@ impl<D: Service> Builder<D> {
         let name = self.name.unwrap_or_else(|| states[0].transport.local_addr().to_string().into());
         AcceptorPool::set_room(&name, &limits, settings.max_connections, places, 0);
         let observers = Observers::new(name.clone(), self.observers);
-        let tables = Arc::new(Tables::new(places, Common::new(observers, self.alarms)));
+        let registries = Arc::new(Registries::new(places, RegistryShared::new(observers, self.alarms)));
         let opened = self.door.open(settings.terms());
         let watchdog = settings
             .watchdog
-            .map(|limit| Watchdog::start(limit, name.clone(), tables.clone(), self.housing == Housing::Current));
+            .map(|limit| Watchdog::start(limit, name.clone(), registries.clone(), self.housing == Housing::Current));
         let watchdog = watchdog.transpose().map_err(|source| {
             let what = "a thread for the watchdog".to_owned();
             StartError::SystemError { what, source }
         })?;
         let actor = TypeId::of::<D::Actor>();
-        let shared = Shared::new(name.clone(), limits, tables.clone(), settings.clone(), actor, opened.left);
+        let shared = Shared::new(name.clone(), limits, registries.clone(), settings.clone(), actor, opened.left);
         // A name that nobody chose cannot be in anybody's way.
         if !shared.enter_name() && named {
             return Err(StartError::NameTaken { name: name.to_string() });
         }
         let reserve = settings.reserve_descriptor.then(ReserveDescriptor::keep);
         let staff = Staff::new(self.housing, places);
-        let acceptors = AcceptorContext::new(name, opened.spawner, tables, states, reserve);
+        let acceptors = AcceptorContext::new(name, opened.spawner, registries, states, reserve);
         let restarts = Restarts::new(settings.max_restarts, settings.restart_window);
         let (regulated, start_timeout) = (opened.regulated, self.start_timeout);
         let plan = Plan { shared: shared.clone(), acceptors, staff, restarts, regulated, watchdog, start_timeout };

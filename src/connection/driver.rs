@@ -9,7 +9,7 @@ use actix::dev::channel::AddressReceiver;
 use super::{Cause, Connection, ConnectionContext};
 use crate::panic::catch_panic;
 use crate::protocol::{Active, Closed, Conn, Held, Protocol, Timeout};
-use crate::table::Orders;
+use crate::registry::Signals;
 use crate::timer::Expired;
 
 /// How many bytes a turn reads before others get theirs.
@@ -63,7 +63,7 @@ impl<P: Protocol> Connection<P> {
     /// Does what the table has on order. What cannot be done during a wait stays ordered.
     #[inline]
     fn obey(&mut self, ctx: &ConnectionContext<P>) {
-        let orders = self.conn.seat.entry().orders();
+        let orders = self.conn.guard.state().signals();
         if orders != 0 && !self.ended {
             self.obey_orders(orders, ctx.waits());
         }
@@ -72,26 +72,26 @@ impl<P: Protocol> Connection<P> {
     #[cold]
     fn obey_orders(&mut self, orders: u8, context_waits: bool) {
         let waiting = self.waiting() || context_waits;
-        let entry = self.conn.seat.entry().clone();
-        if orders & Orders::KILL != 0 {
+        let entry = self.conn.guard.state().clone();
+        if orders & Signals::KILL != 0 {
             return self.end(Closed::Killed);
         }
-        if orders & Orders::STOP != 0 {
+        if orders & Signals::STOP != 0 {
             self.close(Closed::Killed);
         }
-        if orders & Orders::MAIL != 0 {
-            entry.obeyed(Orders::MAIL);
+        if orders & Signals::MAIL != 0 {
+            entry.clear(Signals::MAIL);
             self.mail = true;
         }
-        if orders & Orders::DUE != 0 {
-            entry.obeyed(Orders::DUE);
+        if orders & Signals::DUE != 0 {
+            entry.clear(Signals::DUE);
             self.expire(waiting);
         }
-        if orders & Orders::DRAIN != 0 && self.ready() && !self.upgrading() && !waiting && !self.ended {
-            entry.obeyed(Orders::DRAIN);
+        if orders & Signals::DRAIN != 0 && self.ready() && !self.upgrading() && !waiting && !self.ended {
+            entry.clear(Signals::DRAIN);
             self.conn.draining = true;
             if !self.conn.closing() {
-                let deadline = self.conn.seat.table().drained().and_then(|drain| drain.deadline);
+                let deadline = self.conn.guard.registry().drain_progress().and_then(|drain| drain.deadline);
                 self.step(Cause::Shutdown, |me, conn| me.shutdown(deadline, conn));
             }
         }
@@ -100,7 +100,7 @@ impl<P: Protocol> Connection<P> {
     /// A deadline may have come.
     fn expire(&mut self, waiting: bool) {
         self.conn.timer.changed = true;
-        let (heard, now) = (self.conn.seat.entry().heard(), self.conn.seat.now());
+        let (heard, now) = (self.conn.guard.state().last_read(), self.conn.guard.now());
         if self.conn.closing() {
             return self.expire_closing(now);
         }
@@ -141,7 +141,7 @@ impl<P: Protocol> Connection<P> {
     #[cold]
     fn prepare_stages(&mut self, cx: &mut Context<'_>) {
         if !std::mem::replace(&mut self.begun, true) {
-            self.conn.seat.entry().set_waker(cx.waker().clone());
+            self.conn.guard.state().set_waker(cx.waker().clone());
             self.step(Cause::Own, |me, conn| me.init(conn));
         }
         if self.conn.held & !(Held::ABOVE_MARK | Held::SENDING) == Held::NEW {
@@ -149,7 +149,7 @@ impl<P: Protocol> Connection<P> {
                 return;
             }
             self.conn.held &= !Held::NEW;
-            self.conn.seat.ready();
+            self.conn.guard.ready();
             self.step(Cause::Own, |me, conn| me.ack(conn));
         }
     }
@@ -178,14 +178,14 @@ impl<P: Protocol> Connection<P> {
     /// Something is left to do in this very turn.
     #[inline]
     fn unsettled(&self, ctx: &ConnectionContext<P>) -> bool {
-        let entry = self.conn.seat.entry();
-        if self.conn.held == 0 && entry.orders() == 0 && !self.conn.unpolled && !ctx.busy() {
+        let entry = self.conn.guard.state();
+        if self.conn.held == 0 && entry.signals() == 0 && !self.conn.unpolled && !ctx.busy() {
             return false;
         }
-        let stopped = if self.conn.closing() { Orders::STOP | Orders::FORCED } else { Orders::FORCED };
+        let stopped = if self.conn.closing() { Signals::STOP | Signals::FORCED } else { Signals::FORCED };
         let held = stopped
-            | if !self.ready() || self.upgrading() || self.waiting() || ctx.waits() { Orders::DRAIN } else { 0 };
-        let ordered = entry.orders() & !held != 0;
+            | if !self.ready() || self.upgrading() || self.waiting() || ctx.waits() { Signals::DRAIN } else { 0 };
+        let ordered = entry.signals() & !held != 0;
         let unpolled = self.busy.as_ref().is_some_and(|busy| busy.unpolled);
         let added = self.open() && (ctx.unpolled() || self.conn.unpolled && !ctx.waits());
         ordered || unpolled || added || self.conn.held == Held::NEW && !self.opens()
@@ -194,13 +194,13 @@ impl<P: Protocol> Connection<P> {
     /// Leaves the turn: hands back the buffers, and sees to it that somebody wakes us.
     #[inline]
     fn leave(&mut self, ctx: &ConnectionContext<P>, budget: Budget, cx: &mut Context<'_>) -> Poll<()> {
-        let (heard, now) = (self.conn.seat.entry().heard(), self.conn.seat.now());
+        let (heard, now) = (self.conn.guard.state().last_read(), self.conn.guard.now());
         let paused = !self.open() || ctx.waits() || matches!(self.conn.active, Active::Passive);
-        let Conn { timer, seat, .. } = &mut self.conn;
-        let resumed = timer.pause(paused, heard, || seat.table().clock().exact());
+        let Conn { timer, guard, .. } = &mut self.conn;
+        let resumed = timer.pause(paused, heard, || guard.registry().clock().exact());
         if resumed && timer.due(heard).is_some_and(|due| due <= now) {
             // The tick may have come, and may come again, while it stood still.
-            seat.entry().order(Orders::DUE);
+            guard.state().signal(Signals::DUE);
         }
         if self.conn.timer.changed {
             self.conn.timer.changed = false;
@@ -226,6 +226,6 @@ impl<P: Protocol> Connection<P> {
         if self.is_blind() || due.is_some_and(|due| due <= now && self.waiting()) {
             due = Some(due.filter(|due| *due > now).map_or(now + LOOK, |due| due.min(now + LOOK)));
         }
-        self.conn.seat.entry().set_due(due);
+        self.conn.guard.state().set_due(due);
     }
 }

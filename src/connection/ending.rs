@@ -11,7 +11,7 @@ use tracing::{debug, error, info, warn};
 use super::Connection;
 use crate::panic::catch_panic;
 use crate::protocol::{Closed, Held, Protocol};
-use crate::table::Buffers;
+use crate::registry::Buffers;
 
 /// How long a peer that is still sending is listened to after our last byte, in milliseconds: closing on unread input
 /// would be a reset, which can destroy that last byte.
@@ -74,13 +74,13 @@ impl<P: Protocol> Connection<P> {
         };
         self.conn.held = self.conn.held & !Held::WAITING | Held::CLOSING;
         match why {
-            Closed::Refused(refusal) => self.conn.seat.refuse(refusal),
-            _ => self.conn.seat.note(why.reason()),
+            Closed::Refused(refusal) => self.conn.guard.refuse(refusal),
+            _ => self.conn.guard.note(why.reason()),
         }
         // An error of the user's may panic when it is shown.
         let told = catch_panic(|| self.tell(&why));
         let closed = catch_panic(|| self.me.closed(&why));
-        let entry = self.conn.seat.entry();
+        let entry = self.conn.guard.state();
         if let Err(text) = told {
             error!(id = %entry.id(), peer = %entry.peer(), panic = text, "the error's text panicked");
         }
@@ -122,7 +122,7 @@ impl<P: Protocol> Connection<P> {
 
     /// Whether there is reason, and time, to stay a little longer.
     fn linger(&mut self) -> bool {
-        let now = self.conn.seat.now();
+        let now = self.conn.guard.now();
         let linger = &mut self.busy().linger;
         if linger.until == 0 {
             (linger.until, linger.quiet_at) = (now + LINGER, now + QUIET);
@@ -143,8 +143,8 @@ impl<P: Protocol> Connection<P> {
             match poll_read_buf(Pin::new(&mut self.conn.io), cx, &mut scratch.read) {
                 Poll::Pending => more = false,
                 Poll::Ready(Ok(bytes)) if bytes > 0 => {
-                    let now = self.conn.seat.now();
-                    self.conn.seat.entry().received(bytes, now);
+                    let now = self.conn.guard.now();
+                    self.conn.guard.state().received(bytes, now);
                     let linger = &mut self.busy().linger;
                     (linger.unread, linger.quiet_at) = (true, now + QUIET);
                     self.conn.timer.changed = true;
@@ -173,7 +173,7 @@ impl<P: Protocol> Connection<P> {
 
     /// One line per ending, with the peer's name and never its bytes.
     fn tell(&self, why: &Closed) {
-        let entry = self.conn.seat.entry();
+        let entry = self.conn.guard.state();
         let (id, peer, listener) = (entry.id(), entry.peer(), self.conn.listener());
         let (bytes_in, bytes_out, reason) = (entry.bytes_in(), entry.bytes_out(), why.reason().name());
         macro_rules! line {
@@ -184,7 +184,7 @@ impl<P: Protocol> Connection<P> {
         // Quiet endings are told to whoever wants to hear them all; of the others a flood would drown the log.
         macro_rules! some {
             ($level:ident) => {
-                if let Some(left_out) = self.conn.seat.table().common().endings.may_tell(why.reason()) {
+                if let Some(left_out) = self.conn.guard.registry().shared().endings.may_tell(why.reason()) {
                     $level!(%id, %peer, listener, bytes_in, bytes_out, reason, left_out, "connection closed: {why}")
                 }
             };
@@ -194,7 +194,8 @@ impl<P: Protocol> Connection<P> {
             Closed::Error(_) => some!(warn),
             Closed::Refused(_) => {
                 // By a budget of its own: those of errors are for errors.
-                if let Some(left_out) = self.conn.seat.table().common().endings.may_tell(crate::CloseReason::Handshake)
+                if let Some(left_out) =
+                    self.conn.guard.registry().shared().endings.may_tell(crate::CloseReason::Handshake)
                 {
                     info!(%id, %peer, listener, left_out, "{why}");
                 }

@@ -15,7 +15,7 @@ use super::{Cause, Connection, ConnectionContext};
 use crate::error::BoxError;
 use crate::panic::catch_panic;
 use crate::protocol::{Active, Closed, Protocol};
-use crate::table::{Buffers, READ_BUFFER};
+use crate::registry::{Buffers, READ_BUFFER};
 
 impl<P: Protocol> Connection<P> {
     /// Reads, and delivers every whole packet of a read before the next one.
@@ -70,7 +70,7 @@ impl<P: Protocol> Connection<P> {
                 if bytes == 0 {
                     self.eof = true;
                 } else {
-                    conn.seat.entry().received(bytes, conn.seat.now());
+                    conn.guard.state().received(bytes, conn.guard.now());
                     conn.timer.heard();
                 }
                 Poll::Ready(bytes)
@@ -90,15 +90,15 @@ impl<P: Protocol> Connection<P> {
         }
         // Out of the connection while packets are taken from it: only the codec touches it.
         let mut read = std::mem::take(&mut self.conn.buffers_mut().read);
-        let begun = self.conn.seat.callbacks();
+        let begun = self.conn.guard.callbacks();
         let outcome = catch_panic(|| self.deliver_from(&mut read, budget));
         // Each packet was a callback, the one that panicked too.
-        let delivered = self.conn.seat.callbacks() - begun;
-        self.conn.seat.entry().delivered(delivered);
+        let delivered = self.conn.guard.callbacks() - begun;
+        self.conn.guard.state().delivered(delivered);
         let partial = !self.undecoded && !read.is_empty();
         self.conn.buffers_mut().read = read;
         match outcome {
-            Ok(()) => self.conn.timer.decoded(delivered > 0, partial, self.conn.seat.now()),
+            Ok(()) => self.conn.timer.decoded(delivered > 0, partial, self.conn.guard.now()),
             Err(text) => self.end(Closed::Panic(text)),
         }
     }
@@ -117,7 +117,7 @@ impl<P: Protocol> Connection<P> {
                     if !matches!(self.conn.active, Active::Always) {
                         self.count_packet();
                     }
-                    self.conn.seat.go_on();
+                    self.conn.guard.go_on();
                     let next = self.me.packet(packet, &mut self.conn);
                     self.follow(next, Cause::Own);
                 }
@@ -226,7 +226,7 @@ impl<P: Protocol> Connection<P> {
         ctx: &mut ConnectionContext<P>,
         budget: &mut Budget,
     ) {
-        let waker = Waker::from(self.conn.seat.entry().clone());
+        let waker = Waker::from(self.conn.guard.state().clone());
         let mut cx = Context::from_waker(&waker);
         let outcome = catch_panic(|| {
             while self.open() && !ctx.waits() {
@@ -237,7 +237,7 @@ impl<P: Protocol> Connection<P> {
                 match Pin::new(&mut *mailbox).poll_next(&mut cx) {
                     Poll::Ready(Some(mut message)) => {
                         budget.messages -= 1;
-                        self.conn.seat.go_on();
+                        self.conn.guard.go_on();
                         message.handle(self, ctx);
                         self.heed(ctx);
                     }

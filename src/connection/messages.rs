@@ -5,7 +5,7 @@ use bytes::Bytes;
 
 use super::{Cause, Connection, ConnectionContext};
 use crate::protocol::{Active, Closed, EncodeOnce, Next, Protocol, SendError};
-use crate::table::ConnectionInfo;
+use crate::registry::ConnectionInfo;
 
 /// A message of the program's to the protocol: delivered to [`Protocol::user`].
 #[derive(Clone, Debug, Message)]
@@ -81,8 +81,8 @@ impl<P: Protocol> Handler<Info> for Connection<P> {
     type Result = MessageResult<Info>;
 
     fn handle(&mut self, _: Info, _: &mut ConnectionContext<P>) -> Self::Result {
-        let seat = &self.conn.seat;
-        MessageResult(seat.table().info(seat.entry()))
+        let guard = &self.conn.guard;
+        MessageResult(guard.registry().info(guard.state()))
     }
 }
 

@@ -29,8 +29,8 @@ use actix::WeakAddr;
 
 use crate::panic::catch_panic;
 use crate::protocol::{Charter, Closed, Conn, Held, Next, Pending, Protocol};
+use crate::registry::{ConnectionGuard, Signals};
 use crate::socket::{Opening, Steps};
-use crate::table::{Orders, Seat};
 use crate::transport::{Handshake, Stream};
 
 pub use context::ConnectionContext;
@@ -134,10 +134,10 @@ pub(crate) struct Birth<P: Protocol> {
 
 impl<P: Protocol> Birth<P> {
     /// Makes the mailbox, and enters its address with the seat.
-    pub(crate) fn new(seat: &Seat, charter: &Charter<P>) -> Self {
+    pub(crate) fn new(guard: &ConnectionGuard, charter: &Charter<P>) -> Self {
         let (sender, mailbox) = channel(charter.terms.mailbox);
         let address = Addr::new(sender).downgrade();
-        seat.entry().set_address(address.clone());
+        guard.state().set_address(address.clone());
         Birth { mailbox, context: ConnectionContext::new(address) }
     }
 
@@ -149,9 +149,9 @@ impl<P: Protocol> Birth<P> {
         io: Stream,
         steps: Option<Box<Steps>>,
         charter: Arc<Charter<P>>,
-        seat: Seat,
+        guard: ConnectionGuard,
     ) {
-        let conn = Conn::new(io, steps, codec, charter, seat);
+        let conn = Conn::new(io, steps, codec, charter, guard);
         let connection = Connection {
             me,
             begun: false,
@@ -190,7 +190,7 @@ struct Turn<'a, P: Protocol>(&'a mut Connection<P>);
 impl<'a, P: Protocol> Turn<'a, P> {
     #[inline]
     fn begin(connection: &'a mut Connection<P>) -> Self {
-        connection.conn.seat.begin_work();
+        connection.conn.guard.begin_work();
         Turn(connection)
     }
 }
@@ -198,7 +198,7 @@ impl<'a, P: Protocol> Turn<'a, P> {
 impl<P: Protocol> Drop for Turn<'_, P> {
     #[inline]
     fn drop(&mut self) {
-        self.0.conn.seat.end_work();
+        self.0.conn.guard.end_work();
     }
 }
 
@@ -208,7 +208,7 @@ impl<P: Protocol> Conn<P> {
     /// # Panics
     /// Never in a callback: the mailbox lives as long as the connection.
     pub fn address(&self) -> Addr<Connection<P>> {
-        let address = self.seat.entry().address().and_then(|any| any.downcast_ref::<WeakAddr<Connection<P>>>());
+        let address = self.guard.state().address().and_then(|any| any.downcast_ref::<WeakAddr<Connection<P>>>());
         address.and_then(WeakAddr::upgrade).expect("a connection's mailbox lives as long as the connection")
     }
 }
@@ -231,7 +231,7 @@ impl<P: Protocol> Connection<P> {
 
     /// One callback, under the guard.
     fn step(&mut self, cause: Cause, callback: impl FnOnce(&mut P, &mut Conn<P>) -> Next<P>) {
-        self.conn.seat.go_on();
+        self.conn.guard.go_on();
         let stepped = catch_panic(|| {
             let next = callback(&mut self.me, &mut self.conn);
             // Under the guard as well: the codec that encodes a reply is not ours.
@@ -352,7 +352,7 @@ impl<P: Protocol> Drop for Connection<P> {
     /// The arbiter stopped, or the driver itself was unwound: the one `closed` all the same.
     fn drop(&mut self) {
         if !self.ended {
-            let killed = self.conn.seat.entry().orders() & Orders::KILL != 0;
+            let killed = self.conn.guard.state().signals() & Signals::KILL != 0;
             let why = self.busy.as_mut().and_then(|busy| busy.why.take()).filter(|_| !killed);
             self.end(why.unwrap_or(Closed::Killed));
         }

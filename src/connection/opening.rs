@@ -12,7 +12,7 @@ impl<P: Protocol> Connection<P> {
     /// Goes on with the handshake. Pending as well when it has failed: then the connection has ended.
     pub(super) fn shake(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let Some(steps) = self.conn.steps.take() {
-            let (stream, entry) = (self.conn.io.take(), self.conn.seat.entry().clone());
+            let (stream, entry) = (self.conn.io.take(), self.conn.guard.state().clone());
             self.busy().opening = Some(steps.begin(stream, entry));
         }
         let Some(opening) = self.busy().opening.as_mut() else { return Poll::Ready(()) };
@@ -52,7 +52,7 @@ impl<P: Protocol> Connection<P> {
                 return false;
             }
             let step = self.busy().upgrade.take();
-            let limits = self.conn.seat.entry().port().limits();
+            let limits = self.conn.guard.state().port().limits();
             let limit = limits.policy().handshake_timeout;
             self.conn.steps = Steps::new(step.into_iter().collect(), limit, limits.handshakes().clone());
         }

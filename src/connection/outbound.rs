@@ -10,7 +10,7 @@ use tokio::io::AsyncWrite;
 
 use super::Connection;
 use crate::protocol::{Closed, Held, Protocol};
-use crate::table::Buffers;
+use crate::registry::Buffers;
 
 /// How many bytes of files a turn sends before others get theirs.
 const FILE_BYTES: u64 = 1024 * 1024;
@@ -47,9 +47,9 @@ impl<P: Protocol> Connection<P> {
         }
         let conn = &mut self.conn;
         let queued = &mut conn.buffers.get_or_insert_with(Buffers::borrow).write;
-        let (mut sent, before) = (0, conn.seat.entry().bytes_out());
+        let (mut sent, before) = (0, conn.guard.state().bytes_out());
         // Counted before the peer can have them, so that whoever has heard from the peer finds them counted.
-        conn.seat.entry().set_bytes_out(before + queued.len() as u64);
+        conn.guard.state().set_bytes_out(before + queued.len() as u64);
         let outcome = loop {
             if queued.is_empty() {
                 break Ok(());
@@ -68,7 +68,7 @@ impl<P: Protocol> Connection<P> {
                 Poll::Pending => break Ok(()),
             }
         };
-        conn.seat.entry().set_bytes_out(before + sent as u64);
+        conn.guard.state().set_bytes_out(before + sent as u64);
         let kept_back = self.unflushed;
         if !conn.io.is_plain() {
             match Pin::new(&mut conn.io).poll_flush(cx) {
@@ -81,7 +81,7 @@ impl<P: Protocol> Connection<P> {
         }
         // What a layer of its own keeps back is not out either.
         let progress = sent > 0 || kept_back && !self.unflushed;
-        conn.timer.wrote(progress, !queued.is_empty() || self.unflushed, conn.seat.now());
+        conn.timer.wrote(progress, !queued.is_empty() || self.unflushed, conn.guard.now());
         outcome
     }
 
@@ -89,7 +89,7 @@ impl<P: Protocol> Connection<P> {
     #[cold]
     fn write_files(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
         let conn = &mut self.conn;
-        let entry = conn.seat.entry();
+        let entry = conn.guard.state();
         let (mut left, mut progress) = (FILE_BYTES, false);
         let outcome = loop {
             let files = conn.buffers.as_mut().and_then(|buffers| buffers.files.as_mut());
@@ -124,7 +124,7 @@ impl<P: Protocol> Connection<P> {
                 Poll::Pending => break Ok(false),
             }
         };
-        conn.timer.wrote(progress, !matches!(outcome, Ok(true)), conn.seat.now());
+        conn.timer.wrote(progress, !matches!(outcome, Ok(true)), conn.guard.now());
         if let Ok(true) = outcome {
             conn.held &= !Held::SENDING;
             if let Some(buffers) = &mut conn.buffers {

@@ -67,22 +67,22 @@ struct ProtocolSpawner<P: Protocol>(Arc<Charters<P>>);
 impl<P: Protocol> ConnectionSpawner for ProtocolSpawner<P> {
     fn open(&self, incoming: Incoming) {
         let charter = self.0.current();
-        let (stream, seat, steps) = incoming.open();
-        let birth = Birth::new(&seat, &charter);
-        let entry = seat.entry();
+        let (stream, guard, steps) = incoming.open();
+        let birth = Birth::new(&guard, &charter);
+        let entry = guard.state();
         let peer = Peer { id: entry.id(), address: entry.peer().clone(), listener: entry.port().name().clone() };
         // The codec first: whatever state is made gets its `closed`.
-        let at_work = seat.at_work();
+        let at_work = guard.at_work();
         let made = catch_panic(|| ((charter.codec)(), (charter.factory)(&peer)));
         drop(at_work);
         match made {
-            Ok((codec, me)) => birth.live(me, codec, stream, steps, charter, seat),
+            Ok((codec, me)) => birth.live(me, codec, stream, steps, charter, guard),
             Err(panic) => {
                 let (listener, reason) = (&*peer.listener, CloseReason::Panic.name());
-                if let Some(left_out) = seat.table().common().endings.may_tell(CloseReason::Panic) {
+                if let Some(left_out) = guard.registry().shared().endings.may_tell(CloseReason::Panic) {
                     error!(id = %peer.id, peer = %peer.address, listener, reason, left_out, "connection closed: the factory panicked: {panic}");
                 }
-                seat.note(CloseReason::Panic);
+                guard.note(CloseReason::Panic);
                 drop(stream);
             }
         }

@@ -11,8 +11,8 @@ use crate::error::BoxError;
 use crate::panic::catch_panic;
 use crate::pool::Pool;
 use crate::protocol::{Regulated, Terms};
+use crate::registry::ConnectionId;
 use crate::socket::{Incoming, Socket, SocketLimits};
-use crate::table::ConnectionId;
 use crate::telemetry::CloseReason;
 
 type Start<A> = Arc<dyn Fn(Socket) -> Result<Addr<A>, BoxError> + Send + Sync>;
@@ -107,8 +107,8 @@ where
             desk.note(CloseReason::Error, Some(text));
         }
         Ok(Ok(address)) => {
-            desk.entry().set_address(address.clone());
-            address.do_send(Ack { id: desk.entry().id() });
+            desk.state().set_address(address.clone());
+            address.do_send(Ack { id: desk.state().id() });
         }
     }
 }

@@ -45,7 +45,7 @@ impl Handler<Change> for AcceptorPool {
         let limits = self.shared.limits();
         limits.set_policy(settings.policy());
         if settings.max_connections != before.max_connections {
-            let live = self.shared.tables().live();
+            let live = self.shared.registries().live();
             Self::set_room(self.shared.name(), limits, settings.max_connections, 0, live);
         }
         if settings.at_limit != before.at_limit {
@@ -81,7 +81,7 @@ impl AcceptorPool {
 
     /// So many acceptors from now on; those beyond go.
     fn staff_places(&mut self, places: usize, ctx: &mut Context<Self>) {
-        let before = self.shared.tables().staffed();
+        let before = self.shared.registries().staffed();
         self.shared.staff(places);
         while self.staff.places() < places {
             self.staff.add_place();

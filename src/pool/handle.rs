@@ -16,8 +16,8 @@ use super::{
 };
 use crate::acceptor::Acceptor;
 use crate::error::{PoolError, StartError};
+use crate::registry::{ConnectionId, ConnectionInfo, ConnectionState, Signals};
 use crate::settings::{Settings, SettingsError};
-use crate::table::{ConnectionId, ConnectionInfo, Entry, Orders};
 use crate::transport::Address;
 
 /// A pool as the rest of the program holds it: a cheap clone; dropping it stops nothing.
@@ -51,7 +51,7 @@ impl PoolHandle {
 
     /// How many connections are alive.
     pub fn connections(&self) -> usize {
-        self.shared.tables().live()
+        self.shared.registries().live()
     }
 
     /// The pool in numbers.
@@ -61,11 +61,11 @@ impl PoolHandle {
 
     /// Every live connection, in the order of acceptance.
     pub fn list(&self) -> Vec<ConnectionInfo> {
-        let of = |table: &Arc<crate::table::Table>| {
-            let entries = table.entries();
-            entries.iter().map(|entry| table.info(entry)).collect::<Vec<_>>()
+        let of = |registry: &Arc<crate::registry::Registry>| {
+            let entries = registry.connections();
+            entries.iter().map(|entry| registry.info(entry)).collect::<Vec<_>>()
         };
-        let mut list: Vec<_> = self.shared.tables().all().iter().flat_map(of).collect();
+        let mut list: Vec<_> = self.shared.registries().all().iter().flat_map(of).collect();
         list.sort_by_key(|connection| connection.id);
         list
     }
@@ -79,7 +79,7 @@ impl PoolHandle {
     /// [`Closed::Killed`]: crate::Closed::Killed
     pub fn kill(&self, id: ConnectionId) -> bool {
         let entry = self.entry(id);
-        entry.map(|entry| entry.order(Orders::KILL)).is_some()
+        entry.map(|entry| entry.signal(Signals::KILL)).is_some()
     }
 
     /// The acceptors at work at this moment.
@@ -151,9 +151,9 @@ impl PoolHandle {
     ) -> Result<usize, WaitError> {
         let reached = async {
             loop {
-                let mut changed = std::pin::pin!(self.shared.tables().common().changed.notified());
+                let mut changed = std::pin::pin!(self.shared.registries().shared().changed.notified());
                 changed.as_mut().enable();
-                let connections = self.shared.tables().common().unsettled();
+                let connections = self.shared.registries().shared().unsettled();
                 if enough(connections) {
                     return connections;
                 }
@@ -259,8 +259,8 @@ impl PoolHandle {
         (self.shared.actor == TypeId::of::<A>()).then(|| Pool::new(self.shared.clone()))
     }
 
-    pub(super) fn entry(&self, id: ConnectionId) -> Option<Arc<Entry>> {
-        self.shared.tables().all().iter().find_map(|table| table.find(id))
+    pub(super) fn entry(&self, id: ConnectionId) -> Option<Arc<ConnectionState>> {
+        self.shared.registries().all().iter().find_map(|registry| registry.find(id))
     }
 }
 

@@ -161,7 +161,7 @@ impl Handler<Ready> for AcceptorPool {
     type Result = ();
 
     fn handle(&mut self, ready: Ready, ctx: &mut Context<Self>) {
-        let unwanted = self.has_called_last() || ready.place >= self.shared.tables().staffed();
+        let unwanted = self.has_called_last() || ready.place >= self.shared.registries().staffed();
         if unwanted {
             self.staff.retire(ready.place);
             return ready.address.do_send(Retire);
@@ -206,7 +206,7 @@ impl Handler<Exited> for AcceptorPool {
             };
             return self.start_failed(error, ctx);
         }
-        if place >= self.shared.tables().staffed() {
+        if place >= self.shared.registries().staffed() {
             // Its place was given up.
             return;
         }

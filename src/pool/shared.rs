@@ -12,8 +12,8 @@ use super::{directory, AcceptorInfo, AcceptorPool, DrainReport, ListenerInfo, Po
 use crate::acceptor::{Acceptor, ListenerState};
 use crate::error::PoolError;
 use crate::limits::Limits;
+use crate::registry::{Registries, Totals, LAST_FLUSH};
 use crate::settings::Settings;
-use crate::table::{Tables, Totals, LAST_FLUSH};
 use crate::telemetry::{CloseReason, Counts, PoolEvent};
 use crate::transport::Address;
 
@@ -21,7 +21,7 @@ pub(crate) struct Shared {
     name: Arc<str>,
     system: usize,
     limits: Arc<Limits>,
-    tables: Arc<Tables>,
+    registries: Arc<Registries>,
     settings: Mutex<Settings>,
     states: Mutex<Vec<Arc<ListenerState>>>,
     addrs: Mutex<Vec<Address>>,
@@ -54,7 +54,7 @@ impl Shared {
     pub(crate) fn new(
         name: Arc<str>,
         limits: Arc<Limits>,
-        tables: Arc<Tables>,
+        registries: Arc<Registries>,
         settings: Settings,
         actor: TypeId,
         door: Option<Arc<dyn Any + Send + Sync>>,
@@ -63,8 +63,8 @@ impl Shared {
             name,
             system: System::current().id(),
             limits,
-            acceptors: Mutex::new((0..tables.staffed()).map(|_| Post::default()).collect()),
-            tables,
+            acceptors: Mutex::new((0..registries.staffed()).map(|_| Post::default()).collect()),
+            registries,
             settings: Mutex::new(settings),
             states: Mutex::default(),
             addrs: Mutex::default(),
@@ -101,8 +101,8 @@ impl Shared {
         &self.limits
     }
 
-    pub(super) fn tables(&self) -> &Tables {
-        &self.tables
+    pub(super) fn registries(&self) -> &Registries {
+        &self.registries
     }
 
     pub(super) fn settings(&self) -> Settings {
@@ -168,11 +168,11 @@ impl Shared {
 
     /// Tells the observers.
     pub(super) fn tell<'a>(&self, happening: impl FnOnce() -> PoolEvent<'a>) {
-        self.tables.common().observers.tell(happening);
+        self.registries.shared().observers.tell(happening);
     }
 
     pub(super) fn emit_opened(&self, state: &ListenerState) {
-        state.emit_opened(self.tables.common());
+        state.emit_opened(self.registries.shared());
     }
 
     pub(super) fn count_restart(&self, place: usize) {
@@ -189,7 +189,7 @@ impl Shared {
 
     /// So many places have an acceptor from now on.
     pub(super) fn staff(&self, places: usize) {
-        self.tables.staff(places);
+        self.registries.staff(places);
         let mut posts = self.posts();
         while posts.len() < places {
             posts.push(Post::default());
@@ -212,21 +212,21 @@ impl Shared {
         let gone = std::mem::take(&mut *lock(&self.states));
         drop(gone);
         let deadline = grace.and_then(|grace| Instant::now().checked_add(grace));
-        for table in self.tables.all() {
-            table.drain(deadline);
+        for registry in self.registries.all() {
+            registry.drain(deadline);
         }
     }
 
     fn deadline(&self) -> Option<Instant> {
-        self.tables.all().iter().filter_map(|table| table.drained()?.deadline).min()
+        self.registries.all().iter().filter_map(|registry| registry.drain_progress()?.deadline).min()
     }
 
     /// Waits until no connection is left; a while after the deadline it gives up.
     pub(super) async fn emptied(&self, give_up: Duration) {
         loop {
-            let mut changed = pin!(self.tables.common().changed.notified());
+            let mut changed = pin!(self.registries.shared().changed.notified());
             changed.as_mut().enable();
-            if self.tables.common().unsettled() == 0 {
+            if self.registries.shared().unsettled() == 0 {
                 return;
             }
             let now = Instant::now();
@@ -236,7 +236,7 @@ impl Shared {
                 continue;
             };
             if deadline <= now {
-                self.tables.all().iter().for_each(|table| table.enforce(now));
+                self.registries.all().iter().for_each(|registry| registry.enforce(now));
             }
             let steps = [deadline, deadline + LAST_FLUSH, deadline + LAST_FLUSH + give_up];
             match steps.into_iter().find(|step| *step > now) {
@@ -248,7 +248,7 @@ impl Shared {
 
     pub(super) fn report(&self) -> DrainReport {
         let mut report = DrainReport::default();
-        for drain in self.tables.all().iter().filter_map(|table| table.drained()) {
+        for drain in self.registries.all().iter().filter_map(|registry| registry.drain_progress()) {
             report.asked += drain.asked;
             report.forced += drain.forced;
         }
@@ -284,7 +284,7 @@ impl Shared {
     }
 
     pub(super) fn info(&self) -> PoolInfo {
-        let totals: Vec<Totals> = self.tables.all().iter().map(|table| table.totals()).collect();
+        let totals: Vec<Totals> = self.registries.all().iter().map(|registry| registry.totals()).collect();
         let (mut closed, mut refused) = (Counts::default(), Counts::default());
         for totals in &totals {
             closed += totals.closed;
@@ -293,7 +293,7 @@ impl Shared {
         let sum = |of: fn(&Totals) -> u64| totals.iter().map(of).sum();
         let certificate_expires = self.listeners().into_iter().filter_map(|its| its.certificate_expires).min();
         let posts = self.posts();
-        let staffed = totals.iter().zip(posts.iter()).take(self.tables.staffed());
+        let staffed = totals.iter().zip(posts.iter()).take(self.registries.staffed());
         let acceptors = staffed.enumerate().map(|(id, (totals, post))| AcceptorInfo {
             id,
             connections: totals.live,
@@ -308,7 +308,7 @@ impl Shared {
             closed,
             bytes_in: sum(|totals| totals.bytes_in),
             bytes_out: sum(|totals| totals.bytes_out),
-            blocked: self.tables.common().blocked(),
+            blocked: self.registries.shared().blocked(),
             certificate_expires,
             acceptors: acceptors.collect(),
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use actix::prelude::*;
 
 use crate::acceptor::{Acceptor, AcceptorContext, ExitGuard, Exited, Ready};
-use crate::table::run_tick;
+use crate::registry::run_tick;
 
 /// Where acceptors live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +69,7 @@ impl Staff {
         let exit_guard = ExitGuard::new(place, *generation, pool);
         if self.housing == Housing::Current {
             if first {
-                actix_rt::spawn(run_tick(acceptors.tables.of(place)));
+                actix_rt::spawn(run_tick(acceptors.registries.of(place)));
             }
             Acceptor::new(place, acceptors, exit_guard.begun()).start();
             return Ok(());
@@ -84,10 +84,10 @@ impl Staff {
         }
         let new = Arbiter::try_new()?;
         *fresh = true;
-        let table = acceptors.tables.of(place);
+        let registry = acceptors.registries.of(place);
         new.spawn_fn(move || {
             actix_rt::spawn(async move {
-                run_tick(table).await;
+                run_tick(registry).await;
                 // The pool is over and nobody is left here.
                 Arbiter::current().stop();
             });

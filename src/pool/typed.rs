@@ -14,7 +14,7 @@ use tokio_util::codec::Encoder;
 use super::{PoolHandle, Shared};
 use crate::connection::{Connection, Encoded, User};
 use crate::protocol::{Charters, EncodeOnce, Protocol, SendError};
-use crate::table::{ConnectionId, Entry};
+use crate::registry::{ConnectionId, ConnectionState};
 
 /// A [`PoolHandle`] that knows the actor behind each connection.
 pub struct Pool<A> {
@@ -46,19 +46,20 @@ impl<A: Actor> Pool<A> {
 
     /// The addresses of all connections.
     pub fn addresses(&self) -> Vec<(ConnectionId, Addr<A>)> {
-        self.entries().iter().filter_map(|entry| Some((entry.id(), address(entry)?))).collect()
+        self.connections().iter().filter_map(|entry| Some((entry.id(), address(entry)?))).collect()
     }
 
-    fn entries(&self) -> Vec<Arc<Entry>> {
-        let mut all: Vec<_> = self.shared.tables().all().iter().flat_map(|table| table.entries()).collect();
+    fn connections(&self) -> Vec<Arc<ConnectionState>> {
+        let mut all: Vec<_> =
+            self.shared.registries().all().iter().flat_map(|registry| registry.connections()).collect();
         all.sort_by_key(|entry| entry.id());
         all
     }
 
     fn deliver(&self, send: impl Fn(&Addr<A>) -> Delivery) -> BroadcastReport {
         let mut delivered = BroadcastReport::default();
-        for entry in self.entries() {
-            match entry.speak(|| address::<A>(&entry), &send) {
+        for entry in self.connections() {
+            match entry.with_sender(|| address::<A>(&entry), &send) {
                 Some(Delivery::Taken) => delivered.delivered += 1,
                 Some(Delivery::Full) => delivered.full.push(entry.id()),
                 Some(Delivery::Gone) | None => {}
@@ -69,7 +70,7 @@ impl<A: Actor> Pool<A> {
 }
 
 /// An entry keeps the weak address of a connection, and the strong one of an actor that nobody else may hold.
-fn address<A: Actor>(entry: &Entry) -> Option<Addr<A>> {
+fn address<A: Actor>(entry: &ConnectionState) -> Option<Addr<A>> {
     let any = entry.address()?;
     match any.downcast_ref::<WeakAddr<A>>() {
         Some(weak) => weak.upgrade(),

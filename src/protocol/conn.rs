@@ -13,8 +13,8 @@ use tokio_util::codec::Encoder;
 use super::{Charter, Protocol};
 use crate::error::BoxError;
 use crate::framing::FramingError;
+use crate::registry::{millis, Buffers, ConnectionGuard, ConnectionId};
 use crate::socket::Steps;
-use crate::table::{millis, Buffers, ConnectionId, Seat};
 use crate::timer::Timer;
 use crate::transport::{Address, FileRange, Learnt, PeerCredentials, Sending, Stream, TlsInfo, TransportKind};
 
@@ -39,7 +39,7 @@ pub struct Conn<P: Protocol> {
     /// What that has taught.
     pub(crate) learnt: Option<Box<Learnt>>,
     /// Last, so that the place is given back after the socket is closed.
-    pub(crate) seat: Seat,
+    pub(crate) guard: ConnectionGuard,
 }
 
 /// What keeps a connection from taking in packets and messages.
@@ -85,16 +85,16 @@ impl<P: Protocol> Conn<P> {
         steps: Option<Box<Steps>>,
         codec: P::Codec,
         charter: Arc<Charter<P>>,
-        seat: Seat,
+        guard: ConnectionGuard,
     ) -> Self {
         let terms = &charter.terms;
-        let age = jittered(terms.max_age, terms.max_age_jitter, seat.entry().id());
+        let age = jittered(terms.max_age, terms.max_age_jitter, guard.state().id());
         let begin = |opened| Timer::new(terms.idle, terms.packet, terms.send, opened, age);
-        let mut timer = begin(seat.entry().opened());
+        let mut timer = begin(guard.state().opened());
         if age != terms.max_age {
-            seat.hurry(timer.shortest());
+            guard.request_tick(timer.shortest());
             // The stamp from before may be older than a limit so short allows.
-            timer = begin(seat.now());
+            timer = begin(guard.now());
         }
         let (active, high_watermark) = (terms.active, terms.high_watermark);
         Conn {
@@ -111,23 +111,23 @@ impl<P: Protocol> Conn<P> {
             draining: false,
             steps,
             learnt: None,
-            seat,
+            guard,
         }
     }
 
     /// The connection's number.
     pub fn id(&self) -> ConnectionId {
-        self.seat.entry().id()
+        self.guard.state().id()
     }
 
     /// The peer's address.
     pub fn peer(&self) -> &Address {
-        self.seat.entry().peer()
+        self.guard.state().peer()
     }
 
     /// The address of the socket itself, where [`peer`](Conn::peer) is the one a believed PROXY header claims.
     pub fn socket_peer(&self) -> &Address {
-        self.seat.entry().socket_peer()
+        self.guard.state().socket_peer()
     }
 
     /// What the TLS handshake has agreed on; `None` without TLS, and before it.
@@ -162,7 +162,7 @@ impl<P: Protocol> Conn<P> {
 
     /// The name of the listener that the peer came by.
     pub fn listener(&self) -> &str {
-        self.seat.entry().port().name()
+        self.guard.state().port().name()
     }
 
     /// Whether the pool has told this connection to shut down.
@@ -288,7 +288,7 @@ impl<P: Protocol> Conn<P> {
 
     /// How long the peer may be silent, from now on; `None`: for ever.
     pub fn set_idle_timeout(&mut self, limit: impl Into<Option<Duration>>) {
-        let now = self.seat.table().clock().exact();
+        let now = self.guard.registry().clock().exact();
         self.timer.set_idle(millis(limit.into()), now);
         self.limits_changed();
     }
@@ -296,7 +296,7 @@ impl<P: Protocol> Conn<P> {
     /// How long the peer may be silent this time: once it has sent something the usual idle timeout counts again. As the
     /// timeout in gen_server's `{noreply, State, Timeout}`, but reset by the peer alone.
     pub fn idle_timeout_once(&mut self, limit: Duration) {
-        let now = self.seat.table().clock().exact();
+        let now = self.guard.registry().clock().exact();
         self.timer.set_idle_once(millis(Some(limit)), now);
         self.limits_changed();
     }
@@ -315,7 +315,7 @@ impl<P: Protocol> Conn<P> {
     }
 
     fn limits_changed(&self) {
-        self.seat.hurry(self.timer.shortest());
+        self.guard.request_tick(self.timer.shortest());
     }
 
     #[inline]

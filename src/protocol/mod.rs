@@ -156,7 +156,7 @@ impl EncodeOnce for Framing {}
 #[non_exhaustive]
 pub struct Peer {
     /// The number the connection will have.
-    pub id: crate::table::ConnectionId,
+    pub id: crate::registry::ConnectionId,
     /// The address of the socket's peer: no PROXY header has been read yet.
     pub address: crate::transport::Address,
     /// The name of the listener it came by.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::acceptor::BacklogPolicy;
 use crate::limits::{AtLimit, PeerPrefix, Policy, Rate, Rule};
 use crate::protocol::{Active, Terms};
-use crate::table::millis;
+use crate::registry::millis;
 
 pub use check::{InvalidSetting, SettingsError};
 

@@ -8,7 +8,7 @@ use std::task::{Wake, Waker};
 use futures::task::AtomicWaker;
 use tokio::sync::Notify;
 
-use crate::table::Entry;
+use crate::registry::ConnectionState;
 
 #[derive(Debug, Default)]
 pub(super) struct Bell {
@@ -19,20 +19,24 @@ pub(super) struct Bell {
 
 impl Bell {
     /// A bell that the connection's orders ring.
-    pub(super) fn hang(entry: &Entry) -> Arc<Self> {
+    pub(super) fn hang(entry: &ConnectionState) -> Arc<Self> {
         let bell = Arc::new(Bell::default());
         entry.set_waker(Waker::from(bell.clone()));
         bell
     }
 
     /// Resolves when any of these was ordered.
-    pub(super) fn rung(self: &Arc<Self>, entry: Arc<Entry>, orders: u8) -> impl Future<Output = ()> + 'static {
+    pub(super) fn rung(
+        self: &Arc<Self>,
+        entry: Arc<ConnectionState>,
+        orders: u8,
+    ) -> impl Future<Output = ()> + 'static {
         let bell = self.clone();
         async move {
             let mut rung = pin!(bell.drain.notified());
             loop {
                 rung.as_mut().enable();
-                if entry.orders() & orders != 0 {
+                if entry.signals() & orders != 0 {
                     return;
                 }
                 rung.as_mut().await;

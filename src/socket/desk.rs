@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use tracing::{debug, error, info, warn};
 
 use super::bell::Bell;
-use crate::table::{AtWork, Entry, Orders, Seat};
+use crate::registry::{ActivityGuard, ConnectionGuard, ConnectionState, Signals};
 use crate::telemetry::{CloseReason, RefusalReason};
 use crate::timer::{Expired, Timer};
 
@@ -41,16 +41,16 @@ pub(crate) struct Desk {
     noted: Cell<Option<CloseReason>>,
     refused: Cell<Option<RefusalReason>>,
     why: RefCell<Option<String>>,
-    seat: Seat,
+    guard: ConnectionGuard,
 }
 
 impl Desk {
-    pub(super) fn new(seat: Seat, limits: SocketLimits) -> Self {
-        let opened = seat.entry().opened();
+    pub(super) fn new(guard: ConnectionGuard, limits: SocketLimits) -> Self {
+        let opened = guard.state().opened();
         let mut timer = Timer::new(limits.idle, 0, limits.send, opened, limits.max_age);
         // The peer's silence counts while somebody listens.
         timer.pause(true, opened, || opened);
-        let bell = Bell::hang(seat.entry());
+        let bell = Bell::hang(guard.state());
         let desk = Desk {
             bell,
             timer: RefCell::new(timer),
@@ -60,7 +60,7 @@ impl Desk {
             noted: Cell::new(None),
             refused: Cell::new(None),
             why: RefCell::new(None),
-            seat,
+            guard,
         };
         desk.arm();
         desk
@@ -68,7 +68,7 @@ impl Desk {
 
     /// It is handed over to whoever serves it.
     pub(crate) fn ready(&self) {
-        self.seat.ready();
+        self.guard.ready();
     }
 
     /// A rule or a limit keeps out whom the peer claims to be: it counts as refused, not as closed.
@@ -76,25 +76,25 @@ impl Desk {
         self.refused.set(Some(refusal));
     }
 
-    pub(crate) fn entry(&self) -> &Arc<Entry> {
-        self.seat.entry()
+    pub(crate) fn state(&self) -> &Arc<ConnectionState> {
+        self.guard.state()
     }
 
     /// Marks the connection as being at work, until the mark is dropped.
-    pub(crate) fn at_work(&self) -> AtWork<'_> {
-        self.seat.at_work()
+    pub(crate) fn at_work(&self) -> ActivityGuard<'_> {
+        self.guard.at_work()
     }
 
     pub(super) fn listener(&self) -> &str {
-        self.entry().port().name()
+        self.state().port().name()
     }
 
     pub(super) fn draining(&self) -> impl Future<Output = ()> + 'static {
-        self.bell.rung(self.entry().clone(), Orders::DRAIN | Orders::END)
+        self.bell.rung(self.state().clone(), Signals::DRAIN | Signals::END)
     }
 
     pub(crate) fn killed(&self) -> impl Future<Output = ()> + 'static {
-        self.bell.rung(self.entry().clone(), Orders::END)
+        self.bell.rung(self.state().clone(), Signals::END)
     }
 
     /// How it ended, said by who knows. The first word counts.
@@ -106,13 +106,13 @@ impl Desk {
         }
     }
 
-    /// Orders and deadlines, as errors of the read or write that meets them.
+    /// Signals and deadlines, as errors of the read or write that meets them.
     pub(super) fn check(&self) -> io::Result<()> {
-        let orders = self.entry().orders();
-        if orders & Orders::END != 0 {
+        let orders = self.state().signals();
+        if orders & Signals::END != 0 {
             self.ended.set(self.ended.get().or(Some(CloseReason::Killed)));
-        } else if orders & Orders::DUE != 0 {
-            self.entry().obeyed(Orders::DUE);
+        } else if orders & Signals::DUE != 0 {
+            self.state().clear(Signals::DUE);
             self.expire();
         }
         match self.ended.get() {
@@ -123,7 +123,7 @@ impl Desk {
     }
 
     fn expire(&self) {
-        let expired = self.timer.borrow().expired(self.entry().heard(), self.seat.now());
+        let expired = self.timer.borrow().expired(self.state().last_read(), self.guard.now());
         match expired {
             Some(Expired::Age) => self.ended.set(Some(CloseReason::MaxAge)),
             Some(Expired::Send) => self.ended.set(Some(CloseReason::SendTimeout)),
@@ -140,7 +140,7 @@ impl Desk {
 
     pub(super) fn waits_to_write<T>(&self, cx: &Context<'_>) -> Poll<io::Result<T>> {
         self.bell.writer.register(cx.waker());
-        self.timer.borrow_mut().wrote(false, true, self.seat.now());
+        self.timer.borrow_mut().wrote(false, true, self.guard.now());
         self.waits()
     }
 
@@ -156,9 +156,9 @@ impl Desk {
     }
 
     pub(super) fn has_read(&self, bytes: usize, room: usize) {
-        let now = self.seat.now();
+        let now = self.guard.now();
         if bytes > 0 {
-            self.entry().received(bytes, now);
+            self.state().received(bytes, now);
         } else if room > 0 {
             self.left.set(true);
         }
@@ -167,26 +167,26 @@ impl Desk {
 
     /// The peer's silence counts while somebody listens. A pause begins where the peer was heard, so stamps do.
     fn pause(&self, paused: bool) {
-        self.timer.borrow_mut().pause(paused, self.entry().heard(), || self.seat.now());
+        self.timer.borrow_mut().pause(paused, self.state().last_read(), || self.guard.now());
     }
 
     /// Counts bytes before the peer can have them; answers with the count as it was, for what was not taken.
     pub(super) fn is_writing(&self, bytes: usize) -> u64 {
-        let before = self.entry().bytes_out();
-        self.entry().set_bytes_out(before + bytes as u64);
+        let before = self.state().bytes_out();
+        self.state().set_bytes_out(before + bytes as u64);
         before
     }
 
     pub(super) fn has_written(&self, before: u64, bytes: usize) {
-        self.entry().set_bytes_out(before + bytes as u64);
+        self.state().set_bytes_out(before + bytes as u64);
         if bytes > 0 {
-            self.timer.borrow_mut().wrote(true, false, self.seat.now());
+            self.timer.borrow_mut().wrote(true, false, self.guard.now());
         }
     }
 
     /// Nothing waits to be written any more.
     pub(super) fn is_out(&self) {
-        self.timer.borrow_mut().wrote(true, false, self.seat.now());
+        self.timer.borrow_mut().wrote(true, false, self.guard.now());
     }
 
     pub(super) fn cut_short(&self) {
@@ -202,18 +202,18 @@ impl Desk {
     }
 
     fn arm(&self) {
-        let due = self.timer.borrow().due(self.entry().heard());
-        self.entry().set_due(due);
+        let due = self.timer.borrow().due(self.state().last_read());
+        self.state().set_due(due);
     }
 
     /// Nobody said how it ended: it is told from what was seen.
     fn reason(&self) -> CloseReason {
-        let orders = self.entry().orders();
+        let orders = self.state().signals();
         match self.ended.get().or(self.noted.get()) {
             Some(reason) => reason,
             None if std::thread::panicking() => CloseReason::Panic,
-            None if orders & Orders::END != 0 => CloseReason::Killed,
-            None if orders & Orders::DRAIN != 0 => CloseReason::Shutdown,
+            None if orders & Signals::END != 0 => CloseReason::Killed,
+            None if orders & Signals::DRAIN != 0 => CloseReason::Shutdown,
             None if self.cut_short.get() => CloseReason::Truncated,
             None if self.left.get() => CloseReason::Peer,
             None => CloseReason::Local,
@@ -224,17 +224,17 @@ impl Desk {
 impl Drop for Desk {
     fn drop(&mut self) {
         let reason = self.reason();
-        self.seat.note(reason);
-        let entry = self.seat.entry();
+        self.guard.note(reason);
+        let entry = self.guard.state();
         // Whoever still waits for the drain need not wait any longer.
-        entry.order(Orders::KILL);
+        entry.signal(Signals::KILL);
         if let Some(refusal) = self.refused.get() {
             // By a budget of its own: those of errors are for errors.
-            if let Some(left_out) = self.seat.table().common().endings.may_tell(CloseReason::Handshake) {
+            if let Some(left_out) = self.guard.registry().shared().endings.may_tell(CloseReason::Handshake) {
                 let (id, peer, listener, reason) = (entry.id(), entry.peer(), &**entry.port().name(), refusal.name());
                 info!(%id, %peer, listener, left_out, "refused: {reason}");
             }
-            return self.seat.refuse(refusal);
+            return self.guard.refuse(refusal);
         }
         let (id, peer, listener, reason_name) = (entry.id(), entry.peer(), &**entry.port().name(), reason.name());
         let (bytes_in, bytes_out) = (entry.bytes_in(), entry.bytes_out());
@@ -246,7 +246,7 @@ impl Drop for Desk {
         }
         macro_rules! some {
             ($level:ident) => {
-                if let Some(left_out) = self.seat.table().common().endings.may_tell(reason) {
+                if let Some(left_out) = self.guard.registry().shared().endings.may_tell(reason) {
                     $level!(%id, %peer, listener, bytes_in, bytes_out, reason = reason_name, left_out, "connection closed: {why}")
                 }
             };

@@ -24,7 +24,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio_util::codec::Framed;
 
 use crate::panic::{catch_panic, panic_text};
-use crate::table::{ConnectionId, Seat};
+use crate::registry::{ConnectionGuard, ConnectionId};
 use crate::telemetry::CloseReason;
 use crate::transport::{
     Address, FileRange, Handshake, HandshakeError, Learnt, PeerCredentials, Sending, Stream, TlsInfo, TransportKind,
@@ -42,17 +42,17 @@ const FILE_BYTES: u64 = 256 * 1024;
 /// A socket that was just accepted: nobody has said a word yet. It is in its arbiter's table, and counted.
 pub(crate) struct Incoming {
     stream: Stream,
-    seat: Seat,
+    guard: ConnectionGuard,
     steps: Option<Box<Steps>>,
 }
 
 impl Incoming {
-    pub(crate) fn new(stream: Stream, seat: Seat, steps: Option<Box<Steps>>) -> Self {
-        Incoming { stream, seat, steps }
+    pub(crate) fn new(stream: Stream, guard: ConnectionGuard, steps: Option<Box<Steps>>) -> Self {
+        Incoming { stream, guard, steps }
     }
 
-    pub(crate) fn open(self) -> (Stream, Seat, Option<Box<Steps>>) {
-        (self.stream, self.seat, self.steps)
+    pub(crate) fn open(self) -> (Stream, ConnectionGuard, Option<Box<Steps>>) {
+        (self.stream, self.guard, self.steps)
     }
 }
 
@@ -112,8 +112,8 @@ pub struct Socket {
 
 impl Socket {
     pub(crate) fn accept(incoming: Incoming, limits: SocketLimits) -> Self {
-        let (io, seat, steps) = incoming.open();
-        Socket { io, desk: Rc::new(Desk::new(seat, limits)), steps, learnt: Learnt::default(), shut: false }
+        let (io, guard, steps) = incoming.open();
+        Socket { io, desk: Rc::new(Desk::new(guard, limits)), steps, learnt: Learnt::default(), shut: false }
     }
 
     /// Whether it has no handshake before it.
@@ -124,7 +124,7 @@ impl Socket {
     /// Goes through the handshake. `None`: it failed, or the pool ended it; that is noted then.
     pub(crate) async fn shake(mut self) -> Option<Self> {
         let Some(steps) = self.steps.take() else { return Some(self) };
-        let opening = AssertUnwindSafe(steps.begin(self.io.take(), self.desk.entry().clone())).catch_unwind();
+        let opening = AssertUnwindSafe(steps.begin(self.io.take(), self.desk.state().clone())).catch_unwind();
         let killed = self.desk.killed();
         let shaken = match select(opening, pin!(killed)).await {
             Either::Left((shaken, _)) => shaken,
@@ -157,10 +157,10 @@ impl Socket {
     /// # Errors
     /// Why it failed; the socket is gone then.
     pub async fn upgrade(mut self, handshake: impl Handshake) -> Result<Socket, HandshakeError> {
-        let limits = self.desk.entry().port().limits();
+        let limits = self.desk.state().port().limits();
         let (limit, slots) = (limits.policy().handshake_timeout, limits.handshakes().clone());
         let Some(steps) = Steps::new(vec![Arc::new(handshake)], limit, slots) else { return Ok(self) };
-        let opening = steps.begin(self.io.take(), self.desk.entry().clone());
+        let opening = steps.begin(self.io.take(), self.desk.state().clone());
         match select(opening, pin!(self.desk.killed())).await {
             Either::Left((Ok(shaken), _)) => {
                 self.io = shaken.stream;
@@ -197,7 +197,7 @@ impl Socket {
 
     /// The address of the socket itself, where [`peer`](Socket::peer) is the one a believed PROXY header claims.
     pub fn socket_peer(&self) -> &Address {
-        self.desk.entry().socket_peer()
+        self.desk.state().socket_peer()
     }
 
     /// What stays with the task: the place is given back when both the task and its socket are gone.
@@ -207,12 +207,12 @@ impl Socket {
 
     /// The connection's number.
     pub fn id(&self) -> ConnectionId {
-        self.desk.entry().id()
+        self.desk.state().id()
     }
 
     /// The peer's address.
     pub fn peer(&self) -> &Address {
-        self.desk.entry().peer()
+        self.desk.state().peer()
     }
 
     /// Our own end's address.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures::future::LocalBoxFuture;
 use tokio::sync::Semaphore;
 
-use crate::table::Entry;
+use crate::registry::ConnectionState;
 use crate::telemetry::RefusalReason;
 use crate::transport::{Handshake, HandshakeError, Handshaken, Stream};
 
@@ -40,7 +40,7 @@ impl Steps {
         (!steps.is_empty()).then(|| Box::new(Steps { steps, limit, slots }))
     }
 
-    pub(crate) fn begin(self, stream: Stream, entry: Arc<Entry>) -> Opening {
+    pub(crate) fn begin(self, stream: Stream, entry: Arc<ConnectionState>) -> Opening {
         let limit = self.limit;
         let opening = self.go_through(stream, entry);
         Box::pin(async move {
@@ -56,7 +56,7 @@ impl Steps {
 
     /// Whom the peer claims to be is known, and judged, before the next step: nobody is kept waiting, or shown anything,
     /// for somebody who may not come.
-    async fn go_through(self, stream: Stream, entry: Arc<Entry>) -> Result<Handshaken, NotOpened> {
+    async fn go_through(self, stream: Stream, entry: Arc<ConnectionState>) -> Result<Handshaken, NotOpened> {
         // It is never closed, so there is always a slot to wait for.
         let _slot = self.slots.acquire_owned().await;
         let (mut shaken, mut has_claimed) = (Handshaken::new(stream), false);

@@ -8,7 +8,7 @@
 //! | `alarm` | high and low marks on the number of connections |
 //! | `complaints` | log lines that may come often |
 //!
-//! The counts themselves live in the [table](crate::table), under the same lock as the entries they count, so that a
+//! The counts themselves live in the [table](crate::registry), under the same lock as the entries they count, so that a
 //! snapshot always adds up.
 
 mod alarm;

@@ -4,38 +4,38 @@ use std::sync::Arc;
 
 use tokio::time::{timeout_at, Instant};
 
-use super::clock::{grain, pause};
-use super::{Drain, Orders, Table};
+use super::clock::{pause, resolution};
+use super::{Drain, Registry, Signals};
 
 /// Ticks for one table until its drain is over.
 ///
 /// Returns when the table has been told to drain and its last connection is gone. While there are no connections it
 /// sleeps without a timer.
-pub(crate) async fn run(table: Arc<Table>) {
+pub(crate) async fn run(registry: Arc<Registry>) {
     let mut last = Instant::now();
     loop {
-        let (live, drain) = table.standing();
+        let (live, drain) = registry.standing();
         match (live, drain) {
             (0, Some(_)) => return,
             (0, None) => {
-                table.bell.notified().await;
+                registry.bell.notified().await;
                 last = Instant::now();
             }
             (_, drain) => {
-                let next = table.next_tick(last);
+                let next = registry.next_tick(last);
                 let deadline = drain.and_then(|drain| drain.deadline).map(Instant::from_std);
                 let wake =
                     deadline.filter(|deadline| *deadline > Instant::now()).map_or(next, |deadline| next.min(deadline));
                 // A bell cuts the pause short: what rang it may want a shorter one.
-                let rung = timeout_at(wake, table.bell.notified()).await.is_ok();
+                let rung = timeout_at(wake, registry.bell.notified()).await.is_ok();
                 last = if rung || wake < next { Instant::now() } else { next };
-                table.beat();
+                registry.beat();
             }
         }
     }
 }
 
-impl Table {
+impl Registry {
     fn standing(&self) -> (usize, Option<Drain>) {
         let state = self.lock();
         (state.entries.len(), state.drain)
@@ -57,14 +57,14 @@ impl Table {
         self.work.beat();
         self.clock.advance();
         let now = self.clock.now();
-        let mut tick = grain(0);
+        let mut tick = resolution(0);
         let state = self.lock();
         for (_, entry) in state.entries.iter() {
             if entry.due() <= now {
                 entry.put_off();
-                entry.order(Orders::DUE);
+                entry.signal(Signals::DUE);
             }
-            tick = tick.min(grain(entry.shortest_limit()));
+            tick = tick.min(resolution(entry.shortest_limit()));
         }
         drop(state);
         self.clock.set_tick(tick);

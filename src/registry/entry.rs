@@ -7,15 +7,15 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Wake, Waker};
 use std::time::{Duration, Instant};
 
-use super::Table;
+use super::Registry;
 use crate::limits::{ListenerLimits, PeerPermit, Permit};
 use crate::telemetry::{CloseReason, ConnectionId, PoolEvent, RefusalReason};
 use crate::transport::Address;
 
 /// What a connection has been told, a bit each.
-pub(crate) struct Orders;
+pub(crate) struct Signals;
 
-impl Orders {
+impl Signals {
     /// End at once.
     pub(crate) const KILL: u8 = 1;
     /// The pool shuts down.
@@ -69,7 +69,7 @@ const NEVER: u64 = u64::MAX;
 /// One live connection.
 ///
 /// The connection alone writes its numbers, so plain loads and stores do; others only read them.
-pub(crate) struct Entry {
+pub(crate) struct ConnectionState {
     id: ConnectionId,
     key: usize,
     peer: Address,
@@ -92,12 +92,12 @@ pub(crate) struct Entry {
     speaker: Mutex<Speaker>,
 }
 
-impl Entry {
+impl ConnectionState {
     pub(super) fn new(id: ConnectionId, key: usize, arrival: Arrival, now: u64) -> Self {
         let Arrival { peer, port, permit, peer_permit, shortest_limit } = arrival;
         let permit = permit.keep().map_or(0, |_| Held::PERMIT);
         let peer_permit = if peer_permit.keep() { Held::PEER } else { 0 };
-        Entry {
+        ConnectionState {
             id,
             key,
             peer,
@@ -186,7 +186,7 @@ impl Entry {
 
     /// When the peer last sent something.
     #[inline]
-    pub(crate) fn heard(&self) -> u64 {
+    pub(crate) fn last_read(&self) -> u64 {
         self.heard.load(Relaxed)
     }
 
@@ -240,7 +240,7 @@ impl Entry {
     }
 
     /// Gives an order, or several at once, and wakes the connection; false if it had them before.
-    pub(crate) fn order(&self, order: u8) -> bool {
+    pub(crate) fn signal(&self, order: u8) -> bool {
         let before = self.orders.fetch_or(order, AcqRel);
         let is_news = before & order != order;
         if is_news {
@@ -253,16 +253,16 @@ impl Entry {
 
     /// What has been ordered so far, leaving it there.
     #[inline]
-    pub(crate) fn orders(&self) -> u8 {
+    pub(crate) fn signals(&self) -> u8 {
         self.orders.load(Acquire)
     }
 
     /// Takes note of an order: it can be given again.
-    pub(crate) fn obeyed(&self, order: u8) {
+    pub(crate) fn clear(&self, order: u8) {
         self.orders.fetch_and(!order, AcqRel);
     }
 
-    /// Who is woken by an order, once and for all. Orders from before are seen by the caller's next look at them.
+    /// Who is woken by an order, once and for all. Signals from before are seen by the caller's next look at them.
     pub(crate) fn set_waker(&self, waker: Waker) {
         let _ = self.waker.set(waker);
     }
@@ -273,7 +273,7 @@ impl Entry {
     }
 
     /// Speaks by the one sender that is kept for it; `None` if the connection is over.
-    pub(crate) fn speak<A, R>(&self, make: impl FnOnce() -> Option<A>, speak: impl FnOnce(&A) -> R) -> Option<R>
+    pub(crate) fn with_sender<A, R>(&self, make: impl FnOnce() -> Option<A>, speak: impl FnOnce(&A) -> R) -> Option<R>
     where
         A: Any + Send + Sync,
     {
@@ -298,53 +298,53 @@ impl Entry {
 }
 
 /// A mailbox is woken through the entry, so that the connection knows that it was mail.
-impl Wake for Entry {
+impl Wake for ConnectionState {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.order(Orders::MAIL);
+        self.signal(Signals::MAIL);
     }
 }
 
-impl fmt::Debug for Entry {
+impl fmt::Debug for ConnectionState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Entry").field("id", &self.id).field("peer", &self.peer).finish_non_exhaustive()
+        f.debug_struct("ConnectionState").field("id", &self.id).field("peer", &self.peer).finish_non_exhaustive()
     }
 }
 
 /// A connection's place in the table. Dropping it gives the place back and counts how the connection ended.
 #[derive(Debug)]
-pub(crate) struct Seat {
-    table: Arc<Table>,
-    entry: Arc<Entry>,
+pub(crate) struct ConnectionGuard {
+    registry: Arc<Registry>,
+    entry: Arc<ConnectionState>,
 }
 
-impl Seat {
-    pub(super) fn new(table: Arc<Table>, entry: Arc<Entry>) -> Self {
-        Seat { table, entry }
+impl ConnectionGuard {
+    pub(super) fn new(registry: Arc<Registry>, entry: Arc<ConnectionState>) -> Self {
+        ConnectionGuard { registry, entry }
     }
 
-    pub(crate) fn table(&self) -> &Arc<Table> {
-        &self.table
+    pub(crate) fn registry(&self) -> &Arc<Registry> {
+        &self.registry
     }
 
     #[inline]
-    pub(crate) fn entry(&self) -> &Arc<Entry> {
+    pub(crate) fn state(&self) -> &Arc<ConnectionState> {
         &self.entry
     }
 
     /// The time of the last tick.
     #[inline]
     pub(crate) fn now(&self) -> u64 {
-        self.table.clock().now()
+        self.registry.clock().now()
     }
 
     /// The connection's shortest limit is another one now.
-    pub(crate) fn hurry(&self, shortest_limit: u32) {
+    pub(crate) fn request_tick(&self, shortest_limit: u32) {
         self.entry.set_shortest_limit(shortest_limit);
-        self.table.hurry(shortest_limit);
+        self.registry.request_tick(shortest_limit);
     }
 
     /// The connection ends because whom the peer claims to be is kept out: it counts as refused, not as closed.
@@ -354,7 +354,7 @@ impl Seat {
 
     /// The connection is ready: packets come from here on.
     pub(crate) fn ready(&self) {
-        self.table.common().observers.tell(|| {
+        self.registry.shared().observers.tell(|| {
             let (id, peer, listener) = (self.entry.id(), self.entry.peer(), &**self.entry.port().name());
             PoolEvent::ConnectionReady { id, peer, listener }
         });
@@ -366,18 +366,18 @@ impl Seat {
     }
 }
 
-impl Drop for Seat {
+impl Drop for ConnectionGuard {
     fn drop(&mut self) {
         self.entry.hush();
         let ending = self.entry.ending.load(Relaxed);
         match RefusalReason::from_u8(ending & !REFUSED).filter(|_| ending & REFUSED != 0) {
-            Some(refusal) => self.table.close_refused(&self.entry, refusal),
-            None => self.table.close(&self.entry, CloseReason::from_u8(ending)),
+            Some(refusal) => self.registry.close_refused(&self.entry, refusal),
+            None => self.registry.close(&self.entry, CloseReason::from_u8(ending)),
         }
-        let (common, limits) = (self.table.common(), self.entry.port.limits());
-        common.changed(limits.closed(), limits);
+        let (shared, limits) = (self.registry.shared(), self.entry.port.limits());
+        shared.changed(limits.closed(), limits);
         // So late, so that whoever is let in now finds this one gone; and who waits for its end finds its place free.
         self.entry.give_back(Held::PERMIT | Held::PEER);
-        common.settle();
+        shared.settle();
     }
 }

@@ -18,15 +18,15 @@ const OWED: u64 = 4;
 
 /// How much older than it says a stamp with this grain may be, in milliseconds: taken just before a late tick, it sees the
 /// whole of that tick counted, and what that owes to the next one.
-pub(crate) fn slack(grain: u32) -> u32 {
-    grain + grain.div_ceil(OWED as u32)
+pub(crate) fn tolerance(resolution: u32) -> u32 {
+    resolution + resolution.div_ceil(OWED as u32)
 }
 
 /// How exact a limit is kept, in milliseconds: a stamp is at most this old, and the tick follows.
 ///
 /// A twenty-fifth of the limit: the stamp's age and the wait for the tick together stay within a tenth, with a little left
 /// for a late timer.
-pub(crate) fn grain(limit: u32) -> u32 {
+pub(crate) fn resolution(limit: u32) -> u32 {
     if limit == 0 {
         SLOWEST
     } else {

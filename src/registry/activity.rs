@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering::*};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::{ConnectionId, Seat, Table};
+use super::{ConnectionGuard, ConnectionId, Registry};
 
 /// What an arbiter does at present. Its thread alone writes here, so plain loads and stores do.
 #[derive(Debug, Default)]
@@ -40,20 +40,20 @@ impl Work {
 }
 
 /// What an arbiter was seen to do.
-pub(crate) struct Pulse {
+pub(crate) struct ActivitySnapshot {
     /// Callbacks and ticks so far: another number at the next look, unless nothing went on.
     pub(crate) count: u64,
     /// Whose turn it is. Certain only where the look before had the same count.
     pub(crate) at_work: Option<ConnectionId>,
 }
 
-impl Table {
-    pub(crate) fn pulse(&self) -> Pulse {
+impl Registry {
+    pub(crate) fn activity(&self) -> ActivitySnapshot {
         // First who: a later one is never seen with an earlier turn then.
         let who = self.work.who.load(Acquire);
         let turns = self.work.turns.load(Acquire);
         let at_work = (turns % 2 == 1).then_some(ConnectionId(who));
-        Pulse { count: turns + self.work.beats.load(Relaxed), at_work }
+        ActivitySnapshot { count: turns + self.work.beats.load(Relaxed), at_work }
     }
 
     /// Asks the tick for a beat out of its time.
@@ -62,41 +62,41 @@ impl Table {
     }
 }
 
-impl Seat {
+impl ConnectionGuard {
     /// Marks the connection as the one that is at work, until the mark is dropped.
-    pub(crate) fn at_work(&self) -> AtWork<'_> {
+    pub(crate) fn at_work(&self) -> ActivityGuard<'_> {
         self.begin_work();
-        AtWork(self)
+        ActivityGuard(self)
     }
 
-    /// As [`at_work`](Seat::at_work), for whoever cannot lend the seat meanwhile.
+    /// As [`at_work`](ConnectionGuard::at_work), for whoever cannot lend the seat meanwhile.
     #[inline]
     pub(crate) fn begin_work(&self) {
-        self.table().work.begin(self.entry().id());
+        self.registry().work.begin(self.state().id());
     }
 
     /// One callback is done, the next begins.
     #[inline]
     pub(crate) fn go_on(&self) {
-        self.table().work.go_on();
+        self.registry().work.go_on();
     }
 
     /// How many callbacks of this arbiter were marked so far.
     #[inline]
     pub(crate) fn callbacks(&self) -> u64 {
-        self.table().work.turns.load(Relaxed) / 2
+        self.registry().work.turns.load(Relaxed) / 2
     }
 
     #[inline]
     pub(crate) fn end_work(&self) {
-        self.table().work.end();
+        self.registry().work.end();
     }
 }
 
 /// A connection at work. Turns of one arbiter follow one another, they never nest.
-pub(crate) struct AtWork<'a>(&'a Seat);
+pub(crate) struct ActivityGuard<'a>(&'a ConnectionGuard);
 
-impl Drop for AtWork<'_> {
+impl Drop for ActivityGuard<'_> {
     fn drop(&mut self) {
         self.0.end_work();
     }
@@ -104,7 +104,7 @@ impl Drop for AtWork<'_> {
 
 /// Where the watchdog lies between its rounds.
 #[derive(Debug, Default)]
-pub(crate) struct Kennel {
+pub(crate) struct WatchdogParker {
     state: Mutex<Rest>,
     bell: Condvar,
 }
@@ -115,7 +115,7 @@ struct Rest {
     over: bool,
 }
 
-impl Kennel {
+impl WatchdogParker {
     /// Rests for a while, and on as long as there is nobody to watch. False: for ever.
     pub(crate) fn rest(&self, pause: Duration, nobody: impl Fn() -> bool) -> bool {
         let mut state = self.lock();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{ConnectionId, Entry, Table};
+use super::{ConnectionId, ConnectionState, Registry};
 use crate::transport::Address;
 
 /// What can be told of a live connection without asking it.
@@ -28,8 +28,8 @@ pub struct ConnectionInfo {
     pub packets: u64,
 }
 
-impl Table {
-    pub(crate) fn info(&self, entry: &Entry) -> ConnectionInfo {
+impl Registry {
+    pub(crate) fn info(&self, entry: &ConnectionState) -> ConnectionInfo {
         let now = self.clock().exact();
         let since = |stamp: u64| Duration::from_millis(now.saturating_sub(stamp));
         ConnectionInfo {
@@ -37,7 +37,7 @@ impl Table {
             peer: entry.peer().clone(),
             listener: entry.port().name().clone(),
             age: entry.age(),
-            idle: since(entry.heard()),
+            idle: since(entry.last_read()),
             bytes_in: entry.bytes_in(),
             bytes_out: entry.bytes_out(),
             packets: entry.packets(),

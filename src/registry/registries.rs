@@ -3,28 +3,28 @@
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use super::{Common, Table};
+use super::{Registry, RegistryShared};
 
 /// One table per place, in the order of the places. A place that is given up keeps its table: its connections go on.
 #[derive(Debug)]
-pub(crate) struct Tables {
-    all: RwLock<Vec<Arc<Table>>>,
+pub(crate) struct Registries {
+    all: RwLock<Vec<Arc<Registry>>>,
     staffed: AtomicUsize,
-    common: Arc<Common>,
+    shared: Arc<RegistryShared>,
 }
 
-impl Tables {
-    pub(crate) fn new(places: usize, common: Arc<Common>) -> Self {
-        let tables = Tables { all: RwLock::default(), staffed: AtomicUsize::new(0), common };
-        tables.staff(places);
-        tables
+impl Registries {
+    pub(crate) fn new(places: usize, shared: Arc<RegistryShared>) -> Self {
+        let registries = Registries { all: RwLock::default(), staffed: AtomicUsize::new(0), shared };
+        registries.staff(places);
+        registries
     }
 
     /// How many places have an acceptor: the first ones.
     pub(crate) fn staff(&self, places: usize) {
         let mut all = self.all.write().unwrap_or_else(PoisonError::into_inner);
         while all.len() < places {
-            all.push(Table::new(self.common.clone()));
+            all.push(Registry::new(self.shared.clone()));
         }
         self.staffed.store(places, Relaxed);
     }
@@ -37,7 +37,7 @@ impl Tables {
     ///
     /// # Panics
     /// When there never was such a place.
-    pub(crate) fn of(&self, place: usize) -> Arc<Table> {
+    pub(crate) fn of(&self, place: usize) -> Arc<Registry> {
         self.all.read().unwrap_or_else(PoisonError::into_inner)[place].clone()
     }
 
@@ -47,22 +47,22 @@ impl Tables {
     }
 
     /// All of them, those of places given up included.
-    pub(crate) fn all(&self) -> Vec<Arc<Table>> {
+    pub(crate) fn all(&self) -> Vec<Arc<Registry>> {
         self.all.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// How many connections are alive.
     pub(crate) fn live(&self) -> usize {
-        self.all.read().unwrap_or_else(PoisonError::into_inner).iter().map(|table| table.live()).sum()
+        self.all.read().unwrap_or_else(PoisonError::into_inner).iter().map(|registry| registry.live()).sum()
     }
 
     /// How many live at the least loaded place, of those with an acceptor.
     pub(crate) fn least(&self) -> usize {
         let all = self.all.read().unwrap_or_else(PoisonError::into_inner);
-        all.iter().take(self.staffed()).map(|table| table.live()).min().unwrap_or(0)
+        all.iter().take(self.staffed()).map(|registry| registry.live()).min().unwrap_or(0)
     }
 
-    pub(crate) fn common(&self) -> &Arc<Common> {
-        &self.common
+    pub(crate) fn shared(&self) -> &Arc<RegistryShared> {
+        &self.shared
     }
 }

@@ -1,22 +1,22 @@
 //! The live connections of one arbiter, as everybody else sees them.
 //!
 //! ```text
-//! handle, pool ── list, order, drain ──▶ Table ◀── open, close ── connections of this arbiter
+//! handle, pool ── list, order, drain ──▶ Registry ◀── open, close ── connections of this arbiter
 //!                                          │
 //!                                        tick: one task per arbiter, stamps the time and wakes what is due
 //! ```
 //!
 //! A table outlives the acceptor that fills it: the successor goes on with the same one. It knows no protocol. It is
 //! locked only to open, close and list, never by a connection at work; what a connection at work touches are the atomics of
-//! its own [`Entry`], and the mark that it is at work.
+//! its own [`ConnectionState`], and the mark that it is at work.
 
+mod activity;
 mod clock;
 mod entry;
 mod info;
+mod registries;
 mod spare;
-mod tables;
 mod tick;
-mod work;
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::*};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -29,30 +29,30 @@ use crate::limits::Limits;
 use crate::telemetry::{Alarm, CloseReason, Counts, Endings, Observers, PoolEvent, RefusalReason};
 
 pub use crate::telemetry::ConnectionId;
-pub(crate) use clock::{grain, slack, Clock};
-pub(crate) use entry::{Arrival, Entry, Orders, Seat};
+use activity::Work;
+pub(crate) use activity::{ActivityGuard, ActivitySnapshot, WatchdogParker};
+pub(crate) use clock::{resolution, tolerance, Clock};
+pub(crate) use entry::{Arrival, ConnectionGuard, ConnectionState, Signals};
 pub use info::ConnectionInfo;
+pub(crate) use registries::Registries;
 pub(crate) use spare::{Buffers, READ_BUFFER};
-pub(crate) use tables::Tables;
 pub(crate) use tick::run as run_tick;
-use work::Work;
-pub(crate) use work::{AtWork, Kennel, Pulse};
 
 /// The live connections of one arbiter.
 #[derive(Debug)]
-pub(crate) struct Table {
+pub(crate) struct Registry {
     state: Mutex<State>,
     live: AtomicUsize,
     clock: Clock,
     work: Work,
     /// Rung when the tick has to look up: the first entry, a shorter limit, a drain, the last entry gone while draining.
     bell: Notify,
-    common: Arc<Common>,
+    shared: Arc<RegistryShared>,
 }
 
 /// What the tables of one pool share.
 #[derive(Debug)]
-pub(crate) struct Common {
+pub(crate) struct RegistryShared {
     ids: AtomicU64,
     pub(crate) observers: Observers,
     alarms: Vec<Alarm>,
@@ -63,19 +63,19 @@ pub(crate) struct Common {
     pub(crate) changed: Notify,
     /// How often an arbiter was blocked.
     blocked: AtomicU64,
-    pub(crate) kennel: Kennel,
+    pub(crate) parker: WatchdogParker,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    entries: Slab<Arc<Entry>>,
+    entries: Slab<Arc<ConnectionState>>,
     totals: Totals,
     drain: Option<Drain>,
 }
 
-impl Common {
+impl RegistryShared {
     pub(crate) fn new(observers: Observers, alarms: Vec<Alarm>) -> Arc<Self> {
-        Arc::new(Common {
+        Arc::new(RegistryShared {
             ids: AtomicU64::new(0),
             observers,
             alarms,
@@ -83,7 +83,7 @@ impl Common {
             unsettled: AtomicUsize::new(0),
             changed: Notify::new(),
             blocked: AtomicU64::new(0),
-            kennel: Kennel::default(),
+            parker: WatchdogParker::default(),
         })
     }
 
@@ -137,15 +137,15 @@ pub(crate) struct Drain {
     pub(crate) forced: usize,
 }
 
-impl Table {
-    pub(crate) fn new(common: Arc<Common>) -> Arc<Self> {
-        Arc::new(Table {
+impl Registry {
+    pub(crate) fn new(shared: Arc<RegistryShared>) -> Arc<Self> {
+        Arc::new(Registry {
             state: Mutex::default(),
             live: AtomicUsize::new(0),
             clock: Clock::new(),
             work: Work::default(),
             bell: Notify::new(),
-            common,
+            shared,
         })
     }
 
@@ -159,37 +159,37 @@ impl Table {
     }
 
     /// Takes a connection into the table. One that comes during a drain is told at once.
-    pub(crate) fn open(self: &Arc<Self>, arrival: Arrival) -> Seat {
-        let id = ConnectionId(self.common.ids.fetch_add(1, Relaxed) + 1);
-        self.common.unsettled.fetch_add(1, AcqRel);
+    pub(crate) fn open(self: &Arc<Self>, arrival: Arrival) -> ConnectionGuard {
+        let id = ConnectionId(self.shared.ids.fetch_add(1, Relaxed) + 1);
+        self.shared.unsettled.fetch_add(1, AcqRel);
         let mut state = self.lock();
         let first = state.entries.is_empty();
         if first {
             self.clock.catch_up();
         }
-        self.hurry(arrival.shortest_limit);
+        self.request_tick(arrival.shortest_limit);
         let slot = state.entries.vacant_entry();
-        let entry = Arc::new(Entry::new(id, slot.key(), arrival, self.clock.now()));
+        let entry = Arc::new(ConnectionState::new(id, slot.key(), arrival, self.clock.now()));
         slot.insert(entry.clone());
         state.totals.accepted += 1;
         if let Some(drain) = &mut state.drain {
             drain.asked += 1;
-            entry.order(Orders::DRAIN);
+            entry.signal(Signals::DRAIN);
         }
         self.live.store(state.entries.len(), Relaxed);
         drop(state);
         if first {
             self.bell.notify_one();
-            self.common.kennel.wake();
+            self.shared.parker.wake();
         }
-        self.common.observers.tell(|| {
+        self.shared.observers.tell(|| {
             let (peer, listener) = (entry.peer(), &**entry.port().name());
             PoolEvent::ConnectionStarted { id, peer, listener }
         });
         let limits = entry.port().limits();
-        self.common.changed(limits.opened(), limits);
-        self.common.changed.notify_waiters();
-        Seat::new(self.clone(), entry)
+        self.shared.changed(limits.opened(), limits);
+        self.shared.changed.notify_waiters();
+        ConnectionGuard::new(self.clone(), entry)
     }
 
     /// Counts a peer that was accepted and turned away.
@@ -200,26 +200,26 @@ impl Table {
     }
 
     /// Takes a connection out, and counts how it ended.
-    fn close(&self, entry: &Entry, reason: CloseReason) {
+    fn close(&self, entry: &ConnectionState, reason: CloseReason) {
         self.take_out(entry, |state| {
             state.totals.closed.add(reason);
             if let Some(drain) = state.drain.as_mut().filter(|_| reason == CloseReason::Killed) {
-                drain.forced += usize::from(entry.orders() & Orders::FORCED != 0);
+                drain.forced += usize::from(entry.signals() & Signals::FORCED != 0);
             }
         });
-        self.common.observers.tell(|| self.stopped(entry, reason));
+        self.shared.observers.tell(|| self.stopped(entry, reason));
     }
 
     /// Takes a connection out that was refused after all.
-    fn close_refused(&self, entry: &Entry, refusal: RefusalReason) {
+    fn close_refused(&self, entry: &ConnectionState, refusal: RefusalReason) {
         self.take_out(entry, |state| state.totals.refused.add(refusal));
-        self.common.observers.tell(|| {
+        self.shared.observers.tell(|| {
             let (peer, listener) = (entry.peer(), &**entry.port().name());
             PoolEvent::Refused { id: Some(entry.id()), peer, listener, reason: refusal }
         });
     }
 
-    fn take_out(&self, entry: &Entry, count: impl FnOnce(&mut State)) {
+    fn take_out(&self, entry: &ConnectionState, count: impl FnOnce(&mut State)) {
         let mut state = self.lock();
         state.entries.try_remove(entry.key());
         count(&mut state);
@@ -233,7 +233,7 @@ impl Table {
         }
     }
 
-    fn stopped<'a>(&self, entry: &'a Entry, reason: CloseReason) -> PoolEvent<'a> {
+    fn stopped<'a>(&self, entry: &'a ConnectionState, reason: CloseReason) -> PoolEvent<'a> {
         PoolEvent::ConnectionStopped {
             id: entry.id(),
             peer: entry.peer(),
@@ -246,8 +246,8 @@ impl Table {
         }
     }
 
-    pub(crate) fn common(&self) -> &Arc<Common> {
-        &self.common
+    pub(crate) fn shared(&self) -> &Arc<RegistryShared> {
+        &self.shared
     }
 
     /// Tells every connection to shut down, and ends at the deadline those that are left.
@@ -267,7 +267,7 @@ impl Table {
                 *drain = Some(Drain { deadline, at_once, asked: entries.len(), forced: 0 });
                 if !at_once {
                     for (_, entry) in entries.iter() {
-                        entry.order(Orders::DRAIN);
+                        entry.signal(Signals::DRAIN);
                     }
                 }
             }
@@ -285,25 +285,25 @@ impl Table {
         let Some(deadline) = drain.deadline.filter(|deadline| *deadline <= now) else { return };
         let abort = drain.at_once || deadline + LAST_FLUSH <= now;
         for (_, entry) in entries.iter() {
-            entry.order(Orders::FORCED | if abort { Orders::KILL } else { Orders::STOP });
+            entry.signal(Signals::FORCED | if abort { Signals::KILL } else { Signals::STOP });
         }
     }
 
     /// How the drain stands. Who was ended at the deadline and is still there counts as ended by it; who was ending by
     /// itself just then does not.
-    pub(crate) fn drained(&self) -> Option<Drain> {
+    pub(crate) fn drain_progress(&self) -> Option<Drain> {
         let state = self.lock();
-        let forced = || state.entries.iter().filter(|(_, entry)| entry.orders() & Orders::FORCED != 0).count();
+        let forced = || state.entries.iter().filter(|(_, entry)| entry.signals() & Signals::FORCED != 0).count();
         state.drain.map(|drain| Drain { forced: drain.forced + forced(), ..drain })
     }
 
     /// One connection.
-    pub(crate) fn find(&self, id: ConnectionId) -> Option<Arc<Entry>> {
+    pub(crate) fn find(&self, id: ConnectionId) -> Option<Arc<ConnectionState>> {
         self.lock().entries.iter().find(|(_, entry)| entry.id() == id).map(|(_, entry)| entry.clone())
     }
 
     /// All of them, in no particular order.
-    pub(crate) fn entries(&self) -> Vec<Arc<Entry>> {
+    pub(crate) fn connections(&self) -> Vec<Arc<ConnectionState>> {
         self.lock().entries.iter().map(|(_, entry)| entry.clone()).collect()
     }
 
@@ -321,8 +321,8 @@ impl Table {
 
     /// A connection of this table may have a shorter limit than the tick was made for: stamps are exact enough for it
     /// from here on, not only from the next tick.
-    fn hurry(&self, limit: u32) {
-        let tick = grain(limit);
+    fn request_tick(&self, limit: u32) {
+        let tick = resolution(limit);
         if tick < self.clock.tick() {
             self.clock.advance();
             self.clock.set_tick(tick);
