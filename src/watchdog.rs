@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use tracing::warn;
 
 use crate::registry::{ActivitySnapshot, ConnectionId, Registries, Registry, RegistryShared};
-use crate::telemetry::{Complaints, PoolEvent};
+use crate::telemetry::{LogThrottle, PoolEvent};
 
 /// The shortest time between two looks.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
@@ -36,8 +36,8 @@ impl Watchdog {
     ) -> io::Result<Self> {
         let shared = registries.shared().clone();
         let round =
-            Round { limit, listener, registries, one_thread, arbiters: Vec::new(), complaints: Complaints::new() };
-        thread::Builder::new().name("pool-watchdog".into()).spawn(|| round.go_on())?;
+            Watch { limit, listener, registries, one_thread, arbiters: Vec::new(), throttle: LogThrottle::new() };
+        thread::Builder::new().name("pool-watchdog".into()).spawn(|| round.run())?;
         Ok(Watchdog { shared })
     }
 }
@@ -49,36 +49,36 @@ impl Drop for Watchdog {
 }
 
 /// What the thread goes about.
-struct Round {
+struct Watch {
     limit: Duration,
     listener: Arc<str>,
     registries: Arc<Registries>,
     one_thread: bool,
-    arbiters: Vec<Arbiter>,
-    complaints: Complaints,
+    arbiters: Vec<ArbiterState>,
+    throttle: LogThrottle,
 }
 
-impl Round {
-    fn go_on(mut self) {
+impl Watch {
+    fn run(mut self) {
         let pause = (self.limit / 4).max(SHORTEST_PAUSE);
         let shared = self.registries.shared().clone();
         while shared.parker.rest(pause, || self.registries.live() == 0) {
-            self.meet();
+            self.add_new_registries();
             for arbiter in &mut self.arbiters {
                 // A watchdog that was kept from looking does not hold the time against others: they were kept, too.
                 if let Some(block) = arbiter.look(self.limit, pause * 2) {
                     shared.count_blocked();
-                    shared.observers.tell(|| block.as_happening());
-                    self.complaints.complain(|left_out| block.tell(&self.listener, left_out));
+                    shared.observers.emit(|| block.as_event());
+                    self.throttle.log(|left_out| block.log(&self.listener, left_out));
                 }
             }
         }
     }
 }
 
-impl Round {
+impl Watch {
     /// Places may have been added.
-    fn meet(&mut self) {
+    fn add_new_registries(&mut self) {
         let known = self.arbiters.iter().map(|arbiter| arbiter.registries.len()).sum();
         if known == self.registries.places() {
             return;
@@ -86,14 +86,14 @@ impl Round {
         for new in self.registries.all().into_iter().enumerate().skip(known) {
             match self.arbiters.first_mut().filter(|_| self.one_thread) {
                 Some(arbiter) => arbiter.registries.push(new),
-                None => self.arbiters.push(Arbiter::new(vec![new])),
+                None => self.arbiters.push(ArbiterState::new(vec![new])),
             }
         }
     }
 }
 
 /// One arbiter, and what it was last seen to do.
-struct Arbiter {
+struct ArbiterState {
     /// Each with its acceptor's place; several where they share a thread.
     registries: Vec<(usize, Arc<Registry>)>,
     /// The counts of the tables' pulses, added up.
@@ -101,23 +101,23 @@ struct Arbiter {
     /// When that was seen.
     seen: Instant,
     /// For how long it has done nothing else: never more than it was.
-    still: Duration,
+    unchanged_for: Duration,
     /// How long it had been still when it was asked for a beat.
     asked: Option<Duration>,
-    told: bool,
+    reported: bool,
 }
 
 /// An arbiter that is blocked.
-struct Block {
+struct BlockedArbiter {
     acceptor: Option<usize>,
-    culprit: Option<(ConnectionId, Option<String>)>,
+    connection: Option<(ConnectionId, Option<String>)>,
     so_far: Duration,
 }
 
-impl Arbiter {
+impl ArbiterState {
     fn new(registries: Vec<(usize, Arc<Registry>)>) -> Self {
-        let (seen, still) = (Instant::now(), Duration::ZERO);
-        Arbiter { registries, count: 0, seen, still, asked: None, told: false }
+        let (seen, unchanged_for) = (Instant::now(), Duration::ZERO);
+        ArbiterState { registries, count: 0, seen, unchanged_for, asked: None, reported: false }
     }
 
     fn is_empty(&self) -> bool {
@@ -125,54 +125,54 @@ impl Arbiter {
     }
 
     /// One look; answers once for each time that the arbiter is blocked.
-    fn look(&mut self, limit: Duration, most: Duration) -> Option<Block> {
+    fn look(&mut self, limit: Duration, most: Duration) -> Option<BlockedArbiter> {
         // The clock is read before the look that ends a time, and after the one that begins it: never early.
         let passed = self.seen.elapsed().min(most);
         let pulses: Vec<ActivitySnapshot> = self.registries.iter().map(|(_, registry)| registry.activity()).collect();
         let count = pulses.iter().map(|pulse| pulse.count).sum();
         if count != self.count || self.is_empty() {
-            *self = Arbiter { count, ..Arbiter::new(std::mem::take(&mut self.registries)) };
+            *self = ArbiterState { count, ..ArbiterState::new(std::mem::take(&mut self.registries)) };
             return None;
         }
         self.seen = Instant::now();
-        self.still += passed;
-        if self.told {
+        self.unchanged_for += passed;
+        if self.reported {
             return None;
         }
         let registries = self.registries.iter().zip(&pulses);
         let at_work =
             registries.filter_map(|((place, registry), pulse)| Some((*place, registry.clone(), pulse.at_work?))).next();
-        let since = if at_work.is_some() { Some(Duration::ZERO) } else { self.ask() };
-        if since.is_none_or(|since| self.still < since + limit) {
+        let since = if at_work.is_some() { Some(Duration::ZERO) } else { self.request_tick() };
+        if since.is_none_or(|since| self.unchanged_for < since + limit) {
             return None;
         }
         let alone = (self.registries.len() == 1).then_some(self.registries[0].0);
         let acceptor = at_work.as_ref().map(|(place, ..)| *place).or(alone);
-        let culprit = at_work.map(|(_, registry, id)| (id, registry.find(id).map(|entry| entry.peer().to_string())));
-        self.told = true;
-        Some(Block { acceptor, culprit, so_far: self.still })
+        let connection = at_work.map(|(_, registry, id)| (id, registry.find(id).map(|entry| entry.peer().to_string())));
+        self.reported = true;
+        Some(BlockedArbiter { acceptor, connection, so_far: self.unchanged_for })
     }
 
     /// Whoever is at work, no connection's turn is known: does the arbiter come round? Since when it has been asked.
-    fn ask(&mut self) -> Option<Duration> {
-        if self.asked.is_none() && self.still >= ASK_AFTER {
-            self.asked = Some(self.still);
-            self.registries.iter().for_each(|(_, registry)| registry.ask());
+    fn request_tick(&mut self) -> Option<Duration> {
+        if self.asked.is_none() && self.unchanged_for >= ASK_AFTER {
+            self.asked = Some(self.unchanged_for);
+            self.registries.iter().for_each(|(_, registry)| registry.wake_tick());
             self.seen = Instant::now();
         }
         self.asked
     }
 }
 
-impl Block {
-    fn as_happening(&self) -> PoolEvent<'static> {
-        let id = self.culprit.as_ref().map(|(id, _)| *id);
+impl BlockedArbiter {
+    fn as_event(&self) -> PoolEvent<'static> {
+        let id = self.connection.as_ref().map(|(id, _)| *id);
         PoolEvent::Blocked { acceptor: self.acceptor, id, so_far: self.so_far }
     }
 
-    fn tell(self, listener: &str, left_out: u64) {
-        let Block { acceptor, culprit, so_far } = self;
-        match culprit {
+    fn log(self, listener: &str, left_out: u64) {
+        let BlockedArbiter { acceptor, connection, so_far } = self;
+        match connection {
             Some((id, peer)) => {
                 warn!(%id, peer, listener, acceptor, ?so_far, left_out, "a callback blocks its arbiter");
             }

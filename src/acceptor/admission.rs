@@ -15,7 +15,7 @@ use super::state::{BacklogPolicy, ListenerMode, ListenerState};
 use crate::limits::{AtLimit, PeerPermit, Permit};
 use crate::registry::{Arrival, Registries};
 use crate::socket::{Incoming, Steps};
-use crate::telemetry::{Complaints, PoolEvent, RefusalReason};
+use crate::telemetry::{LogThrottle, PoolEvent, RefusalReason};
 use crate::transport::Accepted;
 
 /// Where an acceptor's work ends: takes an accepted socket over. The doors implement it.
@@ -35,8 +35,8 @@ pub(crate) struct AcceptorContext {
     reserve: Option<ReserveDescriptor>,
     leaving: AtomicBool,
     held: watch::Sender<usize>,
-    accept_errors: Complaints,
-    refusals: Complaints,
+    accept_errors: LogThrottle,
+    refusals: LogThrottle,
 }
 
 impl AcceptorContext {
@@ -47,7 +47,7 @@ impl AcceptorContext {
         states: Vec<Arc<ListenerState>>,
         reserve: Option<ReserveDescriptor>,
     ) -> Arc<Self> {
-        let (accept_errors, refusals) = (Complaints::new(), Complaints::new());
+        let (accept_errors, refusals) = (LogThrottle::new(), LogThrottle::new());
         let states = RwLock::new(states);
         let (leaving, held) = (AtomicBool::new(false), watch::Sender::new(0));
         Arc::new(AcceptorContext { name, spawner, registries, states, reserve, leaving, held, accept_errors, refusals })
@@ -159,13 +159,13 @@ impl AcceptorContext {
             state.port.turn_away();
         }
         debug!(%peer, listener, reason, "refused");
-        self.registries.shared().observers.tell(|| PoolEvent::Refused {
+        self.registries.shared().observers.emit(|| PoolEvent::Refused {
             id: None,
             peer: &peer,
             listener,
             reason: refusal,
         });
-        self.refusals.complain(|left_out| info!(%peer, listener, reason, left_out, "peers are refused"));
+        self.refusals.log(|left_out| info!(%peer, listener, reason, left_out, "peers are refused"));
         let policy = state.port.limits().policy();
         // Where there is a handshake nobody would understand it.
         let refusal_message = if state.steps.is_empty() { policy.refusal_message.clone() } else { Bytes::new() };
@@ -206,13 +206,13 @@ impl AcceptorContext {
     /// Observers hear of every failure of `accept` but those that are one peer's.
     pub(super) fn tell(&self, error: &io::Error, place: usize, state: &ListenerState) {
         let listener = &**state.port.name();
-        self.registries.shared().observers.tell(|| PoolEvent::AcceptError { listener, acceptor: place, error });
+        self.registries.shared().observers.emit(|| PoolEvent::AcceptError { listener, acceptor: place, error });
     }
 
     pub(super) fn log_error(&self, error: &io::Error, place: usize, state: &ListenerState, pause: Duration) {
         self.tell(error, place, state);
         let listener = &**state.port.name();
-        self.accept_errors.complain(|left_out| {
+        self.accept_errors.log(|left_out| {
             warn!(%error, listener, acceptor = place, left_out, ?pause, "cannot accept, trying again");
         });
     }

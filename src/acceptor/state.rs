@@ -68,7 +68,7 @@ impl ListenerEvents {
         }
         let (listener, address) = (&*self.listener, &self.address);
         if let Some(shared) = self.shared.get() {
-            shared.observers.tell(|| match open {
+            shared.observers.emit(|| match open {
                 true => PoolEvent::ListenerStarted { listener, address },
                 false => PoolEvent::ListenerStopped { listener, address },
             });

@@ -184,7 +184,7 @@ impl<P: Protocol> Connection<P> {
         // Quiet endings are told to whoever wants to hear them all; of the others a flood would drown the log.
         macro_rules! some {
             ($level:ident) => {
-                if let Some(left_out) = self.conn.guard.registry().shared().endings.may_tell(why.reason()) {
+                if let Some(left_out) = self.conn.guard.registry().shared().endings.allow(why.reason()) {
                     $level!(%id, %peer, listener, bytes_in, bytes_out, reason, left_out, "connection closed: {why}")
                 }
             };
@@ -194,8 +194,7 @@ impl<P: Protocol> Connection<P> {
             Closed::Error(_) => some!(warn),
             Closed::Refused(_) => {
                 // By a budget of its own: those of errors are for errors.
-                if let Some(left_out) =
-                    self.conn.guard.registry().shared().endings.may_tell(crate::CloseReason::Handshake)
+                if let Some(left_out) = self.conn.guard.registry().shared().endings.allow(crate::CloseReason::Handshake)
                 {
                     info!(%id, %peer, listener, left_out, "{why}");
                 }

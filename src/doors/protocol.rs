@@ -79,7 +79,7 @@ impl<P: Protocol> ConnectionSpawner for ProtocolSpawner<P> {
             Ok((codec, me)) => birth.live(me, codec, stream, steps, charter, guard),
             Err(panic) => {
                 let (listener, reason) = (&*peer.listener, CloseReason::Panic.name());
-                if let Some(left_out) = guard.registry().shared().endings.may_tell(CloseReason::Panic) {
+                if let Some(left_out) = guard.registry().shared().endings.allow(CloseReason::Panic) {
                     error!(id = %peer.id, peer = %peer.address, listener, reason, left_out, "connection closed: the factory panicked: {panic}");
                 }
                 guard.note(CloseReason::Panic);

@@ -23,7 +23,7 @@ use tokio::sync::Semaphore;
 use tracing::error;
 
 use crate::panic::catch_panic;
-use crate::telemetry::{Complaints, RefusalReason};
+use crate::telemetry::{LogThrottle, RefusalReason};
 use crate::transport::Address;
 
 pub(crate) use descriptors::room_for_descriptors;
@@ -99,7 +99,7 @@ pub(crate) struct Limits {
     policy: RwLock<Arc<Policy>>,
     overload: Option<Overload>,
     max_held: AtomicUsize,
-    panics: Complaints,
+    panics: LogThrottle,
     /// One for each handshake that may be under way.
     handshakes: Arc<Semaphore>,
     alive: AtomicUsize,
@@ -121,7 +121,7 @@ impl Limits {
             policy: RwLock::new(Arc::new(policy)),
             overload,
             max_held: AtomicUsize::new(MAX_HELD),
-            panics: Complaints::new(),
+            panics: LogThrottle::new(),
             handshakes: Arc::new(Semaphore::new(max_handshakes.min(Semaphore::MAX_PERMITS))),
             alive: AtomicUsize::new(0),
             epoch: Instant::now(),
@@ -225,7 +225,7 @@ impl Limits {
         let connections = self.alive.load(Relaxed);
         let newcomer = NewConnection { peer, listener, connections, max_connections: self.max() };
         catch_panic(|| overload(&newcomer)).unwrap_or_else(|panic| {
-            self.panics.complain(|left_out| error!(%peer, listener, panic, left_out, "the overload hook panicked"));
+            self.panics.log(|left_out| error!(%peer, listener, panic, left_out, "the overload hook panicked"));
             true
         })
     }

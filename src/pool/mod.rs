@@ -174,7 +174,7 @@ impl Handler<Ready> for AcceptorPool {
             ready.address.do_send(AddListeners(acceptors.states()));
         }
         self.shared.set_acceptor(ready.place, ready.address);
-        self.shared.tell(|| PoolEvent::AcceptorStarted { acceptor: ready.place });
+        self.shared.emit(|| PoolEvent::AcceptorStarted { acceptor: ready.place });
         if self.staff.first_unready().is_none() {
             // Whoever started the pool may be gone by now: then nobody wants it.
             if self.starting.take().is_some_and(|starting| starting.send(Ok(())).is_err()) {
@@ -194,7 +194,7 @@ impl Handler<Exited> for AcceptorPool {
         }
         if self.shared.acceptor_left(place) {
             let exit = exit.as_ref().unwrap_or(&Exit::Stopped);
-            self.shared.tell(|| PoolEvent::AcceptorStopped { acceptor: place, exit });
+            self.shared.emit(|| PoolEvent::AcceptorStopped { acceptor: place, exit });
         }
         if self.has_called_last() {
             return self.close_ports_when_idle(ctx);
@@ -235,7 +235,7 @@ impl Drop for AcceptorPool {
             }
             for place in (0..self.staff.places()).filter(|place| self.shared.acceptor_left(*place)) {
                 // Nobody is left to hear how it ends.
-                self.shared.tell(|| PoolEvent::AcceptorStopped { acceptor: place, exit: &Exit::Stopped });
+                self.shared.emit(|| PoolEvent::AcceptorStopped { acceptor: place, exit: &Exit::Stopped });
             }
             let grace = self.shared.settings().grace;
             self.shared.drain(grace);

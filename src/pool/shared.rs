@@ -167,8 +167,8 @@ impl Shared {
     }
 
     /// Tells the observers.
-    pub(super) fn tell<'a>(&self, happening: impl FnOnce() -> PoolEvent<'a>) {
-        self.registries.shared().observers.tell(happening);
+    pub(super) fn emit<'a>(&self, event: impl FnOnce() -> PoolEvent<'a>) {
+        self.registries.shared().observers.emit(event);
     }
 
     pub(super) fn emit_opened(&self, state: &ListenerState) {

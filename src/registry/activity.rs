@@ -57,7 +57,7 @@ impl Registry {
     }
 
     /// Asks the tick for a beat out of its time.
-    pub(crate) fn ask(&self) {
+    pub(crate) fn wake_tick(&self) {
         self.bell.notify_one();
     }
 }
@@ -117,12 +117,12 @@ struct Rest {
 
 impl WatchdogParker {
     /// Rests for a while, and on as long as there is nobody to watch. False: for ever.
-    pub(crate) fn rest(&self, pause: Duration, nobody: impl Fn() -> bool) -> bool {
+    pub(crate) fn rest(&self, pause: Duration, is_idle: impl Fn() -> bool) -> bool {
         let mut state = self.lock();
         if !state.over {
             state = self.bell.wait_timeout(state, pause).unwrap_or_else(PoisonError::into_inner).0;
         }
-        while !state.over && nobody() {
+        while !state.over && is_idle() {
             state.asleep = true;
             state = self.bell.wait(state).unwrap_or_else(PoisonError::into_inner);
         }

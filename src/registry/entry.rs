@@ -354,7 +354,7 @@ impl ConnectionGuard {
 
     /// The connection is ready: packets come from here on.
     pub(crate) fn ready(&self) {
-        self.registry.shared().observers.tell(|| {
+        self.registry.shared().observers.emit(|| {
             let (id, peer, listener) = (self.entry.id(), self.entry.peer(), &**self.entry.port().name());
             PoolEvent::ConnectionReady { id, peer, listener }
         });

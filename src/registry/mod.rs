@@ -26,7 +26,7 @@ use slab::Slab;
 use tokio::sync::Notify;
 
 use crate::limits::Limits;
-use crate::telemetry::{Alarm, CloseReason, Counts, Endings, Observers, PoolEvent, RefusalReason};
+use crate::telemetry::{Alarm, CloseLogThrottle, CloseReason, Counts, Observers, PoolEvent, RefusalReason};
 
 pub use crate::telemetry::ConnectionId;
 use activity::Work;
@@ -56,7 +56,7 @@ pub(crate) struct RegistryShared {
     ids: AtomicU64,
     pub(crate) observers: Observers,
     alarms: Vec<Alarm>,
-    pub(crate) endings: Endings,
+    pub(crate) endings: CloseLogThrottle,
     /// Connections that live, or whose end is still being told.
     unsettled: AtomicUsize,
     /// Told of every connection that opened or closed.
@@ -79,7 +79,7 @@ impl RegistryShared {
             ids: AtomicU64::new(0),
             observers,
             alarms,
-            endings: Endings::default(),
+            endings: CloseLogThrottle::default(),
             unsettled: AtomicUsize::new(0),
             changed: Notify::new(),
             blocked: AtomicU64::new(0),
@@ -182,7 +182,7 @@ impl Registry {
             self.bell.notify_one();
             self.shared.parker.wake();
         }
-        self.shared.observers.tell(|| {
+        self.shared.observers.emit(|| {
             let (peer, listener) = (entry.peer(), &**entry.port().name());
             PoolEvent::ConnectionStarted { id, peer, listener }
         });
@@ -207,13 +207,13 @@ impl Registry {
                 drain.forced += usize::from(entry.signals() & Signals::FORCED != 0);
             }
         });
-        self.shared.observers.tell(|| self.stopped(entry, reason));
+        self.shared.observers.emit(|| self.stopped(entry, reason));
     }
 
     /// Takes a connection out that was refused after all.
     fn close_refused(&self, entry: &ConnectionState, refusal: RefusalReason) {
         self.take_out(entry, |state| state.totals.refused.add(refusal));
-        self.shared.observers.tell(|| {
+        self.shared.observers.emit(|| {
             let (peer, listener) = (entry.peer(), &**entry.port().name());
             PoolEvent::Refused { id: Some(entry.id()), peer, listener, reason: refusal }
         });

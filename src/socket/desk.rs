@@ -230,7 +230,7 @@ impl Drop for Desk {
         entry.signal(Signals::KILL);
         if let Some(refusal) = self.refused.get() {
             // By a budget of its own: those of errors are for errors.
-            if let Some(left_out) = self.guard.registry().shared().endings.may_tell(CloseReason::Handshake) {
+            if let Some(left_out) = self.guard.registry().shared().endings.allow(CloseReason::Handshake) {
                 let (id, peer, listener, reason) = (entry.id(), entry.peer(), &**entry.port().name(), refusal.name());
                 info!(%id, %peer, listener, left_out, "refused: {reason}");
             }
@@ -246,7 +246,7 @@ impl Drop for Desk {
         }
         macro_rules! some {
             ($level:ident) => {
-                if let Some(left_out) = self.guard.registry().shared().endings.may_tell(reason) {
+                if let Some(left_out) = self.guard.registry().shared().endings.allow(reason) {
                     $level!(%id, %peer, listener, bytes_in, bytes_out, reason = reason_name, left_out, "connection closed: {why}")
                 }
             };

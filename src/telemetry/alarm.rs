@@ -104,19 +104,19 @@ impl Alarm {
             state.last = Some(Instant::now());
         }
         drop(state);
-        self.tell(&AlarmEvent { name: &self.name, raised, connections }, observers);
+        self.emit(&AlarmEvent { name: &self.name, raised, connections }, observers);
     }
 
     #[cold]
-    fn tell(&self, alarmed: &AlarmEvent<'_>, observers: &Observers) {
-        let AlarmEvent { name, raised, connections } = *alarmed;
+    fn emit(&self, alarm: &AlarmEvent<'_>, observers: &Observers) {
+        let AlarmEvent { name, raised, connections } = *alarm;
         if raised {
             warn!(name, connections, "alarm raised");
         } else {
             info!(name, connections, "alarm cleared");
         }
-        observers.tell(|| PoolEvent::Alarm { name, raised, connections });
-        if let Some(Err(panic)) = self.call.as_ref().map(|call| catch_panic(|| call(alarmed))) {
+        observers.emit(|| PoolEvent::Alarm { name, raised, connections });
+        if let Some(Err(panic)) = self.call.as_ref().map(|call| catch_panic(|| call(alarm))) {
             error!(name, panic, "the alarm's callback panicked");
         }
     }

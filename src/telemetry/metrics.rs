@@ -52,9 +52,9 @@ impl Metrics {
 }
 
 impl Observer for Metrics {
-    fn observe(&self, pool: &str, happening: &PoolEvent<'_>) {
+    fn observe(&self, pool: &str, event: &PoolEvent<'_>) {
         let pool = pool.to_owned();
-        match *happening {
+        match *event {
             PoolEvent::ConnectionStarted { listener, .. } => {
                 let labels = [("pool", pool), ("listener", listener.to_owned())];
                 counter!("acceptor_connections_started_total", &labels).increment(1);

@@ -6,15 +6,15 @@
 //! | `observer` | what happens, told to whoever wants to know |
 //! | `spans`, `metrics` | observers that come with the crate |
 //! | `alarm` | high and low marks on the number of connections |
-//! | `complaints` | log lines that may come often |
+//! | `log_throttle` | log lines that may come often |
 //!
 //! The counts themselves live in the [table](crate::registry), under the same lock as the entries they count, so that a
 //! snapshot always adds up.
 
 mod alarm;
-mod complaints;
 mod counts;
 mod id;
+mod log_throttle;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod observer;
@@ -23,9 +23,9 @@ mod refusal;
 mod spans;
 
 pub use alarm::{Alarm, AlarmEvent};
-pub(crate) use complaints::{Complaints, Endings};
 pub use counts::{Counts, Label};
 pub use id::ConnectionId;
+pub(crate) use log_throttle::{CloseLogThrottle, LogThrottle};
 #[cfg(feature = "metrics")]
 pub use metrics::Metrics;
 pub(crate) use observer::Observers;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tracing::error;
 
-use super::{CloseReason, Complaints, ConnectionId, RefusalReason};
+use super::{CloseReason, ConnectionId, LogThrottle, RefusalReason};
 use crate::error::Exit;
 use crate::panic::catch_panic;
 use crate::transport::Address;
@@ -33,12 +33,12 @@ use crate::transport::Address;
 /// ```
 pub trait Observer: Send + Sync + 'static {
     /// Something has happened in the pool of this name.
-    fn observe(&self, pool: &str, happening: &PoolEvent<'_>);
+    fn observe(&self, pool: &str, event: &PoolEvent<'_>);
 }
 
 impl<O: Observer + ?Sized> Observer for Arc<O> {
-    fn observe(&self, pool: &str, happening: &PoolEvent<'_>) {
-        (**self).observe(pool, happening);
+    fn observe(&self, pool: &str, event: &PoolEvent<'_>) {
+        (**self).observe(pool, event);
     }
 }
 
@@ -153,27 +153,27 @@ pub enum PoolEvent<'a> {
 pub(crate) struct Observers {
     pool: Arc<str>,
     all: Vec<Box<dyn Observer>>,
-    panics: Complaints,
+    panics: LogThrottle,
 }
 
 impl Observers {
     pub(crate) fn new(pool: Arc<str>, all: Vec<Box<dyn Observer>>) -> Self {
-        Observers { pool, all, panics: Complaints::new() }
+        Observers { pool, all, panics: LogThrottle::new() }
     }
 
     /// Tells everybody. What there is to tell is put together only where somebody wants to know.
     #[inline]
-    pub(crate) fn tell<'a>(&self, happening: impl FnOnce() -> PoolEvent<'a>) {
+    pub(crate) fn emit<'a>(&self, event: impl FnOnce() -> PoolEvent<'a>) {
         if !self.all.is_empty() {
-            self.tell_all(&happening());
+            self.emit_to_all(&event());
         }
     }
 
     #[cold]
-    fn tell_all(&self, happening: &PoolEvent<'_>) {
+    fn emit_to_all(&self, event: &PoolEvent<'_>) {
         for observer in &self.all {
-            if let Err(panic) = catch_panic(|| observer.observe(&self.pool, happening)) {
-                self.panics.complain(|left_out| error!(pool = &*self.pool, panic, left_out, "an observer panicked"));
+            if let Err(panic) = catch_panic(|| observer.observe(&self.pool, event)) {
+                self.panics.log(|left_out| error!(pool = &*self.pool, panic, left_out, "an observer panicked"));
             }
         }
     }

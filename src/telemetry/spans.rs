@@ -39,9 +39,9 @@ impl Spans {
 }
 
 impl Observer for Spans {
-    fn observe(&self, pool: &str, happening: &PoolEvent<'_>) {
+    fn observe(&self, pool: &str, event: &PoolEvent<'_>) {
         // What is removed is dropped, and its span closed, after the lock is let go of.
-        match *happening {
+        match *event {
             PoolEvent::ListenerStarted { listener, address } => {
                 let span = info_span!("listener", pool, listener, %address);
                 self.open().listeners.insert(listener.to_owned(), span);

@@ -8,19 +8,19 @@ use super::CloseReason;
 
 /// One log line a second at most, over all who complain of the same.
 #[derive(Debug)]
-pub(crate) struct Complaints {
+pub(crate) struct LogThrottle {
     since: Instant,
     next: AtomicU64,
     left_out: AtomicU64,
 }
 
-impl Complaints {
+impl LogThrottle {
     pub(crate) fn new() -> Self {
-        Complaints { since: Instant::now(), next: AtomicU64::new(0), left_out: AtomicU64::new(0) }
+        LogThrottle { since: Instant::now(), next: AtomicU64::new(0), left_out: AtomicU64::new(0) }
     }
 
     /// Writes the line, told how many were left out since the last one, or leaves it out.
-    pub(crate) fn complain(&self, line: impl FnOnce(u64)) {
+    pub(crate) fn log(&self, line: impl FnOnce(u64)) {
         let now = self.since.elapsed().as_millis() as u64;
         let next = self.next.load(Relaxed);
         if now >= next && self.next.compare_exchange(next, now + 1000, Relaxed, Relaxed).is_ok() {
@@ -36,18 +36,18 @@ const ENDINGS: u32 = 10;
 
 /// Log lines of connections that ended: so many a second per reason, over a whole pool.
 #[derive(Debug, Default)]
-pub(crate) struct Endings(Mutex<[Written; CloseReason::ALL.len()]>);
+pub(crate) struct CloseLogThrottle(Mutex<[Window; CloseReason::ALL.len()]>);
 
 #[derive(Clone, Copy, Debug, Default)]
-struct Written {
+struct Window {
     since: Option<Instant>,
     lines: u32,
     left_out: u64,
 }
 
-impl Endings {
+impl CloseLogThrottle {
     /// Whether one more line may be written, and how many were left out before it.
-    pub(crate) fn may_tell(&self, reason: CloseReason) -> Option<u64> {
+    pub(crate) fn allow(&self, reason: CloseReason) -> Option<u64> {
         let mut written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let written = &mut written[reason as usize];
         if written.since.is_none_or(|since| since.elapsed().as_secs() >= 1) {
@@ -68,12 +68,12 @@ mod tests {
 
     #[test]
     fn of_many_endings_some_are_told_and_the_rest_counted() {
-        let endings = Endings::default();
-        let told = (0..1_000).filter(|_| endings.may_tell(CloseReason::Error).is_some()).count();
+        let endings = CloseLogThrottle::default();
+        let told = (0..1_000).filter(|_| endings.allow(CloseReason::Error).is_some()).count();
         assert!((10..=20).contains(&told), "{told}");
-        assert_eq!(endings.may_tell(CloseReason::Panic), Some(0));
+        assert_eq!(endings.allow(CloseReason::Panic), Some(0));
         let a_second_ago = Instant::now().checked_sub(std::time::Duration::from_secs(1));
         endings.0.lock().unwrap()[CloseReason::Error as usize].since = a_second_ago;
-        assert_eq!(endings.may_tell(CloseReason::Error), Some(1_000 - told as u64));
+        assert_eq!(endings.allow(CloseReason::Error), Some(1_000 - told as u64));
     }
 }
