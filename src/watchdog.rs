@@ -80,7 +80,7 @@ impl Watch {
     /// Places may have been added.
     fn add_new_registries(&mut self) {
         let known = self.arbiters.iter().map(|arbiter| arbiter.registries.len()).sum();
-        if known == self.registries.places() {
+        if known == self.registries.slots() {
             return;
         }
         for new in self.registries.all().into_iter().enumerate().skip(known) {
@@ -141,13 +141,13 @@ impl ArbiterState {
         }
         let registries = self.registries.iter().zip(&pulses);
         let at_work =
-            registries.filter_map(|((place, registry), pulse)| Some((*place, registry.clone(), pulse.at_work?))).next();
+            registries.filter_map(|((slot, registry), pulse)| Some((*slot, registry.clone(), pulse.at_work?))).next();
         let since = if at_work.is_some() { Some(Duration::ZERO) } else { self.request_tick() };
         if since.is_none_or(|since| self.unchanged_for < since + limit) {
             return None;
         }
         let alone = (self.registries.len() == 1).then_some(self.registries[0].0);
-        let acceptor = at_work.as_ref().map(|(place, ..)| *place).or(alone);
+        let acceptor = at_work.as_ref().map(|(slot, ..)| *slot).or(alone);
         let connection = at_work.map(|(_, registry, id)| (id, registry.find(id).map(|entry| entry.peer().to_string())));
         self.reported = true;
         Some(BlockedArbiter { acceptor, connection, so_far: self.unchanged_for })

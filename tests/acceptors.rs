@@ -26,7 +26,7 @@ impl Handler<Place> for Acceptor {
     type Result = usize;
 
     fn handle(&mut self, _: Place, _: &mut Context<Self>) -> usize {
-        self.place()
+        self.id()
     }
 }
 

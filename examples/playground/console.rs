@@ -145,7 +145,7 @@ impl Handler<WhichPlace> for Acceptor {
     type Result = usize;
 
     fn handle(&mut self, _: WhichPlace, _: &mut Context<Self>) -> usize {
-        self.place()
+        self.id()
     }
 }
 

@@ -78,25 +78,25 @@ impl AcceptorContext {
     }
 
     /// Whether this place has clearly more connections than the least loaded one: then the others may go first.
-    pub(super) fn is_ahead(&self, place: usize) -> bool {
+    pub(super) fn is_ahead(&self, slot: usize) -> bool {
         let least = self.registries.least();
-        self.registries.of(place).live() > least + 8 + least / 8
+        self.registries.of(slot).live() > least + 8 + least / 8
     }
 
     /// A peer was accepted, with a permit in hand or for want of one.
     pub(super) fn receive(
         self: &Arc<Self>,
-        place: usize,
+        slot: usize,
         state: &Arc<ListenerState>,
         accepted: Accepted,
         permit: Option<Permit>,
     ) {
         match permit.or_else(|| state.port.try_permit()) {
-            Some(permit) => self.admit(place, state, accepted, permit),
-            None if state.denies(&accepted.peer) => self.refuse(place, state, accepted, RefusalReason::Denied),
+            Some(permit) => self.admit(slot, state, accepted, permit),
+            None if state.denies(&accepted.peer) => self.refuse(slot, state, accepted, RefusalReason::Denied),
             None => match state.port.limits().policy().at_limit {
-                AtLimit::Hold(limit) => self.hold(place, state, accepted, limit),
-                _ => self.refuse(place, state, accepted, RefusalReason::Limit),
+                AtLimit::Hold(limit) => self.hold(slot, state, accepted, limit),
+                _ => self.refuse(slot, state, accepted, RefusalReason::Limit),
             },
         }
     }
@@ -104,39 +104,39 @@ impl AcceptorContext {
     /// A peer was found in the queue of a port that closes.
     pub(super) fn receive_last(
         &self,
-        place: usize,
+        slot: usize,
         state: &Arc<ListenerState>,
         accepted: Accepted,
         backlog_on_close: BacklogPolicy,
     ) {
         let permit = if backlog_on_close == BacklogPolicy::Accept { state.port.try_permit() } else { None };
         match permit {
-            Some(permit) => self.admit(place, state, accepted, permit),
-            None => self.refuse(place, state, accepted, RefusalReason::Draining),
+            Some(permit) => self.admit(slot, state, accepted, permit),
+            None => self.refuse(slot, state, accepted, RefusalReason::Draining),
         }
     }
 
-    fn admit(&self, place: usize, state: &Arc<ListenerState>, accepted: Accepted, permit: Permit) {
+    fn admit(&self, slot: usize, state: &Arc<ListenerState>, accepted: Accepted, permit: Permit) {
         if !state.allows(&accepted.peer) {
-            return self.refuse(place, state, accepted, RefusalReason::Denied);
+            return self.refuse(slot, state, accepted, RefusalReason::Denied);
         }
         let claims = state.steps.iter().any(|step| step.may_override_peer(&accepted.peer));
         match state.port.admit(&accepted.peer, claims) {
-            Ok(peer_permit) => self.serve(place, state, accepted, permit, peer_permit),
-            Err(refusal) => self.refuse(place, state, accepted, refusal),
+            Ok(peer_permit) => self.serve(slot, state, accepted, permit, peer_permit),
+            Err(refusal) => self.refuse(slot, state, accepted, refusal),
         }
     }
 
     fn serve(
         &self,
-        place: usize,
+        slot: usize,
         state: &Arc<ListenerState>,
         accepted: Accepted,
         permit: Permit,
         peer_permit: PeerPermit,
     ) {
         let Accepted { stream, peer } = accepted;
-        let guard = self.registries.of(place).open(Arrival {
+        let guard = self.registries.of(slot).open(Arrival {
             peer,
             port: state.port.clone(),
             permit,
@@ -151,10 +151,10 @@ impl AcceptorContext {
         self.spawner.open(Incoming::new(stream, guard, steps));
     }
 
-    fn refuse(&self, place: usize, state: &Arc<ListenerState>, accepted: Accepted, refusal: RefusalReason) {
+    fn refuse(&self, slot: usize, state: &Arc<ListenerState>, accepted: Accepted, refusal: RefusalReason) {
         let Accepted { stream, peer } = accepted;
         let (listener, reason) = (&**state.port.name(), refusal.name());
-        self.registries.of(place).refuse(refusal);
+        self.registries.of(slot).refuse(refusal);
         if refusal == RefusalReason::Draining && matches!(state.mode(), ListenerMode::Removed(_)) {
             state.port.turn_away();
         }
@@ -178,16 +178,16 @@ impl AcceptorContext {
     }
 
     /// Keeps a peer until there is room for it, or its time is over, or the port closes.
-    fn hold(self: &Arc<Self>, place: usize, state: &Arc<ListenerState>, accepted: Accepted, limit: Duration) {
+    fn hold(self: &Arc<Self>, slot: usize, state: &Arc<ListenerState>, accepted: Accepted, limit: Duration) {
         let room = |held: &mut usize| {
             let room = *held < state.port.limits().max_held();
             *held += usize::from(room);
             room
         };
         if !self.held.send_if_modified(room) {
-            return self.refuse(place, state, accepted, RefusalReason::Limit);
+            return self.refuse(slot, state, accepted, RefusalReason::Limit);
         }
-        let held = HeldConnection { acceptors: self.clone(), state: state.clone(), place, accepted: Some(accepted) };
+        let held = HeldConnection { acceptors: self.clone(), state: state.clone(), slot, accepted: Some(accepted) };
         actix_rt::spawn(async move {
             let mut mode_changes = held.state.mode_changes();
             let refusal = tokio::select! {
@@ -204,16 +204,16 @@ impl AcceptorContext {
     }
 
     /// Observers hear of every failure of `accept` but those that are one peer's.
-    pub(super) fn tell(&self, error: &io::Error, place: usize, state: &ListenerState) {
+    pub(super) fn tell(&self, error: &io::Error, slot: usize, state: &ListenerState) {
         let listener = &**state.port.name();
-        self.registries.shared().observers.emit(|| PoolEvent::AcceptError { listener, acceptor: place, error });
+        self.registries.shared().observers.emit(|| PoolEvent::AcceptError { listener, acceptor: slot, error });
     }
 
-    pub(super) fn log_error(&self, error: &io::Error, place: usize, state: &ListenerState, pause: Duration) {
-        self.tell(error, place, state);
+    pub(super) fn log_error(&self, error: &io::Error, slot: usize, state: &ListenerState, pause: Duration) {
+        self.tell(error, slot, state);
         let listener = &**state.port.name();
         self.accept_errors.log(|left_out| {
-            warn!(%error, listener, acceptor = place, left_out, ?pause, "cannot accept, trying again");
+            warn!(%error, listener, acceptor = slot, left_out, ?pause, "cannot accept, trying again");
         });
     }
 
@@ -221,14 +221,14 @@ impl AcceptorContext {
     pub(super) fn use_reserve(
         &self,
         error: &io::Error,
-        place: usize,
+        slot: usize,
         state: &Arc<ListenerState>,
         mut accept: impl FnMut() -> io::Result<Accepted>,
     ) -> bool {
         let Some(reserve) = self.reserve.as_ref().filter(|_| is_out_of_descriptors(error)) else { return false };
         let told = reserve.lend(|| match accept() {
             Ok(accepted) => {
-                self.refuse(place, state, accepted, RefusalReason::Descriptors);
+                self.refuse(slot, state, accepted, RefusalReason::Descriptors);
                 true
             }
             Err(error) => error.kind() == io::ErrorKind::WouldBlock,
@@ -253,20 +253,20 @@ fn is_out_of_descriptors(error: &io::Error) -> bool {
 struct HeldConnection {
     acceptors: Arc<AcceptorContext>,
     state: Arc<ListenerState>,
-    place: usize,
+    slot: usize,
     accepted: Option<Accepted>,
 }
 
 impl HeldConnection {
     fn let_in(mut self, permit: Permit) {
         if let Some(accepted) = self.accepted.take() {
-            self.acceptors.admit(self.place, &self.state, accepted, permit);
+            self.acceptors.admit(self.slot, &self.state, accepted, permit);
         }
     }
 
     fn turn_away(mut self, refusal: RefusalReason) {
         if let Some(accepted) = self.accepted.take() {
-            self.acceptors.refuse(self.place, &self.state, accepted, refusal);
+            self.acceptors.refuse(self.slot, &self.state, accepted, refusal);
         }
     }
 }

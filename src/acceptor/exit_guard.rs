@@ -12,7 +12,7 @@ use crate::error::Exit;
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct Ready {
-    pub(crate) place: usize,
+    pub(crate) slot: usize,
     pub(crate) generation: u64,
     pub(crate) address: Addr<Acceptor>,
 }
@@ -21,7 +21,7 @@ pub(crate) struct Ready {
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct Exited {
-    pub(crate) place: usize,
+    pub(crate) slot: usize,
     pub(crate) generation: u64,
     /// `None`: it never ran, its arbiter was gone before.
     pub(crate) exit: Option<Exit>,
@@ -29,7 +29,7 @@ pub(crate) struct Exited {
 
 /// Tells the pool how an acceptor ended: by being dropped, so that stop, panic and a dead arbiter are all told.
 pub(crate) struct ExitGuard {
-    place: usize,
+    slot: usize,
     generation: u64,
     pool: (Recipient<Ready>, Recipient<Exited>),
     began: bool,
@@ -37,8 +37,8 @@ pub(crate) struct ExitGuard {
 }
 
 impl ExitGuard {
-    pub(crate) fn new(place: usize, generation: u64, pool: (Recipient<Ready>, Recipient<Exited>)) -> Self {
-        ExitGuard { place, generation, pool, began: false, failure: None }
+    pub(crate) fn new(slot: usize, generation: u64, pool: (Recipient<Ready>, Recipient<Exited>)) -> Self {
+        ExitGuard { slot, generation, pool, began: false, failure: None }
     }
 
     /// The acceptor's arbiter has taken it on.
@@ -48,7 +48,7 @@ impl ExitGuard {
     }
 
     pub(super) fn ready(&self, address: Addr<Acceptor>) {
-        self.pool.0.do_send(Ready { place: self.place, generation: self.generation, address });
+        self.pool.0.do_send(Ready { slot: self.slot, generation: self.generation, address });
     }
 
     pub(super) fn has_failed(&self) -> bool {
@@ -69,6 +69,6 @@ impl Drop for ExitGuard {
         } else {
             Some(self.failure.take().map_or(Exit::Stopped, Exit::Failed))
         };
-        self.pool.1.do_send(Exited { place: self.place, generation: self.generation, exit });
+        self.pool.1.do_send(Exited { slot: self.slot, generation: self.generation, exit });
     }
 }

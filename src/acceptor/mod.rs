@@ -49,7 +49,7 @@ const MAX_PAUSE: Duration = Duration::from_millis(500);
 /// Pools start and replace them. The address of one, from [`PoolHandle::acceptors`](crate::PoolHandle::acceptors), takes
 /// messages for which you write a handler.
 pub struct Acceptor {
-    place: usize,
+    slot: usize,
     acceptors: Arc<AcceptorContext>,
     /// The listeners it attends to.
     states: Vec<Arc<ListenerState>>,
@@ -57,13 +57,13 @@ pub struct Acceptor {
 }
 
 impl Acceptor {
-    pub(crate) fn new(place: usize, acceptors: Arc<AcceptorContext>, exit_guard: ExitGuard) -> Self {
-        Acceptor { place, acceptors, states: Vec::new(), exit_guard: Rc::new(RefCell::new(exit_guard)) }
+    pub(crate) fn new(slot: usize, acceptors: Arc<AcceptorContext>, exit_guard: ExitGuard) -> Self {
+        Acceptor { slot, acceptors, states: Vec::new(), exit_guard: Rc::new(RefCell::new(exit_guard)) }
     }
 
     /// Which place of the pool it fills, counted from 0.
-    pub fn place(&self) -> usize {
-        self.place
+    pub fn id(&self) -> usize {
+        self.slot
     }
 
     /// Takes the peers of one more listener.
@@ -87,7 +87,7 @@ impl Acceptor {
             handle,
             mode_changes,
             state,
-            place: self.place,
+            slot: self.slot,
             acceptors: self.acceptors.clone(),
             _exit_guard: exit_guard,
         };
@@ -119,7 +119,7 @@ impl Actor for Acceptor {
         if self.exit_guard.borrow().has_failed() {
             return;
         }
-        debug!(acceptor = self.place, pool = &*self.acceptors.name, "acceptor ready");
+        debug!(acceptor = self.slot, pool = &*self.acceptors.name, "acceptor ready");
         self.exit_guard.borrow().ready(ctx.address());
     }
 }
@@ -156,7 +156,7 @@ struct ListenerTask {
     handle: Option<AcceptHandle>,
     mode_changes: watch::Receiver<ListenerMode>,
     state: Arc<ListenerState>,
-    place: usize,
+    slot: usize,
     acceptors: Arc<AcceptorContext>,
     _exit_guard: Rc<RefCell<ExitGuard>>,
 }
@@ -170,7 +170,7 @@ enum TaskEnd {
 
 /// Attends to a listener as it is told to, until that is gone.
 async fn run(mut task: ListenerTask) -> TaskEnd {
-    let ListenerTask { handle, mode_changes, state, place, acceptors, .. } = &mut task;
+    let ListenerTask { handle, mode_changes, state, slot, acceptors, .. } = &mut task;
     loop {
         let mode = *mode_changes.borrow_and_update();
         match mode {
@@ -191,7 +191,7 @@ async fn run(mut task: ListenerTask) -> TaskEnd {
                 tokio::select! {
                     biased;
                     told = mode_changes.changed() => if told.is_err() { return TaskEnd::Over(state.clone()) },
-                    error = accept_peers(handle, *place, acceptors) => return TaskEnd::Failed(error),
+                    error = accept_peers(handle, *slot, acceptors) => return TaskEnd::Failed(error),
                 }
                 drop(accepting);
                 continue;
@@ -199,13 +199,13 @@ async fn run(mut task: ListenerTask) -> TaskEnd {
             ListenerMode::Paused => {}
             ListenerMode::Closed(backlog_on_close) => {
                 if let Some(handle) = handle.take() {
-                    empty_queue(handle, backlog_on_close, *place, acceptors).await;
+                    empty_queue(handle, backlog_on_close, *slot, acceptors).await;
                 }
             }
             ListenerMode::Removed(backlog_on_close) => {
                 // One that began while the port was held has no share yet, and there may be a queue.
                 if let Some(handle) = handle.take().or_else(|| AcceptHandle::of(state).ok()) {
-                    empty_queue(handle, backlog_on_close, *place, acceptors).await;
+                    empty_queue(handle, backlog_on_close, *slot, acceptors).await;
                 }
                 return TaskEnd::Over(state.clone());
             }
@@ -217,7 +217,7 @@ async fn run(mut task: ListenerTask) -> TaskEnd {
 }
 
 /// Takes peers until the listener fails, and returns how.
-async fn accept_peers(handle: &mut AcceptHandle, place: usize, acceptors: &Arc<AcceptorContext>) -> io::Error {
+async fn accept_peers(handle: &mut AcceptHandle, slot: usize, acceptors: &Arc<AcceptorContext>) -> io::Error {
     let state = handle.state().clone();
     let mut pause = FIRST_PAUSE;
     let mut batch = 0;
@@ -226,7 +226,7 @@ async fn accept_peers(handle: &mut AcceptHandle, place: usize, acceptors: &Arc<A
             return error;
         }
         for _ in 0..MAX_YIELDS {
-            if !acceptors.is_ahead(place) {
+            if !acceptors.is_ahead(slot) {
                 break;
             }
             // The thread gives way, not the task alone: on a full machine the others may not have had the processor.
@@ -242,7 +242,7 @@ async fn accept_peers(handle: &mut AcceptHandle, place: usize, acceptors: &Arc<A
         match handle.accept.try_accept() {
             Ok(accepted) => {
                 (pause, batch) = (FIRST_PAUSE, batch + 1);
-                acceptors.receive(place, &state, accepted, permit);
+                acceptors.receive(slot, &state, accepted, permit);
             }
             // Someone else was faster: the permit goes back.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => batch = 0,
@@ -250,14 +250,14 @@ async fn accept_peers(handle: &mut AcceptHandle, place: usize, acceptors: &Arc<A
                 AcceptErrorKind::Connection => debug!(%error, "a peer left before it was accepted"),
                 AcceptErrorKind::Resource => {
                     drop(permit);
-                    acceptors.log_error(&error, place, &state, pause);
-                    if !acceptors.use_reserve(&error, place, &state, || handle.accept.try_accept()) {
+                    acceptors.log_error(&error, slot, &state, pause);
+                    if !acceptors.use_reserve(&error, slot, &state, || handle.accept.try_accept()) {
                         tokio::time::sleep(pause).await;
                         pause = (pause * 2).min(MAX_PAUSE);
                     }
                 }
                 AcceptErrorKind::Listener => {
-                    acceptors.tell(&error, place, &state);
+                    acceptors.tell(&error, slot, &state);
                     return error;
                 }
             },
@@ -269,7 +269,7 @@ async fn accept_peers(handle: &mut AcceptHandle, place: usize, acceptors: &Arc<A
 async fn empty_queue(
     mut handle: AcceptHandle,
     backlog_on_close: BacklogPolicy,
-    place: usize,
+    slot: usize,
     acceptors: &Arc<AcceptorContext>,
 ) {
     if backlog_on_close == BacklogPolicy::Drop {
@@ -282,7 +282,7 @@ async fn empty_queue(
     loop {
         match next_queued(&mut handle) {
             None => return,
-            Some(Ok(accepted)) => acceptors.receive_last(place, &state, accepted, backlog_on_close),
+            Some(Ok(accepted)) => acceptors.receive_last(slot, &state, accepted, backlog_on_close),
             Some(Err(error)) if AcceptErrorKind::of(&error) == AcceptErrorKind::Connection => {}
             Some(Err(error)) => return warn!(%error, listener = &**state.port.name(), "the queue could not be emptied"),
         }

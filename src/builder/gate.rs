@@ -12,7 +12,8 @@ use crate::doors::Service;
 use crate::error::StartError;
 use crate::limits::Limits;
 use crate::pool::{
-    open_first, open_listeners, resolve, AcceptorPool, Housing, Listener, Plan, Pool, Restarts, Shared, Staff,
+    open_first, open_listeners, resolve, AcceptorPool, AcceptorSlots, Listener, Placement, Plan, Pool, PoolState,
+    Restarts,
 };
 use crate::registry::{Registries, RegistryShared};
 use crate::settings::InvalidSetting;
@@ -63,7 +64,7 @@ impl<D: Service> Builder<D> {
             return Err(StartError::InvalidSetting { setting: "listener", why: "there is none" });
         }
         let settings = self.settings;
-        let places = AcceptorPool::places(&settings, self.housing);
+        let slots = AcceptorPool::slots(&settings, self.placement);
         let limits = Limits::new(
             settings.max_connections,
             settings.max_handshakes,
@@ -74,29 +75,29 @@ impl<D: Service> Builder<D> {
         let states = open_listeners(self.listeners, &limits, self.start_timeout, &[]).await?;
         let named = self.name.is_some();
         let name = self.name.unwrap_or_else(|| states[0].transport.local_addr().to_string().into());
-        AcceptorPool::set_room(&name, &limits, settings.max_connections, places, 0);
+        AcceptorPool::set_max_connections(&name, &limits, settings.max_connections, slots, 0);
         let observers = Observers::new(name.clone(), self.observers);
-        let registries = Arc::new(Registries::new(places, RegistryShared::new(observers, self.alarms)));
+        let registries = Arc::new(Registries::new(slots, RegistryShared::new(observers, self.alarms)));
         let opened = self.door.open(settings.terms());
-        let watchdog = settings
-            .watchdog
-            .map(|limit| Watchdog::start(limit, name.clone(), registries.clone(), self.housing == Housing::Current));
+        let watchdog = settings.watchdog.map(|limit| {
+            Watchdog::start(limit, name.clone(), registries.clone(), self.placement == Placement::Current)
+        });
         let watchdog = watchdog.transpose().map_err(|source| {
             let what = "a thread for the watchdog".to_owned();
             StartError::SystemError { what, source }
         })?;
         let actor = TypeId::of::<D::Actor>();
-        let shared = Shared::new(name.clone(), limits, registries.clone(), settings.clone(), actor, opened.left);
+        let shared = PoolState::new(name.clone(), limits, registries.clone(), settings.clone(), actor, opened.left);
         // A name that nobody chose cannot be in anybody's way.
         if !shared.enter_name() && named {
             return Err(StartError::NameTaken { name: name.to_string() });
         }
         let reserve = settings.reserve_descriptor.then(ReserveDescriptor::keep);
-        let staff = Staff::new(self.housing, places);
+        let slots = AcceptorSlots::new(self.placement, slots);
         let acceptors = AcceptorContext::new(name, opened.spawner, registries, states, reserve);
         let restarts = Restarts::new(settings.max_restarts, settings.restart_window);
         let (regulated, start_timeout) = (opened.regulated, self.start_timeout);
-        let plan = Plan { shared: shared.clone(), acceptors, staff, restarts, regulated, watchdog, start_timeout };
+        let plan = Plan { shared: shared.clone(), acceptors, slots, restarts, regulated, watchdog, start_timeout };
         AcceptorPool::launch(plan).await?;
         Ok(Pool::new(shared))
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::limits::Overload;
-use crate::pool::{Housing, Listener};
+use crate::pool::{Listener, Placement};
 use crate::protocol::Active;
 use crate::settings::Settings;
 use crate::telemetry::{Alarm, Observer};
@@ -22,7 +22,7 @@ pub struct Builder<D> {
     pub(crate) door: D,
     name: Option<Arc<str>>,
     listeners: Vec<Listener>,
-    housing: Housing,
+    placement: Placement,
     start_timeout: Duration,
     settings: Settings,
     overload: Option<Overload>,
@@ -37,7 +37,7 @@ impl<D> Builder<D> {
             door,
             name: None,
             listeners: Vec::new(),
-            housing: Housing::Arbiters,
+            placement: Placement::OwnArbiters,
             start_timeout: Duration::from_secs(5),
             settings: Settings::default(),
             overload: None,
@@ -66,7 +66,7 @@ impl<D> Builder<D> {
     /// All acceptors and connections on the caller's arbiter, for tests and small programs; one acceptor unless
     /// [`acceptors`](Builder::acceptors) says more.
     pub fn on_current_arbiter(mut self) -> Self {
-        self.housing = Housing::Current;
+        self.placement = Placement::Current;
         self
     }
 

@@ -66,7 +66,7 @@ impl Drain {
 }
 
 /// A drain under way.
-pub(super) struct Draining {
+pub(super) struct DrainState {
     /// Counted from the moment in which the connections are told.
     grace: Option<Duration>,
     backlog_on_close: BacklogPolicy,
@@ -81,16 +81,16 @@ enum Phase {
     /// The acceptors take what is queued, and go.
     Backlog,
     /// The ports are closed, the connections told.
-    Told,
+    Notified,
 }
 
 impl AcceptorPool {
     /// Readiness off. A second drain can only bring the deadline nearer, and ends a delay.
-    pub(super) fn begin_to_drain(&mut self, drain: Drain, outcome: Result<(), PoolError>, ctx: &mut Context<Self>) {
+    pub(super) fn start_drain(&mut self, drain: Drain, outcome: Result<(), PoolError>, ctx: &mut Context<Self>) {
         let backlog_on_close = drain.backlog_on_close.unwrap_or_else(|| self.shared.settings().backlog_on_close);
         let backlog_on_close = if drain.grace == Some(Duration::ZERO) { BacklogPolicy::Drop } else { backlog_on_close };
         if let Some(draining) = &mut self.draining {
-            if draining.phase == Phase::Told {
+            if draining.phase == Phase::Notified {
                 let time = drain.grace.and_then(|grace| drain.delay.checked_add(grace));
                 return self.shared.drain(time);
             }
@@ -98,49 +98,49 @@ impl AcceptorPool {
             if draining.phase == Phase::Delay && backlog_on_close == BacklogPolicy::Drop {
                 draining.backlog_on_close = backlog_on_close;
             }
-            return self.call_last_after(drain.delay, ctx);
+            return self.accept_backlog_after(drain.delay, ctx);
         }
         info!(pool = self.shared.name(), grace = ?drain.grace, delay = ?drain.delay, "pool stops");
-        self.shared.begin_to_drain();
-        self.draining = Some(Draining { grace: drain.grace, backlog_on_close, outcome, phase: Phase::Delay });
-        self.call_last_after(drain.delay, ctx);
+        self.shared.start_drain();
+        self.draining = Some(DrainState { grace: drain.grace, backlog_on_close, outcome, phase: Phase::Delay });
+        self.accept_backlog_after(drain.delay, ctx);
     }
 
-    fn call_last_after(&mut self, delay: Duration, ctx: &mut Context<Self>) {
+    fn accept_backlog_after(&mut self, delay: Duration, ctx: &mut Context<Self>) {
         if delay.is_zero() {
-            self.call_last(ctx);
+            self.accept_backlog(ctx);
         } else {
-            ctx.run_later(delay, |pool, ctx| pool.call_last(ctx));
+            ctx.run_later(delay, |pool, ctx| pool.accept_backlog(ctx));
         }
     }
 
     /// The acceptors are on their way out, or gone: nobody replaces them.
-    pub(super) fn has_called_last(&self) -> bool {
+    pub(super) fn is_closing_listeners(&self) -> bool {
         self.draining.as_ref().is_some_and(|draining| draining.phase >= Phase::Backlog)
     }
 
     /// The acceptors take what the kernel has queued, and go.
-    fn call_last(&mut self, ctx: &mut Context<Self>) {
+    fn accept_backlog(&mut self, ctx: &mut Context<Self>) {
         let Some(draining) = self.draining.as_mut().filter(|draining| draining.phase < Phase::Backlog) else { return };
         draining.phase = Phase::Backlog;
         if let Some(acceptors) = &self.acceptors {
             acceptors.leave(draining.backlog_on_close);
         }
-        ctx.run_later(RETIRE, |pool, ctx| pool.close_ports(ctx));
-        self.close_ports_when_idle(ctx);
+        ctx.run_later(RETIRE, |pool, ctx| pool.close_listeners(ctx));
+        self.close_listeners_when_idle(ctx);
     }
 
-    pub(super) fn close_ports_when_idle(&mut self, ctx: &mut Context<Self>) {
+    pub(super) fn close_listeners_when_idle(&mut self, ctx: &mut Context<Self>) {
         let called = self.draining.as_ref().is_some_and(|draining| draining.phase == Phase::Backlog);
-        if called && self.staff.is_idle() {
-            self.close_ports(ctx);
+        if called && self.slots.is_idle() {
+            self.close_listeners(ctx);
         }
     }
 
     /// The ports close, and all connections are told in the same moment. Then wait for them.
-    fn close_ports(&mut self, ctx: &mut Context<Self>) {
-        let Some(draining) = self.draining.as_mut().filter(|draining| draining.phase < Phase::Told) else { return };
-        draining.phase = Phase::Told;
+    fn close_listeners(&mut self, ctx: &mut Context<Self>) {
+        let Some(draining) = self.draining.as_mut().filter(|draining| draining.phase < Phase::Notified) else { return };
+        draining.phase = Phase::Notified;
         let acceptors = self.acceptors.take();
         let held = acceptors.as_ref().map(|acceptors| acceptors.held());
         let states = acceptors.map(|acceptors| acceptors.states()).unwrap_or_default();
@@ -184,6 +184,6 @@ impl Handler<Stop> for AcceptorPool {
     type Result = ();
 
     fn handle(&mut self, stop: Stop, ctx: &mut Context<Self>) {
-        self.begin_to_drain(stop.0, Ok(()), ctx);
+        self.start_drain(stop.0, Ok(()), ctx);
     }
 }

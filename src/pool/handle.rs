@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use actix::prelude::*;
 
-use super::change::{Change, Relocate};
+use super::reconfigure::{ChangeSettings, SetListeners};
 use super::suspend::{Resume, Suspend};
 use super::{
-    directory, AcceptorPool, Drain, DrainReport, Listener, ListenerInfo, Pool, PoolInfo, Shared, Status, Stop,
+    names, AcceptorPool, Drain, DrainReport, Listener, ListenerInfo, Pool, PoolInfo, PoolState, Status, Stop,
     SuspendError, SuspendMode,
 };
 use crate::acceptor::Acceptor;
@@ -25,7 +25,7 @@ use crate::transport::Address;
 /// What is no `async fn` answers at once, from any thread, without asking any actor. [`Pool`] adds what needs to know the connections' type.
 #[derive(Clone)]
 pub struct PoolHandle {
-    pub(super) shared: Arc<Shared>,
+    pub(super) shared: Arc<PoolState>,
 }
 
 impl PoolHandle {
@@ -175,7 +175,7 @@ impl PoolHandle {
     /// # Errors
     /// When a port cannot be closed, as with transports that cannot be suspended: then nothing has changed.
     pub async fn suspend(&self, how: SuspendMode) -> Result<(), SuspendError> {
-        self.ask(Suspend(how)).await.unwrap_or(Err(SuspendError::NotRunning))
+        self.request(Suspend(how)).await.unwrap_or(Err(SuspendError::NotRunning))
     }
 
     /// Takes new peers again, on the same ports as before, also where port 0 was asked for.
@@ -183,7 +183,7 @@ impl PoolHandle {
     /// # Errors
     /// When a port cannot be opened, because somebody else has taken it: then the pool stays suspended.
     pub async fn resume(&self) -> Result<(), SuspendError> {
-        self.ask(Resume).await.unwrap_or(Err(SuspendError::NotRunning))
+        self.request(Resume).await.unwrap_or(Err(SuspendError::NotRunning))
     }
 
     /// The settings as they are at present.
@@ -221,7 +221,7 @@ impl PoolHandle {
     /// # Ok::<_, Box<dyn std::error::Error>>(()) }).expect("it works");
     /// ```
     pub async fn change(&self, change: impl FnOnce(&mut Settings) + Send + 'static) -> Result<(), SettingsError> {
-        self.ask(Change(Box::new(change))).await.unwrap_or(Err(SettingsError::NotRunning))
+        self.request(ChangeSettings(Box::new(change))).await.unwrap_or(Err(SettingsError::NotRunning))
     }
 
     /// Listens elsewhere: the new ports open, all or none, then those that are not among them close. A listener at an
@@ -232,11 +232,11 @@ impl PoolHandle {
     /// See [`StartError`]: then nothing has changed. One that is open already cannot be given another limit, or TLS where it
     /// had none: [`StartError::InvalidSetting`].
     pub async fn set_listeners(&self, listeners: Vec<Listener>) -> Result<(), StartError> {
-        self.ask(Relocate(listeners)).await.unwrap_or(Err(StartError::ListenerClosed))
+        self.request(SetListeners(listeners)).await.unwrap_or(Err(StartError::ListenerClosed))
     }
 
     /// Asks the pool's actor; `None` if it is gone.
-    async fn ask<M>(&self, message: M) -> Option<M::Result>
+    async fn request<M>(&self, message: M) -> Option<M::Result>
     where
         M: Message + Send + 'static,
         M::Result: Send,
@@ -268,7 +268,7 @@ impl AcceptorPool {
     /// The pool of that name in the current actix system. Its handle is untyped: [`PoolHandle::typed`] gives the one that
     /// reaches the connections.
     pub fn find(name: &str) -> Option<PoolHandle> {
-        directory::find(name).map(|shared| PoolHandle { shared })
+        names::find(name).map(|shared| PoolHandle { shared })
     }
 }
 

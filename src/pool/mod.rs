@@ -8,18 +8,18 @@
 //! drain:    readiness off ─▶ last call ─▶ every connection is told ─▶ ... deadline ─▶ flush ─▶ abort ─▶ report
 //! ```
 
-mod change;
-mod directory;
 mod drain;
 mod handle;
+mod info;
 mod listener;
 mod listener_options;
+mod names;
 mod ports;
-mod report;
+mod reconfigure;
 mod restarts;
-mod shared;
 mod signals;
-mod staff;
+mod slots;
+mod state;
 mod suspend;
 mod typed;
 
@@ -39,17 +39,17 @@ use crate::watchdog::Watchdog;
 pub use drain::Drain;
 pub(crate) use drain::Stop;
 pub use handle::{PoolHandle, WaitError};
+pub use info::{AcceptorInfo, DrainReport, ListenerInfo, PoolInfo, Status};
 pub(crate) use listener::open_listeners;
 pub use listener::Listener;
 pub(crate) use ports::{open_first, resolve};
-pub use report::{AcceptorInfo, DrainReport, ListenerInfo, PoolInfo, Status};
 pub(crate) use restarts::Restarts;
-pub(crate) use shared::Shared;
-pub(crate) use staff::{Housing, Staff};
+pub(crate) use slots::{AcceptorSlots, Placement};
+pub(crate) use state::PoolState;
 pub use suspend::{SuspendError, SuspendMode};
 pub use typed::{BroadcastReport, Pool};
 
-use drain::Draining;
+use drain::DrainState;
 
 /// The supervisor of acceptors, and the place where every pool begins.
 ///
@@ -61,17 +61,17 @@ use drain::Draining;
 /// in the kernel's queue and connections go on. Past the budget ([`Builder::max_restarts`](crate::Builder::max_restarts)) the pool
 /// ends with [`PoolError::TooManyRestarts`].
 pub struct AcceptorPool {
-    shared: Arc<Shared>,
+    shared: Arc<PoolState>,
     /// Gone once the ports are closed.
     acceptors: Option<Arc<AcceptorContext>>,
-    staff: Staff,
+    slots: AcceptorSlots,
     restarts: Restarts,
     regulated: Arc<dyn Regulated>,
     start_timeout: Duration,
     starting: Option<oneshot::Sender<Result<(), StartError>>>,
     /// Why the start failed: told once nothing is left running.
     failed: Option<StartError>,
-    draining: Option<Draining>,
+    draining: Option<DrainState>,
     ended: bool,
     /// Goes when the pool goes.
     _watchdog: Option<Watchdog>,
@@ -79,9 +79,9 @@ pub struct AcceptorPool {
 
 /// What the builder makes a pool of.
 pub(crate) struct Plan {
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) shared: Arc<PoolState>,
     pub(crate) acceptors: Arc<AcceptorContext>,
-    pub(crate) staff: Staff,
+    pub(crate) slots: AcceptorSlots,
     pub(crate) restarts: Restarts,
     pub(crate) regulated: Arc<dyn Regulated>,
     pub(crate) start_timeout: Duration,
@@ -95,7 +95,7 @@ impl AcceptorPool {
         let pool = AcceptorPool {
             shared: plan.shared,
             acceptors: Some(plan.acceptors),
-            staff: plan.staff,
+            slots: plan.slots,
             restarts: plan.restarts,
             regulated: plan.regulated,
             start_timeout: plan.start_timeout,
@@ -112,28 +112,28 @@ impl AcceptorPool {
     }
 
     /// Puts an acceptor into a place, on the place's arbiter or a new one.
-    fn hire(&mut self, place: usize, ctx: &mut Context<Self>) {
+    fn start_acceptor(&mut self, slot: usize, ctx: &mut Context<Self>) {
         let Some(acceptors) = self.acceptors.clone() else { return };
         let pool = (ctx.address().recipient(), ctx.address().recipient());
-        if let Err(source) = self.staff.hire(place, acceptors, pool) {
+        if let Err(source) = self.slots.start_acceptor(slot, acceptors, pool) {
             if self.starting.is_some() {
-                let what = format!("an arbiter for acceptor {place}");
+                let what = format!("an arbiter for acceptor {slot}");
                 self.start_failed(StartError::SystemError { what, source }, ctx);
             } else {
                 let source = Arc::new(source);
-                self.give_up(PoolError::NoArbiter { acceptor: place, source }, ctx);
+                self.fail(PoolError::NoArbiter { acceptor: slot, source }, ctx);
             }
         }
     }
 
     fn start_failed(&mut self, error: StartError, ctx: &mut Context<Self>) {
         self.failed.get_or_insert(error);
-        self.begin_to_drain(Drain::immediate(), Ok(()), ctx);
+        self.start_drain(Drain::immediate(), Ok(()), ctx);
     }
 
-    fn give_up(&mut self, why: PoolError, ctx: &mut Context<Self>) {
+    fn fail(&mut self, why: PoolError, ctx: &mut Context<Self>) {
         error!(pool = self.shared.name(), "{why}");
-        self.begin_to_drain(Drain::grace(self.shared.settings().grace), Err(why), ctx);
+        self.start_drain(Drain::grace(self.shared.settings().grace), Err(why), ctx);
     }
 }
 
@@ -145,12 +145,12 @@ impl Actor for AcceptorPool {
         let states = self.acceptors.as_ref().map(|acceptors| acceptors.states()).unwrap_or_default();
         states.iter().for_each(|state| self.shared.emit_opened(state));
         self.shared.set_listener_states(states);
-        for place in 0..self.staff.places() {
-            self.hire(place, ctx);
+        for slot in 0..self.slots.slots() {
+            self.start_acceptor(slot, ctx);
         }
         let limit = self.start_timeout;
         ctx.run_later(limit, move |pool, ctx| {
-            if let Some(acceptor) = pool.staff.first_unready().filter(|_| pool.starting.is_some()) {
+            if let Some(acceptor) = pool.slots.first_unready().filter(|_| pool.starting.is_some()) {
                 pool.start_failed(StartError::AcceptorTimeout { acceptor, limit }, ctx);
             }
         });
@@ -161,24 +161,24 @@ impl Handler<Ready> for AcceptorPool {
     type Result = ();
 
     fn handle(&mut self, ready: Ready, ctx: &mut Context<Self>) {
-        let unwanted = self.has_called_last() || ready.place >= self.shared.registries().staffed();
+        let unwanted = self.is_closing_listeners() || ready.slot >= self.shared.registries().slots_in_use();
         if unwanted {
-            self.staff.retire(ready.place);
+            self.slots.retire(ready.slot);
             return ready.address.do_send(Retire);
         }
-        if !self.staff.ready(ready.place, ready.generation) {
+        if !self.slots.ready(ready.slot, ready.generation) {
             return;
         }
         if let Some(acceptors) = &self.acceptors {
             // The listeners may be others since it began.
             ready.address.do_send(AddListeners(acceptors.states()));
         }
-        self.shared.set_acceptor(ready.place, ready.address);
-        self.shared.emit(|| PoolEvent::AcceptorStarted { acceptor: ready.place });
-        if self.staff.first_unready().is_none() {
+        self.shared.set_acceptor(ready.slot, ready.address);
+        self.shared.emit(|| PoolEvent::AcceptorStarted { acceptor: ready.slot });
+        if self.slots.first_unready().is_none() {
             // Whoever started the pool may be gone by now: then nobody wants it.
             if self.starting.take().is_some_and(|starting| starting.send(Ok(())).is_err()) {
-                self.begin_to_drain(Drain::immediate(), Ok(()), ctx);
+                self.start_drain(Drain::immediate(), Ok(()), ctx);
             }
         }
     }
@@ -188,40 +188,40 @@ impl Handler<Exited> for AcceptorPool {
     type Result = ();
 
     fn handle(&mut self, exited: Exited, ctx: &mut Context<Self>) {
-        let Exited { place, generation, exit } = exited;
-        if !self.staff.left(place, generation) {
+        let Exited { slot, generation, exit } = exited;
+        if !self.slots.acceptor_stopped(slot, generation) {
             return;
         }
-        if self.shared.acceptor_left(place) {
+        if self.shared.remove_acceptor(slot) {
             let exit = exit.as_ref().unwrap_or(&Exit::Stopped);
-            self.shared.emit(|| PoolEvent::AcceptorStopped { acceptor: place, exit });
+            self.shared.emit(|| PoolEvent::AcceptorStopped { acceptor: slot, exit });
         }
-        if self.has_called_last() {
-            return self.close_ports_when_idle(ctx);
+        if self.is_closing_listeners() {
+            return self.close_listeners_when_idle(ctx);
         }
         if self.starting.is_some() {
             let error = match exit {
-                Some(Exit::Failed(source)) => StartError::AcceptorFailed { acceptor: place, source },
-                _ => StartError::AcceptorCrashed { acceptor: place },
+                Some(Exit::Failed(source)) => StartError::AcceptorFailed { acceptor: slot, source },
+                _ => StartError::AcceptorCrashed { acceptor: slot },
             };
             return self.start_failed(error, ctx);
         }
-        if place >= self.shared.registries().staffed() {
+        if slot >= self.shared.registries().slots_in_use() {
             // Its place was given up.
             return;
         }
         // One that never ran died with its predecessor's arbiter: that death was counted already. One that was told to go
         // has not died; its place is wanted again.
-        if !self.staff.was_retired(place) && (exit.is_some() || self.staff.is_fresh(place)) {
+        if !self.slots.is_retired(slot) && (exit.is_some() || self.slots.is_fresh(slot)) {
             let last = exit.unwrap_or(Exit::Stopped);
             if !self.restarts.allow(Instant::now()) {
                 let (limit, within) = self.restarts.budget();
-                return self.give_up(PoolError::TooManyRestarts { limit, within, last }, ctx);
+                return self.fail(PoolError::TooManyRestarts { limit, within, last }, ctx);
             }
-            warn!(pool = self.shared.name(), acceptor = place, how = %last, "acceptor is replaced");
-            self.shared.count_restart(place);
+            warn!(pool = self.shared.name(), acceptor = slot, how = %last, "acceptor is replaced");
+            self.shared.count_restart(slot);
         }
-        self.hire(place, ctx);
+        self.start_acceptor(slot, ctx);
     }
 }
 
@@ -229,13 +229,13 @@ impl Drop for AcceptorPool {
     /// The pool's own arbiter stopped: its connections, on other arbiters, are treated as by a stop with the default grace.
     fn drop(&mut self) {
         if !self.ended {
-            self.shared.begin_to_drain();
+            self.shared.start_drain();
             if let Some(acceptors) = self.acceptors.take() {
                 acceptors.leave(BacklogPolicy::Drop);
             }
-            for place in (0..self.staff.places()).filter(|place| self.shared.acceptor_left(*place)) {
+            for slot in (0..self.slots.slots()).filter(|slot| self.shared.remove_acceptor(*slot)) {
                 // Nobody is left to hear how it ends.
-                self.shared.emit(|| PoolEvent::AcceptorStopped { acceptor: place, exit: &Exit::Stopped });
+                self.shared.emit(|| PoolEvent::AcceptorStopped { acceptor: slot, exit: &Exit::Stopped });
             }
             let grace = self.shared.settings().grace;
             self.shared.drain(grace);

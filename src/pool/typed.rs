@@ -5,13 +5,13 @@ use std::marker::PhantomData;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use actix::prelude::SendError as Undelivered;
+use actix::prelude::SendError as MailboxError;
 use actix::prelude::*;
 use actix::WeakAddr;
 use bytes::BytesMut;
 use tokio_util::codec::Encoder;
 
-use super::{PoolHandle, Shared};
+use super::{PoolHandle, PoolState};
 use crate::connection::{Connection, Encoded, User};
 use crate::protocol::{Charters, EncodeOnce, Protocol, SendError};
 use crate::registry::{ConnectionId, ConnectionState};
@@ -23,7 +23,7 @@ pub struct Pool<A> {
 }
 
 impl<A: 'static> Pool<A> {
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(shared: Arc<PoolState>) -> Self {
         Pool { handle: PoolHandle { shared }, actor: PhantomData }
     }
 
@@ -84,12 +84,12 @@ enum Delivery {
     Gone,
 }
 
-impl<M> From<Result<(), Undelivered<M>>> for Delivery {
-    fn from(sent: Result<(), Undelivered<M>>) -> Self {
+impl<M> From<Result<(), MailboxError<M>>> for Delivery {
+    fn from(sent: Result<(), MailboxError<M>>) -> Self {
         match sent {
             Ok(()) => Delivery::Taken,
-            Err(Undelivered::Full(_)) => Delivery::Full,
-            Err(Undelivered::Closed(_)) => Delivery::Gone,
+            Err(MailboxError::Full(_)) => Delivery::Full,
+            Err(MailboxError::Closed(_)) => Delivery::Gone,
         }
     }
 }

@@ -9,40 +9,40 @@ use super::{Registry, RegistryShared};
 #[derive(Debug)]
 pub(crate) struct Registries {
     all: RwLock<Vec<Arc<Registry>>>,
-    staffed: AtomicUsize,
+    slots_in_use: AtomicUsize,
     shared: Arc<RegistryShared>,
 }
 
 impl Registries {
-    pub(crate) fn new(places: usize, shared: Arc<RegistryShared>) -> Self {
-        let registries = Registries { all: RwLock::default(), staffed: AtomicUsize::new(0), shared };
-        registries.staff(places);
+    pub(crate) fn new(slots: usize, shared: Arc<RegistryShared>) -> Self {
+        let registries = Registries { all: RwLock::default(), slots_in_use: AtomicUsize::new(0), shared };
+        registries.set_slots_in_use(slots);
         registries
     }
 
     /// How many places have an acceptor: the first ones.
-    pub(crate) fn staff(&self, places: usize) {
+    pub(crate) fn set_slots_in_use(&self, slots: usize) {
         let mut all = self.all.write().unwrap_or_else(PoisonError::into_inner);
-        while all.len() < places {
+        while all.len() < slots {
             all.push(Registry::new(self.shared.clone()));
         }
-        self.staffed.store(places, Relaxed);
+        self.slots_in_use.store(slots, Relaxed);
     }
 
-    pub(crate) fn staffed(&self) -> usize {
-        self.staffed.load(Relaxed)
+    pub(crate) fn slots_in_use(&self) -> usize {
+        self.slots_in_use.load(Relaxed)
     }
 
     /// The table of a place.
     ///
     /// # Panics
     /// When there never was such a place.
-    pub(crate) fn of(&self, place: usize) -> Arc<Registry> {
-        self.all.read().unwrap_or_else(PoisonError::into_inner)[place].clone()
+    pub(crate) fn of(&self, slot: usize) -> Arc<Registry> {
+        self.all.read().unwrap_or_else(PoisonError::into_inner)[slot].clone()
     }
 
     /// How many places there ever were.
-    pub(crate) fn places(&self) -> usize {
+    pub(crate) fn slots(&self) -> usize {
         self.all.read().unwrap_or_else(PoisonError::into_inner).len()
     }
 
@@ -59,7 +59,7 @@ impl Registries {
     /// How many live at the least loaded place, of those with an acceptor.
     pub(crate) fn least(&self) -> usize {
         let all = self.all.read().unwrap_or_else(PoisonError::into_inner);
-        all.iter().take(self.staffed()).map(|registry| registry.live()).min().unwrap_or(0)
+        all.iter().take(self.slots_in_use()).map(|registry| registry.live()).min().unwrap_or(0)
     }
 
     pub(crate) fn shared(&self) -> &Arc<RegistryShared> {

@@ -6,7 +6,7 @@ use actix::prelude::*;
 use tracing::{error, info, warn};
 
 use super::suspend::close_all;
-use super::{open_listeners, AcceptorPool, Housing, Listener, Status};
+use super::{open_listeners, AcceptorPool, Listener, Placement, Status};
 use crate::acceptor::{AddListeners, ListenerMode, ListenerState, Retire};
 use crate::error::StartError;
 use crate::limits::{room_for_descriptors, Limits};
@@ -16,12 +16,12 @@ use crate::settings::{InvalidSetting, Settings, SettingsError};
 /// Changes some settings.
 #[derive(Message)]
 #[rtype(result = "Result<(), SettingsError>")]
-pub(super) struct Change(pub(super) Box<dyn FnOnce(&mut Settings) + Send>);
+pub(super) struct ChangeSettings(pub(super) Box<dyn FnOnce(&mut Settings) + Send>);
 
-impl Handler<Change> for AcceptorPool {
+impl Handler<ChangeSettings> for AcceptorPool {
     type Result = Result<(), SettingsError>;
 
-    fn handle(&mut self, change: Change, ctx: &mut Context<Self>) -> Self::Result {
+    fn handle(&mut self, change: ChangeSettings, ctx: &mut Context<Self>) -> Self::Result {
         let Some(acceptors) = self.acceptors.clone().filter(|_| self.draining.is_none()) else {
             return Err(SettingsError::NotRunning);
         };
@@ -41,19 +41,19 @@ impl Handler<Change> for AcceptorPool {
         info!(pool = self.shared.name(), "settings changed");
         self.regulated.set_terms(settings.terms());
         self.restarts.set_budget(settings.max_restarts, settings.restart_window);
-        let places = Self::places(&settings, self.staff.housing());
+        let slots = Self::slots(&settings, self.slots.placement());
         let limits = self.shared.limits();
         limits.set_policy(settings.policy());
         if settings.max_connections != before.max_connections {
             let live = self.shared.registries().live();
-            Self::set_room(self.shared.name(), limits, settings.max_connections, 0, live);
+            Self::set_max_connections(self.shared.name(), limits, settings.max_connections, 0, live);
         }
         if settings.at_limit != before.at_limit {
             // Whoever waits for room may have to turn peers away now.
             acceptors.states().iter().for_each(|state| state.set_mode(state.mode()));
         }
         self.shared.set_settings(settings);
-        self.staff_places(places, ctx);
+        self.set_slots(slots, ctx);
         Ok(())
     }
 }
@@ -62,16 +62,16 @@ impl Handler<Change> for AcceptorPool {
 const HELD_OF_SPARE: usize = 8;
 
 impl AcceptorPool {
-    pub(crate) fn places(settings: &Settings, housing: Housing) -> usize {
-        settings.acceptors.unwrap_or_else(|| match housing {
-            Housing::Current => 1,
-            Housing::Arbiters => std::thread::available_parallelism().map_or(1, |cores| cores.get()),
+    pub(crate) fn slots(settings: &Settings, placement: Placement) -> usize {
+        settings.acceptors.unwrap_or_else(|| match placement {
+            Placement::Current => 1,
+            Placement::OwnArbiters => std::thread::available_parallelism().map_or(1, |cores| cores.get()),
         })
     }
 
     /// Sets the limit, or as much of it as the limit of open files leaves room for beside what is open. `live`
     /// connections are among those.
-    pub(crate) fn set_room(pool: &str, limits: &Limits, asked: usize, acceptors: usize, live: usize) {
+    pub(crate) fn set_max_connections(pool: &str, limits: &Limits, asked: usize, acceptors: usize, live: usize) {
         let room = room_for_descriptors(acceptors).map(|room| room.saturating_add(live)).unwrap_or(usize::MAX);
         if room < asked {
             warn!(pool, asked, room, "the limit of open files leaves room for fewer connections");
@@ -80,20 +80,20 @@ impl AcceptorPool {
     }
 
     /// So many acceptors from now on; those beyond go.
-    fn staff_places(&mut self, places: usize, ctx: &mut Context<Self>) {
-        let before = self.shared.registries().staffed();
-        self.shared.staff(places);
-        while self.staff.places() < places {
-            self.staff.add_place();
+    fn set_slots(&mut self, slots: usize, ctx: &mut Context<Self>) {
+        let before = self.shared.registries().slots_in_use();
+        self.shared.slots(slots);
+        while self.slots.slots() < slots {
+            self.slots.add_slot();
         }
-        for place in before..places {
-            if self.staff.is_vacant(place) {
-                self.hire(place, ctx);
+        for slot in before..slots {
+            if self.slots.is_vacant(slot) {
+                self.start_acceptor(slot, ctx);
             }
         }
-        for place in places..before {
-            if let Some(acceptor) = self.shared.acceptor(place) {
-                self.staff.retire(place);
+        for slot in slots..before {
+            if let Some(acceptor) = self.shared.acceptor(slot) {
+                self.slots.retire(slot);
                 acceptor.do_send(Retire);
             }
         }
@@ -103,22 +103,22 @@ impl AcceptorPool {
 /// Listens elsewhere.
 #[derive(Message)]
 #[rtype(result = "Result<(), StartError>")]
-pub(super) struct Relocate(pub(super) Vec<Listener>);
+pub(super) struct SetListeners(pub(super) Vec<Listener>);
 
-impl Handler<Relocate> for AcceptorPool {
+impl Handler<SetListeners> for AcceptorPool {
     type Result = AtomicResponse<Self, Result<(), StartError>>;
 
     /// The new ports open first, all or none; then the old ones close.
-    fn handle(&mut self, relocate: Relocate, _: &mut Context<Self>) -> Self::Result {
+    fn handle(&mut self, message: SetListeners, _: &mut Context<Self>) -> Self::Result {
         let acceptors = self.acceptors.clone().filter(|_| self.draining.is_none());
         let (limits, limit, status) = (self.shared.limits().clone(), self.start_timeout, self.shared.status());
         let old = acceptors.as_ref().map(|acceptors| acceptors.states()).unwrap_or_default();
         let opening = async move {
             let Some(acceptors) = acceptors else { return Err(StartError::ListenerClosed) };
-            if relocate.0.is_empty() {
+            if message.0.is_empty() {
                 return Err(StartError::InvalidSetting { setting: "listener", why: "there is none" });
             }
-            let states = open_listeners(relocate.0, &limits, limit, &old).await?;
+            let states = open_listeners(message.0, &limits, limit, &old).await?;
             let is_new = |state: &&Arc<ListenerState>| !old.iter().any(|other| Arc::ptr_eq(other, state));
             let new: Vec<_> = states.iter().filter(is_new).cloned().collect();
             if let Status::Suspended(how) = status {

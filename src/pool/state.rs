@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use actix::prelude::*;
 use tokio::sync::watch;
 
-use super::{directory, AcceptorInfo, AcceptorPool, DrainReport, ListenerInfo, PoolInfo, Status};
+use super::{names, AcceptorInfo, AcceptorPool, DrainReport, ListenerInfo, PoolInfo, Status};
 use crate::acceptor::{Acceptor, ListenerState};
 use crate::error::PoolError;
 use crate::limits::Limits;
@@ -17,7 +17,7 @@ use crate::settings::Settings;
 use crate::telemetry::{CloseReason, Counts, PoolEvent};
 use crate::transport::Address;
 
-pub(crate) struct Shared {
+pub(crate) struct PoolState {
     name: Arc<str>,
     system: usize,
     limits: Arc<Limits>,
@@ -25,9 +25,9 @@ pub(crate) struct Shared {
     settings: Mutex<Settings>,
     states: Mutex<Vec<Arc<ListenerState>>>,
     addrs: Mutex<Vec<Address>>,
-    acceptors: Mutex<Vec<Post>>,
+    acceptors: Mutex<Vec<SlotInfo>>,
     status: watch::Sender<Status>,
-    drained: Mutex<Drained>,
+    drained: Mutex<DrainStats>,
     ended: watch::Sender<Option<Result<(), PoolError>>>,
     pool: OnceLock<Addr<AcceptorPool>>,
     /// The type of actor behind a connection.
@@ -37,20 +37,20 @@ pub(crate) struct Shared {
 }
 
 #[derive(Default)]
-struct Post {
+struct SlotInfo {
     address: Option<Addr<Acceptor>>,
     restarts: u64,
 }
 
 /// How a drain stands, beside what the tables know of it.
 #[derive(Default)]
-struct Drained {
+struct DrainStats {
     began: Option<(Instant, Counts<CloseReason>)>,
     unserved: usize,
     took: Option<Duration>,
 }
 
-impl Shared {
+impl PoolState {
     pub(crate) fn new(
         name: Arc<str>,
         limits: Arc<Limits>,
@@ -59,11 +59,11 @@ impl Shared {
         actor: TypeId,
         door: Option<Arc<dyn Any + Send + Sync>>,
     ) -> Arc<Self> {
-        Arc::new(Shared {
+        Arc::new(PoolState {
             name,
             system: System::current().id(),
             limits,
-            acceptors: Mutex::new((0..registries.staffed()).map(|_| Post::default()).collect()),
+            acceptors: Mutex::new((0..registries.slots_in_use()).map(|_| SlotInfo::default()).collect()),
             registries,
             settings: Mutex::new(settings),
             states: Mutex::default(),
@@ -78,11 +78,11 @@ impl Shared {
     }
 
     pub(crate) fn enter_name(self: &Arc<Self>) -> bool {
-        directory::enter(self.system, self)
+        names::enter(self.system, self)
     }
 
     pub(crate) fn leave_name(&self) {
-        directory::leave(self.system, self);
+        names::leave(self.system, self);
     }
 
     pub(super) fn name(&self) -> &str {
@@ -157,13 +157,13 @@ impl Shared {
         let _ = self.pool.set(pool);
     }
 
-    pub(super) fn set_acceptor(&self, place: usize, address: Addr<Acceptor>) {
-        self.posts()[place].address = Some(address);
+    pub(super) fn set_acceptor(&self, slot: usize, address: Addr<Acceptor>) {
+        self.slot_infos()[slot].address = Some(address);
     }
 
     /// True if it had come.
-    pub(super) fn acceptor_left(&self, place: usize) -> bool {
-        self.posts()[place].address.take().is_some()
+    pub(super) fn remove_acceptor(&self, slot: usize) -> bool {
+        self.slot_infos()[slot].address.take().is_some()
     }
 
     /// Tells the observers.
@@ -175,29 +175,29 @@ impl Shared {
         state.emit_opened(self.registries.shared());
     }
 
-    pub(super) fn count_restart(&self, place: usize) {
-        self.posts()[place].restarts += 1;
+    pub(super) fn count_restart(&self, slot: usize) {
+        self.slot_infos()[slot].restarts += 1;
     }
 
     pub(super) fn acceptor_addresses(&self) -> Vec<Addr<Acceptor>> {
-        self.posts().iter().filter_map(|post| post.address.clone()).collect()
+        self.slot_infos().iter().filter_map(|info| info.address.clone()).collect()
     }
 
-    pub(super) fn acceptor(&self, place: usize) -> Option<Addr<Acceptor>> {
-        self.posts().get(place).and_then(|post| post.address.clone())
+    pub(super) fn acceptor(&self, slot: usize) -> Option<Addr<Acceptor>> {
+        self.slot_infos().get(slot).and_then(|info| info.address.clone())
     }
 
     /// So many places have an acceptor from now on.
-    pub(super) fn staff(&self, places: usize) {
-        self.registries.staff(places);
-        let mut posts = self.posts();
-        while posts.len() < places {
-            posts.push(Post::default());
+    pub(super) fn slots(&self, slots: usize) {
+        self.registries.set_slots_in_use(slots);
+        let mut slot_infos = self.slot_infos();
+        while slot_infos.len() < slots {
+            slot_infos.push(SlotInfo::default());
         }
     }
 
     /// From here on the pool is not ready, and the report counts.
-    pub(super) fn begin_to_drain(&self) {
+    pub(super) fn start_drain(&self) {
         self.set_status(Status::Draining);
         let closed = self.info().closed;
         lock(&self.drained).began.get_or_insert((Instant::now(), closed));
@@ -292,12 +292,12 @@ impl Shared {
         }
         let sum = |of: fn(&Totals) -> u64| totals.iter().map(of).sum();
         let certificate_expires = self.listeners().into_iter().filter_map(|its| its.certificate_expires).min();
-        let posts = self.posts();
-        let staffed = totals.iter().zip(posts.iter()).take(self.registries.staffed());
-        let acceptors = staffed.enumerate().map(|(id, (totals, post))| AcceptorInfo {
+        let slot_infos = self.slot_infos();
+        let staffed = totals.iter().zip(slot_infos.iter()).take(self.registries.slots_in_use());
+        let acceptors = staffed.enumerate().map(|(id, (totals, info))| AcceptorInfo {
             id,
             connections: totals.live,
-            restarts: post.restarts,
+            restarts: info.restarts,
         });
         PoolInfo {
             status: self.status(),
@@ -314,7 +314,7 @@ impl Shared {
         }
     }
 
-    fn posts(&self) -> MutexGuard<'_, Vec<Post>> {
+    fn slot_infos(&self) -> MutexGuard<'_, Vec<SlotInfo>> {
         lock(&self.acceptors)
     }
 }

@@ -10,20 +10,20 @@ use crate::registry::run_tick;
 
 /// Where acceptors live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Housing {
+pub(crate) enum Placement {
     /// Each on an arbiter of its own.
-    Arbiters,
+    OwnArbiters,
     /// All on the pool's.
     Current,
 }
 
-pub(crate) struct Staff {
-    housing: Housing,
-    places: Vec<Place>,
+pub(crate) struct AcceptorSlots {
+    placement: Placement,
+    slots: Vec<Slot>,
 }
 
 #[derive(Default)]
-struct Place {
+struct Slot {
     arbiter: Option<Arbiter>,
     /// The arbiter was started for the acceptor that is there now.
     fresh: bool,
@@ -38,114 +38,114 @@ struct Place {
 enum State {
     #[default]
     Vacant,
-    Hired,
+    Starting,
     Ready,
 }
 
-impl Staff {
-    pub(crate) fn new(housing: Housing, places: usize) -> Self {
-        Staff { housing, places: (0..places).map(|_| Place::default()).collect() }
+impl AcceptorSlots {
+    pub(crate) fn new(placement: Placement, slots: usize) -> Self {
+        AcceptorSlots { placement, slots: (0..slots).map(|_| Slot::default()).collect() }
     }
 
-    pub(super) fn housing(&self) -> Housing {
-        self.housing
+    pub(super) fn placement(&self) -> Placement {
+        self.placement
     }
 
-    pub(super) fn places(&self) -> usize {
-        self.places.len()
+    pub(super) fn slots(&self) -> usize {
+        self.slots.len()
     }
 
-    pub(super) fn hire(
+    pub(super) fn start_acceptor(
         &mut self,
-        place: usize,
+        slot: usize,
         acceptors: Arc<AcceptorContext>,
         pool: (Recipient<Ready>, Recipient<Exited>),
     ) -> io::Result<()> {
-        let Place { arbiter, fresh, generation, state, retired } = &mut self.places[place];
+        let Slot { arbiter, fresh, generation, state, retired } = &mut self.slots[slot];
         let first = *generation == 0;
         *generation += 1;
-        *state = State::Hired;
+        *state = State::Starting;
         *retired = false;
-        let exit_guard = ExitGuard::new(place, *generation, pool);
-        if self.housing == Housing::Current {
+        let exit_guard = ExitGuard::new(slot, *generation, pool);
+        if self.placement == Placement::Current {
             if first {
-                actix_rt::spawn(run_tick(acceptors.registries.of(place)));
+                actix_rt::spawn(run_tick(acceptors.registries.of(slot)));
             }
-            Acceptor::new(place, acceptors, exit_guard.begun()).start();
+            Acceptor::new(slot, acceptors, exit_guard.begun()).start();
             return Ok(());
         }
         // A dead arbiter takes nothing: what was to run there is dropped unseen, so ask before.
         if let Some(alive) = arbiter.as_ref().filter(|arbiter| arbiter.alive()) {
             *fresh = false;
             alive.spawn_fn(move || {
-                Acceptor::new(place, acceptors, exit_guard.begun()).start();
+                Acceptor::new(slot, acceptors, exit_guard.begun()).start();
             });
             return Ok(());
         }
         let new = Arbiter::try_new()?;
         *fresh = true;
-        let registry = acceptors.registries.of(place);
+        let registry = acceptors.registries.of(slot);
         new.spawn_fn(move || {
             actix_rt::spawn(async move {
                 run_tick(registry).await;
                 // The pool is over and nobody is left here.
                 Arbiter::current().stop();
             });
-            Acceptor::new(place, acceptors, exit_guard.begun()).start();
+            Acceptor::new(slot, acceptors, exit_guard.begun()).start();
         });
         *arbiter = Some(new);
         Ok(())
     }
 
     /// Places are added at the end.
-    pub(super) fn add_place(&mut self) {
-        self.places.push(Place::default());
+    pub(super) fn add_slot(&mut self) {
+        self.slots.push(Slot::default());
     }
 
     /// Whether the place has no acceptor.
-    pub(super) fn is_vacant(&self, place: usize) -> bool {
-        self.places[place].state == State::Vacant
+    pub(super) fn is_vacant(&self, slot: usize) -> bool {
+        self.slots[slot].state == State::Vacant
     }
 
     /// The acceptor there was told to go: that it goes is no death.
-    pub(super) fn retire(&mut self, place: usize) {
-        self.places[place].retired = true;
+    pub(super) fn retire(&mut self, slot: usize) {
+        self.slots[slot].retired = true;
     }
 
-    pub(super) fn was_retired(&self, place: usize) -> bool {
-        self.places[place].retired
+    pub(super) fn is_retired(&self, slot: usize) -> bool {
+        self.slots[slot].retired
     }
 
     /// True if that is news.
-    pub(super) fn ready(&mut self, place: usize, generation: u64) -> bool {
-        let place = &mut self.places[place];
-        let news = place.generation == generation && place.state == State::Hired;
+    pub(super) fn ready(&mut self, slot: usize, generation: u64) -> bool {
+        let slot = &mut self.slots[slot];
+        let news = slot.generation == generation && slot.state == State::Starting;
         if news {
-            place.state = State::Ready;
+            slot.state = State::Ready;
         }
         news
     }
 
     /// True if that is news.
-    pub(super) fn left(&mut self, place: usize, generation: u64) -> bool {
-        let place = &mut self.places[place];
-        let news = place.generation == generation && place.state != State::Vacant;
+    pub(super) fn acceptor_stopped(&mut self, slot: usize, generation: u64) -> bool {
+        let slot = &mut self.slots[slot];
+        let news = slot.generation == generation && slot.state != State::Vacant;
         if news {
-            place.state = State::Vacant;
+            slot.state = State::Vacant;
         }
         news
     }
 
-    pub(super) fn is_fresh(&self, place: usize) -> bool {
-        self.places[place].fresh || self.housing == Housing::Current
+    pub(super) fn is_fresh(&self, slot: usize) -> bool {
+        self.slots[slot].fresh || self.placement == Placement::Current
     }
 
     pub(super) fn first_unready(&self) -> Option<usize> {
-        self.places.iter().position(|place| place.state != State::Ready)
+        self.slots.iter().position(|slot| slot.state != State::Ready)
     }
 
     /// Nobody is at work.
     pub(super) fn is_idle(&self) -> bool {
-        self.places.iter().all(|place| place.state == State::Vacant)
+        self.slots.iter().all(|slot| slot.state == State::Vacant)
     }
 }

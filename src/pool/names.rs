@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use actix::prelude::*;
 
-use super::Shared;
+use super::PoolState;
 
-type Names = HashMap<(usize, Arc<str>), Weak<Shared>>;
+type Names = HashMap<(usize, Arc<str>), Weak<PoolState>>;
 
 static NAMES: Mutex<Option<Names>> = Mutex::new(None);
 
@@ -16,7 +16,7 @@ fn with<R>(look: impl FnOnce(&mut Names) -> R) -> R {
 }
 
 /// Enters a pool; false if another one that is alive has the name.
-pub(super) fn enter(system: usize, pool: &Arc<Shared>) -> bool {
+pub(super) fn enter(system: usize, pool: &Arc<PoolState>) -> bool {
     let key = (system, pool.listener().clone());
     with(|names| {
         let taken = names.get(&key).is_some_and(|other| other.strong_count() > 0);
@@ -27,7 +27,7 @@ pub(super) fn enter(system: usize, pool: &Arc<Shared>) -> bool {
     })
 }
 
-pub(super) fn leave(system: usize, pool: &Shared) {
+pub(super) fn leave(system: usize, pool: &PoolState) {
     let key = (system, pool.listener().clone());
     with(|names| {
         if names.get(&key).is_some_and(|other| std::ptr::eq(other.as_ptr(), pool)) {
@@ -37,7 +37,7 @@ pub(super) fn leave(system: usize, pool: &Shared) {
 }
 
 /// The pool of that name in the current system.
-pub(super) fn find(name: &str) -> Option<Arc<Shared>> {
+pub(super) fn find(name: &str) -> Option<Arc<PoolState>> {
     let system = System::try_current()?.id();
     with(|names| names.get(&(system, name.into())).and_then(Weak::upgrade))
 }
