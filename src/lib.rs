@@ -131,7 +131,7 @@ pub use telemetry::{Alarm, AlarmEvent, CloseReason, Counts, Label, Observer, Poo
 #[cfg(feature = "rustls")]
 #[cfg_attr(docsrs, doc(cfg(feature = "rustls")))]
 pub use transport::ClientHello;
-pub use transport::{Address, FileRange, HandshakeError, ParseBlockError, TlsInfo};
+pub use transport::{Address, FileRange, HandshakeError, ParseCidrError, TlsInfo};
 #[cfg(any(feature = "native-tls", feature = "rustls"))]
 pub use transport::{ClientCertificates, Tls, TlsBackend, TlsBuilder, TlsError, TlsVersion};
 #[cfg(feature = "proxy-protocol")]

@@ -7,7 +7,7 @@ use crate::registry::{resolution, tolerance};
 
 /// Stamps of 0 stand for "not running", limits of 0 for "never".
 #[derive(Debug)]
-pub(crate) struct Timer {
+pub(crate) struct Deadlines {
     idle: u32,
     idle_once: u32,
     packet: u32,
@@ -31,11 +31,11 @@ pub(crate) enum Expired {
     Idle,
 }
 
-impl Timer {
+impl Deadlines {
     pub(crate) fn new(idle: u32, packet: u32, send: u32, opened: u64, max_age: u32) -> Self {
         let expires =
             if max_age == 0 { 0 } else { opened + u64::from(max_age) + u64::from(tolerance(resolution(max_age))) };
-        Timer {
+        Deadlines {
             idle,
             idle_once: 0,
             packet,
@@ -187,40 +187,40 @@ mod tests {
     #[test]
     fn a_limit_is_met_within_a_tenth_and_never_early() {
         for limit in [50, 100, 1_000, 10_000, 60_000] {
-            let timer = Timer::new(limit, 0, 0, 1, 0);
+            let deadlines = Deadlines::new(limit, 0, 0, 1, 0);
             // The stamp is up to a grain old when the peer falls silent.
-            assert_eq!(timer.expired(1, 1 + u64::from(limit)), None);
-            let due = timer.due(1).unwrap() - 1 - u64::from(limit);
+            assert_eq!(deadlines.expired(1, 1 + u64::from(limit)), None);
+            let due = deadlines.due(1).unwrap() - 1 - u64::from(limit);
             assert!(due + u64::from(resolution(limit)) <= u64::from(limit.div_ceil(10).max(10)), "{limit}: {due}");
         }
     }
 
     #[test]
     fn a_pause_does_not_count() {
-        let mut timer = Timer::new(1_000, 0, 0, 1, 0);
-        timer.pause(true, 1, || 500);
-        assert_eq!(timer.due(1), None);
-        timer.pause(false, 1, || 10_500);
-        assert_eq!(timer.expired(1, 11_000), None);
-        assert_eq!(timer.expired(1, 11_060), Some(Expired::Idle));
+        let mut deadlines = Deadlines::new(1_000, 0, 0, 1, 0);
+        deadlines.pause(true, 1, || 500);
+        assert_eq!(deadlines.due(1), None);
+        deadlines.pause(false, 1, || 10_500);
+        assert_eq!(deadlines.expired(1, 11_000), None);
+        assert_eq!(deadlines.expired(1, 11_060), Some(Expired::Idle));
     }
 
     #[test]
     fn progress_does_not_extend_a_packet() {
-        let mut timer = Timer::new(0, 1_000, 0, 1, 0);
-        timer.decoded(false, true, 100);
-        timer.decoded(false, true, 900);
-        assert_eq!(timer.expired(900, 1_150), Some(Expired::Packet));
-        timer.decoded(true, true, 1_160);
-        assert_eq!(timer.expired(1_160, 1_200), None);
+        let mut deadlines = Deadlines::new(0, 1_000, 0, 1, 0);
+        deadlines.decoded(false, true, 100);
+        deadlines.decoded(false, true, 900);
+        assert_eq!(deadlines.expired(900, 1_150), Some(Expired::Packet));
+        deadlines.decoded(true, true, 1_160);
+        assert_eq!(deadlines.expired(1_160, 1_200), None);
     }
 
     #[test]
     fn progress_extends_the_send_timeout() {
-        let mut timer = Timer::new(0, 0, 1_000, 1, 0);
-        timer.wrote(false, true, 100);
-        timer.wrote(true, true, 900);
-        assert_eq!(timer.expired(1, 1_500), None);
-        assert_eq!(timer.expired(1, 1_950), Some(Expired::Send));
+        let mut deadlines = Deadlines::new(0, 0, 1_000, 1, 0);
+        deadlines.wrote(false, true, 100);
+        deadlines.wrote(true, true, 900);
+        assert_eq!(deadlines.expired(1, 1_500), None);
+        assert_eq!(deadlines.expired(1, 1_950), Some(Expired::Send));
     }
 }

@@ -14,7 +14,7 @@ use super::reserve::ReserveDescriptor;
 use super::state::{BacklogPolicy, ListenerMode, ListenerState};
 use crate::limits::{AtLimit, PeerPermit, Permit};
 use crate::registry::{Arrival, Registries};
-use crate::socket::{Incoming, Steps};
+use crate::socket::{HandshakeChain, Incoming};
 use crate::telemetry::{LogThrottle, PoolEvent, RefusalReason};
 use crate::transport::Accepted;
 
@@ -146,7 +146,9 @@ impl AcceptorContext {
         let limits = state.port.limits();
         let steps = match state.steps.is_empty() {
             true => None,
-            false => Steps::new(state.steps.clone(), limits.policy().handshake_timeout, limits.handshakes().clone()),
+            false => {
+                HandshakeChain::new(state.steps.clone(), limits.policy().handshake_timeout, limits.handshakes().clone())
+            }
         };
         self.spawner.open(Incoming::new(stream, guard, steps));
     }

@@ -96,8 +96,8 @@ impl<D: Service> Builder<D> {
         let slots = AcceptorSlots::new(self.placement, slots);
         let acceptors = AcceptorContext::new(name, opened.spawner, registries, states, reserve);
         let restarts = Restarts::new(settings.max_restarts, settings.restart_window);
-        let (regulated, start_timeout) = (opened.regulated, self.start_timeout);
-        let plan = Plan { shared: shared.clone(), acceptors, slots, restarts, regulated, watchdog, start_timeout };
+        let (reconfigure, start_timeout) = (opened.reconfigure, self.start_timeout);
+        let plan = Plan { shared: shared.clone(), acceptors, slots, restarts, reconfigure, watchdog, start_timeout };
         AcceptorPool::launch(plan).await?;
         Ok(Pool::new(shared))
     }

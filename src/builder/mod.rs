@@ -117,7 +117,7 @@ impl<D> Builder<D> {
     /// How long a peer may be silent before [`timeout`](crate::Protocol::timeout) is called. `None`: for ever.
     ///
     /// Only what the peer sends counts: neither messages from the program nor what we send resets it. It stands still
-    /// while the connection waits, is passive, or is above its high-water mark. Kept within a tenth or 10 ms, whichever is
+    /// while the connection waits, is passive, or is above its high-water mark. Kept within a tenth or 10 ms, delegate is
     /// more; never early.
     ///
     /// Default: 60 seconds.

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use actix::dev::channel::AddressReceiver;
 
-use super::{Cause, Connection, ConnectionContext};
+use super::{Connection, ConnectionContext, Trigger};
 use crate::panic::catch_panic;
 use crate::protocol::{Active, Closed, Conn, Held, Protocol, Timeout};
 use crate::registry::Signals;
@@ -21,7 +21,7 @@ const PACKETS: u32 = 128;
 const MESSAGES: u32 = 64;
 
 /// Milliseconds between looks at the socket of a connection that does not read: whether the peer reset it.
-const LOOK: u64 = 250;
+const PROBE_INTERVAL: u64 = 250;
 
 /// What a turn may still do.
 pub(super) struct Budget {
@@ -45,32 +45,32 @@ impl<P: Protocol> Connection<P> {
     ) -> Poll<()> {
         let mut budget = Budget { bytes: BYTES, packets: PACKETS, messages: MESSAGES, items: MESSAGES, more: false };
         loop {
-            self.obey(ctx);
+            self.handle_signals(ctx);
             self.prepare(cx);
             self.wait(cx);
             self.take_mail(mailbox, ctx, cx, &mut budget);
             self.take_packets(ctx, cx, &mut budget);
             let room_again = self.write(cx) | self.upgrade(cx);
-            if self.over(cx).is_ready() {
+            if self.poll_closed(cx).is_ready() {
                 return Poll::Ready(());
             }
-            if !(room_again || self.unsettled(ctx)) || budget.more {
-                return self.leave(ctx, budget, cx);
+            if !(room_again || self.has_more(ctx)) || budget.more {
+                return self.yield_turn(ctx, budget, cx);
             }
         }
     }
 
     /// Does what the table has on order. What cannot be done during a wait stays ordered.
     #[inline]
-    fn obey(&mut self, ctx: &ConnectionContext<P>) {
+    fn handle_signals(&mut self, ctx: &ConnectionContext<P>) {
         let orders = self.conn.guard.state().signals();
         if orders != 0 && !self.ended {
-            self.obey_orders(orders, ctx.waits());
+            self.handle_signals_slow(orders, ctx.waits());
         }
     }
 
     #[cold]
-    fn obey_orders(&mut self, orders: u8, context_waits: bool) {
+    fn handle_signals_slow(&mut self, orders: u8, context_waits: bool) {
         let waiting = self.waiting() || context_waits;
         let entry = self.conn.guard.state().clone();
         if orders & Signals::KILL != 0 {
@@ -92,40 +92,40 @@ impl<P: Protocol> Connection<P> {
             self.conn.draining = true;
             if !self.conn.closing() {
                 let deadline = self.conn.guard.registry().drain_progress().and_then(|drain| drain.deadline);
-                self.step(Cause::Shutdown, |me, conn| me.shutdown(deadline, conn));
+                self.step(Trigger::Shutdown, |me, conn| me.shutdown(deadline, conn));
             }
         }
     }
 
     /// A deadline may have come.
     fn expire(&mut self, waiting: bool) {
-        self.conn.timer.changed = true;
+        self.conn.deadlines.changed = true;
         let (heard, now) = (self.conn.guard.state().last_read(), self.conn.guard.now());
         if self.conn.closing() {
             return self.expire_closing(now);
         }
-        if self.is_blind() {
+        if self.cannot_detect_close() {
             if let Some(error) = self.conn.io.take_error() {
                 return self.end(Closed::from_io(error));
             }
         }
-        match self.conn.timer.expired(heard, now) {
+        match self.conn.deadlines.expired(heard, now) {
             None => {}
             Some(Expired::Age) if waiting => {}
             Some(Expired::Age) => self.close(Closed::MaxAge),
             Some(Expired::Send) => self.end(Closed::SendTimeout),
             Some(Expired::Idle) => {
-                self.conn.timer.idle_again(now);
-                self.step(Cause::Idle, |me, conn| me.timeout(Timeout::Idle, conn));
+                self.conn.deadlines.idle_again(now);
+                self.step(Trigger::Idle, |me, conn| me.timeout(Timeout::Idle, conn));
             }
             Some(Expired::Packet) => {
                 let partial = self.conn.unread().map(|read| read.split().freeze()).unwrap_or_default();
-                self.conn.timer.decoded(false, false, now);
-                match catch_panic(|| (self.conn.charter.codec)()) {
+                self.conn.deadlines.decoded(false, false, now);
+                match catch_panic(|| (self.conn.factory.codec)()) {
                     Ok(codec) => self.conn.codec = codec,
                     Err(text) => return self.end(Closed::Panic(text)),
                 }
-                self.step(Cause::PacketTimeout, |me, conn| me.timeout(Timeout::Packet(partial), conn));
+                self.step(Trigger::PacketTimeout, |me, conn| me.timeout(Timeout::Packet(partial), conn));
             }
         }
     }
@@ -134,15 +134,15 @@ impl<P: Protocol> Connection<P> {
     #[inline]
     fn prepare(&mut self, cx: &mut Context<'_>) {
         if !self.ready() && !self.ended {
-            self.prepare_stages(cx);
+            self.prepare_slow(cx);
         }
     }
 
     #[cold]
-    fn prepare_stages(&mut self, cx: &mut Context<'_>) {
+    fn prepare_slow(&mut self, cx: &mut Context<'_>) {
         if !std::mem::replace(&mut self.begun, true) {
             self.conn.guard.state().set_waker(cx.waker().clone());
-            self.step(Cause::Own, |me, conn| me.init(conn));
+            self.step(Trigger::Own, |me, conn| me.init(conn));
         }
         if self.conn.held & !(Held::ABOVE_MARK | Held::SENDING) == Held::NEW {
             if self.opens() && self.shake(cx).is_pending() {
@@ -150,26 +150,26 @@ impl<P: Protocol> Connection<P> {
             }
             self.conn.held &= !Held::NEW;
             self.conn.guard.ready();
-            self.step(Cause::Own, |me, conn| me.ack(conn));
+            self.step(Trigger::Own, |me, conn| me.ack(conn));
         }
     }
 
     /// Waits for the futures that callbacks asked for, one after the other.
     fn wait(&mut self, cx: &mut Context<'_>) {
         while self.waiting() {
-            let busy = self.busy();
-            busy.unpolled = false;
-            let Some((cause, future)) = busy.waits.front_mut() else { return };
-            let cause = *cause;
+            let cold = self.cold();
+            cold.unpolled = false;
+            let Some((trigger, future)) = cold.waits.front_mut() else { return };
+            let trigger = *trigger;
             match catch_panic(|| future.as_mut().poll(cx)) {
                 Err(text) => return self.end(Closed::Panic(text)),
-                Ok(Poll::Pending) => return self.watch(cx),
+                Ok(Poll::Pending) => return self.read_ahead(cx),
                 Ok(Poll::Ready(then)) => {
-                    busy.waits.pop_front();
-                    if busy.waits.is_empty() {
+                    cold.waits.pop_front();
+                    if cold.waits.is_empty() {
                         self.conn.held &= !Held::WAITING;
                     }
-                    self.step(cause, then);
+                    self.step(trigger, then);
                 }
             }
         }
@@ -177,7 +177,7 @@ impl<P: Protocol> Connection<P> {
 
     /// Something is left to do in this very turn.
     #[inline]
-    fn unsettled(&self, ctx: &ConnectionContext<P>) -> bool {
+    fn has_more(&self, ctx: &ConnectionContext<P>) -> bool {
         let entry = self.conn.guard.state();
         if self.conn.held == 0 && entry.signals() == 0 && !self.conn.unpolled && !ctx.busy() {
             return false;
@@ -186,24 +186,24 @@ impl<P: Protocol> Connection<P> {
         let held = stopped
             | if !self.ready() || self.upgrading() || self.waiting() || ctx.waits() { Signals::DRAIN } else { 0 };
         let ordered = entry.signals() & !held != 0;
-        let unpolled = self.busy.as_ref().is_some_and(|busy| busy.unpolled);
+        let unpolled = self.cold.as_ref().is_some_and(|cold| cold.unpolled);
         let added = self.open() && (ctx.unpolled() || self.conn.unpolled && !ctx.waits());
         ordered || unpolled || added || self.conn.held == Held::NEW && !self.opens()
     }
 
     /// Leaves the turn: hands back the buffers, and sees to it that somebody wakes us.
     #[inline]
-    fn leave(&mut self, ctx: &ConnectionContext<P>, budget: Budget, cx: &mut Context<'_>) -> Poll<()> {
+    fn yield_turn(&mut self, ctx: &ConnectionContext<P>, budget: Budget, cx: &mut Context<'_>) -> Poll<()> {
         let (heard, now) = (self.conn.guard.state().last_read(), self.conn.guard.now());
         let paused = !self.open() || ctx.waits() || matches!(self.conn.active, Active::Passive);
-        let Conn { timer, guard, .. } = &mut self.conn;
-        let resumed = timer.pause(paused, heard, || guard.registry().clock().exact());
-        if resumed && timer.due(heard).is_some_and(|due| due <= now) {
+        let Conn { deadlines, guard, .. } = &mut self.conn;
+        let resumed = deadlines.pause(paused, heard, || guard.registry().clock().exact());
+        if resumed && deadlines.due(heard).is_some_and(|due| due <= now) {
             // The tick may have come, and may come again, while it stood still.
             guard.state().signal(Signals::DUE);
         }
-        if self.conn.timer.changed {
-            self.conn.timer.changed = false;
+        if self.conn.deadlines.changed {
+            self.conn.deadlines.changed = false;
             self.arm(heard, now);
         }
         if let Some(buffers) = self.conn.buffers.take() {
@@ -218,13 +218,13 @@ impl<P: Protocol> Connection<P> {
 
     #[cold]
     fn arm(&mut self, heard: u64, now: u64) {
-        let mut due = self.conn.timer.due(heard);
-        if let Some(linger) = self.busy.as_ref().and_then(|busy| busy.linger.due()) {
+        let mut due = self.conn.deadlines.due(heard);
+        if let Some(linger) = self.cold.as_ref().and_then(|cold| cold.linger.due()) {
             due = Some(due.map_or(linger, |due| due.min(linger)));
         }
         // What is overdue waits for the end of a wait.
-        if self.is_blind() || due.is_some_and(|due| due <= now && self.waiting()) {
-            due = Some(due.filter(|due| *due > now).map_or(now + LOOK, |due| due.min(now + LOOK)));
+        if self.cannot_detect_close() || due.is_some_and(|due| due <= now && self.waiting()) {
+            due = Some(due.filter(|due| *due > now).map_or(now + PROBE_INTERVAL, |due| due.min(now + PROBE_INTERVAL)));
         }
         self.conn.guard.state().set_due(due);
     }

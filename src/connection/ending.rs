@@ -15,9 +15,9 @@ use crate::registry::Buffers;
 
 /// How long a peer that is still sending is listened to after our last byte, in milliseconds: closing on unread input
 /// would be a reset, which can destroy that last byte.
-const LINGER: u64 = 2_000;
+const LINGER_MAX: u64 = 2_000;
 /// A peer that has been quiet for so long has stopped sending.
-const QUIET: u64 = 500;
+const LINGER_QUIET: u64 = 500;
 
 /// A close that waits for the peer to stop sending.
 #[derive(Debug, Default)]
@@ -49,16 +49,16 @@ impl<P: Protocol> Connection<P> {
         if self.opens() {
             // What was to go under the handshake's cover does not go without it.
             self.conn.steps = None;
-            self.busy().opening = None;
+            self.cold().opening = None;
             self.conn.buffers = None;
         }
-        let busy = self.busy();
-        let waits = std::mem::take(&mut busy.waits);
-        busy.unpolled = false;
-        busy.why = Some(why);
+        let cold = self.cold();
+        let waits = std::mem::take(&mut cold.waits);
+        cold.unpolled = false;
+        cold.why = Some(why);
         // What is waited for is the user's, and so is its end.
         if let Err(text) = catch_panic(|| drop(waits)) {
-            self.busy().why = Some(Closed::Panic(text));
+            self.cold().why = Some(Closed::Panic(text));
         }
     }
 
@@ -91,7 +91,7 @@ impl<P: Protocol> Connection<P> {
 
     /// Whether the connection is over: a closing one is once its bytes are out and the peer is quiet.
     #[inline]
-    pub(super) fn over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(super) fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if !self.conn.closing() {
             return Poll::Pending;
         }
@@ -107,7 +107,7 @@ impl<P: Protocol> Connection<P> {
         if self.conn.unsent() > 0 || self.unflushed {
             return Poll::Pending;
         }
-        let lingers = !self.eof && self.busy().linger.unread;
+        let lingers = !self.eof && self.cold().linger.unread;
         if lingers || !self.conn.io.is_plain() {
             // An error here means that there is nobody to tell.
             let told = Pin::new(&mut self.conn.io).poll_shutdown(cx).is_ready();
@@ -115,7 +115,7 @@ impl<P: Protocol> Connection<P> {
                 return Poll::Pending;
             }
         }
-        let why = self.busy().why.take();
+        let why = self.cold().why.take();
         self.end(why.unwrap_or(Closed::Local));
         Poll::Ready(())
     }
@@ -123,12 +123,12 @@ impl<P: Protocol> Connection<P> {
     /// Whether there is reason, and time, to stay a little longer.
     fn linger(&mut self) -> bool {
         let now = self.conn.guard.now();
-        let linger = &mut self.busy().linger;
+        let linger = &mut self.cold().linger;
         if linger.until == 0 {
-            (linger.until, linger.quiet_at) = (now + LINGER, now + QUIET);
-            self.conn.timer.changed = true;
+            (linger.until, linger.quiet_at) = (now + LINGER_MAX, now + LINGER_QUIET);
+            self.conn.deadlines.changed = true;
         }
-        self.busy().linger.due().is_some_and(|due| now < due)
+        self.cold().linger.due().is_some_and(|due| now < due)
     }
 
     /// Reads and forgets, a little: so that the end of the peer's sending is seen.
@@ -145,9 +145,9 @@ impl<P: Protocol> Connection<P> {
                 Poll::Ready(Ok(bytes)) if bytes > 0 => {
                     let now = self.conn.guard.now();
                     self.conn.guard.state().received(bytes, now);
-                    let linger = &mut self.busy().linger;
-                    (linger.unread, linger.quiet_at) = (true, now + QUIET);
-                    self.conn.timer.changed = true;
+                    let linger = &mut self.cold().linger;
+                    (linger.unread, linger.quiet_at) = (true, now + LINGER_QUIET);
+                    self.conn.deadlines.changed = true;
                 }
                 Poll::Ready(_) => (self.eof, more) = (true, false),
             }
@@ -162,8 +162,8 @@ impl<P: Protocol> Connection<P> {
 
     /// A deadline while closing: nobody reads what is queued.
     pub(super) fn expire_closing(&mut self, now: u64) {
-        if (self.conn.unsent() > 0 || self.unflushed) && self.conn.timer.send_expired(now) {
-            let why = self.busy().why.take();
+        if (self.conn.unsent() > 0 || self.unflushed) && self.conn.deadlines.send_expired(now) {
+            let why = self.cold().why.take();
             self.end(match why {
                 None | Some(Closed::Local | Closed::Shutdown | Closed::Peer(_)) => Closed::SendTimeout,
                 Some(why) => why,

@@ -11,7 +11,7 @@ use tokio_util::codec::Decoder;
 use tokio_util::io::poll_read_buf;
 
 use super::driver::Budget;
-use super::{Cause, Connection, ConnectionContext};
+use super::{Connection, ConnectionContext, Trigger};
 use crate::error::BoxError;
 use crate::panic::catch_panic;
 use crate::protocol::{Active, Closed, Protocol};
@@ -21,7 +21,7 @@ impl<P: Protocol> Connection<P> {
     /// Reads, and delivers every whole packet of a read before the next one.
     pub(super) fn take_packets(&mut self, ctx: &ConnectionContext<P>, cx: &mut Context<'_>, budget: &mut Budget) {
         if ctx.waits() && self.open() {
-            return self.watch(cx);
+            return self.read_ahead(cx);
         }
         let mut short = false;
         while self.open() {
@@ -71,7 +71,7 @@ impl<P: Protocol> Connection<P> {
                     self.eof = true;
                 } else {
                     conn.guard.state().received(bytes, conn.guard.now());
-                    conn.timer.heard();
+                    conn.deadlines.heard();
                 }
                 Poll::Ready(bytes)
             }
@@ -98,7 +98,7 @@ impl<P: Protocol> Connection<P> {
         let partial = !self.undecoded && !read.is_empty();
         self.conn.buffers_mut().read = read;
         match outcome {
-            Ok(()) => self.conn.timer.decoded(delivered > 0, partial, self.conn.guard.now()),
+            Ok(()) => self.conn.deadlines.decoded(delivered > 0, partial, self.conn.guard.now()),
             Err(text) => self.end(Closed::Panic(text)),
         }
     }
@@ -119,7 +119,7 @@ impl<P: Protocol> Connection<P> {
                     }
                     self.conn.guard.go_on();
                     let next = self.me.packet(packet, &mut self.conn);
-                    self.follow(next, Cause::Own);
+                    self.apply(next, Trigger::Own);
                 }
                 Ok(None) => {
                     self.undecoded = false;
@@ -162,7 +162,7 @@ impl<P: Protocol> Connection<P> {
     fn turn_passive(&mut self) {
         if self.conn.active == Active::Count(0) && self.open() {
             self.conn.active = Active::Passive;
-            self.step(Cause::Own, |me, conn| me.passive(conn));
+            self.step(Trigger::Own, |me, conn| me.passive(conn));
         }
     }
 
@@ -170,21 +170,21 @@ impl<P: Protocol> Connection<P> {
     fn half_close(&mut self) {
         if !self.half_closed {
             self.half_closed = true;
-            self.step(Cause::HalfClosed, |me, conn| me.half_closed(conn));
+            self.step(Trigger::HalfClosed, |me, conn| me.half_closed(conn));
         }
-        if !self.conn.charter.terms.half_close && !self.waiting() && !self.conn.closing() && !self.ended {
+        if !self.conn.factory.terms.half_close && !self.waiting() && !self.conn.closing() && !self.ended {
             self.close(Closed::Peer(None));
         }
     }
 
     /// Whether nothing would tell that the peer is gone: passive, or with as much read ahead as there may be.
-    pub(super) fn is_blind(&mut self) -> bool {
+    pub(super) fn cannot_detect_close(&mut self) -> bool {
         matches!(self.conn.active, Active::Passive)
             || self.waiting() && self.conn.unread().is_some_and(|read| read.len() >= READ_BUFFER)
     }
 
     /// During a wait: reads ahead, one buffer at the most, to see whether the peer is still there.
-    pub(super) fn watch(&mut self, cx: &mut Context<'_>) {
+    pub(super) fn read_ahead(&mut self, cx: &mut Context<'_>) {
         // Before the handshake nothing is ours to read.
         if matches!(self.conn.active, Active::Passive) || self.opens() {
             return;
@@ -195,7 +195,7 @@ impl<P: Protocol> Connection<P> {
             }
         }
         let gone = self.eof && !self.half_closed && self.conn.unread().is_none();
-        if gone && !self.ended && !self.conn.charter.terms.half_close {
+        if gone && !self.ended && !self.conn.factory.terms.half_close {
             self.close(Closed::Peer(None));
         }
     }
@@ -239,7 +239,7 @@ impl<P: Protocol> Connection<P> {
                         budget.messages -= 1;
                         self.conn.guard.go_on();
                         message.handle(self, ctx);
-                        self.heed(ctx);
+                        self.check_stopped(ctx);
                     }
                     Poll::Ready(None) | Poll::Pending => {
                         self.mail = false;
@@ -267,7 +267,7 @@ impl<P: Protocol> Connection<P> {
                 Ok(Poll::Ready(None)) => self.conn.streams = None,
                 Ok(Poll::Ready(Some(message))) => {
                     budget.items -= 1;
-                    self.step(Cause::Own, |me, conn| me.user(message, conn));
+                    self.step(Trigger::Own, |me, conn| me.user(message, conn));
                 }
             }
         }
@@ -280,12 +280,12 @@ impl<P: Protocol> Connection<P> {
         if let Err(text) = catch_panic(|| ctx.run(self, cx)) {
             return self.end(Closed::Panic(text));
         }
-        self.heed(ctx);
+        self.check_stopped(ctx);
     }
 
     /// A handler may have stopped its context, as actix's actors do.
     #[inline]
-    fn heed(&mut self, ctx: &ConnectionContext<P>) {
+    fn check_stopped(&mut self, ctx: &ConnectionContext<P>) {
         if ctx.is_stopped() && !self.conn.closing() {
             self.close(Closed::Local);
         }

@@ -3,7 +3,7 @@
 use actix::prelude::*;
 use bytes::Bytes;
 
-use super::{Cause, Connection, ConnectionContext};
+use super::{Connection, ConnectionContext, Trigger};
 use crate::protocol::{Active, Closed, EncodeOnce, Next, Protocol, SendError};
 use crate::registry::ConnectionInfo;
 
@@ -46,7 +46,7 @@ impl<P: Protocol> Handler<User<P::User>> for Connection<P> {
 
     fn handle(&mut self, message: User<P::User>, _: &mut ConnectionContext<P>) {
         let next = self.me.user(message.0, &mut self.conn);
-        self.follow(next, Cause::Own);
+        self.apply(next, Trigger::Own);
     }
 }
 

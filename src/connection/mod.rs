@@ -6,8 +6,8 @@
 //!                       orders and ticks of the table ──┘
 //! ```
 //!
-//! One future per connection, [`Life`]: each poll is a [`turn`](Connection::turn). Every callback's answer goes through
-//! [`follow`](Connection::follow), every ending through [`end`](Connection::end).
+//! One future per connection, [`ConnectionTask`]: each poll is a [`turn`](Connection::turn). Every callback's answer goes through
+//! [`apply`](Connection::apply), every ending through [`end`](Connection::end).
 
 mod context;
 mod driver;
@@ -28,9 +28,9 @@ use actix::prelude::*;
 use actix::WeakAddr;
 
 use crate::panic::catch_panic;
-use crate::protocol::{Charter, Closed, Conn, Held, Next, Pending, Protocol};
+use crate::protocol::{Closed, Conn, Held, Next, Pending, Protocol, ProtocolFactory};
 use crate::registry::{ConnectionGuard, Signals};
-use crate::socket::{Opening, Steps};
+use crate::socket::{HandshakeChain, HandshakeFuture};
 use crate::transport::{Handshake, Stream};
 
 pub use context::ConnectionContext;
@@ -102,19 +102,19 @@ pub struct Connection<P: Protocol> {
     /// A stream with a layer of its own has not yet passed on all that was written to it.
     unflushed: bool,
     ended: bool,
-    busy: Option<Box<Busy<P>>>,
+    cold: Option<Box<ColdState<P>>>,
     conn: Conn<P>,
 }
 
 /// What only a connection in a special state needs.
-struct Busy<P: Protocol> {
+struct ColdState<P: Protocol> {
     /// Each with what the callback that waits was called for: its answer is still to come.
-    waits: VecDeque<(Cause, Pending<P>)>,
+    waits: VecDeque<(Trigger, Pending<P>)>,
     /// A future was added and not yet polled.
     unpolled: bool,
     why: Option<Closed>,
     /// On its way to being ready, or to TLS.
-    opening: Option<Opening>,
+    opening: Option<HandshakeFuture>,
     /// What to go through once all is sent that was queued before.
     upgrade: Option<Arc<dyn Handshake>>,
     linger: ending::Linger,
@@ -134,8 +134,8 @@ pub(crate) struct Birth<P: Protocol> {
 
 impl<P: Protocol> Birth<P> {
     /// Makes the mailbox, and enters its address with the seat.
-    pub(crate) fn new(guard: &ConnectionGuard, charter: &Charter<P>) -> Self {
-        let (sender, mailbox) = channel(charter.terms.mailbox);
+    pub(crate) fn new(guard: &ConnectionGuard, factory: &ProtocolFactory<P>) -> Self {
+        let (sender, mailbox) = channel(factory.terms.mailbox);
         let address = Addr::new(sender).downgrade();
         guard.state().set_address(address.clone());
         Birth { mailbox, context: ConnectionContext::new(address) }
@@ -147,11 +147,11 @@ impl<P: Protocol> Birth<P> {
         me: P,
         codec: P::Codec,
         io: Stream,
-        steps: Option<Box<Steps>>,
-        charter: Arc<Charter<P>>,
+        steps: Option<Box<HandshakeChain>>,
+        factory: Arc<ProtocolFactory<P>>,
         guard: ConnectionGuard,
     ) {
-        let conn = Conn::new(io, steps, codec, charter, guard);
+        let conn = Conn::new(io, steps, codec, factory, guard);
         let connection = Connection {
             me,
             begun: false,
@@ -161,25 +161,25 @@ impl<P: Protocol> Birth<P> {
             half_closed: false,
             unflushed: false,
             ended: false,
-            busy: None,
+            cold: None,
             conn,
         };
-        actix_rt::spawn(Life { connection, mailbox: self.mailbox, context: self.context });
+        actix_rt::spawn(ConnectionTask { connection, mailbox: self.mailbox, context: self.context });
     }
 }
 
 /// The life of a connection: a future that is polled once a turn.
-struct Life<P: Protocol> {
+struct ConnectionTask<P: Protocol> {
     connection: Connection<P>,
     mailbox: AddressReceiver<Connection<P>>,
     context: ConnectionContext<P>,
 }
 
-impl<P: Protocol> Future for Life<P> {
+impl<P: Protocol> Future for ConnectionTask<P> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let Life { connection, mailbox, context } = self.get_mut();
+        let ConnectionTask { connection, mailbox, context } = self.get_mut();
         Turn::begin(connection).0.turn(mailbox, context, cx)
     }
 }
@@ -225,17 +225,17 @@ impl<P: Protocol> Connection<P> {
     ) -> R {
         let _ = ctx;
         let (answer, next) = callback(&mut self.me, &mut self.conn);
-        self.follow(next, Cause::Own);
+        self.apply(next, Trigger::Own);
         answer
     }
 
     /// One callback, under the guard.
-    fn step(&mut self, cause: Cause, callback: impl FnOnce(&mut P, &mut Conn<P>) -> Next<P>) {
+    fn step(&mut self, trigger: Trigger, callback: impl FnOnce(&mut P, &mut Conn<P>) -> Next<P>) {
         self.conn.guard.go_on();
         let stepped = catch_panic(|| {
             let next = callback(&mut self.me, &mut self.conn);
             // Under the guard as well: the codec that encodes a reply is not ours.
-            self.follow(next, cause);
+            self.apply(next, trigger);
         });
         if let Err(text) = stepped {
             self.end(Closed::Panic(text));
@@ -244,7 +244,7 @@ impl<P: Protocol> Connection<P> {
 
     /// Does what a callback answered.
     #[inline(always)]
-    fn follow(&mut self, next: Next<P>, cause: Cause) {
+    fn apply(&mut self, next: Next<P>, trigger: Trigger) {
         match next {
             Next::Continue => {}
             Next::Send(reply) if !self.conn.closing() => {
@@ -252,7 +252,7 @@ impl<P: Protocol> Connection<P> {
                     self.close(Closed::Error(error.into()));
                 }
             }
-            next => self.follow_rarer(next, cause),
+            next => self.apply_slow(next, trigger),
         }
         if self.conn.queued() > self.conn.high_watermark {
             self.conn.held |= Held::ABOVE_MARK;
@@ -260,34 +260,34 @@ impl<P: Protocol> Connection<P> {
     }
 
     #[cold]
-    fn follow_rarer(&mut self, next: Next<P>, cause: Cause) {
+    fn apply_slow(&mut self, next: Next<P>, trigger: Trigger) {
         match next {
             // Too late: the connection is ending.
             Next::Continue | Next::Send(_) => {}
-            Next::Stop => self.close(cause.closed()),
+            Next::Stop => self.close(trigger.closed()),
             Next::SendAndStop(reply) => {
-                self.follow(Next::Send(reply), cause);
-                self.close(cause.closed());
+                self.apply(Next::Send(reply), trigger);
+                self.close(trigger.closed());
             }
             Next::Fail(error) => self.close(Closed::Error(error)),
             Next::Wait(wait) if !self.conn.closing() => {
                 self.conn.held |= Held::WAITING;
-                let busy = self.busy();
-                busy.unpolled = true;
-                busy.waits.push_back((cause, wait.0));
+                let cold = self.cold();
+                cold.unpolled = true;
+                cold.waits.push_back((trigger, wait.0));
             }
             Next::Upgrade(step) if !self.conn.closing() => {
                 self.conn.held |= Held::UPGRADING;
-                self.busy().upgrade = Some(*step);
+                self.cold().upgrade = Some(*step);
             }
             Next::File(file) if !self.conn.closing() => self.conn.queue_file(*file),
             Next::Wait(_) | Next::Upgrade(_) | Next::File(_) => {}
         }
     }
 
-    fn busy(&mut self) -> &mut Busy<P> {
-        self.busy.get_or_insert_with(|| {
-            Box::new(Busy {
+    fn cold(&mut self) -> &mut ColdState<P> {
+        self.cold.get_or_insert_with(|| {
+            Box::new(ColdState {
                 waits: VecDeque::new(),
                 unpolled: false,
                 why: None,
@@ -310,7 +310,7 @@ impl<P: Protocol> Connection<P> {
 
     /// Whether a handshake is before it, or under way.
     fn opens(&self) -> bool {
-        self.conn.steps.is_some() || self.busy.as_ref().is_some_and(|busy| busy.opening.is_some())
+        self.conn.steps.is_some() || self.cold.as_ref().is_some_and(|cold| cold.opening.is_some())
     }
 
     #[inline]
@@ -327,7 +327,7 @@ impl<P: Protocol> Connection<P> {
 
 /// What a callback was called for: decides what a `Stop` in it means.
 #[derive(Clone, Copy)]
-enum Cause {
+enum Trigger {
     /// A packet, a message: the connection's own decision.
     Own,
     Idle,
@@ -336,14 +336,14 @@ enum Cause {
     Shutdown,
 }
 
-impl Cause {
+impl Trigger {
     fn closed(self) -> Closed {
         match self {
-            Cause::Own => Closed::Local,
-            Cause::Idle => Closed::Idle,
-            Cause::PacketTimeout => Closed::PacketTimeout,
-            Cause::HalfClosed => Closed::Peer(None),
-            Cause::Shutdown => Closed::Shutdown,
+            Trigger::Own => Closed::Local,
+            Trigger::Idle => Closed::Idle,
+            Trigger::PacketTimeout => Closed::PacketTimeout,
+            Trigger::HalfClosed => Closed::Peer(None),
+            Trigger::Shutdown => Closed::Shutdown,
         }
     }
 }
@@ -353,7 +353,7 @@ impl<P: Protocol> Drop for Connection<P> {
     fn drop(&mut self) {
         if !self.ended {
             let killed = self.conn.guard.state().signals() & Signals::KILL != 0;
-            let why = self.busy.as_mut().and_then(|busy| busy.why.take()).filter(|_| !killed);
+            let why = self.cold.as_mut().and_then(|cold| cold.why.take()).filter(|_| !killed);
             self.end(why.unwrap_or(Closed::Killed));
         }
     }

@@ -5,7 +5,7 @@ use std::task::{ready, Context, Poll};
 use super::Connection;
 use crate::panic::catch_panic;
 use crate::protocol::{Closed, Held, Protocol};
-use crate::socket::{NotOpened, Steps};
+use crate::socket::{HandshakeChain, HandshakeFailure};
 use crate::transport::HandshakeError;
 
 impl<P: Protocol> Connection<P> {
@@ -13,22 +13,22 @@ impl<P: Protocol> Connection<P> {
     pub(super) fn shake(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let Some(steps) = self.conn.steps.take() {
             let (stream, entry) = (self.conn.io.take(), self.conn.guard.state().clone());
-            self.busy().opening = Some(steps.begin(stream, entry));
+            self.cold().opening = Some(steps.begin(stream, entry));
         }
-        let Some(opening) = self.busy().opening.as_mut() else { return Poll::Ready(()) };
+        let Some(opening) = self.cold().opening.as_mut() else { return Poll::Ready(()) };
         // A step may be the user's own.
         let shaken = match catch_panic(|| opening.as_mut().poll(cx)) {
             Ok(shaken) => ready!(shaken),
             Err(text) => return self.refuse_to_open(Closed::Panic(text)),
         };
-        self.busy().opening = None;
+        self.cold().opening = None;
         match shaken {
-            Err(NotOpened::Failed(error)) => self.refuse_to_open(Closed::Handshake(error)),
-            Err(NotOpened::Refused(refusal)) => self.refuse_to_open(Closed::Refused(refusal)),
+            Err(HandshakeFailure::Failed(error)) => self.refuse_to_open(Closed::Handshake(error)),
+            Err(HandshakeFailure::Refused(refusal)) => self.refuse_to_open(Closed::Refused(refusal)),
             Ok(shaken) => {
                 self.conn.io = shaken.stream;
-                let before = self.conn.learnt.take().unwrap_or_default();
-                self.conn.learnt = Some(Box::new(shaken.learnt.or(&before)));
+                let before = self.conn.negotiated.take().unwrap_or_default();
+                self.conn.negotiated = Some(Box::new(shaken.negotiated.or(&before)));
                 Poll::Ready(())
             }
         }
@@ -42,7 +42,7 @@ impl<P: Protocol> Connection<P> {
 
     #[cold]
     fn go_on_upgrading(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.busy().upgrade.is_some() {
+        if self.cold().upgrade.is_some() {
             if self.conn.unsent() > 0 || self.unflushed {
                 return false;
             }
@@ -51,10 +51,10 @@ impl<P: Protocol> Connection<P> {
                 self.end(Closed::Handshake(HandshakeError::PlaintextAfterStartTls(in_clear)));
                 return false;
             }
-            let step = self.busy().upgrade.take();
+            let step = self.cold().upgrade.take();
             let limits = self.conn.guard.state().port().limits();
             let limit = limits.policy().handshake_timeout;
-            self.conn.steps = Steps::new(step.into_iter().collect(), limit, limits.handshakes().clone());
+            self.conn.steps = HandshakeChain::new(step.into_iter().collect(), limit, limits.handshakes().clone());
         }
         if self.shake(cx).is_pending() {
             return false;

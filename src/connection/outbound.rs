@@ -31,7 +31,7 @@ impl<P: Protocol> Connection<P> {
             self.lost(error);
             return false;
         }
-        let (unsent, terms) = (self.conn.queued(), &self.conn.charter.terms);
+        let (unsent, terms) = (self.conn.queued(), &self.conn.factory.terms);
         let was_held = before & (Held::ABOVE_MARK | Held::SENDING);
         if unsent <= terms.low_watermark {
             self.conn.held &= !Held::ABOVE_MARK;
@@ -81,7 +81,7 @@ impl<P: Protocol> Connection<P> {
         }
         // What a layer of its own keeps back is not out either.
         let progress = sent > 0 || kept_back && !self.unflushed;
-        conn.timer.wrote(progress, !queued.is_empty() || self.unflushed, conn.guard.now());
+        conn.deadlines.wrote(progress, !queued.is_empty() || self.unflushed, conn.guard.now());
         outcome
     }
 
@@ -124,7 +124,7 @@ impl<P: Protocol> Connection<P> {
                 Poll::Pending => break Ok(false),
             }
         };
-        conn.timer.wrote(progress, !matches!(outcome, Ok(true)), conn.guard.now());
+        conn.deadlines.wrote(progress, !matches!(outcome, Ok(true)), conn.guard.now());
         if let Ok(true) = outcome {
             conn.held &= !Held::SENDING;
             if let Some(buffers) = &mut conn.buffers {
@@ -140,7 +140,7 @@ impl<P: Protocol> Connection<P> {
     /// A write failed: what is queued cannot be sent. An ending under way keeps its reason, unless it was a quiet one.
     #[cold]
     fn lost(&mut self, error: io::Error) {
-        let why = self.busy.as_mut().and_then(|busy| busy.why.take());
+        let why = self.cold.as_mut().and_then(|cold| cold.why.take());
         self.end(match why {
             None | Some(Closed::Local | Closed::Shutdown) => Closed::from_io(error),
             Some(why) => why,

@@ -16,7 +16,7 @@ use std::any::Any;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::acceptor::ConnectionSpawner;
-use crate::protocol::{Regulated, Terms};
+use crate::protocol::{Reconfigure, Terms};
 use crate::socket::SocketLimits;
 
 pub use events::{EventLoop, Init};
@@ -38,7 +38,7 @@ pub trait Service: sealed::Sealed + 'static {
 #[derive(Clone)]
 pub(crate) struct Opened {
     pub(crate) spawner: Arc<dyn ConnectionSpawner>,
-    pub(crate) regulated: Arc<dyn Regulated>,
+    pub(crate) reconfigure: Arc<dyn Reconfigure>,
     pub(crate) left: Option<Arc<dyn Any + Send + Sync>>,
 }
 

@@ -10,7 +10,7 @@ use crate::connection::{Birth, Connection};
 use crate::framing::Framing;
 use crate::panic::catch_panic;
 use crate::pool::Pool;
-use crate::protocol::{Charter, Charters, Factory, MakeCodec, Peer, Protocol, Terms};
+use crate::protocol::{Factory, MakeCodec, Peer, Protocol, ProtocolFactory, SharedFactory, Terms};
 use crate::socket::Incoming;
 use crate::telemetry::CloseReason;
 
@@ -51,32 +51,32 @@ impl<P: Protocol> Service for ProtocolService<P> {
             None => codec,
             Some(bytes) => Arc::new(move || limit(codec(), bytes)),
         };
-        let charters = Arc::new(Charters::new(Charter { factory, codec, terms }));
+        let factory = Arc::new(SharedFactory::new(ProtocolFactory { factory, codec, terms }));
         Opened {
-            spawner: Arc::new(ProtocolSpawner(charters.clone())),
-            regulated: charters.clone(),
-            left: Some(charters),
+            spawner: Arc::new(ProtocolSpawner(factory.clone())),
+            reconfigure: factory.clone(),
+            left: Some(factory),
         }
     }
 }
 
 impl<P: Protocol> sealed::Sealed for ProtocolService<P> {}
 
-struct ProtocolSpawner<P: Protocol>(Arc<Charters<P>>);
+struct ProtocolSpawner<P: Protocol>(Arc<SharedFactory<P>>);
 
 impl<P: Protocol> ConnectionSpawner for ProtocolSpawner<P> {
     fn open(&self, incoming: Incoming) {
-        let charter = self.0.current();
+        let factory = self.0.current();
         let (stream, guard, steps) = incoming.open();
-        let birth = Birth::new(&guard, &charter);
+        let birth = Birth::new(&guard, &factory);
         let entry = guard.state();
         let peer = Peer { id: entry.id(), address: entry.peer().clone(), listener: entry.port().name().clone() };
         // The codec first: whatever state is made gets its `closed`.
         let at_work = guard.at_work();
-        let made = catch_panic(|| ((charter.codec)(), (charter.factory)(&peer)));
+        let made = catch_panic(|| ((factory.codec)(), (factory.factory)(&peer)));
         drop(at_work);
         match made {
-            Ok((codec, me)) => birth.live(me, codec, stream, steps, charter, guard),
+            Ok((codec, me)) => birth.live(me, codec, stream, steps, factory, guard),
             Err(panic) => {
                 let (listener, reason) = (&*peer.listener, CloseReason::Panic.name());
                 if let Some(left_out) = guard.registry().shared().endings.allow(CloseReason::Panic) {
@@ -98,18 +98,18 @@ impl<P: Protocol> Pool<Connection<P>> {
     /// live side by side.
     pub fn set_protocol(&self, factory: impl Fn(&Peer) -> P + Send + Sync + 'static) {
         let factory: Factory<P> = Arc::new(factory);
-        self.amend(|charter| charter.factory = factory);
+        self.update(|current| current.factory = factory);
     }
 
     /// Gives new connections another codec. Those that are alive keep theirs.
     pub fn set_codec(&self, codec: impl Fn() -> P::Codec + Send + Sync + 'static) {
         let codec: MakeCodec<P> = Arc::new(codec);
-        self.amend(|charter| charter.codec = codec);
+        self.update(|factory| factory.codec = codec);
     }
 
-    fn amend(&self, amend: impl FnOnce(&mut Charter<P>)) {
-        if let Some(charters) = self.door::<Charters<P>>() {
-            charters.amend(amend);
+    fn update(&self, update: impl FnOnce(&mut ProtocolFactory<P>)) {
+        if let Some(factory) = self.door::<SharedFactory<P>>() {
+            factory.update(update);
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::acceptor::ConnectionSpawner;
 use crate::error::BoxError;
 use crate::panic::{catch_panic, panic_text};
 use crate::pool::Pool;
-use crate::protocol::{Closed, Regulated, Terms};
+use crate::protocol::{Closed, Reconfigure, Terms};
 use crate::socket::{Incoming, Socket, SocketLimits};
 use crate::telemetry::CloseReason;
 
@@ -65,8 +65,8 @@ impl Service for FnService {
         let spawner =
             FnSpawner { serve: Arc::new(Latest::new(self.serve)), limits: Latest::new(socket_limits(&terms)) };
         let left = spawner.serve.clone();
-        let regulated = Arc::new(spawner);
-        Opened { spawner: regulated.clone(), regulated, left: Some(left) }
+        let reconfigure = Arc::new(spawner);
+        Opened { spawner: reconfigure.clone(), reconfigure, left: Some(left) }
     }
 }
 
@@ -99,7 +99,7 @@ impl ConnectionSpawner for FnSpawner {
     }
 }
 
-impl Regulated for FnSpawner {
+impl Reconfigure for FnSpawner {
     fn set_terms(&self, terms: Terms) {
         self.limits.set(socket_limits(&terms));
     }
@@ -107,31 +107,31 @@ impl Regulated for FnSpawner {
 
 /// Calls the async fn, and sees it to its end.
 fn begin(serve: &Latest<Serve>, socket: Socket) {
-    let desk = socket.desk();
-    desk.ready();
-    let at_work = desk.at_work();
+    let shared = socket.shared();
+    shared.ready();
+    let at_work = shared.at_work();
     let begun = catch_panic(|| (serve.get())(socket));
     drop(at_work);
     let served = match begun {
-        Err(panic) => return desk.note(CloseReason::Panic, Some(panic)),
+        Err(panic) => return shared.note(CloseReason::Panic, Some(panic)),
         Ok(served) => served,
     };
     actix_rt::spawn(async move {
         let mut served = AssertUnwindSafe(served).catch_unwind();
         let served = poll_fn(|cx| {
-            let _at_work = desk.at_work();
+            let _at_work = shared.at_work();
             served.poll_unpin(cx)
         });
-        let killed = desk.killed().then(|()| tokio::time::sleep(AFTER_KILL));
+        let killed = shared.killed().then(|()| tokio::time::sleep(AFTER_KILL));
         match select(pin!(served), pin!(killed)).await {
             Either::Left((Ok(Ok(())), _)) => {}
             Either::Left((Ok(Err(error)), _)) => {
                 let closed = Closed::from(error);
                 // An error of the user's may panic when it is shown.
                 let text = catch_panic(|| closed.to_string()).unwrap_or_else(|panic| panic);
-                desk.note(closed.reason(), Some(text));
+                shared.note(closed.reason(), Some(text));
             }
-            Either::Left((Err(panic), _)) => desk.note(CloseReason::Panic, Some(panic_text(panic))),
+            Either::Left((Err(panic), _)) => shared.note(CloseReason::Panic, Some(panic_text(panic))),
             // It does not look at its socket: it is dropped, and with it the socket.
             Either::Right(_) => {}
         }

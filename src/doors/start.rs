@@ -10,7 +10,7 @@ use crate::acceptor::ConnectionSpawner;
 use crate::error::BoxError;
 use crate::panic::catch_panic;
 use crate::pool::Pool;
-use crate::protocol::{Regulated, Terms};
+use crate::protocol::{Reconfigure, Terms};
 use crate::registry::ConnectionId;
 use crate::socket::{Incoming, Socket, SocketLimits};
 use crate::telemetry::CloseReason;
@@ -48,8 +48,8 @@ where
         let spawner =
             ActorSpawner { start: Arc::new(Latest::new(self.start)), limits: Latest::new(socket_limits(&terms)) };
         let left = spawner.start.clone();
-        let regulated = Arc::new(spawner);
-        Opened { spawner: regulated.clone(), regulated, left: Some(left) }
+        let reconfigure = Arc::new(spawner);
+        Opened { spawner: reconfigure.clone(), reconfigure, left: Some(left) }
     }
 }
 
@@ -83,7 +83,7 @@ where
     }
 }
 
-impl<A: Actor> Regulated for ActorSpawner<A> {
+impl<A: Actor> Reconfigure for ActorSpawner<A> {
     fn set_terms(&self, terms: Terms) {
         self.limits.set(socket_limits(&terms));
     }
@@ -95,20 +95,20 @@ where
     A: Actor + Handler<Ack>,
     A::Context: ToEnvelope<A, Ack>,
 {
-    let desk = socket.desk();
-    desk.ready();
-    let at_work = desk.at_work();
+    let shared = socket.shared();
+    shared.ready();
+    let at_work = shared.at_work();
     let started = catch_panic(|| (start.get())(socket));
     drop(at_work);
     match started {
-        Err(panic) => desk.note(CloseReason::Panic, Some(panic)),
+        Err(panic) => shared.note(CloseReason::Panic, Some(panic)),
         Ok(Err(error)) => {
             let text = catch_panic(|| error.to_string()).unwrap_or_else(|panic| panic);
-            desk.note(CloseReason::Error, Some(text));
+            shared.note(CloseReason::Error, Some(text));
         }
         Ok(Ok(address)) => {
-            desk.state().set_address(address.clone());
-            address.do_send(Ack { id: desk.state().id() });
+            shared.state().set_address(address.clone());
+            address.do_send(Ack { id: shared.state().id() });
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use crate::transport::{Block, ParseBlockError};
+use crate::transport::{Cidr, ParseCidrError};
 
 /// One access rule: an address or a block of them in CIDR notation, allowed or denied.
 ///
@@ -18,7 +18,7 @@ use crate::transport::{Block, ParseBlockError};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Rule {
     allow: bool,
-    block: Block,
+    block: Cidr,
 }
 
 impl Rule {
@@ -77,7 +77,7 @@ pub enum ParseRuleError {
     Form(String),
     /// It does not say to whom.
     #[error(transparent)]
-    Block(#[from] ParseBlockError),
+    Cidr(#[from] ParseCidrError),
 }
 
 /// The first rule that is about the address decides; none: allowed.

@@ -1,4 +1,4 @@
-//! What a pool listens on, before it is open.
+//! Source a pool listens on, before it is open.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::error::StartError;
 use crate::limits::{Limits, ListenerLimits};
 #[cfg(unix)]
 use crate::transport::Unix;
-use crate::transport::{Address, Handshake, Inherited, Opening, SocketOptions, Tcp, Transport};
+use crate::transport::{Address, Handshake, Inherited, ListenerKind, SocketOptions, Tcp, Transport};
 
 /// One of the things a pool listens on, with a name and a limit of its own.
 ///
@@ -31,15 +31,15 @@ use crate::transport::{Address, Handshake, Inherited, Opening, SocketOptions, Tc
 pub struct Listener {
     name: Option<Arc<str>>,
     max_connections: Option<usize>,
-    /// What goes before all steps.
+    /// Source goes before all steps.
     proxy: Option<Arc<dyn Handshake>>,
     objection: Option<(&'static str, &'static str)>,
     steps: Vec<Arc<dyn Handshake>>,
-    what: What,
+    what: Source,
     pub(super) options: SocketOptions,
 }
 
-enum What {
+enum Source {
     Tcp(String),
     TcpAll(String),
     #[cfg(unix)]
@@ -54,7 +54,7 @@ impl Listener {
     /// A TCP port: `HOST:PORT`, or a `SocketAddr`. Of several addresses that a name stands for, the first that can be bound
     /// is taken; port 0 lets the system choose one.
     pub fn tcp(address: impl fmt::Display) -> Self {
-        Self::new(What::Tcp(address.to_string()))
+        Self::new(Source::Tcp(address.to_string()))
     }
 
     /// A TCP port on all addresses that a name stands for, `localhost:7000` for example: all or none of them, with an
@@ -64,7 +64,7 @@ impl Listener {
     /// [limit](Listener::max_connections) for each. IPv6 sockets take IPv6 alone here, since the others have the same
     /// port, unless [`only_v6`](Listener::only_v6) says otherwise.
     pub fn tcp_all(address: impl fmt::Display) -> Self {
-        Self::new(What::TcpAll(address.to_string()))
+        Self::new(Source::TcpAll(address.to_string()))
     }
 
     /// A Unix socket at this path: see [`transport::Unix`](crate::transport::Unix).
@@ -87,19 +87,19 @@ impl Listener {
     /// ```
     #[cfg(unix)]
     pub fn unix(path: impl Into<std::path::PathBuf>) -> Self {
-        Self::new(What::Unix(path.into()))
+        Self::new(Source::Unix(path.into()))
     }
 
     /// A Unix socket of an abstract name: see [`Unix::bind_abstract`](crate::transport::Unix::bind_abstract).
     #[cfg(any(target_os = "linux", target_os = "android"))]
     pub fn unix_abstract(name: impl AsRef<[u8]>) -> Self {
-        Self::new(What::UnixAbstract(name.as_ref().into()))
+        Self::new(Source::UnixAbstract(name.as_ref().into()))
     }
 
     /// A socket that listens already: a [`TcpListener`](std::net::TcpListener) of `std` or, on Unix, a `UnixListener`.
-    /// What is not a stream socket that listens is refused at the start; it is set non-blocking.
+    /// Source is not a stream socket that listens is refused at the start; it is set non-blocking.
     pub fn from_socket(socket: impl Into<Inherited>) -> Self {
-        Self::new(What::Inherited(socket.into()))
+        Self::new(Source::Inherited(socket.into()))
     }
 
     /// The sockets that systemd has opened for this program, each with its name (`FileDescriptorName=`): all of them,
@@ -132,10 +132,10 @@ impl Listener {
 
     /// A transport of one's own, or one that is open already.
     pub fn from_transport(transport: impl Transport) -> Self {
-        Self::new(What::Open(Box::new(transport)))
+        Self::new(Source::Open(Box::new(transport)))
     }
 
-    fn new(what: What) -> Self {
+    fn new(what: Source) -> Self {
         Listener {
             name: None,
             max_connections: None,
@@ -181,16 +181,16 @@ impl Listener {
         self
     }
 
-    /// What can be said before anything is opened.
+    /// Source can be said before anything is opened.
     fn check(&self) -> Result<(), StartError> {
         let opening = match &self.what {
-            What::Tcp(_) | What::TcpAll(_) => Opening::Tcp,
+            Source::Tcp(_) | Source::TcpAll(_) => ListenerKind::Tcp,
             #[cfg(unix)]
-            What::Unix(_) => Opening::UnixFile,
+            Source::Unix(_) => ListenerKind::UnixFile,
             #[cfg(any(target_os = "linux", target_os = "android"))]
-            What::UnixAbstract(_) => Opening::UnixOther,
-            What::Inherited(socket) => socket.opening(),
-            What::Open(_) => Opening::Transport,
+            Source::UnixAbstract(_) => ListenerKind::UnixOther,
+            Source::Inherited(socket) => socket.opening(),
+            Source::Open(_) => ListenerKind::Transport,
         };
         let no_room = ("max_connections", "a listener needs room for one connection");
         let objection = (self.max_connections == Some(0)).then_some(no_room);
@@ -226,14 +226,14 @@ impl Listener {
         };
         let refused = |what: String| move |source| StartError::SystemError { what, source };
         let opened: Box<dyn Transport> = match what {
-            What::Tcp(asked) => {
+            Source::Tcp(asked) => {
                 let addresses = resolve(&asked, &asked, limit).await?;
                 if let Some(kept) = addresses.iter().find_map(|addr| at(&Address::Tcp(*addr))) {
                     return keep(vec![kept]);
                 }
                 Box::new(open_first(&addresses, &asked, &options)?)
             }
-            What::TcpAll(asked) => {
+            Source::TcpAll(asked) => {
                 let addresses = resolve(&asked, &asked, limit).await?;
                 let kept: Vec<_> = addresses.iter().filter_map(|addr| at(&Address::Tcp(*addr))).collect();
                 let is_new = |addr: &std::net::SocketAddr| {
@@ -245,7 +245,7 @@ impl Listener {
                 return Ok(kept.into_iter().chain(opened.into_iter().map(|tcp: Tcp| state(Box::new(tcp)))).collect());
             }
             #[cfg(unix)]
-            What::Unix(path) => {
+            Source::Unix(path) => {
                 let refused = refused(path.display().to_string());
                 let unix = std::path::absolute(&path).map(crate::transport::UnixAddress::path).map(Address::Unix);
                 if let Some(kept) = unix.ok().as_ref().and_then(at) {
@@ -254,18 +254,18 @@ impl Listener {
                 Box::new(Unix::open_file(&path, options).map_err(refused)?)
             }
             #[cfg(any(target_os = "linux", target_os = "android"))]
-            What::UnixAbstract(unix) => {
+            Source::UnixAbstract(unix) => {
                 let address = Address::Unix(crate::transport::UnixAddress::abstract_name(&unix));
                 if let Some(kept) = at(&address) {
                     return keep(vec![kept]);
                 }
                 Box::new(Unix::open_abstract(&unix, options).map_err(refused(address.to_string()))?)
             }
-            What::Inherited(socket) => {
+            Source::Inherited(socket) => {
                 let refused = refused(socket.to_string());
                 socket.open(options).map_err(refused)?
             }
-            What::Open(transport) => transport,
+            Source::Open(transport) => transport,
         };
         Ok(vec![state(opened)])
     }
@@ -298,13 +298,13 @@ pub(crate) async fn open_listeners(
 impl fmt::Debug for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let address = match &self.what {
-            What::Tcp(asked) | What::TcpAll(asked) => asked.clone(),
+            Source::Tcp(asked) | Source::TcpAll(asked) => asked.clone(),
             #[cfg(unix)]
-            What::Unix(path) => path.display().to_string(),
+            Source::Unix(path) => path.display().to_string(),
             #[cfg(any(target_os = "linux", target_os = "android"))]
-            What::UnixAbstract(name) => format!("@{}", String::from_utf8_lossy(name)),
-            What::Inherited(socket) => socket.to_string(),
-            What::Open(transport) => transport.local_addr().url(),
+            Source::UnixAbstract(name) => format!("@{}", String::from_utf8_lossy(name)),
+            Source::Inherited(socket) => socket.to_string(),
+            Source::Open(transport) => transport.local_addr().url(),
         };
         f.debug_struct("Listener").field("name", &self.name).field("address", &address).finish_non_exhaustive()
     }

@@ -1,11 +1,11 @@
-//! What can be set for a listener's sockets.
+//! Source can be set for a listener's sockets.
 
 use std::io;
 
 use super::Listener;
-use crate::transport::{Hook, Keepalive, SockRef};
+use crate::transport::{Keepalive, SockRef, SocketHook};
 
-/// Settings of the socket that is listened on, and of those accepted from it. What a kind of listener does not have is
+/// Settings of the socket that is listened on, and of those accepted from it. Source a kind of listener does not have is
 /// refused at the start, before anything is opened; so is every setting here with [`from_transport`](Listener::from_transport), whose transport is
 /// open already.
 impl Listener {
@@ -96,7 +96,7 @@ impl Listener {
     ///
     /// An error, or a panic, is that of the start, or of the resume.
     pub fn on_bind(mut self, hook: impl Fn(SockRef<'_>) -> io::Result<()> + Send + Sync + 'static) -> Self {
-        self.options.bound = Some(Hook::new(hook));
+        self.options.bound = Some(SocketHook::new(hook));
         self
     }
 
@@ -109,7 +109,7 @@ impl Listener {
     /// let listener = Listener::tcp("127.0.0.1:7000").on_accept(|socket| socket.set_tos_v4(0x10));
     /// ```
     pub fn on_accept(mut self, hook: impl Fn(SockRef<'_>) -> io::Result<()> + Send + Sync + 'static) -> Self {
-        self.options.accepted = Some(Hook::new(hook));
+        self.options.accepted = Some(SocketHook::new(hook));
         self
     }
 }

@@ -32,7 +32,7 @@ use tracing::{error, warn};
 
 use crate::acceptor::{AcceptorContext, AddListeners, BacklogPolicy, Exited, Ready, Retire};
 use crate::error::{Exit, PoolError, StartError};
-use crate::protocol::Regulated;
+use crate::protocol::Reconfigure;
 use crate::telemetry::PoolEvent;
 use crate::watchdog::Watchdog;
 
@@ -66,7 +66,7 @@ pub struct AcceptorPool {
     acceptors: Option<Arc<AcceptorContext>>,
     slots: AcceptorSlots,
     restarts: Restarts,
-    regulated: Arc<dyn Regulated>,
+    reconfigure: Arc<dyn Reconfigure>,
     start_timeout: Duration,
     starting: Option<oneshot::Sender<Result<(), StartError>>>,
     /// Why the start failed: told once nothing is left running.
@@ -83,7 +83,7 @@ pub(crate) struct Plan {
     pub(crate) acceptors: Arc<AcceptorContext>,
     pub(crate) slots: AcceptorSlots,
     pub(crate) restarts: Restarts,
-    pub(crate) regulated: Arc<dyn Regulated>,
+    pub(crate) reconfigure: Arc<dyn Reconfigure>,
     pub(crate) start_timeout: Duration,
     pub(crate) watchdog: Option<Watchdog>,
 }
@@ -97,7 +97,7 @@ impl AcceptorPool {
             acceptors: Some(plan.acceptors),
             slots: plan.slots,
             restarts: plan.restarts,
-            regulated: plan.regulated,
+            reconfigure: plan.reconfigure,
             start_timeout: plan.start_timeout,
             starting: Some(starting),
             failed: None,

@@ -39,7 +39,7 @@ impl Handler<ChangeSettings> for AcceptorPool {
             return Ok(());
         }
         info!(pool = self.shared.name(), "settings changed");
-        self.regulated.set_terms(settings.terms());
+        self.reconfigure.set_terms(settings.terms());
         self.restarts.set_budget(settings.max_restarts, settings.restart_window);
         let slots = Self::slots(&settings, self.slots.placement());
         let limits = self.shared.limits();

@@ -13,7 +13,7 @@ use tokio_util::codec::Encoder;
 
 use super::{PoolHandle, PoolState};
 use crate::connection::{Connection, Encoded, User};
-use crate::protocol::{Charters, EncodeOnce, Protocol, SendError};
+use crate::protocol::{EncodeOnce, Protocol, SendError, SharedFactory};
 use crate::registry::{ConnectionId, ConnectionState};
 
 /// A [`PoolHandle`] that knows the actor behind each connection.
@@ -118,8 +118,8 @@ impl<P: Protocol> Pool<Connection<P>> {
         P::Codec: EncodeOnce,
     {
         let mut wire = BytesMut::new();
-        let charters = self.door::<Charters<P>>().ok_or(SendError::Closed)?;
-        let mut codec = (charters.current().codec)();
+        let factory = self.door::<SharedFactory<P>>().ok_or(SendError::Closed)?;
+        let mut codec = (factory.current().codec)();
         codec.encode(reply, &mut wire).map_err(|error| SendError::from_codec(error.into()))?;
         let wire = wire.freeze();
         Ok(self.deliver(|address| address.try_send(Encoded(wire.clone())).into()))

@@ -10,13 +10,13 @@ use bytes::BytesMut;
 use futures::stream::{SelectAll, Stream as Items};
 use tokio_util::codec::Encoder;
 
-use super::{Charter, Protocol};
+use super::{Protocol, ProtocolFactory};
 use crate::error::BoxError;
 use crate::framing::FramingError;
 use crate::registry::{millis, Buffers, ConnectionGuard, ConnectionId};
-use crate::socket::Steps;
-use crate::timer::Timer;
-use crate::transport::{Address, FileRange, Learnt, PeerCredentials, Sending, Stream, TlsInfo, TransportKind};
+use crate::socket::HandshakeChain;
+use crate::timer::Deadlines;
+use crate::transport::{Address, FileRange, Negotiated, PeerCredentials, Sending, Stream, TlsInfo, TransportKind};
 
 /// The connection as its callbacks see it: who is at the other end, and what to send there.
 pub struct Conn<P: Protocol> {
@@ -26,8 +26,8 @@ pub struct Conn<P: Protocol> {
     pub(crate) streams: Option<Box<Streams<P>>>,
     /// A stream was added that nobody has polled yet.
     pub(crate) unpolled: bool,
-    pub(crate) charter: Arc<Charter<P>>,
-    pub(crate) timer: Timer,
+    pub(crate) factory: Arc<ProtocolFactory<P>>,
+    pub(crate) deadlines: Deadlines,
     pub(crate) active: Active,
     /// Why nothing is taken in at present, a bit each: see [`Held`].
     pub(crate) held: u8,
@@ -35,9 +35,9 @@ pub struct Conn<P: Protocol> {
     pub(crate) high_watermark: usize,
     pub(crate) draining: bool,
     /// What it has to go through before it is ready.
-    pub(crate) steps: Option<Box<Steps>>,
+    pub(crate) steps: Option<Box<HandshakeChain>>,
     /// What that has taught.
-    pub(crate) learnt: Option<Box<Learnt>>,
+    pub(crate) negotiated: Option<Box<Negotiated>>,
     /// Last, so that the place is given back after the socket is closed.
     pub(crate) guard: ConnectionGuard,
 }
@@ -82,19 +82,19 @@ pub enum Active {
 impl<P: Protocol> Conn<P> {
     pub(crate) fn new(
         io: Stream,
-        steps: Option<Box<Steps>>,
+        steps: Option<Box<HandshakeChain>>,
         codec: P::Codec,
-        charter: Arc<Charter<P>>,
+        factory: Arc<ProtocolFactory<P>>,
         guard: ConnectionGuard,
     ) -> Self {
-        let terms = &charter.terms;
+        let terms = &factory.terms;
         let age = jittered(terms.max_age, terms.max_age_jitter, guard.state().id());
-        let begin = |opened| Timer::new(terms.idle, terms.packet, terms.send, opened, age);
-        let mut timer = begin(guard.state().opened());
+        let begin = |opened| Deadlines::new(terms.idle, terms.packet, terms.send, opened, age);
+        let mut deadlines = begin(guard.state().opened());
         if age != terms.max_age {
-            guard.request_tick(timer.shortest());
+            guard.request_tick(deadlines.shortest());
             // The stamp from before may be older than a limit so short allows.
-            timer = begin(guard.now());
+            deadlines = begin(guard.now());
         }
         let (active, high_watermark) = (terms.active, terms.high_watermark);
         Conn {
@@ -103,14 +103,14 @@ impl<P: Protocol> Conn<P> {
             buffers: None,
             streams: None,
             unpolled: false,
-            charter,
-            timer,
+            factory,
+            deadlines,
             active,
             held: Held::NEW,
             high_watermark,
             draining: false,
             steps,
-            learnt: None,
+            negotiated: None,
             guard,
         }
     }
@@ -132,14 +132,14 @@ impl<P: Protocol> Conn<P> {
 
     /// What the TLS handshake has agreed on; `None` without TLS, and before it.
     pub fn tls(&self) -> Option<&TlsInfo> {
-        self.learnt.as_ref()?.tls.as_deref()
+        self.negotiated.as_ref()?.tls.as_deref()
     }
 
     /// The PROXY header that was believed; `None` where there was none, and before it has come.
     #[cfg(feature = "proxy-protocol")]
     #[cfg_attr(docsrs, doc(cfg(feature = "proxy-protocol")))]
     pub fn proxy(&self) -> Option<&crate::transport::ProxyHeader> {
-        self.learnt.as_ref()?.proxy.as_deref()
+        self.negotiated.as_ref()?.proxy.as_deref()
     }
 
     /// Our own end's address.
@@ -289,7 +289,7 @@ impl<P: Protocol> Conn<P> {
     /// How long the peer may be silent, from now on; `None`: for ever.
     pub fn set_idle_timeout(&mut self, limit: impl Into<Option<Duration>>) {
         let now = self.guard.registry().clock().exact();
-        self.timer.set_idle(millis(limit.into()), now);
+        self.deadlines.set_idle(millis(limit.into()), now);
         self.limits_changed();
     }
 
@@ -297,13 +297,13 @@ impl<P: Protocol> Conn<P> {
     /// timeout in gen_server's `{noreply, State, Timeout}`, but reset by the peer alone.
     pub fn idle_timeout_once(&mut self, limit: Duration) {
         let now = self.guard.registry().clock().exact();
-        self.timer.set_idle_once(millis(Some(limit)), now);
+        self.deadlines.set_idle_once(millis(Some(limit)), now);
         self.limits_changed();
     }
 
     /// How long a packet may take from its first byte to its last, from now on; `None`: for ever.
     pub fn set_packet_timeout(&mut self, limit: impl Into<Option<Duration>>) {
-        self.timer.set_packet(millis(limit.into()));
+        self.deadlines.set_packet(millis(limit.into()));
         self.limits_changed();
     }
 
@@ -315,7 +315,7 @@ impl<P: Protocol> Conn<P> {
     }
 
     fn limits_changed(&self) {
-        self.guard.request_tick(self.timer.shortest());
+        self.guard.request_tick(self.deadlines.shortest());
     }
 
     #[inline]

@@ -5,10 +5,10 @@
 //!                each answers with a Next; whatever happens, closed comes last and once
 //! ```
 
-mod charter;
 mod closed;
 mod conn;
 mod event;
+mod factory;
 mod next;
 
 use std::time::Instant;
@@ -18,11 +18,11 @@ use tokio_util::codec::{Decoder, Encoder};
 use crate::error::BoxError;
 use crate::framing::Framing;
 
-pub(crate) use charter::{Charter, Charters, Factory, MakeCodec, Regulated, Terms};
 pub use closed::Closed;
 pub(crate) use conn::Held;
 pub use conn::{Active, Conn, SendError};
 pub use event::{Event, Timeout};
+pub(crate) use factory::{Factory, MakeCodec, ProtocolFactory, Reconfigure, SharedFactory, Terms};
 pub(crate) use next::Pending;
 pub use next::{Next, Wait};
 

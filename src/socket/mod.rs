@@ -5,9 +5,9 @@
 //!                            └────▶ Socket ──▶ async fn, actor   (orders act in its reads and writes)
 //! ```
 
-mod bell;
-mod desk;
 mod opening;
+mod shared;
+mod wakers;
 
 use std::fmt;
 use std::future::{poll_fn, Future};
@@ -27,11 +27,11 @@ use crate::panic::{catch_panic, panic_text};
 use crate::registry::{ConnectionGuard, ConnectionId};
 use crate::telemetry::CloseReason;
 use crate::transport::{
-    Address, FileRange, Handshake, HandshakeError, Learnt, PeerCredentials, Sending, Stream, TlsInfo, TransportKind,
+    Address, FileRange, Handshake, HandshakeError, Negotiated, PeerCredentials, Sending, Stream, TlsInfo, TransportKind,
 };
 
-pub(crate) use desk::{Desk, SocketLimits};
-pub(crate) use opening::{NotOpened, Opening, Steps};
+pub(crate) use opening::{HandshakeChain, HandshakeFailure, HandshakeFuture};
+pub(crate) use shared::{SocketLimits, SocketState};
 
 /// How long a socket that was dropped may take to send the rest and take its leave.
 const LEAVE: Duration = Duration::from_secs(30);
@@ -43,15 +43,15 @@ const FILE_BYTES: u64 = 256 * 1024;
 pub(crate) struct Incoming {
     stream: Stream,
     guard: ConnectionGuard,
-    steps: Option<Box<Steps>>,
+    steps: Option<Box<HandshakeChain>>,
 }
 
 impl Incoming {
-    pub(crate) fn new(stream: Stream, guard: ConnectionGuard, steps: Option<Box<Steps>>) -> Self {
+    pub(crate) fn new(stream: Stream, guard: ConnectionGuard, steps: Option<Box<HandshakeChain>>) -> Self {
         Incoming { stream, guard, steps }
     }
 
-    pub(crate) fn open(self) -> (Stream, ConnectionGuard, Option<Box<Steps>>) {
+    pub(crate) fn open(self) -> (Stream, ConnectionGuard, Option<Box<HandshakeChain>>) {
         (self.stream, self.guard, self.steps)
     }
 }
@@ -102,10 +102,10 @@ impl Incoming {
 /// ```
 pub struct Socket {
     io: Stream,
-    desk: Rc<Desk>,
+    shared: Rc<SocketState>,
     /// What it has to go through before it is anybody's.
-    steps: Option<Box<Steps>>,
-    learnt: Learnt,
+    steps: Option<Box<HandshakeChain>>,
+    negotiated: Negotiated,
     /// It has taken its leave.
     shut: bool,
 }
@@ -113,7 +113,13 @@ pub struct Socket {
 impl Socket {
     pub(crate) fn accept(incoming: Incoming, limits: SocketLimits) -> Self {
         let (io, guard, steps) = incoming.open();
-        Socket { io, desk: Rc::new(Desk::new(guard, limits)), steps, learnt: Learnt::default(), shut: false }
+        Socket {
+            io,
+            shared: Rc::new(SocketState::new(guard, limits)),
+            steps,
+            negotiated: Negotiated::default(),
+            shut: false,
+        }
     }
 
     /// Whether it has no handshake before it.
@@ -124,8 +130,8 @@ impl Socket {
     /// Goes through the handshake. `None`: it failed, or the pool ended it; that is noted then.
     pub(crate) async fn shake(mut self) -> Option<Self> {
         let Some(steps) = self.steps.take() else { return Some(self) };
-        let opening = AssertUnwindSafe(steps.begin(self.io.take(), self.desk.state().clone())).catch_unwind();
-        let killed = self.desk.killed();
+        let opening = AssertUnwindSafe(steps.begin(self.io.take(), self.shared.state().clone())).catch_unwind();
+        let killed = self.shared.killed();
         let shaken = match select(opening, pin!(killed)).await {
             Either::Left((shaken, _)) => shaken,
             Either::Right(_) => return None,
@@ -133,19 +139,19 @@ impl Socket {
         match shaken {
             Ok(Ok(shaken)) => {
                 self.io = shaken.stream;
-                self.learnt = shaken.learnt;
+                self.negotiated = shaken.negotiated;
                 Some(self)
             }
-            Ok(Err(NotOpened::Refused(refusal))) => {
-                self.desk.refuse(refusal);
+            Ok(Err(HandshakeFailure::Refused(refusal))) => {
+                self.shared.refuse(refusal);
                 None
             }
-            Ok(Err(NotOpened::Failed(error))) => {
-                self.desk.note(CloseReason::Handshake, Some(error.to_string()));
+            Ok(Err(HandshakeFailure::Failed(error))) => {
+                self.shared.note(CloseReason::Handshake, Some(error.to_string()));
                 None
             }
             Err(panic) => {
-                self.desk.note(CloseReason::Panic, Some(panic_text(panic)));
+                self.shared.note(CloseReason::Panic, Some(panic_text(panic)));
                 None
             }
         }
@@ -157,27 +163,27 @@ impl Socket {
     /// # Errors
     /// Why it failed; the socket is gone then.
     pub async fn upgrade(mut self, handshake: impl Handshake) -> Result<Socket, HandshakeError> {
-        let limits = self.desk.state().port().limits();
+        let limits = self.shared.state().port().limits();
         let (limit, slots) = (limits.policy().handshake_timeout, limits.handshakes().clone());
-        let Some(steps) = Steps::new(vec![Arc::new(handshake)], limit, slots) else { return Ok(self) };
-        let opening = steps.begin(self.io.take(), self.desk.state().clone());
-        match select(opening, pin!(self.desk.killed())).await {
+        let Some(steps) = HandshakeChain::new(vec![Arc::new(handshake)], limit, slots) else { return Ok(self) };
+        let opening = steps.begin(self.io.take(), self.shared.state().clone());
+        match select(opening, pin!(self.shared.killed())).await {
             Either::Left((Ok(shaken), _)) => {
                 self.io = shaken.stream;
-                self.learnt = shaken.learnt.or(&self.learnt);
+                self.negotiated = shaken.negotiated.or(&self.negotiated);
                 Ok(self)
             }
-            Either::Left((Err(NotOpened::Failed(error)), _)) => {
-                self.desk.note(CloseReason::Handshake, Some(error.to_string()));
+            Either::Left((Err(HandshakeFailure::Failed(error)), _)) => {
+                self.shared.note(CloseReason::Handshake, Some(error.to_string()));
                 Err(error)
             }
-            Either::Left((Err(NotOpened::Refused(refusal)), _)) => {
-                self.desk.refuse(refusal);
+            Either::Left((Err(HandshakeFailure::Refused(refusal)), _)) => {
+                self.shared.refuse(refusal);
                 Err(HandshakeError::failed(format!("refused: {}", refusal.name())))
             }
             Either::Right(_) => {
                 // What the pool did goes before what is made of this error.
-                self.desk.check()?;
+                self.shared.check()?;
                 Err(io::Error::from(io::ErrorKind::ConnectionAborted).into())
             }
         }
@@ -185,34 +191,34 @@ impl Socket {
 
     /// What its TLS handshake has agreed on; `None` without TLS.
     pub fn tls(&self) -> Option<&TlsInfo> {
-        self.learnt.tls.as_deref()
+        self.negotiated.tls.as_deref()
     }
 
     /// The PROXY header that was believed; `None` where there was none.
     #[cfg(feature = "proxy-protocol")]
     #[cfg_attr(docsrs, doc(cfg(feature = "proxy-protocol")))]
     pub fn proxy(&self) -> Option<&crate::transport::ProxyHeader> {
-        self.learnt.proxy.as_deref()
+        self.negotiated.proxy.as_deref()
     }
 
     /// The address of the socket itself, where [`peer`](Socket::peer) is the one a believed PROXY header claims.
     pub fn socket_peer(&self) -> &Address {
-        self.desk.state().socket_peer()
+        self.shared.state().socket_peer()
     }
 
     /// What stays with the task: the place is given back when both the task and its socket are gone.
-    pub(crate) fn desk(&self) -> Rc<Desk> {
-        self.desk.clone()
+    pub(crate) fn shared(&self) -> Rc<SocketState> {
+        self.shared.clone()
     }
 
     /// The connection's number.
     pub fn id(&self) -> ConnectionId {
-        self.desk.state().id()
+        self.shared.state().id()
     }
 
     /// The peer's address.
     pub fn peer(&self) -> &Address {
-        self.desk.state().peer()
+        self.shared.state().peer()
     }
 
     /// Our own end's address.
@@ -235,13 +241,13 @@ impl Socket {
 
     /// The name of the listener that the peer came by.
     pub fn listener(&self) -> &str {
-        self.desk.listener()
+        self.shared.listener()
     }
 
     /// Says how this connection is ending, for the counts and the log, where only its owner knows: an error of the
     /// protocol, a limit of one's own. The first word counts; what the pool itself did to the connection goes first.
     pub fn set_close_reason(&self, reason: CloseReason) {
-        self.desk.note(reason, None);
+        self.shared.note(reason, None);
     }
 
     /// Sends a file, or a range of it.
@@ -265,26 +271,26 @@ impl Socket {
     /// Resolves when the pool has told the connection to shut down, when it ends it, or when the socket is gone. Borrows
     /// nothing.
     pub fn draining(&self) -> impl Future<Output = ()> + 'static {
-        self.desk.draining()
+        self.shared.draining()
     }
 }
 
 impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        this.desk.check()?;
+        this.shared.check()?;
         let before = buf.filled().len();
         match Pin::new(&mut this.io).poll_read(cx, buf) {
-            Poll::Pending => this.desk.waits_to_read(cx),
+            Poll::Pending => this.shared.waits_to_read(cx),
             Poll::Ready(Ok(())) => {
-                this.desk.has_read(buf.filled().len() - before, buf.remaining());
+                this.shared.has_read(buf.filled().len() - before, buf.remaining());
                 Poll::Ready(Ok(()))
             }
             Poll::Ready(Err(error)) => {
                 if this.io.is_truncation(&error) {
-                    this.desk.cut_short();
+                    this.shared.cut_short();
                 }
-                Poll::Ready(Err(this.desk.failed(error)))
+                Poll::Ready(Err(this.shared.failed(error)))
             }
         }
     }
@@ -298,12 +304,12 @@ impl Socket {
         drive: impl FnOnce(Pin<&mut Stream>, &mut Context<'_>) -> Poll<io::Result<()>>,
     ) -> Poll<io::Result<()>> {
         match drive(Pin::new(&mut self.io), cx) {
-            Poll::Pending => self.desk.waits_to_write(cx),
+            Poll::Pending => self.shared.waits_to_write(cx),
             Poll::Ready(Ok(())) => {
-                self.desk.is_out();
+                self.shared.is_out();
                 Poll::Ready(Ok(()))
             }
-            Poll::Ready(Err(error)) => Poll::Ready(Err(self.desk.failed(error))),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(self.shared.failed(error))),
         }
     }
 
@@ -314,15 +320,15 @@ impl Socket {
         most: usize,
         write: impl FnOnce(Pin<&mut Stream>, &mut Context<'_>) -> Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
-        self.desk.check()?;
-        let before = self.desk.is_writing(most);
+        self.shared.check()?;
+        let before = self.shared.is_writing(most);
         let outcome = write(Pin::new(&mut self.io), cx);
         let taken = if let Poll::Ready(Ok(bytes)) = &outcome { *bytes } else { 0 };
-        self.desk.has_written(before, taken);
+        self.shared.has_written(before, taken);
         match outcome {
-            Poll::Pending => self.desk.waits_to_write(cx),
+            Poll::Pending => self.shared.waits_to_write(cx),
             Poll::Ready(Ok(bytes)) => Poll::Ready(Ok(bytes)),
-            Poll::Ready(Err(error)) => Poll::Ready(Err(self.desk.failed(error))),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(self.shared.failed(error))),
         }
     }
 }
@@ -361,12 +367,12 @@ impl Drop for Socket {
     /// A plain socket sends by itself what was written. What lies above one must be flushed, and takes its leave: TLS says
     /// `close_notify`. The place is kept until then.
     fn drop(&mut self) {
-        if self.shut || self.io.is_plain() || self.desk.check().is_err() || std::thread::panicking() {
+        if self.shut || self.io.is_plain() || self.shared.check().is_err() || std::thread::panicking() {
             return;
         }
-        let (mut io, desk) = (self.io.take(), self.desk.clone());
+        let (mut io, shared) = (self.io.take(), self.shared.clone());
         let leave = async move {
-            let killed = desk.killed();
+            let killed = shared.killed();
             let left = pin!(tokio::time::timeout(LEAVE, io.shutdown()));
             // Whether it got through or not: the peer may be gone, or take nothing.
             let _ = select(left, pin!(killed)).await;

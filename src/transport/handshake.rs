@@ -76,21 +76,21 @@ pub struct HandshakeInfo {
 pub struct Handshaken {
     pub(crate) stream: Stream,
     pub(crate) claimed: Option<Address>,
-    pub(crate) learnt: Learnt,
+    pub(crate) negotiated: Negotiated,
 }
 
 /// What steps have learnt and callbacks may ask for.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Learnt {
+pub(crate) struct Negotiated {
     pub(crate) tls: Option<Arc<TlsInfo>>,
     #[cfg(feature = "proxy-protocol")]
     pub(crate) proxy: Option<Arc<ProxyHeader>>,
 }
 
-impl Learnt {
+impl Negotiated {
     /// And, where this is silent, what was learnt before.
-    pub(crate) fn or(self, before: &Learnt) -> Self {
-        Learnt {
+    pub(crate) fn or(self, before: &Negotiated) -> Self {
+        Negotiated {
             tls: self.tls.or_else(|| before.tls.clone()),
             #[cfg(feature = "proxy-protocol")]
             proxy: self.proxy.or_else(|| before.proxy.clone()),
@@ -101,7 +101,7 @@ impl Learnt {
 impl Handshaken {
     /// The stream, ready for the next step or for packets.
     pub fn new(stream: Stream) -> Self {
-        Handshaken { stream, claimed: None, learnt: Learnt::default() }
+        Handshaken { stream, claimed: None, negotiated: Negotiated::default() }
     }
 
     /// The peer is somebody else than the socket says, and is believed: limits and rules look at it, logs show it.
@@ -112,14 +112,14 @@ impl Handshaken {
 
     /// There is TLS on the stream now.
     pub fn with_tls(mut self, tls: TlsInfo) -> Self {
-        self.learnt.tls = Some(Arc::new(tls));
+        self.negotiated.tls = Some(Arc::new(tls));
         self
     }
 
     /// A PROXY header was read and believed.
     #[cfg(feature = "proxy-protocol")]
     pub(super) fn with_proxy(mut self, header: ProxyHeader) -> Self {
-        self.learnt.proxy = Some(Arc::new(header));
+        self.negotiated.proxy = Some(Arc::new(header));
         self
     }
 }

@@ -10,11 +10,11 @@ use crate::panic::catch_panic;
 
 /// Sees a socket, and may refuse it.
 #[derive(Clone)]
-pub(crate) struct Hook(Arc<dyn Fn(SockRef<'_>) -> io::Result<()> + Send + Sync>);
+pub(crate) struct SocketHook(Arc<dyn Fn(SockRef<'_>) -> io::Result<()> + Send + Sync>);
 
-impl Hook {
+impl SocketHook {
     pub(crate) fn new(hook: impl Fn(SockRef<'_>) -> io::Result<()> + Send + Sync + 'static) -> Self {
-        Hook(Arc::new(hook))
+        SocketHook(Arc::new(hook))
     }
 
     /// A panic in it is an error like another.
@@ -24,8 +24,8 @@ impl Hook {
     }
 }
 
-impl fmt::Debug for Hook {
+impl fmt::Debug for SocketHook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Hook")
+        f.write_str("SocketHook")
     }
 }

@@ -10,7 +10,7 @@ use socket2::{SockRef, Type};
 
 #[cfg(unix)]
 use super::Unix;
-use super::{Address, Opening, SocketOptions, Tcp, Transport};
+use super::{Address, ListenerKind, SocketOptions, Tcp, Transport};
 
 /// A socket that listens already: of `std`, made from a [`TcpListener`](std::net::TcpListener) or, on Unix, a
 /// `UnixListener`.
@@ -23,11 +23,11 @@ enum Socket {
 }
 
 impl Inherited {
-    pub(crate) fn opening(&self) -> Opening {
+    pub(crate) fn opening(&self) -> ListenerKind {
         match &self.0 {
-            Socket::Tcp(_) => Opening::TcpInherited,
+            Socket::Tcp(_) => ListenerKind::TcpInherited,
             #[cfg(unix)]
-            Socket::Unix(_) => Opening::UnixOther,
+            Socket::Unix(_) => ListenerKind::UnixOther,
         }
     }
 

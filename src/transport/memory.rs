@@ -66,18 +66,18 @@ const BUFFER: usize = 64 * 1024;
 /// });
 /// ```
 pub struct Memory {
-    room: Arc<Room>,
+    shared: Arc<Shared>,
 }
 
 /// Where the peers of a [`Memory`] come from. Clones lead to the same place; other threads may have one.
 #[derive(Clone)]
 pub struct MemoryConnector {
-    room: Arc<Room>,
+    shared: Arc<Shared>,
     buffer: usize,
 }
 
 /// What the transport, its shares and its dialers have in common.
-struct Room {
+struct Shared {
     name: Arc<str>,
     dialled: AtomicU64,
     slots: Arc<Semaphore>,
@@ -94,13 +94,13 @@ enum State {
 
 #[derive(Default)]
 struct Queue {
-    peers: VecDeque<Waiting>,
+    peers: VecDeque<QueuedPeer>,
     /// One per share: who is to be woken when a peer comes.
     shares: Slab<Option<Waker>>,
 }
 
 /// A peer in the queue, and its slot there.
-struct Waiting {
+struct QueuedPeer {
     stream: DuplexStream,
     peer: Address,
     _slot: OwnedSemaphorePermit,
@@ -119,14 +119,14 @@ impl Memory {
     /// When the queue has no room at all.
     pub fn bounded(name: impl Into<Arc<str>>, backlog: usize) -> (Memory, MemoryConnector) {
         assert!(backlog > 0, "peers need a place to wait in");
-        let room = Arc::new(Room {
+        let shared = Arc::new(Shared {
             name: name.into(),
             dialled: AtomicU64::new(0),
             slots: Arc::new(Semaphore::new(backlog.min(Semaphore::MAX_PERMITS))),
             state: watch::Sender::new(State::Open),
             queue: Mutex::default(),
         });
-        (Memory { room: room.clone() }, MemoryConnector { room, buffer: BUFFER })
+        (Memory { shared: shared.clone() }, MemoryConnector { shared, buffer: BUFFER })
     }
 }
 
@@ -137,17 +137,17 @@ impl MemoryConnector {
     /// # Errors
     /// `ConnectionRefused` when the pool is gone, or [refuses](crate::SuspendMode::Close) peers.
     pub async fn connect(&self) -> io::Result<DuplexStream> {
-        let mut state = self.room.state.subscribe();
+        let mut state = self.shared.state.subscribe();
         let slot = tokio::select! {
             biased;
             // The sender is in the room, and the room is here.
             _ = state.wait_for(|state| *state != State::Open) => return Err(refused()),
-            slot = self.room.slots.clone().acquire_owned() => slot.map_err(|_| refused())?,
+            slot = self.shared.slots.clone().acquire_owned() => slot.map_err(|_| refused())?,
         };
         let (theirs, stream) = duplex(self.buffer);
-        let number = self.room.dialled.fetch_add(1, Relaxed) + 1;
-        let peer = Address::Other(format!("{}/{number}", self.room.name).into());
-        self.room.enqueue(Waiting { stream, peer, _slot: slot })?;
+        let number = self.shared.dialled.fetch_add(1, Relaxed) + 1;
+        let peer = Address::Other(format!("{}/{number}", self.shared.name).into());
+        self.shared.enqueue(QueuedPeer { stream, peer, _slot: slot })?;
         Ok(theirs)
     }
 
@@ -166,12 +166,12 @@ fn refused() -> io::Error {
     io::ErrorKind::ConnectionRefused.into()
 }
 
-impl Room {
+impl Shared {
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn enqueue(&self, peer: Waiting) -> io::Result<()> {
+    fn enqueue(&self, peer: QueuedPeer) -> io::Result<()> {
         let mut queue = self.queue();
         // Under the lock: whoever closes empties the queue afterwards.
         if *self.state.borrow() != State::Open {
@@ -194,51 +194,51 @@ impl Room {
 
 impl Transport for Memory {
     fn local_addr(&self) -> Address {
-        Address::Other(self.room.name.clone())
+        Address::Other(self.shared.name.clone())
     }
 
     fn share(&self) -> io::Result<Box<dyn Accept>> {
-        let key = self.room.queue().shares.insert(None);
-        Ok(Box::new(Share { room: self.room.clone(), key }))
+        let key = self.shared.queue().shares.insert(None);
+        Ok(Box::new(Share { shared: self.shared.clone(), key }))
     }
 
     fn suspend(&self) -> io::Result<()> {
-        self.room.close(State::Suspended);
+        self.shared.close(State::Suspended);
         Ok(())
     }
 
     fn resume(&self) -> io::Result<()> {
-        self.room.state.send_replace(State::Open);
+        self.shared.state.send_replace(State::Open);
         Ok(())
     }
 }
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        self.room.close(State::Gone);
+        self.shared.close(State::Gone);
     }
 }
 
 impl fmt::Debug for Memory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Memory").field("name", &self.room.name).finish_non_exhaustive()
+        f.debug_struct("Memory").field("name", &self.shared.name).finish_non_exhaustive()
     }
 }
 
 impl fmt::Debug for MemoryConnector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MemoryConnector").field("name", &self.room.name).finish_non_exhaustive()
+        f.debug_struct("MemoryConnector").field("name", &self.shared.name).finish_non_exhaustive()
     }
 }
 
 struct Share {
-    room: Arc<Room>,
+    shared: Arc<Shared>,
     key: usize,
 }
 
 impl Accept for Share {
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut queue = self.room.queue();
+        let mut queue = self.shared.queue();
         if !queue.peers.is_empty() {
             return Poll::Ready(Ok(()));
         }
@@ -249,14 +249,14 @@ impl Accept for Share {
     }
 
     fn try_accept(&mut self) -> io::Result<Accepted> {
-        let waiting = self.room.queue().peers.pop_front();
-        let Waiting { stream, peer, .. } = waiting.ok_or(io::ErrorKind::WouldBlock)?;
+        let waiting = self.shared.queue().peers.pop_front();
+        let QueuedPeer { stream, peer, .. } = waiting.ok_or(io::ErrorKind::WouldBlock)?;
         Ok(Accepted { stream: Stream::other(stream), peer })
     }
 }
 
 impl Drop for Share {
     fn drop(&mut self) {
-        self.room.queue().shares.try_remove(self.key);
+        self.shared.queue().shares.try_remove(self.key);
     }
 }

@@ -13,7 +13,7 @@
 //! [`Listener`](crate::Listener).
 
 mod address;
-mod block;
+mod cidr;
 mod credentials;
 mod file;
 mod handshake;
@@ -42,14 +42,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 pub use address::Address;
-pub(crate) use block::Block;
-pub use block::ParseBlockError;
+pub(crate) use cidr::Cidr;
+pub use cidr::ParseCidrError;
 pub use credentials::PeerCredentials;
 pub use file::FileRange;
 pub(crate) use file::Sending;
 /// A boxed future that stays on its thread, as [`Handshake::handshake`] returns it.
 pub use futures::future::LocalBoxFuture;
-pub(crate) use handshake::Learnt;
+pub(crate) use handshake::Negotiated;
 pub use handshake::{Handshake, HandshakeError, HandshakeInfo, Handshaken, TlsInfo};
 pub use inherited::Inherited;
 pub use keepalive::Keepalive;
@@ -68,10 +68,10 @@ pub use unix::Unix;
 #[cfg(unix)]
 pub use unix_address::UnixAddress;
 
-pub(crate) use hook::Hook;
+pub(crate) use hook::SocketHook;
 #[cfg(all(unix, feature = "listenfd"))]
 pub(crate) use inherited::activated;
-pub(crate) use options::{Opening, SocketOptions};
+pub(crate) use options::{ListenerKind, SocketOptions};
 
 /// Something that can be listened on: it stays open in the pool while acceptors come and go.
 ///

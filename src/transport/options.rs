@@ -4,7 +4,7 @@ use std::io;
 
 use socket2::{SockRef, Socket};
 
-use super::{Hook, Keepalive};
+use super::{Keepalive, SocketHook};
 
 /// How many peers the kernel queues before an acceptor takes them.
 const BACKLOG: i32 = 1024;
@@ -26,14 +26,14 @@ pub(crate) struct SocketOptions {
     pub(crate) mode: Option<u32>,
     pub(crate) owner: Option<(Option<u32>, Option<u32>)>,
     /// Sees the socket once it is bound, before it listens.
-    pub(crate) bound: Option<Hook>,
+    pub(crate) bound: Option<SocketHook>,
     /// Sees every accepted socket.
-    pub(crate) accepted: Option<Hook>,
+    pub(crate) accepted: Option<SocketHook>,
 }
 
 /// How a port comes to be, as far as options go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Opening {
+pub(crate) enum ListenerKind {
     Tcp,
     TcpInherited,
     #[cfg(unix)]
@@ -46,11 +46,11 @@ pub(crate) enum Opening {
 
 impl SocketOptions {
     /// The first option that makes no sense, by itself or for this kind of port, and why.
-    pub(crate) fn objection(&self, opening: Opening) -> Option<(&'static str, &'static str)> {
-        let (none, zero) = (opening == Opening::Transport, "it is 0");
-        let tcp = matches!(opening, Opening::Tcp | Opening::TcpInherited);
+    pub(crate) fn objection(&self, opening: ListenerKind) -> Option<(&'static str, &'static str)> {
+        let (none, zero) = (opening == ListenerKind::Transport, "it is 0");
+        let tcp = matches!(opening, ListenerKind::Tcp | ListenerKind::TcpInherited);
         #[cfg(unix)]
-        let file = opening == Opening::UnixFile;
+        let file = opening == ListenerKind::UnixFile;
         #[cfg(not(unix))]
         let file = false;
         let fits = [
@@ -59,8 +59,8 @@ impl SocketOptions {
             ("keepalive", self.keepalive.is_some(), tcp),
             ("send_buffer", self.send_buffer.is_some(), !none),
             ("receive_buffer", self.receive_buffer.is_some(), !none),
-            ("reuse_port", self.reuse_port.is_some(), opening == Opening::Tcp),
-            ("only_v6", self.only_v6.is_some(), opening == Opening::Tcp),
+            ("reuse_port", self.reuse_port.is_some(), opening == ListenerKind::Tcp),
+            ("only_v6", self.only_v6.is_some(), opening == ListenerKind::Tcp),
             ("mode", self.mode.is_some(), file),
             ("owner", self.owner.is_some(), file),
             ("on_bind", self.bound.is_some(), !none),

@@ -46,16 +46,16 @@ enum Inner {
     Unix(UnixStream),
     Other(Box<dyn Io>),
     #[cfg(feature = "native-tls")]
-    Native(Box<tokio_native_tls::TlsStream<tls::Below>>),
+    Native(Box<tokio_native_tls::TlsStream<tls::NativeIo>>),
     #[cfg(feature = "rustls")]
     Rustls(Box<tokio_rustls::server::TlsStream<Stream>>),
     /// Bytes were read too many, and put back.
-    Ahead(Box<Ahead>),
+    PutBack(Box<PutBack>),
     /// It is in the hands of a handshake.
-    Away,
+    Taken,
 }
 
-struct Ahead {
+struct PutBack {
     bytes: Bytes,
     stream: Stream,
 }
@@ -71,12 +71,12 @@ impl Stream {
     pub fn put_back(self, bytes: impl Into<Bytes>) -> Self {
         match bytes.into() {
             bytes if bytes.is_empty() => self,
-            bytes => Stream(Inner::Ahead(Box::new(Ahead { bytes, stream: self }))),
+            bytes => Stream(Inner::PutBack(Box::new(PutBack { bytes, stream: self }))),
         }
     }
 
     #[cfg(feature = "native-tls")]
-    pub(super) fn native(tls: tokio_native_tls::TlsStream<tls::Below>) -> Self {
+    pub(super) fn native(tls: tokio_native_tls::TlsStream<tls::NativeIo>) -> Self {
         Stream(Inner::Native(Box::new(tls)))
     }
 
@@ -87,7 +87,7 @@ impl Stream {
 
     /// Takes the stream out: what is left is away.
     pub(crate) fn take(&mut self) -> Stream {
-        std::mem::replace(self, Stream(Inner::Away))
+        std::mem::replace(self, Stream(Inner::Taken))
     }
 
     /// What carries the bytes.
@@ -100,8 +100,8 @@ impl Stream {
             Inner::Native(_) => TransportKind::Tls,
             #[cfg(feature = "rustls")]
             Inner::Rustls(_) => TransportKind::Tls,
-            Inner::Ahead(ref ahead) => ahead.stream.kind(),
-            Inner::Other(_) | Inner::Away => TransportKind::Other,
+            Inner::PutBack(ref put_back) => put_back.stream.kind(),
+            Inner::Other(_) | Inner::Taken => TransportKind::Other,
         }
     }
 
@@ -120,9 +120,9 @@ impl Stream {
             Inner::Native(tls) => tls.get_ref().get_ref().get_ref().stream.local_addr(),
             #[cfg(feature = "rustls")]
             Inner::Rustls(tls) => tls.get_ref().0.local_addr(),
-            Inner::Ahead(ahead) => ahead.stream.local_addr(),
+            Inner::PutBack(put_back) => put_back.stream.local_addr(),
             Inner::Other(_) => Err(io::ErrorKind::Unsupported.into()),
-            Inner::Away => Err(away()),
+            Inner::Taken => Err(taken()),
         }
     }
 
@@ -135,7 +135,7 @@ impl Stream {
             Inner::Native(tls) => tls.get_ref().get_ref().get_ref().stream.peer_credentials(),
             #[cfg(feature = "rustls")]
             Inner::Rustls(tls) => tls.get_ref().0.peer_credentials(),
-            Inner::Ahead(ahead) => ahead.stream.peer_credentials(),
+            Inner::PutBack(put_back) => put_back.stream.peer_credentials(),
             _ => None,
         }
     }
@@ -150,8 +150,8 @@ impl Stream {
             Inner::Native(tls) => tls.get_ref().get_ref().get_ref().stream.take_error(),
             #[cfg(feature = "rustls")]
             Inner::Rustls(tls) => tls.get_ref().0.take_error(),
-            Inner::Ahead(ahead) => ahead.stream.take_error(),
-            Inner::Other(_) | Inner::Away => None,
+            Inner::PutBack(put_back) => put_back.stream.take_error(),
+            Inner::Other(_) | Inner::Taken => None,
         }
     }
 
@@ -159,7 +159,7 @@ impl Stream {
     pub(crate) fn send_now(&self, bytes: &[u8]) -> usize {
         match &self.0 {
             Inner::Tcp(tcp) => socket2::SockRef::from(tcp).send(bytes).unwrap_or(0),
-            Inner::Ahead(ahead) => ahead.stream.send_now(bytes),
+            Inner::PutBack(put_back) => put_back.stream.send_now(bytes),
             _ => 0,
         }
     }
@@ -194,7 +194,7 @@ impl Stream {
         match &self.0 {
             Inner::Tcp(tcp) => Some(send!(tcp)),
             Inner::Unix(unix) => Some(send!(unix)),
-            Inner::Ahead(ahead) => ahead.stream.poll_send_file(cx, file, offset, most),
+            Inner::PutBack(put_back) => put_back.stream.poll_send_file(cx, file, offset, most),
             _ => None,
         }
     }
@@ -210,7 +210,7 @@ impl Stream {
         match self.0 {
             // Failing that, it is an ordinary close.
             Inner::Tcp(tcp) => drop(socket2::SockRef::from(&tcp).set_linger(Some(Duration::ZERO))),
-            Inner::Ahead(ahead) => ahead.stream.reset(),
+            Inner::PutBack(put_back) => put_back.stream.reset(),
             _ => {}
         }
     }
@@ -234,10 +234,10 @@ impl Stream {
     /// What was put back goes first; with its last byte the stream is as it was.
     #[cold]
     fn read_ahead(&mut self, buf: &mut ReadBuf<'_>) {
-        let Inner::Ahead(ahead) = &mut self.0 else { return };
-        buf.put_slice(&ahead.bytes.split_to(ahead.bytes.len().min(buf.remaining())));
-        if ahead.bytes.is_empty() {
-            *self = ahead.stream.take();
+        let Inner::PutBack(put_back) = &mut self.0 else { return };
+        buf.put_slice(&put_back.bytes.split_to(put_back.bytes.len().min(buf.remaining())));
+        if put_back.bytes.is_empty() {
+            *self = put_back.stream.take();
         }
     }
 
@@ -245,16 +245,16 @@ impl Stream {
     /// flushed and shut down.
     pub(crate) fn is_plain(&self) -> bool {
         match self.0 {
-            Inner::Tcp(_) | Inner::Away => true,
+            Inner::Tcp(_) | Inner::Taken => true,
             #[cfg(unix)]
             Inner::Unix(_) => true,
-            Inner::Ahead(ref ahead) => ahead.stream.is_plain(),
+            Inner::PutBack(ref put_back) => put_back.stream.is_plain(),
             _ => false,
         }
     }
 }
 
-fn away() -> io::Error {
+fn taken() -> io::Error {
     io::Error::new(io::ErrorKind::NotConnected, "a handshake is under way")
 }
 
@@ -283,17 +283,17 @@ impl AsyncRead for Stream {
             #[cfg(feature = "rustls")]
             Inner::Rustls(tls) => tls::rustls::poll_read(tls, cx, buf),
             Inner::Other(other) => Pin::new(other).poll_read(cx, buf),
-            Inner::Ahead(_) => {
+            Inner::PutBack(_) => {
                 self.read_ahead(buf);
                 Poll::Ready(Ok(()))
             }
-            Inner::Away => Poll::Ready(Err(away())),
+            Inner::Taken => Poll::Ready(Err(taken())),
         }
     }
 }
 
 /// Does the same to whatever carries the bytes.
-macro_rules! whichever {
+macro_rules! delegate {
     ($stream:expr, $io:ident => $done:expr, away => $away:expr) => {
         match $stream {
             Inner::Tcp($io) => $done,
@@ -304,11 +304,11 @@ macro_rules! whichever {
             #[cfg(feature = "rustls")]
             Inner::Rustls($io) => $done,
             Inner::Other($io) => $done,
-            Inner::Ahead(ahead) => {
-                let $io = &mut ahead.stream;
+            Inner::PutBack(put_back) => {
+                let $io = &mut put_back.stream;
                 $done
             }
-            Inner::Away => $away,
+            Inner::Taken => $away,
         }
     };
 }
@@ -316,7 +316,7 @@ macro_rules! whichever {
 impl AsyncWrite for Stream {
     #[inline]
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        whichever!(&mut self.get_mut().0, io => Pin::new(io).poll_write(cx, buf), away => Poll::Ready(Err(away())))
+        delegate!(&mut self.get_mut().0, io => Pin::new(io).poll_write(cx, buf), away => Poll::Ready(Err(taken())))
     }
 
     fn poll_write_vectored(
@@ -325,7 +325,7 @@ impl AsyncWrite for Stream {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let stream = &mut self.get_mut().0;
-        whichever!(stream, io => Pin::new(io).poll_write_vectored(cx, bufs), away => Poll::Ready(Err(away())))
+        delegate!(stream, io => Pin::new(io).poll_write_vectored(cx, bufs), away => Poll::Ready(Err(taken())))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -338,17 +338,17 @@ impl AsyncWrite for Stream {
             #[cfg(feature = "rustls")]
             Inner::Rustls(tls) => tls.is_write_vectored(),
             Inner::Other(other) => other.is_write_vectored(),
-            Inner::Ahead(ahead) => ahead.stream.is_write_vectored(),
-            Inner::Away => false,
+            Inner::PutBack(put_back) => put_back.stream.is_write_vectored(),
+            Inner::Taken => false,
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        whichever!(&mut self.get_mut().0, io => Pin::new(io).poll_flush(cx), away => Poll::Ready(Ok(())))
+        delegate!(&mut self.get_mut().0, io => Pin::new(io).poll_flush(cx), away => Poll::Ready(Ok(())))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        whichever!(&mut self.get_mut().0, io => Pin::new(io).poll_shutdown(cx), away => Poll::Ready(Ok(())))
+        delegate!(&mut self.get_mut().0, io => Pin::new(io).poll_shutdown(cx), away => Poll::Ready(Ok(())))
     }
 }
 

@@ -23,12 +23,12 @@ pub struct Tcp {
     socket: Mutex<Option<TcpListener>>,
     addr: SocketAddr,
     inherited: bool,
-    terms: Arc<Terms>,
+    terms: Arc<AcceptOptions>,
 }
 
 /// What acceptors do with accepted sockets.
 #[derive(Debug)]
-struct Terms {
+struct AcceptOptions {
     options: SocketOptions,
     /// There may be peers in the queue from before the options were set, who have not taken them over: with an inherited
     /// socket, until its queue was empty once.
@@ -58,7 +58,7 @@ impl Tcp {
     }
 
     fn of(socket: TcpListener, addr: SocketAddr, options: SocketOptions, inherited: bool) -> Self {
-        let terms = Arc::new(Terms { options, early: AtomicBool::new(inherited) });
+        let terms = Arc::new(AcceptOptions { options, early: AtomicBool::new(inherited) });
         Tcp { socket: Mutex::new(Some(socket)), addr, inherited, terms }
     }
 
@@ -133,7 +133,7 @@ fn listen(addr: SocketAddr, options: &SocketOptions) -> io::Result<TcpListener> 
     Ok(TcpListener::from(socket))
 }
 
-impl Terms {
+impl AcceptOptions {
     fn is_early(&self) -> bool {
         self.early.load(Acquire)
     }
@@ -162,11 +162,11 @@ mod platform {
 
     pub(super) struct Share {
         socket: Readiness<mio::net::TcpListener>,
-        terms: Arc<Terms>,
+        terms: Arc<AcceptOptions>,
     }
 
     impl Share {
-        pub(super) fn new(socket: TcpListener, terms: Arc<Terms>) -> io::Result<Self> {
+        pub(super) fn new(socket: TcpListener, terms: Arc<AcceptOptions>) -> io::Result<Self> {
             Ok(Share { socket: Readiness::of(mio::net::TcpListener::from_std(socket))?, terms })
         }
     }
@@ -198,12 +198,12 @@ mod platform {
     /// Where readiness cannot be asked for alone, a peer is accepted to learn that there is one, and kept until taken.
     pub(super) struct Share {
         socket: tokio::net::TcpListener,
-        terms: Arc<Terms>,
+        terms: Arc<AcceptOptions>,
         waiting: Option<(TcpStream, SocketAddr)>,
     }
 
     impl Share {
-        pub(super) fn new(socket: TcpListener, terms: Arc<Terms>) -> io::Result<Self> {
+        pub(super) fn new(socket: TcpListener, terms: Arc<AcceptOptions>) -> io::Result<Self> {
             Ok(Share { socket: tokio::net::TcpListener::from_std(socket)?, terms, waiting: None })
         }
     }

@@ -24,7 +24,7 @@ use super::{Accept, Accepted, Address, SocketOptions, Transport, UnixAddress};
 pub struct Unix {
     /// `None` while it is suspended.
     socket: Mutex<Option<Open>>,
-    place: Place,
+    place: Location,
     options: Arc<SocketOptions>,
 }
 
@@ -36,7 +36,7 @@ struct Open {
 }
 
 #[derive(Debug)]
-enum Place {
+enum Location {
     File(PathBuf),
     #[cfg(any(target_os = "linux", target_os = "android"))]
     Abstract(Vec<u8>),
@@ -69,7 +69,7 @@ impl Unix {
 
     pub(crate) fn open_file(path: &Path, options: SocketOptions) -> io::Result<Self> {
         // Still the same file when the process has gone to another folder.
-        Self::open(Place::File(std::path::absolute(path)?), options)
+        Self::open(Location::File(std::path::absolute(path)?), options)
     }
 
     /// Listens on an abstract name, given without the zero byte in front: no file, and nothing that could be left behind.
@@ -87,7 +87,7 @@ impl Unix {
         if name.is_empty() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "the name is empty"));
         }
-        Self::open(Place::Abstract(name.into()), options)
+        Self::open(Location::Abstract(name.into()), options)
     }
 
     /// A socket that listens already. Its file stays where it is, and it can be suspended by
@@ -105,13 +105,13 @@ impl Unix {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a Unix socket"));
         }
         check_listening(&shown)?;
-        let place = Place::Inherited((&socket.local_addr()?).into());
+        let place = Location::Inherited((&socket.local_addr()?).into());
         options.take_over(shown)?;
         let socket = Mutex::new(Some(Open { _file: None, socket }));
         Ok(Unix { socket, place, options: Arc::new(options) })
     }
 
-    fn open(place: Place, options: SocketOptions) -> io::Result<Self> {
+    fn open(place: Location, options: SocketOptions) -> io::Result<Self> {
         let open = place.open(&options)?;
         Ok(Unix { socket: Mutex::new(Some(open)), place, options: Arc::new(options) })
     }
@@ -121,21 +121,21 @@ impl Unix {
     }
 }
 
-impl Place {
+impl Location {
     fn open(&self, options: &SocketOptions) -> io::Result<Open> {
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
         socket.set_nonblocking(true)?;
         let file = match self {
-            Place::File(path) => Some(UnixFile::bind(&socket, path, options)?),
+            Location::File(path) => Some(UnixFile::bind(&socket, path, options)?),
             #[cfg(any(target_os = "linux", target_os = "android"))]
-            Place::Abstract(name) => {
+            Location::Abstract(name) => {
                 let name = [b"\0", &name[..]].concat();
                 let path: &std::ffi::OsStr = std::os::unix::ffi::OsStrExt::from_bytes(&name);
                 socket.bind(&socket2::SockAddr::unix(path)?)?;
                 options.listen(&socket)?;
                 None
             }
-            Place::Inherited(_) => return Err(not_ours()),
+            Location::Inherited(_) => return Err(not_ours()),
         };
         Ok(Open { _file: file, socket: std::os::fd::OwnedFd::from(socket).into() })
     }
@@ -144,10 +144,10 @@ impl Place {
 impl Transport for Unix {
     fn local_addr(&self) -> Address {
         Address::Unix(match &self.place {
-            Place::File(path) => UnixAddress::path(path),
+            Location::File(path) => UnixAddress::path(path),
             #[cfg(any(target_os = "linux", target_os = "android"))]
-            Place::Abstract(name) => UnixAddress::abstract_name(name),
-            Place::Inherited(address) => address.clone(),
+            Location::Abstract(name) => UnixAddress::abstract_name(name),
+            Location::Inherited(address) => address.clone(),
         })
     }
 
@@ -159,7 +159,7 @@ impl Transport for Unix {
     }
 
     fn suspend(&self) -> io::Result<()> {
-        if matches!(self.place, Place::Inherited(_)) {
+        if matches!(self.place, Location::Inherited(_)) {
             return Err(not_ours());
         }
         self.socket().take();

@@ -15,11 +15,11 @@ use bytes::BytesMut;
 use futures::future::LocalBoxFuture;
 use tokio::io::AsyncReadExt;
 
-use super::block::{Block, ParseBlockError};
+use super::cidr::{Cidr, ParseCidrError};
 use super::{Address, Handshake, HandshakeError, Handshaken, Stream};
 
 pub use header::{ProxyHeader, ProxyTls};
-use parse::{look, Look};
+use parse::{parse, Parsed};
 
 /// What is read at once; most headers fit in.
 const CHUNK: usize = 256;
@@ -57,7 +57,7 @@ const CHUNK: usize = 256;
 #[derive(Clone, Debug)]
 pub struct ProxyProtocol {
     required: bool,
-    trusted: Vec<Block>,
+    trusted: Vec<Cidr>,
     trusts_local: bool,
     max_header: usize,
 }
@@ -83,7 +83,7 @@ impl ProxyProtocol {
     ///
     /// # Errors
     /// When the text is neither an IP address nor a CIDR block.
-    pub fn trust(mut self, block: &str) -> Result<Self, ParseBlockError> {
+    pub fn trust(mut self, block: &str) -> Result<Self, ParseCidrError> {
         self.trusted.push(block.parse()?);
         Ok(self)
     }
@@ -138,8 +138,8 @@ impl Handshake for ProxyProtocol {
 async fn read(mut stream: Stream, required: bool, most: usize) -> Result<Handshaken, HandshakeError> {
     let mut bytes = BytesMut::with_capacity(CHUNK);
     loop {
-        match look(&bytes, most).map_err(HandshakeError::failed)? {
-            Look::Header(header, length) => {
+        match parse(&bytes, most).map_err(HandshakeError::failed)? {
+            Parsed::Header(header, length) => {
                 let stream = stream.put_back(bytes.split_off(length));
                 let shaken = match header.source.clone() {
                     Some(source) => Handshaken::new(stream).with_peer(source),
@@ -147,13 +147,13 @@ async fn read(mut stream: Stream, required: bool, most: usize) -> Result<Handsha
                 };
                 return Ok(shaken.with_proxy(header));
             }
-            Look::Data if required => return Err(HandshakeError::failed("there is no PROXY header")),
-            Look::Data => return Ok(Handshaken::new(stream.put_back(bytes))),
-            Look::Begun | Look::MayBegin => {}
+            Parsed::Data if required => return Err(HandshakeError::failed("there is no PROXY header")),
+            Parsed::Data => return Ok(Handshaken::new(stream.put_back(bytes))),
+            Parsed::Begun | Parsed::MayBegin => {}
         }
         if stream.read_buf(&mut bytes).await? == 0 {
-            return match look(&bytes, most) {
-                Ok(Look::MayBegin) if !required => Ok(Handshaken::new(stream.put_back(bytes))),
+            return match parse(&bytes, most) {
+                Ok(Parsed::MayBegin) if !required => Ok(Handshaken::new(stream.put_back(bytes))),
                 _ => Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into()),
             };
         }

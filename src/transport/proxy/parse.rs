@@ -18,7 +18,7 @@ const FIXED: usize = 16;
 
 /// What the bytes so far are.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Look {
+pub(super) enum Parsed {
     /// What every header may begin with.
     MayBegin,
     /// A part of a header.
@@ -51,22 +51,22 @@ pub(super) enum Malformed {
 }
 
 /// `most`: how long a header of version 2 may be.
-pub(super) fn look(bytes: &[u8], most: usize) -> Result<Look, Malformed> {
+pub(super) fn parse(bytes: &[u8], most: usize) -> Result<Parsed, Malformed> {
     if bytes.starts_with(SIGNATURE_1) {
         line(bytes)
     } else if bytes.starts_with(SIGNATURE_2) {
         binary(bytes, most)
     } else if SIGNATURE_1.starts_with(bytes) || SIGNATURE_2.starts_with(bytes) {
-        Ok(Look::MayBegin)
+        Ok(Parsed::MayBegin)
     } else {
-        Ok(Look::Data)
+        Ok(Parsed::Data)
     }
 }
 
-fn line(bytes: &[u8]) -> Result<Look, Malformed> {
+fn line(bytes: &[u8]) -> Result<Parsed, Malformed> {
     let most = bytes.len().min(LONGEST_LINE);
     let Some(end) = bytes[..most].iter().position(|byte| *byte == b'\n') else {
-        return if most < LONGEST_LINE { Ok(Look::Begun) } else { Err(Malformed::TooLong(LONGEST_LINE)) };
+        return if most < LONGEST_LINE { Ok(Parsed::Begun) } else { Err(Malformed::TooLong(LONGEST_LINE)) };
     };
     let line = bytes[..end].strip_suffix(b"\r").ok_or(Malformed::Ending)?;
     let mut header = ProxyHeader { version: 1, ..ProxyHeader::default() };
@@ -86,11 +86,11 @@ fn line(bytes: &[u8]) -> Result<Look, Malformed> {
             ),
         };
     }
-    Ok(Look::Header(header, end + 1))
+    Ok(Parsed::Header(header, end + 1))
 }
 
-fn binary(bytes: &[u8], most: usize) -> Result<Look, Malformed> {
-    let Some(fixed) = bytes.first_chunk::<FIXED>() else { return Ok(Look::Begun) };
+fn binary(bytes: &[u8], most: usize) -> Result<Parsed, Malformed> {
+    let Some(fixed) = bytes.first_chunk::<FIXED>() else { return Ok(Parsed::Begun) };
     let length = FIXED + usize::from(u16::from_be_bytes([fixed[14], fixed[15]]));
     if length > most {
         return Err(Malformed::TooLong(most));
@@ -98,10 +98,10 @@ fn binary(bytes: &[u8], most: usize) -> Result<Look, Malformed> {
     // A local one speaks for itself, and what else it says is to be ignored: its family, and all behind.
     if fixed[12] == v2::Version::Two | Command::Local {
         let header = ProxyHeader { version: 2, is_local: true, ..ProxyHeader::default() };
-        return Ok(if bytes.len() < length { Look::Begun } else { Look::Header(header, length) });
+        return Ok(if bytes.len() < length { Parsed::Begun } else { Parsed::Header(header, length) });
     }
     let parsed = match Header::try_from(bytes) {
-        Err(ParseError::Partial(..)) => return Ok(Look::Begun),
+        Err(ParseError::Partial(..)) => return Ok(Parsed::Begun),
         parsed => parsed.map_err(Malformed::Binary)?,
     };
     let is_unspecified = (parsed.addresses == Addresses::Unspecified, parsed.protocol == Protocol::Unspecified);
@@ -122,7 +122,7 @@ fn binary(bytes: &[u8], most: usize) -> Result<Look, Malformed> {
     if let Some(tls) = header.value(Type::SSL as u8) {
         tlvs(tls.get(5..).ok_or(Malformed::Tls(tls.len()))?)?;
     }
-    Ok(Look::Header(header, length))
+    Ok(Parsed::Header(header, length))
 }
 
 fn ip((ip, port): (std::net::IpAddr, u16)) -> Address {

@@ -6,7 +6,7 @@ use ppp::v2::{Builder, Command, Protocol, Type, Version};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::parse::{look, Look, Malformed};
+use super::parse::{parse, Malformed, Parsed};
 use super::ProxyHeader;
 use crate::transport::Address;
 
@@ -46,13 +46,13 @@ fn told() -> impl Strategy<Value = Told> {
 /// Looks at the bytes as they come: nothing is said before the header is whole, and nothing changes behind it.
 fn comes_in_pieces(header: &[u8], behind: &[u8]) -> ProxyHeader {
     for end in 0..header.len() {
-        let looked = look(&header[..end], MOST);
-        assert!(matches!(looked, Ok(Look::MayBegin | Look::Begun)), "{end} bytes: {looked:?}");
+        let looked = parse(&header[..end], MOST);
+        assert!(matches!(looked, Ok(Parsed::MayBegin | Parsed::Begun)), "{end} bytes: {looked:?}");
     }
-    let whole = look(header, MOST).expect("a good header");
-    assert_eq!(look(&[header, behind].concat(), MOST).expect("a good header"), whole);
+    let whole = parse(header, MOST).expect("a good header");
+    assert_eq!(parse(&[header, behind].concat(), MOST).expect("a good header"), whole);
     match whole {
-        Look::Header(parsed, length) => {
+        Parsed::Header(parsed, length) => {
             assert_eq!(length, header.len());
             parsed
         }
@@ -100,8 +100,8 @@ proptest! {
         header[at] ^= by;
         // One that speaks for itself is believed nothing; one whose checksum is called something else has none.
         prop_assume!(header[12] != 0x20 && at != header.len() - 7);
-        let looked = look(&header, MOST);
-        prop_assert!(!matches!(looked, Ok(Look::Header(..))), "{looked:?}");
+        let looked = parse(&header, MOST);
+        prop_assert!(!matches!(looked, Ok(Parsed::Header(..))), "{looked:?}");
     }
 
     #[test]
@@ -119,10 +119,10 @@ proptest! {
         let all = [signature, &bytes].concat();
         let mut last = None;
         for end in 0..=all.len() {
-            let looked = look(&all[..end], MOST);
+            let looked = parse(&all[..end], MOST);
             // What has been said once stands, whatever comes behind it.
             match last {
-                Some(Ok(Look::Data | Look::Header(..)) | Err(_)) => prop_assert_eq!(&Some(looked), &last),
+                Some(Ok(Parsed::Data | Parsed::Header(..)) | Err(_)) => prop_assert_eq!(&Some(looked), &last),
                 _ => last = Some(looked),
             }
         }
@@ -133,19 +133,19 @@ proptest! {
         let [high, low] = length.to_be_bytes();
         let command = if local { 0x20 } else { 0x21 };
         let fixed = [b"\r\n\r\n\0\r\nQUIT\n", &[command, 0x00, high, low][..]].concat();
-        let looked = look(&fixed, most);
+        let looked = parse(&fixed, most);
         match 16 + usize::from(length) {
             total if total > most => prop_assert_eq!(looked, Err(Malformed::TooLong(most))),
-            16 => prop_assert!(matches!(looked, Ok(Look::Header(_, 16)))),
-            _ => prop_assert_eq!(looked, Ok(Look::Begun)),
+            16 => prop_assert!(matches!(looked, Ok(Parsed::Header(_, 16)))),
+            _ => prop_assert_eq!(looked, Ok(Parsed::Begun)),
         }
     }
 
     #[test]
     fn what_is_told_of_tls_is_read_or_refused(value in vec(any::<u8>(), 0..60)) {
         let (here, there) = (([10, 0, 0, 1], 1).into(), ([10, 0, 0, 2], 2).into());
-        match look(&binary(here, there, &vec![(0x20, value.clone())], true), MOST) {
-            Ok(Look::Header(header, _)) => {
+        match parse(&binary(here, there, &vec![(0x20, value.clone())], true), MOST) {
+            Ok(Parsed::Header(header, _)) => {
                 let tls = header.tls().expect("it was told");
                 prop_assert_eq!(tls.is_tls, value[0] & 1 == 1);
                 prop_assert_eq!(tls.certificate_verified, value[0] & 6 != 0 && value[1..5] == [0; 4]);
@@ -159,8 +159,8 @@ proptest! {
 
 #[test]
 fn lines_as_the_protocol_has_them() {
-    let good = |line: &str| match look(line.as_bytes(), MOST) {
-        Ok(Look::Header(header, length)) if length == line.len() => header.source.map(|source| source.to_string()),
+    let good = |line: &str| match parse(line.as_bytes(), MOST) {
+        Ok(Parsed::Header(header, length)) if length == line.len() => header.source.map(|source| source.to_string()),
         other => panic!("{line:?}: {other:?}"),
     };
     assert_eq!(good("PROXY UNKNOWN\r\n"), None);
@@ -183,10 +183,10 @@ fn lines_as_the_protocol_has_them() {
         "PROXY \r\n",
         "PROXY \n",
     ] {
-        assert!(look(bad.as_bytes(), MOST).is_err(), "{bad:?}");
+        assert!(parse(bad.as_bytes(), MOST).is_err(), "{bad:?}");
     }
     let endless = format!("PROXY UNKNOWN {}", "f".repeat(93));
-    assert_eq!(look(endless.as_bytes(), MOST), Err(Malformed::TooLong(107)));
+    assert_eq!(parse(endless.as_bytes(), MOST), Err(Malformed::TooLong(107)));
 }
 
 #[test]
@@ -195,8 +195,8 @@ fn who_is_meant_where_it_is_not_a_tcp_peer() {
         let length = (rest.len() as u16).to_be_bytes();
         [b"\r\n\r\n\0\r\nQUIT\n", &[command, family][..], &length, rest].concat()
     };
-    let source = |command, family, rest: &[u8]| match look(&header(command, family, rest), MOST) {
-        Ok(Look::Header(header, _)) => Ok(header.source.map(|source| source.to_string())),
+    let source = |command, family, rest: &[u8]| match parse(&header(command, family, rest), MOST) {
+        Ok(Parsed::Header(header, _)) => Ok(header.source.map(|source| source.to_string())),
         Err(_) => Err(()),
         other => panic!("{other:?}"),
     };

@@ -5,20 +5,20 @@
 //!                                  │ reload(): checked first, then swapped; old connections keep theirs
 //! ```
 
-#[cfg(feature = "native-tls")]
-mod below;
+mod builder;
 mod certificate;
 mod error;
 #[cfg(feature = "rustls")]
 mod hello;
 #[cfg(feature = "native-tls")]
+mod hello_capture;
+#[cfg(feature = "native-tls")]
 pub(super) mod native;
 #[cfg(feature = "native-tls")]
-mod overheard;
-mod plan;
+mod native_io;
+mod pem;
 #[cfg(feature = "rustls")]
 pub(super) mod rustls;
-mod source;
 #[cfg(feature = "watch")]
 mod watch;
 
@@ -30,14 +30,14 @@ use futures::future::LocalBoxFuture;
 
 use super::{Address, Handshake, HandshakeError, HandshakeInfo, Handshaken, Stream};
 
-#[cfg(feature = "native-tls")]
-pub(super) use below::Below;
+pub use builder::{ClientCertificates, TlsBuilder, TlsVersion};
+use builder::{Identity, TlsConfig};
 pub use error::TlsError;
 #[cfg(feature = "rustls")]
 pub use hello::ClientHello;
-pub use plan::{ClientCertificates, TlsBuilder, TlsVersion};
-use plan::{Identity, Plan};
-use source::Source;
+#[cfg(feature = "native-tls")]
+pub(super) use native_io::NativeIo;
+use pem::PemSource;
 
 /// The library that does TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -59,7 +59,7 @@ pub enum TlsBackend {
 pub struct Tls(Arc<Inner>);
 
 struct Inner {
-    plan: Plan,
+    settings: TlsConfig,
     current: RwLock<Arc<Current>>,
     #[cfg(feature = "watch")]
     watch: std::sync::OnceLock<watch::Watch>,
@@ -118,7 +118,7 @@ impl Tls {
     /// # Errors
     /// As [`TlsBuilder::build`]; the old ones stay then.
     pub fn reload(&self) -> Result<(), TlsError> {
-        let new = Arc::new(self.0.plan.make()?);
+        let new = Arc::new(self.0.settings.make()?);
         *self.0.current.write().unwrap_or_else(PoisonError::into_inner) = new;
         Ok(())
     }
@@ -137,7 +137,7 @@ impl Handshake for Tls {
     fn handshake(&self, stream: Stream, peer: &Address) -> LocalBoxFuture<'static, Result<Handshaken, HandshakeError>> {
         let current = self.current();
         #[cfg(feature = "rustls")]
-        if let Some(hook) = &self.0.plan.on_hello {
+        if let Some(hook) = &self.0.settings.on_hello {
             return Box::pin(rustls::ask(self.clone(), hook.clone(), stream, peer.clone()));
         }
         let _ = peer;
@@ -158,6 +158,6 @@ impl Handshake for Tls {
 
 impl fmt::Debug for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tls").field("backend", &self.0.plan.backend).finish_non_exhaustive()
+        f.debug_struct("Tls").field("backend", &self.0.settings.backend).finish_non_exhaustive()
     }
 }

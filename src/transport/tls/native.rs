@@ -8,27 +8,27 @@ use native_tls::{Identity as NativeIdentity, Protocol, TlsAcceptor as Blocking};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio_native_tls::{TlsAcceptor, TlsStream};
 
-use super::source::is_pem;
-use super::{Below, Identity, Plan, TlsError, TlsVersion};
+use super::pem::is_pem;
+use super::{Identity, NativeIo, TlsConfig, TlsError, TlsVersion};
 use crate::transport::{HandshakeError, Handshaken, Stream, TlsInfo};
 
-pub(super) fn configure(plan: &Plan) -> Result<TlsAcceptor, TlsError> {
+pub(super) fn configure(settings: &TlsConfig) -> Result<TlsAcceptor, TlsError> {
     let cannot = |setting, why| Err(TlsError::Unsupported { setting, why });
-    if plan.clients.is_some() {
+    if settings.clients.is_some() {
         return cannot("client_certificates", "native-tls does not ask for them");
     }
-    if !plan.by_name.is_empty() {
+    if !settings.by_name.is_empty() {
         return cannot("sni_certificate", "native-tls has one certificate");
     }
     #[cfg(feature = "rustls")]
-    if plan.on_hello.is_some() {
+    if settings.on_hello.is_some() {
         return cannot("on_client_hello", "native-tls does not show it");
     }
-    if plan.min_version == Some(TlsVersion::V1_3) {
+    if settings.min_version == Some(TlsVersion::V1_3) {
         return cannot("min_version", "native-tls knows no lowest version above TLS 1.2");
     }
     let refused = |error: native_tls::Error| TlsError::Refused(error.into());
-    let identity = match &plan.identity {
+    let identity = match &settings.identity {
         Identity::Missing | Identity::Given => return Err(TlsError::Refused("there is no certificate".into())),
         Identity::Pair { certificates, key } => {
             let chain: String =
@@ -45,15 +45,15 @@ pub(super) fn configure(plan: &Plan) -> Result<TlsAcceptor, TlsError> {
     };
     let mut builder = Blocking::builder(identity);
     builder.min_protocol_version(Some(Protocol::Tlsv12));
-    if !plan.alpn.is_empty() {
-        let names: Result<Vec<&str>, _> = plan.alpn.iter().map(|name| std::str::from_utf8(name)).collect();
+    if !settings.alpn.is_empty() {
+        let names: Result<Vec<&str>, _> = settings.alpn.iter().map(|name| std::str::from_utf8(name)).collect();
         match names {
             Ok(names) => builder.accept_alpn(&names),
             Err(_) => return cannot("alpn", "native-tls takes names that are text"),
         };
     }
     let acceptor = builder.build().map_err(refused)?;
-    if let Identity::Pair { certificates, key } = &plan.identity {
+    if let Identity::Pair { certificates, key } = &settings.identity {
         if !belong_together(&acceptor) {
             return Err(TlsError::Mismatch { certificates: certificates.to_string(), key: key.to_string() });
         }
@@ -88,11 +88,11 @@ fn belong_together(_: &Blocking) -> bool {
 }
 
 pub(super) async fn accept(acceptor: &TlsAcceptor, stream: Stream) -> Result<Handshaken, HandshakeError> {
-    let mut tls = acceptor.accept(Below::new(stream)).await.map_err(HandshakeError::failed)?;
-    let overheard = tls.get_mut().get_mut().get_mut().overheard();
+    let mut tls = acceptor.accept(NativeIo::new(stream)).await.map_err(HandshakeError::failed)?;
+    let capture = tls.get_mut().get_mut().get_mut().capture();
     let info = TlsInfo {
-        version: overheard.version().unwrap_or_default().to_owned(),
-        server_name: overheard.server_name(),
+        version: capture.version().unwrap_or_default().to_owned(),
+        server_name: capture.server_name(),
         alpn: tls.get_ref().negotiated_alpn().ok().flatten().map(|name| String::from_utf8_lossy(&name).into_owned()),
         ..TlsInfo::default()
     };
@@ -107,7 +107,7 @@ const FIRST: usize = 1024;
 /// The library wipes all that it is lent before it reads: the shared buffer with every message would be a third of an
 /// echo's cost.
 pub(in crate::transport) fn poll_read(
-    tls: &mut TlsStream<Below>,
+    tls: &mut TlsStream<NativeIo>,
     cx: &mut Context<'_>,
     buf: &mut ReadBuf<'_>,
 ) -> Poll<io::Result<()>> {
@@ -130,7 +130,7 @@ pub(in crate::transport) fn poll_read(
 }
 
 /// Whether all that came is taken, and more wakes us. OpenSSL keeps nothing but the record it is at; others may.
-pub(in crate::transport) fn is_drained(tls: &TlsStream<Below>, cx: &mut Context<'_>) -> bool {
+pub(in crate::transport) fn is_drained(tls: &TlsStream<NativeIo>, cx: &mut Context<'_>) -> bool {
     let is_openssl = cfg!(not(any(windows, target_vendor = "apple")));
     let tls = tls.get_ref();
     is_openssl && tls.buffered_read_size().is_ok_and(|left| left == 0) && tls.get_ref().get_ref().is_drained(cx)

@@ -17,21 +17,21 @@ use tokio_rustls::server::TlsStream;
 use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
 
 use super::hello::{ClientHello, OnHello};
-use super::source::is_pem;
-use super::{ClientCertificates, Config, Identity, Plan, Source, Tls, TlsError, TlsVersion};
+use super::pem::is_pem;
+use super::{ClientCertificates, Config, Identity, PemSource, Tls, TlsConfig, TlsError, TlsVersion};
 use crate::transport::{Address, HandshakeError, Handshaken, Stream, TlsInfo};
 
-pub(super) fn configure(plan: &Plan) -> Result<Arc<ServerConfig>, TlsError> {
+pub(super) fn configure(settings: &TlsConfig) -> Result<Arc<ServerConfig>, TlsError> {
     let provider = provider();
-    let certificates = Certificates::read(plan, &provider)?;
-    let versions: &[_] = match plan.min_version {
+    let certificates = Certificates::read(settings, &provider)?;
+    let versions: &[_] = match settings.min_version {
         Some(TlsVersion::V1_3) => &[&rustls::version::TLS13],
         _ => &[&rustls::version::TLS13, &rustls::version::TLS12],
     };
     let refused = |error: rustls::Error| TlsError::Refused(error.into());
     let builder = ServerConfig::builder_with_provider(provider.clone()).with_protocol_versions(versions);
     let builder = builder.map_err(refused)?;
-    let builder = match &plan.clients {
+    let builder = match &settings.clients {
         None => builder.with_no_client_auth(),
         Some((policy, authorities)) => {
             let mut roots = RootCertStore::empty();
@@ -47,7 +47,7 @@ pub(super) fn configure(plan: &Plan) -> Result<Arc<ServerConfig>, TlsError> {
         }
     };
     let mut config = builder.with_cert_resolver(Arc::new(certificates));
-    config.alpn_protocols = plan.alpn.clone();
+    config.alpn_protocols = settings.alpn.clone();
     Ok(Arc::new(config))
 }
 
@@ -64,8 +64,8 @@ struct Certificates {
 }
 
 impl Certificates {
-    fn read(plan: &Plan, provider: &CryptoProvider) -> Result<Self, TlsError> {
-        let default = match &plan.identity {
+    fn read(settings: &TlsConfig, provider: &CryptoProvider) -> Result<Self, TlsError> {
+        let default = match &settings.identity {
             Identity::Missing | Identity::Given => return Err(TlsError::Refused("there is no certificate".into())),
             Identity::Pkcs12 { .. } => {
                 return Err(TlsError::Unsupported { setting: "pkcs12", why: "rustls does not read PKCS#12" });
@@ -73,7 +73,7 @@ impl Certificates {
             Identity::Pair { certificates, key } => certified(certificates, key, provider)?,
         };
         let mut by_name = HashMap::new();
-        for (name, certificates, key) in &plan.by_name {
+        for (name, certificates, key) in &settings.by_name {
             if DnsName::try_from(name.strip_prefix("*.").unwrap_or(name)).is_err() {
                 return Err(TlsError::Refused(format!("sni_certificate: {name:?} is no DNS name").into()));
             }
@@ -94,7 +94,11 @@ impl ResolvesServerCert for Certificates {
     }
 }
 
-fn certified(certificates: &Source, key: &Source, provider: &CryptoProvider) -> Result<Arc<CertifiedKey>, TlsError> {
+fn certified(
+    certificates: &PemSource,
+    key: &PemSource,
+    provider: &CryptoProvider,
+) -> Result<Arc<CertifiedKey>, TlsError> {
     let chain = read_certificates(certificates)?;
     let private = match key.bytes()? {
         private if is_pem(&private) => PrivateKeyDer::from_pem_slice(&private).map_err(|error| key.wrong(error))?,
@@ -109,7 +113,7 @@ fn certified(certificates: &Source, key: &Source, provider: &CryptoProvider) -> 
     Ok(Arc::new(certified))
 }
 
-fn read_certificates(source: &Source) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+fn read_certificates(source: &PemSource) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     Ok(source.certificates()?.into_iter().map(CertificateDer::from).collect())
 }
 

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use tracing::{info, warn};
 
-use super::{Identity, Inner, Plan, Source, Tls, TlsError};
+use super::{Identity, Inner, PemSource, Tls, TlsConfig, TlsError};
 use crate::error::BoxError;
 
 /// A certificate and its key are seldom written at once: it is read when there was quiet for so long,
@@ -29,7 +29,7 @@ pub(super) struct Watch {
 impl Tls {
     /// Folders are watched, for a file that is replaced is another one.
     pub(super) fn start_watching(&self) -> Result<(), TlsError> {
-        let files = self.0.plan.files();
+        let files = self.0.settings.files();
         let (changed, changes) = mpsc::channel();
         let refused = |path: &Path, why: BoxError| TlsError::Content { path: path.display().to_string(), why };
         let first = files.first().cloned().unwrap_or_default();
@@ -53,7 +53,7 @@ impl Tls {
     }
 }
 
-impl Plan {
+impl TlsConfig {
     /// Every file that it is read from, by a path that holds wherever the process goes.
     pub(super) fn files(&self) -> Vec<PathBuf> {
         let identity = match &self.identity {
@@ -64,7 +64,7 @@ impl Plan {
         let by_name = self.by_name.iter().flat_map(|(_, certificates, key)| [certificates, key]);
         let clients = self.clients.iter().map(|(_, authorities)| authorities);
         let sources = identity.into_iter().flatten().chain(by_name).chain(clients);
-        sources.filter_map(Source::path).filter_map(|path| std::path::absolute(path).ok()).collect()
+        sources.filter_map(PemSource::path).filter_map(|path| std::path::absolute(path).ok()).collect()
     }
 }
 

@@ -10,12 +10,12 @@ const MOST: usize = 16 * 1024;
 
 /// What each side has said first.
 #[derive(Debug, Default)]
-pub(super) struct Overheard {
+pub(super) struct HelloCapture {
     pub(super) peer: Vec<u8>,
     pub(super) us: Vec<u8>,
 }
 
-impl Overheard {
+impl HelloCapture {
     pub(super) fn take_down(said: &mut Vec<u8>, bytes: &[u8]) {
         said.extend_from_slice(&bytes[..bytes.len().min(MOST.saturating_sub(said.len()))]);
     }

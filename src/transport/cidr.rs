@@ -8,25 +8,25 @@ use ipnet::IpNet;
 
 /// An address, or those that have their first bits in common, in CIDR notation (RFC 4632).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Block(IpNet);
+pub(crate) struct Cidr(IpNet);
 
-impl Block {
+impl Cidr {
     /// Whether the address is in it. An IPv4 address mapped into IPv6 counts as IPv4.
     pub(crate) fn contains(&self, ip: IpAddr) -> bool {
         self.0.contains(&ip.to_canonical())
     }
 }
 
-impl FromStr for Block {
-    type Err = ParseBlockError;
+impl FromStr for Cidr {
+    type Err = ParseCidrError;
 
-    fn from_str(text: &str) -> Result<Self, ParseBlockError> {
+    fn from_str(text: &str) -> Result<Self, ParseCidrError> {
         let block = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-        block.map(|block| Block(block.trunc())).map_err(|_| ParseBlockError(text.to_owned()))
+        block.map(|block| Cidr(block.trunc())).map_err(|_| ParseCidrError(text.to_owned()))
     }
 }
 
-impl fmt::Display for Block {
+impl fmt::Display for Cidr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
@@ -35,4 +35,4 @@ impl fmt::Display for Block {
 /// A text that is neither an IP address nor a block of them.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is neither an IP address nor a block of them (CIDR)")]
-pub struct ParseBlockError(pub(crate) String);
+pub struct ParseCidrError(pub(crate) String);

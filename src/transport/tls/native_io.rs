@@ -13,7 +13,7 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::io::poll_read_buf;
 
-use super::overheard::Overheard;
+use super::hello_capture::HelloCapture;
 use crate::transport::Stream;
 
 /// How much is read ahead. Who asks for more is given the stream itself.
@@ -25,23 +25,23 @@ thread_local! {
 }
 
 #[derive(Debug)]
-pub(in crate::transport) struct Below {
+pub(in crate::transport) struct NativeIo {
     pub(in crate::transport) stream: Stream,
     /// Its end was seen.
     pub(in crate::transport) ended: bool,
     ahead: BytesMut,
     /// During the handshake.
-    overheard: Option<Box<Overheard>>,
+    capture: Option<Box<HelloCapture>>,
 }
 
-impl Below {
+impl NativeIo {
     pub(super) fn new(stream: Stream) -> Self {
-        Below { stream, ended: false, ahead: BytesMut::new(), overheard: Some(Box::default()) }
+        NativeIo { stream, ended: false, ahead: BytesMut::new(), capture: Some(Box::default()) }
     }
 
     /// What was said in clear so far; from now on nobody listens.
-    pub(super) fn overheard(&mut self) -> Box<Overheard> {
-        self.overheard.take().unwrap_or_default()
+    pub(super) fn capture(&mut self) -> Box<HelloCapture> {
+        self.capture.take().unwrap_or_default()
     }
 
     /// Nothing is left to be read, and more wakes us.
@@ -50,7 +50,7 @@ impl Below {
     }
 }
 
-impl AsyncRead for Below {
+impl AsyncRead for NativeIo {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let mut outcome = Poll::Ready(Ok(()));
@@ -59,8 +59,8 @@ impl AsyncRead for Below {
                 let before = buf.filled().len();
                 ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
                 this.ended |= buf.filled().len() == before;
-                if let Some(overheard) = &mut this.overheard {
-                    Overheard::take_down(&mut overheard.peer, &buf.filled()[before..]);
+                if let Some(capture) = &mut this.capture {
+                    HelloCapture::take_down(&mut capture.peer, &buf.filled()[before..]);
                 }
                 return outcome;
             }
@@ -71,8 +71,8 @@ impl AsyncRead for Below {
             outcome = read.map_ok(|_| ());
         }
         let bytes = this.ahead.len().min(buf.remaining());
-        if let Some(overheard) = &mut this.overheard {
-            Overheard::take_down(&mut overheard.peer, &this.ahead[..bytes]);
+        if let Some(capture) = &mut this.capture {
+            HelloCapture::take_down(&mut capture.peer, &this.ahead[..bytes]);
         }
         buf.put_slice(&this.ahead[..bytes]);
         this.ahead.advance(bytes);
@@ -83,12 +83,12 @@ impl AsyncRead for Below {
     }
 }
 
-impl AsyncWrite for Below {
+impl AsyncWrite for NativeIo {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let written = ready!(Pin::new(&mut this.stream).poll_write(cx, buf))?;
-        if let Some(overheard) = &mut this.overheard {
-            Overheard::take_down(&mut overheard.us, &buf[..written]);
+        if let Some(capture) = &mut this.capture {
+            HelloCapture::take_down(&mut capture.us, &buf[..written]);
         }
         Poll::Ready(Ok(written))
     }

@@ -12,29 +12,29 @@ use crate::error::BoxError;
 
 /// A file, read anew each time, or bytes in one or more pieces: PEM or DER, told apart by what they begin with.
 #[derive(Clone)]
-pub(super) enum Source {
+pub(super) enum PemSource {
     File(PathBuf),
     Memory(Arc<[Vec<u8>]>),
 }
 
-impl Source {
+impl PemSource {
     pub(super) fn memory(pieces: impl IntoIterator<Item = impl Into<Vec<u8>>>) -> Self {
-        Source::Memory(pieces.into_iter().map(Into::into).collect())
+        PemSource::Memory(pieces.into_iter().map(Into::into).collect())
     }
 
     /// The file, if it is one.
     #[cfg(feature = "watch")]
     pub(super) fn path(&self) -> Option<&Path> {
         match self {
-            Source::File(path) => Some(path),
-            Source::Memory(_) => None,
+            PemSource::File(path) => Some(path),
+            PemSource::Memory(_) => None,
         }
     }
 
     fn pieces(&self) -> Result<Arc<[Vec<u8>]>, TlsError> {
         match self {
-            Source::Memory(pieces) => Ok(pieces.clone()),
-            Source::File(path) => read(path).map(|bytes| [bytes].into()),
+            PemSource::Memory(pieces) => Ok(pieces.clone()),
+            PemSource::File(path) => read(path).map(|bytes| [bytes].into()),
         }
     }
 
@@ -80,11 +80,11 @@ fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
     std::fs::read(path).map_err(|source| TlsError::File { path: path.display().to_string(), source })
 }
 
-impl fmt::Display for Source {
+impl fmt::Display for PemSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Source::File(path) => path.display().fmt(f),
-            Source::Memory(_) => f.write_str("memory"),
+            PemSource::File(path) => path.display().fmt(f),
+            PemSource::Memory(_) => f.write_str("memory"),
         }
     }
 }

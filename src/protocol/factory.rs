@@ -8,30 +8,30 @@ pub(crate) type Factory<P> = Arc<dyn Fn(&Peer) -> P + Send + Sync>;
 pub(crate) type MakeCodec<P> = Arc<dyn Fn() -> <P as Protocol>::Codec + Send + Sync>;
 
 /// What a connection begins with, and has in common with those that began like it.
-pub(crate) struct Charter<P: Protocol> {
+pub(crate) struct ProtocolFactory<P: Protocol> {
     pub(crate) factory: Factory<P>,
     pub(crate) codec: MakeCodec<P>,
     pub(crate) terms: Terms,
 }
 
 /// The charter of the next connection; the old ones keep theirs.
-pub(crate) struct Charters<P: Protocol>(RwLock<Arc<Charter<P>>>);
+pub(crate) struct SharedFactory<P: Protocol>(RwLock<Arc<ProtocolFactory<P>>>);
 
-impl<P: Protocol> Charters<P> {
-    pub(crate) fn new(charter: Charter<P>) -> Self {
-        Charters(RwLock::new(Arc::new(charter)))
+impl<P: Protocol> SharedFactory<P> {
+    pub(crate) fn new(factory: ProtocolFactory<P>) -> Self {
+        SharedFactory(RwLock::new(Arc::new(factory)))
     }
 
-    pub(crate) fn current(&self) -> Arc<Charter<P>> {
+    pub(crate) fn current(&self) -> Arc<ProtocolFactory<P>> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Changes a part of it.
-    pub(crate) fn amend(&self, amend: impl FnOnce(&mut Charter<P>)) {
+    pub(crate) fn update(&self, update: impl FnOnce(&mut ProtocolFactory<P>)) {
         let mut current = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        let Charter { factory, codec, terms } = &**current;
-        let mut next = Charter { factory: factory.clone(), codec: codec.clone(), terms: terms.clone() };
-        amend(&mut next);
+        let ProtocolFactory { factory, codec, terms } = &**current;
+        let mut next = ProtocolFactory { factory: factory.clone(), codec: codec.clone(), terms: terms.clone() };
+        update(&mut next);
         *current = Arc::new(next);
     }
 }
@@ -59,13 +59,13 @@ impl Terms {
 }
 
 /// Whoever hands out terms to new connections.
-pub(crate) trait Regulated: Send + Sync + 'static {
+pub(crate) trait Reconfigure: Send + Sync + 'static {
     /// New connections begin with these; the old ones keep theirs.
     fn set_terms(&self, terms: Terms);
 }
 
-impl<P: Protocol> Regulated for Charters<P> {
+impl<P: Protocol> Reconfigure for SharedFactory<P> {
     fn set_terms(&self, terms: Terms) {
-        self.amend(|charter| charter.terms = terms);
+        self.update(|factory| factory.terms = terms);
     }
 }

@@ -8,10 +8,10 @@ use std::task::{Context, Poll};
 
 use tracing::{debug, error, info, warn};
 
-use super::bell::Bell;
+use super::wakers::SocketWakers;
 use crate::registry::{ActivityGuard, ConnectionGuard, ConnectionState, Signals};
 use crate::telemetry::{CloseReason, RefusalReason};
-use crate::timer::{Expired, Timer};
+use crate::timer::{Deadlines, Expired};
 
 /// The limits that act in a socket; milliseconds, 0 for "never".
 #[derive(Clone, Copy, Debug)]
@@ -28,9 +28,9 @@ impl SocketLimits {
 }
 
 /// Held by the socket, and by the task that serves it: whoever goes last gives the seat back.
-pub(crate) struct Desk {
-    bell: Arc<Bell>,
-    timer: RefCell<Timer>,
+pub(crate) struct SocketState {
+    bell: Arc<SocketWakers>,
+    deadlines: RefCell<Deadlines>,
     /// The peer was seen to leave.
     left: Cell<bool>,
     /// And cut TLS short: what fails then fails for that.
@@ -44,16 +44,16 @@ pub(crate) struct Desk {
     guard: ConnectionGuard,
 }
 
-impl Desk {
+impl SocketState {
     pub(super) fn new(guard: ConnectionGuard, limits: SocketLimits) -> Self {
         let opened = guard.state().opened();
-        let mut timer = Timer::new(limits.idle, 0, limits.send, opened, limits.max_age);
+        let mut deadlines = Deadlines::new(limits.idle, 0, limits.send, opened, limits.max_age);
         // The peer's silence counts while somebody listens.
-        timer.pause(true, opened, || opened);
-        let bell = Bell::hang(guard.state());
-        let desk = Desk {
+        deadlines.pause(true, opened, || opened);
+        let bell = SocketWakers::hang(guard.state());
+        let shared = SocketState {
             bell,
-            timer: RefCell::new(timer),
+            deadlines: RefCell::new(deadlines),
             left: Cell::new(false),
             cut_short: Cell::new(false),
             ended: Cell::new(None),
@@ -62,8 +62,8 @@ impl Desk {
             why: RefCell::new(None),
             guard,
         };
-        desk.arm();
-        desk
+        shared.arm();
+        shared
     }
 
     /// It is handed over to whoever serves it.
@@ -123,7 +123,7 @@ impl Desk {
     }
 
     fn expire(&self) {
-        let expired = self.timer.borrow().expired(self.state().last_read(), self.guard.now());
+        let expired = self.deadlines.borrow().expired(self.state().last_read(), self.guard.now());
         match expired {
             Some(Expired::Age) => self.ended.set(Some(CloseReason::MaxAge)),
             Some(Expired::Send) => self.ended.set(Some(CloseReason::SendTimeout)),
@@ -140,13 +140,13 @@ impl Desk {
 
     pub(super) fn waits_to_write<T>(&self, cx: &Context<'_>) -> Poll<io::Result<T>> {
         self.bell.writer.register(cx.waker());
-        self.timer.borrow_mut().wrote(false, true, self.guard.now());
+        self.deadlines.borrow_mut().wrote(false, true, self.guard.now());
         self.waits()
     }
 
     /// Looks once more, now that an order would wake us.
     fn waits<T>(&self) -> Poll<io::Result<T>> {
-        if std::mem::take(&mut self.timer.borrow_mut().changed) {
+        if std::mem::take(&mut self.deadlines.borrow_mut().changed) {
             self.arm();
         }
         match self.check() {
@@ -167,7 +167,7 @@ impl Desk {
 
     /// The peer's silence counts while somebody listens. A pause begins where the peer was heard, so stamps do.
     fn pause(&self, paused: bool) {
-        self.timer.borrow_mut().pause(paused, self.state().last_read(), || self.guard.now());
+        self.deadlines.borrow_mut().pause(paused, self.state().last_read(), || self.guard.now());
     }
 
     /// Counts bytes before the peer can have them; answers with the count as it was, for what was not taken.
@@ -180,13 +180,13 @@ impl Desk {
     pub(super) fn has_written(&self, before: u64, bytes: usize) {
         self.state().set_bytes_out(before + bytes as u64);
         if bytes > 0 {
-            self.timer.borrow_mut().wrote(true, false, self.guard.now());
+            self.deadlines.borrow_mut().wrote(true, false, self.guard.now());
         }
     }
 
     /// Nothing waits to be written any more.
     pub(super) fn is_out(&self) {
-        self.timer.borrow_mut().wrote(true, false, self.guard.now());
+        self.deadlines.borrow_mut().wrote(true, false, self.guard.now());
     }
 
     pub(super) fn cut_short(&self) {
@@ -202,7 +202,7 @@ impl Desk {
     }
 
     fn arm(&self) {
-        let due = self.timer.borrow().due(self.state().last_read());
+        let due = self.deadlines.borrow().due(self.state().last_read());
         self.state().set_due(due);
     }
 
@@ -221,7 +221,7 @@ impl Desk {
     }
 }
 
-impl Drop for Desk {
+impl Drop for SocketState {
     fn drop(&mut self) {
         let reason = self.reason();
         self.guard.note(reason);

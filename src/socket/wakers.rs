@@ -11,16 +11,16 @@ use tokio::sync::Notify;
 use crate::registry::ConnectionState;
 
 #[derive(Debug, Default)]
-pub(super) struct Bell {
+pub(super) struct SocketWakers {
     pub(super) reader: AtomicWaker,
     pub(super) writer: AtomicWaker,
     drain: Notify,
 }
 
-impl Bell {
+impl SocketWakers {
     /// A bell that the connection's orders ring.
     pub(super) fn hang(entry: &ConnectionState) -> Arc<Self> {
-        let bell = Arc::new(Bell::default());
+        let bell = Arc::new(SocketWakers::default());
         entry.set_waker(Waker::from(bell.clone()));
         bell
     }
@@ -46,7 +46,7 @@ impl Bell {
     }
 }
 
-impl Wake for Bell {
+impl Wake for SocketWakers {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 #[cfg(feature = "native-tls")]
 use super::native;
-use super::{certificate, Config, Current, Inner, Source, Tls, TlsBackend, TlsError};
+use super::{certificate, Config, Current, Inner, PemSource, Tls, TlsBackend, TlsError};
 #[cfg(feature = "rustls")]
 use super::{hello, rustls, ClientHello};
 
@@ -32,16 +32,16 @@ pub enum ClientCertificates {
 
 /// What TLS is to be made of; [`build`](TlsBuilder::build) reads and checks it.
 #[must_use = "there is no TLS before `build`"]
-pub struct TlsBuilder(Plan);
+pub struct TlsBuilder(TlsConfig);
 
 #[derive(Clone)]
-pub(super) struct Plan {
+pub(super) struct TlsConfig {
     pub(super) backend: TlsBackend,
     pub(super) identity: Identity,
-    pub(super) by_name: Vec<(String, Source, Source)>,
+    pub(super) by_name: Vec<(String, PemSource, PemSource)>,
     pub(super) alpn: Vec<Vec<u8>>,
     pub(super) min_version: Option<TlsVersion>,
-    pub(super) clients: Option<(ClientCertificates, Source)>,
+    pub(super) clients: Option<(ClientCertificates, PemSource)>,
     #[cfg(feature = "rustls")]
     pub(super) on_hello: Option<hello::OnHello>,
     #[cfg(feature = "watch")]
@@ -54,20 +54,20 @@ pub(super) enum Identity {
     /// It was made elsewhere.
     Given,
     Pair {
-        certificates: Source,
-        key: Source,
+        certificates: PemSource,
+        key: PemSource,
     },
     // Without native-tls it is only refused.
     #[cfg_attr(not(feature = "native-tls"), allow(dead_code))]
     Pkcs12 {
-        archive: Source,
+        archive: PemSource,
         password: String,
     },
 }
 
 impl TlsBuilder {
     pub(super) fn new(backend: TlsBackend) -> Self {
-        TlsBuilder(Plan {
+        TlsBuilder(TlsConfig {
             backend,
             identity: Identity::Missing,
             by_name: Vec::new(),
@@ -84,7 +84,7 @@ impl TlsBuilder {
     /// The certificate, its chain behind it, and its key, from files: PEM, or DER where one certificate is all. The key is
     /// not encrypted; by `native-tls` it is PKCS#8 (`openssl pkcs8 -topk8 -nocrypt` makes it so).
     pub fn files(mut self, certificates: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
-        let (certificates, key) = (Source::File(certificates.into()), Source::File(key.into()));
+        let (certificates, key) = (PemSource::File(certificates.into()), PemSource::File(key.into()));
         self.0.identity = Identity::Pair { certificates, key };
         self
     }
@@ -96,19 +96,19 @@ impl TlsBuilder {
 
     /// The certificate, its chain behind it, and its key, as DER from memory. (PEM is understood as well.)
     pub fn der(mut self, chain: impl IntoIterator<Item = impl Into<Vec<u8>>>, key: impl Into<Vec<u8>>) -> Self {
-        self.0.identity = Identity::Pair { certificates: Source::memory(chain), key: Source::memory([key]) };
+        self.0.identity = Identity::Pair { certificates: PemSource::memory(chain), key: PemSource::memory([key]) };
         self
     }
 
     /// Certificate and key from a PKCS#12 archive in a file. By `native-tls` only.
     pub fn pkcs12_file(mut self, archive: impl Into<PathBuf>, password: impl Into<String>) -> Self {
-        self.0.identity = Identity::Pkcs12 { archive: Source::File(archive.into()), password: password.into() };
+        self.0.identity = Identity::Pkcs12 { archive: PemSource::File(archive.into()), password: password.into() };
         self
     }
 
     /// Certificate and key from a PKCS#12 archive in memory. By `native-tls` only.
     pub fn pkcs12(mut self, archive: impl Into<Vec<u8>>, password: impl Into<String>) -> Self {
-        self.0.identity = Identity::Pkcs12 { archive: Source::memory([archive]), password: password.into() };
+        self.0.identity = Identity::Pkcs12 { archive: PemSource::memory([archive]), password: password.into() };
         self
     }
 
@@ -120,7 +120,7 @@ impl TlsBuilder {
         certificates: impl Into<PathBuf>,
         key: impl Into<PathBuf>,
     ) -> Self {
-        self.0.by_name.push((name.into(), Source::File(certificates.into()), Source::File(key.into())));
+        self.0.by_name.push((name.into(), PemSource::File(certificates.into()), PemSource::File(key.into())));
         self
     }
 
@@ -140,7 +140,7 @@ impl TlsBuilder {
     /// Peers show certificates, signed by one of those in this PEM file. They can be read in callbacks:
     /// [`TlsInfo::peer_certificates`](crate::TlsInfo::peer_certificates). By `rustls` only.
     pub fn client_certificates(mut self, policy: ClientCertificates, authorities: impl Into<PathBuf>) -> Self {
-        self.0.clients = Some((policy, Source::File(authorities.into())));
+        self.0.clients = Some((policy, PemSource::File(authorities.into())));
         self
     }
 
@@ -196,7 +196,7 @@ impl TlsBuilder {
         let current = self.0.make()?;
         let tls = self.of(current);
         #[cfg(feature = "watch")]
-        if tls.0.plan.watched {
+        if tls.0.settings.watched {
             tls.start_watching()?;
         }
         Ok(tls)
@@ -204,7 +204,7 @@ impl TlsBuilder {
 
     pub(super) fn of(self, current: Current) -> Tls {
         Tls(Arc::new(Inner {
-            plan: self.0,
+            settings: self.0,
             current: RwLock::new(Arc::new(current)),
             #[cfg(feature = "watch")]
             watch: std::sync::OnceLock::new(),
@@ -218,7 +218,7 @@ impl TlsBuilder {
     }
 }
 
-impl Plan {
+impl TlsConfig {
     pub(super) fn make(&self) -> Result<Current, TlsError> {
         if self.alpn.iter().any(|name| name.is_empty() || name.len() > 255) {
             return Err(TlsError::Refused("alpn: a name has 1 to 255 bytes".into()));
@@ -241,7 +241,7 @@ impl Plan {
 
     /// When the first of the certificates that are shown expires.
     fn expires(&self) -> Result<Option<SystemTime>, TlsError> {
-        let mut shown: Vec<&Source> = self.by_name.iter().map(|(_, certificates, _)| certificates).collect();
+        let mut shown: Vec<&PemSource> = self.by_name.iter().map(|(_, certificates, _)| certificates).collect();
         if let Identity::Pair { certificates, .. } = &self.identity {
             shown.push(certificates);
         }
