@@ -92,48 +92,72 @@ struct Readme;
 
 mod acceptor;
 mod builder;
+mod config;
 mod connection;
-mod doors;
 mod error;
 mod framing;
+mod handlers;
+mod handshake;
 mod limits;
+mod listener;
+mod net;
 mod panic;
 mod pool;
-mod protocol;
 mod registry;
-mod settings;
 mod socket;
-
 mod telemetry;
-mod timer;
-pub mod transport;
+mod time;
 mod watchdog;
 
-pub use acceptor::{Acceptor, BacklogPolicy};
+/// What is listened on, what carries the bytes, and the steps between accept and the first packet.
+pub mod transport {
+    #[cfg(feature = "rustls")]
+    pub use crate::handshake::ClientHello;
+    #[cfg(any(feature = "native-tls", feature = "rustls"))]
+    pub use crate::handshake::{ClientCertificates, Tls, TlsBackend, TlsBuilder, TlsError, TlsVersion};
+    pub use crate::handshake::{Handshake, HandshakeError, HandshakeInfo, Handshaken, LocalBoxFuture, TlsInfo};
+    #[cfg(feature = "proxy-protocol")]
+    pub use crate::handshake::{ProxyHeader, ProxyProtocol, ProxyTls};
+    #[cfg(unix)]
+    pub use crate::listener::Unix;
+    pub use crate::listener::{Accept, Accepted, Inherited, Keepalive, Memory, MemoryConnector, Tcp, Transport};
+    #[cfg(unix)]
+    pub use crate::net::UnixAddress;
+    pub use crate::net::{Address, FileRange, Io, ParseCidrError, PeerCredentials, Stream, TransportKind};
+    pub use socket2::SockRef;
+}
+
+pub use acceptor::Acceptor;
 pub use builder::Builder;
-pub use connection::{Close, Connection, ConnectionContext, Encoded, Info, Reply, SetActive, User};
-pub use doors::{Ack, ActorService, EventLoop, FnService, Init, IntoServeResult, NoActor, ProtocolService, Service};
+pub use config::{InvalidSetting, Settings, SettingsError};
+pub use connection::{
+    Active, Close, Closed, Conn, Connection, ConnectionContext, EncodeOnce, Encoded, Event, Info, Next, Packet, Peer,
+    Protocol, Reply, SendError, SetActive, Timeout, User, Wait,
+};
 pub use error::{BoxError, Exit, PoolError, StartError};
 pub use framing::{Framing, FramingError, ParseFramingError, Width};
+pub use handlers::{Ack, ActorService, EventLoop, FnService, Init, IntoServeResult, NoActor, ProtocolService, Service};
+#[cfg(feature = "rustls")]
+#[cfg_attr(docsrs, doc(cfg(feature = "rustls")))]
+pub use handshake::ClientHello;
+#[cfg(any(feature = "native-tls", feature = "rustls"))]
+pub use handshake::{ClientCertificates, Tls, TlsBackend, TlsBuilder, TlsError, TlsVersion};
+pub use handshake::{HandshakeError, TlsInfo};
+#[cfg(feature = "proxy-protocol")]
+#[cfg_attr(docsrs, doc(cfg(feature = "proxy-protocol")))]
+pub use handshake::{ProxyHeader, ProxyProtocol, ProxyTls};
 pub use limits::{AtLimit, NewConnection, ParseRateError, ParseRuleError, PeerPrefix, Rate, Rule};
+pub use listener::{BacklogPolicy, Listener};
+pub use net::{Address, FileRange, ParseCidrError};
 pub use pool::{
-    AcceptorInfo, AcceptorPool, BroadcastReport, Drain, DrainReport, Listener, ListenerInfo, Pool, PoolHandle,
-    PoolInfo, Status, SuspendError, SuspendMode, WaitError,
+    AcceptorInfo, AcceptorPool, BroadcastReport, Drain, DrainReport, ListenerInfo, Pool, PoolHandle, PoolInfo, Status,
+    SuspendError, SuspendMode, WaitError,
 };
-pub use protocol::{Active, Closed, Conn, EncodeOnce, Event, Next, Packet, Peer, Protocol, SendError, Timeout, Wait};
-pub use registry::{ConnectionId, ConnectionInfo};
-pub use settings::{InvalidSetting, Settings, SettingsError};
+pub use registry::ConnectionInfo;
 pub use socket::Socket;
 #[cfg(feature = "metrics")]
 #[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
 pub use telemetry::Metrics;
-pub use telemetry::{Alarm, AlarmEvent, CloseReason, Counts, Label, Observer, PoolEvent, RefusalReason, Spans};
-#[cfg(feature = "rustls")]
-#[cfg_attr(docsrs, doc(cfg(feature = "rustls")))]
-pub use transport::ClientHello;
-pub use transport::{Address, FileRange, HandshakeError, ParseCidrError, TlsInfo};
-#[cfg(any(feature = "native-tls", feature = "rustls"))]
-pub use transport::{ClientCertificates, Tls, TlsBackend, TlsBuilder, TlsError, TlsVersion};
-#[cfg(feature = "proxy-protocol")]
-#[cfg_attr(docsrs, doc(cfg(feature = "proxy-protocol")))]
-pub use transport::{ProxyHeader, ProxyProtocol, ProxyTls};
+pub use telemetry::{
+    Alarm, AlarmEvent, CloseReason, ConnectionId, Counts, Label, Observer, PoolEvent, RefusalReason, Spans,
+};

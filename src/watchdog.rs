@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 
 use tracing::warn;
 
-use crate::registry::{ActivitySnapshot, ConnectionId, Registries, Registry, RegistryShared};
+use crate::registry::{ActivitySnapshot, Registries, Registry, RegistryShared};
+use crate::telemetry::ConnectionId;
 use crate::telemetry::{LogThrottle, PoolEvent};
 
 /// The shortest time between two looks.

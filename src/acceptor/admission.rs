@@ -10,13 +10,14 @@ use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
 use super::refuse::turn_away;
-use super::reserve::ReserveDescriptor;
-use super::state::{BacklogPolicy, ListenerMode, ListenerState};
+use crate::handshake::HandshakeChain;
+use crate::limits::ReserveDescriptor;
 use crate::limits::{AtLimit, PeerPermit, Permit};
+use crate::listener::Accepted;
+use crate::listener::{BacklogPolicy, ListenerMode, ListenerState};
 use crate::registry::{Arrival, Registries};
-use crate::socket::{HandshakeChain, Incoming};
+use crate::socket::Incoming;
 use crate::telemetry::{LogThrottle, PoolEvent, RefusalReason};
-use crate::transport::Accepted;
 
 /// Where an acceptor's work ends: takes an accepted socket over. The doors implement it.
 pub(crate) trait ConnectionSpawner: Send + Sync + 'static {

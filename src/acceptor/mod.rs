@@ -10,8 +10,6 @@ mod accept_error;
 mod admission;
 mod exit_guard;
 mod refuse;
-mod reserve;
-mod state;
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -24,16 +22,13 @@ use actix::prelude::*;
 use tokio::sync::watch;
 use tracing::{debug, warn};
 
-use crate::transport::Accepted;
+use crate::listener::Accepted;
 
 pub(crate) use admission::{AcceptorContext, ConnectionSpawner};
 pub(crate) use exit_guard::{ExitGuard, Exited, Ready};
-pub(crate) use reserve::ReserveDescriptor;
-pub use state::BacklogPolicy;
-pub(crate) use state::{ListenerMode, ListenerState};
 
+use crate::listener::{AcceptHandle, BacklogPolicy, ListenerMode, ListenerState};
 use accept_error::AcceptErrorKind;
-use state::AcceptHandle;
 
 /// How many peers are taken in a row before others on the thread have their turn.
 const MAX_BATCH: usize = 32;

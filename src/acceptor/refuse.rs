@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::limits::AtLimit;
-use crate::transport::Stream;
+use crate::net::Stream;
 
 /// How long a refusal_message may take to reach the peer.
 const FAREWELL: Duration = Duration::from_secs(1);

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::Builder;
-use crate::acceptor::BacklogPolicy;
 use crate::limits::{AtLimit, NewConnection, PeerPrefix, Rate, Rule};
+use crate::listener::BacklogPolicy;
 
 impl<D> Builder<D> {
     /// How many connections the pool may have: a hard limit, exact at any moment. 0 is refused. Where the limit of open

@@ -1,16 +1,17 @@
 //! Every setting of a pool, with unit and default; and the gate at which a pool is made.
 
-mod entrances;
-mod gate;
+mod constructors;
 mod limits;
+mod start;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::config::Settings;
+use crate::connection::Active;
 use crate::limits::Overload;
-use crate::pool::{Listener, Placement};
-use crate::protocol::Active;
-use crate::settings::Settings;
+use crate::listener::Listener;
+use crate::pool::Placement;
 use crate::telemetry::{Alarm, Observer};
 
 /// The settings of a pool that is to be: made by the doors of [`AcceptorPool`](crate::AcceptorPool), ended by [`bind`](Builder::bind) or

@@ -10,7 +10,7 @@ use actix::WeakAddr;
 use tokio::sync::oneshot::Sender;
 
 use super::Connection;
-use crate::protocol::Protocol;
+use super::Protocol;
 
 /// The context of a [`Connection`]: what its handlers get, with all that actix's
 /// [`AsyncContext`] offers (`spawn`, `wait`, `run_later`, `notify` and so on).

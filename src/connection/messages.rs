@@ -3,8 +3,8 @@
 use actix::prelude::*;
 use bytes::Bytes;
 
+use super::{Active, Closed, EncodeOnce, Next, Protocol, SendError};
 use super::{Connection, ConnectionContext, Trigger};
-use crate::protocol::{Active, Closed, EncodeOnce, Next, Protocol, SendError};
 use crate::registry::ConnectionInfo;
 
 /// A message of the program's to the protocol: delivered to [`Protocol::user`].

@@ -9,13 +9,19 @@
 //! One future per connection, [`ConnectionTask`]: each poll is a [`turn`](Connection::turn). Every callback's answer goes through
 //! [`apply`](Connection::apply), every ending through [`end`](Connection::end).
 
+mod close;
+mod closed;
+mod conn;
 mod context;
-mod driver;
-mod ending;
-mod inbound;
+mod event;
+mod factory;
+mod handshake;
 mod messages;
-mod opening;
-mod outbound;
+mod next;
+mod protocol;
+mod read;
+mod turn;
+mod write;
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -27,14 +33,21 @@ use actix::dev::channel::{channel, AddressReceiver};
 use actix::prelude::*;
 use actix::WeakAddr;
 
+use crate::handshake::{Handshake, HandshakeChain, HandshakeFuture};
+use crate::net::Stream;
 use crate::panic::catch_panic;
-use crate::protocol::{Closed, Conn, Held, Next, Pending, Protocol, ProtocolFactory};
 use crate::registry::{ConnectionGuard, Signals};
-use crate::socket::{HandshakeChain, HandshakeFuture};
-use crate::transport::{Handshake, Stream};
 
+pub use closed::Closed;
+pub(crate) use conn::Held;
+pub use conn::{Active, Conn, SendError};
 pub use context::ConnectionContext;
+pub use event::{Event, Timeout};
+pub(crate) use factory::{Factory, MakeCodec, ProtocolFactory, Reconfigure, SharedFactory, Terms};
 pub use messages::{Close, Encoded, Info, Reply, SetActive, User};
+pub(crate) use next::Pending;
+pub use next::{Next, Wait};
+pub use protocol::{EncodeOnce, Packet, Peer, Protocol};
 
 /// A connection actor: a [`Protocol`] and the socket it serves.
 ///
@@ -117,7 +130,7 @@ struct ColdState<P: Protocol> {
     opening: Option<HandshakeFuture>,
     /// What to go through once all is sent that was queued before.
     upgrade: Option<Arc<dyn Handshake>>,
-    linger: ending::Linger,
+    linger: close::Linger,
 }
 
 impl<P: Protocol> Unpin for Connection<P> {}

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use super::permits::Ticket;
 use super::{AtLimit, Limits, Permits};
+use crate::net::Address;
 use crate::telemetry::RefusalReason;
-use crate::transport::Address;
 
 /// A listener as the limits know it.
 #[derive(Debug)]

@@ -10,6 +10,7 @@ mod listener;
 mod peers;
 mod permits;
 mod rate;
+mod reserve;
 mod rules;
 
 use std::fmt;
@@ -22,15 +23,16 @@ use bytes::Bytes;
 use tokio::sync::Semaphore;
 use tracing::error;
 
+use crate::net::Address;
 use crate::panic::catch_panic;
 use crate::telemetry::{LogThrottle, RefusalReason};
-use crate::transport::Address;
 
 pub(crate) use descriptors::room_for_descriptors;
 pub(crate) use listener::{ListenerLimits, PeerPermit, Permit};
 pub use peers::PeerPrefix;
 pub(crate) use permits::Permits;
 pub use rate::{ParseRateError, Rate};
+pub(crate) use reserve::ReserveDescriptor;
 pub use rules::{ParseRuleError, Rule};
 
 use peers::{PeerRefusal, PeerTable};

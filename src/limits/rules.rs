@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use crate::transport::{Cidr, ParseCidrError};
+use crate::net::{Cidr, ParseCidrError};
 
 /// One access rule: an address or a block of them in CIDR notation, allowed or denied.
 ///

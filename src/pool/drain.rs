@@ -11,8 +11,8 @@ use actix::prelude::*;
 use tracing::info;
 
 use super::{AcceptorPool, DrainReport};
-use crate::acceptor::BacklogPolicy;
 use crate::error::{PoolError, StartError};
+use crate::listener::BacklogPolicy;
 
 /// How long acceptors may take to go before the connections are told all the same: one whose arbiter is blocked.
 const RETIRE: Duration = Duration::from_secs(1);

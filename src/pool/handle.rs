@@ -11,14 +11,16 @@ use actix::prelude::*;
 use super::reconfigure::{ChangeSettings, SetListeners};
 use super::suspend::{Resume, Suspend};
 use super::{
-    names, AcceptorPool, Drain, DrainReport, Listener, ListenerInfo, Pool, PoolInfo, PoolState, Status, Stop,
-    SuspendError, SuspendMode,
+    names, AcceptorPool, Drain, DrainReport, ListenerInfo, Pool, PoolInfo, PoolState, Status, Stop, SuspendError,
+    SuspendMode,
 };
 use crate::acceptor::Acceptor;
+use crate::config::{Settings, SettingsError};
 use crate::error::{PoolError, StartError};
-use crate::registry::{ConnectionId, ConnectionInfo, ConnectionState, Signals};
-use crate::settings::{Settings, SettingsError};
-use crate::transport::Address;
+use crate::listener::Listener;
+use crate::net::Address;
+use crate::registry::{ConnectionInfo, ConnectionState, Signals};
+use crate::telemetry::ConnectionId;
 
 /// A pool as the rest of the program holds it: a cheap clone; dropping it stops nothing.
 ///

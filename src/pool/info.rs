@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::SuspendMode;
+use crate::net::Address;
 use crate::telemetry::{CloseReason, Counts, RefusalReason};
-use crate::transport::Address;
 
 /// What a pool is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,10 +11,7 @@
 mod drain;
 mod handle;
 mod info;
-mod listener;
-mod listener_options;
 mod names;
-mod ports;
 mod reconfigure;
 mod restarts;
 mod signals;
@@ -30,9 +27,10 @@ use actix::prelude::*;
 use tokio::sync::oneshot;
 use tracing::{error, warn};
 
-use crate::acceptor::{AcceptorContext, AddListeners, BacklogPolicy, Exited, Ready, Retire};
+use crate::acceptor::{AcceptorContext, AddListeners, Exited, Ready, Retire};
+use crate::connection::Reconfigure;
 use crate::error::{Exit, PoolError, StartError};
-use crate::protocol::Reconfigure;
+use crate::listener::BacklogPolicy;
 use crate::telemetry::PoolEvent;
 use crate::watchdog::Watchdog;
 
@@ -40,9 +38,6 @@ pub use drain::Drain;
 pub(crate) use drain::Stop;
 pub use handle::{PoolHandle, WaitError};
 pub use info::{AcceptorInfo, DrainReport, ListenerInfo, PoolInfo, Status};
-pub(crate) use listener::open_listeners;
-pub use listener::Listener;
-pub(crate) use ports::{open_first, resolve};
 pub(crate) use restarts::Restarts;
 pub(crate) use slots::{AcceptorSlots, Placement};
 pub(crate) use state::PoolState;

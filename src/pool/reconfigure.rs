@@ -6,12 +6,14 @@ use actix::prelude::*;
 use tracing::{error, info, warn};
 
 use super::suspend::close_all;
-use super::{open_listeners, AcceptorPool, Listener, Placement, Status};
-use crate::acceptor::{AddListeners, ListenerMode, ListenerState, Retire};
+use super::{AcceptorPool, Placement, Status};
+use crate::acceptor::{AddListeners, Retire};
+use crate::config::{InvalidSetting, Settings, SettingsError};
 use crate::error::StartError;
 use crate::limits::{room_for_descriptors, Limits};
+use crate::listener::{open_listeners, Listener};
+use crate::listener::{ListenerMode, ListenerState};
 use crate::panic::catch_panic;
-use crate::settings::{InvalidSetting, Settings, SettingsError};
 
 /// Changes some settings.
 #[derive(Message)]

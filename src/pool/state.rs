@@ -9,13 +9,14 @@ use actix::prelude::*;
 use tokio::sync::watch;
 
 use super::{names, AcceptorInfo, AcceptorPool, DrainReport, ListenerInfo, PoolInfo, Status};
-use crate::acceptor::{Acceptor, ListenerState};
+use crate::acceptor::Acceptor;
+use crate::config::Settings;
 use crate::error::PoolError;
 use crate::limits::Limits;
+use crate::listener::ListenerState;
+use crate::net::Address;
 use crate::registry::{Registries, Totals, LAST_FLUSH};
-use crate::settings::Settings;
 use crate::telemetry::{CloseReason, Counts, PoolEvent};
-use crate::transport::Address;
 
 pub(crate) struct PoolState {
     name: Arc<str>,

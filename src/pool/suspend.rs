@@ -8,8 +8,8 @@ use actix::prelude::*;
 use tracing::info;
 
 use super::{AcceptorPool, Status};
-use crate::acceptor::{BacklogPolicy, ListenerMode, ListenerState};
 use crate::error::StartError;
+use crate::listener::{BacklogPolicy, ListenerMode, ListenerState};
 
 /// How long acceptors may take to let go of a port: one whose arbiter is blocked.
 const LET_GO: Duration = Duration::from_secs(1);

@@ -13,8 +13,9 @@ use tokio_util::codec::Encoder;
 
 use super::{PoolHandle, PoolState};
 use crate::connection::{Connection, Encoded, User};
-use crate::protocol::{EncodeOnce, Protocol, SendError, SharedFactory};
-use crate::registry::{ConnectionId, ConnectionState};
+use crate::connection::{EncodeOnce, Protocol, SendError, SharedFactory};
+use crate::registry::ConnectionState;
+use crate::telemetry::ConnectionId;
 
 /// A [`PoolHandle`] that knows the actor behind each connection.
 pub struct Pool<A> {

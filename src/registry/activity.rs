@@ -4,11 +4,12 @@ use std::sync::atomic::{AtomicU64, Ordering::*};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::{ConnectionGuard, ConnectionId, Registry};
+use super::{ConnectionGuard, Registry};
+use crate::telemetry::ConnectionId;
 
 /// What an arbiter does at present. Its thread alone writes here, so plain loads and stores do.
 #[derive(Debug, Default)]
-pub(super) struct Work {
+pub(super) struct Activity {
     /// Counts the begins and the ends of turns, twice the callbacks in between: odd while a connection is at work.
     turns: AtomicU64,
     /// Whose turn it is, or was.
@@ -17,7 +18,7 @@ pub(super) struct Work {
     beats: AtomicU64,
 }
 
-impl Work {
+impl Activity {
     #[inline]
     fn begin(&self, who: ConnectionId) {
         self.who.store(who.get(), Release);

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use super::Registry;
 use crate::limits::{ListenerLimits, PeerPermit, Permit};
+use crate::net::Address;
 use crate::telemetry::{CloseReason, ConnectionId, PoolEvent, RefusalReason};
-use crate::transport::Address;
 
 /// What a connection has been told, a bit each.
 pub(crate) struct Signals;

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{ConnectionId, ConnectionState, Registry};
-use crate::transport::Address;
+use super::{ConnectionState, Registry};
+use crate::net::Address;
+use crate::telemetry::ConnectionId;
 
 /// What can be told of a live connection without asking it.
 #[derive(Clone, Debug)]

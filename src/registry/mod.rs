@@ -11,11 +11,9 @@
 //! its own [`ConnectionState`], and the mark that it is at work.
 
 mod activity;
-mod clock;
 mod entry;
 mod info;
 mod registries;
-mod spare;
 mod tick;
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::*};
@@ -26,16 +24,16 @@ use slab::Slab;
 use tokio::sync::Notify;
 
 use crate::limits::Limits;
-use crate::telemetry::{Alarm, CloseLogThrottle, CloseReason, Counts, Observers, PoolEvent, RefusalReason};
+use crate::telemetry::{
+    Alarm, CloseLogThrottle, CloseReason, ConnectionId, Counts, Observers, PoolEvent, RefusalReason,
+};
 
-pub use crate::telemetry::ConnectionId;
-use activity::Work;
+use crate::time::{resolution, Clock};
+use activity::Activity;
 pub(crate) use activity::{ActivityGuard, ActivitySnapshot, WatchdogParker};
-pub(crate) use clock::{resolution, tolerance, Clock};
 pub(crate) use entry::{Arrival, ConnectionGuard, ConnectionState, Signals};
 pub use info::ConnectionInfo;
 pub(crate) use registries::Registries;
-pub(crate) use spare::{Buffers, READ_BUFFER};
 pub(crate) use tick::run as run_tick;
 
 /// The live connections of one arbiter.
@@ -44,7 +42,7 @@ pub(crate) struct Registry {
     state: Mutex<State>,
     live: AtomicUsize,
     clock: Clock,
-    work: Work,
+    work: Activity,
     /// Rung when the tick has to look up: the first entry, a shorter limit, a drain, the last entry gone while draining.
     bell: Notify,
     shared: Arc<RegistryShared>,
@@ -143,7 +141,7 @@ impl Registry {
             state: Mutex::default(),
             live: AtomicUsize::new(0),
             clock: Clock::new(),
-            work: Work::default(),
+            work: Activity::default(),
             bell: Notify::new(),
             shared,
         })
@@ -333,13 +331,5 @@ impl Registry {
     /// What a poisoned lock guards is whole all the same: nothing in here panics half-way.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A duration as the tables count it: whole milliseconds, at least one; 0 stands for "never".
-pub(crate) fn millis(limit: Option<Duration>) -> u32 {
-    match limit {
-        None => 0,
-        Some(limit) => u32::try_from(limit.as_micros().div_ceil(1000)).unwrap_or(u32::MAX).max(1),
     }
 }

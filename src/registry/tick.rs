@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use tokio::time::{timeout_at, Instant};
 
-use super::clock::{pause, resolution};
 use super::{Drain, Registry, Signals};
+use crate::time::{pause, resolution};
 
 /// Ticks for one table until its drain is over.
 ///

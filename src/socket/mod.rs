@@ -5,7 +5,6 @@
 //!                            └────▶ Socket ──▶ async fn, actor   (orders act in its reads and writes)
 //! ```
 
-mod opening;
 mod shared;
 mod wakers;
 
@@ -23,14 +22,13 @@ use futures::future::{select, Either, FutureExt};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio_util::codec::Framed;
 
+use crate::handshake::{Handshake, HandshakeChain, HandshakeError, HandshakeFailure, Negotiated, TlsInfo};
+use crate::net::{Address, FileRange, PeerCredentials, Sending, Stream, TransportKind};
 use crate::panic::{catch_panic, panic_text};
-use crate::registry::{ConnectionGuard, ConnectionId};
+use crate::registry::ConnectionGuard;
 use crate::telemetry::CloseReason;
-use crate::transport::{
-    Address, FileRange, Handshake, HandshakeError, Negotiated, PeerCredentials, Sending, Stream, TlsInfo, TransportKind,
-};
+use crate::telemetry::ConnectionId;
 
-pub(crate) use opening::{HandshakeChain, HandshakeFailure, HandshakeFuture};
 pub(crate) use shared::{SocketLimits, SocketState};
 
 /// How long a socket that was dropped may take to send the rest and take its leave.
@@ -197,7 +195,7 @@ impl Socket {
     /// The PROXY header that was believed; `None` where there was none.
     #[cfg(feature = "proxy-protocol")]
     #[cfg_attr(docsrs, doc(cfg(feature = "proxy-protocol")))]
-    pub fn proxy(&self) -> Option<&crate::transport::ProxyHeader> {
+    pub fn proxy(&self) -> Option<&crate::handshake::ProxyHeader> {
         self.negotiated.proxy.as_deref()
     }
 

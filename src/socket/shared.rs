@@ -11,7 +11,7 @@ use tracing::{debug, error, info, warn};
 use super::wakers::SocketWakers;
 use crate::registry::{ActivityGuard, ConnectionGuard, ConnectionState, Signals};
 use crate::telemetry::{CloseReason, RefusalReason};
-use crate::timer::{Deadlines, Expired};
+use crate::time::{Deadlines, Expired};
 
 /// The limits that act in a socket; milliseconds, 0 for "never".
 #[derive(Clone, Copy, Debug)]

@@ -9,8 +9,8 @@ use tracing::error;
 
 use super::{CloseReason, ConnectionId, LogThrottle, RefusalReason};
 use crate::error::Exit;
+use crate::net::Address;
 use crate::panic::catch_panic;
-use crate::transport::Address;
 
 /// Is told what happens in a pool; given to [`Builder::observer`](crate::Builder::observer).
 ///

@@ -1,0 +1,118 @@
+//! The gate: everything is checked at once, then the ports are opened and the pool made.
+
+use std::any::TypeId;
+use std::sync::Arc;
+
+use actix::prelude::System;
+use tokio::net::ToSocketAddrs;
+
+use super::Builder;
+use crate::acceptor::AcceptorContext;
+use crate::config::InvalidSetting;
+use crate::error::StartError;
+use crate::handlers::Service;
+use crate::limits::Limits;
+use crate::limits::ReserveDescriptor;
+use crate::listener::{open_first, open_listeners, resolve, Listener};
+use crate::listener::{SocketOptions, Transport};
+use crate::pool::{AcceptorPool, AcceptorSlots, Placement, Plan, Pool, PoolState, Restarts};
+use crate::registry::{Registries, RegistryShared};
+use crate::telemetry::{Alarm, Observers};
+use crate::watchdog::Watchdog;
+
+impl<D: Service> Builder<D> {
+    /// Opens a TCP port and starts the pool: `"127.0.0.1:7000"`, `("localhost", 7000)`, or a `SocketAddr`. Of several
+    /// addresses that a name stands for, the first that can be bound is taken. Port 0 lets the system choose one, told by
+    /// [`local_addr`](crate::PoolHandle::local_addr).
+    ///
+    /// Returns when the port is open and every acceptor is ready. Must be called inside an actix system.
+    ///
+    /// # Errors
+    /// See [`StartError`]. Nothing is left running then.
+    pub async fn bind(self, address: impl ToSocketAddrs + std::fmt::Debug) -> Result<Pool<D::Actor>, StartError> {
+        self.check()?;
+        let asked = format!("{address:?}").trim_matches('"').to_owned();
+        let addresses = resolve(address, &asked, self.start_timeout).await?;
+        let tcp = open_first(&addresses, &asked, &SocketOptions::default())?;
+        self.listen(tcp).await
+    }
+
+    /// Starts the pool on a transport of one's own, or on a [`Tcp`](crate::listener::Tcp) that is open already.
+    ///
+    /// # Errors
+    /// See [`StartError`]. Nothing is left running then.
+    pub async fn listen(self, transport: impl Transport) -> Result<Pool<D::Actor>, StartError> {
+        let listener = Listener::from_transport(transport);
+        let listener = match (&self.name, self.listeners.is_empty()) {
+            (Some(name), true) => listener.name(name.clone()),
+            _ => listener,
+        };
+        self.listener(listener).start().await
+    }
+
+    /// Opens the listeners, all or none, and starts the pool.
+    ///
+    /// # Errors
+    /// See [`StartError`]. Nothing is left running then.
+    pub async fn start(self) -> Result<Pool<D::Actor>, StartError> {
+        self.check()?;
+        if System::try_current().is_none() {
+            return Err(StartError::NoSystem);
+        }
+        if self.listeners.is_empty() {
+            return Err(StartError::InvalidSetting { setting: "listener", why: "there is none" });
+        }
+        let settings = self.settings;
+        let slots = AcceptorPool::slots(&settings, self.placement);
+        let limits = Limits::new(
+            settings.max_connections,
+            settings.max_handshakes,
+            settings.peer_prefix,
+            settings.policy(),
+            self.overload,
+        );
+        let states = open_listeners(self.listeners, &limits, self.start_timeout, &[]).await?;
+        let named = self.name.is_some();
+        let name = self.name.unwrap_or_else(|| states[0].transport.local_addr().to_string().into());
+        AcceptorPool::set_max_connections(&name, &limits, settings.max_connections, slots, 0);
+        let observers = Observers::new(name.clone(), self.observers);
+        let registries = Arc::new(Registries::new(slots, RegistryShared::new(observers, self.alarms)));
+        let opened = self.door.open(settings.terms());
+        let watchdog = settings.watchdog.map(|limit| {
+            Watchdog::start(limit, name.clone(), registries.clone(), self.placement == Placement::Current)
+        });
+        let watchdog = watchdog.transpose().map_err(|source| {
+            let what = "a thread for the watchdog".to_owned();
+            StartError::SystemError { what, source }
+        })?;
+        let actor = TypeId::of::<D::Actor>();
+        let shared = PoolState::new(name.clone(), limits, registries.clone(), settings.clone(), actor, opened.left);
+        // A name that nobody chose cannot be in anybody's way.
+        if !shared.enter_name() && named {
+            return Err(StartError::NameTaken { name: name.to_string() });
+        }
+        let reserve = settings.reserve_descriptor.then(ReserveDescriptor::keep);
+        let slots = AcceptorSlots::new(self.placement, slots);
+        let acceptors = AcceptorContext::new(name, opened.spawner, registries, states, reserve);
+        let restarts = Restarts::new(settings.max_restarts, settings.restart_window);
+        let (reconfigure, start_timeout) = (opened.reconfigure, self.start_timeout);
+        let plan = Plan { shared: shared.clone(), acceptors, slots, restarts, reconfigure, watchdog, start_timeout };
+        AcceptorPool::launch(plan).await?;
+        Ok(Pool::new(shared))
+    }
+}
+
+impl<D> Builder<D> {
+    fn check(&self) -> Result<(), StartError> {
+        let in_settings = self.settings.objections().into_iter().map(|InvalidSetting { setting, why }| (setting, why));
+        let mut wrong: Vec<_> = self.refused.into_iter().chain(in_settings).collect();
+        if !self.alarms.iter().all(Alarm::is_valid) {
+            wrong.push(("alarm", "its low mark is not below its high one"));
+        }
+        if self.start_timeout.is_zero() {
+            wrong.push(("start_timeout", "a start takes time"));
+        }
+        let wrong = wrong.into_iter().map(|(setting, why)| StartError::InvalidSetting { setting, why });
+        StartError::all(wrong.collect()).map_or(Ok(()), Err)
+    }
+}

@@ -1,0 +1,240 @@
+//! The door `events`: a closure pair, as glisten's `on_init` and `loop`.
+
+use std::convert::Infallible;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use futures::Stream;
+use tokio_util::codec::{Decoder, Encoder};
+
+use super::ProtocolService;
+use crate::connection::{Closed, Conn, Event, Next, Packet, Protocol, Timeout};
+use crate::error::BoxError;
+use crate::framing::Framing;
+
+/// The protocol made of the closures given to [`AcceptorPool::with_events`](crate::AcceptorPool::with_events): `S` is their state, `M` the messages it takes.
+///
+/// A nameable type, so that `Addr<Connection<EventLoop<u64, Tell>>>`, `Recipient<User<Tell>>` and handlers of one's own work.
+pub struct EventLoop<S, M = Infallible, C = Framing, R = Bytes> {
+    state: Option<S>,
+    script: Arc<dyn Script<S, M, C, R>>,
+    on_close: Option<Arc<OnClose<S>>>,
+}
+
+type OnClose<S> = dyn Fn(S, &Closed) + Send + Sync;
+type Items<M> = Pin<Box<dyn Stream<Item = M>>>;
+
+/// The two closures, their types forgotten: a closure cannot stand inside the type that its own arguments name.
+trait Script<S, M, C, R>: Send + Sync {
+    fn on_init(&self, conn: &mut Conn<EventLoop<S, M, C, R>>) -> Init<S, M, C, R>
+    where
+        EventLoop<S, M, C, R>: Protocol;
+
+    fn on_event(
+        &self,
+        state: &mut S,
+        event: Event<EventLoop<S, M, C, R>>,
+        conn: &mut Conn<EventLoop<S, M, C, R>>,
+    ) -> Next<EventLoop<S, M, C, R>>
+    where
+        EventLoop<S, M, C, R>: Protocol;
+}
+
+struct Closures<I, E> {
+    on_init: I,
+    on_event: E,
+}
+
+impl<S, M, C, R, I, E> Script<S, M, C, R> for Closures<I, E>
+where
+    EventLoop<S, M, C, R>: Protocol,
+    I: Fn(&mut Conn<EventLoop<S, M, C, R>>) -> Init<S, M, C, R> + Send + Sync,
+    E: Fn(&mut S, Event<EventLoop<S, M, C, R>>, &mut Conn<EventLoop<S, M, C, R>>) -> Next<EventLoop<S, M, C, R>>
+        + Send
+        + Sync,
+{
+    fn on_init(&self, conn: &mut Conn<EventLoop<S, M, C, R>>) -> Init<S, M, C, R> {
+        (self.on_init)(conn)
+    }
+
+    #[inline]
+    fn on_event(
+        &self,
+        state: &mut S,
+        event: Event<EventLoop<S, M, C, R>>,
+        conn: &mut Conn<EventLoop<S, M, C, R>>,
+    ) -> Next<EventLoop<S, M, C, R>> {
+        (self.on_event)(state, event, conn)
+    }
+}
+
+/// What `on_init` answers: the state, and what else the connection begins with.
+#[must_use]
+pub struct Init<S, M = Infallible, C = Framing, R = Bytes> {
+    state: S,
+    streams: Vec<Items<M>>,
+    next: Begin,
+    codec: PhantomData<fn() -> (C, R)>,
+}
+
+enum Begin {
+    Continue,
+    Stop,
+    Fail(BoxError),
+}
+
+impl<S> Init<S> {
+    /// Begins with this state; no messages, and [`Framing`] with replies of bytes.
+    pub fn new(state: S) -> Self {
+        Init { state, streams: Vec::new(), next: Begin::Continue, codec: PhantomData }
+    }
+}
+
+impl<S, C, R> Init<S, Infallible, C, R> {
+    /// Takes messages of this type.
+    pub fn with_messages<M>(self) -> Init<S, M, C, R> {
+        Init { state: self.state, streams: Vec::new(), next: self.next, codec: PhantomData }
+    }
+
+    /// Takes the items of this stream as messages (glisten's selector), and others of their type.
+    pub fn stream<M>(self, stream: impl Stream<Item = M> + 'static) -> Init<S, M, C, R> {
+        self.with_messages().with_stream(stream)
+    }
+}
+
+impl<S, M, C, R> Init<S, M, C, R> {
+    /// Takes the items of one more stream.
+    pub fn with_stream(mut self, stream: impl Stream<Item = M> + 'static) -> Self {
+        self.streams.push(Box::pin(stream));
+        self
+    }
+
+    /// Packets by another codec, replies of another type.
+    pub fn with_codec<D, T>(self) -> Init<S, M, D, T> {
+        Init { state: self.state, streams: self.streams, next: self.next, codec: PhantomData }
+    }
+
+    /// Ends the connection before it begins.
+    pub fn stop(mut self) -> Self {
+        self.next = Begin::Stop;
+        self
+    }
+
+    /// Ends the connection with an error before it begins.
+    pub fn fail(mut self, error: impl Into<BoxError>) -> Self {
+        self.next = Begin::Fail(error.into());
+        self
+    }
+}
+
+impl<S: 'static, M, C, R> ProtocolService<EventLoop<S, M, C, R>>
+where
+    M: Send + 'static,
+    C: Decoder<Error: Into<BoxError>> + Encoder<R, Error: Into<BoxError>> + 'static,
+    R: Send + 'static,
+{
+    pub(crate) fn events<I, E>(on_init: I, on_event: E) -> Self
+    where
+        C: Default,
+        I: Fn(&mut Conn<EventLoop<S, M, C, R>>) -> Init<S, M, C, R> + Send + Sync + 'static,
+        E: Fn(&mut S, Event<EventLoop<S, M, C, R>>, &mut Conn<EventLoop<S, M, C, R>>) -> Next<EventLoop<S, M, C, R>>
+            + Send
+            + Sync
+            + 'static,
+    {
+        let script: Arc<dyn Script<S, M, C, R>> = Arc::new(Closures { on_init, on_event });
+        Self::new(move |_| EventLoop { state: None, script: script.clone(), on_close: None }, C::default)
+    }
+
+    pub(crate) fn with_close(mut self, on_close: impl Fn(S, &Closed) + Send + Sync + 'static) -> Self {
+        let on_close: Arc<OnClose<S>> = Arc::new(on_close);
+        let factory = self.factory;
+        self.factory = Arc::new(move |peer| EventLoop { on_close: Some(on_close.clone()), ..factory(peer) });
+        self
+    }
+}
+
+impl<S, M, C, R> EventLoop<S, M, C, R>
+where
+    Self: Protocol,
+{
+    /// The state, for handlers of one's own; `None` only while `on_init` runs.
+    pub fn state(&mut self) -> Option<&mut S> {
+        self.state.as_mut()
+    }
+}
+
+impl<S: 'static, M, C, R> EventLoop<S, M, C, R>
+where
+    M: Send + 'static,
+    C: Decoder<Error: Into<BoxError>> + Encoder<R, Error: Into<BoxError>> + 'static,
+    R: Send + 'static,
+{
+    #[inline]
+    fn on(&mut self, event: Event<Self>, conn: &mut Conn<Self>) -> Next<Self> {
+        match &mut self.state {
+            Some(state) => self.script.on_event(state, event, conn),
+            None => Next::Stop,
+        }
+    }
+}
+
+impl<S: 'static, M, C, R> Protocol for EventLoop<S, M, C, R>
+where
+    M: Send + 'static,
+    C: Decoder<Error: Into<BoxError>> + Encoder<R, Error: Into<BoxError>> + 'static,
+    R: Send + 'static,
+{
+    type Codec = C;
+    type Reply = R;
+    type User = M;
+
+    fn init(&mut self, conn: &mut Conn<Self>) -> Next<Self> {
+        let init = self.script.on_init(conn);
+        self.state = Some(init.state);
+        init.streams.into_iter().for_each(|stream| conn.add_stream(stream));
+        match init.next {
+            Begin::Continue => Next::Continue,
+            Begin::Stop => Next::Stop,
+            Begin::Fail(error) => Next::Fail(error),
+        }
+    }
+
+    fn ack(&mut self, conn: &mut Conn<Self>) -> Next<Self> {
+        self.on(Event::Ack, conn)
+    }
+
+    #[inline]
+    fn packet(&mut self, packet: Packet<Self>, conn: &mut Conn<Self>) -> Next<Self> {
+        self.on(Event::Packet(packet), conn)
+    }
+
+    fn user(&mut self, message: M, conn: &mut Conn<Self>) -> Next<Self> {
+        self.on(Event::User(message), conn)
+    }
+
+    fn timeout(&mut self, timeout: Timeout, conn: &mut Conn<Self>) -> Next<Self> {
+        self.on(Event::Timeout(timeout), conn)
+    }
+
+    fn half_closed(&mut self, conn: &mut Conn<Self>) -> Next<Self> {
+        self.on(Event::HalfClosed, conn)
+    }
+
+    fn passive(&mut self, conn: &mut Conn<Self>) -> Next<Self> {
+        self.on(Event::Passive, conn)
+    }
+
+    fn shutdown(&mut self, deadline: Option<Instant>, conn: &mut Conn<Self>) -> Next<Self> {
+        self.on(Event::Shutdown(deadline), conn)
+    }
+
+    fn closed(&mut self, why: &Closed) {
+        if let (Some(on_close), Some(state)) = (&self.on_close, self.state.take()) {
+            on_close(state, why);
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! Bytes as a header, as far as they have come: no I/O.
+
+use bytes::Bytes;
+use ppp::v2::{Addresses, Command, Header, ParseError, Protocol, Type, TypeLengthValues};
+use ppp::{v1, v2};
+
+use super::ProxyHeader;
+use crate::net::Address;
+
+const SIGNATURE_1: &[u8] = b"PROXY ";
+const SIGNATURE_2: &[u8] = v2::PROTOCOL_PREFIX;
+
+/// The longest line of version 1, its end included.
+const LONGEST_LINE: usize = 107;
+
+/// What stands before the part whose length is told, in version 2.
+const FIXED: usize = 16;
+
+/// What the bytes so far are.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Parsed {
+    /// What every header may begin with.
+    MayBegin,
+    /// A part of a header.
+    Begun,
+    /// A header of so many bytes.
+    Header(ProxyHeader, usize),
+    /// No header.
+    Data,
+}
+
+/// Why there is no header, although it began as one.
+#[derive(Debug, PartialEq, thiserror::Error)]
+pub(super) enum Malformed {
+    #[error("the PROXY header has more than {0} bytes")]
+    TooLong(usize),
+    #[error("malformed PROXY header: {0}")]
+    Line(v1::BinaryParseError),
+    #[error("malformed PROXY header: {0}")]
+    Binary(ParseError),
+    #[error("malformed PROXY header: the line ends without CR")]
+    Ending,
+    #[error("malformed PROXY header: reserved family and protocol {0:#04x}")]
+    Reserved(u8),
+    #[error("malformed PROXY header: {0} bytes for a checksum")]
+    NoChecksum(usize),
+    #[error("the PROXY header's checksum is {told:#010x}, but should be {computed:#010x}")]
+    Checksum { told: u32, computed: u32 },
+    #[error("malformed PROXY header: what it tells of TLS has {0} bytes")]
+    Tls(usize),
+}
+
+/// `most`: how long a header of version 2 may be.
+pub(super) fn parse(bytes: &[u8], most: usize) -> Result<Parsed, Malformed> {
+    if bytes.starts_with(SIGNATURE_1) {
+        line(bytes)
+    } else if bytes.starts_with(SIGNATURE_2) {
+        binary(bytes, most)
+    } else if SIGNATURE_1.starts_with(bytes) || SIGNATURE_2.starts_with(bytes) {
+        Ok(Parsed::MayBegin)
+    } else {
+        Ok(Parsed::Data)
+    }
+}
+
+fn line(bytes: &[u8]) -> Result<Parsed, Malformed> {
+    let most = bytes.len().min(LONGEST_LINE);
+    let Some(end) = bytes[..most].iter().position(|byte| *byte == b'\n') else {
+        return if most < LONGEST_LINE { Ok(Parsed::Begun) } else { Err(Malformed::TooLong(LONGEST_LINE)) };
+    };
+    let line = bytes[..end].strip_suffix(b"\r").ok_or(Malformed::Ending)?;
+    let mut header = ProxyHeader { version: 1, ..ProxyHeader::default() };
+    // What stands behind UNKNOWN is to be ignored, whatever it is.
+    if line != b"PROXY UNKNOWN" && !line.starts_with(b"PROXY UNKNOWN ") {
+        let parsed = v1::Header::try_from(&bytes[..=end]).map_err(Malformed::Line)?;
+        let between = |source: (_, u16), destination: (_, u16)| (Some(ip(source)), Some(ip(destination)));
+        (header.source, header.destination) = match parsed.addresses {
+            v1::Addresses::Unknown => (None, None),
+            v1::Addresses::Tcp4(at) => between(
+                (at.source_address.into(), at.source_port),
+                (at.destination_address.into(), at.destination_port),
+            ),
+            v1::Addresses::Tcp6(at) => between(
+                (at.source_address.into(), at.source_port),
+                (at.destination_address.into(), at.destination_port),
+            ),
+        };
+    }
+    Ok(Parsed::Header(header, end + 1))
+}
+
+fn binary(bytes: &[u8], most: usize) -> Result<Parsed, Malformed> {
+    let Some(fixed) = bytes.first_chunk::<FIXED>() else { return Ok(Parsed::Begun) };
+    let length = FIXED + usize::from(u16::from_be_bytes([fixed[14], fixed[15]]));
+    if length > most {
+        return Err(Malformed::TooLong(most));
+    }
+    // A local one speaks for itself, and what else it says is to be ignored: its family, and all behind.
+    if fixed[12] == v2::Version::Two | Command::Local {
+        let header = ProxyHeader { version: 2, is_local: true, ..ProxyHeader::default() };
+        return Ok(if bytes.len() < length { Parsed::Begun } else { Parsed::Header(header, length) });
+    }
+    let parsed = match Header::try_from(bytes) {
+        Err(ParseError::Partial(..)) => return Ok(Parsed::Begun),
+        parsed => parsed.map_err(Malformed::Binary)?,
+    };
+    let is_unspecified = (parsed.addresses == Addresses::Unspecified, parsed.protocol == Protocol::Unspecified);
+    if is_unspecified.0 != is_unspecified.1 {
+        return Err(Malformed::Reserved(fixed[13]));
+    }
+    let mut header = ProxyHeader { version: 2, ..ProxyHeader::default() };
+    // One that speaks of datagrams is none of this stream's peers.
+    if parsed.protocol == Protocol::Stream {
+        (header.source, header.destination) = addresses(&parsed.addresses);
+    }
+    header.tlvs = match is_unspecified {
+        // No addresses, and nobody says how long they are: what is behind them may be anything.
+        (true, _) => tlvs(&bytes[FIXED..length]).unwrap_or_default(),
+        _ => tlvs(parsed.tlv_bytes())?,
+    };
+    checksum(&header, &bytes[..length])?;
+    if let Some(tls) = header.value(Type::SSL as u8) {
+        tlvs(tls.get(5..).ok_or(Malformed::Tls(tls.len()))?)?;
+    }
+    Ok(Parsed::Header(header, length))
+}
+
+fn ip((ip, port): (std::net::IpAddr, u16)) -> Address {
+    Address::Tcp((ip, port).into())
+}
+
+fn addresses(addresses: &Addresses) -> (Option<Address>, Option<Address>) {
+    match addresses {
+        Addresses::Unspecified => (None, None),
+        Addresses::IPv4(at) => (
+            Some(ip((at.source_address.into(), at.source_port))),
+            Some(ip((at.destination_address.into(), at.destination_port))),
+        ),
+        Addresses::IPv6(at) => (
+            Some(ip((at.source_address.into(), at.source_port))),
+            Some(ip((at.destination_address.into(), at.destination_port))),
+        ),
+        Addresses::Unix(at) => (unix(&at.source), unix(&at.destination)),
+    }
+}
+
+/// A `sun_path`: a path up to the first zero byte; a zero byte in front of an abstract name.
+#[cfg(unix)]
+fn unix(path: &[u8; 108]) -> Option<Address> {
+    use crate::net::UnixAddress;
+    use std::os::unix::ffi::OsStrExt;
+    let until_zero = |bytes: &[u8]| bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+    let address = match path {
+        [0, 0, ..] => UnixAddress::Unnamed,
+        [0, name @ ..] => UnixAddress::abstract_name(&name[..until_zero(name)]),
+        path => UnixAddress::path(std::ffi::OsStr::from_bytes(&path[..until_zero(path)])),
+    };
+    Some(Address::Unix(address))
+}
+
+#[cfg(not(unix))]
+fn unix(_: &[u8; 108]) -> Option<Address> {
+    None
+}
+
+pub(super) fn tlvs(bytes: &[u8]) -> Result<Vec<(u8, Bytes)>, Malformed> {
+    let owned = |tlv: v2::TypeLengthValue<'_>| (tlv.kind, Bytes::copy_from_slice(&tlv.value));
+    TypeLengthValues::from(bytes).map(|tlv| tlv.map(owned).map_err(Malformed::Binary)).collect()
+}
+
+/// CRC32c over the whole header, with zeros where the checksum itself stands.
+fn checksum(header: &ProxyHeader, bytes: &[u8]) -> Result<(), Malformed> {
+    let Some(told) = header.value(Type::CRC32C as u8) else { return Ok(()) };
+    let told = u32::from_be_bytes(told.try_into().map_err(|_| Malformed::NoChecksum(told.len()))?);
+    let behind: usize = header.tlvs.iter().rev().map(|(_, value)| 3 + value.len()).sum();
+    let mut at = bytes.len() - behind;
+    for (kind, value) in &header.tlvs {
+        if *kind == Type::CRC32C as u8 {
+            break;
+        }
+        at += 3 + value.len();
+    }
+    let at = at + 3;
+    let computed =
+        [&bytes[..at], &[0; 4], &bytes[at + 4..]].iter().fold(0, |crc, part| crc32c::crc32c_append(crc, part));
+    if told == computed {
+        Ok(())
+    } else {
+        Err(Malformed::Checksum { told, computed })
+    }
+}

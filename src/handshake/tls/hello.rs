@@ -1,0 +1,46 @@
+//! What a peer says first, and the user's own word on it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::Tls;
+use crate::error::BoxError;
+use crate::net::Address;
+
+/// What a peer says first, before anything is agreed on: seen by [`TlsBuilder::on_client_hello`](super::TlsBuilder::on_client_hello).
+pub struct ClientHello<'a> {
+    pub(super) hello: rustls::server::ClientHello<'a>,
+    pub(super) peer: &'a Address,
+}
+
+impl ClientHello<'_> {
+    /// Who it is: the one a PROXY header claims, where one was believed.
+    pub fn peer(&self) -> &Address {
+        self.peer
+    }
+
+    /// The server name it asks for (SNI).
+    pub fn server_name(&self) -> Option<&str> {
+        self.hello.server_name()
+    }
+
+    /// The application protocols it speaks (ALPN), the preferred one first.
+    pub fn alpn(&self) -> impl Iterator<Item = &[u8]> {
+        self.hello.alpn().into_iter().flatten()
+    }
+
+    /// The cipher suites it knows, by their numbers at IANA, the preferred one first.
+    pub fn cipher_suites(&self) -> impl Iterator<Item = u16> + '_ {
+        self.hello.cipher_suites().iter().map(|suite| u16::from(*suite))
+    }
+}
+
+impl fmt::Debug for ClientHello<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut f = f.debug_struct("ClientHello");
+        f.field("peer", self.peer).field("server_name", &self.server_name()).finish_non_exhaustive()
+    }
+}
+
+/// The user's own word.
+pub(super) type OnHello = Arc<dyn Fn(&ClientHello<'_>) -> Result<Option<Tls>, BoxError> + Send + Sync>;

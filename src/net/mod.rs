@@ -1,0 +1,21 @@
+//! Addresses, byte streams, files on their way to a peer, and the shared I/O buffers.
+
+mod address;
+mod buffers;
+mod cidr;
+mod credentials;
+mod file;
+mod stream;
+#[cfg(unix)]
+mod unix_address;
+
+pub use address::Address;
+pub(crate) use buffers::{Buffers, READ_BUFFER};
+pub(crate) use cidr::Cidr;
+pub use cidr::ParseCidrError;
+pub use credentials::PeerCredentials;
+pub use file::FileRange;
+pub(crate) use file::Sending;
+pub use stream::{Io, Stream, TransportKind};
+#[cfg(unix)]
+pub use unix_address::UnixAddress;
