@@ -8,7 +8,7 @@
 //!
 //! Two arguments are the addresses, should these ports be taken.
 
-use actix_acceptor::{AcceptorPool, Conn, Drain, Framing, Metrics, Next, Protocol, Socket};
+use actix_acceptor::{telemetry::Metrics, AcceptorPool, Conn, Drain, Framing, Next, Protocol, Socket};
 use bytes::Bytes;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use std::time::Duration;

@@ -6,7 +6,7 @@
 //! openssl s_client -quiet -CAfile cert.pem -connect 127.0.0.1:7443
 //! ```
 
-use actix_acceptor::{AcceptorPool, Conn, Framing, Listener, Next, Protocol, Tls};
+use actix_acceptor::{tls::Tls, AcceptorPool, Conn, Framing, Listener, Next, Protocol};
 use bytes::Bytes;
 
 struct Echo;

@@ -1,5 +1,6 @@
 //! What can stop a pool: at its start, and later.
 
+use std::borrow::Cow;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,16 +54,11 @@ pub enum StartError {
         source: io::Error,
     },
     /// Several settings make no sense, or several ports cannot be opened (all are, or none): each is named.
-    #[error("{}", one_by_one(.0))]
+    #[error("{}", join_messages(.0))]
     Several(Vec<StartError>),
-    /// A setting makes no sense, by itself or beside another.
-    #[error("{setting}: {why}")]
-    InvalidSetting {
-        /// The builder's method.
-        setting: &'static str,
-        /// What is wrong with it.
-        why: &'static str,
-    },
+    /// A setting is invalid, by itself or in combination with another.
+    #[error(transparent)]
+    InvalidSetting(#[from] InvalidSetting),
     /// Another pool of this actix system has this name.
     #[error("there is a pool named {name} already")]
     NameTaken {
@@ -92,9 +88,74 @@ impl StartError {
     }
 }
 
-fn one_by_one(errors: &[StartError]) -> String {
-    let texts: Vec<_> = errors.iter().map(StartError::to_string).collect();
+fn join_messages(errors: &[impl ToString]) -> String {
+    let texts: Vec<_> = errors.iter().map(ToString::to_string).collect();
     texts.join("; ")
+}
+
+/// A setting that was rejected, with the reason.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{setting}: {why}")]
+#[non_exhaustive]
+pub struct InvalidSetting {
+    /// The setting: a method of a builder or of [`Listener`](crate::Listener), or a field of
+    /// [`Settings`](crate::Settings). `watermarks` stands for both marks.
+    pub setting: &'static str,
+    /// The value that was given and what is allowed.
+    pub why: Cow<'static, str>,
+}
+
+impl InvalidSetting {
+    pub(crate) fn new(setting: &'static str, why: impl Into<Cow<'static, str>>) -> Self {
+        InvalidSetting { setting, why: why.into() }
+    }
+}
+
+/// Why settings were not changed. None of them was.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SettingsError {
+    /// Settings that are invalid, or that cannot be changed while the pool runs.
+    #[error("{}", join_messages(.0))]
+    Invalid(Vec<InvalidSetting>),
+    /// The pool has ended or is draining.
+    #[error("the pool is not running")]
+    NotRunning,
+}
+
+/// Why a pool could not be suspended or resumed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SuspendError {
+    /// A listener could not be closed or opened again. The other listeners are as they were.
+    #[error("cannot suspend or resume the listener at {address}")]
+    Listener {
+        /// The address of the listener.
+        address: String,
+        /// The reason given by the system or the transport.
+        source: io::Error,
+    },
+    /// The pool has ended or is draining.
+    #[error("the pool is not running")]
+    NotRunning,
+}
+
+impl From<SuspendError> for StartError {
+    fn from(error: SuspendError) -> Self {
+        match error {
+            SuspendError::Listener { address, source } => StartError::SystemError { what: address, source },
+            SuspendError::NotRunning => StartError::ListenerClosed,
+        }
+    }
+}
+
+/// The number of connections did not reach the expected value in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("timed out waiting for the number of connections: there are {connections}")]
+#[non_exhaustive]
+pub struct WaitError {
+    /// How many connections there are.
+    pub connections: usize,
 }
 
 /// Why a running pool ended by itself.

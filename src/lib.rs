@@ -1,19 +1,21 @@
-//! Supervised acceptor pools and connection actors for [actix](https://docs.rs/actix): what ranch, reagent, condor and
-//! glisten are to Erlang, Elixir and Gleam.
+//! Supervised acceptor pools and connection actors for [actix](https://docs.rs/actix): TCP and TLS servers in the style of
+//! ranch, reagent, condor and glisten.
 //!
 //! ```text
 //! AcceptorPool              actor on the caller's arbiter: supervisor, owns the listening sockets
-//! ├── Acceptor 0            actor on its own arbiter (one thread): readable → room → accept → hand over
+//! ├── Acceptor 0            actor on its own arbiter (one thread): readable → permit → accept → hand over
 //! │   ├── Connection<P>     actor, same arbiter: socket + codec + your Protocol
 //! │   ├── async fn          task, same arbiter: owns its Socket
 //! │   └── your own actor    whatever you start: owns its Socket
 //! └── Acceptor N-1
-//! restart: an acceptor always, however it died, within a budget
+//! restart: an acceptor always, within a budget of restarts
 //!          a connection never: its peer is gone
 //! ```
 //!
+//! # Example
+//!
 //! ```
-//! use actix_acceptor::{AcceptorPool, Conn, Framing, Next, Protocol};
+//! use actix_acceptor::prelude::*;
 //! use bytes::Bytes;
 //!
 //! struct Echo;
@@ -41,48 +43,64 @@
 //! # Ok::<_, Box<dyn std::error::Error>>(()) }).expect("it works");
 //! ```
 //!
+//! # Handlers
+//!
+//! A handler says how a connection is served. There are four:
+//!
+//! | constructor | you write | model |
+//! |---|---|---|
+//! | [`AcceptorPool::with_protocol`] | a struct with callbacks: [`Protocol`] | gen_server, condor, thousand_island |
+//! | [`AcceptorPool::with_events`] | two closures, `on_init` and `on_event` | glisten |
+//! | [`AcceptorPool::with_fn`] | an `async fn(Socket)` | reagent's `handle` |
+//! | [`AcceptorPool::with_actor`] | an actor that owns the [`Socket`] | reagent's `start` |
+//!
+//! All four are counted, listed, limited and drained alike, and a panic in one connection ends only that connection. The
+//! first two add framing, back-pressure, timeouts and an address that takes messages.
+//!
+//! # The life of a connection
+//!
+//! ```text
+//! kernel queue ─▶ permit ─▶ accept ─▶ admission ─▶ init ─▶ PROXY header, TLS handshake ─▶ ack
+//!   ─▶ packet | user | timeout | half_closed | passive | shutdown ─▶ ... ─▶ closed
+//! ```
+//!
+//! | step | what happens |
+//! |---|---|
+//! | permit | Taken before `accept`: at the connection limit, peers wait in the kernel's queue. |
+//! | admission | Access rules, per-peer limits, rates and the overload hook; a refused peer is counted and closed. |
+//! | [`init`](Protocol::init) | The socket was accepted. Nothing has been read yet. |
+//! | handshake | The PROXY header, then TLS, within [`handshake_timeout`](Builder::handshake_timeout). |
+//! | [`ack`](Protocol::ack) | The connection is ready. |
+//! | [`packet`](Protocol::packet), [`user`](Protocol::user), ... | Each callback returns a [`Next`]. |
+//! | [`closed`](Protocol::closed) | Called exactly once, last, with the reason, on every path. |
+//!
+//! # Modules
+//!
+//! | module | contents |
+//! |---|---|
+//! | [`prelude`] | what most programs import |
+//! | [`limits`] | connection limits, rates, access rules, refusals |
+//! | [`transport`] | addresses, streams, transports, handshakes |
+//! | `tls` | TLS for listeners and upgrades, with feature `rustls` or `native-tls` |
+//! | `proxy` | the PROXY protocol, with feature `proxy-protocol` |
+//! | [`telemetry`] | observers, alarms, counts, spans, metrics |
+//! | [`info`] | what a pool and its connections report about themselves |
+//! | [`messages`] | messages that every [`Connection`] handles |
+//! | [`framing`], [`handlers`], [`error`] | the remaining types of these subjects |
+//!
 //! # Features
 //!
-//! None is on by default.
+//! None is enabled by default.
 //!
-//! | feature | what it brings |
+//! | feature | what it adds |
 //! |---|---|
-//! | `rustls` | TLS by rustls: `Tls::rustls` |
-//! | `native-tls` | TLS by the system's library: `Tls::native` |
-//! | `watch` | certificates that are read again when their files change: `TlsBuilder::watch` |
-//! | `proxy-protocol` | whom a load balancer speaks for: `Listener::proxy_protocol` |
-//! | `listenfd` | sockets that systemd has opened: `Listener::from_systemd` |
-//! | `serde` | [`Settings`] from a file |
-//! | `metrics` | `Metrics`, an observer that counts by the `metrics` facade |
-//!
-//! # The doors
-//!
-//! Four lead in, by what you would rather write: [`AcceptorPool::with_protocol`] (callbacks),
-//! [`AcceptorPool::with_events`] (a closure pair), [`AcceptorPool::with_fn`] (an async fn), [`AcceptorPool::with_actor`] (an actor of
-//! your own). Every door counts, lists, drains and isolates panics alike.
-//!
-//! # How it is built
-//!
-//! Each room may look only into those below it; a test holds the list.
-//!
-//! | room | what is in it |
-//! |---|---|
-//! | `builder` | every setting; where a pool is made |
-//! | `doors` | turns what you wrote into what an acceptor calls |
-//! | `pool` | the supervisor, its handle, restarts, suspension, change, the drain and its report |
-//! | `settings` | every setting as a plain value; what would be refused |
-//! | `watchdog` | sees which arbiters are blocked, and by whom |
-//! | `connection` | the actor and its driver |
-//! | `acceptor` | the accept loop; what an accept error means; who is turned away, and how |
-//! | `protocol` | what you write: `Protocol`, `Event`, `Next`, `Closed`, `Conn` |
-//! | `socket` | an accepted socket, as async fns and actors of your own hold it |
-//! | `timer` | the times of one connection: pure arithmetic |
-//! | `table` | an arbiter's live connections, its tick, its spare buffers |
-//! | `limits` | permits, connections and rates per peer, access rules |
-//! | `framing` | bytes ↔ packets: no I/O, no clock |
-//! | `transport` | addresses, streams, what is listened on |
-//! | `telemetry` | what happened: counts, observers, spans, metrics, alarms |
-//! | `guard`, `error` | the panic guard; what can stop a pool |
+//! | `rustls` | TLS with rustls: `Tls::rustls` |
+//! | `native-tls` | TLS with the system's library: `Tls::native` |
+//! | `watch` | certificates are reloaded when their files change: `TlsBuilder::watch` |
+//! | `proxy-protocol` | the PROXY protocol: `Listener::proxy_protocol` |
+//! | `listenfd` | sockets passed by systemd: `Listener::from_systemd` |
+//! | `serde` | [`Settings`] can be serialized and deserialized |
+//! | `metrics` | `Metrics`, an observer that reports to the `metrics` facade |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -94,30 +112,62 @@ mod acceptor;
 mod builder;
 mod config;
 mod connection;
-mod error;
-mod framing;
-mod handlers;
+pub mod error;
+pub mod framing;
+pub mod handlers;
 mod handshake;
-mod limits;
+pub mod limits;
 mod listener;
 mod net;
 mod panic;
 mod pool;
 mod registry;
 mod socket;
-mod telemetry;
+pub mod telemetry;
 mod time;
 mod watchdog;
 
-/// What is listened on, what carries the bytes, and the steps between accept and the first packet.
+pub use acceptor::Acceptor;
+pub use builder::Builder;
+pub use config::Settings;
+pub use connection::{
+    Active, Closed, Conn, Connection, ConnectionContext, Event, Next, Packet, Peer, Protocol, Reply, SendError,
+    Timeout, User, Wait,
+};
+#[doc(inline)]
+pub use error::{BoxError, PoolError, StartError};
+#[doc(inline)]
+pub use framing::Framing;
+#[doc(inline)]
+pub use handlers::{Ack, Init};
+pub use listener::Listener;
+pub use pool::{AcceptorPool, Drain, Pool, PoolHandle, SuspendMode};
+pub use socket::Socket;
+#[doc(inline)]
+pub use telemetry::ConnectionId;
+
+/// What most programs import: `use actix_acceptor::prelude::*;`.
+pub mod prelude {
+    pub use crate::{
+        AcceptorPool, Ack, Active, BoxError, Builder, Closed, Conn, Connection, ConnectionContext, ConnectionId, Drain,
+        Event, Framing, Init, Listener, Next, Packet, Peer, Pool, PoolHandle, Protocol, Reply, Socket, Timeout, User,
+    };
+}
+
+/// Messages that every [`Connection`] handles, besides [`User`] and [`Reply`].
+pub mod messages {
+    pub use crate::connection::{Close, EncodeOnce, Encoded, Info, SetActive};
+}
+
+/// What a pool, its listeners, acceptors and connections report about themselves.
+pub mod info {
+    pub use crate::pool::{AcceptorInfo, BroadcastReport, DrainReport, ListenerInfo, PoolInfo, Status};
+    pub use crate::registry::ConnectionInfo;
+}
+
+/// What is listened on, what carries the bytes, and the handshakes between accept and the first packet.
 pub mod transport {
-    #[cfg(feature = "rustls")]
-    pub use crate::handshake::ClientHello;
-    #[cfg(any(feature = "native-tls", feature = "rustls"))]
-    pub use crate::handshake::{ClientCertificates, Tls, TlsBackend, TlsBuilder, TlsError, TlsVersion};
-    pub use crate::handshake::{Handshake, HandshakeError, HandshakeInfo, Handshaken, LocalBoxFuture, TlsInfo};
-    #[cfg(feature = "proxy-protocol")]
-    pub use crate::handshake::{ProxyHeader, ProxyProtocol, ProxyTls};
+    pub use crate::handshake::{Handshake, HandshakeError, HandshakeInfo, Handshaken, LocalBoxFuture};
     #[cfg(unix)]
     pub use crate::listener::Unix;
     pub use crate::listener::{Accept, Accepted, Inherited, Keepalive, Memory, MemoryConnector, Tcp, Transport};
@@ -127,37 +177,19 @@ pub mod transport {
     pub use socket2::SockRef;
 }
 
-pub use acceptor::Acceptor;
-pub use builder::Builder;
-pub use config::{InvalidSetting, Settings, SettingsError};
-pub use connection::{
-    Active, Close, Closed, Conn, Connection, ConnectionContext, EncodeOnce, Encoded, Event, Info, Next, Packet, Peer,
-    Protocol, Reply, SendError, SetActive, Timeout, User, Wait,
-};
-pub use error::{BoxError, Exit, PoolError, StartError};
-pub use framing::{Framing, FramingError, ParseFramingError, Width};
-pub use handlers::{Ack, ActorService, EventLoop, FnService, Init, IntoServeResult, NoActor, ProtocolService, Service};
-#[cfg(feature = "rustls")]
-#[cfg_attr(docsrs, doc(cfg(feature = "rustls")))]
-pub use handshake::ClientHello;
-#[cfg(any(feature = "native-tls", feature = "rustls"))]
-pub use handshake::{ClientCertificates, Tls, TlsBackend, TlsBuilder, TlsError, TlsVersion};
-pub use handshake::{HandshakeError, TlsInfo};
+/// TLS for listeners and upgrades.
+pub mod tls {
+    #[cfg(feature = "rustls")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "rustls")))]
+    pub use crate::handshake::ClientHello;
+    pub use crate::handshake::TlsInfo;
+    #[cfg(any(feature = "native-tls", feature = "rustls"))]
+    pub use crate::handshake::{ClientCertificates, Tls, TlsBackend, TlsBuilder, TlsError, TlsVersion};
+}
+
+/// The PROXY protocol: the address of the peer behind a load balancer.
 #[cfg(feature = "proxy-protocol")]
 #[cfg_attr(docsrs, doc(cfg(feature = "proxy-protocol")))]
-pub use handshake::{ProxyHeader, ProxyProtocol, ProxyTls};
-pub use limits::{AtLimit, NewConnection, ParseRateError, ParseRuleError, PeerPrefix, Rate, Rule};
-pub use listener::{BacklogPolicy, Listener};
-pub use net::{Address, FileRange, ParseCidrError};
-pub use pool::{
-    AcceptorInfo, AcceptorPool, BroadcastReport, Drain, DrainReport, ListenerInfo, Pool, PoolHandle, PoolInfo, Status,
-    SuspendError, SuspendMode, WaitError,
-};
-pub use registry::ConnectionInfo;
-pub use socket::Socket;
-#[cfg(feature = "metrics")]
-#[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
-pub use telemetry::Metrics;
-pub use telemetry::{
-    Alarm, AlarmEvent, CloseReason, ConnectionId, Counts, Label, Observer, PoolEvent, RefusalReason, Spans,
-};
+pub mod proxy {
+    pub use crate::handshake::{ProxyHeader, ProxyProtocol, ProxyTls};
+}

@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use actix_acceptor::transport::Tcp;
-use actix_acceptor::{Acceptor, AcceptorPool, CloseReason, Closed, Conn, Exit, Next, PoolError, PoolHandle, Protocol};
+use actix_acceptor::{
+    error::Exit, telemetry::CloseReason, Acceptor, AcceptorPool, Closed, Conn, Next, PoolError, PoolHandle, Protocol,
+};
 use support::acceptors::*;
 use support::*;
 
@@ -248,7 +250,7 @@ async fn past_the_budget_the_pool_ends_with_a_typed_error_and_its_grace() {
     assert!(told.recv().unwrap().unwrap() >= third + grace);
     assert_eq!(closings.reason().await, CloseReason::Killed);
     peer.until_gone().await;
-    assert_eq!(pool.status(), actix_acceptor::Status::Ended);
+    assert_eq!(pool.status(), actix_acceptor::info::Status::Ended);
     assert!(AcceptorPool::find(pool.name()).is_none());
     assert!(tokio::net::TcpStream::connect(pool.local_addr().unwrap()).await.is_err(), "the port is closed");
 }

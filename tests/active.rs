@@ -6,7 +6,11 @@ mod support;
 
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-use actix_acceptor::{Active, CloseReason, Conn, Connection, Framing, Info, Next, Pool, SetActive};
+use actix_acceptor::{
+    messages::{Info, SetActive},
+    telemetry::CloseReason,
+    Active, Conn, Connection, Framing, Next, Pool,
+};
 use support::*;
 
 /// A pool of probes that begin in this mode, and one peer that has sent ten packets at once.

@@ -21,8 +21,8 @@ use std::sync::Arc;
 
 use actix::prelude::*;
 use actix_acceptor::{
-    AcceptorPool, Builder, CloseReason, Closed, Conn, Connection, ConnectionId, Framing, Next, Pool, Protocol,
-    ProtocolService, User,
+    handlers::ProtocolService, telemetry::CloseReason, AcceptorPool, Builder, Closed, Conn, Connection, ConnectionId,
+    Framing, Next, Pool, Protocol, User,
 };
 use bytes::Bytes;
 use support::*;

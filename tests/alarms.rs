@@ -7,7 +7,8 @@ mod support;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use actix_acceptor::{AcceptorPool, Alarm, PoolHandle, StartError};
+use actix_acceptor::error::InvalidSetting;
+use actix_acceptor::{telemetry::Alarm, AcceptorPool, PoolHandle, StartError};
 use support::*;
 use tracing::Level;
 
@@ -166,7 +167,7 @@ async fn marks_that_make_no_sense_are_refused_at_the_gate() {
         let shown = format!("{alarm:?}");
         let builder = AcceptorPool::with_protocol(|_| Echo).alarm(Alarm::new("sound", 1)).alarm(alarm);
         match builder.bind("127.0.0.1:0").await {
-            Err(StartError::InvalidSetting { setting: "alarm", .. }) => {}
+            Err(StartError::InvalidSetting(InvalidSetting { setting: "alarm", .. })) => {}
             other => panic!("{shown}: {other:?}"),
         }
     }

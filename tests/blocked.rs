@@ -8,7 +8,9 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use actix_acceptor::transport::{Accepted, Stream};
-use actix_acceptor::{Address, Builder, CloseReason, Framing, Next, ProtocolService, Timeout};
+use actix_acceptor::{
+    handlers::ProtocolService, telemetry::CloseReason, transport::Address, Builder, Framing, Next, Timeout,
+};
 use support::*;
 use tokio::io::duplex;
 

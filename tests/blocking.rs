@@ -4,8 +4,8 @@
 
 mod support;
 
-use actix_acceptor::{Builder, Framing, ProtocolService};
-use actix_acceptor::{CloseReason, Conn, Next, User};
+use actix_acceptor::{handlers::ProtocolService, Builder, Framing};
+use actix_acceptor::{telemetry::CloseReason, Conn, Next, User};
 use bytes::Bytes;
 use support::*;
 
@@ -144,7 +144,7 @@ async fn a_stop_of_the_pool_waits_for_it_and_forces_it_at_the_deadline() {
             let pool = pool.untyped();
             async move { pool.stop(grace).await }
         });
-        eventually(|| pool.status() == actix_acceptor::Status::Draining).await;
+        eventually(|| pool.status() == actix_acceptor::info::Status::Draining).await;
         if reason == CloseReason::Shutdown {
             open.send(()).unwrap();
             peer.expect(b"slow\n").await;

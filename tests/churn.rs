@@ -9,7 +9,11 @@ use std::io::ErrorKind;
 use std::rc::Rc;
 use std::time::Duration;
 
-use actix_acceptor::{AcceptorPool, AtLimit, CloseReason, Connection, Pool, PoolHandle, RefusalReason, SuspendMode};
+use actix_acceptor::{
+    limits::AtLimit,
+    telemetry::{CloseReason, RefusalReason},
+    AcceptorPool, Connection, Pool, PoolHandle, SuspendMode,
+};
 use futures::future::join_all;
 use support::acceptors::*;
 use support::*;

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use actix_acceptor::{AcceptorPool, PoolHandle, RefusalReason, Socket};
+use actix_acceptor::{telemetry::RefusalReason, AcceptorPool, PoolHandle, Socket};
 use futures::{SinkExt, StreamExt};
 use support::PATIENCE;
 use tokio_util::codec::LinesCodec;

@@ -6,7 +6,9 @@ mod support;
 
 use std::time::Duration;
 
-use actix_acceptor::{AcceptorPool, CloseReason, Connection, Event, EventLoop, Framing, Init, Next, Pool, User};
+use actix_acceptor::{
+    handlers::EventLoop, telemetry::CloseReason, AcceptorPool, Connection, Event, Framing, Init, Next, Pool, User,
+};
 use bytes::Bytes;
 use futures::stream;
 use support::*;

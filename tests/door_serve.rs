@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use actix_acceptor::transport::TransportKind;
 use actix_acceptor::{
-    AcceptorPool, BoxError, Builder, CloseReason, Closed, FnService, Framing, IntoServeResult, NoActor, Pool, Socket,
+    handlers::{FnService, IntoServeResult, NoActor},
+    telemetry::CloseReason,
+    AcceptorPool, BoxError, Builder, Closed, Framing, Pool, Socket,
 };
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt};

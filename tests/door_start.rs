@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use actix::prelude::*;
-use actix_acceptor::{AcceptorPool, Ack, CloseReason, ConnectionId, Pool, Socket};
+use actix_acceptor::{telemetry::CloseReason, AcceptorPool, Ack, ConnectionId, Pool, Socket};
 use support::*;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc::{unbounded_channel, UnboundedSender};

@@ -8,8 +8,8 @@ use std::io;
 use std::time::Duration;
 
 use actix_acceptor::{
-    AcceptorPool, Builder, CloseReason, Closed, Conn, ConnectionId, Event, Framing, Init, Next, PoolHandle, Protocol,
-    Socket,
+    telemetry::CloseReason, AcceptorPool, Builder, Closed, Conn, ConnectionId, Event, Framing, Init, Next, PoolHandle,
+    Protocol, Socket,
 };
 use bytes::Bytes;
 use support::*;

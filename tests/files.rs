@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use actix_acceptor::transport::Memory;
 use actix_acceptor::{
-    AcceptorPool, CloseReason, Conn, FileRange, Framing, Listener, Next, PoolHandle, Protocol, Socket,
+    telemetry::CloseReason, transport::FileRange, AcceptorPool, Conn, Framing, Listener, Next, PoolHandle, Protocol,
+    Socket,
 };
 use bytes::Bytes;
 use support::{connect, default_next, eventually, soon, Call, Folder, Peer, Probe};
@@ -91,7 +92,7 @@ async fn files_stand_in_their_place_among_the_replies_on_every_transport() {
 #[cfg(all(feature = "rustls", feature = "native-tls"))]
 #[actix::test]
 async fn files_travel_under_tls() {
-    use actix_acceptor::{Tls, TlsBackend};
+    use actix_acceptor::tls::{Tls, TlsBackend};
     let pki = support::pki::Pki::new("files");
     let (cert, key) = pki.issue("localhost");
     let folder = Folder::new();
@@ -115,7 +116,7 @@ async fn one_file(file: Arc<File>, configure: impl FnOnce(Builder) -> Builder) -
     (configure(builder.acceptors(1)).bind("127.0.0.1:0").await.unwrap().untyped(), diary)
 }
 
-type Builder = actix_acceptor::Builder<actix_acceptor::ProtocolService<Probe>>;
+type Builder = actix_acceptor::Builder<actix_acceptor::handlers::ProtocolService<Probe>>;
 
 #[actix::test]
 async fn while_a_file_waits_for_its_reader_nothing_more_is_taken_in_and_nobody_else_waits() {

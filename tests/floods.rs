@@ -6,7 +6,9 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use actix_acceptor::{AcceptorPool, AtLimit, CloseReason, Conn, Framing, Next, PoolHandle, Protocol, Socket};
+use actix_acceptor::{
+    limits::AtLimit, telemetry::CloseReason, AcceptorPool, Conn, Framing, Next, PoolHandle, Protocol, Socket,
+};
 use bytes::Bytes;
 use futures::future::join_all;
 use support::*;
@@ -213,8 +215,8 @@ async fn of_factories_that_panic_as_well() {
 /// Panics at everything it is told.
 struct Touchy;
 
-impl actix_acceptor::Observer for Touchy {
-    fn observe(&self, _: &str, _: &actix_acceptor::PoolEvent<'_>) {
+impl actix_acceptor::telemetry::Observer for Touchy {
+    fn observe(&self, _: &str, _: &actix_acceptor::telemetry::PoolEvent<'_>) {
         panic!("the observer's own fault");
     }
 }

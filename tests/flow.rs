@@ -9,7 +9,7 @@ use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use actix_acceptor::{AcceptorPool, CloseReason, Conn, Framing, Next, Protocol, User};
+use actix_acceptor::{telemetry::CloseReason, AcceptorPool, Conn, Framing, Next, Protocol, User};
 use bytes::Bytes;
 use support::*;
 

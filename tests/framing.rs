@@ -13,7 +13,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use actix_acceptor::{Framing, FramingError, Width};
+use actix_acceptor::{
+    framing::{FramingError, Width},
+    Framing,
+};
 use bytes::{Bytes, BytesMut};
 use tokio_util::codec::{Decoder, Encoder};
 

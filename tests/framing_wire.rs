@@ -15,8 +15,8 @@ mod support;
 use std::sync::{Arc, OnceLock};
 
 use actix_acceptor::{
-    AcceptorPool, Builder, CloseReason, Closed, Conn, Connection, Framing, Next, Pool, PoolHandle, Protocol,
-    ProtocolService, Timeout,
+    handlers::ProtocolService, telemetry::CloseReason, AcceptorPool, Builder, Closed, Conn, Connection, Framing, Next,
+    Pool, PoolHandle, Protocol, Timeout,
 };
 use bytes::{Bytes, BytesMut};
 use support::*;

@@ -7,9 +7,14 @@ mod support;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use actix_acceptor::transport::{Handshake, Handshaken, Stream, TlsInfo};
 use actix_acceptor::{
-    AcceptorPool, Address, CloseReason, HandshakeError, Listener, Next, PoolHandle, RefusalReason, Socket,
+    telemetry::{CloseReason, RefusalReason},
+    transport::{Address, HandshakeError},
+    AcceptorPool, Listener, Next, PoolHandle, Socket,
+};
+use actix_acceptor::{
+    tls::TlsInfo,
+    transport::{Handshake, Handshaken, Stream},
 };
 use bytes::Bytes;
 use futures::future::LocalBoxFuture;
@@ -184,7 +189,7 @@ async fn whom_a_peer_claims_to_be_is_shown_counted_and_refused() {
         Call::Ack => Next::Send(Bytes::from(format!("{} {}", conn.peer(), conn.socket_peer().ip().unwrap()))),
         other => default_next(other),
     });
-    let rules = [actix_acceptor::Rule::deny("10.0.0.9").unwrap()];
+    let rules = [actix_acceptor::limits::Rule::deny("10.0.0.9").unwrap()];
     let pool = builder.max_per_peer(1).rules(rules).listener(greeted()).start().await.unwrap();
     let mut one = claim(&pool, 1).await;
     one.expect(b"10.0.0.1:1 127.0.0.1").await;

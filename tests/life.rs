@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use actix_acceptor::{
-    AcceptorPool, CloseReason, Closed, Conn, Connection, Framing, Next, NoActor, Pool, PoolError, PoolHandle, Protocol,
+    handlers::NoActor, telemetry::CloseReason, AcceptorPool, Closed, Conn, Connection, Framing, Next, Pool, PoolError,
+    PoolHandle, Protocol,
 };
 use bytes::Bytes;
 use support::*;
@@ -224,6 +225,6 @@ async fn when_the_pools_own_arbiter_stops_its_connections_are_told_and_end_withi
     assert_eq!(words.drain(..10).collect::<Vec<_>>(), [None; 10], "told");
     assert_eq!(words, [Some(CloseReason::Killed); 10], "ended");
     eventually(|| std::net::TcpStream::connect(pool.local_addr().unwrap()).is_err()).await;
-    assert_eq!(pool.status(), actix_acceptor::Status::Ended);
+    assert_eq!(pool.status(), actix_acceptor::info::Status::Ended);
     soon(pool.stop(None)).await;
 }

@@ -14,7 +14,11 @@ use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use actix_acceptor::transport::Tcp;
-use actix_acceptor::{AcceptorPool, Alarm, AtLimit, Framing, Metrics, Next};
+use actix_acceptor::{
+    limits::AtLimit,
+    telemetry::{Alarm, Metrics},
+    AcceptorPool, Framing, Next,
+};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use support::*;
 

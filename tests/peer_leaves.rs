@@ -8,7 +8,9 @@ use std::future::{pending, Future};
 use std::sync::Mutex;
 use std::time::Duration;
 
-use actix_acceptor::{Active, Builder, CloseReason, Conn, Connection, Framing, Next, Pool, ProtocolService, User};
+use actix_acceptor::{
+    handlers::ProtocolService, telemetry::CloseReason, Active, Builder, Conn, Connection, Framing, Next, Pool, User,
+};
 use bytes::Bytes;
 use support::*;
 use tokio::sync::oneshot;
@@ -119,7 +121,7 @@ async fn with_half_close_on_the_connection_goes_on() {
         address.send(User(Bytes::from_static(word.as_bytes()))).await.unwrap();
     }
     peer.expect(b"last\nstill\nhere\n").await;
-    address.do_send(actix_acceptor::Close);
+    address.do_send(actix_acceptor::messages::Close);
     assert_eq!(peer.read_to_end().await, b"");
     let rest = [diary.next().await, diary.next().await, diary.next().await];
     let local = Call::Closed(CloseReason::Local, "ended by the connection itself".into());
@@ -343,7 +345,7 @@ async fn orders_during_a_wait_are_kept() {
         let pool = pool.clone();
         async move { pool.stop(None).await }
     });
-    eventually(|| pool.status() == actix_acceptor::Status::Draining).await;
+    eventually(|| pool.status() == actix_acceptor::info::Status::Draining).await;
     let refused = || std::net::TcpStream::connect(pool.local_addr().unwrap()).is_err();
     eventually(refused).await;
     assert_eq!(diary.so_far(), [], "told in the middle of a wait");

@@ -7,10 +7,14 @@ mod support;
 
 use std::time::Duration;
 
+use actix_acceptor::error::InvalidSetting;
 use actix_acceptor::transport::Memory;
 use actix_acceptor::{
-    AcceptorPool, Address, CloseReason, Conn, Framing, Listener, Next, PoolHandle, Protocol, ProxyProtocol,
-    RefusalReason, Rule, Socket, StartError,
+    limits::Rule,
+    proxy::ProxyProtocol,
+    telemetry::{CloseReason, RefusalReason},
+    transport::Address,
+    AcceptorPool, Conn, Framing, Listener, Next, PoolHandle, Protocol, Socket, StartError,
 };
 use bytes::Bytes;
 use support::{connect, default_next, eventually, pass, soon, Call, Echo, Folder, Peer, Probe, Recorded, Recorder};
@@ -298,8 +302,8 @@ async fn the_other_doors_and_the_other_transports_have_it_too() {
 async fn a_protocol_that_trusts_nobody_is_refused_at_the_start() {
     let refused = AcceptorPool::with_protocol(|_| Echo).listener(listener(ProxyProtocol::optional())).start().await;
     match refused.map(drop).unwrap_err() {
-        StartError::InvalidSetting { setting, why } => {
-            assert_eq!((setting, why), ("proxy_protocol", "nobody is trusted"))
+        StartError::InvalidSetting(InvalidSetting { setting, why, .. }) => {
+            assert_eq!((setting, &*why), ("proxy_protocol", "no sender is trusted; call `trust` or `trust_local`"))
         }
         other => panic!("{other}"),
     }
@@ -336,7 +340,10 @@ async fn curl_is_understood() {
 #[cfg(all(feature = "rustls", feature = "native-tls"))]
 mod before_tls {
     use super::*;
-    use actix_acceptor::{Observer, PoolEvent, Tls, TlsBackend};
+    use actix_acceptor::{
+        telemetry::{Observer, PoolEvent},
+        tls::{Tls, TlsBackend},
+    };
     use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
     use std::sync::Arc;
     use support::pki::Pki;

@@ -5,7 +5,10 @@
 
 use std::time::Duration;
 
-use actix_acceptor::{Active, AtLimit, BacklogPolicy, PeerPrefix, Rate, Rule, Settings};
+use actix_acceptor::{
+    limits::{AtLimit, BacklogPolicy, PeerPrefix, Rate, Rule},
+    Active, Settings,
+};
 use serde_json::{json, Value};
 
 /// Every setting, each other than its default.

@@ -7,7 +7,7 @@ mod support;
 use std::io::{self, ErrorKind};
 use std::time::Duration;
 
-use actix_acceptor::{AcceptorPool, CloseReason, NoActor, Pool, Socket};
+use actix_acceptor::{handlers::NoActor, telemetry::CloseReason, AcceptorPool, Pool, Socket};
 use support::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc::{unbounded_channel, UnboundedReceiver};

@@ -7,7 +7,10 @@ mod support;
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, Once};
 
-use actix_acceptor::{AcceptorPool, CloseReason, Framing, Spans, SuspendMode};
+use actix_acceptor::{
+    telemetry::{CloseReason, Spans},
+    AcceptorPool, Framing, SuspendMode,
+};
 use support::acceptors::Die;
 use support::logs::Fields;
 use support::*;

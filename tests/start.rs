@@ -10,8 +10,11 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use actix_acceptor::error::InvalidSetting;
 use actix_acceptor::transport::Tcp;
-use actix_acceptor::{AcceptorPool, Address, Builder, Connection, Listener, Pool, ProtocolService, StartError};
+use actix_acceptor::{
+    handlers::ProtocolService, transport::Address, AcceptorPool, Builder, Connection, Listener, Pool, StartError,
+};
 use support::*;
 use tokio::net::TcpStream;
 
@@ -151,7 +154,7 @@ async fn a_setting_that_makes_no_sense_is_refused_by_name_before_the_port_is_ope
     ] {
         // The address would be refused as well, had it been looked at.
         match builder.bind("nonsense").await {
-            Err(StartError::InvalidSetting { setting, why }) => {
+            Err(StartError::InvalidSetting(InvalidSetting { setting, why, .. })) => {
                 assert!(setting == name && !why.is_empty(), "{setting}")
             }
             other => panic!("{name}: {other:?}"),
@@ -163,7 +166,7 @@ async fn a_setting_that_makes_no_sense_is_refused_by_name_before_the_port_is_ope
     for (builder, all) in [(builder.listener(listener()), 3), (echo().listener(listener()).listener(listener()), 2)] {
         match builder.start().await {
             Err(StartError::Several(each)) => {
-                assert!(each.iter().all(|error| matches!(error, StartError::InvalidSetting { .. })));
+                assert!(each.iter().all(|error| matches!(error, StartError::InvalidSetting(_))));
                 assert_eq!(each.len(), all);
             }
             other => panic!("{other:?}"),
@@ -238,8 +241,10 @@ async fn a_pool_that_is_stopped_while_it_starts_says_that_it_was_closed() {
     let starting = actix_rt::spawn(echo().name("half-way").acceptors(2).listen(transport));
     eventually(|| AcceptorPool::find("half-way").is_some()).await;
     let stopping = actix_rt::spawn(async { AcceptorPool::find("half-way").unwrap().stop(Duration::ZERO).await });
-    eventually(|| AcceptorPool::find("half-way").is_none_or(|pool| pool.status() == actix_acceptor::Status::Draining))
-        .await;
+    eventually(|| {
+        AcceptorPool::find("half-way").is_none_or(|pool| pool.status() == actix_acceptor::info::Status::Draining)
+    })
+    .await;
     open.send(()).unwrap();
     let started: Started = soon(starting).await.unwrap();
     assert!(matches!(started, Err(StartError::ListenerClosed)), "{started:?}");

@@ -7,7 +7,9 @@ mod support;
 use std::io::{ErrorKind, Read};
 use std::time::{Duration, Instant};
 
-use actix_acceptor::{AcceptorPool, CloseReason, Closed, Conn, Connection, Framing, Next, Pool, PoolHandle, Protocol};
+use actix_acceptor::{
+    telemetry::CloseReason, AcceptorPool, Closed, Conn, Connection, Framing, Next, Pool, PoolHandle, Protocol,
+};
 use bytes::Bytes;
 use futures::future::join_all;
 use support::*;
@@ -107,7 +109,7 @@ async fn all_connections_are_told_at_the_same_moment() {
     assert!(spread < Duration::from_millis(250), "{spread:?}");
     assert_eq!(stage.pool.connections(), 200);
     assert!(refused(&stage.pool).await, "the port is closed by now");
-    assert!(stage.pool.status() == actix_acceptor::Status::Draining);
+    assert!(stage.pool.status() == actix_acceptor::info::Status::Draining);
     stage.go.send(true).unwrap();
     let report = soon(stopping).await.unwrap();
     assert_eq!((report.asked, report.finished, report.forced), (200, 200, 0));

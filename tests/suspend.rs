@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use actix_acceptor::transport::Tcp;
 use actix_acceptor::{
-    AcceptorPool, Connection, Drain, Listener, Pool, PoolHandle, RefusalReason, Status, SuspendError, SuspendMode,
+    error::SuspendError, info::Status, telemetry::RefusalReason, AcceptorPool, Connection, Drain, Listener, Pool,
+    PoolHandle, SuspendMode,
 };
 use futures::future::join_all;
 use support::acceptors::*;
@@ -37,7 +38,7 @@ async fn all_served(peers: &mut [Peer]) {
 /// The address and the reason of a port that could not be closed or opened.
 fn port_error(outcome: Result<(), SuspendError>) -> (String, ErrorKind) {
     match outcome {
-        Err(SuspendError::Port { address, source }) => (address, source.kind()),
+        Err(SuspendError::Listener { address, source }) => (address, source.kind()),
         other => panic!("{other:?}"),
     }
 }

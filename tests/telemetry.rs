@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix_acceptor::transport::Tcp;
-use actix_acceptor::{AcceptorPool, CloseReason, Connection, Framing, Pool, PoolInfo, Socket};
+use actix_acceptor::{info::PoolInfo, telemetry::CloseReason, AcceptorPool, Connection, Framing, Pool, Socket};
 use futures::future::join_all;
 use support::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

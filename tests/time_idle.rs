@@ -6,7 +6,7 @@ mod support;
 
 use std::sync::Arc;
 
-use actix_acceptor::{Active, CloseReason, Framing, Next, Timeout, User};
+use actix_acceptor::{telemetry::CloseReason, Active, Framing, Next, Timeout, User};
 use bytes::Bytes;
 use support::*;
 use tokio::time::{sleep, Instant};

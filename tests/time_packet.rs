@@ -6,7 +6,7 @@ mod support;
 
 use std::time::Duration;
 
-use actix_acceptor::{AcceptorPool, CloseReason, Closed, Conn, Framing, Next, Protocol, User};
+use actix_acceptor::{telemetry::CloseReason, AcceptorPool, Closed, Conn, Framing, Next, Protocol, User};
 use bytes::Bytes;
 use support::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

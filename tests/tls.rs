@@ -9,8 +9,14 @@ use std::io::ErrorKind;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use actix_acceptor::transport::{ClientCertificates, Tls, TlsBackend, TlsError, TlsVersion, TransportKind};
-use actix_acceptor::{AcceptorPool, CloseReason, Conn, Framing, Listener, Next, PoolHandle, Protocol, Socket};
+use actix_acceptor::error::InvalidSetting;
+use actix_acceptor::{
+    telemetry::CloseReason, AcceptorPool, Conn, Framing, Listener, Next, PoolHandle, Protocol, Socket,
+};
+use actix_acceptor::{
+    tls::{ClientCertificates, Tls, TlsBackend, TlsError, TlsVersion},
+    transport::TransportKind,
+};
 use bytes::Bytes;
 use support::pki::{connect_as, Pki};
 use support::{connect, eventually, soon, Peer, Recorded, Recorder};
@@ -169,7 +175,7 @@ fn what_a_back_end_cannot_do_is_refused_by_name() {
         (Tls::rustls().pkcs12([0], ""), "pkcs12"),
     ] {
         match builder.build() {
-            Err(TlsError::Unsupported { setting, .. }) => assert_eq!(setting, named),
+            Err(TlsError::InvalidSetting(InvalidSetting { setting, .. })) => assert_eq!(setting, named),
             other => panic!("{other:?}"),
         }
     }
@@ -361,7 +367,7 @@ async fn a_configuration_made_elsewhere_is_served_and_cannot_be_reloaded() {
     let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
     let by_rustls = Tls::from_rustls(config.with_no_client_auth().with_single_cert(chain, key).unwrap());
     for tls in [native, by_rustls] {
-        assert!(matches!(tls.reload(), Err(TlsError::Unsupported { setting: "reload", .. })));
+        assert!(matches!(tls.reload(), Err(TlsError::InvalidSetting(InvalidSetting { setting: "reload", .. }))));
         assert_eq!(tls.expires(), None);
         let pool = lines(&tls).await;
         Peer(pki.connect(tcp(&pool).await, "localhost").await.unwrap()).echo(b"hello\n").await;

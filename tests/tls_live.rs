@@ -9,7 +9,12 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use actix_acceptor::{AcceptorPool, CloseReason, Listener, PoolHandle, Tls, TlsBackend, TlsBuilder, TlsError};
+use actix_acceptor::error::InvalidSetting;
+use actix_acceptor::{
+    telemetry::CloseReason,
+    tls::{Tls, TlsBackend, TlsBuilder, TlsError},
+    AcceptorPool, Listener, PoolHandle,
+};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use support::logs;
@@ -150,7 +155,7 @@ async fn a_hook_sees_the_client_hello_and_goes_on_chooses_or_refuses() {
     assert_eq!(shown(&pki, &pool, "public").await.unwrap().as_ref(), der(&cert), "nobody else is concerned");
     soon(pool.stop(None)).await;
     match Tls::native().files(&cert, &key).on_client_hello(|_| Ok(None)).build().unwrap_err() {
-        TlsError::Unsupported { setting, .. } => assert_eq!(setting, "on_client_hello"),
+        TlsError::InvalidSetting(InvalidSetting { setting, .. }) => assert_eq!(setting, "on_client_hello"),
         other => panic!("{other}"),
     }
 }

@@ -10,7 +10,11 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_acceptor::{AcceptorPool, CloseReason, Listener, Tls, TlsBackend};
+use actix_acceptor::{
+    telemetry::CloseReason,
+    tls::{Tls, TlsBackend},
+    AcceptorPool, Listener,
+};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use support::pki::Pki;

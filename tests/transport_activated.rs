@@ -8,7 +8,7 @@ mod support;
 use std::process::Command;
 use std::time::Duration;
 
-use actix_acceptor::{AcceptorPool, Builder, Framing, Listener, ProtocolService};
+use actix_acceptor::{handlers::ProtocolService, AcceptorPool, Builder, Framing, Listener};
 use support::*;
 
 fn echo() -> Builder<ProtocolService<Echo>> {

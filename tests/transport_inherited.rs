@@ -12,7 +12,8 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::Duration;
 
 use actix_acceptor::{
-    AcceptorPool, Builder, Connection, Framing, Listener, Pool, ProtocolService, StartError, SuspendError, SuspendMode,
+    error::SuspendError, handlers::ProtocolService, AcceptorPool, Builder, Connection, Framing, Listener, Pool,
+    StartError, SuspendMode,
 };
 use support::*;
 
@@ -71,7 +72,10 @@ async fn an_inherited_socket_can_be_held_but_not_closed_for_a_while() {
     let socket = TcpListener::bind("127.0.0.1:0").unwrap();
     let pool = listening(Listener::from_socket(socket)).await.unwrap();
     let error = soon(pool.suspend(SuspendMode::Close)).await.unwrap_err();
-    assert!(matches!(&error, SuspendError::Port { source, .. } if source.kind() == ErrorKind::Unsupported), "{error}");
+    assert!(
+        matches!(&error, SuspendError::Listener { source, .. } if source.kind() == ErrorKind::Unsupported),
+        "{error}"
+    );
     connect(&pool).await.echo("open as before").await;
     soon(pool.suspend(SuspendMode::Hold)).await.unwrap();
     let mut held = connect(&pool).await;

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use actix_acceptor::transport::{Memory, MemoryConnector, TransportKind};
 use actix_acceptor::{
-    AcceptorPool, BacklogPolicy, Builder, CloseReason, Connection, Drain, Framing, Pool, ProtocolService, SuspendMode,
-    Timeout,
+    handlers::ProtocolService, limits::BacklogPolicy, telemetry::CloseReason, AcceptorPool, Builder, Connection, Drain,
+    Framing, Pool, SuspendMode, Timeout,
 };
 use support::*;
 use tokio::io::DuplexStream;

@@ -9,9 +9,11 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
+use actix_acceptor::error::InvalidSetting;
 use actix_acceptor::transport::Keepalive;
 use actix_acceptor::{
-    AcceptorPool, Builder, Connection, Framing, Listener, Pool, ProtocolService, StartError, SuspendError, SuspendMode,
+    error::SuspendError, handlers::ProtocolService, AcceptorPool, Builder, Connection, Framing, Listener, Pool,
+    StartError, SuspendMode,
 };
 use support::*;
 
@@ -120,7 +122,10 @@ async fn values_that_make_no_sense_are_refused_before_anything_is_opened() {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let first = Listener::tcp(taken.local_addr().unwrap());
         let error = soon(echo().listener(first).listener(listener).start()).await.unwrap_err();
-        assert!(matches!(error, StartError::InvalidSetting { setting, .. } if setting == named), "{error}: {named}");
+        assert!(
+            matches!(error, StartError::InvalidSetting(InvalidSetting { setting, .. }) if setting == named),
+            "{error}: {named}"
+        );
     }
 }
 
@@ -188,7 +193,7 @@ async fn what_the_hook_after_bind_says_is_the_error_of_the_start() {
     });
     let pool = listening(listener).await.unwrap();
     soon(pool.suspend(SuspendMode::Close)).await.unwrap();
-    assert!(matches!(soon(pool.resume()).await, Err(SuspendError::Port { .. })));
+    assert!(matches!(soon(pool.resume()).await, Err(SuspendError::Listener { .. })));
     soon(pool.resume()).await.unwrap();
     connect(&pool).await.echo("third time lucky").await;
     stop(pool).await;

@@ -14,10 +14,11 @@ use std::sync::mpsc::channel;
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix_acceptor::error::InvalidSetting;
 use actix_acceptor::transport::{Transport, Unix, UnixAddress};
 use actix_acceptor::{
-    AcceptorPool, Address, Builder, Connection, Framing, Listener, Pool, ProtocolService, StartError, SuspendError,
-    SuspendMode,
+    error::SuspendError, handlers::ProtocolService, transport::Address, AcceptorPool, Builder, Connection, Framing,
+    Listener, Pool, StartError, SuspendMode,
 };
 use support::*;
 use tokio::net::UnixStream;
@@ -187,7 +188,10 @@ async fn the_file_goes_with_refuse_and_comes_back_with_its_mode() {
     soon(pool.suspend(SuspendMode::Close)).await.unwrap();
     let theirs = StdListener::bind(&path).unwrap();
     let error = soon(pool.resume()).await.unwrap_err();
-    assert!(matches!(&error, SuspendError::Port { address, .. } if *address == path.display().to_string()), "{error}");
+    assert!(
+        matches!(&error, SuspendError::Listener { address, .. } if *address == path.display().to_string()),
+        "{error}"
+    );
     drop(theirs);
     soon(pool.resume()).await.unwrap();
     dial(&path).await.echo("again").await;
@@ -248,7 +252,10 @@ async fn settings_of_tcp_are_refused() {
         (Listener::from_transport(Unix::bind(folder.path("y")).unwrap()).backlog(5), "backlog"),
     ] {
         let error = listening(listener).await.unwrap_err();
-        assert!(matches!(error, StartError::InvalidSetting { setting, .. } if setting == named), "{error}: {named}");
+        assert!(
+            matches!(error, StartError::InvalidSetting(InvalidSetting { setting, .. }) if setting == named),
+            "{error}: {named}"
+        );
     }
     assert_eq!(folder.files(), 0, "nothing was opened, or it is closed again");
 }

@@ -13,7 +13,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use actix_acceptor::transport::TransportKind;
-use actix_acceptor::{AcceptorPool, CloseReason, Framing, Listener, Next, Pool};
+use actix_acceptor::{telemetry::CloseReason, AcceptorPool, Framing, Listener, Next, Pool};
 use support::*;
 
 async fn stop<A: 'static>(pool: Pool<A>) {

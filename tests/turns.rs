@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use actix_acceptor::transport::{Accepted, Stream};
-use actix_acceptor::{Address, Framing, Next, PoolHandle, User};
+use actix_acceptor::{transport::Address, Framing, Next, PoolHandle, User};
 use bytes::Bytes;
 use futures::stream;
 use support::*;

@@ -8,8 +8,10 @@ use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use actix_acceptor::error::InvalidSetting;
 use actix_acceptor::{
-    AcceptorPool, Builder, CloseReason, Framing, Next, PoolHandle, ProtocolService, Socket, StartError,
+    handlers::ProtocolService, telemetry::CloseReason, AcceptorPool, Builder, Framing, Next, PoolHandle, Socket,
+    StartError,
 };
 use support::acceptors::*;
 use support::*;
@@ -217,7 +219,7 @@ async fn without_a_watchdog_nothing_is_counted() {
 #[actix::test]
 async fn a_limit_of_zero_is_refused() {
     let refused = sleeper(None).watchdog(Duration::ZERO).bind("127.0.0.1:0").await;
-    assert!(matches!(refused, Err(StartError::InvalidSetting { setting: "watchdog", .. })));
+    assert!(matches!(refused, Err(StartError::InvalidSetting(InvalidSetting { setting: "watchdog", .. }))));
 }
 
 /// Peers of threads of their own: this arbiter is the one that is blocked.

@@ -11,7 +11,7 @@ use std::io;
 use std::time::Duration;
 
 use actix::System;
-use actix_acceptor::{AcceptorPool, Builder, Connection, Pool, ProtocolService, StartError};
+use actix_acceptor::{handlers::ProtocolService, AcceptorPool, Builder, Connection, Pool, StartError};
 use support::*;
 
 /// The watchdogs of this process, by their threads: how often each has gone to sleep so far.

@@ -6,8 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use actix_acceptor::{
-    AcceptorPool, Alarm, Builder, Conn, Framing, Listener, Next, Observer, PoolEvent, Protocol, ProtocolService, Rule,
-    Spans,
+    handlers::ProtocolService,
+    limits::Rule,
+    telemetry::{Alarm, Observer, PoolEvent, Spans},
+    AcceptorPool, Builder, Conn, Framing, Listener, Next, Protocol,
 };
 use bytes::Bytes;
 

@@ -4,7 +4,7 @@ use std::env;
 use std::io;
 use std::sync::LazyLock;
 
-use actix_acceptor::{Listener, Tls};
+use actix_acceptor::{tls::Tls, Listener};
 use rcgen::{generate_simple_self_signed, CertifiedKey};
 use tokio::net::TcpStream;
 

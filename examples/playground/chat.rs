@@ -136,7 +136,7 @@ impl Hub {
 
     fn leave(&mut self, id: ConnectionId) {
         if let Some(member) = self.members.remove(&id) {
-            member.address.do_send(actix_acceptor::Close);
+            member.address.do_send(actix_acceptor::messages::Close);
             self.tell_others(id, format!("* {} left", member.name));
         }
     }

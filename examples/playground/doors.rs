@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use actix_acceptor::{
-    AcceptorPool, Builder, Framing, Pool, PoolHandle, Protocol, ProtocolService, Service, StartError,
+    handlers::{ProtocolService, Service},
+    AcceptorPool, Builder, Framing, Pool, PoolHandle, Protocol, StartError,
 };
 
 use crate::actor::EchoActor;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use actix_acceptor::{Active, Conn, Event, EventLoop, Framing, Init, Next, Protocol, Timeout};
+use actix_acceptor::{handlers::EventLoop, Active, Conn, Event, Framing, Init, Next, Protocol, Timeout};
 use bytes::Bytes;
 use futures::{stream, FutureExt};
 

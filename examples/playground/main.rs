@@ -52,7 +52,7 @@ async fn main() {
         Ok(()) => 0,
         Err(error) => {
             eprintln!("error: {error}");
-            let makes_no_sense = |error: &StartError| matches!(error, StartError::InvalidSetting { .. });
+            let makes_no_sense = |error: &StartError| matches!(error, StartError::InvalidSetting(_));
             match error.downcast_ref() {
                 Some(StartError::Several(each)) if each.iter().all(makes_no_sense) => 2,
                 Some(error) if makes_no_sense(error) => 2,

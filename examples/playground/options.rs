@@ -5,7 +5,10 @@ use std::num::NonZeroUsize;
 use std::str::FromStr;
 use std::time::Duration;
 
-use actix_acceptor::{AtLimit, Framing, Rate, Rule, Settings};
+use actix_acceptor::{
+    limits::{AtLimit, Rate, Rule},
+    Framing, Settings,
+};
 use bytes::{Bytes, BytesMut};
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, ValueEnum};

@@ -6,7 +6,10 @@ use std::pin::Pin;
 use std::task::{ready, Poll};
 use std::time::Duration;
 
-use actix_acceptor::{BoxError, CloseReason, Closed, Framing, FramingError, HandshakeError, Socket, Tls};
+use actix_acceptor::{
+    framing::FramingError, telemetry::CloseReason, tls::Tls, transport::HandshakeError, BoxError, Closed, Framing,
+    Socket,
+};
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
 use tokio::time::{sleep, Sleep};

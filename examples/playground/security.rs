@@ -3,7 +3,12 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use actix_acceptor::{ClientCertificates, Listener, ProxyProtocol, Tls, TlsBackend, TlsError, TlsInfo};
+use actix_acceptor::error::InvalidSetting;
+use actix_acceptor::{
+    proxy::ProxyProtocol,
+    tls::{ClientCertificates, Tls, TlsBackend, TlsError, TlsInfo},
+    Listener,
+};
 use clap::{Args, ValueEnum};
 
 use crate::url::Url;
@@ -143,9 +148,9 @@ impl SecurityOptions {
         let is =
             |path: &str, file: &Option<PathBuf>| file.as_ref().is_some_and(|file| file.display().to_string() == path);
         match error {
-            TlsError::Unsupported { setting: "client_certificates", .. } => "--client-ca",
-            TlsError::Unsupported { setting: "sni_certificate", .. } => "--sni",
-            TlsError::Unsupported { setting: "alpn", .. } => "--alpn",
+            TlsError::InvalidSetting(InvalidSetting { setting: "client_certificates", .. }) => "--client-ca",
+            TlsError::InvalidSetting(InvalidSetting { setting: "sni_certificate", .. }) => "--sni",
+            TlsError::InvalidSetting(InvalidSetting { setting: "alpn", .. }) => "--alpn",
             TlsError::Mismatch { certificates, .. } if is(certificates, &self.tls_cert) => "--tls-cert, --tls-key",
             TlsError::Mismatch { .. } => "--sni",
             TlsError::File { path, .. } | TlsError::Content { path, .. } => match path {

@@ -3,7 +3,11 @@
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use actix_acceptor::{CloseReason, Counts, PoolHandle, Status};
+use actix_acceptor::{
+    info::Status,
+    telemetry::{CloseReason, Counts},
+    PoolHandle,
+};
 use serde_json::{json, Map, Value};
 
 use crate::doors::Setting;
@@ -48,7 +52,7 @@ impl Server {
     pub fn list(&self) -> Value {
         let listeners = self.pool.listeners();
         let url = |name: &str| listeners.iter().find(|listener| &*listener.name == name).map(|listener| listener.url());
-        let connection = |connection: actix_acceptor::ConnectionInfo| {
+        let connection = |connection: actix_acceptor::info::ConnectionInfo| {
             json!({
                 "id": connection.id.get(),
                 "peer": connection.peer.to_string(),

@@ -8,7 +8,7 @@ use tokio_util::codec::{Decoder, Encoder};
 
 use super::Builder;
 use crate::connection::{Closed, Conn, Event, Next, Peer, Protocol};
-use crate::error::BoxError;
+use crate::error::{BoxError, InvalidSetting};
 use crate::framing::Framing;
 use crate::handlers::{Ack, ActorService, EventLoop, FnService, Init, IntoServeResult, ProtocolService};
 use crate::pool::AcceptorPool;
@@ -132,7 +132,7 @@ impl AcceptorPool {
     ///
     /// ```
     /// use actix::prelude::*;
-    /// use actix_acceptor::{Ack, AcceptorPool, Socket};
+    /// use actix_acceptor::{AcceptorPool, Ack, Socket};
     /// use tokio::io::AsyncWriteExt;
     ///
     /// struct Greeter(Option<Socket>);
@@ -182,7 +182,7 @@ impl<P: Protocol<Codec = Framing>> Builder<ProtocolService<P>> {
     pub fn max_frame(mut self, bytes: usize) -> Self {
         self.door.set_max_frame(bytes, Framing::with_max_frame);
         if bytes == 0 {
-            self.refuse("max_frame", "a packet needs room for one byte");
+            self.reject(InvalidSetting::new("max_frame", "must be at least 1 byte (got 0)"));
         }
         self
     }

@@ -12,7 +12,7 @@ impl<D> Builder<D> {
     ///
     /// Default: 16,384.
     ///
-    /// [`PoolInfo::max_connections`]: crate::PoolInfo::max_connections
+    /// [`PoolInfo::max_connections`]: crate::info::PoolInfo::max_connections
     pub fn max_connections(mut self, connections: usize) -> Self {
         self.settings.max_connections = connections;
         self

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::config::Settings;
 use crate::connection::Active;
+use crate::error::InvalidSetting;
 use crate::limits::Overload;
 use crate::listener::Listener;
 use crate::pool::Placement;
@@ -29,7 +30,7 @@ pub struct Builder<D> {
     overload: Option<Overload>,
     observers: Vec<Box<dyn Observer>>,
     alarms: Vec<Alarm>,
-    refused: Option<(&'static str, &'static str)>,
+    invalid: Option<InvalidSetting>,
 }
 
 impl<D> Builder<D> {
@@ -44,7 +45,7 @@ impl<D> Builder<D> {
             overload: None,
             observers: Vec::new(),
             alarms: Vec::new(),
-            refused: None,
+            invalid: None,
         }
     }
 
@@ -213,7 +214,7 @@ impl<D> Builder<D> {
         self
     }
 
-    /// How long a callback may block its arbiter before that is counted in [`PoolInfo::blocked`](crate::PoolInfo::blocked)
+    /// How long a callback may block its arbiter before that is counted in [`PoolInfo::blocked`](crate::info::PoolInfo::blocked)
     /// and logged as a warning with the connection it ran for, once for each time. `None`: nobody looks. Zero is refused.
     ///
     /// A blocked arbiter serves nobody: blocking work belongs into [`Conn::blocking`](crate::Conn::blocking). What counts is
@@ -247,8 +248,8 @@ impl<D> Builder<D> {
         self
     }
 
-    /// A setting that only the door could check; told at the gate.
-    pub(crate) fn refuse(&mut self, setting: &'static str, why: &'static str) {
-        self.refused.get_or_insert((setting, why));
+    /// Records an invalid setting that is only known to the handler; `start` reports it.
+    pub(crate) fn reject(&mut self, setting: InvalidSetting) {
+        self.invalid.get_or_insert(setting);
     }
 }

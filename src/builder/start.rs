@@ -8,8 +8,7 @@ use tokio::net::ToSocketAddrs;
 
 use super::Builder;
 use crate::acceptor::AcceptorContext;
-use crate::config::InvalidSetting;
-use crate::error::StartError;
+use crate::error::{InvalidSetting, StartError};
 use crate::handlers::Service;
 use crate::limits::Limits;
 use crate::limits::ReserveDescriptor;
@@ -60,7 +59,7 @@ impl<D: Service> Builder<D> {
             return Err(StartError::NoSystem);
         }
         if self.listeners.is_empty() {
-            return Err(StartError::InvalidSetting { setting: "listener", why: "there is none" });
+            return Err(StartError::InvalidSetting(InvalidSetting::new("listener", "there is none")));
         }
         let settings = self.settings;
         let slots = AcceptorPool::slots(&settings, self.placement);
@@ -104,15 +103,13 @@ impl<D: Service> Builder<D> {
 
 impl<D> Builder<D> {
     fn check(&self) -> Result<(), StartError> {
-        let in_settings = self.settings.objections().into_iter().map(|InvalidSetting { setting, why }| (setting, why));
-        let mut wrong: Vec<_> = self.refused.into_iter().chain(in_settings).collect();
+        let mut wrong: Vec<_> = self.invalid.iter().cloned().chain(self.settings.invalid_settings()).collect();
         if !self.alarms.iter().all(Alarm::is_valid) {
-            wrong.push(("alarm", "its low mark is not below its high one"));
+            wrong.push(InvalidSetting::new("alarm", "the low mark must be below the high mark"));
         }
         if self.start_timeout.is_zero() {
-            wrong.push(("start_timeout", "a start takes time"));
+            wrong.push(InvalidSetting::new("start_timeout", "must be greater than zero (got 0s)"));
         }
-        let wrong = wrong.into_iter().map(|(setting, why)| StartError::InvalidSetting { setting, why });
-        StartError::all(wrong.collect()).map_or(Ok(()), Err)
+        StartError::all(wrong.into_iter().map(StartError::from).collect()).map_or(Ok(()), Err)
     }
 }

@@ -11,8 +11,6 @@ use crate::limits::{AtLimit, PeerPrefix, Policy, Rate, Rule};
 use crate::listener::BacklogPolicy;
 use crate::time::millis;
 
-pub use validate::{InvalidSetting, SettingsError};
-
 /// What a pool goes by, as plain values: set by the [`Builder`](crate::Builder), read back by
 /// [`PoolHandle::settings`](crate::PoolHandle::settings), changed while the pool runs by
 /// [`PoolHandle::change`](crate::PoolHandle::change).
@@ -73,7 +71,7 @@ pub struct Settings {
     /// What becomes of peers in the kernel's queue when the port closes. Default: they are served.
     pub backlog_on_close: BacklogPolicy,
     /// How many connections the pool may have. Where the limit of open files leaves room for fewer, those: what is in force is
-    /// told by [`PoolInfo::max_connections`](crate::PoolInfo::max_connections). Default: 16,384.
+    /// told by [`PoolInfo::max_connections`](crate::info::PoolInfo::max_connections). Default: 16,384.
     pub max_connections: usize,
     /// What happens to peers while there are so many. Default: they wait.
     pub at_limit: AtLimit,

@@ -1,46 +1,12 @@
 //! Settings are checked as a whole: what would be refused is named, all of it.
 
-use std::fmt;
-
 use super::Settings;
+use crate::error::InvalidSetting;
 use crate::limits::{AtLimit, Rate};
-
-/// One setting that would be refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct InvalidSetting {
-    /// The setting, as the field of [`Settings`] is called; `watermarks` for the two of them together.
-    pub setting: &'static str,
-    /// What is wrong with it.
-    pub why: &'static str,
-}
-
-/// Why settings were not changed: none of them was.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum SettingsError {
-    /// These make no sense, or cannot be changed while the pool runs.
-    #[error("{}", Listed(.0))]
-    Refused(Vec<InvalidSetting>),
-    /// The pool is over, or on its way out.
-    #[error("the pool is not running")]
-    NotRunning,
-}
-
-struct Listed<'a>(&'a [InvalidSetting]);
-
-impl fmt::Display for Listed<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, InvalidSetting { setting, why }) in self.0.iter().enumerate() {
-            write!(f, "{}{setting}: {why}", if at == 0 { "" } else { "; " })?;
-        }
-        Ok(())
-    }
-}
 
 impl Settings {
     /// What makes no sense, by itself or beside another.
-    pub(crate) fn objections(&self) -> Vec<InvalidSetting> {
+    pub(crate) fn invalid_settings(&self) -> Vec<InvalidSetting> {
         let unsound = |rate: &Option<Rate>| rate.is_some_and(|rate| !rate.is_valid());
         [
             (self.acceptors == Some(0), "acceptors", "a pool needs at least one"),
@@ -57,15 +23,15 @@ impl Settings {
             (self.peer_prefix.v4 > 32 || self.peer_prefix.v6 > 128, "peer_prefix", "an address has no more bits"),
         ]
         .into_iter()
-        .filter_map(|(wrong, setting, why)| wrong.then_some(InvalidSetting { setting, why }))
+        .filter_map(|(wrong, setting, why)| wrong.then_some(InvalidSetting::new(setting, why)))
         .collect()
     }
 
     /// What of this cannot take the place of other settings while the pool runs.
-    pub(crate) fn objections_after(&self, before: &Settings) -> Vec<InvalidSetting> {
+    pub(crate) fn invalid_changes(&self, before: &Settings) -> Vec<InvalidSetting> {
         let why = "needs a restart of the pool";
-        let mut objections = self.objections();
-        objections.extend(
+        let mut invalid = self.invalid_settings();
+        invalid.extend(
             [
                 (self.peer_prefix != before.peer_prefix, "peer_prefix"),
                 (self.reserve_descriptor != before.reserve_descriptor, "reserve_descriptor"),
@@ -73,8 +39,8 @@ impl Settings {
                 (self.watchdog != before.watchdog, "watchdog"),
             ]
             .into_iter()
-            .filter_map(|(changed, setting)| changed.then_some(InvalidSetting { setting, why })),
+            .filter_map(|(changed, setting)| changed.then_some(InvalidSetting::new(setting, why))),
         );
-        objections
+        invalid
     }
 }

@@ -194,7 +194,8 @@ impl<P: Protocol> Connection<P> {
             Closed::Error(_) => some!(warn),
             Closed::Refused(_) => {
                 // By a budget of its own: those of errors are for errors.
-                if let Some(left_out) = self.conn.guard.registry().shared().endings.allow(crate::CloseReason::Handshake)
+                if let Some(left_out) =
+                    self.conn.guard.registry().shared().endings.allow(crate::telemetry::CloseReason::Handshake)
                 {
                     info!(%id, %peer, listener, left_out, "{why}");
                 }

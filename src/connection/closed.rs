@@ -17,7 +17,7 @@ use crate::telemetry::{CloseReason, RefusalReason};
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Closed {
-    /// The connection's own code ended it: [`Next::Stop`](crate::Next::Stop), or a [`Close`](crate::Close).
+    /// The connection's own code ended it: [`Next::Stop`](crate::Next::Stop), or a [`Close`](crate::messages::Close).
     Local,
     /// The peer left. `None`: it shut its side in order (FIN); else what the system said (a reset, a broken pipe).
     Peer(Option<io::Error>),

@@ -65,7 +65,7 @@ impl<P: Protocol> Next<P> {
     /// leaves in clear first. Packets come as before, under the new cover; [`Conn::tls`](crate::Conn::tls) tells of it.
     ///
     /// Bytes that the peer has sent in clear behind its wish end the connection with
-    /// [`HandshakeError::PlaintextAfterStartTls`](crate::HandshakeError::PlaintextAfterStartTls): taken for what it says under TLS, they would be
+    /// [`HandshakeError::PlaintextAfterStartTls`](crate::transport::HandshakeError::PlaintextAfterStartTls): taken for what it says under TLS, they would be
     /// anybody's who sits in between ([CVE-2011-0411](https://nvd.nist.gov/vuln/detail/CVE-2011-0411)).
     pub fn upgrade(handshake: impl Handshake) -> Self {
         Next::Upgrade(Box::new(Arc::new(handshake)))

@@ -5,7 +5,7 @@ use std::io;
 /// Why bytes did not become a packet, or a packet not bytes.
 ///
 /// ```
-/// use actix_acceptor::FramingError;
+/// use actix_acceptor::framing::FramingError;
 /// let error = FramingError::TooLong { length: 1001, limit: 1000 };
 /// assert_eq!(error.to_string(), "a packet of at least 1001 bytes came in, 1000 are allowed");
 /// ```

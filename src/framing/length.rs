@@ -36,7 +36,7 @@ impl Width {
     /// The longest packet whose length such a prefix can tell, in bytes.
     ///
     /// ```
-    /// use actix_acceptor::Width;
+    /// use actix_acceptor::framing::Width;
     /// assert_eq!(Width::One.max_length(), 255);
     /// assert_eq!(Width::Two.max_length(), 65_535);
     /// assert_eq!(Width::Four.max_length(), u32::MAX.into());

@@ -45,7 +45,7 @@ pub use length::Width;
 /// assert_eq!(framing.decode(&mut half)?, None);
 /// half.unsplit(wire);
 /// assert_eq!(framing.decode(&mut half)?, Some(Bytes::from_static(b"hello")));
-/// # Ok::<(), actix_acceptor::FramingError>(())
+/// # Ok::<(), actix_acceptor::framing::FramingError>(())
 /// ```
 ///
 /// # One value, one stream
@@ -99,7 +99,7 @@ impl Framing {
     /// assert_eq!(framing.decode(&mut read)?.unwrap(), "abcd");
     /// assert_eq!(framing.decode(&mut read)?.unwrap(), "ef");
     /// assert_eq!(framing.decode(&mut read)?, None);
-    /// # Ok::<(), actix_acceptor::FramingError>(())
+    /// # Ok::<(), actix_acceptor::framing::FramingError>(())
     /// ```
     #[must_use]
     pub fn raw() -> Self {
@@ -119,7 +119,7 @@ impl Framing {
     /// assert_eq!(framing.decode(&mut read)?.unwrap(), "");
     /// assert_eq!(framing.decode(&mut read)?, None);
     /// assert_eq!(framing.decode_eof(&mut read)?.unwrap(), "rest\r");
-    /// # Ok::<(), actix_acceptor::FramingError>(())
+    /// # Ok::<(), actix_acceptor::framing::FramingError>(())
     /// ```
     #[must_use]
     pub fn lines() -> Self {
@@ -180,7 +180,7 @@ impl Framing {
     /// let mut read = BytesMut::from("one\r\ntwo\r\n.\r\nthree");
     /// assert_eq!(framing.decode(&mut read)?.unwrap(), "one\r\ntwo");
     /// assert_eq!(framing.decode(&mut read)?, None);
-    /// # Ok::<(), actix_acceptor::FramingError>(())
+    /// # Ok::<(), actix_acceptor::framing::FramingError>(())
     /// ```
     ///
     /// # Panics
@@ -205,7 +205,7 @@ impl Framing {
     ///
     /// ```
     /// # use {bytes::BytesMut, tokio_util::codec::Decoder};
-    /// use actix_acceptor::{Framing, FramingError};
+    /// use actix_acceptor::{framing::FramingError, Framing};
     ///
     /// let mut framing = Framing::len4().with_max_frame(1000);
     /// let mut announced = BytesMut::from(&[0, 0, 0x03, 0xE9][..]);

@@ -12,7 +12,7 @@ use super::{Framing, ParseFramingError, TransportKind};
 /// assert_eq!(framing.to_string(), "len4");
 /// assert_eq!(framing.max_frame(), Framing::DEFAULT_MAX_FRAME);
 /// assert!("len3".parse::<Framing>().is_err());
-/// # Ok::<(), actix_acceptor::ParseFramingError>(())
+/// # Ok::<(), actix_acceptor::framing::ParseFramingError>(())
 /// ```
 impl FromStr for Framing {
     type Err = ParseFramingError;

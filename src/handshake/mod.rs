@@ -27,8 +27,8 @@ pub use tls::{ClientCertificates, Tls, TlsBackend, TlsBuilder, TlsError, TlsVers
 /// [`handshake_timeout`](crate::Builder::handshake_timeout) and its cap on handshakes under way.
 ///
 /// ```
-/// use actix_acceptor::transport::{Address, Handshake, LocalBoxFuture, Handshaken, Stream};
-/// use actix_acceptor::HandshakeError;
+/// use actix_acceptor::transport::{Address, Handshake, Handshaken, LocalBoxFuture, Stream};
+/// use actix_acceptor::transport::HandshakeError;
 /// use tokio::io::AsyncReadExt;
 ///
 /// /// Peers must begin with four bytes that we know.
@@ -55,7 +55,7 @@ pub trait Handshake: Send + Sync + 'static {
     fn handshake(&self, stream: Stream, peer: &Address) -> LocalBoxFuture<'static, Result<Handshaken, HandshakeError>>;
 
     /// Whether this peer may come at all. Asked by the acceptor, before anything else is done for the peer; whoever may not
-    /// is refused as [`Denied`](crate::RefusalReason::Denied).
+    /// is refused as [`Denied`](crate::telemetry::RefusalReason::Denied).
     fn allows(&self, peer: &Address) -> bool {
         let _ = peer;
         true

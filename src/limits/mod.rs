@@ -35,6 +35,8 @@ pub use rate::{ParseRateError, Rate};
 pub(crate) use reserve::ReserveDescriptor;
 pub use rules::{ParseRuleError, Rule};
 
+pub use crate::listener::BacklogPolicy;
+
 use peers::{PeerRefusal, PeerTable};
 use rate::TokenBucket;
 

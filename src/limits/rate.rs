@@ -5,7 +5,7 @@ use std::time::Duration;
 /// So many within so long: the capacity of a token bucket, which is full at first, and the time in which an empty one fills.
 ///
 /// ```
-/// use actix_acceptor::Rate;
+/// use actix_acceptor::limits::Rate;
 /// use std::time::Duration;
 ///
 /// assert_eq!("100/1".parse(), Ok(Rate::new(100, Duration::from_secs(1))));

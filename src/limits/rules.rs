@@ -8,12 +8,12 @@ use crate::net::{Cidr, ParseCidrError};
 /// One access rule: an address or a block of them in CIDR notation, allowed or denied.
 ///
 /// ```
-/// use actix_acceptor::Rule;
+/// use actix_acceptor::limits::Rule;
 ///
 /// let rule = Rule::deny("10.0.0.0/8")?;
 /// assert_eq!(rule.to_string(), "deny 10.0.0.0/8");
 /// assert_eq!(Rule::allow("::1")?.to_string(), "allow ::1/128");
-/// # Ok::<_, actix_acceptor::ParseRuleError>(())
+/// # Ok::<_, actix_acceptor::limits::ParseRuleError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Rule {

@@ -21,7 +21,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::error::StartError;
+use crate::error::{InvalidSetting, StartError};
 use crate::handshake::Handshake;
 use crate::limits::{Limits, ListenerLimits};
 use crate::net::Address;
@@ -63,7 +63,7 @@ pub struct Listener {
     max_connections: Option<usize>,
     /// What goes before all steps.
     proxy: Option<Arc<dyn Handshake>>,
-    objection: Option<(&'static str, &'static str)>,
+    invalid: Option<InvalidSetting>,
     steps: Vec<Arc<dyn Handshake>>,
     what: Source,
     pub(super) options: SocketOptions,
@@ -170,7 +170,7 @@ impl Listener {
             name: None,
             max_connections: None,
             proxy: None,
-            objection: None,
+            invalid: None,
             steps: Vec::new(),
             what,
             options: SocketOptions::default(),
@@ -206,14 +206,15 @@ impl Listener {
     #[cfg(feature = "proxy-protocol")]
     #[cfg_attr(docsrs, doc(cfg(feature = "proxy-protocol")))]
     pub fn proxy_protocol(mut self, proxy: crate::handshake::ProxyProtocol) -> Self {
-        self.objection = (!proxy.trusts_somebody()).then_some(("proxy_protocol", "nobody is trusted"));
+        let why = "no sender is trusted; call `trust` or `trust_local`";
+        self.invalid = (!proxy.has_trusted_senders()).then(|| InvalidSetting::new("proxy_protocol", why));
         self.proxy = Some(Arc::new(proxy));
         self
     }
 
     /// Source can be said before anything is opened.
     fn check(&self) -> Result<(), StartError> {
-        let opening = match &self.what {
+        let kind = match &self.what {
             Source::Tcp(_) | Source::TcpAll(_) => ListenerKind::Tcp,
             #[cfg(unix)]
             Source::Unix(_) => ListenerKind::UnixFile,
@@ -222,10 +223,10 @@ impl Listener {
             Source::Inherited(socket) => socket.opening(),
             Source::Open(_) => ListenerKind::Transport,
         };
-        let no_room = ("max_connections", "a listener needs room for one connection");
-        let objection = (self.max_connections == Some(0)).then_some(no_room);
-        match objection.or(self.objection).or_else(|| self.options.objection(opening)) {
-            Some((setting, why)) => Err(StartError::InvalidSetting { setting, why }),
+        let no_room = || InvalidSetting::new("max_connections", "must be at least 1 (got 0)");
+        let invalid = (self.max_connections == Some(0)).then(no_room);
+        match invalid.or_else(|| self.invalid.clone()).or_else(|| self.options.invalid_setting(kind)) {
+            Some(invalid) => Err(invalid.into()),
             None => Ok(()),
         }
     }
@@ -246,7 +247,7 @@ impl Listener {
                     && max_connections.is_none_or(|max| state.port.max() == Some(max))
             };
             let why = "it is open already, with another limit or another handshake";
-            let refused = StartError::InvalidSetting { setting: "listener", why };
+            let refused = StartError::from(InvalidSetting::new("listener", why));
             kept.iter().all(same).then_some(kept).ok_or(refused)
         };
         let state = |transport: Box<dyn Transport>| {
@@ -308,8 +309,8 @@ pub(crate) async fn open_listeners(
     limit: Duration,
     old: &[Arc<ListenerState>],
 ) -> Result<Vec<Arc<ListenerState>>, StartError> {
-    let objections = listeners.iter().filter_map(|listener| listener.check().err()).collect();
-    StartError::all(objections).map_or(Ok(()), Err)?;
+    let invalid = listeners.iter().filter_map(|listener| listener.check().err()).collect();
+    StartError::all(invalid).map_or(Ok(()), Err)?;
     let (mut states, mut failures) = (Vec::<Arc<ListenerState>>::with_capacity(listeners.len()), Vec::new());
     for listener in listeners {
         match listener.open(limits, limit, old).await {

@@ -5,6 +5,7 @@ use std::io;
 use socket2::{SockRef, Socket};
 
 use super::{Keepalive, SocketHook};
+use crate::error::InvalidSetting;
 
 /// How many peers the kernel queues before an acceptor takes them.
 const BACKLOG: i32 = 1024;
@@ -46,11 +47,11 @@ pub(crate) enum ListenerKind {
 
 impl SocketOptions {
     /// The first option that makes no sense, by itself or for this kind of port, and why.
-    pub(crate) fn objection(&self, opening: ListenerKind) -> Option<(&'static str, &'static str)> {
-        let (none, zero) = (opening == ListenerKind::Transport, "it is 0");
-        let tcp = matches!(opening, ListenerKind::Tcp | ListenerKind::TcpInherited);
+    pub(crate) fn invalid_setting(&self, kind: ListenerKind) -> Option<InvalidSetting> {
+        let (none, zero) = (kind == ListenerKind::Transport, "must be at least 1 (got 0)");
+        let tcp = matches!(kind, ListenerKind::Tcp | ListenerKind::TcpInherited);
         #[cfg(unix)]
-        let file = opening == ListenerKind::UnixFile;
+        let file = kind == ListenerKind::UnixFile;
         #[cfg(not(unix))]
         let file = false;
         let fits = [
@@ -59,26 +60,31 @@ impl SocketOptions {
             ("keepalive", self.keepalive.is_some(), tcp),
             ("send_buffer", self.send_buffer.is_some(), !none),
             ("receive_buffer", self.receive_buffer.is_some(), !none),
-            ("reuse_port", self.reuse_port.is_some(), opening == ListenerKind::Tcp),
-            ("only_v6", self.only_v6.is_some(), opening == ListenerKind::Tcp),
+            ("reuse_port", self.reuse_port.is_some(), kind == ListenerKind::Tcp),
+            ("only_v6", self.only_v6.is_some(), kind == ListenerKind::Tcp),
             ("mode", self.mode.is_some(), file),
             ("owner", self.owner.is_some(), file),
             ("on_bind", self.bound.is_some(), !none),
             ("on_accept", self.accepted.is_some(), !none),
         ];
         let misplaced = |(name, asked, fits): &(&'static str, bool, bool)| {
-            (*asked && !*fits).then_some((*name, "this kind of listener does not have it"))
+            (*asked && !*fits).then(|| InvalidSetting::new(name, "not available for this kind of listener"))
         };
         let wrong = [
             ("backlog", self.backlog == Some(0), zero),
-            ("backlog", self.backlog.is_some_and(|peers| i32::try_from(peers).is_err()), "so many cannot wait"),
-            ("keepalive", self.keepalive.is_some_and(|keepalive| !keepalive.is_valid()), "a part of it is 0"),
+            ("backlog", self.backlog.is_some_and(|peers| i32::try_from(peers).is_err()), "must be at most 2147483647"),
+            (
+                "keepalive",
+                self.keepalive.is_some_and(|keepalive| !keepalive.is_valid()),
+                "time, interval and retries must be at least 1",
+            ),
             ("send_buffer", self.send_buffer == Some(0), zero),
             ("receive_buffer", self.receive_buffer == Some(0), zero),
-            ("reuse_port", self.reuse_port == Some(true) && cfg!(not(unix)), "this system has no such thing"),
-            ("mode", self.mode.is_some_and(|mode| mode > 0o777), "it has more than the nine bits of permissions"),
+            ("reuse_port", self.reuse_port == Some(true) && cfg!(not(unix)), "not available on this system"),
+            ("mode", self.mode.is_some_and(|mode| mode > 0o777), "must be at most 0o777"),
         ];
-        let unsound = |(name, wrong, why): &(&'static str, bool, &'static str)| wrong.then_some((*name, *why));
+        let unsound =
+            |(name, wrong, why): &(&'static str, bool, &'static str)| wrong.then(|| InvalidSetting::new(name, *why));
         fits.iter().find_map(misplaced).or_else(|| wrong.iter().find_map(unsound))
     }
 
@@ -86,7 +92,7 @@ impl SocketOptions {
         self.backlog.and_then(|peers| i32::try_from(peers).ok()).unwrap_or(BACKLOG)
     }
 
-    /// The end of every opening: the socket is bound, and takes peers from now on.
+    /// The end of every kind: the socket is bound, and takes peers from now on.
     pub(super) fn listen(&self, socket: &Socket) -> io::Result<()> {
         if let Some(hook) = &self.bound {
             hook.call(SockRef::from(socket))?;

@@ -12,7 +12,7 @@ use super::UnixAddress;
 /// Shown as `127.0.0.1:7000`; [`Address::url`] puts the kind of transport in front.
 ///
 /// ```
-/// use actix_acceptor::Address;
+/// use actix_acceptor::transport::Address;
 /// let address = Address::Tcp("127.0.0.1:7000".parse()?);
 /// assert_eq!(address.to_string(), "127.0.0.1:7000");
 /// assert_eq!(address.url(), "tcp://127.0.0.1:7000");

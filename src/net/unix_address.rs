@@ -8,7 +8,7 @@ use std::sync::Arc;
 /// The address of a Unix socket.
 ///
 /// ```
-/// use actix_acceptor::{transport::UnixAddress, Address};
+/// use actix_acceptor::transport::{Address, UnixAddress};
 /// let file = Address::Unix(UnixAddress::path("/run/echo.sock"));
 /// assert_eq!((&*file.to_string(), &*file.url()), ("/run/echo.sock", "unix:///run/echo.sock"));
 /// let name = Address::Unix(UnixAddress::abstract_name("echo"));

@@ -11,12 +11,11 @@ use actix::prelude::*;
 use super::reconfigure::{ChangeSettings, SetListeners};
 use super::suspend::{Resume, Suspend};
 use super::{
-    names, AcceptorPool, Drain, DrainReport, ListenerInfo, Pool, PoolInfo, PoolState, Status, Stop, SuspendError,
-    SuspendMode,
+    names, AcceptorPool, Drain, DrainReport, ListenerInfo, Pool, PoolInfo, PoolState, Status, Stop, SuspendMode,
 };
 use crate::acceptor::Acceptor;
-use crate::config::{Settings, SettingsError};
-use crate::error::{PoolError, StartError};
+use crate::config::Settings;
+use crate::error::{PoolError, SettingsError, StartError, SuspendError, WaitError};
 use crate::listener::Listener;
 use crate::net::Address;
 use crate::registry::{ConnectionInfo, ConnectionState, Signals};
@@ -197,11 +196,11 @@ impl PoolHandle {
     /// changed or none. [`Settings`] says which act at once and which with new connections.
     ///
     /// # Errors
-    /// [`SettingsError::Refused`] names each setting that would be refused.
+    /// [`SettingsError::Invalid`] names each setting that would be refused.
     ///
     /// ```
     /// # actix_rt::System::new().block_on(async {
-    /// # use actix_acceptor::{AcceptorPool, SettingsError, Socket};
+    /// # use actix_acceptor::{error::SettingsError, AcceptorPool, Socket};
     /// # let pool = AcceptorPool::with_fn(|_: Socket| async {}).bind("127.0.0.1:0").await?;
     /// pool.change(|settings| {
     ///     settings.max_connections = 100;
@@ -215,7 +214,7 @@ impl PoolHandle {
     ///     settings.max_per_peer = Some(10);
     /// });
     /// match refused.await {
-    ///     Err(SettingsError::Refused(objections)) => assert_eq!(objections[0].setting, "max_connections"),
+    ///     Err(SettingsError::Invalid(objections)) => assert_eq!(objections[0].setting, "max_connections"),
     ///     other => panic!("{other:?}"),
     /// }
     /// assert_eq!(pool.settings().max_per_peer, None);
@@ -256,7 +255,7 @@ impl PoolHandle {
     }
 
     /// The typed handle, if `A` is the actor behind this pool's connections: [`Connection<P>`](crate::Connection) for the doors `protocol` and
-    /// `events`, one's own actor for `start`, [`NoActor`](crate::NoActor) for `serve`.
+    /// `events`, one's own actor for `start`, [`NoActor`](crate::handlers::NoActor) for `serve`.
     pub fn typed<A: 'static>(&self) -> Option<Pool<A>> {
         (self.shared.actor == TypeId::of::<A>()).then(|| Pool::new(self.shared.clone()))
     }
@@ -278,13 +277,4 @@ impl fmt::Debug for PoolHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PoolHandle").field("name", &self.name()).finish_non_exhaustive()
     }
-}
-
-/// The number of connections was not as wanted in time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there are {connections} connections")]
-#[non_exhaustive]
-pub struct WaitError {
-    /// How many there are.
-    pub connections: usize,
 }

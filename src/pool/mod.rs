@@ -36,12 +36,12 @@ use crate::watchdog::Watchdog;
 
 pub use drain::Drain;
 pub(crate) use drain::Stop;
-pub use handle::{PoolHandle, WaitError};
+pub use handle::PoolHandle;
 pub use info::{AcceptorInfo, DrainReport, ListenerInfo, PoolInfo, Status};
 pub(crate) use restarts::Restarts;
 pub(crate) use slots::{AcceptorSlots, Placement};
 pub(crate) use state::PoolState;
-pub use suspend::{SuspendError, SuspendMode};
+pub use suspend::SuspendMode;
 pub use typed::{BroadcastReport, Pool};
 
 use drain::DrainState;

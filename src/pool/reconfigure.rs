@@ -8,8 +8,8 @@ use tracing::{error, info, warn};
 use super::suspend::close_all;
 use super::{AcceptorPool, Placement, Status};
 use crate::acceptor::{AddListeners, Retire};
-use crate::config::{InvalidSetting, Settings, SettingsError};
-use crate::error::StartError;
+use crate::config::Settings;
+use crate::error::{InvalidSetting, SettingsError, StartError};
 use crate::limits::{room_for_descriptors, Limits};
 use crate::listener::{open_listeners, Listener};
 use crate::listener::{ListenerMode, ListenerState};
@@ -31,11 +31,11 @@ impl Handler<ChangeSettings> for AcceptorPool {
         let mut settings = before.clone();
         if let Err(panic) = catch_panic(|| (change.0)(&mut settings)) {
             error!(pool = self.shared.name(), panic, "a change of the settings panicked");
-            return Err(SettingsError::Refused(vec![InvalidSetting { setting: "change", why: "it panicked" }]));
+            return Err(SettingsError::Invalid(vec![InvalidSetting::new("change", "the closure panicked")]));
         }
-        let objections = settings.objections_after(&before);
-        if !objections.is_empty() {
-            return Err(SettingsError::Refused(objections));
+        let invalid = settings.invalid_changes(&before);
+        if !invalid.is_empty() {
+            return Err(SettingsError::Invalid(invalid));
         }
         if settings == before {
             return Ok(());
@@ -118,7 +118,7 @@ impl Handler<SetListeners> for AcceptorPool {
         let opening = async move {
             let Some(acceptors) = acceptors else { return Err(StartError::ListenerClosed) };
             if message.0.is_empty() {
-                return Err(StartError::InvalidSetting { setting: "listener", why: "there is none" });
+                return Err(StartError::InvalidSetting(InvalidSetting::new("listener", "there is none")));
             }
             let states = open_listeners(message.0, &limits, limit, &old).await?;
             let is_new = |state: &&Arc<ListenerState>| !old.iter().any(|other| Arc::ptr_eq(other, state));

@@ -8,7 +8,7 @@ use actix::prelude::*;
 use tracing::info;
 
 use super::{AcceptorPool, Status};
-use crate::error::StartError;
+use crate::error::SuspendError;
 use crate::listener::{BacklogPolicy, ListenerMode, ListenerState};
 
 /// How long acceptors may take to let go of a port: one whose arbiter is blocked.
@@ -22,32 +22,6 @@ pub enum SuspendMode {
     Close,
     /// The ports stay open, nobody is accepted: peers wait in the kernel's queue, as far as the backlog goes.
     Hold,
-}
-
-/// Why a pool could not be suspended or resumed.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum SuspendError {
-    /// A port could not be closed or opened again; the others are as they were.
-    #[error("{address}: {source}")]
-    Port {
-        /// Which one.
-        address: String,
-        /// What the system, or the transport, said.
-        source: io::Error,
-    },
-    /// The pool is over, or on its way out.
-    #[error("the pool is not running")]
-    NotRunning,
-}
-
-impl From<SuspendError> for StartError {
-    fn from(error: SuspendError) -> Self {
-        match error {
-            SuspendError::Port { address, source } => StartError::SystemError { what: address, source },
-            SuspendError::NotRunning => StartError::ListenerClosed,
-        }
-    }
 }
 
 /// Keeps new peers off.
@@ -152,5 +126,5 @@ fn open_all(states: &[Arc<ListenerState>]) -> Result<(), SuspendError> {
 }
 
 fn port_error(state: &ListenerState, source: io::Error) -> SuspendError {
-    SuspendError::Port { address: state.transport.local_addr().to_string(), source }
+    SuspendError::Listener { address: state.transport.local_addr().to_string(), source }
 }

@@ -13,7 +13,7 @@ use crate::panic::catch_panic;
 /// cleared when there are as few as `low` or fewer, and then not raised again before the cool-down is over.
 ///
 /// ```
-/// use actix_acceptor::{Alarm, AcceptorPool, Socket};
+/// use actix_acceptor::{telemetry::Alarm, AcceptorPool, Socket};
 /// use std::time::Duration;
 ///
 /// let alarm = Alarm::new("busy", 900).low(700).cool_down(Duration::from_secs(60)).call(|alarm| {

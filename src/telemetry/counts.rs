@@ -3,8 +3,8 @@
 use std::fmt;
 use std::ops::AddAssign;
 
-/// A label that events are counted by: [`CloseReason`](crate::CloseReason) or
-/// [`RefusalReason`](crate::RefusalReason).
+/// A label that events are counted by: [`CloseReason`](crate::telemetry::CloseReason) or
+/// [`RefusalReason`](crate::telemetry::RefusalReason).
 pub trait Label: sealed::Label {
     /// Every label, in the order of declaration.
     const ALL: &'static [Self];
@@ -26,7 +26,7 @@ pub(super) mod sealed {
 /// How many events were counted, per label.
 ///
 /// ```
-/// use actix_acceptor::{CloseReason, Counts};
+/// use actix_acceptor::telemetry::{CloseReason, Counts};
 ///
 /// let counts = Counts::<CloseReason>::default();
 /// assert_eq!(counts.get(CloseReason::Idle), 0);

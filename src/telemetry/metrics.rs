@@ -23,7 +23,7 @@ use super::{Observer, PoolEvent};
 /// | `acceptor_alarms_total` | counter | `name` | alarms raised |
 ///
 /// ```
-/// # use actix_acceptor::{AcceptorPool, Metrics, Socket};
+/// # use actix_acceptor::{telemetry::Metrics, AcceptorPool, Socket};
 /// let builder = AcceptorPool::with_fn(|_: Socket| async {}).observer(Metrics::new());
 /// ```
 #[derive(Clone, Copy, Debug)]

@@ -18,7 +18,7 @@ use crate::panic::catch_panic;
 /// not block. A panic in it is logged and costs nobody anything. It sees addresses and numbers, never what is sent.
 ///
 /// ```
-/// use actix_acceptor::{PoolEvent, Observer};
+/// use actix_acceptor::telemetry::{Observer, PoolEvent};
 ///
 /// /// Counts the peers that were turned away.
 /// struct Refusals(std::sync::atomic::AtomicU64);

@@ -57,7 +57,7 @@ impl CloseReason {
     /// The reason in snake case, as logs and metrics show it.
     ///
     /// ```
-    /// assert_eq!(actix_acceptor::CloseReason::PacketTimeout.name(), "packet_timeout");
+    /// assert_eq!(actix_acceptor::telemetry::CloseReason::PacketTimeout.name(), "packet_timeout");
     /// ```
     pub const fn name(self) -> &'static str {
         match self {

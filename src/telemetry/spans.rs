@@ -14,7 +14,7 @@ use super::{ConnectionId, Observer, PoolEvent};
 /// are not entered while callbacks run.
 ///
 /// ```
-/// # use actix_acceptor::{AcceptorPool, Socket, Spans};
+/// # use actix_acceptor::{telemetry::Spans, AcceptorPool, Socket};
 /// let builder = AcceptorPool::with_fn(|_: Socket| async {}).observer(Spans::new());
 /// ```
 #[derive(Debug, Default)]

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use actix_acceptor::{ConnectionContext, EventLoop, Info};
+use actix_acceptor::{handlers::EventLoop, messages::Info, ConnectionContext};
 
 use super::*;
 

@@ -1,6 +1,9 @@
 //! The messages every connection takes.
 
-use actix_acceptor::{Active, Close, Encoded, Info, Reply, SendError, SetActive};
+use actix_acceptor::{
+    messages::{Close, Encoded, Info, SetActive},
+    Active, Reply, SendError,
+};
 
 use super::*;
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use actix_acceptor::{BroadcastReport, EncodeOnce, NoActor};
+use actix_acceptor::{handlers::NoActor, info::BroadcastReport, messages::EncodeOnce};
 use bytes::BytesMut;
 use tokio_util::codec::{Decoder, Encoder};
 

@@ -4,8 +4,9 @@ use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
 use actix_acceptor::{
-    AcceptorPool, AtLimit, BacklogPolicy, CloseReason, Connection, Drain, Pool, PoolError, PoolHandle, Rate,
-    RefusalReason, Rule, Settings, SuspendMode,
+    limits::{AtLimit, BacklogPolicy, Rate, Rule},
+    telemetry::{CloseReason, RefusalReason},
+    AcceptorPool, Connection, Drain, Pool, PoolError, PoolHandle, Settings, SuspendMode,
 };
 use futures::future::join_all;
 use tokio::net::TcpStream;

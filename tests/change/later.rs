@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use actix_acceptor::{Active, CloseReason, Connection, Framing, Next, Pool, Settings};
+use actix_acceptor::{telemetry::CloseReason, Active, Connection, Framing, Next, Pool, Settings};
 use bytes::Bytes;
 
 use crate::support::*;

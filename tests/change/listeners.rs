@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
-use actix_acceptor::{AcceptorPool, Connection, Listener, Pool, PoolHandle, StartError, Status, SuspendMode};
+use actix_acceptor::{info::Status, AcceptorPool, Connection, Listener, Pool, PoolHandle, StartError, SuspendMode};
 use tokio::net::TcpStream;
 
 use crate::support::acceptors::*;
@@ -122,7 +122,7 @@ async fn a_listener_that_cannot_be_opened_leaves_all_as_it_was() {
     }
     for listeners in [vec![], vec![anywhere().max_connections(0)]] {
         let refused = pool.set_listeners(listeners).await;
-        assert!(matches!(refused, Err(StartError::InvalidSetting { .. })), "{refused:?}");
+        assert!(matches!(refused, Err(StartError::InvalidSetting(_))), "{refused:?}");
     }
     assert_eq!(ports(&pool), [old]);
     peer.echo("still here").await;

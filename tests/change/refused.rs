@@ -2,8 +2,12 @@
 
 use std::time::Duration;
 
+use actix_acceptor::error::InvalidSetting;
 use actix_acceptor::{
-    AcceptorPool, AtLimit, Connection, Drain, PeerPrefix, Pool, Rate, Settings, SettingsError, StartError, Status,
+    error::SettingsError,
+    info::Status,
+    limits::{AtLimit, PeerPrefix, Rate},
+    AcceptorPool, Connection, Drain, Pool, Settings, StartError,
 };
 
 use crate::support::*;
@@ -33,9 +37,11 @@ const WRONG: [(&str, Wrong); 14] = [
     ("watchdog", |settings| settings.watchdog = None),
 ];
 
-fn objections(refused: SettingsError) -> Vec<(&'static str, &'static str)> {
+fn objections(refused: SettingsError) -> Vec<(&'static str, String)> {
     match refused {
-        SettingsError::Refused(all) => all.iter().map(|objection| (objection.setting, objection.why)).collect(),
+        SettingsError::Invalid(all) => {
+            all.iter().map(|objection| (objection.setting, objection.why.to_string())).collect()
+        }
         other => panic!("{other:?}"),
     }
 }
@@ -84,7 +90,7 @@ async fn what_a_running_pool_refuses_the_builder_refuses_too() {
         let mut settings = Settings::default();
         wrong(&mut settings);
         match AcceptorPool::with_protocol(|_| Echo).settings(settings).bind("127.0.0.1:0").await {
-            Err(StartError::InvalidSetting { setting: named, .. }) => assert_eq!(named, *setting),
+            Err(StartError::InvalidSetting(InvalidSetting { setting: named, .. })) => assert_eq!(named, *setting),
             other => panic!("{setting}: {other:?}"),
         }
     }

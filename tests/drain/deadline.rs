@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use actix_acceptor::{CloseReason, Drain};
+use actix_acceptor::{telemetry::CloseReason, Drain};
 
 use crate::guests::*;
 use crate::support::*;

@@ -3,8 +3,9 @@
 use std::time::{Duration, Instant};
 
 use actix_acceptor::{
-    AcceptorPool, Builder, Conn, Connection, Drain, DrainReport, Framing, Next, Pool, PoolHandle, Protocol,
-    ProtocolService, Status,
+    handlers::ProtocolService,
+    info::{DrainReport, Status},
+    AcceptorPool, Builder, Conn, Connection, Drain, Framing, Next, Pool, PoolHandle, Protocol,
 };
 use bytes::Bytes;
 use futures::future::join_all;

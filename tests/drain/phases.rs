@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use actix_acceptor::{Drain, Status, SuspendMode};
+use actix_acceptor::{info::Status, Drain, SuspendMode};
 use futures::future::join_all;
 
 use crate::guests::*;

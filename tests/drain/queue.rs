@@ -3,7 +3,11 @@
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use actix_acceptor::{BacklogPolicy, CloseReason, Drain, RefusalReason, SuspendMode};
+use actix_acceptor::{
+    limits::BacklogPolicy,
+    telemetry::{CloseReason, RefusalReason},
+    Drain, SuspendMode,
+};
 use tokio::io::AsyncReadExt;
 
 use crate::guests::*;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use actix_acceptor::{BacklogPolicy, CloseReason, Drain, SuspendMode};
+use actix_acceptor::{limits::BacklogPolicy, telemetry::CloseReason, Drain, SuspendMode};
 
 use crate::guests::*;
 use crate::support::*;

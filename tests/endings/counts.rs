@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use actix_acceptor::{AcceptorPool, Close, CloseReason, Closed, Conn, Framing, Next, Protocol, User};
+use actix_acceptor::{
+    messages::Close, telemetry::CloseReason, AcceptorPool, Closed, Conn, Framing, Next, Protocol, User,
+};
 use bytes::Bytes;
 
 use crate::support::*;

@@ -4,7 +4,9 @@ use std::future::pending;
 use std::time::Duration;
 
 use actix::prelude::*;
-use actix_acceptor::{AcceptorPool, CloseReason, Closed, Conn, Connection, ConnectionContext, Framing, Next, Protocol};
+use actix_acceptor::{
+    telemetry::CloseReason, AcceptorPool, Closed, Conn, Connection, ConnectionContext, Framing, Next, Protocol,
+};
 use bytes::Bytes;
 use futures::{stream, StreamExt};
 

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use actix_acceptor::{AcceptorPool, Close, CloseReason, Closed, Conn, Connection, Framing, Next, Pool, Protocol};
+use actix_acceptor::{
+    messages::Close, telemetry::CloseReason, AcceptorPool, Closed, Conn, Connection, Framing, Next, Pool, Protocol,
+};
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;

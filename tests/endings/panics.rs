@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use actix_acceptor::{
-    AcceptorPool, Ack, BoxError, CloseReason, Closed, Conn, Connection, ConnectionContext, Framing, Next, Peer as Who,
-    Pool, Protocol, Reply, Socket,
+    telemetry::CloseReason, AcceptorPool, Ack, BoxError, Closed, Conn, Connection, ConnectionContext, Framing, Next,
+    Peer as Who, Pool, Protocol, Reply, Socket,
 };
 use bytes::Bytes;
 use futures::stream;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use actix_acceptor::{
-    AcceptorPool, CloseReason, Conn, Connection, ConnectionContext, Encoded, Event, Framing, Next, Protocol, Reply,
-    SendError, Timeout, Width,
+    framing::Width, messages::Encoded, telemetry::CloseReason, AcceptorPool, Conn, Connection, ConnectionContext,
+    Event, Framing, Next, Protocol, Reply, SendError, Timeout,
 };
 use bytes::Bytes;
 use tokio::sync::mpsc::{unbounded_channel, UnboundedSender};

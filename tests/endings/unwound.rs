@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use actix::prelude::*;
-use actix_acceptor::{AcceptorPool, CloseReason, Closed, Conn, Framing, Next, Protocol};
+use actix_acceptor::{telemetry::CloseReason, AcceptorPool, Closed, Conn, Framing, Next, Protocol};
 use bytes::Bytes;
 
 use crate::support::*;

@@ -1,6 +1,9 @@
 //! How long a packet may be, and what is done about a longer one.
 
-use actix_acceptor::{Framing, FramingError, Width};
+use actix_acceptor::{
+    framing::{FramingError, Width},
+    Framing,
+};
 use bytes::BytesMut;
 use tokio_util::codec::{Decoder, Encoder};
 

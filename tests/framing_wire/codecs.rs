@@ -258,7 +258,7 @@ async fn what_a_codec_keeps_is_held_while_passive_and_during_a_wait() {
     let mut next = async || soon(bytes.recv()).await.unwrap();
     assert_eq!(next().await, b'a');
     let address = pool.find(pool.list()[0].id).unwrap();
-    let set = async |mode| soon(address.send(actix_acceptor::SetActive(mode))).await.unwrap();
+    let set = async |mode| soon(address.send(actix_acceptor::messages::SetActive(mode))).await.unwrap();
     set(Active::Once).await;
     assert_eq!(next().await, b'b');
     peer.expect(b"ab").await;

@@ -1,5 +1,6 @@
 //! The shortest and the longest packets, and those beyond, in both directions.
 
+use actix_acceptor::error::InvalidSetting;
 use actix_acceptor::{Reply, SendError, StartError};
 
 use super::*;
@@ -82,7 +83,7 @@ async fn raw_is_cut_at_the_limit_and_nothing_is_lost() {
 #[actix::test]
 async fn a_limit_of_0_is_refused() {
     let refused = witnesses(Framing::lines(), false).0.max_frame(0).bind("127.0.0.1:0").await.unwrap_err();
-    assert!(matches!(refused, StartError::InvalidSetting { setting: "max_frame", .. }), "{refused:?}");
+    assert!(matches!(refused, StartError::InvalidSetting(InvalidSetting { setting: "max_frame", .. })), "{refused:?}");
 }
 
 /// Answers a packet with as many bytes as it says, by `conn.send`; with a `!` before the number by `Next::Send`.

@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
-use actix_acceptor::{AtLimit, RefusalReason, SuspendMode};
+use actix_acceptor::{limits::AtLimit, telemetry::RefusalReason, SuspendMode};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 

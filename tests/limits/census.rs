@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use actix_acceptor::{
-    Acceptor, AcceptorPool, Builder, CloseReason, Closed, Conn, Framing, Next, PoolHandle, Protocol, ProtocolService,
-    RefusalReason,
+    handlers::ProtocolService,
+    telemetry::{CloseReason, RefusalReason},
+    Acceptor, AcceptorPool, Builder, Closed, Conn, Framing, Next, PoolHandle, Protocol,
 };
 use bytes::Bytes;
 use tokio::io::AsyncReadExt;

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actix_acceptor::{AtLimit, PoolHandle, RefusalReason};
+use actix_acceptor::{limits::AtLimit, telemetry::RefusalReason, PoolHandle};
 use futures::future::join_all;
 
 use crate::census::*;

@@ -2,7 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use actix_acceptor::{AtLimit, BacklogPolicy, CloseReason, Drain, Listener, Pool, RefusalReason, SuspendMode};
+use actix_acceptor::{
+    limits::{AtLimit, BacklogPolicy},
+    telemetry::{CloseReason, RefusalReason},
+    Drain, Listener, Pool, SuspendMode,
+};
 
 use crate::census::*;
 use crate::support::*;

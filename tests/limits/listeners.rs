@@ -2,7 +2,8 @@
 
 use std::net::SocketAddr;
 
-use actix_acceptor::{AtLimit, Listener, PoolHandle, RefusalReason, StartError};
+use actix_acceptor::error::InvalidSetting;
+use actix_acceptor::{limits::AtLimit, telemetry::RefusalReason, Listener, PoolHandle, StartError};
 use tokio::net::TcpStream;
 
 use crate::census::*;
@@ -28,7 +29,7 @@ fn addresses(pool: &PoolHandle) -> (SocketAddr, SocketAddr) {
 
 fn counts(pool: &PoolHandle) -> Vec<(String, usize, Option<usize>)> {
     let listeners = pool.listeners();
-    let info = |listener: &actix_acceptor::ListenerInfo| {
+    let info = |listener: &actix_acceptor::info::ListenerInfo| {
         (listener.name.to_string(), listener.connections, listener.max_connections)
     };
     listeners.iter().map(info).collect()
@@ -139,5 +140,8 @@ async fn a_listener_that_may_have_no_connection_is_refused() {
     let census = Census::default();
     let listener = Listener::tcp("127.0.0.1:0").max_connections(0);
     let refused = census.pool().listener(listener).start().await;
-    assert!(matches!(refused, Err(StartError::InvalidSetting { setting: "max_connections", .. })), "{refused:?}");
+    assert!(
+        matches!(refused, Err(StartError::InvalidSetting(InvalidSetting { setting: "max_connections", .. }))),
+        "{refused:?}"
+    );
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use actix_acceptor::{
-    AcceptorPool, Ack, AtLimit, Closed, Conn, Framing, Next, PoolHandle, Protocol, Socket, SuspendMode,
+    limits::AtLimit, AcceptorPool, Ack, Closed, Conn, Framing, Next, PoolHandle, Protocol, Socket, SuspendMode,
 };
 use bytes::Bytes;
 use futures::future::join_all;

@@ -4,7 +4,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use actix_acceptor::{AtLimit, Listener, RefusalReason, Rule};
+use actix_acceptor::{
+    limits::{AtLimit, Rule},
+    telemetry::RefusalReason,
+    Listener,
+};
 use futures::future::join_all;
 
 use crate::census::*;

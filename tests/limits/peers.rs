@@ -1,6 +1,9 @@
 //! Limits on one peer, and rules about who may come.
 
-use actix_acceptor::{AtLimit, RefusalReason, Rule};
+use actix_acceptor::{
+    limits::{AtLimit, Rule},
+    telemetry::RefusalReason,
+};
 
 use crate::census::*;
 use crate::support::*;

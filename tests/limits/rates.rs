@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use actix_acceptor::{AtLimit, CloseReason, Rate, RefusalReason, Rule};
+use actix_acceptor::{
+    limits::{AtLimit, Rate, Rule},
+    telemetry::{CloseReason, RefusalReason},
+};
 
 use crate::census::*;
 use crate::support::*;

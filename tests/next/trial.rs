@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use actix_acceptor::{
-    AcceptorPool, Active, Close, CloseReason, Closed, Conn, Connection, ConnectionContext, Next, Pool, Protocol,
-    Timeout, User,
+    messages::Close, telemetry::CloseReason, AcceptorPool, Active, Closed, Conn, Connection, ConnectionContext, Next,
+    Pool, Protocol, Timeout, User,
 };
 use bytes::Bytes;
 use futures::{stream, StreamExt};

@@ -3,7 +3,10 @@
 use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex};
 
-use actix_acceptor::{AcceptorPool, Listener, Observer, PoolEvent, PoolHandle, SuspendMode};
+use actix_acceptor::{
+    telemetry::{Observer, PoolEvent},
+    AcceptorPool, Listener, PoolHandle, SuspendMode,
+};
 
 use super::support::*;
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use actix_acceptor::{AcceptorPool, CloseReason, Framing, Next, Pool};
+use actix_acceptor::{telemetry::CloseReason, AcceptorPool, Framing, Next, Pool};
 
 use super::support::*;
 

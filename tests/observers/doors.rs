@@ -7,14 +7,16 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use actix_acceptor::{
-    AcceptorPool, CloseReason, Event, Framing, Init, Next, Observer, PoolEvent, PoolHandle, Service, Socket,
+    handlers::Service,
+    telemetry::{CloseReason, Observer, PoolEvent},
+    AcceptorPool, Event, Framing, Init, Next, PoolHandle, Socket,
 };
 use tokio::io::AsyncWriteExt;
 
 use super::support::*;
 
 fn pair() -> actix_acceptor::Builder<impl Service> {
-    let on_event = |_: &mut (), event: Event<actix_acceptor::EventLoop<()>>, _: &mut _| match event {
+    let on_event = |_: &mut (), event: Event<actix_acceptor::handlers::EventLoop<()>>, _: &mut _| match event {
         Event::Packet(packet) => Next::Send(packet),
         event => event.default_next(),
     };

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use actix_acceptor::{AcceptorPool, CloseReason, Next};
+use actix_acceptor::{telemetry::CloseReason, AcceptorPool, Next};
 
 use super::support::*;
 

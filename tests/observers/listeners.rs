@@ -8,7 +8,7 @@ use super::support::*;
 
 /// The listeners of a pool, as they are told.
 fn told(pool: &PoolHandle, open: bool) -> Vec<Seen> {
-    let tell = |info: actix_acceptor::ListenerInfo| {
+    let tell = |info: actix_acceptor::info::ListenerInfo| {
         let (listener, address) = (info.name.to_string(), info.address.to_string());
         match open {
             true => Seen::ListenerStarted { listener, address },

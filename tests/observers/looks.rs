@@ -5,7 +5,10 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use actix_acceptor::{AcceptorPool, Alarm, Observer, PoolEvent, PoolHandle};
+use actix_acceptor::{
+    telemetry::{Alarm, Observer, PoolEvent},
+    AcceptorPool, PoolHandle,
+};
 
 use super::support::*;
 

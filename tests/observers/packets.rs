@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use actix_acceptor::{Active, Builder, CloseReason, Conn, Framing, Next, ProtocolService, User};
+use actix_acceptor::{handlers::ProtocolService, telemetry::CloseReason, Active, Builder, Conn, Framing, Next, User};
 use bytes::Bytes;
 
 use super::support::*;

@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use actix::prelude::*;
-use actix_acceptor::{AcceptorPool, Ack, Alarm, AtLimit, CloseReason, Observer, PoolEvent, Socket, SuspendMode};
+use actix_acceptor::{
+    limits::AtLimit,
+    telemetry::{Alarm, CloseReason, Observer, PoolEvent},
+    AcceptorPool, Ack, Socket, SuspendMode,
+};
 
 use super::support::*;
 

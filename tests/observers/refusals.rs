@@ -6,7 +6,10 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use actix_acceptor::{
-    AcceptorPool, AtLimit, BacklogPolicy, Builder, Drain, PoolHandle, ProtocolService, RefusalReason, Rule, SuspendMode,
+    handlers::ProtocolService,
+    limits::{AtLimit, BacklogPolicy, Rule},
+    telemetry::RefusalReason,
+    AcceptorPool, Builder, Drain, PoolHandle, SuspendMode,
 };
 
 use socket2::{Domain, Socket, Type};

@@ -3,7 +3,7 @@
 use std::sync::mpsc::{channel, Receiver, Sender};
 use std::sync::{Arc, Mutex};
 
-use actix_acceptor::{Observer, PoolEvent};
+use actix_acceptor::telemetry::{Observer, PoolEvent};
 
 use super::PATIENCE;
 

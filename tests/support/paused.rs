@@ -4,7 +4,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use actix::System;
-use actix_acceptor::{Builder, Pool, Service};
+use actix_acceptor::{handlers::Service, Builder, Pool};
 use tokio::time::Instant;
 
 use super::{ms, Director, Scripted};

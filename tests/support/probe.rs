@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant as StdInstant};
 
 use actix_acceptor::{
-    AcceptorPool, Builder, CloseReason, Closed, Conn, Framing, Next, Peer, Protocol, ProtocolService, Timeout,
+    handlers::ProtocolService, telemetry::CloseReason, AcceptorPool, Builder, Closed, Conn, Framing, Next, Peer,
+    Protocol, Timeout,
 };
 use bytes::Bytes;
 use tokio::sync::mpsc::{unbounded_channel, UnboundedReceiver, UnboundedSender};

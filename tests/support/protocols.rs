@@ -1,6 +1,6 @@
 //! The plainest protocols, and how a test learns of endings.
 
-use actix_acceptor::{CloseReason, Closed, Conn, Framing, Next, Protocol};
+use actix_acceptor::{telemetry::CloseReason, Closed, Conn, Framing, Next, Protocol};
 use bytes::Bytes;
 use tokio::sync::mpsc::{unbounded_channel, UnboundedReceiver, UnboundedSender};
 

@@ -5,8 +5,8 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
+use actix_acceptor::transport::Address;
 use actix_acceptor::transport::{Accept, Accepted, Stream, Tcp, Transport};
-use actix_acceptor::Address;
 use tokio::io::{duplex, DuplexStream};
 
 use super::Peer;

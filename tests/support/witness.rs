@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use actix_acceptor::{CloseReason, Observer, PoolEvent, RefusalReason};
+use actix_acceptor::telemetry::{CloseReason, Observer, PoolEvent, RefusalReason};
 
 /// One happening, as values of its own.
 #[derive(Clone, Debug, PartialEq)]
@@ -102,7 +102,7 @@ impl Witness {
 
 impl Observer for Witness {
     fn observe(&self, pool: &str, happening: &PoolEvent<'_>) {
-        let who = |id: actix_acceptor::ConnectionId, peer: &actix_acceptor::Address, listener: &str| Who {
+        let who = |id: actix_acceptor::ConnectionId, peer: &actix_acceptor::transport::Address, listener: &str| Who {
             id: id.get(),
             peer: peer.to_string(),
             listener: listener.to_owned(),

@@ -34,7 +34,7 @@ const CHUNK: usize = 256;
 /// ```
 /// # #[cfg(feature = "proxy-protocol")]
 /// # actix_rt::System::new().block_on(async {
-/// use actix_acceptor::{AcceptorPool, Listener, ProxyProtocol, Socket};
+/// use actix_acceptor::{proxy::ProxyProtocol, AcceptorPool, Listener, Socket};
 /// use tokio::io::AsyncWriteExt;
 ///
 /// let balancers = ProxyProtocol::required().trust("127.0.0.0/8")?;
@@ -65,7 +65,7 @@ pub struct ProxyProtocol {
 
 impl ProxyProtocol {
     /// A trusted sender must begin with a header. Nobody else is let in: they count as
-    /// [`Denied`](crate::RefusalReason::Denied).
+    /// [`Denied`](crate::telemetry::RefusalReason::Denied).
     pub fn required() -> Self {
         ProxyProtocol { required: true, trusted: Vec::new(), trusts_local: false, max_header: 4_096 }
     }
@@ -103,7 +103,7 @@ impl ProxyProtocol {
     }
 
     /// Whether there is anybody to be believed.
-    pub(crate) fn trusts_somebody(&self) -> bool {
+    pub(crate) fn has_trusted_senders(&self) -> bool {
         self.trusts_local || !self.trusted.is_empty()
     }
 

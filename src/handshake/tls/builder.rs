@@ -4,11 +4,12 @@ use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
 use std::time::SystemTime;
 
-#[cfg(feature = "native-tls")]
 use super::native;
 use super::{certificate, Config, Current, Inner, PemSource, Tls, TlsBackend, TlsError};
 #[cfg(feature = "rustls")]
 use super::{hello, rustls, ClientHello};
+#[cfg(feature = "native-tls")]
+use crate::error::InvalidSetting;
 
 /// The lowest version of TLS that is spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -138,7 +139,7 @@ impl TlsBuilder {
     }
 
     /// Peers show certificates, signed by one of those in this PEM file. They can be read in callbacks:
-    /// [`TlsInfo::peer_certificates`](crate::TlsInfo::peer_certificates). By `rustls` only.
+    /// [`TlsInfo::peer_certificates`](crate::tls::TlsInfo::peer_certificates). By `rustls` only.
     pub fn client_certificates(mut self, policy: ClientCertificates, authorities: impl Into<PathBuf>) -> Self {
         self.0.clients = Some((policy, PemSource::File(authorities.into())));
         self
@@ -147,14 +148,14 @@ impl TlsBuilder {
     /// Asks about every peer when it has said its first word: `None` goes on as it is told here, another [`Tls`] of the same
     /// back end takes this connection over (without asking its own hook; it is reloaded, and tells its expiry, by itself), an
     /// error refuses the peer (with the alert
-    /// `access_denied`), as [`HandshakeError::Failed`](crate::HandshakeError::Failed). By `rustls` only.
+    /// `access_denied`), as [`HandshakeError::Failed`](crate::transport::HandshakeError::Failed). By `rustls` only.
     ///
     /// It runs on the arbiter of the connection, so it must not block. A panic in it ends that connection alone.
     ///
     /// ```no_run
     /// # #[cfg(feature = "rustls")]
-    /// # fn main() -> Result<(), actix_acceptor::TlsError> {
-    /// use actix_acceptor::Tls;
+    /// # fn main() -> Result<(), actix_acceptor::tls::TlsError> {
+    /// use actix_acceptor::tls::Tls;
     ///
     /// let inside = Tls::rustls().files("inside.pem", "inside.key").build()?;
     /// let tls = Tls::rustls().files("public.pem", "public.key").on_client_hello(move |hello| match hello.server_name() {
@@ -224,7 +225,8 @@ impl TlsConfig {
             return Err(TlsError::Refused("alpn: a name has 1 to 255 bytes".into()));
         }
         if matches!(self.identity, Identity::Given) {
-            return Err(TlsError::Unsupported { setting: "reload", why: "this TLS was made elsewhere" });
+            let why = "not available for a configuration from `from_rustls` or `from_native`";
+            return Err(InvalidSetting::new("reload", why).into());
         }
         #[cfg(feature = "watch")]
         if self.watched && self.files().is_empty() {

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::error::BoxError;
+use crate::error::{BoxError, InvalidSetting};
 
 /// Why there is no TLS.
 #[derive(Debug, thiserror::Error)]
@@ -32,14 +32,9 @@ pub enum TlsError {
         /// Where the key was read.
         key: String,
     },
-    /// The back end cannot do this.
-    #[error("{setting}: {why}")]
-    Unsupported {
-        /// The setting, as the builder's method is called.
-        setting: &'static str,
-        /// What it lacks.
-        why: &'static str,
-    },
+    /// A setting is invalid, or the back end does not support it.
+    #[error(transparent)]
+    InvalidSetting(#[from] InvalidSetting),
     /// There is no certificate, or the library refused the whole.
     #[error("{0}")]
     Refused(#[source] BoxError),

@@ -10,11 +10,12 @@ use tokio_native_tls::{TlsAcceptor, TlsStream};
 
 use super::pem::is_pem;
 use super::{Identity, NativeIo, TlsConfig, TlsError, TlsVersion};
+use crate::error::InvalidSetting;
 use crate::handshake::{HandshakeError, Handshaken, TlsInfo};
 use crate::net::Stream;
 
 pub(super) fn configure(settings: &TlsConfig) -> Result<TlsAcceptor, TlsError> {
-    let cannot = |setting, why| Err(TlsError::Unsupported { setting, why });
+    let cannot = |setting, why| Err(InvalidSetting::new(setting, why).into());
     if settings.clients.is_some() {
         return cannot("client_certificates", "native-tls does not ask for them");
     }

@@ -19,6 +19,7 @@ use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
 use super::hello::{ClientHello, OnHello};
 use super::pem::is_pem;
 use super::{ClientCertificates, Config, Identity, PemSource, Tls, TlsConfig, TlsError, TlsVersion};
+use crate::error::InvalidSetting;
 use crate::handshake::{HandshakeError, Handshaken, TlsInfo};
 use crate::net::{Address, Stream};
 
@@ -69,7 +70,7 @@ impl Certificates {
         let default = match &settings.identity {
             Identity::Missing | Identity::Given => return Err(TlsError::Refused("there is no certificate".into())),
             Identity::Pkcs12 { .. } => {
-                return Err(TlsError::Unsupported { setting: "pkcs12", why: "rustls does not read PKCS#12" });
+                return Err(InvalidSetting::new("pkcs12", "rustls does not read PKCS#12; use PEM or DER").into());
             }
             Identity::Pair { certificates, key } => certified(certificates, key, provider)?,
         };
