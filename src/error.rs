@@ -199,3 +199,15 @@ pub enum Exit {
     #[error("panicked")]
     Panicked,
 }
+
+/// An error's message followed by those of its sources, separated by colons: for logs.
+pub(crate) fn with_sources(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}

@@ -45,7 +45,7 @@ impl Watchdog {
 
 impl Drop for Watchdog {
     fn drop(&mut self) {
-        self.shared.parker.end();
+        self.shared.watchdog.end();
     }
 }
 
@@ -63,7 +63,7 @@ impl Watch {
     fn run(mut self) {
         let pause = (self.limit / 4).max(SHORTEST_PAUSE);
         let shared = self.registries.shared().clone();
-        while shared.parker.rest(pause, || self.registries.live() == 0) {
+        while shared.watchdog.park(pause, || self.registries.live() == 0) {
             self.add_new_registries();
             for arbiter in &mut self.arbiters {
                 // A watchdog that was kept from looking does not hold the time against others: they were kept, too.
@@ -129,7 +129,8 @@ impl ArbiterState {
     fn look(&mut self, limit: Duration, most: Duration) -> Option<BlockedArbiter> {
         // The clock is read before the look that ends a time, and after the one that begins it: never early.
         let passed = self.seen.elapsed().min(most);
-        let pulses: Vec<ActivitySnapshot> = self.registries.iter().map(|(_, registry)| registry.activity()).collect();
+        let pulses: Vec<ActivitySnapshot> =
+            self.registries.iter().map(|(_, registry)| registry.activity_snapshot()).collect();
         let count = pulses.iter().map(|pulse| pulse.count).sum();
         if count != self.count || self.is_empty() {
             *self = ArbiterState { count, ..ArbiterState::new(std::mem::take(&mut self.registries)) };
@@ -141,8 +142,9 @@ impl ArbiterState {
             return None;
         }
         let registries = self.registries.iter().zip(&pulses);
-        let at_work =
-            registries.filter_map(|((slot, registry), pulse)| Some((*slot, registry.clone(), pulse.at_work?))).next();
+        let at_work = registries
+            .filter_map(|((slot, registry), pulse)| Some((*slot, registry.clone(), pulse.connection?)))
+            .next();
         let since = if at_work.is_some() { Some(Duration::ZERO) } else { self.request_tick() };
         if since.is_none_or(|since| self.unchanged_for < since + limit) {
             return None;

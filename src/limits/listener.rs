@@ -67,14 +67,14 @@ impl ListenerLimits {
             self.permits.give_back();
             return None;
         }
-        Some(Permit(Some(self.clone())))
+        Some(Permit::new(self.clone()))
     }
 
     /// A permit, waited for where that is the policy. Else `None`: it is taken once the peer is there, for one that is held
     /// in vain while another acceptor gets the peer would have somebody turned away below the limit.
     pub(crate) async fn room(self: &Arc<Self>) -> Option<Permit> {
         loop {
-            if self.limits.policy().at_limit != AtLimit::Wait {
+            if self.limits.config().load().settings.at_limit != AtLimit::Wait {
                 return None;
             }
             if let Some(permit) = self.try_permit() {
@@ -98,7 +98,7 @@ impl ListenerLimits {
             let pools = take_in_queue(&self.limits.permits).await;
             own.keep();
             pools.keep();
-            Permit(Some(self.clone()))
+            Permit::new(self.clone())
         };
         tokio::time::timeout(limit, permits).await.ok()
     }
@@ -111,7 +111,7 @@ impl ListenerLimits {
 
     /// The same of a connection that is in already and turns out to be this peer's.
     pub(crate) fn admit_claimed(self: &Arc<Self>, peer: &Address) -> Result<PeerPermit, RefusalReason> {
-        let ip = self.limits.enter(&self.limits.policy(), peer, true)?;
+        let ip = self.limits.enter(&self.limits.config().load().settings, peer, true)?;
         Ok(PeerPermit(ip.map(|ip| (self.clone(), ip))))
     }
 
@@ -138,21 +138,28 @@ impl ListenerLimits {
 
 /// Room for one connection: given back when dropped, unless a connection keeps it.
 #[derive(Debug)]
-pub(crate) struct Permit(Option<Arc<ListenerLimits>>);
+pub(crate) struct Permit {
+    limits: Arc<ListenerLimits>,
+    kept: bool,
+}
 
 impl Permit {
-    /// Whoever keeps it gives it back by [`ListenerLimits::give_back`].
-    pub(crate) fn keep(mut self) -> Option<Arc<ListenerLimits>> {
-        let limits = self.0.take()?;
-        limits.inside.fetch_add(1, Relaxed);
-        Some(limits)
+    fn new(limits: Arc<ListenerLimits>) -> Self {
+        Permit { limits, kept: false }
+    }
+
+    /// Keeps the permit for a connection, which returns it with [`ListenerLimits::give_back`].
+    pub(crate) fn keep(mut self) -> Arc<ListenerLimits> {
+        self.kept = true;
+        self.limits.inside.fetch_add(1, Relaxed);
+        self.limits.clone()
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        if let Some(limits) = &self.0 {
-            limits.free();
+        if !self.kept {
+            self.limits.free();
         }
     }
 }

@@ -16,13 +16,13 @@ mod rules;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use tokio::sync::Semaphore;
 use tracing::error;
 
+use crate::config::{Settings, SharedConfig};
 use crate::net::Address;
 use crate::panic::catch_panic;
 use crate::telemetry::{LogThrottle, RefusalReason};
@@ -83,24 +83,12 @@ pub struct NewConnection<'a> {
 /// The user's own word: true keeps the newcomer out.
 pub(crate) type Overload = Box<dyn Fn(&NewConnection<'_>) -> bool + Send + Sync>;
 
-/// What can be changed while the pool runs, all at once.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Policy {
-    pub(crate) at_limit: AtLimit,
-    pub(crate) refusal_message: Bytes,
-    pub(crate) max_per_peer: Option<usize>,
-    pub(crate) peer_rate: Option<Rate>,
-    pub(crate) accept_rate: Option<Rate>,
-    pub(crate) rules: Vec<Rule>,
-    pub(crate) handshake_timeout: Option<Duration>,
-}
-
 /// The limits of one pool.
 pub(crate) struct Limits {
     permits: Permits,
     peers: PeerTable,
     bucket: Mutex<TokenBucket>,
-    policy: RwLock<Arc<Policy>>,
+    config: Arc<SharedConfig>,
     overload: Option<Overload>,
     max_held: AtomicUsize,
     panics: LogThrottle,
@@ -111,22 +99,20 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
-    pub(crate) fn new(
-        max: usize,
-        max_handshakes: usize,
-        prefix: PeerPrefix,
-        policy: Policy,
-        overload: Option<Overload>,
-    ) -> Arc<Self> {
+    pub(crate) fn new(config: Arc<SharedConfig>, overload: Option<Overload>) -> Arc<Self> {
+        let (max, handshakes, prefix) = {
+            let settings = &config.load().settings;
+            (settings.max_connections, settings.max_handshakes, settings.peer_prefix)
+        };
         Arc::new(Limits {
             permits: Permits::new(max),
             peers: PeerTable::new(prefix),
             bucket: Mutex::default(),
-            policy: RwLock::new(Arc::new(policy)),
+            config,
             overload,
             max_held: AtomicUsize::new(MAX_HELD),
             panics: LogThrottle::new(),
-            handshakes: Arc::new(Semaphore::new(max_handshakes.min(Semaphore::MAX_PERMITS))),
+            handshakes: Arc::new(Semaphore::new(handshakes.min(Semaphore::MAX_PERMITS))),
             alive: AtomicUsize::new(0),
             epoch: Instant::now(),
         })
@@ -152,12 +138,8 @@ impl Limits {
         self.max_held.load(Relaxed)
     }
 
-    pub(crate) fn policy(&self) -> Arc<Policy> {
-        self.policy.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    pub(crate) fn set_policy(&self, policy: Policy) {
-        *self.policy.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(policy);
+    pub(crate) fn config(&self) -> &SharedConfig {
+        &self.config
     }
 
     /// A connection is alive; answers with how many are.
@@ -177,15 +159,15 @@ impl Limits {
 
     /// Whether a rule keeps this peer out.
     fn denies(&self, ip: IpAddr) -> bool {
-        !rules::allowed(&self.policy().rules, ip)
+        !rules::allowed(&self.config.load().settings.rules, ip)
     }
 
     /// Counts the peer in, or says why not. What belongs to the peer is asked first, so that one peer's haste does not
     /// use up what is for all. A proxy (`claims`) is not a peer: whom it speaks for is counted when that is known.
     fn admit(&self, peer: &Address, listener: &str, claims: bool) -> Result<Option<IpAddr>, RefusalReason> {
-        let policy = self.policy();
-        let ip = self.enter(&policy, peer, !claims)?;
-        let refused = if !self.has_token(&policy) {
+        let config = self.config.load();
+        let ip = self.enter(&config.settings, peer, !claims)?;
+        let refused = if !self.has_token(&config.settings) {
             Some(RefusalReason::Rate)
         } else if self.is_overloaded(peer, listener) {
             Some(RefusalReason::Overload)
@@ -202,15 +184,15 @@ impl Limits {
     }
 
     /// What is asked of a peer alone: whether a rule keeps it out, and how many and how fast.
-    fn enter(&self, policy: &Policy, peer: &Address, counts: bool) -> Result<Option<IpAddr>, RefusalReason> {
+    fn enter(&self, settings: &Settings, peer: &Address, counts: bool) -> Result<Option<IpAddr>, RefusalReason> {
         let Some(ip) = peer.ip() else { return Ok(None) };
-        if !rules::allowed(&policy.rules, ip) {
+        if !rules::allowed(&settings.rules, ip) {
             return Err(RefusalReason::Denied);
         }
         if !counts {
             return Ok(None);
         }
-        let entered = self.peers.enter(ip, policy.max_per_peer, policy.peer_rate.as_ref(), self.now());
+        let entered = self.peers.enter(ip, settings.max_per_peer, settings.peer_rate.as_ref(), self.now());
         match entered {
             Ok(()) => Ok(Some(ip)),
             Err(PeerRefusal::Connections) => Err(RefusalReason::PerPeer),
@@ -218,9 +200,9 @@ impl Limits {
         }
     }
 
-    fn has_token(&self, policy: &Policy) -> bool {
+    fn has_token(&self, settings: &Settings) -> bool {
         let bucket = || self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
-        policy.accept_rate.as_ref().is_none_or(|rate| bucket().take(rate, self.now()))
+        settings.accept_rate.as_ref().is_none_or(|rate| bucket().take(rate, self.now()))
     }
 
     /// A hook that panics keeps nobody in: whoever cannot be judged is refused.
