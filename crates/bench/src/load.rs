@@ -1,27 +1,27 @@
-//! The load: blocking sockets in two groups, of which one is always in the server's hands.
+//! The load: blocking sockets in two groups. The server always has the messages of one group to answer.
 //!
-//! While the server works on one group, the replies of the other are read and its next messages are sent. That
-//! takes two system calls a message and no waiting in between, less than any server needs, so it is the server's
-//! core that is busy.
+//! While the server works on one group, the load reads the replies of the other group and sends its next messages.
+//! That takes two system calls per message and no waiting, which is less than any server needs. So the server's core
+//! is the busy one.
 
 use std::io::{self, Read, Write};
 
 use crate::peer::{Peer, Place};
 
-/// Connections that echo bursts.
+/// Connections that send bursts and check the echo.
 pub(crate) struct Load {
     groups: [Vec<Peer>; 2],
     echo: Echo,
 }
 
 impl Load {
-    /// Opens that many connections, half of them in each group, and echoes one burst over each.
+    /// Opens `count` connections, half of them in each group, and echoes one burst over each.
     pub(crate) fn connect(place: Place, count: usize, burst: Vec<u8>) -> io::Result<Self> {
         let mut echo = Echo::new(burst);
         let mut group = |count| {
             let mut group = Vec::with_capacity(count);
             while group.len() < count {
-                // Few at a time: the server's queue of connections not yet accepted is short.
+                // A few at a time: the server's accept queue is short.
                 let mut next = open(place, AT_ONCE.min(count - group.len()))?;
                 echo.send(&mut next)?;
                 echo.receive(&mut next)?;
@@ -33,7 +33,7 @@ impl Load {
         Ok(Self { groups, echo })
     }
 
-    /// Echoes that many bursts over each connection. No reply is left on the way after it.
+    /// Echoes `turns` bursts over each connection. Returns after the last reply has arrived.
     pub(crate) fn turns(&mut self, turns: usize) -> io::Result<()> {
         let (echo, [first, second]) = (&mut self.echo, &mut self.groups);
         echo.send(first)?;
@@ -49,10 +49,10 @@ impl Load {
     }
 }
 
-/// About that many connections: each is opened, echoes one burst and is closed. Returns how many there were.
+/// Opens about `count` connections one after the other. Each echoes one burst and is closed. Returns their number.
 ///
-/// More of them than there are ports: it counts on a port on loopback being free again a second after its
-/// connection was closed (`net.ipv4.tcp_tw_reuse`, whose default allows it).
+/// There are more connections than ports: a port on loopback must be free again a second after its connection was
+/// closed (`net.ipv4.tcp_tw_reuse`, allowed by default).
 pub(crate) fn short(place: Place, burst: Vec<u8>, count: usize) -> io::Result<usize> {
     let mut echo = Echo::new(burst);
     let mut ahead = open(place, AT_ONCE)?;
@@ -75,7 +75,7 @@ fn open(place: Place, count: usize) -> io::Result<Vec<Peer>> {
     (0..count).map(|_| Peer::connect(place)).collect()
 }
 
-/// What is sent, and must come back byte by byte.
+/// The burst to send and the buffer for its echo.
 struct Echo {
     burst: Vec<u8>,
     reply: Vec<u8>,
@@ -92,12 +92,12 @@ impl Echo {
     }
 
     fn receive(&mut self, group: &mut [Peer]) -> io::Result<()> {
-        // The last is the last to be answered: most often this side sleeps once a group, for that one.
+        // The server answers the last connection last: reading it first, this side mostly sleeps once per group.
         for socket in group.iter_mut().rev() {
             self.reply.fill(0);
             socket.read_exact(&mut self.reply)?;
             if self.reply != self.burst {
-                return Err(io::Error::other("what came back is not what was sent"));
+                return Err(io::Error::other("the echo differs from what was sent"));
             }
         }
         Ok(())

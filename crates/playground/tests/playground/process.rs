@@ -9,7 +9,8 @@ use std::thread;
 use serde_json::Value;
 
 use crate::client::{Client, Wire};
-pub use crate::support::{eventually_blocking as eventually, PATIENCE};
+use crate::support::start_program;
+pub use crate::support::{eventually, PATIENCE};
 
 /// A running playground with a console; ended with its value.
 pub struct Playground {
@@ -102,14 +103,12 @@ impl Drop for Ending {
 }
 
 fn program() -> Command {
-    // target/PROFILE/deps/playground-HASH: the examples are built beside it.
-    let here = std::env::current_exe().unwrap();
-    Command::new(here.parent().unwrap().with_file_name("examples").join("playground"))
+    Command::new(env!("CARGO_BIN_EXE_playground"))
 }
 
 fn spawn<'a>(mut command: Command, options: impl IntoIterator<Item = &'a str>) -> Child {
     command.args(options).env_remove("RUST_LOG").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}; `cargo build --example playground` makes it"))
+    start_program(&mut command)
 }
 
 /// Read by a thread of its own, so that no pipe fills up and every wait is bounded.
@@ -228,7 +227,8 @@ impl Playground {
     #[cfg(unix)]
     pub fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args([&format!("-{name}"), &*pid]).status().unwrap().success());
+        let mut kill = start_program(Command::new("kill").args([&format!("-{name}"), &*pid]));
+        assert!(kill.wait().unwrap().success());
     }
 
     /// How much of the process is in memory, in bytes.

@@ -1,16 +1,16 @@
-//! CPU per message of servers that work in turn, and the ratio between two of them.
+//! CPU per message of servers that work in turn, and the ratio between two servers.
 
 use std::io;
 use std::time::{Duration, Instant};
 
 use crate::process::Process;
 
-/// Gives a server one slice of work. Returns how many messages (or connections) that were.
+/// Gives a server one slice of work. Returns the number of messages or connections.
 pub(crate) type Slice = Box<dyn FnMut() -> io::Result<usize>>;
 
-/// A server, the work it is given, and what each slice of it cost.
+/// A server, its work, and the cost of each round.
 pub(crate) struct Contestant {
-    // Before the process: its connections are closed before the server is killed.
+    // Declared before `process`: the connections are closed before the server is killed.
     slice: Slice,
     process: Process,
     round: Round,
@@ -39,7 +39,7 @@ impl Contestant {
     }
 }
 
-/// What the slices of one round add up to.
+/// The sums over the slices of one round.
 #[derive(Default)]
 struct Round {
     messages: usize,
@@ -47,11 +47,11 @@ struct Round {
     wall: Duration,
 }
 
-/// Slices in a round. They are short and many, so that what disturbs the machine falls on all alike.
+/// Slices in a round. Many short slices spread a disturbance of the machine over all contestants.
 const SLICES: usize = 8;
 
-/// Gives each contestant its slices in turn, every other time in the opposite order (A B C, C B A, ...). One slice
-/// before the first round warms up and does not count.
+/// Gives each contestant its slices in turn, every second time in the opposite order (A B C, C B A, ...). The slice
+/// before the first round is a warm-up and does not count.
 pub(crate) fn interleave(contestants: &mut [Contestant], rounds: usize) -> io::Result<()> {
     for contestant in contestants.iter_mut() {
         (contestant.slice)()?;
@@ -67,16 +67,16 @@ pub(crate) fn interleave(contestants: &mut [Contestant], rounds: usize) -> io::R
     Ok(())
 }
 
-/// Our cost against theirs.
+/// The cost of this library against the cost of a baseline.
 pub(crate) struct Ratio {
     /// Nanoseconds of CPU per message, the median of the rounds.
     pub(crate) ours: f64,
     pub(crate) theirs: f64,
-    /// The median of each round's own ratio, and the least and the greatest of them.
+    /// The median, the least and the greatest of the ratios of the rounds.
     pub(crate) ratio: f64,
     pub(crate) lowest: f64,
     pub(crate) highest: f64,
-    /// The share of the time for which the server was on its core: far below 1, the load was too slow.
+    /// The share of the time for which the server ran. If it is far below 1, the load was too slow.
     pub(crate) ours_busy: f64,
     pub(crate) theirs_busy: f64,
 }

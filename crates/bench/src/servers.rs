@@ -1,4 +1,4 @@
-//! The servers that are compared. Each of them sets `TCP_NODELAY` and serves from one thread.
+//! The servers that are compared. Each server sets `TCP_NODELAY` and runs on one thread.
 
 use std::future::Future;
 use std::io::{self, Read, Write};
@@ -15,17 +15,17 @@ use tokio_util::codec::{BytesCodec, Decoder, Encoder, Framed, FramedRead, Length
 use crate::tls::{self, Backend};
 use crate::{ours, process};
 
-/// What a server takes for a message.
+/// What a server treats as a message.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wire {
-    /// Whatever was read.
+    /// The bytes of one read.
     Raw,
-    /// What follows its length in 2 bytes.
+    /// A packet with a length prefix of 2 bytes.
     Packets,
 }
 
 impl Wire {
-    /// That many messages of `len` bytes, one behind the other.
+    /// `count` messages of `len` bytes, one after the other.
     pub(crate) fn burst(self, len: u16, count: usize) -> Vec<u8> {
         let prefix = match self {
             Wire::Raw => Vec::new(),
@@ -38,19 +38,19 @@ impl Wire {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Server {
-    /// A loop that accepts, a task a connection, 8 KiB of buffer in each.
+    /// An accept loop and one task per connection with a buffer of 8 KiB.
     Tokio,
-    /// The same with tokio-util's `Framed`, its stream forwarded into its sink.
+    /// The same with tokio-util's `Framed`: the stream is forwarded into the sink.
     Framed,
-    /// An actor a connection, as actix's own examples do it.
+    /// One actor per connection, as in the examples of actix.
     Idiom(Wire),
     /// This library.
     Ours(Wire),
-    /// The library with every limit, alarm and observer it has.
+    /// This library with every limit, alarm and observer switched on.
     AllOn,
-    /// What [`Server::Tokio`] is, under TLS.
+    /// [`Server::Tokio`] with TLS.
     TokioTls(Backend),
-    /// This library under TLS.
+    /// This library with TLS.
     OursTls(Backend),
 }
 
@@ -77,12 +77,12 @@ impl Server {
         }
     }
 
-    /// Its peers speak TLS.
+    /// Whether its peers use TLS.
     pub(crate) fn is_secure(self) -> bool {
         matches!(self, Server::TokioTls(_) | Server::OursTls(_))
     }
 
-    /// What tells a new process which server to be.
+    /// The argument that selects the server in a new process.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Server::Tokio => "tokio",
@@ -99,7 +99,7 @@ impl Server {
         }
     }
 
-    /// What the table calls it.
+    /// The name in the table.
     pub(crate) fn label(self) -> &'static str {
         match self {
             Server::Tokio | Server::TokioTls(_) => "tokio",
@@ -111,13 +111,13 @@ impl Server {
     }
 }
 
-/// Is that server until standard input ends. Its port is the one line it prints.
+/// Runs the server until standard input ends. Prints its port as the only line.
 pub(crate) fn run(name: &str, core: Option<usize>) -> io::Result<()> {
     let server = Server::ALL.into_iter().find(|server| server.name() == name);
-    let server = server.ok_or_else(|| io::Error::other(format!("no server {name}")))?;
+    let server = server.ok_or_else(|| io::Error::other(format!("unknown server {name:?}")))?;
     process::pin(core);
     std::thread::spawn(|| {
-        // An error ends it as well.
+        // A read error ends the process, too.
         let _ = io::stdin().read_to_end(&mut Vec::new());
         std::process::exit(0);
     });
@@ -126,8 +126,8 @@ pub(crate) fn run(name: &str, core: Option<usize>) -> io::Result<()> {
         Server::Framed => on_tokio(accept(forward)),
         Server::Idiom(Wire::Raw) => on_actix(accept(|stream| idiom(stream, BytesCodec::new))),
         Server::Idiom(Wire::Packets) => on_actix(accept(|stream| idiom(stream, two_bytes))),
-        Server::Ours(wire) => on_actix(ours::serve(ours::plain(wire), ours::in_clear(), announce)),
-        Server::AllOn => on_actix(ours::serve(ours::all_on(), ours::in_clear(), announce)),
+        Server::Ours(wire) => on_actix(ours::serve(ours::plain(wire), ours::plaintext(), announce)),
+        Server::AllOn => on_actix(ours::serve(ours::all_on(), ours::plaintext(), announce)),
         Server::TokioTls(backend) => on_tokio(accept(tls::tokio(backend)?)),
         Server::OursTls(backend) => on_actix(ours::serve(ours::plain(Wire::Raw), tls::ours(backend)?, announce)),
     }
@@ -179,11 +179,11 @@ fn forward(stream: TcpStream) {
     tokio::spawn(stream.map_ok(BytesMut::freeze).forward(sink));
 }
 
-/// A codec that takes and gives what it is asked to here.
+/// A codec of byte packets.
 trait Codec: Decoder<Item = BytesMut, Error = io::Error> + Encoder<Bytes, Error = io::Error> {}
 impl<C: Decoder<Item = BytesMut, Error = io::Error> + Encoder<Bytes, Error = io::Error>> Codec for C {}
 
-/// A connection as actix's own examples do it.
+/// A connection as in the examples of actix.
 struct Idiom<C: Codec + Unpin + 'static> {
     out: FramedWrite<Bytes, WriteHalf<TcpStream>, C>,
 }

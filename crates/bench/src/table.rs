@@ -1,9 +1,9 @@
-//! The table, a line as soon as it is known.
+//! Prints the table, each line as soon as it is measured.
 
 use crate::measure::Ratio;
 use crate::servers::Server;
 
-/// The names of the columns.
+/// Prints the names of the columns.
 pub(crate) fn head() {
     println!(
         "{:<14}{:>12}{:>12}{:>8}  {:<13}{:<14}server busy",
@@ -11,12 +11,12 @@ pub(crate) fn head() {
     );
 }
 
-/// A row begins: its lines follow, one for each baseline.
+/// Prints the title of a row. One line for each baseline follows.
 pub(crate) fn title(name: &str, what: &str) {
     println!("\n{name}: {what}");
 }
 
-/// CPU, as the median of the rounds and the spread of their ratios.
+/// Prints CPU costs: the median of the rounds and the spread of their ratios.
 pub(crate) fn ratio(server: Server, figures: &Ratio, bar: Option<f64>) {
     let spread = format!("{:.2} - {:.2}", figures.lowest, figures.highest);
     let busy = format!("{:.0} %, {:.0} %", figures.theirs_busy * 100.0, figures.ours_busy * 100.0);
@@ -31,7 +31,7 @@ pub(crate) fn ratio(server: Server, figures: &Ratio, bar: Option<f64>) {
     );
 }
 
-/// Memory: the bar is for our own figure, else for the ratio.
+/// Prints memory. `bar` limits the figure of this library, `ratio_bar` the ratio.
 pub(crate) fn bytes(server: Server, theirs: f64, ours: f64, bar: Option<f64>, ratio_bar: Option<f64>) {
     let ratio = ours / theirs;
     line(
@@ -45,7 +45,7 @@ pub(crate) fn bytes(server: Server, theirs: f64, ours: f64, bar: Option<f64>, ra
     );
 }
 
-/// Instructions, which do not vary from run to run.
+/// Prints instruction counts, which do not vary from run to run.
 pub(crate) fn instructions(server: Server, theirs: f64, ours: f64, bar: Option<f64>) {
     let ratio = ours / theirs;
     line(server, &format!("{theirs:.0}"), &format!("{ours:.0}"), ratio, "", &verdict(ratio, bar, ""), "");

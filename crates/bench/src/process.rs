@@ -1,4 +1,4 @@
-//! A server in a process of its own, and what that process has used so far.
+//! A server in a separate process, and the CPU and memory that the process has used.
 
 use std::io::{self, BufRead, BufReader};
 use std::net::Ipv4Addr;
@@ -15,8 +15,8 @@ use crate::peer::Place;
 use crate::servers::Server;
 use crate::tls;
 
-/// The kernel gives a server's CPU and memory away to its parent, so the server itself is never asked, and the
-/// asking costs it nothing. It ends when its standard input does; dropping kills it.
+/// CPU and memory are read from the kernel, so measuring costs the server nothing. The server ends when its standard
+/// input ends. Dropping this value kills it.
 pub(crate) struct Process {
     child: Child,
     pid: Pid,
@@ -24,12 +24,12 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts this binary again as that server, on that core if there is a choice.
+    /// Starts this binary as that server, on that core if one is given.
     pub(crate) fn start(server: Server, core: Option<usize>) -> io::Result<Self> {
         Self::start_under(Command::new(std::env::current_exe()?), server, core)
     }
 
-    /// The same, where `command` already names this binary, perhaps behind a tool that watches it.
+    /// The same with a command that already names this binary, for example as an argument of valgrind.
     pub(crate) fn start_under(mut command: Command, server: Server, core: Option<usize>) -> io::Result<Self> {
         let mut child = command
             .args(["server", server.name()])
@@ -48,8 +48,7 @@ impl Process {
         if let Some(stdout) = stdout {
             BufReader::new(stdout).read_line(&mut port)?;
         }
-        let told = port.trim().parse();
-        let port = told.map_err(|_| io::Error::other("the server ended before it told its port"))?;
+        let port = port.trim().parse().map_err(|_| io::Error::other("the server ended before it printed its port"))?;
         process.place.addr.set_port(port);
         Ok(process)
     }
@@ -58,17 +57,17 @@ impl Process {
         self.place
     }
 
-    /// CPU used so far, in user space and in the kernel.
+    /// CPU time used since the start, in user space and in the kernel.
     pub(crate) fn cpu(&self) -> io::Result<Duration> {
         Ok(ClockId::pid_cpu_clock_id(self.pid)?.now()?.into())
     }
 
-    /// The same once the server has come to rest: the last replies are out before their sender is done.
+    /// The same once the server is idle: it still works for a moment after its last reply has been sent.
     pub(crate) fn settled_cpu(&self) -> io::Result<Duration> {
         settled(|| self.cpu(), |cpu, earlier| cpu.saturating_sub(earlier) < Duration::from_micros(50))
     }
 
-    /// Bytes of memory that are resident, once they no longer change.
+    /// Resident memory in bytes, once it no longer changes.
     pub(crate) fn settled_resident(&self) -> io::Result<u64> {
         let path = format!("/proc/{}/smaps_rollup", self.pid);
         let now = || {
@@ -81,7 +80,7 @@ impl Process {
         settled(now, |bytes, earlier| bytes == earlier)
     }
 
-    /// Ends the server by closing its standard input, and waits until it is gone.
+    /// Ends the server by closing its standard input and waits for its end.
     pub(crate) fn finish(mut self) -> io::Result<()> {
         drop(self.child.stdin.take());
         let deadline = Instant::now() + Duration::from_secs(30);
@@ -97,19 +96,19 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Both fail only where the process is already gone.
+        // Both fail only if the process has ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Reads until two readings, 3 ms apart, are `still`; after one second whatever it is then.
-fn settled<T: Copy>(read: impl Fn() -> io::Result<T>, still: impl Fn(T, T) -> bool) -> io::Result<T> {
+/// Reads until two readings, 3 ms apart, satisfy `is_settled`. Returns the last reading after one second.
+fn settled<T: Copy>(read: impl Fn() -> io::Result<T>, is_settled: impl Fn(T, T) -> bool) -> io::Result<T> {
     let mut earlier = read()?;
     for _ in 0..300 {
         sleep(Duration::from_millis(3));
         let now = read()?;
-        if still(now, earlier) {
+        if is_settled(now, earlier) {
             return Ok(now);
         }
         earlier = now;
@@ -117,7 +116,7 @@ fn settled<T: Copy>(read: impl Fn() -> io::Result<T>, still: impl Fn(T, T) -> bo
     Ok(earlier)
 }
 
-/// A core for the server and another for the load, where this process may use two.
+/// A core for the server and another one for the load. `None` if this process may use only one.
 pub(crate) fn cores() -> Option<(usize, usize)> {
     let allowed = sched_getaffinity(Pid::from_raw(0)).ok()?;
     let mut cores = (0..CpuSet::count()).filter(|core| allowed.is_set(*core) == Ok(true));
@@ -125,7 +124,7 @@ pub(crate) fn cores() -> Option<(usize, usize)> {
     Some((server, cores.next()?))
 }
 
-/// Keeps this thread, and those it starts from now on, on one core. Where the system forbids it, nothing happens.
+/// Pins this thread, and the threads it starts later, to one core. Has no effect if the system forbids it.
 pub(crate) fn pin(core: Option<usize>) {
     let mut set = CpuSet::new();
     if core.is_some_and(|core| set.set(core).is_ok()) {
@@ -133,7 +132,7 @@ pub(crate) fn pin(core: Option<usize>) {
     }
 }
 
-/// Raises the limit of open descriptors as far as it goes, for the servers too, which inherit it. Returns it.
+/// Raises the descriptor limit to the hard limit and returns it. The servers inherit it.
 pub(crate) fn raise_descriptors() -> io::Result<usize> {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;

@@ -13,7 +13,6 @@ mod link;
 mod process;
 mod proxy;
 mod starting;
-#[path = "../support/mod.rs"]
 mod support;
 mod suspend;
 mod tls;

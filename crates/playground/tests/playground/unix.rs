@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use crate::process::{eventually, playground_at, run};
+use crate::support::{start_program, PATIENCE};
 
 /// A path of this test's own, in the folder for such things; gone with its value.
 struct Place(PathBuf);
@@ -29,7 +30,7 @@ impl Drop for Place {
 fn netcat(place: &str, lines: &str) -> String {
     let mut nc = Command::new("nc");
     nc.args(["-N", "-U", place]).stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut nc = nc.spawn().unwrap();
+    let mut nc = start_program(&mut nc);
     nc.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
     String::from_utf8(nc.wait_with_output().unwrap().stdout).unwrap()
 }
@@ -65,10 +66,17 @@ fn a_file_of_a_process_that_was_killed_is_in_nobodys_way() {
 #[cfg(target_os = "linux")]
 #[test]
 fn an_abstract_name_is_served() {
+    use std::io::Read;
+    use std::os::linux::net::SocketAddrExt;
+    use std::os::unix::net::{SocketAddr, UnixStream};
+
     let name = format!("@playground-test-{}", std::process::id());
     let _playground = playground_at(&format!("unix:{name}"), "");
-    let script = "import socket, sys; s = socket.socket(socket.AF_UNIX); s.connect('\\0' + sys.argv[1]); \
-                  s.sendall(b'by name'); print(s.recv(99).decode(), end='')";
-    let python = Command::new("python3").args(["-c", script, &name[1..]]).output().unwrap();
-    assert_eq!(String::from_utf8(python.stdout).unwrap(), "by name");
+    let address = SocketAddr::from_abstract_name(&name[1..]).unwrap();
+    let mut client = UnixStream::connect_addr(&address).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    client.write_all(b"by name").unwrap();
+    let mut echo = [0; 7];
+    client.read_exact(&mut echo).unwrap();
+    assert_eq!(&echo, b"by name");
 }

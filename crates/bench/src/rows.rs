@@ -1,4 +1,4 @@
-//! The rows of the table: which work, against whom, and what it may cost.
+//! The rows of the table: the work, the baselines, and the highest cost allowed.
 
 use std::io;
 
@@ -18,18 +18,18 @@ struct Row {
     against: &'static [Baseline],
 }
 
-/// A baseline, and what the library may cost against it. `None`: for comparison only.
+/// A baseline and the highest ratio allowed. `None`: for comparison only.
 type Baseline = (Server, Option<f64>);
 
 #[derive(Clone, Copy)]
 enum Work {
-    /// CPU per message: that many stand unanswered on each of 64 connections.
+    /// CPU per message with `in_flight` unanswered messages on each of 64 connections.
     Echo { in_flight: usize },
-    /// CPU per connection that is opened, echoes once and is closed.
+    /// CPU per short connection: connect, echo once, close.
     Short,
-    /// Memory of a connection that has echoed once and is now silent, that many of them. A bar in bytes comes on top.
+    /// Memory per idle connection that has echoed once. `bar` limits it in bytes, besides the ratio.
     Memory { connections: usize, bar: Option<f64> },
-    /// Instructions in user space per message, that many sent at once on each of 64 connections.
+    /// Instructions in user space per message, with `in_flight` messages sent at once on each of 64 connections.
     Instructions { in_flight: usize },
 }
 
@@ -55,7 +55,7 @@ const ROWS: &[Row] = &[
     },
     Row {
         name: "packets-1",
-        what: "CPU per 64 B packet behind its length in 2 bytes, 64 connections, 1 in flight on each",
+        what: "CPU per 64 B packet with a length prefix of 2 bytes, 64 connections, 1 in flight on each",
         work: Work::Echo { in_flight: 1 },
         ours: Server::Ours(PACKETS),
         against: &[(Server::Framed, None), (Server::Idiom(PACKETS), None)],
@@ -77,21 +77,21 @@ const ROWS: &[Row] = &[
     Row {
         name: "all-on-echo",
         what:
-            "CPU per 64 B message, 64 connections, 1 in flight: every limit, alarm and observer there is, against none",
+            "CPU per 64 B message, 64 connections, 1 in flight: every limit, alarm and observer switched on, against none",
         work: Work::Echo { in_flight: 1 },
         ours: Server::AllOn,
         against: &[(Server::Ours(RAW), None), (Server::Tokio, None)],
     },
     Row {
         name: "all-on-short",
-        what: "CPU per short connection, the same",
+        what: "the same per short connection",
         work: Work::Short,
         ours: Server::AllOn,
         against: &[(Server::Ours(RAW), None), (Server::Tokio, None)],
     },
     Row {
         name: "all-on-memory",
-        what: "resident memory per idle connection, the same",
+        what: "the same, resident memory per idle connection",
         work: Work::Memory { connections: IDLE, bar: Some(1300.0) },
         ours: Server::AllOn,
         against: &[(Server::Ours(RAW), None)],
@@ -112,63 +112,63 @@ const ROWS: &[Row] = &[
     },
     Row {
         name: "instructions-packets",
-        what: "the same per 64 B packet behind its length in 2 bytes, 16 in flight",
+        what: "the same per 64 B packet with a length prefix of 2 bytes, 16 in flight",
         work: Work::Instructions { in_flight: 16 },
         ours: Server::Ours(PACKETS),
         against: &[(Server::Framed, Some(0.45))],
     },
     Row {
         name: "tls-echo-rustls",
-        what: "CPU per 64 B message under TLS by rustls, 64 connections, 1 in flight on each",
+        what: "CPU per 64 B message with TLS by rustls, 64 connections, 1 in flight on each",
         work: Work::Echo { in_flight: 1 },
         ours: Server::OursTls(RUSTLS),
         against: &[(Server::TokioTls(RUSTLS), Some(1.05))],
     },
     Row {
         name: "tls-echo-native",
-        what: "the same by native-tls",
+        what: "the same with native-tls",
         work: Work::Echo { in_flight: 1 },
         ours: Server::OursTls(NATIVE),
         against: &[(Server::TokioTls(NATIVE), Some(1.05))],
     },
     Row {
         name: "tls-handshake-rustls",
-        what: "CPU per short connection under TLS by rustls: connect, full handshake, echo 64 B, close",
+        what: "CPU per short connection with TLS by rustls: connect, full handshake, echo 64 B, close",
         work: Work::Short,
         ours: Server::OursTls(RUSTLS),
         against: &[(Server::TokioTls(RUSTLS), Some(1.05))],
     },
     Row {
         name: "tls-handshake-native",
-        what: "the same by native-tls",
+        what: "the same with native-tls",
         work: Work::Short,
         ours: Server::OursTls(NATIVE),
         against: &[(Server::TokioTls(NATIVE), Some(1.05))],
     },
     Row {
         name: "tls-memory-rustls",
-        what: "resident memory per idle connection under TLS by rustls",
+        what: "resident memory per idle connection with TLS by rustls",
         work: Work::Memory { connections: IDLE_SECURE, bar: None },
         ours: Server::OursTls(RUSTLS),
         against: &[(Server::TokioTls(RUSTLS), Some(1.00))],
     },
     Row {
         name: "tls-memory-native",
-        what: "the same by native-tls",
+        what: "the same with native-tls",
         work: Work::Memory { connections: IDLE_SECURE, bar: None },
         ours: Server::OursTls(NATIVE),
         against: &[(Server::TokioTls(NATIVE), Some(1.00))],
     },
     Row {
         name: "tls-instructions-rustls",
-        what: "instructions in user space per 64 B message under TLS by rustls, 64 connections, 1 in flight on each",
+        what: "instructions in user space per 64 B message with TLS by rustls, 64 connections, 1 in flight on each",
         work: Work::Instructions { in_flight: 1 },
         ours: Server::OursTls(RUSTLS),
         against: &[(Server::TokioTls(RUSTLS), Some(1.05))],
     },
     Row {
         name: "tls-instructions-native",
-        what: "the same by native-tls",
+        what: "the same with native-tls",
         work: Work::Instructions { in_flight: 1 },
         ours: Server::OursTls(NATIVE),
         against: &[(Server::TokioTls(NATIVE), Some(1.05))],
@@ -179,7 +179,7 @@ const CONNECTIONS: usize = 64;
 const IDLE: usize = 19_000;
 const IDLE_SECURE: usize = 4_000;
 
-/// Measures and prints the rows whose name contains one of `wanted`, all of them if that is empty.
+/// Measures and prints the rows whose name contains one of `wanted`, or all rows if `wanted` is empty.
 pub(crate) fn run(wanted: &[&str], quick: bool) -> io::Result<()> {
     let cores = process::cores();
     process::pin(cores.map(|(_, load)| load));
@@ -189,7 +189,7 @@ pub(crate) fn run(wanted: &[&str], quick: bool) -> io::Result<()> {
         descriptors: process::raise_descriptors()?,
     };
     if cores.is_none() {
-        println!("note: one core for server and load together");
+        println!("note: server and load share one core");
     }
     table::head();
     let chosen = |row: &&Row| wanted.is_empty() || wanted.iter().any(|part| row.name.contains(part));
@@ -247,10 +247,10 @@ impl Bench {
     }
 
     fn memory(&self, row: &Row, connections: usize, bar: Option<f64>) -> io::Result<()> {
-        // 600: what is open at both ends besides the connections that are counted.
+        // 600: the other descriptors of both processes.
         let count = connections.min(self.descriptors.saturating_sub(600));
         if count < connections {
-            println!("  note: {count} connections, the limit of descriptors allows no more");
+            println!("  note: only {count} connections: the descriptor limit allows no more");
         }
         let per_connection = |server: Server| {
             let process = Process::start(server, self.core)?;

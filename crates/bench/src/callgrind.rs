@@ -1,12 +1,12 @@
 //! Instructions in user space, counted by callgrind.
 //!
-//! A server is run twice, for few turns of its connections and for many. What lies between the two counts is the
-//! messages' alone: start-up, the connections and the end are in both. Watched like this a server is some fifty
-//! times slower than its load, so each of its waits finds many connections ready, in every run alike.
+//! A server is run twice, for a few turns of its connections and for many. The difference of the two counts is the
+//! cost of the messages: start-up, connecting and the end are in both counts. Under callgrind a server is about fifty
+//! times slower than its load, so in every run each of its waits finds many connections ready.
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use crate::load::Load;
@@ -16,25 +16,24 @@ use crate::servers::Server;
 const FEW: usize = 20;
 const MANY: usize = 120;
 
-/// Valgrind is installed. Dropping removes the folder it wrote into.
+/// An installed valgrind and the folder of its output. Dropping it removes the folder.
 pub(crate) struct Callgrind {
     folder: PathBuf,
 }
 
 impl Callgrind {
-    /// `None`: there is no valgrind.
+    /// Looks for valgrind. `None` if it is not installed.
     pub(crate) fn find() -> io::Result<Option<Self>> {
         let version = Command::new("valgrind").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
         if !version.is_ok_and(|status| status.success()) {
             return Ok(None);
         }
-        let folder = format!("ratios-{}", std::process::id());
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(folder);
+        let folder = std::env::temp_dir().join(format!("bench-{}", std::process::id()));
         fs::create_dir_all(&folder)?;
         Ok(Some(Self { folder }))
     }
 
-    /// Instructions per message, where each of these connections sends `in_flight` of them at once.
+    /// Instructions per message. Each connection sends `in_flight` messages at once.
     pub(crate) fn per_message(&self, server: Server, connections: usize, in_flight: usize) -> io::Result<f64> {
         let burst = server.wire().burst(64, in_flight);
         let few = self.total(server, connections, &burst, FEW)?;

@@ -1,4 +1,4 @@
-//! The servers under TLS. All of them show one certificate, and have the settings that the library has without a word.
+//! The servers with TLS. They share one certificate and use the default settings of this library.
 
 use std::env;
 use std::io;
@@ -8,14 +8,14 @@ use actix_acceptor::{tls::Tls, Listener};
 use rcgen::{generate_simple_self_signed, CertifiedKey};
 use tokio::net::TcpStream;
 
-/// The library that does TLS in a server.
+/// The TLS library of a server.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Backend {
     Rustls,
     Native,
 }
 
-/// A certificate and its key, in PEM. Made once, in memory.
+/// A certificate and its key in PEM. Generated once, in memory.
 struct Identity {
     certificate: String,
     key: String,
@@ -24,32 +24,32 @@ struct Identity {
 const CERTIFICATE: &str = "RATIOS_CERTIFICATE";
 const KEY: &str = "RATIOS_KEY";
 
-/// What a server finds in its environment: the certificate and the key.
+/// The environment variables of a server: the certificate and the key.
 pub(crate) fn environment() -> [(&'static str, &'static str); 2] {
-    static MADE: LazyLock<Identity> = LazyLock::new(|| {
-        let made = generate_simple_self_signed(["localhost".to_owned()]);
-        let CertifiedKey { cert, signing_key } = made.expect("a plain certificate");
+    static GENERATED: LazyLock<Identity> = LazyLock::new(|| {
+        let generated = generate_simple_self_signed(["localhost".to_owned()]);
+        let CertifiedKey { cert, signing_key } = generated.expect("a self-signed certificate");
         Identity { certificate: cert.pem(), key: signing_key.serialize_pem() }
     });
-    [(CERTIFICATE, &MADE.certificate), (KEY, &MADE.key)]
+    [(CERTIFICATE, &GENERATED.certificate), (KEY, &GENERATED.key)]
 }
 
-fn told() -> io::Result<Identity> {
-    let told = |name| env::var(name).map_err(io::Error::other);
-    Ok(Identity { certificate: told(CERTIFICATE)?, key: told(KEY)? })
+fn identity() -> io::Result<Identity> {
+    let variable = |name| env::var(name).map_err(io::Error::other);
+    Ok(Identity { certificate: variable(CERTIFICATE)?, key: variable(KEY)? })
 }
 
-/// A task a connection by hand, 8 KiB of buffer in each.
+/// A server without this library: one task per connection with a buffer of 8 KiB.
 pub(crate) fn tokio(backend: Backend) -> io::Result<Box<dyn Fn(TcpStream)>> {
     match backend {
-        Backend::Rustls => by_hand::rustls(&told()?),
-        Backend::Native => by_hand::native(&told()?),
+        Backend::Rustls => tokio_servers::rustls(&identity()?),
+        Backend::Native => tokio_servers::native(&identity()?),
     }
 }
 
-/// Where the library listens.
+/// The TLS listener of this library.
 pub(crate) fn ours(backend: Backend) -> io::Result<Listener> {
-    let Identity { certificate, key } = told()?;
+    let Identity { certificate, key } = identity()?;
     let tls = match backend {
         Backend::Rustls => Tls::rustls(),
         Backend::Native => Tls::native(),
@@ -58,7 +58,7 @@ pub(crate) fn ours(backend: Backend) -> io::Result<Listener> {
     Ok(Listener::tcp("127.0.0.1:0").tls(tls))
 }
 
-mod by_hand {
+mod tokio_servers {
     use std::future::Future;
 
     use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -88,21 +88,21 @@ mod by_hand {
         }))
     }
 
-    fn echo<S>(shake: impl Future<Output = io::Result<S>> + Send + 'static)
+    fn echo<S>(handshake: impl Future<Output = io::Result<S>> + Send + 'static)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         tokio::spawn(async move {
-            let mut stream = shake.await?;
+            let mut stream = handshake.await?;
             let mut buffer = vec![0; 8 * 1024];
             loop {
                 let read = stream.read(&mut buffer).await?;
                 if read == 0 {
-                    // A goodbye is answered by one.
+                    // `close_notify` is answered by `close_notify`.
                     return stream.shutdown().await;
                 }
                 stream.write_all(&buffer[..read]).await?;
-                // A layer that holds bytes back may hold them for ever.
+                // The TLS layer may hold bytes back until it is flushed.
                 stream.flush().await?;
             }
         });

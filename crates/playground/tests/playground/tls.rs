@@ -20,7 +20,7 @@ use ::rustls::{ClientConnection, StreamOwned};
 use crate::client::{tcp, Client, Wire};
 use crate::link::{rustls, Link, Rustls};
 use crate::process::{playground_with_tls, Playground};
-use crate::support::pki::Pki;
+use crate::support::{pki::Pki, start_program};
 
 pub use handshakes::adds_up;
 
@@ -117,7 +117,7 @@ impl Papers {
         client.args(["s_client", "-quiet", "-verify_return_error", "-servername", "localhost", "-CAfile"]);
         client.arg(self.pki.authority()).args(["-connect", &playground.address().to_string()]);
         client.args(options.split_whitespace()).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut client = client.spawn().unwrap();
+        let mut client = start_program(&mut client);
         client.stdin.take().unwrap().write_all(input).unwrap();
         client.wait_with_output().unwrap().stdout
     }

@@ -1,4 +1,4 @@
-//! A peer of a server: a blocking socket, in clear or under TLS.
+//! A peer of a server: a blocking socket, in plaintext or with TLS.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -11,31 +11,31 @@ use rustls::crypto::{ring, WebPkiSupportedAlgorithms};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned};
 
-/// Where a server is, and whether it speaks TLS there.
+/// The address of a server and whether it uses TLS.
 #[derive(Clone, Copy)]
 pub(crate) struct Place {
     pub(crate) addr: SocketAddr,
     pub(crate) tls: bool,
 }
 
-/// Dropping closes it, with TLS's own goodbye first where there is TLS.
+/// Dropping it closes the connection. With TLS it sends `close_notify` first.
 pub(crate) enum Peer {
-    Clear(TcpStream),
+    Plaintext(TcpStream),
     Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
 }
 
-/// No server is ever this slow: a benchmark that is stuck ends.
-const STUCK: Duration = Duration::from_secs(20);
+/// The limit of each read and write: ends a benchmark that is stuck.
+const IO_TIMEOUT: Duration = Duration::from_secs(20);
 
 impl Peer {
-    /// Connects. Under TLS the first word of the handshake is sent as well; the first `write` waits for the answer.
+    /// Connects. With TLS it also sends the ClientHello; the first `write` waits for the answer.
     pub(crate) fn connect(place: Place) -> io::Result<Self> {
         let mut socket = TcpStream::connect(place.addr)?;
         socket.set_nodelay(true)?;
-        socket.set_read_timeout(Some(STUCK))?;
-        socket.set_write_timeout(Some(STUCK))?;
+        socket.set_read_timeout(Some(IO_TIMEOUT))?;
+        socket.set_write_timeout(Some(IO_TIMEOUT))?;
         if !place.tls {
-            return Ok(Peer::Clear(socket));
+            return Ok(Peer::Plaintext(socket));
         }
         let name = ServerName::from(place.addr.ip());
         let mut tls = ClientConnection::new(CONFIG.clone(), name).map_err(io::Error::other)?;
@@ -47,7 +47,7 @@ impl Peer {
 impl Read for Peer {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         match self {
-            Peer::Clear(socket) => socket.read(buf),
+            Peer::Plaintext(socket) => socket.read(buf),
             Peer::Tls(tls) => tls.read(buf),
         }
     }
@@ -56,14 +56,14 @@ impl Read for Peer {
 impl Write for Peer {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         match self {
-            Peer::Clear(socket) => socket.write(buf),
+            Peer::Plaintext(socket) => socket.write(buf),
             Peer::Tls(tls) => tls.write(buf),
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
         match self {
-            Peer::Clear(socket) => socket.flush(),
+            Peer::Plaintext(socket) => socket.flush(),
             Peer::Tls(tls) => tls.flush(),
         }
     }
@@ -73,27 +73,27 @@ impl Drop for Peer {
     fn drop(&mut self) {
         if let Peer::Tls(tls) = self {
             tls.conn.send_close_notify();
-            // Fails where the server is gone already.
+            // Fails if the server has closed the connection already.
             let _ = tls.conn.write_tls(&mut tls.sock);
         }
     }
 }
 
-/// Each handshake is a full one, and nothing is verified: that makes this side the cheaper one, and no server sees it.
+/// Every handshake is a full one. Nothing is verified, which makes this side cheaper and is invisible to the server.
 static CONFIG: LazyLock<Arc<ClientConfig>> = LazyLock::new(|| {
     let provider = Arc::new(ring::default_provider());
-    let believes = Arc::new(BelievesAnybody(provider.signature_verification_algorithms));
+    let verifier = Arc::new(NoVerification(provider.signature_verification_algorithms));
     let builder = ClientConfig::builder_with_provider(provider);
-    let builder = builder.with_safe_default_protocol_versions().expect("ring speaks them");
-    let mut config = builder.dangerous().with_custom_certificate_verifier(believes).with_no_client_auth();
+    let builder = builder.with_safe_default_protocol_versions().expect("ring supports the default versions");
+    let mut config = builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
     config.resumption = Resumption::disabled();
     Arc::new(config)
 });
 
 #[derive(Debug)]
-struct BelievesAnybody(WebPkiSupportedAlgorithms);
+struct NoVerification(WebPkiSupportedAlgorithms);
 
-impl ServerCertVerifier for BelievesAnybody {
+impl ServerCertVerifier for NoVerification {
     fn verify_server_cert(
         &self,
         _: &CertificateDer<'_>,

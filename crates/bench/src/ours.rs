@@ -1,4 +1,4 @@
-//! The library as a server: the shortest program that echoes.
+//! The servers written with this library.
 
 use std::io;
 use std::net::SocketAddr;
@@ -27,7 +27,7 @@ impl Protocol for Echo {
     }
 }
 
-/// As it is without a word.
+/// The default settings.
 pub(crate) fn plain(wire: Wire) -> Builder<ProtocolService<Echo>> {
     let framing = match wire {
         Wire::Raw => Framing::raw(),
@@ -36,7 +36,7 @@ pub(crate) fn plain(wire: Wire) -> Builder<ProtocolService<Echo>> {
     AcceptorPool::with_protocol(|_| Echo).framing(framing)
 }
 
-/// With every limit, alarm and observer it has; none of them turns anybody away.
+/// Every limit, alarm and observer switched on. None of them refuses a connection.
 pub(crate) fn all_on() -> Builder<ProtocolService<Echo>> {
     plain(Wire::Raw)
         .max_per_peer(1_000_000)
@@ -51,7 +51,7 @@ pub(crate) fn all_on() -> Builder<ProtocolService<Echo>> {
         .observer(Spans::new())
 }
 
-/// An observer that looks at everything.
+/// An observer that reads every event.
 #[derive(Default)]
 struct Count(AtomicU64);
 
@@ -63,17 +63,17 @@ impl Observer for Count {
     }
 }
 
-pub(crate) fn in_clear() -> Listener {
+pub(crate) fn plaintext() -> Listener {
     Listener::tcp("127.0.0.1:0")
 }
 
-/// Serves on one arbiter until the process ends; `announce` is told where. The thread that calls it idles.
+/// Serves on one arbiter until the process ends. Calls `announce` with the address. The calling thread stays idle.
 pub(crate) async fn serve(
     server: Builder<ProtocolService<Echo>>,
     listener: Listener,
     announce: impl FnOnce(SocketAddr) -> io::Result<()>,
 ) -> io::Result<()> {
-    // As many as the descriptors leave room for.
+    // Lowered to what the descriptor limit allows.
     let server = server.acceptors(1).max_connections(1_000_000);
     let pool = server.listener(listener).start().await.map_err(io::Error::other)?;
     announce(pool.local_addr().ok_or(io::ErrorKind::AddrNotAvailable)?)?;

@@ -1,0 +1,52 @@
+//! What the library costs, as ratios against servers written without it.
+//!
+//! ```text
+//! cargo run --release -p bench                        every row, five minutes
+//! cargo run --release -p bench -- --quick             fewer rounds, about two minutes
+//! cargo run --release -p bench -- echo memory         only the rows whose name contains one of these words
+//!
+//!   this process: load ──loopback──▶ the same binary as a server, one process for each server
+//!   (one core)                       (the other core; its CPU clock and memory are measured)
+//! ```
+//!
+//! A ratio compares two servers that run at the same time and work in turn, so noise of the machine affects both.
+//! Absolute figures depend on the machine; they only show how a ratio comes about.
+
+#[cfg(target_os = "linux")]
+mod callgrind;
+#[cfg(target_os = "linux")]
+mod load;
+#[cfg(target_os = "linux")]
+mod measure;
+#[cfg(target_os = "linux")]
+mod ours;
+#[cfg(target_os = "linux")]
+mod peer;
+#[cfg(target_os = "linux")]
+mod process;
+#[cfg(target_os = "linux")]
+mod rows;
+#[cfg(target_os = "linux")]
+mod servers;
+#[cfg(target_os = "linux")]
+mod table;
+#[cfg(target_os = "linux")]
+mod tls;
+
+/// Runs the rows, or, in a process that the benchmark has started, one server.
+#[cfg(target_os = "linux")]
+fn main() -> std::io::Result<()> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    if let [role, name, rest @ ..] = args.as_slice() {
+        if role == "server" {
+            return servers::run(name, rest.first().and_then(|core| core.parse().ok()));
+        }
+    }
+    let wanted: Vec<&str> = args.iter().map(String::as_str).filter(|arg| !arg.starts_with('-')).collect();
+    rows::run(&wanted, args.iter().any(|arg| arg == "--quick"))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn main() {
+    println!("bench: runs on Linux only, because it reads CPU clocks and memory maps from /proc");
+}
