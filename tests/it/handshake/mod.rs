@@ -1,0 +1,7 @@
+//! Handshakes: a custom one, the PROXY protocol, TLS.
+
+mod custom;
+mod proxy;
+mod tls;
+mod tls_records;
+mod tls_reload;
