@@ -73,14 +73,14 @@ fn read(text: Value) -> Result<Settings, serde_json::Error> {
 }
 
 #[test]
-fn every_setting_is_read_and_written_as_it_was() {
+fn settings_survive_a_round_trip() {
     let (text, settings) = everything();
     assert_eq!(read(text.clone()).unwrap(), settings);
     assert_eq!(serde_json::to_value(&settings).unwrap(), text);
 }
 
 #[test]
-fn no_setting_is_missing_here() {
+fn every_setting_is_covered_here() {
     let (text, _) = everything();
     let (text, default) = (text.as_object().unwrap(), serde_json::to_value(Settings::default()).unwrap());
     let default = default.as_object().unwrap();
@@ -91,7 +91,7 @@ fn no_setting_is_missing_here() {
 }
 
 #[test]
-fn whatever_is_left_out_has_its_default() {
+fn missing_settings_have_their_defaults() {
     assert_eq!(read(json!({})).unwrap(), Settings::default());
     let mut settings = Settings::default();
     settings.max_age = Some(Duration::from_secs(10));
@@ -101,7 +101,7 @@ fn whatever_is_left_out_has_its_default() {
 }
 
 #[test]
-fn choices_are_read_by_their_names() {
+fn enums_are_read_by_variant_name() {
     for (name, choice) in [("wait", AtLimit::Wait), ("close", AtLimit::Close), ("reset", AtLimit::Reset)] {
         assert_eq!(read(json!({ "at_limit": name })).unwrap().at_limit, choice);
     }
@@ -116,7 +116,7 @@ fn choices_are_read_by_their_names() {
 }
 
 #[test]
-fn what_is_not_known_is_refused_by_its_name() {
+fn unknown_settings_are_refused_by_name() {
     for (text, named) in [
         (json!({ "max_conections": 5 }), "max_conections"),
         (json!({ "accept_rate": { "burst": 1, "per": "1s", "x": 5 } }), "x"),
@@ -128,7 +128,7 @@ fn what_is_not_known_is_refused_by_its_name() {
 }
 
 #[test]
-fn what_makes_no_sense_is_refused() {
+fn invalid_values_are_refused() {
     for text in [
         json!({ "grace": "soon" }),
         json!({ "grace": 5 }),

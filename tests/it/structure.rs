@@ -62,7 +62,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
 const LONGEST: usize = 400;
 
 #[test]
-fn each_room_looks_only_where_it_may() {
+fn modules_import_only_what_the_table_allows() {
     for (file, text) in sources() {
         let Some(room) = room_of(&file) else { continue };
         let (_, allowed) = ALLOWED.iter().find(|(name, _)| *name == room).unwrap_or_else(|| panic!("new room: {room}"));
@@ -73,7 +73,7 @@ fn each_room_looks_only_where_it_may() {
 }
 
 #[test]
-fn the_arrows_point_down() {
+fn the_allowed_imports_point_down() {
     for (at, (room, allowed)) in ALLOWED.iter().enumerate() {
         for other in *allowed {
             let below = ALLOWED.iter().position(|(name, _)| name == other).expect("a room of the house");

@@ -191,7 +191,7 @@ async fn on_the_current_arbiter_everything_is_on_one_thread() {
 }
 
 #[actix::test]
-async fn by_default_there_is_an_acceptor_per_core_or_one_on_the_current_arbiter() {
+async fn the_default_is_one_acceptor_per_core() {
     let pool = AcceptorPool::with_protocol(|_| Echo).bind("127.0.0.1:0").await.unwrap();
     assert_eq!(pool.acceptors().len(), thread::available_parallelism().unwrap().get());
     soon(pool.stop(Duration::ZERO)).await;

@@ -94,7 +94,7 @@ fn model(preemptions: usize, of: impl Fn() + Sync + Send + 'static) {
 }
 
 #[test]
-fn two_acceptors_share_one_permit_and_neither_waits_for_ever() {
+fn two_acceptors_share_a_permit_without_starvation() {
     model(4, || {
         let house = House::new(1);
         let other = acceptor(&house, 1);
@@ -107,7 +107,7 @@ fn two_acceptors_share_one_permit_and_neither_waits_for_ever() {
 }
 
 #[test]
-fn two_acceptors_wait_for_whoever_has_the_permit() {
+fn two_acceptors_wait_for_the_holder_of_the_permit() {
     model(3, || {
         let house = House::full(1);
         let takers = [acceptor(&house, 1), acceptor(&house, 1)];
@@ -118,7 +118,7 @@ fn two_acceptors_wait_for_whoever_has_the_permit() {
 }
 
 #[test]
-fn raised_the_limit_lets_in_whoever_waits_and_one_more_at_most() {
+fn a_raised_limit_admits_exactly_the_difference() {
     model(2, || {
         let house = House::full(1);
         let takers = [acceptor(&house, 2), acceptor(&house, 2)];
@@ -131,7 +131,7 @@ fn raised_the_limit_lets_in_whoever_waits_and_one_more_at_most() {
 }
 
 #[test]
-fn lowered_it_lets_nobody_in_until_there_are_fewer() {
+fn a_lowered_limit_admits_none_until_below_it() {
     model(3, || {
         let house = House::full(2);
         house.permits.set_max(1);
@@ -144,7 +144,7 @@ fn lowered_it_lets_nobody_in_until_there_are_fewer() {
 }
 
 #[test]
-fn the_line_goes_before_the_acceptors_and_neither_waits_for_ever() {
+fn queued_peers_precede_acceptors_without_starvation() {
     model(2, || {
         let house = House::full(1);
         let ticket = house.permits.join();
@@ -169,7 +169,7 @@ fn the_line_goes_before_the_acceptors_and_neither_waits_for_ever() {
 }
 
 #[test]
-fn the_line_keeps_its_order() {
+fn queued_peers_keep_their_order() {
     model(2, || {
         let house = House::full(1);
         let (first, second) = (house.permits.join(), house.permits.join());
@@ -195,7 +195,7 @@ fn the_line_keeps_its_order() {
 }
 
 #[test]
-fn whoever_leaves_the_line_lets_the_next_one_go_on() {
+fn leaving_the_queue_lets_the_next_one_go_on() {
     model(2, || {
         let house = House::new(1);
         assert!(house.permits.try_take());
@@ -214,7 +214,7 @@ fn whoever_leaves_the_line_lets_the_next_one_go_on() {
 }
 
 #[test]
-fn once_the_line_is_given_up_the_acceptors_go_on() {
+fn acceptors_go_on_once_the_queue_is_abandoned() {
     model(4, || {
         let house = House::new(1);
         let impatient = house.permits.join();

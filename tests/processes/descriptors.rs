@@ -26,7 +26,7 @@ const FAREWELL: &str = "out of descriptors\n";
 
 /// What the tests start as a process of its own; without the word for it, nothing.
 #[actix::test]
-async fn the_server() {
+async fn server_process() {
     let Ok(what) = env::var(SERVER) else { return };
     let filter = tracing_subscriber::EnvFilter::new("info");
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
@@ -81,7 +81,8 @@ struct Server {
 impl Server {
     fn start(what: &str) -> Server {
         let mut command = Command::new("sh");
-        command.args(["-c", &format!("ulimit -n {LIMIT}; exec \"$0\" --exact descriptors::the_server --nocapture")]);
+        command
+            .args(["-c", &format!("ulimit -n {LIMIT}; exec \"$0\" --exact descriptors::server_process --nocapture")]);
         command.arg(env::current_exe().unwrap()).env(SERVER, what);
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (said, log) = (lines(child.stdout.take().unwrap()), lines(child.stderr.take().unwrap()));
@@ -197,7 +198,7 @@ const CANNOT: &str = "cannot accept";
 const LINES: u32 = 3;
 
 #[test]
-fn the_limit_is_lowered_with_a_warning_and_all_of_it_can_be_used() {
+fn the_lowered_limit_is_logged_and_fully_usable() {
     let server = Server::start("wait");
     server.logs("leaves room for fewer connections");
     let mut first = server.served();
@@ -213,7 +214,7 @@ fn the_limit_is_lowered_with_a_warning_and_all_of_it_can_be_used() {
 }
 
 #[test]
-fn out_of_descriptors_whoever_is_there_goes_on_and_the_process_is_quiet() {
+fn without_descriptors_connections_go_on_quietly() {
     let server = Server::start("wait");
     let mut clients: Vec<_> = (0..5).map(|_| server.served()).collect();
     assert!(clients[0].ask("use them up").parse::<u32>().unwrap() > 10);
@@ -246,7 +247,7 @@ fn out_of_descriptors_whoever_is_there_goes_on_and_the_process_is_quiet() {
 }
 
 #[test]
-fn with_a_descriptor_in_reserve_peers_are_refused_at_once() {
+fn a_reserved_descriptor_refuses_peers_at_once() {
     let server = Server::start("refuse");
     let mut clients: Vec<_> = (0..5).map(|_| server.served()).collect();
     clients[0].ask("use them up");
@@ -272,7 +273,7 @@ fn with_a_descriptor_in_reserve_peers_are_refused_at_once() {
 }
 
 #[test]
-fn a_farewell_does_not_keep_the_reserve_from_the_next_peer() {
+fn a_refusal_message_frees_the_reserved_descriptor() {
     let server = Server::start("say refusal_message");
     let mut clients: Vec<_> = (0..5).map(|_| server.served()).collect();
     clients[0].ask("use them up");

@@ -14,7 +14,7 @@ const SERVE: &str = "SERVE_AND_DRAIN_ON_SIGNAL";
 
 /// The server's part; nothing to do in the test run itself.
 #[test]
-fn serve() {
+fn server_process() {
     let Ok(how) = std::env::var(SERVE) else { return };
     actix::System::new().block_on(async {
         let house = house(2).await;
@@ -39,7 +39,7 @@ struct Server {
 impl Server {
     fn start(how: &str) -> Self {
         let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["--exact", "signals::serve", "--nocapture"]).env(SERVE, how);
+        command.args(["--exact", "signals::server_process", "--nocapture"]).env(SERVE, how);
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
         Server { child, lines }
@@ -75,7 +75,7 @@ impl Drop for Server {
 }
 
 #[test]
-fn sigterm_and_sigint_drain_and_the_report_comes_back() {
+fn sigterm_and_sigint_drain_the_pool() {
     for signal in ["TERM", "INT"] {
         let mut server = Server::start("");
         let mut peer = server.greeted("hello");
@@ -86,7 +86,7 @@ fn sigterm_and_sigint_drain_and_the_report_comes_back() {
 }
 
 #[test]
-fn the_grace_is_the_drains() {
+fn a_signal_drains_with_the_given_grace() {
     let mut server = Server::start("300");
     let mut peer = server.greeted("stay");
     let began = Instant::now();
@@ -97,7 +97,7 @@ fn the_grace_is_the_drains() {
 }
 
 #[test]
-fn a_second_signal_ends_it_at_once() {
+fn a_second_signal_ends_the_drain_at_once() {
     let mut server = Server::start("");
     let mut stays = server.greeted("stay");
     // Somebody who leaves when told: then the first signal has been heard.
@@ -111,7 +111,7 @@ fn a_second_signal_ends_it_at_once() {
 }
 
 #[test]
-fn a_pool_that_ends_by_itself_ends_the_wait() {
+fn a_pool_that_ends_stops_waiting_for_signals() {
     let mut server = Server::start("ends by itself");
     server.line();
     server.ended([0, 0, 0, 0]);

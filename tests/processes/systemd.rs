@@ -39,18 +39,18 @@ fn is_child() -> bool {
 }
 
 #[test]
-fn sockets_of_systemd_come_with_their_names() {
-    activate("public:inside", "systemd::as_the_program");
+fn systemd_sockets_keep_their_names() {
+    activate("public:inside", "systemd::activated_process");
 }
 
 #[test]
 fn a_socket_of_another_kind_is_named() {
-    activate("public:inside:udp", "systemd::as_the_program_with_a_stranger");
+    activate("public:inside:udp", "systemd::activated_process_with_a_udp_socket");
 }
 
 /// Runs as the child of the test above; by itself it was handed nothing.
 #[actix::test]
-async fn as_the_program() {
+async fn activated_process() {
     let listeners = Listener::from_systemd().unwrap();
     if !is_child() {
         return assert!(listeners.is_empty());
@@ -67,7 +67,7 @@ async fn as_the_program() {
 }
 
 #[test]
-fn as_the_program_with_a_stranger() {
+fn activated_process_with_a_udp_socket() {
     let activated = Listener::from_systemd();
     if is_child() {
         let error = activated.unwrap_err().to_string();

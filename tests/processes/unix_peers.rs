@@ -35,7 +35,7 @@ async fn netcat_gets_its_bytes_back() {
 }
 
 #[actix::test]
-async fn callbacks_know_user_group_and_process_of_the_peer() {
+async fn callbacks_see_the_peer_credentials() {
     let folder = Folder::new();
     let path = folder.path("who.sock");
     let (builder, mut diary) = Probe::pool(|call, conn| {

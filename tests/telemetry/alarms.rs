@@ -48,7 +48,7 @@ impl Crowd {
 }
 
 #[actix::test]
-async fn raised_once_at_the_high_mark_and_cleared_once_at_the_low_one() {
+async fn alarms_raise_at_the_high_mark_and_clear_at_the_low() {
     let alarm = Alarm::new("busy", 5).low(2).cool_down(Duration::ZERO);
     let (mut crowd, witness) = Crowd::at([alarm], "hysteresis").await;
     crowd.be(4).await;
@@ -68,7 +68,7 @@ async fn raised_once_at_the_high_mark_and_cleared_once_at_the_low_one() {
 }
 
 #[actix::test]
-async fn without_a_low_mark_it_is_one_less_than_the_high_one() {
+async fn the_default_low_mark_is_one_below_the_high_mark() {
     let (mut crowd, witness) = Crowd::at([Alarm::new("busy", 3).cool_down(Duration::ZERO)], "default low").await;
     for count in [3, 2, 3, 2] {
         crowd.be(count).await;
@@ -78,7 +78,7 @@ async fn without_a_low_mark_it_is_one_less_than_the_high_one() {
 }
 
 #[actix::test]
-async fn within_the_cool_down_it_is_cleared_and_not_raised_again() {
+async fn within_the_cool_down_an_alarm_is_not_raised_again() {
     let (mut crowd, witness) = Crowd::at([Alarm::new("busy", 3).low(1).cool_down(HOUR)], "cool").await;
     for count in [3, 1, 4, 0, 3] {
         crowd.be(count).await;
@@ -88,7 +88,7 @@ async fn within_the_cool_down_it_is_cleared_and_not_raised_again() {
 }
 
 #[actix::test]
-async fn after_the_cool_down_it_is_raised_again_and_never_before() {
+async fn after_the_cool_down_an_alarm_is_raised_again() {
     const COOL_DOWN: Duration = Duration::from_millis(300);
     let (mut crowd, witness) = Crowd::at([Alarm::new("busy", 2).low(1).cool_down(COOL_DOWN)], "again").await;
     let raised = |witness: &Witness| {
@@ -111,7 +111,7 @@ async fn after_the_cool_down_it_is_raised_again_and_never_before() {
 }
 
 #[actix::test]
-async fn each_of_several_alarms_has_marks_of_its_own_and_tells_its_callback() {
+async fn several_alarms_have_separate_marks_and_callbacks() {
     type Calls = Arc<Mutex<Vec<(String, bool, usize)>>>;
     let calls = Calls::default();
     let alarm = |name: &str, high, low| {
@@ -130,7 +130,7 @@ async fn each_of_several_alarms_has_marks_of_its_own_and_tells_its_callback() {
 }
 
 #[actix::test]
-async fn a_panic_in_the_callback_is_logged_and_costs_nobody_anything() {
+async fn a_panic_in_an_alarm_callback_is_logged() {
     logs::listen();
     let bad = Alarm::new("bad", 1).low(0).call(|_| panic!("the alarm's own fault"));
     let good = Alarm::new("good", 1).low(0);
@@ -146,7 +146,7 @@ async fn a_panic_in_the_callback_is_logged_and_costs_nobody_anything() {
 }
 
 #[actix::test]
-async fn each_word_is_one_line() {
+async fn each_alarm_change_logs_one_line() {
     logs::listen();
     let (mut crowd, _) = Crowd::at([Alarm::new("in the log", 2).low(0)], "logged").await;
     crowd.be(3).await;
@@ -157,7 +157,7 @@ async fn each_word_is_one_line() {
 }
 
 #[actix::test]
-async fn marks_that_make_no_sense_are_refused_at_the_gate() {
+async fn invalid_alarm_marks_are_refused_at_the_start() {
     let refused = [Alarm::new("a", 5).low(5), Alarm::new("b", 5).low(6), Alarm::new("c", 0), Alarm::new("d", 0).low(0)];
     for alarm in refused {
         let shown = format!("{alarm:?}");
@@ -170,7 +170,7 @@ async fn marks_that_make_no_sense_are_refused_at_the_gate() {
 }
 
 #[actix::test]
-async fn a_count_that_comes_late_clears_nothing_that_a_later_one_has_raised() {
+async fn a_late_count_does_not_clear_a_newer_alarm() {
     let (open, gate) = std::sync::mpsc::channel::<()>();
     let gate = Mutex::new(gate);
     // Holds the first connection up between its count and the look of the alarm behind it, as a busy machine may.

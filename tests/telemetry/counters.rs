@@ -149,7 +149,7 @@ async fn every_reason_is_counted_exactly() {
 }
 
 #[actix::test]
-async fn each_ending_is_one_line_with_peer_and_reason_and_never_the_payload() {
+async fn each_ending_logs_one_line_without_payload() {
     logs::listen();
     let (pool, aged) = doomed("logged").await;
     let ended = end_in_every_way(&pool, &aged).await;
@@ -174,7 +174,7 @@ async fn each_ending_is_one_line_with_peer_and_reason_and_never_the_payload() {
 }
 
 #[actix::test]
-async fn each_ending_of_a_socket_is_one_line_too() {
+async fn each_socket_ending_logs_one_line() {
     async fn fails(mut socket: Socket) -> std::io::Result<()> {
         let mut word = [0; 6];
         socket.read_exact(&mut word).await?;
@@ -196,7 +196,7 @@ async fn each_ending_of_a_socket_is_one_line_too() {
 }
 
 #[actix::test]
-async fn a_factory_that_panics_is_one_line_with_peer_and_reason_as_well() {
+async fn a_factory_panic_logs_one_line_with_peer_and_reason() {
     logs::listen();
     let builder = AcceptorPool::with_protocol(|_| -> Echo { panic!("as asked") });
     let pool = builder.name("a bad factory").bind("127.0.0.1:0").await.unwrap();
@@ -211,7 +211,7 @@ async fn a_factory_that_panics_is_one_line_with_peer_and_reason_as_well() {
 
 #[cfg(unix)]
 #[actix::test]
-async fn a_machine_out_of_descriptors_is_one_line_a_second_over_all_acceptors() {
+async fn accept_errors_log_one_line_a_second_for_all_acceptors() {
     logs::listen();
     let (transport, director) = Scripted::in_front_of(Tcp::bind("127.0.0.1:0".parse().unwrap()).unwrap());
     let pool = AcceptorPool::with_protocol(|_| Echo).acceptors(4).listen(transport).await.unwrap();

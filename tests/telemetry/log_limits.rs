@@ -69,7 +69,7 @@ async fn adds_up(pool: &PoolHandle, word: &str, reason: CloseReason, seconds: us
 }
 
 #[actix::test]
-async fn of_endings_by_error_ten_a_second_have_a_line_and_the_others_are_counted() {
+async fn ten_error_endings_a_second_are_logged() {
     logs::listen();
     let builder = AcceptorPool::with_protocol(|_| Doomed).framing(Framing::lines()).name("errors");
     let pool = builder.bind("127.0.0.1:0").await.unwrap().untyped();
@@ -79,7 +79,7 @@ async fn of_endings_by_error_ten_a_second_have_a_line_and_the_others_are_counted
 }
 
 #[actix::test]
-async fn of_panics_as_well_and_each_reason_has_ten_of_its_own() {
+async fn log_limits_are_per_close_reason() {
     logs::listen();
     let builder = AcceptorPool::with_protocol(|_| Doomed).framing(Framing::lines()).name("panics");
     let pool = builder.bind("127.0.0.1:0").await.unwrap().untyped();
@@ -92,7 +92,7 @@ async fn of_panics_as_well_and_each_reason_has_ten_of_its_own() {
 }
 
 #[actix::test]
-async fn of_async_fns_that_fail_as_well() {
+async fn log_limits_apply_to_async_fns() {
     async fn fails(mut socket: Socket) -> std::io::Result<()> {
         socket.read_exact(&mut [0; 5]).await?;
         Err(std::io::Error::other("as asked"))
@@ -105,7 +105,7 @@ async fn of_async_fns_that_fail_as_well() {
 }
 
 #[actix::test]
-async fn refusals_are_a_line_a_second_and_the_others_are_counted() {
+async fn refusals_log_one_line_a_second() {
     logs::listen();
     let builder = AcceptorPool::with_protocol(|_| Echo).name("refuses").max_connections(1).at_limit(AtLimit::Close);
     let pool = builder.acceptors(2).bind("127.0.0.1:0").await.unwrap();
@@ -144,7 +144,7 @@ async fn reads(mut socket: Socket) -> std::io::Result<()> {
 }
 
 #[actix::test]
-async fn what_is_sent_is_in_no_line_and_in_no_happening() {
+async fn payload_appears_in_no_log_line_and_no_event() {
     logs::listen();
     let witness = Witness::new();
     let of_lines = |name: &str| {
@@ -195,7 +195,7 @@ async fn what_is_sent_is_in_no_line_and_in_no_happening() {
 }
 
 #[actix::test]
-async fn of_factories_that_panic_as_well() {
+async fn log_limits_apply_to_factory_panics() {
     logs::listen();
     let builder = AcceptorPool::with_protocol(|_| -> Echo { panic!("as asked") }).name("bad factory");
     let pool = builder.bind("127.0.0.1:0").await.unwrap().untyped();
@@ -218,7 +218,7 @@ impl actix_acceptor::telemetry::Observer for Touchy {
 }
 
 #[actix::test]
-async fn of_an_observers_panics_as_well() {
+async fn log_limits_apply_to_observer_panics() {
     logs::listen();
     let pool = AcceptorPool::with_protocol(|_| Echo).name("touchy").observer(Touchy).bind("127.0.0.1:0").await.unwrap();
     let begun = Instant::now();

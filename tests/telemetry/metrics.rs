@@ -95,7 +95,7 @@ fn only(labels: &str, value: f64) -> BTreeMap<String, f64> {
 }
 
 #[actix::test]
-async fn every_name_of_the_table_appears_with_its_labels_and_values_and_no_other() {
+async fn exactly_the_documented_metrics_are_recorded() {
     recorder();
     let (open, gate) = channel::<()>();
     let gate = Mutex::new(gate);
@@ -182,7 +182,7 @@ async fn every_name_of_the_table_appears_with_its_labels_and_values_and_no_other
 }
 
 #[actix::test]
-async fn gauges_come_back_to_zero_and_counters_say_what_the_pool_says() {
+async fn gauges_return_to_zero_and_counters_match_the_pool() {
     recorder();
     let builder = AcceptorPool::with_protocol(|_| Echo).acceptors(3).name("churn").observer(Metrics::new());
     let pool = builder.bind("127.0.0.1:0").await.unwrap();
@@ -250,7 +250,7 @@ impl Drop for Example {
 }
 
 #[actix::test]
-async fn curl_reads_from_the_example_what_its_peers_did() {
+async fn curl_reads_the_metrics_example() {
     let mut example = Example::start();
     let mut stays = BlockingPeer::connect(example.echo);
     stays.echo("hello\n");

@@ -11,7 +11,7 @@ use support::*;
 use tracing::Level;
 
 #[actix::test]
-async fn a_connections_span_is_open_while_it_lives_and_closes_with_its_numbers() {
+async fn a_connection_span_closes_with_the_final_counts() {
     listen();
     let builder = AcceptorPool::with_protocol(|_| Echo).framing(Framing::lines()).name("lives").observer(Spans::new());
     let pool = builder.bind("127.0.0.1:0").await.unwrap();
@@ -37,7 +37,7 @@ async fn a_connections_span_is_open_while_it_lives_and_closes_with_its_numbers()
 }
 
 #[actix::test]
-async fn every_span_closes_with_what_it_stands_for() {
+async fn every_span_closes_with_its_subject() {
     listen();
     let builder = AcceptorPool::with_protocol(|_| Echo).acceptors(2).name("ends").observer(Spans::new());
     let pool = builder.bind("127.0.0.1:0").await.unwrap();
@@ -61,7 +61,7 @@ async fn every_span_closes_with_what_it_stands_for() {
 }
 
 #[actix::test]
-async fn an_acceptor_that_is_replaced_has_a_span_and_so_has_its_successor() {
+async fn a_restarted_acceptor_has_a_new_span() {
     listen();
     let builder = AcceptorPool::with_protocol(|_| Echo).acceptors(1).name("replaced").observer(Spans::new());
     let pool = builder.bind("127.0.0.1:0").await.unwrap();
@@ -75,7 +75,7 @@ async fn an_acceptor_that_is_replaced_has_a_span_and_so_has_its_successor() {
 }
 
 #[actix::test]
-async fn a_listener_that_is_suspended_has_a_new_span_when_it_is_back() {
+async fn a_resumed_listener_has_a_new_span() {
     listen();
     let builder = AcceptorPool::with_protocol(|_| Echo).name("suspended").observer(Spans::new());
     let pool = builder.bind("127.0.0.1:0").await.unwrap();

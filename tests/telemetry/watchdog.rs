@@ -73,7 +73,7 @@ fn peer_of(line: &logs::Line) -> &str {
 }
 
 #[actix::test]
-async fn a_callback_that_blocks_is_counted_once_and_logged_with_its_connection() {
+async fn a_blocking_callback_is_counted_once_and_logged() {
     logs::listen();
     let ((gate, open), witness) = (Gate::new(), Witness::new());
     let builder = sleeper(Some(gate)).name("blocks").watchdog(LIMIT).acceptors(2).observer(witness.clone());
@@ -108,7 +108,7 @@ async fn a_callback_that_blocks_is_counted_once_and_logged_with_its_connection()
 }
 
 #[actix::test]
-async fn what_stays_below_the_limit_is_not_counted() {
+async fn blocking_below_the_limit_is_not_counted() {
     let pool = sleeper(None).watchdog(FAR).acceptors(1).bind("127.0.0.1:0").await.unwrap();
     let mut peer = connect(&pool).await;
     for _ in 0..10 {
@@ -119,7 +119,7 @@ async fn what_stays_below_the_limit_is_not_counted() {
 }
 
 #[actix::test]
-async fn a_thousand_short_callbacks_in_a_busy_connection_are_not_counted() {
+async fn short_callbacks_in_a_busy_connection_are_not_counted() {
     let limit = Duration::from_millis(150);
     let pool = sleeper(None).watchdog(limit).acceptors(1).bind("127.0.0.1:0").await.unwrap();
     let mut peer = connect(&pool).await;
@@ -132,7 +132,7 @@ async fn a_thousand_short_callbacks_in_a_busy_connection_are_not_counted() {
 }
 
 #[actix::test]
-async fn two_arbiters_that_are_blocked_at_once_are_both_counted() {
+async fn two_blocked_arbiters_are_both_counted() {
     logs::listen();
     let (gate, open) = Gate::new();
     let pool = sleeper(Some(gate)).name("two").watchdog(LIMIT).acceptors(2).bind("127.0.0.1:0").await.unwrap();
@@ -151,7 +151,7 @@ async fn two_arbiters_that_are_blocked_at_once_are_both_counted() {
 }
 
 #[actix::test]
-async fn lines_that_were_left_out_are_told_with_the_next_one() {
+async fn suppressed_lines_are_counted_in_the_next_one() {
     logs::listen();
     let (gate, open) = Gate::new();
     let builder = sleeper(Some(gate)).name("often").watchdog(Duration::from_millis(20)).acceptors(1);
@@ -183,7 +183,7 @@ async fn as_long_as_blocks(count: u64, limit: Duration) {
 }
 
 #[actix::test]
-async fn a_panic_leaves_nothing_marked() {
+async fn a_panic_leaves_no_activity_marked() {
     // Shorter than a tick: no beat comes between.
     let pool = sleeper(None).watchdog(LIMIT / 2).acceptors(1).bind("127.0.0.1:0").await.unwrap();
     let mut idle = connect(&pool).await;
@@ -226,7 +226,7 @@ fn visit(pool: &PoolHandle, line: &'static str) -> impl std::future::Future<Outp
 }
 
 #[actix::test]
-async fn it_watches_the_current_arbiter_as_well() {
+async fn the_current_arbiter_is_watched_too() {
     logs::listen();
     let (gate, open) = Gate::new();
     let builder = sleeper(Some(gate)).name("current").on_current_arbiter().acceptors(3).watchdog(LIMIT);
@@ -243,7 +243,7 @@ async fn it_watches_the_current_arbiter_as_well() {
 }
 
 #[actix::test]
-async fn a_factory_that_blocks_is_named_by_the_connection_it_is_for() {
+async fn a_blocking_factory_is_logged_with_its_peer() {
     logs::listen();
     let (gate, open) = Gate::new();
     let builder = AcceptorPool::with_protocol(move |_| {
@@ -259,7 +259,7 @@ async fn a_factory_that_blocks_is_named_by_the_connection_it_is_for() {
 }
 
 #[actix::test]
-async fn an_async_fn_that_blocks_is_named_and_one_that_awaits_is_not() {
+async fn only_blocking_async_fns_are_logged() {
     async fn serve(mut socket: Socket, gate: Gate, may_go_on: Arc<Notify>) -> std::io::Result<()> {
         loop {
             match socket.read_u8().await? {
@@ -305,7 +305,7 @@ async fn an_async_fn_that_blocks_is_named_and_one_that_awaits_is_not() {
 }
 
 #[actix::test]
-async fn an_actor_of_ones_own_that_blocks_is_noticed_without_a_name() {
+async fn a_blocking_actor_is_noticed_without_a_name() {
     logs::listen();
     let (gate, open) = Gate::new();
     // Its polls are not the pool's.
@@ -328,7 +328,7 @@ async fn an_actor_of_ones_own_that_blocks_is_noticed_without_a_name() {
 }
 
 #[actix::test]
-async fn connections_that_wait_or_are_idle_are_not_counted() {
+async fn waiting_and_idle_connections_are_not_counted() {
     let ((gate, open), (done, finish), witness) = (Gate::new(), Gate::new(), Witness::new());
     let (builder, _diary) = Probe::pool(move |call, conn| match call {
         Call::Packet(packet) if packet == "work" => {

@@ -13,7 +13,7 @@ fn inventory() -> (usize, usize) {
 }
 
 #[actix::test]
-async fn a_thousand_starts_and_stops_leak_neither_descriptors_nor_threads() {
+async fn starts_and_stops_leak_neither_descriptors_nor_threads() {
     let _exclusive = crate::exclusive();
     once(0).await;
     // Threads and sockets may be a moment behind the stop that ended them.

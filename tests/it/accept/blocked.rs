@@ -25,7 +25,7 @@ fn blocking() -> (Builder<ProtocolService<Probe>>, Diary, mpsc::Sender<()>) {
 }
 
 #[actix::test]
-async fn a_time_in_which_nobody_listened_is_not_the_peers_silence() {
+async fn time_on_a_blocked_arbiter_is_not_peer_silence() {
     let limit = Duration::from_millis(200);
     let (builder, mut diary, open) = blocking();
     let builder = builder.idle_timeout(limit).watchdog(3 * limit).acceptors(1);
@@ -46,7 +46,7 @@ async fn a_time_in_which_nobody_listened_is_not_the_peers_silence() {
 }
 
 #[actix::test]
-async fn a_stop_does_not_wait_for_a_blocked_arbiter_for_ever() {
+async fn a_stop_waits_a_limited_time_for_a_blocked_arbiter() {
     let (builder, mut diary, open) = blocking();
     let pool = builder.acceptors(1).bind("127.0.0.1:0").await.unwrap();
     let mut peer = connect(&pool).await;
@@ -65,7 +65,7 @@ async fn a_stop_does_not_wait_for_a_blocked_arbiter_for_ever() {
 }
 
 #[actix::test]
-async fn a_peer_that_was_being_accepted_when_the_others_were_told_is_told_too() {
+async fn a_peer_accepted_during_a_stop_is_stopped_too() {
     let (transport, director) = Scripted::in_memory();
     let (builder, mut diary) = Probe::pool(|call, _| match call {
         Call::Shutdown => Next::Continue,

@@ -21,7 +21,7 @@ fn restarts(pool: &Pool<Connection<Echo>>) -> u64 {
 }
 
 #[test]
-fn a_peer_that_left_before_it_was_accepted_costs_no_time() {
+fn a_peer_gone_before_accept_causes_no_pause() {
     let peers = [libc::ECONNABORTED, libc::ECONNRESET, libc::EPROTO, libc::EINTR, libc::EPERM, libc::EHOSTUNREACH];
     paused(async move {
         let (pool, director) = pool().await;
@@ -36,7 +36,7 @@ fn a_peer_that_left_before_it_was_accepted_costs_no_time() {
 }
 
 #[test]
-fn when_the_machine_is_out_of_something_the_pause_doubles_from_100_ms_to_half_a_second() {
+fn the_accept_pause_doubles_from_100_to_500_ms() {
     for code in [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM] {
         paused(async move {
             let (pool, director) = pool().await;
@@ -58,7 +58,7 @@ fn when_the_machine_is_out_of_something_the_pause_doubles_from_100_ms_to_half_a_
 }
 
 #[test]
-fn any_other_error_is_the_listeners_and_replaces_the_acceptor() {
+fn other_accept_errors_restart_the_acceptor() {
     for code in [libc::EBADF, libc::EINVAL, libc::ENOTSOCK, libc::EFAULT] {
         paused(async move {
             let (pool, director) = pool().await;

@@ -33,7 +33,7 @@ fn port() -> Tcp {
 }
 
 #[actix::test]
-async fn an_acceptor_that_stops_or_panics_is_replaced_and_its_connections_go_on() {
+async fn connections_survive_the_death_of_their_acceptor() {
     for die in [Die::Stop, Die::Panic] {
         for here in [false, true] {
             let pool = AcceptorPool::with_protocol(|_| Echo).acceptors(1);
@@ -51,7 +51,7 @@ async fn an_acceptor_that_stops_or_panics_is_replaced_and_its_connections_go_on(
 }
 
 #[actix::test]
-async fn an_acceptor_whose_listener_fails_is_replaced_and_its_connections_go_on() {
+async fn connections_survive_a_listener_failure() {
     let failures: [fn(&Director); 4] = [
         |director| director.accept_fails(EBADF),
         |director| director.ready_fails(io::Error::other("the listener broke")),
@@ -80,7 +80,7 @@ async fn served(pool: &PoolHandle) -> Peer {
 }
 
 #[actix::test]
-async fn a_whole_arbiter_that_stopped_is_replaced_and_the_others_connections_go_on() {
+async fn a_stopped_arbiter_is_replaced() {
     let (recorder, mut closings) = Recorder::new();
     let pool = AcceptorPool::with_protocol(move |_| Recorded(recorder.clone()))
         .acceptors(2)
@@ -127,7 +127,7 @@ async fn all_arbiters_may_stop_at_once() {
 }
 
 #[actix::test]
-async fn peers_that_come_while_the_acceptor_is_down_wait_for_the_next_one() {
+async fn peers_wait_while_their_acceptor_is_restarted() {
     let (transport, director) = Scripted::in_front_of(port());
     let pool = AcceptorPool::with_protocol(|_| Echo).acceptors(1).listen(transport).await.unwrap();
     let (open, gate) = mpsc::channel::<()>();
@@ -149,7 +149,7 @@ async fn peers_that_come_while_the_acceptor_is_down_wait_for_the_next_one() {
 }
 
 #[actix::test]
-async fn four_deaths_under_connect_load_cost_not_one_connection() {
+async fn four_restarts_under_load_lose_no_connection() {
     let (transport, director) = Scripted::in_front_of(port());
     let pool = AcceptorPool::with_protocol(|_| Echo).acceptors(1).listen(transport).await.unwrap();
     let (address, done) = (pool.local_addr().unwrap(), Arc::new(AtomicBool::new(false)));
@@ -215,7 +215,7 @@ impl Protocol for Stubborn {
 }
 
 #[actix::test]
-async fn past_the_budget_the_pool_ends_with_a_typed_error_and_its_grace() {
+async fn past_the_budget_the_pool_ends_with_an_error_and_its_grace() {
     let (recorder, mut closings) = Recorder::new();
     let (telling, told) = mpsc::channel();
     let grace = Duration::from_millis(200);
@@ -252,7 +252,7 @@ async fn past_the_budget_the_pool_ends_with_a_typed_error_and_its_grace() {
 }
 
 #[actix::test]
-async fn the_error_says_how_the_last_acceptor_ended() {
+async fn the_pool_error_names_the_last_acceptor_exit() {
     async fn outcome(kill: impl FnOnce(&PoolHandle, &Director)) -> Exit {
         let (transport, director) = Scripted::in_front_of(port());
         let builder = AcceptorPool::with_protocol(|_| Echo).acceptors(1).max_restarts(0, Duration::from_secs(1));
@@ -273,7 +273,7 @@ async fn the_error_says_how_the_last_acceptor_ended() {
 }
 
 #[actix::test]
-async fn five_deaths_in_ten_seconds_are_within_the_default_budget_and_six_are_not() {
+async fn the_default_budget_is_five_restarts_in_ten_seconds() {
     let pool = AcceptorPool::with_protocol(|_| Echo).acceptors(2).bind("127.0.0.1:0").await.unwrap();
     for _ in 0..5 {
         kill(&pool, Die::Stop).await;
@@ -287,7 +287,7 @@ async fn five_deaths_in_ten_seconds_are_within_the_default_budget_and_six_are_no
 }
 
 #[actix::test]
-async fn deaths_further_apart_than_the_window_do_not_add_up() {
+async fn restarts_outside_the_window_do_not_add_up() {
     let window = Duration::from_millis(20);
     let pool =
         AcceptorPool::with_protocol(|_| Echo).acceptors(1).max_restarts(1, window).bind("127.0.0.1:0").await.unwrap();
@@ -300,7 +300,7 @@ async fn deaths_further_apart_than_the_window_do_not_add_up() {
 }
 
 #[actix::test]
-async fn a_successor_that_cannot_have_its_share_counts_as_a_death() {
+async fn a_failed_restart_counts_against_the_budget() {
     let (transport, director) = Scripted::in_front_of(port());
     let pool = AcceptorPool::with_protocol(|_| Echo).acceptors(1).listen(transport).await.unwrap();
     director.share(|| Err(io::Error::other("no share")));

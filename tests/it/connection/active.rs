@@ -45,13 +45,13 @@ async fn set(pool: &Pool<Connection<Probe>>, active: Active) {
 }
 
 #[actix::test]
-async fn always_takes_all() {
+async fn always_delivers_every_packet() {
     let (pool, mut diary, _peer) = begin(Active::Always, |call, _| default_next(call)).await;
     takes(&pool, &mut diary, &PACKETS, false).await;
 }
 
 #[actix::test]
-async fn once_takes_one_and_tells_nobody() {
+async fn once_delivers_one_packet_without_a_callback() {
     let (pool, mut diary, _peer) = begin(Active::Once, |call, _| default_next(call)).await;
     takes(&pool, &mut diary, &["0"], false).await;
     set(&pool, Active::Once).await;
@@ -61,7 +61,7 @@ async fn once_takes_one_and_tells_nobody() {
 }
 
 #[actix::test]
-async fn passive_takes_none() {
+async fn passive_delivers_no_packet() {
     let (pool, mut diary, mut peer) = begin(Active::Passive, |call, _| default_next(call)).await;
     takes(&pool, &mut diary, &[], false).await;
     assert_eq!(pool.list()[0].bytes_in, 0, "not even read");
@@ -73,7 +73,7 @@ async fn passive_takes_none() {
 }
 
 #[actix::test]
-async fn a_count_takes_so_many_and_tells_when_it_is_used_up() {
+async fn a_count_delivers_that_many_and_then_calls_passive() {
     let (pool, mut diary, _peer) = begin(Active::Count(3), |call, _| default_next(call)).await;
     takes(&pool, &mut diary, &PACKETS[..3], true).await;
     set(&pool, Active::Count(2)).await;

@@ -24,7 +24,7 @@ fn answer(line: Option<Bytes>) -> Next<Probe> {
 }
 
 #[actix::test]
-async fn what_comes_behind_it_comes_after_it_in_order() {
+async fn packets_behind_blocking_work_keep_their_order() {
     let (gate, open) = Gate::new();
     let (builder, mut diary) = slow_behind(&gate);
     let pool = builder.bind("127.0.0.1:0").await.unwrap();
@@ -46,7 +46,7 @@ async fn what_comes_behind_it_comes_after_it_in_order() {
 }
 
 #[actix::test]
-async fn others_on_its_arbiter_are_served_meanwhile() {
+async fn blocking_work_does_not_block_the_arbiter() {
     let (gate, open) = Gate::new();
     let (builder, mut diary) = slow_behind(&gate);
     let pool = builder.bind("127.0.0.1:0").await.unwrap();
@@ -60,7 +60,7 @@ async fn others_on_its_arbiter_are_served_meanwhile() {
 }
 
 #[actix::test]
-async fn several_are_done_one_after_the_other() {
+async fn blocking_jobs_of_a_connection_run_in_order() {
     let (builder, _diary) = Probe::pool(|call, conn| match call {
         Call::Packet(_) => {
             let here = std::thread::current().id();
@@ -79,7 +79,7 @@ async fn several_are_done_one_after_the_other() {
 }
 
 #[actix::test]
-async fn a_panic_in_it_ends_its_connection_with_the_text_and_no_other() {
+async fn a_panic_in_blocking_work_ends_one_connection() {
     let (builder, mut diary) = Probe::pool(|call, conn| match call {
         Call::Packet(packet) if &**packet == b"panic" => {
             let name = "closure".to_owned();
@@ -101,7 +101,7 @@ async fn a_panic_in_it_ends_its_connection_with_the_text_and_no_other() {
 }
 
 #[actix::test]
-async fn a_peer_that_leaves_meanwhile_ends_the_connection_and_not_the_work() {
+async fn blocking_work_outlives_a_peer_that_leaves() {
     let (gate, open) = Gate::new();
     let (done, mut is_done) = tokio::sync::mpsc::unbounded_channel();
     let (builder, mut diary) = Probe::pool(move |call, conn| match call {
@@ -126,7 +126,7 @@ async fn a_peer_that_leaves_meanwhile_ends_the_connection_and_not_the_work() {
 }
 
 #[actix::test]
-async fn a_stop_of_the_pool_waits_for_it_and_forces_it_at_the_deadline() {
+async fn a_stop_waits_for_blocking_work_until_the_deadline() {
     let (gate, open) = Gate::new();
     for (grace, reason) in
         [(PATIENCE, CloseReason::Shutdown), (std::time::Duration::from_millis(100), CloseReason::Killed)]

@@ -68,7 +68,7 @@ async fn asks<S: AsyncRead + AsyncWrite + Unpin>(mut peer: Peer<S>, content: &[u
 }
 
 #[actix::test]
-async fn files_stand_in_their_place_among_the_replies_on_every_transport() {
+async fn files_keep_their_order_among_replies() {
     let folder = Folder::new();
     let (file, content) = large(&folder);
     let (memory, connector) = Memory::new("memory");
@@ -113,7 +113,7 @@ async fn one_file(file: Arc<File>, configure: impl FnOnce(Builder) -> Builder) -
 type Builder = actix_acceptor::Builder<actix_acceptor::handlers::ProtocolService<Probe>>;
 
 #[actix::test]
-async fn while_a_file_waits_for_its_reader_nothing_more_is_taken_in_and_nobody_else_waits() {
+async fn a_stalled_file_transfer_pauses_one_connection() {
     let folder = Folder::new();
     let (file, content) = large(&folder);
     let (pool, mut diary) = one_file(file, |builder| builder).await;
@@ -135,7 +135,7 @@ async fn while_a_file_waits_for_its_reader_nothing_more_is_taken_in_and_nobody_e
 }
 
 #[actix::test]
-async fn a_reader_that_never_reads_meets_the_send_timeout_and_one_in_the_middle_of_it_can_be_killed() {
+async fn a_stalled_file_transfer_times_out_or_is_killed() {
     let folder = Folder::new();
     let (file, _) = large(&folder);
     let (pool, _diary) = one_file(file, |builder| builder.send_timeout(Duration::from_millis(200))).await;
@@ -151,7 +151,7 @@ async fn a_reader_that_never_reads_meets_the_send_timeout_and_one_in_the_middle_
 }
 
 #[actix::test]
-async fn a_file_that_has_become_shorter_ends_the_connection_with_an_error() {
+async fn a_truncated_file_ends_the_connection_with_an_error() {
     let folder = Folder::new();
     let (_, content) = large(&folder);
     let file = Arc::new(File::options().read(true).write(true).open(folder.path("large")).unwrap());

@@ -17,7 +17,7 @@ fn framed(payload: &[u8]) -> Vec<u8> {
 }
 
 #[actix::test]
-async fn a_reader_that_never_reads_costs_bounded_memory() {
+async fn a_stalled_peer_costs_bounded_memory() {
     const PACKET: usize = 10_000;
     let most = Arc::new(AtomicUsize::new(0));
     let (builder, mut diary) = Probe::pool({
@@ -76,7 +76,7 @@ async fn a_reader_that_never_reads_costs_bounded_memory() {
 }
 
 #[actix::test]
-async fn above_the_mark_neither_packets_nor_messages_are_taken_and_both_go_on_in_order() {
+async fn above_the_high_mark_input_waits_and_keeps_its_order() {
     const MUCH: usize = 8 * 1024 * KIB;
     let (builder, mut diary) = Probe::pool(|call, _| match call {
         Call::Packet(bytes) if bytes == "much" => Next::Send(Bytes::from(vec![b'x'; MUCH])),
@@ -106,7 +106,7 @@ async fn above_the_mark_neither_packets_nor_messages_are_taken_and_both_go_on_in
 
 /// In memory, where the peer's side takes 64 KiB and not a byte more: what stands unsent is known exactly.
 #[test]
-fn nothing_is_taken_until_the_low_mark_is_reached() {
+fn input_resumes_at_the_low_mark() {
     paused(async {
         let (builder, mut diary) = Probe::pool(|call, conn| match call {
             Call::Packet(bytes) if bytes == "much" => Next::Send(Bytes::from(vec![b'x'; 100 * KIB - 1])),
@@ -137,7 +137,7 @@ fn nothing_is_taken_until_the_low_mark_is_reached() {
 
 /// The peer takes some bytes every now and then: never nothing for as long as the send timeout.
 #[actix::test]
-async fn a_slow_but_living_reader_is_not_cut() {
+async fn a_slow_reader_is_not_closed() {
     const MUCH: usize = 3 * 1024 * KIB;
     let (builder, mut diary) = Probe::pool(|call, _| match call {
         Call::Packet(_) => Next::SendAndStop(Bytes::from(vec![b'x'; MUCH])),
@@ -163,7 +163,7 @@ async fn a_slow_but_living_reader_is_not_cut() {
 }
 
 #[actix::test]
-async fn a_reader_that_takes_nothing_is_cut_after_the_send_timeout() {
+async fn a_stalled_reader_is_closed_after_the_send_timeout() {
     for stops in [false, true] {
         let (builder, mut diary) = Probe::pool(move |call, _| match call {
             Call::Packet(_) if stops => Next::SendAndStop(Bytes::from(vec![b'x'; 16 * 1024 * KIB])),
@@ -220,7 +220,7 @@ fn p99(peer: &mut BlockingPeer, echoes: usize) -> Duration {
 }
 
 #[actix::test]
-async fn a_fast_peer_starves_neither_its_neighbours_nor_its_own_mailbox() {
+async fn a_fast_peer_starves_neither_neighbours_nor_mailbox() {
     let (builder, _diary) = Probe::pool(|call, _| match call {
         Call::Packet(bytes) => Next::Send(bytes.clone()),
         call => default_next(call),
@@ -244,7 +244,7 @@ async fn a_fast_peer_starves_neither_its_neighbours_nor_its_own_mailbox() {
 }
 
 #[actix::test]
-async fn a_flood_of_messages_starves_neither_the_neighbours_nor_the_flooded_socket() {
+async fn a_flood_of_messages_starves_no_socket() {
     const MESSAGES: usize = 1_000_000;
     const BACKLOG: usize = 100_000;
     let taken = Arc::new(AtomicUsize::new(0));

@@ -60,7 +60,7 @@ fn once<T>(value: T) -> impl Fn() -> T {
 }
 
 #[actix::test]
-async fn what_came_before_the_fin_is_answered_first() {
+async fn packets_before_a_fin_are_answered_first() {
     let (pool, mut diary) = lines(|call, _| echo(call), |builder| builder).await;
     let mut peer = connect(&pool).await;
     peer.send("1\n2\nrest").await;
@@ -74,7 +74,7 @@ async fn what_came_before_the_fin_is_answered_first() {
 }
 
 #[actix::test]
-async fn by_default_a_half_closed_connection_says_its_last_word_and_ends() {
+async fn by_default_a_half_closed_connection_replies_and_ends() {
     for (answers, says) in
         [("continue", ""), ("send", "bye\n"), ("stop", ""), ("send and stop", "bye\n"), ("wait", "bye\n")]
     {
@@ -106,7 +106,7 @@ async fn by_default_a_half_closed_connection_says_its_last_word_and_ends() {
 }
 
 #[actix::test]
-async fn with_half_close_on_the_connection_goes_on() {
+async fn with_half_close_the_connection_goes_on() {
     let (pool, mut diary) = lines(|call, _| echo(call), |builder| builder.half_close(true)).await;
     let mut peer = connect(&pool).await;
     peer.send("last\n").await;
@@ -144,7 +144,7 @@ async fn a_fin_during_a_wait_drops_the_wait() {
 }
 
 #[actix::test]
-async fn a_fin_behind_packets_does_not_drop_the_wait_before_them() {
+async fn a_fin_behind_packets_does_not_drop_a_wait() {
     let (open, gate) = oneshot::channel::<()>();
     let gate = once(gate);
     let act = move |call: &Call, conn: &mut Conn<Probe>| match call {
@@ -167,7 +167,7 @@ async fn a_fin_behind_packets_does_not_drop_the_wait_before_them() {
 }
 
 #[actix::test]
-async fn with_half_close_on_a_wait_outlives_the_fin() {
+async fn with_half_close_a_wait_outlives_the_fin() {
     let (open, gate) = oneshot::channel::<()>();
     let gate = once(gate);
     let act = move |call: &Call, conn: &mut Conn<Probe>| match call {
@@ -252,7 +252,7 @@ async fn a_reset_ends_a_connection_above_its_mark() {
 }
 
 #[actix::test]
-async fn a_passive_connection_meets_packets_and_fin_when_it_is_active_again() {
+async fn a_passive_connection_gets_packets_and_fin_later() {
     let act = |call: &Call, conn: &mut Conn<Probe>| {
         match call {
             Call::Ack => conn.set_active(Active::Passive),
@@ -292,7 +292,7 @@ async fn a_peer_that_leaves_while_init_waits_is_noticed() {
 
 /// A wait holds what is this connection's, in order, and nobody else's.
 #[actix::test]
-async fn a_wait_holds_packets_and_messages_in_order_and_no_other_connection() {
+async fn a_wait_holds_back_only_its_own_connection() {
     let (open, gate) = oneshot::channel::<()>();
     let gate = once(gate);
     let act = move |call: &Call, conn: &mut Conn<Probe>| match call {
@@ -323,7 +323,7 @@ async fn a_wait_holds_packets_and_messages_in_order_and_no_other_connection() {
 }
 
 #[actix::test]
-async fn orders_during_a_wait_are_kept() {
+async fn signals_during_a_wait_are_kept() {
     let (open, gate) = oneshot::channel::<()>();
     let gate = once(gate);
     let act = move |call: &Call, conn: &mut Conn<Probe>| match call {
@@ -354,7 +354,7 @@ async fn orders_during_a_wait_are_kept() {
 }
 
 #[actix::test]
-async fn a_kill_needs_neither_an_end_of_the_wait_nor_room_in_the_socket() {
+async fn a_kill_works_during_waits_and_with_full_sockets() {
     for state in ["waiting", "above the mark", "stopping", "passive"] {
         let act = move |call: &Call, conn: &mut Conn<Probe>| match call {
             Call::Packet(_) if state == "waiting" => conn.wait(pending::<()>(), |(), _, _| Next::Continue),

@@ -30,7 +30,7 @@ impl Protocol for Roundabout {
 }
 
 #[actix::test]
-async fn a_stream_added_by_a_packet_is_heard_without_another_event() {
+async fn a_stream_added_in_packet_is_polled_at_once() {
     for passive in [false, true] {
         // Without time limits there is no tick that could wake the connection.
         let pool = AcceptorPool::with_protocol(move |_| Roundabout { passive })

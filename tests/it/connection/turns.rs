@@ -75,7 +75,7 @@ async fn greatest_step(count: &AtomicUsize, end: usize) -> usize {
 }
 
 #[actix::test]
-async fn a_turn_reads_64_kib_and_what_the_last_read_brings_beyond() {
+async fn a_turn_reads_about_64_kib() {
     const ALL: usize = 8 * 1024 * KIB;
     let (builder, _diary) = Probe::pool(|call, _| default_next(call));
     let (pool, director) = in_memory(builder.framing(Framing::len4())).await;
@@ -107,7 +107,7 @@ async fn a_turn_delivers_128_packets() {
 }
 
 #[actix::test]
-async fn a_row_of_peers_holds_up_nobody_who_was_there_before() {
+async fn a_burst_of_peers_does_not_delay_connections() {
     let (builder, _diary) = Probe::pool(|call, _| match call {
         Call::Packet(bytes) => Next::Send(bytes.clone()),
         call => default_next(call),
@@ -124,7 +124,7 @@ async fn a_row_of_peers_holds_up_nobody_who_was_there_before() {
 
 /// Each message brings the next one, so that the mailbox is never empty; more of them than a turn takes.
 #[actix::test]
-async fn the_items_of_a_stream_get_through_a_mailbox_that_is_never_empty() {
+async fn stream_items_pass_a_mailbox_that_is_never_empty() {
     const FLOOD: &[u8] = b"flood";
     let (items, incoming) = unbounded_channel();
     let incoming = Arc::new(Mutex::new(incoming));
@@ -173,7 +173,7 @@ async fn a_message_gets_through_streams_that_never_end() {
 }
 
 #[test]
-fn during_a_wait_a_buffer_is_read_ahead_and_no_more() {
+fn during_a_wait_one_buffer_is_read_ahead() {
     paused(async {
         let (builder, mut diary) = Probe::pool(|call, conn| match call {
             Call::Packet(bytes) if bytes == "wait" => {
@@ -233,7 +233,7 @@ impl AsyncWrite for Scales {
 }
 
 #[actix::test]
-async fn bytes_are_counted_before_the_peer_can_have_them() {
+async fn bytes_are_counted_before_they_are_visible() {
     let (builder, mut diary) = Probe::pool(|call, _| match call {
         Call::Packet(_) => Next::Send(Bytes::from_static(b"0123456789")),
         call => default_next(call),

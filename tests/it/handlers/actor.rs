@@ -91,7 +91,7 @@ async fn holders() -> (Pool<Holder>, tokio::sync::mpsc::UnboundedReceiver<Word>)
 }
 
 #[actix::test]
-async fn the_ack_comes_once_when_the_pool_has_the_actor_on_its_books() {
+async fn ack_arrives_once_after_registration() {
     let (pool, mut words) = holders().await;
     let mut peers = Vec::new();
     let mut acked = HashSet::new();
@@ -117,7 +117,7 @@ async fn the_ack_comes_once_when_the_pool_has_the_actor_on_its_books() {
 }
 
 #[actix::test]
-async fn the_books_keep_an_actor_that_nobody_else_knows() {
+async fn the_pool_keeps_an_unreferenced_actor_alive() {
     let (pool, mut words) = holders().await;
     let mut peer = connect(&pool).await;
     let Word::Acked { id, .. } = soon(words.recv()).await.unwrap() else { panic!("not acked") };
@@ -153,7 +153,7 @@ async fn an_actor_that_stops_or_panics_closes_its_socket_and_no_other() {
 }
 
 #[actix::test]
-async fn a_refusal_closes_that_socket_and_nothing_else() {
+async fn a_refusing_actor_closes_only_its_socket() {
     let calls = AtomicUsize::new(0);
     let (words, mut heard) = unbounded_channel();
     let shared = Arc::<OnceLock<Pool<Holder>>>::default();

@@ -94,7 +94,7 @@ async fn closed(pool: &PoolHandle, reason: CloseReason, count: u64) {
 }
 
 #[actix::test]
-async fn every_door_counts_and_lists_its_connections() {
+async fn every_handler_counts_and_lists_connections() {
     for (door, pool) in every_door().await {
         let mut peers = Vec::new();
         for _ in 0..3 {
@@ -125,7 +125,7 @@ async fn every_door_counts_and_lists_its_connections() {
 }
 
 #[actix::test]
-async fn every_door_tells_a_peer_that_left_from_an_own_end_and_a_reset() {
+async fn every_handler_tells_peer_local_and_reset_apart() {
     for (door, pool) in every_door().await {
         let mut peer = connect(&pool).await;
         peer.echo("hello").await;
@@ -142,7 +142,7 @@ async fn every_door_tells_a_peer_that_left_from_an_own_end_and_a_reset() {
 }
 
 #[actix::test]
-async fn every_door_kills_one_connection_and_no_other() {
+async fn every_handler_kills_exactly_one_connection() {
     for (door, pool) in every_door().await {
         let (mut doomed, mut other) = (connect(&pool).await, connect(&pool).await);
         doomed.echo("hello").await;
@@ -159,7 +159,7 @@ async fn every_door_kills_one_connection_and_no_other() {
 }
 
 #[actix::test]
-async fn every_door_drains() {
+async fn every_handler_drains() {
     for (door, pool) in every_door().await {
         let mut peers = [connect(&pool).await, connect(&pool).await, connect(&pool).await];
         for peer in &mut peers {
@@ -175,7 +175,7 @@ async fn every_door_drains() {
 }
 
 #[actix::test]
-async fn at_every_door_100_panics_cost_100_connections_and_none_of_100_others() {
+async fn a_panic_ends_one_connection_with_every_handler() {
     for (door, pool) in every_door().await {
         let mut others = Vec::new();
         for number in 0..100 {
@@ -196,7 +196,7 @@ async fn at_every_door_100_panics_cost_100_connections_and_none_of_100_others() 
 }
 
 #[actix::test]
-async fn at_every_door_an_error_is_counted_as_one_where_the_pool_can_hear_of_it() {
+async fn errors_are_counted_with_every_handler() {
     for (door, pool) in every_door().await {
         let mut peer = connect(&pool).await;
         peer.send("fail").await;
@@ -208,7 +208,7 @@ async fn at_every_door_an_error_is_counted_as_one_where_the_pool_can_hear_of_it(
 
 /// Panics in the function itself that a door is given, for the first connection; the second one is served.
 #[actix::test]
-async fn a_panic_in_a_doors_own_function_costs_one_connection() {
+async fn a_panic_in_the_users_function_ends_one_connection() {
     fn first(id: ConnectionId) {
         assert_ne!(id.get(), 1, "the first one panics");
     }
@@ -254,7 +254,7 @@ async fn a_panic_in_a_doors_own_function_costs_one_connection() {
 }
 
 #[actix::test]
-async fn a_codec_that_panics_when_it_is_made_costs_one_connection() {
+async fn a_codec_factory_panic_ends_one_connection() {
     let made = std::sync::atomic::AtomicUsize::new(0);
     let codec = move || {
         assert_ne!(made.fetch_add(1, std::sync::atomic::Ordering::Relaxed), 0, "the first one panics");
@@ -286,7 +286,7 @@ impl Protocol for PanicsTwice {
 }
 
 #[actix::test]
-async fn a_panic_in_closed_is_the_connections_own_too() {
+async fn a_panic_in_closed_ends_no_other_connection() {
     let (recorder, mut closings) = Recorder::new();
     let factory = move |_: &_| PanicsTwice(recorder.clone());
     let pool = AcceptorPool::with_protocol(factory).acceptors(1).bind("127.0.0.1:0").await.unwrap();

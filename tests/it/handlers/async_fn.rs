@@ -80,7 +80,7 @@ async fn an_async_fn_may_return_nothing_or_a_result_of_any_error() {
 }
 
 #[actix::test]
-async fn a_socket_knows_who_is_where() {
+async fn a_socket_knows_both_addresses() {
     let (builder, mut told) = telling(|socket, tell| async move {
         tell.send((socket.id(), socket.peer().socket(), socket.local_addr().unwrap().socket())).unwrap();
         assert_eq!((socket.listener(), socket.transport()), ("by the door", TransportKind::Tcp));
@@ -114,7 +114,7 @@ async fn a_framed_socket_yields_packets() {
 }
 
 #[actix::test]
-async fn a_silent_peer_makes_the_read_fail_at_the_idle_timeout_and_not_before() {
+async fn a_read_from_a_silent_peer_fails_at_the_idle_timeout() {
     let limit = Duration::from_millis(250);
     let (builder, mut told) = telling(|mut socket, tell| async move {
         assert_eq!(socket.read(&mut [0; 8]).await.unwrap(), 6);
@@ -135,7 +135,7 @@ async fn a_silent_peer_makes_the_read_fail_at_the_idle_timeout_and_not_before() 
 }
 
 #[test]
-fn a_silence_that_nobody_listens_to_does_not_count() {
+fn silence_without_a_read_does_not_count() {
     paused(async {
         let limit = Duration::from_secs(1);
         let (builder, mut told) = telling(move |mut socket, tell| async move {
@@ -153,7 +153,7 @@ fn a_silence_that_nobody_listens_to_does_not_count() {
 }
 
 #[actix::test]
-async fn a_peer_that_takes_nothing_makes_the_write_fail_at_the_send_timeout_and_not_before() {
+async fn a_write_to_a_stalled_peer_fails_at_the_send_timeout() {
     let limit = Duration::from_millis(250);
     let (builder, mut told) = telling(|mut socket, tell| async move {
         let started = Instant::now();
@@ -308,7 +308,7 @@ async fn a_kill_wakes_both_halves_of_a_split_socket() {
 }
 
 #[actix::test]
-async fn an_async_fn_that_does_not_look_at_its_socket_is_ended_at_the_deadline() {
+async fn an_async_fn_that_ignores_its_socket_ends_at_the_deadline() {
     let (builder, mut told) = telling(|socket, tell| async move {
         tell.send(()).unwrap();
         pending::<()>().await;

@@ -183,7 +183,7 @@ async fn with_close_gets_the_state_once_however_it_ended() {
 }
 
 #[actix::test]
-async fn on_init_may_stop_or_fail_or_panic_and_then_there_are_no_events() {
+async fn on_init_may_stop_fail_or_panic_before_any_event() {
     let (closing, mut closings) = unbounded_channel();
     let pool = AcceptorPool::with_events(
         |conn| match conn.id().get() {
@@ -251,7 +251,7 @@ async fn another_codec_speaks_its_own_packets_and_replies() {
 }
 
 #[actix::test]
-async fn a_timeout_or_shutdown_that_is_otherwise_stops_and_one_that_is_ignored_goes_on() {
+async fn default_next_stops_on_timeout_and_shutdown() {
     let idle = Duration::from_millis(50);
     let ignoring = AcceptorPool::with_events(
         |_| Init::new(()),

@@ -35,7 +35,7 @@ async fn counted_as(pool: &Pool<NoActor>, reason: CloseReason) {
 }
 
 #[actix::test]
-async fn what_a_socket_was_noted_for_is_what_is_counted() {
+async fn a_sockets_close_reason_is_counted() {
     for reason in CloseReason::ALL.iter().copied() {
         let notes: &'static [CloseReason] = Box::leak(Box::new([reason]));
         let (pool, mut told) = noting(notes, || Ok(()), None).await;
@@ -50,7 +50,7 @@ async fn what_a_socket_was_noted_for_is_what_is_counted() {
 }
 
 #[actix::test]
-async fn the_first_word_counts() {
+async fn the_first_close_reason_wins() {
     let returns: [fn() -> io::Result<()>; 2] = [|| Ok(()), || Err(ErrorKind::BrokenPipe.into())];
     for returns in returns {
         let (pool, _told) = noting(&[CloseReason::TooLong, CloseReason::Local], returns, None).await;
@@ -63,7 +63,7 @@ async fn the_first_word_counts() {
 }
 
 #[actix::test]
-async fn a_socket_that_was_noted_is_still_ended_by_the_pool_which_goes_first() {
+async fn the_pools_close_reason_precedes_the_sockets() {
     let (pool, mut told) = noting(&[CloseReason::Error], || Ok(()), None).await;
     let mut peer = connect(&pool).await;
     eventually(|| pool.connections() == 1).await;
@@ -76,7 +76,7 @@ async fn a_socket_that_was_noted_is_still_ended_by_the_pool_which_goes_first() {
 }
 
 #[actix::test]
-async fn a_socket_that_was_noted_still_has_its_limits() {
+async fn a_socket_with_a_close_reason_keeps_its_limits() {
     let (pool, mut told) = noting(&[CloseReason::Error], || Ok(()), Some(Duration::from_millis(100))).await;
     let mut peer = connect(&pool).await;
     assert_eq!(soon(told.recv()).await, Some(Err(ErrorKind::TimedOut)));
@@ -86,7 +86,7 @@ async fn a_socket_that_was_noted_still_has_its_limits() {
 }
 
 #[test]
-fn a_silence_between_two_reads_that_nobody_listens_to_does_not_count() {
+fn silence_between_two_reads_does_not_count() {
     paused(async {
         let limit = Duration::from_secs(1);
         let serve = move |mut socket: Socket| async move {
@@ -108,7 +108,7 @@ fn a_silence_between_two_reads_that_nobody_listens_to_does_not_count() {
 }
 
 #[test]
-fn a_peer_that_goes_on_speaking_is_not_silent() {
+fn a_peer_that_keeps_sending_is_not_idle() {
     paused(async {
         let limit = Duration::from_secs(1);
         let serve = |mut socket: Socket| async move {
@@ -131,7 +131,7 @@ fn a_peer_that_goes_on_speaking_is_not_silent() {
 }
 
 #[test]
-fn a_peer_that_takes_a_little_now_and_then_is_not_cut_and_one_that_takes_nothing_is() {
+fn a_slow_reader_is_kept_and_a_stalled_one_is_closed() {
     paused(async {
         let limit = Duration::from_secs(1);
         let (tell, mut told) = unbounded_channel();

@@ -56,7 +56,7 @@ fn greeted() -> Listener {
 }
 
 #[actix::test]
-async fn init_comes_before_the_handshake_and_ack_after_it_and_what_init_sends_waits() {
+async fn init_precedes_the_handshake_and_ack_follows_it() {
     let (builder, mut diary) = Probe::pool(|call, conn| match call {
         Call::Init => {
             assert!(conn.tls().is_none());
@@ -90,7 +90,7 @@ async fn a_stop_in_init_closes_without_a_handshake_and_sends_nothing() {
 }
 
 #[actix::test]
-async fn a_handshake_that_fails_stalls_or_panics_is_an_ending_of_its_own_and_costs_nobody_else_anything() {
+async fn a_failed_handshake_ends_one_connection() {
     let (recorder, mut closings) = Recorder::new();
     let limit = Duration::from_millis(200);
     let pool = AcceptorPool::with_protocol(move |_| Recorded(recorder.clone()))
@@ -143,7 +143,7 @@ async fn a_handshake_that_fails_stalls_or_panics_is_an_ending_of_its_own_and_cos
 }
 
 #[actix::test]
-async fn two_hundred_peers_that_leave_in_mid_handshake_leave_nothing_behind() {
+async fn peers_that_leave_in_mid_handshake_leave_nothing_behind() {
     let pool = AcceptorPool::with_protocol(|_| Echo).listener(greeted()).start().await.unwrap();
     for _ in 0..200 {
         connect(&pool).await.send(b"HEL").await;
@@ -159,7 +159,7 @@ async fn two_hundred_peers_that_leave_in_mid_handshake_leave_nothing_behind() {
 }
 
 #[actix::test]
-async fn a_connection_in_its_handshake_can_be_killed_and_is_ended_by_a_drain() {
+async fn a_handshaking_connection_can_be_killed_and_drained() {
     let pool = AcceptorPool::with_protocol(|_| Echo).listener(greeted()).start().await.unwrap();
     let mut killed = connect(&pool).await;
     soon(pool.wait_for(|n| n == 1, None)).await.unwrap();
@@ -180,7 +180,7 @@ async fn claim(pool: &PoolHandle, host: u8) -> Peer {
 }
 
 #[actix::test]
-async fn whom_a_peer_claims_to_be_is_shown_counted_and_refused() {
+async fn limits_and_logs_use_the_claimed_peer() {
     let (builder, diary) = Probe::pool(|call, conn| match call {
         Call::Ack => Next::Send(Bytes::from(format!("{} {}", conn.peer(), conn.socket_peer().ip().unwrap()))),
         other => default_next(other),
@@ -222,7 +222,7 @@ async fn echo_once(mut socket: Socket) {
 }
 
 #[actix::test]
-async fn the_doors_serve_and_start_get_their_socket_after_the_handshake() {
+async fn fn_and_actor_get_their_socket_after_the_handshake() {
     let serve = AcceptorPool::with_fn(echo_once).listener(greeted()).start().await.unwrap().untyped();
     let start = AcceptorPool::with_actor(|socket| Ok(Own::start(socket, echo_once)));
     let start = start.listener(greeted()).start().await.unwrap().untyped();

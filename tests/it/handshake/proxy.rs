@@ -67,7 +67,7 @@ async fn who(proxy: ProxyProtocol) -> PoolHandle {
 }
 
 #[actix::test]
-async fn both_versions_are_understood_in_any_pieces_with_packets_behind_them() {
+async fn both_versions_are_read_in_any_pieces() {
     let pool = who(loopback(ProxyProtocol::required())).await;
     for (header, version) in [(LINE.to_vec(), 1), (binary(&[]), 2), (binary(&[(0x04, &[7; 600])]), 2)] {
         let told = format!("203.0.113.7:4711 by 127.0.0.1 v{version}\n");
@@ -100,7 +100,7 @@ async fn both_versions_are_understood_in_any_pieces_with_packets_behind_them() {
 }
 
 #[actix::test]
-async fn what_the_load_balancer_tells_can_be_read() {
+async fn the_proxy_header_can_be_read() {
     let (builder, _diary) = Probe::pool(|call, conn| {
         let Call::Ack = call else { return default_next(call) };
         let header = conn.proxy().unwrap();
@@ -124,7 +124,7 @@ async fn what_the_load_balancer_tells_can_be_read() {
 }
 
 #[actix::test]
-async fn who_is_not_trusted_is_refused_where_a_header_is_required_and_talks_data_where_it_is_not() {
+async fn headers_of_untrusted_peers_are_not_believed() {
     let elsewhere = |proxy: ProxyProtocol| proxy.trust("192.0.2.0/24").unwrap().trust("::1").unwrap().trust_local();
     let (builder, diary) = Probe::pool(|call, _| default_next(call));
     let pool = builder.listener(listener(elsewhere(ProxyProtocol::required()))).start().await.unwrap();
@@ -144,7 +144,7 @@ async fn who_is_not_trusted_is_refused_where_a_header_is_required_and_talks_data
 }
 
 #[actix::test]
-async fn where_it_is_optional_what_does_not_begin_as_a_header_is_data_to_the_last_byte() {
+async fn with_optional_headers_other_bytes_are_data() {
     let pool = who(loopback(ProxyProtocol::optional())).await;
     let me = |peer: &Peer| format!("{} by 127.0.0.1 v0\n", peer.address()).into_bytes();
     for data in ["hello", "P", "PROX", "PROXy TCP4", "\r\n\r\n\0\r\nQUI", "\r\n\r\nQUIT", "GET / HTTP/1.1\r\n\r\n"] {
@@ -167,7 +167,7 @@ async fn where_it_is_optional_what_does_not_begin_as_a_header_is_data_to_the_las
 }
 
 #[actix::test]
-async fn a_load_balancer_that_speaks_for_itself_is_the_peer() {
+async fn a_local_header_keeps_the_socket_peer() {
     let pool = who(loopback(ProxyProtocol::required())).await;
     let itself = [SIGNATURE, &[0x20, 0x00, 0, 0]].concat();
     for (header, version) in [(itself, 2), (b"PROXY UNKNOWN\r\n".to_vec(), 1)] {
@@ -180,7 +180,7 @@ async fn a_load_balancer_that_speaks_for_itself_is_the_peer() {
 }
 
 #[actix::test]
-async fn a_header_that_is_malformed_too_long_cut_off_or_stalled_ends_that_connection_alone() {
+async fn a_bad_header_ends_one_connection() {
     let (recorder, mut closings) = Recorder::new();
     let limit = Duration::from_millis(300);
     let pool = AcceptorPool::with_protocol(move |_| Recorded(recorder.clone()))
@@ -268,7 +268,7 @@ async fn rules_look_at_both_peers_and_limits_at_the_claimed_one() {
 }
 
 #[actix::test]
-async fn the_other_doors_and_the_other_transports_have_it_too() {
+async fn the_proxy_protocol_works_with_all_handlers() {
     let serve = |mut socket: Socket| async move {
         let header = socket.proxy().unwrap();
         let told = format!("{} {} {:?}", socket.peer(), header.version, header.authority());
@@ -294,7 +294,7 @@ async fn the_other_doors_and_the_other_transports_have_it_too() {
 }
 
 #[actix::test]
-async fn a_protocol_that_trusts_nobody_is_refused_at_the_start() {
+async fn a_proxy_protocol_without_trust_is_refused() {
     let refused = AcceptorPool::with_protocol(|_| Echo).listener(listener(ProxyProtocol::optional())).start().await;
     match refused.map(drop).unwrap_err() {
         StartError::InvalidSetting(InvalidSetting { setting, why, .. }) => {
@@ -343,7 +343,7 @@ mod before_tls {
     use support::pki::Pki;
 
     #[actix::test]
-    async fn the_header_comes_before_tls_whatever_is_said_first() {
+    async fn the_header_precedes_tls() {
         let pki = Pki::new();
         let (cert, key) = pki.issue("localhost");
         for backend in [TlsBackend::Native, TlsBackend::Rustls] {
@@ -386,7 +386,7 @@ mod before_tls {
     }
 
     #[actix::test]
-    async fn who_may_not_come_is_refused_before_tls_and_called_by_the_claimed_name() {
+    async fn a_refusal_precedes_tls_and_names_the_claimed_peer() {
         let pki = Pki::new();
         let (cert, key) = pki.issue("localhost");
         let asked = Arc::new(AtomicUsize::new(0));

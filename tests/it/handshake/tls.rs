@@ -66,7 +66,7 @@ async fn plain(pool: &PoolHandle) -> Peer {
 }
 
 #[actix::test]
-async fn rustls_native_tls_and_openssl_are_served_by_both_back_ends() {
+async fn rustls_and_native_tls_clients_are_served_by_both() {
     let pki = Pki::new();
     let (cert, key) = pki.issue("localhost");
     for backend in BACKENDS {
@@ -110,7 +110,7 @@ async fn rustls_native_tls_and_openssl_are_served_by_both_back_ends() {
 }
 
 #[actix::test]
-async fn the_doors_serve_and_start_have_tls_too() {
+async fn async_fns_have_tls() {
     let pki = Pki::new();
     let (cert, key) = pki.issue("localhost");
     for backend in BACKENDS {
@@ -131,7 +131,7 @@ async fn the_doors_serve_and_start_have_tls_too() {
 }
 
 #[test]
-fn what_is_wrong_with_a_certificate_or_a_key_is_said_with_the_file() {
+fn certificate_and_key_errors_name_the_file() {
     let pki = Pki::new();
     let (cert, key) = pki.issue("localhost");
     let (_, other_key) = pki.issue("other");
@@ -209,7 +209,7 @@ async fn client_certificates_names_and_the_lowest_version_by_rustls() {
 }
 
 #[actix::test]
-async fn what_is_no_tls_is_a_failed_handshake_and_a_silent_peer_has_its_time() {
+async fn plaintext_and_silence_fail_the_tls_handshake() {
     let pki = Pki::new();
     let (cert, key) = pki.issue("localhost");
     for backend in BACKENDS {
@@ -236,7 +236,7 @@ async fn what_is_no_tls_is_a_failed_handshake_and_a_silent_peer_has_its_time() {
 }
 
 #[actix::test]
-async fn a_missing_close_notify_is_told_apart() {
+async fn a_missing_close_notify_is_distinguished() {
     let pki = Pki::new();
     let (cert, key) = pki.issue("localhost");
     for backend in BACKENDS {
@@ -287,7 +287,7 @@ async fn certificates_change_live_and_a_bad_pair_is_refused() {
 }
 
 #[actix::test]
-async fn starttls_turns_a_plain_connection_into_a_tls_one() {
+async fn starttls_upgrades_a_plaintext_connection() {
     let pki = Pki::new();
     let (cert, key) = pki.issue("localhost");
     for backend in BACKENDS {
@@ -310,7 +310,7 @@ async fn starttls_turns_a_plain_connection_into_a_tls_one() {
 }
 
 #[actix::test]
-async fn a_socket_that_is_dropped_sends_the_rest_and_takes_its_leave() {
+async fn a_dropped_socket_sends_the_rest_and_close_notify() {
     let pki = Pki::new();
     let (cert, key) = pki.issue("localhost");
     let content: Vec<u8> = (0..4_000_000_u32).map(|at| (at / 7) as u8).collect();
@@ -349,7 +349,7 @@ async fn a_socket_that_is_dropped_sends_the_rest_and_takes_its_leave() {
 }
 
 #[actix::test]
-async fn a_configuration_made_elsewhere_is_served_and_cannot_be_reloaded() {
+async fn a_custom_rustls_config_is_served_but_not_reloaded() {
     let pki = Pki::new();
     let (cert, key) = pki.issue("localhost");
     let (cert_pem, key_pem) = (std::fs::read(cert).unwrap(), std::fs::read(key).unwrap());

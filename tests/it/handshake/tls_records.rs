@@ -83,7 +83,7 @@ async fn each(script: fn(&mut Client)) -> Vec<CloseReason> {
 }
 
 #[actix::test]
-async fn records_that_come_at_once_are_all_answered_and_a_goodbye_behind_them_is_seen() {
+async fn records_in_one_segment_are_answered_before_close_notify() {
     let endings = each(|client| {
         // Far more than is read ahead, so that records are cut at every place; some are longer than that themselves.
         let lines: Vec<Vec<u8>> = (0..400).map(|n| vec![b'a' + (n % 26) as u8; 1 + n * n % 6_000]).collect();
@@ -121,7 +121,7 @@ async fn a_record_cut_in_two_is_waited_for() {
 }
 
 #[actix::test]
-async fn rubbish_behind_a_good_record_ends_the_connection_at_once() {
+async fn garbage_behind_a_record_ends_the_connection() {
     let endings = each(|client| {
         // Once that is back, the handshake is over at the other end as well.
         let hello = client.seal(b"hello");

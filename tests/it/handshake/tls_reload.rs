@@ -75,7 +75,7 @@ async fn certificates_are_taken_as_pem_and_der_from_files_and_memory() {
 }
 
 #[actix::test]
-async fn listeners_tell_their_tls_and_when_its_first_certificate_expires() {
+async fn listeners_report_the_earliest_certificate_expiry() {
     let pki = Pki::new();
     let (cert, key) = pki.issue("localhost");
     let soonest = SystemTime::UNIX_EPOCH + Duration::from_secs(2_000_000_000);
@@ -207,7 +207,7 @@ fn until_shown<'a>(pki: &'a Pki, pool: &'a PoolHandle, expected: &'a [u8]) -> im
 }
 
 #[actix::test]
-async fn watched_files_are_read_again_when_they_change_and_a_bad_pair_leaves_the_old_one() {
+async fn watched_certificates_reload_unless_invalid() {
     logs::listen();
     for backend in BACKENDS {
         let pki = Pki::new();

@@ -16,7 +16,7 @@ const FAREWELL: &str = "no room, come back later\r\n";
 const AT_ONCE: Duration = Duration::from_secs(1);
 
 #[actix::test]
-async fn the_eleventh_waits_in_the_kernels_queue_and_is_served_the_moment_one_leaves() {
+async fn at_the_limit_a_peer_waits_in_the_kernels_queue() {
     for acceptors in [1, 4] {
         let census = Census::default();
         let pool = census.pool().acceptors(acceptors).max_connections(MAX).bind("127.0.0.1:0").await.unwrap();
@@ -39,7 +39,7 @@ async fn the_eleventh_waits_in_the_kernels_queue_and_is_served_the_moment_one_le
 }
 
 #[actix::test]
-async fn whoever_waits_is_served_in_order() {
+async fn waiting_peers_are_served_in_order() {
     let census = Census::default();
     let pool = census.pool().max_connections(1).bind("127.0.0.1:0").await.unwrap();
     let mut inside = served(&pool).await;
@@ -57,7 +57,7 @@ async fn whoever_waits_is_served_in_order() {
 }
 
 #[actix::test]
-async fn the_eleventh_is_closed_at_once_and_counted() {
+async fn at_the_limit_a_peer_is_closed_and_counted() {
     for (acceptors, refusal_message) in [(1, ""), (4, ""), (1, FAREWELL), (4, FAREWELL)] {
         let census = Census::default();
         let pool = census
@@ -89,7 +89,7 @@ async fn the_eleventh_is_closed_at_once_and_counted() {
 }
 
 #[actix::test]
-async fn the_farewell_arrives_also_when_the_peer_has_sent_bytes_before() {
+async fn the_refusal_message_arrives_after_unread_input() {
     let census = Census::default();
     let pool = census.pool().max_connections(1).at_limit(AtLimit::Close).refusal_message(FAREWELL);
     let pool = pool.bind("127.0.0.1:0").await.unwrap();
@@ -111,7 +111,7 @@ async fn the_farewell_arrives_also_when_the_peer_has_sent_bytes_before() {
 }
 
 #[actix::test]
-async fn a_peer_that_does_not_take_its_farewell_holds_nobody_up() {
+async fn a_peer_ignoring_its_refusal_delays_no_other() {
     let census = Census::default();
     let pool = census.pool().max_connections(1).at_limit(AtLimit::Close).refusal_message(FAREWELL);
     let pool = pool.bind("127.0.0.1:0").await.unwrap();
@@ -131,7 +131,7 @@ async fn a_peer_that_does_not_take_its_farewell_holds_nobody_up() {
 }
 
 #[actix::test]
-async fn the_eleventh_is_reset() {
+async fn at_the_limit_a_peer_is_reset() {
     for acceptors in [1, 4] {
         let census = Census::default();
         let pool =

@@ -16,7 +16,7 @@ async fn set_max(pool: &PoolHandle, max: usize) {
 }
 
 #[actix::test]
-async fn raised_it_lets_waiting_peers_in_at_once() {
+async fn a_raised_limit_admits_waiting_peers_at_once() {
     for acceptors in [1, 3] {
         let census = Census::default();
         let pool = census.pool().acceptors(acceptors).max_connections(2).bind("127.0.0.1:0").await.unwrap();
@@ -42,7 +42,7 @@ async fn raised_it_lets_waiting_peers_in_at_once() {
 }
 
 #[actix::test]
-async fn lowered_it_ends_nobody_and_lets_nobody_in_until_there_are_fewer() {
+async fn a_lowered_limit_ends_no_connection_and_admits_none() {
     for policy in [AtLimit::Wait, AtLimit::Hold(Duration::from_secs(60))] {
         let census = Census::default();
         let pool = census.pool().max_connections(5).at_limit(policy).bind("127.0.0.1:0").await.unwrap();
@@ -78,7 +78,7 @@ async fn a_limit_of_none_is_refused_and_nothing_changes() {
 }
 
 #[actix::test]
-async fn whoever_waits_is_turned_away_once_that_is_the_policy() {
+async fn waiting_peers_are_closed_when_the_policy_changes() {
     let census = Census::default();
     let pool = census.pool().acceptors(2).max_connections(1).refusal_message("no\n").bind("127.0.0.1:0").await.unwrap();
     let inside = served(&pool).await;
@@ -98,7 +98,7 @@ async fn whoever_waits_is_turned_away_once_that_is_the_policy() {
 }
 
 #[actix::test]
-async fn an_exempted_connection_lives_on_and_one_more_comes_in() {
+async fn an_exempt_connection_frees_its_permit() {
     let census = Census::default();
     let pool = census.pool().max_connections(2).bind("127.0.0.1:0").await.unwrap();
     let mut inside = fill(&pool, 2).await;
@@ -127,7 +127,7 @@ async fn an_exempted_connection_lives_on_and_one_more_comes_in() {
 }
 
 #[actix::test]
-async fn any_number_can_be_exempted_by_several_at_once() {
+async fn connections_can_be_exempted_concurrently() {
     let census = Census::default();
     let pool = census.pool().acceptors(2).max_connections(3).bind("127.0.0.1:0").await.unwrap();
     let mut inside = Vec::new();
@@ -161,7 +161,7 @@ async fn comes_and_goes(pool: PoolHandle, stop: Arc<AtomicBool>) {
 }
 
 #[actix::test]
-async fn eighty_changes_while_a_hundred_clients_come_and_go() {
+async fn limit_changes_under_load_never_overshoot() {
     const N: usize = 20;
     let census = Census::default();
     let pool = census.pool().acceptors(3).max_connections(N).bind("127.0.0.1:0").await.unwrap();

@@ -26,7 +26,7 @@ async fn full(max: usize, acceptors: usize, time: Duration) -> (Pool<impl actix:
 }
 
 #[actix::test]
-async fn held_peers_are_let_in_in_the_order_in_which_they_came() {
+async fn held_peers_are_admitted_in_order() {
     let (pool, census, mut inside) = full(2, 1, LONG).await;
     let mut held = Vec::new();
     for _ in 0..6 {
@@ -49,7 +49,7 @@ async fn held_peers_are_let_in_in_the_order_in_which_they_came() {
 }
 
 #[actix::test]
-async fn nobody_who_comes_later_goes_before_whoever_is_held() {
+async fn held_peers_precede_later_ones() {
     let (pool, census, mut inside) = full(1, 4, LONG).await;
     let mut held = newcomer(&pool).await;
     held.expect_waiting().await;
@@ -67,7 +67,7 @@ async fn nobody_who_comes_later_goes_before_whoever_is_held() {
 }
 
 #[actix::test]
-async fn a_held_peer_is_sent_off_when_its_time_is_over_and_never_before() {
+async fn a_held_peer_is_refused_exactly_at_its_hold_limit() {
     let (pool, census, mut inside) = full(3, 2, SHORT).await;
     for round in 1..=3 {
         let came = Instant::now();
@@ -87,7 +87,7 @@ async fn a_held_peer_is_sent_off_when_its_time_is_over_and_never_before() {
 }
 
 #[actix::test]
-async fn a_held_peer_that_leaves_costs_nobody_a_place() {
+async fn a_held_peer_that_leaves_takes_no_permit() {
     let (pool, census, mut inside) = full(2, 1, LONG).await;
     let mut held = Vec::new();
     for _ in 0..10 {
@@ -111,7 +111,7 @@ async fn a_held_peer_that_leaves_costs_nobody_a_place() {
 }
 
 #[actix::test]
-async fn held_peers_are_no_connections_of_their_listener() {
+async fn held_peers_do_not_count_as_connections() {
     let census = Census::default();
     let pool = census.pool().max_connections(1).at_limit(AtLimit::Hold(LONG));
     let pool = pool.listener(Listener::tcp("127.0.0.1:0").max_connections(5)).start().await.unwrap();
@@ -125,7 +125,7 @@ async fn held_peers_are_no_connections_of_their_listener() {
 }
 
 #[actix::test]
-async fn raised_the_limit_lets_held_peers_in_at_once() {
+async fn a_raised_limit_admits_held_peers_at_once() {
     let (pool, census, _inside) = full(2, 1, LONG).await;
     let mut held = Vec::new();
     for _ in 0..5 {
@@ -171,7 +171,7 @@ async fn held_peers_are_refused_when_the_pool_drains() {
 }
 
 #[actix::test]
-async fn held_peers_go_on_being_held_while_the_pool_is_suspended_by_hold() {
+async fn held_peers_stay_held_during_a_suspension() {
     let (pool, _, mut inside) = full(1, 1, LONG).await;
     let mut held = newcomer(&pool).await;
     held.expect_waiting().await;
@@ -184,7 +184,7 @@ async fn held_peers_go_on_being_held_while_the_pool_is_suspended_by_hold() {
 }
 
 #[actix::test]
-async fn past_1024_held_peers_the_next_ones_are_closed() {
+async fn beyond_1024_held_peers_the_next_are_closed() {
     let (pool, _, mut inside) = full(1, 1, LONG).await;
     let mut held = Vec::new();
     for _ in 0..1_024 {

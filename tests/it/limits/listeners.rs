@@ -36,7 +36,7 @@ fn counts(pool: &PoolHandle) -> Vec<(String, usize, Option<usize>)> {
 }
 
 #[actix::test]
-async fn a_listener_that_is_full_holds_up_no_other() {
+async fn a_full_listener_does_not_block_another() {
     for acceptors in [1, 3] {
         let census = Census::default();
         let pool = pool(&census, acceptors, 5, 2, AtLimit::Wait).await;
@@ -71,7 +71,7 @@ async fn a_listener_that_is_full_holds_up_no_other() {
 }
 
 #[actix::test]
-async fn room_in_the_pool_goes_to_one_listener_or_the_other_never_to_both() {
+async fn a_free_permit_goes_to_exactly_one_listener() {
     let census = Census::default();
     let pool = pool(&census, 3, 3, 3, AtLimit::Wait).await;
     let (small, large) = addresses(&pool);
@@ -98,7 +98,7 @@ async fn room_in_the_pool_goes_to_one_listener_or_the_other_never_to_both() {
 }
 
 #[actix::test]
-async fn at_its_own_limit_a_listener_refuses_as_at_the_pools() {
+async fn a_listeners_limit_acts_as_the_pools() {
     let census = Census::default();
     let pool = pool(&census, 2, 5, 1, AtLimit::Close).await;
     let (small, large) = addresses(&pool);
@@ -117,7 +117,7 @@ async fn at_its_own_limit_a_listener_refuses_as_at_the_pools() {
 }
 
 #[actix::test]
-async fn whoever_is_held_at_one_listener_holds_up_no_other() {
+async fn a_peer_held_at_one_listener_does_not_block_another() {
     let census = Census::default();
     let pool = pool(&census, 1, 3, 1, AtLimit::Hold(PATIENCE)).await;
     let (small, large) = addresses(&pool);
@@ -136,7 +136,7 @@ async fn whoever_is_held_at_one_listener_holds_up_no_other() {
 }
 
 #[actix::test]
-async fn a_listener_that_may_have_no_connection_is_refused() {
+async fn a_listener_limit_of_zero_is_refused() {
     let census = Census::default();
     let listener = Listener::tcp("127.0.0.1:0").max_connections(0);
     let refused = census.pool().listener(listener).start().await;

@@ -97,7 +97,7 @@ impl Protocol for Mortal {
 }
 
 #[actix::test]
-async fn however_a_protocol_ends() {
+async fn permits_return_however_a_protocol_ends() {
     let fate = Fate::default();
     let its = fate.clone();
     let pool = AcceptorPool::with_protocol(move |_| {
@@ -123,7 +123,7 @@ async fn however_a_protocol_ends() {
 }
 
 #[actix::test]
-async fn however_an_async_fn_ends() {
+async fn permits_return_however_an_async_fn_ends() {
     let fate = Fate::default();
     let its = fate.clone();
     let pool = AcceptorPool::with_fn(move |socket: Socket| {
@@ -173,7 +173,7 @@ impl Handler<Ack> for Own {
 }
 
 #[actix::test]
-async fn however_an_actor_of_ones_own_ends() {
+async fn permits_return_however_an_actor_ends() {
     let fate = Fate::default();
     let its = fate.clone();
     let pool = AcceptorPool::with_actor(move |socket| match its.get() {
@@ -189,7 +189,7 @@ async fn however_an_actor_of_ones_own_ends() {
 }
 
 #[actix::test]
-async fn when_peers_leave_before_they_are_accepted() {
+async fn permits_return_when_peers_leave_before_accept() {
     for policy in [AtLimit::Wait, AtLimit::Hold(PATIENCE)] {
         let census = Census::default();
         let pool = census.pool().acceptors(2).max_connections(MAX).at_limit(policy).bind("127.0.0.1:0").await.unwrap();
@@ -221,7 +221,7 @@ async fn kill_in_turn(pool: &PoolHandle, die: Die) {
 }
 
 #[actix::test]
-async fn when_acceptors_die_at_the_limit() {
+async fn permits_return_when_acceptors_die_at_the_limit() {
     for policy in [AtLimit::Wait, AtLimit::Hold(PATIENCE)] {
         for die in [Die::Stop, Die::Panic] {
             let census = Census::default();
@@ -251,7 +251,7 @@ async fn when_acceptors_die_at_the_limit() {
 }
 
 #[actix::test]
-async fn when_an_arbiter_dies_with_its_connections_and_with_whom_it_holds() {
+async fn when_an_arbiter_dies_with_connections_and_held_peers() {
     for policy in [AtLimit::Wait, AtLimit::Hold(PATIENCE)] {
         let census = Census::default();
         let pool = census.pool().acceptors(2).max_connections(MAX).at_limit(policy).max_restarts(100, PATIENCE);
@@ -284,7 +284,7 @@ async fn comes_and_goes(pool: PoolHandle, stop: Arc<AtomicBool>) {
 }
 
 #[actix::test]
-async fn when_acceptors_and_arbiters_die_again_and_again_under_load() {
+async fn permits_return_when_acceptors_die_under_load() {
     for policy in [AtLimit::Wait, AtLimit::Close, AtLimit::Hold(Duration::from_millis(5))] {
         let census = Census::default();
         let pool = census.pool().acceptors(3).max_connections(MAX).at_limit(policy).max_restarts(1_000, PATIENCE);

@@ -17,7 +17,7 @@ use support::*;
 const HOUR: Duration = Duration::from_secs(3_600);
 
 #[actix::test]
-async fn whoever_the_hook_refuses_is_closed_and_counted() {
+async fn a_peer_refused_by_the_overload_hook_is_counted() {
     let census = Census::default();
     let overloaded = Arc::<AtomicBool>::default();
     let hook = overloaded.clone();
@@ -60,7 +60,7 @@ async fn a_hook_that_panics_refuses_and_the_pool_goes_on() {
 }
 
 #[actix::test]
-async fn the_hook_sees_who_comes_where_and_how_full_it_is() {
+async fn the_overload_hook_sees_peer_listener_and_counts() {
     let census = Census::default();
     let seen = Arc::<Mutex<Vec<_>>>::default();
     let hook = seen.clone();
@@ -83,7 +83,7 @@ async fn the_hook_sees_who_comes_where_and_how_full_it_is() {
 }
 
 #[actix::test]
-async fn the_hook_is_asked_last_of_all() {
+async fn the_overload_hook_runs_last() {
     let census = Census::default();
     let asked = Arc::<AtomicUsize>::default();
     let hook = asked.clone();
@@ -110,7 +110,7 @@ async fn the_hook_is_asked_last_of_all() {
 }
 
 #[actix::test]
-async fn seen_from_the_hook_there_is_always_room_for_one_more() {
+async fn the_overload_hook_runs_with_a_permit_held() {
     const MAX: usize = 5;
     let census = Census::default();
     let most = Arc::<AtomicUsize>::default();

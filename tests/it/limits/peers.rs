@@ -11,7 +11,7 @@ use support::*;
 const PEERS: [&str; 5] = ["127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.0.5"];
 
 #[actix::test]
-async fn each_peer_has_so_many_connections_and_the_next_one_is_closed() {
+async fn each_peer_has_a_connection_limit() {
     for acceptors in [1, 3] {
         let census = Census::default();
         let pool = census.pool().acceptors(acceptors).max_per_peer(2).refusal_message("two are enough\n");
@@ -38,7 +38,7 @@ async fn each_peer_has_so_many_connections_and_the_next_one_is_closed() {
 }
 
 #[actix::test]
-async fn addresses_of_one_prefix_are_one_peer() {
+async fn addresses_of_one_prefix_count_as_one_peer() {
     let census = Census::default();
     // The last two bits make no difference: .0 to .3 are one, .4 to .7 another.
     let pool = census.pool().max_per_peer(2).peer_prefix(30, 64).bind("127.0.0.1:0").await.unwrap();
@@ -95,7 +95,7 @@ async fn a_refused_peer_takes_up_no_permit() {
 }
 
 #[actix::test]
-async fn an_exempted_connection_still_counts_for_its_peer() {
+async fn an_exempt_connection_still_counts_for_its_peer() {
     let census = Census::default();
     let pool = census.pool().max_connections(1).max_per_peer(1).bind("127.0.0.1:0").await.unwrap();
     let first = served_from(&pool, PEERS[0]).await;
@@ -115,7 +115,7 @@ fn rules(rules: &[&str]) -> Vec<Rule> {
 }
 
 #[actix::test]
-async fn the_first_rule_about_an_address_decides_and_without_one_it_may_come() {
+async fn the_first_matching_rule_decides() {
     let table: [(&[&str], [bool; 5]); 6] = [
         (&[], [true; 5]),
         (&["deny 127.0.0.2"], [true, false, true, true, true]),
@@ -147,7 +147,7 @@ async fn the_first_rule_about_an_address_decides_and_without_one_it_may_come() {
 }
 
 #[actix::test]
-async fn a_rule_is_about_newcomers_only() {
+async fn rules_apply_to_new_connections_only() {
     let census = Census::default();
     let pool = census.pool().bind("127.0.0.1:0").await.unwrap();
     let mut inside = served(&pool).await;
@@ -158,7 +158,7 @@ async fn a_rule_is_about_newcomers_only() {
 }
 
 #[actix::test]
-async fn who_is_denied_is_counted_so_also_at_the_limit() {
+async fn a_denied_peer_is_counted_as_denied_at_the_limit() {
     let census = Census::default();
     let pool = census.pool().max_connections(1).at_limit(AtLimit::Close).refusal_message("full\n");
     let pool = pool.rules(rules(&["deny 127.0.0.2"])).bind("127.0.0.1:0").await.unwrap();

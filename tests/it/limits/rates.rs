@@ -76,7 +76,7 @@ async fn each_peer_has_a_bucket_of_its_own() {
 }
 
 #[actix::test]
-async fn whoever_is_refused_for_itself_uses_up_nothing_that_is_for_all() {
+async fn a_per_peer_refusal_takes_no_shared_token() {
     let census = Census::default();
     let pool = census.pool().accept_rate(4, HOUR).peer_rate(2, HOUR).max_per_peer(1);
     let pool = pool.rules([Rule::deny("127.0.0.9").unwrap()]).bind("127.0.0.1:0").await.unwrap();
@@ -104,7 +104,7 @@ async fn whoever_is_refused_for_itself_uses_up_nothing_that_is_for_all() {
 }
 
 #[actix::test]
-async fn whoever_is_refused_at_the_limit_uses_up_no_token() {
+async fn a_refusal_at_the_limit_takes_no_rate_token() {
     let census = Census::default();
     let pool = census.pool().max_connections(1).at_limit(AtLimit::Close).accept_rate(2, HOUR).peer_rate(2, HOUR);
     let pool = pool.bind("127.0.0.1:0").await.unwrap();
@@ -124,7 +124,7 @@ async fn whoever_is_refused_at_the_limit_uses_up_no_token() {
 }
 
 #[actix::test]
-async fn rates_are_switched_on_and_off_live() {
+async fn rates_can_be_switched_on_and_off() {
     let census = Census::default();
     let pool = census.pool().bind("127.0.0.1:0").await.unwrap();
     fill(&pool, 5).await;

@@ -10,7 +10,7 @@ use support::*;
 use tokio::sync::Notify;
 
 #[actix::test]
-async fn a_connection_knows_who_is_where() {
+async fn a_connection_knows_both_addresses() {
     let (builder, _diary) = Probe::pool(|call, conn| match call {
         Call::Packet(_) => {
             assert_eq!(conn.transport(), TransportKind::Tcp);
@@ -33,7 +33,7 @@ async fn a_connection_knows_who_is_where() {
 /// takes 40 ms where that waits for something to send along.
 #[cfg(target_os = "linux")]
 #[actix::test]
-async fn a_small_reply_does_not_wait_for_the_one_before_to_be_acknowledged() {
+async fn small_replies_are_not_delayed() {
     let first_came = Arc::new(Notify::new());
     let gate = first_came.clone();
     let (builder, _diary) = Probe::pool(move |call, conn| match call {

@@ -26,7 +26,7 @@ async fn dial(connector: &MemoryConnector) -> Peer<DuplexStream> {
 }
 
 #[actix::test]
-async fn peers_are_served_counted_and_told_apart() {
+async fn memory_peers_are_served_counted_and_numbered() {
     let (pool, connector) = in_memory(echo().acceptors(2)).await;
     assert_eq!((pool.name(), &*pool.local_addrs()[0].url()), ("test", "other://test"));
     let mut peers = Vec::new();
@@ -70,7 +70,7 @@ fn an_hour_of_idle_time_passes_at_once_on_a_paused_clock() {
 }
 
 #[actix::test]
-async fn peers_are_refused_while_ports_are_closed_and_wait_while_they_are_held() {
+async fn a_suspension_refuses_or_holds_peers_in_memory() {
     let (pool, connector) = in_memory(echo()).await;
     soon(pool.suspend(SuspendMode::Close)).await.unwrap();
     assert_eq!(connector.connect().await.unwrap_err().kind(), ErrorKind::ConnectionRefused);
@@ -107,7 +107,7 @@ fn while_the_queue_is_full_connecting_waits() {
 }
 
 #[actix::test]
-async fn at_the_end_the_queue_is_emptied_as_the_last_call_says() {
+async fn the_backlog_policy_applies_to_memory() {
     for (backlog_on_close, accepted, unserved) in
         [(BacklogPolicy::Accept, 1, 0), (BacklogPolicy::Refuse, 1, 1), (BacklogPolicy::Drop, 0, 0)]
     {
@@ -162,7 +162,7 @@ impl actix::Handler<Crash> for actix_acceptor::Acceptor {
 }
 
 #[actix::test]
-async fn other_threads_may_dial() {
+async fn other_threads_may_connect() {
     let (pool, connector) = in_memory(echo().acceptors(2)).await;
     let threads = (0..4).map(|_| {
         let connector = connector.clone();

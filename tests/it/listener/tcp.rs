@@ -50,13 +50,13 @@ fn local() -> Listener {
 }
 
 #[actix::test]
-async fn nodelay_is_on_unless_it_is_turned_off() {
+async fn nodelay_is_on_by_default() {
     assert!(accepted_has(local(), |socket| socket.tcp_nodelay()).await);
     assert!(!accepted_has(local().nodelay(false), |socket| socket.tcp_nodelay()).await);
 }
 
 #[actix::test]
-async fn keepalive_is_off_unless_it_is_asked_for() {
+async fn keepalive_is_off_by_default() {
     assert!(!accepted_has(local(), |socket| socket.keepalive()).await);
     let seconds = Duration::from_secs;
     let keepalive = Keepalive::time(seconds(61)).interval(seconds(7)).retries(3);
@@ -73,7 +73,7 @@ async fn keepalive_is_off_unless_it_is_asked_for() {
 
 #[cfg(target_os = "linux")]
 #[actix::test]
-async fn buffers_have_the_size_asked_for() {
+async fn buffer_sizes_are_applied() {
     let listener = local().send_buffer(48 * 1024).receive_buffer(24 * 1024);
     let look = |socket: socket2::SockRef<'_>| Ok((socket.send_buffer_size()?, socket.recv_buffer_size()?));
     // Linux doubles them, for its own needs.
@@ -82,7 +82,7 @@ async fn buffers_have_the_size_asked_for() {
 
 #[cfg(target_os = "linux")]
 #[actix::test]
-async fn so_many_peers_wait_as_the_backlog_says() {
+async fn the_backlog_bounds_waiting_peers() {
     for (listener, all_wait) in [(local(), true), (local().backlog(3), false)] {
         let pool = listening(listener).await.unwrap();
         soon(pool.suspend(SuspendMode::Hold)).await.unwrap();
@@ -100,7 +100,7 @@ async fn so_many_peers_wait_as_the_backlog_says() {
 }
 
 #[actix::test]
-async fn values_that_make_no_sense_are_refused_before_anything_is_opened() {
+async fn invalid_tcp_settings_are_refused_before_bind() {
     let zero = Duration::ZERO;
     for (listener, named) in [
         (local().backlog(0), "backlog"),
@@ -139,7 +139,7 @@ async fn with_reuse_port_two_pools_share_a_port() {
 }
 
 #[actix::test]
-async fn an_ipv6_socket_takes_ipv4_by_choice() {
+async fn an_ipv6_socket_accepts_ipv4_by_choice() {
     if !has_ipv6() {
         return;
     }
@@ -154,7 +154,7 @@ async fn an_ipv6_socket_takes_ipv4_by_choice() {
 }
 
 #[actix::test]
-async fn the_hook_after_bind_sees_a_bound_socket_that_does_not_listen_yet() {
+async fn the_bind_hook_runs_between_bind_and_listen() {
     let (seen, saw) = channel();
     let listener = local().on_bind(move |socket| {
         let address = socket.local_addr()?.as_socket().unwrap();
@@ -174,7 +174,7 @@ async fn the_hook_after_bind_sees_a_bound_socket_that_does_not_listen_yet() {
 }
 
 #[actix::test]
-async fn what_the_hook_after_bind_says_is_the_error_of_the_start() {
+async fn a_bind_hook_error_fails_the_start() {
     let refusing = local().on_bind(|_| Err(io::Error::new(ErrorKind::PermissionDenied, "not today")));
     let panicking = local().on_bind(|_| panic!("not at all"));
     for (listener, text) in [(refusing, "not today"), (panicking, "not at all")] {
@@ -196,7 +196,7 @@ async fn what_the_hook_after_bind_says_is_the_error_of_the_start() {
 }
 
 #[actix::test]
-async fn a_peer_that_the_hook_refuses_is_closed_and_the_next_one_served() {
+async fn a_peer_the_accept_hook_refuses_is_closed() {
     let times = std::sync::atomic::AtomicU32::new(0);
     let listener = local().on_accept(move |_| match times.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
         0 => Err(io::Error::from_raw_os_error(24)),
@@ -251,7 +251,7 @@ async fn all_addresses_of_a_name_or_none() {
 }
 
 #[actix::test]
-async fn each_listener_that_cannot_be_opened_is_named() {
+async fn every_listener_that_fails_to_open_is_named() {
     let taken: Vec<_> = (0..2).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
     let taken: Vec<_> =
         taken.iter().map(|socket| socket.local_addr().unwrap()).collect::<Vec<_>>().into_iter().zip(taken).collect();

@@ -41,7 +41,7 @@ fn address_in(path: &Path) -> Address {
 }
 
 #[actix::test]
-async fn a_pool_serves_a_unix_socket_and_takes_the_file_along() {
+async fn a_unix_socket_file_is_removed_at_the_end() {
     let folder = Folder::new();
     let path = folder.path("echo.sock");
     let pool = listening(Listener::unix(&path)).await.unwrap();
@@ -63,7 +63,7 @@ async fn a_pool_serves_a_unix_socket_and_takes_the_file_along() {
 }
 
 #[actix::test]
-async fn a_file_that_was_left_behind_is_removed() {
+async fn a_stale_socket_file_is_removed() {
     let folder = Folder::new();
     let path = folder.path("stale.sock");
     drop(StdListener::bind(&path).unwrap());
@@ -75,7 +75,7 @@ async fn a_file_that_was_left_behind_is_removed() {
 }
 
 #[actix::test]
-async fn where_somebody_listens_the_start_fails_and_says_so() {
+async fn a_live_socket_file_fails_the_start() {
     let folder = Folder::new();
     let path = folder.path("live.sock");
     let first = listening(Listener::unix(&path)).await.unwrap();
@@ -104,7 +104,7 @@ async fn where_somebody_listens_the_start_fails_and_says_so() {
 }
 
 #[actix::test]
-async fn what_is_not_a_socket_is_left_alone() {
+async fn a_file_that_is_no_socket_is_left_alone() {
     let folder = Folder::new();
     let (file, link) = (folder.path("diary.txt"), folder.path("link"));
     fs::write(&file, "precious").unwrap();
@@ -121,7 +121,7 @@ async fn what_is_not_a_socket_is_left_alone() {
 }
 
 #[actix::test]
-async fn mode_and_owner_are_set_before_anybody_can_connect() {
+async fn mode_and_owner_are_set_before_listen() {
     let folder = Folder::new();
     let path = folder.path("private.sock");
     let (seen, saw) = channel();
@@ -151,7 +151,7 @@ async fn mode_and_owner_are_set_before_anybody_can_connect() {
 }
 
 #[actix::test]
-async fn another_ones_file_is_not_removed_at_the_end() {
+async fn a_replaced_socket_file_is_not_removed() {
     let folder = Folder::new();
     let path = folder.path("mine.sock");
     let pool = listening(Listener::unix(&path)).await.unwrap();
@@ -163,7 +163,7 @@ async fn another_ones_file_is_not_removed_at_the_end() {
 }
 
 #[actix::test]
-async fn the_file_goes_with_refuse_and_comes_back_with_its_mode() {
+async fn a_suspension_removes_and_restores_the_file() {
     let folder = Folder::new();
     let path = folder.path("pause.sock");
     let pool = listening(Listener::unix(&path).mode(0o620)).await.unwrap();
@@ -196,7 +196,7 @@ async fn the_file_goes_with_refuse_and_comes_back_with_its_mode() {
 }
 
 #[actix::test]
-async fn a_listener_that_stays_keeps_its_file() {
+async fn an_unchanged_listener_keeps_its_file() {
     let folder = Folder::new();
     let (one, two) = (folder.path("one"), folder.path("two"));
     let pool = listening(Listener::unix(&one)).await.unwrap();
@@ -215,7 +215,7 @@ async fn a_listener_that_stays_keeps_its_file() {
 }
 
 #[actix::test]
-async fn of_many_that_start_at_once_one_listens_and_its_file_stays() {
+async fn of_concurrent_starts_one_listens() {
     let folder = Folder::new();
     for round in 0..20 {
         let path = Arc::new(folder.path(&format!("{round}.sock")));
@@ -235,7 +235,7 @@ async fn of_many_that_start_at_once_one_listens_and_its_file_stays() {
 }
 
 #[actix::test]
-async fn settings_of_tcp_are_refused() {
+async fn tcp_settings_are_refused_for_unix() {
     let folder = Folder::new();
     let at = || Listener::unix(folder.path("x"));
     for (listener, named) in [
@@ -299,7 +299,7 @@ async fn an_abstract_name_needs_no_file() {
 }
 
 #[actix::test]
-async fn an_open_one_can_be_listened_on() {
+async fn an_open_unix_listener_can_be_used() {
     let folder = Folder::new();
     let path = folder.path("open.sock");
     let unix = Unix::bind(&path).unwrap();

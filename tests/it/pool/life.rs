@@ -30,7 +30,7 @@ async fn dropping_every_handle_stops_nothing() {
 }
 
 #[actix::test]
-async fn a_handle_is_asked_from_any_thread_without_an_actor() {
+async fn a_handle_works_from_any_thread() {
     let pool = AcceptorPool::with_protocol(|_| Echo).name("asked").bind("127.0.0.1:0").await.unwrap();
     let mut peer = connect(&pool).await;
     peer.echo("hello").await;
@@ -85,7 +85,7 @@ async fn pools_are_found_and_stopped_by_name_and_typed() {
 }
 
 #[test]
-fn two_systems_in_one_process_may_each_have_a_pool_of_the_same_name() {
+fn pool_names_are_unique_per_system() {
     fn system(met: std::sync::Arc<std::sync::Barrier>) -> std::thread::JoinHandle<SocketAddr> {
         std::thread::spawn(move || {
             System::new().block_on(async {
@@ -107,7 +107,7 @@ fn two_systems_in_one_process_may_each_have_a_pool_of_the_same_name() {
 }
 
 #[test]
-fn a_name_does_not_outlive_its_system() {
+fn a_name_is_freed_with_its_system() {
     let start = || async {
         AcceptorPool::with_protocol(|_| Echo).name("again").bind("127.0.0.1:0").await.unwrap();
     };
@@ -143,7 +143,7 @@ impl Protocol for Told {
 }
 
 #[test]
-fn system_stop_leaves_nothing_hanging_and_every_connection_is_closed() {
+fn system_stop_closes_every_connection() {
     for here in [false, true] {
         let (tell, told) = mpsc::channel();
         let (hand, handed) = mpsc::channel();
@@ -192,7 +192,7 @@ fn system_stop_leaves_nothing_hanging_and_every_connection_is_closed() {
 }
 
 #[actix::test]
-async fn when_the_pools_own_arbiter_stops_its_connections_are_told_and_end_within_the_grace() {
+async fn connections_end_in_grace_when_the_pools_arbiter_stops() {
     let (tell, told) = mpsc::channel();
     let (hand, handed) = tokio::sync::oneshot::channel();
     let grace = Duration::from_millis(300);

@@ -29,7 +29,7 @@ fn address(tcp: &Tcp) -> SocketAddr {
 type Started = Result<Pool<Connection<Echo>>, StartError>;
 
 #[actix::test]
-async fn when_start_returns_the_port_is_open_and_its_address_is_the_real_one() {
+async fn after_start_the_port_is_open_at_its_real_address() {
     let pool = echo().bind("127.0.0.1:0").await.unwrap();
     let address = pool.local_addr().unwrap();
     assert_ne!(address.port(), 0);
@@ -41,7 +41,7 @@ async fn when_start_returns_the_port_is_open_and_its_address_is_the_real_one() {
 }
 
 #[actix::test]
-async fn an_address_may_be_a_text_a_pair_or_a_socket_address_of_either_family() {
+async fn addresses_are_accepted_in_every_form() {
     let pool = echo().bind(("127.0.0.1", 0)).await.unwrap();
     connect(&pool).await.echo("a pair").await;
     soon(pool.stop(Duration::ZERO)).await;
@@ -57,7 +57,7 @@ async fn an_address_may_be_a_text_a_pair_or_a_socket_address_of_either_family() 
 }
 
 #[actix::test]
-async fn of_several_addresses_the_first_that_can_be_bound_is_taken() {
+async fn the_first_bindable_address_is_used() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let addresses = [taken.local_addr().unwrap(), "127.0.0.1:0".parse().unwrap()];
     let pool = echo().bind(&addresses[..]).await.unwrap();
@@ -67,7 +67,7 @@ async fn of_several_addresses_the_first_that_can_be_bound_is_taken() {
 }
 
 #[actix::test]
-async fn an_address_in_use_is_named_with_the_systems_reason() {
+async fn an_address_in_use_is_named_with_its_cause() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let error = echo().bind(&*address).await.unwrap_err();
@@ -83,7 +83,7 @@ async fn an_address_in_use_is_named_with_the_systems_reason() {
 }
 
 #[actix::test]
-async fn an_address_that_is_none_is_named_with_the_systems_reason() {
+async fn an_invalid_address_is_named_with_its_cause() {
     for address in ["nonsense", "127.0.0.1", "127.0.0.1:seven", "192.0.2.1:0"] {
         match echo().bind(address).await {
             Err(StartError::SystemError { what, .. }) => assert_eq!(what, address),
@@ -138,7 +138,7 @@ async fn without_an_actix_system_there_is_no_pool() {
 }
 
 #[actix::test]
-async fn a_setting_that_makes_no_sense_is_refused_by_name_before_the_port_is_opened() {
+async fn invalid_settings_are_refused_before_bind() {
     let second = Duration::from_secs(1);
     for (builder, name) in [
         (echo().acceptors(0), "acceptors"),
@@ -188,7 +188,7 @@ async fn failed_start(script: impl FnOnce(&Director), limit: Duration) -> StartE
 const LONG: Duration = Duration::from_secs(60);
 
 #[actix::test]
-async fn an_acceptor_that_cannot_have_its_share_fails_the_start_with_the_systems_reason() {
+async fn a_start_fails_if_a_listener_cannot_be_shared() {
     let error = failed_start(|director| director.share(|| Err(ErrorKind::PermissionDenied.into())), LONG).await;
     match error {
         StartError::AcceptorFailed { acceptor: 0 | 1, source } => {
@@ -230,7 +230,7 @@ async fn an_acceptor_that_is_not_ready_in_time_fails_the_start() {
 }
 
 #[actix::test]
-async fn a_pool_that_is_stopped_while_it_starts_says_that_it_was_closed() {
+async fn a_pool_stopped_during_its_start_reports_closed() {
     let (transport, director) = Scripted::in_front_of(port());
     let (open, gate) = mpsc::channel::<()>();
     director.share(move || gate.recv().map_err(io::Error::other));
@@ -249,7 +249,7 @@ async fn a_pool_that_is_stopped_while_it_starts_says_that_it_was_closed() {
 }
 
 #[actix::test]
-async fn a_start_that_nobody_waits_for_any_more_leaves_nothing_behind() {
+async fn a_cancelled_start_leaves_nothing_behind() {
     let (transport, director) = Scripted::in_front_of(port());
     let address = actix_acceptor::transport::Transport::local_addr(&transport).socket().unwrap();
     let (open, gate) = mpsc::channel::<()>();

@@ -87,7 +87,7 @@ async fn refused(pool: &PoolHandle) -> bool {
 }
 
 #[actix::test]
-async fn all_connections_are_told_at_the_same_moment() {
+async fn shutdown_is_called_on_all_connections_at_once() {
     let mut stage = stage().await;
     let mut peers = stage.peers(200, "wait").await;
     let pool = stage.pool.clone();
@@ -116,7 +116,7 @@ async fn all_connections_are_told_at_the_same_moment() {
 }
 
 #[actix::test]
-async fn what_has_not_ended_by_the_deadline_is_ended_then_and_not_before() {
+async fn a_stop_ends_connections_at_the_deadline_not_before() {
     let mut stage = stage().await;
     let mut going = stage.peers(3, "go").await;
     let mut staying = stage.peers(2, "stay").await;
@@ -157,7 +157,7 @@ async fn a_connection_may_go_on_being_served_until_the_deadline() {
 }
 
 #[actix::test]
-async fn without_a_grace_the_end_is_waited_for_for_ever() {
+async fn a_stop_without_a_grace_waits_without_limit() {
     let mut stage = stage().await;
     let peers = stage.peers(2, "stay").await;
     let pool = stage.pool.clone();
@@ -173,7 +173,7 @@ async fn without_a_grace_the_end_is_waited_for_for_ever() {
 }
 
 #[actix::test]
-async fn a_grace_of_zero_asks_nobody() {
+async fn a_grace_of_zero_calls_no_shutdown() {
     let mut stage = stage().await;
     let mut peers = stage.peers(20, "go").await;
     let report = soon(stage.pool.stop(Duration::ZERO)).await;
@@ -188,7 +188,7 @@ async fn a_grace_of_zero_asks_nobody() {
 }
 
 #[actix::test]
-async fn a_second_stop_can_only_bring_the_deadline_nearer_and_both_get_the_report() {
+async fn two_stops_share_the_nearer_deadline_and_the_report() {
     let mut stage = stage().await;
     let _peers = stage.peers(2, "stay").await;
     let stops = [None, Some(Duration::from_secs(3600))].map(|grace| {
@@ -210,7 +210,7 @@ async fn a_second_stop_can_only_bring_the_deadline_nearer_and_both_get_the_repor
 }
 
 #[actix::test]
-async fn a_second_stop_does_not_put_the_deadline_off() {
+async fn a_second_stop_does_not_extend_the_deadline() {
     for told_first in [false, true] {
         let mut stage = stage().await;
         let _peers = stage.peers(2, "stay").await;
@@ -245,7 +245,7 @@ async fn two_stops_at_the_same_time_are_one() {
 }
 
 #[actix::test]
-async fn everybody_who_waits_for_the_end_is_told_the_late_ones_too() {
+async fn stopped_resolves_for_all_and_for_late_callers() {
     let stage = stage().await;
     let waiters: Vec<_> = (0..3)
         .map(|_| {
@@ -276,7 +276,7 @@ async fn after_a_stop_the_port_is_free_at_once() {
 }
 
 #[actix::test]
-async fn peers_that_come_during_the_stop_are_served_or_refused_and_none_hangs() {
+async fn peers_connecting_during_a_stop_never_hang() {
     let stage = stage().await;
     let address = stage.pool.local_addr().unwrap();
     let load: Vec<_> = (0..4)
@@ -317,7 +317,7 @@ async fn peers_that_come_during_the_stop_are_served_or_refused_and_none_hangs() 
 }
 
 #[actix::test]
-async fn what_is_queued_for_a_peer_that_reads_is_sent_before_the_socket_closes() {
+async fn a_stop_sends_queued_bytes_before_closing() {
     struct Answers;
     impl Protocol for Answers {
         type Codec = Framing;

@@ -83,7 +83,7 @@ async fn held_peers_wait_in_the_kernel_and_connections_go_on() {
 }
 
 #[actix::test]
-async fn what_the_kernel_had_queued_is_served_when_the_port_closes() {
+async fn peers_queued_at_a_suspension_are_served() {
     let pool = pool(2).await;
     let blocked = block(&pool, 2).await;
     let mut waiting = queued(&pool, 100).await;
@@ -101,7 +101,7 @@ async fn what_the_kernel_had_queued_is_served_when_the_port_closes() {
 }
 
 #[actix::test]
-async fn what_is_queued_beyond_the_limit_is_closed_with_the_port_and_counted() {
+async fn peers_queued_beyond_the_limit_are_closed_and_counted() {
     let pool = AcceptorPool::with_protocol(|_| Echo).acceptors(2).max_connections(1);
     let pool = pool.bind("127.0.0.1:0").await.unwrap();
     let mut first = connect(&pool).await;
@@ -118,7 +118,7 @@ async fn what_is_queued_beyond_the_limit_is_closed_with_the_port_and_counted() {
 }
 
 #[actix::test]
-async fn a_second_suspension_changes_nothing_nor_does_a_second_resumption() {
+async fn suspend_and_resume_are_idempotent() {
     for (first, second) in [(BOTH[0], BOTH[1]), (BOTH[1], BOTH[0])] {
         let pool = pool(1).await;
         pool.suspend(first).await.unwrap();
@@ -136,7 +136,7 @@ async fn a_second_suspension_changes_nothing_nor_does_a_second_resumption() {
 }
 
 #[actix::test]
-async fn a_port_that_somebody_took_is_named_and_the_pool_can_be_resumed_later() {
+async fn a_resume_names_a_taken_port_and_can_be_retried() {
     let pool = pool(2).await;
     let mut old = connect(&pool).await;
     old.echo("before").await;
@@ -177,7 +177,7 @@ async fn all_ports_close_and_open_or_none() {
 }
 
 #[actix::test]
-async fn only_a_pool_that_runs_can_be_suspended_or_resumed() {
+async fn only_a_running_pool_can_be_suspended() {
     let pool = pool(1).await;
     let draining = actix_rt::spawn({
         let pool = pool.clone();
@@ -197,7 +197,7 @@ async fn only_a_pool_that_runs_can_be_suspended_or_resumed() {
 }
 
 #[actix::test]
-async fn acceptors_that_die_meanwhile_are_replaced_and_the_pool_stays_suspended() {
+async fn restarted_acceptors_stay_suspended() {
     for how in BOTH {
         let pool = pool(1).await;
         pool.suspend(how).await.unwrap();
@@ -217,7 +217,7 @@ async fn acceptors_that_die_meanwhile_are_replaced_and_the_pool_stays_suspended(
 }
 
 #[actix::test]
-async fn a_transport_that_cannot_be_closed_is_named_and_all_goes_on() {
+async fn a_transport_that_cannot_close_fails_the_suspension() {
     let closable = Tcp::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let (scripted, _director) = Scripted::in_front_of(Tcp::bind("127.0.0.1:0".parse().unwrap()).unwrap());
     let pool = AcceptorPool::with_protocol(|_| Echo).acceptors(2);

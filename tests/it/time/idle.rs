@@ -10,7 +10,7 @@ use tokio::time::{sleep, Instant};
 const IDLE: Call = Call::Timeout(Timeout::Idle);
 
 #[test]
-fn a_peer_that_never_speaks_times_out_in_time() {
+fn a_silent_peer_times_out_on_time() {
     for limit in [20, 50, 100, 200, 500, 2_000, 60_000].map(ms) {
         paused(async move {
             let (builder, mut diary) = Probe::pool(|call, _| default_next(call));
@@ -67,7 +67,7 @@ fn only_the_peers_bytes_reset_idle_time() {
 }
 
 #[test]
-fn going_on_after_a_timeout_gives_the_same_time_again() {
+fn continuing_after_a_timeout_restarts_it() {
     paused(async {
         let (builder, mut diary) = Probe::pool(|_, _| Next::Continue);
         let (_pool, director) = in_memory(builder.idle_timeout(ms(300))).await;
@@ -83,7 +83,7 @@ fn going_on_after_a_timeout_gives_the_same_time_again() {
 }
 
 #[test]
-fn idle_time_stands_still_during_a_wait() {
+fn idle_time_is_paused_during_a_wait() {
     paused(async {
         let (builder, mut diary) = Probe::pool(|call, conn| match call {
             Call::Packet(_) => conn.wait(sleep(ms(10_000)), |_, _, _| Next::Send(Bytes::from_static(b"done"))),
@@ -102,7 +102,7 @@ fn idle_time_stands_still_during_a_wait() {
 
 /// Many waits, each shorter than a tick: what each is measured wrong would add up.
 #[test]
-fn idle_time_stands_still_during_every_one_of_many_short_waits() {
+fn idle_time_is_paused_during_many_short_waits() {
     for phase in [0, 10, 20, 30] {
         paused(async move {
             let (builder, mut diary) = Probe::pool(|call, conn| match call {
@@ -136,7 +136,7 @@ fn idle_time_stands_still_during_every_one_of_many_short_waits() {
 
 /// The tick is every 40 ms here, and a wait there whenever it comes.
 #[test]
-fn idle_time_runs_out_although_every_tick_meets_a_wait() {
+fn idle_time_expires_despite_a_wait_at_every_tick() {
     for phase in [0, 5, 10, 15, 20, 25, 30, 35] {
         paused(async move {
             let (builder, mut diary) = Probe::pool(|call, conn| match call {
@@ -160,7 +160,7 @@ fn idle_time_runs_out_although_every_tick_meets_a_wait() {
 }
 
 #[test]
-fn what_the_peer_sends_during_a_wait_counts_too() {
+fn input_during_a_wait_resets_idle_time() {
     paused(async {
         let (builder, mut diary) = Probe::pool(|call, conn| match call {
             Call::Packet(bytes) if bytes == "go" => conn.wait(sleep(ms(1_000)), |_, _, _| Next::Continue),
@@ -177,7 +177,7 @@ fn what_the_peer_sends_during_a_wait_counts_too() {
 }
 
 #[test]
-fn idle_time_stands_still_while_passive() {
+fn idle_time_is_paused_while_passive() {
     paused(async {
         let (builder, mut diary) = Probe::pool(|call, conn| {
             match call {
@@ -200,7 +200,7 @@ fn idle_time_stands_still_while_passive() {
 
 /// What a callback sets, and when the peer is found silent then.
 #[test]
-fn limits_set_by_a_callback_count_from_then_on() {
+fn an_idle_timeout_set_in_a_callback_starts_then() {
     for (set, limit) in [(Some(100), 100), (Some(30), 30), (Some(5_000), 5_000), (None, 0)] {
         paused(async move {
             let (builder, mut diary) = Probe::pool(move |call, conn| {
@@ -282,7 +282,7 @@ fn a_short_limit_is_never_early_beside_long_ones() {
 }
 
 #[test]
-fn what_one_connection_sets_is_no_others() {
+fn a_timeout_set_by_a_connection_is_its_own() {
     paused(async {
         let (builder, mut diary) = Probe::pool(|call, conn| {
             if let Call::Packet(_) = call {

@@ -10,7 +10,7 @@ use tokio::sync::mpsc::{unbounded_channel, UnboundedSender};
 use tokio::time::{sleep, Instant};
 
 #[test]
-fn idle_and_packet_time_stand_still_above_the_mark() {
+fn idle_and_packet_time_pause_above_the_high_mark() {
     paused(async {
         let (builder, mut diary) = Probe::pool(|call, _| match call {
             Call::Packet(_) => Next::Send(Bytes::from(vec![b'x'; 200 * 1024])),
@@ -30,7 +30,7 @@ fn idle_and_packet_time_stand_still_above_the_mark() {
 }
 
 #[test]
-fn packet_time_counts_from_the_first_byte_and_progress_does_not_extend_it() {
+fn packet_time_counts_from_the_first_byte() {
     for limit in [50, 100, 200, 1_000, 10_000].map(ms) {
         paused(async move {
             let (builder, mut diary) = Probe::pool(|call, _| default_next(call));
@@ -74,7 +74,7 @@ fn every_packet_has_a_time_of_its_own() {
 }
 
 #[test]
-fn going_on_after_a_packet_timeout_forgets_the_bytes() {
+fn continuing_after_a_packet_timeout_drops_the_bytes() {
     paused(async {
         let (builder, mut diary) = Probe::pool(|call, _| match call {
             Call::Packet(bytes) => Next::Send(bytes.clone()),
@@ -94,7 +94,7 @@ fn going_on_after_a_packet_timeout_forgets_the_bytes() {
 }
 
 #[test]
-fn packet_time_does_not_run_during_a_wait_and_goes_on_after_it() {
+fn packet_time_is_paused_during_a_wait() {
     for before in [0, 200] {
         paused(async move {
             let (builder, mut diary) = Probe::pool(|call, conn| match call {
@@ -125,7 +125,7 @@ fn packet_time_does_not_run_during_a_wait_and_goes_on_after_it() {
 }
 
 #[test]
-fn a_peer_that_takes_nothing_is_cut_on_time_and_one_that_takes_a_little_is_not() {
+fn the_send_timeout_spares_slow_readers() {
     for limit in [100, 1_000, 30_000].map(ms) {
         paused(async move {
             let (builder, mut diary) = Probe::pool(|call, _| match call {
@@ -150,7 +150,7 @@ fn a_peer_that_takes_nothing_is_cut_on_time_and_one_that_takes_a_little_is_not()
 }
 
 #[test]
-fn max_age_is_met_however_busy_the_connection_is() {
+fn max_age_applies_to_busy_connections() {
     for limit in [100, 300, 5_000].map(ms) {
         paused(async move {
             let (builder, mut diary) = Probe::pool(|call, _| match call {
@@ -228,7 +228,7 @@ impl Protocol for Mortal {
 
 /// The limit that all have allows a coarse clock, the shortest ages do not.
 #[test]
-fn an_age_cut_short_by_jitter_is_kept_as_exactly_as_any() {
+fn an_age_shortened_by_jitter_is_exact() {
     paused(async {
         let (tell, mut told) = unbounded_channel();
         let (transport, director) = Scripted::in_memory();
@@ -259,7 +259,7 @@ fn an_age_cut_short_by_jitter_is_kept_as_exactly_as_any() {
 }
 
 #[test]
-fn a_packet_timeout_set_by_a_callback_counts_for_the_next_packet() {
+fn a_packet_timeout_set_in_a_callback_starts_next_packet() {
     paused(async {
         let (builder, mut diary) = Probe::pool(|call, conn| {
             match call {

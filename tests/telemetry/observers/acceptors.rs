@@ -16,7 +16,7 @@ fn of_acceptors(witness: &Witness) -> Vec<Seen> {
 }
 
 #[actix::test]
-async fn an_acceptor_that_dies_is_told_and_then_its_successor() {
+async fn a_restart_reports_stop_and_then_start() {
     for (die, exit) in [(Die::Stop, "stopped"), (Die::Panic, "panicked"), (Die::WithArbiter, "stopped")] {
         let witness = Witness::new();
         let builder = AcceptorPool::with_protocol(|_| Echo).acceptors(2).observer(witness.clone());
@@ -34,7 +34,7 @@ async fn an_acceptor_that_dies_is_told_and_then_its_successor() {
 }
 
 #[actix::test]
-async fn acceptors_that_come_and_go_by_a_change_are_told() {
+async fn resizing_reports_acceptors() {
     let witness = Witness::new();
     let builder = AcceptorPool::with_protocol(|_| Echo).acceptors(1).observer(witness.clone());
     let pool = builder.bind("127.0.0.1:0").await.unwrap();
@@ -49,7 +49,7 @@ async fn acceptors_that_come_and_go_by_a_change_are_told() {
 }
 
 #[actix::test]
-async fn what_accept_says_is_told_with_the_listener_and_the_acceptor() {
+async fn accept_errors_name_listener_and_acceptor() {
     let witness = Witness::new();
     let (transport, director) = Scripted::in_front_of(Tcp::bind("127.0.0.1:0".parse().unwrap()).unwrap());
     let builder = AcceptorPool::with_protocol(|_| Echo).acceptors(1).name("short of all").observer(witness.clone());
@@ -64,7 +64,7 @@ async fn what_accept_says_is_told_with_the_listener_and_the_acceptor() {
 }
 
 #[actix::test]
-async fn a_listener_that_fails_is_how_its_acceptor_ended() {
+async fn a_failed_listener_is_the_acceptors_exit_reason() {
     let witness = Witness::new();
     let (transport, director) = Scripted::in_front_of(Tcp::bind("127.0.0.1:0".parse().unwrap()).unwrap());
     let builder = AcceptorPool::with_protocol(|_| Echo).acceptors(1).observer(witness.clone());
@@ -77,7 +77,7 @@ async fn a_listener_that_fails_is_how_its_acceptor_ended() {
 }
 
 #[actix::test]
-async fn a_blocked_arbiter_is_told_once_with_the_connection_and_never_early() {
+async fn a_blocked_arbiter_is_reported_once_and_never_early() {
     let (gate, open) = Gate::new();
     let witness = Witness::new();
     let limit = Duration::from_millis(100);
@@ -114,7 +114,7 @@ async fn a_blocked_arbiter_is_told_once_with_the_connection_and_never_early() {
 }
 
 #[actix::test]
-async fn an_error_of_accept_that_is_the_listeners_is_told_before_its_acceptor_goes() {
+async fn a_listener_error_is_reported_before_the_acceptor_stops() {
     let witness = Witness::new();
     let (transport, director) = Scripted::in_front_of(Tcp::bind("127.0.0.1:0".parse().unwrap()).unwrap());
     let builder = AcceptorPool::with_protocol(|_| Echo).acceptors(1).name("broken").observer(witness.clone());

@@ -32,7 +32,7 @@ async fn pool() -> (PoolHandle, Knocks, SocketAddr) {
 }
 
 #[actix::test]
-async fn after_a_suspension() {
+async fn reports_precede_closed_ports_in_a_suspension() {
     let (pool, knocks, address) = pool().await;
     soon(pool.suspend(SuspendMode::Close)).await.unwrap();
     assert_eq!(*knocks.0.lock().unwrap(), [(address, false)]);
@@ -40,14 +40,14 @@ async fn after_a_suspension() {
 }
 
 #[actix::test]
-async fn after_a_stop() {
+async fn reports_precede_closed_ports_in_a_stop() {
     let (pool, knocks, address) = pool().await;
     soon(pool.stop(None)).await;
     assert_eq!(*knocks.0.lock().unwrap(), [(address, false)]);
 }
 
 #[actix::test]
-async fn after_a_move() {
+async fn reports_precede_closed_ports_in_a_change() {
     let (pool, knocks, address) = pool().await;
     soon(pool.set_listeners(vec![Listener::tcp("127.0.0.1:0")])).await.unwrap();
     eventually(|| !knocks.0.lock().unwrap().is_empty()).await;

@@ -42,7 +42,7 @@ async fn doom(pool: &Pool<actix_acceptor::Connection<Doomed>>, peer: Peer, way: 
 }
 
 #[actix::test]
-async fn a_hundred_connections_that_end_in_ten_ways_begin_once_and_end_once() {
+async fn every_connection_starts_once_and_stops_once() {
     let (witness, other) = (Witness::new(), Witness::new());
     let builder = AcceptorPool::with_protocol(|_| Doomed).framing(Framing::lines()).max_frame(64).acceptors(2);
     let builder = builder.send_timeout(Duration::from_millis(100)).name("doomed");
@@ -81,7 +81,7 @@ async fn a_hundred_connections_that_end_in_ten_ways_begin_once_and_end_once() {
 }
 
 #[actix::test]
-async fn connections_that_end_with_the_pool_are_told_before_it_has_ended() {
+async fn connection_events_precede_the_end_of_the_pool() {
     for (grace, reason) in [(None, CloseReason::Shutdown), (Some(Duration::ZERO), CloseReason::Killed)] {
         let witness = Witness::new();
         let builder = AcceptorPool::with_protocol(|_| Echo).acceptors(2).observer(witness.clone());
@@ -101,7 +101,7 @@ async fn connections_that_end_with_the_pool_are_told_before_it_has_ended() {
 }
 
 #[actix::test]
-async fn a_connection_that_dies_with_its_arbiter_is_told() {
+async fn a_connection_lost_with_its_arbiter_is_reported() {
     let witness = Witness::new();
     let (builder, _diary) = Probe::pool(|call, _| {
         if let Call::Packet(_) = call {
@@ -120,7 +120,7 @@ async fn a_connection_that_dies_with_its_arbiter_is_told() {
 }
 
 #[actix::test]
-async fn a_connection_is_ready_when_init_has_let_it_through_and_before_its_ack() {
+async fn ready_is_reported_between_init_and_ack() {
     let witness = Witness::new();
     let looks = witness.clone();
     let (told, mut counts) = tokio::sync::mpsc::unbounded_channel();

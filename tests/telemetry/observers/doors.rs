@@ -41,7 +41,7 @@ async fn at_every_door<O: Observer + Clone>(observer: impl Fn() -> O) -> Vec<(&'
 }
 
 #[actix::test]
-async fn started_ready_stopped_with_all_their_numbers() {
+async fn connection_events_carry_all_counters() {
     for (door, pool, witness, packets) in at_every_door(Witness::new).await {
         let mut peer = connect(&pool).await;
         peer.echo("hello\n").await;
@@ -68,7 +68,7 @@ async fn started_ready_stopped_with_all_their_numbers() {
 type Never = Own<fn(Socket) -> std::future::Ready<()>>;
 
 #[actix::test]
-async fn what_fails_at_a_door_is_told_with_its_reason() {
+async fn handler_failures_are_reported_with_their_reason() {
     async fn one<D: Service>(builder: actix_acceptor::Builder<D>) -> CloseReason {
         let witness = Witness::new();
         let pool = builder.acceptors(1).observer(witness.clone()).bind("127.0.0.1:0").await.unwrap();
@@ -121,7 +121,7 @@ impl Observer for AtThePeer {
 }
 
 #[actix::test]
-async fn a_connection_has_stopped_when_its_socket_is_closed() {
+async fn stopped_is_reported_before_the_socket_closes() {
     for (door, pool, observer, _) in at_every_door(AtThePeer::default).await {
         let mut peer = connect(&pool).await;
         peer.echo("hello\n").await;

@@ -30,7 +30,7 @@ async fn the_duration_is_exact_to_a_tenth_of_a_second() {
 }
 
 #[actix::test]
-async fn the_time_in_which_its_arbiter_was_blocked_is_a_part_of_it() {
+async fn the_duration_includes_blocked_time() {
     const BLOCKED: Duration = Duration::from_millis(600);
     let witness = Witness::new();
     let (gate, open) = Gate::new();

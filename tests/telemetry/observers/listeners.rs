@@ -44,7 +44,7 @@ async fn listeners_come_first_and_go_last() {
 }
 
 #[actix::test]
-async fn a_port_closed_by_a_suspension_is_told_and_told_again_when_it_is_open() {
+async fn a_suspension_reports_listeners_stopped_and_started() {
     let witness = Witness::new();
     let builder = AcceptorPool::with_protocol(|_| Echo).observer(witness.clone());
     let pool = builder.bind("127.0.0.1:0").await.unwrap();
@@ -76,7 +76,7 @@ async fn a_port_that_is_held_stays_open() {
 }
 
 #[actix::test]
-async fn listeners_that_move_are_told_and_those_that_stay_are_not() {
+async fn only_changed_listeners_are_reported() {
     let witness = Witness::new();
     let builder = AcceptorPool::with_protocol(|_| Echo).observer(witness.clone());
     let builder = builder.listener(Listener::tcp("127.0.0.1:0").name("goes"));

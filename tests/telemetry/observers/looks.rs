@@ -13,7 +13,7 @@ use actix_acceptor::{
 use support::*;
 
 #[actix::test]
-async fn a_busy_connection_holds_up_no_look_and_no_look_holds_up_anybody() {
+async fn info_neither_waits_nor_makes_anyone_wait() {
     let (open, gate) = channel::<()>();
     let gate = Mutex::new(gate);
     let (builder, mut diary) = Probe::pool(move |call, _| match call {
@@ -76,7 +76,7 @@ impl Observer for Curious {
 }
 
 #[actix::test]
-async fn observers_alarms_and_callbacks_may_look_themselves() {
+async fn observers_alarms_and_callbacks_may_call_info() {
     let curious = Curious::default();
     let (in_alarm, in_callback) = (curious.clone(), curious.clone());
     let (builder, _diary) = Probe::pool(move |call, _| {
@@ -99,7 +99,7 @@ async fn observers_alarms_and_callbacks_may_look_themselves() {
 }
 
 #[actix::test]
-async fn a_pool_that_nobody_observes_counts_all_the_same() {
+async fn a_pool_without_observers_counts_too() {
     let pool = AcceptorPool::with_protocol(|_| Echo).bind("127.0.0.1:0").await.unwrap();
     connect(&pool).await.echo("hello").await;
     eventually(|| pool.info().closed.total() == 1).await;

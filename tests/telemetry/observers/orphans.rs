@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use support::*;
 
 #[actix::test]
-async fn its_listener_and_its_acceptors_have_stopped_as_well() {
+async fn a_lost_pool_reports_listener_and_acceptors_stopped() {
     let witness = Witness::new();
     let (told, handle) = oneshot::channel();
     let arbiter = Arbiter::new();

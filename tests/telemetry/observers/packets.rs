@@ -46,7 +46,7 @@ fn by_word(call: &Call, conn: &mut Conn<Probe>) -> Next<Probe> {
 }
 
 #[actix::test]
-async fn the_packet_whose_callback_panicked_is_counted_and_what_came_behind_it_is_not() {
+async fn a_packet_that_panics_is_the_last_one_counted() {
     let end = count(Probe::pool(by_word).0, &["a\nb\npanic\nc\nd\n"], false).await;
     assert_eq!((end.packets, end.reason), (3, CloseReason::Panic));
 }
@@ -60,7 +60,7 @@ async fn the_packet_that_ends_the_connection_is_counted_as_well() {
 }
 
 #[actix::test]
-async fn what_is_no_packet_is_not_counted() {
+async fn only_packets_are_counted_as_packets() {
     let end = count(Probe::pool(by_word).0, &["a\nb\n", &"x".repeat(100)], false).await;
     assert_eq!((end.packets, end.reason), (2, CloseReason::TooLong));
     let end = count(Probe::pool(by_word).0, &[], true).await;
@@ -76,7 +76,7 @@ async fn packets_behind_a_wait_are_counted_when_they_are_delivered() {
 }
 
 #[actix::test]
-async fn more_packets_than_a_turn_takes_are_counted_to_the_last() {
+async fn packets_beyond_one_turn_are_all_counted() {
     let mut lines = "a\n".repeat(5_000);
     lines.push_str("panic\nb\n");
     let quiet = |call: &Call, conn: &mut Conn<Probe>| match call {
@@ -88,14 +88,14 @@ async fn more_packets_than_a_turn_takes_are_counted_to_the_last() {
 }
 
 #[actix::test]
-async fn packets_of_an_active_count_are_counted_and_its_other_callbacks_are_not() {
+async fn only_packets_count_in_active_count_mode() {
     let builder = Probe::pool(by_word).0.active(Active::Count(2));
     let end = count(builder, &["a\nb\nc\nd\nstop\n"], false).await;
     assert_eq!((end.packets, end.reason), (5, CloseReason::Local));
 }
 
 #[actix::test]
-async fn messages_are_no_packets_and_the_list_shows_the_count_while_it_grows() {
+async fn messages_are_not_counted_as_packets() {
     let witness = Witness::new();
     let (builder, mut diary) = Probe::pool(by_word);
     let builder = builder.framing(Framing::lines()).acceptors(1).observer(witness.clone());

@@ -21,7 +21,7 @@ impl Observer for Touchy {
 }
 
 #[actix::test]
-async fn everything_goes_on_and_the_observers_behind_it_are_told_all_the_same() {
+async fn a_panicking_observer_does_not_stop_the_others() {
     logs::listen();
     let witness = Witness::new();
     let builder = AcceptorPool::with_protocol(|_| Echo).acceptors(1).name("touchy").watchdog(None).max_connections(1);
@@ -64,7 +64,7 @@ impl Handler<Ack> for Unwinds {
 }
 
 #[actix::test]
-async fn it_may_panic_while_a_connection_is_unwound() {
+async fn an_observer_may_panic_during_an_unwind() {
     let witness = Witness::new();
     let start = |socket| Ok(Unwinds(Some(socket)).start());
     let builder = AcceptorPool::with_actor(start).acceptors(1).observer(Touchy).observer(witness.clone());

@@ -68,7 +68,7 @@ async fn turns_away(builder: Builder<ProtocolService<Echo>>, admits: usize, reas
 }
 
 #[actix::test]
-async fn each_reason_is_told_with_the_peer_and_the_listener() {
+async fn refusals_are_reported_with_peer_and_listener() {
     let builder = || AcceptorPool::with_protocol(|_| Echo);
     turns_away(builder().max_connections(2).at_limit(AtLimit::Close), 2, RefusalReason::Limit).await;
     turns_away(builder().max_connections(1).at_limit(AtLimit::Reset), 1, RefusalReason::Limit).await;
@@ -82,7 +82,7 @@ async fn each_reason_is_told_with_the_peer_and_the_listener() {
 }
 
 #[actix::test]
-async fn a_peer_taken_with_the_reserve_is_told_after_what_accept_said() {
+async fn a_reserve_refusal_follows_its_accept_error() {
     let witness = Witness::new();
     let (transport, director) = Scripted::in_memory();
     let builder =
@@ -104,7 +104,7 @@ async fn a_peer_taken_with_the_reserve_is_told_after_what_accept_said() {
 }
 
 #[actix::test]
-async fn peers_that_a_drain_finds_in_the_queue_are_told() {
+async fn peers_refused_by_a_drain_are_reported() {
     let (pool, witness) = observed(AcceptorPool::with_protocol(|_| Echo)).await;
     soon(pool.suspend(SuspendMode::Hold)).await.unwrap();
     let (mut peers, mut expected) = (Vec::new(), Vec::new());

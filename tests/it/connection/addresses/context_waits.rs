@@ -24,7 +24,7 @@ impl Handler<Alone> for Connection<Desk> {
 }
 
 #[actix::test]
-async fn an_atomic_answer_holds_packets_and_messages_until_it_is_there() {
+async fn an_atomic_response_holds_packets_and_messages() {
     let (pool, mut peer, address, mut words) = one_desk().await;
     let gate = Gate::new();
     let answer = address.send(Alone(gate.clone()));
@@ -42,7 +42,7 @@ async fn an_atomic_answer_holds_packets_and_messages_until_it_is_there() {
 }
 
 #[actix::test]
-async fn waits_of_the_context_hold_everything_and_the_latest_goes_first() {
+async fn context_waits_hold_everything_and_run_latest_first() {
     let (_pool, mut peer, address, mut words) = one_desk().await;
     let (early, late) = (Gate::new(), Gate::new());
     let (first, second) = (early.passed(), late.passed());
@@ -76,7 +76,7 @@ async fn a_peer_that_leaves_during_a_wait_of_the_context_is_seen() {
 }
 
 #[actix::test]
-async fn a_shutdown_during_a_wait_of_the_context_is_kept_until_it_is_over() {
+async fn a_shutdown_is_deferred_until_a_context_wait_ends() {
     let (pool, mut peer, address, mut words) = one_desk().await;
     let gate = Gate::new();
     let answer = address.send(Alone(gate.clone()));
@@ -114,7 +114,7 @@ async fn the_maximum_age_waits_for_a_wait_of_the_context() {
 }
 
 #[actix::test]
-async fn a_stream_added_by_a_handler_that_then_waits_is_heard_afterwards() {
+async fn a_stream_added_before_a_context_wait_is_read_after_it() {
     let (pool, _peer, address, mut words) = one_desk().await;
     let gate = Gate::new();
     let passed = gate.passed();

@@ -56,7 +56,7 @@ impl Handler<Later> for Connection<Desk> {
 }
 
 #[actix::test]
-async fn a_handler_reaches_the_protocol_and_the_connection_and_answers() {
+async fn a_message_handler_reaches_protocol_and_connection() {
     let (_pool, mut peer, address, mut words) = one_desk().await;
     let ask = Ask::to(|act, ctx| {
         act.with(ctx, |desk, conn| {
@@ -72,7 +72,7 @@ async fn a_handler_reaches_the_protocol_and_the_connection_and_answers() {
 }
 
 #[actix::test]
-async fn a_handler_may_stop_fail_or_wait_as_any_callback() {
+async fn a_message_handler_may_stop_fail_or_wait() {
     type Answer = fn(&mut Conn<Desk>) -> Next<Desk>;
     let answers: [(Answer, &[u8], &str); 3] = [
         (|_| Next::SendAndStop("bye".into()), b"bye\n", "closed: local"),
@@ -89,7 +89,7 @@ async fn a_handler_may_stop_fail_or_wait_as_any_callback() {
 }
 
 #[actix::test]
-async fn a_panic_in_a_handler_ends_its_connection_and_tells_who_asked() {
+async fn a_message_handler_panic_ends_its_connection() {
     let (pool, mut peer, address, mut words) = one_desk().await;
     let (mut other, ..) = meet(&pool).await;
     words.expect(&["ack"]).await;
@@ -101,7 +101,7 @@ async fn a_panic_in_a_handler_ends_its_connection_and_tells_who_asked() {
 }
 
 #[actix::test]
-async fn an_answer_may_come_later_and_the_connection_goes_on_until_then() {
+async fn a_deferred_response_does_not_block_the_connection() {
     let (pool, mut peer, address, mut words) = one_desk().await;
     let gate = Gate::new();
     let answer = address.send(Later(gate.clone()));
@@ -173,7 +173,7 @@ async fn the_context_knows_its_own_address() {
 }
 
 #[actix::test]
-async fn what_is_spawned_runs_beside_and_may_spawn_more() {
+async fn spawned_futures_run_concurrently_and_may_spawn() {
     let (_pool, mut peer, address, mut words) = one_desk().await;
     let (outer, inner) = (Gate::new(), Gate::new());
     let (first, second) = (outer.passed(), inner.clone());
@@ -240,7 +240,7 @@ async fn stop_of_the_context_sends_what_is_queued_and_ends_it() {
 }
 
 #[actix::test]
-async fn what_a_handler_has_begun_goes_with_its_connection() {
+async fn spawned_futures_end_with_their_connection() {
     let (pool, _peer, address, mut words) = one_desk().await;
     let (sender, mut drops) = unbounded_channel();
     let (spawned, waited) = (Dropped(sender.clone()), Dropped(sender));
@@ -273,7 +273,7 @@ impl Handler<Count> for Connection<EventLoop<u64>> {
 }
 
 #[actix::test]
-async fn a_connection_of_two_closures_takes_messages_of_ones_own_too() {
+async fn an_events_connection_handles_custom_messages() {
     use actix_acceptor::{Event, Init};
     let pool = AcceptorPool::with_events(
         |_| Init::new(0u64),

@@ -8,7 +8,7 @@ use actix_acceptor::{
 use super::*;
 
 #[actix::test]
-async fn a_reply_goes_past_the_callbacks_to_the_peer() {
+async fn a_reply_message_bypasses_the_callbacks() {
     let (_pool, mut peer, address, words) = one_desk().await;
     soon(address.send(Reply("hello".into()))).await.unwrap().unwrap();
     peer.expect(b"hello\n").await;
@@ -16,7 +16,7 @@ async fn a_reply_goes_past_the_callbacks_to_the_peer() {
 }
 
 #[actix::test]
-async fn what_is_in_the_mailbox_behind_a_close_is_not_delivered() {
+async fn messages_behind_a_close_are_not_delivered() {
     let (_pool, mut peer, address, mut words) = one_desk().await;
     let gate = Gate::new();
     soon(address.send(wait_at(&gate, "done"))).await.unwrap();
@@ -30,7 +30,7 @@ async fn what_is_in_the_mailbox_behind_a_close_is_not_delivered() {
 }
 
 #[actix::test]
-async fn a_callback_that_goes_on_sending_after_a_stop_is_told() {
+async fn sending_after_a_stop_in_a_callback_is_an_error() {
     let (_pool, mut peer, address, mut words) = one_desk().await;
     let (sender, mut outcomes) = unbounded_channel();
     let question = address.send(After(sender));
@@ -55,7 +55,7 @@ impl Handler<After> for Connection<Desk> {
 }
 
 #[actix::test]
-async fn info_tells_the_connections_numbers() {
+async fn info_reports_the_connections_counters() {
     let (builder, mut words) = desks();
     let pool = builder.name("numbers").bind("127.0.0.1:0").await.unwrap();
     let (mut peer, id, address) = meet(&pool).await;
@@ -83,7 +83,7 @@ async fn close_sends_what_is_queued_and_ends_it() {
 }
 
 #[actix::test]
-async fn set_active_holds_packets_and_lets_through_as_many_as_it_says() {
+async fn set_active_lets_that_many_packets_through() {
     let (_pool, mut peer, address, mut words) = one_desk().await;
     let set = async |mode| soon(address.send(SetActive(mode))).await.unwrap();
     set(Active::Passive).await;

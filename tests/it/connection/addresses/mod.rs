@@ -168,7 +168,7 @@ async fn there_is_an_address_before_the_first_packet() {
 }
 
 #[actix::test]
-async fn what_is_sent_before_the_ack_is_delivered_after_it() {
+async fn messages_sent_before_ack_are_delivered_after_it() {
     let gate = Gate::new();
     let init = {
         let gate = gate.clone();
@@ -210,7 +210,7 @@ async fn a_connection_hands_out_its_own_address() {
 }
 
 #[actix::test]
-async fn a_recipient_of_messages_hides_what_is_behind_it() {
+async fn a_recipient_hides_the_protocol_type() {
     let (_pool, mut peer, address, mut words) = one_desk().await;
     let recipient: Recipient<User<Do>> = address.recipient();
     soon(recipient.send(to(|_, _| Next::Send("received".into())))).await.unwrap();
@@ -223,7 +223,7 @@ async fn a_recipient_of_messages_hides_what_is_behind_it() {
 }
 
 #[actix::test]
-async fn after_the_end_there_is_no_address_and_every_message_is_an_error() {
+async fn a_closed_connection_has_no_address() {
     let (pool, mut peer, address, mut words) = one_desk().await;
     let id = pool.list()[0].id;
     peer.finish().await;
@@ -237,7 +237,7 @@ async fn after_the_end_there_is_no_address_and_every_message_is_an_error() {
 }
 
 #[actix::test]
-async fn a_question_that_is_still_in_the_mailbox_at_the_end_is_told_so() {
+async fn a_request_left_in_the_mailbox_gets_an_error() {
     let (pool, _peer, address, mut words) = one_desk().await;
     let gate = Gate::new();
     soon(address.send(wait_at(&gate, "never"))).await.unwrap();

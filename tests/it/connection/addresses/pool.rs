@@ -10,7 +10,7 @@ use tokio_util::codec::{Decoder, Encoder};
 use super::*;
 
 #[actix::test]
-async fn connections_are_found_by_id_and_listed_in_the_order_of_acceptance() {
+async fn connections_are_found_by_id_and_listed_in_order() {
     let (builder, _words) = desks();
     let pool = builder.acceptors(2).bind("127.0.0.1:0").await.unwrap();
     let mut all = Vec::new();
@@ -82,7 +82,7 @@ impl Protocol for Listener {
 }
 
 #[actix::test]
-async fn a_reply_to_all_is_encoded_once() {
+async fn a_broadcast_is_encoded_once() {
     let encoded = Arc::new(AtomicUsize::new(0));
     let count = encoded.clone();
     let pool = AcceptorPool::with_codec(|_| Listener, move || Counting(count.clone()));
@@ -108,7 +108,7 @@ async fn a_reply_to_all_is_encoded_once() {
 }
 
 #[actix::test]
-async fn a_message_to_all_is_told_to_each() {
+async fn notify_all_reaches_every_connection() {
     let (builder, mut words) = desks();
     let pool = builder.acceptors(2).bind("127.0.0.1:0").await.unwrap();
     let mut peers = Vec::new();
@@ -121,7 +121,7 @@ async fn a_message_to_all_is_told_to_each() {
 }
 
 #[actix::test]
-async fn a_mailbox_that_is_full_is_reported_and_the_others_are_told() {
+async fn a_full_mailbox_is_reported_and_skipped() {
     const CAPACITY: usize = 3;
     let (builder, mut words) = desks();
     let pool = builder.mailbox_capacity(CAPACITY).bind("127.0.0.1:0").await.unwrap();

@@ -128,7 +128,7 @@ impl Drop for Alive {
 }
 
 #[actix::test]
-async fn a_stream_that_ends_is_forgotten_and_another_may_follow() {
+async fn a_stream_that_ends_can_be_replaced() {
     let (_pool, mut peer, address, mut words) = one_desk().await;
     let alive = Arc::new(AtomicUsize::new(0));
     for _ in 0..3 {
@@ -151,7 +151,7 @@ async fn a_stream_that_ends_is_forgotten_and_another_may_follow() {
 }
 
 #[actix::test]
-async fn streams_go_with_their_connection() {
+async fn streams_are_dropped_with_their_connection() {
     let (pool, _peer, address, mut words) = one_desk().await;
     let alive = Arc::new(AtomicUsize::new(0));
     let count = alive.clone();
@@ -171,7 +171,7 @@ async fn streams_go_with_their_connection() {
 }
 
 #[actix::test]
-async fn a_stream_without_end_starves_neither_its_own_socket_nor_a_neighbour() {
+async fn an_endless_stream_starves_no_socket() {
     let (pool, mut peer, address, _words) = one_desk().await;
     let (mut neighbour, ..) = meet(&pool).await;
     let nothing = Do(Arc::new(|_: &mut Desk, _: &mut Conn<Desk>| Next::Continue));
@@ -205,7 +205,7 @@ impl Stream for Polled {
 }
 
 #[actix::test]
-async fn during_a_wait_streams_are_not_polled_and_nothing_of_them_is_lost() {
+async fn a_wait_pauses_streams_and_loses_no_item() {
     let (pool, mut peer, address, mut words) = one_desk().await;
     let (gate, polled) = (Gate::new(), Arc::new(AtomicUsize::new(0)));
     let (at, count) = (gate.clone(), polled.clone());
@@ -222,7 +222,7 @@ async fn during_a_wait_streams_are_not_polled_and_nothing_of_them_is_lost() {
 }
 
 #[actix::test]
-async fn a_stream_that_panics_costs_its_connection() {
+async fn a_stream_panic_ends_its_connection() {
     let (pool, mut peer, address, mut words) = one_desk().await;
     let (mut other, ..) = meet(&pool).await;
     words.expect(&["ack"]).await;

@@ -5,7 +5,7 @@ use actix::prelude::SendError;
 use super::*;
 
 #[actix::test]
-async fn packets_and_messages_during_a_wait_are_held_and_delivered_in_order() {
+async fn a_wait_defers_packets_and_messages_in_order() {
     let (pool, mut peer, address, mut words) = one_desk().await;
     let gate = Gate::new();
     soon(address.send(wait_at(&gate, "done"))).await.unwrap();
@@ -22,7 +22,7 @@ async fn packets_and_messages_during_a_wait_are_held_and_delivered_in_order() {
 }
 
 #[actix::test]
-async fn one_who_waits_holds_up_nobody_else() {
+async fn a_waiting_connection_blocks_no_other() {
     let (pool, _peer, address, mut words) = one_desk().await;
     let gate = Gate::new();
     soon(address.send(wait_at(&gate, "done"))).await.unwrap();
@@ -36,7 +36,7 @@ async fn one_who_waits_holds_up_nobody_else() {
 }
 
 #[actix::test]
-async fn a_full_mailbox_refuses_and_what_it_took_is_delivered() {
+async fn a_full_mailbox_refuses_and_delivers_the_rest() {
     let (builder, mut words) = desks();
     let pool = builder.mailbox_capacity(3).bind("127.0.0.1:0").await.unwrap();
     let (_peer, _, address) = meet(&pool).await;
@@ -56,7 +56,7 @@ async fn a_full_mailbox_refuses_and_what_it_took_is_delivered() {
 }
 
 #[actix::test]
-async fn a_mailbox_holds_16_unless_told_otherwise_and_0_is_refused() {
+async fn the_mailbox_capacity_is_16_by_default() {
     let (_pool, _peer, address, mut words) = one_desk().await;
     let gate = Gate::new();
     soon(address.send(wait_at(&gate, "done"))).await.unwrap();
@@ -70,7 +70,7 @@ async fn a_mailbox_holds_16_unless_told_otherwise_and_0_is_refused() {
 }
 
 #[actix::test]
-async fn a_kill_needs_no_mailbox_during_a_wait() {
+async fn a_kill_during_a_wait_needs_no_mailbox() {
     let (pool, mut peer, address, mut words) = one_desk().await;
     let gate = Gate::new();
     soon(address.send(wait_at(&gate, "never"))).await.unwrap();
@@ -84,7 +84,7 @@ async fn a_kill_needs_no_mailbox_during_a_wait() {
 }
 
 #[actix::test]
-async fn above_the_mark_neither_packets_nor_messages_are_taken_in_and_a_kill_is_obeyed() {
+async fn a_kill_works_above_the_high_mark() {
     let (builder, mut words) = desks();
     let pool = builder.watermarks(1000, 100).bind("127.0.0.1:0").await.unwrap();
     let (mut peer, id, address) = meet(&pool).await;
@@ -105,7 +105,7 @@ async fn above_the_mark_neither_packets_nor_messages_are_taken_in_and_a_kill_is_
 }
 
 #[actix::test]
-async fn below_the_low_mark_what_was_held_is_taken_in() {
+async fn held_input_is_delivered_below_the_low_mark() {
     let (builder, mut words) = desks();
     let pool = builder.watermarks(1000, 100).bind("127.0.0.1:0").await.unwrap();
     let (mut peer, _, address) = meet(&pool).await;

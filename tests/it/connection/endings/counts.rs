@@ -43,7 +43,7 @@ impl Protocol for Ender {
 }
 
 #[actix::test]
-async fn every_reason_is_told_once_and_counted_exactly() {
+async fn every_close_reason_is_reported_once_and_counted() {
     let (recorder, mut closings) = Recorder::new();
     let aging = recorder.clone();
     let pool = AcceptorPool::with_protocol(move |_| Ender(recorder.clone()))

@@ -72,7 +72,7 @@ impl Handler<Spawn> for Connection<Armed> {
 }
 
 #[actix::test]
-async fn a_panic_in_drop_costs_its_own_connection_only() {
+async fn a_panic_in_drop_ends_one_connection() {
     let (recorder, mut closings) = Recorder::new();
     let pool = AcceptorPool::with_protocol(move |_| Armed { bomb: None, recorder: recorder.clone() })
         .framing(Framing::lines())
@@ -105,7 +105,7 @@ async fn a_panic_in_drop_costs_its_own_connection_only() {
 }
 
 #[actix::test]
-async fn a_panic_whose_payload_panics_when_dropped_is_told_as_a_panic() {
+async fn a_panic_payload_that_panics_is_reported_as_a_panic() {
     let (recorder, mut closings) = Recorder::new();
     let pool = AcceptorPool::with_protocol(move |_| Armed { bomb: None, recorder: recorder.clone() })
         .on_current_arbiter()

@@ -71,7 +71,7 @@ async fn narrow(pool: &Pool<Connection<Bulk>>) -> Peer {
 const MIB: usize = 1024 * 1024;
 
 #[actix::test]
-async fn a_slow_peer_gets_everything_that_was_queued_before_the_end() {
+async fn a_slow_peer_gets_all_queued_bytes() {
     let (pool, mut closings) = bulk().await;
     for (way, reason) in [
         ("stop", CloseReason::Local),
@@ -99,7 +99,7 @@ async fn a_slow_peer_gets_everything_that_was_queued_before_the_end() {
 }
 
 #[actix::test]
-async fn input_behind_a_stop_does_not_destroy_the_reply() {
+async fn unread_input_does_not_destroy_the_last_reply() {
     let (pool, mut closings) = bulk().await;
     // What comes behind a short reply must come within a second; behind one that waits to be read it may take its time.
     for (reply, behind) in [(5, 1), (5, 20_000), (5, 100_000), (5, 2 * MIB), (MIB, 2 * MIB), (16 * MIB, 16 * MIB)] {
@@ -119,7 +119,7 @@ async fn input_behind_a_stop_does_not_destroy_the_reply() {
 }
 
 #[actix::test]
-async fn a_peer_that_is_still_sending_when_it_has_its_reply_is_not_reset() {
+async fn a_peer_still_sending_after_its_reply_is_not_reset() {
     let (pool, mut closings) = bulk().await;
     let mut peer = connect(&pool).await;
     let mut request = b"send and stop 5\n".to_vec();
@@ -139,7 +139,7 @@ async fn a_peer_that_is_still_sending_when_it_has_its_reply_is_not_reset() {
 }
 
 #[actix::test]
-async fn a_peer_that_does_not_stop_sending_cannot_keep_its_place() {
+async fn a_peer_that_keeps_sending_is_closed_after_a_stop() {
     let (pool, mut closings) = bulk().await;
     let mut peer = connect(&pool).await;
     peer.send("send and stop 5\n").await;

@@ -90,7 +90,7 @@ impl Handler<Break> for Connection<Fragile> {
 }
 
 #[actix::test]
-async fn a_panic_costs_one_connection_wherever_it_is() {
+async fn a_panic_in_any_callback_ends_one_connection() {
     let (recorder, mut closings) = Recorder::new();
     let pool = AcceptorPool::with_protocol(move |_| Fragile(recorder.clone()))
         .on_current_arbiter()
@@ -152,7 +152,7 @@ async fn over(bad: &mut Peer, closings: &mut Closings, text: &str) {
 }
 
 #[actix::test]
-async fn a_hundred_panics_among_a_hundred_live_connections() {
+async fn panics_end_no_other_connection() {
     let (recorder, closings) = Recorder::new();
     let pool =
         AcceptorPool::with_protocol(move |_| Fragile(recorder.clone())).acceptors(2).bind("127.0.0.1:0").await.unwrap();
@@ -203,7 +203,7 @@ async fn only_the_second_is_served(pool: &Pool<Connection<Fragile>>) {
 }
 
 #[actix::test]
-async fn a_factory_that_panics_costs_one_connection_and_is_logged() {
+async fn a_factory_panic_ends_one_connection_and_is_logged() {
     logs::listen();
     let (made, (recorder, closings)) = (Arc::default(), Recorder::new());
     let make = counted(&made, &recorder);
@@ -217,7 +217,7 @@ async fn a_factory_that_panics_costs_one_connection_and_is_logged() {
 }
 
 #[actix::test]
-async fn a_codec_that_cannot_be_made_costs_one_connection_and_every_state_made_is_closed() {
+async fn a_codec_factory_panic_closes_the_protocol() {
     let (made, (recorder, closings)) = (Arc::default(), Recorder::new());
     let codecs = AtomicUsize::new(0);
     let codec = move || {
@@ -232,7 +232,7 @@ async fn a_codec_that_cannot_be_made_costs_one_connection_and_every_state_made_i
 }
 
 #[actix::test]
-async fn a_codec_that_cannot_be_made_anew_after_a_packet_timeout_costs_one_connection() {
+async fn a_codec_factory_panic_after_a_timeout_ends_one_connection() {
     let (recorder, mut closings) = Recorder::new();
     let codecs = AtomicUsize::new(0);
     let codec = move || {
@@ -288,7 +288,7 @@ impl Protocol for Unspeakable {
 }
 
 #[actix::test]
-async fn an_error_whose_text_panics_is_told_and_counted_like_any_other() {
+async fn an_error_with_a_panicking_display_is_still_an_error() {
     logs::listen();
     let (recorder, mut closings) = Recorder::new();
     let pool = AcceptorPool::with_protocol(move |_| Unspeakable(recorder.clone()))
@@ -321,7 +321,7 @@ impl Handler<Ack> for Nobody {
 }
 
 #[actix::test]
-async fn an_error_whose_text_panics_is_counted_as_one_behind_the_doors_serve_and_start_too() {
+async fn a_panicking_display_is_counted_by_fn_and_actor() {
     async fn fails(mut socket: Socket) -> Result<(), Horror> {
         let _ = socket.read_u8().await;
         Err(Horror)

@@ -27,7 +27,7 @@ impl Protocol for Careful {
 }
 
 #[actix::test]
-async fn a_reply_that_the_codec_refuses_is_an_error_of_send_and_nothing_of_it_is_sent() {
+async fn a_reply_the_codec_refuses_sends_nothing() {
     let pool = AcceptorPool::with_protocol(|_| Careful).bind("127.0.0.1:0").await.unwrap();
     let mut peer = connect(&pool).await;
     peer.send("one\nunencodable\ntwo\n").await;
@@ -42,7 +42,7 @@ async fn a_reply_that_the_codec_refuses_is_an_error_of_send_and_nothing_of_it_is
 }
 
 #[actix::test]
-async fn a_reply_too_long_for_its_prefix_is_an_error_of_send_and_ends_the_connection_out_of_next() {
+async fn an_oversized_reply_fails_send_and_ends_next() {
     let (recorder, mut closings) = Recorder::new();
     let pool = AcceptorPool::with_protocol(move |_| Recorded(recorder.clone()))
         .framing(Framing::length_prefix(Width::One))
@@ -78,7 +78,7 @@ impl Handler<TooLate> for Connection<Recorded> {
 }
 
 #[actix::test]
-async fn what_is_sent_after_a_stop_is_refused_and_the_first_reason_stands() {
+async fn sending_after_a_stop_fails_and_keeps_the_reason() {
     let (recorder, mut closings) = Recorder::new();
     let pool = AcceptorPool::with_protocol(move |_| Recorded(recorder.clone())).bind("127.0.0.1:0").await.unwrap();
     let mut peer = connect(&pool).await;
@@ -140,7 +140,7 @@ fn events() -> [Event<Plain>; 8] {
 }
 
 #[actix::test]
-async fn otherwise_answers_what_a_protocol_does_that_overrides_nothing() {
+async fn default_next_matches_the_default_callbacks() {
     let (telling, mut told) = unbounded_channel();
     let pool = AcceptorPool::with_protocol(move |_| Plain(telling.clone())).bind("127.0.0.1:0").await.unwrap();
     let _peer = connect(&pool).await;

@@ -48,7 +48,7 @@ fn logged(text: &str) -> usize {
 }
 
 #[actix::test]
-async fn a_panic_in_closed_is_logged_and_harms_nobody() {
+async fn a_panic_in_closed_is_logged_and_contained() {
     logs::listen();
     let text = "closed at the usual place";
     let (recorder, mut closings) = Recorder::new();
@@ -79,7 +79,7 @@ async fn a_panic_in_closed_is_logged_and_harms_nobody() {
 }
 
 #[actix::test]
-async fn a_panic_in_closed_harms_nobody_when_the_arbiter_stops_either() {
+async fn a_panic_in_closed_is_contained_when_an_arbiter_stops() {
     logs::listen();
     let text = "closed at the arbiter's end";
     let (recorder, mut closings) = Recorder::new();

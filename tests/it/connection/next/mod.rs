@@ -33,16 +33,16 @@ macro_rules! every_answer_out_of {
 }
 
 every_answer_out_of! {
-    every_answer_out_of_init: Init,
-    every_answer_out_of_ack: Ack,
-    every_answer_to_a_packet: Packet,
-    every_answer_to_a_message: User,
-    every_answer_to_an_item_of_a_stream: Item,
-    every_answer_to_silence: Idle,
-    every_answer_to_a_packet_left_half_sent: PacketTimeout,
-    every_answer_to_the_end_of_the_peers_sending: HalfClosed,
-    every_answer_to_it_where_the_connection_goes_on: HalfOpen,
-    every_answer_out_of_passive: Passive,
-    every_answer_to_a_shutdown: Shutdown,
-    every_answer_of_a_handler_of_ones_own: Foreign,
+    every_next_from_init: Init,
+    every_next_from_ack: Ack,
+    every_next_from_packet: Packet,
+    every_next_from_user: User,
+    every_next_from_a_stream_item: Item,
+    every_next_from_an_idle_timeout: Idle,
+    every_next_from_a_packet_timeout: PacketTimeout,
+    every_next_from_half_closed: HalfClosed,
+    every_next_from_half_closed_with_half_close: HalfOpen,
+    every_next_from_passive: Passive,
+    every_next_from_shutdown: Shutdown,
+    every_next_from_a_message_handler: Foreign,
 }

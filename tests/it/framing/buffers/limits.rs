@@ -10,7 +10,7 @@ use tokio_util::codec::{Decoder, Encoder};
 use super::{encode, every, feed};
 
 #[test]
-fn a_packet_of_exactly_the_limit_passes_and_one_byte_more_does_not() {
+fn a_packet_may_be_exactly_as_long_as_the_limit() {
     for framing in every(7).into_iter().skip(1) {
         for size in [1, 2, 3, 100] {
             let wire = encode(framing.clone(), &["x".repeat(7), "y".repeat(8)]);
@@ -37,7 +37,7 @@ fn a_length_above_the_limit_fails_when_the_prefix_is_complete() {
 }
 
 #[test]
-fn the_greatest_length_overflows_nothing_where_there_is_no_limit() {
+fn the_greatest_length_does_not_overflow() {
     let mut framing = Framing::len8().with_max_frame(usize::MAX);
     let mut src = BytesMut::from(&[0xFF; 20][..]);
     if usize::BITS == 64 {
@@ -51,7 +51,7 @@ fn the_greatest_length_overflows_nothing_where_there_is_no_limit() {
 }
 
 #[test]
-fn an_announced_megabyte_costs_64_kib_at_first() {
+fn an_announced_megabyte_reserves_64_kib_at_first() {
     let mut framing = Framing::len4();
     let mut src = BytesMut::from(&[0, 0x10, 0, 0][..]);
     assert_eq!(framing.decode(&mut src).unwrap(), None);
@@ -66,7 +66,7 @@ fn an_announced_megabyte_costs_64_kib_at_first() {
 }
 
 #[test]
-fn a_half_packet_has_room_for_its_rest() {
+fn a_partial_packet_reserves_space_for_its_rest() {
     let mut framing = Framing::len2();
     let mut src = BytesMut::from(&[0x10, 0][..]);
     assert_eq!(framing.decode(&mut src).unwrap(), None);
@@ -74,7 +74,7 @@ fn a_half_packet_has_room_for_its_rest() {
 }
 
 #[test]
-fn a_line_of_exactly_the_limit_may_end_in_cr_lf_however_it_is_cut() {
+fn a_line_of_exactly_the_limit_may_end_in_cr_lf() {
     let wire = b"12345\r\n12345\n1234\r\r\n";
     for size in 1..=wire.len() {
         let fed = feed(Framing::lines().with_max_frame(5), wire.chunks(size));
@@ -135,7 +135,7 @@ fn at_the_end_of_the_stream_half_a_terminator_counts_as_payload() {
 }
 
 #[test]
-fn after_too_long_the_bytes_are_there_and_the_next_call_fails_likewise() {
+fn a_too_long_packet_keeps_failing_and_keeps_its_bytes() {
     for mut framing in every(3).into_iter().skip(1) {
         let wire = encode(framing.clone(), &["12345"]);
         let mut src = wire.clone();
@@ -178,7 +178,7 @@ fn a_reply_that_does_not_fit_its_prefix_writes_nothing() {
 }
 
 #[test]
-fn what_is_sent_is_not_limited_by_max_frame() {
+fn replies_are_not_limited_by_max_frame() {
     for framing in every(1) {
         assert!(encode(framing, &["xyz"]).len() >= 3);
     }

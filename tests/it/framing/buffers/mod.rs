@@ -69,19 +69,19 @@ impl Fed {
 }
 
 #[test]
-fn raw_delivers_what_is_there_cut_at_the_limit() {
+fn raw_delivers_available_bytes_up_to_the_limit() {
     let fed = feed(Framing::raw().with_max_frame(3), [&b"abcdefg"[..], b"", b"h"]);
     assert_eq!(fed.packets, ["abc", "def", "g", "h"]);
     assert_eq!(fed.error, None);
 }
 
 #[test]
-fn raw_with_a_limit_of_zero_still_moves() {
+fn raw_with_a_limit_of_zero_makes_progress() {
     assert_eq!(feed(Framing::raw().with_max_frame(0), [&b"ab"[..]]).packets, ["a", "b"]);
 }
 
 #[test]
-fn what_is_sent_looks_like_this_on_the_wire() {
+fn encoded_replies_match_the_wire_format() {
     for (framing, wire) in [
         (Framing::raw(), &b"hi"[..]),
         (Framing::lines(), b"hi\n\n"),
@@ -161,7 +161,7 @@ fn an_empty_stream_has_no_packet() {
 }
 
 #[test]
-fn a_buffer_that_became_shorter_is_searched_from_its_beginning() {
+fn a_shortened_buffer_is_searched_from_its_start() {
     for mut framing in [Framing::lines(), Framing::delimiter("\r\n")] {
         let mut src = BytesMut::from("a long partial line");
         assert_eq!(framing.decode(&mut src).unwrap(), None);
@@ -172,7 +172,7 @@ fn a_buffer_that_became_shorter_is_searched_from_its_beginning() {
 }
 
 #[test]
-fn a_long_line_that_dribbles_in_costs_linear_work() {
+fn a_line_in_small_pieces_costs_linear_work() {
     let begun = Instant::now();
     const SIZE: usize = 256 << 10;
     for framing in [Framing::lines(), Framing::delimiter("\r\n"), Framing::delimiter("xxy\r\n")] {
@@ -203,7 +203,7 @@ fn an_empty_delimiter_is_refused() {
 }
 
 #[test]
-fn an_error_keeps_the_systems_reason_as_its_source() {
+fn an_io_error_is_kept_as_the_source() {
     fn anywhere<E: Error + Send + Sync + 'static>(error: E) -> Box<dyn Error + Send + Sync> {
         error.into()
     }

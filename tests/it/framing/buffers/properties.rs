@@ -100,7 +100,7 @@ proptest! {
     }
 
     #[test]
-    fn where_the_bytes_are_cut_makes_no_difference(
+    fn packets_do_not_depend_on_how_bytes_are_split(
         wire in tricky(0..60), end in tricky(1..5), places in places(), max in 0..12usize,
     ) {
         let mut all = every(max).split_off(1);

@@ -43,7 +43,7 @@ where
 }
 
 #[actix::test]
-async fn lines_of_tokio_util_are_strings_and_one_too_long_is_the_end() {
+async fn lines_codec_yields_strings_and_limits_length() {
     let (pool, mut closings) = parrots::<_, String>(|| LinesCodec::new_with_max_length(8)).await;
     let mut peer = connect(&pool).await;
     peer.echo("one\ntwo\n").await;
@@ -75,7 +75,7 @@ impl Protocol for Pieces {
 }
 
 #[actix::test]
-async fn pieces_between_any_of_some_delimiters_and_one_too_long_is_the_end() {
+async fn any_delimiters_codec_splits_and_limits() {
     let codec = || AnyDelimiterCodec::new_with_max_length(b",;".to_vec(), b";".to_vec(), 8);
     let (recorder, mut closings) = Recorder::new();
     let pool = AcceptorPool::with_codec(move |_| Pieces(recorder.clone()), codec);
@@ -89,7 +89,7 @@ async fn pieces_between_any_of_some_delimiters_and_one_too_long_is_the_end() {
 }
 
 #[actix::test]
-async fn length_delimited_packets_of_tokio_util_come_and_go_with_all_its_options() {
+async fn length_delimited_codec_works_with_all_options() {
     let codec =
         || LengthDelimitedCodec::builder().little_endian().length_field_length(3).max_frame_length(10).new_codec();
     let (pool, mut closings) = parrots::<_, Bytes>(codec).await;
@@ -103,7 +103,7 @@ async fn length_delimited_packets_of_tokio_util_come_and_go_with_all_its_options
 }
 
 #[actix::test]
-async fn bytes_of_tokio_util_come_as_they_are() {
+async fn bytes_codec_passes_bytes_through() {
     let (pool, mut closings) = parrots::<_, Bytes>(BytesCodec::new).await;
     let mut peer = connect(&pool).await;
     peer.echo(b"any\0thing").await;
@@ -143,7 +143,7 @@ impl Encoder<String> for Numbered {
 }
 
 #[actix::test]
-async fn a_codec_with_a_memory_has_one_per_connection_for_both_directions() {
+async fn a_stateful_codec_serves_one_connection_both_ways() {
     let (pool, mut closings) = parrots::<_, String>(Numbered::default).await;
     let (mut one, mut other) = (connect(&pool).await, connect(&pool).await);
     one.send("a.b.").await;
@@ -180,7 +180,7 @@ impl Protocol for Patient {
 }
 
 #[actix::test]
-async fn after_a_packet_timeout_any_codec_is_made_anew() {
+async fn a_packet_timeout_recreates_the_codec() {
     let (partial, mut partials) = unbounded_channel();
     let pool =
         AcceptorPool::with_protocol(move |_| Patient(partial.clone())).packet_timeout(Duration::from_millis(100));
@@ -217,7 +217,7 @@ impl Encoder<u8> for Hamster {
 }
 
 #[actix::test]
-async fn a_codec_may_yield_more_than_a_turn_delivers_out_of_an_empty_buffer() {
+async fn a_codec_may_yield_packets_from_an_empty_buffer() {
     let (pool, mut closings) = parrots::<_, u8>(Hamster::default).await;
     let mut peer = connect(&pool).await;
     let all: Vec<u8> = (0..1000).map(|at| at as u8).collect();
@@ -248,7 +248,7 @@ impl Protocol for Slow {
 }
 
 #[actix::test]
-async fn what_a_codec_keeps_is_held_while_passive_and_during_a_wait() {
+async fn packets_kept_in_a_codec_wait_while_passive() {
     let (gate, (seen, mut bytes)) = (Arc::new(Semaphore::new(0)), unbounded_channel());
     let open = gate.clone();
     let pool = AcceptorPool::with_protocol(move |_| Slow(gate.clone(), seen.clone())).active(Active::Once);

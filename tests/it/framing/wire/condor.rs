@@ -7,7 +7,7 @@ use super::*;
 const LIMIT: Duration = Duration::from_millis(200);
 
 #[actix::test]
-async fn frames_of_1_and_of_30_kib_come_whole() {
+async fn frames_of_1_and_30_kib_arrive_whole() {
     for framing in framings().into_iter().filter(|framing| framing.to_string() != "len1") {
         let (pool, mut notes) = bound(framing.clone()).await;
         let mut peer = connect(&pool).await;
@@ -48,7 +48,7 @@ async fn a_frame_in_three_pieces_is_one_packet() {
 }
 
 #[actix::test]
-async fn a_packet_left_half_sent_times_out_with_its_bytes_the_prefix_included() {
+async fn a_packet_timeout_carries_the_bytes_and_the_prefix() {
     for framing in framings() {
         let (builder, mut notes) = witnesses(framing.clone(), false);
         let pool = builder.packet_timeout(LIMIT).bind("127.0.0.1:0").await.unwrap();
@@ -66,7 +66,7 @@ async fn a_packet_left_half_sent_times_out_with_its_bytes_the_prefix_included() 
 }
 
 #[actix::test]
-async fn after_a_packet_timeout_that_is_survived_the_next_frame_begins_anew() {
+async fn after_a_packet_timeout_the_next_frame_starts_clean() {
     for framing in framings() {
         let (builder, mut notes) = witnesses(framing.clone(), true);
         let pool = builder.packet_timeout(LIMIT).bind("127.0.0.1:0").await.unwrap();
@@ -80,7 +80,7 @@ async fn after_a_packet_timeout_that_is_survived_the_next_frame_begins_anew() {
 }
 
 #[actix::test]
-async fn no_timer_leaks_into_the_next_client() {
+async fn a_packet_timer_does_not_affect_the_next_client() {
     let (builder, mut notes) = witnesses(Framing::len2(), false);
     let idle = 3 * LIMIT;
     let pool = builder.packet_timeout(LIMIT).idle_timeout(idle).on_current_arbiter().bind("127.0.0.1:0").await.unwrap();
@@ -101,7 +101,7 @@ async fn no_timer_leaks_into_the_next_client() {
 }
 
 #[actix::test]
-async fn a_finished_packet_leaves_no_timer_behind() {
+async fn a_complete_packet_clears_its_timer() {
     let (builder, mut notes) = witnesses(Framing::len2(), false);
     let pool = builder.packet_timeout(LIMIT).idle_timeout(3 * LIMIT).acceptors(1).bind("127.0.0.1:0").await.unwrap();
     let mut peer = connect(&pool).await;
@@ -114,7 +114,7 @@ async fn a_finished_packet_leaves_no_timer_behind() {
 }
 
 #[actix::test]
-async fn send_and_stop_sends_and_then_is_the_end() {
+async fn send_and_stop_sends_before_closing() {
     for framing in framings() {
         let (pool, mut notes) = bound(framing.clone()).await;
         let mut peer = connect(&pool).await;

@@ -19,7 +19,7 @@ async fn the_unterminated_last_line_is_delivered_at_the_end() {
 }
 
 #[actix::test]
-async fn an_unfinished_packet_behind_its_length_is_not_delivered_and_the_peer_left() {
+async fn a_fin_inside_a_packet_drops_it_and_ends_as_peer() {
     for framing in framings().into_iter().filter(is_prefixed) {
         let (pool, mut notes) = bound(framing.clone()).await;
         let mut peer = connect(&pool).await;
@@ -35,7 +35,7 @@ async fn an_unfinished_packet_behind_its_length_is_not_delivered_and_the_peer_le
 }
 
 #[actix::test]
-async fn with_half_close_on_the_rest_is_delivered_too_and_the_connection_goes_on() {
+async fn half_close_delivers_the_rest_and_keeps_going() {
     let (builder, mut notes) = witnesses(Framing::lines(), false);
     let pool = builder.half_close(true).bind("127.0.0.1:0").await.unwrap();
     let mut peer = connect(&pool).await;

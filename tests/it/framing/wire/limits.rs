@@ -21,7 +21,7 @@ async fn empty_packets_and_those_of_maximum_length_work() {
 }
 
 #[actix::test]
-async fn the_longest_that_a_prefix_can_tell_works() {
+async fn the_longest_packet_of_a_prefix_works() {
     for (framing, max) in [(Framing::len1(), 255), (Framing::len2(), 65_535), (Framing::len4(), 1 << 20)] {
         let (pool, mut notes) = bound(framing.clone()).await;
         let mut peer = connect(&pool).await;
@@ -32,7 +32,7 @@ async fn the_longest_that_a_prefix_can_tell_works() {
 }
 
 #[actix::test]
-async fn one_byte_over_the_limit_is_the_end_and_what_was_queued_leaves_first() {
+async fn queued_replies_are_sent_before_a_too_long_packet_ends() {
     const MAX: usize = 200;
     for framing in framings() {
         let (builder, mut notes) = witnesses(framing.clone(), false);
@@ -61,7 +61,7 @@ async fn a_prefix_alone_is_enough_to_be_too_long() {
 }
 
 #[actix::test]
-async fn where_nothing_is_said_a_mebibyte_is_the_limit() {
+async fn the_default_limit_is_one_mebibyte() {
     let (pool, mut notes) = bound(Framing::len4()).await;
     let mut peer = connect(&pool).await;
     peer.send(((1u32 << 20) + 1).to_be_bytes()).await;
@@ -115,7 +115,7 @@ impl Protocol for Sized {
 }
 
 #[actix::test]
-async fn a_reply_too_long_for_its_prefix_is_an_error_to_the_sender_and_the_connection_goes_on() {
+async fn a_reply_too_long_for_its_prefix_fails_only_the_send() {
     let ((sent, mut outcomes), (recorder, mut closings)) = (unbounded_channel(), Recorder::new());
     let pool = AcceptorPool::with_protocol(move |_| Sized(sent.clone(), recorder.clone()));
     let pool = pool.framing(Framing::len1()).bind("127.0.0.1:0").await.unwrap();

@@ -169,7 +169,7 @@ impl Protocol for Reader {
 }
 
 #[actix::test]
-async fn all_whole_packets_of_a_read_are_delivered_before_the_next_read() {
+async fn whole_packets_are_delivered_before_the_next_read() {
     // More than a turn delivers, in less than a read brings.
     const PACKETS: usize = 300;
     let (handle, (read, mut bytes_read)) = (Arc::<OnceLock<PoolHandle>>::default(), unbounded_channel());

@@ -34,7 +34,7 @@ async fn load(pool: &PoolHandle, stop: Arc<AtomicBool>) -> u64 {
 }
 
 #[actix::test]
-async fn up_and_down_under_load_no_connect_fails_and_no_connection_is_lost() {
+async fn resizing_under_load_loses_no_connection() {
     let pool = pool(1).await;
     let stop = Arc::<AtomicBool>::default();
     let loads: Vec<_> = (0..8)
@@ -69,7 +69,7 @@ async fn up_and_down_under_load_no_connect_fails_and_no_connection_is_lost() {
 }
 
 #[actix::test]
-async fn new_acceptors_serve() {
+async fn added_acceptors_serve() {
     let pool = pool(1).await;
     staff(&pool, 3).await;
     a_peer_for_each(&pool).await;
@@ -77,7 +77,7 @@ async fn new_acceptors_serve() {
 }
 
 #[actix::test]
-async fn changing_ones_mind_quickly_costs_none_of_the_budget() {
+async fn quick_resizes_take_nothing_from_the_restart_budget() {
     let pool = AcceptorPool::with_protocol(|_| Echo).acceptors(4).max_restarts(1, Duration::from_secs(600));
     let pool = pool.bind("127.0.0.1:0").await.unwrap();
     for _ in 0..5 {
@@ -96,7 +96,7 @@ async fn changing_ones_mind_quickly_costs_none_of_the_budget() {
 }
 
 #[actix::test]
-async fn an_acceptor_that_dies_is_replaced_only_where_there_is_a_place() {
+async fn a_removed_acceptor_that_dies_is_not_replaced() {
     let pool = pool(3).await;
     staff(&pool, 1).await;
     for die in Die::ALL {
@@ -110,7 +110,7 @@ async fn an_acceptor_that_dies_is_replaced_only_where_there_is_a_place() {
 }
 
 #[actix::test]
-async fn on_the_current_arbiter_too() {
+async fn acceptors_on_the_current_arbiter_can_be_resized() {
     let pool = AcceptorPool::with_protocol(|_| Echo).on_current_arbiter().bind("127.0.0.1:0").await.unwrap();
     for acceptors in [3, 1, 2] {
         staff(&pool, acceptors).await;

@@ -40,7 +40,7 @@ async fn set(pool: &PoolHandle, change: impl FnOnce(&mut Settings) + Send + 'sta
 }
 
 #[actix::test]
-async fn max_connections_raised_lets_waiting_peers_in_and_lowered_ends_nobody() {
+async fn max_connections_changes_apply_at_once() {
     let pool = pool().await;
     set(&pool, |settings| settings.max_connections = 2).await;
     assert_eq!((pool.info().max_connections, pool.settings().max_connections), (2, 2));
@@ -69,7 +69,7 @@ async fn max_connections_raised_lets_waiting_peers_in_and_lowered_ends_nobody() 
 }
 
 #[actix::test]
-async fn at_limit_and_farewell_reach_those_who_wait_already() {
+async fn at_limit_changes_reach_waiting_peers() {
     let pool = pool().await;
     set(&pool, |settings| settings.max_connections = 1).await;
     let mut inside = served(&pool).await;
@@ -88,7 +88,7 @@ async fn at_limit_and_farewell_reach_those_who_wait_already() {
 }
 
 #[actix::test]
-async fn max_per_peer_counts_those_who_are_there_and_ends_none_of_them() {
+async fn max_per_peer_counts_existing_connections() {
     let pool = pool().await;
     let mut old = [served(&pool).await, served(&pool).await];
     set(&pool, |settings| settings.max_per_peer = Some(2)).await;
@@ -106,7 +106,7 @@ async fn max_per_peer_counts_those_who_are_there_and_ends_none_of_them() {
 }
 
 #[actix::test]
-async fn rates_admit_exactly_their_count_from_then_on() {
+async fn a_changed_rate_admits_exactly_its_burst() {
     for per_peer in [false, true] {
         let pool = pool().await;
         let rate = move |settings: &mut Settings, rate| {
@@ -133,7 +133,7 @@ async fn rates_admit_exactly_their_count_from_then_on() {
 }
 
 #[actix::test]
-async fn another_rate_begins_with_all_it_has() {
+async fn a_changed_rate_starts_with_a_full_bucket() {
     for per_peer in [false, true] {
         let pool = pool().await;
         for (count, within) in [(1, 36_000), (2, 36_000), (1, 7200)] {
@@ -152,7 +152,7 @@ async fn another_rate_begins_with_all_it_has() {
 }
 
 #[actix::test]
-async fn rules_keep_out_who_comes_and_leave_who_is_there() {
+async fn changed_rules_apply_to_new_connections_only() {
     let pool = pool().await;
     let mut old = served(&pool).await;
     set(&pool, |settings| settings.rules = vec![Rule::deny("127.0.0.0/8").unwrap()]).await;
@@ -165,7 +165,7 @@ async fn rules_keep_out_who_comes_and_leave_who_is_there() {
 }
 
 #[actix::test]
-async fn last_call_is_the_next_drains() {
+async fn a_changed_backlog_policy_applies_to_the_next_drain() {
     let pool = pool().await;
     set(&pool, |settings| settings.backlog_on_close = BacklogPolicy::Refuse).await;
     pool.suspend(SuspendMode::Hold).await.unwrap();
@@ -177,7 +177,7 @@ async fn last_call_is_the_next_drains() {
 }
 
 #[actix::test]
-async fn restarts_are_a_budget_that_grows_and_shrinks() {
+async fn the_restart_budget_can_grow_and_shrink() {
     let pool = AcceptorPool::with_protocol(|_| Echo).acceptors(2).max_restarts(1, Duration::from_secs(600));
     let pool = pool.grace(Duration::ZERO).bind("127.0.0.1:0").await.unwrap();
     kill(&pool, Die::Panic).await;
@@ -200,7 +200,7 @@ async fn restarts_are_a_budget_that_grows_and_shrinks() {
 }
 
 #[actix::test]
-async fn grace_is_what_connections_get_when_the_pool_gives_up() {
+async fn the_grace_applies_when_the_pool_gives_up() {
     let pool = AcceptorPool::with_fn(move |mut socket: actix_acceptor::Socket| {
         async move {
             // Draining or not, it stays until it is ended.

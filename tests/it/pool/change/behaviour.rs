@@ -37,7 +37,7 @@ async fn side_by_side(pool: &PoolHandle, change: impl FnOnce()) {
 }
 
 #[actix::test]
-async fn another_factory() {
+async fn the_factory_can_be_replaced() {
     let pool = AcceptorPool::with_protocol(saying("old")).acceptors(2).bind("127.0.0.1:0").await.unwrap();
     side_by_side(&pool, || pool.set_protocol(saying("new"))).await;
     // Of a pool that is over nobody is left to be served.
@@ -51,7 +51,7 @@ async fn say(mut socket: Socket, what: &'static str) {
 }
 
 #[actix::test]
-async fn another_async_fn() {
+async fn the_async_fn_can_be_replaced() {
     let pool = AcceptorPool::with_fn(|socket| say(socket, "old")).acceptors(2).bind("127.0.0.1:0").await.unwrap();
     side_by_side(&pool, || pool.set_fn(|socket| say(socket, "new"))).await;
     pool.set_fn(|socket| say(socket, "new"));
@@ -73,7 +73,7 @@ impl Handler<Ack> for Speaker {
 }
 
 #[actix::test]
-async fn another_actor() {
+async fn the_actor_can_be_replaced() {
     let pool = AcceptorPool::with_actor(|socket| Ok(Speaker(Some(socket), "old").start())).acceptors(2);
     let pool = pool.bind("127.0.0.1:0").await.unwrap();
     side_by_side(&pool, || assert!(pool.set_actor(|socket| Ok(Speaker(Some(socket), "new").start())))).await;
@@ -81,7 +81,7 @@ async fn another_actor() {
 }
 
 #[actix::test]
-async fn another_framing() {
+async fn the_framing_can_be_replaced() {
     let pool = AcceptorPool::with_protocol(|_| Echo).framing(Framing::lines()).bind("127.0.0.1:0").await.unwrap();
     let mut old = connect(&pool).await;
     old.echo("a line\n").await;
@@ -101,7 +101,7 @@ async fn another_framing() {
 }
 
 #[actix::test]
-async fn what_is_sent_to_all_goes_by_the_framing_of_new_connections() {
+async fn a_broadcast_uses_the_framing_of_new_connections() {
     let pool = AcceptorPool::with_protocol(|_| Echo).framing(Framing::lines()).bind("127.0.0.1:0").await.unwrap();
     pool.set_framing(Framing::len1());
     let mut peer = connect(&pool).await;
@@ -112,7 +112,7 @@ async fn what_is_sent_to_all_goes_by_the_framing_of_new_connections() {
 }
 
 #[actix::test]
-async fn a_new_factory_that_panics_costs_one_connection_and_can_be_changed_back() {
+async fn a_panicking_new_factory_can_be_replaced() {
     let pool = AcceptorPool::with_protocol(saying("old")).acceptors(1).bind("127.0.0.1:0").await.unwrap();
     let mut old = connect(&pool).await;
     answer(&mut old, b"old").await;

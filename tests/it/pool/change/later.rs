@@ -43,7 +43,7 @@ async fn old_and_new(
 }
 
 #[actix::test]
-async fn idle_timeout() {
+async fn a_changed_idle_timeout_applies_to_new_connections() {
     let (pool, _diary) = pool(|_| {}).await;
     let began = Instant::now();
     let (mut old, mut new) = old_and_new(&pool, |settings| settings.idle_timeout = Some(LIMIT)).await;
@@ -56,7 +56,7 @@ async fn idle_timeout() {
 }
 
 #[actix::test]
-async fn packet_timeout() {
+async fn a_changed_packet_timeout_applies_to_new_connections() {
     let (pool, _diary) = pool(|settings| settings.packet_timeout = None).await;
     let (mut old, mut new) = old_and_new(&pool, |settings| settings.packet_timeout = Some(LIMIT)).await;
     let began = Instant::now();
@@ -71,7 +71,7 @@ async fn packet_timeout() {
 }
 
 #[actix::test]
-async fn send_timeout() {
+async fn a_changed_send_timeout_applies_to_new_connections() {
     let (pool, _diary) = pool(|settings| settings.send_timeout = None).await;
     let (mut old, mut new) = old_and_new(&pool, |settings| settings.send_timeout = Some(LIMIT)).await;
     let began = Instant::now();
@@ -85,7 +85,7 @@ async fn send_timeout() {
 }
 
 #[actix::test]
-async fn max_age_and_its_jitter() {
+async fn a_changed_max_age_applies_to_new_connections() {
     let (pool, _diary) = pool(|_| {}).await;
     let mut old = served(&pool).await;
     pool.change(|settings| settings.max_age = Some(LIMIT)).await.unwrap();
@@ -109,7 +109,7 @@ async fn max_age_and_its_jitter() {
 }
 
 #[actix::test]
-async fn high_watermark() {
+async fn a_changed_high_mark_applies_to_new_connections() {
     let (pool, mut diary) = pool(|_| {}).await;
     let (mut old, mut new) = old_and_new(&pool, |settings| settings.high_watermark = 4 * FILL).await;
     old.send("fill\nold\n").await;
@@ -124,7 +124,7 @@ async fn high_watermark() {
 }
 
 #[actix::test]
-async fn low_watermark() {
+async fn a_changed_low_mark_applies_to_new_connections() {
     let high = FILL * 2 / 3;
     let marks =
         move |low| move |settings: &mut Settings| (settings.high_watermark, settings.low_watermark) = (high, low);
@@ -144,7 +144,7 @@ async fn low_watermark() {
 }
 
 #[actix::test]
-async fn half_close() {
+async fn a_changed_half_close_applies_to_new_connections() {
     let (pool, mut diary) = pool(|_| {}).await;
     let (mut old, mut new) = old_and_new(&pool, |settings| settings.half_close = true).await;
     old.finish().await;
@@ -159,7 +159,7 @@ async fn half_close() {
 }
 
 #[actix::test]
-async fn active() {
+async fn a_changed_active_mode_applies_to_new_connections() {
     let (pool, mut diary) = pool(|_| {}).await;
     let mut old = served(&pool).await;
     pool.change(|settings| settings.active = Active::Count(2)).await.unwrap();
@@ -173,7 +173,7 @@ async fn active() {
 }
 
 #[actix::test]
-async fn mailbox_capacity() {
+async fn a_changed_mailbox_applies_to_new_connections() {
     /// How many messages a connection's mailbox takes while its arbiter is busy.
     async fn room(pool: &Pool<Connection<Probe>>) -> usize {
         let peer = served(pool).await;

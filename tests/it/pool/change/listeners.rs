@@ -37,7 +37,7 @@ async fn closes(port: SocketAddr) {
 }
 
 #[actix::test]
-async fn the_new_port_is_served_the_old_one_closes_and_connections_go_on() {
+async fn connections_survive_a_change_of_port() {
     let pool = pool().await;
     let old = ports(&pool)[0];
     let mut peer = served(old).await;
@@ -62,7 +62,7 @@ async fn the_new_port_is_served_the_old_one_closes_and_connections_go_on() {
 }
 
 #[actix::test]
-async fn a_port_that_stays_is_the_same_socket() {
+async fn an_unchanged_port_keeps_its_socket() {
     let pool = pool().await;
     let old = ports(&pool)[0];
     let _blocked = block(&pool, 2).await;
@@ -88,7 +88,7 @@ async fn a_port_that_stays_is_the_same_socket() {
 }
 
 #[actix::test]
-async fn who_is_queued_at_the_old_port_is_served() {
+async fn peers_queued_at_the_old_port_are_served() {
     let pool = pool().await;
     let old = ports(&pool)[0];
     let blocked = block(&pool, 2).await;
@@ -108,7 +108,7 @@ async fn who_is_queued_at_the_old_port_is_served() {
 }
 
 #[actix::test]
-async fn a_listener_that_cannot_be_opened_leaves_all_as_it_was() {
+async fn a_failed_bind_leaves_the_listeners_unchanged() {
     let pool = pool().await;
     let old = ports(&pool)[0];
     let mut peer = served(old).await;
@@ -131,7 +131,7 @@ async fn a_listener_that_cannot_be_opened_leaves_all_as_it_was() {
 }
 
 #[actix::test]
-async fn acceptors_that_come_later_attend_to_the_new_ones() {
+async fn later_acceptors_serve_the_new_listeners() {
     let pool = AcceptorPool::with_protocol(|_| Echo).acceptors(2).max_restarts(100, Duration::from_secs(600));
     let pool = pool.bind("127.0.0.1:0").await.unwrap();
     pool.set_listeners(vec![anywhere(), anywhere()]).await.unwrap();
@@ -147,7 +147,7 @@ async fn acceptors_that_come_later_attend_to_the_new_ones() {
 }
 
 #[actix::test]
-async fn an_acceptor_that_dies_at_that_moment_does_not_keep_the_old_port_nor_miss_the_new_one() {
+async fn an_acceptor_restarted_meanwhile_serves_the_new_port() {
     for die in Die::ALL {
         let pool = AcceptorPool::with_protocol(|_| Echo).acceptors(1).max_restarts(100, Duration::from_secs(600));
         let pool = pool.bind("127.0.0.1:0").await.unwrap();
@@ -184,7 +184,7 @@ async fn a_suspended_pool_stays_suspended_at_its_new_ports() {
 }
 
 #[actix::test]
-async fn who_is_queued_at_a_new_port_of_a_held_pool_is_served_by_the_last_call() {
+async fn peers_queued_at_a_new_held_port_are_drained() {
     let pool = pool().await;
     pool.suspend(SuspendMode::Hold).await.unwrap();
     pool.set_listeners(vec![anywhere()]).await.unwrap();
@@ -195,7 +195,7 @@ async fn who_is_queued_at_a_new_port_of_a_held_pool_is_served_by_the_last_call()
 }
 
 #[actix::test]
-async fn the_same_port_twice_is_refused_or_one() {
+async fn the_same_port_twice_is_refused_or_merged() {
     let pool = pool().await;
     let old = ports(&pool)[0];
     if pool.set_listeners(vec![Listener::tcp(old), Listener::tcp(old)]).await.is_ok() {
@@ -206,7 +206,7 @@ async fn the_same_port_twice_is_refused_or_one() {
 }
 
 #[actix::test]
-async fn only_a_pool_that_runs_listens_elsewhere() {
+async fn only_a_running_pool_replaces_its_listeners() {
     let pool = pool().await;
     soon(pool.stop(Duration::ZERO)).await;
     assert!(matches!(pool.set_listeners(vec![anywhere()]).await, Err(StartError::ListenerClosed)));

@@ -47,7 +47,7 @@ fn objections(refused: SettingsError) -> Vec<(&'static str, String)> {
 }
 
 #[actix::test]
-async fn each_is_named_and_nothing_is_changed() {
+async fn each_invalid_setting_is_named_and_changes_nothing() {
     let pool = pool().await;
     let before = pool.settings();
     for (setting, wrong) in WRONG {
@@ -67,7 +67,7 @@ async fn each_is_named_and_nothing_is_changed() {
 }
 
 #[actix::test]
-async fn several_are_named_in_one_answer() {
+async fn several_invalid_settings_are_named_at_once() {
     let pool = pool().await;
     let refused = pool.change(|settings| {
         settings.max_connections = 0;
@@ -85,7 +85,7 @@ async fn several_are_named_in_one_answer() {
 }
 
 #[actix::test]
-async fn what_a_running_pool_refuses_the_builder_refuses_too() {
+async fn builder_and_running_pool_refuse_the_same() {
     for (setting, wrong) in &WRONG[..10] {
         let mut settings = Settings::default();
         wrong(&mut settings);
@@ -97,7 +97,7 @@ async fn what_a_running_pool_refuses_the_builder_refuses_too() {
 }
 
 #[actix::test]
-async fn settings_are_read_back_and_what_is_not_touched_stays() {
+async fn settings_read_back_and_untouched_ones_stay() {
     let pool = AcceptorPool::with_protocol(|_| Echo).acceptors(2).grace(None).max_per_peer(9).bind("127.0.0.1:0");
     let pool = pool.await.unwrap();
     let mut expected = Settings::default();
@@ -116,7 +116,7 @@ async fn settings_are_read_back_and_what_is_not_touched_stays() {
 }
 
 #[actix::test]
-async fn only_a_pool_that_runs_can_be_changed() {
+async fn only_a_running_pool_can_be_changed() {
     let pool = pool().await;
     let draining = actix_rt::spawn({
         let pool = pool.clone();
@@ -130,7 +130,7 @@ async fn only_a_pool_that_runs_can_be_changed() {
 }
 
 #[actix::test]
-async fn a_change_that_panics_costs_nobody_anything() {
+async fn a_panicking_change_changes_nothing() {
     let pool = pool().await;
     let mut peer = connect(&pool).await;
     peer.echo("before").await;

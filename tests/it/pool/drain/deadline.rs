@@ -12,7 +12,7 @@ const LAST_FLUSH: Duration = Duration::from_millis(500);
 const GRACE: Duration = Duration::from_millis(300);
 
 #[actix::test]
-async fn who_has_not_ended_is_ended_at_the_deadline_and_not_before() {
+async fn connections_end_at_the_deadline_not_before() {
     let house = house(2).await;
     let mut stay = house.guests(3, "stay").await;
     let began = Instant::now();
@@ -30,7 +30,7 @@ async fn who_has_not_ended_is_ended_at_the_deadline_and_not_before() {
 }
 
 #[actix::test]
-async fn a_peer_that_reads_gets_all_that_was_queued_before_the_deadline() {
+async fn queued_bytes_are_sent_before_the_deadline() {
     let mut house = house(1).await;
     let mut peer = house.flooded().await;
     let draining = begin(&house.pool, Drain::grace(GRACE)).await;
@@ -45,7 +45,7 @@ async fn a_peer_that_reads_gets_all_that_was_queued_before_the_deadline() {
 }
 
 #[actix::test]
-async fn a_straggler_that_does_not_read_is_aborted_half_a_second_later() {
+async fn a_peer_that_does_not_read_is_aborted_after_500_ms() {
     let house = house(1).await;
     let mut peer = house.flooded().await;
     let report = soon(house.pool.drain(Drain::grace(GRACE))).await;
@@ -57,7 +57,7 @@ async fn a_straggler_that_does_not_read_is_aborted_half_a_second_later() {
 }
 
 #[actix::test]
-async fn brutal_asks_nobody_and_sends_nothing() {
+async fn an_immediate_drain_asks_no_connection() {
     for drain in [Drain::immediate(), Drain::grace(Duration::ZERO)] {
         let mut house = house(2).await;
         let mut peers = house.guests(10, "hello").await;
@@ -75,7 +75,7 @@ async fn brutal_asks_nobody_and_sends_nothing() {
 }
 
 #[actix::test]
-async fn without_a_deadline_they_may_take_as_long_as_they_like() {
+async fn without_a_deadline_connections_take_their_time() {
     let mut house = house(2).await;
     let mut stay = house.guests(2, "stay").await;
     let draining = begin(&house.pool, Drain::grace(None)).await;
@@ -96,7 +96,7 @@ async fn without_a_deadline_they_may_take_as_long_as_they_like() {
 }
 
 #[actix::test]
-async fn a_second_drain_brings_the_deadline_nearer_and_never_puts_it_off() {
+async fn a_second_drain_can_only_shorten_the_deadline() {
     for (first, second) in [(LONG, GRACE), (GRACE, LONG)] {
         let mut house = house(2).await;
         let mut stay = house.guests(1, "stay").await;

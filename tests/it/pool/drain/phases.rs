@@ -10,7 +10,7 @@ use support::draining::*;
 use support::*;
 
 #[actix::test]
-async fn two_hundred_get_their_farewell_within_200_ms_of_each_other() {
+async fn shutdown_reaches_200_connections_within_200_ms() {
     let house = house(2).await;
     let peers = house.guests(200, "hello").await;
     let farewells = peers.into_iter().map(|mut peer| {
@@ -30,7 +30,7 @@ async fn two_hundred_get_their_farewell_within_200_ms_of_each_other() {
 }
 
 #[actix::test]
-async fn during_the_delay_the_pool_is_not_ready_and_serves_all_the_same() {
+async fn during_the_delay_the_pool_serves_but_is_not_ready() {
     let mut house = house(2).await;
     let mut early = house.guests(1, "hello").await;
     let draining = begin(&house.pool, Drain::grace(LONG).delay(LONG)).await;
@@ -50,7 +50,7 @@ async fn during_the_delay_the_pool_is_not_ready_and_serves_all_the_same() {
 }
 
 #[actix::test]
-async fn the_delay_is_kept_and_the_grace_begins_behind_it() {
+async fn the_grace_starts_after_the_delay() {
     let mut house = house(2).await;
     let _peers = house.guests(2, "stay").await;
     let (delay, grace) = (Duration::from_millis(300), Duration::from_millis(200));
@@ -82,7 +82,7 @@ async fn an_acceptor_that_dies_during_the_delay_is_replaced() {
 }
 
 #[actix::test]
-async fn once_everybody_is_told_the_kernel_refuses_peers() {
+async fn ports_are_closed_before_shutdown_is_called() {
     let mut house = house(2).await;
     let mut stays = house.guests(1, "stay").await;
     let draining = begin(&house.pool, Drain::grace(LONG)).await;
@@ -97,7 +97,7 @@ async fn once_everybody_is_told_the_kernel_refuses_peers() {
 }
 
 #[actix::test]
-async fn everybody_is_told_the_same_deadline() {
+async fn all_connections_get_the_same_deadline() {
     let mut house = house(2).await;
     let _peers = house.guests(20, "hello").await;
     let (grace, began) = (Duration::from_secs(60), Instant::now());
@@ -125,7 +125,7 @@ async fn a_suspended_pool_drains() {
 }
 
 #[actix::test]
-async fn one_blocked_arbiter_does_not_cost_the_others_their_farewell() {
+async fn a_blocked_arbiter_does_not_delay_other_shutdowns() {
     let house = house(2).await;
     let mut peers = house.guests(40, "hello").await;
     let elsewhere: Vec<_> = house.pool.info().acceptors.iter().map(|acceptor| acceptor.connections).collect();
@@ -144,7 +144,7 @@ async fn one_blocked_arbiter_does_not_cost_the_others_their_farewell() {
 }
 
 #[actix::test]
-async fn a_second_drain_with_a_shorter_delay_is_kept_too() {
+async fn a_second_drain_can_shorten_the_delay() {
     let mut house = house(2).await;
     let mut stay = house.guests(1, "stay").await;
     let (delay, grace, began) = (Duration::from_millis(200), Duration::from_millis(200), Instant::now());

@@ -37,7 +37,7 @@ async fn all_are_reset(peers: &mut [Peer]) {
 }
 
 #[actix::test]
-async fn who_is_queued_is_accepted_and_served_and_told() {
+async fn queued_peers_are_accepted_served_and_drained() {
     let (house, mut peers) = held(100).await;
     let report = soon(house.pool.drain(Drain::grace(LONG).backlog_on_close(BacklogPolicy::Accept))).await;
     all_get(&mut peers, b"bye\n").await;
@@ -46,7 +46,7 @@ async fn who_is_queued_is_accepted_and_served_and_told() {
 }
 
 #[actix::test]
-async fn who_is_queued_behind_a_busy_arbiter_is_served() {
+async fn peers_queued_behind_a_busy_arbiter_are_served() {
     let house = house(1).await;
     let blocked = block(&house.pool, 1).await;
     let mut peers = queued(&house.pool, 100).await;
@@ -58,7 +58,7 @@ async fn who_is_queued_behind_a_busy_arbiter_is_served() {
 }
 
 #[actix::test]
-async fn who_is_queued_is_refused_and_counted_by_choice() {
+async fn backlog_policy_refuse_counts_queued_peers() {
     let (house, mut peers) = held(100).await;
     let report = soon(house.pool.drain(Drain::grace(LONG).backlog_on_close(BacklogPolicy::Refuse))).await;
     all_get(&mut peers, b"").await;
@@ -68,7 +68,7 @@ async fn who_is_queued_is_refused_and_counted_by_choice() {
 }
 
 #[actix::test]
-async fn who_is_queued_is_left_to_the_kernel_by_choice() {
+async fn backlog_policy_drop_leaves_peers_to_the_kernel() {
     let (house, mut peers) = held(100).await;
     let report = soon(house.pool.drain(Drain::grace(LONG).backlog_on_close(BacklogPolicy::Drop))).await;
     all_are_reset(&mut peers).await;
@@ -77,7 +77,7 @@ async fn who_is_queued_is_left_to_the_kernel_by_choice() {
 }
 
 #[actix::test]
-async fn the_choice_is_a_setting_unless_the_drain_says_otherwise() {
+async fn a_drain_can_override_the_backlog_policy() {
     for (said, unserved) in [(None, 5), (Some(BacklogPolicy::Accept), 0)] {
         let house = house_with(2, |pool| pool.backlog_on_close(BacklogPolicy::Refuse)).await;
         house.pool.suspend(SuspendMode::Hold).await.unwrap();
@@ -90,7 +90,7 @@ async fn the_choice_is_a_setting_unless_the_drain_says_otherwise() {
 }
 
 #[actix::test]
-async fn who_is_queued_beyond_the_limit_is_unserved() {
+async fn queued_peers_beyond_the_limit_are_unserved() {
     let house = house_with(2, |pool| pool.max_connections(3)).await;
     let mut inside = house.guests(3, "hello").await;
     let mut outside = queued(&house.pool, 5).await;
@@ -101,7 +101,7 @@ async fn who_is_queued_beyond_the_limit_is_unserved() {
 }
 
 #[actix::test]
-async fn who_is_turned_away_gets_the_farewell() {
+async fn refused_queued_peers_get_the_refusal_message() {
     for _ in 0..20 {
         let house = house_with(2, |pool| pool.refusal_message("full\n")).await;
         house.pool.suspend(SuspendMode::Hold).await.unwrap();
@@ -113,7 +113,7 @@ async fn who_is_turned_away_gets_the_farewell() {
 }
 
 #[actix::test]
-async fn who_was_turned_away_by_a_suspension_is_not_unserved_by_the_drain() {
+async fn peers_refused_by_a_suspension_are_not_unserved() {
     let house = house_with(2, |pool| pool.max_connections(1)).await;
     let _inside = house.guests(1, "hello").await;
     let mut outside = queued(&house.pool, 5).await;
@@ -124,7 +124,7 @@ async fn who_was_turned_away_by_a_suspension_is_not_unserved_by_the_drain() {
 }
 
 #[actix::test]
-async fn who_is_queued_while_the_acceptors_are_new_is_served() {
+async fn peers_queued_during_restarts_are_served() {
     for die in Die::ALL {
         let house = house(1).await;
         house.pool.suspend(SuspendMode::Hold).await.unwrap();
@@ -137,7 +137,7 @@ async fn who_is_queued_while_the_acceptors_are_new_is_served() {
 }
 
 #[actix::test]
-async fn a_brutal_drain_leaves_the_queue_to_the_kernel() {
+async fn an_immediate_drain_leaves_the_queue_to_the_kernel() {
     for drain in
         [Drain::immediate(), Drain::grace(Duration::ZERO), Drain::immediate().backlog_on_close(BacklogPolicy::Accept)]
     {
@@ -148,7 +148,7 @@ async fn a_brutal_drain_leaves_the_queue_to_the_kernel() {
 }
 
 #[actix::test]
-async fn a_brutal_drain_that_ends_a_delay_is_as_brutal() {
+async fn an_immediate_drain_cuts_a_delay_short() {
     let house = house(1).await;
     let draining = begin(&house.pool, Drain::grace(LONG).delay(LONG)).await;
     let blocked = block(&house.pool, 1).await;

@@ -38,14 +38,14 @@ async fn the_report_adds_up() {
 }
 
 #[actix::test]
-async fn a_drain_of_nobody_is_over_at_once() {
+async fn a_drain_without_connections_ends_at_once() {
     let house = house(2).await;
     let report = soon(house.pool.drain(Drain::grace(LONG))).await;
     assert_eq!((counts(&report), report.closed.total()), ([0; 4], 0));
 }
 
 #[actix::test]
-async fn connections_are_waited_for_in_numbers() {
+async fn wait_for_resolves_at_the_wanted_count() {
     let house = house(2).await;
     let mut peers = house.guests(10, "hello").await;
     assert_eq!(house.pool.wait_for(|connections| connections == 10, None).await, Ok(10));
@@ -72,7 +72,7 @@ async fn connections_are_waited_for_in_numbers() {
 }
 
 #[actix::test]
-async fn what_is_not_reached_in_time_is_told_with_the_number() {
+async fn wait_for_reports_the_count_on_timeout() {
     let house = house(2).await;
     let _peers = house.guests(10, "hello").await;
     let (limit, began) = (Duration::from_millis(200), Instant::now());
