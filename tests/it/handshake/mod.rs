@@ -2,6 +2,7 @@
 
 mod custom;
 mod proxy;
+mod proxy_headers;
 mod tls;
 mod tls_records;
 mod tls_reload;
