@@ -83,7 +83,9 @@ impl Handler<Block> for Acceptor {
 }
 
 /// Acceptors whose arbiters do nothing as long as this is there.
-pub struct Blocked(Vec<mpsc::Sender<()>>);
+pub struct Blocked {
+    _gates: Vec<mpsc::Sender<()>>,
+}
 
 /// Blocks some acceptors, the first ones.
 pub async fn block(pool: &PoolHandle, count: usize) -> Blocked {
@@ -94,7 +96,7 @@ pub async fn block(pool: &PoolHandle, count: usize) -> Blocked {
         soon(begins).await.expect("an acceptor at work");
         gates.push(open);
     }
-    Blocked(gates)
+    Blocked { _gates: gates }
 }
 
 /// Whether the kernel refuses peers at the pool's first port.

@@ -9,6 +9,8 @@ use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
+use crate::spans::SpanLayer;
+
 /// One event of the library's.
 #[derive(Clone, Debug)]
 pub struct Line {
@@ -24,7 +26,7 @@ static LISTENING: Once = Once::new();
 /// Begins to listen; all threads and tests of the process are heard, so look for what is yours.
 pub fn listen() {
     LISTENING.call_once(|| {
-        let subscriber = tracing_subscriber::registry().with(Ear);
+        let subscriber = tracing_subscriber::registry().with(LogLayer).with(SpanLayer);
         tracing::subscriber::set_global_default(subscriber).expect("the only subscriber");
     });
 }
@@ -48,9 +50,9 @@ fn said() -> MutexGuard<'static, Vec<Line>> {
     LINES.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-struct Ear;
+struct LogLayer;
 
-impl<S: Subscriber> Layer<S> for Ear {
+impl<S: Subscriber> Layer<S> for LogLayer {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         if event.metadata().target().starts_with("actix_acceptor") {
             let mut fields = Fields::default();

@@ -2,10 +2,12 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream as StdStream};
+use std::time::Duration;
 
 use actix_acceptor::PoolHandle;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use super::{soon, PATIENCE};
 
@@ -14,6 +16,9 @@ pub async fn connect(pool: &PoolHandle) -> Peer {
     let address = pool.local_addr().expect("a TCP port");
     Peer(soon(TcpStream::connect(address)).await.expect("connected"))
 }
+
+/// How long a peer is watched that must be neither answered nor closed.
+const QUIET: Duration = Duration::from_millis(100);
 
 /// A peer that insists: every step is bounded in time, and an error fails the test.
 pub struct Peer<S = TcpStream>(pub S);
@@ -73,9 +78,41 @@ impl Peer {
         self.0.local_addr().expect("an address")
     }
 
+    /// The answer to a newcomer's hello.
+    pub async fn expect_served(&mut self) {
+        self.expect(b"hello").await;
+    }
+
+    /// Whether a newcomer's hello is answered; else it was closed.
+    pub async fn until_gone_or_served(&mut self) -> bool {
+        let heard = soon(self.0.read(&mut [0; 64])).await;
+        heard.is_ok_and(|heard| heard > 0)
+    }
+
+    /// Neither answered nor closed.
+    #[track_caller]
+    pub fn expect_waiting(&mut self) -> impl std::future::Future<Output = ()> + '_ {
+        let caller = std::panic::Location::caller();
+        async move {
+            if let Ok(heard) = timeout(QUIET, self.0.read(&mut [0; 64])).await {
+                panic!("{caller}: it should wait, and heard {heard:?}");
+            }
+        }
+    }
+
+    /// Closed in order, after exactly these bytes.
+    #[track_caller]
+    pub fn expect_closed_after<'a>(&'a mut self, with: &'a str) -> impl std::future::Future<Output = ()> + 'a {
+        let caller = std::panic::Location::caller();
+        async move {
+            let heard = self.read_to_end().await;
+            assert!(heard == with.as_bytes(), "{caller}: {:?} instead of {with:?}", heard.escape_ascii().to_string());
+        }
+    }
+
     /// Closes by a reset.
     pub fn reset(self) {
-        socket2::SockRef::from(&self.0).set_linger(Some(std::time::Duration::ZERO)).expect("linger");
+        socket2::SockRef::from(&self.0).set_linger(Some(Duration::ZERO)).expect("linger");
     }
 }
 

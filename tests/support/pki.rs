@@ -11,30 +11,31 @@ use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::TlsConnector;
 
+use super::Folder;
+
 /// An authority with a folder of its own for the files.
 pub struct Pki {
     issuer: CertifiedIssuer<'static, KeyPair>,
-    folder: PathBuf,
+    folder: Folder,
 }
 
 impl Pki {
-    pub fn new(name: &str) -> Self {
+    pub fn new() -> Self {
         let mut params = CertificateParams::new(vec![]).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.distinguished_name.push(DnType::CommonName, "the test's authority");
         let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("pki-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        std::fs::write(folder.join("ca.pem"), issuer.pem()).unwrap();
+        let folder = Folder::new();
+        std::fs::write(folder.path("ca.pem"), issuer.pem()).unwrap();
         Pki { issuer, folder }
     }
 
     pub fn authority(&self) -> PathBuf {
-        self.folder.join("ca.pem")
+        self.folder.path("ca.pem")
     }
 
     pub fn file(&self, name: &str) -> PathBuf {
-        self.folder.join(name)
+        self.folder.path(name)
     }
 
     /// A certificate for this name and its key, as files.
@@ -58,7 +59,7 @@ impl Pki {
         adjust(&mut params);
         params.use_authority_key_identifier_extension = true;
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        let files = (self.folder.join(format!("{file}.pem")), self.folder.join(format!("{file}.key")));
+        let files = (self.folder.path(&format!("{file}.pem")), self.folder.path(&format!("{file}.key")));
         std::fs::write(&files.0, certificate.pem()).unwrap();
         std::fs::write(&files.1, key.serialize_pem()).unwrap();
         files
@@ -89,10 +90,4 @@ impl Pki {
 pub async fn connect_as(config: ClientConfig, tcp: TcpStream, name: &str) -> std::io::Result<TlsStream<TcpStream>> {
     let name = ServerName::try_from(name.to_owned()).unwrap();
     super::soon(TlsConnector::from(Arc::new(config)).connect(name, tcp)).await
-}
-
-impl Drop for Pki {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.folder);
-    }
 }

@@ -152,6 +152,17 @@ impl Diary {
         }
     }
 
+    /// Skips all calls up to `half_closed`, and connections that their peers have closed.
+    pub async fn until_half_closed(&mut self) {
+        loop {
+            match self.next().await {
+                Call::HalfClosed => return,
+                Call::Closed(reason, _) => assert_eq!(reason, CloseReason::Peer),
+                _ => {}
+            }
+        }
+    }
+
     /// Skips all calls up to the end of a connection.
     pub async fn closed(&mut self) -> (CloseReason, String) {
         loop {

@@ -8,8 +8,6 @@
 
 mod header;
 mod parse;
-#[cfg(test)]
-mod properties;
 
 use bytes::BytesMut;
 use futures::future::LocalBoxFuture;

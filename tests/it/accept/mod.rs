@@ -1,0 +1,5 @@
+//! Accept errors, restarts of acceptors, blocked acceptors.
+
+mod blocked;
+mod errors;
+mod restarts;

@@ -1,0 +1,130 @@
+//! What holds while a handler has its context wait: the same as during any other wait.
+
+use std::time::Duration;
+
+use futures::stream;
+
+use super::handlers::{said, Ask};
+use super::*;
+
+/// A question answered later, while the connection does nothing else.
+#[derive(Message)]
+#[rtype(result = "String")]
+struct Alone(Gate);
+
+impl Handler<Alone> for Connection<Desk> {
+    type Result = AtomicResponse<Self, String>;
+
+    fn handle(&mut self, alone: Alone, _: &mut Self::Context) -> Self::Result {
+        AtomicResponse::new(Box::pin(alone.0.passed().into_actor(self).map(|(), act, ctx| {
+            said("answered", act, ctx);
+            "alone".to_owned()
+        })))
+    }
+}
+
+#[actix::test]
+async fn an_atomic_response_holds_packets_and_messages() {
+    let (pool, mut peer, address, mut words) = one_desk().await;
+    let gate = Gate::new();
+    let answer = address.send(Alone(gate.clone()));
+    let message = address.send(say("message"));
+    peer.send("packet\n").await;
+    let (mut other, ..) = meet(&pool).await;
+    other.echo("others go on\n").await;
+    words.expect(&["ack", "others go on"]).await;
+    assert!(words.none());
+    gate.open();
+    assert_eq!(soon(answer).await.unwrap(), "alone");
+    soon(message).await.unwrap();
+    peer.expect(b"packet\n").await;
+    words.expect(&["answered", "message", "packet"]).await;
+}
+
+#[actix::test]
+async fn context_waits_hold_everything_and_run_latest_first() {
+    let (_pool, mut peer, address, mut words) = one_desk().await;
+    let (early, late) = (Gate::new(), Gate::new());
+    let (first, second) = (early.passed(), late.passed());
+    soon(address.send(Ask::to(move |act, ctx| {
+        ctx.wait(first.into_actor(act).map(|(), act, ctx| said("early", act, ctx)));
+        ctx.wait(second.into_actor(act).map(|(), act, ctx| said("late", act, ctx)));
+        assert!(ctx.waiting());
+    })))
+    .await
+    .unwrap();
+    address.do_send(say("message"));
+    peer.send("packet\n").await;
+    early.open();
+    late.open();
+    peer.expect(b"packet\n").await;
+    words.expect(&["late", "early", "message", "packet"]).await;
+}
+
+#[actix::test]
+async fn a_peer_that_leaves_during_a_wait_of_the_context_is_seen() {
+    for reset in [false, true] {
+        let (_pool, mut peer, address, mut words) = one_desk().await;
+        let answer = address.send(Alone(Gate::new()));
+        peer.finish().await;
+        if reset {
+            peer.reset();
+        }
+        words.expect(&["closed: peer"]).await;
+        assert!(matches!(soon(answer).await, Err(MailboxError::Closed)));
+    }
+}
+
+#[actix::test]
+async fn a_shutdown_is_deferred_until_a_context_wait_ends() {
+    let (pool, mut peer, address, mut words) = one_desk().await;
+    let gate = Gate::new();
+    let answer = address.send(Alone(gate.clone()));
+    let (mut other, ..) = meet(&pool).await;
+    words.expect(&["ack"]).await;
+    let stop = pool.clone();
+    let stopping = actix::spawn(async move { stop.stop(None).await });
+    // All are told in the same moment: this one ends at once.
+    assert_eq!(other.read_to_end().await, b"");
+    words.expect(&["closed: shutdown"]).await;
+    assert!(words.none());
+    gate.open();
+    assert_eq!(soon(answer).await.unwrap(), "alone");
+    words.expect(&["answered", "closed: shutdown"]).await;
+    assert_eq!(peer.read_to_end().await, b"");
+    soon(stopping).await.unwrap();
+}
+
+#[actix::test]
+async fn the_maximum_age_waits_for_a_wait_of_the_context() {
+    let (builder, mut words) = desks();
+    let pool = builder.max_age(Duration::from_millis(150)).bind("127.0.0.1:0").await.unwrap();
+    let (mut peer, _, address) = meet(&pool).await;
+    let gate = Gate::new();
+    let answer = address.send(Alone(gate.clone()));
+    // The younger one's end shows that the elder's time has come as well.
+    let (mut younger, ..) = meet(&pool).await;
+    assert_eq!(younger.read_to_end().await, b"");
+    words.expect(&["ack", "ack", "closed: max_age"]).await;
+    assert!(words.none());
+    gate.open();
+    assert_eq!(soon(answer).await.unwrap(), "alone");
+    words.expect(&["answered", "closed: max_age"]).await;
+    assert_eq!(peer.read_to_end().await, b"");
+}
+
+#[actix::test]
+async fn a_stream_added_before_a_context_wait_is_read_after_it() {
+    let (pool, _peer, address, mut words) = one_desk().await;
+    let gate = Gate::new();
+    let passed = gate.passed();
+    address.do_send(Ask::to(move |act, ctx| {
+        act.with(|_, conn| (conn.add_stream(stream::iter([say("item").0])), Next::Continue));
+        ctx.wait(passed.into_actor(act).map(|(), act, ctx| said("waited", act, ctx)));
+    }));
+    let (mut other, ..) = meet(&pool).await;
+    other.echo("others go on\n").await;
+    words.expect(&["ack", "others go on"]).await;
+    gate.open();
+    words.expect(&["waited", "item"]).await;
+}

@@ -1,0 +1,158 @@
+//! Connections by way of the pool's handle: found, listed, sent to all together.
+
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use actix_acceptor::{handlers::NoActor, info::BroadcastReport, messages::EncodeOnce};
+use bytes::BytesMut;
+use tokio_util::codec::{Decoder, Encoder};
+
+use super::*;
+
+#[actix::test]
+async fn connections_are_found_by_id_and_listed_in_order() {
+    let (builder, _words) = desks();
+    let pool = builder.acceptors(2).bind("127.0.0.1:0").await.unwrap();
+    let mut all = Vec::new();
+    for _ in 0..5 {
+        all.push(meet(&pool).await);
+    }
+    let met: Vec<_> = all.iter().map(|(_, id, address)| (*id, address.clone())).collect();
+    assert_eq!(pool.addresses(), met);
+    assert_eq!(pool.list().iter().map(|info| info.id.get()).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
+    assert!(met.iter().all(|(id, address)| pool.find(*id).as_ref() == Some(address)));
+    assert_eq!(pool.find(99.into()), None);
+    assert!(!pool.kill(99.into()));
+    assert!(pool.kill(met[2].0));
+    all[2].0.until_gone().await;
+    eventually(|| pool.connections() == 4).await;
+    assert_eq!(pool.find(met[2].0), None);
+    assert_eq!(pool.addresses().len(), 4);
+    all[3].0.echo("no other is touched\n").await;
+}
+
+#[actix::test]
+async fn a_handle_can_be_asked_for_its_type() {
+    let (pool, mut peer, address, _words) = one_desk().await;
+    let untyped = pool.untyped();
+    assert!(untyped.typed::<Connection<Echo>>().is_none() && untyped.typed::<NoActor>().is_none());
+    let typed: Pool<Connection<Desk>> = untyped.typed().unwrap();
+    assert_eq!(typed.addresses(), [(typed.list()[0].id, address)]);
+    assert_eq!(typed.broadcast("typed".into()).unwrap().delivered, 1);
+    peer.expect(b"typed\n").await;
+}
+
+/// Counts what it encodes; refuses `bad`.
+struct Counting(Arc<AtomicUsize>);
+
+impl EncodeOnce for Counting {}
+
+impl Encoder<&'static str> for Counting {
+    type Error = io::Error;
+
+    fn encode(&mut self, reply: &'static str, dst: &mut BytesMut) -> io::Result<()> {
+        self.0.fetch_add(1, Relaxed);
+        dst.extend_from_slice(reply.as_bytes());
+        if reply == "bad" {
+            return Err(io::Error::other("refused"));
+        }
+        Ok(())
+    }
+}
+
+impl Decoder for Counting {
+    type Item = BytesMut;
+    type Error = io::Error;
+
+    fn decode(&mut self, _: &mut BytesMut) -> io::Result<Option<BytesMut>> {
+        Ok(None)
+    }
+}
+
+struct Listener;
+
+impl Protocol for Listener {
+    type Codec = Counting;
+    type Reply = &'static str;
+    type User = ();
+
+    fn packet(&mut self, _: BytesMut, _: &mut Conn<Self>) -> Next<Self> {
+        Next::Continue
+    }
+}
+
+#[actix::test]
+async fn a_broadcast_is_encoded_once() {
+    let encoded = Arc::new(AtomicUsize::new(0));
+    let count = encoded.clone();
+    let pool = AcceptorPool::with_codec(|_| Listener, move || Counting(count.clone()));
+    let pool = pool.acceptors(2).bind("127.0.0.1:0").await.unwrap();
+    assert_eq!(pool.broadcast("nobody hears").unwrap(), BroadcastReport::default());
+    encoded.store(0, Relaxed);
+    let mut peers = Vec::new();
+    for _ in 0..6 {
+        peers.push(meet(&pool).await.0);
+    }
+    let delivered = pool.broadcast("to all of you").unwrap();
+    assert_eq!((delivered.delivered, delivered.full.len()), (6, 0));
+    for peer in &mut peers {
+        peer.expect(b"to all of you").await;
+    }
+    assert_eq!(encoded.load(Relaxed), 1);
+    // What the codec refuses is sent to nobody, not even the half that it wrote.
+    assert_eq!(pool.broadcast("bad").unwrap_err().to_string(), "refused");
+    assert_eq!(pool.broadcast("next").unwrap().delivered, 6);
+    for peer in &mut peers {
+        peer.expect(b"next").await;
+    }
+}
+
+#[actix::test]
+async fn notify_all_reaches_every_connection() {
+    let (builder, mut words) = desks();
+    let pool = builder.acceptors(2).bind("127.0.0.1:0").await.unwrap();
+    let mut peers = Vec::new();
+    for _ in 0..4 {
+        peers.push(meet(&pool).await);
+        words.expect(&["ack"]).await;
+    }
+    assert_eq!(pool.notify_all(say("told").0).delivered, 4);
+    words.expect(&["told"; 4]).await;
+}
+
+#[actix::test]
+async fn a_full_mailbox_is_reported_and_skipped() {
+    const CAPACITY: usize = 3;
+    let (builder, mut words) = desks();
+    let pool = builder.mailbox_capacity(CAPACITY).bind("127.0.0.1:0").await.unwrap();
+    let (_waiting, id, address) = meet(&pool).await;
+    let (mut free, ..) = meet(&pool).await;
+    words.expect(&["ack", "ack"]).await;
+    let gate = Gate::new();
+    soon(address.send(wait_at(&gate, "done"))).await.unwrap();
+    // One at a time, so that the other's mailbox is empty again.
+    for _ in 0..CAPACITY {
+        let delivered = pool.notify_all(say("told").0);
+        assert_eq!((delivered.delivered, &delivered.full[..]), (2, &[][..]));
+        words.expect(&["told"]).await;
+        free.echo("through\n").await;
+        words.expect(&["through"]).await;
+    }
+    for _ in 0..3 {
+        let delivered = pool.notify_all(say("told").0);
+        assert_eq!((delivered.delivered, &delivered.full[..]), (1, &[id][..]));
+        words.expect(&["told"]).await;
+        let delivered = pool.broadcast("to all".into()).unwrap();
+        assert_eq!((delivered.delivered, &delivered.full[..]), (1, &[id][..]));
+        free.expect(b"to all\n").await;
+    }
+    gate.open();
+    words.expect(&["done"]).await;
+    words.expect(&["told"; CAPACITY]).await;
+    // Once it has taken its mail there is room again.
+    soon(address.send(say("room"))).await.unwrap();
+    words.expect(&["room"]).await;
+    assert_eq!(pool.notify_all(say("told").0).delivered, 2);
+    words.expect(&["told"; 2]).await;
+    assert!(words.none());
+}

@@ -1,0 +1,121 @@
+//! A panic that comes when something is dropped: out of its place, and perhaps after the end was told.
+
+use std::future::pending;
+use std::time::Duration;
+
+use actix::prelude::*;
+use actix_acceptor::{
+    telemetry::CloseReason, AcceptorPool, Closed, Conn, Connection, ConnectionContext, Framing, Next, Protocol,
+};
+use bytes::Bytes;
+use futures::{stream, StreamExt};
+
+use support::*;
+
+/// A value whose end is a panic.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            panic!("in drop");
+        }
+    }
+}
+
+/// Echoes, and keeps a [`Bomb`] in the place that a packet names.
+struct Armed {
+    bomb: Option<Bomb>,
+    recorder: Recorder,
+}
+
+impl Protocol for Armed {
+    type Codec = Framing;
+    type Reply = Bytes;
+    type User = Bytes;
+
+    fn packet(&mut self, packet: Bytes, conn: &mut Conn<Self>) -> Next<Self> {
+        let bomb = Bomb;
+        match &packet[..] {
+            b"payload" => std::panic::panic_any(bomb),
+            b"state" => self.bomb = Some(bomb),
+            b"stream" => conn.add_stream(stream::pending().map(move |item| {
+                let _ = &bomb;
+                item
+            })),
+            b"spawned" => conn.address().do_send(Spawn(bomb)),
+            b"waited for" => return conn.wait(holding(bomb), |(), _, _| Next::Continue),
+            _ => std::mem::forget(bomb),
+        }
+        Next::Send(packet)
+    }
+
+    fn closed(&mut self, why: &Closed) {
+        self.recorder.note(why);
+    }
+}
+
+async fn holding(_bomb: Bomb) {
+    pending().await
+}
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Spawn(Bomb);
+
+impl Handler<Spawn> for Connection<Armed> {
+    type Result = ();
+
+    fn handle(&mut self, Spawn(bomb): Spawn, ctx: &mut ConnectionContext<Armed>) {
+        ctx.spawn(holding(bomb).into_actor(self));
+    }
+}
+
+#[actix::test]
+async fn a_panic_in_drop_ends_one_connection() {
+    let (recorder, mut closings) = Recorder::new();
+    let pool = AcceptorPool::with_protocol(move |_| Armed { bomb: None, recorder: recorder.clone() })
+        .framing(Framing::lines())
+        .acceptors(1)
+        .bind("127.0.0.1:0")
+        .await
+        .unwrap();
+    let mut good = connect(&pool).await;
+    good.echo("hello\n").await;
+    let places = ["payload", "state", "stream", "spawned", "waited for"];
+    for (number, place) in places.into_iter().enumerate() {
+        let mut bad = connect(&pool).await;
+        bad.echo("hello\n").await;
+        bad.send(format!("{place}\n")).await;
+        if ["state", "stream", "spawned"].contains(&place) {
+            bad.expect(format!("{place}\n").as_bytes()).await;
+            // What was sent to the connection itself is taken by now.
+            bad.echo("armed\n").await;
+        }
+        bad.finish().await;
+        bad.until_gone().await;
+        closings.next().await;
+        eventually(|| pool.connections() == 1).await;
+        good.echo("still here\n").await;
+        assert!(closings.is_empty(), "{place}: closed came twice");
+        assert_eq!(pool.info().closed.total(), number as u64 + 1, "{place}");
+    }
+    assert_eq!(pool.info().acceptors[0].restarts, 0, "an acceptor paid for it");
+    soon(pool.stop(None)).await;
+}
+
+#[actix::test]
+async fn a_panic_payload_that_panics_is_reported_as_a_panic() {
+    let (recorder, mut closings) = Recorder::new();
+    let pool = AcceptorPool::with_protocol(move |_| Armed { bomb: None, recorder: recorder.clone() })
+        .on_current_arbiter()
+        .bind("127.0.0.1:0")
+        .await
+        .unwrap();
+    let mut bad = connect(&pool).await;
+    bad.send("payload").await;
+    assert_eq!(bad.until_gone().await, b"");
+    assert_eq!(closings.next().await, (CloseReason::Panic, "a callback panicked: not a text".into()));
+    connect(&pool).await.echo("the next one").await;
+    soon(pool.stop(Duration::ZERO)).await;
+}

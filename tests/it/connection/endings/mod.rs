@@ -1,0 +1,8 @@
+//! The ways a connection ends: what is on the wire before, what is counted after, and what a panic costs.
+
+mod counts;
+mod dropped;
+mod last_bytes;
+mod panics;
+mod replies;
+mod unwound;

@@ -1,0 +1,154 @@
+//! Replies that cannot be sent: the codec refuses, or it is too late.
+
+use std::time::Duration;
+
+use actix::prelude::*;
+use actix_acceptor::{
+    framing::Width, messages::Encoded, telemetry::CloseReason, AcceptorPool, Conn, Connection, ConnectionContext,
+    Event, Framing, Next, Protocol, Reply, SendError, Timeout,
+};
+use bytes::Bytes;
+use tokio::sync::mpsc::{unbounded_channel, UnboundedSender};
+
+use support::Touchy;
+use support::*;
+
+/// Sends each packet back by `conn.send`, and what became of that by `Next::Send`.
+struct Careful;
+
+impl Protocol for Careful {
+    type Codec = Touchy;
+    type Reply = Bytes;
+    type User = ();
+
+    fn packet(&mut self, packet: Bytes, conn: &mut Conn<Self>) -> Next<Self> {
+        Next::Send(format!("{:?}", conn.send(packet)).into())
+    }
+}
+
+#[actix::test]
+async fn a_reply_the_codec_refuses_sends_nothing() {
+    let pool = AcceptorPool::with_protocol(|_| Careful).bind("127.0.0.1:0").await.unwrap();
+    let mut peer = connect(&pool).await;
+    peer.send("one\nunencodable\ntwo\n").await;
+    peer.expect(b"one\nOk(())\nErr(Codec(\"not to be encoded\"))\ntwo\nOk(())\n").await;
+    let address = pool.addresses()[0].1.clone();
+    let refused = soon(address.send(Reply("unencodable".into()))).await.unwrap();
+    assert!(matches!(refused, Err(SendError::Codec(error)) if error.to_string() == "not to be encoded"));
+    soon(address.send(Reply("three".into()))).await.unwrap().unwrap();
+    peer.expect(b"three\n").await;
+    assert_eq!(pool.info().closed.total(), 0);
+    soon(pool.stop(Duration::ZERO)).await;
+}
+
+#[actix::test]
+async fn an_oversized_reply_fails_send_and_ends_next() {
+    let (recorder, mut closings) = Recorder::new();
+    let pool = AcceptorPool::with_protocol(move |_| Recorded(recorder.clone()))
+        .framing(Framing::length_prefix(Width::One))
+        .bind("127.0.0.1:0")
+        .await
+        .unwrap();
+    let mut peer = connect(&pool).await;
+    peer.echo(b"\x02hi").await;
+    let address = pool.addresses()[0].1.clone();
+    let refused = soon(address.send(Reply(vec![b'x'; 256].into()))).await.unwrap();
+    assert!(matches!(refused, Err(SendError::TooLong { length: 256, limit: 255 })), "{refused:?}");
+    peer.echo(b"\x02hi").await;
+    address.do_send(actix_acceptor::User(vec![b'x'; 256].into()));
+    assert_eq!(peer.read_to_end().await, b"");
+    assert_eq!(closings.reason().await, CloseReason::Error);
+    soon(pool.stop(Duration::ZERO)).await;
+}
+
+/// Stops, and tries to send all the same.
+#[derive(Message)]
+#[rtype(result = "Vec<Result<(), SendError>>")]
+struct TooLate;
+
+impl Handler<TooLate> for Connection<Recorded> {
+    type Result = MessageResult<TooLate>;
+
+    fn handle(&mut self, _: TooLate, _: &mut ConnectionContext<Recorded>) -> Self::Result {
+        let before = self.with(|_, conn| (conn.send("before".into()), Next::Stop));
+        let after = self.with(|_, conn| (conn.send("after".into()), Next::Send("answered".into())));
+        let last = self.with(|_, conn| (Ok(()), Next::fail(format!("{} unsent", conn.unsent()))));
+        MessageResult(vec![before, after, last])
+    }
+}
+
+#[actix::test]
+async fn sending_after_a_stop_fails_and_keeps_the_reason() {
+    let (recorder, mut closings) = Recorder::new();
+    let pool = AcceptorPool::with_protocol(move |_| Recorded(recorder.clone())).bind("127.0.0.1:0").await.unwrap();
+    let mut peer = connect(&pool).await;
+    peer.echo("hi").await;
+    let address = pool.addresses()[0].1.clone();
+    // Behind it in the mailbox: never delivered.
+    let (sent, unheard) = (address.send(TooLate), address.send(Encoded("unheard".into())));
+    let (sent, unheard) = soon(futures::future::join(sent, unheard)).await;
+    assert!(matches!(&sent.unwrap()[..], [Ok(()), Err(SendError::Closed), Ok(())]));
+    assert!(matches!(unheard, Err(MailboxError::Closed)));
+    assert_eq!(peer.read_to_end().await, b"before");
+    assert_eq!(closings.reason().await, CloseReason::Local);
+    soon(pool.stop(Duration::ZERO)).await;
+}
+
+type Answers = Vec<(String, String)>;
+
+/// Overrides nothing; asked by a message, it tells what its callbacks answer.
+struct Plain(UnboundedSender<Answers>);
+
+impl Protocol for Plain {
+    type Codec = Framing;
+    type Reply = Bytes;
+    type User = ();
+
+    fn packet(&mut self, _: Bytes, _: &mut Conn<Self>) -> Next<Self> {
+        Next::Continue
+    }
+
+    fn user(&mut self, _: (), conn: &mut Conn<Self>) -> Next<Self> {
+        let answers = events().map(|event| {
+            let name = format!("{event:?}");
+            let next = match event {
+                Event::Ack => self.ack(conn),
+                Event::HalfClosed => self.half_closed(conn),
+                Event::Passive => self.passive(conn),
+                Event::Timeout(timeout) => self.timeout(timeout, conn),
+                Event::Shutdown(deadline) => self.shutdown(deadline, conn),
+                _ => Next::Continue,
+            };
+            (name, format!("{next:?}"))
+        });
+        self.0.send(answers.to_vec()).unwrap();
+        Next::Continue
+    }
+}
+
+fn events() -> [Event<Plain>; 8] {
+    [
+        Event::Ack,
+        Event::Packet(Bytes::new()),
+        Event::User(()),
+        Event::HalfClosed,
+        Event::Passive,
+        Event::Timeout(Timeout::Idle),
+        Event::Timeout(Timeout::Packet(Bytes::new())),
+        Event::Shutdown(None),
+    ]
+}
+
+#[actix::test]
+async fn default_next_matches_the_default_callbacks() {
+    let (telling, mut told) = unbounded_channel();
+    let pool = AcceptorPool::with_protocol(move |_| Plain(telling.clone())).bind("127.0.0.1:0").await.unwrap();
+    let _peer = connect(&pool).await;
+    // It may be counted a moment before it has its address.
+    eventually(|| pool.addresses().len() == 1).await;
+    pool.notify_all(());
+    let default_next = events().map(|event| (format!("{event:?}"), format!("{:?}", event.default_next())));
+    assert_eq!(soon(told.recv()).await.unwrap(), default_next);
+    assert_eq!(default_next.map(|(_, answer)| answer == "Stop"), [false, false, false, false, false, true, true, true]);
+    soon(pool.stop(Duration::ZERO)).await;
+}

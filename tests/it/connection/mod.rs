@@ -1,0 +1,12 @@
+//! Connections: callbacks, messages, back-pressure, endings.
+
+mod active;
+mod addresses;
+mod blocking;
+mod endings;
+mod files;
+mod flow;
+mod next;
+mod peer_leaves;
+mod streams;
+mod turns;

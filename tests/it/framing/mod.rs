@@ -1,0 +1,4 @@
+//! `Framing`: on plain buffers and over sockets.
+
+mod buffers;
+mod wire;

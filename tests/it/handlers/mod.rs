@@ -1,0 +1,7 @@
+//! The four handlers.
+
+mod actor;
+mod all;
+mod async_fn;
+mod events;
+mod socket;

@@ -1,0 +1,245 @@
+//! What comes between accept and ready: in the connection, bounded in time and number, and an ending of its own.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use actix_acceptor::{
+    telemetry::{CloseReason, RefusalReason},
+    transport::{Address, HandshakeError},
+    AcceptorPool, Listener, Next, PoolHandle, Socket,
+};
+use actix_acceptor::{
+    tls::TlsInfo,
+    transport::{Handshake, Handshaken, Stream},
+};
+use bytes::Bytes;
+use futures::future::LocalBoxFuture;
+use support::{connect, default_next, eventually, soon, Call, Echo, Own, Peer, Probe, Recorded, Recorder};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+/// Peers say HELO and are answered; `CLAIM n` claims 10.0.0.n, `PANIC` panics, anything else is refused.
+struct Greeting;
+
+impl Handshake for Greeting {
+    fn handshake(
+        &self,
+        mut stream: Stream,
+        _: &Address,
+    ) -> LocalBoxFuture<'static, Result<Handshaken, HandshakeError>> {
+        Box::pin(async move {
+            let mut word = [0; 5];
+            stream.read_exact(&mut word).await?;
+            match &word {
+                b"HELO\n" => {
+                    stream.write_all(b"EHLO\n").await?;
+                    let mut tls = TlsInfo::default();
+                    tls.version = "none at all".into();
+                    Ok(Handshaken::new(stream).with_tls(tls))
+                }
+                [b'C', b'L', b'A', host, b'\n'] => {
+                    let claimed = SocketAddr::from(([10, 0, 0, *host], 1));
+                    Ok(Handshaken::new(stream).with_peer(Address::Tcp(claimed)))
+                }
+                b"PANIC" => panic!("as asked"),
+                _ => Err(HandshakeError::failed("not one of us")),
+            }
+        })
+    }
+
+    fn may_override_peer(&self, _: &Address) -> bool {
+        true
+    }
+}
+
+fn greeted() -> Listener {
+    Listener::tcp("127.0.0.1:0").handshake(Greeting)
+}
+
+#[actix::test]
+async fn init_precedes_the_handshake_and_ack_follows_it() {
+    let (builder, mut diary) = Probe::pool(|call, conn| match call {
+        Call::Init => {
+            assert!(conn.tls().is_none());
+            Next::Send(Bytes::from_static(b"from init"))
+        }
+        Call::Ack => Next::Send(Bytes::from(conn.tls().unwrap().version.clone())),
+        other => default_next(other),
+    });
+    let pool = builder.listener(greeted()).start().await.unwrap();
+    let mut peer = connect(&pool).await;
+    diary.until(&Call::Init).await;
+    peer.send(b"HEL").await;
+    peer.send(b"O\nfirst").await;
+    peer.expect(b"EHLO\nfrom initnone at all").await;
+    diary.until(&Call::packet("first")).await;
+    soon(pool.stop(None)).await;
+}
+
+#[actix::test]
+async fn a_stop_in_init_closes_without_a_handshake_and_sends_nothing() {
+    let (builder, _diary) = Probe::pool(|call, _| match call {
+        Call::Init => Next::SendAndStop(Bytes::from_static(b"not in clear")),
+        other => default_next(other),
+    });
+    let pool = builder.listener(greeted()).start().await.unwrap();
+    let mut peer = connect(&pool).await;
+    assert_eq!(peer.until_gone().await, b"");
+    soon(pool.wait_for(|n| n == 0, None)).await.unwrap();
+    assert_eq!(pool.info().closed.get(CloseReason::Local), 1);
+    soon(pool.stop(None)).await;
+}
+
+#[actix::test]
+async fn a_failed_handshake_ends_one_connection() {
+    let (recorder, mut closings) = Recorder::new();
+    let limit = Duration::from_millis(200);
+    let pool = AcceptorPool::with_protocol(move |_| Recorded(recorder.clone()))
+        .handshake_timeout(limit)
+        .max_handshakes(1)
+        .listener(greeted())
+        .listener(Listener::tcp("127.0.0.1:0").name("plain"))
+        .start()
+        .await
+        .unwrap();
+    let plain = pool.listeners()[1].address.socket().unwrap();
+    let mut plain = Peer(tokio::net::TcpStream::connect(plain).await.unwrap());
+
+    let mut stranger = connect(&pool).await;
+    stranger.send(b"HALLO").await;
+    let (reason, text) = closings.next().await;
+    assert_eq!((reason, &*text), (CloseReason::Handshake, "the handshake failed: not one of us"));
+    stranger.until_gone().await;
+
+    // One silent peer holds the only slot, the next one waits for it; a plain listener is served meanwhile.
+    let began = std::time::Instant::now();
+    let mut silent = connect(&pool).await;
+    let mut next = connect(&pool).await;
+    plain.echo(b"meanwhile").await;
+    for _ in 0..2 {
+        let (reason, text) = closings.next().await;
+        assert_eq!((reason, &*text), (CloseReason::Handshake, "the handshake failed: not done within 200ms"));
+    }
+    assert!(began.elapsed() >= limit);
+    silent.until_gone().await;
+    next.until_gone().await;
+
+    let mut bad = connect(&pool).await;
+    bad.send(b"PANIC").await;
+    assert_eq!(closings.next().await, (CloseReason::Panic, "a callback panicked: as asked".into()));
+    plain.echo(b"still").await;
+
+    let mut good = connect(&pool).await;
+    good.send(b"HELO\n").await;
+    good.expect(b"EHLO\n").await;
+    good.echo(b"after all").await;
+    // `closed` is called a little before it is counted.
+    eventually(|| pool.info().closed.total() == 4).await;
+    let info = pool.info();
+    assert_eq!(
+        (info.closed.get(CloseReason::Handshake), info.closed.get(CloseReason::Panic), info.connections),
+        (3, 1, 2)
+    );
+    soon(pool.stop(None)).await;
+}
+
+#[actix::test]
+async fn peers_that_leave_in_mid_handshake_leave_nothing_behind() {
+    let pool = AcceptorPool::with_protocol(|_| Echo).listener(greeted()).start().await.unwrap();
+    for _ in 0..200 {
+        connect(&pool).await.send(b"HEL").await;
+    }
+    soon(pool.wait_for(|n| n == 0, None)).await.unwrap();
+    eventually(|| pool.info().accepted == 200).await;
+    soon(pool.wait_for(|n| n == 0, None)).await.unwrap();
+    assert_eq!(pool.info().closed.get(CloseReason::Handshake), 200);
+    let mut good = connect(&pool).await;
+    good.send(b"HELO\n").await;
+    good.expect(b"EHLO\n").await;
+    soon(pool.stop(None)).await;
+}
+
+#[actix::test]
+async fn a_handshaking_connection_can_be_killed_and_drained() {
+    let pool = AcceptorPool::with_protocol(|_| Echo).listener(greeted()).start().await.unwrap();
+    let mut killed = connect(&pool).await;
+    soon(pool.wait_for(|n| n == 1, None)).await.unwrap();
+    assert!(pool.kill(pool.list()[0].id));
+    killed.until_gone().await;
+    let mut drained = connect(&pool).await;
+    soon(pool.wait_for(|n| n == 1, None)).await.unwrap();
+    let report = soon(pool.stop(Duration::from_millis(50))).await;
+    assert_eq!((report.asked, report.forced), (1, 1));
+    drained.until_gone().await;
+    assert_eq!(pool.info().closed.get(CloseReason::Killed), 2);
+}
+
+async fn claim(pool: &PoolHandle, host: u8) -> Peer {
+    let mut peer = connect(pool).await;
+    peer.send([b'C', b'L', b'A', host, b'\n']).await;
+    peer
+}
+
+#[actix::test]
+async fn limits_and_logs_use_the_claimed_peer() {
+    let (builder, diary) = Probe::pool(|call, conn| match call {
+        Call::Ack => Next::Send(Bytes::from(format!("{} {}", conn.peer(), conn.socket_peer().ip().unwrap()))),
+        other => default_next(other),
+    });
+    let rules = [actix_acceptor::limits::Rule::deny("10.0.0.9").unwrap()];
+    let pool = builder.max_per_peer(1).rules(rules).listener(greeted()).start().await.unwrap();
+    let mut one = claim(&pool, 1).await;
+    one.expect(b"10.0.0.1:1 127.0.0.1").await;
+    let mut two = claim(&pool, 2).await;
+    two.expect(b"10.0.0.2:1 127.0.0.1").await;
+    assert_eq!(pool.list()[0].peer.to_string(), "10.0.0.1:1");
+
+    let mut again = claim(&pool, 1).await;
+    again.until_gone().await;
+    let mut denied = claim(&pool, 9).await;
+    denied.until_gone().await;
+    soon(pool.wait_for(|n| n == 2, None)).await.unwrap();
+    let info = pool.info();
+    assert_eq!((info.refused.get(RefusalReason::PerPeer), info.refused.get(RefusalReason::Denied)), (1, 1));
+    assert_eq!((info.accepted, info.closed.total()), (4, 0));
+
+    drop(one);
+    soon(pool.wait_for(|n| n == 1, None)).await.unwrap();
+    let mut one = claim(&pool, 1).await;
+    one.expect(b"10.0.0.1:1 127.0.0.1").await;
+    soon(pool.stop(None)).await;
+    drop(pool);
+    let calls = diary.rest().await;
+    let refused = |call: &Call| matches!(call, Call::Closed(_, text) if text == "refused: per_peer");
+    assert_eq!(calls.iter().filter(|call| refused(call)).count(), 1, "{calls:?}");
+}
+
+/// Echoes once.
+async fn echo_once(mut socket: Socket) {
+    let mut packet = vec![0; 5];
+    socket.read_exact(&mut packet).await.unwrap();
+    let version = socket.tls().map(|tls| tls.version.clone()).unwrap_or_default();
+    socket.write_all(format!("{} {version}", String::from_utf8_lossy(&packet)).as_bytes()).await.unwrap();
+}
+
+#[actix::test]
+async fn fn_and_actor_get_their_socket_after_the_handshake() {
+    let serve = AcceptorPool::with_fn(echo_once).listener(greeted()).start().await.unwrap().untyped();
+    let start = AcceptorPool::with_actor(|socket| Ok(Own::start(socket, echo_once)));
+    let start = start.listener(greeted()).start().await.unwrap().untyped();
+    for pool in [serve, start] {
+        let mut peer = connect(&pool).await;
+        peer.send(b"HELO\nhello").await;
+        assert_eq!(peer.read_to_end().await, b"EHLO\nhello none at all");
+        let mut stranger = connect(&pool).await;
+        stranger.send(b"HALLO").await;
+        stranger.until_gone().await;
+        let mut leaves = connect(&pool).await;
+        leaves.send(b"HEL").await;
+        drop(leaves);
+        soon(pool.wait_for(|n| n == 0, None)).await.unwrap();
+        eventually(|| pool.info().accepted == 3).await;
+        soon(pool.wait_for(|n| n == 0, None)).await.unwrap();
+        assert_eq!(pool.info().closed.get(CloseReason::Handshake), 2);
+        soon(pool.stop(None)).await;
+    }
+}

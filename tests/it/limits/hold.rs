@@ -1,0 +1,201 @@
+//! Peers that are held at the limit: let in as they came, or sent off when their time is over.
+
+use std::time::{Duration, Instant};
+
+use actix_acceptor::{
+    limits::{AtLimit, BacklogPolicy},
+    telemetry::{CloseReason, RefusalReason},
+    Drain, Listener, Pool, SuspendMode,
+};
+
+use super::census::*;
+use support::*;
+
+const FAREWELL: &str = "too long\r\n";
+const LONG: Duration = Duration::from_secs(60);
+const SHORT: Duration = Duration::from_millis(300);
+
+/// A pool that holds peers so long, and is full.
+async fn full(max: usize, acceptors: usize, time: Duration) -> (Pool<impl actix::Actor>, Census, Vec<Peer>) {
+    let census = Census::default();
+    let pool =
+        census.pool().acceptors(acceptors).max_connections(max).at_limit(AtLimit::Hold(time)).refusal_message(FAREWELL);
+    let pool = pool.bind("127.0.0.1:0").await.unwrap();
+    let inside = fill(&pool, max).await;
+    (pool, census, inside)
+}
+
+#[actix::test]
+async fn held_peers_are_admitted_in_order() {
+    let (pool, census, mut inside) = full(2, 1, LONG).await;
+    let mut held = Vec::new();
+    for _ in 0..6 {
+        let mut peer = newcomer(&pool).await;
+        peer.expect_waiting().await;
+        held.push(peer);
+    }
+    for _ in 0..6 {
+        inside.remove(0).finish().await;
+        let mut first = held.remove(0);
+        first.expect_served().await;
+        if let Some(next) = held.first_mut() {
+            next.expect_waiting().await;
+        }
+        inside.push(first);
+    }
+    assert_eq!((census.alive(), census.most()), (2, 2));
+    assert_eq!(pool.info().refused.total(), 0);
+    ends(&pool).await;
+}
+
+#[actix::test]
+async fn held_peers_precede_later_ones() {
+    let (pool, census, mut inside) = full(1, 4, LONG).await;
+    let mut held = newcomer(&pool).await;
+    held.expect_waiting().await;
+    let mut later = Vec::new();
+    for _ in 0..20 {
+        later.push(newcomer(&pool).await);
+    }
+    inside.pop();
+    held.expect_served().await;
+    assert_eq!((census.served(), census.most()), (2, 1));
+    later.clear();
+    drop(held);
+    counting(&pool, 0).await;
+    ends(&pool).await;
+}
+
+#[actix::test]
+async fn a_held_peer_is_refused_exactly_at_its_hold_limit() {
+    let (pool, census, mut inside) = full(3, 2, SHORT).await;
+    for round in 1..=3 {
+        let came = Instant::now();
+        let mut held = newcomer(&pool).await;
+        held.expect_closed_after(FAREWELL).await;
+        assert!(came.elapsed() >= SHORT, "after {:?}", came.elapsed());
+        assert!(came.elapsed() < SHORT + Duration::from_secs(1), "after {:?}", came.elapsed());
+        assert_eq!(refused(&pool, RefusalReason::Limit), round);
+        adds_up(&pool);
+    }
+    // Whoever ran out of time has left no gap in the line.
+    let mut in_time = newcomer(&pool).await;
+    inside.pop();
+    in_time.expect_served().await;
+    assert_eq!((census.most(), pool.info().refused.total()), (3, 3));
+    ends(&pool).await;
+}
+
+#[actix::test]
+async fn a_held_peer_that_leaves_takes_no_permit() {
+    let (pool, census, mut inside) = full(2, 1, LONG).await;
+    let mut held = Vec::new();
+    for _ in 0..10 {
+        held.push(newcomer(&pool).await);
+    }
+    let mut last = newcomer(&pool).await;
+    last.expect_waiting().await;
+    for (number, peer) in held.into_iter().enumerate() {
+        if number % 2 == 0 {
+            peer.reset();
+        }
+    }
+    inside.pop();
+    last.expect_served().await;
+    assert_eq!(census.most(), 2);
+    drop((inside, last));
+    eventually(|| pool.connections() == 0).await;
+    counting(&pool, 0).await;
+    assert_eq!(closed(&pool, CloseReason::Peer), 13);
+    ends(&pool).await;
+}
+
+#[actix::test]
+async fn held_peers_do_not_count_as_connections() {
+    let census = Census::default();
+    let pool = census.pool().max_connections(1).at_limit(AtLimit::Hold(LONG));
+    let pool = pool.listener(Listener::tcp("127.0.0.1:0").max_connections(5)).start().await.unwrap();
+    let inside = served(&pool).await;
+    let mut held = newcomer(&pool).await;
+    held.expect_waiting().await;
+    assert_eq!((pool.connections(), pool.listeners()[0].connections), (1, 1));
+    drop(inside);
+    held.expect_served().await;
+    ends(&pool).await;
+}
+
+#[actix::test]
+async fn a_raised_limit_admits_held_peers_at_once() {
+    let (pool, census, _inside) = full(2, 1, LONG).await;
+    let mut held = Vec::new();
+    for _ in 0..5 {
+        held.push(newcomer(&pool).await);
+    }
+    held[4].expect_waiting().await;
+    soon(pool.change(|settings| settings.max_connections = 5)).await.unwrap();
+    for peer in &mut held[..3] {
+        peer.expect_served().await;
+    }
+    for peer in &mut held[3..] {
+        peer.expect_waiting().await;
+    }
+    assert_eq!((census.alive(), census.most()), (5, 5));
+    ends(&pool).await;
+}
+
+#[actix::test]
+async fn held_peers_are_refused_when_the_pool_drains() {
+    for (acceptors, drain) in [
+        (1, Drain::grace(LONG)),
+        (3, Drain::grace(LONG)),
+        (1, Drain::grace(LONG).backlog_on_close(BacklogPolicy::Refuse)),
+        (3, Drain::grace(LONG).backlog_on_close(BacklogPolicy::Drop)),
+    ] {
+        let (pool, _, inside) = full(1, acceptors, LONG).await;
+        let mut held = Vec::new();
+        for _ in 0..20 {
+            held.push(newcomer(&pool).await);
+        }
+        // Each of them is held, none is in the kernel's queue any more.
+        held[19].expect_waiting().await;
+        held[0].expect_waiting().await;
+        let report = soon(pool.drain(drain)).await;
+        for peer in &mut held {
+            peer.expect_closed_after(FAREWELL).await;
+        }
+        assert_eq!((report.unserved, report.asked, report.forced), (20, 1, 0), "{acceptors} {drain:?}");
+        assert_eq!(refused(&pool, RefusalReason::Draining), 20, "{acceptors} {drain:?}");
+        drop(inside);
+        adds_up(&pool);
+    }
+}
+
+#[actix::test]
+async fn held_peers_stay_held_during_a_suspension() {
+    let (pool, _, mut inside) = full(1, 1, LONG).await;
+    let mut held = newcomer(&pool).await;
+    held.expect_waiting().await;
+    soon(pool.suspend(SuspendMode::Hold)).await.unwrap();
+    held.expect_waiting().await;
+    soon(pool.resume()).await.unwrap();
+    inside.pop();
+    held.expect_served().await;
+    ends(&pool).await;
+}
+
+#[actix::test]
+async fn beyond_1024_held_peers_the_next_are_closed() {
+    let (pool, _, mut inside) = full(1, 1, LONG).await;
+    let mut held = Vec::new();
+    for _ in 0..1_024 {
+        held.push(newcomer(&pool).await);
+    }
+    for round in 1..=3 {
+        connect(&pool).await.expect_closed_after(FAREWELL).await;
+        assert_eq!(refused(&pool, RefusalReason::Limit), round);
+    }
+    inside.pop();
+    held[0].expect_served().await;
+    held[1].expect_waiting().await;
+    ends(&pool).await;
+}

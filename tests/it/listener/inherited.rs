@@ -1,0 +1,114 @@
+//! Sockets that others have opened.
+
+#![cfg(unix)]
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::time::Duration;
+
+use actix_acceptor::{
+    error::SuspendError, handlers::ProtocolService, AcceptorPool, Builder, Connection, Framing, Listener, Pool,
+    StartError, SuspendMode,
+};
+use support::*;
+
+fn echo() -> Builder<ProtocolService<Echo>> {
+    AcceptorPool::with_protocol(|_| Echo).framing(Framing::raw()).acceptors(2)
+}
+
+async fn listening(listener: Listener) -> Result<Pool<Connection<Echo>>, StartError> {
+    soon(echo().listener(listener).start()).await
+}
+
+#[actix::test]
+async fn a_port_that_is_open_already_is_served_and_set_non_blocking() {
+    // Blocking, as std makes it: an acceptor that fell for it would never come back.
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    // Came before there was a pool.
+    let mut early = TcpStream::connect(address).unwrap();
+    early.write_all(b"early").unwrap();
+    let (seen, saw) = std::sync::mpsc::channel();
+    let listener = Listener::from_socket(socket).name("theirs").on_accept(move |socket| {
+        seen.send(socket.tcp_nodelay()?).unwrap();
+        Ok(())
+    });
+    let pool = listening(listener).await.unwrap();
+    assert_eq!((pool.local_addr(), &*pool.listeners()[0].name), (Some(address), "theirs"));
+    connect(&pool).await.echo("hello").await;
+    assert!(saw.recv().unwrap() && saw.recv().unwrap(), "nodelay as ever, of the one from before, too");
+    let mut back = [0; 5];
+    early.set_read_timeout(Some(PATIENCE)).unwrap();
+    soon(tokio::task::spawn_blocking(move || {
+        early.read_exact(&mut back).unwrap();
+        assert_eq!(&back, b"early");
+    }))
+    .await
+    .unwrap();
+    soon(pool.stop(Duration::ZERO)).await;
+    TcpListener::bind(address).expect("closed with the pool");
+}
+
+#[actix::test]
+async fn an_inherited_unix_socket_keeps_its_file() {
+    let folder = Folder::new();
+    let path = folder.path("theirs.sock");
+    let pool = listening(Listener::from_socket(UnixListener::bind(&path).unwrap())).await.unwrap();
+    assert_eq!(pool.local_addrs()[0].url(), format!("unix://{}", path.display()));
+    let stream = soon(tokio::net::UnixStream::connect(&path)).await.unwrap();
+    Peer(stream).echo("hello").await;
+    soon(pool.stop(Duration::ZERO)).await;
+    assert!(path.exists());
+    assert_eq!(UnixStream::connect(&path).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+}
+
+#[actix::test]
+async fn an_inherited_socket_can_be_held_but_not_closed_for_a_while() {
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let pool = listening(Listener::from_socket(socket)).await.unwrap();
+    let error = soon(pool.suspend(SuspendMode::Close)).await.unwrap_err();
+    assert!(
+        matches!(&error, SuspendError::Listener { source, .. } if source.kind() == ErrorKind::Unsupported),
+        "{error}"
+    );
+    connect(&pool).await.echo("open as before").await;
+    soon(pool.suspend(SuspendMode::Hold)).await.unwrap();
+    let mut held = connect(&pool).await;
+    held.send("held").await;
+    soon(pool.resume()).await.unwrap();
+    held.expect(b"held").await;
+    soon(pool.stop(Duration::ZERO)).await;
+}
+
+#[actix::test]
+async fn what_is_not_a_listening_stream_socket_is_refused() {
+    let folder = Folder::new();
+    let path = folder.path("x.sock");
+    let silent = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    silent.bind(&"127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap().into()).unwrap();
+    let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let unix = || UnixListener::bind(folder.path(&format!("{}.sock", folder.files()))).unwrap();
+    let tcp = || TcpListener::bind("127.0.0.1:0").unwrap();
+    let datagrams = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+    // Descriptors put into types that they do not belong to.
+    let as_tcp = |fd: OwnedFd| Listener::from_socket(TcpListener::from(fd));
+    let as_unix = |fd: OwnedFd| Listener::from_socket(UnixListener::from(fd));
+    for (listener, why) in [
+        (as_tcp(udp.into()), "not a stream socket"),
+        (as_tcp(silent.into()), "does not listen"),
+        (as_tcp(unix().into()), "not a TCP socket"),
+        (as_unix(tcp().into()), "not a Unix socket"),
+        (as_unix(datagrams.into()), "not a stream socket"),
+        (as_tcp(std::fs::File::open("/dev/null").unwrap().into()), "ocket"),
+        (Listener::from_socket(tcp()).reuse_port(true), "reuse_port"),
+        (Listener::from_socket(unix()).mode(0o600), "mode"),
+    ] {
+        if why == "does not listen" && !cfg!(target_os = "linux") {
+            continue;
+        }
+        let error = listening(listener).await.unwrap_err().to_string();
+        assert!(error.contains(why), "{error}: {why}");
+    }
+}

@@ -1,0 +1,125 @@
+//! New connections served otherwise, beside old ones that go on as they began.
+
+use std::time::Duration;
+
+use actix::prelude::*;
+use actix_acceptor::{AcceptorPool, Ack, Framing, Next, PoolHandle, Socket};
+use bytes::Bytes;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use support::*;
+
+/// A factory of protocols that answer everything with this.
+fn saying(what: &'static str) -> impl Fn(&actix_acceptor::Peer) -> Probe + Send + Sync + 'static {
+    let (factory, _) = Probe::factory(move |call, _| match call {
+        Call::Packet(_) => Next::Send(Bytes::from(what)),
+        call => default_next(call),
+    });
+    factory
+}
+
+async fn answer(peer: &mut Peer, expected: &[u8]) {
+    peer.send("what do you say?").await;
+    peer.expect(expected).await;
+}
+
+/// Old and new side by side, and the old ones go on to the end.
+async fn side_by_side(pool: &PoolHandle, change: impl FnOnce()) {
+    let mut old = connect(pool).await;
+    answer(&mut old, b"old").await;
+    change();
+    let mut new = connect(pool).await;
+    for _ in 0..3 {
+        answer(&mut new, b"new").await;
+        answer(&mut old, b"old").await;
+    }
+    soon(pool.stop(Duration::ZERO)).await;
+}
+
+#[actix::test]
+async fn the_factory_can_be_replaced() {
+    let pool = AcceptorPool::with_protocol(saying("old")).acceptors(2).bind("127.0.0.1:0").await.unwrap();
+    side_by_side(&pool, || pool.set_protocol(saying("new"))).await;
+    // Of a pool that is over nobody is left to be served.
+    pool.set_protocol(saying("new"));
+}
+
+async fn say(mut socket: Socket, what: &'static str) {
+    while socket.read(&mut [0; 100]).await.is_ok_and(|read| read > 0) {
+        socket.write_all(what.as_bytes()).await.unwrap();
+    }
+}
+
+#[actix::test]
+async fn the_async_fn_can_be_replaced() {
+    let pool = AcceptorPool::with_fn(|socket| say(socket, "old")).acceptors(2).bind("127.0.0.1:0").await.unwrap();
+    side_by_side(&pool, || pool.set_fn(|socket| say(socket, "new"))).await;
+    pool.set_fn(|socket| say(socket, "new"));
+}
+
+struct Speaker(Option<Socket>, &'static str);
+
+impl Actor for Speaker {
+    type Context = Context<Self>;
+}
+
+impl Handler<Ack> for Speaker {
+    type Result = ();
+
+    fn handle(&mut self, _: Ack, ctx: &mut Context<Self>) {
+        let saying = say(self.0.take().unwrap(), self.1);
+        ctx.spawn(saying.into_actor(self).map(|_, _, ctx| ctx.stop()));
+    }
+}
+
+#[actix::test]
+async fn the_actor_can_be_replaced() {
+    let pool = AcceptorPool::with_actor(|socket| Ok(Speaker(Some(socket), "old").start())).acceptors(2);
+    let pool = pool.bind("127.0.0.1:0").await.unwrap();
+    side_by_side(&pool, || assert!(pool.set_actor(|socket| Ok(Speaker(Some(socket), "new").start())))).await;
+    assert!(!pool.set_actor(|socket| Ok(Speaker(Some(socket), "new").start())), "the pool is over");
+}
+
+#[actix::test]
+async fn the_framing_can_be_replaced() {
+    let pool = AcceptorPool::with_protocol(|_| Echo).framing(Framing::lines()).bind("127.0.0.1:0").await.unwrap();
+    let mut old = connect(&pool).await;
+    old.echo("a line\n").await;
+    pool.set_framing(Framing::len2().with_max_frame(5));
+    let mut new = connect(&pool).await;
+    new.echo(b"\0\x05after").await;
+    old.echo("a longer line\n").await;
+    new.send(b"\0\x06longer").await;
+    assert_eq!(new.until_gone().await, b"");
+    pool.set_codec(|| Framing::lines().with_max_frame(3));
+    let mut last = connect(&pool).await;
+    last.echo("abc\n").await;
+    last.send("abcd\n").await;
+    assert_eq!(last.until_gone().await, b"");
+    old.echo("still a line\n").await;
+    soon(pool.stop(Duration::ZERO)).await;
+}
+
+#[actix::test]
+async fn a_broadcast_uses_the_framing_of_new_connections() {
+    let pool = AcceptorPool::with_protocol(|_| Echo).framing(Framing::lines()).bind("127.0.0.1:0").await.unwrap();
+    pool.set_framing(Framing::len1());
+    let mut peer = connect(&pool).await;
+    peer.echo(b"\x02hi").await;
+    assert_eq!(pool.broadcast(Bytes::from("all")).unwrap().delivered, 1);
+    peer.expect(b"\x03all").await;
+    soon(pool.stop(Duration::ZERO)).await;
+}
+
+#[actix::test]
+async fn a_panicking_new_factory_can_be_replaced() {
+    let pool = AcceptorPool::with_protocol(saying("old")).acceptors(1).bind("127.0.0.1:0").await.unwrap();
+    let mut old = connect(&pool).await;
+    answer(&mut old, b"old").await;
+    pool.set_protocol(|_| panic!("a factory panics"));
+    assert_eq!(connect(&pool).await.until_gone().await, b"");
+    answer(&mut old, b"old").await;
+    pool.set_protocol(saying("new"));
+    answer(&mut connect(&pool).await, b"new").await;
+    soon(pool.stop(Duration::ZERO)).await;
+}

@@ -1,0 +1,6 @@
+//! The end of a pool, phase by phase: what each peer gets, what is counted, and when.
+
+mod deadline;
+mod phases;
+mod queue;
+mod report;

@@ -1,0 +1,8 @@
+//! Pools: start, change, suspend, drain, stop.
+
+mod change;
+mod drain;
+mod life;
+mod start;
+mod stop;
+mod suspend;

@@ -1,0 +1,4 @@
+//! Timeouts on a paused clock.
+
+mod idle;
+mod packet;

@@ -1,0 +1,10 @@
+//! Tests that start processes. A binary of its own: between fork and exec a child holds the sockets of its parent.
+
+#![cfg(unix)]
+#![allow(clippy::unwrap_used)]
+
+#[cfg(target_os = "linux")]
+mod descriptors;
+mod signals;
+mod systemd;
+mod unix_peers;

@@ -1,0 +1,118 @@
+//! `drain_on_signal`, in a process of its own: this test program once more, as a server.
+
+use std::io::{BufRead, BufReader, Lines};
+use std::process::{Child, ChildStderr, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use actix_acceptor::Drain;
+
+use support::draining::*;
+use support::*;
+
+/// Set for the process that is to serve: its grace in milliseconds, or how else it is to end.
+const SERVE: &str = "SERVE_AND_DRAIN_ON_SIGNAL";
+
+/// The server's part; nothing to do in the test run itself.
+#[test]
+fn server_process() {
+    let Ok(how) = std::env::var(SERVE) else { return };
+    actix::System::new().block_on(async {
+        let house = house(2).await;
+        if how == "ends by itself" {
+            let pool = house.pool.clone();
+            actix_rt::spawn(async move { pool.stop(Duration::ZERO).await });
+        }
+        let grace = how.parse().map_or(LONG, Duration::from_millis);
+        // Told once the signals are listened for.
+        let tell = async { eprintln!("{}", house.pool.local_addr().unwrap()) };
+        let (report, ()) = tokio::join!(house.pool.drain_on_signal(Drain::grace(grace)), tell);
+        eprintln!("{:?}", counts(&report.unwrap()));
+    });
+    std::process::exit(0);
+}
+
+struct Server {
+    child: Child,
+    lines: Lines<BufReader<ChildStderr>>,
+}
+
+impl Server {
+    fn start(how: &str) -> Self {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "signals::server_process", "--nocapture"]).env(SERVE, how);
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        Server { child, lines }
+    }
+
+    /// The next thing it says. (It says nothing that is not waited for, and ends by itself in the end.)
+    fn line(&mut self) -> String {
+        self.lines.next().unwrap().unwrap()
+    }
+
+    fn greeted(&mut self, word: &str) -> BlockingPeer {
+        let mut peer = BlockingPeer::connect(self.line().parse().unwrap());
+        peer.echo(format!("{word}\n"));
+        peer
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args([&format!("-{name}"), &*pid]).status().unwrap().success());
+    }
+
+    fn ended(mut self, report: [usize; 4]) {
+        assert_eq!(self.line(), format!("{report:?}"));
+        assert_eq!(self.child.wait().unwrap().code(), Some(0));
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn sigterm_and_sigint_drain_the_pool() {
+    for signal in ["TERM", "INT"] {
+        let mut server = Server::start("");
+        let mut peer = server.greeted("hello");
+        server.signal(signal);
+        assert_eq!(peer.read_to_end(), b"bye\n", "{signal}");
+        server.ended([1, 1, 0, 0]);
+    }
+}
+
+#[test]
+fn a_signal_drains_with_the_given_grace() {
+    let mut server = Server::start("300");
+    let mut peer = server.greeted("stay");
+    let began = Instant::now();
+    server.signal("TERM");
+    assert_eq!(peer.read_to_end(), b"");
+    assert!(began.elapsed() >= Duration::from_millis(300));
+    server.ended([1, 0, 1, 0]);
+}
+
+#[test]
+fn a_second_signal_ends_the_drain_at_once() {
+    let mut server = Server::start("");
+    let mut stays = server.greeted("stay");
+    // Somebody who leaves when told: then the first signal has been heard.
+    let mut leaves = BlockingPeer::connect(stays.0.peer_addr().unwrap());
+    leaves.echo("hello\n");
+    server.signal("TERM");
+    assert_eq!(leaves.read_to_end(), b"bye\n");
+    stays.echo("still served\n");
+    server.signal("INT");
+    server.ended([2, 1, 1, 0]);
+}
+
+#[test]
+fn a_pool_that_ends_stops_waiting_for_signals() {
+    let mut server = Server::start("ends by itself");
+    server.line();
+    server.ended([0, 0, 0, 0]);
+}

@@ -1,0 +1,11 @@
+//! Telemetry. A binary of its own: the `tracing` subscriber and the metrics recorder are set once per process.
+
+#![allow(clippy::unwrap_used)]
+
+mod alarms;
+mod counters;
+mod log_limits;
+mod metrics;
+mod observers;
+mod spans;
+mod watchdog;

@@ -1,0 +1,88 @@
+//! The spans of listeners, acceptors and connections, as a `tracing` subscriber sees them.
+
+use actix_acceptor::{
+    telemetry::{CloseReason, Spans},
+    AcceptorPool, Framing, SuspendMode,
+};
+use support::acceptors::Die;
+use support::logs::listen;
+use support::spans::{of, Span};
+use support::*;
+use tracing::Level;
+
+#[actix::test]
+async fn a_connection_span_closes_with_the_final_counts() {
+    listen();
+    let builder = AcceptorPool::with_protocol(|_| Echo).framing(Framing::lines()).name("lives").observer(Spans::new());
+    let pool = builder.bind("127.0.0.1:0").await.unwrap();
+    let mut peer = connect(&pool).await;
+    peer.echo("hello\n").await;
+    let span = of("lives", "connection").remove(0);
+    assert!(!span.closed && span.level == Level::DEBUG, "{span:?}");
+    let address = peer.address().to_string();
+    assert_eq!([span.field("id"), span.field("peer"), span.field("listener")], ["1", &address, "lives"]);
+    assert_eq!(span.field("reason"), "");
+    eventually(|| pool.list()[0].age >= ms(150)).await;
+    peer.echo("there\n").await;
+    peer.finish().await;
+    peer.until_gone().await;
+    eventually(|| of("lives", "connection")[0].closed).await;
+    let span = of("lives", "connection").remove(0);
+    let numbers = ["reason", "bytes_in", "bytes_out", "packets"].map(|field| span.field(field));
+    assert_eq!(numbers, ["peer", "12", "12", "2"]);
+    let lived: u64 = span.field("duration_ms").parse().unwrap();
+    assert!((150..PATIENCE.as_millis() as u64).contains(&lived), "{lived}");
+    assert!(!span.entered, "not entered while callbacks run");
+    soon(pool.stop(None)).await;
+}
+
+#[actix::test]
+async fn every_span_closes_with_its_subject() {
+    listen();
+    let builder = AcceptorPool::with_protocol(|_| Echo).acceptors(2).name("ends").observer(Spans::new());
+    let pool = builder.bind("127.0.0.1:0").await.unwrap();
+    let mut peers = Vec::new();
+    for _ in 0..20 {
+        let mut peer = connect(&pool).await;
+        peer.echo("hello").await;
+        peers.push(peer);
+    }
+    let all = || ["listener", "acceptor", "connection"].map(|name| of("ends", name));
+    assert_eq!(all().map(|spans| spans.len()), [1, 2, 20]);
+    assert!(all().iter().flatten().all(|span| !span.closed));
+    assert!(all()[..2].iter().flatten().all(|span| span.level == Level::INFO));
+    assert_eq!(all()[0][0].field("address"), pool.local_addr().unwrap().to_string());
+    soon(pool.stop(None)).await;
+    let [listeners, acceptors, connections] = all();
+    assert!(listeners.iter().chain(&acceptors).chain(&connections).all(|span| span.closed && !span.entered));
+    assert!(acceptors.iter().all(|span| span.field("exit") == "stopped"), "{acceptors:?}");
+    let shut = |span: &Span| span.field("reason") == CloseReason::Shutdown.name() && span.field("packets") == "1";
+    assert!(connections.iter().all(shut), "{connections:?}");
+}
+
+#[actix::test]
+async fn a_restarted_acceptor_has_a_new_span() {
+    listen();
+    let builder = AcceptorPool::with_protocol(|_| Echo).acceptors(1).name("replaced").observer(Spans::new());
+    let pool = builder.bind("127.0.0.1:0").await.unwrap();
+    pool.acceptors()[0].do_send(Die::Panic);
+    eventually(|| of("replaced", "acceptor").len() == 2).await;
+    let acceptors = of("replaced", "acceptor");
+    assert!(acceptors[0].closed && acceptors[0].field("exit") == "panicked" && acceptors[0].field("acceptor") == "0");
+    assert!(!acceptors[1].closed && acceptors[1].field("acceptor") == "0");
+    soon(pool.stop(None)).await;
+    assert!(of("replaced", "acceptor")[1].closed);
+}
+
+#[actix::test]
+async fn a_resumed_listener_has_a_new_span() {
+    listen();
+    let builder = AcceptorPool::with_protocol(|_| Echo).name("suspended").observer(Spans::new());
+    let pool = builder.bind("127.0.0.1:0").await.unwrap();
+    soon(pool.suspend(SuspendMode::Close)).await.unwrap();
+    assert!(of("suspended", "listener").iter().all(|span| span.closed));
+    soon(pool.resume()).await.unwrap();
+    let closed: Vec<_> = of("suspended", "listener").iter().map(|span| span.closed).collect();
+    assert_eq!(closed, [true, false]);
+    soon(pool.stop(None)).await;
+}

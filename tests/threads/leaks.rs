@@ -1,0 +1,50 @@
+//! A thousand starts and stops leave neither descriptors nor threads. A binary of its own: it counts what its process has.
+
+use std::io;
+use std::time::Duration;
+
+use actix_acceptor::{AcceptorPool, StartError};
+use support::*;
+
+/// Descriptors and threads of this process.
+fn inventory() -> (usize, usize) {
+    let count = |directory| std::fs::read_dir(directory).unwrap().count();
+    (count("/proc/self/fd"), count("/proc/self/task"))
+}
+
+#[actix::test]
+async fn starts_and_stops_leak_neither_descriptors_nor_threads() {
+    let _exclusive = crate::exclusive();
+    once(0).await;
+    // Threads and sockets may be a moment behind the stop that ended them.
+    let mut before = inventory();
+    eventually(|| std::mem::replace(&mut before, inventory()) == before).await;
+    for round in 0..1_000 {
+        once(round).await;
+    }
+    eventually(|| {
+        let (descriptors, threads) = inventory();
+        descriptors <= before.0 && threads <= before.1
+    })
+    .await;
+}
+
+/// A pool's whole life: with a peer that leaves, one that is told to, one that is killed; or a start that fails.
+async fn once(round: usize) {
+    let builder = || AcceptorPool::with_protocol(|_| Echo).name("leaky?").acceptors(2);
+    if round % 10 == 9 {
+        let (transport, director) = Scripted::in_memory();
+        director.share(|| Err(io::Error::other("as asked")));
+        let failed = soon(builder().name("fails").listen(transport)).await;
+        assert!(matches!(failed, Err(StartError::AcceptorFailed { .. })));
+        eventually(|| AcceptorPool::find("fails").is_none()).await;
+    }
+    let pool = soon(builder().bind("127.0.0.1:0")).await.unwrap();
+    let (mut leaves, mut stays) = (connect(&pool).await, connect(&pool).await);
+    leaves.echo("hello").await;
+    stays.echo("hello").await;
+    drop(leaves);
+    let grace = if round.is_multiple_of(2) { PATIENCE } else { Duration::ZERO };
+    soon(pool.stop(grace)).await;
+    stays.until_gone().await;
+}
