@@ -4,7 +4,7 @@ mod chain;
 #[cfg(feature = "proxy-protocol")]
 mod proxy;
 #[cfg(any(feature = "native-tls", feature = "rustls"))]
-pub(crate) mod tls;
+mod tls;
 
 use std::io;
 use std::sync::Arc;

@@ -13,12 +13,12 @@ mod hello;
 #[cfg(feature = "native-tls")]
 mod hello_capture;
 #[cfg(feature = "native-tls")]
-pub(crate) mod native;
+mod native;
 #[cfg(feature = "native-tls")]
 mod native_io;
 mod pem;
 #[cfg(feature = "rustls")]
-pub(crate) mod rustls;
+mod rustls;
 #[cfg(feature = "watch")]
 mod watch;
 
@@ -37,8 +37,40 @@ pub use error::TlsError;
 #[cfg(feature = "rustls")]
 pub use hello::ClientHello;
 #[cfg(feature = "native-tls")]
-pub(crate) use native_io::NativeIo;
+use native_io::NativeIo;
 use pem::PemSource;
+
+/// Implements `AsyncWrite` for a newtype around a TLS stream.
+macro_rules! delegate_write {
+    ($stream:ty) => {
+        impl tokio::io::AsyncWrite for $stream {
+            fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+                Pin::new(&mut self.get_mut().0).poll_write(cx, buf)
+            }
+
+            fn poll_write_vectored(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                bufs: &[io::IoSlice<'_>],
+            ) -> Poll<io::Result<usize>> {
+                Pin::new(&mut self.get_mut().0).poll_write_vectored(cx, bufs)
+            }
+
+            fn is_write_vectored(&self) -> bool {
+                self.0.is_write_vectored()
+            }
+
+            fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                Pin::new(&mut self.get_mut().0).poll_flush(cx)
+            }
+
+            fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                Pin::new(&mut self.get_mut().0).poll_shutdown(cx)
+            }
+        }
+    };
+}
+use delegate_write;
 
 /// The library that does TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -12,7 +12,7 @@ use super::pem::is_pem;
 use super::{Identity, NativeIo, TlsConfig, TlsError, TlsVersion};
 use crate::error::InvalidSetting;
 use crate::handshake::{HandshakeError, Handshaken, TlsInfo};
-use crate::net::Stream;
+use crate::net::{Address, Io, PeerCredentials, Stream, TransportKind};
 
 pub(super) fn configure(settings: &TlsConfig) -> Result<TlsAcceptor, TlsError> {
     let cannot = |setting, why| Err(InvalidSetting::new(setting, why).into());
@@ -98,42 +98,73 @@ pub(super) async fn accept(acceptor: &TlsAcceptor, stream: Stream) -> Result<Han
         alpn: tls.get_ref().negotiated_alpn().ok().flatten().map(|name| String::from_utf8_lossy(&name).into_owned()),
         ..TlsInfo::default()
     };
-    Ok(Handshaken::new(Stream::native(tls)).with_tls(info))
+    Ok(Handshaken::new(Stream::from_io(NativeStream(tls))).with_tls(info))
 }
 
-/// What is lent to the library before it has told how much there is.
-const FIRST: usize = 1024;
+/// The size of the first buffer that is passed to the library, before it knows how much it has.
+const FIRST_READ: usize = 1024;
 
-/// One record, or what there is room for of it.
-///
-/// The library wipes all that it is lent before it reads: the shared buffer with every message would be a third of an
-/// echo's cost.
-pub(crate) fn poll_read(
-    tls: &mut TlsStream<NativeIo>,
-    cx: &mut Context<'_>,
-    buf: &mut ReadBuf<'_>,
-) -> Poll<io::Result<()>> {
-    let (before, mut there) = (buf.filled().len(), FIRST);
-    while there > 0 && buf.remaining() > 0 {
-        let mut lent = ReadBuf::new(buf.initialize_unfilled_to(there.min(buf.remaining())));
-        let outcome = Pin::new(&mut *tls).poll_read(cx, &mut lent);
-        let bytes = lent.filled().len();
-        buf.advance(bytes);
-        match outcome {
-            Poll::Ready(Ok(())) if bytes > 0 => there = tls.get_ref().buffered_read_size().unwrap_or(0),
-            _ if buf.filled().len() > before => break,
-            Poll::Ready(Ok(())) if tls.get_ref().get_ref().get_ref().ended => {
-                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
-            }
-            _ => return outcome,
+/// A TLS session of the system's library over an accepted stream.
+struct NativeStream(TlsStream<NativeIo>);
+
+impl NativeStream {
+    fn io(&self) -> &NativeIo {
+        self.0.get_ref().get_ref().get_ref()
+    }
+}
+
+impl Io for NativeStream {
+    fn kind(&self) -> TransportKind {
+        TransportKind::Tls
+    }
+
+    fn local_addr(&self) -> io::Result<Address> {
+        self.io().stream.local_addr()
+    }
+
+    fn peer_credentials(&self) -> Option<PeerCredentials> {
+        self.io().stream.peer_credentials()
+    }
+
+    fn take_error(&self) -> Option<io::Error> {
+        self.io().stream.take_error()
+    }
+
+    /// OpenSSL holds no bytes but those of the current record. Other libraries may hold more.
+    fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let is_openssl = cfg!(not(any(windows, target_vendor = "apple")));
+        if is_openssl && self.0.get_ref().buffered_read_size().is_ok_and(|left| left == 0) {
+            self.io().poll_read_ready(cx)
+        } else {
+            Poll::Ready(())
         }
     }
-    Poll::Ready(Ok(()))
 }
 
-/// Whether all that came is taken, and more wakes us. OpenSSL keeps nothing but the record it is at; others may.
-pub(crate) fn is_drained(tls: &TlsStream<NativeIo>, cx: &mut Context<'_>) -> bool {
-    let is_openssl = cfg!(not(any(windows, target_vendor = "apple")));
-    let tls = tls.get_ref();
-    is_openssl && tls.buffered_read_size().is_ok_and(|left| left == 0) && tls.get_ref().get_ref().is_drained(cx)
+impl AsyncRead for NativeStream {
+    /// Reads one record, or the part of it that fits.
+    ///
+    /// The library zeroes the whole buffer before each read. With the arbiter's shared buffer, that would be a third of
+    /// the cost of an echo.
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let tls = &mut self.get_mut().0;
+        let (before, mut available) = (buf.filled().len(), FIRST_READ);
+        while available > 0 && buf.remaining() > 0 {
+            let mut chunk = ReadBuf::new(buf.initialize_unfilled_to(available.min(buf.remaining())));
+            let outcome = Pin::new(&mut *tls).poll_read(cx, &mut chunk);
+            let bytes = chunk.filled().len();
+            buf.advance(bytes);
+            match outcome {
+                Poll::Ready(Ok(())) if bytes > 0 => available = tls.get_ref().buffered_read_size().unwrap_or(0),
+                _ if buf.filled().len() > before => break,
+                Poll::Ready(Ok(())) if tls.get_ref().get_ref().get_ref().ended => {
+                    return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+                }
+                _ => return outcome,
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
 }
+
+super::delegate_write!(NativeStream);

@@ -25,10 +25,10 @@ thread_local! {
 }
 
 #[derive(Debug)]
-pub(crate) struct NativeIo {
-    pub(crate) stream: Stream,
+pub(super) struct NativeIo {
+    pub(super) stream: Stream,
     /// Its end was seen.
-    pub(crate) ended: bool,
+    pub(super) ended: bool,
     ahead: BytesMut,
     /// During the handshake.
     capture: Option<Box<HelloCapture>>,
@@ -44,9 +44,13 @@ impl NativeIo {
         self.capture.take().unwrap_or_default()
     }
 
-    /// Nothing is left to be read, and more wakes us.
-    pub(super) fn is_drained(&self, cx: &mut Context<'_>) -> bool {
-        self.ahead.is_empty() && self.stream.is_drained(cx)
+    /// See [`Io::poll_read_ready`](crate::net::Io::poll_read_ready).
+    pub(super) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.ahead.is_empty() {
+            self.stream.poll_read_ready(cx)
+        } else {
+            Poll::Ready(())
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use rustls::pki_types::{CertificateDer, DnsName, PrivateKeyDer};
 use rustls::server::{ClientHello as RawHello, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::{ProtocolVersion, RootCertStore, ServerConfig};
-use tokio::io::{AsyncBufRead, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncBufRead, AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio_rustls::server::TlsStream;
 use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
 
@@ -21,7 +21,7 @@ use super::pem::is_pem;
 use super::{ClientCertificates, Config, Identity, PemSource, Tls, TlsConfig, TlsError, TlsVersion};
 use crate::error::InvalidSetting;
 use crate::handshake::{HandshakeError, Handshaken, TlsInfo};
-use crate::net::{Address, Stream};
+use crate::net::{Address, Io, PeerCredentials, Stream, TransportKind};
 
 pub(super) fn configure(settings: &TlsConfig) -> Result<Arc<ServerConfig>, TlsError> {
     let provider = provider();
@@ -167,27 +167,60 @@ fn shaken(tls: TlsStream<Stream>) -> Handshaken {
         server_name: session.server_name().map(str::to_owned),
         peer_certificates: session.peer_certificates().into_iter().flatten().map(|cert| cert.to_vec()).collect(),
     };
-    Handshaken::new(Stream::rustls(tls)).with_tls(info)
+    Handshaken::new(Stream::from_io(RustlsStream(tls))).with_tls(info)
 }
 
-/// What one look at the stream below brings. The library's own `poll_read` goes on until a look is in vain;
-/// [`is_drained`] spares us that.
-pub(crate) fn poll_read(
-    tls: &mut TlsStream<Stream>,
-    cx: &mut Context<'_>,
-    buf: &mut ReadBuf<'_>,
-) -> Poll<io::Result<()>> {
-    let mut bytes = put(ready!(Pin::new(&mut *tls).poll_fill_buf(cx))?, buf);
-    Pin::new(&mut *tls).consume(bytes);
-    // Several records may have come at once.
-    let session = tls.get_mut().1;
-    while bytes > 0 && buf.remaining() > 0 && !session.wants_read() {
-        let mut reader = session.reader();
-        let Ok(chunk) = reader.fill_buf() else { break };
-        bytes = put(chunk, buf);
-        reader.consume(bytes);
+/// A TLS session of `rustls` over an accepted stream.
+struct RustlsStream(TlsStream<Stream>);
+
+impl Io for RustlsStream {
+    fn kind(&self) -> TransportKind {
+        TransportKind::Tls
     }
-    Poll::Ready(Ok(()))
+
+    fn local_addr(&self) -> io::Result<Address> {
+        self.0.get_ref().0.local_addr()
+    }
+
+    fn peer_credentials(&self) -> Option<PeerCredentials> {
+        self.0.get_ref().0.peer_credentials()
+    }
+
+    fn take_error(&self) -> Option<io::Error> {
+        self.0.get_ref().0.take_error()
+    }
+
+    /// Everything received is decrypted and read when the session wants more input. A received `close_notify` counts as
+    /// something to read.
+    fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let (stream, session) = self.0.get_ref();
+        if session.wants_read() {
+            stream.poll_read_ready(cx)
+        } else {
+            Poll::Ready(())
+        }
+    }
+}
+
+impl AsyncRead for RustlsStream {
+    /// Returns what one read of the underlying stream yields.
+    ///
+    /// The library's own `poll_read` reads until the underlying stream has nothing left; `poll_read_ready` answers that
+    /// without a read.
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let tls = &mut self.get_mut().0;
+        let mut bytes = put(ready!(Pin::new(&mut *tls).poll_fill_buf(cx))?, buf);
+        Pin::new(&mut *tls).consume(bytes);
+        // One read may yield several records.
+        let session = tls.get_mut().1;
+        while bytes > 0 && buf.remaining() > 0 && !session.wants_read() {
+            let mut reader = session.reader();
+            let Ok(chunk) = reader.fill_buf() else { break };
+            bytes = put(chunk, buf);
+            reader.consume(bytes);
+        }
+        Poll::Ready(Ok(()))
+    }
 }
 
 fn put(chunk: &[u8], buf: &mut ReadBuf<'_>) -> usize {
@@ -196,8 +229,4 @@ fn put(chunk: &[u8], buf: &mut ReadBuf<'_>) -> usize {
     bytes
 }
 
-/// All that was received is decrypted and taken, and more wakes us. A goodbye is something to be read, too.
-pub(crate) fn is_drained(tls: &TlsStream<Stream>, cx: &mut Context<'_>) -> bool {
-    let (below, session) = tls.get_ref();
-    session.wants_read() && below.is_drained(cx)
-}
+super::delegate_write!(RustlsStream);
