@@ -64,7 +64,7 @@ impl AsyncRead for NativeIo {
                 ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
                 this.ended |= buf.filled().len() == before;
                 if let Some(capture) = &mut this.capture {
-                    HelloCapture::take_down(&mut capture.peer, &buf.filled()[before..]);
+                    HelloCapture::record(&mut capture.received, &buf.filled()[before..]);
                 }
                 return outcome;
             }
@@ -76,7 +76,7 @@ impl AsyncRead for NativeIo {
         }
         let bytes = this.ahead.len().min(buf.remaining());
         if let Some(capture) = &mut this.capture {
-            HelloCapture::take_down(&mut capture.peer, &this.ahead[..bytes]);
+            HelloCapture::record(&mut capture.received, &this.ahead[..bytes]);
         }
         buf.put_slice(&this.ahead[..bytes]);
         this.ahead.advance(bytes);
@@ -92,7 +92,7 @@ impl AsyncWrite for NativeIo {
         let this = self.get_mut();
         let written = ready!(Pin::new(&mut this.stream).poll_write(cx, buf))?;
         if let Some(capture) = &mut this.capture {
-            HelloCapture::take_down(&mut capture.us, &buf[..written]);
+            HelloCapture::record(&mut capture.sent, &buf[..written]);
         }
         Poll::Ready(Ok(written))
     }
