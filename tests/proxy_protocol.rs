@@ -199,11 +199,11 @@ async fn a_header_that_is_malformed_too_long_cut_off_or_stalled_ends_that_connec
     good.echo(b"before").await;
     let mut checked = binary(&[(0x03, &[0; 4])]);
     let cases: [(&[u8], &str); 8] = [
-        (b"hello", "there is no PROXY header"),
+        (b"hello", "missing PROXY header"),
         (b"PROXY TCP4 1.2.3.4\r\n", "malformed PROXY header"),
         (b"PROXY TCP4 1.2.3.4 5.6.7.8 1 2\n", "ends without CR"),
-        (&[b'P'; 1], "not done within 300ms"),
-        (&LINE[..20], "not done within 300ms"),
+        (&[b'P'; 1], "timed out after 300ms"),
+        (&LINE[..20], "timed out after 300ms"),
         (&binary(&[(0x04, &[0; 100])])[..16], "more than 100 bytes"),
         (&checked.clone(), "checksum is 0x00000000"),
         (&[b"PROXY UNKNOWN ", &[b'x'; 93][..]].concat(), "more than 107 bytes"),

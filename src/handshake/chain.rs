@@ -1,4 +1,4 @@
-//! The steps between accept and ready, one after the other, within one limit of time and a cap on their number.
+//! Runs the handshake steps of a connection in order, within one time limit and a limit on concurrent handshakes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,28 +11,28 @@ use crate::net::Stream;
 use crate::registry::ConnectionState;
 use crate::telemetry::RefusalReason;
 
-/// A handshake under way.
+/// A handshake in progress.
 pub(crate) type HandshakeFuture = LocalBoxFuture<'static, Result<Handshaken, HandshakeFailure>>;
 
 /// Why a connection did not become ready.
 #[derive(Debug)]
 pub(crate) enum HandshakeFailure {
     Failed(HandshakeError),
-    /// For whom it claims to be.
+    /// The limits or access rules refuse the peer that a step has reported.
     Refused(RefusalReason),
 }
 
-/// What a connection goes through before it is ready.
+/// The handshake steps of a connection.
 #[derive(Clone)]
 pub(crate) struct HandshakeChain {
     steps: Vec<Arc<dyn Handshake>>,
     limit: Option<Duration>,
-    /// One for each handshake that may be under way.
+    /// One permit for each handshake that may run at the same time.
     slots: Arc<Semaphore>,
 }
 
 impl HandshakeChain {
-    /// `None`: there is nothing to go through.
+    /// Returns `None` if there are no steps.
     pub(crate) fn new(
         steps: Vec<Arc<dyn Handshake>>,
         limit: Option<Duration>,
@@ -43,36 +43,35 @@ impl HandshakeChain {
 
     pub(crate) fn begin(self, stream: Stream, entry: Arc<ConnectionState>) -> HandshakeFuture {
         let limit = self.limit;
-        let opening = self.go_through(stream, entry);
+        let steps = self.run_steps(stream, entry);
         Box::pin(async move {
             match limit {
-                None => opening.await,
+                None => steps.await,
                 Some(limit) => {
-                    let too_late = Err(HandshakeFailure::Failed(HandshakeError::Timeout(limit)));
-                    tokio::time::timeout(limit, opening).await.unwrap_or(too_late)
+                    let timeout = Err(HandshakeFailure::Failed(HandshakeError::Timeout(limit)));
+                    tokio::time::timeout(limit, steps).await.unwrap_or(timeout)
                 }
             }
         })
     }
 
-    /// Whom the peer claims to be is known, and judged, before the next step: nobody is kept waiting, or shown anything,
-    /// for somebody who may not come.
-    async fn go_through(self, stream: Stream, entry: Arc<ConnectionState>) -> Result<Handshaken, HandshakeFailure> {
-        // It is never closed, so there is always a slot to wait for.
+    /// A peer address that a step reports is checked before the next step: a refused peer gets no TLS handshake.
+    async fn run_steps(self, stream: Stream, entry: Arc<ConnectionState>) -> Result<Handshaken, HandshakeFailure> {
+        // Fails only if the semaphore is closed, which never happens.
         let _slot = self.slots.acquire_owned().await;
-        let (mut shaken, mut has_claimed) = (Handshaken::new(stream), false);
+        let (mut done, mut has_claimed) = (Handshaken::new(stream), false);
         for step in self.steps {
-            let Handshaken { stream, claimed, negotiated } =
-                step.handshake(shaken.stream, entry.peer()).await.map_err(HandshakeFailure::Failed)?;
-            if claimed.is_some() {
-                entry.claim(claimed).map_err(HandshakeFailure::Refused)?;
+            let Handshaken { stream, peer, negotiated } =
+                step.handshake(done.stream, entry.peer()).await.map_err(HandshakeFailure::Failed)?;
+            if peer.is_some() {
+                entry.claim(peer).map_err(HandshakeFailure::Refused)?;
                 has_claimed = true;
             }
-            shaken = Handshaken { stream, claimed: None, negotiated: negotiated.or(&shaken.negotiated) };
+            done = Handshaken { stream, peer: None, negotiated: negotiated.or(&done.negotiated) };
         }
         if !has_claimed {
             entry.claim(None).map_err(HandshakeFailure::Refused)?;
         }
-        Ok(shaken)
+        Ok(done)
     }
 }

@@ -1,4 +1,4 @@
-//! TLS by the system's own library.
+//! TLS with the library of the system.
 
 use std::io;
 use std::pin::Pin;
@@ -8,6 +8,7 @@ use native_tls::{Identity as NativeIdentity, Protocol, TlsAcceptor as Blocking};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio_native_tls::{TlsAcceptor, TlsStream};
 
+use super::builder::no_certificate;
 use super::pem::is_pem;
 use super::{Identity, NativeIo, TlsConfig, TlsError, TlsVersion};
 use crate::error::InvalidSetting;
@@ -15,23 +16,23 @@ use crate::handshake::{HandshakeError, Handshaken, TlsInfo};
 use crate::net::{Address, Io, PeerCredentials, Stream, TransportKind};
 
 pub(super) fn configure(settings: &TlsConfig) -> Result<TlsAcceptor, TlsError> {
-    let cannot = |setting, why| Err(InvalidSetting::new(setting, why).into());
+    let unsupported = |setting, why| Err(InvalidSetting::new(setting, why).into());
     if settings.clients.is_some() {
-        return cannot("client_certificates", "native-tls does not ask for them");
+        return unsupported("client_certificates", "not supported by native-tls; use rustls");
     }
     if !settings.by_name.is_empty() {
-        return cannot("sni_certificate", "native-tls has one certificate");
+        return unsupported("sni_certificate", "not supported by native-tls; use rustls");
     }
     #[cfg(feature = "rustls")]
     if settings.on_hello.is_some() {
-        return cannot("on_client_hello", "native-tls does not show it");
+        return unsupported("on_client_hello", "not supported by native-tls; use rustls");
     }
     if settings.min_version == Some(TlsVersion::V1_3) {
-        return cannot("min_version", "native-tls knows no lowest version above TLS 1.2");
+        return unsupported("min_version", "native-tls supports only TLS 1.2 as the lowest version; use rustls");
     }
-    let refused = |error: native_tls::Error| TlsError::Refused(error.into());
+    let rejected = |error: native_tls::Error| TlsError::Refused(error.into());
     let identity = match &settings.identity {
-        Identity::Missing | Identity::Given => return Err(TlsError::Refused("there is no certificate".into())),
+        Identity::Missing | Identity::External => return Err(no_certificate()),
         Identity::Pair { certificates, key } => {
             let chain: String =
                 certificates.certificates()?.into_iter().map(|der| as_pem("CERTIFICATE", der)).collect();
@@ -39,10 +40,10 @@ pub(super) fn configure(settings: &TlsConfig) -> Result<TlsAcceptor, TlsError> {
                 private if is_pem(&private) => private,
                 private => as_pem("PRIVATE KEY", private).into_bytes(),
             };
-            NativeIdentity::from_pkcs8(chain.as_bytes(), &private).map_err(|error| key.wrong(error))?
+            NativeIdentity::from_pkcs8(chain.as_bytes(), &private).map_err(|error| key.invalid(error))?
         }
         Identity::Pkcs12 { archive, password } => {
-            NativeIdentity::from_pkcs12(&archive.bytes()?, password).map_err(|error| archive.wrong(error))?
+            NativeIdentity::from_pkcs12(&archive.bytes()?, password).map_err(|error| archive.invalid(error))?
         }
     };
     let mut builder = Blocking::builder(identity);
@@ -51,47 +52,48 @@ pub(super) fn configure(settings: &TlsConfig) -> Result<TlsAcceptor, TlsError> {
         let names: Result<Vec<&str>, _> = settings.alpn.iter().map(|name| std::str::from_utf8(name)).collect();
         match names {
             Ok(names) => builder.accept_alpn(&names),
-            Err(_) => return cannot("alpn", "native-tls takes names that are text"),
+            Err(_) => return unsupported("alpn", "native-tls supports only UTF-8 names; use rustls"),
         };
     }
-    let acceptor = builder.build().map_err(refused)?;
+    let acceptor = builder.build().map_err(rejected)?;
     if let Identity::Pair { certificates, key } = &settings.identity {
-        if !belong_together(&acceptor) {
+        if !is_matching_pair(&acceptor) {
             return Err(TlsError::Mismatch { certificates: certificates.to_string(), key: key.to_string() });
         }
     }
     Ok(acceptor.into())
 }
 
-/// The library takes PEM alone.
+/// The library accepts only PEM.
 fn as_pem(label: &str, der: Vec<u8>) -> String {
     pem::encode(&pem::Pem::new(label, der))
 }
 
-/// The library does not say whether key and certificate match; a handshake with ourselves does.
+/// Tests certificate and key by a handshake over a local socket pair, because the library does not report whether they
+/// match.
 #[cfg(unix)]
-fn belong_together(acceptor: &Blocking) -> bool {
+fn is_matching_pair(acceptor: &Blocking) -> bool {
     use std::os::unix::net::UnixStream;
-    let Ok((ours, theirs)) = UnixStream::pair() else { return true };
+    let Ok((server, client)) = UnixStream::pair() else { return true };
     let connector = native_tls::TlsConnector::builder()
         .danger_accept_invalid_certs(true)
         .danger_accept_invalid_hostnames(true)
         .use_sni(false)
         .build();
     let Ok(connector) = connector else { return true };
-    let asking = std::thread::spawn(move || connector.connect("localhost", theirs).is_ok());
-    let accepted = acceptor.accept(ours).is_ok();
-    asking.join().unwrap_or(false) && accepted
+    let connecting = std::thread::spawn(move || connector.connect("localhost", client).is_ok());
+    let accepted = acceptor.accept(server).is_ok();
+    connecting.join().unwrap_or(false) && accepted
 }
 
 #[cfg(not(unix))]
-fn belong_together(_: &Blocking) -> bool {
+fn is_matching_pair(_: &Blocking) -> bool {
     true
 }
 
 pub(super) async fn accept(acceptor: &TlsAcceptor, stream: Stream) -> Result<Handshaken, HandshakeError> {
     let mut tls = acceptor.accept(NativeIo::new(stream)).await.map_err(HandshakeError::failed)?;
-    let capture = tls.get_mut().get_mut().get_mut().capture();
+    let capture = tls.get_mut().get_mut().get_mut().take_capture();
     let info = TlsInfo {
         version: capture.version().unwrap_or_default().to_owned(),
         server_name: capture.server_name(),

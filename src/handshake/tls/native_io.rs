@@ -1,8 +1,10 @@
-//! The stream below the system's TLS, which does not tell an end with `close_notify` from one without, and asks for five
-//! bytes, then for the record they announce.
+//! The stream between the system's TLS library and the socket.
 //!
-//! With `close_notify`, TLS is at its end before the stream below was seen to be; without it, after. What is asked for a
-//! little at a time is read at once.
+//! It makes up for two properties of the library:
+//!
+//! - The library does not distinguish an end with `close_notify` from one without. With it, TLS ends before the end of the
+//!   underlying stream is read; without it, after.
+//! - The library reads five bytes, then the record that they announce. Here both are read at once.
 
 use std::cell::Cell;
 use std::io::{self, IoSlice};
@@ -16,21 +18,21 @@ use tokio_util::io::poll_read_buf;
 use super::hello_capture::HelloCapture;
 use crate::net::Stream;
 
-/// How much is read ahead. Who asks for more is given the stream itself.
+/// How many bytes are read ahead. A read with a larger buffer goes to the stream directly.
 const AHEAD: usize = 4 * 1024;
 
 thread_local! {
-    /// The arbiter's buffer: a connection has one of its own only while there is something in it.
+    /// The spare buffer of the arbiter. A connection owns a buffer only while it holds bytes.
     static SPARE: Cell<BytesMut> = Cell::default();
 }
 
 #[derive(Debug)]
 pub(super) struct NativeIo {
     pub(super) stream: Stream,
-    /// Its end was seen.
+    /// The end of the stream was read.
     pub(super) ended: bool,
     ahead: BytesMut,
-    /// During the handshake.
+    /// `Some` during the handshake.
     capture: Option<Box<HelloCapture>>,
 }
 
@@ -39,8 +41,8 @@ impl NativeIo {
         NativeIo { stream, ended: false, ahead: BytesMut::new(), capture: Some(Box::default()) }
     }
 
-    /// What was said in clear so far; from now on nobody listens.
-    pub(super) fn capture(&mut self) -> Box<HelloCapture> {
+    /// Ends the capture and returns it.
+    pub(super) fn take_capture(&mut self) -> Box<HelloCapture> {
         self.capture.take().unwrap_or_default()
     }
 
