@@ -308,7 +308,7 @@ async fn a_protocol_that_trusts_nobody_is_refused_at_the_start() {
         other => panic!("{other}"),
     }
     let error = ProxyProtocol::required().trust("load-balancer").unwrap_err();
-    assert_eq!(error.to_string(), "\"load-balancer\" is neither an IP address nor a block of them (CIDR)");
+    assert_eq!(error.to_string(), "invalid address \"load-balancer\": expected an IP address or a CIDR block");
 }
 
 /// A client that others wrote: curl speaks version 1.

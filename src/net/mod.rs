@@ -1,4 +1,4 @@
-//! Addresses, byte streams, files on their way to a peer, and the shared I/O buffers.
+//! Addresses, byte streams, files to send, and the shared I/O buffers.
 
 mod address;
 mod buffers;

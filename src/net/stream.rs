@@ -149,7 +149,7 @@ impl Stream {
         cx: &mut Context<'_>,
         file: &std::fs::File,
         offset: &mut u64,
-        most: usize,
+        limit: usize,
     ) -> Option<Poll<io::Result<usize>>> {
         use rustix::fs::sendfile;
         use tokio::io::Interest;
@@ -161,7 +161,7 @@ impl Stream {
                         Poll::Ready(Err(error)) => break Poll::Ready(Err(error)),
                         Poll::Pending => break Poll::Pending,
                     }
-                    let sent = $io.try_io(Interest::WRITABLE, || Ok(sendfile($io, file, Some(offset), most)?));
+                    let sent = $io.try_io(Interest::WRITABLE, || Ok(sendfile($io, file, Some(offset), limit)?));
                     match sent.as_ref().map_err(io::Error::kind) {
                         Err(io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
                         _ => break Poll::Ready(sent),
@@ -172,7 +172,7 @@ impl Stream {
         match &self.0 {
             Inner::Tcp(tcp) => Some(send!(tcp)),
             Inner::Unix(unix) => Some(send!(unix)),
-            Inner::PutBack(put_back) => put_back.stream.poll_send_file(cx, file, offset, most),
+            Inner::PutBack(put_back) => put_back.stream.poll_send_file(cx, file, offset, limit),
             _ => None,
         }
     }
