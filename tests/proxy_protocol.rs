@@ -204,9 +204,9 @@ async fn a_header_that_is_malformed_too_long_cut_off_or_stalled_ends_that_connec
         (b"PROXY TCP4 1.2.3.4 5.6.7.8 1 2\n", "ends without CR"),
         (&[b'P'; 1], "timed out after 300ms"),
         (&LINE[..20], "timed out after 300ms"),
-        (&binary(&[(0x04, &[0; 100])])[..16], "more than 100 bytes"),
+        (&binary(&[(0x04, &[0; 100])])[..16], "longer than 100 bytes"),
         (&checked.clone(), "checksum is 0x00000000"),
-        (&[b"PROXY UNKNOWN ", &[b'x'; 93][..]].concat(), "more than 107 bytes"),
+        (&[b"PROXY UNKNOWN ", &[b'x'; 93][..]].concat(), "longer than 107 bytes"),
     ];
     for (bytes, why) in cases {
         let began = std::time::Instant::now();

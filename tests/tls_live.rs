@@ -234,7 +234,7 @@ async fn watched_files_are_read_again_when_they_change_and_a_bad_pair_leaves_the
         // A key that does not belong to it: told by the log, once; then a good one, put in place at once by a rename.
         let complaint = || {
             let about = |line: &logs::Line| line.fields.get("error").is_some_and(|error| error.contains(&key_name));
-            !logs::lines(|line| line.message().ends_with("the old ones stay") && about(line)).is_empty()
+            !logs::lines(|line| line.message().ends_with("keeping the current certificates") && about(line)).is_empty()
         };
         std::fs::copy(&first.1, &files.pair.1).unwrap();
         eventually(complaint).await;

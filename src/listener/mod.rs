@@ -6,7 +6,7 @@
 //! | [`Transport`] | An open socket, or a user-defined equivalent. |
 //! | `ListenerState` | A listener of a running pool: a transport with its limits, handshake steps and mode. |
 //! | `AcceptHandle` | One acceptor's handle of a `ListenerState`; it wraps the [`Accept`] of the transport. |
-//! | `ListenerLimits` | The limits and counts of a `ListenerState`; in the room `limits`. |
+//! | `ListenerLimits` | The limits and counts of a `ListenerState`; in the module `limits`. |
 //!
 //! ```text
 //! Listener ── open_listeners() ──▶ ListenerState ── AcceptHandle::of() ──▶ AcceptHandle ──▶ Accepted
