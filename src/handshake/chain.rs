@@ -1,4 +1,4 @@
-//! The steps between accept and ready, one after the other, within one limit of time and a cap on their number.
+//! Runs the handshake steps of a connection in order, within one time limit and a limit on concurrent handshakes.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -14,30 +14,30 @@ use crate::panic::panic_text;
 use crate::registry::ConnectionState;
 use crate::telemetry::RefusalReason;
 
-/// A handshake under way.
+/// A handshake in progress.
 pub(crate) type HandshakeFuture = LocalBoxFuture<'static, Result<Handshaken, HandshakeFailure>>;
 
 /// Why a connection did not become ready.
 #[derive(Debug)]
 pub(crate) enum HandshakeFailure {
     Failed(HandshakeError),
-    /// The peer named by the PROXY header is refused.
+    /// The limits or access rules refuse the peer that a step has reported.
     Refused(RefusalReason),
     /// A step panicked, with this text.
     Panicked(String),
 }
 
-/// What a connection goes through before it is ready.
+/// The handshake steps of a connection.
 #[derive(Clone)]
 pub(crate) struct HandshakeChain {
     steps: Vec<Arc<dyn Handshake>>,
     limit: Option<Duration>,
-    /// One for each handshake that may be under way.
+    /// One permit for each handshake that may run at the same time.
     slots: Arc<Semaphore>,
 }
 
 impl HandshakeChain {
-    /// `None`: there is nothing to go through.
+    /// Returns `None` if there are no steps.
     pub(crate) fn new(
         steps: Vec<Arc<dyn Handshake>>,
         limit: Option<Duration>,
@@ -46,9 +46,9 @@ impl HandshakeChain {
         (!steps.is_empty()).then(|| Box::new(HandshakeChain { steps, limit, slots }))
     }
 
-    pub(crate) fn begin(self, stream: Stream, entry: Arc<ConnectionState>) -> HandshakeFuture {
+    pub(crate) fn begin(self, stream: Stream, state: Arc<ConnectionState>) -> HandshakeFuture {
         let limit = self.limit;
-        let steps = AssertUnwindSafe(self.go_through(stream, entry)).catch_unwind();
+        let steps = AssertUnwindSafe(self.run_steps(stream, state)).catch_unwind();
         Box::pin(async move {
             let outcome = match limit {
                 None => steps.await,
@@ -61,24 +61,23 @@ impl HandshakeChain {
         })
     }
 
-    /// Whom the peer claims to be is known, and judged, before the next step: nobody is kept waiting, or shown anything,
-    /// for somebody who may not come.
-    async fn go_through(self, stream: Stream, entry: Arc<ConnectionState>) -> Result<Handshaken, HandshakeFailure> {
-        // It is never closed, so there is always a slot to wait for.
+    /// A peer address that a step reports is checked before the next step: a refused peer gets no TLS handshake.
+    async fn run_steps(self, stream: Stream, state: Arc<ConnectionState>) -> Result<Handshaken, HandshakeFailure> {
+        // Fails only if the semaphore is closed, which never happens.
         let _slot = self.slots.acquire_owned().await;
-        let (mut shaken, mut has_claimed) = (Handshaken::new(stream), false);
+        let (mut done, mut has_claimed) = (Handshaken::new(stream), false);
         for step in self.steps {
-            let Handshaken { stream, claimed, negotiated } =
-                step.handshake(shaken.stream, entry.peer()).await.map_err(HandshakeFailure::Failed)?;
-            if claimed.is_some() {
-                entry.claim_peer(claimed).map_err(HandshakeFailure::Refused)?;
+            let Handshaken { stream, peer, negotiated } =
+                step.handshake(done.stream, state.peer()).await.map_err(HandshakeFailure::Failed)?;
+            if peer.is_some() {
+                state.claim_peer(peer).map_err(HandshakeFailure::Refused)?;
                 has_claimed = true;
             }
-            shaken = Handshaken { stream, claimed: None, negotiated: negotiated.or(&shaken.negotiated) };
+            done = Handshaken { stream, peer: None, negotiated: negotiated.or(&done.negotiated) };
         }
         if !has_claimed {
-            entry.claim_peer(None).map_err(HandshakeFailure::Refused)?;
+            state.claim_peer(None).map_err(HandshakeFailure::Refused)?;
         }
-        Ok(shaken)
+        Ok(done)
     }
 }

@@ -1,10 +1,10 @@
-//! What comes between the accept and the first packet: a PROXY header, TLS, or a step of one's own.
+//! The steps between the accept and the first packet: a PROXY header, TLS, user-defined steps.
 
 mod chain;
 #[cfg(feature = "proxy-protocol")]
 mod proxy;
 #[cfg(any(feature = "native-tls", feature = "rustls"))]
-pub(crate) mod tls;
+mod tls;
 
 use std::io;
 use std::sync::Arc;
@@ -23,15 +23,17 @@ pub use tls::ClientHello;
 #[cfg(any(feature = "native-tls", feature = "rustls"))]
 pub use tls::{ClientCertificates, Tls, TlsBackend, TlsBuilder, TlsError, TlsVersion};
 
-/// A step between the accept and the first packet. It runs in the connection, never in the acceptor, within the pool's
-/// [`handshake_timeout`](crate::Builder::handshake_timeout) and its cap on handshakes under way.
+/// A step between the accept and the first packet.
+///
+/// It runs in the connection, never in the acceptor, within the pool's
+/// [`handshake_timeout`](crate::Builder::handshake_timeout) and its limit on concurrent handshakes.
 ///
 /// ```
 /// use actix_acceptor::transport::{Address, Handshake, Handshaken, LocalBoxFuture, Stream};
 /// use actix_acceptor::transport::HandshakeError;
 /// use tokio::io::AsyncReadExt;
 ///
-/// /// Peers must begin with four bytes that we know.
+/// /// Requires that peers begin with four known bytes.
 /// struct Magic;
 ///
 /// impl Handshake for Magic {
@@ -41,57 +43,69 @@ pub use tls::{ClientCertificates, Tls, TlsBackend, TlsBuilder, TlsError, TlsVers
 ///             stream.read_exact(&mut magic).await?;
 ///             match &magic {
 ///                 b"HELO" => Ok(Handshaken::new(stream)),
-///                 _ => Err(HandshakeError::failed("not one of us")),
+///                 _ => Err(HandshakeError::failed("unknown protocol")),
 ///             }
 ///         })
 ///     }
 /// }
 /// ```
 pub trait Handshake: Send + Sync + 'static {
-    /// Takes the stream as the step before has left it, and gives it back as the next one is to see it.
+    /// Takes the stream as the previous step left it and returns it for the next step.
     ///
     /// # Errors
-    /// End this connection, as [`Closed::Handshake`](crate::Closed::Handshake).
+    /// An error ends this connection with [`Closed::Handshake`](crate::Closed::Handshake).
     fn handshake(&self, stream: Stream, peer: &Address) -> LocalBoxFuture<'static, Result<Handshaken, HandshakeError>>;
 
-    /// Whether this peer may come at all. Asked by the acceptor, before anything else is done for the peer; whoever may not
-    /// is refused as [`Denied`](crate::telemetry::RefusalReason::Denied).
+    /// Whether this peer may connect.
+    ///
+    /// The acceptor calls it before anything else is done for the peer. `false` refuses the peer as
+    /// [`Denied`](crate::telemetry::RefusalReason::Denied).
+    ///
+    /// Default: `true`.
     fn allows(&self, peer: &Address) -> bool {
         let _ = peer;
         true
     }
 
-    /// Whether it may turn out that this peer speaks for another one: then that one is counted per peer, not this.
+    /// Whether this peer may turn out to be a proxy that speaks for another peer.
+    ///
+    /// If so, the limits per peer apply to the peer behind it, not to the proxy.
+    ///
+    /// Default: `false`.
     fn may_override_peer(&self, peer: &Address) -> bool {
         let _ = peer;
         false
     }
 
-    /// What can be said of it beforehand, for [`listeners`](crate::PoolHandle::listeners).
+    /// What [`listeners`](crate::PoolHandle::listeners) reports about this step.
+    ///
+    /// Default: no TLS.
     fn info(&self) -> HandshakeInfo {
         HandshakeInfo::default()
     }
 }
 
-/// What can be said of a step before anybody goes through it.
+/// What is known about a handshake step before any connection runs it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HandshakeInfo {
-    /// There is TLS behind it.
+    /// The step establishes TLS.
     pub tls: bool,
-    /// When the first of the certificates that it shows expires, as far as is known.
+    /// When the first of its certificates expires, if that is known.
     pub certificate_expires: Option<SystemTime>,
 }
 
-/// A stream after a step of its handshake, and what that has learnt.
+/// A stream after a handshake step, with what the step has learned.
 #[derive(Debug)]
+#[must_use = "return it from `Handshake::handshake`"]
 pub struct Handshaken {
     pub(crate) stream: Stream,
-    pub(crate) claimed: Option<Address>,
+    /// The peer behind a proxy.
+    pub(crate) peer: Option<Address>,
     pub(crate) negotiated: Negotiated,
 }
 
-/// What steps have learnt and callbacks may ask for.
+/// What handshake steps have learned, for callbacks.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Negotiated {
     pub(crate) tls: Option<Arc<TlsInfo>>,
@@ -100,7 +114,7 @@ pub(crate) struct Negotiated {
 }
 
 impl Negotiated {
-    /// And, where this is silent, what was learnt before.
+    /// Fills the empty fields from an earlier step.
     pub(crate) fn or(self, before: &Negotiated) -> Self {
         Negotiated {
             tls: self.tls.or_else(|| before.tls.clone()),
@@ -113,22 +127,22 @@ impl Negotiated {
 impl Handshaken {
     /// The stream, ready for the next step or for packets.
     pub fn new(stream: Stream) -> Self {
-        Handshaken { stream, claimed: None, negotiated: Negotiated::default() }
+        Handshaken { stream, peer: None, negotiated: Negotiated::default() }
     }
 
-    /// The peer is somebody else than the socket says, and is believed: limits and rules look at it, logs show it.
+    /// Replaces the address of the peer, for example by the one behind a proxy. Limits, access rules and logs use it.
     pub fn with_peer(mut self, peer: Address) -> Self {
-        self.claimed = Some(peer);
+        self.peer = Some(peer);
         self
     }
 
-    /// There is TLS on the stream now.
+    /// Reports that the stream is now TLS.
     pub fn with_tls(mut self, tls: TlsInfo) -> Self {
         self.negotiated.tls = Some(Arc::new(tls));
         self
     }
 
-    /// A PROXY header was read and believed.
+    /// Reports a PROXY header of a trusted sender.
     #[cfg(feature = "proxy-protocol")]
     pub(super) fn with_proxy(mut self, header: ProxyHeader) -> Self {
         self.negotiated.proxy = Some(Arc::new(header));
@@ -136,17 +150,17 @@ impl Handshaken {
     }
 }
 
-/// What a TLS handshake has agreed on.
+/// The result of a TLS handshake.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TlsInfo {
-    /// The version as it is usually written, `TLSv1.3`; empty where it could not be learnt.
+    /// The version as it is usually written, for example `TLSv1.3`. Empty if it is not known.
     pub version: String,
-    /// The application protocol agreed on (ALPN).
+    /// The negotiated application protocol (ALPN).
     pub alpn: Option<String>,
-    /// The server name the peer asked for (SNI).
+    /// The server name that the peer asked for (SNI).
     pub server_name: Option<String>,
-    /// The certificates the peer has shown, its own first, in DER; empty where it has shown none.
+    /// The certificates of the peer in DER, its own first. Empty if it has sent none.
     pub peer_certificates: Vec<Vec<u8>>,
 }
 
@@ -154,22 +168,24 @@ pub struct TlsInfo {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HandshakeError {
-    /// The handshake took longer than it may, PROXY header and TLS together.
-    #[error("not done within {0:?}")]
+    /// The handshake took longer than the limit, which covers PROXY header and TLS together.
+    #[error("timed out after {0:?}")]
     Timeout(Duration),
-    /// The peer left, or the socket failed, in the middle of it.
-    #[error("{0}")]
+    /// The peer closed the connection, or the socket failed, during the handshake.
+    #[error(transparent)]
     Io(#[from] io::Error),
-    /// The peer sent bytes in clear behind its wish for TLS: they are not taken for what it sends under TLS.
-    #[error("{0} bytes in clear behind the upgrade")]
+    /// The peer sent this many bytes of plaintext after it had asked for TLS.
+    ///
+    /// They are rejected, because they must not pass for bytes sent under TLS.
+    #[error("{0} bytes of plaintext follow the request for TLS")]
     PlaintextAfterStartTls(usize),
-    /// What was said made no sense, or was refused.
-    #[error("{0}")]
-    Failed(#[source] BoxError),
+    /// The peer violated the protocol, or was rejected.
+    #[error(transparent)]
+    Failed(BoxError),
 }
 
 impl HandshakeError {
-    /// [`HandshakeError::Failed`] of anything that is or makes an error.
+    /// A [`HandshakeError::Failed`] from any error or text.
     pub fn failed(error: impl Into<BoxError>) -> Self {
         HandshakeError::Failed(error.into())
     }

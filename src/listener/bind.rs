@@ -1,4 +1,4 @@
-//! From what was asked for to TCP ports: names looked up, one or all of their addresses bound.
+//! Binding TCP ports: a name is resolved, then one or all of its addresses are bound.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,34 +10,38 @@ use super::{SocketOptions, Tcp, Transport};
 use crate::error::StartError;
 use crate::net::Address;
 
-/// How many ports of the system's choice are tried until one is free at all addresses.
-const CHOICES: usize = 16;
+/// How many ports chosen by the system are tried until one is free at all addresses.
+const MAX_PORT_ATTEMPTS: usize = 16;
 
-/// The addresses that a name stands for, one at least.
+/// Resolves a name to at least one address. `requested` is the name for error messages.
 pub(crate) async fn resolve(
     address: impl ToSocketAddrs,
-    asked: &str,
+    requested: &str,
     limit: Duration,
 ) -> Result<Vec<SocketAddr>, StartError> {
-    let refused = |source| StartError::SystemError { what: asked.to_owned(), source };
+    let failed = |source| StartError::SystemError { what: requested.to_owned(), source };
     let mut addresses: Vec<SocketAddr> = Vec::new();
     match tokio::time::timeout(limit, lookup_host(address)).await {
-        Err(_) => return Err(StartError::ListenerTimeout { address: asked.to_owned(), limit }),
-        Ok(found) => found.map_err(refused)?.for_each(|address| {
-            // Some files of hosts name one twice.
+        Err(_) => return Err(StartError::ListenerTimeout { address: requested.to_owned(), limit }),
+        Ok(found) => found.map_err(failed)?.for_each(|address| {
+            // A hosts file may list an address twice.
             if !addresses.contains(&address) {
                 addresses.push(address);
             }
         }),
     }
     if addresses.is_empty() {
-        return Err(refused(io::Error::new(io::ErrorKind::AddrNotAvailable, "the name stands for no address")));
+        return Err(failed(io::Error::new(io::ErrorKind::AddrNotAvailable, "the name resolves to no address")));
     }
     Ok(addresses)
 }
 
 /// Binds the first address that can be bound.
-pub(crate) fn open_first(addresses: &[SocketAddr], asked: &str, options: &SocketOptions) -> Result<Tcp, StartError> {
+pub(crate) fn open_first(
+    addresses: &[SocketAddr],
+    requested: &str,
+    options: &SocketOptions,
+) -> Result<Tcp, StartError> {
     let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
     for address in addresses {
         match Tcp::open(*address, options.clone()) {
@@ -45,24 +49,24 @@ pub(crate) fn open_first(addresses: &[SocketAddr], asked: &str, options: &Socket
             Err(error) => last = error,
         }
     }
-    Err(StartError::SystemError { what: asked.to_owned(), source: last })
+    Err(StartError::SystemError { what: requested.to_owned(), source: last })
 }
 
-/// Binds every address, all or none; port 0 is the same one for all.
+/// Binds every address, all or none. With port 0 the system chooses one port for all of them.
 pub(super) fn open_all(
     addresses: &[SocketAddr],
-    asked: &str,
+    requested: &str,
     mut options: SocketOptions,
 ) -> Result<Vec<Tcp>, StartError> {
     options.only_v6.get_or_insert(true);
-    let chosen = addresses.len() > 1 && addresses.iter().all(|address| address.port() == 0);
-    let mut choices = if chosen { CHOICES } else { 1 };
+    let system_chooses = addresses.len() > 1 && addresses.iter().all(|address| address.port() == 0);
+    let mut attempts = if system_chooses { MAX_PORT_ATTEMPTS } else { 1 };
     loop {
-        choices -= 1;
-        match try_all(addresses, asked, &options) {
-            Err(failures) if choices > 0 && failures.iter().any(|(again, _)| *again) => {}
+        attempts -= 1;
+        match try_open_all(addresses, requested, &options) {
+            Err(failures) if attempts > 0 && failures.iter().any(|failure| failure.in_use) => {}
             Err(failures) => {
-                let failures = failures.into_iter().map(|(_, error)| error).collect();
+                let failures = failures.into_iter().map(|failure| failure.error).collect();
                 return Err(StartError::all(failures).unwrap_or(StartError::ListenerClosed));
             }
             Ok(opened) => return Ok(opened),
@@ -70,12 +74,18 @@ pub(super) fn open_all(
     }
 }
 
-/// Each failure with whether another port may do.
-fn try_all(
+/// An address that could not be bound.
+struct BindFailure {
+    /// Another port may be free.
+    in_use: bool,
+    error: StartError,
+}
+
+fn try_open_all(
     addresses: &[SocketAddr],
-    asked: &str,
+    requested: &str,
     options: &SocketOptions,
-) -> Result<Vec<Tcp>, Vec<(bool, StartError)>> {
+) -> Result<Vec<Tcp>, Vec<BindFailure>> {
     let (mut opened, mut failures) = (Vec::<Tcp>::with_capacity(addresses.len()), Vec::new());
     for address in addresses {
         let mut address = *address;
@@ -85,9 +95,12 @@ fn try_all(
         match Tcp::open(address, options.clone()) {
             Ok(tcp) => opened.push(tcp),
             Err(source) => {
-                let again = source.kind() == io::ErrorKind::AddrInUse;
-                let what = if address.to_string() == asked { asked.to_owned() } else { format!("{asked} ({address})") };
-                failures.push((again, StartError::SystemError { what, source }));
+                let in_use = source.kind() == io::ErrorKind::AddrInUse;
+                let what = match address.to_string() {
+                    address if address == requested => address,
+                    address => format!("{requested} ({address})"),
+                };
+                failures.push(BindFailure { in_use, error: StartError::SystemError { what, source } });
             }
         }
     }

@@ -1,4 +1,4 @@
-//! What a user does to a socket that we do not know of.
+//! User-defined hooks that set up sockets.
 
 use std::fmt;
 use std::io;
@@ -8,7 +8,7 @@ use socket2::SockRef;
 
 use crate::panic::catch_panic;
 
-/// Sees a socket, and may refuse it.
+/// A hook that sets up a socket or rejects it.
 #[derive(Clone)]
 pub(crate) struct SocketHook(Arc<dyn Fn(SockRef<'_>) -> io::Result<()> + Send + Sync>);
 
@@ -17,7 +17,7 @@ impl SocketHook {
         SocketHook(Arc::new(hook))
     }
 
-    /// A panic in it is an error like another.
+    /// Calls the hook. A panic becomes an error.
     pub(super) fn call(&self, socket: SockRef<'_>) -> io::Result<()> {
         catch_panic(|| (self.0)(socket))
             .unwrap_or_else(|text| Err(io::Error::other(format!("the hook panicked: {text}"))))

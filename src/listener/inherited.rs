@@ -1,4 +1,4 @@
-//! Listening sockets that others have opened: the program that started this one, systemd, one's own code.
+//! Listening sockets that were opened elsewhere: by the parent process, by systemd, by the program itself.
 
 use std::fmt;
 use std::io;
@@ -13,8 +13,8 @@ use super::Unix;
 use super::{ListenerKind, SocketOptions, Tcp, Transport};
 use crate::net::Address;
 
-/// A socket that listens already: of `std`, made from a [`TcpListener`](std::net::TcpListener) or, on Unix, a
-/// `UnixListener`.
+/// A socket that already listens: a [`TcpListener`](std::net::TcpListener) of `std` or, on Unix, a `UnixListener`.
+#[must_use = "pass it to `Listener::from_socket`"]
 pub struct Inherited(Socket);
 
 enum Socket {
@@ -24,7 +24,7 @@ enum Socket {
 }
 
 impl Inherited {
-    pub(crate) fn opening(&self) -> ListenerKind {
+    pub(super) fn kind(&self) -> ListenerKind {
         match &self.0 {
             Socket::Tcp(_) => ListenerKind::TcpInherited,
             #[cfg(unix)]
@@ -32,8 +32,8 @@ impl Inherited {
         }
     }
 
-    /// Checks its kind and sets it.
-    pub(crate) fn open(self, options: SocketOptions) -> io::Result<Box<dyn Transport>> {
+    /// Checks the type of the socket and sets its options.
+    pub(super) fn open(self, options: SocketOptions) -> io::Result<Box<dyn Transport>> {
         match self.0 {
             Socket::Tcp(socket) => Ok(Box::new(Tcp::take_over(socket, options)?)),
             #[cfg(unix)]
@@ -50,7 +50,7 @@ impl Inherited {
     }
 }
 
-/// What errors call it.
+/// As error messages name it.
 impl fmt::Display for Inherited {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.address() {
@@ -79,38 +79,40 @@ impl fmt::Debug for Inherited {
     }
 }
 
-/// A descriptor that was handed over may be anything, whatever type it was put into.
+/// Checks that a socket listens: an inherited descriptor may be of any kind, whatever its Rust type says.
 pub(super) fn check_listening(socket: &SockRef<'_>) -> io::Result<()> {
-    let wrong = |why| Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+    let invalid = |why| Err(io::Error::new(io::ErrorKind::InvalidInput, why));
     if socket.r#type()? != Type::STREAM {
-        return wrong("it is not a stream socket");
+        return invalid("it is not a stream socket");
     }
-    // Elsewhere the first accept tells.
+    // On other systems the first accept reports it.
     #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
     if !socket.is_listener()? {
-        return wrong("it does not listen");
+        return invalid("it does not listen");
     }
     Ok(())
 }
 
-pub(super) fn not_ours() -> io::Error {
-    io::Error::new(io::ErrorKind::Unsupported, "an inherited socket can be held, not closed and opened again")
+/// The error of suspending an inherited socket by closing it.
+pub(super) fn cannot_reopen() -> io::Error {
+    let why = "an inherited socket cannot be closed and reopened; suspend with `SuspendMode::Hold`";
+    io::Error::new(io::ErrorKind::Unsupported, why)
 }
 
-/// The sockets that systemd (or another program that speaks its protocol) has opened for this one, with their names.
+/// The sockets that systemd, or another program with the same protocol, has opened for this one, with their names.
 #[cfg(all(unix, feature = "listenfd"))]
-pub(crate) fn activated() -> io::Result<Vec<(Option<String>, Inherited)>> {
+pub(super) fn activated() -> io::Result<Vec<(Option<String>, Inherited)>> {
     let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
     let mut names = names.split(':').map(|name| Some(name.to_owned()).filter(|name| !name.is_empty()));
     let mut descriptors = listenfd::ListenFd::from_env();
     let mut sockets = Vec::with_capacity(descriptors.len());
-    for at in 0..descriptors.len() {
+    for index in 0..descriptors.len() {
         let name = names.next().flatten();
-        let socket = match descriptors.take_tcp_listener(at) {
+        let socket = match descriptors.take_tcp_listener(index) {
             Ok(tcp) => tcp.map(Inherited::from),
-            Err(_) => descriptors.take_unix_listener(at).map(|unix| unix.map(Inherited::from)).map_err(|error| {
-                let called = name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
-                let why = format!("socket {at} of those passed{called} is neither TCP nor a Unix stream: {error}");
+            Err(_) => descriptors.take_unix_listener(index).map(|unix| unix.map(Inherited::from)).map_err(|error| {
+                let label = name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
+                let why = format!("passed socket {index}{label} is neither a TCP nor a Unix stream socket: {error}");
                 io::Error::new(io::ErrorKind::InvalidInput, why)
             })?,
         };

@@ -1,12 +1,15 @@
-//! How a silent TCP connection is probed by the kernel.
+//! TCP keepalive probes.
 
 use std::time::Duration;
 
 use socket2::TcpKeepalive;
 
-/// TCP keepalive: the kernel asks a silent peer whether it is still there, and ends the connection when no answer comes.
+use crate::error::InvalidSetting;
+
+/// TCP keepalive: the kernel probes a silent peer and ends the connection when no answer arrives.
 ///
-/// For peers that vanish without a word (a cable, a sleeping laptop) while the connection itself may be silent for long.
+/// It detects peers that vanish without closing (a cut cable, a sleeping laptop) where the connection itself may be silent
+/// for a long time.
 ///
 /// ```
 /// use actix_acceptor::{transport::Keepalive, Listener};
@@ -17,7 +20,7 @@ use socket2::TcpKeepalive;
 /// let listener = Listener::tcp("127.0.0.1:7000").keepalive(keepalive);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use = "goes to `Listener::keepalive`"]
+#[must_use = "pass it to `Listener::keepalive`"]
 pub struct Keepalive {
     time: Duration,
     interval: Option<Duration>,
@@ -25,30 +28,39 @@ pub struct Keepalive {
 }
 
 impl Keepalive {
-    /// How long a connection is silent before the first probe; whole seconds, 1 at least.
+    /// Sets how long a connection is silent before the first probe, in whole seconds, at least 1.
     pub fn time(time: Duration) -> Self {
         Keepalive { time, interval: None, retries: None }
     }
 
-    /// The time between two probes; whole seconds, 1 at least. Default: the system's, 75 seconds on Linux.
+    /// Sets the time between two probes, in whole seconds, at least 1.
+    ///
+    /// Default: the system's, 75 seconds on Linux.
     pub fn interval(mut self, interval: Duration) -> Self {
         self.interval = Some(interval);
         self
     }
 
-    /// How many probes without an answer end the connection; 1 at least. Default: the system's, 9 on Linux.
+    /// Sets how many unanswered probes end the connection, at least 1.
+    ///
+    /// Default: the system's, 9 on Linux.
     pub fn retries(mut self, retries: u32) -> Self {
         self.retries = Some(retries);
         self
     }
 
-    /// Whether the kernel can take it: it counts in seconds.
-    pub(super) fn is_valid(&self) -> bool {
-        let counts = |time: Duration| time.as_secs() > 0;
-        counts(self.time) && self.interval.is_none_or(counts) && self.retries != Some(0)
+    /// The first value that the kernel does not accept: it counts in whole seconds.
+    pub(super) fn invalid_setting(&self) -> Option<InvalidSetting> {
+        let too_short = |name, time: Duration| {
+            (time.as_secs() == 0).then(|| format!("the {name} must be at least 1 second (got {time:?})"))
+        };
+        let why = too_short("time", self.time)
+            .or_else(|| too_short("interval", self.interval?))
+            .or_else(|| (self.retries == Some(0)).then(|| "the retries must be at least 1 (got 0)".to_owned()));
+        why.map(|why| InvalidSetting::new("keepalive", why))
     }
 
-    /// What this system can of it.
+    /// The parameters that this system supports.
     pub(super) fn params(&self) -> TcpKeepalive {
         let params = TcpKeepalive::new().with_time(self.time);
         #[cfg(any(target_os = "linux", target_os = "android", target_os = "macos", target_os = "freebsd", windows))]

@@ -1,12 +1,13 @@
-//! A transport without ports: for tests, also on a paused clock.
+//! A transport in memory: for tests, also with a paused clock.
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
+use parking_lot::Mutex;
 use slab::Slab;
 use tokio::io::{duplex, DuplexStream};
 use tokio::sync::{watch, OwnedSemaphorePermit, Semaphore};
@@ -14,16 +15,15 @@ use tokio::sync::{watch, OwnedSemaphorePermit, Semaphore};
 use super::{Accept, Accepted, Transport};
 use crate::net::{Address, Stream};
 
-/// How many peers wait in the queue, as [`Tcp`](super::Tcp) has it.
+/// How many connections wait in the queue, as with [`Tcp`](super::Tcp).
 const BACKLOG: usize = 1024;
-/// How many bytes a stream holds in each direction.
+/// How many bytes a stream buffers in each direction.
 const BUFFER: usize = 64 * 1024;
 
-/// A transport in memory: a pool served over [`tokio::io::duplex`], so that a protocol is tested without ports, and with a
-/// paused clock.
+/// A transport in memory, over [`tokio::io::duplex`]: it tests a protocol without ports, and with a paused clock.
 ///
-/// Peers come by the [`MemoryConnector`]. Everything else is as with a socket: limits, suspension, drain, counts. Peers are called
-/// after the transport, with a number: `test/1`.
+/// Peers connect with the [`MemoryConnector`]. Limits, suspension, drain and counts work as with a socket. The address of a
+/// peer is the name of the transport and a number: `test/1`.
 ///
 /// ```
 /// use actix::System;
@@ -70,17 +70,17 @@ pub struct Memory {
     shared: Arc<Shared>,
 }
 
-/// Where the peers of a [`Memory`] come from. Clones lead to the same place; other threads may have one.
+/// Connects to a [`Memory`] transport. Clones connect to the same transport, from any thread.
 #[derive(Clone)]
 pub struct MemoryConnector {
     shared: Arc<Shared>,
     buffer: usize,
 }
 
-/// What the transport, its shares and its dialers have in common.
+/// The state shared by the transport, its accept handles and its connectors.
 struct Shared {
     name: Arc<str>,
-    dialled: AtomicU64,
+    connected: AtomicU64,
     slots: Arc<Semaphore>,
     state: watch::Sender<State>,
     queue: Mutex<Queue>,
@@ -90,17 +90,17 @@ struct Shared {
 enum State {
     Open,
     Suspended,
-    Gone,
+    Closed,
 }
 
 #[derive(Default)]
 struct Queue {
     peers: VecDeque<QueuedPeer>,
-    /// One per share: who is to be woken when a peer comes.
-    shares: Slab<Option<Waker>>,
+    /// One for each accept handle: the task to wake when a peer connects.
+    wakers: Slab<Option<Waker>>,
 }
 
-/// A peer in the queue, and its slot there.
+/// A peer in the queue, with its slot there.
 struct QueuedPeer {
     stream: DuplexStream,
     peer: Address,
@@ -108,21 +108,21 @@ struct QueuedPeer {
 }
 
 impl Memory {
-    /// A transport of this name, and where its peers come from. 1,024 of them may wait to be accepted.
+    /// Creates a transport with this name, and the connector of its peers. Up to 1,024 peers wait to be accepted.
     #[allow(clippy::new_ret_no_self)]
     pub fn new(name: impl Into<Arc<str>>) -> (Memory, MemoryConnector) {
         Self::bounded(name, BACKLOG)
     }
 
-    /// As [`new`](Memory::new), with a queue of so many.
+    /// As [`new`](Memory::new), with a queue of `backlog` peers.
     ///
     /// # Panics
-    /// When the queue has no room at all.
+    /// If `backlog` is 0.
     pub fn bounded(name: impl Into<Arc<str>>, backlog: usize) -> (Memory, MemoryConnector) {
-        assert!(backlog > 0, "peers need a place to wait in");
+        assert!(backlog > 0, "the backlog must be at least 1");
         let shared = Arc::new(Shared {
             name: name.into(),
-            dialled: AtomicU64::new(0),
+            connected: AtomicU64::new(0),
             slots: Arc::new(Semaphore::new(backlog.min(Semaphore::MAX_PERMITS))),
             state: watch::Sender::new(State::Open),
             queue: Mutex::default(),
@@ -132,32 +132,37 @@ impl Memory {
 }
 
 impl MemoryConnector {
-    /// Connects, as to a port: done once the peer is in the queue, where it waits for an acceptor, also while the pool
-    /// [holds](crate::SuspendMode::Hold) its peers; it may be written to at once. While the queue is full, this waits.
+    /// Connects, as to a port.
+    ///
+    /// Returns once the peer is in the queue, where it waits for an acceptor, also while the pool is suspended with
+    /// [`Hold`](crate::SuspendMode::Hold). The stream can be written to at once. While the queue is full, this waits.
     ///
     /// # Errors
-    /// `ConnectionRefused` when the pool is gone, or [refuses](crate::SuspendMode::Close) peers.
+    /// `ConnectionRefused` if the pool has ended or is suspended with [`Close`](crate::SuspendMode::Close).
     pub async fn connect(&self) -> io::Result<DuplexStream> {
         let mut state = self.shared.state.subscribe();
         let slot = tokio::select! {
             biased;
-            // The sender is in the room, and the room is here.
+            // Cannot fail: `self` keeps the sender alive.
             _ = state.wait_for(|state| *state != State::Open) => return Err(refused()),
             slot = self.shared.slots.clone().acquire_owned() => slot.map_err(|_| refused())?,
         };
-        let (theirs, stream) = duplex(self.buffer);
-        let number = self.shared.dialled.fetch_add(1, Relaxed) + 1;
+        let (remote, stream) = duplex(self.buffer);
+        let number = self.shared.connected.fetch_add(1, Relaxed) + 1;
         let peer = Address::Other(format!("{}/{number}", self.shared.name).into());
         self.shared.enqueue(QueuedPeer { stream, peer, _slot: slot })?;
-        Ok(theirs)
+        Ok(remote)
     }
 
-    /// How many bytes the streams of this connector hold in each direction before a write waits. Default: 64 KiB.
+    /// Sets how many bytes the streams of this connector buffer in each direction before a write waits.
+    ///
+    /// Default: 64 KiB.
     ///
     /// # Panics
-    /// When it is 0.
+    /// If `bytes` is 0.
+    #[must_use]
     pub fn buffer(mut self, bytes: usize) -> Self {
-        assert!(bytes > 0, "a stream without a buffer carries nothing");
+        assert!(bytes > 0, "the buffer must be at least 1 byte");
         self.buffer = bytes;
         self
     }
@@ -168,28 +173,24 @@ fn refused() -> io::Error {
 }
 
 impl Shared {
-    fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn enqueue(&self, peer: QueuedPeer) -> io::Result<()> {
-        let mut queue = self.queue();
-        // Under the lock: whoever closes empties the queue afterwards.
+        let mut queue = self.queue.lock();
+        // Checked under the lock: `close` sets the state first, then empties the queue.
         if *self.state.borrow() != State::Open {
             return Err(refused());
         }
         queue.peers.push_back(peer);
-        let wakers: Vec<_> = queue.shares.iter_mut().filter_map(|(_, waker)| waker.take()).collect();
+        let wakers: Vec<_> = queue.wakers.iter_mut().filter_map(|(_, waker)| waker.take()).collect();
         drop(queue);
         wakers.into_iter().for_each(Waker::wake);
         Ok(())
     }
 
-    /// No peers from now on; those that nobody has accepted are closed.
+    /// Refuses peers from now on and closes those in the queue.
     fn close(&self, state: State) {
         self.state.send_replace(state);
-        let left = std::mem::take(&mut self.queue().peers);
-        drop(left);
+        let unserved = std::mem::take(&mut self.queue.lock().peers);
+        drop(unserved);
     }
 }
 
@@ -199,8 +200,8 @@ impl Transport for Memory {
     }
 
     fn share(&self) -> io::Result<Box<dyn Accept>> {
-        let key = self.shared.queue().shares.insert(None);
-        Ok(Box::new(Share { shared: self.shared.clone(), key }))
+        let key = self.shared.queue.lock().wakers.insert(None);
+        Ok(Box::new(MemoryAccept { shared: self.shared.clone(), key }))
     }
 
     fn suspend(&self) -> io::Result<()> {
@@ -216,7 +217,7 @@ impl Transport for Memory {
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        self.shared.close(State::Gone);
+        self.shared.close(State::Closed);
     }
 }
 
@@ -232,32 +233,32 @@ impl fmt::Debug for MemoryConnector {
     }
 }
 
-struct Share {
+struct MemoryAccept {
     shared: Arc<Shared>,
     key: usize,
 }
 
-impl Accept for Share {
+impl Accept for MemoryAccept {
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut queue = self.shared.queue();
+        let mut queue = self.shared.queue.lock();
         if !queue.peers.is_empty() {
             return Poll::Ready(Ok(()));
         }
-        if let Some(waker) = queue.shares.get_mut(self.key) {
+        if let Some(waker) = queue.wakers.get_mut(self.key) {
             *waker = Some(cx.waker().clone());
         }
         Poll::Pending
     }
 
     fn try_accept(&mut self) -> io::Result<Accepted> {
-        let waiting = self.shared.queue().peers.pop_front();
-        let QueuedPeer { stream, peer, .. } = waiting.ok_or(io::ErrorKind::WouldBlock)?;
+        let queued = self.shared.queue.lock().peers.pop_front();
+        let QueuedPeer { stream, peer, .. } = queued.ok_or(io::ErrorKind::WouldBlock)?;
         Ok(Accepted { stream: Stream::other(stream), peer })
     }
 }
 
-impl Drop for Share {
+impl Drop for MemoryAccept {
     fn drop(&mut self) {
-        self.shared.queue().shares.try_remove(self.key);
+        self.shared.queue.lock().wakers.try_remove(self.key);
     }
 }

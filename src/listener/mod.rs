@@ -1,10 +1,24 @@
-//! What a pool listens on, before it is open.
+//! What a pool listens on.
+//!
+//! | type | what it is |
+//! |---|---|
+//! | [`Listener`] | The description that the user builds: a source, a name, limits, handshake steps, socket options. Nothing is open. |
+//! | [`Transport`] | An open socket, or a user-defined equivalent. |
+//! | `ListenerState` | A listener of a running pool: a transport with its limits, handshake steps and mode. |
+//! | `AcceptHandle` | One acceptor's handle of a `ListenerState`; it wraps the [`Accept`] of the transport. |
+//! | `ListenerLimits` | The limits and counts of a `ListenerState`; in the module `limits`. |
+//!
+//! ```text
+//! Listener ── open_listeners() ──▶ ListenerState ── AcceptHandle::of() ──▶ AcceptHandle ──▶ Accepted
+//!  checked first                    one per address   one per acceptor
+//! ```
 
 mod bind;
 mod hook;
 mod inherited;
 mod keepalive;
 mod memory;
+mod open;
 mod options;
 #[cfg(unix)]
 mod readiness;
@@ -19,21 +33,16 @@ mod unix_file;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
-use crate::error::{InvalidSetting, StartError};
+use crate::error::InvalidSetting;
 use crate::handshake::Handshake;
-use crate::limits::{Limits, ListenerLimits};
-use crate::net::Address;
 
-use bind::open_all;
 pub(crate) use bind::{open_first, resolve};
 pub(crate) use hook::SocketHook;
-#[cfg(all(unix, feature = "listenfd"))]
-pub(crate) use inherited::activated;
 pub use inherited::Inherited;
 pub use keepalive::Keepalive;
 pub use memory::{Memory, MemoryConnector};
+pub(crate) use open::open_listeners;
 pub(crate) use options::{ListenerKind, SocketOptions};
 pub use state::BacklogPolicy;
 pub(crate) use state::{AcceptHandle, ListenerMode, ListenerState};
@@ -42,7 +51,9 @@ pub use transport::{Accept, Accepted, Transport};
 #[cfg(unix)]
 pub use unix::Unix;
 
-/// One of the things a pool listens on, with a name and a limit of its own.
+/// A source of connections for a pool, with a name, a limit and handshake steps of its own.
+///
+/// It only describes the listener; [`Builder::start`](crate::Builder::start) opens it.
 ///
 /// ```
 /// # actix_rt::System::new().block_on(async {
@@ -50,7 +61,7 @@ pub use unix::Unix;
 ///
 /// let pool = AcceptorPool::with_fn(|_: Socket| async {})
 ///     .listener(Listener::tcp("127.0.0.1:0").name("public").max_connections(100))
-///     .listener(Listener::tcp("127.0.0.1:0").name("inside"))
+///     .listener(Listener::tcp("127.0.0.1:0").name("internal"))
 ///     .start()
 ///     .await?;
 /// assert_eq!(pool.local_addrs().len(), 2);
@@ -58,17 +69,20 @@ pub use unix::Unix;
 /// # pool.stop(None).await;
 /// # Ok::<_, Box<dyn std::error::Error>>(()) }).expect("it works");
 /// ```
+#[must_use = "a listener is opened by the pool that it is added to"]
 pub struct Listener {
     name: Option<Arc<str>>,
     max_connections: Option<usize>,
-    /// What goes before all steps.
+    /// The first handshake step, before those of the transport and the user.
     proxy: Option<Arc<dyn Handshake>>,
+    /// A setting that is known to be invalid, reported at the start.
     invalid: Option<InvalidSetting>,
     steps: Vec<Arc<dyn Handshake>>,
-    what: Source,
-    pub(super) options: SocketOptions,
+    source: Source,
+    options: SocketOptions,
 }
 
+/// Where the transport of a listener comes from.
 enum Source {
     Tcp(String),
     TcpAll(String),
@@ -77,27 +91,31 @@ enum Source {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     UnixAbstract(Vec<u8>),
     Inherited(Inherited),
-    Open(Box<dyn Transport>),
+    Transport(Box<dyn Transport>),
 }
 
 impl Listener {
-    /// A TCP port: `HOST:PORT`, or a `SocketAddr`. Of several addresses that a name stands for, the first that can be bound
-    /// is taken; port 0 lets the system choose one.
+    /// Listens on a TCP port: `HOST:PORT`, or a `SocketAddr`.
+    ///
+    /// Of several addresses that a name resolves to, the first one that can be bound is used. With port 0 the system
+    /// chooses a port.
     pub fn tcp(address: impl fmt::Display) -> Self {
         Self::new(Source::Tcp(address.to_string()))
     }
 
-    /// A TCP port on all addresses that a name stands for, `localhost:7000` for example: all or none of them, with an
-    /// error for each that cannot be bound. Port 0 lets the system choose one, the same for all.
+    /// Listens on a TCP port at every address that a name resolves to, for example `localhost:7000`.
     ///
-    /// Each address becomes a listener of its own: called after it unless there is a [`name`](Listener::name), with the
-    /// [limit](Listener::max_connections) for each. IPv6 sockets take IPv6 alone here, since the others have the same
-    /// port, unless [`only_v6`](Listener::only_v6) says otherwise.
+    /// All addresses are bound or none; the error names each address that cannot be bound. With port 0 the system chooses
+    /// one port for all addresses.
+    ///
+    /// Each address becomes a listener of its own. Its name is the address unless [`name`](Listener::name) sets one, and
+    /// the [limit](Listener::max_connections) applies to each. IPv6 sockets accept only IPv6 here, because the IPv4
+    /// addresses use the same port, unless [`only_v6`](Listener::only_v6) says otherwise.
     pub fn tcp_all(address: impl fmt::Display) -> Self {
         Self::new(Source::TcpAll(address.to_string()))
     }
 
-    /// A Unix socket at this path: see [`transport::Unix`](crate::listener::Unix).
+    /// Listens on a Unix socket at this path: see [`transport::Unix`](crate::transport::Unix).
     ///
     /// ```
     /// # actix_rt::System::new().block_on(async {
@@ -120,23 +138,28 @@ impl Listener {
         Self::new(Source::Unix(path.into()))
     }
 
-    /// A Unix socket of an abstract name: see [`Unix::bind_abstract`](crate::listener::Unix::bind_abstract).
+    /// Listens on a Unix socket with an abstract name: see
+    /// [`Unix::bind_abstract`](crate::transport::Unix::bind_abstract).
     #[cfg(any(target_os = "linux", target_os = "android"))]
     pub fn unix_abstract(name: impl AsRef<[u8]>) -> Self {
         Self::new(Source::UnixAbstract(name.as_ref().into()))
     }
 
-    /// A socket that listens already: a [`TcpListener`](std::net::TcpListener) of `std` or, on Unix, a `UnixListener`.
-    /// Source is not a stream socket that listens is refused at the start; it is set non-blocking.
+    /// Uses a socket that already listens: a [`TcpListener`](std::net::TcpListener) of `std` or, on Unix, a
+    /// `UnixListener`.
+    ///
+    /// The socket is set to non-blocking. A descriptor that is not a listening stream socket fails the start.
     pub fn from_socket(socket: impl Into<Inherited>) -> Self {
         Self::new(Source::Inherited(socket.into()))
     }
 
-    /// The sockets that systemd has opened for this program, each with its name (`FileDescriptorName=`): all of them,
-    /// once. None if it was not started that way. Feature `listenfd`.
+    /// The sockets that systemd has opened for this program, each with its name (`FileDescriptorName=`).
+    ///
+    /// The first call returns all of them; later calls return none. The list is empty if the program was not started by
+    /// socket activation. Feature `listenfd`.
     ///
     /// # Errors
-    /// When one of them is neither a TCP nor a Unix stream socket.
+    /// One of the sockets is neither a TCP nor a Unix stream socket.
     ///
     /// ```
     /// # fn main() -> std::io::Result<()> {
@@ -157,186 +180,59 @@ impl Listener {
                 None => listener,
             }
         };
-        Ok(crate::listener::activated()?.into_iter().map(named).collect())
+        Ok(inherited::activated()?.into_iter().map(named).collect())
     }
 
-    /// A transport of one's own, or one that is open already.
+    /// Uses a transport that is already open, for example a user-defined one.
     pub fn from_transport(transport: impl Transport) -> Self {
-        Self::new(Source::Open(Box::new(transport)))
+        Self::new(Source::Transport(Box::new(transport)))
     }
 
-    fn new(what: Source) -> Self {
+    fn new(source: Source) -> Self {
         Listener {
             name: None,
             max_connections: None,
             proxy: None,
             invalid: None,
             steps: Vec::new(),
-            what,
+            source,
             options: SocketOptions::default(),
         }
     }
+}
 
-    /// The name that its connections tell. Default: the address it is bound to.
-    pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
-        self.name = Some(name.into());
-        self
-    }
-
-    /// How many connections it may have, beside the limit of the pool. Default: as many as the pool.
-    pub fn max_connections(mut self, connections: usize) -> Self {
-        self.max_connections = Some(connections);
-        self
-    }
-
-    /// Has every peer go through this before it is ready; one more step each time, in the order given.
-    pub fn handshake(mut self, step: impl Handshake) -> Self {
-        self.steps.push(Arc::new(step));
-        self
-    }
-
-    /// Speaks TLS: [`handshake`](Listener::handshake) with a [`Tls`](crate::handshake::Tls).
-    #[cfg(any(feature = "native-tls", feature = "rustls"))]
-    pub fn tls(self, tls: crate::handshake::Tls) -> Self {
-        self.handshake(tls)
-    }
-
-    /// Has peers say first for whom they speak, before every other step of the handshake. A protocol that trusts nobody is
-    /// refused at the start.
-    #[cfg(feature = "proxy-protocol")]
-    #[cfg_attr(docsrs, doc(cfg(feature = "proxy-protocol")))]
-    pub fn proxy_protocol(mut self, proxy: crate::handshake::ProxyProtocol) -> Self {
-        let why = "no sender is trusted; call `trust` or `trust_local`";
-        self.invalid = (!proxy.has_trusted_senders()).then(|| InvalidSetting::new("proxy_protocol", why));
-        self.proxy = Some(Arc::new(proxy));
-        self
-    }
-
-    /// Source can be said before anything is opened.
-    fn check(&self) -> Result<(), StartError> {
-        let kind = match &self.what {
+impl Source {
+    fn kind(&self) -> ListenerKind {
+        match self {
             Source::Tcp(_) | Source::TcpAll(_) => ListenerKind::Tcp,
             #[cfg(unix)]
             Source::Unix(_) => ListenerKind::UnixFile,
             #[cfg(any(target_os = "linux", target_os = "android"))]
             Source::UnixAbstract(_) => ListenerKind::UnixOther,
-            Source::Inherited(socket) => socket.opening(),
-            Source::Open(_) => ListenerKind::Transport,
-        };
-        let no_room = || InvalidSetting::new("max_connections", "must be at least 1 (got 0)");
-        let invalid = (self.max_connections == Some(0)).then(no_room);
-        match invalid.or_else(|| self.invalid.clone()).or_else(|| self.options.invalid_setting(kind)) {
-            Some(invalid) => Err(invalid.into()),
-            None => Ok(()),
+            Source::Inherited(socket) => socket.kind(),
+            Source::Transport(_) => ListenerKind::Transport,
         }
-    }
-
-    /// Opens the ports; those of them that are open already, among `old`, are kept as they are.
-    async fn open(
-        self,
-        limits: &Arc<Limits>,
-        limit: Duration,
-        old: &[Arc<ListenerState>],
-    ) -> Result<Vec<Arc<ListenerState>>, StartError> {
-        let Listener { name, max_connections, proxy, steps, what, options, .. } = self;
-        let at = |address: &Address| old.iter().find(|state| state.transport.local_addr() == *address).cloned();
-        // Nobody may believe that a port that was open in clear speaks TLS now.
-        let keep = |kept: Vec<Arc<ListenerState>>| {
-            let same = |state: &Arc<ListenerState>| {
-                state.steps.len() == steps.len() + usize::from(proxy.is_some())
-                    && max_connections.is_none_or(|max| state.limits.max() == Some(max))
-            };
-            let why = "it is open already, with another limit or another handshake";
-            let refused = StartError::from(InvalidSetting::new("listener", why));
-            kept.iter().all(same).then_some(kept).ok_or(refused)
-        };
-        let state = |transport: Box<dyn Transport>| {
-            let name = name.clone().unwrap_or_else(|| transport.local_addr().to_string().into());
-            let steps = proxy.clone().into_iter().chain(transport.handshake()).chain(steps.clone()).collect();
-            ListenerState::new(transport, ListenerLimits::new(name, max_connections, limits.clone()), steps)
-        };
-        let refused = |what: String| move |source| StartError::SystemError { what, source };
-        let opened: Box<dyn Transport> = match what {
-            Source::Tcp(asked) => {
-                let addresses = resolve(&asked, &asked, limit).await?;
-                if let Some(kept) = addresses.iter().find_map(|addr| at(&Address::Tcp(*addr))) {
-                    return keep(vec![kept]);
-                }
-                Box::new(open_first(&addresses, &asked, &options)?)
-            }
-            Source::TcpAll(asked) => {
-                let addresses = resolve(&asked, &asked, limit).await?;
-                let kept: Vec<_> = addresses.iter().filter_map(|addr| at(&Address::Tcp(*addr))).collect();
-                let is_new = |addr: &std::net::SocketAddr| {
-                    !kept.iter().any(|state| state.transport.local_addr() == Address::Tcp(*addr))
-                };
-                let new: Vec<_> = addresses.into_iter().filter(is_new).collect();
-                let kept = keep(kept)?;
-                let opened = open_all(&new, &asked, options)?;
-                return Ok(kept.into_iter().chain(opened.into_iter().map(|tcp: Tcp| state(Box::new(tcp)))).collect());
-            }
-            #[cfg(unix)]
-            Source::Unix(path) => {
-                let refused = refused(path.display().to_string());
-                let unix = std::path::absolute(&path).map(crate::net::UnixAddress::path).map(Address::Unix);
-                if let Some(kept) = unix.ok().as_ref().and_then(at) {
-                    return keep(vec![kept]);
-                }
-                Box::new(Unix::open_file(&path, options).map_err(refused)?)
-            }
-            #[cfg(any(target_os = "linux", target_os = "android"))]
-            Source::UnixAbstract(unix) => {
-                let address = Address::Unix(crate::net::UnixAddress::abstract_name(&unix));
-                if let Some(kept) = at(&address) {
-                    return keep(vec![kept]);
-                }
-                Box::new(Unix::open_abstract(&unix, options).map_err(refused(address.to_string()))?)
-            }
-            Source::Inherited(socket) => {
-                let refused = refused(socket.to_string());
-                socket.open(options).map_err(refused)?
-            }
-            Source::Open(transport) => transport,
-        };
-        Ok(vec![state(opened)])
     }
 }
 
-/// Opens all ports, or none; every failure is named.
-pub(crate) async fn open_listeners(
-    listeners: Vec<Listener>,
-    limits: &Arc<Limits>,
-    limit: Duration,
-    old: &[Arc<ListenerState>],
-) -> Result<Vec<Arc<ListenerState>>, StartError> {
-    let invalid = listeners.iter().filter_map(|listener| listener.check().err()).collect();
-    StartError::all(invalid).map_or(Ok(()), Err)?;
-    let (mut states, mut failures) = (Vec::<Arc<ListenerState>>::with_capacity(listeners.len()), Vec::new());
-    for listener in listeners {
-        match listener.open(limits, limit, old).await {
-            // Named twice it is one all the same.
-            Ok(opened) => opened.into_iter().for_each(|state| {
-                if !states.iter().any(|other| Arc::ptr_eq(other, &state)) {
-                    states.push(state);
-                }
-            }),
-            Err(error) => failures.push(error),
+/// As error messages name it.
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Source::Tcp(requested) | Source::TcpAll(requested) => f.write_str(requested),
+            #[cfg(unix)]
+            Source::Unix(path) => path.display().fmt(f),
+            #[cfg(any(target_os = "linux", target_os = "android"))]
+            Source::UnixAbstract(name) => write!(f, "@{}", String::from_utf8_lossy(name)),
+            Source::Inherited(socket) => socket.fmt(f),
+            Source::Transport(transport) => f.write_str(&transport.local_addr().url()),
         }
     }
-    StartError::all(failures).map_or(Ok(states), Err)
 }
 
 impl fmt::Debug for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let address = match &self.what {
-            Source::Tcp(asked) | Source::TcpAll(asked) => asked.clone(),
-            #[cfg(unix)]
-            Source::Unix(path) => path.display().to_string(),
-            #[cfg(any(target_os = "linux", target_os = "android"))]
-            Source::UnixAbstract(name) => format!("@{}", String::from_utf8_lossy(name)),
-            Source::Inherited(socket) => socket.to_string(),
-            Source::Open(transport) => transport.local_addr().url(),
-        };
+        let address = self.source.to_string();
         f.debug_struct("Listener").field("name", &self.name).field("address", &address).finish_non_exhaustive()
     }
 }

@@ -1,5 +1,6 @@
-//! How a listening socket and those accepted from it are to be set: what a [`Listener`](crate::Listener) was told.
+//! The options of a listening socket and of the sockets accepted from it.
 
+use std::fmt;
 use std::io;
 
 use socket2::{SockRef, Socket};
@@ -7,14 +8,14 @@ use socket2::{SockRef, Socket};
 use super::{Keepalive, SocketHook};
 use crate::error::InvalidSetting;
 
-/// How many peers the kernel queues before an acceptor takes them.
+/// How many connections the kernel queues before an acceptor accepts them.
 const BACKLOG: i32 = 1024;
 
-/// Unsent bytes above which the kernel says "no room": makes the progress of a slow reader visible.
+/// Unsent bytes above which the kernel reports a socket as not writable. Makes the progress of a slow reader visible.
 #[cfg(target_os = "linux")]
 const NOTSENT_LOWAT: u32 = 64 * 1024;
 
-/// What was asked for; what was not is the default.
+/// The options that the user has set; `None` means the default.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SocketOptions {
     pub(crate) backlog: Option<u32>,
@@ -26,13 +27,13 @@ pub(crate) struct SocketOptions {
     pub(crate) only_v6: Option<bool>,
     pub(crate) mode: Option<u32>,
     pub(crate) owner: Option<(Option<u32>, Option<u32>)>,
-    /// Sees the socket once it is bound, before it listens.
-    pub(crate) bound: Option<SocketHook>,
-    /// Sees every accepted socket.
-    pub(crate) accepted: Option<SocketHook>,
+    /// Called once the socket is bound, before it listens.
+    pub(crate) on_bind: Option<SocketHook>,
+    /// Called with every accepted socket.
+    pub(crate) on_accept: Option<SocketHook>,
 }
 
-/// How a port comes to be, as far as options go.
+/// The kinds of listeners that differ in their options.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ListenerKind {
     Tcp,
@@ -41,76 +42,103 @@ pub(crate) enum ListenerKind {
     UnixFile,
     #[cfg(unix)]
     UnixOther,
-    /// A transport that is open already.
+    /// A transport that is already open.
     Transport,
 }
 
+impl fmt::Display for ListenerKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            ListenerKind::Tcp => "a TCP listener",
+            ListenerKind::TcpInherited => "an inherited TCP socket",
+            #[cfg(unix)]
+            ListenerKind::UnixFile => "a Unix socket at a path",
+            #[cfg(unix)]
+            ListenerKind::UnixOther => "an abstract or inherited Unix socket",
+            ListenerKind::Transport => "a transport that is already open",
+        })
+    }
+}
+
 impl SocketOptions {
-    /// The first option that makes no sense, by itself or for this kind of port, and why.
+    /// The first option that this kind of listener does not have, or whose value is invalid.
     pub(crate) fn invalid_setting(&self, kind: ListenerKind) -> Option<InvalidSetting> {
-        let (none, zero) = (kind == ListenerKind::Transport, "must be at least 1 (got 0)");
-        let tcp = matches!(kind, ListenerKind::Tcp | ListenerKind::TcpInherited);
+        self.unavailable_setting(kind).or_else(|| self.invalid_value())
+    }
+
+    fn unavailable_setting(&self, kind: ListenerKind) -> Option<InvalidSetting> {
+        let is_socket = kind != ListenerKind::Transport;
+        let is_tcp = matches!(kind, ListenerKind::Tcp | ListenerKind::TcpInherited);
+        let is_bound_tcp = kind == ListenerKind::Tcp;
         #[cfg(unix)]
-        let file = kind == ListenerKind::UnixFile;
+        let is_file = kind == ListenerKind::UnixFile;
         #[cfg(not(unix))]
-        let file = false;
-        let fits = [
-            ("backlog", self.backlog.is_some(), !none),
-            ("nodelay", self.nodelay.is_some(), tcp),
-            ("keepalive", self.keepalive.is_some(), tcp),
-            ("send_buffer", self.send_buffer.is_some(), !none),
-            ("receive_buffer", self.receive_buffer.is_some(), !none),
-            ("reuse_port", self.reuse_port.is_some(), kind == ListenerKind::Tcp),
-            ("only_v6", self.only_v6.is_some(), kind == ListenerKind::Tcp),
-            ("mode", self.mode.is_some(), file),
-            ("owner", self.owner.is_some(), file),
-            ("on_bind", self.bound.is_some(), !none),
-            ("on_accept", self.accepted.is_some(), !none),
+        let is_file = false;
+        let settings = [
+            ("backlog", self.backlog.is_some(), is_socket),
+            ("nodelay", self.nodelay.is_some(), is_tcp),
+            ("keepalive", self.keepalive.is_some(), is_tcp),
+            ("send_buffer", self.send_buffer.is_some(), is_socket),
+            ("receive_buffer", self.receive_buffer.is_some(), is_socket),
+            ("reuse_port", self.reuse_port.is_some(), is_bound_tcp),
+            ("only_v6", self.only_v6.is_some(), is_bound_tcp),
+            ("mode", self.mode.is_some(), is_file),
+            ("owner", self.owner.is_some(), is_file),
+            ("on_bind", self.on_bind.is_some(), is_socket),
+            ("on_accept", self.on_accept.is_some(), is_socket),
         ];
-        let misplaced = |(name, asked, fits): &(&'static str, bool, bool)| {
-            (*asked && !*fits).then(|| InvalidSetting::new(name, "not available for this kind of listener"))
-        };
-        let wrong = [
-            ("backlog", self.backlog == Some(0), zero),
-            ("backlog", self.backlog.is_some_and(|peers| i32::try_from(peers).is_err()), "must be at most 2147483647"),
-            (
-                "keepalive",
-                self.keepalive.is_some_and(|keepalive| !keepalive.is_valid()),
-                "time, interval and retries must be at least 1",
-            ),
-            ("send_buffer", self.send_buffer == Some(0), zero),
-            ("receive_buffer", self.receive_buffer == Some(0), zero),
-            ("reuse_port", self.reuse_port == Some(true) && cfg!(not(unix)), "not available on this system"),
-            ("mode", self.mode.is_some_and(|mode| mode > 0o777), "must be at most 0o777"),
-        ];
-        let unsound =
-            |(name, wrong, why): &(&'static str, bool, &'static str)| wrong.then(|| InvalidSetting::new(name, *why));
-        fits.iter().find_map(misplaced).or_else(|| wrong.iter().find_map(unsound))
+        let (setting, ..) = settings.into_iter().find(|(_, is_set, available)| *is_set && !available)?;
+        Some(InvalidSetting::new(setting, format!("not available for {kind}")))
+    }
+
+    fn invalid_value(&self) -> Option<InvalidSetting> {
+        let at_least_one = "must be at least 1 (got 0)";
+        if self.backlog == Some(0) {
+            return Some(InvalidSetting::new("backlog", at_least_one));
+        }
+        if let Some(connections) = self.backlog.filter(|connections| i32::try_from(*connections).is_err()) {
+            let why = format!("must be at most {} (got {connections})", i32::MAX);
+            return Some(InvalidSetting::new("backlog", why));
+        }
+        if let Some(invalid) = self.keepalive.and_then(|keepalive| keepalive.invalid_setting()) {
+            return Some(invalid);
+        }
+        if self.send_buffer == Some(0) {
+            return Some(InvalidSetting::new("send_buffer", at_least_one));
+        }
+        if self.receive_buffer == Some(0) {
+            return Some(InvalidSetting::new("receive_buffer", at_least_one));
+        }
+        if self.reuse_port == Some(true) && cfg!(not(unix)) {
+            return Some(InvalidSetting::new("reuse_port", "not available on this system"));
+        }
+        let mode = self.mode.filter(|mode| *mode > 0o777)?;
+        Some(InvalidSetting::new("mode", format!("must be at most 0o777 (got {mode:#o})")))
     }
 
     pub(super) fn backlog(&self) -> i32 {
-        self.backlog.and_then(|peers| i32::try_from(peers).ok()).unwrap_or(BACKLOG)
+        self.backlog.and_then(|connections| i32::try_from(connections).ok()).unwrap_or(BACKLOG)
     }
 
-    /// The end of every kind: the socket is bound, and takes peers from now on.
+    /// The last step for every kind of socket: calls the hook, then listens.
     pub(super) fn listen(&self, socket: &Socket) -> io::Result<()> {
-        if let Some(hook) = &self.bound {
+        if let Some(hook) = &self.on_bind {
             hook.call(SockRef::from(socket))?;
         }
         socket.listen(self.backlog())
     }
 
-    /// The same for a socket that others have bound and that listens already.
+    /// The same for an inherited socket, which already listens.
     pub(super) fn take_over(&self, socket: SockRef<'_>) -> io::Result<()> {
         socket.set_nonblocking(true)?;
         if self.backlog.is_some() {
             socket.listen(self.backlog())?;
         }
-        self.bound.as_ref().map_or(Ok(()), |hook| hook.call(socket))
+        self.on_bind.as_ref().map_or(Ok(()), |hook| hook.call(socket))
     }
 
-    /// What a TCP connection has. On Linux accepted sockets take it over from the listening one, so that `accept` costs no
-    /// further system call.
+    /// Sets the options of TCP connections. On Linux accepted sockets inherit them from the listening socket, so that an
+    /// accept costs no further system call.
     pub(super) fn set_tcp(&self, socket: &SockRef<'_>) -> io::Result<()> {
         socket.set_tcp_nodelay(self.nodelay.unwrap_or(true))?;
         if let Some(keepalive) = self.keepalive {
@@ -131,16 +159,16 @@ impl SocketOptions {
         Ok(())
     }
 
-    /// Shows an accepted socket to the hook. What that refuses is that peer's trouble, not the listener's.
+    /// Calls the hook for accepted sockets. Its error concerns that connection, not the listener.
     #[inline]
-    pub(super) fn show_accepted<'s, S>(&self, socket: &'s S) -> io::Result<()>
+    pub(super) fn call_on_accept<'s, S>(&self, socket: &'s S) -> io::Result<()>
     where
         SockRef<'s>: From<&'s S>,
     {
-        match &self.accepted {
+        match &self.on_accept {
             None => Ok(()),
             Some(hook) => hook.call(SockRef::from(socket)).map_err(|error| {
-                tracing::debug!(%error, "the hook on accepted sockets has refused one");
+                tracing::debug!(%error, "accepted socket rejected by the hook");
                 io::Error::new(io::ErrorKind::ConnectionAborted, error)
             }),
         }

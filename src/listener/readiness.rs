@@ -1,4 +1,4 @@
-//! Readiness and accept apart, both without a system call more than needed.
+//! Readiness and accept as separate steps, without extra system calls.
 
 use std::io;
 use std::os::fd::AsRawFd;
@@ -6,13 +6,13 @@ use std::task::{ready, Context, Poll};
 
 use tokio::io::{unix::AsyncFd, Interest};
 
-/// A listening socket on the current arbiter.
+/// A listening socket, registered with the runtime of the current arbiter.
 pub(super) struct Readiness<L: AsRawFd>(AsyncFd<L>);
 
 impl<L: AsRawFd> Readiness<L> {
     pub(super) fn of(socket: L) -> io::Result<Self> {
-        // Deprecated for its unsafe successor, which asks for what holds here: the descriptor is the listener's own and
-        // does not change.
+        // Deprecated in favour of an unsafe function. Its condition holds here: the socket owns its descriptor, which does
+        // not change.
         #[allow(deprecated)]
         Ok(Readiness(AsyncFd::with_interest(socket, Interest::READABLE)?))
     }

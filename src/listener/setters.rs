@@ -1,25 +1,74 @@
-//! Source can be set for a listener's sockets.
+//! The settings of a listener.
 
 use std::io;
+use std::sync::Arc;
 
-use super::Listener;
-use super::{Keepalive, SocketHook};
 use socket2::SockRef;
 
-/// Settings of the socket that is listened on, and of those accepted from it. Source a kind of listener does not have is
-/// refused at the start, before anything is opened; so is every setting here with [`from_transport`](Listener::from_transport), whose transport is
-/// open already.
+use super::{Keepalive, Listener, SocketHook};
+#[cfg(feature = "proxy-protocol")]
+use crate::error::InvalidSetting;
+use crate::handshake::Handshake;
+
+/// Settings of every kind of listener.
 impl Listener {
-    /// How many peers the kernel queues before an acceptor takes them; the system may lower it (on Linux to
-    /// `net.core.somaxconn`). 0 is refused.
+    /// Sets the name that connections, logs and [`listeners`](crate::PoolHandle::listeners) report.
     ///
-    /// Default: 1,024; of an [inherited](Listener::from_socket) socket what it has.
-    pub fn backlog(mut self, peers: u32) -> Self {
-        self.options.backlog = Some(peers);
+    /// Default: the address that the listener is bound to.
+    pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.name = Some(name.into());
         self
     }
 
-    /// TCP: whether small packets leave at once, instead of being held back until the last one is acknowledged.
+    /// Limits the number of connections of this listener, in addition to the limit of the pool. 0 fails the start.
+    ///
+    /// Default: the limit of the pool.
+    pub fn max_connections(mut self, connections: usize) -> Self {
+        self.max_connections = Some(connections);
+        self
+    }
+
+    /// Adds a handshake step that every connection passes before it is ready. Steps run in the order of the calls.
+    pub fn handshake(mut self, step: impl Handshake) -> Self {
+        self.steps.push(Arc::new(step));
+        self
+    }
+
+    /// Enables TLS: a [`handshake`](Listener::handshake) step with a [`Tls`](crate::tls::Tls).
+    #[cfg(any(feature = "native-tls", feature = "rustls"))]
+    pub fn tls(self, tls: crate::handshake::Tls) -> Self {
+        self.handshake(tls)
+    }
+
+    /// Enables the PROXY protocol. The header comes before every other handshake step.
+    ///
+    /// A [`ProxyProtocol`](crate::proxy::ProxyProtocol) that trusts no sender fails the start.
+    #[cfg(feature = "proxy-protocol")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "proxy-protocol")))]
+    pub fn proxy_protocol(mut self, proxy: crate::handshake::ProxyProtocol) -> Self {
+        let why = "no sender is trusted; call `trust` or `trust_local`";
+        self.invalid = (!proxy.has_trusted_senders()).then(|| InvalidSetting::new("proxy_protocol", why));
+        self.proxy = Some(Arc::new(proxy));
+        self
+    }
+}
+
+/// Settings of the listening socket and of the sockets accepted from it.
+///
+/// A setting that the kind of listener does not have fails the start before anything is opened. With
+/// [`from_transport`](Listener::from_transport) that holds for all of them, because the transport is already open.
+impl Listener {
+    /// Sets how many connections the kernel queues before an acceptor accepts them. The system may lower it (on Linux to
+    /// `net.core.somaxconn`). 0 fails the start.
+    ///
+    /// Default: 1,024. An [inherited](Listener::from_socket) socket keeps its own.
+    pub fn backlog(mut self, connections: u32) -> Self {
+        self.options.backlog = Some(connections);
+        self
+    }
+
+    /// TCP: whether small packets are sent at once (`TCP_NODELAY`), instead of being held back until the previous one is
+    /// acknowledged.
     ///
     /// Default: on.
     pub fn nodelay(mut self, nodelay: bool) -> Self {
@@ -27,7 +76,7 @@ impl Listener {
         self
     }
 
-    /// TCP: whether and how the kernel asks silent peers whether they are still there.
+    /// TCP: enables keepalive probes, by which the kernel detects peers that have vanished.
     ///
     /// Default: off. The [idle timeout](crate::Builder::idle_timeout) ends silent connections in any case.
     pub fn keepalive(mut self, keepalive: Keepalive) -> Self {
@@ -35,27 +84,29 @@ impl Listener {
         self
     }
 
-    /// How many bytes the kernel keeps of what is sent and not yet acknowledged, for each connection (`SO_SNDBUF`; Linux
-    /// doubles it). 0 is refused.
+    /// Sets the size in bytes of each connection's kernel buffer for data that is sent and not yet acknowledged
+    /// (`SO_SNDBUF`; Linux doubles it). 0 fails the start.
     ///
-    /// Default: the system's; TCP sizes it by itself.
+    /// Default: the system's; TCP adjusts it automatically.
     pub fn send_buffer(mut self, bytes: usize) -> Self {
         self.options.send_buffer = Some(bytes);
         self
     }
 
-    /// How many bytes the kernel keeps of what was received and not yet read, for each connection (`SO_RCVBUF`; Linux
-    /// doubles it). 0 is refused.
+    /// Sets the size in bytes of each connection's kernel buffer for data that is received and not yet read (`SO_RCVBUF`;
+    /// Linux doubles it). 0 fails the start.
     ///
-    /// Default: the system's; TCP sizes it by itself.
+    /// Default: the system's; TCP adjusts it automatically.
     pub fn receive_buffer(mut self, bytes: usize) -> Self {
         self.options.receive_buffer = Some(bytes);
         self
     }
 
-    /// TCP on Unix: whether other sockets that want it as well may be bound to the same port, those of another process of
-    /// the same user for example (`SO_REUSEPORT`). On Linux each gets a part of the peers, and those in the queue of a
-    /// socket that closes are lost. Refused where there is no such thing.
+    /// TCP on Unix: whether other sockets with the same option may be bound to the same port, for example those of another
+    /// process of the same user (`SO_REUSEPORT`).
+    ///
+    /// On Linux each socket gets a share of the connections, and those in the queue of a socket that closes are lost. Fails
+    /// the start on systems without this option.
     ///
     /// Default: off.
     pub fn reuse_port(mut self, reuse: bool) -> Self {
@@ -63,54 +114,59 @@ impl Listener {
         self
     }
 
-    /// TCP: whether an IPv6 socket takes IPv6 peers alone, or IPv4 peers as well ("dual stack": `[::]:7000` is then all
-    /// there is of port 7000). IPv4 addresses are not concerned.
+    /// TCP: whether an IPv6 socket accepts only IPv6 peers, or IPv4 peers as well ("dual stack": `[::]:7000` then occupies
+    /// port 7000 of all addresses). Has no effect on IPv4 addresses.
     ///
     /// Default: the system's; on Linux dual stack unless `net.ipv6.bindv6only` is set. With
-    /// [`tcp_all`](Listener::tcp_all): IPv6 alone.
+    /// [`tcp_all`](Listener::tcp_all): IPv6 only.
     pub fn only_v6(mut self, only: bool) -> Self {
         self.options.only_v6 = Some(only);
         self
     }
 
-    /// Unix sockets at a path: the file's permissions, set before anybody can connect; whoever may write may connect. More
-    /// than the nine bits is refused.
+    /// Unix sockets at a path: sets the permissions of the file before any peer can connect. Connecting requires write
+    /// permission. A mode above 0o777 fails the start.
     ///
-    /// Default: 0o777 without what the process's umask takes away.
+    /// Default: 0o777 minus the umask of the process.
     #[cfg(unix)]
     pub fn mode(mut self, mode: u32) -> Self {
         self.options.mode = Some(mode);
         self
     }
 
-    /// Unix sockets at a path: the file's owner and group, set before anybody can connect; `None` leaves one as it is.
+    /// Unix sockets at a path: sets the owner and group of the file before any peer can connect. `None` leaves that one
+    /// unchanged.
     ///
-    /// Default: as for every file that the process makes.
+    /// Default: as for every file that the process creates.
     #[cfg(unix)]
     pub fn owner(mut self, user: impl Into<Option<u32>>, group: impl Into<Option<u32>>) -> Self {
         self.options.owner = Some((user.into(), group.into()));
         self
     }
 
-    /// Sees the socket once it is bound and before anybody can connect, for what there is no setting for; again whenever
-    /// it is opened anew, by a [resume](crate::PoolHandle::resume). An inherited one is bound already.
+    /// Registers a hook for the socket once it is bound and before any peer can connect, for options without a setting
+    /// here.
     ///
-    /// An error, or a panic, is that of the start, or of the resume.
+    /// The hook runs again whenever a [resume](crate::PoolHandle::resume) opens the socket anew. An inherited socket is
+    /// already bound and may already have connections in its queue.
+    ///
+    /// An error or a panic of the hook fails the start or the resume.
     pub fn on_bind(mut self, hook: impl Fn(SockRef<'_>) -> io::Result<()> + Send + Sync + 'static) -> Self {
-        self.options.bound = Some(SocketHook::new(hook));
+        self.options.on_bind = Some(SocketHook::new(hook));
         self
     }
 
-    /// Sees every accepted socket, for what there is no setting for; on the arbiter of its acceptor, so it must not block.
+    /// Registers a hook for every accepted socket, for options without a setting here. It runs on the arbiter of the
+    /// acceptor, so it must not block.
     ///
-    /// An error, or a panic, closes that socket, which is then not counted, and nothing else.
+    /// An error or a panic of the hook closes that socket only; it is then not counted.
     ///
     /// ```
     /// use actix_acceptor::Listener;
     /// let listener = Listener::tcp("127.0.0.1:7000").on_accept(|socket| socket.set_tos_v4(0x10));
     /// ```
     pub fn on_accept(mut self, hook: impl Fn(SockRef<'_>) -> io::Result<()> + Send + Sync + 'static) -> Self {
-        self.options.accepted = Some(SocketHook::new(hook));
+        self.options.on_accept = Some(SocketHook::new(hook));
         self
     }
 }

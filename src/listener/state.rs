@@ -1,4 +1,4 @@
-//! A listener as the acceptors see it: what they are to do with its peers just now.
+//! The listeners of a running pool, as its acceptors see them.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -13,49 +13,49 @@ use crate::net::Address;
 use crate::registry::RegistryShared;
 use crate::telemetry::PoolEvent;
 
-/// What acceptors do with a listener's peers.
+/// What acceptors do with the connections of a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ListenerMode {
-    /// Take them.
+    /// Accept them.
     Accepting,
     /// Leave them in the kernel's queue.
     Paused,
-    /// Take those that are queued, then let go of the port until it is open again.
+    /// Handle those in the queue by this policy, then close the handle until the listener is open again.
     Closed(BacklogPolicy),
-    /// The same, and for good.
+    /// The same, permanently.
     Removed(BacklogPolicy),
 }
 
-/// What happens to the peers that are in the kernel's queue when a port closes.
+/// What happens to the connections in the kernel's queue when a listener closes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum BacklogPolicy {
-    /// They are accepted and served, as far as the limits allow; the others are refused.
+    /// They are accepted and served as far as the limits allow; the others are refused.
     #[default]
     Accept,
     /// They are accepted and closed.
     Refuse,
-    /// They are left to the kernel, which resets them.
+    /// They stay with the kernel, which resets them.
     Drop,
 }
 
-/// One listener of a pool.
+/// A listener of a running pool.
 pub(crate) struct ListenerState {
     pub(crate) transport: Box<dyn Transport>,
     pub(crate) limits: Arc<ListenerLimits>,
-    /// What its peers go through before they are ready.
+    /// The handshake steps of its connections.
     pub(crate) steps: Vec<Arc<dyn Handshake>>,
     mode: watch::Sender<ListenerMode>,
-    /// How many acceptors have a share of the port open.
+    /// How many acceptors have a handle open.
     handles: watch::Sender<usize>,
-    /// How many of them are taking peers.
+    /// How many acceptors are accepting.
     accepting: watch::Sender<usize>,
-    /// Last, so that it is told of the end when the port is closed.
+    /// Dropped last: it reports the end after the transport is closed.
     events: ListenerEvents,
 }
 
-/// What observers think of the port.
+/// Reports to the observers when the listener opens and closes.
 struct ListenerEvents {
     is_open: AtomicBool,
     shared: OnceLock<Arc<RegistryShared>>,
@@ -64,7 +64,8 @@ struct ListenerEvents {
 }
 
 impl ListenerEvents {
-    fn tell(&self, open: bool) {
+    /// Emits the event of the new state, unless it is the old one.
+    fn set_open(&self, open: bool) {
         if self.is_open.swap(open, Relaxed) == open {
             return;
         }
@@ -80,7 +81,7 @@ impl ListenerEvents {
 
 impl Drop for ListenerEvents {
     fn drop(&mut self) {
-        self.tell(false);
+        self.set_open(false);
     }
 }
 
@@ -97,7 +98,7 @@ impl ListenerState {
         Arc::new(ListenerState { transport, limits, steps, mode, handles, accepting, events })
     }
 
-    /// Tells every acceptor what to do. ListenerEvents the same again, they look at the limits anew.
+    /// Sets the mode and wakes every acceptor. Setting the same mode makes acceptors re-read the limits.
     pub(crate) fn set_mode(&self, mode: ListenerMode) {
         self.mode.send_replace(mode);
     }
@@ -106,23 +107,23 @@ impl ListenerState {
         *self.mode.borrow()
     }
 
-    /// Whether nothing that peers go through here keeps this one out from the start.
+    /// Whether every handshake step allows this peer.
     pub(crate) fn allows(&self, peer: &Address) -> bool {
         self.steps.iter().all(|step| step.allows(peer))
     }
 
-    /// Whether this peer would be kept out however much room there was.
+    /// Whether an access rule or a handshake step refuses this peer, regardless of any limit.
     pub(crate) fn denies(&self, peer: &Address) -> bool {
         self.limits.denies(peer) || !self.allows(peer)
     }
 
-    /// Waits until no acceptor takes peers, whatever it has open.
+    /// Waits until no acceptor is accepting. Handles may still be open.
     pub(crate) async fn not_accepting(&self) {
-        // The sender is here: it cannot be gone.
+        // Cannot fail: `self` owns the sender.
         let _ = self.accepting.subscribe().wait_for(|accepting| *accepting == 0).await;
     }
 
-    /// Marks an acceptor as one that takes peers, until the mark is dropped.
+    /// Marks an acceptor as accepting until the guard is dropped.
     pub(crate) fn accepting(&self) -> AcceptingGuard<'_> {
         self.accepting.send_modify(|accepting| *accepting += 1);
         AcceptingGuard(self)
@@ -132,31 +133,33 @@ impl ListenerState {
         self.mode.subscribe()
     }
 
-    /// The port is open: the observers are told if that is news, and again when it is closed for good.
+    /// Reports to the observers that the listener is open, unless it already was. From then on dropping the listener
+    /// reports that it is closed.
     pub(crate) fn emit_opened(&self, shared: &Arc<RegistryShared>) {
         self.events.shared.get_or_init(|| shared.clone());
-        self.events.tell(true);
+        self.events.set_open(true);
     }
 
-    /// The port is closed for now.
+    /// Reports to the observers that the listener is closed for now.
     pub(crate) fn emit_closed(&self) {
-        self.events.tell(false);
+        self.events.set_open(false);
     }
 
-    /// Waits until no acceptor has a share open.
+    /// Waits until no acceptor has a handle open.
     pub(crate) async fn no_handles(&self) {
-        // The sender is here: it cannot be gone.
+        // Cannot fail: `self` owns the sender.
         let _ = self.handles.subscribe().wait_for(|handles| *handles == 0).await;
     }
 }
 
-/// An acceptor's share of the port, counted while it is open.
+/// One acceptor's handle of a listener, counted while it is open.
 pub(crate) struct AcceptHandle {
     pub(crate) accept: Box<dyn Accept>,
+    // Dropped after `accept`.
     _count: HandleCount,
 }
 
-/// An acceptor that takes peers.
+/// An acceptor that is accepting.
 pub(crate) struct AcceptingGuard<'a>(&'a ListenerState);
 
 impl Drop for AcceptingGuard<'_> {
@@ -170,9 +173,9 @@ struct HandleCount(Arc<ListenerState>);
 impl AcceptHandle {
     pub(crate) fn of(state: &Arc<ListenerState>) -> io::Result<Self> {
         state.handles.send_modify(|handles| *handles += 1);
-        // HandleCount before it is open, and until it is closed: whoever waits for the port to be free finds it so.
-        let counted = HandleCount(state.clone());
-        Ok(AcceptHandle { accept: state.transport.share()?, _count: counted })
+        // Counted from before the handle opens until after it closes: once the count is zero, the address is free.
+        let count = HandleCount(state.clone());
+        Ok(AcceptHandle { accept: state.transport.share()?, _count: count })
     }
 }
 

@@ -1,46 +1,47 @@
-//! Listening on TCP: one socket, shared by all acceptors.
+//! Listening on TCP: all acceptors share one socket.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicBool, Ordering::*};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use parking_lot::Mutex;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::TcpStream;
 
-use super::inherited::{check_listening, not_ours};
+use super::inherited::{cannot_reopen, check_listening};
 use super::{Accept, Accepted, SocketOptions, Transport};
 use crate::net::Address;
 
 /// A listening TCP socket.
 ///
-/// Accepted sockets have `TCP_NODELAY` on. The backlog is 1,024 (the system may lower it). On Unix the address may be
-/// bound again while old connections of it linger (`SO_REUSEADDR`). [`Listener::tcp`](crate::Listener::tcp) can have it
-/// otherwise.
+/// Accepted sockets have `TCP_NODELAY` on. The backlog is 1,024 (the system may lower it). On Unix the address can be bound
+/// again while old connections to it linger (`SO_REUSEADDR`). [`Listener::tcp`](crate::Listener::tcp) has settings for
+/// these options.
 #[derive(Debug)]
 pub struct Tcp {
-    /// `None` while it is suspended.
+    /// `None` while suspended.
     socket: Mutex<Option<TcpListener>>,
     addr: SocketAddr,
-    inherited: bool,
-    terms: Arc<AcceptOptions>,
+    is_inherited: bool,
+    accept_options: Arc<AcceptOptions>,
 }
 
-/// What acceptors do with accepted sockets.
+/// The options of accepted sockets.
 #[derive(Debug)]
 struct AcceptOptions {
     options: SocketOptions,
-    /// There may be peers in the queue from before the options were set, who have not taken them over: with an inherited
-    /// socket, until its queue was empty once.
-    early: AtomicBool,
+    /// Whether the queue may hold connections from before the options were set, which have not inherited them. True for
+    /// an inherited socket until its queue was empty once.
+    has_early: AtomicBool,
 }
 
 impl Tcp {
-    /// Opens the port. Port 0 lets the system choose one: [`local_addr`](Transport::local_addr) tells it.
+    /// Listens on this address. With port 0 the system chooses a port, which [`local_addr`](Transport::local_addr) returns.
     ///
     /// # Errors
-    /// What the system says: the address is in use, not ours, or not allowed.
+    /// The error of the system: the address is in use, not local, or not permitted.
     ///
     /// ```
     /// use actix_acceptor::transport::{Tcp, Transport};
@@ -58,32 +59,30 @@ impl Tcp {
         Ok(Self::of(socket, addr, options, false))
     }
 
-    fn of(socket: TcpListener, addr: SocketAddr, options: SocketOptions, inherited: bool) -> Self {
-        let terms = Arc::new(AcceptOptions { options, early: AtomicBool::new(inherited) });
-        Tcp { socket: Mutex::new(Some(socket)), addr, inherited, terms }
+    fn of(socket: TcpListener, addr: SocketAddr, options: SocketOptions, is_inherited: bool) -> Self {
+        let accept_options = Arc::new(AcceptOptions { options, has_early: AtomicBool::new(is_inherited) });
+        Tcp { socket: Mutex::new(Some(socket)), addr, is_inherited, accept_options }
     }
 
-    /// A socket that listens already. It can be suspended by [`Hold`](crate::SuspendMode::Hold) alone: others may have it
-    /// open as well, and could not be kept from taking peers.
+    /// Uses a socket that already listens.
+    ///
+    /// It can be suspended only with [`Hold`](crate::SuspendMode::Hold): other processes may have it open as well and would
+    /// go on accepting.
     ///
     /// # Errors
-    /// `InvalidInput` when it is not a TCP socket that listens, else what the system says.
+    /// `InvalidInput` if it is not a listening TCP socket, else the error of the system.
     pub fn inherited(socket: TcpListener) -> io::Result<Self> {
         Self::take_over(socket, SocketOptions::default())
     }
 
     pub(super) fn take_over(socket: TcpListener, options: SocketOptions) -> io::Result<Self> {
-        let shown = SockRef::from(&socket);
-        let addr = shown.local_addr()?.as_socket();
+        let socket_ref = SockRef::from(&socket);
+        let addr = socket_ref.local_addr()?.as_socket();
         let addr = addr.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "it is not a TCP socket"))?;
-        check_listening(&shown)?;
-        options.set_tcp(&shown)?;
-        options.take_over(shown)?;
+        check_listening(&socket_ref)?;
+        options.set_tcp(&socket_ref)?;
+        options.take_over(socket_ref)?;
         Ok(Self::of(socket, addr, options, true))
-    }
-
-    fn socket(&self) -> MutexGuard<'_, Option<TcpListener>> {
-        self.socket.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -93,23 +92,24 @@ impl Transport for Tcp {
     }
 
     fn share(&self) -> io::Result<Box<dyn Accept>> {
-        let socket = self.socket();
-        let socket = socket.as_ref().ok_or_else(|| io::Error::new(io::ErrorKind::NotConnected, "suspended"))?;
-        Ok(Box::new(platform::Share::new(socket.try_clone()?, self.terms.clone())?))
+        let socket = self.socket.lock();
+        let socket =
+            socket.as_ref().ok_or_else(|| io::Error::new(io::ErrorKind::NotConnected, "the listener is suspended"))?;
+        Ok(Box::new(platform::TcpAccept::new(socket.try_clone()?, self.accept_options.clone())?))
     }
 
     fn suspend(&self) -> io::Result<()> {
-        if self.inherited {
-            return Err(not_ours());
+        if self.is_inherited {
+            return Err(cannot_reopen());
         }
-        self.socket().take();
+        self.socket.lock().take();
         Ok(())
     }
 
     fn resume(&self) -> io::Result<()> {
-        let mut socket = self.socket();
+        let mut socket = self.socket.lock();
         if socket.is_none() {
-            *socket = Some(listen(self.addr, &self.terms.options)?);
+            *socket = Some(listen(self.addr, &self.accept_options.options)?);
         }
         Ok(())
     }
@@ -117,7 +117,7 @@ impl Transport for Tcp {
 
 fn listen(addr: SocketAddr, options: &SocketOptions) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
-    // On Windows the same option would let a second program take over the port.
+    // On Windows the same option would let another program bind the port as well.
     #[cfg(unix)]
     socket.set_reuse_address(true)?;
     #[cfg(all(unix, not(any(target_os = "solaris", target_os = "illumos"))))]
@@ -135,23 +135,23 @@ fn listen(addr: SocketAddr, options: &SocketOptions) -> io::Result<TcpListener> 
 }
 
 impl AcceptOptions {
-    fn is_early(&self) -> bool {
-        self.early.load(Acquire)
+    fn has_early(&self) -> bool {
+        self.has_early.load(Acquire)
     }
 
-    /// An accept has found nobody.
+    /// Records that the queue was empty.
     #[cfg(unix)]
-    fn is_empty(&self) {
-        self.early.store(false, Release);
+    fn clear_early(&self) {
+        self.has_early.store(false, Release);
     }
 
-    /// Only Linux promises that options are inherited: elsewhere they are set once more.
+    /// Only Linux guarantees that accepted sockets inherit the options. Elsewhere they are set again.
     #[inline]
-    fn accepted(&self, stream: TcpStream, peer: SocketAddr, early: bool) -> io::Result<Accepted> {
-        if early || cfg!(not(target_os = "linux")) {
+    fn accepted(&self, stream: TcpStream, peer: SocketAddr, may_be_early: bool) -> io::Result<Accepted> {
+        if may_be_early || cfg!(not(target_os = "linux")) {
             let _ = self.options.set_tcp(&SockRef::from(&stream));
         }
-        self.options.show_accepted(&stream)?;
+        self.options.call_on_accept(&stream)?;
         Ok(Accepted { stream: stream.into(), peer: Address::Tcp(peer) })
     }
 }
@@ -161,32 +161,32 @@ mod platform {
     use super::*;
     use crate::listener::readiness::Readiness;
 
-    pub(super) struct Share {
+    pub(super) struct TcpAccept {
         socket: Readiness<mio::net::TcpListener>,
-        terms: Arc<AcceptOptions>,
+        accept_options: Arc<AcceptOptions>,
     }
 
-    impl Share {
-        pub(super) fn new(socket: TcpListener, terms: Arc<AcceptOptions>) -> io::Result<Self> {
-            Ok(Share { socket: Readiness::of(mio::net::TcpListener::from_std(socket))?, terms })
+    impl TcpAccept {
+        pub(super) fn new(socket: TcpListener, accept_options: Arc<AcceptOptions>) -> io::Result<Self> {
+            Ok(TcpAccept { socket: Readiness::of(mio::net::TcpListener::from_std(socket))?, accept_options })
         }
     }
 
-    impl Accept for Share {
+    impl Accept for TcpAccept {
         fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
             self.socket.poll(cx)
         }
 
         fn try_accept(&mut self) -> io::Result<Accepted> {
-            let early = self.terms.is_early();
+            let may_be_early = self.accept_options.has_early();
             let (stream, peer) = self.socket.accept(|socket| {
                 let accepted = socket.accept();
-                if early && accepted.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
-                    self.terms.is_empty();
+                if may_be_early && accepted.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
+                    self.accept_options.clear_early();
                 }
                 accepted
             })?;
-            self.terms.accepted(TcpStream::from_std(stream.into())?, peer, early)
+            self.accept_options.accepted(TcpStream::from_std(stream.into())?, peer, may_be_early)
         }
     }
 }
@@ -196,20 +196,20 @@ mod platform {
     use super::*;
     use std::task::ready;
 
-    /// Where readiness cannot be asked for alone, a peer is accepted to learn that there is one, and kept until taken.
-    pub(super) struct Share {
+    /// This system does not report readiness alone: a connection is accepted to find out, and kept until it is taken.
+    pub(super) struct TcpAccept {
         socket: tokio::net::TcpListener,
-        terms: Arc<AcceptOptions>,
+        accept_options: Arc<AcceptOptions>,
         waiting: Option<(TcpStream, SocketAddr)>,
     }
 
-    impl Share {
-        pub(super) fn new(socket: TcpListener, terms: Arc<AcceptOptions>) -> io::Result<Self> {
-            Ok(Share { socket: tokio::net::TcpListener::from_std(socket)?, terms, waiting: None })
+    impl TcpAccept {
+        pub(super) fn new(socket: TcpListener, accept_options: Arc<AcceptOptions>) -> io::Result<Self> {
+            Ok(TcpAccept { socket: tokio::net::TcpListener::from_std(socket)?, accept_options, waiting: None })
         }
     }
 
-    impl Accept for Share {
+    impl Accept for TcpAccept {
         fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
             if self.waiting.is_none() {
                 self.waiting = Some(ready!(self.socket.poll_accept(cx))?);
@@ -219,7 +219,7 @@ mod platform {
 
         fn try_accept(&mut self) -> io::Result<Accepted> {
             let (stream, peer) = self.waiting.take().ok_or(io::ErrorKind::WouldBlock)?;
-            self.terms.accepted(stream, peer, self.terms.is_early())
+            self.accept_options.accepted(stream, peer, self.accept_options.has_early())
         }
     }
 }

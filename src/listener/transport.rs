@@ -1,15 +1,15 @@
-//! What is listened on, and how a peer is taken from it: the replaceable `accept`.
+//! The traits of open listeners: [`Transport`], owned by the pool, and [`Accept`], one per acceptor.
 //!
 //! ```text
-//! AcceptorPool ── owns ──▶ Transport ── share() ──▶ Accept, one per acceptor, on the acceptor's own arbiter
-//!                                                    poll_ready → (room) → try_accept ─▶ Accepted { stream, peer }
+//! AcceptorPool ── owns ──▶ Transport ── share() ──▶ Accept, one per acceptor, on the acceptor's arbiter
+//!                                                    poll_ready → (permit) → try_accept ─▶ Accepted { stream, peer }
 //!
-//! in the connection:   init ─▶ PROXY header ─▶ the transport's steps ─▶ TLS, one's own steps ─▶ ack, packets
-//!                              └────────── Handshake::handshake(Stream) -> Handshaken, within one limit of time ───┘
+//! in the connection:   init ─▶ PROXY header ─▶ the transport's steps ─▶ TLS, user-defined steps ─▶ ack, packets
+//!                              └────────── Handshake::handshake(Stream) -> Handshaken, within one time limit ──────┘
 //! ```
 //!
-//! [`Tcp`] is the transport of [`bind`](crate::Builder::bind). [`Memory`], for tests, and one's own go to
-//! [`listen`](crate::Builder::listen), Unix sockets and everything that can be set for a socket to
+//! [`Tcp`](super::Tcp) is the transport of [`bind`](crate::Builder::bind). [`Memory`](super::Memory), for tests, and
+//! user-defined transports go to [`listen`](crate::Builder::listen). Unix sockets, and all socket options, go to
 //! [`Listener`](crate::Listener).
 
 use std::io;
@@ -19,48 +19,52 @@ use std::task::{Context, Poll};
 use crate::handshake::Handshake;
 use crate::net::{Address, Stream};
 
-/// Something that can be listened on: it stays open in the pool while acceptors come and go.
+/// An open listener, which stays open in the pool while acceptors come and go.
 ///
-/// Peers that come while an acceptor is down must wait in it (in the kernel's queue, for a socket). Dropping the
-/// transport and all its shares closes it.
+/// Connections that arrive while an acceptor is down must wait in it (for a socket, in the kernel's queue). Dropping the
+/// transport and all its [`Accept`] handles closes it.
 pub trait Transport: Send + Sync + 'static {
-    /// The address that is listened on, with the real port where port 0 was asked for.
+    /// The address that is listened on. With port 0, it has the port that the system chose.
     fn local_addr(&self) -> Address;
 
-    /// One acceptor's share of the listener.
+    /// Creates the handle by which one acceptor accepts.
     ///
-    /// Called on the acceptor's own arbiter, inside its tokio runtime, once per acceptor and again for each successor.
+    /// Called on the acceptor's own arbiter, inside its tokio runtime, once for each acceptor and again for each
+    /// replacement.
     ///
     /// # Errors
-    /// Counts as the acceptor's failure: before the pool has started it is [`StartError::AcceptorFailed`], later the
-    /// acceptor is replaced within the pool's budget.
+    /// Counts as a failure of the acceptor: before the pool has started, the start fails with
+    /// [`StartError::AcceptorFailed`]; later the acceptor is replaced within the pool's restart budget.
     ///
     /// [`StartError::AcceptorFailed`]: crate::StartError::AcceptorFailed
     fn share(&self) -> io::Result<Box<dyn Accept>>;
 
-    /// What its peers go through before they are ready, in this order: said by a transport that always has it.
+    /// The handshake steps that every connection of this transport passes, in this order.
+    ///
+    /// Default: none.
     fn handshake(&self) -> Vec<Arc<dyn Handshake>> {
         Vec::new()
     }
 
-    /// Closes the listener for a while: peers are refused until it is resumed. The shares are gone by then.
+    /// Closes the listener until it is resumed; connections are refused meanwhile. All handles are already dropped.
     ///
     /// # Errors
-    /// `Unsupported` unless overridden: then a pool can only be suspended with its port open.
+    /// Default: `Unsupported`. Then the pool can only be suspended with the listener open.
     fn suspend(&self) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// Opens it again, at the same address.
+    /// Opens the listener again, at the same address.
     ///
     /// # Errors
-    /// What the system says, when someone else has taken the address in the meantime for example.
+    /// The error of the system, for example when another process has taken the address in the meantime. Default:
+    /// `Unsupported`.
     fn resume(&self) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
 }
 
-/// So that one's own transport may be boxed.
+/// For user-defined transports in a box.
 impl<T: Transport + ?Sized> Transport for Box<T> {
     fn local_addr(&self) -> Address {
         (**self).local_addr()
@@ -83,28 +87,28 @@ impl<T: Transport + ?Sized> Transport for Box<T> {
     }
 }
 
-/// One acceptor's share of a [`Transport`]: says when a peer may be waiting, then takes one without waiting.
+/// One acceptor's handle of a [`Transport`]: reports when a connection may be waiting, then accepts it without waiting.
 ///
-/// The two steps are apart so that the acceptor can make sure of room in between.
+/// The two steps are separate so that the acceptor can get a permit in between.
 pub trait Accept: 'static {
-    /// Ready when a peer may be waiting.
+    /// Ready when a connection may be waiting.
     ///
     /// # Errors
-    /// The listener itself is broken: the acceptor is replaced.
+    /// The listener has failed; the acceptor is replaced.
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
-    /// Takes one waiting peer, without waiting.
+    /// Accepts one waiting connection, without waiting.
     ///
     /// # Errors
-    /// `WouldBlock` when someone else was faster: the acceptor waits again. Other errors are classified as for
-    /// `accept(2)`: one peer's trouble (it goes on), the machine's (it pauses), the listener's (it is replaced).
+    /// `WouldBlock` when another acceptor was faster: this one waits again. Other errors are classified as for
+    /// `accept(2)`: of one connection (the acceptor goes on), of the machine (it pauses), of the listener (it is replaced).
     fn try_accept(&mut self) -> io::Result<Accepted>;
 }
 
-/// An accepted stream, and who is at its other end.
+/// An accepted stream and the address of its peer.
 #[derive(Debug)]
 pub struct Accepted {
-    /// The bytes.
+    /// The byte stream.
     pub stream: Stream,
     /// The peer's address.
     pub peer: Address,

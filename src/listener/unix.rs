@@ -1,15 +1,16 @@
-//! Listening on a Unix socket: a file, or a name of Linux's own.
+//! Listening on a Unix socket: at a path, or under an abstract name of Linux.
 
 use std::io;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use parking_lot::Mutex;
 use socket2::{Domain, SockRef, Socket, Type};
 use tokio::net::UnixStream;
 
-use super::inherited::{check_listening, not_ours};
+use super::inherited::{cannot_reopen, check_listening};
 use super::readiness::Readiness;
 use super::unix_file::UnixFile;
 use super::{Accept, Accepted, SocketOptions, Transport};
@@ -17,19 +18,20 @@ use crate::net::{Address, UnixAddress};
 
 /// A listening Unix socket.
 ///
-/// A file that another program has left behind is found by trying to connect, and removed; where somebody listens the
-/// address is in use. The file goes with the socket, if it is still its own: at the end, and while it is suspended.
+/// A file left behind by another program is detected by a connection attempt and removed; if a process listens there, the
+/// address is in use. The file is removed when the socket closes, at the end and while suspended, if it still belongs to
+/// this socket.
 ///
-/// The folder must be one where nobody else may rename files, as for every socket.
+/// As for every Unix socket, no other user may have permission to rename files in the directory.
 #[derive(Debug)]
 pub struct Unix {
-    /// `None` while it is suspended.
+    /// `None` while suspended.
     socket: Mutex<Option<Open>>,
-    place: Location,
+    location: Location,
     options: Arc<SocketOptions>,
 }
 
-/// In this order: as long as the socket is open, no other file can have the number of its own.
+/// Dropped in this order: while the socket is open, no other file can get its inode number.
 #[derive(Debug)]
 struct Open {
     _file: Option<UnixFile>,
@@ -45,12 +47,14 @@ enum Location {
 }
 
 impl Unix {
-    /// Listens on a file, which must not be there yet, or be left over. Its mode is what the process's umask leaves of
-    /// 0o777; [`Listener::mode`](crate::Listener::mode) says otherwise.
+    /// Listens at a path, where there is no file yet or one left behind.
+    ///
+    /// The mode of the file is 0o777 minus the umask of the process, unless
+    /// [`Listener::mode`](crate::Listener::mode) sets another.
     ///
     /// # Errors
-    /// `AddrInUse` when somebody listens there, or the file is not a socket; else what the system says. A path is some 100
-    /// bytes long at the most.
+    /// `AddrInUse` if a process listens there or the file is not a socket; else the error of the system. A path has at most
+    /// about 100 bytes.
     ///
     /// ```
     /// # let folder = std::env::temp_dir().join(format!("doc-unix-{}", std::process::id()));
@@ -69,15 +73,16 @@ impl Unix {
     }
 
     pub(crate) fn open_file(path: &Path, options: SocketOptions) -> io::Result<Self> {
-        // Still the same file when the process has gone to another folder.
+        // An absolute path stays valid when the process changes its working directory.
         Self::open(Location::File(std::path::absolute(path)?), options)
     }
 
-    /// Listens on an abstract name, given without the zero byte in front: no file, and nothing that could be left behind.
-    /// Anyone on the machine may connect: look at the [credentials](crate::Conn::peer_credentials).
+    /// Listens under an abstract name, given without the leading zero byte. There is no file that could be left behind.
+    ///
+    /// Every user of the machine may connect: check the [credentials](crate::Conn::peer_credentials).
     ///
     /// # Errors
-    /// What the system says. `InvalidInput` for the empty name.
+    /// `InvalidInput` for an empty name, else the error of the system.
     #[cfg(any(target_os = "linux", target_os = "android"))]
     pub fn bind_abstract(name: impl AsRef<[u8]>) -> io::Result<Self> {
         Self::open_abstract(name.as_ref(), SocketOptions::default())
@@ -86,39 +91,36 @@ impl Unix {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     pub(crate) fn open_abstract(name: &[u8], options: SocketOptions) -> io::Result<Self> {
         if name.is_empty() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "the name is empty"));
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "the abstract name must not be empty"));
         }
         Self::open(Location::Abstract(name.into()), options)
     }
 
-    /// A socket that listens already. Its file stays where it is, and it can be suspended by
-    /// [`Hold`](crate::SuspendMode::Hold) alone: others may have it open as well.
+    /// Uses a socket that already listens. Its file is never removed.
+    ///
+    /// It can be suspended only with [`Hold`](crate::SuspendMode::Hold): other processes may have it open as well.
     ///
     /// # Errors
-    /// `InvalidInput` when it is not a Unix stream socket that listens, else what the system says.
+    /// `InvalidInput` if it is not a listening Unix stream socket, else the error of the system.
     pub fn inherited(socket: UnixListener) -> io::Result<Self> {
         Self::take_over(socket, SocketOptions::default())
     }
 
     pub(super) fn take_over(socket: UnixListener, options: SocketOptions) -> io::Result<Self> {
-        let shown = SockRef::from(&socket);
-        if !shown.local_addr()?.is_unix() {
+        let socket_ref = SockRef::from(&socket);
+        if !socket_ref.local_addr()?.is_unix() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a Unix socket"));
         }
-        check_listening(&shown)?;
-        let place = Location::Inherited((&socket.local_addr()?).into());
-        options.take_over(shown)?;
+        check_listening(&socket_ref)?;
+        let location = Location::Inherited((&socket.local_addr()?).into());
+        options.take_over(socket_ref)?;
         let socket = Mutex::new(Some(Open { _file: None, socket }));
-        Ok(Unix { socket, place, options: Arc::new(options) })
+        Ok(Unix { socket, location, options: Arc::new(options) })
     }
 
-    fn open(place: Location, options: SocketOptions) -> io::Result<Self> {
-        let open = place.open(&options)?;
-        Ok(Unix { socket: Mutex::new(Some(open)), place, options: Arc::new(options) })
-    }
-
-    fn socket(&self) -> MutexGuard<'_, Option<Open>> {
-        self.socket.lock().unwrap_or_else(PoisonError::into_inner)
+    fn open(location: Location, options: SocketOptions) -> io::Result<Self> {
+        let open = location.open(&options)?;
+        Ok(Unix { socket: Mutex::new(Some(open)), location, options: Arc::new(options) })
     }
 }
 
@@ -136,7 +138,7 @@ impl Location {
                 options.listen(&socket)?;
                 None
             }
-            Location::Inherited(_) => return Err(not_ours()),
+            Location::Inherited(_) => return Err(cannot_reopen()),
         };
         Ok(Open { _file: file, socket: std::os::fd::OwnedFd::from(socket).into() })
     }
@@ -144,7 +146,7 @@ impl Location {
 
 impl Transport for Unix {
     fn local_addr(&self) -> Address {
-        Address::Unix(match &self.place {
+        Address::Unix(match &self.location {
             Location::File(path) => UnixAddress::path(path),
             #[cfg(any(target_os = "linux", target_os = "android"))]
             Location::Abstract(name) => UnixAddress::abstract_name(name),
@@ -153,35 +155,36 @@ impl Transport for Unix {
     }
 
     fn share(&self) -> io::Result<Box<dyn Accept>> {
-        let open = self.socket();
-        let open = open.as_ref().ok_or_else(|| io::Error::new(io::ErrorKind::NotConnected, "suspended"))?;
+        let open = self.socket.lock();
+        let open =
+            open.as_ref().ok_or_else(|| io::Error::new(io::ErrorKind::NotConnected, "the listener is suspended"))?;
         let socket = mio::net::UnixListener::from_std(open.socket.try_clone()?);
-        Ok(Box::new(Share { socket: Readiness::of(socket)?, options: self.options.clone() }))
+        Ok(Box::new(UnixAccept { socket: Readiness::of(socket)?, options: self.options.clone() }))
     }
 
     fn suspend(&self) -> io::Result<()> {
-        if matches!(self.place, Location::Inherited(_)) {
-            return Err(not_ours());
+        if matches!(self.location, Location::Inherited(_)) {
+            return Err(cannot_reopen());
         }
-        self.socket().take();
+        self.socket.lock().take();
         Ok(())
     }
 
     fn resume(&self) -> io::Result<()> {
-        let mut socket = self.socket();
+        let mut socket = self.socket.lock();
         if socket.is_none() {
-            *socket = Some(self.place.open(&self.options)?);
+            *socket = Some(self.location.open(&self.options)?);
         }
         Ok(())
     }
 }
 
-struct Share {
+struct UnixAccept {
     socket: Readiness<mio::net::UnixListener>,
     options: Arc<SocketOptions>,
 }
 
-impl Accept for Share {
+impl Accept for UnixAccept {
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.socket.poll(cx)
     }
@@ -189,9 +192,9 @@ impl Accept for Share {
     fn try_accept(&mut self) -> io::Result<Accepted> {
         let (stream, peer) = self.socket.accept(|socket| socket.accept())?;
         let stream = UnixStream::from_std(stream.into())?;
-        // Nothing is taken over from the listening socket here.
+        // Unix sockets do not inherit these options from the listening socket.
         self.options.set_buffers(&SockRef::from(&stream))?;
-        self.options.show_accepted(&stream)?;
+        self.options.call_on_accept(&stream)?;
         Ok(Accepted { stream: stream.into(), peer: Address::Unix((&peer).into()) })
     }
 }

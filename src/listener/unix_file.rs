@@ -1,4 +1,4 @@
-//! The file of a Unix socket: whose it is, and when it goes.
+//! The file of a Unix socket: ownership and removal.
 
 use std::fs::{self, File};
 use std::io;
@@ -11,19 +11,20 @@ use tracing::warn;
 
 use super::SocketOptions;
 
-/// A socket's file, by the number that nothing else has while the socket is open. Dropped before the socket it takes the
-/// file along, if that is still the same one.
+/// The file of a socket, identified by device and inode, which no other file can have while the socket is open.
+///
+/// Dropping it removes the file if the path still refers to it. It must be dropped before the socket.
 #[derive(Debug)]
 pub(super) struct UnixFile {
     path: PathBuf,
-    number: (u64, u64),
+    identity: (u64, u64),
 }
 
 impl UnixFile {
-    /// Binds the socket, and sets the file's mode and owner: nobody can connect before it listens.
+    /// Binds the socket, sets the mode and owner of the file, then listens: no peer can connect before that.
     pub(super) fn bind(socket: &Socket, path: &Path, options: &SocketOptions) -> io::Result<Self> {
         let address = SockAddr::unix(path)?;
-        let _lock = FolderLock::of(path);
+        let _lock = DirectoryLock::of(path);
         match socket.bind(&address) {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
                 remove_stale(path, &address)?;
@@ -31,14 +32,15 @@ impl UnixFile {
             }
             bound => bound?,
         }
-        let file = UnixFile { path: path.to_owned(), number: number(&fs::symlink_metadata(path)?) };
+        let file = UnixFile { path: path.to_owned(), identity: identity(&fs::symlink_metadata(path)?) };
         if let Some(mode) = options.mode {
-            fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(|error| because("its mode", error))?;
+            fs::set_permissions(path, fs::Permissions::from_mode(mode))
+                .map_err(|error| with_context("cannot set its mode", error))?;
         }
         if let Some((user, group)) = options.owner {
-            lchown(path, user, group).map_err(|error| because("its owner", error))?;
+            lchown(path, user, group).map_err(|error| with_context("cannot set its owner", error))?;
         }
-        // Under the lock as well: to others a file is stale as long as nobody listens.
+        // Still under the lock: until the socket listens, other processes take its file for a stale one.
         options.listen(socket)?;
         Ok(file)
     }
@@ -46,20 +48,20 @@ impl UnixFile {
 
 impl Drop for UnixFile {
     fn drop(&mut self) {
-        let is_ours = fs::symlink_metadata(&self.path).is_ok_and(|file| number(&file) == self.number);
+        let is_ours = fs::symlink_metadata(&self.path).is_ok_and(|file| identity(&file) == self.identity);
         if is_ours {
             if let Err(error) = fs::remove_file(&self.path) {
-                warn!(path = %self.path.display(), %error, "the file of a Unix socket stays behind");
+                warn!(path = %self.path.display(), %error, "cannot remove the file of a Unix socket");
             }
         }
     }
 }
 
-fn number(file: &fs::Metadata) -> (u64, u64) {
+fn identity(file: &fs::Metadata) -> (u64, u64) {
     (file.dev(), file.ino())
 }
 
-/// Removes the file of a socket that nobody listens on any more; anything else is an error that says what it is.
+/// Removes the file of a socket on which no process listens any more. Anything else is an error.
 fn remove_stale(path: &Path, address: &SockAddr) -> io::Result<()> {
     let in_use = |why| Err(io::Error::new(io::ErrorKind::AddrInUse, why));
     let file = match fs::symlink_metadata(path) {
@@ -67,7 +69,7 @@ fn remove_stale(path: &Path, address: &SockAddr) -> io::Result<()> {
         file => file?,
     };
     if !file.file_type().is_socket() {
-        return in_use("address in use: there is a file that is not a socket");
+        return in_use("address in use: the file is not a socket");
     }
     let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     probe.set_nonblocking(true)?;
@@ -75,42 +77,37 @@ fn remove_stale(path: &Path, address: &SockAddr) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            return Err(because("whether somebody listens there", error))
+            return Err(with_context("cannot check whether a process listens there", error))
         }
-        // Connected, or its queue is full, or it is of another type.
-        _ => return in_use("address in use: somebody listens there"),
+        // Connected, or its queue is full, or it is a socket of another type.
+        _ => return in_use("address in use: a process listens there"),
     }
     match fs::symlink_metadata(path) {
-        Ok(now) if number(&now) == number(&file) => fs::remove_file(path),
-        // Another one by now: the system says what it thinks of it.
+        Ok(now) if identity(&now) == identity(&file) => fs::remove_file(path),
+        // Replaced in the meantime: the next bind reports what it is.
         _ => Ok(()),
     }
 }
 
-/// The system's reason, and what it is the reason of.
-fn because(what: &'static str, source: io::Error) -> io::Error {
-    #[derive(Debug, thiserror::Error)]
-    #[error("{what}: {source}")]
-    struct Because {
-        what: &'static str,
-        source: io::Error,
-    }
-    io::Error::new(source.kind(), Because { what, source })
+/// Puts what failed in front of the system's reason.
+fn with_context(what: &str, error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{what}: {error}"))
 }
 
-/// Keeps two that start at once from taking each other's file for a stale one. It needs no file of its own; where it cannot
-/// be had, it is gone without.
-struct FolderLock(#[allow(dead_code)] File);
+/// A lock on the directory, which keeps two processes that start at once from taking each other's file for a stale one.
+///
+/// It needs no lock file. Where it cannot be obtained, the start goes on without it.
+struct DirectoryLock(#[allow(dead_code)] File);
 
-impl FolderLock {
-    const TRIES: u32 = 20;
+impl DirectoryLock {
+    const ATTEMPTS: u32 = 20;
     const PAUSE: Duration = Duration::from_millis(5);
 
     fn of(path: &Path) -> Option<Self> {
-        let folder = File::open(path.parent()?).ok()?;
-        for _ in 0..Self::TRIES {
-            match lock(&folder) {
-                Ok(()) => return Some(FolderLock(folder)),
+        let directory = File::open(path.parent()?).ok()?;
+        for _ in 0..Self::ATTEMPTS {
+            match lock(&directory) {
+                Ok(()) => return Some(DirectoryLock(directory)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => std::thread::sleep(Self::PAUSE),
                 Err(_) => return None,
             }
@@ -120,8 +117,8 @@ impl FolderLock {
 }
 
 #[cfg(not(any(target_os = "solaris", target_os = "illumos")))]
-fn lock(folder: &File) -> io::Result<()> {
-    Ok(rustix::fs::flock(folder, rustix::fs::FlockOperation::NonBlockingLockExclusive)?)
+fn lock(directory: &File) -> io::Result<()> {
+    Ok(rustix::fs::flock(directory, rustix::fs::FlockOperation::NonBlockingLockExclusive)?)
 }
 
 #[cfg(any(target_os = "solaris", target_os = "illumos"))]

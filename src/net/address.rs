@@ -1,4 +1,4 @@
-//! Where a peer or a listener is.
+//! The address of a peer or a listener.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
@@ -9,7 +9,7 @@ use super::UnixAddress;
 
 /// The address of a peer or of a listener.
 ///
-/// Shown as `127.0.0.1:7000`; [`Address::url`] puts the kind of transport in front.
+/// Displayed as `127.0.0.1:7000`; [`Address::url`] adds the kind of transport.
 ///
 /// ```
 /// use actix_acceptor::transport::Address;
@@ -23,15 +23,15 @@ use super::UnixAddress;
 pub enum Address {
     /// An IPv4 or IPv6 address and a TCP port.
     Tcp(SocketAddr),
-    /// Where a Unix socket is; that of a client mostly is nowhere.
+    /// The address of a Unix socket. Clients are usually unnamed.
     #[cfg(unix)]
     Unix(UnixAddress),
-    /// Whatever a transport of one's own calls the place.
+    /// The name that a user-defined transport gives to the place.
     Other(Arc<str>),
 }
 
 impl Address {
-    /// The IP address and port, where there is one.
+    /// The IP address and port of a TCP address.
     pub fn socket(&self) -> Option<SocketAddr> {
         match self {
             Address::Tcp(addr) => Some(*addr),
@@ -41,12 +41,12 @@ impl Address {
         }
     }
 
-    /// The IP address, where there is one.
+    /// The IP address of a TCP address.
     pub fn ip(&self) -> Option<IpAddr> {
         self.socket().map(|addr| addr.ip())
     }
 
-    /// The address with its kind in front: `tcp://127.0.0.1:7000`, `unix:///run/echo.sock`, `unix:@echo`.
+    /// The address with its kind as the scheme: `tcp://127.0.0.1:7000`, `unix:///run/echo.sock`, `unix:@echo`.
     pub fn url(&self) -> String {
         match self {
             Address::Tcp(addr) => format!("tcp://{addr}"),
@@ -83,7 +83,7 @@ impl From<UnixAddress> for Address {
     }
 }
 
-/// So that `std::net::TcpStream::connect(address)` works; yields nothing where there is no IP address.
+/// Makes `std::net::TcpStream::connect(address)` work. Yields nothing for other addresses than TCP.
 impl ToSocketAddrs for Address {
     type Iter = std::option::IntoIter<SocketAddr>;
 

@@ -1,7 +1,7 @@
 //! The pair of buffers that the connections of an arbiter share.
 //!
-//! A connection borrows the pair while there are bytes to hold and hands it back when there are none: an idle connection
-//! owns no buffer.
+//! A connection borrows the pair while it has bytes to buffer and gives it back afterwards: an idle connection owns no
+//! buffer.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -10,23 +10,25 @@ use bytes::BytesMut;
 
 use super::Sending;
 
-/// Room for one read, in bytes.
+/// The size of one read, in bytes.
 pub(crate) const READ_BUFFER: usize = 16 * 1024;
-/// Blocks of this size are read into, so that small packets do not ask for room after each.
+/// The size of an allocation, in bytes: two reads, so that small packets do not allocate each time.
 const READ_BLOCK: usize = 2 * READ_BUFFER;
-/// What may stay allocated in the spare pair for what is written.
-const WRITE_KEEP: usize = 64 * 1024;
+/// The largest write buffer that the spare pair keeps, in bytes.
+const MAX_SPARE_WRITE: usize = 64 * 1024;
 
-/// What was read and not yet understood; what was written and not yet sent.
+/// The buffers of one connection.
 #[derive(Debug, Default)]
 pub(crate) struct Buffers {
+    /// Read and not yet decoded.
     pub(crate) read: BytesMut,
+    /// Encoded and not yet written to the socket.
     pub(crate) write: BytesMut,
-    /// Files that go before what is in `write`.
+    /// Files to send before the bytes in `write`.
     pub(crate) files: Option<Box<Files>>,
 }
 
-/// Files on their way, each behind what was written before it.
+/// Files to send, each after the bytes that were written before it.
 pub(crate) type Files = VecDeque<(BytesMut, Sending)>;
 
 thread_local! {
@@ -34,13 +36,13 @@ thread_local! {
 }
 
 impl Buffers {
-    /// The arbiter's spare pair, or a new one while that is lent.
+    /// Takes the arbiter's spare pair, or a new one while another connection has it.
     #[inline]
     pub(crate) fn borrow() -> Box<Buffers> {
         SPARE.try_with(Cell::take).ok().flatten().unwrap_or_default()
     }
 
-    /// How many bytes of files, and of what stands before them, are not sent yet.
+    /// The unsent bytes of the files and of everything before them.
     #[cold]
     pub(crate) fn before_write(&self) -> usize {
         let files = self.files.iter().flat_map(|files| files.iter());
@@ -48,7 +50,7 @@ impl Buffers {
         usize::try_from(bytes).unwrap_or(usize::MAX)
     }
 
-    /// Makes room for one read.
+    /// Reserves space for one read.
     #[inline]
     pub(crate) fn reserve(&mut self) {
         if self.read.capacity() - self.read.len() < READ_BUFFER {
@@ -57,7 +59,7 @@ impl Buffers {
         }
     }
 
-    /// Hands the pair back, keeping only what holds bytes.
+    /// Gives the pair back, unless it holds bytes.
     #[inline]
     pub(crate) fn give_back(self: Box<Self>) -> Option<Box<Buffers>> {
         if self.read.is_empty() && self.write.is_empty() && self.files.is_none() {
@@ -67,11 +69,11 @@ impl Buffers {
         self.trim()
     }
 
-    /// An empty pair becomes the spare one.
+    /// Makes an empty pair the spare one.
     #[inline]
     fn release(mut self: Box<Self>) {
         self.write.clear();
-        if self.write.capacity() > WRITE_KEEP {
+        if self.write.capacity() > MAX_SPARE_WRITE {
             self.write = BytesMut::new();
         }
         if self.read.capacity() > 2 * READ_BLOCK {
@@ -80,7 +82,7 @@ impl Buffers {
         let _ = SPARE.try_with(|spare| spare.set(Some(self)));
     }
 
-    /// A few bytes in a large block move to a small one, so that the block can serve others.
+    /// Moves a few bytes from a large buffer to a small one, so that other connections can use the large one.
     #[cold]
     fn trim(mut self: Box<Self>) -> Option<Box<Buffers>> {
         if !self.write.is_empty() || self.files.is_some() || self.read.len() >= READ_BUFFER / 4 {

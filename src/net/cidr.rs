@@ -1,4 +1,4 @@
-//! A block of IP addresses.
+//! Blocks of IP addresses.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -6,12 +6,12 @@ use std::str::FromStr;
 
 use ipnet::IpNet;
 
-/// An address, or those that have their first bits in common, in CIDR notation (RFC 4632).
+/// An IP address or a block of them in CIDR notation (RFC 4632).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Cidr(IpNet);
 
 impl Cidr {
-    /// Whether the address is in it. An IPv4 address mapped into IPv6 counts as IPv4.
+    /// Whether the block contains the address. An IPv4 address mapped into IPv6 counts as IPv4.
     pub(crate) fn contains(&self, ip: IpAddr) -> bool {
         self.0.contains(&ip.to_canonical())
     }
@@ -32,7 +32,7 @@ impl fmt::Display for Cidr {
     }
 }
 
-/// A text that is neither an IP address nor a block of them.
+/// The error of a text that is neither an IP address nor a CIDR block.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is neither an IP address nor a block of them (CIDR)")]
+#[error("invalid address {0:?}: expected an IP address or a CIDR block")]
 pub struct ParseCidrError(pub(crate) String);

@@ -1,16 +1,16 @@
-//! Who is at the other end of a Unix socket.
+//! The credentials of the peer of a Unix socket.
 
-/// The user, group and process at the other end of a Unix socket, as the kernel knew them when it connected.
+/// The user, group and process of the peer of a Unix socket, recorded by the kernel when it connected.
 ///
-/// The process may have ended since, and its number may be another's by now: decide by user and group.
+/// The process may have ended since, and another one may have its id: base decisions on user and group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct PeerCredentials {
-    /// The effective user.
+    /// The effective user id.
     pub uid: u32,
-    /// The effective group.
+    /// The effective group id.
     pub gid: u32,
-    /// The process, where the system tells it.
+    /// The process id, where the system reports it.
     pub pid: Option<i32>,
 }
 

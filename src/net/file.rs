@@ -1,4 +1,4 @@
-//! A file on its way to a peer.
+//! Sending files to a peer.
 
 use std::fs::File;
 use std::future::Future;
@@ -15,15 +15,15 @@ use tokio::task::{spawn_blocking, JoinHandle};
 
 use super::Stream;
 
-/// What is read at once where the kernel does not send files by itself.
-const CHUNK: u64 = 64 * 1024;
+/// The size of one read, in bytes, where `sendfile(2)` is not available.
+const READ_SIZE: u64 = 64 * 1024;
 
-/// A file, or a range of it, to be sent as it is: by [`Conn::send_file`](crate::Conn::send_file),
+/// A file, or a range of it, to send unchanged: with [`Conn::send_file`](crate::Conn::send_file),
 /// [`Next::file`](crate::Next::file) or [`Socket::send_file`](crate::Socket::send_file).
 ///
-/// On Linux the kernel sends it by itself where the socket is plain (`sendfile(2)`), in the arbiter's thread: what is not
-/// cached is waited for there. Everywhere else, under TLS for example, it is read in pieces on a thread of its own. A file
-/// that is changed while it is sent arrives as a mixture.
+/// On Linux, plain sockets send it with `sendfile(2)`, on the thread of the arbiter; a part that is not in the page cache
+/// blocks that thread until it is read. Elsewhere, for example under TLS, the file is read in pieces on a blocking thread.
+/// A file that is modified while it is sent arrives as a mixture.
 #[derive(Clone, Debug)]
 pub struct FileRange {
     file: Arc<File>,
@@ -32,18 +32,18 @@ pub struct FileRange {
 }
 
 impl FileRange {
-    /// A whole file, as long as it is now.
+    /// A whole file, with its current length.
     ///
     /// # Errors
-    /// What the system says.
+    /// The error of the system.
     pub fn open(path: impl AsRef<Path>) -> io::Result<Self> {
         Self::new(File::open(path)?, ..)
     }
 
-    /// These bytes of an open file; where it stands does not matter, and is not changed.
+    /// A range of an open file. The position of the file is neither used nor changed.
     ///
     /// # Errors
-    /// `InvalidInput` for a range that is not within the file, else what the system says.
+    /// `InvalidInput` for a range that is not within the file, else the error of the system.
     ///
     /// ```
     /// use actix_acceptor::transport::FileRange;
@@ -58,7 +58,7 @@ impl FileRange {
         let size = file.metadata()?.len();
         let offset = match range.start_bound() {
             Bound::Included(first) => *first,
-            Bound::Excluded(before) => before.saturating_add(1),
+            Bound::Excluded(previous) => previous.saturating_add(1),
             Bound::Unbounded => 0,
         };
         let end = match range.end_bound() {
@@ -69,18 +69,18 @@ impl FileRange {
         match end.checked_sub(offset) {
             Some(length) if end <= size => Ok(FileRange { file, offset, length }),
             _ => {
-                let text = format!("bytes {offset} to {end} of a file of {size}");
+                let text = format!("bytes {offset} to {end} are not within the file of {size} bytes");
                 Err(io::Error::new(io::ErrorKind::InvalidInput, text))
             }
         }
     }
 
-    /// How many bytes it has.
+    /// The length in bytes.
     pub fn len(&self) -> u64 {
         self.length
     }
 
-    /// Whether it has none.
+    /// Whether the length is 0.
     pub fn is_empty(&self) -> bool {
         self.length == 0
     }
@@ -90,9 +90,11 @@ impl FileRange {
 #[derive(Debug)]
 pub(crate) struct Sending {
     range: FileRange,
-    /// Through user space.
+    /// `sendfile(2)` is not available: the file is read and written.
     copies: bool,
+    /// The read in progress, on a blocking thread.
     reading: Option<JoinHandle<io::Result<BytesMut>>>,
+    /// Read and not yet written.
     read: BytesMut,
 }
 
@@ -101,29 +103,29 @@ impl Sending {
         Sending { range, copies: false, reading: None, read: BytesMut::new() }
     }
 
-    /// How many bytes are not sent yet.
+    /// The unsent bytes.
     pub(crate) fn left(&self) -> u64 {
         self.range.length + self.read.len() as u64
     }
 
-    /// Sends some of it, not more than that; how much it was. There must be something left.
+    /// Sends up to `limit` bytes and returns how many. There must be unsent bytes.
     pub(crate) fn poll(
         &mut self,
         mut io: Pin<&mut Stream>,
         cx: &mut Context<'_>,
-        most: u64,
+        limit: u64,
     ) -> Poll<io::Result<usize>> {
         if !self.copies {
-            match self.send(&io, cx, most) {
+            match self.poll_send_file(&io, cx, limit) {
                 Some(sent) => return sent,
                 None => self.copies = true,
             }
         }
         if self.read.is_empty() {
-            self.read = ready!(self.read(cx))?;
+            self.read = ready!(self.poll_read_file(cx))?;
         }
-        let most = self.read.len().min(usize::try_from(most).unwrap_or(usize::MAX));
-        match ready!(io.as_mut().poll_write(cx, &self.read[..most]))? {
+        let limit = self.read.len().min(usize::try_from(limit).unwrap_or(usize::MAX));
+        match ready!(io.as_mut().poll_write(cx, &self.read[..limit]))? {
             0 => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
             sent => {
                 self.read.advance(sent);
@@ -132,36 +134,36 @@ impl Sending {
         }
     }
 
-    /// By the kernel alone; `None` where it cannot.
+    /// Sends with `sendfile(2)`; `None` where that is not available.
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    fn send(&mut self, io: &Stream, cx: &mut Context<'_>, most: u64) -> Option<Poll<io::Result<usize>>> {
+    fn poll_send_file(&mut self, io: &Stream, cx: &mut Context<'_>, limit: u64) -> Option<Poll<io::Result<usize>>> {
         let FileRange { file, offset, length } = &mut self.range;
-        let most = usize::try_from(most.min(*length)).unwrap_or(usize::MAX);
-        match io.poll_send_file(cx, file, offset, most)? {
+        let limit = usize::try_from(limit.min(*length)).unwrap_or(usize::MAX);
+        match io.poll_send_file(cx, file, offset, limit)? {
             Poll::Pending => Some(Poll::Pending),
             Poll::Ready(Ok(0)) => Some(Poll::Ready(Err(too_short(*length)))),
             Poll::Ready(Ok(sent)) => {
                 *length -= sent as u64;
                 Some(Poll::Ready(Ok(sent)))
             }
-            // Not every file can be sent in this way.
+            // Not every file supports it.
             Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::InvalidInput => None,
             Poll::Ready(Err(error)) => Some(Poll::Ready(Err(error))),
         }
     }
 
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    fn send(&mut self, _: &Stream, _: &mut Context<'_>, _: u64) -> Option<Poll<io::Result<usize>>> {
+    fn poll_send_file(&mut self, _: &Stream, _: &mut Context<'_>, _: u64) -> Option<Poll<io::Result<usize>>> {
         None
     }
 
-    /// The next piece, read elsewhere so that nobody waits for the disk.
-    fn read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<BytesMut>> {
+    /// Reads the next piece on a blocking thread, so that the arbiter does not wait for the disk.
+    fn poll_read_file(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<BytesMut>> {
         let FileRange { file, offset, length } = &mut self.range;
         let reading = self.reading.get_or_insert_with(|| {
-            let (file, offset, most) = (file.clone(), *offset, CHUNK.min(*length) as usize);
+            let (file, offset, size) = (file.clone(), *offset, READ_SIZE.min(*length) as usize);
             spawn_blocking(move || {
-                let mut piece = BytesMut::zeroed(most);
+                let mut piece = BytesMut::zeroed(size);
                 let read = read_at(&file, &mut piece, offset)?;
                 piece.truncate(read);
                 Ok(piece)
@@ -179,7 +181,7 @@ impl Sending {
 }
 
 fn too_short(missing: u64) -> io::Error {
-    let text = format!("the file has become shorter while it was sent: {missing} bytes are missing");
+    let text = format!("the file was truncated while it was sent: {missing} bytes are missing");
     io::Error::new(io::ErrorKind::InvalidData, text)
 }
 
@@ -199,7 +201,7 @@ mod tests {
     use std::future::poll_fn;
     use tokio::io::AsyncReadExt;
 
-    /// Sends this very file; whether it went through user space, and what arrived.
+    /// Sends this source file. Returns whether it was copied through user space, and what arrived.
     async fn sent(mut io: Stream, mut peer: impl tokio::io::AsyncRead + Unpin) -> (bool, Vec<u8>) {
         let mut file = Sending::new(FileRange::open(file!()).unwrap());
         while file.left() > 0 {
@@ -212,19 +214,19 @@ mod tests {
     }
 
     #[actix_rt::test]
-    async fn the_kernel_sends_by_itself_where_the_socket_is_plain() {
+    async fn plain_sockets_use_sendfile() {
         let expected = std::fs::read(file!()).unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let peer = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let ours = Stream::from(listener.accept().await.unwrap().0);
+        let local = Stream::from(listener.accept().await.unwrap().0);
         let by_user_space = !cfg!(any(target_os = "linux", target_os = "android"));
-        assert_eq!(sent(ours, peer).await, (by_user_space, expected.clone()));
+        assert_eq!(sent(local, peer).await, (by_user_space, expected.clone()));
         #[cfg(unix)]
         {
-            let (ours, peer) = tokio::net::UnixStream::pair().unwrap();
-            assert_eq!(sent(ours.into(), peer).await, (by_user_space, expected.clone()));
+            let (local, peer) = tokio::net::UnixStream::pair().unwrap();
+            assert_eq!(sent(local.into(), peer).await, (by_user_space, expected.clone()));
         }
-        let (ours, peer) = tokio::io::duplex(1 << 20);
-        assert_eq!(sent(Stream::other(ours), peer).await, (true, expected));
+        let (local, peer) = tokio::io::duplex(1 << 20);
+        assert_eq!(sent(Stream::other(local), peer).await, (true, expected));
     }
 }

@@ -1,10 +1,11 @@
-//! Addresses, byte streams, files on their way to a peer, and the shared I/O buffers.
+//! Addresses, byte streams, files to send, and the shared I/O buffers.
 
 mod address;
 mod buffers;
 mod cidr;
 mod credentials;
 mod file;
+mod io;
 mod stream;
 #[cfg(unix)]
 mod unix_address;
@@ -16,6 +17,7 @@ pub use cidr::ParseCidrError;
 pub use credentials::PeerCredentials;
 pub use file::FileRange;
 pub(crate) use file::Sending;
-pub use stream::{Io, Stream, TransportKind};
+pub use io::Io;
+pub use stream::{Stream, TransportKind};
 #[cfg(unix)]
 pub use unix_address::UnixAddress;

@@ -1,4 +1,4 @@
-//! The bytes of one connection, whatever carries them.
+//! The byte stream of one connection, with one type for every kind of transport.
 
 use std::fmt;
 use std::io;
@@ -12,13 +12,12 @@ use tokio::net::TcpStream;
 #[cfg(unix)]
 use tokio::net::UnixStream;
 
+use super::io::Opaque;
 #[cfg(unix)]
 use super::UnixAddress;
-use super::{Address, PeerCredentials};
-#[cfg(any(feature = "native-tls", feature = "rustls"))]
-use crate::handshake::tls;
+use super::{Address, Io, PeerCredentials};
 
-/// What carries the bytes of a connection.
+/// The kind of transport that carries the bytes of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TransportKind {
@@ -26,32 +25,23 @@ pub enum TransportKind {
     Tcp,
     /// A Unix socket.
     Unix,
-    /// TLS, whatever is below it.
+    /// TLS, over any transport.
     Tls,
-    /// A transport of one's own.
+    /// A user-defined transport.
     Other,
 }
 
-/// Any two-way stream of bytes that a transport of one's own may hand over.
-pub trait Io: AsyncRead + AsyncWrite + Unpin + 'static {}
-
-impl<T: AsyncRead + AsyncWrite + Unpin + 'static> Io for T {}
-
-/// An accepted stream: one type for every kind of transport.
+/// An accepted byte stream: one type for every kind of transport.
 pub struct Stream(Inner);
 
 enum Inner {
     Tcp(TcpStream),
     #[cfg(unix)]
     Unix(UnixStream),
-    Other(Box<dyn Io>),
-    #[cfg(feature = "native-tls")]
-    Native(Box<tokio_native_tls::TlsStream<tls::NativeIo>>),
-    #[cfg(feature = "rustls")]
-    Rustls(Box<tokio_rustls::server::TlsStream<Stream>>),
-    /// Bytes were read too many, and put back.
+    Dyn(Box<dyn Io>),
+    /// Bytes that were read ahead stand before the stream.
     PutBack(Box<PutBack>),
-    /// It is in the hands of a handshake.
+    /// A handshake owns the stream.
     Taken,
 }
 
@@ -61,13 +51,22 @@ struct PutBack {
 }
 
 impl Stream {
-    /// A stream of a transport of one's own, an in-memory duplex in a test for example.
-    pub fn other(stream: impl Io) -> Self {
-        Stream(Inner::Other(Box::new(stream)))
+    /// Makes a stream of any two-way byte stream, for example an in-memory duplex in a test.
+    ///
+    /// Its [`kind`](Stream::kind) is [`TransportKind::Other`], and it has no addresses. A stream that knows more
+    /// implements [`Io`] and goes to [`from_io`](Stream::from_io).
+    pub fn other(stream: impl AsyncRead + AsyncWrite + Unpin + 'static) -> Self {
+        Self::from_io(Opaque(stream))
     }
 
-    /// Puts bytes back that were read too many: they are read first again. For a [`Handshake`](super::Handshake) that
-    /// cannot know where its part ends before it has read beyond.
+    /// Makes a stream of an [`Io`], for example a layer of encryption on top of another `Stream`.
+    pub fn from_io(io: impl Io) -> Self {
+        Stream(Inner::Dyn(Box::new(io)))
+    }
+
+    /// Puts bytes back that were read too far; they are read again first.
+    ///
+    /// For a [`Handshake`](crate::transport::Handshake) that cannot know where its part ends before it has read beyond it.
     pub fn put_back(self, bytes: impl Into<Bytes>) -> Self {
         match bytes.into() {
             bytes if bytes.is_empty() => self,
@@ -75,40 +74,27 @@ impl Stream {
         }
     }
 
-    #[cfg(feature = "native-tls")]
-    pub(crate) fn native(tls: tokio_native_tls::TlsStream<tls::NativeIo>) -> Self {
-        Stream(Inner::Native(Box::new(tls)))
-    }
-
-    #[cfg(feature = "rustls")]
-    pub(crate) fn rustls(tls: tokio_rustls::server::TlsStream<Stream>) -> Self {
-        Stream(Inner::Rustls(Box::new(tls)))
-    }
-
-    /// Takes the stream out: what is left is away.
+    /// Takes the stream out. The value left behind fails every read and write with `NotConnected`.
     pub(crate) fn take(&mut self) -> Stream {
         std::mem::replace(self, Stream(Inner::Taken))
     }
 
-    /// What carries the bytes.
+    /// The kind of transport.
     pub fn kind(&self) -> TransportKind {
-        match self.0 {
+        match &self.0 {
             Inner::Tcp(_) => TransportKind::Tcp,
             #[cfg(unix)]
             Inner::Unix(_) => TransportKind::Unix,
-            #[cfg(feature = "native-tls")]
-            Inner::Native(_) => TransportKind::Tls,
-            #[cfg(feature = "rustls")]
-            Inner::Rustls(_) => TransportKind::Tls,
-            Inner::PutBack(ref put_back) => put_back.stream.kind(),
-            Inner::Other(_) | Inner::Taken => TransportKind::Other,
+            Inner::Dyn(io) => io.kind(),
+            Inner::PutBack(put_back) => put_back.stream.kind(),
+            Inner::Taken => TransportKind::Other,
         }
     }
 
-    /// Our own end's address.
+    /// The address of the local end.
     ///
     /// # Errors
-    /// What the system says; `Unsupported` for a transport that has no addresses.
+    /// The error of the system, or `Unsupported` for a transport without addresses.
     pub fn local_addr(&self) -> io::Result<Address> {
         match &self.0 {
             Inner::Tcp(tcp) => tcp.local_addr().map(Address::Tcp),
@@ -116,46 +102,38 @@ impl Stream {
             Inner::Unix(unix) => {
                 Ok(UnixAddress::from(&std::os::unix::net::SocketAddr::from(unix.local_addr()?)).into())
             }
-            #[cfg(feature = "native-tls")]
-            Inner::Native(tls) => tls.get_ref().get_ref().get_ref().stream.local_addr(),
-            #[cfg(feature = "rustls")]
-            Inner::Rustls(tls) => tls.get_ref().0.local_addr(),
+            Inner::Dyn(io) => io.local_addr(),
             Inner::PutBack(put_back) => put_back.stream.local_addr(),
-            Inner::Other(_) => Err(io::ErrorKind::Unsupported.into()),
             Inner::Taken => Err(taken()),
         }
     }
 
-    /// Who is at the other end of a Unix socket, as it was when it connected: one system call. `None` for other kinds.
+    /// The credentials of the peer of a Unix socket when it connected, or `None` for other kinds.
+    ///
+    /// Costs one system call.
     pub fn peer_credentials(&self) -> Option<PeerCredentials> {
         match &self.0 {
             #[cfg(unix)]
             Inner::Unix(unix) => unix.peer_cred().ok().map(PeerCredentials::from),
-            #[cfg(feature = "native-tls")]
-            Inner::Native(tls) => tls.get_ref().get_ref().get_ref().stream.peer_credentials(),
-            #[cfg(feature = "rustls")]
-            Inner::Rustls(tls) => tls.get_ref().0.peer_credentials(),
+            Inner::Dyn(io) => io.peer_credentials(),
             Inner::PutBack(put_back) => put_back.stream.peer_credentials(),
-            _ => None,
+            Inner::Tcp(_) | Inner::Taken => None,
         }
     }
 
-    /// The error that waits on the socket, without reading: how a reset is seen behind unread bytes.
+    /// Takes the pending error of the socket without reading: it reveals a reset behind unread bytes.
     pub(crate) fn take_error(&self) -> Option<io::Error> {
         match &self.0 {
             Inner::Tcp(tcp) => tcp.take_error().ok().flatten(),
             #[cfg(unix)]
             Inner::Unix(unix) => unix.take_error().ok().flatten(),
-            #[cfg(feature = "native-tls")]
-            Inner::Native(tls) => tls.get_ref().get_ref().get_ref().stream.take_error(),
-            #[cfg(feature = "rustls")]
-            Inner::Rustls(tls) => tls.get_ref().0.take_error(),
+            Inner::Dyn(io) => io.take_error(),
             Inner::PutBack(put_back) => put_back.stream.take_error(),
-            Inner::Other(_) | Inner::Taken => None,
+            Inner::Taken => None,
         }
     }
 
-    /// Sends what the socket takes at this very moment, without the arbiter's help; how much that was.
+    /// Sends what the kernel accepts now, outside the runtime. Returns the number of bytes sent.
     pub(crate) fn send_now(&self, bytes: &[u8]) -> usize {
         match &self.0 {
             Inner::Tcp(tcp) => socket2::SockRef::from(tcp).send(bytes).unwrap_or(0),
@@ -164,14 +142,14 @@ impl Stream {
         }
     }
 
-    /// Has the kernel send a part of a file; `None` where it cannot.
+    /// Sends a part of a file by `sendfile(2)`; `None` where the kernel cannot do that.
     #[cfg(any(target_os = "linux", target_os = "android"))]
     pub(crate) fn poll_send_file(
         &self,
         cx: &mut Context<'_>,
         file: &std::fs::File,
         offset: &mut u64,
-        most: usize,
+        limit: usize,
     ) -> Option<Poll<io::Result<usize>>> {
         use rustix::fs::sendfile;
         use tokio::io::Interest;
@@ -183,7 +161,7 @@ impl Stream {
                         Poll::Ready(Err(error)) => break Poll::Ready(Err(error)),
                         Poll::Pending => break Poll::Pending,
                     }
-                    let sent = $io.try_io(Interest::WRITABLE, || Ok(sendfile($io, file, Some(offset), most)?));
+                    let sent = $io.try_io(Interest::WRITABLE, || Ok(sendfile($io, file, Some(offset), limit)?));
                     match sent.as_ref().map_err(io::Error::kind) {
                         Err(io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
                         _ => break Poll::Ready(sent),
@@ -194,46 +172,46 @@ impl Stream {
         match &self.0 {
             Inner::Tcp(tcp) => Some(send!(tcp)),
             Inner::Unix(unix) => Some(send!(unix)),
-            Inner::PutBack(put_back) => put_back.stream.poll_send_file(cx, file, offset, most),
+            Inner::PutBack(put_back) => put_back.stream.poll_send_file(cx, file, offset, limit),
             _ => None,
         }
     }
 
-    /// Whether an error of a read means that the peer cut a layer short that has an end of its own: TLS without
-    /// `close_notify`.
+    /// Whether a read error means that the peer closed TLS without `close_notify`.
     pub(crate) fn is_truncation(&self, error: &io::Error) -> bool {
         self.kind() == TransportKind::Tls && error.kind() == io::ErrorKind::UnexpectedEof
     }
 
-    /// Closes with a reset (RST) where the transport knows such a thing.
+    /// Closes a TCP connection with a reset (RST). Other transports, and TCP where that fails, close normally.
     pub(crate) fn reset(self) {
         match self.0 {
-            // Failing that, it is an ordinary close.
             Inner::Tcp(tcp) => drop(socket2::SockRef::from(&tcp).set_linger(Some(Duration::ZERO))),
             Inner::PutBack(put_back) => put_back.stream.reset(),
             _ => {}
         }
     }
 
-    /// After a read that left room: makes sure that we are woken by what comes next. Cheaper than to read in vain.
+    /// See [`Io::poll_read_ready`].
     #[inline]
-    pub(crate) fn is_drained(&self, cx: &mut Context<'_>) -> bool {
+    pub(crate) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
         match &self.0 {
-            Inner::Tcp(tcp) => tcp.poll_read_ready(cx).is_pending(),
+            Inner::Tcp(tcp) => tcp.poll_read_ready(cx).map(drop),
             #[cfg(unix)]
-            Inner::Unix(unix) => unix.poll_read_ready(cx).is_pending(),
-            #[cfg(feature = "native-tls")]
-            Inner::Native(tls) => tls::native::is_drained(tls, cx),
-            #[cfg(feature = "rustls")]
-            Inner::Rustls(tls) => tls::rustls::is_drained(tls, cx),
-            // What lies below may be empty while there is plaintext left: only a read tells.
-            _ => false,
+            Inner::Unix(unix) => unix.poll_read_ready(cx).map(drop),
+            Inner::Dyn(io) => io.poll_read_ready(cx),
+            Inner::PutBack(_) | Inner::Taken => Poll::Ready(()),
         }
     }
 
-    /// What was put back goes first; with its last byte the stream is as it was.
+    /// Whether no bytes are left to read; then the task is woken by the next ones. See [`Io::poll_read_ready`].
+    #[inline]
+    pub(crate) fn is_drained(&self, cx: &mut Context<'_>) -> bool {
+        self.poll_read_ready(cx).is_pending()
+    }
+
+    /// Reads from the bytes that were put back. After the last of them the stream takes its former shape.
     #[cold]
-    fn read_ahead(&mut self, buf: &mut ReadBuf<'_>) {
+    fn read_put_back(&mut self, buf: &mut ReadBuf<'_>) {
         let Inner::PutBack(put_back) = &mut self.0 else { return };
         buf.put_slice(&put_back.bytes.split_to(put_back.bytes.len().min(buf.remaining())));
         if put_back.bytes.is_empty() {
@@ -241,21 +219,22 @@ impl Stream {
         }
     }
 
-    /// Whether closing sends what is written by itself: a plain socket does, a stream with a layer of its own must be
-    /// flushed and shut down.
+    /// Whether closing the stream sends all written bytes.
+    ///
+    /// The kernel does that for a plain socket. Any other stream must be flushed and shut down first.
     pub(crate) fn is_plain(&self) -> bool {
-        match self.0 {
+        match &self.0 {
             Inner::Tcp(_) | Inner::Taken => true,
             #[cfg(unix)]
             Inner::Unix(_) => true,
-            Inner::PutBack(ref put_back) => put_back.stream.is_plain(),
-            _ => false,
+            Inner::PutBack(put_back) => put_back.stream.is_plain(),
+            Inner::Dyn(_) => false,
         }
     }
 }
 
 fn taken() -> io::Error {
-    io::Error::new(io::ErrorKind::NotConnected, "a handshake is under way")
+    io::Error::new(io::ErrorKind::NotConnected, "a handshake is in progress")
 }
 
 impl From<TcpStream> for Stream {
@@ -278,13 +257,9 @@ impl AsyncRead for Stream {
             Inner::Tcp(tcp) => Pin::new(tcp).poll_read(cx, buf),
             #[cfg(unix)]
             Inner::Unix(unix) => Pin::new(unix).poll_read(cx, buf),
-            #[cfg(feature = "native-tls")]
-            Inner::Native(tls) => tls::native::poll_read(tls, cx, buf),
-            #[cfg(feature = "rustls")]
-            Inner::Rustls(tls) => tls::rustls::poll_read(tls, cx, buf),
-            Inner::Other(other) => Pin::new(other).poll_read(cx, buf),
+            Inner::Dyn(io) => Pin::new(io).poll_read(cx, buf),
             Inner::PutBack(_) => {
-                self.read_ahead(buf);
+                self.read_put_back(buf);
                 Poll::Ready(Ok(()))
             }
             Inner::Taken => Poll::Ready(Err(taken())),
@@ -292,23 +267,19 @@ impl AsyncRead for Stream {
     }
 }
 
-/// Does the same to whatever carries the bytes.
+/// Evaluates one expression on the stream of any variant, and another one where a handshake owns it.
 macro_rules! delegate {
-    ($stream:expr, $io:ident => $done:expr, away => $away:expr) => {
+    ($stream:expr, $io:ident => $done:expr, taken => $taken:expr) => {
         match $stream {
             Inner::Tcp($io) => $done,
             #[cfg(unix)]
             Inner::Unix($io) => $done,
-            #[cfg(feature = "native-tls")]
-            Inner::Native($io) => $done,
-            #[cfg(feature = "rustls")]
-            Inner::Rustls($io) => $done,
-            Inner::Other($io) => $done,
+            Inner::Dyn($io) => $done,
             Inner::PutBack(put_back) => {
                 let $io = &mut put_back.stream;
                 $done
             }
-            Inner::Taken => $away,
+            Inner::Taken => $taken,
         }
     };
 }
@@ -316,7 +287,7 @@ macro_rules! delegate {
 impl AsyncWrite for Stream {
     #[inline]
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        delegate!(&mut self.get_mut().0, io => Pin::new(io).poll_write(cx, buf), away => Poll::Ready(Err(taken())))
+        delegate!(&mut self.get_mut().0, io => Pin::new(io).poll_write(cx, buf), taken => Poll::Ready(Err(taken())))
     }
 
     fn poll_write_vectored(
@@ -325,7 +296,7 @@ impl AsyncWrite for Stream {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let stream = &mut self.get_mut().0;
-        delegate!(stream, io => Pin::new(io).poll_write_vectored(cx, bufs), away => Poll::Ready(Err(taken())))
+        delegate!(stream, io => Pin::new(io).poll_write_vectored(cx, bufs), taken => Poll::Ready(Err(taken())))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -333,22 +304,41 @@ impl AsyncWrite for Stream {
             Inner::Tcp(tcp) => tcp.is_write_vectored(),
             #[cfg(unix)]
             Inner::Unix(unix) => unix.is_write_vectored(),
-            #[cfg(feature = "native-tls")]
-            Inner::Native(tls) => tls.is_write_vectored(),
-            #[cfg(feature = "rustls")]
-            Inner::Rustls(tls) => tls.is_write_vectored(),
-            Inner::Other(other) => other.is_write_vectored(),
+            Inner::Dyn(io) => io.is_write_vectored(),
             Inner::PutBack(put_back) => put_back.stream.is_write_vectored(),
             Inner::Taken => false,
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        delegate!(&mut self.get_mut().0, io => Pin::new(io).poll_flush(cx), away => Poll::Ready(Ok(())))
+        delegate!(&mut self.get_mut().0, io => Pin::new(io).poll_flush(cx), taken => Poll::Ready(Ok(())))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        delegate!(&mut self.get_mut().0, io => Pin::new(io).poll_shutdown(cx), away => Poll::Ready(Ok(())))
+        delegate!(&mut self.get_mut().0, io => Pin::new(io).poll_shutdown(cx), taken => Poll::Ready(Ok(())))
+    }
+}
+
+/// For layers on top of a stream: they forward to it.
+impl Io for Stream {
+    fn kind(&self) -> TransportKind {
+        Stream::kind(self)
+    }
+
+    fn local_addr(&self) -> io::Result<Address> {
+        Stream::local_addr(self)
+    }
+
+    fn peer_credentials(&self) -> Option<PeerCredentials> {
+        Stream::peer_credentials(self)
+    }
+
+    fn take_error(&self) -> Option<io::Error> {
+        Stream::take_error(self)
+    }
+
+    fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
+        Stream::poll_read_ready(self, cx)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Where a Unix socket is.
+//! The address of a Unix socket.
 
 use std::fmt;
 use std::os::unix::net::SocketAddr;
@@ -18,21 +18,21 @@ use std::sync::Arc;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum UnixAddress {
-    /// A file.
+    /// A path.
     Path(Arc<Path>),
-    /// A name of Linux's own, without the zero byte in front of it. No file; gone with the socket.
+    /// An abstract name (Linux), without the leading zero byte. It has no file and disappears with the socket.
     Abstract(Arc<[u8]>),
-    /// None: a client that has not bound its socket.
+    /// No address: a client that has not bound its socket.
     Unnamed,
 }
 
 impl UnixAddress {
-    /// That of a file.
+    /// The address of a path.
     pub fn path(path: impl Into<PathBuf>) -> Self {
         UnixAddress::Path(path.into().into())
     }
 
-    /// That of an abstract name, given without the zero byte.
+    /// The address of an abstract name, given without the leading zero byte.
     pub fn abstract_name(name: impl AsRef<[u8]>) -> Self {
         UnixAddress::Abstract(name.as_ref().into())
     }

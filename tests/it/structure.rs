@@ -53,7 +53,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("telemetry", &["error", "net", "panic"]),
     ("time", &[]),
     ("framing", &[]),
-    ("net", &["handshake"]),
+    ("net", &[]),
     ("error", &[]),
     ("panic", &[]),
 ];

@@ -1,9 +1,9 @@
 //! The [PROXY protocol](https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt), versions 1 and 2: a load balancer
-//! says first for whom it speaks.
+//! first sends the address of the peer behind it.
 //!
 //! ```text
-//! trusted sender:   PROXY header │ what the peer behind it sends        peer() is whom the header names
-//! anybody else:     required: not let in (denied)    optional: all of it is data
+//! trusted sender:   PROXY header │ bytes of the peer behind it        peer() is the address in the header
+//! other senders:    required: refused (denied)    optional: all bytes are data
 //! ```
 
 mod header;
@@ -14,20 +14,22 @@ use futures::future::LocalBoxFuture;
 use tokio::io::AsyncReadExt;
 
 use super::{Handshake, HandshakeError, Handshaken};
-use crate::net::{Address, Stream};
-use crate::net::{Cidr, ParseCidrError};
+use crate::net::{Address, Cidr, ParseCidrError, Stream};
 
 pub use header::{ProxyHeader, ProxyTls};
 use parse::{parse, Parsed};
 
-/// What is read at once; most headers fit in.
-const CHUNK: usize = 256;
+/// The size of one read. Most headers fit.
+const READ_SIZE: usize = 256;
 
-/// The PROXY protocol for a listener: given to [`Listener::proxy_protocol`](crate::Listener::proxy_protocol).
+/// The default limit of a header of version 2, in bytes.
+const MAX_HEADER: usize = 4_096;
+
+/// The PROXY protocol for a listener: passed to [`Listener::proxy_protocol`](crate::Listener::proxy_protocol).
 ///
-/// A header is believed from trusted senders alone; nobody is trusted unless said. It must be there within the pool's
-/// [`handshake_timeout`](crate::Builder::handshake_timeout), and comes before TLS. One that is malformed, too long or
-/// stalled ends its connection, as [`Closed::Handshake`](crate::Closed::Handshake).
+/// Headers are accepted only from trusted senders; by default there are none. A header must arrive within the pool's
+/// [`handshake_timeout`](crate::Builder::handshake_timeout) and comes before TLS. A header that is malformed, too long or
+/// late ends its connection with [`Closed::Handshake`](crate::Closed::Handshake).
 ///
 /// ```
 /// # #[cfg(feature = "proxy-protocol")]
@@ -54,6 +56,7 @@ const CHUNK: usize = 256;
 /// # Ok::<_, Box<dyn std::error::Error>>(()) }).expect("it works");
 /// ```
 #[derive(Clone, Debug)]
+#[must_use = "pass it to `Listener::proxy_protocol`"]
 pub struct ProxyProtocol {
     required: bool,
     trusted: Vec<Cidr>,
@@ -62,45 +65,46 @@ pub struct ProxyProtocol {
 }
 
 impl ProxyProtocol {
-    /// A trusted sender must begin with a header. Nobody else is let in: they count as
+    /// Requires a header from trusted senders and refuses all others, as
     /// [`Denied`](crate::telemetry::RefusalReason::Denied).
     pub fn required() -> Self {
-        ProxyProtocol { required: true, trusted: Vec::new(), trusts_local: false, max_header: 4_096 }
+        ProxyProtocol { required: true, trusted: Vec::new(), trusts_local: false, max_header: MAX_HEADER }
     }
 
-    /// A trusted sender may begin with a header; what anybody else sends is data, and so is what a trusted one sends if it
-    /// does not begin as a header does.
+    /// Accepts a header from trusted senders. Bytes of other senders are data, and so are those of a trusted sender that do
+    /// not begin like a header.
     ///
-    /// Whoever waits for the server's first word must not be among the trusted ones: before a trusted sender has said
-    /// something nobody knows whether there is a header.
+    /// A client that waits for the server to send first must not be a trusted sender: until a trusted sender has sent
+    /// something, it is not known whether there is a header.
     pub fn optional() -> Self {
         ProxyProtocol { required: false, ..Self::required() }
     }
 
-    /// Believes senders whose address is in this block (CIDR), or this address; once for each. It is the socket's address
-    /// that counts.
+    /// Trusts senders whose socket address is this IP address or in this CIDR block. May be called repeatedly.
     ///
     /// # Errors
-    /// When the text is neither an IP address nor a CIDR block.
-    pub fn trust(mut self, block: &str) -> Result<Self, ParseCidrError> {
-        self.trusted.push(block.parse()?);
+    /// The text is neither an IP address nor a CIDR block.
+    pub fn trust(mut self, senders: &str) -> Result<Self, ParseCidrError> {
+        self.trusted.push(senders.parse()?);
         Ok(self)
     }
 
-    /// Believes senders that have no IP address: those of Unix sockets, and of transports of one's own.
+    /// Trusts senders without an IP address: those of Unix sockets and user-defined transports.
     pub fn trust_local(mut self) -> Self {
         self.trusts_local = true;
         self
     }
 
-    /// The longest header of version 2 that is taken, in bytes with everything in it. (One of version 1 has 107 bytes at
-    /// the most, as the protocol says.) Default: 4,096.
+    /// Sets the maximum length of a header of version 2, in bytes, everything included. The protocol limits headers of
+    /// version 1 to 107 bytes.
+    ///
+    /// Default: 4,096.
     pub fn max_header(mut self, bytes: usize) -> Self {
         self.max_header = bytes;
         self
     }
 
-    /// Whether there is anybody to be believed.
+    /// Whether any sender can be trusted.
     pub(crate) fn has_trusted_senders(&self) -> bool {
         self.trusts_local || !self.trusted.is_empty()
     }
@@ -115,12 +119,13 @@ impl ProxyProtocol {
 
 impl Handshake for ProxyProtocol {
     fn handshake(&self, stream: Stream, peer: &Address) -> LocalBoxFuture<'static, Result<Handshaken, HandshakeError>> {
-        let (believed, required, most) = (self.trusts(peer), self.required, self.max_header);
+        let (trusted, required, max_header) = (self.trusts(peer), self.required, self.max_header);
         Box::pin(async move {
-            if believed {
-                return read(stream, required, most).await;
+            if trusted {
+                read_header(stream, required, max_header).await
+            } else {
+                Ok(Handshaken::new(stream))
             }
-            Ok(Handshaken::new(stream))
         })
     }
 
@@ -133,26 +138,26 @@ impl Handshake for ProxyProtocol {
     }
 }
 
-/// Reads the header, and puts back what was read beyond it.
-async fn read(mut stream: Stream, required: bool, most: usize) -> Result<Handshaken, HandshakeError> {
-    let mut bytes = BytesMut::with_capacity(CHUNK);
+/// Reads the header and puts back the bytes that follow it.
+async fn read_header(mut stream: Stream, required: bool, max_header: usize) -> Result<Handshaken, HandshakeError> {
+    let mut bytes = BytesMut::with_capacity(READ_SIZE);
     loop {
-        match parse(&bytes, most).map_err(HandshakeError::failed)? {
+        match parse(&bytes, max_header).map_err(HandshakeError::failed)? {
             Parsed::Header(header, length) => {
                 let stream = stream.put_back(bytes.split_off(length));
-                let shaken = match header.source.clone() {
+                let done = match header.source.clone() {
                     Some(source) => Handshaken::new(stream).with_peer(source),
                     None => Handshaken::new(stream),
                 };
-                return Ok(shaken.with_proxy(header));
+                return Ok(done.with_proxy(header));
             }
-            Parsed::Data if required => return Err(HandshakeError::failed("there is no PROXY header")),
+            Parsed::Data if required => return Err(HandshakeError::failed("missing PROXY header")),
             Parsed::Data => return Ok(Handshaken::new(stream.put_back(bytes))),
-            Parsed::Begun | Parsed::MayBegin => {}
+            Parsed::Incomplete | Parsed::Undecided => {}
         }
         if stream.read_buf(&mut bytes).await? == 0 {
-            return match parse(&bytes, most) {
-                Ok(Parsed::MayBegin) if !required => Ok(Handshaken::new(stream.put_back(bytes))),
+            return match parse(&bytes, max_header) {
+                Ok(Parsed::Undecided) if !required => Ok(Handshaken::new(stream.put_back(bytes))),
                 _ => Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into()),
             };
         }

@@ -1,4 +1,4 @@
-//! Bytes as a header, as far as they have come: no I/O.
+//! Parses the bytes received so far. No I/O.
 
 use bytes::Bytes;
 use ppp::v2::{Addresses, Command, Header, ParseError, Protocol, Type, TypeLengthValues};
@@ -7,32 +7,32 @@ use ppp::{v1, v2};
 use super::ProxyHeader;
 use crate::net::Address;
 
-const SIGNATURE_1: &[u8] = b"PROXY ";
-const SIGNATURE_2: &[u8] = v2::PROTOCOL_PREFIX;
+const SIGNATURE_V1: &[u8] = b"PROXY ";
+const SIGNATURE_V2: &[u8] = v2::PROTOCOL_PREFIX;
 
-/// The longest line of version 1, its end included.
-const LONGEST_LINE: usize = 107;
+/// The longest line of version 1, CRLF included.
+const MAX_LINE: usize = 107;
 
-/// What stands before the part whose length is told, in version 2.
+/// The fixed part of a header of version 2, which ends with the length of the rest.
 const FIXED: usize = 16;
 
-/// What the bytes so far are.
+/// What the bytes received so far are.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Parsed {
-    /// What every header may begin with.
-    MayBegin,
+    /// A part of a signature: a header or data.
+    Undecided,
     /// A part of a header.
-    Begun,
-    /// A header of so many bytes.
+    Incomplete,
+    /// A header and its length.
     Header(ProxyHeader, usize),
-    /// No header.
+    /// Not a header.
     Data,
 }
 
-/// Why there is no header, although it began as one.
+/// Why bytes that begin like a header are not a valid one.
 #[derive(Debug, PartialEq, thiserror::Error)]
 pub(super) enum Malformed {
-    #[error("the PROXY header has more than {0} bytes")]
+    #[error("the PROXY header is longer than {0} bytes")]
     TooLong(usize),
     #[error("malformed PROXY header: {0}")]
     Line(v1::BinaryParseError),
@@ -42,35 +42,35 @@ pub(super) enum Malformed {
     Ending,
     #[error("malformed PROXY header: reserved family and protocol {0:#04x}")]
     Reserved(u8),
-    #[error("malformed PROXY header: {0} bytes for a checksum")]
-    NoChecksum(usize),
-    #[error("the PROXY header's checksum is {told:#010x}, but should be {computed:#010x}")]
-    Checksum { told: u32, computed: u32 },
-    #[error("malformed PROXY header: what it tells of TLS has {0} bytes")]
+    #[error("malformed PROXY header: a checksum of {0} bytes, expected 4")]
+    ChecksumLength(usize),
+    #[error("the PROXY header's checksum is {received:#010x}, expected {computed:#010x}")]
+    Checksum { received: u32, computed: u32 },
+    #[error("malformed PROXY header: a TLS field of {0} bytes, expected at least 5")]
     Tls(usize),
 }
 
-/// `most`: how long a header of version 2 may be.
-pub(super) fn parse(bytes: &[u8], most: usize) -> Result<Parsed, Malformed> {
-    if bytes.starts_with(SIGNATURE_1) {
+/// `max_header` limits headers of version 2.
+pub(super) fn parse(bytes: &[u8], max_header: usize) -> Result<Parsed, Malformed> {
+    if bytes.starts_with(SIGNATURE_V1) {
         line(bytes)
-    } else if bytes.starts_with(SIGNATURE_2) {
-        binary(bytes, most)
-    } else if SIGNATURE_1.starts_with(bytes) || SIGNATURE_2.starts_with(bytes) {
-        Ok(Parsed::MayBegin)
+    } else if bytes.starts_with(SIGNATURE_V2) {
+        binary(bytes, max_header)
+    } else if SIGNATURE_V1.starts_with(bytes) || SIGNATURE_V2.starts_with(bytes) {
+        Ok(Parsed::Undecided)
     } else {
         Ok(Parsed::Data)
     }
 }
 
 fn line(bytes: &[u8]) -> Result<Parsed, Malformed> {
-    let most = bytes.len().min(LONGEST_LINE);
-    let Some(end) = bytes[..most].iter().position(|byte| *byte == b'\n') else {
-        return if most < LONGEST_LINE { Ok(Parsed::Begun) } else { Err(Malformed::TooLong(LONGEST_LINE)) };
+    let available = bytes.len().min(MAX_LINE);
+    let Some(end) = bytes[..available].iter().position(|byte| *byte == b'\n') else {
+        return if available < MAX_LINE { Ok(Parsed::Incomplete) } else { Err(Malformed::TooLong(MAX_LINE)) };
     };
     let line = bytes[..end].strip_suffix(b"\r").ok_or(Malformed::Ending)?;
     let mut header = ProxyHeader { version: 1, ..ProxyHeader::default() };
-    // What stands behind UNKNOWN is to be ignored, whatever it is.
+    // Section 2.1: the receiver must ignore anything after UNKNOWN.
     if line != b"PROXY UNKNOWN" && !line.starts_with(b"PROXY UNKNOWN ") {
         let parsed = v1::Header::try_from(&bytes[..=end]).map_err(Malformed::Line)?;
         let between = |source: (_, u16), destination: (_, u16)| (Some(ip(source)), Some(ip(destination)));
@@ -89,19 +89,19 @@ fn line(bytes: &[u8]) -> Result<Parsed, Malformed> {
     Ok(Parsed::Header(header, end + 1))
 }
 
-fn binary(bytes: &[u8], most: usize) -> Result<Parsed, Malformed> {
-    let Some(fixed) = bytes.first_chunk::<FIXED>() else { return Ok(Parsed::Begun) };
+fn binary(bytes: &[u8], max_header: usize) -> Result<Parsed, Malformed> {
+    let Some(fixed) = bytes.first_chunk::<FIXED>() else { return Ok(Parsed::Incomplete) };
     let length = FIXED + usize::from(u16::from_be_bytes([fixed[14], fixed[15]]));
-    if length > most {
-        return Err(Malformed::TooLong(most));
+    if length > max_header {
+        return Err(Malformed::TooLong(max_header));
     }
-    // A local one speaks for itself, and what else it says is to be ignored: its family, and all behind.
+    // Section 2.2: for LOCAL the receiver ignores the family and everything after it.
     if fixed[12] == v2::Version::Two | Command::Local {
         let header = ProxyHeader { version: 2, is_local: true, ..ProxyHeader::default() };
-        return Ok(if bytes.len() < length { Parsed::Begun } else { Parsed::Header(header, length) });
+        return Ok(if bytes.len() < length { Parsed::Incomplete } else { Parsed::Header(header, length) });
     }
     let parsed = match Header::try_from(bytes) {
-        Err(ParseError::Partial(..)) => return Ok(Parsed::Begun),
+        Err(ParseError::Partial(..)) => return Ok(Parsed::Incomplete),
         parsed => parsed.map_err(Malformed::Binary)?,
     };
     let is_unspecified = (parsed.addresses == Addresses::Unspecified, parsed.protocol == Protocol::Unspecified);
@@ -109,12 +109,12 @@ fn binary(bytes: &[u8], most: usize) -> Result<Parsed, Malformed> {
         return Err(Malformed::Reserved(fixed[13]));
     }
     let mut header = ProxyHeader { version: 2, ..ProxyHeader::default() };
-    // One that speaks of datagrams is none of this stream's peers.
+    // A datagram address is not the address of this stream's peer.
     if parsed.protocol == Protocol::Stream {
         (header.source, header.destination) = addresses(&parsed.addresses);
     }
     header.tlvs = match is_unspecified {
-        // No addresses, and nobody says how long they are: what is behind them may be anything.
+        // Without addresses their length is unknown, so the rest may not be TLVs.
         (true, _) => tlvs(&bytes[FIXED..length]).unwrap_or_default(),
         _ => tlvs(parsed.tlv_bytes())?,
     };
@@ -144,7 +144,7 @@ fn addresses(addresses: &Addresses) -> (Option<Address>, Option<Address>) {
     }
 }
 
-/// A `sun_path`: a path up to the first zero byte; a zero byte in front of an abstract name.
+/// Reads a `sun_path`: a path up to the first zero byte, or an abstract name after a leading zero byte.
 #[cfg(unix)]
 fn unix(path: &[u8; 108]) -> Option<Address> {
     use crate::net::UnixAddress;
@@ -168,12 +168,12 @@ pub(super) fn tlvs(bytes: &[u8]) -> Result<Vec<(u8, Bytes)>, Malformed> {
     TypeLengthValues::from(bytes).map(|tlv| tlv.map(owned).map_err(Malformed::Binary)).collect()
 }
 
-/// CRC32c over the whole header, with zeros where the checksum itself stands.
+/// Checks the CRC32c of the whole header, which is computed with zeros in place of the checksum itself.
 fn checksum(header: &ProxyHeader, bytes: &[u8]) -> Result<(), Malformed> {
-    let Some(told) = header.value(Type::CRC32C as u8) else { return Ok(()) };
-    let told = u32::from_be_bytes(told.try_into().map_err(|_| Malformed::NoChecksum(told.len()))?);
-    let behind: usize = header.tlvs.iter().rev().map(|(_, value)| 3 + value.len()).sum();
-    let mut at = bytes.len() - behind;
+    let Some(value) = header.value(Type::CRC32C as u8) else { return Ok(()) };
+    let received = u32::from_be_bytes(value.try_into().map_err(|_| Malformed::ChecksumLength(value.len()))?);
+    let tlv_bytes: usize = header.tlvs.iter().map(|(_, value)| 3 + value.len()).sum();
+    let mut at = bytes.len() - tlv_bytes;
     for (kind, value) in &header.tlvs {
         if *kind == Type::CRC32C as u8 {
             break;
@@ -183,9 +183,9 @@ fn checksum(header: &ProxyHeader, bytes: &[u8]) -> Result<(), Malformed> {
     let at = at + 3;
     let computed =
         [&bytes[..at], &[0; 4], &bytes[at + 4..]].iter().fold(0, |crc, part| crc32c::crc32c_append(crc, part));
-    if told == computed {
+    if received == computed {
         Ok(())
     } else {
-        Err(Malformed::Checksum { told, computed })
+        Err(Malformed::Checksum { received, computed })
     }
 }

@@ -1,17 +1,20 @@
-//! What TLS is to be made of, as the user says it.
+//! The settings of TLS.
 
+use std::fmt;
 use std::path::PathBuf;
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 use std::time::SystemTime;
 
+use arc_swap::ArcSwap;
+
+#[cfg(feature = "native-tls")]
 use super::native;
 use super::{certificate, Config, Current, Inner, PemSource, Tls, TlsBackend, TlsError};
 #[cfg(feature = "rustls")]
 use super::{hello, rustls, ClientHello};
-#[cfg(feature = "native-tls")]
 use crate::error::InvalidSetting;
 
-/// The lowest version of TLS that is spoken.
+/// A version of TLS, for [`TlsBuilder::min_version`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum TlsVersion {
@@ -21,18 +24,18 @@ pub enum TlsVersion {
     V1_3,
 }
 
-/// Whether peers must show a certificate.
+/// Whether peers must present a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ClientCertificates {
-    /// They must, and it must be good.
+    /// Peers must present a valid certificate.
     Required,
-    /// They may; one that is shown must be good.
+    /// Peers may present a certificate, which must then be valid.
     Optional,
 }
 
-/// What TLS is to be made of; [`build`](TlsBuilder::build) reads and checks it.
-#[must_use = "there is no TLS before `build`"]
+/// The settings of [`Tls`]. [`build`](TlsBuilder::build) reads and checks everything.
+#[must_use = "call `build` to get a `Tls`"]
 pub struct TlsBuilder(TlsConfig);
 
 #[derive(Clone)]
@@ -52,13 +55,13 @@ pub(super) struct TlsConfig {
 #[derive(Clone)]
 pub(super) enum Identity {
     Missing,
-    /// It was made elsewhere.
-    Given,
+    /// Part of a configuration of the user.
+    External,
     Pair {
         certificates: PemSource,
         key: PemSource,
     },
-    // Without native-tls it is only refused.
+    // Without native-tls it is only rejected.
     #[cfg_attr(not(feature = "native-tls"), allow(dead_code))]
     Pkcs12 {
         archive: PemSource,
@@ -82,39 +85,42 @@ impl TlsBuilder {
         })
     }
 
-    /// The certificate, its chain behind it, and its key, from files: PEM, or DER where one certificate is all. The key is
-    /// not encrypted; by `native-tls` it is PKCS#8 (`openssl pkcs8 -topk8 -nocrypt` makes it so).
+    /// Sets the certificate, followed by its chain, and its key, from files in PEM, or in DER for a single certificate.
+    ///
+    /// The key must not be encrypted. With `native-tls` it must be PKCS#8; `openssl pkcs8 -topk8 -nocrypt` converts it.
     pub fn files(mut self, certificates: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
         let (certificates, key) = (PemSource::File(certificates.into()), PemSource::File(key.into()));
         self.0.identity = Identity::Pair { certificates, key };
         self
     }
 
-    /// The certificate, its chain behind it, and its key, as PEM from memory.
+    /// Sets the certificate, followed by its chain, and its key, as PEM from memory.
     pub fn pem(self, certificates: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Self {
         self.der([certificates], key)
     }
 
-    /// The certificate, its chain behind it, and its key, as DER from memory. (PEM is understood as well.)
+    /// Sets the certificate, followed by its chain, and its key, as DER from memory. PEM is accepted as well.
     pub fn der(mut self, chain: impl IntoIterator<Item = impl Into<Vec<u8>>>, key: impl Into<Vec<u8>>) -> Self {
         self.0.identity = Identity::Pair { certificates: PemSource::memory(chain), key: PemSource::memory([key]) };
         self
     }
 
-    /// Certificate and key from a PKCS#12 archive in a file. By `native-tls` only.
+    /// Sets certificate and key from a PKCS#12 archive in a file. `native-tls` only.
     pub fn pkcs12_file(mut self, archive: impl Into<PathBuf>, password: impl Into<String>) -> Self {
         self.0.identity = Identity::Pkcs12 { archive: PemSource::File(archive.into()), password: password.into() };
         self
     }
 
-    /// Certificate and key from a PKCS#12 archive in memory. By `native-tls` only.
+    /// Sets certificate and key from a PKCS#12 archive in memory. `native-tls` only.
     pub fn pkcs12(mut self, archive: impl Into<Vec<u8>>, password: impl Into<String>) -> Self {
         self.0.identity = Identity::Pkcs12 { archive: PemSource::memory([archive]), password: password.into() };
         self
     }
 
-    /// Another certificate for peers that ask for this server name (SNI), or for any host of a domain: `*.example.org`, one
-    /// label. Whoever asks for no name, or another one, is shown the default one. May be called again. By `rustls` only.
+    /// Adds a certificate for peers that ask for this server name (SNI). May be called repeatedly. `rustls` only.
+    ///
+    /// `*.example.org` stands for every host of the domain, with one label in place of the `*`. Peers that ask for no name
+    /// or an unknown one get the default certificate.
     pub fn sni_certificate(
         mut self,
         name: impl Into<String>,
@@ -125,43 +131,54 @@ impl TlsBuilder {
         self
     }
 
-    /// The application protocols that are spoken (ALPN), the preferred one first, each of 1 to 255 bytes. Default: none are
-    /// agreed on. A peer that speaks none of them is refused by `rustls` (RFC 7301), and served without by `native-tls`.
+    /// Sets the application protocols to negotiate (ALPN), the preferred one first, each of 1 to 255 bytes.
+    ///
+    /// A peer that offers only other protocols is rejected by `rustls` (RFC 7301) and served without one by `native-tls`.
+    ///
+    /// Default: none.
     pub fn alpn<N: Into<Vec<u8>>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
         self.0.alpn = names.into_iter().map(Into::into).collect();
         self
     }
 
-    /// The lowest version that is spoken. Default: TLS 1.2. (`native-tls` on OpenSSL speaks no other than that one.)
+    /// Sets the lowest version to accept. With `native-tls` it can only be TLS 1.2; on OpenSSL that is also the highest.
+    ///
+    /// Default: TLS 1.2.
     pub fn min_version(mut self, version: TlsVersion) -> Self {
         self.0.min_version = Some(version);
         self
     }
 
-    /// Peers show certificates, signed by one of those in this PEM file. They can be read in callbacks:
-    /// [`TlsInfo::peer_certificates`](crate::tls::TlsInfo::peer_certificates). By `rustls` only.
+    /// Asks peers for certificates signed by one of the authorities in this PEM file. `rustls` only.
+    ///
+    /// Callbacks can read them: [`TlsInfo::peer_certificates`](crate::tls::TlsInfo::peer_certificates).
+    ///
+    /// Default: peers are not asked for certificates.
     pub fn client_certificates(mut self, policy: ClientCertificates, authorities: impl Into<PathBuf>) -> Self {
         self.0.clients = Some((policy, PemSource::File(authorities.into())));
         self
     }
 
-    /// Asks about every peer when it has said its first word: `None` goes on as it is told here, another [`Tls`] of the same
-    /// back end takes this connection over (without asking its own hook; it is reloaded, and tells its expiry, by itself), an
-    /// error refuses the peer (with the alert
-    /// `access_denied`), as [`HandshakeError::Failed`](crate::transport::HandshakeError::Failed). By `rustls` only.
+    /// Registers a hook that sees the ClientHello of every peer. `rustls` only.
     ///
-    /// It runs on the arbiter of the connection, so it must not block. A panic in it ends that connection alone.
+    /// | result | effect |
+    /// |---|---|
+    /// | `Ok(None)` | The handshake continues with these settings. |
+    /// | `Ok(Some(tls))` | The handshake continues with another [`Tls`] of the same back end, without calling its hook. That one is reloaded, and reports its expiry, separately. |
+    /// | `Err(error)` | The peer gets the alert `access_denied`; the connection ends with [`HandshakeError::Failed`](crate::transport::HandshakeError::Failed). |
+    ///
+    /// It runs on the arbiter of the connection, so it must not block. A panic in it ends only that connection.
     ///
     /// ```no_run
     /// # #[cfg(feature = "rustls")]
     /// # fn main() -> Result<(), actix_acceptor::tls::TlsError> {
     /// use actix_acceptor::tls::Tls;
     ///
-    /// let inside = Tls::rustls().files("inside.pem", "inside.key").build()?;
+    /// let internal = Tls::rustls().files("internal.pem", "internal.key").build()?;
     /// let tls = Tls::rustls().files("public.pem", "public.key").on_client_hello(move |hello| match hello.server_name() {
-    ///     Some("inside.example.org") => Ok(Some(inside.clone())),
+    ///     Some("internal.example.org") => Ok(Some(internal.clone())),
     ///     Some(_) => Ok(None),
-    ///     None => Err("a server name is needed".into()),
+    ///     None => Err("a server name is required".into()),
     /// });
     /// let tls = tls.build()?;
     /// # Ok(()) }
@@ -178,9 +195,12 @@ impl TlsBuilder {
         self
     }
 
-    /// Watches the files and [reloads](Tls::reload) when they have changed, for as long as the [`Tls`] lives; a pair that is
-    /// bad is told to the log, and the old one stays. Files that are replaced, or are links that come to point elsewhere in
-    /// the same folder, are noticed too. Feature `watch`.
+    /// Watches the files and [reloads](Tls::reload) when they have changed, as long as the [`Tls`] lives. Feature `watch`.
+    ///
+    /// If the new files are invalid, a warning is logged and the current certificates stay. Files that are replaced, and
+    /// symbolic links that change their target within the same directory, are noticed too.
+    ///
+    /// Default: off.
     #[cfg(feature = "watch")]
     #[cfg_attr(docsrs, doc(cfg(feature = "watch")))]
     pub fn watch(mut self) -> Self {
@@ -188,14 +208,14 @@ impl TlsBuilder {
         self
     }
 
-    /// Reads everything, and checks it.
+    /// Reads the certificates and keys and checks all settings.
     ///
     /// # Errors
-    /// [`TlsError`] says which file, and why: it cannot be read, holds no certificate or no key, the two do not match, or
-    /// the back end cannot do what was asked for.
+    /// A file cannot be read or has no certificate or key, certificate and key do not match, or a setting is invalid or not
+    /// supported by the back end. [`TlsError`] names the file or the setting.
     pub fn build(self) -> Result<Tls, TlsError> {
-        let current = self.0.make()?;
-        let tls = self.of(current);
+        let current = self.0.load()?;
+        let tls = self.into_tls(current);
         #[cfg(feature = "watch")]
         if tls.0.settings.watched {
             tls.start_watching()?;
@@ -203,34 +223,47 @@ impl TlsBuilder {
         Ok(tls)
     }
 
-    pub(super) fn of(self, current: Current) -> Tls {
+    fn into_tls(self, current: Current) -> Tls {
         Tls(Arc::new(Inner {
             settings: self.0,
-            current: RwLock::new(Arc::new(current)),
+            current: ArcSwap::from_pointee(current),
             #[cfg(feature = "watch")]
             watch: std::sync::OnceLock::new(),
         }))
     }
 
-    /// By a configuration that was made elsewhere.
-    pub(super) fn given(mut self, config: Config) -> Tls {
-        self.0.identity = Identity::Given;
-        self.of(Current { config, expires: None })
+    /// Uses a configuration of the user.
+    pub(super) fn external(mut self, config: Config) -> Tls {
+        self.0.identity = Identity::External;
+        self.into_tls(Current { config, expires: None })
     }
 }
 
+/// Without keys and passwords.
+impl fmt::Debug for TlsBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlsBuilder").field("backend", &self.0.backend).finish_non_exhaustive()
+    }
+}
+
+/// The error of settings without a certificate.
+pub(super) fn no_certificate() -> TlsError {
+    InvalidSetting::new("files", "no certificate; call `files`, `pem`, `der` or `pkcs12`").into()
+}
+
 impl TlsConfig {
-    pub(super) fn make(&self) -> Result<Current, TlsError> {
-        if self.alpn.iter().any(|name| name.is_empty() || name.len() > 255) {
-            return Err(TlsError::Refused("alpn: a name has 1 to 255 bytes".into()));
+    pub(super) fn load(&self) -> Result<Current, TlsError> {
+        if let Some(name) = self.alpn.iter().find(|name| name.is_empty() || name.len() > 255) {
+            let why = format!("each name must have 1 to 255 bytes (got {})", name.len());
+            return Err(InvalidSetting::new("alpn", why).into());
         }
-        if matches!(self.identity, Identity::Given) {
+        if matches!(self.identity, Identity::External) {
             let why = "not available for a configuration from `from_rustls` or `from_native`";
             return Err(InvalidSetting::new("reload", why).into());
         }
         #[cfg(feature = "watch")]
         if self.watched && self.files().is_empty() {
-            return Err(TlsError::Refused("watch: there are no files".into()));
+            return Err(InvalidSetting::new("watch", "no files to watch; call `files` or `pkcs12_file`").into());
         }
         let config = match self.backend {
             #[cfg(feature = "native-tls")]
@@ -241,14 +274,14 @@ impl TlsConfig {
         Ok(Current { config, expires: self.expires()? })
     }
 
-    /// When the first of the certificates that are shown expires.
+    /// When the first of the server's certificates expires.
     fn expires(&self) -> Result<Option<SystemTime>, TlsError> {
-        let mut shown: Vec<&PemSource> = self.by_name.iter().map(|(_, certificates, _)| certificates).collect();
+        let mut sources: Vec<&PemSource> = self.by_name.iter().map(|(_, certificates, _)| certificates).collect();
         if let Identity::Pair { certificates, .. } = &self.identity {
-            shown.push(certificates);
+            sources.push(certificates);
         }
         let mut first = None;
-        for source in shown {
+        for source in sources {
             let expires = source.certificates()?.first().and_then(|own| certificate::expiry(own));
             first = first.into_iter().chain(expires).min();
         }

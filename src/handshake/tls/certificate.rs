@@ -1,4 +1,4 @@
-//! What a certificate says of itself.
+//! Fields of X.509 certificates.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -6,7 +6,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::handshake::TlsInfo;
 
-/// When this certificate expires.
+/// When a certificate expires.
 pub(super) fn expiry(certificate: &[u8]) -> Option<SystemTime> {
     let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
     let seconds = u64::try_from(certificate.validity().not_after.timestamp()).ok()?;
@@ -14,7 +14,7 @@ pub(super) fn expiry(certificate: &[u8]) -> Option<SystemTime> {
 }
 
 impl TlsInfo {
-    /// The name in the certificate that the peer has shown: its common name, else its whole subject.
+    /// The name in the certificate of the peer: its common name, or else its whole subject.
     pub fn peer_subject(&self) -> Option<String> {
         let (_, certificate) = X509Certificate::from_der(self.peer_certificates.first()?).ok()?;
         let subject = certificate.subject();

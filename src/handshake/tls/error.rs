@@ -1,41 +1,41 @@
-//! What can be wrong with certificates and keys.
+//! The errors of TLS settings, certificates and keys.
 
 use std::io;
 
 use crate::error::{BoxError, InvalidSetting};
 
-/// Why there is no TLS.
+/// Why TLS could not be built or reloaded.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsError {
     /// A file cannot be read.
-    #[error("{path}: {source}")]
+    #[error("cannot read {path}")]
     File {
-        /// Which one.
+        /// The path of the file.
         path: String,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
-    /// What was read is not what it should be.
+    /// A file, or a value in memory, has invalid content.
     #[error("{path}: {why}")]
     Content {
-        /// Which file; `memory` for what was not in one.
+        /// The path of the file, or `memory`.
         path: String,
-        /// What is wrong with it.
+        /// What is invalid.
         why: BoxError,
     },
-    /// The certificate and the key do not belong together.
-    #[error("{certificates} and {key} do not match")]
+    /// The certificate and the key do not match.
+    #[error("the certificate in {certificates} and the key in {key} do not match")]
     Mismatch {
-        /// Where the certificate was read.
+        /// Where the certificate was read from.
         certificates: String,
-        /// Where the key was read.
+        /// Where the key was read from.
         key: String,
     },
     /// A setting is invalid, or the back end does not support it.
     #[error(transparent)]
     InvalidSetting(#[from] InvalidSetting),
-    /// There is no certificate, or the library refused the whole.
-    #[error("{0}")]
-    Refused(#[source] BoxError),
+    /// The TLS library rejected the configuration.
+    #[error(transparent)]
+    Refused(BoxError),
 }

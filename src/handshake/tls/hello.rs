@@ -1,4 +1,4 @@
-//! What a peer says first, and the user's own word on it.
+//! The ClientHello, as the user's hook sees it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,29 +7,30 @@ use super::Tls;
 use crate::error::BoxError;
 use crate::net::Address;
 
-/// What a peer says first, before anything is agreed on: seen by [`TlsBuilder::on_client_hello`](super::TlsBuilder::on_client_hello).
+/// The first message of a TLS client, before anything is negotiated: the argument of
+/// [`TlsBuilder::on_client_hello`](super::TlsBuilder::on_client_hello).
 pub struct ClientHello<'a> {
     pub(super) hello: rustls::server::ClientHello<'a>,
     pub(super) peer: &'a Address,
 }
 
 impl ClientHello<'_> {
-    /// Who it is: the one a PROXY header claims, where one was believed.
+    /// The address of the peer: the one in the PROXY header of a trusted sender, or else that of the socket.
     pub fn peer(&self) -> &Address {
         self.peer
     }
 
-    /// The server name it asks for (SNI).
+    /// The server name that the peer asks for (SNI).
     pub fn server_name(&self) -> Option<&str> {
         self.hello.server_name()
     }
 
-    /// The application protocols it speaks (ALPN), the preferred one first.
+    /// The application protocols that the peer offers (ALPN), the preferred one first.
     pub fn alpn(&self) -> impl Iterator<Item = &[u8]> {
         self.hello.alpn().into_iter().flatten()
     }
 
-    /// The cipher suites it knows, by their numbers at IANA, the preferred one first.
+    /// The cipher suites that the peer offers, by their IANA numbers, the preferred one first.
     pub fn cipher_suites(&self) -> impl Iterator<Item = u16> + '_ {
         self.hello.cipher_suites().iter().map(|suite| u16::from(*suite))
     }
@@ -42,5 +43,5 @@ impl fmt::Debug for ClientHello<'_> {
     }
 }
 
-/// The user's own word.
+/// The user's hook.
 pub(super) type OnHello = Arc<dyn Fn(&ClientHello<'_>) -> Result<Option<Tls>, BoxError> + Send + Sync>;

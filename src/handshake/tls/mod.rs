@@ -1,8 +1,8 @@
-//! TLS as a step of the handshake: what it is made of, and two back ends behind one type.
+//! TLS as a handshake step: its settings, and two back ends behind one type.
 //!
 //! ```text
-//! TlsBuilder ── files, memory ──▶ Tls ── shake(stream) ──▶ Stream
-//!                                  │ reload(): checked first, then swapped; old connections keep theirs
+//! TlsBuilder ── files, memory ──▶ Tls ── handshake(stream) ──▶ Stream
+//!                                  │ reload(): checked first, then swapped; live connections keep theirs
 //! ```
 
 mod builder;
@@ -13,19 +13,20 @@ mod hello;
 #[cfg(feature = "native-tls")]
 mod hello_capture;
 #[cfg(feature = "native-tls")]
-pub(crate) mod native;
+mod native;
 #[cfg(feature = "native-tls")]
 mod native_io;
 mod pem;
 #[cfg(feature = "rustls")]
-pub(crate) mod rustls;
+mod rustls;
 #[cfg(feature = "watch")]
 mod watch;
 
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::SystemTime;
 
+use arc_swap::ArcSwap;
 use futures::future::LocalBoxFuture;
 
 use super::{Handshake, HandshakeError, HandshakeInfo, Handshaken};
@@ -37,14 +38,46 @@ pub use error::TlsError;
 #[cfg(feature = "rustls")]
 pub use hello::ClientHello;
 #[cfg(feature = "native-tls")]
-pub(crate) use native_io::NativeIo;
+use native_io::NativeIo;
 use pem::PemSource;
 
-/// The library that does TLS.
+/// Implements `AsyncWrite` for a newtype around a TLS stream.
+macro_rules! delegate_write {
+    ($stream:ty) => {
+        impl tokio::io::AsyncWrite for $stream {
+            fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+                Pin::new(&mut self.get_mut().0).poll_write(cx, buf)
+            }
+
+            fn poll_write_vectored(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                bufs: &[io::IoSlice<'_>],
+            ) -> Poll<io::Result<usize>> {
+                Pin::new(&mut self.get_mut().0).poll_write_vectored(cx, bufs)
+            }
+
+            fn is_write_vectored(&self) -> bool {
+                self.0.is_write_vectored()
+            }
+
+            fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                Pin::new(&mut self.get_mut().0).poll_flush(cx)
+            }
+
+            fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                Pin::new(&mut self.get_mut().0).poll_shutdown(cx)
+            }
+        }
+    };
+}
+use delegate_write;
+
+/// The library that implements TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TlsBackend {
-    /// The system's own, by `native-tls`: OpenSSL, Secure Transport or SChannel. Feature `native-tls`.
+    /// The library of the system, through `native-tls`: OpenSSL, Secure Transport or SChannel. Feature `native-tls`.
     #[cfg(feature = "native-tls")]
     Native,
     /// `rustls`. Feature `rustls`.
@@ -52,21 +85,22 @@ pub enum TlsBackend {
     Rustls,
 }
 
-/// TLS for listeners and upgrades: a cheap clone, whose certificates can be changed live.
+/// TLS for listeners and upgrades.
 ///
-/// Made by `Tls::rustls` or `Tls::native`; given to [`Listener::tls`](crate::Listener::tls) or
-/// [`Next::upgrade`](crate::Next::upgrade).
+/// Built by `Tls::rustls` or `Tls::native`; passed to [`Listener::tls`](crate::Listener::tls) or
+/// [`Next::upgrade`](crate::Next::upgrade). A clone is cheap and shares the certificates, which can be
+/// [reloaded](Tls::reload) while the pool runs.
 #[derive(Clone)]
 pub struct Tls(Arc<Inner>);
 
 struct Inner {
     settings: TlsConfig,
-    current: RwLock<Arc<Current>>,
+    current: ArcSwap<Current>,
     #[cfg(feature = "watch")]
     watch: std::sync::OnceLock<watch::Watch>,
 }
 
-/// What connections that come now get.
+/// The configuration of new connections.
 struct Current {
     config: Config,
     expires: Option<SystemTime>,
@@ -80,57 +114,63 @@ enum Config {
 }
 
 impl Tls {
-    /// TLS by `rustls`.
+    /// Starts building TLS with `rustls`.
     #[cfg(feature = "rustls")]
     pub fn rustls() -> TlsBuilder {
         TlsBuilder::new(TlsBackend::Rustls)
     }
 
-    /// TLS by the system's own library, `native-tls`. What that cannot do is refused by [`TlsBuilder::build`].
+    /// Starts building TLS with the library of the system, through `native-tls`.
+    ///
+    /// [`TlsBuilder::build`] rejects settings that it does not support.
     #[cfg(feature = "native-tls")]
     pub fn native() -> TlsBuilder {
         TlsBuilder::new(TlsBackend::Native)
     }
 
-    /// By `rustls` as you have set it up yourself, for all that there is no setting for here: revocation lists, other
-    /// ciphers, tickets, certificates from somewhere else. It cannot be [reloaded](Tls::reload), and tells no expiry.
+    /// TLS with a `rustls` configuration of your own, for everything without a setting in [`TlsBuilder`]: revocation lists,
+    /// other ciphers, tickets, certificates from other sources.
+    ///
+    /// It cannot be [reloaded](Tls::reload) and has no [expiry](Tls::expires).
     #[cfg(feature = "rustls")]
     #[cfg_attr(docsrs, doc(cfg(feature = "rustls")))]
     pub fn from_rustls(config: impl Into<Arc<::rustls::ServerConfig>>) -> Self {
-        TlsBuilder::new(TlsBackend::Rustls).given(Config::Rustls(config.into()))
+        TlsBuilder::new(TlsBackend::Rustls).external(Config::Rustls(config.into()))
     }
 
-    /// By `native-tls` as you have set it up yourself. It cannot be [reloaded](Tls::reload), and tells no expiry.
+    /// TLS with a `native-tls` acceptor of your own.
+    ///
+    /// It cannot be [reloaded](Tls::reload) and has no [expiry](Tls::expires).
     #[cfg(feature = "native-tls")]
     #[cfg_attr(docsrs, doc(cfg(feature = "native-tls")))]
     pub fn from_native(acceptor: native_tls::TlsAcceptor) -> Self {
-        TlsBuilder::new(TlsBackend::Native).given(Config::Native(acceptor.into()))
+        TlsBuilder::new(TlsBackend::Native).external(Config::Native(acceptor.into()))
     }
 
-    /// By the back end of that name.
+    /// Starts building TLS with this back end.
     pub fn builder(backend: TlsBackend) -> TlsBuilder {
         TlsBuilder::new(backend)
     }
 
-    /// Reads the certificates and keys again. They are checked first, and swapped at once: connections that come from then
-    /// on get the new ones, those that are alive keep theirs. It reads files and tries the pair out, so it may block for
-    /// some milliseconds.
+    /// Reads the certificates and keys again.
+    ///
+    /// They are checked first and then replaced at once: new connections get the new ones, live connections keep theirs. It
+    /// reads files and tests whether certificate and key match, so it may block for some milliseconds.
     ///
     /// # Errors
-    /// As [`TlsBuilder::build`]; the old ones stay then.
+    /// As [`TlsBuilder::build`]; then the current certificates stay.
     pub fn reload(&self) -> Result<(), TlsError> {
-        let new = Arc::new(self.0.settings.make()?);
-        *self.0.current.write().unwrap_or_else(PoisonError::into_inner) = new;
+        self.0.current.store(Arc::new(self.0.settings.load()?));
         Ok(())
     }
 
-    /// When the first of the certificates that are shown expires; `None` for one from a PKCS#12 archive.
+    /// When the first of the server's certificates expires; `None` for one from a PKCS#12 archive.
     pub fn expires(&self) -> Option<SystemTime> {
         self.current().expires
     }
 
     fn current(&self) -> Arc<Current> {
-        self.0.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.current.load_full()
     }
 }
 
@@ -139,7 +179,7 @@ impl Handshake for Tls {
         let current = self.current();
         #[cfg(feature = "rustls")]
         if let Some(hook) = &self.0.settings.on_hello {
-            return Box::pin(rustls::ask(self.clone(), hook.clone(), stream, peer.clone()));
+            return Box::pin(rustls::accept_with_hook(self.clone(), hook.clone(), stream, peer.clone()));
         }
         let _ = peer;
         Box::pin(async move {

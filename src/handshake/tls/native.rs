@@ -1,4 +1,4 @@
-//! TLS by the system's own library.
+//! TLS with the library of the system.
 
 use std::io;
 use std::pin::Pin;
@@ -8,30 +8,31 @@ use native_tls::{Identity as NativeIdentity, Protocol, TlsAcceptor as Blocking};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio_native_tls::{TlsAcceptor, TlsStream};
 
+use super::builder::no_certificate;
 use super::pem::is_pem;
 use super::{Identity, NativeIo, TlsConfig, TlsError, TlsVersion};
 use crate::error::InvalidSetting;
 use crate::handshake::{HandshakeError, Handshaken, TlsInfo};
-use crate::net::Stream;
+use crate::net::{Address, Io, PeerCredentials, Stream, TransportKind};
 
 pub(super) fn configure(settings: &TlsConfig) -> Result<TlsAcceptor, TlsError> {
-    let cannot = |setting, why| Err(InvalidSetting::new(setting, why).into());
+    let unsupported = |setting, why| Err(InvalidSetting::new(setting, why).into());
     if settings.clients.is_some() {
-        return cannot("client_certificates", "native-tls does not ask for them");
+        return unsupported("client_certificates", "not supported by native-tls; use rustls");
     }
     if !settings.by_name.is_empty() {
-        return cannot("sni_certificate", "native-tls has one certificate");
+        return unsupported("sni_certificate", "not supported by native-tls; use rustls");
     }
     #[cfg(feature = "rustls")]
     if settings.on_hello.is_some() {
-        return cannot("on_client_hello", "native-tls does not show it");
+        return unsupported("on_client_hello", "not supported by native-tls; use rustls");
     }
     if settings.min_version == Some(TlsVersion::V1_3) {
-        return cannot("min_version", "native-tls knows no lowest version above TLS 1.2");
+        return unsupported("min_version", "native-tls supports only TLS 1.2 as the lowest version; use rustls");
     }
-    let refused = |error: native_tls::Error| TlsError::Refused(error.into());
+    let rejected = |error: native_tls::Error| TlsError::Refused(error.into());
     let identity = match &settings.identity {
-        Identity::Missing | Identity::Given => return Err(TlsError::Refused("there is no certificate".into())),
+        Identity::Missing | Identity::External => return Err(no_certificate()),
         Identity::Pair { certificates, key } => {
             let chain: String =
                 certificates.certificates()?.into_iter().map(|der| as_pem("CERTIFICATE", der)).collect();
@@ -39,10 +40,10 @@ pub(super) fn configure(settings: &TlsConfig) -> Result<TlsAcceptor, TlsError> {
                 private if is_pem(&private) => private,
                 private => as_pem("PRIVATE KEY", private).into_bytes(),
             };
-            NativeIdentity::from_pkcs8(chain.as_bytes(), &private).map_err(|error| key.wrong(error))?
+            NativeIdentity::from_pkcs8(chain.as_bytes(), &private).map_err(|error| key.invalid(error))?
         }
         Identity::Pkcs12 { archive, password } => {
-            NativeIdentity::from_pkcs12(&archive.bytes()?, password).map_err(|error| archive.wrong(error))?
+            NativeIdentity::from_pkcs12(&archive.bytes()?, password).map_err(|error| archive.invalid(error))?
         }
     };
     let mut builder = Blocking::builder(identity);
@@ -51,89 +52,121 @@ pub(super) fn configure(settings: &TlsConfig) -> Result<TlsAcceptor, TlsError> {
         let names: Result<Vec<&str>, _> = settings.alpn.iter().map(|name| std::str::from_utf8(name)).collect();
         match names {
             Ok(names) => builder.accept_alpn(&names),
-            Err(_) => return cannot("alpn", "native-tls takes names that are text"),
+            Err(_) => return unsupported("alpn", "native-tls supports only UTF-8 names; use rustls"),
         };
     }
-    let acceptor = builder.build().map_err(refused)?;
+    let acceptor = builder.build().map_err(rejected)?;
     if let Identity::Pair { certificates, key } = &settings.identity {
-        if !belong_together(&acceptor) {
+        if !is_matching_pair(&acceptor) {
             return Err(TlsError::Mismatch { certificates: certificates.to_string(), key: key.to_string() });
         }
     }
     Ok(acceptor.into())
 }
 
-/// The library takes PEM alone.
+/// The library accepts only PEM.
 fn as_pem(label: &str, der: Vec<u8>) -> String {
     pem::encode(&pem::Pem::new(label, der))
 }
 
-/// The library does not say whether key and certificate match; a handshake with ourselves does.
+/// Tests certificate and key by a handshake over a local socket pair, because the library does not report whether they
+/// match.
 #[cfg(unix)]
-fn belong_together(acceptor: &Blocking) -> bool {
+fn is_matching_pair(acceptor: &Blocking) -> bool {
     use std::os::unix::net::UnixStream;
-    let Ok((ours, theirs)) = UnixStream::pair() else { return true };
+    let Ok((server, client)) = UnixStream::pair() else { return true };
     let connector = native_tls::TlsConnector::builder()
         .danger_accept_invalid_certs(true)
         .danger_accept_invalid_hostnames(true)
         .use_sni(false)
         .build();
     let Ok(connector) = connector else { return true };
-    let asking = std::thread::spawn(move || connector.connect("localhost", theirs).is_ok());
-    let accepted = acceptor.accept(ours).is_ok();
-    asking.join().unwrap_or(false) && accepted
+    let connecting = std::thread::spawn(move || connector.connect("localhost", client).is_ok());
+    let accepted = acceptor.accept(server).is_ok();
+    connecting.join().unwrap_or(false) && accepted
 }
 
 #[cfg(not(unix))]
-fn belong_together(_: &Blocking) -> bool {
+fn is_matching_pair(_: &Blocking) -> bool {
     true
 }
 
 pub(super) async fn accept(acceptor: &TlsAcceptor, stream: Stream) -> Result<Handshaken, HandshakeError> {
     let mut tls = acceptor.accept(NativeIo::new(stream)).await.map_err(HandshakeError::failed)?;
-    let capture = tls.get_mut().get_mut().get_mut().capture();
+    let capture = tls.get_mut().get_mut().get_mut().take_capture();
     let info = TlsInfo {
         version: capture.version().unwrap_or_default().to_owned(),
         server_name: capture.server_name(),
         alpn: tls.get_ref().negotiated_alpn().ok().flatten().map(|name| String::from_utf8_lossy(&name).into_owned()),
         ..TlsInfo::default()
     };
-    Ok(Handshaken::new(Stream::native(tls)).with_tls(info))
+    Ok(Handshaken::new(Stream::from_io(NativeStream(tls))).with_tls(info))
 }
 
-/// What is lent to the library before it has told how much there is.
-const FIRST: usize = 1024;
+/// The size of the first buffer that is passed to the library, before it knows how much it has.
+const FIRST_READ: usize = 1024;
 
-/// One record, or what there is room for of it.
-///
-/// The library wipes all that it is lent before it reads: the shared buffer with every message would be a third of an
-/// echo's cost.
-pub(crate) fn poll_read(
-    tls: &mut TlsStream<NativeIo>,
-    cx: &mut Context<'_>,
-    buf: &mut ReadBuf<'_>,
-) -> Poll<io::Result<()>> {
-    let (before, mut there) = (buf.filled().len(), FIRST);
-    while there > 0 && buf.remaining() > 0 {
-        let mut lent = ReadBuf::new(buf.initialize_unfilled_to(there.min(buf.remaining())));
-        let outcome = Pin::new(&mut *tls).poll_read(cx, &mut lent);
-        let bytes = lent.filled().len();
-        buf.advance(bytes);
-        match outcome {
-            Poll::Ready(Ok(())) if bytes > 0 => there = tls.get_ref().buffered_read_size().unwrap_or(0),
-            _ if buf.filled().len() > before => break,
-            Poll::Ready(Ok(())) if tls.get_ref().get_ref().get_ref().ended => {
-                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
-            }
-            _ => return outcome,
+/// A TLS session of the system's library over an accepted stream.
+struct NativeStream(TlsStream<NativeIo>);
+
+impl NativeStream {
+    fn io(&self) -> &NativeIo {
+        self.0.get_ref().get_ref().get_ref()
+    }
+}
+
+impl Io for NativeStream {
+    fn kind(&self) -> TransportKind {
+        TransportKind::Tls
+    }
+
+    fn local_addr(&self) -> io::Result<Address> {
+        self.io().stream.local_addr()
+    }
+
+    fn peer_credentials(&self) -> Option<PeerCredentials> {
+        self.io().stream.peer_credentials()
+    }
+
+    fn take_error(&self) -> Option<io::Error> {
+        self.io().stream.take_error()
+    }
+
+    /// OpenSSL holds no bytes but those of the current record. Other libraries may hold more.
+    fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let is_openssl = cfg!(not(any(windows, target_vendor = "apple")));
+        if is_openssl && self.0.get_ref().buffered_read_size().is_ok_and(|left| left == 0) {
+            self.io().poll_read_ready(cx)
+        } else {
+            Poll::Ready(())
         }
     }
-    Poll::Ready(Ok(()))
 }
 
-/// Whether all that came is taken, and more wakes us. OpenSSL keeps nothing but the record it is at; others may.
-pub(crate) fn is_drained(tls: &TlsStream<NativeIo>, cx: &mut Context<'_>) -> bool {
-    let is_openssl = cfg!(not(any(windows, target_vendor = "apple")));
-    let tls = tls.get_ref();
-    is_openssl && tls.buffered_read_size().is_ok_and(|left| left == 0) && tls.get_ref().get_ref().is_drained(cx)
+impl AsyncRead for NativeStream {
+    /// Reads one record, or the part of it that fits.
+    ///
+    /// The library zeroes the whole buffer before each read. With the arbiter's shared buffer, that would be a third of
+    /// the cost of an echo.
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let tls = &mut self.get_mut().0;
+        let (before, mut available) = (buf.filled().len(), FIRST_READ);
+        while available > 0 && buf.remaining() > 0 {
+            let mut chunk = ReadBuf::new(buf.initialize_unfilled_to(available.min(buf.remaining())));
+            let outcome = Pin::new(&mut *tls).poll_read(cx, &mut chunk);
+            let bytes = chunk.filled().len();
+            buf.advance(bytes);
+            match outcome {
+                Poll::Ready(Ok(())) if bytes > 0 => available = tls.get_ref().buffered_read_size().unwrap_or(0),
+                _ if buf.filled().len() > before => break,
+                Poll::Ready(Ok(())) if tls.get_ref().get_ref().get_ref().ended => {
+                    return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+                }
+                _ => return outcome,
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
 }
+
+super::delegate_write!(NativeStream);

@@ -1,8 +1,10 @@
-//! The stream below the system's TLS, which does not tell an end with `close_notify` from one without, and asks for five
-//! bytes, then for the record they announce.
+//! The stream between the system's TLS library and the socket.
 //!
-//! With `close_notify`, TLS is at its end before the stream below was seen to be; without it, after. What is asked for a
-//! little at a time is read at once.
+//! It makes up for two properties of the library:
+//!
+//! - The library does not distinguish an end with `close_notify` from one without. With it, TLS ends before the end of the
+//!   underlying stream is read; without it, after.
+//! - The library reads five bytes, then the record that they announce. Here both are read at once.
 
 use std::cell::Cell;
 use std::io::{self, IoSlice};
@@ -16,21 +18,21 @@ use tokio_util::io::poll_read_buf;
 use super::hello_capture::HelloCapture;
 use crate::net::Stream;
 
-/// How much is read ahead. Who asks for more is given the stream itself.
+/// How many bytes are read ahead. A read with a larger buffer goes to the stream directly.
 const AHEAD: usize = 4 * 1024;
 
 thread_local! {
-    /// The arbiter's buffer: a connection has one of its own only while there is something in it.
+    /// The spare buffer of the arbiter. A connection owns a buffer only while it holds bytes.
     static SPARE: Cell<BytesMut> = Cell::default();
 }
 
 #[derive(Debug)]
-pub(crate) struct NativeIo {
-    pub(crate) stream: Stream,
-    /// Its end was seen.
-    pub(crate) ended: bool,
+pub(super) struct NativeIo {
+    pub(super) stream: Stream,
+    /// The end of the stream was read.
+    pub(super) ended: bool,
     ahead: BytesMut,
-    /// During the handshake.
+    /// `Some` during the handshake.
     capture: Option<Box<HelloCapture>>,
 }
 
@@ -39,14 +41,18 @@ impl NativeIo {
         NativeIo { stream, ended: false, ahead: BytesMut::new(), capture: Some(Box::default()) }
     }
 
-    /// What was said in clear so far; from now on nobody listens.
-    pub(super) fn capture(&mut self) -> Box<HelloCapture> {
+    /// Ends the capture and returns it.
+    pub(super) fn take_capture(&mut self) -> Box<HelloCapture> {
         self.capture.take().unwrap_or_default()
     }
 
-    /// Nothing is left to be read, and more wakes us.
-    pub(super) fn is_drained(&self, cx: &mut Context<'_>) -> bool {
-        self.ahead.is_empty() && self.stream.is_drained(cx)
+    /// See [`Io::poll_read_ready`](crate::net::Io::poll_read_ready).
+    pub(super) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.ahead.is_empty() {
+            self.stream.poll_read_ready(cx)
+        } else {
+            Poll::Ready(())
+        }
     }
 }
 
@@ -60,7 +66,7 @@ impl AsyncRead for NativeIo {
                 ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
                 this.ended |= buf.filled().len() == before;
                 if let Some(capture) = &mut this.capture {
-                    HelloCapture::take_down(&mut capture.peer, &buf.filled()[before..]);
+                    HelloCapture::record(&mut capture.received, &buf.filled()[before..]);
                 }
                 return outcome;
             }
@@ -72,7 +78,7 @@ impl AsyncRead for NativeIo {
         }
         let bytes = this.ahead.len().min(buf.remaining());
         if let Some(capture) = &mut this.capture {
-            HelloCapture::take_down(&mut capture.peer, &this.ahead[..bytes]);
+            HelloCapture::record(&mut capture.received, &this.ahead[..bytes]);
         }
         buf.put_slice(&this.ahead[..bytes]);
         this.ahead.advance(bytes);
@@ -88,7 +94,7 @@ impl AsyncWrite for NativeIo {
         let this = self.get_mut();
         let written = ready!(Pin::new(&mut this.stream).poll_write(cx, buf))?;
         if let Some(capture) = &mut this.capture {
-            HelloCapture::take_down(&mut capture.us, &buf[..written]);
+            HelloCapture::record(&mut capture.sent, &buf[..written]);
         }
         Poll::Ready(Ok(written))
     }

@@ -1,4 +1,4 @@
-//! Where certificates and keys come from.
+//! The sources of certificates and keys.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use super::TlsError;
 use crate::error::BoxError;
 
-/// A file, read anew each time, or bytes in one or more pieces: PEM or DER, told apart by what they begin with.
+/// A file, read again each time, or one or more values in memory. Whether it is PEM or DER shows in its content.
 #[derive(Clone)]
 pub(super) enum PemSource {
     File(PathBuf),
@@ -22,7 +22,7 @@ impl PemSource {
         PemSource::Memory(pieces.into_iter().map(Into::into).collect())
     }
 
-    /// The file, if it is one.
+    /// The path, if it is a file.
     #[cfg(feature = "watch")]
     pub(super) fn path(&self) -> Option<&Path> {
         match self {
@@ -38,12 +38,12 @@ impl PemSource {
         }
     }
 
-    /// All there is.
+    /// The whole content.
     pub(super) fn bytes(&self) -> Result<Vec<u8>, TlsError> {
         self.pieces().map(|pieces| pieces.concat())
     }
 
-    /// The certificates in it, in DER; at least one.
+    /// The certificates in DER, at least one.
     pub(super) fn certificates(&self) -> Result<Vec<Vec<u8>>, TlsError> {
         let mut certificates = Vec::new();
         for piece in self.pieces()?.iter() {
@@ -52,22 +52,23 @@ impl PemSource {
                 continue;
             }
             for block in Pem::iter_from_buffer(piece) {
-                let block = block.map_err(|error| self.wrong(error))?;
+                let block = block.map_err(|error| self.invalid(error))?;
                 if block.label == "CERTIFICATE" {
                     certificates.push(block.contents);
                 }
             }
         }
         if certificates.is_empty() {
-            return Err(self.wrong("there is no certificate in it"));
+            return Err(self.invalid("there is no certificate in it"));
         }
         for certificate in &certificates {
-            X509Certificate::from_der(certificate).map_err(|error| self.wrong(format!("no certificate: {error}")))?;
+            X509Certificate::from_der(certificate)
+                .map_err(|error| self.invalid(format!("not a certificate: {error}")))?;
         }
         Ok(certificates)
     }
 
-    pub(super) fn wrong(&self, why: impl Into<BoxError>) -> TlsError {
+    pub(super) fn invalid(&self, why: impl Into<BoxError>) -> TlsError {
         TlsError::Content { path: self.to_string(), why: why.into() }
     }
 }

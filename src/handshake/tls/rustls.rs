@@ -1,4 +1,4 @@
-//! TLS by `rustls`.
+//! TLS with `rustls`.
 
 use std::collections::HashMap;
 use std::io::{self, BufRead};
@@ -12,16 +12,17 @@ use rustls::pki_types::{CertificateDer, DnsName, PrivateKeyDer};
 use rustls::server::{ClientHello as RawHello, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::{ProtocolVersion, RootCertStore, ServerConfig};
-use tokio::io::{AsyncBufRead, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncBufRead, AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio_rustls::server::TlsStream;
 use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
 
+use super::builder::no_certificate;
 use super::hello::{ClientHello, OnHello};
 use super::pem::is_pem;
 use super::{ClientCertificates, Config, Identity, PemSource, Tls, TlsConfig, TlsError, TlsVersion};
 use crate::error::InvalidSetting;
 use crate::handshake::{HandshakeError, Handshaken, TlsInfo};
-use crate::net::{Address, Stream};
+use crate::net::{Address, Io, PeerCredentials, Stream, TransportKind};
 
 pub(super) fn configure(settings: &TlsConfig) -> Result<Arc<ServerConfig>, TlsError> {
     let provider = provider();
@@ -30,22 +31,22 @@ pub(super) fn configure(settings: &TlsConfig) -> Result<Arc<ServerConfig>, TlsEr
         Some(TlsVersion::V1_3) => &[&rustls::version::TLS13],
         _ => &[&rustls::version::TLS13, &rustls::version::TLS12],
     };
-    let refused = |error: rustls::Error| TlsError::Refused(error.into());
+    let rejected = |error: rustls::Error| TlsError::Refused(error.into());
     let builder = ServerConfig::builder_with_provider(provider.clone()).with_protocol_versions(versions);
-    let builder = builder.map_err(refused)?;
+    let builder = builder.map_err(rejected)?;
     let builder = match &settings.clients {
         None => builder.with_no_client_auth(),
         Some((policy, authorities)) => {
             let mut roots = RootCertStore::empty();
             for authority in read_certificates(authorities)? {
-                roots.add(authority).map_err(|error| authorities.wrong(error))?;
+                roots.add(authority).map_err(|error| authorities.invalid(error))?;
             }
             let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider);
             let verifier = match policy {
                 ClientCertificates::Required => verifier,
                 ClientCertificates::Optional => verifier.allow_unauthenticated(),
             };
-            builder.with_client_cert_verifier(verifier.build().map_err(|error| authorities.wrong(error))?)
+            builder.with_client_cert_verifier(verifier.build().map_err(|error| authorities.invalid(error))?)
         }
     };
     let mut config = builder.with_cert_resolver(Arc::new(certificates));
@@ -53,12 +54,12 @@ pub(super) fn configure(settings: &TlsConfig) -> Result<Arc<ServerConfig>, TlsEr
     Ok(Arc::new(config))
 }
 
-/// The one that the program has chosen, else `ring`.
+/// The provider that the program has installed, or else `ring`.
 fn provider() -> Arc<CryptoProvider> {
     CryptoProvider::get_default().cloned().unwrap_or_else(|| Arc::new(rustls::crypto::ring::default_provider()))
 }
 
-/// Which certificate is shown to whom.
+/// The certificates by server name.
 #[derive(Debug)]
 struct Certificates {
     default: Arc<CertifiedKey>,
@@ -68,16 +69,16 @@ struct Certificates {
 impl Certificates {
     fn read(settings: &TlsConfig, provider: &CryptoProvider) -> Result<Self, TlsError> {
         let default = match &settings.identity {
-            Identity::Missing | Identity::Given => return Err(TlsError::Refused("there is no certificate".into())),
+            Identity::Missing | Identity::External => return Err(no_certificate()),
             Identity::Pkcs12 { .. } => {
-                return Err(InvalidSetting::new("pkcs12", "rustls does not read PKCS#12; use PEM or DER").into());
+                return Err(InvalidSetting::new("pkcs12", "not supported by rustls; use PEM or DER").into());
             }
             Identity::Pair { certificates, key } => certified(certificates, key, provider)?,
         };
         let mut by_name = HashMap::new();
         for (name, certificates, key) in &settings.by_name {
             if DnsName::try_from(name.strip_prefix("*.").unwrap_or(name)).is_err() {
-                return Err(TlsError::Refused(format!("sni_certificate: {name:?} is no DNS name").into()));
+                return Err(InvalidSetting::new("sni_certificate", format!("{name:?} is not a DNS name")).into());
             }
             by_name.insert(name.to_ascii_lowercase(), certified(certificates, key, provider)?);
         }
@@ -103,14 +104,14 @@ fn certified(
 ) -> Result<Arc<CertifiedKey>, TlsError> {
     let chain = read_certificates(certificates)?;
     let private = match key.bytes()? {
-        private if is_pem(&private) => PrivateKeyDer::from_pem_slice(&private).map_err(|error| key.wrong(error))?,
-        private => PrivateKeyDer::try_from(private).map_err(|why| key.wrong(why))?,
+        private if is_pem(&private) => PrivateKeyDer::from_pem_slice(&private).map_err(|error| key.invalid(error))?,
+        private => PrivateKeyDer::try_from(private).map_err(|why| key.invalid(why))?,
     };
     let certified = CertifiedKey::from_der(chain, private, provider).map_err(|error| match error {
         rustls::Error::InconsistentKeys(_) => {
             TlsError::Mismatch { certificates: certificates.to_string(), key: key.to_string() }
         }
-        error => key.wrong(error),
+        error => key.invalid(error),
     })?;
     Ok(Arc::new(certified))
 }
@@ -119,34 +120,38 @@ fn read_certificates(source: &PemSource) -> Result<Vec<CertificateDer<'static>>,
     Ok(source.certificates()?.into_iter().map(CertificateDer::from).collect())
 }
 
-/// The alert that tells a peer that it is refused: fatal, `access_denied` (RFC 8446, 6.2), in a record of its own.
+/// A record with the fatal alert `access_denied` (RFC 8446, section 6.2).
 const ACCESS_DENIED: [u8; 7] = [21, 3, 3, 0, 2, 2, 49];
 
-/// Waits for the peer's first word, and asks the user about it.
-pub(super) async fn ask(tls: Tls, hook: OnHello, stream: Stream, peer: Address) -> Result<Handshaken, HandshakeError> {
-    let mut begun = LazyConfigAcceptor::new(Default::default(), stream).await.map_err(failed)?;
-    let asked = hook(&ClientHello { hello: begun.client_hello(), peer: &peer });
-    let chosen = match asked {
+/// Reads the ClientHello and lets the user's hook choose the configuration.
+pub(super) async fn accept_with_hook(
+    tls: Tls,
+    hook: OnHello,
+    stream: Stream,
+    peer: Address,
+) -> Result<Handshaken, HandshakeError> {
+    let mut start = LazyConfigAcceptor::new(Default::default(), stream).await.map_err(failed)?;
+    let chosen = match hook(&ClientHello { hello: start.client_hello(), peer: &peer }) {
         Ok(chosen) => chosen.unwrap_or(tls).current(),
         Err(why) => {
-            // Whether the peer reads it or not, it is refused.
-            let _ = begun.io.write_all(&ACCESS_DENIED).await;
-            let _ = begun.io.shutdown().await;
+            // The peer is rejected whether it reads the alert or not.
+            let _ = start.io.write_all(&ACCESS_DENIED).await;
+            let _ = start.io.shutdown().await;
             return Err(HandshakeError::Failed(why));
         }
     };
     match &chosen.config {
-        Config::Rustls(config) => begun.into_stream(config.clone()).await.map(shaken).map_err(failed),
+        Config::Rustls(config) => start.into_stream(config.clone()).await.map(handshaken).map_err(failed),
         #[cfg(feature = "native-tls")]
-        Config::Native(_) => Err(HandshakeError::failed("the hook has chosen TLS of another back end")),
+        Config::Native(_) => Err(HandshakeError::failed("`on_client_hello` returned a `Tls` of another back end")),
     }
 }
 
 pub(super) async fn accept(config: Arc<ServerConfig>, stream: Stream) -> Result<Handshaken, HandshakeError> {
-    TlsAcceptor::from(config).accept(stream).await.map(shaken).map_err(failed)
+    TlsAcceptor::from(config).accept(stream).await.map(handshaken).map_err(failed)
 }
 
-/// What the peer said made no sense, or it left.
+/// `InvalidData` means that the peer violated the protocol. Any other error is one of the connection.
 fn failed(error: io::Error) -> HandshakeError {
     match error.kind() {
         io::ErrorKind::InvalidData => HandshakeError::Failed(error.into()),
@@ -154,7 +159,7 @@ fn failed(error: io::Error) -> HandshakeError {
     }
 }
 
-fn shaken(tls: TlsStream<Stream>) -> Handshaken {
+fn handshaken(tls: TlsStream<Stream>) -> Handshaken {
     let session = tls.get_ref().1;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let info = TlsInfo {
@@ -167,27 +172,60 @@ fn shaken(tls: TlsStream<Stream>) -> Handshaken {
         server_name: session.server_name().map(str::to_owned),
         peer_certificates: session.peer_certificates().into_iter().flatten().map(|cert| cert.to_vec()).collect(),
     };
-    Handshaken::new(Stream::rustls(tls)).with_tls(info)
+    Handshaken::new(Stream::from_io(RustlsStream(tls))).with_tls(info)
 }
 
-/// What one look at the stream below brings. The library's own `poll_read` goes on until a look is in vain;
-/// [`is_drained`] spares us that.
-pub(crate) fn poll_read(
-    tls: &mut TlsStream<Stream>,
-    cx: &mut Context<'_>,
-    buf: &mut ReadBuf<'_>,
-) -> Poll<io::Result<()>> {
-    let mut bytes = put(ready!(Pin::new(&mut *tls).poll_fill_buf(cx))?, buf);
-    Pin::new(&mut *tls).consume(bytes);
-    // Several records may have come at once.
-    let session = tls.get_mut().1;
-    while bytes > 0 && buf.remaining() > 0 && !session.wants_read() {
-        let mut reader = session.reader();
-        let Ok(chunk) = reader.fill_buf() else { break };
-        bytes = put(chunk, buf);
-        reader.consume(bytes);
+/// A TLS session of `rustls` over an accepted stream.
+struct RustlsStream(TlsStream<Stream>);
+
+impl Io for RustlsStream {
+    fn kind(&self) -> TransportKind {
+        TransportKind::Tls
     }
-    Poll::Ready(Ok(()))
+
+    fn local_addr(&self) -> io::Result<Address> {
+        self.0.get_ref().0.local_addr()
+    }
+
+    fn peer_credentials(&self) -> Option<PeerCredentials> {
+        self.0.get_ref().0.peer_credentials()
+    }
+
+    fn take_error(&self) -> Option<io::Error> {
+        self.0.get_ref().0.take_error()
+    }
+
+    /// Everything received is decrypted and read when the session wants more input. A received `close_notify` counts as
+    /// something to read.
+    fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let (stream, session) = self.0.get_ref();
+        if session.wants_read() {
+            stream.poll_read_ready(cx)
+        } else {
+            Poll::Ready(())
+        }
+    }
+}
+
+impl AsyncRead for RustlsStream {
+    /// Returns what one read of the underlying stream yields.
+    ///
+    /// The library's own `poll_read` reads until the underlying stream has nothing left; `poll_read_ready` answers that
+    /// without a read.
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let tls = &mut self.get_mut().0;
+        let mut bytes = put(ready!(Pin::new(&mut *tls).poll_fill_buf(cx))?, buf);
+        Pin::new(&mut *tls).consume(bytes);
+        // One read may yield several records.
+        let session = tls.get_mut().1;
+        while bytes > 0 && buf.remaining() > 0 && !session.wants_read() {
+            let mut reader = session.reader();
+            let Ok(chunk) = reader.fill_buf() else { break };
+            bytes = put(chunk, buf);
+            reader.consume(bytes);
+        }
+        Poll::Ready(Ok(()))
+    }
 }
 
 fn put(chunk: &[u8], buf: &mut ReadBuf<'_>) -> usize {
@@ -196,8 +234,4 @@ fn put(chunk: &[u8], buf: &mut ReadBuf<'_>) -> usize {
     bytes
 }
 
-/// All that was received is decrypted and taken, and more wakes us. A goodbye is something to be read, too.
-pub(crate) fn is_drained(tls: &TlsStream<Stream>, cx: &mut Context<'_>) -> bool {
-    let (below, session) = tls.get_ref();
-    session.wants_read() && below.is_drained(cx)
-}
+super::delegate_write!(RustlsStream);

@@ -117,7 +117,7 @@ async fn a_failed_handshake_ends_one_connection() {
     plain.echo(b"meanwhile").await;
     for _ in 0..2 {
         let (reason, text) = closings.next().await;
-        assert_eq!((reason, &*text), (CloseReason::Handshake, "the handshake failed: not done within 200ms"));
+        assert_eq!((reason, &*text), (CloseReason::Handshake, "the handshake failed: timed out after 200ms"));
     }
     assert!(began.elapsed() >= limit);
     silent.until_gone().await;

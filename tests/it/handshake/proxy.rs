@@ -194,14 +194,14 @@ async fn a_bad_header_ends_one_connection() {
     good.echo(b"before").await;
     let mut checked = binary(&[(0x03, &[0; 4])]);
     let cases: [(&[u8], &str); 8] = [
-        (b"hello", "there is no PROXY header"),
+        (b"hello", "missing PROXY header"),
         (b"PROXY TCP4 1.2.3.4\r\n", "malformed PROXY header"),
         (b"PROXY TCP4 1.2.3.4 5.6.7.8 1 2\n", "ends without CR"),
-        (&[b'P'; 1], "not done within 300ms"),
-        (&LINE[..20], "not done within 300ms"),
-        (&binary(&[(0x04, &[0; 100])])[..16], "more than 100 bytes"),
+        (&[b'P'; 1], "timed out after 300ms"),
+        (&LINE[..20], "timed out after 300ms"),
+        (&binary(&[(0x04, &[0; 100])])[..16], "longer than 100 bytes"),
         (&checked.clone(), "checksum is 0x00000000"),
-        (&[b"PROXY UNKNOWN ", &[b'x'; 93][..]].concat(), "more than 107 bytes"),
+        (&[b"PROXY UNKNOWN ", &[b'x'; 93][..]].concat(), "longer than 107 bytes"),
     ];
     for (bytes, why) in cases {
         let began = std::time::Instant::now();
@@ -303,7 +303,7 @@ async fn a_proxy_protocol_without_trust_is_refused() {
         other => panic!("{other}"),
     }
     let error = ProxyProtocol::required().trust("load-balancer").unwrap_err();
-    assert_eq!(error.to_string(), "\"load-balancer\" is neither an IP address nor a block of them (CIDR)");
+    assert_eq!(error.to_string(), "invalid address \"load-balancer\": expected an IP address or a CIDR block");
 }
 
 /// A client that others wrote: curl speaks version 1.

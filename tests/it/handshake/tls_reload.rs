@@ -64,7 +64,7 @@ async fn certificates_are_taken_as_pem_and_der_from_files_and_memory() {
             soon(pool.stop(Duration::ZERO)).await;
         }
         for (certificate, why) in
-            [(&b"rubbish"[..], "no certificate"), (b"-----BEGIN X-----\n-----END X-----\n", "in it")]
+            [(&b"rubbish"[..], "not a certificate"), (b"-----BEGIN X-----\n-----END X-----\n", "in it")]
         {
             let error = Tls::builder(backend).der([certificate], key_der.clone()).build().unwrap_err();
             assert!(matches!(&error, TlsError::Content { .. }) && error.to_string().contains(why), "{error}");
@@ -174,7 +174,7 @@ async fn a_certificate_may_be_for_any_host_of_a_domain() {
     assert!(shown(&pki, &pool, "b.a.example.org").await.is_err());
     soon(pool.stop(Duration::ZERO)).await;
     for (builder, why) in [
-        (Tls::rustls().files(&default.0, &default.1).sni_certificate("b b", &one.0, &one.1), "no DNS name"),
+        (Tls::rustls().files(&default.0, &default.1).sni_certificate("b b", &one.0, &one.1), "not a DNS name"),
         (Tls::rustls().files(&default.0, &default.1).alpn([""]), "1 to 255"),
         (Tls::native().files(&default.0, &default.1).alpn([[b'x'; 256]]), "1 to 255"),
         (Tls::rustls().pem("", "").watch(), "no files"),
@@ -229,7 +229,7 @@ async fn watched_certificates_reload_unless_invalid() {
         // A key that does not belong to it: told by the log, once; then a good one, put in place at once by a rename.
         let complaint = || {
             let about = |line: &logs::Line| line.fields.get("error").is_some_and(|error| error.contains(&key_name));
-            !logs::lines(|line| line.message().ends_with("the old ones stay") && about(line)).is_empty()
+            !logs::lines(|line| line.message().ends_with("keeping the current certificates") && about(line)).is_empty()
         };
         std::fs::copy(&first.1, &files.pair.1).unwrap();
         eventually(complaint).await;

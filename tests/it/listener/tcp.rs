@@ -207,7 +207,8 @@ async fn a_peer_the_accept_hook_refuses_is_closed() {
     for _ in 0..2 {
         assert_eq!(connect(&pool).await.until_gone().await, b"");
     }
-    connect(&pool).await.echo("the third").await;
+    let mut third = connect(&pool).await;
+    third.echo("the third").await;
     let info = pool.info();
     assert_eq!((info.accepted, info.connections, info.acceptors[0].restarts), (1, 1, 0));
     stop(pool).await;

@@ -81,7 +81,7 @@ async fn a_live_socket_file_fails_the_start() {
     let first = listening(Listener::unix(&path)).await.unwrap();
     let error = listening(Listener::unix(&path)).await.unwrap_err();
     let text = error.to_string();
-    assert!(text.contains(path.to_str().unwrap()) && text.contains("somebody listens there"), "{text}");
+    assert!(text.contains(path.to_str().unwrap()) && text.contains("a process listens there"), "{text}");
     assert!(matches!(error, StartError::SystemError { source, .. } if source.kind() == ErrorKind::AddrInUse));
     dial(&path).await.echo("the first one goes on").await;
     stop(first).await;

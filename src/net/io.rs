@@ -1,0 +1,140 @@
+//! The trait of streams that are neither plain TCP nor a plain Unix socket.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::{Address, PeerCredentials, TransportKind};
+
+/// A byte stream with more to report than its bytes: TLS, or a layer of another kind.
+///
+/// [`Stream::from_io`](super::Stream::from_io) makes a [`Stream`](super::Stream) of it. Every method has a default; a
+/// stream that needs none of them goes to [`Stream::other`](super::Stream::other). A layer on top of another stream
+/// forwards the methods to that stream; [`Stream`](super::Stream) implements this trait for that purpose.
+///
+/// ```
+/// use actix_acceptor::transport::{Io, Stream, TransportKind};
+/// use std::io;
+/// use std::pin::Pin;
+/// use std::task::{Context, Poll};
+/// use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
+///
+/// /// A stream that counts as TLS.
+/// struct Tunnel(DuplexStream);
+///
+/// impl Io for Tunnel {
+///     fn kind(&self) -> TransportKind {
+///         TransportKind::Tls
+///     }
+/// }
+///
+/// impl AsyncRead for Tunnel {
+///     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+///         Pin::new(&mut self.0).poll_read(cx, buf)
+///     }
+/// }
+///
+/// impl AsyncWrite for Tunnel {
+///     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+///         Pin::new(&mut self.0).poll_write(cx, buf)
+///     }
+///     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+///         Pin::new(&mut self.0).poll_flush(cx)
+///     }
+///     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+///         Pin::new(&mut self.0).poll_shutdown(cx)
+///     }
+/// }
+///
+/// let stream = Stream::from_io(Tunnel(tokio::io::duplex(64).0));
+/// assert_eq!(stream.kind(), TransportKind::Tls);
+/// assert_eq!(stream.local_addr().unwrap_err().kind(), io::ErrorKind::Unsupported);
+/// ```
+pub trait Io: AsyncRead + AsyncWrite + Unpin + 'static {
+    /// The kind of transport.
+    ///
+    /// With [`TransportKind::Tls`], a read that fails with `UnexpectedEof` means that the peer closed the connection
+    /// without `close_notify`, which may be a truncation attack (RFC 8446, section 6.1).
+    ///
+    /// Default: [`TransportKind::Other`].
+    fn kind(&self) -> TransportKind {
+        TransportKind::Other
+    }
+
+    /// The address of the local end.
+    ///
+    /// # Errors
+    /// Default: `Unsupported`.
+    fn local_addr(&self) -> io::Result<Address> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// The credentials of the peer's process when it connected.
+    ///
+    /// Default: `None`.
+    fn peer_credentials(&self) -> Option<PeerCredentials> {
+        None
+    }
+
+    /// Takes the pending error of the socket (`SO_ERROR`) without reading.
+    ///
+    /// It reveals a reset that is hidden behind unread bytes.
+    ///
+    /// Default: `None`.
+    fn take_error(&self) -> Option<io::Error> {
+        None
+    }
+
+    /// Asks whether a read may yield bytes, the end of the stream or an error.
+    ///
+    /// Called after a read that left space in the buffer, because it costs less than another read that finds nothing.
+    ///
+    /// `Pending` is a promise: neither the stream nor any layer below holds bytes that a read would return now, and the
+    /// task of `cx` is woken when that changes. `Ready` promises nothing: the caller reads again. A layer that may hold
+    /// decoded bytes, or whose lower layer cannot answer, returns `Ready`.
+    ///
+    /// Default: `Ready`.
+    fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let _ = cx;
+        Poll::Ready(())
+    }
+}
+
+/// Any two-way stream of bytes, as an [`Io`] that keeps every default.
+pub(super) struct Opaque<T>(pub(super) T);
+
+impl<T: AsyncRead + AsyncWrite + Unpin + 'static> Io for Opaque<T> {}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Opaque<T> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().0).poll_read(cx, buf)
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Opaque<T> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().0).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().0).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.0.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().0).poll_shutdown(cx)
+    }
+}
