@@ -71,7 +71,7 @@ impl<P: Protocol> Connection<P> {
                     self.eof = true;
                 } else {
                     conn.guard.state().received(bytes, conn.guard.now());
-                    conn.deadlines.heard();
+                    conn.deadlines.on_read();
                 }
                 Poll::Ready(bytes)
             }

@@ -115,7 +115,7 @@ impl<P: Protocol> Connection<P> {
             Some(Expired::Age) => self.close(Closed::MaxAge),
             Some(Expired::Send) => self.end(Closed::SendTimeout),
             Some(Expired::Idle) => {
-                self.conn.deadlines.idle_again(now);
+                self.conn.deadlines.restart_idle(now);
                 self.step(Trigger::Idle, |me, conn| me.timeout(Timeout::Idle, conn));
             }
             Some(Expired::Packet) => {
@@ -197,7 +197,7 @@ impl<P: Protocol> Connection<P> {
         let (heard, now) = (self.conn.guard.state().last_read(), self.conn.guard.now());
         let paused = !self.open() || ctx.waits() || matches!(self.conn.active, Active::Passive);
         let Conn { deadlines, guard, .. } = &mut self.conn;
-        let resumed = deadlines.pause(paused, heard, || guard.registry().clock().exact());
+        let resumed = deadlines.set_paused(paused, heard, || guard.registry().clock().exact());
         if resumed && deadlines.due(heard).is_some_and(|due| due <= now) {
             // The tick may have come, and may come again, while it stood still.
             guard.state().signal(Signals::DUE);

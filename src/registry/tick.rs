@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::time::{timeout_at, Instant};
 
 use super::{Drain, Registry, Signals};
-use crate::time::{pause, resolution};
+use crate::time::{resolution, tick_duration};
 
 /// Ticks for one table until its drain is over.
 ///
@@ -44,7 +44,7 @@ impl Registry {
     /// A tick after the last one was due, not after it came: late timers must not slow the clock. After a pause that
     /// was too long the count begins anew.
     fn next_tick(&self, last: Instant) -> Instant {
-        let (tick, now) = (pause(self.clock.tick()), Instant::now());
+        let (tick, now) = (tick_duration(self.clock.tick()), Instant::now());
         if last + tick < now {
             now + tick
         } else {

@@ -49,7 +49,7 @@ impl SocketState {
         let opened = guard.state().opened();
         let mut deadlines = Deadlines::new(limits.idle, 0, limits.send, opened, limits.max_age);
         // The peer's silence counts while somebody listens.
-        deadlines.pause(true, opened, || opened);
+        deadlines.set_paused(true, opened, || opened);
         let bell = SocketWakers::hang(guard.state());
         let shared = SocketState {
             bell,
@@ -167,7 +167,7 @@ impl SocketState {
 
     /// The peer's silence counts while somebody listens. A pause begins where the peer was heard, so stamps do.
     fn pause(&self, paused: bool) {
-        self.deadlines.borrow_mut().pause(paused, self.state().last_read(), || self.guard.now());
+        self.deadlines.borrow_mut().set_paused(paused, self.state().last_read(), || self.guard.now());
     }
 
     /// Counts bytes before the peer can have them; answers with the count as it was, for what was not taken.

@@ -1,11 +1,11 @@
-//! The times of one connection, in milliseconds of its arbiter's clock: pure arithmetic, no clock is read here.
+//! The deadlines of one connection, in milliseconds of its arbiter's clock. Pure arithmetic: no clock is read here.
 //!
-//! A stamp is up to one [`grain`] old, so every deadline lies that much later than stamp and limit: late by a little,
-//! never early.
+//! A timestamp may be older than its value by [`tolerance`], so every deadline is later than timestamp plus limit by that
+//! much: a timeout may fire a little late, but never early.
 
 use super::{resolution, tolerance};
 
-/// Stamps of 0 stand for "not running", limits of 0 for "never".
+/// The deadlines of one connection. A timestamp of 0 means "not running", a limit of 0 means "never".
 #[derive(Debug)]
 pub(crate) struct Deadlines {
     idle: u32,
@@ -18,11 +18,11 @@ pub(crate) struct Deadlines {
     stalled_since: u64,
     paused_since: u64,
     expires: u64,
-    /// The deadline has to be worked out anew.
+    /// The next deadline has to be computed again.
     pub(crate) changed: bool,
 }
 
-/// Whose time has come.
+/// A limit that has expired.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Expired {
     Age,
@@ -50,12 +50,12 @@ impl Deadlines {
         }
     }
 
-    /// From now on, until set again.
+    /// Sets the idle limit until it is set again.
     pub(crate) fn set_idle(&mut self, limit: u32, now: u64) {
         (self.idle, self.idle_once, self.idle_from, self.changed) = (limit, 0, now, true);
     }
 
-    /// For one wait only: until the peer sends something.
+    /// Sets the idle limit once: until the peer sends something.
     pub(crate) fn set_idle_once(&mut self, limit: u32, now: u64) {
         (self.idle_once, self.idle_from, self.changed) = (limit, now, true);
     }
@@ -64,7 +64,7 @@ impl Deadlines {
         (self.packet, self.changed) = (limit, true);
     }
 
-    /// The shortest limit in use: the tick follows it.
+    /// The shortest limit in use, which determines the tick. 0 if there is none.
     pub(crate) fn shortest(&self) -> u32 {
         [self.idle, self.idle_once, self.packet, self.send, self.age]
             .into_iter()
@@ -73,20 +73,20 @@ impl Deadlines {
             .unwrap_or(0)
     }
 
-    /// The peer sent something.
+    /// Records that bytes were received.
     #[inline]
-    pub(crate) fn heard(&mut self) {
+    pub(crate) fn on_read(&mut self) {
         if self.idle_once != 0 {
             (self.idle_once, self.changed) = (0, true);
         }
     }
 
-    /// A timeout was answered with going on: the same time again.
-    pub(crate) fn idle_again(&mut self, now: u64) {
+    /// Starts the idle time again, after the callback for an idle timeout chose to continue.
+    pub(crate) fn restart_idle(&mut self, now: u64) {
         (self.idle_from, self.idle_once, self.changed) = (now, 0, true);
     }
 
-    /// Whole packets were taken out; `partial`: the begin of another one is left.
+    /// Records a decoding step. `delivered`: whole packets were delivered; `partial`: the beginning of another one is left.
     #[inline]
     pub(crate) fn decoded(&mut self, delivered: bool, partial: bool, now: u64) {
         if !partial {
@@ -96,21 +96,22 @@ impl Deadlines {
         }
     }
 
-    /// Bytes were sent, or the socket had no room for them.
+    /// Records a write. `progress`: bytes were sent; `pending`: bytes are left to send.
     #[inline]
-    pub(crate) fn wrote(&mut self, progress: bool, left: bool, now: u64) {
-        if !left {
+    pub(crate) fn wrote(&mut self, progress: bool, pending: bool, now: u64) {
+        if !pending {
             self.stalled_since = 0;
         } else if progress || self.stalled_since == 0 {
             (self.stalled_since, self.changed) = (now, true);
         }
     }
 
-    /// Idle and packet time stand still while the connection takes nothing in.
+    /// Pauses or resumes the idle and the packet time: neither runs while reading is paused. Returns true if this call
+    /// ended a pause.
     ///
-    /// Both ends of a pause are exact: a difference of stamps would have the age of both. True if a pause is over.
+    /// Both ends of a pause are measured exactly: a difference of timestamps would be wrong by the age of both.
     #[inline]
-    pub(crate) fn pause(&mut self, paused: bool, heard: u64, exact: impl FnOnce() -> u64) -> bool {
+    pub(crate) fn set_paused(&mut self, paused: bool, last_read: u64, exact: impl FnOnce() -> u64) -> bool {
         if paused == (self.paused_since != 0) {
             return false;
         }
@@ -119,7 +120,7 @@ impl Deadlines {
             self.paused_since = now;
         } else {
             let pause = now.saturating_sub(self.paused_since);
-            self.idle_from = (self.idle_from.max(heard) + pause).min(now);
+            self.idle_from = (self.idle_from.max(last_read) + pause).min(now);
             if self.packet_since != 0 {
                 self.packet_since = (self.packet_since + pause).min(now);
             }
@@ -129,8 +130,8 @@ impl Deadlines {
         !paused
     }
 
-    /// What has run out by now, the gravest first.
-    pub(crate) fn expired(&self, heard: u64, now: u64) -> Option<Expired> {
+    /// The limit that has expired, if any. If several have, the most severe one.
+    pub(crate) fn expired(&self, last_read: u64, now: u64) -> Option<Expired> {
         let due = |deadline: Option<u64>| deadline.is_some_and(|deadline| deadline <= now);
         if due(self.age_deadline()) {
             Some(Expired::Age)
@@ -138,21 +139,21 @@ impl Deadlines {
             Some(Expired::Send)
         } else if due(self.packet_deadline()) {
             Some(Expired::Packet)
-        } else if due(self.idle_deadline(heard)) {
+        } else if due(self.idle_deadline(last_read)) {
             Some(Expired::Idle)
         } else {
             None
         }
     }
 
-    /// Whether the peer took nothing for too long.
+    /// Whether the peer accepted no bytes for the send limit.
     pub(crate) fn send_expired(&self, now: u64) -> bool {
         self.send_deadline().is_some_and(|deadline| deadline <= now)
     }
 
-    /// When to look again.
-    pub(crate) fn due(&self, heard: u64) -> Option<u64> {
-        [self.age_deadline(), self.send_deadline(), self.packet_deadline(), self.idle_deadline(heard)]
+    /// The earliest deadline.
+    pub(crate) fn due(&self, last_read: u64) -> Option<u64> {
+        [self.age_deadline(), self.send_deadline(), self.packet_deadline(), self.idle_deadline(last_read)]
             .into_iter()
             .flatten()
             .min()
@@ -170,9 +171,9 @@ impl Deadlines {
         deadline(self.packet_since, self.packet).filter(|_| self.paused_since == 0)
     }
 
-    fn idle_deadline(&self, heard: u64) -> Option<u64> {
+    fn idle_deadline(&self, last_read: u64) -> Option<u64> {
         let limit = if self.idle_once > 0 { self.idle_once } else { self.idle };
-        deadline(self.idle_from.max(heard), limit).filter(|_| self.paused_since == 0)
+        deadline(self.idle_from.max(last_read), limit).filter(|_| self.paused_since == 0)
     }
 }
 
@@ -185,10 +186,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_limit_is_met_within_a_tenth_and_never_early() {
+    fn a_limit_expires_within_a_tenth_and_never_early() {
         for limit in [50, 100, 1_000, 10_000, 60_000] {
             let deadlines = Deadlines::new(limit, 0, 0, 1, 0);
-            // The stamp is up to a grain old when the peer falls silent.
+            // The timestamp is up to one resolution old when the peer falls silent.
             assert_eq!(deadlines.expired(1, 1 + u64::from(limit)), None);
             let due = deadlines.due(1).unwrap() - 1 - u64::from(limit);
             assert!(due + u64::from(resolution(limit)) <= u64::from(limit.div_ceil(10).max(10)), "{limit}: {due}");
@@ -198,9 +199,9 @@ mod tests {
     #[test]
     fn a_pause_does_not_count() {
         let mut deadlines = Deadlines::new(1_000, 0, 0, 1, 0);
-        deadlines.pause(true, 1, || 500);
+        deadlines.set_paused(true, 1, || 500);
         assert_eq!(deadlines.due(1), None);
-        deadlines.pause(false, 1, || 10_500);
+        deadlines.set_paused(false, 1, || 10_500);
         assert_eq!(deadlines.expired(1, 11_000), None);
         assert_eq!(deadlines.expired(1, 11_060), Some(Expired::Idle));
     }
