@@ -92,7 +92,7 @@ impl AcceptorContext {
         accepted: Accepted,
         permit: Option<Permit>,
     ) {
-        match permit.or_else(|| state.port.try_permit()) {
+        match permit.or_else(|| state.port.try_acquire()) {
             Some(permit) => self.admit(slot, state, accepted, permit),
             None if state.denies(&accepted.peer) => self.refuse(slot, state, accepted, RefusalReason::Denied),
             None => match state.port.limits().policy().at_limit {
@@ -110,7 +110,7 @@ impl AcceptorContext {
         accepted: Accepted,
         backlog_on_close: BacklogPolicy,
     ) {
-        let permit = if backlog_on_close == BacklogPolicy::Accept { state.port.try_permit() } else { None };
+        let permit = if backlog_on_close == BacklogPolicy::Accept { state.port.try_acquire() } else { None };
         match permit {
             Some(permit) => self.admit(slot, state, accepted, permit),
             None => self.refuse(slot, state, accepted, RefusalReason::Draining),
@@ -159,7 +159,7 @@ impl AcceptorContext {
         let (listener, reason) = (&**state.port.name(), refusal.name());
         self.registries.of(slot).refuse(refusal);
         if refusal == RefusalReason::Draining && matches!(state.mode(), ListenerMode::Removed(_)) {
-            state.port.turn_away();
+            state.port.count_unserved();
         }
         debug!(%peer, listener, reason, "refused");
         self.registries.shared().observers.emit(|| PoolEvent::Refused {
@@ -197,7 +197,7 @@ impl AcceptorContext {
                 // Whoever leaves when the port has closed makes room for nobody.
                 biased;
                 _ = mode_changes.wait_for(|mode| matches!(mode, ListenerMode::Closed(_) | ListenerMode::Removed(_))) => RefusalReason::Draining,
-                permit = held.state.port.wait_in_queue(limit) => match permit {
+                permit = held.state.port.acquire_queued(limit) => match permit {
                     Some(permit) => return held.let_in(permit),
                     None => RefusalReason::Limit,
                 },
@@ -229,7 +229,7 @@ impl AcceptorContext {
         mut accept: impl FnMut() -> io::Result<Accepted>,
     ) -> bool {
         let Some(reserve) = self.reserve.as_ref().filter(|_| is_out_of_descriptors(error)) else { return false };
-        let told = reserve.lend(|| match accept() {
+        let told = reserve.use_for(|| match accept() {
             Ok(accepted) => {
                 self.refuse(slot, state, accepted, RefusalReason::Descriptors);
                 true

@@ -233,7 +233,7 @@ async fn accept_peers(handle: &mut AcceptHandle, slot: usize, acceptors: &Arc<Ac
             tokio::task::yield_now().await;
         }
         // Room comes first: while there is none, peers queue in the kernel, not here.
-        let permit = state.port.room().await;
+        let permit = state.port.acquire().await;
         match handle.accept.try_accept() {
             Ok(accepted) => {
                 (pause, batch) = (FIRST_PAUSE, batch + 1);

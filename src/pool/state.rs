@@ -133,7 +133,7 @@ impl PoolState {
             ListenerInfo {
                 name: state.port.name().clone(),
                 address: state.transport.local_addr(),
-                connections: state.port.inside(),
+                connections: state.port.connections(),
                 max_connections: state.port.max(),
                 tls: steps.clone().any(|step| step.tls),
                 certificate_expires: expires.min(),

@@ -167,10 +167,10 @@ impl ConnectionState {
     fn give_back(&self, what: u8) {
         let held = self.holds.fetch_and(!what, AcqRel) & what;
         if held & Held::PERMIT != 0 {
-            self.port.give_back();
+            self.port.release();
         }
         if let (true, Some(ip)) = (held & Held::PEER != 0, self.peer().ip()) {
-            self.port.leave(ip);
+            self.port.release_peer(ip);
         }
     }
 
@@ -375,7 +375,7 @@ impl Drop for ConnectionGuard {
             None => self.registry.close(&self.entry, CloseReason::from_u8(ending)),
         }
         let (shared, limits) = (self.registry.shared(), self.entry.port.limits());
-        shared.changed(limits.closed(), limits);
+        shared.changed(limits.remove_connection(), limits);
         // So late, so that whoever is let in now finds this one gone; and who waits for its end finds its place free.
         self.entry.give_back(Held::PERMIT | Held::PEER);
         shared.settle();

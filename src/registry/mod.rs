@@ -185,7 +185,7 @@ impl Registry {
             PoolEvent::ConnectionStarted { id, peer, listener }
         });
         let limits = entry.port().limits();
-        self.shared.changed(limits.opened(), limits);
+        self.shared.changed(limits.add_connection(), limits);
         self.shared.changed.notify_waiters();
         ConnectionGuard::new(self.clone(), entry)
     }
