@@ -46,7 +46,7 @@ impl Rule {
     }
 
     /// Whether the rule's block contains this address. An IPv4-mapped IPv6 address counts as IPv4.
-    pub fn is_about(&self, ip: IpAddr) -> bool {
+    pub fn matches(&self, ip: IpAddr) -> bool {
         self.block.contains(ip)
     }
 }
@@ -84,7 +84,7 @@ pub enum ParseRuleError {
 
 /// Whether the rules allow an address: the first rule whose block contains it decides; without one it is allowed.
 pub(super) fn allowed(rules: &[Rule], ip: IpAddr) -> bool {
-    rules.iter().find(|rule| rule.is_about(ip)).is_none_or(Rule::allows)
+    rules.iter().find(|rule| rule.matches(ip)).is_none_or(Rule::allows)
 }
 
 #[cfg(feature = "serde")]
