@@ -91,19 +91,7 @@ impl StartError {
     }
 }
 
-/// The message of an error, followed by those of its sources.
-pub(crate) fn with_sources(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
-}
-
-fn join_messages(errors: &[impl Error]) -> String {
+fn join_messages(errors: &[impl Error + 'static]) -> String {
     let texts: Vec<_> = errors.iter().map(|error| with_sources(error)).collect();
     texts.join("; ")
 }
@@ -213,4 +201,16 @@ pub enum Exit {
     /// The acceptor panicked.
     #[error("panicked")]
     Panicked,
+}
+
+/// An error's message followed by those of its sources, separated by colons: for logs.
+pub(crate) fn with_sources(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
 }
