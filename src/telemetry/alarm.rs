@@ -126,7 +126,7 @@ impl Alarm {
         }
         observers.emit(|| PoolEvent::Alarm { name, raised, connections });
         if let Some(Err(panic)) = self.call.as_ref().map(|call| catch_panic(|| call(alarm))) {
-            error!(name, panic, "alarm callback panicked");
+            error!(name, panic, "the alarm's callback panicked");
         }
     }
 }

@@ -174,7 +174,7 @@ impl Observers {
     fn emit_to_all(&self, event: &PoolEvent<'_>) {
         for observer in &self.all {
             if let Err(panic) = catch_panic(|| observer.observe(&self.pool, event)) {
-                self.panics.log(|left_out| error!(pool = &*self.pool, panic, left_out, "observer panicked"));
+                self.panics.log(|left_out| error!(pool = &*self.pool, panic, left_out, "an observer panicked"));
             }
         }
     }
