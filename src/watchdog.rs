@@ -44,7 +44,7 @@ impl Watchdog {
 
 impl Drop for Watchdog {
     fn drop(&mut self) {
-        self.shared.parker.end();
+        self.shared.watchdog.end();
     }
 }
 
@@ -62,7 +62,7 @@ impl Watch {
     fn run(mut self) {
         let interval = (self.limit / 4).max(MIN_INTERVAL);
         let shared = self.registries.shared().clone();
-        while shared.parker.rest(interval, || self.registries.live() == 0) {
+        while shared.watchdog.park(interval, || self.registries.live() == 0) {
             self.add_new_registries();
             for arbiter in &mut self.arbiters {
                 // If this thread was not scheduled for a while, the arbiters may not have been either.
@@ -128,7 +128,8 @@ impl ArbiterState {
     fn check(&mut self, limit: Duration, max_step: Duration) -> Option<BlockedArbiter> {
         // Reading the clock before the counts here, and after them below, makes the measured time a lower bound.
         let passed = self.checked.elapsed().min(max_step);
-        let activity: Vec<ActivitySnapshot> = self.registries.iter().map(|(_, registry)| registry.activity()).collect();
+        let activity: Vec<ActivitySnapshot> =
+            self.registries.iter().map(|(_, registry)| registry.activity_snapshot()).collect();
         let count = activity.iter().map(|snapshot| snapshot.count).sum();
         if count != self.count || self.is_empty() {
             *self = ArbiterState { count, ..ArbiterState::new(std::mem::take(&mut self.registries)) };
@@ -141,7 +142,7 @@ impl ArbiterState {
         }
         let registries = self.registries.iter().zip(&activity);
         let at_work = registries
-            .filter_map(|((slot, registry), snapshot)| Some((*slot, registry.clone(), snapshot.at_work?)))
+            .filter_map(|((slot, registry), snapshot)| Some((*slot, registry.clone(), snapshot.connection?)))
             .next();
         let since = if at_work.is_some() { Some(Duration::ZERO) } else { self.request_tick() };
         if since.is_none_or(|since| self.unchanged_for < since + limit) {

@@ -39,7 +39,7 @@ impl<P: Watched> Handler<HowMany> for Connection<P> {
     type Result = u64;
 
     fn handle(&mut self, _: HowMany, ctx: &mut ConnectionContext<P>) -> u64 {
-        self.with(ctx, |me, _| (me.packets(), Next::Continue))
+        self.with(|me, _| (me.packets(), Next::Continue))
     }
 }
 

@@ -1,20 +1,20 @@
-//! What an error of `accept` means, with the manual page in hand.
+//! Classifies errors of `accept`, following accept(2).
 
 use std::io;
 
-/// What to do after `accept` failed.
+/// What an `accept` error is about.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum AcceptErrorKind {
-    /// One peer's trouble: accept the next one.
+    /// One connection: accept the next one.
     Connection,
-    /// The machine is out of something: pause, then try again.
+    /// A resource of the machine or the process: pause, then retry.
     Resource,
-    /// The listener itself is broken: let the supervisor decide.
+    /// The listener itself: the supervisor decides.
     Listener,
 }
 
 impl AcceptErrorKind {
-    /// Follows accept(2): errors that were pending on the new socket are the peer's, and as good as `EAGAIN`.
+    /// Errors pending on the new socket concern one connection, as if `accept` had returned `EAGAIN`: see accept(2).
     pub(super) fn of(error: &io::Error) -> Self {
         if let Some(code) = error.raw_os_error() {
             return Self::of_code(code);
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn errors_are_the_peers_the_machines_or_the_listeners() {
+    fn errors_are_classified_by_what_they_concern() {
         for (code, kind) in [
             (libc::ECONNABORTED, AcceptErrorKind::Connection),
             (libc::EPROTO, AcceptErrorKind::Connection),

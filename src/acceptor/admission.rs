@@ -1,43 +1,53 @@
-//! What becomes of a peer that was accepted: served, held, or turned away; each of them is counted once.
+//! What happens to an accepted peer: it is served, held, or refused. Each peer is counted once.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering::*};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
-use super::refuse::turn_away;
+use super::refuse::close_refused;
+use crate::config::Config;
 use crate::handshake::HandshakeChain;
-use crate::limits::ReserveDescriptor;
-use crate::limits::{AtLimit, PeerPermit, Permit};
-use crate::listener::Accepted;
-use crate::listener::{BacklogPolicy, ListenerMode, ListenerState};
-use crate::registry::{Arrival, Registries};
-use crate::socket::Incoming;
+use crate::limits::{AtLimit, PeerPermit, Permit, ReserveDescriptor};
+use crate::listener::{Accepted, BacklogPolicy, ListenerMode, ListenerState};
+use crate::net::Stream;
+use crate::registry::{ConnectionGuard, Registries};
 use crate::telemetry::{LogThrottle, PoolEvent, RefusalReason};
+use crate::time::Timeouts;
 
-/// Where an acceptor's work ends: takes an accepted socket over. The doors implement it.
+/// Starts serving an accepted connection, on the current arbiter. Implemented by the handlers.
 pub(crate) trait ConnectionSpawner: Send + Sync + 'static {
-    fn open(&self, incoming: Incoming);
+    /// `handshake` runs before the connection is ready; `None` if the listener has none.
+    fn spawn(
+        &self,
+        stream: Stream,
+        guard: ConnectionGuard,
+        handshake: Option<Box<HandshakeChain>>,
+        config: Arc<Config>,
+    );
 
-    /// The shortest of the times that new connections begin with, in milliseconds; 0 for none.
-    fn shortest_limit(&self) -> u32;
+    /// The timeouts a new connection starts with.
+    fn timeouts(&self, config: &Config) -> Timeouts {
+        config.timeouts()
+    }
 }
 
-/// What all acceptors of a pool work with.
+/// What all acceptors of a pool share.
 pub(crate) struct AcceptorContext {
     pub(crate) name: Arc<str>,
     pub(crate) spawner: Arc<dyn ConnectionSpawner>,
     pub(crate) registries: Arc<Registries>,
-    states: RwLock<Vec<Arc<ListenerState>>>,
+    listeners: ArcSwap<Vec<Arc<ListenerState>>>,
     reserve: Option<ReserveDescriptor>,
-    leaving: AtomicBool,
+    stopping: AtomicBool,
     held: watch::Sender<usize>,
-    accept_errors: LogThrottle,
-    refusals: LogThrottle,
+    accept_error_log: LogThrottle,
+    refusal_log: LogThrottle,
 }
 
 impl AcceptorContext {
@@ -45,199 +55,204 @@ impl AcceptorContext {
         name: Arc<str>,
         spawner: Arc<dyn ConnectionSpawner>,
         registries: Arc<Registries>,
-        states: Vec<Arc<ListenerState>>,
+        listeners: Vec<Arc<ListenerState>>,
         reserve: Option<ReserveDescriptor>,
     ) -> Arc<Self> {
-        let (accept_errors, refusals) = (LogThrottle::new(), LogThrottle::new());
-        let states = RwLock::new(states);
-        let (leaving, held) = (AtomicBool::new(false), watch::Sender::new(0));
-        Arc::new(AcceptorContext { name, spawner, registries, states, reserve, leaving, held, accept_errors, refusals })
+        Arc::new(AcceptorContext {
+            name,
+            spawner,
+            registries,
+            listeners: ArcSwap::from_pointee(listeners),
+            reserve,
+            stopping: AtomicBool::new(false),
+            held: watch::Sender::new(0),
+            accept_error_log: LogThrottle::new(),
+            refusal_log: LogThrottle::new(),
+        })
     }
 
-    /// The pool is on its way out: every listener goes, and with the last one each acceptor.
-    pub(crate) fn leave(&self, backlog_on_close: BacklogPolicy) {
-        self.leaving.store(true, Release);
-        self.states().iter().for_each(|state| state.set_mode(ListenerMode::Removed(backlog_on_close)));
+    /// The pool is closing: every listener is removed, and each acceptor stops with the last of its listeners.
+    pub(crate) fn stop(&self, backlog: BacklogPolicy) {
+        self.stopping.store(true, Release);
+        self.listeners().iter().for_each(|listener| listener.set_mode(ListenerMode::Removed(backlog)));
     }
 
-    pub(super) fn is_leaving(&self) -> bool {
-        self.leaving.load(Acquire)
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.load(Acquire)
     }
 
-    pub(crate) fn states(&self) -> Vec<Arc<ListenerState>> {
-        self.states.read().unwrap_or_else(PoisonError::into_inner).clone()
+    pub(crate) fn listeners(&self) -> Vec<Arc<ListenerState>> {
+        self.listeners.load().to_vec()
     }
 
-    pub(crate) fn set_listener_states(&self, states: Vec<Arc<ListenerState>>) {
-        let gone = std::mem::replace(&mut *self.states.write().unwrap_or_else(PoisonError::into_inner), states);
-        drop(gone);
+    pub(crate) fn set_listeners(&self, listeners: Vec<Arc<ListenerState>>) {
+        self.listeners.store(Arc::new(listeners));
     }
 
-    /// How many peers are held.
+    /// The number of held peers.
     pub(crate) fn held(&self) -> watch::Receiver<usize> {
         self.held.subscribe()
     }
 
-    /// Whether this place has clearly more connections than the least loaded one: then the others may go first.
+    /// Whether this slot has clearly more connections than the least loaded one, so that others should accept first.
     pub(super) fn is_ahead(&self, slot: usize) -> bool {
-        let least = self.registries.least();
+        let least = self.registries.least_loaded();
         self.registries.of(slot).live() > least + 8 + least / 8
     }
 
-    /// A peer was accepted, with a permit in hand or for want of one.
+    /// Admits a peer accepted with a permit, or holds or refuses one accepted because there was no permit.
     pub(super) fn receive(
         self: &Arc<Self>,
         slot: usize,
-        state: &Arc<ListenerState>,
+        listener: &Arc<ListenerState>,
         accepted: Accepted,
         permit: Option<Permit>,
     ) {
-        match permit.or_else(|| state.port.try_acquire()) {
-            Some(permit) => self.admit(slot, state, accepted, permit),
-            None if state.denies(&accepted.peer) => self.refuse(slot, state, accepted, RefusalReason::Denied),
-            None => match state.port.limits().policy().at_limit {
-                AtLimit::Hold(limit) => self.hold(slot, state, accepted, limit),
-                _ => self.refuse(slot, state, accepted, RefusalReason::Limit),
-            },
+        match permit.or_else(|| listener.limits.try_acquire()) {
+            Some(permit) => self.admit(slot, listener, accepted, permit),
+            None if listener.denies(&accepted.peer) => self.refuse(slot, listener, accepted, RefusalReason::Denied),
+            None => {
+                let at_limit = listener.limits.limits().config().load().settings.at_limit;
+                match at_limit {
+                    AtLimit::Hold(limit) => self.hold(slot, listener, accepted, limit),
+                    _ => self.refuse(slot, listener, accepted, RefusalReason::Limit),
+                }
+            }
         }
     }
 
-    /// A peer was found in the queue of a port that closes.
-    pub(super) fn receive_last(
+    /// Admits or refuses a peer from the backlog of a listener that closes.
+    pub(super) fn receive_from_backlog(
         &self,
         slot: usize,
-        state: &Arc<ListenerState>,
+        listener: &Arc<ListenerState>,
         accepted: Accepted,
-        backlog_on_close: BacklogPolicy,
+        backlog: BacklogPolicy,
     ) {
-        let permit = if backlog_on_close == BacklogPolicy::Accept { state.port.try_acquire() } else { None };
+        let permit = if backlog == BacklogPolicy::Accept { listener.limits.try_acquire() } else { None };
         match permit {
-            Some(permit) => self.admit(slot, state, accepted, permit),
-            None => self.refuse(slot, state, accepted, RefusalReason::Draining),
+            Some(permit) => self.admit(slot, listener, accepted, permit),
+            None => self.refuse(slot, listener, accepted, RefusalReason::Draining),
         }
     }
 
-    fn admit(&self, slot: usize, state: &Arc<ListenerState>, accepted: Accepted, permit: Permit) {
-        if !state.allows(&accepted.peer) {
-            return self.refuse(slot, state, accepted, RefusalReason::Denied);
+    fn admit(&self, slot: usize, listener: &Arc<ListenerState>, accepted: Accepted, permit: Permit) {
+        if !listener.allows(&accepted.peer) {
+            return self.refuse(slot, listener, accepted, RefusalReason::Denied);
         }
-        let claims = state.steps.iter().any(|step| step.may_override_peer(&accepted.peer));
-        match state.port.admit(&accepted.peer, claims) {
-            Ok(peer_permit) => self.serve(slot, state, accepted, permit, peer_permit),
-            Err(refusal) => self.refuse(slot, state, accepted, refusal),
+        let is_proxy = listener.steps.iter().any(|step| step.may_override_peer(&accepted.peer));
+        match listener.limits.admit(&accepted.peer, is_proxy) {
+            Ok(peer_permit) => self.serve(slot, listener, accepted, permit, peer_permit),
+            Err(reason) => self.refuse(slot, listener, accepted, reason),
         }
     }
 
     fn serve(
         &self,
         slot: usize,
-        state: &Arc<ListenerState>,
+        listener: &Arc<ListenerState>,
         accepted: Accepted,
         permit: Permit,
         peer_permit: PeerPermit,
     ) {
         let Accepted { stream, peer } = accepted;
-        let guard = self.registries.of(slot).open(Arrival {
-            peer,
-            port: state.port.clone(),
-            permit,
-            peer_permit,
-            shortest_limit: self.spawner.shortest_limit(),
-        });
-        let limits = state.port.limits();
-        let steps = match state.steps.is_empty() {
-            true => None,
-            false => {
-                HandshakeChain::new(state.steps.clone(), limits.policy().handshake_timeout, limits.handshakes().clone())
-            }
+        let limits = listener.limits.limits();
+        let config = limits.config().load_full();
+        let timeouts = self.spawner.timeouts(&config);
+        let guard = self.registries.of(slot).register(peer, permit, peer_permit, timeouts);
+        let handshake = if listener.steps.is_empty() {
+            None
+        } else {
+            HandshakeChain::new(listener.steps.clone(), config.handshake_timeout(), limits.handshakes().clone())
         };
-        self.spawner.open(Incoming::new(stream, guard, steps));
+        self.spawner.spawn(stream, guard, handshake, config);
     }
 
-    fn refuse(&self, slot: usize, state: &Arc<ListenerState>, accepted: Accepted, refusal: RefusalReason) {
+    fn refuse(&self, slot: usize, state: &Arc<ListenerState>, accepted: Accepted, reason: RefusalReason) {
         let Accepted { stream, peer } = accepted;
-        let (listener, reason) = (&**state.port.name(), refusal.name());
-        self.registries.of(slot).refuse(refusal);
-        if refusal == RefusalReason::Draining && matches!(state.mode(), ListenerMode::Removed(_)) {
-            state.port.count_unserved();
+        let listener = &**state.limits.name();
+        self.registries.of(slot).count_refused(reason);
+        if reason == RefusalReason::Draining && matches!(state.mode(), ListenerMode::Removed(_)) {
+            state.limits.count_unserved();
         }
-        debug!(%peer, listener, reason, "refused");
-        self.registries.shared().observers.emit(|| PoolEvent::Refused {
-            id: None,
-            peer: &peer,
-            listener,
-            reason: refusal,
-        });
-        self.refusals.log(|left_out| info!(%peer, listener, reason, left_out, "peers are refused"));
-        let policy = state.port.limits().policy();
-        // Where there is a handshake nobody would understand it.
-        let refusal_message = if state.steps.is_empty() { policy.refusal_message.clone() } else { Bytes::new() };
-        match refusal {
-            // For want of descriptors none can be kept until a refusal_message has arrived.
-            RefusalReason::Denied | RefusalReason::Descriptors => turn_away(stream, AtLimit::Close, Bytes::new()),
-            RefusalReason::Limit => turn_away(stream, policy.at_limit, refusal_message),
-            _ => turn_away(stream, AtLimit::Close, refusal_message),
+        debug!(%peer, listener, reason = reason.name(), "peer refused");
+        let observers = &self.registries.shared().observers;
+        observers.emit(|| PoolEvent::Refused { id: None, peer: &peer, listener, reason });
+        self.refusal_log.log(|left_out| info!(%peer, listener, reason = reason.name(), left_out, "refusing peers"));
+        let config = state.limits.limits().config().load();
+        // Behind a handshake the peer could not read the message.
+        let message = if state.steps.is_empty() { config.refusal_message.clone() } else { Bytes::new() };
+        match reason {
+            // Without descriptors, none can be kept open until a message has arrived.
+            RefusalReason::Denied | RefusalReason::Descriptors => close_refused(stream, AtLimit::Close, Bytes::new()),
+            RefusalReason::Limit => close_refused(stream, config.settings.at_limit, message),
+            _ => close_refused(stream, AtLimit::Close, message),
         }
     }
 
-    /// Keeps a peer until there is room for it, or its time is over, or the port closes.
-    fn hold(self: &Arc<Self>, slot: usize, state: &Arc<ListenerState>, accepted: Accepted, limit: Duration) {
-        let room = |held: &mut usize| {
-            let room = *held < state.port.limits().max_held();
-            *held += usize::from(room);
-            room
+    /// Holds a peer until there is a permit, `limit` has passed, or the listener closes.
+    fn hold(self: &Arc<Self>, slot: usize, listener: &Arc<ListenerState>, accepted: Accepted, limit: Duration) {
+        let has_room = |held: &mut usize| {
+            let has_room = *held < listener.limits.limits().max_held();
+            *held += usize::from(has_room);
+            has_room
         };
-        if !self.held.send_if_modified(room) {
-            return self.refuse(slot, state, accepted, RefusalReason::Limit);
+        if !self.held.send_if_modified(has_room) {
+            return self.refuse(slot, listener, accepted, RefusalReason::Limit);
         }
-        let held = HeldConnection { acceptors: self.clone(), state: state.clone(), slot, accepted: Some(accepted) };
+        let held = HeldConnection { context: self.clone(), listener: listener.clone(), slot, accepted: Some(accepted) };
         actix_rt::spawn(async move {
-            let mut mode_changes = held.state.mode_changes();
-            let refusal = tokio::select! {
-                // Whoever leaves when the port has closed makes room for nobody.
+            let mut mode = held.listener.mode_changes();
+            let reason = tokio::select! {
+                // A permit that comes free after the listener has closed is not for held peers.
                 biased;
-                _ = mode_changes.wait_for(|mode| matches!(mode, ListenerMode::Closed(_) | ListenerMode::Removed(_))) => RefusalReason::Draining,
-                permit = held.state.port.acquire_queued(limit) => match permit {
-                    Some(permit) => return held.let_in(permit),
+                _ = mode.wait_for(|mode| matches!(mode, ListenerMode::Closed(_) | ListenerMode::Removed(_))) => {
+                    RefusalReason::Draining
+                }
+                permit = held.listener.limits.acquire_queued(limit) => match permit {
+                    Some(permit) => return held.admit(permit),
                     None => RefusalReason::Limit,
                 },
             };
-            held.turn_away(refusal);
+            held.refuse(reason);
         });
     }
 
-    /// Observers hear of every failure of `accept` but those that are one peer's.
-    pub(super) fn tell(&self, error: &io::Error, slot: usize, state: &ListenerState) {
-        let listener = &**state.port.name();
-        self.registries.shared().observers.emit(|| PoolEvent::AcceptError { listener, acceptor: slot, error });
+    /// Reports an accept error to the observers, unless it concerns one peer only.
+    pub(super) fn emit_accept_error(&self, error: &io::Error, slot: usize, state: &ListenerState) {
+        let listener = &**state.limits.name();
+        let observers = &self.registries.shared().observers;
+        observers.emit(|| PoolEvent::AcceptError { listener, acceptor: slot, error });
     }
 
-    pub(super) fn log_error(&self, error: &io::Error, slot: usize, state: &ListenerState, pause: Duration) {
-        self.tell(error, slot, state);
-        let listener = &**state.port.name();
-        self.accept_errors.log(|left_out| {
-            warn!(%error, listener, acceptor = slot, left_out, ?pause, "cannot accept, trying again");
+    /// Reports and logs an accept error after which the acceptor pauses.
+    pub(super) fn report_accept_error(&self, error: &io::Error, slot: usize, state: &ListenerState, pause: Duration) {
+        self.emit_accept_error(error, slot, state);
+        let listener = &**state.limits.name();
+        self.accept_error_log.log(|left_out| {
+            warn!(%error, listener, acceptor = slot, left_out, ?pause, "accept failed; retrying after a pause");
         });
     }
 
-    /// Out of descriptors: one peer is told to go, with the one in reserve. False: it had to be left where it is.
-    pub(super) fn use_reserve(
+    /// Out of descriptors: uses the reserve descriptor to accept one peer and refuse it. Returns false if that peer had to be
+    /// left in the kernel's queue.
+    pub(super) fn refuse_with_reserve(
         &self,
         error: &io::Error,
         slot: usize,
-        state: &Arc<ListenerState>,
+        listener: &Arc<ListenerState>,
         mut accept: impl FnMut() -> io::Result<Accepted>,
     ) -> bool {
         let Some(reserve) = self.reserve.as_ref().filter(|_| is_out_of_descriptors(error)) else { return false };
-        let told = reserve.use_for(|| match accept() {
+        let refused = reserve.use_for(|| match accept() {
             Ok(accepted) => {
-                self.refuse(slot, state, accepted, RefusalReason::Descriptors);
+                self.refuse(slot, listener, accepted, RefusalReason::Descriptors);
                 true
             }
             Err(error) => error.kind() == io::ErrorKind::WouldBlock,
         });
         reserve.refill();
-        told.unwrap_or(false)
+        refused.unwrap_or(false)
     }
 }
 
@@ -248,34 +263,34 @@ fn is_out_of_descriptors(error: &io::Error) -> bool {
 
 #[cfg(not(unix))]
 fn is_out_of_descriptors(error: &io::Error) -> bool {
+    // WSAEMFILE
     error.raw_os_error() == Some(10024)
 }
 
-/// A peer that waits for room. Dropped with its arbiter it is closed, and nobody counts it: it was neither let in nor
-/// turned away.
+/// A peer that waits for a permit. If its arbiter stops it is dropped and not counted: it was neither admitted nor refused.
 struct HeldConnection {
-    acceptors: Arc<AcceptorContext>,
-    state: Arc<ListenerState>,
+    context: Arc<AcceptorContext>,
+    listener: Arc<ListenerState>,
     slot: usize,
     accepted: Option<Accepted>,
 }
 
 impl HeldConnection {
-    fn let_in(mut self, permit: Permit) {
+    fn admit(mut self, permit: Permit) {
         if let Some(accepted) = self.accepted.take() {
-            self.acceptors.admit(self.slot, &self.state, accepted, permit);
+            self.context.admit(self.slot, &self.listener, accepted, permit);
         }
     }
 
-    fn turn_away(mut self, refusal: RefusalReason) {
+    fn refuse(mut self, reason: RefusalReason) {
         if let Some(accepted) = self.accepted.take() {
-            self.acceptors.refuse(self.slot, &self.state, accepted, refusal);
+            self.context.refuse(self.slot, &self.listener, accepted, reason);
         }
     }
 }
 
 impl Drop for HeldConnection {
     fn drop(&mut self) {
-        self.acceptors.held.send_modify(|held| *held -= 1);
+        self.context.held.send_modify(|held| *held -= 1);
     }
 }

@@ -1,4 +1,4 @@
-//! How the pool learns of its acceptors: ready, and gone.
+//! How the pool learns that an acceptor is ready, and that it is gone.
 
 use std::io;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use actix::prelude::*;
 use super::Acceptor;
 use crate::error::Exit;
 
-/// An acceptor has its share of the listeners and takes peers.
+/// An acceptor has opened its listeners and accepts.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct Ready {
@@ -23,31 +23,31 @@ pub(crate) struct Ready {
 pub(crate) struct Exited {
     pub(crate) slot: usize,
     pub(crate) generation: u64,
-    /// `None`: it never ran, its arbiter was gone before.
+    /// `None`: it never ran, because its arbiter had stopped.
     pub(crate) exit: Option<Exit>,
 }
 
-/// Tells the pool how an acceptor ended: by being dropped, so that stop, panic and a dead arbiter are all told.
+/// Reports to the pool how an acceptor ended, when dropped: a stop, a panic and a stopped arbiter all drop it.
 pub(crate) struct ExitGuard {
     slot: usize,
     generation: u64,
     pool: (Recipient<Ready>, Recipient<Exited>),
-    began: bool,
+    started: bool,
     failure: Option<Arc<io::Error>>,
 }
 
 impl ExitGuard {
     pub(crate) fn new(slot: usize, generation: u64, pool: (Recipient<Ready>, Recipient<Exited>)) -> Self {
-        ExitGuard { slot, generation, pool, began: false, failure: None }
+        ExitGuard { slot, generation, pool, started: false, failure: None }
     }
 
-    /// The acceptor's arbiter has taken it on.
-    pub(crate) fn begun(mut self) -> Self {
-        self.began = true;
+    /// The acceptor's arbiter has started it.
+    pub(crate) fn started(mut self) -> Self {
+        self.started = true;
         self
     }
 
-    pub(super) fn ready(&self, address: Addr<Acceptor>) {
+    pub(super) fn report_ready(&self, address: Addr<Acceptor>) {
         self.pool.0.do_send(Ready { slot: self.slot, generation: self.generation, address });
     }
 
@@ -55,6 +55,7 @@ impl ExitGuard {
         self.failure.is_some()
     }
 
+    /// Sets the error that the acceptor ends with. The first one wins.
     pub(super) fn fail(&mut self, error: io::Error) {
         self.failure.get_or_insert(Arc::new(error));
     }
@@ -62,7 +63,7 @@ impl ExitGuard {
 
 impl Drop for ExitGuard {
     fn drop(&mut self) {
-        let exit = if !self.began {
+        let exit = if !self.started {
             None
         } else if std::thread::panicking() {
             Some(Exit::Panicked)

@@ -1,4 +1,4 @@
-//! How a peer is turned away.
+//! Closes a refused peer, after a message where one is set.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -9,49 +9,50 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use crate::limits::AtLimit;
 use crate::net::Stream;
 
-/// How long a refusal_message may take to reach the peer.
-const FAREWELL: Duration = Duration::from_secs(1);
-/// How many farewells may be under way on an arbiter; past that peers are closed without one.
-const FAREWELLS: usize = 64;
+/// How long the message may take to reach the peer.
+const MESSAGE_LIMIT: Duration = Duration::from_secs(1);
+/// How many messages may be under way on an arbiter; peers beyond are closed without one.
+const MAX_MESSAGES: usize = 64;
 
 thread_local! {
     static UNDER_WAY: Cell<usize> = const { Cell::new(0) };
 }
 
-struct UnderWay;
+/// Counts one message under way.
+struct MessageSlot;
 
-impl UnderWay {
-    fn begin() -> Option<Self> {
+impl MessageSlot {
+    fn acquire() -> Option<Self> {
         let count = UNDER_WAY.get();
-        (count < FAREWELLS).then(|| {
+        (count < MAX_MESSAGES).then(|| {
             UNDER_WAY.set(count + 1);
-            UnderWay
+            MessageSlot
         })
     }
 }
 
-impl Drop for UnderWay {
+impl Drop for MessageSlot {
     fn drop(&mut self) {
         let _ = UNDER_WAY.try_with(|count| count.set(count.get() - 1));
     }
 }
 
-/// Closes or resets a peer that is not served.
-pub(super) fn turn_away(stream: Stream, how: AtLimit, refusal_message: Bytes) {
+/// Closes or resets a refused peer.
+pub(super) fn close_refused(stream: Stream, how: AtLimit, message: Bytes) {
     if how == AtLimit::Reset {
         return stream.reset();
     }
-    let Some(under_way) = (!refusal_message.is_empty()).then(UnderWay::begin).flatten() else { return drop(stream) };
-    // At once: the arbiter may be about to go.
-    let rest = refusal_message.slice(stream.send_now(&refusal_message)..);
+    let Some(slot) = (!message.is_empty()).then(MessageSlot::acquire).flatten() else { return drop(stream) };
+    // Without waiting for the arbiter, which may be about to stop.
+    let rest = message.slice(stream.send_now(&message)..);
     actix_rt::spawn(async move {
-        let _under_way = under_way;
-        let _ = tokio::time::timeout(FAREWELL, say_farewell(stream, rest)).await;
+        let _slot = slot;
+        let _ = tokio::time::timeout(MESSAGE_LIMIT, send_and_close(stream, rest)).await;
     });
 }
 
-/// What the peer has sent is read and forgotten: closing on unread input would be a reset, which can destroy the refusal_message.
-async fn say_farewell(mut stream: Stream, rest: Bytes) -> std::io::Result<()> {
+/// Reads and discards what the peer sends: closing on unread input would reset the connection, which can destroy the message.
+async fn send_and_close(mut stream: Stream, rest: Bytes) -> std::io::Result<()> {
     stream.write_all(&rest).await?;
     stream.shutdown().await?;
     let mut scratch = [0; 1024];

@@ -171,7 +171,7 @@ impl AcceptorPool {
 impl<P: Protocol<Codec = Framing>> Builder<ProtocolService<P>> {
     /// How bytes become packets. Default: [`Framing::raw`].
     pub fn framing(mut self, framing: Framing) -> Self {
-        self.door.set_codec(move || framing.clone());
+        self.service.set_codec(move || framing.clone());
         self
     }
 
@@ -180,7 +180,7 @@ impl<P: Protocol<Codec = Framing>> Builder<ProtocolService<P>> {
     ///
     /// Default: what the framing says, which is 1 MiB. 0 is refused.
     pub fn max_frame(mut self, bytes: usize) -> Self {
-        self.door.set_max_frame(bytes, Framing::with_max_frame);
+        self.service.set_max_frame(bytes, Framing::with_max_frame);
         if bytes == 0 {
             self.reject(InvalidSetting::new("max_frame", "must be at least 1 byte (got 0)"));
         }
@@ -196,7 +196,7 @@ where
 {
     /// Called last, with the connection's state and why it ended. Not called if `on_init` panicked: there is no state then.
     pub fn with_close(mut self, on_close: impl Fn(S, &Closed) + Send + Sync + 'static) -> Self {
-        self.door = self.door.with_close(on_close);
+        self.service = self.service.with_close(on_close);
         self
     }
 }

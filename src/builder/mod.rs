@@ -21,7 +21,7 @@ use crate::telemetry::{Alarm, Observer};
 /// Everything has a default; everything is checked at once, before the port is opened.
 #[must_use = "a pool begins with `bind` or `listen`"]
 pub struct Builder<D> {
-    pub(crate) door: D,
+    pub(crate) service: D,
     name: Option<Arc<str>>,
     listeners: Vec<Listener>,
     placement: Placement,
@@ -34,9 +34,9 @@ pub struct Builder<D> {
 }
 
 impl<D> Builder<D> {
-    pub(crate) fn new(door: D) -> Self {
+    pub(crate) fn new(service: D) -> Self {
         Builder {
-            door,
+            service,
             name: None,
             listeners: Vec::new(),
             placement: Placement::OwnArbiters,

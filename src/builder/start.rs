@@ -8,6 +8,7 @@ use tokio::net::ToSocketAddrs;
 
 use super::Builder;
 use crate::acceptor::AcceptorContext;
+use crate::config::SharedConfig;
 use crate::error::{InvalidSetting, StartError};
 use crate::handlers::Service;
 use crate::limits::Limits;
@@ -63,20 +64,14 @@ impl<D: Service> Builder<D> {
         }
         let settings = self.settings;
         let slots = AcceptorPool::slots(&settings, self.placement);
-        let limits = Limits::new(
-            settings.max_connections,
-            settings.max_handshakes,
-            settings.peer_prefix,
-            settings.policy(),
-            self.overload,
-        );
+        let limits = Limits::new(SharedConfig::new(settings.clone()), self.overload);
         let states = open_listeners(self.listeners, &limits, self.start_timeout, &[]).await?;
         let named = self.name.is_some();
         let name = self.name.unwrap_or_else(|| states[0].transport.local_addr().to_string().into());
         AcceptorPool::set_max_connections(&name, &limits, settings.max_connections, slots, 0);
         let observers = Observers::new(name.clone(), self.observers);
         let registries = Arc::new(Registries::new(slots, RegistryShared::new(observers, self.alarms)));
-        let opened = self.door.open(settings.terms());
+        let (spawner, handler) = self.service.into_spawner();
         let watchdog = settings.watchdog.map(|limit| {
             Watchdog::start(limit, name.clone(), registries.clone(), self.placement == Placement::Current)
         });
@@ -85,17 +80,17 @@ impl<D: Service> Builder<D> {
             StartError::SystemError { what, source }
         })?;
         let actor = TypeId::of::<D::Actor>();
-        let shared = PoolState::new(name.clone(), limits, registries.clone(), settings.clone(), actor, opened.left);
+        let shared = PoolState::new(name.clone(), limits, registries.clone(), actor, handler);
         // A name that nobody chose cannot be in anybody's way.
         if !shared.enter_name() && named {
             return Err(StartError::NameTaken { name: name.to_string() });
         }
         let reserve = settings.reserve_descriptor.then(ReserveDescriptor::open);
         let slots = AcceptorSlots::new(self.placement, slots);
-        let acceptors = AcceptorContext::new(name, opened.spawner, registries, states, reserve);
+        let acceptors = AcceptorContext::new(name, spawner, registries, states, reserve);
         let restarts = Restarts::new(settings.max_restarts, settings.restart_window);
-        let (reconfigure, start_timeout) = (opened.reconfigure, self.start_timeout);
-        let plan = Plan { shared: shared.clone(), acceptors, slots, restarts, reconfigure, watchdog, start_timeout };
+        let start_timeout = self.start_timeout;
+        let plan = Plan { shared: shared.clone(), acceptors, slots, restarts, watchdog, start_timeout };
         AcceptorPool::launch(plan).await?;
         Ok(Pool::new(shared))
     }

@@ -2,14 +2,16 @@
 
 #[cfg(feature = "serde")]
 mod format;
+mod snapshot;
 mod validate;
 
 use std::time::Duration;
 
-use crate::connection::{Active, Terms};
-use crate::limits::{AtLimit, PeerPrefix, Policy, Rate, Rule};
+use crate::connection::Active;
+use crate::limits::{AtLimit, PeerPrefix, Rate, Rule};
 use crate::listener::BacklogPolicy;
-use crate::time::millis;
+
+pub(crate) use snapshot::{Config, SharedConfig};
 
 /// What a pool goes by, as plain values: set by the [`Builder`](crate::Builder), read back by
 /// [`PoolHandle::settings`](crate::PoolHandle::settings), changed while the pool runs by
@@ -157,38 +159,6 @@ impl Default for Settings {
             active: Active::Always,
             mailbox_capacity: 16,
             watchdog: Some(Duration::from_millis(100)),
-        }
-    }
-}
-
-impl Settings {
-    /// What connections begin with.
-    pub(crate) fn terms(&self) -> Terms {
-        let millis = |limit: Option<Duration>| millis(limit.filter(|limit| !limit.is_zero()));
-        Terms {
-            idle: millis(self.idle_timeout),
-            packet: millis(self.packet_timeout),
-            send: millis(self.send_timeout),
-            max_age: millis(self.max_age),
-            max_age_jitter: millis(Some(self.max_age_jitter).filter(|jitter| !jitter.is_zero())),
-            high_watermark: self.high_watermark,
-            low_watermark: self.low_watermark,
-            half_close: self.half_close,
-            active: self.active,
-            mailbox: self.mailbox_capacity,
-        }
-    }
-
-    /// What acceptors go by.
-    pub(crate) fn policy(&self) -> Policy {
-        Policy {
-            at_limit: self.at_limit,
-            refusal_message: self.refusal_message.clone().into(),
-            max_per_peer: self.max_per_peer,
-            peer_rate: self.peer_rate,
-            accept_rate: self.accept_rate,
-            rules: self.rules.clone(),
-            handshake_timeout: self.handshake_timeout.filter(|limit| !limit.is_zero()),
         }
     }
 }

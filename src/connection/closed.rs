@@ -5,55 +5,55 @@ use std::io;
 
 use tokio_util::codec::{AnyDelimiterCodecError, LinesCodecError};
 
-use crate::error::BoxError;
+use crate::error::{with_sources, BoxError};
 use crate::framing::FramingError;
 use crate::handshake::HandshakeError;
 use crate::telemetry::{CloseReason, RefusalReason};
 
-/// Why a connection ended; [`closed`](crate::Protocol::closed) is given it.
+/// Why a connection ended; passed to [`closed`](crate::Protocol::closed).
 ///
-/// It is an error, too: an async fn of the door [`serve`](crate::AcceptorPool::with_fn) that keeps limits of its own may return
-/// one, and its connection counts as ended by that.
+/// It also is an error: an async fn ([`with_fn`](crate::AcceptorPool::with_fn)) that enforces limits of its own may return
+/// one, and its connection counts as ended for that reason.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Closed {
     /// The connection's own code ended it: [`Next::Stop`](crate::Next::Stop), or a [`Close`](crate::messages::Close).
     Local,
-    /// The peer left. `None`: it shut its side in order (FIN); else what the system said (a reset, a broken pipe).
+    /// The peer left. `None`: it shut its side in order (FIN); else the system's error (a reset, a broken pipe).
     Peer(Option<io::Error>),
     /// The peer was silent for the idle timeout.
     Idle,
-    /// A packet was begun and not finished within the packet timeout.
+    /// A packet was begun and not completed within the packet timeout.
     PacketTimeout,
-    /// The peer took nothing for the send timeout; what was not yet sent is lost.
+    /// The peer accepted no bytes for the send timeout; unsent bytes are lost.
     SendTimeout,
     /// The peer's packet was longer than allowed.
     TooLong {
-        /// How long it is, as far as is known: announced by its prefix, or received so far. 0 where the codec does not tell.
+        /// Its length as far as it is known: announced by its prefix, or received so far. 0 if the codec does not report it.
         length: u64,
-        /// How long it may be. 0 where the codec does not tell.
+        /// The longest length allowed. 0 if the codec does not report it.
         limit: u64,
     },
     /// The connection reached its maximum age.
     MaxAge,
-    /// It did not become ready: the PROXY header or the TLS handshake failed, or took too long.
+    /// The PROXY header or the TLS handshake failed or timed out.
     Handshake(HandshakeError),
-    /// The peer left a TLS connection without `close_notify`: what it sent may have been cut off.
+    /// The peer left a TLS connection without `close_notify`: its data may be incomplete.
     Truncated,
-    /// It was let in, and refused for whom its PROXY header claims to be. It counts as refused, not as closed.
+    /// It was admitted, and refused for the peer that its PROXY header names. It counts as refused, not as closed.
     Refused(RefusalReason),
     /// An I/O error other than the peer's leaving, an error of the codec, or [`Next::Fail`](crate::Next::Fail).
     Error(BoxError),
-    /// A callback panicked, with this text.
+    /// A callback panicked with this text.
     Panic(String),
-    /// The pool had told the connection to shut down, and it ended before the deadline.
+    /// The connection ended after the pool had asked it to shut down.
     Shutdown,
-    /// Ended from outside: through the pool's handle, at the deadline of a shutdown, or because its arbiter stopped.
+    /// Ended from outside: through the pool's handle, at the deadline of a drain, or because its arbiter stopped.
     Killed,
 }
 
 impl Closed {
-    /// The reason without what came with it, as it is counted. (A refusal is counted apart; it would be an error.)
+    /// The reason without details, as it is counted. (A refusal is counted separately; here it is an error.)
     pub fn reason(&self) -> CloseReason {
         match self {
             Closed::Local => CloseReason::Local,
@@ -72,7 +72,19 @@ impl Closed {
         }
     }
 
-    /// What a failed read or write says about the peer.
+    /// For the log: what the reason alone does not say.
+    pub(crate) fn detail(&self) -> Option<String> {
+        match self {
+            Closed::Peer(Some(error)) => Some(with_sources(error)),
+            Closed::TooLong { .. } => Some(self.to_string()),
+            Closed::Handshake(error) => Some(with_sources(error)),
+            Closed::Error(error) => Some(with_sources(&**error)),
+            Closed::Panic(text) => Some(text.clone()),
+            _ => None,
+        }
+    }
+
+    /// What an error of a read or write means.
     pub(crate) fn from_io(error: io::Error) -> Self {
         if peer_left(&error) {
             Closed::Peer(Some(error))
@@ -82,8 +94,8 @@ impl Closed {
     }
 }
 
-/// What an error of a codec, or of an async fn, stands for: a failed upgrade, too long a packet, the peer's
-/// leaving, or an error.
+/// What an error of a codec or of an async fn stands for: a failed handshake, a packet that is too long, the peer's
+/// leaving, or any other error.
 impl From<BoxError> for Closed {
     fn from(error: BoxError) -> Self {
         let error = match error.downcast::<Closed>() {
@@ -112,8 +124,8 @@ impl From<BoxError> for Closed {
     }
 }
 
-/// Errors that mean no more than that the other side is gone.
-pub(crate) fn peer_left(error: &io::Error) -> bool {
+/// Whether an error means no more than that the peer is gone.
+fn peer_left(error: &io::Error) -> bool {
     use io::ErrorKind::*;
     matches!(error.kind(), ConnectionReset | BrokenPipe | ConnectionAborted | NotConnected)
 }
@@ -121,9 +133,9 @@ pub(crate) fn peer_left(error: &io::Error) -> bool {
 impl std::error::Error for Closed {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Closed::Peer(Some(error)) => error.source(),
-            Closed::Handshake(error) => error.source(),
-            Closed::Error(error) => error.source(),
+            Closed::Peer(Some(error)) => Some(error),
+            Closed::Handshake(error) => Some(error),
+            Closed::Error(error) => Some(&**error),
             _ => None,
         }
     }
@@ -132,20 +144,22 @@ impl std::error::Error for Closed {
 impl fmt::Display for Closed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Closed::Local => f.write_str("ended by the connection itself"),
-            Closed::Peer(None) => f.write_str("the peer closed"),
-            Closed::Peer(Some(error)) => write!(f, "the peer is gone: {error}"),
-            Closed::Idle => f.write_str("the peer was silent for too long"),
-            Closed::PacketTimeout => f.write_str("a packet was not finished in time"),
-            Closed::SendTimeout => f.write_str("the peer took nothing for too long"),
-            Closed::TooLong { length, limit } => write!(f, "a packet of {length} bytes, {limit} are allowed"),
-            Closed::MaxAge => f.write_str("the connection reached its maximum age"),
-            Closed::Handshake(error) => write!(f, "the handshake failed: {error}"),
-            Closed::Truncated => f.write_str("the peer left without close_notify"),
-            Closed::Refused(refusal) => write!(f, "refused: {}", refusal.name()),
-            Closed::Error(error) => write!(f, "{error}"),
+            Closed::Local => f.write_str("closed by the connection itself"),
+            Closed::Peer(_) => f.write_str("closed by the peer"),
+            Closed::Idle => f.write_str("idle timeout"),
+            Closed::PacketTimeout => f.write_str("packet timeout"),
+            Closed::SendTimeout => f.write_str("send timeout"),
+            Closed::TooLong { length: 0, limit: 0 } => f.write_str("packet too long"),
+            Closed::TooLong { length, limit } => {
+                write!(f, "packet too long: {length} bytes (at most {limit} bytes are allowed)")
+            }
+            Closed::MaxAge => f.write_str("maximum age reached"),
+            Closed::Handshake(_) => f.write_str("handshake failed"),
+            Closed::Truncated => f.write_str("TLS connection closed without close_notify"),
+            Closed::Refused(reason) => write!(f, "refused: {}", reason.name()),
+            Closed::Error(_) => f.write_str("connection failed"),
             Closed::Panic(text) => write!(f, "a callback panicked: {text}"),
-            Closed::Shutdown => f.write_str("the pool shut down"),
+            Closed::Shutdown => f.write_str("pool shut down"),
             Closed::Killed => f.write_str("ended from outside"),
         }
     }

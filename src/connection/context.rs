@@ -1,4 +1,4 @@
-//! The actix context of a connection: an address and two lists, and mostly not even those.
+//! The actix context of a connection: its address, and the futures that message handlers have spawned, if any.
 
 use std::pin::Pin;
 use std::task::Context;
@@ -9,34 +9,33 @@ use actix::prelude::*;
 use actix::WeakAddr;
 use tokio::sync::oneshot::Sender;
 
-use super::Connection;
-use super::Protocol;
+use super::{Connection, Protocol};
 
-/// The context of a [`Connection`]: what its handlers get, with all that actix's
-/// [`AsyncContext`] offers (`spawn`, `wait`, `run_later`, `notify` and so on).
+/// The context of a [`Connection`], as its message handlers get it. It implements actix's
+/// [`AsyncContext`] (`spawn`, `wait`, `run_later`, `notify` and so on).
 ///
-/// Futures spawned here run while the connection takes packets in; `wait` holds packets and messages alike. `stop` ends
-/// the connection as [`Next::Stop`](crate::Next::Stop) does.
+/// Spawned futures run while the connection takes packets in; `wait` holds back packets and messages. `stop` closes the
+/// connection as [`Next::Stop`](crate::Next::Stop) does.
 pub struct ConnectionContext<P: Protocol> {
     address: WeakAddr<Connection<P>>,
     stopped: bool,
-    work: Option<Box<Work<P>>>,
+    futures: Option<Box<Futures<P>>>,
 }
 
-type Job<P> = Pin<Box<dyn ActorFuture<Connection<P>, Output = ()>>>;
+type BoxedFuture<P> = Pin<Box<dyn ActorFuture<Connection<P>, Output = ()>>>;
 
-/// Futures that handlers have spawned.
-struct Work<P: Protocol> {
+/// The futures that message handlers have spawned.
+struct Futures<P: Protocol> {
     last: SpawnHandle,
-    /// A job is out of its place while it is polled.
-    jobs: Vec<(SpawnHandle, Option<Job<P>>)>,
-    waits: Vec<Job<P>>,
+    /// A future is taken out while it is polled.
+    spawned: Vec<(SpawnHandle, Option<BoxedFuture<P>>)>,
+    waits: Vec<BoxedFuture<P>>,
     unpolled: bool,
 }
 
 impl<P: Protocol> ConnectionContext<P> {
     pub(super) fn new(address: WeakAddr<Connection<P>>) -> Self {
-        ConnectionContext { address, stopped: false, work: None }
+        ConnectionContext { address, stopped: false, futures: None }
     }
 
     #[inline]
@@ -44,64 +43,64 @@ impl<P: Protocol> ConnectionContext<P> {
         self.stopped
     }
 
-    /// Whether anything is spawned at all.
+    /// Whether there are futures to poll.
     #[inline]
-    pub(super) fn busy(&self) -> bool {
-        self.work.is_some()
+    pub(super) fn has_futures(&self) -> bool {
+        self.futures.is_some()
     }
 
-    /// Whether a handler waits for a future of the context.
+    /// Whether a message handler waits for a future.
     #[inline]
-    pub(super) fn waits(&self) -> bool {
-        self.work.as_ref().is_some_and(|work| !work.waits.is_empty())
+    pub(super) fn is_waiting(&self) -> bool {
+        self.futures.as_ref().is_some_and(|futures| !futures.waits.is_empty())
     }
 
-    /// A future was added that nobody has polled yet.
-    pub(super) fn unpolled(&self) -> bool {
-        self.work.as_ref().is_some_and(|work| work.unpolled)
+    /// Whether a future was added that has not been polled.
+    pub(super) fn has_unpolled(&self) -> bool {
+        self.futures.as_ref().is_some_and(|futures| futures.unpolled)
     }
 
-    /// Polls what is spawned, waits first and alone. Futures may spawn and cancel others meanwhile.
-    pub(super) fn run(&mut self, act: &mut Connection<P>, cx: &mut Context<'_>) {
-        self.work().unpolled = false;
-        while let Some(mut wait) = self.work().waits.pop() {
-            let at = self.work().waits.len();
+    /// Polls the futures; while there are waits, only those. Futures may spawn and cancel others meanwhile.
+    pub(super) fn poll_futures(&mut self, act: &mut Connection<P>, cx: &mut Context<'_>) {
+        self.futures().unpolled = false;
+        while let Some(mut wait) = self.futures().waits.pop() {
+            let at = self.futures().waits.len();
             if wait.as_mut().poll(act, self, cx).is_pending() {
-                // A wait that began in the meantime goes first, as in actix.
-                let newer = self.work().waits.len() > at;
-                self.work().waits.insert(at, wait);
-                if !newer {
+                // A wait that was added meanwhile comes first, as in actix.
+                let is_newest = self.futures().waits.len() == at;
+                self.futures().waits.insert(at, wait);
+                if is_newest {
                     return;
                 }
             }
         }
         let mut index = 0;
-        while index < self.work().jobs.len() && !self.waits() && act.open() {
-            let (handle, job) = &mut self.work().jobs[index];
-            let (handle, Some(mut job)) = (*handle, job.take()) else { return };
-            let done = job.as_mut().poll(act, self, cx).is_ready();
-            let jobs = &mut self.work().jobs;
+        while index < self.futures().spawned.len() && !self.is_waiting() && act.is_open() {
+            let (handle, future) = &mut self.futures().spawned[index];
+            let (handle, Some(mut future)) = (*handle, future.take()) else { return };
+            let is_done = future.as_mut().poll(act, self, cx).is_ready();
+            let spawned = &mut self.futures().spawned;
             // It may have cancelled itself, or moved by cancelling others.
-            match jobs.iter().position(|(other, _)| *other == handle) {
+            match spawned.iter().position(|(other, _)| *other == handle) {
                 None => index = 0,
-                Some(at) if done => {
-                    jobs.remove(at);
+                Some(at) if is_done => {
+                    spawned.remove(at);
                     index = at;
                 }
                 Some(at) => {
-                    jobs[at].1 = Some(job);
+                    spawned[at].1 = Some(future);
                     index = at + 1;
                 }
             }
         }
-        if self.work().jobs.is_empty() && self.work().waits.is_empty() {
-            self.work = None;
+        if self.futures().spawned.is_empty() && self.futures().waits.is_empty() {
+            self.futures = None;
         }
     }
 
-    fn work(&mut self) -> &mut Work<P> {
-        self.work.get_or_insert_with(|| {
-            Box::new(Work { last: SpawnHandle::default(), jobs: Vec::new(), waits: Vec::new(), unpolled: false })
+    fn futures(&mut self) -> &mut Futures<P> {
+        self.futures.get_or_insert_with(|| {
+            Box::new(Futures { last: SpawnHandle::default(), spawned: Vec::new(), waits: Vec::new(), unpolled: false })
         })
     }
 }
@@ -135,31 +134,31 @@ impl<P: Protocol> AsyncContext<Connection<P>> for ConnectionContext<P> {
     where
         F: ActorFuture<Connection<P>, Output = ()> + 'static,
     {
-        let work = self.work();
-        work.last = work.last.next();
-        work.jobs.push((work.last, Some(Box::pin(future))));
-        work.unpolled = true;
-        work.last
+        let futures = self.futures();
+        futures.last = futures.last.next();
+        futures.spawned.push((futures.last, Some(Box::pin(future))));
+        futures.unpolled = true;
+        futures.last
     }
 
     fn wait<F>(&mut self, future: F)
     where
         F: ActorFuture<Connection<P>, Output = ()> + 'static,
     {
-        let work = self.work();
-        work.waits.push(Box::pin(future));
-        work.unpolled = true;
+        let futures = self.futures();
+        futures.waits.push(Box::pin(future));
+        futures.unpolled = true;
     }
 
     fn waiting(&self) -> bool {
-        self.stopped || self.waits()
+        self.stopped || self.is_waiting()
     }
 
     fn cancel_future(&mut self, handle: SpawnHandle) -> bool {
-        let jobs = &mut self.work().jobs;
-        let before = jobs.len();
-        jobs.retain(|(other, _)| *other != handle);
-        jobs.len() < before
+        let spawned = &mut self.futures().spawned;
+        let before = spawned.len();
+        spawned.retain(|(other, _)| *other != handle);
+        spawned.len() < before
     }
 }
 
@@ -172,5 +171,11 @@ where
 {
     fn pack(message: M, answer: Option<Sender<M::Result>>) -> Envelope<Connection<P>> {
         Envelope::new(message, answer)
+    }
+}
+
+impl<P: Protocol> std::fmt::Debug for ConnectionContext<P> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ConnectionContext").field("stopped", &self.stopped).finish_non_exhaustive()
     }
 }

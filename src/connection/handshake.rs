@@ -1,70 +1,62 @@
-//! The way from accepted to ready where there is a handshake: the stream goes, and comes back as it is to be used.
+//! The handshake of a connection: before `ack`, and on a live connection (STARTTLS). The stream goes into the handshake and
+//! comes back as it is to be used.
 
 use std::task::{ready, Context, Poll};
 
-use super::Connection;
-use super::{Closed, Held, Protocol};
-use crate::handshake::HandshakeError;
-use crate::handshake::{HandshakeChain, HandshakeFailure};
-use crate::panic::catch_panic;
+use super::{Closed, Connection, Flags, Paused, Phase, Protocol};
+use crate::handshake::{HandshakeChain, HandshakeError, HandshakeFailure};
 
 impl<P: Protocol> Connection<P> {
-    /// Goes on with the handshake. Pending as well when it has failed: then the connection has ended.
-    pub(super) fn shake(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if let Some(steps) = self.conn.steps.take() {
-            let (stream, entry) = (self.conn.io.take(), self.conn.guard.state().clone());
-            self.cold().opening = Some(steps.begin(stream, entry));
+    /// Continues the handshake. Also pending after it has failed: then the connection has ended.
+    pub(super) fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(chain) = self.conn.handshake.take() {
+            let (stream, state) = (self.conn.io.take(), self.conn.guard.state().clone());
+            self.cold().handshake = Some(chain.begin(stream, state));
         }
-        let Some(opening) = self.cold().opening.as_mut() else { return Poll::Ready(()) };
-        // A step may be the user's own.
-        let shaken = match catch_panic(|| opening.as_mut().poll(cx)) {
-            Ok(shaken) => ready!(shaken),
-            Err(text) => return self.refuse_to_open(Closed::Panic(text)),
-        };
-        self.cold().opening = None;
-        match shaken {
-            Err(HandshakeFailure::Failed(error)) => self.refuse_to_open(Closed::Handshake(error)),
-            Err(HandshakeFailure::Refused(refusal)) => self.refuse_to_open(Closed::Refused(refusal)),
-            Ok(shaken) => {
-                self.conn.io = shaken.stream;
+        let Some(handshake) = self.cold().handshake.as_mut() else { return Poll::Ready(()) };
+        let outcome = ready!(handshake.as_mut().poll(cx));
+        self.cold().handshake = None;
+        match outcome {
+            Ok(done) => {
+                self.conn.io = done.stream;
                 let before = self.conn.negotiated.take().unwrap_or_default();
-                self.conn.negotiated = Some(Box::new(shaken.negotiated.or(&before)));
-                Poll::Ready(())
+                self.conn.negotiated = Some(Box::new(done.negotiated.or(&before)));
+                return Poll::Ready(());
             }
+            Err(HandshakeFailure::Failed(error)) => self.end(Closed::Handshake(error)),
+            Err(HandshakeFailure::Refused(reason)) => self.end(Closed::Refused(reason)),
+            Err(HandshakeFailure::Panicked(text)) => self.end(Closed::Panic(text)),
         }
+        Poll::Pending
     }
 
-    /// Goes on with an upgrade: first what is queued leaves in clear. True when it is done, and packets are taken again.
+    /// Continues an upgrade; what was queued before it is sent first, in plaintext. Returns true when it is done and packets
+    /// are taken in again.
     #[inline]
-    pub(super) fn upgrade(&mut self, cx: &mut Context<'_>) -> bool {
-        self.conn.held & Held::UPGRADING != 0 && !self.ended && !self.conn.closing() && self.go_on_upgrading(cx)
+    pub(super) fn poll_upgrade(&mut self, cx: &mut Context<'_>) -> bool {
+        self.conn.paused.contains(Paused::UPGRADING) && self.conn.phase() < Phase::Closing && self.poll_upgrade_slow(cx)
     }
 
     #[cold]
-    fn go_on_upgrading(&mut self, cx: &mut Context<'_>) -> bool {
+    fn poll_upgrade_slow(&mut self, cx: &mut Context<'_>) -> bool {
         if self.cold().upgrade.is_some() {
-            if self.conn.unsent() > 0 || self.unflushed {
+            if self.conn.unsent() > 0 || self.has(Flags::UNFLUSHED) {
                 return false;
             }
-            let in_clear = self.conn.unread().map_or(0, |read| read.len());
-            if in_clear > 0 {
-                self.end(Closed::Handshake(HandshakeError::PlaintextAfterStartTls(in_clear)));
+            let plaintext = self.conn.unread().map_or(0, |read| read.len());
+            if plaintext > 0 {
+                self.end(Closed::Handshake(HandshakeError::PlaintextAfterStartTls(plaintext)));
                 return false;
             }
             let step = self.cold().upgrade.take();
-            let limits = self.conn.guard.state().port().limits();
-            let limit = limits.policy().handshake_timeout;
-            self.conn.steps = HandshakeChain::new(step.into_iter().collect(), limit, limits.handshakes().clone());
+            let limits = self.conn.guard.state().listener().limits();
+            let (limit, slots) = (limits.config().load().handshake_timeout(), limits.handshakes().clone());
+            self.conn.handshake = HandshakeChain::new(step.into_iter().collect(), limit, slots);
         }
-        if self.shake(cx).is_pending() {
+        if self.poll_handshake(cx).is_pending() {
             return false;
         }
-        self.conn.held &= !Held::UPGRADING;
+        self.conn.paused.remove(Paused::UPGRADING);
         true
-    }
-
-    fn refuse_to_open(&mut self, why: Closed) -> Poll<()> {
-        self.end(why);
-        Poll::Pending
     }
 }

@@ -1,30 +1,29 @@
-//! What the program may send to any connection.
+//! The messages that every connection handles.
 
 use actix::prelude::*;
 use bytes::Bytes;
 
-use super::{Active, Closed, EncodeOnce, Next, Protocol, SendError};
-use super::{Connection, ConnectionContext, Trigger};
+use super::{Active, Closed, Connection, ConnectionContext, EncodeOnce, Next, Protocol, SendError, Trigger};
 use crate::registry::ConnectionInfo;
 
-/// A message of the program's to the protocol: delivered to [`Protocol::user`].
+/// A message of the program to the protocol: delivered to [`Protocol::user`].
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
 pub struct User<M>(pub M);
 
-/// Something to send to the peer, past the protocol's callbacks.
+/// A reply to send to the peer, without involving the protocol's callbacks.
 ///
-/// Answered with what [`Conn::send`](crate::Conn::send) answers; an error of the codec's does not end the connection.
+/// The answer is that of [`Conn::send`](crate::Conn::send). An error of the codec does not end the connection.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Result<(), SendError>")]
 pub struct Reply<R>(pub R);
 
-/// Ends the connection. What was queued before is sent first; it ends as [`Closed::Local`].
+/// Closes the connection as [`Closed::Local`], after everything queued before is sent.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 pub struct Close;
 
-/// Asks for the connection's numbers.
+/// Requests the connection's [`ConnectionInfo`].
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "ConnectionInfo")]
 pub struct Info;
@@ -34,9 +33,9 @@ pub struct Info;
 #[rtype(result = "()")]
 pub struct SetActive(pub Active);
 
-/// Bytes that are encoded already, to be sent as they are: so a reply to many is encoded once.
+/// Encoded bytes, sent as they are: a reply to many connections is encoded once.
 ///
-/// Only for codecs whose output does not depend on what came before, which they say by [`EncodeOnce`].
+/// Only for codecs whose output does not depend on earlier output: see [`EncodeOnce`].
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Result<(), SendError>")]
 pub struct Encoded(pub Bytes);
@@ -45,16 +44,15 @@ impl<P: Protocol> Handler<User<P::User>> for Connection<P> {
     type Result = ();
 
     fn handle(&mut self, message: User<P::User>, _: &mut ConnectionContext<P>) {
-        let next = self.me.user(message.0, &mut self.conn);
-        self.apply(next, Trigger::Own);
+        self.call(Trigger::Own, |me, conn| me.user(message.0, conn));
     }
 }
 
 impl<P: Protocol> Handler<Reply<P::Reply>> for Connection<P> {
     type Result = Result<(), SendError>;
 
-    fn handle(&mut self, reply: Reply<P::Reply>, ctx: &mut ConnectionContext<P>) -> Self::Result {
-        self.with(ctx, |_, conn| (conn.send(reply.0), Next::Continue))
+    fn handle(&mut self, reply: Reply<P::Reply>, _: &mut ConnectionContext<P>) -> Self::Result {
+        self.with(|_, conn| (conn.send(reply.0), Next::Continue))
     }
 }
 
@@ -64,8 +62,8 @@ where
 {
     type Result = Result<(), SendError>;
 
-    fn handle(&mut self, encoded: Encoded, ctx: &mut ConnectionContext<P>) -> Self::Result {
-        self.with(ctx, |_, conn| (conn.send_wire(&encoded.0), Next::Continue))
+    fn handle(&mut self, encoded: Encoded, _: &mut ConnectionContext<P>) -> Self::Result {
+        self.with(|_, conn| (conn.send_encoded(&encoded.0), Next::Continue))
     }
 }
 

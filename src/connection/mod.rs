@@ -3,11 +3,16 @@
 //! ```text
 //! socket ─read─▶ shared buffer ─codec─▶ packet ─▶ Protocol ─▶ Next ─▶ write buffer ─one write a turn─▶ socket
 //!                                     mailbox ─▶ user ──▲
-//!                       orders and ticks of the table ──┘
+//!               registry: signals, deadlines ──▶ timeout, shutdown
 //! ```
 //!
-//! One future per connection, [`ConnectionTask`]: each poll is a [`turn`](Connection::turn). Every callback's answer goes through
-//! [`apply`](Connection::apply), every ending through [`end`](Connection::end).
+//! A connection is one future, [`ConnectionTask`]; each poll is a [`turn`](Connection::turn). Every callback runs in
+//! [`call`](Connection::call), every ending goes through [`end`](Connection::end) and the
+//! [`ConnectionGuard`].
+//!
+//! ```text
+//! init ─▶ handshake ─▶ ack ─▶ packet | user | timeout | half_closed | passive | shutdown ─▶ ... ─▶ closed
+//! ```
 
 mod close;
 mod closed;
@@ -18,6 +23,7 @@ mod factory;
 mod handshake;
 mod messages;
 mod next;
+mod phase;
 mod protocol;
 mod read;
 mod turn;
@@ -33,27 +39,30 @@ use actix::dev::channel::{channel, AddressReceiver};
 use actix::prelude::*;
 use actix::WeakAddr;
 
+use crate::config::Config;
 use crate::handshake::{Handshake, HandshakeChain, HandshakeFuture};
 use crate::net::Stream;
 use crate::panic::catch_panic;
 use crate::registry::{ConnectionGuard, Signals};
+use crate::telemetry::CloseReason;
 
 pub use closed::Closed;
-pub(crate) use conn::Held;
 pub use conn::{Active, Conn, SendError};
 pub use context::ConnectionContext;
 pub use event::{Event, Timeout};
-pub(crate) use factory::{Factory, MakeCodec, ProtocolFactory, Reconfigure, SharedFactory, Terms};
+pub(crate) use factory::{MakeCodec, MakeProtocol, ProtocolFactory, SharedFactory};
 pub use messages::{Close, Encoded, Info, Reply, SetActive, User};
-pub(crate) use next::Pending;
 pub use next::{Next, Wait};
 pub use protocol::{EncodeOnce, Packet, Peer, Protocol};
 
+use next::Pending;
+use phase::{Flags, Paused, Phase};
+
 /// A connection actor: a [`Protocol`] and the socket it serves.
 ///
-/// Its address is actix's own [`Addr`]. Besides the messages of this crate ([`User`], [`Reply`], [`Close`], [`Info`],
-/// [`SetActive`], [`Encoded`]) it takes any for which you write a handler; [`Connection::with`] reaches the protocol and
-/// the connection from there. A connection is never restarted: its peer is gone.
+/// Its address is an actix [`Addr`]. It handles [`User`] and [`Reply`], the messages in [`messages`](crate::messages), and any
+/// message for which you implement `Handler`; there, [`Connection::with`] gives access to the protocol and the connection. A
+/// connection is never restarted: its peer is gone.
 ///
 /// The mailbox holds [`mailbox_capacity`](crate::Builder::mailbox_capacity) messages for `try_send` and `send`; actix's
 /// `do_send` ignores the capacity.
@@ -74,7 +83,7 @@ pub use protocol::{EncodeOnce, Packet, Peer, Protocol};
 ///     }
 /// }
 ///
-/// /// A question of our own, asked through the connection's address.
+/// /// A request that is sent to the connection's address.
 /// #[derive(Message)]
 /// #[rtype(result = "u64")]
 /// struct HowMany;
@@ -82,7 +91,7 @@ pub use protocol::{EncodeOnce, Packet, Peer, Protocol};
 /// impl Handler<HowMany> for Connection<Counter> {
 ///     type Result = u64;
 ///     fn handle(&mut self, _: HowMany, ctx: &mut ConnectionContext<Counter>) -> u64 {
-///         self.with(ctx, |me, _conn| (me.packets, Next::Continue))
+///         self.with(|me, _conn| (me.packets, Next::Continue))
 ///     }
 /// }
 ///
@@ -98,37 +107,28 @@ pub use protocol::{EncodeOnce, Packet, Peer, Protocol};
 /// # }).await??;
 /// // A peer has connected and sent one packet.
 /// let id = pool.list()[0].id;
-/// let address: Addr<Connection<Counter>> = pool.find(id).expect("it lives");
+/// let address: Addr<Connection<Counter>> = pool.find(id).expect("a live connection");
 /// assert_eq!(address.send(HowMany).await?, 1);
 /// # pool.stop(None).await;
 /// # Ok::<_, Box<dyn std::error::Error>>(()) }).expect("it works");
 /// ```
 pub struct Connection<P: Protocol> {
     me: P,
-    begun: bool,
-    /// There may be mail: the mailbox is looked at only then.
-    mail: bool,
-    /// Bytes have come that the codec has not seen.
-    undecoded: bool,
-    eof: bool,
-    half_closed: bool,
-    /// A stream with a layer of its own has not yet passed on all that was written to it.
-    unflushed: bool,
-    ended: bool,
     cold: Option<Box<ColdState<P>>>,
     conn: Conn<P>,
 }
 
-/// What only a connection in a special state needs.
+/// State that exists only while it is needed: most connections never have any.
 struct ColdState<P: Protocol> {
-    /// Each with what the callback that waits was called for: its answer is still to come.
+    /// Futures to wait for, each with the trigger of the callback that asked for it: its answer is still to come.
     waits: VecDeque<(Trigger, Pending<P>)>,
-    /// A future was added and not yet polled.
-    unpolled: bool,
+    /// A future was added that has not been polled.
+    wait_added: bool,
+    /// Why the connection is closing.
     why: Option<Closed>,
-    /// On its way to being ready, or to TLS.
-    opening: Option<HandshakeFuture>,
-    /// What to go through once all is sent that was queued before.
+    /// The handshake under way: before `ack`, or of an upgrade.
+    handshake: Option<HandshakeFuture>,
+    /// An upgrade that begins once everything queued before it is sent.
     upgrade: Option<Arc<dyn Handshake>>,
     linger: close::Linger,
 }
@@ -139,143 +139,89 @@ impl<P: Protocol> Actor for Connection<P> {
     type Context = ConnectionContext<P>;
 }
 
-/// A connection before it is alive: the address is known, the protocol's state not yet made.
-pub(crate) struct Birth<P: Protocol> {
-    mailbox: AddressReceiver<Connection<P>>,
-    context: ConnectionContext<P>,
-}
-
-impl<P: Protocol> Birth<P> {
-    /// Makes the mailbox, and enters its address with the seat.
-    pub(crate) fn new(guard: &ConnectionGuard, factory: &ProtocolFactory<P>) -> Self {
-        let (sender, mailbox) = channel(factory.terms.mailbox);
-        let address = Addr::new(sender).downgrade();
-        guard.state().set_address(address.clone());
-        Birth { mailbox, context: ConnectionContext::new(address) }
-    }
-
-    /// Lets the connection live on the current arbiter.
-    pub(crate) fn live(
-        self,
-        me: P,
-        codec: P::Codec,
-        io: Stream,
-        steps: Option<Box<HandshakeChain>>,
-        factory: Arc<ProtocolFactory<P>>,
-        guard: ConnectionGuard,
-    ) {
-        let conn = Conn::new(io, steps, codec, factory, guard);
-        let connection = Connection {
-            me,
-            begun: false,
-            mail: true,
-            undecoded: false,
-            eof: false,
-            half_closed: false,
-            unflushed: false,
-            ended: false,
-            cold: None,
-            conn,
-        };
-        actix_rt::spawn(ConnectionTask { connection, mailbox: self.mailbox, context: self.context });
-    }
-}
-
-/// The life of a connection: a future that is polled once a turn.
-struct ConnectionTask<P: Protocol> {
-    connection: Connection<P>,
-    mailbox: AddressReceiver<Connection<P>>,
-    context: ConnectionContext<P>,
-}
-
-impl<P: Protocol> Future for ConnectionTask<P> {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let ConnectionTask { connection, mailbox, context } = self.get_mut();
-        Turn::begin(connection).0.turn(mailbox, context, cx)
-    }
-}
-
-/// A connection whose turn it is, marked as such for the watchdog; however the turn ends, the mark goes with it.
-struct Turn<'a, P: Protocol>(&'a mut Connection<P>);
-
-impl<'a, P: Protocol> Turn<'a, P> {
-    #[inline]
-    fn begin(connection: &'a mut Connection<P>) -> Self {
-        connection.conn.guard.begin_work();
-        Turn(connection)
-    }
-}
-
-impl<P: Protocol> Drop for Turn<'_, P> {
-    #[inline]
-    fn drop(&mut self) {
-        self.0.conn.guard.end_work();
-    }
-}
-
-impl<P: Protocol> Conn<P> {
-    /// The connection's own address: to give to others, or for messages to itself.
-    ///
-    /// # Panics
-    /// Never in a callback: the mailbox lives as long as the connection.
-    pub fn address(&self) -> Addr<Connection<P>> {
-        let address = self.guard.state().address().and_then(|any| any.downcast_ref::<WeakAddr<Connection<P>>>());
-        address.and_then(WeakAddr::upgrade).expect("a connection's mailbox lives as long as the connection")
-    }
-}
-
 impl<P: Protocol> Connection<P> {
-    /// From a handler of one's own: reaches the protocol and the connection, and follows what is answered, exactly as
-    /// with the callbacks of [`Protocol`].
-    ///
-    /// Handlers run only while the connection is open and not waiting. A panic in the handler ends this connection.
-    pub fn with<R>(
-        &mut self,
-        ctx: &mut ConnectionContext<P>,
-        callback: impl FnOnce(&mut P, &mut Conn<P>) -> (R, Next<P>),
-    ) -> R {
-        let _ = ctx;
-        let (answer, next) = callback(&mut self.me, &mut self.conn);
-        self.apply(next, Trigger::Own);
-        answer
+    /// Starts serving an accepted connection on the current arbiter.
+    pub(crate) fn spawn(
+        factory: Arc<ProtocolFactory<P>>,
+        stream: Stream,
+        guard: ConnectionGuard,
+        handshake: Option<Box<HandshakeChain>>,
+        config: Arc<Config>,
+    ) {
+        let (sender, mailbox) = channel(config.settings.mailbox_capacity);
+        let address = Addr::new(sender).downgrade();
+        let state = guard.state();
+        state.set_address(address.clone());
+        let peer = Peer { id: state.id(), address: state.peer().clone(), listener: state.listener_name().clone() };
+        let activity = guard.begin_activity();
+        // The codec first: every protocol that was made gets its `closed`.
+        let made = catch_panic(|| ((factory.codec)(), (factory.protocol)(&peer)));
+        drop(activity);
+        match made {
+            Ok((codec, me)) => {
+                let conn = Conn::new(stream, handshake, codec, factory, config, guard);
+                let connection = Connection { me, cold: None, conn };
+                actix_rt::spawn(ConnectionTask { connection, mailbox, context: ConnectionContext::new(address) });
+            }
+            Err(text) => {
+                guard.set_close_reason(CloseReason::Panic, Some(format!("the factory panicked: {text}")));
+                drop(stream);
+            }
+        }
     }
 
-    /// One callback, under the guard.
-    fn step(&mut self, trigger: Trigger, callback: impl FnOnce(&mut P, &mut Conn<P>) -> Next<P>) {
-        self.conn.guard.go_on();
-        let stepped = catch_panic(|| {
-            let next = callback(&mut self.me, &mut self.conn);
-            // Under the guard as well: the codec that encodes a reply is not ours.
-            self.apply(next, trigger);
+    /// From a message handler: runs `callback` with the protocol and the connection, and applies the [`Next`] that it returns,
+    /// exactly as for the callbacks of [`Protocol`].
+    ///
+    /// Message handlers run only while the connection is ready and not waiting. A panic in one ends this connection.
+    pub fn with<R>(&mut self, callback: impl FnOnce(&mut P, &mut Conn<P>) -> (R, Next<P>)) -> R {
+        let mut result = None;
+        self.call(Trigger::Own, |me, conn| {
+            let (value, next) = callback(me, conn);
+            result = Some(value);
+            next
         });
-        if let Err(text) = stepped {
+        result.expect("the callback ran")
+    }
+
+    /// Runs one callback and applies its answer. All callbacks but `closed` run here; the caller catches panics, where
+    /// several callbacks are run in a row once for all of them.
+    #[inline(always)]
+    fn call(&mut self, trigger: Trigger, callback: impl FnOnce(&mut P, &mut Conn<P>) -> Next<P>) {
+        let next = callback(&mut self.me, &mut self.conn);
+        self.apply(next, trigger);
+    }
+
+    /// Runs one callback under the panic guard.
+    fn call_caught(&mut self, trigger: Trigger, callback: impl FnOnce(&mut P, &mut Conn<P>) -> Next<P>) {
+        self.conn.guard.next_callback();
+        // Encoding the answer is under the guard as well: the codec is the user's.
+        if let Err(text) = catch_panic(|| self.call(trigger, callback)) {
             self.end(Closed::Panic(text));
         }
     }
 
-    /// Does what a callback answered.
+    /// Does what a callback returned.
     #[inline(always)]
     fn apply(&mut self, next: Next<P>, trigger: Trigger) {
         match next {
             Next::Continue => {}
-            Next::Send(reply) if !self.conn.closing() => {
+            Next::Send(reply) if !self.conn.is_closing() => {
                 if let Err(error) = self.conn.encode(reply) {
                     self.close(Closed::Error(error.into()));
                 }
             }
             next => self.apply_slow(next, trigger),
         }
-        if self.conn.queued() > self.conn.high_watermark {
-            self.conn.held |= Held::ABOVE_MARK;
+        if self.conn.queued() > self.conn.config.settings.high_watermark {
+            self.conn.paused.insert(Paused::ABOVE_MARK);
         }
     }
 
     #[cold]
     fn apply_slow(&mut self, next: Next<P>, trigger: Trigger) {
         match next {
-            // Too late: the connection is ending.
+            // Too late: the connection is closing.
             Next::Continue | Next::Send(_) => {}
             Next::Stop => self.close(trigger.closed()),
             Next::SendAndStop(reply) => {
@@ -283,17 +229,17 @@ impl<P: Protocol> Connection<P> {
                 self.close(trigger.closed());
             }
             Next::Fail(error) => self.close(Closed::Error(error)),
-            Next::Wait(wait) if !self.conn.closing() => {
-                self.conn.held |= Held::WAITING;
+            Next::Wait(wait) if !self.conn.is_closing() => {
+                self.conn.paused.insert(Paused::WAITING);
                 let cold = self.cold();
-                cold.unpolled = true;
+                cold.wait_added = true;
                 cold.waits.push_back((trigger, wait.0));
             }
-            Next::Upgrade(step) if !self.conn.closing() => {
-                self.conn.held |= Held::UPGRADING;
+            Next::Upgrade(step) if !self.conn.is_closing() => {
+                self.conn.paused.insert(Paused::UPGRADING);
                 self.cold().upgrade = Some(*step);
             }
-            Next::File(file) if !self.conn.closing() => self.conn.queue_file(*file),
+            Next::File(file) if !self.conn.is_closing() => self.conn.queue_file(*file),
             Next::Wait(_) | Next::Upgrade(_) | Next::File(_) => {}
         }
     }
@@ -302,9 +248,9 @@ impl<P: Protocol> Connection<P> {
         self.cold.get_or_insert_with(|| {
             Box::new(ColdState {
                 waits: VecDeque::new(),
-                unpolled: false,
+                wait_added: false,
                 why: None,
-                opening: None,
+                handshake: None,
                 upgrade: None,
                 linger: Default::default(),
             })
@@ -312,36 +258,31 @@ impl<P: Protocol> Connection<P> {
     }
 
     #[inline]
-    fn waiting(&self) -> bool {
-        self.conn.held & Held::WAITING != 0
+    fn is_waiting(&self) -> bool {
+        self.conn.paused.contains(Paused::WAITING)
     }
 
-    #[inline]
-    fn ready(&self) -> bool {
-        self.conn.held & Held::NEW == 0
-    }
-
-    /// Whether a handshake is before it, or under way.
-    fn opens(&self) -> bool {
-        self.conn.steps.is_some() || self.cold.as_ref().is_some_and(|cold| cold.opening.is_some())
-    }
-
-    #[inline]
-    fn upgrading(&self) -> bool {
-        self.conn.held & Held::UPGRADING != 0
+    /// Whether a handshake is to come or under way.
+    fn has_handshake(&self) -> bool {
+        self.conn.handshake.is_some() || self.cold.as_ref().is_some_and(|cold| cold.handshake.is_some())
     }
 
     /// Whether packets and messages are taken in.
     #[inline]
-    fn open(&self) -> bool {
-        self.conn.held == 0
+    fn is_open(&self) -> bool {
+        self.conn.paused.is_empty()
+    }
+
+    #[inline]
+    fn has(&self, flag: Flags) -> bool {
+        self.conn.flags.contains(flag)
     }
 }
 
 /// What a callback was called for: decides what a `Stop` in it means.
 #[derive(Clone, Copy)]
 enum Trigger {
-    /// A packet, a message: the connection's own decision.
+    /// A packet or a message: the connection's own decision.
     Own,
     Idle,
     PacketTimeout,
@@ -361,13 +302,67 @@ impl Trigger {
     }
 }
 
-impl<P: Protocol> Drop for Connection<P> {
-    /// The arbiter stopped, or the driver itself was unwound: the one `closed` all the same.
+/// A connection as a future: each poll is a turn.
+struct ConnectionTask<P: Protocol> {
+    connection: Connection<P>,
+    mailbox: AddressReceiver<Connection<P>>,
+    context: ConnectionContext<P>,
+}
+
+impl<P: Protocol> Future for ConnectionTask<P> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let ConnectionTask { connection, mailbox, context } = self.get_mut();
+        Turn::begin(connection).0.turn(mailbox, context, cx)
+    }
+}
+
+/// A connection whose turn it is, marked so for the watchdog until the turn ends, in whatever way.
+struct Turn<'a, P: Protocol>(&'a mut Connection<P>);
+
+impl<'a, P: Protocol> Turn<'a, P> {
+    #[inline]
+    fn begin(connection: &'a mut Connection<P>) -> Self {
+        connection.conn.guard.mark_activity();
+        Turn(connection)
+    }
+}
+
+impl<P: Protocol> Drop for Turn<'_, P> {
+    #[inline]
     fn drop(&mut self) {
-        if !self.ended {
-            let killed = self.conn.guard.state().signals() & Signals::KILL != 0;
+        self.0.conn.guard.unmark_activity();
+    }
+}
+
+impl<P: Protocol> Conn<P> {
+    /// The connection's own address: to hand out, or for messages to itself.
+    ///
+    /// # Panics
+    /// Never in a callback: the mailbox lives as long as the connection.
+    pub fn address(&self) -> Addr<Connection<P>> {
+        let address = self.guard.state().address().and_then(|any| any.downcast_ref::<WeakAddr<Connection<P>>>());
+        address.and_then(WeakAddr::upgrade).expect("a connection's mailbox lives as long as the connection")
+    }
+}
+
+impl<P: Protocol> Drop for Connection<P> {
+    /// The arbiter stopped, or the turn itself was unwound: `closed` is called all the same.
+    fn drop(&mut self) {
+        if self.conn.phase() < Phase::Closed {
+            let killed = self.conn.guard.state().signals().contains(Signals::KILL);
             let why = self.cold.as_mut().and_then(|cold| cold.why.take()).filter(|_| !killed);
             self.end(why.unwrap_or(Closed::Killed));
         }
+    }
+}
+
+impl<P: Protocol> std::fmt::Debug for Connection<P> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection")
+            .field("id", &self.conn.id())
+            .field("phase", &self.conn.phase())
+            .finish_non_exhaustive()
     }
 }

@@ -11,45 +11,44 @@ use tokio_util::codec::Decoder;
 use tokio_util::io::poll_read_buf;
 
 use super::turn::Budget;
-use super::{Active, Closed, Protocol};
-use super::{Connection, ConnectionContext, Trigger};
+use super::{Active, Closed, Connection, ConnectionContext, Flags, Phase, Protocol, Trigger};
 use crate::error::BoxError;
 use crate::net::{Buffers, READ_BUFFER};
 use crate::panic::catch_panic;
 
 impl<P: Protocol> Connection<P> {
-    /// Reads, and delivers every whole packet of a read before the next one.
+    /// Reads, and delivers every whole packet of a read before the next read.
     pub(super) fn take_packets(&mut self, ctx: &ConnectionContext<P>, cx: &mut Context<'_>, budget: &mut Budget) {
-        if ctx.waits() && self.open() {
+        if ctx.is_waiting() && self.is_open() {
             return self.read_ahead(cx);
         }
-        let mut short = false;
-        while self.open() {
+        let mut was_short = false;
+        while self.is_open() {
             self.deliver(budget);
-            self.tell_passive();
-            if !self.open() || matches!(self.conn.active, Active::Passive) {
+            self.announce_passive();
+            if !self.is_open() || matches!(self.conn.active, Active::Passive) {
                 return;
             }
             if budget.packets == 0 {
-                budget.more = true;
+                budget.exhausted = true;
                 return;
             }
-            if self.undecoded {
+            if self.has(Flags::UNDECODED) {
                 continue;
             }
-            if self.eof {
+            if self.has(Flags::EOF) {
                 return self.half_close();
             }
             if budget.bytes == 0 {
-                budget.more = true;
+                budget.exhausted = true;
                 return;
             }
-            if short && self.conn.io.is_drained(cx) {
+            if was_short && self.conn.io.is_drained(cx) {
                 return;
             }
             match self.read(cx) {
                 Poll::Ready(bytes) => {
-                    short = bytes < READ_BUFFER;
+                    was_short = bytes < READ_BUFFER;
                     budget.bytes = budget.bytes.saturating_sub(bytes.max(1));
                 }
                 Poll::Pending => return,
@@ -57,7 +56,7 @@ impl<P: Protocol> Connection<P> {
         }
     }
 
-    /// One read into the shared buffer. The end of input and errors are taken note of.
+    /// One read into the shared buffer. The end of input and errors are handled here.
     #[inline]
     fn read(&mut self, cx: &mut Context<'_>) -> Poll<usize> {
         let conn = &mut self.conn;
@@ -66,12 +65,12 @@ impl<P: Protocol> Connection<P> {
         match poll_read_buf(Pin::new(&mut conn.io), cx, &mut buffers.read) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Ok(bytes)) => {
-                self.undecoded = true;
+                conn.flags.insert(Flags::UNDECODED);
                 if bytes == 0 {
-                    self.eof = true;
+                    conn.flags.insert(Flags::EOF);
                 } else {
-                    conn.guard.state().received(bytes, conn.guard.now());
-                    conn.deadlines.on_read();
+                    conn.guard.state().count_read(bytes, conn.guard.now());
+                    conn.guard.deadlines.received();
                 }
                 Poll::Ready(bytes)
             }
@@ -83,31 +82,31 @@ impl<P: Protocol> Connection<P> {
         }
     }
 
-    /// Delivers whole packets until none is left, under one guard for all of them.
+    /// Delivers whole packets until none is left, all under one panic guard.
     fn deliver(&mut self, budget: &mut Budget) {
-        if !self.undecoded {
+        if !self.has(Flags::UNDECODED) {
             return;
         }
-        // Out of the connection while packets are taken from it: only the codec touches it.
+        // Moved out of the connection while packets are decoded from it: only the codec touches it.
         let mut read = std::mem::take(&mut self.conn.buffers_mut().read);
-        let begun = self.conn.guard.callbacks();
+        let before = self.conn.guard.callbacks();
         let outcome = catch_panic(|| self.deliver_from(&mut read, budget));
-        // Each packet was a callback, the one that panicked too.
-        let delivered = self.conn.guard.callbacks() - begun;
-        self.conn.guard.state().delivered(delivered);
-        let partial = !self.undecoded && !read.is_empty();
+        // Each packet was a callback, also one that panicked.
+        let delivered = self.conn.guard.callbacks() - before;
+        self.conn.guard.state().count_packets(delivered);
+        let partial = !self.has(Flags::UNDECODED) && !read.is_empty();
         self.conn.buffers_mut().read = read;
         match outcome {
-            Ok(()) => self.conn.deadlines.decoded(delivered > 0, partial, self.conn.guard.now()),
+            Ok(()) => self.conn.guard.deadlines.decoded(delivered > 0, partial, self.conn.guard.now()),
             Err(text) => self.end(Closed::Panic(text)),
         }
     }
 
     fn deliver_from(&mut self, read: &mut BytesMut, budget: &mut Budget) {
-        let (mut left, eof) = (budget.packets, self.eof);
-        while self.open() && (matches!(self.conn.active, Active::Always) || self.takes_packet()) {
+        let (mut left, eof) = (budget.packets, self.has(Flags::EOF));
+        while self.is_open() && (matches!(self.conn.active, Active::Always) || self.takes_packets()) {
             if left == 0 {
-                budget.more = true;
+                budget.exhausted = true;
                 break;
             }
             let codec = &mut self.conn.codec;
@@ -115,14 +114,13 @@ impl<P: Protocol> Connection<P> {
                 Ok(Some(packet)) => {
                     left -= 1;
                     if !matches!(self.conn.active, Active::Always) {
-                        self.count_packet();
+                        self.count_down_active();
                     }
-                    self.conn.guard.go_on();
-                    let next = self.me.packet(packet, &mut self.conn);
-                    self.apply(next, Trigger::Own);
+                    self.conn.guard.next_callback();
+                    self.call(Trigger::Own, |me, conn| me.packet(packet, conn));
                 }
                 Ok(None) => {
-                    self.undecoded = false;
+                    self.conn.flags.remove(Flags::UNDECODED);
                     break;
                 }
                 Err(error) => {
@@ -136,13 +134,12 @@ impl<P: Protocol> Connection<P> {
 
     /// Whether the active mode lets one more packet through.
     #[cold]
-    fn takes_packet(&self) -> bool {
+    fn takes_packets(&self) -> bool {
         !matches!(self.conn.active, Active::Passive | Active::Count(0))
     }
 
-    /// The active mode moves on with a packet.
     #[cold]
-    fn count_packet(&mut self) {
+    fn count_down_active(&mut self) {
         match &mut self.conn.active {
             Active::Always | Active::Passive => {}
             Active::Once => self.conn.active = Active::Passive,
@@ -150,52 +147,56 @@ impl<P: Protocol> Connection<P> {
         }
     }
 
-    /// A count of packets that is used up turns passive, and the connection is told.
+    /// Calls `passive` when a count of packets is used up.
     #[inline]
-    fn tell_passive(&mut self) {
+    fn announce_passive(&mut self) {
         if !matches!(self.conn.active, Active::Always) {
-            self.turn_passive();
+            self.announce_passive_slow();
         }
     }
 
     #[cold]
-    fn turn_passive(&mut self) {
-        if self.conn.active == Active::Count(0) && self.open() {
+    fn announce_passive_slow(&mut self) {
+        if self.conn.active == Active::Count(0) && self.is_open() {
             self.conn.active = Active::Passive;
-            self.step(Trigger::Own, |me, conn| me.passive(conn));
+            self.call_caught(Trigger::Own, |me, conn| me.passive(conn));
         }
     }
 
-    /// The peer has shut its side, and all that came before is delivered.
+    /// The peer has shut its sending side, and everything before that is delivered.
     fn half_close(&mut self) {
-        if !self.half_closed {
-            self.half_closed = true;
-            self.step(Trigger::HalfClosed, |me, conn| me.half_closed(conn));
+        if !self.has(Flags::HALF_CLOSED) {
+            self.conn.flags.insert(Flags::HALF_CLOSED);
+            self.call_caught(Trigger::HalfClosed, |me, conn| me.half_closed(conn));
         }
-        if !self.conn.factory.terms.half_close && !self.waiting() && !self.conn.closing() && !self.ended {
+        let goes_on = self.conn.config.settings.half_close || self.is_waiting();
+        if !goes_on && self.conn.phase() < Phase::Closing {
             self.close(Closed::Peer(None));
         }
     }
 
-    /// Whether nothing would tell that the peer is gone: passive, or with as much read ahead as there may be.
+    /// Whether no read would show that the peer is gone: the connection is passive, or has read ahead as much as it may.
     pub(super) fn cannot_detect_close(&mut self) -> bool {
         matches!(self.conn.active, Active::Passive)
-            || self.waiting() && self.conn.unread().is_some_and(|read| read.len() >= READ_BUFFER)
+            || self.is_waiting() && self.conn.unread().is_some_and(|read| read.len() >= READ_BUFFER)
     }
 
-    /// During a wait: reads ahead, one buffer at the most, to see whether the peer is still there.
+    /// During a wait: reads ahead, at most one buffer, to see whether the peer is still there.
     pub(super) fn read_ahead(&mut self, cx: &mut Context<'_>) {
-        // Before the handshake nothing is ours to read.
-        if matches!(self.conn.active, Active::Passive) || self.opens() {
+        // What comes before the handshake is the handshake's to read.
+        if matches!(self.conn.active, Active::Passive) || self.has_handshake() {
             return;
         }
-        while !self.eof && !self.ended && self.conn.unread().map_or(0, |read| read.len()) < READ_BUFFER {
+        while !self.has(Flags::EOF)
+            && self.conn.phase() < Phase::Closed
+            && self.conn.unread().map_or(0, |read| read.len()) < READ_BUFFER
+        {
             if self.read(cx).is_pending() {
                 return;
             }
         }
-        let gone = self.eof && !self.half_closed && self.conn.unread().is_none();
-        if gone && !self.ended && !self.conn.factory.terms.half_close {
+        let has_left = self.has(Flags::EOF) && !self.has(Flags::HALF_CLOSED) && self.conn.unread().is_none();
+        if has_left && self.conn.phase() < Phase::Closed && !self.conn.config.settings.half_close {
             self.close(Closed::Peer(None));
         }
     }
@@ -209,10 +210,10 @@ impl<P: Protocol> Connection<P> {
         cx: &mut Context<'_>,
         budget: &mut Budget,
     ) {
-        if ctx.busy() {
-            self.run_futures(ctx, cx);
+        if ctx.has_futures() {
+            self.poll_futures(ctx, cx);
         }
-        if self.mail && self.open() {
+        if self.has(Flags::MAIL) && self.is_open() {
             self.take_messages(mailbox, ctx, budget);
         }
         if self.conn.streams.is_some() {
@@ -229,20 +230,20 @@ impl<P: Protocol> Connection<P> {
         let waker = Waker::from(self.conn.guard.state().clone());
         let mut cx = Context::from_waker(&waker);
         let outcome = catch_panic(|| {
-            while self.open() && !ctx.waits() {
+            while self.is_open() && !ctx.is_waiting() {
                 if budget.messages == 0 {
-                    budget.more = true;
+                    budget.exhausted = true;
                     return;
                 }
                 match Pin::new(&mut *mailbox).poll_next(&mut cx) {
                     Poll::Ready(Some(mut message)) => {
                         budget.messages -= 1;
-                        self.conn.guard.go_on();
+                        self.conn.guard.next_callback();
                         message.handle(self, ctx);
                         self.check_stopped(ctx);
                     }
                     Poll::Ready(None) | Poll::Pending => {
-                        self.mail = false;
+                        self.conn.flags.remove(Flags::MAIL);
                         return;
                     }
                 }
@@ -254,12 +255,12 @@ impl<P: Protocol> Connection<P> {
     }
 
     fn take_items(&mut self, ctx: &ConnectionContext<P>, cx: &mut Context<'_>, budget: &mut Budget) {
-        while self.open() && !ctx.waits() {
+        while self.is_open() && !ctx.is_waiting() {
             if budget.items == 0 {
-                budget.more = true;
+                budget.exhausted = true;
                 return;
             }
-            self.conn.unpolled = false;
+            self.conn.flags.remove(Flags::STREAM_ADDED);
             let Some(streams) = self.conn.streams.as_mut() else { return };
             match catch_panic(|| Pin::new(&mut **streams).poll_next(cx)) {
                 Err(text) => return self.end(Closed::Panic(text)),
@@ -267,26 +268,26 @@ impl<P: Protocol> Connection<P> {
                 Ok(Poll::Ready(None)) => self.conn.streams = None,
                 Ok(Poll::Ready(Some(message))) => {
                     budget.items -= 1;
-                    self.step(Trigger::Own, |me, conn| me.user(message, conn));
+                    self.call_caught(Trigger::Own, |me, conn| me.user(message, conn));
                 }
             }
         }
     }
 
-    fn run_futures(&mut self, ctx: &mut ConnectionContext<P>, cx: &mut Context<'_>) {
-        if !self.open() {
+    fn poll_futures(&mut self, ctx: &mut ConnectionContext<P>, cx: &mut Context<'_>) {
+        if !self.is_open() {
             return;
         }
-        if let Err(text) = catch_panic(|| ctx.run(self, cx)) {
+        if let Err(text) = catch_panic(|| ctx.poll_futures(self, cx)) {
             return self.end(Closed::Panic(text));
         }
         self.check_stopped(ctx);
     }
 
-    /// A handler may have stopped its context, as actix's actors do.
+    /// A message handler may have stopped the context, as it would in any actix actor.
     #[inline]
     fn check_stopped(&mut self, ctx: &ConnectionContext<P>) {
-        if ctx.is_stopped() && !self.conn.closing() {
+        if ctx.is_stopped() && !self.conn.is_closing() {
             self.close(Closed::Local);
         }
     }

@@ -1,4 +1,4 @@
-//! One turn of a connection: what was ordered, what came in, one write, and out again.
+//! One turn of a connection: signals, handshake, waits, messages, packets, one write.
 
 use std::future::Future;
 use std::pin::pin;
@@ -6,21 +6,20 @@ use std::task::{Context, Poll};
 
 use actix::dev::channel::AddressReceiver;
 
-use super::{Active, Closed, Conn, Held, Protocol, Timeout};
-use super::{Connection, ConnectionContext, Trigger};
+use super::{Active, Closed, Conn, Connection, ConnectionContext, Flags, Paused, Phase, Protocol, Timeout, Trigger};
 use crate::panic::catch_panic;
 use crate::registry::Signals;
 use crate::time::Expired;
 
-/// How many bytes a turn reads before others get theirs.
-const BYTES: usize = 64 * 1024;
-/// How many packets a turn delivers.
-const PACKETS: u32 = 128;
-/// How many messages a turn takes from the mailbox, and as many from the streams. More starves the socket, fewer cost
-/// more turns.
-const MESSAGES: u32 = 64;
+/// Bytes that a turn reads before other connections run.
+const MAX_BYTES: usize = 64 * 1024;
+/// Packets that a turn delivers.
+const MAX_PACKETS: u32 = 128;
+/// Messages that a turn takes from the mailbox, and as many from the streams. More would starve the socket, fewer would
+/// cost more turns.
+const MAX_MESSAGES: u32 = 64;
 
-/// Milliseconds between looks at the socket of a connection that does not read: whether the peer reset it.
+/// Milliseconds between probes of a socket that is not being read, to see whether the peer has reset it.
 const PROBE_INTERVAL: u64 = 250;
 
 /// What a turn may still do.
@@ -29,13 +28,19 @@ pub(super) struct Budget {
     pub(super) packets: u32,
     pub(super) messages: u32,
     pub(super) items: u32,
-    /// The budget ended before the work did: another turn is needed, after others had theirs.
-    pub(super) more: bool,
+    /// The budget ended before the work did: another turn is needed, after other connections have run.
+    pub(super) exhausted: bool,
+}
+
+impl Budget {
+    fn new() -> Self {
+        Budget { bytes: MAX_BYTES, packets: MAX_PACKETS, messages: MAX_MESSAGES, items: MAX_MESSAGES, exhausted: false }
+    }
 }
 
 impl<P: Protocol> Connection<P> {
-    /// One turn. The story of a connection is the order of the calls in here.
-    // Compiled by itself: merged into the poll it costs more, 7 instructions a pipelined packet.
+    /// One turn: the calls below, in this order, until nothing is left to do at once.
+    // Not inlined: merged into `poll` it costs 7 instructions more per pipelined packet.
     #[inline(never)]
     pub(super) fn turn(
         &mut self,
@@ -43,65 +48,67 @@ impl<P: Protocol> Connection<P> {
         ctx: &mut ConnectionContext<P>,
         cx: &mut Context<'_>,
     ) -> Poll<()> {
-        let mut budget = Budget { bytes: BYTES, packets: PACKETS, messages: MESSAGES, items: MESSAGES, more: false };
+        let mut budget = Budget::new();
         loop {
             self.handle_signals(ctx);
             self.prepare(cx);
-            self.wait(cx);
+            self.poll_waits(cx);
             self.take_mail(mailbox, ctx, cx, &mut budget);
             self.take_packets(ctx, cx, &mut budget);
-            let room_again = self.write(cx) | self.upgrade(cx);
+            let reopened = self.write(cx) | self.poll_upgrade(cx);
             if self.poll_closed(cx).is_ready() {
                 return Poll::Ready(());
             }
-            if !(room_again || self.has_more(ctx)) || budget.more {
+            if !(reopened || self.has_more(ctx)) || budget.exhausted {
                 return self.yield_turn(ctx, budget, cx);
             }
         }
     }
 
-    /// Does what the table has on order. What cannot be done during a wait stays ordered.
+    /// Handles the signals of the registry. Those that cannot be handled during a wait stay set.
     #[inline]
     fn handle_signals(&mut self, ctx: &ConnectionContext<P>) {
-        let orders = self.conn.guard.state().signals();
-        if orders != 0 && !self.ended {
-            self.handle_signals_slow(orders, ctx.waits());
+        let signals = self.conn.guard.state().signals();
+        if !signals.is_empty() && self.conn.phase() < Phase::Closed {
+            self.handle_signals_slow(signals, ctx.is_waiting());
         }
     }
 
     #[cold]
-    fn handle_signals_slow(&mut self, orders: u8, context_waits: bool) {
-        let waiting = self.waiting() || context_waits;
-        let entry = self.conn.guard.state().clone();
-        if orders & Signals::KILL != 0 {
+    fn handle_signals_slow(&mut self, signals: Signals, context_waits: bool) {
+        let waiting = self.is_waiting() || context_waits;
+        let state = self.conn.guard.state().clone();
+        if signals.contains(Signals::KILL) {
             return self.end(Closed::Killed);
         }
-        if orders & Signals::STOP != 0 {
+        if signals.contains(Signals::STOP) {
             self.close(Closed::Killed);
         }
-        if orders & Signals::MAIL != 0 {
-            entry.clear(Signals::MAIL);
-            self.mail = true;
+        if signals.contains(Signals::MAIL) {
+            state.clear(Signals::MAIL);
+            self.conn.flags.insert(Flags::MAIL);
         }
-        if orders & Signals::DUE != 0 {
-            entry.clear(Signals::DUE);
+        if signals.contains(Signals::DEADLINE) {
+            state.clear(Signals::DEADLINE);
             self.expire(waiting);
         }
-        if orders & Signals::DRAIN != 0 && self.ready() && !self.upgrading() && !waiting && !self.ended {
-            entry.clear(Signals::DRAIN);
-            self.conn.draining = true;
-            if !self.conn.closing() {
+        let can_drain = matches!(self.conn.phase(), Phase::Ready | Phase::Closing);
+        if signals.contains(Signals::DRAIN) && can_drain && !self.is_upgrading() && !waiting {
+            state.clear(Signals::DRAIN);
+            self.conn.flags.insert(Flags::DRAINING);
+            if !self.conn.is_closing() {
                 let deadline = self.conn.guard.registry().drain_progress().and_then(|drain| drain.deadline);
-                self.step(Trigger::Shutdown, |me, conn| me.shutdown(deadline, conn));
+                self.call_caught(Trigger::Shutdown, |me, conn| me.shutdown(deadline, conn));
             }
         }
     }
 
-    /// A deadline may have come.
+    /// Handles a deadline that may have passed.
     fn expire(&mut self, waiting: bool) {
-        self.conn.deadlines.changed = true;
-        let (heard, now) = (self.conn.guard.state().last_read(), self.conn.guard.now());
-        if self.conn.closing() {
+        let guard = &self.conn.guard;
+        guard.deadlines.mark_changed();
+        let (last_read, now) = (guard.state().last_read(), guard.now());
+        if self.conn.is_closing() {
             return self.expire_closing(now);
         }
         if self.cannot_detect_close() {
@@ -109,56 +116,68 @@ impl<P: Protocol> Connection<P> {
                 return self.end(Closed::from_io(error));
             }
         }
-        match self.conn.deadlines.expired(heard, now) {
+        match self.conn.guard.deadlines.expired(last_read, now) {
             None => {}
             Some(Expired::Age) if waiting => {}
             Some(Expired::Age) => self.close(Closed::MaxAge),
             Some(Expired::Send) => self.end(Closed::SendTimeout),
             Some(Expired::Idle) => {
-                self.conn.deadlines.restart_idle(now);
-                self.step(Trigger::Idle, |me, conn| me.timeout(Timeout::Idle, conn));
+                self.conn.guard.deadlines.restart_idle(now);
+                self.call_caught(Trigger::Idle, |me, conn| me.timeout(Timeout::Idle, conn));
             }
             Some(Expired::Packet) => {
                 let partial = self.conn.unread().map(|read| read.split().freeze()).unwrap_or_default();
-                self.conn.deadlines.decoded(false, false, now);
+                self.conn.guard.deadlines.decoded(false, false, now);
                 match catch_panic(|| (self.conn.factory.codec)()) {
                     Ok(codec) => self.conn.codec = codec,
                     Err(text) => return self.end(Closed::Panic(text)),
                 }
-                self.step(Trigger::PacketTimeout, |me, conn| me.timeout(Timeout::Packet(partial), conn));
+                self.call_caught(Trigger::PacketTimeout, |me, conn| me.timeout(Timeout::Packet(partial), conn));
             }
         }
     }
 
-    /// From accepted to ready: `init`, then the handshake, then `ack`; a wait that `init` asked for lies before the handshake.
+    /// From accepted to ready: `init`, then the handshake, then `ack`. A wait that `init` asked for comes before the
+    /// handshake.
     #[inline]
     fn prepare(&mut self, cx: &mut Context<'_>) {
-        if !self.ready() && !self.ended {
+        if self.conn.phase() < Phase::Ready {
             self.prepare_slow(cx);
         }
     }
 
     #[cold]
     fn prepare_slow(&mut self, cx: &mut Context<'_>) {
-        if !std::mem::replace(&mut self.begun, true) {
+        if self.conn.phase() == Phase::New {
+            self.conn.enter(Phase::Handshaking);
             self.conn.guard.state().set_waker(cx.waker().clone());
-            self.step(Trigger::Own, |me, conn| me.init(conn));
+            self.call_caught(Trigger::Own, |me, conn| me.init(conn));
         }
-        if self.conn.held & !(Held::ABOVE_MARK | Held::SENDING) == Held::NEW {
-            if self.opens() && self.shake(cx).is_pending() {
+        if self.is_ready_to_ack() {
+            if self.has_handshake() && self.poll_handshake(cx).is_pending() {
                 return;
             }
-            self.conn.held &= !Held::NEW;
-            self.conn.guard.ready();
-            self.step(Trigger::Own, |me, conn| me.ack(conn));
+            self.conn.enter(Phase::Ready);
+            self.conn.guard.set_ready();
+            self.call_caught(Trigger::Own, |me, conn| me.ack(conn));
         }
     }
 
-    /// Waits for the futures that callbacks asked for, one after the other.
-    fn wait(&mut self, cx: &mut Context<'_>) {
-        while self.waiting() {
+    /// Whether nothing that `init` asked for holds back the handshake and `ack`.
+    fn is_ready_to_ack(&self) -> bool {
+        self.conn.phase() == Phase::Handshaking && !self.conn.paused.intersects(Paused::WAITING | Paused::UPGRADING)
+    }
+
+    #[inline]
+    fn is_upgrading(&self) -> bool {
+        self.conn.paused.contains(Paused::UPGRADING)
+    }
+
+    /// Polls the futures that callbacks asked to wait for, one after the other.
+    fn poll_waits(&mut self, cx: &mut Context<'_>) {
+        while self.is_waiting() {
             let cold = self.cold();
-            cold.unpolled = false;
+            cold.wait_added = false;
             let Some((trigger, future)) = cold.waits.front_mut() else { return };
             let trigger = *trigger;
             match catch_panic(|| future.as_mut().poll(cx)) {
@@ -167,49 +186,57 @@ impl<P: Protocol> Connection<P> {
                 Ok(Poll::Ready(then)) => {
                     cold.waits.pop_front();
                     if cold.waits.is_empty() {
-                        self.conn.held &= !Held::WAITING;
+                        self.conn.paused.remove(Paused::WAITING);
                     }
-                    self.step(trigger, then);
+                    self.call_caught(trigger, then);
                 }
             }
         }
     }
 
-    /// Something is left to do in this very turn.
+    /// Whether something is left to do in this turn.
     #[inline]
     fn has_more(&self, ctx: &ConnectionContext<P>) -> bool {
-        let entry = self.conn.guard.state();
-        if self.conn.held == 0 && entry.signals() == 0 && !self.conn.unpolled && !ctx.busy() {
+        let signals = self.conn.guard.state().signals();
+        if self.is_open() && signals.is_empty() && !self.has(Flags::STREAM_ADDED) && !ctx.has_futures() {
             return false;
         }
-        let stopped = if self.conn.closing() { Signals::STOP | Signals::FORCED } else { Signals::FORCED };
-        let held = stopped
-            | if !self.ready() || self.upgrading() || self.waiting() || ctx.waits() { Signals::DRAIN } else { 0 };
-        let ordered = entry.signals() & !held != 0;
-        let unpolled = self.cold.as_ref().is_some_and(|cold| cold.unpolled);
-        let added = self.open() && (ctx.unpolled() || self.conn.unpolled && !ctx.waits());
-        ordered || unpolled || added || self.conn.held == Held::NEW && !self.opens()
+        self.has_more_slow(signals, ctx)
     }
 
-    /// Leaves the turn: hands back the buffers, and sees to it that somebody wakes us.
+    fn has_more_slow(&self, signals: Signals, ctx: &ConnectionContext<P>) -> bool {
+        let mut handled_later = Signals::FORCED;
+        if self.conn.is_closing() {
+            handled_later |= Signals::STOP;
+        }
+        if self.conn.phase() < Phase::Ready || self.is_upgrading() || self.is_waiting() || ctx.is_waiting() {
+            handled_later |= Signals::DRAIN;
+        }
+        let signalled = !signals.difference(handled_later).is_empty();
+        let wait_added = self.cold.as_ref().is_some_and(|cold| cold.wait_added);
+        let added = self.is_open() && (ctx.has_unpolled() || self.has(Flags::STREAM_ADDED) && !ctx.is_waiting());
+        let can_ack = self.conn.paused == Paused::NOT_READY && self.is_ready_to_ack() && !self.has_handshake();
+        signalled || wait_added || added || can_ack
+    }
+
+    /// Ends the turn: hands back the buffers and arranges to be woken.
     #[inline]
     fn yield_turn(&mut self, ctx: &ConnectionContext<P>, budget: Budget, cx: &mut Context<'_>) -> Poll<()> {
-        let (heard, now) = (self.conn.guard.state().last_read(), self.conn.guard.now());
-        let paused = !self.open() || ctx.waits() || matches!(self.conn.active, Active::Passive);
-        let Conn { deadlines, guard, .. } = &mut self.conn;
-        let resumed = deadlines.set_paused(paused, heard, || guard.registry().clock().exact());
-        if resumed && deadlines.due(heard).is_some_and(|due| due <= now) {
-            // The tick may have come, and may come again, while it stood still.
-            guard.state().signal(Signals::DUE);
+        let paused = !self.is_open() || ctx.is_waiting() || matches!(self.conn.active, Active::Passive);
+        let Conn { guard, .. } = &mut self.conn;
+        let (last_read, now) = (guard.state().last_read(), guard.now());
+        let resumed = guard.deadlines.set_paused(paused, last_read, || guard.registry().clock().exact());
+        if resumed && guard.deadlines.next(last_read).is_some_and(|deadline| deadline <= now) {
+            // The tick may have passed while the deadline stood still, and may do so again.
+            guard.state().signal(Signals::DEADLINE);
         }
-        if self.conn.deadlines.changed {
-            self.conn.deadlines.changed = false;
-            self.arm(heard, now);
+        if guard.deadlines.take_changed() {
+            self.arm_deadline(last_read, now);
         }
         if let Some(buffers) = self.conn.buffers.take() {
             self.conn.buffers = buffers.give_back();
         }
-        if budget.more {
+        if budget.exhausted {
             // Waking ourselves would be no yield on an arbiter: tokio defers this waker until after I/O.
             let _ = pin!(tokio::task::yield_now()).poll(cx);
         }
@@ -217,15 +244,16 @@ impl<P: Protocol> Connection<P> {
     }
 
     #[cold]
-    fn arm(&mut self, heard: u64, now: u64) {
-        let mut due = self.conn.deadlines.due(heard);
-        if let Some(linger) = self.cold.as_ref().and_then(|cold| cold.linger.due()) {
-            due = Some(due.map_or(linger, |due| due.min(linger)));
+    fn arm_deadline(&mut self, last_read: u64, now: u64) {
+        let mut next = self.conn.guard.deadlines.next(last_read);
+        if let Some(linger) = self.cold.as_ref().and_then(|cold| cold.linger.deadline()) {
+            next = Some(next.map_or(linger, |next| next.min(linger)));
         }
-        // What is overdue waits for the end of a wait.
-        if self.cannot_detect_close() || due.is_some_and(|due| due <= now && self.waiting()) {
-            due = Some(due.filter(|due| *due > now).map_or(now + PROBE_INTERVAL, |due| due.min(now + PROBE_INTERVAL)));
+        // A deadline that has passed is handled at the end of a wait.
+        if self.cannot_detect_close() || next.is_some_and(|next| next <= now && self.is_waiting()) {
+            let probe = now + PROBE_INTERVAL;
+            next = Some(next.filter(|next| *next > now).map_or(probe, |next| next.min(probe)));
         }
-        self.conn.guard.state().set_due(due);
+        self.conn.guard.state().set_deadline(next);
     }
 }

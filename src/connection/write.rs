@@ -8,48 +8,49 @@ use std::task::{Context, Poll};
 use bytes::Buf;
 use tokio::io::AsyncWrite;
 
-use super::Connection;
-use super::{Closed, Held, Protocol};
+use super::{Closed, Connection, Flags, Paused, Phase, Protocol};
 use crate::net::Buffers;
 
-/// How many bytes of files a turn sends before others get theirs.
-const FILE_BYTES: u64 = 1024 * 1024;
+/// Bytes of files that a turn sends before other connections run.
+const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
 impl<P: Protocol> Connection<P> {
-    /// Writes what is queued, as far as the socket takes it. True if that made room for taking things in again.
+    /// Writes what is queued, as far as the socket accepts it. Returns true if that lets the connection take things in again.
     #[inline]
     pub(super) fn write(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.conn.queued() == 0 && !self.unflushed && self.conn.held & Held::SENDING == 0 {
+        let unflushed = self.has(Flags::UNFLUSHED);
+        if self.conn.queued() == 0 && !unflushed && !self.conn.paused.contains(Paused::SENDING_FILE) {
             return false;
         }
         // What `init` sends waits until the connection is ready.
-        if self.ended || self.conn.held & (Held::NEW | Held::CLOSING) == Held::NEW {
+        if !matches!(self.conn.phase(), Phase::Ready | Phase::Closing) {
             return false;
         }
-        let before = self.conn.held;
+        const HELD: Paused = Paused::ABOVE_MARK.union(Paused::SENDING_FILE);
+        let before = self.conn.paused & HELD;
         if let Err(error) = self.write_queued(cx) {
-            self.lost(error);
+            self.write_failed(error);
             return false;
         }
-        let (unsent, terms) = (self.conn.queued(), &self.conn.factory.terms);
-        let was_held = before & (Held::ABOVE_MARK | Held::SENDING);
-        if unsent <= terms.low_watermark {
-            self.conn.held &= !Held::ABOVE_MARK;
-        } else if unsent > terms.high_watermark {
-            self.conn.held |= Held::ABOVE_MARK;
+        let (unsent, settings) = (self.conn.queued(), &self.conn.config.settings);
+        if unsent <= settings.low_watermark {
+            self.conn.paused.remove(Paused::ABOVE_MARK);
+        } else if unsent > settings.high_watermark {
+            self.conn.paused.insert(Paused::ABOVE_MARK);
         }
-        self.conn.held & was_held != was_held
+        !self.conn.paused.contains(before)
     }
 
     fn write_queued(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        if self.conn.held & Held::SENDING != 0 && !self.write_files(cx)? {
+        if self.conn.paused.contains(Paused::SENDING_FILE) && !self.write_files(cx)? {
             return Ok(());
         }
         let conn = &mut self.conn;
         let queued = &mut conn.buffers.get_or_insert_with(Buffers::borrow).write;
-        let (mut sent, before) = (0, conn.guard.state().bytes_out());
+        let state = conn.guard.state();
+        let (mut sent, before) = (0, state.bytes_out());
         // Counted before the peer can have them, so that whoever has heard from the peer finds them counted.
-        conn.guard.state().set_bytes_out(before + queued.len() as u64);
+        state.set_bytes_out(before + queued.len() as u64);
         let outcome = loop {
             if queued.is_empty() {
                 break Ok(());
@@ -68,78 +69,77 @@ impl<P: Protocol> Connection<P> {
                 Poll::Pending => break Ok(()),
             }
         };
-        conn.guard.state().set_bytes_out(before + sent as u64);
-        let kept_back = self.unflushed;
+        state.set_bytes_out(before + sent as u64);
+        let was_unflushed = conn.flags.contains(Flags::UNFLUSHED);
         if !conn.io.is_plain() {
             match Pin::new(&mut conn.io).poll_flush(cx) {
                 Poll::Ready(flushed) => {
-                    self.unflushed = false;
+                    conn.flags.remove(Flags::UNFLUSHED);
                     flushed?;
                 }
-                Poll::Pending => self.unflushed = true,
+                Poll::Pending => conn.flags.insert(Flags::UNFLUSHED),
             }
         }
-        // What a layer of its own keeps back is not out either.
-        let progress = sent > 0 || kept_back && !self.unflushed;
-        conn.deadlines.wrote(progress, !queued.is_empty() || self.unflushed, conn.guard.now());
+        // What a buffering stream holds back is not sent either.
+        let unflushed = conn.flags.contains(Flags::UNFLUSHED);
+        let progress = sent > 0 || was_unflushed && !unflushed;
+        conn.guard.deadlines.wrote(progress, !queued.is_empty() || unflushed, conn.guard.now());
         outcome
     }
 
-    /// Sends files, each behind what was written before it; true when they are all out.
+    /// Sends files, each after what was queued before it; true when all of them are sent.
     #[cold]
     fn write_files(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
         let conn = &mut self.conn;
-        let entry = conn.guard.state();
-        let (mut left, mut progress) = (FILE_BYTES, false);
+        let state = conn.guard.state();
+        let (mut left, mut progress) = (MAX_FILE_BYTES, false);
         let outcome = loop {
             let files = conn.buffers.as_mut().and_then(|buffers| buffers.files.as_mut());
             let Some((before, file)) = files.and_then(|files| files.front_mut()) else { break Ok(true) };
-            let counted = entry.bytes_out();
+            let io = Pin::new(&mut conn.io);
             let sent = if !before.is_empty() {
-                entry.set_bytes_out(counted + before.len() as u64);
-                let sent = Pin::new(&mut conn.io).poll_write(cx, before);
+                let sent = state.count_write(before.len() as u64, || io.poll_write(cx, before));
                 if let Poll::Ready(Ok(bytes)) = &sent {
                     before.advance(*bytes);
                 }
                 sent
             } else if file.left() > 0 && left > 0 {
-                entry.set_bytes_out(counted + left.min(file.left()));
-                file.poll(Pin::new(&mut conn.io), cx, left)
+                state.count_write(left.min(file.left()), || file.poll(io, cx, left))
             } else if file.left() == 0 {
                 conn.buffers.as_mut().and_then(|buffers| buffers.files.as_mut()).and_then(|files| files.pop_front());
                 continue;
             } else {
-                // Others get their turn: tokio defers this waker until after I/O.
+                // Lets other connections run: tokio defers this waker until after I/O.
                 let _ = pin!(tokio::task::yield_now()).poll(cx);
                 break Ok(false);
             };
-            let bytes = if let Poll::Ready(Ok(bytes)) = &sent { *bytes as u64 } else { 0 };
-            entry.set_bytes_out(counted + bytes);
-            left = left.saturating_sub(bytes);
-            progress |= bytes > 0;
             match sent {
                 Poll::Ready(Ok(0)) => break Err(io::ErrorKind::WriteZero.into()),
-                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Ok(bytes)) => {
+                    left = left.saturating_sub(bytes as u64);
+                    progress = true;
+                }
                 Poll::Ready(Err(error)) => break Err(error),
                 Poll::Pending => break Ok(false),
             }
         };
-        conn.deadlines.wrote(progress, !matches!(outcome, Ok(true)), conn.guard.now());
+        conn.guard.deadlines.wrote(progress, !matches!(outcome, Ok(true)), conn.guard.now());
         if let Ok(true) = outcome {
-            conn.held &= !Held::SENDING;
+            conn.paused.remove(Paused::SENDING_FILE);
             if let Some(buffers) = &mut conn.buffers {
                 buffers.files = None;
             }
         } else if !conn.io.is_plain() {
-            // What is out so far shall not wait for the next piece.
-            self.unflushed = Pin::new(&mut conn.io).poll_flush(cx)?.is_pending();
+            // What is written so far must not wait for the next piece.
+            let unflushed = Pin::new(&mut conn.io).poll_flush(cx)?.is_pending();
+            conn.flags.set(Flags::UNFLUSHED, unflushed);
         }
         outcome
     }
 
-    /// A write failed: what is queued cannot be sent. An ending under way keeps its reason, unless it was a quiet one.
+    /// A write failed: what is queued cannot be sent. A close under way keeps its reason, unless it was an orderly one.
     #[cold]
-    fn lost(&mut self, error: io::Error) {
+    fn write_failed(&mut self, error: io::Error) {
         let why = self.cold.as_mut().and_then(|cold| cold.why.take());
         self.end(match why {
             None | Some(Closed::Local | Closed::Shutdown) => Closed::from_io(error),

@@ -1,38 +1,47 @@
-//! The door `start`: an actor of one's own that owns its socket, as reagent's `start/1`.
+//! The handler `with_actor`: an actor that owns its socket, as reagent's `start/1`.
 
+use std::any::Any;
+use std::fmt;
 use std::sync::Arc;
 
 use actix::dev::ToEnvelope;
 use actix::prelude::*;
+use arc_swap::ArcSwap;
 
-use super::{sealed, socket_limits, Latest, Opened, Service};
+use super::{sealed, Service};
 use crate::acceptor::ConnectionSpawner;
-use crate::connection::{Reconfigure, Terms};
-use crate::error::BoxError;
+use crate::config::Config;
+use crate::error::{with_sources, BoxError};
+use crate::handshake::HandshakeChain;
+use crate::net::Stream;
 use crate::panic::catch_panic;
 use crate::pool::Pool;
-use crate::socket::{Incoming, Socket, SocketLimits};
-use crate::telemetry::CloseReason;
-use crate::telemetry::ConnectionId;
+use crate::registry::ConnectionGuard;
+use crate::socket::Socket;
+use crate::telemetry::{CloseReason, ConnectionId};
+use crate::time::Timeouts;
 
-type Start<A> = Arc<dyn Fn(Socket) -> Result<Addr<A>, BoxError> + Send + Sync>;
+type StartFn<A> = Box<dyn Fn(Socket) -> Result<Addr<A>, BoxError> + Send + Sync>;
 
-/// The door [`start`](crate::AcceptorPool::with_actor).
+/// The function for the next connection.
+type SharedStart<A> = ArcSwap<StartFn<A>>;
+
+/// The handler of [`with_actor`](crate::AcceptorPool::with_actor).
 pub struct ActorService<A: Actor> {
-    start: Start<A>,
+    start: StartFn<A>,
 }
 
-/// Sent to an actor of one's own once the pool has it on its books: from then on it is found, listed and told.
+/// Sent to an actor that owns a socket once the pool has registered it: from then on it is found, listed and drained.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 pub struct Ack {
-    /// The connection's number.
+    /// The connection's id.
     pub id: ConnectionId,
 }
 
 impl<A: Actor> ActorService<A> {
     pub(crate) fn new(start: impl Fn(Socket) -> Result<Addr<A>, BoxError> + Send + Sync + 'static) -> Self {
-        ActorService { start: Arc::new(start) }
+        ActorService { start: Box::new(start) }
     }
 }
 
@@ -44,67 +53,55 @@ where
 {
     type Actor = A;
 
-    fn open(self, terms: Terms) -> Opened {
-        let spawner =
-            ActorSpawner { start: Arc::new(Latest::new(self.start)), limits: Latest::new(socket_limits(&terms)) };
-        let left = spawner.start.clone();
-        let reconfigure = Arc::new(spawner);
-        Opened { spawner: reconfigure.clone(), reconfigure, left: Some(left) }
+    fn into_spawner(self) -> (Arc<dyn ConnectionSpawner>, Arc<dyn Any + Send + Sync>) {
+        let start = Arc::new(SharedStart::from_pointee(self.start));
+        (Arc::new(ActorSpawner(start.clone())), start)
     }
 }
 
 impl<A: Actor> sealed::Sealed for ActorService<A> {}
 
-struct ActorSpawner<A: Actor> {
-    start: Arc<Latest<Start<A>>>,
-    limits: Latest<SocketLimits>,
+impl<A: Actor> fmt::Debug for ActorService<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ActorService").finish_non_exhaustive()
+    }
 }
+
+struct ActorSpawner<A: Actor>(Arc<SharedStart<A>>);
 
 impl<A> ConnectionSpawner for ActorSpawner<A>
 where
     A: Actor + Handler<Ack>,
     A::Context: ToEnvelope<A, Ack>,
 {
-    fn open(&self, incoming: Incoming) {
-        let socket = Socket::accept(incoming, self.limits.get());
-        if socket.is_ready() {
-            return begin(&self.start, socket);
-        }
-        let start = self.start.clone();
-        actix_rt::spawn(async move {
-            if let Some(socket) = socket.shake().await {
-                begin(&start, socket);
-            }
-        });
+    fn spawn(&self, stream: Stream, guard: ConnectionGuard, handshake: Option<Box<HandshakeChain>>, _: Arc<Config>) {
+        let start = self.0.clone();
+        Socket::new(stream, guard, handshake).when_ready(move |socket| start_actor(&start, socket));
     }
 
-    fn shortest_limit(&self) -> u32 {
-        self.limits.get().shortest()
+    /// The actor decodes packets itself.
+    fn timeouts(&self, config: &Config) -> Timeouts {
+        Timeouts { packet: 0, ..config.timeouts() }
     }
 }
 
-impl<A: Actor> Reconfigure for ActorSpawner<A> {
-    fn set_terms(&self, terms: Terms) {
-        self.limits.set(socket_limits(&terms));
-    }
-}
-
-/// Has the actor started, and tells it once it is on the books.
-fn begin<A>(start: &Latest<Start<A>>, socket: Socket)
+/// Starts the actor, and sends it [`Ack`] once it is registered.
+fn start_actor<A>(start: &SharedStart<A>, socket: Socket)
 where
     A: Actor + Handler<Ack>,
     A::Context: ToEnvelope<A, Ack>,
 {
     let shared = socket.shared();
-    shared.ready();
-    let at_work = shared.at_work();
-    let started = catch_panic(|| (start.get())(socket));
-    drop(at_work);
+    shared.set_ready();
+    let activity = shared.begin_activity();
+    let started = catch_panic(|| (start.load_full())(socket));
+    drop(activity);
     match started {
-        Err(panic) => shared.note(CloseReason::Panic, Some(panic)),
+        Err(panic) => shared.set_close_reason(CloseReason::Panic, Some(panic)),
         Ok(Err(error)) => {
-            let text = catch_panic(|| error.to_string()).unwrap_or_else(|panic| panic);
-            shared.note(CloseReason::Error, Some(text));
+            // An error of the user's may panic when it is formatted.
+            let detail = catch_panic(|| with_sources(&*error)).unwrap_or_else(|panic| panic);
+            shared.set_close_reason(CloseReason::Error, Some(detail));
         }
         Ok(Ok(address)) => {
             shared.state().set_address(address.clone());
@@ -117,7 +114,7 @@ impl<A: Actor> Pool<A> {
     /// Has new connections served by what another function starts. Those that are alive keep their actors. Only at the door
     /// [`start`](crate::AcceptorPool::with_actor); at others nothing changes, and false is returned.
     pub fn set_actor(&self, start: impl Fn(Socket) -> Result<Addr<A>, BoxError> + Send + Sync + 'static) -> bool {
-        let latest = self.door::<Latest<Start<A>>>();
-        latest.map(|latest| latest.set(ActorService::new(start).start)).is_some()
+        let latest = self.handler::<SharedStart<A>>();
+        latest.map(|latest| latest.store(Arc::new(ActorService::new(start).start))).is_some()
     }
 }

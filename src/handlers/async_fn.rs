@@ -1,31 +1,42 @@
-//! The door `serve`: an async fn that owns its socket, as reagent's `handle/1`.
+//! The handler `with_fn`: an async fn that owns its socket, as reagent's `handle/1`.
 
+use std::any::Any;
+use std::fmt;
 use std::future::{poll_fn, Future};
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use futures::future::{select, Either, LocalBoxFuture};
 use futures::FutureExt;
 
-use super::{sealed, socket_limits, Latest, Opened, Service};
+use super::{sealed, Service};
 use crate::acceptor::ConnectionSpawner;
-use crate::connection::{Closed, Reconfigure, Terms};
+use crate::config::Config;
+use crate::connection::Closed;
 use crate::error::BoxError;
+use crate::handshake::HandshakeChain;
+use crate::net::Stream;
 use crate::panic::{catch_panic, panic_text};
 use crate::pool::Pool;
-use crate::socket::{Incoming, Socket, SocketLimits};
+use crate::registry::ConnectionGuard;
+use crate::socket::Socket;
 use crate::telemetry::CloseReason;
+use crate::time::Timeouts;
 
-type Serve = Arc<dyn Fn(Socket) -> LocalBoxFuture<'static, Result<(), BoxError>> + Send + Sync>;
+type ServeFn = Box<dyn Fn(Socket) -> LocalBoxFuture<'static, Result<(), BoxError>> + Send + Sync>;
 
-/// The door [`serve`](crate::AcceptorPool::with_fn).
+/// The function for the next connection.
+type SharedFn = ArcSwap<ServeFn>;
+
+/// The handler of [`with_fn`](crate::AcceptorPool::with_fn).
 pub struct FnService {
-    serve: Serve,
+    serve: ServeFn,
 }
 
-/// Behind a connection of the door [`serve`](crate::AcceptorPool::with_fn) there is no actor, but a task.
+/// The actor type of a pool whose connections are served by an async fn: there is no actor behind them.
 #[derive(Debug)]
 pub enum NoActor {}
 
@@ -53,7 +64,7 @@ impl FnService {
         F: Fn(Socket) -> T + Send + Sync + 'static,
         T: Future<Output: IntoServeResult> + 'static,
     {
-        FnService { serve: Arc::new(move |socket| serve(socket).map(IntoServeResult::into_serve_result).boxed_local()) }
+        FnService { serve: Box::new(move |socket| serve(socket).map(IntoServeResult::into_serve_result).boxed_local()) }
     }
 }
 
@@ -61,78 +72,68 @@ impl FnService {
 impl Service for FnService {
     type Actor = NoActor;
 
-    fn open(self, terms: Terms) -> Opened {
-        let spawner =
-            FnSpawner { serve: Arc::new(Latest::new(self.serve)), limits: Latest::new(socket_limits(&terms)) };
-        let left = spawner.serve.clone();
-        let reconfigure = Arc::new(spawner);
-        Opened { spawner: reconfigure.clone(), reconfigure, left: Some(left) }
+    fn into_spawner(self) -> (Arc<dyn ConnectionSpawner>, Arc<dyn Any + Send + Sync>) {
+        let serve = Arc::new(SharedFn::from_pointee(self.serve));
+        (Arc::new(FnSpawner(serve.clone())), serve)
     }
 }
 
 impl sealed::Sealed for FnService {}
 
-/// How long an async fn whose connection was ended has to end itself; then it is dropped.
-const AFTER_KILL: Duration = Duration::from_millis(100);
-
-struct FnSpawner {
-    serve: Arc<Latest<Serve>>,
-    limits: Latest<SocketLimits>,
+impl fmt::Debug for FnService {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FnService").finish_non_exhaustive()
+    }
 }
+
+/// How long an async fn may go on after the pool has ended its connection; then it is dropped.
+const CLOSE_GRACE: Duration = Duration::from_millis(100);
+
+struct FnSpawner(Arc<SharedFn>);
 
 impl ConnectionSpawner for FnSpawner {
-    fn open(&self, incoming: Incoming) {
-        let socket = Socket::accept(incoming, self.limits.get());
-        if socket.is_ready() {
-            return begin(&self.serve, socket);
-        }
-        let serve = self.serve.clone();
-        actix_rt::spawn(async move {
-            if let Some(socket) = socket.shake().await {
-                begin(&serve, socket);
-            }
-        });
+    fn spawn(&self, stream: Stream, guard: ConnectionGuard, handshake: Option<Box<HandshakeChain>>, _: Arc<Config>) {
+        let serve = self.0.clone();
+        Socket::new(stream, guard, handshake).when_ready(move |socket| start(&serve, socket));
     }
 
-    fn shortest_limit(&self) -> u32 {
-        self.limits.get().shortest()
+    /// The fn decodes packets itself.
+    fn timeouts(&self, config: &Config) -> Timeouts {
+        Timeouts { packet: 0, ..config.timeouts() }
     }
 }
 
-impl Reconfigure for FnSpawner {
-    fn set_terms(&self, terms: Terms) {
-        self.limits.set(socket_limits(&terms));
-    }
-}
-
-/// Calls the async fn, and sees it to its end.
-fn begin(serve: &Latest<Serve>, socket: Socket) {
+/// Calls the async fn and runs it to its end.
+fn start(serve: &SharedFn, socket: Socket) {
     let shared = socket.shared();
-    shared.ready();
-    let at_work = shared.at_work();
-    let begun = catch_panic(|| (serve.get())(socket));
-    drop(at_work);
-    let served = match begun {
-        Err(panic) => return shared.note(CloseReason::Panic, Some(panic)),
+    shared.set_ready();
+    let activity = shared.begin_activity();
+    let started = catch_panic(|| (serve.load_full())(socket));
+    drop(activity);
+    let served = match started {
+        Err(panic) => return shared.set_close_reason(CloseReason::Panic, Some(panic)),
         Ok(served) => served,
     };
     actix_rt::spawn(async move {
         let mut served = AssertUnwindSafe(served).catch_unwind();
         let served = poll_fn(|cx| {
-            let _at_work = shared.at_work();
+            let _activity = shared.begin_activity();
             served.poll_unpin(cx)
         });
-        let killed = shared.killed().then(|()| tokio::time::sleep(AFTER_KILL));
-        match select(pin!(served), pin!(killed)).await {
+        let closed = shared.closed_by_pool().then(|()| tokio::time::sleep(CLOSE_GRACE));
+        match select(pin!(served), pin!(closed)).await {
             Either::Left((Ok(Ok(())), _)) => {}
             Either::Left((Ok(Err(error)), _)) => {
-                let closed = Closed::from(error);
-                // An error of the user's may panic when it is shown.
-                let text = catch_panic(|| closed.to_string()).unwrap_or_else(|panic| panic);
-                shared.note(closed.reason(), Some(text));
+                // An error of the user's may panic when it is formatted.
+                let (reason, detail) = catch_panic(|| {
+                    let closed = Closed::from(error);
+                    (closed.reason(), closed.detail())
+                })
+                .unwrap_or_else(|panic| (CloseReason::Error, Some(panic)));
+                shared.set_close_reason(reason, detail);
             }
-            Either::Left((Err(panic), _)) => shared.note(CloseReason::Panic, Some(panic_text(panic))),
-            // It does not look at its socket: it is dropped, and with it the socket.
+            Either::Left((Err(panic), _)) => shared.set_close_reason(CloseReason::Panic, Some(panic_text(panic))),
+            // It does not look at its socket: both are dropped.
             Either::Right(_) => {}
         }
     });
@@ -145,8 +146,8 @@ impl Pool<NoActor> {
         F: Fn(Socket) -> T + Send + Sync + 'static,
         T: Future<Output: IntoServeResult> + 'static,
     {
-        if let Some(latest) = self.door::<Latest<Serve>>() {
-            latest.set(FnService::new(serve).serve);
+        if let Some(latest) = self.handler::<SharedFn>() {
+            latest.store(Arc::new(FnService::new(serve).serve));
         }
     }
 }

@@ -1,11 +1,11 @@
-//! What a user wrote, turned into what an acceptor calls: the one room that knows both halves.
+//! Handlers: the ways to say how a connection is served, turned into what an acceptor calls.
 //!
-//! | door | the user writes |
+//! | handler | the user writes |
 //! |---|---|
-//! | [`protocol`](crate::AcceptorPool::with_protocol) | a struct with callbacks |
-//! | [`events`](crate::AcceptorPool::with_events) | the closure pair `on_init`, `on_event` |
-//! | [`serve`](crate::AcceptorPool::with_fn) | an async fn that owns its [`Socket`](crate::Socket) |
-//! | [`start`](crate::AcceptorPool::with_actor) | an actor of one's own that owns its [`Socket`](crate::Socket) |
+//! | [`with_protocol`](crate::AcceptorPool::with_protocol) | a struct with callbacks: [`Protocol`](crate::Protocol) |
+//! | [`with_events`](crate::AcceptorPool::with_events) | two closures, `on_init` and `on_event` |
+//! | [`with_fn`](crate::AcceptorPool::with_fn) | an async fn that owns its [`Socket`](crate::Socket) |
+//! | [`with_actor`](crate::AcceptorPool::with_actor) | an actor that owns its [`Socket`](crate::Socket) |
 
 mod actor;
 mod async_fn;
@@ -13,57 +13,26 @@ mod events;
 mod protocol;
 
 use std::any::Any;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use crate::acceptor::ConnectionSpawner;
-use crate::connection::{Reconfigure, Terms};
-use crate::socket::SocketLimits;
 
 pub use actor::{Ack, ActorService};
 pub use async_fn::{FnService, IntoServeResult, NoActor};
 pub use events::{EventLoop, Init};
 pub use protocol::ProtocolService;
 
-/// One of the ways to say how connections are served. Made by [`AcceptorPool`](crate::AcceptorPool)'s functions; not to be implemented.
+/// How connections are served. Made by the constructors of [`AcceptorPool`](crate::AcceptorPool); not to be implemented.
 #[allow(private_interfaces)]
 pub trait Service: sealed::Sealed + 'static {
-    /// The actor behind each connection, as [`Pool`](crate::Pool) is typed by it.
+    /// The actor behind each connection: the type parameter of [`Pool`](crate::Pool).
     type Actor: 'static;
 
+    /// What acceptors call, and what the pool's typed handle may replace while the pool runs.
     #[doc(hidden)]
-    fn open(self, terms: Terms) -> Opened;
-}
-
-/// What a door leaves to the pool: its half of the spawner, and what its typed handle needs.
-#[derive(Clone)]
-pub(crate) struct Opened {
-    pub(crate) spawner: Arc<dyn ConnectionSpawner>,
-    pub(crate) reconfigure: Arc<dyn Reconfigure>,
-    pub(crate) left: Option<Arc<dyn Any + Send + Sync>>,
+    fn into_spawner(self) -> (Arc<dyn ConnectionSpawner>, Arc<dyn Any + Send + Sync>);
 }
 
 mod sealed {
     pub trait Sealed {}
-}
-
-/// The terms as far as they act in a socket.
-fn socket_limits(terms: &Terms) -> SocketLimits {
-    SocketLimits { idle: terms.idle, send: terms.send, max_age: terms.max_age }
-}
-
-/// What a door was given, and may be given anew while the pool runs: each connection takes what is there when it comes.
-struct Latest<T>(RwLock<T>);
-
-impl<T: Clone> Latest<T> {
-    fn new(value: T) -> Self {
-        Latest(RwLock::new(value))
-    }
-
-    fn get(&self) -> T {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn set(&self, value: T) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = value;
-    }
 }

@@ -1,25 +1,26 @@
-//! The door `protocol`: a struct with callbacks.
+//! The handler `with_protocol`: a struct with callbacks.
 
+use std::any::Any;
+use std::fmt;
 use std::sync::Arc;
 
-use tracing::error;
-
-use super::{sealed, Opened, Service};
+use super::{sealed, Service};
 use crate::acceptor::ConnectionSpawner;
-use crate::connection::{Birth, Connection};
-use crate::connection::{Factory, MakeCodec, Peer, Protocol, ProtocolFactory, SharedFactory, Terms};
+use crate::config::Config;
+use crate::connection::{Connection, MakeCodec, MakeProtocol, Peer, Protocol, ProtocolFactory, SharedFactory};
 use crate::framing::Framing;
-use crate::panic::catch_panic;
+use crate::handshake::HandshakeChain;
+use crate::net::Stream;
 use crate::pool::Pool;
-use crate::socket::Incoming;
-use crate::telemetry::CloseReason;
+use crate::registry::ConnectionGuard;
 
-/// The doors [`protocol`](crate::AcceptorPool::with_protocol) and [`events`](crate::AcceptorPool::with_events).
+/// The handler of [`with_protocol`](crate::AcceptorPool::with_protocol) and
+/// [`with_events`](crate::AcceptorPool::with_events).
 pub struct ProtocolService<P: Protocol> {
-    pub(super) factory: Factory<P>,
+    pub(super) factory: MakeProtocol<P>,
     codec: MakeCodec<P>,
     max_frame: Option<usize>,
-    /// How a codec takes a limit: known where the codec's type is.
+    /// How a codec takes a limit: known where the codec's type is known.
     limit: fn(P::Codec, usize) -> P::Codec,
 }
 
@@ -45,51 +46,36 @@ impl<P: Protocol> ProtocolService<P> {
 impl<P: Protocol> Service for ProtocolService<P> {
     type Actor = Connection<P>;
 
-    fn open(self, terms: Terms) -> Opened {
-        let ProtocolService { factory, codec, max_frame, limit } = self;
+    fn into_spawner(self) -> (Arc<dyn ConnectionSpawner>, Arc<dyn Any + Send + Sync>) {
+        let ProtocolService { factory: protocol, codec, max_frame, limit } = self;
         let codec: MakeCodec<P> = match max_frame {
             None => codec,
             Some(bytes) => Arc::new(move || limit(codec(), bytes)),
         };
-        let factory = Arc::new(SharedFactory::new(ProtocolFactory { factory, codec, terms }));
-        Opened {
-            spawner: Arc::new(ProtocolSpawner(factory.clone())),
-            reconfigure: factory.clone(),
-            left: Some(factory),
-        }
+        let factory = Arc::new(SharedFactory::new(ProtocolFactory { protocol, codec }));
+        (Arc::new(ProtocolSpawner(factory.clone())), factory)
     }
 }
 
 impl<P: Protocol> sealed::Sealed for ProtocolService<P> {}
 
+impl<P: Protocol> fmt::Debug for ProtocolService<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProtocolService").finish_non_exhaustive()
+    }
+}
+
 struct ProtocolSpawner<P: Protocol>(Arc<SharedFactory<P>>);
 
 impl<P: Protocol> ConnectionSpawner for ProtocolSpawner<P> {
-    fn open(&self, incoming: Incoming) {
-        let factory = self.0.current();
-        let (stream, guard, steps) = incoming.open();
-        let birth = Birth::new(&guard, &factory);
-        let entry = guard.state();
-        let peer = Peer { id: entry.id(), address: entry.peer().clone(), listener: entry.port().name().clone() };
-        // The codec first: whatever state is made gets its `closed`.
-        let at_work = guard.at_work();
-        let made = catch_panic(|| ((factory.codec)(), (factory.factory)(&peer)));
-        drop(at_work);
-        match made {
-            Ok((codec, me)) => birth.live(me, codec, stream, steps, factory, guard),
-            Err(panic) => {
-                let (listener, reason) = (&*peer.listener, CloseReason::Panic.name());
-                if let Some(left_out) = guard.registry().shared().endings.allow(CloseReason::Panic) {
-                    error!(id = %peer.id, peer = %peer.address, listener, reason, left_out, "connection closed: the factory panicked: {panic}");
-                }
-                guard.note(CloseReason::Panic);
-                drop(stream);
-            }
-        }
-    }
-
-    fn shortest_limit(&self) -> u32 {
-        self.0.current().terms.shortest()
+    fn spawn(
+        &self,
+        stream: Stream,
+        guard: ConnectionGuard,
+        handshake: Option<Box<HandshakeChain>>,
+        config: Arc<Config>,
+    ) {
+        Connection::spawn(self.0.current(), stream, guard, handshake, config);
     }
 }
 
@@ -97,19 +83,17 @@ impl<P: Protocol> Pool<Connection<P>> {
     /// Has new connections served by states of another factory. Those that are alive keep theirs: old and new behaviour
     /// live side by side.
     pub fn set_protocol(&self, factory: impl Fn(&Peer) -> P + Send + Sync + 'static) {
-        let factory: Factory<P> = Arc::new(factory);
-        self.update(|current| current.factory = factory);
+        let factory: MakeProtocol<P> = Arc::new(factory);
+        if let Some(shared) = self.handler::<SharedFactory<P>>() {
+            shared.set_protocol(factory);
+        }
     }
 
     /// Gives new connections another codec. Those that are alive keep theirs.
     pub fn set_codec(&self, codec: impl Fn() -> P::Codec + Send + Sync + 'static) {
         let codec: MakeCodec<P> = Arc::new(codec);
-        self.update(|factory| factory.codec = codec);
-    }
-
-    fn update(&self, update: impl FnOnce(&mut ProtocolFactory<P>)) {
-        if let Some(factory) = self.door::<SharedFactory<P>>() {
-            factory.update(update);
+        if let Some(shared) = self.handler::<SharedFactory<P>>() {
+            shared.set_codec(codec);
         }
     }
 }

@@ -1,13 +1,16 @@
 //! The steps between accept and ready, one after the other, within one limit of time and a cap on their number.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::LocalBoxFuture;
+use futures::FutureExt;
 use tokio::sync::Semaphore;
 
 use super::{Handshake, HandshakeError, Handshaken};
 use crate::net::Stream;
+use crate::panic::panic_text;
 use crate::registry::ConnectionState;
 use crate::telemetry::RefusalReason;
 
@@ -18,8 +21,10 @@ pub(crate) type HandshakeFuture = LocalBoxFuture<'static, Result<Handshaken, Han
 #[derive(Debug)]
 pub(crate) enum HandshakeFailure {
     Failed(HandshakeError),
-    /// For whom it claims to be.
+    /// The peer named by the PROXY header is refused.
     Refused(RefusalReason),
+    /// A step panicked, with this text.
+    Panicked(String),
 }
 
 /// What a connection goes through before it is ready.
@@ -43,15 +48,16 @@ impl HandshakeChain {
 
     pub(crate) fn begin(self, stream: Stream, entry: Arc<ConnectionState>) -> HandshakeFuture {
         let limit = self.limit;
-        let opening = self.go_through(stream, entry);
+        let steps = AssertUnwindSafe(self.go_through(stream, entry)).catch_unwind();
         Box::pin(async move {
-            match limit {
-                None => opening.await,
-                Some(limit) => {
-                    let too_late = Err(HandshakeFailure::Failed(HandshakeError::Timeout(limit)));
-                    tokio::time::timeout(limit, opening).await.unwrap_or(too_late)
-                }
-            }
+            let outcome = match limit {
+                None => steps.await,
+                Some(limit) => match tokio::time::timeout(limit, steps).await {
+                    Ok(outcome) => outcome,
+                    Err(_) => return Err(HandshakeFailure::Failed(HandshakeError::Timeout(limit))),
+                },
+            };
+            outcome.unwrap_or_else(|panic| Err(HandshakeFailure::Panicked(panic_text(panic))))
         })
     }
 
@@ -65,13 +71,13 @@ impl HandshakeChain {
             let Handshaken { stream, claimed, negotiated } =
                 step.handshake(shaken.stream, entry.peer()).await.map_err(HandshakeFailure::Failed)?;
             if claimed.is_some() {
-                entry.claim(claimed).map_err(HandshakeFailure::Refused)?;
+                entry.claim_peer(claimed).map_err(HandshakeFailure::Refused)?;
                 has_claimed = true;
             }
             shaken = Handshaken { stream, claimed: None, negotiated: negotiated.or(&shaken.negotiated) };
         }
         if !has_claimed {
-            entry.claim(None).map_err(HandshakeFailure::Refused)?;
+            entry.claim_peer(None).map_err(HandshakeFailure::Refused)?;
         }
         Ok(shaken)
     }

@@ -74,7 +74,7 @@ impl ListenerLimits {
             self.permits.give_back();
             return None;
         }
-        Some(Permit(Some(self.clone())))
+        Some(Permit::new(self.clone()))
     }
 
     /// Waits for a permit before `accept`, with [`AtLimit::Wait`].
@@ -83,7 +83,7 @@ impl ListenerLimits {
     /// one accepts the peer, that peer could be refused below the limit.
     pub(crate) async fn acquire(self: &Arc<Self>) -> Option<Permit> {
         loop {
-            if self.limits.policy().at_limit != AtLimit::Wait {
+            if self.limits.config().load().settings.at_limit != AtLimit::Wait {
                 return None;
             }
             if let Some(permit) = self.try_acquire() {
@@ -107,7 +107,7 @@ impl ListenerLimits {
             let pool = take_in_queue(&self.limits.permits).await;
             listener.keep();
             pool.keep();
-            Permit(Some(self.clone()))
+            Permit::new(self.clone())
         };
         tokio::time::timeout(limit, permits).await.ok()
     }
@@ -122,7 +122,7 @@ impl ListenerLimits {
 
     /// Checks and counts the peer that a PROXY header names, for a connection that has been admitted.
     pub(crate) fn admit_claimed(self: &Arc<Self>, peer: &Address) -> Result<PeerPermit, RefusalReason> {
-        let ip = self.limits.register_peer(&self.limits.policy(), peer, true)?;
+        let ip = self.limits.register_peer(&self.limits.config().load().settings, peer, true)?;
         Ok(PeerPermit(ip.map(|ip| (self.clone(), ip))))
     }
 
@@ -150,21 +150,28 @@ impl ListenerLimits {
 
 /// A permit for one connection. Dropping it gives it back, unless a connection keeps it.
 #[derive(Debug)]
-pub(crate) struct Permit(Option<Arc<ListenerLimits>>);
+pub(crate) struct Permit {
+    limits: Arc<ListenerLimits>,
+    kept: bool,
+}
 
 impl Permit {
+    fn new(limits: Arc<ListenerLimits>) -> Self {
+        Permit { limits, kept: false }
+    }
+
     /// Transfers the permit to a connection, which gives it back by [`ListenerLimits::release`].
-    pub(crate) fn keep(mut self) -> Option<Arc<ListenerLimits>> {
-        let limits = self.0.take()?;
-        limits.connections.fetch_add(1, Relaxed);
-        Some(limits)
+    pub(crate) fn keep(mut self) -> Arc<ListenerLimits> {
+        self.kept = true;
+        self.limits.connections.fetch_add(1, Relaxed);
+        self.limits.clone()
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        if let Some(limits) = &self.0 {
-            limits.release_permits();
+        if !self.kept {
+            self.limits.release_permits();
         }
     }
 }

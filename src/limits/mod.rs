@@ -19,11 +19,11 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tracing::error;
 
+use crate::config::{Settings, SharedConfig};
 use crate::net::Address;
 use crate::panic::catch_panic;
 use crate::telemetry::{LogThrottle, RefusalReason};
@@ -88,24 +88,12 @@ pub struct NewConnection<'a> {
 /// The overload hook. It returns true to refuse the connection.
 pub(crate) type Overload = Box<dyn Fn(&NewConnection<'_>) -> bool + Send + Sync>;
 
-/// What can be changed while the pool runs, all at once.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Policy {
-    pub(crate) at_limit: AtLimit,
-    pub(crate) refusal_message: Bytes,
-    pub(crate) max_per_peer: Option<usize>,
-    pub(crate) peer_rate: Option<Rate>,
-    pub(crate) accept_rate: Option<Rate>,
-    pub(crate) rules: Vec<Rule>,
-    pub(crate) handshake_timeout: Option<Duration>,
-}
-
 /// The limits of one pool.
 pub(crate) struct Limits {
     permits: Permits,
     peers: PeerTable,
     bucket: Mutex<TokenBucket>,
-    policy: RwLock<Arc<Policy>>,
+    config: Arc<SharedConfig>,
     overload: Option<Overload>,
     max_held: AtomicUsize,
     panics: LogThrottle,
@@ -116,22 +104,20 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
-    pub(crate) fn new(
-        max: usize,
-        max_handshakes: usize,
-        prefix: PeerPrefix,
-        policy: Policy,
-        overload: Option<Overload>,
-    ) -> Arc<Self> {
+    pub(crate) fn new(config: Arc<SharedConfig>, overload: Option<Overload>) -> Arc<Self> {
+        let (max, handshakes, prefix) = {
+            let settings = &config.load().settings;
+            (settings.max_connections, settings.max_handshakes, settings.peer_prefix)
+        };
         Arc::new(Limits {
             permits: Permits::new(max),
             peers: PeerTable::new(prefix),
             bucket: Mutex::default(),
-            policy: RwLock::new(Arc::new(policy)),
+            config,
             overload,
             max_held: AtomicUsize::new(MAX_HELD),
             panics: LogThrottle::new(),
-            handshakes: Arc::new(Semaphore::new(max_handshakes.min(Semaphore::MAX_PERMITS))),
+            handshakes: Arc::new(Semaphore::new(handshakes.min(Semaphore::MAX_PERMITS))),
             alive: AtomicUsize::new(0),
             epoch: Instant::now(),
         })
@@ -157,12 +143,8 @@ impl Limits {
         self.max_held.load(Relaxed)
     }
 
-    pub(crate) fn policy(&self) -> Arc<Policy> {
-        self.policy.read().clone()
-    }
-
-    pub(crate) fn set_policy(&self, policy: Policy) {
-        *self.policy.write() = Arc::new(policy);
+    pub(crate) fn config(&self) -> &SharedConfig {
+        &self.config
     }
 
     /// Counts a new connection. Returns how many are alive.
@@ -182,7 +164,7 @@ impl Limits {
 
     /// Whether an access rule denies this address.
     fn denies(&self, ip: IpAddr) -> bool {
-        !rules::allowed(&self.policy().rules, ip)
+        !rules::allowed(&self.config.load().settings.rules, ip)
     }
 
     /// Checks a new connection against every limit, and counts it for its peer.
@@ -190,9 +172,9 @@ impl Limits {
     /// The peer's own limits are checked first, so that a fast peer does not use up the tokens of the pool. A proxy
     /// (`claims`) is not counted: the peer that it names is, once its header is read.
     fn admit(&self, peer: &Address, listener: &str, claims: bool) -> Result<Option<IpAddr>, RefusalReason> {
-        let policy = self.policy();
-        let ip = self.register_peer(&policy, peer, !claims)?;
-        let refused = if !self.take_token(&policy) {
+        let config = self.config.load();
+        let ip = self.register_peer(&config.settings, peer, !claims)?;
+        let refused = if !self.take_token(&config.settings) {
             Some(RefusalReason::Rate)
         } else if self.is_overloaded(peer, listener) {
             Some(RefusalReason::Overload)
@@ -209,15 +191,20 @@ impl Limits {
     }
 
     /// Checks the limits of one peer: access rules, number of connections, rate. Counts the connection if `counts`.
-    fn register_peer(&self, policy: &Policy, peer: &Address, counts: bool) -> Result<Option<IpAddr>, RefusalReason> {
+    fn register_peer(
+        &self,
+        settings: &Settings,
+        peer: &Address,
+        counts: bool,
+    ) -> Result<Option<IpAddr>, RefusalReason> {
         let Some(ip) = peer.ip() else { return Ok(None) };
-        if !rules::allowed(&policy.rules, ip) {
+        if !rules::allowed(&settings.rules, ip) {
             return Err(RefusalReason::Denied);
         }
         if !counts {
             return Ok(None);
         }
-        let registered = self.peers.register(ip, policy.max_per_peer, policy.peer_rate.as_ref(), self.now());
+        let registered = self.peers.register(ip, settings.max_per_peer, settings.peer_rate.as_ref(), self.now());
         match registered {
             Ok(()) => Ok(Some(ip)),
             Err(PeerRefusal::Connections) => Err(RefusalReason::PerPeer),
@@ -225,8 +212,8 @@ impl Limits {
         }
     }
 
-    fn take_token(&self, policy: &Policy) -> bool {
-        policy.accept_rate.as_ref().is_none_or(|rate| self.bucket.lock().take(rate, self.now()))
+    fn take_token(&self, settings: &Settings) -> bool {
+        settings.accept_rate.as_ref().is_none_or(|rate| self.bucket.lock().take(rate, self.now()))
     }
 
     /// Calls the overload hook. A connection for which the hook panics is refused.

@@ -244,7 +244,7 @@ impl Listener {
         let keep = |kept: Vec<Arc<ListenerState>>| {
             let same = |state: &Arc<ListenerState>| {
                 state.steps.len() == steps.len() + usize::from(proxy.is_some())
-                    && max_connections.is_none_or(|max| state.port.max() == Some(max))
+                    && max_connections.is_none_or(|max| state.limits.max() == Some(max))
             };
             let why = "it is open already, with another limit or another handshake";
             let refused = StartError::from(InvalidSetting::new("listener", why));

@@ -43,7 +43,7 @@ pub enum BacklogPolicy {
 /// One listener of a pool.
 pub(crate) struct ListenerState {
     pub(crate) transport: Box<dyn Transport>,
-    pub(crate) port: Arc<ListenerLimits>,
+    pub(crate) limits: Arc<ListenerLimits>,
     /// What its peers go through before they are ready.
     pub(crate) steps: Vec<Arc<dyn Handshake>>,
     mode: watch::Sender<ListenerMode>,
@@ -87,14 +87,14 @@ impl Drop for ListenerEvents {
 impl ListenerState {
     pub(crate) fn new(
         transport: Box<dyn Transport>,
-        port: Arc<ListenerLimits>,
+        limits: Arc<ListenerLimits>,
         steps: Vec<Arc<dyn Handshake>>,
     ) -> Arc<Self> {
-        let (listener, address) = (port.name().clone(), transport.local_addr());
+        let (listener, address) = (limits.name().clone(), transport.local_addr());
         let events = ListenerEvents { is_open: AtomicBool::new(false), shared: OnceLock::new(), listener, address };
         let (mode, handles) = (watch::Sender::new(ListenerMode::Accepting), watch::Sender::new(0));
         let accepting = watch::Sender::new(0);
-        Arc::new(ListenerState { transport, port, steps, mode, handles, accepting, events })
+        Arc::new(ListenerState { transport, limits, steps, mode, handles, accepting, events })
     }
 
     /// Tells every acceptor what to do. ListenerEvents the same again, they look at the limits anew.
@@ -113,7 +113,7 @@ impl ListenerState {
 
     /// Whether this peer would be kept out however much room there was.
     pub(crate) fn denies(&self, peer: &Address) -> bool {
-        self.port.denies(peer) || !self.allows(peer)
+        self.limits.denies(peer) || !self.allows(peer)
     }
 
     /// Waits until no acceptor takes peers, whatever it has open.
@@ -153,7 +153,7 @@ impl ListenerState {
 /// An acceptor's share of the port, counted while it is open.
 pub(crate) struct AcceptHandle {
     pub(crate) accept: Box<dyn Accept>,
-    counted: HandleCount,
+    _count: HandleCount,
 }
 
 /// An acceptor that takes peers.
@@ -172,11 +172,7 @@ impl AcceptHandle {
         state.handles.send_modify(|handles| *handles += 1);
         // HandleCount before it is open, and until it is closed: whoever waits for the port to be free finds it so.
         let counted = HandleCount(state.clone());
-        Ok(AcceptHandle { accept: state.transport.share()?, counted })
-    }
-
-    pub(crate) fn state(&self) -> &Arc<ListenerState> {
-        &self.counted.0
+        Ok(AcceptHandle { accept: state.transport.share()?, _count: counted })
     }
 }
 

@@ -124,7 +124,7 @@ impl AcceptorPool {
         let Some(draining) = self.draining.as_mut().filter(|draining| draining.phase < Phase::Backlog) else { return };
         draining.phase = Phase::Backlog;
         if let Some(acceptors) = &self.acceptors {
-            acceptors.leave(draining.backlog_on_close);
+            acceptors.stop(draining.backlog_on_close);
         }
         ctx.run_later(RETIRE, |pool, ctx| pool.close_listeners(ctx));
         self.close_listeners_when_idle(ctx);
@@ -143,8 +143,8 @@ impl AcceptorPool {
         draining.phase = Phase::Notified;
         let acceptors = self.acceptors.take();
         let held = acceptors.as_ref().map(|acceptors| acceptors.held());
-        let states = acceptors.map(|acceptors| acceptors.states()).unwrap_or_default();
-        let ports: Vec<_> = states.iter().map(|state| state.port.clone()).collect();
+        let states = acceptors.map(|acceptors| acceptors.listeners()).unwrap_or_default();
+        let ports: Vec<_> = states.iter().map(|state| state.limits.clone()).collect();
         drop(states);
         self.shared.drain(draining.grace);
         let shared = self.shared.clone();

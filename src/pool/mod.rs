@@ -28,7 +28,6 @@ use tokio::sync::oneshot;
 use tracing::{error, warn};
 
 use crate::acceptor::{AcceptorContext, AddListeners, Exited, Ready, Retire};
-use crate::connection::Reconfigure;
 use crate::error::{Exit, PoolError, StartError};
 use crate::listener::BacklogPolicy;
 use crate::telemetry::PoolEvent;
@@ -61,7 +60,6 @@ pub struct AcceptorPool {
     acceptors: Option<Arc<AcceptorContext>>,
     slots: AcceptorSlots,
     restarts: Restarts,
-    reconfigure: Arc<dyn Reconfigure>,
     start_timeout: Duration,
     starting: Option<oneshot::Sender<Result<(), StartError>>>,
     /// Why the start failed: told once nothing is left running.
@@ -78,7 +76,6 @@ pub(crate) struct Plan {
     pub(crate) acceptors: Arc<AcceptorContext>,
     pub(crate) slots: AcceptorSlots,
     pub(crate) restarts: Restarts,
-    pub(crate) reconfigure: Arc<dyn Reconfigure>,
     pub(crate) start_timeout: Duration,
     pub(crate) watchdog: Option<Watchdog>,
 }
@@ -92,7 +89,6 @@ impl AcceptorPool {
             acceptors: Some(plan.acceptors),
             slots: plan.slots,
             restarts: plan.restarts,
-            reconfigure: plan.reconfigure,
             start_timeout: plan.start_timeout,
             starting: Some(starting),
             failed: None,
@@ -137,7 +133,7 @@ impl Actor for AcceptorPool {
 
     fn started(&mut self, ctx: &mut Context<Self>) {
         self.shared.set_pool(ctx.address());
-        let states = self.acceptors.as_ref().map(|acceptors| acceptors.states()).unwrap_or_default();
+        let states = self.acceptors.as_ref().map(|acceptors| acceptors.listeners()).unwrap_or_default();
         states.iter().for_each(|state| self.shared.emit_opened(state));
         self.shared.set_listener_states(states);
         for slot in 0..self.slots.slots() {
@@ -166,7 +162,7 @@ impl Handler<Ready> for AcceptorPool {
         }
         if let Some(acceptors) = &self.acceptors {
             // The listeners may be others since it began.
-            ready.address.do_send(AddListeners(acceptors.states()));
+            ready.address.do_send(AddListeners(acceptors.listeners()));
         }
         self.shared.set_acceptor(ready.slot, ready.address);
         self.shared.emit(|| PoolEvent::AcceptorStarted { acceptor: ready.slot });
@@ -226,7 +222,7 @@ impl Drop for AcceptorPool {
         if !self.ended {
             self.shared.start_drain();
             if let Some(acceptors) = self.acceptors.take() {
-                acceptors.leave(BacklogPolicy::Drop);
+                acceptors.stop(BacklogPolicy::Drop);
             }
             for slot in (0..self.slots.slots()).filter(|slot| self.shared.remove_acceptor(*slot)) {
                 // Nobody is left to hear how it ends.

@@ -41,20 +41,20 @@ impl Handler<ChangeSettings> for AcceptorPool {
             return Ok(());
         }
         info!(pool = self.shared.name(), "settings changed");
-        self.reconfigure.set_terms(settings.terms());
         self.restarts.set_budget(settings.max_restarts, settings.restart_window);
         let slots = Self::slots(&settings, self.slots.placement());
-        let limits = self.shared.limits();
-        limits.set_policy(settings.policy());
-        if settings.max_connections != before.max_connections {
-            let live = self.shared.registries().live();
-            Self::set_max_connections(self.shared.name(), limits, settings.max_connections, 0, live);
-        }
-        if settings.at_limit != before.at_limit {
-            // Whoever waits for room may have to turn peers away now.
-            acceptors.states().iter().for_each(|state| state.set_mode(state.mode()));
-        }
+        let at_limit = settings.at_limit;
+        let max_connections = settings.max_connections;
         self.shared.set_settings(settings);
+        let limits = self.shared.limits();
+        if max_connections != before.max_connections {
+            let live = self.shared.registries().live();
+            Self::set_max_connections(self.shared.name(), limits, max_connections, 0, live);
+        }
+        if at_limit != before.at_limit {
+            // Whoever waits for room may have to turn peers away now.
+            acceptors.listeners().iter().for_each(|state| state.set_mode(state.mode()));
+        }
         self.set_slots(slots, ctx);
         Ok(())
     }
@@ -114,7 +114,7 @@ impl Handler<SetListeners> for AcceptorPool {
     fn handle(&mut self, message: SetListeners, _: &mut Context<Self>) -> Self::Result {
         let acceptors = self.acceptors.clone().filter(|_| self.draining.is_none());
         let (limits, limit, status) = (self.shared.limits().clone(), self.start_timeout, self.shared.status());
-        let old = acceptors.as_ref().map(|acceptors| acceptors.states()).unwrap_or_default();
+        let old = acceptors.as_ref().map(|acceptors| acceptors.listeners()).unwrap_or_default();
         let opening = async move {
             let Some(acceptors) = acceptors else { return Err(StartError::ListenerClosed) };
             if message.0.is_empty() {
@@ -131,7 +131,7 @@ impl Handler<SetListeners> for AcceptorPool {
         AtomicResponse::new(Box::pin(opening.into_actor(self).map(|opened, pool, _| {
             let (acceptors, states, old) = opened?;
             let backlog_on_close = pool.shared.settings().backlog_on_close;
-            acceptors.set_listener_states(states.clone());
+            acceptors.set_listeners(states.clone());
             for acceptor in pool.shared.acceptor_addresses() {
                 acceptor.do_send(AddListeners(states.clone()));
             }

@@ -71,14 +71,14 @@ impl AcceptorSlots {
             if first {
                 actix_rt::spawn(run_tick(acceptors.registries.of(slot)));
             }
-            Acceptor::new(slot, acceptors, exit_guard.begun()).start();
+            Acceptor::new(slot, acceptors, exit_guard.started()).start();
             return Ok(());
         }
         // A dead arbiter takes nothing: what was to run there is dropped unseen, so ask before.
         if let Some(alive) = arbiter.as_ref().filter(|arbiter| arbiter.alive()) {
             *fresh = false;
             alive.spawn_fn(move || {
-                Acceptor::new(slot, acceptors, exit_guard.begun()).start();
+                Acceptor::new(slot, acceptors, exit_guard.started()).start();
             });
             return Ok(());
         }
@@ -91,7 +91,7 @@ impl AcceptorSlots {
                 // The pool is over and nobody is left here.
                 Arbiter::current().stop();
             });
-            Acceptor::new(slot, acceptors, exit_guard.begun()).start();
+            Acceptor::new(slot, acceptors, exit_guard.started()).start();
         });
         *arbiter = Some(new);
         Ok(())

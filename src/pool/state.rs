@@ -15,7 +15,7 @@ use crate::error::PoolError;
 use crate::limits::Limits;
 use crate::listener::ListenerState;
 use crate::net::Address;
-use crate::registry::{Registries, Totals, LAST_FLUSH};
+use crate::registry::{Registries, Totals, FINAL_FLUSH};
 use crate::telemetry::{CloseReason, Counts, PoolEvent};
 
 pub(crate) struct PoolState {
@@ -23,7 +23,6 @@ pub(crate) struct PoolState {
     system: usize,
     limits: Arc<Limits>,
     registries: Arc<Registries>,
-    settings: Mutex<Settings>,
     states: Mutex<Vec<Arc<ListenerState>>>,
     addrs: Mutex<Vec<Address>>,
     acceptors: Mutex<Vec<SlotInfo>>,
@@ -34,7 +33,7 @@ pub(crate) struct PoolState {
     /// The type of actor behind a connection.
     pub(super) actor: TypeId,
     /// What the door left for the typed handle; gone with the pool, for it keeps what the user's closures captured.
-    door: Mutex<Option<Arc<dyn Any + Send + Sync>>>,
+    handler: Mutex<Option<Arc<dyn Any + Send + Sync>>>,
 }
 
 #[derive(Default)]
@@ -56,9 +55,8 @@ impl PoolState {
         name: Arc<str>,
         limits: Arc<Limits>,
         registries: Arc<Registries>,
-        settings: Settings,
         actor: TypeId,
-        door: Option<Arc<dyn Any + Send + Sync>>,
+        handler: Arc<dyn Any + Send + Sync>,
     ) -> Arc<Self> {
         Arc::new(PoolState {
             name,
@@ -66,7 +64,6 @@ impl PoolState {
             limits,
             acceptors: Mutex::new((0..registries.slots_in_use()).map(|_| SlotInfo::default()).collect()),
             registries,
-            settings: Mutex::new(settings),
             states: Mutex::default(),
             addrs: Mutex::default(),
             status: watch::Sender::new(Status::Running),
@@ -74,7 +71,7 @@ impl PoolState {
             ended: watch::Sender::new(None),
             pool: OnceLock::new(),
             actor,
-            door: Mutex::new(door),
+            handler: Mutex::new(Some(handler)),
         })
     }
 
@@ -94,8 +91,8 @@ impl PoolState {
         &self.name
     }
 
-    pub(super) fn door<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
-        lock(&self.door).clone()?.downcast().ok()
+    pub(super) fn handler<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        lock(&self.handler).clone()?.downcast().ok()
     }
 
     pub(super) fn limits(&self) -> &Arc<Limits> {
@@ -107,11 +104,11 @@ impl PoolState {
     }
 
     pub(super) fn settings(&self) -> Settings {
-        lock(&self.settings).clone()
+        self.limits.config().load().settings.clone()
     }
 
     pub(super) fn set_settings(&self, settings: Settings) {
-        *lock(&self.settings) = settings;
+        self.limits.config().set(settings);
     }
 
     /// What is listened on; once the ports are closed the addresses alone.
@@ -131,10 +128,10 @@ impl PoolState {
             let steps = state.steps.iter().map(|step| step.info());
             let expires = steps.clone().filter_map(|step| step.certificate_expires);
             ListenerInfo {
-                name: state.port.name().clone(),
+                name: state.limits.name().clone(),
                 address: state.transport.local_addr(),
-                connections: state.port.connections(),
-                max_connections: state.port.max(),
+                connections: state.limits.connections(),
+                max_connections: state.limits.max(),
                 tls: steps.clone().any(|step| step.tls),
                 certificate_expires: expires.min(),
             }
@@ -237,9 +234,9 @@ impl PoolState {
                 continue;
             };
             if deadline <= now {
-                self.registries.all().iter().for_each(|registry| registry.enforce(now));
+                self.registries.all().iter().for_each(|registry| registry.enforce_deadline(now));
             }
-            let steps = [deadline, deadline + LAST_FLUSH, deadline + LAST_FLUSH + give_up];
+            let steps = [deadline, deadline + FINAL_FLUSH, deadline + FINAL_FLUSH + give_up];
             match steps.into_iter().find(|step| *step > now) {
                 Some(next) => drop(tokio::time::timeout_at(next.into(), changed).await),
                 None => return,
@@ -269,8 +266,8 @@ impl PoolState {
         drained.took = drained.began.as_ref().map(|(began, _)| began.elapsed());
         drop(drained);
         self.set_status(Status::Ended);
-        let door = lock(&self.door).take();
-        drop(door);
+        let handler = lock(&self.handler).take();
+        drop(handler);
         self.ended.send_replace(Some(outcome));
     }
 

@@ -42,7 +42,7 @@ impl AcceptorPool {
     }
 
     fn running_listeners(&self) -> Option<Vec<Arc<ListenerState>>> {
-        self.acceptors.as_ref().filter(|_| self.draining.is_none()).map(|acceptors| acceptors.states())
+        self.acceptors.as_ref().filter(|_| self.draining.is_none()).map(|acceptors| acceptors.listeners())
     }
 }
 

@@ -28,9 +28,9 @@ impl<A: 'static> Pool<A> {
         Pool { handle: PoolHandle { shared }, actor: PhantomData }
     }
 
-    /// What the door has left here.
-    pub(crate) fn door<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
-        self.shared.door()
+    /// What the handler may replace while the pool runs; `None` once the pool has ended.
+    pub(crate) fn handler<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        self.shared.handler()
     }
 
     /// The handle without the type.
@@ -119,7 +119,7 @@ impl<P: Protocol> Pool<Connection<P>> {
         P::Codec: EncodeOnce,
     {
         let mut wire = BytesMut::new();
-        let factory = self.door::<SharedFactory<P>>().ok_or(SendError::Closed)?;
+        let factory = self.handler::<SharedFactory<P>>().ok_or(SendError::Closed)?;
         let mut codec = (factory.current().codec)();
         codec.encode(reply, &mut wire).map_err(|error| SendError::from_codec(error.into()))?;
         let wire = wire.freeze();

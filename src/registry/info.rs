@@ -1,4 +1,4 @@
-//! A connection's numbers, as a list shows them.
+//! What a live connection reports without being asked.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,41 +7,40 @@ use super::{ConnectionState, Registry};
 use crate::net::Address;
 use crate::telemetry::ConnectionId;
 
-/// What can be told of a live connection without asking it.
+/// A live connection in numbers, read without asking its actor.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ConnectionInfo {
-    /// Its number.
+    /// The connection's id.
     pub id: ConnectionId,
-    /// The peer's address.
+    /// The peer's address: the one named by a trusted PROXY header, else the socket's.
     pub peer: Address,
-    /// The name of the listener it came by.
+    /// The name of the listener that accepted it.
     pub listener: Arc<str>,
-    /// How long it has been alive; exact to 0.1 s.
+    /// Time since it was accepted; accurate to 0.1 s.
     pub age: Duration,
-    /// How long the peer has been silent; exact to 0.1 s.
+    /// Time since the peer last sent something; accurate to 0.1 s.
     pub idle: Duration,
     /// Bytes received, prefixes and delimiters included.
     pub bytes_in: u64,
     /// Bytes sent, prefixes and delimiters included.
     pub bytes_out: u64,
-    /// Packets delivered to callbacks; 0 where the program cuts its packets by itself.
+    /// Packets delivered to callbacks; 0 for handlers that read the socket themselves.
     pub packets: u64,
 }
 
 impl Registry {
-    pub(crate) fn info(&self, entry: &ConnectionState) -> ConnectionInfo {
-        let now = self.clock().exact();
-        let since = |stamp: u64| Duration::from_millis(now.saturating_sub(stamp));
+    pub(crate) fn info(&self, state: &ConnectionState) -> ConnectionInfo {
+        let idle = self.clock().exact().saturating_sub(state.last_read());
         ConnectionInfo {
-            id: entry.id(),
-            peer: entry.peer().clone(),
-            listener: entry.port().name().clone(),
-            age: entry.age(),
-            idle: since(entry.last_read()),
-            bytes_in: entry.bytes_in(),
-            bytes_out: entry.bytes_out(),
-            packets: entry.packets(),
+            id: state.id(),
+            peer: state.peer().clone(),
+            listener: state.listener_name().clone(),
+            age: state.age(),
+            idle: Duration::from_millis(idle),
+            bytes_in: state.bytes_in(),
+            bytes_out: state.bytes_out(),
+            packets: state.packets(),
         }
     }
 }

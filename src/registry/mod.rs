@@ -1,101 +1,130 @@
-//! The live connections of one arbiter, as everybody else sees them.
+//! The live connections of one arbiter, as the rest of the pool sees them.
 //!
 //! ```text
-//! handle, pool ── list, order, drain ──▶ Registry ◀── open, close ── connections of this arbiter
-//!                                          │
-//!                                        tick: one task per arbiter, stamps the time and wakes what is due
+//! handle, pool ── list, signal, drain ──▶ Registry ◀── register, remove ── connections of this arbiter
+//!                                            │
+//!                                          tick: one task per arbiter, advances the clock and wakes what is due
 //! ```
 //!
-//! A table outlives the acceptor that fills it: the successor goes on with the same one. It knows no protocol. It is
-//! locked only to open, close and list, never by a connection at work; what a connection at work touches are the atomics of
-//! its own [`ConnectionState`], and the mark that it is at work.
+//! A registry outlives the acceptor that fills it: the acceptor's successor continues with the same one. It knows no
+//! protocol. Its lock is taken to register, remove and list, never in a connection's turn: a turn only touches the atomics
+//! of its own [`ConnectionState`] and of the arbiter's [`Activity`].
 
 mod activity;
-mod entry;
+mod guard;
 mod info;
 mod registries;
+mod signals;
+mod state;
 mod tick;
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::*};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use slab::Slab;
 use tokio::sync::Notify;
 
-use crate::limits::Limits;
+use crate::limits::{Limits, PeerPermit, Permit};
+use crate::net::Address;
 use crate::telemetry::{
     Alarm, CloseLogThrottle, CloseReason, ConnectionId, Counts, Observers, PoolEvent, RefusalReason,
 };
+use crate::time::{resolution, Clock, Timeouts};
 
-use crate::time::{resolution, Clock};
-use activity::Activity;
-pub(crate) use activity::{ActivityGuard, ActivitySnapshot, WatchdogParker};
-pub(crate) use entry::{Arrival, ConnectionGuard, ConnectionState, Signals};
+pub(crate) use activity::{Activity, ActivityGuard, ActivitySnapshot, WatchdogParker};
+pub(crate) use guard::ConnectionGuard;
 pub use info::ConnectionInfo;
 pub(crate) use registries::Registries;
+pub(crate) use signals::Signals;
+pub(crate) use state::ConnectionState;
 pub(crate) use tick::run as run_tick;
 
 /// The live connections of one arbiter.
 #[derive(Debug)]
 pub(crate) struct Registry {
-    state: Mutex<State>,
+    contents: Mutex<Contents>,
     live: AtomicUsize,
     clock: Clock,
-    work: Activity,
-    /// Rung when the tick has to look up: the first entry, a shorter limit, a drain, the last entry gone while draining.
-    bell: Notify,
+    activity: Activity,
+    /// Wakes the tick: at the first connection, for a shorter timeout, for a drain, and at the last connection of a drain.
+    wake_tick: Notify,
     shared: Arc<RegistryShared>,
 }
 
-/// What the tables of one pool share.
+/// What the registries of one pool share.
 #[derive(Debug)]
 pub(crate) struct RegistryShared {
-    ids: AtomicU64,
+    last_id: AtomicU64,
     pub(crate) observers: Observers,
     alarms: Vec<Alarm>,
-    pub(crate) endings: CloseLogThrottle,
-    /// Connections that live, or whose end is still being told.
+    pub(crate) close_log: CloseLogThrottle,
+    /// Connections that are alive, or whose end is still being reported.
     unsettled: AtomicUsize,
-    /// Told of every connection that opened or closed.
+    /// Notified whenever a connection was registered or has settled.
     pub(crate) changed: Notify,
     /// How often an arbiter was blocked.
     blocked: AtomicU64,
-    pub(crate) parker: WatchdogParker,
+    pub(crate) watchdog: WatchdogParker,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    entries: Slab<Arc<ConnectionState>>,
+struct Contents {
+    connections: Slab<Arc<ConnectionState>>,
     totals: Totals,
-    drain: Option<Drain>,
+    drain: Option<DrainProgress>,
+}
+
+/// What a registry has counted so far. It adds up: accepted = refused + live + closed.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Totals {
+    pub(crate) accepted: u64,
+    pub(crate) live: u64,
+    pub(crate) refused: Counts<RefusalReason>,
+    pub(crate) closed: Counts<CloseReason>,
+    pub(crate) bytes_in: u64,
+    pub(crate) bytes_out: u64,
+}
+
+/// How long queued bytes may take to leave once a drain's deadline has passed.
+pub(crate) const FINAL_FLUSH: Duration = Duration::from_millis(500);
+
+/// A drain under way, and what came of it so far.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DrainProgress {
+    /// When the remaining connections are ended; `None` for never.
+    pub(crate) deadline: Option<Instant>,
+    /// There is no grace period: connections are not asked, and queued bytes are not sent.
+    immediate: bool,
+    pub(crate) asked: usize,
+    pub(crate) forced: usize,
 }
 
 impl RegistryShared {
     pub(crate) fn new(observers: Observers, alarms: Vec<Alarm>) -> Arc<Self> {
         Arc::new(RegistryShared {
-            ids: AtomicU64::new(0),
+            last_id: AtomicU64::new(0),
             observers,
             alarms,
-            endings: CloseLogThrottle::default(),
+            close_log: CloseLogThrottle::default(),
             unsettled: AtomicUsize::new(0),
             changed: Notify::new(),
             blocked: AtomicU64::new(0),
-            parker: WatchdogParker::default(),
+            watchdog: WatchdogParker::default(),
         })
     }
 
-    /// There are so many connections now.
-    fn changed(&self, connections: usize, limits: &Limits) {
+    fn check_alarms(&self, connections: usize, limits: &Limits) {
         self.alarms.iter().for_each(|alarm| alarm.check(connections, || limits.alive(), &self.observers));
     }
 
-    /// Connections that are alive, or whose end has not been told, or which still hold something of the limits.
+    /// Connections that are alive, whose end is still being reported, or that still hold something of the limits.
     pub(crate) fn unsettled(&self) -> usize {
         self.unsettled.load(Acquire)
     }
 
-    /// The end of a connection was told, to observers and alarms, and all that it held is free.
+    /// The end of a connection was reported, and all that it held is given back.
     fn settle(&self) {
         self.unsettled.fetch_sub(1, AcqRel);
         self.changed.notify_waiters();
@@ -110,39 +139,14 @@ impl RegistryShared {
     }
 }
 
-/// What a table has seen so far. It adds up: accepted = refused + live + closed.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Totals {
-    pub(crate) accepted: u64,
-    pub(crate) live: u64,
-    pub(crate) refused: Counts<RefusalReason>,
-    pub(crate) closed: Counts<CloseReason>,
-    pub(crate) bytes_in: u64,
-    pub(crate) bytes_out: u64,
-}
-
-/// How long what is queued may take to leave once a drain's deadline has come.
-pub(crate) const LAST_FLUSH: Duration = Duration::from_millis(500);
-
-/// A drain under way, and how it went so far.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Drain {
-    /// When what is left is ended; `None`: never.
-    pub(crate) deadline: Option<Instant>,
-    /// There was no time to give: nobody is asked, and nothing is sent any more.
-    at_once: bool,
-    pub(crate) asked: usize,
-    pub(crate) forced: usize,
-}
-
 impl Registry {
     pub(crate) fn new(shared: Arc<RegistryShared>) -> Arc<Self> {
         Arc::new(Registry {
-            state: Mutex::default(),
+            contents: Mutex::default(),
             live: AtomicUsize::new(0),
             clock: Clock::new(),
-            work: Activity::default(),
-            bell: Notify::new(),
+            activity: Activity::default(),
+            wake_tick: Notify::new(),
             shared,
         })
     }
@@ -151,185 +155,196 @@ impl Registry {
         &self.clock
     }
 
-    /// How many connections live here, without a lock.
-    pub(crate) fn live(&self) -> usize {
-        self.live.load(Relaxed)
-    }
-
-    /// Takes a connection into the table. One that comes during a drain is told at once.
-    pub(crate) fn open(self: &Arc<Self>, arrival: Arrival) -> ConnectionGuard {
-        let id = ConnectionId(self.shared.ids.fetch_add(1, Relaxed) + 1);
-        self.shared.unsettled.fetch_add(1, AcqRel);
-        let mut state = self.lock();
-        let first = state.entries.is_empty();
-        if first {
-            self.clock.catch_up();
-        }
-        self.request_tick(arrival.shortest_limit);
-        let slot = state.entries.vacant_entry();
-        let entry = Arc::new(ConnectionState::new(id, slot.key(), arrival, self.clock.now()));
-        slot.insert(entry.clone());
-        state.totals.accepted += 1;
-        if let Some(drain) = &mut state.drain {
-            drain.asked += 1;
-            entry.signal(Signals::DRAIN);
-        }
-        self.live.store(state.entries.len(), Relaxed);
-        drop(state);
-        if first {
-            self.bell.notify_one();
-            self.shared.parker.wake();
-        }
-        self.shared.observers.emit(|| {
-            let (peer, listener) = (entry.peer(), &**entry.port().name());
-            PoolEvent::ConnectionStarted { id, peer, listener }
-        });
-        let limits = entry.port().limits();
-        self.shared.changed(limits.add_connection(), limits);
-        self.shared.changed.notify_waiters();
-        ConnectionGuard::new(self.clone(), entry)
-    }
-
-    /// Counts a peer that was accepted and turned away.
-    pub(crate) fn refuse(&self, refusal: RefusalReason) {
-        let mut state = self.lock();
-        state.totals.accepted += 1;
-        state.totals.refused.add(refusal);
-    }
-
-    /// Takes a connection out, and counts how it ended.
-    fn close(&self, entry: &ConnectionState, reason: CloseReason) {
-        self.take_out(entry, |state| {
-            state.totals.closed.add(reason);
-            if let Some(drain) = state.drain.as_mut().filter(|_| reason == CloseReason::Killed) {
-                drain.forced += usize::from(entry.signals() & Signals::FORCED != 0);
-            }
-        });
-        self.shared.observers.emit(|| self.stopped(entry, reason));
-    }
-
-    /// Takes a connection out that was refused after all.
-    fn close_refused(&self, entry: &ConnectionState, refusal: RefusalReason) {
-        self.take_out(entry, |state| state.totals.refused.add(refusal));
-        self.shared.observers.emit(|| {
-            let (peer, listener) = (entry.peer(), &**entry.port().name());
-            PoolEvent::Refused { id: Some(entry.id()), peer, listener, reason: refusal }
-        });
-    }
-
-    fn take_out(&self, entry: &ConnectionState, count: impl FnOnce(&mut State)) {
-        let mut state = self.lock();
-        state.entries.try_remove(entry.key());
-        count(&mut state);
-        state.totals.bytes_in += entry.bytes_in();
-        state.totals.bytes_out += entry.bytes_out();
-        self.live.store(state.entries.len(), Relaxed);
-        let drained = state.drain.is_some() && state.entries.is_empty();
-        drop(state);
-        if drained {
-            self.bell.notify_one();
-        }
-    }
-
-    fn stopped<'a>(&self, entry: &'a ConnectionState, reason: CloseReason) -> PoolEvent<'a> {
-        PoolEvent::ConnectionStopped {
-            id: entry.id(),
-            peer: entry.peer(),
-            listener: entry.port().name(),
-            reason,
-            duration: entry.age(),
-            bytes_in: entry.bytes_in(),
-            bytes_out: entry.bytes_out(),
-            packets: entry.packets(),
-        }
+    #[inline]
+    pub(crate) fn activity(&self) -> &Activity {
+        &self.activity
     }
 
     pub(crate) fn shared(&self) -> &Arc<RegistryShared> {
         &self.shared
     }
 
-    /// Tells every connection to shut down, and ends at the deadline those that are left.
+    /// How many connections live here. Takes no lock.
+    pub(crate) fn live(&self) -> usize {
+        self.live.load(Relaxed)
+    }
+
+    /// Registers an accepted connection. One that is registered during a drain is asked to shut down at once.
+    pub(crate) fn register(
+        self: &Arc<Self>,
+        peer: Address,
+        permit: Permit,
+        peer_permit: PeerPermit,
+        timeouts: Timeouts,
+    ) -> ConnectionGuard {
+        let id = ConnectionId(self.shared.last_id.fetch_add(1, Relaxed) + 1);
+        self.shared.unsettled.fetch_add(1, AcqRel);
+        let mut contents = self.contents.lock();
+        let is_first = contents.connections.is_empty();
+        if is_first {
+            self.clock.catch_up();
+        }
+        let shortest = timeouts.shortest();
+        self.request_tick(shortest);
+        let slot = contents.connections.vacant_entry();
+        let state =
+            Arc::new(ConnectionState::new(id, slot.key(), peer, permit, peer_permit, shortest, self.clock.now()));
+        slot.insert(state.clone());
+        contents.totals.accepted += 1;
+        if let Some(drain) = &mut contents.drain {
+            drain.asked += 1;
+            state.signal(Signals::DRAIN);
+        }
+        self.live.store(contents.connections.len(), Relaxed);
+        drop(contents);
+        if is_first {
+            self.wake_tick();
+            self.shared.watchdog.unpark();
+        }
+        self.shared.observers.emit(|| {
+            let (peer, listener) = (state.peer(), &**state.listener_name());
+            PoolEvent::ConnectionStarted { id, peer, listener }
+        });
+        let limits = state.listener().limits();
+        self.shared.check_alarms(limits.add_connection(), limits);
+        self.shared.changed.notify_waiters();
+        ConnectionGuard::new(self.clone(), state, timeouts)
+    }
+
+    /// Counts a peer that was accepted and refused.
+    pub(crate) fn count_refused(&self, reason: RefusalReason) {
+        let mut contents = self.contents.lock();
+        contents.totals.accepted += 1;
+        contents.totals.refused.add(reason);
+    }
+
+    /// Removes a connection and counts how it ended.
+    fn remove(&self, state: &ConnectionState, reason: CloseReason) {
+        self.remove_with(state, |contents| {
+            contents.totals.closed.add(reason);
+            if let Some(drain) = contents.drain.as_mut().filter(|_| reason == CloseReason::Killed) {
+                drain.forced += usize::from(state.signals().contains(Signals::FORCED));
+            }
+        });
+        self.shared.observers.emit(|| PoolEvent::ConnectionStopped {
+            id: state.id(),
+            peer: state.peer(),
+            listener: state.listener_name(),
+            reason,
+            duration: state.age(),
+            bytes_in: state.bytes_in(),
+            bytes_out: state.bytes_out(),
+            packets: state.packets(),
+        });
+    }
+
+    /// Removes a connection that was refused for the peer its PROXY header names.
+    fn remove_refused(&self, state: &ConnectionState, reason: RefusalReason) {
+        self.remove_with(state, |contents| contents.totals.refused.add(reason));
+        self.shared.observers.emit(|| {
+            let (peer, listener) = (state.peer(), &**state.listener_name());
+            PoolEvent::Refused { id: Some(state.id()), peer, listener, reason }
+        });
+    }
+
+    fn remove_with(&self, state: &ConnectionState, count: impl FnOnce(&mut Contents)) {
+        let mut contents = self.contents.lock();
+        contents.connections.try_remove(state.key());
+        count(&mut contents);
+        contents.totals.bytes_in += state.bytes_in();
+        contents.totals.bytes_out += state.bytes_out();
+        self.live.store(contents.connections.len(), Relaxed);
+        let is_drained = contents.drain.is_some() && contents.connections.is_empty();
+        drop(contents);
+        if is_drained {
+            self.wake_tick();
+        }
+    }
+
+    /// Asks every connection to shut down, and ends those that are left at the deadline.
     ///
     /// A second call can only bring the deadline nearer.
     pub(crate) fn drain(&self, deadline: Option<Instant>) {
-        let mut state = self.lock();
-        let State { entries, drain, .. } = &mut *state;
+        let mut contents = self.contents.lock();
+        let Contents { connections, drain, .. } = &mut *contents;
         let now = Instant::now();
-        let at_once = deadline.is_some_and(|deadline| deadline <= now);
+        let immediate = deadline.is_some_and(|deadline| deadline <= now);
         match drain {
             Some(drain) => {
                 drain.deadline = drain.deadline.into_iter().chain(deadline).min();
-                drain.at_once |= at_once;
+                drain.immediate |= immediate;
             }
             None => {
-                *drain = Some(Drain { deadline, at_once, asked: entries.len(), forced: 0 });
-                if !at_once {
-                    for (_, entry) in entries.iter() {
-                        entry.signal(Signals::DRAIN);
+                *drain = Some(DrainProgress { deadline, immediate, asked: connections.len(), forced: 0 });
+                if !immediate {
+                    for (_, state) in connections.iter() {
+                        state.signal(Signals::DRAIN);
                     }
                 }
             }
         }
-        drop(state);
-        self.enforce(now);
-        self.bell.notify_one();
+        drop(contents);
+        self.enforce_deadline(now);
+        self.wake_tick();
     }
 
-    /// Ends what a drain has left over, once its deadline has come: with what is queued sent first, and a little later
-    /// without.
-    pub(crate) fn enforce(&self, now: Instant) {
-        let state = self.lock();
-        let State { entries, drain: Some(drain), .. } = &*state else { return };
+    /// Ends what is left of a drain whose deadline has passed: first after sending what is queued, [`FINAL_FLUSH`] later
+    /// at once.
+    pub(crate) fn enforce_deadline(&self, now: Instant) {
+        let contents = self.contents.lock();
+        let Contents { connections, drain: Some(drain), .. } = &*contents else { return };
         let Some(deadline) = drain.deadline.filter(|deadline| *deadline <= now) else { return };
-        let abort = drain.at_once || deadline + LAST_FLUSH <= now;
-        for (_, entry) in entries.iter() {
-            entry.signal(Signals::FORCED | if abort { Signals::KILL } else { Signals::STOP });
+        let abort = drain.immediate || deadline + FINAL_FLUSH <= now;
+        for (_, state) in connections.iter() {
+            state.signal(Signals::FORCED | if abort { Signals::KILL } else { Signals::STOP });
         }
     }
 
-    /// How the drain stands. Who was ended at the deadline and is still there counts as ended by it; who was ending by
-    /// itself just then does not.
-    pub(crate) fn drain_progress(&self) -> Option<Drain> {
-        let state = self.lock();
-        let forced = || state.entries.iter().filter(|(_, entry)| entry.signals() & Signals::FORCED != 0).count();
-        state.drain.map(|drain| Drain { forced: drain.forced + forced(), ..drain })
+    /// How the drain stands. A connection that was ended at the deadline and is still here counts as forced; one that was
+    /// already closing by itself does not.
+    pub(crate) fn drain_progress(&self) -> Option<DrainProgress> {
+        let contents = self.contents.lock();
+        let forced = || {
+            let connections = contents.connections.iter();
+            connections.filter(|(_, state)| state.signals().contains(Signals::FORCED)).count()
+        };
+        contents.drain.map(|drain| DrainProgress { forced: drain.forced + forced(), ..drain })
     }
 
-    /// One connection.
     pub(crate) fn find(&self, id: ConnectionId) -> Option<Arc<ConnectionState>> {
-        self.lock().entries.iter().find(|(_, entry)| entry.id() == id).map(|(_, entry)| entry.clone())
+        let contents = self.contents.lock();
+        contents.connections.iter().find(|(_, state)| state.id() == id).map(|(_, state)| state.clone())
     }
 
-    /// All of them, in no particular order.
+    /// All live connections, in no particular order.
     pub(crate) fn connections(&self) -> Vec<Arc<ConnectionState>> {
-        self.lock().entries.iter().map(|(_, entry)| entry.clone()).collect()
+        self.contents.lock().connections.iter().map(|(_, state)| state.clone()).collect()
     }
 
-    /// The numbers, consistent with each other.
+    /// The counts, consistent with each other.
     pub(crate) fn totals(&self) -> Totals {
-        let state = self.lock();
-        let mut totals = state.totals;
-        totals.live = state.entries.len() as u64;
-        for (_, entry) in state.entries.iter() {
-            totals.bytes_in += entry.bytes_in();
-            totals.bytes_out += entry.bytes_out();
+        let contents = self.contents.lock();
+        let mut totals = contents.totals;
+        totals.live = contents.connections.len() as u64;
+        for (_, state) in contents.connections.iter() {
+            totals.bytes_in += state.bytes_in();
+            totals.bytes_out += state.bytes_out();
         }
         totals
     }
 
-    /// A connection of this table may have a shorter limit than the tick was made for: stamps are exact enough for it
-    /// from here on, not only from the next tick.
-    fn request_tick(&self, limit: u32) {
-        let tick = resolution(limit);
+    /// Makes the tick fast enough for a timeout (in milliseconds, 0 for none): from here on, not only from the next tick.
+    fn request_tick(&self, timeout: u32) {
+        let tick = resolution(timeout);
         if tick < self.clock.tick() {
             self.clock.advance();
             self.clock.set_tick(tick);
-            self.bell.notify_one();
+            self.wake_tick();
         }
     }
 
-    /// What a poisoned lock guards is whole all the same: nothing in here panics half-way.
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Has the tick run ahead of its time.
+    pub(crate) fn wake_tick(&self) {
+        self.wake_tick.notify_one();
     }
 }

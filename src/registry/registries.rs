@@ -1,11 +1,14 @@
-//! The tables of a pool: one per place, and places come and go.
+//! The registries of a pool: one per acceptor slot.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
+
+use parking_lot::RwLock;
 
 use super::{Registry, RegistryShared};
 
-/// One table per place, in the order of the places. A place that is given up keeps its table: its connections go on.
+/// One registry per slot, in the order of the slots. A slot that is no longer used keeps its registry: its connections go
+/// on.
 #[derive(Debug)]
 pub(crate) struct Registries {
     all: RwLock<Vec<Arc<Registry>>>,
@@ -20,9 +23,9 @@ impl Registries {
         registries
     }
 
-    /// How many places have an acceptor: the first ones.
+    /// Sets how many slots have an acceptor: the first ones.
     pub(crate) fn set_slots_in_use(&self, slots: usize) {
-        let mut all = self.all.write().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.all.write();
         while all.len() < slots {
             all.push(Registry::new(self.shared.clone()));
         }
@@ -33,33 +36,32 @@ impl Registries {
         self.slots_in_use.load(Relaxed)
     }
 
-    /// The table of a place.
+    /// The registry of a slot.
     ///
     /// # Panics
-    /// When there never was such a place.
+    /// If there never was such a slot.
     pub(crate) fn of(&self, slot: usize) -> Arc<Registry> {
-        self.all.read().unwrap_or_else(PoisonError::into_inner)[slot].clone()
+        self.all.read()[slot].clone()
     }
 
-    /// How many places there ever were.
+    /// How many slots there are, those no longer in use included.
     pub(crate) fn slots(&self) -> usize {
-        self.all.read().unwrap_or_else(PoisonError::into_inner).len()
+        self.all.read().len()
     }
 
-    /// All of them, those of places given up included.
+    /// All registries, those of slots no longer in use included.
     pub(crate) fn all(&self) -> Vec<Arc<Registry>> {
-        self.all.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.all.read().clone()
     }
 
     /// How many connections are alive.
     pub(crate) fn live(&self) -> usize {
-        self.all.read().unwrap_or_else(PoisonError::into_inner).iter().map(|registry| registry.live()).sum()
+        self.all.read().iter().map(|registry| registry.live()).sum()
     }
 
-    /// How many live at the least loaded place, of those with an acceptor.
-    pub(crate) fn least(&self) -> usize {
-        let all = self.all.read().unwrap_or_else(PoisonError::into_inner);
-        all.iter().take(self.slots_in_use()).map(|registry| registry.live()).min().unwrap_or(0)
+    /// The number of connections in the least loaded slot in use.
+    pub(crate) fn least_loaded(&self) -> usize {
+        self.all.read().iter().take(self.slots_in_use()).map(|registry| registry.live()).min().unwrap_or(0)
     }
 
     pub(crate) fn shared(&self) -> &Arc<RegistryShared> {

@@ -1,24 +1,24 @@
-//! One task per arbiter that stamps the time, wakes the connections whose time has come, and sees a drain to its end.
+//! One task per arbiter that advances the clock, wakes the connections whose deadline has passed, and sees a drain to its
+//! end.
 
 use std::sync::Arc;
 
 use tokio::time::{timeout_at, Instant};
 
-use super::{Drain, Registry, Signals};
+use super::{DrainProgress, Registry, Signals};
 use crate::time::{resolution, tick_duration};
 
-/// Ticks for one table until its drain is over.
+/// Ticks for one registry until its drain is over.
 ///
-/// Returns when the table has been told to drain and its last connection is gone. While there are no connections it
-/// sleeps without a timer.
+/// Returns when the registry is draining and its last connection is gone. While there are no connections it sleeps without a
+/// timer.
 pub(crate) async fn run(registry: Arc<Registry>) {
     let mut last = Instant::now();
     loop {
-        let (live, drain) = registry.standing();
-        match (live, drain) {
+        match registry.occupancy() {
             (0, Some(_)) => return,
             (0, None) => {
-                registry.bell.notified().await;
+                registry.wake_tick.notified().await;
                 last = Instant::now();
             }
             (_, drain) => {
@@ -26,23 +26,23 @@ pub(crate) async fn run(registry: Arc<Registry>) {
                 let deadline = drain.and_then(|drain| drain.deadline).map(Instant::from_std);
                 let wake =
                     deadline.filter(|deadline| *deadline > Instant::now()).map_or(next, |deadline| next.min(deadline));
-                // A bell cuts the pause short: what rang it may want a shorter one.
-                let rung = timeout_at(wake, registry.bell.notified()).await.is_ok();
-                last = if rung || wake < next { Instant::now() } else { next };
-                registry.beat();
+                // Woken early: a shorter tick may have been requested.
+                let woken = timeout_at(wake, registry.wake_tick.notified()).await.is_ok();
+                last = if woken || wake < next { Instant::now() } else { next };
+                registry.tick();
             }
         }
     }
 }
 
 impl Registry {
-    fn standing(&self) -> (usize, Option<Drain>) {
-        let state = self.lock();
-        (state.entries.len(), state.drain)
+    fn occupancy(&self) -> (usize, Option<DrainProgress>) {
+        let contents = self.contents.lock();
+        (contents.connections.len(), contents.drain)
     }
 
-    /// A tick after the last one was due, not after it came: late timers must not slow the clock. After a pause that
-    /// was too long the count begins anew.
+    /// One tick after the last one was due, not after it ran: late timers must not slow the clock down. After a pause that
+    /// was too long, counting starts anew.
     fn next_tick(&self, last: Instant) -> Instant {
         let (tick, now) = (tick_duration(self.clock.tick()), Instant::now());
         if last + tick < now {
@@ -52,22 +52,22 @@ impl Registry {
         }
     }
 
-    /// One tick: the time moves on, what is due is told so, and the shortest limit in use sets the pace.
-    fn beat(&self) {
-        self.work.beat();
+    /// Advances the clock, signals due deadlines, and sets the pace by the shortest timeout in use.
+    fn tick(&self) {
+        self.activity.count_tick();
         self.clock.advance();
         let now = self.clock.now();
         let mut tick = resolution(0);
-        let state = self.lock();
-        for (_, entry) in state.entries.iter() {
-            if entry.due() <= now {
-                entry.put_off();
-                entry.signal(Signals::DUE);
+        let contents = self.contents.lock();
+        for (_, state) in contents.connections.iter() {
+            if state.deadline() <= now {
+                state.set_deadline(None);
+                state.signal(Signals::DEADLINE);
             }
-            tick = tick.min(resolution(entry.shortest_limit()));
+            tick = tick.min(resolution(state.shortest_timeout()));
         }
-        drop(state);
+        drop(contents);
         self.clock.set_tick(tick);
-        self.enforce(std::time::Instant::now());
+        self.enforce_deadline(std::time::Instant::now());
     }
 }

@@ -1,8 +1,8 @@
-//! An accepted socket on its way to whoever serves it, and as an async fn or an actor of one's own holds it.
+//! An accepted socket, as an async fn or a user-defined actor holds it.
 //!
 //! ```text
-//! acceptor ── Incoming ──▶ door ──▶ Connection<P>                (its driver has the stream and the seat)
-//!                            └────▶ Socket ──▶ async fn, actor   (orders act in its reads and writes)
+//! acceptor ─▶ handler ─▶ Socket ─▶ async fn, actor      signals and deadlines act in its reads and writes
+//!                          └─ SocketState ─▶ ConnectionGuard: shared with the task; the last one to go ends the connection
 //! ```
 
 mod shared;
@@ -11,61 +11,43 @@ mod wakers;
 use std::fmt;
 use std::future::{poll_fn, Future};
 use std::io;
-use std::panic::AssertUnwindSafe;
 use std::pin::{pin, Pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures::future::{select, Either, FutureExt};
+use futures::future::{select, Either};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio_util::codec::Framed;
 
 use crate::handshake::{Handshake, HandshakeChain, HandshakeError, HandshakeFailure, Negotiated, TlsInfo};
 use crate::net::{Address, FileRange, PeerCredentials, Sending, Stream, TransportKind};
-use crate::panic::{catch_panic, panic_text};
+use crate::panic::catch_panic;
 use crate::registry::ConnectionGuard;
-use crate::telemetry::CloseReason;
-use crate::telemetry::ConnectionId;
+use crate::telemetry::{CloseReason, ConnectionId};
 
-pub(crate) use shared::{SocketLimits, SocketState};
+pub(crate) use shared::SocketState;
 
-/// How long a socket that was dropped may take to send the rest and take its leave.
-const LEAVE: Duration = Duration::from_secs(30);
+/// How long a dropped socket may take to send what is left and to shut down.
+const SHUTDOWN_LIMIT: Duration = Duration::from_secs(30);
 
 /// How many bytes of a file are sent at once.
-const FILE_BYTES: u64 = 256 * 1024;
+const FILE_CHUNK: u64 = 256 * 1024;
 
-/// A socket that was just accepted: nobody has said a word yet. It is in its arbiter's table, and counted.
-pub(crate) struct Incoming {
-    stream: Stream,
-    guard: ConnectionGuard,
-    steps: Option<Box<HandshakeChain>>,
-}
-
-impl Incoming {
-    pub(crate) fn new(stream: Stream, guard: ConnectionGuard, steps: Option<Box<HandshakeChain>>) -> Self {
-        Incoming { stream, guard, steps }
-    }
-
-    pub(crate) fn open(self) -> (Stream, ConnectionGuard, Option<Box<HandshakeChain>>) {
-        (self.stream, self.guard, self.steps)
-    }
-}
-
-/// An accepted connection in the hands of an async fn ([`serve`](crate::AcceptorPool::with_fn)) or of an actor of one's own
-/// ([`start`](crate::AcceptorPool::with_actor)).
+/// An accepted connection, owned by an async fn ([`with_fn`](crate::AcceptorPool::with_fn)) or by an actor
+/// ([`with_actor`](crate::AcceptorPool::with_actor)).
 ///
-/// Plain [`AsyncRead`] and [`AsyncWrite`]; [`framed`](Socket::framed) makes packets of it. It stays on its arbiter's
-/// thread. Dropping it closes the connection as dropping tokio's `TcpStream` does: where input is left unread the peer sees
-/// a reset, which can overtake the last bytes written. Who has asked the peer to stop sending reads to the end first. Under
-/// TLS what is left is still sent, and `close_notify` said, for 30 s at the most; the connection counts as alive meanwhile.
+/// It implements [`AsyncRead`] and [`AsyncWrite`]; [`framed`](Socket::framed) turns it into a stream and sink of packets. It
+/// stays on its arbiter's thread. Dropping it closes the connection as dropping tokio's `TcpStream` does: if input is left
+/// unread the peer sees a reset, which can overtake the last bytes written. After asking the peer to stop sending, read to
+/// the end first. Under TLS, what is left is sent and `close_notify` follows, for at most 30 seconds; the connection counts
+/// as alive meanwhile.
 ///
-/// The pool's limits and orders act in its reads and writes. A peer silent for the idle timeout while it is being read, one
-/// that takes nothing for the send timeout, and the maximum age make them fail with
-/// [`TimedOut`](io::ErrorKind::TimedOut); being ended through the pool, or at the deadline of a shutdown, with
-/// [`ConnectionAborted`](io::ErrorKind::ConnectionAborted). A shutdown is told by [`draining`](Socket::draining).
+/// The pool's timeouts and signals act in reads and writes. The idle timeout (while the socket is being read), the send
+/// timeout and the maximum age make them fail with [`TimedOut`](io::ErrorKind::TimedOut). A kill, and the deadline of a
+/// drain, make them fail with [`ConnectionAborted`](io::ErrorKind::ConnectionAborted). [`draining`](Socket::draining)
+/// resolves when the pool shuts down.
 ///
 /// ```
 /// use actix_acceptor::{AcceptorPool, Socket};
@@ -101,239 +83,227 @@ impl Incoming {
 pub struct Socket {
     io: Stream,
     shared: Rc<SocketState>,
-    /// What it has to go through before it is anybody's.
-    steps: Option<Box<HandshakeChain>>,
+    /// The handshake that comes before the handler gets the socket.
+    handshake: Option<Box<HandshakeChain>>,
     negotiated: Negotiated,
-    /// It has taken its leave.
-    shut: bool,
+    /// It has been shut down in order.
+    shut_down: bool,
 }
 
 impl Socket {
-    pub(crate) fn accept(incoming: Incoming, limits: SocketLimits) -> Self {
-        let (io, guard, steps) = incoming.open();
-        Socket {
-            io,
-            shared: Rc::new(SocketState::new(guard, limits)),
-            steps,
-            negotiated: Negotiated::default(),
-            shut: false,
+    pub(crate) fn new(io: Stream, guard: ConnectionGuard, handshake: Option<Box<HandshakeChain>>) -> Self {
+        let shared = Rc::new(SocketState::new(guard));
+        Socket { io, shared, handshake, negotiated: Negotiated::default(), shut_down: false }
+    }
+
+    /// Runs the listener's handshake, then hands the socket over.
+    pub(crate) fn when_ready(mut self, hand_over: impl FnOnce(Socket) + 'static) {
+        match self.handshake.take() {
+            None => hand_over(self),
+            Some(chain) => {
+                actix_rt::spawn(async move {
+                    if let Some(Ok(())) = self.run_handshake(*chain).await {
+                        hand_over(self);
+                    }
+                });
+            }
         }
     }
 
-    /// Whether it has no handshake before it.
-    pub(crate) fn is_ready(&self) -> bool {
-        self.steps.is_none()
-    }
-
-    /// Goes through the handshake. `None`: it failed, or the pool ended it; that is noted then.
-    pub(crate) async fn shake(mut self) -> Option<Self> {
-        let Some(steps) = self.steps.take() else { return Some(self) };
-        let opening = AssertUnwindSafe(steps.begin(self.io.take(), self.shared.state().clone())).catch_unwind();
-        let killed = self.shared.killed();
-        let shaken = match select(opening, pin!(killed)).await {
-            Either::Left((shaken, _)) => shaken,
+    /// Runs a handshake. A failure is recorded as the connection's end; `None`: the pool ended the connection first.
+    async fn run_handshake(&mut self, chain: HandshakeChain) -> Option<Result<(), HandshakeFailure>> {
+        let steps = chain.begin(self.io.take(), self.shared.state().clone());
+        let outcome = match select(steps, pin!(self.shared.closed_by_pool())).await {
+            Either::Left((outcome, _)) => outcome,
             Either::Right(_) => return None,
         };
-        match shaken {
-            Ok(Ok(shaken)) => {
-                self.io = shaken.stream;
-                self.negotiated = shaken.negotiated;
-                Some(self)
-            }
-            Ok(Err(HandshakeFailure::Refused(refusal))) => {
-                self.shared.refuse(refusal);
-                None
-            }
-            Ok(Err(HandshakeFailure::Failed(error))) => {
-                self.shared.note(CloseReason::Handshake, Some(error.to_string()));
-                None
-            }
-            Err(panic) => {
-                self.shared.note(CloseReason::Panic, Some(panic_text(panic)));
-                None
-            }
-        }
-    }
-
-    /// Goes through a handshake: STARTTLS, within the pool's [`handshake_timeout`](crate::Builder::handshake_timeout). Bytes
-    /// that were read before, by whoever reads ahead, are not its business: refuse what came in clear behind the wish.
-    ///
-    /// # Errors
-    /// Why it failed; the socket is gone then.
-    pub async fn upgrade(mut self, handshake: impl Handshake) -> Result<Socket, HandshakeError> {
-        let limits = self.shared.state().port().limits();
-        let (limit, slots) = (limits.policy().handshake_timeout, limits.handshakes().clone());
-        let Some(steps) = HandshakeChain::new(vec![Arc::new(handshake)], limit, slots) else { return Ok(self) };
-        let opening = steps.begin(self.io.take(), self.shared.state().clone());
-        match select(opening, pin!(self.shared.killed())).await {
-            Either::Left((Ok(shaken), _)) => {
+        Some(match outcome {
+            Ok(shaken) => {
                 self.io = shaken.stream;
                 self.negotiated = shaken.negotiated.or(&self.negotiated);
-                Ok(self)
+                Ok(())
             }
-            Either::Left((Err(HandshakeFailure::Failed(error)), _)) => {
-                self.shared.note(CloseReason::Handshake, Some(error.to_string()));
-                Err(error)
+            Err(failure) => {
+                self.shared.handshake_failed(&failure);
+                Err(failure)
             }
-            Either::Left((Err(HandshakeFailure::Refused(refusal)), _)) => {
-                self.shared.refuse(refusal);
-                Err(HandshakeError::failed(format!("refused: {}", refusal.name())))
+        })
+    }
+
+    /// Runs a handshake on the live connection, such as TLS after STARTTLS, within the pool's
+    /// [`handshake_timeout`](crate::Builder::handshake_timeout).
+    ///
+    /// The caller must reject plaintext that it has read behind the STARTTLS command: taken for what the peer sends under
+    /// TLS, it could come from anybody in between.
+    ///
+    /// # Errors
+    /// Why the handshake failed. The socket is closed then.
+    pub async fn upgrade(mut self, handshake: impl Handshake) -> Result<Socket, HandshakeError> {
+        let limits = self.shared.state().listener().limits();
+        let (limit, slots) = (limits.config().load().handshake_timeout(), limits.handshakes().clone());
+        let Some(chain) = HandshakeChain::new(vec![Arc::new(handshake)], limit, slots) else { return Ok(self) };
+        match self.run_handshake(*chain).await {
+            Some(Ok(())) => Ok(self),
+            Some(Err(HandshakeFailure::Failed(error))) => Err(error),
+            Some(Err(HandshakeFailure::Refused(reason))) => {
+                Err(HandshakeError::failed(format!("refused: {}", reason.name())))
             }
-            Either::Right(_) => {
-                // What the pool did goes before what is made of this error.
-                self.shared.check()?;
+            Some(Err(HandshakeFailure::Panicked(text))) => {
+                Err(HandshakeError::failed(format!("the handshake panicked: {text}")))
+            }
+            None => {
+                self.shared.handle_signals()?;
                 Err(io::Error::from(io::ErrorKind::ConnectionAborted).into())
             }
         }
     }
 
-    /// What its TLS handshake has agreed on; `None` without TLS.
+    /// What its TLS handshake negotiated; `None` without TLS.
     pub fn tls(&self) -> Option<&TlsInfo> {
         self.negotiated.tls.as_deref()
     }
 
-    /// The PROXY header that was believed; `None` where there was none.
+    /// The trusted PROXY header; `None` if there was none.
     #[cfg(feature = "proxy-protocol")]
     #[cfg_attr(docsrs, doc(cfg(feature = "proxy-protocol")))]
-    pub fn proxy(&self) -> Option<&crate::handshake::ProxyHeader> {
+    pub fn proxy(&self) -> Option<&crate::proxy::ProxyHeader> {
         self.negotiated.proxy.as_deref()
     }
 
-    /// The address of the socket itself, where [`peer`](Socket::peer) is the one a believed PROXY header claims.
-    pub fn socket_peer(&self) -> &Address {
-        self.shared.state().socket_peer()
-    }
-
-    /// What stays with the task: the place is given back when both the task and its socket are gone.
+    /// What the task that serves the connection shares with the socket.
     pub(crate) fn shared(&self) -> Rc<SocketState> {
         self.shared.clone()
     }
 
-    /// The connection's number.
+    /// The connection's id.
     pub fn id(&self) -> ConnectionId {
         self.shared.state().id()
     }
 
-    /// The peer's address.
+    /// The peer's address: the one named by a trusted PROXY header, else the socket's.
     pub fn peer(&self) -> &Address {
         self.shared.state().peer()
     }
 
-    /// Our own end's address.
+    /// The address of the socket's peer: the load balancer, where [`peer`](Socket::peer) comes from a PROXY header.
+    pub fn socket_peer(&self) -> &Address {
+        self.shared.state().socket_peer()
+    }
+
+    /// The local address of the socket.
     ///
     /// # Errors
-    /// What the system says, for a socket that was reset for example.
+    /// The system's error, for example for a socket that was reset.
     pub fn local_addr(&self) -> io::Result<Address> {
         self.io.local_addr()
     }
 
-    /// What carries the bytes.
+    /// The kind of transport.
     pub fn transport(&self) -> TransportKind {
         self.io.kind()
     }
 
-    /// Who is at the other end of a Unix socket: user, group and process. `None` for other kinds.
+    /// User, group and process of the peer of a Unix socket. `None` for other transports.
     pub fn peer_credentials(&self) -> Option<PeerCredentials> {
         self.io.peer_credentials()
     }
 
-    /// The name of the listener that the peer came by.
+    /// The name of the listener that accepted the connection.
     pub fn listener(&self) -> &str {
-        self.shared.listener()
+        self.shared.state().listener_name()
     }
 
-    /// Says how this connection is ending, for the counts and the log, where only its owner knows: an error of the
-    /// protocol, a limit of one's own. The first word counts; what the pool itself did to the connection goes first.
+    /// Sets the close reason for counts and the log, where only the owner knows it: a protocol error, a limit of its own.
+    /// The first call wins. What the pool did to the connection takes precedence.
     pub fn set_close_reason(&self, reason: CloseReason) {
-        self.shared.note(reason, None);
+        self.shared.set_close_reason(reason, None);
     }
 
     /// Sends a file, or a range of it.
     ///
     /// # Errors
-    /// As writing does; `InvalidData` when the file has become shorter meanwhile.
+    /// As for writing; `InvalidData` if the file has become shorter in the meantime.
     pub async fn send_file(&mut self, file: FileRange) -> io::Result<()> {
         let mut file = Sending::new(file);
         while file.left() > 0 {
-            let most = file.left().min(FILE_BYTES);
-            poll_fn(|cx| self.write(cx, most as usize, |io, cx| file.poll(io, cx, most))).await?;
+            let max = file.left().min(FILE_CHUNK);
+            poll_fn(|cx| self.poll_write_with(cx, max, |io, cx| file.poll(io, cx, max))).await?;
         }
-        poll_fn(|cx| self.drive_out(cx, |io, cx| io.poll_flush(cx))).await
+        poll_fn(|cx| self.poll_flush_with(cx, |io, cx| io.poll_flush(cx))).await
     }
 
-    /// Packets instead of bytes: tokio-util's [`Framed`] with [`Framing`](crate::Framing) or any codec.
+    /// Packets instead of bytes: tokio-util's [`Framed`] with [`Framing`](crate::Framing) or any other codec.
     pub fn framed<C>(self, codec: C) -> Framed<Socket, C> {
         Framed::new(self, codec)
     }
 
-    /// Resolves when the pool has told the connection to shut down, when it ends it, or when the socket is gone. Borrows
-    /// nothing.
-    pub fn draining(&self) -> impl Future<Output = ()> + 'static {
+    /// Resolves when the pool asks the connection to shut down, when it ends the connection, or when the socket is gone.
+    /// The future borrows nothing.
+    pub fn draining(&self) -> impl Future<Output = ()> + use<> + 'static {
         self.shared.draining()
+    }
+
+    /// Flushes or shuts down. A stream that buffers (TLS) may have to wait for this as for a write.
+    fn poll_flush_with(
+        &mut self,
+        cx: &mut Context<'_>,
+        flush: impl FnOnce(Pin<&mut Stream>, &mut Context<'_>) -> Poll<io::Result<()>>,
+    ) -> Poll<io::Result<()>> {
+        match flush(Pin::new(&mut self.io), cx) {
+            Poll::Pending => self.shared.wait_to_write(cx),
+            Poll::Ready(Ok(())) => {
+                self.shared.count_progress();
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(self.shared.see_error(error))),
+        }
+    }
+
+    /// One write of at most `max` bytes.
+    fn poll_write_with(
+        &mut self,
+        cx: &mut Context<'_>,
+        max: u64,
+        write: impl FnOnce(Pin<&mut Stream>, &mut Context<'_>) -> Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        self.shared.handle_signals()?;
+        match self.shared.state().count_write(max, || write(Pin::new(&mut self.io), cx)) {
+            Poll::Pending => self.shared.wait_to_write(cx),
+            Poll::Ready(Ok(bytes)) => {
+                if bytes > 0 {
+                    self.shared.count_progress();
+                }
+                Poll::Ready(Ok(bytes))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(self.shared.see_error(error))),
+        }
     }
 }
 
 impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        this.shared.check()?;
+        this.shared.handle_signals()?;
         let before = buf.filled().len();
         match Pin::new(&mut this.io).poll_read(cx, buf) {
-            Poll::Pending => this.shared.waits_to_read(cx),
+            Poll::Pending => this.shared.wait_to_read(cx),
             Poll::Ready(Ok(())) => {
-                this.shared.has_read(buf.filled().len() - before, buf.remaining());
+                this.shared.count_read(buf.filled().len() - before, buf.remaining());
                 Poll::Ready(Ok(()))
             }
             Poll::Ready(Err(error)) => {
                 if this.io.is_truncation(&error) {
-                    this.shared.cut_short();
+                    this.shared.see_truncation();
                 }
-                Poll::Ready(Err(this.shared.failed(error)))
+                Poll::Ready(Err(this.shared.see_error(error)))
             }
-        }
-    }
-}
-
-impl Socket {
-    /// A layer of its own may keep back what was written: then flushing and shutting down wait as writing does.
-    fn drive_out(
-        &mut self,
-        cx: &mut Context<'_>,
-        drive: impl FnOnce(Pin<&mut Stream>, &mut Context<'_>) -> Poll<io::Result<()>>,
-    ) -> Poll<io::Result<()>> {
-        match drive(Pin::new(&mut self.io), cx) {
-            Poll::Pending => self.shared.waits_to_write(cx),
-            Poll::Ready(Ok(())) => {
-                self.shared.is_out();
-                Poll::Ready(Ok(()))
-            }
-            Poll::Ready(Err(error)) => Poll::Ready(Err(self.shared.failed(error))),
-        }
-    }
-
-    /// One write of so many bytes at the most.
-    fn write(
-        &mut self,
-        cx: &mut Context<'_>,
-        most: usize,
-        write: impl FnOnce(Pin<&mut Stream>, &mut Context<'_>) -> Poll<io::Result<usize>>,
-    ) -> Poll<io::Result<usize>> {
-        self.shared.check()?;
-        let before = self.shared.is_writing(most);
-        let outcome = write(Pin::new(&mut self.io), cx);
-        let taken = if let Poll::Ready(Ok(bytes)) = &outcome { *bytes } else { 0 };
-        self.shared.has_written(before, taken);
-        match outcome {
-            Poll::Pending => self.shared.waits_to_write(cx),
-            Poll::Ready(Ok(bytes)) => Poll::Ready(Ok(bytes)),
-            Poll::Ready(Err(error)) => Poll::Ready(Err(self.shared.failed(error))),
         }
     }
 }
 
 impl AsyncWrite for Socket {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.get_mut().write(cx, buf.len(), |io, cx| io.poll_write(cx, buf))
+        self.get_mut().poll_write_with(cx, buf.len() as u64, |io, cx| io.poll_write(cx, buf))
     }
 
     fn poll_write_vectored(
@@ -341,8 +311,8 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let most = bufs.iter().map(|buf| buf.len()).sum();
-        self.get_mut().write(cx, most, |io, cx| io.poll_write_vectored(cx, bufs))
+        let max = bufs.iter().map(|buf| buf.len() as u64).sum();
+        self.get_mut().poll_write_with(cx, max, |io, cx| io.poll_write_vectored(cx, bufs))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -350,33 +320,34 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.get_mut().drive_out(cx, |io, cx| io.poll_flush(cx))
+        self.get_mut().poll_flush_with(cx, |io, cx| io.poll_flush(cx))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let outcome = this.drive_out(cx, |io, cx| io.poll_shutdown(cx));
-        this.shut |= outcome.is_ready();
+        let outcome = this.poll_flush_with(cx, |io, cx| io.poll_shutdown(cx));
+        this.shut_down |= outcome.is_ready();
         outcome
     }
 }
 
 impl Drop for Socket {
-    /// A plain socket sends by itself what was written. What lies above one must be flushed, and takes its leave: TLS says
-    /// `close_notify`. The place is kept until then.
+    /// The kernel sends by itself what was written to a plain socket. A stream that buffers (TLS) must be flushed and shut
+    /// down first; the connection stays registered until then.
     fn drop(&mut self) {
-        if self.shut || self.io.is_plain() || self.shared.check().is_err() || std::thread::panicking() {
+        let is_done = self.shut_down || self.io.is_plain();
+        if is_done || self.shared.handle_signals().is_err() || std::thread::panicking() {
             return;
         }
         let (mut io, shared) = (self.io.take(), self.shared.clone());
-        let leave = async move {
-            let killed = shared.killed();
-            let left = pin!(tokio::time::timeout(LEAVE, io.shutdown()));
-            // Whether it got through or not: the peer may be gone, or take nothing.
-            let _ = select(left, pin!(killed)).await;
+        let shutdown = async move {
+            let closed = shared.closed_by_pool();
+            let shutdown = pin!(tokio::time::timeout(SHUTDOWN_LIMIT, io.shutdown()));
+            // The outcome does not matter: the peer may be gone, or may not read.
+            let _ = select(shutdown, pin!(closed)).await;
         };
-        // An arbiter that is going down spawns nothing; then the peer sees the connection cut short.
-        let _ = catch_panic(|| drop(actix_rt::spawn(leave)));
+        // An arbiter that is shutting down spawns nothing; the peer then sees the connection truncated.
+        let _ = catch_panic(|| drop(actix_rt::spawn(shutdown)));
     }
 }
 

@@ -1,4 +1,4 @@
-//! Who is woken when a socket's connection gets an order: whoever reads, writes or waits for the drain.
+//! What a signal to a socket's connection wakes: its reader, its writer, and whoever waits for the drain.
 
 use std::future::Future;
 use std::pin::pin;
@@ -8,39 +8,39 @@ use std::task::{Wake, Waker};
 use futures::task::AtomicWaker;
 use tokio::sync::Notify;
 
-use crate::registry::ConnectionState;
+use crate::registry::{ConnectionState, Signals};
 
 #[derive(Debug, Default)]
 pub(super) struct SocketWakers {
     pub(super) reader: AtomicWaker,
     pub(super) writer: AtomicWaker,
-    drain: Notify,
+    signalled: Notify,
 }
 
 impl SocketWakers {
-    /// A bell that the connection's orders ring.
-    pub(super) fn hang(entry: &ConnectionState) -> Arc<Self> {
-        let bell = Arc::new(SocketWakers::default());
-        entry.set_waker(Waker::from(bell.clone()));
-        bell
+    /// Creates the wakers and registers them for the connection's signals.
+    pub(super) fn register(state: &ConnectionState) -> Arc<Self> {
+        let wakers = Arc::new(SocketWakers::default());
+        state.set_waker(Waker::from(wakers.clone()));
+        wakers
     }
 
-    /// Resolves when any of these was ordered.
-    pub(super) fn rung(
+    /// Resolves when any of these signals is set.
+    pub(super) fn wait_for(
         self: &Arc<Self>,
-        entry: Arc<ConnectionState>,
-        orders: u8,
-    ) -> impl Future<Output = ()> + 'static {
-        let bell = self.clone();
+        state: Arc<ConnectionState>,
+        signals: Signals,
+    ) -> impl Future<Output = ()> + use<> + 'static {
+        let wakers = self.clone();
         async move {
-            let mut rung = pin!(bell.drain.notified());
+            let mut signalled = pin!(wakers.signalled.notified());
             loop {
-                rung.as_mut().enable();
-                if entry.signals() & orders != 0 {
+                signalled.as_mut().enable();
+                if state.signals().intersects(signals) {
                     return;
                 }
-                rung.as_mut().await;
-                rung.set(bell.drain.notified());
+                signalled.as_mut().await;
+                signalled.set(wakers.signalled.notified());
             }
         }
     }
@@ -54,6 +54,6 @@ impl Wake for SocketWakers {
     fn wake_by_ref(self: &Arc<Self>) {
         self.reader.wake();
         self.writer.wake();
-        self.drain.notify_waiters();
+        self.signalled.notify_waiters();
     }
 }

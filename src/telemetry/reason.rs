@@ -76,11 +76,6 @@ impl CloseReason {
             CloseReason::Killed => "killed",
         }
     }
-
-    /// The reason stored as a number in a connection's entry; unknown numbers read as [`CloseReason::Killed`].
-    pub(crate) fn from_u8(number: u8) -> CloseReason {
-        ALL.get(usize::from(number)).copied().unwrap_or(CloseReason::Killed)
-    }
 }
 
 impl Label for CloseReason {

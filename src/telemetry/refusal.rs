@@ -36,10 +36,6 @@ impl RefusalReason {
     /// Every reason, in the order of declaration.
     pub const ALL: &'static [RefusalReason] = &ALL;
 
-    pub(crate) fn from_u8(number: u8) -> Option<RefusalReason> {
-        ALL.get(usize::from(number)).copied()
-    }
-
     /// The reason in snake case, as logs and metrics show it.
     ///
     /// ```

@@ -4,4 +4,4 @@ mod clock;
 mod deadlines;
 
 pub(crate) use clock::{millis, resolution, tick_duration, tolerance, Clock};
-pub(crate) use deadlines::{Deadlines, Expired};
+pub(crate) use deadlines::{Deadlines, Expired, Timeouts};

@@ -119,7 +119,7 @@ async fn a_stream_added_by_a_handler_that_then_waits_is_heard_afterwards() {
     let gate = Gate::new();
     let passed = gate.passed();
     address.do_send(Ask::to(move |act, ctx| {
-        act.with(ctx, |_, conn| (conn.add_stream(stream::iter([say("item").0])), Next::Continue));
+        act.with(|_, conn| (conn.add_stream(stream::iter([say("item").0])), Next::Continue));
         ctx.wait(passed.into_actor(act).map(|(), act, ctx| said("waited", act, ctx)));
     }));
     let (mut other, ..) = meet(&pool).await;

@@ -33,7 +33,7 @@ impl<R: Send + 'static> Handler<Ask<R>> for Connection<Desk> {
 
 /// Leaves a word from a handler, or from a future of one.
 pub(super) fn said(word: &'static str, act: &mut Connection<Desk>, ctx: &mut ConnectionContext<Desk>) {
-    act.with(ctx, |desk, _| ((), desk.say(word)));
+    act.with(|desk, _| ((), desk.say(word)));
 }
 
 /// A question answered later, while the connection goes on.
@@ -50,7 +50,7 @@ impl Handler<Later> for Connection<Desk> {
                 .0
                 .passed()
                 .into_actor(self)
-                .map(|(), act, ctx| act.with(ctx, |desk, conn| (format!("from {}", conn.id()), desk.say("answered")))),
+                .map(|(), act, ctx| act.with(|desk, conn| (format!("from {}", conn.id()), desk.say("answered")))),
         )
     }
 }
@@ -59,7 +59,7 @@ impl Handler<Later> for Connection<Desk> {
 async fn a_handler_reaches_the_protocol_and_the_connection_and_answers() {
     let (_pool, mut peer, address, mut words) = one_desk().await;
     let ask = Ask::to(|act, ctx| {
-        act.with(ctx, |desk, conn| {
+        act.with(|desk, conn| {
             desk.say("asked");
             conn.send("sent".into()).unwrap();
             (conn.id(), Next::Send("and answered".into()))
@@ -81,7 +81,7 @@ async fn a_handler_may_stop_fail_or_wait_as_any_callback() {
     ];
     for (answer, rest, end) in answers {
         let (_pool, mut peer, address, mut words) = one_desk().await;
-        let ask = Ask::to(move |act, ctx| act.with(ctx, |_, conn| ("answered at once", answer(conn))));
+        let ask = Ask::to(move |act, ctx| act.with(|_, conn| ("answered at once", answer(conn))));
         assert_eq!(soon(address.send(ask)).await.unwrap(), "answered at once");
         assert_eq!(peer.read_to_end().await, rest);
         words.expect(&[end]).await;
@@ -93,7 +93,7 @@ async fn a_panic_in_a_handler_ends_its_connection_and_tells_who_asked() {
     let (pool, mut peer, address, mut words) = one_desk().await;
     let (mut other, ..) = meet(&pool).await;
     words.expect(&["ack"]).await;
-    let ask = Ask::<()>::to(|act, ctx| act.with(ctx, |_, _| panic!("in the handler")));
+    let ask = Ask::<()>::to(|act, ctx| act.with(|_, _| panic!("in the handler")));
     assert!(matches!(soon(address.send(ask)).await, Err(MailboxError::Closed)));
     peer.until_gone().await;
     words.expect(&["closed: panic"]).await;
@@ -118,9 +118,7 @@ async fn run_later_runs_later_and_not_earlier() {
     let (_pool, mut peer, address, mut words) = one_desk().await;
     let started = Instant::now();
     soon(address.send(Ask::to(|_, ctx| {
-        ctx.run_later(DELAY, |act, ctx| {
-            act.with(ctx, |desk, _| ((), (desk.say("later"), Next::Send("late".into())).1))
-        });
+        ctx.run_later(DELAY, |act, ctx| act.with(|desk, _| ((), (desk.say("later"), Next::Send("late".into())).1)));
     })))
     .await
     .unwrap();
@@ -229,7 +227,7 @@ async fn a_cancelled_future_is_dropped_and_never_runs() {
 async fn stop_of_the_context_sends_what_is_queued_and_ends_it() {
     let (pool, mut peer, address, mut words) = one_desk().await;
     soon(address.send(Ask::to(|act, ctx| {
-        act.with(ctx, |_, _| ((), Next::Send("queued".into())));
+        act.with(|_, _| ((), Next::Send("queued".into())));
         ctx.stop();
     })))
     .await
@@ -268,7 +266,7 @@ impl Handler<Count> for Connection<EventLoop<u64>> {
     type Result = u64;
 
     fn handle(&mut self, _: Count, ctx: &mut Self::Context) -> u64 {
-        self.with(ctx, |me, _| (*me.state().unwrap(), Next::Continue))
+        self.with(|me, _| (*me.state().unwrap(), Next::Continue))
     }
 }
 

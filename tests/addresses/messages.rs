@@ -49,8 +49,8 @@ impl Handler<After> for Connection<Desk> {
     type Result = ();
 
     fn handle(&mut self, after: After, ctx: &mut Self::Context) {
-        self.with(ctx, |_, _| ((), Next::SendAndStop("before".into())));
-        self.with(ctx, |_, conn| (after.0.send(conn.send("after".into())).unwrap(), Next::Continue));
+        self.with(|_, _| ((), Next::SendAndStop("before".into())));
+        self.with(|_, conn| (after.0.send(conn.send("after".into())).unwrap(), Next::Continue));
     }
 }
 

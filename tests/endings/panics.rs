@@ -80,7 +80,7 @@ impl Handler<Break> for Connection<Fragile> {
     fn handle(&mut self, what: Break, ctx: &mut ConnectionContext<Fragile>) {
         match what {
             Break::Handler => panic!("in the handler"),
-            Break::With => self.with(ctx, |_, _| panic!("in with")),
+            Break::With => self.with(|_, _| panic!("in with")),
             Break::Spawned => {
                 ctx.spawn(woken().into_actor(self));
             }

@@ -70,9 +70,9 @@ impl Handler<TooLate> for Connection<Recorded> {
     type Result = MessageResult<TooLate>;
 
     fn handle(&mut self, _: TooLate, ctx: &mut ConnectionContext<Recorded>) -> Self::Result {
-        let before = self.with(ctx, |_, conn| (conn.send("before".into()), Next::Stop));
-        let after = self.with(ctx, |_, conn| (conn.send("after".into()), Next::Send("answered".into())));
-        let last = self.with(ctx, |_, conn| (Ok(()), Next::fail(format!("{} unsent", conn.unsent()))));
+        let before = self.with(|_, conn| (conn.send("before".into()), Next::Stop));
+        let after = self.with(|_, conn| (conn.send("after".into()), Next::Send("answered".into())));
+        let last = self.with(|_, conn| (Ok(()), Next::fail(format!("{} unsent", conn.unsent()))));
         MessageResult(vec![before, after, last])
     }
 }

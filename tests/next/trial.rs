@@ -324,6 +324,6 @@ impl Handler<Ask> for Connection<Trial> {
     type Result = u32;
 
     fn handle(&mut self, _: Ask, ctx: &mut ConnectionContext<Trial>) -> u32 {
-        self.with(ctx, |me, conn| (42, me.on("foreign", &[At::Foreign], conn)))
+        self.with(|me, conn| (42, me.on("foreign", &[At::Foreign], conn)))
     }
 }

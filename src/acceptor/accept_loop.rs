@@ -1,0 +1,197 @@
+//! The accept loop of one acceptor at one listener: readable, permit, accept, admission.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tracing::{debug, warn};
+
+use super::accept_error::AcceptErrorKind;
+use super::{AcceptorContext, ExitGuard};
+use crate::listener::{AcceptHandle, Accepted, BacklogPolicy, ListenerMode, ListenerState};
+
+/// How many peers are accepted in a row before other tasks of the thread run.
+const MAX_BATCH: usize = 32;
+/// How often an acceptor with more connections than others lets them go first before it accepts all the same.
+const MAX_YIELDS: usize = 4;
+/// The first pause when a resource is exhausted; doubled up to [`MAX_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// Peers are served within a second after the resource is available again.
+const MAX_PAUSE: Duration = Duration::from_millis(500);
+
+/// One acceptor at one listener. Fields are dropped in their order: the handle is closed before the exit is reported.
+pub(super) struct ListenerTask {
+    handle: Option<AcceptHandle>,
+    mode_changes: watch::Receiver<ListenerMode>,
+    listener: Arc<ListenerState>,
+    slot: usize,
+    context: Arc<AcceptorContext>,
+    _exit_guard: Rc<RefCell<ExitGuard>>,
+}
+
+/// How a listener task ended.
+pub(super) enum TaskEnd {
+    Removed(Arc<ListenerState>),
+    Failed(io::Error),
+}
+
+impl ListenerTask {
+    /// Opens the acceptor's handle to the listener, if the listener is accepting.
+    pub(super) fn new(
+        slot: usize,
+        context: Arc<AcceptorContext>,
+        listener: Arc<ListenerState>,
+        exit_guard: Rc<RefCell<ExitGuard>>,
+    ) -> io::Result<Self> {
+        let mode_changes = listener.mode_changes();
+        // Copied out of the lock: opening a handle may take long, and the mode may be set meanwhile.
+        let mode = *mode_changes.borrow();
+        let handle = match mode {
+            ListenerMode::Accepting => Some(AcceptHandle::of(&listener)?),
+            _ => None,
+        };
+        Ok(ListenerTask { handle, mode_changes, listener, slot, context, _exit_guard: exit_guard })
+    }
+
+    /// Follows the listener's mode until the listener is removed or fails.
+    pub(super) async fn run(mut self) -> TaskEnd {
+        loop {
+            let mode = *self.mode_changes.borrow_and_update();
+            match mode {
+                ListenerMode::Accepting => match self.accept_until_mode_changes().await {
+                    Ok(()) => continue,
+                    Err(end) => return end,
+                },
+                ListenerMode::Paused => {}
+                ListenerMode::Closed(backlog) => {
+                    if let Some(handle) = self.handle.take() {
+                        self.empty_backlog(handle, backlog).await;
+                    }
+                }
+                ListenerMode::Removed(backlog) => {
+                    // An acceptor that started while the listener was paused has no handle yet, and there may be a backlog.
+                    if let Some(handle) = self.handle.take().or_else(|| AcceptHandle::of(&self.listener).ok()) {
+                        self.empty_backlog(handle, backlog).await;
+                    }
+                    return TaskEnd::Removed(self.listener);
+                }
+            }
+            if self.mode_changes.changed().await.is_err() {
+                return TaskEnd::Removed(self.listener);
+            }
+        }
+    }
+
+    async fn accept_until_mode_changes(&mut self) -> Result<(), TaskEnd> {
+        let ListenerTask { handle, mode_changes, listener, slot, context, .. } = self;
+        let handle = match handle {
+            Some(handle) => handle,
+            None => handle.insert(AcceptHandle::of(listener).map_err(TaskEnd::Failed)?),
+        };
+        let _accepting = listener.accepting();
+        // A mode set before this mark is seen here; one set after it waits until the mark is gone.
+        if mode_changes.has_changed().unwrap_or(true) {
+            return Ok(());
+        }
+        // Dropped wherever it waits: a permit taken by then is given back.
+        tokio::select! {
+            biased;
+            changed = mode_changes.changed() => match changed {
+                Ok(()) => Ok(()),
+                Err(_) => Err(TaskEnd::Removed(listener.clone())),
+            },
+            error = accept_peers(handle, listener, *slot, context) => Err(TaskEnd::Failed(error)),
+        }
+    }
+
+    /// Accepts what the kernel has queued, until the queue is empty. Then the handle is closed.
+    async fn empty_backlog(&self, mut handle: AcceptHandle, backlog: BacklogPolicy) {
+        if backlog == BacklogPolicy::Drop {
+            return;
+        }
+        // Lets the arbiter poll the socket once more. In a task of its own: this one may be polled again before that.
+        let _ = actix_rt::spawn(tokio::task::yield_now()).await;
+        let mut batch = 0;
+        loop {
+            match next_queued(&mut handle) {
+                None => return,
+                Some(Ok(accepted)) => {
+                    self.context.receive_from_backlog(self.slot, &self.listener, accepted, backlog);
+                }
+                Some(Err(error)) if AcceptErrorKind::of(&error) == AcceptErrorKind::Connection => {}
+                Some(Err(error)) => {
+                    let listener = &**self.listener.limits.name();
+                    return warn!(%error, listener, "accept failed while closing the listener; queued peers are dropped");
+                }
+            }
+            batch += 1;
+            if batch % MAX_BATCH == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+}
+
+/// Accepts peers until the listener fails, and returns the error.
+async fn accept_peers(
+    handle: &mut AcceptHandle,
+    listener: &Arc<ListenerState>,
+    slot: usize,
+    context: &Arc<AcceptorContext>,
+) -> io::Error {
+    let mut pause = FIRST_PAUSE;
+    let mut batch = 0;
+    loop {
+        if let Err(error) = poll_fn(|cx| handle.accept.poll_ready(cx)).await {
+            return error;
+        }
+        for _ in 0..MAX_YIELDS {
+            if !context.is_ahead(slot) {
+                break;
+            }
+            // Yields the thread, not only the task: on a busy machine the other acceptors may not have run yet.
+            std::thread::yield_now();
+            tokio::task::yield_now().await;
+        }
+        if batch == MAX_BATCH {
+            batch = 0;
+            tokio::task::yield_now().await;
+        }
+        // The permit comes first: without one, peers wait in the kernel's queue, not here.
+        let permit = listener.limits.acquire().await;
+        match handle.accept.try_accept() {
+            Ok(accepted) => {
+                (pause, batch) = (FIRST_PAUSE, batch + 1);
+                context.receive(slot, listener, accepted, permit);
+            }
+            // Another acceptor was faster: the permit is dropped.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => batch = 0,
+            Err(error) => match AcceptErrorKind::of(&error) {
+                AcceptErrorKind::Connection => debug!(%error, "a peer left before it was accepted"),
+                AcceptErrorKind::Resource => {
+                    drop(permit);
+                    context.report_accept_error(&error, slot, listener, pause);
+                    if !context.refuse_with_reserve(&error, slot, listener, || handle.accept.try_accept()) {
+                        tokio::time::sleep(pause).await;
+                        pause = (pause * 2).min(MAX_PAUSE);
+                    }
+                }
+                AcceptErrorKind::Listener => {
+                    context.emit_accept_error(&error, slot, listener);
+                    return error;
+                }
+            },
+        }
+    }
+}
+
+fn next_queued(handle: &mut AcceptHandle) -> Option<io::Result<Accepted>> {
+    match handle.accept.try_accept() {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+        accepted => Some(accepted),
+    }
+}

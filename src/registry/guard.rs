@@ -1,0 +1,179 @@
+//! The one owner of a connection's bookkeeping, whatever handler serves it.
+//!
+//! ```text
+//! ConnectionGuard ── owns ──▶ registry entry, permit, per-peer count, deadlines, close reason
+//!        └── Drop: log line ─▶ counts ─▶ observers ─▶ alarms ─▶ permits given back ─▶ waiters woken
+//! ```
+
+use std::cell::OnceCell;
+use std::sync::Arc;
+
+use tracing::{debug, error, info, warn};
+
+use super::{ActivityGuard, ConnectionState, Registry};
+use crate::telemetry::{CloseReason, PoolEvent, RefusalReason};
+use crate::time::{Deadlines, Timeouts};
+
+/// Owns the bookkeeping of one connection. Dropping it ends the connection's life: the end is logged, counted and
+/// reported once, and everything held is given back.
+///
+/// The connection actor and [`Socket`](crate::Socket) each own one. A connection lives on one thread, so the guard is
+/// shared by reference there.
+#[derive(Debug)]
+pub(crate) struct ConnectionGuard {
+    registry: Arc<Registry>,
+    state: Arc<ConnectionState>,
+    pub(crate) deadlines: Deadlines,
+    end: OnceCell<Box<End>>,
+}
+
+/// How a connection ended.
+#[derive(Debug)]
+enum End {
+    /// It counts as closed.
+    Closed { reason: CloseReason, detail: Option<String> },
+    /// It was refused because of the peer that its PROXY header names: it counts as refused, not as closed.
+    Refused(RefusalReason),
+}
+
+impl ConnectionGuard {
+    pub(super) fn new(registry: Arc<Registry>, state: Arc<ConnectionState>, timeouts: Timeouts) -> Self {
+        let deadlines = Deadlines::new(timeouts, state.opened());
+        ConnectionGuard { registry, state, deadlines, end: OnceCell::new() }
+    }
+
+    pub(crate) fn registry(&self) -> &Arc<Registry> {
+        &self.registry
+    }
+
+    #[inline]
+    pub(crate) fn state(&self) -> &Arc<ConnectionState> {
+        &self.state
+    }
+
+    /// The time of the last tick, in milliseconds of the registry's clock.
+    #[inline]
+    pub(crate) fn now(&self) -> u64 {
+        self.registry.clock().now()
+    }
+
+    /// The connection's shortest timeout may have changed: the tick follows it.
+    pub(crate) fn timeouts_changed(&self) {
+        let shortest = self.deadlines.shortest();
+        self.state.set_shortest_timeout(shortest);
+        self.registry.request_tick(shortest);
+    }
+
+    /// Has the tick signal the next deadline.
+    pub(crate) fn arm_deadline(&self) {
+        self.state.set_deadline(self.deadlines.next(self.state.last_read()));
+    }
+
+    /// The connection is ready: reported before `ack`.
+    pub(crate) fn set_ready(&self) {
+        self.registry.shared().observers.emit(|| {
+            let (id, peer, listener) = (self.state.id(), self.state.peer(), &**self.state.listener_name());
+            PoolEvent::ConnectionReady { id, peer, listener }
+        });
+    }
+
+    /// Sets how the connection ends, with the cause for the log. The first call wins; without one it counts as killed.
+    pub(crate) fn set_close_reason(&self, reason: CloseReason, detail: Option<String>) {
+        let _ = self.end.set(Box::new(End::Closed { reason, detail }));
+    }
+
+    /// Ends the connection as refused. The first call wins, as with [`set_close_reason`](Self::set_close_reason).
+    pub(crate) fn refuse(&self, reason: RefusalReason) {
+        let _ = self.end.set(Box::new(End::Refused(reason)));
+    }
+
+    /// Marks this connection as the one whose callbacks run, until the mark is dropped.
+    pub(crate) fn begin_activity(&self) -> ActivityGuard<'_> {
+        ActivityGuard::new(self.registry.activity(), self.state.id())
+    }
+
+    /// As [`begin_activity`](Self::begin_activity), where the guard cannot be borrowed for so long.
+    #[inline]
+    pub(crate) fn mark_activity(&self) {
+        self.registry.activity().begin(self.state.id());
+    }
+
+    #[inline]
+    pub(crate) fn unmark_activity(&self) {
+        self.registry.activity().end();
+    }
+
+    /// Marks the end of one callback and the beginning of the next.
+    #[inline]
+    pub(crate) fn next_callback(&self) {
+        self.registry.activity().next_callback();
+    }
+
+    /// How many callbacks were marked on this arbiter so far.
+    #[inline]
+    pub(crate) fn callbacks(&self) -> u64 {
+        self.registry.activity().callbacks()
+    }
+
+    fn log_closed(&self, reason: CloseReason, detail: &Option<String>) {
+        let state = &self.state;
+        let (id, peer, listener) = (state.id(), state.peer(), &**state.listener_name());
+        let (bytes_in, bytes_out, name) = (state.bytes_in(), state.bytes_out(), reason.name());
+        let detail = detail.as_deref();
+        macro_rules! log {
+            ($level:ident) => {
+                $level!(%id, %peer, listener, bytes_in, bytes_out, reason = name, detail, "connection closed")
+            };
+        }
+        // Ends that a peer can cause in numbers are throttled; those below the info level are not.
+        macro_rules! throttled {
+            ($level:ident) => {
+                if let Some(left_out) = self.registry.shared().close_log.allow(reason) {
+                    $level!(%id, %peer, listener, bytes_in, bytes_out, reason = name, detail, left_out, "connection closed")
+                }
+            };
+        }
+        use CloseReason::*;
+        match reason {
+            Panic => throttled!(error),
+            Error => throttled!(warn),
+            Local | Peer | Shutdown | Killed | Handshake => log!(debug),
+            Idle | PacketTimeout | SendTimeout | TooLong | MaxAge | Truncated => throttled!(info),
+        }
+    }
+
+    fn log_refused(&self, reason: RefusalReason) {
+        // Throttled together with failed handshakes: the budget of errors is for errors.
+        if let Some(left_out) = self.registry.shared().close_log.allow(CloseReason::Handshake) {
+            let state = &self.state;
+            let (id, peer, listener, reason) = (state.id(), state.peer(), &**state.listener_name(), reason.name());
+            info!(%id, %peer, listener, reason, left_out, "connection refused");
+        }
+    }
+}
+
+impl Drop for ConnectionGuard {
+    fn drop(&mut self) {
+        self.state.close_sender();
+        match self.end.take().map(|end| *end) {
+            Some(End::Refused(reason)) => {
+                self.log_refused(reason);
+                self.registry.remove_refused(&self.state, reason);
+            }
+            Some(End::Closed { reason, detail }) => {
+                self.log_closed(reason, &detail);
+                self.registry.remove(&self.state, reason);
+            }
+            None => {
+                let reason = if std::thread::panicking() { CloseReason::Panic } else { CloseReason::Killed };
+                self.log_closed(reason, &None);
+                self.registry.remove(&self.state, reason);
+            }
+        }
+        let (shared, limits) = (self.registry.shared(), self.state.listener().limits());
+        shared.check_alarms(limits.remove_connection(), limits);
+        // Released last: a connection admitted now must already see the updated counters.
+        self.state.give_back_all();
+        shared.settle();
+    }
+}

@@ -1,0 +1,320 @@
+//! The part of a connection that other threads see: its numbers, its signals, and a way to wake it.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicU8, Ordering::*};
+use std::sync::{Arc, OnceLock};
+use std::task::{Poll, Wake, Waker};
+use std::time::{Duration, Instant};
+
+use bitflags::bitflags;
+use parking_lot::Mutex;
+
+use super::signals::{AtomicSignals, Signals};
+use crate::limits::{ListenerLimits, PeerPermit, Permit};
+use crate::net::Address;
+use crate::telemetry::{ConnectionId, RefusalReason};
+
+bitflags! {
+    /// What a connection holds of the limits.
+    #[derive(Clone, Copy)]
+    struct Held: u8 {
+        const PERMIT = 1;
+        const PEER = 1 << 1;
+    }
+}
+
+/// The sender used for messages to all connections. One sender per connection is kept: a fresh actix sender may always
+/// put one message more into a full mailbox.
+enum MailSender {
+    NotCreated,
+    Open(Box<dyn Any + Send + Sync>),
+    /// The connection has closed. The mailbox wakes through this state, so keeping a sender here would be a cycle.
+    Closed,
+}
+
+/// No deadline.
+const NEVER: u64 = u64::MAX;
+
+/// The shared state of one live connection.
+///
+/// Only the connection itself writes its numbers, with plain loads and stores; other threads read them.
+pub(crate) struct ConnectionState {
+    id: ConnectionId,
+    key: usize,
+    socket_peer: Address,
+    /// The peer named by a trusted PROXY header.
+    claimed_peer: OnceLock<Box<Address>>,
+    listener: Arc<ListenerLimits>,
+    held: AtomicU8,
+    opened: u64,
+    created: Instant,
+    last_read: AtomicU64,
+    bytes_in: AtomicU64,
+    bytes_out: AtomicU64,
+    packets: AtomicU64,
+    deadline: AtomicU64,
+    shortest_timeout: AtomicU32,
+    signals: AtomicSignals,
+    waker: OnceLock<Waker>,
+    address: OnceLock<Box<dyn Any + Send + Sync>>,
+    sender: Mutex<MailSender>,
+}
+
+impl ConnectionState {
+    /// `now` is the time of the registry's clock, `shortest_timeout` the shortest timeout in milliseconds (0 for none).
+    pub(super) fn new(
+        id: ConnectionId,
+        key: usize,
+        peer: Address,
+        permit: Permit,
+        peer_permit: PeerPermit,
+        shortest_timeout: u32,
+        now: u64,
+    ) -> Self {
+        let mut held = Held::empty();
+        held.set(Held::PEER, peer_permit.keep());
+        let listener = permit.keep();
+        held.insert(Held::PERMIT);
+        ConnectionState {
+            id,
+            key,
+            socket_peer: peer,
+            claimed_peer: OnceLock::new(),
+            listener,
+            held: AtomicU8::new(held.bits()),
+            opened: now,
+            created: Instant::now(),
+            last_read: AtomicU64::new(now),
+            bytes_in: AtomicU64::new(0),
+            bytes_out: AtomicU64::new(0),
+            packets: AtomicU64::new(0),
+            deadline: AtomicU64::new(NEVER),
+            shortest_timeout: AtomicU32::new(shortest_timeout),
+            signals: AtomicSignals::default(),
+            waker: OnceLock::new(),
+            address: OnceLock::new(),
+            sender: Mutex::new(MailSender::NotCreated),
+        }
+    }
+
+    pub(crate) fn id(&self) -> ConnectionId {
+        self.id
+    }
+
+    /// The key of the registry's slab.
+    pub(super) fn key(&self) -> usize {
+        self.key
+    }
+
+    /// The peer: the one named by a trusted PROXY header, else the socket's.
+    pub(crate) fn peer(&self) -> &Address {
+        self.claimed_peer.get().map_or(&self.socket_peer, |claimed| claimed)
+    }
+
+    pub(crate) fn socket_peer(&self) -> &Address {
+        &self.socket_peer
+    }
+
+    /// Sets the peer that a trusted PROXY header names; `None` when the handshake is over and named nobody else. From here on
+    /// limits and rules apply to that peer.
+    pub(crate) fn claim_peer(&self, claimed: Option<Address>) -> Result<(), RefusalReason> {
+        if claimed.is_none() && self.holds(Held::PEER) {
+            return Ok(());
+        }
+        self.give_back(Held::PEER);
+        if let Some(claimed) = claimed {
+            // Set before admission, so that a refusal names this peer. A second claim is ignored.
+            let _ = self.claimed_peer.set(Box::new(claimed));
+        }
+        if self.listener.admit_claimed(self.peer())?.keep() {
+            self.held.fetch_or(Held::PEER.bits(), AcqRel);
+        }
+        Ok(())
+    }
+
+    /// The limits of the listener that accepted it.
+    pub(crate) fn listener(&self) -> &Arc<ListenerLimits> {
+        &self.listener
+    }
+
+    pub(crate) fn listener_name(&self) -> &Arc<str> {
+        self.listener.name()
+    }
+
+    /// Takes the connection off the connection limits. Calling it again has no effect.
+    pub(crate) fn exempt(&self) {
+        self.give_back(Held::PERMIT);
+    }
+
+    pub(super) fn give_back_all(&self) {
+        self.give_back(Held::all());
+    }
+
+    fn holds(&self, what: Held) -> bool {
+        Held::from_bits_retain(self.held.load(Acquire)).contains(what)
+    }
+
+    fn give_back(&self, what: Held) {
+        let held = Held::from_bits_retain(self.held.fetch_and(!what.bits(), AcqRel)) & what;
+        if held.contains(Held::PERMIT) {
+            self.listener.release();
+        }
+        if let (true, Some(ip)) = (held.contains(Held::PEER), self.peer().ip()) {
+            self.listener.release_peer(ip);
+        }
+    }
+
+    /// When it was accepted, in milliseconds of the registry's clock.
+    pub(crate) fn opened(&self) -> u64 {
+        self.opened
+    }
+
+    /// How long it has lived. Unlike the registry's clock, this includes time in which its arbiter was blocked.
+    pub(super) fn age(&self) -> Duration {
+        self.created.elapsed()
+    }
+
+    /// When the peer last sent something, in milliseconds of the registry's clock.
+    #[inline]
+    pub(crate) fn last_read(&self) -> u64 {
+        self.last_read.load(Relaxed)
+    }
+
+    pub(crate) fn bytes_in(&self) -> u64 {
+        self.bytes_in.load(Relaxed)
+    }
+
+    #[inline]
+    pub(crate) fn count_read(&self, bytes: usize, now: u64) {
+        self.last_read.store(now, Relaxed);
+        self.bytes_in.store(self.bytes_in.load(Relaxed) + bytes as u64, Relaxed);
+    }
+
+    pub(crate) fn bytes_out(&self) -> u64 {
+        self.bytes_out.load(Relaxed)
+    }
+
+    #[inline]
+    pub(crate) fn set_bytes_out(&self, bytes: u64) {
+        self.bytes_out.store(bytes, Relaxed);
+    }
+
+    /// Runs one write of at most `max` bytes and counts what was written.
+    ///
+    /// All of `max` is counted before the write, so that whoever has received bytes already finds them counted; what was
+    /// not written is taken off again.
+    pub(crate) fn count_write(
+        &self,
+        max: u64,
+        write: impl FnOnce() -> Poll<std::io::Result<usize>>,
+    ) -> Poll<std::io::Result<usize>> {
+        let before = self.bytes_out();
+        self.set_bytes_out(before + max);
+        let outcome = write();
+        let written = if let Poll::Ready(Ok(bytes)) = &outcome { *bytes as u64 } else { 0 };
+        self.set_bytes_out(before + written);
+        outcome
+    }
+
+    pub(crate) fn packets(&self) -> u64 {
+        self.packets.load(Relaxed)
+    }
+
+    #[inline]
+    pub(crate) fn count_packets(&self, packets: u64) {
+        self.packets.store(self.packets.load(Relaxed) + packets, Relaxed);
+    }
+
+    /// When the tick is to signal [`Signals::DEADLINE`].
+    pub(super) fn deadline(&self) -> u64 {
+        self.deadline.load(Relaxed)
+    }
+
+    /// Sets the time at which the tick signals [`Signals::DEADLINE`]; `None` for never.
+    pub(crate) fn set_deadline(&self, deadline: Option<u64>) {
+        self.deadline.store(deadline.unwrap_or(NEVER), Relaxed);
+    }
+
+    pub(super) fn shortest_timeout(&self) -> u32 {
+        self.shortest_timeout.load(Relaxed)
+    }
+
+    pub(super) fn set_shortest_timeout(&self, timeout: u32) {
+        self.shortest_timeout.store(timeout, Relaxed);
+    }
+
+    /// Adds signals and wakes the connection; false if all of them were set before.
+    pub(crate) fn signal(&self, signals: Signals) -> bool {
+        let is_new = self.signals.set(signals);
+        if is_new {
+            if let Some(waker) = self.waker.get() {
+                waker.wake_by_ref();
+            }
+        }
+        is_new
+    }
+
+    /// The signals that are set.
+    #[inline]
+    pub(crate) fn signals(&self) -> Signals {
+        self.signals.get()
+    }
+
+    /// Clears signals, so that they can be set again.
+    pub(crate) fn clear(&self, signals: Signals) {
+        self.signals.clear(signals);
+    }
+
+    /// Sets what is woken by a signal, once. Signals set earlier do not wake it: look at them after this call.
+    pub(crate) fn set_waker(&self, waker: Waker) {
+        let _ = self.waker.set(waker);
+    }
+
+    /// The address of the actor behind this connection: a `WeakAddr` of a connection actor, an `Addr` of an actor that owns
+    /// a socket.
+    pub(crate) fn address(&self) -> Option<&(dyn Any + Send + Sync)> {
+        self.address.get().map(|address| &**address)
+    }
+
+    pub(crate) fn set_address(&self, address: impl Any + Send + Sync) {
+        let _ = self.address.set(Box::new(address));
+    }
+
+    /// Runs `send` with the one sender kept for messages to all connections; `None` if the connection has closed.
+    pub(crate) fn with_sender<A, R>(&self, make: impl FnOnce() -> Option<A>, send: impl FnOnce(&A) -> R) -> Option<R>
+    where
+        A: Any + Send + Sync,
+    {
+        let mut sender = self.sender.lock();
+        if let MailSender::NotCreated = &*sender {
+            *sender = MailSender::Open(Box::new(make()?));
+        }
+        match &*sender {
+            MailSender::Open(sender) => sender.downcast_ref().map(send),
+            _ => None,
+        }
+    }
+
+    pub(super) fn close_sender(&self) {
+        let open = std::mem::replace(&mut *self.sender.lock(), MailSender::Closed);
+        drop(open);
+    }
+}
+
+/// The mailbox wakes the connection through its state, so that the turn knows that there is mail.
+impl Wake for ConnectionState {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.signal(Signals::MAIL);
+    }
+}
+
+impl fmt::Debug for ConnectionState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConnectionState").field("id", &self.id).field("peer", self.peer()).finish_non_exhaustive()
+    }
+}
