@@ -1,77 +1,80 @@
-//! What can stop a pool: at its start, and later.
+//! Errors of a pool: at its start, while it runs, and when it is changed.
 
 use std::borrow::Cow;
+use std::error::Error;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Any error, as callbacks and codecs may answer with it.
-pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+/// Any error, as returned by callbacks and codecs.
+pub type BoxError = Box<dyn Error + Send + Sync>;
 
-/// Why a pool did not start. The cases are glisten's, with the system's reason kept as the source.
+/// Why a pool did not start. The variants follow glisten's; the system's error is kept as the source.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
     /// The pool ended, or was stopped, before it had started.
-    #[error("the listener was closed before the pool had started")]
+    #[error("the pool ended before it had started")]
     ListenerClosed,
     /// The address was not resolved in time.
     #[error("{address}: not resolved within {limit:?}")]
     ListenerTimeout {
-        /// What was asked for.
+        /// The address to be resolved.
         address: String,
-        /// How long was waited.
+        /// The time allowed for resolving it.
         limit: Duration,
     },
     /// An acceptor was not ready in time.
     #[error("acceptor {acceptor} was not ready within {limit:?}")]
     AcceptorTimeout {
-        /// Which one.
+        /// The index of the acceptor.
         acceptor: usize,
-        /// How long was waited.
+        /// The time allowed for its start.
         limit: Duration,
     },
-    /// An acceptor could not take its share of the listener.
-    #[error("acceptor {acceptor} failed: {source}")]
+    /// An acceptor could not register its handle of a listener.
+    #[error("acceptor {acceptor} failed")]
     AcceptorFailed {
-        /// Which one.
+        /// The index of the acceptor.
         acceptor: usize,
-        /// What the system said.
+        /// The error of the system or the transport.
         source: Arc<io::Error>,
     },
     /// An acceptor panicked, or its arbiter ended, before it was ready.
     #[error("acceptor {acceptor} crashed before it was ready")]
     AcceptorCrashed {
-        /// Which one.
+        /// The index of the acceptor.
         acceptor: usize,
     },
-    /// The system refused: the address cannot be resolved or bound, or there is no thread for an arbiter or the watchdog.
-    #[error("{what}: {source}")]
+    /// A system call failed: an address cannot be resolved or bound, or no thread can be started for an arbiter or the
+    /// watchdog.
+    #[error("cannot set up {what}")]
     SystemError {
-        /// What was tried: the address, the arbiter, the watchdog.
+        /// What was being set up: the address, the arbiter, the watchdog.
         what: String,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
-    /// Several settings make no sense, or several ports cannot be opened (all are, or none): each is named.
+    /// More than one error: several invalid settings, or several addresses that cannot be opened. Either all listeners
+    /// are opened or none. The message contains every error with its sources.
     #[error("{}", join_messages(.0))]
     Several(Vec<StartError>),
     /// A setting is invalid, by itself or in combination with another.
     #[error(transparent)]
     InvalidSetting(#[from] InvalidSetting),
-    /// Another pool of this actix system has this name.
-    #[error("there is a pool named {name} already")]
+    /// Another pool of this actix system has the same name.
+    #[error("a pool named {name} already exists")]
     NameTaken {
         /// The name asked for.
         name: String,
     },
-    /// There is no actix system on this thread: pools live in one.
+    /// No actix system is running on this thread. A pool needs one.
     #[error("no actix System is running on this thread")]
     NoSystem,
 }
 
 impl StartError {
-    /// Several errors, if there are any, as one.
+    /// Combines errors into one; `None` if there are none.
     pub(crate) fn all(errors: Vec<StartError>) -> Option<StartError> {
         let mut each = Vec::with_capacity(errors.len());
         for error in errors {
@@ -88,8 +91,8 @@ impl StartError {
     }
 }
 
-fn join_messages(errors: &[impl ToString]) -> String {
-    let texts: Vec<_> = errors.iter().map(ToString::to_string).collect();
+fn join_messages(errors: &[impl Error + 'static]) -> String {
+    let texts: Vec<_> = errors.iter().map(|error| with_sources(error)).collect();
     texts.join("; ")
 }
 
@@ -111,7 +114,7 @@ impl InvalidSetting {
     }
 }
 
-/// Why settings were not changed. None of them was.
+/// Why settings were not changed. None of the settings was.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SettingsError {
@@ -127,12 +130,12 @@ pub enum SettingsError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SuspendError {
-    /// A listener could not be closed or opened again. The other listeners are as they were.
+    /// A listener could not be closed or opened again. The state of the other listeners did not change.
     #[error("cannot suspend or resume the listener at {address}")]
     Listener {
         /// The address of the listener.
         address: String,
-        /// The reason given by the system or the transport.
+        /// The error of the system or the transport.
         source: io::Error,
     },
     /// The pool has ended or is draining.
@@ -154,7 +157,7 @@ impl From<SuspendError> for StartError {
 #[error("timed out waiting for the number of connections: there are {connections}")]
 #[non_exhaustive]
 pub struct WaitError {
-    /// How many connections there are.
+    /// The number of connections when the time was up.
     pub connections: usize,
 }
 
@@ -162,25 +165,25 @@ pub struct WaitError {
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PoolError {
-    /// Acceptors had to be replaced more often than the budget allows.
+    /// Acceptors had to be restarted more often than allowed.
     #[error("more than {limit} acceptor restarts within {within:?}; the last acceptor {last}")]
     TooManyRestarts {
-        /// How many were allowed.
+        /// The number of restarts allowed.
         limit: usize,
-        /// In which time.
+        /// The period to which the limit applies.
         within: Duration,
-        /// How the last one ended.
+        /// How the last acceptor ended.
         last: Exit,
     },
-    /// A new arbiter could not be started for an acceptor.
-    #[error("no arbiter for acceptor {acceptor}: {source}")]
+    /// No new arbiter could be started for an acceptor.
+    #[error("cannot start an arbiter for acceptor {acceptor}")]
     NoArbiter {
-        /// Which acceptor.
+        /// The index of the acceptor.
         acceptor: usize,
-        /// What the system said.
+        /// The error of the system.
         source: Arc<io::Error>,
     },
-    /// The arbiter that the pool itself lived on stopped.
+    /// The arbiter on which the pool itself ran has stopped.
     #[error("the pool's own arbiter stopped")]
     Orphaned,
 }
@@ -189,13 +192,13 @@ pub enum PoolError {
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Exit {
-    /// It stopped, or its arbiter did.
+    /// The acceptor or its arbiter stopped.
     #[error("stopped")]
     Stopped,
     /// Its listener failed.
     #[error("failed: {0}")]
     Failed(Arc<io::Error>),
-    /// It panicked.
+    /// The acceptor panicked.
     #[error("panicked")]
     Panicked,
 }

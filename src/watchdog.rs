@@ -1,9 +1,9 @@
-//! Sees from a thread of its own which arbiters are blocked, and by whom.
+//! The watchdog: a thread that detects blocked arbiters and names the connection that blocks.
 //!
 //! ```text
-//! connection ── each callback ──▶ Registry ◀── a look every quarter of the limit ── watchdog ──▶ count, log line
-//!       tick ── each beat ──────────┘ ▲                                              │
-//!                                     └── asks for a beat, where nobody is at work ──┘
+//! connection ── marks each callback ──▶ Registry ◀── checked every limit/4 ── watchdog ──▶ count, event, log line
+//!       tick ── counts each tick ─────────┘ ▲                                   │
+//!                                           └── requests a tick if no callback runs
 //! ```
 
 use std::io;
@@ -14,21 +14,20 @@ use std::time::{Duration, Instant};
 use tracing::warn;
 
 use crate::registry::{ActivitySnapshot, Registries, Registry, RegistryShared};
-use crate::telemetry::ConnectionId;
-use crate::telemetry::{LogThrottle, PoolEvent};
+use crate::telemetry::{ConnectionId, LogThrottle, PoolEvent};
 
-/// The shortest time between two looks.
-const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
-/// An arbiter without turns and ticks for so long is asked for a tick: one comes every 100 ms at the slowest.
-const ASK_AFTER: Duration = Duration::from_millis(125);
+/// The shortest time between two checks.
+const MIN_INTERVAL: Duration = Duration::from_millis(1);
+/// A tick is requested of an arbiter that had neither a turn nor a tick for this long: ticks are at most 100 ms apart.
+const REQUEST_TICK_AFTER: Duration = Duration::from_millis(125);
 
-/// The watchdog of a pool: dropping it ends its thread.
+/// The watchdog of a pool. Dropping it ends its thread.
 pub(crate) struct Watchdog {
     shared: Arc<RegistryShared>,
 }
 
 impl Watchdog {
-    /// Watches these tables; `one_thread`: they belong to one arbiter.
+    /// Starts the thread. `one_thread`: all registries belong to the same arbiter.
     pub(crate) fn start(
         limit: Duration,
         listener: Arc<str>,
@@ -36,9 +35,9 @@ impl Watchdog {
         one_thread: bool,
     ) -> io::Result<Self> {
         let shared = registries.shared().clone();
-        let round =
+        let watch =
             Watch { limit, listener, registries, one_thread, arbiters: Vec::new(), throttle: LogThrottle::new() };
-        thread::Builder::new().name("pool-watchdog".into()).spawn(|| round.run())?;
+        thread::Builder::new().name("pool-watchdog".into()).spawn(|| watch.run())?;
         Ok(Watchdog { shared })
     }
 }
@@ -49,7 +48,7 @@ impl Drop for Watchdog {
     }
 }
 
-/// What the thread goes about.
+/// The state of the watchdog's thread.
 struct Watch {
     limit: Duration,
     listener: Arc<str>,
@@ -61,24 +60,22 @@ struct Watch {
 
 impl Watch {
     fn run(mut self) {
-        let pause = (self.limit / 4).max(SHORTEST_PAUSE);
+        let interval = (self.limit / 4).max(MIN_INTERVAL);
         let shared = self.registries.shared().clone();
-        while shared.watchdog.park(pause, || self.registries.live() == 0) {
+        while shared.watchdog.park(interval, || self.registries.live() == 0) {
             self.add_new_registries();
             for arbiter in &mut self.arbiters {
-                // A watchdog that was kept from looking does not hold the time against others: they were kept, too.
-                if let Some(block) = arbiter.look(self.limit, pause * 2) {
+                // If this thread was not scheduled for a while, the arbiters may not have been either.
+                if let Some(blocked) = arbiter.check(self.limit, interval * 2) {
                     shared.count_blocked();
-                    shared.observers.emit(|| block.as_event());
-                    self.throttle.log(|left_out| block.log(&self.listener, left_out));
+                    shared.observers.emit(|| blocked.as_event());
+                    self.throttle.log(|left_out| blocked.log(&self.listener, left_out));
                 }
             }
         }
     }
-}
 
-impl Watch {
-    /// Places may have been added.
+    /// Adds the registries of acceptors that were added since the last check.
     fn add_new_registries(&mut self) {
         let known = self.arbiters.iter().map(|arbiter| arbiter.registries.len()).sum();
         if known == self.registries.slots() {
@@ -93,18 +90,18 @@ impl Watch {
     }
 }
 
-/// One arbiter, and what it was last seen to do.
+/// An arbiter, and its activity as of the last check.
 struct ArbiterState {
-    /// Each with its acceptor's place; several where they share a thread.
+    /// Each registry with the index of its acceptor. More than one if acceptors share the arbiter.
     registries: Vec<(usize, Arc<Registry>)>,
-    /// The counts of the tables' pulses, added up.
+    /// The sum of the registries' activity counts.
     count: u64,
-    /// When that was seen.
-    seen: Instant,
-    /// For how long it has done nothing else: never more than it was.
+    /// When the count was last read.
+    checked: Instant,
+    /// For how long the count has not changed. A lower bound.
     unchanged_for: Duration,
-    /// How long it had been still when it was asked for a beat.
-    asked: Option<Duration>,
+    /// The value of `unchanged_for` when a tick was requested.
+    tick_requested: Option<Duration>,
     reported: bool,
 }
 
@@ -117,53 +114,56 @@ struct BlockedArbiter {
 
 impl ArbiterState {
     fn new(registries: Vec<(usize, Arc<Registry>)>) -> Self {
-        let (seen, unchanged_for) = (Instant::now(), Duration::ZERO);
-        ArbiterState { registries, count: 0, seen, unchanged_for, asked: None, reported: false }
+        let (checked, unchanged_for) = (Instant::now(), Duration::ZERO);
+        ArbiterState { registries, count: 0, checked, unchanged_for, tick_requested: None, reported: false }
     }
 
     fn is_empty(&self) -> bool {
         self.registries.iter().all(|(_, registry)| registry.live() == 0)
     }
 
-    /// One look; answers once for each time that the arbiter is blocked.
-    fn look(&mut self, limit: Duration, most: Duration) -> Option<BlockedArbiter> {
-        // The clock is read before the look that ends a time, and after the one that begins it: never early.
-        let passed = self.seen.elapsed().min(most);
-        let pulses: Vec<ActivitySnapshot> =
+    /// Checks the arbiter. Returns a report once for each time that it is blocked.
+    ///
+    /// At most `max_step` is added to the measured time.
+    fn check(&mut self, limit: Duration, max_step: Duration) -> Option<BlockedArbiter> {
+        // Reading the clock before the counts here, and after them below, makes the measured time a lower bound.
+        let passed = self.checked.elapsed().min(max_step);
+        let activity: Vec<ActivitySnapshot> =
             self.registries.iter().map(|(_, registry)| registry.activity_snapshot()).collect();
-        let count = pulses.iter().map(|pulse| pulse.count).sum();
+        let count = activity.iter().map(|snapshot| snapshot.count).sum();
         if count != self.count || self.is_empty() {
             *self = ArbiterState { count, ..ArbiterState::new(std::mem::take(&mut self.registries)) };
             return None;
         }
-        self.seen = Instant::now();
+        self.checked = Instant::now();
         self.unchanged_for += passed;
         if self.reported {
             return None;
         }
-        let registries = self.registries.iter().zip(&pulses);
+        let registries = self.registries.iter().zip(&activity);
         let at_work = registries
-            .filter_map(|((slot, registry), pulse)| Some((*slot, registry.clone(), pulse.connection?)))
+            .filter_map(|((slot, registry), snapshot)| Some((*slot, registry.clone(), snapshot.connection?)))
             .next();
         let since = if at_work.is_some() { Some(Duration::ZERO) } else { self.request_tick() };
         if since.is_none_or(|since| self.unchanged_for < since + limit) {
             return None;
         }
-        let alone = (self.registries.len() == 1).then_some(self.registries[0].0);
-        let acceptor = at_work.as_ref().map(|(slot, ..)| *slot).or(alone);
+        let only_slot = (self.registries.len() == 1).then_some(self.registries[0].0);
+        let acceptor = at_work.as_ref().map(|(slot, ..)| *slot).or(only_slot);
         let connection = at_work.map(|(_, registry, id)| (id, registry.find(id).map(|entry| entry.peer().to_string())));
         self.reported = true;
         Some(BlockedArbiter { acceptor, connection, so_far: self.unchanged_for })
     }
 
-    /// Whoever is at work, no connection's turn is known: does the arbiter come round? Since when it has been asked.
+    /// Requests a tick from an arbiter on which no connection's turn is in progress, to see whether it still runs tasks.
+    /// Returns the value of `unchanged_for` at the request.
     fn request_tick(&mut self) -> Option<Duration> {
-        if self.asked.is_none() && self.unchanged_for >= ASK_AFTER {
-            self.asked = Some(self.unchanged_for);
+        if self.tick_requested.is_none() && self.unchanged_for >= REQUEST_TICK_AFTER {
+            self.tick_requested = Some(self.unchanged_for);
             self.registries.iter().for_each(|(_, registry)| registry.wake_tick());
-            self.seen = Instant::now();
+            self.checked = Instant::now();
         }
-        self.asked
+        self.tick_requested
     }
 }
 
@@ -177,9 +177,9 @@ impl BlockedArbiter {
         let BlockedArbiter { acceptor, connection, so_far } = self;
         match connection {
             Some((id, peer)) => {
-                warn!(%id, peer, listener, acceptor, ?so_far, left_out, "a callback blocks its arbiter");
+                warn!(%id, peer, listener, acceptor, ?so_far, left_out, "arbiter blocked by a connection callback");
             }
-            None => warn!(listener, acceptor, ?so_far, left_out, "an arbiter is blocked, by no callback that is known"),
+            None => warn!(listener, acceptor, ?so_far, left_out, "arbiter blocked outside any connection callback"),
         }
     }
 }

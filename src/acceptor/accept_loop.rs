@@ -162,7 +162,7 @@ async fn accept_peers(
             tokio::task::yield_now().await;
         }
         // The permit comes first: without one, peers wait in the kernel's queue, not here.
-        let permit = listener.limits.room().await;
+        let permit = listener.limits.acquire().await;
         match handle.accept.try_accept() {
             Ok(accepted) => {
                 (pause, batch) = (FIRST_PAUSE, batch + 1);

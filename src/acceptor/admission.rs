@@ -108,7 +108,7 @@ impl AcceptorContext {
         accepted: Accepted,
         permit: Option<Permit>,
     ) {
-        match permit.or_else(|| listener.limits.try_permit()) {
+        match permit.or_else(|| listener.limits.try_acquire()) {
             Some(permit) => self.admit(slot, listener, accepted, permit),
             None if listener.denies(&accepted.peer) => self.refuse(slot, listener, accepted, RefusalReason::Denied),
             None => {
@@ -129,7 +129,7 @@ impl AcceptorContext {
         accepted: Accepted,
         backlog: BacklogPolicy,
     ) {
-        let permit = if backlog == BacklogPolicy::Accept { listener.limits.try_permit() } else { None };
+        let permit = if backlog == BacklogPolicy::Accept { listener.limits.try_acquire() } else { None };
         match permit {
             Some(permit) => self.admit(slot, listener, accepted, permit),
             None => self.refuse(slot, listener, accepted, RefusalReason::Draining),
@@ -173,7 +173,7 @@ impl AcceptorContext {
         let listener = &**state.limits.name();
         self.registries.of(slot).count_refused(reason);
         if reason == RefusalReason::Draining && matches!(state.mode(), ListenerMode::Removed(_)) {
-            state.limits.turn_away();
+            state.limits.count_unserved();
         }
         debug!(%peer, listener, reason = reason.name(), "peer refused");
         let observers = &self.registries.shared().observers;
@@ -209,7 +209,7 @@ impl AcceptorContext {
                 _ = mode.wait_for(|mode| matches!(mode, ListenerMode::Closed(_) | ListenerMode::Removed(_))) => {
                     RefusalReason::Draining
                 }
-                permit = held.listener.limits.wait_in_queue(limit) => match permit {
+                permit = held.listener.limits.acquire_queued(limit) => match permit {
                     Some(permit) => return held.admit(permit),
                     None => RefusalReason::Limit,
                 },
@@ -244,7 +244,7 @@ impl AcceptorContext {
         mut accept: impl FnMut() -> io::Result<Accepted>,
     ) -> bool {
         let Some(reserve) = self.reserve.as_ref().filter(|_| is_out_of_descriptors(error)) else { return false };
-        let refused = reserve.lend(|| match accept() {
+        let refused = reserve.use_for(|| match accept() {
             Ok(accepted) => {
                 self.refuse(slot, listener, accepted, RefusalReason::Descriptors);
                 true

@@ -85,7 +85,7 @@ impl<D: Service> Builder<D> {
         if !shared.enter_name() && named {
             return Err(StartError::NameTaken { name: name.to_string() });
         }
-        let reserve = settings.reserve_descriptor.then(ReserveDescriptor::keep);
+        let reserve = settings.reserve_descriptor.then(ReserveDescriptor::open);
         let slots = AcceptorSlots::new(self.placement, slots);
         let acceptors = AcceptorContext::new(name, spawner, registries, states, reserve);
         let restarts = Restarts::new(settings.max_restarts, settings.restart_window);

@@ -1,9 +1,9 @@
-//! The way in and the way out: each call goes to the chosen framing.
+//! `Decoder` and `Encoder` of [`Framing`]: each call is dispatched to the chosen kind.
 
 use bytes::{Bytes, BytesMut};
 use tokio_util::codec::{Decoder, Encoder};
 
-use super::{length, lines, Framing, FramingError, TransportKind};
+use super::{length, lines, Framing, FramingError, Kind};
 
 impl Decoder for Framing {
     type Item = Bytes;
@@ -12,27 +12,24 @@ impl Decoder for Framing {
     #[inline]
     fn decode(&mut self, src: &mut BytesMut) -> Result<Option<Bytes>, FramingError> {
         match &self.kind {
-            TransportKind::Length1 => length::decode::<1>(self.max_frame, src),
-            TransportKind::Length2 => length::decode::<2>(self.max_frame, src),
-            TransportKind::Length4 => length::decode::<4>(self.max_frame, src),
-            TransportKind::Length8 => length::decode::<8>(self.max_frame, src),
-            TransportKind::Raw => Ok(raw(self.max_frame, src)),
-            TransportKind::Lines => lines::decode(self.max_frame, &mut self.scanned, src),
-            TransportKind::Delimiter(end) => end.decode(self.max_frame, &mut self.scanned, src),
+            Kind::Length1 => length::decode::<1>(self.max_frame, src),
+            Kind::Length2 => length::decode::<2>(self.max_frame, src),
+            Kind::Length4 => length::decode::<4>(self.max_frame, src),
+            Kind::Length8 => length::decode::<8>(self.max_frame, src),
+            Kind::Raw => Ok(raw(self.max_frame, src)),
+            Kind::Lines => lines::decode(self.max_frame, &mut self.scanned, src),
+            Kind::Delimiter(end) => end.decode(self.max_frame, &mut self.scanned, src),
         }
     }
 
     fn decode_eof(&mut self, src: &mut BytesMut) -> Result<Option<Bytes>, FramingError> {
         let packet = self.decode(src)?;
-        let prefixed = matches!(
-            self.kind,
-            TransportKind::Length1 | TransportKind::Length2 | TransportKind::Length4 | TransportKind::Length8
-        );
+        let prefixed = matches!(self.kind, Kind::Length1 | Kind::Length2 | Kind::Length4 | Kind::Length8);
         if packet.is_some() || src.is_empty() || prefixed {
             return Ok(packet);
         }
         self.scanned = 0;
-        // What may have been the beginning of a terminator is payload now, perhaps too much of it.
+        // The beginning of a possible terminator is payload now, and may exceed the limit.
         if src.len() > self.max_frame {
             return Err(FramingError::received_above(self.max_frame));
         }
@@ -46,13 +43,13 @@ impl Encoder<Bytes> for Framing {
     #[inline]
     fn encode(&mut self, packet: Bytes, dst: &mut BytesMut) -> Result<(), FramingError> {
         match &self.kind {
-            TransportKind::Length1 => return length::encode::<1>(&packet, dst),
-            TransportKind::Length2 => return length::encode::<2>(&packet, dst),
-            TransportKind::Length4 => return length::encode::<4>(&packet, dst),
-            TransportKind::Length8 => return length::encode::<8>(&packet, dst),
-            TransportKind::Raw => dst.extend_from_slice(&packet),
-            TransportKind::Lines => terminated(&packet, b"\n", dst),
-            TransportKind::Delimiter(end) => terminated(&packet, end.bytes(), dst),
+            Kind::Length1 => return length::encode::<1>(&packet, dst),
+            Kind::Length2 => return length::encode::<2>(&packet, dst),
+            Kind::Length4 => return length::encode::<4>(&packet, dst),
+            Kind::Length8 => return length::encode::<8>(&packet, dst),
+            Kind::Raw => dst.extend_from_slice(&packet),
+            Kind::Lines => terminated(&packet, b"\n", dst),
+            Kind::Delimiter(end) => terminated(&packet, end.bytes(), dst),
         }
         Ok(())
     }

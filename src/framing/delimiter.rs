@@ -1,4 +1,4 @@
-//! Packets that end in a delimiter of any length.
+//! Packets that end with a delimiter of any length.
 
 use std::{fmt, mem, sync::Arc};
 
@@ -7,7 +7,7 @@ use memchr::memmem::Finder;
 
 use super::FramingError;
 
-/// The bytes that end a packet, with the search for them prepared once for all clones.
+/// The bytes that end a packet. The searcher is built once and shared by all clones.
 #[derive(Clone)]
 pub(super) struct Delimiter(Arc<Finder<'static>>);
 
@@ -21,7 +21,7 @@ impl Delimiter {
         self.0.needle()
     }
 
-    /// The next packet. `scanned`: the delimiter is known not to begin in so many bytes.
+    /// Decodes the next packet. `scanned`: the number of leading bytes in which no delimiter begins.
     pub(super) fn decode(
         &self,
         max: usize,
@@ -29,16 +29,16 @@ impl Delimiter {
         src: &mut BytesMut,
     ) -> Result<Option<Bytes>, FramingError> {
         let size = self.bytes().len();
-        // Beyond the longest packet with its delimiter there is nothing to look for.
+        // The longest packet with its delimiter ends within this window.
         let window = src.len().min(max.saturating_add(size));
-        // More was searched than there is: these are other bytes.
+        // If more was scanned than there is, the buffer has been replaced.
         let from = Some(mem::take(scanned)).filter(|&from| from <= window).unwrap_or(0);
 
         let Some(at) = self.0.find(&src[from..window]) else {
             if !self.may_still_fit(max, src) {
                 return Err(FramingError::received_above(max));
             }
-            *scanned = self.undecided(src);
+            *scanned = self.incomplete_from(src);
             return Ok(None);
         };
         let length = from + at;
@@ -47,13 +47,13 @@ impl Delimiter {
         Ok(Some(packet))
     }
 
-    /// Whether a delimiter that is not whole yet can end this at `max` bytes: it has begun by then.
+    /// Whether the packet can still end within `max` bytes: an incomplete delimiter begins at `max` or before.
     fn may_still_fit(&self, max: usize, src: &[u8]) -> bool {
-        src.len() <= max || (self.undecided(src)..=max).any(|start| self.bytes().starts_with(&src[start..]))
+        src.len() <= max || (self.incomplete_from(src)..=max).any(|start| self.bytes().starts_with(&src[start..]))
     }
 
-    /// Where a delimiter that is not whole yet can begin at the earliest.
-    fn undecided(&self, src: &[u8]) -> usize {
+    /// The earliest position at which an incomplete delimiter can begin.
+    fn incomplete_from(&self, src: &[u8]) -> usize {
         src.len().saturating_sub(self.bytes().len() - 1)
     }
 }

@@ -1,35 +1,35 @@
-//! What can be wrong with a packet, or with the name of a framing.
+//! Errors of framings.
 
 use std::io;
 
-/// Why bytes did not become a packet, or a packet not bytes.
+/// Why decoding or encoding failed.
 ///
 /// ```
 /// use actix_acceptor::framing::FramingError;
 /// let error = FramingError::TooLong { length: 1001, limit: 1000 };
-/// assert_eq!(error.to_string(), "a packet of at least 1001 bytes came in, 1000 are allowed");
+/// assert_eq!(error.to_string(), "received a packet of at least 1001 bytes, the limit is 1000");
 /// ```
 #[non_exhaustive]
 #[derive(Debug, thiserror::Error)]
 pub enum FramingError {
     /// An incoming packet is longer than [`max_frame`](crate::Framing::max_frame).
-    #[error("a packet of at least {length} bytes came in, {limit} are allowed")]
+    #[error("received a packet of at least {length} bytes, the limit is {limit}")]
     TooLong {
-        /// The length its prefix announced, in bytes. Where there is no prefix: one more than the
-        /// limit, for that is all that is known when the packet is given up.
+        /// The length announced by its prefix, in bytes. Without a prefix, one more than the limit: decoding stops
+        /// there, and the real length is not known.
         length: u64,
-        /// The longest that is accepted, in bytes.
+        /// The greatest length that is accepted, in bytes.
         limit: u64,
     },
-    /// An outgoing packet is longer than its prefix can tell. Nothing of it was written.
-    #[error("a packet of {length} bytes does not fit its prefix, which can tell up to {limit}")]
+    /// An outgoing packet is longer than its prefix can express. Nothing was written.
+    #[error("a packet of {length} bytes does not fit its length prefix, the limit is {limit}")]
     ReplyTooLong {
         /// The length of the packet, in bytes.
         length: u64,
-        /// The longest that this framing can send, in bytes.
+        /// The greatest length that this framing can send, in bytes.
         limit: u64,
     },
-    /// The stream underneath failed; a [`Framing`](crate::Framing) by itself never says this.
+    /// The underlying stream failed. [`Framing`](crate::Framing) itself never returns this variant.
     #[error("reading or writing failed")]
     Io(#[from] io::Error),
 }

@@ -1,13 +1,13 @@
-//! Packets behind their length.
+//! Packets with a length prefix.
 
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::FramingError;
 
-/// So much room is reserved at a time, in bytes, for a packet that was only announced.
-const ROOM: usize = 64 * 1024;
+/// The step in bytes by which buffer space is reserved for an announced packet.
+const RESERVE_STEP: usize = 64 * 1024;
 
-/// How many bytes the length before a packet takes.
+/// The size of a length prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Width {
     /// One byte.
@@ -33,7 +33,7 @@ impl Width {
         }
     }
 
-    /// The longest packet whose length such a prefix can tell, in bytes.
+    /// The greatest packet length that the prefix can express, in bytes.
     ///
     /// ```
     /// use actix_acceptor::framing::Width;
@@ -49,7 +49,7 @@ impl Width {
     }
 }
 
-/// The next packet behind a length of `N` bytes, once it is whole; until then the prefix stays.
+/// Decodes the next packet with a length prefix of `N` bytes. Until it is complete, the prefix stays in the buffer.
 #[inline]
 pub(super) fn decode<const N: usize>(max: usize, src: &mut BytesMut) -> Result<Option<Bytes>, FramingError> {
     let Some(prefix) = src.first_chunk::<N>() else {
@@ -61,11 +61,11 @@ pub(super) fn decode<const N: usize>(max: usize, src: &mut BytesMut) -> Result<O
     if announced > max as u64 {
         return Err(FramingError::announced(announced, max));
     }
-    // Not above `max`, so it fits a `usize`.
+    // At most `max`, so it fits in a `usize`.
     let length = announced as usize;
     let arrived = src.len() - N;
     if arrived < length {
-        make_room(arrived, length, src);
+        reserve(arrived, length, src);
         return Ok(None);
     }
     let mut packet = src.split_to(N + length).freeze();
@@ -73,21 +73,21 @@ pub(super) fn decode<const N: usize>(max: usize, src: &mut BytesMut) -> Result<O
     Ok(Some(packet))
 }
 
-/// Reserves up to the next multiple of [`ROOM`], so that a peer that dribbles does not make the
-/// buffer grow each time.
+/// Reserves up to the next multiple of [`RESERVE_STEP`], so that a peer that sends slowly does not make the
+/// buffer grow with each read.
 #[cold]
-fn make_room(arrived: usize, length: usize, src: &mut BytesMut) {
-    src.reserve((length - arrived).min(ROOM - arrived % ROOM));
+fn reserve(arrived: usize, length: usize, src: &mut BytesMut) {
+    src.reserve((length - arrived).min(RESERVE_STEP - arrived % RESERVE_STEP));
 }
 
-/// Appends `packet` behind its length in `N` bytes, or nothing.
+/// Appends `packet` with a length prefix of `N` bytes. Appends nothing on error.
 #[inline]
 pub(super) fn encode<const N: usize>(packet: &[u8], dst: &mut BytesMut) -> Result<(), FramingError> {
     let (length, limit) = (packet.len() as u64, u64::MAX >> (64 - 8 * N));
     if length > limit {
         return Err(FramingError::ReplyTooLong { length, limit });
     }
-    // An array of known size is a plain store, where a slice would be a call.
+    // An array of known size compiles to a plain store, a slice to a call.
     if let Some(prefix) = length.to_be_bytes().last_chunk::<N>() {
         dst.extend_from_slice(prefix);
     }

@@ -1,4 +1,4 @@
-//! Lines: up to LF, without the CR that may stand before it.
+//! Lines that end with LF or CR LF.
 
 use std::mem;
 
@@ -7,11 +7,11 @@ use memchr::memchr;
 
 use super::FramingError;
 
-/// The next line. `scanned`: so many bytes are known to hold no LF.
+/// Decodes the next line. `scanned`: the number of leading bytes that contain no LF.
 pub(super) fn decode(max: usize, scanned: &mut usize, src: &mut BytesMut) -> Result<Option<Bytes>, FramingError> {
-    // Beyond the longest line with its CR LF there is nothing to look for.
+    // The longest line with its CR LF ends within this window.
     let window = src.len().min(max.saturating_add(2));
-    // More was searched than there is: these are other bytes.
+    // If more was scanned than there is, the buffer has been replaced.
     let from = Some(mem::take(scanned)).filter(|&from| from <= window).unwrap_or(0);
 
     let Some(at) = memchr(b'\n', &src[from..window]) else {
@@ -31,7 +31,7 @@ pub(super) fn decode(max: usize, scanned: &mut usize, src: &mut BytesMut) -> Res
     Ok(Some(line))
 }
 
-/// Whether an LF can still end this at `max` bytes. One byte more may be the CR before it.
+/// Whether the line can still end within `max` bytes. One more byte may be the CR before the LF.
 fn may_still_fit(max: usize, src: &[u8]) -> bool {
     src.len() <= max || src[max..] == *b"\r"
 }

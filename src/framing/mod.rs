@@ -1,4 +1,4 @@
-//! Bytes to packets and back. Pure: no I/O, no clock.
+//! Codecs that cut a stream of bytes into packets. Pure: no I/O, no clock.
 //!
 //! ```text
 //! read ─▶ buffer ─ decode ─▶ Bytes, a slice of the buffer
@@ -16,20 +16,20 @@ use delimiter::Delimiter;
 pub use error::{FramingError, ParseFramingError};
 pub use length::Width;
 
-/// How a stream of bytes is cut into packets: a codec that is chosen at run time.
+/// A codec, chosen at run time, that cuts a stream of bytes into packets.
 ///
-/// | made by | a packet is | its name |
+/// | constructor | a packet is | name |
 /// |---|---|---|
-/// | [`raw`](Self::raw) | what one read brought | `raw` |
+/// | [`raw`](Self::raw) | the bytes of one read | `raw` |
 /// | [`lines`](Self::lines) | a line | `lines` |
-/// | [`len1`](Self::len1) … [`len8`](Self::len8) | what a length of 1, 2, 4 or 8 bytes announced | `len1` `len2` `len4` `len8` |
-/// | [`delimiter`](Self::delimiter) | what stands before a delimiter | |
+/// | [`len1`](Self::len1) … [`len8`](Self::len8) | the bytes after a length prefix of 1, 2, 4 or 8 bytes | `len1` `len2` `len4` `len8` |
+/// | [`delimiter`](Self::delimiter) | the bytes before a delimiter | |
 ///
-/// The names are those that [`FromStr`](std::str::FromStr) reads and `Display` writes. The default
+/// The names are those that [`FromStr`](std::str::FromStr) parses and `Display` writes. The default
 /// is `raw`.
 ///
-/// Packets are slices of what was read, never copies; so a packet that is kept keeps the whole
-/// buffer it came in. Where the bytes were cut on their way makes no difference, except to `raw`.
+/// Packets are slices of the read buffer, never copies, so a packet keeps the whole buffer alive.
+/// How the bytes were split on their way makes no difference, except to `raw`.
 ///
 /// ```
 /// use actix_acceptor::Framing;
@@ -48,34 +48,34 @@ pub use length::Width;
 /// # Ok::<(), actix_acceptor::framing::FramingError>(())
 /// ```
 ///
-/// # One value, one stream
-/// A partial line is not searched twice: the value remembers how far it got. So each stream needs
-/// its own, and where other bytes are put in place of a partial packet, a new one. (A buffer that
-/// is seen to have become shorter is searched from its beginning again.)
+/// # One value per stream
+/// A partial line is not searched twice: the value remembers how far it was searched. So each
+/// stream needs a value, and so does a buffer in which other bytes replace a partial packet. (A
+/// buffer that has become shorter is searched from its beginning again.)
 ///
 /// # At the end of the stream
 /// [`decode_eof`](tokio_util::codec::Decoder::decode_eof) delivers the unterminated rest as the
-/// last packet in `raw`, `lines` and `delimiter`. Behind a length it delivers whole packets only
-/// and leaves the rest, prefix included, in the buffer.
+/// last packet with `raw`, `lines` and `delimiter`. With a length prefix it delivers complete
+/// packets only and leaves the rest, prefix included, in the buffer.
 ///
 /// # Errors
 /// [`FramingError::TooLong`] as soon as it is certain that a packet would exceed
 /// [`max_frame`](Self::max_frame); [`FramingError::ReplyTooLong`] if an outgoing packet does not
-/// fit its prefix, and then nothing is written. After `TooLong` the bytes are still in the buffer
-/// and the next call fails likewise: the stream is out of step, and to close it is the way out.
+/// fit its prefix, in which case nothing is written. After `TooLong` the bytes are still in the
+/// buffer and the next call fails in the same way: close the stream.
 #[derive(Clone, Debug)]
 pub struct Framing {
-    kind: TransportKind,
+    kind: Kind,
     max_frame: usize,
-    /// In so many bytes at the front of the buffer no terminator begins.
+    /// The number of bytes at the front of the buffer in which no terminator begins.
     scanned: usize,
 }
 
 #[derive(Clone, Debug)]
-enum TransportKind {
+enum Kind {
     Raw,
     Lines,
-    // The widths side by side, not in a type of their own: one look tells what to do with each packet.
+    // One variant per width, not one with a `Width`: a single match dispatches each packet.
     Length1,
     Length2,
     Length4,
@@ -84,12 +84,12 @@ enum TransportKind {
 }
 
 impl Framing {
-    /// The longest incoming packet where nothing else is said: 1 MiB.
+    /// The default limit for incoming packets: 1 MiB.
     pub const DEFAULT_MAX_FRAME: usize = 1 << 20;
 
-    /// No framing: what one read brought is a packet.
+    /// No framing: the bytes of one read are a packet.
     ///
-    /// What is longer than [`max_frame`](Self::max_frame) is cut there and is no error. A packet is
+    /// Bytes beyond [`max_frame`](Self::max_frame) become the next packet, without an error. A packet is
     /// never empty; a limit of 0 counts as 1.
     ///
     /// ```
@@ -103,13 +103,13 @@ impl Framing {
     /// ```
     #[must_use]
     pub fn raw() -> Self {
-        Self::of(TransportKind::Raw)
+        Self::with_kind(Kind::Raw)
     }
 
-    /// Lines: LF ends one, and one CR right before it is dropped. On the way out LF is appended.
+    /// Lines: LF ends a line, and one CR directly before it is dropped. When encoding, LF is appended.
     ///
-    /// Lines are bytes, not text. A packet to send that has an LF inside arrives as two lines; one
-    /// that ends in CR arrives without it.
+    /// Lines are bytes, not text. An outgoing packet that contains an LF arrives as two lines; one
+    /// that ends with CR arrives without it.
     ///
     /// ```
     /// # use {actix_acceptor::Framing, bytes::BytesMut, tokio_util::codec::Decoder};
@@ -123,24 +123,24 @@ impl Framing {
     /// ```
     #[must_use]
     pub fn lines() -> Self {
-        Self::of(TransportKind::Lines)
+        Self::with_kind(Kind::Lines)
     }
 
-    /// Each packet behind its length: a big-endian number of `width` bytes that counts the payload
+    /// Packets with a length prefix: a big-endian number of `width` bytes that counts the payload
     /// only.
     ///
-    /// This is what Erlang calls `{packet, 1 | 2 | 4}`. The prefix stays in the buffer until its
-    /// packet is whole.
+    /// This is Erlang's `{packet, 1 | 2 | 4}`. The prefix stays in the buffer until its packet is
+    /// complete.
     ///
-    /// A peer that announces much does not cost much: room is reserved for 64 KiB at a time, as the
+    /// An announced length does not allocate by itself: space is reserved 64 KiB at a time, as the
     /// bytes arrive.
     #[must_use]
     pub fn length_prefix(width: Width) -> Self {
-        Self::of(match width {
-            Width::One => TransportKind::Length1,
-            Width::Two => TransportKind::Length2,
-            Width::Four => TransportKind::Length4,
-            Width::Eight => TransportKind::Length8,
+        Self::with_kind(match width {
+            Width::One => Kind::Length1,
+            Width::Two => Kind::Length2,
+            Width::Four => Kind::Length4,
+            Width::Eight => Kind::Length8,
         })
     }
 
@@ -168,11 +168,11 @@ impl Framing {
         Self::length_prefix(Width::Eight)
     }
 
-    /// `bytes` end a packet and are dropped; on the way out they are appended.
+    /// Packets that end with `bytes`, which are dropped. When encoding, `bytes` are appended.
     ///
-    /// The first place where they stand counts. So what is sent must not contain them, nor end in a
-    /// beginning of them that makes them stand earlier (as `a` before the delimiter `aa` does): it
-    /// would arrive cut elsewhere.
+    /// The first occurrence counts. So an outgoing packet must not contain the delimiter, nor end with
+    /// bytes that move its first occurrence forward (as `a` does before the delimiter `aa`): the peer
+    /// would split it elsewhere.
     ///
     /// ```
     /// # use {actix_acceptor::Framing, bytes::BytesMut, tokio_util::codec::Decoder};
@@ -192,14 +192,15 @@ impl Framing {
     #[must_use]
     pub fn delimiter(bytes: impl AsRef<[u8]>) -> Self {
         let bytes = bytes.as_ref();
-        assert!(!bytes.is_empty(), "a delimiter must not be empty");
-        Self::of(TransportKind::Delimiter(Delimiter::new(bytes)))
+        assert!(!bytes.is_empty(), "delimiter must not be empty");
+        Self::with_kind(Kind::Delimiter(Delimiter::new(bytes)))
     }
 
-    /// The longest packet to accept, in bytes, without prefix, delimiter or line ending.
+    /// Sets the greatest length of an incoming packet, in bytes, without prefix, delimiter or line
+    /// ending.
     ///
-    /// A packet of exactly `bytes` is accepted, one byte more is [`FramingError::TooLong`]. What is
-    /// sent is not limited.
+    /// A packet of exactly `bytes` is accepted; one byte more is [`FramingError::TooLong`]. Outgoing
+    /// packets are not limited.
     ///
     /// Default: [`DEFAULT_MAX_FRAME`](Self::DEFAULT_MAX_FRAME).
     ///
@@ -218,13 +219,13 @@ impl Framing {
         self
     }
 
-    /// The longest packet that is accepted, in bytes. See [`with_max_frame`](Self::with_max_frame).
+    /// The greatest length of an incoming packet, in bytes. See [`with_max_frame`](Self::with_max_frame).
     #[must_use]
     pub fn max_frame(&self) -> usize {
         self.max_frame
     }
 
-    fn of(kind: TransportKind) -> Self {
+    fn with_kind(kind: Kind) -> Self {
         Self { kind, max_frame: Self::DEFAULT_MAX_FRAME, scanned: 0 }
     }
 }
@@ -235,5 +236,5 @@ impl Default for Framing {
     }
 }
 
-/// Each connection carries one of these: four words on a 64-bit machine.
+// Each connection has a `Framing`: four words on a 64-bit machine.
 const _: () = assert!(std::mem::size_of::<Framing>() <= 32);

@@ -1,10 +1,10 @@
-//! The names of the framings, for a command line or a configuration file.
+//! The names of framings, for command lines and configuration files.
 
 use std::{fmt, str::FromStr};
 
-use super::{Framing, ParseFramingError, TransportKind};
+use super::{Framing, Kind, ParseFramingError};
 
-/// `raw`, `lines`, `len1`, `len2`, `len4` or `len8`, exactly so. The limit is the default one.
+/// Parses `raw`, `lines`, `len1`, `len2`, `len4` or `len8`. The limit is the default.
 ///
 /// ```
 /// use actix_acceptor::Framing;
@@ -30,7 +30,7 @@ impl FromStr for Framing {
     }
 }
 
-/// The name that [`FromStr`] reads. A delimiter has none; it is shown for the reader only.
+/// Writes the name that [`FromStr`] parses. A delimiter has no such name; its bytes are shown.
 ///
 /// ```
 /// use actix_acceptor::Framing;
@@ -40,13 +40,13 @@ impl FromStr for Framing {
 impl fmt::Display for Framing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
-            TransportKind::Raw => f.pad("raw"),
-            TransportKind::Lines => f.pad("lines"),
-            TransportKind::Length1 => f.pad("len1"),
-            TransportKind::Length2 => f.pad("len2"),
-            TransportKind::Length4 => f.pad("len4"),
-            TransportKind::Length8 => f.pad("len8"),
-            TransportKind::Delimiter(end) => write!(f, "delimiter {end:?}"),
+            Kind::Raw => f.pad("raw"),
+            Kind::Lines => f.pad("lines"),
+            Kind::Length1 => f.pad("len1"),
+            Kind::Length2 => f.pad("len2"),
+            Kind::Length4 => f.pad("len4"),
+            Kind::Length8 => f.pad("len8"),
+            Kind::Delimiter(end) => write!(f, "delimiter {end:?}"),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What one listener's connections have in common: its name, its own limit, and what they hold of the limits.
+//! The limits of one listener, and the permits that its connections hold.
 
 use std::future::poll_fn;
 use std::net::IpAddr;
@@ -12,23 +12,29 @@ use super::{AtLimit, Limits, Permits};
 use crate::net::Address;
 use crate::telemetry::RefusalReason;
 
-/// A listener as the limits know it.
+/// The name of a listener, its own connection limit, and the limits of its pool.
 #[derive(Debug)]
 pub(crate) struct ListenerLimits {
     name: Arc<str>,
     permits: Permits,
-    /// Connections that have a permit: acceptors and held peers have some, too.
-    inside: AtomicUsize,
-    /// Peers turned away when it closed.
+    /// Live connections that hold a permit. Acceptors and held peers hold permits as well, which are not counted here.
+    connections: AtomicUsize,
+    /// Peers refused because the listener closed.
     unserved: AtomicUsize,
     limits: Arc<Limits>,
 }
 
 impl ListenerLimits {
-    /// `max`: the limit of this listener alone.
+    /// `max`: the connection limit of this listener alone.
     pub(crate) fn new(name: Arc<str>, max: Option<usize>, limits: Arc<Limits>) -> Arc<Self> {
         let permits = Permits::new(max.unwrap_or(usize::MAX));
-        Arc::new(ListenerLimits { name, permits, inside: AtomicUsize::new(0), unserved: AtomicUsize::new(0), limits })
+        Arc::new(ListenerLimits {
+            name,
+            permits,
+            connections: AtomicUsize::new(0),
+            unserved: AtomicUsize::new(0),
+            limits,
+        })
     }
 
     pub(crate) fn name(&self) -> &Arc<str> {
@@ -39,27 +45,28 @@ impl ListenerLimits {
         &self.limits
     }
 
-    /// This listener's own limit, if it has one.
+    /// The connection limit of this listener alone, if it has one.
     pub(crate) fn max(&self) -> Option<usize> {
         Some(self.permits.max()).filter(|max| *max < usize::MAX)
     }
 
-    /// Live connections that came by this listener and count.
-    pub(crate) fn inside(&self) -> usize {
-        self.inside.load(Relaxed)
+    /// Live connections of this listener that hold a permit; exempt ones do not.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Relaxed)
     }
 
-    /// A peer is turned away because it closes.
-    pub(crate) fn turn_away(&self) {
+    /// Counts a peer that is refused because the listener closes.
+    pub(crate) fn count_unserved(&self) {
         self.unserved.fetch_add(1, Relaxed);
     }
 
+    /// Peers refused because the listener closed.
     pub(crate) fn unserved(&self) -> usize {
         self.unserved.load(Relaxed)
     }
 
-    /// A permit of the listener and one of the pool, or none of either.
-    pub(crate) fn try_permit(self: &Arc<Self>) -> Option<Permit> {
+    /// Takes a permit of the listener and one of the pool, or neither.
+    pub(crate) fn try_acquire(self: &Arc<Self>) -> Option<Permit> {
         if !self.permits.try_take() {
             return None;
         }
@@ -70,14 +77,16 @@ impl ListenerLimits {
         Some(Permit::new(self.clone()))
     }
 
-    /// A permit, waited for where that is the policy. Else `None`: it is taken once the peer is there, for one that is held
-    /// in vain while another acceptor gets the peer would have somebody turned away below the limit.
-    pub(crate) async fn room(self: &Arc<Self>) -> Option<Permit> {
+    /// Waits for a permit before `accept`, with [`AtLimit::Wait`].
+    ///
+    /// `None` with every other policy: the permit is then taken after `accept`. If an acceptor held a permit while another
+    /// one accepts the peer, that peer could be refused below the limit.
+    pub(crate) async fn acquire(self: &Arc<Self>) -> Option<Permit> {
         loop {
             if self.limits.config().load().settings.at_limit != AtLimit::Wait {
                 return None;
             }
-            if let Some(permit) = self.try_permit() {
+            if let Some(permit) = self.try_acquire() {
                 return Some(permit);
             }
             poll_fn(|cx| self.poll_free(cx)).await;
@@ -91,52 +100,55 @@ impl ListenerLimits {
         }
     }
 
-    /// Waits in line for a permit, for so long.
-    pub(crate) async fn wait_in_queue(self: &Arc<Self>, limit: Duration) -> Option<Permit> {
+    /// Waits in the queue for a permit, for at most `limit`.
+    pub(crate) async fn acquire_queued(self: &Arc<Self>, limit: Duration) -> Option<Permit> {
         let permits = async {
-            let own = take_in_queue(&self.permits).await;
-            let pools = take_in_queue(&self.limits.permits).await;
-            own.keep();
-            pools.keep();
+            let listener = take_in_queue(&self.permits).await;
+            let pool = take_in_queue(&self.limits.permits).await;
+            listener.keep();
+            pool.keep();
             Permit::new(self.clone())
         };
         tokio::time::timeout(limit, permits).await.ok()
     }
 
-    /// Counts the peer in, or says why it is refused.
+    /// Checks the peer against every limit and counts it.
+    ///
+    /// `claims`: the peer is a proxy; the peer that it names is counted by [`admit_claimed`](Self::admit_claimed).
     pub(crate) fn admit(self: &Arc<Self>, peer: &Address, claims: bool) -> Result<PeerPermit, RefusalReason> {
         let ip = self.limits.admit(peer, &self.name, claims)?;
         Ok(PeerPermit(ip.map(|ip| (self.clone(), ip))))
     }
 
-    /// The same of a connection that is in already and turns out to be this peer's.
+    /// Checks and counts the peer that a PROXY header names, for a connection that has been admitted.
     pub(crate) fn admit_claimed(self: &Arc<Self>, peer: &Address) -> Result<PeerPermit, RefusalReason> {
-        let ip = self.limits.enter(&self.limits.config().load().settings, peer, true)?;
+        let ip = self.limits.register_peer(&self.limits.config().load().settings, peer, true)?;
         Ok(PeerPermit(ip.map(|ip| (self.clone(), ip))))
     }
 
-    /// Whether a rule keeps this peer out.
+    /// Whether an access rule denies this peer.
     pub(crate) fn denies(&self, peer: &Address) -> bool {
         peer.ip().is_some_and(|ip| self.limits.denies(ip))
     }
 
-    /// A connection's permit is free again.
-    pub(crate) fn give_back(&self) {
-        self.inside.fetch_sub(1, Relaxed);
-        self.free();
+    /// Gives back the permit of a connection, which it took over by [`Permit::keep`].
+    pub(crate) fn release(&self) {
+        self.connections.fetch_sub(1, Relaxed);
+        self.release_permits();
     }
 
-    fn free(&self) {
+    fn release_permits(&self) {
         self.limits.permits.give_back();
         self.permits.give_back();
     }
 
-    pub(crate) fn leave(&self, ip: IpAddr) {
-        self.limits.leave(ip);
+    /// Takes a connection of this peer off the count, which it took over by [`PeerPermit::keep`].
+    pub(crate) fn release_peer(&self, ip: IpAddr) {
+        self.limits.release_peer(ip);
     }
 }
 
-/// Room for one connection: given back when dropped, unless a connection keeps it.
+/// A permit for one connection. Dropping it gives it back, unless a connection keeps it.
 #[derive(Debug)]
 pub(crate) struct Permit {
     limits: Arc<ListenerLimits>,
@@ -148,10 +160,10 @@ impl Permit {
         Permit { limits, kept: false }
     }
 
-    /// Keeps the permit for a connection, which returns it with [`ListenerLimits::give_back`].
+    /// Transfers the permit to a connection, which gives it back by [`ListenerLimits::release`].
     pub(crate) fn keep(mut self) -> Arc<ListenerLimits> {
         self.kept = true;
-        self.limits.inside.fetch_add(1, Relaxed);
+        self.limits.connections.fetch_add(1, Relaxed);
         self.limits.clone()
     }
 }
@@ -159,17 +171,18 @@ impl Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         if !self.kept {
-            self.limits.free();
+            self.limits.release_permits();
         }
     }
 }
 
-/// A peer that is counted: taken off the count when dropped, unless a connection keeps it.
+/// The count of one connection for its peer. Dropping it takes it off, unless a connection keeps it.
 #[derive(Debug)]
 pub(crate) struct PeerPermit(Option<(Arc<ListenerLimits>, IpAddr)>);
 
 impl PeerPermit {
-    /// Whoever keeps it gives it back by [`ListenerLimits::leave`].
+    /// Transfers the count to a connection, which takes it off by [`ListenerLimits::release_peer`]. False if the peer has
+    /// no count.
     pub(crate) fn keep(mut self) -> bool {
         self.0.take().is_some()
     }
@@ -178,12 +191,12 @@ impl PeerPermit {
 impl Drop for PeerPermit {
     fn drop(&mut self) {
         if let Some((limits, ip)) = &self.0 {
-            limits.leave(*ip);
+            limits.release_peer(*ip);
         }
     }
 }
 
-/// One of the two permits.
+/// A permit of the listener or of the pool, given back when dropped.
 struct TakenPermit<'a>(Option<&'a Permits>);
 
 impl TakenPermit<'_> {
@@ -200,7 +213,7 @@ impl Drop for TakenPermit<'_> {
     }
 }
 
-/// A place in a line, left when dropped.
+/// A position in the queue for a permit, left when dropped.
 struct QueuePosition<'a>(&'a Permits, Ticket);
 
 impl Drop for QueuePosition<'_> {
@@ -210,7 +223,7 @@ impl Drop for QueuePosition<'_> {
 }
 
 async fn take_in_queue(permits: &Permits) -> TakenPermit<'_> {
-    let line = QueuePosition(permits, permits.join());
-    poll_fn(|cx| line.0.poll_take(&line.1, cx)).await;
+    let position = QueuePosition(permits, permits.join());
+    poll_fn(|cx| position.0.poll_take(&position.1, cx)).await;
     TakenPermit(Some(permits))
 }

@@ -1,8 +1,8 @@
-//! Who may come in, and how many: permits, connections and rates per peer, access rules, the user's own word.
+//! Limits on connections and peers: permits, per-peer counts and rates, access rules, the overload hook.
 //!
 //! ```text
-//! readable ─▶ Port::room() ─▶ accept ─▶ Port::admit(peer) ─▶ Permit, PeerPermit ── live in the seat ──▶ given back with it
-//!             (a permit)                 denied · per peer · rate · overload
+//! readable ─▶ ListenerLimits::acquire ─▶ accept ─▶ ListenerLimits::admit ─▶ Permit, PeerPermit ─▶ ConnectionGuard
+//!             a permit                             denied, per peer, rate, overload               gives both back
 //! ```
 
 mod descriptors;
@@ -16,9 +16,10 @@ mod rules;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tracing::error;
 
@@ -27,7 +28,7 @@ use crate::net::Address;
 use crate::panic::catch_panic;
 use crate::telemetry::{LogThrottle, RefusalReason};
 
-pub(crate) use descriptors::room_for_descriptors;
+pub(crate) use descriptors::available_descriptors;
 pub(crate) use listener::{ListenerLimits, PeerPermit, Permit};
 pub use peers::PeerPrefix;
 pub(crate) use permits::Permits;
@@ -40,47 +41,51 @@ pub use crate::listener::BacklogPolicy;
 use peers::{PeerRefusal, PeerTable};
 use rate::TokenBucket;
 
-/// What the permits are made of; a model checker has its own.
+/// The lock that `permits` is built on. The loom test substitutes loom's.
 mod sync {
     pub(super) use std::sync::{Mutex, MutexGuard};
 }
 
-/// How many peers are held at the limit at the most.
+/// The greatest number of peers that are held at the limit.
 const MAX_HELD: usize = 1_024;
 
-/// What happens to peers while there is no permit for one more connection.
+/// What happens to new peers at the connection limit.
+///
+/// Default: [`AtLimit::Wait`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum AtLimit {
-    /// They wait in the kernel's queue, unaccepted, as far as the backlog goes.
+    /// Peers wait in the kernel's queue, unaccepted, as far as the backlog allows.
     #[default]
     Wait,
-    /// They are accepted and closed at once, after the refusal_message where there is one.
+    /// Peers are accepted and closed at once, after the refusal message if there is one.
     Close,
-    /// They are accepted and reset (RST).
+    /// Peers are accepted and reset (RST).
     Reset,
-    /// They are accepted and held, in the order in which they came, until there is a permit; after this time they are
-    /// closed as by [`AtLimit::Close`]. 1,024 are held at the most, fewer where descriptors are scarce; those that come then
-    /// are closed. A held peer counts as accepted once it is let in or turned away.
+    /// Peers are accepted and held, in order of arrival, until there is a permit. After this time a held peer is closed as
+    /// by [`AtLimit::Close`]. The time must be greater than zero.
+    ///
+    /// At most 1,024 peers are held, fewer if descriptors are scarce; further peers are closed. A held peer counts as
+    /// accepted once it is admitted or refused.
     Hold(#[cfg_attr(feature = "serde", serde(with = "humantime_serde"))] Duration),
 }
 
-/// A peer that was accepted and has passed every limit, as the overload hook sees it.
+/// A new connection that has passed every limit, as passed to the overload hook.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct NewConnection<'a> {
-    /// The socket's peer: no PROXY header has been read yet.
+    /// The address of the socket's peer. No PROXY header has been read yet.
     pub peer: &'a Address,
-    /// The name of the listener it came by.
+    /// The name of the listener that accepted it.
     pub listener: &'a str,
-    /// Live connections of the pool, without this one.
+    /// The number of live connections of the pool, without this one.
     pub connections: usize,
-    /// The limit in force.
+    /// The connection limit of the pool.
     pub max_connections: usize,
 }
 
-/// The user's own word: true keeps the newcomer out.
+/// The overload hook. It returns true to refuse the connection.
 pub(crate) type Overload = Box<dyn Fn(&NewConnection<'_>) -> bool + Send + Sync>;
 
 /// The limits of one pool.
@@ -92,7 +97,7 @@ pub(crate) struct Limits {
     overload: Option<Overload>,
     max_held: AtomicUsize,
     panics: LogThrottle,
-    /// One for each handshake that may be under way.
+    /// One permit for each handshake that may be in progress.
     handshakes: Arc<Semaphore>,
     alive: AtomicUsize,
     epoch: Instant,
@@ -122,18 +127,18 @@ impl Limits {
         &self.handshakes
     }
 
-    /// The limit over the whole pool.
+    /// The connection limit of the whole pool.
     pub(crate) fn max(&self) -> usize {
         self.permits.max()
     }
 
-    /// `spare`: descriptors that are left beside so many connections, for peers that are held.
+    /// Sets the connection limit. `spare`: descriptors that are left beside `max` connections, for held peers.
     pub(crate) fn set_max(&self, max: usize, spare: usize) {
         self.max_held.store(spare.min(MAX_HELD), Relaxed);
         self.permits.set_max(max);
     }
 
-    /// How many peers may be held at the limit; those that come then are closed.
+    /// How many peers may be held at the limit. Further peers are closed.
     pub(crate) fn max_held(&self) -> usize {
         self.max_held.load(Relaxed)
     }
@@ -142,32 +147,34 @@ impl Limits {
         &self.config
     }
 
-    /// A connection is alive; answers with how many are.
-    pub(crate) fn opened(&self) -> usize {
+    /// Counts a new connection. Returns how many are alive.
+    pub(crate) fn add_connection(&self) -> usize {
         self.alive.fetch_add(1, Relaxed) + 1
     }
 
-    /// How many connections are alive.
+    /// How many connections are alive, exempt ones included.
     pub(crate) fn alive(&self) -> usize {
         self.alive.load(Relaxed)
     }
 
-    /// A connection is over; answers with how many are left.
-    pub(crate) fn closed(&self) -> usize {
+    /// Takes a closed connection off the count. Returns how many are left.
+    pub(crate) fn remove_connection(&self) -> usize {
         self.alive.fetch_sub(1, Relaxed) - 1
     }
 
-    /// Whether a rule keeps this peer out.
+    /// Whether an access rule denies this address.
     fn denies(&self, ip: IpAddr) -> bool {
         !rules::allowed(&self.config.load().settings.rules, ip)
     }
 
-    /// Counts the peer in, or says why not. What belongs to the peer is asked first, so that one peer's haste does not
-    /// use up what is for all. A proxy (`claims`) is not a peer: whom it speaks for is counted when that is known.
+    /// Checks a new connection against every limit, and counts it for its peer.
+    ///
+    /// The peer's own limits are checked first, so that a fast peer does not use up the tokens of the pool. A proxy
+    /// (`claims`) is not counted: the peer that it names is, once its header is read.
     fn admit(&self, peer: &Address, listener: &str, claims: bool) -> Result<Option<IpAddr>, RefusalReason> {
         let config = self.config.load();
-        let ip = self.enter(&config.settings, peer, !claims)?;
-        let refused = if !self.has_token(&config.settings) {
+        let ip = self.register_peer(&config.settings, peer, !claims)?;
+        let refused = if !self.take_token(&config.settings) {
             Some(RefusalReason::Rate)
         } else if self.is_overloaded(peer, listener) {
             Some(RefusalReason::Overload)
@@ -177,14 +184,19 @@ impl Limits {
         match (refused, ip) {
             (None, ip) => Ok(ip),
             (Some(refusal), ip) => {
-                ip.into_iter().for_each(|ip| self.leave(ip));
+                ip.into_iter().for_each(|ip| self.release_peer(ip));
                 Err(refusal)
             }
         }
     }
 
-    /// What is asked of a peer alone: whether a rule keeps it out, and how many and how fast.
-    fn enter(&self, settings: &Settings, peer: &Address, counts: bool) -> Result<Option<IpAddr>, RefusalReason> {
+    /// Checks the limits of one peer: access rules, number of connections, rate. Counts the connection if `counts`.
+    fn register_peer(
+        &self,
+        settings: &Settings,
+        peer: &Address,
+        counts: bool,
+    ) -> Result<Option<IpAddr>, RefusalReason> {
         let Some(ip) = peer.ip() else { return Ok(None) };
         if !rules::allowed(&settings.rules, ip) {
             return Err(RefusalReason::Denied);
@@ -192,33 +204,32 @@ impl Limits {
         if !counts {
             return Ok(None);
         }
-        let entered = self.peers.enter(ip, settings.max_per_peer, settings.peer_rate.as_ref(), self.now());
-        match entered {
+        let registered = self.peers.register(ip, settings.max_per_peer, settings.peer_rate.as_ref(), self.now());
+        match registered {
             Ok(()) => Ok(Some(ip)),
             Err(PeerRefusal::Connections) => Err(RefusalReason::PerPeer),
             Err(PeerRefusal::Rate) => Err(RefusalReason::Rate),
         }
     }
 
-    fn has_token(&self, settings: &Settings) -> bool {
-        let bucket = || self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
-        settings.accept_rate.as_ref().is_none_or(|rate| bucket().take(rate, self.now()))
+    fn take_token(&self, settings: &Settings) -> bool {
+        settings.accept_rate.as_ref().is_none_or(|rate| self.bucket.lock().take(rate, self.now()))
     }
 
-    /// A hook that panics keeps nobody in: whoever cannot be judged is refused.
+    /// Calls the overload hook. A connection for which the hook panics is refused.
     fn is_overloaded(&self, peer: &Address, listener: &str) -> bool {
         let Some(overload) = &self.overload else { return false };
         let connections = self.alive.load(Relaxed);
-        let newcomer = NewConnection { peer, listener, connections, max_connections: self.max() };
-        catch_panic(|| overload(&newcomer)).unwrap_or_else(|panic| {
+        let connection = NewConnection { peer, listener, connections, max_connections: self.max() };
+        catch_panic(|| overload(&connection)).unwrap_or_else(|panic| {
             self.panics.log(|left_out| error!(%peer, listener, panic, left_out, "the overload hook panicked"));
             true
         })
     }
 
-    /// One connection of this peer is over.
-    fn leave(&self, ip: IpAddr) {
-        self.peers.leave(ip, self.now());
+    /// Takes a closed connection off the count of its peer.
+    fn release_peer(&self, ip: IpAddr) {
+        self.peers.release(ip, self.now());
     }
 
     fn now(&self) -> Duration {

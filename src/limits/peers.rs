@@ -1,25 +1,27 @@
-//! What is known of each peer: how many connections it has, and how fast it came.
+//! The connections and the rate of each peer.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use parking_lot::{Mutex, MutexGuard};
 
 use super::rate::{Rate, TokenBucket};
 
-/// How many peers without a connection are remembered for their rate at the most.
+/// The greatest number of peers without a connection that are remembered for their rate.
 const MAX_ABSENT: usize = 16_384;
 
-/// Which addresses count as one peer: the leading bits they have in common.
+/// Which addresses count as one peer: those that share this many leading bits.
 ///
-/// Default: 32 bits of IPv4, an address; 64 bits of IPv6, what one customer usually has (RFC 6177 gives no less).
+/// Default: 32 bits of IPv4, a single address; 64 bits of IPv6, the smallest block that a customer is usually assigned
+/// (RFC 6177).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct PeerPrefix {
-    /// Bits of an IPv4 address, 32 at the most.
+    /// Leading bits of an IPv4 address, at most 32.
     pub v4: u8,
-    /// Bits of an IPv6 address, 128 at the most.
+    /// Leading bits of an IPv6 address, at most 128.
     pub v6: u8,
 }
 
@@ -30,12 +32,12 @@ impl Default for PeerPrefix {
 }
 
 impl PeerPrefix {
-    /// So many leading bits of each kind of address.
+    /// Creates a prefix from the number of leading bits of IPv4 and of IPv6 addresses.
     pub const fn new(v4: u8, v6: u8) -> Self {
         PeerPrefix { v4, v6 }
     }
 
-    /// The peer that an address stands for.
+    /// The peer to which an address belongs.
     fn of(&self, ip: IpAddr) -> IpAddr {
         match ip.to_canonical() {
             IpAddr::V4(ip) => {
@@ -50,16 +52,16 @@ impl PeerPrefix {
     }
 }
 
-/// Everybody who has a connection, or had one lately where there is a rate per peer.
+/// The peers that have a connection, and with a rate per peer those that recently had one.
 #[derive(Debug)]
 pub(super) struct PeerTable {
     prefix: PeerPrefix,
-    known: Mutex<Peers>,
+    peers: Mutex<Peers>,
 }
 
 #[derive(Debug, Default)]
 struct Peers {
-    peers: HashMap<IpAddr, Peer>,
+    by_address: HashMap<IpAddr, Peer>,
     /// How many of them have no connection.
     absent: usize,
 }
@@ -70,7 +72,7 @@ struct Peer {
     bucket: TokenBucket,
 }
 
-/// Why a peer may not have one more.
+/// Why a peer may not have one more connection.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum PeerRefusal {
     Connections,
@@ -79,23 +81,23 @@ pub(super) enum PeerRefusal {
 
 impl PeerTable {
     pub(super) fn new(prefix: PeerPrefix) -> Self {
-        PeerTable { prefix, known: Mutex::default() }
+        PeerTable { prefix, peers: Mutex::default() }
     }
 
-    /// Counts one more connection of this peer, if it may have one.
-    pub(super) fn enter(
+    /// Counts one more connection of this peer if its limits allow one.
+    pub(super) fn register(
         &self,
         ip: IpAddr,
-        most: Option<usize>,
+        max: Option<usize>,
         rate: Option<&Rate>,
         now: Duration,
     ) -> Result<(), PeerRefusal> {
         let ip = self.prefix.of(ip);
-        let mut known = self.lock();
-        let before = known.peers.len();
-        let peer = known.peers.entry(ip).or_default();
+        let mut peers = self.lock();
+        let before = peers.by_address.len();
+        let peer = peers.by_address.entry(ip).or_default();
         let (connections, bucket) = (peer.connections, &mut peer.bucket);
-        let outcome = if most.is_some_and(|most| connections >= most) {
+        let outcome = if max.is_some_and(|max| connections >= max) {
             Err(PeerRefusal::Connections)
         } else if rate.is_some_and(|rate| !bucket.take(rate, now)) {
             Err(PeerRefusal::Rate)
@@ -103,61 +105,62 @@ impl PeerTable {
             peer.connections += 1;
             Ok(())
         };
-        let (is_new, present) = (known.peers.len() > before, outcome.is_ok());
+        let (is_new, present) = (peers.by_address.len() > before, outcome.is_ok());
         match (is_new, connections > 0, present) {
-            (true, _, false) => known.absent += 1,
-            (false, false, true) => known.absent -= 1,
+            (true, _, false) => peers.absent += 1,
+            (false, false, true) => peers.absent -= 1,
             _ => {}
         }
-        if known.absent > MAX_ABSENT {
-            known.forget(now);
+        if peers.absent > MAX_ABSENT {
+            peers.evict(now);
         }
         outcome
     }
 
-    /// One connection of this peer is over.
-    pub(super) fn leave(&self, ip: IpAddr, now: Duration) {
+    /// Takes a closed connection off the count of its peer.
+    pub(super) fn release(&self, ip: IpAddr, now: Duration) {
         let ip = self.prefix.of(ip);
-        let mut known = self.lock();
-        let Some(peer) = known.peers.get_mut(&ip) else { return };
+        let mut peers = self.lock();
+        let Some(peer) = peers.by_address.get_mut(&ip) else { return };
         peer.connections -= 1;
         if peer.connections > 0 {
             return;
         }
         if peer.bucket.is_full(now) {
-            known.peers.remove(&ip);
+            peers.by_address.remove(&ip);
         } else {
-            known.absent += 1;
-            if known.absent > MAX_ABSENT {
-                known.forget(now);
+            peers.absent += 1;
+            if peers.absent > MAX_ABSENT {
+                peers.evict(now);
             }
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, Peers> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        self.peers.lock()
     }
 }
 
 impl Peers {
-    /// Forgets whoever would be let in like a stranger; if that is too little, the half that would be so soonest.
+    /// Removes the absent peers whose bucket is full, for which nothing is lost. If more than half of the maximum is left,
+    /// also removes those whose bucket is full next, down to half.
     #[cold]
-    fn forget(&mut self, now: Duration) {
-        self.peers.retain(|_, peer| peer.connections > 0 || !peer.bucket.is_full(now));
-        self.absent = self.peers.values().filter(|peer| peer.connections == 0).count();
+    fn evict(&mut self, now: Duration) {
+        self.by_address.retain(|_, peer| peer.connections > 0 || !peer.bucket.is_full(now));
+        self.absent = self.by_address.values().filter(|peer| peer.connections == 0).count();
         if self.absent > MAX_ABSENT / 2 {
-            let absent = self.peers.values().filter(|peer| peer.connections == 0);
+            let absent = self.by_address.values().filter(|peer| peer.connections == 0);
             let mut times: Vec<u128> = absent.map(|peer| peer.bucket.full_at()).collect();
             let half = times.len() / 2;
             let (_, median, _) = times.select_nth_unstable(half);
             let median = *median;
             let mut excess = self.absent - MAX_ABSENT / 2;
-            self.peers.retain(|_, peer| {
-                let forgotten = excess > 0 && peer.connections == 0 && peer.bucket.full_at() <= median;
-                excess -= usize::from(forgotten);
-                !forgotten
+            self.by_address.retain(|_, peer| {
+                let evicted = excess > 0 && peer.connections == 0 && peer.bucket.full_at() <= median;
+                excess -= usize::from(evicted);
+                !evicted
             });
-            self.absent = self.peers.values().filter(|peer| peer.connections == 0).count();
+            self.absent = self.by_address.values().filter(|peer| peer.connections == 0).count();
         }
     }
 }
@@ -171,33 +174,33 @@ mod tests {
     #[test]
     fn addresses_of_one_prefix_are_one_peer() {
         let peers = PeerTable::new(PeerPrefix::default());
-        let enter = |ip: &str| peers.enter(ip.parse().unwrap(), Some(1), None, NOW);
+        let enter = |ip: &str| peers.register(ip.parse().unwrap(), Some(1), None, NOW);
         assert_eq!(enter("2001:db8::1"), Ok(()));
         assert_eq!(enter("2001:db8::2"), Err(PeerRefusal::Connections));
         assert_eq!(enter("2001:db8:0:1::1"), Ok(()));
         assert_eq!(enter("127.0.0.1"), Ok(()));
         assert_eq!(enter("127.0.0.2"), Ok(()));
         assert_eq!(enter("::ffff:127.0.0.1"), Err(PeerRefusal::Connections));
-        peers.leave("127.0.0.1".parse().unwrap(), NOW);
+        peers.release("127.0.0.1".parse().unwrap(), NOW);
         assert_eq!(enter("::ffff:127.0.0.1"), Ok(()));
         let all = PeerTable::new(PeerPrefix::new(0, 0));
-        assert_eq!(all.enter("1.2.3.4".parse().unwrap(), Some(1), None, NOW), Ok(()));
-        assert_eq!(all.enter("9.8.7.6".parse().unwrap(), Some(1), None, NOW), Err(PeerRefusal::Connections));
+        assert_eq!(all.register("1.2.3.4".parse().unwrap(), Some(1), None, NOW), Ok(()));
+        assert_eq!(all.register("9.8.7.6".parse().unwrap(), Some(1), None, NOW), Err(PeerRefusal::Connections));
     }
 
     #[test]
-    fn whoever_is_gone_is_forgotten_once_the_bucket_is_full() {
+    fn an_absent_peer_is_removed_once_its_bucket_is_full() {
         let peers = PeerTable::new(PeerPrefix::default());
         let (ip, rate) = ("127.0.0.1".parse().unwrap(), Rate::new(2, Duration::from_secs(2)));
         for outcome in [Ok(()), Ok(()), Err(PeerRefusal::Rate)] {
-            assert_eq!(peers.enter(ip, None, Some(&rate), NOW), outcome);
+            assert_eq!(peers.register(ip, None, Some(&rate), NOW), outcome);
         }
-        peers.leave(ip, NOW);
-        peers.leave(ip, NOW);
-        assert_eq!(peers.enter(ip, None, Some(&rate), NOW), Err(PeerRefusal::Rate));
-        assert_eq!(peers.enter(ip, None, Some(&rate), NOW * 2), Ok(()));
-        peers.leave(ip, NOW * 9);
-        assert!(peers.lock().peers.is_empty());
+        peers.release(ip, NOW);
+        peers.release(ip, NOW);
+        assert_eq!(peers.register(ip, None, Some(&rate), NOW), Err(PeerRefusal::Rate));
+        assert_eq!(peers.register(ip, None, Some(&rate), NOW * 2), Ok(()));
+        peers.release(ip, NOW * 9);
+        assert!(peers.lock().by_address.is_empty());
         assert_eq!(peers.lock().absent, 0);
     }
 
@@ -206,15 +209,15 @@ mod tests {
         let peers = PeerTable::new(PeerPrefix::default());
         let rate = Rate::new(1, Duration::from_secs(60));
         let here = "127.0.0.1".parse().unwrap();
-        peers.enter(here, Some(1), Some(&rate), NOW).unwrap();
+        peers.register(here, Some(1), Some(&rate), NOW).unwrap();
         for number in 0..3 * MAX_ABSENT as u32 {
             let ip = Ipv4Addr::from(0x0a00_0000 + number).into();
-            peers.enter(ip, Some(1), Some(&rate), NOW).unwrap();
-            peers.leave(ip, NOW);
-            assert!(peers.lock().peers.len() <= MAX_ABSENT + 2);
+            peers.register(ip, Some(1), Some(&rate), NOW).unwrap();
+            peers.release(ip, NOW);
+            assert!(peers.lock().by_address.len() <= MAX_ABSENT + 2);
         }
-        let absent = peers.lock().peers.values().filter(|peer| peer.connections == 0).count();
+        let absent = peers.lock().by_address.values().filter(|peer| peer.connections == 0).count();
         assert_eq!(peers.lock().absent, absent);
-        assert_eq!(peers.lock().peers[&here].connections, 1);
+        assert_eq!(peers.lock().by_address[&here].connections, 1);
     }
 }

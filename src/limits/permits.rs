@@ -1,14 +1,14 @@
-//! One hard limit: a count of permits, given back by `Drop`, and who waits for one.
+//! A hard limit: a number of permits, and the tasks that wait for one.
 //!
-//! Acceptors that wait are woken all together, and the first to come takes the permit: it must not wait for one whose
-//! thread is busy. Held peers wait in line, before the acceptors.
+//! All waiting acceptors are woken together and the first one takes the permit: a permit must not wait for an acceptor
+//! whose thread is busy. Held peers wait in a queue of their own, which comes before the acceptors.
 
 use std::collections::VecDeque;
 use std::task::{Context, Poll, Waker};
 
 use super::sync::{Mutex, MutexGuard};
 
-/// So many permits and never one more, whatever dies.
+/// A fixed number of permits. No more than that are ever taken at once.
 #[derive(Debug)]
 pub(crate) struct Permits {
     state: Mutex<State>,
@@ -19,17 +19,17 @@ struct State {
     max: usize,
     taken: usize,
     waiting: Vec<Waker>,
-    line: VecDeque<(u64, Option<Waker>)>,
+    queue: VecDeque<(u64, Option<Waker>)>,
     tickets: u64,
 }
 
-/// A place in the line.
+/// A position in the queue.
 #[derive(Debug)]
 pub(crate) struct Ticket(u64);
 
 impl Permits {
     pub(crate) fn new(max: usize) -> Self {
-        let state = State { max, taken: 0, waiting: Vec::new(), line: VecDeque::new(), tickets: 0 };
+        let state = State { max, taken: 0, waiting: Vec::new(), queue: VecDeque::new(), tickets: 0 };
         Permits { state: Mutex::new(state) }
     }
 
@@ -37,18 +37,18 @@ impl Permits {
         self.lock().max
     }
 
-    /// Takes a permit if there is one, and nobody is before us in the line.
+    /// Takes a permit if one is free and the queue is empty.
     pub(crate) fn try_take(&self) -> bool {
         let mut state = self.lock();
-        let free = state.line.is_empty() && state.has_room();
+        let free = state.queue.is_empty() && state.has_free();
         state.taken += usize::from(free);
         free
     }
 
-    /// Resolves when it is worth trying again: a permit may be free.
+    /// Resolves when a permit may be free and it is worth trying again.
     pub(crate) fn poll_free(&self, cx: &Context<'_>) -> Poll<()> {
         let mut state = self.lock();
-        if state.line.is_empty() && state.has_room() {
+        if state.queue.is_empty() && state.has_free() {
             return Poll::Ready(());
         }
         if !state.waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
@@ -57,31 +57,31 @@ impl Permits {
         Poll::Pending
     }
 
-    /// Joins the line, for a peer that is held until there is a permit.
+    /// Joins the queue, for a peer that is held until there is a permit.
     pub(crate) fn join(&self) -> Ticket {
         let mut state = self.lock();
         state.tickets += 1;
         let ticket = state.tickets;
-        state.line.push_back((ticket, None));
+        state.queue.push_back((ticket, None));
         Ticket(ticket)
     }
 
-    /// Takes a permit once it is our turn.
+    /// Takes a permit once the ticket is first in the queue and a permit is free.
     pub(crate) fn poll_take(&self, ticket: &Ticket, cx: &Context<'_>) -> Poll<()> {
         let mut state = self.lock();
-        let Some(at) = state.line.iter().position(|(other, _)| *other == ticket.0) else { return Poll::Pending };
-        if at == 0 && state.has_room() {
+        let Some(at) = state.queue.iter().position(|(other, _)| *other == ticket.0) else { return Poll::Pending };
+        if at == 0 && state.has_free() {
             state.taken += 1;
             return Poll::Ready(());
         }
-        state.line[at].1 = Some(cx.waker().clone());
+        state.queue[at].1 = Some(cx.waker().clone());
         Poll::Pending
     }
 
-    /// Leaves the line, with a permit or without.
+    /// Leaves the queue, with or without a permit.
     pub(crate) fn leave(&self, ticket: &Ticket) {
         let mut state = self.lock();
-        state.line.retain(|(other, _)| *other != ticket.0);
+        state.queue.retain(|(other, _)| *other != ticket.0);
         Self::wake(state);
     }
 
@@ -92,19 +92,19 @@ impl Permits {
         Self::wake(state);
     }
 
-    /// Raised, it lets waiting peers in at once; lowered, it ends nobody.
+    /// Sets the limit. Raising it wakes waiting tasks at once; lowering it takes no permit back.
     pub(crate) fn set_max(&self, max: usize) {
         let mut state = self.lock();
         state.max = max;
         Self::wake(state);
     }
 
-    /// Wakes whose turn it is, outside the lock.
+    /// Wakes the first of the queue, or all acceptors if the queue is empty. Wakes outside the lock.
     fn wake(mut state: MutexGuard<'_, State>) {
-        if !state.has_room() {
+        if !state.has_free() {
             return;
         }
-        let first = state.line.front_mut().map(|(_, waker)| waker.take());
+        let first = state.queue.front_mut().map(|(_, waker)| waker.take());
         let all = if first.is_none() { std::mem::take(&mut state.waiting) } else { Vec::new() };
         drop(state);
         first.flatten().into_iter().chain(all).for_each(Waker::wake);
@@ -116,7 +116,7 @@ impl Permits {
 }
 
 impl State {
-    fn has_room(&self) -> bool {
+    fn has_free(&self) -> bool {
         self.taken < self.max
     }
 }

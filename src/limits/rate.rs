@@ -1,8 +1,10 @@
-//! A token bucket: pure arithmetic, the time is given.
+//! A token bucket. Pure arithmetic: the caller passes the time.
 
 use std::time::Duration;
 
-/// So many within so long: the capacity of a token bucket, which is full at first, and the time in which an empty one fills.
+/// A rate limit, as a token bucket: its capacity, and the time in which an empty bucket fills. A bucket starts full.
+///
+/// As text: `N/SECS`.
 ///
 /// ```
 /// use actix_acceptor::limits::Rate;
@@ -14,15 +16,16 @@ use std::time::Duration;
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 #[non_exhaustive]
 pub struct Rate {
-    /// How many are let in at once at the most.
+    /// The capacity of the bucket: how many are admitted at once.
     pub burst: u32,
-    /// The time in which an empty bucket is full again.
+    /// The time in which an empty bucket fills.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub per: Duration,
 }
 
 impl Rate {
-    /// So many within so long. A burst or a time of zero is refused where the rate is used.
+    /// Creates a rate. A burst or a time of zero is rejected where the rate is used.
+    #[must_use]
     pub const fn new(burst: u32, per: Duration) -> Self {
         Rate { burst, per }
     }
@@ -36,42 +39,42 @@ impl Rate {
     }
 }
 
-/// `N/SECS`.
+/// Parses `N/SECS`, both greater than 0. `SECS` may have a fraction.
 impl std::str::FromStr for Rate {
     type Err = ParseRateError;
 
     fn from_str(text: &str) -> Result<Self, ParseRateError> {
-        let bad = || ParseRateError(text.to_owned());
-        let (burst, secs) = text.split_once('/').ok_or_else(bad)?;
-        let burst = burst.trim().parse().map_err(|_| bad())?;
-        let secs: f64 = secs.trim().parse().map_err(|_| bad())?;
-        let per = Duration::try_from_secs_f64(secs).map_err(|_| bad())?;
-        Some(Rate { burst, per }).filter(Rate::is_valid).ok_or_else(bad)
+        let invalid = || ParseRateError(text.to_owned());
+        let (burst, secs) = text.split_once('/').ok_or_else(invalid)?;
+        let burst = burst.trim().parse().map_err(|_| invalid())?;
+        let secs: f64 = secs.trim().parse().map_err(|_| invalid())?;
+        let per = Duration::try_from_secs_f64(secs).map_err(|_| invalid())?;
+        Some(Rate { burst, per }).filter(Rate::is_valid).ok_or_else(invalid)
     }
 }
 
-/// A text that is no [`Rate`].
+/// The text is not a valid [`Rate`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no rate: N/SECS, both above 0, is one")]
+#[error("invalid rate {0:?}: expected N/SECS with both greater than 0")]
 pub struct ParseRateError(String);
 
-/// How full a bucket is: kept as the time at which it is full again, in nanoseconds.
+/// The fill level of a bucket, stored as the time in nanoseconds at which it is full again.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct TokenBucket {
     full_at: u128,
-    /// The rate it is for: at another one it is full anew.
+    /// The rate of the last call. With another rate the bucket starts full again.
     rate: Option<Rate>,
 }
 
 impl TokenBucket {
-    /// Takes a token if there is one.
+    /// Takes a token if there is one. Returns whether there was.
     pub(super) fn take(&mut self, rate: &Rate, now: Duration) -> bool {
         if self.rate != Some(*rate) {
             *self = TokenBucket { full_at: 0, rate: Some(*rate) };
         }
         let (now, refill) = (now.as_nanos(), rate.refill());
         let full_at = self.full_at.max(now) + refill;
-        // Of what rounding leaves over nobody gets a token more.
+        // The remainder of the division must not add a token.
         let fits = full_at <= now + refill * u128::from(rate.burst);
         if fits {
             self.full_at = full_at;
@@ -83,7 +86,7 @@ impl TokenBucket {
         self.full_at <= now.as_nanos()
     }
 
-    /// The time at which it is full again: the nearer, the less is forgotten with it.
+    /// The time at which the bucket is full again, in nanoseconds.
     pub(super) fn full_at(&self) -> u128 {
         self.full_at
     }
@@ -94,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_full_bucket_lets_in_exactly_its_capacity() {
+    fn a_full_bucket_admits_exactly_its_capacity() {
         for (burst, millis) in [(1, 1_000), (3, 1_000), (7, 10), (1_000, 60_000)] {
             let rate = Rate::new(burst, Duration::from_millis(millis));
             let mut bucket = TokenBucket::default();

@@ -1,35 +1,35 @@
-//! A descriptor kept in reserve: with it a peer can be told to go when there is no other left.
+//! A descriptor kept in reserve: with it a peer can be refused when the process is out of descriptors.
 
-use std::sync::{Mutex, PoisonError};
+use parking_lot::Mutex;
 
-/// Open while descriptors last; given up for a moment to accept one peer with it.
+/// The reserve descriptor. It is closed for a moment so that one peer can be accepted with it, and refused.
 #[derive(Debug, Default)]
 pub(crate) struct ReserveDescriptor(Mutex<Option<std::fs::File>>);
 
 impl ReserveDescriptor {
-    /// Takes a descriptor into reserve, where there is one.
-    pub(crate) fn keep() -> Self {
-        ReserveDescriptor(Mutex::new(spare()))
+    /// Opens the reserve descriptor, if one is left.
+    pub(crate) fn open() -> Self {
+        ReserveDescriptor(Mutex::new(open_null()))
     }
 
-    /// Gives the descriptor up for as long as `accept` runs. `None`: there was none in reserve.
-    pub(crate) fn lend<R>(&self, accept: impl FnOnce() -> R) -> Option<R> {
-        let mut reserve = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Closes the descriptor while `accept` runs. `None` if there was none in reserve.
+    pub(crate) fn use_for<R>(&self, accept: impl FnOnce() -> R) -> Option<R> {
+        let mut reserve = self.0.lock();
         drop(reserve.take()?);
         let accepted = accept();
-        *reserve = spare();
+        *reserve = open_null();
         Some(accepted)
     }
 
-    /// After it could not be taken back: tries again.
+    /// Opens the descriptor again if it could not be opened before.
     pub(crate) fn refill(&self) {
-        let mut reserve = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut reserve = self.0.lock();
         if reserve.is_none() {
-            *reserve = spare();
+            *reserve = open_null();
         }
     }
 }
 
-fn spare() -> Option<std::fs::File> {
+fn open_null() -> Option<std::fs::File> {
     std::fs::File::open(if cfg!(windows) { "NUL" } else { "/dev/null" }).ok()
 }

@@ -1,11 +1,13 @@
-//! Access rules: who may connect at all, by address.
+//! Access rules: which addresses may connect.
 
 use std::fmt;
 use std::net::IpAddr;
 
 use crate::net::{Cidr, ParseCidrError};
 
-/// One access rule: an address or a block of them in CIDR notation, allowed or denied.
+/// An access rule: allows or denies an address, or a block of addresses in CIDR notation.
+///
+/// The first rule whose block contains the peer's address decides. If none does, the peer is allowed.
 ///
 /// ```
 /// use actix_acceptor::limits::Rule;
@@ -22,29 +24,29 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// Lets peers of this block in.
+    /// Allows the peers of this block.
     ///
     /// # Errors
-    /// When the text is neither an IP address nor a CIDR block.
+    /// If the text is neither an IP address nor a CIDR block.
     pub fn allow(block: &str) -> Result<Self, ParseRuleError> {
         Ok(Rule { allow: true, block: block.parse()? })
     }
 
-    /// Keeps peers of this block out.
+    /// Denies the peers of this block.
     ///
     /// # Errors
-    /// When the text is neither an IP address nor a CIDR block.
+    /// If the text is neither an IP address nor a CIDR block.
     pub fn deny(block: &str) -> Result<Self, ParseRuleError> {
         Ok(Rule { allow: false, block: block.parse()? })
     }
 
-    /// Whether the rule lets its block in.
+    /// Whether the rule allows its block.
     pub fn allows(&self) -> bool {
         self.allow
     }
 
-    /// Whether the rule is about this address. An IPv4 address mapped into IPv6 counts as IPv4.
-    pub fn is_about(&self, ip: IpAddr) -> bool {
+    /// Whether the rule's block contains this address. An IPv4-mapped IPv6 address counts as IPv4.
+    pub fn matches(&self, ip: IpAddr) -> bool {
         self.block.contains(ip)
     }
 }
@@ -55,7 +57,7 @@ impl fmt::Display for Rule {
     }
 }
 
-/// As it is shown: `allow CIDR` or `deny CIDR`.
+/// Parses `allow CIDR` or `deny CIDR`.
 impl std::str::FromStr for Rule {
     type Err = ParseRuleError;
 
@@ -68,21 +70,21 @@ impl std::str::FromStr for Rule {
     }
 }
 
-/// A text that is no access rule.
+/// The text is not a valid [`Rule`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ParseRuleError {
-    /// It does not say what to do.
-    #[error("{0:?}: a rule is `allow` or `deny` and a block of addresses")]
+    /// The text does not begin with `allow` or `deny`.
+    #[error("invalid rule {0:?}: expected \"allow CIDR\" or \"deny CIDR\"")]
     Form(String),
-    /// It does not say to whom.
+    /// The block of addresses is invalid.
     #[error(transparent)]
     Cidr(#[from] ParseCidrError),
 }
 
-/// The first rule that is about the address decides; none: allowed.
+/// Whether the rules allow an address: the first rule whose block contains it decides; without one it is allowed.
 pub(super) fn allowed(rules: &[Rule], ip: IpAddr) -> bool {
-    rules.iter().find(|rule| rule.is_about(ip)).is_none_or(Rule::allows)
+    rules.iter().find(|rule| rule.matches(ip)).is_none_or(Rule::allows)
 }
 
 #[cfg(feature = "serde")]
@@ -108,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_rule_that_fits_decides() {
+    fn the_first_matching_rule_decides() {
         let rules =
             [Rule::deny("127.0.0.2").unwrap(), Rule::allow("127.0.0.0/8").unwrap(), Rule::deny("::/0").unwrap()];
         for (ip, may) in [
@@ -124,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_block_is_refused() {
+    fn an_invalid_block_is_an_error() {
         for bad in ["", "localhost", "10.0.0.0/33", "10.0.0", "::/129"] {
             assert!(Rule::allow(bad).is_err(), "{bad}");
         }

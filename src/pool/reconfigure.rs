@@ -10,7 +10,7 @@ use super::{AcceptorPool, Placement, Status};
 use crate::acceptor::{AddListeners, Retire};
 use crate::config::Settings;
 use crate::error::{InvalidSetting, SettingsError, StartError};
-use crate::limits::{room_for_descriptors, Limits};
+use crate::limits::{available_descriptors, Limits};
 use crate::listener::{open_listeners, Listener};
 use crate::listener::{ListenerMode, ListenerState};
 use crate::panic::catch_panic;
@@ -74,7 +74,7 @@ impl AcceptorPool {
     /// Sets the limit, or as much of it as the limit of open files leaves room for beside what is open. `live`
     /// connections are among those.
     pub(crate) fn set_max_connections(pool: &str, limits: &Limits, asked: usize, acceptors: usize, live: usize) {
-        let room = room_for_descriptors(acceptors).map(|room| room.saturating_add(live)).unwrap_or(usize::MAX);
+        let room = available_descriptors(acceptors).map(|room| room.saturating_add(live)).unwrap_or(usize::MAX);
         if room < asked {
             warn!(pool, asked, room, "the limit of open files leaves room for fewer connections");
         }

@@ -130,7 +130,7 @@ impl PoolState {
             ListenerInfo {
                 name: state.limits.name().clone(),
                 address: state.transport.local_addr(),
-                connections: state.limits.inside(),
+                connections: state.limits.connections(),
                 max_connections: state.limits.max(),
                 tls: steps.clone().any(|step| step.tls),
                 certificate_expires: expires.min(),

@@ -171,7 +171,7 @@ impl Drop for ConnectionGuard {
             }
         }
         let (shared, limits) = (self.registry.shared(), self.state.listener().limits());
-        shared.check_alarms(limits.closed(), limits);
+        shared.check_alarms(limits.remove_connection(), limits);
         // Released last: a connection admitted now must already see the updated counters.
         self.state.give_back_all();
         shared.settle();

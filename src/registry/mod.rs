@@ -206,7 +206,7 @@ impl Registry {
             PoolEvent::ConnectionStarted { id, peer, listener }
         });
         let limits = state.listener().limits();
-        self.shared.check_alarms(limits.opened(), limits);
+        self.shared.check_alarms(limits.add_connection(), limits);
         self.shared.changed.notify_waiters();
         ConnectionGuard::new(self.clone(), state, timeouts)
     }

@@ -158,10 +158,10 @@ impl ConnectionState {
     fn give_back(&self, what: Held) {
         let held = Held::from_bits_retain(self.held.fetch_and(!what.bits(), AcqRel)) & what;
         if held.contains(Held::PERMIT) {
-            self.listener.give_back();
+            self.listener.release();
         }
         if let (true, Some(ip)) = (held.contains(Held::PEER), self.peer().ip()) {
-            self.listener.leave(ip);
+            self.listener.release_peer(ip);
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::time::{timeout_at, Instant};
 
 use super::{DrainProgress, Registry, Signals};
-use crate::time::{pause, resolution};
+use crate::time::{resolution, tick_duration};
 
 /// Ticks for one registry until its drain is over.
 ///
@@ -44,7 +44,7 @@ impl Registry {
     /// One tick after the last one was due, not after it ran: late timers must not slow the clock down. After a pause that
     /// was too long, counting starts anew.
     fn next_tick(&self, last: Instant) -> Instant {
-        let (tick, now) = (pause(self.clock.tick()), Instant::now());
+        let (tick, now) = (tick_duration(self.clock.tick()), Instant::now());
         if last + tick < now {
             now + tick
         } else {

@@ -1,16 +1,18 @@
-//! Alarms on the number of connections: raised at a high mark, cleared at a low one.
+//! Alarms on the number of connections.
 
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tracing::{error, info, warn};
 
 use super::{Observers, PoolEvent};
 use crate::panic::catch_panic;
 
-/// An alarm on the number of connections, as ranch's, with hysteresis: raised when there are as many as `high` or more,
-/// cleared when there are as few as `low` or fewer, and then not raised again before the cool-down is over.
+/// An alarm on the number of connections, with hysteresis, as in ranch.
+///
+/// The alarm is raised when there are `high` connections or more, and cleared when there are `low` or fewer. It is not raised
+/// again before the cool-down since it was last raised is over.
 ///
 /// ```
 /// use actix_acceptor::{telemetry::Alarm, AcceptorPool, Socket};
@@ -21,6 +23,7 @@ use crate::panic::catch_panic;
 /// });
 /// let builder = AcceptorPool::with_fn(|_: Socket| async {}).alarm(alarm);
 /// ```
+#[must_use]
 pub struct Alarm {
     name: String,
     high: usize,
@@ -32,15 +35,15 @@ pub struct Alarm {
 
 type Call = Box<dyn Fn(&AlarmEvent<'_>) + Send + Sync>;
 
-/// An alarm that is raised or cleared.
+/// An alarm was raised or cleared.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct AlarmEvent<'a> {
-    /// The alarm's name.
+    /// The name of the alarm.
     pub name: &'a str,
-    /// Raised, else cleared.
+    /// True if the alarm was raised, false if it was cleared.
     pub raised: bool,
-    /// How many connections there were.
+    /// The number of connections at that moment.
     pub connections: usize,
 }
 
@@ -51,45 +54,51 @@ struct State {
 }
 
 impl Alarm {
-    /// Raised at so many connections.
+    /// Creates an alarm that is raised at `high` connections.
     pub fn new(name: impl Into<String>, high: usize) -> Self {
         let (name, low, cool_down) = (name.into(), high.saturating_sub(1), Duration::from_secs(5));
         Alarm { name, high, low, cool_down, call: None, state: Mutex::default() }
     }
 
-    /// Cleared at so few. Default: one less than `high`, which tells every crossing that the cool-down lets through; four
-    /// fifths of it are calmer.
+    /// Sets the number of connections at which the alarm is cleared. Must be less than `high`.
+    ///
+    /// Default: `high - 1`, which reports every crossing that the cool-down permits. About 80 % of `high` gives fewer
+    /// reports.
     pub fn low(mut self, low: usize) -> Self {
         self.low = low;
         self
     }
 
-    /// How long after it was raised it may be raised again. Default: 5 seconds, as in ranch.
+    /// Sets the shortest time between two raises of the alarm.
+    ///
+    /// Default: 5 seconds, as in ranch.
     pub fn cool_down(mut self, cool_down: Duration) -> Self {
         self.cool_down = cool_down;
         self
     }
 
-    /// Called when it is raised or cleared, on the arbiter of the connection that came or went: it must not block. A panic
-    /// in it is logged. Either way there is a log line, and [`PoolEvent::Alarm`] for observers.
+    /// Sets a callback for when the alarm is raised or cleared.
+    ///
+    /// It runs on the arbiter of the connection that started or ended, and must not block. A panic in it is logged. With or
+    /// without a callback, the alarm is logged and observers receive [`PoolEvent::Alarm`].
     pub fn call(mut self, call: impl Fn(&AlarmEvent<'_>) + Send + Sync + 'static) -> Self {
         self.call = Some(Box::new(call));
         self
     }
 
-    /// Whether it can work: the low mark is below the high one.
+    /// Whether the low mark is below the high one.
     pub(crate) fn is_valid(&self) -> bool {
         self.low < self.high
     }
 
-    /// There are so many connections now, or were a moment ago: `alive` answers with how many there are.
+    /// Raises or clears the alarm as needed. `connections` may be slightly out of date; `alive` returns the current number.
     pub(crate) fn check(&self, connections: usize, alive: impl Fn() -> usize, observers: &Observers) {
         let is_between = |connections| connections > self.low && connections < self.high;
         if is_between(connections) {
             return;
         }
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        // Counted anew under the lock: of two who look, the later one decides, though its count may be the earlier.
+        let mut state = self.state.lock();
+        // Count again under the lock: of two concurrent callers the one with the older count may come last.
         let connections = alive();
         if is_between(connections) {
             return;

@@ -55,7 +55,7 @@ impl<L: Label> Counts<L> {
         self.0.as_mut()[label.index()] += 1;
     }
 
-    /// What was counted since the counts were `earlier`.
+    /// What was counted since `earlier`.
     pub(crate) fn since(&self, earlier: &Self) -> Self {
         let mut counts = *self;
         for (count, before) in counts.0.as_mut().iter_mut().zip(earlier.0.as_ref()) {

@@ -1,13 +1,13 @@
-//! The number of a connection.
+//! The id of a connection.
 
 use std::fmt;
 
-/// The number of a connection, unique within its pool, counted from 1 in the order of acceptance.
+/// The id of a connection: a number that is unique within its pool, counted from 1 in the order of acceptance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId(pub(crate) u64);
 
 impl ConnectionId {
-    /// The number.
+    /// The id as a number.
     pub fn get(self) -> u64 {
         self.0
     }
@@ -19,7 +19,7 @@ impl fmt::Display for ConnectionId {
     }
 }
 
-/// Back from the number, as an operator typed it.
+/// Converts a number, for example one that an operator entered, back to an id.
 impl From<u64> for ConnectionId {
     fn from(number: u64) -> Self {
         ConnectionId(number)

@@ -1,12 +1,13 @@
-//! Log lines that may come often: so many a second at most, and how many were left out.
+//! Throttles for log lines: at most a number of lines per second, and the number of those left out.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
+
+use parking_lot::Mutex;
 
 use super::CloseReason;
 
-/// One log line a second at most, over all who complain of the same.
+/// At most one log line per second, over all callers that share the throttle.
 #[derive(Debug)]
 pub(crate) struct LogThrottle {
     since: Instant,
@@ -19,7 +20,7 @@ impl LogThrottle {
         LogThrottle { since: Instant::now(), next: AtomicU64::new(0), left_out: AtomicU64::new(0) }
     }
 
-    /// Writes the line, told how many were left out since the last one, or leaves it out.
+    /// Calls `line` with the number of lines left out since the last one, or leaves the line out.
     pub(crate) fn log(&self, line: impl FnOnce(u64)) {
         let now = self.since.elapsed().as_millis() as u64;
         let next = self.next.load(Relaxed);
@@ -31,10 +32,10 @@ impl LogThrottle {
     }
 }
 
-/// How many connections a second may end with a line of their own, per reason.
-const ENDINGS: u32 = 10;
+/// How many endings per second and close reason are logged.
+const MAX_LINES: u32 = 10;
 
-/// Log lines of connections that ended: so many a second per reason, over a whole pool.
+/// Throttles the log lines of closed connections, per close reason, over a whole pool.
 #[derive(Debug, Default)]
 pub(crate) struct CloseLogThrottle(Mutex<[Window; CloseReason::ALL.len()]>);
 
@@ -46,19 +47,19 @@ struct Window {
 }
 
 impl CloseLogThrottle {
-    /// Whether one more line may be written, and how many were left out before it.
+    /// Returns how many lines were left out before this one, or `None` if this line must be left out, too.
     pub(crate) fn allow(&self, reason: CloseReason) -> Option<u64> {
-        let mut written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let written = &mut written[reason as usize];
-        if written.since.is_none_or(|since| since.elapsed().as_secs() >= 1) {
-            (written.since, written.lines) = (Some(Instant::now()), 0);
+        let mut windows = self.0.lock();
+        let window = &mut windows[reason as usize];
+        if window.since.is_none_or(|since| since.elapsed().as_secs() >= 1) {
+            (window.since, window.lines) = (Some(Instant::now()), 0);
         }
-        if written.lines == ENDINGS {
-            written.left_out += 1;
+        if window.lines == MAX_LINES {
+            window.left_out += 1;
             return None;
         }
-        written.lines += 1;
-        Some(std::mem::take(&mut written.left_out))
+        window.lines += 1;
+        Some(std::mem::take(&mut window.left_out))
     }
 }
 
@@ -67,13 +68,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_many_endings_some_are_told_and_the_rest_counted() {
+    fn of_many_endings_ten_are_logged_and_the_rest_counted() {
         let endings = CloseLogThrottle::default();
-        let told = (0..1_000).filter(|_| endings.allow(CloseReason::Error).is_some()).count();
-        assert!((10..=20).contains(&told), "{told}");
+        let logged = (0..1_000).filter(|_| endings.allow(CloseReason::Error).is_some()).count();
+        assert!((10..=20).contains(&logged), "{logged}");
         assert_eq!(endings.allow(CloseReason::Panic), Some(0));
         let a_second_ago = Instant::now().checked_sub(std::time::Duration::from_secs(1));
-        endings.0.lock().unwrap()[CloseReason::Error as usize].since = a_second_ago;
-        assert_eq!(endings.allow(CloseReason::Error), Some(1_000 - told as u64));
+        endings.0.lock()[CloseReason::Error as usize].since = a_second_ago;
+        assert_eq!(endings.allow(CloseReason::Error), Some(1_000 - logged as u64));
     }
 }

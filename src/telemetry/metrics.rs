@@ -1,25 +1,25 @@
-//! What observers are told, as metrics of the `metrics` facade.
+//! Pool events as metrics of the `metrics` facade.
 
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram, Unit};
 
 use super::{Observer, PoolEvent};
 
-/// An [`Observer`] that counts by the [`metrics`](https://docs.rs/metrics) facade; any recorder takes it from there.
+/// An [`Observer`] that reports to the [`metrics`](https://docs.rs/metrics) facade, for any recorder.
 ///
 /// | name | kind | labels beside `pool` | meaning |
 /// |---|---|---|---|
 /// | `acceptor_connections` | gauge | `listener` | live connections |
-/// | `acceptor_connections_started_total` | counter | `listener` | connections let in |
+/// | `acceptor_connections_started_total` | counter | `listener` | connections admitted |
 /// | `acceptor_connections_closed_total` | counter | `listener`, `reason` | connections that ended |
-/// | `acceptor_refused_total` | counter | `listener`, `reason` | peers accepted and turned away |
-/// | `acceptor_connection_duration_seconds` | histogram | `listener` | how long connections lived |
+/// | `acceptor_refused_total` | counter | `listener`, `reason` | peers accepted and refused |
+/// | `acceptor_connection_duration_seconds` | histogram | `listener` | lifetime of connections |
 /// | `acceptor_received_bytes_total` | counter | `listener` | bytes received, counted when a connection ends |
 /// | `acceptor_sent_bytes_total` | counter | `listener` | bytes sent, counted when a connection ends |
 /// | `acceptor_packets_total` | counter | `listener` | packets delivered, counted when a connection ends |
 /// | `acceptor_accept_errors_total` | counter | `listener` | failures of `accept` |
-/// | `acceptor_acceptors` | gauge | | acceptors at work |
-/// | `acceptor_acceptors_stopped_total` | counter | | acceptors that ended, on purpose or not |
-/// | `acceptor_blocked_total` | counter | | times that an arbiter was blocked for longer than the watchdog's limit |
+/// | `acceptor_acceptors` | gauge | | running acceptors |
+/// | `acceptor_acceptors_stopped_total` | counter | | acceptors that ended, for any reason |
+/// | `acceptor_blocked_total` | counter | | times an arbiter was blocked for longer than the watchdog's limit |
 /// | `acceptor_alarms_total` | counter | `name` | alarms raised |
 ///
 /// ```
@@ -31,21 +31,21 @@ use super::{Observer, PoolEvent};
 pub struct Metrics;
 
 impl Metrics {
-    /// Also describes the metrics to the recorder, which should be installed by now.
+    /// Creates the observer and describes its metrics to the recorder, which should be installed before.
     #[allow(clippy::new_without_default)]
     pub fn new() -> Self {
         describe_gauge!("acceptor_connections", "Live connections");
-        describe_counter!("acceptor_connections_started_total", "Connections let in");
+        describe_counter!("acceptor_connections_started_total", "Connections admitted");
         describe_counter!("acceptor_connections_closed_total", "Connections that ended, by reason");
-        describe_counter!("acceptor_refused_total", "Peers accepted and turned away, by reason");
-        describe_histogram!("acceptor_connection_duration_seconds", Unit::Seconds, "How long connections lived");
+        describe_counter!("acceptor_refused_total", "Peers accepted and refused, by reason");
+        describe_histogram!("acceptor_connection_duration_seconds", Unit::Seconds, "Lifetime of connections");
         describe_counter!("acceptor_received_bytes_total", Unit::Bytes, "Bytes received by connections that ended");
         describe_counter!("acceptor_sent_bytes_total", Unit::Bytes, "Bytes sent by connections that ended");
         describe_counter!("acceptor_packets_total", "Packets delivered by connections that ended");
         describe_counter!("acceptor_accept_errors_total", "Failures of accept");
-        describe_gauge!("acceptor_acceptors", "Acceptors at work");
+        describe_gauge!("acceptor_acceptors", "Running acceptors");
         describe_counter!("acceptor_acceptors_stopped_total", "Acceptors that ended");
-        describe_counter!("acceptor_blocked_total", "Times that an arbiter was blocked");
+        describe_counter!("acceptor_blocked_total", "Times an arbiter was blocked");
         describe_counter!("acceptor_alarms_total", "Alarms raised");
         Metrics
     }

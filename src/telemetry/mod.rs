@@ -1,15 +1,7 @@
-//! What happened: in numbers, as log lines, and told one thing at a time.
+//! Events, counts, alarms, spans and metrics of a pool.
 //!
-//! | file | what it is about |
-//! |---|---|
-//! | `reason`, `refusal` | one count per way a connection can end, and per reason to turn a peer away |
-//! | `observer` | what happens, told to whoever wants to know |
-//! | `spans`, `metrics` | observers that come with the crate |
-//! | `alarm` | high and low marks on the number of connections |
-//! | `log_throttle` | log lines that may come often |
-//!
-//! The counts themselves live in the [table](crate::registry), under the same lock as the entries they count, so that a
-//! snapshot always adds up.
+//! An [`Observer`] receives every [`PoolEvent`]; [`Spans`] and, with feature `metrics`, `Metrics` are observers. An
+//! [`Alarm`] watches the number of connections. [`Counts`] holds a number per [`CloseReason`] or [`RefusalReason`].
 
 mod alarm;
 mod counts;

@@ -1,4 +1,4 @@
-//! What happens, told one thing at a time to whoever wants to know.
+//! Pool events and their observers.
 
 use std::fmt;
 use std::io;
@@ -12,27 +12,28 @@ use crate::error::Exit;
 use crate::net::Address;
 use crate::panic::catch_panic;
 
-/// Is told what happens in a pool; given to [`Builder::observer`](crate::Builder::observer).
+/// Receives the events of a pool. Registered with [`Builder::observer`](crate::Builder::observer).
 ///
-/// It is called where the thing happens, on an acceptor's or the pool's arbiter, one call after the other on each: it must
-/// not block. A panic in it is logged and costs nobody anything. It sees addresses and numbers, never what is sent.
+/// It is called where the event happens, on an acceptor's or the pool's arbiter. Calls on one arbiter follow one another. It
+/// must not block. A panic in it is logged and has no other effect. Events contain addresses and numbers, never what is
+/// sent.
 ///
 /// ```
 /// use actix_acceptor::telemetry::{Observer, PoolEvent};
 ///
-/// /// Counts the peers that were turned away.
+/// /// Counts the refused peers.
 /// struct Refusals(std::sync::atomic::AtomicU64);
 ///
 /// impl Observer for Refusals {
-///     fn observe(&self, _pool: &str, happening: &PoolEvent<'_>) {
-///         if let PoolEvent::Refused { .. } = happening {
+///     fn observe(&self, _pool: &str, event: &PoolEvent<'_>) {
+///         if let PoolEvent::Refused { .. } = event {
 ///             self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
 ///         }
 ///     }
 /// }
 /// ```
 pub trait Observer: Send + Sync + 'static {
-    /// Something has happened in the pool of this name.
+    /// Receives an event of the pool named `pool`.
     fn observe(&self, pool: &str, event: &PoolEvent<'_>);
 }
 
@@ -42,114 +43,114 @@ impl<O: Observer + ?Sized> Observer for Arc<O> {
     }
 }
 
-/// Something that has happened.
+/// An event of a pool.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum PoolEvent<'a> {
-    /// A listener is open. Again when a suspended one is open again.
+    /// A listener was opened, at the start or when a suspended pool was resumed.
     ListenerStarted {
-        /// Its name.
+        /// The name of the listener.
         listener: &'a str,
-        /// Where.
+        /// The address it listens on.
         address: &'a Address,
     },
-    /// A listener is closed.
+    /// A listener was closed.
     ListenerStopped {
-        /// Its name.
+        /// The name of the listener.
         listener: &'a str,
-        /// Where it was.
+        /// The address it listened on.
         address: &'a Address,
     },
-    /// An acceptor takes peers.
+    /// An acceptor started to accept.
     AcceptorStarted {
-        /// Its place.
+        /// The index of the acceptor.
         acceptor: usize,
     },
-    /// An acceptor is gone.
+    /// An acceptor ended.
     AcceptorStopped {
-        /// Its place.
+        /// The index of the acceptor.
         acceptor: usize,
         /// How it ended.
         exit: &'a Exit,
     },
     /// `accept` failed.
     AcceptError {
-        /// At which listener.
+        /// The name of the listener.
         listener: &'a str,
-        /// The place of the acceptor.
+        /// The index of the acceptor.
         acceptor: usize,
-        /// What the system said.
+        /// The error of the system or the transport.
         error: &'a io::Error,
     },
-    /// A peer was accepted and turned away.
+    /// A peer was accepted and refused.
     Refused {
-        /// The number of its connection, where that had begun: it was refused for what its PROXY header claims.
+        /// The id of the connection if it had started: it was refused because of the peer that its PROXY header names.
         id: Option<ConnectionId>,
-        /// The peer.
+        /// The address of the peer.
         peer: &'a Address,
-        /// The listener it came by.
+        /// The name of the listener.
         listener: &'a str,
-        /// Why.
+        /// Why the peer was refused.
         reason: RefusalReason,
     },
-    /// A peer was accepted and let in.
+    /// A peer was accepted and admitted.
     ConnectionStarted {
-        /// The connection's number.
+        /// The id of the connection.
         id: ConnectionId,
-        /// The peer.
+        /// The address of the peer.
         peer: &'a Address,
-        /// The listener it came by.
+        /// The name of the listener.
         listener: &'a str,
     },
-    /// A connection takes packets from here on: its `ack` is about to be called.
+    /// A connection is ready: its `ack` is about to be called, and packets follow.
     ConnectionReady {
-        /// The connection's number.
+        /// The id of the connection.
         id: ConnectionId,
-        /// The peer.
+        /// The address of the peer.
         peer: &'a Address,
-        /// The listener it came by.
+        /// The name of the listener.
         listener: &'a str,
     },
-    /// A connection is over, and its socket closed.
+    /// A connection ended, and its socket is closed.
     ConnectionStopped {
-        /// The connection's number.
+        /// The id of the connection.
         id: ConnectionId,
-        /// The peer.
+        /// The address of the peer.
         peer: &'a Address,
-        /// The listener it came by.
+        /// The name of the listener.
         listener: &'a str,
-        /// How it ended.
+        /// Why it ended.
         reason: CloseReason,
-        /// How long it lived; exact to 0.1 s.
+        /// The lifetime of the connection, with a resolution of 0.1 s.
         duration: Duration,
         /// Bytes received.
         bytes_in: u64,
         /// Bytes sent.
         bytes_out: u64,
-        /// Packets delivered to callbacks; 0 where the program cuts its packets by itself.
+        /// Packets delivered to callbacks. 0 for handlers that read the stream themselves.
         packets: u64,
     },
-    /// An arbiter is blocked for longer than the watchdog's limit.
+    /// An arbiter has been blocked for longer than the watchdog's limit.
     Blocked {
-        /// The place of its acceptor, where that is certain.
+        /// The index of the acceptor of that arbiter, if it is certain.
         acceptor: Option<usize>,
-        /// The connection whose callback it is, where that is known.
+        /// The connection whose callback blocks, if it is known.
         id: Option<ConnectionId>,
-        /// For how long so far.
+        /// The time for which the arbiter has been blocked so far.
         so_far: Duration,
     },
     /// An alarm was raised or cleared.
     Alarm {
-        /// Its name.
+        /// The name of the alarm.
         name: &'a str,
-        /// Raised, else cleared.
+        /// True if the alarm was raised, false if it was cleared.
         raised: bool,
-        /// How many connections there were.
+        /// The number of connections at that moment.
         connections: usize,
     },
 }
 
-/// Those who want to know, and the name of the pool they are told of.
+/// The observers of a pool, and the name of the pool.
 pub(crate) struct Observers {
     pool: Arc<str>,
     all: Vec<Box<dyn Observer>>,
@@ -161,7 +162,7 @@ impl Observers {
         Observers { pool, all, panics: LogThrottle::new() }
     }
 
-    /// Tells everybody. What there is to tell is put together only where somebody wants to know.
+    /// Passes an event to every observer. The event is built only if there is one.
     #[inline]
     pub(crate) fn emit<'a>(&self, event: impl FnOnce() -> PoolEvent<'a>) {
         if !self.all.is_empty() {

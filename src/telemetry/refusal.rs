@@ -39,7 +39,7 @@ impl RefusalReason {
     /// The reason in snake case, as logs and metrics show it.
     ///
     /// ```
-    /// assert_eq!(actix_acceptor::telemetry::RefusalReason.name(), "per_peer");
+    /// assert_eq!(actix_acceptor::telemetry::RefusalReason::PerPeer.name(), "per_peer");
     /// ```
     pub const fn name(self) -> &'static str {
         match self {

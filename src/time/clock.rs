@@ -1,48 +1,48 @@
-//! The time as an arbiter's connections see it: milliseconds as of the last tick.
+//! The clock of an arbiter: milliseconds as of the last tick.
 //!
-//! The clock counts the time its arbiter was awake: a tick that comes late, because a callback blocked the thread, moves
-//! it on by one tick only. So a peer is never held silent for a time in which nobody listened.
+//! The clock counts the time in which its arbiter was not blocked: a tick that is late because a callback blocked the
+//! thread advances it by one tick only. So time in which the arbiter did not read never counts as silence of a peer.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The longest time between two ticks, in milliseconds: how fresh stamps are when no limit asks for more.
-const SLOWEST: u32 = 100;
-/// The shortest one.
-const FASTEST: u32 = 4;
+/// The longest time between two ticks, in milliseconds: the resolution of timestamps when no limit needs a finer one.
+const MAX_TICK: u32 = 100;
+/// The shortest time between two ticks, in milliseconds.
+const MIN_TICK: u32 = 4;
 
-/// So much of a tick, as a divisor, may a late one owe to the next.
-const OWED: u64 = 4;
+/// A late tick carries at most one tick divided by this number over to the next tick.
+const CARRY_DIVISOR: u64 = 4;
 
-/// How much older than it says a stamp with this grain may be, in milliseconds: taken just before a late tick, it sees the
-/// whole of that tick counted, and what that owes to the next one.
+/// By how much a timestamp of this resolution may be older than its value, in milliseconds: a timestamp taken just before
+/// a late tick is older by that whole tick and by what the tick carries over.
 pub(crate) fn tolerance(resolution: u32) -> u32 {
-    resolution + resolution.div_ceil(OWED as u32)
+    resolution + resolution.div_ceil(CARRY_DIVISOR as u32)
 }
 
-/// How exact a limit is kept, in milliseconds: a stamp is at most this old, and the tick follows.
+/// The resolution at which a limit is measured, in milliseconds: the greatest age of a timestamp, and the length of a tick.
 ///
-/// A twenty-fifth of the limit: the stamp's age and the wait for the tick together stay within a tenth, with a little left
-/// for a late timer.
+/// It is 1/25 of the limit: the age of the timestamp and the wait for the tick together stay within 1/10 of the limit, with
+/// a margin for a late timer.
 pub(crate) fn resolution(limit: u32) -> u32 {
     if limit == 0 {
-        SLOWEST
+        MAX_TICK
     } else {
-        (limit / 25).clamp(FASTEST, SLOWEST)
+        (limit / 25).clamp(MIN_TICK, MAX_TICK)
     }
 }
 
-/// Milliseconds of an arbiter's waking life.
+/// Milliseconds in which an arbiter was not blocked.
 #[derive(Debug)]
 pub(crate) struct Clock {
     now: AtomicU64,
     tick: AtomicU32,
-    /// When `now` was last moved on, in microseconds since `epoch`.
-    moved: AtomicU64,
-    /// Microseconds that were seen but not yet counted, for they were more than a tick.
-    owed: AtomicU64,
+    /// When `now` was last advanced, in microseconds since `epoch`.
+    advanced: AtomicU64,
+    /// Microseconds that have passed and are not yet counted in `now`, because they exceed a tick.
+    carry: AtomicU64,
     epoch: Instant,
 }
 
@@ -50,20 +50,20 @@ impl Clock {
     pub(crate) fn new() -> Self {
         Clock {
             now: AtomicU64::new(1),
-            tick: AtomicU32::new(SLOWEST),
-            moved: AtomicU64::new(0),
-            owed: AtomicU64::new(0),
+            tick: AtomicU32::new(MAX_TICK),
+            advanced: AtomicU64::new(0),
+            carry: AtomicU64::new(0),
             epoch: Instant::now(),
         }
     }
 
-    /// The time of the last tick; never 0.
+    /// The time of the last tick. Never 0.
     #[inline]
     pub(crate) fn now(&self) -> u64 {
         self.now.load(Relaxed)
     }
 
-    /// Milliseconds between two ticks at present.
+    /// The current length of a tick, in milliseconds.
     pub(crate) fn tick(&self) -> u32 {
         self.tick.load(Relaxed)
     }
@@ -72,32 +72,32 @@ impl Clock {
         self.tick.store(tick, Relaxed);
     }
 
-    /// The time right now, for those who cannot wait for the tick: reads the system's clock, moves nothing.
+    /// The exact time, for callers that cannot wait for the tick. Reads the system's clock; does not advance this one.
     pub(crate) fn exact(&self) -> u64 {
-        let since = self.elapsed().saturating_sub(self.moved.load(Relaxed)) + self.owed.load(Relaxed);
+        let since = self.elapsed().saturating_sub(self.advanced.load(Relaxed)) + self.carry.load(Relaxed);
         self.now() + (since / 1000).min(u64::from(self.tick()))
     }
 
-    /// Moves the time on: by what has passed, but by no more than a tick.
+    /// Advances the clock by the time that has passed, but by at most one tick.
     ///
-    /// What is a little more than a tick is owed to the next one, else the clock would lose time with every late timer;
-    /// what is much more was a blocked arbiter and is forgotten.
+    /// An excess of up to a quarter of a tick is carried over to the next tick; else the clock would lose time with every
+    /// late timer. A greater excess means that the arbiter was blocked; it is dropped.
     pub(crate) fn advance(&self) {
         let tick = u64::from(self.tick()) * 1000;
         let elapsed = self.elapsed();
-        let passed = elapsed.saturating_sub(self.moved.load(Relaxed)) + self.owed.load(Relaxed);
+        let passed = elapsed.saturating_sub(self.advanced.load(Relaxed)) + self.carry.load(Relaxed);
         let counted = passed.min(tick) / 1000 * 1000;
-        self.owed.store((passed - counted).min(tick / OWED), Relaxed);
-        self.moved.store(elapsed, Relaxed);
+        self.carry.store((passed - counted).min(tick / CARRY_DIVISOR), Relaxed);
+        self.advanced.store(elapsed, Relaxed);
         self.now.fetch_add(counted / 1000, Relaxed);
     }
 
-    /// After a time without connections, in which nothing ticked.
+    /// Advances the clock by all the time that has passed, after a period without connections and thus without ticks.
     pub(crate) fn catch_up(&self) {
         let elapsed = self.elapsed();
-        let passed = elapsed.saturating_sub(self.moved.load(Relaxed));
-        self.owed.store(0, Relaxed);
-        self.moved.store(elapsed, Relaxed);
+        let passed = elapsed.saturating_sub(self.advanced.load(Relaxed));
+        self.carry.store(0, Relaxed);
+        self.advanced.store(elapsed, Relaxed);
         self.now.fetch_add(passed / 1000, Relaxed);
     }
 
@@ -106,12 +106,12 @@ impl Clock {
     }
 }
 
-/// How long the next tick is waited for.
-pub(crate) fn pause(tick: u32) -> Duration {
+/// The length of a tick as a duration.
+pub(crate) fn tick_duration(tick: u32) -> Duration {
     Duration::from_millis(u64::from(tick))
 }
 
-/// A duration as the tables count it: whole milliseconds, at least one; 0 stands for "never".
+/// A limit in whole milliseconds, rounded up, at least 1. `None` becomes 0, which means "never".
 pub(crate) fn millis(limit: Option<Duration>) -> u32 {
     match limit {
         None => 0,

@@ -1,13 +1,14 @@
 //! The deadlines of one connection, in milliseconds of its arbiter's clock. Pure arithmetic: no clock is read here.
 //!
-//! A stamp may be up to one [`resolution`] old, so every deadline lies that much after stamp plus limit: a timeout fires
-//! a little late, never early. Everything is in `Cell`s: a connection lives on one thread, and its guard is shared.
+//! A timestamp may be older than its value by [`tolerance`], so every deadline is later than timestamp plus limit by that
+//! much: a timeout may fire a little late, but never early. The fields are `Cell`s, since a connection lives on one thread
+//! and its guard is shared there.
 
 use std::cell::Cell;
 
 use super::{resolution, tolerance};
 
-/// Stamps of 0 stand for "not running", limits of 0 for "no limit".
+/// The deadlines of one connection. A timestamp of 0 means "not running", a limit of 0 means "never".
 #[derive(Debug)]
 pub(crate) struct Deadlines {
     idle: Cell<u32>,
@@ -89,7 +90,7 @@ impl Deadlines {
         self.mark_changed();
     }
 
-    /// The shortest limit in use: the tick follows it. 0 for none.
+    /// The shortest limit in use, which determines the tick. 0 if there is none.
     pub(crate) fn shortest(&self) -> u32 {
         shortest([self.idle.get(), self.idle_once.get(), self.packet.get(), self.send, self.max_age])
     }
@@ -104,7 +105,7 @@ impl Deadlines {
         self.changed.replace(false)
     }
 
-    /// The peer sent something.
+    /// Records that bytes were received.
     #[inline]
     pub(crate) fn received(&self) {
         if self.idle_once.get() != 0 {
@@ -113,14 +114,14 @@ impl Deadlines {
         }
     }
 
-    /// The idle timeout fired and the connection goes on: the same time again.
+    /// Restarts the idle timeout after it fired and the connection continues.
     pub(crate) fn restart_idle(&self, now: u64) {
         self.idle_since.set(now);
         self.idle_once.set(0);
         self.mark_changed();
     }
 
-    /// Whole packets were decoded; `partial`: the beginning of another one is left.
+    /// Records a decoding step. `delivered`: whole packets were delivered; `partial`: the beginning of another one is left.
     #[inline]
     pub(crate) fn decoded(&self, delivered: bool, partial: bool, now: u64) {
         if !partial {
@@ -131,10 +132,10 @@ impl Deadlines {
         }
     }
 
-    /// Bytes were written, or the socket had no room for them.
+    /// Records a write. `progress`: bytes were sent; `pending`: bytes are left to send.
     #[inline]
-    pub(crate) fn wrote(&self, progress: bool, left: bool, now: u64) {
-        if !left {
+    pub(crate) fn wrote(&self, progress: bool, pending: bool, now: u64) {
+        if !pending {
             self.stalled_since.set(0);
         } else if progress || self.stalled_since.get() == 0 {
             self.stalled_since.set(now);
@@ -142,10 +143,10 @@ impl Deadlines {
         }
     }
 
-    /// The idle and packet timeouts stand still while the connection takes nothing in.
+    /// Pauses or resumes the idle and packet timeouts: neither runs while reading is paused. Returns true if this call
+    /// ended a pause.
     ///
-    /// `exact` reads the clock at both ends of a pause: the difference of two stamps would carry the age of both. Returns
-    /// true when a pause has ended.
+    /// `exact` reads the clock at both ends of a pause: a difference of timestamps would be wrong by the age of both.
     #[inline]
     pub(crate) fn set_paused(&self, paused: bool, last_read: u64, exact: impl FnOnce() -> u64) -> bool {
         if paused == (self.paused_since.get() != 0) {
@@ -166,7 +167,7 @@ impl Deadlines {
         !paused
     }
 
-    /// What has expired by `now`, the most severe first.
+    /// The limit that has expired by `now`. If several have, the most severe one.
     pub(crate) fn expired(&self, last_read: u64, now: u64) -> Option<Expired> {
         let due = |deadline: Option<u64>| deadline.is_some_and(|deadline| deadline <= now);
         if due(self.age_deadline()) {
@@ -233,7 +234,7 @@ mod tests {
     fn a_timeout_fires_within_a_tenth_and_never_early() {
         for limit in [50, 100, 1_000, 10_000, 60_000] {
             let deadlines = deadlines(limit, 0, 0);
-            // The stamp is up to one resolution old when the peer falls silent.
+            // The timestamp is up to one resolution old when the peer falls silent.
             assert_eq!(deadlines.expired(1, 1 + u64::from(limit)), None);
             let late = deadlines.next(1).unwrap() - 1 - u64::from(limit);
             assert!(late + u64::from(resolution(limit)) <= u64::from(limit.div_ceil(10).max(10)), "{limit}: {late}");

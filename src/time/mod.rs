@@ -1,7 +1,7 @@
-//! The clock of an arbiter, and the deadlines of one connection.
+//! The clock of an arbiter, and the deadlines of a connection.
 
 mod clock;
 mod deadlines;
 
-pub(crate) use clock::{millis, pause, resolution, tolerance, Clock};
+pub(crate) use clock::{millis, resolution, tick_duration, tolerance, Clock};
 pub(crate) use deadlines::{Deadlines, Expired, Timeouts};

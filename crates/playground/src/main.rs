@@ -51,7 +51,7 @@ async fn main() {
     let code = match run(options).await {
         Ok(()) => 0,
         Err(error) => {
-            eprintln!("error: {error}");
+            eprintln!("error: {}", with_sources(&*error));
             let makes_no_sense = |error: &StartError| matches!(error, StartError::InvalidSetting(_));
             match error.downcast_ref() {
                 Some(StartError::Several(each)) if each.iter().all(makes_no_sense) => 2,
@@ -61,6 +61,12 @@ async fn main() {
         }
     };
     std::process::exit(code);
+}
+
+/// The message of an error, followed by those of its sources.
+fn with_sources(error: &dyn std::error::Error) -> String {
+    let sources = std::iter::successors(error.source(), |error| error.source());
+    sources.fold(error.to_string(), |text, source| format!("{text}: {source}"))
 }
 
 async fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {

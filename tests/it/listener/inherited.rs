@@ -108,7 +108,7 @@ async fn what_is_not_a_listening_stream_socket_is_refused() {
         if why == "does not listen" && !cfg!(target_os = "linux") {
             continue;
         }
-        let error = listening(listener).await.unwrap_err().to_string();
+        let error = format!("{:?}", listening(listener).await.unwrap_err());
         assert!(error.contains(why), "{error}: {why}");
     }
 }

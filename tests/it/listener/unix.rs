@@ -80,7 +80,7 @@ async fn a_live_socket_file_fails_the_start() {
     let path = folder.path("live.sock");
     let first = listening(Listener::unix(&path)).await.unwrap();
     let error = listening(Listener::unix(&path)).await.unwrap_err();
-    let text = error.to_string();
+    let text = format!("{error:?}");
     assert!(text.contains(path.to_str().unwrap()) && text.contains("a process listens there"), "{text}");
     assert!(matches!(error, StartError::SystemError { source, .. } if source.kind() == ErrorKind::AddrInUse));
     dial(&path).await.echo("the first one goes on").await;
@@ -110,7 +110,7 @@ async fn a_file_that_is_no_socket_is_left_alone() {
     fs::write(&file, "precious").unwrap();
     std::os::unix::fs::symlink(&file, &link).unwrap();
     for path in [&file, &link] {
-        let error = listening(Listener::unix(path)).await.unwrap_err().to_string();
+        let error = format!("{:?}", listening(Listener::unix(path)).await.unwrap_err());
         assert!(error.contains("not a socket"), "{error}");
     }
     assert_eq!(fs::read_to_string(&link).unwrap(), "precious");
@@ -144,7 +144,7 @@ async fn mode_and_owner_are_set_before_listen() {
         assert_eq!((file.uid(), file.gid(), file.mode() & 0o777), (12_345, 23_456, 0o666));
         stop(given.unwrap()).await;
     } else {
-        let error = given.unwrap_err().to_string();
+        let error = format!("{:?}", given.unwrap_err());
         assert!(error.contains("its owner"), "{error}");
     }
     assert_eq!(folder.files(), 0, "also after a failure");
@@ -287,7 +287,7 @@ async fn an_abstract_name_needs_no_file() {
     let pool = listening(Listener::unix_abstract(&name)).await.unwrap();
     assert_eq!(pool.local_addrs()[0].url(), format!("unix:@{name}"));
     connect().await.echo("by name").await;
-    let error = listening(Listener::unix_abstract(&name)).await.unwrap_err().to_string();
+    let error = format!("{:?}", listening(Listener::unix_abstract(&name)).await.unwrap_err());
     assert!(error.contains(&format!("@{name}")) && error.contains("in use"), "{error}");
     soon(pool.suspend(SuspendMode::Close)).await.unwrap();
     assert_eq!(StdStream::connect_addr(&there).unwrap_err().kind(), ErrorKind::ConnectionRefused);

@@ -115,7 +115,7 @@ async fn a_panic_payload_that_panics_is_reported_as_a_panic() {
     let mut bad = connect(&pool).await;
     bad.send("payload").await;
     assert_eq!(bad.until_gone().await, b"");
-    assert_eq!(closings.next().await, (CloseReason::Panic, "a callback panicked: not a text".into()));
+    assert_eq!(closings.next().await, (CloseReason::Panic, "a callback panicked: payload is not a string".into()));
     connect(&pool).await.echo("the next one").await;
     soon(pool.stop(Duration::ZERO)).await;
 }

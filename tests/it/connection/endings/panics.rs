@@ -102,7 +102,7 @@ async fn a_panic_in_any_callback_ends_one_connection() {
     let said = [
         ("callback\n", "in the callback"),
         ("formatted\n", "with 2 texts"),
-        ("no text\n", "not a text"),
+        ("no text\n", "payload is not a string"),
         ("send\n", "poison in encode"),
         ("reply\n", "poison in encode"),
         ("poison\n", "poison in decode"),
