@@ -170,7 +170,7 @@ async fn whatever_dies_everything_adds_up_and_no_connect_fails() {
     adds_up(&pool);
 }
 
-fn adds_up(pool: &PoolHandle) {
+fn adds_up<A>(pool: &Pool<A>) {
     let info = pool.info();
     let refused: u64 = info.refused.iter().map(|(_, count)| count).sum();
     assert_eq!(info.accepted, refused + info.connections + info.closed.total(), "{info:?}");
@@ -179,7 +179,7 @@ fn adds_up(pool: &PoolHandle) {
 }
 
 /// Exactly so many get in: not one permit was lost, and not one is there that should not be.
-async fn permits_are_whole(pool: &PoolHandle) {
+async fn permits_are_whole<A>(pool: &Pool<A>) {
     let mut inside = join_all((0..MAX).map(|_| connect(pool))).await;
     join_all(inside.iter_mut().map(|peer| peer.echo("hello"))).await;
     let accepted = pool.info().accepted;

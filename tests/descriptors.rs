@@ -202,7 +202,7 @@ const LINES: u32 = 3;
 #[test]
 fn the_limit_is_lowered_with_a_warning_and_all_of_it_can_be_used() {
     let server = Server::start("wait");
-    server.logs("leaves room for fewer connections");
+    server.logs("connection limit lowered to fit the limit of open files");
     let mut first = server.served();
     let [max, ..] = first.numbers();
     assert!((10..LIMIT).contains(&max), "{max}");

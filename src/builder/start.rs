@@ -14,7 +14,7 @@ use crate::limits::Limits;
 use crate::limits::ReserveDescriptor;
 use crate::listener::{open_first, open_listeners, resolve, Listener};
 use crate::listener::{SocketOptions, Transport};
-use crate::pool::{AcceptorPool, AcceptorSlots, Placement, Plan, Pool, PoolState, Restarts};
+use crate::pool::{AcceptorPool, Placement, Pool, PoolState};
 use crate::registry::{Registries, RegistryShared};
 use crate::telemetry::{Alarm, Observers};
 use crate::watchdog::Watchdog;
@@ -86,17 +86,14 @@ impl<D: Service> Builder<D> {
         })?;
         let actor = TypeId::of::<D::Actor>();
         let shared = PoolState::new(name.clone(), limits, registries.clone(), settings.clone(), actor, opened.left);
-        // A name that nobody chose cannot be in anybody's way.
-        if !shared.enter_name() && named {
+        // Only a name that was chosen must be unique; a default name stays unregistered if it is taken.
+        if !shared.register_name() && named {
             return Err(StartError::NameTaken { name: name.to_string() });
         }
         let reserve = settings.reserve_descriptor.then(ReserveDescriptor::keep);
-        let slots = AcceptorSlots::new(self.placement, slots);
         let acceptors = AcceptorContext::new(name, opened.spawner, registries, states, reserve);
-        let restarts = Restarts::new(settings.max_restarts, settings.restart_window);
-        let (reconfigure, start_timeout) = (opened.reconfigure, self.start_timeout);
-        let plan = Plan { shared: shared.clone(), acceptors, slots, restarts, reconfigure, watchdog, start_timeout };
-        AcceptorPool::launch(plan).await?;
+        let (placement, start_timeout) = (self.placement, self.start_timeout);
+        AcceptorPool::launch(shared.clone(), acceptors, placement, opened.reconfigure, watchdog, start_timeout).await?;
         Ok(Pool::new(shared))
     }
 }

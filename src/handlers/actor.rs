@@ -8,7 +8,7 @@ use actix::prelude::*;
 use super::{sealed, socket_limits, Latest, Opened, Service};
 use crate::acceptor::ConnectionSpawner;
 use crate::connection::{Reconfigure, Terms};
-use crate::error::BoxError;
+use crate::error::{BoxError, PoolEnded};
 use crate::panic::catch_panic;
 use crate::pool::Pool;
 use crate::socket::{Incoming, Socket, SocketLimits};
@@ -113,11 +113,21 @@ where
     }
 }
 
-impl<A: Actor> Pool<A> {
-    /// Has new connections served by what another function starts. Those that are alive keep their actors. Only at the door
-    /// [`start`](crate::AcceptorPool::with_actor); at others nothing changes, and false is returned.
-    pub fn set_actor(&self, start: impl Fn(Socket) -> Result<Addr<A>, BoxError> + Send + Sync + 'static) -> bool {
-        let latest = self.door::<Latest<Start<A>>>();
-        latest.map(|latest| latest.set(ActorService::new(start).start)).is_some()
+impl<A> Pool<A>
+where
+    A: Actor + Handler<Ack>,
+    A::Context: ToEnvelope<A, Ack>,
+{
+    /// Replaces the function that starts an actor for each new connection, as given to
+    /// [`AcceptorPool::with_actor`](crate::AcceptorPool::with_actor). Existing connections keep their actors.
+    ///
+    /// # Errors
+    /// [`PoolEnded`] when the pool has ended.
+    pub fn set_actor(
+        &self,
+        start: impl Fn(Socket) -> Result<Addr<A>, BoxError> + Send + Sync + 'static,
+    ) -> Result<(), PoolEnded> {
+        self.handler::<Latest<Start<A>>>()?.set(Arc::new(start));
+        Ok(())
     }
 }

@@ -12,7 +12,7 @@ use futures::FutureExt;
 use super::{sealed, socket_limits, Latest, Opened, Service};
 use crate::acceptor::ConnectionSpawner;
 use crate::connection::{Closed, Reconfigure, Terms};
-use crate::error::BoxError;
+use crate::error::{BoxError, PoolEnded};
 use crate::panic::{catch_panic, panic_text};
 use crate::pool::Pool;
 use crate::socket::{Incoming, Socket, SocketLimits};
@@ -139,14 +139,17 @@ fn begin(serve: &Latest<Serve>, socket: Socket) {
 }
 
 impl Pool<NoActor> {
-    /// Has new connections served by another async fn. Those that are alive keep theirs.
-    pub fn set_fn<F, T>(&self, serve: F)
+    /// Replaces the async fn that serves each new connection, as given to
+    /// [`AcceptorPool::with_fn`](crate::AcceptorPool::with_fn). Existing connections keep theirs.
+    ///
+    /// # Errors
+    /// [`PoolEnded`] when the pool has ended.
+    pub fn set_fn<F, T>(&self, serve: F) -> Result<(), PoolEnded>
     where
         F: Fn(Socket) -> T + Send + Sync + 'static,
         T: Future<Output: IntoServeResult> + 'static,
     {
-        if let Some(latest) = self.door::<Latest<Serve>>() {
-            latest.set(FnService::new(serve).serve);
-        }
+        self.handler::<Latest<Serve>>()?.set(FnService::new(serve).serve);
+        Ok(())
     }
 }

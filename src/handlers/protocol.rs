@@ -8,6 +8,7 @@ use super::{sealed, Opened, Service};
 use crate::acceptor::ConnectionSpawner;
 use crate::connection::{Birth, Connection};
 use crate::connection::{Factory, MakeCodec, Peer, Protocol, ProtocolFactory, SharedFactory, Terms};
+use crate::error::PoolEnded;
 use crate::framing::Framing;
 use crate::panic::catch_panic;
 use crate::pool::Pool;
@@ -94,29 +95,37 @@ impl<P: Protocol> ConnectionSpawner for ProtocolSpawner<P> {
 }
 
 impl<P: Protocol> Pool<Connection<P>> {
-    /// Has new connections served by states of another factory. Those that are alive keep theirs: old and new behaviour
-    /// live side by side.
-    pub fn set_protocol(&self, factory: impl Fn(&Peer) -> P + Send + Sync + 'static) {
+    /// Replaces the factory for new connections. Existing connections keep their protocol, so old and new behaviour run
+    /// side by side.
+    ///
+    /// # Errors
+    /// [`PoolEnded`] when the pool has ended.
+    pub fn set_protocol(&self, factory: impl Fn(&Peer) -> P + Send + Sync + 'static) -> Result<(), PoolEnded> {
         let factory: Factory<P> = Arc::new(factory);
-        self.update(|current| current.factory = factory);
+        self.update_factory(|current| current.factory = factory)
     }
 
-    /// Gives new connections another codec. Those that are alive keep theirs.
-    pub fn set_codec(&self, codec: impl Fn() -> P::Codec + Send + Sync + 'static) {
+    /// Replaces the function that makes the codec of each new connection. Existing connections keep their codec.
+    ///
+    /// # Errors
+    /// [`PoolEnded`] when the pool has ended.
+    pub fn set_codec(&self, codec: impl Fn() -> P::Codec + Send + Sync + 'static) -> Result<(), PoolEnded> {
         let codec: MakeCodec<P> = Arc::new(codec);
-        self.update(|factory| factory.codec = codec);
+        self.update_factory(|current| current.codec = codec)
     }
 
-    fn update(&self, update: impl FnOnce(&mut ProtocolFactory<P>)) {
-        if let Some(factory) = self.door::<SharedFactory<P>>() {
-            factory.update(update);
-        }
+    fn update_factory(&self, update: impl FnOnce(&mut ProtocolFactory<P>)) -> Result<(), PoolEnded> {
+        self.handler::<SharedFactory<P>>()?.update(update);
+        Ok(())
     }
 }
 
 impl<P: Protocol<Codec = Framing>> Pool<Connection<P>> {
-    /// Gives new connections another framing, its `max_frame` included. Those that are alive keep theirs.
-    pub fn set_framing(&self, framing: Framing) {
-        self.set_codec(move || framing.clone());
+    /// Replaces the framing of new connections, including its `max_frame`. Existing connections keep their framing.
+    ///
+    /// # Errors
+    /// [`PoolEnded`] when the pool has ended.
+    pub fn set_framing(&self, framing: Framing) -> Result<(), PoolEnded> {
+        self.set_codec(move || framing.clone())
     }
 }

@@ -28,7 +28,7 @@ async fn a_busy_connection_holds_up_no_look_and_no_look_holds_up_anybody() {
     let mut blocked = connect(&pool).await;
     blocked.echo("hello").await;
     let place = |pool: &PoolHandle| pool.info().acceptors.iter().position(|one| one.connections == 1).unwrap();
-    let (busy, handle) = (place(&pool), pool.untyped());
+    let (busy, handle) = (place(&pool.untyped()), pool.untyped());
     blocked.send("block").await;
     diary.until(&Call::packet("block")).await;
     let looker = thread::spawn(move || {
