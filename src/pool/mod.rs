@@ -116,7 +116,7 @@ impl AcceptorPool {
         let pool = (ctx.address().recipient(), ctx.address().recipient());
         if let Err(source) = self.slots.start_acceptor(slot, acceptors, pool) {
             if self.starting.is_some() {
-                let what = format!("an arbiter for acceptor {slot}");
+                let what = format!("the arbiter of acceptor {slot}");
                 self.start_failed(StartError::SystemError { what, source }, ctx);
             } else {
                 let source = Arc::new(source);
