@@ -20,9 +20,7 @@ const STOP_ACCEPTORS: Duration = Duration::from_secs(1);
 /// How long to wait for connections that were ended. Only those on a blocked arbiter take that long.
 const GIVE_UP: Duration = Duration::from_secs(1);
 
-/// How a pool is to be drained.
-///
-/// The default for the kernel's queue is the pool's setting; see [`backlog_on_close`](Drain::backlog_on_close).
+/// How to drain a pool: grace period, delay, and what happens to the kernel's queue. For [`Pool::drain`](crate::Pool::drain).
 ///
 /// ```
 /// use actix_acceptor::Drain;
@@ -79,7 +77,7 @@ pub(super) struct DrainState {
     /// Counted from the notification of the connections.
     grace: Option<Duration>,
     backlog_on_close: BacklogPolicy,
-    /// How the pool will have ended.
+    /// What [`Pool::stopped`](super::Pool::stopped) will return.
     pub(super) outcome: Result<(), PoolError>,
     phase: Phase,
 }

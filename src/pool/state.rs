@@ -22,7 +22,7 @@ use crate::net::Address;
 use crate::registry::{Registries, Totals, LAST_FLUSH};
 use crate::telemetry::{CloseReason, Counts, PoolEvent};
 
-/// See the [module](self).
+/// Shared by a pool's actor and all its handles.
 pub(crate) struct PoolState {
     name: Arc<str>,
     system: usize,
@@ -196,7 +196,7 @@ impl PoolState {
         self.slots.lock().get(slot).and_then(|info| info.address.clone())
     }
 
-    /// Sets how many slots are in use. The books of slots that are no longer in use are kept.
+    /// Sets how many slots are in use. Entries of slots that are no longer in use are kept.
     pub(super) fn set_slots(&self, count: usize) {
         self.registries.set_slots_in_use(count);
         let mut slots = self.slots.lock();

@@ -78,6 +78,9 @@ async fn what_is_not_reached_in_time_is_told_with_the_number() {
     let (limit, began) = (Duration::from_millis(200), Instant::now());
     let error = house.pool.wait_for(|connections| connections <= 3, limit).await.unwrap_err();
     assert!(began.elapsed() >= limit);
-    assert_eq!((error.connections, &*error.to_string()), (10, "there are 10 connections"));
+    assert_eq!(
+        (error.connections, &*error.to_string()),
+        (10, "timed out waiting for the number of connections: there are 10")
+    );
     soon(house.pool.stop(Duration::ZERO)).await;
 }
