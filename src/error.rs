@@ -152,6 +152,11 @@ impl From<SuspendError> for StartError {
     }
 }
 
+/// The pool has ended, so what serves its new connections can no longer be replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the pool has ended")]
+pub struct PoolEnded;
+
 /// The number of connections did not reach the expected value in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("timed out waiting for the number of connections: there are {connections}")]

@@ -141,7 +141,7 @@ pub use framing::Framing;
 #[doc(inline)]
 pub use handlers::{Ack, Init};
 pub use listener::Listener;
-pub use pool::{AcceptorPool, Drain, Pool, PoolHandle, SuspendMode};
+pub use pool::{AcceptorPool, Drain, Pool, PoolHandle, SuspendMode, Untyped};
 pub use socket::Socket;
 #[doc(inline)]
 pub use telemetry::ConnectionId;

@@ -1,4 +1,6 @@
-//! The ways in: the four doors, and what can be set at one of them only.
+//! The constructors of [`AcceptorPool`], one per kind of handler, and the settings that only one kind has.
+//!
+//! Each wraps what the user gives into a [`Service`](crate::handlers::Service) and returns a [`Builder`] for it.
 
 use std::future::Future;
 
@@ -15,14 +17,13 @@ use crate::pool::AcceptorPool;
 use crate::socket::Socket;
 
 impl AcceptorPool {
-    /// Serves every connection by a [`Protocol`]: condor's and gen_server's way.
+    /// Serves each connection with a [`Protocol`], as condor and gen_server do.
     ///
-    /// The factory is called for each connection, on its arbiter, and sees the peer before there is any state for it. What
-    /// it captures is the starting environment. A panic in it ends that connection and no other.
+    /// `factory` makes the protocol of a connection. It is called for each connection, on the connection's arbiter. A panic
+    /// in it ends only that connection.
     ///
-    /// The codec is made by its `Default`; for [`Framing`] it is chosen with
-    /// [`framing`](crate::Builder::framing). [`with_codec`](AcceptorPool::with_codec) takes a function
-    /// that makes it.
+    /// The codec is made by its `Default`; [`Framing`] is chosen with [`framing`](crate::Builder::framing). To make the
+    /// codec with a function, use [`with_codec`](AcceptorPool::with_codec).
     pub fn with_protocol<P, F>(factory: F) -> Builder<ProtocolService<P>>
     where
         P: Protocol,
@@ -32,8 +33,9 @@ impl AcceptorPool {
         Self::with_codec(factory, P::Codec::default)
     }
 
-    /// As [`protocol`](AcceptorPool::with_protocol), with a function that makes the codec: once per connection, and again when
-    /// a packet timed out.
+    /// As [`with_protocol`](AcceptorPool::with_protocol), with a function that makes the codec.
+    ///
+    /// The function is called once per connection, and again when a packet timed out.
     ///
     /// ```
     /// use actix_acceptor::{AcceptorPool, Conn, Next, Protocol};
@@ -60,11 +62,11 @@ impl AcceptorPool {
         Builder::new(ProtocolService::new(factory, codec))
     }
 
-    /// Serves every connection by two closures: glisten's way.
+    /// Serves each connection with two closures, as glisten does.
     ///
-    /// `on_init` makes the state of a connection, and may hand over a stream whose items arrive as [`Event::User`];
-    /// `on_event` is called with every event. [`with_close`](crate::Builder::with_close) adds a third that gets the state
-    /// at the end.
+    /// `on_init` makes the state of a connection, and may add a stream whose items arrive as [`Event::User`]. `on_event` is
+    /// called with each event. [`with_close`](crate::Builder::with_close) adds a third closure that takes the state at the
+    /// end.
     ///
     /// ```
     /// use actix_acceptor::{AcceptorPool, Event, Framing, Init, Next};
@@ -88,8 +90,8 @@ impl AcceptorPool {
     /// # Ok::<_, actix_acceptor::StartError>(()) }).expect("it works");
     /// ```
     ///
-    /// A `Shutdown` or a `Timeout` answered with [`Next::Continue`] goes on: a closure that ignores events ignores these,
-    /// too. [`Event::default_next`] answers as a protocol does that does not override the callback.
+    /// [`Next::Continue`] for a `Shutdown` or a `Timeout` keeps the connection open, so a closure that ignores events also
+    /// ignores these. [`Event::default_next`] returns what a [`Protocol`] without that callback returns.
     pub fn with_events<S, M, C, R, I, E>(on_init: I, on_event: E) -> Builder<ProtocolService<EventLoop<S, M, C, R>>>
     where
         S: 'static,
@@ -105,13 +107,13 @@ impl AcceptorPool {
         Builder::new(ProtocolService::events(on_init, on_event))
     }
 
-    /// Serves every connection by an async fn that owns its [`Socket`]: reagent's `handle/1`.
+    /// Serves each connection with an async fn that owns the [`Socket`], as reagent's `handle/1`.
     ///
-    /// The connection ends when its socket is dropped. It counts as ended by the peer if the socket saw it leave, as an
-    /// error if the fn returned one (an [`io::Error`](std::io::Error) of the peer's leaving counts as the peer's), as a
-    /// panic if it panicked: other connections go on.
+    /// The connection ends when its socket is dropped. It counts as closed by the peer if the socket saw the peer leave, as
+    /// an error if the fn returned one (an [`io::Error`](std::io::Error) caused by the peer leaving counts as closed by the
+    /// peer), and as a panic if the fn panicked. Other connections are not affected.
     ///
-    /// The pool's marks, framing and packet timeout do not act here: the fn reads and writes as it likes.
+    /// Watermarks, framing and the packet timeout have no effect: the fn reads and writes the socket itself.
     pub fn with_fn<F, T>(serve: F) -> Builder<FnService>
     where
         F: Fn(Socket) -> T + Send + Sync + 'static,
@@ -120,15 +122,14 @@ impl AcceptorPool {
         Builder::new(FnService::new(serve))
     }
 
-    /// Serves every connection by an actor of one's own: reagent's `start/1`.
+    /// Serves each connection with an actor of the user's own type, as reagent's `start/1`.
     ///
-    /// The function takes the [`Socket`], starts an actor that owns it, and returns the actor's address. The actor gets
-    /// [`Ack`] once the pool has it on its books. An error closes that socket, if the function has not done so, and nothing
-    /// else.
+    /// `start` takes the [`Socket`], starts an actor that owns it, and returns the actor's address. The actor gets [`Ack`]
+    /// once the pool has registered it. An error from `start` ends only that connection.
     ///
-    /// The function is called on the arbiter that the connection lives on: `start` and `create` run the actor there. The
-    /// pool holds the actor's address as long as the socket is alive, so an actor with no other address goes on until it
-    /// stops itself or drops the socket.
+    /// `start` is called on the connection's arbiter: `Actor::start` and `Actor::create` run the actor there. The pool holds
+    /// the actor's address as long as the socket is alive, so an actor with no other address runs until it stops itself or
+    /// drops the socket.
     ///
     /// ```
     /// use actix::prelude::*;
@@ -169,20 +170,22 @@ impl AcceptorPool {
 }
 
 impl<P: Protocol<Codec = Framing>> Builder<ProtocolService<P>> {
-    /// How bytes become packets. Default: [`Framing::raw`].
+    /// How bytes are split into packets.
+    ///
+    /// Default: [`Framing::raw`].
     pub fn framing(mut self, framing: Framing) -> Self {
         self.service.set_codec(move || framing.clone());
         self
     }
 
-    /// The longest packet taken in, in bytes, without prefix or delimiter; this length itself is allowed. A longer one ends
-    /// its connection with [`Closed::TooLong`](crate::Closed::TooLong); `raw` cuts there instead.
+    /// The largest packet accepted, in bytes, without prefix or delimiter. At least 1. A larger one ends its connection with
+    /// [`Closed::TooLong`](crate::Closed::TooLong); [`Framing::raw`] splits it instead.
     ///
-    /// Default: what the framing says, which is 1 MiB. 0 is refused.
+    /// Default: the limit of the framing, which is 1 MiB unless set.
     pub fn max_frame(mut self, bytes: usize) -> Self {
         self.service.set_max_frame(bytes, Framing::with_max_frame);
         if bytes == 0 {
-            self.reject(InvalidSetting::new("max_frame", "must be at least 1 byte (got 0)"));
+            self.invalid.get_or_insert(InvalidSetting::new("max_frame", "must be at least 1 byte (got 0)"));
         }
         self
     }
@@ -194,7 +197,8 @@ where
     C: Decoder<Error: Into<BoxError>> + Encoder<R, Error: Into<BoxError>> + 'static,
     R: Send + 'static,
 {
-    /// Called last, with the connection's state and why it ended. Not called if `on_init` panicked: there is no state then.
+    /// Adds a closure that is called last, with the connection's state and the reason it ended. It is not called if `on_init`
+    /// panicked, since there is no state then.
     pub fn with_close(mut self, on_close: impl Fn(S, &Closed) + Send + Sync + 'static) -> Self {
         self.service = self.service.with_close(on_close);
         self

@@ -1,4 +1,4 @@
-//! The settings of whoever lets peers in: how many, how fast, from where.
+//! The settings of admission: how many connections, how fast, from which addresses.
 
 use std::time::Duration;
 
@@ -6,9 +6,9 @@ use super::Builder;
 use crate::limits::{AtLimit, NewConnection, PeerPrefix, Rate, Rule};
 use crate::listener::BacklogPolicy;
 
-impl<D> Builder<D> {
-    /// How many connections the pool may have: a hard limit, exact at any moment. 0 is refused. Where the limit of open
-    /// files leaves less room it is lowered, with a warning; [`PoolInfo::max_connections`] tells the one in force.
+impl<S> Builder<S> {
+    /// How many connections the pool may have: a hard limit, exact at any moment. At least 1. If the limit of open files
+    /// allows fewer, it is lowered with a warning; [`PoolInfo::max_connections`] is the limit in force.
     ///
     /// Default: 16,384.
     ///
@@ -18,7 +18,7 @@ impl<D> Builder<D> {
         self
     }
 
-    /// What happens to peers while there are as many connections as there may be.
+    /// What happens to new peers at the connection limit.
     ///
     /// Default: [`AtLimit::Wait`].
     pub fn at_limit(mut self, policy: AtLimit) -> Self {
@@ -26,18 +26,19 @@ impl<D> Builder<D> {
         self
     }
 
-    /// What refused peers are sent before they are closed, exactly as it goes over the wire. Peers that a rule keeps out,
-    /// those that are reset, and those refused for want of descriptors get nothing. It takes a peer a second at the most,
-    /// and 64 at a time on each arbiter.
+    /// The bytes sent to a refused peer before it is closed. They are sent as they are, without framing.
     ///
-    /// Default: nothing.
+    /// Not sent to peers that a rule denies, that are reset, or that are refused for lack of descriptors. Sending is limited
+    /// to 1 second per peer, and to 64 peers at a time per arbiter; beyond that, peers are closed without the message.
+    ///
+    /// Default: empty; no message is sent.
     pub fn refusal_message(mut self, refusal_message: impl Into<Vec<u8>>) -> Self {
         self.settings.refusal_message = refusal_message.into();
         self
     }
 
-    /// How many connections one peer may have: see [`peer_prefix`](Builder::peer_prefix). One more is closed at once.
-    /// `None`: as many as there is room for. 0 is refused.
+    /// How many connections one peer may have; [`peer_prefix`](Builder::peer_prefix) says what counts as one peer. Further
+    /// connections are closed at once. At least 1. `None` sets no limit other than the pool's.
     ///
     /// Default: `None`.
     pub fn max_per_peer(mut self, connections: impl Into<Option<usize>>) -> Self {
@@ -45,34 +46,38 @@ impl<D> Builder<D> {
         self
     }
 
-    /// Which addresses count as one peer: so many leading bits.
+    /// How many leading bits of an address identify a peer: at most 32 for IPv4, 128 for IPv6.
     ///
-    /// Default: an IPv4 address (32), 64 bits of an IPv6 one.
+    /// Default: 32 for IPv4 (the whole address), 64 for IPv6.
     pub fn peer_prefix(mut self, v4: u8, v6: u8) -> Self {
         self.settings.peer_prefix = PeerPrefix::new(v4, v6);
         self
     }
 
-    /// How fast peers may come, all together: a token bucket, full at the start. What comes faster is closed at once.
+    /// The rate of new connections, over all peers: a token bucket of `burst` tokens that is full at the start and refills
+    /// within `per`. Peers beyond the rate are closed at once. Both values must be greater than zero.
     ///
-    /// Default: `None`, as fast as they like.
+    /// Default: no limit.
     pub fn accept_rate(mut self, burst: u32, per: Duration) -> Self {
         self.settings.accept_rate = Some(Rate::new(burst, per));
         self
     }
 
-    /// How fast one peer may come: a token bucket for each. Of peers without a connection 16,384 are remembered; past that
-    /// those are forgotten whose bucket is fullest.
+    /// The rate of new connections of one peer: as [`accept_rate`](Builder::accept_rate), with a token bucket per peer.
     ///
-    /// Default: `None`, as fast as it likes.
+    /// At most 16,384 peers without a connection are remembered; beyond that, those with the fullest buckets are forgotten.
+    ///
+    /// Default: no limit.
     pub fn peer_rate(mut self, burst: u32, per: Duration) -> Self {
         self.settings.peer_rate = Some(Rate::new(burst, per));
         self
     }
 
-    /// Who may connect at all, at every listener of the pool: the first rule about a peer's address decides; where there is
-    /// none it may. Others are closed at once. Peers without an IP address always may. `0.0.0.0/0` is about IPv4 only: to
-    /// keep everybody out deny `::/0` as well.
+    /// Access rules for every listener of the pool. The first rule that matches a peer's address decides; a peer that no
+    /// rule matches is allowed. Denied peers are closed at once.
+    ///
+    /// Peers without an IP address are always allowed. `0.0.0.0/0` matches IPv4 only: to deny all peers, deny `::/0` as
+    /// well.
     ///
     /// Default: no rules.
     pub fn rules(mut self, rules: impl IntoIterator<Item = Rule>) -> Self {
@@ -80,37 +85,37 @@ impl<D> Builder<D> {
         self
     }
 
-    /// Asked before a connection is started, last of all: true refuses the peer, which is closed at once. It is called on
-    /// an acceptor's arbiter and must not block. One that panics refuses.
+    /// A hook that refuses peers: `true` closes the peer at once. It is called after all other limits, before the connection
+    /// starts, on an acceptor's arbiter, and must not block. A panic refuses the peer.
+    ///
+    /// Default: no hook.
     ///
     /// ```
     /// use actix_acceptor::{AcceptorPool, Socket};
     ///
     /// let builder = AcceptorPool::with_fn(|_: Socket| async {})
-    ///     .overload(|newcomer| newcomer.connections * 10 > newcomer.max_connections * 9);
+    ///     .overload(|new| new.connections * 10 > new.max_connections * 9);
     /// ```
     pub fn overload(mut self, is_overloaded: impl Fn(&NewConnection<'_>) -> bool + Send + Sync + 'static) -> Self {
         self.overload = Some(Box::new(is_overloaded));
         self
     }
 
-    /// Whether a descriptor is kept in reserve. Out of descriptors, peers are then accepted with it and closed at once,
-    /// instead of being left in the kernel's queue until descriptors are back.
+    /// Whether to keep a file descriptor in reserve. When the process runs out of descriptors, it is used to accept peers and
+    /// close them at once, instead of leaving them in the kernel's queue until descriptors are free.
     ///
-    /// Default: no.
+    /// Default: `false`.
     pub fn reserve_descriptor(mut self, reserve: bool) -> Self {
         self.settings.reserve_descriptor = reserve;
         self
     }
 
-    /// What becomes of peers that are in the kernel's queue when the pool drains, or [`set_listeners`] closes a port. (A
-    /// suspension serves them.)
-    ///
-    /// [`set_listeners`]: crate::PoolHandle::set_listeners
+    /// What happens to the peers in the kernel's queue when the pool drains, or when
+    /// [`set_listeners`](crate::Pool::set_listeners) removes a listener. A suspension always serves them.
     ///
     /// Default: [`BacklogPolicy::Accept`].
-    pub fn backlog_on_close(mut self, backlog_on_close: BacklogPolicy) -> Self {
-        self.settings.backlog_on_close = backlog_on_close;
+    pub fn backlog_on_close(mut self, policy: BacklogPolicy) -> Self {
+        self.settings.backlog_on_close = policy;
         self
     }
 }

@@ -1,9 +1,15 @@
-//! Every setting of a pool, with unit and default; and the gate at which a pool is made.
+//! The builder of a pool: every setting, with unit and default.
+//!
+//! A constructor of [`AcceptorPool`](crate::AcceptorPool) ([`constructors`]) makes a [`Builder`] around a [`Service`], the
+//! user's handler. [`start`] validates all settings, opens the listeners and starts the pool.
+//!
+//! [`Service`]: crate::handlers::Service
 
 mod constructors;
 mod limits;
 mod start;
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,13 +21,14 @@ use crate::listener::Listener;
 use crate::pool::Placement;
 use crate::telemetry::{Alarm, Observer};
 
-/// The settings of a pool that is to be: made by the doors of [`AcceptorPool`](crate::AcceptorPool), ended by [`bind`](Builder::bind) or
-/// [`listen`](Builder::listen).
+/// Configures and starts a pool. Made by the constructors of [`AcceptorPool`](crate::AcceptorPool); [`bind`](Builder::bind),
+/// [`listen`](Builder::listen) or [`start`](Builder::start) starts the pool.
 ///
-/// Everything has a default; everything is checked at once, before the port is opened.
-#[must_use = "a pool begins with `bind` or `listen`"]
-pub struct Builder<D> {
-    pub(crate) service: D,
+/// Every setting has a default. All settings are validated together when the pool is started, before any socket is opened.
+/// Most of them can be changed later with [`Pool::change`](crate::Pool::change): see [`Settings`].
+#[must_use = "a builder does nothing until `bind`, `listen` or `start` is called"]
+pub struct Builder<S> {
+    service: S,
     name: Option<Arc<str>>,
     listeners: Vec<Listener>,
     placement: Placement,
@@ -30,11 +37,12 @@ pub struct Builder<D> {
     overload: Option<Overload>,
     observers: Vec<Box<dyn Observer>>,
     alarms: Vec<Alarm>,
+    /// The first invalid setting of the service; [`Settings`] does not know these.
     invalid: Option<InvalidSetting>,
 }
 
-impl<D> Builder<D> {
-    pub(crate) fn new(service: D) -> Self {
+impl<S> Builder<S> {
+    fn new(service: S) -> Self {
         Builder {
             service,
             name: None,
@@ -49,15 +57,15 @@ impl<D> Builder<D> {
         }
     }
 
-    /// The pool's name, by which [`AcceptorPool::find`](crate::AcceptorPool::find) finds it; unique among the pools of an actix system.
+    /// The pool's name, for [`AcceptorPool::find`](crate::AcceptorPool::find). Unique among the pools of an actix system.
     ///
-    /// Default: the address it listens on.
+    /// Default: the address of the first listener.
     pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
         self.name = Some(name.into());
         self
     }
 
-    /// How many acceptors, each on an arbiter (a thread) of its own. 0 is refused.
+    /// The number of acceptors, each on its own arbiter (a thread). At least 1.
     ///
     /// Default: one per core.
     pub fn acceptors(mut self, acceptors: usize) -> Self {
@@ -65,15 +73,15 @@ impl<D> Builder<D> {
         self
     }
 
-    /// All acceptors and connections on the caller's arbiter, for tests and small programs; one acceptor unless
-    /// [`acceptors`](Builder::acceptors) says more.
+    /// Runs all acceptors and connections on the caller's arbiter, for tests and small programs. There is one acceptor,
+    /// unless [`acceptors`](Builder::acceptors) is set.
     pub fn on_current_arbiter(mut self) -> Self {
         self.placement = Placement::Current;
         self
     }
 
-    /// How many acceptors may be replaced within a time, over the whole pool; one more ends it with
-    /// [`PoolError::TooManyRestarts`](crate::PoolError::TooManyRestarts).
+    /// The restart budget: how many acceptors may be restarted within a time, over the whole pool. When one more would be
+    /// needed, the pool ends with [`PoolError::TooManyRestarts`](crate::PoolError::TooManyRestarts).
     ///
     /// Default: 5 within 10 seconds.
     pub fn max_restarts(mut self, limit: usize, within: Duration) -> Self {
@@ -81,8 +89,8 @@ impl<D> Builder<D> {
         self
     }
 
-    /// The grace connections get when the pool ends without being asked to: its budget is spent, or its own arbiter
-    /// stopped. `None`: for ever.
+    /// The grace period of connections when the pool ends by itself: its restart budget is spent, or its own arbiter
+    /// stopped. `None` sets no limit; zero ends connections at once.
     ///
     /// Default: 5 seconds.
     pub fn grace(mut self, grace: impl Into<Option<Duration>>) -> Self {
@@ -90,7 +98,7 @@ impl<D> Builder<D> {
         self
     }
 
-    /// How long the start may take, the look-up of the address and the acceptors each.
+    /// How long the start may take: the lookup of the address, and the start of the acceptors, each. Greater than zero.
     ///
     /// Default: 5 seconds.
     pub fn start_timeout(mut self, limit: Duration) -> Self {
@@ -98,8 +106,8 @@ impl<D> Builder<D> {
         self
     }
 
-    /// How long a handshake may take, from the accept on: PROXY header and TLS together. `None`: for ever. Then the connection
-    /// ends with [`Closed::Handshake`](crate::Closed::Handshake).
+    /// How long a handshake may take, counted from the accept: PROXY header and TLS together. Then the connection ends with
+    /// [`Closed::Handshake`](crate::Closed::Handshake). `None` or zero disables the timeout.
     ///
     /// Default: 5 seconds.
     pub fn handshake_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
@@ -107,8 +115,8 @@ impl<D> Builder<D> {
         self
     }
 
-    /// How many handshakes may be under way at once, over the pool. Others wait for their turn, within their time; listeners
-    /// without a handshake never do. 0 is refused.
+    /// How many handshakes may run at the same time, over the pool. Others wait for a permit; the wait counts towards their
+    /// timeout. Listeners without a handshake are not affected. At least 1.
     ///
     /// Default: 1,024.
     pub fn max_handshakes(mut self, handshakes: usize) -> Self {
@@ -116,11 +124,12 @@ impl<D> Builder<D> {
         self
     }
 
-    /// How long a peer may be silent before [`timeout`](crate::Protocol::timeout) is called. `None`: for ever.
+    /// How long a peer may be silent before [`timeout`](crate::Protocol::timeout) is called. `None` or zero disables the
+    /// timeout.
     ///
-    /// Only what the peer sends counts: neither messages from the program nor what we send resets it. It stands still
-    /// while the connection waits, is passive, or is above its high-water mark. Kept within a tenth or 10 ms, delegate is
-    /// more; never early.
+    /// Only what the peer sends counts: neither messages from the program nor what we send resets it. It is paused while
+    /// the connection waits, is passive, or is above its high-water mark. It fires at most 10 % or 10 ms late, whichever is
+    /// larger, and never early.
     ///
     /// Default: 60 seconds.
     pub fn idle_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
@@ -128,11 +137,12 @@ impl<D> Builder<D> {
         self
     }
 
-    /// How long a packet may take, from its first byte to its last; progress does not extend it. `None`: for ever.
+    /// How long a packet may take, from its first byte to its last; progress does not extend it. `None` or zero disables the
+    /// timeout.
     ///
-    /// Condor's packet timeout: see [`Timeout::Packet`](crate::Timeout::Packet). A packet has begun when its codec has left
-    /// bytes unread; one that takes a prefix out of the buffer by itself (tokio-util's `LengthDelimitedCodec`) begins with
-    /// the first byte behind the prefix.
+    /// This is condor's packet timeout: see [`Timeout::Packet`](crate::Timeout::Packet). A packet has begun when its codec
+    /// has left bytes unread. For a codec that takes a prefix out of the buffer (tokio-util's `LengthDelimitedCodec`) it
+    /// begins with the first byte after the prefix.
     ///
     /// Default: 10 seconds.
     pub fn packet_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
@@ -140,8 +150,9 @@ impl<D> Builder<D> {
         self
     }
 
-    /// How long a peer may take nothing of what is queued for it before its connection ends with
-    /// [`Closed::SendTimeout`](crate::Closed::SendTimeout). Every byte it takes counts as progress. `None`: for ever.
+    /// How long a peer may go without reading any of the bytes queued for it before its connection ends with
+    /// [`Closed::SendTimeout`](crate::Closed::SendTimeout). Every byte that it reads restarts the time. `None` or zero
+    /// disables the timeout.
     ///
     /// Default: 30 seconds.
     pub fn send_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
@@ -149,16 +160,17 @@ impl<D> Builder<D> {
         self
     }
 
-    /// How long a connection may live. Then what is queued is sent, and it ends with
-    /// [`Closed::MaxAge`](crate::Closed::MaxAge); a wait under way is waited for. `None`: for ever.
+    /// How long a connection may live. Then its queued bytes are sent, and it ends with
+    /// [`Closed::MaxAge`](crate::Closed::MaxAge). A wait in progress is completed first. `None` or zero sets no limit.
     ///
-    /// Default: for ever.
+    /// Default: `None`.
     pub fn max_age(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.settings.max_age = limit.into();
         self
     }
 
-    /// Spreads the ends of connections that began together: each lives for the maximum age plus or minus up to this.
+    /// Spreads the ends of connections that began together: the maximum age of each is `max_age` plus or minus a random
+    /// time of up to this. Requires [`max_age`](Builder::max_age).
     ///
     /// Default: zero.
     pub fn max_age_jitter(mut self, jitter: Duration) -> Self {
@@ -166,8 +178,8 @@ impl<D> Builder<D> {
         self
     }
 
-    /// The marks of unsent bytes: above `high` a connection takes in neither packets nor messages until it is down to
-    /// `low`. What one callback sends is the most that can stand above the mark.
+    /// The high- and low-water mark of unsent bytes. Above `high`, a connection takes in neither packets nor messages until
+    /// at most `low` bytes are unsent. The mark is exceeded by at most what one callback sends.
     ///
     /// Default: 64 KiB and 16 KiB.
     pub fn watermarks(mut self, high: usize, low: usize) -> Self {
@@ -175,17 +187,17 @@ impl<D> Builder<D> {
         self
     }
 
-    /// Whether a connection goes on when its peer has shut its sending side.
+    /// Whether a connection goes on when its peer has shut down its sending side.
     ///
-    /// Default: no; what came before is answered, what is queued is sent, then it ends with
+    /// Default: `false`. What the peer sent before is answered, queued bytes are sent, then the connection ends with
     /// [`Closed::Peer`](crate::Closed::Peer). A wait with no packet behind it is dropped, see
-    /// [`Conn::wait`](crate::Conn::wait): where clients pipe requests in and answers take their time, turn this on.
+    /// [`Conn::wait`](crate::Conn::wait). Use `true` where clients pipe requests in and answers take time.
     pub fn half_close(mut self, half_close: bool) -> Self {
         self.settings.half_close = half_close;
         self
     }
 
-    /// How packets are taken from the socket at first.
+    /// The mode in which a connection starts to read packets.
     ///
     /// Default: [`Active::Always`].
     pub fn active(mut self, active: Active) -> Self {
@@ -193,8 +205,8 @@ impl<D> Builder<D> {
         self
     }
 
-    /// How many messages a connection's mailbox holds before `try_send` is refused and `send` waits; `do_send` ignores it.
-    /// 0 is refused.
+    /// How many messages a connection's mailbox holds before `try_send` fails and `send` waits; `do_send` ignores it. At
+    /// least 1.
     ///
     /// Default: 16, as in actix.
     pub fn mailbox_capacity(mut self, messages: usize) -> Self {
@@ -202,33 +214,34 @@ impl<D> Builder<D> {
         self
     }
 
-    /// All settings at once, read from a file for example; those made before are forgotten.
+    /// Replaces all [`Settings`], for example with those read from a file. Discards the settings made before.
     pub fn settings(mut self, settings: Settings) -> Self {
         self.settings = settings;
         self
     }
 
-    /// Listens there, too. A pool with listeners of its own is started by [`start`](Builder::start).
+    /// Adds a listener. A pool with listeners of its own is started with [`start`](Builder::start).
     pub fn listener(mut self, listener: Listener) -> Self {
         self.listeners.push(listener);
         self
     }
 
-    /// How long a callback may block its arbiter before that is counted in [`PoolInfo::blocked`](crate::info::PoolInfo::blocked)
-    /// and logged as a warning with the connection it ran for, once for each time. `None`: nobody looks. Zero is refused.
+    /// How long a callback may block its arbiter before that is counted in
+    /// [`PoolInfo::blocked`](crate::info::PoolInfo::blocked) and logged as a warning with the connection, once per
+    /// occurrence. `None` disables the watchdog. Zero is invalid.
     ///
-    /// A blocked arbiter serves nobody: blocking work belongs into [`Conn::blocking`](crate::Conn::blocking). What counts is
-    /// the time that one callback takes, or one poll of an async fn ([`serve`](crate::AcceptorPool::with_fn)); many short ones
-    /// in a row do not add up. A thread that the machine does not let run is blocked as well. It is noticed while it lasts:
-    /// never early, and within half the limit unless the machine is too busy to look. Of the log lines one a second is
-    /// written, with the number of those that were `left_out`.
+    /// A blocked arbiter serves no connection: run blocking work with [`Conn::blocking`](crate::Conn::blocking). The limit
+    /// applies to one callback, or one poll of an async fn ([`with_fn`](crate::AcceptorPool::with_fn)); short ones do not
+    /// add up. A thread that the system does not schedule counts as blocked. A block is detected while it lasts: never
+    /// early, and within half the limit unless the machine is too busy. At most one log line a second is written, with the
+    /// number of omitted ones in `left_out`.
     ///
-    /// An arbiter that is blocked by something else (an actor of one's own behind [`start`](crate::AcceptorPool::with_actor), a
-    /// task spawned there, a `Drop`) is noticed as well while connections live there, up to an eighth of a second later, and
-    /// logged without a connection. What ends before it is noticed is not seen, nor what blocks other threads.
+    /// An arbiter that is blocked by something else (an actor of [`with_actor`](crate::AcceptorPool::with_actor), a task
+    /// spawned there, a `Drop`) is detected as well while it has connections, up to an eighth of a second later, and logged
+    /// without a connection. A block that ends before it is detected is not counted, nor are blocks of other threads.
     ///
-    /// It costs a thread per pool, which looks four times per limit while there are connections and sleeps while there
-    /// are none; and a few instructions a callback.
+    /// The cost is a thread per pool, which wakes four times per limit while there are connections and sleeps while there
+    /// are none, and a few instructions per callback.
     ///
     /// Default: 100 ms.
     pub fn watchdog(mut self, limit: impl Into<Option<Duration>>) -> Self {
@@ -236,20 +249,25 @@ impl<D> Builder<D> {
         self
     }
 
-    /// Tells it what happens; one more each time.
+    /// Registers an observer for pool events. May be called repeatedly.
     pub fn observer(mut self, observer: impl Observer) -> Self {
         self.observers.push(Box::new(observer));
         self
     }
 
-    /// Raises an alarm on the number of connections; one more each time.
+    /// Adds an alarm on the number of connections. May be called repeatedly.
     pub fn alarm(mut self, alarm: Alarm) -> Self {
         self.alarms.push(alarm);
         self
     }
+}
 
-    /// Records an invalid setting that is only known to the handler; `start` reports it.
-    pub(crate) fn reject(&mut self, setting: InvalidSetting) {
-        self.invalid.get_or_insert(setting);
+impl<S> fmt::Debug for Builder<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("name", &self.name)
+            .field("listeners", &self.listeners)
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
     }
 }

@@ -1,4 +1,4 @@
-//! The gate: everything is checked at once, then the ports are opened and the pool made.
+//! The start of a pool: all settings are validated, then the listeners opened and the pool's actor started.
 
 use std::any::TypeId;
 use std::sync::Arc;
@@ -15,33 +15,35 @@ use crate::limits::Limits;
 use crate::limits::ReserveDescriptor;
 use crate::listener::{open_first, open_listeners, resolve, Listener};
 use crate::listener::{SocketOptions, Transport};
-use crate::pool::{AcceptorPool, AcceptorSlots, Placement, Plan, Pool, PoolState, Restarts};
+use crate::pool::{AcceptorPool, Placement, Pool, PoolState};
 use crate::registry::{Registries, RegistryShared};
-use crate::telemetry::{Alarm, Observers};
+use crate::telemetry::Observers;
 use crate::watchdog::Watchdog;
 
-impl<D: Service> Builder<D> {
-    /// Opens a TCP port and starts the pool: `"127.0.0.1:7000"`, `("localhost", 7000)`, or a `SocketAddr`. Of several
-    /// addresses that a name stands for, the first that can be bound is taken. Port 0 lets the system choose one, told by
-    /// [`local_addr`](crate::PoolHandle::local_addr).
+impl<S: Service> Builder<S> {
+    /// Opens a TCP port and starts the pool.
+    ///
+    /// `address` is, for example, `"127.0.0.1:7000"`, `("localhost", 7000)` or a `SocketAddr`. If a name resolves to several
+    /// addresses, the first that can be bound is used. With port 0 the system chooses one, which
+    /// [`local_addr`](crate::Pool::local_addr) returns.
     ///
     /// Returns when the port is open and every acceptor is ready. Must be called inside an actix system.
     ///
     /// # Errors
-    /// See [`StartError`]. Nothing is left running then.
-    pub async fn bind(self, address: impl ToSocketAddrs + std::fmt::Debug) -> Result<Pool<D::Actor>, StartError> {
-        self.check()?;
-        let asked = format!("{address:?}").trim_matches('"').to_owned();
-        let addresses = resolve(address, &asked, self.start_timeout).await?;
-        let tcp = open_first(&addresses, &asked, &SocketOptions::default())?;
+    /// See [`StartError`]. Nothing is left running.
+    pub async fn bind(self, address: impl ToSocketAddrs + std::fmt::Debug) -> Result<Pool<S::Actor>, StartError> {
+        self.validate()?;
+        let requested = format!("{address:?}").trim_matches('"').to_owned();
+        let addresses = resolve(address, &requested, self.start_timeout).await?;
+        let tcp = open_first(&addresses, &requested, &SocketOptions::default())?;
         self.listen(tcp).await
     }
 
-    /// Starts the pool on a transport of one's own, or on a [`Tcp`](crate::listener::Tcp) that is open already.
+    /// Starts the pool on a [`Transport`], for example a [`Tcp`](crate::transport::Tcp) that is open already.
     ///
     /// # Errors
-    /// See [`StartError`]. Nothing is left running then.
-    pub async fn listen(self, transport: impl Transport) -> Result<Pool<D::Actor>, StartError> {
+    /// See [`StartError`]. Nothing is left running.
+    pub async fn listen(self, transport: impl Transport) -> Result<Pool<S::Actor>, StartError> {
         let listener = Listener::from_transport(transport);
         let listener = match (&self.name, self.listeners.is_empty()) {
             (Some(name), true) => listener.name(name.clone()),
@@ -50,17 +52,18 @@ impl<D: Service> Builder<D> {
         self.listener(listener).start().await
     }
 
-    /// Opens the listeners, all or none, and starts the pool.
+    /// Opens the listeners added with [`listener`](Builder::listener), all or none, and starts the pool.
     ///
     /// # Errors
-    /// See [`StartError`]. Nothing is left running then.
-    pub async fn start(self) -> Result<Pool<D::Actor>, StartError> {
-        self.check()?;
+    /// See [`StartError`]. Nothing is left running.
+    pub async fn start(self) -> Result<Pool<S::Actor>, StartError> {
+        self.validate()?;
         if System::try_current().is_none() {
             return Err(StartError::NoSystem);
         }
         if self.listeners.is_empty() {
-            return Err(StartError::InvalidSetting(InvalidSetting::new("listener", "there is none")));
+            let why = "at least one is required (got none); add one with `listener`, or use `bind` or `listen`";
+            return Err(StartError::InvalidSetting(InvalidSetting::new("listener", why)));
         }
         let settings = self.settings;
         let slots = AcceptorPool::slots(&settings, self.placement);
@@ -76,35 +79,33 @@ impl<D: Service> Builder<D> {
             Watchdog::start(limit, name.clone(), registries.clone(), self.placement == Placement::Current)
         });
         let watchdog = watchdog.transpose().map_err(|source| {
-            let what = "a thread for the watchdog".to_owned();
+            let what = "the watchdog's thread".to_owned();
             StartError::SystemError { what, source }
         })?;
-        let actor = TypeId::of::<D::Actor>();
+        let actor = TypeId::of::<S::Actor>();
         let shared = PoolState::new(name.clone(), limits, registries.clone(), actor, handler);
-        // A name that nobody chose cannot be in anybody's way.
-        if !shared.enter_name() && named {
+        // Only a name that was chosen must be unique; a default name stays unregistered if it is taken.
+        if !shared.register_name() && named {
             return Err(StartError::NameTaken { name: name.to_string() });
         }
         let reserve = settings.reserve_descriptor.then(ReserveDescriptor::open);
-        let slots = AcceptorSlots::new(self.placement, slots);
         let acceptors = AcceptorContext::new(name, spawner, registries, states, reserve);
-        let restarts = Restarts::new(settings.max_restarts, settings.restart_window);
-        let start_timeout = self.start_timeout;
-        let plan = Plan { shared: shared.clone(), acceptors, slots, restarts, watchdog, start_timeout };
-        AcceptorPool::launch(plan).await?;
+        let (placement, start_timeout) = (self.placement, self.start_timeout);
+        AcceptorPool::launch(shared.clone(), acceptors, placement, watchdog, start_timeout).await?;
         Ok(Pool::new(shared))
     }
 }
 
-impl<D> Builder<D> {
-    fn check(&self) -> Result<(), StartError> {
-        let mut wrong: Vec<_> = self.invalid.iter().cloned().chain(self.settings.invalid_settings()).collect();
-        if !self.alarms.iter().all(Alarm::is_valid) {
-            wrong.push(InvalidSetting::new("alarm", "the low mark must be below the high mark"));
+impl<S> Builder<S> {
+    fn validate(&self) -> Result<(), StartError> {
+        let mut invalid: Vec<_> = self.invalid.iter().cloned().chain(self.settings.invalid_settings()).collect();
+        if let Some(alarm) = self.alarms.iter().find(|alarm| !alarm.is_valid()) {
+            let why = format!("the low mark must be below the high mark (got {alarm:?})");
+            invalid.push(InvalidSetting::new("alarm", why));
         }
         if self.start_timeout.is_zero() {
-            wrong.push(InvalidSetting::new("start_timeout", "must be greater than zero (got 0s)"));
+            invalid.push(InvalidSetting::new("start_timeout", "must be greater than zero (got 0s)"));
         }
-        StartError::all(wrong.into_iter().map(StartError::from).collect()).map_or(Ok(()), Err)
+        StartError::all(invalid.into_iter().map(StartError::from).collect()).map_or(Ok(()), Err)
     }
 }

@@ -1,6 +1,6 @@
-//! How settings look in a file.
+//! How settings are represented in a file, where serde's own representation does not do.
 
-/// A time, or `"never"`.
+/// A time such as `"1h 30m"`, or `"never"` for `None`.
 pub(super) mod or_never {
     use std::time::Duration;
 
@@ -24,7 +24,7 @@ pub(super) mod or_never {
     }
 }
 
-/// Bytes, as a text where they are one.
+/// Bytes, as a string if they are valid UTF-8, else as a list of numbers.
 pub(super) mod text_or_bytes {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 

@@ -1,4 +1,7 @@
-//! What a pool goes by: every setting with its unit, its default, and when a change of it takes effect.
+//! The settings of a pool as plain values: each with its unit, its default, and when a change takes effect.
+//!
+//! The builder fills [`Settings`] in, [`validate`] checks them, and the pool derives from them what its acceptors and
+//! connections read.
 
 #[cfg(feature = "serde")]
 mod format;
@@ -13,18 +16,22 @@ use crate::listener::BacklogPolicy;
 
 pub(crate) use snapshot::{Config, SharedConfig};
 
-/// What a pool goes by, as plain values: set by the [`Builder`](crate::Builder), read back by
-/// [`PoolHandle::settings`](crate::PoolHandle::settings), changed while the pool runs by
-/// [`PoolHandle::change`](crate::PoolHandle::change).
+/// The settings of a pool as plain values. Set with the [`Builder`](crate::Builder), read with
+/// [`Pool::settings`](crate::Pool::settings), changed while the pool runs with [`Pool::change`](crate::Pool::change).
 ///
-/// | takes effect | settings |
+/// | a change takes effect | settings |
 /// |---|---|
 /// | at once | `acceptors`, `max_restarts`, `restart_window`, `grace`, `backlog_on_close`, `max_connections`, `at_limit`, `refusal_message`, `max_per_peer`, `peer_rate`, `accept_rate`, `rules` |
-/// | with new connections | `handshake_timeout`, `idle_timeout`, `packet_timeout`, `send_timeout`, `max_age`, `max_age_jitter`, `high_watermark`, `low_watermark`, `half_close`, `active`, `mailbox_capacity` |
-/// | with a restart of the pool; a change is refused | `peer_prefix`, `reserve_descriptor`, `max_handshakes`, `watchdog` |
+/// | for new connections | `handshake_timeout`, `idle_timeout`, `packet_timeout`, `send_timeout`, `max_age`, `max_age_jitter`, `high_watermark`, `low_watermark`, `half_close`, `active`, `mailbox_capacity` |
+/// | never: a running pool rejects it | `peer_prefix`, `reserve_descriptor`, `max_handshakes`, `watchdog` |
 ///
-/// With the feature `serde` it can be read from a file: every field may be left out, unknown ones are refused; times are
-/// texts such as `"10s"` or `"1h 30m"`, and those that may be for ever say so by `"never"`. As JSON, for example:
+/// Not included are the pool's name, its listeners, hooks, observers, alarms, and the `start_timeout`.
+///
+/// For times that may be `None`, zero also disables the limit, with two exceptions: a `grace` of zero ends connections at
+/// once, and a `watchdog` of zero is invalid.
+///
+/// With feature `serde`, settings can be read from a file. Every field may be omitted; unknown fields are rejected. Times
+/// are strings such as `"10s"` or `"1h 30m"`; `None` is `"never"`. For example, as JSON:
 ///
 /// ```json
 /// {
@@ -42,9 +49,6 @@ pub(crate) use snapshot::{Config, SharedConfig};
 /// }
 /// ```
 ///
-/// A time of zero is as good as never, but for `grace`. Not in here is what cannot be changed after the start: the pool's
-/// name, its listeners, hooks, observers, alarms, and the `start_timeout`.
-///
 /// ```
 /// use actix_acceptor::Settings;
 /// use std::time::Duration;
@@ -58,73 +62,74 @@ pub(crate) use snapshot::{Config, SharedConfig};
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct Settings {
-    /// How many acceptors, each on an arbiter (a thread) of its own. `None`: one per core. Default: `None`.
+    /// The number of acceptors, each on its own arbiter (a thread). At least 1. `None`: one per core. Default: `None`.
     ///
-    /// Fewer than before: those of the highest numbers go; their connections go on.
+    /// If it is lowered, the acceptors with the highest numbers stop; their connections go on.
     pub acceptors: Option<usize>,
-    /// How many acceptors may be replaced within `restart_window`. Default: 5.
+    /// How many acceptors may be restarted within `restart_window`, over the whole pool. Default: 5.
     pub max_restarts: usize,
-    /// The time in which they may. Default: 10 seconds.
+    /// The time in which `max_restarts` counts. Default: 10 seconds.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub restart_window: Duration,
-    /// The grace when the pool ends without being asked to. `None`: for ever. Default: 5 seconds.
+    /// The grace period of connections when the pool ends by itself. `None`: no limit. Default: 5 seconds.
     #[cfg_attr(feature = "serde", serde(with = "format::or_never"))]
     pub grace: Option<Duration>,
-    /// What becomes of peers in the kernel's queue when the port closes. Default: they are served.
+    /// What happens to the peers in the kernel's queue when a listener closes. Default: [`BacklogPolicy::Accept`].
     pub backlog_on_close: BacklogPolicy,
-    /// How many connections the pool may have. Where the limit of open files leaves room for fewer, those: what is in force is
-    /// told by [`PoolInfo::max_connections`](crate::info::PoolInfo::max_connections). Default: 16,384.
+    /// How many connections the pool may have. At least 1. Lowered if the limit of open files allows fewer:
+    /// [`PoolInfo::max_connections`](crate::info::PoolInfo::max_connections) is the limit in force. Default: 16,384.
     pub max_connections: usize,
-    /// What happens to peers while there are so many. Default: they wait.
+    /// What happens to new peers at the connection limit. Default: [`AtLimit::Wait`].
     pub at_limit: AtLimit,
-    /// What refused peers are sent before they are closed, as it goes over the wire; not those that a rule keeps out, nor
-    /// those refused for want of descriptors.
-    /// Default: nothing.
+    /// The bytes sent to a refused peer before it is closed, without framing. Not sent to peers that a rule denies, that are
+    /// reset, or that are refused for lack of descriptors. Default: empty.
     #[cfg_attr(feature = "serde", serde(with = "format::text_or_bytes"))]
     pub refusal_message: Vec<u8>,
-    /// How many connections one peer may have. `None`: as many as there is room for. Default: `None`.
+    /// How many connections one peer may have. At least 1. `None`: no limit other than the pool's. Default: `None`.
     pub max_per_peer: Option<usize>,
-    /// Which addresses count as one peer. Default: an IPv4 address, 64 bits of an IPv6 one.
+    /// How many leading bits of an address identify a peer. Default: 32 for IPv4 (the whole address), 64 for IPv6.
     pub peer_prefix: PeerPrefix,
-    /// How fast one peer may come. `None`: as it likes. Default: `None`.
+    /// The rate of new connections of one peer. `None`: no limit. Default: `None`.
     pub peer_rate: Option<Rate>,
-    /// How fast all of them may come. `None`: as they like. Default: `None`.
+    /// The rate of new connections, over all peers. `None`: no limit. Default: `None`.
     pub accept_rate: Option<Rate>,
-    /// Who may come at all: the first rule about an address decides; none: it may. Default: none.
+    /// Access rules. The first one that matches an address decides; an address that none matches is allowed. Default: none.
     pub rules: Vec<Rule>,
-    /// Whether a descriptor is kept in reserve, to refuse peers at once when there is no other. Default: no.
+    /// Whether to keep a file descriptor in reserve, to refuse peers at once when no other is free. Default: `false`.
     pub reserve_descriptor: bool,
-    /// How long a handshake may take, PROXY header and TLS together. `None`: for ever. Default: 5 seconds.
+    /// How long a handshake may take, PROXY header and TLS together. `None`: no limit. Default: 5 seconds.
     #[cfg_attr(feature = "serde", serde(with = "format::or_never"))]
     pub handshake_timeout: Option<Duration>,
-    /// How many handshakes may be under way at once; others wait for their turn, within their time. Default: 1,024.
+    /// How many handshakes may run at the same time. At least 1. Others wait for a permit, which counts towards their
+    /// timeout. Default: 1,024.
     pub max_handshakes: usize,
-    /// How long a peer may be silent. `None`: for ever. Default: 60 seconds.
+    /// How long a peer may be silent. `None`: no limit. Default: 60 seconds.
     #[cfg_attr(feature = "serde", serde(with = "format::or_never"))]
     pub idle_timeout: Option<Duration>,
-    /// How long a packet may take. `None`: for ever. Default: 10 seconds.
+    /// How long a packet may take, from its first byte to its last. `None`: no limit. Default: 10 seconds.
     #[cfg_attr(feature = "serde", serde(with = "format::or_never"))]
     pub packet_timeout: Option<Duration>,
-    /// How long a peer may take nothing. `None`: for ever. Default: 30 seconds.
+    /// How long a peer may go without reading any of the bytes queued for it. `None`: no limit. Default: 30 seconds.
     #[cfg_attr(feature = "serde", serde(with = "format::or_never"))]
     pub send_timeout: Option<Duration>,
-    /// How long a connection may live. `None`: for ever. Default: `None`.
+    /// How long a connection may live. `None`: no limit. Default: `None`.
     #[cfg_attr(feature = "serde", serde(with = "format::or_never"))]
     pub max_age: Option<Duration>,
-    /// By how much the ages differ. Default: zero.
+    /// How much the maximum age of a connection may differ from `max_age`, at random. Must be zero unless `max_age` is set.
+    /// Default: zero.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub max_age_jitter: Duration,
-    /// Unsent bytes above which a connection takes nothing in. Default: 64 KiB.
+    /// The number of unsent bytes above which a connection takes in neither packets nor messages. Default: 64 KiB.
     pub high_watermark: usize,
-    /// Unsent bytes down to which it goes on doing so. Default: 16 KiB.
+    /// The number of unsent bytes at which it continues; at most `high_watermark`. Default: 16 KiB.
     pub low_watermark: usize,
-    /// Whether a connection goes on when its peer has shut its sending side. Default: no.
+    /// Whether a connection goes on when its peer has shut down its sending side. Default: `false`.
     pub half_close: bool,
-    /// How packets are taken at first. Default: as they come.
+    /// The mode in which a connection starts to read packets. Default: [`Active::Always`].
     pub active: Active,
-    /// How many messages a mailbox holds. Default: 16.
+    /// How many messages a connection's mailbox holds. At least 1. Default: 16.
     pub mailbox_capacity: usize,
-    /// How long a callback may block its arbiter before it is told. `None`: nobody looks. Default: 100 ms.
+    /// How long a callback may block its arbiter before that is counted and logged. `None`: no watchdog. Default: 100 ms.
     #[cfg_attr(feature = "serde", serde(with = "format::or_never"))]
     pub watchdog: Option<Duration>,
 }

@@ -1,46 +1,77 @@
-//! Settings are checked as a whole: what would be refused is named, all of it.
+//! The validation of settings, as a whole: every invalid one is named, with its value and what is allowed.
+
+use std::fmt::Debug;
 
 use super::Settings;
 use crate::error::InvalidSetting;
 use crate::limits::{AtLimit, Rate};
 
 impl Settings {
-    /// What makes no sense, by itself or beside another.
+    /// Every setting that is invalid, by itself or in combination with another.
     pub(crate) fn invalid_settings(&self) -> Vec<InvalidSetting> {
-        let unsound = |rate: &Option<Rate>| rate.is_some_and(|rate| !rate.is_valid());
+        let (high, low) = (self.high_watermark, self.low_watermark);
+        let (v4, v6, jitter) = (self.peer_prefix.v4, self.peer_prefix.v6, self.max_age_jitter);
         [
-            (self.acceptors == Some(0), "acceptors", "a pool needs at least one"),
-            (self.low_watermark > self.high_watermark, "watermarks", "the low mark is above the high one"),
-            (self.mailbox_capacity == 0, "mailbox_capacity", "a mailbox needs room for one message"),
-            (self.max_age.is_none() && !self.max_age_jitter.is_zero(), "max_age_jitter", "there is no maximum age"),
-            (self.max_connections == 0, "max_connections", "a pool needs room for one connection"),
-            (self.max_per_peer == Some(0), "max_per_peer", "a peer needs room for one connection"),
-            (matches!(self.at_limit, AtLimit::Hold(limit) if limit.is_zero()), "at_limit", "to hold takes time"),
-            (self.max_handshakes == 0, "max_handshakes", "nobody could ever be ready"),
-            (self.watchdog.is_some_and(|limit| limit.is_zero()), "watchdog", "a callback takes time"),
-            (unsound(&self.accept_rate), "accept_rate", "a count and a time above zero are needed"),
-            (unsound(&self.peer_rate), "peer_rate", "a count and a time above zero are needed"),
-            (self.peer_prefix.v4 > 32 || self.peer_prefix.v6 > 128, "peer_prefix", "an address has no more bits"),
+            at_least_1("acceptors", self.acceptors),
+            (low > high).then(|| {
+                let why = format!("the low mark must not be above the high mark (got low {low}, high {high})");
+                InvalidSetting::new("watermarks", why)
+            }),
+            at_least_1("mailbox_capacity", Some(self.mailbox_capacity)),
+            (self.max_age.is_none() && !jitter.is_zero()).then(|| {
+                let why = format!("must be zero unless `max_age` is set (got {jitter:?})");
+                InvalidSetting::new("max_age_jitter", why)
+            }),
+            at_least_1("max_connections", Some(self.max_connections)),
+            at_least_1("max_per_peer", self.max_per_peer),
+            matches!(self.at_limit, AtLimit::Hold(limit) if limit.is_zero())
+                .then(|| InvalidSetting::new("at_limit", "the hold duration must be greater than zero (got 0s)")),
+            at_least_1("max_handshakes", Some(self.max_handshakes)),
+            self.watchdog.is_some_and(|limit| limit.is_zero()).then(|| {
+                InvalidSetting::new("watchdog", "must be greater than zero (got 0s); `None` disables the watchdog")
+            }),
+            valid_rate("accept_rate", self.accept_rate),
+            valid_rate("peer_rate", self.peer_rate),
+            (v4 > 32 || v6 > 128).then(|| {
+                let why = format!("must be at most 32 bits for IPv4 and 128 for IPv6 (got {v4} and {v6})");
+                InvalidSetting::new("peer_prefix", why)
+            }),
         ]
         .into_iter()
-        .filter_map(|(wrong, setting, why)| wrong.then_some(InvalidSetting::new(setting, why)))
+        .flatten()
         .collect()
     }
 
-    /// What of this cannot take the place of other settings while the pool runs.
+    /// Every setting that is invalid, or that differs from `before` and cannot be changed while the pool runs.
     pub(crate) fn invalid_changes(&self, before: &Settings) -> Vec<InvalidSetting> {
-        let why = "needs a restart of the pool";
         let mut invalid = self.invalid_settings();
         invalid.extend(
             [
-                (self.peer_prefix != before.peer_prefix, "peer_prefix"),
-                (self.reserve_descriptor != before.reserve_descriptor, "reserve_descriptor"),
-                (self.max_handshakes != before.max_handshakes, "max_handshakes"),
-                (self.watchdog != before.watchdog, "watchdog"),
+                unchanged("peer_prefix", &self.peer_prefix, &before.peer_prefix),
+                unchanged("reserve_descriptor", &self.reserve_descriptor, &before.reserve_descriptor),
+                unchanged("max_handshakes", &self.max_handshakes, &before.max_handshakes),
+                unchanged("watchdog", &self.watchdog, &before.watchdog),
             ]
             .into_iter()
-            .filter_map(|(changed, setting)| changed.then_some(InvalidSetting::new(setting, why))),
+            .flatten(),
         );
         invalid
     }
+}
+
+fn at_least_1(setting: &'static str, value: Option<usize>) -> Option<InvalidSetting> {
+    (value == Some(0)).then(|| InvalidSetting::new(setting, "must be at least 1 (got 0)"))
+}
+
+fn valid_rate(setting: &'static str, rate: Option<Rate>) -> Option<InvalidSetting> {
+    rate.filter(|rate| !rate.is_valid()).map(|Rate { burst, per, .. }| {
+        InvalidSetting::new(setting, format!("burst and time must be greater than zero (got {burst} per {per:?})"))
+    })
+}
+
+fn unchanged<T: Debug + PartialEq>(setting: &'static str, value: &T, before: &T) -> Option<InvalidSetting> {
+    (value != before).then(|| {
+        let why = format!("cannot be changed while the pool runs (is {before:?}, got {value:?}); restart the pool");
+        InvalidSetting::new(setting, why)
+    })
 }

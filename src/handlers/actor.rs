@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 use super::{sealed, Service};
 use crate::acceptor::ConnectionSpawner;
 use crate::config::Config;
-use crate::error::{with_sources, BoxError};
+use crate::error::{with_sources, BoxError, PoolEnded};
 use crate::handshake::HandshakeChain;
 use crate::net::Stream;
 use crate::panic::catch_panic;
@@ -110,11 +110,21 @@ where
     }
 }
 
-impl<A: Actor> Pool<A> {
-    /// Has new connections served by what another function starts. Those that are alive keep their actors. Only at the door
-    /// [`start`](crate::AcceptorPool::with_actor); at others nothing changes, and false is returned.
-    pub fn set_actor(&self, start: impl Fn(Socket) -> Result<Addr<A>, BoxError> + Send + Sync + 'static) -> bool {
-        let latest = self.handler::<SharedStart<A>>();
-        latest.map(|latest| latest.store(Arc::new(ActorService::new(start).start))).is_some()
+impl<A> Pool<A>
+where
+    A: Actor + Handler<Ack>,
+    A::Context: ToEnvelope<A, Ack>,
+{
+    /// Replaces the function that starts an actor for each new connection, as given to
+    /// [`AcceptorPool::with_actor`](crate::AcceptorPool::with_actor). Existing connections keep their actors.
+    ///
+    /// # Errors
+    /// [`PoolEnded`] when the pool has ended.
+    pub fn set_actor(
+        &self,
+        start: impl Fn(Socket) -> Result<Addr<A>, BoxError> + Send + Sync + 'static,
+    ) -> Result<(), PoolEnded> {
+        self.handler::<SharedStart<A>>()?.store(Arc::new(ActorService::new(start).start));
+        Ok(())
     }
 }

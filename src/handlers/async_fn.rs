@@ -16,7 +16,7 @@ use super::{sealed, Service};
 use crate::acceptor::ConnectionSpawner;
 use crate::config::Config;
 use crate::connection::Closed;
-use crate::error::BoxError;
+use crate::error::{BoxError, PoolEnded};
 use crate::handshake::HandshakeChain;
 use crate::net::Stream;
 use crate::panic::{catch_panic, panic_text};
@@ -140,14 +140,17 @@ fn start(serve: &SharedFn, socket: Socket) {
 }
 
 impl Pool<NoActor> {
-    /// Has new connections served by another async fn. Those that are alive keep theirs.
-    pub fn set_fn<F, T>(&self, serve: F)
+    /// Replaces the async fn that serves each new connection, as given to
+    /// [`AcceptorPool::with_fn`](crate::AcceptorPool::with_fn). Existing connections keep theirs.
+    ///
+    /// # Errors
+    /// [`PoolEnded`] when the pool has ended.
+    pub fn set_fn<F, T>(&self, serve: F) -> Result<(), PoolEnded>
     where
         F: Fn(Socket) -> T + Send + Sync + 'static,
         T: Future<Output: IntoServeResult> + 'static,
     {
-        if let Some(latest) = self.handler::<SharedFn>() {
-            latest.store(Arc::new(FnService::new(serve).serve));
-        }
+        self.handler::<SharedFn>()?.store(Arc::new(FnService::new(serve).serve));
+        Ok(())
     }
 }

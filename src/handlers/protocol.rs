@@ -8,6 +8,7 @@ use super::{sealed, Service};
 use crate::acceptor::ConnectionSpawner;
 use crate::config::Config;
 use crate::connection::{Connection, MakeCodec, MakeProtocol, Peer, Protocol, ProtocolFactory, SharedFactory};
+use crate::error::PoolEnded;
 use crate::framing::Framing;
 use crate::handshake::HandshakeChain;
 use crate::net::Stream;
@@ -80,27 +81,32 @@ impl<P: Protocol> ConnectionSpawner for ProtocolSpawner<P> {
 }
 
 impl<P: Protocol> Pool<Connection<P>> {
-    /// Has new connections served by states of another factory. Those that are alive keep theirs: old and new behaviour
-    /// live side by side.
-    pub fn set_protocol(&self, factory: impl Fn(&Peer) -> P + Send + Sync + 'static) {
-        let factory: MakeProtocol<P> = Arc::new(factory);
-        if let Some(shared) = self.handler::<SharedFactory<P>>() {
-            shared.set_protocol(factory);
-        }
+    /// Replaces the factory for new connections. Existing connections keep their protocol, so old and new behaviour run
+    /// side by side.
+    ///
+    /// # Errors
+    /// [`PoolEnded`] when the pool has ended.
+    pub fn set_protocol(&self, factory: impl Fn(&Peer) -> P + Send + Sync + 'static) -> Result<(), PoolEnded> {
+        self.handler::<SharedFactory<P>>()?.set_protocol(Arc::new(factory));
+        Ok(())
     }
 
-    /// Gives new connections another codec. Those that are alive keep theirs.
-    pub fn set_codec(&self, codec: impl Fn() -> P::Codec + Send + Sync + 'static) {
-        let codec: MakeCodec<P> = Arc::new(codec);
-        if let Some(shared) = self.handler::<SharedFactory<P>>() {
-            shared.set_codec(codec);
-        }
+    /// Replaces the function that makes the codec of each new connection. Existing connections keep their codec.
+    ///
+    /// # Errors
+    /// [`PoolEnded`] when the pool has ended.
+    pub fn set_codec(&self, codec: impl Fn() -> P::Codec + Send + Sync + 'static) -> Result<(), PoolEnded> {
+        self.handler::<SharedFactory<P>>()?.set_codec(Arc::new(codec));
+        Ok(())
     }
 }
 
 impl<P: Protocol<Codec = Framing>> Pool<Connection<P>> {
-    /// Gives new connections another framing, its `max_frame` included. Those that are alive keep theirs.
-    pub fn set_framing(&self, framing: Framing) {
-        self.set_codec(move || framing.clone());
+    /// Replaces the framing of new connections, including its `max_frame`. Existing connections keep their framing.
+    ///
+    /// # Errors
+    /// [`PoolEnded`] when the pool has ended.
+    pub fn set_framing(&self, framing: Framing) -> Result<(), PoolEnded> {
+        self.set_codec(move || framing.clone())
     }
 }

@@ -1,8 +1,9 @@
-//! The end of a pool, phase by phase.
+//! The drain of a pool, phase by phase.
 //!
 //! ```text
-//! readiness off ─(delay)─▶ last call ─▶ ports closed, every connection told ─▶ those that end by themselves
-//!                                                     └──── deadline ─▶ the rest stopped with flush ─▶ aborted
+//! Delay:    not ready, still accepting ──(delay)──▶
+//! Backlog:  acceptors handle the kernel's queue and stop ──(at most STOP_ACCEPTORS)──▶
+//! Notified: listening sockets closed, every connection notified ──(grace)──▶ flush ─▶ abort ─▶ report
 //! ```
 
 use std::time::Duration;
@@ -14,22 +15,22 @@ use super::{AcceptorPool, DrainReport};
 use crate::error::{PoolError, StartError};
 use crate::listener::BacklogPolicy;
 
-/// How long acceptors may take to go before the connections are told all the same: one whose arbiter is blocked.
-const RETIRE: Duration = Duration::from_secs(1);
-/// How long connections may take to go once they were ended, before the pool gives up waiting for a blocked arbiter.
+/// How long to wait for acceptors to stop before connections are notified. Only one on a blocked arbiter takes that long.
+const STOP_ACCEPTORS: Duration = Duration::from_secs(1);
+/// How long to wait for connections that were ended. Only those on a blocked arbiter take that long.
 const GIVE_UP: Duration = Duration::from_secs(1);
 
-/// How a pool is to end.
+/// How to drain a pool: grace period, delay, and what happens to the kernel's queue. For [`Pool::drain`](crate::Pool::drain).
 ///
 /// ```
 /// use actix_acceptor::Drain;
 /// use std::time::Duration;
 ///
-/// // Not ready any longer for two seconds, so that a load balancer sees it; then ten seconds for the connections.
+/// // Two seconds in which load balancers see that the pool is not ready, then ten seconds for the connections.
 /// let drain = Drain::grace(Duration::from_secs(10)).delay(Duration::from_secs(2));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use = "a plan does nothing by itself"]
+#[must_use = "a `Drain` does nothing until it is passed to `Pool::drain`"]
 pub struct Drain {
     grace: Option<Duration>,
     delay: Duration,
@@ -37,62 +38,69 @@ pub struct Drain {
 }
 
 impl Drain {
-    /// The grace period: connections are told, and have so long from then on to end by themselves. `None`: as long as they
-    /// like.
+    /// The grace period: how long connections have to end by themselves, counted from their notification. `None` sets no
+    /// limit.
     ///
-    /// The whole takes at the most the delay, a second for acceptors on blocked arbiters, the grace, half a second for what
-    /// is queued, and a second for connections on blocked arbiters: give the process that long before it is killed.
+    /// The whole drain takes at most the delay, 1 second for acceptors on blocked arbiters, the grace period, 0.5 seconds
+    /// for queued bytes, and 1 second for connections on blocked arbiters. Give the process that long before it is killed.
     pub fn grace(grace: impl Into<Option<Duration>>) -> Self {
         Drain { grace: grace.into(), delay: Duration::ZERO, backlog_on_close: None }
     }
 
-    /// No grace: nobody is asked, nothing more is sent, what the kernel has queued is left to it.
+    /// No grace period: connections are not notified, queued bytes are not sent, and the kernel's queue is left to the
+    /// kernel.
     pub fn immediate() -> Self {
         Drain { backlog_on_close: Some(BacklogPolicy::Drop), ..Self::grace(Duration::ZERO) }
     }
 
-    /// Goes on serving for so long, only that [`is_ready`](crate::PoolHandle::is_ready) says no: until load balancers send
-    /// nobody any more. Default: no delay.
+    /// How long to go on accepting first, while [`is_ready`](crate::Pool::is_ready) already returns `false`, so that load
+    /// balancers stop sending peers.
+    ///
+    /// Default: no delay.
     pub fn delay(mut self, delay: Duration) -> Self {
         self.delay = delay;
         self
     }
 
-    /// What becomes of peers in the kernel's queue when the ports close. Default: the setting of the pool.
-    pub fn backlog_on_close(mut self, backlog_on_close: BacklogPolicy) -> Self {
-        self.backlog_on_close = Some(backlog_on_close);
+    /// What happens to the peers in the kernel's queue when the listening sockets close. A grace period of zero implies
+    /// [`BacklogPolicy::Drop`].
+    ///
+    /// Default: the pool's [`backlog_on_close`](crate::Builder::backlog_on_close).
+    pub fn backlog_on_close(mut self, policy: BacklogPolicy) -> Self {
+        self.backlog_on_close = Some(policy);
         self
     }
 }
 
-/// A drain under way.
+/// A drain in progress.
 pub(super) struct DrainState {
-    /// Counted from the moment in which the connections are told.
+    /// Counted from the notification of the connections.
     grace: Option<Duration>,
     backlog_on_close: BacklogPolicy,
+    /// What [`Pool::stopped`](super::Pool::stopped) will return.
     pub(super) outcome: Result<(), PoolError>,
     phase: Phase,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Phase {
-    /// Not ready any longer, but all goes on.
+    /// Not ready; everything else goes on.
     Delay,
-    /// The acceptors take what is queued, and go.
+    /// The acceptors handle the kernel's queue and stop.
     Backlog,
-    /// The ports are closed, the connections told.
+    /// The listening sockets are closed and the connections notified.
     Notified,
 }
 
 impl AcceptorPool {
-    /// Readiness off. A second drain can only bring the deadline nearer, and ends a delay.
+    /// Starts a drain. During one, another can only bring the deadline nearer and end the delay.
     pub(super) fn start_drain(&mut self, drain: Drain, outcome: Result<(), PoolError>, ctx: &mut Context<Self>) {
         let backlog_on_close = drain.backlog_on_close.unwrap_or_else(|| self.shared.settings().backlog_on_close);
         let backlog_on_close = if drain.grace == Some(Duration::ZERO) { BacklogPolicy::Drop } else { backlog_on_close };
         if let Some(draining) = &mut self.draining {
             if draining.phase == Phase::Notified {
-                let time = drain.grace.and_then(|grace| drain.delay.checked_add(grace));
-                return self.shared.drain(time);
+                let grace = drain.grace.and_then(|grace| drain.delay.checked_add(grace));
+                return self.shared.drain_connections(grace);
             }
             draining.grace = draining.grace.into_iter().chain(drain.grace).min();
             if draining.phase == Phase::Delay && backlog_on_close == BacklogPolicy::Drop {
@@ -100,7 +108,7 @@ impl AcceptorPool {
             }
             return self.accept_backlog_after(drain.delay, ctx);
         }
-        info!(pool = self.shared.name(), grace = ?drain.grace, delay = ?drain.delay, "pool stops");
+        info!(pool = self.shared.name(), grace = ?drain.grace, delay = ?drain.delay, "pool draining");
         self.shared.start_drain();
         self.draining = Some(DrainState { grace: drain.grace, backlog_on_close, outcome, phase: Phase::Delay });
         self.accept_backlog_after(drain.delay, ctx);
@@ -114,47 +122,47 @@ impl AcceptorPool {
         }
     }
 
-    /// The acceptors are on their way out, or gone: nobody replaces them.
+    /// Whether the acceptors are stopping or gone, and must not be replaced.
     pub(super) fn is_closing_listeners(&self) -> bool {
         self.draining.as_ref().is_some_and(|draining| draining.phase >= Phase::Backlog)
     }
 
-    /// The acceptors take what the kernel has queued, and go.
+    /// Makes the acceptors handle the kernel's queue and stop.
     fn accept_backlog(&mut self, ctx: &mut Context<Self>) {
         let Some(draining) = self.draining.as_mut().filter(|draining| draining.phase < Phase::Backlog) else { return };
         draining.phase = Phase::Backlog;
         if let Some(acceptors) = &self.acceptors {
             acceptors.stop(draining.backlog_on_close);
         }
-        ctx.run_later(RETIRE, |pool, ctx| pool.close_listeners(ctx));
+        ctx.run_later(STOP_ACCEPTORS, |pool, ctx| pool.close_listeners(ctx));
         self.close_listeners_when_idle(ctx);
     }
 
     pub(super) fn close_listeners_when_idle(&mut self, ctx: &mut Context<Self>) {
-        let called = self.draining.as_ref().is_some_and(|draining| draining.phase == Phase::Backlog);
-        if called && self.slots.is_idle() {
+        let in_backlog = self.draining.as_ref().is_some_and(|draining| draining.phase == Phase::Backlog);
+        if in_backlog && self.slots.is_idle() {
             self.close_listeners(ctx);
         }
     }
 
-    /// The ports close, and all connections are told in the same moment. Then wait for them.
+    /// Closes the listening sockets and notifies all connections at the same moment; ends the pool when they are gone.
     fn close_listeners(&mut self, ctx: &mut Context<Self>) {
         let Some(draining) = self.draining.as_mut().filter(|draining| draining.phase < Phase::Notified) else { return };
         draining.phase = Phase::Notified;
         let acceptors = self.acceptors.take();
         let held = acceptors.as_ref().map(|acceptors| acceptors.held());
-        let states = acceptors.map(|acceptors| acceptors.listeners()).unwrap_or_default();
-        let ports: Vec<_> = states.iter().map(|state| state.limits.clone()).collect();
-        drop(states);
-        self.shared.drain(draining.grace);
+        let listeners = acceptors.map(|acceptors| acceptors.listeners()).unwrap_or_default();
+        let limits: Vec<_> = listeners.iter().map(|listener| listener.limits.clone()).collect();
+        drop(listeners);
+        self.shared.drain_connections(draining.grace);
         let shared = self.shared.clone();
         let wait = async move {
-            shared.emptied(GIVE_UP).await;
+            shared.wait_until_empty(GIVE_UP).await;
             if let Some(mut held) = held {
-                // Held peers turn away on their own arbiters; an error says that nobody can be held any more.
+                // Held peers are closed on their own arbiters. An error means that none can be held any more.
                 let _ = tokio::time::timeout(GIVE_UP, held.wait_for(|held| *held == 0)).await;
             }
-            shared.count_unserved(ports.iter().map(|port| port.unserved()).sum());
+            shared.count_unserved(limits.iter().map(|limits| limits.unserved()).sum());
         };
         ctx.spawn(wait.into_actor(self).map(|(), pool, ctx| {
             pool.finish();
@@ -162,7 +170,7 @@ impl AcceptorPool {
         }));
     }
 
-    /// Whoever waits for the end is told.
+    /// Completes the calls that wait for the end of the pool.
     fn finish(&mut self) {
         self.ended = true;
         let outcome = self.draining.take().map_or(Ok(()), |draining| draining.outcome);
@@ -175,7 +183,7 @@ impl AcceptorPool {
     }
 }
 
-/// Ends the pool in order.
+/// Starts a drain.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct Stop(pub(crate) Drain);

@@ -1,8 +1,13 @@
-//! What the rest of the program holds of a pool.
+//! The handle of a pool, and everything it can do without knowing the type of the connections.
+//!
+//! Methods that are not `async` read [`PoolState`] and answer at once. The others send a message to the [`AcceptorPool`]
+//! actor, or wait on a channel of the state. [`typed`](super::typed) adds what reaches the connections' actors.
 
 use std::any::TypeId;
 use std::fmt;
+use std::marker::PhantomData;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,37 +15,69 @@ use actix::prelude::*;
 
 use super::reconfigure::{ChangeSettings, SetListeners};
 use super::suspend::{Resume, Suspend};
-use super::{
-    names, AcceptorPool, Drain, DrainReport, ListenerInfo, Pool, PoolInfo, PoolState, Status, Stop, SuspendMode,
-};
+use super::{names, AcceptorPool, Drain, DrainReport, ListenerInfo, PoolInfo, PoolState, Status, Stop, SuspendMode};
 use crate::acceptor::Acceptor;
 use crate::config::Settings;
-use crate::error::{PoolError, SettingsError, StartError, SuspendError, WaitError};
+use crate::error::{PoolEnded, PoolError, SettingsError, StartError, SuspendError, WaitError};
 use crate::listener::Listener;
 use crate::net::Address;
-use crate::registry::{ConnectionInfo, ConnectionState, Signals};
+use crate::registry::{ConnectionInfo, ConnectionState, Registry, Signals};
 use crate::telemetry::ConnectionId;
 
-/// A pool as the rest of the program holds it: a cheap clone; dropping it stops nothing.
+/// A handle to a running pool: cheap to clone, usable from any thread. Dropping it does not stop the pool.
 ///
-/// What is no `async fn` answers at once, from any thread, without asking any actor. [`Pool`] adds what needs to know the connections' type.
-#[derive(Clone)]
-pub struct PoolHandle {
+/// `A` is the actor behind each connection: [`Connection<P>`](crate::Connection) for
+/// [`with_protocol`](AcceptorPool::with_protocol), [`with_codec`](AcceptorPool::with_codec) and
+/// [`with_events`](AcceptorPool::with_events), the user's actor for [`with_actor`](AcceptorPool::with_actor), and
+/// [`NoActor`](crate::handlers::NoActor) for [`with_fn`](AcceptorPool::with_fn). It decides which methods there are for
+/// reaching connections. Everything else works for every `A`, including [`Untyped`].
+///
+/// Methods that are not `async` return at once and ask no actor.
+///
+/// ```
+/// use actix_acceptor::{AcceptorPool, Pool, Socket};
+///
+/// fn is_full<A>(pool: &Pool<A>) -> bool {
+///     pool.connections() >= pool.info().max_connections
+/// }
+///
+/// # actix_rt::System::new().block_on(async {
+/// let pool = AcceptorPool::with_fn(|_: Socket| async {}).bind("127.0.0.1:0").await?;
+/// assert!(!is_full(&pool));
+/// assert!(!is_full(&pool.untyped()));
+/// # pool.stop(None).await;
+/// # Ok::<_, Box<dyn std::error::Error>>(()) }).expect("it works");
+/// ```
+pub struct Pool<A = Untyped> {
     pub(super) shared: Arc<PoolState>,
+    actor: PhantomData<fn() -> A>,
 }
 
-impl PoolHandle {
+/// Stands for the connections' actor in a [`Pool`] whose actor type is not known. It has no values.
+#[derive(Debug)]
+pub enum Untyped {}
+
+/// A [`Pool`] whose connections' actor type is not known: what [`AcceptorPool::find`] and [`Pool::untyped`] return.
+/// [`typed`](Pool::typed) leads back to a typed one.
+pub type PoolHandle = Pool<Untyped>;
+
+impl<A> Pool<A> {
+    /// `A` must be the type recorded in the state, or [`Untyped`].
+    pub(crate) fn new(shared: Arc<PoolState>) -> Self {
+        Pool { shared, actor: PhantomData }
+    }
+
     /// The pool's name: the one given to [`Builder::name`](crate::Builder::name), else its first address.
     pub fn name(&self) -> &str {
         self.shared.name()
     }
 
-    /// What is listened on, with the real port where port 0 was asked for.
+    /// The addresses the pool listens on. Where port 0 was requested, the port that the system chose.
     pub fn local_addrs(&self) -> Vec<Address> {
-        self.shared.addrs()
+        self.shared.addresses()
     }
 
-    /// The listeners, with their names and limits; none once the ports are closed.
+    /// The listeners, with their names and limits. Empty once the listening sockets are closed for good.
     pub fn listeners(&self) -> Vec<ListenerInfo> {
         self.shared.listeners()
     }
@@ -50,90 +87,100 @@ impl PoolHandle {
         self.local_addrs().iter().find_map(Address::socket)
     }
 
-    /// How many connections are alive.
+    /// The number of live connections.
     pub fn connections(&self) -> usize {
         self.shared.registries().live()
     }
 
-    /// The pool in numbers.
+    /// Counters and state of the pool.
     pub fn info(&self) -> PoolInfo {
         self.shared.info()
     }
 
     /// Every live connection, in the order of acceptance.
     pub fn list(&self) -> Vec<ConnectionInfo> {
-        let of = |registry: &Arc<crate::registry::Registry>| {
-            let entries = registry.connections();
-            entries.iter().map(|entry| registry.info(entry)).collect::<Vec<_>>()
+        let infos = |registry: &Arc<Registry>| {
+            let connections = registry.connections();
+            connections.iter().map(|connection| registry.info(connection)).collect::<Vec<_>>()
         };
-        let mut list: Vec<_> = self.shared.registries().all().iter().flat_map(of).collect();
+        let mut list: Vec<_> = self.shared.registries().all().iter().flat_map(infos).collect();
         list.sort_by_key(|connection| connection.id);
         list
     }
 
-    /// Ends a connection at once, whatever it is doing, without sending what is queued: [`Closed::Killed`]. False if there
-    /// is none of that number.
+    /// Ends a connection at once, whatever it is doing, with [`Closed::Killed`]. Queued bytes are not sent. Returns `false`
+    /// if there is no connection with this id.
     ///
-    /// Behind the door `start` the order acts in the `Socket`: its reads and writes fail, and `draining()` resolves. An actor
-    /// that does none of these keeps its socket until it does.
+    /// In a pool made by [`with_actor`](AcceptorPool::with_actor) this acts on the `Socket`: its reads and writes fail, and
+    /// `draining()` resolves. An actor that does none of these keeps its socket until it does.
     ///
     /// [`Closed::Killed`]: crate::Closed::Killed
     pub fn kill(&self, id: ConnectionId) -> bool {
-        let entry = self.entry(id);
-        entry.map(|entry| entry.signal(Signals::KILL)).is_some()
+        let connection = self.connection(id);
+        connection.map(|connection| connection.signal(Signals::KILL)).is_some()
     }
 
-    /// The acceptors at work at this moment.
+    /// The addresses of the acceptors that are running.
     pub fn acceptors(&self) -> Vec<Addr<Acceptor>> {
         self.shared.acceptor_addresses()
     }
 
-    /// Takes a connection off the limits on the number of connections, ranch's `remove_connection`: it lives on and does
-    /// not count any more. Twice is once. False if there is none of that number.
+    /// Removes a connection from the limits on the number of connections, as ranch's `remove_connection`. The connection
+    /// lives on and no longer counts. Calling it again has no effect. Returns `false` if there is no connection with this
+    /// id.
     pub fn exempt(&self, id: ConnectionId) -> bool {
-        let entry = self.entry(id);
-        entry.map(|entry| entry.exempt()).is_some()
+        let connection = self.connection(id);
+        connection.map(|connection| connection.exempt()).is_some()
     }
 
-    /// What the pool is doing.
+    /// The state the pool is in.
     pub fn status(&self) -> Status {
         self.shared.status()
     }
 
-    /// Whether the pool takes peers: what a load balancer wants to know.
+    /// Whether the pool accepts connections: the answer to a load balancer's readiness check.
     pub fn is_ready(&self) -> bool {
         self.status() == Status::Running
     }
 
-    /// Stops the pool: the ports close, **all** connections are told at the same moment, and those that have not ended
-    /// within `grace` are ended. `None` waits for ever; [`Duration::ZERO`] is [`Drain::immediate`]. Short for
-    /// [`drain`](PoolHandle::drain).
+    /// Stops the pool: closes the listening sockets, notifies **all** connections at the same moment, and ends those that
+    /// are still alive after `grace`.
+    ///
+    /// `None` waits for connections without a limit. [`Duration::ZERO`] is [`Drain::immediate`]. Short for
+    /// [`drain`](Pool::drain) with [`Drain::grace`].
     pub async fn stop(&self, grace: impl Into<Option<Duration>>) -> DrainReport {
         self.drain(Drain::grace(grace)).await
     }
 
-    /// Ends the pool in order, and says how it went.
+    /// Drains the pool, and returns a report once it has ended.
     ///
-    /// Readiness goes off, and the delay passes, if there is one. Then the acceptors take what the kernel has queued, and
-    /// the ports close: what comes after that the kernel refuses. All connections are told in the same moment, with the
-    /// deadline, by [`Protocol::shutdown`](crate::Protocol::shutdown) or
-    /// [`Socket::draining`](crate::Socket::draining). At the deadline those that are
-    /// left are stopped, with what is queued sent first; half a second later they are aborted.
+    /// 1. The pool is no longer ready, and the delay passes, if one is set.
+    /// 2. The acceptors handle what is in the kernel's queue, as [`Builder::backlog_on_close`] says, and the listening
+    ///    sockets close. The kernel refuses later peers.
+    /// 3. All connections are notified at the same moment, with the deadline, by
+    ///    [`Protocol::shutdown`](crate::Protocol::shutdown) or [`Socket::draining`](crate::Socket::draining).
+    /// 4. At the deadline the remaining connections are stopped; their queued bytes are sent first. Half a second later
+    ///    they are aborted.
     ///
-    /// A second call can only bring the deadline nearer, and ends a delay; each returns when the pool has ended.
+    /// Another call during a drain can only bring the deadline nearer, and ends a delay. Each call returns when the pool has
+    /// ended.
+    ///
+    /// [`Builder::backlog_on_close`]: crate::Builder::backlog_on_close
     pub async fn drain(&self, drain: Drain) -> DrainReport {
-        if let Some(pool) = self.shared.pool() {
-            // Unanswered only if the pool is over already.
+        if let Some(pool) = self.shared.supervisor() {
+            // An error means that the pool has ended already.
             let _ = pool.send(Stop(drain)).await;
         }
-        let _ = self.shared.ended().await;
+        let _ = self.shared.wait_ended().await;
         self.shared.report()
     }
 
-    /// Waits until the number of live connections is as it should be, and returns it.
+    /// Waits until the number of live connections satisfies a condition, and returns that number.
+    ///
+    /// `limit` is the longest time to wait; `None` waits without a limit.
     ///
     /// # Errors
-    /// When it is not within the limit; `None` waits for ever.
+    /// [`WaitError`] when the condition is not met within `limit`.
     ///
     /// ```
     /// # actix_rt::System::new().block_on(async {
@@ -147,56 +194,61 @@ impl PoolHandle {
     /// ```
     pub async fn wait_for(
         &self,
-        enough: impl Fn(usize) -> bool,
+        condition: impl Fn(usize) -> bool,
         limit: impl Into<Option<Duration>>,
     ) -> Result<usize, WaitError> {
-        let reached = async {
+        let shared = self.shared.registries().shared();
+        let met = async {
             loop {
-                let mut changed = std::pin::pin!(self.shared.registries().shared().changed.notified());
+                let mut changed = pin!(shared.changed.notified());
                 changed.as_mut().enable();
-                let connections = self.shared.registries().shared().unsettled();
-                if enough(connections) {
+                let connections = shared.unsettled();
+                if condition(connections) {
                     return connections;
                 }
                 changed.await;
             }
         };
         match limit.into() {
-            None => Ok(reached.await),
+            None => Ok(met.await),
             Some(limit) => {
-                let reached = tokio::time::timeout(limit, reached).await;
-                reached.map_err(|_| WaitError { connections: self.connections() })
+                let met = tokio::time::timeout(limit, met).await;
+                met.map_err(|_| WaitError { connections: self.connections() })
             }
         }
     }
 
-    /// Keeps new peers off until [`resume`](PoolHandle::resume); connections go on. A second suspension changes nothing,
-    /// nor does one of the other kind: resume first.
+    /// Stops accepting until [`resume`](Pool::resume); live connections go on.
+    ///
+    /// Has no effect on a suspended pool, even in another mode: resume it first.
     ///
     /// # Errors
-    /// When a port cannot be closed, as with transports that cannot be suspended: then nothing has changed.
-    pub async fn suspend(&self, how: SuspendMode) -> Result<(), SuspendError> {
-        self.request(Suspend(how)).await.unwrap_or(Err(SuspendError::NotRunning))
+    /// [`SuspendError::Listener`] when a listener cannot be closed, as with transports that cannot be suspended; then
+    /// nothing has changed. [`SuspendError::NotRunning`] when the pool is draining or has ended.
+    pub async fn suspend(&self, mode: SuspendMode) -> Result<(), SuspendError> {
+        self.request(Suspend(mode)).await.unwrap_or(Err(SuspendError::NotRunning))
     }
 
-    /// Takes new peers again, on the same ports as before, also where port 0 was asked for.
+    /// Accepts again after [`suspend`](Pool::suspend), on the same ports as before, also where port 0 was requested.
     ///
     /// # Errors
-    /// When a port cannot be opened, because somebody else has taken it: then the pool stays suspended.
+    /// [`SuspendError::Listener`] when a listener cannot be opened again, for example because another process has taken
+    /// the port; then the pool stays suspended. [`SuspendError::NotRunning`] when the pool is draining or has ended.
     pub async fn resume(&self) -> Result<(), SuspendError> {
         self.request(Resume).await.unwrap_or(Err(SuspendError::NotRunning))
     }
 
-    /// The settings as they are at present.
+    /// The current settings.
     pub fn settings(&self) -> Settings {
         self.shared.settings()
     }
 
-    /// Changes settings while the pool runs, several at once: they are checked as a whole, and either all of them are
-    /// changed or none. [`Settings`] says which act at once and which with new connections.
+    /// Changes settings while the pool runs. They are validated as a whole, and either all or none are changed.
+    /// [`Settings`] says which take effect at once and which for new connections.
     ///
     /// # Errors
-    /// [`SettingsError::Invalid`] names each setting that would be refused.
+    /// [`SettingsError::Invalid`] names every setting that is invalid. [`SettingsError::NotRunning`] when the pool is
+    /// draining or has ended.
     ///
     /// ```
     /// # actix_rt::System::new().block_on(async {
@@ -209,12 +261,12 @@ impl PoolHandle {
     /// .await?;
     /// assert_eq!(pool.settings().max_connections, 100);
     ///
-    /// let refused = pool.change(|settings| {
+    /// let rejected = pool.change(|settings| {
     ///     settings.max_connections = 0;
     ///     settings.max_per_peer = Some(10);
     /// });
-    /// match refused.await {
-    ///     Err(SettingsError::Invalid(objections)) => assert_eq!(objections[0].setting, "max_connections"),
+    /// match rejected.await {
+    ///     Err(SettingsError::Invalid(invalid)) => assert_eq!(invalid[0].setting, "max_connections"),
     ///     other => panic!("{other:?}"),
     /// }
     /// assert_eq!(pool.settings().max_per_peer, None);
@@ -225,56 +277,73 @@ impl PoolHandle {
         self.request(ChangeSettings(Box::new(change))).await.unwrap_or(Err(SettingsError::NotRunning))
     }
 
-    /// Listens elsewhere: the new ports open, all or none, then those that are not among them close. A listener at an
-    /// address that is open already, given as the address itself, stays as it is, with the name, the TLS and the options it
-    /// was opened with. Connections go on.
+    /// Replaces the listeners: the new ones are opened, all or none, then those that are not in the list are closed. Live
+    /// connections go on.
+    ///
+    /// A listener given as an address that is open already stays as it is, with the name, TLS and options it was opened
+    /// with.
     ///
     /// # Errors
-    /// See [`StartError`]: then nothing has changed. One that is open already cannot be given another limit, or TLS where it
-    /// had none: [`StartError::InvalidSetting`].
+    /// See [`StartError`]; then nothing has changed. A listener that is open already cannot be given another limit, or TLS
+    /// where it had none: [`StartError::InvalidSetting`].
     pub async fn set_listeners(&self, listeners: Vec<Listener>) -> Result<(), StartError> {
         self.request(SetListeners(listeners)).await.unwrap_or(Err(StartError::ListenerClosed))
     }
 
-    /// Asks the pool's actor; `None` if it is gone.
+    /// Sends a message to the pool's actor; `None` if the actor has ended.
     async fn request<M>(&self, message: M) -> Option<M::Result>
     where
         M: Message + Send + 'static,
         M::Result: Send,
         AcceptorPool: Handler<M>,
     {
-        self.shared.pool()?.send(message).await.ok()
+        self.shared.supervisor()?.send(message).await.ok()
     }
 
     /// Waits until the pool has ended.
     ///
     /// # Errors
-    /// Why it ended, if nobody asked it to: see [`PoolError`].
+    /// [`PoolError`] when the pool ended without a call that stops it.
     pub async fn stopped(&self) -> Result<(), PoolError> {
-        self.shared.ended().await
+        self.shared.wait_ended().await
     }
 
-    /// The typed handle, if `A` is the actor behind this pool's connections: [`Connection<P>`](crate::Connection) for the doors `protocol` and
-    /// `events`, one's own actor for `start`, [`NoActor`](crate::handlers::NoActor) for `serve`.
-    pub fn typed<A: 'static>(&self) -> Option<Pool<A>> {
-        (self.shared.actor == TypeId::of::<A>()).then(|| Pool::new(self.shared.clone()))
+    /// The handle typed by the connections' actor, if `B` is that actor. See [`Pool`] for which actor it is.
+    pub fn typed<B: 'static>(&self) -> Option<Pool<B>> {
+        (self.shared.actor == TypeId::of::<B>()).then(|| Pool::new(self.shared.clone()))
     }
 
-    pub(super) fn entry(&self, id: ConnectionId) -> Option<Arc<ConnectionState>> {
+    /// The handle without the connections' type, to keep handles of different pools in one place.
+    pub fn untyped(&self) -> PoolHandle {
+        Pool::new(self.shared.clone())
+    }
+
+    /// What the handler of `Self::Actor` keeps for the methods that replace it.
+    pub(crate) fn handler<T: Send + Sync + 'static>(&self) -> Result<Arc<T>, PoolEnded> {
+        self.shared.handler().ok_or(PoolEnded)
+    }
+
+    pub(super) fn connection(&self, id: ConnectionId) -> Option<Arc<ConnectionState>> {
         self.shared.registries().all().iter().find_map(|registry| registry.find(id))
     }
 }
 
-impl AcceptorPool {
-    /// The pool of that name in the current actix system. Its handle is untyped: [`PoolHandle::typed`] gives the one that
-    /// reaches the connections.
-    pub fn find(name: &str) -> Option<PoolHandle> {
-        names::find(name).map(|shared| PoolHandle { shared })
+impl<A> Clone for Pool<A> {
+    fn clone(&self) -> Self {
+        Pool::new(self.shared.clone())
     }
 }
 
-impl fmt::Debug for PoolHandle {
+impl<A> fmt::Debug for Pool<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PoolHandle").field("name", &self.name()).finish_non_exhaustive()
+        f.debug_struct("Pool").field("name", &self.name()).field("status", &self.status()).finish_non_exhaustive()
+    }
+}
+
+impl AcceptorPool {
+    /// The pool with this name in the current actix system. The handle is untyped; [`Pool::typed`] returns the one that
+    /// reaches the connections.
+    pub fn find(name: &str) -> Option<PoolHandle> {
+        names::find(name).map(Pool::new)
     }
 }

@@ -1,4 +1,4 @@
-//! What is told of a pool: in numbers, by listener, and at the end.
+//! What a pool reports: its counters, its acceptors and listeners, and the result of a drain.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -7,58 +7,60 @@ use super::SuspendMode;
 use crate::net::Address;
 use crate::telemetry::{CloseReason, Counts, RefusalReason};
 
-/// What a pool is doing.
+/// The state of a pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Status {
-    /// It takes peers.
+    /// Accepting connections.
     Running,
-    /// It takes no new peers for now; connections go on.
+    /// Not accepting until it is resumed; live connections go on.
     Suspended(SuspendMode),
-    /// It is on its way out.
+    /// Stopping: see [`Pool::drain`](crate::Pool::drain).
     Draining,
-    /// It is over.
+    /// Stopped.
     Ended,
 }
 
-/// A pool in numbers, consistent per acceptor: accepted = refused + connections + closed.
+/// Counters and state of a pool.
+///
+/// Consistent per acceptor: accepted = refused + connections + closed.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct PoolInfo {
-    /// What it is doing.
+    /// The state it is in.
     pub status: Status,
-    /// Live connections, those that are exempted included.
+    /// Live connections, including those that are [exempt](crate::Pool::exempt).
     pub connections: u64,
-    /// The limit in force.
+    /// The connection limit in force. It is below the setting where the limit of open files requires it.
     pub max_connections: usize,
-    /// Peers accepted so far, those refused afterwards included.
+    /// Peers accepted so far, including those refused after accept.
     pub accepted: u64,
-    /// Peers refused so far, per reason.
+    /// Peers refused so far, by reason.
     pub refused: Counts<RefusalReason>,
-    /// Connections closed so far, per reason.
+    /// Connections closed so far, by reason.
     pub closed: Counts<CloseReason>,
-    /// Bytes received so far, over all connections, those already closed included.
+    /// Bytes received so far by all connections, including closed ones.
     pub bytes_in: u64,
-    /// Bytes sent so far.
+    /// Bytes sent so far by all connections, including closed ones.
     pub bytes_out: u64,
-    /// How often an arbiter was blocked for longer than the [`watchdog`](crate::Builder::watchdog)'s limit.
+    /// How often an arbiter was blocked for longer than the limit of the [`watchdog`](crate::Builder::watchdog).
     pub blocked: u64,
-    /// When the first of the certificates that its listeners show expires; each listener tells
-    /// [its own](ListenerInfo::certificate_expires).
+    /// The earliest expiry of the certificates that the listeners present. For one listener, see
+    /// [`ListenerInfo::certificate_expires`].
     pub certificate_expires: Option<SystemTime>,
-    /// Its acceptors.
+    /// The acceptor slots in use.
     pub acceptors: Vec<AcceptorInfo>,
 }
 
-/// One place of a pool.
+/// One acceptor slot of a pool.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct AcceptorInfo {
-    /// The place's number, counted from 0: the same for an acceptor and its successors.
+    /// The slot's number, counted from 0. A restarted acceptor keeps it.
     pub id: usize,
-    /// Live connections on its arbiter.
+    /// Live connections on the slot's arbiter.
     pub connections: u64,
-    /// How often the acceptor was replaced.
+    /// How often the acceptor was restarted.
     pub restarts: u64,
 }
 
@@ -66,22 +68,22 @@ pub struct AcceptorInfo {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ListenerInfo {
-    /// Its name, as its connections tell it.
+    /// Its name, as reported by its connections.
     pub name: Arc<str>,
-    /// What it is bound to.
+    /// The address it is bound to.
     pub address: Address,
-    /// Live connections that came by it and count.
+    /// Live connections accepted by it, without those that are [exempt](crate::Pool::exempt).
     pub connections: usize,
-    /// Its own limit, beside the pool's.
+    /// Its own connection limit, in addition to the pool's.
     pub max_connections: Option<usize>,
-    /// Whether its peers speak TLS from the first packet on.
+    /// Whether its peers use TLS from the first packet on.
     pub tls: bool,
-    /// When the first of the certificates that it shows expires; `None` without TLS, and where the back end does not tell.
+    /// The earliest expiry of the certificates it presents. `None` without TLS, or if the TLS backend does not report it.
     pub certificate_expires: Option<SystemTime>,
 }
 
 impl ListenerInfo {
-    /// The address with its kind in front: `tls://127.0.0.1:7000` with TLS, else as [`Address::url`].
+    /// The address as a URL: `tls://127.0.0.1:7000` with TLS, else as [`Address::url`].
     pub fn url(&self) -> String {
         match (&self.address, self.tls) {
             (Address::Tcp(address), true) => format!("tls://{address}"),
@@ -90,21 +92,21 @@ impl ListenerInfo {
     }
 }
 
-/// How the end of a pool went.
+/// The result of a drain.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DrainReport {
-    /// Connections that were there to be told to shut down; one that waits for a future is told afterwards, if that is
-    /// before the deadline.
+    /// Connections that were alive when all were notified. One that waits for a future is notified after the wait, if that
+    /// ends before the deadline.
     pub asked: usize,
-    /// Those that ended by themselves before the deadline.
+    /// Connections that ended by themselves before the deadline.
     pub finished: usize,
-    /// Those that were ended at the deadline.
+    /// Connections that were ended at the deadline.
     pub forced: usize,
-    /// Peers that were held, or in the kernel's queue, when the ports closed, and were turned away.
+    /// Peers that were held, or in the kernel's queue, when the listening sockets closed, and were refused.
     pub unserved: usize,
-    /// Connections that ended since the drain began, per reason.
+    /// Connections closed since the drain started, by reason.
     pub closed: Counts<CloseReason>,
-    /// How long it took, from the word to the end.
+    /// The duration from the start of the drain to the end of the pool.
     pub took: Duration,
 }

@@ -1,11 +1,14 @@
-//! The supervisor: owns the listening sockets, starts and replaces acceptors, ends in order.
+//! The pool: its supervisor actor, and the handles of the rest of the program.
+//!
+//! The builder makes the shared [`PoolState`] and starts [`AcceptorPool`]. [`Pool`] handles read the state and send the
+//! actor messages.
 //!
 //! ```text
-//! start:    arbiters ─▶ acceptors ─▶ all ready ─▶ the builder's caller has its handle
+//! start:    arbiters ─▶ acceptors ─▶ all ready ─▶ the builder's caller gets its handle
 //! restart:  an acceptor always, however it ended; past the budget the pool ends
-//! suspend:  ports held or closed, and back; connections go on
-//! change:   settings checked as a whole, then all of them at once
-//! drain:    readiness off ─▶ last call ─▶ every connection is told ─▶ ... deadline ─▶ flush ─▶ abort ─▶ report
+//! suspend:  listeners paused or closed, and opened again; connections go on
+//! change:   settings validated as a whole, then applied at once
+//! drain:    not ready ─▶ backlog ─▶ every connection notified ─▶ deadline ─▶ flush ─▶ abort ─▶ report
 //! ```
 
 mod drain;
@@ -20,6 +23,7 @@ mod state;
 mod suspend;
 mod typed;
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -35,80 +39,80 @@ use crate::watchdog::Watchdog;
 
 pub use drain::Drain;
 pub(crate) use drain::Stop;
-pub use handle::PoolHandle;
+pub use handle::{Pool, PoolHandle, Untyped};
 pub use info::{AcceptorInfo, DrainReport, ListenerInfo, PoolInfo, Status};
-pub(crate) use restarts::Restarts;
-pub(crate) use slots::{AcceptorSlots, Placement};
+pub(crate) use slots::Placement;
 pub(crate) use state::PoolState;
 pub use suspend::SuspendMode;
-pub use typed::{BroadcastReport, Pool};
+pub use typed::BroadcastReport;
 
 use drain::DrainState;
+use restarts::Restarts;
+use slots::AcceptorSlots;
 
-/// The supervisor of acceptors, and the place where every pool begins.
+/// The supervisor of acceptors, and the start of every pool.
 ///
-/// Choose a door: [`protocol`](AcceptorPool::with_protocol), [`events`](AcceptorPool::with_events), [`serve`](AcceptorPool::with_fn)
-/// or [`start`](AcceptorPool::with_actor). Each makes a [`Builder`](crate::Builder); its [`bind`](crate::Builder::bind) opens
-/// the port and starts the pool, an actor on the caller's arbiter.
+/// Choose how connections are served: [`with_protocol`](AcceptorPool::with_protocol),
+/// [`with_events`](AcceptorPool::with_events), [`with_fn`](AcceptorPool::with_fn) or
+/// [`with_actor`](AcceptorPool::with_actor). Each returns a [`Builder`](crate::Builder), whose
+/// [`bind`](crate::Builder::bind) opens the port and starts the pool: an actor on the caller's arbiter.
 ///
-/// It replaces an acceptor however that ended: stopped, failed, panicked, or its whole arbiter gone. Meanwhile peers wait
-/// in the kernel's queue and connections go on. Past the budget ([`Builder::max_restarts`](crate::Builder::max_restarts)) the pool
-/// ends with [`PoolError::TooManyRestarts`].
+/// The pool restarts an acceptor however it ended: stopped, failed, panicked, or with its whole arbiter. Meanwhile peers
+/// wait in the kernel's queue and connections go on. When the restart budget
+/// ([`Builder::max_restarts`](crate::Builder::max_restarts)) is spent, the pool ends with [`PoolError::TooManyRestarts`].
 pub struct AcceptorPool {
     shared: Arc<PoolState>,
-    /// Gone once the ports are closed.
+    /// `None` once the listening sockets are closed for good.
     acceptors: Option<Arc<AcceptorContext>>,
     slots: AcceptorSlots,
     restarts: Restarts,
     start_timeout: Duration,
+    /// Takes the result of the start; `None` once it is sent.
     starting: Option<oneshot::Sender<Result<(), StartError>>>,
-    /// Why the start failed: told once nothing is left running.
+    /// Why the start failed. Sent once nothing is left running.
     failed: Option<StartError>,
     draining: Option<DrainState>,
     ended: bool,
-    /// Goes when the pool goes.
+    /// Stops with the pool.
     _watchdog: Option<Watchdog>,
 }
 
-/// What the builder makes a pool of.
-pub(crate) struct Plan {
-    pub(crate) shared: Arc<PoolState>,
-    pub(crate) acceptors: Arc<AcceptorContext>,
-    pub(crate) slots: AcceptorSlots,
-    pub(crate) restarts: Restarts,
-    pub(crate) start_timeout: Duration,
-    pub(crate) watchdog: Option<Watchdog>,
-}
-
 impl AcceptorPool {
-    /// Starts the actor; resolves when every acceptor is ready, or when the start has failed.
-    pub(crate) async fn launch(plan: Plan) -> Result<(), StartError> {
+    /// Starts the actor. Returns when every acceptor is ready, or when the start has failed.
+    pub(crate) async fn launch(
+        shared: Arc<PoolState>,
+        acceptors: Arc<AcceptorContext>,
+        placement: Placement,
+        watchdog: Option<Watchdog>,
+        start_timeout: Duration,
+    ) -> Result<(), StartError> {
+        let settings = shared.settings();
         let (starting, started) = oneshot::channel();
         let pool = AcceptorPool {
-            shared: plan.shared,
-            acceptors: Some(plan.acceptors),
-            slots: plan.slots,
-            restarts: plan.restarts,
-            start_timeout: plan.start_timeout,
+            acceptors: Some(acceptors),
+            slots: AcceptorSlots::new(placement, shared.registries().slots_in_use()),
+            restarts: Restarts::new(settings.max_restarts, settings.restart_window),
+            start_timeout,
             starting: Some(starting),
             failed: None,
             draining: None,
             ended: false,
-            _watchdog: plan.watchdog,
+            _watchdog: watchdog,
+            shared,
         };
         let address = pool.start();
-        let outcome = started.await.unwrap_or(Err(StartError::ListenerClosed));
+        let result = started.await.unwrap_or(Err(StartError::ListenerClosed));
         drop(address);
-        outcome
+        result
     }
 
-    /// Puts an acceptor into a place, on the place's arbiter or a new one.
+    /// Starts an acceptor in a slot, on the slot's arbiter or a new one.
     fn start_acceptor(&mut self, slot: usize, ctx: &mut Context<Self>) {
         let Some(acceptors) = self.acceptors.clone() else { return };
         let pool = (ctx.address().recipient(), ctx.address().recipient());
         if let Err(source) = self.slots.start_acceptor(slot, acceptors, pool) {
             if self.starting.is_some() {
-                let what = format!("an arbiter for acceptor {slot}");
+                let what = format!("the arbiter of acceptor {slot}");
                 self.start_failed(StartError::SystemError { what, source }, ctx);
             } else {
                 let source = Arc::new(source);
@@ -122,9 +126,9 @@ impl AcceptorPool {
         self.start_drain(Drain::immediate(), Ok(()), ctx);
     }
 
-    fn fail(&mut self, why: PoolError, ctx: &mut Context<Self>) {
-        error!(pool = self.shared.name(), "{why}");
-        self.start_drain(Drain::grace(self.shared.settings().grace), Err(why), ctx);
+    fn fail(&mut self, error: PoolError, ctx: &mut Context<Self>) {
+        error!(pool = self.shared.name(), %error, "pool failed");
+        self.start_drain(Drain::grace(self.shared.settings().grace), Err(error), ctx);
     }
 }
 
@@ -132,11 +136,11 @@ impl Actor for AcceptorPool {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
-        self.shared.set_pool(ctx.address());
-        let states = self.acceptors.as_ref().map(|acceptors| acceptors.listeners()).unwrap_or_default();
-        states.iter().for_each(|state| self.shared.emit_opened(state));
-        self.shared.set_listener_states(states);
-        for slot in 0..self.slots.slots() {
+        self.shared.set_supervisor(ctx.address());
+        let listeners = self.acceptors.as_ref().map(|acceptors| acceptors.listeners()).unwrap_or_default();
+        listeners.iter().for_each(|listener| self.shared.emit_opened(listener));
+        self.shared.set_listeners(listeners);
+        for slot in 0..self.slots.len() {
             self.start_acceptor(slot, ctx);
         }
         let limit = self.start_timeout;
@@ -152,22 +156,22 @@ impl Handler<Ready> for AcceptorPool {
     type Result = ();
 
     fn handle(&mut self, ready: Ready, ctx: &mut Context<Self>) {
-        let unwanted = self.is_closing_listeners() || ready.slot >= self.shared.registries().slots_in_use();
-        if unwanted {
+        let is_unwanted = self.is_closing_listeners() || ready.slot >= self.shared.registries().slots_in_use();
+        if is_unwanted {
             self.slots.retire(ready.slot);
             return ready.address.do_send(Retire);
         }
-        if !self.slots.ready(ready.slot, ready.generation) {
+        if !self.slots.set_ready(ready.slot, ready.generation) {
             return;
         }
         if let Some(acceptors) = &self.acceptors {
-            // The listeners may be others since it began.
+            // The listeners may have been replaced since the acceptor started.
             ready.address.do_send(AddListeners(acceptors.listeners()));
         }
         self.shared.set_acceptor(ready.slot, ready.address);
         self.shared.emit(|| PoolEvent::AcceptorStarted { acceptor: ready.slot });
         if self.slots.first_unready().is_none() {
-            // Whoever started the pool may be gone by now: then nobody wants it.
+            // The future that started the pool may have been dropped: then no handle will exist.
             if self.starting.take().is_some_and(|starting| starting.send(Ok(())).is_err()) {
                 self.start_drain(Drain::immediate(), Ok(()), ctx);
             }
@@ -180,7 +184,7 @@ impl Handler<Exited> for AcceptorPool {
 
     fn handle(&mut self, exited: Exited, ctx: &mut Context<Self>) {
         let Exited { slot, generation, exit } = exited;
-        if !self.slots.acceptor_stopped(slot, generation) {
+        if !self.slots.set_vacant(slot, generation) {
             return;
         }
         if self.shared.remove_acceptor(slot) {
@@ -198,18 +202,17 @@ impl Handler<Exited> for AcceptorPool {
             return self.start_failed(error, ctx);
         }
         if slot >= self.shared.registries().slots_in_use() {
-            // Its place was given up.
             return;
         }
-        // One that never ran died with its predecessor's arbiter: that death was counted already. One that was told to go
-        // has not died; its place is wanted again.
-        if !self.slots.is_retired(slot) && (exit.is_some() || self.slots.is_fresh(slot)) {
+        // An acceptor that never ran ended with its predecessor's arbiter, which has been counted. A retired one has not
+        // failed; its slot is in use again.
+        if !self.slots.is_retired(slot) && (exit.is_some() || self.slots.has_new_arbiter(slot)) {
             let last = exit.unwrap_or(Exit::Stopped);
-            if !self.restarts.allow(Instant::now()) {
+            if !self.restarts.try_acquire(Instant::now()) {
                 let (limit, within) = self.restarts.budget();
                 return self.fail(PoolError::TooManyRestarts { limit, within, last }, ctx);
             }
-            warn!(pool = self.shared.name(), acceptor = slot, how = %last, "acceptor is replaced");
+            warn!(pool = self.shared.name(), acceptor = slot, exit = %last, "acceptor restarted");
             self.shared.count_restart(slot);
         }
         self.start_acceptor(slot, ctx);
@@ -217,21 +220,28 @@ impl Handler<Exited> for AcceptorPool {
 }
 
 impl Drop for AcceptorPool {
-    /// The pool's own arbiter stopped: its connections, on other arbiters, are treated as by a stop with the default grace.
+    /// The pool's own arbiter stopped. Connections on other arbiters are drained with the default grace period.
     fn drop(&mut self) {
         if !self.ended {
             self.shared.start_drain();
             if let Some(acceptors) = self.acceptors.take() {
                 acceptors.stop(BacklogPolicy::Drop);
             }
-            for slot in (0..self.slots.slots()).filter(|slot| self.shared.remove_acceptor(*slot)) {
-                // Nobody is left to hear how it ends.
+            for slot in (0..self.slots.len()).filter(|slot| self.shared.remove_acceptor(*slot)) {
+                // How the acceptor ends can no longer be received.
                 self.shared.emit(|| PoolEvent::AcceptorStopped { acceptor: slot, exit: &Exit::Stopped });
             }
             let grace = self.shared.settings().grace;
-            self.shared.drain(grace);
+            self.shared.drain_connections(grace);
             let outcome = self.draining.take().map_or(Err(PoolError::Orphaned), |draining| draining.outcome);
             self.shared.set_ended(outcome);
         }
+    }
+}
+
+impl fmt::Debug for AcceptorPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, status) = (self.shared.name(), self.shared.status());
+        f.debug_struct("AcceptorPool").field("name", &name).field("status", &status).finish_non_exhaustive()
     }
 }

@@ -1,4 +1,6 @@
-//! Settings changed while the pool runs: checked as a whole, all or nothing.
+//! Changes to a running pool: its settings, its number of acceptors, its listeners. All or nothing.
+//!
+//! A handle sends [`ChangeSettings`] or [`SetListeners`] to the pool's actor, which validates, applies, and stores them.
 
 use std::sync::Arc;
 
@@ -30,8 +32,11 @@ impl Handler<ChangeSettings> for AcceptorPool {
         let before = self.shared.settings();
         let mut settings = before.clone();
         if let Err(panic) = catch_panic(|| (change.0)(&mut settings)) {
-            error!(pool = self.shared.name(), panic, "a change of the settings panicked");
-            return Err(SettingsError::Invalid(vec![InvalidSetting::new("change", "the closure panicked")]));
+            error!(pool = self.shared.name(), panic, "settings change panicked");
+            return Err(SettingsError::Invalid(vec![InvalidSetting::new(
+                "change",
+                "the closure passed to `Pool::change` panicked",
+            )]));
         }
         let invalid = settings.invalid_changes(&before);
         if !invalid.is_empty() {
@@ -43,27 +48,26 @@ impl Handler<ChangeSettings> for AcceptorPool {
         info!(pool = self.shared.name(), "settings changed");
         self.restarts.set_budget(settings.max_restarts, settings.restart_window);
         let slots = Self::slots(&settings, self.slots.placement());
-        let at_limit = settings.at_limit;
-        let max_connections = settings.max_connections;
-        self.shared.set_settings(settings);
+        self.shared.set_settings(settings.clone());
         let limits = self.shared.limits();
-        if max_connections != before.max_connections {
+        if settings.max_connections != before.max_connections {
             let live = self.shared.registries().live();
-            Self::set_max_connections(self.shared.name(), limits, max_connections, 0, live);
+            Self::set_max_connections(self.shared.name(), limits, settings.max_connections, 0, live);
         }
-        if at_limit != before.at_limit {
-            // Whoever waits for room may have to turn peers away now.
-            acceptors.listeners().iter().for_each(|state| state.set_mode(state.mode()));
+        if settings.at_limit != before.at_limit {
+            // Wakes acceptors that wait for a permit: they may have to refuse peers now.
+            acceptors.listeners().iter().for_each(|listener| listener.set_mode(listener.mode()));
         }
         self.set_slots(slots, ctx);
         Ok(())
     }
 }
 
-/// How many of the descriptors that stay free for the rest of the program may be taken by peers that are held.
-const HELD_OF_SPARE: usize = 8;
+/// How many descriptors of those reserved for the rest of the program held peers may use.
+const HELD_OF_RESERVED: usize = 8;
 
 impl AcceptorPool {
+    /// How many acceptors these settings ask for.
     pub(crate) fn slots(settings: &Settings, placement: Placement) -> usize {
         settings.acceptors.unwrap_or_else(|| match placement {
             Placement::Current => 1,
@@ -71,29 +75,29 @@ impl AcceptorPool {
         })
     }
 
-    /// Sets the limit, or as much of it as the limit of open files leaves room for beside what is open. `live`
-    /// connections are among those.
-    pub(crate) fn set_max_connections(pool: &str, limits: &Limits, asked: usize, acceptors: usize, live: usize) {
-        let room = available_descriptors(acceptors).map(|room| room.saturating_add(live)).unwrap_or(usize::MAX);
-        if room < asked {
-            warn!(pool, asked, room, "the limit of open files leaves room for fewer connections");
+    /// Sets the connection limit, lowered to what the limit of open files allows beside the descriptors that are open.
+    /// `live` connections are among those; `acceptors` are yet to be started.
+    pub(crate) fn set_max_connections(pool: &str, limits: &Limits, requested: usize, acceptors: usize, live: usize) {
+        let available = available_descriptors(acceptors).map_or(usize::MAX, |free| free.saturating_add(live));
+        if available < requested {
+            warn!(pool, requested, available, "connection limit lowered to fit the limit of open files");
         }
-        limits.set_max(asked.min(room), room.saturating_sub(asked).saturating_add(HELD_OF_SPARE));
+        limits.set_max(requested.min(available), available.saturating_sub(requested).saturating_add(HELD_OF_RESERVED));
     }
 
-    /// So many acceptors from now on; those beyond go.
-    fn set_slots(&mut self, slots: usize, ctx: &mut Context<Self>) {
+    /// Sets the number of acceptors. Surplus ones are stopped.
+    fn set_slots(&mut self, count: usize, ctx: &mut Context<Self>) {
         let before = self.shared.registries().slots_in_use();
-        self.shared.slots(slots);
-        while self.slots.slots() < slots {
+        self.shared.set_slots(count);
+        while self.slots.len() < count {
             self.slots.add_slot();
         }
-        for slot in before..slots {
+        for slot in before..count {
             if self.slots.is_vacant(slot) {
                 self.start_acceptor(slot, ctx);
             }
         }
-        for slot in slots..before {
+        for slot in count..before {
             if let Some(acceptor) = self.shared.acceptor(slot) {
                 self.slots.retire(slot);
                 acceptor.do_send(Retire);
@@ -102,7 +106,7 @@ impl AcceptorPool {
     }
 }
 
-/// Listens elsewhere.
+/// Replaces the listeners.
 #[derive(Message)]
 #[rtype(result = "Result<(), StartError>")]
 pub(super) struct SetListeners(pub(super) Vec<Listener>);
@@ -110,7 +114,7 @@ pub(super) struct SetListeners(pub(super) Vec<Listener>);
 impl Handler<SetListeners> for AcceptorPool {
     type Result = AtomicResponse<Self, Result<(), StartError>>;
 
-    /// The new ports open first, all or none; then the old ones close.
+    /// Opens the new listeners, all or none, then closes the old ones.
     fn handle(&mut self, message: SetListeners, _: &mut Context<Self>) -> Self::Result {
         let acceptors = self.acceptors.clone().filter(|_| self.draining.is_none());
         let (limits, limit, status) = (self.shared.limits().clone(), self.start_timeout, self.shared.status());
@@ -118,32 +122,39 @@ impl Handler<SetListeners> for AcceptorPool {
         let opening = async move {
             let Some(acceptors) = acceptors else { return Err(StartError::ListenerClosed) };
             if message.0.is_empty() {
-                return Err(StartError::InvalidSetting(InvalidSetting::new("listener", "there is none")));
+                let invalid = InvalidSetting::new("listener", "at least one is required (got none)");
+                return Err(StartError::InvalidSetting(invalid));
             }
-            let states = open_listeners(message.0, &limits, limit, &old).await?;
-            let is_new = |state: &&Arc<ListenerState>| !old.iter().any(|other| Arc::ptr_eq(other, state));
-            let new: Vec<_> = states.iter().filter(is_new).cloned().collect();
-            if let Status::Suspended(how) = status {
-                close_all(new.clone(), how).await?;
+            let listeners = open_listeners(message.0, &limits, limit, &old).await?;
+            let added: Vec<_> = listeners.iter().filter(|listener| !contains(&old, listener)).cloned().collect();
+            if let Status::Suspended(mode) = status {
+                close_all(added.clone(), mode).await?;
             }
-            Ok((acceptors, states, old))
+            Ok((acceptors, listeners, old, added))
         };
         AtomicResponse::new(Box::pin(opening.into_actor(self).map(|opened, pool, _| {
-            let (acceptors, states, old) = opened?;
+            let (acceptors, listeners, old, added) = opened?;
+            let removed: Vec<_> = old.iter().filter(|listener| !contains(&listeners, listener)).collect();
             let backlog_on_close = pool.shared.settings().backlog_on_close;
-            acceptors.set_listeners(states.clone());
+            acceptors.set_listeners(listeners.clone());
             for acceptor in pool.shared.acceptor_addresses() {
-                acceptor.do_send(AddListeners(states.clone()));
+                acceptor.do_send(AddListeners(listeners.clone()));
             }
-            for gone in old.iter().filter(|state| !states.iter().any(|other| Arc::ptr_eq(other, state))) {
-                gone.set_mode(ListenerMode::Removed(backlog_on_close));
+            for listener in &removed {
+                listener.set_mode(ListenerMode::Removed(backlog_on_close));
             }
             if pool.shared.status() == Status::Running {
-                states.iter().for_each(|state| pool.shared.emit_opened(state));
+                listeners.iter().for_each(|listener| pool.shared.emit_opened(listener));
             }
-            pool.shared.set_listener_states(states);
-            info!(pool = pool.shared.name(), "listens elsewhere");
+            pool.shared.set_listeners(listeners);
+            if !added.is_empty() || !removed.is_empty() {
+                info!(pool = pool.shared.name(), added = added.len(), removed = removed.len(), "listeners replaced");
+            }
             Ok(())
         })))
     }
+}
+
+fn contains(listeners: &[Arc<ListenerState>], listener: &Arc<ListenerState>) -> bool {
+    listeners.iter().any(|other| Arc::ptr_eq(other, listener))
 }

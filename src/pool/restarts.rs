@@ -1,32 +1,35 @@
-//! How often acceptors may be replaced before something must be wrong for good.
+//! The restart budget: how often acceptors may be restarted before the pool gives up.
+//!
+//! [`AcceptorPool`](super::AcceptorPool) asks it before each restart, and ends the pool when it is spent.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// A budget of restarts: so many within so long, over all acceptors of a pool.
+/// At most `limit` restarts within any window of time, over all acceptors of a pool.
 #[derive(Clone, Debug)]
 pub(crate) struct Restarts {
     limit: usize,
-    within: Duration,
+    window: Duration,
+    /// When the restarts within the last window were.
     recent: VecDeque<Instant>,
 }
 
 impl Restarts {
-    pub(crate) fn new(limit: usize, within: Duration) -> Self {
-        Restarts { limit, within, recent: VecDeque::new() }
+    pub(crate) fn new(limit: usize, window: Duration) -> Self {
+        Restarts { limit, window, recent: VecDeque::new() }
     }
 
     pub(crate) fn budget(&self) -> (usize, Duration) {
-        (self.limit, self.within)
+        (self.limit, self.window)
     }
 
-    pub(super) fn set_budget(&mut self, limit: usize, within: Duration) {
-        (self.limit, self.within) = (limit, within);
+    pub(super) fn set_budget(&mut self, limit: usize, window: Duration) {
+        (self.limit, self.window) = (limit, window);
     }
 
-    /// Whether one more is within the budget; if so it is counted.
-    pub(super) fn allow(&mut self, now: Instant) -> bool {
-        while self.recent.front().is_some_and(|then| now.duration_since(*then) >= self.within) {
+    /// Counts a restart if it is within the budget, and returns whether it is.
+    pub(super) fn try_acquire(&mut self, now: Instant) -> bool {
+        while self.recent.front().is_some_and(|then| now.duration_since(*then) >= self.window) {
             self.recent.pop_front();
         }
         let allowed = self.recent.len() < self.limit;
@@ -46,11 +49,11 @@ mod tests {
         let mut restarts = Restarts::new(2, Duration::from_secs(10));
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
-        assert!(restarts.allow(at(0)));
-        assert!(restarts.allow(at(6)));
-        assert!(!restarts.allow(at(9)));
-        assert!(restarts.allow(at(10)));
-        assert!(!restarts.allow(at(15)));
-        assert!(restarts.allow(at(16)));
+        assert!(restarts.try_acquire(at(0)));
+        assert!(restarts.try_acquire(at(6)));
+        assert!(!restarts.try_acquire(at(9)));
+        assert!(restarts.try_acquire(at(10)));
+        assert!(!restarts.try_acquire(at(15)));
+        assert!(restarts.try_acquire(at(16)));
     }
 }

@@ -1,15 +1,18 @@
-//! SIGTERM and SIGINT as the end of a pool; elsewhere than on Unix, Ctrl-C.
+//! Draining a pool on SIGTERM or SIGINT; on other systems than Unix, on Ctrl-C.
+//!
+//! The first signal starts [`Pool::drain`], the second one [`Pool::stop`] without a grace period.
 
 use std::io;
 use std::time::Duration;
 
-use super::{Drain, DrainReport, PoolHandle};
+use super::{Drain, DrainReport, Pool};
 
-impl PoolHandle {
-    /// Waits for SIGTERM or SIGINT (Ctrl-C), then drains the pool; a second signal ends it at once. Also returns when the
-    /// pool ends by itself; why is told by [`stopped`](PoolHandle::stopped).
+impl<A> Pool<A> {
+    /// Waits for SIGTERM or SIGINT (Ctrl-C), then drains the pool. A second signal ends the pool at once.
     ///
-    /// The signals' usual effect, to end the process, is off from the first call on, as with
+    /// Also returns when the pool ends by itself; [`stopped`](Pool::stopped) returns the reason.
+    ///
+    /// From the first call on, these signals no longer end the process, as with
     /// [`tokio::signal`](https://docs.rs/tokio/latest/tokio/signal/).
     ///
     /// ```no_run
@@ -25,7 +28,7 @@ impl PoolHandle {
     /// ```
     ///
     /// # Errors
-    /// What the system says when a signal cannot be listened for; the pool goes on then.
+    /// The system's error when a signal handler cannot be installed. The pool goes on.
     pub async fn drain_on_signal(&self, drain: Drain) -> io::Result<DrainReport> {
         let mut signals = Signals::listen()?;
         tokio::select! {
@@ -40,19 +43,22 @@ impl PoolHandle {
 }
 
 #[cfg(unix)]
-struct Signals(tokio::signal::unix::Signal, tokio::signal::unix::Signal);
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
 
 #[cfg(unix)]
 impl Signals {
     fn listen() -> io::Result<Self> {
         use tokio::signal::unix::{signal, SignalKind};
-        Ok(Signals(signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?))
+        Ok(Signals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
     async fn next(&mut self) {
         tokio::select! {
-            _ = self.0.recv() => {}
-            _ = self.1.recv() => {}
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
         }
     }
 }

@@ -1,4 +1,7 @@
-//! The places of a pool: which arbiter each has, and whether an acceptor is at work there.
+//! The acceptor slots of a pool: the arbiter of each, and the state of its acceptor.
+//!
+//! [`AcceptorPool`](super::AcceptorPool) starts an acceptor per slot. Each acceptor reports with [`Ready`] and [`Exited`],
+//! numbered by a generation, so that reports of earlier acceptors of the slot are ignored.
 
 use std::io;
 use std::sync::Arc;
@@ -8,16 +11,17 @@ use actix::prelude::*;
 use crate::acceptor::{Acceptor, AcceptorContext, ExitGuard, Exited, Ready};
 use crate::registry::run_tick;
 
-/// Where acceptors live.
+/// On which arbiters acceptors run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Placement {
-    /// Each on an arbiter of its own.
+    /// Each on its own arbiter.
     OwnArbiters,
-    /// All on the pool's.
+    /// All on the pool's arbiter.
     Current,
 }
 
-pub(crate) struct AcceptorSlots {
+/// The slots, in the order of their numbers. They are never removed.
+pub(super) struct AcceptorSlots {
     placement: Placement,
     slots: Vec<Slot>,
 }
@@ -25,17 +29,17 @@ pub(crate) struct AcceptorSlots {
 #[derive(Default)]
 struct Slot {
     arbiter: Option<Arbiter>,
-    /// The arbiter was started for the acceptor that is there now.
-    fresh: bool,
-    /// Counts the acceptors of this place: a word from an earlier one is no news.
+    /// Whether the arbiter was started for the current acceptor.
+    has_new_arbiter: bool,
+    /// The number of acceptors started in this slot.
     generation: u64,
-    state: State,
-    /// The acceptor was told to go.
-    retired: bool,
+    state: SlotState,
+    /// Whether the acceptor was asked to stop.
+    is_retired: bool,
 }
 
 #[derive(Default, PartialEq, Eq)]
-enum State {
+enum SlotState {
     #[default]
     Vacant,
     Starting,
@@ -43,52 +47,53 @@ enum State {
 }
 
 impl AcceptorSlots {
-    pub(crate) fn new(placement: Placement, slots: usize) -> Self {
-        AcceptorSlots { placement, slots: (0..slots).map(|_| Slot::default()).collect() }
+    pub(super) fn new(placement: Placement, count: usize) -> Self {
+        AcceptorSlots { placement, slots: (0..count).map(|_| Slot::default()).collect() }
     }
 
     pub(super) fn placement(&self) -> Placement {
         self.placement
     }
 
-    pub(super) fn slots(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.slots.len()
     }
 
+    /// Starts an acceptor in the slot, on the slot's arbiter if that is alive, else on a new one.
     pub(super) fn start_acceptor(
         &mut self,
         slot: usize,
         acceptors: Arc<AcceptorContext>,
         pool: (Recipient<Ready>, Recipient<Exited>),
     ) -> io::Result<()> {
-        let Slot { arbiter, fresh, generation, state, retired } = &mut self.slots[slot];
-        let first = *generation == 0;
+        let Slot { arbiter, has_new_arbiter, generation, state, is_retired } = &mut self.slots[slot];
+        let is_first = *generation == 0;
         *generation += 1;
-        *state = State::Starting;
-        *retired = false;
+        *state = SlotState::Starting;
+        *is_retired = false;
         let exit_guard = ExitGuard::new(slot, *generation, pool);
         if self.placement == Placement::Current {
-            if first {
+            if is_first {
                 actix_rt::spawn(run_tick(acceptors.registries.of(slot)));
             }
             Acceptor::new(slot, acceptors, exit_guard.started()).start();
             return Ok(());
         }
-        // A dead arbiter takes nothing: what was to run there is dropped unseen, so ask before.
+        // Checked first: a dead arbiter drops the closure without running it.
         if let Some(alive) = arbiter.as_ref().filter(|arbiter| arbiter.alive()) {
-            *fresh = false;
+            *has_new_arbiter = false;
             alive.spawn_fn(move || {
                 Acceptor::new(slot, acceptors, exit_guard.started()).start();
             });
             return Ok(());
         }
         let new = Arbiter::try_new()?;
-        *fresh = true;
+        *has_new_arbiter = true;
         let registry = acceptors.registries.of(slot);
         new.spawn_fn(move || {
             actix_rt::spawn(async move {
                 run_tick(registry).await;
-                // The pool is over and nobody is left here.
+                // The pool has ended and no connection is left on this arbiter.
                 Arbiter::current().stop();
             });
             Acceptor::new(slot, acceptors, exit_guard.started()).start();
@@ -97,55 +102,57 @@ impl AcceptorSlots {
         Ok(())
     }
 
-    /// Places are added at the end.
+    /// Adds a vacant slot at the end.
     pub(super) fn add_slot(&mut self) {
         self.slots.push(Slot::default());
     }
 
-    /// Whether the place has no acceptor.
+    /// Whether the slot has no acceptor.
     pub(super) fn is_vacant(&self, slot: usize) -> bool {
-        self.slots[slot].state == State::Vacant
+        self.slots[slot].state == SlotState::Vacant
     }
 
-    /// The acceptor there was told to go: that it goes is no death.
+    /// Notes that the acceptor was asked to stop, so that its end is not counted as a failure.
     pub(super) fn retire(&mut self, slot: usize) {
-        self.slots[slot].retired = true;
+        self.slots[slot].is_retired = true;
     }
 
     pub(super) fn is_retired(&self, slot: usize) -> bool {
-        self.slots[slot].retired
+        self.slots[slot].is_retired
     }
 
-    /// True if that is news.
-    pub(super) fn ready(&mut self, slot: usize, generation: u64) -> bool {
+    /// The acceptor of this generation is ready. Returns `false` if that is known or another one has taken the slot.
+    pub(super) fn set_ready(&mut self, slot: usize, generation: u64) -> bool {
         let slot = &mut self.slots[slot];
-        let news = slot.generation == generation && slot.state == State::Starting;
-        if news {
-            slot.state = State::Ready;
+        let is_current = slot.generation == generation && slot.state == SlotState::Starting;
+        if is_current {
+            slot.state = SlotState::Ready;
         }
-        news
+        is_current
     }
 
-    /// True if that is news.
-    pub(super) fn acceptor_stopped(&mut self, slot: usize, generation: u64) -> bool {
+    /// The acceptor of this generation has ended. Returns `false` if that is known or another one has taken the slot.
+    pub(super) fn set_vacant(&mut self, slot: usize, generation: u64) -> bool {
         let slot = &mut self.slots[slot];
-        let news = slot.generation == generation && slot.state != State::Vacant;
-        if news {
-            slot.state = State::Vacant;
+        let is_current = slot.generation == generation && slot.state != SlotState::Vacant;
+        if is_current {
+            slot.state = SlotState::Vacant;
         }
-        news
+        is_current
     }
 
-    pub(super) fn is_fresh(&self, slot: usize) -> bool {
-        self.slots[slot].fresh || self.placement == Placement::Current
+    /// Whether the arbiter was started for the current acceptor. The pool's own arbiter always counts as such.
+    pub(super) fn has_new_arbiter(&self, slot: usize) -> bool {
+        self.slots[slot].has_new_arbiter || self.placement == Placement::Current
     }
 
+    /// The first slot whose acceptor is not ready.
     pub(super) fn first_unready(&self) -> Option<usize> {
-        self.slots.iter().position(|slot| slot.state != State::Ready)
+        self.slots.iter().position(|slot| slot.state != SlotState::Ready)
     }
 
-    /// Nobody is at work.
+    /// Whether no slot has an acceptor.
     pub(super) fn is_idle(&self) -> bool {
-        self.slots.iter().all(|slot| slot.state == State::Vacant)
+        self.slots.iter().all(|slot| slot.state == SlotState::Vacant)
     }
 }

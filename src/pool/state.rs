@@ -1,11 +1,15 @@
-//! What everybody may know of a pool without asking its actor.
+//! The state of a pool that its actor and all its handles share.
+//!
+//! The actor writes it; handles read it from any thread without asking the actor. Locks are held for a copy only: code of
+//! the user (transports, handshakes, observers, what a handler captured) never runs under one.
 
 use std::any::{Any, TypeId};
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 
 use super::{names, AcceptorInfo, AcceptorPool, DrainReport, ListenerInfo, PoolInfo, Status};
@@ -18,21 +22,25 @@ use crate::net::Address;
 use crate::registry::{Registries, Totals, FINAL_FLUSH};
 use crate::telemetry::{CloseReason, Counts, PoolEvent};
 
+/// Shared by a pool's actor and all its handles.
 pub(crate) struct PoolState {
     name: Arc<str>,
     system: usize,
     limits: Arc<Limits>,
     registries: Arc<Registries>,
-    states: Mutex<Vec<Arc<ListenerState>>>,
-    addrs: Mutex<Vec<Address>>,
-    acceptors: Mutex<Vec<SlotInfo>>,
+    /// Empty once the listening sockets are closed for good.
+    listeners: Mutex<Vec<Arc<ListenerState>>>,
+    /// The addresses of the last listeners, kept after these are gone.
+    addresses: Mutex<Vec<Address>>,
+    slots: Mutex<Vec<SlotInfo>>,
     status: watch::Sender<Status>,
-    drained: Mutex<DrainStats>,
+    drain_stats: Mutex<DrainStats>,
     ended: watch::Sender<Option<Result<(), PoolError>>>,
-    pool: OnceLock<Addr<AcceptorPool>>,
-    /// The type of actor behind a connection.
+    supervisor: OnceLock<Addr<AcceptorPool>>,
+    /// The type of actor behind each connection.
     pub(super) actor: TypeId,
-    /// What the door left for the typed handle; gone with the pool, for it keeps what the user's closures captured.
+    /// What the handler keeps for the typed handle. Dropped when the pool ends, since it owns what the user's closures
+    /// captured.
     handler: Mutex<Option<Arc<dyn Any + Send + Sync>>>,
 }
 
@@ -42,10 +50,11 @@ struct SlotInfo {
     restarts: u64,
 }
 
-/// How a drain stands, beside what the tables know of it.
+/// What the report of a drain needs beside the counts of the registries.
 #[derive(Default)]
 struct DrainStats {
-    began: Option<(Instant, Counts<CloseReason>)>,
+    /// When the drain started, and the connections closed until then.
+    started: Option<(Instant, Counts<CloseReason>)>,
     unserved: usize,
     took: Option<Duration>,
 }
@@ -62,37 +71,35 @@ impl PoolState {
             name,
             system: System::current().id(),
             limits,
-            acceptors: Mutex::new((0..registries.slots_in_use()).map(|_| SlotInfo::default()).collect()),
+            slots: Mutex::new((0..registries.slots_in_use()).map(|_| SlotInfo::default()).collect()),
             registries,
-            states: Mutex::default(),
-            addrs: Mutex::default(),
+            listeners: Mutex::default(),
+            addresses: Mutex::default(),
             status: watch::Sender::new(Status::Running),
-            drained: Mutex::default(),
+            drain_stats: Mutex::default(),
             ended: watch::Sender::new(None),
-            pool: OnceLock::new(),
+            supervisor: OnceLock::new(),
             actor,
             handler: Mutex::new(Some(handler)),
         })
     }
 
-    pub(crate) fn enter_name(self: &Arc<Self>) -> bool {
-        names::enter(self.system, self)
-    }
-
-    pub(crate) fn leave_name(&self) {
-        names::leave(self.system, self);
+    /// Makes the pool known by its name. Returns `false` if another live pool of this actix system has the name.
+    pub(crate) fn register_name(self: &Arc<Self>) -> bool {
+        names::register(self.system, self)
     }
 
     pub(super) fn name(&self) -> &str {
         &self.name
     }
 
-    pub(super) fn listener(&self) -> &Arc<str> {
+    pub(super) fn shared_name(&self) -> &Arc<str> {
         &self.name
     }
 
     pub(super) fn handler<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
-        lock(&self.handler).clone()?.downcast().ok()
+        let handler = self.handler.lock().clone();
+        handler?.downcast().ok()
     }
 
     pub(super) fn limits(&self) -> &Arc<Limits> {
@@ -111,32 +118,33 @@ impl PoolState {
         self.limits.config().set(settings);
     }
 
-    /// What is listened on; once the ports are closed the addresses alone.
-    pub(super) fn set_listener_states(&self, states: Vec<Arc<ListenerState>>) {
-        *lock(&self.addrs) = states.iter().map(|state| state.transport.local_addr()).collect();
-        // Those that go tell observers of it, who may look at the listeners.
-        let gone = std::mem::replace(&mut *lock(&self.states), states);
-        drop(gone);
+    pub(super) fn set_listeners(&self, listeners: Vec<Arc<ListenerState>>) {
+        let addresses = listeners.iter().map(|listener| listener.transport.local_addr()).collect();
+        *self.addresses.lock() = addresses;
+        let removed = std::mem::replace(&mut *self.listeners.lock(), listeners);
+        // Outside the lock: dropping a listener calls observers, which may read the listeners.
+        drop(removed);
     }
 
-    pub(super) fn addrs(&self) -> Vec<Address> {
-        lock(&self.addrs).clone()
+    pub(super) fn addresses(&self) -> Vec<Address> {
+        self.addresses.lock().clone()
     }
 
     pub(super) fn listeners(&self) -> Vec<ListenerInfo> {
-        let info = |state: &Arc<ListenerState>| {
-            let steps = state.steps.iter().map(|step| step.info());
+        let info = |listener: &Arc<ListenerState>| {
+            let steps = listener.steps.iter().map(|step| step.info());
             let expires = steps.clone().filter_map(|step| step.certificate_expires);
             ListenerInfo {
-                name: state.limits.name().clone(),
-                address: state.transport.local_addr(),
-                connections: state.limits.connections(),
-                max_connections: state.limits.max(),
+                name: listener.limits.name().clone(),
+                address: listener.transport.local_addr(),
+                connections: listener.limits.connections(),
+                max_connections: listener.limits.max(),
                 tls: steps.clone().any(|step| step.tls),
                 certificate_expires: expires.min(),
             }
         };
-        lock(&self.states).iter().map(info).collect()
+        let listeners = self.listeners.lock().clone();
+        listeners.iter().map(info).collect()
     }
 
     pub(super) fn status(&self) -> Status {
@@ -147,68 +155,68 @@ impl PoolState {
         self.status.send_replace(status);
     }
 
-    pub(super) fn pool(&self) -> Option<&Addr<AcceptorPool>> {
-        self.pool.get()
+    pub(super) fn supervisor(&self) -> Option<&Addr<AcceptorPool>> {
+        self.supervisor.get()
     }
 
-    pub(super) fn set_pool(&self, pool: Addr<AcceptorPool>) {
-        let _ = self.pool.set(pool);
+    pub(super) fn set_supervisor(&self, address: Addr<AcceptorPool>) {
+        let _ = self.supervisor.set(address);
     }
 
     pub(super) fn set_acceptor(&self, slot: usize, address: Addr<Acceptor>) {
-        self.slot_infos()[slot].address = Some(address);
+        self.slots.lock()[slot].address = Some(address);
     }
 
-    /// True if it had come.
+    /// Returns whether the slot had an acceptor.
     pub(super) fn remove_acceptor(&self, slot: usize) -> bool {
-        self.slot_infos()[slot].address.take().is_some()
+        self.slots.lock()[slot].address.take().is_some()
     }
 
-    /// Tells the observers.
+    /// Calls the observers.
     pub(super) fn emit<'a>(&self, event: impl FnOnce() -> PoolEvent<'a>) {
         self.registries.shared().observers.emit(event);
     }
 
-    pub(super) fn emit_opened(&self, state: &ListenerState) {
-        state.emit_opened(self.registries.shared());
+    pub(super) fn emit_opened(&self, listener: &ListenerState) {
+        listener.emit_opened(self.registries.shared());
     }
 
     pub(super) fn count_restart(&self, slot: usize) {
-        self.slot_infos()[slot].restarts += 1;
+        self.slots.lock()[slot].restarts += 1;
     }
 
     pub(super) fn acceptor_addresses(&self) -> Vec<Addr<Acceptor>> {
-        self.slot_infos().iter().filter_map(|info| info.address.clone()).collect()
+        self.slots.lock().iter().filter_map(|info| info.address.clone()).collect()
     }
 
     pub(super) fn acceptor(&self, slot: usize) -> Option<Addr<Acceptor>> {
-        self.slot_infos().get(slot).and_then(|info| info.address.clone())
+        self.slots.lock().get(slot).and_then(|info| info.address.clone())
     }
 
-    /// So many places have an acceptor from now on.
-    pub(super) fn slots(&self, slots: usize) {
-        self.registries.set_slots_in_use(slots);
-        let mut slot_infos = self.slot_infos();
-        while slot_infos.len() < slots {
-            slot_infos.push(SlotInfo::default());
+    /// Sets how many slots are in use. Entries of slots that are no longer in use are kept.
+    pub(super) fn set_slots(&self, count: usize) {
+        self.registries.set_slots_in_use(count);
+        let mut slots = self.slots.lock();
+        while slots.len() < count {
+            slots.push(SlotInfo::default());
         }
     }
 
-    /// From here on the pool is not ready, and the report counts.
+    /// From here on the pool is not ready, and its report counts.
     pub(super) fn start_drain(&self) {
         self.set_status(Status::Draining);
-        let closed = self.info().closed;
-        lock(&self.drained).began.get_or_insert((Instant::now(), closed));
+        let closed = self.closed_counts();
+        self.drain_stats.lock().started.get_or_insert((Instant::now(), closed));
     }
 
     pub(super) fn count_unserved(&self, peers: usize) {
-        lock(&self.drained).unserved += peers;
+        self.drain_stats.lock().unserved += peers;
     }
 
-    /// Everybody is told, and has so long.
-    pub(super) fn drain(&self, grace: Option<Duration>) {
-        let gone = std::mem::take(&mut *lock(&self.states));
-        drop(gone);
+    /// Notifies every connection. They are ended after `grace`.
+    pub(super) fn drain_connections(&self, grace: Option<Duration>) {
+        let removed = std::mem::take(&mut *self.listeners.lock());
+        drop(removed);
         let deadline = grace.and_then(|grace| Instant::now().checked_add(grace));
         for registry in self.registries.all() {
             registry.drain(deadline);
@@ -219,8 +227,8 @@ impl PoolState {
         self.registries.all().iter().filter_map(|registry| registry.drain_progress()?.deadline).min()
     }
 
-    /// Waits until no connection is left; a while after the deadline it gives up.
-    pub(super) async fn emptied(&self, give_up: Duration) {
+    /// Waits until no connection is left. Returns `give_up` after the last flush at the deadline at the latest.
+    pub(super) async fn wait_until_empty(&self, give_up: Duration) {
         loop {
             let mut changed = pin!(self.registries.shared().changed.notified());
             changed.as_mut().enable();
@@ -228,7 +236,7 @@ impl PoolState {
                 return;
             }
             let now = Instant::now();
-            // A second stop may have brought the deadline nearer: look again now and then.
+            // Read in each round: a second stop may have brought the deadline nearer.
             let Some(deadline) = self.deadline() else {
                 changed.await;
                 continue;
@@ -251,28 +259,29 @@ impl PoolState {
             report.forced += drain.forced;
         }
         report.finished = report.asked.saturating_sub(report.forced);
-        let drained = lock(&self.drained);
-        report.unserved = drained.unserved;
-        if let Some((began, closed)) = &drained.began {
-            report.took = drained.took.unwrap_or_else(|| began.elapsed());
-            report.closed = self.info().closed.since(closed);
+        let closed = self.closed_counts();
+        let stats = self.drain_stats.lock();
+        report.unserved = stats.unserved;
+        if let Some((started, closed_before)) = &stats.started {
+            report.took = stats.took.unwrap_or_else(|| started.elapsed());
+            report.closed = closed.since(closed_before);
         }
         report
     }
 
     pub(super) fn set_ended(&self, outcome: Result<(), PoolError>) {
-        self.leave_name();
-        let mut drained = lock(&self.drained);
-        drained.took = drained.began.as_ref().map(|(began, _)| began.elapsed());
-        drop(drained);
+        names::unregister(self.system, self);
+        let mut stats = self.drain_stats.lock();
+        stats.took = stats.started.as_ref().map(|(started, _)| started.elapsed());
+        drop(stats);
         self.set_status(Status::Ended);
-        let handler = lock(&self.handler).take();
+        let handler = self.handler.lock().take();
         drop(handler);
         self.ended.send_replace(Some(outcome));
     }
 
-    /// How the pool ended, once it has.
-    pub(super) async fn ended(&self) -> Result<(), PoolError> {
+    /// Waits until the pool has ended, and returns how.
+    pub(super) async fn wait_ended(&self) -> Result<(), PoolError> {
         let mut ended = self.ended.subscribe();
         let outcome = match ended.wait_for(Option::is_some).await {
             Ok(outcome) => outcome.clone(),
@@ -281,21 +290,34 @@ impl PoolState {
         outcome.unwrap_or(Err(PoolError::Orphaned))
     }
 
+    fn totals(&self) -> Vec<Totals> {
+        self.registries.all().iter().map(|registry| registry.totals()).collect()
+    }
+
+    fn closed_counts(&self) -> Counts<CloseReason> {
+        let mut closed = Counts::default();
+        for totals in self.totals() {
+            closed += totals.closed;
+        }
+        closed
+    }
+
     pub(super) fn info(&self) -> PoolInfo {
-        let totals: Vec<Totals> = self.registries.all().iter().map(|registry| registry.totals()).collect();
+        let totals = self.totals();
         let (mut closed, mut refused) = (Counts::default(), Counts::default());
         for totals in &totals {
             closed += totals.closed;
             refused += totals.refused;
         }
         let sum = |of: fn(&Totals) -> u64| totals.iter().map(of).sum();
-        let certificate_expires = self.listeners().into_iter().filter_map(|its| its.certificate_expires).min();
-        let slot_infos = self.slot_infos();
-        let staffed = totals.iter().zip(slot_infos.iter()).take(self.registries.slots_in_use());
-        let acceptors = staffed.enumerate().map(|(id, (totals, info))| AcceptorInfo {
+        let certificate_expires =
+            self.listeners().into_iter().filter_map(|listener| listener.certificate_expires).min();
+        let slots = self.slots.lock();
+        let in_use = totals.iter().zip(slots.iter()).take(self.registries.slots_in_use());
+        let acceptors = in_use.enumerate().map(|(id, (totals, slot))| AcceptorInfo {
             id,
             connections: totals.live,
-            restarts: info.restarts,
+            restarts: slot.restarts,
         });
         PoolInfo {
             status: self.status(),
@@ -311,13 +333,8 @@ impl PoolState {
             acceptors: acceptors.collect(),
         }
     }
-
-    fn slot_infos(&self) -> MutexGuard<'_, Vec<SlotInfo>> {
-        lock(&self.acceptors)
-    }
 }
 
-/// What a poisoned lock guards is whole all the same: nothing in here panics half-way.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    mutex.lock()
 }

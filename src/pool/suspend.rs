@@ -1,4 +1,7 @@
-//! No new peers for a while: the ports held or closed, and back.
+//! Suspending and resuming a pool: its listeners are paused or closed, and opened again.
+//!
+//! A handle sends [`Suspend`] or [`Resume`] to the pool's actor, which sets the mode of every [`ListenerState`]. The
+//! acceptors watch the mode.
 
 use std::io;
 use std::sync::Arc;
@@ -11,34 +14,34 @@ use super::{AcceptorPool, Status};
 use crate::error::SuspendError;
 use crate::listener::{BacklogPolicy, ListenerMode, ListenerState};
 
-/// How long acceptors may take to let go of a port: one whose arbiter is blocked.
-const LET_GO: Duration = Duration::from_secs(1);
+/// How long to wait for acceptors to release a listener. Only one on a blocked arbiter takes that long.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How new peers are kept off while a pool is suspended.
+/// What happens to new peers while a pool is suspended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SuspendMode {
-    /// The ports are closed: peers are refused. What the kernel had queued before is served.
+    /// The listening sockets are closed, and the kernel refuses new peers. Peers that were in its queue before are served.
     Close,
-    /// The ports stay open, nobody is accepted: peers wait in the kernel's queue, as far as the backlog goes.
+    /// The listening sockets stay open, but no peer is accepted. New peers wait in the kernel's queue, up to the backlog.
     Hold,
 }
 
-/// Keeps new peers off.
+/// Stops accepting.
 #[derive(Message)]
 #[rtype(result = "Result<(), SuspendError>")]
 pub(super) struct Suspend(pub(super) SuspendMode);
 
-/// Lets them in again.
+/// Accepts again.
 #[derive(Message)]
 #[rtype(result = "Result<(), SuspendError>")]
 pub(super) struct Resume;
 
-type Answer = AtomicResponse<AcceptorPool, Result<(), SuspendError>>;
+type Response = AtomicResponse<AcceptorPool, Result<(), SuspendError>>;
 
 impl AcceptorPool {
-    fn answer(&self, answer: Result<(), SuspendError>) -> Answer {
-        AtomicResponse::new(Box::pin(async move { answer }.into_actor(self)))
+    fn respond(&self, result: Result<(), SuspendError>) -> Response {
+        AtomicResponse::new(Box::pin(async move { result }.into_actor(self)))
     }
 
     fn running_listeners(&self) -> Option<Vec<Arc<ListenerState>>> {
@@ -47,21 +50,21 @@ impl AcceptorPool {
 }
 
 impl Handler<Suspend> for AcceptorPool {
-    type Result = Answer;
+    type Result = Response;
 
-    /// A second suspension changes nothing.
-    fn handle(&mut self, suspend: Suspend, _: &mut Context<Self>) -> Answer {
-        let Some(states) = self.running_listeners() else { return self.answer(Err(SuspendError::NotRunning)) };
+    /// Has no effect on a suspended pool.
+    fn handle(&mut self, Suspend(mode): Suspend, _: &mut Context<Self>) -> Response {
+        let Some(listeners) = self.running_listeners() else { return self.respond(Err(SuspendError::NotRunning)) };
         if self.shared.status() != Status::Running {
-            return self.answer(Ok(()));
+            return self.respond(Ok(()));
         }
-        let closing = close_all(states.clone(), suspend.0);
+        let closing = close_all(listeners.clone(), mode);
         AtomicResponse::new(Box::pin(closing.into_actor(self).map(move |closed, pool, _| {
             if closed.is_ok() {
-                info!(pool = pool.shared.name(), how = ?suspend.0, "pool suspended");
-                pool.shared.set_status(Status::Suspended(suspend.0));
-                if suspend.0 == SuspendMode::Close {
-                    states.iter().for_each(|state| state.emit_closed());
+                info!(pool = pool.shared.name(), ?mode, "pool suspended");
+                pool.shared.set_status(Status::Suspended(mode));
+                if mode == SuspendMode::Close {
+                    listeners.iter().for_each(|listener| listener.emit_closed());
                 }
             }
             closed
@@ -70,61 +73,61 @@ impl Handler<Suspend> for AcceptorPool {
 }
 
 impl Handler<Resume> for AcceptorPool {
-    type Result = Answer;
+    type Result = Response;
 
-    fn handle(&mut self, _: Resume, _: &mut Context<Self>) -> Answer {
-        let Some(states) = self.running_listeners() else { return self.answer(Err(SuspendError::NotRunning)) };
+    fn handle(&mut self, _: Resume, _: &mut Context<Self>) -> Response {
+        let Some(listeners) = self.running_listeners() else { return self.respond(Err(SuspendError::NotRunning)) };
         let resumed = match self.shared.status() {
-            Status::Suspended(SuspendMode::Close) => open_all(&states),
+            Status::Suspended(SuspendMode::Close) => open_all(&listeners),
             _ => Ok(()),
         };
         if resumed.is_ok() {
-            states.iter().for_each(|state| state.set_mode(ListenerMode::Accepting));
-            states.iter().for_each(|state| self.shared.emit_opened(state));
+            listeners.iter().for_each(|listener| listener.set_mode(ListenerMode::Accepting));
+            listeners.iter().for_each(|listener| self.shared.emit_opened(listener));
             if self.shared.status() != Status::Running {
                 info!(pool = self.shared.name(), "pool resumed");
             }
             self.shared.set_status(Status::Running);
         }
-        self.answer(resumed)
+        self.respond(resumed)
     }
 }
 
-/// Closes every port, or none.
-pub(super) async fn close_all(states: Vec<Arc<ListenerState>>, how: SuspendMode) -> Result<(), SuspendError> {
-    if how == SuspendMode::Hold {
-        states.iter().for_each(|state| state.set_mode(ListenerMode::Paused));
-        for state in &states {
-            let _ = tokio::time::timeout(LET_GO, state.not_accepting()).await;
+/// Pauses or closes every listener, or none.
+pub(super) async fn close_all(listeners: Vec<Arc<ListenerState>>, mode: SuspendMode) -> Result<(), SuspendError> {
+    if mode == SuspendMode::Hold {
+        listeners.iter().for_each(|listener| listener.set_mode(ListenerMode::Paused));
+        for listener in &listeners {
+            let _ = tokio::time::timeout(RELEASE_TIMEOUT, listener.not_accepting()).await;
         }
         return Ok(());
     }
-    states.iter().for_each(|state| state.set_mode(ListenerMode::Closed(BacklogPolicy::Accept)));
-    for state in &states {
-        // Past the limit the port closes all the same, once the last share does.
-        let _ = tokio::time::timeout(LET_GO, state.no_handles()).await;
+    listeners.iter().for_each(|listener| listener.set_mode(ListenerMode::Closed(BacklogPolicy::Accept)));
+    for listener in &listeners {
+        // After the timeout the socket closes with the last acceptor's handle to it.
+        let _ = tokio::time::timeout(RELEASE_TIMEOUT, listener.no_handles()).await;
     }
-    for (at, state) in states.iter().enumerate() {
-        if let Err(source) = state.transport.suspend() {
-            let _ = open_all(&states[..at]);
-            states.iter().for_each(|state| state.set_mode(ListenerMode::Accepting));
-            return Err(port_error(state, source));
+    for (index, listener) in listeners.iter().enumerate() {
+        if let Err(source) = listener.transport.suspend() {
+            let _ = open_all(&listeners[..index]);
+            listeners.iter().for_each(|listener| listener.set_mode(ListenerMode::Accepting));
+            return Err(listener_error(listener, source));
         }
     }
     Ok(())
 }
 
-/// Opens every port again, or none.
-fn open_all(states: &[Arc<ListenerState>]) -> Result<(), SuspendError> {
-    for (at, state) in states.iter().enumerate() {
-        if let Err(source) = state.transport.resume() {
-            states[..at].iter().for_each(|state| drop(state.transport.suspend()));
-            return Err(port_error(state, source));
+/// Opens every listener again, or none.
+fn open_all(listeners: &[Arc<ListenerState>]) -> Result<(), SuspendError> {
+    for (index, listener) in listeners.iter().enumerate() {
+        if let Err(source) = listener.transport.resume() {
+            listeners[..index].iter().for_each(|listener| drop(listener.transport.suspend()));
+            return Err(listener_error(listener, source));
         }
     }
     Ok(())
 }
 
-fn port_error(state: &ListenerState, source: io::Error) -> SuspendError {
-    SuspendError::Listener { address: state.transport.local_addr().to_string(), source }
+fn listener_error(listener: &ListenerState, source: io::Error) -> SuspendError {
+    SuspendError::Listener { address: listener.transport.local_addr().to_string(), source }
 }

@@ -1,76 +1,63 @@
-//! The handle that knows what is behind each connection, and reaches it.
+//! The methods of a [`Pool`] that know the actor behind each connection, and reach it.
+//!
+//! Each live connection is an entry of a registry, which keeps the actor's address. A message to all connections is sent
+//! to these addresses one by one, and never waits for a mailbox.
 
-use std::fmt;
-use std::marker::PhantomData;
-use std::ops::Deref;
 use std::sync::Arc;
 
+use actix::dev::ToEnvelope;
 use actix::prelude::SendError as MailboxError;
 use actix::prelude::*;
 use actix::WeakAddr;
 use bytes::BytesMut;
 use tokio_util::codec::Encoder;
 
-use super::{PoolHandle, PoolState};
+use super::Pool;
 use crate::connection::{Connection, Encoded, User};
 use crate::connection::{EncodeOnce, Protocol, SendError, SharedFactory};
 use crate::registry::ConnectionState;
 use crate::telemetry::ConnectionId;
 
-/// A [`PoolHandle`] that knows the actor behind each connection.
-pub struct Pool<A> {
-    handle: PoolHandle,
-    actor: PhantomData<fn() -> A>,
-}
-
-impl<A: 'static> Pool<A> {
-    pub(crate) fn new(shared: Arc<PoolState>) -> Self {
-        Pool { handle: PoolHandle { shared }, actor: PhantomData }
-    }
-
-    /// What the handler may replace while the pool runs; `None` once the pool has ended.
-    pub(crate) fn handler<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
-        self.shared.handler()
-    }
-
-    /// The handle without the type.
-    pub fn untyped(&self) -> PoolHandle {
-        self.handle.clone()
-    }
-}
-
 impl<A: Actor> Pool<A> {
-    /// The address of a connection.
+    /// The address of a connection's actor. `None` if there is no connection with this id, or it has no address yet.
     pub fn find(&self, id: ConnectionId) -> Option<Addr<A>> {
-        address(&*self.entry(id)?)
+        address(&*self.connection(id)?)
     }
 
-    /// The addresses of all connections.
+    /// The addresses of all connections' actors, in the order of acceptance.
     pub fn addresses(&self) -> Vec<(ConnectionId, Addr<A>)> {
-        self.connections().iter().filter_map(|entry| Some((entry.id(), address(entry)?))).collect()
+        self.all_connections().iter().filter_map(|entry| Some((entry.id(), address(entry)?))).collect()
     }
 
-    fn connections(&self) -> Vec<Arc<ConnectionState>> {
+    fn all_connections(&self) -> Vec<Arc<ConnectionState>> {
         let mut all: Vec<_> =
             self.shared.registries().all().iter().flat_map(|registry| registry.connections()).collect();
         all.sort_by_key(|entry| entry.id());
         all
     }
 
-    fn deliver(&self, send: impl Fn(&Addr<A>) -> Delivery) -> BroadcastReport {
-        let mut delivered = BroadcastReport::default();
-        for entry in self.connections() {
-            match entry.with_sender(|| address::<A>(&entry), &send) {
-                Some(Delivery::Taken) => delivered.delivered += 1,
-                Some(Delivery::Full) => delivered.full.push(entry.id()),
-                Some(Delivery::Gone) | None => {}
+    /// Sends a message to every connection. `message` makes one per connection, before any lock is taken.
+    fn deliver<M>(&self, message: impl Fn() -> M) -> BroadcastReport
+    where
+        M: Message + Send + 'static,
+        M::Result: Send,
+        A: Handler<M>,
+        A::Context: ToEnvelope<A, M>,
+    {
+        let mut report = BroadcastReport::default();
+        for entry in self.all_connections() {
+            let message = message();
+            match entry.with_sender(|| address::<A>(&entry), |address| address.try_send(message)) {
+                Some(Ok(())) => report.delivered += 1,
+                Some(Err(MailboxError::Full(_))) => report.full.push(entry.id()),
+                Some(Err(MailboxError::Closed(_))) | None => {}
             }
         }
-        delivered
+        report
     }
 }
 
-/// An entry keeps the weak address of a connection, and the strong one of an actor that nobody else may hold.
+/// A registry keeps the weak address of a [`Connection`], and the strong one of a user's actor, which may have no other.
 fn address<A: Actor>(entry: &ConnectionState) -> Option<Addr<A>> {
     let any = entry.address()?;
     match any.downcast_ref::<WeakAddr<A>>() {
@@ -79,78 +66,42 @@ fn address<A: Actor>(entry: &ConnectionState) -> Option<Addr<A>> {
     }
 }
 
-enum Delivery {
-    Taken,
-    Full,
-    Gone,
-}
-
-impl<M> From<Result<(), MailboxError<M>>> for Delivery {
-    fn from(sent: Result<(), MailboxError<M>>) -> Self {
-        match sent {
-            Ok(()) => Delivery::Taken,
-            Err(MailboxError::Full(_)) => Delivery::Full,
-            Err(MailboxError::Closed(_)) => Delivery::Gone,
-        }
-    }
-}
-
 /// How a message to all connections was delivered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BroadcastReport {
-    /// How many mailboxes took it.
+    /// The number of mailboxes that the message was put into.
     pub delivered: usize,
-    /// Connections whose mailbox was full: they did not get it.
+    /// Connections that did not get the message because their mailbox was full.
     pub full: Vec<ConnectionId>,
 }
 
 impl<P: Protocol> Pool<Connection<P>> {
-    /// Sends a reply to every connection, encoded once for all.
+    /// Sends a reply to every connection. It is encoded once, with the codec of new connections.
     ///
     /// # Errors
-    /// [`SendError::TooLong`] when the reply does not fit its length prefix, [`SendError::Closed`] when the pool is over, else
-    /// what the codec says; then nothing is sent.
+    /// [`SendError::TooLong`] when the reply does not fit its length prefix, [`SendError::Closed`] when the pool has ended,
+    /// else the codec's error. Then nothing is sent.
     ///
     /// # Panics
-    /// As the codec does.
+    /// When the codec panics.
     pub fn broadcast(&self, reply: P::Reply) -> Result<BroadcastReport, SendError>
     where
         P::Codec: EncodeOnce,
     {
         let mut wire = BytesMut::new();
-        let factory = self.handler::<SharedFactory<P>>().ok_or(SendError::Closed)?;
+        let factory = self.handler::<SharedFactory<P>>().map_err(|_| SendError::Closed)?;
         let mut codec = (factory.current().codec)();
         codec.encode(reply, &mut wire).map_err(|error| SendError::from_codec(error.into()))?;
         let wire = wire.freeze();
-        Ok(self.deliver(|address| address.try_send(Encoded(wire.clone())).into()))
+        Ok(self.deliver(|| Encoded(wire.clone())))
     }
 
-    /// Sends a message to the protocol of every connection; a copy each, so the messages are [`Clone`].
+    /// Sends a message to the protocol of every connection. Each gets a clone.
     pub fn notify_all(&self, message: P::User) -> BroadcastReport
     where
         P::User: Clone,
     {
-        self.deliver(|address| address.try_send(User(message.clone())).into())
-    }
-}
-
-impl<A> Deref for Pool<A> {
-    type Target = PoolHandle;
-
-    fn deref(&self) -> &PoolHandle {
-        &self.handle
-    }
-}
-
-impl<A> Clone for Pool<A> {
-    fn clone(&self) -> Self {
-        Pool { handle: self.handle.clone(), actor: PhantomData }
-    }
-}
-
-impl<A> fmt::Debug for Pool<A> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pool").field("name", &self.name()).finish_non_exhaustive()
+        self.deliver(|| User(message.clone()))
     }
 }

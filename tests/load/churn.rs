@@ -166,7 +166,7 @@ async fn counters_add_up_under_churn() {
     adds_up(&pool);
 }
 
-fn adds_up(pool: &PoolHandle) {
+fn adds_up<A>(pool: &Pool<A>) {
     let info = pool.info();
     let refused: u64 = info.refused.iter().map(|(_, count)| count).sum();
     assert_eq!(info.accepted, refused + info.connections + info.closed.total(), "{info:?}");
@@ -175,7 +175,7 @@ fn adds_up(pool: &PoolHandle) {
 }
 
 /// Exactly so many get in: not one permit was lost, and not one is there that should not be.
-async fn permits_are_whole(pool: &PoolHandle) {
+async fn permits_are_whole<A>(pool: &Pool<A>) {
     let mut inside = join_all((0..MAX).map(|_| connect(pool))).await;
     join_all(inside.iter_mut().map(|peer| peer.echo("hello"))).await;
     let accepted = pool.info().accepted;

@@ -5,7 +5,7 @@ use std::sync::{mpsc, Arc, Mutex};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 
-use actix_acceptor::{AcceptorPool, Conn, ConnectionId, Framing, Next, PoolHandle, Protocol};
+use actix_acceptor::{AcceptorPool, Conn, ConnectionId, Framing, Next, Pool, Protocol};
 use bytes::Bytes;
 use futures::future::join_all;
 use support::*;
@@ -23,7 +23,7 @@ fn raise_the_limit_of_descriptors() {
     }
 }
 
-fn assert_spread(pool: &PoolHandle) {
+fn assert_spread<A>(pool: &Pool<A>) {
     let shares: Vec<u64> = pool.info().acceptors.iter().map(|acceptor| acceptor.connections).collect();
     let fullest = *shares.iter().max().unwrap() as usize;
     assert!(fullest <= CONNECTIONS / shares.len() * 5 / 4, "{shares:?}");

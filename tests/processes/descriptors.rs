@@ -200,7 +200,7 @@ const LINES: u32 = 3;
 #[test]
 fn the_lowered_limit_is_logged_and_fully_usable() {
     let server = Server::start("wait");
-    server.logs("leaves room for fewer connections");
+    server.logs("connection limit lowered to fit the limit of open files");
     let mut first = server.served();
     let [max, ..] = first.numbers();
     assert!((10..LIMIT).contains(&max), "{max}");

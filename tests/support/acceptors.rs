@@ -3,7 +3,7 @@
 use std::sync::mpsc;
 
 use actix::prelude::*;
-use actix_acceptor::{Acceptor, PoolHandle};
+use actix_acceptor::{Acceptor, Pool};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
@@ -37,24 +37,24 @@ impl Handler<Die> for Acceptor {
 }
 
 /// How often acceptors were replaced.
-pub fn restarts(pool: &PoolHandle) -> u64 {
+pub fn restarts<A>(pool: &Pool<A>) -> u64 {
     pool.info().acceptors.iter().map(|acceptor| acceptor.restarts).sum()
 }
 
 /// Kills an acceptor, the first one, and waits until its successor is at work.
-pub async fn kill(pool: &PoolHandle, die: Die) {
+pub async fn kill<A>(pool: &Pool<A>, die: Die) {
     kill_one(pool, 0, die).await;
 }
 
 /// The same for the one of this number, counted round and round.
-pub async fn kill_one(pool: &PoolHandle, number: usize, die: Die) {
+pub async fn kill_one<A>(pool: &Pool<A>, number: usize, die: Die) {
     let (before, at_work) = (restarts(pool), pool.acceptors());
     at_work[number % at_work.len()].do_send(die);
     eventually(|| restarts(pool) == before + 1 && pool.acceptors().len() == at_work.len()).await;
 }
 
 /// Peers that were served, until every acceptor has one at least.
-pub async fn a_peer_for_each(pool: &PoolHandle) -> Vec<Peer> {
+pub async fn a_peer_for_each<A>(pool: &Pool<A>) -> Vec<Peer> {
     let mut peers = Vec::new();
     while pool.info().acceptors.iter().any(|acceptor| acceptor.connections == 0) {
         assert!(peers.len() < 2_000, "an acceptor serves nobody: {:?}", pool.info());
@@ -88,7 +88,7 @@ pub struct Blocked {
 }
 
 /// Blocks some acceptors, the first ones.
-pub async fn block(pool: &PoolHandle, count: usize) -> Blocked {
+pub async fn block<A>(pool: &Pool<A>, count: usize) -> Blocked {
     let mut gates = Vec::new();
     for acceptor in pool.acceptors().into_iter().take(count) {
         let ((begun, begins), (open, gate)) = (oneshot::channel(), mpsc::channel());
@@ -100,7 +100,7 @@ pub async fn block(pool: &PoolHandle, count: usize) -> Blocked {
 }
 
 /// Whether the kernel refuses peers at the pool's first port.
-pub async fn refuses(pool: &PoolHandle) -> bool {
+pub async fn refuses<A>(pool: &Pool<A>) -> bool {
     let address = pool.local_addr().expect("a TCP port");
     match soon(TcpStream::connect(address)).await {
         Ok(_) => false,

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use actix_acceptor::{
     handlers::ProtocolService,
     info::{DrainReport, Status},
-    AcceptorPool, Builder, Conn, Connection, Drain, Framing, Next, Pool, PoolHandle, Protocol,
+    AcceptorPool, Builder, Conn, Connection, Drain, Framing, Next, Pool, Protocol,
 };
 use bytes::Bytes;
 use futures::future::join_all;
@@ -100,12 +100,12 @@ impl House {
 }
 
 /// Peers that are connected, and no more than that.
-pub async fn queued(pool: &PoolHandle, count: usize) -> Vec<Peer> {
+pub async fn queued<A>(pool: &Pool<A>, count: usize) -> Vec<Peer> {
     join_all((0..count).map(|_| connect(pool))).await
 }
 
 /// A drain that has begun.
-pub async fn begin(pool: &PoolHandle, drain: Drain) -> JoinHandle<DrainReport> {
+pub async fn begin<A: 'static>(pool: &Pool<A>, drain: Drain) -> JoinHandle<DrainReport> {
     let draining = actix_rt::spawn({
         let pool = pool.clone();
         async move { pool.drain(drain).await }

@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream as StdStream};
 use std::time::Duration;
 
-use actix_acceptor::PoolHandle;
+use actix_acceptor::Pool;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use super::{soon, PATIENCE};
 
 /// Connects to the pool's TCP port.
-pub async fn connect(pool: &PoolHandle) -> Peer {
+pub async fn connect<A>(pool: &Pool<A>) -> Peer {
     let address = pool.local_addr().expect("a TCP port");
     Peer(soon(TcpStream::connect(address)).await.expect("connected"))
 }

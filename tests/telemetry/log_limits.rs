@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use actix_acceptor::{
-    limits::AtLimit, telemetry::CloseReason, AcceptorPool, Conn, Framing, Next, PoolHandle, Protocol, Socket,
+    limits::AtLimit, telemetry::CloseReason, AcceptorPool, Conn, Framing, Next, Pool, Protocol, Socket,
 };
 use bytes::Bytes;
 use futures::future::join_all;
@@ -38,7 +38,7 @@ fn left_out(lines: &[logs::Line]) -> usize {
 }
 
 /// All of them at once; returns how many seconds were begun meanwhile.
-async fn flood(pool: &PoolHandle, word: &str, reason: CloseReason) -> usize {
+async fn flood<A>(pool: &Pool<A>, word: &str, reason: CloseReason) -> usize {
     let mut peers = join_all((0..PEERS).map(|_| connect(pool))).await;
     eventually(|| pool.connections() == PEERS).await;
     let begun = Instant::now();
@@ -56,7 +56,7 @@ async fn next_second(lines: &[logs::Line]) {
 }
 
 /// A second later one more tells how many were left out.
-async fn adds_up(pool: &PoolHandle, word: &str, reason: CloseReason, seconds: usize) {
+async fn adds_up<A>(pool: &Pool<A>, word: &str, reason: CloseReason, seconds: usize) {
     let lines = endings(pool.name(), reason);
     assert!(lines.len() >= 10 && lines.len() <= 10 * seconds, "{} lines in {seconds} s", lines.len());
     next_second(&lines).await;

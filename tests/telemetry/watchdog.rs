@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 
 use actix_acceptor::error::InvalidSetting;
 use actix_acceptor::{
-    handlers::ProtocolService, telemetry::CloseReason, AcceptorPool, Builder, Framing, Next, PoolHandle, Socket,
-    StartError,
+    handlers::ProtocolService, telemetry::CloseReason, AcceptorPool, Builder, Framing, Next, Pool, Socket, StartError,
 };
 use support::acceptors::*;
 use support::*;
@@ -45,13 +44,13 @@ fn culprits(witness: &Witness) -> Vec<Option<u64>> {
     witness.seen().into_iter().filter_map(culprit).collect()
 }
 
-fn id_of(pool: &PoolHandle, peer: &Peer) -> Option<u64> {
+fn id_of<A>(pool: &Pool<A>, peer: &Peer) -> Option<u64> {
     let address = Some(peer.address());
     pool.list().into_iter().find(|info| info.peer.socket() == address).map(|info| info.id.get())
 }
 
 /// A peer of each of two acceptors.
-async fn on_both(pool: &PoolHandle) -> [Peer; 2] {
+async fn on_both<A>(pool: &Pool<A>) -> [Peer; 2] {
     let mut peers = a_peer_for_each(pool).await;
     // The last one is the first of its acceptor.
     let last = peers.pop().unwrap();
@@ -219,7 +218,7 @@ async fn a_limit_of_zero_is_refused() {
 }
 
 /// Peers of threads of their own: this arbiter is the one that is blocked.
-fn visit(pool: &PoolHandle, line: &'static str) -> impl std::future::Future<Output = ()> {
+fn visit<A>(pool: &Pool<A>, line: &'static str) -> impl std::future::Future<Output = ()> {
     let address = pool.local_addr().unwrap();
     let visit = tokio::task::spawn_blocking(move || BlockingPeer::connect(address).echo(line));
     async move { soon(visit).await.unwrap() }

@@ -63,7 +63,8 @@ impl<P: Watched> Reach for Pool<Connection<P>> {
     }
 
     fn set_framing(&self, framing: Framing) {
-        Pool::set_framing(self, framing);
+        // A pool that has ended has no new connections.
+        let _ = Pool::set_framing(self, framing);
     }
 }
 

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use actix::prelude::*;
 use actix_acceptor::transport::Tcp;
 use actix_acceptor::{
-    error::Exit, telemetry::CloseReason, Acceptor, AcceptorPool, Closed, Conn, Next, PoolError, PoolHandle, Protocol,
+    error::Exit, telemetry::CloseReason, Acceptor, AcceptorPool, Closed, Conn, Next, Pool, PoolError, PoolHandle,
+    Protocol,
 };
 use support::acceptors::*;
 use support::*;
@@ -72,7 +73,7 @@ async fn connections_survive_a_listener_failure() {
 }
 
 /// One more connection; there are enough long before this many.
-async fn served(pool: &PoolHandle) -> Peer {
+async fn served<A>(pool: &Pool<A>) -> Peer {
     assert!(pool.connections() < 2_000, "an arbiter serves nobody: {:?}", pool.info());
     let mut peer = connect(pool).await;
     peer.echo("hello").await;
@@ -257,7 +258,7 @@ async fn the_pool_error_names_the_last_acceptor_exit() {
         let (transport, director) = Scripted::in_front_of(port());
         let builder = AcceptorPool::with_protocol(|_| Echo).acceptors(1).max_restarts(0, Duration::from_secs(1));
         let pool = builder.listen(transport).await.unwrap();
-        kill(&pool, &director);
+        kill(&pool.untyped(), &director);
         match soon(pool.stopped()).await {
             Err(PoolError::TooManyRestarts { last, .. }) => last,
             other => panic!("{other:?}"),

@@ -4,8 +4,8 @@ use std::io;
 use std::time::Duration;
 
 use actix_acceptor::{
-    telemetry::CloseReason, AcceptorPool, Builder, Closed, Conn, ConnectionId, Event, Framing, Init, Next, PoolHandle,
-    Protocol, Socket,
+    telemetry::CloseReason, AcceptorPool, Builder, Closed, Conn, ConnectionId, Event, Framing, Init, Next, Pool,
+    PoolHandle, Protocol, Socket,
 };
 use bytes::Bytes;
 use support::*;
@@ -88,7 +88,7 @@ async fn every_door() -> Vec<(&'static str, PoolHandle)> {
     ]
 }
 
-async fn closed(pool: &PoolHandle, reason: CloseReason, count: u64) {
+async fn closed<A>(pool: &Pool<A>, reason: CloseReason, count: u64) {
     eventually(|| pool.info().closed.get(reason) == count).await;
     assert_eq!(pool.info().closed.total(), count, "all for {reason:?}");
 }

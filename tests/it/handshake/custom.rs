@@ -6,7 +6,7 @@ use std::time::Duration;
 use actix_acceptor::{
     telemetry::{CloseReason, RefusalReason},
     transport::{Address, HandshakeError},
-    AcceptorPool, Listener, Next, PoolHandle, Socket,
+    AcceptorPool, Listener, Next, Pool, Socket,
 };
 use actix_acceptor::{
     tls::TlsInfo,
@@ -173,7 +173,7 @@ async fn a_handshaking_connection_can_be_killed_and_drained() {
     assert_eq!(pool.info().closed.get(CloseReason::Killed), 2);
 }
 
-async fn claim(pool: &PoolHandle, host: u8) -> Peer {
+async fn claim<A>(pool: &Pool<A>, host: u8) -> Peer {
     let mut peer = connect(pool).await;
     peer.send([b'C', b'L', b'A', host, b'\n']).await;
     peer

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use actix_acceptor::error::InvalidSetting;
 use actix_acceptor::{
-    telemetry::CloseReason, AcceptorPool, Conn, Framing, Listener, Next, PoolHandle, Protocol, Socket,
+    telemetry::CloseReason, AcceptorPool, Conn, Framing, Listener, Next, Pool, PoolHandle, Protocol, Socket,
 };
 use actix_acceptor::{
     tls::{ClientCertificates, Tls, TlsBackend, TlsError, TlsVersion},
@@ -57,11 +57,11 @@ async fn lines(tls: &Tls) -> PoolHandle {
     pool.start().await.unwrap().untyped()
 }
 
-async fn tcp(pool: &PoolHandle) -> TcpStream {
+async fn tcp<A>(pool: &Pool<A>) -> TcpStream {
     connect(pool).await.0
 }
 
-async fn plain(pool: &PoolHandle) -> Peer {
+async fn plain<A>(pool: &Pool<A>) -> Peer {
     Peer(TcpStream::connect(pool.listeners()[1].address.socket().unwrap()).await.unwrap())
 }
 

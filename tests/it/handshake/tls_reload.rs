@@ -8,7 +8,7 @@ use actix_acceptor::error::InvalidSetting;
 use actix_acceptor::{
     telemetry::CloseReason,
     tls::{Tls, TlsBackend, TlsBuilder, TlsError},
-    AcceptorPool, Listener, PoolHandle,
+    AcceptorPool, Listener, Pool, PoolHandle,
 };
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -24,7 +24,7 @@ async fn echo(tls: &Tls) -> PoolHandle {
 }
 
 /// The certificate that a client which trusts the authority is shown under this name.
-async fn shown(pki: &Pki, pool: &PoolHandle, name: &str) -> std::io::Result<CertificateDer<'static>> {
+async fn shown<A>(pki: &Pki, pool: &Pool<A>, name: &str) -> std::io::Result<CertificateDer<'static>> {
     let mut stream = pki.connect(connect(pool).await.0, name).await?;
     let certificate = stream.get_ref().1.peer_certificates().unwrap()[0].clone().into_owned();
     Peer(&mut stream).echo(b"hello").await;
@@ -198,7 +198,7 @@ impl Files {
 }
 
 #[track_caller]
-fn until_shown<'a>(pki: &'a Pki, pool: &'a PoolHandle, expected: &'a [u8]) -> impl Future<Output = ()> + 'a {
+fn until_shown<'a, A>(pki: &'a Pki, pool: &'a Pool<A>, expected: &'a [u8]) -> impl Future<Output = ()> + 'a {
     soon(async move {
         while !shown(pki, pool, "localhost").await.is_ok_and(|certificate| certificate.as_ref() == expected) {
             pass(ms(20)).await;

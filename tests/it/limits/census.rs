@@ -8,7 +8,7 @@ use actix::prelude::*;
 use actix_acceptor::{
     handlers::ProtocolService,
     telemetry::{CloseReason, RefusalReason},
-    Acceptor, AcceptorPool, Builder, Closed, Conn, Framing, Next, PoolHandle, Protocol,
+    Acceptor, AcceptorPool, Builder, Closed, Conn, Framing, Next, Pool, Protocol,
 };
 use bytes::Bytes;
 use tokio::net::TcpSocket;
@@ -80,13 +80,13 @@ impl Protocol for Counted {
 }
 
 /// A peer that was echoed already: it is a connection by now.
-pub(super) async fn served(pool: &PoolHandle) -> Peer {
+pub async fn served<A>(pool: &Pool<A>) -> Peer {
     let mut peer = connect(pool).await;
     peer.echo("hello").await;
     peer
 }
 
-pub(super) async fn fill(pool: &PoolHandle, count: usize) -> Vec<Peer> {
+pub async fn fill<A>(pool: &Pool<A>, count: usize) -> Vec<Peer> {
     let mut peers = Vec::new();
     for _ in 0..count {
         peers.push(served(pool).await);
@@ -95,20 +95,20 @@ pub(super) async fn fill(pool: &PoolHandle, count: usize) -> Vec<Peer> {
 }
 
 /// A peer that has said hello and should wait for its answer.
-pub(super) async fn newcomer(pool: &PoolHandle) -> Peer {
+pub async fn newcomer<A>(pool: &Pool<A>) -> Peer {
     let mut peer = connect(pool).await;
     peer.send("hello").await;
     peer
 }
 
 /// A peer of another address on this machine.
-pub(super) async fn connect_from(pool: &PoolHandle, ip: &str) -> Peer {
+pub async fn connect_from<A>(pool: &Pool<A>, ip: &str) -> Peer {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind(SocketAddr::new(ip.parse::<IpAddr>().unwrap(), 0)).unwrap();
     Peer(soon(socket.connect(pool.local_addr().unwrap())).await.expect("connected"))
 }
 
-pub(super) async fn served_from(pool: &PoolHandle, ip: &str) -> Peer {
+pub async fn served_from<A>(pool: &Pool<A>, ip: &str) -> Peer {
     let mut peer = connect_from(pool, ip).await;
     peer.echo("hello").await;
     peer
@@ -116,7 +116,7 @@ pub(super) async fn served_from(pool: &PoolHandle, ip: &str) -> Peer {
 
 /// Waits until so many connections count, seen from the limit itself.
 #[track_caller]
-pub(super) fn counting(pool: &PoolHandle, count: usize) -> impl std::future::Future<Output = ()> + '_ {
+pub fn counting<A>(pool: &Pool<A>, count: usize) -> impl std::future::Future<Output = ()> + '_ {
     eventually(move || pool.listeners().iter().map(|listener| listener.connections).sum::<usize>() == count)
 }
 
@@ -132,14 +132,14 @@ impl Handler<ComeRound> for Acceptor {
 }
 
 /// Waits until every acceptor has done with the peers it had in hand.
-pub(super) async fn acceptors_have_come_round(pool: &PoolHandle) {
+pub async fn acceptors_have_come_round<A>(pool: &Pool<A>) {
     for acceptor in pool.acceptors() {
         soon(acceptor.send(ComeRound)).await.unwrap();
     }
 }
 
 /// Exactly so many get in where nobody is, and not one more.
-pub(super) async fn has_room_for(pool: &PoolHandle, count: usize) {
+pub async fn has_room_for<A>(pool: &Pool<A>, count: usize) {
     counting(pool, 0).await;
     let peers = fill(pool, count).await;
     let mut more = newcomer(pool).await;
@@ -149,21 +149,21 @@ pub(super) async fn has_room_for(pool: &PoolHandle, count: usize) {
     more.expect_served().await;
 }
 
-pub(super) fn refused(pool: &PoolHandle, refusal: RefusalReason) -> u64 {
+pub fn refused<A>(pool: &Pool<A>, refusal: RefusalReason) -> u64 {
     pool.info().refused.get(refusal)
 }
 
-pub(super) fn closed(pool: &PoolHandle, reason: CloseReason) -> u64 {
+pub fn closed<A>(pool: &Pool<A>, reason: CloseReason) -> u64 {
     pool.info().closed.get(reason)
 }
 
 #[track_caller]
-pub(super) fn adds_up(pool: &PoolHandle) {
+pub fn adds_up<A>(pool: &Pool<A>) {
     let info = pool.info();
     assert_eq!(info.accepted, info.refused.total() + info.connections + info.closed.total(), "{info:?}");
 }
 
-pub(super) async fn ends(pool: &PoolHandle) {
+pub async fn ends<A>(pool: &Pool<A>) {
     adds_up(pool);
     soon(pool.stop(Duration::ZERO)).await;
     adds_up(pool);

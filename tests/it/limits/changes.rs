@@ -4,13 +4,13 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actix_acceptor::{limits::AtLimit, telemetry::RefusalReason, PoolHandle};
+use actix_acceptor::{limits::AtLimit, telemetry::RefusalReason, Pool, PoolHandle};
 use futures::future::join_all;
 
 use super::census::*;
 use support::*;
 
-async fn set_max(pool: &PoolHandle, max: usize) {
+async fn set_max<A>(pool: &Pool<A>, max: usize) {
     soon(pool.change(move |settings| settings.max_connections = max)).await.unwrap();
     assert_eq!((pool.info().max_connections, pool.settings().max_connections), (max, max));
 }

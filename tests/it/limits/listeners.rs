@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use actix_acceptor::error::InvalidSetting;
-use actix_acceptor::{limits::AtLimit, telemetry::RefusalReason, Listener, PoolHandle, StartError};
+use actix_acceptor::{limits::AtLimit, telemetry::RefusalReason, Listener, Pool, PoolHandle, StartError};
 use tokio::net::TcpStream;
 
 use super::census::*;
@@ -22,12 +22,12 @@ async fn newcomer_at(address: SocketAddr) -> Peer {
     peer
 }
 
-fn addresses(pool: &PoolHandle) -> (SocketAddr, SocketAddr) {
+fn addresses<A>(pool: &Pool<A>) -> (SocketAddr, SocketAddr) {
     let addresses: Vec<_> = pool.local_addrs().iter().map(|address| address.socket().unwrap()).collect();
     (addresses[0], addresses[1])
 }
 
-fn counts(pool: &PoolHandle) -> Vec<(String, usize, Option<usize>)> {
+fn counts<A>(pool: &Pool<A>) -> Vec<(String, usize, Option<usize>)> {
     let listeners = pool.listeners();
     let info = |listener: &actix_acceptor::info::ListenerInfo| {
         (listener.name.to_string(), listener.connections, listener.max_connections)

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use actix_acceptor::{
-    limits::AtLimit, AcceptorPool, Ack, Closed, Conn, Framing, Next, PoolHandle, Protocol, Socket, SuspendMode,
+    limits::AtLimit, AcceptorPool, Ack, Closed, Conn, Framing, Next, Pool, PoolHandle, Protocol, Socket, SuspendMode,
 };
 use bytes::Bytes;
 use futures::future::join_all;
@@ -34,7 +34,7 @@ impl Fate {
     }
 
     /// More than there are permits die of it, then exactly as many as there are permits get in.
-    async fn strikes(&self, pool: &PoolHandle, what: &'static str) {
+    async fn strikes<A>(&self, pool: &Pool<A>, what: &'static str) {
         *self.0.lock().unwrap() = what;
         for _ in 0..2 * MAX + 1 {
             let mut peer = connect(pool).await;
@@ -216,7 +216,7 @@ async fn permits_return_when_peers_leave_before_accept() {
 }
 
 /// Each time another one.
-async fn kill_in_turn(pool: &PoolHandle, die: Die) {
+async fn kill_in_turn<A>(pool: &Pool<A>, die: Die) {
     kill_one(pool, restarts(pool) as usize, die).await;
 }
 

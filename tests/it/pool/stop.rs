@@ -3,9 +3,7 @@
 use std::io::{ErrorKind, Read};
 use std::time::{Duration, Instant};
 
-use actix_acceptor::{
-    telemetry::CloseReason, AcceptorPool, Closed, Conn, Connection, Framing, Next, Pool, PoolHandle, Protocol,
-};
+use actix_acceptor::{telemetry::CloseReason, AcceptorPool, Closed, Conn, Connection, Framing, Next, Pool, Protocol};
 use bytes::Bytes;
 use futures::future::join_all;
 use support::*;
@@ -79,7 +77,7 @@ impl Stage {
     }
 }
 
-async fn refused(pool: &PoolHandle) -> bool {
+async fn refused<A>(pool: &Pool<A>) -> bool {
     match TcpStream::connect(pool.local_addr().unwrap()).await {
         Ok(_) => false,
         Err(error) => error.kind() == ErrorKind::ConnectionRefused,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use actix_acceptor::transport::Tcp;
 use actix_acceptor::{
     error::SuspendError, info::Status, telemetry::RefusalReason, AcceptorPool, Connection, Drain, Listener, Pool,
-    PoolHandle, SuspendMode,
+    SuspendMode,
 };
 use futures::future::join_all;
 use support::acceptors::*;
@@ -21,7 +21,7 @@ async fn pool(acceptors: usize) -> Pool<Connection<Echo>> {
 }
 
 /// Peers that have sent their first word, which nobody may have read yet.
-async fn queued(pool: &PoolHandle, count: usize) -> Vec<Peer> {
+async fn queued<A>(pool: &Pool<A>, count: usize) -> Vec<Peer> {
     let mut peers = join_all((0..count).map(|_| connect(pool))).await;
     join_all(peers.iter_mut().map(|peer| peer.send("hello"))).await;
     peers

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use actix_acceptor::{AcceptorPool, Listener, PoolHandle, SuspendMode};
+use actix_acceptor::{AcceptorPool, Listener, Pool, SuspendMode};
 
 use support::*;
 
 /// The listeners of a pool, as they are told.
-fn told(pool: &PoolHandle, open: bool) -> Vec<Seen> {
+fn told<A>(pool: &Pool<A>, open: bool) -> Vec<Seen> {
     let tell = |info: actix_acceptor::info::ListenerInfo| {
         let (listener, address) = (info.name.to_string(), info.address.to_string());
         match open {

@@ -28,7 +28,7 @@ async fn info_neither_waits_nor_makes_anyone_wait() {
     let mut blocked = connect(&pool).await;
     blocked.echo("hello").await;
     let place = |pool: &PoolHandle| pool.info().acceptors.iter().position(|one| one.connections == 1).unwrap();
-    let (busy, handle) = (place(&pool), pool.untyped());
+    let (busy, handle) = (place(&pool.untyped()), pool.untyped());
     blocked.send("block").await;
     diary.until(&Call::packet("block")).await;
     let looker = thread::spawn(move || {

@@ -9,7 +9,7 @@ use actix_acceptor::{
     handlers::ProtocolService,
     limits::{AtLimit, BacklogPolicy, Rule},
     telemetry::RefusalReason,
-    AcceptorPool, Builder, Drain, PoolHandle, SuspendMode,
+    AcceptorPool, Builder, Drain, Pool, PoolHandle, SuspendMode,
 };
 
 use socket2::{Domain, Socket, Type};
@@ -33,7 +33,7 @@ fn refused(peer: String, reason: RefusalReason) -> Seen {
 }
 
 /// Comes, and waits to be turned away: by a reset perhaps, that may be as early as the connection is. Answers from where.
-fn knock(pool: &PoolHandle) -> SocketAddr {
+fn knock<A>(pool: &Pool<A>) -> SocketAddr {
     let peer = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     peer.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
     let address = peer.local_addr().unwrap().as_socket().unwrap();

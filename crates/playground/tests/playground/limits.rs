@@ -242,7 +242,7 @@ fn with_few_descriptors_the_limit_is_lowered_and_a_warning_said() {
     assert_eq!(playground.command("max 1000"), "ok");
     let raised = playground.json("info")["max_connections"].as_u64().unwrap();
     assert!((max - 5..64).contains(&raised), "{raised}");
-    assert!(playground.says("leaves room for fewer connections"));
+    assert!(playground.says("connection limit lowered to fit the limit of open files"));
 }
 
 #[test]

@@ -125,7 +125,7 @@ fn wire<P: AsRef<[u8]>>(framing: &Framing, packets: impl IntoIterator<Item = P>)
 }
 
 /// Waits until the only connection has read so much: what is sent after that comes in another read.
-async fn has_read(pool: &PoolHandle, bytes: usize) {
+async fn has_read<A>(pool: &Pool<A>, bytes: usize) {
     eventually(|| pool.list().first().is_some_and(|connection| connection.bytes_in == bytes as u64)).await;
 }
 

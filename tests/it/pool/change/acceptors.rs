@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_acceptor::{AcceptorPool, Connection, Pool, PoolHandle};
+use actix_acceptor::{AcceptorPool, Connection, Pool};
 
 use support::acceptors::*;
 use support::*;
@@ -14,14 +14,14 @@ async fn pool(acceptors: usize) -> Pool<Connection<Echo>> {
 }
 
 /// Changes the number, and waits until so many are at work.
-async fn staff(pool: &PoolHandle, acceptors: usize) {
+async fn staff<A>(pool: &Pool<A>, acceptors: usize) {
     pool.change(move |settings| settings.acceptors = Some(acceptors)).await.unwrap();
     eventually(|| pool.acceptors().len() == acceptors).await;
     assert_eq!(pool.info().acceptors.len(), acceptors);
 }
 
 /// Connections that come and go as fast as they can, and how many did.
-async fn load(pool: &PoolHandle, stop: Arc<AtomicBool>) -> u64 {
+async fn load<A>(pool: &Pool<A>, stop: Arc<AtomicBool>) -> u64 {
     let mut served = 0;
     while !stop.load(Relaxed) {
         let mut peer = connect(pool).await;

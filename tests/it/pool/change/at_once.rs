@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use actix_acceptor::{
     limits::{AtLimit, BacklogPolicy, Rate, Rule},
     telemetry::{CloseReason, RefusalReason},
-    AcceptorPool, Connection, Drain, Pool, PoolError, PoolHandle, Settings, SuspendMode,
+    AcceptorPool, Connection, Drain, Pool, PoolError, Settings, SuspendMode,
 };
 use futures::future::join_all;
 use tokio::net::TcpStream;
@@ -18,13 +18,13 @@ async fn pool() -> Pool<Connection<Echo>> {
     AcceptorPool::with_protocol(|_| Echo).acceptors(2).idle_timeout(None).bind("127.0.0.1:0").await.unwrap()
 }
 
-async fn served(pool: &PoolHandle) -> Peer {
+async fn served<A>(pool: &Pool<A>) -> Peer {
     let mut peer = connect(pool).await;
     peer.echo("hello").await;
     peer
 }
 
-async fn refused(pool: &PoolHandle) -> Vec<u8> {
+async fn refused<A>(pool: &Pool<A>) -> Vec<u8> {
     match soon(TcpStream::connect(pool.local_addr().unwrap())).await {
         Ok(stream) => Peer(stream).until_gone().await,
         // Connected, and reset before this thread looked.
@@ -35,7 +35,7 @@ async fn refused(pool: &PoolHandle) -> Vec<u8> {
     }
 }
 
-async fn set(pool: &PoolHandle, change: impl FnOnce(&mut Settings) + Send + 'static) {
+async fn set<A>(pool: &Pool<A>, change: impl FnOnce(&mut Settings) + Send + 'static) {
     pool.change(change).await.unwrap();
 }
 

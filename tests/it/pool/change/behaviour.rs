@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use actix::prelude::*;
-use actix_acceptor::{AcceptorPool, Ack, Framing, Next, PoolHandle, Socket};
+use actix_acceptor::error::PoolEnded;
+use actix_acceptor::{AcceptorPool, Ack, Framing, Next, Pool, Socket};
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -24,7 +25,7 @@ async fn answer(peer: &mut Peer, expected: &[u8]) {
 }
 
 /// Old and new side by side, and the old ones go on to the end.
-async fn side_by_side(pool: &PoolHandle, change: impl FnOnce()) {
+async fn side_by_side<A>(pool: &Pool<A>, change: impl FnOnce()) {
     let mut old = connect(pool).await;
     answer(&mut old, b"old").await;
     change();
@@ -39,9 +40,8 @@ async fn side_by_side(pool: &PoolHandle, change: impl FnOnce()) {
 #[actix::test]
 async fn the_factory_can_be_replaced() {
     let pool = AcceptorPool::with_protocol(saying("old")).acceptors(2).bind("127.0.0.1:0").await.unwrap();
-    side_by_side(&pool, || pool.set_protocol(saying("new"))).await;
-    // Of a pool that is over nobody is left to be served.
-    pool.set_protocol(saying("new"));
+    side_by_side(&pool, || pool.set_protocol(saying("new")).unwrap()).await;
+    assert_eq!(pool.set_protocol(saying("new")), Err(PoolEnded));
 }
 
 async fn say(mut socket: Socket, what: &'static str) {
@@ -53,8 +53,8 @@ async fn say(mut socket: Socket, what: &'static str) {
 #[actix::test]
 async fn the_async_fn_can_be_replaced() {
     let pool = AcceptorPool::with_fn(|socket| say(socket, "old")).acceptors(2).bind("127.0.0.1:0").await.unwrap();
-    side_by_side(&pool, || pool.set_fn(|socket| say(socket, "new"))).await;
-    pool.set_fn(|socket| say(socket, "new"));
+    side_by_side(&pool, || pool.set_fn(|socket| say(socket, "new")).unwrap()).await;
+    assert_eq!(pool.set_fn(|socket| say(socket, "new")), Err(PoolEnded));
 }
 
 struct Speaker(Option<Socket>, &'static str);
@@ -76,8 +76,8 @@ impl Handler<Ack> for Speaker {
 async fn the_actor_can_be_replaced() {
     let pool = AcceptorPool::with_actor(|socket| Ok(Speaker(Some(socket), "old").start())).acceptors(2);
     let pool = pool.bind("127.0.0.1:0").await.unwrap();
-    side_by_side(&pool, || assert!(pool.set_actor(|socket| Ok(Speaker(Some(socket), "new").start())))).await;
-    assert!(!pool.set_actor(|socket| Ok(Speaker(Some(socket), "new").start())), "the pool is over");
+    side_by_side(&pool, || pool.set_actor(|socket| Ok(Speaker(Some(socket), "new").start())).unwrap()).await;
+    assert_eq!(pool.set_actor(|socket| Ok(Speaker(Some(socket), "new").start())), Err(PoolEnded));
 }
 
 #[actix::test]
@@ -85,13 +85,13 @@ async fn the_framing_can_be_replaced() {
     let pool = AcceptorPool::with_protocol(|_| Echo).framing(Framing::lines()).bind("127.0.0.1:0").await.unwrap();
     let mut old = connect(&pool).await;
     old.echo("a line\n").await;
-    pool.set_framing(Framing::len2().with_max_frame(5));
+    pool.set_framing(Framing::len2().with_max_frame(5)).unwrap();
     let mut new = connect(&pool).await;
     new.echo(b"\0\x05after").await;
     old.echo("a longer line\n").await;
     new.send(b"\0\x06longer").await;
     assert_eq!(new.until_gone().await, b"");
-    pool.set_codec(|| Framing::lines().with_max_frame(3));
+    pool.set_codec(|| Framing::lines().with_max_frame(3)).unwrap();
     let mut last = connect(&pool).await;
     last.echo("abc\n").await;
     last.send("abcd\n").await;
@@ -103,7 +103,7 @@ async fn the_framing_can_be_replaced() {
 #[actix::test]
 async fn a_broadcast_uses_the_framing_of_new_connections() {
     let pool = AcceptorPool::with_protocol(|_| Echo).framing(Framing::lines()).bind("127.0.0.1:0").await.unwrap();
-    pool.set_framing(Framing::len1());
+    pool.set_framing(Framing::len1()).unwrap();
     let mut peer = connect(&pool).await;
     peer.echo(b"\x02hi").await;
     assert_eq!(pool.broadcast(Bytes::from("all")).unwrap().delivered, 1);
@@ -116,10 +116,10 @@ async fn a_panicking_new_factory_can_be_replaced() {
     let pool = AcceptorPool::with_protocol(saying("old")).acceptors(1).bind("127.0.0.1:0").await.unwrap();
     let mut old = connect(&pool).await;
     answer(&mut old, b"old").await;
-    pool.set_protocol(|_| panic!("a factory panics"));
+    pool.set_protocol(|_| panic!("a factory panics")).unwrap();
     assert_eq!(connect(&pool).await.until_gone().await, b"");
     answer(&mut old, b"old").await;
-    pool.set_protocol(saying("new"));
+    pool.set_protocol(saying("new")).unwrap();
     answer(&mut connect(&pool).await, b"new").await;
     soon(pool.stop(Duration::ZERO)).await;
 }

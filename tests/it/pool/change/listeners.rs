@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
-use actix_acceptor::{info::Status, AcceptorPool, Connection, Listener, Pool, PoolHandle, StartError, SuspendMode};
+use actix_acceptor::{info::Status, AcceptorPool, Connection, Listener, Pool, StartError, SuspendMode};
 use tokio::net::TcpStream;
 
 use support::acceptors::*;
@@ -17,7 +17,7 @@ fn anywhere() -> Listener {
     Listener::tcp("127.0.0.1:0")
 }
 
-fn ports(pool: &PoolHandle) -> Vec<SocketAddr> {
+fn ports<A>(pool: &Pool<A>) -> Vec<SocketAddr> {
     pool.local_addrs().iter().map(|address| address.socket().unwrap()).collect()
 }
 
