@@ -4,11 +4,11 @@ use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
 use std::time::SystemTime;
 
+#[cfg(feature = "native-tls")]
 use super::native;
 use super::{certificate, Config, Current, Inner, PemSource, Tls, TlsBackend, TlsError};
 #[cfg(feature = "rustls")]
 use super::{hello, rustls, ClientHello};
-#[cfg(feature = "native-tls")]
 use crate::error::InvalidSetting;
 
 /// The lowest version of TLS that is spoken.
