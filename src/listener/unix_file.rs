@@ -47,10 +47,8 @@ impl UnixFile {
 impl Drop for UnixFile {
     fn drop(&mut self) {
         let is_ours = fs::symlink_metadata(&self.path).is_ok_and(|file| number(&file) == self.number);
-        if is_ours {
-            if let Err(error) = fs::remove_file(&self.path) {
-                warn!(path = %self.path.display(), %error, "the file of a Unix socket stays behind");
-            }
+        if is_ours && let Err(error) = fs::remove_file(&self.path) {
+            warn!(path = %self.path.display(), %error, "the file of a Unix socket stays behind");
         }
     }
 }

@@ -243,10 +243,8 @@ impl ConnectionState {
     pub(crate) fn signal(&self, order: u8) -> bool {
         let before = self.orders.fetch_or(order, AcqRel);
         let is_news = before & order != order;
-        if is_news {
-            if let Some(waker) = self.waker.get() {
-                waker.wake_by_ref();
-            }
+        if is_news && let Some(waker) = self.waker.get() {
+            waker.wake_by_ref();
         }
         is_news
     }

@@ -55,10 +55,10 @@ pub(super) fn configure(settings: &TlsConfig) -> Result<TlsAcceptor, TlsError> {
         };
     }
     let acceptor = builder.build().map_err(refused)?;
-    if let Identity::Pair { certificates, key } = &settings.identity {
-        if !belong_together(&acceptor) {
-            return Err(TlsError::Mismatch { certificates: certificates.to_string(), key: key.to_string() });
-        }
+    if let Identity::Pair { certificates, key } = &settings.identity
+        && !belong_together(&acceptor)
+    {
+        return Err(TlsError::Mismatch { certificates: certificates.to_string(), key: key.to_string() });
     }
     Ok(acceptor.into())
 }
