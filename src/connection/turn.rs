@@ -111,10 +111,10 @@ impl<P: Protocol> Connection<P> {
         if self.conn.is_closing() {
             return self.expire_closing(now);
         }
-        if self.cannot_detect_close() {
-            if let Some(error) = self.conn.io.take_error() {
-                return self.end(Closed::from_io(error));
-            }
+        if self.cannot_detect_close()
+            && let Some(error) = self.conn.io.take_error()
+        {
+            return self.end(Closed::from_io(error));
         }
         match self.conn.guard.deadlines.expired(last_read, now) {
             None => {}
