@@ -15,6 +15,8 @@ mod paused;
 mod peer;
 pub mod pki;
 mod probe;
+mod program;
+pub mod prometheus;
 mod protocols;
 mod scripted;
 pub mod spans;
@@ -29,6 +31,7 @@ pub use patience::{eventually, eventually_blocking, ms, pass, soon, within, PATI
 pub use paused::{in_memory, on_time, paused};
 pub use peer::{connect, BlockingPeer, Peer};
 pub use probe::{default_next, Call, Diary, Probe};
+pub use program::program;
 pub use protocols::{Closings, Echo, Recorded, Recorder};
 pub use scripted::{Director, Scripted};
 pub use witness::{End, Seen, Who, Witness};

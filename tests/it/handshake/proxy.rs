@@ -13,7 +13,7 @@ use actix_acceptor::{
 };
 use bytes::Bytes;
 use support::{connect, default_next, eventually, soon, Call, Echo, Folder, Peer, Probe, Recorded, Recorder};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 
 pub(super) const LINE: &[u8] = b"PROXY TCP4 203.0.113.7 198.51.100.1 4711 443\r\n";
 const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
@@ -304,29 +304,4 @@ async fn a_proxy_protocol_without_trust_is_refused() {
     }
     let error = ProxyProtocol::required().trust("load-balancer").unwrap_err();
     assert_eq!(error.to_string(), "\"load-balancer\" is neither an IP address nor a block of them (CIDR)");
-}
-
-/// A client that others wrote: curl speaks version 1.
-#[actix::test]
-async fn curl_is_understood() {
-    let http = |mut socket: Socket| async move {
-        let mut request = vec![0; 4_096];
-        let length = socket.read(&mut request).await?;
-        assert!(request[..length].starts_with(b"GET / HTTP/1.1\r\n"));
-        let body = format!("{} from {}", socket.peer().ip().unwrap(), socket.socket_peer().ip().unwrap());
-        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
-        socket.write_all((head + &body).as_bytes()).await
-    };
-    let pool =
-        AcceptorPool::with_fn(http).listener(listener(loopback(ProxyProtocol::required()))).start().await.unwrap();
-    let url = format!("http://{}/", pool.local_addr().unwrap());
-    let curl = tokio::task::spawn_blocking(move || {
-        std::process::Command::new("curl")
-            .args(["-sS", "--max-time", "20", "--haproxy-protocol", &url])
-            .output()
-            .unwrap()
-    });
-    let output = soon(curl).await.unwrap();
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "127.0.0.1 from 127.0.0.1", "{output:?}");
-    soon(pool.stop(None)).await;
 }
