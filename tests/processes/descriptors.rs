@@ -7,7 +7,7 @@ use std::env;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::mpsc::{channel, Receiver};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use actix_acceptor::{telemetry::RefusalReason, AcceptorPool, PoolHandle, Socket};
 use futures::{SinkExt, StreamExt};
-use support::PATIENCE;
+use support::{program, PATIENCE};
 use tokio_util::codec::LinesCodec;
 
 /// Set where the program is to be the server: what it does when there are no descriptors left.
@@ -80,7 +80,7 @@ struct Server {
 
 impl Server {
     fn start(what: &str) -> Server {
-        let mut command = Command::new("sh");
+        let mut command = program("sh");
         command
             .args(["-c", &format!("ulimit -n {LIMIT}; exec \"$0\" --exact descriptors::server_process --nocapture")]);
         command.arg(env::current_exe().unwrap()).env(SERVER, what);

@@ -3,8 +3,10 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used)]
 
+mod clients;
 #[cfg(target_os = "linux")]
 mod descriptors;
+mod metrics_example;
 mod signals;
 mod systemd;
 mod unix_peers;

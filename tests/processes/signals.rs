@@ -58,7 +58,7 @@ impl Server {
 
     fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args([&format!("-{name}"), &*pid]).status().unwrap().success());
+        assert!(program("kill").args([&format!("-{name}"), &*pid]).status().unwrap().success());
     }
 
     fn ended(mut self, report: [usize; 4]) {

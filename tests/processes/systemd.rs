@@ -1,6 +1,5 @@
 //! Sockets of systemd. A binary of its own: it is started again by a process that opens sockets for it.
 
-use std::process::Command;
 use std::time::Duration;
 
 use actix_acceptor::{handlers::ProtocolService, AcceptorPool, Builder, Framing, Listener};
@@ -27,7 +26,7 @@ os.execv(sys.argv[3], sys.argv[3:])
 fn activate(names: &str, test: &str) {
     let folder = Folder::new();
     let this = std::env::current_exe().unwrap();
-    let mut python = Command::new("python3");
+    let mut python = program("python3");
     python.args(["-c", SYSTEMD]).arg(folder.path("it.sock")).arg(names).arg(this);
     let run = python.args([test, "--exact", "--include-ignored", "--test-threads=1"]).output().unwrap();
     let said = String::from_utf8_lossy(&run.stdout).into_owned() + &String::from_utf8_lossy(&run.stderr);

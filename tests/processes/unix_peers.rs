@@ -6,7 +6,7 @@
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use actix_acceptor::transport::TransportKind;
@@ -24,7 +24,7 @@ async fn netcat_gets_its_bytes_back() {
     let echo = AcceptorPool::with_protocol(|_| Echo).framing(Framing::raw());
     let pool = soon(echo.listener(Listener::unix(&path)).start()).await.unwrap();
     let nc = tokio::task::spawn_blocking(move || {
-        let mut nc = Command::new("nc");
+        let mut nc = program("nc");
         nc.args(["-N", "-U"]).arg(&path).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut nc = nc.spawn().unwrap();
         nc.stdin.take().unwrap().write_all(b"by netcat").unwrap();
@@ -50,7 +50,7 @@ async fn callbacks_see_the_peer_credentials() {
     let pool = soon(builder.listener(Listener::unix(&path)).start()).await.unwrap();
     let script = "import socket, sys; s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); \
                   print(s.recv(999).decode(), end='')";
-    let mut python = Command::new("python3");
+    let mut python = program("python3");
     let mut python = python.args(["-c", script]).arg(&path).stdout(Stdio::piped()).spawn().unwrap();
     let pid = python.id();
     let said = soon(tokio::task::spawn_blocking(move || {

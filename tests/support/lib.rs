@@ -16,6 +16,8 @@ mod peer;
 #[cfg(feature = "rustls")]
 pub mod pki;
 mod probe;
+mod program;
+pub mod prometheus;
 mod protocols;
 mod scripted;
 pub mod spans;
@@ -30,6 +32,7 @@ pub use patience::{eventually, eventually_blocking, ms, pass, soon, within, PATI
 pub use paused::{in_memory, on_time, paused};
 pub use peer::{connect, BlockingPeer, Peer};
 pub use probe::{default_next, Call, Diary, Probe};
+pub use program::program;
 pub use protocols::{Closings, Echo, Recorded, Recorder};
 pub use scripted::{Director, Scripted};
 pub use witness::{End, Seen, Who, Witness};

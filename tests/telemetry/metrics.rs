@@ -1,9 +1,6 @@
-//! The metrics: every name of the table with its labels and values, and no other; and the example that shows them.
+//! The metrics: every name of the table with its labels and values, and no other.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::channel;
 use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
@@ -15,6 +12,7 @@ use actix_acceptor::{
     AcceptorPool, Framing, Next,
 };
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use support::prometheus::{only, Page};
 use support::*;
 
 /// One recorder for the process; each test looks at the pools of its own.
@@ -23,57 +21,8 @@ fn recorder() -> &'static PrometheusHandle {
     RECORDER.get_or_init(|| PrometheusBuilder::new().install_recorder().unwrap())
 }
 
-#[derive(Clone, Debug)]
-struct Sample {
-    name: String,
-    labels: BTreeMap<String, String>,
-    value: f64,
-}
-
-/// A page as Prometheus reads it: the kind of each metric, and the samples.
-struct Page {
-    kinds: BTreeMap<String, String>,
-    samples: Vec<Sample>,
-}
-
-impl Page {
-    fn of(text: &str) -> Page {
-        let (mut kinds, mut samples) = (BTreeMap::new(), Vec::new());
-        for line in text.lines().filter(|line| !line.is_empty()) {
-            if let Some(kind) = line.strip_prefix("# TYPE ") {
-                let (name, kind) = kind.split_once(' ').unwrap();
-                kinds.insert(name.to_owned(), kind.to_owned());
-            } else if !line.starts_with('#') {
-                samples.push(sample(line));
-            }
-        }
-        Page { kinds, samples }
-    }
-
-    fn now() -> Page {
-        Page::of(&recorder().render())
-    }
-
-    /// The values of this metric, by what else but the pool it is labelled with.
-    fn values(&self, name: &str, pool: &str) -> BTreeMap<String, f64> {
-        let ours = |sample: &&Sample| sample.name == name && sample.labels["pool"] == pool;
-        let others = |sample: &Sample| {
-            let others = sample.labels.iter().filter(|(label, _)| *label != "pool");
-            others.map(|(label, value)| format!("{label}={value}")).collect::<Vec<_>>().join(" ")
-        };
-        self.samples.iter().filter(ours).map(|sample| (others(sample), sample.value)).collect()
-    }
-}
-
-/// `name{label="value",label="value"} 1`
-fn sample(line: &str) -> Sample {
-    let (key, value) = line.rsplit_once(' ').unwrap();
-    let (name, labels) = key.split_once('{').unwrap_or((key, "}"));
-    let labels = labels.strip_suffix('}').unwrap().split_terminator(',').map(|label| {
-        let (label, value) = label.split_once('=').unwrap();
-        (label.to_owned(), value.trim_matches('"').to_owned())
-    });
-    Sample { name: name.to_owned(), labels: labels.collect(), value: value.parse().unwrap() }
+fn now() -> Page {
+    Page::of(&recorder().render())
 }
 
 /// The table in the documentation: each name with its kind and labels.
@@ -88,10 +37,6 @@ fn table() -> BTreeMap<String, (String, BTreeSet<String>)> {
         (cells[0].trim_end_matches('`').to_owned(), (cells[1].to_owned(), labels))
     };
     rows.map(row).collect()
-}
-
-fn only(labels: &str, value: f64) -> BTreeMap<String, f64> {
-    BTreeMap::from([(labels.to_owned(), value)])
 }
 
 #[actix::test]
@@ -128,8 +73,8 @@ async fn exactly_the_documented_metrics_are_recorded() {
     first.echo("on\n").await;
 
     let at = "listener=all";
-    eventually(|| Page::now().values("acceptor_connections_closed_total", "all").len() == 1).await;
-    let page = Page::now();
+    eventually(|| now().values("acceptor_connections_closed_total", "all").len() == 1).await;
+    let page = now();
     let values = |name: &str| page.values(name, "all");
     assert_eq!(values("acceptor_connections"), only(at, 1.0));
     assert_eq!(values("acceptor_connections_started_total"), only(at, 2.0));
@@ -148,7 +93,7 @@ async fn exactly_the_documented_metrics_are_recorded() {
     assert_eq!(values("acceptor_alarms_total"), only("name=busy", 1.0));
 
     soon(pool.stop(None)).await;
-    let page = Page::now();
+    let page = now();
     let values = |name: &str| page.values(name, "all");
     assert_eq!(values("acceptor_connections"), only(at, 0.0));
     let closed = values("acceptor_connections_closed_total");
@@ -193,7 +138,7 @@ async fn gauges_return_to_zero_and_counters_match_the_pool() {
     threads.into_iter().for_each(|thread| thread.join().unwrap());
     eventually(|| pool.info().closed.total() == 200).await;
     soon(pool.stop(None)).await;
-    let (page, at) = (Page::now(), "listener=churn");
+    let (page, at) = (now(), "listener=churn");
     let value = |name: &str| page.values(name, "churn").values().sum::<f64>();
     assert_eq!((value("acceptor_connections"), value("acceptor_acceptors")), (0.0, 0.0));
     assert_eq!(page.values("acceptor_connections_started_total", "churn"), only(at, 200.0));
@@ -201,69 +146,4 @@ async fn gauges_return_to_zero_and_counters_match_the_pool() {
     assert_eq!(value("acceptor_connection_duration_seconds_count"), 200.0);
     assert_eq!((value("acceptor_received_bytes_total"), value("acceptor_sent_bytes_total")), (1000.0, 1000.0));
     assert_eq!((value("acceptor_packets_total"), value("acceptor_acceptors_stopped_total")), (200.0, 3.0));
-}
-
-/// The example as a process; ended with its value.
-struct Example {
-    child: Child,
-    echo: SocketAddr,
-    page: String,
-}
-
-impl Example {
-    fn start() -> Example {
-        // target/PROFILE/deps/metrics-HASH: the examples are built beside it.
-        let here = std::env::current_exe().unwrap();
-        let program = here.parent().unwrap().with_file_name("examples").join("metrics");
-        let mut command = Command::new(&program);
-        command.args(["127.0.0.1:0", "127.0.0.1:0"]).stdin(Stdio::null()).stdout(Stdio::piped());
-        let mut child = command.spawn().unwrap_or_else(|error| panic!("{program:?}: {error}; build the examples"));
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let (echo, page) = line.trim().strip_prefix("echo on ").unwrap().split_once(", metrics on ").unwrap();
-        Example { child, echo: echo.parse().unwrap(), page: page.to_owned() }
-    }
-
-    /// The page, fetched as the example says.
-    fn fetch(&self) -> Page {
-        let curl = Command::new("curl").args(["-sS", "--fail", "--max-time", "10", &self.page]).output();
-        // Not everybody has it.
-        let fetched = curl.unwrap_or_else(|_| {
-            let read = "import sys, urllib.request as r; print(r.urlopen(sys.argv[1], timeout=10).read().decode())";
-            Command::new("python3").args(["-c", read, &self.page]).output().unwrap()
-        });
-        assert!(fetched.status.success(), "{fetched:?}");
-        Page::of(std::str::from_utf8(&fetched.stdout).unwrap())
-    }
-
-    fn end(&mut self) {
-        let id = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
-    }
-}
-
-impl Drop for Example {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-#[actix::test]
-async fn curl_reads_the_metrics_example() {
-    let mut example = Example::start();
-    let mut stays = BlockingPeer::connect(example.echo);
-    stays.echo("hello\n");
-    for _ in 0..3 {
-        BlockingPeer::connect(example.echo).echo("hi\n");
-    }
-    eventually(|| example.fetch().values("acceptor_packets_total", "echo") == only("listener=echo", 3.0)).await;
-    let page = example.fetch();
-    assert_eq!(page.values("acceptor_connections", "echo"), only("listener=echo", 1.0));
-    assert_eq!(page.values("acceptor_connections_started_total", "echo"), only("listener=echo", 4.0));
-    assert_eq!(page.values("acceptor_received_bytes_total", "echo"), only("listener=echo", 9.0));
-    assert_eq!(page.values("acceptor_connections_closed_total", "echo"), only("listener=echo reason=peer", 3.0));
-    example.end();
-    eventually(|| example.child.try_wait().unwrap().is_some()).await;
-    assert!(example.child.wait().unwrap().success());
 }

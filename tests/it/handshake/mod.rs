@@ -3,6 +3,7 @@
 mod custom;
 mod proxy;
 mod proxy_headers;
+mod proxy_tls;
 mod tls;
 mod tls_records;
 mod tls_reload;

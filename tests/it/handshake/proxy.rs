@@ -12,17 +12,17 @@ use actix_acceptor::{
     AcceptorPool, Conn, Framing, Listener, Next, PoolHandle, Protocol, Socket, StartError,
 };
 use bytes::Bytes;
-use support::{connect, default_next, eventually, pass, soon, Call, Echo, Folder, Peer, Probe, Recorded, Recorder};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use support::{connect, default_next, eventually, soon, Call, Echo, Folder, Peer, Probe, Recorded, Recorder};
+use tokio::io::AsyncWriteExt;
 
-const LINE: &[u8] = b"PROXY TCP4 203.0.113.7 198.51.100.1 4711 443\r\n";
+pub(super) const LINE: &[u8] = b"PROXY TCP4 203.0.113.7 198.51.100.1 4711 443\r\n";
 const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 
-fn loopback(proxy: ProxyProtocol) -> ProxyProtocol {
+pub(super) fn loopback(proxy: ProxyProtocol) -> ProxyProtocol {
     proxy.trust("127.0.0.0/8").unwrap()
 }
 
-fn listener(proxy: ProxyProtocol) -> Listener {
+pub(super) fn listener(proxy: ProxyProtocol) -> Listener {
     Listener::tcp("127.0.0.1:0").proxy_protocol(proxy)
 }
 
@@ -38,7 +38,7 @@ fn binary(told: &[(u8, &[u8])]) -> Vec<u8> {
 }
 
 /// Tells who it talks to before it echoes.
-struct Who;
+pub(super) struct Who;
 
 impl Protocol for Who {
     type Codec = Framing;
@@ -304,126 +304,4 @@ async fn a_proxy_protocol_without_trust_is_refused() {
     }
     let error = ProxyProtocol::required().trust("load-balancer").unwrap_err();
     assert_eq!(error.to_string(), "invalid address \"load-balancer\": expected an IP address or a CIDR block");
-}
-
-/// A client that others wrote: curl speaks version 1.
-#[actix::test]
-async fn curl_is_understood() {
-    let http = |mut socket: Socket| async move {
-        let mut request = vec![0; 4_096];
-        let length = socket.read(&mut request).await?;
-        assert!(request[..length].starts_with(b"GET / HTTP/1.1\r\n"));
-        let body = format!("{} from {}", socket.peer().ip().unwrap(), socket.socket_peer().ip().unwrap());
-        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
-        socket.write_all((head + &body).as_bytes()).await
-    };
-    let pool =
-        AcceptorPool::with_fn(http).listener(listener(loopback(ProxyProtocol::required()))).start().await.unwrap();
-    let url = format!("http://{}/", pool.local_addr().unwrap());
-    let curl = tokio::task::spawn_blocking(move || {
-        std::process::Command::new("curl")
-            .args(["-sS", "--max-time", "20", "--haproxy-protocol", &url])
-            .output()
-            .unwrap()
-    });
-    let output = soon(curl).await.unwrap();
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "127.0.0.1 from 127.0.0.1", "{output:?}");
-    soon(pool.stop(None)).await;
-}
-
-/// PROXY header first, then TLS, within one time limit.
-mod before_tls {
-    use super::*;
-    use actix_acceptor::{
-        telemetry::{Observer, PoolEvent},
-        tls::{Tls, TlsBackend},
-    };
-    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-    use std::sync::Arc;
-    use support::pki::Pki;
-
-    #[actix::test]
-    async fn the_header_precedes_tls() {
-        let pki = Pki::new();
-        let (cert, key) = pki.issue("localhost");
-        for backend in [TlsBackend::Native, TlsBackend::Rustls] {
-            let tls = Tls::builder(backend).files(&cert, &key).build().unwrap();
-            let proxy = loopback(ProxyProtocol::required());
-            let limit = Duration::from_millis(400);
-            let pool = AcceptorPool::with_protocol(|_| Who)
-                .handshake_timeout(limit)
-                .listener(Listener::tcp("127.0.0.1:0").tls(tls).proxy_protocol(proxy))
-                .start()
-                .await
-                .unwrap();
-            let mut tcp = connect(&pool).await;
-            tcp.send(LINE).await;
-            let mut peer = Peer(pki.connect(tcp.0, "localhost").await.unwrap());
-            peer.expect(b"203.0.113.7:4711 by 127.0.0.1 v1\n").await;
-            peer.echo(b"under TLS").await;
-
-            // The header late, TLS never: what the first takes is not given to the second once more.
-            let began = std::time::Instant::now();
-            let mut slow = connect(&pool).await;
-            soon(pool.wait_for(|n| n == 2, None)).await.unwrap();
-            pass(limit / 2).await;
-            slow.send(LINE).await;
-            assert_eq!(slow.until_gone().await, b"");
-            assert!(began.elapsed() >= limit && began.elapsed() < limit * 3 / 2, "{:?}", began.elapsed());
-            eventually(|| pool.info().closed.get(CloseReason::Handshake) == 1).await;
-            soon(pool.stop(Duration::ZERO)).await;
-        }
-    }
-
-    struct Refusals(std::sync::Mutex<std::sync::mpsc::Sender<(String, RefusalReason)>>);
-
-    impl Observer for Refusals {
-        fn observe(&self, _: &str, happening: &PoolEvent<'_>) {
-            if let PoolEvent::Refused { peer, reason, .. } = happening {
-                self.0.lock().unwrap().send((peer.to_string(), *reason)).unwrap();
-            }
-        }
-    }
-
-    #[actix::test]
-    async fn a_refusal_precedes_tls_and_names_the_claimed_peer() {
-        let pki = Pki::new();
-        let (cert, key) = pki.issue("localhost");
-        let asked = Arc::new(AtomicUsize::new(0));
-        let count = asked.clone();
-        let tls = Tls::rustls().files(&cert, &key).on_client_hello(move |hello| {
-            count.fetch_add(1, SeqCst);
-            assert_eq!(hello.peer().to_string(), "203.0.113.7:4711");
-            Ok(None)
-        });
-        let (told, refusals) = std::sync::mpsc::channel();
-        let pool = AcceptorPool::with_protocol(|_| Who)
-            .max_per_peer(1)
-            .rules([Rule::deny("203.0.113.66").unwrap()])
-            .observer(Refusals(std::sync::Mutex::new(told)))
-            .listener(listener(loopback(ProxyProtocol::required())).tls(tls.build().unwrap()))
-            .start()
-            .await
-            .unwrap();
-        // One of this peer is in the middle of its handshake: it counts already.
-        let mut stalled = connect(&pool).await;
-        stalled.send(LINE).await;
-        eventually(|| pool.list().iter().any(|one| one.peer.to_string() == "203.0.113.7:4711")).await;
-        for (header, reason) in [
-            (LINE, RefusalReason::PerPeer),
-            (&b"PROXY TCP4 203.0.113.66 198.51.100.1 1 443\r\n"[..], RefusalReason::Denied),
-        ] {
-            let mut refused = connect(&pool).await;
-            refused.send(header).await;
-            assert!(pki.connect(refused.0, "localhost").await.is_err());
-            let peer = refusals.recv_timeout(support::PATIENCE).unwrap();
-            assert_eq!(peer.1, reason);
-            assert!(std::str::from_utf8(header).unwrap().contains(peer.0.split(':').next().unwrap()), "{peer:?}");
-        }
-        assert_eq!(asked.load(SeqCst), 0, "nobody of them has come so far");
-        let mut served = Peer(pki.connect(stalled.0, "localhost").await.unwrap());
-        served.expect(b"203.0.113.7:4711 by 127.0.0.1 v1\n").await;
-        assert_eq!(asked.load(SeqCst), 1);
-        soon(pool.stop(Duration::ZERO)).await;
-    }
 }

@@ -1,0 +1,186 @@
+//! The structure of the sources: each room (a folder or file of `src`) imports only from rooms below it.
+
+mod imports;
+mod lexer;
+mod self_test;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use imports::Tree;
+
+/// The rooms from the top down, each with those it may import from. A new import between rooms is added here.
+const ALLOWED: &[(&str, &[&str])] = &[
+    (
+        "builder",
+        &[
+            "acceptor",
+            "config",
+            "connection",
+            "error",
+            "framing",
+            "handlers",
+            "limits",
+            "listener",
+            "pool",
+            "registry",
+            "socket",
+            "telemetry",
+            "watchdog",
+        ],
+    ),
+    ("handlers", &["acceptor", "config", "connection", "error", "framing", "panic", "pool", "socket", "telemetry"]),
+    (
+        "pool",
+        &[
+            "acceptor",
+            "config",
+            "connection",
+            "error",
+            "limits",
+            "listener",
+            "net",
+            "panic",
+            "registry",
+            "telemetry",
+            "watchdog",
+        ],
+    ),
+    ("watchdog", &["config", "registry", "telemetry"]),
+    ("acceptor", &["config", "error", "handshake", "limits", "listener", "net", "registry", "socket", "telemetry"]),
+    ("connection", &["config", "error", "framing", "handshake", "net", "panic", "registry", "telemetry", "time"]),
+    ("socket", &["config", "handshake", "net", "panic", "registry", "telemetry", "time"]),
+    ("listener", &["config", "error", "handshake", "limits", "net", "panic", "registry", "telemetry"]),
+    ("handshake", &["config", "error", "net", "registry", "telemetry"]),
+    ("registry", &["config", "limits", "net", "telemetry", "time"]),
+    ("limits", &["config", "net", "panic", "telemetry"]),
+    ("config", &["error", "time"]),
+    ("telemetry", &["error", "net", "panic"]),
+    ("time", &[]),
+    ("net", &[]),
+    ("framing", &[]),
+    ("error", &[]),
+    ("panic", &[]),
+];
+
+/// The most lines a file may have.
+const MAX_LINES: usize = 400;
+
+#[test]
+fn rooms_import_only_what_the_table_allows() {
+    let offences = offences(&Tree::new(&library()), ALLOWED);
+    assert!(offences.is_empty(), "{}", offences.join("\n"));
+}
+
+#[test]
+fn the_allowed_imports_point_down() {
+    for (at, (room, allowed)) in ALLOWED.iter().enumerate() {
+        for other in *allowed {
+            let below = ALLOWED.iter().position(|(name, _)| name == other).expect("a room of the table");
+            assert!(below > at, "{room} is not above {other}");
+        }
+    }
+}
+
+#[test]
+fn no_rooms_import_each_other() {
+    let circles = circles(&Tree::new(&library()).rooms_of_rooms());
+    assert!(circles.is_empty(), "{circles:#?}");
+}
+
+#[test]
+fn no_files_of_different_rooms_import_each_other() {
+    let circles = circles_across_rooms(&Tree::new(&library()));
+    assert!(circles.is_empty(), "{circles:#?}");
+}
+
+#[test]
+fn no_file_is_too_long() {
+    let folders = ["src", "tests", "examples", "benches", "crates"];
+    for (file, text) in folders.iter().flat_map(|folder| sources(&root().join(folder))) {
+        let lines = text.lines().count();
+        assert!(lines <= MAX_LINES, "{} has {lines} lines", file.display());
+    }
+}
+
+/// The imports that the table does not allow.
+fn offences(tree: &Tree, allowed: &[(&str, &[&str])]) -> Vec<String> {
+    let mut offences = Vec::new();
+    for (file, rooms) in tree.rooms_of_files() {
+        let room = file.split(['/', '.']).next().expect("a first segment");
+        let allowed = allowed.iter().find(|(name, _)| *name == room).map(|(_, allowed)| *allowed);
+        match (rooms, allowed) {
+            (Err(error), _) => offences.push(format!("{file}: {error}")),
+            (_, None) => offences.push(format!("{file}: {room} is not in the table")),
+            (Ok(rooms), Some(allowed)) => {
+                let forbidden = rooms.iter().filter(|room| !allowed.contains(&room.as_str()));
+                offences.extend(forbidden.map(|room| format!("{file}: imports from {room}")));
+            }
+        }
+    }
+    offences
+}
+
+/// Files that import each other, directly or not, and are not all of one room.
+fn circles_across_rooms(tree: &Tree) -> Vec<BTreeSet<String>> {
+    let rooms = |circle: &BTreeSet<String>| -> usize {
+        let rooms: BTreeSet<_> = circle.iter().map(|file| file.split(['/', '.']).next()).collect();
+        rooms.len()
+    };
+    circles(&tree.files_of_files()).into_iter().filter(|circle| rooms(circle) > 1).collect()
+}
+
+/// The largest sets of nodes in which each reaches every other one.
+fn circles(graph: &BTreeMap<String, BTreeSet<String>>) -> Vec<BTreeSet<String>> {
+    let reach: BTreeMap<_, _> = graph.keys().map(|node| (node, reachable(graph, node))).collect();
+    let circle = |node: &String| -> BTreeSet<String> {
+        let returns = |other: &&String| reach.get(other).is_some_and(|reached| reached.contains(node));
+        reach[node].iter().filter(returns).cloned().collect()
+    };
+    let circles: BTreeSet<_> = graph.keys().map(circle).filter(|circle| circle.len() > 1).collect();
+    circles.into_iter().collect()
+}
+
+fn reachable(graph: &BTreeMap<String, BTreeSet<String>>, start: &String) -> BTreeSet<String> {
+    let (mut reached, mut open) = (BTreeSet::new(), vec![start]);
+    while let Some(node) = open.pop() {
+        for next in graph.get(node).into_iter().flatten() {
+            if reached.insert(next.clone()) {
+                open.push(next);
+            }
+        }
+    }
+    reached
+}
+
+/// The library's files by their paths below `src`.
+fn library() -> Vec<(String, String)> {
+    let src = root().join("src");
+    let below = |file: &Path| file.strip_prefix(&src).expect("below src").to_str().expect("UTF-8").to_owned();
+    let library: Vec<_> = sources(&src).into_iter().map(|(file, text)| (below(&file), text)).collect();
+    assert!(library.len() > 30, "the sources were not found");
+    library
+}
+
+/// The repository's root: the next folder upwards with the library's sources.
+fn root() -> &'static Path {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    own.ancestors().find(|folder| folder.join("src/acceptor").is_dir()).expect("a folder with src/acceptor")
+}
+
+fn sources(folder: &Path) -> Vec<(PathBuf, String)> {
+    let (mut folders, mut sources) = (vec![folder.to_owned()], Vec::new());
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).into_iter().flatten() {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() && !path.ends_with("target") {
+                folders.push(path);
+            } else if path.extension().is_some_and(|end| end == "rs") {
+                let text = fs::read_to_string(&path).expect("a source file");
+                sources.push((path, text));
+            }
+        }
+    }
+    sources
+}
