@@ -129,10 +129,10 @@ mod watchdog;
 
 pub use acceptor::Acceptor;
 pub use builder::Builder;
-pub use config::Settings;
+pub use config::{Active, Settings};
 pub use connection::{
-    Active, Closed, Conn, Connection, ConnectionContext, Event, Next, Packet, Peer, Protocol, Reply, SendError,
-    Timeout, User, Wait,
+    Closed, Conn, Connection, ConnectionContext, Event, Next, Packet, Peer, Protocol, Reply, SendError, Timeout, User,
+    Wait,
 };
 #[doc(inline)]
 pub use error::{BoxError, PoolError, StartError};

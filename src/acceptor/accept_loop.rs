@@ -12,7 +12,8 @@ use tracing::{debug, warn};
 
 use super::accept_error::AcceptErrorKind;
 use super::{AcceptorContext, ExitGuard};
-use crate::listener::{AcceptHandle, Accepted, BacklogPolicy, ListenerMode, ListenerState};
+use crate::config::BacklogPolicy;
+use crate::listener::{AcceptHandle, Accepted, ListenerMode, ListenerState};
 
 /// How many peers are accepted in a row before other tasks of the thread run.
 const MAX_BATCH: usize = 32;

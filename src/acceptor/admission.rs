@@ -11,10 +11,12 @@ use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
 use super::refuse::close_refused;
+use crate::config::AtLimit;
+use crate::config::BacklogPolicy;
 use crate::config::Config;
 use crate::handshake::HandshakeChain;
-use crate::limits::{AtLimit, PeerPermit, Permit, ReserveDescriptor};
-use crate::listener::{Accepted, BacklogPolicy, ListenerMode, ListenerState};
+use crate::limits::{PeerPermit, Permit, ReserveDescriptor};
+use crate::listener::{Accepted, ListenerMode, ListenerState};
 use crate::net::Stream;
 use crate::registry::{ConnectionGuard, Registries};
 use crate::telemetry::{LogThrottle, PoolEvent, RefusalReason};

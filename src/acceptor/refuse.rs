@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::limits::AtLimit;
+use crate::config::AtLimit;
 use crate::net::Stream;
 
 /// How long the message may take to reach the peer.

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::Builder;
-use crate::limits::{AtLimit, NewConnection, PeerPrefix, Rate, Rule};
-use crate::listener::BacklogPolicy;
+use crate::config::BacklogPolicy;
+use crate::config::{AtLimit, PeerPrefix, Rate, Rule};
+use crate::limits::NewConnection;
 
 impl<S> Builder<S> {
     /// How many connections the pool may have: a hard limit, exact at any moment. At least 1. If the limit of open files

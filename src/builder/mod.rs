@@ -13,8 +13,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::config::Active;
 use crate::config::Settings;
-use crate::connection::Active;
 use crate::error::InvalidSetting;
 use crate::limits::Overload;
 use crate::listener::Listener;

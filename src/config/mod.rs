@@ -3,17 +3,26 @@
 //! The builder fills [`Settings`] in, [`validate`] checks them, and the pool derives from them what its acceptors and
 //! connections read.
 
+mod active;
+mod at_limit;
+mod backlog_policy;
 #[cfg(feature = "serde")]
 mod format;
+mod peer_prefix;
+mod rate;
+mod rules;
 mod snapshot;
 mod validate;
 
 use std::time::Duration;
 
-use crate::connection::Active;
-use crate::limits::{AtLimit, PeerPrefix, Rate, Rule};
-use crate::listener::BacklogPolicy;
-
+pub use active::Active;
+pub use at_limit::AtLimit;
+pub use backlog_policy::BacklogPolicy;
+pub use peer_prefix::PeerPrefix;
+pub use rate::{ParseRateError, Rate};
+pub(crate) use rules::is_allowed;
+pub use rules::{ParseRuleError, Rule};
 pub(crate) use snapshot::{Config, SharedConfig};
 
 /// The settings of a pool as plain values. Set with the [`Builder`](crate::Builder), read with

@@ -2,9 +2,8 @@
 
 use std::fmt::Debug;
 
-use super::Settings;
+use super::{AtLimit, Rate, Settings};
 use crate::error::InvalidSetting;
-use crate::limits::{AtLimit, Rate};
 
 impl Settings {
     /// Every setting that is invalid, by itself or in combination with another.

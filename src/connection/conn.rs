@@ -12,7 +12,7 @@ use tokio_util::codec::Encoder;
 
 use super::phase::{Flags, Paused, Phase};
 use super::{Protocol, ProtocolFactory};
-use crate::config::Config;
+use crate::config::{Active, Config};
 use crate::error::BoxError;
 use crate::framing::FramingError;
 use crate::handshake::{HandshakeChain, Negotiated, TlsInfo};
@@ -43,23 +43,6 @@ pub struct Conn<P: Protocol> {
 }
 
 pub(crate) type Streams<P> = SelectAll<Pin<Box<dyn Items<Item = <P as Protocol>::User>>>>;
-
-/// How packets are taken from the socket: the `active` option of Erlang's
-/// [`inet:setopts/2`](https://www.erlang.org/doc/apps/kernel/inet.html#setopts/2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
-pub enum Active {
-    /// All packets, as they arrive.
-    #[default]
-    Always,
-    /// One packet, then [`Passive`](Active::Passive).
-    Once,
-    /// This many packets, then [`Passive`](Active::Passive), announced by [`Protocol::passive`]. Setting it again adds to what
-    /// is left. With 0 the announcement comes at once.
-    Count(u32),
-    /// No packets: the socket is not read, so a FIN of the peer is not noticed (a reset is).
-    Passive,
-}
 
 impl<P: Protocol> Conn<P> {
     pub(crate) fn new(
@@ -122,7 +105,7 @@ impl<P: Protocol> Conn<P> {
     /// The trusted PROXY header; `None` if there was none, and before it was read.
     #[cfg(feature = "proxy-protocol")]
     #[cfg_attr(docsrs, doc(cfg(feature = "proxy-protocol")))]
-    pub fn proxy(&self) -> Option<&crate::proxy::ProxyHeader> {
+    pub fn proxy(&self) -> Option<&crate::handshake::ProxyHeader> {
         self.negotiated.as_ref()?.proxy.as_deref()
     }
 

@@ -39,7 +39,7 @@ use actix::dev::channel::{channel, AddressReceiver};
 use actix::prelude::*;
 use actix::WeakAddr;
 
-use crate::config::Config;
+use crate::config::{Active, Config};
 use crate::handshake::{Handshake, HandshakeChain, HandshakeFuture};
 use crate::net::Stream;
 use crate::panic::catch_panic;
@@ -47,7 +47,7 @@ use crate::registry::{ConnectionGuard, Signals};
 use crate::telemetry::CloseReason;
 
 pub use closed::Closed;
-pub use conn::{Active, Conn, SendError};
+pub use conn::{Conn, SendError};
 pub use context::ConnectionContext;
 pub use event::{Event, Timeout};
 pub(crate) use factory::{MakeCodec, MakeProtocol, ProtocolFactory, SharedFactory};

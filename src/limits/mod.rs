@@ -9,9 +9,8 @@ mod descriptors;
 mod listener;
 mod peers;
 mod permits;
-mod rate;
 mod reserve;
-mod rules;
+mod token_bucket;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -23,23 +22,19 @@ use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tracing::error;
 
-use crate::config::{Settings, SharedConfig};
+use crate::config::{is_allowed, Settings, SharedConfig};
 use crate::net::Address;
 use crate::panic::catch_panic;
 use crate::telemetry::{LogThrottle, RefusalReason};
 
+pub use crate::config::{AtLimit, BacklogPolicy, ParseRateError, ParseRuleError, PeerPrefix, Rate, Rule};
 pub(crate) use descriptors::available_descriptors;
 pub(crate) use listener::{ListenerLimits, PeerPermit, Permit};
-pub use peers::PeerPrefix;
 pub(crate) use permits::Permits;
-pub use rate::{ParseRateError, Rate};
 pub(crate) use reserve::ReserveDescriptor;
-pub use rules::{ParseRuleError, Rule};
-
-pub use crate::listener::BacklogPolicy;
 
 use peers::{PeerRefusal, PeerTable};
-use rate::TokenBucket;
+use token_bucket::TokenBucket;
 
 /// The lock that `permits` is built on. The loom test substitutes loom's.
 mod sync {
@@ -48,28 +43,6 @@ mod sync {
 
 /// The greatest number of peers that are held at the limit.
 const MAX_HELD: usize = 1_024;
-
-/// What happens to new peers at the connection limit.
-///
-/// Default: [`AtLimit::Wait`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
-#[non_exhaustive]
-pub enum AtLimit {
-    /// Peers wait in the kernel's queue, unaccepted, as far as the backlog allows.
-    #[default]
-    Wait,
-    /// Peers are accepted and closed at once, after the refusal message if there is one.
-    Close,
-    /// Peers are accepted and reset (RST).
-    Reset,
-    /// Peers are accepted and held, in order of arrival, until there is a permit. After this time a held peer is closed as
-    /// by [`AtLimit::Close`]. The time must be greater than zero.
-    ///
-    /// At most 1,024 peers are held, fewer if descriptors are scarce; further peers are closed. A held peer counts as
-    /// accepted once it is admitted or refused.
-    Hold(#[cfg_attr(feature = "serde", serde(with = "humantime_serde"))] Duration),
-}
 
 /// A new connection that has passed every limit, as passed to the overload hook.
 #[derive(Clone, Copy, Debug)]
@@ -164,7 +137,7 @@ impl Limits {
 
     /// Whether an access rule denies this address.
     fn denies(&self, ip: IpAddr) -> bool {
-        !rules::allowed(&self.config.load().settings.rules, ip)
+        !is_allowed(&self.config.load().settings.rules, ip)
     }
 
     /// Checks a new connection against every limit, and counts it for its peer.
@@ -198,7 +171,7 @@ impl Limits {
         counts: bool,
     ) -> Result<Option<IpAddr>, RefusalReason> {
         let Some(ip) = peer.ip() else { return Ok(None) };
-        if !rules::allowed(&settings.rules, ip) {
+        if !is_allowed(&settings.rules, ip) {
             return Err(RefusalReason::Denied);
         }
         if !counts {

@@ -1,56 +1,16 @@
 //! The connections and the rate of each peer.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
 
-use super::rate::{Rate, TokenBucket};
+use super::token_bucket::TokenBucket;
+use crate::config::{PeerPrefix, Rate};
 
 /// The greatest number of peers without a connection that are remembered for their rate.
 const MAX_ABSENT: usize = 16_384;
-
-/// Which addresses count as one peer: those that share this many leading bits.
-///
-/// Default: 32 bits of IPv4, a single address; 64 bits of IPv6, the smallest block that a customer is usually assigned
-/// (RFC 6177).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
-#[non_exhaustive]
-pub struct PeerPrefix {
-    /// Leading bits of an IPv4 address, at most 32.
-    pub v4: u8,
-    /// Leading bits of an IPv6 address, at most 128.
-    pub v6: u8,
-}
-
-impl Default for PeerPrefix {
-    fn default() -> Self {
-        PeerPrefix { v4: 32, v6: 64 }
-    }
-}
-
-impl PeerPrefix {
-    /// Creates a prefix from the number of leading bits of IPv4 and of IPv6 addresses.
-    pub const fn new(v4: u8, v6: u8) -> Self {
-        PeerPrefix { v4, v6 }
-    }
-
-    /// The peer to which an address belongs.
-    fn of(&self, ip: IpAddr) -> IpAddr {
-        match ip.to_canonical() {
-            IpAddr::V4(ip) => {
-                let mask = u32::MAX.checked_shl(32 - u32::from(self.v4.min(32))).unwrap_or(0);
-                Ipv4Addr::from(u32::from(ip) & mask).into()
-            }
-            IpAddr::V6(ip) => {
-                let mask = u128::MAX.checked_shl(128 - u32::from(self.v6.min(128))).unwrap_or(0);
-                Ipv6Addr::from(u128::from(ip) & mask).into()
-            }
-        }
-    }
-}
 
 /// The peers that have a connection, and with a rate per peer those that recently had one.
 #[derive(Debug)]

@@ -44,7 +44,6 @@ pub use keepalive::Keepalive;
 pub use memory::{Memory, MemoryConnector};
 pub(crate) use open::open_listeners;
 pub(crate) use options::{ListenerKind, SocketOptions};
-pub use state::BacklogPolicy;
 pub(crate) use state::{AcceptHandle, ListenerMode, ListenerState};
 pub use tcp::Tcp;
 pub use transport::{Accept, Accepted, Transport};

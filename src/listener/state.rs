@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use tokio::sync::watch;
 
 use super::{Accept, Transport};
+use crate::config::BacklogPolicy;
 use crate::handshake::Handshake;
 use crate::limits::ListenerLimits;
 use crate::net::Address;
@@ -24,20 +25,6 @@ pub(crate) enum ListenerMode {
     Closed(BacklogPolicy),
     /// The same, permanently.
     Removed(BacklogPolicy),
-}
-
-/// What happens to the connections in the kernel's queue when a listener closes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
-#[non_exhaustive]
-pub enum BacklogPolicy {
-    /// They are accepted and served as far as the limits allow; the others are refused.
-    #[default]
-    Accept,
-    /// They are accepted and closed.
-    Refuse,
-    /// They stay with the kernel, which resets them.
-    Drop,
 }
 
 /// A listener of a running pool.

@@ -12,8 +12,8 @@ use actix::prelude::*;
 use tracing::info;
 
 use super::{AcceptorPool, DrainReport};
+use crate::config::BacklogPolicy;
 use crate::error::{PoolError, StartError};
-use crate::listener::BacklogPolicy;
 
 /// How long to wait for acceptors to stop before connections are notified. Only one on a blocked arbiter takes that long.
 const STOP_ACCEPTORS: Duration = Duration::from_secs(1);

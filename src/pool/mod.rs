@@ -32,8 +32,8 @@ use tokio::sync::oneshot;
 use tracing::{error, warn};
 
 use crate::acceptor::{AcceptorContext, AddListeners, Exited, Ready, Retire};
+use crate::config::BacklogPolicy;
 use crate::error::{Exit, PoolError, StartError};
-use crate::listener::BacklogPolicy;
 use crate::telemetry::PoolEvent;
 use crate::watchdog::Watchdog;
 

@@ -11,8 +11,9 @@ use actix::prelude::*;
 use tracing::info;
 
 use super::{AcceptorPool, Status};
+use crate::config::BacklogPolicy;
 use crate::error::SuspendError;
-use crate::listener::{BacklogPolicy, ListenerMode, ListenerState};
+use crate::listener::{ListenerMode, ListenerState};
 
 /// How long to wait for acceptors to release a listener. Only one on a blocked arbiter takes that long.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(1);

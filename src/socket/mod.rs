@@ -166,7 +166,7 @@ impl Socket {
     /// The trusted PROXY header; `None` if there was none.
     #[cfg(feature = "proxy-protocol")]
     #[cfg_attr(docsrs, doc(cfg(feature = "proxy-protocol")))]
-    pub fn proxy(&self) -> Option<&crate::proxy::ProxyHeader> {
+    pub fn proxy(&self) -> Option<&crate::handshake::ProxyHeader> {
         self.negotiated.proxy.as_deref()
     }
 

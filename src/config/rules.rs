@@ -83,7 +83,7 @@ pub enum ParseRuleError {
 }
 
 /// Whether the rules allow an address: the first rule whose block contains it decides; without one it is allowed.
-pub(super) fn allowed(rules: &[Rule], ip: IpAddr) -> bool {
+pub(crate) fn is_allowed(rules: &[Rule], ip: IpAddr) -> bool {
     rules.iter().find(|rule| rule.matches(ip)).is_none_or(Rule::allows)
 }
 
@@ -121,7 +121,7 @@ mod tests {
             ("::1", false),
             ("10.0.0.1", true),
         ] {
-            assert_eq!(allowed(&rules, ip.parse().unwrap()), may, "{ip}");
+            assert_eq!(is_allowed(&rules, ip.parse().unwrap()), may, "{ip}");
         }
     }
 

@@ -1,0 +1,25 @@
+//! What happens to new peers at the connection limit.
+
+use std::time::Duration;
+
+/// What happens to new peers at the connection limit.
+///
+/// Default: [`AtLimit::Wait`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum AtLimit {
+    /// Peers wait in the kernel's queue, unaccepted, as far as the backlog allows.
+    #[default]
+    Wait,
+    /// Peers are accepted and closed at once, after the refusal message if there is one.
+    Close,
+    /// Peers are accepted and reset (RST).
+    Reset,
+    /// Peers are accepted and held, in order of arrival, until there is a permit. After this time a held peer is closed as
+    /// by [`AtLimit::Close`]. The time must be greater than zero.
+    ///
+    /// At most 1,024 peers are held, fewer if descriptors are scarce; further peers are closed. A held peer counts as
+    /// accepted once it is admitted or refused.
+    Hold(#[cfg_attr(feature = "serde", serde(with = "humantime_serde"))] Duration),
+}
