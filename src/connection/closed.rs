@@ -130,12 +130,13 @@ fn peer_left(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionReset | BrokenPipe | ConnectionAborted | NotConnected)
 }
 
+/// The messages include those of the errors inside, so `source` continues with their sources.
 impl std::error::Error for Closed {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Closed::Peer(Some(error)) => Some(error),
-            Closed::Handshake(error) => Some(error),
-            Closed::Error(error) => Some(&**error),
+            Closed::Peer(Some(error)) => error.source(),
+            Closed::Handshake(error) => error.source(),
+            Closed::Error(error) => error.source(),
             _ => None,
         }
     }
@@ -145,7 +146,8 @@ impl fmt::Display for Closed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Closed::Local => f.write_str("closed by the connection itself"),
-            Closed::Peer(_) => f.write_str("closed by the peer"),
+            Closed::Peer(None) => f.write_str("closed by the peer"),
+            Closed::Peer(Some(error)) => write!(f, "lost the peer: {error}"),
             Closed::Idle => f.write_str("idle timeout"),
             Closed::PacketTimeout => f.write_str("packet timeout"),
             Closed::SendTimeout => f.write_str("send timeout"),
@@ -154,10 +156,10 @@ impl fmt::Display for Closed {
                 write!(f, "packet too long: {length} bytes (at most {limit} bytes are allowed)")
             }
             Closed::MaxAge => f.write_str("maximum age reached"),
-            Closed::Handshake(_) => f.write_str("handshake failed"),
+            Closed::Handshake(error) => write!(f, "handshake failed: {error}"),
             Closed::Truncated => f.write_str("TLS connection closed without close_notify"),
             Closed::Refused(reason) => write!(f, "refused: {}", reason.name()),
-            Closed::Error(_) => f.write_str("connection failed"),
+            Closed::Error(error) => error.fmt(f),
             Closed::Panic(text) => write!(f, "a callback panicked: {text}"),
             Closed::Shutdown => f.write_str("pool shut down"),
             Closed::Killed => f.write_str("ended from outside"),

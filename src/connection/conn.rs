@@ -313,8 +313,8 @@ pub enum SendError {
         limit: u64,
     },
     /// The codec failed to encode the reply.
-    #[error("the codec failed to encode the reply")]
-    Codec(#[source] BoxError),
+    #[error(transparent)]
+    Codec(BoxError),
 }
 
 impl SendError {

@@ -43,7 +43,7 @@ impl<P: Protocol> Connection<P> {
                 budget.exhausted = true;
                 return;
             }
-            if was_short && self.conn.io.is_drained(cx) {
+            if was_short && self.conn.io.poll_read_ready(cx).is_pending() {
                 return;
             }
             match self.read(cx) {

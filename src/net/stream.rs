@@ -205,9 +205,6 @@ impl Stream {
 
     /// Whether no bytes are left to read; then the task is woken by the next ones. See [`Io::poll_read_ready`].
     #[inline]
-    pub(crate) fn is_drained(&self, cx: &mut Context<'_>) -> bool {
-        self.poll_read_ready(cx).is_pending()
-    }
 
     /// Reads from the bytes that were put back. After the last of them the stream takes its former shape.
     #[cold]

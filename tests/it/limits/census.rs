@@ -80,13 +80,13 @@ impl Protocol for Counted {
 }
 
 /// A peer that was echoed already: it is a connection by now.
-pub async fn served<A>(pool: &Pool<A>) -> Peer {
+pub(super) async fn served<A>(pool: &Pool<A>) -> Peer {
     let mut peer = connect(pool).await;
     peer.echo("hello").await;
     peer
 }
 
-pub async fn fill<A>(pool: &Pool<A>, count: usize) -> Vec<Peer> {
+pub(super) async fn fill<A>(pool: &Pool<A>, count: usize) -> Vec<Peer> {
     let mut peers = Vec::new();
     for _ in 0..count {
         peers.push(served(pool).await);
@@ -95,20 +95,20 @@ pub async fn fill<A>(pool: &Pool<A>, count: usize) -> Vec<Peer> {
 }
 
 /// A peer that has said hello and should wait for its answer.
-pub async fn newcomer<A>(pool: &Pool<A>) -> Peer {
+pub(super) async fn newcomer<A>(pool: &Pool<A>) -> Peer {
     let mut peer = connect(pool).await;
     peer.send("hello").await;
     peer
 }
 
 /// A peer of another address on this machine.
-pub async fn connect_from<A>(pool: &Pool<A>, ip: &str) -> Peer {
+pub(super) async fn connect_from<A>(pool: &Pool<A>, ip: &str) -> Peer {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind(SocketAddr::new(ip.parse::<IpAddr>().unwrap(), 0)).unwrap();
     Peer(soon(socket.connect(pool.local_addr().unwrap())).await.expect("connected"))
 }
 
-pub async fn served_from<A>(pool: &Pool<A>, ip: &str) -> Peer {
+pub(super) async fn served_from<A>(pool: &Pool<A>, ip: &str) -> Peer {
     let mut peer = connect_from(pool, ip).await;
     peer.echo("hello").await;
     peer
@@ -116,7 +116,7 @@ pub async fn served_from<A>(pool: &Pool<A>, ip: &str) -> Peer {
 
 /// Waits until so many connections count, seen from the limit itself.
 #[track_caller]
-pub fn counting<A>(pool: &Pool<A>, count: usize) -> impl std::future::Future<Output = ()> + '_ {
+pub(super) fn counting<A>(pool: &Pool<A>, count: usize) -> impl std::future::Future<Output = ()> + '_ {
     eventually(move || pool.listeners().iter().map(|listener| listener.connections).sum::<usize>() == count)
 }
 
@@ -132,14 +132,14 @@ impl Handler<ComeRound> for Acceptor {
 }
 
 /// Waits until every acceptor has done with the peers it had in hand.
-pub async fn acceptors_have_come_round<A>(pool: &Pool<A>) {
+pub(super) async fn acceptors_have_come_round<A>(pool: &Pool<A>) {
     for acceptor in pool.acceptors() {
         soon(acceptor.send(ComeRound)).await.unwrap();
     }
 }
 
 /// Exactly so many get in where nobody is, and not one more.
-pub async fn has_room_for<A>(pool: &Pool<A>, count: usize) {
+pub(super) async fn has_room_for<A>(pool: &Pool<A>, count: usize) {
     counting(pool, 0).await;
     let peers = fill(pool, count).await;
     let mut more = newcomer(pool).await;
@@ -149,21 +149,21 @@ pub async fn has_room_for<A>(pool: &Pool<A>, count: usize) {
     more.expect_served().await;
 }
 
-pub fn refused<A>(pool: &Pool<A>, refusal: RefusalReason) -> u64 {
+pub(super) fn refused<A>(pool: &Pool<A>, refusal: RefusalReason) -> u64 {
     pool.info().refused.get(refusal)
 }
 
-pub fn closed<A>(pool: &Pool<A>, reason: CloseReason) -> u64 {
+pub(super) fn closed<A>(pool: &Pool<A>, reason: CloseReason) -> u64 {
     pool.info().closed.get(reason)
 }
 
 #[track_caller]
-pub fn adds_up<A>(pool: &Pool<A>) {
+pub(super) fn adds_up<A>(pool: &Pool<A>) {
     let info = pool.info();
     assert_eq!(info.accepted, info.refused.total() + info.connections + info.closed.total(), "{info:?}");
 }
 
-pub async fn ends<A>(pool: &Pool<A>) {
+pub(super) async fn ends<A>(pool: &Pool<A>) {
     adds_up(pool);
     soon(pool.stop(Duration::ZERO)).await;
     adds_up(pool);
