@@ -203,9 +203,6 @@ impl Stream {
         }
     }
 
-    /// Whether no bytes are left to read; then the task is woken by the next ones. See [`Io::poll_read_ready`].
-    #[inline]
-
     /// Reads from the bytes that were put back. After the last of them the stream takes its former shape.
     #[cold]
     fn read_put_back(&mut self, buf: &mut ReadBuf<'_>) {
