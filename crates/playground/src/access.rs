@@ -1,4 +1,4 @@
-//! How the console reaches a connection, whatever is behind it.
+//! How the console accesses a connection of any handler.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,41 +10,41 @@ use futures::future::LocalBoxFuture;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::actor::EchoActor;
-use crate::doors::Watched;
-use crate::session::Order;
+use crate::handlers::Controllable;
+use crate::session::Command;
 
-pub trait Reach: Send + Sync {
-    /// Sends a packet to a connection. False if it is gone.
+pub trait ConnectionAccess: Send + Sync {
+    /// Sends a packet to a connection. Returns `false` if it is gone.
     fn send(&self, id: ConnectionId, packet: Bytes) -> bool;
 
-    /// Sends a packet to all; how many took it.
+    /// Sends a packet to all connections. Returns how many accepted it.
     fn broadcast(&self, packet: Bytes) -> usize;
 
-    /// Asks a connection how many packets it has had. `None` if it is gone.
+    /// Asks a connection for its number of packets. `None` if it is gone.
     fn ask(&self, id: ConnectionId) -> LocalBoxFuture<'static, Option<u64>>;
 
-    /// Something that sends a connection so many messages which it does not answer. `None` if it is gone.
+    /// A closure that sends `messages` messages without an answer to a connection. `None` if it is gone.
     fn flood(&self, id: ConnectionId, messages: u64) -> Option<Box<dyn FnOnce() + Send>>;
 
-    /// New connections cut their packets by this one. Where this program cuts them itself it asks its options.
+    /// Sets the framing of new connections. Handlers that frame packets themselves read the options instead.
     fn set_framing(&self, _: Framing) {}
 }
 
-/// The question for the number of packets.
+/// Asks for the number of packets.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "u64")]
-pub struct HowMany;
+pub struct PacketCount;
 
-impl<P: Watched> Handler<HowMany> for Connection<P> {
+impl<P: Controllable> Handler<PacketCount> for Connection<P> {
     type Result = u64;
 
-    fn handle(&mut self, _: HowMany, ctx: &mut ConnectionContext<P>) -> u64 {
+    fn handle(&mut self, _: PacketCount, ctx: &mut ConnectionContext<P>) -> u64 {
         self.with(ctx, |me, _| (me.packets(), Next::Continue))
     }
 }
 
-/// With callbacks: the connection is an actor.
-impl<P: Watched> Reach for Pool<Connection<P>> {
+/// Handlers with callbacks: the connection is an actor.
+impl<P: Controllable> ConnectionAccess for Pool<Connection<P>> {
     fn send(&self, id: ConnectionId, packet: Bytes) -> bool {
         self.find(id).map(|address| address.do_send(Reply(packet))).is_some()
     }
@@ -59,7 +59,7 @@ impl<P: Watched> Reach for Pool<Connection<P>> {
 
     fn flood(&self, id: ConnectionId, messages: u64) -> Option<Box<dyn FnOnce() + Send>> {
         let address = self.find(id)?;
-        Some(Box::new(move || (0..messages).for_each(|_| address.do_send(User(P::nothing())))))
+        Some(Box::new(move || (0..messages).for_each(|_| address.do_send(User(P::no_op())))))
     }
 
     fn set_framing(&self, framing: Framing) {
@@ -69,21 +69,21 @@ impl<P: Watched> Reach for Pool<Connection<P>> {
 
 fn ask<A>(address: Option<Addr<A>>) -> LocalBoxFuture<'static, Option<u64>>
 where
-    A: Actor + Handler<HowMany>,
-    A::Context: actix::dev::ToEnvelope<A, HowMany>,
+    A: Actor + Handler<PacketCount>,
+    A::Context: actix::dev::ToEnvelope<A, PacketCount>,
 {
-    Box::pin(async move { address?.send(HowMany).await.ok() })
+    Box::pin(async move { address?.send(PacketCount).await.ok() })
 }
 
-/// An actor of one's own: its own messages.
-impl Reach for Pool<EchoActor> {
+/// The user-defined actor has its own messages.
+impl ConnectionAccess for Pool<EchoActor> {
     fn send(&self, id: ConnectionId, packet: Bytes) -> bool {
-        self.find(id).map(|address| address.do_send(Order::Send(packet))).is_some()
+        self.find(id).map(|address| address.do_send(Command::Send(packet))).is_some()
     }
 
     fn broadcast(&self, packet: Bytes) -> usize {
         let all = self.addresses().into_iter();
-        all.filter(|(_, address)| address.try_send(Order::Send(packet.clone())).is_ok()).count()
+        all.filter(|(_, address)| address.try_send(Command::Send(packet.clone())).is_ok()).count()
     }
 
     fn ask(&self, id: ConnectionId) -> LocalBoxFuture<'static, Option<u64>> {
@@ -92,62 +92,62 @@ impl Reach for Pool<EchoActor> {
 
     fn flood(&self, id: ConnectionId, messages: u64) -> Option<Box<dyn FnOnce() + Send>> {
         let address = self.find(id)?;
-        Some(Box::new(move || (0..messages).for_each(|_| address.do_send(Order::Nothing))))
+        Some(Box::new(move || (0..messages).for_each(|_| address.do_send(Command::NoOp))))
     }
 }
 
-/// Behind an async fn there is no actor: this one keeps a channel to each.
+/// An async fn has no address: this map holds a channel to each connection.
 #[derive(Clone, Default)]
-pub struct Registry(Arc<Mutex<Channels>>);
+pub struct CommandChannels(Arc<Mutex<Channels>>);
 
-type Channels = BTreeMap<ConnectionId, mpsc::UnboundedSender<Order>>;
+type Channels = BTreeMap<ConnectionId, mpsc::UnboundedSender<Command>>;
 
-impl Registry {
-    /// A channel to this connection, as long as the place is kept.
-    pub fn enter(&self, id: ConnectionId) -> (mpsc::UnboundedReceiver<Order>, Place) {
-        let (orders, taken) = mpsc::unbounded_channel();
-        self.channels().insert(id, orders);
-        (taken, Place { id, registry: self.clone() })
+impl CommandChannels {
+    /// Adds a channel to this connection. Dropping the guard removes it.
+    pub fn add(&self, id: ConnectionId) -> (mpsc::UnboundedReceiver<Command>, ChannelGuard) {
+        let (commands, receiver) = mpsc::unbounded_channel();
+        self.channels().insert(id, commands);
+        (receiver, ChannelGuard { id, channels: self.clone() })
     }
 
     fn channels(&self) -> MutexGuard<'_, Channels> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn order(&self, id: ConnectionId, order: Order) -> bool {
-        self.channels().get(&id).is_some_and(|orders| orders.send(order).is_ok())
+    fn send_command(&self, id: ConnectionId, command: Command) -> bool {
+        self.channels().get(&id).is_some_and(|commands| commands.send(command).is_ok())
     }
 }
 
-/// A connection's entry in the registry.
-pub struct Place {
+/// Removes the channel of a connection when it is dropped.
+pub struct ChannelGuard {
     id: ConnectionId,
-    registry: Registry,
+    channels: CommandChannels,
 }
 
-impl Drop for Place {
+impl Drop for ChannelGuard {
     fn drop(&mut self) {
-        self.registry.channels().remove(&self.id);
+        self.channels.channels().remove(&self.id);
     }
 }
 
-impl Reach for Registry {
+impl ConnectionAccess for CommandChannels {
     fn send(&self, id: ConnectionId, packet: Bytes) -> bool {
-        self.order(id, Order::Send(packet))
+        self.send_command(id, Command::Send(packet))
     }
 
     fn broadcast(&self, packet: Bytes) -> usize {
-        self.channels().values().filter(|orders| orders.send(Order::Send(packet.clone())).is_ok()).count()
+        self.channels().values().filter(|commands| commands.send(Command::Send(packet.clone())).is_ok()).count()
     }
 
     fn ask(&self, id: ConnectionId) -> LocalBoxFuture<'static, Option<u64>> {
-        let (answer, count) = oneshot::channel();
-        let asked = self.order(id, Order::Ask(answer));
-        Box::pin(async move { count.await.ok().filter(|_| asked) })
+        let (sender, count) = oneshot::channel();
+        let is_sent = self.send_command(id, Command::Ask(sender));
+        Box::pin(async move { count.await.ok().filter(|_| is_sent) })
     }
 
     fn flood(&self, id: ConnectionId, messages: u64) -> Option<Box<dyn FnOnce() + Send>> {
-        let orders = self.channels().get(&id)?.clone();
-        Some(Box::new(move || (0..messages).for_each(|_| drop(orders.send(Order::Nothing)))))
+        let commands = self.channels().get(&id)?.clone();
+        Some(Box::new(move || (0..messages).for_each(|_| drop(commands.send(Command::NoOp)))))
     }
 }

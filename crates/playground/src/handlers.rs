@@ -1,4 +1,4 @@
-//! From options to a running pool: which behaviour goes through which door.
+//! Starts the pool of the chosen handler.
 
 use std::sync::Arc;
 
@@ -7,99 +7,99 @@ use actix_acceptor::{
     AcceptorPool, Builder, Framing, Pool, PoolHandle, Protocol, StartError,
 };
 
+use crate::access::{CommandChannels, ConnectionAccess};
 use crate::actor::EchoActor;
 use crate::chat::{Chat, Hub};
 use crate::echo::{self, Echo};
-use crate::manners::Manners;
-use crate::options::{Options, Served};
+use crate::live::LiveOptions;
+use crate::options::{HandlerName, Options};
 use crate::ping::Ping;
-use crate::reach::{Reach, Registry};
 use crate::security::Security;
 use crate::session::Session;
-use crate::verbs::Dialect;
+use crate::verb::PacketText;
 
-/// What all connections have in common.
-pub struct Setting {
+/// The configuration that all connections share.
+pub struct ServerConfig {
     pub options: Options,
-    pub dialect: Dialect,
-    pub manners: Manners,
+    pub packet_text: PacketText,
+    pub live: LiveOptions,
     pub security: Security,
 }
 
-impl Setting {
+impl ServerConfig {
     pub fn new(options: Options, security: Security) -> Self {
-        let (dialect, manners) = (Dialect::new(options.framing()), Manners::new(options.clone()));
-        Setting { options, dialect, manners, security }
+        let (packet_text, live) = (PacketText::new(options.framing()), LiveOptions::new(options.clone()));
+        ServerConfig { options, packet_text, live, security }
     }
 }
 
-/// A running pool, and how its connections are reached.
-pub type Running = (PoolHandle, Box<dyn Reach>);
+/// A running pool and the access to its connections.
+pub type Running = (PoolHandle, Box<dyn ConnectionAccess>);
 
-pub async fn start(setting: &Arc<Setting>) -> Result<Running, StartError> {
-    let here = || setting.clone();
-    match setting.options.handler {
-        Served::Echo => {
-            let setting = here();
-            callbacks(here(), AcceptorPool::with_protocol(move |_| Echo::new(setting.clone()))).await
+pub async fn start(config: &Arc<ServerConfig>) -> Result<Running, StartError> {
+    let shared = || config.clone();
+    match config.options.handler {
+        HandlerName::Echo => {
+            let config = shared();
+            callbacks(shared(), AcceptorPool::with_protocol(move |_| Echo::new(config.clone()))).await
         }
-        Served::Loop => {
-            let setting = here();
-            callbacks(here(), AcceptorPool::with_events(move |_| echo::on_init(&setting), echo::on_event)).await
+        HandlerName::Loop => {
+            let config = shared();
+            callbacks(shared(), AcceptorPool::with_events(move |_| echo::on_init(&config), echo::on_event)).await
         }
-        Served::Ping => {
-            let setting = here();
-            callbacks(here(), AcceptorPool::with_protocol(move |_| Ping::new(setting.clone()))).await
+        HandlerName::Ping => {
+            let config = shared();
+            callbacks(shared(), AcceptorPool::with_protocol(move |_| Ping::new(config.clone()))).await
         }
-        Served::Chat => {
-            let (setting, hub) = (here(), Hub::open());
-            let door = AcceptorPool::with_protocol(move |peer| Chat::new(peer.id, hub.clone(), setting.clone()));
-            callbacks(here(), door).await
+        HandlerName::Chat => {
+            let (config, hub) = (shared(), Hub::start_new());
+            let builder = AcceptorPool::with_protocol(move |peer| Chat::new(peer.id, hub.clone(), config.clone()));
+            callbacks(shared(), builder).await
         }
-        Served::Async => {
-            let (setting, registry) = (here(), Registry::default());
-            let enroll = registry.clone();
-            let door = AcceptorPool::with_fn(move |socket| {
-                let (orders, place) = enroll.enter(socket.id());
-                let session = Session::new(socket, setting.clone(), orders);
+        HandlerName::Async => {
+            let (config, channels) = (shared(), CommandChannels::default());
+            let all = channels.clone();
+            let builder = AcceptorPool::with_fn(move |socket| {
+                let (commands, guard) = all.add(socket.id());
+                let session = Session::new(socket, config.clone(), commands);
                 async move {
                     let outcome = session.run().await;
-                    drop(place);
+                    drop(guard);
                     outcome
                 }
             });
-            let pool = open(here(), door).await?;
-            Ok((pool.untyped(), Box::new(registry)))
+            let pool = open(shared(), builder).await?;
+            Ok((pool.untyped(), Box::new(channels)))
         }
-        Served::Actor => {
-            let setting = here();
-            let door = AcceptorPool::with_actor(move |socket| Ok(EchoActor::begin(socket, setting.clone())));
-            let pool = open(here(), door).await?;
+        HandlerName::Actor => {
+            let config = shared();
+            let builder = AcceptorPool::with_actor(move |socket| Ok(EchoActor::start_with(socket, config.clone())));
+            let pool = open(shared(), builder).await?;
             Ok((pool.untyped(), Box::new(pool)))
         }
     }
 }
 
-/// The doors whose connections are driven by the library: it cuts the packets and keeps the marks.
-async fn callbacks<P>(setting: Arc<Setting>, door: Builder<ProtocolService<P>>) -> Result<Running, StartError>
+/// Starts a pool whose connections are driven by the library: it frames the packets and applies the watermarks.
+async fn callbacks<P>(config: Arc<ServerConfig>, builder: Builder<ProtocolService<P>>) -> Result<Running, StartError>
 where
-    P: Watched,
+    P: Controllable,
 {
-    let pool = open(setting.clone(), door.framing(setting.dialect.framing.clone())).await?;
+    let pool = open(config.clone(), builder.framing(config.packet_text.framing.clone())).await?;
     Ok((pool.untyped(), Box::new(pool)))
 }
 
-/// What the console can learn from, and tell, a connection with callbacks.
-pub trait Watched: Protocol<Codec = Framing, Reply = bytes::Bytes> {
+/// What the console needs from a connection with callbacks.
+pub trait Controllable: Protocol<Codec = Framing, Reply = bytes::Bytes> {
     fn packets(&mut self) -> u64;
 
-    /// A message that sends back nothing.
-    fn nothing() -> Self::User;
+    /// A message without an effect.
+    fn no_op() -> Self::User;
 }
 
-/// What is alike at all doors.
-async fn open<D: Service>(setting: Arc<Setting>, pool: Builder<D>) -> Result<Pool<D::Actor>, StartError> {
-    let options = &setting.options;
-    let listeners = options.listen.iter().map(|url| setting.security.dress(url));
+/// Starts a pool with the settings and listeners of the options.
+async fn open<D: Service>(config: Arc<ServerConfig>, pool: Builder<D>) -> Result<Pool<D::Actor>, StartError> {
+    let options = &config.options;
+    let listeners = options.listen.iter().map(|url| config.security.listener(url));
     listeners.fold(pool.settings(options.settings()), Builder::listener).start().await
 }
