@@ -15,14 +15,14 @@ use std::time::{Duration, Instant};
 
 use actix_acceptor::{telemetry::RefusalReason, AcceptorPool, PoolHandle, Socket};
 use futures::{SinkExt, StreamExt};
-use support::{program, PATIENCE};
+use support::{program, TIME_LIMIT};
 use tokio_util::codec::LinesCodec;
 
 /// Set where the program is to be the server: what it does when there are no descriptors left.
 const SERVER: &str = "ACTIX_ACCEPTOR_TEST_SERVER";
 /// So many descriptors does the server have.
 const LIMIT: u64 = 64;
-const FAREWELL: &str = "out of descriptors\n";
+const REFUSAL_MESSAGE: &str = "out of descriptors\n";
 
 /// What the tests start as a process of its own; without the word for it, nothing.
 #[actix::test]
@@ -34,7 +34,7 @@ async fn server_process() {
     let (pool, opened) = (handle.clone(), Arc::<Mutex<Vec<File>>>::default());
     let server = AcceptorPool::with_fn(move |socket| serve(socket, pool.clone(), opened.clone()));
     let server = server.acceptors(1).idle_timeout(None).reserve_descriptor(what != "wait");
-    let server = server.refusal_message(if what == "say refusal_message" { FAREWELL } else { "" });
+    let server = server.refusal_message(if what == "say refusal_message" { REFUSAL_MESSAGE } else { "" });
     let server = server.bind("127.0.0.1:0").await.unwrap();
     handle.set(server.untyped()).unwrap();
     println!("\nlistening {}", server.local_addr().unwrap());
@@ -87,7 +87,7 @@ impl Server {
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (said, log) = (lines(child.stdout.take().unwrap()), lines(child.stderr.take().unwrap()));
         let address = loop {
-            let line = said.recv_timeout(PATIENCE).expect("it listens");
+            let line = said.recv_timeout(TIME_LIMIT).expect("it listens");
             if let Some(address) = line.strip_prefix("listening ") {
                 break address.parse().unwrap();
             }
@@ -96,8 +96,8 @@ impl Server {
     }
 
     fn connect(&self) -> Client {
-        let stream = TcpStream::connect_timeout(&self.address, PATIENCE).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let stream = TcpStream::connect_timeout(&self.address, TIME_LIMIT).unwrap();
+        stream.set_read_timeout(Some(TIME_LIMIT)).unwrap();
         stream.set_nodelay(true).unwrap();
         Client(stream)
     }
@@ -120,7 +120,7 @@ impl Server {
     /// Waits for the next line of the log with these words in it.
     fn logs(&self, words: &str) -> Instant {
         loop {
-            let line = self.log.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("nothing of {words:?}"));
+            let line = self.log.recv_timeout(TIME_LIMIT).unwrap_or_else(|_| panic!("nothing of {words:?}"));
             if line.contains(words) {
                 return Instant::now();
             }
@@ -282,7 +282,7 @@ fn a_refusal_message_frees_the_reserved_descriptor() {
     let began = Instant::now();
     for _ in 0..20 {
         let heard = server.connect().until_gone();
-        assert!(heard.is_empty() || heard == FAREWELL, "{heard:?}");
+        assert!(heard.is_empty() || heard == REFUSAL_MESSAGE, "{heard:?}");
     }
     assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
     assert_eq!(clients[1].numbers()[1..], [5, 23, 23]);

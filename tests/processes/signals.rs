@@ -17,15 +17,15 @@ const SERVE: &str = "SERVE_AND_DRAIN_ON_SIGNAL";
 fn server_process() {
     let Ok(how) = std::env::var(SERVE) else { return };
     actix::System::new().block_on(async {
-        let house = house(2).await;
+        let start_drain_pool = start_drain_pool(2).await;
         if how == "ends by itself" {
-            let pool = house.pool.clone();
+            let pool = start_drain_pool.pool.clone();
             actix_rt::spawn(async move { pool.stop(Duration::ZERO).await });
         }
         let grace = how.parse().map_or(LONG, Duration::from_millis);
         // Told once the signals are listened for.
-        let tell = async { eprintln!("{}", house.pool.local_addr().unwrap()) };
-        let (report, ()) = tokio::join!(house.pool.drain_on_signal(Drain::grace(grace)), tell);
+        let tell = async { eprintln!("{}", start_drain_pool.pool.local_addr().unwrap()) };
+        let (report, ()) = tokio::join!(start_drain_pool.pool.drain_on_signal(Drain::grace(grace)), tell);
         eprintln!("{:?}", counts(&report.unwrap()));
     });
     std::process::exit(0);

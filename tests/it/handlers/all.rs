@@ -27,9 +27,9 @@ fn judge(packet: &[u8]) -> Verdict {
     }
 }
 
-struct Judge;
+struct ReportsReasons;
 
-impl Protocol for Judge {
+impl Protocol for ReportsReasons {
     type Codec = Framing;
     type Reply = Bytes;
     type User = ();
@@ -81,10 +81,13 @@ async fn every_door() -> Vec<(&'static str, PoolHandle)> {
     );
     let address = "127.0.0.1:0";
     vec![
-        ("protocol", two(AcceptorPool::with_protocol(|_| Judge)).bind(address).await.unwrap().untyped()),
+        ("protocol", two(AcceptorPool::with_protocol(|_| ReportsReasons)).bind(address).await.unwrap().untyped()),
         ("events", two(events).bind(address).await.unwrap().untyped()),
         ("serve", two(AcceptorPool::with_fn(serve)).bind(address).await.unwrap().untyped()),
-        ("start", two(AcceptorPool::with_actor(|s| Ok(Own::start(s, serve)))).bind(address).await.unwrap().untyped()),
+        (
+            "start",
+            two(AcceptorPool::with_actor(|s| Ok(SocketActor::start(s, serve)))).bind(address).await.unwrap().untyped(),
+        ),
     ]
 }
 
@@ -120,7 +123,7 @@ async fn every_handler_counts_and_lists_connections() {
         assert_eq!(peers[1].read_to_end().await, b"", "{door}");
         closed(&pool, CloseReason::Peer, 1).await;
         assert_eq!(pool.list().iter().map(|connection| connection.id.get()).collect::<Vec<_>>(), [1, 3], "{door}");
-        soon(pool.stop(Duration::ZERO)).await;
+        in_time(pool.stop(Duration::ZERO)).await;
     }
 }
 
@@ -137,24 +140,24 @@ async fn every_handler_tells_peer_local_and_reset_apart() {
         peer.reset();
         eventually(|| pool.info().closed.get(CloseReason::Peer) == 1).await;
         assert_eq!(pool.info().closed.total(), 2, "{door}");
-        soon(pool.stop(Duration::ZERO)).await;
+        in_time(pool.stop(Duration::ZERO)).await;
     }
 }
 
 #[actix::test]
 async fn every_handler_kills_exactly_one_connection() {
     for (door, pool) in every_door().await {
-        let (mut doomed, mut other) = (connect(&pool).await, connect(&pool).await);
-        doomed.echo("hello").await;
+        let (mut killed, mut other) = (connect(&pool).await, connect(&pool).await);
+        killed.echo("hello").await;
         other.echo("hello").await;
-        let id = pool.list().iter().find(|info| info.peer.socket() == Some(doomed.address())).unwrap().id;
+        let id = pool.list().iter().find(|info| info.peer.socket() == Some(killed.address())).unwrap().id;
         assert!(pool.kill(id), "{door}");
-        assert_eq!(doomed.until_gone().await, b"", "{door}");
+        assert_eq!(killed.until_gone().await, b"", "{door}");
         closed(&pool, CloseReason::Killed, 1).await;
         assert!(!pool.kill(id), "{door}: it is dead already");
         assert!(!pool.kill(ConnectionId::from(1_000_000)), "{door}: there was never one");
         other.echo("untouched").await;
-        soon(pool.stop(Duration::ZERO)).await;
+        in_time(pool.stop(Duration::ZERO)).await;
     }
 }
 
@@ -165,7 +168,7 @@ async fn every_handler_drains() {
         for peer in &mut peers {
             peer.echo("hello").await;
         }
-        let report = soon(pool.stop(Duration::from_secs(60))).await;
+        let report = in_time(pool.stop(Duration::from_secs(60))).await;
         assert_eq!((report.asked, report.finished, report.forced), (3, 3, 0), "{door}");
         closed(&pool, CloseReason::Shutdown, 3).await;
         for peer in &mut peers {
@@ -191,7 +194,7 @@ async fn a_panic_ends_one_connection_with_every_handler() {
         }
         closed(&pool, CloseReason::Panic, 100).await;
         assert!(pool.info().acceptors.iter().all(|acceptor| acceptor.restarts == 0), "{door}");
-        soon(pool.stop(Duration::ZERO)).await;
+        in_time(pool.stop(Duration::ZERO)).await;
     }
 }
 
@@ -202,7 +205,7 @@ async fn errors_are_counted_with_every_handler() {
         peer.send("fail").await;
         assert_eq!(peer.read_to_end().await, b"", "{door}");
         closed(&pool, if door == "start" { CloseReason::Local } else { CloseReason::Error }, 1).await;
-        soon(pool.stop(Duration::ZERO)).await;
+        in_time(pool.stop(Duration::ZERO)).await;
     }
 }
 
@@ -217,12 +220,12 @@ async fn a_panic_in_the_users_function_ends_one_connection() {
         closed(&pool, CloseReason::Panic, 1).await;
         connect(&pool).await.echo("the second one").await;
         assert_eq!(pool.info().acceptors[0].restarts, 0, "{door}");
-        soon(pool.stop(Duration::ZERO)).await;
+        in_time(pool.stop(Duration::ZERO)).await;
     }
     let address = "127.0.0.1:0";
     let factory = AcceptorPool::with_protocol(|peer| {
         first(peer.id);
-        Judge
+        ReportsReasons
     });
     first_is_lost("protocol", factory.acceptors(1).bind(address).await.unwrap().untyped()).await;
     let on_init = AcceptorPool::with_events(
@@ -248,7 +251,7 @@ async fn a_panic_in_the_users_function_ends_one_connection() {
     first_is_lost("serve", in_the_future.acceptors(1).bind(address).await.unwrap().untyped()).await;
     let start = AcceptorPool::with_actor(|socket| {
         first(socket.id());
-        Ok(Own::start(socket, serve))
+        Ok(SocketActor::start(socket, serve))
     });
     first_is_lost("start", start.acceptors(1).bind(address).await.unwrap().untyped()).await;
 }
@@ -260,11 +263,11 @@ async fn a_codec_factory_panic_ends_one_connection() {
         assert_ne!(made.fetch_add(1, std::sync::atomic::Ordering::Relaxed), 0, "the first one panics");
         Framing::raw()
     };
-    let pool = AcceptorPool::with_codec(|_| Judge, codec).acceptors(1).bind("127.0.0.1:0").await.unwrap();
+    let pool = AcceptorPool::with_codec(|_| ReportsReasons, codec).acceptors(1).bind("127.0.0.1:0").await.unwrap();
     connect(&pool).await.until_gone().await;
     closed(&pool, CloseReason::Panic, 1).await;
     connect(&pool).await.echo("the second one").await;
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 /// Panics again in `closed`, after the panic that ended it.
@@ -299,7 +302,7 @@ async fn a_panic_in_closed_ends_no_other_connection() {
     }
     closed(&pool, CloseReason::Panic, 3).await;
     assert_eq!(pool.info().acceptors[0].restarts, 0);
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
     drop(pool);
     assert_eq!(closings.rest().await, [], "each closed once");
 }

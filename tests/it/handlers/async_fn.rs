@@ -75,7 +75,7 @@ async fn an_async_fn_may_return_nothing_or_a_result_of_any_error() {
         let pool = bind(builder).await;
         assert_eq!(connect(&pool).await.until_gone().await, b"");
         ended(&pool, reason).await;
-        soon(pool.stop(None)).await;
+        in_time(pool.stop(None)).await;
     }
 }
 
@@ -87,11 +87,11 @@ async fn a_socket_knows_both_addresses() {
     });
     let pool = bind(builder.name("by the door")).await;
     let mut peer = connect(&pool).await;
-    let (id, there, here) = soon(told.recv()).await.unwrap();
+    let (id, there, here) = in_time(told.recv()).await.unwrap();
     assert_eq!((id.get(), there, here), (1, Some(peer.address()), pool.local_addr()));
     peer.until_gone().await;
     ended(&pool, CloseReason::Local).await;
-    soon(pool.stop(None)).await;
+    in_time(pool.stop(None)).await;
 }
 
 #[actix::test]
@@ -110,7 +110,7 @@ async fn a_framed_socket_yields_packets() {
     peer.finish().await;
     assert_eq!(peer.read_to_end().await, b"");
     ended(&pool, CloseReason::Peer).await;
-    soon(pool.stop(None)).await;
+    in_time(pool.stop(None)).await;
 }
 
 #[actix::test]
@@ -126,12 +126,12 @@ async fn a_read_from_a_silent_peer_fails_at_the_idle_timeout() {
     let mut peer = connect(&pool).await;
     let spoken = Instant::now();
     peer.send("a word").await;
-    let (kind, failed) = soon(told.recv()).await.unwrap();
+    let (kind, failed) = in_time(told.recv()).await.unwrap();
     assert_eq!(kind, ErrorKind::TimedOut);
     assert!(failed - spoken >= limit, "{:?}", failed - spoken);
     peer.until_gone().await;
     ended(&pool, CloseReason::Idle).await;
-    soon(pool.stop(None)).await;
+    in_time(pool.stop(None)).await;
 }
 
 #[test]
@@ -143,9 +143,9 @@ fn silence_without_a_read_does_not_count() {
             tell.send(()).unwrap();
             socket.read_u8().await.map(drop)
         });
-        let (pool, director) = in_memory(builder.idle_timeout(limit)).await;
-        let mut peer = director.connect();
-        soon(told.recv()).await.unwrap();
+        let (pool, script_handle) = in_memory(builder.idle_timeout(limit)).await;
+        let mut peer = script_handle.connect();
+        in_time(told.recv()).await.unwrap();
         peer.send("x").await;
         assert_eq!(peer.read_to_end().await, b"");
         ended(&pool, CloseReason::Local).await;
@@ -163,11 +163,11 @@ async fn a_write_to_a_stalled_peer_fails_at_the_send_timeout() {
     });
     let pool = bind(builder.send_timeout(limit).idle_timeout(None)).await;
     let _peer = connect(&pool).await;
-    let (kind, took) = soon(told.recv()).await.unwrap();
+    let (kind, took) = in_time(told.recv()).await.unwrap();
     assert_eq!(kind, ErrorKind::TimedOut);
     assert!(took >= limit, "{took:?}");
     ended(&pool, CloseReason::SendTimeout).await;
-    soon(pool.stop(None)).await;
+    in_time(pool.stop(None)).await;
 }
 
 #[actix::test]
@@ -186,13 +186,13 @@ async fn at_the_maximum_age_reads_and_writes_fail_however_busy() {
         pending().await
     };
     let (kind, failed) = tokio::select! {
-        told = soon(told.recv()) => told.unwrap(),
+        told = in_time(told.recv()) => told.unwrap(),
         () = chatter => unreachable!(),
     };
     assert_eq!(kind, ErrorKind::TimedOut);
     assert!(failed - born >= limit, "{:?}", failed - born);
     ended(&pool, CloseReason::MaxAge).await;
-    soon(pool.stop(None)).await;
+    in_time(pool.stop(None)).await;
 }
 
 #[actix::test]
@@ -213,10 +213,10 @@ async fn draining_resolves_when_the_pool_drains_and_borrows_nothing() {
     });
     let pool = bind(builder).await;
     let mut peer = connect(&pool).await;
-    assert_eq!(soon(told.recv()).await, Some("at work"));
-    let report = soon(pool.stop(Duration::from_secs(60))).await;
+    assert_eq!(in_time(told.recv()).await, Some("at work"));
+    let report = in_time(pool.stop(Duration::from_secs(60))).await;
     assert_eq!((report.asked, report.finished, report.forced), (1, 1, 0));
-    assert_eq!(soon(told.recv()).await, Some("drained"));
+    assert_eq!(in_time(told.recv()).await, Some("drained"));
     assert_eq!(peer.read_to_end().await, b"bye");
     assert_eq!(pool.info().closed.get(CloseReason::Shutdown), 1);
 }
@@ -230,12 +230,12 @@ async fn a_kill_resolves_draining_too() {
     });
     let pool = bind(builder).await;
     let mut peer = connect(&pool).await;
-    soon(told.recv()).await.unwrap();
+    in_time(told.recv()).await.unwrap();
     assert!(pool.kill(pool.list()[0].id));
-    assert_eq!(soon(told.recv()).await, Some(Some(ErrorKind::ConnectionAborted)));
+    assert_eq!(in_time(told.recv()).await, Some(Some(ErrorKind::ConnectionAborted)));
     peer.until_gone().await;
     ended(&pool, CloseReason::Killed).await;
-    soon(pool.stop(None)).await;
+    in_time(pool.stop(None)).await;
 }
 
 #[actix::test]
@@ -244,17 +244,17 @@ async fn a_socket_may_move_to_another_task_and_is_counted_there() {
         actix_rt::spawn(echo(socket));
     }))
     .await;
-    let (mut doomed, mut other) = (connect(&pool).await, connect(&pool).await);
-    doomed.echo("the async fn has returned").await;
+    let (mut killed, mut other) = (connect(&pool).await, connect(&pool).await);
+    killed.echo("the async fn has returned").await;
     other.echo("long ago").await;
     assert_eq!(pool.connections(), 2);
     assert!(pool.kill(pool.list()[0].id));
-    doomed.until_gone().await;
+    killed.until_gone().await;
     ended_beside_one(&pool, CloseReason::Killed).await;
     other.echo("untouched").await;
     drop(other);
     eventually(|| pool.info().closed.get(CloseReason::Peer) == 1).await;
-    soon(pool.stop(None)).await;
+    in_time(pool.stop(None)).await;
 }
 
 async fn ended_beside_one(pool: &Pool<NoActor>, reason: CloseReason) {
@@ -275,7 +275,7 @@ async fn a_panic_in_the_task_a_socket_moved_to_is_counted_as_one() {
     peer.send("x").await;
     peer.until_gone().await;
     ended(&pool, CloseReason::Panic).await;
-    soon(pool.stop(None)).await;
+    in_time(pool.stop(None)).await;
 }
 
 #[actix::test]
@@ -295,16 +295,16 @@ async fn a_kill_wakes_both_halves_of_a_split_socket() {
     });
     let pool = bind(builder).await;
     let mut peer = connect(&pool).await;
-    soon(told.recv()).await.unwrap();
+    in_time(told.recv()).await.unwrap();
     // The writer is stuck once nothing more goes out.
     let mut sent = 0;
     eventually(|| std::mem::replace(&mut sent, pool.info().bytes_out) == pool.info().bytes_out && sent > 100_000).await;
     assert!(pool.kill(pool.list()[0].id));
-    assert_eq!(soon(told.recv()).await, Some(Some(ErrorKind::ConnectionAborted)));
-    assert_eq!(soon(told.recv()).await, Some(Some(ErrorKind::ConnectionAborted)));
+    assert_eq!(in_time(told.recv()).await, Some(Some(ErrorKind::ConnectionAborted)));
+    assert_eq!(in_time(told.recv()).await, Some(Some(ErrorKind::ConnectionAborted)));
     peer.until_gone().await;
     ended(&pool, CloseReason::Killed).await;
-    soon(pool.stop(None)).await;
+    in_time(pool.stop(None)).await;
 }
 
 #[actix::test]
@@ -316,8 +316,8 @@ async fn an_async_fn_that_ignores_its_socket_ends_at_the_deadline() {
     });
     let pool = bind(builder).await;
     let mut peer = connect(&pool).await;
-    soon(told.recv()).await.unwrap();
-    let report = soon(pool.stop(Duration::from_millis(100))).await;
+    in_time(told.recv()).await.unwrap();
+    let report = in_time(pool.stop(Duration::from_millis(100))).await;
     assert_eq!((report.asked, report.finished, report.forced), (1, 0, 1));
     assert_eq!(peer.until_gone().await, b"");
     ended(&pool, CloseReason::Killed).await;

@@ -14,7 +14,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use support::logs;
 use support::pki::{connect_as, Pki};
-use support::{connect, eventually, ms, pass, soon, Echo, Peer, Recorded, Recorder};
+use support::{connect, eventually, in_time, ms, pass, Echo, Peer, Recorded, Recorder};
 
 const BACKENDS: [TlsBackend; 2] = [TlsBackend::Native, TlsBackend::Rustls];
 
@@ -61,7 +61,7 @@ async fn certificates_are_taken_as_pem_and_der_from_files_and_memory() {
             assert!(tls.expires().unwrap() > SystemTime::now());
             let pool = echo(&tls).await;
             assert_eq!(shown(&pki, &pool, "localhost").await.unwrap().as_ref(), cert_der);
-            soon(pool.stop(Duration::ZERO)).await;
+            in_time(pool.stop(Duration::ZERO)).await;
         }
         for (certificate, why) in
             [(&b"rubbish"[..], "no certificate"), (b"-----BEGIN X-----\n-----END X-----\n", "in it")]
@@ -99,7 +99,7 @@ async fn listeners_report_the_earliest_certificate_expiry() {
     pki.issue_until("inside", later);
     tls.reload().unwrap();
     assert_eq!(pool.listeners()[0].certificate_expires, Some(later));
-    soon(pool.stop(None)).await;
+    in_time(pool.stop(None)).await;
 }
 
 #[actix::test]
@@ -148,7 +148,7 @@ async fn a_hook_sees_the_client_hello_and_goes_on_chooses_or_refuses() {
         assert!(text.contains(why) && error.contains(alert), "{text}; {error}");
     }
     assert_eq!(shown(&pki, &pool, "public").await.unwrap().as_ref(), der(&cert), "nobody else is concerned");
-    soon(pool.stop(None)).await;
+    in_time(pool.stop(None)).await;
     match Tls::native().files(&cert, &key).on_client_hello(|_| Ok(None)).build().unwrap_err() {
         TlsError::InvalidSetting(InvalidSetting { setting, .. }) => assert_eq!(setting, "on_client_hello"),
         other => panic!("{other}"),
@@ -172,7 +172,7 @@ async fn a_certificate_may_be_for_any_host_of_a_domain() {
     }
     // One label, no more: it is shown the default one, and does not like it.
     assert!(shown(&pki, &pool, "b.a.example.org").await.is_err());
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
     for (builder, why) in [
         (Tls::rustls().files(&default.0, &default.1).sni_certificate("b b", &one.0, &one.1), "no DNS name"),
         (Tls::rustls().files(&default.0, &default.1).alpn([""]), "1 to 255"),
@@ -199,7 +199,7 @@ impl Files {
 
 #[track_caller]
 fn until_shown<'a>(pki: &'a Pki, pool: &'a PoolHandle, expected: &'a [u8]) -> impl Future<Output = ()> + 'a {
-    soon(async move {
+    in_time(async move {
         while !shown(pki, pool, "localhost").await.is_ok_and(|certificate| certificate.as_ref() == expected) {
             pass(ms(20)).await;
         }
@@ -238,7 +238,7 @@ async fn watched_certificates_reload_unless_invalid() {
         std::fs::rename(pki.file("new.pem"), &files.pair.0).unwrap();
         until_shown(pki, &pool, &der(&first.0)).await;
 
-        soon(pool.stop(None)).await;
+        in_time(pool.stop(None)).await;
         assert_eq!(old.read_to_end().await, b"", "an orderly end");
     }
 }

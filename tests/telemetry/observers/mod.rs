@@ -3,11 +3,11 @@
 mod acceptors;
 mod closed_ports;
 mod connections;
-mod doors;
 mod durations;
+mod handlers;
+mod info;
 mod listeners;
-mod looks;
-mod orphans;
+mod lost_pools;
 mod packets;
 mod panics;
 mod refusals;

@@ -7,9 +7,9 @@ use bytes::Bytes;
 
 use support::*;
 
-async fn count(builder: Builder<ProtocolService<Probe>>, script: &[&str], finish: bool) -> End {
-    let witness = Witness::new();
-    let builder = builder.framing(Framing::lines()).max_frame(64).acceptors(1).observer(witness.clone());
+async fn count(builder: Builder<ProtocolService<Probe>>, script: &[&str], finish: bool) -> Ending {
+    let observer = EventRecorder::new();
+    let builder = builder.framing(Framing::lines()).max_frame(64).acceptors(1).observer(observer.clone());
     let pool = builder.bind("127.0.0.1:0").await.unwrap();
     let mut peer = connect(&pool).await;
     for part in script {
@@ -19,9 +19,9 @@ async fn count(builder: Builder<ProtocolService<Probe>>, script: &[&str], finish
         peer.finish().await;
     }
     peer.until_gone().await;
-    eventually(|| witness.ends().len() == 1).await;
-    soon(pool.stop(None)).await;
-    witness.ends().remove(0).1
+    eventually(|| observer.ends().len() == 1).await;
+    in_time(pool.stop(None)).await;
+    observer.ends().remove(0).1
 }
 
 fn by_word(call: &Call, conn: &mut Conn<Probe>) -> Next<Probe> {
@@ -41,7 +41,7 @@ fn by_word(call: &Call, conn: &mut Conn<Probe>) -> Next<Probe> {
             conn.set_active(Active::Always);
             Next::Continue
         }
-        call => default_next(call),
+        call => protocol_default(call),
     }
 }
 
@@ -96,19 +96,19 @@ async fn only_packets_count_in_active_count_mode() {
 
 #[actix::test]
 async fn messages_are_not_counted_as_packets() {
-    let witness = Witness::new();
-    let (builder, mut diary) = Probe::pool(by_word);
-    let builder = builder.framing(Framing::lines()).acceptors(1).observer(witness.clone());
+    let observer = EventRecorder::new();
+    let (builder, mut callbacks) = Probe::pool(by_word);
+    let builder = builder.framing(Framing::lines()).acceptors(1).observer(observer.clone());
     let pool = builder.bind("127.0.0.1:0").await.unwrap();
     let mut peer = connect(&pool).await;
     for sent in 1..=3 {
         peer.echo("a\n").await;
         eventually(|| pool.list()[0].packets == sent).await;
-        soon(pool.find(pool.list()[0].id).unwrap().send(User(Bytes::from_static(b"news")))).await.unwrap();
-        diary.until(&Call::user("news")).await;
+        in_time(pool.find(pool.list()[0].id).unwrap().send(User(Bytes::from_static(b"news")))).await.unwrap();
+        callbacks.until(&Call::user("news")).await;
     }
     drop(peer);
-    eventually(|| witness.ends().len() == 1).await;
-    assert_eq!(witness.ends()[0].1.packets, 3);
-    soon(pool.stop(None)).await;
+    eventually(|| observer.ends().len() == 1).await;
+    assert_eq!(observer.ends()[0].1.packets, 3);
+    in_time(pool.stop(None)).await;
 }

@@ -6,45 +6,49 @@ use actix_acceptor::{handlers::EventLoop, messages::Info, ConnectionContext};
 
 use super::*;
 
-type Question<R> = dyn FnOnce(&mut Connection<Desk>, &mut ConnectionContext<Desk>) -> R + Send;
+type Question<R> = dyn FnOnce(&mut Connection<ActionProtocol>, &mut ConnectionContext<ActionProtocol>) -> R + Send;
 
-/// What a handler is to do, with its context: made by [`Ask::to`].
-pub(super) struct Ask<R>(Box<Question<R>>);
+/// What a handler is to do, with its context: made by [`Request::to`].
+pub(super) struct Request<R>(Box<Question<R>>);
 
-impl<R> Ask<R> {
+impl<R> Request<R> {
     pub(super) fn to(
-        deed: impl FnOnce(&mut Connection<Desk>, &mut ConnectionContext<Desk>) -> R + Send + 'static,
+        deed: impl FnOnce(&mut Connection<ActionProtocol>, &mut ConnectionContext<ActionProtocol>) -> R + Send + 'static,
     ) -> Self {
-        Ask(Box::new(deed))
+        Request(Box::new(deed))
     }
 }
 
-impl<R: Send + 'static> Message for Ask<R> {
+impl<R: Send + 'static> Message for Request<R> {
     type Result = R;
 }
 
-impl<R: Send + 'static> Handler<Ask<R>> for Connection<Desk> {
-    type Result = MessageResult<Ask<R>>;
+impl<R: Send + 'static> Handler<Request<R>> for Connection<ActionProtocol> {
+    type Result = MessageResult<Request<R>>;
 
-    fn handle(&mut self, ask: Ask<R>, ctx: &mut ConnectionContext<Desk>) -> Self::Result {
+    fn handle(&mut self, ask: Request<R>, ctx: &mut ConnectionContext<ActionProtocol>) -> Self::Result {
         MessageResult((ask.0)(self, ctx))
     }
 }
 
 /// Leaves a word from a handler, or from a future of one.
-pub(super) fn said(word: &'static str, act: &mut Connection<Desk>, ctx: &mut ConnectionContext<Desk>) {
+pub(super) fn said(
+    word: &'static str,
+    act: &mut Connection<ActionProtocol>,
+    ctx: &mut ConnectionContext<ActionProtocol>,
+) {
     act.with(ctx, |desk, _| ((), desk.say(word)));
 }
 
 /// A question answered later, while the connection goes on.
 #[derive(Message)]
 #[rtype(result = "String")]
-struct Later(Gate);
+struct Deferred(Gate);
 
-impl Handler<Later> for Connection<Desk> {
+impl Handler<Deferred> for Connection<ActionProtocol> {
     type Result = ResponseActFuture<Self, String>;
 
-    fn handle(&mut self, later: Later, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, later: Deferred, _: &mut Self::Context) -> Self::Result {
         Box::pin(
             later
                 .0
@@ -58,22 +62,22 @@ impl Handler<Later> for Connection<Desk> {
 #[actix::test]
 async fn a_message_handler_reaches_protocol_and_connection() {
     let (_pool, mut peer, address, mut words) = one_desk().await;
-    let ask = Ask::to(|act, ctx| {
+    let ask = Request::to(|act, ctx| {
         act.with(ctx, |desk, conn| {
             desk.say("asked");
             conn.send("sent".into()).unwrap();
             (conn.id(), Next::Send("and answered".into()))
         })
     });
-    let id = soon(address.send(ask)).await.unwrap();
-    assert_eq!(id, soon(address.send(Info)).await.unwrap().id);
+    let id = in_time(address.send(ask)).await.unwrap();
+    assert_eq!(id, in_time(address.send(Info)).await.unwrap().id);
     peer.expect(b"sent\nand answered\n").await;
     words.expect(&["asked"]).await;
 }
 
 #[actix::test]
 async fn a_message_handler_may_stop_fail_or_wait() {
-    type Answer = fn(&mut Conn<Desk>) -> Next<Desk>;
+    type Answer = fn(&mut Conn<ActionProtocol>) -> Next<ActionProtocol>;
     let answers: [(Answer, &[u8], &str); 3] = [
         (|_| Next::SendAndStop("bye".into()), b"bye\n", "closed: local"),
         (|_| Next::fail("as asked"), b"", "closed: error"),
@@ -81,8 +85,8 @@ async fn a_message_handler_may_stop_fail_or_wait() {
     ];
     for (answer, rest, end) in answers {
         let (_pool, mut peer, address, mut words) = one_desk().await;
-        let ask = Ask::to(move |act, ctx| act.with(ctx, |_, conn| ("answered at once", answer(conn))));
-        assert_eq!(soon(address.send(ask)).await.unwrap(), "answered at once");
+        let ask = Request::to(move |act, ctx| act.with(ctx, |_, conn| ("answered at once", answer(conn))));
+        assert_eq!(in_time(address.send(ask)).await.unwrap(), "answered at once");
         assert_eq!(peer.read_to_end().await, rest);
         words.expect(&[end]).await;
     }
@@ -93,8 +97,8 @@ async fn a_message_handler_panic_ends_its_connection() {
     let (pool, mut peer, address, mut words) = one_desk().await;
     let (mut other, ..) = meet(&pool).await;
     words.expect(&["ack"]).await;
-    let ask = Ask::<()>::to(|act, ctx| act.with(ctx, |_, _| panic!("in the handler")));
-    assert!(matches!(soon(address.send(ask)).await, Err(MailboxError::Closed)));
+    let ask = Request::<()>::to(|act, ctx| act.with(ctx, |_, _| panic!("in the handler")));
+    assert!(matches!(in_time(address.send(ask)).await, Err(MailboxError::Closed)));
     peer.until_gone().await;
     words.expect(&["closed: panic"]).await;
     other.echo("lives\n").await;
@@ -104,11 +108,11 @@ async fn a_message_handler_panic_ends_its_connection() {
 async fn a_deferred_response_does_not_block_the_connection() {
     let (pool, mut peer, address, mut words) = one_desk().await;
     let gate = Gate::new();
-    let answer = address.send(Later(gate.clone()));
-    soon(address.send(say("meanwhile"))).await.unwrap();
+    let answer = address.send(Deferred(gate.clone()));
+    in_time(address.send(say("meanwhile"))).await.unwrap();
     peer.echo("packet\n").await;
     gate.open();
-    assert_eq!(soon(answer).await.unwrap(), format!("from {}", pool.list()[0].id));
+    assert_eq!(in_time(answer).await.unwrap(), format!("from {}", pool.list()[0].id));
     words.expect(&["meanwhile", "packet", "answered"]).await;
 }
 
@@ -117,7 +121,7 @@ async fn run_later_runs_later_and_not_earlier() {
     const DELAY: Duration = Duration::from_millis(100);
     let (_pool, mut peer, address, mut words) = one_desk().await;
     let started = Instant::now();
-    soon(address.send(Ask::to(|_, ctx| {
+    in_time(address.send(Request::to(|_, ctx| {
         ctx.run_later(DELAY, |act, ctx| {
             act.with(ctx, |desk, _| ((), (desk.say("later"), Next::Send("late".into())).1))
         });
@@ -132,23 +136,23 @@ async fn run_later_runs_later_and_not_earlier() {
 #[actix::test]
 async fn run_interval_runs_until_it_is_cancelled() {
     let (_pool, _peer, address, mut words) = one_desk().await;
-    let every = |_: &mut _, ctx: &mut ConnectionContext<Desk>| {
+    let every = |_: &mut _, ctx: &mut ConnectionContext<ActionProtocol>| {
         ctx.run_interval(Duration::from_millis(10), |act, ctx| said("tick", act, ctx))
     };
-    let handle = soon(address.send(Ask::to(every))).await.unwrap();
+    let handle = in_time(address.send(Request::to(every))).await.unwrap();
     words.expect(&["tick", "tick", "tick"]).await;
-    assert!(soon(address.send(Ask::to(move |_, ctx| ctx.cancel_future(handle)))).await.unwrap());
-    soon(address.send(say("cancelled"))).await.unwrap();
+    assert!(in_time(address.send(Request::to(move |_, ctx| ctx.cancel_future(handle)))).await.unwrap());
+    in_time(address.send(say("cancelled"))).await.unwrap();
     // Ticks from before are behind us; none comes while the next ones of another interval do.
-    while soon(words.0.recv()).await.unwrap() == "tick" {}
+    while in_time(words.0.recv()).await.unwrap() == "tick" {}
     let (sender, mut ticks) = unbounded_channel();
-    soon(address.send(Ask::to(move |_, ctx| {
+    in_time(address.send(Request::to(move |_, ctx| {
         ctx.run_interval(Duration::from_millis(10), move |_, _| sender.send(()).unwrap());
     })))
     .await
     .unwrap();
     for _ in 0..5 {
-        soon(ticks.recv()).await.unwrap();
+        in_time(ticks.recv()).await.unwrap();
     }
     assert!(words.none());
 }
@@ -156,7 +160,7 @@ async fn run_interval_runs_until_it_is_cancelled() {
 #[actix::test]
 async fn notify_comes_back_as_a_message() {
     let (_pool, _peer, address, mut words) = one_desk().await;
-    soon(address.send(Ask::to(|act, ctx| {
+    in_time(address.send(Request::to(|act, ctx| {
         ctx.notify_later(say("last"), Duration::from_millis(50));
         ctx.notify(say("second"));
         said("first", act, ctx);
@@ -169,7 +173,7 @@ async fn notify_comes_back_as_a_message() {
 #[actix::test]
 async fn the_context_knows_its_own_address() {
     let (_pool, _peer, address, _words) = one_desk().await;
-    assert_eq!(soon(address.send(Ask::to(|_, ctx| ctx.address()))).await.unwrap(), address);
+    assert_eq!(in_time(address.send(Request::to(|_, ctx| ctx.address()))).await.unwrap(), address);
 }
 
 #[actix::test]
@@ -177,7 +181,7 @@ async fn spawned_futures_run_concurrently_and_may_spawn() {
     let (_pool, mut peer, address, mut words) = one_desk().await;
     let (outer, inner) = (Gate::new(), Gate::new());
     let (first, second) = (outer.passed(), inner.clone());
-    soon(address.send(Ask::to(move |act, ctx| {
+    in_time(address.send(Request::to(move |act, ctx| {
         ctx.spawn(first.into_actor(act).map(move |(), act, ctx| {
             said("outer", act, ctx);
             ctx.spawn(second.passed().into_actor(act).map(|(), act, ctx| said("inner", act, ctx)));
@@ -208,7 +212,7 @@ async fn a_cancelled_future_is_dropped_and_never_runs() {
     let (sender, mut drops) = unbounded_channel();
     let (gate, guard) = (Gate::new(), Dropped(sender));
     let passed = gate.passed();
-    let handle = soon(address.send(Ask::to(move |act, ctx| {
+    let handle = in_time(address.send(Request::to(move |act, ctx| {
         ctx.spawn(passed.into_actor(act).map(move |(), act, ctx| {
             let _guard = &guard;
             said("never", act, ctx);
@@ -216,10 +220,10 @@ async fn a_cancelled_future_is_dropped_and_never_runs() {
     })))
     .await
     .unwrap();
-    let cancel = || address.send(Ask::to(move |_, ctx| ctx.cancel_future(handle)));
-    assert!(soon(cancel()).await.unwrap());
-    assert_eq!(soon(drops.recv()).await, Some("dropped"));
-    assert!(!soon(cancel()).await.unwrap());
+    let cancel = || address.send(Request::to(move |_, ctx| ctx.cancel_future(handle)));
+    assert!(in_time(cancel()).await.unwrap());
+    assert_eq!(in_time(drops.recv()).await, Some("dropped"));
+    assert!(!in_time(cancel()).await.unwrap());
     gate.open();
     peer.echo("goes on\n").await;
     assert_eq!(words.0.len(), 1);
@@ -228,7 +232,7 @@ async fn a_cancelled_future_is_dropped_and_never_runs() {
 #[actix::test]
 async fn stop_of_the_context_sends_what_is_queued_and_ends_it() {
     let (pool, mut peer, address, mut words) = one_desk().await;
-    soon(address.send(Ask::to(|act, ctx| {
+    in_time(address.send(Request::to(|act, ctx| {
         act.with(ctx, |_, _| ((), Next::Send("queued".into())));
         ctx.stop();
     })))
@@ -244,7 +248,7 @@ async fn spawned_futures_end_with_their_connection() {
     let (pool, _peer, address, mut words) = one_desk().await;
     let (sender, mut drops) = unbounded_channel();
     let (spawned, waited) = (Dropped(sender.clone()), Dropped(sender));
-    soon(address.send(Ask::to(move |act, ctx| {
+    in_time(address.send(Request::to(move |act, ctx| {
         let forever = |guard: Dropped| async move {
             std::future::pending::<()>().await;
             drop(guard);
@@ -256,7 +260,7 @@ async fn spawned_futures_end_with_their_connection() {
     .unwrap();
     assert!(pool.kill(pool.list()[0].id));
     words.expect(&["closed: killed"]).await;
-    assert_eq!((soon(drops.recv()).await, soon(drops.recv()).await), (Some("dropped"), Some("dropped")));
+    assert_eq!((in_time(drops.recv()).await, in_time(drops.recv()).await), (Some("dropped"), Some("dropped")));
 }
 
 /// A question of one's own to a connection of the door `events`.
@@ -288,5 +292,5 @@ async fn an_events_connection_handles_custom_messages() {
     let pool = pool.framing(Framing::lines()).bind("127.0.0.1:0").await.unwrap();
     let (mut peer, _, address) = meet(&pool).await;
     peer.echo("one\ntwo\n").await;
-    assert_eq!(soon(address.send(Count)).await.unwrap(), 2);
+    assert_eq!(in_time(address.send(Count)).await.unwrap(), 2);
 }

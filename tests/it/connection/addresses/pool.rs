@@ -11,7 +11,7 @@ use super::*;
 
 #[actix::test]
 async fn connections_are_found_by_id_and_listed_in_order() {
-    let (builder, _words) = desks();
+    let (builder, _words) = action_pool();
     let pool = builder.acceptors(2).bind("127.0.0.1:0").await.unwrap();
     let mut all = Vec::new();
     for _ in 0..5 {
@@ -36,7 +36,7 @@ async fn a_handle_can_be_asked_for_its_type() {
     let (pool, mut peer, address, _words) = one_desk().await;
     let untyped = pool.untyped();
     assert!(untyped.typed::<Connection<Echo>>().is_none() && untyped.typed::<NoActor>().is_none());
-    let typed: Pool<Connection<Desk>> = untyped.typed().unwrap();
+    let typed: Pool<Connection<ActionProtocol>> = untyped.typed().unwrap();
     assert_eq!(typed.addresses(), [(typed.list()[0].id, address)]);
     assert_eq!(typed.broadcast("typed".into()).unwrap().delivered, 1);
     peer.expect(b"typed\n").await;
@@ -109,7 +109,7 @@ async fn a_broadcast_is_encoded_once() {
 
 #[actix::test]
 async fn notify_all_reaches_every_connection() {
-    let (builder, mut words) = desks();
+    let (builder, mut words) = action_pool();
     let pool = builder.acceptors(2).bind("127.0.0.1:0").await.unwrap();
     let mut peers = Vec::new();
     for _ in 0..4 {
@@ -123,13 +123,13 @@ async fn notify_all_reaches_every_connection() {
 #[actix::test]
 async fn a_full_mailbox_is_reported_and_skipped() {
     const CAPACITY: usize = 3;
-    let (builder, mut words) = desks();
+    let (builder, mut words) = action_pool();
     let pool = builder.mailbox_capacity(CAPACITY).bind("127.0.0.1:0").await.unwrap();
     let (_waiting, id, address) = meet(&pool).await;
     let (mut free, ..) = meet(&pool).await;
     words.expect(&["ack", "ack"]).await;
     let gate = Gate::new();
-    soon(address.send(wait_at(&gate, "done"))).await.unwrap();
+    in_time(address.send(wait_at(&gate, "done"))).await.unwrap();
     // One at a time, so that the other's mailbox is empty again.
     for _ in 0..CAPACITY {
         let delivered = pool.notify_all(say("told").0);
@@ -150,7 +150,7 @@ async fn a_full_mailbox_is_reported_and_skipped() {
     words.expect(&["done"]).await;
     words.expect(&["told"; CAPACITY]).await;
     // Once it has taken its mail there is room again.
-    soon(address.send(say("room"))).await.unwrap();
+    in_time(address.send(say("room"))).await.unwrap();
     words.expect(&["room"]).await;
     assert_eq!(pool.notify_all(say("told").0).delivered, 2);
     words.expect(&["told"; 2]).await;

@@ -12,9 +12,9 @@ use tokio::net::TcpSocket;
 use support::*;
 
 /// Answers `way length` with so many bytes, and ends in that way.
-struct Bulk(Recorder);
+struct SendAndEnd(Recorder);
 
-impl Protocol for Bulk {
+impl Protocol for SendAndEnd {
     type Codec = Framing;
     type Reply = Bytes;
     type User = ();
@@ -55,17 +55,18 @@ fn answer(length: usize) -> Vec<u8> {
     [&bytes(length)[..], b"\n"].concat()
 }
 
-async fn bulk() -> (Pool<Connection<Bulk>>, Closings) {
+async fn bulk() -> (Pool<Connection<SendAndEnd>>, Closings) {
     let (recorder, closings) = Recorder::new();
-    let builder = AcceptorPool::with_protocol(move |_| Bulk(recorder.clone())).framing(Framing::lines()).acceptors(1);
+    let builder =
+        AcceptorPool::with_protocol(move |_| SendAndEnd(recorder.clone())).framing(Framing::lines()).acceptors(1);
     (builder.bind("127.0.0.1:0").await.unwrap(), closings)
 }
 
 /// A peer that the kernel keeps little for.
-async fn narrow(pool: &Pool<Connection<Bulk>>) -> Peer {
+async fn narrow(pool: &Pool<Connection<SendAndEnd>>) -> Peer {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(16 * 1024).unwrap();
-    Peer(soon(socket.connect(pool.local_addr().unwrap())).await.unwrap())
+    Peer(in_time(socket.connect(pool.local_addr().unwrap())).await.unwrap())
 }
 
 const MIB: usize = 1024 * 1024;
@@ -95,7 +96,7 @@ async fn a_slow_peer_gets_all_queued_bytes() {
             assert_eq!(closings.reason().await, reason, "{way} {length}");
         }
     }
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 #[actix::test]
@@ -109,13 +110,13 @@ async fn unread_input_does_not_destroy_the_last_reply() {
         request.resize(request.len() + behind, b'x');
         peer.send(request).await;
         let mut read = Vec::new();
-        let end = soon(peer.0.read_to_end(&mut read)).await;
+        let end = in_time(peer.0.read_to_end(&mut read)).await;
         assert!(end.is_ok(), "{reply} before {behind}: {end:?} after {} bytes", read.len());
         assert!(read == answer(reply), "{reply} before {behind}: {} bytes, or other ones", read.len());
         drop(peer);
         assert_eq!(closings.reason().await, CloseReason::Local, "{reply} before {behind}");
     }
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 #[actix::test]
@@ -135,7 +136,7 @@ async fn a_peer_still_sending_after_its_reply_is_not_reset() {
     peer.finish().await;
     assert_eq!(peer.read_to_end().await, b"");
     assert_eq!(closings.reason().await, CloseReason::Local);
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 #[actix::test]
@@ -148,5 +149,5 @@ async fn a_peer_that_keeps_sending_is_closed_after_a_stop() {
     within(Duration::from_secs(10), endless).await;
     assert_eq!(closings.reason().await, CloseReason::Local);
     eventually(|| pool.connections() == 0).await;
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }

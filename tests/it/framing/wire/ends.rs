@@ -45,7 +45,7 @@ async fn half_close_delivers_the_rest_and_keeps_going() {
     notes.expect(Note::Packet("rest".into())).await;
     notes.expect(Note::HalfClosed).await;
     let (id, address) = pool.addresses().remove(0);
-    soon(address.send(actix_acceptor::Reply(Bytes::from_static(b"still here")))).await.unwrap().unwrap();
+    in_time(address.send(actix_acceptor::Reply(Bytes::from_static(b"still here")))).await.unwrap().unwrap();
     peer.expect(b"still here\n").await;
     assert!(pool.kill(id));
     notes.expect(Note::Closed(CloseReason::Killed)).await;

@@ -123,13 +123,13 @@ async fn a_reply_too_long_for_its_prefix_fails_only_the_send() {
     let framing = Framing::len1();
     peer.send(wire(&framing, ["256", "255", "300"])).await;
     peer.expect(&wire(&framing, [[b'r'; 255]])).await;
-    let mut outcome = async || soon(outcomes.recv()).await.unwrap();
+    let mut outcome = async || in_time(outcomes.recv()).await.unwrap();
     assert!(matches!(outcome().await, Err(SendError::TooLong { length: 256, limit: 255 })));
     assert!(outcome().await.is_ok());
     assert!(matches!(outcome().await, Err(SendError::TooLong { length: 300, limit: 255 })));
     // By message as well.
     let address = pool.find(pool.list()[0].id).unwrap();
-    let answer = soon(address.send(Reply(Bytes::from(vec![b'r'; 256])))).await.unwrap();
+    let answer = in_time(address.send(Reply(Bytes::from(vec![b'r'; 256])))).await.unwrap();
     assert!(matches!(answer, Err(SendError::TooLong { length: 256, limit: 255 })));
     peer.send(wire(&framing, ["2"])).await;
     peer.expect(b"\x02rr").await;

@@ -13,7 +13,7 @@ use support::*;
 fn saying(what: &'static str) -> impl Fn(&actix_acceptor::Peer) -> Probe + Send + Sync + 'static {
     let (factory, _) = Probe::factory(move |call, _| match call {
         Call::Packet(_) => Next::Send(Bytes::from(what)),
-        call => default_next(call),
+        call => protocol_default(call),
     });
     factory
 }
@@ -33,7 +33,7 @@ async fn side_by_side(pool: &PoolHandle, change: impl FnOnce()) {
         answer(&mut new, b"new").await;
         answer(&mut old, b"old").await;
     }
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 #[actix::test]
@@ -57,13 +57,13 @@ async fn the_async_fn_can_be_replaced() {
     pool.set_fn(|socket| say(socket, "new"));
 }
 
-struct Speaker(Option<Socket>, &'static str);
+struct GreetingActor(Option<Socket>, &'static str);
 
-impl Actor for Speaker {
+impl Actor for GreetingActor {
     type Context = Context<Self>;
 }
 
-impl Handler<Ack> for Speaker {
+impl Handler<Ack> for GreetingActor {
     type Result = ();
 
     fn handle(&mut self, _: Ack, ctx: &mut Context<Self>) {
@@ -74,10 +74,10 @@ impl Handler<Ack> for Speaker {
 
 #[actix::test]
 async fn the_actor_can_be_replaced() {
-    let pool = AcceptorPool::with_actor(|socket| Ok(Speaker(Some(socket), "old").start())).acceptors(2);
+    let pool = AcceptorPool::with_actor(|socket| Ok(GreetingActor(Some(socket), "old").start())).acceptors(2);
     let pool = pool.bind("127.0.0.1:0").await.unwrap();
-    side_by_side(&pool, || assert!(pool.set_actor(|socket| Ok(Speaker(Some(socket), "new").start())))).await;
-    assert!(!pool.set_actor(|socket| Ok(Speaker(Some(socket), "new").start())), "the pool is over");
+    side_by_side(&pool, || assert!(pool.set_actor(|socket| Ok(GreetingActor(Some(socket), "new").start())))).await;
+    assert!(!pool.set_actor(|socket| Ok(GreetingActor(Some(socket), "new").start())), "the pool is over");
 }
 
 #[actix::test]
@@ -97,7 +97,7 @@ async fn the_framing_can_be_replaced() {
     last.send("abcd\n").await;
     assert_eq!(last.until_gone().await, b"");
     old.echo("still a line\n").await;
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 #[actix::test]
@@ -108,7 +108,7 @@ async fn a_broadcast_uses_the_framing_of_new_connections() {
     peer.echo(b"\x02hi").await;
     assert_eq!(pool.broadcast(Bytes::from("all")).unwrap().delivered, 1);
     peer.expect(b"\x03all").await;
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 #[actix::test]
@@ -121,5 +121,5 @@ async fn a_panicking_new_factory_can_be_replaced() {
     answer(&mut old, b"old").await;
     pool.set_protocol(saying("new"));
     answer(&mut connect(&pool).await, b"new").await;
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }

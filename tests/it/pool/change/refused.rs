@@ -63,7 +63,7 @@ async fn each_invalid_setting_is_named_and_changes_nothing() {
         assert_eq!(pool.settings(), before, "{setting}");
     }
     connect(&pool).await.echo("as before").await;
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 #[actix::test]
@@ -81,7 +81,7 @@ async fn several_invalid_settings_are_named_at_once() {
     named.sort_unstable();
     assert_eq!(named, ["mailbox_capacity", "max_connections", "reserve_descriptor"]);
     assert!(named.iter().all(|setting| text.contains(setting)), "{text}");
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 #[actix::test]
@@ -112,7 +112,7 @@ async fn settings_read_back_and_untouched_ones_stay() {
     // No change is one, too.
     pool.change(|_| {}).await.unwrap();
     assert_eq!(pool.settings(), expected);
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 #[actix::test]
@@ -124,8 +124,8 @@ async fn only_a_running_pool_can_be_changed() {
     });
     eventually(|| pool.status() == Status::Draining).await;
     assert_eq!(pool.change(|_| {}).await, Err(SettingsError::NotRunning));
-    soon(pool.stop(Duration::ZERO)).await;
-    soon(draining).await.unwrap();
+    in_time(pool.stop(Duration::ZERO)).await;
+    in_time(draining).await.unwrap();
     assert_eq!(pool.change(|_| {}).await, Err(SettingsError::NotRunning));
 }
 
@@ -142,9 +142,9 @@ async fn a_panicking_change_changes_nothing() {
         });
         let _ = change.await;
     });
-    let _ = soon(panicking).await;
+    let _ = in_time(panicking).await;
     assert_eq!((pool.status(), pool.settings()), (Status::Running, before));
     peer.echo("after").await;
     connect(&pool).await.echo("new").await;
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout, Instant};
 
 /// What must happen at all happens within this time, even on a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const TIME_LIMIT: Duration = Duration::from_secs(20);
 
 /// Panics where it was called if the future is not done in time.
 #[track_caller]
@@ -23,8 +23,8 @@ pub fn within<F: Future>(limit: Duration, future: F) -> impl Future<Output = F::
 
 /// [`within`] the time everything has.
 #[track_caller]
-pub fn soon<F: Future>(future: F) -> impl Future<Output = F::Output> {
-    within(PATIENCE, future)
+pub fn in_time<F: Future>(future: F) -> impl Future<Output = F::Output> {
+    within(TIME_LIMIT, future)
 }
 
 /// Looks again and again until it is so: for what nobody tells.
@@ -34,7 +34,7 @@ pub fn eventually(mut is_so: impl FnMut() -> bool) -> impl Future<Output = ()> {
     async move {
         let started = Instant::now();
         while !is_so() {
-            assert!(started.elapsed() < PATIENCE, "{caller}: never came true");
+            assert!(started.elapsed() < TIME_LIMIT, "{caller}: never came true");
             sleep(Duration::from_millis(2)).await;
         }
     }
@@ -51,7 +51,7 @@ pub async fn pass(time: Duration) {
 pub fn eventually_blocking(mut is_so: impl FnMut() -> bool) {
     let started = std::time::Instant::now();
     while !is_so() {
-        assert!(started.elapsed() < PATIENCE, "never came true");
+        assert!(started.elapsed() < TIME_LIMIT, "never came true");
         std::thread::sleep(Duration::from_millis(2));
     }
 }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures::{stream, StreamExt};
 use tokio::sync::mpsc::{unbounded_channel, UnboundedReceiver, UnboundedSender};
 
-use support::Touchy;
+use support::FailingCodec;
 use support::*;
 
 /// Which callback gives the answer that is on trial.
@@ -80,7 +80,7 @@ pub(super) struct Case {
 
 /// What is seen from outside and from within.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Story {
+pub(super) struct Outcome {
     /// The callbacks in order, with `answered` where the answer was given.
     pub log: Vec<String>,
     /// All that the peer got before the end of the stream.
@@ -91,7 +91,7 @@ pub(super) struct Story {
 
 impl Case {
     /// What must come of it. A connection that goes on is told to say `alive` and then to close.
-    pub(super) fn expected(self) -> Story {
+    pub(super) fn expected(self) -> Outcome {
         let (reason, why) = self.ending();
         let mut log = vec!["init"];
         log.extend(match self.at {
@@ -116,7 +116,7 @@ impl Case {
         let mut wire = String::new();
         wire.extend(matches!(self.answer, Answer::Send | Answer::SendAndStop).then_some("answer\n"));
         wire.extend(self.lives_on().then_some("alive\n"));
-        Story { log: log.into_iter().map(str::to_owned).collect(), wire, counted: vec![(reason, 1)] }
+        Outcome { log: log.into_iter().map(str::to_owned).collect(), wire, counted: vec![(reason, 1)] }
     }
 
     fn ending(self) -> (CloseReason, &'static str) {
@@ -149,7 +149,7 @@ impl Case {
     }
 
     /// Brings it about.
-    pub(super) async fn run(self) -> Story {
+    pub(super) async fn run(self) -> Outcome {
         let (log, mut events) = unbounded_channel();
         let pool = self.pool(log).await;
         let mut peer = connect(&pool).await;
@@ -162,24 +162,24 @@ impl Case {
         if self.lives_on() {
             eventually(|| pool.addresses().len() == 1).await;
             let address = pool.addresses()[0].1.clone();
-            soon(address.send(User(Tell::Alive))).await.expect("it takes messages");
-            soon(address.send(Close)).await.expect("it takes messages");
+            in_time(address.send(User(Trigger::Alive))).await.expect("it takes messages");
+            in_time(address.send(Close)).await.expect("it takes messages");
         }
         let wire = String::from_utf8(peer.read_to_end().await).expect("text");
-        soon(pool.stop(Duration::ZERO)).await;
+        in_time(pool.stop(Duration::ZERO)).await;
         let info = pool.info();
         assert_eq!((info.accepted, info.connections), (1, 0));
         drop(pool);
-        while let Some(event) = soon(events.recv()).await {
+        while let Some(event) = in_time(events.recv()).await {
             log.push(event);
         }
         let counted = info.closed.iter().filter(|(_, count)| *count > 0).collect();
-        Story { log, wire, counted }
+        Outcome { log, wire, counted }
     }
 
-    async fn pool(self, log: UnboundedSender<String>) -> Pool<Connection<Trial>> {
+    async fn pool(self, log: UnboundedSender<String>) -> Pool<Connection<TestedProtocol>> {
         let limit = |at: At| (self.at == at).then_some(Duration::from_millis(50));
-        let trial = move |_: &_| Trial { case: self, tried: false, log: log.clone() };
+        let trial = move |_: &_| TestedProtocol { case: self, tried: false, log: log.clone() };
         AcceptorPool::with_protocol(trial)
             .idle_timeout(limit(At::Idle))
             .packet_timeout(limit(At::PacketTimeout))
@@ -192,19 +192,19 @@ impl Case {
     }
 
     /// Has the callback called.
-    async fn cause(self, pool: &Pool<Connection<Trial>>, peer: &mut Peer) {
+    async fn cause(self, pool: &Pool<Connection<TestedProtocol>>, peer: &mut Peer) {
         match self.at {
             At::Init | At::Ack | At::Item | At::Idle => {}
             At::Packet | At::Passive => peer.send("packet\n").await,
             At::PacketTimeout => peer.send("half").await,
             At::HalfClosed | At::HalfOpen => peer.finish().await,
-            At::User => pool.addresses()[0].1.do_send(User(Tell::Try)),
+            At::User => pool.addresses()[0].1.do_send(User(Trigger::Try)),
             At::Shutdown => {
                 let pool = pool.untyped();
                 actix::spawn(async move { pool.stop(None).await });
             }
             At::Foreign => {
-                let answer = soon(pool.addresses()[0].1.send(Ask)).await;
+                let answer = in_time(pool.addresses()[0].1.send(TriggerRequest)).await;
                 let expected = if self.answer.panics() && self.waits == 0 { None } else { Some(42) };
                 assert_eq!(answer.ok(), expected);
             }
@@ -214,27 +214,27 @@ impl Case {
 
 async fn until(event: &str, log: &mut Vec<String>, events: &mut UnboundedReceiver<String>) {
     while log.last().is_none_or(|last| last != event) {
-        log.push(soon(events.recv()).await.expect("somebody to tell"));
+        log.push(in_time(events.recv()).await.expect("somebody to tell"));
     }
 }
 
 /// The connection on trial.
-pub(super) struct Trial {
+pub(super) struct TestedProtocol {
     case: Case,
     tried: bool,
     log: UnboundedSender<String>,
 }
 
-pub(super) enum Tell {
+pub(super) enum Trigger {
     Try,
     Alive,
 }
 
 #[derive(Message)]
 #[rtype(result = "u32")]
-struct Ask;
+struct TriggerRequest;
 
-impl Trial {
+impl TestedProtocol {
     fn note(&self, event: impl Into<String>) {
         let _ = self.log.send(event.into());
     }
@@ -267,10 +267,10 @@ impl Trial {
     }
 }
 
-impl Protocol for Trial {
-    type Codec = Touchy;
+impl Protocol for TestedProtocol {
+    type Codec = FailingCodec;
     type Reply = Bytes;
-    type User = Tell;
+    type User = Trigger;
 
     fn init(&mut self, conn: &mut Conn<Self>) -> Next<Self> {
         self.on("init", &[At::Init], conn)
@@ -278,7 +278,7 @@ impl Protocol for Trial {
 
     fn ack(&mut self, conn: &mut Conn<Self>) -> Next<Self> {
         if self.case.at == At::Item {
-            conn.add_stream(stream::iter([Tell::Try]).chain(stream::pending()));
+            conn.add_stream(stream::iter([Trigger::Try]).chain(stream::pending()));
         }
         self.on("ack", &[At::Ack], conn)
     }
@@ -287,10 +287,10 @@ impl Protocol for Trial {
         self.on("packet", &[At::Packet], conn)
     }
 
-    fn user(&mut self, message: Tell, conn: &mut Conn<Self>) -> Next<Self> {
+    fn user(&mut self, message: Trigger, conn: &mut Conn<Self>) -> Next<Self> {
         match message {
-            Tell::Try => self.on("user", &[At::User, At::Item], conn),
-            Tell::Alive => {
+            Trigger::Try => self.on("user", &[At::User, At::Item], conn),
+            Trigger::Alive => {
                 self.note("alive");
                 Next::Send("alive".into())
             }
@@ -320,10 +320,10 @@ impl Protocol for Trial {
     }
 }
 
-impl Handler<Ask> for Connection<Trial> {
+impl Handler<TriggerRequest> for Connection<TestedProtocol> {
     type Result = u32;
 
-    fn handle(&mut self, _: Ask, ctx: &mut ConnectionContext<Trial>) -> u32 {
+    fn handle(&mut self, _: TriggerRequest, ctx: &mut ConnectionContext<TestedProtocol>) -> u32 {
         self.with(ctx, |me, conn| (42, me.on("foreign", &[At::Foreign], conn)))
     }
 }

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use futures::future::join_all;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::census::*;
+use super::counting::*;
 use support::acceptors::*;
 use support::*;
 
@@ -22,9 +22,9 @@ const MAX: usize = 3;
 
 /// What the next connections die of.
 #[derive(Clone, Default)]
-struct Fate(Arc<Mutex<&'static str>>);
+struct EndCause(Arc<Mutex<&'static str>>);
 
-impl Fate {
+impl EndCause {
     fn get(&self) -> &'static str {
         *self.0.lock().unwrap()
     }
@@ -44,24 +44,24 @@ impl Fate {
                 let its = Some(peer.address());
                 eventually(|| pool.list().iter().any(|other| other.peer.socket() == its && pool.kill(other.id))).await;
             }
-            let _ = soon(peer.0.read_to_end(&mut Vec::new())).await;
+            let _ = in_time(peer.0.read_to_end(&mut Vec::new())).await;
         }
         *self.0.lock().unwrap() = "nothing";
-        has_room_for(pool, MAX).await;
-        adds_up(pool);
+        assert_capacity(pool, MAX).await;
+        assert_adds_up(pool);
     }
 }
 
 /// An echo, while its fate lets it.
-struct Mortal(Fate);
+struct EndsByCause(EndCause);
 
-impl Mortal {
+impl EndsByCause {
     fn meets(&self, place: &str) {
         assert!(!self.0.is(place), "its fate");
     }
 }
 
-impl Protocol for Mortal {
+impl Protocol for EndsByCause {
     type Codec = Framing;
     type Reply = Bytes;
     type User = ();
@@ -98,11 +98,11 @@ impl Protocol for Mortal {
 
 #[actix::test]
 async fn permits_return_however_a_protocol_ends() {
-    let fate = Fate::default();
+    let fate = EndCause::default();
     let its = fate.clone();
     let pool = AcceptorPool::with_protocol(move |_| {
         assert!(!its.is("factory"), "its fate");
-        Mortal(its.clone())
+        EndsByCause(its.clone())
     });
     let pool = pool.acceptors(2).max_connections(MAX).bind("127.0.0.1:0").await.unwrap();
     for what in [
@@ -124,7 +124,7 @@ async fn permits_return_however_a_protocol_ends() {
 
 #[actix::test]
 async fn permits_return_however_an_async_fn_ends() {
-    let fate = Fate::default();
+    let fate = EndCause::default();
     let its = fate.clone();
     let pool = AcceptorPool::with_fn(move |socket: Socket| {
         let what = its.get();
@@ -150,13 +150,13 @@ async fn permits_return_however_an_async_fn_ends() {
 }
 
 /// An echo by an actor of one's own.
-struct Own(Fate, Option<Socket>);
+struct EndsByCauseActor(EndCause, Option<Socket>);
 
-impl Actor for Own {
+impl Actor for EndsByCauseActor {
     type Context = Context<Self>;
 }
 
-impl Handler<Ack> for Own {
+impl Handler<Ack> for EndsByCauseActor {
     type Result = ();
 
     fn handle(&mut self, _: Ack, ctx: &mut Context<Self>) {
@@ -174,12 +174,12 @@ impl Handler<Ack> for Own {
 
 #[actix::test]
 async fn permits_return_however_an_actor_ends() {
-    let fate = Fate::default();
+    let fate = EndCause::default();
     let its = fate.clone();
     let pool = AcceptorPool::with_actor(move |socket| match its.get() {
         "panic" => panic!("its fate"),
         "refuse" => Err("its fate".into()),
-        _ => Ok(Own(its.clone(), Some(socket)).start()),
+        _ => Ok(EndsByCauseActor(its.clone(), Some(socket)).start()),
     });
     let pool = pool.acceptors(2).max_connections(MAX).bind("127.0.0.1:0").await.unwrap();
     for what in ["panic", "refuse", "panic in Ack", "stop in Ack", "drop the socket"] {
@@ -190,14 +190,14 @@ async fn permits_return_however_an_actor_ends() {
 
 #[actix::test]
 async fn permits_return_when_peers_leave_before_accept() {
-    for policy in [AtLimit::Wait, AtLimit::Hold(PATIENCE)] {
-        let census = Census::default();
-        let pool = census.pool().acceptors(2).max_connections(MAX).at_limit(policy).bind("127.0.0.1:0").await.unwrap();
+    for policy in [AtLimit::Wait, AtLimit::Hold(TIME_LIMIT)] {
+        let counter = ConnectionCounter::default();
+        let pool = counter.pool().acceptors(2).max_connections(MAX).at_limit(policy).bind("127.0.0.1:0").await.unwrap();
         // In the queue of a port where nobody is accepted, and in that of a pool that is full.
         for full in [false, true] {
             let inside = fill(&pool, if full { MAX } else { 0 }).await;
             if !full {
-                soon(pool.suspend(SuspendMode::Hold)).await.unwrap();
+                in_time(pool.suspend(SuspendMode::Hold)).await.unwrap();
             }
             for number in 0..20 {
                 let peer = connect(&pool).await;
@@ -206,45 +206,45 @@ async fn permits_return_when_peers_leave_before_accept() {
                 }
             }
             drop(inside);
-            soon(pool.resume()).await.unwrap();
+            in_time(pool.resume()).await.unwrap();
             eventually(|| pool.connections() == 0).await;
-            has_room_for(&pool, MAX).await;
+            assert_capacity(&pool, MAX).await;
         }
-        assert_eq!(census.most(), MAX);
+        assert_eq!(counter.most(), MAX);
         ends(&pool).await;
     }
 }
 
 /// Each time another one.
-async fn kill_in_turn(pool: &PoolHandle, die: Die) {
-    kill_one(pool, restarts(pool) as usize, die).await;
+async fn kill_in_turn(pool: &PoolHandle, die: AcceptorFailure) {
+    fail_acceptor_at(pool, restarts(pool) as usize, die).await;
 }
 
 #[actix::test]
 async fn permits_return_when_acceptors_die_at_the_limit() {
-    for policy in [AtLimit::Wait, AtLimit::Hold(PATIENCE)] {
-        for die in [Die::Stop, Die::Panic] {
-            let census = Census::default();
-            let pool = census.pool().acceptors(2).max_connections(MAX).at_limit(policy).max_restarts(100, PATIENCE);
+    for policy in [AtLimit::Wait, AtLimit::Hold(TIME_LIMIT)] {
+        for die in [AcceptorFailure::Stop, AcceptorFailure::Panic] {
+            let counter = ConnectionCounter::default();
+            let pool = counter.pool().acceptors(2).max_connections(MAX).at_limit(policy).max_restarts(100, TIME_LIMIT);
             let pool = pool.bind("127.0.0.1:0").await.unwrap();
             let mut inside = fill(&pool, MAX).await;
             let mut waiting = Vec::new();
             for _ in 0..5 {
-                waiting.push(newcomer(&pool).await);
+                waiting.push(unserved_peer(&pool).await);
                 kill_in_turn(&pool, die).await;
             }
             for peer in &mut inside {
                 peer.echo("alive").await;
             }
-            assert_eq!((census.served(), census.most()), (MAX, MAX), "{policy:?} {die:?}");
+            assert_eq!((counter.served(), counter.most()), (MAX, MAX), "{policy:?} {die:?}");
             drop(inside);
             // Nobody's place was lost: all five come in one after the other, three at a time.
             for mut peer in waiting {
                 peer.expect_served().await;
             }
             eventually(|| pool.connections() == 0).await;
-            assert_eq!(census.most(), MAX);
-            has_room_for(&pool, MAX).await;
+            assert_eq!(counter.most(), MAX);
+            assert_capacity(&pool, MAX).await;
             ends(&pool).await;
         }
     }
@@ -252,24 +252,24 @@ async fn permits_return_when_acceptors_die_at_the_limit() {
 
 #[actix::test]
 async fn when_an_arbiter_dies_with_connections_and_held_peers() {
-    for policy in [AtLimit::Wait, AtLimit::Hold(PATIENCE)] {
-        let census = Census::default();
-        let pool = census.pool().acceptors(2).max_connections(MAX).at_limit(policy).max_restarts(100, PATIENCE);
+    for policy in [AtLimit::Wait, AtLimit::Hold(TIME_LIMIT)] {
+        let counter = ConnectionCounter::default();
+        let pool = counter.pool().acceptors(2).max_connections(MAX).at_limit(policy).max_restarts(100, TIME_LIMIT);
         let pool = pool.bind("127.0.0.1:0").await.unwrap();
         for _ in 0..4 {
             let inside = fill(&pool, MAX).await;
             let mut waiting = Vec::new();
             for _ in 0..6 {
-                waiting.push(newcomer(&pool).await);
+                waiting.push(unserved_peer(&pool).await);
             }
             waiting[5].expect_waiting().await;
-            kill_in_turn(&pool, Die::WithArbiter).await;
-            kill_in_turn(&pool, Die::WithArbiter).await;
+            kill_in_turn(&pool, AcceptorFailure::WithArbiter).await;
+            kill_in_turn(&pool, AcceptorFailure::WithArbiter).await;
             drop((inside, waiting));
             eventually(|| pool.connections() == 0).await;
-            has_room_for(&pool, MAX).await;
+            assert_capacity(&pool, MAX).await;
         }
-        assert_eq!(census.most(), MAX);
+        assert_eq!(counter.most(), MAX);
         ends(&pool).await;
     }
 }
@@ -286,23 +286,29 @@ async fn comes_and_goes(pool: PoolHandle, stop: Arc<AtomicBool>) {
 #[actix::test]
 async fn permits_return_when_acceptors_die_under_load() {
     for policy in [AtLimit::Wait, AtLimit::Close, AtLimit::Hold(Duration::from_millis(5))] {
-        let census = Census::default();
-        let pool = census.pool().acceptors(3).max_connections(MAX).at_limit(policy).max_restarts(1_000, PATIENCE);
+        let counter = ConnectionCounter::default();
+        let pool = counter.pool().acceptors(3).max_connections(MAX).at_limit(policy).max_restarts(1_000, TIME_LIMIT);
         let pool = pool.bind("127.0.0.1:0").await.unwrap();
         let stop = Arc::<AtomicBool>::default();
         let clients = (0..30).map(|_| actix::spawn(comes_and_goes(pool.untyped(), stop.clone())));
         let clients = join_all(clients.collect::<Vec<_>>());
         for round in 0..60 {
-            let die = [Die::Stop, Die::Panic, Die::Stop, Die::Panic, Die::WithArbiter][round % 5];
+            let die = [
+                AcceptorFailure::Stop,
+                AcceptorFailure::Panic,
+                AcceptorFailure::Stop,
+                AcceptorFailure::Panic,
+                AcceptorFailure::WithArbiter,
+            ][round % 5];
             kill_in_turn(&pool, die).await;
-            adds_up(&pool);
+            assert_adds_up(&pool);
         }
         stop.store(true, Relaxed);
-        soon(clients).await.into_iter().for_each(|client| client.unwrap());
+        in_time(clients).await.into_iter().for_each(|client| client.unwrap());
         eventually(|| pool.connections() == 0).await;
-        soon(pool.change(|settings| settings.at_limit = AtLimit::Wait)).await.unwrap();
-        has_room_for(&pool, MAX).await;
-        assert_eq!(census.most(), MAX, "{policy:?}");
+        in_time(pool.change(|settings| settings.at_limit = AtLimit::Wait)).await.unwrap();
+        assert_capacity(&pool, MAX).await;
+        assert_eq!(counter.most(), MAX, "{policy:?}");
         eventually(|| pool.info().connections == 0).await;
         ends(&pool).await;
     }
