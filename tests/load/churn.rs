@@ -18,7 +18,7 @@ use tokio::net::TcpStream;
 use tokio::time::{sleep, Instant};
 
 const CLIENTS: usize = 24;
-/// In the end exactly so many get in.
+/// In the end exactly this number is admitted.
 const MAX: usize = 20;
 
 /// How long it goes on: seconds, from the environment.
@@ -149,14 +149,14 @@ async fn counters_add_up_under_churn() {
     calm.await.unwrap();
     eventually(|| pool.acceptors().len() == 2).await;
     assert!(pool.is_ready());
-    // A peer behind all others: whoever was left in the queue has been taken from it by then.
+    // A peer behind all others: the queue before it is empty by then.
     connect(&pool).await.echo("last").await;
     pool.wait_for(|connections| connections == 0, TIME_LIMIT).await.unwrap();
 
     assert_adds_up(&pool);
     let info = pool.info();
     assert!(restarts(&pool) > 10, "{} replaced", restarts(&pool));
-    // Some left the kernel's queue by a reset; nobody was accepted twice.
+    // Some left the kernel's queue by a reset; none was accepted twice.
     assert!(info.accepted <= connects.get() + 1, "{} of {}", info.accepted, connects.get());
     assert!(info.closed.get(CloseReason::Peer) > 0 && info.closed.get(CloseReason::Killed) > 0, "{:?}", info.closed);
     assert!(info.refused.get(RefusalReason::Limit) > 0, "{:?}", info.refused);
@@ -175,7 +175,7 @@ fn assert_adds_up(pool: &PoolHandle) {
     assert_eq!(pool.list().len(), pool.connections());
 }
 
-/// Exactly so many get in: not one permit was lost, and not one is there that should not be.
+/// Exactly this number is admitted: no permit was lost or added.
 async fn permits_are_whole(pool: &PoolHandle) {
     let mut inside = join_all((0..MAX).map(|_| connect(pool))).await;
     join_all(inside.iter_mut().map(|peer| peer.echo("hello"))).await;

@@ -19,7 +19,7 @@ use loom::thread::{self, JoinHandle};
 
 use permits::Permits;
 
-/// The permits, and how many of them are in use as whoever has one counts it.
+/// The permits, and how many of them are in use as their holders count.
 struct Model {
     permits: Permits,
     inside: AtomicUsize,
@@ -62,7 +62,7 @@ impl Model {
         self.permits.give_back();
     }
 
-    /// Nobody has one, and nobody is in the line.
+    /// No permit is taken, and the queue is empty.
     fn is_whole(&self, max: usize) {
         assert_eq!(self.permits.max(), max);
         assert!((0..max).all(|_| self.permits.try_take()));
@@ -70,7 +70,7 @@ impl Model {
     }
 }
 
-/// Comes in as an acceptor does, where so many may be, and goes, on a thread of its own.
+/// Takes a permit as an acceptor does and returns it, on its own thread.
 fn acceptor(model: &Arc<Model>, most: usize) -> JoinHandle<()> {
     let model = model.clone();
     thread::spawn(move || {
@@ -86,7 +86,7 @@ fn leaver(model: &Arc<Model>) -> JoinHandle<()> {
     thread::spawn(move || model.exit())
 }
 
-/// Tries all orders with so many switches of threads that the scheduler forces.
+/// Tries all orders with up to this number of forced thread switches.
 fn model(preemptions: usize, of: impl Fn() + Sync + Send + 'static) {
     let mut model = loom::model::Builder::new();
     model.preemption_bound = Some(preemptions);
@@ -122,7 +122,7 @@ fn a_raised_limit_admits_exactly_the_difference() {
     model(2, || {
         let model = Model::full(1);
         let takers = [acceptor(&model, 2), acceptor(&model, 2)];
-        // The first permit stays where it is: without the second nobody would get in.
+        // The first permit stays taken: without the second none would be admitted.
         model.permits.set_max(2);
         takers.into_iter().for_each(|taker| taker.join().unwrap());
         model.exit();

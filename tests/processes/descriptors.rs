@@ -1,4 +1,4 @@
-//! A server that runs out of descriptors: whoever is there goes on, whoever comes is served as soon as it can be.
+//! A server that runs out of descriptors: connections go on, new peers are served as soon as possible.
 //!
 //! The server is a process of its own with a low limit of open files: this program, started once more.
 #![cfg(target_os = "linux")]
@@ -38,7 +38,7 @@ async fn server_process() {
     let server = server.bind("127.0.0.1:0").await.unwrap();
     handle.set(server.untyped()).unwrap();
     println!("\nlistening {}", server.local_addr().unwrap());
-    // Ended by whoever started it.
+    // Ended by the process that started it.
     server.stopped().await.unwrap();
 }
 
@@ -127,7 +127,7 @@ impl Server {
         }
     }
 
-    /// How many lines with these words were logged since somebody looked.
+    /// How many lines with these words were logged since the last call.
     fn logged(&self, words: &str) -> usize {
         self.log.try_iter().filter(|line| line.contains(words)).count()
     }
@@ -194,7 +194,7 @@ impl Client {
 }
 
 const CANNOT: &str = "cannot accept";
-/// One a second: for so long the process is looked at.
+/// One a second: the time for which the process is watched.
 const LINES: u32 = 3;
 
 #[test]

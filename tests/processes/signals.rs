@@ -100,7 +100,7 @@ fn a_signal_drains_with_the_given_grace() {
 fn a_second_signal_ends_the_drain_at_once() {
     let mut server = Server::start("");
     let mut stays = server.greeted("stay");
-    // Somebody who leaves when told: then the first signal has been heard.
+    // A peer that is closed by the drain: then the first signal has arrived.
     let mut leaves = BlockingPeer::connect(stays.0.peer_addr().unwrap());
     leaves.echo("hello\n");
     server.signal("TERM");

@@ -1,4 +1,4 @@
-//! What a test may do to acceptors: end them, keep their threads busy, have all of them serve.
+//! Acceptors in tests: end them, block their threads, have all of them serve.
 
 use std::sync::mpsc;
 
@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use super::{connect, eventually, in_time, Peer};
 
-/// How an acceptor may die by its own doing.
+/// How an acceptor may fail.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 pub enum AcceptorFailure {
@@ -41,12 +41,12 @@ pub fn restarts(pool: &PoolHandle) -> u64 {
     pool.info().acceptors.iter().map(|acceptor| acceptor.restarts).sum()
 }
 
-/// Kills an acceptor, the first one, and waits until its successor is at work.
+/// Ends the first acceptor, and waits until its successor runs.
 pub async fn kill(pool: &PoolHandle, die: AcceptorFailure) {
     fail_acceptor_at(pool, 0, die).await;
 }
 
-/// The same for the one of this number, counted round and round.
+/// The same for the one of this number, modulo their count.
 pub async fn fail_acceptor_at(pool: &PoolHandle, number: usize, die: AcceptorFailure) {
     let (before, at_work) = (restarts(pool), pool.acceptors());
     at_work[number % at_work.len()].do_send(die);
@@ -82,7 +82,7 @@ impl Handler<Block> for Acceptor {
     }
 }
 
-/// Acceptors whose arbiters do nothing as long as this is there.
+/// Acceptors whose arbiters are blocked until this is dropped.
 pub struct Blocked {
     _gates: Vec<mpsc::Sender<()>>,
 }
@@ -108,7 +108,7 @@ pub async fn refuses(pool: &PoolHandle) -> bool {
     }
 }
 
-/// Lets the actors of this thread do what they have been sent.
+/// Lets the actors of this thread handle their messages.
 pub async fn run_local_tasks() {
     for _ in 0..20 {
         tokio::task::yield_now().await;

@@ -1,4 +1,4 @@
-//! A pool whose connections take a shutdown as their peers have told them to.
+//! A pool whose connections handle a shutdown as their peers have asked.
 
 use std::time::{Duration, Instant};
 
@@ -19,13 +19,13 @@ pub const LONG: Duration = Duration::from_secs(600);
 /// As much as no kernel takes at once from a peer with a small window.
 pub const FLOOD: usize = 512 * 1024;
 
-/// Says `bye` and leaves when it is told, unless its peer has said `stay` or `flood`.
+/// Sends `bye` and stops at a shutdown, unless its peer has sent `stay` or `flood`.
 pub struct ByeOnShutdown {
     stays: bool,
     shutdowns: UnboundedSender<ShutdownCall>,
 }
 
-/// One was told: when, and by when it is to be gone.
+/// A call of `shutdown`: when, and with which deadline.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ShutdownCall {
     pub at: Instant,
@@ -55,7 +55,7 @@ impl Protocol for ByeOnShutdown {
     }
 }
 
-/// The pool, and who was told.
+/// The pool, and the calls of `shutdown`.
 pub struct DrainPool {
     pub pool: Pool<Connection<ByeOnShutdown>>,
     pub shutdowns: UnboundedReceiver<ShutdownCall>,

@@ -1,4 +1,4 @@
-//! An observer that takes down what it is told.
+//! An observer that records events.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -58,7 +58,7 @@ impl EventRecorder {
         self.0.lock().unwrap().iter().map(|note| note.seen.clone()).collect()
     }
 
-    /// When it was told, too.
+    /// The events with their times.
     pub fn seen_at(&self) -> Vec<(Instant, RecordedEvent)> {
         self.0.lock().unwrap().iter().map(|note| (note.at, note.seen.clone())).collect()
     }
@@ -68,14 +68,14 @@ impl EventRecorder {
         self.0.lock().unwrap().iter().map(|note| note.text.clone()).collect()
     }
 
-    /// The pools it was told of, once each.
+    /// The pools of the events, once each.
     pub fn pools(&self) -> Vec<String> {
         let mut pools: Vec<_> = self.0.lock().unwrap().iter().map(|note| note.pool.clone()).collect();
         pools.dedup();
         pools
     }
 
-    /// What was told of connections.
+    /// The events of connections.
     pub fn connections(&self) -> Vec<RecordedEvent> {
         let of_one = |seen: &RecordedEvent| {
             matches!(seen, RecordedEvent::Started(_) | RecordedEvent::Ready(_) | RecordedEvent::Stopped(..))

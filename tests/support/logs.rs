@@ -1,4 +1,4 @@
-//! What the library says through `tracing`, taken down for the whole process.
+//! What the library logs through `tracing`, recorded for the whole process.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -23,7 +23,7 @@ pub struct Line {
 static LINES: Mutex<Vec<Line>> = Mutex::new(Vec::new());
 static LISTENING: Once = Once::new();
 
-/// Begins to listen; all threads and tests of the process are heard, so look for what is yours.
+/// Starts recording; all threads and tests of the process are recorded, so filter by names.
 pub fn listen() {
     LISTENING.call_once(|| {
         let subscriber = tracing_subscriber::registry().with(LogLayer).with(SpanLayer);
@@ -31,7 +31,7 @@ pub fn listen() {
     });
 }
 
-/// What was said so far, as far as it is wanted.
+/// The lines so far that match.
 pub fn lines(wanted: impl Fn(&Line) -> bool) -> Vec<Line> {
     said().iter().filter(|line| wanted(line)).cloned().collect()
 }

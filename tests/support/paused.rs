@@ -1,4 +1,4 @@
-//! A clock that stands still while there is work and jumps to the next timer when there is none.
+//! A paused clock: it jumps to the next timer when there is no work.
 
 use std::future::Future;
 use std::time::Duration;

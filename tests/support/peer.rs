@@ -20,7 +20,7 @@ pub async fn connect(pool: &PoolHandle) -> Peer {
 /// How long a peer is watched that must be neither answered nor closed.
 const QUIET: Duration = Duration::from_millis(100);
 
-/// A peer that insists: every step is bounded in time, and an error fails the test.
+/// A peer whose every step is bounded in time; an error fails the test.
 pub struct Peer<S = TcpStream>(pub S);
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {

@@ -1,4 +1,4 @@
-//! A protocol whose every callback is the test's closure, and that tells the test what it was called for.
+//! A protocol whose every callback is the test's closure, and that reports its calls.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant as StdInstant};
@@ -73,7 +73,7 @@ impl Probe {
     }
 }
 
-/// What to answer where a test has nothing to say: as a protocol does that does not override the callback.
+/// The answer of a protocol that does not override the callback.
 pub fn protocol_default(call: &Call) -> Next<Probe> {
     match call {
         Call::Timeout(_) | Call::Shutdown => Next::Stop,
@@ -123,7 +123,7 @@ impl Protocol for Probe {
     }
 }
 
-/// What the probes of a pool were called for, in order.
+/// The calls of a pool's probes, in order.
 pub struct Callbacks(UnboundedReceiver<(Call, Instant)>);
 
 impl Callbacks {
@@ -172,7 +172,7 @@ impl Callbacks {
         }
     }
 
-    /// What was told until now and not yet looked at.
+    /// The calls so far that were not looked at yet.
     pub fn so_far(&mut self) -> Vec<Call> {
         std::iter::from_fn(|| self.0.try_recv().ok()).map(|(call, _)| call).collect()
     }

@@ -1,4 +1,4 @@
-//! The plainest protocols, and how a test learns of endings.
+//! Plain protocols, and a recorder of endings.
 
 use actix_acceptor::{telemetry::CloseReason, Closed, Conn, Framing, Next, Protocol};
 use bytes::Bytes;

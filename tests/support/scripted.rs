@@ -1,4 +1,4 @@
-//! A transport that does as it is told: in memory, or in front of a real port.
+//! A transport that follows a script: in memory, or in front of a real port.
 
 use std::collections::VecDeque;
 use std::io;
@@ -22,7 +22,7 @@ pub struct ScriptedTransport {
     script: Arc<Mutex<Script>>,
 }
 
-/// Says what a [`ScriptedTransport`] transport does next.
+/// Says what a [`ScriptedTransport`] does next.
 #[derive(Clone)]
 pub struct ScriptHandle(Arc<Mutex<Script>>);
 
@@ -79,7 +79,7 @@ impl ScriptHandle {
         self.0.lock().unwrap().scenes.push_back(Box::new(scene));
     }
 
-    /// How many steps nobody has taken yet.
+    /// How many steps have not been taken yet.
     pub fn left(&self) -> usize {
         let script = self.0.lock().unwrap();
         script.steps.len() + script.broken.len()

@@ -1,4 +1,4 @@
-//! The doors at which the program has the socket itself: an async fn for it, and an actor of one's own.
+//! Handlers that own the socket: an async fn, and an actor.
 
 use std::future::Future;
 use std::io;
@@ -18,7 +18,7 @@ pub async fn echo(mut socket: Socket) -> io::Result<()> {
     }
 }
 
-/// An actor of one's own that serves its socket by an async fn once it is acked, and stops. What that
+/// An actor that serves its socket by an async fn once it is acked, and stops. What that
 /// returns is lost: an actor has no way to tell the pool of an error.
 pub struct SocketActor<S>(Option<(Socket, S)>);
 

@@ -1,4 +1,4 @@
-//! How long a test waits, and for what: the one place in the tests that sleeps to wait.
+//! Time limits of tests, and waiting for conditions.
 
 use std::future::Future;
 use std::panic::Location;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::{sleep, timeout, Instant};
 
-/// What must happen at all happens within this time, even on a busy machine.
+/// The limit for everything that must happen, also on a busy machine.
 pub const TIME_LIMIT: Duration = Duration::from_secs(20);
 
 /// Panics where it was called if the future is not done in time.
@@ -21,13 +21,13 @@ pub fn within<F: Future>(limit: Duration, future: F) -> impl Future<Output = F::
     }
 }
 
-/// [`within`] the time everything has.
+/// [`within`] the limit of all tests, [`TIME_LIMIT`].
 #[track_caller]
 pub fn in_time<F: Future>(future: F) -> impl Future<Output = F::Output> {
     within(TIME_LIMIT, future)
 }
 
-/// Looks again and again until it is so: for what nobody tells.
+/// Checks again and again until the condition holds: for what has no notification.
 #[track_caller]
 pub fn eventually(mut is_so: impl FnMut() -> bool) -> impl Future<Output = ()> {
     let caller = Location::caller();
@@ -40,7 +40,7 @@ pub fn eventually(mut is_so: impl FnMut() -> bool) -> impl Future<Output = ()> {
     }
 }
 
-/// Lets more than so much time pass: where time itself is what is tested, and nobody tells that it is over.
+/// Waits for more than this time: where time itself is tested.
 pub async fn pass(time: Duration) {
     let begun = Instant::now();
     eventually(|| begun.elapsed() > time).await;

@@ -104,7 +104,7 @@ async fn after_the_cool_down_an_alarm_is_raised_again() {
         crowd.be(1).await;
     }
     for pair in raised(&observer).windows(2) {
-        // What is told of an alarm is a little later than the alarm, on a busy machine.
+        // On a busy machine the callback runs a little later than the alarm.
         assert!(pair[1] - pair[0] >= COOL_DOWN - Duration::from_millis(50), "{:?}", pair[1] - pair[0]);
     }
     let told = observer.alarms("busy");

@@ -95,7 +95,7 @@ fn ways() -> impl Iterator<Item = (CloseReason, usize)> {
     CloseReason::ALL.iter().copied().filter(plain).zip(times)
 }
 
-/// Ends connections in every way, each so many times; returns who ended how. Those that are left end with the pool.
+/// Ends connections in every way, each several times; returns how each peer's ended. The others end with the pool.
 async fn end_in_every_way(
     pool: &Pool<Connection<EndOnRequest>>,
     aged: &Pool<Connection<EndOnRequest>>,

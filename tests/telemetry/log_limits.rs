@@ -1,4 +1,4 @@
-//! Logs under a flood: so many lines a second, what was left out is counted, and never a byte that somebody sent.
+//! Logs under a flood: a limited number of lines a second, a count of the others, never any payload.
 
 use std::time::{Duration, Instant};
 
@@ -208,7 +208,7 @@ async fn log_limits_apply_to_factory_panics() {
     in_time(pool.stop(None)).await;
 }
 
-/// Panics at everything it is told.
+/// Panics at every event.
 struct FailingCodec;
 
 impl actix_acceptor::telemetry::Observer for FailingCodec {

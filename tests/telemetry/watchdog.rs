@@ -18,7 +18,7 @@ const LIMIT: Duration = Duration::from_millis(100);
 /// A limit that nothing reaches which is not meant to, however busy the machine is.
 const FAR: Duration = Duration::from_millis(1_000);
 
-/// Packets that tell their callback to block: `sleep 30` for so many milliseconds, `gate`; `panic` panics.
+/// Packets that block their callback: `sleep 30` for 30 milliseconds, `gate` until it opens; `panic` panics.
 fn sleeper(gate: Option<Gate>) -> Builder<ProtocolService<Probe>> {
     let (builder, _) = Probe::pool(move |call, _| match call {
         Call::Packet(line) => {
@@ -36,7 +36,7 @@ fn sleeper(gate: Option<Gate>) -> Builder<ProtocolService<Probe>> {
     builder.framing(Framing::lines())
 }
 
-/// Who was told to block, in order.
+/// The peers that were blocked, in order.
 fn culprits(observer: &EventRecorder) -> Vec<Option<u64>> {
     let culprit = |seen| match seen {
         RecordedEvent::Blocked { id, .. } => Some(id),
@@ -62,7 +62,7 @@ fn warnings(listener: &str) -> Vec<logs::Line> {
     logs::lines(|line| line.is("listener", listener) && line.fields.contains_key("so_far"))
 }
 
-/// The first one: a block is told before it is logged.
+/// The first one: a block is observed before it is logged.
 async fn logged(listener: &str) -> logs::Line {
     eventually(|| !warnings(listener).is_empty()).await;
     warnings(listener).remove(0)
@@ -169,7 +169,7 @@ async fn suppressed_lines_are_counted_in_the_next_one() {
     in_time(pool.stop(None)).await;
 }
 
-/// As long as another pool with this limit has so many blocks, one after the other.
+/// The time in which another pool with this limit blocks that many times.
 async fn as_long_as_blocks(count: u64, limit: Duration) {
     let (gate, open) = Gate::new();
     let builder = sleeper(Some(gate)).watchdog(limit).acceptors(1).observer(GateOpener(open));

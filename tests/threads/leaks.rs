@@ -29,7 +29,7 @@ async fn starts_and_stops_leak_neither_descriptors_nor_threads() {
     .await;
 }
 
-/// A pool's whole life: with a peer that leaves, one that is told to, one that is killed; or a start that fails.
+/// A pool's whole life: with a peer that leaves, one that is shut down, one that is killed; or a start that fails.
 async fn once(round: usize) {
     let builder = || AcceptorPool::with_protocol(|_| Echo).name("leaky?").acceptors(2);
     if round % 10 == 9 {

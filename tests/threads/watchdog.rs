@@ -1,4 +1,4 @@
-//! The watchdog's thread: there as long as its pool, awake as long as there is somebody to watch. A binary of its own: it
+//! The watchdog's thread: it lives as long as its pool, and is awake while there are connections.
 //! looks at the threads of its process.
 
 use std::collections::BTreeMap;

@@ -90,7 +90,7 @@ async fn a_peer_accepted_during_a_stop_is_stopped_too() {
         let pool = pool.clone();
         async move { pool.stop(Duration::from_secs(60)).await }
     });
-    // The pool has given up waiting for the acceptor: the other arbiter's connections are told.
+    // The pool no longer waits for the acceptor: shutdown reaches the other arbiter's connections.
     callbacks.until(&Call::Shutdown).await;
     open.send(()).unwrap();
     for _ in 0..peers.len() {

@@ -11,7 +11,7 @@ use support::*;
 
 const KIB: usize = 1024;
 
-/// A packet of so many bytes behind its length of four.
+/// A packet of this length behind a four-byte prefix.
 fn framed(payload: &[u8]) -> Vec<u8> {
     [&(payload.len() as u32).to_be_bytes(), payload].concat()
 }
@@ -182,7 +182,7 @@ async fn a_stalled_reader_is_closed_after_the_send_timeout() {
     }
 }
 
-/// Pumps bytes through an echo until told to stop.
+/// Pumps bytes through an echo until it is stopped.
 fn pump(address: std::net::SocketAddr, chunk: usize, stop: Arc<AtomicBool>) -> thread::JoinHandle<usize> {
     thread::spawn(move || {
         use std::io::{Read, Write};

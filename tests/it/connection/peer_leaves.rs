@@ -290,7 +290,7 @@ async fn a_peer_that_leaves_while_init_waits_is_noticed() {
     assert_eq!(callbacks.next().await, Call::Closed(CloseReason::Peer, FIN.into()));
 }
 
-/// A wait holds what is this connection's, in order, and nobody else's.
+/// A wait holds back its own connection, in order, and no other one.
 #[actix::test]
 async fn a_wait_holds_back_only_its_own_connection() {
     let (open, gate) = oneshot::channel::<()>();

@@ -18,7 +18,7 @@ use tokio::task::yield_now;
 
 const KIB: usize = 1024;
 
-/// Yields its pattern again and again, so many bytes in all, whenever it is read; takes all that is written.
+/// Repeats its pattern up to a total length whenever it is read; accepts everything that is written.
 struct EndlessStream {
     pattern: Vec<u8>,
     left: usize,

@@ -1,4 +1,4 @@
-//! The door `start`: an actor of one's own, the ack, and the refusal.
+//! `AcceptorPool::with_actor`: ack and refusal.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -11,7 +11,7 @@ use support::*;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc::{unbounded_channel, UnboundedSender};
 
-/// What happened to an actor, told to the test.
+/// What happened to an actor, reported to the test.
 #[derive(Debug, PartialEq, Eq)]
 enum ActorEvent {
     Acked { id: ConnectionId, found_itself: bool, listed: bool },
@@ -43,7 +43,7 @@ impl Handler<Ack> for Holder {
         let found_itself = pool.find(ack.id).is_some_and(|address| address == ctx.address());
         let listed = pool.list().iter().any(|connection| connection.id == ack.id);
         self.words.send(ActorEvent::Acked { id: ack.id, found_itself, listed }).unwrap();
-        // It does not read, so nobody else would tell it.
+        // It does not read, so nothing else would wake it.
         let draining = self.socket.as_ref().unwrap().draining();
         self.drained = Some(ctx.spawn(draining.into_actor(self).map(|(), _, ctx| ctx.stop())));
     }
@@ -127,7 +127,7 @@ async fn the_pool_keeps_an_unreferenced_actor_alive() {
         peer.expect(b".").await;
     }
     assert!(words.is_empty());
-    // It lets go of the socket: the peer sees the end, the books forget it, and it is nobody's.
+    // It drops the socket: the peer sees the end and the pool forgets the connection.
     pool.find(id).unwrap().do_send(ActorCommand::LetGo);
     assert_eq!(peer.read_to_end().await, b"");
     assert_eq!(in_time(words.recv()).await, Some(ActorEvent::Stopped));

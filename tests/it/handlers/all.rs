@@ -1,4 +1,4 @@
-//! The four doors: what holds for every one of them alike.
+//! What holds for all four handlers.
 
 use std::io;
 use std::time::Duration;
@@ -63,7 +63,7 @@ async fn serve(mut socket: Socket) -> io::Result<()> {
     }
 }
 
-/// A pool of each door, with two acceptors, on the same settings.
+/// A pool with each handler, two acceptors and the same settings.
 async fn every_door() -> Vec<(&'static str, PoolHandle)> {
     fn two<D>(builder: Builder<D>) -> Builder<D> {
         builder.acceptors(2)
@@ -209,7 +209,7 @@ async fn errors_are_counted_with_every_handler() {
     }
 }
 
-/// Panics in the function itself that a door is given, for the first connection; the second one is served.
+/// Panics in the user's function itself for the first connection; serves the second one.
 #[actix::test]
 async fn a_panic_in_the_users_function_ends_one_connection() {
     fn first(id: ConnectionId) {

@@ -1,4 +1,4 @@
-//! The door `serve`, and what a `Socket` does: limits and orders act in its reads and writes.
+//! `AcceptorPool::with_fn` and `Socket`: limits and signals act in its reads and writes.
 
 use std::future::{pending, Future};
 use std::io::{self, ErrorKind};

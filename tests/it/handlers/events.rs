@@ -1,4 +1,4 @@
-//! The door `events`: a closure pair, its streams, and the state at the end.
+//! `AcceptorPool::with_events`: the closures, their streams, and the state at the end.
 
 use std::time::Duration;
 

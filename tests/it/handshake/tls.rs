@@ -327,7 +327,7 @@ async fn a_dropped_socket_sends_the_rest_and_close_notify() {
         in_time(shuts.stop(None)).await;
         drop(quiet);
 
-        // One that takes nothing does not hold up a stop beyond its deadline.
+        // A stalled peer does not delay a stop beyond its deadline.
         let _stalled = pki.connect(connect(&pool).await.0, "localhost").await.unwrap();
         in_time(pool.wait_for(|n| n == 1, None)).await.unwrap();
         in_time(pool.stop(Duration::from_millis(100))).await;

@@ -94,7 +94,7 @@ async fn listeners_report_the_earliest_certificate_expiry() {
     assert_eq!(shown(&pki, &pool, "inside").await.unwrap().as_ref(), der(&named.0));
     assert_eq!(secure.url(), format!("tls://{}", secure.address));
     assert_eq!(plain.url(), format!("tcp://{}", plain.address));
-    // It is told anew after a reload.
+    // It is reported again after a reload.
     let later = soonest + Duration::from_secs(1_000_000);
     pki.issue_until("inside", later);
     tls.reload().unwrap();
@@ -226,7 +226,7 @@ async fn watched_certificates_reload_unless_invalid() {
         until_shown(pki, &pool, &der(&second.0)).await;
         old.echo(b"old connections keep theirs").await;
 
-        // A key that does not belong to it: told by the log, once; then a good one, put in place at once by a rename.
+        // A key that does not match: logged once; then a good one, put in place by a rename.
         let complaint = || {
             let about = |line: &logs::Line| line.fields.get("error").is_some_and(|error| error.contains(&key_name));
             !logs::lines(|line| line.message().ends_with("the old ones stay") && about(line)).is_empty()

@@ -116,7 +116,7 @@ async fn a_peer_ignoring_its_refusal_delays_no_other() {
     let pool = counter.pool().max_connections(1).at_limit(AtLimit::Close).refusal_message(REFUSAL_MESSAGE);
     let pool = pool.bind("127.0.0.1:0").await.unwrap();
     let mut inside = served(&pool).await;
-    // They stay, and say nothing: past so many the others get no refusal_message, but they are closed.
+    // They stay and send nothing: past a limit the others get no refusal message, but they are closed.
     let mut idle = Vec::new();
     for _ in 0..200 {
         idle.push(connect(&pool).await);

@@ -152,7 +152,7 @@ async fn connections_can_be_exempted_concurrently() {
     ends(&pool).await;
 }
 
-/// Comes, has a few words, and leaves, until it is told to stop.
+/// Connects, sends a few messages and leaves, until it is stopped.
 async fn comes_and_goes(pool: PoolHandle, stop: Arc<AtomicBool>) {
     while !stop.load(Relaxed) {
         let mut peer = unserved_peer(&pool).await;

@@ -1,4 +1,4 @@
-//! Connections counted from inside, and the questions that every test of a limit asks.
+//! Connections counted by their protocol, and what every test of a limit checks.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
@@ -114,7 +114,7 @@ pub(super) async fn served_from(pool: &PoolHandle, ip: &str) -> Peer {
     peer
 }
 
-/// Waits until so many connections count, seen from the limit itself.
+/// Waits until the limit counts this number of connections.
 #[track_caller]
 pub(super) fn counting(pool: &PoolHandle, count: usize) -> impl std::future::Future<Output = ()> + '_ {
     eventually(move || pool.listeners().iter().map(|listener| listener.connections).sum::<usize>() == count)
@@ -138,7 +138,7 @@ pub(super) async fn acceptors_are_idle(pool: &PoolHandle) {
     }
 }
 
-/// Exactly so many get in where nobody is, and not one more.
+/// An empty pool admits exactly this number.
 pub(super) async fn assert_capacity(pool: &PoolHandle, count: usize) {
     counting(pool, 0).await;
     let peers = fill(pool, count).await;

@@ -15,7 +15,7 @@ const REFUSAL_MESSAGE: &str = "too long\r\n";
 const LONG: Duration = Duration::from_secs(60);
 const SHORT: Duration = Duration::from_millis(300);
 
-/// A pool that holds peers so long, and is full.
+/// A full pool that holds peers for this time.
 async fn full(max: usize, acceptors: usize, time: Duration) -> (Pool<impl actix::Actor>, ConnectionCounter, Vec<Peer>) {
     let counter = ConnectionCounter::default();
     let pool = counter

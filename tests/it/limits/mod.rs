@@ -1,4 +1,4 @@
-//! Who gets in, and who does not: the limit on connections, limits per peer, rates, rules; all counts are exact.
+//! Limits: connections, peers, rates, rules; all counts are exact.
 
 mod at_limit;
 mod changes;

@@ -1,4 +1,4 @@
-//! A permit comes back whatever dies: a connection in any way, at any door; its peer; its acceptor; its whole arbiter.
+//! A permit returns whatever ends: a connection with any handler, its peer, its acceptor, its whole arbiter.
 
 use std::future::pending;
 use std::io;
@@ -149,7 +149,7 @@ async fn permits_return_however_an_async_fn_ends() {
     ends(&pool).await;
 }
 
-/// An echo by an actor of one's own.
+/// An echo by an actor.
 struct EndsByCauseActor(EndCause, Option<Socket>);
 
 impl Actor for EndsByCauseActor {
@@ -193,7 +193,7 @@ async fn permits_return_when_peers_leave_before_accept() {
     for policy in [AtLimit::Wait, AtLimit::Hold(TIME_LIMIT)] {
         let counter = ConnectionCounter::default();
         let pool = counter.pool().acceptors(2).max_connections(MAX).at_limit(policy).bind("127.0.0.1:0").await.unwrap();
-        // In the queue of a port where nobody is accepted, and in that of a pool that is full.
+        // In the queue of a port that accepts no peer, and in that of a full pool.
         for full in [false, true] {
             let inside = fill(&pool, if full { MAX } else { 0 }).await;
             if !full {
@@ -274,7 +274,7 @@ async fn when_an_arbiter_dies_with_connections_and_held_peers() {
     }
 }
 
-/// Comes and has a word, until it is told to stop; a dying arbiter may cut it short.
+/// Connects and echoes until it is stopped; an arbiter that dies may end it early.
 async fn comes_and_goes(pool: PoolHandle, stop: Arc<AtomicBool>) {
     while !stop.load(Relaxed) {
         let mut peer = connect(&pool).await;

@@ -98,7 +98,7 @@ fn while_the_queue_is_full_connecting_waits() {
         let (third, resumed) = tokio::join!(connector.connect(), pool.resume());
         resumed.unwrap();
         Peer(third.unwrap()).echo("third").await;
-        // Who waits for a place when the doors close is refused.
+        // A peer that waits while the port closes is refused.
         pool.suspend(SuspendMode::Hold).await.unwrap();
         let _queued = (connector.connect().await.unwrap(), connector.connect().await.unwrap());
         let (late, _) = tokio::join!(connector.connect(), pool.drain(Drain::immediate()));

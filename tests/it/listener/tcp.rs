@@ -1,4 +1,4 @@
-//! What can be set for a TCP listener, several addresses of one name, and failures that are all told.
+//! TCP listener settings, several addresses of one name, and the report of all failures.
 
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -87,7 +87,7 @@ async fn the_backlog_bounds_waiting_peers() {
         let pool = listening(listener).await.unwrap();
         in_time(pool.suspend(SuspendMode::Hold)).await.unwrap();
         let address = pool.local_addr().unwrap();
-        // Linux takes one more than it was told.
+        // Linux queues one more than the backlog.
         let limit = if all_wait { TIME_LIMIT } else { Duration::from_millis(300) };
         let waiting = in_time(tokio::task::spawn_blocking(move || {
             let waiting: Vec<_> = (0..4).map(|_| TcpStream::connect_timeout(&address, TIME_LIMIT).unwrap()).collect();
@@ -227,7 +227,7 @@ async fn all_addresses_of_a_name_have_one_port() {
     }
     let names: Vec<_> = pool.listeners().iter().map(|listener| listener.name.to_string()).collect();
     assert_eq!(names, addresses.iter().map(SocketAddr::to_string).collect::<Vec<_>>());
-    // Told to listen there still, they stay; told one of them, the others go.
+    // Listeners that are named again stay; the others close.
     let named = format!("localhost:{}", addresses[0].port());
     in_time(pool.set_listeners(vec![Listener::tcp_all(&named)])).await.unwrap();
     assert_eq!(pool.local_addrs().len(), addresses.len());

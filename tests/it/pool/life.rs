@@ -120,7 +120,7 @@ fn a_name_is_freed_with_its_system() {
     }
 }
 
-/// Tells that it was told, and how it ended; goes on in spite of a shutdown.
+/// Reports the shutdown and its end; ignores the shutdown.
 struct Told(mpsc::Sender<Option<CloseReason>>);
 
 impl Protocol for Told {

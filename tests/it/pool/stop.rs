@@ -1,4 +1,4 @@
-//! The stop of a pool: the port closes, all are told at once, what is left at the deadline is ended.
+//! The stop of a pool: the port closes, all connections get a shutdown at once, the deadline ends the rest.
 
 use std::io::{ErrorKind, Read};
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc::{unbounded_channel, UnboundedReceiver, UnboundedSender};
 use tokio::sync::watch;
 
-/// How a connection takes a shutdown: told by the last word its peer said.
+/// What a connection does at a shutdown: named by its peer's last packet.
 struct ShutdownAction {
     last_word: Bytes,
     told: UnboundedSender<(Instant, Option<Instant>)>,
@@ -94,7 +94,7 @@ async fn shutdown_is_called_on_all_connections_at_once() {
     let asked = Instant::now();
     let grace = Duration::from_secs(60);
     let stopping = actix_rt::spawn(async move { pool.stop(grace).await });
-    // Nobody goes before all were told: one told after another's end would never come.
+    // No connection ends before all got their shutdown; otherwise the last one would never arrive.
     let mut moments = Vec::new();
     for _ in 0..200 {
         let (moment, deadline) = in_time(stage.told.recv()).await.unwrap();
@@ -285,7 +285,7 @@ async fn peers_connecting_during_a_stop_never_hang() {
                 let (mut peers, mut refused) = (Vec::new(), 0);
                 while refused < 5 {
                     match std::net::TcpStream::connect(address) {
-                        // A port that nobody listens on may be connected to itself.
+                        // A port without a listener may be connected to itself.
                         Ok(peer) if peer.local_addr().unwrap() != address => {
                             // Some leave at once, some stay to the end.
                             refused = 0;

@@ -20,7 +20,7 @@ async fn pool(acceptors: usize) -> Pool<Connection<Echo>> {
     AcceptorPool::with_protocol(|_| Echo).acceptors(acceptors).bind("127.0.0.1:0").await.unwrap()
 }
 
-/// Peers that have sent their first word, which nobody may have read yet.
+/// Peers that have sent their first packet, which may still be unread.
 async fn queued(pool: &PoolHandle, count: usize) -> Vec<Peer> {
     let mut peers = join_all((0..count).map(|_| connect(pool))).await;
     join_all(peers.iter_mut().map(|peer| peer.send("hello"))).await;

@@ -115,7 +115,7 @@ async fn a_blocked_arbiter_is_reported_once_and_never_early() {
     let (mut last, mut first) = (peers.pop().unwrap(), peers.remove(0));
     first.send("block\n").await;
     eventually(|| blocks().len() == 1).await;
-    // While the second is blocked for the limit, the first would be told again.
+    // While the second is blocked for the limit, the first would be reported again.
     last.send("block\n").await;
     eventually(|| blocks().iter().any(|(_, id, _)| *id != Some(1))).await;
     drop(open);

@@ -1,4 +1,4 @@
-//! A listener that has stopped is closed: its port refuses whoever comes.
+//! A listener that has stopped is closed: its port refuses connections.
 
 use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex};
@@ -10,7 +10,7 @@ use actix_acceptor::{
 
 use support::*;
 
-/// Knocks at each port that is told to be closed.
+/// Connects to each port that is reported as closed.
 #[derive(Clone, Default)]
 struct ConnectAttempts(Arc<Mutex<Vec<(SocketAddr, bool)>>>);
 

@@ -1,4 +1,4 @@
-//! How long a connection has lived is told as it was, whatever its arbiter did meanwhile.
+//! The reported duration of a connection is exact, whatever its arbiter did meanwhile.
 
 use std::time::{Duration, Instant};
 
@@ -46,7 +46,7 @@ async fn the_duration_includes_blocked_time() {
         }
         call => protocol_default(call),
     });
-    // The gate is opened when the watchdog has seen it closed for so long.
+    // The gate opens when the watchdog has seen it closed for that time.
     let builder = builder.acceptors(1).watchdog(BLOCKED).observer(observer.clone()).observer(GateOpener(open));
     let pool = builder.bind("127.0.0.1:0").await.unwrap();
     let mut peer = connect(&pool).await;

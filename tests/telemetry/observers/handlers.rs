@@ -1,4 +1,4 @@
-//! The four doors tell the same story.
+//! The four handlers cause the same events.
 
 use std::io::{ErrorKind, Read};
 use std::net::TcpStream;
@@ -23,7 +23,7 @@ fn pair() -> actix_acceptor::Builder<impl Service> {
     AcceptorPool::with_events(|_| Init::new(()), on_event).framing(Framing::lines())
 }
 
-/// A pool at each door, with the packets that two lines make there.
+/// A pool with each handler, and the number of packets that two lines are there.
 async fn at_every_door<O: Observer + Clone>(observer: impl Fn() -> O) -> Vec<(&'static str, PoolHandle, O, u64)> {
     async fn open<D: Service, O: Observer + Clone>(
         builder: actix_acceptor::Builder<D>,

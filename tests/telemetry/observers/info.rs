@@ -1,4 +1,4 @@
-//! Looking at a pool: whoever looks is answered at once, and nobody is stopped.
+//! `info` of a pool answers at once and stops no connection.
 
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -53,7 +53,7 @@ async fn info_neither_waits_nor_makes_anyone_wait() {
     in_time(pool.stop(Duration::ZERO)).await;
 }
 
-/// Looks at the pool whenever it is told something.
+/// Calls `info` on the pool at every event.
 #[derive(Clone, Default)]
 struct CallsInfo {
     pool: Arc<OnceLock<PoolHandle>>,

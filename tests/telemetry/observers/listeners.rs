@@ -6,7 +6,7 @@ use actix_acceptor::{AcceptorPool, Listener, PoolHandle, SuspendMode};
 
 use support::*;
 
-/// The listeners of a pool, as they are told.
+/// The listeners of a pool, as events report them.
 fn told(pool: &PoolHandle, open: bool) -> Vec<RecordedEvent> {
     let tell = |info: actix_acceptor::info::ListenerInfo| {
         let (listener, address) = (info.name.to_string(), info.address.to_string());

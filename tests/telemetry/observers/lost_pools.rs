@@ -1,4 +1,4 @@
-//! A pool whose own arbiter stops: what is open is told to be closed all the same.
+//! A pool whose own arbiter stops still reports everything as closed.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What observers are told: everything once, in order, with the right numbers; and what it costs others.
+//! Events for observers: each once, in order, with the right numbers.
 
 mod acceptors;
 mod closed_ports;

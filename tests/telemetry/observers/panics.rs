@@ -1,4 +1,4 @@
-//! An observer that panics is logged, and costs nobody anything.
+//! An observer that panics is logged, and affects nothing else.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use actix_acceptor::{
 
 use support::*;
 
-/// Panics at everything it is told.
+/// Panics at every event.
 struct FailingCodec;
 
 impl Observer for FailingCodec {

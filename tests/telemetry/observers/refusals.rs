@@ -47,7 +47,7 @@ fn knock(pool: &PoolHandle) -> SocketAddr {
     address
 }
 
-/// Lets in so many and turns the next three away.
+/// Admits that number and refuses the next three.
 async fn turns_away(builder: Builder<ProtocolService<Echo>>, admits: usize, reason: RefusalReason) {
     let (pool, observer) = observed(builder).await;
     let mut guests = Vec::new();

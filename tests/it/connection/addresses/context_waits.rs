@@ -84,7 +84,7 @@ async fn a_shutdown_is_deferred_until_a_context_wait_ends() {
     words.expect(&["ack"]).await;
     let stop = pool.clone();
     let stopping = actix::spawn(async move { stop.stop(None).await });
-    // All are told in the same moment: this one ends at once.
+    // All get it at the same moment: this one ends at once.
     assert_eq!(other.read_to_end().await, b"");
     words.expect(&["closed: shutdown"]).await;
     assert!(words.none());

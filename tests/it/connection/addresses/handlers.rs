@@ -1,4 +1,4 @@
-//! Messages of one's own, and what actix offers to those who handle them.
+//! Custom messages, and what actix offers to their handlers.
 
 use std::time::{Duration, Instant};
 
@@ -263,7 +263,7 @@ async fn spawned_futures_end_with_their_connection() {
     assert_eq!((in_time(drops.recv()).await, in_time(drops.recv()).await), (Some("dropped"), Some("dropped")));
 }
 
-/// A question of one's own to a connection of the door `events`.
+/// A custom message to a connection of `with_events`.
 #[derive(Message)]
 #[rtype(result = "u64")]
 struct Count;

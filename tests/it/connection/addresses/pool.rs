@@ -99,7 +99,7 @@ async fn a_broadcast_is_encoded_once() {
         peer.expect(b"to all of you").await;
     }
     assert_eq!(encoded.load(Relaxed), 1);
-    // What the codec refuses is sent to nobody, not even the half that it wrote.
+    // A reply that the codec refuses is not sent at all, not even the half that was written.
     assert_eq!(pool.broadcast("bad").unwrap_err().to_string(), "refused");
     assert_eq!(pool.broadcast("next").unwrap().delivered, 6);
     for peer in &mut peers {

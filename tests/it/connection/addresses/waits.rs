@@ -89,7 +89,7 @@ async fn a_kill_works_above_the_high_mark() {
     let pool = builder.watermarks(1000, 100).bind("127.0.0.1:0").await.unwrap();
     let (mut peer, id, address) = meet(&pool).await;
     words.expect(&["ack"]).await;
-    // Far more than the kernel takes: the rest stands above the mark, for nobody reads.
+    // Far more than the kernel buffers: the rest stays above the high mark.
     in_time(address.send(to(|_, _| Next::Send(vec![b'.'; 32 << 20].into())))).await.unwrap();
     address.try_send(say("never")).unwrap();
     peer.send("never\n").await;

@@ -1,4 +1,4 @@
-//! Every way to end, told to `closed` once and counted once.
+//! Every way to end is reported to `closed` once and counted once.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ impl Protocol for EndsOnRequest {
             b"panic" => panic!("as asked"),
             b"idle" => conn.idle_timeout_once(SHORT_LIMIT),
             b"half" => conn.set_packet_timeout(SHORT_LIMIT),
-            // More than the kernel takes, and nobody reads it.
+            // More than the kernel buffers, and the peer does not read.
             b"flood" => return Next::Send(vec![b'x'; 16 * 1024 * 1024].into()),
             _ => {}
         }

@@ -1,4 +1,4 @@
-//! A panic that comes when something is dropped: out of its place, and perhaps after the end was told.
+//! Panics in drops, also after the end was reported.
 
 use std::future::pending;
 use std::time::Duration;

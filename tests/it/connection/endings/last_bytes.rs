@@ -11,7 +11,7 @@ use tokio::net::TcpSocket;
 
 use support::*;
 
-/// Answers `way length` with so many bytes, and ends in that way.
+/// Answers `way length` with that many bytes, and ends in that way.
 struct SendAndEnd(Recorder);
 
 impl Protocol for SendAndEnd {

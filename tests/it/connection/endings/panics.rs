@@ -256,7 +256,7 @@ async fn a_codec_factory_panic_after_a_timeout_ends_one_connection() {
     in_time(pool.stop(Duration::ZERO)).await;
 }
 
-/// An error that nobody can look at.
+/// An error whose `Display` and `Debug` panic.
 #[derive(Debug)]
 struct PanickingDisplay;
 
@@ -310,7 +310,7 @@ async fn an_error_with_a_panicking_display_is_still_an_error() {
     in_time(pool.stop(Duration::ZERO)).await;
 }
 
-/// Nobody comes to live behind this door.
+/// An actor that is never started.
 struct NeverStarted;
 
 impl Actor for NeverStarted {

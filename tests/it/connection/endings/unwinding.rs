@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use support::*;
 
-/// Echoes; has its arbiter stopped when told so; panics with its text in `closed`.
+/// Echoes; stops its arbiter on request; panics with its text in `closed`.
 struct PanicsInClosed {
     text: &'static str,
     recorder: Recorder,

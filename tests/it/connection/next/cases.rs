@@ -30,7 +30,7 @@ pub(super) enum At {
     HalfOpen,
     Passive,
     Shutdown,
-    /// A handler of one's own, through `Connection::with`.
+    /// A custom message handler, through `Connection::with`.
     Foreign,
 }
 
@@ -90,7 +90,7 @@ pub(super) struct Outcome {
 }
 
 impl Case {
-    /// What must come of it. A connection that goes on is told to say `alive` and then to close.
+    /// The expected outcome. A connection that goes on is asked for `alive` and then closed.
     pub(super) fn expected(self) -> Outcome {
         let (reason, why) = self.ending();
         let mut log = vec!["init"];

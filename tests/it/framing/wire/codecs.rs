@@ -1,4 +1,4 @@
-//! Codecs of others: tokio-util's, and two of one's own with a memory.
+//! Codecs of tokio-util, and two custom ones with state.
 
 use std::collections::VecDeque;
 use std::io;

@@ -118,7 +118,7 @@ async fn send_and_stop_sends_before_closing() {
     for framing in framings() {
         let (pool, mut notes) = bound(framing.clone()).await;
         let mut peer = connect(&pool).await;
-        // What comes behind it is nobody's.
+        // The rest is no packet.
         peer.send(wire(&framing, ["first", "quit", "too late"])).await;
         assert_eq!(peer.read_to_end().await, wire(&framing, ["first", "bye"]), "{framing}");
         notes.expect(Note::Packet("first".into())).await;

@@ -133,7 +133,7 @@ async fn a_reply_too_long_for_its_prefix_fails_only_the_send() {
     assert!(matches!(answer, Err(SendError::TooLong { length: 256, limit: 255 })));
     peer.send(wire(&framing, ["2"])).await;
     peer.expect(b"\x02rr").await;
-    // As an answer it is the end: nobody else could be told.
+    // As a `Next` it ends the connection: the error has no other receiver.
     peer.send(wire(&framing, ["1", "!256"])).await;
     assert_eq!(peer.read_to_end().await, b"\x01r");
     assert_eq!(closings.reason().await, CloseReason::Error);

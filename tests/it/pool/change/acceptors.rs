@@ -13,7 +13,7 @@ async fn pool(acceptors: usize) -> Pool<Connection<Echo>> {
     AcceptorPool::with_protocol(|_| Echo).acceptors(acceptors).bind("127.0.0.1:0").await.unwrap()
 }
 
-/// Changes the number, and waits until so many are at work.
+/// Changes the number, and waits until that many run.
 async fn staff(pool: &PoolHandle, acceptors: usize) {
     pool.change(move |settings| settings.acceptors = Some(acceptors)).await.unwrap();
     eventually(|| pool.acceptors().len() == acceptors).await;
@@ -86,7 +86,7 @@ async fn quick_resizes_take_nothing_from_the_restart_budget() {
         }
     }
     connect(&pool).await.echo("hello").await;
-    // The first one was never told to go. Its death is the only one.
+    // The first one was never stopped. Its death is the only one.
     pool.acceptors()[0].do_send(AcceptorFailure::Panic);
     eventually(|| restarts(&pool) > 0 && pool.acceptors().len() == 4 || !pool.is_ready()).await;
     assert!(pool.is_ready(), "{:?}", pool.status());

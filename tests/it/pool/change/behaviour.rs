@@ -40,7 +40,7 @@ async fn side_by_side(pool: &PoolHandle, change: impl FnOnce()) {
 async fn the_factory_can_be_replaced() {
     let pool = AcceptorPool::with_protocol(saying("old")).acceptors(2).bind("127.0.0.1:0").await.unwrap();
     side_by_side(&pool, || pool.set_protocol(saying("new"))).await;
-    // Of a pool that is over nobody is left to be served.
+    // A pool that has ended serves no connection.
     pool.set_protocol(saying("new"));
 }
 

@@ -7,7 +7,7 @@ use actix_acceptor::{telemetry::CloseReason, Drain};
 use support::draining::*;
 use support::*;
 
-/// What is queued has so long to leave once the deadline has come.
+/// The time that queued bytes have once the deadline has passed.
 const LAST_FLUSH: Duration = Duration::from_millis(500);
 const GRACE: Duration = Duration::from_millis(300);
 
@@ -25,7 +25,7 @@ async fn connections_end_at_the_deadline_not_before() {
     assert_eq!(counts(&report), [3, 0, 3, 0]);
     assert_eq!((report.closed.get(CloseReason::Killed), report.closed.total()), (3, 3));
     assert!(report.took >= GRACE, "{:?}", report.took);
-    // Nothing was left to send: nobody waited for that.
+    // Nothing was left to send, so nothing was waited for.
     assert!(report.took < GRACE + LAST_FLUSH, "{:?}", report.took);
 }
 

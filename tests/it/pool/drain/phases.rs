@@ -1,4 +1,4 @@
-//! Readiness off, the delay, the last call, everybody told.
+//! The phases of a drain: not ready, delay, backlog, shutdown.
 
 use std::time::{Duration, Instant};
 

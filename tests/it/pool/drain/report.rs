@@ -1,4 +1,4 @@
-//! What is told of a drain, and of the number of connections.
+//! The report of a drain, and the number of connections.
 
 use std::time::{Duration, Instant};
 
