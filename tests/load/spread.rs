@@ -1,4 +1,4 @@
-//! How connections spread over the arbiters, and how they are numbered. A binary of its own: it needs many descriptors.
+//! How connections spread over the arbiters, and how they are numbered.
 
 use std::collections::HashSet;
 use std::sync::{mpsc, Arc, Mutex};

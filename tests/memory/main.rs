@@ -1,4 +1,4 @@
-//! What a connection costs that has nothing to do. A binary of its own: it measures its process.
+//! The memory of idle connections. A binary of its own: it measures its process.
 #![cfg(target_os = "linux")]
 
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! `drain_on_signal`, in a process of its own: this test program once more, as a server.
+//! `drain_on_signal`, in a process of its own: this test program is started again as a server.
 
 use std::io::{BufRead, BufReader, Lines};
 use std::process::{Child, ChildStderr, Command, Stdio};
@@ -17,15 +17,15 @@ const SERVE: &str = "SERVE_AND_DRAIN_ON_SIGNAL";
 fn server_process() {
     let Ok(how) = std::env::var(SERVE) else { return };
     actix::System::new().block_on(async {
-        let start_drain_pool = start_drain_pool(2).await;
+        let drained = start_drain_pool(2).await;
         if how == "ends by itself" {
-            let pool = start_drain_pool.pool.clone();
+            let pool = drained.pool.clone();
             actix_rt::spawn(async move { pool.stop(Duration::ZERO).await });
         }
         let grace = how.parse().map_or(LONG, Duration::from_millis);
         // Told once the signals are listened for.
-        let tell = async { eprintln!("{}", start_drain_pool.pool.local_addr().unwrap()) };
-        let (report, ()) = tokio::join!(start_drain_pool.pool.drain_on_signal(Drain::grace(grace)), tell);
+        let tell = async { eprintln!("{}", drained.pool.local_addr().unwrap()) };
+        let (report, ()) = tokio::join!(drained.pool.drain_on_signal(Drain::grace(grace)), tell);
         eprintln!("{:?}", counts(&report.unwrap()));
     });
     std::process::exit(0);

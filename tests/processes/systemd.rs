@@ -1,4 +1,4 @@
-//! Sockets of systemd. A binary of its own: it is started again by a process that opens sockets for it.
+//! Sockets of systemd. This program is started again by a process that opens sockets for it.
 
 use std::time::Duration;
 

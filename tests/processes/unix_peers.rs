@@ -1,5 +1,4 @@
-//! Unix sockets with clients that others wrote. A binary of its own: a process that is being started holds the sockets of the
-//! one that starts it for a moment.
+//! Unix sockets with programs of the system as clients.
 
 #![cfg(unix)]
 

@@ -1,4 +1,4 @@
-//! A thousand starts and stops leave neither descriptors nor threads. A binary of its own: it counts what its process has.
+//! A thousand starts and stops leave neither descriptors nor threads.
 
 use std::io;
 use std::time::Duration;

@@ -1,5 +1,4 @@
 //! The watchdog's thread: it lives as long as its pool, and is awake while there are connections.
-//! looks at the threads of its process.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;

@@ -13,10 +13,10 @@ const GRACE: Duration = Duration::from_millis(300);
 
 #[actix::test]
 async fn connections_end_at_the_deadline_not_before() {
-    let start_drain_pool = start_drain_pool(2).await;
-    let mut stay = start_drain_pool.connected_peers(3, "stay").await;
+    let drained = start_drain_pool(2).await;
+    let mut stay = drained.connected_peers(3, "stay").await;
     let began = Instant::now();
-    let draining = begin(&start_drain_pool.pool, Drain::grace(GRACE)).await;
+    let draining = begin(&drained.pool, Drain::grace(GRACE)).await;
     for peer in &mut stay {
         assert_eq!(peer.read_to_end().await, b"");
     }
@@ -31,10 +31,10 @@ async fn connections_end_at_the_deadline_not_before() {
 
 #[actix::test]
 async fn queued_bytes_are_sent_before_the_deadline() {
-    let mut start_drain_pool = start_drain_pool(1).await;
-    let mut peer = start_drain_pool.flooded().await;
-    let draining = begin(&start_drain_pool.pool, Drain::grace(GRACE)).await;
-    let deadline = start_drain_pool.next_shutdown().await.deadline.unwrap();
+    let mut drained = start_drain_pool(1).await;
+    let mut peer = drained.flooded().await;
+    let draining = begin(&drained.pool, Drain::grace(GRACE)).await;
+    let deadline = drained.next_shutdown().await.deadline.unwrap();
     tokio::time::sleep_until(deadline.into()).await;
     let rest = peer.read_to_end().await;
     assert!(rest.ends_with(b"x\nflood\n"));
@@ -46,9 +46,9 @@ async fn queued_bytes_are_sent_before_the_deadline() {
 
 #[actix::test]
 async fn a_peer_that_does_not_read_is_aborted_after_500_ms() {
-    let start_drain_pool = start_drain_pool(1).await;
-    let mut peer = start_drain_pool.flooded().await;
-    let report = in_time(start_drain_pool.pool.drain(Drain::grace(GRACE))).await;
+    let drained = start_drain_pool(1).await;
+    let mut peer = drained.flooded().await;
+    let report = in_time(drained.pool.drain(Drain::grace(GRACE))).await;
     assert!(report.took >= GRACE + LAST_FLUSH, "{:?}", report.took);
     assert!(report.took < GRACE + LAST_FLUSH + Duration::from_secs(5), "{:?}", report.took);
     assert_eq!(counts(&report), [1, 0, 1, 0]);
@@ -59,15 +59,15 @@ async fn a_peer_that_does_not_read_is_aborted_after_500_ms() {
 #[actix::test]
 async fn an_immediate_drain_asks_no_connection() {
     for drain in [Drain::immediate(), Drain::grace(Duration::ZERO)] {
-        let mut start_drain_pool = start_drain_pool(2).await;
-        let mut peers = start_drain_pool.connected_peers(10, "hello").await;
-        let mut flooded = start_drain_pool.flooded().await;
-        let report = in_time(start_drain_pool.pool.drain(drain)).await;
+        let mut drained = start_drain_pool(2).await;
+        let mut peers = drained.connected_peers(10, "hello").await;
+        let mut flooded = drained.flooded().await;
+        let report = in_time(drained.pool.drain(drain)).await;
         for peer in &mut peers {
             assert_eq!(peer.until_gone().await, b"");
         }
         assert!(flooded.until_gone().await.len() < FLOOD);
-        assert!(start_drain_pool.shutdowns.recv().await.is_none(), "somebody was asked");
+        assert!(drained.shutdowns.recv().await.is_none(), "somebody was asked");
         assert_eq!(counts(&report), [11, 0, 11, 0]);
         assert_eq!(report.closed.get(CloseReason::Killed), 11);
         assert!(report.took < LAST_FLUSH, "{:?}", report.took);
@@ -76,18 +76,18 @@ async fn an_immediate_drain_asks_no_connection() {
 
 #[actix::test]
 async fn without_a_deadline_connections_take_their_time() {
-    let mut start_drain_pool = start_drain_pool(2).await;
-    let mut stay = start_drain_pool.connected_peers(2, "stay").await;
-    let draining = begin(&start_drain_pool.pool, Drain::grace(None)).await;
+    let mut drained = start_drain_pool(2).await;
+    let mut stay = drained.connected_peers(2, "stay").await;
+    let draining = begin(&drained.pool, Drain::grace(None)).await;
     for _ in 0..2 {
-        assert_eq!(start_drain_pool.next_shutdown().await.deadline, None);
+        assert_eq!(drained.next_shutdown().await.deadline, None);
     }
     stay[0].echo("still served\n").await;
     // One leaves by itself; a second drain is a deadline for the other.
     drop(stay.remove(0));
-    start_drain_pool.pool.wait_for(|connections| connections == 1, TIME_LIMIT).await.unwrap();
+    drained.pool.wait_for(|connections| connections == 1, TIME_LIMIT).await.unwrap();
     let began = Instant::now();
-    let second = begin(&start_drain_pool.pool, Drain::grace(GRACE)).await;
+    let second = begin(&drained.pool, Drain::grace(GRACE)).await;
     assert_eq!(stay[0].read_to_end().await, b"");
     assert!(began.elapsed() >= GRACE);
     for report in [draining, second] {
@@ -98,19 +98,19 @@ async fn without_a_deadline_connections_take_their_time() {
 #[actix::test]
 async fn a_second_drain_can_only_shorten_the_deadline() {
     for (first, second) in [(LONG, GRACE), (GRACE, LONG)] {
-        let mut start_drain_pool = start_drain_pool(2).await;
-        let mut stay = start_drain_pool.connected_peers(1, "stay").await;
+        let mut drained = start_drain_pool(2).await;
+        let mut stay = drained.connected_peers(1, "stay").await;
         let began = Instant::now();
         let reports = [
-            begin(&start_drain_pool.pool, Drain::grace(first)).await,
-            begin(&start_drain_pool.pool, Drain::grace(second).delay(Duration::from_millis(1))).await,
+            begin(&drained.pool, Drain::grace(first)).await,
+            begin(&drained.pool, Drain::grace(second).delay(Duration::from_millis(1))).await,
         ];
-        start_drain_pool.next_shutdown().await;
+        drained.next_shutdown().await;
         assert_eq!(stay[0].read_to_end().await, b"");
         assert!(began.elapsed() >= GRACE);
         for report in reports {
             assert_eq!(counts(&in_time(report).await.unwrap()), [1, 0, 1, 0]);
         }
-        assert!(start_drain_pool.shutdowns.recv().await.is_none(), "told once");
+        assert!(drained.shutdowns.recv().await.is_none(), "told once");
     }
 }
