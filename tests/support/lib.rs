@@ -27,7 +27,7 @@ pub use event_recorder::{ConnectionKey, Ending, EventRecorder, RecordedEvent};
 pub use failing_codec::FailingCodec;
 pub use folder::Folder;
 pub use gate::{Gate, GateOpener};
-pub use paused::{assert_on_time, in_memory, paused};
+pub use paused::{assert_on_time, elapse, in_memory, paused};
 pub use peer::{connect, BlockingPeer, Peer};
 pub use probe::{protocol_default, Call, Callbacks, Probe};
 pub use program::program;

@@ -15,6 +15,11 @@ pub fn paused<F: Future<Output = ()> + 'static>(test: F) {
     System::with_tokio_rt(runtime).block_on(test);
 }
 
+/// Lets this much time of a paused clock pass.
+pub async fn elapse(time: Duration) {
+    tokio::time::sleep(time).await;
+}
+
 /// A pool on the current arbiter whose peers come by its director alone.
 pub async fn in_memory<D: Service>(builder: Builder<D>) -> (Pool<D::Actor>, ScriptHandle) {
     let (transport, script_handle) = ScriptedTransport::in_memory();

@@ -83,7 +83,7 @@ fn established_connections_go_on_while_the_acceptor_pauses() {
         (0..4).for_each(|_| tries.fail(&script_handle, libc::EMFILE));
         while script_handle.left() > 0 {
             standing.echo("meanwhile").await;
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            elapse(Duration::from_millis(10)).await;
         }
         assert_eq!(tries.pauses(), [100, 200, 400]);
         pool.stop(Duration::ZERO).await;
@@ -98,7 +98,7 @@ fn a_pause_does_not_hold_up_a_stop() {
         (0..10).for_each(|_| tries.fail(&script_handle, libc::EMFILE));
         let started = Instant::now();
         while script_handle.left() > 4 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            elapse(Duration::from_millis(10)).await;
         }
         let stop = Instant::now();
         pool.stop(None).await;

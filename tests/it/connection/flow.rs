@@ -124,11 +124,11 @@ fn input_resumes_at_the_low_mark() {
         callbacks.until(&Call::packet("much")).await;
         // From 36 KiB down to 32, 31, 9.
         for kib in [4, 1, 22] {
-            tokio::time::sleep(ms(1_000)).await;
+            elapse(ms(1_000)).await;
             assert_eq!(callbacks.so_far(), []);
             peer.read_exact(kib * KIB).await;
         }
-        tokio::time::sleep(ms(1_000)).await;
+        elapse(ms(1_000)).await;
         assert_eq!(callbacks.so_far(), []);
         peer.read_exact(KIB).await;
         assert_eq!(callbacks.next().await, Call::packet("next"));

@@ -177,7 +177,7 @@ fn during_a_wait_one_buffer_is_read_ahead() {
     paused(async {
         let (builder, mut callbacks) = Probe::pool(|call, conn| match call {
             Call::Packet(bytes) if bytes == "wait" => {
-                conn.wait(tokio::time::sleep(Duration::from_secs(30)), |_, _, _| Next::Continue)
+                conn.wait(elapse(Duration::from_secs(30)), |_, _, _| Next::Continue)
             }
             call => protocol_default(call),
         });

@@ -139,7 +139,7 @@ fn silence_without_a_read_does_not_count() {
     paused(async {
         let limit = Duration::from_secs(1);
         let (builder, mut told) = telling(move |mut socket, tell| async move {
-            tokio::time::sleep(3 * limit).await;
+            elapse(3 * limit).await;
             tell.send(()).unwrap();
             socket.read_u8().await.map(drop)
         });

@@ -7,7 +7,6 @@ use actix_acceptor::{handlers::NoActor, telemetry::CloseReason, AcceptorPool, Po
 use support::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc::{unbounded_channel, UnboundedReceiver};
-use tokio::time::sleep;
 
 /// Notes this, reads one byte, tells how that went, and returns as is said.
 async fn noting(
@@ -93,7 +92,7 @@ fn silence_between_two_reads_does_not_count() {
             for _ in 0..2 {
                 let byte = socket.read_u8().await?;
                 // Nobody listens.
-                sleep(2 * limit).await;
+                elapse(2 * limit).await;
                 socket.write_u8(byte).await?;
             }
             io::Result::Ok(())
@@ -122,7 +121,7 @@ fn a_peer_that_keeps_sending_is_not_idle() {
         let mut peer = script_handle.connect();
         for _ in 0..10 {
             peer.send(".").await;
-            sleep(limit * 9 / 10).await;
+            elapse(limit * 9 / 10).await;
             assert_eq!(pool.connections(), 1);
         }
         peer.read_to_end().await;
@@ -143,7 +142,7 @@ fn a_slow_reader_is_kept_and_a_stalled_one_is_closed() {
             in_memory(AcceptorPool::with_fn(serve).send_timeout(limit).idle_timeout(None)).await;
         let mut peer = script_handle.connect();
         for _ in 0..5 {
-            sleep(limit * 9 / 10).await;
+            elapse(limit * 9 / 10).await;
             assert!(told.is_empty());
             peer.read_exact(1).await;
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use actix_acceptor::{telemetry::CloseReason, Active, Framing, Next, Timeout, User};
 use bytes::Bytes;
 use support::*;
-use tokio::time::{sleep, Instant};
+use tokio::time::Instant;
 
 const IDLE: Call = Call::Timeout(Timeout::Idle);
 
@@ -35,7 +35,7 @@ fn idle_time_counts_from_the_peers_last_byte() {
                 let (builder, mut callbacks) = Probe::pool(|call, _| protocol_default(call));
                 let (_pool, script_handle) = in_memory(builder.idle_timeout(limit)).await;
                 let mut peer = script_handle.connect();
-                sleep(limit * tenths / 10).await;
+                elapse(limit * tenths / 10).await;
                 peer.send("x").await;
                 let spoke = callbacks.until(&Call::packet("x")).await;
                 let (call, at) = callbacks.next_ever().await;
@@ -58,7 +58,7 @@ fn only_the_peers_bytes_reset_idle_time() {
         let ready = callbacks.until(&Call::Ack).await;
         let address = pool.addresses().remove(0).1;
         for _ in 0..9 {
-            sleep(ms(100)).await;
+            elapse(ms(100)).await;
             address.send(User(Bytes::from_static(b"tick"))).await.unwrap();
             peer.expect(b"tick").await;
         }
@@ -86,12 +86,12 @@ fn continuing_after_a_timeout_restarts_it() {
 fn idle_time_is_paused_during_a_wait() {
     paused(async {
         let (builder, mut callbacks) = Probe::pool(|call, conn| match call {
-            Call::Packet(_) => conn.wait(sleep(ms(10_000)), |_, _, _| Next::Send(Bytes::from_static(b"done"))),
+            Call::Packet(_) => conn.wait(elapse(ms(10_000)), |_, _, _| Next::Send(Bytes::from_static(b"done"))),
             call => protocol_default(call),
         });
         let (_pool, script_handle) = in_memory(builder.idle_timeout(ms(500))).await;
         let mut peer = script_handle.connect();
-        sleep(ms(200)).await;
+        elapse(ms(200)).await;
         let (sent, ()) = (Instant::now(), peer.send("go").await);
         peer.expect(b"done").await;
         assert!(sent.elapsed() >= ms(10_000));
@@ -106,14 +106,14 @@ fn idle_time_is_paused_during_many_short_waits() {
     for phase in [0, 10, 20, 30] {
         paused(async move {
             let (builder, mut callbacks) = Probe::pool(|call, conn| match call {
-                Call::User(_) => conn.wait(sleep(ms(30)), |_, _, _| Next::Continue),
+                Call::User(_) => conn.wait(elapse(ms(30)), |_, _, _| Next::Continue),
                 call => protocol_default(call),
             });
             let (pool, script_handle) = in_memory(builder.idle_timeout(ms(1_000))).await;
             let _peer = script_handle.connect();
             let born = callbacks.until(&Call::Ack).await;
             let address = pool.addresses().remove(0).1;
-            sleep(ms(phase)).await;
+            elapse(ms(phase)).await;
             let mut beat = tokio::time::interval(ms(40));
             for _ in 0..50 {
                 beat.tick().await;
@@ -140,14 +140,14 @@ fn idle_time_expires_despite_a_wait_at_every_tick() {
     for phase in [0, 5, 10, 15, 20, 25, 30, 35] {
         paused(async move {
             let (builder, mut callbacks) = Probe::pool(|call, conn| match call {
-                Call::User(_) => conn.wait(sleep(ms(30)), |_, _, _| Next::Continue),
+                Call::User(_) => conn.wait(elapse(ms(30)), |_, _, _| Next::Continue),
                 call => protocol_default(call),
             });
             let (pool, script_handle) = in_memory(builder.idle_timeout(ms(1_000))).await;
             let _peer = script_handle.connect();
             callbacks.until(&Call::Ack).await;
             let address = pool.addresses().remove(0).1;
-            sleep(ms(phase)).await;
+            elapse(ms(phase)).await;
             let mut beat = tokio::time::interval(ms(40));
             // It listens 10 ms of each 40: a hundred beats are its time.
             for _ in 0..500 {
@@ -163,13 +163,13 @@ fn idle_time_expires_despite_a_wait_at_every_tick() {
 fn input_during_a_wait_resets_idle_time() {
     paused(async {
         let (builder, mut callbacks) = Probe::pool(|call, conn| match call {
-            Call::Packet(bytes) if bytes == "go" => conn.wait(sleep(ms(1_000)), |_, _, _| Next::Continue),
+            Call::Packet(bytes) if bytes == "go" => conn.wait(elapse(ms(1_000)), |_, _, _| Next::Continue),
             call => protocol_default(call),
         });
         let (_pool, script_handle) = in_memory(builder.idle_timeout(ms(500)).framing(Framing::lines())).await;
         let mut peer = script_handle.connect();
         peer.send("go\n").await;
-        sleep(ms(900)).await;
+        elapse(ms(900)).await;
         peer.send("more\n").await;
         let went_on = callbacks.until(&Call::packet("more")).await;
         assert_on_time(went_on, callbacks.until(&IDLE).await, ms(500));
@@ -190,7 +190,7 @@ fn idle_time_is_paused_while_passive() {
         let (pool, script_handle) = in_memory(builder.idle_timeout(ms(500))).await;
         let _peer = script_handle.connect();
         callbacks.until(&Call::Ack).await;
-        sleep(ms(20_000)).await;
+        elapse(ms(20_000)).await;
         assert_eq!(callbacks.so_far(), []);
         pool.addresses()[0].1.send(User(Bytes::new())).await.unwrap();
         let awake = callbacks.until(&Call::user("")).await;
@@ -211,11 +211,11 @@ fn an_idle_timeout_set_in_a_callback_starts_then() {
             });
             let (_pool, script_handle) = in_memory(builder.idle_timeout(ms(1_000))).await;
             let mut peer = script_handle.connect();
-            sleep(ms(730)).await;
+            elapse(ms(730)).await;
             peer.send("x").await;
             let mut from = callbacks.until(&Call::packet("x")).await;
             if set.is_none() {
-                sleep(ms(100_000)).await;
+                elapse(ms(100_000)).await;
                 return assert_eq!(callbacks.so_far(), []);
             }
             for _ in 0..3 {
@@ -249,7 +249,7 @@ fn a_timeout_for_one_wait_only_ends_with_the_peers_next_byte() {
             // The peer speaks before: likewise.
             peer.send("once").await;
             callbacks.until(&Call::packet("once")).await;
-            sleep(ms(once.min(usual) / 2)).await;
+            elapse(ms(once.min(usual) / 2)).await;
             peer.send("x").await;
             let spoke = callbacks.until(&Call::packet("x")).await;
             assert_on_time(spoke, callbacks.until(&IDLE).await, ms(usual));
@@ -273,7 +273,7 @@ fn a_short_limit_is_never_early_beside_long_ones() {
             let mut patient = script_handle.connect();
             patient.send("long").await;
             callbacks.until(&Call::packet("long")).await;
-            sleep(ms(10_000 + wait)).await;
+            elapse(ms(10_000 + wait)).await;
             let _peer = script_handle.connect();
             let ready = callbacks.until(&Call::Ack).await;
             assert_on_time(ready, callbacks.until(&IDLE).await, ms(100));
@@ -297,7 +297,7 @@ fn a_timeout_set_by_a_connection_is_its_own() {
         short.send("x").await;
         callbacks.until(&IDLE).await;
         callbacks.closed().await;
-        sleep(ms(5_000)).await;
+        elapse(ms(5_000)).await;
         assert_eq!(pool.connections(), 1);
         assert_eq!(callbacks.so_far(), []);
     });

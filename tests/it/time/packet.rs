@@ -7,7 +7,7 @@ use bytes::Bytes;
 use support::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc::{unbounded_channel, UnboundedSender};
-use tokio::time::{sleep, Instant};
+use tokio::time::Instant;
 
 #[test]
 fn idle_and_packet_time_pause_above_the_high_mark() {
@@ -21,7 +21,7 @@ fn idle_and_packet_time_pause_above_the_high_mark() {
         let mut peer = script_handle.connect();
         peer.send("go\nhal").await;
         callbacks.until(&Call::packet("go")).await;
-        sleep(ms(20_000)).await;
+        elapse(ms(20_000)).await;
         assert_eq!(callbacks.so_far(), []);
         assert_eq!(peer.read_exact(200 * 1024 + 1).await.len(), 200 * 1024 + 1);
         let below = Instant::now();
@@ -36,11 +36,11 @@ fn packet_time_counts_from_the_first_byte() {
             let (builder, mut callbacks) = Probe::pool(|call, _| protocol_default(call));
             let (_pool, script_handle) = in_memory(builder.framing(Framing::len2()).packet_timeout(limit)).await;
             let mut peer = script_handle.connect();
-            sleep(limit * 3).await;
+            elapse(limit * 3).await;
             let begun = Instant::now();
             for byte in [0, 20, b'h', b'a', b'l', b'f'] {
                 peer.send([byte]).await;
-                sleep(limit / 8).await;
+                elapse(limit / 8).await;
             }
             callbacks.until(&Call::Ack).await;
             let (call, at) = callbacks.next_ever().await;
@@ -59,13 +59,13 @@ fn every_packet_has_a_time_of_its_own() {
         let mut peer = script_handle.connect();
         // The second is begun together with the end of the first, the third as the only one.
         peer.send("fi").await;
-        sleep(ms(900)).await;
+        elapse(ms(900)).await;
         peer.send("rst\nsec").await;
-        sleep(ms(900)).await;
+        elapse(ms(900)).await;
         peer.send("ond\n").await;
         callbacks.until(&Call::packet("first")).await;
         callbacks.until(&Call::packet("second")).await;
-        sleep(ms(5_000)).await;
+        elapse(ms(5_000)).await;
         assert_eq!(callbacks.so_far(), []);
         let begun = Instant::now();
         peer.send("third").await;
@@ -84,7 +84,7 @@ fn continuing_after_a_packet_timeout_drops_the_bytes() {
         let mut peer = script_handle.connect();
         peer.send(b"\0\x09abc").await;
         callbacks.until(&Call::partial(b"\0\x09abc")).await;
-        sleep(ms(5_000)).await;
+        elapse(ms(5_000)).await;
         assert_eq!(callbacks.so_far(), [], "one packet times out once");
         peer.echo(b"\0\x02ok").await;
         let begun = Instant::now();
@@ -98,7 +98,7 @@ fn packet_time_is_paused_during_a_wait() {
     for before in [0, 200] {
         paused(async move {
             let (builder, mut callbacks) = Probe::pool(|call, conn| match call {
-                Call::User(_) => conn.wait(sleep(ms(5_000)), |_, _, _| Next::Send(Bytes::from_static(b"done"))),
+                Call::User(_) => conn.wait(elapse(ms(5_000)), |_, _, _| Next::Send(Bytes::from_static(b"done"))),
                 call => protocol_default(call),
             });
             let (pool, script_handle) = in_memory(builder.framing(Framing::lines()).packet_timeout(ms(500))).await;
@@ -108,11 +108,11 @@ fn packet_time_is_paused_during_a_wait() {
             if before == 0 {
                 // Begun during the wait: its time begins when the connection listens again.
                 address.send(User(Bytes::new())).await.unwrap();
-                sleep(ms(1_000)).await;
+                elapse(ms(1_000)).await;
                 peer.send("half").await;
             } else {
                 peer.send("half").await;
-                sleep(ms(before)).await;
+                elapse(ms(before)).await;
                 address.send(User(Bytes::new())).await.unwrap();
             }
             peer.expect(b"done\n").await;
@@ -137,7 +137,7 @@ fn the_send_timeout_spares_slow_readers() {
             peer.send("go").await;
             let mut last = callbacks.until(&Call::packet("go")).await;
             for _ in 0..5 {
-                sleep(limit * 9 / 10).await;
+                elapse(limit * 9 / 10).await;
                 assert_eq!(callbacks.so_far(), []);
                 peer.read_exact(1).await;
                 last = Instant::now();
@@ -161,7 +161,7 @@ fn max_age_applies_to_busy_connections() {
             let mut peer = script_handle.connect();
             let born = Instant::now();
             while peer.0.write_all(b"x").await.is_ok() && peer.0.read_exact(&mut [0]).await.is_ok() {
-                sleep(ms(1)).await;
+                elapse(ms(1)).await;
             }
             assert_on_time(born, Instant::now(), limit);
             drop(peer);
@@ -174,12 +174,12 @@ fn max_age_applies_to_busy_connections() {
 fn max_age_sends_what_is_queued_and_waits_for_a_wait() {
     paused(async {
         let (builder, mut callbacks) = Probe::pool(|call, conn| match call {
-            Call::Packet(_) => conn.wait(sleep(ms(3_000)), |_, _, _| Next::Send(Bytes::from_static(b"late"))),
+            Call::Packet(_) => conn.wait(elapse(ms(3_000)), |_, _, _| Next::Send(Bytes::from_static(b"late"))),
             call => protocol_default(call),
         });
         let (_pool, script_handle) = in_memory(builder.max_age(ms(1_000))).await;
         let mut peer = script_handle.connect();
-        sleep(ms(500)).await;
+        elapse(ms(500)).await;
         peer.send("go").await;
         assert_eq!(peer.read_to_end().await, b"late");
         assert_eq!(callbacks.closed().await.0, CloseReason::MaxAge);
@@ -246,7 +246,7 @@ fn an_age_shortened_by_jitter_is_exact() {
         for _ in 0..2_000 {
             peers.push(script_handle.connect());
             // At every moment of a coarse tick.
-            sleep(ms(7)).await;
+            elapse(ms(7)).await;
             while let Ok((reason, age)) = told.try_recv() {
                 assert_eq!(reason, CloseReason::MaxAge);
                 assert!(age >= ms(50), "early: {age:?}");
@@ -272,13 +272,13 @@ fn a_packet_timeout_set_in_a_callback_starts_next_packet() {
         let builder = builder.framing(Framing::lines()).packet_timeout(ms(2_000)).idle_timeout(None);
         let (_pool, script_handle) = in_memory(builder).await;
         let mut peer = script_handle.connect();
-        sleep(ms(55)).await;
+        elapse(ms(55)).await;
         peer.send("short\nhalf").await;
         let begun = callbacks.until(&Call::packet("short")).await;
         assert_on_time(begun, callbacks.until(&Call::partial(b"half")).await, ms(80));
         peer.send("never\nhalf").await;
         callbacks.until(&Call::packet("never")).await;
-        sleep(ms(100_000)).await;
+        elapse(ms(100_000)).await;
         assert_eq!(callbacks.so_far(), []);
     });
 }
