@@ -50,7 +50,7 @@ impl Random {
 }
 
 /// One peer after another; no connect fails. The end of a connection may come at any time.
-async fn come_and_go(pool: PoolHandle, dice: Random, until: Instant, connects: Rc<Cell<u64>>) {
+async fn connect_repeatedly(pool: PoolHandle, random: Random, until: Instant, connects: Rc<Cell<u64>>) {
     while Instant::now() < until {
         let connected = in_time(TcpStream::connect(pool.local_addr().unwrap())).await;
         connects.set(connects.get() + 1);
@@ -60,7 +60,7 @@ async fn come_and_go(pool: PoolHandle, dice: Random, until: Instant, connects: R
             Err(error) if error.kind() == ErrorKind::ConnectionReset => continue,
             Err(error) => panic!("a connect failed: {error}"),
         };
-        for _ in 0..dice.below(4) {
+        for _ in 0..random.below(4) {
             let mut echo = [0; 5];
             let echoed = async {
                 peer.0.write_all(b"hello").await?;
@@ -71,41 +71,41 @@ async fn come_and_go(pool: PoolHandle, dice: Random, until: Instant, connects: R
                 Ok(Ok(_)) => assert_eq!(&echo, b"hello"),
                 _ => break,
             }
-            dice.pause(0, 4).await;
+            random.pause(0, 4).await;
         }
-        if dice.below(3) == 0 {
+        if random.below(3) == 0 {
             peer.reset();
         }
     }
 }
 
-async fn kill_acceptors(pool: PoolHandle, dice: Random, until: Instant) {
+async fn kill_acceptors(pool: PoolHandle, random: Random, until: Instant) {
     while Instant::now() < until {
         let acceptors = pool.acceptors();
         if !acceptors.is_empty() {
-            acceptors[dice.below(acceptors.len() as u64) as usize]
-                .do_send(AcceptorFailure::ALL[dice.below(3) as usize]);
+            acceptors[random.below(acceptors.len() as u64) as usize]
+                .do_send(AcceptorFailure::ALL[random.below(3) as usize]);
         }
-        dice.pause(5, 40).await;
+        random.pause(5, 40).await;
     }
 }
 
-async fn kill_connections(pool: PoolHandle, dice: Random, until: Instant) {
+async fn kill_connections(pool: PoolHandle, random: Random, until: Instant) {
     while Instant::now() < until {
         for connection in pool.list() {
-            match dice.below(8) {
+            match random.below(8) {
                 0 => drop(pool.kill(connection.id)),
                 1 => drop(pool.exempt(connection.id)),
                 _ => {}
             }
         }
-        dice.pause(10, 20).await;
+        random.pause(10, 20).await;
     }
 }
 
-async fn change_limits(pool: Pool<Connection<Echo>>, dice: Random, until: Instant) {
+async fn change_limits(pool: Pool<Connection<Echo>>, random: Random, until: Instant) {
     while Instant::now() < until {
-        let (max, acceptors, policy) = (1 + dice.below(30) as usize, 1 + dice.below(4) as usize, dice.below(4));
+        let (max, acceptors, policy) = (1 + random.below(30) as usize, 1 + random.below(4) as usize, random.below(4));
         let change = pool.change(move |settings| {
             settings.max_connections = max;
             settings.acceptors = Some(acceptors);
@@ -117,12 +117,12 @@ async fn change_limits(pool: Pool<Connection<Echo>>, dice: Random, until: Instan
             };
         });
         change.await.unwrap();
-        if dice.below(4) == 0 {
+        if random.below(4) == 0 {
             pool.suspend(SuspendMode::Hold).await.unwrap();
-            dice.pause(0, 10).await;
+            random.pause(0, 10).await;
             pool.resume().await.unwrap();
         }
-        dice.pause(0, 30).await;
+        random.pause(0, 30).await;
     }
 }
 
@@ -132,7 +132,7 @@ async fn counters_add_up_under_churn() {
     let pool = pool.bind("127.0.0.1:0").await.unwrap();
     let (until, connects) = (Instant::now() + duration(), Rc::new(Cell::new(0)));
     let mut tasks: Vec<_> = (1..=CLIENTS as u64)
-        .map(|seed| actix_rt::spawn(come_and_go(pool.untyped(), Random::new(seed), until, connects.clone())))
+        .map(|seed| actix_rt::spawn(connect_repeatedly(pool.untyped(), Random::new(seed), until, connects.clone())))
         .collect();
     tasks.push(actix_rt::spawn(kill_acceptors(pool.untyped(), Random::new(101), until)));
     tasks.push(actix_rt::spawn(kill_connections(pool.untyped(), Random::new(102), until)));

@@ -135,7 +135,7 @@ async fn numbers_are_unique_over_all_arbiters() {
 struct Threads(Arc<Mutex<HashSet<ThreadId>>>);
 
 impl Threads {
-    fn here(&self) {
+    fn assert_here(&self) {
         self.0.lock().unwrap().insert(thread::current().id());
     }
 
@@ -149,7 +149,7 @@ async fn each_acceptor_has_a_thread_of_its_own() {
     let threads = Threads::default();
     let seen = threads.clone();
     let pool = AcceptorPool::with_protocol(move |_| {
-        threads.here();
+        threads.assert_here();
         Echo
     })
     .acceptors(3)
@@ -174,7 +174,7 @@ async fn on_the_current_arbiter_everything_is_on_one_thread() {
         let threads = Threads::default();
         let seen = threads.clone();
         let pool = AcceptorPool::with_protocol(move |_| {
-            threads.here();
+            threads.assert_here();
             Echo
         })
         .on_current_arbiter()

@@ -63,7 +63,7 @@ impl Model {
     }
 
     /// No permit is taken, and the queue is empty.
-    fn is_whole(&self, max: usize) {
+    fn assert_unused(&self, max: usize) {
         assert_eq!(self.permits.max(), max);
         assert!((0..max).all(|_| self.permits.try_take()));
         assert!(!self.permits.try_take());
@@ -81,7 +81,7 @@ fn acceptor(model: &Arc<Model>, most: usize) -> JoinHandle<()> {
 }
 
 /// Goes, on a thread of its own.
-fn leaver(model: &Arc<Model>) -> JoinHandle<()> {
+fn leaving_thread(model: &Arc<Model>) -> JoinHandle<()> {
     let model = model.clone();
     thread::spawn(move || model.exit())
 }
@@ -102,7 +102,7 @@ fn two_acceptors_share_a_permit_without_starvation() {
         model.enter(1);
         model.exit();
         other.join().unwrap();
-        model.is_whole(1);
+        model.assert_unused(1);
     });
 }
 
@@ -113,7 +113,7 @@ fn two_acceptors_wait_for_the_holder_of_the_permit() {
         let takers = [acceptor(&model, 1), acceptor(&model, 1)];
         model.exit();
         takers.into_iter().for_each(|taker| taker.join().unwrap());
-        model.is_whole(1);
+        model.assert_unused(1);
     });
 }
 
@@ -126,7 +126,7 @@ fn a_raised_limit_admits_exactly_the_difference() {
         model.permits.set_max(2);
         takers.into_iter().for_each(|taker| taker.join().unwrap());
         model.exit();
-        model.is_whole(2);
+        model.assert_unused(2);
     });
 }
 
@@ -139,7 +139,7 @@ fn a_lowered_limit_admits_none_until_below_it() {
         model.exit();
         model.exit();
         taker.join().unwrap();
-        model.is_whole(1);
+        model.assert_unused(1);
     });
 }
 
@@ -156,7 +156,7 @@ fn queued_peers_precede_acceptors_without_starvation() {
             acceptor.enter(1);
             acceptor.exit();
         });
-        let giver = leaver(&model);
+        let giver = leaving_thread(&model);
         block_on(poll_fn(|cx| model.permits.poll_take(&ticket, cx)));
         assert_eq!(order.fetch_add(1, SeqCst), 0);
         model.permits.leave(&ticket);
@@ -164,7 +164,7 @@ fn queued_peers_precede_acceptors_without_starvation() {
         model.exit();
         acceptor.join().unwrap();
         giver.join().unwrap();
-        model.is_whole(1);
+        model.assert_unused(1);
     });
 }
 
@@ -182,7 +182,7 @@ fn queued_peers_keep_their_order() {
             others.enter(1);
             others.exit();
         });
-        let giver = leaver(&model);
+        let giver = leaving_thread(&model);
         block_on(poll_fn(|cx| model.permits.poll_take(&first, cx)));
         assert_eq!(order.fetch_add(1, SeqCst), 0);
         model.permits.leave(&first);
@@ -190,7 +190,7 @@ fn queued_peers_keep_their_order() {
         model.exit();
         other.join().unwrap();
         giver.join().unwrap();
-        model.is_whole(1);
+        model.assert_unused(1);
     });
 }
 
@@ -209,7 +209,7 @@ fn leaving_the_queue_lets_the_next_one_go_on() {
         next.join().unwrap();
         giver.join().unwrap();
         model.permits.give_back();
-        model.is_whole(1);
+        model.assert_unused(1);
     });
 }
 
@@ -221,6 +221,6 @@ fn acceptors_go_on_once_the_queue_is_abandoned() {
         let acceptor = acceptor(&model, 1);
         model.permits.leave(&impatient);
         acceptor.join().unwrap();
-        model.is_whole(1);
+        model.assert_unused(1);
     });
 }

@@ -104,7 +104,7 @@ impl Server {
 
     fn served(&self) -> Client {
         let mut client = self.connect();
-        assert_eq!(client.ask("hello"), "hello");
+        assert_eq!(client.request("hello"), "hello");
         client
     }
 
@@ -157,11 +157,11 @@ fn lines(stream: impl Read + Send + 'static) -> Receiver<String> {
 struct Client(TcpStream);
 
 impl Client {
-    fn say(&mut self, line: &str) {
+    fn send_line(&mut self, line: &str) {
         self.0.write_all(format!("{line}\n").as_bytes()).unwrap();
     }
 
-    fn hear(&mut self) -> String {
+    fn read_line(&mut self) -> String {
         let mut line = Vec::new();
         let mut byte = [0];
         loop {
@@ -173,14 +173,14 @@ impl Client {
         }
     }
 
-    fn ask(&mut self, line: &str) -> String {
-        self.say(line);
-        self.hear()
+    fn request(&mut self, line: &str) -> String {
+        self.send_line(line);
+        self.read_line()
     }
 
     /// The limit in force, connections, those refused, those refused for want of a descriptor.
     fn numbers(&mut self) -> [u64; 4] {
-        let numbers = self.ask("numbers");
+        let numbers = self.request("numbers");
         let numbers: Vec<u64> = numbers.split(' ').map(|number| number.parse().unwrap()).collect();
         numbers.try_into().unwrap()
     }
@@ -206,24 +206,24 @@ fn the_lowered_limit_is_logged_and_fully_usable() {
     assert!((10..LIMIT).contains(&max), "{max}");
     let mut clients: Vec<_> = (1..max).map(|_| server.served()).collect();
     let mut waiting = server.connect();
-    waiting.say("hello");
+    waiting.send_line("hello");
     assert_eq!(first.numbers(), [max, max, 0, 0]);
     assert_eq!(server.logged(CANNOT), 0);
     clients.pop();
-    assert_eq!(waiting.hear(), "hello");
+    assert_eq!(waiting.read_line(), "hello");
 }
 
 #[test]
 fn without_descriptors_connections_go_on_quietly() {
     let server = Server::start("wait");
     let mut clients: Vec<_> = (0..5).map(|_| server.served()).collect();
-    assert!(clients[0].ask("use them up").parse::<u32>().unwrap() > 10);
+    assert!(clients[0].request("use them up").parse::<u32>().unwrap() > 10);
     let mut waiting: Vec<_> = (0..5).map(|_| server.connect()).collect();
-    waiting.iter_mut().for_each(|client| client.say("hello"));
+    waiting.iter_mut().for_each(|client| client.send_line("hello"));
     let began = server.logs(CANNOT);
     let processor = server.processor();
     for _ in 0..LINES {
-        clients.iter_mut().for_each(|client| assert_eq!(client.ask("still here"), "still here"));
+        clients.iter_mut().for_each(|client| assert_eq!(client.request("still here"), "still here"));
         server.logs(CANNOT);
     }
     // What is heard of a line is a little later than the line.
@@ -236,13 +236,13 @@ fn without_descriptors_connections_go_on_quietly() {
         for _ in 0..3 {
             server.logs(CANNOT);
         }
-        assert_eq!(clients[0].ask("give back"), "ok");
+        assert_eq!(clients[0].request("give back"), "ok");
         let back = Instant::now();
-        waiting.iter_mut().for_each(|client| assert_eq!(client.hear(), "hello"));
+        waiting.iter_mut().for_each(|client| assert_eq!(client.read_line(), "hello"));
         assert!(back.elapsed() < Duration::from_secs(1), "{:?}", back.elapsed());
-        clients[0].ask("use them up");
+        clients[0].request("use them up");
         waiting = (0..5).map(|_| server.connect()).collect();
-        waiting.iter_mut().for_each(|client| client.say("hello"));
+        waiting.iter_mut().for_each(|client| client.send_line("hello"));
     }
 }
 
@@ -250,7 +250,7 @@ fn without_descriptors_connections_go_on_quietly() {
 fn a_reserved_descriptor_refuses_peers_at_once() {
     let server = Server::start("refuse");
     let mut clients: Vec<_> = (0..5).map(|_| server.served()).collect();
-    clients[0].ask("use them up");
+    clients[0].request("use them up");
     let (processor, began) = (server.processor(), Instant::now());
     for round in 1..=50 {
         let came = Instant::now();
@@ -267,16 +267,16 @@ fn a_reserved_descriptor_refuses_peers_at_once() {
     assert!((1..=seconds).contains(&lines), "{lines} lines in {seconds} s");
     let processor = server.processor() - processor;
     assert!(processor < Duration::from_millis(600), "{processor:?} of the processor");
-    clients[0].ask("give back");
+    clients[0].request("give back");
     server.served();
-    assert_eq!(clients[0].ask("still here"), "still here");
+    assert_eq!(clients[0].request("still here"), "still here");
 }
 
 #[test]
 fn a_refusal_message_frees_the_reserved_descriptor() {
     let server = Server::start("say refusal_message");
     let mut clients: Vec<_> = (0..5).map(|_| server.served()).collect();
-    clients[0].ask("use them up");
+    clients[0].request("use them up");
     // The first ones do not even leave: they wait for more than the refusal_message.
     let lingering: Vec<_> = (0..3).map(|_| server.connect()).collect();
     let began = Instant::now();

@@ -33,7 +33,7 @@ pub fn listen() {
 
 /// The lines so far that match.
 pub fn lines(wanted: impl Fn(&Line) -> bool) -> Vec<Line> {
-    said().iter().filter(|line| wanted(line)).cloned().collect()
+    recorded().iter().filter(|line| wanted(line)).cloned().collect()
 }
 
 impl Line {
@@ -46,7 +46,7 @@ impl Line {
     }
 }
 
-fn said() -> MutexGuard<'static, Vec<Line>> {
+fn recorded() -> MutexGuard<'static, Vec<Line>> {
     LINES.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
@@ -57,7 +57,7 @@ impl<S: Subscriber> Layer<S> for LogLayer {
         if event.metadata().target().starts_with("actix_acceptor") {
             let mut fields = Fields::default();
             event.record(&mut fields);
-            said().push(Line { at: Instant::now(), level: *event.metadata().level(), fields: fields.0 });
+            recorded().push(Line { at: Instant::now(), level: *event.metadata().level(), fields: fields.0 });
         }
     }
 }

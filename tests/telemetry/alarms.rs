@@ -26,7 +26,7 @@ impl PeerQueue {
         (PeerQueue { pool, peers: Vec::new() }, observer)
     }
 
-    async fn be(&mut self, count: usize) {
+    async fn resize(&mut self, count: usize) {
         while self.peers.len() != count {
             if self.peers.len() < count {
                 let mut peer = connect(&self.pool).await;
@@ -42,7 +42,7 @@ impl PeerQueue {
     }
 
     /// Ends the pool, which sends them all home.
-    async fn disperse(self) {
+    async fn leave(self) {
         in_time(self.pool.stop(None)).await;
     }
 }
@@ -50,47 +50,47 @@ impl PeerQueue {
 #[actix::test]
 async fn alarms_raise_at_the_high_mark_and_clear_at_the_low() {
     let alarm = Alarm::new("busy", 5).low(2).cool_down(Duration::ZERO);
-    let (mut crowd, observer) = PeerQueue::at([alarm], "hysteresis").await;
-    crowd.be(4).await;
+    let (mut queue, observer) = PeerQueue::at([alarm], "hysteresis").await;
+    queue.resize(4).await;
     assert_eq!(observer.alarms("busy"), []);
     for count in [5, 7, 3, 6, 4, 5, 3] {
-        crowd.be(count).await;
+        queue.resize(count).await;
     }
     assert_eq!(observer.alarms("busy"), [(true, 5)], "in between nothing is told");
     for count in [2, 0, 4, 1, 4] {
-        crowd.be(count).await;
+        queue.resize(count).await;
     }
     assert_eq!(observer.alarms("busy")[1..], [(false, 2)], "in between nothing is told");
-    crowd.be(6).await;
+    queue.resize(6).await;
     assert_eq!(observer.alarms("busy")[2..], [(true, 5)]);
-    crowd.disperse().await;
+    queue.leave().await;
     assert_eq!(observer.alarms("busy")[3..], [(false, 2)]);
 }
 
 #[actix::test]
 async fn the_default_low_mark_is_one_below_the_high_mark() {
-    let (mut crowd, observer) = PeerQueue::at([Alarm::new("busy", 3).cool_down(Duration::ZERO)], "default low").await;
+    let (mut queue, observer) = PeerQueue::at([Alarm::new("busy", 3).cool_down(Duration::ZERO)], "default low").await;
     for count in [3, 2, 3, 2] {
-        crowd.be(count).await;
+        queue.resize(count).await;
     }
-    crowd.disperse().await;
+    queue.leave().await;
     assert_eq!(observer.alarms("busy"), [(true, 3), (false, 2), (true, 3), (false, 2)]);
 }
 
 #[actix::test]
 async fn within_the_cool_down_an_alarm_is_not_raised_again() {
-    let (mut crowd, observer) = PeerQueue::at([Alarm::new("busy", 3).low(1).cool_down(HOUR)], "cool").await;
+    let (mut queue, observer) = PeerQueue::at([Alarm::new("busy", 3).low(1).cool_down(HOUR)], "cool").await;
     for count in [3, 1, 4, 0, 3] {
-        crowd.be(count).await;
+        queue.resize(count).await;
     }
-    crowd.disperse().await;
+    queue.leave().await;
     assert_eq!(observer.alarms("busy"), [(true, 3), (false, 1)]);
 }
 
 #[actix::test]
 async fn after_the_cool_down_an_alarm_is_raised_again() {
     const COOL_DOWN: Duration = Duration::from_millis(300);
-    let (mut crowd, observer) = PeerQueue::at([Alarm::new("busy", 2).low(1).cool_down(COOL_DOWN)], "again").await;
+    let (mut queue, observer) = PeerQueue::at([Alarm::new("busy", 2).low(1).cool_down(COOL_DOWN)], "again").await;
     let raised = |observer: &EventRecorder| {
         let seen = observer.seen_at().into_iter();
         seen.filter(|(_, seen)| matches!(seen, RecordedEvent::Alarm { raised: true, .. }))
@@ -100,8 +100,8 @@ async fn after_the_cool_down_an_alarm_is_raised_again() {
     let begun = Instant::now();
     while raised(&observer).len() < 3 {
         assert!(begun.elapsed() < TIME_LIMIT);
-        crowd.be(2).await;
-        crowd.be(1).await;
+        queue.resize(2).await;
+        queue.resize(1).await;
     }
     for pair in raised(&observer).windows(2) {
         // On a busy machine the callback runs a little later than the alarm.
@@ -109,7 +109,7 @@ async fn after_the_cool_down_an_alarm_is_raised_again() {
     }
     let told = observer.alarms("busy");
     assert!(told.iter().zip([true, false].iter().cycle()).all(|(told, raised)| told.0 == *raised), "{told:?}");
-    crowd.disperse().await;
+    queue.leave().await;
 }
 
 #[actix::test]
@@ -122,9 +122,9 @@ async fn several_alarms_have_separate_marks_and_callbacks() {
             calls.lock().unwrap().push((alarm.name.to_owned(), alarm.raised, alarm.connections));
         })
     };
-    let (mut crowd, observer) = PeerQueue::at([alarm("some", 2, 0), alarm("many", 4, 3)], "several").await;
-    crowd.be(5).await;
-    crowd.disperse().await;
+    let (mut queue, observer) = PeerQueue::at([alarm("some", 2, 0), alarm("many", 4, 3)], "several").await;
+    queue.resize(5).await;
+    queue.leave().await;
     let told = |name: &str, raised, connections| (name.to_owned(), raised, connections);
     let expected = [told("some", true, 2), told("many", true, 4), told("many", false, 3), told("some", false, 0)];
     assert_eq!(*calls.lock().unwrap(), expected);
@@ -136,10 +136,10 @@ async fn a_panic_in_an_alarm_callback_is_logged() {
     logs::listen();
     let bad = Alarm::new("bad", 1).low(0).call(|_| panic!("the alarm's own fault"));
     let good = Alarm::new("good", 1).low(0);
-    let (mut crowd, observer) = PeerQueue::at([bad, good], "a bad alarm").await;
-    crowd.be(2).await;
-    crowd.peers[0].echo("still served").await;
-    crowd.disperse().await;
+    let (mut queue, observer) = PeerQueue::at([bad, good], "a bad alarm").await;
+    queue.resize(2).await;
+    queue.peers[0].echo("still served").await;
+    queue.leave().await;
     assert_eq!(observer.alarms("bad"), [(true, 1), (false, 0)]);
     assert_eq!(observer.alarms("good"), [(true, 1), (false, 0)]);
     let lines = logs::lines(|line| line.is("name", "bad") && line.message() == "the alarm's callback panicked");
@@ -150,9 +150,9 @@ async fn a_panic_in_an_alarm_callback_is_logged() {
 #[actix::test]
 async fn each_alarm_change_logs_one_line() {
     logs::listen();
-    let (mut crowd, _) = PeerQueue::at([Alarm::new("in the log", 2).low(0)], "logged").await;
-    crowd.be(3).await;
-    crowd.disperse().await;
+    let (mut queue, _) = PeerQueue::at([Alarm::new("in the log", 2).low(0)], "logged").await;
+    queue.resize(3).await;
+    queue.leave().await;
     let lines = logs::lines(|line| line.is("name", "in the log"));
     let told: Vec<_> = lines.iter().map(|line| (line.level, line.message(), &*line.fields["connections"])).collect();
     assert_eq!(told, [(Level::WARN, "alarm raised", "2"), (Level::INFO, "alarm cleared", "0")]);

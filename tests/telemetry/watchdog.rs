@@ -19,7 +19,7 @@ const LIMIT: Duration = Duration::from_millis(100);
 const FAR: Duration = Duration::from_millis(1_000);
 
 /// Packets that block their callback: `sleep 30` for 30 milliseconds, `gate` until it opens; `panic` panics.
-fn sleeper(gate: Option<Gate>) -> Builder<ProtocolService<Probe>> {
+fn blocking_pool(gate: Option<Gate>) -> Builder<ProtocolService<Probe>> {
     let (builder, _) = Probe::pool(move |call, _| match call {
         Call::Packet(line) => {
             let text = std::str::from_utf8(line).unwrap();
@@ -37,7 +37,7 @@ fn sleeper(gate: Option<Gate>) -> Builder<ProtocolService<Probe>> {
 }
 
 /// The peers that were blocked, in order.
-fn culprits(observer: &EventRecorder) -> Vec<Option<u64>> {
+fn blocked_connections(observer: &EventRecorder) -> Vec<Option<u64>> {
     let culprit = |seen| match seen {
         RecordedEvent::Blocked { id, .. } => Some(id),
         _ => None,
@@ -51,7 +51,7 @@ fn id_of(pool: &PoolHandle, peer: &Peer) -> Option<u64> {
 }
 
 /// A peer of each of two acceptors.
-async fn on_both(pool: &PoolHandle) -> [Peer; 2] {
+async fn one_per_acceptor(pool: &PoolHandle) -> [Peer; 2] {
     let mut peers = one_peer_per_acceptor(pool).await;
     // The last one is the first of its acceptor.
     let last = peers.pop().unwrap();
@@ -76,9 +76,9 @@ fn peer_of(line: &logs::Line) -> &str {
 async fn a_blocking_callback_is_counted_once_and_logged() {
     logs::listen();
     let ((gate, open), observer) = (Gate::new(), EventRecorder::new());
-    let builder = sleeper(Some(gate)).name("blocks").watchdog(LIMIT).acceptors(2).observer(observer.clone());
+    let builder = blocking_pool(Some(gate)).name("blocks").watchdog(LIMIT).acceptors(2).observer(observer.clone());
     let pool = builder.bind("127.0.0.1:0").await.unwrap();
-    let [mut peer, mut other] = on_both(&pool).await;
+    let [mut peer, mut other] = one_per_acceptor(&pool).await;
     let asked = Instant::now();
     peer.send("gate\n").await;
     eventually(|| pool.info().blocked == 1).await;
@@ -86,11 +86,11 @@ async fn a_blocking_callback_is_counted_once_and_logged() {
     // While another one is blocked for the limit, it is still the same block.
     let (id, other_id) = (id_of(&pool, &peer), id_of(&pool, &other));
     other.send("gate\n").await;
-    eventually(|| culprits(&observer).contains(&other_id)).await;
+    eventually(|| blocked_connections(&observer).contains(&other_id)).await;
     (0..2).for_each(|_| open.send(()).unwrap());
     peer.expect(b"gate\n").await;
     other.expect(b"gate\n").await;
-    assert_eq!(culprits(&observer), [id, other_id]);
+    assert_eq!(blocked_connections(&observer), [id, other_id]);
     assert_eq!(pool.info().blocked, 2);
 
     let line = logged("blocks").await;
@@ -100,7 +100,7 @@ async fn a_blocking_callback_is_counted_once_and_logged() {
 
     // A block of its own is counted of its own.
     peer.send("gate\n").await;
-    eventually(|| culprits(&observer) == [id, other_id, id]).await;
+    eventually(|| blocked_connections(&observer) == [id, other_id, id]).await;
     open.send(()).unwrap();
     peer.expect(b"gate\n").await;
     assert_eq!(pool.info().blocked, 3);
@@ -109,7 +109,7 @@ async fn a_blocking_callback_is_counted_once_and_logged() {
 
 #[actix::test]
 async fn blocking_below_the_limit_is_not_counted() {
-    let pool = sleeper(None).watchdog(FAR).acceptors(1).bind("127.0.0.1:0").await.unwrap();
+    let pool = blocking_pool(None).watchdog(FAR).acceptors(1).bind("127.0.0.1:0").await.unwrap();
     let mut peer = connect(&pool).await;
     for _ in 0..10 {
         peer.echo("sleep 30\n").await;
@@ -121,7 +121,7 @@ async fn blocking_below_the_limit_is_not_counted() {
 #[actix::test]
 async fn short_callbacks_in_a_busy_connection_are_not_counted() {
     let limit = Duration::from_millis(150);
-    let pool = sleeper(None).watchdog(limit).acceptors(1).bind("127.0.0.1:0").await.unwrap();
+    let pool = blocking_pool(None).watchdog(limit).acceptors(1).bind("127.0.0.1:0").await.unwrap();
     let mut peer = connect(&pool).await;
     let started = Instant::now();
     // All at once: a turn takes 128 of them, which is longer than the limit.
@@ -135,8 +135,8 @@ async fn short_callbacks_in_a_busy_connection_are_not_counted() {
 async fn two_blocked_arbiters_are_both_counted() {
     logs::listen();
     let (gate, open) = Gate::new();
-    let pool = sleeper(Some(gate)).name("two").watchdog(LIMIT).acceptors(2).bind("127.0.0.1:0").await.unwrap();
-    let mut peers = on_both(&pool).await;
+    let pool = blocking_pool(Some(gate)).name("two").watchdog(LIMIT).acceptors(2).bind("127.0.0.1:0").await.unwrap();
+    let mut peers = one_per_acceptor(&pool).await;
     for peer in &mut peers {
         peer.send("gate\n").await;
     }
@@ -154,7 +154,7 @@ async fn two_blocked_arbiters_are_both_counted() {
 async fn suppressed_lines_are_counted_in_the_next_one() {
     logs::listen();
     let (gate, open) = Gate::new();
-    let builder = sleeper(Some(gate)).name("often").watchdog(Duration::from_millis(20)).acceptors(1);
+    let builder = blocking_pool(Some(gate)).name("often").watchdog(Duration::from_millis(20)).acceptors(1);
     let pool = builder.observer(GateOpener(open)).bind("127.0.0.1:0").await.unwrap();
     let mut peer = connect(&pool).await;
     let started = Instant::now();
@@ -172,7 +172,7 @@ async fn suppressed_lines_are_counted_in_the_next_one() {
 /// The time in which another pool with this limit blocks that many times.
 async fn as_long_as_blocks(count: u64, limit: Duration) {
     let (gate, open) = Gate::new();
-    let builder = sleeper(Some(gate)).watchdog(limit).acceptors(1).observer(GateOpener(open));
+    let builder = blocking_pool(Some(gate)).watchdog(limit).acceptors(1).observer(GateOpener(open));
     let pool = builder.bind("127.0.0.1:0").await.unwrap();
     let mut peer = connect(&pool).await;
     for _ in 0..count {
@@ -185,7 +185,7 @@ async fn as_long_as_blocks(count: u64, limit: Duration) {
 #[actix::test]
 async fn a_panic_leaves_no_activity_marked() {
     // Shorter than a tick: no beat comes between.
-    let pool = sleeper(None).watchdog(LIMIT / 2).acceptors(1).bind("127.0.0.1:0").await.unwrap();
+    let pool = blocking_pool(None).watchdog(LIMIT / 2).acceptors(1).bind("127.0.0.1:0").await.unwrap();
     let mut idle = connect(&pool).await;
     idle.echo("hello\n").await;
     let mut peer = connect(&pool).await;
@@ -202,7 +202,8 @@ async fn a_panic_leaves_no_activity_marked() {
 async fn without_a_watchdog_nothing_is_counted() {
     logs::listen();
     let (gate, open) = Gate::new();
-    let pool = sleeper(Some(gate)).name("unwatched").watchdog(None).acceptors(1).bind("127.0.0.1:0").await.unwrap();
+    let pool =
+        blocking_pool(Some(gate)).name("unwatched").watchdog(None).acceptors(1).bind("127.0.0.1:0").await.unwrap();
     let mut peer = connect(&pool).await;
     peer.send("gate\n").await;
     as_long_as_blocks(4, LIMIT).await;
@@ -214,7 +215,7 @@ async fn without_a_watchdog_nothing_is_counted() {
 
 #[actix::test]
 async fn a_limit_of_zero_is_refused() {
-    let refused = sleeper(None).watchdog(Duration::ZERO).bind("127.0.0.1:0").await;
+    let refused = blocking_pool(None).watchdog(Duration::ZERO).bind("127.0.0.1:0").await;
     assert!(matches!(refused, Err(StartError::InvalidSetting(InvalidSetting { setting: "watchdog", .. }))));
 }
 
@@ -229,7 +230,7 @@ fn visit(pool: &PoolHandle, line: &'static str) -> impl std::future::Future<Outp
 async fn the_current_arbiter_is_watched_too() {
     logs::listen();
     let (gate, open) = Gate::new();
-    let builder = sleeper(Some(gate)).name("current").on_current_arbiter().acceptors(3).watchdog(LIMIT);
+    let builder = blocking_pool(Some(gate)).name("current").on_current_arbiter().acceptors(3).watchdog(LIMIT);
     let pool = builder.observer(GateOpener(open)).bind("127.0.0.1:0").await.unwrap();
     let mut idle = Vec::new();
     while pool.info().acceptors.iter().any(|acceptor| acceptor.connections == 0) {
@@ -298,7 +299,7 @@ async fn only_blocking_async_fns_are_logged() {
     for peer in &mut awaits {
         peer.expect(b".").await;
     }
-    assert_eq!(culprits(&observer), [id_of(&pool, &blocks); 4]);
+    assert_eq!(blocked_connections(&observer), [id_of(&pool, &blocks); 4]);
     assert_eq!(pool.info().blocked, 4);
     assert_eq!(peer_of(&logged("a fn").await), blocks.address().to_string());
     in_time(pool.stop(Duration::ZERO)).await;
@@ -358,7 +359,7 @@ async fn waiting_and_idle_connections_are_not_counted() {
     }
     finish.send(()).unwrap();
     idle[0].expect(b"work\n").await;
-    assert_eq!(culprits(&observer), [id_of(&pool, &blocks); 4]);
+    assert_eq!(blocked_connections(&observer), [id_of(&pool, &blocks); 4]);
     in_time(pool.stop(None)).await;
 }
 
@@ -367,7 +368,7 @@ async fn waiting_and_idle_connections_are_not_counted() {
 fn a_paused_clock_is_not_taken_for_a_blocked_arbiter() {
     paused(async {
         let (transport, script_handle) = ScriptedTransport::in_memory();
-        let pool = sleeper(None).on_current_arbiter().watchdog(LIMIT).listen(transport).await.unwrap();
+        let pool = blocking_pool(None).on_current_arbiter().watchdog(LIMIT).listen(transport).await.unwrap();
         let mut peer = script_handle.connect();
         peer.echo("hello\n").await;
         // The runtime holds the paused clock while it blocks elsewhere. What is tested is that real time goes by.

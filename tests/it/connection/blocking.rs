@@ -6,7 +6,7 @@ use bytes::Bytes;
 use support::*;
 
 /// A line `slow` is answered behind the gate, every other one at once.
-fn slow_behind(gate: &Gate) -> (Builder<ProtocolService<Probe>>, Callbacks) {
+fn blocking_pool(gate: &Gate) -> (Builder<ProtocolService<Probe>>, Callbacks) {
     let gate = gate.clone();
     let (builder, callbacks) = Probe::pool(move |call, conn| match call {
         Call::Packet(line) if &**line == b"slow" => {
@@ -26,7 +26,7 @@ fn answer(line: Option<Bytes>) -> Next<Probe> {
 #[actix::test]
 async fn packets_behind_blocking_work_keep_their_order() {
     let (gate, open) = Gate::new();
-    let (builder, mut callbacks) = slow_behind(&gate);
+    let (builder, mut callbacks) = blocking_pool(&gate);
     let pool = builder.bind("127.0.0.1:0").await.unwrap();
     let mut peer = connect(&pool).await;
     peer.send("1\nslow\n2\n").await;
@@ -48,7 +48,7 @@ async fn packets_behind_blocking_work_keep_their_order() {
 #[actix::test]
 async fn blocking_work_does_not_block_the_arbiter() {
     let (gate, open) = Gate::new();
-    let (builder, mut callbacks) = slow_behind(&gate);
+    let (builder, mut callbacks) = blocking_pool(&gate);
     let pool = builder.bind("127.0.0.1:0").await.unwrap();
     let (mut slow, mut quick) = (connect(&pool).await, connect(&pool).await);
     slow.send("slow\n").await;
@@ -131,7 +131,7 @@ async fn a_stop_waits_for_blocking_work_until_the_deadline() {
     for (grace, reason) in
         [(TIME_LIMIT, CloseReason::Shutdown), (std::time::Duration::from_millis(100), CloseReason::Killed)]
     {
-        let (builder, mut callbacks) = slow_behind(&gate);
+        let (builder, mut callbacks) = blocking_pool(&gate);
         let pool = builder.bind("127.0.0.1:0").await.unwrap();
         let mut peer = connect(&pool).await;
         peer.send("slow\n").await;

@@ -101,7 +101,7 @@ async fn files_travel_under_tls() {
     }
 }
 
-async fn one_file(file: Arc<File>, configure: impl FnOnce(Builder) -> Builder) -> (PoolHandle, support::Callbacks) {
+async fn file_pool(file: Arc<File>, configure: impl FnOnce(Builder) -> Builder) -> (PoolHandle, support::Callbacks) {
     let (builder, callbacks) = Probe::pool(move |call, _| match call {
         Call::Packet(packet) if &packet[..] == b"file" => Next::file(FileRange::new(file.clone(), ..).unwrap()),
         Call::Packet(packet) => Next::Send(packet.clone()),
@@ -116,7 +116,7 @@ type Builder = actix_acceptor::Builder<actix_acceptor::handlers::ProtocolService
 async fn a_stalled_file_transfer_pauses_one_connection() {
     let folder = Folder::new();
     let (file, content) = large(&folder);
-    let (pool, mut callbacks) = one_file(file, |builder| builder).await;
+    let (pool, mut callbacks) = file_pool(file, |builder| builder).await;
     let mut reader = connect(&pool).await;
     reader.send(b"file").await;
     callbacks.until(&Call::packet("file")).await;
@@ -138,7 +138,7 @@ async fn a_stalled_file_transfer_pauses_one_connection() {
 async fn a_stalled_file_transfer_times_out_or_is_killed() {
     let folder = Folder::new();
     let (file, _) = large(&folder);
-    let (pool, _diary) = one_file(file, |builder| builder.send_timeout(Duration::from_millis(200))).await;
+    let (pool, _diary) = file_pool(file, |builder| builder.send_timeout(Duration::from_millis(200))).await;
     let mut idle = connect(&pool).await;
     idle.send(b"file").await;
     eventually(|| pool.info().closed.get(CloseReason::SendTimeout) == 1).await;
@@ -155,7 +155,7 @@ async fn a_truncated_file_ends_the_connection_with_an_error() {
     let folder = Folder::new();
     let (_, content) = large(&folder);
     let file = Arc::new(File::options().read(true).write(true).open(folder.path("large")).unwrap());
-    let (pool, callbacks) = one_file(file.clone(), |builder| builder).await;
+    let (pool, callbacks) = file_pool(file.clone(), |builder| builder).await;
     let mut reader = connect(&pool).await;
     reader.send(b"file").await;
     assert!(reader.read_exact(1_000).await == content[..1_000]);

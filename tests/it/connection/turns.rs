@@ -60,7 +60,7 @@ fn accept(script_handle: &ScriptHandle, stream: EndlessStream) {
 }
 
 /// The most that a count moves on between two of our own turns, until it is at its end.
-async fn greatest_step(count: &AtomicUsize, end: usize) -> usize {
+async fn largest_step(count: &AtomicUsize, end: usize) -> usize {
     let (mut greatest, mut before) = (0, 0);
     in_time(async {
         while before < end {
@@ -83,7 +83,7 @@ async fn a_turn_reads_about_64_kib() {
     // Not so small that it is their number that ends a turn.
     let pattern = [&(40 * KIB as u32).to_be_bytes()[..], &vec![b'x'; 40 * KIB]].concat();
     accept(&script_handle, EndlessStream { pattern, left: ALL, read: read.clone() });
-    let step = greatest_step(&read, ALL).await;
+    let step = largest_step(&read, ALL).await;
     assert!(step <= 64 * KIB + 64 * KIB, "{step} bytes in a turn");
     in_time(pool.stop(Duration::ZERO)).await;
 }
@@ -101,7 +101,7 @@ async fn a_turn_delivers_128_packets() {
     });
     let (pool, script_handle) = in_memory(builder.framing(Framing::lines())).await;
     accept(&script_handle, EndlessStream { pattern: b"\n".to_vec(), left: ALL, read: Arc::default() });
-    let step = greatest_step(&taken, ALL).await;
+    let step = largest_step(&taken, ALL).await;
     assert!(step <= 128, "{step} packets in a turn");
     in_time(pool.stop(Duration::ZERO)).await;
 }

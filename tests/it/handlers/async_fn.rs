@@ -17,7 +17,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc::{unbounded_channel, UnboundedReceiver};
 
 /// An async fn that tells what it has to tell, beside serving.
-fn telling<T, S, F, O>(serve: S) -> (Builder<FnService>, UnboundedReceiver<T>)
+fn reporting_pool<T, S, F, O>(serve: S) -> (Builder<FnService>, UnboundedReceiver<T>)
 where
     T: Send + 'static,
     S: Fn(Socket, tokio::sync::mpsc::UnboundedSender<T>) -> F + Send + Sync + 'static,
@@ -48,29 +48,29 @@ async fn ended(pool: &Pool<NoActor>, reason: CloseReason) {
 
 #[actix::test]
 async fn an_async_fn_may_return_nothing_or_a_result_of_any_error() {
-    async fn nothing(_: Socket) {}
+    async fn returns_unit(_: Socket) {}
     async fn number(_: Socket) -> Result<(), std::num::ParseIntError> {
         "x".parse::<u8>().map(drop)
     }
-    async fn leaving(_: Socket) -> io::Result<()> {
+    async fn fails_with_io_error(_: Socket) -> io::Result<()> {
         Err(ErrorKind::BrokenPipe.into())
     }
-    async fn of_its_own(_: Socket) -> Result<(), &'static str> {
+    async fn fails_with_str(_: Socket) -> Result<(), &'static str> {
         Err("no")
     }
     async fn half_a_packet(_: Socket) -> Result<(), Closed> {
         Err(Closed::PacketTimeout)
     }
-    async fn told_to_go(_: Socket) -> Result<(), BoxError> {
+    async fn fails_with_box_error(_: Socket) -> Result<(), BoxError> {
         Err(Closed::Shutdown.into())
     }
     for (builder, reason) in [
-        (AcceptorPool::with_fn(nothing), CloseReason::Local),
+        (AcceptorPool::with_fn(returns_unit), CloseReason::Local),
         (AcceptorPool::with_fn(number), CloseReason::Error),
-        (AcceptorPool::with_fn(leaving), CloseReason::Peer),
-        (AcceptorPool::with_fn(of_its_own), CloseReason::Error),
+        (AcceptorPool::with_fn(fails_with_io_error), CloseReason::Peer),
+        (AcceptorPool::with_fn(fails_with_str), CloseReason::Error),
         (AcceptorPool::with_fn(half_a_packet), CloseReason::PacketTimeout),
-        (AcceptorPool::with_fn(told_to_go), CloseReason::Shutdown),
+        (AcceptorPool::with_fn(fails_with_box_error), CloseReason::Shutdown),
     ] {
         let pool = bind(builder).await;
         assert_eq!(connect(&pool).await.until_gone().await, b"");
@@ -81,7 +81,7 @@ async fn an_async_fn_may_return_nothing_or_a_result_of_any_error() {
 
 #[actix::test]
 async fn a_socket_knows_both_addresses() {
-    let (builder, mut told) = telling(|socket, tell| async move {
+    let (builder, mut told) = reporting_pool(|socket, tell| async move {
         tell.send((socket.id(), socket.peer().socket(), socket.local_addr().unwrap().socket())).unwrap();
         assert_eq!((socket.listener(), socket.transport()), ("by the door", TransportKind::Tcp));
     });
@@ -116,7 +116,7 @@ async fn a_framed_socket_yields_packets() {
 #[actix::test]
 async fn a_read_from_a_silent_peer_fails_at_the_idle_timeout() {
     let limit = Duration::from_millis(250);
-    let (builder, mut told) = telling(|mut socket, tell| async move {
+    let (builder, mut told) = reporting_pool(|mut socket, tell| async move {
         assert_eq!(socket.read(&mut [0; 8]).await.unwrap(), 6);
         let error = socket.read_u8().await.unwrap_err();
         tell.send((error.kind(), Instant::now())).unwrap();
@@ -138,7 +138,7 @@ async fn a_read_from_a_silent_peer_fails_at_the_idle_timeout() {
 fn silence_without_a_read_does_not_count() {
     paused(async {
         let limit = Duration::from_secs(1);
-        let (builder, mut told) = telling(move |mut socket, tell| async move {
+        let (builder, mut told) = reporting_pool(move |mut socket, tell| async move {
             elapse(3 * limit).await;
             tell.send(()).unwrap();
             socket.read_u8().await.map(drop)
@@ -155,7 +155,7 @@ fn silence_without_a_read_does_not_count() {
 #[actix::test]
 async fn a_write_to_a_stalled_peer_fails_at_the_send_timeout() {
     let limit = Duration::from_millis(250);
-    let (builder, mut told) = telling(|mut socket, tell| async move {
+    let (builder, mut told) = reporting_pool(|mut socket, tell| async move {
         let started = Instant::now();
         let error = write_without_end(&mut socket).await;
         tell.send((error.kind(), started.elapsed())).unwrap();
@@ -173,7 +173,7 @@ async fn a_write_to_a_stalled_peer_fails_at_the_send_timeout() {
 #[actix::test]
 async fn at_the_maximum_age_reads_and_writes_fail_however_busy() {
     let limit = Duration::from_millis(250);
-    let (builder, mut told) = telling(|socket, tell| async move {
+    let (builder, mut told) = reporting_pool(|socket, tell| async move {
         let error = echo(socket).await.unwrap_err();
         tell.send((error.kind(), Instant::now())).unwrap();
         Err::<(), _>(error)
@@ -197,7 +197,7 @@ async fn at_the_maximum_age_reads_and_writes_fail_however_busy() {
 
 #[actix::test]
 async fn draining_resolves_when_the_pool_drains_and_borrows_nothing() {
-    let (builder, mut told) = telling(|socket, tell| async move {
+    let (builder, mut told) = reporting_pool(|socket, tell| async move {
         let elsewhere = actix_rt::spawn(socket.draining());
         tell.send("at work").unwrap();
         let mut socket = socket;
@@ -223,7 +223,7 @@ async fn draining_resolves_when_the_pool_drains_and_borrows_nothing() {
 
 #[actix::test]
 async fn a_kill_resolves_draining_too() {
-    let (builder, mut told) = telling(|mut socket, tell| async move {
+    let (builder, mut told) = reporting_pool(|mut socket, tell| async move {
         tell.send(None).unwrap();
         socket.draining().await;
         tell.send(Some(socket.read_u8().await.unwrap_err().kind())).unwrap();
@@ -250,14 +250,14 @@ async fn a_socket_may_move_to_another_task_and_is_counted_there() {
     assert_eq!(pool.connections(), 2);
     assert!(pool.kill(pool.list()[0].id));
     killed.until_gone().await;
-    ended_beside_one(&pool, CloseReason::Killed).await;
+    expect_one_ended(&pool, CloseReason::Killed).await;
     other.echo("untouched").await;
     drop(other);
     eventually(|| pool.info().closed.get(CloseReason::Peer) == 1).await;
     in_time(pool.stop(None)).await;
 }
 
-async fn ended_beside_one(pool: &Pool<NoActor>, reason: CloseReason) {
+async fn expect_one_ended(pool: &Pool<NoActor>, reason: CloseReason) {
     eventually(|| pool.connections() == 1).await;
     assert_eq!(pool.info().closed.get(reason), 1);
 }
@@ -280,7 +280,7 @@ async fn a_panic_in_the_task_a_socket_moved_to_is_counted_as_one() {
 
 #[actix::test]
 async fn a_kill_wakes_both_halves_of_a_split_socket() {
-    let (builder, mut told) = telling(|socket, tell| async move {
+    let (builder, mut told) = reporting_pool(|socket, tell| async move {
         let (mut reads, mut writes) = tokio::io::split(socket);
         let reader = actix_rt::spawn({
             let tell = tell.clone();
@@ -309,7 +309,7 @@ async fn a_kill_wakes_both_halves_of_a_split_socket() {
 
 #[actix::test]
 async fn an_async_fn_that_ignores_its_socket_ends_at_the_deadline() {
-    let (builder, mut told) = telling(|socket, tell| async move {
+    let (builder, mut told) = reporting_pool(|socket, tell| async move {
         tell.send(()).unwrap();
         pending::<()>().await;
         drop(socket);

@@ -156,7 +156,7 @@ async fn the_type_has_a_name_so_addresses_and_recipients_work() {
 #[actix::test]
 async fn with_close_gets_the_state_once_however_it_ended() {
     let (pool, mut closings) = sums().await;
-    async fn met(pool: &Pool<Connection<Sum>>, number: u64) -> Peer {
+    async fn connected(pool: &Pool<Connection<Sum>>, number: u64) -> Peer {
         let mut peer = connect(pool).await;
         // It may be counted a moment before it has its address.
         eventually(|| pool.addresses().len() == 1).await;
@@ -164,18 +164,18 @@ async fn with_close_gets_the_state_once_however_it_ended() {
         peer.expect(format!("{number}\n").as_bytes()).await;
         peer
     }
-    drop(met(&pool, 1).await);
+    drop(connected(&pool, 1).await);
     assert_eq!(in_time(closings.recv()).await, Some((1, CloseReason::Peer)));
     eventually(|| pool.connections() == 0).await;
-    let mut peer = met(&pool, 2).await;
+    let mut peer = connected(&pool, 2).await;
     peer.send("panic\n").await;
     assert_eq!(in_time(closings.recv()).await, Some((2, CloseReason::Panic)));
     eventually(|| pool.connections() == 0).await;
-    let _peer = met(&pool, 3).await;
+    let _peer = connected(&pool, 3).await;
     pool.kill(pool.list()[0].id);
     assert_eq!(in_time(closings.recv()).await, Some((3, CloseReason::Killed)));
     eventually(|| pool.connections() == 0).await;
-    let _peer = met(&pool, 4).await;
+    let _peer = connected(&pool, 4).await;
     in_time(pool.stop(Duration::from_secs(60))).await;
     assert_eq!(in_time(closings.recv()).await, Some((4, CloseReason::Shutdown)));
     drop(pool);

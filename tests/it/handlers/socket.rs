@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc::{unbounded_channel, UnboundedReceiver};
 
 /// Notes this, reads one byte, tells how that went, and returns as is said.
-async fn noting(
+async fn pool_with_reason(
     reasons: &'static [CloseReason],
     returns: fn() -> io::Result<()>,
     limit: Option<Duration>,
@@ -37,7 +37,7 @@ async fn counted_as(pool: &Pool<NoActor>, reason: CloseReason) {
 async fn a_sockets_close_reason_is_counted() {
     for reason in CloseReason::ALL.iter().copied() {
         let notes: &'static [CloseReason] = Box::leak(Box::new([reason]));
-        let (pool, mut told) = noting(notes, || Ok(()), None).await;
+        let (pool, mut told) = pool_with_reason(notes, || Ok(()), None).await;
         let mut peer = connect(&pool).await;
         peer.send("x").await;
         peer.until_gone().await;
@@ -52,7 +52,7 @@ async fn a_sockets_close_reason_is_counted() {
 async fn the_first_close_reason_wins() {
     let returns: [fn() -> io::Result<()>; 2] = [|| Ok(()), || Err(ErrorKind::BrokenPipe.into())];
     for returns in returns {
-        let (pool, _told) = noting(&[CloseReason::TooLong, CloseReason::Local], returns, None).await;
+        let (pool, _told) = pool_with_reason(&[CloseReason::TooLong, CloseReason::Local], returns, None).await;
         let mut peer = connect(&pool).await;
         peer.send("x").await;
         peer.until_gone().await;
@@ -63,7 +63,7 @@ async fn the_first_close_reason_wins() {
 
 #[actix::test]
 async fn the_pools_close_reason_precedes_the_sockets() {
-    let (pool, mut told) = noting(&[CloseReason::Error], || Ok(()), None).await;
+    let (pool, mut told) = pool_with_reason(&[CloseReason::Error], || Ok(()), None).await;
     let mut peer = connect(&pool).await;
     eventually(|| pool.connections() == 1).await;
     assert!(pool.kill(pool.list()[0].id));
@@ -76,7 +76,7 @@ async fn the_pools_close_reason_precedes_the_sockets() {
 
 #[actix::test]
 async fn a_socket_with_a_close_reason_keeps_its_limits() {
-    let (pool, mut told) = noting(&[CloseReason::Error], || Ok(()), Some(Duration::from_millis(100))).await;
+    let (pool, mut told) = pool_with_reason(&[CloseReason::Error], || Ok(()), Some(Duration::from_millis(100))).await;
     let mut peer = connect(&pool).await;
     assert_eq!(in_time(told.recv()).await, Some(Err(ErrorKind::TimedOut)));
     peer.until_gone().await;

@@ -191,7 +191,7 @@ struct Files {
 }
 
 impl Files {
-    fn put(&self, from: &(PathBuf, PathBuf)) {
+    fn install(&self, from: &(PathBuf, PathBuf)) {
         std::fs::copy(&from.0, &self.pair.0).unwrap();
         std::fs::copy(&from.1, &self.pair.1).unwrap();
     }
@@ -215,14 +215,14 @@ async fn watched_certificates_reload_unless_invalid() {
         let files = Files { pki, pair };
         let (pki, key_name) = (&files.pki, files.pair.1.display().to_string());
         let (first, second) = (pki.issue_as("localhost", "first"), pki.issue_as("localhost", "second"));
-        files.put(&first);
+        files.install(&first);
         let tls = Tls::builder(backend).files(&files.pair.0, &files.pair.1).watch().build().unwrap();
         let pool = echo(&tls).await;
         let mut old = Peer(pki.connect(connect(&pool).await.0, "localhost").await.unwrap());
         old.echo(b"before").await;
         assert_eq!(shown(pki, &pool, "localhost").await.unwrap().as_ref(), der(&first.0));
 
-        files.put(&second);
+        files.install(&second);
         until_shown(pki, &pool, &der(&second.0)).await;
         old.echo(b"old connections keep theirs").await;
 

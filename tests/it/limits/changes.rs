@@ -153,7 +153,7 @@ async fn connections_can_be_exempted_concurrently() {
 }
 
 /// Connects, sends a few messages and leaves, until it is stopped.
-async fn comes_and_goes(pool: PoolHandle, stop: Arc<AtomicBool>) {
+async fn connect_repeatedly(pool: PoolHandle, stop: Arc<AtomicBool>) {
     while !stop.load(Relaxed) {
         let mut peer = unserved_peer(&pool).await;
         peer.expect_served().await;
@@ -167,7 +167,7 @@ async fn limit_changes_under_load_never_overshoot() {
     let counter = ConnectionCounter::default();
     let pool = counter.pool().acceptors(3).max_connections(N).bind("127.0.0.1:0").await.unwrap();
     let stop = Arc::<AtomicBool>::default();
-    let clients = (0..100).map(|_| actix::spawn(comes_and_goes(pool.untyped(), stop.clone())));
+    let clients = (0..100).map(|_| actix::spawn(connect_repeatedly(pool.untyped(), stop.clone())));
     let clients = join_all(clients.collect::<Vec<_>>());
     for change in 0..80 {
         let max = 1 + change * 7 % N;

@@ -34,7 +34,7 @@ impl EndCause {
     }
 
     /// More than there are permits die of it, then exactly as many as there are permits get in.
-    async fn strikes(&self, pool: &PoolHandle, what: &'static str) {
+    async fn end_connection(&self, pool: &PoolHandle, what: &'static str) {
         *self.0.lock().unwrap() = what;
         for _ in 0..2 * MAX + 1 {
             let mut peer = connect(pool).await;
@@ -56,7 +56,7 @@ impl EndCause {
 struct EndsByCause(EndCause);
 
 impl EndsByCause {
-    fn meets(&self, place: &str) {
+    fn act_at(&self, place: &str) {
         assert!(!self.0.is(place), "its fate");
     }
 }
@@ -67,7 +67,7 @@ impl Protocol for EndsByCause {
     type User = ();
 
     fn init(&mut self, _: &mut Conn<Self>) -> Next<Self> {
-        self.meets("init");
+        self.act_at("init");
         if self.0.is("stop in init") {
             return Next::Stop;
         }
@@ -75,12 +75,12 @@ impl Protocol for EndsByCause {
     }
 
     fn ack(&mut self, _: &mut Conn<Self>) -> Next<Self> {
-        self.meets("ack");
+        self.act_at("ack");
         Next::Continue
     }
 
     fn packet(&mut self, packet: Bytes, conn: &mut Conn<Self>) -> Next<Self> {
-        self.meets("packet");
+        self.act_at("packet");
         match self.0.get() {
             "fail" => Next::fail("its fate"),
             "stop" => Next::Stop,
@@ -92,14 +92,14 @@ impl Protocol for EndsByCause {
     }
 
     fn closed(&mut self, _: &Closed) {
-        self.meets("closed");
+        self.act_at("closed");
     }
 }
 
 #[actix::test]
 async fn permits_return_however_a_protocol_ends() {
-    let fate = EndCause::default();
-    let its = fate.clone();
+    let cause = EndCause::default();
+    let its = cause.clone();
     let pool = AcceptorPool::with_protocol(move |_| {
         assert!(!its.is("factory"), "its fate");
         EndsByCause(its.clone())
@@ -117,15 +117,15 @@ async fn permits_return_however_a_protocol_ends() {
         "killed",
         "killed while it waits",
     ] {
-        fate.strikes(&pool, what).await;
+        cause.end_connection(&pool, what).await;
     }
     ends(&pool).await;
 }
 
 #[actix::test]
 async fn permits_return_however_an_async_fn_ends() {
-    let fate = EndCause::default();
-    let its = fate.clone();
+    let cause = EndCause::default();
+    let its = cause.clone();
     let pool = AcceptorPool::with_fn(move |socket: Socket| {
         let what = its.get();
         assert_ne!(what, "panic at once");
@@ -144,7 +144,7 @@ async fn permits_return_however_an_async_fn_ends() {
     });
     let pool = pool.acceptors(2).max_connections(MAX).bind("127.0.0.1:0").await.unwrap();
     for what in ["panic at once", "panic", "return", "error", "killed", "killed and does not look"] {
-        fate.strikes(&pool, what).await;
+        cause.end_connection(&pool, what).await;
     }
     ends(&pool).await;
 }
@@ -174,8 +174,8 @@ impl Handler<Ack> for EndsByCauseActor {
 
 #[actix::test]
 async fn permits_return_however_an_actor_ends() {
-    let fate = EndCause::default();
-    let its = fate.clone();
+    let cause = EndCause::default();
+    let its = cause.clone();
     let pool = AcceptorPool::with_actor(move |socket| match its.get() {
         "panic" => panic!("its fate"),
         "refuse" => Err("its fate".into()),
@@ -183,7 +183,7 @@ async fn permits_return_however_an_actor_ends() {
     });
     let pool = pool.acceptors(2).max_connections(MAX).bind("127.0.0.1:0").await.unwrap();
     for what in ["panic", "refuse", "panic in Ack", "stop in Ack", "drop the socket"] {
-        fate.strikes(&pool, what).await;
+        cause.end_connection(&pool, what).await;
     }
     ends(&pool).await;
 }
@@ -216,14 +216,14 @@ async fn permits_return_when_peers_leave_before_accept() {
 }
 
 /// Each time another one.
-async fn kill_in_turn(pool: &PoolHandle, die: AcceptorFailure) {
-    fail_acceptor_at(pool, restarts(pool) as usize, die).await;
+async fn fail_in_turn(pool: &PoolHandle, failure: AcceptorFailure) {
+    fail_acceptor_at(pool, restarts(pool) as usize, failure).await;
 }
 
 #[actix::test]
 async fn permits_return_when_acceptors_die_at_the_limit() {
     for policy in [AtLimit::Wait, AtLimit::Hold(TIME_LIMIT)] {
-        for die in [AcceptorFailure::Stop, AcceptorFailure::Panic] {
+        for failure in [AcceptorFailure::Stop, AcceptorFailure::Panic] {
             let counter = ConnectionCounter::default();
             let pool = counter.pool().acceptors(2).max_connections(MAX).at_limit(policy).max_restarts(100, TIME_LIMIT);
             let pool = pool.bind("127.0.0.1:0").await.unwrap();
@@ -231,12 +231,12 @@ async fn permits_return_when_acceptors_die_at_the_limit() {
             let mut waiting = Vec::new();
             for _ in 0..5 {
                 waiting.push(unserved_peer(&pool).await);
-                kill_in_turn(&pool, die).await;
+                fail_in_turn(&pool, failure).await;
             }
             for peer in &mut inside {
                 peer.echo("alive").await;
             }
-            assert_eq!((counter.served(), counter.most()), (MAX, MAX), "{policy:?} {die:?}");
+            assert_eq!((counter.served(), counter.most()), (MAX, MAX), "{policy:?} {failure:?}");
             drop(inside);
             // Nobody's place was lost: all five come in one after the other, three at a time.
             for mut peer in waiting {
@@ -263,8 +263,8 @@ async fn when_an_arbiter_dies_with_connections_and_held_peers() {
                 waiting.push(unserved_peer(&pool).await);
             }
             waiting[5].expect_waiting().await;
-            kill_in_turn(&pool, AcceptorFailure::WithArbiter).await;
-            kill_in_turn(&pool, AcceptorFailure::WithArbiter).await;
+            fail_in_turn(&pool, AcceptorFailure::WithArbiter).await;
+            fail_in_turn(&pool, AcceptorFailure::WithArbiter).await;
             drop((inside, waiting));
             eventually(|| pool.connections() == 0).await;
             assert_capacity(&pool, MAX).await;
@@ -275,7 +275,7 @@ async fn when_an_arbiter_dies_with_connections_and_held_peers() {
 }
 
 /// Connects and echoes until it is stopped; an arbiter that dies may end it early.
-async fn comes_and_goes(pool: PoolHandle, stop: Arc<AtomicBool>) {
+async fn connect_repeatedly(pool: PoolHandle, stop: Arc<AtomicBool>) {
     while !stop.load(Relaxed) {
         let mut peer = connect(&pool).await;
         let _ = peer.0.write_all(b"hello").await;
@@ -290,17 +290,17 @@ async fn permits_return_when_acceptors_die_under_load() {
         let pool = counter.pool().acceptors(3).max_connections(MAX).at_limit(policy).max_restarts(1_000, TIME_LIMIT);
         let pool = pool.bind("127.0.0.1:0").await.unwrap();
         let stop = Arc::<AtomicBool>::default();
-        let clients = (0..30).map(|_| actix::spawn(comes_and_goes(pool.untyped(), stop.clone())));
+        let clients = (0..30).map(|_| actix::spawn(connect_repeatedly(pool.untyped(), stop.clone())));
         let clients = join_all(clients.collect::<Vec<_>>());
         for round in 0..60 {
-            let die = [
+            let failure = [
                 AcceptorFailure::Stop,
                 AcceptorFailure::Panic,
                 AcceptorFailure::Stop,
                 AcceptorFailure::Panic,
                 AcceptorFailure::WithArbiter,
             ][round % 5];
-            kill_in_turn(&pool, die).await;
+            fail_in_turn(&pool, failure).await;
             assert_adds_up(&pool);
         }
         stop.store(true, Relaxed);

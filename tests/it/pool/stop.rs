@@ -57,7 +57,7 @@ struct StopTest {
     closings: Closings,
 }
 
-async fn stage() -> StopTest {
+async fn start_test() -> StopTest {
     let (telling, told) = unbounded_channel();
     let (go, going) = watch::channel(false);
     let (recorder, closings) = Recorder::new();
@@ -88,41 +88,41 @@ async fn refused(pool: &PoolHandle) -> bool {
 
 #[actix::test]
 async fn shutdown_is_called_on_all_connections_at_once() {
-    let mut stage = stage().await;
-    let mut peers = stage.peers(200, "wait").await;
-    let pool = stage.pool.clone();
+    let mut start_test = start_test().await;
+    let mut peers = start_test.peers(200, "wait").await;
+    let pool = start_test.pool.clone();
     let asked = Instant::now();
     let grace = Duration::from_secs(60);
     let stopping = actix_rt::spawn(async move { pool.stop(grace).await });
     // No connection ends before all got their shutdown; otherwise the last one would never arrive.
     let mut moments = Vec::new();
     for _ in 0..200 {
-        let (moment, deadline) = in_time(stage.told.recv()).await.unwrap();
+        let (moment, deadline) = in_time(start_test.told.recv()).await.unwrap();
         moments.push(moment);
         assert!((grace..grace + Duration::from_secs(5)).contains(&(deadline.unwrap() - asked)));
     }
     let spread = *moments.iter().max().unwrap() - *moments.iter().min().unwrap();
     assert!(spread < Duration::from_millis(250), "{spread:?}");
-    assert_eq!(stage.pool.connections(), 200);
-    assert!(refused(&stage.pool).await, "the port is closed by now");
-    assert!(stage.pool.status() == actix_acceptor::info::Status::Draining);
-    stage.go.send(true).unwrap();
+    assert_eq!(start_test.pool.connections(), 200);
+    assert!(refused(&start_test.pool).await, "the port is closed by now");
+    assert!(start_test.pool.status() == actix_acceptor::info::Status::Draining);
+    start_test.go.send(true).unwrap();
     let report = in_time(stopping).await.unwrap();
     assert_eq!((report.asked, report.finished, report.forced), (200, 200, 0));
     for peer in &mut peers {
         assert_eq!(peer.read_to_end().await, b"");
     }
-    assert_eq!(stage.pool.info().closed.get(CloseReason::Shutdown), 200);
+    assert_eq!(start_test.pool.info().closed.get(CloseReason::Shutdown), 200);
 }
 
 #[actix::test]
 async fn a_stop_ends_connections_at_the_deadline_not_before() {
-    let mut stage = stage().await;
-    let mut going = stage.peers(3, "go").await;
-    let mut staying = stage.peers(2, "stay").await;
-    let mut waiting = stage.peers(1, "wait").await;
+    let mut start_test = start_test().await;
+    let mut going = start_test.peers(3, "go").await;
+    let mut staying = start_test.peers(2, "stay").await;
+    let mut waiting = start_test.peers(1, "wait").await;
     let (grace, asked) = (Duration::from_millis(300), Instant::now());
-    let report = in_time(stage.pool.stop(grace)).await;
+    let report = in_time(start_test.pool.stop(grace)).await;
     assert!(asked.elapsed() >= grace);
     assert!(asked.elapsed() < grace + Duration::from_secs(1), "blocked arbiters alone are waited for longer");
     assert_eq!((report.asked, report.finished, report.forced), (6, 3, 3));
@@ -133,37 +133,37 @@ async fn a_stop_ends_connections_at_the_deadline_not_before() {
         assert_eq!(peer.until_gone().await, b"");
     }
     for reason in [CloseReason::Shutdown; 3].into_iter().chain([CloseReason::Killed; 3]) {
-        assert_eq!(stage.closings.reason().await, reason);
+        assert_eq!(start_test.closings.reason().await, reason);
     }
-    assert!(stage.closings.is_empty());
-    assert_eq!(stage.told.len(), 6, "each was told once");
+    assert!(start_test.closings.is_empty());
+    assert_eq!(start_test.told.len(), 6, "each was told once");
 }
 
 #[actix::test]
 async fn a_connection_may_go_on_being_served_until_the_deadline() {
     let leave: [fn(Peer); 2] = [drop, Peer::reset];
     for leave in leave {
-        let mut stage = stage().await;
-        let mut peer = stage.peers(1, "stay").await.remove(0);
-        let pool = stage.pool.clone();
+        let mut start_test = start_test().await;
+        let mut peer = start_test.peers(1, "stay").await.remove(0);
+        let pool = start_test.pool.clone();
         let stopping = actix_rt::spawn(async move { pool.stop(Duration::from_secs(60)).await });
-        in_time(stage.told.recv()).await.unwrap();
+        in_time(start_test.told.recv()).await.unwrap();
         peer.echo("still served").await;
         leave(peer);
         let report = in_time(stopping).await.unwrap();
         assert_eq!((report.asked, report.finished, report.forced), (1, 1, 0));
-        assert_eq!(stage.closings.reason().await, CloseReason::Shutdown);
+        assert_eq!(start_test.closings.reason().await, CloseReason::Shutdown);
     }
 }
 
 #[actix::test]
 async fn a_stop_without_a_grace_waits_without_limit() {
-    let mut stage = stage().await;
-    let peers = stage.peers(2, "stay").await;
-    let pool = stage.pool.clone();
+    let mut start_test = start_test().await;
+    let peers = start_test.peers(2, "stay").await;
+    let pool = start_test.pool.clone();
     let mut stopping = actix_rt::spawn(async move { pool.stop(None).await });
     for _ in 0..2 {
-        let (_, deadline) = in_time(stage.told.recv()).await.unwrap();
+        let (_, deadline) = in_time(start_test.told.recv()).await.unwrap();
         assert_eq!(deadline, None);
     }
     assert!(tokio::time::timeout(Duration::from_millis(300), &mut stopping).await.is_err(), "they are still there");
@@ -174,53 +174,53 @@ async fn a_stop_without_a_grace_waits_without_limit() {
 
 #[actix::test]
 async fn a_grace_of_zero_calls_no_shutdown() {
-    let mut stage = stage().await;
-    let mut peers = stage.peers(20, "go").await;
-    let report = in_time(stage.pool.stop(Duration::ZERO)).await;
+    let mut start_test = start_test().await;
+    let mut peers = start_test.peers(20, "go").await;
+    let report = in_time(start_test.pool.stop(Duration::ZERO)).await;
     assert_eq!((report.finished, report.forced), (0, 20));
     for peer in &mut peers {
         assert_eq!(peer.until_gone().await, b"");
     }
-    assert!(stage.told.is_empty(), "{} were asked", stage.told.len());
+    assert!(start_test.told.is_empty(), "{} were asked", start_test.told.len());
     for _ in 0..20 {
-        assert_eq!(stage.closings.reason().await, CloseReason::Killed);
+        assert_eq!(start_test.closings.reason().await, CloseReason::Killed);
     }
 }
 
 #[actix::test]
 async fn two_stops_share_the_nearer_deadline_and_the_report() {
-    let mut stage = stage().await;
-    let _peers = stage.peers(2, "stay").await;
+    let mut start_test = start_test().await;
+    let _peers = start_test.peers(2, "stay").await;
     let stops = [None, Some(Duration::from_secs(3600))].map(|grace| {
-        let pool = stage.pool.clone();
+        let pool = start_test.pool.clone();
         actix_rt::spawn(async move { pool.stop(grace).await })
     });
-    in_time(stage.told.recv()).await.unwrap();
+    in_time(start_test.told.recv()).await.unwrap();
     let sooner = Duration::from_millis(200);
     let asked = Instant::now();
-    let report = in_time(stage.pool.stop(sooner)).await;
+    let report = in_time(start_test.pool.stop(sooner)).await;
     assert!(asked.elapsed() >= sooner);
     assert_eq!((report.asked, report.finished, report.forced), (2, 0, 2));
     for stop in stops {
         assert_eq!(in_time(stop).await.unwrap(), report);
     }
-    assert_eq!(in_time(stage.pool.stop(None)).await, report, "one that comes too late as well");
-    in_time(stage.told.recv()).await.unwrap();
-    assert!(stage.told.is_empty(), "each was told once");
+    assert_eq!(in_time(start_test.pool.stop(None)).await, report, "one that comes too late as well");
+    in_time(start_test.told.recv()).await.unwrap();
+    assert!(start_test.told.is_empty(), "each was told once");
 }
 
 #[actix::test]
 async fn a_second_stop_does_not_extend_the_deadline() {
     for told_first in [false, true] {
-        let mut stage = stage().await;
-        let _peers = stage.peers(2, "stay").await;
+        let mut start_test = start_test().await;
+        let _peers = start_test.peers(2, "stay").await;
         let (first, asked) = (Duration::from_millis(300), Instant::now());
         let mut stops = Vec::new();
         for grace in [Some(first), Some(Duration::from_secs(3600)), None] {
-            let pool = stage.pool.clone();
+            let pool = start_test.pool.clone();
             stops.push(actix_rt::spawn(async move { pool.stop(grace).await }));
             if told_first && stops.len() == 1 {
-                let (_, deadline) = in_time(stage.told.recv()).await.unwrap();
+                let (_, deadline) = in_time(start_test.told.recv()).await.unwrap();
                 assert!(deadline.unwrap() >= asked + first);
             }
         }
@@ -234,10 +234,10 @@ async fn a_second_stop_does_not_extend_the_deadline() {
 
 #[actix::test]
 async fn two_stops_at_the_same_time_are_one() {
-    let stage = stage().await;
-    let _peers = stage.peers(10, "go").await;
+    let start_test = start_test().await;
+    let _peers = start_test.peers(10, "go").await;
     let (one, other) = in_time(async {
-        tokio::join!(stage.pool.stop(Duration::from_secs(60)), stage.pool.stop(Duration::from_secs(60)))
+        tokio::join!(start_test.pool.stop(Duration::from_secs(60)), start_test.pool.stop(Duration::from_secs(60)))
     })
     .await;
     assert_eq!(one, other);
@@ -246,18 +246,18 @@ async fn two_stops_at_the_same_time_are_one() {
 
 #[actix::test]
 async fn stopped_resolves_for_all_and_for_late_callers() {
-    let stage = stage().await;
+    let start_test = start_test().await;
     let waiters: Vec<_> = (0..3)
         .map(|_| {
-            let pool = stage.pool.untyped();
+            let pool = start_test.pool.untyped();
             actix_rt::spawn(async move { pool.stopped().await })
         })
         .collect();
-    in_time(stage.pool.stop(Duration::ZERO)).await;
+    in_time(start_test.pool.stop(Duration::ZERO)).await;
     for waiter in waiters {
         in_time(waiter).await.unwrap().unwrap();
     }
-    in_time(stage.pool.stopped()).await.unwrap();
+    in_time(start_test.pool.stopped()).await.unwrap();
 }
 
 #[actix::test]
@@ -277,8 +277,8 @@ async fn after_a_stop_the_port_is_free_at_once() {
 
 #[actix::test]
 async fn peers_connecting_during_a_stop_never_hang() {
-    let stage = stage().await;
-    let address = stage.pool.local_addr().unwrap();
+    let start_test = start_test().await;
+    let address = start_test.pool.local_addr().unwrap();
     let load: Vec<_> = (0..4)
         .map(|_| {
             std::thread::spawn(move || {
@@ -305,12 +305,12 @@ async fn peers_connecting_during_a_stop_never_hang() {
             })
         })
         .collect();
-    eventually(|| stage.pool.info().accepted > 200).await;
-    let report = in_time(stage.pool.stop(Duration::from_millis(100))).await;
+    eventually(|| start_test.pool.info().accepted > 200).await;
+    let report = in_time(start_test.pool.stop(Duration::from_millis(100))).await;
     for thread in load {
         in_time(tokio::task::spawn_blocking(move || thread.join())).await.unwrap().expect("none hangs");
     }
-    let info = stage.pool.info();
+    let info = start_test.pool.info();
     assert_eq!((info.connections, info.accepted), (0, info.closed.total()));
     assert_eq!(report.asked, report.finished + report.forced);
     assert_eq!(info.closed.get(CloseReason::Killed) as usize, report.forced);

@@ -24,7 +24,7 @@ fn pair() -> actix_acceptor::Builder<impl Service> {
 }
 
 /// A pool with each handler, and the number of packets that two lines are there.
-async fn at_every_door<O: Observer + Clone>(observer: impl Fn() -> O) -> Vec<(&'static str, PoolHandle, O, u64)> {
+async fn with_every_handler<O: Observer + Clone>(observer: impl Fn() -> O) -> Vec<(&'static str, PoolHandle, O, u64)> {
     async fn open<D: Service, O: Observer + Clone>(
         builder: actix_acceptor::Builder<D>,
         observer: O,
@@ -37,19 +37,19 @@ async fn at_every_door<O: Observer + Clone>(observer: impl Fn() -> O) -> Vec<(&'
     let c = open(AcceptorPool::with_fn(echo), observer()).await;
     let d = open(AcceptorPool::with_actor(|socket| Ok(SocketActor::start(socket, echo))), observer()).await;
     let doors = [("protocol", a, 2), ("events", b, 2), ("serve", c, 0), ("start", d, 0)];
-    doors.into_iter().map(|(door, (pool, observer), packets)| (door, pool, observer, packets)).collect()
+    doors.into_iter().map(|(handler, (pool, observer), packets)| (handler, pool, observer, packets)).collect()
 }
 
 #[actix::test]
 async fn connection_events_carry_all_counters() {
-    for (door, pool, observer, packets) in at_every_door(EventRecorder::new).await {
+    for (handler, pool, observer, packets) in with_every_handler(EventRecorder::new).await {
         let mut peer = connect(&pool).await;
         peer.echo("hello\n").await;
         peer.echo("there\n").await;
         let list = pool.list();
-        assert_eq!((list.len(), list[0].bytes_in, list[0].packets), (1, 12, packets), "{door}");
+        assert_eq!((list.len(), list[0].bytes_in, list[0].packets), (1, 12, packets), "{handler}");
         peer.finish().await;
-        assert_eq!(peer.until_gone().await, b"", "{door}");
+        assert_eq!(peer.until_gone().await, b"", "{handler}");
         eventually(|| observer.ends().len() == 1).await;
         let (id, peer, listener) = (1, peer.address().to_string(), pool.name().to_owned());
         let who = ConnectionKey { id, peer, listener };
@@ -65,7 +65,7 @@ async fn connection_events_carry_all_counters() {
         assert_eq!(
             (end.reason, end.bytes_in, end.bytes_out, end.packets),
             (CloseReason::Peer, 12, 12, packets),
-            "{door}"
+            "{handler}"
         );
         in_time(pool.stop(None)).await;
     }
@@ -132,14 +132,14 @@ impl Observer for ClosedAtPeer {
 
 #[actix::test]
 async fn stopped_is_reported_before_the_socket_closes() {
-    for (door, pool, observer, _) in at_every_door(ClosedAtPeer::default).await {
+    for (handler, pool, observer, _) in with_every_handler(ClosedAtPeer::default).await {
         let mut peer = connect(&pool).await;
         peer.echo("hello\n").await;
         let own = socket2::SockRef::from(&peer.0).try_clone().unwrap();
         *observer.peer.lock().unwrap() = Some(own.into());
         assert!(pool.kill(pool.list()[0].id));
         eventually(|| observer.saw.lock().unwrap().is_some()).await;
-        assert_eq!(observer.saw.lock().unwrap().as_deref(), Some("closed"), "{door}");
+        assert_eq!(observer.saw.lock().unwrap().as_deref(), Some("closed"), "{handler}");
         in_time(pool.stop(None)).await;
     }
 }

@@ -7,7 +7,7 @@ use actix_acceptor::{AcceptorPool, Listener, PoolHandle, SuspendMode};
 use support::*;
 
 /// The listeners of a pool, as events report them.
-fn told(pool: &PoolHandle, open: bool) -> Vec<RecordedEvent> {
+fn listener_events(pool: &PoolHandle, open: bool) -> Vec<RecordedEvent> {
     let tell = |info: actix_acceptor::info::ListenerInfo| {
         let (listener, address) = (info.name.to_string(), info.address.to_string());
         match open {
@@ -31,7 +31,7 @@ async fn listeners_come_first_and_go_last() {
     let builder = AcceptorPool::with_protocol(|_| Echo).acceptors(2).name("a whole life").observer(observer.clone());
     let builder = builder.listener(Listener::tcp("127.0.0.1:0").name("public"));
     let pool = builder.listener(Listener::tcp("127.0.0.1:0")).start().await.unwrap();
-    let (started, stopped) = (told(&pool, true), told(&pool, false));
+    let (started, stopped) = (listener_events(&pool, true), listener_events(&pool, false));
     assert_eq!((started.len(), observer.seen().len()), (2, 4), "told before the start returns");
     in_time(pool.stop(None)).await;
     let seen = observer.seen();
@@ -50,7 +50,7 @@ async fn a_suspension_reports_listeners_stopped_and_started() {
     let observer = EventRecorder::new();
     let builder = AcceptorPool::with_protocol(|_| Echo).observer(observer.clone());
     let pool = builder.bind("127.0.0.1:0").await.unwrap();
-    let (started, stopped) = (told(&pool, true).remove(0), told(&pool, false).remove(0));
+    let (started, stopped) = (listener_events(&pool, true).remove(0), listener_events(&pool, false).remove(0));
     for _ in 0..2 {
         in_time(pool.suspend(SuspendMode::Close)).await.unwrap();
     }
@@ -73,7 +73,7 @@ async fn a_port_that_is_held_stays_open() {
     let pool = builder.bind("127.0.0.1:0").await.unwrap();
     in_time(pool.suspend(SuspendMode::Hold)).await.unwrap();
     in_time(pool.resume()).await.unwrap();
-    assert_eq!(of_listeners(&observer), told(&pool, true));
+    assert_eq!(of_listeners(&observer), listener_events(&pool, true));
     in_time(pool.stop(None)).await;
 }
 
@@ -83,12 +83,12 @@ async fn only_changed_listeners_are_reported() {
     let builder = AcceptorPool::with_protocol(|_| Echo).observer(observer.clone());
     let builder = builder.listener(Listener::tcp("127.0.0.1:0").name("goes"));
     let pool = builder.listener(Listener::tcp("127.0.0.1:0").name("stays")).start().await.unwrap();
-    let (mut expected, gone) = (told(&pool, true), told(&pool, false).remove(0));
+    let (mut expected, gone) = (listener_events(&pool, true), listener_events(&pool, false).remove(0));
     let stays = Listener::tcp(&pool.listeners()[1].address).name("stays");
     in_time(pool.set_listeners(vec![stays, Listener::tcp("127.0.0.1:0").name("comes")])).await.unwrap();
     // It has gone when its port is closed, be that before the other is open or after.
     eventually(|| of_listeners(&observer).contains(&gone)).await;
-    expected.extend([told(&pool, true).remove(1), gone]);
+    expected.extend([listener_events(&pool, true).remove(1), gone]);
     let mut seen = of_listeners(&observer);
     seen[2..].sort_by_key(|seen| matches!(seen, RecordedEvent::ListenerStopped { .. }));
     assert_eq!(seen, expected);

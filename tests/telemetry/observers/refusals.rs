@@ -33,7 +33,7 @@ fn refused(peer: String, reason: RefusalReason) -> RecordedEvent {
 }
 
 /// Comes, and waits to be turned away: by a reset perhaps, that may be as early as the connection is. Answers from where.
-fn knock(pool: &PoolHandle) -> SocketAddr {
+fn connect_from_free_port(pool: &PoolHandle) -> SocketAddr {
     let peer = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     peer.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
     let address = peer.local_addr().unwrap().as_socket().unwrap();
@@ -48,7 +48,7 @@ fn knock(pool: &PoolHandle) -> SocketAddr {
 }
 
 /// Admits that number and refuses the next three.
-async fn turns_away(builder: Builder<ProtocolService<Echo>>, admits: usize, reason: RefusalReason) {
+async fn refuses_three(builder: Builder<ProtocolService<Echo>>, admits: usize, reason: RefusalReason) {
     let (pool, observer) = observed(builder).await;
     let mut guests = Vec::new();
     for _ in 0..admits {
@@ -58,7 +58,7 @@ async fn turns_away(builder: Builder<ProtocolService<Echo>>, admits: usize, reas
     }
     let mut expected = Vec::new();
     for _ in 0..3 {
-        expected.push(refused(knock(&pool).to_string(), reason));
+        expected.push(refused(connect_from_free_port(&pool).to_string(), reason));
     }
     eventually(|| refusals(&observer).len() == 3).await;
     assert_eq!(refusals(&observer), expected);
@@ -70,15 +70,15 @@ async fn turns_away(builder: Builder<ProtocolService<Echo>>, admits: usize, reas
 #[actix::test]
 async fn refusals_are_reported_with_peer_and_listener() {
     let builder = || AcceptorPool::with_protocol(|_| Echo);
-    turns_away(builder().max_connections(2).at_limit(AtLimit::Close), 2, RefusalReason::Limit).await;
-    turns_away(builder().max_connections(1).at_limit(AtLimit::Reset), 1, RefusalReason::Limit).await;
+    refuses_three(builder().max_connections(2).at_limit(AtLimit::Close), 2, RefusalReason::Limit).await;
+    refuses_three(builder().max_connections(1).at_limit(AtLimit::Reset), 1, RefusalReason::Limit).await;
     let hold = AtLimit::Hold(Duration::from_millis(20));
-    turns_away(builder().max_connections(1).at_limit(hold), 1, RefusalReason::Limit).await;
-    turns_away(builder().max_per_peer(2), 2, RefusalReason::PerPeer).await;
-    turns_away(builder().accept_rate(2, LONG), 2, RefusalReason::Rate).await;
-    turns_away(builder().peer_rate(1, LONG), 1, RefusalReason::Rate).await;
-    turns_away(builder().rules([Rule::deny("127.0.0.0/8").unwrap()]), 0, RefusalReason::Denied).await;
-    turns_away(builder().overload(|unserved_peer| unserved_peer.connections == 1), 1, RefusalReason::Overload).await;
+    refuses_three(builder().max_connections(1).at_limit(hold), 1, RefusalReason::Limit).await;
+    refuses_three(builder().max_per_peer(2), 2, RefusalReason::PerPeer).await;
+    refuses_three(builder().accept_rate(2, LONG), 2, RefusalReason::Rate).await;
+    refuses_three(builder().peer_rate(1, LONG), 1, RefusalReason::Rate).await;
+    refuses_three(builder().rules([Rule::deny("127.0.0.0/8").unwrap()]), 0, RefusalReason::Denied).await;
+    refuses_three(builder().overload(|unserved_peer| unserved_peer.connections == 1), 1, RefusalReason::Overload).await;
 }
 
 #[actix::test]

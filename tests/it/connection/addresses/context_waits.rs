@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures::stream;
 
-use super::handlers::{said, Request};
+use super::handlers::{respond, Request};
 use super::*;
 
 /// A question answered later, while the connection does nothing else.
@@ -17,7 +17,7 @@ impl Handler<AtomicRequest> for Connection<ActionProtocol> {
 
     fn handle(&mut self, alone: AtomicRequest, _: &mut Self::Context) -> Self::Result {
         AtomicResponse::new(Box::pin(alone.0.passed().into_actor(self).map(|(), act, ctx| {
-            said("answered", act, ctx);
+            respond("answered", act, ctx);
             "alone".to_owned()
         })))
     }
@@ -25,12 +25,12 @@ impl Handler<AtomicRequest> for Connection<ActionProtocol> {
 
 #[actix::test]
 async fn an_atomic_response_holds_packets_and_messages() {
-    let (pool, mut peer, address, mut words) = one_desk().await;
+    let (pool, mut peer, address, mut words) = action_connection().await;
     let gate = Gate::new();
     let answer = address.send(AtomicRequest(gate.clone()));
     let message = address.send(say("message"));
     peer.send("packet\n").await;
-    let (mut other, ..) = meet(&pool).await;
+    let (mut other, ..) = connect_with_address(&pool).await;
     other.echo("others go on\n").await;
     words.expect(&["ack", "others go on"]).await;
     assert!(words.none());
@@ -43,12 +43,12 @@ async fn an_atomic_response_holds_packets_and_messages() {
 
 #[actix::test]
 async fn context_waits_hold_everything_and_run_latest_first() {
-    let (_pool, mut peer, address, mut words) = one_desk().await;
+    let (_pool, mut peer, address, mut words) = action_connection().await;
     let (early, late) = (Gate::new(), Gate::new());
     let (first, second) = (early.passed(), late.passed());
     in_time(address.send(Request::to(move |act, ctx| {
-        ctx.wait(first.into_actor(act).map(|(), act, ctx| said("early", act, ctx)));
-        ctx.wait(second.into_actor(act).map(|(), act, ctx| said("late", act, ctx)));
+        ctx.wait(first.into_actor(act).map(|(), act, ctx| respond("early", act, ctx)));
+        ctx.wait(second.into_actor(act).map(|(), act, ctx| respond("late", act, ctx)));
         assert!(ctx.waiting());
     })))
     .await
@@ -64,7 +64,7 @@ async fn context_waits_hold_everything_and_run_latest_first() {
 #[actix::test]
 async fn a_peer_that_leaves_during_a_wait_of_the_context_is_seen() {
     for reset in [false, true] {
-        let (_pool, mut peer, address, mut words) = one_desk().await;
+        let (_pool, mut peer, address, mut words) = action_connection().await;
         let answer = address.send(AtomicRequest(Gate::new()));
         peer.finish().await;
         if reset {
@@ -77,10 +77,10 @@ async fn a_peer_that_leaves_during_a_wait_of_the_context_is_seen() {
 
 #[actix::test]
 async fn a_shutdown_is_deferred_until_a_context_wait_ends() {
-    let (pool, mut peer, address, mut words) = one_desk().await;
+    let (pool, mut peer, address, mut words) = action_connection().await;
     let gate = Gate::new();
     let answer = address.send(AtomicRequest(gate.clone()));
-    let (mut other, ..) = meet(&pool).await;
+    let (mut other, ..) = connect_with_address(&pool).await;
     words.expect(&["ack"]).await;
     let stop = pool.clone();
     let stopping = actix::spawn(async move { stop.stop(None).await });
@@ -99,11 +99,11 @@ async fn a_shutdown_is_deferred_until_a_context_wait_ends() {
 async fn the_maximum_age_waits_for_a_wait_of_the_context() {
     let (builder, mut words) = action_pool();
     let pool = builder.max_age(Duration::from_millis(150)).bind("127.0.0.1:0").await.unwrap();
-    let (mut peer, _, address) = meet(&pool).await;
+    let (mut peer, _, address) = connect_with_address(&pool).await;
     let gate = Gate::new();
     let answer = address.send(AtomicRequest(gate.clone()));
     // The younger one's end shows that the elder's time has come as well.
-    let (mut younger, ..) = meet(&pool).await;
+    let (mut younger, ..) = connect_with_address(&pool).await;
     assert_eq!(younger.read_to_end().await, b"");
     words.expect(&["ack", "ack", "closed: max_age"]).await;
     assert!(words.none());
@@ -115,14 +115,14 @@ async fn the_maximum_age_waits_for_a_wait_of_the_context() {
 
 #[actix::test]
 async fn a_stream_added_before_a_context_wait_is_read_after_it() {
-    let (pool, _peer, address, mut words) = one_desk().await;
+    let (pool, _peer, address, mut words) = action_connection().await;
     let gate = Gate::new();
     let passed = gate.passed();
     address.do_send(Request::to(move |act, ctx| {
         act.with(ctx, |_, conn| (conn.add_stream(stream::iter([say("item").0])), Next::Continue));
-        ctx.wait(passed.into_actor(act).map(|(), act, ctx| said("waited", act, ctx)));
+        ctx.wait(passed.into_actor(act).map(|(), act, ctx| respond("waited", act, ctx)));
     }));
-    let (mut other, ..) = meet(&pool).await;
+    let (mut other, ..) = connect_with_address(&pool).await;
     other.echo("others go on\n").await;
     words.expect(&["ack", "others go on"]).await;
     gate.open();

@@ -32,7 +32,7 @@ impl<R: Send + 'static> Handler<Request<R>> for Connection<ActionProtocol> {
 }
 
 /// Leaves a word from a handler, or from a future of one.
-pub(super) fn said(
+pub(super) fn respond(
     word: &'static str,
     act: &mut Connection<ActionProtocol>,
     ctx: &mut ConnectionContext<ActionProtocol>,
@@ -61,7 +61,7 @@ impl Handler<Deferred> for Connection<ActionProtocol> {
 
 #[actix::test]
 async fn a_message_handler_reaches_protocol_and_connection() {
-    let (_pool, mut peer, address, mut words) = one_desk().await;
+    let (_pool, mut peer, address, mut words) = action_connection().await;
     let ask = Request::to(|act, ctx| {
         act.with(ctx, |desk, conn| {
             desk.say("asked");
@@ -84,7 +84,7 @@ async fn a_message_handler_may_stop_fail_or_wait() {
         (|conn| conn.wait(async { "waited" }, |out, _, _| Next::SendAndStop(out.into())), b"waited\n", "closed: local"),
     ];
     for (answer, rest, end) in answers {
-        let (_pool, mut peer, address, mut words) = one_desk().await;
+        let (_pool, mut peer, address, mut words) = action_connection().await;
         let ask = Request::to(move |act, ctx| act.with(ctx, |_, conn| ("answered at once", answer(conn))));
         assert_eq!(in_time(address.send(ask)).await.unwrap(), "answered at once");
         assert_eq!(peer.read_to_end().await, rest);
@@ -94,8 +94,8 @@ async fn a_message_handler_may_stop_fail_or_wait() {
 
 #[actix::test]
 async fn a_message_handler_panic_ends_its_connection() {
-    let (pool, mut peer, address, mut words) = one_desk().await;
-    let (mut other, ..) = meet(&pool).await;
+    let (pool, mut peer, address, mut words) = action_connection().await;
+    let (mut other, ..) = connect_with_address(&pool).await;
     words.expect(&["ack"]).await;
     let ask = Request::<()>::to(|act, ctx| act.with(ctx, |_, _| panic!("in the handler")));
     assert!(matches!(in_time(address.send(ask)).await, Err(MailboxError::Closed)));
@@ -106,7 +106,7 @@ async fn a_message_handler_panic_ends_its_connection() {
 
 #[actix::test]
 async fn a_deferred_response_does_not_block_the_connection() {
-    let (pool, mut peer, address, mut words) = one_desk().await;
+    let (pool, mut peer, address, mut words) = action_connection().await;
     let gate = Gate::new();
     let answer = address.send(Deferred(gate.clone()));
     in_time(address.send(say("meanwhile"))).await.unwrap();
@@ -119,7 +119,7 @@ async fn a_deferred_response_does_not_block_the_connection() {
 #[actix::test]
 async fn run_later_runs_later_and_not_earlier() {
     const DELAY: Duration = Duration::from_millis(100);
-    let (_pool, mut peer, address, mut words) = one_desk().await;
+    let (_pool, mut peer, address, mut words) = action_connection().await;
     let started = Instant::now();
     in_time(address.send(Request::to(|_, ctx| {
         ctx.run_later(DELAY, |act, ctx| {
@@ -135,9 +135,9 @@ async fn run_later_runs_later_and_not_earlier() {
 
 #[actix::test]
 async fn run_interval_runs_until_it_is_cancelled() {
-    let (_pool, _peer, address, mut words) = one_desk().await;
+    let (_pool, _peer, address, mut words) = action_connection().await;
     let every = |_: &mut _, ctx: &mut ConnectionContext<ActionProtocol>| {
-        ctx.run_interval(Duration::from_millis(10), |act, ctx| said("tick", act, ctx))
+        ctx.run_interval(Duration::from_millis(10), |act, ctx| respond("tick", act, ctx))
     };
     let handle = in_time(address.send(Request::to(every))).await.unwrap();
     words.expect(&["tick", "tick", "tick"]).await;
@@ -159,11 +159,11 @@ async fn run_interval_runs_until_it_is_cancelled() {
 
 #[actix::test]
 async fn notify_comes_back_as_a_message() {
-    let (_pool, _peer, address, mut words) = one_desk().await;
+    let (_pool, _peer, address, mut words) = action_connection().await;
     in_time(address.send(Request::to(|act, ctx| {
         ctx.notify_later(say("last"), Duration::from_millis(50));
         ctx.notify(say("second"));
-        said("first", act, ctx);
+        respond("first", act, ctx);
     })))
     .await
     .unwrap();
@@ -172,19 +172,19 @@ async fn notify_comes_back_as_a_message() {
 
 #[actix::test]
 async fn the_context_knows_its_own_address() {
-    let (_pool, _peer, address, _words) = one_desk().await;
+    let (_pool, _peer, address, _words) = action_connection().await;
     assert_eq!(in_time(address.send(Request::to(|_, ctx| ctx.address()))).await.unwrap(), address);
 }
 
 #[actix::test]
 async fn spawned_futures_run_concurrently_and_may_spawn() {
-    let (_pool, mut peer, address, mut words) = one_desk().await;
+    let (_pool, mut peer, address, mut words) = action_connection().await;
     let (outer, inner) = (Gate::new(), Gate::new());
     let (first, second) = (outer.passed(), inner.clone());
     in_time(address.send(Request::to(move |act, ctx| {
         ctx.spawn(first.into_actor(act).map(move |(), act, ctx| {
-            said("outer", act, ctx);
-            ctx.spawn(second.passed().into_actor(act).map(|(), act, ctx| said("inner", act, ctx)));
+            respond("outer", act, ctx);
+            ctx.spawn(second.passed().into_actor(act).map(|(), act, ctx| respond("inner", act, ctx)));
         }));
     })))
     .await
@@ -208,14 +208,14 @@ impl Drop for Dropped {
 
 #[actix::test]
 async fn a_cancelled_future_is_dropped_and_never_runs() {
-    let (_pool, mut peer, address, words) = one_desk().await;
+    let (_pool, mut peer, address, words) = action_connection().await;
     let (sender, mut drops) = unbounded_channel();
     let (gate, guard) = (Gate::new(), Dropped(sender));
     let passed = gate.passed();
     let handle = in_time(address.send(Request::to(move |act, ctx| {
         ctx.spawn(passed.into_actor(act).map(move |(), act, ctx| {
             let _guard = &guard;
-            said("never", act, ctx);
+            respond("never", act, ctx);
         }))
     })))
     .await
@@ -231,7 +231,7 @@ async fn a_cancelled_future_is_dropped_and_never_runs() {
 
 #[actix::test]
 async fn stop_of_the_context_sends_what_is_queued_and_ends_it() {
-    let (pool, mut peer, address, mut words) = one_desk().await;
+    let (pool, mut peer, address, mut words) = action_connection().await;
     in_time(address.send(Request::to(|act, ctx| {
         act.with(ctx, |_, _| ((), Next::Send("queued".into())));
         ctx.stop();
@@ -245,7 +245,7 @@ async fn stop_of_the_context_sends_what_is_queued_and_ends_it() {
 
 #[actix::test]
 async fn spawned_futures_end_with_their_connection() {
-    let (pool, _peer, address, mut words) = one_desk().await;
+    let (pool, _peer, address, mut words) = action_connection().await;
     let (sender, mut drops) = unbounded_channel();
     let (spawned, waited) = (Dropped(sender.clone()), Dropped(sender));
     in_time(address.send(Request::to(move |act, ctx| {
@@ -290,7 +290,7 @@ async fn an_events_connection_handles_custom_messages() {
         },
     );
     let pool = pool.framing(Framing::lines()).bind("127.0.0.1:0").await.unwrap();
-    let (mut peer, _, address) = meet(&pool).await;
+    let (mut peer, _, address) = connect_with_address(&pool).await;
     peer.echo("one\ntwo\n").await;
     assert_eq!(in_time(address.send(Count)).await.unwrap(), 2);
 }

@@ -9,7 +9,7 @@ use super::*;
 
 #[actix::test]
 async fn a_reply_message_bypasses_the_callbacks() {
-    let (_pool, mut peer, address, words) = one_desk().await;
+    let (_pool, mut peer, address, words) = action_connection().await;
     in_time(address.send(Reply("hello".into()))).await.unwrap().unwrap();
     peer.expect(b"hello\n").await;
     assert!(words.none());
@@ -17,7 +17,7 @@ async fn a_reply_message_bypasses_the_callbacks() {
 
 #[actix::test]
 async fn messages_behind_a_close_are_not_delivered() {
-    let (_pool, mut peer, address, mut words) = one_desk().await;
+    let (_pool, mut peer, address, mut words) = action_connection().await;
     let gate = Gate::new();
     in_time(address.send(wait_at(&gate, "done"))).await.unwrap();
     address.do_send(Close);
@@ -31,7 +31,7 @@ async fn messages_behind_a_close_are_not_delivered() {
 
 #[actix::test]
 async fn sending_after_a_stop_in_a_callback_is_an_error() {
-    let (_pool, mut peer, address, mut words) = one_desk().await;
+    let (_pool, mut peer, address, mut words) = action_connection().await;
     let (sender, mut outcomes) = unbounded_channel();
     let question = address.send(After(sender));
     in_time(question).await.unwrap();
@@ -58,7 +58,7 @@ impl Handler<After> for Connection<ActionProtocol> {
 async fn info_reports_the_connections_counters() {
     let (builder, mut words) = action_pool();
     let pool = builder.name("numbers").bind("127.0.0.1:0").await.unwrap();
-    let (mut peer, id, address) = meet(&pool).await;
+    let (mut peer, id, address) = connect_with_address(&pool).await;
     peer.echo("12345\n").await;
     in_time(address.send(Reply("more".into()))).await.unwrap().unwrap();
     peer.expect(b"more\n").await;
@@ -71,7 +71,7 @@ async fn info_reports_the_connections_counters() {
 
 #[actix::test]
 async fn close_sends_what_is_queued_and_ends_it() {
-    let (pool, mut peer, address, mut words) = one_desk().await;
+    let (pool, mut peer, address, mut words) = action_connection().await;
     let big = Bytes::from(vec![b'.'; 1 << 20]);
     // Both are in the mailbox before the connection looks at either.
     address.do_send(Reply(big.clone()));
@@ -84,7 +84,7 @@ async fn close_sends_what_is_queued_and_ends_it() {
 
 #[actix::test]
 async fn set_active_lets_that_many_packets_through() {
-    let (_pool, mut peer, address, mut words) = one_desk().await;
+    let (_pool, mut peer, address, mut words) = action_connection().await;
     let set = async |mode| in_time(address.send(SetActive(mode))).await.unwrap();
     set(Active::Passive).await;
     peer.send("one\ntwo\nthree\nfour\n").await;
@@ -106,7 +106,7 @@ async fn set_active_lets_that_many_packets_through() {
 
 #[actix::test]
 async fn encoded_bytes_are_sent_as_they_are() {
-    let (_pool, mut peer, address, words) = one_desk().await;
+    let (_pool, mut peer, address, words) = action_connection().await;
     in_time(address.send(Encoded(Bytes::from_static(b"no end of line")))).await.unwrap().unwrap();
     peer.expect(b"no end of line").await;
     assert!(words.none());

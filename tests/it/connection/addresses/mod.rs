@@ -126,17 +126,17 @@ impl Reports {
 }
 
 fn action_pool() -> (Builder<ProtocolService<ActionProtocol>>, Reports) {
-    desks_that(None)
+    action_pool_with(None)
 }
 
-fn desks_that(init: Option<Run>) -> (Builder<ProtocolService<ActionProtocol>>, Reports) {
-    let (words, said) = unbounded_channel();
+fn action_pool_with(init: Option<Run>) -> (Builder<ProtocolService<ActionProtocol>>, Reports) {
+    let (words, respond) = unbounded_channel();
     let builder = AcceptorPool::with_protocol(move |_| ActionProtocol { words: words.clone(), init: init.clone() });
-    (builder.framing(Framing::lines()).acceptors(1), Reports(said))
+    (builder.framing(Framing::lines()).acceptors(1), Reports(respond))
 }
 
 /// A peer and the address of its connection, before it has said anything.
-async fn meet<P: Protocol>(pool: &Pool<Connection<P>>) -> (Peer, ConnectionId, Addr<Connection<P>>) {
+async fn connect_with_address<P: Protocol>(pool: &Pool<Connection<P>>) -> (Peer, ConnectionId, Addr<Connection<P>>) {
     let peer = connect(pool).await;
     let mut met = None;
     eventually(|| {
@@ -151,17 +151,17 @@ async fn meet<P: Protocol>(pool: &Pool<Connection<P>>) -> (Peer, ConnectionId, A
 }
 
 /// One desk, and all there is around it.
-async fn one_desk() -> (Pool<Connection<ActionProtocol>>, Peer, Addr<Connection<ActionProtocol>>, Reports) {
+async fn action_connection() -> (Pool<Connection<ActionProtocol>>, Peer, Addr<Connection<ActionProtocol>>, Reports) {
     let (builder, mut words) = action_pool();
     let pool = builder.bind("127.0.0.1:0").await.unwrap();
-    let (peer, _, address) = meet(&pool).await;
+    let (peer, _, address) = connect_with_address(&pool).await;
     words.expect(&["ack"]).await;
     (pool, peer, address, words)
 }
 
 #[actix::test]
 async fn there_is_an_address_before_the_first_packet() {
-    let (pool, mut peer, address, mut words) = one_desk().await;
+    let (pool, mut peer, address, mut words) = action_connection().await;
     in_time(address.send(to(|_, _| Next::Send("you said nothing yet".into())))).await.unwrap();
     peer.expect(b"you said nothing yet\n").await;
     peer.echo("now\n").await;
@@ -180,9 +180,9 @@ async fn messages_sent_before_ack_are_delivered_after_it() {
             conn.wait(gate.passed(), |(), desk, _| desk.say("ready"))
         }))
     };
-    let (builder, mut words) = desks_that(Some(init));
+    let (builder, mut words) = action_pool_with(Some(init));
     let pool = builder.bind("127.0.0.1:0").await.unwrap();
-    let (mut peer, _, address) = meet(&pool).await;
+    let (mut peer, _, address) = connect_with_address(&pool).await;
     words.expect(&["init"]).await;
     peer.send("packet\n").await;
     address.try_send(say("message")).unwrap();
@@ -198,7 +198,7 @@ async fn messages_sent_before_ack_are_delivered_after_it() {
 
 #[actix::test]
 async fn a_connection_hands_out_its_own_address() {
-    let (pool, _peer, address, _words) = one_desk().await;
+    let (pool, _peer, address, _words) = action_connection().await;
     let (sender, mut receiver) = unbounded_channel();
     in_time(address.send(to(move |_, conn| {
         sender.send((conn.id(), conn.address())).unwrap();
@@ -213,7 +213,7 @@ async fn a_connection_hands_out_its_own_address() {
 
 #[actix::test]
 async fn a_recipient_hides_the_protocol_type() {
-    let (_pool, mut peer, address, mut words) = one_desk().await;
+    let (_pool, mut peer, address, mut words) = action_connection().await;
     let recipient: Recipient<User<Run>> = address.recipient();
     in_time(recipient.send(to(|_, _| Next::Send("received".into())))).await.unwrap();
     peer.expect(b"received\n").await;
@@ -226,7 +226,7 @@ async fn a_recipient_hides_the_protocol_type() {
 
 #[actix::test]
 async fn a_closed_connection_has_no_address() {
-    let (pool, mut peer, address, mut words) = one_desk().await;
+    let (pool, mut peer, address, mut words) = action_connection().await;
     let id = pool.list()[0].id;
     peer.finish().await;
     words.expect(&["closed: peer"]).await;
@@ -240,7 +240,7 @@ async fn a_closed_connection_has_no_address() {
 
 #[actix::test]
 async fn a_request_left_in_the_mailbox_gets_an_error() {
-    let (pool, _peer, address, mut words) = one_desk().await;
+    let (pool, _peer, address, mut words) = action_connection().await;
     let gate = Gate::new();
     in_time(address.send(wait_at(&gate, "never"))).await.unwrap();
     let question = address.send(say("never"));

@@ -15,7 +15,7 @@ async fn connections_are_found_by_id_and_listed_in_order() {
     let pool = builder.acceptors(2).bind("127.0.0.1:0").await.unwrap();
     let mut all = Vec::new();
     for _ in 0..5 {
-        all.push(meet(&pool).await);
+        all.push(connect_with_address(&pool).await);
     }
     let met: Vec<_> = all.iter().map(|(_, id, address)| (*id, address.clone())).collect();
     assert_eq!(pool.addresses(), met);
@@ -33,7 +33,7 @@ async fn connections_are_found_by_id_and_listed_in_order() {
 
 #[actix::test]
 async fn a_handle_can_be_asked_for_its_type() {
-    let (pool, mut peer, address, _words) = one_desk().await;
+    let (pool, mut peer, address, _words) = action_connection().await;
     let untyped = pool.untyped();
     assert!(untyped.typed::<Connection<Echo>>().is_none() && untyped.typed::<NoActor>().is_none());
     let typed: Pool<Connection<ActionProtocol>> = untyped.typed().unwrap();
@@ -91,7 +91,7 @@ async fn a_broadcast_is_encoded_once() {
     encoded.store(0, Relaxed);
     let mut peers = Vec::new();
     for _ in 0..6 {
-        peers.push(meet(&pool).await.0);
+        peers.push(connect_with_address(&pool).await.0);
     }
     let delivered = pool.broadcast("to all of you").unwrap();
     assert_eq!((delivered.delivered, delivered.full.len()), (6, 0));
@@ -113,7 +113,7 @@ async fn notify_all_reaches_every_connection() {
     let pool = builder.acceptors(2).bind("127.0.0.1:0").await.unwrap();
     let mut peers = Vec::new();
     for _ in 0..4 {
-        peers.push(meet(&pool).await);
+        peers.push(connect_with_address(&pool).await);
         words.expect(&["ack"]).await;
     }
     assert_eq!(pool.notify_all(say("told").0).delivered, 4);
@@ -125,8 +125,8 @@ async fn a_full_mailbox_is_reported_and_skipped() {
     const CAPACITY: usize = 3;
     let (builder, mut words) = action_pool();
     let pool = builder.mailbox_capacity(CAPACITY).bind("127.0.0.1:0").await.unwrap();
-    let (_waiting, id, address) = meet(&pool).await;
-    let (mut free, ..) = meet(&pool).await;
+    let (_waiting, id, address) = connect_with_address(&pool).await;
+    let (mut free, ..) = connect_with_address(&pool).await;
     words.expect(&["ack", "ack"]).await;
     let gate = Gate::new();
     in_time(address.send(wait_at(&gate, "done"))).await.unwrap();

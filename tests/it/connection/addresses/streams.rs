@@ -129,7 +129,7 @@ impl Drop for AliveCounter {
 
 #[actix::test]
 async fn a_stream_that_ends_can_be_replaced() {
-    let (_pool, mut peer, address, mut words) = one_desk().await;
+    let (_pool, mut peer, address, mut words) = action_connection().await;
     let alive = Arc::new(AtomicUsize::new(0));
     for _ in 0..3 {
         let count = alive.clone();
@@ -152,7 +152,7 @@ async fn a_stream_that_ends_can_be_replaced() {
 
 #[actix::test]
 async fn streams_are_dropped_with_their_connection() {
-    let (pool, _peer, address, mut words) = one_desk().await;
+    let (pool, _peer, address, mut words) = action_connection().await;
     let alive = Arc::new(AtomicUsize::new(0));
     let count = alive.clone();
     let add = to(move |_, conn| {
@@ -172,8 +172,8 @@ async fn streams_are_dropped_with_their_connection() {
 
 #[actix::test]
 async fn an_endless_stream_starves_no_socket() {
-    let (pool, mut peer, address, _words) = one_desk().await;
-    let (mut neighbour, ..) = meet(&pool).await;
+    let (pool, mut peer, address, _words) = action_connection().await;
+    let (mut neighbour, ..) = connect_with_address(&pool).await;
     let nothing = Run(Arc::new(|_: &mut ActionProtocol, _: &mut Conn<ActionProtocol>| Next::Continue));
     let endless = to(move |_, conn| {
         conn.add_stream(stream::repeat(nothing.clone()));
@@ -206,7 +206,7 @@ impl Stream for ReportsPolls {
 
 #[actix::test]
 async fn a_wait_pauses_streams_and_loses_no_item() {
-    let (pool, mut peer, address, mut words) = one_desk().await;
+    let (pool, mut peer, address, mut words) = action_connection().await;
     let (gate, polled) = (Gate::new(), Arc::new(AtomicUsize::new(0)));
     let (at, count) = (gate.clone(), polled.clone());
     let both = to(move |_, conn| {
@@ -223,8 +223,8 @@ async fn a_wait_pauses_streams_and_loses_no_item() {
 
 #[actix::test]
 async fn a_stream_panic_ends_its_connection() {
-    let (pool, mut peer, address, mut words) = one_desk().await;
-    let (mut other, ..) = meet(&pool).await;
+    let (pool, mut peer, address, mut words) = action_connection().await;
+    let (mut other, ..) = connect_with_address(&pool).await;
     words.expect(&["ack"]).await;
     in_time(address.send(to(|_, conn| {
         conn.add_stream(stream::poll_fn(|_| panic!("in the stream")));

@@ -55,7 +55,7 @@ fn answer(length: usize) -> Vec<u8> {
     [&bytes(length)[..], b"\n"].concat()
 }
 
-async fn bulk() -> (Pool<Connection<SendAndEnd>>, Closings) {
+async fn ending_pool() -> (Pool<Connection<SendAndEnd>>, Closings) {
     let (recorder, closings) = Recorder::new();
     let builder =
         AcceptorPool::with_protocol(move |_| SendAndEnd(recorder.clone())).framing(Framing::lines()).acceptors(1);
@@ -63,7 +63,7 @@ async fn bulk() -> (Pool<Connection<SendAndEnd>>, Closings) {
 }
 
 /// A peer that the kernel keeps little for.
-async fn narrow(pool: &Pool<Connection<SendAndEnd>>) -> Peer {
+async fn connect_with_small_buffer(pool: &Pool<Connection<SendAndEnd>>) -> Peer {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(16 * 1024).unwrap();
     Peer(in_time(socket.connect(pool.local_addr().unwrap())).await.unwrap())
@@ -73,7 +73,7 @@ const MIB: usize = 1024 * 1024;
 
 #[actix::test]
 async fn a_slow_peer_gets_all_queued_bytes() {
-    let (pool, mut closings) = bulk().await;
+    let (pool, mut closings) = ending_pool().await;
     for (way, reason) in [
         ("stop", CloseReason::Local),
         ("send and stop", CloseReason::Local),
@@ -83,7 +83,7 @@ async fn a_slow_peer_gets_all_queued_bytes() {
     ] {
         // 8 MiB are more than the kernel takes.
         for length in [1, MIB, 8 * MIB] {
-            let mut peer = narrow(&pool).await;
+            let mut peer = connect_with_small_buffer(&pool).await;
             peer.send(format!("{way} {length}\n")).await;
             let mut read = peer.read_exact(1).await;
             assert!(length < 8 * MIB || closings.is_empty(), "{way} {length}: over before it was sent");
@@ -101,7 +101,7 @@ async fn a_slow_peer_gets_all_queued_bytes() {
 
 #[actix::test]
 async fn unread_input_does_not_destroy_the_last_reply() {
-    let (pool, mut closings) = bulk().await;
+    let (pool, mut closings) = ending_pool().await;
     // What comes behind a short reply must come within a second; behind one that waits to be read it may take its time.
     for (reply, behind) in [(5, 1), (5, 20_000), (5, 100_000), (5, 2 * MIB), (MIB, 2 * MIB), (16 * MIB, 16 * MIB)] {
         let mut peer = connect(&pool).await;
@@ -121,7 +121,7 @@ async fn unread_input_does_not_destroy_the_last_reply() {
 
 #[actix::test]
 async fn a_peer_still_sending_after_its_reply_is_not_reset() {
-    let (pool, mut closings) = bulk().await;
+    let (pool, mut closings) = ending_pool().await;
     let mut peer = connect(&pool).await;
     let mut request = b"send and stop 5\n".to_vec();
     request.resize(100_000, b'x');
@@ -141,7 +141,7 @@ async fn a_peer_still_sending_after_its_reply_is_not_reset() {
 
 #[actix::test]
 async fn a_peer_that_keeps_sending_is_closed_after_a_stop() {
-    let (pool, mut closings) = bulk().await;
+    let (pool, mut closings) = ending_pool().await;
     let mut peer = connect(&pool).await;
     peer.send("send and stop 5\n").await;
     // Until the pool has had enough.

@@ -35,7 +35,7 @@ impl Protocol for PanicsOnRequest {
             }
             b"reply" => Next::Send("poison".into()),
             b"future" => conn.wait(async { panic!("in the future") }, |(): (), _, _| Next::Continue),
-            b"woken" => conn.wait(woken(), |(), _, _| Next::Continue),
+            b"woken" => conn.wait(wait_for_wake(), |(), _, _| Next::Continue),
             b"then" => conn.wait(async {}, |(), _, _| panic!("in what comes then")),
             b"reply then" => conn.wait(async {}, |(), _, _| Next::Send("poison".into())),
             b"stream" => {
@@ -60,7 +60,7 @@ impl Protocol for PanicsOnRequest {
 }
 
 /// Panics only in its second turn.
-async fn woken() {
+async fn wait_for_wake() {
     tokio::task::yield_now().await;
     panic!("in the woken future")
 }
@@ -82,9 +82,9 @@ impl Handler<PanicPlace> for Connection<PanicsOnRequest> {
             PanicPlace::Handler => panic!("in the handler"),
             PanicPlace::With => self.with(ctx, |_, _| panic!("in with")),
             PanicPlace::Spawned => {
-                ctx.spawn(woken().into_actor(self));
+                ctx.spawn(wait_for_wake().into_actor(self));
             }
-            PanicPlace::Waited => ctx.wait(woken().into_actor(self)),
+            PanicPlace::Waited => ctx.wait(wait_for_wake().into_actor(self)),
         }
     }
 }
@@ -117,14 +117,14 @@ async fn a_panic_in_any_callback_ends_one_connection() {
     for (words, text) in said {
         let mut bad = connect(&pool).await;
         bad.send(words).await;
-        over(&mut bad, &mut closings, text).await;
+        expect_panic_end(&mut bad, &mut closings, text).await;
         good.echo("hello\n").await;
         panics += 1;
     }
     let mut bad = connect(&pool).await;
     bad.send("poison").await;
     bad.finish().await;
-    over(&mut bad, &mut closings, "poison in decode_eof").await;
+    expect_panic_end(&mut bad, &mut closings, "poison in decode_eof").await;
     type SendMessage = fn(&Addr<Connection<PanicsOnRequest>>);
     let told: [(SendMessage, &str); 5] = [
         (|address| address.do_send(PanicPlace::Handler), "in the handler"),
@@ -137,7 +137,7 @@ async fn a_panic_in_any_callback_ends_one_connection() {
         let mut bad = connect(&pool).await;
         bad.echo("hello\n").await;
         order(&pool.addresses().pop().unwrap().1);
-        over(&mut bad, &mut closings, text).await;
+        expect_panic_end(&mut bad, &mut closings, text).await;
         good.echo("hello\n").await;
         panics += 1;
     }
@@ -146,7 +146,7 @@ async fn a_panic_in_any_callback_ends_one_connection() {
     in_time(pool.stop(Duration::ZERO)).await;
 }
 
-async fn over(bad: &mut Peer, closings: &mut Closings, text: &str) {
+async fn expect_panic_end(bad: &mut Peer, closings: &mut Closings, text: &str) {
     assert_eq!(bad.until_gone().await, b"", "{text}");
     assert_eq!(closings.next().await, (CloseReason::Panic, format!("a callback panicked: {text}")));
 }
@@ -251,7 +251,7 @@ async fn a_codec_factory_panic_after_a_timeout_ends_one_connection() {
     let (mut good, mut bad) = (connect(&pool).await, connect(&pool).await);
     good.echo("hello\n").await;
     bad.send("hal").await;
-    over(&mut bad, &mut closings, "in the codec's maker").await;
+    expect_panic_end(&mut bad, &mut closings, "in the codec's maker").await;
     good.echo("hello\n").await;
     in_time(pool.stop(Duration::ZERO)).await;
 }

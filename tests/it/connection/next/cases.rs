@@ -61,7 +61,7 @@ impl Answer {
         Answer::SendPoison,
     ];
 
-    fn goes_on(self) -> bool {
+    fn resumes(self) -> bool {
         matches!(self, Answer::Continue | Answer::Send)
     }
 
@@ -107,15 +107,15 @@ impl Case {
             At::Foreign => &["ack", "foreign"],
         });
         log.push("answered");
-        if self.at == At::Init && self.answer.goes_on() {
+        if self.at == At::Init && self.answer.resumes() {
             log.push("ack");
         }
         let closed = format!("closed: {reason:?}, {why}");
-        log.extend(self.lives_on().then_some("alive"));
+        log.extend(self.continues().then_some("alive"));
         log.push(&closed);
         let mut wire = String::new();
         wire.extend(matches!(self.answer, Answer::Send | Answer::SendAndStop).then_some("answer\n"));
-        wire.extend(self.lives_on().then_some("alive\n"));
+        wire.extend(self.continues().then_some("alive\n"));
         Outcome { log: log.into_iter().map(str::to_owned).collect(), wire, counted: vec![(reason, 1)] }
     }
 
@@ -144,8 +144,8 @@ impl Case {
     }
 
     /// Whether it is alive after the answer.
-    fn lives_on(self) -> bool {
-        self.answer.goes_on() && self.at != At::HalfClosed
+    fn continues(self) -> bool {
+        self.answer.resumes() && self.at != At::HalfClosed
     }
 
     /// Brings it about.
@@ -159,7 +159,7 @@ impl Case {
         }
         self.cause(&pool, &mut peer).await;
         until("answered", &mut log, &mut events).await;
-        if self.lives_on() {
+        if self.continues() {
             eventually(|| pool.addresses().len() == 1).await;
             let address = pool.addresses()[0].1.clone();
             in_time(address.send(User(Trigger::Alive))).await.expect("it takes messages");

@@ -32,7 +32,7 @@ where
     }
 }
 
-async fn parrots<C, R>(codec: impl Fn() -> C + Send + Sync + 'static) -> (Pool<Connection<CodecEcho<C, R>>>, Closings)
+async fn echo_pool<C, R>(codec: impl Fn() -> C + Send + Sync + 'static) -> (Pool<Connection<CodecEcho<C, R>>>, Closings)
 where
     CodecEcho<C, R>: Protocol<Codec = C>,
 {
@@ -44,7 +44,7 @@ where
 
 #[actix::test]
 async fn lines_codec_yields_strings_and_limits_length() {
-    let (pool, mut closings) = parrots::<_, String>(|| LinesCodec::new_with_max_length(8)).await;
+    let (pool, mut closings) = echo_pool::<_, String>(|| LinesCodec::new_with_max_length(8)).await;
     let mut peer = connect(&pool).await;
     peer.echo("one\ntwo\n").await;
     peer.echo("\u{e4}\u{f6}\u{fc}\n").await;
@@ -92,7 +92,7 @@ async fn any_delimiters_codec_splits_and_limits() {
 async fn length_delimited_codec_works_with_all_options() {
     let codec =
         || LengthDelimitedCodec::builder().little_endian().length_field_length(3).max_frame_length(10).new_codec();
-    let (pool, mut closings) = parrots::<_, Bytes>(codec).await;
+    let (pool, mut closings) = echo_pool::<_, Bytes>(codec).await;
     let mut peer = connect(&pool).await;
     peer.echo(b"\x05\0\0hello\0\0\0\x0a\0\x000123456789").await;
     peer.send(b"\x01\0\0.\x0b\0\0").await;
@@ -104,7 +104,7 @@ async fn length_delimited_codec_works_with_all_options() {
 
 #[actix::test]
 async fn bytes_codec_passes_bytes_through() {
-    let (pool, mut closings) = parrots::<_, Bytes>(BytesCodec::new).await;
+    let (pool, mut closings) = echo_pool::<_, Bytes>(BytesCodec::new).await;
     let mut peer = connect(&pool).await;
     peer.echo(b"any\0thing").await;
     peer.echo(vec![7; 100_000]).await;
@@ -144,7 +144,7 @@ impl Encoder<String> for NumberingCodec {
 
 #[actix::test]
 async fn a_stateful_codec_serves_one_connection_both_ways() {
-    let (pool, mut closings) = parrots::<_, String>(NumberingCodec::default).await;
+    let (pool, mut closings) = echo_pool::<_, String>(NumberingCodec::default).await;
     let (mut one, mut other) = (connect(&pool).await, connect(&pool).await);
     one.send("a.b.").await;
     one.expect(b"11a.22b.").await;
@@ -218,7 +218,7 @@ impl Encoder<u8> for BufferingCodec {
 
 #[actix::test]
 async fn a_codec_may_yield_packets_from_an_empty_buffer() {
-    let (pool, mut closings) = parrots::<_, u8>(BufferingCodec::default).await;
+    let (pool, mut closings) = echo_pool::<_, u8>(BufferingCodec::default).await;
     let mut peer = connect(&pool).await;
     let all: Vec<u8> = (0..1000).map(|at| at as u8).collect();
     peer.echo(&all).await;

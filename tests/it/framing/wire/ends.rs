@@ -36,7 +36,7 @@ async fn a_fin_inside_a_packet_drops_it_and_ends_as_peer() {
 
 #[actix::test]
 async fn half_close_delivers_the_rest_and_keeps_going() {
-    let (builder, mut notes) = witnesses(Framing::lines(), false);
+    let (builder, mut notes) = reporting_pool(Framing::lines(), false);
     let pool = builder.half_close(true).bind("127.0.0.1:0").await.unwrap();
     let mut peer = connect(&pool).await;
     peer.send("rest").await;

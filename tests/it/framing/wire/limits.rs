@@ -9,7 +9,7 @@ use super::*;
 async fn empty_packets_and_those_of_maximum_length_work() {
     const MAX: usize = 200;
     for framing in framings() {
-        let (builder, mut notes) = witnesses(framing.clone(), false);
+        let (builder, mut notes) = reporting_pool(framing.clone(), false);
         let pool = builder.max_frame(MAX).bind("127.0.0.1:0").await.unwrap();
         let mut peer = connect(&pool).await;
         let longest = Bytes::from(vec![b'm'; MAX]);
@@ -35,7 +35,7 @@ async fn the_longest_packet_of_a_prefix_works() {
 async fn queued_replies_are_sent_before_a_too_long_packet_ends() {
     const MAX: usize = 200;
     for framing in framings() {
-        let (builder, mut notes) = witnesses(framing.clone(), false);
+        let (builder, mut notes) = reporting_pool(framing.clone(), false);
         let pool = builder.max_frame(MAX).bind("127.0.0.1:0").await.unwrap();
         let mut peer = connect(&pool).await;
         let over = vec![b'm'; MAX + 1];
@@ -50,7 +50,7 @@ async fn queued_replies_are_sent_before_a_too_long_packet_ends() {
 #[actix::test]
 async fn a_prefix_alone_is_enough_to_be_too_long() {
     for framing in framings().into_iter().filter(is_prefixed) {
-        let (builder, mut notes) = witnesses(framing.clone(), false);
+        let (builder, mut notes) = reporting_pool(framing.clone(), false);
         let pool = builder.max_frame(100).bind("127.0.0.1:0").await.unwrap();
         let mut peer = connect(&pool).await;
         let announced = wire(&framing, [vec![0; 250]]);
@@ -71,7 +71,7 @@ async fn the_default_limit_is_one_mebibyte() {
 
 #[actix::test]
 async fn raw_is_cut_at_the_limit_and_nothing_is_lost() {
-    let (builder, mut notes) = witnesses(Framing::raw(), false);
+    let (builder, mut notes) = reporting_pool(Framing::raw(), false);
     let pool = builder.max_frame(4).bind("127.0.0.1:0").await.unwrap();
     let mut peer = connect(&pool).await;
     peer.echo("abcdefghij").await;
@@ -82,7 +82,7 @@ async fn raw_is_cut_at_the_limit_and_nothing_is_lost() {
 
 #[actix::test]
 async fn a_limit_of_0_is_refused() {
-    let refused = witnesses(Framing::lines(), false).0.max_frame(0).bind("127.0.0.1:0").await.unwrap_err();
+    let refused = reporting_pool(Framing::lines(), false).0.max_frame(0).bind("127.0.0.1:0").await.unwrap_err();
     assert!(matches!(refused, StartError::InvalidSetting(InvalidSetting { setting: "max_frame", .. })), "{refused:?}");
 }
 

@@ -16,7 +16,7 @@ use support::*;
 use tokio::sync::mpsc::{unbounded_channel, UnboundedReceiver, UnboundedSender};
 use tokio_util::codec::Encoder;
 
-/// What a [`EventRecorder`] saw.
+/// What a [`ReportingProtocol`] saw.
 #[derive(Debug, PartialEq)]
 enum Note {
     Packet(Bytes),
@@ -29,13 +29,13 @@ enum Note {
 }
 
 /// Takes down all that happens, and sends packets back. `quit` ends it with a `bye`.
-struct EventRecorder {
+struct ReportingProtocol {
     notes: UnboundedSender<Note>,
     /// Whether a timeout is survived.
     patient: bool,
 }
 
-impl Protocol for EventRecorder {
+impl Protocol for ReportingProtocol {
     type Codec = Framing;
     type Reply = Bytes;
     type User = ();
@@ -93,14 +93,14 @@ impl Notes {
     }
 }
 
-fn witnesses(framing: Framing, patient: bool) -> (Builder<ProtocolService<EventRecorder>>, Notes) {
+fn reporting_pool(framing: Framing, patient: bool) -> (Builder<ProtocolService<ReportingProtocol>>, Notes) {
     let (notes, seen) = unbounded_channel();
-    let builder = AcceptorPool::with_protocol(move |_| EventRecorder { notes: notes.clone(), patient });
+    let builder = AcceptorPool::with_protocol(move |_| ReportingProtocol { notes: notes.clone(), patient });
     (builder.framing(framing).acceptors(1), Notes(seen))
 }
 
-async fn bound(framing: Framing) -> (Pool<Connection<EventRecorder>>, Notes) {
-    let (builder, notes) = witnesses(framing, false);
+async fn bound(framing: Framing) -> (Pool<Connection<ReportingProtocol>>, Notes) {
+    let (builder, notes) = reporting_pool(framing, false);
     (builder.bind("127.0.0.1:0").await.unwrap(), notes)
 }
 

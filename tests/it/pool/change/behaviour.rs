@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use support::*;
 
 /// A factory of protocols that answer everything with this.
-fn saying(what: &'static str) -> impl Fn(&actix_acceptor::Peer) -> Probe + Send + Sync + 'static {
+fn greeting_factory(what: &'static str) -> impl Fn(&actix_acceptor::Peer) -> Probe + Send + Sync + 'static {
     let (factory, _) = Probe::factory(move |call, _| match call {
         Call::Packet(_) => Next::Send(Bytes::from(what)),
         call => protocol_default(call),
@@ -38,13 +38,13 @@ async fn side_by_side(pool: &PoolHandle, change: impl FnOnce()) {
 
 #[actix::test]
 async fn the_factory_can_be_replaced() {
-    let pool = AcceptorPool::with_protocol(saying("old")).acceptors(2).bind("127.0.0.1:0").await.unwrap();
-    side_by_side(&pool, || pool.set_protocol(saying("new"))).await;
+    let pool = AcceptorPool::with_protocol(greeting_factory("old")).acceptors(2).bind("127.0.0.1:0").await.unwrap();
+    side_by_side(&pool, || pool.set_protocol(greeting_factory("new"))).await;
     // A pool that has ended serves no connection.
-    pool.set_protocol(saying("new"));
+    pool.set_protocol(greeting_factory("new"));
 }
 
-async fn say(mut socket: Socket, what: &'static str) {
+async fn greet(mut socket: Socket, what: &'static str) {
     while socket.read(&mut [0; 100]).await.is_ok_and(|read| read > 0) {
         socket.write_all(what.as_bytes()).await.unwrap();
     }
@@ -52,9 +52,9 @@ async fn say(mut socket: Socket, what: &'static str) {
 
 #[actix::test]
 async fn the_async_fn_can_be_replaced() {
-    let pool = AcceptorPool::with_fn(|socket| say(socket, "old")).acceptors(2).bind("127.0.0.1:0").await.unwrap();
-    side_by_side(&pool, || pool.set_fn(|socket| say(socket, "new"))).await;
-    pool.set_fn(|socket| say(socket, "new"));
+    let pool = AcceptorPool::with_fn(|socket| greet(socket, "old")).acceptors(2).bind("127.0.0.1:0").await.unwrap();
+    side_by_side(&pool, || pool.set_fn(|socket| greet(socket, "new"))).await;
+    pool.set_fn(|socket| greet(socket, "new"));
 }
 
 struct GreetingActor(Option<Socket>, &'static str);
@@ -67,8 +67,8 @@ impl Handler<Ack> for GreetingActor {
     type Result = ();
 
     fn handle(&mut self, _: Ack, ctx: &mut Context<Self>) {
-        let saying = say(self.0.take().unwrap(), self.1);
-        ctx.spawn(saying.into_actor(self).map(|_, _, ctx| ctx.stop()));
+        let greeting_factory = greet(self.0.take().unwrap(), self.1);
+        ctx.spawn(greeting_factory.into_actor(self).map(|_, _, ctx| ctx.stop()));
     }
 }
 
@@ -113,13 +113,13 @@ async fn a_broadcast_uses_the_framing_of_new_connections() {
 
 #[actix::test]
 async fn a_panicking_new_factory_can_be_replaced() {
-    let pool = AcceptorPool::with_protocol(saying("old")).acceptors(1).bind("127.0.0.1:0").await.unwrap();
+    let pool = AcceptorPool::with_protocol(greeting_factory("old")).acceptors(1).bind("127.0.0.1:0").await.unwrap();
     let mut old = connect(&pool).await;
     answer(&mut old, b"old").await;
     pool.set_protocol(|_| panic!("a factory panics"));
     assert_eq!(connect(&pool).await.until_gone().await, b"");
     answer(&mut old, b"old").await;
-    pool.set_protocol(saying("new"));
+    pool.set_protocol(greeting_factory("new"));
     answer(&mut connect(&pool).await, b"new").await;
     in_time(pool.stop(Duration::ZERO)).await;
 }

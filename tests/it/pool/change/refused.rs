@@ -37,7 +37,7 @@ const WRONG: [(&str, Wrong); 14] = [
     ("watchdog", |settings| settings.watchdog = None),
 ];
 
-fn objections(refused: SettingsError) -> Vec<(&'static str, String)> {
+fn invalid_settings(refused: SettingsError) -> Vec<(&'static str, String)> {
     match refused {
         SettingsError::Invalid(all) => {
             all.iter().map(|objection| (objection.setting, objection.why.to_string())).collect()
@@ -58,8 +58,11 @@ async fn each_invalid_setting_is_named_and_changes_nothing() {
         });
         let refused = refused.await.unwrap_err();
         assert!(refused.to_string().contains(setting), "{refused}");
-        let objections = objections(refused);
-        assert!(objections.iter().all(|(named, why)| *named == setting && !why.is_empty()), "{objections:?}");
+        let invalid_settings = invalid_settings(refused);
+        assert!(
+            invalid_settings.iter().all(|(named, why)| *named == setting && !why.is_empty()),
+            "{invalid_settings:?}"
+        );
         assert_eq!(pool.settings(), before, "{setting}");
     }
     connect(&pool).await.echo("as before").await;
@@ -77,7 +80,7 @@ async fn several_invalid_settings_are_named_at_once() {
     });
     let refused = refused.await.unwrap_err();
     let text = refused.to_string();
-    let mut named: Vec<_> = objections(refused).into_iter().map(|(setting, _)| setting).collect();
+    let mut named: Vec<_> = invalid_settings(refused).into_iter().map(|(setting, _)| setting).collect();
     named.sort_unstable();
     assert_eq!(named, ["mailbox_capacity", "max_connections", "reserve_descriptor"]);
     assert!(named.iter().all(|setting| text.contains(setting)), "{text}");
