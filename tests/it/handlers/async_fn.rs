@@ -83,9 +83,9 @@ async fn an_async_fn_may_return_nothing_or_a_result_of_any_error() {
 async fn a_socket_knows_both_addresses() {
     let (builder, mut told) = reporting_pool(|socket, tell| async move {
         tell.send((socket.id(), socket.peer().socket(), socket.local_addr().unwrap().socket())).unwrap();
-        assert_eq!((socket.listener(), socket.transport()), ("by the door", TransportKind::Tcp));
+        assert_eq!((socket.listener(), socket.transport()), ("with fn", TransportKind::Tcp));
     });
-    let pool = bind(builder.name("by the door")).await;
+    let pool = bind(builder.name("with fn")).await;
     let mut peer = connect(&pool).await;
     let (id, there, here) = in_time(told.recv()).await.unwrap();
     assert_eq!((id.get(), there, here), (1, Some(peer.address()), pool.local_addr()));

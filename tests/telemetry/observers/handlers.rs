@@ -36,8 +36,8 @@ async fn with_every_handler<O: Observer + Clone>(observer: impl Fn() -> O) -> Ve
     let (a, b) = (open(protocol, observer()).await, open(pair(), observer()).await);
     let c = open(AcceptorPool::with_fn(echo), observer()).await;
     let d = open(AcceptorPool::with_actor(|socket| Ok(SocketActor::start(socket, echo))), observer()).await;
-    let doors = [("protocol", a, 2), ("events", b, 2), ("serve", c, 0), ("start", d, 0)];
-    doors.into_iter().map(|(handler, (pool, observer), packets)| (handler, pool, observer, packets)).collect()
+    let handlers = [("protocol", a, 2), ("events", b, 2), ("serve", c, 0), ("start", d, 0)];
+    handlers.into_iter().map(|(handler, (pool, observer), packets)| (handler, pool, observer, packets)).collect()
 }
 
 #[actix::test]

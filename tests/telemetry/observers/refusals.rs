@@ -20,7 +20,7 @@ const LONG: Duration = Duration::from_secs(3_600);
 
 async fn observed(builder: Builder<ProtocolService<Echo>>) -> (PoolHandle, EventRecorder) {
     let observer = EventRecorder::new();
-    let builder = builder.acceptors(1).name("the door").observer(observer.clone());
+    let builder = builder.acceptors(1).name("refusing").observer(observer.clone());
     (builder.bind("127.0.0.1:0").await.unwrap().untyped(), observer)
 }
 
@@ -29,7 +29,7 @@ fn refusals(observer: &EventRecorder) -> Vec<RecordedEvent> {
 }
 
 fn refused(peer: String, reason: RefusalReason) -> RecordedEvent {
-    RecordedEvent::Refused { peer, listener: "the door".to_owned(), reason }
+    RecordedEvent::Refused { peer, listener: "refusing".to_owned(), reason }
 }
 
 /// Comes, and waits to be turned away: by a reset perhaps, that may be as early as the connection is. Answers from where.
@@ -86,7 +86,7 @@ async fn a_reserve_refusal_follows_its_accept_error() {
     let observer = EventRecorder::new();
     let (transport, script_handle) = ScriptedTransport::in_memory();
     let builder =
-        AcceptorPool::with_protocol(|_| Echo).acceptors(1).name("the door").reserve_descriptor(true).watchdog(None);
+        AcceptorPool::with_protocol(|_| Echo).acceptors(1).name("refusing").reserve_descriptor(true).watchdog(None);
     let pool = builder.observer(observer.clone()).listen(transport).await.unwrap();
     let (open, gate) = channel::<()>();
     script_handle.accept(move || {
@@ -98,7 +98,7 @@ async fn a_reserve_refusal_follows_its_accept_error() {
     open.send(()).unwrap();
     peer.until_gone().await;
     eventually(|| refusals(&observer).len() == 1).await;
-    let error = RecordedEvent::AcceptError { listener: "the door".to_owned(), acceptor: 0, code: Some(libc::EMFILE) };
+    let error = RecordedEvent::AcceptError { listener: "refusing".to_owned(), acceptor: 0, code: Some(libc::EMFILE) };
     assert_eq!(observer.seen()[2..], [error, refused("memory".to_owned(), RefusalReason::Descriptors)]);
     in_time(pool.stop(Duration::ZERO)).await;
 }
