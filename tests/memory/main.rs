@@ -1,5 +1,6 @@
 //! The memory of idle connections. A binary of its own: it measures its process.
 #![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used)]
 
 use std::time::Duration;
 

@@ -1,5 +1,7 @@
 //! Every order in which threads can meet at the permits, tried out by a model checker.
 
+#![allow(clippy::unwrap_used)]
+
 #[allow(dead_code, reason = "the crate asks for more than the model does")]
 #[path = "../../src/limits/permits.rs"]
 mod permits;

@@ -204,7 +204,9 @@ async fn a_factory_panic_logs_one_line_with_peer_and_reason() {
     let address = peer.address().to_string();
     peer.until_gone().await;
     eventually(|| pool.info().closed.total() == 1).await;
-    let lines = logs::lines(|line| line.is("peer", &address) && line.is("reason", "panic"));
+    let lines = logs::lines(|line| {
+        line.is("listener", "a bad factory") && line.is("peer", &address) && line.is("reason", "panic")
+    });
     assert_eq!(lines.len(), 1, "{:?}", logs::lines(|line| line.is("peer", &address)));
     in_time(pool.stop(None)).await;
 }
@@ -214,11 +216,13 @@ async fn a_factory_panic_logs_one_line_with_peer_and_reason() {
 async fn accept_errors_log_one_line_a_second_for_all_acceptors() {
     logs::listen();
     let (transport, script_handle) = ScriptedTransport::in_front_of(Tcp::bind("127.0.0.1:0".parse().unwrap()).unwrap());
-    let pool = AcceptorPool::with_protocol(|_| Echo).acceptors(4).listen(transport).await.unwrap();
+    let pool =
+        AcceptorPool::with_protocol(|_| Echo).acceptors(4).name("out of descriptors").listen(transport).await.unwrap();
     let errors = 24;
     (0..errors).for_each(|_| script_handle.accept_fails(libc::EMFILE));
     eventually(|| script_handle.left() == 0).await;
-    let lines = logs::lines(|line| line.message().starts_with("cannot accept"));
+    let lines =
+        logs::lines(|line| line.is("listener", "out of descriptors") && line.message().starts_with("cannot accept"));
     assert!(lines.len() >= 2, "{lines:?}");
     for pair in lines.windows(2) {
         // What is heard of a line is a little later than the line, on a busy machine.

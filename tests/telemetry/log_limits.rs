@@ -209,9 +209,9 @@ async fn log_limits_apply_to_factory_panics() {
 }
 
 /// Panics at every event.
-struct FailingCodec;
+struct PanickingObserver;
 
-impl actix_acceptor::telemetry::Observer for FailingCodec {
+impl actix_acceptor::telemetry::Observer for PanickingObserver {
     fn observe(&self, _: &str, _: &actix_acceptor::telemetry::PoolEvent<'_>) {
         panic!("the observer's own fault");
     }
@@ -220,13 +220,18 @@ impl actix_acceptor::telemetry::Observer for FailingCodec {
 #[actix::test]
 async fn log_limits_apply_to_observer_panics() {
     logs::listen();
-    let pool =
-        AcceptorPool::with_protocol(|_| Echo).name("touchy").observer(FailingCodec).bind("127.0.0.1:0").await.unwrap();
+    let pool = AcceptorPool::with_protocol(|_| Echo)
+        .name("panicking observer")
+        .observer(PanickingObserver)
+        .bind("127.0.0.1:0")
+        .await
+        .unwrap();
     let begun = Instant::now();
     join_all((0..PEERS).map(|_| async { connect(&pool).await.echo("hello").await })).await;
     eventually(|| pool.info().closed.total() == PEERS as u64).await;
     let seconds = begun.elapsed().as_secs() as usize + 1;
-    let lines = logs::lines(|line| line.is("pool", "touchy") && line.message() == "an observer panicked").len();
+    let lines =
+        logs::lines(|line| line.is("pool", "panicking observer") && line.message() == "an observer panicked").len();
     assert!(lines <= 10 * seconds, "{lines} lines in {seconds} s");
     in_time(pool.stop(None)).await;
 }

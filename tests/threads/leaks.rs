@@ -14,7 +14,7 @@ fn inventory() -> (usize, usize) {
 
 #[actix::test]
 async fn starts_and_stops_leak_neither_descriptors_nor_threads() {
-    let _exclusive = crate::exclusive();
+    let _exclusive = crate::exclusive().await;
     once(0).await;
     // Threads and sockets may be a moment behind the stop that ended them.
     let mut before = inventory();

@@ -37,7 +37,7 @@ async fn pool_with_a_peer() -> (Pool<Connection<Echo>>, Peer) {
 /// One test, for there is one process to look at.
 #[actix::test]
 async fn the_watchdog_thread_lives_with_its_pool() {
-    let _exclusive = crate::exclusive();
+    let _exclusive = crate::exclusive().await;
     it_ends_when_the_pool_is_stopped().await;
     it_sleeps_while_there_is_nobody_to_watch().await;
     it_does_not_outlive_a_failed_start().await;

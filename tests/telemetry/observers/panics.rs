@@ -12,9 +12,9 @@ use actix_acceptor::{
 use support::*;
 
 /// Panics at every event.
-struct FailingCodec;
+struct PanickingObserver;
 
-impl Observer for FailingCodec {
+impl Observer for PanickingObserver {
     fn observe(&self, _: &str, _: &PoolEvent<'_>) {
         panic!("the observer's own fault");
     }
@@ -26,7 +26,7 @@ async fn a_panicking_observer_does_not_stop_the_others() {
     let observer = EventRecorder::new();
     let builder = AcceptorPool::with_protocol(|_| Echo).acceptors(1).name("touchy").watchdog(None).max_connections(1);
     let builder = builder.at_limit(AtLimit::Close).alarm(Alarm::new("one", 1));
-    let builder = builder.observer(FailingCodec).observer(observer.clone()).observer(FailingCodec);
+    let builder = builder.observer(PanickingObserver).observer(observer.clone()).observer(PanickingObserver);
     let pool = builder.bind("127.0.0.1:0").await.unwrap();
     let mut peer = connect(&pool).await;
     peer.echo("hello").await;
@@ -67,7 +67,7 @@ impl Handler<Ack> for Unwinds {
 async fn an_observer_may_panic_during_an_unwind() {
     let observer = EventRecorder::new();
     let start = |socket| Ok(Unwinds(Some(socket)).start());
-    let builder = AcceptorPool::with_actor(start).acceptors(1).observer(FailingCodec).observer(observer.clone());
+    let builder = AcceptorPool::with_actor(start).acceptors(1).observer(PanickingObserver).observer(observer.clone());
     let pool = builder.bind("127.0.0.1:0").await.unwrap();
     for times in 1..=3 {
         connect(&pool).await.until_gone().await;
