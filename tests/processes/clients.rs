@@ -52,7 +52,7 @@ impl Protocol for Lines {
 
 #[actix::test]
 async fn openssl_is_served_by_both_backends() {
-    let pki = Pki::new();
+    let pki = Pki::generate();
     let (cert, key) = pki.issue("localhost");
     for backend in [TlsBackend::Native, TlsBackend::Rustls] {
         let tls = Tls::builder(backend).files(&cert, &key).build().unwrap();

@@ -24,7 +24,7 @@ os.execv(sys.argv[3], sys.argv[3:])
 ";
 
 fn activate(names: &str, test: &str) {
-    let folder = Folder::new();
+    let folder = Folder::create();
     let this = std::env::current_exe().unwrap();
     let mut python = program("python3");
     python.args(["-c", SYSTEMD]).arg(folder.path("it.sock")).arg(names).arg(this);

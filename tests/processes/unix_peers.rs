@@ -18,7 +18,7 @@ async fn stop<A: 'static>(pool: Pool<A>) {
 
 #[actix::test]
 async fn netcat_gets_its_bytes_back() {
-    let folder = Folder::new();
+    let folder = Folder::create();
     let path = folder.path("echo.sock");
     let echo = AcceptorPool::with_protocol(|_| Echo).framing(Framing::raw());
     let pool = in_time(echo.listener(Listener::unix(&path)).start()).await.unwrap();
@@ -35,7 +35,7 @@ async fn netcat_gets_its_bytes_back() {
 
 #[actix::test]
 async fn callbacks_see_the_peer_credentials() {
-    let folder = Folder::new();
+    let folder = Folder::create();
     let path = folder.path("who.sock");
     let (builder, mut callbacks) = Probe::pool(|call, conn| {
         if *call == Call::Ack {

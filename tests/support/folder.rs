@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 pub struct Folder(PathBuf);
 
 impl Folder {
-    pub fn new() -> Folder {
+    pub fn create() -> Folder {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let name = format!("actix-acceptor-{}-{}", std::process::id(), COUNT.fetch_add(1, Relaxed));
         let path = std::env::temp_dir().join(name);

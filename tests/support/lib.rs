@@ -13,6 +13,7 @@ pub mod logs;
 mod paused;
 mod peer;
 #[cfg(feature = "rustls")]
+#[cfg(feature = "rustls")]
 pub mod pki;
 mod probe;
 mod program;

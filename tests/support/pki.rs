@@ -20,12 +20,12 @@ pub struct Pki {
 }
 
 impl Pki {
-    pub fn new() -> Self {
+    pub fn generate() -> Self {
         let mut params = CertificateParams::new(vec![]).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.distinguished_name.push(DnType::CommonName, "the test's authority");
         let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-        let folder = Folder::new();
+        let folder = Folder::create();
         std::fs::write(folder.path("ca.pem"), issuer.pem()).unwrap();
         Pki { issuer, folder }
     }

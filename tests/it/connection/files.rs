@@ -69,7 +69,7 @@ async fn asks<S: AsyncRead + AsyncWrite + Unpin>(mut peer: Peer<S>, content: &[u
 
 #[actix::test]
 async fn files_keep_their_order_among_replies() {
-    let folder = Folder::new();
+    let folder = Folder::create();
     let (file, content) = large(&folder);
     let (memory, connector) = Memory::new("memory");
     let pool = AcceptorPool::with_protocol(move |_| Files(file.clone())).framing(Framing::lines()).acceptors(1);
@@ -87,9 +87,9 @@ async fn files_keep_their_order_among_replies() {
 #[actix::test]
 async fn files_travel_under_tls() {
     use actix_acceptor::tls::{Tls, TlsBackend};
-    let pki = support::pki::Pki::new();
+    let pki = support::pki::Pki::generate();
     let (cert, key) = pki.issue("localhost");
-    let folder = Folder::new();
+    let folder = Folder::create();
     let (file, content) = large(&folder);
     for backend in [TlsBackend::Native, TlsBackend::Rustls] {
         let tls = Tls::builder(backend).files(&cert, &key).build().unwrap();
@@ -114,7 +114,7 @@ type Builder = actix_acceptor::Builder<actix_acceptor::handlers::ProtocolService
 
 #[actix::test]
 async fn a_stalled_file_transfer_pauses_one_connection() {
-    let folder = Folder::new();
+    let folder = Folder::create();
     let (file, content) = large(&folder);
     let (pool, mut callbacks) = file_pool(file, |builder| builder).await;
     let mut reader = connect(&pool).await;
@@ -136,7 +136,7 @@ async fn a_stalled_file_transfer_pauses_one_connection() {
 
 #[actix::test]
 async fn a_stalled_file_transfer_times_out_or_is_killed() {
-    let folder = Folder::new();
+    let folder = Folder::create();
     let (file, _) = large(&folder);
     let (pool, _diary) = file_pool(file, |builder| builder.send_timeout(Duration::from_millis(200))).await;
     let mut idle = connect(&pool).await;
@@ -152,7 +152,7 @@ async fn a_stalled_file_transfer_times_out_or_is_killed() {
 
 #[actix::test]
 async fn a_truncated_file_ends_the_connection_with_an_error() {
-    let folder = Folder::new();
+    let folder = Folder::create();
     let (_, content) = large(&folder);
     let file = Arc::new(File::options().read(true).write(true).open(folder.path("large")).unwrap());
     let (pool, callbacks) = file_pool(file.clone(), |builder| builder).await;
@@ -174,7 +174,7 @@ async fn a_truncated_file_ends_the_connection_with_an_error() {
 
 #[actix::test]
 async fn a_socket_sends_files_too() {
-    let folder = Folder::new();
+    let folder = Folder::create();
     let (file, content) = large(&folder);
     let serve = move |mut socket: Socket| {
         let file = FileRange::new(file.clone(), 1..).unwrap();

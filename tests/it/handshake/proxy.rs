@@ -274,7 +274,7 @@ async fn the_proxy_protocol_works_with_all_handlers() {
         let told = format!("{} {} {:?}", socket.peer(), header.version, header.authority());
         socket.write_all(told.as_bytes()).await
     };
-    let folder = Folder::new();
+    let folder = Folder::create();
     let (memory, connector) = Memory::new("memory");
     let pool = AcceptorPool::with_fn(serve)
         .listener(Listener::unix(folder.path("socket")).proxy_protocol(ProxyProtocol::required().trust_local()))

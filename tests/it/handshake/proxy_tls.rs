@@ -18,7 +18,7 @@ use super::proxy::{listener, loopback, PeerReporter, LINE};
 
 #[actix::test]
 async fn the_header_precedes_tls() {
-    let pki = Pki::new();
+    let pki = Pki::generate();
     let (cert, key) = pki.issue("localhost");
     for backend in [TlsBackend::Native, TlsBackend::Rustls] {
         let tls = Tls::builder(backend).files(&cert, &key).build().unwrap();
@@ -61,7 +61,7 @@ impl Observer for Refusals {
 
 #[actix::test]
 async fn a_refusal_precedes_tls_and_names_the_claimed_peer() {
-    let pki = Pki::new();
+    let pki = Pki::generate();
     let (cert, key) = pki.issue("localhost");
     let asked = Arc::new(AtomicUsize::new(0));
     let count = asked.clone();

@@ -66,7 +66,7 @@ async fn plain<A>(pool: &Pool<A>) -> Peer {
 
 #[actix::test]
 async fn rustls_and_native_tls_clients_are_served_by_both() {
-    let pki = Pki::new();
+    let pki = Pki::generate();
     let (cert, key) = pki.issue("localhost");
     for backend in BACKENDS {
         let tls = Tls::builder(backend).files(&cert, &key).alpn(["echo/2", "echo/1"]).build().unwrap();
@@ -97,7 +97,7 @@ async fn rustls_and_native_tls_clients_are_served_by_both() {
 
 #[actix::test]
 async fn async_fns_have_tls() {
-    let pki = Pki::new();
+    let pki = Pki::generate();
     let (cert, key) = pki.issue("localhost");
     for backend in BACKENDS {
         let tls = Tls::builder(backend).files(&cert, &key).build().unwrap();
@@ -118,7 +118,7 @@ async fn async_fns_have_tls() {
 
 #[test]
 fn certificate_and_key_errors_name_the_file() {
-    let pki = Pki::new();
+    let pki = Pki::generate();
     let (cert, key) = pki.issue("localhost");
     let (_, other_key) = pki.issue("other");
     let nonsense = pki.file("nonsense");
@@ -146,7 +146,7 @@ fn certificate_and_key_errors_name_the_file() {
 
 #[test]
 fn what_a_back_end_cannot_do_is_refused_by_name() {
-    let pki = Pki::new();
+    let pki = Pki::generate();
     let (cert, key) = pki.issue("localhost");
     let native = || Tls::native().files(&cert, &key);
     for (builder, named) in [
@@ -164,7 +164,7 @@ fn what_a_back_end_cannot_do_is_refused_by_name() {
 
 #[actix::test]
 async fn client_certificates_names_and_the_lowest_version_by_rustls() {
-    let pki = Pki::new();
+    let pki = Pki::generate();
     let (default, other, client) = (pki.issue("localhost"), pki.issue("other.test"), pki.issue("a client"));
     let base = || Tls::rustls().files(&default.0, &default.1).sni_certificate("other.test", &other.0, &other.1);
     let optional = base().client_certificates(ClientCertificates::Optional, pki.authority()).build().unwrap();
@@ -183,7 +183,7 @@ async fn client_certificates_names_and_the_lowest_version_by_rustls() {
     let pool = lines(&required.min_version(TlsVersion::V1_3).build().unwrap()).await;
     let mut peer = Peer(connect_as(pki.client(Some(&client)), tcp(&pool).await, "localhost").await.unwrap());
     peer.echo(b"hello\n").await;
-    let strange = Pki::new();
+    let strange = Pki::generate();
     let stranger = strange.issue("a stranger");
     for shows in [None, Some(&stranger)] {
         if let Ok(mut peer) = connect_as(pki.client(shows), tcp(&pool).await, "localhost").await {
@@ -196,7 +196,7 @@ async fn client_certificates_names_and_the_lowest_version_by_rustls() {
 
 #[actix::test]
 async fn plaintext_and_silence_fail_the_tls_handshake() {
-    let pki = Pki::new();
+    let pki = Pki::generate();
     let (cert, key) = pki.issue("localhost");
     for backend in BACKENDS {
         let tls = Tls::builder(backend).files(&cert, &key).build().unwrap();
@@ -223,7 +223,7 @@ async fn plaintext_and_silence_fail_the_tls_handshake() {
 
 #[actix::test]
 async fn a_missing_close_notify_is_distinguished() {
-    let pki = Pki::new();
+    let pki = Pki::generate();
     let (cert, key) = pki.issue("localhost");
     for backend in BACKENDS {
         let tls = Tls::builder(backend).files(&cert, &key).build().unwrap();
@@ -244,7 +244,7 @@ async fn a_missing_close_notify_is_distinguished() {
 
 #[actix::test]
 async fn certificates_change_live_and_a_bad_pair_is_refused() {
-    let pki = Pki::new();
+    let pki = Pki::generate();
     let (cert, key) = pki.issue("localhost");
     for backend in BACKENDS {
         pki.issue("localhost");
@@ -274,7 +274,7 @@ async fn certificates_change_live_and_a_bad_pair_is_refused() {
 
 #[actix::test]
 async fn starttls_upgrades_a_plaintext_connection() {
-    let pki = Pki::new();
+    let pki = Pki::generate();
     let (cert, key) = pki.issue("localhost");
     for backend in BACKENDS {
         let tls = Tls::builder(backend).files(&cert, &key).build().unwrap();
@@ -297,7 +297,7 @@ async fn starttls_upgrades_a_plaintext_connection() {
 
 #[actix::test]
 async fn a_dropped_socket_sends_the_rest_and_close_notify() {
-    let pki = Pki::new();
+    let pki = Pki::generate();
     let (cert, key) = pki.issue("localhost");
     let content: Vec<u8> = (0..4_000_000_u32).map(|at| (at / 7) as u8).collect();
     for backend in BACKENDS {
@@ -336,7 +336,7 @@ async fn a_dropped_socket_sends_the_rest_and_close_notify() {
 
 #[actix::test]
 async fn a_custom_rustls_config_is_served_but_not_reloaded() {
-    let pki = Pki::new();
+    let pki = Pki::generate();
     let (cert, key) = pki.issue("localhost");
     let (cert_pem, key_pem) = (std::fs::read(cert).unwrap(), std::fs::read(key).unwrap());
     let identity = native_tls::Identity::from_pkcs8(&cert_pem, &key_pem).unwrap();

@@ -59,7 +59,7 @@ impl Client {
 
 /// Serves an echo by each back end in turn to a client that follows the script; how its connection ends.
 async fn each(script: fn(&mut Client)) -> Vec<CloseReason> {
-    let pki = Pki::new();
+    let pki = Pki::generate();
     let (cert, key) = pki.issue("localhost");
     let mut endings = Vec::new();
     for backend in BACKENDS {

@@ -41,7 +41,7 @@ fn key_der(path: &Path) -> Vec<u8> {
 
 #[actix::test]
 async fn certificates_are_taken_as_pem_and_der_from_files_and_memory() {
-    let pki = Pki::new();
+    let pki = Pki::generate();
     let (cert, key) = pki.issue("localhost");
     let (cert_der, key_der) = (der(&cert), key_der(&key));
     let files = (pki.file("localhost.der"), pki.file("localhost-key.der"));
@@ -76,7 +76,7 @@ async fn certificates_are_taken_as_pem_and_der_from_files_and_memory() {
 
 #[actix::test]
 async fn listeners_report_the_earliest_certificate_expiry() {
-    let pki = Pki::new();
+    let pki = Pki::generate();
     let (cert, key) = pki.issue("localhost");
     let soonest = SystemTime::UNIX_EPOCH + Duration::from_secs(2_000_000_000);
     let named = pki.issue_until("inside", soonest);
@@ -104,7 +104,7 @@ async fn listeners_report_the_earliest_certificate_expiry() {
 
 #[actix::test]
 async fn a_hook_sees_the_client_hello_and_goes_on_chooses_or_refuses() {
-    let pki = Pki::new();
+    let pki = Pki::generate();
     let (cert, key) = pki.issue("public");
     let inside = pki.issue("inside");
     let chosen = Tls::rustls().files(&inside.0, &inside.1).build().unwrap();
@@ -157,7 +157,7 @@ async fn a_hook_sees_the_client_hello_and_goes_on_chooses_or_refuses() {
 
 #[actix::test]
 async fn a_certificate_may_be_for_any_host_of_a_domain() {
-    let pki = Pki::new();
+    let pki = Pki::generate();
     let (default, any, one) =
         (pki.issue("localhost"), pki.issue_as("*.example.org", "any"), pki.issue("a.example.org"));
     let tls = Tls::rustls()
@@ -210,7 +210,7 @@ fn until_shown<'a, A>(pki: &'a Pki, pool: &'a Pool<A>, expected: &'a [u8]) -> im
 async fn watched_certificates_reload_unless_invalid() {
     logs::listen();
     for backend in BACKENDS {
-        let pki = Pki::new();
+        let pki = Pki::generate();
         let pair = (pki.file("current.pem"), pki.file("current.key"));
         let files = Files { pki, pair };
         let (pki, key_name) = (&files.pki, files.pair.1.display().to_string());

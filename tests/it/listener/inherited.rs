@@ -53,7 +53,7 @@ async fn a_port_that_is_open_already_is_served_and_set_non_blocking() {
 
 #[actix::test]
 async fn an_inherited_unix_socket_keeps_its_file() {
-    let folder = Folder::new();
+    let folder = Folder::create();
     let path = folder.path("theirs.sock");
     let pool = listening(Listener::from_socket(UnixListener::bind(&path).unwrap())).await.unwrap();
     assert_eq!(pool.local_addrs()[0].url(), format!("unix://{}", path.display()));
@@ -84,7 +84,7 @@ async fn an_inherited_socket_can_be_held_but_not_closed_for_a_while() {
 
 #[actix::test]
 async fn what_is_not_a_listening_stream_socket_is_refused() {
-    let folder = Folder::new();
+    let folder = Folder::create();
     let path = folder.path("x.sock");
     let silent = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     silent.bind(&"127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap().into()).unwrap();

@@ -42,7 +42,7 @@ fn address_in(path: &Path) -> Address {
 
 #[actix::test]
 async fn a_unix_socket_file_is_removed_at_the_end() {
-    let folder = Folder::new();
+    let folder = Folder::create();
     let path = folder.path("echo.sock");
     let pool = listening(Listener::unix(&path)).await.unwrap();
     assert_eq!(pool.local_addrs(), [address_in(&path)]);
@@ -64,7 +64,7 @@ async fn a_unix_socket_file_is_removed_at_the_end() {
 
 #[actix::test]
 async fn a_stale_socket_file_is_removed() {
-    let folder = Folder::new();
+    let folder = Folder::create();
     let path = folder.path("stale.sock");
     drop(StdListener::bind(&path).unwrap());
     assert!(path.exists(), "std leaves it behind");
@@ -76,7 +76,7 @@ async fn a_stale_socket_file_is_removed() {
 
 #[actix::test]
 async fn a_live_socket_file_fails_the_start() {
-    let folder = Folder::new();
+    let folder = Folder::create();
     let path = folder.path("live.sock");
     let first = listening(Listener::unix(&path)).await.unwrap();
     let error = listening(Listener::unix(&path)).await.unwrap_err();
@@ -105,7 +105,7 @@ async fn a_live_socket_file_fails_the_start() {
 
 #[actix::test]
 async fn a_file_that_is_no_socket_is_left_alone() {
-    let folder = Folder::new();
+    let folder = Folder::create();
     let (file, link) = (folder.path("diary.txt"), folder.path("link"));
     fs::write(&file, "precious").unwrap();
     std::os::unix::fs::symlink(&file, &link).unwrap();
@@ -122,7 +122,7 @@ async fn a_file_that_is_no_socket_is_left_alone() {
 
 #[actix::test]
 async fn mode_and_owner_are_set_before_listen() {
-    let folder = Folder::new();
+    let folder = Folder::create();
     let path = folder.path("private.sock");
     let (seen, saw) = channel();
     let looks_at = path.clone();
@@ -152,7 +152,7 @@ async fn mode_and_owner_are_set_before_listen() {
 
 #[actix::test]
 async fn a_replaced_socket_file_is_not_removed() {
-    let folder = Folder::new();
+    let folder = Folder::create();
     let path = folder.path("mine.sock");
     let pool = listening(Listener::unix(&path)).await.unwrap();
     fs::remove_file(&path).unwrap();
@@ -164,7 +164,7 @@ async fn a_replaced_socket_file_is_not_removed() {
 
 #[actix::test]
 async fn a_suspension_removes_and_restores_the_file() {
-    let folder = Folder::new();
+    let folder = Folder::create();
     let path = folder.path("pause.sock");
     let pool = listening(Listener::unix(&path).mode(0o620)).await.unwrap();
     let mut old = dial(&path).await;
@@ -197,7 +197,7 @@ async fn a_suspension_removes_and_restores_the_file() {
 
 #[actix::test]
 async fn an_unchanged_listener_keeps_its_file() {
-    let folder = Folder::new();
+    let folder = Folder::create();
     let (one, two) = (folder.path("one"), folder.path("two"));
     let pool = listening(Listener::unix(&one)).await.unwrap();
     let number = fs::metadata(&one).unwrap().ino();
@@ -216,7 +216,7 @@ async fn an_unchanged_listener_keeps_its_file() {
 
 #[actix::test]
 async fn of_concurrent_starts_one_listens() {
-    let folder = Folder::new();
+    let folder = Folder::create();
     for round in 0..20 {
         let path = Arc::new(folder.path(&format!("{round}.sock")));
         // A stale one to fight over.
@@ -236,7 +236,7 @@ async fn of_concurrent_starts_one_listens() {
 
 #[actix::test]
 async fn tcp_settings_are_refused_for_unix() {
-    let folder = Folder::new();
+    let folder = Folder::create();
     let at = || Listener::unix(folder.path("x"));
     for (listener, named) in [
         (at().nodelay(true), "nodelay"),
@@ -259,7 +259,7 @@ async fn tcp_settings_are_refused_for_unix() {
 
 #[actix::test]
 async fn buffers_and_the_hook_reach_accepted_sockets() {
-    let folder = Folder::new();
+    let folder = Folder::create();
     let path = folder.path("hook.sock");
     let (seen, saw) = channel();
     let listener = Listener::unix(&path).send_buffer(32 * 1024).on_accept(move |socket| {
@@ -300,7 +300,7 @@ async fn an_abstract_name_needs_no_file() {
 
 #[actix::test]
 async fn an_open_unix_listener_can_be_used() {
-    let folder = Folder::new();
+    let folder = Folder::create();
     let path = folder.path("open.sock");
     let unix = Unix::bind(&path).unwrap();
     assert_eq!(unix.local_addr(), address_in(&path));
