@@ -22,7 +22,8 @@ pub enum Event<P: Protocol> {
     HalfClosed,
     /// The last packet of a [`Count`](crate::Active::Count) was delivered.
     Passive,
-    /// The pool is shutting down. A connection that stays open is ended at this time; `None` means that there is no deadline.
+    /// The pool is shutting down. A connection that stays open is ended at this time; `None` means that there is no
+    /// deadline.
     Shutdown(Option<Instant>),
 }
 
@@ -60,7 +61,7 @@ pub enum Timeout {
     /// A packet was not completed within the packet timeout, counted from its first byte.
     ///
     /// Contains the bytes that the codec has not consumed. With [`Framing`](crate::Framing) these are all bytes of the
-    /// packet received so far, including a length prefix. If the connection stays open, the bytes are discarded and a new
-    /// codec is made.
+    /// packet received so far, including a length prefix. If the connection stays open, the bytes are discarded and a
+    /// new codec is made.
     Packet(Bytes),
 }

@@ -15,8 +15,8 @@ use crate::net::FileRange;
 
 /// What the connection does next: the return value of every callback.
 ///
-/// The variants follow gen_server's `{noreply, S}`, `{reply, R, S}` and `{stop, Reason, S}`, and condor's `{send, P, S}` and
-/// `{send_and_stop, P, R, S}`. The state is not returned: it is the protocol's `self`.
+/// The variants follow gen_server's `{noreply, S}`, `{reply, R, S}` and `{stop, Reason, S}`, and condor's `{send, P,
+/// S}` and `{send_and_stop, P, R, S}`. The state is not returned: it is the protocol's `self`.
 #[non_exhaustive]
 pub enum Next<P: Protocol> {
     /// Keeps the connection open.
@@ -32,8 +32,8 @@ pub enum Next<P: Protocol> {
     SendAndStop(P::Reply),
     /// Ends the connection with [`Closed::Error`](crate::Closed::Error) after the queued bytes are sent.
     Fail(BoxError),
-    /// Waits for a future. Made by [`Conn::wait`] and [`Conn::blocking`]. Until the future completes, the connection handles
-    /// neither packets nor messages.
+    /// Waits for a future. Made by [`Conn::wait`] and [`Conn::blocking`]. Until the future completes, the connection
+    /// handles neither packets nor messages.
     Wait(Wait<P>),
     /// Runs a handshake on the open connection, for example STARTTLS. Made by [`Next::upgrade`].
     Upgrade(Box<Arc<dyn Handshake>>),
@@ -64,8 +64,8 @@ impl<P: Protocol> Next<P> {
 
     /// Upgrades a plain connection to TLS (STARTTLS), or runs any other handshake.
     ///
-    /// The queued bytes are sent in plaintext first. After the handshake, packets arrive encrypted through the same callbacks,
-    /// and [`Conn::tls`](crate::Conn::tls) returns the details.
+    /// The queued bytes are sent in plaintext first. After the handshake, packets arrive encrypted through the same
+    /// callbacks, and [`Conn::tls`](crate::Conn::tls) returns the details.
     ///
     /// Plaintext that the peer sent after the request for TLS ends the connection with
     /// [`HandshakeError::PlaintextAfterStartTls`](crate::transport::HandshakeError::PlaintextAfterStartTls): a
@@ -107,14 +107,14 @@ pub(crate) type Pending<P> = Pin<Box<dyn Future<Output = Then<P>>>>;
 impl<P: Protocol> Conn<P> {
     /// Waits for a future, then calls `then` with its output.
     ///
-    /// The thread is not blocked, so other connections keep running. This connection handles neither packets nor messages
-    /// until the future completes. Packets stay queued in their order, and so do messages. A sender that awaits the result
-    /// of a message waits as well, so give such requests a time limit. [`Protocol::shutdown`] is called after the wait. The
-    /// wait is dropped when the deadline of a drain passes.
+    /// The thread is not blocked, so other connections keep running. This connection handles neither packets nor
+    /// messages until the future completes. Packets stay queued in their order, and so do messages. A sender that
+    /// awaits the result of a message waits as well, so give such requests a time limit. [`Protocol::shutdown`] is
+    /// called after the wait. The wait is dropped when the deadline of a drain passes.
     ///
-    /// If the peer leaves during the wait and sent nothing after this packet, the future is dropped and the connection ends,
-    /// since the answer could not be delivered. The same holds for a peer that shuts down only its sending side, unless
-    /// [`half_close`](crate::Builder::half_close) is on: then it still receives the answer.
+    /// If the peer leaves during the wait and sent nothing after this packet, the future is dropped and the connection
+    /// ends, since the answer could not be delivered. The same holds for a peer that shuts down only its sending side,
+    /// unless [`half_close`](crate::Builder::half_close) is on: then it still receives the answer.
     ///
     /// ```
     /// # use actix_acceptor::{Conn, Framing, Next, Protocol};
@@ -149,16 +149,17 @@ impl<P: Protocol> Conn<P> {
 
     /// Runs a blocking closure on another thread, then calls `then` with its output.
     ///
-    /// Use it for file access, long computations and clients without an async API. As with [`wait`](Conn::wait), packets and
-    /// messages stay queued in their order meanwhile, and other connections keep running.
+    /// Use it for file access, long computations and clients without an async API. As with [`wait`](Conn::wait),
+    /// packets and messages stay queued in their order meanwhile, and other connections keep running.
     ///
     /// The thread is one of the arbiter's
-    /// [`spawn_blocking`](https://docs.rs/tokio/latest/tokio/task/fn.spawn_blocking.html) threads, of which there are at most
-    /// 512. The closure starts after the callback has returned, and after earlier waits of this connection. A panic in it
-    /// ends this connection with [`Closed::Panic`](crate::Closed::Panic) and the panic's message.
+    /// [`spawn_blocking`](https://docs.rs/tokio/latest/tokio/task/fn.spawn_blocking.html) threads, of which there are
+    /// at most 512. The closure starts after the callback has returned, and after earlier waits of this connection. A
+    /// panic in it ends this connection with [`Closed::Panic`](crate::Closed::Panic) and the panic's message.
     ///
-    /// A closure that has started cannot be stopped. If the connection ends first, the closure still runs to completion, its
-    /// output is dropped, and `then` is not called. The arbiter's thread does not end before the closure.
+    /// A closure that has started cannot be stopped. If the connection ends first, the closure still runs to
+    /// completion, its output is dropped, and `then` is not called. The arbiter's thread does not end before the
+    /// closure.
     ///
     /// ```
     /// use actix_acceptor::{AcceptorPool, Conn, Framing, Next, Protocol};
@@ -215,7 +216,8 @@ impl<P: Protocol> Conn<P> {
                 Ok(output) => output,
                 Err(error) => match error.try_into_panic() {
                     Ok(panic) => resume_unwind(panic),
-                    // The closure was cancelled before it started: the arbiter is stopping, and this connection with it.
+                    // The closure was cancelled before it started: the arbiter is stopping, and this connection with
+                    // it.
                     Err(_) => pending().await,
                 },
             }

@@ -18,14 +18,14 @@ pub type Packet<P> = <<P as Protocol>::Codec as Decoder>::Item;
 
 /// The behaviour of a connection. There is one value per connection; its fields are the connection's state.
 ///
-/// Only [`packet`](Protocol::packet) is required. All callbacks of a connection run on its arbiter, one at a time, so the
-/// type need not be `Send`. A callback must not block the thread; see [`Conn::wait`] and [`Conn::blocking`]. A panic in a
-/// callback ends only this connection.
+/// Only [`packet`](Protocol::packet) is required. All callbacks of a connection run on its arbiter, one at a time, so
+/// the type need not be `Send`. A callback must not block the thread; see [`Conn::wait`] and [`Conn::blocking`]. A
+/// panic in a callback ends only this connection.
 ///
 /// When a callback returns [`Next::Stop`] or [`Next::SendAndStop`], the reason depends on the callback:
 /// [`Closed::Idle`] or [`Closed::PacketTimeout`] for [`timeout`](Protocol::timeout), [`Closed::Peer`] for
-/// [`half_closed`](Protocol::half_closed), [`Closed::Shutdown`] for [`shutdown`](Protocol::shutdown) and any callback after
-/// it, and [`Closed::Local`] otherwise.
+/// [`half_closed`](Protocol::half_closed), [`Closed::Shutdown`] for [`shutdown`](Protocol::shutdown), and
+/// [`Closed::Local`] otherwise. During a drain, `Local` and `Peer` become `Shutdown`.
 ///
 /// ```
 /// use actix_acceptor::{AcceptorPool, Conn, Framing, Next, Protocol};
@@ -65,13 +65,14 @@ pub trait Protocol: Sized + 'static {
     /// The type of the replies that this connection sends.
     type Reply: Send + 'static;
 
-    /// The type of the messages that the program sends to this connection, wrapped in [`User`](crate::User). Use `()` or
-    /// [`Infallible`](std::convert::Infallible) if there are none.
+    /// The type of the messages that the program sends to this connection, wrapped in [`User`](crate::User). Use `()`
+    /// or [`Infallible`](std::convert::Infallible) if there are none.
     type User: Send + 'static;
 
     /// Called first, when the socket was accepted, before any handshake.
     ///
-    /// Bytes sent here are written once the connection is ready. [`Next::Stop`] closes the connection without a handshake.
+    /// Bytes sent here are written once the connection is ready. [`Next::Stop`] closes the connection without a
+    /// handshake.
     fn init(&mut self, conn: &mut Conn<Self>) -> Next<Self> {
         let _ = conn;
         Next::Continue
@@ -94,8 +95,8 @@ pub trait Protocol: Sized + 'static {
 
     /// Called when the peer was silent for the idle timeout, or did not complete a packet within the packet timeout.
     ///
-    /// [`Next::Continue`] starts the timeout again. The bytes of an incomplete packet are in [`Timeout::Packet`]; they are
-    /// discarded afterwards.
+    /// [`Next::Continue`] starts the timeout again. The bytes of an incomplete packet are in [`Timeout::Packet`]; they
+    /// are discarded afterwards.
     ///
     /// Default: [`Next::Stop`].
     fn timeout(&mut self, timeout: Timeout, conn: &mut Conn<Self>) -> Next<Self> {
@@ -105,9 +106,9 @@ pub trait Protocol: Sized + 'static {
 
     /// Called when the peer has shut down its sending side, after all its packets were delivered.
     ///
-    /// With [`half_close`](crate::Builder::half_close) off (the default), the connection ends after this callback. Replies
-    /// and futures that it returns are still sent and waited for. With `half_close` on, the connection stays open unless
-    /// this callback stops it.
+    /// With [`half_close`](crate::Builder::half_close) off (the default), the connection ends after this callback.
+    /// Replies and futures that it returns are still sent and waited for. With `half_close` on, the connection stays
+    /// open unless this callback stops it.
     fn half_closed(&mut self, conn: &mut Conn<Self>) -> Next<Self> {
         let _ = conn;
         Next::Continue

@@ -17,8 +17,8 @@ use crate::framing::Framing;
 
 /// The [`Protocol`] that wraps the closures of [`AcceptorPool::with_events`](crate::AcceptorPool::with_events).
 ///
-/// `S` is the state, `M` the type of messages, `C` the codec and `R` the type of replies. The type can be named, so that
-/// `Addr<Connection<EventLoop<u64, Command>>>`, `Recipient<User<Command>>` and your own message handlers work.
+/// `S` is the state, `M` the type of messages, `C` the codec and `R` the type of replies. The type can be named, so
+/// that `Addr<Connection<EventLoop<u64, Command>>>`, `Recipient<User<Command>>` and your own message handlers work.
 pub struct EventLoop<S, M = Infallible, C = Framing, R = Bytes> {
     state: Option<S>,
     callbacks: Arc<dyn Callbacks<S, M, C, R>>,
@@ -28,7 +28,8 @@ pub struct EventLoop<S, M = Infallible, C = Framing, R = Bytes> {
 type OnClose<S> = dyn Fn(S, &Closed) + Send + Sync;
 type MessageStream<M> = Pin<Box<dyn Stream<Item = M>>>;
 
-/// The two closures with their types erased: a closure's type cannot be part of the [`EventLoop`] that its arguments name.
+/// The two closures with their types erased: a closure's type cannot be part of the [`EventLoop`] that its arguments
+/// name.
 trait Callbacks<S, M, C, R>: Send + Sync {
     fn on_init(&self, conn: &mut Conn<EventLoop<S, M, C, R>>) -> Init<S, M, C, R>
     where
@@ -100,7 +101,8 @@ impl<S, C, R> Init<S, Infallible, C, R> {
         Init { state: self.state, streams: Vec::new(), outcome: self.outcome, codec: PhantomData }
     }
 
-    /// Adds a stream whose items the connection receives as messages, as glisten's selector. Also sets the type of messages.
+    /// Adds a stream whose items the connection receives as messages, as glisten's selector. Also sets the type of
+    /// messages.
     pub fn stream<M>(self, stream: impl Stream<Item = M> + 'static) -> Init<S, M, C, R> {
         self.with_messages().with_stream(stream)
     }

@@ -22,7 +22,8 @@ pub use async_fn::{FnService, IntoServeResult, NoActor};
 pub use events::{EventLoop, Init};
 pub use protocol::ProtocolService;
 
-/// How connections are served. Made by the constructors of [`AcceptorPool`](crate::AcceptorPool); not to be implemented.
+/// How connections are served. Made by the constructors of [`AcceptorPool`](crate::AcceptorPool); not to be
+/// implemented.
 #[allow(private_interfaces)]
 pub trait Service: sealed::Sealed + 'static {
     /// The actor behind each connection: the type parameter of [`Pool`](crate::Pool).
