@@ -1,4 +1,4 @@
-//! Handlers: the ways to say how a connection is served, turned into what an acceptor calls.
+//! Handlers: the four ways to define how a connection is served.
 //!
 //! | handler | the user writes |
 //! |---|---|
@@ -29,7 +29,7 @@ pub trait Service: sealed::Sealed + 'static {
     /// The actor behind each connection: the type parameter of [`Pool`](crate::Pool).
     type Actor: 'static;
 
-    /// What acceptors call, and what the pool's typed handle may replace while the pool runs.
+    /// The spawner that acceptors call, and the factory that the typed handle can replace while the pool runs.
     #[doc(hidden)]
     fn into_spawner(self) -> (Arc<dyn ConnectionSpawner>, Arc<dyn Any + Send + Sync>);
 }

@@ -1,6 +1,6 @@
-//! How many connections the limit on open files allows.
+//! The number of connections that the limit of open files allows.
 
-/// Descriptors that are left to the rest of the program.
+/// Descriptors that are reserved for the rest of the program.
 #[cfg(unix)]
 const RESERVED: u64 = 16;
 /// Descriptors that an acceptor on its own arbiter opens: the selector, its waker, and the handle of a listener.
