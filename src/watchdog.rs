@@ -1,4 +1,4 @@
-//! The watchdog: a thread that detects blocked arbiters and names the connection that blocks.
+//! The watchdog: a thread that detects blocked arbiters and reports which connection blocks them.
 //!
 //! ```text
 //! connection ── marks each callback ──▶ Registry ◀── checked every limit/4 ── watchdog ──▶ count, event, log line
@@ -18,7 +18,7 @@ use crate::telemetry::{ConnectionId, LogThrottle, PoolEvent};
 
 /// The shortest time between two checks.
 const MIN_INTERVAL: Duration = Duration::from_millis(1);
-/// A tick is requested of an arbiter that had neither a turn nor a tick for this long: ticks are at most 100 ms apart.
+/// A tick is requested from an arbiter without a turn or a tick for this time. Ticks are at most 100 ms apart.
 const REQUEST_TICK_AFTER: Duration = Duration::from_millis(125);
 
 /// The watchdog of a pool. Dropping it ends its thread.
@@ -65,7 +65,7 @@ impl Watch {
         while shared.watchdog.park(interval, || self.registries.live() == 0) {
             self.add_new_registries();
             for arbiter in &mut self.arbiters {
-                // If this thread was not scheduled for a while, the arbiters may not have been either.
+                // If this thread was not scheduled, the arbiters may not have been scheduled either.
                 if let Some(blocked) = arbiter.check(self.limit, interval * 2) {
                     shared.count_blocked();
                     shared.observers.emit(|| blocked.as_event());
@@ -98,7 +98,7 @@ struct ArbiterState {
     count: u64,
     /// When the count was last read.
     checked: Instant,
-    /// For how long the count has not changed. A lower bound.
+    /// How long the count has not changed. A lower bound.
     unchanged_for: Duration,
     /// The value of `unchanged_for` when a tick was requested.
     tick_requested: Option<Duration>,
