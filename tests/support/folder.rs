@@ -1,9 +1,9 @@
-//! A folder of a test's own.
+//! A temporary folder.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-/// Gone with its value.
+/// Removed when it is dropped.
 pub struct Folder(PathBuf);
 
 impl Folder {

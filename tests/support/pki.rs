@@ -89,5 +89,5 @@ impl Pki {
 
 pub async fn connect_as(config: ClientConfig, tcp: TcpStream, name: &str) -> std::io::Result<TlsStream<TcpStream>> {
     let name = ServerName::try_from(name.to_owned()).unwrap();
-    super::soon(TlsConnector::from(Arc::new(config)).connect(name, tcp)).await
+    super::in_time(TlsConnector::from(Arc::new(config)).connect(name, tcp)).await
 }

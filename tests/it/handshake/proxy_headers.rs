@@ -13,7 +13,7 @@ use ppp::v2::{Builder, Command, Protocol, Type, Version};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
-use support::soon;
+use support::in_time;
 use tokio::io::{duplex, AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::sync::mpsc::{unbounded_channel, UnboundedReceiver};
 
@@ -98,10 +98,10 @@ impl Server {
     /// The header of a connection that sends these bytes, and what its handler reads behind it.
     fn header(&mut self, bytes: &[u8]) -> (ProxyHeader, Vec<u8>) {
         self.system.block_on(async {
-            let mut peer = soon(self.connector.connect()).await.unwrap();
-            soon(peer.write_all(bytes)).await.unwrap();
-            soon(peer.shutdown()).await.unwrap();
-            soon(self.connections.recv()).await.expect("a connection with a header")
+            let mut peer = in_time(self.connector.connect()).await.unwrap();
+            in_time(peer.write_all(bytes)).await.unwrap();
+            in_time(peer.shutdown()).await.unwrap();
+            in_time(self.connections.recv()).await.expect("a connection with a header")
         })
     }
 
