@@ -3,7 +3,7 @@
 use crate::client::Client;
 use crate::process::{playground, Playground};
 
-/// Somebody whom the hub knows by now.
+/// A client that the hub has registered.
 fn join(playground: &Playground) -> Client {
     let mut guest = playground.connect();
     guest.ask("/who");

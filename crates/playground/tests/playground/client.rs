@@ -175,7 +175,7 @@ impl Client {
         String::from_utf8_lossy(&rest).into_owned()
     }
 
-    /// How many bytes still come, up to so many, before the other side goes somehow.
+    /// The number of bytes received until the server closes or resets the connection, at most about `most`.
     pub fn counted(&mut self, most: usize) -> usize {
         let (mut came, mut bytes) = (0, [0; 16 * 1024]);
         while came < most {
@@ -213,7 +213,7 @@ impl Client {
         self.stream.tcp().try_clone().unwrap()
     }
 
-    /// Whether nothing comes for so long.
+    /// Whether nothing is received for this time.
     pub fn is_silent_for(&mut self, time: Duration) -> bool {
         let began = Instant::now();
         self.stream.tcp().set_read_timeout(Some(time)).unwrap();

@@ -209,7 +209,7 @@ fn an_acceptor_that_panics_is_replaced_and_costs_no_connection() {
         let mut console = playground.console();
         for place in [0, 1, 0, 1] {
             assert_eq!(console.ask(&format!("crash acceptor {place}")), "ok", "{door}");
-            // Nobody is turned away meanwhile.
+            // New peers are still accepted.
             playground.greeted();
             assert_eq!(client.ask("still here"), "still here");
         }

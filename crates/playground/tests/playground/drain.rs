@@ -63,7 +63,7 @@ fn who_is_queued_at_the_limit_is_unserved() {
 }
 
 #[test]
-fn who_is_queued_while_held_is_served_and_told() {
+fn a_peer_queued_during_a_hold_is_served_and_notified() {
     for door in DOORS {
         let playground = playground(&format!("--handler {door} --framing lines --goodbye bye"));
         assert_eq!(playground.command("suspend hold"), "ok");

@@ -7,7 +7,7 @@ use serde_json::{json, Value};
 use crate::process::{playground, Ended};
 use crate::DOORS;
 
-/// The limits that are tried are so long, and never early.
+/// The time limit that the tests set. Timeouts must not fire earlier.
 const LIMIT: Duration = Duration::from_millis(300);
 
 #[test]

@@ -23,7 +23,7 @@ fn fill(playground: &Playground, count: usize) -> Vec<Client> {
 }
 
 impl Playground {
-    /// Waits until so many have been refused for this reason, and for no other; then everything adds up.
+    /// Waits until `count` peers have been refused for this reason, then checks that the counts add up.
     #[track_caller]
     fn has_refused(&self, reason: &str, count: u64) {
         eventually(|| self.json("info")["refused"][reason].as_u64().unwrap() >= count);
@@ -42,7 +42,7 @@ impl Playground {
 }
 
 #[test]
-fn the_one_too_many_waits_until_there_is_room() {
+fn a_peer_above_the_limit_waits_for_a_permit() {
     for door in DOORS {
         let playground = playground(&format!("--handler {door} --framing lines --max-connections 10"));
         let mut clients = fill(&playground, 10);
@@ -93,7 +93,7 @@ fn the_limit_is_raised_and_lowered_at_the_console() {
     assert!(waiting[2].is_silent_for(A_WHILE));
     assert_eq!(playground.command("max 1"), "ok");
     for client in clients.iter_mut().chain(&mut waiting[..2]) {
-        assert_eq!(client.ask("nobody is ended"), "nobody is ended");
+        assert_eq!(client.ask("still open"), "still open");
     }
     clients.clear();
     playground.has(2);
@@ -219,7 +219,7 @@ fn rules_set_at_the_console_are_put_in_front() {
     for last in 1..=3 {
         assert!(playground.connect_from(last).is_closed_in_order());
     }
-    assert_eq!(second.ask("nobody is ended"), "nobody is ended");
+    assert_eq!(second.ask("still open"), "still open");
     assert_eq!(playground.command("set allow 127.0.0.3"), "ok");
     assert_eq!(playground.connect_from(3).ask("hello"), "hello");
     assert!(playground.connect_from(1).is_closed_in_order());

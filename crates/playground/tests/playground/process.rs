@@ -45,7 +45,7 @@ pub fn playground_with_tls_and(more: usize, options: &str) -> Playground {
     start_at(program(), "tls://127.0.0.1:0", 1 + more, options)
 }
 
-/// The same, for a process that may have only so many files open.
+/// As [`playground`], for a process that may have at most `limit` open files.
 #[cfg(unix)]
 pub fn playground_with_descriptors(limit: u32, options: &str) -> Playground {
     let mut shell = Command::new("sh");
@@ -136,7 +136,7 @@ fn wait(child: &mut Child) -> Option<i32> {
 }
 
 impl Playground {
-    /// One that listens at so many ports: the options name all but the first.
+    /// Starts a playground that listens on `listeners` ports. The options name all but the first.
     pub fn with_listeners(listeners: usize, options: &str) -> Self {
         start(program(), listeners, options)
     }
@@ -217,7 +217,7 @@ impl Playground {
         self.json("info")["closed"][reason].as_u64().unwrap()
     }
 
-    /// Waits until so many have been closed for this reason: the peer sees the end a little before it is counted.
+    /// Waits until `count` connections have closed for this reason. The peer sees the end slightly before it is counted.
     #[track_caller]
     pub fn has_closed(&self, reason: &str, count: u64) {
         eventually(|| self.closed(reason) >= count);

@@ -9,7 +9,7 @@ fn a_bad_option_is_named_on_stderr_with_exit_code_2() {
     for (options, named) in [
         ("--bogus", "--bogus"),
         ("--acceptors 0", "--acceptors"),
-        ("--handler nobody", "--handler"),
+        ("--handler unknown", "--handler"),
         ("--framing len3", "--framing"),
         ("--framing len1 --max-frame 0", "--max-frame"),
         ("--restarts 5", "--restarts"),

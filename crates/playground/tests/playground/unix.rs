@@ -36,7 +36,7 @@ fn netcat(place: &str, lines: &str) -> String {
 }
 
 #[test]
-fn a_socket_file_is_served_told_and_taken_along() {
+fn a_socket_file_is_served_listed_and_removed() {
     let place = Place::new("served");
     let playground = playground_at(&place.url(), "--framing lines");
     let path = place.0.to_str().unwrap();

@@ -1,4 +1,4 @@
-//! Headers, and senders of headers, that nobody believes.
+//! Invalid PROXY headers, and headers of senders that are not trusted.
 
 use std::time::{Duration, Instant};
 

@@ -138,7 +138,7 @@ fn a_unix_socket_has_headers_where_its_peers_are_trusted() {
             playground.command("drain 1000");
             assert_eq!(playground.ended().code, Some(0));
         }
-        // Nobody on a Unix socket is in a block of addresses.
+        // The peer of a Unix socket is in no block of addresses.
         let playground = playground_at(&url, &format!("{REQUIRE} --handler {door}"));
         assert_eq!(over_unix(path, &line(CLAIMED)), "", "{door}");
         eventually(|| playground.json("info")["refused"]["denied"] == json!(1));

@@ -40,7 +40,7 @@ fn rules_look_at_the_sockets_address_first() {
         assert_eq!(denied.until_gone(), "", "{door}");
         refused(&playground, "denied", 1);
         assert_eq!(behind(&playground, &line(CLAIMED)).ask("!peer"), CLAIMED, "{door}");
-        // Nobody believes one who claims to be from a denied address to be from elsewhere; but one who is can be kept out.
+        // A rule also denies the address that a trusted header names.
         assert_eq!(playground.command("set deny 203.0.113.7"), "ok");
         assert_eq!(behind(&playground, &line(CLAIMED)).until_gone(), "", "{door}");
         refused(&playground, "denied", 2);

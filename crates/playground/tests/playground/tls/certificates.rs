@@ -98,7 +98,7 @@ fn starttls_goes_by_the_certificate_of_the_moment() {
 }
 
 #[test]
-fn client_certificates_are_asked_for_and_told() {
+fn client_certificates_are_requested_and_reported() {
     let papers = Papers::new("client-ca");
     let stranger = Papers::new("client-ca-stranger");
     let alice = papers.pki.issue("alice.example");
@@ -141,7 +141,7 @@ fn the_certificate_is_chosen_by_the_name_that_is_asked_for() {
             let mut client = Client::over(papers.shake(&playground, None, name).unwrap(), playground.wire());
             assert_eq!(client.ask("!tls"), format!("TLSv1.3 alpn=- sni={name} subject=-"), "{door}");
         }
-        // Nobody knows the name: the one without a name is shown, and the client may not like it.
+        // An unknown name gets the default certificate, which the client rejects.
         assert!(papers.shake(&playground, None, "c.example").is_err());
         playground.has_closed("handshake", 1);
     }
@@ -175,8 +175,8 @@ fn the_application_protocol_is_agreed_on() {
 }
 
 #[test]
-fn what_openssl_says_of_itself_is_told() {
-    let papers = Papers::new("told");
+fn the_version_alpn_and_name_sent_by_openssl_are_reported() {
+    let papers = Papers::new("openssl-alpn");
     let playground = papers.playground("rustls", "--framing lines --alpn h2,http/1.1");
     let answer = papers.openssl(&playground, "-tls1_2 -alpn http/1.1", b"!tls\n!stop\n");
     assert_eq!(answer, b"TLSv1.2 alpn=http/1.1 sni=localhost subject=-\n");

@@ -76,7 +76,7 @@ fn ping_and_chat_have_tls_too() {
 }
 
 #[test]
-fn tls_listeners_are_told_as_such_beside_plain_ones() {
+fn tls_and_plain_listeners_are_listed_with_their_schemes() {
     let papers = Papers::new("urls");
     for backend in BACKENDS {
         for door in DOORS {

@@ -36,7 +36,7 @@ fn saying(playground: &Playground, bytes: &[u8]) -> TcpStream {
     tcp
 }
 
-/// Waits until so many have been accepted.
+/// Waits until `count` connections have been accepted.
 fn has_accepted(playground: &Playground, count: u64) {
     eventually(|| playground.json("info")["accepted"] == json!(count));
 }
