@@ -141,16 +141,16 @@ impl ArbiterState {
             return None;
         }
         let registries = self.registries.iter().zip(&activity);
-        let at_work = registries
+        let active = registries
             .filter_map(|((slot, registry), snapshot)| Some((*slot, registry.clone(), snapshot.connection?)))
             .next();
-        let since = if at_work.is_some() { Some(Duration::ZERO) } else { self.request_tick() };
+        let since = if active.is_some() { Some(Duration::ZERO) } else { self.request_tick() };
         if since.is_none_or(|since| self.unchanged_for < since + limit) {
             return None;
         }
         let only_slot = (self.registries.len() == 1).then_some(self.registries[0].0);
-        let acceptor = at_work.as_ref().map(|(slot, ..)| *slot).or(only_slot);
-        let connection = at_work.map(|(_, registry, id)| (id, registry.find(id).map(|entry| entry.peer().to_string())));
+        let acceptor = active.as_ref().map(|(slot, ..)| *slot).or(only_slot);
+        let connection = active.map(|(_, registry, id)| (id, registry.find(id).map(|entry| entry.peer().to_string())));
         self.reported = true;
         Some(BlockedArbiter { acceptor, connection, so_far: self.unchanged_for })
     }

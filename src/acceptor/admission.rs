@@ -246,7 +246,7 @@ impl AcceptorContext {
         mut accept: impl FnMut() -> io::Result<Accepted>,
     ) -> bool {
         let Some(reserve) = self.reserve.as_ref().filter(|_| is_out_of_descriptors(error)) else { return false };
-        let refused = reserve.use_for(|| match accept() {
+        let refused = reserve.release_during(|| match accept() {
             Ok(accepted) => {
                 self.refuse(slot, listener, accepted, RefusalReason::Descriptors);
                 true

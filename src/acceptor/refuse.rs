@@ -15,7 +15,7 @@ const MESSAGE_LIMIT: Duration = Duration::from_secs(1);
 const MAX_MESSAGES: usize = 64;
 
 thread_local! {
-    static UNDER_WAY: Cell<usize> = const { Cell::new(0) };
+    static IN_TRANSIT: Cell<usize> = const { Cell::new(0) };
 }
 
 /// Counts one message in transit.
@@ -23,9 +23,9 @@ struct MessageSlot;
 
 impl MessageSlot {
     fn acquire() -> Option<Self> {
-        let count = UNDER_WAY.get();
+        let count = IN_TRANSIT.get();
         (count < MAX_MESSAGES).then(|| {
-            UNDER_WAY.set(count + 1);
+            IN_TRANSIT.set(count + 1);
             MessageSlot
         })
     }
@@ -33,7 +33,7 @@ impl MessageSlot {
 
 impl Drop for MessageSlot {
     fn drop(&mut self) {
-        let _ = UNDER_WAY.try_with(|count| count.set(count.get() - 1));
+        let _ = IN_TRANSIT.try_with(|count| count.set(count.get() - 1));
     }
 }
 

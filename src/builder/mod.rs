@@ -37,7 +37,7 @@ pub struct Builder<S> {
     overload: Option<Overload>,
     observers: Vec<Box<dyn Observer>>,
     alarms: Vec<Alarm>,
-    /// The first invalid setting of the service; [`Settings`] does not know these.
+    /// The first invalid setting that is not part of [`Settings`].
     invalid: Option<InvalidSetting>,
 }
 

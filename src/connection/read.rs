@@ -169,8 +169,8 @@ impl<P: Protocol> Connection<P> {
             self.conn.flags.insert(Flags::HALF_CLOSED);
             self.call_caught(Trigger::HalfClosed, |me, conn| me.half_closed(conn));
         }
-        let goes_on = self.conn.config.settings.half_close || self.is_waiting();
-        if !goes_on && self.conn.phase() < Phase::Closing {
+        let stays_open = self.conn.config.settings.half_close || self.is_waiting();
+        if !stays_open && self.conn.phase() < Phase::Closing {
             self.close(Closed::Peer(None));
         }
     }

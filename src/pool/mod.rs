@@ -156,8 +156,8 @@ impl Handler<Ready> for AcceptorPool {
     type Result = ();
 
     fn handle(&mut self, ready: Ready, ctx: &mut Context<Self>) {
-        let is_unwanted = self.is_closing_listeners() || ready.slot >= self.shared.registries().slots_in_use();
-        if is_unwanted {
+        let is_obsolete = self.is_closing_listeners() || ready.slot >= self.shared.registries().slots_in_use();
+        if is_obsolete {
             self.slots.retire(ready.slot);
             return ready.address.do_send(Retire);
         }

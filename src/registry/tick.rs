@@ -27,8 +27,8 @@ pub(crate) async fn run(registry: Arc<Registry>) {
                 let wake =
                     deadline.filter(|deadline| *deadline > Instant::now()).map_or(next, |deadline| next.min(deadline));
                 // Woken early: a shorter tick may have been requested.
-                let woken = timeout_at(wake, registry.wake_tick.notified()).await.is_ok();
-                last = if woken || wake < next { Instant::now() } else { next };
+                let is_early = timeout_at(wake, registry.wake_tick.notified()).await.is_ok();
+                last = if is_early || wake < next { Instant::now() } else { next };
                 registry.tick();
             }
         }

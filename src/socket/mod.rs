@@ -257,7 +257,7 @@ impl Socket {
                 self.shared.count_progress();
                 Poll::Ready(Ok(()))
             }
-            Poll::Ready(Err(error)) => Poll::Ready(Err(self.shared.see_error(error))),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(self.shared.record_error(error))),
         }
     }
 
@@ -277,7 +277,7 @@ impl Socket {
                 }
                 Poll::Ready(Ok(bytes))
             }
-            Poll::Ready(Err(error)) => Poll::Ready(Err(self.shared.see_error(error))),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(self.shared.record_error(error))),
         }
     }
 }
@@ -295,9 +295,9 @@ impl AsyncRead for Socket {
             }
             Poll::Ready(Err(error)) => {
                 if this.io.is_truncation(&error) {
-                    this.shared.see_truncation();
+                    this.shared.record_truncation();
                 }
-                Poll::Ready(Err(this.shared.see_error(error)))
+                Poll::Ready(Err(this.shared.record_error(error)))
             }
         }
     }

@@ -19,7 +19,7 @@ use crate::time::Expired;
 bitflags! {
     /// The observed state of the peer.
     #[derive(Clone, Copy)]
-    struct Seen: u8 {
+    struct Observed: u8 {
         /// The peer has left.
         const LEFT = 1;
         /// The peer ended TLS without `close_notify`. Later errors are a consequence of that.
@@ -29,7 +29,7 @@ bitflags! {
 
 pub(crate) struct SocketState {
     wakers: Arc<SocketWakers>,
-    seen: Cell<Seen>,
+    observed: Cell<Observed>,
     /// Set when the pool or a timeout has ended the connection. Reads and writes fail from then on.
     ended: Cell<Option<CloseReason>>,
     /// The close reason set by the code that owns the socket.
@@ -44,8 +44,8 @@ impl SocketState {
         guard.deadlines.set_paused(true, opened, || opened);
         guard.arm_deadline();
         let wakers = SocketWakers::register(guard.state());
-        let (seen, ended) = (Cell::new(Seen::empty()), Cell::new(None));
-        SocketState { wakers, seen, ended, reported: OnceCell::new(), guard }
+        let (observed, ended) = (Cell::new(Observed::empty()), Cell::new(None));
+        SocketState { wakers, observed, ended, reported: OnceCell::new(), guard }
     }
 
     /// Marks the connection as ready, before it is passed to the handler.
@@ -73,7 +73,8 @@ impl SocketState {
 
     /// Sets the close reason. The first call wins. If the pool ended the connection, its reason takes precedence.
     pub(crate) fn set_close_reason(&self, reason: CloseReason, detail: Option<String>) {
-        let is_consequence = self.has_seen(Seen::TRUNCATED) && matches!(reason, CloseReason::Error | CloseReason::Peer);
+        let is_consequence =
+            self.has_observed(Observed::TRUNCATED) && matches!(reason, CloseReason::Error | CloseReason::Peer);
         let reason = if is_consequence { CloseReason::Truncated } else { reason };
         let _ = self.reported.set(Box::new((reason, detail)));
     }
@@ -145,7 +146,7 @@ impl SocketState {
         if bytes > 0 {
             self.state().count_read(bytes, self.guard.now());
         } else if remaining > 0 {
-            self.see(Seen::LEFT);
+            self.record(Observed::LEFT);
         }
         self.set_reading(false);
     }
@@ -161,25 +162,25 @@ impl SocketState {
         self.guard.deadlines.wrote(true, false, self.guard.now());
     }
 
-    pub(super) fn see_truncation(&self) {
-        self.see(Seen::TRUNCATED);
+    pub(super) fn record_truncation(&self) {
+        self.record(Observed::TRUNCATED);
     }
 
     /// Records whether an error of a read or write means that the peer has left.
-    pub(super) fn see_error(&self, error: io::Error) -> io::Error {
+    pub(super) fn record_error(&self, error: io::Error) -> io::Error {
         use io::ErrorKind::*;
         if matches!(error.kind(), ConnectionReset | BrokenPipe | ConnectionAborted | NotConnected) {
-            self.see(Seen::LEFT);
+            self.record(Observed::LEFT);
         }
         error
     }
 
-    fn see(&self, what: Seen) {
-        self.seen.set(self.seen.get() | what);
+    fn record(&self, what: Observed) {
+        self.observed.set(self.observed.get() | what);
     }
 
-    fn has_seen(&self, what: Seen) -> bool {
-        self.seen.get().contains(what)
+    fn has_observed(&self, what: Observed) -> bool {
+        self.observed.get().contains(what)
     }
 
     /// The close reason that follows from the observed state.
@@ -191,9 +192,9 @@ impl SocketState {
             CloseReason::Killed
         } else if signals.contains(Signals::DRAIN) {
             CloseReason::Shutdown
-        } else if self.has_seen(Seen::TRUNCATED) {
+        } else if self.has_observed(Observed::TRUNCATED) {
             CloseReason::Truncated
-        } else if self.has_seen(Seen::LEFT) {
+        } else if self.has_observed(Observed::LEFT) {
             CloseReason::Peer
         } else {
             CloseReason::Local
