@@ -90,7 +90,7 @@ use phase::{Flags, Paused, Phase};
 ///
 /// impl Handler<HowMany> for Connection<Counter> {
 ///     type Result = u64;
-///     fn handle(&mut self, _: HowMany, ctx: &mut ConnectionContext<Counter>) -> u64 {
+///     fn handle(&mut self, _: HowMany, _: &mut ConnectionContext<Counter>) -> u64 {
 ///         self.with(|me, _conn| (me.packets, Next::Continue))
 ///     }
 /// }
