@@ -15,8 +15,8 @@ use crate::net::FileRange;
 
 /// What the connection does next: the return value of every callback.
 ///
-/// The variants follow gen_server's `{noreply, S}`, `{reply, R, S}` and `{stop, Reason, S}`, and condor's `{send, P,
-/// S}` and `{send_and_stop, P, R, S}`. The state is not returned: it is the protocol's `self`.
+/// The variants follow gen_server's `{noreply, S}`, `{reply, R, S}` and `{stop, Reason, S}`, and condor's
+/// `{send, P, S}` and `{send_and_stop, P, R, S}`. The state is not returned: it is the protocol's `self`.
 #[non_exhaustive]
 pub enum Next<P: Protocol> {
     /// Keeps the connection open.
@@ -100,7 +100,7 @@ impl<P: Protocol> fmt::Debug for Next<P> {
 /// [`Conn::blocking`].
 pub struct Wait<P: Protocol>(pub(crate) Pending<P>);
 
-/// Handles the output of the future, which it has captured.
+/// Calls the user's closure with the output of the future, which it has captured.
 pub(crate) type Then<P> = Box<dyn FnOnce(&mut P, &mut Conn<P>) -> Next<P>>;
 pub(crate) type Pending<P> = Pin<Box<dyn Future<Output = Then<P>>>>;
 

@@ -171,7 +171,7 @@ impl Handler<Ready> for AcceptorPool {
         self.shared.set_acceptor(ready.slot, ready.address);
         self.shared.emit(|| PoolEvent::AcceptorStarted { acceptor: ready.slot });
         if self.slots.first_unready().is_none() {
-            // The future that started the pool may have been dropped: then no handle will exist.
+            // If the future that started the pool was dropped, there is no handle.
             if self.starting.take().is_some_and(|starting| starting.send(Ok(())).is_err()) {
                 self.start_drain(Drain::immediate(), Ok(()), ctx);
             }

@@ -204,7 +204,7 @@ impl SocketState {
 
 impl Drop for SocketState {
     fn drop(&mut self) {
-        let (reported, detail) = self.reported.take().map_or((None, None), |said| (Some(said.0), said.1));
+        let (reported, detail) = self.reported.take().map_or((None, None), |reported| (Some(reported.0), reported.1));
         let reason = self.ended.get().or(reported).unwrap_or_else(|| self.observed_close_reason());
         self.guard.set_close_reason(reason, detail);
         // Resolves the futures that wait for the drain.
