@@ -65,7 +65,7 @@ pub enum StartError {
     /// Another pool of this actix system has the same name.
     #[error("a pool named {name} already exists")]
     NameTaken {
-        /// The name asked for.
+        /// The requested name.
         name: String,
     },
     /// No actix system is running on this thread. A pool needs one.
@@ -114,7 +114,7 @@ impl InvalidSetting {
     }
 }
 
-/// Why settings were not changed. None of the settings was.
+/// Why settings were not changed. All settings keep their values.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SettingsError {

@@ -6,7 +6,7 @@
 //! ├── Acceptor 0            actor on its own arbiter (one thread): readable → permit → accept → hand over
 //! │   ├── Connection<P>     actor, same arbiter: socket + codec + your Protocol
 //! │   ├── async fn          task, same arbiter: owns its Socket
-//! │   └── your own actor    whatever you start: owns its Socket
+//! │   └── your own actor    any actor that you start: owns its Socket
 //! └── Acceptor N-1
 //! restart: an acceptor always, within a budget of restarts
 //!          a connection never: its peer is gone
@@ -45,7 +45,7 @@
 //!
 //! # Handlers
 //!
-//! A handler says how a connection is served. There are four:
+//! A handler defines how a connection is served. There are four:
 //!
 //! | constructor | you write | model |
 //! |---|---|---|
@@ -78,13 +78,13 @@
 //!
 //! | module | contents |
 //! |---|---|
-//! | [`prelude`] | what most programs import |
+//! | [`prelude`] | the types that most programs import |
 //! | [`limits`] | connection limits, rates, access rules, refusals |
 //! | [`transport`] | addresses, streams, transports, handshakes |
 //! | `tls` | TLS for listeners and upgrades, with feature `rustls` or `native-tls` |
 //! | `proxy` | the PROXY protocol, with feature `proxy-protocol` |
 //! | [`telemetry`] | observers, alarms, counts, spans, metrics |
-//! | [`info`] | what a pool and its connections report about themselves |
+//! | [`info`] | information about a pool, its listeners, acceptors and connections |
 //! | [`messages`] | messages that every [`Connection`] handles |
 //! | [`framing`], [`handlers`], [`error`] | the remaining types of these subjects |
 //!
@@ -146,7 +146,7 @@ pub use socket::Socket;
 #[doc(inline)]
 pub use telemetry::ConnectionId;
 
-/// What most programs import: `use actix_acceptor::prelude::*;`.
+/// The types that most programs import: `use actix_acceptor::prelude::*;`.
 pub mod prelude {
     pub use crate::{
         AcceptorPool, Ack, Active, BoxError, Builder, Closed, Conn, Connection, ConnectionContext, ConnectionId, Drain,
@@ -159,13 +159,13 @@ pub mod messages {
     pub use crate::connection::{Close, EncodeOnce, Encoded, Info, SetActive};
 }
 
-/// What a pool, its listeners, acceptors and connections report about themselves.
+/// Information about a pool, its listeners, acceptors and connections.
 pub mod info {
     pub use crate::pool::{AcceptorInfo, BroadcastReport, DrainReport, ListenerInfo, PoolInfo, Status};
     pub use crate::registry::ConnectionInfo;
 }
 
-/// What is listened on, what carries the bytes, and the handshakes between accept and the first packet.
+/// Transports, addresses, byte streams, and the handshakes between the accept and the first packet.
 pub mod transport {
     pub use crate::handshake::{Handshake, HandshakeError, HandshakeInfo, Handshaken, LocalBoxFuture};
     #[cfg(unix)]

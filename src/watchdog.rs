@@ -1,4 +1,4 @@
-//! The watchdog: a thread that detects blocked arbiters and names the connection that blocks.
+//! The watchdog: a thread that detects blocked arbiters and reports which connection blocks them.
 //!
 //! ```text
 //! connection ── marks each callback ──▶ Registry ◀── checked every limit/4 ── watchdog ──▶ count, event, log line
@@ -18,7 +18,7 @@ use crate::telemetry::{ConnectionId, LogThrottle, PoolEvent};
 
 /// The shortest time between two checks.
 const MIN_INTERVAL: Duration = Duration::from_millis(1);
-/// A tick is requested of an arbiter that had neither a turn nor a tick for this long: ticks are at most 100 ms apart.
+/// A tick is requested from an arbiter without a turn or a tick for this time. Ticks are at most 100 ms apart.
 const REQUEST_TICK_AFTER: Duration = Duration::from_millis(125);
 
 /// The watchdog of a pool. Dropping it ends its thread.
@@ -65,7 +65,7 @@ impl Watch {
         while shared.watchdog.park(interval, || self.registries.live() == 0) {
             self.add_new_registries();
             for arbiter in &mut self.arbiters {
-                // If this thread was not scheduled for a while, the arbiters may not have been either.
+                // If this thread was not scheduled, the arbiters may not have been scheduled either.
                 if let Some(blocked) = arbiter.check(self.limit, interval * 2) {
                     shared.count_blocked();
                     shared.observers.emit(|| blocked.as_event());
@@ -98,7 +98,7 @@ struct ArbiterState {
     count: u64,
     /// When the count was last read.
     checked: Instant,
-    /// For how long the count has not changed. A lower bound.
+    /// How long the count has not changed. A lower bound.
     unchanged_for: Duration,
     /// The value of `unchanged_for` when a tick was requested.
     tick_requested: Option<Duration>,
@@ -141,16 +141,16 @@ impl ArbiterState {
             return None;
         }
         let registries = self.registries.iter().zip(&activity);
-        let at_work = registries
+        let active = registries
             .filter_map(|((slot, registry), snapshot)| Some((*slot, registry.clone(), snapshot.connection?)))
             .next();
-        let since = if at_work.is_some() { Some(Duration::ZERO) } else { self.request_tick() };
+        let since = if active.is_some() { Some(Duration::ZERO) } else { self.request_tick() };
         if since.is_none_or(|since| self.unchanged_for < since + limit) {
             return None;
         }
         let only_slot = (self.registries.len() == 1).then_some(self.registries[0].0);
-        let acceptor = at_work.as_ref().map(|(slot, ..)| *slot).or(only_slot);
-        let connection = at_work.map(|(_, registry, id)| (id, registry.find(id).map(|entry| entry.peer().to_string())));
+        let acceptor = active.as_ref().map(|(slot, ..)| *slot).or(only_slot);
+        let connection = active.map(|(_, registry, id)| (id, registry.find(id).map(|entry| entry.peer().to_string())));
         self.reported = true;
         Some(BlockedArbiter { acceptor, connection, so_far: self.unchanged_for })
     }

@@ -17,7 +17,7 @@ use crate::listener::{AcceptHandle, Accepted, ListenerMode, ListenerState};
 
 /// How many peers are accepted in a row before other tasks of the thread run.
 const MAX_BATCH: usize = 32;
-/// How often an acceptor with more connections than others lets them go first before it accepts all the same.
+/// How often an acceptor with more connections than others yields to them before it accepts anyway.
 const MAX_YIELDS: usize = 4;
 /// The first pause when a resource is exhausted; doubled up to [`MAX_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -49,7 +49,7 @@ impl ListenerTask {
         exit_guard: Rc<RefCell<ExitGuard>>,
     ) -> io::Result<Self> {
         let mode_changes = listener.mode_changes();
-        // Copied out of the lock: opening a handle may take long, and the mode may be set meanwhile.
+        // Copied out of the lock: opening a handle may take long, and the mode may change meanwhile.
         let mode = *mode_changes.borrow();
         let handle = match mode {
             ListenerMode::Accepting => Some(AcceptHandle::of(&listener)?),
@@ -94,11 +94,11 @@ impl ListenerTask {
             None => handle.insert(AcceptHandle::of(listener).map_err(TaskEnd::Failed)?),
         };
         let _accepting = listener.accepting();
-        // A mode set before this mark is seen here; one set after it waits until the mark is gone.
+        // A mode set before this mark is seen here. One set later waits until the mark is removed.
         if mode_changes.has_changed().unwrap_or(true) {
             return Ok(());
         }
-        // Dropped wherever it waits: a permit taken by then is given back.
+        // `select!` may drop `accept_peers` at any await. A permit that it holds is given back then.
         tokio::select! {
             biased;
             changed = mode_changes.changed() => match changed {
@@ -109,12 +109,12 @@ impl ListenerTask {
         }
     }
 
-    /// Accepts what the kernel has queued, until the queue is empty. Then the handle is closed.
+    /// Accepts the peers in the kernel's queue until it is empty, then closes the handle.
     async fn empty_backlog(&self, mut handle: AcceptHandle, backlog: BacklogPolicy) {
         if backlog == BacklogPolicy::Drop {
             return;
         }
-        // Lets the arbiter poll the socket once more. In a task of its own: this one may be polled again before that.
+        // Lets the arbiter poll the socket once more. A separate task is needed: this one may be polled again before that.
         let _ = actix_rt::spawn(tokio::task::yield_now()).await;
         let mut batch = 0;
         loop {

@@ -1,4 +1,4 @@
-//! What happens to an accepted peer: it is served, held, or refused. Each peer is counted once.
+//! Admission of accepted peers: each is served, held, or refused, and counted once.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering::*};
@@ -39,7 +39,7 @@ pub(crate) trait ConnectionSpawner: Send + Sync + 'static {
     }
 }
 
-/// What all acceptors of a pool share.
+/// The state that all acceptors of a pool share.
 pub(crate) struct AcceptorContext {
     pub(crate) name: Arc<str>,
     pub(crate) spawner: Arc<dyn ConnectionSpawner>,
@@ -73,7 +73,7 @@ impl AcceptorContext {
         })
     }
 
-    /// The pool is closing: every listener is removed, and each acceptor stops with the last of its listeners.
+    /// Removes every listener because the pool closes. Each acceptor stops when its last listener is removed.
     pub(crate) fn stop(&self, backlog: BacklogPolicy) {
         self.stopping.store(true, Release);
         self.listeners().iter().for_each(|listener| listener.set_mode(ListenerMode::Removed(backlog)));
@@ -182,10 +182,10 @@ impl AcceptorContext {
         observers.emit(|| PoolEvent::Refused { id: None, peer: &peer, listener, reason });
         self.refusal_log.log(|left_out| info!(%peer, listener, reason = reason.name(), left_out, "refusing peers"));
         let config = state.limits.limits().config().load();
-        // Behind a handshake the peer could not read the message.
+        // Before its handshake the peer cannot read the message.
         let message = if state.steps.is_empty() { config.refusal_message.clone() } else { Bytes::new() };
         match reason {
-            // Without descriptors, none can be kept open until a message has arrived.
+            // Out of descriptors, none can be kept open until a message has arrived.
             RefusalReason::Denied | RefusalReason::Descriptors => close_refused(stream, AtLimit::Close, Bytes::new()),
             RefusalReason::Limit => close_refused(stream, config.settings.at_limit, message),
             _ => close_refused(stream, AtLimit::Close, message),
@@ -194,19 +194,19 @@ impl AcceptorContext {
 
     /// Holds a peer until there is a permit, `limit` has passed, or the listener closes.
     fn hold(self: &Arc<Self>, slot: usize, listener: &Arc<ListenerState>, accepted: Accepted, limit: Duration) {
-        let has_room = |held: &mut usize| {
-            let has_room = *held < listener.limits.limits().max_held();
-            *held += usize::from(has_room);
-            has_room
+        let count_if_below_limit = |held: &mut usize| {
+            let is_below_limit = *held < listener.limits.limits().max_held();
+            *held += usize::from(is_below_limit);
+            is_below_limit
         };
-        if !self.held.send_if_modified(has_room) {
+        if !self.held.send_if_modified(count_if_below_limit) {
             return self.refuse(slot, listener, accepted, RefusalReason::Limit);
         }
         let held = HeldConnection { context: self.clone(), listener: listener.clone(), slot, accepted: Some(accepted) };
         actix_rt::spawn(async move {
             let mut mode = held.listener.mode_changes();
             let reason = tokio::select! {
-                // A permit that comes free after the listener has closed is not for held peers.
+                // A permit that becomes free after the listener has closed must not go to a held peer.
                 biased;
                 _ = mode.wait_for(|mode| matches!(mode, ListenerMode::Closed(_) | ListenerMode::Removed(_))) => {
                     RefusalReason::Draining
@@ -220,7 +220,7 @@ impl AcceptorContext {
         });
     }
 
-    /// Reports an accept error to the observers, unless it concerns one peer only.
+    /// Reports an accept error to the observers.
     pub(super) fn emit_accept_error(&self, error: &io::Error, slot: usize, state: &ListenerState) {
         let listener = &**state.limits.name();
         let observers = &self.registries.shared().observers;
@@ -236,8 +236,8 @@ impl AcceptorContext {
         });
     }
 
-    /// Out of descriptors: uses the reserve descriptor to accept one peer and refuse it. Returns false if that peer had to be
-    /// left in the kernel's queue.
+    /// Uses the reserve descriptor to accept one peer and refuse it, when the process is out of descriptors. Returns false
+    /// if the peer had to be left in the kernel's queue.
     pub(super) fn refuse_with_reserve(
         &self,
         error: &io::Error,
@@ -246,7 +246,7 @@ impl AcceptorContext {
         mut accept: impl FnMut() -> io::Result<Accepted>,
     ) -> bool {
         let Some(reserve) = self.reserve.as_ref().filter(|_| is_out_of_descriptors(error)) else { return false };
-        let refused = reserve.use_for(|| match accept() {
+        let refused = reserve.release_during(|| match accept() {
             Ok(accepted) => {
                 self.refuse(slot, listener, accepted, RefusalReason::Descriptors);
                 true
@@ -269,7 +269,7 @@ fn is_out_of_descriptors(error: &io::Error) -> bool {
     error.raw_os_error() == Some(10024)
 }
 
-/// A peer that waits for a permit. If its arbiter stops it is dropped and not counted: it was neither admitted nor refused.
+/// A peer that waits for a permit. If its arbiter stops, it is dropped without being counted as admitted or refused.
 struct HeldConnection {
     context: Arc<AcceptorContext>,
     listener: Arc<ListenerState>,

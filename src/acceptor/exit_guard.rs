@@ -1,4 +1,4 @@
-//! How the pool learns that an acceptor is ready, and that it is gone.
+//! The messages by which a pool learns that an acceptor is ready or has ended.
 
 use std::io;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use actix::prelude::*;
 use super::Acceptor;
 use crate::error::Exit;
 
-/// An acceptor has opened its listeners and accepts.
+/// Reports that an acceptor has opened its listeners and accepts.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct Ready {
@@ -17,17 +17,17 @@ pub(crate) struct Ready {
     pub(crate) address: Addr<Acceptor>,
 }
 
-/// An acceptor is gone.
+/// Reports that an acceptor has ended.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct Exited {
     pub(crate) slot: usize,
     pub(crate) generation: u64,
-    /// `None`: it never ran, because its arbiter had stopped.
+    /// `None` if the acceptor never ran, because its arbiter had stopped.
     pub(crate) exit: Option<Exit>,
 }
 
-/// Reports to the pool how an acceptor ended, when dropped: a stop, a panic and a stopped arbiter all drop it.
+/// Reports to the pool how an acceptor ended. It does so when dropped, which a stop, a panic and a stopped arbiter all cause.
 pub(crate) struct ExitGuard {
     slot: usize,
     generation: u64,
@@ -41,7 +41,7 @@ impl ExitGuard {
         ExitGuard { slot, generation, pool, started: false, failure: None }
     }
 
-    /// The acceptor's arbiter has started it.
+    /// Records that the acceptor's arbiter has started it.
     pub(crate) fn started(mut self) -> Self {
         self.started = true;
         self

@@ -44,7 +44,7 @@ impl Acceptor {
         Acceptor { slot, context, listeners: Vec::new(), exit_guard: Rc::new(RefCell::new(exit_guard)) }
     }
 
-    /// The number of its slot in the pool, counted from 0. An acceptor that replaces another one has the same number.
+    /// The number of the acceptor's slot in the pool, counted from 0. A replacement has the same number.
     pub fn id(&self) -> usize {
         self.slot
     }
@@ -97,7 +97,7 @@ impl std::fmt::Debug for Acceptor {
     }
 }
 
-/// Stops an acceptor for good.
+/// Stops an acceptor permanently.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct Retire;
@@ -110,7 +110,7 @@ impl Handler<Retire> for Acceptor {
     }
 }
 
-/// Has an acceptor accept from these listeners, as far as it does not already.
+/// Makes an acceptor accept from these listeners, except from those that it has already.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct AddListeners(pub(crate) Vec<Arc<ListenerState>>);

@@ -1,4 +1,4 @@
-//! Closes a refused peer, after a message where one is set.
+//! Closes a refused peer, after the refusal message if there is one.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -11,21 +11,21 @@ use crate::net::Stream;
 
 /// How long the message may take to reach the peer.
 const MESSAGE_LIMIT: Duration = Duration::from_secs(1);
-/// How many messages may be under way on an arbiter; peers beyond are closed without one.
+/// How many messages may be in transit on an arbiter. Further peers are closed without one.
 const MAX_MESSAGES: usize = 64;
 
 thread_local! {
-    static UNDER_WAY: Cell<usize> = const { Cell::new(0) };
+    static IN_TRANSIT: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Counts one message under way.
+/// Counts one message in transit.
 struct MessageSlot;
 
 impl MessageSlot {
     fn acquire() -> Option<Self> {
-        let count = UNDER_WAY.get();
+        let count = IN_TRANSIT.get();
         (count < MAX_MESSAGES).then(|| {
-            UNDER_WAY.set(count + 1);
+            IN_TRANSIT.set(count + 1);
             MessageSlot
         })
     }
@@ -33,7 +33,7 @@ impl MessageSlot {
 
 impl Drop for MessageSlot {
     fn drop(&mut self) {
-        let _ = UNDER_WAY.try_with(|count| count.set(count.get() - 1));
+        let _ = IN_TRANSIT.try_with(|count| count.set(count.get() - 1));
     }
 }
 
@@ -43,7 +43,7 @@ pub(super) fn close_refused(stream: Stream, how: AtLimit, message: Bytes) {
         return stream.reset();
     }
     let Some(slot) = (!message.is_empty()).then(MessageSlot::acquire).flatten() else { return drop(stream) };
-    // Without waiting for the arbiter, which may be about to stop.
+    // Sent now, because the arbiter may be about to stop.
     let rest = message.slice(stream.send_now(&message)..);
     actix_rt::spawn(async move {
         let _slot = slot;
@@ -51,7 +51,8 @@ pub(super) fn close_refused(stream: Stream, how: AtLimit, message: Bytes) {
     });
 }
 
-/// Reads and discards what the peer sends: closing on unread input would reset the connection, which can destroy the message.
+/// Sends the rest of the message, then discards the peer's input until it closes. Closing on unread input would reset the
+/// connection, which can destroy the message.
 async fn send_and_close(mut stream: Stream, rest: Bytes) -> std::io::Result<()> {
     stream.write_all(&rest).await?;
     stream.shutdown().await?;

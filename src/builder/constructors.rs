@@ -1,6 +1,6 @@
 //! The constructors of [`AcceptorPool`], one per kind of handler, and the settings that only one kind has.
 //!
-//! Each wraps what the user gives into a [`Service`](crate::handlers::Service) and returns a [`Builder`] for it.
+//! Each wraps its arguments into a [`Service`](crate::handlers::Service) and returns a [`Builder`] for it.
 
 use std::future::Future;
 
@@ -22,8 +22,8 @@ impl AcceptorPool {
     /// `factory` makes the protocol of a connection. It is called for each connection, on the connection's arbiter. A panic
     /// in it ends only that connection.
     ///
-    /// The codec is made by its `Default`; [`Framing`] is chosen with [`framing`](crate::Builder::framing). To make the
-    /// codec with a function, use [`with_codec`](AcceptorPool::with_codec).
+    /// The codec is made by its `Default` implementation; a [`Framing`] is set with [`framing`](crate::Builder::framing). To
+    /// make the codec with a function, use [`with_codec`](AcceptorPool::with_codec).
     pub fn with_protocol<P, F>(factory: F) -> Builder<ProtocolService<P>>
     where
         P: Protocol,
@@ -35,7 +35,7 @@ impl AcceptorPool {
 
     /// As [`with_protocol`](AcceptorPool::with_protocol), with a function that makes the codec.
     ///
-    /// The function is called once per connection, and again when a packet timed out.
+    /// The function is called once per connection, and again after a packet timeout.
     ///
     /// ```
     /// use actix_acceptor::{AcceptorPool, Conn, Next, Protocol};
@@ -90,8 +90,8 @@ impl AcceptorPool {
     /// # Ok::<_, actix_acceptor::StartError>(()) }).expect("it works");
     /// ```
     ///
-    /// [`Next::Continue`] for a `Shutdown` or a `Timeout` keeps the connection open, so a closure that ignores events also
-    /// ignores these. [`Event::default_next`] returns what a [`Protocol`] without that callback returns.
+    /// [`Next::Continue`] for a `Shutdown` or a `Timeout` keeps the connection open, so a closure that ignores unknown events
+    /// also ignores these. [`Event::default_next`] returns what a [`Protocol`] without that callback returns.
     pub fn with_events<S, M, C, R, I, E>(on_init: I, on_event: E) -> Builder<ProtocolService<EventLoop<S, M, C, R>>>
     where
         S: 'static,
@@ -109,9 +109,9 @@ impl AcceptorPool {
 
     /// Serves each connection with an async fn that owns the [`Socket`], as reagent's `handle/1`.
     ///
-    /// The connection ends when its socket is dropped. It counts as closed by the peer if the socket saw the peer leave, as
-    /// an error if the fn returned one (an [`io::Error`](std::io::Error) caused by the peer leaving counts as closed by the
-    /// peer), and as a panic if the fn panicked. Other connections are not affected.
+    /// The connection ends when its socket is dropped. It counts as closed by the peer if a read or write detected that
+    /// the peer left, as an error if the fn returned one (except an [`io::Error`](std::io::Error) caused by the peer
+    /// leaving), and as a panic if the fn panicked. Other connections are not affected.
     ///
     /// Watermarks, framing and the packet timeout have no effect: the fn reads and writes the socket itself.
     pub fn with_fn<F, T>(serve: F) -> Builder<FnService>
@@ -122,13 +122,13 @@ impl AcceptorPool {
         Builder::new(FnService::new(serve))
     }
 
-    /// Serves each connection with an actor of the user's own type, as reagent's `start/1`.
+    /// Serves each connection with a user-defined actor, as reagent's `start/1`.
     ///
     /// `start` takes the [`Socket`], starts an actor that owns it, and returns the actor's address. The actor gets [`Ack`]
     /// once the pool has registered it. An error from `start` ends only that connection.
     ///
     /// `start` is called on the connection's arbiter: `Actor::start` and `Actor::create` run the actor there. The pool holds
-    /// the actor's address as long as the socket is alive, so an actor with no other address runs until it stops itself or
+    /// the actor's address until the socket is dropped, so an actor with no other address runs until it stops itself or
     /// drops the socket.
     ///
     /// ```
@@ -170,7 +170,7 @@ impl AcceptorPool {
 }
 
 impl<P: Protocol<Codec = Framing>> Builder<ProtocolService<P>> {
-    /// How bytes are split into packets.
+    /// Sets how bytes are split into packets.
     ///
     /// Default: [`Framing::raw`].
     pub fn framing(mut self, framing: Framing) -> Self {

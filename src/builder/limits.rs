@@ -1,4 +1,4 @@
-//! The settings of admission: how many connections, how fast, from which addresses.
+//! The settings of admission: limits, rates and access rules.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::config::{AtLimit, PeerPrefix, Rate, Rule};
 use crate::limits::NewConnection;
 
 impl<S> Builder<S> {
-    /// How many connections the pool may have: a hard limit, exact at any moment. At least 1. If the limit of open files
+    /// How many connections the pool may have: a hard limit that is never exceeded. At least 1. If the limit of open files
     /// allows fewer, it is lowered with a warning; [`PoolInfo::max_connections`] is the limit in force.
     ///
     /// Default: 16,384.
@@ -27,7 +27,7 @@ impl<S> Builder<S> {
         self
     }
 
-    /// The bytes sent to a refused peer before it is closed. They are sent as they are, without framing.
+    /// The bytes sent to a refused peer before it is closed, without framing.
     ///
     /// Not sent to peers that a rule denies, that are reset, or that are refused for lack of descriptors. Sending is limited
     /// to 1 second per peer, and to 64 peers at a time per arbiter; beyond that, peers are closed without the message.
@@ -38,8 +38,8 @@ impl<S> Builder<S> {
         self
     }
 
-    /// How many connections one peer may have; [`peer_prefix`](Builder::peer_prefix) says what counts as one peer. Further
-    /// connections are closed at once. At least 1. `None` sets no limit other than the pool's.
+    /// How many connections one peer may have. [`peer_prefix`](Builder::peer_prefix) defines which addresses are one peer.
+    /// Further connections are closed at once. At least 1. `None` sets no limit other than the pool's.
     ///
     /// Default: `None`.
     pub fn max_per_peer(mut self, connections: impl Into<Option<usize>>) -> Self {
@@ -55,8 +55,8 @@ impl<S> Builder<S> {
         self
     }
 
-    /// The rate of new connections, over all peers: a token bucket of `burst` tokens that is full at the start and refills
-    /// within `per`. Peers beyond the rate are closed at once. Both values must be greater than zero.
+    /// The rate of new connections of all peers: a token bucket that starts with `burst` tokens and refills within `per`.
+    /// Peers that exceed the rate are closed at once. Both values must be greater than zero.
     ///
     /// Default: no limit.
     pub fn accept_rate(mut self, burst: u32, per: Duration) -> Self {

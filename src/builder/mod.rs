@@ -37,7 +37,7 @@ pub struct Builder<S> {
     overload: Option<Overload>,
     observers: Vec<Box<dyn Observer>>,
     alarms: Vec<Alarm>,
-    /// The first invalid setting of the service; [`Settings`] does not know these.
+    /// The first invalid setting that is not part of [`Settings`].
     invalid: Option<InvalidSetting>,
 }
 
@@ -80,8 +80,8 @@ impl<S> Builder<S> {
         self
     }
 
-    /// The restart budget: how many acceptors may be restarted within a time, over the whole pool. When one more would be
-    /// needed, the pool ends with [`PoolError::TooManyRestarts`](crate::PoolError::TooManyRestarts).
+    /// The restart budget: how many acceptors of the pool may be restarted within a period. When one more restart is needed,
+    /// the pool ends with [`PoolError::TooManyRestarts`](crate::PoolError::TooManyRestarts).
     ///
     /// Default: 5 within 10 seconds.
     pub fn max_restarts(mut self, limit: usize, within: Duration) -> Self {
@@ -89,7 +89,7 @@ impl<S> Builder<S> {
         self
     }
 
-    /// The grace period of connections when the pool ends by itself: its restart budget is spent, or its own arbiter
+    /// The grace period of connections when the pool ends by itself, because its restart budget is spent or its own arbiter
     /// stopped. `None` sets no limit; zero ends connections at once.
     ///
     /// Default: 5 seconds.
@@ -98,7 +98,8 @@ impl<S> Builder<S> {
         self
     }
 
-    /// How long the start may take: the lookup of the address, and the start of the acceptors, each. Greater than zero.
+    /// How long the start may take: the limit for the lookup of the address, and again for the start of the acceptors.
+    /// Must be greater than zero.
     ///
     /// Default: 5 seconds.
     pub fn start_timeout(mut self, limit: Duration) -> Self {
@@ -106,7 +107,7 @@ impl<S> Builder<S> {
         self
     }
 
-    /// How long a handshake may take, counted from the accept: PROXY header and TLS together. Then the connection ends with
+    /// How long a handshake may take from the accept on, PROXY header and TLS together. After that the connection ends with
     /// [`Closed::Handshake`](crate::Closed::Handshake). `None` or zero disables the timeout.
     ///
     /// Default: 5 seconds.
@@ -127,9 +128,9 @@ impl<S> Builder<S> {
     /// How long a peer may be silent before [`timeout`](crate::Protocol::timeout) is called. `None` or zero disables the
     /// timeout.
     ///
-    /// Only what the peer sends counts: neither messages from the program nor what we send resets it. It is paused while
-    /// the connection waits, is passive, or is above its high-water mark. It fires at most 10 % or 10 ms late, whichever is
-    /// larger, and never early.
+    /// Only bytes from the peer reset the timeout, not messages from the program or bytes sent to the peer. It is paused
+    /// while the connection waits, is passive, or is above its high-water mark. It fires at most 10 % or 10 ms late,
+    /// whichever is larger, and never early.
     ///
     /// Default: 60 seconds.
     pub fn idle_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
@@ -140,9 +141,9 @@ impl<S> Builder<S> {
     /// How long a packet may take, from its first byte to its last; progress does not extend it. `None` or zero disables the
     /// timeout.
     ///
-    /// This is condor's packet timeout: see [`Timeout::Packet`](crate::Timeout::Packet). A packet has begun when its codec
-    /// has left bytes unread. For a codec that takes a prefix out of the buffer (tokio-util's `LengthDelimitedCodec`) it
-    /// begins with the first byte after the prefix.
+    /// As condor's packet timeout; see [`Timeout::Packet`](crate::Timeout::Packet). A packet starts when its codec leaves
+    /// bytes unread. With a codec that removes a prefix from the buffer (tokio-util's `LengthDelimitedCodec`), it starts with
+    /// the first byte after the prefix.
     ///
     /// Default: 10 seconds.
     pub fn packet_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
@@ -160,7 +161,7 @@ impl<S> Builder<S> {
         self
     }
 
-    /// How long a connection may live. Then its queued bytes are sent, and it ends with
+    /// How long a connection may live. After that its queued bytes are sent, and it ends with
     /// [`Closed::MaxAge`](crate::Closed::MaxAge). A wait in progress is completed first. `None` or zero sets no limit.
     ///
     /// Default: `None`.
@@ -169,8 +170,8 @@ impl<S> Builder<S> {
         self
     }
 
-    /// Spreads the ends of connections that began together: the maximum age of each is `max_age` plus or minus a random
-    /// time of up to this. Requires [`max_age`](Builder::max_age).
+    /// Spreads the ends of connections that started together: the maximum age of each is `max_age` plus or minus a random
+    /// time of up to `jitter`. Requires [`max_age`](Builder::max_age).
     ///
     /// Default: zero.
     pub fn max_age_jitter(mut self, jitter: Duration) -> Self {
@@ -178,8 +179,8 @@ impl<S> Builder<S> {
         self
     }
 
-    /// The high- and low-water mark of unsent bytes. Above `high`, a connection takes in neither packets nor messages until
-    /// at most `low` bytes are unsent. The mark is exceeded by at most what one callback sends.
+    /// The high- and low-water mark of unsent bytes. Above `high`, a connection handles neither packets nor messages until at
+    /// most `low` bytes are unsent. The mark is exceeded by at most the bytes that one callback sends.
     ///
     /// Default: 64 KiB and 16 KiB.
     pub fn watermarks(mut self, high: usize, low: usize) -> Self {
@@ -187,17 +188,19 @@ impl<S> Builder<S> {
         self
     }
 
-    /// Whether a connection goes on when its peer has shut down its sending side.
+    /// Whether a connection stays open when its peer has shut down its sending side.
     ///
-    /// Default: `false`. What the peer sent before is answered, queued bytes are sent, then the connection ends with
-    /// [`Closed::Peer`](crate::Closed::Peer). A wait with no packet behind it is dropped, see
-    /// [`Conn::wait`](crate::Conn::wait). Use `true` where clients pipe requests in and answers take time.
+    /// With `false`, packets sent before are delivered, queued bytes are sent, then the connection ends with
+    /// [`Closed::Peer`](crate::Closed::Peer). A wait after which no packet is left is dropped: see
+    /// [`Conn::wait`](crate::Conn::wait). Use `true` if clients pipe requests in and answers take time.
+    ///
+    /// Default: `false`.
     pub fn half_close(mut self, half_close: bool) -> Self {
         self.settings.half_close = half_close;
         self
     }
 
-    /// The mode in which a connection starts to read packets.
+    /// The mode in which a connection starts to deliver packets.
     ///
     /// Default: [`Active::Always`].
     pub fn active(mut self, active: Active) -> Self {
@@ -214,19 +217,19 @@ impl<S> Builder<S> {
         self
     }
 
-    /// Replaces all [`Settings`], for example with those read from a file. Discards the settings made before.
+    /// Replaces all [`Settings`], for example with those read from a file. Settings made before are discarded.
     pub fn settings(mut self, settings: Settings) -> Self {
         self.settings = settings;
         self
     }
 
-    /// Adds a listener. A pool with listeners of its own is started with [`start`](Builder::start).
+    /// Adds a listener. May be called repeatedly. Call [`start`](Builder::start) to open the listeners.
     pub fn listener(mut self, listener: Listener) -> Self {
         self.listeners.push(listener);
         self
     }
 
-    /// How long a callback may block its arbiter before that is counted in
+    /// How long a callback may block its arbiter before the block is counted in
     /// [`PoolInfo::blocked`](crate::info::PoolInfo::blocked) and logged as a warning with the connection, once per
     /// occurrence. `None` disables the watchdog. Zero is invalid.
     ///
@@ -240,8 +243,8 @@ impl<S> Builder<S> {
     /// spawned there, a `Drop`) is detected as well while it has connections, up to an eighth of a second later, and logged
     /// without a connection. A block that ends before it is detected is not counted, nor are blocks of other threads.
     ///
-    /// The cost is a thread per pool, which wakes four times per limit while there are connections and sleeps while there
-    /// are none, and a few instructions per callback.
+    /// The cost is a few instructions per callback, and a thread per pool that wakes four times per limit while there are
+    /// connections and sleeps while there are none.
     ///
     /// Default: 100 ms.
     pub fn watchdog(mut self, limit: impl Into<Option<Duration>>) -> Self {

@@ -39,7 +39,7 @@ impl<S: Service> Builder<S> {
         self.listen(tcp).await
     }
 
-    /// Starts the pool on a [`Transport`], for example a [`Tcp`](crate::transport::Tcp) that is open already.
+    /// Starts the pool on a [`Transport`], for example an open [`Tcp`](crate::transport::Tcp).
     ///
     /// # Errors
     /// See [`StartError`]. Nothing is left running.

@@ -1,6 +1,6 @@
-//! How packets are taken from a socket.
+//! [`Active`], the mode in which a connection delivers packets.
 
-/// How packets are taken from the socket: the `active` option of Erlang's
+/// How many packets a connection delivers before it becomes passive: the `active` option of Erlang's
 /// [`inet:setopts/2`](https://www.erlang.org/doc/apps/kernel/inet.html#setopts/2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
@@ -10,9 +10,10 @@ pub enum Active {
     Always,
     /// One packet, then [`Passive`](Active::Passive).
     Once,
-    /// This many packets, then [`Passive`](Active::Passive), announced by [`Protocol::passive`](crate::Protocol::passive). Setting it again adds to what
-    /// is left. With 0 the announcement comes at once.
+    /// This many packets, then [`Passive`](Active::Passive) and a call of [`Protocol::passive`](crate::Protocol::passive).
+    ///
+    /// Setting it again adds to the number that is left. With 0, `passive` is called at once.
     Count(u32),
-    /// No packets: the socket is not read, so a FIN of the peer is not noticed (a reset is).
+    /// No packets. The socket is not read, so a FIN of the peer is not detected. A reset is.
     Passive,
 }

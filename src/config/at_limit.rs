@@ -9,7 +9,7 @@ use std::time::Duration;
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum AtLimit {
-    /// Peers wait in the kernel's queue, unaccepted, as far as the backlog allows.
+    /// Peers are not accepted and wait in the kernel's queue, up to the backlog.
     #[default]
     Wait,
     /// Peers are accepted and closed at once, after the refusal message if there is one.

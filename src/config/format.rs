@@ -1,4 +1,4 @@
-//! How settings are represented in a file, where serde's own representation does not do.
+//! The representations of settings in a file that differ from serde's default.
 
 /// A time such as `"1h 30m"`, or `"never"` for `None`.
 pub(super) mod or_never {

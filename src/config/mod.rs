@@ -73,7 +73,7 @@ pub(crate) use snapshot::{Config, SharedConfig};
 pub struct Settings {
     /// The number of acceptors, each on its own arbiter (a thread). At least 1. `None`: one per core. Default: `None`.
     ///
-    /// If it is lowered, the acceptors with the highest numbers stop; their connections go on.
+    /// If it is lowered, the acceptors with the highest numbers stop. Their connections stay open.
     pub acceptors: Option<usize>,
     /// How many acceptors may be restarted within `restart_window`, over the whole pool. Default: 5.
     pub max_restarts: usize,
@@ -124,21 +124,22 @@ pub struct Settings {
     /// How long a connection may live. `None`: no limit. Default: `None`.
     #[cfg_attr(feature = "serde", serde(with = "format::or_never"))]
     pub max_age: Option<Duration>,
-    /// How much the maximum age of a connection may differ from `max_age`, at random. Must be zero unless `max_age` is set.
-    /// Default: zero.
+    /// The greatest random difference between the maximum age of a connection and `max_age`. Must be zero unless `max_age` is
+    /// set. Default: zero.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub max_age_jitter: Duration,
-    /// The number of unsent bytes above which a connection takes in neither packets nor messages. Default: 64 KiB.
+    /// The number of unsent bytes above which a connection handles neither packets nor messages. Default: 64 KiB.
     pub high_watermark: usize,
     /// The number of unsent bytes at which it continues; at most `high_watermark`. Default: 16 KiB.
     pub low_watermark: usize,
-    /// Whether a connection goes on when its peer has shut down its sending side. Default: `false`.
+    /// Whether a connection stays open when its peer has shut down its sending side. Default: `false`.
     pub half_close: bool,
-    /// The mode in which a connection starts to read packets. Default: [`Active::Always`].
+    /// The mode in which a connection starts to deliver packets. Default: [`Active::Always`].
     pub active: Active,
     /// How many messages a connection's mailbox holds. At least 1. Default: 16.
     pub mailbox_capacity: usize,
-    /// How long a callback may block its arbiter before that is counted and logged. `None`: no watchdog. Default: 100 ms.
+    /// How long a callback may block its arbiter before the block is counted and logged. `None`: no watchdog. Default:
+    /// 100 ms.
     #[cfg_attr(feature = "serde", serde(with = "format::or_never"))]
     pub watchdog: Option<Duration>,
 }

@@ -1,4 +1,4 @@
-//! A rate limit as a setting: a burst and a time.
+//! [`Rate`], a rate limit as a setting: a burst and a time.
 
 use std::time::Duration;
 

@@ -82,7 +82,7 @@ pub enum ParseRuleError {
     Cidr(#[from] ParseCidrError),
 }
 
-/// Whether the rules allow an address: the first rule whose block contains it decides; without one it is allowed.
+/// Whether the rules allow an address. The first rule whose block contains it decides; if there is none, it is allowed.
 pub(crate) fn is_allowed(rules: &[Rule], ip: IpAddr) -> bool {
     rules.iter().find(|rule| rule.matches(ip)).is_none_or(Rule::allows)
 }

@@ -1,4 +1,4 @@
-//! One checked copy of all settings, replaced as a whole.
+//! [`Config`], a validated copy of all settings that is replaced as a whole.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,9 +9,9 @@ use bytes::Bytes;
 use super::Settings;
 use crate::time::{millis, Timeouts};
 
-/// The settings in force, with what is derived from them once instead of once per connection.
+/// The settings in force, with values derived from them once instead of once per connection.
 ///
-/// What acts at once is read through [`SharedConfig`]; a connection keeps the snapshot it began with.
+/// Settings that take effect at once are read through [`SharedConfig`]. A connection keeps the snapshot that it started with.
 #[derive(Debug)]
 pub(crate) struct Config {
     pub(crate) settings: Settings,
@@ -49,7 +49,7 @@ fn jittered(max_age: u32, jitter: u32) -> u32 {
     if max_age == 0 || jitter == 0 {
         return max_age;
     }
-    // Each `RandomState` has keys of its own.
+    // Each `RandomState` has different keys.
     let random = RandomState::new().hash_one(());
     let offset = (random % (2 * u64::from(jitter) + 1)) as i64 - i64::from(jitter);
     (i64::from(max_age) + offset).clamp(1, i64::from(u32::MAX)) as u32
@@ -64,12 +64,12 @@ impl SharedConfig {
         Arc::new(SharedConfig(ArcSwap::from_pointee(Config::new(settings))))
     }
 
-    /// For a look; keep it only briefly.
+    /// The current settings, for short use. To keep them, use [`load_full`](Self::load_full).
     pub(crate) fn load(&self) -> Guard<Arc<Config>> {
         self.0.load()
     }
 
-    /// For a connection to keep.
+    /// The current settings, for long use.
     pub(crate) fn load_full(&self) -> Arc<Config> {
         self.0.load_full()
     }

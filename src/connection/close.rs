@@ -1,4 +1,4 @@
-//! How a connection ends: `close` lets what is queued out first; every ending comes to `end`.
+//! How a connection ends: `close` sends the queued bytes first; every path leads to `end`.
 
 use std::future::Future;
 use std::pin::{pin, Pin};
@@ -12,8 +12,8 @@ use super::{Closed, Connection, Flags, Paused, Phase, Protocol};
 use crate::net::Buffers;
 use crate::panic::catch_panic;
 
-/// How long input of the peer is read and discarded after our last byte, in milliseconds: closing on unread input would
-/// reset the connection, which can destroy that last byte.
+/// How long the peer's input is read and discarded after our last byte, in milliseconds. Closing on unread input would
+/// reset the connection, which can destroy bytes that the peer has not read yet.
 const LINGER_MAX: u64 = 2_000;
 /// A peer that has sent nothing for this time, in milliseconds, has stopped sending.
 const LINGER_QUIET: u64 = 500;
@@ -34,7 +34,8 @@ impl Linger {
 }
 
 impl<P: Protocol> Connection<P> {
-    /// Begins to close: nothing more is taken in, what is queued is sent, then [`end`](Self::end) is called.
+    /// Starts to close: input and messages are no longer handled, the queued bytes are sent, then [`end`](Self::end) is
+    /// called.
     #[cold]
     pub(super) fn close(&mut self, why: Closed) {
         if self.conn.is_closing() {
@@ -47,7 +48,7 @@ impl<P: Protocol> Connection<P> {
         self.conn.enter(Phase::Closing);
         self.conn.paused.remove(Paused::WAITING);
         if self.has_handshake() {
-            // What was to be sent under TLS must not be sent without it.
+            // Bytes meant to be sent under TLS must not be sent in plaintext.
             self.conn.handshake = None;
             self.cold().handshake = None;
             self.conn.buffers = None;
@@ -56,14 +57,14 @@ impl<P: Protocol> Connection<P> {
         let waits = std::mem::take(&mut cold.waits);
         cold.wait_added = false;
         cold.why = Some(why);
-        // The futures are the user's, and so is their drop.
+        // The futures are user code, and dropping them may panic.
         if let Err(text) = catch_panic(|| drop(waits)) {
             self.cold().why = Some(Closed::Panic(text));
         }
     }
 
-    /// Every ending comes here, once: the reason is recorded, then `closed` is called. The [`ConnectionGuard`] does the rest
-    /// when it is dropped.
+    /// Records the reason, then calls `closed`. Every path that ends the connection leads here; only the first call
+    /// acts. The [`ConnectionGuard`] does the rest when it is dropped.
     ///
     /// [`ConnectionGuard`]: crate::registry::ConnectionGuard
     #[cold]
@@ -80,7 +81,7 @@ impl<P: Protocol> Connection<P> {
         match &why {
             Closed::Refused(reason) => self.conn.guard.refuse(*reason),
             why => {
-                // An error of the user's may panic when it is formatted.
+                // Formatting a user-defined error may panic.
                 let detail = catch_panic(|| why.detail()).unwrap_or_else(Some);
                 self.conn.guard.set_close_reason(why.reason(), detail);
             }
@@ -91,7 +92,8 @@ impl<P: Protocol> Connection<P> {
         }
     }
 
-    /// Whether the connection has ended: a closing one does once its bytes are sent and the peer has stopped sending.
+    /// Whether the connection has ended. A closing connection ends once its bytes are sent and the peer has stopped
+    /// sending.
     #[inline]
     pub(super) fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if !self.conn.is_closing() {
@@ -122,7 +124,7 @@ impl<P: Protocol> Connection<P> {
         Poll::Ready(())
     }
 
-    /// Whether to stay a little longer.
+    /// Whether to wait longer for the peer to stop sending.
     fn linger(&mut self) -> bool {
         let now = self.conn.guard.now();
         let linger = &mut self.cold().linger;
@@ -133,7 +135,7 @@ impl<P: Protocol> Connection<P> {
         self.cold().linger.deadline().is_some_and(|deadline| now < deadline)
     }
 
-    /// Reads a little and discards it, to see when the peer stops sending.
+    /// Reads and discards input, to detect when the peer stops sending.
     fn discard_input(&mut self, cx: &mut Context<'_>) {
         let mut scratch = Buffers::borrow();
         let mut more = !self.has(Flags::EOF);
@@ -160,7 +162,7 @@ impl<P: Protocol> Connection<P> {
         }
         scratch.give_back();
         if more {
-            // The last read did not empty the socket, so the socket will not wake us.
+            // The last read did not empty the socket, so the socket does not wake this task.
             let _ = pin!(tokio::task::yield_now()).poll(cx);
         }
     }

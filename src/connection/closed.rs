@@ -12,24 +12,25 @@ use crate::telemetry::{CloseReason, RefusalReason};
 
 /// Why a connection ended; passed to [`closed`](crate::Protocol::closed).
 ///
-/// It also is an error: an async fn ([`with_fn`](crate::AcceptorPool::with_fn)) that enforces limits of its own may return
-/// one, and its connection counts as ended for that reason.
+/// It is also an error type: an async fn ([`with_fn`](crate::AcceptorPool::with_fn)) that enforces its own limits may
+/// return one, and the connection then counts as ended for that reason.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Closed {
     /// The connection's own code ended it: [`Next::Stop`](crate::Next::Stop), or a [`Close`](crate::messages::Close).
     Local,
-    /// The peer left. `None`: it shut its side in order (FIN); else the system's error (a reset, a broken pipe).
+    /// The peer left. `None`: it closed its side in order (FIN). `Some`: the system's error (a reset, a broken pipe).
     Peer(Option<io::Error>),
     /// The peer was silent for the idle timeout.
     Idle,
-    /// A packet was begun and not completed within the packet timeout.
+    /// A packet was started and not completed within the packet timeout.
     PacketTimeout,
-    /// The peer accepted no bytes for the send timeout; unsent bytes are lost.
+    /// The peer read no bytes for the send timeout. Unsent bytes are lost.
     SendTimeout,
     /// The peer's packet was longer than allowed.
     TooLong {
-        /// Its length as far as it is known: announced by its prefix, or received so far. 0 if the codec does not report it.
+        /// The packet's length as far as it is known: announced by its prefix, or received so far. 0 if the codec does
+        /// not report it.
         length: u64,
         /// The longest length allowed. 0 if the codec does not report it.
         limit: u64,
@@ -40,13 +41,14 @@ pub enum Closed {
     Handshake(HandshakeError),
     /// The peer left a TLS connection without `close_notify`: its data may be incomplete.
     Truncated,
-    /// It was admitted, and refused for the peer that its PROXY header names. It counts as refused, not as closed.
+    /// The connection was admitted, then refused because of the peer that its PROXY header names. It counts as refused,
+    /// not as closed.
     Refused(RefusalReason),
-    /// An I/O error other than the peer's leaving, an error of the codec, or [`Next::Fail`](crate::Next::Fail).
+    /// An I/O error that does not mean that the peer left, an error of the codec, or [`Next::Fail`](crate::Next::Fail).
     Error(BoxError),
     /// A callback panicked with this text.
     Panic(String),
-    /// The connection ended after the pool had asked it to shut down.
+    /// The connection ended after the pool notified it of the shutdown.
     Shutdown,
     /// Ended from outside: through the pool's handle, at the deadline of a drain, or because its arbiter stopped.
     Killed,
@@ -72,7 +74,7 @@ impl Closed {
         }
     }
 
-    /// For the log: what the reason alone does not say.
+    /// The details that [`reason`](Closed::reason) leaves out, for the log.
     pub(crate) fn detail(&self) -> Option<String> {
         match self {
             Closed::Peer(Some(error)) => Some(with_sources(error)),
@@ -84,7 +86,7 @@ impl Closed {
         }
     }
 
-    /// What an error of a read or write means.
+    /// The reason that an error of a read or write stands for.
     pub(crate) fn from_io(error: io::Error) -> Self {
         if peer_left(&error) {
             Closed::Peer(Some(error))
@@ -94,8 +96,8 @@ impl Closed {
     }
 }
 
-/// What an error of a codec or of an async fn stands for: a failed handshake, a packet that is too long, the peer's
-/// leaving, or any other error.
+/// Converts an error of a codec or an async fn: a failed handshake, a packet that is too long, and a peer that left
+/// keep their reason. Any other error becomes [`Closed::Error`].
 impl From<BoxError> for Closed {
     fn from(error: BoxError) -> Self {
         let error = match error.downcast::<Closed>() {
@@ -124,7 +126,7 @@ impl From<BoxError> for Closed {
     }
 }
 
-/// Whether an error means no more than that the peer is gone.
+/// Whether an error means that the peer is gone.
 fn peer_left(error: &io::Error) -> bool {
     use io::ErrorKind::*;
     matches!(error.kind(), ConnectionReset | BrokenPipe | ConnectionAborted | NotConnected)

@@ -1,4 +1,4 @@
-//! The connection as its callbacks see it.
+//! [`Conn`], the connection as its callbacks see it.
 
 use std::fmt;
 use std::io;
@@ -21,7 +21,7 @@ use crate::registry::ConnectionGuard;
 use crate::telemetry::ConnectionId;
 use crate::time::millis;
 
-/// The connection as its callbacks see it: who the peer is, and what to send to it.
+/// A connection, as passed to its callbacks: information about the peer, and methods to send to it.
 pub struct Conn<P: Protocol> {
     pub(crate) io: Stream,
     pub(crate) codec: P::Codec,
@@ -31,14 +31,14 @@ pub struct Conn<P: Protocol> {
     pub(crate) config: Arc<Config>,
     pub(crate) active: Active,
     phase: Phase,
-    /// Why nothing is taken in at present. Looked at before every packet.
+    /// Why packets and messages are not handled at present. Checked before every packet.
     pub(crate) paused: Paused,
     pub(crate) flags: Flags,
-    /// The handshake before `ack`, until it begins.
+    /// The handshake before `ack`, until it starts.
     pub(crate) handshake: Option<Box<HandshakeChain>>,
-    /// What the handshakes have negotiated.
+    /// The results of the handshakes.
     pub(crate) negotiated: Option<Box<Negotiated>>,
-    /// Last, so that the connection ends after its socket is closed.
+    /// The last field, so that the connection is reported as ended after its socket is closed.
     pub(crate) guard: ConnectionGuard,
 }
 
@@ -76,7 +76,7 @@ impl<P: Protocol> Conn<P> {
         self.phase
     }
 
-    /// Enters a later phase.
+    /// Enters a phase, which must be later than the current one.
     pub(crate) fn enter(&mut self, phase: Phase) {
         self.phase = phase;
         self.paused.set(Paused::NOT_READY, phase != Phase::Ready);
@@ -92,12 +92,12 @@ impl<P: Protocol> Conn<P> {
         self.guard.state().peer()
     }
 
-    /// The address of the socket's peer: the load balancer, where [`peer`](Conn::peer) comes from a PROXY header.
+    /// The address of the socket's peer: the load balancer if [`peer`](Conn::peer) comes from a PROXY header.
     pub fn socket_peer(&self) -> &Address {
         self.guard.state().socket_peer()
     }
 
-    /// What the TLS handshake negotiated; `None` without TLS and before the handshake.
+    /// The result of the TLS handshake. `None` without TLS and before the handshake.
     pub fn tls(&self) -> Option<&TlsInfo> {
         self.negotiated.as_ref()?.tls.as_deref()
     }
@@ -122,7 +122,7 @@ impl<P: Protocol> Conn<P> {
         self.io.kind()
     }
 
-    /// User, group and process of the peer of a Unix socket. `None` for other transports.
+    /// The user, group and process of the peer of a Unix socket. `None` for other transports.
     pub fn peer_credentials(&self) -> Option<PeerCredentials> {
         self.io.peer_credentials()
     }
@@ -132,7 +132,7 @@ impl<P: Protocol> Conn<P> {
         self.guard.state().listener_name()
     }
 
-    /// Whether the pool has asked this connection to shut down.
+    /// Whether the pool has notified this connection that it shuts down.
     pub fn is_draining(&self) -> bool {
         self.flags.contains(Flags::DRAINING)
     }
@@ -141,7 +141,7 @@ impl<P: Protocol> Conn<P> {
     ///
     /// # Errors
     /// [`SendError::Closed`] if the connection is closing, [`SendError::TooLong`] if the reply does not fit its length
-    /// prefix, else the codec's error. Nothing is queued then, and the connection goes on.
+    /// prefix, else the codec's error. On an error nothing is queued, and the connection stays open.
     pub fn send(&mut self, reply: P::Reply) -> Result<(), SendError> {
         if self.is_closing() {
             return Err(SendError::Closed);
@@ -149,7 +149,7 @@ impl<P: Protocol> Conn<P> {
         self.encode(reply).map_err(|error| SendError::from_codec(error.into()))
     }
 
-    /// Queues a reply, or nothing of it.
+    /// Queues a reply. On an error nothing is queued.
     #[inline(always)]
     pub(crate) fn encode(&mut self, reply: P::Reply) -> Result<(), <P::Codec as Encoder<P::Reply>>::Error> {
         let write = &mut self.buffers.get_or_insert_with(Buffers::borrow).write;
@@ -175,11 +175,14 @@ impl<P: Protocol> Conn<P> {
         Ok(())
     }
 
-    /// Queues a file, or a range of it: its bytes as they are, bypassing the codec, after what is queued already and before
-    /// what is queued later. Until the file is sent the connection takes in neither packets nor messages; waits, timeouts and
-    /// signals go on.
+    /// Queues a file, or a range of one, after the bytes that are already queued. The file is sent unchanged, without
+    /// the codec.
     ///
-    /// A file that has become shorter in the meantime ends the connection with [`Closed::Error`](crate::Closed::Error).
+    /// Until it is sent, the connection handles neither packets nor messages. Waits, timeouts and signals are not
+    /// affected.
+    ///
+    /// If the file has become shorter in the meantime, the connection ends with
+    /// [`Closed::Error`](crate::Closed::Error).
     ///
     /// # Errors
     /// [`SendError::Closed`] if the connection is closing.
@@ -221,7 +224,7 @@ impl<P: Protocol> Conn<P> {
         }
     }
 
-    /// How many bytes are queued and not yet accepted by the socket, files included.
+    /// The number of bytes that are queued and not yet accepted by the socket, including files.
     #[inline]
     pub fn unsent(&self) -> usize {
         let before = if self.paused.contains(Paused::SENDING_FILE) { self.before_write() } else { 0 };
@@ -239,7 +242,7 @@ impl<P: Protocol> Conn<P> {
         self.buffers.as_ref().map_or(0, |buffers| buffers.before_write())
     }
 
-    /// Sets how packets are taken from the socket from now on. This applies to packets that have been read already, too.
+    /// Sets how many packets the connection delivers from now on, including packets that have already been read.
     pub fn set_active(&mut self, active: Active) {
         self.active = match (self.active, active) {
             (Active::Count(left), Active::Count(more)) => Active::Count(left.saturating_add(more)),
@@ -247,7 +250,7 @@ impl<P: Protocol> Conn<P> {
         };
     }
 
-    /// How packets are taken from the socket at present.
+    /// The current mode, with the packets left of a [`Count`](Active::Count).
     pub fn active(&self) -> Active {
         self.active
     }
@@ -259,8 +262,9 @@ impl<P: Protocol> Conn<P> {
         self.guard.timeouts_changed();
     }
 
-    /// Sets the idle timeout until the peer sends something; then the usual one applies again. Like the timeout in
-    /// gen_server's `{noreply, State, Timeout}`, but only what the peer sends ends it.
+    /// Sets the idle timeout until the peer sends something. Then the usual one applies again.
+    ///
+    /// It is like the timeout in gen_server's `{noreply, State, Timeout}`, except that messages do not end it.
     pub fn idle_timeout_once(&mut self, limit: Duration) {
         let now = self.guard.registry().clock().exact();
         self.guard.deadlines.set_idle_once(millis(Some(limit)), now);
@@ -273,8 +277,10 @@ impl<P: Protocol> Conn<P> {
         self.guard.timeouts_changed();
     }
 
-    /// Delivers a stream's items as [`User`](crate::User) messages, like glisten's selector. May be called repeatedly; a stream
-    /// that ends is dropped. While the connection takes in no messages, its streams are not polled.
+    /// Adds a stream whose items are delivered to [`Protocol::user`], like glisten's selector. May be called
+    /// repeatedly.
+    ///
+    /// A stream that ends is dropped. While the connection handles no messages, its streams are not polled.
     pub fn add_stream(&mut self, stream: impl Items<Item = P::User> + 'static) {
         self.streams.get_or_insert_with(Default::default).push(Box::pin(stream));
         self.flags.insert(Flags::STREAM_ADDED);
@@ -285,7 +291,7 @@ impl<P: Protocol> Conn<P> {
         self.buffers.get_or_insert_with(Buffers::borrow)
     }
 
-    /// Bytes that were read and not yet decoded.
+    /// The bytes that were read and not yet decoded.
     pub(crate) fn unread(&mut self) -> Option<&mut BytesMut> {
         self.buffers.as_mut().map(|buffers| &mut buffers.read).filter(|read| !read.is_empty())
     }

@@ -1,4 +1,5 @@
-//! The actix context of a connection: its address, and the futures that message handlers have spawned, if any.
+//! [`ConnectionContext`], the actix context of a connection: its address, and the futures that message handlers
+//! spawned.
 
 use std::pin::Pin;
 use std::task::Context;
@@ -11,10 +12,10 @@ use tokio::sync::oneshot::Sender;
 
 use super::{Connection, Protocol};
 
-/// The context of a [`Connection`], as its message handlers get it. It implements actix's
+/// The context of a [`Connection`], as passed to its message handlers. It implements actix's
 /// [`AsyncContext`] (`spawn`, `wait`, `run_later`, `notify` and so on).
 ///
-/// Spawned futures run while the connection takes packets in; `wait` holds back packets and messages. `stop` closes the
+/// Spawned futures run while the connection handles packets. `wait` holds back packets and messages. `stop` closes the
 /// connection as [`Next::Stop`](crate::Next::Stop) does.
 pub struct ConnectionContext<P: Protocol> {
     address: WeakAddr<Connection<P>>,
@@ -24,10 +25,10 @@ pub struct ConnectionContext<P: Protocol> {
 
 type BoxedFuture<P> = Pin<Box<dyn ActorFuture<Connection<P>, Output = ()>>>;
 
-/// The futures that message handlers have spawned.
+/// The futures that message handlers spawned.
 struct Futures<P: Protocol> {
     last: SpawnHandle,
-    /// A future is taken out while it is polled.
+    /// `None` while the future is being polled.
     spawned: Vec<(SpawnHandle, Option<BoxedFuture<P>>)>,
     waits: Vec<BoxedFuture<P>>,
     unpolled: bool,
@@ -66,7 +67,7 @@ impl<P: Protocol> ConnectionContext<P> {
         while let Some(mut wait) = self.futures().waits.pop() {
             let at = self.futures().waits.len();
             if wait.as_mut().poll(act, self, cx).is_pending() {
-                // A wait that was added meanwhile comes first, as in actix.
+                // A wait added by another future comes first, as in actix.
                 let is_newest = self.futures().waits.len() == at;
                 self.futures().waits.insert(at, wait);
                 if is_newest {
@@ -125,7 +126,7 @@ impl<P: Protocol> ActorContext for ConnectionContext<P> {
 
 impl<P: Protocol> AsyncContext<Connection<P>> for ConnectionContext<P> {
     /// # Panics
-    /// Never while the connection lives, and a context does not outlive it.
+    /// Never: the connection's mailbox lives as long as its context.
     fn address(&self) -> Addr<Connection<P>> {
         self.address.upgrade().expect("a connection's mailbox lives as long as its context")
     }

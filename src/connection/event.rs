@@ -1,4 +1,4 @@
-//! What can happen to a connection, as one value.
+//! [`Event`], the callbacks of a [`Protocol`] as one value, and [`Timeout`].
 
 use std::fmt;
 use std::time::Instant;
@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::{Next, Packet, Protocol};
 
-/// What happened: the callbacks of [`Protocol`] as one value, for the [`events`](crate::AcceptorPool::with_events) door.
+/// The callbacks of [`Protocol`] as one value, for [`AcceptorPool::with_events`](crate::AcceptorPool::with_events).
 #[non_exhaustive]
 pub enum Event<P: Protocol> {
     /// The connection is ready.
@@ -16,19 +16,20 @@ pub enum Event<P: Protocol> {
     Packet(Packet<P>),
     /// The program sent a message, or a stream yielded one.
     User(P::User),
-    /// The peer was silent, or left a packet half-sent.
+    /// The peer was silent, or did not complete a packet in time.
     Timeout(Timeout),
-    /// The peer has shut its sending side.
+    /// The peer has shut down its sending side.
     HalfClosed,
-    /// The last of a [`Count`](crate::Active::Count) of packets was delivered.
+    /// The last packet of a [`Count`](crate::Active::Count) was delivered.
     Passive,
-    /// The pool shuts down; what goes on is ended at this time.
+    /// The pool is shutting down. A connection that stays open is ended at this time; `None` means that there is no
+    /// deadline.
     Shutdown(Option<Instant>),
 }
 
 impl<P: Protocol> Event<P> {
-    /// What a [`Protocol`] answers that does not override the callback: `Timeout` and `Shutdown` stop, all else goes on.
-    /// For the last arm of a `match`.
+    /// Returns what a [`Protocol`] without that callback returns: [`Next::Stop`] for `Timeout` and `Shutdown`,
+    /// [`Next::Continue`] for the others. Meant for the last arm of a `match`.
     pub fn default_next(self) -> Next<P> {
         match self {
             Event::Timeout(_) | Event::Shutdown(_) => Next::Stop,
@@ -51,15 +52,16 @@ impl<P: Protocol> fmt::Debug for Event<P> {
     }
 }
 
-/// Which time ran out.
+/// Which timeout expired.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Timeout {
     /// The peer sent nothing for the idle timeout.
     Idle,
-    /// A packet was begun and not finished within the packet timeout, counted from its first byte.
+    /// A packet was not completed within the packet timeout, counted from its first byte.
     ///
-    /// With [`Framing`](crate::Framing) these are the bytes received so far, prefix included; with another codec what it
-    /// has not taken out of the buffer. If the connection goes on they are forgotten and the codec is made anew.
+    /// Contains the bytes that the codec has not consumed. With [`Framing`](crate::Framing) these are all bytes of the
+    /// packet received so far, including a length prefix. If the connection stays open, the bytes are discarded and a
+    /// new codec is made.
     Packet(Bytes),
 }

@@ -1,5 +1,5 @@
-//! What creates the state and the codec of a connection. It may be replaced while the pool runs; existing connections keep
-//! the one they began with.
+//! The factory of a connection's protocol and codec. It may be replaced while the pool runs; existing connections keep
+//! the protocol and codec that they have.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! The handshake of a connection: before `ack`, and on a live connection (STARTTLS). The stream goes into the handshake and
-//! comes back as it is to be used.
+//! The handshake of a connection: before `ack`, and on a live connection (STARTTLS). A handshake takes the stream and
+//! returns the one to use afterwards.
 
 use std::task::{ready, Context, Poll};
 
@@ -7,7 +7,7 @@ use super::{Closed, Connection, Flags, Paused, Phase, Protocol};
 use crate::handshake::{HandshakeChain, HandshakeError, HandshakeFailure};
 
 impl<P: Protocol> Connection<P> {
-    /// Continues the handshake. Also pending after it has failed: then the connection has ended.
+    /// Continues the handshake. Also returns `Pending` after a failure, which ends the connection.
     pub(super) fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let Some(chain) = self.conn.handshake.take() {
             let (stream, state) = (self.conn.io.take(), self.conn.guard.state().clone());
@@ -30,8 +30,8 @@ impl<P: Protocol> Connection<P> {
         Poll::Pending
     }
 
-    /// Continues an upgrade; what was queued before it is sent first, in plaintext. Returns true when it is done and packets
-    /// are taken in again.
+    /// Continues an upgrade. Bytes queued before it are sent first, in plaintext. Returns true when it is done and
+    /// packets are handled again.
     #[inline]
     pub(super) fn poll_upgrade(&mut self, cx: &mut Context<'_>) -> bool {
         self.conn.paused.contains(Paused::UPGRADING) && self.conn.phase() < Phase::Closing && self.poll_upgrade_slow(cx)

@@ -1,4 +1,4 @@
-//! The messages that every connection handles.
+//! The messages that every [`Connection`] handles.
 
 use actix::prelude::*;
 use bytes::Bytes;
@@ -6,19 +6,19 @@ use bytes::Bytes;
 use super::{Active, Closed, Connection, ConnectionContext, EncodeOnce, Next, Protocol, SendError, Trigger};
 use crate::registry::ConnectionInfo;
 
-/// A message of the program to the protocol: delivered to [`Protocol::user`].
+/// A message from the program, delivered to [`Protocol::user`].
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
 pub struct User<M>(pub M);
 
-/// A reply to send to the peer, without involving the protocol's callbacks.
+/// Sends a reply to the peer without calling the protocol.
 ///
-/// The answer is that of [`Conn::send`](crate::Conn::send). An error of the codec does not end the connection.
+/// The result is that of [`Conn::send`](crate::Conn::send). An error of the codec does not end the connection.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Result<(), SendError>")]
 pub struct Reply<R>(pub R);
 
-/// Closes the connection as [`Closed::Local`], after everything queued before is sent.
+/// Closes the connection as [`Closed::Local`] after the queued bytes are sent.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 pub struct Close;
@@ -28,14 +28,14 @@ pub struct Close;
 #[rtype(result = "ConnectionInfo")]
 pub struct Info;
 
-/// Sets how packets are taken from the socket: [`Conn::set_active`](crate::Conn::set_active).
+/// Sets how many packets the connection reads from its socket. As [`Conn::set_active`](crate::Conn::set_active).
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 pub struct SetActive(pub Active);
 
-/// Encoded bytes, sent as they are: a reply to many connections is encoded once.
+/// Sends encoded bytes as they are. With it, a reply to many connections is encoded only once.
 ///
-/// Only for codecs whose output does not depend on earlier output: see [`EncodeOnce`].
+/// Requires a codec whose output does not depend on earlier output: see [`EncodeOnce`].
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Result<(), SendError>")]
 pub struct Encoded(pub Bytes);

@@ -58,13 +58,13 @@ pub use protocol::{EncodeOnce, Packet, Peer, Protocol};
 use next::Pending;
 use phase::{Flags, Paused, Phase};
 
-/// A connection actor: a [`Protocol`] and the socket it serves.
+/// The actor of one connection: a [`Protocol`] and its socket.
 ///
-/// Its address is an actix [`Addr`]. It handles [`User`] and [`Reply`], the messages in [`messages`](crate::messages), and any
-/// message for which you implement `Handler`; there, [`Connection::with`] gives access to the protocol and the connection. A
-/// connection is never restarted: its peer is gone.
+/// Its address is an actix [`Addr`]. It handles [`User`] and [`Reply`], the messages in [`messages`](crate::messages),
+/// and any message for which you implement `Handler`. Such a handler accesses the protocol and the connection with
+/// [`Connection::with`]. A connection is never restarted, since its peer is gone.
 ///
-/// The mailbox holds [`mailbox_capacity`](crate::Builder::mailbox_capacity) messages for `try_send` and `send`; actix's
+/// The mailbox holds [`mailbox_capacity`](crate::Builder::mailbox_capacity) messages for `try_send` and `send`. actix's
 /// `do_send` ignores the capacity.
 ///
 /// ```
@@ -90,7 +90,7 @@ use phase::{Flags, Paused, Phase};
 ///
 /// impl Handler<HowMany> for Connection<Counter> {
 ///     type Result = u64;
-///     fn handle(&mut self, _: HowMany, ctx: &mut ConnectionContext<Counter>) -> u64 {
+///     fn handle(&mut self, _: HowMany, _: &mut ConnectionContext<Counter>) -> u64 {
 ///         self.with(|me, _conn| (me.packets, Next::Continue))
 ///     }
 /// }
@@ -118,17 +118,17 @@ pub struct Connection<P: Protocol> {
     conn: Conn<P>,
 }
 
-/// State that exists only while it is needed: most connections never have any.
+/// State that is allocated when it is first needed. Most connections never need it.
 struct ColdState<P: Protocol> {
-    /// Futures to wait for, each with the trigger of the callback that asked for it: its answer is still to come.
+    /// Futures to wait for, each with the trigger of the callback that returned it.
     waits: VecDeque<(Trigger, Pending<P>)>,
     /// A future was added that has not been polled.
     wait_added: bool,
     /// Why the connection is closing.
     why: Option<Closed>,
-    /// The handshake under way: before `ack`, or of an upgrade.
+    /// The handshake in progress: before `ack`, or of an upgrade.
     handshake: Option<HandshakeFuture>,
-    /// An upgrade that begins once everything queued before it is sent.
+    /// An upgrade that starts once the bytes queued before it are sent.
     upgrade: Option<Arc<dyn Handshake>>,
     linger: close::Linger,
 }
@@ -154,7 +154,7 @@ impl<P: Protocol> Connection<P> {
         state.set_address(address.clone());
         let peer = Peer { id: state.id(), address: state.peer().clone(), listener: state.listener_name().clone() };
         let activity = guard.begin_activity();
-        // The codec first: every protocol that was made gets its `closed`.
+        // The codec first: `closed` must be called for every protocol that was made.
         let made = catch_panic(|| ((factory.codec)(), (factory.protocol)(&peer)));
         drop(activity);
         match made {
@@ -170,10 +170,11 @@ impl<P: Protocol> Connection<P> {
         }
     }
 
-    /// From a message handler: runs `callback` with the protocol and the connection, and applies the [`Next`] that it returns,
-    /// exactly as for the callbacks of [`Protocol`].
+    /// Runs `callback` with the protocol and the connection, and applies the [`Next`] that it returns as for the
+    /// callbacks of [`Protocol`]. Meant for message handlers.
     ///
-    /// Message handlers run only while the connection is ready and not waiting. A panic in one ends this connection.
+    /// Message handlers run only while the connection is ready and not waiting. A panic in a handler ends only this
+    /// connection.
     pub fn with<R>(&mut self, callback: impl FnOnce(&mut P, &mut Conn<P>) -> (R, Next<P>)) -> R {
         let mut result = None;
         self.call(Trigger::Own, |me, conn| {
@@ -184,8 +185,8 @@ impl<P: Protocol> Connection<P> {
         result.expect("the callback ran")
     }
 
-    /// Runs one callback and applies its answer. All callbacks but `closed` run here; the caller catches panics, where
-    /// several callbacks are run in a row once for all of them.
+    /// Runs one callback and applies the [`Next`] that it returns. All callbacks except `closed` run here. The caller
+    /// catches panics, once for several callbacks in a row.
     #[inline(always)]
     fn call(&mut self, trigger: Trigger, callback: impl FnOnce(&mut P, &mut Conn<P>) -> Next<P>) {
         let next = callback(&mut self.me, &mut self.conn);
@@ -195,13 +196,13 @@ impl<P: Protocol> Connection<P> {
     /// Runs one callback under the panic guard.
     fn call_caught(&mut self, trigger: Trigger, callback: impl FnOnce(&mut P, &mut Conn<P>) -> Next<P>) {
         self.conn.guard.next_callback();
-        // Encoding the answer is under the guard as well: the codec is the user's.
+        // Encoding the reply is under the guard as well: the codec is user code.
         if let Err(text) = catch_panic(|| self.call(trigger, callback)) {
             self.end(Closed::Panic(text));
         }
     }
 
-    /// Does what a callback returned.
+    /// Applies the return value of a callback.
     #[inline(always)]
     fn apply(&mut self, next: Next<P>, trigger: Trigger) {
         match next {
@@ -221,7 +222,7 @@ impl<P: Protocol> Connection<P> {
     #[cold]
     fn apply_slow(&mut self, next: Next<P>, trigger: Trigger) {
         match next {
-            // Too late: the connection is closing.
+            // The connection is closing: the reply is dropped.
             Next::Continue | Next::Send(_) => {}
             Next::Stop => self.close(trigger.closed()),
             Next::SendAndStop(reply) => {
@@ -262,12 +263,12 @@ impl<P: Protocol> Connection<P> {
         self.conn.paused.contains(Paused::WAITING)
     }
 
-    /// Whether a handshake is to come or under way.
+    /// Whether a handshake has not started or is in progress.
     fn has_handshake(&self) -> bool {
         self.conn.handshake.is_some() || self.cold.as_ref().is_some_and(|cold| cold.handshake.is_some())
     }
 
-    /// Whether packets and messages are taken in.
+    /// Whether packets and messages are handled.
     #[inline]
     fn is_open(&self) -> bool {
         self.conn.paused.is_empty()
@@ -279,7 +280,7 @@ impl<P: Protocol> Connection<P> {
     }
 }
 
-/// What a callback was called for: decides what a `Stop` in it means.
+/// Why a callback was called. Determines the close reason of a `Stop` that it returns.
 #[derive(Clone, Copy)]
 enum Trigger {
     /// A packet or a message: the connection's own decision.
@@ -318,7 +319,7 @@ impl<P: Protocol> Future for ConnectionTask<P> {
     }
 }
 
-/// A connection whose turn it is, marked so for the watchdog until the turn ends, in whatever way.
+/// A connection during its turn. It is marked for the watchdog until this guard is dropped.
 struct Turn<'a, P: Protocol>(&'a mut Connection<P>);
 
 impl<'a, P: Protocol> Turn<'a, P> {
@@ -337,7 +338,7 @@ impl<P: Protocol> Drop for Turn<'_, P> {
 }
 
 impl<P: Protocol> Conn<P> {
-    /// The connection's own address: to hand out, or for messages to itself.
+    /// The address of this connection's actor.
     ///
     /// # Panics
     /// Never in a callback: the mailbox lives as long as the connection.
@@ -348,7 +349,7 @@ impl<P: Protocol> Conn<P> {
 }
 
 impl<P: Protocol> Drop for Connection<P> {
-    /// The arbiter stopped, or the turn itself was unwound: `closed` is called all the same.
+    /// Calls `closed` if the arbiter stopped or the turn itself panicked.
     fn drop(&mut self) {
         if self.conn.phase() < Phase::Closed {
             let killed = self.conn.guard.state().signals().contains(Signals::KILL);

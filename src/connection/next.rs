@@ -1,4 +1,4 @@
-//! What a callback answers.
+//! [`Next`], the return value of every callback, and waits for futures and blocking closures.
 
 use std::fmt;
 use std::future::{pending, Future};
@@ -13,35 +13,36 @@ use crate::error::BoxError;
 use crate::handshake::Handshake;
 use crate::net::FileRange;
 
-/// What is to happen next: the answer of every callback.
+/// What the connection does next: the return value of every callback.
 ///
-/// As gen_server's `{noreply, S}`, `{reply, R, S}`, `{stop, CloseReason, S}`, and condor's `{send, P, S}` and
-/// `{send_and_stop, P, R, S}`; the state is the protocol's own `self`.
+/// The variants follow gen_server's `{noreply, S}`, `{reply, R, S}` and `{stop, Reason, S}`, and condor's
+/// `{send, P, S}` and `{send_and_stop, P, R, S}`. The state is not returned: it is the protocol's `self`.
 #[non_exhaustive]
 pub enum Next<P: Protocol> {
-    /// Go on.
+    /// Keeps the connection open.
     Continue,
-    /// Send this, then go on. A reply that cannot be encoded ends the connection with [`Closed::Error`]; to go on
-    /// nevertheless use [`Conn::send`].
+    /// Sends a reply and keeps the connection open. A reply that cannot be encoded ends the connection with
+    /// [`Closed::Error`]. To handle the error instead, use [`Conn::send`].
     ///
     /// [`Closed::Error`]: crate::Closed::Error
     Send(P::Reply),
-    /// End the connection. What was queued before is sent first.
+    /// Ends the connection after the queued bytes are sent.
     Stop,
-    /// Send this, then end the connection.
+    /// Sends a reply, then ends the connection.
     SendAndStop(P::Reply),
-    /// End the connection with an error: [`Closed::Error`](crate::Closed::Error). What was queued before is sent first.
+    /// Ends the connection with [`Closed::Error`](crate::Closed::Error) after the queued bytes are sent.
     Fail(BoxError),
-    /// Wait for a future, made by [`Conn::wait`] or [`Conn::blocking`]: until it is done this connection takes in neither packets nor messages.
+    /// Waits for a future. Made by [`Conn::wait`] and [`Conn::blocking`]. Until the future completes, the connection
+    /// handles neither packets nor messages.
     Wait(Wait<P>),
-    /// Go through a handshake, made by [`Next::upgrade`]: STARTTLS.
+    /// Runs a handshake on the open connection, for example STARTTLS. Made by [`Next::upgrade`].
     Upgrade(Box<Arc<dyn Handshake>>),
-    /// Send a file, made by [`Next::file`], then go on.
+    /// Sends a file and keeps the connection open. Made by [`Next::file`].
     File(Box<FileRange>),
 }
 
 impl<P: Protocol> Next<P> {
-    /// [`Next::Fail`] of anything that is or makes an error.
+    /// Returns [`Next::Fail`] with any error, or a message as a string.
     ///
     /// ```
     /// # use actix_acceptor::{Conn, Framing, Next, Protocol};
@@ -61,17 +62,20 @@ impl<P: Protocol> Next<P> {
         Next::Fail(error.into())
     }
 
-    /// Turns a plain connection into a TLS one (STARTTLS), or goes through any other handshake: what was queued before
-    /// leaves in clear first. Packets come as before, under the new cover; [`Conn::tls`](crate::Conn::tls) tells of it.
+    /// Upgrades a plain connection to TLS (STARTTLS), or runs any other handshake.
     ///
-    /// Bytes that the peer has sent in clear behind its wish end the connection with
-    /// [`HandshakeError::PlaintextAfterStartTls`](crate::transport::HandshakeError::PlaintextAfterStartTls): taken for what it says under TLS, they would be
-    /// anybody's who sits in between ([CVE-2011-0411](https://nvd.nist.gov/vuln/detail/CVE-2011-0411)).
+    /// The queued bytes are sent in plaintext first. After the handshake, packets arrive encrypted through the same
+    /// callbacks, and [`Conn::tls`](crate::Conn::tls) returns the details.
+    ///
+    /// Plaintext that the peer sent after the request for TLS ends the connection with
+    /// [`HandshakeError::PlaintextAfterStartTls`](crate::transport::HandshakeError::PlaintextAfterStartTls): a
+    /// man in the middle could have injected it to be read as if it were encrypted
+    /// ([CVE-2011-0411](https://nvd.nist.gov/vuln/detail/CVE-2011-0411)).
     pub fn upgrade(handshake: impl Handshake) -> Self {
         Next::Upgrade(Box::new(Arc::new(handshake)))
     }
 
-    /// Sends a file, or a range of it, then goes on: as [`Conn::send_file`].
+    /// Sends a file, or a range of one, and keeps the connection open. As [`Conn::send_file`].
     pub fn file(file: FileRange) -> Self {
         Next::File(Box::new(file))
     }
@@ -92,23 +96,25 @@ impl<P: Protocol> fmt::Debug for Next<P> {
     }
 }
 
-/// A future that a connection waits for, and what it does with the outcome. Made by [`Conn::wait`] and [`Conn::blocking`].
+/// A future that a connection waits for, and the closure that handles its output. Made by [`Conn::wait`] and
+/// [`Conn::blocking`].
 pub struct Wait<P: Protocol>(pub(crate) Pending<P>);
 
-/// What is left to do once the future is done.
+/// Calls the user's closure with the output of the future, which it has captured.
 pub(crate) type Then<P> = Box<dyn FnOnce(&mut P, &mut Conn<P>) -> Next<P>>;
 pub(crate) type Pending<P> = Pin<Box<dyn Future<Output = Then<P>>>>;
 
 impl<P: Protocol> Conn<P> {
-    /// Waits for a future, then goes on with what it yields.
+    /// Waits for a future, then calls `then` with its output.
     ///
-    /// Nothing blocks: other connections go on. This one takes in neither packets nor messages until then: packets are
-    /// held in their order, messages in theirs, and whoever awaits the answer to a message awaits it for as long (give such
-    /// a request a time limit). A shutdown of the pool is told when the wait is over, or at the deadline ends it.
+    /// The thread is not blocked, so other connections keep running. This connection handles neither packets nor
+    /// messages until the future completes. Packets stay queued in their order, and so do messages. A sender that
+    /// awaits the result of a message waits as well, so give such requests a time limit. [`Protocol::shutdown`] is
+    /// called after the wait. The wait is dropped when the deadline of a drain passes.
     ///
-    /// If the peer leaves meanwhile and has sent nothing behind this packet, there is nobody to answer: the future is
-    /// dropped and the connection ends. That includes a peer that shuts only its sending side; with
-    /// [`half_close`](crate::Builder::half_close) on, such a peer still gets its answer.
+    /// If the peer leaves during the wait and sent nothing after this packet, the future is dropped and the connection
+    /// ends, since the answer could not be delivered. The same holds for a peer that shuts down only its sending side,
+    /// unless [`half_close`](crate::Builder::half_close) is on: then it still receives the answer.
     ///
     /// ```
     /// # use actix_acceptor::{Conn, Framing, Next, Protocol};
@@ -129,7 +135,7 @@ impl<P: Protocol> Conn<P> {
     /// }
     /// # }
     /// ```
-    #[must_use = "the wait begins when the callback answers with it"]
+    #[must_use = "the wait starts when the callback returns it"]
     pub fn wait<F, T>(&self, future: F, then: T) -> Next<P>
     where
         F: Future + 'static,
@@ -140,23 +146,26 @@ impl<P: Protocol> Conn<P> {
             Box::new(move |me: &mut P, conn: &mut Conn<P>| then(output, me, conn)) as Then<P>
         })))
     }
-    /// Runs a closure that blocks (a file, a computation, a client that knows no futures) on a thread of its own, then goes
-    /// on with what it returns. Otherwise as [`wait`](Conn::wait): packets and messages are held in their order meanwhile,
-    /// and nobody else waits.
+
+    /// Runs a blocking closure on another thread, then calls `then` with its output.
     ///
-    /// The thread is one of those that the arbiter keeps for
-    /// [`spawn_blocking`](https://docs.rs/tokio/latest/tokio/task/fn.spawn_blocking.html), at most 512 at a time. The closure
-    /// begins when the callback has answered with it, behind waits that were asked for before. A panic in it ends this
-    /// connection with [`Closed::Panic`](crate::Closed::Panic) and its text.
+    /// Use it for file access, long computations and clients without an async API. As with [`wait`](Conn::wait),
+    /// packets and messages stay queued in their order meanwhile, and other connections keep running.
     ///
-    /// A closure that has begun cannot be stopped: when the connection ends before it, it runs on to its end, what it returns
-    /// is dropped, and `then` is not called. The arbiter's thread ends after it, too.
+    /// The thread is one of the arbiter's
+    /// [`spawn_blocking`](https://docs.rs/tokio/latest/tokio/task/fn.spawn_blocking.html) threads, of which there are
+    /// at most 512. The closure starts after the callback has returned, and after earlier waits of this connection. A
+    /// panic in it ends this connection with [`Closed::Panic`](crate::Closed::Panic) and the panic's message.
+    ///
+    /// A closure that has started cannot be stopped. If the connection ends first, the closure still runs to
+    /// completion, its output is dropped, and `then` is not called. The arbiter's thread does not end before the
+    /// closure.
     ///
     /// ```
     /// use actix_acceptor::{AcceptorPool, Conn, Framing, Next, Protocol};
     /// use bytes::Bytes;
     ///
-    /// /// A line is answered with its sum of bytes, worked out slowly.
+    /// /// Answers each line with the sum of its bytes, computed slowly.
     /// struct Sums { answered: u32 }
     ///
     /// impl Protocol for Sums {
@@ -185,7 +194,7 @@ impl<P: Protocol> Conn<P> {
     /// # let addr = pool.local_addr().expect("TCP");
     /// # let answers = tokio::task::spawn_blocking(move || -> std::io::Result<String> {
     /// # let mut peer = std::net::TcpStream::connect(addr)?;
-    /// // The lines behind the first one are there at once; they are taken when its sum is known.
+    /// // All lines arrive at once. Each is handled after the answer to the one before.
     /// peer.write_all(b"a\n\nb\n\n")?;
     /// # let mut answers = [0; 24];
     /// # peer.read_exact(&mut answers)?;
@@ -195,7 +204,7 @@ impl<P: Protocol> Conn<P> {
     /// # pool.stop(None).await;
     /// # Ok::<_, Box<dyn std::error::Error>>(()) }).expect("it works");
     /// ```
-    #[must_use = "the work begins when the callback answers with it"]
+    #[must_use = "the closure starts when the callback returns it"]
     pub fn blocking<F, O, T>(&self, work: F, then: T) -> Next<P>
     where
         F: FnOnce() -> O + Send + 'static,
@@ -207,7 +216,8 @@ impl<P: Protocol> Conn<P> {
                 Ok(output) => output,
                 Err(error) => match error.try_into_panic() {
                     Ok(panic) => resume_unwind(panic),
-                    // Not even begun: the arbiter is going down, and this connection with it.
+                    // The closure was cancelled before it started: the arbiter is stopping, and this connection with
+                    // it.
                     Err(_) => pending().await,
                 },
             }

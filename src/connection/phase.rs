@@ -1,4 +1,4 @@
-//! Where a connection is in its life, and what keeps it from taking in packets and messages.
+//! The phase of a connection, and the reasons for which it handles neither packets nor messages.
 
 use bitflags::bitflags;
 
@@ -11,23 +11,23 @@ pub(crate) enum Phase {
     Handshaking,
     /// From `ack` on.
     Ready,
-    /// Nothing is taken in any more; queued bytes are being sent.
+    /// Packets and messages are no longer handled; queued bytes are being sent.
     Closing,
     /// `closed` has been called.
     Closed,
 }
 
 bitflags! {
-    /// Why a connection takes in no packets and no messages. It does when this is empty.
+    /// Why a connection handles neither packets nor messages. Empty if it does.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub(crate) struct Paused: u8 {
         /// The phase is not `Ready`.
         const NOT_READY = 1;
-        /// A callback has asked to wait for a future.
+        /// The connection waits for a future that a callback returned.
         const WAITING = 1 << 1;
-        /// More bytes are queued than the high-water mark, and not yet as few as the low one.
+        /// More bytes than the high-water mark were queued, and the low-water mark has not been reached since.
         const ABOVE_MARK = 1 << 2;
-        /// A handshake on the live connection (STARTTLS) is under way.
+        /// A handshake on the live connection (STARTTLS) is in progress.
         const UPGRADING = 1 << 3;
         /// A file is being sent.
         const SENDING_FILE = 1 << 4;
@@ -35,22 +35,22 @@ bitflags! {
 }
 
 bitflags! {
-    /// What a connection keeps track of between turns.
+    /// The state of a connection between turns.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub(crate) struct Flags: u8 {
         /// The mailbox may hold messages. It is polled only then.
         const MAIL = 1;
         /// Bytes were read that the codec has not seen.
         const UNDECODED = 1 << 1;
-        /// The peer has shut its sending side.
+        /// The peer has shut down its sending side.
         const EOF = 1 << 2;
         /// `half_closed` has been called.
         const HALF_CLOSED = 1 << 3;
-        /// The stream (TLS) still holds bytes that were written to it.
+        /// A buffering stream (TLS) holds bytes that were written to it and not yet sent.
         const UNFLUSHED = 1 << 4;
-        /// A stream was added by a callback and not polled yet.
+        /// A callback has added a stream that has not been polled.
         const STREAM_ADDED = 1 << 5;
-        /// The pool has asked the connection to shut down.
+        /// The pool has notified the connection that it shuts down.
         const DRAINING = 1 << 6;
     }
 }

@@ -1,8 +1,8 @@
-//! What a user writes: the callbacks of a connection, what they are given and what they answer.
+//! [`Protocol`], the callbacks that a user implements for a connection.
 //!
 //! ```text
 //! init ─▶ ack ─▶ packet | user | timeout | half_closed | passive | shutdown ─▶ ... ─▶ closed
-//!                each answers with a Next; whatever happens, closed comes last and once
+//!                each returns a Next; closed is always called last, exactly once
 //! ```
 
 use std::time::Instant;
@@ -13,19 +13,19 @@ use super::{Closed, Conn, Next, Timeout};
 use crate::error::BoxError;
 use crate::framing::Framing;
 
-/// What one packet of a protocol is: what its codec decodes to.
+/// The type of a protocol's packets: the item that its codec decodes.
 pub type Packet<P> = <<P as Protocol>::Codec as Decoder>::Item;
 
-/// The behaviour of a connection: one value per connection, its fields are the connection's state.
+/// The behaviour of a connection. There is one value per connection; its fields are the connection's state.
 ///
-/// Only [`packet`](Protocol::packet) is required. Every callback runs on the connection's own arbiter, never two of one
-/// connection at a time, so the state needs no `Send`; a callback must not block the thread (see [`Conn::wait`] and
-/// [`Conn::blocking`]). A panic in one ends this connection and no other.
+/// Only [`packet`](Protocol::packet) is required. All callbacks of a connection run on its arbiter, one at a time, so
+/// the type need not be `Send`. A callback must not block the thread; see [`Conn::wait`] and [`Conn::blocking`]. A
+/// panic in a callback ends only this connection.
 ///
-/// A `Stop` or `SendAndStop` answered to an event ends the connection with the event's reason: out of
-/// [`timeout`](Protocol::timeout) it is [`Closed::Idle`] or [`Closed::PacketTimeout`], out of
-/// [`half_closed`](Protocol::half_closed) it is [`Closed::Peer`], after [`shutdown`](Protocol::shutdown) it is
-/// [`Closed::Shutdown`], else [`Closed::Local`].
+/// When a callback returns [`Next::Stop`] or [`Next::SendAndStop`], the reason depends on the callback:
+/// [`Closed::Idle`] or [`Closed::PacketTimeout`] for [`timeout`](Protocol::timeout), [`Closed::Peer`] for
+/// [`half_closed`](Protocol::half_closed), [`Closed::Shutdown`] for [`shutdown`](Protocol::shutdown), and
+/// [`Closed::Local`] otherwise. During a drain, `Local` and `Peer` become `Shutdown`.
 ///
 /// ```
 /// use actix_acceptor::{AcceptorPool, Conn, Framing, Next, Protocol};
@@ -59,93 +59,98 @@ pub type Packet<P> = <<P as Protocol>::Codec as Decoder>::Item;
 /// # Ok::<_, Box<dyn std::error::Error>>(()) }).expect("it works");
 /// ```
 pub trait Protocol: Sized + 'static {
-    /// The codec: [`Framing`], or any of tokio-util's or one's own.
+    /// The codec: [`Framing`], a codec of tokio-util, or your own.
     type Codec: Decoder<Error: Into<BoxError>> + Encoder<Self::Reply, Error: Into<BoxError>> + 'static;
 
-    /// What this connection sends.
+    /// The type of the replies that this connection sends.
     type Reply: Send + 'static;
 
-    /// What the program may send to this connection, wrapped in [`User`](crate::User). `()` or
-    /// [`Infallible`](std::convert::Infallible) where there is nothing.
+    /// The type of the messages that the program sends to this connection, wrapped in [`User`](crate::User). Use `()`
+    /// or [`Infallible`](std::convert::Infallible) if there are none.
     type User: Send + 'static;
 
-    /// The socket was accepted: before everything else, and before any handshake.
+    /// Called first, when the socket was accepted, before any handshake.
     ///
-    /// What is sent here leaves once the connection is ready; a stop closes without a handshake.
+    /// Bytes sent here are written once the connection is ready. [`Next::Stop`] closes the connection without a
+    /// handshake.
     fn init(&mut self, conn: &mut Conn<Self>) -> Next<Self> {
         let _ = conn;
         Next::Continue
     }
 
-    /// The connection is ready: called once, before any packet and any message.
+    /// Called once the connection is ready, before any packet or message.
     fn ack(&mut self, conn: &mut Conn<Self>) -> Next<Self> {
         let _ = conn;
         Next::Continue
     }
 
-    /// The peer sent a packet.
+    /// Called for each packet that the peer sent.
     fn packet(&mut self, packet: Packet<Self>, conn: &mut Conn<Self>) -> Next<Self>;
 
-    /// The program sent a message, or a stream of [`Conn::add_stream`] yielded one.
+    /// Called for each message that the program sent, and each item of a stream added with [`Conn::add_stream`].
     fn user(&mut self, message: Self::User, conn: &mut Conn<Self>) -> Next<Self> {
         let _ = (message, conn);
         Next::Continue
     }
 
-    /// The peer was silent for the idle timeout, or left a packet half-sent for the packet timeout.
+    /// Called when the peer was silent for the idle timeout, or did not complete a packet within the packet timeout.
     ///
-    /// Stops unless overridden. Going on gives the peer the same time again; the bytes of a half-sent packet are in
-    /// [`Timeout::Packet`] and then forgotten.
+    /// [`Next::Continue`] starts the timeout again. The bytes of an incomplete packet are in [`Timeout::Packet`]; they
+    /// are discarded afterwards.
+    ///
+    /// Default: [`Next::Stop`].
     fn timeout(&mut self, timeout: Timeout, conn: &mut Conn<Self>) -> Next<Self> {
         let _ = (timeout, conn);
         Next::Stop
     }
 
-    /// The peer has shut its sending side, and all it had sent before was delivered.
+    /// Called when the peer has shut down its sending side, after all its packets were delivered.
     ///
-    /// With [`half_close`](crate::Builder::half_close) off, the default, the connection ends after this callback: what it
-    /// sends still leaves, a future that it asks to wait for is still waited for. With it on the connection goes on, unless this
-    /// stops it.
+    /// With [`half_close`](crate::Builder::half_close) off (the default), the connection ends after this callback.
+    /// Replies and futures that it returns are still sent and waited for. With `half_close` on, the connection stays
+    /// open unless this callback stops it.
     fn half_closed(&mut self, conn: &mut Conn<Self>) -> Next<Self> {
         let _ = conn;
         Next::Continue
     }
 
-    /// The last of a [`Count`](Active::Count) of packets was delivered: the socket is passive now, as with `tcp_passive`
-    /// of Erlang's `inet`.
+    /// Called when the last packet of a [`Count`](crate::Active::Count) was delivered and the socket became passive, as
+    /// `tcp_passive` in Erlang's `inet`.
     fn passive(&mut self, conn: &mut Conn<Self>) -> Next<Self> {
         let _ = conn;
         Next::Continue
     }
 
-    /// The pool shuts down. Stops unless overridden. A connection that waits is told when the wait is over.
+    /// Called when the pool shuts down. A connection that waits for a future is called after the wait.
     ///
-    /// A connection that goes on is ended at the deadline; `None` means that there is none.
+    /// A connection that stays open is ended at `deadline`; `None` means that there is no deadline.
+    ///
+    /// Default: [`Next::Stop`].
     fn shutdown(&mut self, deadline: Option<Instant>, conn: &mut Conn<Self>) -> Next<Self> {
         let _ = (deadline, conn);
         Next::Stop
     }
 
-    /// The connection is over, and this is why. Called exactly once, last, on every path.
+    /// Called when the connection has ended, with the reason: exactly once, last, on every path.
     fn closed(&mut self, why: &Closed) {
         let _ = why;
     }
 }
 
-/// An encoder whose output does not depend on what it encoded before, nor later output on this one: what it encodes once
-/// may be sent to many connections.
+/// An encoder whose output depends only on the reply, not on earlier replies. Bytes encoded once may be sent to many
+/// connections.
 pub trait EncodeOnce {}
 
 impl EncodeOnce for Framing {}
 
-/// What a peer is to a factory: who it is, before there is any state for it.
+/// A new peer, as passed to the factory that makes its [`Protocol`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Peer {
-    /// The number the connection will have.
+    /// The id of the connection.
     pub id: crate::telemetry::ConnectionId,
-    /// The address of the socket's peer: no PROXY header has been read yet.
+    /// The address of the socket's peer. No PROXY header has been read yet.
     pub address: crate::net::Address,
-    /// The name of the listener it came by.
+    /// The name of the listener that accepted it.
     pub listener: std::sync::Arc<str>,
 }

@@ -1,4 +1,4 @@
-//! What comes in: packets from the socket, messages from the mailbox and the streams.
+//! The input of a connection: packets from the socket, messages from the mailbox and from streams.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
@@ -17,7 +17,7 @@ use crate::net::{Buffers, READ_BUFFER};
 use crate::panic::catch_panic;
 
 impl<P: Protocol> Connection<P> {
-    /// Reads, and delivers every whole packet of a read before the next read.
+    /// Reads from the socket, and delivers every complete packet of a read before the next read.
     pub(super) fn take_packets(&mut self, ctx: &ConnectionContext<P>, cx: &mut Context<'_>, budget: &mut Budget) {
         if ctx.is_waiting() && self.is_open() {
             return self.read_ahead(cx);
@@ -82,16 +82,16 @@ impl<P: Protocol> Connection<P> {
         }
     }
 
-    /// Delivers whole packets until none is left, all under one panic guard.
+    /// Delivers complete packets until none is left, all under one panic guard.
     fn deliver(&mut self, budget: &mut Budget) {
         if !self.has(Flags::UNDECODED) {
             return;
         }
-        // Moved out of the connection while packets are decoded from it: only the codec touches it.
+        // Moved out of the connection while packets are decoded from it: only the codec uses it.
         let mut read = std::mem::take(&mut self.conn.buffers_mut().read);
         let before = self.conn.guard.callbacks();
         let outcome = catch_panic(|| self.deliver_from(&mut read, budget));
-        // Each packet was a callback, also one that panicked.
+        // Each packet was one callback, including one that panicked.
         let delivered = self.conn.guard.callbacks() - before;
         self.conn.guard.state().count_packets(delivered);
         let partial = !self.has(Flags::UNDECODED) && !read.is_empty();
@@ -163,27 +163,28 @@ impl<P: Protocol> Connection<P> {
         }
     }
 
-    /// The peer has shut its sending side, and everything before that is delivered.
+    /// Handles the end of input, after all packets before it were delivered.
     fn half_close(&mut self) {
         if !self.has(Flags::HALF_CLOSED) {
             self.conn.flags.insert(Flags::HALF_CLOSED);
             self.call_caught(Trigger::HalfClosed, |me, conn| me.half_closed(conn));
         }
-        let goes_on = self.conn.config.settings.half_close || self.is_waiting();
-        if !goes_on && self.conn.phase() < Phase::Closing {
+        let stays_open = self.conn.config.settings.half_close || self.is_waiting();
+        if !stays_open && self.conn.phase() < Phase::Closing {
             self.close(Closed::Peer(None));
         }
     }
 
-    /// Whether no read would show that the peer is gone: the connection is passive, or has read ahead as much as it may.
+    /// Whether reads cannot detect that the peer is gone: the connection is passive, or has read ahead as far as
+    /// allowed.
     pub(super) fn cannot_detect_close(&mut self) -> bool {
         matches!(self.conn.active, Active::Passive)
             || self.is_waiting() && self.conn.unread().is_some_and(|read| read.len() >= READ_BUFFER)
     }
 
-    /// During a wait: reads ahead, at most one buffer, to see whether the peer is still there.
+    /// Reads ahead during a wait, at most one buffer, to detect that the peer has left.
     pub(super) fn read_ahead(&mut self, cx: &mut Context<'_>) {
-        // What comes before the handshake is the handshake's to read.
+        // Bytes before the handshake belong to the handshake.
         if matches!(self.conn.active, Active::Passive) || self.has_handshake() {
             return;
         }
@@ -201,7 +202,8 @@ impl<P: Protocol> Connection<P> {
         }
     }
 
-    /// Messages from the mailbox and items of the streams, a quota of each, and futures of the context.
+    /// Handles messages from the mailbox and items of the streams, a quota of each, and polls the futures of the
+    /// context.
     #[inline]
     pub(super) fn take_mail(
         &mut self,
@@ -284,7 +286,7 @@ impl<P: Protocol> Connection<P> {
         self.check_stopped(ctx);
     }
 
-    /// A message handler may have stopped the context, as it would in any actix actor.
+    /// Closes the connection if a message handler has stopped the context.
     #[inline]
     fn check_stopped(&mut self, ctx: &ConnectionContext<P>) {
         if ctx.is_stopped() && !self.conn.is_closing() {

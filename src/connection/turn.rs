@@ -15,20 +15,20 @@ use crate::time::Expired;
 const MAX_BYTES: usize = 64 * 1024;
 /// Packets that a turn delivers.
 const MAX_PACKETS: u32 = 128;
-/// Messages that a turn takes from the mailbox, and as many from the streams. More would starve the socket, fewer would
-/// cost more turns.
+/// Messages that a turn handles from the mailbox, and from the streams. More would starve the socket, fewer would cost
+/// more turns.
 const MAX_MESSAGES: u32 = 64;
 
 /// Milliseconds between probes of a socket that is not being read, to see whether the peer has reset it.
 const PROBE_INTERVAL: u64 = 250;
 
-/// What a turn may still do.
+/// The work that is left to a turn.
 pub(super) struct Budget {
     pub(super) bytes: usize,
     pub(super) packets: u32,
     pub(super) messages: u32,
     pub(super) items: u32,
-    /// The budget ended before the work did: another turn is needed, after other connections have run.
+    /// The budget was used up before the work was done: another turn is needed, after other connections have run.
     pub(super) exhausted: bool,
 }
 
@@ -39,7 +39,7 @@ impl Budget {
 }
 
 impl<P: Protocol> Connection<P> {
-    /// One turn: the calls below, in this order, until nothing is left to do at once.
+    /// Runs one turn: the calls below, in this order, until there is no work that can be done now.
     // Not inlined: merged into `poll` it costs 7 instructions more per pipelined packet.
     #[inline(never)]
     pub(super) fn turn(
@@ -137,7 +137,7 @@ impl<P: Protocol> Connection<P> {
         }
     }
 
-    /// From accepted to ready: `init`, then the handshake, then `ack`. A wait that `init` asked for comes before the
+    /// Makes the connection ready: `init`, then the handshake, then `ack`. A wait returned by `init` comes before the
     /// handshake.
     #[inline]
     fn prepare(&mut self, cx: &mut Context<'_>) {
@@ -163,7 +163,7 @@ impl<P: Protocol> Connection<P> {
         }
     }
 
-    /// Whether nothing that `init` asked for holds back the handshake and `ack`.
+    /// Whether neither a wait nor an upgrade returned by `init` holds back the handshake and `ack`.
     fn is_ready_to_ack(&self) -> bool {
         self.conn.phase() == Phase::Handshaking && !self.conn.paused.intersects(Paused::WAITING | Paused::UPGRADING)
     }
@@ -173,7 +173,7 @@ impl<P: Protocol> Connection<P> {
         self.conn.paused.contains(Paused::UPGRADING)
     }
 
-    /// Polls the futures that callbacks asked to wait for, one after the other.
+    /// Polls the futures that callbacks returned, one after the other.
     fn poll_waits(&mut self, cx: &mut Context<'_>) {
         while self.is_waiting() {
             let cold = self.cold();
@@ -194,7 +194,7 @@ impl<P: Protocol> Connection<P> {
         }
     }
 
-    /// Whether something is left to do in this turn.
+    /// Whether there is work left that can be done in this turn.
     #[inline]
     fn has_more(&self, ctx: &ConnectionContext<P>) -> bool {
         let signals = self.conn.guard.state().signals();
@@ -227,7 +227,7 @@ impl<P: Protocol> Connection<P> {
         let (last_read, now) = (guard.state().last_read(), guard.now());
         let resumed = guard.deadlines.set_paused(paused, last_read, || guard.registry().clock().exact());
         if resumed && guard.deadlines.next(last_read).is_some_and(|deadline| deadline <= now) {
-            // The tick may have passed while the deadline stood still, and may do so again.
+            // The tick may have passed this deadline while it was paused.
             guard.state().signal(Signals::DEADLINE);
         }
         if guard.deadlines.take_changed() {
@@ -237,7 +237,7 @@ impl<P: Protocol> Connection<P> {
             self.conn.buffers = buffers.give_back();
         }
         if budget.exhausted {
-            // Waking ourselves would be no yield on an arbiter: tokio defers this waker until after I/O.
+            // `wake_by_ref` would not yield on an arbiter. tokio defers this waker until after I/O.
             let _ = pin!(tokio::task::yield_now()).poll(cx);
         }
         Poll::Pending

@@ -1,4 +1,4 @@
-//! What goes out: one write a turn.
+//! The output of a connection: one write per turn.
 
 use std::future::Future;
 use std::io;
@@ -15,14 +15,15 @@ use crate::net::Buffers;
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
 impl<P: Protocol> Connection<P> {
-    /// Writes what is queued, as far as the socket accepts it. Returns true if that lets the connection take things in again.
+    /// Writes the queued bytes as far as the socket accepts them. Returns true if the connection can handle packets and
+    /// messages again because of this.
     #[inline]
     pub(super) fn write(&mut self, cx: &mut Context<'_>) -> bool {
         let unflushed = self.has(Flags::UNFLUSHED);
         if self.conn.queued() == 0 && !unflushed && !self.conn.paused.contains(Paused::SENDING_FILE) {
             return false;
         }
-        // What `init` sends waits until the connection is ready.
+        // Bytes sent by `init` are written once the connection is ready.
         if !matches!(self.conn.phase(), Phase::Ready | Phase::Closing) {
             return false;
         }
@@ -49,7 +50,7 @@ impl<P: Protocol> Connection<P> {
         let queued = &mut conn.buffers.get_or_insert_with(Buffers::borrow).write;
         let state = conn.guard.state();
         let (mut sent, before) = (0, state.bytes_out());
-        // Counted before the peer can have them, so that whoever has heard from the peer finds them counted.
+        // Counted before the write: once the peer has received bytes, the count must include them.
         state.set_bytes_out(before + queued.len() as u64);
         let outcome = loop {
             if queued.is_empty() {
@@ -80,14 +81,14 @@ impl<P: Protocol> Connection<P> {
                 Poll::Pending => conn.flags.insert(Flags::UNFLUSHED),
             }
         }
-        // What a buffering stream holds back is not sent either.
+        // Bytes that a buffering stream holds back count as unsent.
         let unflushed = conn.flags.contains(Flags::UNFLUSHED);
         let progress = sent > 0 || was_unflushed && !unflushed;
         conn.guard.deadlines.wrote(progress, !queued.is_empty() || unflushed, conn.guard.now());
         outcome
     }
 
-    /// Sends files, each after what was queued before it; true when all of them are sent.
+    /// Sends files, each after the bytes queued before it. Returns true when all of them are sent.
     #[cold]
     fn write_files(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
         let conn = &mut self.conn;
@@ -130,14 +131,14 @@ impl<P: Protocol> Connection<P> {
                 buffers.files = None;
             }
         } else if !conn.io.is_plain() {
-            // What is written so far must not wait for the next piece.
+            // Flushed so that the bytes written so far do not wait for the next piece.
             let unflushed = Pin::new(&mut conn.io).poll_flush(cx)?.is_pending();
             conn.flags.set(Flags::UNFLUSHED, unflushed);
         }
         outcome
     }
 
-    /// A write failed: what is queued cannot be sent. A close under way keeps its reason, unless it was an orderly one.
+    /// Ends the connection after a failed write. A close in progress keeps its reason, unless it was an orderly one.
     #[cold]
     fn write_failed(&mut self, error: io::Error) {
         let why = self.cold.as_mut().and_then(|cold| cold.why.take());

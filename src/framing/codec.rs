@@ -29,7 +29,7 @@ impl Decoder for Framing {
             return Ok(packet);
         }
         self.scanned = 0;
-        // The beginning of a possible terminator is payload now, and may exceed the limit.
+        // At the end of the stream, an incomplete terminator is payload, which may exceed the limit.
         if src.len() > self.max_frame {
             return Err(FramingError::received_above(self.max_frame));
         }

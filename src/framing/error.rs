@@ -40,7 +40,7 @@ impl FramingError {
         Self::TooLong { length, limit: max as u64 }
     }
 
-    /// More than `max` bytes are there, and no end in sight. The same however much came at once.
+    /// The error for more than `max` bytes without an end. It does not depend on how the bytes were split into reads.
     #[cold]
     pub(super) fn received_above(max: usize) -> Self {
         Self::announced(max as u64 + 1, max)

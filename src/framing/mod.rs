@@ -29,7 +29,7 @@ pub use length::Width;
 /// is `raw`.
 ///
 /// Packets are slices of the read buffer, never copies, so a packet keeps the whole buffer alive.
-/// How the bytes were split on their way makes no difference, except to `raw`.
+/// Except with `raw`, packets do not depend on how the bytes were split into reads.
 ///
 /// ```
 /// use actix_acceptor::Framing;
@@ -49,9 +49,9 @@ pub use length::Width;
 /// ```
 ///
 /// # One value per stream
-/// A partial line is not searched twice: the value remembers how far it was searched. So each
-/// stream needs a value, and so does a buffer in which other bytes replace a partial packet. (A
-/// buffer that has become shorter is searched from its beginning again.)
+/// A `Framing` stores how far a partial packet was searched, so that bytes are not searched twice. Each
+/// stream therefore needs its own value, and so does a buffer in which other bytes replace a partial
+/// packet. (A buffer that has become shorter is searched from its beginning again.)
 ///
 /// # At the end of the stream
 /// [`decode_eof`](tokio_util::codec::Decoder::decode_eof) delivers the unterminated rest as the
@@ -59,10 +59,10 @@ pub use length::Width;
 /// packets only and leaves the rest, prefix included, in the buffer.
 ///
 /// # Errors
-/// [`FramingError::TooLong`] as soon as it is certain that a packet would exceed
-/// [`max_frame`](Self::max_frame); [`FramingError::ReplyTooLong`] if an outgoing packet does not
-/// fit its prefix, in which case nothing is written. After `TooLong` the bytes are still in the
-/// buffer and the next call fails in the same way: close the stream.
+/// [`FramingError::TooLong`] as soon as it is certain that a packet exceeds
+/// [`max_frame`](Self::max_frame). The bytes stay in the buffer and the next call fails in the same
+/// way, so close the stream. [`FramingError::ReplyTooLong`] if an outgoing packet does not fit its
+/// prefix, in which case nothing is written.
 #[derive(Clone, Debug)]
 pub struct Framing {
     kind: Kind,
@@ -132,8 +132,8 @@ impl Framing {
     /// This is Erlang's `{packet, 1 | 2 | 4}`. The prefix stays in the buffer until its packet is
     /// complete.
     ///
-    /// An announced length does not allocate by itself: space is reserved 64 KiB at a time, as the
-    /// bytes arrive.
+    /// An announced length alone allocates nothing: space is reserved 64 KiB at a time, as the bytes
+    /// arrive.
     #[must_use]
     pub fn length_prefix(width: Width) -> Self {
         Self::with_kind(match width {
@@ -170,9 +170,9 @@ impl Framing {
 
     /// Packets that end with `bytes`, which are dropped. When encoding, `bytes` are appended.
     ///
-    /// The first occurrence counts. So an outgoing packet must not contain the delimiter, nor end with
-    /// bytes that move its first occurrence forward (as `a` does before the delimiter `aa`): the peer
-    /// would split it elsewhere.
+    /// The first occurrence of the delimiter ends a packet. An outgoing packet must therefore not contain
+    /// it, nor end with bytes that move its first occurrence forward (as `a` does before the delimiter
+    /// `aa`): the peer would split it elsewhere.
     ///
     /// ```
     /// # use {actix_acceptor::Framing, bytes::BytesMut, tokio_util::codec::Decoder};

@@ -31,7 +31,7 @@ pub struct ActorService<A: Actor> {
     start: StartFn<A>,
 }
 
-/// Sent to an actor that owns a socket once the pool has registered it: from then on it is found, listed and drained.
+/// Sent to an actor that owns a socket once the pool has registered it. From then on, the actor is found, listed and drained.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 pub struct Ack {
@@ -79,7 +79,7 @@ where
         Socket::new(stream, guard, handshake).when_ready(move |socket| start_actor(&start, socket));
     }
 
-    /// The actor decodes packets itself.
+    /// Without a packet timeout: the actor decodes packets itself.
     fn timeouts(&self, config: &Config) -> Timeouts {
         Timeouts { packet: 0, ..config.timeouts() }
     }
@@ -99,7 +99,7 @@ where
     match started {
         Err(panic) => shared.set_close_reason(CloseReason::Panic, Some(panic)),
         Ok(Err(error)) => {
-            // An error of the user's may panic when it is formatted.
+            // Formatting a user-defined error may panic.
             let detail = catch_panic(|| with_sources(&*error)).unwrap_or_else(|panic| panic);
             shared.set_close_reason(CloseReason::Error, Some(detail));
         }

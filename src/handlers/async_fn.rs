@@ -36,13 +36,13 @@ pub struct FnService {
     serve: ServeFn,
 }
 
-/// The actor type of a pool whose connections are served by an async fn: there is no actor behind them.
+/// The actor type of a pool whose connections are served by an async fn and have no actor.
 #[derive(Debug)]
 pub enum NoActor {}
 
 /// What an async fn that serves a connection may return: nothing, or a result.
 pub trait IntoServeResult {
-    /// The outcome as a result.
+    /// Converts the return value to a result.
     fn into_serve_result(self) -> Result<(), BoxError>;
 }
 
@@ -86,7 +86,7 @@ impl fmt::Debug for FnService {
     }
 }
 
-/// How long an async fn may go on after the pool has ended its connection; then it is dropped.
+/// How long an async fn may run after the pool has ended its connection. After that it is dropped.
 const CLOSE_GRACE: Duration = Duration::from_millis(100);
 
 struct FnSpawner(Arc<SharedFn>);
@@ -97,7 +97,7 @@ impl ConnectionSpawner for FnSpawner {
         Socket::new(stream, guard, handshake).when_ready(move |socket| start(&serve, socket));
     }
 
-    /// The fn decodes packets itself.
+    /// Without a packet timeout: the fn decodes packets itself.
     fn timeouts(&self, config: &Config) -> Timeouts {
         Timeouts { packet: 0, ..config.timeouts() }
     }
@@ -124,7 +124,7 @@ fn start(serve: &SharedFn, socket: Socket) {
         match select(pin!(served), pin!(closed)).await {
             Either::Left((Ok(Ok(())), _)) => {}
             Either::Left((Ok(Err(error)), _)) => {
-                // An error of the user's may panic when it is formatted.
+                // Formatting a user-defined error may panic.
                 let (reason, detail) = catch_panic(|| {
                     let closed = Closed::from(error);
                     (closed.reason(), closed.detail())
@@ -133,7 +133,7 @@ fn start(serve: &SharedFn, socket: Socket) {
                 shared.set_close_reason(reason, detail);
             }
             Either::Left((Err(panic), _)) => shared.set_close_reason(CloseReason::Panic, Some(panic_text(panic))),
-            // It does not look at its socket: both are dropped.
+            // The fn does not use its socket: both are dropped.
             Either::Right(_) => {}
         }
     });
@@ -141,7 +141,7 @@ fn start(serve: &SharedFn, socket: Socket) {
 
 impl Pool<NoActor> {
     /// Replaces the async fn that serves each new connection, as given to
-    /// [`AcceptorPool::with_fn`](crate::AcceptorPool::with_fn). Existing connections keep theirs.
+    /// [`AcceptorPool::with_fn`](crate::AcceptorPool::with_fn). Existing connections keep their fn.
     ///
     /// # Errors
     /// [`PoolEnded`] when the pool has ended.

@@ -1,4 +1,4 @@
-//! The door `events`: a closure pair, as glisten's `on_init` and `loop`.
+//! The handler `with_events`: two closures, as glisten's `on_init` and `loop`.
 
 use std::convert::Infallible;
 use std::marker::PhantomData;
@@ -15,20 +15,22 @@ use crate::connection::{Closed, Conn, Event, Next, Packet, Protocol, Timeout};
 use crate::error::BoxError;
 use crate::framing::Framing;
 
-/// The protocol made of the closures given to [`AcceptorPool::with_events`](crate::AcceptorPool::with_events): `S` is their state, `M` the messages it takes.
+/// The [`Protocol`] that wraps the closures of [`AcceptorPool::with_events`](crate::AcceptorPool::with_events).
 ///
-/// A nameable type, so that `Addr<Connection<EventLoop<u64, Tell>>>`, `Recipient<User<Tell>>` and handlers of one's own work.
+/// `S` is the state, `M` the type of messages, `C` the codec and `R` the type of replies. The type can be named, so
+/// that `Addr<Connection<EventLoop<u64, Command>>>`, `Recipient<User<Command>>` and your own message handlers work.
 pub struct EventLoop<S, M = Infallible, C = Framing, R = Bytes> {
     state: Option<S>,
-    script: Arc<dyn Script<S, M, C, R>>,
+    callbacks: Arc<dyn Callbacks<S, M, C, R>>,
     on_close: Option<Arc<OnClose<S>>>,
 }
 
 type OnClose<S> = dyn Fn(S, &Closed) + Send + Sync;
-type Items<M> = Pin<Box<dyn Stream<Item = M>>>;
+type MessageStream<M> = Pin<Box<dyn Stream<Item = M>>>;
 
-/// The two closures, their types forgotten: a closure cannot stand inside the type that its own arguments name.
-trait Script<S, M, C, R>: Send + Sync {
+/// The two closures with their types erased: a closure's type cannot be part of the [`EventLoop`] that its arguments
+/// name.
+trait Callbacks<S, M, C, R>: Send + Sync {
     fn on_init(&self, conn: &mut Conn<EventLoop<S, M, C, R>>) -> Init<S, M, C, R>
     where
         EventLoop<S, M, C, R>: Protocol;
@@ -48,7 +50,7 @@ struct Closures<I, E> {
     on_event: E,
 }
 
-impl<S, M, C, R, I, E> Script<S, M, C, R> for Closures<I, E>
+impl<S, M, C, R, I, E> Callbacks<S, M, C, R> for Closures<I, E>
 where
     EventLoop<S, M, C, R>: Protocol,
     I: Fn(&mut Conn<EventLoop<S, M, C, R>>) -> Init<S, M, C, R> + Send + Sync,
@@ -71,61 +73,62 @@ where
     }
 }
 
-/// What `on_init` answers: the state, and what else the connection begins with.
+/// The return value of `on_init`: the connection's state, and the streams whose items it receives as messages.
 #[must_use]
 pub struct Init<S, M = Infallible, C = Framing, R = Bytes> {
     state: S,
-    streams: Vec<Items<M>>,
-    next: Begin,
+    streams: Vec<MessageStream<M>>,
+    outcome: InitOutcome,
     codec: PhantomData<fn() -> (C, R)>,
 }
 
-enum Begin {
+enum InitOutcome {
     Continue,
     Stop,
     Fail(BoxError),
 }
 
 impl<S> Init<S> {
-    /// Begins with this state; no messages, and [`Framing`] with replies of bytes.
+    /// Uses this state, with no messages, [`Framing`] as the codec, and replies of type `Bytes`.
     pub fn new(state: S) -> Self {
-        Init { state, streams: Vec::new(), next: Begin::Continue, codec: PhantomData }
+        Init { state, streams: Vec::new(), outcome: InitOutcome::Continue, codec: PhantomData }
     }
 }
 
 impl<S, C, R> Init<S, Infallible, C, R> {
-    /// Takes messages of this type.
+    /// Sets the type of the messages that the connection receives.
     pub fn with_messages<M>(self) -> Init<S, M, C, R> {
-        Init { state: self.state, streams: Vec::new(), next: self.next, codec: PhantomData }
+        Init { state: self.state, streams: Vec::new(), outcome: self.outcome, codec: PhantomData }
     }
 
-    /// Takes the items of this stream as messages (glisten's selector), and others of their type.
+    /// Adds a stream whose items the connection receives as messages, as glisten's selector. Also sets the type of
+    /// messages.
     pub fn stream<M>(self, stream: impl Stream<Item = M> + 'static) -> Init<S, M, C, R> {
         self.with_messages().with_stream(stream)
     }
 }
 
 impl<S, M, C, R> Init<S, M, C, R> {
-    /// Takes the items of one more stream.
+    /// Adds another stream. May be called repeatedly.
     pub fn with_stream(mut self, stream: impl Stream<Item = M> + 'static) -> Self {
         self.streams.push(Box::pin(stream));
         self
     }
 
-    /// Packets by another codec, replies of another type.
+    /// Sets the types of the codec and the replies.
     pub fn with_codec<D, T>(self) -> Init<S, M, D, T> {
-        Init { state: self.state, streams: self.streams, next: self.next, codec: PhantomData }
+        Init { state: self.state, streams: self.streams, outcome: self.outcome, codec: PhantomData }
     }
 
-    /// Ends the connection before it begins.
+    /// Ends the connection without a handshake, as [`Next::Stop`] in [`Protocol::init`].
     pub fn stop(mut self) -> Self {
-        self.next = Begin::Stop;
+        self.outcome = InitOutcome::Stop;
         self
     }
 
-    /// Ends the connection with an error before it begins.
+    /// Ends the connection with an error, as [`Next::Fail`] in [`Protocol::init`].
     pub fn fail(mut self, error: impl Into<BoxError>) -> Self {
-        self.next = Begin::Fail(error.into());
+        self.outcome = InitOutcome::Fail(error.into());
         self
     }
 }
@@ -145,8 +148,8 @@ where
             + Sync
             + 'static,
     {
-        let script: Arc<dyn Script<S, M, C, R>> = Arc::new(Closures { on_init, on_event });
-        Self::new(move |_| EventLoop { state: None, script: script.clone(), on_close: None }, C::default)
+        let callbacks: Arc<dyn Callbacks<S, M, C, R>> = Arc::new(Closures { on_init, on_event });
+        Self::new(move |_| EventLoop { state: None, callbacks: callbacks.clone(), on_close: None }, C::default)
     }
 
     pub(crate) fn with_close(mut self, on_close: impl Fn(S, &Closed) + Send + Sync + 'static) -> Self {
@@ -161,7 +164,7 @@ impl<S, M, C, R> EventLoop<S, M, C, R>
 where
     Self: Protocol,
 {
-    /// The state, for handlers of one's own; `None` only while `on_init` runs.
+    /// The state, for your own message handlers. `None` only while `on_init` runs.
     pub fn state(&mut self) -> Option<&mut S> {
         self.state.as_mut()
     }
@@ -176,7 +179,7 @@ where
     #[inline]
     fn on(&mut self, event: Event<Self>, conn: &mut Conn<Self>) -> Next<Self> {
         match &mut self.state {
-            Some(state) => self.script.on_event(state, event, conn),
+            Some(state) => self.callbacks.on_event(state, event, conn),
             None => Next::Stop,
         }
     }
@@ -193,13 +196,13 @@ where
     type User = M;
 
     fn init(&mut self, conn: &mut Conn<Self>) -> Next<Self> {
-        let init = self.script.on_init(conn);
+        let init = self.callbacks.on_init(conn);
         self.state = Some(init.state);
         init.streams.into_iter().for_each(|stream| conn.add_stream(stream));
-        match init.next {
-            Begin::Continue => Next::Continue,
-            Begin::Stop => Next::Stop,
-            Begin::Fail(error) => Next::Fail(error),
+        match init.outcome {
+            InitOutcome::Continue => Next::Continue,
+            InitOutcome::Stop => Next::Stop,
+            InitOutcome::Fail(error) => Next::Fail(error),
         }
     }
 

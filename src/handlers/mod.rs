@@ -1,4 +1,4 @@
-//! Handlers: the ways to say how a connection is served, turned into what an acceptor calls.
+//! Handlers: the four ways to define how a connection is served.
 //!
 //! | handler | the user writes |
 //! |---|---|
@@ -22,13 +22,14 @@ pub use async_fn::{FnService, IntoServeResult, NoActor};
 pub use events::{EventLoop, Init};
 pub use protocol::ProtocolService;
 
-/// How connections are served. Made by the constructors of [`AcceptorPool`](crate::AcceptorPool); not to be implemented.
+/// How connections are served. Made by the constructors of [`AcceptorPool`](crate::AcceptorPool); not to be
+/// implemented.
 #[allow(private_interfaces)]
 pub trait Service: sealed::Sealed + 'static {
     /// The actor behind each connection: the type parameter of [`Pool`](crate::Pool).
     type Actor: 'static;
 
-    /// What acceptors call, and what the pool's typed handle may replace while the pool runs.
+    /// The spawner that acceptors call, and the factory that the typed handle can replace while the pool runs.
     #[doc(hidden)]
     fn into_spawner(self) -> (Arc<dyn ConnectionSpawner>, Arc<dyn Any + Send + Sync>);
 }

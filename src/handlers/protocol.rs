@@ -21,7 +21,7 @@ pub struct ProtocolService<P: Protocol> {
     pub(super) factory: MakeProtocol<P>,
     codec: MakeCodec<P>,
     max_frame: Option<usize>,
-    /// How a codec takes a limit: known where the codec's type is known.
+    /// Applies `max_frame` to a codec. Set where the codec's type is known to be `Framing`.
     limit: fn(P::Codec, usize) -> P::Codec,
 }
 

@@ -17,11 +17,11 @@ use crate::telemetry::RefusalReason;
 /// A handshake in progress.
 pub(crate) type HandshakeFuture = LocalBoxFuture<'static, Result<Handshaken, HandshakeFailure>>;
 
-/// Why a connection did not become ready.
+/// Why a handshake did not succeed.
 #[derive(Debug)]
 pub(crate) enum HandshakeFailure {
     Failed(HandshakeError),
-    /// The limits or access rules refuse the peer that a step has reported.
+    /// The limits or access rules refused the peer that a step reported.
     Refused(RefusalReason),
     /// A step panicked, with this text.
     Panicked(String),
@@ -61,9 +61,10 @@ impl HandshakeChain {
         })
     }
 
-    /// A peer address that a step reports is checked before the next step: a refused peer gets no TLS handshake.
+    /// Runs the steps. A peer address that a step reports is checked before the next step, so that a refused peer gets no TLS
+    /// handshake.
     async fn run_steps(self, stream: Stream, state: Arc<ConnectionState>) -> Result<Handshaken, HandshakeFailure> {
-        // Fails only if the semaphore is closed, which never happens.
+        // Cannot fail: the semaphore is never closed.
         let _slot = self.slots.acquire_owned().await;
         let (mut done, mut has_claimed) = (Handshaken::new(stream), false);
         for step in self.steps {

@@ -50,7 +50,7 @@ pub use tls::{ClientCertificates, Tls, TlsBackend, TlsBuilder, TlsError, TlsVers
 /// }
 /// ```
 pub trait Handshake: Send + Sync + 'static {
-    /// Takes the stream as the previous step left it and returns it for the next step.
+    /// Runs the step on the stream of the previous step, and returns the stream for the next step.
     ///
     /// # Errors
     /// An error ends this connection with [`Closed::Handshake`](crate::Closed::Handshake).
@@ -58,7 +58,7 @@ pub trait Handshake: Send + Sync + 'static {
 
     /// Whether this peer may connect.
     ///
-    /// The acceptor calls it before anything else is done for the peer. `false` refuses the peer as
+    /// Acceptors call it before the connection starts. `false` refuses the peer as
     /// [`Denied`](crate::telemetry::RefusalReason::Denied).
     ///
     /// Default: `true`.
@@ -67,9 +67,9 @@ pub trait Handshake: Send + Sync + 'static {
         true
     }
 
-    /// Whether this peer may turn out to be a proxy that speaks for another peer.
+    /// Whether this peer may be a proxy for another peer.
     ///
-    /// If so, the limits per peer apply to the peer behind it, not to the proxy.
+    /// If so, the limits per peer apply to the peer that the handshake reports, not to the proxy.
     ///
     /// Default: `false`.
     fn may_override_peer(&self, peer: &Address) -> bool {
@@ -77,7 +77,7 @@ pub trait Handshake: Send + Sync + 'static {
         false
     }
 
-    /// What [`listeners`](crate::PoolHandle::listeners) reports about this step.
+    /// The information that [`listeners`](crate::PoolHandle::listeners) reports about this step.
     ///
     /// Default: no TLS.
     fn info(&self) -> HandshakeInfo {
@@ -85,27 +85,27 @@ pub trait Handshake: Send + Sync + 'static {
     }
 }
 
-/// What is known about a handshake step before any connection runs it.
+/// Information about a handshake step that does not depend on a connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HandshakeInfo {
-    /// The step establishes TLS.
+    /// Whether the step establishes TLS.
     pub tls: bool,
     /// When the first of its certificates expires, if that is known.
     pub certificate_expires: Option<SystemTime>,
 }
 
-/// A stream after a handshake step, with what the step has learned.
+/// The result of a handshake step: the stream, and what the step learned about the peer.
 #[derive(Debug)]
 #[must_use = "return it from `Handshake::handshake`"]
 pub struct Handshaken {
     pub(crate) stream: Stream,
-    /// The peer behind a proxy.
+    /// The peer that connected through a proxy.
     pub(crate) peer: Option<Address>,
     pub(crate) negotiated: Negotiated,
 }
 
-/// What handshake steps have learned, for callbacks.
+/// The results of handshake steps that callbacks can read.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Negotiated {
     pub(crate) tls: Option<Arc<TlsInfo>>,
@@ -125,12 +125,12 @@ impl Negotiated {
 }
 
 impl Handshaken {
-    /// The stream, ready for the next step or for packets.
+    /// Creates the result with a stream that is ready for the next step or for packets.
     pub fn new(stream: Stream) -> Self {
         Handshaken { stream, peer: None, negotiated: Negotiated::default() }
     }
 
-    /// Replaces the address of the peer, for example by the one behind a proxy. Limits, access rules and logs use it.
+    /// Sets the address of the peer, for example of one that connected through a proxy. Limits, access rules and logs use it.
     pub fn with_peer(mut self, peer: Address) -> Self {
         self.peer = Some(peer);
         self
@@ -158,9 +158,9 @@ pub struct TlsInfo {
     pub version: String,
     /// The negotiated application protocol (ALPN).
     pub alpn: Option<String>,
-    /// The server name that the peer asked for (SNI).
+    /// The server name that the peer requested (SNI).
     pub server_name: Option<String>,
-    /// The certificates of the peer in DER, its own first. Empty if it has sent none.
+    /// The certificates of the peer in DER, its own first. Empty if it sent none.
     pub peer_certificates: Vec<Vec<u8>>,
 }
 
@@ -174,9 +174,9 @@ pub enum HandshakeError {
     /// The peer closed the connection, or the socket failed, during the handshake.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// The peer sent this many bytes of plaintext after it had asked for TLS.
+    /// The peer sent this many bytes of plaintext after its request for TLS.
     ///
-    /// They are rejected, because they must not pass for bytes sent under TLS.
+    /// They are rejected, because they must not be mistaken for bytes sent under TLS.
     #[error("{0} bytes of plaintext follow the request for TLS")]
     PlaintextAfterStartTls(usize),
     /// The peer violated the protocol, or was rejected.
@@ -185,7 +185,7 @@ pub enum HandshakeError {
 }
 
 impl HandshakeError {
-    /// A [`HandshakeError::Failed`] from any error or text.
+    /// Creates a [`HandshakeError::Failed`] from an error or a text.
     pub fn failed(error: impl Into<BoxError>) -> Self {
         HandshakeError::Failed(error.into())
     }

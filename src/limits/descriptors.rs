@@ -1,14 +1,14 @@
-//! How many connections the limit on open files allows.
+//! The number of connections that the limit of open files allows.
 
-/// Descriptors that are left to the rest of the program.
+/// Descriptors that are reserved for the rest of the program.
 #[cfg(unix)]
 const RESERVED: u64 = 16;
 /// Descriptors that an acceptor on its own arbiter opens: the selector, its waker, and the handle of a listener.
 #[cfg(unix)]
 const PER_ACCEPTOR: u64 = 4;
 
-/// How many connections can be open at once, in addition to what is open now and what `acceptors` acceptors will open.
-/// `None`: the system has no known limit.
+/// The number of connections that can be opened in addition to the open descriptors and those that `acceptors` acceptors
+/// need. `None` if the system has no known limit.
 #[cfg(unix)]
 pub(crate) fn available_descriptors(acceptors: usize) -> Option<usize> {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current?;

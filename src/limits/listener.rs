@@ -25,7 +25,7 @@ pub(crate) struct ListenerLimits {
 }
 
 impl ListenerLimits {
-    /// `max`: the connection limit of this listener alone.
+    /// `max` is the connection limit of this listener alone.
     pub(crate) fn new(name: Arc<str>, max: Option<usize>, limits: Arc<Limits>) -> Arc<Self> {
         let permits = Permits::new(max.unwrap_or(usize::MAX));
         Arc::new(ListenerLimits {
@@ -50,7 +50,7 @@ impl ListenerLimits {
         Some(self.permits.max()).filter(|max| *max < usize::MAX)
     }
 
-    /// Live connections of this listener that hold a permit; exempt ones do not.
+    /// The number of live connections of this listener that hold a permit. Exempt ones do not.
     pub(crate) fn connections(&self) -> usize {
         self.connections.load(Relaxed)
     }
@@ -79,8 +79,8 @@ impl ListenerLimits {
 
     /// Waits for a permit before `accept`, with [`AtLimit::Wait`].
     ///
-    /// `None` with every other policy: the permit is then taken after `accept`. If an acceptor held a permit while another
-    /// one accepts the peer, that peer could be refused below the limit.
+    /// `None` with every other policy, where the permit is taken after `accept`: if an acceptor held a permit while another
+    /// one accepted the peer, that peer could be refused below the limit.
     pub(crate) async fn acquire(self: &Arc<Self>) -> Option<Permit> {
         loop {
             if self.limits.config().load().settings.at_limit != AtLimit::Wait {
@@ -114,7 +114,7 @@ impl ListenerLimits {
 
     /// Checks the peer against every limit and counts it.
     ///
-    /// `claims`: the peer is a proxy; the peer that it names is counted by [`admit_claimed`](Self::admit_claimed).
+    /// `claims` is true for a proxy. The peer that it names is counted by [`admit_claimed`](Self::admit_claimed).
     pub(crate) fn admit(self: &Arc<Self>, peer: &Address, claims: bool) -> Result<PeerPermit, RefusalReason> {
         let ip = self.limits.admit(peer, &self.name, claims)?;
         Ok(PeerPermit(ip.map(|ip| (self.clone(), ip))))

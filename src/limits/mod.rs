@@ -105,7 +105,7 @@ impl Limits {
         self.permits.max()
     }
 
-    /// Sets the connection limit. `spare`: descriptors that are left beside `max` connections, for held peers.
+    /// Sets the connection limit. `spare` is the number of descriptors left for held peers beside `max` connections.
     pub(crate) fn set_max(&self, max: usize, spare: usize) {
         self.max_held.store(spare.min(MAX_HELD), Relaxed);
         self.permits.set_max(max);
@@ -143,7 +143,7 @@ impl Limits {
     /// Checks a new connection against every limit, and counts it for its peer.
     ///
     /// The peer's own limits are checked first, so that a fast peer does not use up the tokens of the pool. A proxy
-    /// (`claims`) is not counted: the peer that it names is, once its header is read.
+    /// (`claims`) is not counted; the peer that its header names is counted once the header is read.
     fn admit(&self, peer: &Address, listener: &str, claims: bool) -> Result<Option<IpAddr>, RefusalReason> {
         let config = self.config.load();
         let ip = self.register_peer(&config.settings, peer, !claims)?;

@@ -12,7 +12,7 @@ use crate::config::{PeerPrefix, Rate};
 /// The greatest number of peers without a connection that are remembered for their rate.
 const MAX_ABSENT: usize = 16_384;
 
-/// The peers that have a connection, and with a rate per peer those that recently had one.
+/// The peers that have a connection. If there is a rate per peer, also those that recently had one.
 #[derive(Debug)]
 pub(super) struct PeerTable {
     prefix: PeerPrefix,
@@ -22,7 +22,7 @@ pub(super) struct PeerTable {
 #[derive(Debug, Default)]
 struct Peers {
     by_address: HashMap<IpAddr, Peer>,
-    /// How many of them have no connection.
+    /// The number of peers without a connection.
     absent: usize,
 }
 
@@ -102,8 +102,8 @@ impl PeerTable {
 }
 
 impl Peers {
-    /// Removes the absent peers whose bucket is full, for which nothing is lost. If more than half of the maximum is left,
-    /// also removes those whose bucket is full next, down to half.
+    /// Removes the absent peers whose bucket is full: a full bucket holds no information. If more than half of the maximum is
+    /// left, also removes those whose bucket fills next, down to half.
     #[cold]
     fn evict(&mut self, now: Duration) {
         self.by_address.retain(|_, peer| peer.connections > 0 || !peer.bucket.is_full(now));

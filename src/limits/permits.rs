@@ -1,7 +1,7 @@
-//! A hard limit: a number of permits, and the tasks that wait for one.
+//! A hard limit: a fixed number of permits, and the tasks that wait for one.
 //!
-//! All waiting acceptors are woken together and the first one takes the permit: a permit must not wait for an acceptor
-//! whose thread is busy. Held peers wait in a queue of their own, which comes before the acceptors.
+//! All waiting acceptors are woken together and the first one takes the permit, so that a permit does not wait for an
+//! acceptor whose thread is busy. Held peers wait in a separate queue, which takes precedence over the acceptors.
 
 use std::collections::VecDeque;
 use std::task::{Context, Poll, Waker};

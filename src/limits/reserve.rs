@@ -13,7 +13,7 @@ impl ReserveDescriptor {
     }
 
     /// Closes the descriptor while `accept` runs. `None` if there was none in reserve.
-    pub(crate) fn use_for<R>(&self, accept: impl FnOnce() -> R) -> Option<R> {
+    pub(crate) fn release_during<R>(&self, accept: impl FnOnce() -> R) -> Option<R> {
         let mut reserve = self.0.lock();
         drop(reserve.take()?);
         let accepted = accept();

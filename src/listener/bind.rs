@@ -1,4 +1,4 @@
-//! Binding TCP ports: a name is resolved, then one or all of its addresses are bound.
+//! Resolves names and binds TCP ports: one or all addresses of a name.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,7 +10,7 @@ use super::{SocketOptions, Tcp, Transport};
 use crate::error::StartError;
 use crate::net::Address;
 
-/// How many ports chosen by the system are tried until one is free at all addresses.
+/// How many ports chosen by the system are tried to find one that is free at all addresses.
 const MAX_PORT_ATTEMPTS: usize = 16;
 
 /// Resolves a name to at least one address. `requested` is the name for error messages.
@@ -76,7 +76,7 @@ pub(super) fn open_all(
 
 /// An address that could not be bound.
 struct BindFailure {
-    /// Another port may be free.
+    /// Whether the address is in use. Another port may be free then.
     in_use: bool,
     error: StartError,
 }

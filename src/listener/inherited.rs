@@ -1,4 +1,4 @@
-//! Listening sockets that were opened elsewhere: by the parent process, by systemd, by the program itself.
+//! Listening sockets that were opened before: by the parent process, systemd, or the program itself.
 
 use std::fmt;
 use std::io;
@@ -79,7 +79,7 @@ impl fmt::Debug for Inherited {
     }
 }
 
-/// Checks that a socket listens: an inherited descriptor may be of any kind, whatever its Rust type says.
+/// Checks that a socket listens. An inherited descriptor may be of any kind, regardless of its Rust type.
 pub(super) fn check_listening(socket: &SockRef<'_>) -> io::Result<()> {
     let invalid = |why| Err(io::Error::new(io::ErrorKind::InvalidInput, why));
     if socket.r#type()? != Type::STREAM {
@@ -99,7 +99,7 @@ pub(super) fn cannot_reopen() -> io::Error {
     io::Error::new(io::ErrorKind::Unsupported, why)
 }
 
-/// The sockets that systemd, or another program with the same protocol, has opened for this one, with their names.
+/// The sockets that systemd, or another program with the same protocol, opened for this one, with their names.
 #[cfg(all(unix, feature = "listenfd"))]
 pub(super) fn activated() -> io::Result<Vec<(Option<String>, Inherited)>> {
     let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();

@@ -8,8 +8,8 @@ use crate::error::InvalidSetting;
 
 /// TCP keepalive: the kernel probes a silent peer and ends the connection when no answer arrives.
 ///
-/// It detects peers that vanish without closing (a cut cable, a sleeping laptop) where the connection itself may be silent
-/// for a long time.
+/// It detects peers that vanish without closing the connection (a cut cable, a sleeping laptop), even if connections may be
+/// silent for a long time.
 ///
 /// ```
 /// use actix_acceptor::{transport::Keepalive, Listener};
@@ -49,7 +49,7 @@ impl Keepalive {
         self
     }
 
-    /// The first value that the kernel does not accept: it counts in whole seconds.
+    /// The first value that the kernel does not accept. It counts in whole seconds.
     pub(super) fn invalid_setting(&self) -> Option<InvalidSetting> {
         let too_short = |name, time: Duration| {
             (time.as_secs() == 0).then(|| format!("the {name} must be at least 1 second (got {time:?})"))

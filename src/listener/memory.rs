@@ -1,4 +1,4 @@
-//! A transport in memory: for tests, also with a paused clock.
+//! A transport in memory, for tests.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -15,12 +15,12 @@ use tokio::sync::{watch, OwnedSemaphorePermit, Semaphore};
 use super::{Accept, Accepted, Transport};
 use crate::net::{Address, Stream};
 
-/// How many connections wait in the queue, as with [`Tcp`](super::Tcp).
+/// The number of connections in the queue, as with [`Tcp`](super::Tcp).
 const BACKLOG: usize = 1024;
 /// How many bytes a stream buffers in each direction.
 const BUFFER: usize = 64 * 1024;
 
-/// A transport in memory, over [`tokio::io::duplex`]: it tests a protocol without ports, and with a paused clock.
+/// A transport in memory, over [`tokio::io::duplex`], for tests without ports and with a paused clock.
 ///
 /// Peers connect with the [`MemoryConnector`]. Limits, suspension, drain and counts work as with a socket. The address of a
 /// peer is the name of the transport and a number: `test/1`.
@@ -96,7 +96,7 @@ enum State {
 #[derive(Default)]
 struct Queue {
     peers: VecDeque<QueuedPeer>,
-    /// One for each accept handle: the task to wake when a peer connects.
+    /// The task to wake when a peer connects, for each accept handle.
     wakers: Slab<Option<Waker>>,
 }
 
@@ -132,10 +132,10 @@ impl Memory {
 }
 
 impl MemoryConnector {
-    /// Connects, as to a port.
+    /// Connects to the transport. Waits while the queue is full.
     ///
-    /// Returns once the peer is in the queue, where it waits for an acceptor, also while the pool is suspended with
-    /// [`Hold`](crate::SuspendMode::Hold). The stream can be written to at once. While the queue is full, this waits.
+    /// Returns once the peer is in the queue, even while the pool is suspended with [`Hold`](crate::SuspendMode::Hold). The
+    /// stream can be written to at once.
     ///
     /// # Errors
     /// `ConnectionRefused` if the pool has ended or is suspended with [`Close`](crate::SuspendMode::Close).

@@ -1,4 +1,4 @@
-//! What a pool listens on.
+//! Listeners: the sources of a pool's connections.
 //!
 //! | type | what it is |
 //! |---|---|
@@ -72,9 +72,9 @@ pub use unix::Unix;
 pub struct Listener {
     name: Option<Arc<str>>,
     max_connections: Option<usize>,
-    /// The first handshake step, before those of the transport and the user.
+    /// The first handshake step, before those of the transport and of the user.
     proxy: Option<Arc<dyn Handshake>>,
-    /// A setting that is known to be invalid, reported at the start.
+    /// An invalid setting, reported at the start.
     invalid: Option<InvalidSetting>,
     steps: Vec<Arc<dyn Handshake>>,
     source: Source,
@@ -152,7 +152,7 @@ impl Listener {
         Self::new(Source::Inherited(socket.into()))
     }
 
-    /// The sockets that systemd has opened for this program, each with its name (`FileDescriptorName=`).
+    /// Returns the sockets that systemd opened for this program, each with its name (`FileDescriptorName=`).
     ///
     /// The first call returns all of them; later calls return none. The list is empty if the program was not started by
     /// socket activation. Feature `listenfd`.

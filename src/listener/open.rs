@@ -31,7 +31,7 @@ pub(crate) async fn open_listeners(
     let (mut states, mut failures) = (Vec::<Arc<ListenerState>>::with_capacity(listeners.len()), Vec::new());
     for listener in listeners {
         match listener.open(limits, limit, old).await {
-            // Two descriptions of the same open address yield the same state.
+            // Two descriptions of the same open address share one state.
             Ok(opened) => opened.into_iter().for_each(|state| {
                 if !states.iter().any(|other| Arc::ptr_eq(other, &state)) {
                     states.push(state);
@@ -44,7 +44,7 @@ pub(crate) async fn open_listeners(
 }
 
 impl Listener {
-    /// The first setting that is known to be invalid before anything is opened.
+    /// The first setting that can be found invalid before anything is opened.
     fn invalid_setting(&self) -> Option<InvalidSetting> {
         if self.max_connections == Some(0) {
             return Some(InvalidSetting::new("max_connections", "must be at least 1 (got 0)"));
@@ -145,9 +145,9 @@ impl Opening<'_> {
         self.old.iter().find(|state| state.transport.local_addr() == *address).cloned()
     }
 
-    /// Keeps listeners that are already open, if they do what is asked for now.
+    /// Keeps listeners that are already open, if they have the requested limit and handshake.
     ///
-    /// An open listener does not change its handshake: one without TLS must not pass for one with TLS.
+    /// An open listener does not change its handshake: one without TLS must not be taken for one with TLS.
     fn keep(&self, kept: Vec<Arc<ListenerState>>) -> Result<Vec<Arc<ListenerState>>, StartError> {
         let steps = self.steps.len() + usize::from(self.proxy.is_some());
         let differs = |state: &&Arc<ListenerState>| {

@@ -11,7 +11,8 @@ use crate::error::InvalidSetting;
 /// How many connections the kernel queues before an acceptor accepts them.
 const BACKLOG: i32 = 1024;
 
-/// Unsent bytes above which the kernel reports a socket as not writable. Makes the progress of a slow reader visible.
+/// The number of unsent bytes above which the kernel reports a socket as not writable. It makes the progress of a slow reader
+/// visible.
 #[cfg(target_os = "linux")]
 const NOTSENT_LOWAT: u32 = 64 * 1024;
 
@@ -120,7 +121,7 @@ impl SocketOptions {
         self.backlog.and_then(|connections| i32::try_from(connections).ok()).unwrap_or(BACKLOG)
     }
 
-    /// The last step for every kind of socket: calls the hook, then listens.
+    /// Calls the hook, then listens. The last step for every kind of socket that is bound here.
     pub(super) fn listen(&self, socket: &Socket) -> io::Result<()> {
         if let Some(hook) = &self.on_bind {
             hook.call(SockRef::from(socket))?;
@@ -128,7 +129,7 @@ impl SocketOptions {
         socket.listen(self.backlog())
     }
 
-    /// The same for an inherited socket, which already listens.
+    /// Sets the backlog of an inherited socket, which already listens, and calls the hook.
     pub(super) fn take_over(&self, socket: SockRef<'_>) -> io::Result<()> {
         socket.set_nonblocking(true)?;
         if self.backlog.is_some() {

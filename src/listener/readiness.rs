@@ -11,8 +11,8 @@ pub(super) struct Readiness<L: AsRawFd>(AsyncFd<L>);
 
 impl<L: AsRawFd> Readiness<L> {
     pub(super) fn of(socket: L) -> io::Result<Self> {
-        // Deprecated in favour of an unsafe function. Its condition holds here: the socket owns its descriptor, which does
-        // not change.
+        // Deprecated in favour of an unsafe function. Its condition is met: the socket owns its descriptor, which does not
+        // change.
         #[allow(deprecated)]
         Ok(Readiness(AsyncFd::with_interest(socket, Interest::READABLE)?))
     }

@@ -55,8 +55,8 @@ impl Listener {
 
 /// Settings of the listening socket and of the sockets accepted from it.
 ///
-/// A setting that the kind of listener does not have fails the start before anything is opened. With
-/// [`from_transport`](Listener::from_transport) that holds for all of them, because the transport is already open.
+/// A setting that this kind of listener does not support fails the start before anything is opened. With
+/// [`from_transport`](Listener::from_transport) none is supported, because the transport is already open.
 impl Listener {
     /// Sets how many connections the kernel queues before an acceptor accepts them. The system may lower it (on Linux to
     /// `net.core.somaxconn`). 0 fails the start.
@@ -147,7 +147,7 @@ impl Listener {
     /// Registers a hook for the socket once it is bound and before any peer can connect, for options without a setting
     /// here.
     ///
-    /// The hook runs again whenever a [resume](crate::PoolHandle::resume) opens the socket anew. An inherited socket is
+    /// The hook runs again whenever a [resume](crate::PoolHandle::resume) opens a new socket. An inherited socket is
     /// already bound and may already have connections in its queue.
     ///
     /// An error or a panic of the hook fails the start or the resume.

@@ -1,4 +1,4 @@
-//! The listeners of a running pool, as its acceptors see them.
+//! [`ListenerState`], a listener of a running pool, shared by its acceptors.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -21,9 +21,9 @@ pub(crate) enum ListenerMode {
     Accepting,
     /// Leave them in the kernel's queue.
     Paused,
-    /// Handle those in the queue by this policy, then close the handle until the listener is open again.
+    /// Handle the connections in the queue by this policy, then close the handle until the listener is open again.
     Closed(BacklogPolicy),
-    /// The same, permanently.
+    /// As `Closed`, permanently.
     Removed(BacklogPolicy),
 }
 
@@ -160,7 +160,7 @@ struct HandleCount(Arc<ListenerState>);
 impl AcceptHandle {
     pub(crate) fn of(state: &Arc<ListenerState>) -> io::Result<Self> {
         state.handles.send_modify(|handles| *handles += 1);
-        // Counted from before the handle opens until after it closes: once the count is zero, the address is free.
+        // Counted from before the handle opens until after it closes, so that the address is free once the count is zero.
         let count = HandleCount(state.clone());
         Ok(AcceptHandle { accept: state.transport.share()?, _count: count })
     }

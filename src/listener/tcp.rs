@@ -32,8 +32,8 @@ pub struct Tcp {
 #[derive(Debug)]
 struct AcceptOptions {
     options: SocketOptions,
-    /// Whether the queue may hold connections from before the options were set, which have not inherited them. True for
-    /// an inherited socket until its queue was empty once.
+    /// Whether the queue may hold connections that arrived before the options were set and did not inherit them. True for an
+    /// inherited socket until its queue was empty once.
     has_early: AtomicBool,
 }
 
@@ -66,8 +66,8 @@ impl Tcp {
 
     /// Uses a socket that already listens.
     ///
-    /// It can be suspended only with [`Hold`](crate::SuspendMode::Hold): other processes may have it open as well and would
-    /// go on accepting.
+    /// It can be suspended only with [`Hold`](crate::SuspendMode::Hold), because other processes may have it open as well and
+    /// continue to accept.
     ///
     /// # Errors
     /// `InvalidInput` if it is not a listening TCP socket, else the error of the system.
@@ -196,7 +196,8 @@ mod platform {
     use super::*;
     use std::task::ready;
 
-    /// This system does not report readiness alone: a connection is accepted to find out, and kept until it is taken.
+    /// The accept handle on systems without a separate readiness check: a connection is accepted to detect readiness,
+    /// and kept until it is taken.
     pub(super) struct TcpAccept {
         socket: tokio::net::TcpListener,
         accept_options: Arc<AcceptOptions>,

@@ -19,21 +19,21 @@ use std::task::{Context, Poll};
 use crate::handshake::Handshake;
 use crate::net::{Address, Stream};
 
-/// An open listener, which stays open in the pool while acceptors come and go.
+/// An open listener. It stays open in the pool while acceptors are started and stopped.
 ///
-/// Connections that arrive while an acceptor is down must wait in it (for a socket, in the kernel's queue). Dropping the
-/// transport and all its [`Accept`] handles closes it.
+/// Connections that arrive while an acceptor is down must be queued (for a socket, by the kernel). Dropping the transport and
+/// all its [`Accept`] handles closes it.
 pub trait Transport: Send + Sync + 'static {
     /// The address that is listened on. With port 0, it has the port that the system chose.
     fn local_addr(&self) -> Address;
 
-    /// Creates the handle by which one acceptor accepts.
+    /// Creates the handle with which one acceptor accepts.
     ///
     /// Called on the acceptor's own arbiter, inside its tokio runtime, once for each acceptor and again for each
     /// replacement.
     ///
     /// # Errors
-    /// Counts as a failure of the acceptor: before the pool has started, the start fails with
+    /// An error counts as a failure of the acceptor: before the pool has started, the start fails with
     /// [`StartError::AcceptorFailed`]; later the acceptor is replaced within the pool's restart budget.
     ///
     /// [`StartError::AcceptorFailed`]: crate::StartError::AcceptorFailed
@@ -46,7 +46,7 @@ pub trait Transport: Send + Sync + 'static {
         Vec::new()
     }
 
-    /// Closes the listener until it is resumed; connections are refused meanwhile. All handles are already dropped.
+    /// Closes the listener until it is resumed. Connections are refused meanwhile. All handles were dropped before.
     ///
     /// # Errors
     /// Default: `Unsupported`. Then the pool can only be suspended with the listener open.
@@ -64,7 +64,7 @@ pub trait Transport: Send + Sync + 'static {
     }
 }
 
-/// For user-defined transports in a box.
+/// Allows user-defined transports in a box.
 impl<T: Transport + ?Sized> Transport for Box<T> {
     fn local_addr(&self) -> Address {
         (**self).local_addr()
@@ -87,21 +87,22 @@ impl<T: Transport + ?Sized> Transport for Box<T> {
     }
 }
 
-/// One acceptor's handle of a [`Transport`]: reports when a connection may be waiting, then accepts it without waiting.
+/// One acceptor's handle of a [`Transport`]. It reports when a connection may be waiting, then accepts it without blocking.
 ///
 /// The two steps are separate so that the acceptor can get a permit in between.
 pub trait Accept: 'static {
-    /// Ready when a connection may be waiting.
+    /// Returns `Ready` when a connection may be waiting.
     ///
     /// # Errors
     /// The listener has failed; the acceptor is replaced.
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
-    /// Accepts one waiting connection, without waiting.
+    /// Accepts a waiting connection without blocking.
     ///
     /// # Errors
-    /// `WouldBlock` when another acceptor was faster: this one waits again. Other errors are classified as for
-    /// `accept(2)`: of one connection (the acceptor goes on), of the machine (it pauses), of the listener (it is replaced).
+    /// `WouldBlock` when another acceptor was faster; this one waits again. Other errors are classified as for `accept(2)`.
+    /// After an error of one connection the acceptor continues, after one of the machine it pauses, and after one of the
+    /// listener it is replaced.
     fn try_accept(&mut self) -> io::Result<Accepted>;
 }
 

@@ -18,7 +18,7 @@ use crate::net::{Address, UnixAddress};
 
 /// A listening Unix socket.
 ///
-/// A file left behind by another program is detected by a connection attempt and removed; if a process listens there, the
+/// A stale file left by another program is detected by a connection attempt and removed. If a process listens there, the
 /// address is in use. The file is removed when the socket closes, at the end and while suspended, if it still belongs to
 /// this socket.
 ///
@@ -47,7 +47,7 @@ enum Location {
 }
 
 impl Unix {
-    /// Listens at a path, where there is no file yet or one left behind.
+    /// Listens at a path that does not exist or is a stale socket file.
     ///
     /// The mode of the file is 0o777 minus the umask of the process, unless
     /// [`Listener::mode`](crate::Listener::mode) sets another.
@@ -77,9 +77,9 @@ impl Unix {
         Self::open(Location::File(std::path::absolute(path)?), options)
     }
 
-    /// Listens under an abstract name, given without the leading zero byte. There is no file that could be left behind.
+    /// Listens under an abstract name, given without the leading zero byte. There is no file.
     ///
-    /// Every user of the machine may connect: check the [credentials](crate::Conn::peer_credentials).
+    /// Every user of the machine may connect, so check the [credentials](crate::Conn::peer_credentials).
     ///
     /// # Errors
     /// `InvalidInput` for an empty name, else the error of the system.
@@ -98,7 +98,7 @@ impl Unix {
 
     /// Uses a socket that already listens. Its file is never removed.
     ///
-    /// It can be suspended only with [`Hold`](crate::SuspendMode::Hold): other processes may have it open as well.
+    /// It can be suspended only with [`Hold`](crate::SuspendMode::Hold), because other processes may have it open as well.
     ///
     /// # Errors
     /// `InvalidInput` if it is not a listening Unix stream socket, else the error of the system.

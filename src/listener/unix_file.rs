@@ -11,7 +11,7 @@ use tracing::warn;
 
 use super::SocketOptions;
 
-/// The file of a socket, identified by device and inode, which no other file can have while the socket is open.
+/// The file of a socket, identified by device and inode. No other file can have both while the socket is open.
 ///
 /// Dropping it removes the file if the path still refers to it. It must be dropped before the socket.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ impl UnixFile {
         if let Some((user, group)) = options.owner {
             lchown(path, user, group).map_err(|error| with_context("cannot set its owner", error))?;
         }
-        // Still under the lock: until the socket listens, other processes take its file for a stale one.
+        // Still under the lock: until the socket listens, other processes would take its file for a stale one.
         options.listen(socket)?;
         Ok(file)
     }
@@ -87,14 +87,14 @@ fn remove_stale(path: &Path, address: &SockAddr) -> io::Result<()> {
     }
 }
 
-/// Puts what failed in front of the system's reason.
+/// Prefixes the system's error with the operation that failed.
 fn with_context(what: &str, error: io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{what}: {error}"))
 }
 
 /// A lock on the directory, which keeps two processes that start at once from taking each other's file for a stale one.
 ///
-/// It needs no lock file. Where it cannot be obtained, the start goes on without it.
+/// It needs no lock file. If it cannot be obtained, the start continues without it.
 struct DirectoryLock(#[allow(dead_code)] File);
 
 impl DirectoryLock {

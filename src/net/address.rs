@@ -26,7 +26,7 @@ pub enum Address {
     /// The address of a Unix socket. Clients are usually unnamed.
     #[cfg(unix)]
     Unix(UnixAddress),
-    /// The name that a user-defined transport gives to the place.
+    /// A name given by a user-defined transport.
     Other(Arc<str>),
 }
 
@@ -83,7 +83,7 @@ impl From<UnixAddress> for Address {
     }
 }
 
-/// Makes `std::net::TcpStream::connect(address)` work. Yields nothing for other addresses than TCP.
+/// Makes `std::net::TcpStream::connect(address)` work. Yields no address for transports other than TCP.
 impl ToSocketAddrs for Address {
     type Iter = std::option::IntoIter<SocketAddr>;
 

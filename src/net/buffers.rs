@@ -20,9 +20,9 @@ const MAX_SPARE_WRITE: usize = 64 * 1024;
 /// The buffers of one connection.
 #[derive(Debug, Default)]
 pub(crate) struct Buffers {
-    /// Read and not yet decoded.
+    /// Bytes read and not yet decoded.
     pub(crate) read: BytesMut,
-    /// Encoded and not yet written to the socket.
+    /// Bytes encoded and not yet written to the socket.
     pub(crate) write: BytesMut,
     /// Files to send before the bytes in `write`.
     pub(crate) files: Option<Box<Files>>,

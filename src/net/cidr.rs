@@ -32,7 +32,7 @@ impl fmt::Display for Cidr {
     }
 }
 
-/// The error of a text that is neither an IP address nor a CIDR block.
+/// The text is neither an IP address nor a CIDR block.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("invalid address {0:?}: expected an IP address or a CIDR block")]
 pub struct ParseCidrError(pub(crate) String);

@@ -1,4 +1,4 @@
-//! Sending files to a peer.
+//! [`FileRange`], a file to send to a peer.
 
 use std::fs::File;
 use std::future::Future;
@@ -21,9 +21,9 @@ const READ_SIZE: u64 = 64 * 1024;
 /// A file, or a range of it, to send unchanged: with [`Conn::send_file`](crate::Conn::send_file),
 /// [`Next::file`](crate::Next::file) or [`Socket::send_file`](crate::Socket::send_file).
 ///
-/// On Linux, plain sockets send it with `sendfile(2)`, on the thread of the arbiter; a part that is not in the page cache
-/// blocks that thread until it is read. Elsewhere, for example under TLS, the file is read in pieces on a blocking thread.
-/// A file that is modified while it is sent arrives as a mixture.
+/// On Linux, plain sockets send it with `sendfile(2)` on the arbiter's thread. A part that is not in the page cache blocks
+/// that thread until it has been read. Otherwise, for example under TLS, the file is read in pieces on a blocking thread. A
+/// file that is modified while it is sent may arrive as a mixture of old and new content.
 #[derive(Clone, Debug)]
 pub struct FileRange {
     file: Arc<File>,
@@ -32,7 +32,7 @@ pub struct FileRange {
 }
 
 impl FileRange {
-    /// A whole file, with its current length.
+    /// Opens a whole file, with its current length.
     ///
     /// # Errors
     /// The error of the system.
@@ -40,7 +40,7 @@ impl FileRange {
         Self::new(File::open(path)?, ..)
     }
 
-    /// A range of an open file. The position of the file is neither used nor changed.
+    /// Creates a range of an open file. The position of the file is neither used nor changed.
     ///
     /// # Errors
     /// `InvalidInput` for a range that is not within the file, else the error of the system.
@@ -90,11 +90,11 @@ impl FileRange {
 #[derive(Debug)]
 pub(crate) struct Sending {
     range: FileRange,
-    /// `sendfile(2)` is not available: the file is read and written.
+    /// Whether the file is read and written, because `sendfile(2)` is not available.
     copies: bool,
     /// The read in progress, on a blocking thread.
     reading: Option<JoinHandle<io::Result<BytesMut>>>,
-    /// Read and not yet written.
+    /// Bytes read and not yet written.
     read: BytesMut,
 }
 
@@ -103,7 +103,7 @@ impl Sending {
         Sending { range, copies: false, reading: None, read: BytesMut::new() }
     }
 
-    /// The unsent bytes.
+    /// The number of unsent bytes.
     pub(crate) fn left(&self) -> u64 {
         self.range.length + self.read.len() as u64
     }

@@ -1,4 +1,4 @@
-//! The trait of streams that are neither plain TCP nor a plain Unix socket.
+//! [`Io`], the trait of streams that are neither plain TCP nor a plain Unix socket.
 
 use std::io;
 use std::pin::Pin;
@@ -8,11 +8,11 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{Address, PeerCredentials, TransportKind};
 
-/// A byte stream with more to report than its bytes: TLS, or a layer of another kind.
+/// A byte stream with additional information: TLS, or another layer.
 ///
-/// [`Stream::from_io`](super::Stream::from_io) makes a [`Stream`](super::Stream) of it. Every method has a default; a
-/// stream that needs none of them goes to [`Stream::other`](super::Stream::other). A layer on top of another stream
-/// forwards the methods to that stream; [`Stream`](super::Stream) implements this trait for that purpose.
+/// [`Stream::from_io`](super::Stream::from_io) turns it into a [`Stream`](super::Stream). Every method has a default. For a
+/// stream that needs no other, use [`Stream::other`](super::Stream::other). A layer on top of another stream forwards the
+/// methods to it; [`Stream`](super::Stream) implements this trait for that purpose.
 ///
 /// ```
 /// use actix_acceptor::transport::{Io, Stream, TransportKind};
@@ -87,13 +87,13 @@ pub trait Io: AsyncRead + AsyncWrite + Unpin + 'static {
         None
     }
 
-    /// Asks whether a read may yield bytes, the end of the stream or an error.
+    /// Returns whether a read may yield bytes, the end of the stream or an error.
     ///
-    /// Called after a read that left space in the buffer, because it costs less than another read that finds nothing.
+    /// Called after a read that left space in the buffer, because it is cheaper than another read that finds no bytes.
     ///
-    /// `Pending` is a promise: neither the stream nor any layer below holds bytes that a read would return now, and the
-    /// task of `cx` is woken when that changes. `Ready` promises nothing: the caller reads again. A layer that may hold
-    /// decoded bytes, or whose lower layer cannot answer, returns `Ready`.
+    /// `Pending` guarantees that neither the stream nor any layer below holds bytes that a read would return now, and
+    /// that the task of `cx` is woken when that changes. `Ready` guarantees nothing; the caller reads again. A layer
+    /// that may hold decoded bytes, or whose lower layer cannot tell, returns `Ready`.
     ///
     /// Default: `Ready`.
     fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
@@ -102,7 +102,7 @@ pub trait Io: AsyncRead + AsyncWrite + Unpin + 'static {
     }
 }
 
-/// Any two-way stream of bytes, as an [`Io`] that keeps every default.
+/// Any bidirectional byte stream, as an [`Io`] with all defaults.
 pub(super) struct Opaque<T>(pub(super) T);
 
 impl<T: AsyncRead + AsyncWrite + Unpin + 'static> Io for Opaque<T> {}

@@ -1,4 +1,4 @@
-//! The byte stream of one connection, with one type for every kind of transport.
+//! [`Stream`], the byte stream of one connection, for every kind of transport.
 
 use std::fmt;
 use std::io;
@@ -39,7 +39,7 @@ enum Inner {
     #[cfg(unix)]
     Unix(UnixStream),
     Dyn(Box<dyn Io>),
-    /// Bytes that were read ahead stand before the stream.
+    /// Bytes that were put back are read before the stream.
     PutBack(Box<PutBack>),
     /// A handshake owns the stream.
     Taken,
@@ -51,22 +51,22 @@ struct PutBack {
 }
 
 impl Stream {
-    /// Makes a stream of any two-way byte stream, for example an in-memory duplex in a test.
+    /// Creates a stream from any bidirectional byte stream, for example an in-memory duplex in a test.
     ///
-    /// Its [`kind`](Stream::kind) is [`TransportKind::Other`], and it has no addresses. A stream that knows more
-    /// implements [`Io`] and goes to [`from_io`](Stream::from_io).
+    /// Its [`kind`](Stream::kind) is [`TransportKind::Other`], and it has no addresses. For a stream with more information,
+    /// implement [`Io`] and use [`from_io`](Stream::from_io).
     pub fn other(stream: impl AsyncRead + AsyncWrite + Unpin + 'static) -> Self {
         Self::from_io(Opaque(stream))
     }
 
-    /// Makes a stream of an [`Io`], for example a layer of encryption on top of another `Stream`.
+    /// Creates a stream from an [`Io`], for example a layer of encryption on top of another `Stream`.
     pub fn from_io(io: impl Io) -> Self {
         Stream(Inner::Dyn(Box::new(io)))
     }
 
-    /// Puts bytes back that were read too far; they are read again first.
+    /// Puts bytes back. They are read again before the rest of the stream.
     ///
-    /// For a [`Handshake`](crate::transport::Handshake) that cannot know where its part ends before it has read beyond it.
+    /// Meant for a [`Handshake`](crate::transport::Handshake) that has to read beyond its own end to find it.
     pub fn put_back(self, bytes: impl Into<Bytes>) -> Self {
         match bytes.into() {
             bytes if bytes.is_empty() => self,
@@ -108,7 +108,7 @@ impl Stream {
         }
     }
 
-    /// The credentials of the peer of a Unix socket when it connected, or `None` for other kinds.
+    /// The credentials of the peer of a Unix socket when it connected. `None` for other kinds.
     ///
     /// Costs one system call.
     pub fn peer_credentials(&self) -> Option<PeerCredentials> {
@@ -121,7 +121,7 @@ impl Stream {
         }
     }
 
-    /// Takes the pending error of the socket without reading: it reveals a reset behind unread bytes.
+    /// Takes the pending error of the socket without reading. It reveals a reset that is hidden behind unread bytes.
     pub(crate) fn take_error(&self) -> Option<io::Error> {
         match &self.0 {
             Inner::Tcp(tcp) => tcp.take_error().ok().flatten(),
@@ -203,7 +203,7 @@ impl Stream {
         }
     }
 
-    /// Reads from the bytes that were put back. After the last of them the stream takes its former shape.
+    /// Reads from the bytes that were put back. After the last of them, the original stream is restored.
     #[cold]
     fn read_put_back(&mut self, buf: &mut ReadBuf<'_>) {
         let Inner::PutBack(put_back) = &mut self.0 else { return };
@@ -261,7 +261,7 @@ impl AsyncRead for Stream {
     }
 }
 
-/// Evaluates one expression on the stream of any variant, and another one where a handshake owns it.
+/// Evaluates one expression on the stream of any variant, and another one if a handshake owns the stream.
 macro_rules! delegate {
     ($stream:expr, $io:ident => $done:expr, taken => $taken:expr) => {
         match $stream {
@@ -313,7 +313,7 @@ impl AsyncWrite for Stream {
     }
 }
 
-/// For layers on top of a stream: they forward to it.
+/// Lets layers on top of a stream forward to it.
 impl Io for Stream {
     fn kind(&self) -> TransportKind {
         Stream::kind(self)

@@ -15,7 +15,8 @@ use super::{AcceptorPool, DrainReport};
 use crate::config::BacklogPolicy;
 use crate::error::{PoolError, StartError};
 
-/// How long to wait for acceptors to stop before connections are notified. Only one on a blocked arbiter takes that long.
+/// How long to wait for acceptors to stop before connections are notified. Only acceptors on a blocked arbiter take that
+/// long.
 const STOP_ACCEPTORS: Duration = Duration::from_secs(1);
 /// How long to wait for connections that were ended. Only those on a blocked arbiter take that long.
 const GIVE_UP: Duration = Duration::from_secs(1);
@@ -38,8 +39,8 @@ pub struct Drain {
 }
 
 impl Drain {
-    /// The grace period: how long connections have to end by themselves, counted from their notification. `None` sets no
-    /// limit.
+    /// A drain with a grace period: how long connections have to end by themselves, counted from their notification. `None`
+    /// sets no limit.
     ///
     /// The whole drain takes at most the delay, 1 second for acceptors on blocked arbiters, the grace period, 0.5 seconds
     /// for queued bytes, and 1 second for connections on blocked arbiters. Give the process that long before it is killed.
@@ -47,13 +48,13 @@ impl Drain {
         Drain { grace: grace.into(), delay: Duration::ZERO, backlog_on_close: None }
     }
 
-    /// No grace period: connections are not notified, queued bytes are not sent, and the kernel's queue is left to the
-    /// kernel.
+    /// A drain without a grace period: connections are not notified, queued bytes are not sent, and peers in the kernel's
+    /// queue are dropped.
     pub fn immediate() -> Self {
         Drain { backlog_on_close: Some(BacklogPolicy::Drop), ..Self::grace(Duration::ZERO) }
     }
 
-    /// How long to go on accepting first, while [`is_ready`](crate::Pool::is_ready) already returns `false`, so that load
+    /// How long to continue accepting while [`is_ready`](crate::Pool::is_ready) already returns `false`, so that load
     /// balancers stop sending peers.
     ///
     /// Default: no delay.
@@ -77,14 +78,14 @@ pub(super) struct DrainState {
     /// Counted from the notification of the connections.
     grace: Option<Duration>,
     backlog_on_close: BacklogPolicy,
-    /// What [`Pool::stopped`](super::Pool::stopped) will return.
+    /// The result of [`Pool::stopped`](super::Pool::stopped).
     pub(super) outcome: Result<(), PoolError>,
     phase: Phase,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Phase {
-    /// Not ready; everything else goes on.
+    /// Not ready, but still accepting.
     Delay,
     /// The acceptors handle the kernel's queue and stop.
     Backlog,
@@ -93,7 +94,7 @@ enum Phase {
 }
 
 impl AcceptorPool {
-    /// Starts a drain. During one, another can only bring the deadline nearer and end the delay.
+    /// Starts a drain. During a drain, another call ends the delay and can only make the deadline earlier.
     pub(super) fn start_drain(&mut self, drain: Drain, outcome: Result<(), PoolError>, ctx: &mut Context<Self>) {
         let backlog_on_close = drain.backlog_on_close.unwrap_or_else(|| self.shared.settings().backlog_on_close);
         let backlog_on_close = if drain.grace == Some(Duration::ZERO) { BacklogPolicy::Drop } else { backlog_on_close };
@@ -159,7 +160,7 @@ impl AcceptorPool {
         let wait = async move {
             shared.wait_until_empty(GIVE_UP).await;
             if let Some(mut held) = held {
-                // Held peers are closed on their own arbiters. An error means that none can be held any more.
+                // Held peers are closed on their arbiters. An error means that no peer can be held any more.
                 let _ = tokio::time::timeout(GIVE_UP, held.wait_for(|held| *held == 0)).await;
             }
             shared.count_unserved(limits.iter().map(|limits| limits.unserved()).sum());

@@ -1,7 +1,7 @@
-//! The handle of a pool, and everything it can do without knowing the type of the connections.
+//! [`Pool`], the handle of a pool, and its methods that do not depend on the type of the connections.
 //!
-//! Methods that are not `async` read [`PoolState`] and answer at once. The others send a message to the [`AcceptorPool`]
-//! actor, or wait on a channel of the state. [`typed`](super::typed) adds what reaches the connections' actors.
+//! Methods that are not `async` read [`PoolState`] and return at once. The others send a message to the [`AcceptorPool`]
+//! actor, or wait on a channel of the state. [`typed`](super::typed) adds the methods that reach the connections' actors.
 
 use std::any::TypeId;
 use std::fmt;
@@ -29,10 +29,10 @@ use crate::telemetry::ConnectionId;
 /// `A` is the actor behind each connection: [`Connection<P>`](crate::Connection) for
 /// [`with_protocol`](AcceptorPool::with_protocol), [`with_codec`](AcceptorPool::with_codec) and
 /// [`with_events`](AcceptorPool::with_events), the user's actor for [`with_actor`](AcceptorPool::with_actor), and
-/// [`NoActor`](crate::handlers::NoActor) for [`with_fn`](AcceptorPool::with_fn). It decides which methods there are for
-/// reaching connections. Everything else works for every `A`, including [`Untyped`].
+/// [`NoActor`](crate::handlers::NoActor) for [`with_fn`](AcceptorPool::with_fn). It determines which methods for reaching
+/// connections exist. All other methods exist for every `A`, including [`Untyped`].
 ///
-/// Methods that are not `async` return at once and ask no actor.
+/// Methods that are not `async` return at once, without a message to an actor.
 ///
 /// ```
 /// use actix_acceptor::{AcceptorPool, Pool, Socket};
@@ -53,12 +53,12 @@ pub struct Pool<A = Untyped> {
     actor: PhantomData<fn() -> A>,
 }
 
-/// Stands for the connections' actor in a [`Pool`] whose actor type is not known. It has no values.
+/// The actor type of a [`Pool`] whose connections' actor is not known. It has no values.
 #[derive(Debug)]
 pub enum Untyped {}
 
-/// A [`Pool`] whose connections' actor type is not known: what [`AcceptorPool::find`] and [`Pool::untyped`] return.
-/// [`typed`](Pool::typed) leads back to a typed one.
+/// A [`Pool`] whose connections' actor is not known. Returned by [`AcceptorPool::find`] and [`Pool::untyped`].
+/// [`typed`](Pool::typed) converts it to a typed one.
 pub type PoolHandle = Pool<Untyped>;
 
 impl<A> Pool<A> {
@@ -72,12 +72,12 @@ impl<A> Pool<A> {
         self.shared.name()
     }
 
-    /// The addresses the pool listens on. Where port 0 was requested, the port that the system chose.
+    /// The addresses that the pool listens on. If port 0 was requested, with the port that the system chose.
     pub fn local_addrs(&self) -> Vec<Address> {
         self.shared.addresses()
     }
 
-    /// The listeners, with their names and limits. Empty once the listening sockets are closed for good.
+    /// The listeners, with their names and limits. Empty once the listening sockets are closed permanently.
     pub fn listeners(&self) -> Vec<ListenerInfo> {
         self.shared.listeners()
     }
@@ -108,11 +108,11 @@ impl<A> Pool<A> {
         list
     }
 
-    /// Ends a connection at once, whatever it is doing, with [`Closed::Killed`]. Queued bytes are not sent. Returns `false`
-    /// if there is no connection with this id.
+    /// Ends a connection at once with [`Closed::Killed`]. Queued bytes are not sent. Returns `false` if there is no
+    /// connection with this id.
     ///
-    /// In a pool made by [`with_actor`](AcceptorPool::with_actor) this acts on the `Socket`: its reads and writes fail, and
-    /// `draining()` resolves. An actor that does none of these keeps its socket until it does.
+    /// In a pool made by [`with_actor`](AcceptorPool::with_actor), the reads and writes of the `Socket` fail, and
+    /// `draining()` resolves. An actor that uses none of them keeps its socket until it does.
     ///
     /// [`Closed::Killed`]: crate::Closed::Killed
     pub fn kill(&self, id: ConnectionId) -> bool {
@@ -125,15 +125,14 @@ impl<A> Pool<A> {
         self.shared.acceptor_addresses()
     }
 
-    /// Removes a connection from the limits on the number of connections, as ranch's `remove_connection`. The connection
-    /// lives on and no longer counts. Calling it again has no effect. Returns `false` if there is no connection with this
-    /// id.
+    /// Exempts a connection from the limits on the number of connections, as ranch's `remove_connection`. It stays open
+    /// and no longer counts. Calling it again has no effect. Returns `false` if there is no connection with this id.
     pub fn exempt(&self, id: ConnectionId) -> bool {
         let connection = self.connection(id);
         connection.map(|connection| connection.exempt()).is_some()
     }
 
-    /// The state the pool is in.
+    /// The state of the pool.
     pub fn status(&self) -> Status {
         self.shared.status()
     }
@@ -146,23 +145,23 @@ impl<A> Pool<A> {
     /// Stops the pool: closes the listening sockets, notifies **all** connections at the same moment, and ends those that
     /// are still alive after `grace`.
     ///
-    /// `None` waits for connections without a limit. [`Duration::ZERO`] is [`Drain::immediate`]. Short for
-    /// [`drain`](Pool::drain) with [`Drain::grace`].
+    /// With `None`, it waits for connections without a limit. [`Duration::ZERO`] is the same as [`Drain::immediate`]. For
+    /// other options, use [`drain`](Pool::drain).
     pub async fn stop(&self, grace: impl Into<Option<Duration>>) -> DrainReport {
         self.drain(Drain::grace(grace)).await
     }
 
     /// Drains the pool, and returns a report once it has ended.
     ///
-    /// 1. The pool is no longer ready, and the delay passes, if one is set.
-    /// 2. The acceptors handle what is in the kernel's queue, as [`Builder::backlog_on_close`] says, and the listening
+    /// 1. [`is_ready`](Pool::is_ready) returns `false` from now on. If a delay is set, it passes.
+    /// 2. The acceptors handle the peers in the kernel's queue as set by [`Builder::backlog_on_close`], and the listening
     ///    sockets close. The kernel refuses later peers.
     /// 3. All connections are notified at the same moment, with the deadline, by
     ///    [`Protocol::shutdown`](crate::Protocol::shutdown) or [`Socket::draining`](crate::Socket::draining).
     /// 4. At the deadline the remaining connections are stopped; their queued bytes are sent first. Half a second later
     ///    they are aborted.
     ///
-    /// Another call during a drain can only bring the deadline nearer, and ends a delay. Each call returns when the pool has
+    /// Another call during a drain ends a delay and can only make the deadline earlier. Each call returns when the pool has
     /// ended.
     ///
     /// [`Builder::backlog_on_close`]: crate::Builder::backlog_on_close
@@ -218,7 +217,7 @@ impl<A> Pool<A> {
         }
     }
 
-    /// Stops accepting until [`resume`](Pool::resume); live connections go on.
+    /// Stops accepting until [`resume`](Pool::resume). Live connections stay open.
     ///
     /// Has no effect on a suspended pool, even in another mode: resume it first.
     ///
@@ -229,7 +228,7 @@ impl<A> Pool<A> {
         self.request(Suspend(mode)).await.unwrap_or(Err(SuspendError::NotRunning))
     }
 
-    /// Accepts again after [`suspend`](Pool::suspend), on the same ports as before, also where port 0 was requested.
+    /// Accepts again after [`suspend`](Pool::suspend), on the same ports as before, even if port 0 was requested.
     ///
     /// # Errors
     /// [`SuspendError::Listener`] when a listener cannot be opened again, for example because another process has taken
@@ -243,8 +242,8 @@ impl<A> Pool<A> {
         self.shared.settings()
     }
 
-    /// Changes settings while the pool runs. They are validated as a whole, and either all or none are changed.
-    /// [`Settings`] says which take effect at once and which for new connections.
+    /// Changes settings while the pool runs. They are validated as a whole, and either all or none are changed. See
+    /// [`Settings`] for which take effect at once and which for new connections.
     ///
     /// # Errors
     /// [`SettingsError::Invalid`] names every setting that is invalid. [`SettingsError::NotRunning`] when the pool is
@@ -277,15 +276,14 @@ impl<A> Pool<A> {
         self.request(ChangeSettings(Box::new(change))).await.unwrap_or(Err(SettingsError::NotRunning))
     }
 
-    /// Replaces the listeners: the new ones are opened, all or none, then those that are not in the list are closed. Live
-    /// connections go on.
+    /// Replaces the listeners: opens the new ones, all or none, then closes those that are not in the list. Live connections
+    /// stay open.
     ///
-    /// A listener given as an address that is open already stays as it is, with the name, TLS and options it was opened
-    /// with.
+    /// A listener whose address is already open is not changed: it keeps its name, TLS and options.
     ///
     /// # Errors
-    /// See [`StartError`]; then nothing has changed. A listener that is open already cannot be given another limit, or TLS
-    /// where it had none: [`StartError::InvalidSetting`].
+    /// See [`StartError`]. On an error nothing has changed. An open listener cannot get another limit, or TLS if it had none:
+    /// that is a [`StartError::InvalidSetting`].
     pub async fn set_listeners(&self, listeners: Vec<Listener>) -> Result<(), StartError> {
         self.request(SetListeners(listeners)).await.unwrap_or(Err(StartError::ListenerClosed))
     }
@@ -308,17 +306,17 @@ impl<A> Pool<A> {
         self.shared.wait_ended().await
     }
 
-    /// The handle typed by the connections' actor, if `B` is that actor. See [`Pool`] for which actor it is.
+    /// Converts to a handle typed by the connections' actor. `None` if `B` is not that actor; see [`Pool`].
     pub fn typed<B: 'static>(&self) -> Option<Pool<B>> {
         (self.shared.actor == TypeId::of::<B>()).then(|| Pool::new(self.shared.clone()))
     }
 
-    /// The handle without the connections' type, to keep handles of different pools in one place.
+    /// Converts to an untyped handle, for example to store handles of different pools in one collection.
     pub fn untyped(&self) -> PoolHandle {
         Pool::new(self.shared.clone())
     }
 
-    /// What the handler of `Self::Actor` keeps for the methods that replace it.
+    /// The shared factory of the pool's handler, for the methods that replace it.
     pub(crate) fn handler<T: Send + Sync + 'static>(&self) -> Result<Arc<T>, PoolEnded> {
         self.shared.handler().ok_or(PoolEnded)
     }
@@ -341,8 +339,7 @@ impl<A> fmt::Debug for Pool<A> {
 }
 
 impl AcceptorPool {
-    /// The pool with this name in the current actix system. The handle is untyped; [`Pool::typed`] returns the one that
-    /// reaches the connections.
+    /// Finds the pool with this name in the current actix system. The handle is untyped; [`Pool::typed`] converts it.
     pub fn find(name: &str) -> Option<PoolHandle> {
         names::find(name).map(Pool::new)
     }

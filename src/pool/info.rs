@@ -1,4 +1,4 @@
-//! What a pool reports: its counters, its acceptors and listeners, and the result of a drain.
+//! The information that a pool reports: counters, acceptors, listeners, and the result of a drain.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -13,7 +13,7 @@ use crate::telemetry::{CloseReason, Counts, RefusalReason};
 pub enum Status {
     /// Accepting connections.
     Running,
-    /// Not accepting until it is resumed; live connections go on.
+    /// Not accepting until it is resumed. Live connections stay open.
     Suspended(SuspendMode),
     /// Stopping: see [`Pool::drain`](crate::Pool::drain).
     Draining,
@@ -27,11 +27,11 @@ pub enum Status {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct PoolInfo {
-    /// The state it is in.
+    /// The state of the pool.
     pub status: Status,
     /// Live connections, including those that are [exempt](crate::Pool::exempt).
     pub connections: u64,
-    /// The connection limit in force. It is below the setting where the limit of open files requires it.
+    /// The connection limit in force. It is below the setting if the limit of open files allows fewer.
     pub max_connections: usize,
     /// Peers accepted so far, including those refused after accept.
     pub accepted: u64,

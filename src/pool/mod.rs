@@ -1,12 +1,12 @@
-//! The pool: its supervisor actor, and the handles of the rest of the program.
+//! The pool: its supervisor actor, and the handles for the rest of the program.
 //!
-//! The builder makes the shared [`PoolState`] and starts [`AcceptorPool`]. [`Pool`] handles read the state and send the
-//! actor messages.
+//! The builder creates the shared [`PoolState`] and starts [`AcceptorPool`]. [`Pool`] handles read the state and send
+//! messages to the actor.
 //!
 //! ```text
 //! start:    arbiters ─▶ acceptors ─▶ all ready ─▶ the builder's caller gets its handle
 //! restart:  an acceptor always, however it ended; past the budget the pool ends
-//! suspend:  listeners paused or closed, and opened again; connections go on
+//! suspend:  listeners paused or closed, and opened again; connections stay open
 //! change:   settings validated as a whole, then applied at once
 //! drain:    not ready ─▶ backlog ─▶ every connection notified ─▶ deadline ─▶ flush ─▶ abort ─▶ report
 //! ```
@@ -50,26 +50,26 @@ use drain::DrainState;
 use restarts::Restarts;
 use slots::AcceptorSlots;
 
-/// The supervisor of acceptors, and the start of every pool.
+/// The supervisor of acceptors. Its constructors are the entry points of this crate.
 ///
 /// Choose how connections are served: [`with_protocol`](AcceptorPool::with_protocol),
 /// [`with_events`](AcceptorPool::with_events), [`with_fn`](AcceptorPool::with_fn) or
 /// [`with_actor`](AcceptorPool::with_actor). Each returns a [`Builder`](crate::Builder), whose
-/// [`bind`](crate::Builder::bind) opens the port and starts the pool: an actor on the caller's arbiter.
+/// [`bind`](crate::Builder::bind) opens the port and starts the pool as an actor on the caller's arbiter.
 ///
-/// The pool restarts an acceptor however it ended: stopped, failed, panicked, or with its whole arbiter. Meanwhile peers
-/// wait in the kernel's queue and connections go on. When the restart budget
+/// The pool restarts an acceptor that stopped, failed, panicked, or lost its arbiter. Meanwhile peers wait in the kernel's
+/// queue and connections stay open. When the restart budget
 /// ([`Builder::max_restarts`](crate::Builder::max_restarts)) is spent, the pool ends with [`PoolError::TooManyRestarts`].
 pub struct AcceptorPool {
     shared: Arc<PoolState>,
-    /// `None` once the listening sockets are closed for good.
+    /// `None` once the listening sockets are closed permanently.
     acceptors: Option<Arc<AcceptorContext>>,
     slots: AcceptorSlots,
     restarts: Restarts,
     start_timeout: Duration,
-    /// Takes the result of the start; `None` once it is sent.
+    /// Receives the result of the start. `None` once it is sent.
     starting: Option<oneshot::Sender<Result<(), StartError>>>,
-    /// Why the start failed. Sent once nothing is left running.
+    /// Why the start failed. Sent once everything that was started has stopped.
     failed: Option<StartError>,
     draining: Option<DrainState>,
     ended: bool,
@@ -156,8 +156,8 @@ impl Handler<Ready> for AcceptorPool {
     type Result = ();
 
     fn handle(&mut self, ready: Ready, ctx: &mut Context<Self>) {
-        let is_unwanted = self.is_closing_listeners() || ready.slot >= self.shared.registries().slots_in_use();
-        if is_unwanted {
+        let is_obsolete = self.is_closing_listeners() || ready.slot >= self.shared.registries().slots_in_use();
+        if is_obsolete {
             self.slots.retire(ready.slot);
             return ready.address.do_send(Retire);
         }
@@ -171,7 +171,7 @@ impl Handler<Ready> for AcceptorPool {
         self.shared.set_acceptor(ready.slot, ready.address);
         self.shared.emit(|| PoolEvent::AcceptorStarted { acceptor: ready.slot });
         if self.slots.first_unready().is_none() {
-            // The future that started the pool may have been dropped: then no handle will exist.
+            // If the future that started the pool was dropped, there is no handle.
             if self.starting.take().is_some_and(|starting| starting.send(Ok(())).is_err()) {
                 self.start_drain(Drain::immediate(), Ok(()), ctx);
             }
@@ -204,8 +204,8 @@ impl Handler<Exited> for AcceptorPool {
         if slot >= self.shared.registries().slots_in_use() {
             return;
         }
-        // An acceptor that never ran ended with its predecessor's arbiter, which has been counted. A retired one has not
-        // failed; its slot is in use again.
+        // An acceptor that never ran ended with the arbiter of its predecessor, which has been counted. A retired one has
+        // not failed; its slot is in use again.
         if !self.slots.is_retired(slot) && (exit.is_some() || self.slots.has_new_arbiter(slot)) {
             let last = exit.unwrap_or(Exit::Stopped);
             if !self.restarts.try_acquire(Instant::now()) {
@@ -220,7 +220,7 @@ impl Handler<Exited> for AcceptorPool {
 }
 
 impl Drop for AcceptorPool {
-    /// The pool's own arbiter stopped. Connections on other arbiters are drained with the default grace period.
+    /// Runs when the pool's own arbiter stopped. Connections on other arbiters are drained with the default grace period.
     fn drop(&mut self) {
         if !self.ended {
             self.shared.start_drain();

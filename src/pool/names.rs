@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 
 use super::PoolState;
 
-/// By the id of the actix system and the pool's name.
+/// The pools by the id of the actix system and their name.
 type Names = HashMap<(usize, Arc<str>), Weak<PoolState>>;
 
 static NAMES: Mutex<Option<Names>> = Mutex::new(None);

@@ -1,6 +1,6 @@
-//! Changes to a running pool: its settings, its number of acceptors, its listeners. All or nothing.
+//! Changes to a running pool: its settings, its number of acceptors, its listeners. Each change is all or nothing.
 //!
-//! A handle sends [`ChangeSettings`] or [`SetListeners`] to the pool's actor, which validates, applies, and stores them.
+//! A handle sends [`ChangeSettings`] or [`SetListeners`] to the pool's actor, which validates, applies and stores the change.
 
 use std::sync::Arc;
 
@@ -67,7 +67,7 @@ impl Handler<ChangeSettings> for AcceptorPool {
 const HELD_OF_RESERVED: usize = 8;
 
 impl AcceptorPool {
-    /// How many acceptors these settings ask for.
+    /// The number of acceptors that these settings require.
     pub(crate) fn slots(settings: &Settings, placement: Placement) -> usize {
         settings.acceptors.unwrap_or_else(|| match placement {
             Placement::Current => 1,

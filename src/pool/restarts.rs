@@ -1,6 +1,6 @@
 //! The restart budget: how often acceptors may be restarted before the pool gives up.
 //!
-//! [`AcceptorPool`](super::AcceptorPool) asks it before each restart, and ends the pool when it is spent.
+//! [`AcceptorPool`](super::AcceptorPool) checks it before each restart, and ends the pool when it is spent.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 pub(crate) struct Restarts {
     limit: usize,
     window: Duration,
-    /// When the restarts within the last window were.
+    /// The times of the restarts within the last window.
     recent: VecDeque<Instant>,
 }
 

@@ -28,7 +28,7 @@ impl<A> Pool<A> {
     /// ```
     ///
     /// # Errors
-    /// The system's error when a signal handler cannot be installed. The pool goes on.
+    /// The system's error when a signal handler cannot be installed. The pool keeps running.
     pub async fn drain_on_signal(&self, drain: Drain) -> io::Result<DrainReport> {
         let mut signals = Signals::listen()?;
         tokio::select! {

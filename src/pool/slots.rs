@@ -112,7 +112,7 @@ impl AcceptorSlots {
         self.slots[slot].state == SlotState::Vacant
     }
 
-    /// Notes that the acceptor was asked to stop, so that its end is not counted as a failure.
+    /// Records that the acceptor was asked to stop, so that its end does not count as a failure.
     pub(super) fn retire(&mut self, slot: usize) {
         self.slots[slot].is_retired = true;
     }
@@ -121,7 +121,8 @@ impl AcceptorSlots {
         self.slots[slot].is_retired
     }
 
-    /// The acceptor of this generation is ready. Returns `false` if that is known or another one has taken the slot.
+    /// Records that the acceptor of this generation is ready. Returns `false` if it was already, or another acceptor
+    /// has taken the slot.
     pub(super) fn set_ready(&mut self, slot: usize, generation: u64) -> bool {
         let slot = &mut self.slots[slot];
         let is_current = slot.generation == generation && slot.state == SlotState::Starting;
@@ -131,7 +132,8 @@ impl AcceptorSlots {
         is_current
     }
 
-    /// The acceptor of this generation has ended. Returns `false` if that is known or another one has taken the slot.
+    /// Records that the acceptor of this generation has ended. Returns `false` if it had already, or another acceptor
+    /// has taken the slot.
     pub(super) fn set_vacant(&mut self, slot: usize, generation: u64) -> bool {
         let slot = &mut self.slots[slot];
         let is_current = slot.generation == generation && slot.state != SlotState::Vacant;

@@ -1,7 +1,7 @@
 //! The state of a pool that its actor and all its handles share.
 //!
-//! The actor writes it; handles read it from any thread without asking the actor. Locks are held for a copy only: code of
-//! the user (transports, handshakes, observers, what a handler captured) never runs under one.
+//! The actor writes it; handles read it from any thread without a message to the actor. Locks are held only to copy a value:
+//! user code (transports, handshakes, observers, captured values of a handler) never runs under a lock.
 
 use std::any::{Any, TypeId};
 use std::pin::pin;
@@ -28,9 +28,9 @@ pub(crate) struct PoolState {
     system: usize,
     limits: Arc<Limits>,
     registries: Arc<Registries>,
-    /// Empty once the listening sockets are closed for good.
+    /// Empty once the listening sockets are closed permanently.
     listeners: Mutex<Vec<Arc<ListenerState>>>,
-    /// The addresses of the last listeners, kept after these are gone.
+    /// The addresses of the last listeners. Kept after the listeners are closed.
     addresses: Mutex<Vec<Address>>,
     slots: Mutex<Vec<SlotInfo>>,
     status: watch::Sender<Status>,
@@ -39,8 +39,8 @@ pub(crate) struct PoolState {
     supervisor: OnceLock<Addr<AcceptorPool>>,
     /// The type of actor behind each connection.
     pub(super) actor: TypeId,
-    /// What the handler keeps for the typed handle. Dropped when the pool ends, since it owns what the user's closures
-    /// captured.
+    /// The shared factory of the handler, for the typed handle. Dropped when the pool ends, since it owns the values that the
+    /// user's closures captured.
     handler: Mutex<Option<Arc<dyn Any + Send + Sync>>>,
 }
 
@@ -50,7 +50,7 @@ struct SlotInfo {
     restarts: u64,
 }
 
-/// What the report of a drain needs beside the counts of the registries.
+/// The parts of a drain's report that are not in the counts of the registries.
 #[derive(Default)]
 struct DrainStats {
     /// When the drain started, and the connections closed until then.
@@ -84,7 +84,7 @@ impl PoolState {
         })
     }
 
-    /// Makes the pool known by its name. Returns `false` if another live pool of this actix system has the name.
+    /// Registers the pool's name. Returns `false` if another live pool of this actix system has the name.
     pub(crate) fn register_name(self: &Arc<Self>) -> bool {
         names::register(self.system, self)
     }
@@ -122,7 +122,7 @@ impl PoolState {
         let addresses = listeners.iter().map(|listener| listener.transport.local_addr()).collect();
         *self.addresses.lock() = addresses;
         let removed = std::mem::replace(&mut *self.listeners.lock(), listeners);
-        // Outside the lock: dropping a listener calls observers, which may read the listeners.
+        // Dropped outside the lock: dropping a listener calls observers, which may read the listeners.
         drop(removed);
     }
 
@@ -202,7 +202,7 @@ impl PoolState {
         }
     }
 
-    /// From here on the pool is not ready, and its report counts.
+    /// Marks the pool as draining, and starts the counts of its report.
     pub(super) fn start_drain(&self) {
         self.set_status(Status::Draining);
         let closed = self.closed_counts();
@@ -213,7 +213,7 @@ impl PoolState {
         self.drain_stats.lock().unserved += peers;
     }
 
-    /// Notifies every connection. They are ended after `grace`.
+    /// Notifies every connection that the pool shuts down. Those that are left after `grace` are ended.
     pub(super) fn drain_connections(&self, grace: Option<Duration>) {
         let removed = std::mem::take(&mut *self.listeners.lock());
         drop(removed);
@@ -236,7 +236,7 @@ impl PoolState {
                 return;
             }
             let now = Instant::now();
-            // Read in each round: a second stop may have brought the deadline nearer.
+            // Read in each round: a second stop may have made the deadline earlier.
             let Some(deadline) = self.deadline() else {
                 changed.await;
                 continue;

@@ -1,4 +1,4 @@
-//! Suspending and resuming a pool: its listeners are paused or closed, and opened again.
+//! Suspends and resumes a pool: its listeners are paused or closed, and opened again.
 //!
 //! A handle sends [`Suspend`] or [`Resume`] to the pool's actor, which sets the mode of every [`ListenerState`]. The
 //! acceptors watch the mode.
@@ -15,7 +15,7 @@ use crate::config::BacklogPolicy;
 use crate::error::SuspendError;
 use crate::listener::{ListenerMode, ListenerState};
 
-/// How long to wait for acceptors to release a listener. Only one on a blocked arbiter takes that long.
+/// How long to wait for acceptors to release a listener. Only acceptors on a blocked arbiter take that long.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What happens to new peers while a pool is suspended.

@@ -1,7 +1,7 @@
-//! The methods of a [`Pool`] that know the actor behind each connection, and reach it.
+//! The methods of a [`Pool`] that reach the actors of its connections.
 //!
-//! Each live connection is an entry of a registry, which keeps the actor's address. A message to all connections is sent
-//! to these addresses one by one, and never waits for a mailbox.
+//! A registry has an entry with the actor's address for each live connection. A message to all connections is sent to these
+//! addresses one by one, and never waits for a mailbox.
 
 use std::sync::Arc;
 
@@ -57,7 +57,7 @@ impl<A: Actor> Pool<A> {
     }
 }
 
-/// A registry keeps the weak address of a [`Connection`], and the strong one of a user's actor, which may have no other.
+/// The address in a registry's entry: weak for a [`Connection`], strong for a user-defined actor, which may have no other.
 fn address<A: Actor>(entry: &ConnectionState) -> Option<Addr<A>> {
     let any = entry.address()?;
     match any.downcast_ref::<WeakAddr<A>>() {
@@ -81,7 +81,7 @@ impl<P: Protocol> Pool<Connection<P>> {
     ///
     /// # Errors
     /// [`SendError::TooLong`] when the reply does not fit its length prefix, [`SendError::Closed`] when the pool has ended,
-    /// else the codec's error. Then nothing is sent.
+    /// else the codec's error. On an error nothing is sent.
     ///
     /// # Panics
     /// When the codec panics.

@@ -1,4 +1,4 @@
-//! Which connection's callbacks run on an arbiter: marked by the arbiter's thread, read by the watchdog's.
+//! The connection whose callbacks run on an arbiter. Written by the arbiter's thread, read by the watchdog's.
 
 use std::sync::atomic::{AtomicU64, Ordering::*};
 use std::time::Duration;
@@ -8,10 +8,10 @@ use parking_lot::{Condvar, Mutex};
 use super::Registry;
 use crate::telemetry::ConnectionId;
 
-/// What an arbiter does at present. Only its own thread writes here, so plain loads and stores suffice.
+/// The current activity of an arbiter. Only the arbiter's thread writes it, so plain loads and stores suffice.
 #[derive(Debug, Default)]
 pub(crate) struct Activity {
-    /// Counts beginnings and ends of turns, and twice the callbacks in between: odd while callbacks run.
+    /// Counts the starts and ends of turns, and twice the callbacks in between. Odd while callbacks run.
     turns: AtomicU64,
     /// The connection whose turn it is, or was last.
     connection: AtomicU64,
@@ -45,9 +45,9 @@ impl Activity {
     }
 }
 
-/// What an arbiter was seen doing.
+/// A snapshot of an arbiter's activity.
 pub(crate) struct ActivitySnapshot {
-    /// Callbacks and ticks so far: differs between two snapshots unless the arbiter did nothing.
+    /// The number of callbacks and ticks so far. Differs between two snapshots unless the arbiter was blocked or idle.
     pub(crate) count: u64,
     /// The connection whose callback runs. Certain only if the snapshot before had the same count.
     pub(crate) connection: Option<ConnectionId>,
@@ -56,7 +56,7 @@ pub(crate) struct ActivitySnapshot {
 impl Registry {
     pub(crate) fn activity_snapshot(&self) -> ActivitySnapshot {
         let activity = self.activity();
-        // The connection first: a later connection is then never paired with an earlier turn.
+        // The connection is read first, so that a later connection is never paired with an earlier turn.
         let connection = activity.connection.load(Acquire);
         let turns = activity.turns.load(Acquire);
         let connection = (turns % 2 == 1).then_some(ConnectionId(connection));
@@ -64,7 +64,7 @@ impl Registry {
     }
 }
 
-/// Marks a connection as the one whose callbacks run. Turns on one arbiter follow each other; they never nest.
+/// Marks the connection whose callbacks run. Turns on one arbiter follow each other; they never nest.
 pub(crate) struct ActivityGuard<'a>(&'a Activity);
 
 impl<'a> ActivityGuard<'a> {
@@ -96,7 +96,7 @@ struct ParkState {
 }
 
 impl WatchdogParker {
-    /// Sleeps for `pause`, then on until there is a connection to watch. Returns false once the pool has ended.
+    /// Sleeps for `pause`, then until there is a connection to watch. Returns false once the pool has ended.
     pub(crate) fn park(&self, pause: Duration, is_idle: impl Fn() -> bool) -> bool {
         let mut state = self.state.lock();
         if !state.ended {
@@ -110,7 +110,7 @@ impl WatchdogParker {
         !state.ended
     }
 
-    /// There is a connection to watch, and the registries show it already.
+    /// Wakes the thread. Called once the registries contain a connection to watch.
     pub(super) fn unpark(&self) {
         if std::mem::take(&mut self.state.lock().parked) {
             self.wake.notify_one();

@@ -1,4 +1,4 @@
-//! The one owner of a connection's bookkeeping, whatever handler serves it.
+//! [`ConnectionGuard`], the owner of a connection's bookkeeping, the same for every handler.
 //!
 //! ```text
 //! ConnectionGuard ── owns ──▶ registry entry, permit, per-peer count, deadlines, close reason
@@ -14,11 +14,11 @@ use super::{ActivityGuard, ConnectionState, Registry};
 use crate::telemetry::{CloseReason, PoolEvent, RefusalReason};
 use crate::time::{Deadlines, Timeouts};
 
-/// Owns the bookkeeping of one connection. Dropping it ends the connection's life: the end is logged, counted and
-/// reported once, and everything held is given back.
+/// Owns the bookkeeping of one connection. Dropping it logs, counts and reports the end of the connection once, and gives
+/// back its permit and counts.
 ///
-/// The connection actor and [`Socket`](crate::Socket) each own one. A connection lives on one thread, so the guard is
-/// shared by reference there.
+/// Both the connection actor and [`Socket`](crate::Socket) own one. A connection stays on one thread, so the guard is shared
+/// by reference there.
 #[derive(Debug)]
 pub(crate) struct ConnectionGuard {
     registry: Arc<Registry>,
@@ -30,9 +30,9 @@ pub(crate) struct ConnectionGuard {
 /// How a connection ended.
 #[derive(Debug)]
 enum End {
-    /// It counts as closed.
+    /// The connection counts as closed.
     Closed { reason: CloseReason, detail: Option<String> },
-    /// It was refused because of the peer that its PROXY header names: it counts as refused, not as closed.
+    /// The connection was refused because of the peer that its PROXY header names. It counts as refused, not as closed.
     Refused(RefusalReason),
 }
 
@@ -57,19 +57,19 @@ impl ConnectionGuard {
         self.registry.clock().now()
     }
 
-    /// The connection's shortest timeout may have changed: the tick follows it.
+    /// Adjusts the tick after the connection's timeouts have changed.
     pub(crate) fn timeouts_changed(&self) {
         let shortest = self.deadlines.shortest();
         self.state.set_shortest_timeout(shortest);
         self.registry.request_tick(shortest);
     }
 
-    /// Has the tick signal the next deadline.
+    /// Makes the tick signal the next deadline.
     pub(crate) fn arm_deadline(&self) {
         self.state.set_deadline(self.deadlines.next(self.state.last_read()));
     }
 
-    /// The connection is ready: reported before `ack`.
+    /// Reports that the connection is ready. Called before `ack`.
     pub(crate) fn set_ready(&self) {
         self.registry.shared().observers.emit(|| {
             let (id, peer, listener) = (self.state.id(), self.state.peer(), &**self.state.listener_name());
@@ -77,7 +77,7 @@ impl ConnectionGuard {
         });
     }
 
-    /// Sets how the connection ends, with the cause for the log. The first call wins; without one it counts as killed.
+    /// Sets the close reason, with details for the log. The first call wins. Without a call, the connection counts as killed.
     pub(crate) fn set_close_reason(&self, reason: CloseReason, detail: Option<String>) {
         let _ = self.end.set(Box::new(End::Closed { reason, detail }));
     }
@@ -87,12 +87,12 @@ impl ConnectionGuard {
         let _ = self.end.set(Box::new(End::Refused(reason)));
     }
 
-    /// Marks this connection as the one whose callbacks run, until the mark is dropped.
+    /// Marks this connection as the one whose callbacks run, until the guard is dropped.
     pub(crate) fn begin_activity(&self) -> ActivityGuard<'_> {
         ActivityGuard::new(self.registry.activity(), self.state.id())
     }
 
-    /// As [`begin_activity`](Self::begin_activity), where the guard cannot be borrowed for so long.
+    /// As [`begin_activity`](Self::begin_activity), until [`unmark_activity`](Self::unmark_activity) is called.
     #[inline]
     pub(crate) fn mark_activity(&self) {
         self.registry.activity().begin(self.state.id());
@@ -103,7 +103,7 @@ impl ConnectionGuard {
         self.registry.activity().end();
     }
 
-    /// Marks the end of one callback and the beginning of the next.
+    /// Marks the end of one callback and the start of the next.
     #[inline]
     pub(crate) fn next_callback(&self) {
         self.registry.activity().next_callback();
@@ -125,7 +125,7 @@ impl ConnectionGuard {
                 $level!(%id, %peer, listener, bytes_in, bytes_out, reason = name, detail, "connection closed")
             };
         }
-        // Ends that a peer can cause in numbers are throttled; those below the info level are not.
+        // Ends that a peer can cause in large numbers are throttled. Those below the info level are not.
         macro_rules! throttled {
             ($level:ident) => {
                 if let Some(left_out) = self.registry.shared().close_log.allow(reason) {
@@ -143,7 +143,7 @@ impl ConnectionGuard {
     }
 
     fn log_refused(&self, reason: RefusalReason) {
-        // Throttled together with failed handshakes: the budget of errors is for errors.
+        // Throttled together with failed handshakes, so that refusals do not use up the budget of errors.
         if let Some(left_out) = self.registry.shared().close_log.allow(CloseReason::Handshake) {
             let state = &self.state;
             let (id, peer, listener, reason) = (state.id(), state.peer(), &**state.listener_name(), reason.name());

@@ -1,4 +1,4 @@
-//! What a live connection reports without being asked.
+//! [`ConnectionInfo`], the numbers of a live connection.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use super::{ConnectionState, Registry};
 use crate::net::Address;
 use crate::telemetry::ConnectionId;
 
-/// A live connection in numbers, read without asking its actor.
+/// The numbers of a live connection, read without a message to its actor.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ConnectionInfo {
@@ -17,15 +17,15 @@ pub struct ConnectionInfo {
     pub peer: Address,
     /// The name of the listener that accepted it.
     pub listener: Arc<str>,
-    /// Time since it was accepted; accurate to 0.1 s.
+    /// The time since it was accepted, with a resolution of 0.1 s.
     pub age: Duration,
-    /// Time since the peer last sent something; accurate to 0.1 s.
+    /// The time since the peer last sent something, with a resolution of 0.1 s.
     pub idle: Duration,
-    /// Bytes received, prefixes and delimiters included.
+    /// The number of bytes received, including prefixes and delimiters.
     pub bytes_in: u64,
-    /// Bytes sent, prefixes and delimiters included.
+    /// The number of bytes sent, including prefixes and delimiters.
     pub bytes_out: u64,
-    /// Packets delivered to callbacks; 0 for handlers that read the socket themselves.
+    /// The number of packets delivered to callbacks. 0 for handlers that read the socket themselves.
     pub packets: u64,
 }
 

@@ -1,14 +1,14 @@
-//! The live connections of one arbiter, as the rest of the pool sees them.
+//! The live connections of one arbiter, as seen by the rest of the pool.
 //!
 //! ```text
 //! handle, pool ── list, signal, drain ──▶ Registry ◀── register, remove ── connections of this arbiter
 //!                                            │
-//!                                          tick: one task per arbiter, advances the clock and wakes what is due
+//!                                          tick: one task per arbiter, advances the clock, signals expired deadlines
 //! ```
 //!
-//! A registry outlives the acceptor that fills it: the acceptor's successor continues with the same one. It knows no
-//! protocol. Its lock is taken to register, remove and list, never in a connection's turn: a turn only touches the atomics
-//! of its own [`ConnectionState`] and of the arbiter's [`Activity`].
+//! A registry outlives the acceptor that fills it; the acceptor's replacement uses the same one. It does not depend on the
+//! protocol. Its lock is taken to register, remove and list connections, never in a connection's turn: a turn only uses the
+//! atomics of its own [`ConnectionState`] and of the arbiter's [`Activity`].
 
 mod activity;
 mod guard;
@@ -53,18 +53,18 @@ pub(crate) struct Registry {
     shared: Arc<RegistryShared>,
 }
 
-/// What the registries of one pool share.
+/// The state that the registries of one pool share.
 #[derive(Debug)]
 pub(crate) struct RegistryShared {
     last_id: AtomicU64,
     pub(crate) observers: Observers,
     alarms: Vec<Alarm>,
     pub(crate) close_log: CloseLogThrottle,
-    /// Connections that are alive, or whose end is still being reported.
+    /// The number of connections that are alive or whose end is still being reported.
     unsettled: AtomicUsize,
-    /// Notified whenever a connection was registered or has settled.
+    /// Notified whenever a connection was registered or its end was fully reported.
     pub(crate) changed: Notify,
-    /// How often an arbiter was blocked.
+    /// How many times an arbiter was blocked.
     blocked: AtomicU64,
     pub(crate) watchdog: WatchdogParker,
 }
@@ -76,7 +76,7 @@ struct Contents {
     drain: Option<DrainProgress>,
 }
 
-/// What a registry has counted so far. It adds up: accepted = refused + live + closed.
+/// The counts of a registry so far. They satisfy accepted = refused + live + closed.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Totals {
     pub(crate) accepted: u64,
@@ -87,15 +87,15 @@ pub(crate) struct Totals {
     pub(crate) bytes_out: u64,
 }
 
-/// How long queued bytes may take to leave once a drain's deadline has passed.
+/// How long sending the queued bytes may take once a drain's deadline has passed.
 pub(crate) const FINAL_FLUSH: Duration = Duration::from_millis(500);
 
-/// A drain under way, and what came of it so far.
+/// A drain in progress, and its result so far.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DrainProgress {
     /// When the remaining connections are ended; `None` for never.
     pub(crate) deadline: Option<Instant>,
-    /// There is no grace period: connections are not asked, and queued bytes are not sent.
+    /// There is no grace period: connections are not notified, and queued bytes are not sent.
     immediate: bool,
     pub(crate) asked: usize,
     pub(crate) forced: usize,
@@ -119,12 +119,12 @@ impl RegistryShared {
         self.alarms.iter().for_each(|alarm| alarm.check(connections, || limits.alive(), &self.observers));
     }
 
-    /// Connections that are alive, whose end is still being reported, or that still hold something of the limits.
+    /// The number of connections that are alive, whose end is still being reported, or that still hold a permit or a count.
     pub(crate) fn unsettled(&self) -> usize {
         self.unsettled.load(Acquire)
     }
 
-    /// The end of a connection was reported, and all that it held is given back.
+    /// Records that the end of a connection was reported, and its permit and counts were given back.
     fn settle(&self) {
         self.unsettled.fetch_sub(1, AcqRel);
         self.changed.notify_waiters();
@@ -164,12 +164,12 @@ impl Registry {
         &self.shared
     }
 
-    /// How many connections live here. Takes no lock.
+    /// The number of live connections. Takes no lock.
     pub(crate) fn live(&self) -> usize {
         self.live.load(Relaxed)
     }
 
-    /// Registers an accepted connection. One that is registered during a drain is asked to shut down at once.
+    /// Registers an accepted connection. During a drain, it is notified of the shutdown at once.
     pub(crate) fn register(
         self: &Arc<Self>,
         peer: Address,
@@ -211,7 +211,7 @@ impl Registry {
         ConnectionGuard::new(self.clone(), state, timeouts)
     }
 
-    /// Counts a peer that was accepted and refused.
+    /// Counts a peer that was accepted, then refused.
     pub(crate) fn count_refused(&self, reason: RefusalReason) {
         let mut contents = self.contents.lock();
         contents.totals.accepted += 1;
@@ -238,7 +238,7 @@ impl Registry {
         });
     }
 
-    /// Removes a connection that was refused for the peer its PROXY header names.
+    /// Removes a connection that was refused because of the peer that its PROXY header names.
     fn remove_refused(&self, state: &ConnectionState, reason: RefusalReason) {
         self.remove_with(state, |contents| contents.totals.refused.add(reason));
         self.shared.observers.emit(|| {
@@ -261,9 +261,9 @@ impl Registry {
         }
     }
 
-    /// Asks every connection to shut down, and ends those that are left at the deadline.
+    /// Notifies every connection of the shutdown, and ends those that are left at the deadline.
     ///
-    /// A second call can only bring the deadline nearer.
+    /// A second call can only make the deadline earlier.
     pub(crate) fn drain(&self, deadline: Option<Instant>) {
         let mut contents = self.contents.lock();
         let Contents { connections, drain, .. } = &mut *contents;
@@ -288,8 +288,8 @@ impl Registry {
         self.wake_tick();
     }
 
-    /// Ends what is left of a drain whose deadline has passed: first after sending what is queued, [`FINAL_FLUSH`] later
-    /// at once.
+    /// Ends the connections that are left after the deadline of a drain: first after sending their queued bytes, then, after
+    /// [`FINAL_FLUSH`], at once.
     pub(crate) fn enforce_deadline(&self, now: Instant) {
         let contents = self.contents.lock();
         let Contents { connections, drain: Some(drain), .. } = &*contents else { return };
@@ -300,8 +300,8 @@ impl Registry {
         }
     }
 
-    /// How the drain stands. A connection that was ended at the deadline and is still here counts as forced; one that was
-    /// already closing by itself does not.
+    /// The progress of the drain. A live connection that was ended at the deadline counts as forced, unless it was already
+    /// closing by itself.
     pub(crate) fn drain_progress(&self) -> Option<DrainProgress> {
         let contents = self.contents.lock();
         let forced = || {
@@ -333,7 +333,7 @@ impl Registry {
         totals
     }
 
-    /// Makes the tick fast enough for a timeout (in milliseconds, 0 for none): from here on, not only from the next tick.
+    /// Makes the tick short enough for a timeout (in milliseconds, 0 for none), from now on and not only after the next tick.
     fn request_tick(&self, timeout: u32) {
         let tick = resolution(timeout);
         if tick < self.clock.tick() {
@@ -343,7 +343,7 @@ impl Registry {
         }
     }
 
-    /// Has the tick run ahead of its time.
+    /// Makes the tick run early.
     pub(crate) fn wake_tick(&self) {
         self.wake_tick.notify_one();
     }

@@ -7,8 +7,8 @@ use parking_lot::RwLock;
 
 use super::{Registry, RegistryShared};
 
-/// One registry per slot, in the order of the slots. A slot that is no longer used keeps its registry: its connections go
-/// on.
+/// One registry per slot, in the order of the slots. A slot that is no longer used keeps its registry, because its
+/// connections stay open.
 #[derive(Debug)]
 pub(crate) struct Registries {
     all: RwLock<Vec<Arc<Registry>>>,
@@ -23,7 +23,7 @@ impl Registries {
         registries
     }
 
-    /// Sets how many slots have an acceptor: the first ones.
+    /// Sets the number of slots in use. These are the first ones.
     pub(crate) fn set_slots_in_use(&self, slots: usize) {
         let mut all = self.all.write();
         while all.len() < slots {
@@ -39,22 +39,22 @@ impl Registries {
     /// The registry of a slot.
     ///
     /// # Panics
-    /// If there never was such a slot.
+    /// If the slot was never added.
     pub(crate) fn of(&self, slot: usize) -> Arc<Registry> {
         self.all.read()[slot].clone()
     }
 
-    /// How many slots there are, those no longer in use included.
+    /// The number of slots, including those no longer in use.
     pub(crate) fn slots(&self) -> usize {
         self.all.read().len()
     }
 
-    /// All registries, those of slots no longer in use included.
+    /// All registries, including those of slots no longer in use.
     pub(crate) fn all(&self) -> Vec<Arc<Registry>> {
         self.all.read().clone()
     }
 
-    /// How many connections are alive.
+    /// The number of live connections.
     pub(crate) fn live(&self) -> usize {
         self.all.read().iter().map(|registry| registry.live()).sum()
     }

@@ -1,4 +1,4 @@
-//! What a connection has been asked to do, by other threads or by its arbiter's tick.
+//! Signals: requests to a connection from other threads or from its arbiter's tick.
 
 use std::sync::atomic::{AtomicU8, Ordering::*};
 
@@ -10,7 +10,7 @@ bitflags! {
     pub(crate) struct Signals: u8 {
         /// Close at once.
         const KILL = 1;
-        /// The pool shuts down.
+        /// Shut down, because the pool drains.
         const DRAIN = 1 << 1;
         /// A deadline may have passed.
         const DEADLINE = 1 << 2;

@@ -1,4 +1,4 @@
-//! The part of a connection that other threads see: its numbers, its signals, and a way to wake it.
+//! [`ConnectionState`], the part of a connection that other threads use: its numbers, its signals, and its waker.
 
 use std::any::Any;
 use std::fmt;
@@ -16,7 +16,7 @@ use crate::net::Address;
 use crate::telemetry::{ConnectionId, RefusalReason};
 
 bitflags! {
-    /// What a connection holds of the limits.
+    /// The permits and counts that a connection holds.
     #[derive(Clone, Copy)]
     struct Held: u8 {
         const PERMIT = 1;
@@ -24,8 +24,8 @@ bitflags! {
     }
 }
 
-/// The sender used for messages to all connections. One sender per connection is kept: a fresh actix sender may always
-/// put one message more into a full mailbox.
+/// The sender used for messages to all connections. One sender per connection is kept, because every new actix sender may
+/// put one more message into a full mailbox.
 enum MailSender {
     NotCreated,
     Open(Box<dyn Any + Send + Sync>),
@@ -116,8 +116,8 @@ impl ConnectionState {
         &self.socket_peer
     }
 
-    /// Sets the peer that a trusted PROXY header names; `None` when the handshake is over and named nobody else. From here on
-    /// limits and rules apply to that peer.
+    /// Sets the peer that a trusted PROXY header names, or `None` if the handshake ended without naming one. From now
+    /// on, limits and rules apply to that peer.
     pub(crate) fn claim_peer(&self, claimed: Option<Address>) -> Result<(), RefusalReason> {
         if claimed.is_none() && self.holds(Held::PEER) {
             return Ok(());
@@ -142,7 +142,7 @@ impl ConnectionState {
         self.listener.name()
     }
 
-    /// Takes the connection off the connection limits. Calling it again has no effect.
+    /// Exempts the connection from the connection limits. Calling it again has no effect.
     pub(crate) fn exempt(&self) {
         self.give_back(Held::PERMIT);
     }
@@ -170,7 +170,7 @@ impl ConnectionState {
         self.opened
     }
 
-    /// How long it has lived. Unlike the registry's clock, this includes time in which its arbiter was blocked.
+    /// The age of the connection. Unlike the registry's clock, it includes time in which the arbiter was blocked.
     pub(super) fn age(&self) -> Duration {
         self.created.elapsed()
     }
@@ -202,8 +202,8 @@ impl ConnectionState {
 
     /// Runs one write of at most `max` bytes and counts what was written.
     ///
-    /// All of `max` is counted before the write, so that whoever has received bytes already finds them counted; what was
-    /// not written is taken off again.
+    /// All of `max` is counted before the write, so that the count includes bytes that the peer has already received.
+    /// The bytes that were not written are subtracted afterwards.
     pub(crate) fn count_write(
         &self,
         max: u64,
@@ -226,7 +226,7 @@ impl ConnectionState {
         self.packets.store(self.packets.load(Relaxed) + packets, Relaxed);
     }
 
-    /// When the tick is to signal [`Signals::DEADLINE`].
+    /// The time at which the tick signals [`Signals::DEADLINE`].
     pub(super) fn deadline(&self) -> u64 {
         self.deadline.load(Relaxed)
     }
@@ -264,7 +264,7 @@ impl ConnectionState {
         self.signals.clear(signals);
     }
 
-    /// Sets what is woken by a signal, once. Signals set earlier do not wake it: look at them after this call.
+    /// Sets the waker that a signal wakes. Must be called once. Signals set earlier do not wake it, so check them afterwards.
     pub(crate) fn set_waker(&self, waker: Waker) {
         let _ = self.waker.set(waker);
     }

@@ -1,5 +1,5 @@
-//! One task per arbiter that advances the clock, wakes the connections whose deadline has passed, and sees a drain to its
-//! end.
+//! The tick: one task per arbiter that advances the clock, signals expired deadlines to connections, and enforces the
+//! deadline of a drain.
 
 use std::sync::Arc;
 
@@ -27,8 +27,8 @@ pub(crate) async fn run(registry: Arc<Registry>) {
                 let wake =
                     deadline.filter(|deadline| *deadline > Instant::now()).map_or(next, |deadline| next.min(deadline));
                 // Woken early: a shorter tick may have been requested.
-                let woken = timeout_at(wake, registry.wake_tick.notified()).await.is_ok();
-                last = if woken || wake < next { Instant::now() } else { next };
+                let is_early = timeout_at(wake, registry.wake_tick.notified()).await.is_ok();
+                last = if is_early || wake < next { Instant::now() } else { next };
                 registry.tick();
             }
         }
@@ -41,8 +41,8 @@ impl Registry {
         (contents.connections.len(), contents.drain)
     }
 
-    /// One tick after the last one was due, not after it ran: late timers must not slow the clock down. After a pause that
-    /// was too long, counting starts anew.
+    /// When the next tick is due: one tick after the last one was due, not after it ran, so that late timers do not slow the
+    /// clock down. If that is already over, it counts from now.
     fn next_tick(&self, last: Instant) -> Instant {
         let (tick, now) = (tick_duration(self.clock.tick()), Instant::now());
         if last + tick < now {

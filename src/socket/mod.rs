@@ -1,8 +1,8 @@
-//! An accepted socket, as an async fn or a user-defined actor holds it.
+//! [`Socket`], an accepted connection as owned by an async fn or a user-defined actor.
 //!
 //! ```text
 //! acceptor ─▶ handler ─▶ Socket ─▶ async fn, actor      signals and deadlines act in its reads and writes
-//!                          └─ SocketState ─▶ ConnectionGuard: shared with the task; the last one to go ends the connection
+//!                          └─ SocketState ─▶ ConnectionGuard: shared with the task; dropping the last owner ends it
 //! ```
 
 mod shared;
@@ -29,7 +29,7 @@ use crate::telemetry::{CloseReason, ConnectionId};
 
 pub(crate) use shared::SocketState;
 
-/// How long a dropped socket may take to send what is left and to shut down.
+/// How long a dropped socket may take to send the remaining bytes and to shut down.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(30);
 
 /// How many bytes of a file are sent at once.
@@ -39,15 +39,16 @@ const FILE_CHUNK: u64 = 256 * 1024;
 /// ([`with_actor`](crate::AcceptorPool::with_actor)).
 ///
 /// It implements [`AsyncRead`] and [`AsyncWrite`]; [`framed`](Socket::framed) turns it into a stream and sink of packets. It
-/// stays on its arbiter's thread. Dropping it closes the connection as dropping tokio's `TcpStream` does: if input is left
-/// unread the peer sees a reset, which can overtake the last bytes written. After asking the peer to stop sending, read to
-/// the end first. Under TLS, what is left is sent and `close_notify` follows, for at most 30 seconds; the connection counts
-/// as alive meanwhile.
+/// stays on its arbiter's thread.
 ///
-/// The pool's timeouts and signals act in reads and writes. The idle timeout (while the socket is being read), the send
-/// timeout and the maximum age make them fail with [`TimedOut`](io::ErrorKind::TimedOut). A kill, and the deadline of a
-/// drain, make them fail with [`ConnectionAborted`](io::ErrorKind::ConnectionAborted). [`draining`](Socket::draining)
-/// resolves when the pool shuts down.
+/// Dropping it closes the connection as dropping tokio's `TcpStream` does. If input is left unread, the peer sees a reset,
+/// which can destroy the last bytes written, so read to the end first. Under TLS, the remaining bytes and `close_notify` are
+/// sent in the background for at most 30 seconds; the connection counts as alive meanwhile.
+///
+/// The pool's timeouts and signals take effect in reads and writes. The idle timeout (while the socket is being read),
+/// the send timeout and the maximum age make them fail with [`TimedOut`](io::ErrorKind::TimedOut). A kill, and the
+/// deadline of a drain, make them fail with [`ConnectionAborted`](io::ErrorKind::ConnectionAborted).
+/// [`draining`](Socket::draining) resolves when the pool shuts down.
 ///
 /// ```
 /// use actix_acceptor::{AcceptorPool, Socket};
@@ -83,10 +84,10 @@ const FILE_CHUNK: u64 = 256 * 1024;
 pub struct Socket {
     io: Stream,
     shared: Rc<SocketState>,
-    /// The handshake that comes before the handler gets the socket.
+    /// The handshake that runs before the handler gets the socket.
     handshake: Option<Box<HandshakeChain>>,
     negotiated: Negotiated,
-    /// It has been shut down in order.
+    /// Whether the socket was shut down in order.
     shut_down: bool,
 }
 
@@ -110,7 +111,7 @@ impl Socket {
         }
     }
 
-    /// Runs a handshake. A failure is recorded as the connection's end; `None`: the pool ended the connection first.
+    /// Runs a handshake. A failure is recorded as the close reason. Returns `None` if the pool ended the connection first.
     async fn run_handshake(&mut self, chain: HandshakeChain) -> Option<Result<(), HandshakeFailure>> {
         let steps = chain.begin(self.io.take(), self.shared.state().clone());
         let outcome = match select(steps, pin!(self.shared.closed_by_pool())).await {
@@ -118,9 +119,9 @@ impl Socket {
             Either::Right(_) => return None,
         };
         Some(match outcome {
-            Ok(shaken) => {
-                self.io = shaken.stream;
-                self.negotiated = shaken.negotiated.or(&self.negotiated);
+            Ok(handshaken) => {
+                self.io = handshaken.stream;
+                self.negotiated = handshaken.negotiated.or(&self.negotiated);
                 Ok(())
             }
             Err(failure) => {
@@ -133,11 +134,11 @@ impl Socket {
     /// Runs a handshake on the live connection, such as TLS after STARTTLS, within the pool's
     /// [`handshake_timeout`](crate::Builder::handshake_timeout).
     ///
-    /// The caller must reject plaintext that it has read behind the STARTTLS command: taken for what the peer sends under
-    /// TLS, it could come from anybody in between.
+    /// The caller must reject plaintext that it has read after the STARTTLS command: a man in the middle could have
+    /// injected it to be read as if it were encrypted.
     ///
     /// # Errors
-    /// Why the handshake failed. The socket is closed then.
+    /// The reason for which the handshake failed. The socket is closed.
     pub async fn upgrade(mut self, handshake: impl Handshake) -> Result<Socket, HandshakeError> {
         let limits = self.shared.state().listener().limits();
         let (limit, slots) = (limits.config().load().handshake_timeout(), limits.handshakes().clone());
@@ -158,7 +159,7 @@ impl Socket {
         }
     }
 
-    /// What its TLS handshake negotiated; `None` without TLS.
+    /// The result of the TLS handshake. `None` without TLS.
     pub fn tls(&self) -> Option<&TlsInfo> {
         self.negotiated.tls.as_deref()
     }
@@ -170,7 +171,7 @@ impl Socket {
         self.negotiated.proxy.as_deref()
     }
 
-    /// What the task that serves the connection shares with the socket.
+    /// The state that the socket shares with the task that serves the connection.
     pub(crate) fn shared(&self) -> Rc<SocketState> {
         self.shared.clone()
     }
@@ -185,7 +186,7 @@ impl Socket {
         self.shared.state().peer()
     }
 
-    /// The address of the socket's peer: the load balancer, where [`peer`](Socket::peer) comes from a PROXY header.
+    /// The address of the socket's peer: the load balancer if [`peer`](Socket::peer) comes from a PROXY header.
     pub fn socket_peer(&self) -> &Address {
         self.shared.state().socket_peer()
     }
@@ -203,7 +204,7 @@ impl Socket {
         self.io.kind()
     }
 
-    /// User, group and process of the peer of a Unix socket. `None` for other transports.
+    /// The user, group and process of the peer of a Unix socket. `None` for other transports.
     pub fn peer_credentials(&self) -> Option<PeerCredentials> {
         self.io.peer_credentials()
     }
@@ -213,13 +214,13 @@ impl Socket {
         self.shared.state().listener_name()
     }
 
-    /// Sets the close reason for counts and the log, where only the owner knows it: a protocol error, a limit of its own.
-    /// The first call wins. What the pool did to the connection takes precedence.
+    /// Sets the close reason for counts and the log, for example after a protocol error. The first call wins. If the
+    /// pool ended the connection, its reason takes precedence.
     pub fn set_close_reason(&self, reason: CloseReason) {
         self.shared.set_close_reason(reason, None);
     }
 
-    /// Sends a file, or a range of it.
+    /// Sends a file, or a range of one.
     ///
     /// # Errors
     /// As for writing; `InvalidData` if the file has become shorter in the meantime.
@@ -232,18 +233,19 @@ impl Socket {
         poll_fn(|cx| self.poll_flush_with(cx, |io, cx| io.poll_flush(cx))).await
     }
 
-    /// Packets instead of bytes: tokio-util's [`Framed`] with [`Framing`](crate::Framing) or any other codec.
+    /// Converts the socket to a stream and sink of packets: tokio-util's [`Framed`] with [`Framing`](crate::Framing) or any
+    /// other codec.
     pub fn framed<C>(self, codec: C) -> Framed<Socket, C> {
         Framed::new(self, codec)
     }
 
-    /// Resolves when the pool asks the connection to shut down, when it ends the connection, or when the socket is gone.
-    /// The future borrows nothing.
+    /// Resolves when the pool shuts down, when it ends the connection, or when the socket is dropped. The future does not
+    /// borrow the socket.
     pub fn draining(&self) -> impl Future<Output = ()> + use<> + 'static {
         self.shared.draining()
     }
 
-    /// Flushes or shuts down. A stream that buffers (TLS) may have to wait for this as for a write.
+    /// Flushes or shuts down. With a buffering stream (TLS), this may wait as a write does.
     fn poll_flush_with(
         &mut self,
         cx: &mut Context<'_>,
@@ -255,7 +257,7 @@ impl Socket {
                 self.shared.count_progress();
                 Poll::Ready(Ok(()))
             }
-            Poll::Ready(Err(error)) => Poll::Ready(Err(self.shared.see_error(error))),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(self.shared.record_error(error))),
         }
     }
 
@@ -275,7 +277,7 @@ impl Socket {
                 }
                 Poll::Ready(Ok(bytes))
             }
-            Poll::Ready(Err(error)) => Poll::Ready(Err(self.shared.see_error(error))),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(self.shared.record_error(error))),
         }
     }
 }
@@ -293,9 +295,9 @@ impl AsyncRead for Socket {
             }
             Poll::Ready(Err(error)) => {
                 if this.io.is_truncation(&error) {
-                    this.shared.see_truncation();
+                    this.shared.record_truncation();
                 }
-                Poll::Ready(Err(this.shared.see_error(error)))
+                Poll::Ready(Err(this.shared.record_error(error)))
             }
         }
     }
@@ -332,8 +334,8 @@ impl AsyncWrite for Socket {
 }
 
 impl Drop for Socket {
-    /// The kernel sends by itself what was written to a plain socket. A stream that buffers (TLS) must be flushed and shut
-    /// down first; the connection stays registered until then.
+    /// The kernel sends the bytes that were written to a plain socket. A buffering stream (TLS) must be flushed and shut down
+    /// first; the connection stays registered until then.
     fn drop(&mut self) {
         let is_done = self.shut_down || self.io.is_plain();
         if is_done || self.shared.handle_signals().is_err() || std::thread::panicking() {
@@ -346,7 +348,7 @@ impl Drop for Socket {
             // The outcome does not matter: the peer may be gone, or may not read.
             let _ = select(shutdown, pin!(closed)).await;
         };
-        // An arbiter that is shutting down spawns nothing; the peer then sees the connection truncated.
+        // An arbiter that is shutting down does not run the task. The peer then sees a truncated connection.
         let _ = catch_panic(|| drop(actix_rt::spawn(shutdown)));
     }
 }

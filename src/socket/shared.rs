@@ -1,5 +1,5 @@
-//! What a [`Socket`](crate::Socket) and the task or actor that serves it share: the connection's guard, and what was seen
-//! of the peer. The connection ends when both are gone.
+//! [`SocketState`], shared by a [`Socket`](crate::Socket) and the task or actor that serves it: the connection's guard,
+//! and the observed state of the peer. The connection ends when both are dropped.
 
 use std::cell::{Cell, OnceCell};
 use std::future::Future;
@@ -17,22 +17,22 @@ use crate::telemetry::CloseReason;
 use crate::time::Expired;
 
 bitflags! {
-    /// What was seen of the peer.
+    /// The observed state of the peer.
     #[derive(Clone, Copy)]
-    struct Seen: u8 {
-        /// It has left.
+    struct Observed: u8 {
+        /// The peer has left.
         const LEFT = 1;
-        /// It ended TLS without `close_notify`; errors that follow are a consequence of that.
+        /// The peer ended TLS without `close_notify`. Later errors are a consequence of that.
         const TRUNCATED = 1 << 1;
     }
 }
 
 pub(crate) struct SocketState {
     wakers: Arc<SocketWakers>,
-    seen: Cell<Seen>,
-    /// Set when the pool or a timeout ended the connection: reads and writes fail from then on.
+    observed: Cell<Observed>,
+    /// Set when the pool or a timeout has ended the connection. Reads and writes fail from then on.
     ended: Cell<Option<CloseReason>>,
-    /// What the code that owns the socket said about its end.
+    /// The close reason set by the code that owns the socket.
     reported: OnceCell<Box<(CloseReason, Option<String>)>>,
     guard: ConnectionGuard,
 }
@@ -44,11 +44,11 @@ impl SocketState {
         guard.deadlines.set_paused(true, opened, || opened);
         guard.arm_deadline();
         let wakers = SocketWakers::register(guard.state());
-        let (seen, ended) = (Cell::new(Seen::empty()), Cell::new(None));
-        SocketState { wakers, seen, ended, reported: OnceCell::new(), guard }
+        let (observed, ended) = (Cell::new(Observed::empty()), Cell::new(None));
+        SocketState { wakers, observed, ended, reported: OnceCell::new(), guard }
     }
 
-    /// The connection is handed over to what serves it.
+    /// Marks the connection as ready, before it is passed to the handler.
     pub(crate) fn set_ready(&self) {
         self.guard.set_ready();
     }
@@ -57,7 +57,7 @@ impl SocketState {
         self.guard.state()
     }
 
-    /// Marks the connection as the one whose code runs, until the mark is dropped.
+    /// Marks the connection as the one whose code runs, until the guard is dropped.
     pub(crate) fn begin_activity(&self) -> ActivityGuard<'_> {
         self.guard.begin_activity()
     }
@@ -71,9 +71,10 @@ impl SocketState {
         self.wakers.wait_for(self.state().clone(), Signals::CLOSE)
     }
 
-    /// Sets how the connection ends. The first call wins; what the pool itself did to the connection takes precedence.
+    /// Sets the close reason. The first call wins. If the pool ended the connection, its reason takes precedence.
     pub(crate) fn set_close_reason(&self, reason: CloseReason, detail: Option<String>) {
-        let is_consequence = self.has_seen(Seen::TRUNCATED) && matches!(reason, CloseReason::Error | CloseReason::Peer);
+        let is_consequence =
+            self.has_observed(Observed::TRUNCATED) && matches!(reason, CloseReason::Error | CloseReason::Peer);
         let reason = if is_consequence { CloseReason::Truncated } else { reason };
         let _ = self.reported.set(Box::new((reason, detail)));
     }
@@ -88,7 +89,7 @@ impl SocketState {
         }
     }
 
-    /// Handles signals and expired deadlines: as the error of the read or write that meets them.
+    /// Handles signals and expired deadlines. The error is returned by the read or write in progress.
     pub(super) fn handle_signals(&self) -> io::Result<()> {
         let signals = self.state().signals();
         if signals.intersects(Signals::CLOSE) {
@@ -129,7 +130,7 @@ impl SocketState {
         self.pending()
     }
 
-    /// Pending, unless a signal came before the waker was registered.
+    /// Returns `Pending`, unless a signal arrived before the waker was registered.
     fn pending<T>(&self) -> Poll<io::Result<T>> {
         if self.guard.deadlines.take_changed() {
             self.guard.arm_deadline();
@@ -140,48 +141,49 @@ impl SocketState {
         }
     }
 
-    /// Counts a read of `bytes` into a buffer that had `room` left after it.
-    pub(super) fn count_read(&self, bytes: usize, room: usize) {
+    /// Counts a read of `bytes` after which `remaining` bytes of the buffer were free.
+    pub(super) fn count_read(&self, bytes: usize, remaining: usize) {
         if bytes > 0 {
             self.state().count_read(bytes, self.guard.now());
-        } else if room > 0 {
-            self.see(Seen::LEFT);
+        } else if remaining > 0 {
+            self.record(Observed::LEFT);
         }
         self.set_reading(false);
     }
 
-    /// The idle timeout runs while the socket is being read. A pause begins where the peer was last heard, so stamps suffice.
+    /// Pauses or resumes the idle timeout, which runs only while the socket is being read. A pause starts at the last
+    /// read, so the clock of the tick suffices.
     fn set_reading(&self, reading: bool) {
         self.guard.deadlines.set_paused(!reading, self.state().last_read(), || self.guard.now());
     }
 
-    /// Bytes were written, or everything was flushed: the send timeout starts anew.
+    /// Restarts the send timeout, after bytes were written or everything was flushed.
     pub(super) fn count_progress(&self) {
         self.guard.deadlines.wrote(true, false, self.guard.now());
     }
 
-    pub(super) fn see_truncation(&self) {
-        self.see(Seen::TRUNCATED);
+    pub(super) fn record_truncation(&self) {
+        self.record(Observed::TRUNCATED);
     }
 
-    /// Looks at an error of a read or write: some mean that the peer has left.
-    pub(super) fn see_error(&self, error: io::Error) -> io::Error {
+    /// Records whether an error of a read or write means that the peer has left.
+    pub(super) fn record_error(&self, error: io::Error) -> io::Error {
         use io::ErrorKind::*;
         if matches!(error.kind(), ConnectionReset | BrokenPipe | ConnectionAborted | NotConnected) {
-            self.see(Seen::LEFT);
+            self.record(Observed::LEFT);
         }
         error
     }
 
-    fn see(&self, what: Seen) {
-        self.seen.set(self.seen.get() | what);
+    fn record(&self, what: Observed) {
+        self.observed.set(self.observed.get() | what);
     }
 
-    fn has_seen(&self, what: Seen) -> bool {
-        self.seen.get().contains(what)
+    fn has_observed(&self, what: Observed) -> bool {
+        self.observed.get().contains(what)
     }
 
-    /// How the connection ended, judged from what was seen.
+    /// The close reason that follows from the observed state.
     fn observed_close_reason(&self) -> CloseReason {
         let signals = self.state().signals();
         if std::thread::panicking() {
@@ -190,9 +192,9 @@ impl SocketState {
             CloseReason::Killed
         } else if signals.contains(Signals::DRAIN) {
             CloseReason::Shutdown
-        } else if self.has_seen(Seen::TRUNCATED) {
+        } else if self.has_observed(Observed::TRUNCATED) {
             CloseReason::Truncated
-        } else if self.has_seen(Seen::LEFT) {
+        } else if self.has_observed(Observed::LEFT) {
             CloseReason::Peer
         } else {
             CloseReason::Local
@@ -202,10 +204,10 @@ impl SocketState {
 
 impl Drop for SocketState {
     fn drop(&mut self) {
-        let (reported, detail) = self.reported.take().map_or((None, None), |said| (Some(said.0), said.1));
+        let (reported, detail) = self.reported.take().map_or((None, None), |reported| (Some(reported.0), reported.1));
         let reason = self.ended.get().or(reported).unwrap_or_else(|| self.observed_close_reason());
         self.guard.set_close_reason(reason, detail);
-        // Futures that wait for the drain resolve.
+        // Resolves the futures that wait for the drain.
         self.state().signal(Signals::KILL);
     }
 }

@@ -1,4 +1,5 @@
-//! What a signal to a socket's connection wakes: its reader, its writer, and whoever waits for the drain.
+//! [`SocketWakers`]: the tasks that a signal to a socket's connection wakes. These are its reader, its writer, and the futures
+//! that wait for the drain.
 
 use std::future::Future;
 use std::pin::pin;

@@ -12,7 +12,7 @@ use crate::panic::catch_panic;
 /// An alarm on the number of connections, with hysteresis, as in ranch.
 ///
 /// The alarm is raised when there are `high` connections or more, and cleared when there are `low` or fewer. It is not raised
-/// again before the cool-down since it was last raised is over.
+/// again until the cool-down has passed since it was last raised.
 ///
 /// ```
 /// use actix_acceptor::{telemetry::Alarm, AcceptorPool, Socket};
@@ -98,7 +98,7 @@ impl Alarm {
             return;
         }
         let mut state = self.state.lock();
-        // Count again under the lock: of two concurrent callers the one with the older count may come last.
+        // Counted again under the lock: of two concurrent callers, the one with the older count may come last.
         let connections = alive();
         if is_between(connections) {
             return;

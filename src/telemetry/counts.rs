@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::AddAssign;
 
-/// A label that events are counted by: [`CloseReason`](crate::telemetry::CloseReason) or
+/// A label by which events are counted: [`CloseReason`](crate::telemetry::CloseReason) or
 /// [`RefusalReason`](crate::telemetry::RefusalReason).
 pub trait Label: sealed::Label {
     /// Every label, in the order of declaration.
@@ -23,7 +23,7 @@ pub(super) mod sealed {
     use std::fmt;
 }
 
-/// How many events were counted, per label.
+/// The number of events per label.
 ///
 /// ```
 /// use actix_acceptor::telemetry::{CloseReason, Counts};
@@ -55,7 +55,7 @@ impl<L: Label> Counts<L> {
         self.0.as_mut()[label.index()] += 1;
     }
 
-    /// What was counted since `earlier`.
+    /// The events counted since `earlier`.
     pub(crate) fn since(&self, earlier: &Self) -> Self {
         let mut counts = *self;
         for (count, before) in counts.0.as_mut().iter_mut().zip(earlier.0.as_ref()) {
@@ -79,7 +79,7 @@ impl<L: Label> AddAssign for Counts<L> {
     }
 }
 
-/// As a map from label to count.
+/// Shows a map from label to count.
 impl<L: Label> fmt::Debug for Counts<L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_map().entries(self.iter().map(|(label, count)| (label.name(), count))).finish()

@@ -1,4 +1,4 @@
-//! Throttles for log lines: at most a number of lines per second, and the number of those left out.
+//! Throttles for log lines: a maximum number of lines per second, and a count of those left out.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
@@ -20,7 +20,7 @@ impl LogThrottle {
         LogThrottle { since: Instant::now(), next: AtomicU64::new(0), left_out: AtomicU64::new(0) }
     }
 
-    /// Calls `line` with the number of lines left out since the last one, or leaves the line out.
+    /// Calls `line` with the number of lines left out since the last one, or leaves this line out.
     pub(crate) fn log(&self, line: impl FnOnce(u64)) {
         let now = self.since.elapsed().as_millis() as u64;
         let next = self.next.load(Relaxed);
@@ -32,7 +32,7 @@ impl LogThrottle {
     }
 }
 
-/// How many endings per second and close reason are logged.
+/// The number of closed connections that are logged per second and close reason.
 const MAX_LINES: u32 = 10;
 
 /// Throttles the log lines of closed connections, per close reason, over a whole pool.

@@ -14,9 +14,9 @@ use crate::panic::catch_panic;
 
 /// Receives the events of a pool. Registered with [`Builder::observer`](crate::Builder::observer).
 ///
-/// It is called where the event happens, on an acceptor's or the pool's arbiter. Calls on one arbiter follow one another. It
-/// must not block. A panic in it is logged and has no other effect. Events contain addresses and numbers, never what is
-/// sent.
+/// It is called on the arbiter where the event occurs, that of an acceptor or of the pool. Calls on one arbiter are
+/// sequential; calls on different arbiters may be concurrent. It must not block. A panic in it is logged and has no other
+/// effect. Events contain addresses and numbers, never transferred data.
 ///
 /// ```
 /// use actix_acceptor::telemetry::{Observer, PoolEvent};

@@ -12,9 +12,9 @@ pub enum CloseReason {
     Peer,
     /// The peer was silent for the idle timeout.
     Idle,
-    /// A packet was begun and not completed within the packet timeout.
+    /// A packet was started and not completed within the packet timeout.
     PacketTimeout,
-    /// The peer accepted no bytes for the send timeout.
+    /// The peer read no bytes for the send timeout.
     SendTimeout,
     /// A packet was longer than allowed.
     TooLong,
@@ -28,7 +28,7 @@ pub enum CloseReason {
     Error,
     /// A callback panicked.
     Panic,
-    /// The connection ended after the pool had asked it to shut down.
+    /// The connection ended after the pool notified it of the shutdown.
     Shutdown,
     /// Ended from outside: through the pool's handle, at a deadline, or with its arbiter.
     Killed,

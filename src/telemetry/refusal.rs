@@ -2,7 +2,7 @@
 
 use super::counts::{sealed, Label};
 
-/// Why a peer was accepted and not served.
+/// Why a peer was refused after it was accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RefusalReason {

@@ -7,7 +7,7 @@ use tracing::{debug_span, field, info_span, Span};
 
 use super::{ConnectionId, Observer, PoolEvent};
 
-/// An [`Observer`] that keeps a `tracing` span open for each listener, acceptor and connection while it exists.
+/// An [`Observer`] that keeps a `tracing` span open for each listener, acceptor and connection.
 ///
 /// The span of a connection has the fields `id`, `peer` and `listener`, and when it closes `reason`, `duration_ms`,
 /// `bytes_in`, `bytes_out` and `packets`. Its level is debug; that of listeners and acceptors is info. Spans are not entered

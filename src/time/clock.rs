@@ -1,7 +1,7 @@
 //! The clock of an arbiter: milliseconds as of the last tick.
 //!
 //! The clock counts the time in which its arbiter was not blocked: a tick that is late because a callback blocked the
-//! thread advances it by one tick only. So time in which the arbiter did not read never counts as silence of a peer.
+//! thread advances it by one tick only. Therefore time in which the arbiter did not read never counts as silence of a peer.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -16,8 +16,8 @@ const MIN_TICK: u32 = 4;
 /// A late tick carries at most one tick divided by this number over to the next tick.
 const CARRY_DIVISOR: u64 = 4;
 
-/// By how much a timestamp of this resolution may be older than its value, in milliseconds: a timestamp taken just before
-/// a late tick is older by that whole tick and by what the tick carries over.
+/// The difference in milliseconds by which a timestamp of this resolution may be older than its value. A timestamp taken just
+/// before a late tick is older by that whole tick and by the time that the tick carries over.
 pub(crate) fn tolerance(resolution: u32) -> u32 {
     resolution + resolution.div_ceil(CARRY_DIVISOR as u32)
 }
@@ -41,7 +41,7 @@ pub(crate) struct Clock {
     tick: AtomicU32,
     /// When `now` was last advanced, in microseconds since `epoch`.
     advanced: AtomicU64,
-    /// Microseconds that have passed and are not yet counted in `now`, because they exceed a tick.
+    /// Microseconds that have passed and are not yet counted in `now`, because they exceeded a tick.
     carry: AtomicU64,
     epoch: Instant,
 }
@@ -80,8 +80,8 @@ impl Clock {
 
     /// Advances the clock by the time that has passed, but by at most one tick.
     ///
-    /// An excess of up to a quarter of a tick is carried over to the next tick; else the clock would lose time with every
-    /// late timer. A greater excess means that the arbiter was blocked; it is dropped.
+    /// An excess of up to a quarter of a tick is carried over to the next tick. Otherwise the clock would lose time
+    /// with every late timer. A greater excess means that the arbiter was blocked; it is dropped.
     pub(crate) fn advance(&self) {
         let tick = u64::from(self.tick()) * 1000;
         let elapsed = self.elapsed();

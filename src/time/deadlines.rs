@@ -1,8 +1,8 @@
 //! The deadlines of one connection, in milliseconds of its arbiter's clock. Pure arithmetic: no clock is read here.
 //!
-//! A timestamp may be older than its value by [`tolerance`], so every deadline is later than timestamp plus limit by that
-//! much: a timeout may fire a little late, but never early. The fields are `Cell`s, since a connection lives on one thread
-//! and its guard is shared there.
+//! A timestamp may be older than its value by [`tolerance`]. Every deadline is timestamp plus limit plus this tolerance, so a
+//! timeout may fire slightly late, but never early. The fields are `Cell`s, since a connection stays on one thread and its
+//! guard is shared there.
 
 use std::cell::Cell;
 
@@ -21,7 +21,7 @@ pub(crate) struct Deadlines {
     stalled_since: Cell<u64>,
     paused_since: Cell<u64>,
     expires: u64,
-    /// The next deadline must be computed again.
+    /// Whether the next deadline must be computed again.
     changed: Cell<bool>,
 }
 
@@ -99,7 +99,7 @@ impl Deadlines {
         self.changed.set(true);
     }
 
-    /// Whether the next deadline must be computed again; the mark is cleared.
+    /// Returns whether the next deadline must be computed again, and clears the mark.
     #[inline]
     pub(crate) fn take_changed(&self) -> bool {
         self.changed.replace(false)
@@ -121,7 +121,8 @@ impl Deadlines {
         self.mark_changed();
     }
 
-    /// Records a decoding step. `delivered`: whole packets were delivered; `partial`: the beginning of another one is left.
+    /// Records a decoding step. `delivered` means that complete packets were delivered, `partial` that the start of
+    /// another one is left.
     #[inline]
     pub(crate) fn decoded(&self, delivered: bool, partial: bool, now: u64) {
         if !partial {
@@ -132,7 +133,7 @@ impl Deadlines {
         }
     }
 
-    /// Records a write. `progress`: bytes were sent; `pending`: bytes are left to send.
+    /// Records a write. `progress` means that bytes were sent, `pending` that bytes are left to send.
     #[inline]
     pub(crate) fn wrote(&self, progress: bool, pending: bool, now: u64) {
         if !pending {

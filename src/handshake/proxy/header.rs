@@ -6,28 +6,28 @@ use ppp::v2::Type;
 use super::parse::tlvs;
 use crate::net::Address;
 
-/// A PROXY header of a trusted sender: from [`Conn::proxy`](crate::Conn::proxy) or
+/// A PROXY header of a trusted sender. Returned by [`Conn::proxy`](crate::Conn::proxy) and
 /// [`Socket::proxy`](crate::Socket::proxy).
 ///
-/// The content is what the load balancer claims. Texts may be anything that fits the length.
+/// The content comes from the load balancer and is not verified. Texts may contain any characters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ProxyHeader {
     /// The protocol's version, 1 or 2.
     pub version: u8,
-    /// The load balancer connects for itself (`LOCAL`), for example for a health check.
+    /// Whether the load balancer connected on its own behalf (`LOCAL`), for example for a health check.
     pub is_local: bool,
-    /// The address of the peer that has connected to the load balancer.
+    /// The address of the peer that connected to the load balancer.
     ///
-    /// `None` if the header has none (`UNKNOWN`, `LOCAL`) or is about datagrams; then the peer is the load balancer.
+    /// `None` if the header has no address (`UNKNOWN`, `LOCAL`) or is for datagrams. The peer is the load balancer then.
     pub source: Option<Address>,
-    /// The address that the peer has connected to, usually one of the load balancer.
+    /// The address that the peer connected to, usually one of the load balancer.
     pub destination: Option<Address>,
     pub(super) tlvs: Vec<(u8, Bytes)>,
 }
 
 impl ProxyHeader {
-    /// The additional fields of version 2 in their order: a type and its value (TLV), checksum and padding included.
+    /// The additional fields of version 2 in their order, each a type and a value (TLV), including checksum and padding.
     pub fn tlvs(&self) -> impl Iterator<Item = (u8, &[u8])> {
         self.tlvs.iter().map(|(kind, value)| (*kind, &value[..]))
     }
@@ -37,12 +37,12 @@ impl ProxyHeader {
         self.tlvs().find_map(|(found, value)| (found == kind).then_some(value))
     }
 
-    /// The application protocol that the load balancer has negotiated with the peer (`PP2_TYPE_ALPN`).
+    /// The application protocol that the load balancer negotiated with the peer (`PP2_TYPE_ALPN`).
     pub fn alpn(&self) -> Option<&[u8]> {
         self.value(Type::ALPN as u8)
     }
 
-    /// The host that the peer asked for, for example by SNI (`PP2_TYPE_AUTHORITY`).
+    /// The host that the peer requested, for example by SNI (`PP2_TYPE_AUTHORITY`).
     pub fn authority(&self) -> Option<String> {
         self.value(Type::Authority as u8).map(text)
     }
@@ -80,11 +80,11 @@ impl ProxyHeader {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ProxyTls {
-    /// The peer has connected over TLS.
+    /// Whether the peer connected over TLS.
     pub is_tls: bool,
-    /// The peer has presented a certificate, on this connection or earlier in the same TLS session.
+    /// Whether the peer presented a certificate, on this connection or earlier in the same TLS session.
     pub certificate_shown: bool,
-    /// The peer has presented a certificate and the load balancer has verified it.
+    /// Whether the peer presented a certificate that the load balancer verified.
     pub certificate_verified: bool,
     /// The version, for example `TLSv1.3`.
     pub version: Option<String>,

@@ -1,8 +1,8 @@
 //! The [PROXY protocol](https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt), versions 1 and 2: a load balancer
-//! first sends the address of the peer behind it.
+//! first sends the address of its client.
 //!
 //! ```text
-//! trusted sender:   PROXY header │ bytes of the peer behind it        peer() is the address in the header
+//! trusted sender:   PROXY header │ bytes of the client                peer() is the address in the header
 //! other senders:    required: refused (denied)    optional: all bytes are data
 //! ```
 
@@ -71,11 +71,11 @@ impl ProxyProtocol {
         ProxyProtocol { required: true, trusted: Vec::new(), trusts_local: false, max_header: MAX_HEADER }
     }
 
-    /// Accepts a header from trusted senders. Bytes of other senders are data, and so are those of a trusted sender that do
-    /// not begin like a header.
+    /// Accepts a header from trusted senders. All bytes of other senders are data, and so are the bytes of a trusted sender
+    /// that do not start like a header.
     ///
-    /// A client that waits for the server to send first must not be a trusted sender: until a trusted sender has sent
-    /// something, it is not known whether there is a header.
+    /// A client that waits for the server to send first must not be a trusted sender: the handshake waits for the first bytes
+    /// of a trusted sender to find out whether there is a header.
     pub fn optional() -> Self {
         ProxyProtocol { required: false, ..Self::required() }
     }
@@ -95,7 +95,7 @@ impl ProxyProtocol {
         self
     }
 
-    /// Sets the maximum length of a header of version 2, in bytes, everything included. The protocol limits headers of
+    /// Sets the maximum total length of a header of version 2, in bytes. The protocol limits headers of
     /// version 1 to 107 bytes.
     ///
     /// Default: 4,096.

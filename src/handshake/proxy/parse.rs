@@ -1,4 +1,4 @@
-//! Parses the bytes received so far. No I/O.
+//! The parser of PROXY headers. It works on the bytes received so far and does no I/O.
 
 use bytes::Bytes;
 use ppp::v2::{Addresses, Command, Header, ParseError, Protocol, Type, TypeLengthValues};
@@ -16,20 +16,20 @@ const MAX_LINE: usize = 107;
 /// The fixed part of a header of version 2, which ends with the length of the rest.
 const FIXED: usize = 16;
 
-/// What the bytes received so far are.
+/// The result of parsing the bytes received so far.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Parsed {
-    /// A part of a signature: a header or data.
+    /// A prefix of a signature: either a header or data.
     Undecided,
-    /// A part of a header.
+    /// A prefix of a header.
     Incomplete,
-    /// A header and its length.
+    /// A complete header and its length.
     Header(ProxyHeader, usize),
     /// Not a header.
     Data,
 }
 
-/// Why bytes that begin like a header are not a valid one.
+/// Why bytes that start like a header are not a valid header.
 #[derive(Debug, PartialEq, thiserror::Error)]
 pub(super) enum Malformed {
     #[error("the PROXY header is longer than {0} bytes")]

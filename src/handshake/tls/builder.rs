@@ -55,13 +55,13 @@ pub(super) struct TlsConfig {
 #[derive(Clone)]
 pub(super) enum Identity {
     Missing,
-    /// Part of a configuration of the user.
+    /// Contained in a user-defined configuration.
     External,
     Pair {
         certificates: PemSource,
         key: PemSource,
     },
-    // Without native-tls it is only rejected.
+    // Without feature `native-tls`, this source is only rejected.
     #[cfg_attr(not(feature = "native-tls"), allow(dead_code))]
     Pkcs12 {
         archive: PemSource,
@@ -117,10 +117,10 @@ impl TlsBuilder {
         self
     }
 
-    /// Adds a certificate for peers that ask for this server name (SNI). May be called repeatedly. `rustls` only.
+    /// Adds a certificate for peers that request this server name (SNI). May be called repeatedly. `rustls` only.
     ///
-    /// `*.example.org` stands for every host of the domain, with one label in place of the `*`. Peers that ask for no name
-    /// or an unknown one get the default certificate.
+    /// `*.example.org` matches every host of the domain, with one label in place of the `*`. Peers that request no name or an
+    /// unknown one get the default certificate.
     pub fn sni_certificate(
         mut self,
         name: impl Into<String>,
@@ -149,22 +149,22 @@ impl TlsBuilder {
         self
     }
 
-    /// Asks peers for certificates signed by one of the authorities in this PEM file. `rustls` only.
+    /// Requests certificates from peers, signed by one of the authorities in this PEM file. `rustls` only.
     ///
     /// Callbacks can read them: [`TlsInfo::peer_certificates`](crate::tls::TlsInfo::peer_certificates).
     ///
-    /// Default: peers are not asked for certificates.
+    /// Default: no certificates are requested.
     pub fn client_certificates(mut self, policy: ClientCertificates, authorities: impl Into<PathBuf>) -> Self {
         self.0.clients = Some((policy, PemSource::File(authorities.into())));
         self
     }
 
-    /// Registers a hook that sees the ClientHello of every peer. `rustls` only.
+    /// Registers a hook that is called with the ClientHello of every peer. `rustls` only.
     ///
     /// | result | effect |
     /// |---|---|
     /// | `Ok(None)` | The handshake continues with these settings. |
-    /// | `Ok(Some(tls))` | The handshake continues with another [`Tls`] of the same back end, without calling its hook. That one is reloaded, and reports its expiry, separately. |
+    /// | `Ok(Some(tls))` | The handshake continues with another [`Tls`] of the same back end, without calling its hook. Its reload and its expiry are separate. |
     /// | `Err(error)` | The peer gets the alert `access_denied`; the connection ends with [`HandshakeError::Failed`](crate::transport::HandshakeError::Failed). |
     ///
     /// It runs on the arbiter of the connection, so it must not block. A panic in it ends only that connection.
@@ -195,10 +195,10 @@ impl TlsBuilder {
         self
     }
 
-    /// Watches the files and [reloads](Tls::reload) when they have changed, as long as the [`Tls`] lives. Feature `watch`.
+    /// Watches the files and [reloads](Tls::reload) them when they change, until the [`Tls`] is dropped. Feature `watch`.
     ///
-    /// If the new files are invalid, a warning is logged and the current certificates stay. Files that are replaced, and
-    /// symbolic links that change their target within the same directory, are noticed too.
+    /// If the new files are invalid, a warning is logged and the current certificates stay. Replaced files, and symbolic
+    /// links whose target changes within the same directory, are detected too.
     ///
     /// Default: off.
     #[cfg(feature = "watch")]
@@ -232,14 +232,14 @@ impl TlsBuilder {
         }))
     }
 
-    /// Uses a configuration of the user.
+    /// Uses a user-defined configuration.
     pub(super) fn external(mut self, config: Config) -> Tls {
         self.0.identity = Identity::External;
         self.into_tls(Current { config, expires: None })
     }
 }
 
-/// Without keys and passwords.
+/// Does not show keys and passwords.
 impl fmt::Debug for TlsBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TlsBuilder").field("backend", &self.0.backend).finish_non_exhaustive()

@@ -14,7 +14,7 @@ pub(super) fn expiry(certificate: &[u8]) -> Option<SystemTime> {
 }
 
 impl TlsInfo {
-    /// The name in the certificate of the peer: its common name, or else its whole subject.
+    /// The name in the peer's certificate: its common name, or else its whole subject.
     pub fn peer_subject(&self) -> Option<String> {
         let (_, certificate) = X509Certificate::from_der(self.peer_certificates.first()?).ok()?;
         let subject = certificate.subject();

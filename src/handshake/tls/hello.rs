@@ -1,4 +1,4 @@
-//! The ClientHello, as the user's hook sees it.
+//! [`ClientHello`], the argument of the user's hook.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,12 +15,12 @@ pub struct ClientHello<'a> {
 }
 
 impl ClientHello<'_> {
-    /// The address of the peer: the one in the PROXY header of a trusted sender, or else that of the socket.
+    /// The peer's address: the one named by a trusted PROXY header, else the socket's.
     pub fn peer(&self) -> &Address {
         self.peer
     }
 
-    /// The server name that the peer asks for (SNI).
+    /// The server name that the peer requests (SNI).
     pub fn server_name(&self) -> Option<&str> {
         self.hello.server_name()
     }

@@ -1,9 +1,9 @@
-//! The first bytes of both sides of a TLS handshake, for a library that does not report what is in them.
+//! Captures the first bytes of both sides of a TLS handshake, for a library that does not report the fields in them.
 //!
 //! The hello messages are sent in plaintext. The parser reads two fields: the server name in a ClientHello (RFC 6066,
 //! section 3) and the version in a ServerHello (RFC 8446, section 4.1.3). Everything else is skipped by its length.
 
-/// The most bytes kept of each side. Nothing is reported of a hello that is longer.
+/// The maximum number of bytes captured per side. A longer hello is not parsed.
 const MAX_CAPTURE: usize = 16 * 1024;
 
 /// The content type of a record that carries handshake messages (RFC 8446, section 5.1).
@@ -35,7 +35,7 @@ impl HelloCapture {
         side.extend_from_slice(&bytes[..bytes.len().min(MAX_CAPTURE.saturating_sub(side.len()))]);
     }
 
-    /// The server name that the peer asked for.
+    /// The server name that the peer requested.
     pub(super) fn server_name(&self) -> Option<String> {
         server_name(&first_message(&self.received, CLIENT_HELLO)?)
     }
@@ -61,7 +61,7 @@ fn first_message(captured: &[u8], message_type: u8) -> Option<Vec<u8>> {
         if content_type != CONTENT_HANDSHAKE || length == 0 || length > MAX_RECORD {
             return None;
         }
-        // The capture may end within the record but behind the message.
+        // The capture may end within the record but after the message.
         message.extend_from_slice(records.take(length.min(records.0.len()))?);
     }
 }

@@ -1,4 +1,4 @@
-//! TLS as a handshake step: its settings, and two back ends behind one type.
+//! TLS as a handshake step: its settings, and one type for two back ends.
 //!
 //! ```text
 //! TlsBuilder ── files, memory ──▶ Tls ── handshake(stream) ──▶ Stream
@@ -122,14 +122,14 @@ impl Tls {
 
     /// Starts building TLS with the library of the system, through `native-tls`.
     ///
-    /// [`TlsBuilder::build`] rejects settings that it does not support.
+    /// [`TlsBuilder::build`] rejects settings that the library does not support.
     #[cfg(feature = "native-tls")]
     pub fn native() -> TlsBuilder {
         TlsBuilder::new(TlsBackend::Native)
     }
 
-    /// TLS with a `rustls` configuration of your own, for everything without a setting in [`TlsBuilder`]: revocation lists,
-    /// other ciphers, tickets, certificates from other sources.
+    /// Uses your own `rustls` configuration, for everything without a setting in [`TlsBuilder`]: revocation lists, other
+    /// ciphers, tickets, certificates from other sources.
     ///
     /// It cannot be [reloaded](Tls::reload) and has no [expiry](Tls::expires).
     #[cfg(feature = "rustls")]
@@ -138,7 +138,7 @@ impl Tls {
         TlsBuilder::new(TlsBackend::Rustls).external(Config::Rustls(config.into()))
     }
 
-    /// TLS with a `native-tls` acceptor of your own.
+    /// Uses your own `native-tls` acceptor.
     ///
     /// It cannot be [reloaded](Tls::reload) and has no [expiry](Tls::expires).
     #[cfg(feature = "native-tls")]
@@ -154,7 +154,7 @@ impl Tls {
 
     /// Reads the certificates and keys again.
     ///
-    /// They are checked first and then replaced at once: new connections get the new ones, live connections keep theirs. It
+    /// They are checked first, then replaced together. Live connections keep the certificates that they have. This
     /// reads files and tests whether certificate and key match, so it may block for some milliseconds.
     ///
     /// # Errors

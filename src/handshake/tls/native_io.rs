@@ -1,9 +1,9 @@
 //! The stream between the system's TLS library and the socket.
 //!
-//! It makes up for two properties of the library:
+//! It compensates for two properties of the library:
 //!
 //! - The library does not distinguish an end with `close_notify` from one without. With it, TLS ends before the end of the
-//!   underlying stream is read; without it, after.
+//!   underlying stream has been read; without it, afterwards.
 //! - The library reads five bytes, then the record that they announce. Here both are read at once.
 
 use std::cell::Cell;
@@ -29,7 +29,7 @@ thread_local! {
 #[derive(Debug)]
 pub(super) struct NativeIo {
     pub(super) stream: Stream,
-    /// The end of the stream was read.
+    /// Whether the end of the stream has been read.
     pub(super) ended: bool,
     ahead: BytesMut,
     /// `Some` during the handshake.

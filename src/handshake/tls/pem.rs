@@ -10,7 +10,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use super::TlsError;
 use crate::error::BoxError;
 
-/// A file, read again each time, or one or more values in memory. Whether it is PEM or DER shows in its content.
+/// A file that is read again each time, or values in memory. PEM and DER are distinguished by the content.
 #[derive(Clone)]
 pub(super) enum PemSource {
     File(PathBuf),

@@ -54,7 +54,7 @@ pub(super) fn configure(settings: &TlsConfig) -> Result<Arc<ServerConfig>, TlsEr
     Ok(Arc::new(config))
 }
 
-/// The provider that the program has installed, or else `ring`.
+/// The provider that the program installed, or else `ring`.
 fn provider() -> Arc<CryptoProvider> {
     CryptoProvider::get_default().cloned().unwrap_or_else(|| Arc::new(rustls::crypto::ring::default_provider()))
 }
@@ -134,7 +134,7 @@ pub(super) async fn accept_with_hook(
     let chosen = match hook(&ClientHello { hello: start.client_hello(), peer: &peer }) {
         Ok(chosen) => chosen.unwrap_or(tls).current(),
         Err(why) => {
-            // The peer is rejected whether it reads the alert or not.
+            // The error does not matter: the peer is rejected whether it reads the alert or not.
             let _ = start.io.write_all(&ACCESS_DENIED).await;
             let _ = start.io.shutdown().await;
             return Err(HandshakeError::Failed(why));
@@ -151,7 +151,8 @@ pub(super) async fn accept(config: Arc<ServerConfig>, stream: Stream) -> Result<
     TlsAcceptor::from(config).accept(stream).await.map(handshaken).map_err(failed)
 }
 
-/// `InvalidData` means that the peer violated the protocol. Any other error is one of the connection.
+/// Converts an error of a handshake. `InvalidData` means that the peer violated the protocol; other errors concern the
+/// connection.
 fn failed(error: io::Error) -> HandshakeError {
     match error.kind() {
         io::ErrorKind::InvalidData => HandshakeError::Failed(error.into()),

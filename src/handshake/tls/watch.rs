@@ -16,7 +16,7 @@ use tracing::{info, warn};
 use super::{Identity, Inner, PemSource, Tls, TlsConfig, TlsError};
 use crate::error::BoxError;
 
-/// How long the files must be unchanged before they are read: certificate and key are seldom written at the same time.
+/// How long the files must be unchanged before they are read. Certificate and key are seldom written at the same time.
 const QUIET: Duration = Duration::from_millis(200);
 
 /// The files are read after this time even if they keep changing.
