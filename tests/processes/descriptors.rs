@@ -193,7 +193,7 @@ impl Client {
     }
 }
 
-const CANNOT: &str = "cannot accept";
+const CANNOT: &str = "accept failed";
 /// One a second: the time for which the process is watched.
 const LINES: u32 = 3;
 

@@ -111,7 +111,7 @@ async fn refusals_log_one_line_a_second() {
     let pool = builder.acceptors(2).bind("127.0.0.1:0").await.unwrap();
     let mut guest = connect(&pool).await;
     guest.echo("let in").await;
-    let lines = || logs::lines(|line| line.is("listener", "refuses") && line.message() == "peers are refused");
+    let lines = || logs::lines(|line| line.is("listener", "refuses") && line.message() == "refusing peers");
     let address = pool.local_addr().unwrap();
     let mut refused = 0;
     // One peer a look.
