@@ -193,7 +193,7 @@ impl Client {
     }
 }
 
-const CANNOT: &str = "cannot accept";
+const CANNOT: &str = "accept failed; retrying after a pause";
 /// One a second: for so long the process is looked at.
 const LINES: u32 = 3;
 
