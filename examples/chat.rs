@@ -1,4 +1,4 @@
-//! A chat: what every gen_tcp tutorial builds. A hub actor holds each connection's address. Try it:
+//! A chat server. A hub actor holds the address of each connection. Try it:
 //! `cargo run --example chat`, then `nc 127.0.0.1 7000` in two terminals; `/nick NAME`, `/who`, `/quit`.
 
 use std::collections::BTreeMap;
@@ -7,7 +7,7 @@ use actix::prelude::*;
 use actix_acceptor::{AcceptorPool, Closed, Conn, Connection, ConnectionId, Framing, Next, Protocol, User};
 use bytes::Bytes;
 
-/// Knows who is there, and passes on what they say.
+/// Knows the connected guests and forwards their lines.
 #[derive(Default)]
 struct Hub {
     guests: BTreeMap<ConnectionId, Entry>,
@@ -18,14 +18,14 @@ struct Entry {
     line: Recipient<User<Line>>,
 }
 
-/// A line for a guest's screen.
+/// A line to send to a guest.
 #[derive(Clone)]
 struct Line(Bytes);
 
-/// What guests tell the hub.
+/// Messages from the connections to the hub.
 #[derive(Message)]
 #[rtype(result = "()")]
-enum Told {
+enum HubMessage {
     Joined { id: ConnectionId, line: Recipient<User<Line>> },
     Said { id: ConnectionId, text: Bytes },
     Left { id: ConnectionId },
@@ -35,20 +35,20 @@ impl Actor for Hub {
     type Context = Context<Self>;
 }
 
-impl Handler<Told> for Hub {
+impl Handler<HubMessage> for Hub {
     type Result = ();
 
-    fn handle(&mut self, told: Told, _: &mut Context<Self>) {
-        match told {
-            Told::Joined { id, line } => {
+    fn handle(&mut self, message: HubMessage, _: &mut Context<Self>) {
+        match message {
+            HubMessage::Joined { id, line } => {
                 let name = format!("guest-{id}");
-                self.tell_others(id, format!("* {name} joined"));
+                self.send_to_others(id, format!("* {name} joined"));
                 self.guests.insert(id, Entry { name, line });
             }
-            Told::Said { id, text } => self.said(id, &String::from_utf8_lossy(&text)),
-            Told::Left { id } => {
+            HubMessage::Said { id, text } => self.said(id, &String::from_utf8_lossy(&text)),
+            HubMessage::Left { id } => {
                 if let Some(guest) = self.guests.remove(&id) {
-                    self.tell_others(id, format!("* {} left", guest.name));
+                    self.send_to_others(id, format!("* {} left", guest.name));
                 }
             }
         }
@@ -61,41 +61,41 @@ impl Hub {
             ("/who", _) => {
                 let mut names: Vec<&str> = self.guests.values().map(|guest| &*guest.name).collect();
                 names.sort_unstable();
-                self.tell(id, names.join(" "));
+                self.send(id, names.join(" "));
             }
             ("/nick", name) if !name.trim().is_empty() => {
                 if let Some(guest) = self.guests.get_mut(&id) {
                     let old = std::mem::replace(&mut guest.name, name.trim().to_owned());
-                    self.tell_others(id, format!("* {old} is now {}", name.trim()));
+                    self.send_to_others(id, format!("* {old} is now {}", name.trim()));
                 }
             }
             _ => {
-                let name = self.guests.get(&id).map_or("somebody", |guest| &guest.name);
-                self.tell_others(id, format!("{name}: {text}"));
+                let name = self.guests.get(&id).map_or("guest", |guest| &guest.name);
+                self.send_to_others(id, format!("{name}: {text}"));
             }
         }
     }
 
-    fn tell(&self, id: ConnectionId, text: String) {
+    fn send(&self, id: ConnectionId, text: String) {
         if let Some(guest) = self.guests.get(&id) {
-            guest.tell(Line(text.into()));
+            guest.send(Line(text.into()));
         }
     }
 
-    fn tell_others(&self, id: ConnectionId, text: String) {
+    fn send_to_others(&self, id: ConnectionId, text: String) {
         let line = Line(text.into());
-        self.guests.iter().filter(|(other, _)| **other != id).for_each(|(_, guest)| guest.tell(line.clone()));
+        self.guests.iter().filter(|(other, _)| **other != id).for_each(|(_, guest)| guest.send(line.clone()));
     }
 }
 
 impl Entry {
-    /// Whoever does not read misses lines, instead of filling our memory.
-    fn tell(&self, line: Line) {
+    /// A guest that does not read misses lines. The queue does not grow.
+    fn send(&self, line: Line) {
         let _ = self.line.try_send(User(line));
     }
 }
 
-/// One connection.
+/// The state of one connection.
 struct Guest {
     id: ConnectionId,
     hub: Addr<Hub>,
@@ -108,16 +108,16 @@ impl Protocol for Guest {
 
     fn ack(&mut self, conn: &mut Conn<Self>) -> Next<Self> {
         let address: Addr<Connection<Self>> = conn.address();
-        self.hub.do_send(Told::Joined { id: self.id, line: address.recipient() });
+        self.hub.do_send(HubMessage::Joined { id: self.id, line: address.recipient() });
         Next::Continue
     }
 
-    /// Waits until the hub has the line: a guest who floods it waits in turn.
+    /// Waits until the hub has handled the line, so a guest cannot flood the hub.
     fn packet(&mut self, text: Bytes, conn: &mut Conn<Self>) -> Next<Self> {
         if &text[..] == b"/quit" {
             return Next::Stop;
         }
-        let said = self.hub.send(Told::Said { id: self.id, text });
+        let said = self.hub.send(HubMessage::Said { id: self.id, text });
         conn.wait(said, |_, _, _| Next::Continue)
     }
 
@@ -126,7 +126,7 @@ impl Protocol for Guest {
     }
 
     fn closed(&mut self, _: &Closed) {
-        self.hub.do_send(Told::Left { id: self.id });
+        self.hub.do_send(HubMessage::Left { id: self.id });
     }
 }
 

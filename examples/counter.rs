@@ -1,5 +1,5 @@
-//! Glisten's pair of functions: `on_init` makes the state and hands over a stream, `on_event` is the loop. It counts each
-//! client's packets, and a ticker's messages come in between. Try it: `cargo run --example counter`, then
+//! A pair of closures, as in glisten: the first makes the state and adds a stream, the second handles the events. It counts
+//! the packets of each connection; a ticker sends messages in between. Try it: `cargo run --example counter`, then
 //! `nc 127.0.0.1 7000` and type some lines.
 
 use std::time::Duration;
@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures::{stream, Stream};
 use tokio::time::{interval, MissedTickBehavior};
 
-/// What the ticker tells a connection.
+/// The message of the ticker.
 struct Tick;
 
 fn ticker() -> impl Stream<Item = Tick> {
@@ -31,11 +31,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
                 *count += 1;
                 Next::Send(Bytes::from(count.to_string()))
             }
-            Event::User(Tick) => Next::Send(Bytes::from(format!("still here, {count} so far"))),
+            Event::User(Tick) => Next::Send(Bytes::from(format!("{count} packets so far"))),
             event => event.default_next(),
         },
     )
-    .with_close(|count, why| println!("a client is gone after {count} packets: {why}"))
+    .with_close(|count, why| println!("connection closed after {count} packets: {why}"))
     .framing(Framing::lines())
     .bind("127.0.0.1:7000")
     .await?;

@@ -1,4 +1,4 @@
-//! Sends every line back. Try it: `cargo run --example echo`, then `nc 127.0.0.1 7000`.
+//! Echoes lines. Try it: `cargo run --example echo`, then `nc 127.0.0.1 7000`.
 
 use actix_acceptor::{AcceptorPool, Conn, Framing, Next, Protocol};
 use bytes::Bytes;

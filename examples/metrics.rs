@@ -1,12 +1,13 @@
-//! A pool that counts by the `metrics` facade, and a second pool that hands the numbers to Prometheus. Try it:
+//! A pool that counts with the `metrics` facade, and a second pool that serves the numbers to Prometheus. Try it:
 //!
 //! ```text
-//! cargo run --example metrics --features metrics
+//! cargo run -p actix-acceptor-examples --example metrics
 //! echo hello | nc -q1 127.0.0.1 7000
 //! curl http://127.0.0.1:9100/metrics
 //! ```
 //!
-//! Two arguments are the addresses, should these ports be taken.
+//! Two optional arguments replace the addresses. The package `actix-acceptor-examples` has the dependencies that only
+//! this example needs.
 
 use actix_acceptor::{telemetry::Metrics, AcceptorPool, Conn, Drain, Framing, Next, Protocol, Socket};
 use bytes::Bytes;
@@ -26,7 +27,7 @@ impl Protocol for Echo {
     }
 }
 
-/// As much HTTP as it takes to be read by `curl` and Prometheus.
+/// The minimum of HTTP that `curl` and Prometheus need.
 async fn page(socket: Socket, text: String) -> std::io::Result<()> {
     let mut socket = BufReader::new(socket);
     let mut line = String::new();

@@ -1,5 +1,5 @@
-//! Both ways of reagent: an async fn that handles the socket (`handle/1`, port 7000), and an actor that is started for it
-//! and waits for the ack before it speaks (`start/1`, port 7001). Try it: `cargo run --example reagent`, then
+//! Both handlers of reagent: an async fn that owns the socket (`handle/1`, port 7000), and an actor that waits for the
+//! `Ack` before it uses the socket (`start/1`, port 7001). Try it: `cargo run --example reagent`, then
 //! `nc 127.0.0.1 7000` and `nc 127.0.0.1 7001`.
 
 use std::io;
@@ -8,7 +8,7 @@ use actix::prelude::*;
 use actix_acceptor::{AcceptorPool, Ack, Socket};
 use tokio::io::{split, AsyncReadExt, AsyncWriteExt};
 
-/// `handle/1`: serves one connection from its first byte to its last.
+/// `handle/1`: serves one connection.
 async fn handle(mut socket: Socket) -> io::Result<()> {
     let mut buffer = [0; 4096];
     loop {
@@ -19,9 +19,9 @@ async fn handle(mut socket: Socket) -> io::Result<()> {
     }
 }
 
-/// `start/1`: an actor of our own.
+/// `start/1`: a user-defined actor.
 struct Echo {
-    /// Ours until the ack; then the reader has one half and the writer the other.
+    /// Taken when the `Ack` arrives and split into a reader and a writer.
     socket: Option<Socket>,
 }
 
@@ -40,7 +40,7 @@ impl Handler<Ack> for Echo {
             tokio::io::copy(&mut reader, &mut writer).await
         };
         ctx.spawn(talk.into_actor(self).map(move |outcome: io::Result<u64>, _, ctx| {
-            println!("number {} is gone: {outcome:?}", ack.id);
+            println!("connection {} closed: {outcome:?}", ack.id);
             ctx.stop();
         }));
     }
@@ -51,7 +51,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let handled = AcceptorPool::with_fn(handle).bind("127.0.0.1:7000").await?;
     let started =
         AcceptorPool::with_actor(|socket| Ok(Echo { socket: Some(socket) }.start())).bind("127.0.0.1:7001").await?;
-    println!("an async fn listens on {}, an actor of our own on {}", handled.name(), started.name());
+    println!("async fn on {}, actor on {}", handled.name(), started.name());
     handled.stopped().await?;
     Ok(started.stopped().await?)
 }

@@ -1,4 +1,4 @@
-//! Sends every line back, under TLS by rustls. A certificate to try it with, the server, and somebody to talk to it:
+//! Echoes lines over TLS. The commands make a certificate, start the server, and connect to it:
 //!
 //! ```sh
 //! openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=localhost -keyout key.pem -out cert.pem
@@ -25,7 +25,7 @@ impl Protocol for Echo {
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut files = std::env::args().skip(1);
     let (Some(certificate), Some(key)) = (files.next(), files.next()) else {
-        return Err("usage: tls_echo CERTIFICATE KEY, two PEM files".into());
+        return Err("usage: tls_echo CERTIFICATE.pem KEY.pem".into());
     };
     let tls = Tls::rustls().files(certificate, key).build()?;
     let listener = Listener::tcp("127.0.0.1:7443").tls(tls);

@@ -49,10 +49,8 @@ impl UnixFile {
 impl Drop for UnixFile {
     fn drop(&mut self) {
         let is_ours = fs::symlink_metadata(&self.path).is_ok_and(|file| identity(&file) == self.identity);
-        if is_ours {
-            if let Err(error) = fs::remove_file(&self.path) {
-                warn!(path = %self.path.display(), %error, "cannot remove the file of a Unix socket");
-            }
+        if is_ours && let Err(error) = fs::remove_file(&self.path) {
+            warn!(path = %self.path.display(), %error, "cannot remove the file of a Unix socket");
         }
     }
 }

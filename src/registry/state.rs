@@ -247,10 +247,8 @@ impl ConnectionState {
     /// Adds signals and wakes the connection; false if all of them were set before.
     pub(crate) fn signal(&self, signals: Signals) -> bool {
         let is_new = self.signals.set(signals);
-        if is_new {
-            if let Some(waker) = self.waker.get() {
-                waker.wake_by_ref();
-            }
+        if is_new && let Some(waker) = self.waker.get() {
+            waker.wake_by_ref();
         }
         is_new
     }

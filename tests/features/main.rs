@@ -144,12 +144,11 @@ mod tls {
         };
         let day = Duration::from_secs(24 * 60 * 60);
         write(SystemTime::now() + day);
-        let backend = if cfg!(feature = "rustls") {
-            actix_acceptor::tls::TlsBackend::Rustls
-        } else {
-            actix_acceptor::tls::TlsBackend::Native
-        };
-        let tls = Tls::builder(backend).files(&certificate, &key).watch().build().unwrap();
+        #[cfg(feature = "rustls")]
+        let backend = Tls::rustls();
+        #[cfg(not(feature = "rustls"))]
+        let backend = Tls::native();
+        let tls = backend.files(&certificate, &key).watch().build().unwrap();
         let first = tls.expires();
         write(SystemTime::now() + 2 * day);
         let deadline = Instant::now() + Duration::from_secs(20);

@@ -18,7 +18,7 @@ use tokio::net::TcpStream;
 use tokio::time::{sleep, Instant};
 
 const CLIENTS: usize = 24;
-/// In the end exactly so many get in.
+/// In the end exactly this number is admitted.
 const MAX: usize = 20;
 
 /// How long it goes on: seconds, from the environment.
@@ -28,11 +28,11 @@ fn duration() -> Duration {
 }
 
 /// A small generator of numbers (xorshift): the same for the same seed.
-struct Dice(Cell<u64>);
+struct Random(Cell<u64>);
 
-impl Dice {
+impl Random {
     fn new(seed: u64) -> Self {
-        Dice(Cell::new(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1))
+        Random(Cell::new(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1))
     }
 
     fn below(&self, limit: u64) -> u64 {
@@ -50,9 +50,9 @@ impl Dice {
 }
 
 /// One peer after another; no connect fails. The end of a connection may come at any time.
-async fn come_and_go(pool: PoolHandle, dice: Dice, until: Instant, connects: Rc<Cell<u64>>) {
+async fn connect_repeatedly(pool: PoolHandle, random: Random, until: Instant, connects: Rc<Cell<u64>>) {
     while Instant::now() < until {
-        let connected = soon(TcpStream::connect(pool.local_addr().unwrap())).await;
+        let connected = in_time(TcpStream::connect(pool.local_addr().unwrap())).await;
         connects.set(connects.get() + 1);
         let mut peer = match connected {
             Ok(stream) => Peer(stream),
@@ -60,7 +60,7 @@ async fn come_and_go(pool: PoolHandle, dice: Dice, until: Instant, connects: Rc<
             Err(error) if error.kind() == ErrorKind::ConnectionReset => continue,
             Err(error) => panic!("a connect failed: {error}"),
         };
-        for _ in 0..dice.below(4) {
+        for _ in 0..random.below(4) {
             let mut echo = [0; 5];
             let echoed = async {
                 peer.0.write_all(b"hello").await?;
@@ -71,40 +71,41 @@ async fn come_and_go(pool: PoolHandle, dice: Dice, until: Instant, connects: Rc<
                 Ok(Ok(_)) => assert_eq!(&echo, b"hello"),
                 _ => break,
             }
-            dice.pause(0, 4).await;
+            random.pause(0, 4).await;
         }
-        if dice.below(3) == 0 {
+        if random.below(3) == 0 {
             peer.reset();
         }
     }
 }
 
-async fn kill_acceptors(pool: PoolHandle, dice: Dice, until: Instant) {
+async fn kill_acceptors(pool: PoolHandle, random: Random, until: Instant) {
     while Instant::now() < until {
         let acceptors = pool.acceptors();
         if !acceptors.is_empty() {
-            acceptors[dice.below(acceptors.len() as u64) as usize].do_send(Die::ALL[dice.below(3) as usize]);
+            acceptors[random.below(acceptors.len() as u64) as usize]
+                .do_send(AcceptorFailure::ALL[random.below(3) as usize]);
         }
-        dice.pause(5, 40).await;
+        random.pause(5, 40).await;
     }
 }
 
-async fn kill_connections(pool: PoolHandle, dice: Dice, until: Instant) {
+async fn kill_connections(pool: PoolHandle, random: Random, until: Instant) {
     while Instant::now() < until {
         for connection in pool.list() {
-            match dice.below(8) {
+            match random.below(8) {
                 0 => drop(pool.kill(connection.id)),
                 1 => drop(pool.exempt(connection.id)),
                 _ => {}
             }
         }
-        dice.pause(10, 20).await;
+        random.pause(10, 20).await;
     }
 }
 
-async fn change_limits(pool: Pool<Connection<Echo>>, dice: Dice, until: Instant) {
+async fn change_limits(pool: Pool<Connection<Echo>>, random: Random, until: Instant) {
     while Instant::now() < until {
-        let (max, acceptors, policy) = (1 + dice.below(30) as usize, 1 + dice.below(4) as usize, dice.below(4));
+        let (max, acceptors, policy) = (1 + random.below(30) as usize, 1 + random.below(4) as usize, random.below(4));
         let change = pool.change(move |settings| {
             settings.max_connections = max;
             settings.acceptors = Some(acceptors);
@@ -116,12 +117,12 @@ async fn change_limits(pool: Pool<Connection<Echo>>, dice: Dice, until: Instant)
             };
         });
         change.await.unwrap();
-        if dice.below(4) == 0 {
+        if random.below(4) == 0 {
             pool.suspend(SuspendMode::Hold).await.unwrap();
-            dice.pause(0, 10).await;
+            random.pause(0, 10).await;
             pool.resume().await.unwrap();
         }
-        dice.pause(0, 30).await;
+        random.pause(0, 30).await;
     }
 }
 
@@ -131,13 +132,13 @@ async fn counters_add_up_under_churn() {
     let pool = pool.bind("127.0.0.1:0").await.unwrap();
     let (until, connects) = (Instant::now() + duration(), Rc::new(Cell::new(0)));
     let mut tasks: Vec<_> = (1..=CLIENTS as u64)
-        .map(|seed| actix_rt::spawn(come_and_go(pool.untyped(), Dice::new(seed), until, connects.clone())))
+        .map(|seed| actix_rt::spawn(connect_repeatedly(pool.untyped(), Random::new(seed), until, connects.clone())))
         .collect();
-    tasks.push(actix_rt::spawn(kill_acceptors(pool.untyped(), Dice::new(101), until)));
-    tasks.push(actix_rt::spawn(kill_connections(pool.untyped(), Dice::new(102), until)));
-    tasks.push(actix_rt::spawn(change_limits(pool.clone(), Dice::new(103), until)));
+    tasks.push(actix_rt::spawn(kill_acceptors(pool.untyped(), Random::new(101), until)));
+    tasks.push(actix_rt::spawn(kill_connections(pool.untyped(), Random::new(102), until)));
+    tasks.push(actix_rt::spawn(change_limits(pool.clone(), Random::new(103), until)));
     for task in tasks {
-        within(duration() + PATIENCE, task).await.unwrap();
+        within(duration() + TIME_LIMIT, task).await.unwrap();
     }
 
     let calm = pool.change(|settings| {
@@ -148,25 +149,25 @@ async fn counters_add_up_under_churn() {
     calm.await.unwrap();
     eventually(|| pool.acceptors().len() == 2).await;
     assert!(pool.is_ready());
-    // A peer behind all others: whoever was left in the queue has been taken from it by then.
+    // A peer behind all others: the queue before it is empty by then.
     connect(&pool).await.echo("last").await;
-    pool.wait_for(|connections| connections == 0, PATIENCE).await.unwrap();
+    pool.wait_for(|connections| connections == 0, TIME_LIMIT).await.unwrap();
 
-    adds_up(&pool);
+    assert_adds_up(&pool);
     let info = pool.info();
     assert!(restarts(&pool) > 10, "{} replaced", restarts(&pool));
-    // Some left the kernel's queue by a reset; nobody was accepted twice.
+    // Some left the kernel's queue by a reset; none was accepted twice.
     assert!(info.accepted <= connects.get() + 1, "{} of {}", info.accepted, connects.get());
     assert!(info.closed.get(CloseReason::Peer) > 0 && info.closed.get(CloseReason::Killed) > 0, "{:?}", info.closed);
     assert!(info.refused.get(RefusalReason::Limit) > 0, "{:?}", info.refused);
 
     permits_are_whole(&pool).await;
-    let report = soon(pool.stop(Duration::ZERO)).await;
+    let report = in_time(pool.stop(Duration::ZERO)).await;
     assert_eq!((report.asked, report.forced), (MAX, MAX));
-    adds_up(&pool);
+    assert_adds_up(&pool);
 }
 
-fn adds_up<A>(pool: &Pool<A>) {
+fn assert_adds_up<A>(pool: &Pool<A>) {
     let info = pool.info();
     let refused: u64 = info.refused.iter().map(|(_, count)| count).sum();
     assert_eq!(info.accepted, refused + info.connections + info.closed.total(), "{info:?}");
@@ -174,7 +175,7 @@ fn adds_up<A>(pool: &Pool<A>) {
     assert_eq!(pool.list().len(), pool.connections());
 }
 
-/// Exactly so many get in: not one permit was lost, and not one is there that should not be.
+/// Exactly this number is admitted: no permit was lost or added.
 async fn permits_are_whole<A>(pool: &Pool<A>) {
     let mut inside = join_all((0..MAX).map(|_| connect(pool))).await;
     join_all(inside.iter_mut().map(|peer| peer.echo("hello"))).await;
@@ -188,7 +189,7 @@ async fn permits_are_whole<A>(pool: &Pool<A>) {
     assert_eq!(pool.listeners()[0].connections, MAX);
     drop(inside.pop());
     late.expect(b"hello").await;
-    pool.wait_for(|connections| connections == MAX, PATIENCE).await.unwrap();
+    pool.wait_for(|connections| connections == MAX, TIME_LIMIT).await.unwrap();
     inside.push(late);
     // They stay until the caller's stop has counted them.
     inside.into_iter().for_each(std::mem::forget);

@@ -1,4 +1,4 @@
-//! How connections spread over the arbiters, and how they are numbered. A binary of its own: it needs many descriptors.
+//! How connections spread over the arbiters, and how they are numbered.
 
 use std::collections::HashSet;
 use std::sync::{mpsc, Arc, Mutex};
@@ -49,7 +49,7 @@ async fn the_fullest_of_4_arbiters_holds_at_most_1_25_times_the_mean() {
     }
     eventually(|| pool.connections() == CONNECTIONS).await;
     assert_spread(&pool);
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 /// Blocks its arbiter at the word, until the gate is opened.
@@ -82,12 +82,12 @@ async fn peers_do_not_queue_behind_a_blocked_arbiter() {
     let mut blocker = connect(&pool).await;
     blocker.echo("hello").await;
     blocker.send("block").await;
-    soon(blocked.recv()).await.unwrap();
+    in_time(blocked.recv()).await.unwrap();
     let mut peers = join_all((0..200).map(|_| connect(&pool))).await;
     within(Duration::from_secs(5), join_all(peers.iter_mut().map(|peer| peer.echo("served")))).await;
     open.send(()).unwrap();
     blocker.expect(b"block").await;
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 #[actix::test]
@@ -109,7 +109,7 @@ async fn connections_are_numbered_in_the_order_of_acceptance() {
     eventually(|| pool.connections() == 0).await;
     connect(&pool).await.echo("a number is not given twice").await;
     assert_eq!(pool.info().accepted, 51);
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 #[actix::test]
@@ -127,7 +127,7 @@ async fn numbers_are_unique_over_all_arbiters() {
     let mut ids = ids.lock().unwrap().clone();
     ids.sort();
     assert_eq!(ids, (1..=500).map(ConnectionId::from).collect::<Vec<_>>());
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 /// The threads that connections are made on.
@@ -135,7 +135,7 @@ async fn numbers_are_unique_over_all_arbiters() {
 struct Threads(Arc<Mutex<HashSet<ThreadId>>>);
 
 impl Threads {
-    fn here(&self) {
+    fn assert_here(&self) {
         self.0.lock().unwrap().insert(thread::current().id());
     }
 
@@ -149,7 +149,7 @@ async fn each_acceptor_has_a_thread_of_its_own() {
     let threads = Threads::default();
     let seen = threads.clone();
     let pool = AcceptorPool::with_protocol(move |_| {
-        threads.here();
+        threads.assert_here();
         Echo
     })
     .acceptors(3)
@@ -165,7 +165,7 @@ async fn each_acceptor_has_a_thread_of_its_own() {
     assert_eq!(seen.seen().len(), 3);
     assert!(!seen.seen().contains(&thread::current().id()));
     drop(peers);
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 #[actix::test]
@@ -174,7 +174,7 @@ async fn on_the_current_arbiter_everything_is_on_one_thread() {
         let threads = Threads::default();
         let seen = threads.clone();
         let pool = AcceptorPool::with_protocol(move |_| {
-            threads.here();
+            threads.assert_here();
             Echo
         })
         .on_current_arbiter()
@@ -186,7 +186,7 @@ async fn on_the_current_arbiter_everything_is_on_one_thread() {
         join_all(peers.iter_mut().map(|peer| peer.echo("hello"))).await;
         assert_eq!(seen.seen(), HashSet::from([thread::current().id()]));
         assert_eq!(pool.acceptors().len(), acceptors);
-        soon(pool.stop(Duration::ZERO)).await;
+        in_time(pool.stop(Duration::ZERO)).await;
     }
 }
 
@@ -194,8 +194,8 @@ async fn on_the_current_arbiter_everything_is_on_one_thread() {
 async fn the_default_is_one_acceptor_per_core() {
     let pool = AcceptorPool::with_protocol(|_| Echo).bind("127.0.0.1:0").await.unwrap();
     assert_eq!(pool.acceptors().len(), thread::available_parallelism().unwrap().get());
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
     let pool = AcceptorPool::with_protocol(|_| Echo).on_current_arbiter().bind("127.0.0.1:0").await.unwrap();
     assert_eq!(pool.acceptors().len(), 1);
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }

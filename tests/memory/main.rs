@@ -1,5 +1,6 @@
-//! What a connection costs that has nothing to do. A binary of its own: it measures its process.
+//! The memory of idle connections. A binary of its own: it measures its process.
 #![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used)]
 
 use std::time::Duration;
 
@@ -43,6 +44,6 @@ async fn idle_connections_own_no_buffer() {
         eventually(|| pool.info().bytes_in as usize == peers.len() * (packet.len() + half.len())).await;
         let each = resident().saturating_sub(before) / CONNECTIONS;
         assert!(each < 8 * KIB, "{each} bytes each, {} of them half a packet", half.len());
-        soon(pool.stop(Duration::ZERO)).await;
+        in_time(pool.stop(Duration::ZERO)).await;
     }
 }

@@ -1,5 +1,7 @@
 //! Every order in which threads can meet at the permits, tried out by a model checker.
 
+#![allow(clippy::unwrap_used)]
+
 #[allow(dead_code, reason = "the crate asks for more than the model does")]
 #[path = "../../src/limits/permits.rs"]
 mod permits;
@@ -19,23 +21,23 @@ use loom::thread::{self, JoinHandle};
 
 use permits::Permits;
 
-/// The permits, and how many of them are in use as whoever has one counts it.
-struct House {
+/// The permits, and how many of them are in use as their holders count.
+struct Model {
     permits: Permits,
     inside: AtomicUsize,
 }
 
-impl House {
+impl Model {
     fn new(max: usize) -> Arc<Self> {
-        Arc::new(House { permits: Permits::new(max), inside: AtomicUsize::new(0) })
+        Arc::new(Model { permits: Permits::new(max), inside: AtomicUsize::new(0) })
     }
 
     /// All who may be there are inside.
     fn full(max: usize) -> Arc<Self> {
-        let house = House::new(max);
-        (0..max).for_each(|_| assert!(house.permits.try_take()));
-        (0..max).for_each(|_| house.enter(max));
-        house
+        let model = Model::new(max);
+        (0..max).for_each(|_| assert!(model.permits.try_take()));
+        (0..max).for_each(|_| model.enter(max));
+        model
     }
 
     /// As an acceptor takes its permit.
@@ -62,31 +64,31 @@ impl House {
         self.permits.give_back();
     }
 
-    /// Nobody has one, and nobody is in the line.
-    fn is_whole(&self, max: usize) {
+    /// No permit is taken, and the queue is empty.
+    fn assert_unused(&self, max: usize) {
         assert_eq!(self.permits.max(), max);
         assert!((0..max).all(|_| self.permits.try_take()));
         assert!(!self.permits.try_take());
     }
 }
 
-/// Comes in as an acceptor does, where so many may be, and goes, on a thread of its own.
-fn acceptor(house: &Arc<House>, most: usize) -> JoinHandle<()> {
-    let house = house.clone();
+/// Takes a permit as an acceptor does and returns it, on its own thread.
+fn acceptor(model: &Arc<Model>, most: usize) -> JoinHandle<()> {
+    let model = model.clone();
     thread::spawn(move || {
-        block_on(house.take());
-        house.enter(most);
-        house.exit();
+        block_on(model.take());
+        model.enter(most);
+        model.exit();
     })
 }
 
 /// Goes, on a thread of its own.
-fn leaver(house: &Arc<House>) -> JoinHandle<()> {
-    let house = house.clone();
-    thread::spawn(move || house.exit())
+fn leaving_thread(model: &Arc<Model>) -> JoinHandle<()> {
+    let model = model.clone();
+    thread::spawn(move || model.exit())
 }
 
-/// Tries all orders with so many switches of threads that the scheduler forces.
+/// Tries all orders with up to this number of forced thread switches.
 fn model(preemptions: usize, of: impl Fn() + Sync + Send + 'static) {
     let mut model = loom::model::Builder::new();
     model.preemption_bound = Some(preemptions);
@@ -96,85 +98,85 @@ fn model(preemptions: usize, of: impl Fn() + Sync + Send + 'static) {
 #[test]
 fn two_acceptors_share_a_permit_without_starvation() {
     model(4, || {
-        let house = House::new(1);
-        let other = acceptor(&house, 1);
-        block_on(house.take());
-        house.enter(1);
-        house.exit();
+        let model = Model::new(1);
+        let other = acceptor(&model, 1);
+        block_on(model.take());
+        model.enter(1);
+        model.exit();
         other.join().unwrap();
-        house.is_whole(1);
+        model.assert_unused(1);
     });
 }
 
 #[test]
 fn two_acceptors_wait_for_the_holder_of_the_permit() {
     model(3, || {
-        let house = House::full(1);
-        let takers = [acceptor(&house, 1), acceptor(&house, 1)];
-        house.exit();
+        let model = Model::full(1);
+        let takers = [acceptor(&model, 1), acceptor(&model, 1)];
+        model.exit();
         takers.into_iter().for_each(|taker| taker.join().unwrap());
-        house.is_whole(1);
+        model.assert_unused(1);
     });
 }
 
 #[test]
 fn a_raised_limit_admits_exactly_the_difference() {
     model(2, || {
-        let house = House::full(1);
-        let takers = [acceptor(&house, 2), acceptor(&house, 2)];
-        // The first permit stays where it is: without the second nobody would get in.
-        house.permits.set_max(2);
+        let model = Model::full(1);
+        let takers = [acceptor(&model, 2), acceptor(&model, 2)];
+        // The first permit stays taken: without the second none would be admitted.
+        model.permits.set_max(2);
         takers.into_iter().for_each(|taker| taker.join().unwrap());
-        house.exit();
-        house.is_whole(2);
+        model.exit();
+        model.assert_unused(2);
     });
 }
 
 #[test]
 fn a_lowered_limit_admits_none_until_below_it() {
     model(3, || {
-        let house = House::full(2);
-        house.permits.set_max(1);
-        let taker = acceptor(&house, 1);
-        house.exit();
-        house.exit();
+        let model = Model::full(2);
+        model.permits.set_max(1);
+        let taker = acceptor(&model, 1);
+        model.exit();
+        model.exit();
         taker.join().unwrap();
-        house.is_whole(1);
+        model.assert_unused(1);
     });
 }
 
 #[test]
 fn queued_peers_precede_acceptors_without_starvation() {
     model(2, || {
-        let house = House::full(1);
-        let ticket = house.permits.join();
+        let model = Model::full(1);
+        let ticket = model.permits.join();
         let order = Arc::new(AtomicUsize::new(0));
-        let (acceptor, turn) = (house.clone(), order.clone());
+        let (acceptor, turn) = (model.clone(), order.clone());
         let acceptor = thread::spawn(move || {
             block_on(acceptor.take());
             assert_eq!(turn.fetch_add(1, SeqCst), 1, "it was the line's turn");
             acceptor.enter(1);
             acceptor.exit();
         });
-        let giver = leaver(&house);
-        block_on(poll_fn(|cx| house.permits.poll_take(&ticket, cx)));
+        let giver = leaving_thread(&model);
+        block_on(poll_fn(|cx| model.permits.poll_take(&ticket, cx)));
         assert_eq!(order.fetch_add(1, SeqCst), 0);
-        house.permits.leave(&ticket);
-        house.enter(1);
-        house.exit();
+        model.permits.leave(&ticket);
+        model.enter(1);
+        model.exit();
         acceptor.join().unwrap();
         giver.join().unwrap();
-        house.is_whole(1);
+        model.assert_unused(1);
     });
 }
 
 #[test]
 fn queued_peers_keep_their_order() {
     model(2, || {
-        let house = House::full(1);
-        let (first, second) = (house.permits.join(), house.permits.join());
+        let model = Model::full(1);
+        let (first, second) = (model.permits.join(), model.permits.join());
         let order = Arc::new(AtomicUsize::new(0));
-        let (others, turn) = (house.clone(), order.clone());
+        let (others, turn) = (model.clone(), order.clone());
         let other = thread::spawn(move || {
             block_on(poll_fn(|cx| others.permits.poll_take(&second, cx)));
             assert_eq!(turn.fetch_add(1, SeqCst), 1, "it was the other's turn");
@@ -182,45 +184,45 @@ fn queued_peers_keep_their_order() {
             others.enter(1);
             others.exit();
         });
-        let giver = leaver(&house);
-        block_on(poll_fn(|cx| house.permits.poll_take(&first, cx)));
+        let giver = leaving_thread(&model);
+        block_on(poll_fn(|cx| model.permits.poll_take(&first, cx)));
         assert_eq!(order.fetch_add(1, SeqCst), 0);
-        house.permits.leave(&first);
-        house.enter(1);
-        house.exit();
+        model.permits.leave(&first);
+        model.enter(1);
+        model.exit();
         other.join().unwrap();
         giver.join().unwrap();
-        house.is_whole(1);
+        model.assert_unused(1);
     });
 }
 
 #[test]
 fn leaving_the_queue_lets_the_next_one_go_on() {
     model(2, || {
-        let house = House::new(1);
-        assert!(house.permits.try_take());
-        let impatient = house.permits.join();
+        let model = Model::new(1);
+        assert!(model.permits.try_take());
+        let impatient = model.permits.join();
         let waker = futures::task::noop_waker();
-        assert!(house.permits.poll_take(&impatient, &Context::from_waker(&waker)).is_pending());
-        let (giver, next) = (house.clone(), house.clone());
+        assert!(model.permits.poll_take(&impatient, &Context::from_waker(&waker)).is_pending());
+        let (giver, next) = (model.clone(), model.clone());
         let next = thread::spawn(move || block_on(next.take_in_line()));
         let giver = thread::spawn(move || giver.permits.give_back());
-        house.permits.leave(&impatient);
+        model.permits.leave(&impatient);
         next.join().unwrap();
         giver.join().unwrap();
-        house.permits.give_back();
-        house.is_whole(1);
+        model.permits.give_back();
+        model.assert_unused(1);
     });
 }
 
 #[test]
 fn acceptors_go_on_once_the_queue_is_abandoned() {
     model(4, || {
-        let house = House::new(1);
-        let impatient = house.permits.join();
-        let acceptor = acceptor(&house, 1);
-        house.permits.leave(&impatient);
+        let model = Model::new(1);
+        let impatient = model.permits.join();
+        let acceptor = acceptor(&model, 1);
+        model.permits.leave(&impatient);
         acceptor.join().unwrap();
-        house.is_whole(1);
+        model.assert_unused(1);
     });
 }

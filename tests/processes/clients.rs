@@ -29,9 +29,9 @@ async fn curl_sends_a_proxy_header() {
     let curl = tokio::task::spawn_blocking(move || {
         program("curl").args(["-sS", "--max-time", "20", "--haproxy-protocol", &url]).output().unwrap()
     });
-    let output = soon(curl).await.unwrap();
+    let output = in_time(curl).await.unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stdout), "127.0.0.1 from 127.0.0.1", "{output:?}");
-    soon(pool.stop(None)).await;
+    in_time(pool.stop(None)).await;
 }
 
 /// Echoes lines; `stop` is answered with `bye`, then the connection closes.
@@ -52,7 +52,7 @@ impl Protocol for Lines {
 
 #[actix::test]
 async fn openssl_is_served_by_both_backends() {
-    let pki = Pki::new();
+    let pki = Pki::generate();
     let (cert, key) = pki.issue("localhost");
     for backend in [TlsBackend::Native, TlsBackend::Rustls] {
         let tls = Tls::builder(backend).files(&cert, &key).build().unwrap();
@@ -69,7 +69,7 @@ async fn openssl_is_served_by_both_backends() {
             std::io::Write::write_all(&mut client.stdin.take().unwrap(), b"hello\nstop\n").unwrap();
             client.wait_with_output().unwrap().stdout
         });
-        assert_eq!(soon(output).await.unwrap(), b"hello\nbye\n");
-        soon(pool.stop(Duration::ZERO)).await;
+        assert_eq!(in_time(output).await.unwrap(), b"hello\nbye\n");
+        in_time(pool.stop(Duration::ZERO)).await;
     }
 }

@@ -1,4 +1,4 @@
-//! A server that runs out of descriptors: whoever is there goes on, whoever comes is served as soon as it can be.
+//! A server that runs out of descriptors: connections go on, new peers are served as soon as possible.
 //!
 //! The server is a process of its own with a low limit of open files: this program, started once more.
 #![cfg(target_os = "linux")]
@@ -15,14 +15,14 @@ use std::time::{Duration, Instant};
 
 use actix_acceptor::{telemetry::RefusalReason, AcceptorPool, PoolHandle, Socket};
 use futures::{SinkExt, StreamExt};
-use support::{program, PATIENCE};
+use support::{program, TIME_LIMIT};
 use tokio_util::codec::LinesCodec;
 
 /// Set where the program is to be the server: what it does when there are no descriptors left.
 const SERVER: &str = "ACTIX_ACCEPTOR_TEST_SERVER";
 /// So many descriptors does the server have.
 const LIMIT: u64 = 64;
-const FAREWELL: &str = "out of descriptors\n";
+const REFUSAL_MESSAGE: &str = "out of descriptors\n";
 
 /// What the tests start as a process of its own; without the word for it, nothing.
 #[actix::test]
@@ -34,11 +34,11 @@ async fn server_process() {
     let (pool, opened) = (handle.clone(), Arc::<Mutex<Vec<File>>>::default());
     let server = AcceptorPool::with_fn(move |socket| serve(socket, pool.clone(), opened.clone()));
     let server = server.acceptors(1).idle_timeout(None).reserve_descriptor(what != "wait");
-    let server = server.refusal_message(if what == "say refusal_message" { FAREWELL } else { "" });
+    let server = server.refusal_message(if what == "say refusal_message" { REFUSAL_MESSAGE } else { "" });
     let server = server.bind("127.0.0.1:0").await.unwrap();
     handle.set(server.untyped()).unwrap();
     println!("\nlistening {}", server.local_addr().unwrap());
-    // Ended by whoever started it.
+    // Ended by the process that started it.
     server.stopped().await.unwrap();
 }
 
@@ -87,7 +87,7 @@ impl Server {
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (said, log) = (lines(child.stdout.take().unwrap()), lines(child.stderr.take().unwrap()));
         let address = loop {
-            let line = said.recv_timeout(PATIENCE).expect("it listens");
+            let line = said.recv_timeout(TIME_LIMIT).expect("it listens");
             if let Some(address) = line.strip_prefix("listening ") {
                 break address.parse().unwrap();
             }
@@ -96,15 +96,15 @@ impl Server {
     }
 
     fn connect(&self) -> Client {
-        let stream = TcpStream::connect_timeout(&self.address, PATIENCE).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let stream = TcpStream::connect_timeout(&self.address, TIME_LIMIT).unwrap();
+        stream.set_read_timeout(Some(TIME_LIMIT)).unwrap();
         stream.set_nodelay(true).unwrap();
         Client(stream)
     }
 
     fn served(&self) -> Client {
         let mut client = self.connect();
-        assert_eq!(client.ask("hello"), "hello");
+        assert_eq!(client.request("hello"), "hello");
         client
     }
 
@@ -120,14 +120,14 @@ impl Server {
     /// Waits for the next line of the log with these words in it.
     fn logs(&self, words: &str) -> Instant {
         loop {
-            let line = self.log.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("nothing of {words:?}"));
+            let line = self.log.recv_timeout(TIME_LIMIT).unwrap_or_else(|_| panic!("nothing of {words:?}"));
             if line.contains(words) {
                 return Instant::now();
             }
         }
     }
 
-    /// How many lines with these words were logged since somebody looked.
+    /// How many lines with these words were logged since the last call.
     fn logged(&self, words: &str) -> usize {
         self.log.try_iter().filter(|line| line.contains(words)).count()
     }
@@ -157,11 +157,11 @@ fn lines(stream: impl Read + Send + 'static) -> Receiver<String> {
 struct Client(TcpStream);
 
 impl Client {
-    fn say(&mut self, line: &str) {
+    fn send_line(&mut self, line: &str) {
         self.0.write_all(format!("{line}\n").as_bytes()).unwrap();
     }
 
-    fn hear(&mut self) -> String {
+    fn read_line(&mut self) -> String {
         let mut line = Vec::new();
         let mut byte = [0];
         loop {
@@ -173,14 +173,14 @@ impl Client {
         }
     }
 
-    fn ask(&mut self, line: &str) -> String {
-        self.say(line);
-        self.hear()
+    fn request(&mut self, line: &str) -> String {
+        self.send_line(line);
+        self.read_line()
     }
 
     /// The limit in force, connections, those refused, those refused for want of a descriptor.
     fn numbers(&mut self) -> [u64; 4] {
-        let numbers = self.ask("numbers");
+        let numbers = self.request("numbers");
         let numbers: Vec<u64> = numbers.split(' ').map(|number| number.parse().unwrap()).collect();
         numbers.try_into().unwrap()
     }
@@ -194,7 +194,7 @@ impl Client {
 }
 
 const CANNOT: &str = "accept failed; retrying after a pause";
-/// One a second: for so long the process is looked at.
+/// One a second: the time for which the process is watched.
 const LINES: u32 = 3;
 
 #[test]
@@ -206,24 +206,24 @@ fn the_lowered_limit_is_logged_and_fully_usable() {
     assert!((10..LIMIT).contains(&max), "{max}");
     let mut clients: Vec<_> = (1..max).map(|_| server.served()).collect();
     let mut waiting = server.connect();
-    waiting.say("hello");
+    waiting.send_line("hello");
     assert_eq!(first.numbers(), [max, max, 0, 0]);
     assert_eq!(server.logged(CANNOT), 0);
     clients.pop();
-    assert_eq!(waiting.hear(), "hello");
+    assert_eq!(waiting.read_line(), "hello");
 }
 
 #[test]
 fn without_descriptors_connections_go_on_quietly() {
     let server = Server::start("wait");
     let mut clients: Vec<_> = (0..5).map(|_| server.served()).collect();
-    assert!(clients[0].ask("use them up").parse::<u32>().unwrap() > 10);
+    assert!(clients[0].request("use them up").parse::<u32>().unwrap() > 10);
     let mut waiting: Vec<_> = (0..5).map(|_| server.connect()).collect();
-    waiting.iter_mut().for_each(|client| client.say("hello"));
+    waiting.iter_mut().for_each(|client| client.send_line("hello"));
     let began = server.logs(CANNOT);
     let processor = server.processor();
     for _ in 0..LINES {
-        clients.iter_mut().for_each(|client| assert_eq!(client.ask("still here"), "still here"));
+        clients.iter_mut().for_each(|client| assert_eq!(client.request("still here"), "still here"));
         server.logs(CANNOT);
     }
     // What is heard of a line is a little later than the line.
@@ -236,13 +236,13 @@ fn without_descriptors_connections_go_on_quietly() {
         for _ in 0..3 {
             server.logs(CANNOT);
         }
-        assert_eq!(clients[0].ask("give back"), "ok");
+        assert_eq!(clients[0].request("give back"), "ok");
         let back = Instant::now();
-        waiting.iter_mut().for_each(|client| assert_eq!(client.hear(), "hello"));
+        waiting.iter_mut().for_each(|client| assert_eq!(client.read_line(), "hello"));
         assert!(back.elapsed() < Duration::from_secs(1), "{:?}", back.elapsed());
-        clients[0].ask("use them up");
+        clients[0].request("use them up");
         waiting = (0..5).map(|_| server.connect()).collect();
-        waiting.iter_mut().for_each(|client| client.say("hello"));
+        waiting.iter_mut().for_each(|client| client.send_line("hello"));
     }
 }
 
@@ -250,7 +250,7 @@ fn without_descriptors_connections_go_on_quietly() {
 fn a_reserved_descriptor_refuses_peers_at_once() {
     let server = Server::start("refuse");
     let mut clients: Vec<_> = (0..5).map(|_| server.served()).collect();
-    clients[0].ask("use them up");
+    clients[0].request("use them up");
     let (processor, began) = (server.processor(), Instant::now());
     for round in 1..=50 {
         let came = Instant::now();
@@ -267,22 +267,22 @@ fn a_reserved_descriptor_refuses_peers_at_once() {
     assert!((1..=seconds).contains(&lines), "{lines} lines in {seconds} s");
     let processor = server.processor() - processor;
     assert!(processor < Duration::from_millis(600), "{processor:?} of the processor");
-    clients[0].ask("give back");
+    clients[0].request("give back");
     server.served();
-    assert_eq!(clients[0].ask("still here"), "still here");
+    assert_eq!(clients[0].request("still here"), "still here");
 }
 
 #[test]
 fn a_refusal_message_frees_the_reserved_descriptor() {
     let server = Server::start("say refusal_message");
     let mut clients: Vec<_> = (0..5).map(|_| server.served()).collect();
-    clients[0].ask("use them up");
+    clients[0].request("use them up");
     // The first ones do not even leave: they wait for more than the refusal_message.
     let lingering: Vec<_> = (0..3).map(|_| server.connect()).collect();
     let began = Instant::now();
     for _ in 0..20 {
         let heard = server.connect().until_gone();
-        assert!(heard.is_empty() || heard == FAREWELL, "{heard:?}");
+        assert!(heard.is_empty() || heard == REFUSAL_MESSAGE, "{heard:?}");
     }
     assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
     assert_eq!(clients[1].numbers()[1..], [5, 23, 23]);

@@ -1,4 +1,4 @@
-//! `drain_on_signal`, in a process of its own: this test program once more, as a server.
+//! `drain_on_signal`, in a process of its own: this test program is started again as a server.
 
 use std::io::{BufRead, BufReader, Lines};
 use std::process::{Child, ChildStderr, Command, Stdio};
@@ -17,15 +17,15 @@ const SERVE: &str = "SERVE_AND_DRAIN_ON_SIGNAL";
 fn server_process() {
     let Ok(how) = std::env::var(SERVE) else { return };
     actix::System::new().block_on(async {
-        let house = house(2).await;
+        let drained = start_drain_pool(2).await;
         if how == "ends by itself" {
-            let pool = house.pool.clone();
+            let pool = drained.pool.clone();
             actix_rt::spawn(async move { pool.stop(Duration::ZERO).await });
         }
         let grace = how.parse().map_or(LONG, Duration::from_millis);
         // Told once the signals are listened for.
-        let tell = async { eprintln!("{}", house.pool.local_addr().unwrap()) };
-        let (report, ()) = tokio::join!(house.pool.drain_on_signal(Drain::grace(grace)), tell);
+        let tell = async { eprintln!("{}", drained.pool.local_addr().unwrap()) };
+        let (report, ()) = tokio::join!(drained.pool.drain_on_signal(Drain::grace(grace)), tell);
         eprintln!("{:?}", counts(&report.unwrap()));
     });
     std::process::exit(0);
@@ -100,7 +100,7 @@ fn a_signal_drains_with_the_given_grace() {
 fn a_second_signal_ends_the_drain_at_once() {
     let mut server = Server::start("");
     let mut stays = server.greeted("stay");
-    // Somebody who leaves when told: then the first signal has been heard.
+    // A peer that is closed by the drain: then the first signal has arrived.
     let mut leaves = BlockingPeer::connect(stays.0.peer_addr().unwrap());
     leaves.echo("hello\n");
     server.signal("TERM");

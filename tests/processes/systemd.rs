@@ -1,4 +1,4 @@
-//! Sockets of systemd. A binary of its own: it is started again by a process that opens sockets for it.
+//! Sockets of systemd. This program is started again by a process that opens sockets for it.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ os.execv(sys.argv[3], sys.argv[3:])
 ";
 
 fn activate(names: &str, test: &str) {
-    let folder = Folder::new();
+    let folder = Folder::create();
     let this = std::env::current_exe().unwrap();
     let mut python = program("python3");
     python.args(["-c", SYSTEMD]).arg(folder.path("it.sock")).arg(names).arg(this);
@@ -55,13 +55,13 @@ async fn activated_process() {
         return assert!(listeners.is_empty());
     }
     let builder = listeners.into_iter().fold(echo(), |builder, listener| builder.listener(listener));
-    let pool = soon(builder.start()).await.unwrap();
+    let pool = in_time(builder.start()).await.unwrap();
     let names: Vec<_> = pool.listeners().iter().map(|listener| listener.name.to_string()).collect();
     assert_eq!(names, ["public", "inside"]);
     connect(&pool).await.echo("by the port").await;
     let path = pool.local_addrs()[1].to_string();
-    Peer(soon(tokio::net::UnixStream::connect(path)).await.unwrap()).echo("by the file").await;
-    soon(pool.stop(Duration::ZERO)).await;
+    Peer(in_time(tokio::net::UnixStream::connect(path)).await.unwrap()).echo("by the file").await;
+    in_time(pool.stop(Duration::ZERO)).await;
     assert!(Listener::from_systemd().unwrap().is_empty(), "once");
 }
 

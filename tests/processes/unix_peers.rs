@@ -1,5 +1,4 @@
-//! Unix sockets with clients that others wrote. A binary of its own: a process that is being started holds the sockets of the
-//! one that starts it for a moment.
+//! Unix sockets with programs of the system as clients.
 
 #![cfg(unix)]
 
@@ -14,15 +13,15 @@ use actix_acceptor::{telemetry::CloseReason, AcceptorPool, Framing, Listener, Ne
 use support::*;
 
 async fn stop<A: 'static>(pool: Pool<A>) {
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 #[actix::test]
 async fn netcat_gets_its_bytes_back() {
-    let folder = Folder::new();
+    let folder = Folder::create();
     let path = folder.path("echo.sock");
     let echo = AcceptorPool::with_protocol(|_| Echo).framing(Framing::raw());
-    let pool = soon(echo.listener(Listener::unix(&path)).start()).await.unwrap();
+    let pool = in_time(echo.listener(Listener::unix(&path)).start()).await.unwrap();
     let nc = tokio::task::spawn_blocking(move || {
         let mut nc = program("nc");
         nc.args(["-N", "-U"]).arg(&path).stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -30,30 +29,30 @@ async fn netcat_gets_its_bytes_back() {
         nc.stdin.take().unwrap().write_all(b"by netcat").unwrap();
         nc.wait_with_output().unwrap()
     });
-    assert_eq!(soon(nc).await.unwrap().stdout, b"by netcat");
+    assert_eq!(in_time(nc).await.unwrap().stdout, b"by netcat");
     stop(pool).await;
 }
 
 #[actix::test]
 async fn callbacks_see_the_peer_credentials() {
-    let folder = Folder::new();
+    let folder = Folder::create();
     let path = folder.path("who.sock");
-    let (builder, mut diary) = Probe::pool(|call, conn| {
+    let (builder, mut callbacks) = Probe::pool(|call, conn| {
         if *call == Call::Ack {
             assert_eq!(conn.transport(), TransportKind::Unix);
             let peer = conn.peer_credentials().unwrap();
             let at = conn.local_addr().unwrap();
             return Next::Send(format!("{} {} {:?} {at}", peer.uid, peer.gid, peer.pid).into());
         }
-        default_next(call)
+        protocol_default(call)
     });
-    let pool = soon(builder.listener(Listener::unix(&path)).start()).await.unwrap();
+    let pool = in_time(builder.listener(Listener::unix(&path)).start()).await.unwrap();
     let script = "import socket, sys; s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); \
                   print(s.recv(999).decode(), end='')";
     let mut python = program("python3");
     let mut python = python.args(["-c", script]).arg(&path).stdout(Stdio::piped()).spawn().unwrap();
     let pid = python.id();
-    let said = soon(tokio::task::spawn_blocking(move || {
+    let said = in_time(tokio::task::spawn_blocking(move || {
         let mut said = String::new();
         std::io::Read::read_to_string(&mut python.stdout.take().unwrap(), &mut said).unwrap();
         python.wait().unwrap();
@@ -66,11 +65,11 @@ async fn callbacks_see_the_peer_credentials() {
     let process =
         if cfg!(target_os = "linux") { format!("Some({pid})") } else { said.split(' ').nth(2).unwrap().into() };
     assert_eq!(said, format!("{numbers} {process} {}", path.display()));
-    diary.closed().await;
+    callbacks.closed().await;
     stop(pool).await;
     // Elsewhere there are none.
     let pool = AcceptorPool::with_fn(|socket| async move { assert!(socket.peer_credentials().is_none()) });
-    let pool = soon(pool.bind("127.0.0.1:0")).await.unwrap();
+    let pool = in_time(pool.bind("127.0.0.1:0")).await.unwrap();
     assert_eq!(connect(&pool).await.read_to_end().await, b"");
     eventually(|| pool.info().closed.iter().map(|(_, count)| count).sum::<u64>() == 1).await;
     assert_eq!(pool.info().closed.get(CloseReason::Panic), 0);

@@ -1,4 +1,4 @@
-//! What a test may do to acceptors: end them, keep their threads busy, have all of them serve.
+//! Acceptors in tests: end them, block their threads, have all of them serve.
 
 use std::sync::mpsc;
 
@@ -7,29 +7,29 @@ use actix_acceptor::{Acceptor, Pool};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
-use super::{connect, eventually, soon, Peer};
+use super::{connect, eventually, in_time, Peer};
 
-/// How an acceptor may die by its own doing.
+/// How an acceptor may fail.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
-pub enum Die {
+pub enum AcceptorFailure {
     Stop,
     Panic,
     WithArbiter,
 }
 
-impl Die {
-    pub const ALL: [Die; 3] = [Die::Stop, Die::Panic, Die::WithArbiter];
+impl AcceptorFailure {
+    pub const ALL: [AcceptorFailure; 3] = [AcceptorFailure::Stop, AcceptorFailure::Panic, AcceptorFailure::WithArbiter];
 }
 
-impl Handler<Die> for Acceptor {
+impl Handler<AcceptorFailure> for Acceptor {
     type Result = ();
 
-    fn handle(&mut self, die: Die, ctx: &mut Context<Self>) {
+    fn handle(&mut self, die: AcceptorFailure, ctx: &mut Context<Self>) {
         match die {
-            Die::Stop => ctx.stop(),
-            Die::Panic => panic!("an acceptor dies"),
-            Die::WithArbiter => {
+            AcceptorFailure::Stop => ctx.stop(),
+            AcceptorFailure::Panic => panic!("an acceptor dies"),
+            AcceptorFailure::WithArbiter => {
                 Arbiter::current().stop();
             }
         }
@@ -41,20 +41,20 @@ pub fn restarts<A>(pool: &Pool<A>) -> u64 {
     pool.info().acceptors.iter().map(|acceptor| acceptor.restarts).sum()
 }
 
-/// Kills an acceptor, the first one, and waits until its successor is at work.
-pub async fn kill<A>(pool: &Pool<A>, die: Die) {
-    kill_one(pool, 0, die).await;
+/// Ends the first acceptor, and waits until its successor runs.
+pub async fn kill<A>(pool: &Pool<A>, die: AcceptorFailure) {
+    fail_acceptor_at(pool, 0, die).await;
 }
 
-/// The same for the one of this number, counted round and round.
-pub async fn kill_one<A>(pool: &Pool<A>, number: usize, die: Die) {
+/// The same for the one of this number, modulo their count.
+pub async fn fail_acceptor_at<A>(pool: &Pool<A>, number: usize, die: AcceptorFailure) {
     let (before, at_work) = (restarts(pool), pool.acceptors());
     at_work[number % at_work.len()].do_send(die);
     eventually(|| restarts(pool) == before + 1 && pool.acceptors().len() == at_work.len()).await;
 }
 
 /// Peers that were served, until every acceptor has one at least.
-pub async fn a_peer_for_each<A>(pool: &Pool<A>) -> Vec<Peer> {
+pub async fn one_peer_per_acceptor<A>(pool: &Pool<A>) -> Vec<Peer> {
     let mut peers = Vec::new();
     while pool.info().acceptors.iter().any(|acceptor| acceptor.connections == 0) {
         assert!(peers.len() < 2_000, "an acceptor serves nobody: {:?}", pool.info());
@@ -82,7 +82,7 @@ impl Handler<Block> for Acceptor {
     }
 }
 
-/// Acceptors whose arbiters do nothing as long as this is there.
+/// Acceptors whose arbiters are blocked until this is dropped.
 pub struct Blocked {
     _gates: Vec<mpsc::Sender<()>>,
 }
@@ -93,7 +93,7 @@ pub async fn block<A>(pool: &Pool<A>, count: usize) -> Blocked {
     for acceptor in pool.acceptors().into_iter().take(count) {
         let ((begun, begins), (open, gate)) = (oneshot::channel(), mpsc::channel());
         acceptor.do_send(Block { begun, gate });
-        soon(begins).await.expect("an acceptor at work");
+        in_time(begins).await.expect("an acceptor at work");
         gates.push(open);
     }
     Blocked { _gates: gates }
@@ -102,14 +102,14 @@ pub async fn block<A>(pool: &Pool<A>, count: usize) -> Blocked {
 /// Whether the kernel refuses peers at the pool's first port.
 pub async fn refuses<A>(pool: &Pool<A>) -> bool {
     let address = pool.local_addr().expect("a TCP port");
-    match soon(TcpStream::connect(address)).await {
+    match in_time(TcpStream::connect(address)).await {
         Ok(_) => false,
         Err(error) => error.kind() == std::io::ErrorKind::ConnectionRefused,
     }
 }
 
-/// Lets the actors of this thread do what they have been sent.
-pub async fn breathe() {
+/// Lets the actors of this thread handle their messages.
+pub async fn run_local_tasks() {
     for _ in 0..20 {
         tokio::task::yield_now().await;
     }

@@ -1,4 +1,4 @@
-//! A pool whose connections take a shutdown as their peers have told them to.
+//! A pool whose connections handle a shutdown as their peers have asked.
 
 use std::time::{Duration, Instant};
 
@@ -19,20 +19,20 @@ pub const LONG: Duration = Duration::from_secs(600);
 /// As much as no kernel takes at once from a peer with a small window.
 pub const FLOOD: usize = 512 * 1024;
 
-/// Says `bye` and leaves when it is told, unless its peer has said `stay` or `flood`.
-pub struct Guest {
+/// Sends `bye` and stops at a shutdown, unless its peer has sent `stay` or `flood`.
+pub struct ByeOnShutdown {
     stays: bool,
-    told: UnboundedSender<Told>,
+    shutdowns: UnboundedSender<ShutdownCall>,
 }
 
-/// One was told: when, and by when it is to be gone.
+/// A call of `shutdown`: when, and with which deadline.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Told {
+pub struct ShutdownCall {
     pub at: Instant,
     pub deadline: Option<Instant>,
 }
 
-impl Protocol for Guest {
+impl Protocol for ByeOnShutdown {
     type Codec = Framing;
     type Reply = Bytes;
     type User = ();
@@ -46,7 +46,7 @@ impl Protocol for Guest {
     }
 
     fn shutdown(&mut self, deadline: Option<Instant>, _: &mut Conn<Self>) -> Next<Self> {
-        self.told.send(Told { at: Instant::now(), deadline }).unwrap();
+        self.shutdowns.send(ShutdownCall { at: Instant::now(), deadline }).unwrap();
         if self.stays {
             Next::Continue
         } else {
@@ -55,29 +55,29 @@ impl Protocol for Guest {
     }
 }
 
-/// The pool, and who was told.
-pub struct House {
-    pub pool: Pool<Connection<Guest>>,
-    pub told: UnboundedReceiver<Told>,
+/// The pool, and the calls of `shutdown`.
+pub struct DrainPool {
+    pub pool: Pool<Connection<ByeOnShutdown>>,
+    pub shutdowns: UnboundedReceiver<ShutdownCall>,
 }
 
-pub async fn house(acceptors: usize) -> House {
-    house_with(acceptors, |pool| pool).await
+pub async fn start_drain_pool(acceptors: usize) -> DrainPool {
+    start_drain_pool_with(acceptors, |pool| pool).await
 }
 
-pub async fn house_with(
+pub async fn start_drain_pool_with(
     acceptors: usize,
-    set: impl FnOnce(Builder<ProtocolService<Guest>>) -> Builder<ProtocolService<Guest>>,
-) -> House {
-    let (telling, told) = unbounded_channel();
-    let pool = AcceptorPool::with_protocol(move |_| Guest { stays: false, told: telling.clone() });
+    set: impl FnOnce(Builder<ProtocolService<ByeOnShutdown>>) -> Builder<ProtocolService<ByeOnShutdown>>,
+) -> DrainPool {
+    let (shutdown_sender, shutdowns) = unbounded_channel();
+    let pool = AcceptorPool::with_protocol(move |_| ByeOnShutdown { stays: false, shutdowns: shutdown_sender.clone() });
     let pool = set(pool.framing(Framing::lines()).acceptors(acceptors).idle_timeout(None));
-    House { pool: pool.bind("127.0.0.1:0").await.unwrap(), told }
+    DrainPool { pool: pool.bind("127.0.0.1:0").await.unwrap(), shutdowns }
 }
 
-impl House {
+impl DrainPool {
     /// So many peers that have said a word and got it back.
-    pub async fn guests(&self, count: usize, word: &str) -> Vec<Peer> {
+    pub async fn connected_peers(&self, count: usize, word: &str) -> Vec<Peer> {
         let mut peers = queued(&self.pool, count).await;
         join_all(peers.iter_mut().map(|peer| peer.echo(format!("{word}\n")))).await;
         peers
@@ -87,15 +87,15 @@ impl House {
     pub async fn flooded(&self) -> Peer {
         let socket = tokio::net::TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(16 * 1024).unwrap();
-        let mut peer = Peer(soon(socket.connect(self.pool.local_addr().unwrap())).await.unwrap());
+        let mut peer = Peer(in_time(socket.connect(self.pool.local_addr().unwrap())).await.unwrap());
         peer.send("flood\n").await;
         // What it begins with: the rest is queued by then.
         peer.expect(b"x").await;
         peer
     }
 
-    pub async fn next_told(&mut self) -> Told {
-        soon(self.told.recv()).await.unwrap()
+    pub async fn next_shutdown(&mut self) -> ShutdownCall {
+        in_time(self.shutdowns.recv()).await.unwrap()
     }
 }
 

@@ -6,15 +6,15 @@ use tokio_util::codec::{Decoder, Encoder};
 
 /// Lines. `poison` makes it panic, either way, and at the end of input also without an end of line; a reply of
 /// `unencodable` is an error after half of it was written.
-pub struct Touchy(Framing);
+pub struct FailingCodec(Framing);
 
-impl Default for Touchy {
+impl Default for FailingCodec {
     fn default() -> Self {
-        Touchy(Framing::lines())
+        FailingCodec(Framing::lines())
     }
 }
 
-impl Decoder for Touchy {
+impl Decoder for FailingCodec {
     type Item = Bytes;
     type Error = BoxError;
 
@@ -30,7 +30,7 @@ impl Decoder for Touchy {
     }
 }
 
-impl Encoder<Bytes> for Touchy {
+impl Encoder<Bytes> for FailingCodec {
     type Error = BoxError;
 
     fn encode(&mut self, reply: Bytes, write: &mut BytesMut) -> Result<(), BoxError> {

@@ -1,13 +1,13 @@
-//! A folder of a test's own.
+//! A temporary folder.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-/// Gone with its value.
+/// Removed when it is dropped.
 pub struct Folder(PathBuf);
 
 impl Folder {
-    pub fn new() -> Folder {
+    pub fn create() -> Folder {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let name = format!("actix-acceptor-{}-{}", std::process::id(), COUNT.fetch_add(1, Relaxed));
         let path = std::env::temp_dir().join(name);

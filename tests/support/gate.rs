@@ -1,13 +1,13 @@
-//! What blocks a thread until the test, or the watchdog, lets it go.
+//! Blocks a thread until the test, or the watchdog, opens it.
 
 use std::sync::mpsc::{channel, Receiver, Sender};
 use std::sync::{Arc, Mutex};
 
 use actix_acceptor::telemetry::{Observer, PoolEvent};
 
-use super::PATIENCE;
+use super::TIME_LIMIT;
 
-/// Blocks whoever would pass: once for each time that it is opened.
+/// Blocks a thread until it is opened; once for each opening.
 #[derive(Clone)]
 pub struct Gate(Arc<Mutex<Receiver<()>>>);
 
@@ -17,19 +17,19 @@ impl Gate {
         (Gate(Arc::new(Mutex::new(gate))), open)
     }
 
-    /// False if nobody is left to open it.
+    /// False if it can no longer be opened.
     pub fn pass(&self) -> bool {
-        self.0.lock().unwrap().recv_timeout(PATIENCE).is_ok()
+        self.0.lock().unwrap().recv_timeout(TIME_LIMIT).is_ok()
     }
 }
 
-/// An observer that opens a gate for each block that is told: the arbiter may be the test's own. Observers that were given
-/// to the pool before it have been told by then, the log has not.
-pub struct Opener(pub Sender<()>);
+/// An observer that opens a gate at each `Blocked` event: the arbiter may be the test's own. Observers that were given
+/// to the pool before it have seen the event by then, the log has not.
+pub struct GateOpener(pub Sender<()>);
 
-impl Observer for Opener {
-    fn observe(&self, _: &str, happening: &PoolEvent<'_>) {
-        if let PoolEvent::Blocked { .. } = happening {
+impl Observer for GateOpener {
+    fn observe(&self, _: &str, event: &PoolEvent<'_>) {
+        if let PoolEvent::Blocked { .. } = event {
             let _ = self.0.send(());
         }
     }

@@ -3,16 +3,16 @@
 #![allow(clippy::unwrap_used)]
 
 pub mod acceptors;
-mod doomed;
 pub mod draining;
+mod end_on_request;
+mod event_recorder;
 mod failing_codec;
 mod folder;
 mod gate;
 pub mod logs;
-mod own;
-mod patience;
 mod paused;
 mod peer;
+#[cfg(feature = "rustls")]
 #[cfg(feature = "rustls")]
 pub mod pki;
 mod probe;
@@ -20,19 +20,20 @@ mod program;
 pub mod prometheus;
 mod protocols;
 mod scripted;
+mod sockets;
 pub mod spans;
-mod witness;
+mod time_limits;
 
-pub use doomed::Doomed;
-pub use failing_codec::Touchy;
+pub use end_on_request::EndOnRequest;
+pub use event_recorder::{ConnectionKey, Ending, EventRecorder, RecordedEvent};
+pub use failing_codec::FailingCodec;
 pub use folder::Folder;
-pub use gate::{Gate, Opener};
-pub use own::{echo, Own};
-pub use patience::{eventually, eventually_blocking, ms, pass, soon, within, PATIENCE};
-pub use paused::{in_memory, on_time, paused};
+pub use gate::{Gate, GateOpener};
+pub use paused::{assert_on_time, elapse, in_memory, paused};
 pub use peer::{connect, BlockingPeer, Peer};
-pub use probe::{default_next, Call, Diary, Probe};
+pub use probe::{protocol_default, Call, Callbacks, Probe};
 pub use program::program;
 pub use protocols::{Closings, Echo, Recorded, Recorder};
-pub use scripted::{Director, Scripted};
-pub use witness::{End, Seen, Who, Witness};
+pub use scripted::{ScriptHandle, ScriptedTransport};
+pub use sockets::{echo, SocketActor};
+pub use time_limits::{eventually, eventually_blocking, in_time, ms, pass, within, TIME_LIMIT};

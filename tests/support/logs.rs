@@ -1,4 +1,4 @@
-//! What the library says through `tracing`, taken down for the whole process.
+//! What the library logs through `tracing`, recorded for the whole process.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -23,7 +23,7 @@ pub struct Line {
 static LINES: Mutex<Vec<Line>> = Mutex::new(Vec::new());
 static LISTENING: Once = Once::new();
 
-/// Begins to listen; all threads and tests of the process are heard, so look for what is yours.
+/// Starts recording; all threads and tests of the process are recorded, so filter by names.
 pub fn listen() {
     LISTENING.call_once(|| {
         let subscriber = tracing_subscriber::registry().with(LogLayer).with(SpanLayer);
@@ -31,9 +31,9 @@ pub fn listen() {
     });
 }
 
-/// What was said so far, as far as it is wanted.
+/// The lines so far that match.
 pub fn lines(wanted: impl Fn(&Line) -> bool) -> Vec<Line> {
-    said().iter().filter(|line| wanted(line)).cloned().collect()
+    recorded().iter().filter(|line| wanted(line)).cloned().collect()
 }
 
 impl Line {
@@ -46,7 +46,7 @@ impl Line {
     }
 }
 
-fn said() -> MutexGuard<'static, Vec<Line>> {
+fn recorded() -> MutexGuard<'static, Vec<Line>> {
     LINES.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
@@ -57,7 +57,7 @@ impl<S: Subscriber> Layer<S> for LogLayer {
         if event.metadata().target().starts_with("actix_acceptor") {
             let mut fields = Fields::default();
             event.record(&mut fields);
-            said().push(Line { at: Instant::now(), level: *event.metadata().level(), fields: fields.0 });
+            recorded().push(Line { at: Instant::now(), level: *event.metadata().level(), fields: fields.0 });
         }
     }
 }

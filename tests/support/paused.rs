@@ -1,4 +1,4 @@
-//! A clock that stands still while there is work and jumps to the next timer when there is none.
+//! A paused clock: it jumps to the next timer when there is no work.
 
 use std::future::Future;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use actix::System;
 use actix_acceptor::{handlers::Service, Builder, Pool};
 use tokio::time::Instant;
 
-use super::{ms, Director, Scripted};
+use super::{ms, ScriptHandle, ScriptedTransport};
 
 /// Runs a test on a paused clock. Only for pools [`in_memory`]: with real sockets the clock would jump past the limits.
 pub fn paused<F: Future<Output = ()> + 'static>(test: F) {
@@ -15,15 +15,20 @@ pub fn paused<F: Future<Output = ()> + 'static>(test: F) {
     System::with_tokio_rt(runtime).block_on(test);
 }
 
+/// Lets this much time of a paused clock pass.
+pub async fn elapse(time: Duration) {
+    tokio::time::sleep(time).await;
+}
+
 /// A pool on the current arbiter whose peers come by its director alone.
-pub async fn in_memory<D: Service>(builder: Builder<D>) -> (Pool<D::Actor>, Director) {
-    let (transport, director) = Scripted::in_memory();
-    (builder.on_current_arbiter().listen(transport).await.unwrap(), director)
+pub async fn in_memory<D: Service>(builder: Builder<D>) -> (Pool<D::Actor>, ScriptHandle) {
+    let (transport, script_handle) = ScriptedTransport::in_memory();
+    (builder.on_current_arbiter().listen(transport).await.unwrap(), script_handle)
 }
 
 /// Never early; late by a tenth or 10 ms, whichever is more.
 #[track_caller]
-pub fn on_time(from: Instant, at: Instant, limit: Duration) {
+pub fn assert_on_time(from: Instant, at: Instant, limit: Duration) {
     let (took, late) = (at - from, (limit / 10).max(ms(10)));
     assert!(took >= limit, "early: {took:?} instead of {limit:?}");
     assert!(took <= limit + late, "late: {took:?} instead of {limit:?}");

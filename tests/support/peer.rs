@@ -9,29 +9,29 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::{soon, PATIENCE};
+use super::{in_time, TIME_LIMIT};
 
 /// Connects to the pool's TCP port.
 pub async fn connect<A>(pool: &Pool<A>) -> Peer {
     let address = pool.local_addr().expect("a TCP port");
-    Peer(soon(TcpStream::connect(address)).await.expect("connected"))
+    Peer(in_time(TcpStream::connect(address)).await.expect("connected"))
 }
 
 /// How long a peer is watched that must be neither answered nor closed.
 const QUIET: Duration = Duration::from_millis(100);
 
-/// A peer that insists: every step is bounded in time, and an error fails the test.
+/// A peer whose every step is bounded in time; an error fails the test.
 pub struct Peer<S = TcpStream>(pub S);
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        soon(self.0.write_all(bytes.as_ref())).await.expect("sent");
-        soon(self.0.flush()).await.expect("flushed");
+        in_time(self.0.write_all(bytes.as_ref())).await.expect("sent");
+        in_time(self.0.flush()).await.expect("flushed");
     }
 
     pub async fn read_exact(&mut self, length: usize) -> Vec<u8> {
         let mut bytes = vec![0; length];
-        soon(self.0.read_exact(&mut bytes)).await.expect("read");
+        in_time(self.0.read_exact(&mut bytes)).await.expect("read");
         bytes
     }
 
@@ -48,14 +48,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
     /// Everything up to the end of the stream, which must be an orderly one.
     pub async fn read_to_end(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
-        soon(self.0.read_to_end(&mut bytes)).await.expect("an orderly end");
+        in_time(self.0.read_to_end(&mut bytes)).await.expect("an orderly end");
         bytes
     }
 
     /// Waits for the other side to go, by an orderly end or a reset; returns what it sent before.
     pub async fn until_gone(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
-        if let Err(error) = soon(self.0.read_to_end(&mut bytes)).await {
+        if let Err(error) = in_time(self.0.read_to_end(&mut bytes)).await {
             assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}");
         }
         bytes
@@ -69,7 +69,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
 
     /// Shuts the sending side.
     pub async fn finish(&mut self) {
-        soon(self.0.shutdown()).await.expect("shut");
+        in_time(self.0.shutdown()).await.expect("shut");
     }
 }
 
@@ -85,7 +85,7 @@ impl Peer {
 
     /// Whether a newcomer's hello is answered; else it was closed.
     pub async fn until_gone_or_served(&mut self) -> bool {
-        let heard = soon(self.0.read(&mut [0; 64])).await;
+        let heard = in_time(self.0.read(&mut [0; 64])).await;
         heard.is_ok_and(|heard| heard > 0)
     }
 
@@ -121,9 +121,9 @@ pub struct BlockingPeer(pub StdStream);
 
 impl BlockingPeer {
     pub fn connect(address: SocketAddr) -> Self {
-        let stream = StdStream::connect_timeout(&address, PATIENCE).expect("connected");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a read timeout");
-        stream.set_write_timeout(Some(PATIENCE)).expect("a write timeout");
+        let stream = StdStream::connect_timeout(&address, TIME_LIMIT).expect("connected");
+        stream.set_read_timeout(Some(TIME_LIMIT)).expect("a read timeout");
+        stream.set_write_timeout(Some(TIME_LIMIT)).expect("a write timeout");
         BlockingPeer(stream)
     }
 

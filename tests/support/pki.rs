@@ -20,12 +20,12 @@ pub struct Pki {
 }
 
 impl Pki {
-    pub fn new() -> Self {
+    pub fn generate() -> Self {
         let mut params = CertificateParams::new(vec![]).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.distinguished_name.push(DnType::CommonName, "the test's authority");
         let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-        let folder = Folder::new();
+        let folder = Folder::create();
         std::fs::write(folder.path("ca.pem"), issuer.pem()).unwrap();
         Pki { issuer, folder }
     }
@@ -89,5 +89,5 @@ impl Pki {
 
 pub async fn connect_as(config: ClientConfig, tcp: TcpStream, name: &str) -> std::io::Result<TlsStream<TcpStream>> {
     let name = ServerName::try_from(name.to_owned()).unwrap();
-    super::soon(TlsConnector::from(Arc::new(config)).connect(name, tcp)).await
+    super::in_time(TlsConnector::from(Arc::new(config)).connect(name, tcp)).await
 }

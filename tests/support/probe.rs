@@ -1,4 +1,4 @@
-//! A protocol whose every callback is the test's closure, and that tells the test what it was called for.
+//! A protocol whose every callback is the test's closure, and that reports its calls.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant as StdInstant};
@@ -11,7 +11,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc::{unbounded_channel, UnboundedReceiver, UnboundedSender};
 use tokio::time::Instant;
 
-use super::soon;
+use super::in_time;
 
 /// What a [`Probe`] was called for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,17 +53,17 @@ impl Probe {
     /// A pool to be of probes that answer with this closure, and what they tell.
     pub fn pool(
         act: impl Fn(&Call, &mut Conn<Probe>) -> Next<Probe> + Send + Sync + 'static,
-    ) -> (Builder<ProtocolService<Probe>>, Diary) {
-        let (factory, diary) = Probe::factory(act);
-        (AcceptorPool::with_protocol(factory), diary)
+    ) -> (Builder<ProtocolService<Probe>>, Callbacks) {
+        let (factory, callbacks) = Probe::factory(act);
+        (AcceptorPool::with_protocol(factory), callbacks)
     }
 
     pub fn factory(
         act: impl Fn(&Call, &mut Conn<Probe>) -> Next<Probe> + Send + Sync + 'static,
-    ) -> (impl Fn(&Peer) -> Probe + Send + Sync + 'static, Diary) {
-        let (told, diary) = unbounded_channel();
+    ) -> (impl Fn(&Peer) -> Probe + Send + Sync + 'static, Callbacks) {
+        let (told, callbacks) = unbounded_channel();
         let act: Arc<Act> = Arc::new(act);
-        (move |_: &Peer| Probe { act: act.clone(), told: told.clone() }, Diary(diary))
+        (move |_: &Peer| Probe { act: act.clone(), told: told.clone() }, Callbacks(callbacks))
     }
 
     /// One callback.
@@ -73,8 +73,8 @@ impl Probe {
     }
 }
 
-/// What to answer where a test has nothing to say: as a protocol does that does not override the callback.
-pub fn default_next(call: &Call) -> Next<Probe> {
+/// The answer of a protocol that does not override the callback.
+pub fn protocol_default(call: &Call) -> Next<Probe> {
     match call {
         Call::Timeout(_) | Call::Shutdown => Next::Stop,
         _ => Next::Continue,
@@ -123,17 +123,17 @@ impl Protocol for Probe {
     }
 }
 
-/// What the probes of a pool were called for, in order.
-pub struct Diary(UnboundedReceiver<(Call, Instant)>);
+/// The calls of a pool's probes, in order.
+pub struct Callbacks(UnboundedReceiver<(Call, Instant)>);
 
-impl Diary {
+impl Callbacks {
     pub async fn next(&mut self) -> Call {
         self.next_at().await.0
     }
 
     /// The next call, and when it came.
     pub async fn next_at(&mut self) -> (Call, Instant) {
-        soon(self.0.recv()).await.expect("a call: nobody is left to be called")
+        in_time(self.0.recv()).await.expect("a call: nobody is left to be called")
     }
 
     /// As [`next_at`](Diary::next_at), however far away that is: for a paused clock.
@@ -172,7 +172,7 @@ impl Diary {
         }
     }
 
-    /// What was told until now and not yet looked at.
+    /// The calls so far that were not looked at yet.
     pub fn so_far(&mut self) -> Vec<Call> {
         std::iter::from_fn(|| self.0.try_recv().ok()).map(|(call, _)| call).collect()
     }
@@ -180,7 +180,7 @@ impl Diary {
     /// Everything up to the last word of a pool that has ended.
     pub async fn rest(mut self) -> Vec<Call> {
         let mut rest = Vec::new();
-        while let Some((call, _)) = soon(self.0.recv()).await {
+        while let Some((call, _)) = in_time(self.0.recv()).await {
             rest.push(call);
         }
         rest

@@ -1,10 +1,10 @@
-//! The plainest protocols, and how a test learns of endings.
+//! Plain protocols, and a recorder of endings.
 
 use actix_acceptor::{telemetry::CloseReason, Closed, Conn, Framing, Next, Protocol};
 use bytes::Bytes;
 use tokio::sync::mpsc::{unbounded_channel, UnboundedReceiver, UnboundedSender};
 
-use super::soon;
+use super::in_time;
 
 /// Sends every packet back.
 pub struct Echo;
@@ -61,7 +61,7 @@ pub struct Closings(UnboundedReceiver<(CloseReason, String)>);
 impl Closings {
     /// Waits for the next ending: its reason, and the whole of it as text.
     pub async fn next(&mut self) -> (CloseReason, String) {
-        soon(self.0.recv()).await.expect("an ending: nobody is left to have one")
+        in_time(self.0.recv()).await.expect("an ending: nobody is left to have one")
     }
 
     /// Waits for the next ending; its reason.
@@ -77,7 +77,7 @@ impl Closings {
     /// All endings until no recorder is left, which must be given up by then: the pool's too.
     pub async fn rest(mut self) -> Vec<CloseReason> {
         let mut rest = Vec::new();
-        while let Some((reason, _)) = soon(self.0.recv()).await {
+        while let Some((reason, _)) = in_time(self.0.recv()).await {
             rest.push(reason);
         }
         rest

@@ -1,4 +1,4 @@
-//! A transport that does as it is told: in memory, or in front of a real port.
+//! A transport that follows a script: in memory, or in front of a real port.
 
 use std::collections::VecDeque;
 use std::io;
@@ -14,44 +14,44 @@ use super::Peer;
 /// What the next `try_accept` does.
 type Step = Box<dyn FnOnce() -> io::Result<Accepted> + Send>;
 /// What the next `share` does first.
-type Scene = Box<dyn FnOnce() -> io::Result<()> + Send>;
+type BeforeShare = Box<dyn FnOnce() -> io::Result<()> + Send>;
 
-/// The transport; its [`Director`] says what happens.
-pub struct Scripted {
+/// The transport; its [`ScriptHandle`] says what happens.
+pub struct ScriptedTransport {
     tcp: Option<Tcp>,
     script: Arc<Mutex<Script>>,
 }
 
-/// Says what a [`Scripted`] transport does next.
+/// Says what a [`ScriptedTransport`] does next.
 #[derive(Clone)]
-pub struct Director(Arc<Mutex<Script>>);
+pub struct ScriptHandle(Arc<Mutex<Script>>);
 
 #[derive(Default)]
 struct Script {
     steps: VecDeque<Step>,
-    scenes: VecDeque<Scene>,
+    scenes: VecDeque<BeforeShare>,
     broken: VecDeque<io::Error>,
     waiting: Vec<Waker>,
 }
 
-impl Scripted {
-    /// Peers come by [`Director::connect`] alone.
-    pub fn in_memory() -> (Scripted, Director) {
+impl ScriptedTransport {
+    /// Peers come by [`ScriptHandle::connect`] alone.
+    pub fn in_memory() -> (ScriptedTransport, ScriptHandle) {
         Self::new(None)
     }
 
     /// Peers come by a real port; what the director says comes first.
-    pub fn in_front_of(tcp: Tcp) -> (Scripted, Director) {
+    pub fn in_front_of(tcp: Tcp) -> (ScriptedTransport, ScriptHandle) {
         Self::new(Some(tcp))
     }
 
-    fn new(tcp: Option<Tcp>) -> (Scripted, Director) {
+    fn new(tcp: Option<Tcp>) -> (ScriptedTransport, ScriptHandle) {
         let script = Arc::<Mutex<Script>>::default();
-        (Scripted { tcp, script: script.clone() }, Director(script))
+        (ScriptedTransport { tcp, script: script.clone() }, ScriptHandle(script))
     }
 }
 
-impl Director {
+impl ScriptHandle {
     /// A peer connects; both directions hold up to 64 KiB.
     pub fn connect(&self) -> Peer<DuplexStream> {
         let (theirs, ours) = duplex(64 * 1024);
@@ -79,7 +79,7 @@ impl Director {
         self.0.lock().unwrap().scenes.push_back(Box::new(scene));
     }
 
-    /// How many steps nobody has taken yet.
+    /// How many steps have not been taken yet.
     pub fn left(&self) -> usize {
         let script = self.0.lock().unwrap();
         script.steps.len() + script.broken.len()
@@ -95,7 +95,7 @@ impl Director {
     }
 }
 
-impl Transport for Scripted {
+impl Transport for ScriptedTransport {
     fn local_addr(&self) -> Address {
         self.tcp.as_ref().map_or(Address::Other("memory".into()), Transport::local_addr)
     }

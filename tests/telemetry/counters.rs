@@ -31,9 +31,9 @@ async fn accepted_is_connections_plus_closed_at_every_moment() {
         move || {
             let started = Instant::now();
             while last.accepted < 1_000 {
-                assert!(started.elapsed() < PATIENCE);
+                assert!(started.elapsed() < TIME_LIMIT);
                 let info = pool.info();
-                adds_up(&info);
+                assert_adds_up(&info);
                 assert!(info.accepted >= last.accepted && info.closed.total() >= last.closed.total());
                 assert!(info.bytes_in >= last.bytes_in && info.bytes_out >= last.bytes_out);
                 last = info;
@@ -45,14 +45,14 @@ async fn accepted_is_connections_plus_closed_at_every_moment() {
     churn.into_iter().for_each(|thread| thread.join().unwrap());
     eventually(|| pool.connections() == 0).await;
     let info = pool.info();
-    adds_up(&info);
+    assert_adds_up(&info);
     assert_eq!((info.closed.get(CloseReason::Peer), info.bytes_in), (info.accepted, 5 * info.accepted));
     assert_eq!(info.bytes_out, info.bytes_in);
-    soon(pool.stop(None)).await;
+    in_time(pool.stop(None)).await;
     assert_eq!(pool.info().accepted, info.accepted, "the numbers outlive the pool");
 }
 
-fn adds_up(info: &PoolInfo) {
+fn assert_adds_up(info: &PoolInfo) {
     assert_eq!(info.accepted, info.connections + info.closed.total(), "{info:?}");
     assert_eq!(info.connections, info.acceptors.iter().map(|acceptor| acceptor.connections).sum::<u64>());
     assert_eq!(info.closed.total(), info.closed.iter().map(|(_, count)| count).sum::<u64>());
@@ -82,7 +82,7 @@ async fn bytes_are_counted_to_the_last_prefix_included() {
     drop(peers);
     eventually(|| pool.connections() == 0).await;
     assert_eq!((pool.info().bytes_in, pool.info().bytes_out), (bytes_in, bytes_out), "closed ones count on");
-    soon(pool.stop(None)).await;
+    in_time(pool.stop(None)).await;
 }
 
 const SECRET: &str = "s3cret";
@@ -95,10 +95,10 @@ fn ways() -> impl Iterator<Item = (CloseReason, usize)> {
     CloseReason::ALL.iter().copied().filter(plain).zip(times)
 }
 
-/// Ends connections in every way, each so many times; returns who ended how. Those that are left end with the pool.
+/// Ends connections in every way, each several times; returns how each peer's ended. The others end with the pool.
 async fn end_in_every_way(
-    pool: &Pool<Connection<Doomed>>,
-    aged: &Pool<Connection<Doomed>>,
+    pool: &Pool<Connection<EndOnRequest>>,
+    aged: &Pool<Connection<EndOnRequest>>,
 ) -> Vec<(SocketAddr, CloseReason)> {
     let mut ended = Vec::new();
     let mut peers = Vec::new();
@@ -124,12 +124,12 @@ async fn end_in_every_way(
     }
     let (_, shut) = ways().find(|(reason, _)| *reason == CloseReason::Shutdown).unwrap();
     eventually(|| pool.connections() == shut && aged.connections() == 0).await;
-    soon(pool.stop(PATIENCE)).await;
+    in_time(pool.stop(TIME_LIMIT)).await;
     ended
 }
 
-async fn doomed(name: &str) -> (Pool<Connection<Doomed>>, Pool<Connection<Doomed>>) {
-    let builder = || AcceptorPool::with_protocol(|_| Doomed).framing(Framing::lines()).max_frame(64).acceptors(2);
+async fn ending_pools(name: &str) -> (Pool<Connection<EndOnRequest>>, Pool<Connection<EndOnRequest>>) {
+    let builder = || AcceptorPool::with_protocol(|_| EndOnRequest).framing(Framing::lines()).max_frame(64).acceptors(2);
     let pool = builder().name(name).send_timeout(Duration::from_millis(100)).bind("127.0.0.1:0").await.unwrap();
     let aged = builder().name(format!("{name}, aged")).max_age(Duration::from_millis(200));
     (pool, aged.bind("127.0.0.1:0").await.unwrap())
@@ -137,21 +137,21 @@ async fn doomed(name: &str) -> (Pool<Connection<Doomed>>, Pool<Connection<Doomed
 
 #[actix::test]
 async fn every_reason_is_counted_exactly() {
-    let (pool, aged) = doomed("counted").await;
+    let (pool, aged) = ending_pools("counted").await;
     end_in_every_way(&pool, &aged).await;
     for (reason, times) in ways() {
         let pool = if reason == CloseReason::MaxAge { &aged } else { &pool };
         assert_eq!(pool.info().closed.get(reason), times as u64, "{reason:?}");
     }
     assert_eq!(aged.info().closed.total(), aged.info().closed.get(CloseReason::MaxAge));
-    adds_up(&pool.info());
-    soon(aged.stop(None)).await;
+    assert_adds_up(&pool.info());
+    in_time(aged.stop(None)).await;
 }
 
 #[actix::test]
 async fn each_ending_logs_one_line_without_payload() {
     logs::listen();
-    let (pool, aged) = doomed("logged").await;
+    let (pool, aged) = ending_pools("logged").await;
     let ended = end_in_every_way(&pool, &aged).await;
     let ours = |line: &logs::Line| {
         let listener = line.fields.get("listener").or(line.fields.get("pool"));
@@ -170,7 +170,7 @@ async fn each_ending_logs_one_line_without_payload() {
     for line in logs::lines(ours) {
         assert!(!format!("{line:?}").contains(SECRET), "{line:?}");
     }
-    soon(aged.stop(None)).await;
+    in_time(aged.stop(None)).await;
 }
 
 #[actix::test]
@@ -193,7 +193,7 @@ async fn each_socket_ending_logs_one_line() {
     assert_eq!((endings[0].level, endings[0].message()), (tracing::Level::WARN, "connection closed"));
     assert!(endings[0].is("detail", "as asked"), "{endings:?}");
     assert!(lines.iter().all(|line| !format!("{line:?}").contains(SECRET)));
-    soon(pool.stop(None)).await;
+    in_time(pool.stop(None)).await;
 }
 
 #[actix::test]
@@ -205,21 +205,26 @@ async fn a_factory_panic_logs_one_line_with_peer_and_reason() {
     let address = peer.address().to_string();
     peer.until_gone().await;
     eventually(|| pool.info().closed.total() == 1).await;
-    let lines = logs::lines(|line| line.is("peer", &address) && line.is("reason", "panic"));
+    let lines = logs::lines(|line| {
+        line.is("listener", "a bad factory") && line.is("peer", &address) && line.is("reason", "panic")
+    });
     assert_eq!(lines.len(), 1, "{:?}", logs::lines(|line| line.is("peer", &address)));
-    soon(pool.stop(None)).await;
+    in_time(pool.stop(None)).await;
 }
 
 #[cfg(unix)]
 #[actix::test]
 async fn accept_errors_log_one_line_a_second_for_all_acceptors() {
     logs::listen();
-    let (transport, director) = Scripted::in_front_of(Tcp::bind("127.0.0.1:0".parse().unwrap()).unwrap());
-    let pool = AcceptorPool::with_protocol(|_| Echo).acceptors(4).listen(transport).await.unwrap();
+    let (transport, script_handle) = ScriptedTransport::in_front_of(Tcp::bind("127.0.0.1:0".parse().unwrap()).unwrap());
+    let pool =
+        AcceptorPool::with_protocol(|_| Echo).acceptors(4).name("out of descriptors").listen(transport).await.unwrap();
     let errors = 24;
-    (0..errors).for_each(|_| director.accept_fails(libc::EMFILE));
-    eventually(|| director.left() == 0).await;
-    let lines = logs::lines(|line| line.message() == "accept failed; retrying after a pause");
+    (0..errors).for_each(|_| script_handle.accept_fails(libc::EMFILE));
+    eventually(|| script_handle.left() == 0).await;
+    let lines = logs::lines(|line| {
+        line.is("listener", "out of descriptors") && line.message() == "accept failed; retrying after a pause"
+    });
     assert!(lines.len() >= 2, "{lines:?}");
     for pair in lines.windows(2) {
         // What is heard of a line is a little later than the line, on a busy machine.
@@ -228,5 +233,5 @@ async fn accept_errors_log_one_line_a_second_for_all_acceptors() {
     let left_out: usize = lines.iter().map(|line| line.fields["left_out"].parse::<usize>().unwrap()).sum();
     assert!(left_out > 0 && left_out + lines.len() <= errors, "{lines:?}");
     connect(&pool).await.echo("at last").await;
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }

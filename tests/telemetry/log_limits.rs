@@ -1,4 +1,4 @@
-//! Logs under a flood: so many lines a second, what was left out is counted, and never a byte that somebody sent.
+//! Logs under a flood: a limited number of lines a second, a count of the others, never any payload.
 
 use std::time::{Duration, Instant};
 
@@ -13,9 +13,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 const PEERS: usize = 200;
 
 /// Fails, or panics, with its first packet.
-struct Doomed;
+struct EndOnRequest;
 
-impl Protocol for Doomed {
+impl Protocol for EndOnRequest {
     type Codec = Framing;
     type Reply = Bytes;
     type User = ();
@@ -56,7 +56,7 @@ async fn next_second(lines: &[logs::Line]) {
 }
 
 /// A second later one more tells how many were left out.
-async fn adds_up<A>(pool: &Pool<A>, word: &str, reason: CloseReason, seconds: usize) {
+async fn assert_adds_up<A>(pool: &Pool<A>, word: &str, reason: CloseReason, seconds: usize) {
     let lines = endings(pool.name(), reason);
     assert!(lines.len() >= 10 && lines.len() <= 10 * seconds, "{} lines in {seconds} s", lines.len());
     next_second(&lines).await;
@@ -71,24 +71,24 @@ async fn adds_up<A>(pool: &Pool<A>, word: &str, reason: CloseReason, seconds: us
 #[actix::test]
 async fn ten_error_endings_a_second_are_logged() {
     logs::listen();
-    let builder = AcceptorPool::with_protocol(|_| Doomed).framing(Framing::lines()).name("errors");
+    let builder = AcceptorPool::with_protocol(|_| EndOnRequest).framing(Framing::lines()).name("errors");
     let pool = builder.bind("127.0.0.1:0").await.unwrap().untyped();
     let seconds = flood(&pool, "fail\n", CloseReason::Error).await;
-    adds_up(&pool, "fail\n", CloseReason::Error, seconds).await;
-    soon(pool.stop(None)).await;
+    assert_adds_up(&pool, "fail\n", CloseReason::Error, seconds).await;
+    in_time(pool.stop(None)).await;
 }
 
 #[actix::test]
 async fn log_limits_are_per_close_reason() {
     logs::listen();
-    let builder = AcceptorPool::with_protocol(|_| Doomed).framing(Framing::lines()).name("panics");
+    let builder = AcceptorPool::with_protocol(|_| EndOnRequest).framing(Framing::lines()).name("panics");
     let pool = builder.bind("127.0.0.1:0").await.unwrap().untyped();
     let seconds = flood(&pool, "panic\n", CloseReason::Panic).await;
     connect(&pool).await.send("fail\n").await;
     eventually(|| pool.info().closed.get(CloseReason::Error) == 1).await;
     assert_eq!(endings("panics", CloseReason::Error).len(), 1, "it was not flooded");
-    adds_up(&pool, "panic\n", CloseReason::Panic, seconds).await;
-    soon(pool.stop(None)).await;
+    assert_adds_up(&pool, "panic\n", CloseReason::Panic, seconds).await;
+    in_time(pool.stop(None)).await;
 }
 
 #[actix::test]
@@ -100,8 +100,8 @@ async fn log_limits_apply_to_async_fns() {
     logs::listen();
     let pool = AcceptorPool::with_fn(fails).name("failing fns").bind("127.0.0.1:0").await.unwrap().untyped();
     let seconds = flood(&pool, "fail\n", CloseReason::Error).await;
-    adds_up(&pool, "fail\n", CloseReason::Error, seconds).await;
-    soon(pool.stop(None)).await;
+    assert_adds_up(&pool, "fail\n", CloseReason::Error, seconds).await;
+    in_time(pool.stop(None)).await;
 }
 
 #[actix::test]
@@ -130,7 +130,7 @@ async fn refusals_log_one_line_a_second() {
     connect(&pool).await.until_gone().await;
     eventually(|| pool.info().refused.total() == refused + 1).await;
     eventually(|| lines().len() + left_out(&lines()) == refused as usize + 1).await;
-    soon(pool.stop(None)).await;
+    in_time(pool.stop(None)).await;
 }
 
 const SECRET: &str = "s3cret";
@@ -146,11 +146,11 @@ async fn reads(mut socket: Socket) -> std::io::Result<()> {
 #[actix::test]
 async fn payload_appears_in_no_log_line_and_no_event() {
     logs::listen();
-    let witness = Witness::new();
+    let observer = EventRecorder::new();
     let of_lines = |name: &str| {
         let builder =
             AcceptorPool::with_protocol(|_| Echo).framing(Framing::lines()).max_frame(64).name(name.to_owned());
-        builder.packet_timeout(Duration::from_millis(50)).refusal_message(SECRET).observer(witness.clone())
+        builder.packet_timeout(Duration::from_millis(50)).refusal_message(SECRET).observer(observer.clone())
     };
     let pool = of_lines("keeps quiet").max_per_peer(4).bind("127.0.0.1:0").await.unwrap();
     // Finished, in half, too long, not even text, and refused with a refusal_message.
@@ -165,29 +165,29 @@ async fn payload_appears_in_no_log_line_and_no_event() {
     }
     eventually(|| pool.info().closed.total() == 2).await;
     let sized = AcceptorPool::with_protocol(|_| Echo).framing(Framing::len4()).name("keeps quiet, too");
-    let sized = sized.observer(witness.clone()).bind("127.0.0.1:0").await.unwrap();
+    let sized = sized.observer(observer.clone()).bind("127.0.0.1:0").await.unwrap();
     connect(&sized).await.send(SECRET).await;
     eventually(|| sized.info().closed.total() == 1).await;
     let full = of_lines("turns away").max_connections(1).at_limit(AtLimit::Close).bind("127.0.0.1:0").await.unwrap();
     let mut guest = connect(&full).await;
     guest.echo(format!("{SECRET}\n")).await;
     assert_eq!(connect(&full).await.until_gone().await, SECRET.as_bytes());
-    let serve = AcceptorPool::with_fn(reads).observer(witness.clone()).bind("127.0.0.1:0").await.unwrap();
-    let start = AcceptorPool::with_actor(|socket| Ok(Own::start(socket, reads))).observer(witness.clone());
+    let serve = AcceptorPool::with_fn(reads).observer(observer.clone()).bind("127.0.0.1:0").await.unwrap();
+    let start = AcceptorPool::with_actor(|socket| Ok(SocketActor::start(socket, reads))).observer(observer.clone());
     let start = start.bind("127.0.0.1:0").await.unwrap();
     for pool in [serve.untyped(), start.untyped()] {
         let mut peer = connect(&pool).await;
         peer.echo(SECRET).await;
         peer.send(SECRET).await;
         eventually(|| pool.info().closed.total() == 1).await;
-        soon(pool.stop(None)).await;
+        in_time(pool.stop(None)).await;
     }
     drop((peers, guest));
     for pool in [pool, sized, full] {
-        soon(pool.stop(None)).await;
+        in_time(pool.stop(None)).await;
     }
-    assert!(witness.ends().len() >= 8 && witness.texts().len() > 30);
-    let told = witness.texts().into_iter().find(|text| text.contains(SECRET));
+    assert!(observer.ends().len() >= 8 && observer.texts().len() > 30);
+    let told = observer.texts().into_iter().find(|text| text.contains(SECRET));
     assert_eq!(told, None);
     let said = logs::lines(|line| format!("{line:?}").contains(SECRET));
     assert!(said.is_empty(), "{said:?}");
@@ -205,13 +205,13 @@ async fn log_limits_apply_to_factory_panics() {
     let seconds = begun.elapsed().as_secs() as usize + 1;
     let lines = endings("bad factory", CloseReason::Panic).len();
     assert!((10..=10 * seconds).contains(&lines), "{lines} lines in {seconds} s");
-    soon(pool.stop(None)).await;
+    in_time(pool.stop(None)).await;
 }
 
-/// Panics at everything it is told.
-struct Touchy;
+/// Panics at every event.
+struct PanickingObserver;
 
-impl actix_acceptor::telemetry::Observer for Touchy {
+impl actix_acceptor::telemetry::Observer for PanickingObserver {
     fn observe(&self, _: &str, _: &actix_acceptor::telemetry::PoolEvent<'_>) {
         panic!("the observer's own fault");
     }
@@ -220,12 +220,18 @@ impl actix_acceptor::telemetry::Observer for Touchy {
 #[actix::test]
 async fn log_limits_apply_to_observer_panics() {
     logs::listen();
-    let pool = AcceptorPool::with_protocol(|_| Echo).name("touchy").observer(Touchy).bind("127.0.0.1:0").await.unwrap();
+    let pool = AcceptorPool::with_protocol(|_| Echo)
+        .name("panicking observer")
+        .observer(PanickingObserver)
+        .bind("127.0.0.1:0")
+        .await
+        .unwrap();
     let begun = Instant::now();
     join_all((0..PEERS).map(|_| async { connect(&pool).await.echo("hello").await })).await;
     eventually(|| pool.info().closed.total() == PEERS as u64).await;
     let seconds = begun.elapsed().as_secs() as usize + 1;
-    let lines = logs::lines(|line| line.is("pool", "touchy") && line.message() == "an observer panicked").len();
+    let lines =
+        logs::lines(|line| line.is("pool", "panicking observer") && line.message() == "an observer panicked").len();
     assert!(lines <= 10 * seconds, "{lines} lines in {seconds} s");
-    soon(pool.stop(None)).await;
+    in_time(pool.stop(None)).await;
 }

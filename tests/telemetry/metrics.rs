@@ -47,19 +47,19 @@ async fn exactly_the_documented_metrics_are_recorded() {
     let (builder, _diary) = Probe::pool(move |call, _| match call {
         Call::Packet(word) if &**word == b"fail" => Next::fail("as asked"),
         Call::Packet(word) if &**word == b"block" => {
-            gate.lock().unwrap().recv_timeout(PATIENCE).unwrap();
-            default_next(call)
+            gate.lock().unwrap().recv_timeout(TIME_LIMIT).unwrap();
+            protocol_default(call)
         }
         Call::Packet(word) => Next::Send(word.clone()),
-        call => default_next(call),
+        call => protocol_default(call),
     });
-    let (transport, director) = Scripted::in_front_of(Tcp::bind("127.0.0.1:0".parse().unwrap()).unwrap());
+    let (transport, script_handle) = ScriptedTransport::in_front_of(Tcp::bind("127.0.0.1:0".parse().unwrap()).unwrap());
     let builder = builder.framing(Framing::lines()).acceptors(1).name("all").max_connections(2);
     let builder = builder.at_limit(AtLimit::Close).watchdog(Duration::from_millis(50));
     let builder = builder.alarm(Alarm::new("busy", 2)).observer(Metrics::new());
     let pool = builder.listen(transport).await.unwrap();
-    director.accept_fails(libc::EMFILE);
-    eventually(|| director.left() == 0).await;
+    script_handle.accept_fails(libc::EMFILE);
+    eventually(|| script_handle.left() == 0).await;
     let (mut first, mut second) = (connect(&pool).await, connect(&pool).await);
     first.echo("one\n").await;
     second.echo("two\n").await;
@@ -81,7 +81,7 @@ async fn exactly_the_documented_metrics_are_recorded() {
     assert_eq!(values("acceptor_connections_closed_total"), only("listener=all reason=error", 1.0));
     assert_eq!(values("acceptor_refused_total"), only("listener=all reason=limit", 1.0));
     assert_eq!(values("acceptor_connection_duration_seconds_count"), only(at, 1.0));
-    assert!(values("acceptor_connection_duration_seconds_sum")[at] < PATIENCE.as_secs_f64());
+    assert!(values("acceptor_connection_duration_seconds_sum")[at] < TIME_LIMIT.as_secs_f64());
     // What the one that is alive has sent is counted when it ends.
     assert_eq!(values("acceptor_received_bytes_total"), only(at, 15.0));
     assert_eq!(values("acceptor_sent_bytes_total"), only(at, 10.0));
@@ -92,7 +92,7 @@ async fn exactly_the_documented_metrics_are_recorded() {
     assert_eq!(values("acceptor_blocked_total"), only("", 1.0));
     assert_eq!(values("acceptor_alarms_total"), only("name=busy", 1.0));
 
-    soon(pool.stop(None)).await;
+    in_time(pool.stop(None)).await;
     let page = now();
     let values = |name: &str| page.values(name, "all");
     assert_eq!(values("acceptor_connections"), only(at, 0.0));
@@ -137,7 +137,7 @@ async fn gauges_return_to_zero_and_counters_match_the_pool() {
     eventually(|| threads.iter().all(|thread| thread.is_finished())).await;
     threads.into_iter().for_each(|thread| thread.join().unwrap());
     eventually(|| pool.info().closed.total() == 200).await;
-    soon(pool.stop(None)).await;
+    in_time(pool.stop(None)).await;
     let (page, at) = (now(), "listener=churn");
     let value = |name: &str| page.values(name, "churn").values().sum::<f64>();
     assert_eq!((value("acceptor_connections"), value("acceptor_acceptors")), (0.0, 0.0));

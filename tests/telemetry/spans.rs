@@ -4,7 +4,7 @@ use actix_acceptor::{
     telemetry::{CloseReason, Spans},
     AcceptorPool, Framing, SuspendMode,
 };
-use support::acceptors::Die;
+use support::acceptors::AcceptorFailure;
 use support::logs::listen;
 use support::spans::{of, Span};
 use support::*;
@@ -31,9 +31,9 @@ async fn a_connection_span_closes_with_the_final_counts() {
     let numbers = ["reason", "bytes_in", "bytes_out", "packets"].map(|field| span.field(field));
     assert_eq!(numbers, ["peer", "12", "12", "2"]);
     let lived: u64 = span.field("duration_ms").parse().unwrap();
-    assert!((150..PATIENCE.as_millis() as u64).contains(&lived), "{lived}");
+    assert!((150..TIME_LIMIT.as_millis() as u64).contains(&lived), "{lived}");
     assert!(!span.entered, "not entered while callbacks run");
-    soon(pool.stop(None)).await;
+    in_time(pool.stop(None)).await;
 }
 
 #[actix::test]
@@ -52,7 +52,7 @@ async fn every_span_closes_with_its_subject() {
     assert!(all().iter().flatten().all(|span| !span.closed));
     assert!(all()[..2].iter().flatten().all(|span| span.level == Level::INFO));
     assert_eq!(all()[0][0].field("address"), pool.local_addr().unwrap().to_string());
-    soon(pool.stop(None)).await;
+    in_time(pool.stop(None)).await;
     let [listeners, acceptors, connections] = all();
     assert!(listeners.iter().chain(&acceptors).chain(&connections).all(|span| span.closed && !span.entered));
     assert!(acceptors.iter().all(|span| span.field("exit") == "stopped"), "{acceptors:?}");
@@ -65,12 +65,12 @@ async fn a_restarted_acceptor_has_a_new_span() {
     listen();
     let builder = AcceptorPool::with_protocol(|_| Echo).acceptors(1).name("replaced").observer(Spans::new());
     let pool = builder.bind("127.0.0.1:0").await.unwrap();
-    pool.acceptors()[0].do_send(Die::Panic);
+    pool.acceptors()[0].do_send(AcceptorFailure::Panic);
     eventually(|| of("replaced", "acceptor").len() == 2).await;
     let acceptors = of("replaced", "acceptor");
     assert!(acceptors[0].closed && acceptors[0].field("exit") == "panicked" && acceptors[0].field("acceptor") == "0");
     assert!(!acceptors[1].closed && acceptors[1].field("acceptor") == "0");
-    soon(pool.stop(None)).await;
+    in_time(pool.stop(None)).await;
     assert!(of("replaced", "acceptor")[1].closed);
 }
 
@@ -79,10 +79,10 @@ async fn a_resumed_listener_has_a_new_span() {
     listen();
     let builder = AcceptorPool::with_protocol(|_| Echo).name("suspended").observer(Spans::new());
     let pool = builder.bind("127.0.0.1:0").await.unwrap();
-    soon(pool.suspend(SuspendMode::Close)).await.unwrap();
+    in_time(pool.suspend(SuspendMode::Close)).await.unwrap();
     assert!(of("suspended", "listener").iter().all(|span| span.closed));
-    soon(pool.resume()).await.unwrap();
+    in_time(pool.resume()).await.unwrap();
     let closed: Vec<_> = of("suspended", "listener").iter().map(|span| span.closed).collect();
     assert_eq!(closed, [true, false]);
-    soon(pool.stop(None)).await;
+    in_time(pool.stop(None)).await;
 }

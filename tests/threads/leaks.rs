@@ -1,4 +1,4 @@
-//! A thousand starts and stops leave neither descriptors nor threads. A binary of its own: it counts what its process has.
+//! A thousand starts and stops leave neither descriptors nor threads.
 
 use std::io;
 use std::time::Duration;
@@ -14,7 +14,7 @@ fn inventory() -> (usize, usize) {
 
 #[actix::test]
 async fn starts_and_stops_leak_neither_descriptors_nor_threads() {
-    let _exclusive = crate::exclusive();
+    let _exclusive = crate::exclusive().await;
     once(0).await;
     // Threads and sockets may be a moment behind the stop that ended them.
     let mut before = inventory();
@@ -29,22 +29,22 @@ async fn starts_and_stops_leak_neither_descriptors_nor_threads() {
     .await;
 }
 
-/// A pool's whole life: with a peer that leaves, one that is told to, one that is killed; or a start that fails.
+/// A pool's whole life: with a peer that leaves, one that is shut down, one that is killed; or a start that fails.
 async fn once(round: usize) {
     let builder = || AcceptorPool::with_protocol(|_| Echo).name("leaky?").acceptors(2);
     if round % 10 == 9 {
-        let (transport, director) = Scripted::in_memory();
-        director.share(|| Err(io::Error::other("as asked")));
-        let failed = soon(builder().name("fails").listen(transport)).await;
+        let (transport, script_handle) = ScriptedTransport::in_memory();
+        script_handle.share(|| Err(io::Error::other("as asked")));
+        let failed = in_time(builder().name("fails").listen(transport)).await;
         assert!(matches!(failed, Err(StartError::AcceptorFailed { .. })));
         eventually(|| AcceptorPool::find("fails").is_none()).await;
     }
-    let pool = soon(builder().bind("127.0.0.1:0")).await.unwrap();
+    let pool = in_time(builder().bind("127.0.0.1:0")).await.unwrap();
     let (mut leaves, mut stays) = (connect(&pool).await, connect(&pool).await);
     leaves.echo("hello").await;
     stays.echo("hello").await;
     drop(leaves);
-    let grace = if round.is_multiple_of(2) { PATIENCE } else { Duration::ZERO };
-    soon(pool.stop(grace)).await;
+    let grace = if round.is_multiple_of(2) { TIME_LIMIT } else { Duration::ZERO };
+    in_time(pool.stop(grace)).await;
     stays.until_gone().await;
 }

@@ -3,14 +3,14 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use tokio::sync::{Mutex, MutexGuard};
 
 mod leaks;
 mod watchdog;
 
 /// Held by the test that counts.
-static COUNTING: Mutex<()> = Mutex::new(());
+static COUNTING: Mutex<()> = Mutex::const_new(());
 
-fn exclusive() -> MutexGuard<'static, ()> {
-    COUNTING.lock().unwrap_or_else(PoisonError::into_inner)
+async fn exclusive() -> MutexGuard<'static, ()> {
+    COUNTING.lock().await
 }

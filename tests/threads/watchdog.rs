@@ -1,5 +1,4 @@
-//! The watchdog's thread: there as long as its pool, awake as long as there is somebody to watch. A binary of its own: it
-//! looks at the threads of its process.
+//! The watchdog's thread: it lives as long as its pool, and is awake while there are connections.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -38,7 +37,7 @@ async fn pool_with_a_peer() -> (Pool<Connection<Echo>>, Peer) {
 /// One test, for there is one process to look at.
 #[actix::test]
 async fn the_watchdog_thread_lives_with_its_pool() {
-    let _exclusive = crate::exclusive();
+    let _exclusive = crate::exclusive().await;
     it_ends_when_the_pool_is_stopped().await;
     it_sleeps_while_there_is_nobody_to_watch().await;
     it_does_not_outlive_a_failed_start().await;
@@ -49,11 +48,11 @@ async fn it_ends_when_the_pool_is_stopped() {
     let unwatched = pool().watchdog(None).bind("127.0.0.1:0").await.unwrap();
     assert_eq!(watchdogs().len(), 0, "none was asked for");
     let (pool, _stays) = pool_with_a_peer().await;
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
     // The handle is still held: it keeps no thread.
     eventually(|| watchdogs().is_empty()).await;
     assert_eq!(pool.info().blocked, 0);
-    soon(unwatched.stop(None)).await;
+    in_time(unwatched.stop(None)).await;
 }
 
 async fn it_sleeps_while_there_is_nobody_to_watch() {
@@ -75,8 +74,8 @@ async fn it_sleeps_while_there_is_nobody_to_watch() {
         eventually(|| pool.connections() == 0).await;
     }
     stays.echo("still watched").await;
-    soon(awake.stop(None)).await;
-    soon(pool.stop(None)).await;
+    in_time(awake.stop(None)).await;
+    in_time(pool.stop(None)).await;
     eventually(|| watchdogs().is_empty()).await;
 }
 
@@ -87,15 +86,15 @@ async fn goes_to_sleep(thread: &OsString, times: u64) {
 }
 
 async fn it_does_not_outlive_a_failed_start() {
-    let (transport, director) = Scripted::in_memory();
-    director.share(|| Err(io::Error::other("as asked")));
-    let failed = soon(pool().listen(transport)).await;
+    let (transport, script_handle) = ScriptedTransport::in_memory();
+    script_handle.share(|| Err(io::Error::other("as asked")));
+    let failed = in_time(pool().listen(transport)).await;
     assert!(matches!(failed, Err(StartError::AcceptorFailed { .. })));
     let first = pool().name("taken").watchdog(None).bind("127.0.0.1:0").await.unwrap();
-    let second = soon(pool().name("taken").bind("127.0.0.1:0")).await;
+    let second = in_time(pool().name("taken").bind("127.0.0.1:0")).await;
     assert!(matches!(second, Err(StartError::NameTaken { .. })));
     eventually(|| watchdogs().is_empty()).await;
-    soon(first.stop(None)).await;
+    in_time(first.stop(None)).await;
 }
 
 async fn it_ends_with_the_system_that_nobody_stopped_the_pool_of() {

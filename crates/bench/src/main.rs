@@ -37,10 +37,10 @@ mod tls;
 #[cfg(target_os = "linux")]
 fn main() -> std::io::Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    if let [role, name, rest @ ..] = args.as_slice() {
-        if role == "server" {
-            return servers::run(name, rest.first().and_then(|core| core.parse().ok()));
-        }
+    if let [role, name, rest @ ..] = args.as_slice()
+        && role == "server"
+    {
+        return servers::run(name, rest.first().and_then(|core| core.parse().ok()));
     }
     let wanted: Vec<&str> = args.iter().map(String::as_str).filter(|arg| !arg.starts_with('-')).collect();
     rows::run(&wanted, args.iter().any(|arg| arg == "--quick"))

@@ -1,4 +1,4 @@
-//! The handler `actor`: an actor of one's own that owns its socket, and speaks once the pool has it on its books.
+//! The handler `actor`: a user-defined actor that owns its socket. It starts to serve when it receives the `Ack`.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -8,22 +8,22 @@ use actix::prelude::*;
 use actix_acceptor::{Ack, Socket};
 use tokio::sync::mpsc;
 
-use crate::doors::Setting;
-use crate::reach::HowMany;
-use crate::session::{Order, Session};
+use crate::access::PacketCount;
+use crate::handlers::ServerConfig;
+use crate::session::{Command, Session};
 
 pub struct EchoActor {
-    /// Until the ack.
+    /// Taken when the `Ack` arrives.
     session: Option<Session>,
     packets: Rc<Cell<u64>>,
-    orders: mpsc::UnboundedSender<Order>,
+    commands: mpsc::UnboundedSender<Command>,
 }
 
 impl EchoActor {
-    pub fn begin(socket: Socket, setting: Arc<Setting>) -> Addr<Self> {
-        let (orders, taken) = mpsc::unbounded_channel();
-        let session = Session::new(socket, setting, taken);
-        EchoActor { packets: session.packets(), session: Some(session), orders }.start()
+    pub fn start_with(socket: Socket, config: Arc<ServerConfig>) -> Addr<Self> {
+        let (commands, receiver) = mpsc::unbounded_channel();
+        let session = Session::new(socket, config, receiver);
+        EchoActor { packets: session.packets(), session: Some(session), commands }.start()
     }
 }
 
@@ -41,19 +41,19 @@ impl Handler<Ack> for EchoActor {
     }
 }
 
-impl Handler<Order> for EchoActor {
+impl Handler<Command> for EchoActor {
     type Result = ();
 
-    fn handle(&mut self, order: Order, _: &mut Context<Self>) {
-        // A session that is over takes no orders, and nobody minds.
-        let _ = self.orders.send(order);
+    fn handle(&mut self, command: Command, _: &mut Context<Self>) {
+        // Fails if the session has ended.
+        let _ = self.commands.send(command);
     }
 }
 
-impl Handler<HowMany> for EchoActor {
+impl Handler<PacketCount> for EchoActor {
     type Result = u64;
 
-    fn handle(&mut self, _: HowMany, _: &mut Context<Self>) -> u64 {
+    fn handle(&mut self, _: PacketCount, _: &mut Context<Self>) -> u64 {
         self.packets.get()
     }
 }

@@ -8,25 +8,25 @@ use actix::prelude::*;
 use actix_acceptor::{Closed, Conn, Connection, ConnectionId, Framing, Next, Protocol, Reply, Timeout};
 use bytes::Bytes;
 
-use crate::doors::{Setting, Watched};
+use crate::handlers::{Controllable, ServerConfig};
 
-/// One who chats.
+/// A chat connection.
 pub struct Chat {
     id: ConnectionId,
     hub: Addr<Hub>,
-    setting: Arc<Setting>,
+    config: Arc<ServerConfig>,
     packets: u64,
 }
 
 impl Chat {
-    pub fn new(id: ConnectionId, hub: Addr<Hub>, setting: Arc<Setting>) -> Self {
-        Chat { id, hub, setting, packets: 0 }
+    pub fn new(id: ConnectionId, hub: Addr<Hub>, config: Arc<ServerConfig>) -> Self {
+        Chat { id, hub, config, packets: 0 }
     }
 
-    /// Waits until the hub has done it: so one who sends fast does not fill the hub's mailbox.
-    fn tell(&self, deed: Deed, conn: &mut Conn<Self>) -> Next<Self> {
-        let told = self.hub.send(Told { id: self.id, deed });
-        conn.wait(told, |answer, _, _| match answer {
+    /// Waits for the hub's answer, so a fast peer cannot fill the hub's mailbox.
+    fn request(&self, action: Action, conn: &mut Conn<Self>) -> Next<Self> {
+        let request = self.hub.send(HubRequest { id: self.id, action });
+        conn.wait(request, |answer, _, _| match answer {
             Ok(Some(answer)) => Next::Send(answer),
             Ok(None) => Next::Continue,
             Err(error) => Next::fail(error),
@@ -40,26 +40,26 @@ impl Protocol for Chat {
     type User = ();
 
     fn ack(&mut self, conn: &mut Conn<Self>) -> Next<Self> {
-        if let Some(Err(error)) = self.setting.manners.greeting().map(|greeting| conn.send(greeting)) {
+        if let Some(Err(error)) = self.config.live.greeting().map(|greeting| conn.send(greeting)) {
             return Next::fail(error);
         }
-        self.tell(Deed::Join(conn.address()), conn)
+        self.request(Action::Join(conn.address()), conn)
     }
 
     fn packet(&mut self, packet: Bytes, conn: &mut Conn<Self>) -> Next<Self> {
         self.packets += 1;
-        let line = String::from_utf8_lossy(&self.setting.dialect.text(&packet).text).into_owned();
+        let line = String::from_utf8_lossy(&self.config.packet_text.text(&packet).text).into_owned();
         match line.split_once(' ').unwrap_or((&line, "")) {
             ("/quit", "") => Next::Stop,
-            ("/who", "") => self.tell(Deed::Who, conn),
-            ("/nick", name) => self.tell(Deed::Nick(name.trim().to_owned()), conn),
-            _ => self.tell(Deed::Say(line), conn),
+            ("/who", "") => self.request(Action::Who, conn),
+            ("/nick", name) => self.request(Action::Nick(name.trim().to_owned()), conn),
+            _ => self.request(Action::Say(line), conn),
         }
     }
 
-    /// What it waits for is still told to one who pipes lines in and shuts its side: see `doors`.
+    /// The pool of this handler has half-close on: a peer that shuts its sending side still gets the pending answers.
     fn half_closed(&mut self, _: &mut Conn<Self>) -> Next<Self> {
-        if self.setting.options.half_close {
+        if self.config.options.half_close {
             Next::Continue
         } else {
             Next::Stop
@@ -67,27 +67,27 @@ impl Protocol for Chat {
     }
 
     fn timeout(&mut self, timeout: Timeout, _: &mut Conn<Self>) -> Next<Self> {
-        self.setting.manners.on_timeout(timeout)
+        self.config.live.on_timeout(timeout)
     }
 
     fn shutdown(&mut self, _: Option<Instant>, conn: &mut Conn<Self>) -> Next<Self> {
-        self.setting.manners.take_leave(conn)
+        self.config.live.on_shutdown(conn)
     }
 
     fn closed(&mut self, _: &Closed) {
-        self.hub.do_send(Told { id: self.id, deed: Deed::Leave });
+        self.hub.do_send(HubRequest { id: self.id, action: Action::Leave });
     }
 }
 
-impl Watched for Chat {
+impl Controllable for Chat {
     fn packets(&mut self) -> u64 {
         self.packets
     }
 
-    fn nothing() {}
+    fn no_op() {}
 }
 
-/// Knows everybody who chats.
+/// Holds all chat connections.
 #[derive(Default)]
 pub struct Hub {
     members: BTreeMap<ConnectionId, Member>,
@@ -98,15 +98,15 @@ struct Member {
     address: Addr<Connection<Chat>>,
 }
 
-/// What somebody does; answered with what only they are to read.
+/// An action of a connection. The answer goes to that connection only.
 #[derive(Message)]
 #[rtype(result = "Option<Bytes>")]
-struct Told {
+struct HubRequest {
     id: ConnectionId,
-    deed: Deed,
+    action: Action,
 }
 
-enum Deed {
+enum Action {
     Join(Addr<Connection<Chat>>),
     Say(String),
     Nick(String),
@@ -115,14 +115,14 @@ enum Deed {
 }
 
 impl Hub {
-    /// How many lines may wait for a member that does not read, before it is cut off.
+    /// How many lines may be queued for a member before it is closed.
     pub const BACKLOG: usize = 4096;
 
-    pub fn open() -> Addr<Hub> {
+    pub fn start_new() -> Addr<Hub> {
         Hub::default().start()
     }
 
-    fn tell_others(&mut self, id: ConnectionId, line: String) {
+    fn send_to_others(&mut self, id: ConnectionId, line: String) {
         let line = Bytes::from(line);
         let others = self.members.iter().filter(|(other, _)| **other != id);
         let slow: Vec<_> = others
@@ -137,7 +137,7 @@ impl Hub {
     fn leave(&mut self, id: ConnectionId) {
         if let Some(member) = self.members.remove(&id) {
             member.address.do_send(actix_acceptor::messages::Close);
-            self.tell_others(id, format!("* {} left", member.name));
+            self.send_to_others(id, format!("* {} left", member.name));
         }
     }
 }
@@ -146,28 +146,28 @@ impl Actor for Hub {
     type Context = Context<Self>;
 }
 
-impl Handler<Told> for Hub {
+impl Handler<HubRequest> for Hub {
     type Result = Option<Bytes>;
 
-    fn handle(&mut self, Told { id, deed }: Told, _: &mut Context<Self>) -> Option<Bytes> {
-        match deed {
-            Deed::Join(address) => {
+    fn handle(&mut self, HubRequest { id, action }: HubRequest, _: &mut Context<Self>) -> Option<Bytes> {
+        match action {
+            Action::Join(address) => {
                 let name = format!("guest-{id}");
-                self.tell_others(id, format!("* {name} joined"));
+                self.send_to_others(id, format!("* {name} joined"));
                 self.members.insert(id, Member { name, address });
             }
-            Deed::Say(line) => {
+            Action::Say(line) => {
                 let name = &self.members.get(&id)?.name;
-                self.tell_others(id, format!("{name}: {line}"));
+                self.send_to_others(id, format!("{name}: {line}"));
             }
-            Deed::Nick(name) if name.is_empty() || name.contains(' ') => return Some("usage: /nick NAME".into()),
-            Deed::Nick(name) => self.members.get_mut(&id)?.name = name,
-            Deed::Who => {
+            Action::Nick(name) if name.is_empty() || name.contains(' ') => return Some("usage: /nick NAME".into()),
+            Action::Nick(name) => self.members.get_mut(&id)?.name = name,
+            Action::Who => {
                 let mut names: Vec<_> = self.members.values().map(|member| &*member.name).collect();
                 names.sort_unstable();
                 return Some(names.join(" ").into());
             }
-            Deed::Leave => self.leave(id),
+            Action::Leave => self.leave(id),
         }
         None
     }

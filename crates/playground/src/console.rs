@@ -1,4 +1,4 @@
-//! The operator's console: a pool of its own, one command a line, one answer a line.
+//! The operator's console: a separate pool. Each line is a command and gets one line as its answer.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use crate::server::Server;
 
-/// Opens the console. It serves on the caller's arbiter, so it does not wait for those that serve the connections.
+/// Starts the console. It runs on the caller's arbiter, so busy acceptor arbiters do not delay it.
 pub async fn open(address: &str, server: Arc<Server>) -> Result<Pool<Connection<Console>>, StartError> {
     AcceptorPool::with_protocol(move |_| Console { server: server.clone() })
         .framing(Framing::lines())
@@ -36,12 +36,12 @@ impl Protocol for Console {
         let server = self.server.clone();
         let answer = async move {
             let line = String::from_utf8_lossy(&line);
-            server.obey(&line).await.unwrap_or_else(|why| format!("error: {why}"))
+            server.execute(&line).await.unwrap_or_else(|error| format!("error: {error}"))
         };
         conn.wait(answer, |answer, _, _| Next::Send(answer.into()))
     }
 
-    /// Half-close is on so that a command piped in is still answered.
+    /// Half-close is on: a piped command still gets its answer.
     fn half_closed(&mut self, _: &mut Conn<Self>) -> Next<Self> {
         Next::Stop
     }
@@ -53,7 +53,7 @@ const GONE: &str = "gone";
 const OK: &str = "ok";
 
 impl Server {
-    async fn obey(&self, line: &str) -> Answer {
+    async fn execute(&self, line: &str) -> Answer {
         let (command, rest) = line.split_once(' ').unwrap_or((line, ""));
         match command {
             "info" => Ok(self.info().to_string()),
@@ -61,22 +61,22 @@ impl Server {
             "send" => {
                 let (id, text) = rest.split_once(' ').ok_or("usage: send ID TEXT")?;
                 let packet = self.packet(text)?;
-                Ok(or_gone(self.reach.send(number(id)?, packet)))
+                Ok(or_gone(self.access.send(number(id)?, packet)))
             }
             "ask" => {
-                let count = self.reach.ask(number(rest)?).await;
+                let count = self.access.ask(number(rest)?).await;
                 Ok(count.map_or(GONE.into(), |count| count.to_string()))
             }
-            "broadcast" => Ok(format!("ok {}", self.reach.broadcast(self.packet(rest)?))),
+            "broadcast" => Ok(format!("ok {}", self.access.broadcast(self.packet(rest)?))),
             "flood" => {
                 let (id, messages) = rest.split_once(' ').ok_or("usage: flood ID N")?;
-                let flood = self.reach.flood(number(id)?, number(messages)?);
+                let flood = self.access.flood(number(id)?, number(messages)?);
                 Ok(or_gone(flood.map(tokio::task::spawn_blocking).is_some()))
             }
             "kill" => Ok(or_gone(self.pool.kill(number(rest)?))),
             "crash" => {
-                let place = rest.strip_prefix("acceptor ").ok_or("usage: crash acceptor N")?;
-                self.crash(number::<u64>(place)? as usize).await
+                let id = rest.strip_prefix("acceptor ").ok_or("usage: crash acceptor N")?;
+                self.crash(number::<u64>(id)? as usize).await
             }
             "set" => {
                 let (option, value) = rest.split_once(' ').unwrap_or((rest, ""));
@@ -95,8 +95,8 @@ impl Server {
             "max" => self.set("max-connections", rest).await.map(|()| OK.into()),
             "exempt" => Ok(or_gone(self.pool.exempt(number(rest)?))),
             "reload-tls" => {
-                // It reads files, and tries the new pair out.
-                let security = self.setting.security.clone();
+                // Reads files and tests the new pair, which blocks.
+                let security = self.config.security.clone();
                 let reloaded = tokio::task::spawn_blocking(move || security.reload()).await;
                 reloaded.map_err(|error| error.to_string())?.map(|()| OK.into())
             }
@@ -105,51 +105,51 @@ impl Server {
     }
 
     fn packet(&self, text: &str) -> Result<Bytes, String> {
-        self.setting.options.fits(text)?;
+        self.config.options.check_length(text)?;
         Ok(Bytes::copy_from_slice(text.as_bytes()))
     }
 
-    /// An acceptor may just be down: its successor is waited for.
-    async fn crash(&self, place: usize) -> Answer {
-        if place >= self.pool.info().acceptors.len() {
-            return Err(format!("there is no acceptor {place}"));
+    /// Retries while the acceptor is being restarted.
+    async fn crash(&self, id: usize) -> Answer {
+        if id >= self.pool.info().acceptors.len() {
+            return Err(format!("there is no acceptor {id}"));
         }
         for _ in 0..100 {
             for acceptor in self.pool.acceptors() {
-                if acceptor.send(WhichPlace).await.is_ok_and(|its| its == place) {
-                    // One that panics does not answer; but then it is down.
+                if acceptor.send(AcceptorId).await.is_ok_and(|its_id| its_id == id) {
+                    // The acceptor panics, so the answer is always an error.
                     let _ = acceptor.send(Crash).await;
                     return Ok(OK.into());
                 }
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        Err(format!("acceptor {place} is not at work"))
+        Err(format!("acceptor {id} is not running"))
     }
 }
 
-fn or_gone(there: bool) -> String {
-    if there { OK } else { GONE }.into()
+fn or_gone(exists: bool) -> String {
+    if exists { OK } else { GONE }.into()
 }
 
 fn number<T: From<u64>>(text: &str) -> Result<T, String> {
     text.trim().parse::<u64>().map(T::from).map_err(|_| format!("{text:?} is not a number"))
 }
 
-/// Asks an acceptor for its place in the pool.
+/// Asks an acceptor for its id in the pool.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "usize")]
-struct WhichPlace;
+struct AcceptorId;
 
-impl Handler<WhichPlace> for Acceptor {
+impl Handler<AcceptorId> for Acceptor {
     type Result = usize;
 
-    fn handle(&mut self, _: WhichPlace, _: &mut Context<Self>) -> usize {
+    fn handle(&mut self, _: AcceptorId, _: &mut Context<Self>) -> usize {
         self.id()
     }
 }
 
-/// Has an acceptor panic.
+/// Makes an acceptor panic.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 struct Crash;
@@ -158,6 +158,6 @@ impl Handler<Crash> for Acceptor {
     type Result = ();
 
     fn handle(&mut self, _: Crash, _: &mut Context<Self>) {
-        panic!("the console asked for it");
+        panic!("requested on the console");
     }
 }

@@ -1,4 +1,4 @@
-//! The handlers `echo` and `loop`: one behaviour, as a struct with callbacks and as a closure pair.
+//! The handlers `echo` and `loop`: the same behavior as a struct with callbacks and as a pair of closures.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -7,105 +7,105 @@ use actix_acceptor::{handlers::EventLoop, Active, Conn, Event, Framing, Init, Ne
 use bytes::Bytes;
 use futures::{stream, FutureExt};
 
-use crate::doors::{Setting, Watched};
+use crate::handlers::{Controllable, ServerConfig};
 use crate::security::describe;
-use crate::verbs::{Text, Verb};
+use crate::verb::{Text, Verb};
 
-/// Messages to an echoing connection: of the console's, and of its own.
+/// Messages to an echo connection, from the console and from the connection itself.
 #[derive(Clone, Debug)]
-pub enum Note {
-    /// Sends back nothing.
-    Nothing,
-    /// The socket may be read again.
-    ReadAgain,
-    /// The next packet of a flood.
-    Pour,
-    /// The flood is over; this is how its answer ends.
-    Poured(Bytes),
+pub enum EchoMessage {
+    /// Has no effect.
+    NoOp,
+    /// Reads the socket again.
+    ResumeReading,
+    /// Sends the next packet of a flood.
+    FloodPacket,
+    /// Ends the flood with this line ending.
+    FloodEnd(Bytes),
 }
 
-/// An echoing connection.
+/// An echo connection.
 pub struct Echo {
-    setting: Arc<Setting>,
+    config: Arc<ServerConfig>,
     packets: u64,
-    pouring: bool,
-    /// Told to shut down while pouring.
-    leaves: bool,
+    flooding: bool,
+    /// The pool has begun to shut down during a flood.
+    shutdown_pending: bool,
 }
 
-/// Any connection that can behave as an [`Echo`].
-pub trait Echoing: Protocol<Codec = Framing, Reply = Bytes, User = Note> {}
-impl<P: Protocol<Codec = Framing, Reply = Bytes, User = Note>> Echoing for P {}
+/// A protocol that can run an [`Echo`].
+pub trait EchoProtocol: Protocol<Codec = Framing, Reply = Bytes, User = EchoMessage> {}
+impl<P: Protocol<Codec = Framing, Reply = Bytes, User = EchoMessage>> EchoProtocol for P {}
 
 impl Echo {
-    pub fn new(setting: Arc<Setting>) -> Self {
-        Echo { setting, packets: 0, pouring: false, leaves: false }
+    pub fn new(config: Arc<ServerConfig>) -> Self {
+        Echo { config, packets: 0, flooding: false, shutdown_pending: false }
     }
 
     #[inline]
-    fn on_packet<P: Echoing>(&mut self, packet: Bytes, conn: &mut Conn<P>) -> Next<P> {
+    fn on_packet<P: EchoProtocol>(&mut self, packet: Bytes, conn: &mut Conn<P>) -> Next<P> {
         self.packets += 1;
-        match self.setting.dialect.verb(&packet) {
+        match self.config.packet_text.verb(&packet) {
             None => Next::Send(packet),
-            Some((verb, text)) => self.obey(verb, text, conn),
+            Some((verb, text)) => self.run_verb(verb, text, conn),
         }
     }
 
-    fn obey<P: Echoing>(&mut self, verb: Verb, text: Text, conn: &mut Conn<P>) -> Next<P> {
+    fn run_verb<P: EchoProtocol>(&mut self, verb: Verb, text: Text, conn: &mut Conn<P>) -> Next<P> {
         match verb {
             Verb::Count => Next::Send(text.answer(self.packets.to_string())),
             Verb::Id => Next::Send(text.answer(conn.id().to_string())),
             Verb::Peer => Next::Send(text.answer(conn.peer().to_string())),
             Verb::Tls => Next::Send(text.answer(describe(conn.tls()))),
-            Verb::StartTls => match &self.setting.security.tls {
+            Verb::StartTls => match &self.config.security.tls {
                 Some(tls) if conn.tls().is_none() => match conn.send(text.answer("go ahead")) {
                     Ok(()) => Next::upgrade(tls.clone()),
                     Err(error) => Next::fail(error),
                 },
                 _ => Next::Send(text.answer("unsupported")),
             },
-            Verb::Panic => panic!("the peer asked for it"),
+            Verb::Panic => panic!("requested by the peer"),
             Verb::Stop => Next::Stop,
             Verb::Bye(last) => Next::SendAndStop(text.answer(last)),
             Verb::Fail(why) => Next::fail(why),
             Verb::Wait(time) => conn.wait(tokio::time::sleep(time), move |(), _, _| Next::Send(text.answer("waited"))),
             Verb::Passive(time) => {
                 conn.set_active(Active::Passive);
-                conn.add_stream(tokio::time::sleep(time).map(|()| Note::ReadAgain).into_stream());
+                conn.add_stream(tokio::time::sleep(time).map(|()| EchoMessage::ResumeReading).into_stream());
                 Next::Send(text.answer("passive"))
             }
-            Verb::Flood(packets) => self.pour(packets, text, conn),
+            Verb::Flood(packets) => self.flood(packets, text, conn),
         }
     }
 
-    /// A flood is poured out by messages, which a connection takes in only while it is below its high-water mark. The
-    /// socket is passive meanwhile, so the packets behind are answered behind.
-    fn pour<P: Echoing>(&mut self, packets: u64, text: Text, conn: &mut Conn<P>) -> Next<P> {
-        self.pouring = true;
+    /// A flood is a stream of messages. A connection takes messages only below its high-water mark. The socket is passive
+    /// during the flood, so later packets are answered after it.
+    fn flood<P: EchoProtocol>(&mut self, packets: u64, text: Text, conn: &mut Conn<P>) -> Next<P> {
+        self.flooding = true;
         conn.set_active(Active::Passive);
-        let flood = (0..packets).map(|_| Note::Pour).chain([Note::Poured(text.ending)]);
+        let flood = (0..packets).map(|_| EchoMessage::FloodPacket).chain([EchoMessage::FloodEnd(text.ending)]);
         conn.add_stream(stream::iter(flood));
         Next::Continue
     }
 
-    fn on_note<P: Echoing>(&mut self, note: Note, conn: &mut Conn<P>) -> Next<P> {
-        match note {
-            Note::Nothing => Next::Continue,
-            Note::ReadAgain => {
+    fn on_message<P: EchoProtocol>(&mut self, message: EchoMessage, conn: &mut Conn<P>) -> Next<P> {
+        match message {
+            EchoMessage::NoOp => Next::Continue,
+            EchoMessage::ResumeReading => {
                 conn.set_active(Active::Always);
                 Next::Continue
             }
-            Note::Pour => Next::Send(self.setting.dialect.flood.clone()),
-            Note::Poured(ending) => {
-                self.pouring = false;
+            EchoMessage::FloodPacket => Next::Send(self.config.packet_text.flood.clone()),
+            EchoMessage::FloodEnd(ending) => {
+                self.flooding = false;
                 conn.set_active(Active::Always);
-                if !ending.is_empty() {
-                    if let Err(error) = conn.send(ending) {
-                        return Next::fail(error);
-                    }
+                if !ending.is_empty()
+                    && let Err(error) = conn.send(ending)
+                {
+                    return Next::fail(error);
                 }
-                if self.leaves {
-                    self.setting.manners.take_leave(conn)
+                if self.shutdown_pending {
+                    self.config.live.on_shutdown(conn)
                 } else {
                     Next::Continue
                 }
@@ -113,34 +113,34 @@ impl Echo {
         }
     }
 
-    fn on_shutdown<P: Echoing>(&mut self, conn: &mut Conn<P>) -> Next<P> {
-        if self.pouring {
-            self.leaves = true;
+    fn on_shutdown<P: EchoProtocol>(&mut self, conn: &mut Conn<P>) -> Next<P> {
+        if self.flooding {
+            self.shutdown_pending = true;
             return Next::Continue;
         }
-        self.setting.manners.take_leave(conn)
+        self.config.live.on_shutdown(conn)
     }
 }
 
 impl Protocol for Echo {
     type Codec = Framing;
     type Reply = Bytes;
-    type User = Note;
+    type User = EchoMessage;
 
     fn ack(&mut self, _: &mut Conn<Self>) -> Next<Self> {
-        self.setting.manners.greet()
+        self.config.live.send_greeting()
     }
 
     fn packet(&mut self, packet: Bytes, conn: &mut Conn<Self>) -> Next<Self> {
         self.on_packet(packet, conn)
     }
 
-    fn user(&mut self, note: Note, conn: &mut Conn<Self>) -> Next<Self> {
-        self.on_note(note, conn)
+    fn user(&mut self, message: EchoMessage, conn: &mut Conn<Self>) -> Next<Self> {
+        self.on_message(message, conn)
     }
 
     fn timeout(&mut self, timeout: Timeout, _: &mut Conn<Self>) -> Next<Self> {
-        self.setting.manners.on_timeout(timeout)
+        self.config.live.on_timeout(timeout)
     }
 
     fn shutdown(&mut self, _: Option<Instant>, conn: &mut Conn<Self>) -> Next<Self> {
@@ -148,40 +148,40 @@ impl Protocol for Echo {
     }
 }
 
-/// The same by the door `events`: what makes a connection's state, and what is called with every event.
-pub type EchoEvents = EventLoop<Echo, Note>;
+/// The same as a pair of closures: one makes the state of a connection, the other handles its events.
+pub type EchoEvents = EventLoop<Echo, EchoMessage>;
 
-pub fn on_init(setting: &Arc<Setting>) -> Init<Echo, Note> {
-    Init::new(Echo::new(setting.clone())).with_messages()
+pub fn on_init(config: &Arc<ServerConfig>) -> Init<Echo, EchoMessage> {
+    Init::new(Echo::new(config.clone())).with_messages()
 }
 
 pub fn on_event(echo: &mut Echo, event: Event<EchoEvents>, conn: &mut Conn<EchoEvents>) -> Next<EchoEvents> {
     match event {
-        Event::Ack => echo.setting.manners.greet(),
+        Event::Ack => echo.config.live.send_greeting(),
         Event::Packet(packet) => echo.on_packet(packet, conn),
-        Event::User(note) => echo.on_note(note, conn),
-        Event::Timeout(timeout) => echo.setting.manners.on_timeout(timeout),
+        Event::User(message) => echo.on_message(message, conn),
+        Event::Timeout(timeout) => echo.config.live.on_timeout(timeout),
         Event::Shutdown(_) => echo.on_shutdown(conn),
         event => event.default_next(),
     }
 }
 
-impl Watched for Echo {
+impl Controllable for Echo {
     fn packets(&mut self) -> u64 {
         self.packets
     }
 
-    fn nothing() -> Note {
-        Note::Nothing
+    fn no_op() -> EchoMessage {
+        EchoMessage::NoOp
     }
 }
 
-impl Watched for EchoEvents {
+impl Controllable for EchoEvents {
     fn packets(&mut self) -> u64 {
         self.state().map_or(0, |echo| echo.packets)
     }
 
-    fn nothing() -> Note {
-        Note::Nothing
+    fn no_op() -> EchoMessage {
+        EchoMessage::NoOp
     }
 }

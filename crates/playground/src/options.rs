@@ -18,63 +18,63 @@ use crate::chat::Hub;
 use crate::security::{Security, SecurityOptions};
 use crate::url::{host_and_port, Url};
 
-/// Everything the library can do, switched on from the command line.
+/// A test server that switches on everything actix-acceptor can do.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "playground", allow_negative_numbers = true)]
 pub struct Options {
-    /// Where to listen: tcp://HOST:PORT, tls://HOST:PORT, unix:///PATH or unix:@NAME; port 0 lets the system choose one
+    /// Address to listen on: tcp://HOST:PORT, tls://HOST:PORT, unix:///PATH or unix:@NAME; port 0 chooses a free port
     #[arg(long, value_name = "URL", default_value = "tcp://127.0.0.1:7000")]
     pub listen: Vec<Url>,
 
-    /// Who serves the connections
-    #[arg(long, value_name = "NAME", value_enum, default_value_t = Served::Echo)]
-    pub handler: Served,
+    /// What serves the connections
+    #[arg(long, value_name = "NAME", value_enum, default_value_t = HandlerName::Echo)]
+    pub handler: HandlerName,
 
-    /// How bytes become packets: raw, lines, len1, len2, len4 or len8 [default: raw; ping: len2; chat: lines]
+    /// How bytes are split into packets: raw, lines, len1, len2, len4 or len8 [default: raw; ping: len2; chat: lines]
     #[arg(long, value_name = "F")]
     framing: Option<Framing>,
 
-    /// Acceptors, each on its own arbiter [default: one per core]
+    /// Number of acceptors, each on its own arbiter [default: one per core]
     #[arg(long, value_name = "N")]
     pub acceptors: Option<NonZeroUsize>,
 
-    /// How often acceptors, all together, may be restarted before the pool gives up
+    /// How often acceptors may be restarted, in total, before the pool gives up
     #[arg(long, value_name = "N/SECS", default_value = "5/10")]
-    pub restarts: Budget,
+    pub restarts: RestartLimit,
 
-    /// How many connections there may be [default: 16384, or what the descriptors leave room for]
+    /// Highest number of connections [default: 16384, or what the descriptor limit allows]
     #[arg(long, value_name = "N")]
     pub max_connections: Option<NonZeroUsize>,
 
-    /// What happens to peers while there are so many
-    #[arg(long, value_name = "P", value_enum, default_value_t = Full::Wait)]
-    pub at_limit: Full,
+    /// What happens to new peers at that limit
+    #[arg(long, value_name = "P", value_enum, default_value_t = AtLimitAction::Wait)]
+    pub at_limit: AtLimitAction,
 
-    /// How many connections one address may have [default: as many as there is room for]
+    /// Highest number of connections per peer address [default: no limit]
     #[arg(long, value_name = "N")]
     pub max_per_ip: Option<NonZeroUsize>,
 
-    /// How fast connections may come, all together [default: as fast as they like]
+    /// Highest rate of new connections over all listeners [default: no limit]
     #[arg(long, value_name = "N/SECS")]
     pub accept_rate: Option<Rate>,
 
-    /// Who may connect: of these and --deny the first about an address decides
+    /// Addresses that may connect; of all --allow and --deny rules the first match decides
     #[arg(long, value_name = "CIDR", value_parser = Rule::allow)]
     allow: Vec<Rule>,
 
-    /// Who may not connect
+    /// Addresses that may not connect
     #[arg(long, value_name = "CIDR", value_parser = Rule::deny)]
     deny: Vec<Rule>,
 
-    /// Both, in the order given
+    /// The allow and deny rules in the order given
     #[arg(skip)]
     pub rules: Vec<Rule>,
 
-    /// The longest packet taken in, without prefix or delimiter; raw cuts there
+    /// Longest packet accepted, without prefix or delimiter; raw splits there
     #[arg(long, value_name = "BYTES", default_value = "1048576")]
     pub max_frame: NonZeroUsize,
 
-    /// How long a peer may be silent; this and the other time limits: 0 = never [default: 60000]
+    /// How long a peer may be silent; for this and the other time limits 0 means no limit [default: 60000]
     #[arg(long, value_name = "MS")]
     pub idle_timeout: Option<u64>,
 
@@ -82,67 +82,67 @@ pub struct Options {
     #[arg(long, value_name = "MS")]
     pub packet_timeout: Option<u64>,
 
-    /// How long PROXY header and TLS handshake may take, together [default: 5000]
+    /// How long the PROXY header and the TLS handshake may take together [default: 5000]
     #[arg(long, value_name = "MS")]
     pub handshake_timeout: Option<u64>,
 
-    /// How long a peer may take nothing of what is sent [default: 30000]
+    /// How long sending may stall [default: 30000]
     #[arg(long, value_name = "MS")]
     pub send_timeout: Option<u64>,
 
-    /// How long a connection may live [default: for ever]
+    /// Longest lifetime of a connection [default: no limit]
     #[arg(long, value_name = "MS")]
     pub max_age: Option<u64>,
 
-    /// When a packet is not finished in time: stop, or echo what has come and go on
+    /// What to do with an incomplete packet at its timeout: stop, or echo the bytes received so far and continue
     #[arg(long, value_name = "A", value_enum, default_value_t = OnPacketTimeout::Stop)]
     pub on_packet_timeout: OnPacketTimeout,
 
-    /// Unsent bytes above which a connection takes nothing more in [default: 65536]
+    /// Unsent bytes above which a connection reads no more input [default: 65536]
     #[arg(long, value_name = "BYTES")]
     pub high_watermark: Option<usize>,
 
-    /// Keep serving a peer that has shut its sending side
+    /// Keep serving a peer that has shut down its sending side
     #[arg(long)]
     pub half_close: bool,
 
-    /// Sent as one packet when a connection is ready
+    /// Text sent as one packet when a connection is ready
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub greeting: Option<String>,
 
-    /// Sent as one packet when the pool tells a connection that it is shutting down
+    /// Text sent as one packet to each connection when the pool shuts down
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub goodbye: Option<String>,
 
-    /// On shutdown do not stop by oneself: go on echoing until the grace is over
+    /// On shutdown keep echoing until the grace period ends
     #[arg(long)]
     pub linger: bool,
 
-    /// How long a drain may take
+    /// Grace period of a drain
     #[arg(long, value_name = "MS", default_value_t = 5000)]
     pub grace: u64,
 
     #[command(flatten)]
     security: SecurityOptions,
 
-    /// Where the operator's console listens
+    /// Address of the operator's console
     #[arg(long, value_name = "ADDR", value_parser = host_and_port)]
     pub console: Option<String>,
 }
 
 impl Options {
-    /// What the command line says; anything wrong with it ends the process with exit code 2.
+    /// Parses the command line. An invalid option ends the process with exit code 2.
     pub fn from_command_line() -> Self {
-        let options = Self::parse_from_words(std::env::args_os()).unwrap_or_else(|error| error.exit());
+        let options = Self::parse_args(std::env::args_os()).unwrap_or_else(|error| error.exit());
         for (name, text) in [("greeting", &options.greeting), ("goodbye", &options.goodbye)] {
-            if let Some(Err(why)) = text.as_ref().map(|text| options.fits(text)) {
-                refuse(format!("--{name}: {why}"));
+            if let Some(Err(error)) = text.as_ref().map(|text| options.check_length(text)) {
+                exit_with_usage_error(format!("--{name}: {error}"));
             }
         }
         options
     }
 
-    fn parse_from_words<T: Into<OsString> + Clone>(words: impl IntoIterator<Item = T>) -> Result<Self, clap::Error> {
+    fn parse_args<T: Into<OsString> + Clone>(words: impl IntoIterator<Item = T>) -> Result<Self, clap::Error> {
         let matches = Self::command().try_get_matches_from(words)?;
         let mut options = Self::from_arg_matches(&matches)?;
         let at = |name| matches.indices_of(name).into_iter().flatten();
@@ -152,12 +152,12 @@ impl Options {
         Ok(options)
     }
 
-    /// Certificates, and who is believed; anything wrong with them ends the process with exit code 2.
+    /// Loads the certificates and the trusted proxies. An error ends the process with exit code 2.
     pub fn security(&self) -> Security {
-        Security::new(&self.security, &self.listen).unwrap_or_else(|why| refuse(why))
+        Security::new(&self.security, &self.listen).unwrap_or_else(|error| exit_with_usage_error(error))
     }
 
-    /// What the library is to go by.
+    /// The settings of the pool.
     pub fn settings(&self) -> Settings {
         let mut settings = Settings::default();
         let or = |limit: Option<u64>, default| limit.map_or(default, millis);
@@ -166,9 +166,9 @@ impl Options {
         settings.grace = Some(Duration::from_millis(self.grace));
         settings.max_connections = self.max_connections.map_or(settings.max_connections, NonZeroUsize::get);
         settings.at_limit = match self.at_limit {
-            Full::Wait => AtLimit::Wait,
-            Full::Close => AtLimit::Close,
-            Full::Reset => AtLimit::Reset,
+            AtLimitAction::Wait => AtLimit::Wait,
+            AtLimitAction::Close => AtLimit::Close,
+            AtLimitAction::Reset => AtLimit::Reset,
         };
         settings.max_per_peer = self.max_per_ip.map(NonZeroUsize::get);
         settings.accept_rate = self.accept_rate;
@@ -182,20 +182,20 @@ impl Options {
             (settings.high_watermark, settings.low_watermark) = (high, high / 4);
         }
         settings.half_close = self.half_close;
-        if self.handler == Served::Chat {
-            // A chat waits for its hub: by itself, a half-close would not let it.
+        if self.handler == HandlerName::Chat {
+            // A chat connection waits for its hub, which a FIN would cancel without half-close.
             (settings.half_close, settings.mailbox_capacity) = (true, Hub::BACKLOG);
         }
         settings
     }
 
-    /// The same options with one of them changed, given as on the command line but without dashes.
+    /// A copy with one option changed. The name is that of the command line, without dashes.
     pub fn with(&self, name: &str, value: &str) -> Result<Self, String> {
         let mut options = self.clone();
-        let text = || self.fits(value).map(|()| Some(value.to_owned()).filter(|text| !text.is_empty()));
+        let text = || self.check_length(value).map(|()| Some(value.to_owned()).filter(|text| !text.is_empty()));
         let parsed = || {
             let words = ["playground".to_owned(), format!("--{name}"), value.to_owned()];
-            Self::parse_from_words(words).map_err(|error| brief(&error))
+            Self::parse_args(words).map_err(|error| brief(&error))
         };
         match name {
             "greeting" => options.greeting = text()?,
@@ -220,38 +220,38 @@ impl Options {
             "high-watermark" => options.high_watermark = parsed()?.high_watermark,
             "listen" => options.listen = parsed()?.listen,
             _ if Self::exists(name) => return Err(format!("{name} cannot be changed live")),
-            _ => return Err(format!("there is no option {name}")),
+            _ => return Err(format!("unknown option {name}")),
         }
         Ok(options)
     }
 
-    /// Whether there is an option of this name in the table.
+    /// Whether an option of this name exists.
     fn exists(name: &str) -> bool {
         Self::command().get_arguments().any(|option| option.get_long() == Some(name))
     }
 
     pub fn framing(&self) -> Framing {
         let default = || match self.handler {
-            Served::Ping => Framing::len2(),
-            Served::Chat => Framing::lines(),
+            HandlerName::Ping => Framing::len2(),
+            HandlerName::Chat => Framing::lines(),
             _ => Framing::raw(),
         };
         self.framing.clone().unwrap_or_else(default).with_max_frame(self.max_frame.get())
     }
 
-    /// Whether a text can be sent as one packet.
-    pub fn fits(&self, text: &str) -> Result<(), String> {
+    /// Checks that a text can be sent as one packet.
+    pub fn check_length(&self, text: &str) -> Result<(), String> {
         let packet = Bytes::copy_from_slice(text.as_bytes());
         self.framing().encode(packet, &mut BytesMut::new()).map_err(|error| error.to_string())
     }
 }
 
-/// Ends the process: an option makes no sense.
-pub fn refuse(why: impl std::fmt::Display) -> ! {
+/// Prints a usage error and ends the process with exit code 2.
+pub fn exit_with_usage_error(why: impl std::fmt::Display) -> ! {
     Options::command().error(ErrorKind::ValueValidation, why).exit()
 }
 
-/// A time limit as the command line gives it: 0 is "never".
+/// A time limit in milliseconds. 0 means no limit.
 pub fn millis(limit: u64) -> Option<Duration> {
     Some(Duration::from_millis(limit)).filter(|limit| !limit.is_zero())
 }
@@ -264,33 +264,33 @@ fn switch(value: &str) -> Result<bool, String> {
     }
 }
 
-/// The first line of what clap has to say.
+/// The first line of an error message of clap.
 fn brief(error: &clap::Error) -> String {
     let text = error.to_string();
     text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned()
 }
 
-/// Who serves the connections: a behaviour and a door of the library.
+/// What serves the connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Served {
-    /// Echo by a struct with callbacks
+pub enum HandlerName {
+    /// Echo with a struct of callbacks
     Echo,
-    /// Condor's overview
+    /// The example of condor's overview
     Ping,
-    /// Lines to all others
+    /// Sends each line to all others
     Chat,
-    /// Echo by the closure pair
+    /// Echo with a pair of closures
     Loop,
-    /// Echo by an async fn
+    /// Echo with an async fn
     Async,
-    /// Echo by an actor of one's own
+    /// Echo with a user-defined actor
     Actor,
 }
 
-/// What happens to peers while there are as many connections as there may be.
+/// What happens to new peers at the connection limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Full {
-    /// They wait in the kernel's queue
+pub enum AtLimitAction {
+    /// They wait in the accept queue of the kernel
     Wait,
     /// They are closed
     Close,
@@ -304,20 +304,20 @@ pub enum OnPacketTimeout {
     Echo,
 }
 
-/// So many within so long.
+/// A number of restarts within a time window.
 #[derive(Clone, Copy, Debug)]
-pub struct Budget {
+pub struct RestartLimit {
     pub limit: usize,
     pub within: Duration,
 }
 
-impl FromStr for Budget {
+impl FromStr for RestartLimit {
     type Err = String;
 
     fn from_str(budget: &str) -> Result<Self, String> {
         let parsed = budget.split_once('/').and_then(|(limit, secs)| {
             let secs: NonZeroUsize = secs.parse().ok()?;
-            Some(Budget { limit: limit.parse().ok()?, within: Duration::from_secs(secs.get() as u64) })
+            Some(RestartLimit { limit: limit.parse().ok()?, within: Duration::from_secs(secs.get() as u64) })
         });
         parsed.ok_or_else(|| "expected N/SECS, for example 5/10".into())
     }

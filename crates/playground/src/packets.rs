@@ -1,4 +1,4 @@
-//! The packets of a socket that the library does not drive: framing, a look ahead, and the packet timeout.
+//! The packets of a socket that the library does not drive: framing, read-ahead and the packet timeout.
 
 use std::collections::VecDeque;
 use std::future::{pending, poll_fn, Future};
@@ -15,30 +15,30 @@ use futures::{SinkExt, StreamExt};
 use tokio::time::{sleep, Sleep};
 use tokio_util::codec::Framed;
 
-/// How many packets are read ahead during a wait.
+/// Highest number of packets read ahead during a wait.
 const AHEAD: usize = 64;
 
 pub struct Packets {
-    /// Away during an upgrade, and gone when it has failed.
+    /// `None` during an upgrade and after a failed one.
     framed: Option<Framed<Socket, Framing>>,
-    /// For the next packet, when one was given up.
+    /// Replaces the codec after a packet timeout.
     framing: Framing,
     ahead: VecDeque<Bytes>,
-    /// The peer has shut its side.
+    /// The peer has shut down its sending side.
     eof: bool,
-    /// That was told.
+    /// [`Received::End`] has been returned.
     ended: bool,
     limit: Option<Duration>,
-    /// Runs while a packet has begun and not ended.
+    /// The packet timeout. Runs while a packet is incomplete.
     unfinished: Option<Pin<Box<Sleep>>>,
 }
 
-/// What came from the peer.
-pub enum Came {
+/// The result of a read.
+pub enum Received {
     Packet(Bytes),
-    /// A packet that was not finished in time: its bytes so far, prefix included.
+    /// The bytes of a packet that was incomplete at its timeout, prefix included.
     Unfinished(Bytes),
-    /// The peer has shut its side.
+    /// The peer has shut down its sending side.
     End,
 }
 
@@ -49,25 +49,25 @@ impl Packets {
     }
 
     fn framed(&mut self) -> &mut Framed<Socket, Framing> {
-        self.framed.as_mut().expect("a failed upgrade is the end")
+        self.framed.as_mut().expect("not used after a failed upgrade")
     }
 
     pub fn socket(&self) -> &Socket {
-        self.framed.as_ref().expect("a failed upgrade is the end").get_ref()
+        self.framed.as_ref().expect("not used after a failed upgrade").get_ref()
     }
 
-    /// Says how the connection ends. Of a failed upgrade the library knows.
-    pub fn note(&self, reason: CloseReason) {
+    /// Sets the close reason. After a failed upgrade the library has set it.
+    pub fn set_close_reason(&self, reason: CloseReason) {
         if let Some(framed) = &self.framed {
             framed.get_ref().set_close_reason(reason);
         }
     }
 
-    /// Turns the connection into a TLS one. What the peer has sent in clear behind its wish is refused.
+    /// Upgrades the connection to TLS. Plaintext after the request is refused.
     pub async fn upgrade(&mut self, tls: Tls) -> Result<(), BoxError> {
-        let in_clear = self.framed().read_buffer().len() + self.ahead.iter().map(Bytes::len).sum::<usize>();
-        if in_clear > 0 {
-            return Err(Closed::Handshake(HandshakeError::PlaintextAfterStartTls(in_clear)).into());
+        let plaintext = self.framed().read_buffer().len() + self.ahead.iter().map(Bytes::len).sum::<usize>();
+        if plaintext > 0 {
+            return Err(Closed::Handshake(HandshakeError::PlaintextAfterStartTls(plaintext)).into());
         }
         if let Some(framed) = self.framed.take() {
             self.framed = Some(framed.into_inner().upgrade(tls).await?.framed(self.framing.clone()));
@@ -75,31 +75,31 @@ impl Packets {
         Ok(())
     }
 
-    /// Whether [`Came::End`] was told.
+    /// Whether [`Received::End`] has been returned.
     pub fn ended(&self) -> bool {
         self.ended
     }
 
-    /// May be dropped and called anew: nothing is lost.
-    pub async fn next(&mut self) -> Result<Came, FramingError> {
-        let came = match self.ahead.pop_front() {
-            Some(packet) => Came::Packet(packet),
-            None if self.eof => Came::End,
+    /// Cancel safe.
+    pub async fn next(&mut self) -> Result<Received, FramingError> {
+        let received = match self.ahead.pop_front() {
+            Some(packet) => Received::Packet(packet),
+            None if self.eof => Received::End,
             None => self.read().await?,
         };
-        self.ended = matches!(came, Came::End);
-        Ok(came)
+        self.ended = matches!(received, Received::End);
+        Ok(received)
     }
 
-    async fn read(&mut self) -> Result<Came, FramingError> {
+    async fn read(&mut self) -> Result<Received, FramingError> {
         poll_fn(|cx| match self.framed().poll_next_unpin(cx)? {
             Poll::Ready(Some(packet)) => {
                 self.unfinished = None;
-                Poll::Ready(Ok(Came::Packet(packet)))
+                Poll::Ready(Ok(Received::Packet(packet)))
             }
             Poll::Ready(None) => {
                 self.eof = true;
-                Poll::Ready(Ok(Came::End))
+                Poll::Ready(Ok(Received::End))
             }
             Poll::Pending => {
                 let Some(limit) = self.limit.filter(|_| !self.framed().read_buffer().is_empty()) else {
@@ -108,16 +108,16 @@ impl Packets {
                 ready!(self.unfinished.get_or_insert_with(|| Box::pin(sleep(limit))).as_mut().poll(cx));
                 self.unfinished = None;
                 *self.framed().codec_mut() = self.framing.clone();
-                Poll::Ready(Ok(Came::Unfinished(self.framed().read_buffer_mut().split().freeze())))
+                Poll::Ready(Ok(Received::Unfinished(self.framed().read_buffer_mut().split().freeze())))
             }
         })
         .await
     }
 
-    /// Returns when the peer has left with nothing behind; reads ahead to see it.
-    pub async fn left(&mut self, half_close: bool) -> Result<(), FramingError> {
+    /// Returns when the peer has closed and no packet is left. Reads ahead to detect that.
+    pub async fn peer_closed(&mut self, half_close: bool) -> Result<(), FramingError> {
         while !self.eof && self.ahead.len() < AHEAD {
-            // The packet time stands still during a wait.
+            // The packet timeout does not run during a wait.
             match self.framed().next().await {
                 Some(packet) => self.ahead.push_back(packet?),
                 None => self.eof = true,
@@ -141,7 +141,7 @@ impl Packets {
         SinkExt::<Bytes>::flush(self.framed()).await
     }
 
-    /// Sends what is left, then shuts our side.
+    /// Sends the rest and shuts down the sending side.
     pub async fn close(&mut self) -> Result<(), FramingError> {
         SinkExt::<Bytes>::close(self.framed()).await
     }

@@ -1,4 +1,4 @@
-//! The handler `ping`: condor's overview.
+//! The handler `ping`: the example of condor's overview.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -6,16 +6,16 @@ use std::time::Instant;
 use actix_acceptor::{Conn, Framing, Next, Protocol, Timeout};
 use bytes::Bytes;
 
-use crate::doors::{Setting, Watched};
+use crate::handlers::{Controllable, ServerConfig};
 
 pub struct Ping {
-    setting: Arc<Setting>,
+    config: Arc<ServerConfig>,
     packets: u64,
 }
 
 impl Ping {
-    pub fn new(setting: Arc<Setting>) -> Self {
-        Ping { setting, packets: 0 }
+    pub fn new(config: Arc<ServerConfig>) -> Self {
+        Ping { config, packets: 0 }
     }
 }
 
@@ -25,12 +25,12 @@ impl Protocol for Ping {
     type User = ();
 
     fn ack(&mut self, _: &mut Conn<Self>) -> Next<Self> {
-        self.setting.manners.greet()
+        self.config.live.send_greeting()
     }
 
     fn packet(&mut self, packet: Bytes, _: &mut Conn<Self>) -> Next<Self> {
         self.packets += 1;
-        let text = self.setting.dialect.text(&packet);
+        let text = self.config.packet_text.text(&packet);
         match &text.text[..] {
             b"ping" => Next::Send(text.answer("pong")),
             b"stop" => Next::SendAndStop(text.answer("ok")),
@@ -39,18 +39,18 @@ impl Protocol for Ping {
     }
 
     fn timeout(&mut self, timeout: Timeout, _: &mut Conn<Self>) -> Next<Self> {
-        self.setting.manners.on_timeout(timeout)
+        self.config.live.on_timeout(timeout)
     }
 
     fn shutdown(&mut self, _: Option<Instant>, conn: &mut Conn<Self>) -> Next<Self> {
-        self.setting.manners.take_leave(conn)
+        self.config.live.on_shutdown(conn)
     }
 }
 
-impl Watched for Ping {
+impl Controllable for Ping {
     fn packets(&mut self) -> u64 {
         self.packets
     }
 
-    fn nothing() {}
+    fn no_op() {}
 }

@@ -1,4 +1,4 @@
-//! Certificates, and whom a load balancer speaks for: the options, and what the library makes of them.
+//! The options for TLS and the PROXY protocol.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -15,35 +15,35 @@ use crate::url::Url;
 
 #[derive(Clone, Debug, Args)]
 pub struct SecurityOptions {
-    /// The certificate of tls:// listeners and of !starttls, its chain behind it (PEM)
+    /// Certificate chain of tls:// listeners and of !starttls (PEM)
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     tls_cert: Option<PathBuf>,
 
-    /// Its key (PEM)
+    /// Key of the certificate (PEM)
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
 
-    /// The library that does TLS
+    /// TLS library
     #[arg(long, value_name = "NAME", value_enum, default_value_t = Backend::Native)]
     tls_backend: Backend,
 
-    /// Peers must show a certificate signed by one of these (PEM)
+    /// Authorities of client certificates, which become required (PEM)
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     client_ca: Option<PathBuf>,
 
-    /// Application protocols, the preferred one first
+    /// ALPN protocols in order of preference
     #[arg(long, value_name = "A,B", value_delimiter = ',', requires = "tls_cert", value_parser = protocol_name)]
     alpn: Vec<String>,
 
-    /// Another certificate for peers that ask for this server name
+    /// Certificate for another server name
     #[arg(long, value_name = "NAME=CERT,KEY", requires = "tls_cert")]
-    sni: Vec<Named>,
+    sni: Vec<SniCertificate>,
 
-    /// Whether peers say first for whom they speak (PROXY protocol, versions 1 and 2)
+    /// Whether connections start with a header of the PROXY protocol, version 1 or 2
     #[arg(long, value_name = "P", value_enum, default_value_t = Proxy::Off)]
     proxy_protocol: Proxy,
 
-    /// Who is believed then; unix: for whoever may connect to a Unix socket
+    /// Senders whose PROXY header is trusted; `unix:` trusts the peers of Unix sockets
     #[arg(long, value_name = "CIDR")]
     trusted_proxy: Vec<String>,
 }
@@ -62,27 +62,27 @@ enum Proxy {
 }
 
 #[derive(Clone, Debug)]
-struct Named {
+struct SniCertificate {
     name: String,
     certificates: PathBuf,
     key: PathBuf,
 }
 
-impl FromStr for Named {
+impl FromStr for SniCertificate {
     type Err = String;
 
     fn from_str(named: &str) -> Result<Self, String> {
         let parts = named.split_once('=').and_then(|(name, pair)| Some((name, pair.split_once(',')?)));
         match parts {
             Some((name, (certificates, key))) if !name.is_empty() && !certificates.is_empty() && !key.is_empty() => {
-                Ok(Named { name: name.into(), certificates: certificates.into(), key: key.into() })
+                Ok(SniCertificate { name: name.into(), certificates: certificates.into(), key: key.into() })
             }
             _ => Err("expected NAME=CERT,KEY".into()),
         }
     }
 }
 
-/// One that can be said: its length has one byte, and 0 is none.
+/// Parses an ALPN name. Its length is one byte and must not be 0.
 fn protocol_name(name: &str) -> Result<String, String> {
     if (1..=255).contains(&name.len()) {
         Ok(name.into())
@@ -91,7 +91,7 @@ fn protocol_name(name: &str) -> Result<String, String> {
     }
 }
 
-/// What listeners are given.
+/// What the listeners use.
 #[derive(Clone, Default)]
 pub struct Security {
     pub tls: Option<Tls>,
@@ -99,7 +99,7 @@ pub struct Security {
 }
 
 impl Security {
-    /// What the options say; whatever is wrong with them is told with the option's name.
+    /// Reads the options. An error names the option.
     pub fn new(options: &SecurityOptions, listen: &[Url]) -> Result<Self, String> {
         let security = Security { tls: options.tls()?, proxy: options.proxy()? };
         match listen.iter().find(|url| url.is_tls()) {
@@ -108,7 +108,8 @@ impl Security {
         }
     }
 
-    pub fn dress(&self, url: &Url) -> Listener {
+    /// A listener with TLS and the PROXY protocol as configured.
+    pub fn listener(&self, url: &Url) -> Listener {
         let mut listener = url.listener();
         if let Some(proxy) = &self.proxy {
             listener = listener.proxy_protocol(proxy.clone());
@@ -119,7 +120,7 @@ impl Security {
         }
     }
 
-    /// Reads the certificates again.
+    /// Reloads the certificates.
     pub fn reload(&self) -> Result<(), String> {
         let tls = self.tls.as_ref().ok_or("there is no certificate: --tls-cert was not given")?;
         tls.reload().map_err(|error| error.to_string())
@@ -143,7 +144,7 @@ impl SecurityOptions {
         builder.build().map(Some).map_err(|error| format!("{}: {error}", self.option_of(&error)))
     }
 
-    /// Which option an error is about.
+    /// The option that an error is about.
     fn option_of(&self, error: &TlsError) -> &'static str {
         let is =
             |path: &str, file: &Option<PathBuf>| file.as_ref().is_some_and(|file| file.display().to_string() == path);
@@ -170,19 +171,19 @@ impl SecurityOptions {
         };
         let is_off = self.proxy_protocol == Proxy::Off;
         if self.trusted_proxy.is_empty() && !is_off {
-            return Err("--proxy-protocol believes nobody without a --trusted-proxy".into());
+            return Err("--proxy-protocol needs at least one --trusted-proxy".into());
         }
         let trust = |proxy: ProxyProtocol, who: &String| match &**who {
             "unix:" => Ok(proxy.trust_local()),
             block => proxy.trust(block).map_err(|error| format!("--trusted-proxy: {error}")),
         };
-        // Whom to trust is looked at also where nobody is asked.
+        // Checked even if the protocol is off.
         let proxy = self.trusted_proxy.iter().try_fold(proxy, trust)?;
         Ok(Some(proxy).filter(|_| !is_off))
     }
 }
 
-/// The answer to `!tls`.
+/// The answer to the verb `!tls`.
 pub fn describe(tls: Option<&TlsInfo>) -> String {
     let Some(tls) = tls else { return "none".into() };
     let or_dash = |text: Option<String>| text.filter(|text| !text.is_empty()).unwrap_or_else(|| "-".into());

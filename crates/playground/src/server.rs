@@ -10,21 +10,21 @@ use actix_acceptor::{
 };
 use serde_json::{json, Map, Value};
 
-use crate::doors::Setting;
-use crate::reach::Reach;
+use crate::access::ConnectionAccess;
+use crate::handlers::ServerConfig;
 use crate::url::Url;
 
 pub struct Server {
-    pub setting: Arc<Setting>,
+    pub config: Arc<ServerConfig>,
     pub pool: PoolHandle,
-    pub reach: Box<dyn Reach>,
+    pub access: Box<dyn ConnectionAccess>,
     drain: OnceLock<Instant>,
     report: OnceLock<Value>,
 }
 
 impl Server {
-    pub fn new(setting: Arc<Setting>, pool: PoolHandle, reach: Box<dyn Reach>) -> Self {
-        Server { setting, pool, reach, drain: OnceLock::new(), report: OnceLock::new() }
+    pub fn new(config: Arc<ServerConfig>, pool: PoolHandle, access: Box<dyn ConnectionAccess>) -> Self {
+        Server { config, pool, access, drain: OnceLock::new(), report: OnceLock::new() }
     }
 
     pub fn urls(&self) -> Vec<String> {
@@ -66,26 +66,26 @@ impl Server {
         self.pool.list().into_iter().map(connection).collect()
     }
 
-    /// Changes an option while running. What the library and this program go by is changed together or not at all.
+    /// Changes an option of the running server: both the pool and this program, or neither.
     pub async fn set(&self, name: &str, value: &str) -> Result<(), String> {
-        let options = self.setting.manners.options().with(name, value)?;
+        let options = self.config.live.options().with(name, value)?;
         if name == "listen" {
-            if self.setting.security.tls.is_none() && options.listen.iter().any(Url::is_tls) {
+            if self.config.security.tls.is_none() && options.listen.iter().any(Url::is_tls) {
                 return Err("tls:// needs --tls-cert and --tls-key".into());
             }
-            let listeners = options.listen.iter().map(|url| self.setting.security.dress(url)).collect();
+            let listeners = options.listen.iter().map(|url| self.config.security.listener(url)).collect();
             self.pool.set_listeners(listeners).await.map_err(|error| error.to_string())?;
         }
         let settings = options.settings();
         self.pool.change(move |current| *current = settings).await.map_err(|error| error.to_string())?;
         if name == "max-frame" {
-            self.reach.set_framing(options.framing());
+            self.access.set_framing(options.framing());
         }
-        self.setting.manners.set(options);
+        self.config.live.set(options);
         Ok(())
     }
 
-    /// Ends the pool in order; whoever asks gets the one report.
+    /// Drains the pool. Every caller gets the same report.
     pub async fn drain(&self, grace: Duration) -> Value {
         let since = *self.drain.get_or_init(Instant::now);
         let report = self.pool.stop(grace).await;

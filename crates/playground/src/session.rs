@@ -1,5 +1,4 @@
-//! One connection as an async fn serves it, for the handlers `async` and `actor`: what [`Echo`](crate::echo::Echo) does
-//! by callbacks, as one loop.
+//! A connection of the handlers `async` and `actor`: does in one loop what [`Echo`](crate::echo::Echo) does with callbacks.
 
 use std::cell::Cell;
 use std::pin::pin;
@@ -12,125 +11,125 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, sleep_until, Instant};
 
-use crate::doors::Setting;
-use crate::packets::{Came, Packets};
+use crate::handlers::ServerConfig;
+use crate::packets::{Packets, Received};
 use crate::security::describe;
-use crate::verbs::{Text, Verb};
+use crate::verb::{Text, Verb};
 
-/// What the console may tell a session.
+/// A command of the console to a session.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub enum Order {
+pub enum Command {
     Send(Bytes),
     Ask(oneshot::Sender<u64>),
-    /// Sends back nothing.
-    Nothing,
+    /// Has no effect.
+    NoOp,
 }
 
 pub struct Session {
     packets: Packets,
-    orders: mpsc::UnboundedReceiver<Order>,
-    setting: Arc<Setting>,
+    commands: mpsc::UnboundedReceiver<Command>,
+    config: Arc<ServerConfig>,
     count: Rc<Cell<u64>>,
     half_close: bool,
-    /// The socket is not read until then.
-    passive: Option<Instant>,
+    /// The socket is not read until this time.
+    passive_until: Option<Instant>,
 }
 
-/// Whether the session goes on.
-type GoesOn = Result<bool, BoxError>;
+/// Whether the session continues.
+type Continues = Result<bool, BoxError>;
 
 impl Session {
-    pub fn new(socket: Socket, setting: Arc<Setting>, orders: mpsc::UnboundedReceiver<Order>) -> Self {
-        let options = setting.manners.options();
+    pub fn new(socket: Socket, config: Arc<ServerConfig>, commands: mpsc::UnboundedReceiver<Command>) -> Self {
+        let options = config.live.options();
         let packets = Packets::new(socket, options.framing(), options.settings().packet_timeout);
-        Session { packets, orders, setting, count: Rc::default(), half_close: options.half_close, passive: None }
+        Session { packets, commands, config, count: Rc::default(), half_close: options.half_close, passive_until: None }
     }
 
-    /// How many packets came so far.
+    /// The number of packets received so far.
     pub fn packets(&self) -> Rc<Cell<u64>> {
         self.count.clone()
     }
 
-    /// From the first byte to the last; the socket is told how it ended.
+    /// Serves the connection to its end and sets the close reason.
     pub async fn run(mut self) -> Result<(), BoxError> {
         let outcome = self.serve().await.map_err(Closed::from);
-        if let Err(why) = &outcome {
-            self.packets.note(why.reason());
+        if let Err(closed) = &outcome {
+            self.packets.set_close_reason(closed.reason());
         }
         Ok(outcome?)
     }
 
     async fn serve(&mut self) -> Result<(), BoxError> {
         let mut draining = pin!(self.packets.socket().draining());
-        let mut told = false;
-        if let Some(greeting) = self.setting.manners.greeting() {
+        let mut is_draining = false;
+        if let Some(greeting) = self.config.live.greeting() {
             self.packets.send(greeting).await?;
         }
         loop {
-            let until = self.passive.unwrap_or_else(Instant::now);
-            let goes_on = tokio::select! {
-                () = &mut draining, if !told => {
-                    told = true;
-                    self.take_leave().await?
+            let until = self.passive_until.unwrap_or_else(Instant::now);
+            let continues = tokio::select! {
+                () = &mut draining, if !is_draining => {
+                    is_draining = true;
+                    self.on_shutdown().await?
                 }
-                Some(order) = self.orders.recv() => self.follow(order).await?,
-                () = sleep_until(until), if self.passive.is_some() => {
-                    self.passive = None;
+                Some(command) = self.commands.recv() => self.execute(command).await?,
+                () = sleep_until(until), if self.passive_until.is_some() => {
+                    self.passive_until = None;
                     true
                 }
-                came = self.packets.next(), if self.passive.is_none() && !self.packets.ended() => match came? {
-                    Came::Packet(packet) => self.take(packet).await?,
-                    Came::Unfinished(partial) => self.give_up(partial).await?,
-                    Came::End => self.half_close && !told,
+                received = self.packets.next(), if self.passive_until.is_none() && !self.packets.ended() => match received? {
+                    Received::Packet(packet) => self.on_packet(packet).await?,
+                    Received::Unfinished(partial) => self.on_packet_timeout(partial).await?,
+                    Received::End => self.half_close && !is_draining,
                 },
             };
-            if !goes_on {
+            if !continues {
                 return Ok(self.packets.close().await?);
             }
         }
     }
 
-    async fn take_leave(&mut self) -> GoesOn {
-        if let Some(goodbye) = self.setting.manners.goodbye() {
+    async fn on_shutdown(&mut self) -> Continues {
+        if let Some(goodbye) = self.config.live.goodbye() {
             self.packets.send(goodbye).await?;
         }
-        Ok(self.setting.manners.lingers() && !self.packets.ended())
+        Ok(self.config.live.lingers() && !self.packets.ended())
     }
 
-    async fn follow(&mut self, order: Order) -> GoesOn {
-        match order {
-            Order::Send(packet) => self.packets.send(packet).await?,
-            Order::Ask(answer) => drop(answer.send(self.count.get())),
-            Order::Nothing => {}
+    async fn execute(&mut self, command: Command) -> Continues {
+        match command {
+            Command::Send(packet) => self.packets.send(packet).await?,
+            Command::Ask(answer) => drop(answer.send(self.count.get())),
+            Command::NoOp => {}
         }
         Ok(true)
     }
 
-    async fn give_up(&mut self, partial: Bytes) -> GoesOn {
-        if self.setting.manners.echoes_partial() {
+    async fn on_packet_timeout(&mut self, partial: Bytes) -> Continues {
+        if self.config.live.echoes_partial() {
             self.packets.send(partial).await?;
             return Ok(true);
         }
         Err(Closed::PacketTimeout.into())
     }
 
-    async fn take(&mut self, packet: Bytes) -> GoesOn {
+    async fn on_packet(&mut self, packet: Bytes) -> Continues {
         self.count.set(self.count.get() + 1);
-        match self.setting.dialect.verb(&packet) {
+        match self.config.packet_text.verb(&packet) {
             None => self.packets.send(packet).await?,
-            Some((verb, text)) => return self.obey(verb, text).await,
+            Some((verb, text)) => return self.run_verb(verb, text).await,
         }
         Ok(true)
     }
 
-    async fn obey(&mut self, verb: Verb, text: Text) -> GoesOn {
+    async fn run_verb(&mut self, verb: Verb, text: Text) -> Continues {
         let answer = match verb {
             Verb::Count => text.answer(self.count.get().to_string()),
             Verb::Id => text.answer(self.packets.socket().id().to_string()),
             Verb::Peer => text.answer(self.packets.socket().peer().to_string()),
             Verb::Tls => text.answer(describe(self.packets.socket().tls())),
-            Verb::StartTls => match self.setting.security.tls.clone() {
+            Verb::StartTls => match self.config.security.tls.clone() {
                 Some(tls) if self.packets.socket().tls().is_none() => {
                     self.packets.send(text.answer("go ahead")).await?;
                     self.packets.upgrade(tls).await?;
@@ -138,7 +137,7 @@ impl Session {
                 }
                 _ => text.answer("unsupported"),
             },
-            Verb::Panic => panic!("the peer asked for it"),
+            Verb::Panic => panic!("requested by the peer"),
             Verb::Stop => return Ok(false),
             Verb::Bye(last) => {
                 self.packets.send(text.answer(last)).await?;
@@ -148,20 +147,20 @@ impl Session {
             Verb::Wait(time) => {
                 tokio::select! {
                     () = sleep(time) => {}
-                    left = self.packets.left(self.half_close) => {
-                        left?;
+                    closed = self.packets.peer_closed(self.half_close) => {
+                        closed?;
                         return Ok(false);
                     }
                 }
                 text.answer("waited")
             }
             Verb::Passive(time) => {
-                self.passive = Instant::now().checked_add(time);
+                self.passive_until = Instant::now().checked_add(time);
                 text.answer("passive")
             }
             Verb::Flood(packets) => {
                 for _ in 0..packets {
-                    self.packets.feed(self.setting.dialect.flood.clone()).await?;
+                    self.packets.feed(self.config.packet_text.flood.clone()).await?;
                 }
                 if text.ending.is_empty() {
                     self.packets.flush().await?;

@@ -1,4 +1,4 @@
-//! SIGTERM and SIGINT, as one stream.
+//! SIGTERM and SIGINT as one stream.
 
 use std::io;
 
@@ -20,7 +20,7 @@ impl Signals {
     }
 }
 
-/// Elsewhere there is Ctrl-C.
+/// Ctrl-C on other systems.
 #[cfg(not(unix))]
 pub struct Signals;
 

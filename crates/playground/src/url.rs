@@ -1,4 +1,4 @@
-//! Where to listen, as the command line has it.
+//! The listener URLs of the command line.
 
 use std::str::FromStr;
 
@@ -10,7 +10,7 @@ pub enum Url {
     Tls(String),
     #[cfg(unix)]
     Unix(std::path::PathBuf),
-    /// A name of Linux's own.
+    /// An abstract name, on Linux only.
     #[cfg(target_os = "linux")]
     Abstract(String),
 }
@@ -20,7 +20,7 @@ impl Url {
         matches!(self, Url::Tls(_))
     }
 
-    /// The socket, without what is spoken on it.
+    /// The listener without TLS.
     pub fn listener(&self) -> Listener {
         match self {
             Url::Tcp(address) | Url::Tls(address) => Listener::tcp(address),

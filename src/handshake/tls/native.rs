@@ -56,10 +56,10 @@ pub(super) fn configure(settings: &TlsConfig) -> Result<TlsAcceptor, TlsError> {
         };
     }
     let acceptor = builder.build().map_err(rejected)?;
-    if let Identity::Pair { certificates, key } = &settings.identity {
-        if !is_matching_pair(&acceptor) {
-            return Err(TlsError::Mismatch { certificates: certificates.to_string(), key: key.to_string() });
-        }
+    if let Identity::Pair { certificates, key } = &settings.identity
+        && !is_matching_pair(&acceptor)
+    {
+        return Err(TlsError::Mismatch { certificates: certificates.to_string(), key: key.to_string() });
     }
     Ok(acceptor.into())
 }

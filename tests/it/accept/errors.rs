@@ -9,11 +9,11 @@ use actix_acceptor::{AcceptorPool, Connection, Pool};
 use support::*;
 use tokio::time::Instant;
 
-async fn pool() -> (Pool<Connection<Echo>>, Director) {
-    let (transport, director) = Scripted::in_memory();
+async fn pool() -> (Pool<Connection<Echo>>, ScriptHandle) {
+    let (transport, script_handle) = ScriptedTransport::in_memory();
     let pool =
         AcceptorPool::with_protocol(|_| Echo).idle_timeout(None).on_current_arbiter().listen(transport).await.unwrap();
-    (pool, director)
+    (pool, script_handle)
 }
 
 fn restarts(pool: &Pool<Connection<Echo>>) -> u64 {
@@ -24,11 +24,11 @@ fn restarts(pool: &Pool<Connection<Echo>>) -> u64 {
 fn a_peer_gone_before_accept_causes_no_pause() {
     let peers = [libc::ECONNABORTED, libc::ECONNRESET, libc::EPROTO, libc::EINTR, libc::EPERM, libc::EHOSTUNREACH];
     paused(async move {
-        let (pool, director) = pool().await;
+        let (pool, script_handle) = pool().await;
         let started = Instant::now();
-        peers.iter().for_each(|code| director.accept_fails(*code));
-        director.accept(|| Err(io::ErrorKind::ConnectionAborted.into()));
-        director.connect().echo("next, please").await;
+        peers.iter().for_each(|code| script_handle.accept_fails(*code));
+        script_handle.accept(|| Err(io::ErrorKind::ConnectionAborted.into()));
+        script_handle.connect().echo("next, please").await;
         assert_eq!(started.elapsed(), Duration::ZERO);
         assert_eq!(restarts(&pool), 0);
         pool.stop(Duration::ZERO).await;
@@ -39,16 +39,16 @@ fn a_peer_gone_before_accept_causes_no_pause() {
 fn the_accept_pause_doubles_from_100_to_500_ms() {
     for code in [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM] {
         paused(async move {
-            let (pool, director) = pool().await;
-            let tries = Tries::default();
-            (0..7).for_each(|_| tries.fail(&director, code));
-            let mut peer = director.connect();
+            let (pool, script_handle) = pool().await;
+            let tries = AcceptTimes::default();
+            (0..7).for_each(|_| tries.fail(&script_handle, code));
+            let mut peer = script_handle.connect();
             peer.echo("at last").await;
             assert_eq!(tries.pauses(), [100, 200, 400, 500, 500, 500], "{code}");
             // A peer was accepted: the next trouble begins anew.
-            let tries = Tries::default();
-            (0..3).for_each(|_| tries.fail(&director, code));
-            director.connect().echo("again").await;
+            let tries = AcceptTimes::default();
+            (0..3).for_each(|_| tries.fail(&script_handle, code));
+            script_handle.connect().echo("again").await;
             assert_eq!(tries.pauses(), [100, 200], "{code}");
             peer.echo("the first one was not touched").await;
             assert_eq!(restarts(&pool), 0);
@@ -61,11 +61,11 @@ fn the_accept_pause_doubles_from_100_to_500_ms() {
 fn other_accept_errors_restart_the_acceptor() {
     for code in [libc::EBADF, libc::EINVAL, libc::ENOTSOCK, libc::EFAULT] {
         paused(async move {
-            let (pool, director) = pool().await;
-            let mut standing = director.connect();
+            let (pool, script_handle) = pool().await;
+            let mut standing = script_handle.connect();
             standing.echo("before").await;
-            director.accept_fails(code);
-            director.connect().echo("the successor took it").await;
+            script_handle.accept_fails(code);
+            script_handle.connect().echo("the successor took it").await;
             standing.echo("after").await;
             assert_eq!(restarts(&pool), 1, "{code}");
             pool.stop(Duration::ZERO).await;
@@ -76,14 +76,14 @@ fn other_accept_errors_restart_the_acceptor() {
 #[test]
 fn established_connections_go_on_while_the_acceptor_pauses() {
     paused(async {
-        let (pool, director) = pool().await;
-        let mut standing = director.connect();
+        let (pool, script_handle) = pool().await;
+        let mut standing = script_handle.connect();
         standing.echo("before").await;
-        let tries = Tries::default();
-        (0..4).for_each(|_| tries.fail(&director, libc::EMFILE));
-        while director.left() > 0 {
+        let tries = AcceptTimes::default();
+        (0..4).for_each(|_| tries.fail(&script_handle, libc::EMFILE));
+        while script_handle.left() > 0 {
             standing.echo("meanwhile").await;
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            elapse(Duration::from_millis(10)).await;
         }
         assert_eq!(tries.pauses(), [100, 200, 400]);
         pool.stop(Duration::ZERO).await;
@@ -93,12 +93,12 @@ fn established_connections_go_on_while_the_acceptor_pauses() {
 #[test]
 fn a_pause_does_not_hold_up_a_stop() {
     paused(async {
-        let (pool, director) = pool().await;
-        let tries = Tries::default();
-        (0..10).for_each(|_| tries.fail(&director, libc::EMFILE));
+        let (pool, script_handle) = pool().await;
+        let tries = AcceptTimes::default();
+        (0..10).for_each(|_| tries.fail(&script_handle, libc::EMFILE));
         let started = Instant::now();
-        while director.left() > 4 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
+        while script_handle.left() > 4 {
+            elapse(Duration::from_millis(10)).await;
         }
         let stop = Instant::now();
         pool.stop(None).await;
@@ -109,12 +109,12 @@ fn a_pause_does_not_hold_up_a_stop() {
 
 /// When `accept` was tried, as the clock had it.
 #[derive(Clone, Default)]
-struct Tries(Arc<Mutex<Vec<Instant>>>);
+struct AcceptTimes(Arc<Mutex<Vec<Instant>>>);
 
-impl Tries {
-    fn fail(&self, director: &Director, code: i32) {
+impl AcceptTimes {
+    fn fail(&self, script_handle: &ScriptHandle, code: i32) {
         let tries = self.0.clone();
-        director.accept(move || {
+        script_handle.accept(move || {
             tries.lock().unwrap().push(Instant::now());
             Err(io::Error::from_raw_os_error(code))
         });

@@ -19,12 +19,12 @@ const EBADF: i32 = 9;
 /// Which place an acceptor fills.
 #[derive(Message)]
 #[rtype(result = "usize")]
-struct Place;
+struct StreamEcho;
 
-impl Handler<Place> for Acceptor {
+impl Handler<StreamEcho> for Acceptor {
     type Result = usize;
 
-    fn handle(&mut self, _: Place, _: &mut Context<Self>) -> usize {
+    fn handle(&mut self, _: StreamEcho, _: &mut Context<Self>) -> usize {
         self.id()
     }
 }
@@ -35,40 +35,40 @@ fn port() -> Tcp {
 
 #[actix::test]
 async fn connections_survive_the_death_of_their_acceptor() {
-    for die in [Die::Stop, Die::Panic] {
+    for die in [AcceptorFailure::Stop, AcceptorFailure::Panic] {
         for here in [false, true] {
             let pool = AcceptorPool::with_protocol(|_| Echo).acceptors(1);
             let pool = if here { pool.on_current_arbiter() } else { pool };
             let pool = pool.bind("127.0.0.1:0").await.unwrap();
             let mut old = connect(&pool).await;
             old.echo("before").await;
-            kill(&pool, die).await;
+            kill(&pool.untyped(), die).await;
             old.echo("after").await;
             connect(&pool).await.echo("new").await;
             assert_eq!(pool.info().closed.get(CloseReason::Panic), 0, "{die:?}");
-            soon(pool.stop(Duration::ZERO)).await;
+            in_time(pool.stop(Duration::ZERO)).await;
         }
     }
 }
 
 #[actix::test]
 async fn connections_survive_a_listener_failure() {
-    let failures: [fn(&Director); 4] = [
-        |director| director.accept_fails(EBADF),
-        |director| director.ready_fails(io::Error::other("the listener broke")),
-        |director| director.accept(|| panic!("a transport panics")),
-        |director| director.accept(|| Err(io::Error::other("nobody knows this one"))),
+    let failures: [fn(&ScriptHandle); 4] = [
+        |script_handle| script_handle.accept_fails(EBADF),
+        |script_handle| script_handle.ready_fails(io::Error::other("the listener broke")),
+        |script_handle| script_handle.accept(|| panic!("a transport panics")),
+        |script_handle| script_handle.accept(|| Err(io::Error::other("nobody knows this one"))),
     ];
     for fail in failures {
-        let (transport, director) = Scripted::in_front_of(port());
+        let (transport, script_handle) = ScriptedTransport::in_front_of(port());
         let pool = AcceptorPool::with_protocol(|_| Echo).acceptors(1).listen(transport).await.unwrap();
         let mut old = connect(&pool).await;
         old.echo("before").await;
-        fail(&director);
+        fail(&script_handle);
         eventually(|| restarts(&pool) == 1 && pool.acceptors().len() == 1).await;
         old.echo("after").await;
         connect(&pool).await.echo("new").await;
-        soon(pool.stop(Duration::ZERO)).await;
+        in_time(pool.stop(Duration::ZERO)).await;
     }
 }
 
@@ -92,9 +92,9 @@ async fn a_stopped_arbiter_is_replaced() {
     while peers.len() < 20 || pool.info().acceptors.iter().any(|acceptor| acceptor.connections == 0) {
         peers.push(served(&pool).await);
     }
-    let doomed = soon(pool.acceptors()[0].send(Place)).await.unwrap();
+    let doomed = in_time(pool.acceptors()[0].send(StreamEcho)).await.unwrap();
     let lost = pool.info().acceptors[doomed].connections as usize;
-    kill(&pool, Die::WithArbiter).await;
+    kill(&pool.untyped(), AcceptorFailure::WithArbiter).await;
     for _ in 0..lost {
         assert_eq!(closings.reason().await, CloseReason::Killed);
     }
@@ -112,28 +112,28 @@ async fn a_stopped_arbiter_is_replaced() {
         new.push(served(&pool).await);
     }
     assert!(closings.is_empty());
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 #[actix::test]
 async fn all_arbiters_may_stop_at_once() {
     let pool = AcceptorPool::with_protocol(|_| Echo).acceptors(3).bind("127.0.0.1:0").await.unwrap();
     for acceptor in pool.acceptors() {
-        acceptor.do_send(Die::WithArbiter);
+        acceptor.do_send(AcceptorFailure::WithArbiter);
     }
     eventually(|| restarts(&pool) == 3 && pool.acceptors().len() == 3).await;
     connect(&pool).await.echo("new").await;
     assert!(pool.info().acceptors.iter().all(|acceptor| acceptor.restarts == 1));
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 #[actix::test]
 async fn peers_wait_while_their_acceptor_is_restarted() {
-    let (transport, director) = Scripted::in_front_of(port());
+    let (transport, script_handle) = ScriptedTransport::in_front_of(port());
     let pool = AcceptorPool::with_protocol(|_| Echo).acceptors(1).listen(transport).await.unwrap();
     let (open, gate) = mpsc::channel::<()>();
-    director.share(move || gate.recv().map_err(io::Error::other));
-    pool.acceptors()[0].do_send(Die::Stop);
+    script_handle.share(move || gate.recv().map_err(io::Error::other));
+    pool.acceptors()[0].do_send(AcceptorFailure::Stop);
     eventually(|| pool.acceptors().is_empty()).await;
     let mut peers = Vec::new();
     for _ in 0..20 {
@@ -146,12 +146,12 @@ async fn peers_wait_while_their_acceptor_is_restarted() {
     for peer in &mut peers {
         peer.expect(b"is anybody there?").await;
     }
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 #[actix::test]
 async fn four_restarts_under_load_lose_no_connection() {
-    let (transport, director) = Scripted::in_front_of(port());
+    let (transport, script_handle) = ScriptedTransport::in_front_of(port());
     let pool = AcceptorPool::with_protocol(|_| Echo).acceptors(1).listen(transport).await.unwrap();
     let (address, done) = (pool.local_addr().unwrap(), Arc::new(AtomicBool::new(false)));
     let served = Arc::new(AtomicUsize::new(0));
@@ -172,10 +172,10 @@ async fn four_restarts_under_load_lose_no_connection() {
         let before = served.load(Relaxed);
         eventually(|| served.load(Relaxed) > before + 50).await;
         match death {
-            0 => kill(&pool, Die::Stop).await,
-            1 => kill(&pool, Die::Panic).await,
-            2 => director.accept_fails(EBADF),
-            _ => director.ready_fails(io::Error::other("the listener broke")),
+            0 => kill(&pool.untyped(), AcceptorFailure::Stop).await,
+            1 => kill(&pool.untyped(), AcceptorFailure::Panic).await,
+            2 => script_handle.accept_fails(EBADF),
+            _ => script_handle.ready_fails(io::Error::other("the listener broke")),
         }
         eventually(|| restarts(&pool) == death + 1).await;
     }
@@ -183,20 +183,20 @@ async fn four_restarts_under_load_lose_no_connection() {
     eventually(|| served.load(Relaxed) > before + 50).await;
     done.store(true, Relaxed);
     for thread in load {
-        soon(tokio::task::spawn_blocking(move || thread.join())).await.unwrap().expect("not one failed");
+        in_time(tokio::task::spawn_blocking(move || thread.join())).await.unwrap().expect("not one failed");
     }
     standing.echo("after").await;
     eventually(|| pool.connections() == 1).await;
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
     let info = pool.info();
     assert_eq!(info.accepted as usize, served.load(Relaxed) + 1);
     assert_eq!(info.closed.get(CloseReason::Peer) as usize, served.load(Relaxed));
 }
 
 /// Ignores the shutdown, and tells when it came.
-struct Stubborn(Recorder, mpsc::Sender<Option<Instant>>);
+struct IgnoresShutdown(Recorder, mpsc::Sender<Option<Instant>>);
 
-impl Protocol for Stubborn {
+impl Protocol for IgnoresShutdown {
     type Codec = actix_acceptor::Framing;
     type Reply = bytes::Bytes;
     type User = ();
@@ -220,7 +220,7 @@ async fn past_the_budget_the_pool_ends_with_an_error_and_its_grace() {
     let (recorder, mut closings) = Recorder::new();
     let (telling, told) = mpsc::channel();
     let grace = Duration::from_millis(200);
-    let pool = AcceptorPool::with_protocol(move |_| Stubborn(recorder.clone(), telling.clone()))
+    let pool = AcceptorPool::with_protocol(move |_| IgnoresShutdown(recorder.clone(), telling.clone()))
         .acceptors(1)
         .max_restarts(2, Duration::from_secs(60))
         .grace(grace)
@@ -230,13 +230,13 @@ async fn past_the_budget_the_pool_ends_with_an_error_and_its_grace() {
     let owners = [pool.untyped(), pool.untyped()].map(|owner| actix_rt::spawn(async move { owner.stopped().await }));
     let mut peer = connect(&pool).await;
     peer.echo("before").await;
-    kill(&pool, Die::Stop).await;
-    kill(&pool, Die::Stop).await;
+    kill(&pool.untyped(), AcceptorFailure::Stop).await;
+    kill(&pool.untyped(), AcceptorFailure::Stop).await;
     assert!(pool.is_ready());
     let third = Instant::now();
-    pool.acceptors()[0].do_send(Die::Panic);
+    pool.acceptors()[0].do_send(AcceptorFailure::Panic);
     for owner in owners {
-        match soon(owner).await.unwrap() {
+        match in_time(owner).await.unwrap() {
             Err(PoolError::TooManyRestarts { limit, within, last: Exit::Panicked }) => {
                 assert_eq!((limit, within), (2, Duration::from_secs(60)));
             }
@@ -254,20 +254,23 @@ async fn past_the_budget_the_pool_ends_with_an_error_and_its_grace() {
 
 #[actix::test]
 async fn the_pool_error_names_the_last_acceptor_exit() {
-    async fn outcome(kill: impl FnOnce(&PoolHandle, &Director)) -> Exit {
-        let (transport, director) = Scripted::in_front_of(port());
+    async fn outcome(kill: impl FnOnce(&PoolHandle, &ScriptHandle)) -> Exit {
+        let (transport, script_handle) = ScriptedTransport::in_front_of(port());
         let builder = AcceptorPool::with_protocol(|_| Echo).acceptors(1).max_restarts(0, Duration::from_secs(1));
         let pool = builder.listen(transport).await.unwrap();
-        kill(&pool.untyped(), &director);
-        match soon(pool.stopped()).await {
+        kill(&pool.untyped(), &script_handle);
+        match in_time(pool.stopped()).await {
             Err(PoolError::TooManyRestarts { last, .. }) => last,
             other => panic!("{other:?}"),
         }
     }
-    assert!(matches!(outcome(|pool, _| pool.acceptors()[0].do_send(Die::Stop)).await, Exit::Stopped));
-    assert!(matches!(outcome(|pool, _| pool.acceptors()[0].do_send(Die::Panic)).await, Exit::Panicked));
-    assert!(matches!(outcome(|pool, _| pool.acceptors()[0].do_send(Die::WithArbiter)).await, Exit::Stopped));
-    match outcome(|_, director| director.accept_fails(EBADF)).await {
+    assert!(matches!(outcome(|pool, _| pool.acceptors()[0].do_send(AcceptorFailure::Stop)).await, Exit::Stopped));
+    assert!(matches!(outcome(|pool, _| pool.acceptors()[0].do_send(AcceptorFailure::Panic)).await, Exit::Panicked));
+    assert!(matches!(
+        outcome(|pool, _| pool.acceptors()[0].do_send(AcceptorFailure::WithArbiter)).await,
+        Exit::Stopped
+    ));
+    match outcome(|_, script_handle| script_handle.accept_fails(EBADF)).await {
         Exit::Failed(error) => assert_eq!(error.raw_os_error(), Some(EBADF)),
         other => panic!("{other:?}"),
     }
@@ -277,11 +280,11 @@ async fn the_pool_error_names_the_last_acceptor_exit() {
 async fn the_default_budget_is_five_restarts_in_ten_seconds() {
     let pool = AcceptorPool::with_protocol(|_| Echo).acceptors(2).bind("127.0.0.1:0").await.unwrap();
     for _ in 0..5 {
-        kill(&pool, Die::Stop).await;
+        kill(&pool.untyped(), AcceptorFailure::Stop).await;
     }
     connect(&pool).await.echo("still here").await;
-    pool.acceptors()[0].do_send(Die::Stop);
-    match soon(pool.stopped()).await {
+    pool.acceptors()[0].do_send(AcceptorFailure::Stop);
+    match in_time(pool.stopped()).await {
         Err(PoolError::TooManyRestarts { limit: 5, within, .. }) => assert_eq!(within, Duration::from_secs(10)),
         other => panic!("{other:?}"),
     }
@@ -293,21 +296,21 @@ async fn restarts_outside_the_window_do_not_add_up() {
     let pool =
         AcceptorPool::with_protocol(|_| Echo).acceptors(1).max_restarts(1, window).bind("127.0.0.1:0").await.unwrap();
     for _ in 0..4 {
-        kill(&pool, Die::Stop).await;
+        kill(&pool.untyped(), AcceptorFailure::Stop).await;
         pass(window).await;
     }
     connect(&pool).await.echo("still here").await;
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 #[actix::test]
 async fn a_failed_restart_counts_against_the_budget() {
-    let (transport, director) = Scripted::in_front_of(port());
+    let (transport, script_handle) = ScriptedTransport::in_front_of(port());
     let pool = AcceptorPool::with_protocol(|_| Echo).acceptors(1).listen(transport).await.unwrap();
-    director.share(|| Err(io::Error::other("no share")));
-    director.share(|| panic!("no share either"));
-    pool.acceptors()[0].do_send(Die::Stop);
+    script_handle.share(|| Err(io::Error::other("no share")));
+    script_handle.share(|| panic!("no share either"));
+    pool.acceptors()[0].do_send(AcceptorFailure::Stop);
     eventually(|| restarts(&pool) == 3 && pool.acceptors().len() == 1).await;
     connect(&pool).await.echo("the third successor").await;
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }

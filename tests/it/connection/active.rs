@@ -13,31 +13,31 @@ use support::*;
 async fn begin(
     active: Active,
     act: impl Fn(&Call, &mut Conn<Probe>) -> Next<Probe> + Send + Sync + 'static,
-) -> (Pool<Connection<Probe>>, Diary, Peer) {
-    let (builder, mut diary) = Probe::pool(act);
+) -> (Pool<Connection<Probe>>, Callbacks, Peer) {
+    let (builder, mut callbacks) = Probe::pool(act);
     let builder = builder.framing(Framing::lines()).active(active).acceptors(1);
     let pool = builder.bind("127.0.0.1:0").await.unwrap();
     let mut peer = connect(&pool).await;
-    diary.until(&Call::Ack).await;
+    callbacks.until(&Call::Ack).await;
     peer.send("0\n1\n2\n3\n4\n5\n6\n7\n8\n9\n").await;
-    (pool, diary, peer)
+    (pool, callbacks, peer)
 }
 
 const PACKETS: [&str; 10] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
 
 /// So many packets come, then nothing that is not asked for.
-async fn takes(pool: &Pool<Connection<Probe>>, diary: &mut Diary, packets: &[&'static str], told: bool) {
+async fn takes(pool: &Pool<Connection<Probe>>, callbacks: &mut Callbacks, packets: &[&'static str], told: bool) {
     for packet in packets {
-        assert_eq!(diary.next().await, Call::packet(packet));
+        assert_eq!(callbacks.next().await, Call::packet(packet));
     }
     if told {
-        assert_eq!(diary.next().await, Call::Passive);
+        assert_eq!(callbacks.next().await, Call::Passive);
     }
     // It has had its turns: it answers a question that came later.
     for _ in 0..3 {
         pool.addresses()[0].1.send(Info).await.unwrap();
     }
-    assert_eq!(diary.so_far(), []);
+    assert_eq!(callbacks.so_far(), []);
 }
 
 async fn set(pool: &Pool<Connection<Probe>>, active: Active) {
@@ -46,95 +46,95 @@ async fn set(pool: &Pool<Connection<Probe>>, active: Active) {
 
 #[actix::test]
 async fn always_delivers_every_packet() {
-    let (pool, mut diary, _peer) = begin(Active::Always, |call, _| default_next(call)).await;
-    takes(&pool, &mut diary, &PACKETS, false).await;
+    let (pool, mut callbacks, _peer) = begin(Active::Always, |call, _| protocol_default(call)).await;
+    takes(&pool, &mut callbacks, &PACKETS, false).await;
 }
 
 #[actix::test]
 async fn once_delivers_one_packet_without_a_callback() {
-    let (pool, mut diary, _peer) = begin(Active::Once, |call, _| default_next(call)).await;
-    takes(&pool, &mut diary, &["0"], false).await;
+    let (pool, mut callbacks, _peer) = begin(Active::Once, |call, _| protocol_default(call)).await;
+    takes(&pool, &mut callbacks, &["0"], false).await;
     set(&pool, Active::Once).await;
-    takes(&pool, &mut diary, &["1"], false).await;
+    takes(&pool, &mut callbacks, &["1"], false).await;
     set(&pool, Active::Always).await;
-    takes(&pool, &mut diary, &PACKETS[2..], false).await;
+    takes(&pool, &mut callbacks, &PACKETS[2..], false).await;
 }
 
 #[actix::test]
 async fn passive_delivers_no_packet() {
-    let (pool, mut diary, mut peer) = begin(Active::Passive, |call, _| default_next(call)).await;
-    takes(&pool, &mut diary, &[], false).await;
+    let (pool, mut callbacks, mut peer) = begin(Active::Passive, |call, _| protocol_default(call)).await;
+    takes(&pool, &mut callbacks, &[], false).await;
     assert_eq!(pool.list()[0].bytes_in, 0, "not even read");
     set(&pool, Active::Always).await;
-    takes(&pool, &mut diary, &PACKETS, false).await;
+    takes(&pool, &mut callbacks, &PACKETS, false).await;
     set(&pool, Active::Passive).await;
     peer.send("more\n").await;
-    takes(&pool, &mut diary, &[], false).await;
+    takes(&pool, &mut callbacks, &[], false).await;
 }
 
 #[actix::test]
 async fn a_count_delivers_that_many_and_then_calls_passive() {
-    let (pool, mut diary, _peer) = begin(Active::Count(3), |call, _| default_next(call)).await;
-    takes(&pool, &mut diary, &PACKETS[..3], true).await;
+    let (pool, mut callbacks, _peer) = begin(Active::Count(3), |call, _| protocol_default(call)).await;
+    takes(&pool, &mut callbacks, &PACKETS[..3], true).await;
     set(&pool, Active::Count(2)).await;
-    takes(&pool, &mut diary, &PACKETS[3..5], true).await;
+    takes(&pool, &mut callbacks, &PACKETS[3..5], true).await;
     set(&pool, Active::Count(0)).await;
-    takes(&pool, &mut diary, &[], true).await;
+    takes(&pool, &mut callbacks, &[], true).await;
 }
 
 #[actix::test]
 async fn counts_add_up() {
-    let (pool, mut diary, mut peer) = begin(Active::Passive, |call, _| default_next(call)).await;
+    let (pool, mut callbacks, mut peer) = begin(Active::Passive, |call, _| protocol_default(call)).await;
     set(&pool, Active::Count(6)).await;
-    takes(&pool, &mut diary, &PACKETS[..6], true).await;
+    takes(&pool, &mut callbacks, &PACKETS[..6], true).await;
     set(&pool, Active::Count(7)).await;
-    takes(&pool, &mut diary, &PACKETS[6..], false).await;
+    takes(&pool, &mut callbacks, &PACKETS[6..], false).await;
     // Three are left, and two more.
     set(&pool, Active::Count(2)).await;
     peer.send("0\n1\n2\n3\n4\n5\n").await;
-    takes(&pool, &mut diary, &PACKETS[..5], true).await;
+    takes(&pool, &mut callbacks, &PACKETS[..5], true).await;
     // Another mode replaces what is left.
     set(&pool, Active::Count(3)).await;
-    takes(&pool, &mut diary, &["5"], false).await;
+    takes(&pool, &mut callbacks, &["5"], false).await;
     set(&pool, Active::Passive).await;
     peer.send("6\n").await;
-    takes(&pool, &mut diary, &[], false).await;
+    takes(&pool, &mut callbacks, &[], false).await;
 }
 
 /// By the callback of each packet: it never turns passive between.
 #[actix::test]
 async fn a_callback_may_ask_for_the_next_one() {
     for again in [Active::Once, Active::Count(1)] {
-        let (pool, mut diary, _peer) = begin(again, move |call, conn| {
+        let (pool, mut callbacks, _peer) = begin(again, move |call, conn| {
             if matches!(call, Call::Packet(packet) if packet != "6") {
                 conn.set_active(again);
                 assert_eq!(conn.active(), again);
             }
-            default_next(call)
+            protocol_default(call)
         })
         .await;
-        takes(&pool, &mut diary, &PACKETS[..7], again == Active::Count(1)).await;
+        takes(&pool, &mut callbacks, &PACKETS[..7], again == Active::Count(1)).await;
     }
 }
 
 #[actix::test]
 async fn passive_may_ask_for_more_and_may_stop() {
     let batches = AtomicU32::new(0);
-    let (_pool, mut diary, mut peer) = begin(Active::Count(4), move |call, conn| {
+    let (_pool, mut callbacks, mut peer) = begin(Active::Count(4), move |call, conn| {
         match call {
             Call::Passive if batches.fetch_add(1, Relaxed) == 1 => return Next::Stop,
             Call::Passive => conn.set_active(Active::Count(4)),
             _ => {}
         }
-        default_next(call)
+        protocol_default(call)
     })
     .await;
     for packets in [&PACKETS[..4], &PACKETS[4..8]] {
         for packet in packets {
-            assert_eq!(diary.next().await, Call::packet(packet));
+            assert_eq!(callbacks.next().await, Call::packet(packet));
         }
-        assert_eq!(diary.next().await, Call::Passive);
+        assert_eq!(callbacks.next().await, Call::Passive);
     }
-    assert!(matches!(diary.next().await, Call::Closed(CloseReason::Local, _)));
+    assert!(matches!(callbacks.next().await, Call::Closed(CloseReason::Local, _)));
     assert_eq!(peer.read_to_end().await, b"");
 }

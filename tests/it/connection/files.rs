@@ -10,7 +10,7 @@ use actix_acceptor::{
     Socket,
 };
 use bytes::Bytes;
-use support::{connect, default_next, eventually, soon, Call, Folder, Peer, Probe};
+use support::{connect, eventually, in_time, protocol_default, Call, Folder, Peer, Probe};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// More than any socket takes at once.
@@ -69,7 +69,7 @@ async fn asks<S: AsyncRead + AsyncWrite + Unpin>(mut peer: Peer<S>, content: &[u
 
 #[actix::test]
 async fn files_keep_their_order_among_replies() {
-    let folder = Folder::new();
+    let folder = Folder::create();
     let (file, content) = large(&folder);
     let (memory, connector) = Memory::new("memory");
     let pool = AcceptorPool::with_protocol(move |_| Files(file.clone())).framing(Framing::lines()).acceptors(1);
@@ -78,18 +78,18 @@ async fn files_keep_their_order_among_replies() {
     let pool = pool.listener(Listener::unix(folder.path("socket")));
     let pool = pool.start().await.unwrap();
     asks(connect(&pool).await, &content).await;
-    asks(Peer(soon(connector.connect()).await.unwrap()), &content).await;
+    asks(Peer(in_time(connector.connect()).await.unwrap()), &content).await;
     #[cfg(unix)]
     asks(Peer(tokio::net::UnixStream::connect(folder.path("socket")).await.unwrap()), &content).await;
     eventually(|| pool.info().closed.get(CloseReason::Local) == if cfg!(unix) { 3 } else { 2 }).await;
-    soon(pool.stop(None)).await;
+    in_time(pool.stop(None)).await;
 }
 #[actix::test]
 async fn files_travel_under_tls() {
     use actix_acceptor::tls::{Tls, TlsBackend};
-    let pki = support::pki::Pki::new();
+    let pki = support::pki::Pki::generate();
     let (cert, key) = pki.issue("localhost");
-    let folder = Folder::new();
+    let folder = Folder::create();
     let (file, content) = large(&folder);
     for backend in [TlsBackend::Native, TlsBackend::Rustls] {
         let tls = Tls::builder(backend).files(&cert, &key).build().unwrap();
@@ -97,29 +97,29 @@ async fn files_travel_under_tls() {
         let pool = AcceptorPool::with_protocol(move |_| Files(file.clone())).framing(Framing::lines());
         let pool = pool.listener(Listener::tcp("127.0.0.1:0").tls(tls)).start().await.unwrap();
         asks(Peer(pki.connect(connect(&pool).await.0, "localhost").await.unwrap()), &content).await;
-        soon(pool.stop(None)).await;
+        in_time(pool.stop(None)).await;
     }
 }
 
-async fn one_file(file: Arc<File>, configure: impl FnOnce(Builder) -> Builder) -> (PoolHandle, support::Diary) {
-    let (builder, diary) = Probe::pool(move |call, _| match call {
+async fn file_pool(file: Arc<File>, configure: impl FnOnce(Builder) -> Builder) -> (PoolHandle, support::Callbacks) {
+    let (builder, callbacks) = Probe::pool(move |call, _| match call {
         Call::Packet(packet) if &packet[..] == b"file" => Next::file(FileRange::new(file.clone(), ..).unwrap()),
         Call::Packet(packet) => Next::Send(packet.clone()),
-        other => default_next(other),
+        other => protocol_default(other),
     });
-    (configure(builder.acceptors(1)).bind("127.0.0.1:0").await.unwrap().untyped(), diary)
+    (configure(builder.acceptors(1)).bind("127.0.0.1:0").await.unwrap().untyped(), callbacks)
 }
 
 type Builder = actix_acceptor::Builder<actix_acceptor::handlers::ProtocolService<Probe>>;
 
 #[actix::test]
 async fn a_stalled_file_transfer_pauses_one_connection() {
-    let folder = Folder::new();
+    let folder = Folder::create();
     let (file, content) = large(&folder);
-    let (pool, mut diary) = one_file(file, |builder| builder).await;
+    let (pool, mut callbacks) = file_pool(file, |builder| builder).await;
     let mut reader = connect(&pool).await;
     reader.send(b"file").await;
-    diary.until(&Call::packet("file")).await;
+    callbacks.until(&Call::packet("file")).await;
     reader.send(b"behind").await;
     // Whoever is served by the same thread is served meanwhile, and long after the packet behind was there to be read.
     let mut other = connect(&pool).await;
@@ -128,17 +128,17 @@ async fn a_stalled_file_transfer_pauses_one_connection() {
     }
     let sent = pool.list().iter().map(|connection| connection.bytes_out).max().unwrap();
     assert!(sent < LARGE as u64, "{sent} bytes are in the socket's buffers: too small a file for this test");
-    assert!(diary.so_far().iter().all(|call| *call != Call::packet("behind")));
+    assert!(callbacks.so_far().iter().all(|call| *call != Call::packet("behind")));
     assert!(reader.read_exact(LARGE).await == content);
     reader.expect(b"behind").await;
-    soon(pool.stop(None)).await;
+    in_time(pool.stop(None)).await;
 }
 
 #[actix::test]
 async fn a_stalled_file_transfer_times_out_or_is_killed() {
-    let folder = Folder::new();
+    let folder = Folder::create();
     let (file, _) = large(&folder);
-    let (pool, _diary) = one_file(file, |builder| builder.send_timeout(Duration::from_millis(200))).await;
+    let (pool, _diary) = file_pool(file, |builder| builder.send_timeout(Duration::from_millis(200))).await;
     let mut idle = connect(&pool).await;
     idle.send(b"file").await;
     eventually(|| pool.info().closed.get(CloseReason::SendTimeout) == 1).await;
@@ -147,24 +147,24 @@ async fn a_stalled_file_transfer_times_out_or_is_killed() {
     eventually(|| pool.list().first().is_some_and(|connection| connection.bytes_out > 0)).await;
     assert!(pool.kill(pool.list()[0].id));
     eventually(|| pool.info().closed.get(CloseReason::Killed) == 1).await;
-    soon(pool.stop(None)).await;
+    in_time(pool.stop(None)).await;
 }
 
 #[actix::test]
 async fn a_truncated_file_ends_the_connection_with_an_error() {
-    let folder = Folder::new();
+    let folder = Folder::create();
     let (_, content) = large(&folder);
     let file = Arc::new(File::options().read(true).write(true).open(folder.path("large")).unwrap());
-    let (pool, diary) = one_file(file.clone(), |builder| builder).await;
+    let (pool, callbacks) = file_pool(file.clone(), |builder| builder).await;
     let mut reader = connect(&pool).await;
     reader.send(b"file").await;
     assert!(reader.read_exact(1_000).await == content[..1_000]);
     file.set_len(1_000).unwrap();
     assert!(reader.until_gone().await.len() < LARGE - 1_000);
     eventually(|| pool.info().closed.get(CloseReason::Error) == 1).await;
-    soon(pool.stop(None)).await;
+    in_time(pool.stop(None)).await;
     drop(pool);
-    let calls = diary.rest().await;
+    let calls = callbacks.rest().await;
     let is_named = |text: &str| text.starts_with("the file was truncated while it was sent: ");
     assert!(
         matches!(calls.last(), Some(Call::Closed(CloseReason::Error, text)) if is_named(text)),
@@ -175,7 +175,7 @@ async fn a_truncated_file_ends_the_connection_with_an_error() {
 
 #[actix::test]
 async fn a_socket_sends_files_too() {
-    let folder = Folder::new();
+    let folder = Folder::create();
     let (file, content) = large(&folder);
     let serve = move |mut socket: Socket| {
         let file = FileRange::new(file.clone(), 1..).unwrap();
@@ -185,5 +185,5 @@ async fn a_socket_sends_files_too() {
     let mut peer = connect(&pool).await;
     assert!(peer.read_to_end().await == content[1..]);
     eventually(|| pool.info().closed.total() == 1).await;
-    soon(pool.stop(None)).await;
+    in_time(pool.stop(None)).await;
 }

@@ -11,7 +11,7 @@ use support::*;
 
 const KIB: usize = 1024;
 
-/// A packet of so many bytes behind its length of four.
+/// A packet of this length behind a four-byte prefix.
 fn framed(payload: &[u8]) -> Vec<u8> {
     [&(payload.len() as u32).to_be_bytes(), payload].concat()
 }
@@ -20,14 +20,14 @@ fn framed(payload: &[u8]) -> Vec<u8> {
 async fn a_stalled_peer_costs_bounded_memory() {
     const PACKET: usize = 10_000;
     let most = Arc::new(AtomicUsize::new(0));
-    let (builder, mut diary) = Probe::pool({
+    let (builder, mut callbacks) = Probe::pool({
         let most = most.clone();
         move |call, conn| match call {
             Call::Packet(bytes) => {
                 most.fetch_max(conn.unsent() + bytes.len() + 4, Relaxed);
                 Next::Send(bytes.clone())
             }
-            call => default_next(call),
+            call => protocol_default(call),
         }
     });
     let pool = builder.framing(Framing::len4()).acceptors(1).bind("127.0.0.1:0").await.unwrap();
@@ -58,7 +58,7 @@ async fn a_stalled_peer_costs_bounded_memory() {
     .unwrap();
     let most = most.load(Relaxed);
     assert!(most <= 64 * KIB + PACKET + 4, "{most} bytes stood unsent");
-    let taken = diary.so_far().len();
+    let taken = callbacks.so_far().len();
     assert!(taken < number_sent as usize, "the connection went on taking packets in");
     // It goes on, in order, once the peer reads.
     let all = tokio::task::spawn_blocking(move || {
@@ -69,7 +69,7 @@ async fn a_stalled_peer_costs_bounded_memory() {
         }
         number
     });
-    assert_eq!(soon(all).await.unwrap(), number_sent);
+    assert_eq!(in_time(all).await.unwrap(), number_sent);
     number_sent = 0;
     drop((written, number_sent));
     pool.stop(Duration::ZERO).await;
@@ -78,15 +78,15 @@ async fn a_stalled_peer_costs_bounded_memory() {
 #[actix::test]
 async fn above_the_high_mark_input_waits_and_keeps_its_order() {
     const MUCH: usize = 8 * 1024 * KIB;
-    let (builder, mut diary) = Probe::pool(|call, _| match call {
+    let (builder, mut callbacks) = Probe::pool(|call, _| match call {
         Call::Packet(bytes) if bytes == "much" => Next::Send(Bytes::from(vec![b'x'; MUCH])),
         Call::Packet(bytes) | Call::User(bytes) => Next::Send(bytes.clone()),
-        call => default_next(call),
+        call => protocol_default(call),
     });
     let pool = builder.framing(Framing::lines()).acceptors(1).bind("127.0.0.1:0").await.unwrap();
     let mut peer = connect(&pool).await;
     peer.send("much\n1\n2\n").await;
-    diary.until(&Call::packet("much")).await;
+    callbacks.until(&Call::packet("much")).await;
     let address = pool.addresses().remove(0).1;
     for message in ["a", "b", "c"] {
         address.do_send(User(Bytes::from_static(message.as_bytes())));
@@ -96,7 +96,7 @@ async fn above_the_high_mark_input_waits_and_keeps_its_order() {
     for _ in 0..20 {
         other.echo("other\n").await;
     }
-    let taken = diary.so_far();
+    let taken = callbacks.so_far();
     assert!(taken.iter().all(|call| [Call::Init, Call::Ack, Call::packet("other")].contains(call)), "{taken:?}");
     peer.read_exact(MUCH + 1).await;
     let rest = String::from_utf8(peer.read_exact(10).await).unwrap();
@@ -108,30 +108,30 @@ async fn above_the_high_mark_input_waits_and_keeps_its_order() {
 #[test]
 fn input_resumes_at_the_low_mark() {
     paused(async {
-        let (builder, mut diary) = Probe::pool(|call, conn| match call {
+        let (builder, mut callbacks) = Probe::pool(|call, conn| match call {
             Call::Packet(bytes) if bytes == "much" => Next::Send(Bytes::from(vec![b'x'; 100 * KIB - 1])),
             Call::Packet(_) => {
                 assert_eq!(conn.unsent(), 8 * KIB);
                 Next::Continue
             }
-            call => default_next(call),
+            call => protocol_default(call),
         });
-        let (transport, director) = Scripted::in_memory();
+        let (transport, script_handle) = ScriptedTransport::in_memory();
         let builder = builder.framing(Framing::lines()).watermarks(32 * KIB, 8 * KIB).send_timeout(None);
         let _pool = builder.idle_timeout(None).on_current_arbiter().listen(transport).await.unwrap();
-        let mut peer = director.connect();
+        let mut peer = script_handle.connect();
         peer.send("much\nnext\n").await;
-        diary.until(&Call::packet("much")).await;
+        callbacks.until(&Call::packet("much")).await;
         // From 36 KiB down to 32, 31, 9.
         for kib in [4, 1, 22] {
-            tokio::time::sleep(ms(1_000)).await;
-            assert_eq!(diary.so_far(), []);
+            elapse(ms(1_000)).await;
+            assert_eq!(callbacks.so_far(), []);
             peer.read_exact(kib * KIB).await;
         }
-        tokio::time::sleep(ms(1_000)).await;
-        assert_eq!(diary.so_far(), []);
+        elapse(ms(1_000)).await;
+        assert_eq!(callbacks.so_far(), []);
         peer.read_exact(KIB).await;
-        assert_eq!(diary.next().await, Call::packet("next"));
+        assert_eq!(callbacks.next().await, Call::packet("next"));
     });
 }
 
@@ -139,9 +139,9 @@ fn input_resumes_at_the_low_mark() {
 #[actix::test]
 async fn a_slow_reader_is_not_closed() {
     const MUCH: usize = 3 * 1024 * KIB;
-    let (builder, mut diary) = Probe::pool(|call, _| match call {
+    let (builder, mut callbacks) = Probe::pool(|call, _| match call {
         Call::Packet(_) => Next::SendAndStop(Bytes::from(vec![b'x'; MUCH])),
-        call => default_next(call),
+        call => protocol_default(call),
     });
     let pool = builder.send_timeout(ms(400)).acceptors(1).bind("127.0.0.1:0").await.unwrap();
     let address = pool.local_addr().unwrap();
@@ -157,24 +157,24 @@ async fn a_slow_reader_is_not_closed() {
         assert_eq!(peer.read_to_end(), b"");
         begun.elapsed()
     });
-    let took = soon(read).await.unwrap();
+    let took = in_time(read).await.unwrap();
     assert!(took > ms(800), "this reader was not slow: {took:?}");
-    assert_eq!(diary.closed().await.0, CloseReason::Local);
+    assert_eq!(callbacks.closed().await.0, CloseReason::Local);
 }
 
 #[actix::test]
 async fn a_stalled_reader_is_closed_after_the_send_timeout() {
     for stops in [false, true] {
-        let (builder, mut diary) = Probe::pool(move |call, _| match call {
+        let (builder, mut callbacks) = Probe::pool(move |call, _| match call {
             Call::Packet(_) if stops => Next::SendAndStop(Bytes::from(vec![b'x'; 16 * 1024 * KIB])),
             Call::Packet(_) => Next::Send(Bytes::from(vec![b'x'; 16 * 1024 * KIB])),
-            call => default_next(call),
+            call => protocol_default(call),
         });
         let pool = builder.send_timeout(ms(300)).acceptors(1).bind("127.0.0.1:0").await.unwrap();
         let mut peer = connect(&pool).await;
         peer.send("go").await;
-        let asked = diary.until(&Call::packet("go")).await;
-        let (call, at) = diary.next_at().await;
+        let asked = callbacks.until(&Call::packet("go")).await;
+        let (call, at) = callbacks.next_at().await;
         assert!(matches!(call, Call::Closed(CloseReason::SendTimeout, _)), "{call:?}");
         assert!(at - asked >= ms(300), "early: {:?}", at - asked);
         assert!(at - asked <= ms(3_000), "late: {:?}", at - asked);
@@ -182,7 +182,7 @@ async fn a_stalled_reader_is_closed_after_the_send_timeout() {
     }
 }
 
-/// Pumps bytes through an echo until told to stop.
+/// Pumps bytes through an echo until it is stopped.
 fn pump(address: std::net::SocketAddr, chunk: usize, stop: Arc<AtomicBool>) -> thread::JoinHandle<usize> {
     thread::spawn(move || {
         use std::io::{Read, Write};
@@ -223,7 +223,7 @@ fn p99(peer: &mut BlockingPeer, echoes: usize) -> Duration {
 async fn a_fast_peer_starves_neither_neighbours_nor_mailbox() {
     let (builder, _diary) = Probe::pool(|call, _| match call {
         Call::Packet(bytes) => Next::Send(bytes.clone()),
-        call => default_next(call),
+        call => protocol_default(call),
     });
     let pool = builder.acceptors(1).bind("127.0.0.1:0").await.unwrap();
     let address = pool.local_addr().unwrap();
@@ -235,12 +235,12 @@ async fn a_fast_peer_starves_neither_neighbours_nor_mailbox() {
     assert!(p99 < ms(50), "the neighbour's echo took {p99:?}");
     for (id, mailbox) in mailboxes {
         let asked = Instant::now();
-        soon(mailbox.send(User(Bytes::new()))).await.unwrap();
+        in_time(mailbox.send(User(Bytes::new()))).await.unwrap();
         assert!(asked.elapsed() < ms(500), "{id} answered after {:?}", asked.elapsed());
     }
     stop.store(true, Relaxed);
     let pumped = tokio::task::spawn_blocking(|| pumps.into_iter().map(|pump| pump.join().unwrap()).min());
-    assert!(soon(pumped).await.unwrap().unwrap() > 1_000_000);
+    assert!(in_time(pumped).await.unwrap().unwrap() > 1_000_000);
 }
 
 #[actix::test]
@@ -286,7 +286,7 @@ async fn a_flood_of_messages_starves_no_socket() {
     let (neighbour, own) = (measure(BlockingPeer::connect(address)), measure(flooded));
     let mut peers = Vec::new();
     for (who, measured) in [("the neighbour", neighbour), ("the flooded connection", own)] {
-        let (peer, p99, meanwhile) = soon(measured).await.unwrap();
+        let (peer, p99, meanwhile) = in_time(measured).await.unwrap();
         assert!(p99 < ms(50), "an echo of {who} took {p99:?}");
         assert!(meanwhile > 200, "{meanwhile} messages only were taken meanwhile");
         peers.push(peer);

@@ -17,16 +17,16 @@ const FIN: &str = "closed by the peer";
 async fn lines(
     act: impl Fn(&Call, &mut Conn<Probe>) -> Next<Probe> + Send + Sync + 'static,
     set: impl FnOnce(Builder<ProtocolService<Probe>>) -> Builder<ProtocolService<Probe>>,
-) -> (Pool<Connection<Probe>>, Diary) {
-    let (builder, diary) = Probe::pool(act);
+) -> (Pool<Connection<Probe>>, Callbacks) {
+    let (builder, callbacks) = Probe::pool(act);
     let pool = set(builder.framing(Framing::lines()).acceptors(1)).bind("127.0.0.1:0").await.unwrap();
-    (pool, diary)
+    (pool, callbacks)
 }
 
 fn echo(call: &Call) -> Next<Probe> {
     match call {
         Call::Packet(bytes) | Call::User(bytes) => Next::Send(bytes.clone()),
-        call => default_next(call),
+        call => protocol_default(call),
     }
 }
 
@@ -61,16 +61,16 @@ fn once<T>(value: T) -> impl Fn() -> T {
 
 #[actix::test]
 async fn packets_before_a_fin_are_answered_first() {
-    let (pool, mut diary) = lines(|call, _| echo(call), |builder| builder).await;
+    let (pool, mut callbacks) = lines(|call, _| echo(call), |builder| builder).await;
     let mut peer = connect(&pool).await;
     peer.send("1\n2\nrest").await;
     peer.finish().await;
     assert_eq!(peer.read_to_end().await, b"1\n2\nrest\n");
     let calls = [Call::Init, Call::Ack, Call::packet("1"), Call::packet("2"), Call::packet("rest"), Call::HalfClosed];
     for call in calls {
-        assert_eq!(diary.next().await, call);
+        assert_eq!(callbacks.next().await, call);
     }
-    assert_eq!(diary.next().await, Call::Closed(CloseReason::Peer, FIN.into()));
+    assert_eq!(callbacks.next().await, Call::Closed(CloseReason::Peer, FIN.into()));
 }
 
 #[actix::test]
@@ -90,28 +90,28 @@ async fn by_default_a_half_closed_connection_replies_and_ends() {
             },
             call => echo(call),
         };
-        let (pool, mut diary) = lines(act, |builder| builder).await;
+        let (pool, mut callbacks) = lines(act, |builder| builder).await;
         let (mut peer, mut other) = (connect(&pool).await, connect(&pool).await);
         other.echo("hello\n").await;
         peer.finish().await;
-        diary.until(&Call::HalfClosed).await;
+        callbacks.until(&Call::HalfClosed).await;
         // Its arbiter has come round: whatever ends at once has ended.
         for _ in 0..20 {
             other.echo("meanwhile\n").await;
         }
         let _ = open.send(());
         assert_eq!(peer.read_to_end().await, says.as_bytes(), "{answers}");
-        assert_eq!(diary.closed().await, (CloseReason::Peer, FIN.into()), "{answers}");
+        assert_eq!(callbacks.closed().await, (CloseReason::Peer, FIN.into()), "{answers}");
     }
 }
 
 #[actix::test]
 async fn with_half_close_the_connection_goes_on() {
-    let (pool, mut diary) = lines(|call, _| echo(call), |builder| builder.half_close(true)).await;
+    let (pool, mut callbacks) = lines(|call, _| echo(call), |builder| builder.half_close(true)).await;
     let mut peer = connect(&pool).await;
     peer.send("last\n").await;
     peer.finish().await;
-    diary.until(&Call::HalfClosed).await;
+    callbacks.until(&Call::HalfClosed).await;
     let address = pool.addresses().remove(0).1;
     for word in ["still", "here"] {
         address.send(User(Bytes::from_static(word.as_bytes()))).await.unwrap();
@@ -119,7 +119,7 @@ async fn with_half_close_the_connection_goes_on() {
     peer.expect(b"last\nstill\nhere\n").await;
     address.do_send(actix_acceptor::messages::Close);
     assert_eq!(peer.read_to_end().await, b"");
-    let rest = [diary.next().await, diary.next().await, diary.next().await];
+    let rest = [callbacks.next().await, callbacks.next().await, callbacks.next().await];
     let local = Call::Closed(CloseReason::Local, "closed by the connection itself".into());
     assert_eq!(rest, [Call::user("still"), Call::user("here"), local], "half_closed comes once");
 }
@@ -130,16 +130,16 @@ async fn a_fin_during_a_wait_drops_the_wait() {
     let future = once(future);
     let act = move |call: &Call, conn: &mut Conn<Probe>| match call {
         Call::Packet(_) => conn.wait(future(), |(), _, _| Next::Continue),
-        call => default_next(call),
+        call => protocol_default(call),
     };
-    let (pool, mut diary) = lines(act, |builder| builder).await;
+    let (pool, mut callbacks) = lines(act, |builder| builder).await;
     let mut peer = connect(&pool).await;
     peer.send("go\n").await;
-    diary.until(&Call::packet("go")).await;
+    callbacks.until(&Call::packet("go")).await;
     assert!(dropped.try_recv().is_err());
     peer.finish().await;
-    assert!(!soon(&mut dropped).await.unwrap(), "the wait came to its end");
-    assert_eq!(diary.next().await, Call::Closed(CloseReason::Peer, FIN.into()));
+    assert!(!in_time(&mut dropped).await.unwrap(), "the wait came to its end");
+    assert_eq!(callbacks.next().await, Call::Closed(CloseReason::Peer, FIN.into()));
     assert_eq!(peer.read_to_end().await, b"");
 }
 
@@ -153,16 +153,16 @@ async fn a_fin_behind_packets_does_not_drop_a_wait() {
         }
         call => echo(call),
     };
-    let (pool, mut diary) = lines(act, |builder| builder).await;
+    let (pool, mut callbacks) = lines(act, |builder| builder).await;
     let mut peer = connect(&pool).await;
     peer.send("wait\n1\n2\n").await;
     peer.finish().await;
-    diary.until(&Call::packet("wait")).await;
+    callbacks.until(&Call::packet("wait")).await;
     // The FIN has come by now: another connection was opened and served after it.
     connect(&pool).await.echo("other\n").await;
     open.send(()).unwrap();
     assert_eq!(peer.read_to_end().await, b"waited\n1\n2\n");
-    let closed = [diary.closed().await, diary.closed().await];
+    let closed = [callbacks.closed().await, callbacks.closed().await];
     assert_eq!(closed, [(CloseReason::Peer, FIN.into()), (CloseReason::Peer, FIN.into())]);
 }
 
@@ -173,19 +173,19 @@ async fn with_half_close_a_wait_outlives_the_fin() {
     let act = move |call: &Call, conn: &mut Conn<Probe>| match call {
         Call::Packet(_) => conn.wait(gate(), |_, _, _| Next::Send(Bytes::from_static(b"waited"))),
         Call::HalfClosed => Next::Stop,
-        call => default_next(call),
+        call => protocol_default(call),
     };
-    let (pool, mut diary) = lines(act, |builder| builder.half_close(true)).await;
+    let (pool, mut callbacks) = lines(act, |builder| builder.half_close(true)).await;
     let mut peer = connect(&pool).await;
     peer.send("wait\n").await;
-    diary.until(&Call::packet("wait")).await;
+    callbacks.until(&Call::packet("wait")).await;
     peer.finish().await;
     eventually(|| pool.list()[0].bytes_in == 5).await;
     tokio::task::yield_now().await;
     open.send(()).unwrap();
     assert_eq!(peer.read_to_end().await, b"waited\n");
-    assert_eq!(diary.next().await, Call::HalfClosed);
-    assert_eq!(diary.next().await, Call::Closed(CloseReason::Peer, FIN.into()));
+    assert_eq!(callbacks.next().await, Call::HalfClosed);
+    assert_eq!(callbacks.next().await, Call::Closed(CloseReason::Peer, FIN.into()));
 }
 
 /// However much lies unread behind it: also more than is read ahead.
@@ -197,17 +197,17 @@ async fn a_reset_during_a_wait_drops_it_at_once() {
             let future = once(future);
             let act = move |call: &Call, conn: &mut Conn<Probe>| match call {
                 Call::Packet(_) => conn.wait(future(), |(), _, _| Next::Continue),
-                call => default_next(call),
+                call => protocol_default(call),
             };
-            let (pool, mut diary) = lines(act, |builder| builder.half_close(half_close)).await;
+            let (pool, mut callbacks) = lines(act, |builder| builder.half_close(half_close)).await;
             let mut peer = connect(&pool).await;
             peer.send([b"go\n".to_vec(), vec![b'x'; behind]].concat()).await;
-            diary.until(&Call::packet("go")).await;
+            callbacks.until(&Call::packet("go")).await;
             let begun = tokio::time::Instant::now();
             peer.reset();
-            assert!(!soon(dropped).await.unwrap());
+            assert!(!in_time(dropped).await.unwrap());
             assert!(begun.elapsed() < Duration::from_secs(2), "after {:?}", begun.elapsed());
-            let (reason, why) = diary.closed().await;
+            let (reason, why) = callbacks.closed().await;
             assert!(reason == CloseReason::Peer && why != FIN, "{behind} bytes behind: {reason:?}, {why}");
         }
     }
@@ -217,15 +217,15 @@ async fn a_reset_during_a_wait_drops_it_at_once() {
 async fn a_reset_ends_a_passive_connection() {
     let act = |call: &Call, conn: &mut Conn<Probe>| {
         conn.set_active(Active::Passive);
-        default_next(call)
+        protocol_default(call)
     };
     for unread in ["", "never read\n"] {
-        let (pool, mut diary) = lines(act, |builder| builder).await;
+        let (pool, mut callbacks) = lines(act, |builder| builder).await;
         let mut peer = connect(&pool).await;
         peer.send(unread).await;
-        diary.until(&Call::Ack).await;
+        callbacks.until(&Call::Ack).await;
         peer.reset();
-        let (reason, why) = diary.closed().await;
+        let (reason, why) = callbacks.closed().await;
         assert!(reason == CloseReason::Peer && why != FIN, "{reason:?}: {why}");
     }
 }
@@ -234,19 +234,19 @@ async fn a_reset_ends_a_passive_connection() {
 async fn a_reset_ends_a_connection_above_its_mark() {
     let act = |call: &Call, _: &mut Conn<Probe>| match call {
         Call::Packet(_) => Next::Send(Bytes::from(vec![b'x'; 16 << 20])),
-        call => default_next(call),
+        call => protocol_default(call),
     };
     for stops in [false, true] {
         let act = move |call: &Call, conn: &mut Conn<Probe>| match (act(call, conn), stops) {
             (Next::Send(reply), true) => Next::SendAndStop(reply),
             (next, _) => next,
         };
-        let (pool, mut diary) = lines(act, |builder| builder.send_timeout(None)).await;
+        let (pool, mut callbacks) = lines(act, |builder| builder.send_timeout(None)).await;
         let mut peer = connect(&pool).await;
         peer.send("go\n").await;
-        diary.until(&Call::packet("go")).await;
+        callbacks.until(&Call::packet("go")).await;
         peer.reset();
-        let (reason, why) = diary.closed().await;
+        let (reason, why) = callbacks.closed().await;
         assert!(reason == CloseReason::Peer && why != FIN, "{reason:?}: {why}");
     }
 }
@@ -259,19 +259,19 @@ async fn a_passive_connection_gets_packets_and_fin_later() {
             Call::User(_) => conn.set_active(Active::Always),
             _ => {}
         }
-        default_next(call)
+        protocol_default(call)
     };
-    let (pool, mut diary) = lines(act, |builder| builder).await;
+    let (pool, mut callbacks) = lines(act, |builder| builder).await;
     let mut peer = connect(&pool).await;
     peer.send("1\n2\n").await;
     peer.finish().await;
-    diary.until(&Call::Ack).await;
+    callbacks.until(&Call::Ack).await;
     pool.addresses()[0].1.send(User(Bytes::new())).await.unwrap();
     let calls = [Call::user(""), Call::packet("1"), Call::packet("2"), Call::HalfClosed];
     for call in calls {
-        assert_eq!(diary.next().await, call);
+        assert_eq!(callbacks.next().await, call);
     }
-    assert_eq!(diary.closed().await, (CloseReason::Peer, FIN.into()));
+    assert_eq!(callbacks.closed().await, (CloseReason::Peer, FIN.into()));
 }
 
 #[actix::test]
@@ -280,17 +280,17 @@ async fn a_peer_that_leaves_while_init_waits_is_noticed() {
     let future = once(future);
     let act = move |call: &Call, conn: &mut Conn<Probe>| match call {
         Call::Init => conn.wait(future(), |(), _, _| Next::Continue),
-        call => default_next(call),
+        call => protocol_default(call),
     };
-    let (pool, mut diary) = lines(act, |builder| builder).await;
+    let (pool, mut callbacks) = lines(act, |builder| builder).await;
     let mut peer = connect(&pool).await;
-    assert_eq!(diary.next().await, Call::Init);
+    assert_eq!(callbacks.next().await, Call::Init);
     peer.finish().await;
-    assert!(!soon(dropped).await.unwrap());
-    assert_eq!(diary.next().await, Call::Closed(CloseReason::Peer, FIN.into()));
+    assert!(!in_time(dropped).await.unwrap());
+    assert_eq!(callbacks.next().await, Call::Closed(CloseReason::Peer, FIN.into()));
 }
 
-/// A wait holds what is this connection's, in order, and nobody else's.
+/// A wait holds back its own connection, in order, and no other one.
 #[actix::test]
 async fn a_wait_holds_back_only_its_own_connection() {
     let (open, gate) = oneshot::channel::<()>();
@@ -301,10 +301,10 @@ async fn a_wait_holds_back_only_its_own_connection() {
         }
         call => echo(call),
     };
-    let (pool, mut diary) = lines(act, |builder| builder).await;
+    let (pool, mut callbacks) = lines(act, |builder| builder).await;
     let mut peer = connect(&pool).await;
     peer.send("0\nwait\n1\n2\n").await;
-    diary.until(&Call::packet("wait")).await;
+    callbacks.until(&Call::packet("wait")).await;
     let address = pool.addresses().remove(0).1;
     for message in ["a", "b", "c"] {
         address.do_send(User(Bytes::from_static(message.as_bytes())));
@@ -333,10 +333,10 @@ async fn signals_during_a_wait_are_kept() {
         Call::Shutdown => Next::SendAndStop(Bytes::from_static(b"bye")),
         call => echo(call),
     };
-    let (pool, mut diary) = lines(act, |builder| builder).await;
+    let (pool, mut callbacks) = lines(act, |builder| builder).await;
     let mut peer = connect(&pool).await;
     peer.send("wait\n").await;
-    diary.until(&Call::packet("wait")).await;
+    callbacks.until(&Call::packet("wait")).await;
     let stopping = actix_rt::spawn({
         let pool = pool.clone();
         async move { pool.stop(None).await }
@@ -344,12 +344,12 @@ async fn signals_during_a_wait_are_kept() {
     eventually(|| pool.status() == actix_acceptor::info::Status::Draining).await;
     let refused = || std::net::TcpStream::connect(pool.local_addr().unwrap()).is_err();
     eventually(refused).await;
-    assert_eq!(diary.so_far(), [], "told in the middle of a wait");
+    assert_eq!(callbacks.so_far(), [], "told in the middle of a wait");
     open.send(()).unwrap();
     assert_eq!(peer.read_to_end().await, b"waited\nbye\n");
-    assert_eq!(diary.next().await, Call::Shutdown);
-    assert_eq!(diary.closed().await.0, CloseReason::Shutdown);
-    let report = soon(stopping).await.unwrap();
+    assert_eq!(callbacks.next().await, Call::Shutdown);
+    assert_eq!(callbacks.closed().await.0, CloseReason::Shutdown);
+    let report = in_time(stopping).await.unwrap();
     assert_eq!((report.asked, report.finished, report.forced), (1, 1, 0));
 }
 
@@ -364,15 +364,15 @@ async fn a_kill_works_during_waits_and_with_full_sockets() {
             }
             Call::Packet(_) if state == "stopping" => Next::SendAndStop(Bytes::from(vec![b'x'; 16 << 20])),
             Call::Packet(_) => Next::Send(Bytes::from(vec![b'x'; 16 << 20])),
-            call => default_next(call),
+            call => protocol_default(call),
         };
-        let (pool, mut diary) = lines(act, |builder| builder).await;
+        let (pool, mut callbacks) = lines(act, |builder| builder).await;
         let mut peer = connect(&pool).await;
         peer.send("go\n").await;
-        diary.until(&Call::packet("go")).await;
+        callbacks.until(&Call::packet("go")).await;
         let id = pool.list()[0].id;
         assert!(pool.kill(id), "{state}");
-        assert_eq!(diary.closed().await.0, CloseReason::Killed, "{state}");
+        assert_eq!(callbacks.closed().await.0, CloseReason::Killed, "{state}");
         let read = peer.until_gone().await;
         assert!(read.len() < 16 << 20, "{state}: what is queued is not sent");
         eventually(|| pool.connections() == 0).await;

@@ -6,11 +6,11 @@ use futures::stream;
 use support::connect;
 
 /// Answers a packet by way of a stream.
-struct Roundabout {
+struct RepliesByStream {
     passive: bool,
 }
 
-impl Protocol for Roundabout {
+impl Protocol for RepliesByStream {
     type Codec = Framing;
     type Reply = Bytes;
     type User = Bytes;
@@ -33,7 +33,7 @@ impl Protocol for Roundabout {
 async fn a_stream_added_in_packet_is_polled_at_once() {
     for passive in [false, true] {
         // Without time limits there is no tick that could wake the connection.
-        let pool = AcceptorPool::with_protocol(move |_| Roundabout { passive })
+        let pool = AcceptorPool::with_protocol(move |_| RepliesByStream { passive })
             .idle_timeout(None)
             .packet_timeout(None)
             .send_timeout(None)

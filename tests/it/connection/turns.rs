@@ -18,15 +18,15 @@ use tokio::task::yield_now;
 
 const KIB: usize = 1024;
 
-/// Yields its pattern again and again, so many bytes in all, whenever it is read; takes all that is written.
-struct Spring {
+/// Repeats its pattern up to a total length whenever it is read; accepts everything that is written.
+struct EndlessStream {
     pattern: Vec<u8>,
     left: usize,
     /// How many bytes were read so far.
     read: Arc<AtomicUsize>,
 }
 
-impl AsyncRead for Spring {
+impl AsyncRead for EndlessStream {
     fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.left == 0 {
             return Poll::Pending;
@@ -41,7 +41,7 @@ impl AsyncRead for Spring {
     }
 }
 
-impl AsyncWrite for Spring {
+impl AsyncWrite for EndlessStream {
     fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Poll::Ready(Ok(buf.len()))
     }
@@ -55,14 +55,14 @@ impl AsyncWrite for Spring {
     }
 }
 
-fn accept(director: &Director, stream: Spring) {
-    director.accept(move || Ok(Accepted { stream: Stream::other(stream), peer: Address::Other("spring".into()) }));
+fn accept(script_handle: &ScriptHandle, stream: EndlessStream) {
+    script_handle.accept(move || Ok(Accepted { stream: Stream::other(stream), peer: Address::Other("spring".into()) }));
 }
 
 /// The most that a count moves on between two of our own turns, until it is at its end.
-async fn greatest_step(count: &AtomicUsize, end: usize) -> usize {
+async fn largest_step(count: &AtomicUsize, end: usize) -> usize {
     let (mut greatest, mut before) = (0, 0);
-    soon(async {
+    in_time(async {
         while before < end {
             yield_now().await;
             let now = count.load(Relaxed);
@@ -77,15 +77,15 @@ async fn greatest_step(count: &AtomicUsize, end: usize) -> usize {
 #[actix::test]
 async fn a_turn_reads_about_64_kib() {
     const ALL: usize = 8 * 1024 * KIB;
-    let (builder, _diary) = Probe::pool(|call, _| default_next(call));
-    let (pool, director) = in_memory(builder.framing(Framing::len4())).await;
+    let (builder, _diary) = Probe::pool(|call, _| protocol_default(call));
+    let (pool, script_handle) = in_memory(builder.framing(Framing::len4())).await;
     let read = Arc::<AtomicUsize>::default();
     // Not so small that it is their number that ends a turn.
     let pattern = [&(40 * KIB as u32).to_be_bytes()[..], &vec![b'x'; 40 * KIB]].concat();
-    accept(&director, Spring { pattern, left: ALL, read: read.clone() });
-    let step = greatest_step(&read, ALL).await;
+    accept(&script_handle, EndlessStream { pattern, left: ALL, read: read.clone() });
+    let step = largest_step(&read, ALL).await;
     assert!(step <= 64 * KIB + 64 * KIB, "{step} bytes in a turn");
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 #[actix::test]
@@ -97,29 +97,29 @@ async fn a_turn_delivers_128_packets() {
         if let Call::Packet(_) = call {
             counted.fetch_add(1, Relaxed);
         }
-        default_next(call)
+        protocol_default(call)
     });
-    let (pool, director) = in_memory(builder.framing(Framing::lines())).await;
-    accept(&director, Spring { pattern: b"\n".to_vec(), left: ALL, read: Arc::default() });
-    let step = greatest_step(&taken, ALL).await;
+    let (pool, script_handle) = in_memory(builder.framing(Framing::lines())).await;
+    accept(&script_handle, EndlessStream { pattern: b"\n".to_vec(), left: ALL, read: Arc::default() });
+    let step = largest_step(&taken, ALL).await;
     assert!(step <= 128, "{step} packets in a turn");
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 #[actix::test]
 async fn a_burst_of_peers_does_not_delay_connections() {
     let (builder, _diary) = Probe::pool(|call, _| match call {
         Call::Packet(bytes) => Next::Send(bytes.clone()),
-        call => default_next(call),
+        call => protocol_default(call),
     });
-    let (pool, director) = in_memory(builder).await;
-    let mut standing = director.connect();
+    let (pool, script_handle) = in_memory(builder).await;
+    let mut standing = script_handle.connect();
     standing.echo("before").await;
-    let crowd: Vec<_> = (0..1_000).map(|_| director.connect()).collect();
+    let crowd: Vec<_> = (0..1_000).map(|_| script_handle.connect()).collect();
     standing.echo("meanwhile").await;
-    assert!(director.left() > 500, "only {} of {} were left to be accepted", director.left(), crowd.len());
+    assert!(script_handle.left() > 500, "only {} of {} were left to be accepted", script_handle.left(), crowd.len());
     eventually(|| pool.connections() == 1_001).await;
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 /// Each message brings the next one, so that the mailbox is never empty; more of them than a turn takes.
@@ -140,16 +140,16 @@ async fn stream_items_pass_a_mailbox_that_is_never_empty() {
             Next::Continue
         }
         Call::User(bytes) | Call::Packet(bytes) => Next::Send(bytes.clone()),
-        call => default_next(call),
+        call => protocol_default(call),
     });
-    let (pool, director) = in_memory(builder).await;
-    let mut peer = director.connect();
+    let (pool, script_handle) = in_memory(builder).await;
+    let mut peer = script_handle.connect();
     for item in ["one", "two", "three"] {
         peer.echo("flooded").await;
         items.send(Bytes::from_static(item.as_bytes())).unwrap();
         peer.expect(item.as_bytes()).await;
     }
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 /// Also the other way round: two streams that never end, and a mailbox.
@@ -162,47 +162,47 @@ async fn a_message_gets_through_streams_that_never_end() {
         }
         Call::User(bytes) if bytes.is_empty() => Next::Continue,
         Call::User(bytes) | Call::Packet(bytes) => Next::Send(bytes.clone()),
-        call => default_next(call),
+        call => protocol_default(call),
     });
-    let (pool, director) = in_memory(builder).await;
-    let mut peer = director.connect();
+    let (pool, script_handle) = in_memory(builder).await;
+    let mut peer = script_handle.connect();
     peer.echo("flooded").await;
     pool.addresses()[0].1.do_send(User(Bytes::from_static(b"message")));
     peer.expect(b"message").await;
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 #[test]
 fn during_a_wait_one_buffer_is_read_ahead() {
     paused(async {
-        let (builder, mut diary) = Probe::pool(|call, conn| match call {
+        let (builder, mut callbacks) = Probe::pool(|call, conn| match call {
             Call::Packet(bytes) if bytes == "wait" => {
-                conn.wait(tokio::time::sleep(Duration::from_secs(30)), |_, _, _| Next::Continue)
+                conn.wait(elapse(Duration::from_secs(30)), |_, _, _| Next::Continue)
             }
-            call => default_next(call),
+            call => protocol_default(call),
         });
-        let (pool, director) = in_memory(builder.framing(Framing::lines()).max_frame(1024 * KIB)).await;
-        let mut peer = director.connect();
+        let (pool, script_handle) = in_memory(builder.framing(Framing::lines()).max_frame(1024 * KIB)).await;
+        let mut peer = script_handle.connect();
         peer.send("wait\n").await;
-        diary.until(&Call::packet("wait")).await;
+        callbacks.until(&Call::packet("wait")).await;
         let flood = [vec![b'x'; 512 * KIB], b"\n".to_vec()].concat();
         let sending = tokio::time::timeout(Duration::from_secs(10), peer.0.write_all(&flood));
         assert!(sending.await.is_err(), "all of it was taken in");
         let ahead = pool.list()[0].bytes_in as usize;
         assert!((1..=64 * KIB).contains(&ahead), "{ahead} bytes were read ahead");
-        soon(pool.stop(Duration::ZERO)).await;
+        in_time(pool.stop(Duration::ZERO)).await;
     });
 }
 
 /// What is written is counted by then.
-struct Scales {
+struct WriteCounter {
     pool: Arc<Mutex<Option<PoolHandle>>>,
     written: usize,
     weighed: Arc<Mutex<Vec<(usize, usize)>>>,
     request: Option<&'static [u8]>,
 }
 
-impl AsyncRead for Scales {
+impl AsyncRead for WriteCounter {
     fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.request.take() {
             Some(request) => {
@@ -214,7 +214,7 @@ impl AsyncRead for Scales {
     }
 }
 
-impl AsyncWrite for Scales {
+impl AsyncWrite for WriteCounter {
     fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let counted = self.pool.lock().unwrap().as_ref().unwrap().info().bytes_out;
         let bytes = buf.len().min(3);
@@ -234,18 +234,18 @@ impl AsyncWrite for Scales {
 
 #[actix::test]
 async fn bytes_are_counted_before_they_are_visible() {
-    let (builder, mut diary) = Probe::pool(|call, _| match call {
+    let (builder, mut callbacks) = Probe::pool(|call, _| match call {
         Call::Packet(_) => Next::Send(Bytes::from_static(b"0123456789")),
-        call => default_next(call),
+        call => protocol_default(call),
     });
-    let (pool, director) = in_memory(builder).await;
+    let (pool, script_handle) = in_memory(builder).await;
     let (known, weighed) = (Arc::new(Mutex::new(Some(pool.untyped()))), Arc::<Mutex<Vec<_>>>::default());
-    let scales = Scales { pool: known.clone(), written: 0, weighed: weighed.clone(), request: Some(b"go") };
-    director.accept(move || Ok(Accepted { stream: Stream::other(scales), peer: Address::Other("scales".into()) }));
-    diary.until(&Call::packet("go")).await;
+    let scales = WriteCounter { pool: known.clone(), written: 0, weighed: weighed.clone(), request: Some(b"go") };
+    script_handle.accept(move || Ok(Accepted { stream: Stream::other(scales), peer: Address::Other("scales".into()) }));
+    callbacks.until(&Call::packet("go")).await;
     eventually(|| weighed.lock().unwrap().len() == 4).await;
     assert!(weighed.lock().unwrap().iter().all(|(written, counted)| counted >= written), "{weighed:?}");
     assert_eq!(pool.info().bytes_out, 10);
     known.lock().unwrap().take();
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }

@@ -1,4 +1,4 @@
-//! The four doors: what holds for every one of them alike.
+//! What holds for all four handlers.
 
 use std::io;
 use std::time::Duration;
@@ -18,7 +18,7 @@ enum Verdict {
     Fail,
 }
 
-fn judge(packet: &[u8]) -> Verdict {
+fn verdict(packet: &[u8]) -> Verdict {
     match packet {
         b"quit" => Verdict::Quit,
         b"fail" => Verdict::Fail,
@@ -27,15 +27,15 @@ fn judge(packet: &[u8]) -> Verdict {
     }
 }
 
-struct Judge;
+struct ReportsReasons;
 
-impl Protocol for Judge {
+impl Protocol for ReportsReasons {
     type Codec = Framing;
     type Reply = Bytes;
     type User = ();
 
     fn packet(&mut self, packet: Bytes, _: &mut Conn<Self>) -> Next<Self> {
-        match judge(&packet) {
+        match verdict(&packet) {
             Verdict::Echo => Next::Send(packet),
             Verdict::Quit => Next::Stop,
             Verdict::Fail => Next::fail("as asked"),
@@ -55,7 +55,7 @@ async fn serve(mut socket: Socket) -> io::Result<()> {
         if read == 0 {
             return Ok(());
         }
-        match judge(&buffer[..read]) {
+        match verdict(&buffer[..read]) {
             Verdict::Echo => socket.write_all(&buffer[..read]).await?,
             Verdict::Quit => return Ok(()),
             Verdict::Fail => return Err(io::Error::other("as asked")),
@@ -63,15 +63,15 @@ async fn serve(mut socket: Socket) -> io::Result<()> {
     }
 }
 
-/// A pool of each door, with two acceptors, on the same settings.
-async fn every_door() -> Vec<(&'static str, PoolHandle)> {
+/// A pool with each handler, two acceptors and the same settings.
+async fn every_handler() -> Vec<(&'static str, PoolHandle)> {
     fn two<D>(builder: Builder<D>) -> Builder<D> {
         builder.acceptors(2)
     }
     let events = AcceptorPool::with_events(
         |_| Init::new(()),
         |_, event, _| match event {
-            Event::Packet(packet) => match judge(&packet) {
+            Event::Packet(packet) => match verdict(&packet) {
                 Verdict::Echo => Next::Send(packet),
                 Verdict::Quit => Next::Stop,
                 Verdict::Fail => Next::fail("as asked"),
@@ -81,10 +81,13 @@ async fn every_door() -> Vec<(&'static str, PoolHandle)> {
     );
     let address = "127.0.0.1:0";
     vec![
-        ("protocol", two(AcceptorPool::with_protocol(|_| Judge)).bind(address).await.unwrap().untyped()),
+        ("protocol", two(AcceptorPool::with_protocol(|_| ReportsReasons)).bind(address).await.unwrap().untyped()),
         ("events", two(events).bind(address).await.unwrap().untyped()),
         ("serve", two(AcceptorPool::with_fn(serve)).bind(address).await.unwrap().untyped()),
-        ("start", two(AcceptorPool::with_actor(|s| Ok(Own::start(s, serve)))).bind(address).await.unwrap().untyped()),
+        (
+            "start",
+            two(AcceptorPool::with_actor(|s| Ok(SocketActor::start(s, serve)))).bind(address).await.unwrap().untyped(),
+        ),
     ]
 }
 
@@ -95,7 +98,7 @@ async fn closed<A>(pool: &Pool<A>, reason: CloseReason, count: u64) {
 
 #[actix::test]
 async fn every_handler_counts_and_lists_connections() {
-    for (door, pool) in every_door().await {
+    for (handler, pool) in every_handler().await {
         let mut peers = Vec::new();
         for _ in 0..3 {
             let mut peer = connect(&pool).await;
@@ -103,128 +106,128 @@ async fn every_handler_counts_and_lists_connections() {
             peer.echo("hello").await;
             peers.push(peer);
         }
-        assert_eq!(pool.connections(), 3, "{door}");
+        assert_eq!(pool.connections(), 3, "{handler}");
         // The peer may have its answer before the count has it.
         eventually(|| pool.info().bytes_out == 15).await;
         let list = pool.list();
-        assert_eq!(list.iter().map(|connection| connection.id.get()).collect::<Vec<_>>(), [1, 2, 3], "{door}");
+        assert_eq!(list.iter().map(|connection| connection.id.get()).collect::<Vec<_>>(), [1, 2, 3], "{handler}");
         for (connection, peer) in list.iter().zip(&peers) {
-            assert_eq!(connection.peer.socket(), Some(peer.address()), "{door}");
-            assert_eq!(&*connection.listener, pool.name(), "{door}");
-            assert_eq!((connection.bytes_in, connection.bytes_out), (5, 5), "{door}");
+            assert_eq!(connection.peer.socket(), Some(peer.address()), "{handler}");
+            assert_eq!(&*connection.listener, pool.name(), "{handler}");
+            assert_eq!((connection.bytes_in, connection.bytes_out), (5, 5), "{handler}");
         }
         let info = pool.info();
-        assert_eq!((info.accepted, info.connections, info.closed.total()), (3, 3, 0), "{door}");
-        assert_eq!((info.bytes_in, info.bytes_out), (15, 15), "{door}");
+        assert_eq!((info.accepted, info.connections, info.closed.total()), (3, 3, 0), "{handler}");
+        assert_eq!((info.bytes_in, info.bytes_out), (15, 15), "{handler}");
         peers[1].finish().await;
-        assert_eq!(peers[1].read_to_end().await, b"", "{door}");
+        assert_eq!(peers[1].read_to_end().await, b"", "{handler}");
         closed(&pool, CloseReason::Peer, 1).await;
-        assert_eq!(pool.list().iter().map(|connection| connection.id.get()).collect::<Vec<_>>(), [1, 3], "{door}");
-        soon(pool.stop(Duration::ZERO)).await;
+        assert_eq!(pool.list().iter().map(|connection| connection.id.get()).collect::<Vec<_>>(), [1, 3], "{handler}");
+        in_time(pool.stop(Duration::ZERO)).await;
     }
 }
 
 #[actix::test]
 async fn every_handler_tells_peer_local_and_reset_apart() {
-    for (door, pool) in every_door().await {
+    for (handler, pool) in every_handler().await {
         let mut peer = connect(&pool).await;
         peer.echo("hello").await;
         peer.send("quit").await;
-        assert_eq!(peer.read_to_end().await, b"", "{door}");
+        assert_eq!(peer.read_to_end().await, b"", "{handler}");
         closed(&pool, CloseReason::Local, 1).await;
         let mut peer = connect(&pool).await;
         peer.echo("hello").await;
         peer.reset();
         eventually(|| pool.info().closed.get(CloseReason::Peer) == 1).await;
-        assert_eq!(pool.info().closed.total(), 2, "{door}");
-        soon(pool.stop(Duration::ZERO)).await;
+        assert_eq!(pool.info().closed.total(), 2, "{handler}");
+        in_time(pool.stop(Duration::ZERO)).await;
     }
 }
 
 #[actix::test]
 async fn every_handler_kills_exactly_one_connection() {
-    for (door, pool) in every_door().await {
-        let (mut doomed, mut other) = (connect(&pool).await, connect(&pool).await);
-        doomed.echo("hello").await;
+    for (handler, pool) in every_handler().await {
+        let (mut killed, mut other) = (connect(&pool).await, connect(&pool).await);
+        killed.echo("hello").await;
         other.echo("hello").await;
-        let id = pool.list().iter().find(|info| info.peer.socket() == Some(doomed.address())).unwrap().id;
-        assert!(pool.kill(id), "{door}");
-        assert_eq!(doomed.until_gone().await, b"", "{door}");
+        let id = pool.list().iter().find(|info| info.peer.socket() == Some(killed.address())).unwrap().id;
+        assert!(pool.kill(id), "{handler}");
+        assert_eq!(killed.until_gone().await, b"", "{handler}");
         closed(&pool, CloseReason::Killed, 1).await;
-        assert!(!pool.kill(id), "{door}: it is dead already");
-        assert!(!pool.kill(ConnectionId::from(1_000_000)), "{door}: there was never one");
+        assert!(!pool.kill(id), "{handler}: it is dead already");
+        assert!(!pool.kill(ConnectionId::from(1_000_000)), "{handler}: there was never one");
         other.echo("untouched").await;
-        soon(pool.stop(Duration::ZERO)).await;
+        in_time(pool.stop(Duration::ZERO)).await;
     }
 }
 
 #[actix::test]
 async fn every_handler_drains() {
-    for (door, pool) in every_door().await {
+    for (handler, pool) in every_handler().await {
         let mut peers = [connect(&pool).await, connect(&pool).await, connect(&pool).await];
         for peer in &mut peers {
             peer.echo("hello").await;
         }
-        let report = soon(pool.stop(Duration::from_secs(60))).await;
-        assert_eq!((report.asked, report.finished, report.forced), (3, 3, 0), "{door}");
+        let report = in_time(pool.stop(Duration::from_secs(60))).await;
+        assert_eq!((report.asked, report.finished, report.forced), (3, 3, 0), "{handler}");
         closed(&pool, CloseReason::Shutdown, 3).await;
         for peer in &mut peers {
-            assert_eq!(peer.read_to_end().await, b"", "{door}");
+            assert_eq!(peer.read_to_end().await, b"", "{handler}");
         }
     }
 }
 
 #[actix::test]
 async fn a_panic_ends_one_connection_with_every_handler() {
-    for (door, pool) in every_door().await {
+    for (handler, pool) in every_handler().await {
         let mut others = Vec::new();
         for number in 0..100 {
             let (mut bad, mut good) = (connect(&pool).await, connect(&pool).await);
             bad.echo("hello").await;
             good.echo(format!("I am {number}")).await;
             bad.send("panic").await;
-            assert_eq!(bad.until_gone().await, b"", "{door}");
+            assert_eq!(bad.until_gone().await, b"", "{handler}");
             others.push(good);
         }
         for other in &mut others {
             other.echo("untouched").await;
         }
         closed(&pool, CloseReason::Panic, 100).await;
-        assert!(pool.info().acceptors.iter().all(|acceptor| acceptor.restarts == 0), "{door}");
-        soon(pool.stop(Duration::ZERO)).await;
+        assert!(pool.info().acceptors.iter().all(|acceptor| acceptor.restarts == 0), "{handler}");
+        in_time(pool.stop(Duration::ZERO)).await;
     }
 }
 
 #[actix::test]
 async fn errors_are_counted_with_every_handler() {
-    for (door, pool) in every_door().await {
+    for (handler, pool) in every_handler().await {
         let mut peer = connect(&pool).await;
         peer.send("fail").await;
-        assert_eq!(peer.read_to_end().await, b"", "{door}");
-        closed(&pool, if door == "start" { CloseReason::Local } else { CloseReason::Error }, 1).await;
-        soon(pool.stop(Duration::ZERO)).await;
+        assert_eq!(peer.read_to_end().await, b"", "{handler}");
+        closed(&pool, if handler == "start" { CloseReason::Local } else { CloseReason::Error }, 1).await;
+        in_time(pool.stop(Duration::ZERO)).await;
     }
 }
 
-/// Panics in the function itself that a door is given, for the first connection; the second one is served.
+/// Panics in the user's function itself for the first connection; serves the second one.
 #[actix::test]
 async fn a_panic_in_the_users_function_ends_one_connection() {
     fn first(id: ConnectionId) {
         assert_ne!(id.get(), 1, "the first one panics");
     }
-    async fn first_is_lost(door: &str, pool: PoolHandle) {
-        assert_eq!(connect(&pool).await.until_gone().await, b"", "{door}");
+    async fn first_connection_panics(handler: &str, pool: PoolHandle) {
+        assert_eq!(connect(&pool).await.until_gone().await, b"", "{handler}");
         closed(&pool, CloseReason::Panic, 1).await;
         connect(&pool).await.echo("the second one").await;
-        assert_eq!(pool.info().acceptors[0].restarts, 0, "{door}");
-        soon(pool.stop(Duration::ZERO)).await;
+        assert_eq!(pool.info().acceptors[0].restarts, 0, "{handler}");
+        in_time(pool.stop(Duration::ZERO)).await;
     }
     let address = "127.0.0.1:0";
     let factory = AcceptorPool::with_protocol(|peer| {
         first(peer.id);
-        Judge
+        ReportsReasons
     });
-    first_is_lost("protocol", factory.acceptors(1).bind(address).await.unwrap().untyped()).await;
+    first_connection_panics("protocol", factory.acceptors(1).bind(address).await.unwrap().untyped()).await;
     let on_init = AcceptorPool::with_events(
         |conn| {
             first(conn.id());
@@ -235,22 +238,22 @@ async fn a_panic_in_the_users_function_ends_one_connection() {
             event => event.default_next(),
         },
     );
-    first_is_lost("events", on_init.acceptors(1).bind(address).await.unwrap().untyped()).await;
+    first_connection_panics("events", on_init.acceptors(1).bind(address).await.unwrap().untyped()).await;
     let before_the_future = AcceptorPool::with_fn(|socket| {
         first(socket.id());
         serve(socket)
     });
-    first_is_lost("serve", before_the_future.acceptors(1).bind(address).await.unwrap().untyped()).await;
+    first_connection_panics("serve", before_the_future.acceptors(1).bind(address).await.unwrap().untyped()).await;
     let in_the_future = AcceptorPool::with_fn(|socket| async {
         first(socket.id());
         serve(socket).await
     });
-    first_is_lost("serve", in_the_future.acceptors(1).bind(address).await.unwrap().untyped()).await;
+    first_connection_panics("serve", in_the_future.acceptors(1).bind(address).await.unwrap().untyped()).await;
     let start = AcceptorPool::with_actor(|socket| {
         first(socket.id());
-        Ok(Own::start(socket, serve))
+        Ok(SocketActor::start(socket, serve))
     });
-    first_is_lost("start", start.acceptors(1).bind(address).await.unwrap().untyped()).await;
+    first_connection_panics("start", start.acceptors(1).bind(address).await.unwrap().untyped()).await;
 }
 
 #[actix::test]
@@ -260,11 +263,11 @@ async fn a_codec_factory_panic_ends_one_connection() {
         assert_ne!(made.fetch_add(1, std::sync::atomic::Ordering::Relaxed), 0, "the first one panics");
         Framing::raw()
     };
-    let pool = AcceptorPool::with_codec(|_| Judge, codec).acceptors(1).bind("127.0.0.1:0").await.unwrap();
+    let pool = AcceptorPool::with_codec(|_| ReportsReasons, codec).acceptors(1).bind("127.0.0.1:0").await.unwrap();
     connect(&pool).await.until_gone().await;
     closed(&pool, CloseReason::Panic, 1).await;
     connect(&pool).await.echo("the second one").await;
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 /// Panics again in `closed`, after the panic that ended it.
@@ -299,7 +302,7 @@ async fn a_panic_in_closed_ends_no_other_connection() {
     }
     closed(&pool, CloseReason::Panic, 3).await;
     assert_eq!(pool.info().acceptors[0].restarts, 0);
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
     drop(pool);
     assert_eq!(closings.rest().await, [], "each closed once");
 }

@@ -1,4 +1,4 @@
-//! The door `events`: a closure pair, its streams, and the state at the end.
+//! `AcceptorPool::with_events`: the closures, their streams, and the state at the end.
 
 use std::time::Duration;
 
@@ -45,7 +45,7 @@ async fn the_state_begins_in_on_init_and_each_connection_has_its_own() {
     first.expect(b"101\n102\n").await;
     second.send("c\n").await;
     second.expect(b"201\n").await;
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 #[actix::test]
@@ -65,7 +65,7 @@ async fn the_items_of_a_stream_from_on_init_arrive_as_user() {
     let mut lines: Vec<_> = peer.read_exact(14).await.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
     lines.sort();
     assert_eq!(lines, [b"".to_vec(), b"one".to_vec(), b"three".to_vec(), b"two".to_vec()]);
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 #[actix::test]
@@ -92,7 +92,7 @@ async fn a_stream_added_in_a_later_callback_arrives_as_user_too() {
     let mut senders = Vec::new();
     for number in 0..3 {
         peer.echo("one more\n").await;
-        let sender = soon(handed.recv()).await.unwrap();
+        let sender = in_time(handed.recv()).await.unwrap();
         sender.send(format!("number {number}")).unwrap();
         peer.expect(format!("number {number}\n").as_bytes()).await;
         senders.push(sender);
@@ -104,8 +104,8 @@ async fn a_stream_added_in_a_later_callback_arrives_as_user_too() {
         peer.expect(b"still here\n").await;
     }
     drop(peer);
-    soon(senders[0].closed()).await;
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(senders[0].closed()).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 enum Tell {
@@ -149,14 +149,14 @@ async fn the_type_has_a_name_so_addresses_and_recipients_work() {
     peer.expect(b"2\n5\n").await;
     recipient.do_send(User(Tell::End));
     assert_eq!(peer.read_to_end().await, b"");
-    assert_eq!(soon(closings.recv()).await, Some((5, CloseReason::Local)));
-    soon(pool.stop(Duration::ZERO)).await;
+    assert_eq!(in_time(closings.recv()).await, Some((5, CloseReason::Local)));
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 #[actix::test]
 async fn with_close_gets_the_state_once_however_it_ended() {
     let (pool, mut closings) = sums().await;
-    async fn met(pool: &Pool<Connection<Sum>>, number: u64) -> Peer {
+    async fn connected(pool: &Pool<Connection<Sum>>, number: u64) -> Peer {
         let mut peer = connect(pool).await;
         // It may be counted a moment before it has its address.
         eventually(|| pool.addresses().len() == 1).await;
@@ -164,22 +164,22 @@ async fn with_close_gets_the_state_once_however_it_ended() {
         peer.expect(format!("{number}\n").as_bytes()).await;
         peer
     }
-    drop(met(&pool, 1).await);
-    assert_eq!(soon(closings.recv()).await, Some((1, CloseReason::Peer)));
+    drop(connected(&pool, 1).await);
+    assert_eq!(in_time(closings.recv()).await, Some((1, CloseReason::Peer)));
     eventually(|| pool.connections() == 0).await;
-    let mut peer = met(&pool, 2).await;
+    let mut peer = connected(&pool, 2).await;
     peer.send("panic\n").await;
-    assert_eq!(soon(closings.recv()).await, Some((2, CloseReason::Panic)));
+    assert_eq!(in_time(closings.recv()).await, Some((2, CloseReason::Panic)));
     eventually(|| pool.connections() == 0).await;
-    let _peer = met(&pool, 3).await;
+    let _peer = connected(&pool, 3).await;
     pool.kill(pool.list()[0].id);
-    assert_eq!(soon(closings.recv()).await, Some((3, CloseReason::Killed)));
+    assert_eq!(in_time(closings.recv()).await, Some((3, CloseReason::Killed)));
     eventually(|| pool.connections() == 0).await;
-    let _peer = met(&pool, 4).await;
-    soon(pool.stop(Duration::from_secs(60))).await;
-    assert_eq!(soon(closings.recv()).await, Some((4, CloseReason::Shutdown)));
+    let _peer = connected(&pool, 4).await;
+    in_time(pool.stop(Duration::from_secs(60))).await;
+    assert_eq!(in_time(closings.recv()).await, Some((4, CloseReason::Shutdown)));
     drop(pool);
-    assert_eq!(soon(closings.recv()).await, None, "each once");
+    assert_eq!(in_time(closings.recv()).await, None, "each once");
 }
 
 #[actix::test]
@@ -206,14 +206,14 @@ async fn on_init_may_stop_fail_or_panic_before_any_event() {
         assert_eq!(connect(&pool).await.until_gone().await, b"");
     }
     connect(&pool).await.expect(b"begun").await;
-    let (state, reason, _) = soon(closings.recv()).await.unwrap();
+    let (state, reason, _) = in_time(closings.recv()).await.unwrap();
     assert_eq!((state, reason), ("stopped", CloseReason::Local));
-    let (state, reason, text) = soon(closings.recv()).await.unwrap();
+    let (state, reason, text) = in_time(closings.recv()).await.unwrap();
     assert_eq!((state, reason, &*text), ("failed", CloseReason::Error, "no more"));
-    let (state, _, _) = soon(closings.recv()).await.unwrap();
+    let (state, _, _) = in_time(closings.recv()).await.unwrap();
     assert_eq!(state, "begun", "there is no state after a panic in on_init");
     assert_eq!(pool.info().closed.get(CloseReason::Panic), 1);
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 #[actix::test]
@@ -229,7 +229,7 @@ async fn what_on_init_sends_is_on_the_wire_before_a_stop() {
     .await
     .unwrap();
     assert_eq!(connect(&pool).await.read_to_end().await, b"full, sorry");
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 #[actix::test]
@@ -247,7 +247,7 @@ async fn another_codec_speaks_its_own_packets_and_replies() {
     let mut peer = connect(&pool).await;
     peer.send("hello\n").await;
     peer.expect(b"HELLO\n").await;
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 #[actix::test]
@@ -263,7 +263,7 @@ async fn default_next_stops_on_timeout_and_shutdown() {
     let pool = ignoring.idle_timeout(idle).bind("127.0.0.1:0").await.unwrap();
     let mut peer = connect(&pool).await;
     peer.expect(b"zzz").await;
-    let report = soon(pool.stop(Duration::from_millis(100))).await;
+    let report = in_time(pool.stop(Duration::from_millis(100))).await;
     assert_eq!((report.asked, report.finished, report.forced), (1, 0, 1));
     let heeding = AcceptorPool::with_events(|_| Init::new(()), |_, event, _| event.default_next());
     let pool = heeding.idle_timeout(idle).bind("127.0.0.1:0").await.unwrap();
@@ -271,7 +271,7 @@ async fn default_next_stops_on_timeout_and_shutdown() {
     eventually(|| pool.info().closed.get(CloseReason::Idle) == 1).await;
     let mut peer = connect(&pool).await;
     eventually(|| pool.info().accepted == 2).await;
-    let report = soon(pool.stop(Duration::from_secs(60))).await;
+    let report = in_time(pool.stop(Duration::from_secs(60))).await;
     assert_eq!(report.forced, 0);
     assert_eq!(peer.until_gone().await, b"");
 }

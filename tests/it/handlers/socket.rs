@@ -7,10 +7,9 @@ use actix_acceptor::{handlers::NoActor, telemetry::CloseReason, AcceptorPool, Po
 use support::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc::{unbounded_channel, UnboundedReceiver};
-use tokio::time::sleep;
 
 /// Notes this, reads one byte, tells how that went, and returns as is said.
-async fn noting(
+async fn pool_with_reason(
     reasons: &'static [CloseReason],
     returns: fn() -> io::Result<()>,
     limit: Option<Duration>,
@@ -38,14 +37,14 @@ async fn counted_as(pool: &Pool<NoActor>, reason: CloseReason) {
 async fn a_sockets_close_reason_is_counted() {
     for reason in CloseReason::ALL.iter().copied() {
         let notes: &'static [CloseReason] = Box::leak(Box::new([reason]));
-        let (pool, mut told) = noting(notes, || Ok(()), None).await;
+        let (pool, mut told) = pool_with_reason(notes, || Ok(()), None).await;
         let mut peer = connect(&pool).await;
         peer.send("x").await;
         peer.until_gone().await;
         // Whatever the word is, reading goes on.
-        assert_eq!(soon(told.recv()).await, Some(Ok(b'x')), "{reason:?}");
+        assert_eq!(in_time(told.recv()).await, Some(Ok(b'x')), "{reason:?}");
         counted_as(&pool, reason).await;
-        soon(pool.stop(None)).await;
+        in_time(pool.stop(None)).await;
     }
 }
 
@@ -53,36 +52,36 @@ async fn a_sockets_close_reason_is_counted() {
 async fn the_first_close_reason_wins() {
     let returns: [fn() -> io::Result<()>; 2] = [|| Ok(()), || Err(ErrorKind::BrokenPipe.into())];
     for returns in returns {
-        let (pool, _told) = noting(&[CloseReason::TooLong, CloseReason::Local], returns, None).await;
+        let (pool, _told) = pool_with_reason(&[CloseReason::TooLong, CloseReason::Local], returns, None).await;
         let mut peer = connect(&pool).await;
         peer.send("x").await;
         peer.until_gone().await;
         counted_as(&pool, CloseReason::TooLong).await;
-        soon(pool.stop(None)).await;
+        in_time(pool.stop(None)).await;
     }
 }
 
 #[actix::test]
 async fn the_pools_close_reason_precedes_the_sockets() {
-    let (pool, mut told) = noting(&[CloseReason::Error], || Ok(()), None).await;
+    let (pool, mut told) = pool_with_reason(&[CloseReason::Error], || Ok(()), None).await;
     let mut peer = connect(&pool).await;
     eventually(|| pool.connections() == 1).await;
     assert!(pool.kill(pool.list()[0].id));
     // Not dropped because it did not look: it looks, and sees it.
-    assert_eq!(soon(told.recv()).await, Some(Err(ErrorKind::ConnectionAborted)));
+    assert_eq!(in_time(told.recv()).await, Some(Err(ErrorKind::ConnectionAborted)));
     peer.until_gone().await;
     counted_as(&pool, CloseReason::Killed).await;
-    soon(pool.stop(None)).await;
+    in_time(pool.stop(None)).await;
 }
 
 #[actix::test]
 async fn a_socket_with_a_close_reason_keeps_its_limits() {
-    let (pool, mut told) = noting(&[CloseReason::Error], || Ok(()), Some(Duration::from_millis(100))).await;
+    let (pool, mut told) = pool_with_reason(&[CloseReason::Error], || Ok(()), Some(Duration::from_millis(100))).await;
     let mut peer = connect(&pool).await;
-    assert_eq!(soon(told.recv()).await, Some(Err(ErrorKind::TimedOut)));
+    assert_eq!(in_time(told.recv()).await, Some(Err(ErrorKind::TimedOut)));
     peer.until_gone().await;
     counted_as(&pool, CloseReason::Idle).await;
-    soon(pool.stop(None)).await;
+    in_time(pool.stop(None)).await;
 }
 
 #[test]
@@ -93,13 +92,13 @@ fn silence_between_two_reads_does_not_count() {
             for _ in 0..2 {
                 let byte = socket.read_u8().await?;
                 // Nobody listens.
-                sleep(2 * limit).await;
+                elapse(2 * limit).await;
                 socket.write_u8(byte).await?;
             }
             io::Result::Ok(())
         };
-        let (pool, director) = in_memory(AcceptorPool::with_fn(serve).idle_timeout(limit)).await;
-        let mut peer = director.connect();
+        let (pool, script_handle) = in_memory(AcceptorPool::with_fn(serve).idle_timeout(limit)).await;
+        let mut peer = script_handle.connect();
         peer.echo("1").await;
         peer.echo("2").await;
         assert_eq!(peer.read_to_end().await, b"");
@@ -118,11 +117,11 @@ fn a_peer_that_keeps_sending_is_not_idle() {
             #[allow(unreachable_code)]
             io::Result::Ok(())
         };
-        let (pool, director) = in_memory(AcceptorPool::with_fn(serve).idle_timeout(limit)).await;
-        let mut peer = director.connect();
+        let (pool, script_handle) = in_memory(AcceptorPool::with_fn(serve).idle_timeout(limit)).await;
+        let mut peer = script_handle.connect();
         for _ in 0..10 {
             peer.send(".").await;
-            sleep(limit * 9 / 10).await;
+            elapse(limit * 9 / 10).await;
             assert_eq!(pool.connections(), 1);
         }
         peer.read_to_end().await;
@@ -139,15 +138,16 @@ fn a_slow_reader_is_kept_and_a_stalled_one_is_closed() {
             let tell = tell.clone();
             async move { tell.send(socket.write_all(&[7; 200 * 1024]).await.unwrap_err().kind()).unwrap() }
         };
-        let (pool, director) = in_memory(AcceptorPool::with_fn(serve).send_timeout(limit).idle_timeout(None)).await;
-        let mut peer = director.connect();
+        let (pool, script_handle) =
+            in_memory(AcceptorPool::with_fn(serve).send_timeout(limit).idle_timeout(None)).await;
+        let mut peer = script_handle.connect();
         for _ in 0..5 {
-            sleep(limit * 9 / 10).await;
+            elapse(limit * 9 / 10).await;
             assert!(told.is_empty());
             peer.read_exact(1).await;
         }
         let last = tokio::time::Instant::now();
-        assert_eq!(soon(told.recv()).await, Some(ErrorKind::TimedOut));
+        assert_eq!(in_time(told.recv()).await, Some(ErrorKind::TimedOut));
         assert!(last.elapsed() >= limit && last.elapsed() <= limit * 11 / 10, "{:?}", last.elapsed());
         counted_as(&pool, CloseReason::SendTimeout).await;
     });
@@ -166,7 +166,7 @@ async fn draining_resolves_when_the_socket_is_gone() {
     };
     let pool = AcceptorPool::with_fn(serve).acceptors(1).bind("127.0.0.1:0").await.unwrap();
     connect(&pool).await.until_gone().await;
-    soon(told.recv()).await.unwrap();
+    in_time(told.recv()).await.unwrap();
     counted_as(&pool, CloseReason::Local).await;
-    soon(pool.stop(None)).await;
+    in_time(pool.stop(None)).await;
 }

@@ -14,13 +14,15 @@ use actix_acceptor::{
 };
 use bytes::Bytes;
 use futures::future::LocalBoxFuture;
-use support::{connect, default_next, eventually, soon, Call, Echo, Own, Peer, Probe, Recorded, Recorder};
+use support::{
+    connect, eventually, in_time, protocol_default, Call, Echo, Peer, Probe, Recorded, Recorder, SocketActor,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// Peers say HELO and are answered; `CLAIM n` claims 10.0.0.n, `PANIC` panics, anything else is refused.
-struct Greeting;
+struct HeloHandshake;
 
-impl Handshake for Greeting {
+impl Handshake for HeloHandshake {
     fn handshake(
         &self,
         mut stream: Stream,
@@ -52,41 +54,41 @@ impl Handshake for Greeting {
 }
 
 fn greeted() -> Listener {
-    Listener::tcp("127.0.0.1:0").handshake(Greeting)
+    Listener::tcp("127.0.0.1:0").handshake(HeloHandshake)
 }
 
 #[actix::test]
 async fn init_precedes_the_handshake_and_ack_follows_it() {
-    let (builder, mut diary) = Probe::pool(|call, conn| match call {
+    let (builder, mut callbacks) = Probe::pool(|call, conn| match call {
         Call::Init => {
             assert!(conn.tls().is_none());
             Next::Send(Bytes::from_static(b"from init"))
         }
         Call::Ack => Next::Send(Bytes::from(conn.tls().unwrap().version.clone())),
-        other => default_next(other),
+        other => protocol_default(other),
     });
     let pool = builder.listener(greeted()).start().await.unwrap();
     let mut peer = connect(&pool).await;
-    diary.until(&Call::Init).await;
+    callbacks.until(&Call::Init).await;
     peer.send(b"HEL").await;
     peer.send(b"O\nfirst").await;
     peer.expect(b"EHLO\nfrom initnone at all").await;
-    diary.until(&Call::packet("first")).await;
-    soon(pool.stop(None)).await;
+    callbacks.until(&Call::packet("first")).await;
+    in_time(pool.stop(None)).await;
 }
 
 #[actix::test]
 async fn a_stop_in_init_closes_without_a_handshake_and_sends_nothing() {
     let (builder, _diary) = Probe::pool(|call, _| match call {
         Call::Init => Next::SendAndStop(Bytes::from_static(b"not in clear")),
-        other => default_next(other),
+        other => protocol_default(other),
     });
     let pool = builder.listener(greeted()).start().await.unwrap();
     let mut peer = connect(&pool).await;
     assert_eq!(peer.until_gone().await, b"");
-    soon(pool.wait_for(|n| n == 0, None)).await.unwrap();
+    in_time(pool.wait_for(|n| n == 0, None)).await.unwrap();
     assert_eq!(pool.info().closed.get(CloseReason::Local), 1);
-    soon(pool.stop(None)).await;
+    in_time(pool.stop(None)).await;
 }
 
 #[actix::test]
@@ -139,7 +141,7 @@ async fn a_failed_handshake_ends_one_connection() {
         (info.closed.get(CloseReason::Handshake), info.closed.get(CloseReason::Panic), info.connections),
         (3, 1, 2)
     );
-    soon(pool.stop(None)).await;
+    in_time(pool.stop(None)).await;
 }
 
 #[actix::test]
@@ -148,26 +150,26 @@ async fn peers_that_leave_in_mid_handshake_leave_nothing_behind() {
     for _ in 0..200 {
         connect(&pool).await.send(b"HEL").await;
     }
-    soon(pool.wait_for(|n| n == 0, None)).await.unwrap();
+    in_time(pool.wait_for(|n| n == 0, None)).await.unwrap();
     eventually(|| pool.info().accepted == 200).await;
-    soon(pool.wait_for(|n| n == 0, None)).await.unwrap();
+    in_time(pool.wait_for(|n| n == 0, None)).await.unwrap();
     assert_eq!(pool.info().closed.get(CloseReason::Handshake), 200);
     let mut good = connect(&pool).await;
     good.send(b"HELO\n").await;
     good.expect(b"EHLO\n").await;
-    soon(pool.stop(None)).await;
+    in_time(pool.stop(None)).await;
 }
 
 #[actix::test]
 async fn a_handshaking_connection_can_be_killed_and_drained() {
     let pool = AcceptorPool::with_protocol(|_| Echo).listener(greeted()).start().await.unwrap();
     let mut killed = connect(&pool).await;
-    soon(pool.wait_for(|n| n == 1, None)).await.unwrap();
+    in_time(pool.wait_for(|n| n == 1, None)).await.unwrap();
     assert!(pool.kill(pool.list()[0].id));
     killed.until_gone().await;
     let mut drained = connect(&pool).await;
-    soon(pool.wait_for(|n| n == 1, None)).await.unwrap();
-    let report = soon(pool.stop(Duration::from_millis(50))).await;
+    in_time(pool.wait_for(|n| n == 1, None)).await.unwrap();
+    let report = in_time(pool.stop(Duration::from_millis(50))).await;
     assert_eq!((report.asked, report.forced), (1, 1));
     drained.until_gone().await;
     assert_eq!(pool.info().closed.get(CloseReason::Killed), 2);
@@ -181,9 +183,9 @@ async fn claim<A>(pool: &Pool<A>, host: u8) -> Peer {
 
 #[actix::test]
 async fn limits_and_logs_use_the_claimed_peer() {
-    let (builder, diary) = Probe::pool(|call, conn| match call {
+    let (builder, callbacks) = Probe::pool(|call, conn| match call {
         Call::Ack => Next::Send(Bytes::from(format!("{} {}", conn.peer(), conn.socket_peer().ip().unwrap()))),
-        other => default_next(other),
+        other => protocol_default(other),
     });
     let rules = [actix_acceptor::limits::Rule::deny("10.0.0.9").unwrap()];
     let pool = builder.max_per_peer(1).rules(rules).listener(greeted()).start().await.unwrap();
@@ -197,18 +199,18 @@ async fn limits_and_logs_use_the_claimed_peer() {
     again.until_gone().await;
     let mut denied = claim(&pool, 9).await;
     denied.until_gone().await;
-    soon(pool.wait_for(|n| n == 2, None)).await.unwrap();
+    in_time(pool.wait_for(|n| n == 2, None)).await.unwrap();
     let info = pool.info();
     assert_eq!((info.refused.get(RefusalReason::PerPeer), info.refused.get(RefusalReason::Denied)), (1, 1));
     assert_eq!((info.accepted, info.closed.total()), (4, 0));
 
     drop(one);
-    soon(pool.wait_for(|n| n == 1, None)).await.unwrap();
+    in_time(pool.wait_for(|n| n == 1, None)).await.unwrap();
     let mut one = claim(&pool, 1).await;
     one.expect(b"10.0.0.1:1 127.0.0.1").await;
-    soon(pool.stop(None)).await;
+    in_time(pool.stop(None)).await;
     drop(pool);
-    let calls = diary.rest().await;
+    let calls = callbacks.rest().await;
     let refused = |call: &Call| matches!(call, Call::Closed(_, text) if text == "refused: per_peer");
     assert_eq!(calls.iter().filter(|call| refused(call)).count(), 1, "{calls:?}");
 }
@@ -224,7 +226,7 @@ async fn echo_once(mut socket: Socket) {
 #[actix::test]
 async fn fn_and_actor_get_their_socket_after_the_handshake() {
     let serve = AcceptorPool::with_fn(echo_once).listener(greeted()).start().await.unwrap().untyped();
-    let start = AcceptorPool::with_actor(|socket| Ok(Own::start(socket, echo_once)));
+    let start = AcceptorPool::with_actor(|socket| Ok(SocketActor::start(socket, echo_once)));
     let start = start.listener(greeted()).start().await.unwrap().untyped();
     for pool in [serve, start] {
         let mut peer = connect(&pool).await;
@@ -236,10 +238,10 @@ async fn fn_and_actor_get_their_socket_after_the_handshake() {
         let mut leaves = connect(&pool).await;
         leaves.send(b"HEL").await;
         drop(leaves);
-        soon(pool.wait_for(|n| n == 0, None)).await.unwrap();
+        in_time(pool.wait_for(|n| n == 0, None)).await.unwrap();
         eventually(|| pool.info().accepted == 3).await;
-        soon(pool.wait_for(|n| n == 0, None)).await.unwrap();
+        in_time(pool.wait_for(|n| n == 0, None)).await.unwrap();
         assert_eq!(pool.info().closed.get(CloseReason::Handshake), 2);
-        soon(pool.stop(None)).await;
+        in_time(pool.stop(None)).await;
     }
 }

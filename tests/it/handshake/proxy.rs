@@ -12,7 +12,7 @@ use actix_acceptor::{
     AcceptorPool, Conn, Framing, Listener, Next, PoolHandle, Protocol, Socket, StartError,
 };
 use bytes::Bytes;
-use support::{connect, default_next, eventually, soon, Call, Echo, Folder, Peer, Probe, Recorded, Recorder};
+use support::{connect, eventually, in_time, protocol_default, Call, Echo, Folder, Peer, Probe, Recorded, Recorder};
 use tokio::io::AsyncWriteExt;
 
 pub(super) const LINE: &[u8] = b"PROXY TCP4 203.0.113.7 198.51.100.1 4711 443\r\n";
@@ -38,9 +38,9 @@ fn binary(told: &[(u8, &[u8])]) -> Vec<u8> {
 }
 
 /// Tells who it talks to before it echoes.
-pub(super) struct Who;
+pub(super) struct PeerReporter;
 
-impl Protocol for Who {
+impl Protocol for PeerReporter {
     type Codec = Framing;
     type Reply = Bytes;
     type User = ();
@@ -63,7 +63,7 @@ impl Protocol for Who {
 }
 
 async fn who(proxy: ProxyProtocol) -> PoolHandle {
-    AcceptorPool::with_protocol(|_| Who).listener(listener(proxy)).start().await.unwrap().untyped()
+    AcceptorPool::with_protocol(|_| PeerReporter).listener(listener(proxy)).start().await.unwrap().untyped()
 }
 
 #[actix::test]
@@ -96,13 +96,13 @@ async fn both_versions_are_read_in_any_pieces() {
     peer.send([LINE, &much].concat()).await;
     peer.expect(b"203.0.113.7:4711 by 127.0.0.1 v1\n").await;
     peer.expect(&much).await;
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 #[actix::test]
 async fn the_proxy_header_can_be_read() {
     let (builder, _diary) = Probe::pool(|call, conn| {
-        let Call::Ack = call else { return default_next(call) };
+        let Call::Ack = call else { return protocol_default(call) };
         let header = conn.proxy().unwrap();
         let tls = header.tls().unwrap();
         assert!(tls.is_tls && tls.certificate_shown && tls.certificate_verified);
@@ -120,27 +120,27 @@ async fn the_proxy_header_can_be_read() {
     let mut peer = connect(&pool).await;
     peer.send(binary(told)).await;
     peer.expect(b"example.org TLSv1.3 alice AES").await;
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 #[actix::test]
 async fn headers_of_untrusted_peers_are_not_believed() {
     let elsewhere = |proxy: ProxyProtocol| proxy.trust("192.0.2.0/24").unwrap().trust("::1").unwrap().trust_local();
-    let (builder, diary) = Probe::pool(|call, _| default_next(call));
+    let (builder, callbacks) = Probe::pool(|call, _| protocol_default(call));
     let pool = builder.listener(listener(elsewhere(ProxyProtocol::required()))).start().await.unwrap();
     let mut peer = connect(&pool).await;
     assert_eq!(peer.until_gone().await, b"");
     eventually(|| pool.info().refused.get(RefusalReason::Denied) == 1).await;
     assert_eq!((pool.info().accepted, pool.info().closed.total(), pool.info().connections), (1, 0, 0));
-    soon(pool.stop(None)).await;
+    in_time(pool.stop(None)).await;
     drop(pool);
-    assert_eq!(diary.rest().await, [], "it never came so far");
+    assert_eq!(callbacks.rest().await, [], "it never came so far");
 
     let pool = who(elsewhere(ProxyProtocol::optional())).await;
     let mut peer = connect(&pool).await;
     peer.expect(format!("{} by 127.0.0.1 v0\n", peer.address()).as_bytes()).await;
     peer.echo(LINE).await;
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 #[actix::test]
@@ -160,10 +160,10 @@ async fn with_optional_headers_other_bytes_are_data() {
     // One that leaves without a word has not failed at anything.
     connect(&pool).await.finish().await;
     drop(peer);
-    soon(pool.wait_for(|n| n == 0, None)).await.unwrap();
+    in_time(pool.wait_for(|n| n == 0, None)).await.unwrap();
     eventually(|| pool.info().closed.total() == 9).await;
     assert_eq!(pool.info().closed.get(CloseReason::Handshake), 0);
-    soon(pool.stop(None)).await;
+    in_time(pool.stop(None)).await;
 }
 
 #[actix::test]
@@ -176,7 +176,7 @@ async fn a_local_header_keeps_the_socket_peer() {
         peer.expect(format!("{} by 127.0.0.1 v{version}\n", peer.address()).as_bytes()).await;
         peer.echo(b"are you there?").await;
     }
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 #[actix::test]
@@ -227,12 +227,12 @@ async fn a_bad_header_ends_one_connection() {
     peer.echo(b"checked").await;
     good.echo(b"after").await;
     assert_eq!(pool.info().closed.get(CloseReason::Handshake), 9);
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 #[actix::test]
 async fn rules_look_at_both_peers_and_limits_at_the_claimed_one() {
-    let pool = AcceptorPool::with_protocol(|_| Who)
+    let pool = AcceptorPool::with_protocol(|_| PeerReporter)
         .max_per_peer(1)
         .rules([Rule::deny("203.0.113.66").unwrap(), Rule::deny("127.0.0.2").unwrap()])
         .listener(listener(loopback(ProxyProtocol::required())))
@@ -264,7 +264,7 @@ async fn rules_look_at_both_peers_and_limits_at_the_claimed_one() {
     eventually(|| pool.info().refused.get(RefusalReason::Denied) == 2).await;
     let info = pool.info();
     assert_eq!((info.refused.get(RefusalReason::PerPeer), info.connections, info.accepted), (1, 3, 6));
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 #[actix::test]
@@ -274,7 +274,7 @@ async fn the_proxy_protocol_works_with_all_handlers() {
         let told = format!("{} {} {:?}", socket.peer(), header.version, header.authority());
         socket.write_all(told.as_bytes()).await
     };
-    let folder = Folder::new();
+    let folder = Folder::create();
     let (memory, connector) = Memory::new("memory");
     let pool = AcceptorPool::with_fn(serve)
         .listener(Listener::unix(folder.path("socket")).proxy_protocol(ProxyProtocol::required().trust_local()))
@@ -287,10 +287,10 @@ async fn the_proxy_protocol_works_with_all_handlers() {
     let mut peer = Peer(tokio::net::UnixStream::connect(folder.path("socket")).await.unwrap());
     peer.send(&header).await;
     assert_eq!(peer.read_to_end().await, expected);
-    let mut peer = Peer(soon(connector.connect()).await.unwrap());
+    let mut peer = Peer(in_time(connector.connect()).await.unwrap());
     peer.send(&header).await;
     assert_eq!(peer.read_to_end().await, expected);
-    soon(pool.stop(None)).await;
+    in_time(pool.stop(None)).await;
 }
 
 #[actix::test]

@@ -12,19 +12,19 @@ use actix_acceptor::{
     AcceptorPool, Listener,
 };
 use support::pki::Pki;
-use support::{connect, eventually, pass, soon, Peer};
+use support::{connect, eventually, in_time, pass, Peer};
 
-use super::proxy::{listener, loopback, Who, LINE};
+use super::proxy::{listener, loopback, PeerReporter, LINE};
 
 #[actix::test]
 async fn the_header_precedes_tls() {
-    let pki = Pki::new();
+    let pki = Pki::generate();
     let (cert, key) = pki.issue("localhost");
     for backend in [TlsBackend::Native, TlsBackend::Rustls] {
         let tls = Tls::builder(backend).files(&cert, &key).build().unwrap();
         let proxy = loopback(ProxyProtocol::required());
         let limit = Duration::from_millis(400);
-        let pool = AcceptorPool::with_protocol(|_| Who)
+        let pool = AcceptorPool::with_protocol(|_| PeerReporter)
             .handshake_timeout(limit)
             .listener(Listener::tcp("127.0.0.1:0").tls(tls).proxy_protocol(proxy))
             .start()
@@ -39,21 +39,21 @@ async fn the_header_precedes_tls() {
         // The header late, TLS never: what the first takes is not given to the second once more.
         let began = std::time::Instant::now();
         let mut slow = connect(&pool).await;
-        soon(pool.wait_for(|n| n == 2, None)).await.unwrap();
+        in_time(pool.wait_for(|n| n == 2, None)).await.unwrap();
         pass(limit / 2).await;
         slow.send(LINE).await;
         assert_eq!(slow.until_gone().await, b"");
         assert!(began.elapsed() >= limit && began.elapsed() < limit * 3 / 2, "{:?}", began.elapsed());
         eventually(|| pool.info().closed.get(CloseReason::Handshake) == 1).await;
-        soon(pool.stop(Duration::ZERO)).await;
+        in_time(pool.stop(Duration::ZERO)).await;
     }
 }
 
 struct Refusals(std::sync::Mutex<std::sync::mpsc::Sender<(String, RefusalReason)>>);
 
 impl Observer for Refusals {
-    fn observe(&self, _: &str, happening: &PoolEvent<'_>) {
-        if let PoolEvent::Refused { peer, reason, .. } = happening {
+    fn observe(&self, _: &str, event: &PoolEvent<'_>) {
+        if let PoolEvent::Refused { peer, reason, .. } = event {
             self.0.lock().unwrap().send((peer.to_string(), *reason)).unwrap();
         }
     }
@@ -61,7 +61,7 @@ impl Observer for Refusals {
 
 #[actix::test]
 async fn a_refusal_precedes_tls_and_names_the_claimed_peer() {
-    let pki = Pki::new();
+    let pki = Pki::generate();
     let (cert, key) = pki.issue("localhost");
     let asked = Arc::new(AtomicUsize::new(0));
     let count = asked.clone();
@@ -71,7 +71,7 @@ async fn a_refusal_precedes_tls_and_names_the_claimed_peer() {
         Ok(None)
     });
     let (told, refusals) = std::sync::mpsc::channel();
-    let pool = AcceptorPool::with_protocol(|_| Who)
+    let pool = AcceptorPool::with_protocol(|_| PeerReporter)
         .max_per_peer(1)
         .rules([Rule::deny("203.0.113.66").unwrap()])
         .observer(Refusals(std::sync::Mutex::new(told)))
@@ -90,7 +90,7 @@ async fn a_refusal_precedes_tls_and_names_the_claimed_peer() {
         let mut refused = connect(&pool).await;
         refused.send(header).await;
         assert!(pki.connect(refused.0, "localhost").await.is_err());
-        let peer = refusals.recv_timeout(support::PATIENCE).unwrap();
+        let peer = refusals.recv_timeout(support::TIME_LIMIT).unwrap();
         assert_eq!(peer.1, reason);
         assert!(std::str::from_utf8(header).unwrap().contains(peer.0.split(':').next().unwrap()), "{peer:?}");
     }
@@ -98,5 +98,5 @@ async fn a_refusal_precedes_tls_and_names_the_claimed_peer() {
     let mut served = Peer(pki.connect(stalled.0, "localhost").await.unwrap());
     served.expect(b"203.0.113.7:4711 by 127.0.0.1 v1\n").await;
     assert_eq!(asked.load(SeqCst), 1);
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }

@@ -13,7 +13,7 @@ use actix_acceptor::{
 };
 use bytes::Bytes;
 use support::pki::{connect_as, Pki};
-use support::{connect, eventually, soon, Peer, Recorded, Recorder};
+use support::{connect, eventually, in_time, Peer, Recorded, Recorder};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -66,7 +66,7 @@ async fn plain<A>(pool: &Pool<A>) -> Peer {
 
 #[actix::test]
 async fn rustls_and_native_tls_clients_are_served_by_both() {
-    let pki = Pki::new();
+    let pki = Pki::generate();
     let (cert, key) = pki.issue("localhost");
     for backend in BACKENDS {
         let tls = Tls::builder(backend).files(&cert, &key).alpn(["echo/2", "echo/1"]).build().unwrap();
@@ -88,16 +88,16 @@ async fn rustls_and_native_tls_clients_are_served_by_both() {
         let authority = native_tls::Certificate::from_pem(&std::fs::read(pki.authority()).unwrap()).unwrap();
         let connector = native_tls::TlsConnector::builder().add_root_certificate(authority).build().unwrap();
         let connector = tokio_native_tls::TlsConnector::from(connector);
-        let mut peer = Peer(soon(connector.connect("localhost", tcp(&pool).await)).await.unwrap());
+        let mut peer = Peer(in_time(connector.connect("localhost", tcp(&pool).await)).await.unwrap());
         peer.echo(b"hello\n").await;
         drop(peer);
-        soon(pool.stop(Duration::ZERO)).await;
+        in_time(pool.stop(Duration::ZERO)).await;
     }
 }
 
 #[actix::test]
 async fn async_fns_have_tls() {
-    let pki = Pki::new();
+    let pki = Pki::generate();
     let (cert, key) = pki.issue("localhost");
     for backend in BACKENDS {
         let tls = Tls::builder(backend).files(&cert, &key).build().unwrap();
@@ -112,13 +112,13 @@ async fn async_fns_have_tls() {
         let mut peer = Peer(pki.connect(tcp(&pool).await, "localhost").await.unwrap());
         peer.send(b"hello").await;
         assert_eq!(peer.read_to_end().await, b"hello");
-        soon(pool.stop(Duration::ZERO)).await;
+        in_time(pool.stop(Duration::ZERO)).await;
     }
 }
 
 #[test]
 fn certificate_and_key_errors_name_the_file() {
-    let pki = Pki::new();
+    let pki = Pki::generate();
     let (cert, key) = pki.issue("localhost");
     let (_, other_key) = pki.issue("other");
     let nonsense = pki.file("nonsense");
@@ -146,7 +146,7 @@ fn certificate_and_key_errors_name_the_file() {
 
 #[test]
 fn what_a_back_end_cannot_do_is_refused_by_name() {
-    let pki = Pki::new();
+    let pki = Pki::generate();
     let (cert, key) = pki.issue("localhost");
     let native = || Tls::native().files(&cert, &key);
     for (builder, named) in [
@@ -164,7 +164,7 @@ fn what_a_back_end_cannot_do_is_refused_by_name() {
 
 #[actix::test]
 async fn client_certificates_names_and_the_lowest_version_by_rustls() {
-    let pki = Pki::new();
+    let pki = Pki::generate();
     let (default, other, client) = (pki.issue("localhost"), pki.issue("other.test"), pki.issue("a client"));
     let base = || Tls::rustls().files(&default.0, &default.1).sni_certificate("other.test", &other.0, &other.1);
     let optional = base().client_certificates(ClientCertificates::Optional, pki.authority()).build().unwrap();
@@ -177,26 +177,26 @@ async fn client_certificates_names_and_the_lowest_version_by_rustls() {
         peer.send(b"tls\n").await;
         peer.expect(expected.as_bytes()).await;
     }
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 
     let required = base().client_certificates(ClientCertificates::Required, pki.authority());
     let pool = lines(&required.min_version(TlsVersion::V1_3).build().unwrap()).await;
     let mut peer = Peer(connect_as(pki.client(Some(&client)), tcp(&pool).await, "localhost").await.unwrap());
     peer.echo(b"hello\n").await;
-    let strange = Pki::new();
+    let strange = Pki::generate();
     let stranger = strange.issue("a stranger");
     for shows in [None, Some(&stranger)] {
         if let Ok(mut peer) = connect_as(pki.client(shows), tcp(&pool).await, "localhost").await {
-            assert!(soon(peer.read(&mut [0])).await.is_err(), "TLS 1.3 says so after the client is done");
+            assert!(in_time(peer.read(&mut [0])).await.is_err(), "TLS 1.3 says so after the client is done");
         }
     }
     eventually(|| pool.info().closed.get(CloseReason::Handshake) == 2).await;
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 #[actix::test]
 async fn plaintext_and_silence_fail_the_tls_handshake() {
-    let pki = Pki::new();
+    let pki = Pki::generate();
     let (cert, key) = pki.issue("localhost");
     for backend in BACKENDS {
         let tls = Tls::builder(backend).files(&cert, &key).build().unwrap();
@@ -217,13 +217,13 @@ async fn plaintext_and_silence_fail_the_tls_handshake() {
         eventually(|| pool.info().closed.get(CloseReason::Handshake) == 202).await;
         let mut good = Peer(pki.connect(tcp(&pool).await, "localhost").await.unwrap());
         good.echo(b"still\n").await;
-        soon(pool.stop(Duration::ZERO)).await;
+        in_time(pool.stop(Duration::ZERO)).await;
     }
 }
 
 #[actix::test]
 async fn a_missing_close_notify_is_distinguished() {
-    let pki = Pki::new();
+    let pki = Pki::generate();
     let (cert, key) = pki.issue("localhost");
     for backend in BACKENDS {
         let tls = Tls::builder(backend).files(&cert, &key).build().unwrap();
@@ -238,13 +238,13 @@ async fn a_missing_close_notify_is_distinguished() {
         rude.echo(b"hello").await;
         rude.0.get_mut().0.shutdown().await.unwrap();
         assert_eq!(closings.reason().await, CloseReason::Truncated, "{backend:?}");
-        soon(pool.stop(Duration::ZERO)).await;
+        in_time(pool.stop(Duration::ZERO)).await;
     }
 }
 
 #[actix::test]
 async fn certificates_change_live_and_a_bad_pair_is_refused() {
-    let pki = Pki::new();
+    let pki = Pki::generate();
     let (cert, key) = pki.issue("localhost");
     for backend in BACKENDS {
         pki.issue("localhost");
@@ -267,14 +267,14 @@ async fn certificates_change_live_and_a_bad_pair_is_refused() {
         assert_ne!(shown(&new), first);
         old.write_all(b"still\n").await.unwrap();
         let mut echo = [0; 6];
-        soon(old.read_exact(&mut echo)).await.unwrap();
-        soon(pool.stop(Duration::ZERO)).await;
+        in_time(old.read_exact(&mut echo)).await.unwrap();
+        in_time(pool.stop(Duration::ZERO)).await;
     }
 }
 
 #[actix::test]
 async fn starttls_upgrades_a_plaintext_connection() {
-    let pki = Pki::new();
+    let pki = Pki::generate();
     let (cert, key) = pki.issue("localhost");
     for backend in BACKENDS {
         let tls = Tls::builder(backend).files(&cert, &key).build().unwrap();
@@ -291,13 +291,13 @@ async fn starttls_upgrades_a_plaintext_connection() {
         victim.send(b"starttls\ninjected\n").await;
         assert_eq!(victim.until_gone().await, b"go ahead\n", "what came in clear is neither decrypted nor delivered");
         eventually(|| pool.info().closed.get(CloseReason::Handshake) == 1).await;
-        soon(pool.stop(Duration::ZERO)).await;
+        in_time(pool.stop(Duration::ZERO)).await;
     }
 }
 
 #[actix::test]
 async fn a_dropped_socket_sends_the_rest_and_close_notify() {
-    let pki = Pki::new();
+    let pki = Pki::generate();
     let (cert, key) = pki.issue("localhost");
     let content: Vec<u8> = (0..4_000_000_u32).map(|at| (at / 7) as u8).collect();
     for backend in BACKENDS {
@@ -310,11 +310,11 @@ async fn a_dropped_socket_sends_the_rest_and_close_notify() {
         let mut peer = pki.connect(connect(&pool).await.0, "localhost").await.unwrap();
         let mut read = Vec::new();
         // A slow reader: the last bytes are still with us when the function has long returned.
-        while soon(peer.read_buf(&mut read)).await.expect("an orderly end") > 0 {
+        while in_time(peer.read_buf(&mut read)).await.expect("an orderly end") > 0 {
             support::pass(Duration::from_millis(1)).await;
         }
         assert!(read == content, "{} of {} bytes", read.len(), content.len());
-        soon(pool.wait_for(|n| n == 0, None)).await.unwrap();
+        in_time(pool.wait_for(|n| n == 0, None)).await.unwrap();
         assert_eq!(pool.info().closed.get(CloseReason::Local), 1);
 
         // Who has taken leave is gone at once, whatever the peer does.
@@ -322,21 +322,21 @@ async fn a_dropped_socket_sends_the_rest_and_close_notify() {
         let shuts = AcceptorPool::with_fn(|mut socket: Socket| async move { socket.shutdown().await });
         let shuts = shuts.listener(Listener::tcp("127.0.0.1:0").tls(tls)).start().await.unwrap();
         let quiet = pki.connect(connect(&shuts).await.0, "localhost").await.unwrap();
-        soon(shuts.wait_for(|n| n == 0, None)).await.unwrap();
+        in_time(shuts.wait_for(|n| n == 0, None)).await.unwrap();
         eventually(|| shuts.info().closed.get(CloseReason::Local) == 1).await;
-        soon(shuts.stop(None)).await;
+        in_time(shuts.stop(None)).await;
         drop(quiet);
 
-        // One that takes nothing does not hold up a stop beyond its deadline.
+        // A stalled peer does not delay a stop beyond its deadline.
         let _stalled = pki.connect(connect(&pool).await.0, "localhost").await.unwrap();
-        soon(pool.wait_for(|n| n == 1, None)).await.unwrap();
-        soon(pool.stop(Duration::from_millis(100))).await;
+        in_time(pool.wait_for(|n| n == 1, None)).await.unwrap();
+        in_time(pool.stop(Duration::from_millis(100))).await;
     }
 }
 
 #[actix::test]
 async fn a_custom_rustls_config_is_served_but_not_reloaded() {
-    let pki = Pki::new();
+    let pki = Pki::generate();
     let (cert, key) = pki.issue("localhost");
     let (cert_pem, key_pem) = (std::fs::read(cert).unwrap(), std::fs::read(key).unwrap());
     let identity = native_tls::Identity::from_pkcs8(&cert_pem, &key_pem).unwrap();
@@ -352,6 +352,6 @@ async fn a_custom_rustls_config_is_served_but_not_reloaded() {
         assert_eq!(tls.expires(), None);
         let pool = lines(&tls).await;
         Peer(pki.connect(tcp(&pool).await, "localhost").await.unwrap()).echo(b"hello\n").await;
-        soon(pool.stop(Duration::ZERO)).await;
+        in_time(pool.stop(Duration::ZERO)).await;
     }
 }

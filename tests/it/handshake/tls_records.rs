@@ -13,7 +13,7 @@ use actix_acceptor::{
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use support::pki::Pki;
-use support::{soon, Recorded, Recorder};
+use support::{in_time, Recorded, Recorder};
 
 const BACKENDS: [TlsBackend; 2] = [TlsBackend::Native, TlsBackend::Rustls];
 
@@ -59,7 +59,7 @@ impl Client {
 
 /// Serves an echo by each back end in turn to a client that follows the script; how its connection ends.
 async fn each(script: fn(&mut Client)) -> Vec<CloseReason> {
-    let pki = Pki::new();
+    let pki = Pki::generate();
     let (cert, key) = pki.issue("localhost");
     let mut endings = Vec::new();
     for backend in BACKENDS {
@@ -74,10 +74,10 @@ async fn each(script: fn(&mut Client)) -> Vec<CloseReason> {
             client
         });
         // Stays connected: what ends the connection is in the script.
-        let client = soon(client).await.unwrap();
+        let client = in_time(client).await.unwrap();
         endings.push(closings.reason().await);
         drop(client);
-        soon(pool.stop(Duration::ZERO)).await;
+        in_time(pool.stop(Duration::ZERO)).await;
     }
     endings
 }

@@ -14,7 +14,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use support::logs;
 use support::pki::{connect_as, Pki};
-use support::{connect, eventually, ms, pass, soon, Echo, Peer, Recorded, Recorder};
+use support::{connect, eventually, in_time, ms, pass, Echo, Peer, Recorded, Recorder};
 
 const BACKENDS: [TlsBackend; 2] = [TlsBackend::Native, TlsBackend::Rustls];
 
@@ -41,7 +41,7 @@ fn key_der(path: &Path) -> Vec<u8> {
 
 #[actix::test]
 async fn certificates_are_taken_as_pem_and_der_from_files_and_memory() {
-    let pki = Pki::new();
+    let pki = Pki::generate();
     let (cert, key) = pki.issue("localhost");
     let (cert_der, key_der) = (der(&cert), key_der(&key));
     let files = (pki.file("localhost.der"), pki.file("localhost-key.der"));
@@ -61,7 +61,7 @@ async fn certificates_are_taken_as_pem_and_der_from_files_and_memory() {
             assert!(tls.expires().unwrap() > SystemTime::now());
             let pool = echo(&tls).await;
             assert_eq!(shown(&pki, &pool, "localhost").await.unwrap().as_ref(), cert_der);
-            soon(pool.stop(Duration::ZERO)).await;
+            in_time(pool.stop(Duration::ZERO)).await;
         }
         for (certificate, why) in
             [(&b"rubbish"[..], "not a certificate"), (b"-----BEGIN X-----\n-----END X-----\n", "in it")]
@@ -76,7 +76,7 @@ async fn certificates_are_taken_as_pem_and_der_from_files_and_memory() {
 
 #[actix::test]
 async fn listeners_report_the_earliest_certificate_expiry() {
-    let pki = Pki::new();
+    let pki = Pki::generate();
     let (cert, key) = pki.issue("localhost");
     let soonest = SystemTime::UNIX_EPOCH + Duration::from_secs(2_000_000_000);
     let named = pki.issue_until("inside", soonest);
@@ -94,17 +94,17 @@ async fn listeners_report_the_earliest_certificate_expiry() {
     assert_eq!(shown(&pki, &pool, "inside").await.unwrap().as_ref(), der(&named.0));
     assert_eq!(secure.url(), format!("tls://{}", secure.address));
     assert_eq!(plain.url(), format!("tcp://{}", plain.address));
-    // It is told anew after a reload.
+    // It is reported again after a reload.
     let later = soonest + Duration::from_secs(1_000_000);
     pki.issue_until("inside", later);
     tls.reload().unwrap();
     assert_eq!(pool.listeners()[0].certificate_expires, Some(later));
-    soon(pool.stop(None)).await;
+    in_time(pool.stop(None)).await;
 }
 
 #[actix::test]
 async fn a_hook_sees_the_client_hello_and_goes_on_chooses_or_refuses() {
-    let pki = Pki::new();
+    let pki = Pki::generate();
     let (cert, key) = pki.issue("public");
     let inside = pki.issue("inside");
     let chosen = Tls::rustls().files(&inside.0, &inside.1).build().unwrap();
@@ -148,7 +148,7 @@ async fn a_hook_sees_the_client_hello_and_goes_on_chooses_or_refuses() {
         assert!(text.contains(why) && error.contains(alert), "{text}; {error}");
     }
     assert_eq!(shown(&pki, &pool, "public").await.unwrap().as_ref(), der(&cert), "nobody else is concerned");
-    soon(pool.stop(None)).await;
+    in_time(pool.stop(None)).await;
     match Tls::native().files(&cert, &key).on_client_hello(|_| Ok(None)).build().unwrap_err() {
         TlsError::InvalidSetting(InvalidSetting { setting, .. }) => assert_eq!(setting, "on_client_hello"),
         other => panic!("{other}"),
@@ -157,7 +157,7 @@ async fn a_hook_sees_the_client_hello_and_goes_on_chooses_or_refuses() {
 
 #[actix::test]
 async fn a_certificate_may_be_for_any_host_of_a_domain() {
-    let pki = Pki::new();
+    let pki = Pki::generate();
     let (default, any, one) =
         (pki.issue("localhost"), pki.issue_as("*.example.org", "any"), pki.issue("a.example.org"));
     let tls = Tls::rustls()
@@ -172,7 +172,7 @@ async fn a_certificate_may_be_for_any_host_of_a_domain() {
     }
     // One label, no more: it is shown the default one, and does not like it.
     assert!(shown(&pki, &pool, "b.a.example.org").await.is_err());
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
     for (builder, why) in [
         (Tls::rustls().files(&default.0, &default.1).sni_certificate("b b", &one.0, &one.1), "not a DNS name"),
         (Tls::rustls().files(&default.0, &default.1).alpn([""]), "1 to 255"),
@@ -191,7 +191,7 @@ struct Files {
 }
 
 impl Files {
-    fn put(&self, from: &(PathBuf, PathBuf)) {
+    fn install(&self, from: &(PathBuf, PathBuf)) {
         std::fs::copy(&from.0, &self.pair.0).unwrap();
         std::fs::copy(&from.1, &self.pair.1).unwrap();
     }
@@ -199,7 +199,7 @@ impl Files {
 
 #[track_caller]
 fn until_shown<'a, A>(pki: &'a Pki, pool: &'a Pool<A>, expected: &'a [u8]) -> impl Future<Output = ()> + 'a {
-    soon(async move {
+    in_time(async move {
         while !shown(pki, pool, "localhost").await.is_ok_and(|certificate| certificate.as_ref() == expected) {
             pass(ms(20)).await;
         }
@@ -210,23 +210,23 @@ fn until_shown<'a, A>(pki: &'a Pki, pool: &'a Pool<A>, expected: &'a [u8]) -> im
 async fn watched_certificates_reload_unless_invalid() {
     logs::listen();
     for backend in BACKENDS {
-        let pki = Pki::new();
+        let pki = Pki::generate();
         let pair = (pki.file("current.pem"), pki.file("current.key"));
         let files = Files { pki, pair };
         let (pki, key_name) = (&files.pki, files.pair.1.display().to_string());
         let (first, second) = (pki.issue_as("localhost", "first"), pki.issue_as("localhost", "second"));
-        files.put(&first);
+        files.install(&first);
         let tls = Tls::builder(backend).files(&files.pair.0, &files.pair.1).watch().build().unwrap();
         let pool = echo(&tls).await;
         let mut old = Peer(pki.connect(connect(&pool).await.0, "localhost").await.unwrap());
         old.echo(b"before").await;
         assert_eq!(shown(pki, &pool, "localhost").await.unwrap().as_ref(), der(&first.0));
 
-        files.put(&second);
+        files.install(&second);
         until_shown(pki, &pool, &der(&second.0)).await;
         old.echo(b"old connections keep theirs").await;
 
-        // A key that does not belong to it: told by the log, once; then a good one, put in place at once by a rename.
+        // A key that does not match: logged once; then a good one, put in place by a rename.
         let complaint = || {
             let about = |line: &logs::Line| line.fields.get("error").is_some_and(|error| error.contains(&key_name));
             !logs::lines(|line| line.message().ends_with("keeping the current certificates") && about(line)).is_empty()
@@ -238,7 +238,7 @@ async fn watched_certificates_reload_unless_invalid() {
         std::fs::rename(pki.file("new.pem"), &files.pair.0).unwrap();
         until_shown(pki, &pool, &der(&first.0)).await;
 
-        soon(pool.stop(None)).await;
+        in_time(pool.stop(None)).await;
         assert_eq!(old.read_to_end().await, b"", "an orderly end");
     }
 }

@@ -7,22 +7,22 @@ use actix_acceptor::{limits::AtLimit, telemetry::RefusalReason, SuspendMode};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
-use super::census::*;
+use super::counting::*;
 use support::*;
 
 const MAX: usize = 10;
-const FAREWELL: &str = "no room, come back later\r\n";
+const REFUSAL_MESSAGE: &str = "no room, come back later\r\n";
 /// What happens "at once" has happened by then, even on a busy machine.
 const AT_ONCE: Duration = Duration::from_secs(1);
 
 #[actix::test]
 async fn at_the_limit_a_peer_waits_in_the_kernels_queue() {
     for acceptors in [1, 4] {
-        let census = Census::default();
-        let pool = census.pool().acceptors(acceptors).max_connections(MAX).bind("127.0.0.1:0").await.unwrap();
+        let counter = ConnectionCounter::default();
+        let pool = counter.pool().acceptors(acceptors).max_connections(MAX).bind("127.0.0.1:0").await.unwrap();
         let mut peers = fill(&pool, MAX).await;
         for round in 0..MAX {
-            let mut eleventh = newcomer(&pool).await;
+            let mut eleventh = unserved_peer(&pool).await;
             eleventh.expect_waiting().await;
             assert_eq!(pool.info().accepted, (MAX + round) as u64, "it was accepted without a permit");
             assert_eq!((pool.connections(), pool.info().max_connections), (MAX, MAX));
@@ -32,7 +32,7 @@ async fn at_the_limit_a_peer_waits_in_the_kernels_queue() {
             assert!(left.elapsed() < AT_ONCE, "{:?}", left.elapsed());
             peers.push(eleventh);
         }
-        assert_eq!((census.alive(), census.most()), (MAX, MAX));
+        assert_eq!((counter.alive(), counter.most()), (MAX, MAX));
         assert_eq!(pool.info().refused.total(), 0);
         ends(&pool).await;
     }
@@ -40,27 +40,27 @@ async fn at_the_limit_a_peer_waits_in_the_kernels_queue() {
 
 #[actix::test]
 async fn waiting_peers_are_served_in_order() {
-    let census = Census::default();
-    let pool = census.pool().max_connections(1).bind("127.0.0.1:0").await.unwrap();
+    let counter = ConnectionCounter::default();
+    let pool = counter.pool().max_connections(1).bind("127.0.0.1:0").await.unwrap();
     let mut inside = served(&pool).await;
     let mut queue = Vec::new();
     for _ in 0..5 {
-        queue.push(newcomer(&pool).await);
+        queue.push(unserved_peer(&pool).await);
     }
     for mut next in queue {
         inside.finish().await;
         next.expect_served().await;
         inside = next;
     }
-    assert_eq!(census.most(), 1);
+    assert_eq!(counter.most(), 1);
     ends(&pool).await;
 }
 
 #[actix::test]
 async fn at_the_limit_a_peer_is_closed_and_counted() {
-    for (acceptors, refusal_message) in [(1, ""), (4, ""), (1, FAREWELL), (4, FAREWELL)] {
-        let census = Census::default();
-        let pool = census
+    for (acceptors, refusal_message) in [(1, ""), (4, ""), (1, REFUSAL_MESSAGE), (4, REFUSAL_MESSAGE)] {
+        let counter = ConnectionCounter::default();
+        let pool = counter
             .pool()
             .acceptors(acceptors)
             .max_connections(MAX)
@@ -74,7 +74,7 @@ async fn at_the_limit_a_peer_is_closed_and_counted() {
             eleventh.expect_closed_after(refusal_message).await;
             assert!(came.elapsed() < AT_ONCE, "{:?}", came.elapsed());
             eventually(|| refused(&pool, RefusalReason::Limit) == round).await;
-            adds_up(&pool);
+            assert_adds_up(&pool);
         }
         for peer in &mut peers {
             peer.echo("nobody was disturbed").await;
@@ -82,7 +82,7 @@ async fn at_the_limit_a_peer_is_closed_and_counted() {
         peers.pop();
         counting(&pool, MAX - 1).await;
         peers.push(served(&pool).await);
-        assert_eq!((census.alive(), census.most()), (MAX, MAX));
+        assert_eq!((counter.alive(), counter.most()), (MAX, MAX));
         assert_eq!((refused(&pool, RefusalReason::Limit), pool.info().refused.total()), (5, 5));
         ends(&pool).await;
     }
@@ -90,21 +90,21 @@ async fn at_the_limit_a_peer_is_closed_and_counted() {
 
 #[actix::test]
 async fn the_refusal_message_arrives_after_unread_input() {
-    let census = Census::default();
-    let pool = census.pool().max_connections(1).at_limit(AtLimit::Close).refusal_message(FAREWELL);
+    let counter = ConnectionCounter::default();
+    let pool = counter.pool().max_connections(1).at_limit(AtLimit::Close).refusal_message(REFUSAL_MESSAGE);
     let pool = pool.bind("127.0.0.1:0").await.unwrap();
     let _inside = served(&pool).await;
     // Held in the kernel's queue, their bytes are there before anybody accepts them.
-    soon(pool.suspend(SuspendMode::Hold)).await.unwrap();
+    in_time(pool.suspend(SuspendMode::Hold)).await.unwrap();
     let mut peers = Vec::new();
     for length in [1, 1_000, 100_000] {
         let mut peer = connect(&pool).await;
         peer.send(vec![7; length]).await;
         peers.push(peer);
     }
-    soon(pool.resume()).await.unwrap();
+    in_time(pool.resume()).await.unwrap();
     for mut peer in peers {
-        peer.expect_closed_after(FAREWELL).await;
+        peer.expect_closed_after(REFUSAL_MESSAGE).await;
     }
     assert_eq!(refused(&pool, RefusalReason::Limit), 3);
     ends(&pool).await;
@@ -112,11 +112,11 @@ async fn the_refusal_message_arrives_after_unread_input() {
 
 #[actix::test]
 async fn a_peer_ignoring_its_refusal_delays_no_other() {
-    let census = Census::default();
-    let pool = census.pool().max_connections(1).at_limit(AtLimit::Close).refusal_message(FAREWELL);
+    let counter = ConnectionCounter::default();
+    let pool = counter.pool().max_connections(1).at_limit(AtLimit::Close).refusal_message(REFUSAL_MESSAGE);
     let pool = pool.bind("127.0.0.1:0").await.unwrap();
     let mut inside = served(&pool).await;
-    // They stay, and say nothing: past so many the others get no refusal_message, but they are closed.
+    // They stay and send nothing: past a limit the others get no refusal message, but they are closed.
     let mut idle = Vec::new();
     for _ in 0..200 {
         idle.push(connect(&pool).await);
@@ -125,7 +125,7 @@ async fn a_peer_ignoring_its_refusal_delays_no_other() {
     inside.echo("not disturbed").await;
     for mut peer in idle {
         let heard = peer.until_gone().await;
-        assert!(heard.is_empty() || heard == FAREWELL.as_bytes(), "{}", heard.escape_ascii());
+        assert!(heard.is_empty() || heard == REFUSAL_MESSAGE.as_bytes(), "{}", heard.escape_ascii());
     }
     ends(&pool).await;
 }
@@ -133,22 +133,26 @@ async fn a_peer_ignoring_its_refusal_delays_no_other() {
 #[actix::test]
 async fn at_the_limit_a_peer_is_reset() {
     for acceptors in [1, 4] {
-        let census = Census::default();
-        let pool =
-            census.pool().acceptors(acceptors).max_connections(MAX).at_limit(AtLimit::Reset).refusal_message(FAREWELL);
+        let counter = ConnectionCounter::default();
+        let pool = counter
+            .pool()
+            .acceptors(acceptors)
+            .max_connections(MAX)
+            .at_limit(AtLimit::Reset)
+            .refusal_message(REFUSAL_MESSAGE);
         let pool = pool.bind("127.0.0.1:0").await.unwrap();
         let mut peers = fill(&pool, MAX).await;
         for round in 1..=5 {
             // The reset may come before we have looked at the connection.
-            let error = match soon(TcpStream::connect(pool.local_addr().unwrap())).await {
-                Ok(mut stream) => soon(stream.read(&mut [0])).await.unwrap_err(),
+            let error = match in_time(TcpStream::connect(pool.local_addr().unwrap())).await {
+                Ok(mut stream) => in_time(stream.read(&mut [0])).await.unwrap_err(),
                 Err(error) => error,
             };
             assert_eq!(error.kind(), ErrorKind::ConnectionReset);
             eventually(|| refused(&pool, RefusalReason::Limit) == round).await;
         }
         peers[0].echo("not disturbed").await;
-        assert_eq!(census.most(), MAX);
+        assert_eq!(counter.most(), MAX);
         ends(&pool).await;
     }
 }

@@ -7,23 +7,23 @@ use std::time::{Duration, Instant};
 use actix_acceptor::{limits::AtLimit, telemetry::RefusalReason, Pool, PoolHandle};
 use futures::future::join_all;
 
-use super::census::*;
+use super::counting::*;
 use support::*;
 
 async fn set_max<A>(pool: &Pool<A>, max: usize) {
-    soon(pool.change(move |settings| settings.max_connections = max)).await.unwrap();
+    in_time(pool.change(move |settings| settings.max_connections = max)).await.unwrap();
     assert_eq!((pool.info().max_connections, pool.settings().max_connections), (max, max));
 }
 
 #[actix::test]
 async fn a_raised_limit_admits_waiting_peers_at_once() {
     for acceptors in [1, 3] {
-        let census = Census::default();
-        let pool = census.pool().acceptors(acceptors).max_connections(2).bind("127.0.0.1:0").await.unwrap();
+        let counter = ConnectionCounter::default();
+        let pool = counter.pool().acceptors(acceptors).max_connections(2).bind("127.0.0.1:0").await.unwrap();
         let _inside = fill(&pool, 2).await;
         let mut waiting = Vec::new();
         for _ in 0..5 {
-            waiting.push(newcomer(&pool).await);
+            waiting.push(unserved_peer(&pool).await);
         }
         waiting[0].expect_waiting().await;
         let raised = Instant::now();
@@ -34,9 +34,9 @@ async fn a_raised_limit_admits_waiting_peers_at_once() {
         }
         assert!(raised.elapsed() < Duration::from_secs(1), "{:?}", raised.elapsed());
         waiting[3].expect_waiting().await;
-        assert_eq!((census.alive(), census.most(), pool.info().accepted), (5, 5, 5));
+        assert_eq!((counter.alive(), counter.most(), pool.info().accepted), (5, 5, 5));
         set_max(&pool, 7).await;
-        eventually(|| census.alive() == 7).await;
+        eventually(|| counter.alive() == 7).await;
         ends(&pool).await;
     }
 }
@@ -44,53 +44,54 @@ async fn a_raised_limit_admits_waiting_peers_at_once() {
 #[actix::test]
 async fn a_lowered_limit_ends_no_connection_and_admits_none() {
     for policy in [AtLimit::Wait, AtLimit::Hold(Duration::from_secs(60))] {
-        let census = Census::default();
-        let pool = census.pool().max_connections(5).at_limit(policy).bind("127.0.0.1:0").await.unwrap();
+        let counter = ConnectionCounter::default();
+        let pool = counter.pool().max_connections(5).at_limit(policy).bind("127.0.0.1:0").await.unwrap();
         let mut inside = fill(&pool, 5).await;
         set_max(&pool, 2).await;
-        let mut newcomer = newcomer(&pool).await;
+        let mut unserved_peer = unserved_peer(&pool).await;
         for left in (2..5).rev() {
-            newcomer.expect_waiting().await;
+            unserved_peer.expect_waiting().await;
             for peer in &mut inside {
                 peer.echo("alive").await;
             }
             inside.pop();
             eventually(|| pool.connections() == left).await;
         }
-        newcomer.expect_waiting().await;
-        assert_eq!((pool.connections(), census.alive(), census.served()), (2, 2, 5));
+        unserved_peer.expect_waiting().await;
+        assert_eq!((pool.connections(), counter.alive(), counter.served()), (2, 2, 5));
         inside.pop();
-        newcomer.expect_served().await;
-        drop((inside, newcomer));
-        has_room_for(&pool, 2).await;
+        unserved_peer.expect_served().await;
+        drop((inside, unserved_peer));
+        assert_capacity(&pool, 2).await;
         ends(&pool).await;
     }
 }
 
 #[actix::test]
 async fn a_limit_of_none_is_refused_and_nothing_changes() {
-    let census = Census::default();
-    let pool = census.pool().max_connections(2).bind("127.0.0.1:0").await.unwrap();
-    soon(pool.change(|settings| settings.max_connections = 0)).await.unwrap_err();
+    let counter = ConnectionCounter::default();
+    let pool = counter.pool().max_connections(2).bind("127.0.0.1:0").await.unwrap();
+    in_time(pool.change(|settings| settings.max_connections = 0)).await.unwrap_err();
     assert_eq!(pool.info().max_connections, 2);
-    has_room_for(&pool, 2).await;
+    assert_capacity(&pool, 2).await;
     ends(&pool).await;
 }
 
 #[actix::test]
 async fn waiting_peers_are_closed_when_the_policy_changes() {
-    let census = Census::default();
-    let pool = census.pool().acceptors(2).max_connections(1).refusal_message("no\n").bind("127.0.0.1:0").await.unwrap();
+    let counter = ConnectionCounter::default();
+    let pool =
+        counter.pool().acceptors(2).max_connections(1).refusal_message("no\n").bind("127.0.0.1:0").await.unwrap();
     let inside = served(&pool).await;
-    let mut waiting = [newcomer(&pool).await, newcomer(&pool).await];
+    let mut waiting = [unserved_peer(&pool).await, unserved_peer(&pool).await];
     waiting[1].expect_waiting().await;
-    soon(pool.change(|settings| settings.at_limit = AtLimit::Close)).await.unwrap();
+    in_time(pool.change(|settings| settings.at_limit = AtLimit::Close)).await.unwrap();
     for peer in &mut waiting {
         peer.expect_closed_after("no\n").await;
     }
     eventually(|| refused(&pool, RefusalReason::Limit) == 2).await;
-    soon(pool.change(|settings| settings.at_limit = AtLimit::Wait)).await.unwrap();
-    let mut next = newcomer(&pool).await;
+    in_time(pool.change(|settings| settings.at_limit = AtLimit::Wait)).await.unwrap();
+    let mut next = unserved_peer(&pool).await;
     next.expect_waiting().await;
     drop(inside);
     next.expect_served().await;
@@ -99,10 +100,10 @@ async fn waiting_peers_are_closed_when_the_policy_changes() {
 
 #[actix::test]
 async fn an_exempt_connection_frees_its_permit() {
-    let census = Census::default();
-    let pool = census.pool().max_connections(2).bind("127.0.0.1:0").await.unwrap();
+    let counter = ConnectionCounter::default();
+    let pool = counter.pool().max_connections(2).bind("127.0.0.1:0").await.unwrap();
     let mut inside = fill(&pool, 2).await;
-    let mut waiting = [newcomer(&pool).await, newcomer(&pool).await];
+    let mut waiting = [unserved_peer(&pool).await, unserved_peer(&pool).await];
     waiting[0].expect_waiting().await;
     let first = pool.list()[0].id;
     assert!(pool.exempt(first));
@@ -120,16 +121,16 @@ async fn an_exempt_connection_frees_its_permit() {
     assert!(!pool.exempt(first), "it is gone");
     drop(inside);
     waiting[1].expect_served().await;
-    assert_eq!(census.most(), 3);
+    assert_eq!(counter.most(), 3);
     drop(waiting);
-    has_room_for(&pool, 2).await;
+    assert_capacity(&pool, 2).await;
     ends(&pool).await;
 }
 
 #[actix::test]
 async fn connections_can_be_exempted_concurrently() {
-    let census = Census::default();
-    let pool = census.pool().acceptors(2).max_connections(3).bind("127.0.0.1:0").await.unwrap();
+    let counter = ConnectionCounter::default();
+    let pool = counter.pool().acceptors(2).max_connections(3).bind("127.0.0.1:0").await.unwrap();
     let mut inside = Vec::new();
     for round in 1..=5 {
         inside.extend(fill(&pool, 3).await);
@@ -144,17 +145,17 @@ async fn connections_can_be_exempted_concurrently() {
         assert_eq!((pool.connections(), pool.listeners()[0].connections), (3 * round, 0));
     }
     let _last = fill(&pool, 3).await;
-    newcomer(&pool).await.expect_waiting().await;
+    unserved_peer(&pool).await.expect_waiting().await;
     drop(inside);
     eventually(|| pool.connections() == 3).await;
-    newcomer(&pool).await.expect_waiting().await;
+    unserved_peer(&pool).await.expect_waiting().await;
     ends(&pool).await;
 }
 
-/// Comes, has a few words, and leaves, until it is told to stop.
-async fn comes_and_goes(pool: PoolHandle, stop: Arc<AtomicBool>) {
+/// Connects, sends a few messages and leaves, until it is stopped.
+async fn connect_repeatedly(pool: PoolHandle, stop: Arc<AtomicBool>) {
     while !stop.load(Relaxed) {
-        let mut peer = newcomer(&pool).await;
+        let mut peer = unserved_peer(&pool).await;
         peer.expect_served().await;
         peer.echo("and once more").await;
     }
@@ -163,29 +164,29 @@ async fn comes_and_goes(pool: PoolHandle, stop: Arc<AtomicBool>) {
 #[actix::test]
 async fn limit_changes_under_load_never_overshoot() {
     const N: usize = 20;
-    let census = Census::default();
-    let pool = census.pool().acceptors(3).max_connections(N).bind("127.0.0.1:0").await.unwrap();
+    let counter = ConnectionCounter::default();
+    let pool = counter.pool().acceptors(3).max_connections(N).bind("127.0.0.1:0").await.unwrap();
     let stop = Arc::<AtomicBool>::default();
-    let clients = (0..100).map(|_| actix::spawn(comes_and_goes(pool.untyped(), stop.clone())));
+    let clients = (0..100).map(|_| actix::spawn(connect_repeatedly(pool.untyped(), stop.clone())));
     let clients = join_all(clients.collect::<Vec<_>>());
     for change in 0..80 {
         let max = 1 + change * 7 % N;
         set_max(&pool, max).await;
         // Whoever was just being let in under the last limit is in; those above the new one leave as they like.
-        acceptors_have_come_round(&pool).await;
+        acceptors_are_idle(&pool).await;
         eventually(|| pool.listeners()[0].connections <= max).await;
         // From here on there is none too many; and as many as there may be.
-        census.begin();
-        eventually(|| census.most() >= max && census.served() >= 20).await;
-        assert_eq!(census.most(), max, "change {change}");
+        counter.begin();
+        eventually(|| counter.most() >= max && counter.served() >= 20).await;
+        assert_eq!(counter.most(), max, "change {change}");
         assert_eq!(pool.info().refused.total(), 0);
     }
     // With the highest limit again, so that those who wait are served.
     set_max(&pool, N).await;
     stop.store(true, Relaxed);
-    soon(clients).await.into_iter().for_each(|client| client.unwrap());
+    in_time(clients).await.into_iter().for_each(|client| client.unwrap());
     eventually(|| pool.connections() == 0).await;
-    adds_up(&pool);
-    has_room_for(&pool, N).await;
+    assert_adds_up(&pool);
+    assert_capacity(&pool, N).await;
     ends(&pool).await;
 }

@@ -8,29 +8,33 @@ use actix_acceptor::{
     Drain, Listener, Pool, SuspendMode,
 };
 
-use super::census::*;
+use super::counting::*;
 use support::*;
 
-const FAREWELL: &str = "too long\r\n";
+const REFUSAL_MESSAGE: &str = "too long\r\n";
 const LONG: Duration = Duration::from_secs(60);
 const SHORT: Duration = Duration::from_millis(300);
 
-/// A pool that holds peers so long, and is full.
-async fn full(max: usize, acceptors: usize, time: Duration) -> (Pool<impl actix::Actor>, Census, Vec<Peer>) {
-    let census = Census::default();
-    let pool =
-        census.pool().acceptors(acceptors).max_connections(max).at_limit(AtLimit::Hold(time)).refusal_message(FAREWELL);
+/// A full pool that holds peers for this time.
+async fn full(max: usize, acceptors: usize, time: Duration) -> (Pool<impl actix::Actor>, ConnectionCounter, Vec<Peer>) {
+    let counter = ConnectionCounter::default();
+    let pool = counter
+        .pool()
+        .acceptors(acceptors)
+        .max_connections(max)
+        .at_limit(AtLimit::Hold(time))
+        .refusal_message(REFUSAL_MESSAGE);
     let pool = pool.bind("127.0.0.1:0").await.unwrap();
     let inside = fill(&pool, max).await;
-    (pool, census, inside)
+    (pool, counter, inside)
 }
 
 #[actix::test]
 async fn held_peers_are_admitted_in_order() {
-    let (pool, census, mut inside) = full(2, 1, LONG).await;
+    let (pool, counter, mut inside) = full(2, 1, LONG).await;
     let mut held = Vec::new();
     for _ in 0..6 {
-        let mut peer = newcomer(&pool).await;
+        let mut peer = unserved_peer(&pool).await;
         peer.expect_waiting().await;
         held.push(peer);
     }
@@ -43,23 +47,23 @@ async fn held_peers_are_admitted_in_order() {
         }
         inside.push(first);
     }
-    assert_eq!((census.alive(), census.most()), (2, 2));
+    assert_eq!((counter.alive(), counter.most()), (2, 2));
     assert_eq!(pool.info().refused.total(), 0);
     ends(&pool).await;
 }
 
 #[actix::test]
 async fn held_peers_precede_later_ones() {
-    let (pool, census, mut inside) = full(1, 4, LONG).await;
-    let mut held = newcomer(&pool).await;
+    let (pool, counter, mut inside) = full(1, 4, LONG).await;
+    let mut held = unserved_peer(&pool).await;
     held.expect_waiting().await;
     let mut later = Vec::new();
     for _ in 0..20 {
-        later.push(newcomer(&pool).await);
+        later.push(unserved_peer(&pool).await);
     }
     inside.pop();
     held.expect_served().await;
-    assert_eq!((census.served(), census.most()), (2, 1));
+    assert_eq!((counter.served(), counter.most()), (2, 1));
     later.clear();
     drop(held);
     counting(&pool, 0).await;
@@ -68,32 +72,32 @@ async fn held_peers_precede_later_ones() {
 
 #[actix::test]
 async fn a_held_peer_is_refused_exactly_at_its_hold_limit() {
-    let (pool, census, mut inside) = full(3, 2, SHORT).await;
+    let (pool, counter, mut inside) = full(3, 2, SHORT).await;
     for round in 1..=3 {
         let came = Instant::now();
-        let mut held = newcomer(&pool).await;
-        held.expect_closed_after(FAREWELL).await;
+        let mut held = unserved_peer(&pool).await;
+        held.expect_closed_after(REFUSAL_MESSAGE).await;
         assert!(came.elapsed() >= SHORT, "after {:?}", came.elapsed());
         assert!(came.elapsed() < SHORT + Duration::from_secs(1), "after {:?}", came.elapsed());
         assert_eq!(refused(&pool, RefusalReason::Limit), round);
-        adds_up(&pool);
+        assert_adds_up(&pool);
     }
     // Whoever ran out of time has left no gap in the line.
-    let mut in_time = newcomer(&pool).await;
+    let mut admitted = unserved_peer(&pool).await;
     inside.pop();
-    in_time.expect_served().await;
-    assert_eq!((census.most(), pool.info().refused.total()), (3, 3));
+    admitted.expect_served().await;
+    assert_eq!((counter.most(), pool.info().refused.total()), (3, 3));
     ends(&pool).await;
 }
 
 #[actix::test]
 async fn a_held_peer_that_leaves_takes_no_permit() {
-    let (pool, census, mut inside) = full(2, 1, LONG).await;
+    let (pool, counter, mut inside) = full(2, 1, LONG).await;
     let mut held = Vec::new();
     for _ in 0..10 {
-        held.push(newcomer(&pool).await);
+        held.push(unserved_peer(&pool).await);
     }
-    let mut last = newcomer(&pool).await;
+    let mut last = unserved_peer(&pool).await;
     last.expect_waiting().await;
     for (number, peer) in held.into_iter().enumerate() {
         if number % 2 == 0 {
@@ -102,7 +106,7 @@ async fn a_held_peer_that_leaves_takes_no_permit() {
     }
     inside.pop();
     last.expect_served().await;
-    assert_eq!(census.most(), 2);
+    assert_eq!(counter.most(), 2);
     drop((inside, last));
     eventually(|| pool.connections() == 0).await;
     counting(&pool, 0).await;
@@ -112,11 +116,11 @@ async fn a_held_peer_that_leaves_takes_no_permit() {
 
 #[actix::test]
 async fn held_peers_do_not_count_as_connections() {
-    let census = Census::default();
-    let pool = census.pool().max_connections(1).at_limit(AtLimit::Hold(LONG));
+    let counter = ConnectionCounter::default();
+    let pool = counter.pool().max_connections(1).at_limit(AtLimit::Hold(LONG));
     let pool = pool.listener(Listener::tcp("127.0.0.1:0").max_connections(5)).start().await.unwrap();
     let inside = served(&pool).await;
-    let mut held = newcomer(&pool).await;
+    let mut held = unserved_peer(&pool).await;
     held.expect_waiting().await;
     assert_eq!((pool.connections(), pool.listeners()[0].connections), (1, 1));
     drop(inside);
@@ -126,20 +130,20 @@ async fn held_peers_do_not_count_as_connections() {
 
 #[actix::test]
 async fn a_raised_limit_admits_held_peers_at_once() {
-    let (pool, census, _inside) = full(2, 1, LONG).await;
+    let (pool, counter, _inside) = full(2, 1, LONG).await;
     let mut held = Vec::new();
     for _ in 0..5 {
-        held.push(newcomer(&pool).await);
+        held.push(unserved_peer(&pool).await);
     }
     held[4].expect_waiting().await;
-    soon(pool.change(|settings| settings.max_connections = 5)).await.unwrap();
+    in_time(pool.change(|settings| settings.max_connections = 5)).await.unwrap();
     for peer in &mut held[..3] {
         peer.expect_served().await;
     }
     for peer in &mut held[3..] {
         peer.expect_waiting().await;
     }
-    assert_eq!((census.alive(), census.most()), (5, 5));
+    assert_eq!((counter.alive(), counter.most()), (5, 5));
     ends(&pool).await;
 }
 
@@ -154,30 +158,30 @@ async fn held_peers_are_refused_when_the_pool_drains() {
         let (pool, _, inside) = full(1, acceptors, LONG).await;
         let mut held = Vec::new();
         for _ in 0..20 {
-            held.push(newcomer(&pool).await);
+            held.push(unserved_peer(&pool).await);
         }
         // Each of them is held, none is in the kernel's queue any more.
         held[19].expect_waiting().await;
         held[0].expect_waiting().await;
-        let report = soon(pool.drain(drain)).await;
+        let report = in_time(pool.drain(drain)).await;
         for peer in &mut held {
-            peer.expect_closed_after(FAREWELL).await;
+            peer.expect_closed_after(REFUSAL_MESSAGE).await;
         }
         assert_eq!((report.unserved, report.asked, report.forced), (20, 1, 0), "{acceptors} {drain:?}");
         assert_eq!(refused(&pool, RefusalReason::Draining), 20, "{acceptors} {drain:?}");
         drop(inside);
-        adds_up(&pool);
+        assert_adds_up(&pool);
     }
 }
 
 #[actix::test]
 async fn held_peers_stay_held_during_a_suspension() {
     let (pool, _, mut inside) = full(1, 1, LONG).await;
-    let mut held = newcomer(&pool).await;
+    let mut held = unserved_peer(&pool).await;
     held.expect_waiting().await;
-    soon(pool.suspend(SuspendMode::Hold)).await.unwrap();
+    in_time(pool.suspend(SuspendMode::Hold)).await.unwrap();
     held.expect_waiting().await;
-    soon(pool.resume()).await.unwrap();
+    in_time(pool.resume()).await.unwrap();
     inside.pop();
     held.expect_served().await;
     ends(&pool).await;
@@ -188,10 +192,10 @@ async fn beyond_1024_held_peers_the_next_are_closed() {
     let (pool, _, mut inside) = full(1, 1, LONG).await;
     let mut held = Vec::new();
     for _ in 0..1_024 {
-        held.push(newcomer(&pool).await);
+        held.push(unserved_peer(&pool).await);
     }
     for round in 1..=3 {
-        connect(&pool).await.expect_closed_after(FAREWELL).await;
+        connect(&pool).await.expect_closed_after(REFUSAL_MESSAGE).await;
         assert_eq!(refused(&pool, RefusalReason::Limit), round);
     }
     inside.pop();

@@ -6,18 +6,18 @@ use actix_acceptor::error::InvalidSetting;
 use actix_acceptor::{limits::AtLimit, telemetry::RefusalReason, Listener, Pool, PoolHandle, StartError};
 use tokio::net::TcpStream;
 
-use super::census::*;
+use super::counting::*;
 use support::*;
 
 /// Two listeners: the first with a limit of its own.
-async fn pool(census: &Census, acceptors: usize, max: usize, first: usize, policy: AtLimit) -> PoolHandle {
-    let pool = census.pool().acceptors(acceptors).max_connections(max).at_limit(policy);
+async fn pool(counter: &ConnectionCounter, acceptors: usize, max: usize, first: usize, policy: AtLimit) -> PoolHandle {
+    let pool = counter.pool().acceptors(acceptors).max_connections(max).at_limit(policy);
     let pool = pool.listener(Listener::tcp("127.0.0.1:0").name("small").max_connections(first));
     pool.listener(Listener::tcp("127.0.0.1:0").name("large")).start().await.unwrap().untyped()
 }
 
 async fn newcomer_at(address: SocketAddr) -> Peer {
-    let mut peer = Peer(soon(TcpStream::connect(address)).await.unwrap());
+    let mut peer = Peer(in_time(TcpStream::connect(address)).await.unwrap());
     peer.send("hello").await;
     peer
 }
@@ -38,8 +38,8 @@ fn counts<A>(pool: &Pool<A>) -> Vec<(String, usize, Option<usize>)> {
 #[actix::test]
 async fn a_full_listener_does_not_block_another() {
     for acceptors in [1, 3] {
-        let census = Census::default();
-        let pool = pool(&census, acceptors, 5, 2, AtLimit::Wait).await;
+        let counter = ConnectionCounter::default();
+        let pool = pool(&counter, acceptors, 5, 2, AtLimit::Wait).await;
         let (small, large) = addresses(&pool);
         let (mut here, mut there) = (Vec::new(), Vec::new());
         for _ in 0..2 {
@@ -63,7 +63,7 @@ async fn a_full_listener_does_not_block_another() {
         // Room at the listener is room in the pool.
         here.pop();
         third.expect_served().await;
-        assert_eq!((pool.connections(), census.most()), (5, 5));
+        assert_eq!((pool.connections(), counter.most()), (5, 5));
         let names: Vec<_> = pool.list().iter().map(|connection| connection.listener.to_string()).collect();
         assert_eq!(names, ["small", "large", "large", "large", "small"]);
         ends(&pool).await;
@@ -72,8 +72,8 @@ async fn a_full_listener_does_not_block_another() {
 
 #[actix::test]
 async fn a_free_permit_goes_to_exactly_one_listener() {
-    let census = Census::default();
-    let pool = pool(&census, 3, 3, 3, AtLimit::Wait).await;
+    let counter = ConnectionCounter::default();
+    let pool = pool(&counter, 3, 3, 3, AtLimit::Wait).await;
     let (small, large) = addresses(&pool);
     let mut inside = Vec::new();
     for address in [small, large, small] {
@@ -88,9 +88,9 @@ async fn a_free_permit_goes_to_exactly_one_listener() {
         // One leaves, one comes: those who came in stay.
         let leaves = pool.list()[0].id;
         assert!(pool.kill(leaves));
-        eventually(|| census.served() == 3 + round).await;
+        eventually(|| counter.served() == 3 + round).await;
     }
-    assert_eq!((census.alive(), census.most(), pool.connections()), (3, 3, 3));
+    assert_eq!((counter.alive(), counter.most(), pool.connections()), (3, 3, 3));
     drop((inside, waiting));
     eventually(|| pool.connections() == 0).await;
     counting(&pool, 0).await;
@@ -99,8 +99,8 @@ async fn a_free_permit_goes_to_exactly_one_listener() {
 
 #[actix::test]
 async fn a_listeners_limit_acts_as_the_pools() {
-    let census = Census::default();
-    let pool = pool(&census, 2, 5, 1, AtLimit::Close).await;
+    let counter = ConnectionCounter::default();
+    let pool = pool(&counter, 2, 5, 1, AtLimit::Close).await;
     let (small, large) = addresses(&pool);
     let mut inside = newcomer_at(small).await;
     inside.expect_served().await;
@@ -118,8 +118,8 @@ async fn a_listeners_limit_acts_as_the_pools() {
 
 #[actix::test]
 async fn a_peer_held_at_one_listener_does_not_block_another() {
-    let census = Census::default();
-    let pool = pool(&census, 1, 3, 1, AtLimit::Hold(PATIENCE)).await;
+    let counter = ConnectionCounter::default();
+    let pool = pool(&counter, 1, 3, 1, AtLimit::Hold(TIME_LIMIT)).await;
     let (small, large) = addresses(&pool);
     let mut inside = newcomer_at(small).await;
     inside.expect_served().await;
@@ -131,15 +131,15 @@ async fn a_peer_held_at_one_listener_does_not_block_another() {
     }
     drop(inside);
     held.expect_served().await;
-    assert_eq!(census.most(), 3);
+    assert_eq!(counter.most(), 3);
     ends(&pool).await;
 }
 
 #[actix::test]
 async fn a_listener_limit_of_zero_is_refused() {
-    let census = Census::default();
+    let counter = ConnectionCounter::default();
     let listener = Listener::tcp("127.0.0.1:0").max_connections(0);
-    let refused = census.pool().listener(listener).start().await;
+    let refused = counter.pool().listener(listener).start().await;
     assert!(
         matches!(refused, Err(StartError::InvalidSetting(InvalidSetting { setting: "max_connections", .. }))),
         "{refused:?}"

@@ -1,11 +1,11 @@
-//! Who gets in, and who does not: the limit on connections, limits per peer, rates, rules; all counts are exact.
+//! Limits: connections, peers, rates, rules; all counts are exact.
 
 mod at_limit;
-mod census;
 mod changes;
+mod counting;
 mod hold;
 mod listeners;
-mod never_lost;
 mod overload;
 mod peers;
+mod permits;
 mod rates;

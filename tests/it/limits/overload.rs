@@ -11,18 +11,18 @@ use actix_acceptor::{
 };
 use futures::future::join_all;
 
-use super::census::*;
+use super::counting::*;
 use support::*;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
 #[actix::test]
 async fn a_peer_refused_by_the_overload_hook_is_counted() {
-    let census = Census::default();
+    let counter = ConnectionCounter::default();
     let overloaded = Arc::<AtomicBool>::default();
     let hook = overloaded.clone();
     // What it refuses leaves no trace: neither a permit nor the one place of its peer.
-    let pool = census.pool().max_connections(1).max_per_peer(1).refusal_message("overloaded\n");
+    let pool = counter.pool().max_connections(1).max_per_peer(1).refusal_message("overloaded\n");
     let pool = pool.overload(move |_| hook.load(Relaxed)).bind("127.0.0.1:0").await.unwrap();
     drop(served(&pool).await);
     counting(&pool, 0).await;
@@ -30,21 +30,21 @@ async fn a_peer_refused_by_the_overload_hook_is_counted() {
     for round in 1..=5 {
         connect(&pool).await.expect_closed_after("overloaded\n").await;
         eventually(|| refused(&pool, RefusalReason::Overload) == round).await;
-        adds_up(&pool);
+        assert_adds_up(&pool);
     }
     counting(&pool, 0).await;
     overloaded.store(false, Relaxed);
     served(&pool).await;
-    assert_eq!((pool.info().refused.total(), census.served()), (5, 2));
+    assert_eq!((pool.info().refused.total(), counter.served()), (5, 2));
     ends(&pool).await;
 }
 
 #[actix::test]
 async fn a_hook_that_panics_refuses_and_the_pool_goes_on() {
-    let census = Census::default();
+    let counter = ConnectionCounter::default();
     let asked = Arc::<AtomicUsize>::default();
     let hook = asked.clone();
-    let pool = census.pool().max_connections(1).max_per_peer(1).overload(move |_| {
+    let pool = counter.pool().max_connections(1).max_per_peer(1).overload(move |_| {
         assert!(hook.fetch_add(1, Relaxed) >= 5, "the hook panics");
         false
     });
@@ -61,19 +61,19 @@ async fn a_hook_that_panics_refuses_and_the_pool_goes_on() {
 
 #[actix::test]
 async fn the_overload_hook_sees_peer_listener_and_counts() {
-    let census = Census::default();
+    let counter = ConnectionCounter::default();
     let seen = Arc::<Mutex<Vec<_>>>::default();
     let hook = seen.clone();
-    let pool = census.pool().max_connections(3).overload(move |newcomer| {
-        let peer = newcomer.peer.socket().unwrap();
-        let seen = (peer, newcomer.listener.to_owned(), newcomer.connections, newcomer.max_connections);
+    let pool = counter.pool().max_connections(3).overload(move |unserved_peer| {
+        let peer = unserved_peer.peer.socket().unwrap();
+        let seen = (peer, unserved_peer.listener.to_owned(), unserved_peer.connections, unserved_peer.max_connections);
         hook.lock().unwrap().push(seen);
         false
     });
     let pool = pool.listener(Listener::tcp("127.0.0.1:0").name("front")).start().await.unwrap();
     let inside = fill(&pool, 3).await;
     assert!(pool.exempt(pool.list()[0].id));
-    soon(pool.change(|settings| settings.max_connections = 7)).await.unwrap();
+    in_time(pool.change(|settings| settings.max_connections = 7)).await.unwrap();
     let last = served(&pool).await;
     let front = || "front".to_owned();
     let expected: Vec<_> = inside.iter().enumerate().map(|(n, peer)| (peer.address(), front(), n, 3)).collect();
@@ -84,10 +84,10 @@ async fn the_overload_hook_sees_peer_listener_and_counts() {
 
 #[actix::test]
 async fn the_overload_hook_runs_last() {
-    let census = Census::default();
+    let counter = ConnectionCounter::default();
     let asked = Arc::<AtomicUsize>::default();
     let hook = asked.clone();
-    let pool = census.pool().max_connections(2).at_limit(AtLimit::Close).max_per_peer(1).accept_rate(2, HOUR);
+    let pool = counter.pool().max_connections(2).at_limit(AtLimit::Close).max_per_peer(1).accept_rate(2, HOUR);
     let pool = pool.rules([Rule::deny("127.0.0.9").unwrap()]).overload(move |_| {
         hook.fetch_add(1, Relaxed);
         false
@@ -112,27 +112,27 @@ async fn the_overload_hook_runs_last() {
 #[actix::test]
 async fn the_overload_hook_runs_with_a_permit_held() {
     const MAX: usize = 5;
-    let census = Census::default();
+    let counter = ConnectionCounter::default();
     let most = Arc::<AtomicUsize>::default();
     let hook = most.clone();
-    let pool = census.pool().acceptors(4).max_connections(MAX).overload(move |newcomer| {
-        hook.fetch_max(newcomer.connections, Relaxed);
+    let pool = counter.pool().acceptors(4).max_connections(MAX).overload(move |unserved_peer| {
+        hook.fetch_max(unserved_peer.connections, Relaxed);
         // Every third one is refused.
-        newcomer.peer.socket().unwrap().port() % 3 == 0
+        unserved_peer.peer.socket().unwrap().port() % 3 == 0
     });
     let pool = pool.bind("127.0.0.1:0").await.unwrap();
     let client = || async {
         let mut counts = [0, 0];
         for _ in 0..20 {
-            counts[usize::from(newcomer(&pool).await.until_gone_or_served().await)] += 1;
-            adds_up(&pool);
+            counts[usize::from(unserved_peer(&pool).await.until_gone_or_served().await)] += 1;
+            assert_adds_up(&pool);
         }
         counts
     };
-    let counts = soon(join_all((0..40).map(|_| client()))).await;
+    let counts = in_time(join_all((0..40).map(|_| client()))).await;
     let count = |at: usize| counts.iter().map(|counts| counts[at]).sum::<u64>();
     eventually(|| pool.connections() == 0).await;
-    assert_eq!((most.load(Relaxed), census.most()), (MAX - 1, MAX));
+    assert_eq!((most.load(Relaxed), counter.most()), (MAX - 1, MAX));
     assert_eq!((refused(&pool, RefusalReason::Overload), pool.info().closed.total()), (count(0), count(1)));
     assert_eq!(pool.info().accepted, 800);
     ends(&pool).await;

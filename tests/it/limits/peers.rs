@@ -5,7 +5,7 @@ use actix_acceptor::{
     telemetry::RefusalReason,
 };
 
-use super::census::*;
+use super::counting::*;
 use support::*;
 
 const PEERS: [&str; 5] = ["127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.0.5"];
@@ -13,8 +13,8 @@ const PEERS: [&str; 5] = ["127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.4", "1
 #[actix::test]
 async fn each_peer_has_a_connection_limit() {
     for acceptors in [1, 3] {
-        let census = Census::default();
-        let pool = census.pool().acceptors(acceptors).max_per_peer(2).refusal_message("two are enough\n");
+        let counter = ConnectionCounter::default();
+        let pool = counter.pool().acceptors(acceptors).max_per_peer(2).refusal_message("two are enough\n");
         let pool = pool.bind("127.0.0.1:0").await.unwrap();
         let mut inside = Vec::new();
         for (number, peer) in PEERS.into_iter().enumerate() {
@@ -23,7 +23,7 @@ async fn each_peer_has_a_connection_limit() {
             }
             connect_from(&pool, peer).await.expect_closed_after("two are enough\n").await;
             eventually(|| refused(&pool, RefusalReason::PerPeer) == number as u64 + 1).await;
-            adds_up(&pool);
+            assert_adds_up(&pool);
         }
         assert_eq!((pool.connections(), pool.info().refused.total(), pool.info().accepted), (10, 5, 15));
         // One leaves: its peer may have one more, the others may not.
@@ -39,9 +39,9 @@ async fn each_peer_has_a_connection_limit() {
 
 #[actix::test]
 async fn addresses_of_one_prefix_count_as_one_peer() {
-    let census = Census::default();
+    let counter = ConnectionCounter::default();
     // The last two bits make no difference: .0 to .3 are one, .4 to .7 another.
-    let pool = census.pool().max_per_peer(2).peer_prefix(30, 64).bind("127.0.0.1:0").await.unwrap();
+    let pool = counter.pool().max_per_peer(2).peer_prefix(30, 64).bind("127.0.0.1:0").await.unwrap();
     let _inside = [
         served_from(&pool, "127.0.0.1").await,
         served_from(&pool, "127.0.0.3").await,
@@ -56,10 +56,10 @@ async fn addresses_of_one_prefix_count_as_one_peer() {
 
 #[actix::test]
 async fn the_limit_per_peer_is_changed_live_and_ends_nobody() {
-    let census = Census::default();
-    let pool = census.pool().bind("127.0.0.1:0").await.unwrap();
+    let counter = ConnectionCounter::default();
+    let pool = counter.pool().bind("127.0.0.1:0").await.unwrap();
     let mut inside = fill(&pool, 3).await;
-    soon(pool.change(|settings| settings.max_per_peer = Some(2))).await.unwrap();
+    in_time(pool.change(|settings| settings.max_per_peer = Some(2))).await.unwrap();
     connect(&pool).await.expect_closed_after("").await;
     for peer in &mut inside {
         peer.echo("alive").await;
@@ -73,16 +73,16 @@ async fn the_limit_per_peer_is_changed_live_and_ends_nobody() {
     inside.push(served(&pool).await);
     connect(&pool).await.expect_closed_after("").await;
     eventually(|| refused(&pool, RefusalReason::PerPeer) == 3).await;
-    soon(pool.change(|settings| settings.max_per_peer = None)).await.unwrap();
+    in_time(pool.change(|settings| settings.max_per_peer = None)).await.unwrap();
     inside.extend(fill(&pool, 3).await);
-    soon(pool.change(|settings| settings.max_per_peer = Some(0))).await.unwrap_err();
+    in_time(pool.change(|settings| settings.max_per_peer = Some(0))).await.unwrap_err();
     ends(&pool).await;
 }
 
 #[actix::test]
 async fn a_refused_peer_takes_up_no_permit() {
-    let census = Census::default();
-    let pool = census.pool().max_connections(2).max_per_peer(1).bind("127.0.0.1:0").await.unwrap();
+    let counter = ConnectionCounter::default();
+    let pool = counter.pool().max_connections(2).max_per_peer(1).bind("127.0.0.1:0").await.unwrap();
     let _first = served_from(&pool, PEERS[0]).await;
     for _ in 0..10 {
         connect_from(&pool, PEERS[0]).await.expect_closed_after("").await;
@@ -90,14 +90,14 @@ async fn a_refused_peer_takes_up_no_permit() {
     let _second = served_from(&pool, PEERS[1]).await;
     let mut third = connect_from(&pool, PEERS[2]).await;
     third.expect_waiting().await;
-    assert_eq!((refused(&pool, RefusalReason::PerPeer), census.most()), (10, 2));
+    assert_eq!((refused(&pool, RefusalReason::PerPeer), counter.most()), (10, 2));
     ends(&pool).await;
 }
 
 #[actix::test]
 async fn an_exempt_connection_still_counts_for_its_peer() {
-    let census = Census::default();
-    let pool = census.pool().max_connections(1).max_per_peer(1).bind("127.0.0.1:0").await.unwrap();
+    let counter = ConnectionCounter::default();
+    let pool = counter.pool().max_connections(1).max_per_peer(1).bind("127.0.0.1:0").await.unwrap();
     let first = served_from(&pool, PEERS[0]).await;
     assert!(pool.exempt(pool.list()[0].id));
     connect_from(&pool, PEERS[0]).await.expect_closed_after("").await;
@@ -124,13 +124,13 @@ async fn the_first_matching_rule_decides() {
         (&["deny 127.0.0.2/31", "allow 127.0.0.0/29", "deny 0.0.0.0/0"], [true, false, false, true, true]),
         (&["deny ::/0", "deny 10.0.0.0/8"], [true; 5]),
     ];
-    let census = Census::default();
-    let pool = census.pool().acceptors(2).refusal_message("not for those who are denied\n");
+    let counter = ConnectionCounter::default();
+    let pool = counter.pool().acceptors(2).refusal_message("not for those who are denied\n");
     let pool = pool.rules(rules(table[0].0)).bind("127.0.0.1:0").await.unwrap();
     let mut denied = 0;
     for (list, may) in table {
         // Changed live, and at once.
-        soon(pool.change(move |settings| settings.rules = rules(list))).await.unwrap();
+        in_time(pool.change(move |settings| settings.rules = rules(list))).await.unwrap();
         assert_eq!(pool.settings().rules, rules(list));
         for (peer, may) in PEERS.into_iter().zip(may) {
             if may {
@@ -142,16 +142,16 @@ async fn the_first_matching_rule_decides() {
         }
     }
     eventually(|| refused(&pool, RefusalReason::Denied) == denied).await;
-    assert_eq!((denied, pool.info().refused.total(), census.served()), (12, 12, 18));
+    assert_eq!((denied, pool.info().refused.total(), counter.served()), (12, 12, 18));
     ends(&pool).await;
 }
 
 #[actix::test]
 async fn rules_apply_to_new_connections_only() {
-    let census = Census::default();
-    let pool = census.pool().bind("127.0.0.1:0").await.unwrap();
+    let counter = ConnectionCounter::default();
+    let pool = counter.pool().bind("127.0.0.1:0").await.unwrap();
     let mut inside = served(&pool).await;
-    soon(pool.change(|settings| settings.rules = rules(&["deny 0.0.0.0/0"]))).await.unwrap();
+    in_time(pool.change(|settings| settings.rules = rules(&["deny 0.0.0.0/0"]))).await.unwrap();
     connect(&pool).await.expect_closed_after("").await;
     inside.echo("still here").await;
     ends(&pool).await;
@@ -159,8 +159,8 @@ async fn rules_apply_to_new_connections_only() {
 
 #[actix::test]
 async fn a_denied_peer_is_counted_as_denied_at_the_limit() {
-    let census = Census::default();
-    let pool = census.pool().max_connections(1).at_limit(AtLimit::Close).refusal_message("full\n");
+    let counter = ConnectionCounter::default();
+    let pool = counter.pool().max_connections(1).at_limit(AtLimit::Close).refusal_message("full\n");
     let pool = pool.rules(rules(&["deny 127.0.0.2"])).bind("127.0.0.1:0").await.unwrap();
     let _inside = served(&pool).await;
     connect_from(&pool, "127.0.0.2").await.expect_closed_after("").await;

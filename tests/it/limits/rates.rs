@@ -7,7 +7,7 @@ use actix_acceptor::{
     telemetry::{CloseReason, RefusalReason},
 };
 
-use super::census::*;
+use super::counting::*;
 use support::*;
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -15,8 +15,8 @@ const HOUR: Duration = Duration::from_secs(3_600);
 #[actix::test]
 async fn a_rate_of_n_admits_n_and_refuses_the_next_one() {
     for (acceptors, n) in [(1, 1), (1, 5), (3, 20)] {
-        let census = Census::default();
-        let pool = census.pool().acceptors(acceptors).accept_rate(n, HOUR).refusal_message("slow down\n");
+        let counter = ConnectionCounter::default();
+        let pool = counter.pool().acceptors(acceptors).accept_rate(n, HOUR).refusal_message("slow down\n");
         let pool = pool.bind("127.0.0.1:0").await.unwrap();
         // Whoever leaves gives no token back.
         for number in 0..n {
@@ -26,22 +26,22 @@ async fn a_rate_of_n_admits_n_and_refuses_the_next_one() {
         for round in 1..=3 {
             connect(&pool).await.expect_closed_after("slow down\n").await;
             eventually(|| refused(&pool, RefusalReason::Rate) == round).await;
-            adds_up(&pool);
+            assert_adds_up(&pool);
         }
-        assert_eq!((census.served(), pool.info().refused.total()), (n as usize, 3));
+        assert_eq!((counter.served(), pool.info().refused.total()), (n as usize, 3));
         ends(&pool).await;
     }
 }
 
 #[actix::test]
 async fn the_bucket_refills_evenly() {
-    let census = Census::default();
+    let counter = ConnectionCounter::default();
     let within = Duration::from_millis(1_200);
-    let pool = census.pool().accept_rate(3, within).bind("127.0.0.1:0").await.unwrap();
+    let pool = counter.pool().accept_rate(3, within).bind("127.0.0.1:0").await.unwrap();
     let began = Instant::now();
     let mut served_at = Vec::new();
     while served_at.len() < 5 {
-        let mut peer = newcomer(&pool).await;
+        let mut peer = unserved_peer(&pool).await;
         if !peer.until_gone_or_served().await {
             continue;
         }
@@ -56,8 +56,8 @@ async fn the_bucket_refills_evenly() {
 
 #[actix::test]
 async fn each_peer_has_a_bucket_of_its_own() {
-    let census = Census::default();
-    let pool = census.pool().acceptors(2).peer_rate(2, HOUR).bind("127.0.0.1:0").await.unwrap();
+    let counter = ConnectionCounter::default();
+    let pool = counter.pool().acceptors(2).peer_rate(2, HOUR).bind("127.0.0.1:0").await.unwrap();
     for peer in 1..=5 {
         let ip = format!("127.0.0.{peer}");
         let _inside = [served_from(&pool, &ip).await, served_from(&pool, &ip).await];
@@ -71,14 +71,14 @@ async fn each_peer_has_a_bucket_of_its_own() {
         connect_from(&pool, &format!("127.0.0.{peer}")).await.expect_closed_after("").await;
     }
     eventually(|| refused(&pool, RefusalReason::Rate) == 10).await;
-    assert_eq!((census.served(), pool.info().refused.total()), (10, 10));
+    assert_eq!((counter.served(), pool.info().refused.total()), (10, 10));
     ends(&pool).await;
 }
 
 #[actix::test]
 async fn a_per_peer_refusal_takes_no_shared_token() {
-    let census = Census::default();
-    let pool = census.pool().accept_rate(4, HOUR).peer_rate(2, HOUR).max_per_peer(1);
+    let counter = ConnectionCounter::default();
+    let pool = counter.pool().accept_rate(4, HOUR).peer_rate(2, HOUR).max_per_peer(1);
     let pool = pool.rules([Rule::deny("127.0.0.9").unwrap()]).bind("127.0.0.1:0").await.unwrap();
     let _first = served_from(&pool, "127.0.0.1").await;
     for _ in 0..10 {
@@ -105,8 +105,8 @@ async fn a_per_peer_refusal_takes_no_shared_token() {
 
 #[actix::test]
 async fn a_refusal_at_the_limit_takes_no_rate_token() {
-    let census = Census::default();
-    let pool = census.pool().max_connections(1).at_limit(AtLimit::Close).accept_rate(2, HOUR).peer_rate(2, HOUR);
+    let counter = ConnectionCounter::default();
+    let pool = counter.pool().max_connections(1).at_limit(AtLimit::Close).accept_rate(2, HOUR).peer_rate(2, HOUR);
     let pool = pool.bind("127.0.0.1:0").await.unwrap();
     let inside = served(&pool).await;
     for _ in 0..5 {
@@ -125,38 +125,38 @@ async fn a_refusal_at_the_limit_takes_no_rate_token() {
 
 #[actix::test]
 async fn rates_can_be_switched_on_and_off() {
-    let census = Census::default();
-    let pool = census.pool().bind("127.0.0.1:0").await.unwrap();
+    let counter = ConnectionCounter::default();
+    let pool = counter.pool().bind("127.0.0.1:0").await.unwrap();
     fill(&pool, 5).await;
-    soon(pool.change(|settings| settings.accept_rate = Some(Rate::new(2, HOUR)))).await.unwrap();
+    in_time(pool.change(|settings| settings.accept_rate = Some(Rate::new(2, HOUR)))).await.unwrap();
     fill(&pool, 2).await;
     connect(&pool).await.expect_closed_after("").await;
-    soon(pool.change(|settings| settings.accept_rate = None)).await.unwrap();
+    in_time(pool.change(|settings| settings.accept_rate = None)).await.unwrap();
     fill(&pool, 5).await;
-    soon(pool.change(|settings| settings.peer_rate = Some(Rate::new(1, HOUR)))).await.unwrap();
+    in_time(pool.change(|settings| settings.peer_rate = Some(Rate::new(1, HOUR)))).await.unwrap();
     served_from(&pool, "127.0.0.7").await;
     connect_from(&pool, "127.0.0.7").await.expect_closed_after("").await;
     eventually(|| refused(&pool, RefusalReason::Rate) == 2).await;
     for unsound in [Rate::new(0, HOUR), Rate::new(1, Duration::ZERO)] {
-        soon(pool.change(move |settings| settings.accept_rate = Some(unsound))).await.unwrap_err();
+        in_time(pool.change(move |settings| settings.accept_rate = Some(unsound))).await.unwrap_err();
     }
     ends(&pool).await;
 }
 
 #[actix::test]
 async fn a_faster_rate_takes_effect_at_once() {
-    let census = Census::default();
-    let pool = census.pool().accept_rate(1, HOUR).peer_rate(1, HOUR).bind("127.0.0.1:0").await.unwrap();
+    let counter = ConnectionCounter::default();
+    let pool = counter.pool().accept_rate(1, HOUR).peer_rate(1, HOUR).bind("127.0.0.1:0").await.unwrap();
     served(&pool).await;
     connect(&pool).await.expect_closed_after("").await;
     let changed = pool.change(|settings| {
         let fast = Rate::new(10, Duration::from_millis(100));
         (settings.accept_rate, settings.peer_rate) = (Some(fast), Some(fast));
     });
-    soon(changed).await.unwrap();
+    in_time(changed).await.unwrap();
     // At the worst the new buckets are empty; they fill within a tenth of a second.
     let began = Instant::now();
-    while !newcomer(&pool).await.until_gone_or_served().await {
+    while !unserved_peer(&pool).await.until_gone_or_served().await {
         assert!(began.elapsed() < Duration::from_secs(3), "the slower rate still holds");
     }
     ends(&pool).await;

@@ -17,7 +17,7 @@ async fn a_connection_knows_both_addresses() {
             let (here, there) = (conn.local_addr().unwrap(), conn.peer());
             Next::Send(Bytes::from(format!("{} {here} {there} {}", conn.id(), conn.listener())))
         }
-        call => default_next(call),
+        call => protocol_default(call),
     });
     let pool = builder.framing(Framing::lines()).name("by the wire").bind("127.0.0.1:0").await.unwrap();
     for id in 1..=2 {
@@ -26,7 +26,7 @@ async fn a_connection_knows_both_addresses() {
         let said = format!("{id} {} {} by the wire\n", pool.local_addr().unwrap(), peer.address());
         peer.expect(said.as_bytes()).await;
     }
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 /// Nagle's algorithm would keep the second of two small replies until the peer's kernel has acknowledged the first, which
@@ -42,7 +42,7 @@ async fn small_replies_are_not_delayed() {
             let gate = gate.clone();
             conn.wait(async move { gate.notified().await }, |(), _, _| Next::Send(Bytes::from_static(b"2")))
         }
-        call => default_next(call),
+        call => protocol_default(call),
     });
     let pool = builder.framing(Framing::lines()).acceptors(1).bind("127.0.0.1:0").await.unwrap();
     let mut peer = connect(&pool).await;
@@ -58,5 +58,5 @@ async fn small_replies_are_not_delayed() {
     }
     times.sort();
     assert!(times[10] < Duration::from_millis(25), "{times:?}");
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }

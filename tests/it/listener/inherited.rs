@@ -19,7 +19,7 @@ fn echo() -> Builder<ProtocolService<Echo>> {
 }
 
 async fn listening(listener: Listener) -> Result<Pool<Connection<Echo>>, StartError> {
-    soon(echo().listener(listener).start()).await
+    in_time(echo().listener(listener).start()).await
 }
 
 #[actix::test]
@@ -40,26 +40,26 @@ async fn a_port_that_is_open_already_is_served_and_set_non_blocking() {
     connect(&pool).await.echo("hello").await;
     assert!(saw.recv().unwrap() && saw.recv().unwrap(), "nodelay as ever, of the one from before, too");
     let mut back = [0; 5];
-    early.set_read_timeout(Some(PATIENCE)).unwrap();
-    soon(tokio::task::spawn_blocking(move || {
+    early.set_read_timeout(Some(TIME_LIMIT)).unwrap();
+    in_time(tokio::task::spawn_blocking(move || {
         early.read_exact(&mut back).unwrap();
         assert_eq!(&back, b"early");
     }))
     .await
     .unwrap();
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
     TcpListener::bind(address).expect("closed with the pool");
 }
 
 #[actix::test]
 async fn an_inherited_unix_socket_keeps_its_file() {
-    let folder = Folder::new();
+    let folder = Folder::create();
     let path = folder.path("theirs.sock");
     let pool = listening(Listener::from_socket(UnixListener::bind(&path).unwrap())).await.unwrap();
     assert_eq!(pool.local_addrs()[0].url(), format!("unix://{}", path.display()));
-    let stream = soon(tokio::net::UnixStream::connect(&path)).await.unwrap();
+    let stream = in_time(tokio::net::UnixStream::connect(&path)).await.unwrap();
     Peer(stream).echo("hello").await;
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
     assert!(path.exists());
     assert_eq!(UnixStream::connect(&path).unwrap_err().kind(), ErrorKind::ConnectionRefused);
 }
@@ -68,23 +68,23 @@ async fn an_inherited_unix_socket_keeps_its_file() {
 async fn an_inherited_socket_can_be_held_but_not_closed_for_a_while() {
     let socket = TcpListener::bind("127.0.0.1:0").unwrap();
     let pool = listening(Listener::from_socket(socket)).await.unwrap();
-    let error = soon(pool.suspend(SuspendMode::Close)).await.unwrap_err();
+    let error = in_time(pool.suspend(SuspendMode::Close)).await.unwrap_err();
     assert!(
         matches!(&error, SuspendError::Listener { source, .. } if source.kind() == ErrorKind::Unsupported),
         "{error}"
     );
     connect(&pool).await.echo("open as before").await;
-    soon(pool.suspend(SuspendMode::Hold)).await.unwrap();
+    in_time(pool.suspend(SuspendMode::Hold)).await.unwrap();
     let mut held = connect(&pool).await;
     held.send("held").await;
-    soon(pool.resume()).await.unwrap();
+    in_time(pool.resume()).await.unwrap();
     held.expect(b"held").await;
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 #[actix::test]
 async fn what_is_not_a_listening_stream_socket_is_refused() {
-    let folder = Folder::new();
+    let folder = Folder::create();
     let path = folder.path("x.sock");
     let silent = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     silent.bind(&"127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap().into()).unwrap();

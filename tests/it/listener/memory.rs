@@ -18,11 +18,11 @@ fn echo() -> Builder<ProtocolService<Echo>> {
 
 async fn in_memory(builder: Builder<ProtocolService<Echo>>) -> (Pool<Connection<Echo>>, MemoryConnector) {
     let (memory, connector) = Memory::new("test");
-    (soon(builder.listen(memory)).await.unwrap(), connector)
+    (in_time(builder.listen(memory)).await.unwrap(), connector)
 }
 
 async fn dial(connector: &MemoryConnector) -> Peer<DuplexStream> {
-    Peer(soon(connector.connect()).await.unwrap())
+    Peer(in_time(connector.connect()).await.unwrap())
 }
 
 #[actix::test]
@@ -40,7 +40,7 @@ async fn memory_peers_are_served_counted_and_numbered() {
     names.dedup();
     assert_eq!((names.len(), pool.info().accepted), (20, 20));
     assert!(names.contains(&"test/20".to_owned()), "{names:?}");
-    let report = soon(pool.stop(Duration::from_secs(5))).await;
+    let report = in_time(pool.stop(Duration::from_secs(5))).await;
     assert_eq!((report.asked, report.finished), (20, 20));
     for mut peer in peers {
         assert_eq!(peer.read_to_end().await, b"");
@@ -51,20 +51,20 @@ async fn memory_peers_are_served_counted_and_numbered() {
 #[test]
 fn an_hour_of_idle_time_passes_at_once_on_a_paused_clock() {
     paused(async {
-        let (builder, mut diary) = Probe::pool(|call, conn| {
+        let (builder, mut callbacks) = Probe::pool(|call, conn| {
             assert_eq!((conn.transport(), conn.peer_credentials()), (TransportKind::Other, None));
-            default_next(call)
+            protocol_default(call)
         });
         let (memory, connector) = Memory::new("test");
         let hour = Duration::from_secs(3_600);
         let _pool = builder.idle_timeout(hour).on_current_arbiter().listen(memory).await.unwrap();
         let mut peer = Peer(connector.connect().await.unwrap());
         peer.send("x").await;
-        let spoke = diary.until(&Call::packet("x")).await;
-        let (call, at) = diary.next_ever().await;
+        let spoke = callbacks.until(&Call::packet("x")).await;
+        let (call, at) = callbacks.next_ever().await;
         assert_eq!(call, Call::Timeout(Timeout::Idle));
         assert!((hour..hour * 11 / 10).contains(&(at - spoke)), "{:?}", at - spoke);
-        assert_eq!(diary.closed().await.0, CloseReason::Idle);
+        assert_eq!(callbacks.closed().await.0, CloseReason::Idle);
         assert_eq!(peer.read_to_end().await, b"");
     });
 }
@@ -72,17 +72,17 @@ fn an_hour_of_idle_time_passes_at_once_on_a_paused_clock() {
 #[actix::test]
 async fn a_suspension_refuses_or_holds_peers_in_memory() {
     let (pool, connector) = in_memory(echo()).await;
-    soon(pool.suspend(SuspendMode::Close)).await.unwrap();
+    in_time(pool.suspend(SuspendMode::Close)).await.unwrap();
     assert_eq!(connector.connect().await.unwrap_err().kind(), ErrorKind::ConnectionRefused);
-    soon(pool.resume()).await.unwrap();
+    in_time(pool.resume()).await.unwrap();
     dial(&connector).await.echo("resumed").await;
-    soon(pool.suspend(SuspendMode::Hold)).await.unwrap();
+    in_time(pool.suspend(SuspendMode::Hold)).await.unwrap();
     let mut held = dial(&connector).await;
     held.send("held").await;
     assert_eq!(pool.info().accepted, 1);
-    soon(pool.resume()).await.unwrap();
+    in_time(pool.resume()).await.unwrap();
     held.expect(b"held").await;
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn while_the_queue_is_full_connecting_waits() {
         let (third, resumed) = tokio::join!(connector.connect(), pool.resume());
         resumed.unwrap();
         Peer(third.unwrap()).echo("third").await;
-        // Who waits for a place when the doors close is refused.
+        // A peer that waits while the port closes is refused.
         pool.suspend(SuspendMode::Hold).await.unwrap();
         let _queued = (connector.connect().await.unwrap(), connector.connect().await.unwrap());
         let (late, _) = tokio::join!(connector.connect(), pool.drain(Drain::immediate()));
@@ -112,9 +112,9 @@ async fn the_backlog_policy_applies_to_memory() {
         [(BacklogPolicy::Accept, 1, 0), (BacklogPolicy::Refuse, 1, 1), (BacklogPolicy::Drop, 0, 0)]
     {
         let (pool, connector) = in_memory(echo().acceptors(1)).await;
-        soon(pool.suspend(SuspendMode::Hold)).await.unwrap();
+        in_time(pool.suspend(SuspendMode::Hold)).await.unwrap();
         let mut queued = dial(&connector).await;
-        let report = soon(pool.drain(Drain::grace(Duration::from_secs(5)).backlog_on_close(backlog_on_close))).await;
+        let report = in_time(pool.drain(Drain::grace(Duration::from_secs(5)).backlog_on_close(backlog_on_close))).await;
         assert_eq!((pool.info().accepted, report.unserved), (accepted, unserved), "{backlog_on_close:?}");
         assert_eq!(queued.read_to_end().await, b"", "{backlog_on_close:?}");
     }
@@ -123,7 +123,7 @@ async fn the_backlog_policy_applies_to_memory() {
 #[actix::test]
 async fn a_small_buffer_makes_both_sides_wait() {
     let (pool, connector) = in_memory(echo()).await;
-    let mut peer = Peer(soon(connector.buffer(16).connect()).await.unwrap());
+    let mut peer = Peer(in_time(connector.buffer(16).connect()).await.unwrap());
     for _ in 0..100 {
         peer.echo("0123456789abcdef").await;
     }
@@ -132,9 +132,9 @@ async fn a_small_buffer_makes_both_sides_wait() {
     let mut back = vec![0; all.len()];
     let sending = tokio::io::AsyncWriteExt::write_all(&mut write, &all);
     let receiving = tokio::io::AsyncReadExt::read_exact(&mut read, &mut back);
-    soon(async { tokio::try_join!(sending, receiving).unwrap() }).await;
+    in_time(async { tokio::try_join!(sending, receiving).unwrap() }).await;
     assert!(back == all);
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 #[actix::test]
@@ -143,10 +143,10 @@ async fn a_new_acceptor_takes_over_the_queue() {
     for _ in 0..3 {
         eventually(|| !pool.acceptors().is_empty()).await;
         let acceptor = pool.acceptors().remove(0);
-        let _ = soon(acceptor.send(Crash)).await;
+        let _ = in_time(acceptor.send(Crash)).await;
         dial(&connector).await.echo("after a crash").await;
     }
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 #[derive(actix::Message)]
@@ -175,9 +175,9 @@ async fn other_threads_may_connect() {
             });
         })
     });
-    for done in soon(futures::future::join_all(threads)).await {
+    for done in in_time(futures::future::join_all(threads)).await {
         done.unwrap();
     }
     assert_eq!(pool.info().accepted, 200);
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }

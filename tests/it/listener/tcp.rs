@@ -1,4 +1,4 @@
-//! What can be set for a TCP listener, several addresses of one name, and failures that are all told.
+//! TCP listener settings, several addresses of one name, and the report of all failures.
 
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -18,11 +18,11 @@ fn echo() -> Builder<ProtocolService<Echo>> {
 }
 
 async fn listening(listener: Listener) -> Result<Pool<Connection<Echo>>, StartError> {
-    soon(echo().listener(listener).start()).await
+    in_time(echo().listener(listener).start()).await
 }
 
 async fn stop<A: 'static>(pool: Pool<A>) {
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 fn has_ipv6() -> bool {
@@ -42,7 +42,7 @@ async fn accepted_has<T: Send + 'static>(
     let pool = pool.await.unwrap();
     connect(&pool).await.echo("seen").await;
     stop(pool).await;
-    saw.recv_timeout(PATIENCE).unwrap()
+    saw.recv_timeout(TIME_LIMIT).unwrap()
 }
 
 fn local() -> Listener {
@@ -85,12 +85,12 @@ async fn buffer_sizes_are_applied() {
 async fn the_backlog_bounds_waiting_peers() {
     for (listener, all_wait) in [(local(), true), (local().backlog(3), false)] {
         let pool = listening(listener).await.unwrap();
-        soon(pool.suspend(SuspendMode::Hold)).await.unwrap();
+        in_time(pool.suspend(SuspendMode::Hold)).await.unwrap();
         let address = pool.local_addr().unwrap();
-        // Linux takes one more than it was told.
-        let limit = if all_wait { PATIENCE } else { Duration::from_millis(300) };
-        let waiting = soon(tokio::task::spawn_blocking(move || {
-            let waiting: Vec<_> = (0..4).map(|_| TcpStream::connect_timeout(&address, PATIENCE).unwrap()).collect();
+        // Linux queues one more than the backlog.
+        let limit = if all_wait { TIME_LIMIT } else { Duration::from_millis(300) };
+        let waiting = in_time(tokio::task::spawn_blocking(move || {
+            let waiting: Vec<_> = (0..4).map(|_| TcpStream::connect_timeout(&address, TIME_LIMIT).unwrap()).collect();
             (waiting, TcpStream::connect_timeout(&address, limit))
         }));
         let (_waiting, fifth) = waiting.await.unwrap();
@@ -111,13 +111,13 @@ async fn invalid_tcp_settings_are_refused_before_bind() {
         (local().send_buffer(0), "send_buffer"),
         (local().receive_buffer(0), "receive_buffer"),
         (local().max_connections(0), "max_connections"),
-        (Listener::from_transport(Scripted::in_memory().0).nodelay(true), "nodelay"),
-        (Listener::from_transport(Scripted::in_memory().0).on_accept(|_| Ok(())), "on_accept"),
+        (Listener::from_transport(ScriptedTransport::in_memory().0).nodelay(true), "nodelay"),
+        (Listener::from_transport(ScriptedTransport::in_memory().0).on_accept(|_| Ok(())), "on_accept"),
     ] {
         // Would be in the way if it were opened.
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let first = Listener::tcp(taken.local_addr().unwrap());
-        let error = soon(echo().listener(first).listener(listener).start()).await.unwrap_err();
+        let error = in_time(echo().listener(first).listener(listener).start()).await.unwrap_err();
         assert!(
             matches!(error, StartError::InvalidSetting(InvalidSetting { setting, .. }) if setting == named),
             "{error}: {named}"
@@ -146,7 +146,7 @@ async fn an_ipv6_socket_accepts_ipv4_by_choice() {
     for only in [true, false] {
         let pool = listening(Listener::tcp("[::]:0").only_v6(only)).await.unwrap();
         let port = pool.local_addr().unwrap().port();
-        let four = TcpStream::connect_timeout(&SocketAddr::from(([127, 0, 0, 1], port)), PATIENCE);
+        let four = TcpStream::connect_timeout(&SocketAddr::from(([127, 0, 0, 1], port)), TIME_LIMIT);
         assert_eq!(four.is_err(), only);
         TcpStream::connect(("::1", port)).unwrap();
         stop(pool).await;
@@ -158,7 +158,7 @@ async fn the_bind_hook_runs_between_bind_and_listen() {
     let (seen, saw) = channel();
     let listener = local().on_bind(move |socket| {
         let address = socket.local_addr()?.as_socket().unwrap();
-        let early = TcpStream::connect_timeout(&address, PATIENCE).map(drop).unwrap_err().kind();
+        let early = TcpStream::connect_timeout(&address, TIME_LIMIT).map(drop).unwrap_err().kind();
         seen.send((address, early)).unwrap();
         Ok(())
     });
@@ -166,9 +166,9 @@ async fn the_bind_hook_runs_between_bind_and_listen() {
     let (address, early) = saw.recv().unwrap();
     assert_eq!((pool.local_addr(), early), (Some(address), ErrorKind::ConnectionRefused));
     // Again when the port is opened anew.
-    soon(pool.suspend(SuspendMode::Close)).await.unwrap();
+    in_time(pool.suspend(SuspendMode::Close)).await.unwrap();
     assert!(saw.try_recv().is_err());
-    soon(pool.resume()).await.unwrap();
+    in_time(pool.resume()).await.unwrap();
     assert_eq!(saw.try_recv().unwrap().0, address);
     stop(pool).await;
 }
@@ -188,9 +188,9 @@ async fn a_bind_hook_error_fails_the_start() {
         _ => Ok(()),
     });
     let pool = listening(listener).await.unwrap();
-    soon(pool.suspend(SuspendMode::Close)).await.unwrap();
-    assert!(matches!(soon(pool.resume()).await, Err(SuspendError::Listener { .. })));
-    soon(pool.resume()).await.unwrap();
+    in_time(pool.suspend(SuspendMode::Close)).await.unwrap();
+    assert!(matches!(in_time(pool.resume()).await, Err(SuspendError::Listener { .. })));
+    in_time(pool.resume()).await.unwrap();
     connect(&pool).await.echo("third time lucky").await;
     stop(pool).await;
 }
@@ -228,11 +228,11 @@ async fn all_addresses_of_a_name_have_one_port() {
     }
     let names: Vec<_> = pool.listeners().iter().map(|listener| listener.name.to_string()).collect();
     assert_eq!(names, addresses.iter().map(SocketAddr::to_string).collect::<Vec<_>>());
-    // Told to listen there still, they stay; told one of them, the others go.
+    // Listeners that are named again stay; the others close.
     let named = format!("localhost:{}", addresses[0].port());
-    soon(pool.set_listeners(vec![Listener::tcp_all(&named)])).await.unwrap();
+    in_time(pool.set_listeners(vec![Listener::tcp_all(&named)])).await.unwrap();
     assert_eq!(pool.local_addrs().len(), addresses.len());
-    soon(pool.set_listeners(vec![Listener::tcp(addresses[0])])).await.unwrap();
+    in_time(pool.set_listeners(vec![Listener::tcp(addresses[0])])).await.unwrap();
     assert_eq!(pool.local_addrs().len(), 1);
     connect(&pool).await.echo("still there").await;
     stop(pool).await;
@@ -258,7 +258,7 @@ async fn every_listener_that_fails_to_open_is_named() {
         taken.iter().map(|socket| socket.local_addr().unwrap()).collect::<Vec<_>>().into_iter().zip(taken).collect();
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let builder = echo().listener(Listener::tcp(taken[0].0)).listener(Listener::tcp(free));
-    let error = soon(builder.listener(Listener::tcp(taken[1].0)).start()).await.unwrap_err();
+    let error = in_time(builder.listener(Listener::tcp(taken[1].0)).start()).await.unwrap_err();
     let StartError::Several(each) = &error else { panic!("{error}") };
     assert_eq!(each.len(), 2);
     for (address, _) in &taken {

@@ -25,15 +25,15 @@ fn echo() -> Builder<ProtocolService<Echo>> {
 }
 
 async fn listening(listener: Listener) -> Result<Pool<Connection<Echo>>, StartError> {
-    soon(echo().listener(listener).start()).await
+    in_time(echo().listener(listener).start()).await
 }
 
 async fn dial(path: &Path) -> Peer<UnixStream> {
-    Peer(soon(UnixStream::connect(path)).await.unwrap())
+    Peer(in_time(UnixStream::connect(path)).await.unwrap())
 }
 
 async fn stop<A: 'static>(pool: Pool<A>) {
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 fn address_in(path: &Path) -> Address {
@@ -42,7 +42,7 @@ fn address_in(path: &Path) -> Address {
 
 #[actix::test]
 async fn a_unix_socket_file_is_removed_at_the_end() {
-    let folder = Folder::new();
+    let folder = Folder::create();
     let path = folder.path("echo.sock");
     let pool = listening(Listener::unix(&path)).await.unwrap();
     assert_eq!(pool.local_addrs(), [address_in(&path)]);
@@ -56,7 +56,7 @@ async fn a_unix_socket_file_is_removed_at_the_end() {
     let sending = tokio::io::AsyncWriteExt::write_all(&mut write, &megabyte);
     let mut back = vec![0; megabyte.len()];
     let receiving = tokio::io::AsyncReadExt::read_exact(&mut read, &mut back);
-    soon(async { tokio::try_join!(sending, receiving).unwrap() }).await;
+    in_time(async { tokio::try_join!(sending, receiving).unwrap() }).await;
     assert!(back == megabyte);
     stop(pool).await;
     assert_eq!(folder.files(), 0, "the file is gone");
@@ -64,7 +64,7 @@ async fn a_unix_socket_file_is_removed_at_the_end() {
 
 #[actix::test]
 async fn a_stale_socket_file_is_removed() {
-    let folder = Folder::new();
+    let folder = Folder::create();
     let path = folder.path("stale.sock");
     drop(StdListener::bind(&path).unwrap());
     assert!(path.exists(), "std leaves it behind");
@@ -76,7 +76,7 @@ async fn a_stale_socket_file_is_removed() {
 
 #[actix::test]
 async fn a_live_socket_file_fails_the_start() {
-    let folder = Folder::new();
+    let folder = Folder::create();
     let path = folder.path("live.sock");
     let first = listening(Listener::unix(&path)).await.unwrap();
     let error = listening(Listener::unix(&path)).await.unwrap_err();
@@ -105,7 +105,7 @@ async fn a_live_socket_file_fails_the_start() {
 
 #[actix::test]
 async fn a_file_that_is_no_socket_is_left_alone() {
-    let folder = Folder::new();
+    let folder = Folder::create();
     let (file, link) = (folder.path("diary.txt"), folder.path("link"));
     fs::write(&file, "precious").unwrap();
     std::os::unix::fs::symlink(&file, &link).unwrap();
@@ -122,7 +122,7 @@ async fn a_file_that_is_no_socket_is_left_alone() {
 
 #[actix::test]
 async fn mode_and_owner_are_set_before_listen() {
-    let folder = Folder::new();
+    let folder = Folder::create();
     let path = folder.path("private.sock");
     let (seen, saw) = channel();
     let looks_at = path.clone();
@@ -152,7 +152,7 @@ async fn mode_and_owner_are_set_before_listen() {
 
 #[actix::test]
 async fn a_replaced_socket_file_is_not_removed() {
-    let folder = Folder::new();
+    let folder = Folder::create();
     let path = folder.path("mine.sock");
     let pool = listening(Listener::unix(&path)).await.unwrap();
     fs::remove_file(&path).unwrap();
@@ -164,51 +164,51 @@ async fn a_replaced_socket_file_is_not_removed() {
 
 #[actix::test]
 async fn a_suspension_removes_and_restores_the_file() {
-    let folder = Folder::new();
+    let folder = Folder::create();
     let path = folder.path("pause.sock");
     let pool = listening(Listener::unix(&path).mode(0o620)).await.unwrap();
     let mut old = dial(&path).await;
     old.echo("before").await;
-    soon(pool.suspend(SuspendMode::Close)).await.unwrap();
+    in_time(pool.suspend(SuspendMode::Close)).await.unwrap();
     assert!(!path.exists());
     old.echo("connections go on").await;
-    soon(pool.resume()).await.unwrap();
+    in_time(pool.resume()).await.unwrap();
     assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o620);
     dial(&path).await.echo("after").await;
-    soon(pool.suspend(SuspendMode::Hold)).await.unwrap();
+    in_time(pool.suspend(SuspendMode::Hold)).await.unwrap();
     let mut held = dial(&path).await;
     held.send("held").await;
     assert_eq!(pool.info().accepted, 2);
-    soon(pool.resume()).await.unwrap();
+    in_time(pool.resume()).await.unwrap();
     held.expect(b"held").await;
     // Somebody else has the place by then: an error that names it, and the pool stays as it was.
-    soon(pool.suspend(SuspendMode::Close)).await.unwrap();
+    in_time(pool.suspend(SuspendMode::Close)).await.unwrap();
     let theirs = StdListener::bind(&path).unwrap();
-    let error = soon(pool.resume()).await.unwrap_err();
+    let error = in_time(pool.resume()).await.unwrap_err();
     assert!(
         matches!(&error, SuspendError::Listener { address, .. } if *address == path.display().to_string()),
         "{error}"
     );
     drop(theirs);
-    soon(pool.resume()).await.unwrap();
+    in_time(pool.resume()).await.unwrap();
     dial(&path).await.echo("again").await;
     stop(pool).await;
 }
 
 #[actix::test]
 async fn an_unchanged_listener_keeps_its_file() {
-    let folder = Folder::new();
+    let folder = Folder::create();
     let (one, two) = (folder.path("one"), folder.path("two"));
     let pool = listening(Listener::unix(&one)).await.unwrap();
     let number = fs::metadata(&one).unwrap().ino();
-    soon(pool.set_listeners(vec![Listener::unix(&one), Listener::unix(&two)])).await.unwrap();
+    in_time(pool.set_listeners(vec![Listener::unix(&one), Listener::unix(&two)])).await.unwrap();
     assert_eq!(fs::metadata(&one).unwrap().ino(), number);
     dial(&two).await.echo("two").await;
-    soon(pool.set_listeners(vec![Listener::unix(&two)])).await.unwrap();
+    in_time(pool.set_listeners(vec![Listener::unix(&two)])).await.unwrap();
     eventually(|| !one.exists()).await;
     dial(&two).await.echo("two").await;
     // All or none: what was opened for nothing leaves no file.
-    let error = soon(pool.set_listeners(vec![Listener::unix(&one), Listener::unix(folder.path("no/three"))])).await;
+    let error = in_time(pool.set_listeners(vec![Listener::unix(&one), Listener::unix(folder.path("no/three"))])).await;
     assert!(error.unwrap_err().to_string().contains("no/three"));
     assert!(!one.exists());
     stop(pool).await;
@@ -216,7 +216,7 @@ async fn an_unchanged_listener_keeps_its_file() {
 
 #[actix::test]
 async fn of_concurrent_starts_one_listens() {
-    let folder = Folder::new();
+    let folder = Folder::create();
     for round in 0..20 {
         let path = Arc::new(folder.path(&format!("{round}.sock")));
         // A stale one to fight over.
@@ -226,7 +226,7 @@ async fn of_concurrent_starts_one_listens() {
             tokio::task::spawn_blocking(move || Unix::bind(&*path))
         });
         let mut bound = Vec::new();
-        for outcome in soon(futures::future::join_all(binding)).await {
+        for outcome in in_time(futures::future::join_all(binding)).await {
             bound.extend(outcome.unwrap().ok());
         }
         assert_eq!(bound.len(), 1);
@@ -236,7 +236,7 @@ async fn of_concurrent_starts_one_listens() {
 
 #[actix::test]
 async fn tcp_settings_are_refused_for_unix() {
-    let folder = Folder::new();
+    let folder = Folder::create();
     let at = || Listener::unix(folder.path("x"));
     for (listener, named) in [
         (at().nodelay(true), "nodelay"),
@@ -259,7 +259,7 @@ async fn tcp_settings_are_refused_for_unix() {
 
 #[actix::test]
 async fn buffers_and_the_hook_reach_accepted_sockets() {
-    let folder = Folder::new();
+    let folder = Folder::create();
     let path = folder.path("hook.sock");
     let (seen, saw) = channel();
     let listener = Listener::unix(&path).send_buffer(32 * 1024).on_accept(move |socket| {
@@ -268,7 +268,7 @@ async fn buffers_and_the_hook_reach_accepted_sockets() {
     });
     let pool = listening(listener).await.unwrap();
     dial(&path).await.echo("hooked").await;
-    let bytes = saw.recv_timeout(PATIENCE).unwrap();
+    let bytes = saw.recv_timeout(TIME_LIMIT).unwrap();
     assert!((32 * 1024..=64 * 1024).contains(&bytes), "{bytes}");
     stop(pool).await;
 }
@@ -289,9 +289,9 @@ async fn an_abstract_name_needs_no_file() {
     connect().await.echo("by name").await;
     let error = format!("{:?}", listening(Listener::unix_abstract(&name)).await.unwrap_err());
     assert!(error.contains(&format!("@{name}")) && error.contains("in use"), "{error}");
-    soon(pool.suspend(SuspendMode::Close)).await.unwrap();
+    in_time(pool.suspend(SuspendMode::Close)).await.unwrap();
     assert_eq!(StdStream::connect_addr(&there).unwrap_err().kind(), ErrorKind::ConnectionRefused);
-    soon(pool.resume()).await.unwrap();
+    in_time(pool.resume()).await.unwrap();
     connect().await.echo("again").await;
     stop(pool).await;
     assert!(StdStream::connect_addr(&there).is_err());
@@ -300,11 +300,11 @@ async fn an_abstract_name_needs_no_file() {
 
 #[actix::test]
 async fn an_open_unix_listener_can_be_used() {
-    let folder = Folder::new();
+    let folder = Folder::create();
     let path = folder.path("open.sock");
     let unix = Unix::bind(&path).unwrap();
     assert_eq!(unix.local_addr(), address_in(&path));
-    let pool = soon(echo().listen(unix)).await.unwrap();
+    let pool = in_time(echo().listen(unix)).await.unwrap();
     dial(&path).await.echo("open").await;
     stop(pool).await;
     assert!(!path.exists());

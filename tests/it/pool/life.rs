@@ -26,7 +26,7 @@ async fn dropping_every_handle_stops_nothing() {
     other.echo("and for others").await;
     let pool = AcceptorPool::find("nobody's").unwrap();
     assert_eq!(pool.connections(), 2);
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 #[actix::test]
@@ -51,7 +51,7 @@ async fn a_handle_works_from_any_thread() {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(handle.stop(Duration::ZERO))
     });
-    soon(stopped).await.unwrap();
+    in_time(stopped).await.unwrap();
 }
 
 #[actix::test]
@@ -75,12 +75,12 @@ async fn pools_are_found_and_stopped_by_name_and_typed() {
     peer.echo("hello").await;
     let found: Pool<Connection<Echo>> = AcceptorPool::find("echo").unwrap().typed().unwrap();
     assert_eq!(found.addresses().len(), 1);
-    soon(found.stop(Duration::from_secs(60))).await;
+    in_time(found.stop(Duration::from_secs(60))).await;
     assert_eq!(peer.read_to_end().await, b"");
     assert!(AcceptorPool::find("echo").is_none());
     assert!(AcceptorPool::find("serve").is_some());
     for name in ["serve", &address] {
-        soon(AcceptorPool::find(name).unwrap().stop(None)).await;
+        in_time(AcceptorPool::find(name).unwrap().stop(None)).await;
     }
 }
 
@@ -95,7 +95,7 @@ fn pool_names_are_unique_per_system() {
                 assert_eq!(found.local_addr(), pool.local_addr());
                 connect(&found).await.echo("each its own").await;
                 met.wait();
-                soon(found.stop(Duration::ZERO)).await;
+                in_time(found.stop(Duration::ZERO)).await;
                 pool.local_addr().unwrap()
             })
         })
@@ -120,7 +120,7 @@ fn a_name_is_freed_with_its_system() {
     }
 }
 
-/// Tells that it was told, and how it ended; goes on in spite of a shutdown.
+/// Reports the shutdown and its end; ignores the shutdown.
 struct Told(mpsc::Sender<Option<CloseReason>>);
 
 impl Protocol for Told {
@@ -168,7 +168,7 @@ fn system_stop_closes_every_connection() {
         system.join().unwrap().unwrap();
         for _ in 0..20 {
             let ending = loop {
-                if let Some(reason) = told.recv_timeout(PATIENCE).expect("one `closed` for each") {
+                if let Some(reason) = told.recv_timeout(TIME_LIMIT).expect("one `closed` for each") {
                     break reason;
                 }
             };
@@ -182,7 +182,7 @@ fn system_stop_closes_every_connection() {
         assert!(told.recv().is_err(), "nothing is left that could tell");
         // The place is given back last, after the protocol's state is dropped.
         let ended = || (pool.info().connections, pool.info().accepted, pool.info().closed.get(CloseReason::Killed));
-        let limit = Instant::now() + PATIENCE;
+        let limit = Instant::now() + TIME_LIMIT;
         while ended() != (0, 20, 20) && Instant::now() < limit {
             std::thread::yield_now();
         }
@@ -201,7 +201,7 @@ async fn connections_end_in_grace_when_the_pools_arbiter_stops() {
         let builder = AcceptorPool::with_protocol(move |_| Told(tell.clone())).acceptors(2).grace(grace).name("orphan");
         let _ = hand.send(builder.bind("127.0.0.1:0").await.unwrap());
     });
-    let pool = soon(handed).await.unwrap();
+    let pool = in_time(handed).await.unwrap();
     let mut peers = Vec::new();
     for _ in 0..10 {
         let mut peer = connect(&pool).await;
@@ -210,17 +210,17 @@ async fn connections_end_in_grace_when_the_pools_arbiter_stops() {
     }
     let stopped = Instant::now();
     home.stop();
-    assert!(matches!(soon(pool.stopped()).await, Err(PoolError::Orphaned)));
+    assert!(matches!(in_time(pool.stopped()).await, Err(PoolError::Orphaned)));
     assert!(AcceptorPool::find("orphan").is_none());
     for peer in &mut peers {
         peer.until_gone().await;
     }
     assert!(stopped.elapsed() >= grace);
     let mut words: Vec<_> =
-        soon(tokio::task::spawn_blocking(move || told.into_iter().collect::<Vec<_>>())).await.unwrap();
+        in_time(tokio::task::spawn_blocking(move || told.into_iter().collect::<Vec<_>>())).await.unwrap();
     assert_eq!(words.drain(..10).collect::<Vec<_>>(), [None; 10], "told");
     assert_eq!(words, [Some(CloseReason::Killed); 10], "ended");
     eventually(|| std::net::TcpStream::connect(pool.local_addr().unwrap()).is_err()).await;
     assert_eq!(pool.status(), actix_acceptor::info::Status::Ended);
-    soon(pool.stop(None)).await;
+    in_time(pool.stop(None)).await;
 }

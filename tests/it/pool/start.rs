@@ -37,22 +37,22 @@ async fn after_start_the_port_is_open_at_its_real_address() {
     assert_eq!(pool.name(), address.to_string(), "the default name");
     assert!(TcpListener::bind(address).is_err(), "the port is taken");
     connect(&pool).await.echo("at once").await;
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 #[actix::test]
 async fn addresses_are_accepted_in_every_form() {
     let pool = echo().bind(("127.0.0.1", 0)).await.unwrap();
     connect(&pool).await.echo("a pair").await;
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
     let pool = echo().bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
     connect(&pool).await.echo("a socket address").await;
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
     if TcpListener::bind("[::1]:0").is_ok() {
         let pool = echo().bind("[::1]:0").await.unwrap();
         assert!(pool.local_addr().unwrap().is_ipv6());
         connect(&pool).await.echo("the other family").await;
-        soon(pool.stop(Duration::ZERO)).await;
+        in_time(pool.stop(Duration::ZERO)).await;
     }
 }
 
@@ -63,7 +63,7 @@ async fn the_first_bindable_address_is_used() {
     let pool = echo().bind(&addresses[..]).await.unwrap();
     assert_ne!(pool.local_addr().unwrap(), addresses[0]);
     connect(&pool).await.echo("the second one").await;
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 #[actix::test]
@@ -79,7 +79,7 @@ async fn an_address_in_use_is_named_with_its_cause() {
     drop(taken);
     let pool = echo().bind(&*address).await.unwrap();
     assert!(matches!(echo().name("other").bind(&*address).await, Err(StartError::SystemError { .. })));
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 #[actix::test]
@@ -101,7 +101,7 @@ fn an_address_that_is_not_resolved_in_time_is_a_typed_error() {
         let (open, gate) = mpsc::channel::<()>();
         let busy = tokio::task::spawn_blocking(move || gate.recv());
         let (limit, started) = (Duration::from_millis(100), Instant::now());
-        match soon(echo().start_timeout(limit).bind("localhost:0")).await {
+        match in_time(echo().start_timeout(limit).bind("localhost:0")).await {
             Err(StartError::ListenerTimeout { address, limit: told }) => {
                 assert_eq!((&*address, told), ("localhost:0", limit));
             }
@@ -122,10 +122,10 @@ async fn a_taken_name_is_refused_until_its_pool_has_ended() {
     }
     connect(&pool).await.echo("not disturbed").await;
     assert_eq!(AcceptorPool::find("the one").unwrap().local_addr(), pool.local_addr());
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
     let successor = echo().name("the one").bind("127.0.0.1:0").await.unwrap();
     assert_eq!(AcceptorPool::find("the one").unwrap().local_addr(), successor.local_addr());
-    soon(successor.stop(Duration::ZERO)).await;
+    in_time(successor.stop(Duration::ZERO)).await;
 }
 
 #[tokio::test]
@@ -169,19 +169,19 @@ async fn invalid_settings_are_refused_before_bind() {
         }
     }
     let pool = echo().watermarks(10, 10).max_age(second).max_age_jitter(second).bind("127.0.0.1:0").await.unwrap();
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 /// Fails to start on a transport by script, two acceptors; then nothing may be left of it.
-async fn failed_start(script: impl FnOnce(&Director), limit: Duration) -> StartError {
-    let (transport, director) = Scripted::in_front_of(port());
+async fn failed_start(script: impl FnOnce(&ScriptHandle), limit: Duration) -> StartError {
+    let (transport, script_handle) = ScriptedTransport::in_front_of(port());
     let address = actix_acceptor::transport::Transport::local_addr(&transport);
-    script(&director);
+    script(&script_handle);
     let builder = || echo().name("a failed start").acceptors(2);
-    let error = soon(builder().start_timeout(limit).listen(transport)).await.unwrap_err();
+    let error = in_time(builder().start_timeout(limit).listen(transport)).await.unwrap_err();
     assert!(AcceptorPool::find("a failed start").is_none());
     let again = builder().bind(address.socket().unwrap()).await.expect("the name and the port are free at once");
-    soon(again.stop(Duration::ZERO)).await;
+    in_time(again.stop(Duration::ZERO)).await;
     error
 }
 
@@ -189,7 +189,8 @@ const LONG: Duration = Duration::from_secs(60);
 
 #[actix::test]
 async fn a_start_fails_if_a_listener_cannot_be_shared() {
-    let error = failed_start(|director| director.share(|| Err(ErrorKind::PermissionDenied.into())), LONG).await;
+    let error =
+        failed_start(|script_handle| script_handle.share(|| Err(ErrorKind::PermissionDenied.into())), LONG).await;
     match error {
         StartError::AcceptorFailed { acceptor: 0 | 1, source } => {
             assert_eq!(source.kind(), ErrorKind::PermissionDenied)
@@ -200,10 +201,10 @@ async fn a_start_fails_if_a_listener_cannot_be_shared() {
 
 #[actix::test]
 async fn an_acceptor_that_crashes_fails_the_start() {
-    let error = failed_start(|director| director.share(|| panic!("as asked")), LONG).await;
+    let error = failed_start(|script_handle| script_handle.share(|| panic!("as asked")), LONG).await;
     assert!(matches!(error, StartError::AcceptorCrashed { acceptor: 0 | 1 }), "{error:?}");
-    let arbiter_stops = |director: &Director| {
-        director.share(|| {
+    let arbiter_stops = |script_handle: &ScriptHandle| {
+        script_handle.share(|| {
             actix::Arbiter::current().stop();
             panic!("with its arbiter")
         })
@@ -214,26 +215,26 @@ async fn an_acceptor_that_crashes_fails_the_start() {
 
 #[actix::test]
 async fn an_acceptor_that_is_not_ready_in_time_fails_the_start() {
-    let (transport, director) = Scripted::in_front_of(port());
+    let (transport, script_handle) = ScriptedTransport::in_front_of(port());
     let (open, gate) = mpsc::channel::<()>();
-    director.share(move || gate.recv().map_err(io::Error::other));
+    script_handle.share(move || gate.recv().map_err(io::Error::other));
     let (limit, started) = (Duration::from_millis(100), Instant::now());
     let builder = || echo().name("a late start").acceptors(2);
-    match soon(builder().start_timeout(limit).listen(transport)).await {
+    match in_time(builder().start_timeout(limit).listen(transport)).await {
         Err(StartError::AcceptorTimeout { acceptor: 0 | 1, limit: told }) => assert_eq!(told, limit),
         other => panic!("{other:?}"),
     }
     assert!(started.elapsed() >= limit);
     open.send(()).unwrap();
     let again = builder().bind("127.0.0.1:0").await.expect("the name is free");
-    soon(again.stop(Duration::ZERO)).await;
+    in_time(again.stop(Duration::ZERO)).await;
 }
 
 #[actix::test]
 async fn a_pool_stopped_during_its_start_reports_closed() {
-    let (transport, director) = Scripted::in_front_of(port());
+    let (transport, script_handle) = ScriptedTransport::in_front_of(port());
     let (open, gate) = mpsc::channel::<()>();
-    director.share(move || gate.recv().map_err(io::Error::other));
+    script_handle.share(move || gate.recv().map_err(io::Error::other));
     let starting = actix_rt::spawn(echo().name("half-way").acceptors(2).listen(transport));
     eventually(|| AcceptorPool::find("half-way").is_some()).await;
     let stopping = actix_rt::spawn(async { AcceptorPool::find("half-way").unwrap().stop(Duration::ZERO).await });
@@ -242,24 +243,24 @@ async fn a_pool_stopped_during_its_start_reports_closed() {
     })
     .await;
     open.send(()).unwrap();
-    let started: Started = soon(starting).await.unwrap();
+    let started: Started = in_time(starting).await.unwrap();
     assert!(matches!(started, Err(StartError::ListenerClosed)), "{started:?}");
-    soon(stopping).await.unwrap();
+    in_time(stopping).await.unwrap();
     assert!(AcceptorPool::find("half-way").is_none());
 }
 
 #[actix::test]
 async fn a_cancelled_start_leaves_nothing_behind() {
-    let (transport, director) = Scripted::in_front_of(port());
+    let (transport, script_handle) = ScriptedTransport::in_front_of(port());
     let address = actix_acceptor::transport::Transport::local_addr(&transport).socket().unwrap();
     let (open, gate) = mpsc::channel::<()>();
-    director.share(move || gate.recv().map_err(io::Error::other));
+    script_handle.share(move || gate.recv().map_err(io::Error::other));
     let starting = actix_rt::spawn(echo().name("given up").acceptors(2).listen(transport));
     eventually(|| AcceptorPool::find("given up").is_some()).await;
     let pool = AcceptorPool::find("given up").unwrap();
     starting.abort();
     open.send(()).unwrap();
-    soon(pool.stopped()).await.unwrap();
+    in_time(pool.stopped()).await.unwrap();
     assert!(AcceptorPool::find("given up").is_none());
     assert!(TcpStream::connect(address).await.is_err(), "the port is closed");
 }

@@ -1,4 +1,4 @@
-//! The stop of a pool: the port closes, all are told at once, what is left at the deadline is ended.
+//! The stop of a pool: the port closes, all connections get a shutdown at once, the deadline ends the rest.
 
 use std::io::{ErrorKind, Read};
 use std::time::{Duration, Instant};
@@ -11,15 +11,15 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc::{unbounded_channel, UnboundedReceiver, UnboundedSender};
 use tokio::sync::watch;
 
-/// How a connection takes a shutdown: told by the last word its peer said.
-struct Manner {
+/// What a connection does at a shutdown: named by its peer's last packet.
+struct ShutdownAction {
     last_word: Bytes,
     told: UnboundedSender<(Instant, Option<Instant>)>,
     go: watch::Receiver<bool>,
     recorder: Recorder,
 }
 
-impl Protocol for Manner {
+impl Protocol for ShutdownAction {
     type Codec = Framing;
     type Reply = Bytes;
     type User = ();
@@ -48,28 +48,28 @@ impl Protocol for Manner {
     }
 }
 
-struct Stage {
-    pool: Pool<Connection<Manner>>,
+struct StopTest {
+    pool: Pool<Connection<ShutdownAction>>,
     told: UnboundedReceiver<(Instant, Option<Instant>)>,
     go: watch::Sender<bool>,
     closings: Closings,
 }
 
-async fn stage() -> Stage {
+async fn start_test() -> StopTest {
     let (telling, told) = unbounded_channel();
     let (go, going) = watch::channel(false);
     let (recorder, closings) = Recorder::new();
-    let factory = move |_: &_| Manner {
+    let factory = move |_: &_| ShutdownAction {
         last_word: Bytes::new(),
         told: telling.clone(),
         go: going.clone(),
         recorder: recorder.clone(),
     };
     let pool = AcceptorPool::with_protocol(factory).acceptors(2).bind("127.0.0.1:0").await.unwrap();
-    Stage { pool, told, go, closings }
+    StopTest { pool, told, go, closings }
 }
 
-impl Stage {
+impl StopTest {
     async fn peers(&self, count: usize, word: &str) -> Vec<Peer> {
         let mut peers = join_all((0..count).map(|_| connect(&self.pool))).await;
         join_all(peers.iter_mut().map(|peer| peer.echo(word))).await;
@@ -86,41 +86,41 @@ async fn refused<A>(pool: &Pool<A>) -> bool {
 
 #[actix::test]
 async fn shutdown_is_called_on_all_connections_at_once() {
-    let mut stage = stage().await;
-    let mut peers = stage.peers(200, "wait").await;
-    let pool = stage.pool.clone();
+    let mut start_test = start_test().await;
+    let mut peers = start_test.peers(200, "wait").await;
+    let pool = start_test.pool.clone();
     let asked = Instant::now();
     let grace = Duration::from_secs(60);
     let stopping = actix_rt::spawn(async move { pool.stop(grace).await });
-    // Nobody goes before all were told: one told after another's end would never come.
+    // No connection ends before all got their shutdown; otherwise the last one would never arrive.
     let mut moments = Vec::new();
     for _ in 0..200 {
-        let (moment, deadline) = soon(stage.told.recv()).await.unwrap();
+        let (moment, deadline) = in_time(start_test.told.recv()).await.unwrap();
         moments.push(moment);
         assert!((grace..grace + Duration::from_secs(5)).contains(&(deadline.unwrap() - asked)));
     }
     let spread = *moments.iter().max().unwrap() - *moments.iter().min().unwrap();
     assert!(spread < Duration::from_millis(250), "{spread:?}");
-    assert_eq!(stage.pool.connections(), 200);
-    assert!(refused(&stage.pool).await, "the port is closed by now");
-    assert!(stage.pool.status() == actix_acceptor::info::Status::Draining);
-    stage.go.send(true).unwrap();
-    let report = soon(stopping).await.unwrap();
+    assert_eq!(start_test.pool.connections(), 200);
+    assert!(refused(&start_test.pool).await, "the port is closed by now");
+    assert!(start_test.pool.status() == actix_acceptor::info::Status::Draining);
+    start_test.go.send(true).unwrap();
+    let report = in_time(stopping).await.unwrap();
     assert_eq!((report.asked, report.finished, report.forced), (200, 200, 0));
     for peer in &mut peers {
         assert_eq!(peer.read_to_end().await, b"");
     }
-    assert_eq!(stage.pool.info().closed.get(CloseReason::Shutdown), 200);
+    assert_eq!(start_test.pool.info().closed.get(CloseReason::Shutdown), 200);
 }
 
 #[actix::test]
 async fn a_stop_ends_connections_at_the_deadline_not_before() {
-    let mut stage = stage().await;
-    let mut going = stage.peers(3, "go").await;
-    let mut staying = stage.peers(2, "stay").await;
-    let mut waiting = stage.peers(1, "wait").await;
+    let mut start_test = start_test().await;
+    let mut going = start_test.peers(3, "go").await;
+    let mut staying = start_test.peers(2, "stay").await;
+    let mut waiting = start_test.peers(1, "wait").await;
     let (grace, asked) = (Duration::from_millis(300), Instant::now());
-    let report = soon(stage.pool.stop(grace)).await;
+    let report = in_time(start_test.pool.stop(grace)).await;
     assert!(asked.elapsed() >= grace);
     assert!(asked.elapsed() < grace + Duration::from_secs(1), "blocked arbiters alone are waited for longer");
     assert_eq!((report.asked, report.finished, report.forced), (6, 3, 3));
@@ -131,99 +131,99 @@ async fn a_stop_ends_connections_at_the_deadline_not_before() {
         assert_eq!(peer.until_gone().await, b"");
     }
     for reason in [CloseReason::Shutdown; 3].into_iter().chain([CloseReason::Killed; 3]) {
-        assert_eq!(stage.closings.reason().await, reason);
+        assert_eq!(start_test.closings.reason().await, reason);
     }
-    assert!(stage.closings.is_empty());
-    assert_eq!(stage.told.len(), 6, "each was told once");
+    assert!(start_test.closings.is_empty());
+    assert_eq!(start_test.told.len(), 6, "each was told once");
 }
 
 #[actix::test]
 async fn a_connection_may_go_on_being_served_until_the_deadline() {
     let leave: [fn(Peer); 2] = [drop, Peer::reset];
     for leave in leave {
-        let mut stage = stage().await;
-        let mut peer = stage.peers(1, "stay").await.remove(0);
-        let pool = stage.pool.clone();
+        let mut start_test = start_test().await;
+        let mut peer = start_test.peers(1, "stay").await.remove(0);
+        let pool = start_test.pool.clone();
         let stopping = actix_rt::spawn(async move { pool.stop(Duration::from_secs(60)).await });
-        soon(stage.told.recv()).await.unwrap();
+        in_time(start_test.told.recv()).await.unwrap();
         peer.echo("still served").await;
         leave(peer);
-        let report = soon(stopping).await.unwrap();
+        let report = in_time(stopping).await.unwrap();
         assert_eq!((report.asked, report.finished, report.forced), (1, 1, 0));
-        assert_eq!(stage.closings.reason().await, CloseReason::Shutdown);
+        assert_eq!(start_test.closings.reason().await, CloseReason::Shutdown);
     }
 }
 
 #[actix::test]
 async fn a_stop_without_a_grace_waits_without_limit() {
-    let mut stage = stage().await;
-    let peers = stage.peers(2, "stay").await;
-    let pool = stage.pool.clone();
+    let mut start_test = start_test().await;
+    let peers = start_test.peers(2, "stay").await;
+    let pool = start_test.pool.clone();
     let mut stopping = actix_rt::spawn(async move { pool.stop(None).await });
     for _ in 0..2 {
-        let (_, deadline) = soon(stage.told.recv()).await.unwrap();
+        let (_, deadline) = in_time(start_test.told.recv()).await.unwrap();
         assert_eq!(deadline, None);
     }
     assert!(tokio::time::timeout(Duration::from_millis(300), &mut stopping).await.is_err(), "they are still there");
     drop(peers);
-    let report = soon(stopping).await.unwrap();
+    let report = in_time(stopping).await.unwrap();
     assert_eq!((report.asked, report.finished, report.forced), (2, 2, 0));
 }
 
 #[actix::test]
 async fn a_grace_of_zero_calls_no_shutdown() {
-    let mut stage = stage().await;
-    let mut peers = stage.peers(20, "go").await;
-    let report = soon(stage.pool.stop(Duration::ZERO)).await;
+    let mut start_test = start_test().await;
+    let mut peers = start_test.peers(20, "go").await;
+    let report = in_time(start_test.pool.stop(Duration::ZERO)).await;
     assert_eq!((report.finished, report.forced), (0, 20));
     for peer in &mut peers {
         assert_eq!(peer.until_gone().await, b"");
     }
-    assert!(stage.told.is_empty(), "{} were asked", stage.told.len());
+    assert!(start_test.told.is_empty(), "{} were asked", start_test.told.len());
     for _ in 0..20 {
-        assert_eq!(stage.closings.reason().await, CloseReason::Killed);
+        assert_eq!(start_test.closings.reason().await, CloseReason::Killed);
     }
 }
 
 #[actix::test]
 async fn two_stops_share_the_nearer_deadline_and_the_report() {
-    let mut stage = stage().await;
-    let _peers = stage.peers(2, "stay").await;
+    let mut start_test = start_test().await;
+    let _peers = start_test.peers(2, "stay").await;
     let stops = [None, Some(Duration::from_secs(3600))].map(|grace| {
-        let pool = stage.pool.clone();
+        let pool = start_test.pool.clone();
         actix_rt::spawn(async move { pool.stop(grace).await })
     });
-    soon(stage.told.recv()).await.unwrap();
+    in_time(start_test.told.recv()).await.unwrap();
     let sooner = Duration::from_millis(200);
     let asked = Instant::now();
-    let report = soon(stage.pool.stop(sooner)).await;
+    let report = in_time(start_test.pool.stop(sooner)).await;
     assert!(asked.elapsed() >= sooner);
     assert_eq!((report.asked, report.finished, report.forced), (2, 0, 2));
     for stop in stops {
-        assert_eq!(soon(stop).await.unwrap(), report);
+        assert_eq!(in_time(stop).await.unwrap(), report);
     }
-    assert_eq!(soon(stage.pool.stop(None)).await, report, "one that comes too late as well");
-    soon(stage.told.recv()).await.unwrap();
-    assert!(stage.told.is_empty(), "each was told once");
+    assert_eq!(in_time(start_test.pool.stop(None)).await, report, "one that comes too late as well");
+    in_time(start_test.told.recv()).await.unwrap();
+    assert!(start_test.told.is_empty(), "each was told once");
 }
 
 #[actix::test]
 async fn a_second_stop_does_not_extend_the_deadline() {
     for told_first in [false, true] {
-        let mut stage = stage().await;
-        let _peers = stage.peers(2, "stay").await;
+        let mut start_test = start_test().await;
+        let _peers = start_test.peers(2, "stay").await;
         let (first, asked) = (Duration::from_millis(300), Instant::now());
         let mut stops = Vec::new();
         for grace in [Some(first), Some(Duration::from_secs(3600)), None] {
-            let pool = stage.pool.clone();
+            let pool = start_test.pool.clone();
             stops.push(actix_rt::spawn(async move { pool.stop(grace).await }));
             if told_first && stops.len() == 1 {
-                let (_, deadline) = soon(stage.told.recv()).await.unwrap();
+                let (_, deadline) = in_time(start_test.told.recv()).await.unwrap();
                 assert!(deadline.unwrap() >= asked + first);
             }
         }
         for stop in stops {
-            let report = soon(stop).await.unwrap();
+            let report = in_time(stop).await.unwrap();
             assert_eq!((report.asked, report.finished, report.forced), (2, 0, 2));
         }
         assert!(asked.elapsed() >= first);
@@ -232,10 +232,10 @@ async fn a_second_stop_does_not_extend_the_deadline() {
 
 #[actix::test]
 async fn two_stops_at_the_same_time_are_one() {
-    let stage = stage().await;
-    let _peers = stage.peers(10, "go").await;
-    let (one, other) = soon(async {
-        tokio::join!(stage.pool.stop(Duration::from_secs(60)), stage.pool.stop(Duration::from_secs(60)))
+    let start_test = start_test().await;
+    let _peers = start_test.peers(10, "go").await;
+    let (one, other) = in_time(async {
+        tokio::join!(start_test.pool.stop(Duration::from_secs(60)), start_test.pool.stop(Duration::from_secs(60)))
     })
     .await;
     assert_eq!(one, other);
@@ -244,18 +244,18 @@ async fn two_stops_at_the_same_time_are_one() {
 
 #[actix::test]
 async fn stopped_resolves_for_all_and_for_late_callers() {
-    let stage = stage().await;
+    let start_test = start_test().await;
     let waiters: Vec<_> = (0..3)
         .map(|_| {
-            let pool = stage.pool.untyped();
+            let pool = start_test.pool.untyped();
             actix_rt::spawn(async move { pool.stopped().await })
         })
         .collect();
-    soon(stage.pool.stop(Duration::ZERO)).await;
+    in_time(start_test.pool.stop(Duration::ZERO)).await;
     for waiter in waiters {
-        soon(waiter).await.unwrap().unwrap();
+        in_time(waiter).await.unwrap().unwrap();
     }
-    soon(stage.pool.stopped()).await.unwrap();
+    in_time(start_test.pool.stopped()).await.unwrap();
 }
 
 #[actix::test]
@@ -267,7 +267,7 @@ async fn after_a_stop_the_port_is_free_at_once() {
         // Ours is the end that closes first: the one of which the kernel keeps a memory.
         let mut peer = connect(&pool).await;
         peer.echo("hello").await;
-        soon(pool.stop(None)).await;
+        in_time(pool.stop(None)).await;
         assert_eq!(peer.read_to_end().await, b"");
         assert!(refused(&pool).await, "the port is closed");
     }
@@ -275,15 +275,15 @@ async fn after_a_stop_the_port_is_free_at_once() {
 
 #[actix::test]
 async fn peers_connecting_during_a_stop_never_hang() {
-    let stage = stage().await;
-    let address = stage.pool.local_addr().unwrap();
+    let start_test = start_test().await;
+    let address = start_test.pool.local_addr().unwrap();
     let load: Vec<_> = (0..4)
         .map(|_| {
             std::thread::spawn(move || {
                 let (mut peers, mut refused) = (Vec::new(), 0);
                 while refused < 5 {
                     match std::net::TcpStream::connect(address) {
-                        // A port that nobody listens on may be connected to itself.
+                        // A port without a listener may be connected to itself.
                         Ok(peer) if peer.local_addr().unwrap() != address => {
                             // Some leave at once, some stay to the end.
                             refused = 0;
@@ -295,7 +295,7 @@ async fn peers_connecting_during_a_stop_never_hang() {
                     }
                 }
                 for mut peer in peers {
-                    peer.set_read_timeout(Some(PATIENCE)).unwrap();
+                    peer.set_read_timeout(Some(TIME_LIMIT)).unwrap();
                     if let Err(error) = peer.read(&mut [0]) {
                         assert_eq!(error.kind(), ErrorKind::ConnectionReset);
                     }
@@ -303,12 +303,12 @@ async fn peers_connecting_during_a_stop_never_hang() {
             })
         })
         .collect();
-    eventually(|| stage.pool.info().accepted > 200).await;
-    let report = soon(stage.pool.stop(Duration::from_millis(100))).await;
+    eventually(|| start_test.pool.info().accepted > 200).await;
+    let report = in_time(start_test.pool.stop(Duration::from_millis(100))).await;
     for thread in load {
-        soon(tokio::task::spawn_blocking(move || thread.join())).await.unwrap().expect("none hangs");
+        in_time(tokio::task::spawn_blocking(move || thread.join())).await.unwrap().expect("none hangs");
     }
-    let info = stage.pool.info();
+    let info = start_test.pool.info();
     assert_eq!((info.connections, info.accepted), (0, info.closed.total()));
     assert_eq!(report.asked, report.finished + report.forced);
     assert_eq!(info.closed.get(CloseReason::Killed) as usize, report.forced);
@@ -316,8 +316,8 @@ async fn peers_connecting_during_a_stop_never_hang() {
 
 #[actix::test]
 async fn a_stop_sends_queued_bytes_before_closing() {
-    struct Answers;
-    impl Protocol for Answers {
+    struct AnswersLate;
+    impl Protocol for AnswersLate {
         type Codec = Framing;
         type Reply = Bytes;
         type User = ();
@@ -326,7 +326,7 @@ async fn a_stop_sends_queued_bytes_before_closing() {
             Next::Send(Bytes::from(vec![7; 4 * 1024 * 1024]))
         }
     }
-    let pool = AcceptorPool::with_protocol(|_| Answers).acceptors(1).bind("127.0.0.1:0").await.unwrap();
+    let pool = AcceptorPool::with_protocol(|_| AnswersLate).acceptors(1).bind("127.0.0.1:0").await.unwrap();
     let mut peer = connect(&pool).await;
     peer.send("all of it").await;
     eventually(|| pool.info().bytes_out > 0).await;
@@ -335,5 +335,5 @@ async fn a_stop_sends_queued_bytes_before_closing() {
         async move { pool.stop(Duration::from_secs(60)).await }
     });
     assert_eq!(peer.read_to_end().await.len(), 4 * 1024 * 1024);
-    assert_eq!(soon(stopping).await.unwrap().forced, 0);
+    assert_eq!(in_time(stopping).await.unwrap().forced, 0);
 }

@@ -20,7 +20,7 @@ async fn pool(acceptors: usize) -> Pool<Connection<Echo>> {
     AcceptorPool::with_protocol(|_| Echo).acceptors(acceptors).bind("127.0.0.1:0").await.unwrap()
 }
 
-/// Peers that have sent their first word, which nobody may have read yet.
+/// Peers that have sent their first packet, which may still be unread.
 async fn queued<A>(pool: &Pool<A>, count: usize) -> Vec<Peer> {
     let mut peers = join_all((0..count).map(|_| connect(pool))).await;
     join_all(peers.iter_mut().map(|peer| peer.send("hello"))).await;
@@ -59,7 +59,7 @@ async fn refused_peers_meet_a_closed_port_and_connections_go_on() {
         connect(&pool).await.echo("after").await;
     }
     assert_eq!(pool.info().accepted, 4);
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 #[actix::test]
@@ -79,7 +79,7 @@ async fn held_peers_wait_in_the_kernel_and_connections_go_on() {
     assert!(pool.is_ready());
     all_served(&mut waiting).await;
     assert_eq!((pool.info().accepted, pool.connections()), (51, 51));
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 #[actix::test]
@@ -88,16 +88,16 @@ async fn peers_queued_at_a_suspension_are_served() {
     let blocked = block(&pool, 2).await;
     let mut waiting = queued(&pool, 100).await;
     let release = async {
-        breathe().await;
+        run_local_tasks().await;
         drop(blocked);
     };
-    let (suspended, ()) = soon(async { tokio::join!(pool.suspend(SuspendMode::Close), release) }).await;
+    let (suspended, ()) = in_time(async { tokio::join!(pool.suspend(SuspendMode::Close), release) }).await;
     suspended.unwrap();
     assert!(refuses(&pool).await);
     all_served(&mut waiting).await;
     let info = pool.info();
     assert_eq!((info.accepted, info.connections, info.refused.iter().map(|(_, count)| count).sum()), (100, 100, 0));
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 #[actix::test]
@@ -114,7 +114,7 @@ async fn peers_queued_beyond_the_limit_are_closed_and_counted() {
     first.echo("still in").await;
     let info = pool.info();
     assert_eq!((info.accepted, info.connections, info.refused.get(RefusalReason::Draining)), (4, 1, 3));
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 #[actix::test]
@@ -131,7 +131,7 @@ async fn suspend_and_resume_are_idempotent() {
         pool.resume().await.unwrap();
         assert_eq!(pool.status(), Status::Running);
         connect(&pool).await.echo("hello").await;
-        soon(pool.stop(Duration::ZERO)).await;
+        in_time(pool.stop(Duration::ZERO)).await;
     }
 }
 
@@ -152,7 +152,7 @@ async fn a_resume_names_a_taken_port_and_can_be_retried() {
     pool.resume().await.unwrap();
     assert_eq!(pool.status(), Status::Running);
     connect(&pool).await.echo("after").await;
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 #[actix::test]
@@ -173,7 +173,7 @@ async fn all_ports_close_and_open_or_none() {
     for port in &ports {
         Peer(TcpStream::connect(port).await.unwrap()).echo("hello").await;
     }
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 #[actix::test]
@@ -189,8 +189,8 @@ async fn only_a_running_pool_can_be_suspended() {
     }
     assert!(matches!(pool.resume().await, Err(SuspendError::NotRunning)));
     assert_eq!(pool.status(), Status::Draining);
-    soon(pool.stop(Duration::ZERO)).await;
-    soon(draining).await.unwrap();
+    in_time(pool.stop(Duration::ZERO)).await;
+    in_time(draining).await.unwrap();
     assert!(matches!(pool.suspend(SuspendMode::Hold).await, Err(SuspendError::NotRunning)));
     assert!(matches!(pool.resume().await, Err(SuspendError::NotRunning)));
     assert_eq!(pool.status(), Status::Ended);
@@ -201,25 +201,25 @@ async fn restarted_acceptors_stay_suspended() {
     for how in BOTH {
         let pool = pool(1).await;
         pool.suspend(how).await.unwrap();
-        for die in Die::ALL {
-            kill(&pool, die).await;
+        for die in AcceptorFailure::ALL {
+            kill(&pool.untyped(), die).await;
         }
         assert_eq!(pool.status(), Status::Suspended(how));
         assert_eq!(refuses(&pool).await, how == SuspendMode::Close);
         let mut waiting = if how == SuspendMode::Hold { queued(&pool, 3).await } else { Vec::new() };
-        breathe().await;
+        run_local_tasks().await;
         assert_eq!(pool.info().accepted, 0);
         pool.resume().await.unwrap();
         all_served(&mut waiting).await;
         connect(&pool).await.echo("hello").await;
-        soon(pool.stop(Duration::ZERO)).await;
+        in_time(pool.stop(Duration::ZERO)).await;
     }
 }
 
 #[actix::test]
 async fn a_transport_that_cannot_close_fails_the_suspension() {
     let closable = Tcp::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    let (scripted, _director) = Scripted::in_front_of(Tcp::bind("127.0.0.1:0".parse().unwrap()).unwrap());
+    let (scripted, _director) = ScriptedTransport::in_front_of(Tcp::bind("127.0.0.1:0".parse().unwrap()).unwrap());
     let pool = AcceptorPool::with_protocol(|_| Echo).acceptors(2);
     let pool = pool
         .listener(Listener::from_transport(closable))
@@ -243,7 +243,7 @@ async fn a_transport_that_cannot_close_fails_the_suspension() {
         Peer(peer.unwrap()).echo("hello").await;
     }
     assert_eq!(restarts(&pool), 0);
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 #[actix::test]
@@ -256,7 +256,7 @@ async fn a_blocked_arbiter_does_not_hold_up_a_suspension() {
     while !refuses(&pool).await {}
     pool.resume().await.unwrap();
     connect(&pool).await.echo("hello").await;
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 #[actix::test]
@@ -266,7 +266,7 @@ async fn a_suspended_pool_stops() {
         let mut old = connect(&pool).await;
         old.echo("hello").await;
         pool.suspend(how).await.unwrap();
-        let report = soon(pool.stop(Duration::from_secs(60))).await;
+        let report = in_time(pool.stop(Duration::from_secs(60))).await;
         assert_eq!((report.asked, report.finished, report.unserved), (1, 1, 0), "{how:?}");
         assert_eq!(old.read_to_end().await, b"");
         assert!(refuses(&pool).await);

@@ -17,6 +17,9 @@ impl Token {
 pub(super) fn tokens(source: &str) -> Vec<Token> {
     let chars: Vec<char> = source.chars().collect();
     let starts = |at: usize, text: &str| text.chars().enumerate().all(|(i, c)| chars.get(at + i) == Some(&c));
+    // A quote also starts a lifetime.
+    let is_char =
+        |at: usize| chars[at] == '\'' && (chars.get(at + 1) == Some(&'\\') || chars.get(at + 2) == Some(&'\''));
     let (mut tokens, mut at) = (Vec::new(), 0);
     while let Some(&char) = chars.get(at) {
         if starts(at, "//") {
@@ -25,9 +28,7 @@ pub(super) fn tokens(source: &str) -> Vec<Token> {
             at = comment_end(&chars, at);
         } else if let Some(end) = raw_string_end(&chars, at) {
             at = end;
-        } else if char == '"' {
-            at = quoted_end(&chars, at);
-        } else if char == '\'' && (chars.get(at + 1) == Some(&'\\') || chars.get(at + 2) == Some(&'\'')) {
+        } else if char == '\"' || is_char(at) {
             at = quoted_end(&chars, at);
         } else if char.is_alphanumeric() || char == '_' {
             let word: String = chars[at..].iter().take_while(|c| c.is_alphanumeric() || **c == '_').collect();

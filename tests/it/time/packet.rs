@@ -7,25 +7,25 @@ use bytes::Bytes;
 use support::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc::{unbounded_channel, UnboundedSender};
-use tokio::time::{sleep, Instant};
+use tokio::time::Instant;
 
 #[test]
 fn idle_and_packet_time_pause_above_the_high_mark() {
     paused(async {
-        let (builder, mut diary) = Probe::pool(|call, _| match call {
+        let (builder, mut callbacks) = Probe::pool(|call, _| match call {
             Call::Packet(_) => Next::Send(Bytes::from(vec![b'x'; 200 * 1024])),
-            call => default_next(call),
+            call => protocol_default(call),
         });
         let builder = builder.framing(Framing::lines()).idle_timeout(ms(500)).packet_timeout(ms(300));
-        let (_pool, director) = in_memory(builder.send_timeout(None)).await;
-        let mut peer = director.connect();
+        let (_pool, script_handle) = in_memory(builder.send_timeout(None)).await;
+        let mut peer = script_handle.connect();
         peer.send("go\nhal").await;
-        diary.until(&Call::packet("go")).await;
-        sleep(ms(20_000)).await;
-        assert_eq!(diary.so_far(), []);
+        callbacks.until(&Call::packet("go")).await;
+        elapse(ms(20_000)).await;
+        assert_eq!(callbacks.so_far(), []);
         assert_eq!(peer.read_exact(200 * 1024 + 1).await.len(), 200 * 1024 + 1);
         let below = Instant::now();
-        on_time(below, diary.until(&Call::partial(b"hal")).await, ms(300));
+        assert_on_time(below, callbacks.until(&Call::partial(b"hal")).await, ms(300));
     });
 }
 
@@ -33,20 +33,20 @@ fn idle_and_packet_time_pause_above_the_high_mark() {
 fn packet_time_counts_from_the_first_byte() {
     for limit in [50, 100, 200, 1_000, 10_000].map(ms) {
         paused(async move {
-            let (builder, mut diary) = Probe::pool(|call, _| default_next(call));
-            let (_pool, director) = in_memory(builder.framing(Framing::len2()).packet_timeout(limit)).await;
-            let mut peer = director.connect();
-            sleep(limit * 3).await;
+            let (builder, mut callbacks) = Probe::pool(|call, _| protocol_default(call));
+            let (_pool, script_handle) = in_memory(builder.framing(Framing::len2()).packet_timeout(limit)).await;
+            let mut peer = script_handle.connect();
+            elapse(limit * 3).await;
             let begun = Instant::now();
             for byte in [0, 20, b'h', b'a', b'l', b'f'] {
                 peer.send([byte]).await;
-                sleep(limit / 8).await;
+                elapse(limit / 8).await;
             }
-            diary.until(&Call::Ack).await;
-            let (call, at) = diary.next_ever().await;
+            callbacks.until(&Call::Ack).await;
+            let (call, at) = callbacks.next_ever().await;
             assert_eq!(call, Call::partial(b"\0\x14half"));
-            on_time(begun, at, limit);
-            assert_eq!(diary.closed().await.0, CloseReason::PacketTimeout);
+            assert_on_time(begun, at, limit);
+            assert_eq!(callbacks.closed().await.0, CloseReason::PacketTimeout);
         });
     }
 }
@@ -54,42 +54,42 @@ fn packet_time_counts_from_the_first_byte() {
 #[test]
 fn every_packet_has_a_time_of_its_own() {
     paused(async {
-        let (builder, mut diary) = Probe::pool(|call, _| default_next(call));
-        let (_pool, director) = in_memory(builder.framing(Framing::lines()).packet_timeout(ms(1_000))).await;
-        let mut peer = director.connect();
+        let (builder, mut callbacks) = Probe::pool(|call, _| protocol_default(call));
+        let (_pool, script_handle) = in_memory(builder.framing(Framing::lines()).packet_timeout(ms(1_000))).await;
+        let mut peer = script_handle.connect();
         // The second is begun together with the end of the first, the third as the only one.
         peer.send("fi").await;
-        sleep(ms(900)).await;
+        elapse(ms(900)).await;
         peer.send("rst\nsec").await;
-        sleep(ms(900)).await;
+        elapse(ms(900)).await;
         peer.send("ond\n").await;
-        diary.until(&Call::packet("first")).await;
-        diary.until(&Call::packet("second")).await;
-        sleep(ms(5_000)).await;
-        assert_eq!(diary.so_far(), []);
+        callbacks.until(&Call::packet("first")).await;
+        callbacks.until(&Call::packet("second")).await;
+        elapse(ms(5_000)).await;
+        assert_eq!(callbacks.so_far(), []);
         let begun = Instant::now();
         peer.send("third").await;
-        on_time(begun, diary.until(&Call::partial(b"third")).await, ms(1_000));
+        assert_on_time(begun, callbacks.until(&Call::partial(b"third")).await, ms(1_000));
     });
 }
 
 #[test]
 fn continuing_after_a_packet_timeout_drops_the_bytes() {
     paused(async {
-        let (builder, mut diary) = Probe::pool(|call, _| match call {
+        let (builder, mut callbacks) = Probe::pool(|call, _| match call {
             Call::Packet(bytes) => Next::Send(bytes.clone()),
             _ => Next::Continue,
         });
-        let (_pool, director) = in_memory(builder.framing(Framing::len2()).packet_timeout(ms(400))).await;
-        let mut peer = director.connect();
+        let (_pool, script_handle) = in_memory(builder.framing(Framing::len2()).packet_timeout(ms(400))).await;
+        let mut peer = script_handle.connect();
         peer.send(b"\0\x09abc").await;
-        diary.until(&Call::partial(b"\0\x09abc")).await;
-        sleep(ms(5_000)).await;
-        assert_eq!(diary.so_far(), [], "one packet times out once");
+        callbacks.until(&Call::partial(b"\0\x09abc")).await;
+        elapse(ms(5_000)).await;
+        assert_eq!(callbacks.so_far(), [], "one packet times out once");
         peer.echo(b"\0\x02ok").await;
         let begun = Instant::now();
         peer.send(b"\0").await;
-        on_time(begun, diary.until(&Call::partial(b"\0")).await, ms(400));
+        assert_on_time(begun, callbacks.until(&Call::partial(b"\0")).await, ms(400));
     });
 }
 
@@ -97,27 +97,27 @@ fn continuing_after_a_packet_timeout_drops_the_bytes() {
 fn packet_time_is_paused_during_a_wait() {
     for before in [0, 200] {
         paused(async move {
-            let (builder, mut diary) = Probe::pool(|call, conn| match call {
-                Call::User(_) => conn.wait(sleep(ms(5_000)), |_, _, _| Next::Send(Bytes::from_static(b"done"))),
-                call => default_next(call),
+            let (builder, mut callbacks) = Probe::pool(|call, conn| match call {
+                Call::User(_) => conn.wait(elapse(ms(5_000)), |_, _, _| Next::Send(Bytes::from_static(b"done"))),
+                call => protocol_default(call),
             });
-            let (pool, director) = in_memory(builder.framing(Framing::lines()).packet_timeout(ms(500))).await;
-            let mut peer = director.connect();
-            diary.until(&Call::Ack).await;
+            let (pool, script_handle) = in_memory(builder.framing(Framing::lines()).packet_timeout(ms(500))).await;
+            let mut peer = script_handle.connect();
+            callbacks.until(&Call::Ack).await;
             let address = pool.addresses().remove(0).1;
             if before == 0 {
                 // Begun during the wait: its time begins when the connection listens again.
                 address.send(User(Bytes::new())).await.unwrap();
-                sleep(ms(1_000)).await;
+                elapse(ms(1_000)).await;
                 peer.send("half").await;
             } else {
                 peer.send("half").await;
-                sleep(ms(before)).await;
+                elapse(ms(before)).await;
                 address.send(User(Bytes::new())).await.unwrap();
             }
             peer.expect(b"done\n").await;
             let went_on = Instant::now();
-            let at = diary.until(&Call::partial(b"half")).await;
+            let at = callbacks.until(&Call::partial(b"half")).await;
             assert!(at - went_on >= ms(500 - before), "early: {:?}", at - went_on);
             assert!(at - went_on <= ms(500 - before + 50), "late: {:?}", at - went_on);
         });
@@ -128,23 +128,23 @@ fn packet_time_is_paused_during_a_wait() {
 fn the_send_timeout_spares_slow_readers() {
     for limit in [100, 1_000, 30_000].map(ms) {
         paused(async move {
-            let (builder, mut diary) = Probe::pool(|call, _| match call {
+            let (builder, mut callbacks) = Probe::pool(|call, _| match call {
                 Call::Packet(_) => Next::Send(Bytes::from(vec![b'x'; 200 * 1024])),
-                call => default_next(call),
+                call => protocol_default(call),
             });
-            let (_pool, director) = in_memory(builder.send_timeout(limit).idle_timeout(None)).await;
-            let mut peer = director.connect();
+            let (_pool, script_handle) = in_memory(builder.send_timeout(limit).idle_timeout(None)).await;
+            let mut peer = script_handle.connect();
             peer.send("go").await;
-            let mut last = diary.until(&Call::packet("go")).await;
+            let mut last = callbacks.until(&Call::packet("go")).await;
             for _ in 0..5 {
-                sleep(limit * 9 / 10).await;
-                assert_eq!(diary.so_far(), []);
+                elapse(limit * 9 / 10).await;
+                assert_eq!(callbacks.so_far(), []);
                 peer.read_exact(1).await;
                 last = Instant::now();
             }
-            let (call, at) = diary.next_ever().await;
+            let (call, at) = callbacks.next_ever().await;
             assert!(matches!(call, Call::Closed(CloseReason::SendTimeout, _)), "{call:?}");
-            on_time(last, at, limit);
+            assert_on_time(last, at, limit);
         });
     }
 }
@@ -153,19 +153,19 @@ fn the_send_timeout_spares_slow_readers() {
 fn max_age_applies_to_busy_connections() {
     for limit in [100, 300, 5_000].map(ms) {
         paused(async move {
-            let (builder, mut diary) = Probe::pool(|call, _| match call {
+            let (builder, mut callbacks) = Probe::pool(|call, _| match call {
                 Call::Packet(bytes) => Next::Send(bytes.clone()),
-                call => default_next(call),
+                call => protocol_default(call),
             });
-            let (_pool, director) = in_memory(builder.max_age(limit)).await;
-            let mut peer = director.connect();
+            let (_pool, script_handle) = in_memory(builder.max_age(limit)).await;
+            let mut peer = script_handle.connect();
             let born = Instant::now();
             while peer.0.write_all(b"x").await.is_ok() && peer.0.read_exact(&mut [0]).await.is_ok() {
-                sleep(ms(1)).await;
+                elapse(ms(1)).await;
             }
-            on_time(born, Instant::now(), limit);
+            assert_on_time(born, Instant::now(), limit);
             drop(peer);
-            assert_eq!(diary.closed().await.0, CloseReason::MaxAge);
+            assert_eq!(callbacks.closed().await.0, CloseReason::MaxAge);
         });
     }
 }
@@ -173,29 +173,29 @@ fn max_age_applies_to_busy_connections() {
 #[test]
 fn max_age_sends_what_is_queued_and_waits_for_a_wait() {
     paused(async {
-        let (builder, mut diary) = Probe::pool(|call, conn| match call {
-            Call::Packet(_) => conn.wait(sleep(ms(3_000)), |_, _, _| Next::Send(Bytes::from_static(b"late"))),
-            call => default_next(call),
+        let (builder, mut callbacks) = Probe::pool(|call, conn| match call {
+            Call::Packet(_) => conn.wait(elapse(ms(3_000)), |_, _, _| Next::Send(Bytes::from_static(b"late"))),
+            call => protocol_default(call),
         });
-        let (_pool, director) = in_memory(builder.max_age(ms(1_000))).await;
-        let mut peer = director.connect();
-        sleep(ms(500)).await;
+        let (_pool, script_handle) = in_memory(builder.max_age(ms(1_000))).await;
+        let mut peer = script_handle.connect();
+        elapse(ms(500)).await;
         peer.send("go").await;
         assert_eq!(peer.read_to_end().await, b"late");
-        assert_eq!(diary.closed().await.0, CloseReason::MaxAge);
+        assert_eq!(callbacks.closed().await.0, CloseReason::MaxAge);
     });
 }
 
 #[test]
 fn jitter_spreads_the_ages_within_its_bounds() {
     paused(async {
-        let (builder, mut diary) = Probe::pool(|call, _| default_next(call));
-        let (_pool, director) = in_memory(builder.max_age(ms(10_000)).max_age_jitter(ms(4_000))).await;
+        let (builder, mut callbacks) = Probe::pool(|call, _| protocol_default(call));
+        let (_pool, script_handle) = in_memory(builder.max_age(ms(10_000)).max_age_jitter(ms(4_000))).await;
         let born = Instant::now();
-        let peers: Vec<_> = (0..100).map(|_| director.connect()).collect();
+        let peers: Vec<_> = (0..100).map(|_| script_handle.connect()).collect();
         let mut ages = Vec::new();
         while ages.len() < peers.len() {
-            if let (Call::Closed(reason, _), at) = diary.next_ever().await {
+            if let (Call::Closed(reason, _), at) = callbacks.next_ever().await {
                 assert_eq!(reason, CloseReason::MaxAge);
                 ages.push(at - born);
             }
@@ -207,12 +207,12 @@ fn jitter_spreads_the_ages_within_its_bounds() {
 }
 
 /// Tells how old it became.
-struct Mortal {
+struct ReportsAge {
     born: Instant,
     tell: UnboundedSender<(CloseReason, Duration)>,
 }
 
-impl Protocol for Mortal {
+impl Protocol for ReportsAge {
     type Codec = Framing;
     type Reply = Bytes;
     type User = ();
@@ -231,8 +231,8 @@ impl Protocol for Mortal {
 fn an_age_shortened_by_jitter_is_exact() {
     paused(async {
         let (tell, mut told) = unbounded_channel();
-        let (transport, director) = Scripted::in_memory();
-        let _pool = AcceptorPool::with_protocol(move |_| Mortal { born: Instant::now(), tell: tell.clone() })
+        let (transport, script_handle) = ScriptedTransport::in_memory();
+        let _pool = AcceptorPool::with_protocol(move |_| ReportsAge { born: Instant::now(), tell: tell.clone() })
             .max_age(ms(2_500))
             .max_age_jitter(ms(2_450))
             .idle_timeout(None)
@@ -244,9 +244,9 @@ fn an_age_shortened_by_jitter_is_exact() {
             .unwrap();
         let mut peers = Vec::new();
         for _ in 0..2_000 {
-            peers.push(director.connect());
+            peers.push(script_handle.connect());
             // At every moment of a coarse tick.
-            sleep(ms(7)).await;
+            elapse(ms(7)).await;
             while let Ok((reason, age)) = told.try_recv() {
                 assert_eq!(reason, CloseReason::MaxAge);
                 assert!(age >= ms(50), "early: {age:?}");
@@ -261,7 +261,7 @@ fn an_age_shortened_by_jitter_is_exact() {
 #[test]
 fn a_packet_timeout_set_in_a_callback_starts_next_packet() {
     paused(async {
-        let (builder, mut diary) = Probe::pool(|call, conn| {
+        let (builder, mut callbacks) = Probe::pool(|call, conn| {
             match call {
                 Call::Packet(bytes) if bytes == "short" => conn.set_packet_timeout(ms(80)),
                 Call::Packet(bytes) if bytes == "never" => conn.set_packet_timeout(None),
@@ -270,15 +270,15 @@ fn a_packet_timeout_set_in_a_callback_starts_next_packet() {
             Next::Continue
         });
         let builder = builder.framing(Framing::lines()).packet_timeout(ms(2_000)).idle_timeout(None);
-        let (_pool, director) = in_memory(builder).await;
-        let mut peer = director.connect();
-        sleep(ms(55)).await;
+        let (_pool, script_handle) = in_memory(builder).await;
+        let mut peer = script_handle.connect();
+        elapse(ms(55)).await;
         peer.send("short\nhalf").await;
-        let begun = diary.until(&Call::packet("short")).await;
-        on_time(begun, diary.until(&Call::partial(b"half")).await, ms(80));
+        let begun = callbacks.until(&Call::packet("short")).await;
+        assert_on_time(begun, callbacks.until(&Call::partial(b"half")).await, ms(80));
         peer.send("never\nhalf").await;
-        diary.until(&Call::packet("never")).await;
-        sleep(ms(100_000)).await;
-        assert_eq!(diary.so_far(), []);
+        callbacks.until(&Call::packet("never")).await;
+        elapse(ms(100_000)).await;
+        assert_eq!(callbacks.so_far(), []);
     });
 }

@@ -1,4 +1,4 @@
-//! A listener that has stopped is closed: its port refuses whoever comes.
+//! A listener that has stopped is closed: its port refuses connections.
 
 use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex};
@@ -10,21 +10,21 @@ use actix_acceptor::{
 
 use support::*;
 
-/// Knocks at each port that is told to be closed.
+/// Connects to each port that is reported as closed.
 #[derive(Clone, Default)]
-struct Knocks(Arc<Mutex<Vec<(SocketAddr, bool)>>>);
+struct ConnectAttempts(Arc<Mutex<Vec<(SocketAddr, bool)>>>);
 
-impl Observer for Knocks {
-    fn observe(&self, _: &str, happening: &PoolEvent<'_>) {
-        if let PoolEvent::ListenerStopped { address, .. } = happening {
+impl Observer for ConnectAttempts {
+    fn observe(&self, _: &str, event: &PoolEvent<'_>) {
+        if let PoolEvent::ListenerStopped { address, .. } = event {
             let address = address.socket().unwrap();
             self.0.lock().unwrap().push((address, TcpStream::connect(address).is_ok()));
         }
     }
 }
 
-async fn pool() -> (PoolHandle, Knocks, SocketAddr) {
-    let knocks = Knocks::default();
+async fn pool() -> (PoolHandle, ConnectAttempts, SocketAddr) {
+    let knocks = ConnectAttempts::default();
     let builder = AcceptorPool::with_protocol(|_| Echo).acceptors(2).observer(knocks.clone());
     let pool = builder.bind("127.0.0.1:0").await.unwrap().untyped();
     let address = pool.local_addr().unwrap();
@@ -34,23 +34,23 @@ async fn pool() -> (PoolHandle, Knocks, SocketAddr) {
 #[actix::test]
 async fn reports_precede_closed_ports_in_a_suspension() {
     let (pool, knocks, address) = pool().await;
-    soon(pool.suspend(SuspendMode::Close)).await.unwrap();
+    in_time(pool.suspend(SuspendMode::Close)).await.unwrap();
     assert_eq!(*knocks.0.lock().unwrap(), [(address, false)]);
-    soon(pool.stop(None)).await;
+    in_time(pool.stop(None)).await;
 }
 
 #[actix::test]
 async fn reports_precede_closed_ports_in_a_stop() {
     let (pool, knocks, address) = pool().await;
-    soon(pool.stop(None)).await;
+    in_time(pool.stop(None)).await;
     assert_eq!(*knocks.0.lock().unwrap(), [(address, false)]);
 }
 
 #[actix::test]
 async fn reports_precede_closed_ports_in_a_change() {
     let (pool, knocks, address) = pool().await;
-    soon(pool.set_listeners(vec![Listener::tcp("127.0.0.1:0")])).await.unwrap();
+    in_time(pool.set_listeners(vec![Listener::tcp("127.0.0.1:0")])).await.unwrap();
     eventually(|| !knocks.0.lock().unwrap().is_empty()).await;
     assert_eq!(*knocks.0.lock().unwrap(), [(address, false)]);
-    soon(pool.stop(None)).await;
+    in_time(pool.stop(None)).await;
 }

@@ -1,13 +1,13 @@
-//! What observers are told: everything once, in order, with the right numbers; and what it costs others.
+//! Events for observers: each once, in order, with the right numbers.
 
 mod acceptors;
 mod closed_ports;
 mod connections;
-mod doors;
 mod durations;
+mod handlers;
+mod info;
 mod listeners;
-mod looks;
-mod orphans;
+mod lost_pools;
 mod packets;
 mod panics;
 mod refusals;

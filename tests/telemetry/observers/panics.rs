@@ -1,4 +1,4 @@
-//! An observer that panics is logged, and costs nobody anything.
+//! An observer that panics is logged, and affects nothing else.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use actix_acceptor::{
 
 use support::*;
 
-/// Panics at everything it is told.
-struct Touchy;
+/// Panics at every event.
+struct PanickingObserver;
 
-impl Observer for Touchy {
+impl Observer for PanickingObserver {
     fn observe(&self, _: &str, _: &PoolEvent<'_>) {
         panic!("the observer's own fault");
     }
@@ -23,22 +23,22 @@ impl Observer for Touchy {
 #[actix::test]
 async fn a_panicking_observer_does_not_stop_the_others() {
     logs::listen();
-    let witness = Witness::new();
+    let observer = EventRecorder::new();
     let builder = AcceptorPool::with_protocol(|_| Echo).acceptors(1).name("touchy").watchdog(None).max_connections(1);
     let builder = builder.at_limit(AtLimit::Close).alarm(Alarm::new("one", 1));
-    let builder = builder.observer(Touchy).observer(witness.clone()).observer(Touchy);
+    let builder = builder.observer(PanickingObserver).observer(observer.clone()).observer(PanickingObserver);
     let pool = builder.bind("127.0.0.1:0").await.unwrap();
     let mut peer = connect(&pool).await;
     peer.echo("hello").await;
     connect(&pool).await.until_gone().await;
-    soon(pool.suspend(SuspendMode::Close)).await.unwrap();
-    soon(pool.resume()).await.unwrap();
+    in_time(pool.suspend(SuspendMode::Close)).await.unwrap();
+    in_time(pool.resume()).await.unwrap();
     peer.echo("still there").await;
     peer.finish().await;
     peer.until_gone().await;
-    eventually(|| witness.ends().len() == 1).await;
-    soon(pool.stop(None)).await;
-    let seen = witness.seen();
+    eventually(|| observer.ends().len() == 1).await;
+    in_time(pool.stop(None)).await;
+    let seen = observer.seen();
     // Listener and acceptor, the peer refused, the alarm twice, the connection, twice the listener, and all over.
     assert_eq!(seen.len(), 2 + 1 + 2 + 3 + 2 + 2, "{seen:#?}");
     let info = pool.info();
@@ -65,14 +65,14 @@ impl Handler<Ack> for Unwinds {
 
 #[actix::test]
 async fn an_observer_may_panic_during_an_unwind() {
-    let witness = Witness::new();
+    let observer = EventRecorder::new();
     let start = |socket| Ok(Unwinds(Some(socket)).start());
-    let builder = AcceptorPool::with_actor(start).acceptors(1).observer(Touchy).observer(witness.clone());
+    let builder = AcceptorPool::with_actor(start).acceptors(1).observer(PanickingObserver).observer(observer.clone());
     let pool = builder.bind("127.0.0.1:0").await.unwrap();
     for times in 1..=3 {
         connect(&pool).await.until_gone().await;
-        eventually(|| witness.ends().len() == times).await;
+        eventually(|| observer.ends().len() == times).await;
     }
-    assert!(witness.ends().iter().all(|(_, end)| end.reason == CloseReason::Panic), "{:?}", witness.ends());
-    soon(pool.stop(Duration::ZERO)).await;
+    assert!(observer.ends().iter().all(|(_, end)| end.reason == CloseReason::Panic), "{:?}", observer.ends());
+    in_time(pool.stop(Duration::ZERO)).await;
 }

@@ -18,26 +18,26 @@ use support::*;
 
 const LONG: Duration = Duration::from_secs(3_600);
 
-async fn observed(builder: Builder<ProtocolService<Echo>>) -> (PoolHandle, Witness) {
-    let witness = Witness::new();
-    let builder = builder.acceptors(1).name("the door").observer(witness.clone());
-    (builder.bind("127.0.0.1:0").await.unwrap().untyped(), witness)
+async fn observed(builder: Builder<ProtocolService<Echo>>) -> (PoolHandle, EventRecorder) {
+    let observer = EventRecorder::new();
+    let builder = builder.acceptors(1).name("refusing").observer(observer.clone());
+    (builder.bind("127.0.0.1:0").await.unwrap().untyped(), observer)
 }
 
-fn refusals(witness: &Witness) -> Vec<Seen> {
-    witness.seen().into_iter().filter(|seen| matches!(seen, Seen::Refused { .. })).collect()
+fn refusals(observer: &EventRecorder) -> Vec<RecordedEvent> {
+    observer.seen().into_iter().filter(|seen| matches!(seen, RecordedEvent::Refused { .. })).collect()
 }
 
-fn refused(peer: String, reason: RefusalReason) -> Seen {
-    Seen::Refused { peer, listener: "the door".to_owned(), reason }
+fn refused(peer: String, reason: RefusalReason) -> RecordedEvent {
+    RecordedEvent::Refused { peer, listener: "refusing".to_owned(), reason }
 }
 
 /// Comes, and waits to be turned away: by a reset perhaps, that may be as early as the connection is. Answers from where.
-fn knock<A>(pool: &Pool<A>) -> SocketAddr {
+fn connect_from_free_port<A>(pool: &Pool<A>) -> SocketAddr {
     let peer = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     peer.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
     let address = peer.local_addr().unwrap().as_socket().unwrap();
-    peer.set_read_timeout(Some(PATIENCE)).unwrap();
+    peer.set_read_timeout(Some(TIME_LIMIT)).unwrap();
     let read = peer.connect(&pool.local_addr().unwrap().into()).and_then(|()| TcpStream::from(peer).read(&mut [0]));
     match read {
         Ok(0) => {}
@@ -47,9 +47,9 @@ fn knock<A>(pool: &Pool<A>) -> SocketAddr {
     address
 }
 
-/// Lets in so many and turns the next three away.
-async fn turns_away(builder: Builder<ProtocolService<Echo>>, admits: usize, reason: RefusalReason) {
-    let (pool, witness) = observed(builder).await;
+/// Admits that number and refuses the next three.
+async fn refuses_three(builder: Builder<ProtocolService<Echo>>, admits: usize, reason: RefusalReason) {
+    let (pool, observer) = observed(builder).await;
     let mut guests = Vec::new();
     for _ in 0..admits {
         let mut guest = connect(&pool).await;
@@ -58,62 +58,62 @@ async fn turns_away(builder: Builder<ProtocolService<Echo>>, admits: usize, reas
     }
     let mut expected = Vec::new();
     for _ in 0..3 {
-        expected.push(refused(knock(&pool).to_string(), reason));
+        expected.push(refused(connect_from_free_port(&pool).to_string(), reason));
     }
-    eventually(|| refusals(&witness).len() == 3).await;
-    assert_eq!(refusals(&witness), expected);
-    soon(pool.stop(None)).await;
-    assert_eq!((refusals(&witness).len(), witness.connections().len()), (3, 3 * admits), "{reason:?}");
+    eventually(|| refusals(&observer).len() == 3).await;
+    assert_eq!(refusals(&observer), expected);
+    in_time(pool.stop(None)).await;
+    assert_eq!((refusals(&observer).len(), observer.connections().len()), (3, 3 * admits), "{reason:?}");
     assert_eq!((pool.info().refused.get(reason), pool.info().refused.total()), (3, 3));
 }
 
 #[actix::test]
 async fn refusals_are_reported_with_peer_and_listener() {
     let builder = || AcceptorPool::with_protocol(|_| Echo);
-    turns_away(builder().max_connections(2).at_limit(AtLimit::Close), 2, RefusalReason::Limit).await;
-    turns_away(builder().max_connections(1).at_limit(AtLimit::Reset), 1, RefusalReason::Limit).await;
+    refuses_three(builder().max_connections(2).at_limit(AtLimit::Close), 2, RefusalReason::Limit).await;
+    refuses_three(builder().max_connections(1).at_limit(AtLimit::Reset), 1, RefusalReason::Limit).await;
     let hold = AtLimit::Hold(Duration::from_millis(20));
-    turns_away(builder().max_connections(1).at_limit(hold), 1, RefusalReason::Limit).await;
-    turns_away(builder().max_per_peer(2), 2, RefusalReason::PerPeer).await;
-    turns_away(builder().accept_rate(2, LONG), 2, RefusalReason::Rate).await;
-    turns_away(builder().peer_rate(1, LONG), 1, RefusalReason::Rate).await;
-    turns_away(builder().rules([Rule::deny("127.0.0.0/8").unwrap()]), 0, RefusalReason::Denied).await;
-    turns_away(builder().overload(|newcomer| newcomer.connections == 1), 1, RefusalReason::Overload).await;
+    refuses_three(builder().max_connections(1).at_limit(hold), 1, RefusalReason::Limit).await;
+    refuses_three(builder().max_per_peer(2), 2, RefusalReason::PerPeer).await;
+    refuses_three(builder().accept_rate(2, LONG), 2, RefusalReason::Rate).await;
+    refuses_three(builder().peer_rate(1, LONG), 1, RefusalReason::Rate).await;
+    refuses_three(builder().rules([Rule::deny("127.0.0.0/8").unwrap()]), 0, RefusalReason::Denied).await;
+    refuses_three(builder().overload(|unserved_peer| unserved_peer.connections == 1), 1, RefusalReason::Overload).await;
 }
 
 #[actix::test]
 async fn a_reserve_refusal_follows_its_accept_error() {
-    let witness = Witness::new();
-    let (transport, director) = Scripted::in_memory();
+    let observer = EventRecorder::new();
+    let (transport, script_handle) = ScriptedTransport::in_memory();
     let builder =
-        AcceptorPool::with_protocol(|_| Echo).acceptors(1).name("the door").reserve_descriptor(true).watchdog(None);
-    let pool = builder.observer(witness.clone()).listen(transport).await.unwrap();
+        AcceptorPool::with_protocol(|_| Echo).acceptors(1).name("refusing").reserve_descriptor(true).watchdog(None);
+    let pool = builder.observer(observer.clone()).listen(transport).await.unwrap();
     let (open, gate) = channel::<()>();
-    director.accept(move || {
+    script_handle.accept(move || {
         // Until the peer is there.
-        gate.recv_timeout(PATIENCE).unwrap();
+        gate.recv_timeout(TIME_LIMIT).unwrap();
         Err(std::io::Error::from_raw_os_error(libc::EMFILE))
     });
-    let mut peer = director.connect();
+    let mut peer = script_handle.connect();
     open.send(()).unwrap();
     peer.until_gone().await;
-    eventually(|| refusals(&witness).len() == 1).await;
-    let error = Seen::AcceptError { listener: "the door".to_owned(), acceptor: 0, code: Some(libc::EMFILE) };
-    assert_eq!(witness.seen()[2..], [error, refused("memory".to_owned(), RefusalReason::Descriptors)]);
-    soon(pool.stop(Duration::ZERO)).await;
+    eventually(|| refusals(&observer).len() == 1).await;
+    let error = RecordedEvent::AcceptError { listener: "refusing".to_owned(), acceptor: 0, code: Some(libc::EMFILE) };
+    assert_eq!(observer.seen()[2..], [error, refused("memory".to_owned(), RefusalReason::Descriptors)]);
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 #[actix::test]
 async fn peers_refused_by_a_drain_are_reported() {
-    let (pool, witness) = observed(AcceptorPool::with_protocol(|_| Echo)).await;
-    soon(pool.suspend(SuspendMode::Hold)).await.unwrap();
+    let (pool, observer) = observed(AcceptorPool::with_protocol(|_| Echo)).await;
+    in_time(pool.suspend(SuspendMode::Hold)).await.unwrap();
     let (mut peers, mut expected) = (Vec::new(), Vec::new());
     for _ in 0..3 {
         let peer = connect(&pool).await;
         expected.push(refused(peer.address().to_string(), RefusalReason::Draining));
         peers.push(peer);
     }
-    let report = soon(pool.drain(Drain::grace(None).backlog_on_close(BacklogPolicy::Refuse))).await;
-    assert_eq!((refusals(&witness), report.unserved), (expected, 3));
-    assert_eq!(witness.connections(), []);
+    let report = in_time(pool.drain(Drain::grace(None).backlog_on_close(BacklogPolicy::Refuse))).await;
+    assert_eq!((refusals(&observer), report.unserved), (expected, 3));
+    assert_eq!(observer.connections(), []);
 }

@@ -1,4 +1,4 @@
-//! `set OPTION VALUE` for every option of the table, and the short forms `max` and `exempt`.
+//! `set OPTION VALUE` for every option, and the short forms `max` and `exempt`.
 
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
@@ -7,12 +7,12 @@ use serde_json::json;
 
 use crate::client::{Client, Wire};
 use crate::process::{eventually, playground};
-use crate::DOORS;
+use crate::HANDLERS;
 
 const LIMIT: Duration = Duration::from_millis(300);
 
 #[test]
-fn every_option_of_the_table_is_changed_or_says_that_it_cannot_be() {
+fn each_option_changes_live_or_reports_that_it_cannot() {
     let playground = playground("--framing lines");
     let mut console = playground.console();
     for change in [
@@ -90,25 +90,25 @@ fn every_option_of_the_table_is_changed_or_says_that_it_cannot_be() {
 }
 
 #[test]
-fn the_limit_is_raised_and_lowered_live() {
-    for door in DOORS {
-        let playground = playground(&format!("--handler {door} --framing lines --max-connections 1"));
+fn the_connection_limit_changes_live() {
+    for handler in HANDLERS {
+        let playground = playground(&format!("--handler {handler} --framing lines --max-connections 1"));
         let mut inside = playground.greeted();
         let mut waiting = playground.connect();
         waiting.send("hello");
-        assert!(waiting.is_silent_for(LIMIT), "{door}");
+        assert!(waiting.is_silent_for(LIMIT), "{handler}");
         assert_eq!(playground.command("max 2"), "ok");
         waiting.expect(&["hello"]);
         assert_eq!(playground.command("max 1"), "ok");
         assert_eq!(playground.json("info")["max_connections"], json!(1));
-        assert_eq!((inside.ask("here"), waiting.ask("here")), ("here".into(), "here".into()), "{door}");
-        // Those that do not count leave room; twice is once.
+        assert_eq!((inside.ask("here"), waiting.ask("here")), ("here".into(), "here".into()), "{handler}");
+        // Exempted connections leave permits; a second call has no effect.
         for (command, answer) in [("exempt 1", "ok"), ("exempt 1", "ok"), ("exempt 9", "gone")] {
             assert_eq!(playground.command(command), answer);
         }
         let mut third = playground.connect();
         third.send("hello");
-        assert!(third.is_silent_for(LIMIT), "{door}");
+        assert!(third.is_silent_for(LIMIT), "{handler}");
         assert_eq!(playground.command("exempt 2"), "ok");
         third.expect(&["hello"]);
         assert_eq!(playground.json("info")["connections"], json!(3));
@@ -119,7 +119,7 @@ fn the_limit_is_raised_and_lowered_live() {
 }
 
 #[test]
-fn who_may_come_is_changed_live() {
+fn limits_and_rules_change_live() {
     for (option, value, reason, off) in [
         ("max-per-ip", "1", "per_peer", "max-per-ip 100"),
         ("accept-rate", "1/36000", "rate", "accept-rate 100000/1"),
@@ -140,10 +140,10 @@ fn who_may_come_is_changed_live() {
 }
 
 #[test]
-fn time_limits_are_those_of_new_connections() {
-    for door in DOORS {
+fn timeouts_change_for_new_connections() {
+    for handler in HANDLERS {
         for (option, reason) in [("idle-timeout", "idle"), ("max-age", "max_age")] {
-            let playground = playground(&format!("--handler {door} --framing lines"));
+            let playground = playground(&format!("--handler {handler} --framing lines"));
             let mut old = playground.greeted();
             assert_eq!(playground.command(&format!("set {option} 300")), "ok");
             let began = Instant::now();
@@ -151,22 +151,22 @@ fn time_limits_are_those_of_new_connections() {
             assert_eq!(new.until_gone(), "");
             assert!(began.elapsed() >= LIMIT);
             playground.has_closed(reason, 1);
-            assert_eq!(old.ask("still here"), "still here", "{door} {option}");
+            assert_eq!(old.ask("still here"), "still here", "{handler} {option}");
         }
     }
 }
 
 #[test]
-fn half_packets_end_or_come_back_as_was_said_last() {
-    for door in DOORS {
-        let playground = playground(&format!("--handler {door} --framing len2"));
+fn the_packet_timeout_action_changes_live() {
+    for handler in HANDLERS {
+        let playground = playground(&format!("--handler {handler} --framing len2"));
         for (behaviour, outcome) in [("stop", ""), ("echo", "\0\x05ab")] {
             assert_eq!(playground.command("set packet-timeout 300"), "ok");
             assert_eq!(playground.command(&format!("set on-packet-timeout {behaviour}")), "ok");
             let mut client = playground.greeted();
             client.send_wire(b"\0\x05ab");
             match outcome {
-                "" => assert_eq!(client.until_gone(), "", "{door}"),
+                "" => assert_eq!(client.until_gone(), "", "{handler}"),
                 partial => client.expect(&[partial]),
             }
         }
@@ -174,40 +174,40 @@ fn half_packets_end_or_come_back_as_was_said_last() {
 }
 
 #[test]
-fn the_longest_packet_is_that_of_new_connections() {
-    for door in DOORS {
-        let playground = playground(&format!("--handler {door} --framing lines"));
+fn max_frame_changes_for_new_connections() {
+    for handler in HANDLERS {
+        let playground = playground(&format!("--handler {handler} --framing lines"));
         let mut old = playground.greeted();
         assert_eq!(playground.command("set max-frame 5"), "ok");
         let mut new = playground.greeted();
         assert_eq!(new.ask("12345"), "12345");
         new.send("123456");
-        assert_eq!(new.until_gone(), "", "{door}");
+        assert_eq!(new.until_gone(), "", "{handler}");
         playground.has_closed("too_long", 1);
-        assert_eq!(old.ask("123456"), "123456", "{door}");
+        assert_eq!(old.ask("123456"), "123456", "{handler}");
     }
 }
 
 #[test]
-fn half_close_is_that_of_new_connections() {
-    for door in DOORS {
-        let playground = playground(&format!("--handler {door} --framing lines"));
+fn half_close_changes_for_new_connections() {
+    for handler in HANDLERS {
+        let playground = playground(&format!("--handler {handler} --framing lines"));
         let mut old = playground.greeted();
         assert_eq!(playground.command("set half-close on"), "ok");
         let mut new = playground.greeted();
         for client in [&mut old, &mut new] {
             client.finish();
         }
-        assert_eq!(old.until_gone(), "", "{door}");
+        assert_eq!(old.until_gone(), "", "{handler}");
         eventually(|| playground.command("send 2 still") == "ok");
         new.expect(&["still"]);
     }
 }
 
 #[test]
-fn acceptors_and_their_budget_are_changed_live() {
-    for door in DOORS {
-        let playground = playground(&format!("--handler {door} --framing lines --acceptors 1 --restarts 0/60"));
+fn acceptors_and_restart_limit_change_live() {
+    for handler in HANDLERS {
+        let playground = playground(&format!("--handler {handler} --framing lines --acceptors 1 --restarts 0/60"));
         let mut client = playground.greeted();
         for acceptors in [4, 1, 3] {
             assert_eq!(playground.command(&format!("set acceptors {acceptors}")), "ok");
@@ -218,20 +218,20 @@ fn acceptors_and_their_budget_are_changed_live() {
         assert_eq!(playground.command("set restarts 1/60"), "ok");
         assert_eq!(playground.command("crash acceptor 0"), "ok");
         eventually(|| playground.json("info")["acceptors"][0]["restarts"] == json!(1));
-        assert_eq!(client.ask("still here"), "still here", "{door}");
+        assert_eq!(client.ask("still here"), "still here", "{handler}");
     }
 }
 
 #[test]
-fn the_listener_is_changed_live() {
-    for door in DOORS {
-        let playground = playground(&format!("--handler {door} --framing lines"));
+fn listeners_change_live() {
+    for handler in HANDLERS {
+        let playground = playground(&format!("--handler {handler} --framing lines"));
         let mut old = playground.greeted();
         assert_eq!(playground.command("set listen tcp://127.0.0.1:0"), "ok");
         let url = playground.json("info")["listeners"][0].as_str().unwrap().to_owned();
         assert_ne!(url, playground.url());
         let new = url.strip_prefix("tcp://").unwrap().parse().unwrap();
-        assert_eq!(Client::connect(new, Wire::Lines).ask("hello"), "hello", "{door}");
+        assert_eq!(Client::connect(new, Wire::Lines).ask("hello"), "hello", "{handler}");
         eventually(|| playground.refuses());
         assert_eq!(old.ask("still here"), "still here");
         let thief = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

@@ -3,7 +3,7 @@
 use crate::client::Client;
 use crate::process::{playground, Playground};
 
-/// Somebody whom the hub knows by now.
+/// A client that the hub has registered.
 fn join(playground: &Playground) -> Client {
     let mut guest = playground.connect();
     guest.ask("/who");
@@ -11,7 +11,7 @@ fn join(playground: &Playground) -> Client {
 }
 
 #[test]
-fn each_line_goes_to_all_others() {
+fn each_line_is_sent_to_all_other_guests() {
     let playground = playground("--handler chat");
     let (mut one, mut two) = (join(&playground), join(&playground));
     one.expect(&["* guest-2 joined"]);
@@ -39,7 +39,7 @@ fn each_line_goes_to_all_others() {
 }
 
 #[test]
-fn one_who_is_ended_from_outside_has_left() {
+fn a_killed_guest_is_announced_as_left() {
     let playground = playground("--handler chat --max-frame 100");
     let (mut one, mut two) = (join(&playground), join(&playground));
     one.expect(&["* guest-2 joined"]);
@@ -67,7 +67,7 @@ fn many_lines_at_once_all_arrive_in_order() {
 }
 
 #[test]
-fn the_console_reaches_those_who_chat() {
+fn the_console_reaches_chat_connections() {
     let playground = playground("--handler chat --greeting welcome --goodbye bye");
     let mut one = playground.connect();
     one.expect(&["welcome"]);

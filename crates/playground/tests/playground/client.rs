@@ -1,4 +1,4 @@
-//! A peer, blocking, that speaks one of the framings.
+//! A blocking client with one of the framings.
 
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpStream};
@@ -9,7 +9,7 @@ use socket2::{Domain, Socket, Type};
 use crate::link::Link;
 use crate::process::PATIENCE;
 
-/// How packets look on the wire; written down anew here, so that it is held against the library's.
+/// The framing on the wire. A second implementation, to compare with that of the library.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wire {
     Raw,
@@ -18,7 +18,7 @@ pub enum Wire {
 }
 
 impl Wire {
-    /// The framing that the options ask for.
+    /// The framing of the options.
     pub fn of(options: &str) -> Wire {
         let after = |name: &str| options.split_whitespace().skip_while(|word| *word != name).nth(1);
         match (after("--framing"), after("--handler")) {
@@ -38,7 +38,7 @@ impl Wire {
     }
 }
 
-/// A connection whose every step is bounded in time.
+/// A connection with a time limit on every step.
 pub fn tcp(address: SocketAddr) -> io::Result<TcpStream> {
     TcpStream::connect_timeout(&address, PATIENCE).map(bounded)
 }
@@ -60,7 +60,7 @@ impl Client {
         Self::try_connect(address, wire).unwrap()
     }
 
-    /// The other side may reset the connection before we have looked at it.
+    /// Fails if the server resets the connection at once.
     pub fn try_connect(address: SocketAddr, wire: Wire) -> io::Result<Self> {
         Ok(Self::over(tcp(address)?, wire))
     }
@@ -69,7 +69,7 @@ impl Client {
         Client { stream: Box::new(stream), wire }
     }
 
-    /// From another address of this machine: 127.0.0.`last`.
+    /// Connects from 127.0.0.`last`.
     pub fn connect_from(last: u8, address: SocketAddr, wire: Wire) -> Self {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         socket.bind(&SocketAddr::from(([127, 0, 0, last], 0)).into()).unwrap();
@@ -81,17 +81,17 @@ impl Client {
         self.stream.tcp().local_addr().unwrap()
     }
 
-    /// Bytes as they are.
+    /// Sends bytes without framing.
     pub fn send_wire(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).unwrap();
     }
 
-    /// The same where the other side may be gone already.
+    /// The same, ignoring a closed connection.
     pub fn try_send_wire(&mut self, bytes: &[u8]) {
         let _ = self.stream.write_all(bytes);
     }
 
-    /// Packets, all in one write.
+    /// Sends packets in one write.
     pub fn send_all(&mut self, packets: &[&str]) {
         let wire: Vec<u8> = packets.iter().flat_map(|packet| self.wire.encode(packet.as_bytes())).collect();
         self.send_wire(&wire);
@@ -107,7 +107,7 @@ impl Client {
         bytes
     }
 
-    /// The next packet; of a raw one the next bytes.
+    /// Receives the next packet; with `raw` the next bytes.
     pub fn receive(&mut self) -> String {
         let packet = match self.wire {
             Wire::Raw => {
@@ -144,12 +144,12 @@ impl Client {
         self.receive()
     }
 
-    /// Shuts the sending side.
+    /// Shuts down the sending side.
     pub fn finish(&mut self) {
         self.stream.finish();
     }
 
-    /// What still comes until the other side goes, orderly or not.
+    /// Reads until the connection ends, orderly or by a reset.
     pub fn until_gone(&mut self) -> String {
         let mut rest = Vec::new();
         if let Err(error) = self.stream.read_to_end(&mut rest) {
@@ -158,7 +158,7 @@ impl Client {
         String::from_utf8(rest).unwrap()
     }
 
-    /// What still comes until the other side goes by an orderly end: by `close_notify`, where there is TLS.
+    /// Reads until the connection ends orderly: by FIN, or with TLS by `close_notify`.
     #[track_caller]
     pub fn until_the_end(&mut self) -> String {
         let mut rest = Vec::new();
@@ -166,7 +166,7 @@ impl Client {
         String::from_utf8(rest).unwrap()
     }
 
-    /// The same where the end may be of any kind.
+    /// Reads until the connection ends in any way.
     pub fn until_gone_somehow(&mut self) -> String {
         let mut rest = Vec::new();
         if let Err(error) = self.stream.read_to_end(&mut rest) {
@@ -175,7 +175,7 @@ impl Client {
         String::from_utf8_lossy(&rest).into_owned()
     }
 
-    /// How many bytes still come, up to so many, before the other side goes somehow.
+    /// Counts the bytes until the connection ends in any way, up to `most`.
     pub fn counted(&mut self, most: usize) -> usize {
         let (mut came, mut bytes) = (0, [0; 16 * 1024]);
         while came < most {
@@ -187,7 +187,7 @@ impl Client {
         came
     }
 
-    /// Whether there is an answer before the other side goes.
+    /// Whether an answer arrives before the connection ends.
     pub fn is_answered(&mut self) -> bool {
         match self.stream.read(&mut [0]) {
             Ok(length) => length > 0,
@@ -198,22 +198,22 @@ impl Client {
         }
     }
 
-    /// Whether the other side goes without a word by an orderly end.
+    /// Whether the connection ends orderly without another byte.
     pub fn is_closed_in_order(&mut self) -> bool {
         self.stream.read(&mut [0]).is_ok_and(|length| length == 0)
     }
 
-    /// Whether the other side goes by a reset.
+    /// Whether the connection is reset.
     pub fn is_reset(&mut self) -> bool {
         self.stream.read(&mut [0]).is_err_and(|error| error.kind() == ErrorKind::ConnectionReset)
     }
 
-    /// The connection, to go on with by another client, over TLS for example.
+    /// The TCP stream, for example to start TLS on it.
     pub fn into_tcp(self) -> TcpStream {
         self.stream.tcp().try_clone().unwrap()
     }
 
-    /// Whether nothing comes for so long.
+    /// Whether nothing arrives for `time`.
     pub fn is_silent_for(&mut self, time: Duration) -> bool {
         let began = Instant::now();
         self.stream.tcp().set_read_timeout(Some(time)).unwrap();

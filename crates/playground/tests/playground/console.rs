@@ -1,16 +1,16 @@
-//! The operator's console, at all doors.
+//! The operator's console, with all handlers.
 
 use std::time::{Duration, Instant};
 
 use serde_json::{json, Value};
 
 use crate::process::{eventually, playground, Playground};
-use crate::DOORS;
+use crate::HANDLERS;
 
 #[test]
-fn info_has_every_count_also_at_zero_and_adds_up() {
-    for door in DOORS {
-        let playground = playground(&format!("--handler {door} --framing lines --acceptors 2"));
+fn info_lists_every_counter_and_adds_up() {
+    for handler in HANDLERS {
+        let playground = playground(&format!("--handler {handler} --framing lines --acceptors 2"));
         let (_here, mut gone) = (playground.greeted(), playground.greeted());
         gone.finish();
         gone.until_gone();
@@ -34,7 +34,7 @@ fn info_has_every_count_also_at_zero_and_adds_up() {
         closed["peer"] = json!(1);
         let mut info = playground.json("info");
         let acceptors = info["acceptors"].take();
-        // Lowered where descriptors are few.
+        // Lower if the descriptor limit is low.
         assert!((1..=16_384).contains(&info["max_connections"].take().as_u64().unwrap()));
         assert_eq!(
             info,
@@ -57,9 +57,9 @@ fn info_has_every_count_also_at_zero_and_adds_up() {
 }
 
 #[test]
-fn list_shows_who_is_there_and_bytes_on_the_wire() {
-    for door in DOORS {
-        let playground = playground(&format!("--handler {door} --framing len2"));
+fn list_shows_connections_and_bytes_on_the_wire() {
+    for handler in HANDLERS {
+        let playground = playground(&format!("--handler {handler} --framing len2"));
         let (first, second) = (playground.greeted(), playground.greeted());
         eventually(|| list(&playground).iter().all(|connection| connection["bytes_out"] == json!(7)));
         for (connection, (id, peer)) in list(&playground).iter().zip([(1, &first), (2, &second)]) {
@@ -78,9 +78,9 @@ fn list(playground: &Playground) -> Vec<Value> {
 }
 
 #[test]
-fn a_connection_is_reached_by_its_number() {
-    for door in DOORS {
-        let playground = playground(&format!("--handler {door} --framing lines"));
+fn send_and_ask_address_a_connection_by_its_id() {
+    for handler in HANDLERS {
+        let playground = playground(&format!("--handler {handler} --framing lines"));
         let (mut one, mut two) = (playground.greeted(), playground.greeted());
         let mut console = playground.console();
         for (command, answer) in [
@@ -93,37 +93,37 @@ fn a_connection_is_reached_by_its_number() {
             ("flood 9 1000", "gone"),
             ("kill 9", "gone"),
         ] {
-            assert_eq!(console.ask(command), answer, "{door}: {command}");
+            assert_eq!(console.ask(command), answer, "{handler}: {command}");
         }
         one.expect(&["to  you", "to all"]);
         two.expect(&["to all"]);
-        assert_eq!(console.ask("kill 2"), "ok", "{door}");
-        assert_eq!(two.until_gone(), "", "{door}");
-        // The messages sent back nothing.
-        assert_eq!(one.ask("!count"), "2", "{door}");
+        assert_eq!(console.ask("kill 2"), "ok", "{handler}");
+        assert_eq!(two.until_gone(), "", "{handler}");
+        // The messages have no answer.
+        assert_eq!(one.ask("!count"), "2", "{handler}");
         playground.has_closed("killed", 1);
-        assert_eq!(console.ask("ask 2"), "gone", "{door}");
+        assert_eq!(console.ask("ask 2"), "gone", "{handler}");
     }
 }
 
 #[test]
-fn kill_ends_a_connection_whatever_it_does() {
-    for door in DOORS {
-        let playground = playground(&format!("--handler {door} --framing lines"));
+fn kill_ends_a_busy_connection() {
+    for handler in HANDLERS {
+        let playground = playground(&format!("--handler {handler} --framing lines"));
         for (id, verb) in [(1, "!wait 60000"), (2, "!passive 60000"), (3, "!flood 100000")] {
             let mut client = playground.greeted();
             client.send(verb);
             let began = Instant::now();
             assert_eq!(playground.command(&format!("kill {id}")), "ok");
             client.until_gone();
-            assert!(began.elapsed() < Duration::from_secs(10), "{door} {verb}");
+            assert!(began.elapsed() < Duration::from_secs(10), "{handler} {verb}");
         }
         playground.has_closed("killed", 3);
     }
 }
 
 #[test]
-fn what_the_console_does_not_know_or_cannot_do_is_said() {
+fn unknown_and_invalid_commands_are_reported() {
     let playground = playground("--framing len1");
     let long = format!("send 1 {}", "x".repeat(256));
     let mut console = playground.console();
@@ -166,7 +166,7 @@ fn what_the_console_does_not_know_or_cannot_do_is_said() {
 }
 
 #[test]
-fn commands_piped_in_are_all_answered() {
+fn piped_commands_are_all_answered() {
     let playground = playground("");
     let mut console = playground.console();
     console.send_all(&["ask 1", "list", "kill 1"]);
@@ -183,9 +183,9 @@ fn the_console_is_not_counted() {
 }
 
 #[test]
-fn texts_and_manners_are_changed_live() {
-    for door in DOORS {
-        let playground = playground(&format!("--handler {door} --framing lines"));
+fn greeting_goodbye_and_linger_change_live() {
+    for handler in HANDLERS {
+        let playground = playground(&format!("--handler {handler} --framing lines"));
         let mut console = playground.console();
         let mut early = playground.greeted();
         for change in
@@ -196,20 +196,20 @@ fn texts_and_manners_are_changed_live() {
         let mut late = playground.connect();
         late.expect(&["good day"]);
         console.send("drain 10000");
-        assert_eq!(early.until_gone(), "good night\n", "{door}");
-        assert_eq!(late.until_gone(), "good night\n", "{door}");
+        assert_eq!(early.until_gone(), "good night\n", "{handler}");
+        assert_eq!(late.until_gone(), "good night\n", "{handler}");
     }
 }
 
 #[test]
-fn an_acceptor_that_panics_is_replaced_and_costs_no_connection() {
-    for door in DOORS {
-        let playground = playground(&format!("--handler {door} --framing lines --acceptors 2"));
+fn a_panicking_acceptor_is_replaced_without_lost_connections() {
+    for handler in HANDLERS {
+        let playground = playground(&format!("--handler {handler} --framing lines --acceptors 2"));
         let mut client = playground.greeted();
         let mut console = playground.console();
         for place in [0, 1, 0, 1] {
-            assert_eq!(console.ask(&format!("crash acceptor {place}")), "ok", "{door}");
-            // Nobody is turned away meanwhile.
+            assert_eq!(console.ask(&format!("crash acceptor {place}")), "ok", "{handler}");
+            // No peer is refused in the meantime.
             playground.greeted();
             assert_eq!(client.ask("still here"), "still here");
         }
@@ -219,7 +219,7 @@ fn an_acceptor_that_panics_is_replaced_and_costs_no_connection() {
 }
 
 #[test]
-fn more_restarts_than_the_budget_end_the_process_with_the_reason() {
+fn exceeding_the_restart_limit_ends_the_process_with_code_1() {
     let playground = playground("--framing lines --acceptors 2 --restarts 2/60 --grace 10000");
     let mut client = playground.greeted();
     let mut console = playground.console();

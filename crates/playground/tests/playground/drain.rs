@@ -6,13 +6,13 @@ use serde_json::{json, Value};
 
 use crate::client::{Client, Wire};
 use crate::process::{eventually, playground, Playground};
-use crate::DOORS;
+use crate::HANDLERS;
 
 fn counts(report: &Value) -> Value {
     json!([report["asked"], report["finished"], report["forced"], report["unserved"]])
 }
 
-/// Every reason with its count; none is left out.
+/// All reasons with their counts.
 fn assert_closed(report: &Value, expected: &[(&str, u64)]) {
     let closed = report["closed"].as_object().unwrap();
     assert!(closed.len() >= 11, "{report}");
@@ -23,11 +23,11 @@ fn assert_closed(report: &Value, expected: &[(&str, u64)]) {
 }
 
 #[test]
-fn the_report_counts_who_was_asked_and_how_each_ended() {
-    for door in DOORS {
-        let playground = playground(&format!("--handler {door} --framing lines --goodbye bye --linger"));
+fn the_report_counts_asked_connections_and_their_endings() {
+    for handler in HANDLERS {
+        let playground = playground(&format!("--handler {handler} --framing lines --goodbye bye --linger"));
         let (mut leaves, mut stays) = (playground.greeted(), playground.greeted());
-        // Before the drain: none of its concern.
+        // Closed before the drain: not in the report.
         let mut before = playground.greeted();
         assert_eq!(before.ask("!bye see you"), "see you");
         playground.has_closed("local", 1);
@@ -41,7 +41,7 @@ fn the_report_counts_who_was_asked_and_how_each_ended() {
         assert_eq!(stays.until_gone(), "");
         assert!(began.elapsed() >= Duration::from_secs(1));
         let report: Value = serde_json::from_str(&console.receive()).unwrap();
-        assert_eq!(counts(&report), json!([2, 1, 1, 0]), "{door}");
+        assert_eq!(counts(&report), json!([2, 1, 1, 0]), "{handler}");
         let by_itself = if report["closed"]["peer"] == json!(1) { "peer" } else { "shutdown" };
         assert_closed(&report, &[(by_itself, 1), ("killed", 1)]);
         assert!(report["took_ms"].as_u64() >= Some(1000), "{report}");
@@ -51,7 +51,7 @@ fn the_report_counts_who_was_asked_and_how_each_ended() {
 }
 
 #[test]
-fn who_is_queued_at_the_limit_is_unserved() {
+fn a_peer_queued_at_the_limit_is_unserved() {
     let playground = playground("--framing lines --goodbye bye --max-connections 1");
     let mut inside = playground.greeted();
     let mut outside = [playground.connect(), playground.connect()];
@@ -63,30 +63,30 @@ fn who_is_queued_at_the_limit_is_unserved() {
 }
 
 #[test]
-fn who_is_queued_while_held_is_served_and_told() {
-    for door in DOORS {
-        let playground = playground(&format!("--handler {door} --framing lines --goodbye bye"));
+fn a_peer_queued_during_hold_is_served_and_asked() {
+    for handler in HANDLERS {
+        let playground = playground(&format!("--handler {handler} --framing lines --goodbye bye"));
         assert_eq!(playground.command("suspend hold"), "ok");
         let mut waiting = [playground.connect(), playground.connect(), playground.connect()];
-        assert_eq!(counts(&playground.json("drain 10000")), json!([3, 3, 0, 0]), "{door}");
-        waiting.iter_mut().for_each(|client| assert_eq!(client.until_gone(), "bye\n", "{door}"));
+        assert_eq!(counts(&playground.json("drain 10000")), json!([3, 3, 0, 0]), "{handler}");
+        waiting.iter_mut().for_each(|client| assert_eq!(client.until_gone(), "bye\n", "{handler}"));
     }
 }
 
 #[test]
-fn a_drain_of_no_time_asks_nobody() {
-    for door in DOORS {
-        let playground = playground(&format!("--handler {door} --framing lines --goodbye bye"));
+fn a_drain_without_grace_ends_connections_unasked() {
+    for handler in HANDLERS {
+        let playground = playground(&format!("--handler {handler} --framing lines --goodbye bye"));
         let mut client = playground.greeted();
         let report = playground.json("drain 0");
-        assert_eq!(counts(&report), json!([1, 0, 1, 0]), "{door}");
+        assert_eq!(counts(&report), json!([1, 0, 1, 0]), "{handler}");
         assert_closed(&report, &[("killed", 1)]);
-        assert_eq!(client.until_gone(), "", "{door}");
+        assert_eq!(client.until_gone(), "", "{handler}");
     }
 }
 
 #[test]
-fn a_second_drain_can_be_nearer() {
+fn a_second_drain_can_shorten_the_grace() {
     let playground = playground("--framing lines --linger");
     let mut client = playground.greeted();
     let (mut first, mut second) = (playground.console(), playground.console());
@@ -101,9 +101,9 @@ fn a_second_drain_can_be_nearer() {
 }
 
 #[test]
-fn several_listeners_are_announced_served_listed_and_drained() {
-    for door in DOORS {
-        let options = format!("--handler {door} --framing lines --goodbye bye --listen tcp://127.0.0.1:0");
+fn several_listeners_are_printed_served_listed_and_drained() {
+    for handler in HANDLERS {
+        let options = format!("--handler {handler} --framing lines --goodbye bye --listen tcp://127.0.0.1:0");
         let playground = Playground::with_listeners(2, &options);
         let mut clients: Vec<_> = playground
             .addresses()
@@ -117,7 +117,7 @@ fn several_listeners_are_announced_served_listed_and_drained() {
         let urls: Vec<_> = playground.addresses().iter().map(|address| format!("tcp://{address}")).collect();
         assert_eq!(playground.json("info")["listeners"], json!(urls));
         let list = playground.json("list");
-        assert_eq!([&list[0]["listener"], &list[1]["listener"]], [&json!(urls[0]), &json!(urls[1])], "{door}");
+        assert_eq!([&list[0]["listener"], &list[1]["listener"]], [&json!(urls[0]), &json!(urls[1])], "{handler}");
         assert_eq!(playground.command("suspend"), "ok");
         for address in playground.addresses() {
             assert!(std::net::TcpStream::connect(address).is_err());
@@ -128,6 +128,6 @@ fn several_listeners_are_announced_served_listed_and_drained() {
             assert_eq!(clients.last_mut().unwrap().ask("hello"), "hello");
         }
         assert_eq!(counts(&playground.json("drain 10000")), json!([4, 4, 0, 0]));
-        clients.iter_mut().for_each(|client| assert_eq!(client.until_gone(), "bye\n", "{door}"));
+        clients.iter_mut().for_each(|client| assert_eq!(client.until_gone(), "bye\n", "{handler}"));
     }
 }

@@ -1,86 +1,86 @@
-//! Limits, and how the process ends, at all doors.
+//! Timeouts, limits, and the end of the process, with all handlers.
 
 use std::time::{Duration, Instant};
 
 use serde_json::{json, Value};
 
 use crate::process::{playground, Ended};
-use crate::DOORS;
+use crate::HANDLERS;
 
-/// The limits that are tried are so long, and never early.
+/// The length of the timeouts under test. They never fire early.
 const LIMIT: Duration = Duration::from_millis(300);
 
 #[test]
-fn a_packet_of_the_longest_length_is_taken_and_one_byte_more_ends_the_connection() {
-    for door in DOORS {
+fn a_packet_of_max_frame_is_accepted_and_a_longer_one_is_not() {
+    for handler in HANDLERS {
         for framing in ["lines", "len1", "len4"] {
-            let playground = playground(&format!("--handler {door} --framing {framing} --max-frame 100"));
+            let playground = playground(&format!("--handler {handler} --framing {framing} --max-frame 100"));
             let mut client = playground.connect();
             let (longest, too_long) = ("x".repeat(100), "x".repeat(101));
-            assert_eq!(client.ask(&longest), longest, "{door} {framing}");
+            assert_eq!(client.ask(&longest), longest, "{handler} {framing}");
             client.send(&too_long);
-            assert_eq!(client.until_gone(), "", "{door} {framing}");
+            assert_eq!(client.until_gone(), "", "{handler} {framing}");
             playground.has_closed("too_long", 1);
         }
     }
 }
 
 #[test]
-fn raw_cuts_at_the_longest_length_and_goes_on() {
-    for door in DOORS {
-        let playground = playground(&format!("--handler {door} --max-frame 100"));
+fn raw_splits_at_max_frame_and_continues() {
+    for handler in HANDLERS {
+        let playground = playground(&format!("--handler {handler} --max-frame 100"));
         let mut client = playground.connect();
         client.send(&"x".repeat(250));
         client.read(250);
         let count: u64 = client.ask("!count").parse().unwrap();
-        assert!(count >= 4, "{door}: {count}");
+        assert!(count >= 4, "{handler}: {count}");
     }
 }
 
 #[test]
-fn time_limits_end_a_connection_late_rather_than_early() {
-    for door in DOORS {
+fn timeouts_never_fire_early() {
+    for handler in HANDLERS {
         for (option, verb, reason) in [
             ("--idle-timeout", "hello", "idle"),
             ("--max-age", "hello", "max_age"),
             ("--send-timeout", "!flood 30000", "send_timeout"),
         ] {
-            let playground = playground(&format!("--handler {door} --framing lines {option} 300"));
+            let playground = playground(&format!("--handler {handler} --framing lines {option} 300"));
             let mut client = playground.connect();
             let began = Instant::now();
             client.send(verb);
             if reason != "send_timeout" {
-                assert_eq!(client.until_gone(), "hello\n", "{door} {option}");
+                assert_eq!(client.until_gone(), "hello\n", "{handler} {option}");
             }
             playground.has_closed(reason, 1);
-            assert!(began.elapsed() >= LIMIT, "{door} {option}");
+            assert!(began.elapsed() >= LIMIT, "{handler} {option}");
         }
     }
 }
 
 #[test]
-fn a_limit_of_0_is_never() {
+fn a_timeout_of_0_never_fires() {
     let limits = "--idle-timeout 0 --packet-timeout 0 --send-timeout 0 --max-age 0";
-    for door in DOORS {
-        let playground = playground(&format!("--handler {door} --framing lines {limits}"));
+    for handler in HANDLERS {
+        let playground = playground(&format!("--handler {handler} --framing lines {limits}"));
         let mut client = playground.greeted();
         client.send_wire(b"hel");
-        assert!(client.is_silent_for(LIMIT), "{door}");
+        assert!(client.is_silent_for(LIMIT), "{handler}");
         client.send_wire(b"lo\n");
         client.expect(&["hello"]);
     }
 }
 
 #[test]
-fn a_packet_left_half_sent_ends_the_connection_or_comes_back_as_asked() {
-    for door in DOORS {
-        let options = format!("--handler {door} --framing len2 --packet-timeout 300");
+fn an_incomplete_packet_stops_or_is_echoed_at_its_timeout() {
+    for handler in HANDLERS {
+        let options = format!("--handler {handler} --framing len2 --packet-timeout 300");
         let stops = playground(&options);
         let mut client = stops.greeted();
         let began = Instant::now();
         client.send_wire(b"\0\x05ab");
-        assert_eq!(client.until_gone(), "", "{door}");
-        assert!(began.elapsed() >= LIMIT, "{door}");
+        assert_eq!(client.until_gone(), "", "{handler}");
+        assert!(began.elapsed() >= LIMIT, "{handler}");
         stops.has_closed("packet_timeout", 1);
 
         let echoes = playground(&format!("{options} --on-packet-timeout echo"));
@@ -89,65 +89,65 @@ fn a_packet_left_half_sent_ends_the_connection_or_comes_back_as_asked() {
             let began = Instant::now();
             client.send_wire(b"\0\x05ab");
             client.expect(&["\0\x05ab"]);
-            assert!(began.elapsed() >= LIMIT, "{door}");
-            assert_eq!(client.ask("whole"), "whole", "{door}");
+            assert!(began.elapsed() >= LIMIT, "{handler}");
+            assert_eq!(client.ask("whole"), "whole", "{handler}");
         }
     }
 }
 
 #[test]
-fn the_end_of_input_comes_in_order() {
-    for door in DOORS {
-        let playground = playground(&format!("--handler {door} --framing lines"));
+fn a_fin_is_handled_after_the_packets_before_it() {
+    for handler in HANDLERS {
+        let playground = playground(&format!("--handler {handler} --framing lines"));
         let mut client = playground.connect();
         client.send_wire(b"a\nb\ntail");
         client.finish();
-        assert_eq!(client.until_gone(), "a\nb\ntail\n", "{door}");
+        assert_eq!(client.until_gone(), "a\nb\ntail\n", "{handler}");
         playground.has_closed("peer", 1);
     }
 }
 
 #[test]
-fn with_half_close_a_peer_that_has_shut_its_side_is_served_on() {
-    for door in DOORS {
-        let playground = playground(&format!("--handler {door} --framing lines --half-close"));
+fn half_close_serves_a_peer_after_its_fin() {
+    for handler in HANDLERS {
+        let playground = playground(&format!("--handler {handler} --framing lines --half-close"));
         let mut client = playground.greeted();
         client.send_all(&["!wait 100", "last"]);
         client.finish();
         client.expect(&["waited", "last"]);
-        assert_eq!(playground.command("send 1 still"), "ok", "{door}");
+        assert_eq!(playground.command("send 1 still"), "ok", "{handler}");
         client.expect(&["still"]);
-        assert_eq!(playground.command("kill 1"), "ok", "{door}");
-        assert_eq!(client.until_gone(), "", "{door}");
+        assert_eq!(playground.command("kill 1"), "ok", "{handler}");
+        assert_eq!(client.until_gone(), "", "{handler}");
     }
 }
 
 #[test]
-fn drain_tells_all_and_reports() {
-    for door in DOORS {
-        let playground = playground(&format!("--handler {door} --framing lines --greeting hi --goodbye bye"));
+fn drain_says_goodbye_to_all_and_reports() {
+    for handler in HANDLERS {
+        let playground = playground(&format!("--handler {handler} --framing lines --greeting hi --goodbye bye"));
         let mut clients = [playground.connect(), playground.connect()];
         clients.iter_mut().for_each(|client| client.expect(&["hi"]));
         let report = playground.json("drain 10000");
         assert_counts(&report, 2, 2, 0);
-        clients.iter_mut().for_each(|client| assert_eq!(client.until_gone(), "bye\n", "{door}"));
+        clients.iter_mut().for_each(|client| assert_eq!(client.until_gone(), "bye\n", "{handler}"));
         assert_drained(&playground.ended(), &report);
     }
 }
 
 #[test]
-fn who_lingers_is_served_until_the_grace_is_over() {
-    for door in DOORS {
-        let playground = playground(&format!("--handler {door} --framing lines --goodbye bye --linger"));
+fn a_lingering_connection_is_served_until_the_grace_ends() {
+    for handler in HANDLERS {
+        let playground = playground(&format!("--handler {handler} --framing lines --goodbye bye --linger"));
         let (mut client, mut console, mut second) = (playground.greeted(), playground.console(), playground.console());
         let began = Instant::now();
         console.send("drain 300");
         client.expect(&["bye"]);
-        assert_eq!(client.ask("still here"), "still here", "{door}");
+        assert_eq!(client.ask("still here"), "still here", "{handler}");
         let info: Value = serde_json::from_str(&second.ask("info")).unwrap();
-        assert_eq!(info["status"], "draining", "{door}");
-        assert_eq!(client.until_gone(), "", "{door}");
-        assert!(began.elapsed() >= LIMIT, "{door}");
+        assert_eq!(info["status"], "draining", "{handler}");
+        assert_eq!(client.until_gone(), "", "{handler}");
+        assert!(began.elapsed() >= LIMIT, "{handler}");
         let report: Value = serde_json::from_str(&console.receive()).unwrap();
         assert_counts(&report, 1, 0, 1);
         assert!(report["took_ms"].as_u64() >= Some(300), "{report}");
@@ -156,9 +156,9 @@ fn who_lingers_is_served_until_the_grace_is_over() {
 }
 
 #[test]
-fn a_drain_sends_what_was_queued_before() {
-    for door in DOORS {
-        let playground = playground(&format!("--handler {door} --framing lines --goodbye bye"));
+fn a_drain_sends_queued_replies_first() {
+    for handler in HANDLERS {
+        let playground = playground(&format!("--handler {handler} --framing lines --goodbye bye"));
         let mut client = playground.greeted();
         client.send("!flood 10000");
         client.read(1025);
@@ -166,7 +166,7 @@ fn a_drain_sends_what_was_queued_before() {
         console.send("drain 20000");
         client.read(9_999 * 1025);
         client.expect(&["bye"]);
-        assert_eq!(client.until_gone(), "", "{door}");
+        assert_eq!(client.until_gone(), "", "{handler}");
         assert_counts(&serde_json::from_str(&console.receive()).unwrap(), 1, 1, 0);
     }
 }

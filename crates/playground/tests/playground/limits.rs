@@ -6,12 +6,12 @@ use serde_json::json;
 
 use crate::client::Client;
 use crate::process::{eventually, playground, playground_with_descriptors, Playground};
-use crate::DOORS;
+use crate::HANDLERS;
 
-/// How long nothing must happen to be taken for nothing at all.
+/// How long a test waits to see that nothing happens.
 const A_WHILE: Duration = Duration::from_millis(100);
 
-/// A client that has said hello and should wait for its answer.
+/// A client that has sent `hello` and waits for its answer.
 fn newcomer(playground: &Playground) -> Client {
     let mut client = playground.connect();
     client.send("hello");
@@ -23,7 +23,7 @@ fn fill(playground: &Playground, count: usize) -> Vec<Client> {
 }
 
 impl Playground {
-    /// Waits until so many have been refused for this reason, and for no other; then everything adds up.
+    /// Waits until `count` peers have been refused, all for this reason. Then checks that the counters add up.
     #[track_caller]
     fn has_refused(&self, reason: &str, count: u64) {
         eventually(|| self.json("info")["refused"][reason].as_u64().unwrap() >= count);
@@ -42,15 +42,15 @@ impl Playground {
 }
 
 #[test]
-fn the_one_too_many_waits_until_there_is_room() {
-    for door in DOORS {
-        let playground = playground(&format!("--handler {door} --framing lines --max-connections 10"));
+fn at_limit_wait_queues_new_peers() {
+    for handler in HANDLERS {
+        let playground = playground(&format!("--handler {handler} --framing lines --max-connections 10"));
         let mut clients = fill(&playground, 10);
         let mut eleventh = newcomer(&playground);
-        assert!(eleventh.is_silent_for(A_WHILE), "{door}");
+        assert!(eleventh.is_silent_for(A_WHILE), "{handler}");
         let info = playground.json("info");
         assert_eq!((&info["connections"], &info["max_connections"]), (&json!(10), &json!(10)));
-        assert_eq!(info["accepted"], json!(10), "{door}");
+        assert_eq!(info["accepted"], json!(10), "{handler}");
         clients.pop();
         eleventh.expect(&["hello"]);
         playground.has_refused("limit", 0);
@@ -58,7 +58,7 @@ fn the_one_too_many_waits_until_there_is_room() {
 }
 
 #[test]
-fn the_one_too_many_is_closed() {
+fn at_limit_close_closes_new_peers() {
     let playground = playground("--framing lines --max-connections 10 --at-limit close");
     let mut clients = fill(&playground, 10);
     for round in 1..=3 {
@@ -72,7 +72,7 @@ fn the_one_too_many_is_closed() {
 }
 
 #[test]
-fn the_one_too_many_is_reset() {
+fn at_limit_reset_resets_new_peers() {
     let playground = playground("--framing lines --max-connections 10 --at-limit reset");
     let _clients = fill(&playground, 10);
     for round in 1..=3 {
@@ -82,7 +82,7 @@ fn the_one_too_many_is_reset() {
 }
 
 #[test]
-fn the_limit_is_raised_and_lowered_at_the_console() {
+fn max_changes_the_connection_limit() {
     let playground = playground("--framing lines --max-connections 2");
     let mut clients = fill(&playground, 2);
     let mut waiting: Vec<_> = (0..3).map(|_| newcomer(&playground)).collect();
@@ -93,7 +93,7 @@ fn the_limit_is_raised_and_lowered_at_the_console() {
     assert!(waiting[2].is_silent_for(A_WHILE));
     assert_eq!(playground.command("max 1"), "ok");
     for client in clients.iter_mut().chain(&mut waiting[..2]) {
-        assert_eq!(client.ask("nobody is ended"), "nobody is ended");
+        assert_eq!(client.ask("still open"), "still open");
     }
     clients.clear();
     playground.has(2);
@@ -104,13 +104,13 @@ fn the_limit_is_raised_and_lowered_at_the_console() {
     waiting.remove(0);
     waiting[0].expect(&["hello"]);
     assert_eq!(playground.json("info")["max_connections"], json!(1));
-    // The same by its option's name.
+    // The same by the name of the option.
     assert_eq!(playground.command("set max-connections 2"), "ok");
     playground.greeted();
 }
 
 #[test]
-fn the_policy_is_changed_at_the_console() {
+fn the_limit_policy_changes_at_the_console() {
     let playground = playground("--framing lines --max-connections 1");
     let _client = playground.greeted();
     let mut waiting = newcomer(&playground);
@@ -123,16 +123,16 @@ fn the_policy_is_changed_at_the_console() {
 }
 
 #[test]
-fn an_exempted_connection_does_not_count() {
-    for door in DOORS {
-        let playground = playground(&format!("--handler {door} --framing lines --max-connections 1"));
+fn an_exempted_connection_is_not_counted() {
+    for handler in HANDLERS {
+        let playground = playground(&format!("--handler {handler} --framing lines --max-connections 1"));
         let mut first = playground.greeted();
         let mut waiting = [newcomer(&playground), newcomer(&playground)];
         assert!(waiting[0].is_silent_for(A_WHILE));
         assert_eq!(playground.command("exempt 1"), "ok");
         waiting[0].expect(&["hello"]);
         assert_eq!(playground.command("exempt 1"), "ok");
-        assert!(waiting[1].is_silent_for(A_WHILE), "{door}");
+        assert!(waiting[1].is_silent_for(A_WHILE), "{handler}");
         assert_eq!(playground.json("info")["connections"], json!(2));
         assert_eq!(playground.command("exempt 9"), "gone");
         assert_eq!(first.ask("alive"), "alive");
@@ -140,9 +140,9 @@ fn an_exempted_connection_does_not_count() {
 }
 
 #[test]
-fn each_address_has_so_many_connections() {
-    for door in DOORS {
-        let playground = playground(&format!("--handler {door} --framing lines --max-per-ip 2"));
+fn each_address_has_a_connection_limit() {
+    for handler in HANDLERS {
+        let playground = playground(&format!("--handler {handler} --framing lines --max-per-ip 2"));
         let mut clients = Vec::new();
         for last in 1..=5 {
             for _ in 0..2 {
@@ -166,7 +166,7 @@ fn a_rate_admits_exactly_its_count() {
         assert!(playground.connect().is_closed_in_order());
         playground.has_refused("rate", round);
     }
-    // At the worst the new bucket is empty; it is full within a tenth of a second.
+    // The new bucket may start empty. It is full within a tenth of a second.
     assert_eq!(playground.command("set accept-rate 10/0.1"), "ok");
     let began = Instant::now();
     while !newcomer(&playground).is_answered() {
@@ -185,7 +185,7 @@ fn a_rate_can_be_set_at_the_console() {
 }
 
 #[test]
-fn of_the_rules_the_first_one_given_about_an_address_decides() {
+fn the_first_matching_rule_decides() {
     for (rules, may) in [
         ("--deny 127.0.0.2", [true, false, true]),
         ("--allow 127.0.0.2 --deny 127.0.0.0/8", [false, true, false]),
@@ -209,7 +209,7 @@ fn of_the_rules_the_first_one_given_about_an_address_decides() {
 }
 
 #[test]
-fn rules_set_at_the_console_are_put_in_front() {
+fn rules_set_at_the_console_come_first() {
     let playground = playground("--framing lines --deny 127.0.0.2");
     assert!(playground.connect_from(2).is_closed_in_order());
     assert_eq!(playground.command("set allow 127.0.0.0/30"), "ok");
@@ -219,7 +219,7 @@ fn rules_set_at_the_console_are_put_in_front() {
     for last in 1..=3 {
         assert!(playground.connect_from(last).is_closed_in_order());
     }
-    assert_eq!(second.ask("nobody is ended"), "nobody is ended");
+    assert_eq!(second.ask("still open"), "still open");
     assert_eq!(playground.command("set allow 127.0.0.3"), "ok");
     assert_eq!(playground.connect_from(3).ask("hello"), "hello");
     assert!(playground.connect_from(1).is_closed_in_order());
@@ -227,7 +227,7 @@ fn rules_set_at_the_console_are_put_in_front() {
 }
 
 #[test]
-fn with_few_descriptors_the_limit_is_lowered_and_a_warning_said() {
+fn few_descriptors_lower_the_limit_with_a_warning() {
     let playground = playground_with_descriptors(64, "--framing lines --acceptors 2");
     let max = playground.json("info")["max_connections"].as_u64().unwrap();
     assert!((10..64).contains(&max), "{max}");
@@ -238,7 +238,7 @@ fn with_few_descriptors_the_limit_is_lowered_and_a_warning_said() {
     assert_eq!(clients[0].ask("alive"), "alive");
     clients.pop();
     waiting.expect(&["hello"]);
-    // More than there is room for is lowered, too.
+    // A higher value is lowered, too.
     assert_eq!(playground.command("max 1000"), "ok");
     let raised = playground.json("info")["max_connections"].as_u64().unwrap();
     assert!((max - 5..64).contains(&raised), "{raised}");
@@ -246,11 +246,11 @@ fn with_few_descriptors_the_limit_is_lowered_and_a_warning_said() {
 }
 
 #[test]
-fn out_of_descriptors_whoever_is_there_goes_on() {
+fn connections_are_served_while_descriptors_are_exhausted() {
     let playground = playground_with_descriptors(64, "--framing lines --acceptors 2");
     let max = playground.json("info")["max_connections"].as_u64().unwrap();
     let mut clients = fill(&playground, max as usize - 5);
-    // Consoles are not counted: they take what was to be left for the connections.
+    // Console connections are not counted but use descriptors.
     let mut consoles: Vec<_> = (0..60).map(|_| playground.console()).collect();
     let mut waiting: Vec<_> = (0..5).map(|_| newcomer(&playground)).collect();
     assert!(playground.says("cannot accept"));

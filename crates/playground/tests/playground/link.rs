@@ -1,4 +1,4 @@
-//! What carries a client's bytes: TCP, or TLS over it by a library that we did not write.
+//! The transport of a client: TCP, or TLS by rustls or native-tls.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -7,10 +7,10 @@ use std::sync::Arc;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
 pub trait Link: Read + Write + Send {
-    /// What is below.
+    /// The TCP stream below.
     fn tcp(&self) -> &TcpStream;
 
-    /// Says that nothing more comes: by FIN, or by `close_notify` alone.
+    /// Ends the sending side: by FIN, or with TLS by `close_notify` only.
     fn finish(&mut self);
 }
 
@@ -26,7 +26,7 @@ impl Link for TcpStream {
 
 pub type Rustls = StreamOwned<ClientConnection, TcpStream>;
 
-/// Shakes hands as a client of rustls.
+/// Runs the TLS handshake as a rustls client.
 pub fn rustls(config: ClientConfig, name: &str, tcp: TcpStream) -> io::Result<Rustls> {
     let name = name.to_owned().try_into().unwrap();
     let session = ClientConnection::new(Arc::new(config), name).map_err(io::Error::other)?;

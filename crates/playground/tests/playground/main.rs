@@ -1,4 +1,4 @@
-//! The example `playground` after its contract, from outside: a process, its sockets, its output.
+//! Black-box tests of the playground: a process, its sockets, its output.
 
 #![allow(clippy::unwrap_used, unreachable_pub)]
 
@@ -20,5 +20,5 @@ mod tls;
 mod unix;
 mod verbs;
 
-/// The four doors, by the handlers that echo through them.
-const DOORS: [&str; 4] = ["echo", "loop", "async", "actor"];
+/// The echo handlers, one for each kind of handler of the library.
+const HANDLERS: [&str; 4] = ["echo", "loop", "async", "actor"];

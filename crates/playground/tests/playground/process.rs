@@ -1,4 +1,4 @@
-//! The playground as a process.
+//! Runs the playground as a process.
 
 use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::net::{SocketAddr, TcpStream};
@@ -12,7 +12,7 @@ use crate::client::{Client, Wire};
 use crate::support::start_program;
 pub use crate::support::{eventually, PATIENCE};
 
-/// A running playground with a console; ended with its value.
+/// A running playground with a console. Dropping it ends the process.
 pub struct Playground {
     child: Child,
     stdout: Receiver<String>,
@@ -23,14 +23,14 @@ pub struct Playground {
     console: SocketAddr,
 }
 
-/// How a playground that was not to stay ended.
+/// The exit code and output of a process that has ended.
 pub struct Ended {
     pub code: Option<i32>,
     pub stdout: String,
     pub stderr: String,
 }
 
-/// Starts it, and waits until it is ready. `options` are separated by blanks.
+/// Starts a playground and waits until it is ready. `options` are separated by spaces.
 pub fn playground(options: &str) -> Playground {
     Playground::with_listeners(1, options)
 }
@@ -45,7 +45,7 @@ pub fn playground_with_tls_and(more: usize, options: &str) -> Playground {
     start_at(program(), "tls://127.0.0.1:0", 1 + more, options)
 }
 
-/// The same, for a process that may have only so many files open.
+/// The same with a descriptor limit.
 #[cfg(unix)]
 pub fn playground_with_descriptors(limit: u32, options: &str) -> Playground {
     let mut shell = Command::new("sh");
@@ -53,7 +53,7 @@ pub fn playground_with_descriptors(limit: u32, options: &str) -> Playground {
     start(shell, 1, options)
 }
 
-/// One that listens at this URL, which is none of TCP.
+/// The same with a listener URL that is not TCP.
 #[cfg(unix)]
 pub fn playground_at(url: &str, options: &str) -> Playground {
     start_at(program(), url, 0, options)
@@ -63,7 +63,7 @@ fn start(command: Command, listeners: usize, options: &str) -> Playground {
     start_at(command, "tcp://127.0.0.1:0", listeners, options)
 }
 
-/// `ports`: how many of the listeners are TCP ports, with TLS or without; if none is, the URL is the only one.
+/// `ports`: the number of TCP listeners, with or without TLS. If it is 0, the URL is the only listener.
 fn start_at(command: Command, url: &str, ports: usize, options: &str) -> Playground {
     let fixed = ["--listen", url, "--console", "127.0.0.1:0"];
     let mut child = spawn(command, fixed.into_iter().chain(options.split_whitespace()));
@@ -84,7 +84,7 @@ fn start_at(command: Command, url: &str, ports: usize, options: &str) -> Playgro
     Playground { child, stdout, stderr, wire, urls, addresses, console }
 }
 
-/// Runs one that is to end by itself.
+/// Runs a playground that ends by itself.
 pub fn run<'a>(options: impl IntoIterator<Item = &'a str>) -> Ended {
     let mut child = Ending(spawn(program(), options));
     let (stdout, stderr) = (lines(child.0.stdout.take().unwrap()), lines(child.0.stderr.take().unwrap()));
@@ -92,7 +92,7 @@ pub fn run<'a>(options: impl IntoIterator<Item = &'a str>) -> Ended {
     Ended { code, stdout: rest(&stdout), stderr: rest(&stderr) }
 }
 
-/// A process that does not outlive the test that waits for its end.
+/// A process that is killed when the test ends.
 struct Ending(Child);
 
 impl Drop for Ending {
@@ -111,7 +111,7 @@ fn spawn<'a>(mut command: Command, options: impl IntoIterator<Item = &'a str>) -
     start_program(&mut command)
 }
 
-/// Read by a thread of its own, so that no pipe fills up and every wait is bounded.
+/// Reads the lines on a thread, so that no pipe fills up and every wait has a limit.
 fn lines(stream: impl Read + Send + 'static) -> Receiver<String> {
     let (sender, receiver) = channel();
     thread::spawn(move || BufReader::new(stream).lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
@@ -136,12 +136,12 @@ fn wait(child: &mut Child) -> Option<i32> {
 }
 
 impl Playground {
-    /// One that listens at so many ports: the options name all but the first.
+    /// A playground with that many listeners. The options name all but the first.
     pub fn with_listeners(listeners: usize, options: &str) -> Self {
         start(program(), listeners, options)
     }
 
-    /// Where it listens, first of all.
+    /// The address of the first listener.
     pub fn address(&self) -> SocketAddr {
         self.addresses[0]
     }
@@ -150,17 +150,17 @@ impl Playground {
         &self.addresses
     }
 
-    /// Whether the kernel refuses peers at its port.
+    /// Whether the kernel refuses connections to the port.
     pub fn refuses(&self) -> bool {
         TcpStream::connect(self.address()).is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
     }
 
-    /// A peer that speaks the framing asked for.
+    /// Connects a client with the framing of the options.
     pub fn connect(&self) -> Client {
         Client::connect(self.address(), self.wire)
     }
 
-    /// Whether a peer is reset that comes now.
+    /// Whether a new connection is reset.
     pub fn resets(&self) -> bool {
         match Client::try_connect(self.address(), self.wire) {
             Ok(mut client) => client.is_reset(),
@@ -168,18 +168,18 @@ impl Playground {
         }
     }
 
-    /// A peer of another address of this machine: 127.0.0.`last`.
+    /// Connects a client from 127.0.0.`last`.
     pub fn connect_from(&self, last: u8) -> Client {
         Client::connect_from(last, self.address(), self.wire)
     }
 
-    /// Waits for a line on stderr with these words in it; those before it are forgotten.
+    /// Waits for a line on stderr that contains `words`. Drops the lines before it.
     pub fn says(&self, words: &str) -> bool {
         let lines = std::iter::from_fn(|| self.stderr.recv_timeout(PATIENCE).ok());
         lines.into_iter().any(|line| line.contains(words))
     }
 
-    /// One that was echoed already: it is a connection by now.
+    /// Connects a client and waits for its first echo.
     pub fn greeted(&self) -> Client {
         let mut client = self.connect();
         assert_eq!(client.ask("hello"), "hello");
@@ -198,12 +198,12 @@ impl Playground {
         &self.urls
     }
 
-    /// How its packets look on the wire.
+    /// The framing of the options.
     pub fn wire(&self) -> Wire {
         self.wire
     }
 
-    /// The answer to one command.
+    /// The answer of the console to one command.
     pub fn command(&self, command: &str) -> String {
         self.console().ask(command)
     }
@@ -217,7 +217,7 @@ impl Playground {
         self.json("info")["closed"][reason].as_u64().unwrap()
     }
 
-    /// Waits until so many have been closed for this reason: the peer sees the end a little before it is counted.
+    /// Waits until `count` connections have been closed for this reason. The peer sees the end before it is counted.
     #[track_caller]
     pub fn has_closed(&self, reason: &str, count: u64) {
         eventually(|| self.closed(reason) >= count);
@@ -231,7 +231,7 @@ impl Playground {
         assert!(kill.wait().unwrap().success());
     }
 
-    /// How much of the process is in memory, in bytes.
+    /// The resident memory of the process in bytes.
     #[cfg(target_os = "linux")]
     pub fn memory(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();

@@ -1,16 +1,16 @@
-//! The PROXY protocol, from outside: versions 1 and 2, at all doors.
+//! The PROXY protocol, versions 1 and 2, with all handlers.
 
+mod addresses;
 mod headers;
 mod refused;
 mod together;
-mod who;
 
 use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
 
 use crate::client::Client;
 use crate::process::Playground;
 
-/// One who is trusted: the peers of these tests come from 127.0.0.1, unless they say otherwise.
+/// The trusted sender: the clients of these tests connect from 127.0.0.1 by default.
 const REQUIRE: &str = "--framing lines --proxy-protocol require --trusted-proxy 127.0.0.1";
 const OPTIONAL: &str = "--framing lines --proxy-protocol optional --trusted-proxy 127.0.0.1";
 
@@ -23,13 +23,13 @@ pub fn line(claimed: &str) -> Vec<u8> {
     format!("PROXY {family} {} {to} {} 443\r\n", claimed.ip(), claimed.port()).into_bytes()
 }
 
-/// A header of version 2 that claims it, with this behind the addresses.
-pub fn binary_with(claimed: &str, behind: &[u8]) -> Vec<u8> {
+/// A header of version 2 that claims this address, with `rest` after the addresses.
+pub fn binary_with(claimed: &str, rest: &[u8]) -> Vec<u8> {
     let (family, addresses) = match claimed.parse().unwrap() {
         SocketAddr::V4(claimed) => (0x11, v4(claimed)),
         SocketAddr::V6(claimed) => (0x21, v6(claimed)),
     };
-    version_2(0x21, family, &[&addresses, behind].concat())
+    version_2(0x21, family, &[&addresses, rest].concat())
 }
 
 pub fn binary(claimed: &str) -> Vec<u8> {
@@ -49,8 +49,8 @@ fn v6(claimed: SocketAddrV6) -> Vec<u8> {
     [&claimed.ip().octets()[..], &[0; 16], &claimed.port().to_be_bytes(), &443u16.to_be_bytes()].concat()
 }
 
-/// A peer for whom a load balancer speaks.
-fn behind(playground: &Playground, header: &[u8]) -> Client {
+/// A client behind a load balancer.
+fn connect_behind(playground: &Playground, header: &[u8]) -> Client {
     let mut client = playground.connect();
     client.send_wire(header);
     client

@@ -1,15 +1,15 @@
-//! Options, and what is refused.
+//! Valid and invalid options.
 
 use std::net::TcpListener;
 
 use crate::process::{playground, run};
 
 #[test]
-fn a_bad_option_is_named_on_stderr_with_exit_code_2() {
+fn an_invalid_option_is_named_with_exit_code_2() {
     for (options, named) in [
         ("--bogus", "--bogus"),
         ("--acceptors 0", "--acceptors"),
-        ("--handler nobody", "--handler"),
+        ("--handler unknown", "--handler"),
         ("--framing len3", "--framing"),
         ("--framing len1 --max-frame 0", "--max-frame"),
         ("--restarts 5", "--restarts"),
@@ -53,7 +53,7 @@ fn a_bad_option_is_named_on_stderr_with_exit_code_2() {
 }
 
 #[test]
-fn a_text_that_does_not_fit_a_packet_is_refused() {
+fn a_text_too_long_for_a_packet_is_refused() {
     let long = "x".repeat(256);
     for option in ["--greeting", "--goodbye"] {
         let ended = run(["--framing", "len1", option, &long]);
@@ -63,7 +63,7 @@ fn a_text_that_does_not_fit_a_packet_is_refused() {
 }
 
 #[test]
-fn an_address_that_cannot_be_bound_is_named_with_the_systems_reason() {
+fn an_address_in_use_is_named_with_the_system_error() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().unwrap().to_string();
     for options in [
@@ -77,7 +77,7 @@ fn an_address_that_cannot_be_bound_is_named_with_the_systems_reason() {
 }
 
 #[test]
-fn the_number_of_acceptors_is_the_one_asked_for_else_one_per_core() {
+fn acceptors_default_to_one_per_core() {
     let cores = std::thread::available_parallelism().unwrap().get();
     for (options, acceptors) in [("--acceptors 3", 3), ("", cores)] {
         let info = playground(options).json("info");

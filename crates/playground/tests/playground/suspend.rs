@@ -5,26 +5,26 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::process::{eventually, playground, Playground};
-use crate::DOORS;
+use crate::HANDLERS;
 
 fn status(playground: &Playground) -> String {
     playground.json("info")["status"].as_str().unwrap().to_owned()
 }
 
 #[test]
-fn refuse_closes_the_port_and_connections_go_on() {
-    for door in DOORS {
+fn refuse_closes_the_port_and_keeps_connections() {
+    for handler in HANDLERS {
         for command in ["suspend", "suspend refuse"] {
-            let playground = playground(&format!("--handler {door} --framing lines"));
+            let playground = playground(&format!("--handler {handler} --framing lines"));
             let mut client = playground.greeted();
             assert_eq!(status(&playground), "running");
             assert_eq!(playground.command(command), "ok");
             assert_eq!(status(&playground), "suspended");
             assert!(playground.refuses());
-            assert_eq!(client.ask("still here"), "still here", "{door}");
+            assert_eq!(client.ask("still here"), "still here", "{handler}");
             assert_eq!(playground.command("resume"), "ok");
             assert_eq!(status(&playground), "running");
-            // On the same port, which the system had chosen.
+            // On the same port, which the system has chosen.
             playground.greeted();
         }
     }
@@ -46,7 +46,7 @@ fn hold_keeps_peers_waiting_in_the_kernel() {
 }
 
 #[test]
-fn a_second_time_changes_nothing() {
+fn a_second_suspend_has_no_effect() {
     let playground = playground("--framing lines");
     assert_eq!(playground.command("resume"), "ok");
     for command in ["suspend hold", "suspend refuse", "suspend"] {
@@ -60,7 +60,7 @@ fn a_second_time_changes_nothing() {
 }
 
 #[test]
-fn a_port_that_somebody_took_is_said_and_can_be_resumed_later() {
+fn resume_reports_a_taken_port_and_works_later() {
     let playground = playground("--framing lines");
     assert_eq!(playground.command("suspend"), "ok");
     let thief = std::net::TcpListener::bind(playground.address()).unwrap();
@@ -73,11 +73,11 @@ fn a_port_that_somebody_took_is_said_and_can_be_resumed_later() {
 }
 
 #[test]
-fn a_draining_one_cannot_be_suspended() {
+fn a_draining_pool_cannot_be_suspended() {
     let playground = playground("--framing lines --linger");
     let _client = playground.greeted();
     let mut console = playground.console();
-    // Opened before: the drain's answer comes at its end.
+    // Opened first, because `drain` answers at its end.
     let mut second = playground.console();
     second.send("drain 600000");
     eventually(|| status(&playground) == "draining");

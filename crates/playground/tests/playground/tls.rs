@@ -1,4 +1,4 @@
-//! TLS, from outside: both back ends, by clients of rustls, of native-tls, and by the command `openssl`.
+//! TLS with both back ends. The clients are rustls, native-tls and the program `openssl`.
 
 mod certificates;
 mod echo;
@@ -26,37 +26,37 @@ pub use handshakes::adds_up;
 
 pub const BACKENDS: [&str; 2] = ["native", "rustls"];
 
-/// An authority, and what it has issued for `localhost`.
-pub struct Papers {
+/// A certificate authority and its certificate for `localhost`.
+pub struct TestCerts {
     pub pki: Pki,
     pub certificate: PathBuf,
     pub key: PathBuf,
 }
 
-impl Papers {
-    /// `name`: of the test, which has a folder of its own.
+impl TestCerts {
+    /// `name`: the name of the folder of this test.
     pub fn new(name: &str) -> Self {
         let pki = Pki::new(&format!("playground-{name}"));
         let (certificate, key) = pki.issue("localhost");
-        Papers { pki, certificate, key }
+        TestCerts { pki, certificate, key }
     }
 
-    /// The options that give a playground TLS.
+    /// The TLS options of the playground.
     pub fn options(&self, backend: &str) -> String {
         pair(&self.certificate, &self.key) + " --tls-backend " + backend
     }
 
-    /// A playground with TLS on its port.
+    /// A playground with a TLS port.
     pub fn playground(&self, backend: &str, options: &str) -> Playground {
         playground_with_tls(&format!("{} {options}", self.options(backend)))
     }
 
-    /// Shakes hands over a connection that is there.
+    /// Starts TLS on an open connection.
     pub fn secure(&self, tcp: TcpStream) -> io::Result<Rustls> {
         rustls(self.pki.client(None), "localhost", tcp)
     }
 
-    /// Shakes hands, with these bytes in front of the first word and in one write with it.
+    /// Starts TLS and sends these bytes before the ClientHello, in the same write.
     pub fn secure_behind(&self, bytes: &[u8], tcp: TcpStream) -> Rustls {
         let config = Arc::new(self.pki.client(None));
         let session = ClientConnection::new(config, "localhost".try_into().unwrap()).unwrap();
@@ -70,7 +70,7 @@ impl Papers {
         tls
     }
 
-    /// The first word of a client.
+    /// The ClientHello of a client.
     pub fn hello(&self) -> Vec<u8> {
         let config = Arc::new(self.pki.client(None));
         let mut session = ClientConnection::new(config, "localhost".try_into().unwrap()).unwrap();
@@ -79,7 +79,7 @@ impl Papers {
         hello
     }
 
-    /// A peer by rustls.
+    /// Connects a rustls client.
     pub fn connect(&self, playground: &Playground) -> Client {
         self.connect_at(playground.address(), playground.wire())
     }
@@ -88,21 +88,21 @@ impl Papers {
         Client::over(self.secure(tcp(address).unwrap()).unwrap(), wire)
     }
 
-    /// A peer whose socket takes little that it does not read.
+    /// Connects a client with a small receive buffer.
     pub fn narrow(&self, playground: &Playground) -> Client {
         let tcp = tcp(playground.address()).unwrap();
         socket2::SockRef::from(&tcp).set_recv_buffer_size(100_000).unwrap();
         Client::over(self.secure(tcp).unwrap(), playground.wire())
     }
 
-    /// One that was echoed already: it is a connection by now.
+    /// Connects a client and waits for its first echo.
     pub fn greeted(&self, playground: &Playground) -> Client {
         let mut client = self.connect(playground);
         assert_eq!(client.ask("hello"), "hello");
         client
     }
 
-    /// A peer by the system's TLS.
+    /// Connects a native-tls client.
     pub fn connect_natively(&self, playground: &Playground) -> Client {
         let authority = std::fs::read(self.pki.authority()).unwrap();
         let authority = native_tls::Certificate::from_pem(&authority).unwrap();
@@ -111,7 +111,7 @@ impl Papers {
         Client::over(tls, playground.wire())
     }
 
-    /// What the command `openssl s_client` gets back for this.
+    /// Sends bytes with `openssl s_client` and returns the answer.
     pub fn openssl(&self, playground: &Playground, options: &str, input: &[u8]) -> Vec<u8> {
         let mut client = Command::new("openssl");
         client.args(["s_client", "-quiet", "-verify_return_error", "-servername", "localhost", "-CAfile"]);
@@ -123,12 +123,12 @@ impl Papers {
     }
 }
 
-/// The options for a certificate and its key.
+/// The options of a certificate and its key.
 pub fn pair(certificate: &Path, key: &Path) -> String {
     format!("--tls-cert {} --tls-key {}", certificate.display(), key.display())
 }
 
-/// Goes away without a word of TLS.
+/// Closes the TCP connection without `close_notify`.
 fn cut_off(client: Client) {
     Link::finish(&mut client.into_tcp());
 }

@@ -1,4 +1,4 @@
-//! Unix sockets, from outside.
+//! Unix sockets.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use crate::process::{eventually, playground_at, run};
 use crate::support::{start_program, PATIENCE};
 
-/// A path of this test's own, in the folder for such things; gone with its value.
+/// A path for the socket of one test. Dropping it removes the file.
 struct Place(PathBuf);
 
 impl Place {
@@ -26,7 +26,7 @@ impl Drop for Place {
     }
 }
 
-/// What netcat gets back for these lines.
+/// Sends lines with netcat and returns the answer.
 fn netcat(place: &str, lines: &str) -> String {
     let mut nc = Command::new("nc");
     nc.args(["-N", "-U", place]).stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -36,7 +36,7 @@ fn netcat(place: &str, lines: &str) -> String {
 }
 
 #[test]
-fn a_socket_file_is_served_told_and_taken_along() {
+fn a_socket_file_is_served_listed_and_removed() {
     let place = Place::new("served");
     let playground = playground_at(&place.url(), "--framing lines");
     let path = place.0.to_str().unwrap();
@@ -52,7 +52,7 @@ fn a_socket_file_is_served_told_and_taken_along() {
 }
 
 #[test]
-fn a_file_of_a_process_that_was_killed_is_in_nobodys_way() {
+fn a_stale_socket_file_is_replaced() {
     let place = Place::new("killed");
     drop(playground_at(&place.url(), ""));
     eventually(|| place.0.exists());

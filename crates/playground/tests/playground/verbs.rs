@@ -1,16 +1,16 @@
-//! The verbs, at all doors.
+//! The verbs, with all handlers.
 
 use std::time::{Duration, Instant};
 
 use crate::client::Wire;
 use crate::process::playground;
-use crate::DOORS;
+use crate::HANDLERS;
 
 #[test]
-fn packets_come_back_and_verbs_are_answered_at_every_door_in_every_framing() {
-    for door in DOORS {
+fn all_handlers_echo_and_answer_verbs_in_all_framings() {
+    for handler in HANDLERS {
         for framing in ["raw", "lines", "len1", "len2", "len4", "len8"] {
-            let options = format!("--handler {door} --framing {framing}");
+            let options = format!("--handler {handler} --framing {framing}");
             let playground = playground(&options);
             let mut client = playground.connect();
             let peer = client.address().to_string();
@@ -21,7 +21,7 @@ fn packets_come_back_and_verbs_are_answered_at_every_door_in_every_framing() {
                 ("!peer", &peer),
                 ("!tls", "none"),
                 ("!starttls", "unsupported"),
-                // Not quite verbs: these come back as they are.
+                // Not verbs: echoed unchanged.
                 ("!counts", "!counts"),
                 ("!count ", "!count "),
                 ("!wait a while", "!wait a while"),
@@ -38,40 +38,40 @@ fn packets_come_back_and_verbs_are_answered_at_every_door_in_every_framing() {
 }
 
 #[test]
-fn a_raw_answer_ends_as_the_verb_did() {
-    for door in DOORS {
-        let playground = playground(&format!("--handler {door}"));
+fn a_raw_answer_has_the_line_ending_of_the_verb() {
+    for handler in HANDLERS {
+        let playground = playground(&format!("--handler {handler}"));
         let mut client = playground.connect();
         for (packet, answer) in
             [("!id", "1"), ("!id\n", "1\n"), ("!id\r\n", "1\r\n"), ("hello\r\n", "hello\r\n"), ("!id\n\n", "!id\n\n")]
         {
-            assert_eq!(client.ask(packet), answer, "{door}");
+            assert_eq!(client.ask(packet), answer, "{handler}");
         }
-        client.send("!bye so long\n");
-        assert_eq!(client.until_gone(), "so long\n", "{door}");
+        client.send("!bye see you\n");
+        assert_eq!(client.until_gone(), "see you\n", "{handler}");
     }
 }
 
 #[test]
-fn lines_end_with_lf_and_a_cr_before_it_is_dropped() {
-    for door in DOORS {
-        let playground = playground(&format!("--handler {door} --framing lines"));
+fn lines_end_with_lf_and_an_optional_cr() {
+    for handler in HANDLERS {
+        let playground = playground(&format!("--handler {handler} --framing lines"));
         let mut client = playground.connect();
         client.send_wire(b"!id\r\nhe\rllo\r\n\n!count\n");
         client.finish();
-        assert_eq!(client.until_gone(), "1\nhe\rllo\n\n4\n", "{door}");
+        assert_eq!(client.until_gone(), "1\nhe\rllo\n\n4\n", "{handler}");
     }
 }
 
 #[test]
-fn each_ending_is_counted_under_its_reason() {
-    for door in DOORS {
-        let playground = playground(&format!("--handler {door} --framing lines"));
+fn each_end_is_counted_by_its_reason() {
+    for handler in HANDLERS {
+        let playground = playground(&format!("--handler {handler} --framing lines"));
         for (verb, reason) in [("!stop", "local"), ("!panic", "panic"), ("!fail on purpose", "error")] {
             let mut client = playground.connect();
             client.send_all(&["first", verb]);
             let rest = client.until_gone();
-            assert!(rest == "first\n" || verb == "!panic" && rest.is_empty(), "{door} {verb}: {rest:?}");
+            assert!(rest == "first\n" || verb == "!panic" && rest.is_empty(), "{handler} {verb}: {rest:?}");
             playground.has_closed(reason, 1);
         }
         playground.greeted();
@@ -79,55 +79,55 @@ fn each_ending_is_counted_under_its_reason() {
 }
 
 #[test]
-fn a_wait_holds_the_packets_behind_it_and_nobody_else() {
-    for door in DOORS {
-        let playground = playground(&format!("--handler {door} --framing lines --acceptors 1"));
+fn a_wait_delays_only_later_packets_of_its_connection() {
+    for handler in HANDLERS {
+        let playground = playground(&format!("--handler {handler} --framing lines --acceptors 1"));
         let (mut waiting, mut other) = (playground.greeted(), playground.greeted());
         let began = Instant::now();
         waiting.send_all(&["!wait 400", "a", "!count"]);
         assert_eq!(other.ask("b"), "b");
         waiting.expect(&["waited", "a", "4"]);
-        assert!(began.elapsed() >= Duration::from_millis(400), "{door}");
+        assert!(began.elapsed() >= Duration::from_millis(400), "{handler}");
     }
 }
 
 #[test]
 fn a_wait_is_dropped_when_the_peer_leaves() {
-    for door in DOORS {
-        let playground = playground(&format!("--handler {door} --framing lines"));
+    for handler in HANDLERS {
+        let playground = playground(&format!("--handler {handler} --framing lines"));
         let mut client = playground.greeted();
         client.send("!wait 60000");
         client.finish();
-        assert_eq!(client.until_gone(), "", "{door}");
+        assert_eq!(client.until_gone(), "", "{handler}");
         playground.has_closed("peer", 1);
 
-        // With a packet behind it the peer still wants its answers.
+        // A later packet shows that the peer still waits for answers.
         let mut client = playground.greeted();
         client.send_all(&["!wait 100", "a"]);
         client.finish();
-        assert_eq!(client.until_gone(), "waited\na\n", "{door}");
+        assert_eq!(client.until_gone(), "waited\na\n", "{handler}");
     }
 }
 
 #[test]
 fn a_passive_connection_is_not_read_for_a_while() {
-    for door in DOORS {
-        let playground = playground(&format!("--handler {door} --framing lines"));
+    for handler in HANDLERS {
+        let playground = playground(&format!("--handler {handler} --framing lines"));
         let mut client = playground.greeted();
         let began = Instant::now();
         client.send_all(&["!passive 300", "after"]);
         client.expect(&["passive"]);
-        assert_eq!(playground.command("send 1 told"), "ok");
-        client.expect(&["told", "after"]);
-        assert!(began.elapsed() >= Duration::from_millis(300), "{door}");
+        assert_eq!(playground.command("send 1 pushed"), "ok");
+        client.expect(&["pushed", "after"]);
+        assert!(began.elapsed() >= Duration::from_millis(300), "{handler}");
     }
 }
 
 #[test]
-fn a_flood_comes_whole_and_before_what_is_behind_it() {
-    for door in DOORS {
+fn a_flood_is_sent_whole_before_later_answers() {
+    for handler in HANDLERS {
         for (framing, length) in [("lines", 1024), ("len1", 255), ("raw", 1024)] {
-            let options = format!("--handler {door} --framing {framing}");
+            let options = format!("--handler {handler} --framing {framing}");
             let playground = playground(&options);
             let mut client = playground.greeted();
             let packet = "x".repeat(length);
@@ -144,23 +144,23 @@ fn a_flood_comes_whole_and_before_what_is_behind_it() {
     }
 }
 
-/// 200 MB are asked for and not read.
+/// The client requests 200 MB and does not read them.
 #[cfg(target_os = "linux")]
 #[test]
-fn a_flood_that_nobody_reads_costs_little_memory() {
-    for door in DOORS {
-        let playground = playground(&format!("--handler {door} --framing lines"));
+fn an_unread_flood_uses_little_memory() {
+    for handler in HANDLERS {
+        let playground = playground(&format!("--handler {handler} --framing lines"));
         let mut client = playground.connect();
         let before = playground.memory();
         client.send("!flood 200000");
         client.read(1_000_000);
         let grown = playground.memory().saturating_sub(before);
-        assert!(grown < 20_000_000, "{door}: {grown} bytes");
+        assert!(grown < 20_000_000, "{handler}: {grown} bytes");
     }
 }
 
 #[test]
-fn condors_ping_speaks_packets_behind_two_bytes_of_length() {
+fn ping_uses_a_length_prefix_of_two_bytes() {
     let playground = playground("--handler ping");
     let mut client = playground.connect();
     client.send_wire(b"\0\x04ping\0\x03huh\0\0\0\x04stop\0\x04ping");

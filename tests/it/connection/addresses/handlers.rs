@@ -1,4 +1,4 @@
-//! Messages of one's own, and what actix offers to those who handle them.
+//! Custom messages, and what actix offers to their handlers.
 
 use std::time::{Duration, Instant};
 
@@ -6,45 +6,49 @@ use actix_acceptor::{handlers::EventLoop, messages::Info, ConnectionContext};
 
 use super::*;
 
-type Question<R> = dyn FnOnce(&mut Connection<Desk>, &mut ConnectionContext<Desk>) -> R + Send;
+type Question<R> = dyn FnOnce(&mut Connection<ActionProtocol>, &mut ConnectionContext<ActionProtocol>) -> R + Send;
 
-/// What a handler is to do, with its context: made by [`Ask::to`].
-pub(super) struct Ask<R>(Box<Question<R>>);
+/// What a handler is to do, with its context: made by [`Request::to`].
+pub(super) struct Request<R>(Box<Question<R>>);
 
-impl<R> Ask<R> {
+impl<R> Request<R> {
     pub(super) fn to(
-        deed: impl FnOnce(&mut Connection<Desk>, &mut ConnectionContext<Desk>) -> R + Send + 'static,
+        deed: impl FnOnce(&mut Connection<ActionProtocol>, &mut ConnectionContext<ActionProtocol>) -> R + Send + 'static,
     ) -> Self {
-        Ask(Box::new(deed))
+        Request(Box::new(deed))
     }
 }
 
-impl<R: Send + 'static> Message for Ask<R> {
+impl<R: Send + 'static> Message for Request<R> {
     type Result = R;
 }
 
-impl<R: Send + 'static> Handler<Ask<R>> for Connection<Desk> {
-    type Result = MessageResult<Ask<R>>;
+impl<R: Send + 'static> Handler<Request<R>> for Connection<ActionProtocol> {
+    type Result = MessageResult<Request<R>>;
 
-    fn handle(&mut self, ask: Ask<R>, ctx: &mut ConnectionContext<Desk>) -> Self::Result {
+    fn handle(&mut self, ask: Request<R>, ctx: &mut ConnectionContext<ActionProtocol>) -> Self::Result {
         MessageResult((ask.0)(self, ctx))
     }
 }
 
 /// Leaves a word from a handler, or from a future of one.
-pub(super) fn said(word: &'static str, act: &mut Connection<Desk>, _: &mut ConnectionContext<Desk>) {
+pub(super) fn respond(
+    word: &'static str,
+    act: &mut Connection<ActionProtocol>,
+    _: &mut ConnectionContext<ActionProtocol>,
+) {
     act.with(|desk, _| ((), desk.say(word)));
 }
 
 /// A question answered later, while the connection goes on.
 #[derive(Message)]
 #[rtype(result = "String")]
-struct Later(Gate);
+struct Deferred(Gate);
 
-impl Handler<Later> for Connection<Desk> {
+impl Handler<Deferred> for Connection<ActionProtocol> {
     type Result = ResponseActFuture<Self, String>;
 
-    fn handle(&mut self, later: Later, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, later: Deferred, _: &mut Self::Context) -> Self::Result {
         Box::pin(
             later
                 .0
@@ -57,32 +61,32 @@ impl Handler<Later> for Connection<Desk> {
 
 #[actix::test]
 async fn a_message_handler_reaches_protocol_and_connection() {
-    let (_pool, mut peer, address, mut words) = one_desk().await;
-    let ask = Ask::to(|act, _| {
+    let (_pool, mut peer, address, mut words) = action_connection().await;
+    let ask = Request::to(|act, _| {
         act.with(|desk, conn| {
             desk.say("asked");
             conn.send("sent".into()).unwrap();
             (conn.id(), Next::Send("and answered".into()))
         })
     });
-    let id = soon(address.send(ask)).await.unwrap();
-    assert_eq!(id, soon(address.send(Info)).await.unwrap().id);
+    let id = in_time(address.send(ask)).await.unwrap();
+    assert_eq!(id, in_time(address.send(Info)).await.unwrap().id);
     peer.expect(b"sent\nand answered\n").await;
     words.expect(&["asked"]).await;
 }
 
 #[actix::test]
 async fn a_message_handler_may_stop_fail_or_wait() {
-    type Answer = fn(&mut Conn<Desk>) -> Next<Desk>;
+    type Answer = fn(&mut Conn<ActionProtocol>) -> Next<ActionProtocol>;
     let answers: [(Answer, &[u8], &str); 3] = [
         (|_| Next::SendAndStop("bye".into()), b"bye\n", "closed: local"),
         (|_| Next::fail("as asked"), b"", "closed: error"),
         (|conn| conn.wait(async { "waited" }, |out, _, _| Next::SendAndStop(out.into())), b"waited\n", "closed: local"),
     ];
     for (answer, rest, end) in answers {
-        let (_pool, mut peer, address, mut words) = one_desk().await;
-        let ask = Ask::to(move |act, _| act.with(|_, conn| ("answered at once", answer(conn))));
-        assert_eq!(soon(address.send(ask)).await.unwrap(), "answered at once");
+        let (_pool, mut peer, address, mut words) = action_connection().await;
+        let ask = Request::to(move |act, _| act.with(|_, conn| ("answered at once", answer(conn))));
+        assert_eq!(in_time(address.send(ask)).await.unwrap(), "answered at once");
         assert_eq!(peer.read_to_end().await, rest);
         words.expect(&[end]).await;
     }
@@ -90,11 +94,11 @@ async fn a_message_handler_may_stop_fail_or_wait() {
 
 #[actix::test]
 async fn a_message_handler_panic_ends_its_connection() {
-    let (pool, mut peer, address, mut words) = one_desk().await;
-    let (mut other, ..) = meet(&pool).await;
+    let (pool, mut peer, address, mut words) = action_connection().await;
+    let (mut other, ..) = connect_with_address(&pool).await;
     words.expect(&["ack"]).await;
-    let ask = Ask::<()>::to(|act, _| act.with(|_, _| panic!("in the handler")));
-    assert!(matches!(soon(address.send(ask)).await, Err(MailboxError::Closed)));
+    let ask = Request::<()>::to(|act, _| act.with(|_, _| panic!("in the handler")));
+    assert!(matches!(in_time(address.send(ask)).await, Err(MailboxError::Closed)));
     peer.until_gone().await;
     words.expect(&["closed: panic"]).await;
     other.echo("lives\n").await;
@@ -102,22 +106,22 @@ async fn a_message_handler_panic_ends_its_connection() {
 
 #[actix::test]
 async fn a_deferred_response_does_not_block_the_connection() {
-    let (pool, mut peer, address, mut words) = one_desk().await;
+    let (pool, mut peer, address, mut words) = action_connection().await;
     let gate = Gate::new();
-    let answer = address.send(Later(gate.clone()));
-    soon(address.send(say("meanwhile"))).await.unwrap();
+    let answer = address.send(Deferred(gate.clone()));
+    in_time(address.send(say("meanwhile"))).await.unwrap();
     peer.echo("packet\n").await;
     gate.open();
-    assert_eq!(soon(answer).await.unwrap(), format!("from {}", pool.list()[0].id));
+    assert_eq!(in_time(answer).await.unwrap(), format!("from {}", pool.list()[0].id));
     words.expect(&["meanwhile", "packet", "answered"]).await;
 }
 
 #[actix::test]
 async fn run_later_runs_later_and_not_earlier() {
     const DELAY: Duration = Duration::from_millis(100);
-    let (_pool, mut peer, address, mut words) = one_desk().await;
+    let (_pool, mut peer, address, mut words) = action_connection().await;
     let started = Instant::now();
-    soon(address.send(Ask::to(|_, ctx| {
+    in_time(address.send(Request::to(|_, ctx| {
         ctx.run_later(DELAY, |act, _| act.with(|desk, _| ((), (desk.say("later"), Next::Send("late".into())).1)));
     })))
     .await
@@ -129,35 +133,35 @@ async fn run_later_runs_later_and_not_earlier() {
 
 #[actix::test]
 async fn run_interval_runs_until_it_is_cancelled() {
-    let (_pool, _peer, address, mut words) = one_desk().await;
-    let every = |_: &mut _, ctx: &mut ConnectionContext<Desk>| {
-        ctx.run_interval(Duration::from_millis(10), |act, ctx| said("tick", act, ctx))
+    let (_pool, _peer, address, mut words) = action_connection().await;
+    let every = |_: &mut _, ctx: &mut ConnectionContext<ActionProtocol>| {
+        ctx.run_interval(Duration::from_millis(10), |act, ctx| respond("tick", act, ctx))
     };
-    let handle = soon(address.send(Ask::to(every))).await.unwrap();
+    let handle = in_time(address.send(Request::to(every))).await.unwrap();
     words.expect(&["tick", "tick", "tick"]).await;
-    assert!(soon(address.send(Ask::to(move |_, ctx| ctx.cancel_future(handle)))).await.unwrap());
-    soon(address.send(say("cancelled"))).await.unwrap();
+    assert!(in_time(address.send(Request::to(move |_, ctx| ctx.cancel_future(handle)))).await.unwrap());
+    in_time(address.send(say("cancelled"))).await.unwrap();
     // Ticks from before are behind us; none comes while the next ones of another interval do.
-    while soon(words.0.recv()).await.unwrap() == "tick" {}
+    while in_time(words.0.recv()).await.unwrap() == "tick" {}
     let (sender, mut ticks) = unbounded_channel();
-    soon(address.send(Ask::to(move |_, ctx| {
+    in_time(address.send(Request::to(move |_, ctx| {
         ctx.run_interval(Duration::from_millis(10), move |_, _| sender.send(()).unwrap());
     })))
     .await
     .unwrap();
     for _ in 0..5 {
-        soon(ticks.recv()).await.unwrap();
+        in_time(ticks.recv()).await.unwrap();
     }
     assert!(words.none());
 }
 
 #[actix::test]
 async fn notify_comes_back_as_a_message() {
-    let (_pool, _peer, address, mut words) = one_desk().await;
-    soon(address.send(Ask::to(|act, ctx| {
+    let (_pool, _peer, address, mut words) = action_connection().await;
+    in_time(address.send(Request::to(|act, ctx| {
         ctx.notify_later(say("last"), Duration::from_millis(50));
         ctx.notify(say("second"));
-        said("first", act, ctx);
+        respond("first", act, ctx);
     })))
     .await
     .unwrap();
@@ -166,19 +170,19 @@ async fn notify_comes_back_as_a_message() {
 
 #[actix::test]
 async fn the_context_knows_its_own_address() {
-    let (_pool, _peer, address, _words) = one_desk().await;
-    assert_eq!(soon(address.send(Ask::to(|_, ctx| ctx.address()))).await.unwrap(), address);
+    let (_pool, _peer, address, _words) = action_connection().await;
+    assert_eq!(in_time(address.send(Request::to(|_, ctx| ctx.address()))).await.unwrap(), address);
 }
 
 #[actix::test]
 async fn spawned_futures_run_concurrently_and_may_spawn() {
-    let (_pool, mut peer, address, mut words) = one_desk().await;
+    let (_pool, mut peer, address, mut words) = action_connection().await;
     let (outer, inner) = (Gate::new(), Gate::new());
     let (first, second) = (outer.passed(), inner.clone());
-    soon(address.send(Ask::to(move |act, ctx| {
+    in_time(address.send(Request::to(move |act, ctx| {
         ctx.spawn(first.into_actor(act).map(move |(), act, ctx| {
-            said("outer", act, ctx);
-            ctx.spawn(second.passed().into_actor(act).map(|(), act, ctx| said("inner", act, ctx)));
+            respond("outer", act, ctx);
+            ctx.spawn(second.passed().into_actor(act).map(|(), act, ctx| respond("inner", act, ctx)));
         }));
     })))
     .await
@@ -202,22 +206,22 @@ impl Drop for Dropped {
 
 #[actix::test]
 async fn a_cancelled_future_is_dropped_and_never_runs() {
-    let (_pool, mut peer, address, words) = one_desk().await;
+    let (_pool, mut peer, address, words) = action_connection().await;
     let (sender, mut drops) = unbounded_channel();
     let (gate, guard) = (Gate::new(), Dropped(sender));
     let passed = gate.passed();
-    let handle = soon(address.send(Ask::to(move |act, ctx| {
+    let handle = in_time(address.send(Request::to(move |act, ctx| {
         ctx.spawn(passed.into_actor(act).map(move |(), act, ctx| {
             let _guard = &guard;
-            said("never", act, ctx);
+            respond("never", act, ctx);
         }))
     })))
     .await
     .unwrap();
-    let cancel = || address.send(Ask::to(move |_, ctx| ctx.cancel_future(handle)));
-    assert!(soon(cancel()).await.unwrap());
-    assert_eq!(soon(drops.recv()).await, Some("dropped"));
-    assert!(!soon(cancel()).await.unwrap());
+    let cancel = || address.send(Request::to(move |_, ctx| ctx.cancel_future(handle)));
+    assert!(in_time(cancel()).await.unwrap());
+    assert_eq!(in_time(drops.recv()).await, Some("dropped"));
+    assert!(!in_time(cancel()).await.unwrap());
     gate.open();
     peer.echo("goes on\n").await;
     assert_eq!(words.0.len(), 1);
@@ -225,8 +229,8 @@ async fn a_cancelled_future_is_dropped_and_never_runs() {
 
 #[actix::test]
 async fn stop_of_the_context_sends_what_is_queued_and_ends_it() {
-    let (pool, mut peer, address, mut words) = one_desk().await;
-    soon(address.send(Ask::to(|act, ctx| {
+    let (pool, mut peer, address, mut words) = action_connection().await;
+    in_time(address.send(Request::to(|act, ctx| {
         act.with(|_, _| ((), Next::Send("queued".into())));
         ctx.stop();
     })))
@@ -239,10 +243,10 @@ async fn stop_of_the_context_sends_what_is_queued_and_ends_it() {
 
 #[actix::test]
 async fn spawned_futures_end_with_their_connection() {
-    let (pool, _peer, address, mut words) = one_desk().await;
+    let (pool, _peer, address, mut words) = action_connection().await;
     let (sender, mut drops) = unbounded_channel();
     let (spawned, waited) = (Dropped(sender.clone()), Dropped(sender));
-    soon(address.send(Ask::to(move |act, ctx| {
+    in_time(address.send(Request::to(move |act, ctx| {
         let forever = |guard: Dropped| async move {
             std::future::pending::<()>().await;
             drop(guard);
@@ -254,10 +258,10 @@ async fn spawned_futures_end_with_their_connection() {
     .unwrap();
     assert!(pool.kill(pool.list()[0].id));
     words.expect(&["closed: killed"]).await;
-    assert_eq!((soon(drops.recv()).await, soon(drops.recv()).await), (Some("dropped"), Some("dropped")));
+    assert_eq!((in_time(drops.recv()).await, in_time(drops.recv()).await), (Some("dropped"), Some("dropped")));
 }
 
-/// A question of one's own to a connection of the door `events`.
+/// A custom message to a connection of `with_events`.
 #[derive(Message)]
 #[rtype(result = "u64")]
 struct Count;
@@ -284,7 +288,7 @@ async fn an_events_connection_handles_custom_messages() {
         },
     );
     let pool = pool.framing(Framing::lines()).bind("127.0.0.1:0").await.unwrap();
-    let (mut peer, _, address) = meet(&pool).await;
+    let (mut peer, _, address) = connect_with_address(&pool).await;
     peer.echo("one\ntwo\n").await;
-    assert_eq!(soon(address.send(Count)).await.unwrap(), 2);
+    assert_eq!(in_time(address.send(Count)).await.unwrap(), 2);
 }

@@ -20,23 +20,25 @@ use support::*;
 use tokio::sync::mpsc::{unbounded_channel, UnboundedReceiver, UnboundedSender};
 use tokio::sync::Semaphore;
 
-type Deed = dyn Fn(&mut Desk, &mut Conn<Desk>) -> Next<Desk> + Send + Sync;
+type Action = dyn Fn(&mut ActionProtocol, &mut Conn<ActionProtocol>) -> Next<ActionProtocol> + Send + Sync;
 
 /// A message that is done as it says.
 #[derive(Clone)]
-struct Do(Arc<Deed>);
+struct Run(Arc<Action>);
 
-fn to(deed: impl Fn(&mut Desk, &mut Conn<Desk>) -> Next<Desk> + Send + Sync + 'static) -> User<Do> {
-    User(Do(Arc::new(deed)))
+fn to(
+    deed: impl Fn(&mut ActionProtocol, &mut Conn<ActionProtocol>) -> Next<ActionProtocol> + Send + Sync + 'static,
+) -> User<Run> {
+    User(Run(Arc::new(deed)))
 }
 
 /// A message that only leaves a word.
-fn say(word: &'static str) -> User<Do> {
+fn say(word: &'static str) -> User<Run> {
     to(move |desk, _| desk.say(word))
 }
 
 /// A message that makes the connection wait at the gate, then leaves a word.
-fn wait_at(gate: &Gate, word: &'static str) -> User<Do> {
+fn wait_at(gate: &Gate, word: &'static str) -> User<Run> {
     let gate = gate.clone();
     to(move |_, conn| conn.wait(gate.passed(), move |(), desk, _| desk.say(word)))
 }
@@ -61,22 +63,22 @@ impl Gate {
 }
 
 /// Speaks lines; sends packets back, does what messages say, and leaves a word about all of it.
-struct Desk {
+struct ActionProtocol {
     words: UnboundedSender<String>,
-    init: Option<Do>,
+    init: Option<Run>,
 }
 
-impl Desk {
-    fn say(&mut self, word: impl ToString) -> Next<Desk> {
+impl ActionProtocol {
+    fn say(&mut self, word: impl ToString) -> Next<ActionProtocol> {
         let _ = self.words.send(word.to_string());
         Next::Continue
     }
 }
 
-impl Protocol for Desk {
+impl Protocol for ActionProtocol {
     type Codec = Framing;
     type Reply = Bytes;
-    type User = Do;
+    type User = Run;
 
     fn init(&mut self, conn: &mut Conn<Self>) -> Next<Self> {
         match self.init.take() {
@@ -94,7 +96,7 @@ impl Protocol for Desk {
         Next::Send(packet)
     }
 
-    fn user(&mut self, message: Do, conn: &mut Conn<Self>) -> Next<Self> {
+    fn user(&mut self, message: Run, conn: &mut Conn<Self>) -> Next<Self> {
         (message.0)(self, conn)
     }
 
@@ -104,15 +106,15 @@ impl Protocol for Desk {
 }
 
 /// The words that desks leave.
-struct Words(UnboundedReceiver<String>);
+struct Reports(UnboundedReceiver<String>);
 
-impl Words {
+impl Reports {
     #[track_caller]
     fn expect<'a>(&'a mut self, expected: &'a [&'a str]) -> impl Future<Output = ()> + 'a {
         let caller = std::panic::Location::caller();
         async move {
             for expected in expected {
-                let word = within(PATIENCE, self.0.recv()).await.expect("a desk to leave a word");
+                let word = within(TIME_LIMIT, self.0.recv()).await.expect("a desk to leave a word");
                 assert!(word == *expected, "{caller}: {word:?} instead of {expected:?}");
             }
         }
@@ -123,18 +125,18 @@ impl Words {
     }
 }
 
-fn desks() -> (Builder<ProtocolService<Desk>>, Words) {
-    desks_that(None)
+fn action_pool() -> (Builder<ProtocolService<ActionProtocol>>, Reports) {
+    action_pool_with(None)
 }
 
-fn desks_that(init: Option<Do>) -> (Builder<ProtocolService<Desk>>, Words) {
-    let (words, said) = unbounded_channel();
-    let builder = AcceptorPool::with_protocol(move |_| Desk { words: words.clone(), init: init.clone() });
-    (builder.framing(Framing::lines()).acceptors(1), Words(said))
+fn action_pool_with(init: Option<Run>) -> (Builder<ProtocolService<ActionProtocol>>, Reports) {
+    let (words, respond) = unbounded_channel();
+    let builder = AcceptorPool::with_protocol(move |_| ActionProtocol { words: words.clone(), init: init.clone() });
+    (builder.framing(Framing::lines()).acceptors(1), Reports(respond))
 }
 
 /// A peer and the address of its connection, before it has said anything.
-async fn meet<P: Protocol>(pool: &Pool<Connection<P>>) -> (Peer, ConnectionId, Addr<Connection<P>>) {
+async fn connect_with_address<P: Protocol>(pool: &Pool<Connection<P>>) -> (Peer, ConnectionId, Addr<Connection<P>>) {
     let peer = connect(pool).await;
     let mut met = None;
     eventually(|| {
@@ -149,18 +151,18 @@ async fn meet<P: Protocol>(pool: &Pool<Connection<P>>) -> (Peer, ConnectionId, A
 }
 
 /// One desk, and all there is around it.
-async fn one_desk() -> (Pool<Connection<Desk>>, Peer, Addr<Connection<Desk>>, Words) {
-    let (builder, mut words) = desks();
+async fn action_connection() -> (Pool<Connection<ActionProtocol>>, Peer, Addr<Connection<ActionProtocol>>, Reports) {
+    let (builder, mut words) = action_pool();
     let pool = builder.bind("127.0.0.1:0").await.unwrap();
-    let (peer, _, address) = meet(&pool).await;
+    let (peer, _, address) = connect_with_address(&pool).await;
     words.expect(&["ack"]).await;
     (pool, peer, address, words)
 }
 
 #[actix::test]
 async fn there_is_an_address_before_the_first_packet() {
-    let (pool, mut peer, address, mut words) = one_desk().await;
-    soon(address.send(to(|_, _| Next::Send("you said nothing yet".into())))).await.unwrap();
+    let (pool, mut peer, address, mut words) = action_connection().await;
+    in_time(address.send(to(|_, _| Next::Send("you said nothing yet".into())))).await.unwrap();
     peer.expect(b"you said nothing yet\n").await;
     peer.echo("now\n").await;
     words.expect(&["now"]).await;
@@ -172,15 +174,15 @@ async fn messages_sent_before_ack_are_delivered_after_it() {
     let gate = Gate::new();
     let init = {
         let gate = gate.clone();
-        Do(Arc::new(move |desk: &mut Desk, conn: &mut Conn<Desk>| {
+        Run(Arc::new(move |desk: &mut ActionProtocol, conn: &mut Conn<ActionProtocol>| {
             desk.say("init");
             conn.address().try_send(say("from init")).unwrap();
             conn.wait(gate.passed(), |(), desk, _| desk.say("ready"))
         }))
     };
-    let (builder, mut words) = desks_that(Some(init));
+    let (builder, mut words) = action_pool_with(Some(init));
     let pool = builder.bind("127.0.0.1:0").await.unwrap();
-    let (mut peer, _, address) = meet(&pool).await;
+    let (mut peer, _, address) = connect_with_address(&pool).await;
     words.expect(&["init"]).await;
     peer.send("packet\n").await;
     address.try_send(say("message")).unwrap();
@@ -191,14 +193,14 @@ async fn messages_sent_before_ack_are_delivered_after_it() {
     assert!(words.none());
     gate.open();
     words.expect(&["ready", "ack", "from init", "message", "another", "packet"]).await;
-    soon(answer).await.unwrap();
+    in_time(answer).await.unwrap();
 }
 
 #[actix::test]
 async fn a_connection_hands_out_its_own_address() {
-    let (pool, _peer, address, _words) = one_desk().await;
+    let (pool, _peer, address, _words) = action_connection().await;
     let (sender, mut receiver) = unbounded_channel();
-    soon(address.send(to(move |_, conn| {
+    in_time(address.send(to(move |_, conn| {
         sender.send((conn.id(), conn.address())).unwrap();
         Next::Continue
     })))
@@ -211,26 +213,26 @@ async fn a_connection_hands_out_its_own_address() {
 
 #[actix::test]
 async fn a_recipient_hides_the_protocol_type() {
-    let (_pool, mut peer, address, mut words) = one_desk().await;
-    let recipient: Recipient<User<Do>> = address.recipient();
-    soon(recipient.send(to(|_, _| Next::Send("received".into())))).await.unwrap();
+    let (_pool, mut peer, address, mut words) = action_connection().await;
+    let recipient: Recipient<User<Run>> = address.recipient();
+    in_time(recipient.send(to(|_, _| Next::Send("received".into())))).await.unwrap();
     peer.expect(b"received\n").await;
     recipient.do_send(to(|_, _| Next::Stop));
     assert_eq!(peer.read_to_end().await, b"");
     words.expect(&["closed: local"]).await;
     eventually(|| !recipient.connected()).await;
-    assert_eq!(soon(recipient.send(say("too late"))).await.unwrap_err().to_string(), "Mailbox has closed");
+    assert_eq!(in_time(recipient.send(say("too late"))).await.unwrap_err().to_string(), "Mailbox has closed");
 }
 
 #[actix::test]
 async fn a_closed_connection_has_no_address() {
-    let (pool, mut peer, address, mut words) = one_desk().await;
+    let (pool, mut peer, address, mut words) = action_connection().await;
     let id = pool.list()[0].id;
     peer.finish().await;
     words.expect(&["closed: peer"]).await;
     eventually(|| pool.find(id).is_none() && !address.connected()).await;
     assert!(pool.addresses().is_empty() && !pool.kill(id));
-    assert!(matches!(soon(address.send(say("late"))).await, Err(MailboxError::Closed)));
+    assert!(matches!(in_time(address.send(say("late"))).await, Err(MailboxError::Closed)));
     assert!(matches!(address.try_send(say("late")), Err(actix::prelude::SendError::Closed(_))));
     address.do_send(say("late"));
     assert!(words.none());
@@ -238,17 +240,17 @@ async fn a_closed_connection_has_no_address() {
 
 #[actix::test]
 async fn a_request_left_in_the_mailbox_gets_an_error() {
-    let (pool, _peer, address, mut words) = one_desk().await;
+    let (pool, _peer, address, mut words) = action_connection().await;
     let gate = Gate::new();
-    soon(address.send(wait_at(&gate, "never"))).await.unwrap();
+    in_time(address.send(wait_at(&gate, "never"))).await.unwrap();
     let question = address.send(say("never"));
     assert!(pool.kill(pool.list()[0].id));
-    assert!(matches!(soon(question).await, Err(MailboxError::Closed)));
+    assert!(matches!(in_time(question).await, Err(MailboxError::Closed)));
     words.expect(&["closed: killed"]).await;
     assert!(words.none());
 }
 
 /// Waits until the only connection is off the books, for this reason.
-async fn ended(pool: &Pool<Connection<Desk>>, reason: CloseReason) {
+async fn ended(pool: &Pool<Connection<ActionProtocol>>, reason: CloseReason) {
     eventually(|| pool.info().closed.get(reason) == 1 && pool.connections() == 0).await;
 }

@@ -11,11 +11,11 @@ use super::*;
 
 #[actix::test]
 async fn connections_are_found_by_id_and_listed_in_order() {
-    let (builder, _words) = desks();
+    let (builder, _words) = action_pool();
     let pool = builder.acceptors(2).bind("127.0.0.1:0").await.unwrap();
     let mut all = Vec::new();
     for _ in 0..5 {
-        all.push(meet(&pool).await);
+        all.push(connect_with_address(&pool).await);
     }
     let met: Vec<_> = all.iter().map(|(_, id, address)| (*id, address.clone())).collect();
     assert_eq!(pool.addresses(), met);
@@ -33,10 +33,10 @@ async fn connections_are_found_by_id_and_listed_in_order() {
 
 #[actix::test]
 async fn a_handle_can_be_asked_for_its_type() {
-    let (pool, mut peer, address, _words) = one_desk().await;
+    let (pool, mut peer, address, _words) = action_connection().await;
     let untyped = pool.untyped();
     assert!(untyped.typed::<Connection<Echo>>().is_none() && untyped.typed::<NoActor>().is_none());
-    let typed: Pool<Connection<Desk>> = untyped.typed().unwrap();
+    let typed: Pool<Connection<ActionProtocol>> = untyped.typed().unwrap();
     assert_eq!(typed.addresses(), [(typed.list()[0].id, address)]);
     assert_eq!(typed.broadcast("typed".into()).unwrap().delivered, 1);
     peer.expect(b"typed\n").await;
@@ -91,7 +91,7 @@ async fn a_broadcast_is_encoded_once() {
     encoded.store(0, Relaxed);
     let mut peers = Vec::new();
     for _ in 0..6 {
-        peers.push(meet(&pool).await.0);
+        peers.push(connect_with_address(&pool).await.0);
     }
     let delivered = pool.broadcast("to all of you").unwrap();
     assert_eq!((delivered.delivered, delivered.full.len()), (6, 0));
@@ -99,7 +99,7 @@ async fn a_broadcast_is_encoded_once() {
         peer.expect(b"to all of you").await;
     }
     assert_eq!(encoded.load(Relaxed), 1);
-    // What the codec refuses is sent to nobody, not even the half that it wrote.
+    // A reply that the codec refuses is not sent at all, not even the half that was written.
     assert_eq!(pool.broadcast("bad").unwrap_err().to_string(), "refused");
     assert_eq!(pool.broadcast("next").unwrap().delivered, 6);
     for peer in &mut peers {
@@ -109,11 +109,11 @@ async fn a_broadcast_is_encoded_once() {
 
 #[actix::test]
 async fn notify_all_reaches_every_connection() {
-    let (builder, mut words) = desks();
+    let (builder, mut words) = action_pool();
     let pool = builder.acceptors(2).bind("127.0.0.1:0").await.unwrap();
     let mut peers = Vec::new();
     for _ in 0..4 {
-        peers.push(meet(&pool).await);
+        peers.push(connect_with_address(&pool).await);
         words.expect(&["ack"]).await;
     }
     assert_eq!(pool.notify_all(say("told").0).delivered, 4);
@@ -123,13 +123,13 @@ async fn notify_all_reaches_every_connection() {
 #[actix::test]
 async fn a_full_mailbox_is_reported_and_skipped() {
     const CAPACITY: usize = 3;
-    let (builder, mut words) = desks();
+    let (builder, mut words) = action_pool();
     let pool = builder.mailbox_capacity(CAPACITY).bind("127.0.0.1:0").await.unwrap();
-    let (_waiting, id, address) = meet(&pool).await;
-    let (mut free, ..) = meet(&pool).await;
+    let (_waiting, id, address) = connect_with_address(&pool).await;
+    let (mut free, ..) = connect_with_address(&pool).await;
     words.expect(&["ack", "ack"]).await;
     let gate = Gate::new();
-    soon(address.send(wait_at(&gate, "done"))).await.unwrap();
+    in_time(address.send(wait_at(&gate, "done"))).await.unwrap();
     // One at a time, so that the other's mailbox is empty again.
     for _ in 0..CAPACITY {
         let delivered = pool.notify_all(say("told").0);
@@ -150,7 +150,7 @@ async fn a_full_mailbox_is_reported_and_skipped() {
     words.expect(&["done"]).await;
     words.expect(&["told"; CAPACITY]).await;
     // Once it has taken its mail there is room again.
-    soon(address.send(say("room"))).await.unwrap();
+    in_time(address.send(say("room"))).await.unwrap();
     words.expect(&["room"]).await;
     assert_eq!(pool.notify_all(say("told").0).delivered, 2);
     words.expect(&["told"; 2]).await;

@@ -11,16 +11,16 @@ use futures::stream::{self, Stream, StreamExt};
 use super::*;
 
 /// Adds a stream of one item in every callback there is.
-struct Everywhere(UnboundedSender<&'static str>);
+struct AddsStreams(UnboundedSender<&'static str>);
 
-impl Everywhere {
+impl AddsStreams {
     fn add(&mut self, word: &'static str, conn: &mut Conn<Self>) -> Next<Self> {
         conn.add_stream(stream::iter([word]));
         Next::Continue
     }
 }
 
-impl Protocol for Everywhere {
+impl Protocol for AddsStreams {
     type Codec = Framing;
     type Reply = Bytes;
     type User = &'static str;
@@ -76,11 +76,11 @@ impl Protocol for Everywhere {
 #[actix::test]
 async fn a_stream_may_be_added_in_any_callback() {
     let (sender, mut words) = unbounded_channel();
-    let pool = AcceptorPool::with_protocol(move |_| Everywhere(sender.clone())).framing(Framing::lines());
+    let pool = AcceptorPool::with_protocol(move |_| AddsStreams(sender.clone())).framing(Framing::lines());
     let pool = pool.packet_timeout(Duration::from_millis(100)).idle_timeout(None).half_close(true);
     let pool = pool.active(Active::Count(1)).acceptors(1).bind("127.0.0.1:0").await.unwrap();
     let mut peer = connect(&pool).await;
-    let mut next = async || soon(words.recv()).await.unwrap();
+    let mut next = async || in_time(words.recv()).await.unwrap();
     let mut begin = [next().await, next().await, next().await];
     begin.sort();
     assert_eq!(begin, ["ack", "init", "user"]);
@@ -98,30 +98,30 @@ async fn a_stream_may_be_added_in_any_callback() {
     let stopping = actix::spawn(async move { stop.stop(None).await });
     assert_eq!(next().await, "shutdown");
     pool.kill(pool.list()[0].id);
-    soon(stopping).await.unwrap();
+    in_time(stopping).await.unwrap();
 }
 
 #[actix::test]
 async fn a_stream_may_be_added_when_the_peer_is_silent() {
     let (sender, mut words) = unbounded_channel();
     let pool =
-        AcceptorPool::with_protocol(move |_| Everywhere(sender.clone())).idle_timeout(Duration::from_millis(100));
+        AcceptorPool::with_protocol(move |_| AddsStreams(sender.clone())).idle_timeout(Duration::from_millis(100));
     let pool = pool.bind("127.0.0.1:0").await.unwrap();
     let _peer = connect(&pool).await;
-    while soon(words.recv()).await.unwrap() != "idle" {}
+    while in_time(words.recv()).await.unwrap() != "idle" {}
 }
 
 /// Counts how many of it are alive.
-struct Alive(Arc<AtomicUsize>);
+struct AliveCounter(Arc<AtomicUsize>);
 
-impl Alive {
+impl AliveCounter {
     fn new(count: &Arc<AtomicUsize>) -> Self {
         count.fetch_add(1, Relaxed);
-        Alive(count.clone())
+        AliveCounter(count.clone())
     }
 }
 
-impl Drop for Alive {
+impl Drop for AliveCounter {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Relaxed);
     }
@@ -129,12 +129,12 @@ impl Drop for Alive {
 
 #[actix::test]
 async fn a_stream_that_ends_can_be_replaced() {
-    let (_pool, mut peer, address, mut words) = one_desk().await;
+    let (_pool, mut peer, address, mut words) = action_connection().await;
     let alive = Arc::new(AtomicUsize::new(0));
     for _ in 0..3 {
         let count = alive.clone();
         let add = to(move |_, conn| {
-            let guard = Alive::new(&count);
+            let guard = AliveCounter::new(&count);
             let words = stream::iter(["one", "two"]).map(move |word| {
                 let _ = &guard;
                 say(word).0
@@ -142,7 +142,7 @@ async fn a_stream_that_ends_can_be_replaced() {
             conn.add_stream(words);
             Next::Continue
         });
-        soon(address.send(add)).await.unwrap();
+        in_time(address.send(add)).await.unwrap();
         words.expect(&["one", "two"]).await;
         eventually(|| alive.load(Relaxed) == 0).await;
         peer.echo("goes on\n").await;
@@ -152,18 +152,18 @@ async fn a_stream_that_ends_can_be_replaced() {
 
 #[actix::test]
 async fn streams_are_dropped_with_their_connection() {
-    let (pool, _peer, address, mut words) = one_desk().await;
+    let (pool, _peer, address, mut words) = action_connection().await;
     let alive = Arc::new(AtomicUsize::new(0));
     let count = alive.clone();
     let add = to(move |_, conn| {
-        let guard = Alive::new(&count);
+        let guard = AliveCounter::new(&count);
         conn.add_stream(stream::pending().map(move |word| {
             let _ = &guard;
             word
         }));
         Next::Continue
     });
-    soon(address.send(add)).await.unwrap();
+    in_time(address.send(add)).await.unwrap();
     assert_eq!(alive.load(Relaxed), 1);
     pool.kill(pool.list()[0].id);
     words.expect(&["closed: killed"]).await;
@@ -172,30 +172,30 @@ async fn streams_are_dropped_with_their_connection() {
 
 #[actix::test]
 async fn an_endless_stream_starves_no_socket() {
-    let (pool, mut peer, address, _words) = one_desk().await;
-    let (mut neighbour, ..) = meet(&pool).await;
-    let nothing = Do(Arc::new(|_: &mut Desk, _: &mut Conn<Desk>| Next::Continue));
+    let (pool, mut peer, address, _words) = action_connection().await;
+    let (mut neighbour, ..) = connect_with_address(&pool).await;
+    let nothing = Run(Arc::new(|_: &mut ActionProtocol, _: &mut Conn<ActionProtocol>| Next::Continue));
     let endless = to(move |_, conn| {
         conn.add_stream(stream::repeat(nothing.clone()));
         Next::Continue
     });
-    soon(address.send(endless)).await.unwrap();
+    in_time(address.send(endless)).await.unwrap();
     for _ in 0..20 {
         peer.echo("own\n").await;
         neighbour.echo("neighbour\n").await;
         // Nor the mailbox.
-        soon(address.send(to(|_, _| Next::Continue))).await.unwrap();
+        in_time(address.send(to(|_, _| Next::Continue))).await.unwrap();
     }
-    soon(pool.stop(Duration::from_secs(1))).await;
+    in_time(pool.stop(Duration::from_secs(1))).await;
 }
 
 /// Says when it is polled.
-struct Polled(Arc<AtomicUsize>, &'static str);
+struct ReportsPolls(Arc<AtomicUsize>, &'static str);
 
-impl Stream for Polled {
-    type Item = Do;
+impl Stream for ReportsPolls {
+    type Item = Run;
 
-    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Do>> {
+    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Run>> {
         self.0.fetch_add(1, Relaxed);
         match std::mem::take(&mut self.1) {
             "" => Poll::Ready(None),
@@ -206,14 +206,14 @@ impl Stream for Polled {
 
 #[actix::test]
 async fn a_wait_pauses_streams_and_loses_no_item() {
-    let (pool, mut peer, address, mut words) = one_desk().await;
+    let (pool, mut peer, address, mut words) = action_connection().await;
     let (gate, polled) = (Gate::new(), Arc::new(AtomicUsize::new(0)));
     let (at, count) = (gate.clone(), polled.clone());
     let both = to(move |_, conn| {
-        conn.add_stream(Polled(count.clone(), "item"));
+        conn.add_stream(ReportsPolls(count.clone(), "item"));
         conn.wait(at.passed(), |(), desk, _| desk.say("done"))
     });
-    soon(address.send(both)).await.unwrap();
+    in_time(address.send(both)).await.unwrap();
     peer.send("packet\n").await;
     eventually(|| pool.list()[0].bytes_in == 7).await;
     assert_eq!(polled.load(Relaxed), 0);
@@ -223,10 +223,10 @@ async fn a_wait_pauses_streams_and_loses_no_item() {
 
 #[actix::test]
 async fn a_stream_panic_ends_its_connection() {
-    let (pool, mut peer, address, mut words) = one_desk().await;
-    let (mut other, ..) = meet(&pool).await;
+    let (pool, mut peer, address, mut words) = action_connection().await;
+    let (mut other, ..) = connect_with_address(&pool).await;
     words.expect(&["ack"]).await;
-    soon(address.send(to(|_, conn| {
+    in_time(address.send(to(|_, conn| {
         conn.add_stream(stream::poll_fn(|_| panic!("in the stream")));
         Next::Continue
     })))

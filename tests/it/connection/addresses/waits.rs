@@ -6,9 +6,9 @@ use super::*;
 
 #[actix::test]
 async fn a_wait_defers_packets_and_messages_in_order() {
-    let (pool, mut peer, address, mut words) = one_desk().await;
+    let (pool, mut peer, address, mut words) = action_connection().await;
     let gate = Gate::new();
-    soon(address.send(wait_at(&gate, "done"))).await.unwrap();
+    in_time(address.send(wait_at(&gate, "done"))).await.unwrap();
     peer.send("p1\np2\n").await;
     for word in ["m1", "m2", "m3"] {
         address.try_send(say(word)).unwrap();
@@ -23,13 +23,13 @@ async fn a_wait_defers_packets_and_messages_in_order() {
 
 #[actix::test]
 async fn a_waiting_connection_blocks_no_other() {
-    let (pool, _peer, address, mut words) = one_desk().await;
+    let (pool, _peer, address, mut words) = action_connection().await;
     let gate = Gate::new();
-    soon(address.send(wait_at(&gate, "done"))).await.unwrap();
-    let (mut other, _, another) = meet(&pool).await;
+    in_time(address.send(wait_at(&gate, "done"))).await.unwrap();
+    let (mut other, _, another) = connect_with_address(&pool).await;
     words.expect(&["ack"]).await;
     other.echo("packet\n").await;
-    soon(another.send(say("message"))).await.unwrap();
+    in_time(another.send(say("message"))).await.unwrap();
     words.expect(&["packet", "message"]).await;
     gate.open();
     words.expect(&["done"]).await;
@@ -37,11 +37,11 @@ async fn a_waiting_connection_blocks_no_other() {
 
 #[actix::test]
 async fn a_full_mailbox_refuses_and_delivers_the_rest() {
-    let (builder, mut words) = desks();
+    let (builder, mut words) = action_pool();
     let pool = builder.mailbox_capacity(3).bind("127.0.0.1:0").await.unwrap();
-    let (_peer, _, address) = meet(&pool).await;
+    let (_peer, _, address) = connect_with_address(&pool).await;
     let gate = Gate::new();
-    soon(address.send(wait_at(&gate, "done"))).await.unwrap();
+    in_time(address.send(wait_at(&gate, "done"))).await.unwrap();
     for word in ["one", "two", "three"] {
         address.try_send(say(word)).unwrap();
     }
@@ -50,30 +50,30 @@ async fn a_full_mailbox_refuses_and_delivers_the_rest() {
     address.do_send(say("four"));
     gate.open();
     words.expect(&["ack", "done", "one", "two", "three", "four"]).await;
-    soon(address.send(say("room again"))).await.unwrap();
+    in_time(address.send(say("room again"))).await.unwrap();
     address.try_send(say("and again")).unwrap();
     words.expect(&["room again", "and again"]).await;
 }
 
 #[actix::test]
 async fn the_mailbox_capacity_is_16_by_default() {
-    let (_pool, _peer, address, mut words) = one_desk().await;
+    let (_pool, _peer, address, mut words) = action_connection().await;
     let gate = Gate::new();
-    soon(address.send(wait_at(&gate, "done"))).await.unwrap();
+    in_time(address.send(wait_at(&gate, "done"))).await.unwrap();
     let taken = (0..100).take_while(|_| address.try_send(say("more")).is_ok()).count();
     assert_eq!(taken, 16);
     gate.open();
     words.expect(&["done"]).await;
     words.expect(&["more"; 16]).await;
-    let refused = desks().0.mailbox_capacity(0).bind("127.0.0.1:0").await.unwrap_err();
+    let refused = action_pool().0.mailbox_capacity(0).bind("127.0.0.1:0").await.unwrap_err();
     assert!(refused.to_string().starts_with("mailbox_capacity"), "{refused}");
 }
 
 #[actix::test]
 async fn a_kill_during_a_wait_needs_no_mailbox() {
-    let (pool, mut peer, address, mut words) = one_desk().await;
+    let (pool, mut peer, address, mut words) = action_connection().await;
     let gate = Gate::new();
-    soon(address.send(wait_at(&gate, "never"))).await.unwrap();
+    in_time(address.send(wait_at(&gate, "never"))).await.unwrap();
     while address.try_send(say("never")).is_ok() {}
     assert!(pool.kill(pool.list()[0].id));
     words.expect(&["closed: killed"]).await;
@@ -85,15 +85,15 @@ async fn a_kill_during_a_wait_needs_no_mailbox() {
 
 #[actix::test]
 async fn a_kill_works_above_the_high_mark() {
-    let (builder, mut words) = desks();
+    let (builder, mut words) = action_pool();
     let pool = builder.watermarks(1000, 100).bind("127.0.0.1:0").await.unwrap();
-    let (mut peer, id, address) = meet(&pool).await;
+    let (mut peer, id, address) = connect_with_address(&pool).await;
     words.expect(&["ack"]).await;
-    // Far more than the kernel takes: the rest stands above the mark, for nobody reads.
-    soon(address.send(to(|_, _| Next::Send(vec![b'.'; 32 << 20].into())))).await.unwrap();
+    // Far more than the kernel buffers: the rest stays above the high mark.
+    in_time(address.send(to(|_, _| Next::Send(vec![b'.'; 32 << 20].into())))).await.unwrap();
     address.try_send(say("never")).unwrap();
     peer.send("never\n").await;
-    let (mut other, ..) = meet(&pool).await;
+    let (mut other, ..) = connect_with_address(&pool).await;
     other.echo("meanwhile\n").await;
     words.expect(&["ack", "meanwhile"]).await;
     assert!(words.none());
@@ -106,11 +106,11 @@ async fn a_kill_works_above_the_high_mark() {
 
 #[actix::test]
 async fn held_input_is_delivered_below_the_low_mark() {
-    let (builder, mut words) = desks();
+    let (builder, mut words) = action_pool();
     let pool = builder.watermarks(1000, 100).bind("127.0.0.1:0").await.unwrap();
-    let (mut peer, _, address) = meet(&pool).await;
+    let (mut peer, _, address) = connect_with_address(&pool).await;
     words.expect(&["ack"]).await;
-    soon(address.send(to(|_, _| Next::Send(vec![b'.'; 32 << 20].into())))).await.unwrap();
+    in_time(address.send(to(|_, _| Next::Send(vec![b'.'; 32 << 20].into())))).await.unwrap();
     address.try_send(say("message")).unwrap();
     peer.send("packet\n").await;
     let big = peer.read_exact((32 << 20) + 1).await;
@@ -121,8 +121,8 @@ async fn held_input_is_delivered_below_the_low_mark() {
 
 #[actix::test]
 async fn a_kill_while_ending_does_not_wait_for_unsent_bytes() {
-    let (pool, mut peer, address, mut words) = one_desk().await;
-    soon(address.send(to(|_, _| Next::SendAndStop(vec![b'.'; 32 << 20].into())))).await.unwrap();
+    let (pool, mut peer, address, mut words) = action_connection().await;
+    in_time(address.send(to(|_, _| Next::SendAndStop(vec![b'.'; 32 << 20].into())))).await.unwrap();
     assert!(words.none());
     assert!(pool.kill(pool.list()[0].id));
     words.expect(&["closed: killed"]).await;

@@ -1,4 +1,4 @@
-//! Every way to end, told to `closed` once and counted once.
+//! Every way to end is reported to `closed` once and counted once.
 
 use std::time::Duration;
 
@@ -9,12 +9,12 @@ use bytes::Bytes;
 
 use support::*;
 
-const MOMENT: Duration = Duration::from_millis(30);
+const SHORT_LIMIT: Duration = Duration::from_millis(30);
 
 /// Ends as the packet says.
-struct Ender(Recorder);
+struct EndsOnRequest(Recorder);
 
-impl Protocol for Ender {
+impl Protocol for EndsOnRequest {
     type Codec = Framing;
     type Reply = Bytes;
     type User = &'static str;
@@ -24,9 +24,9 @@ impl Protocol for Ender {
             b"stop" => return Next::Stop,
             b"fail" => return Next::fail("no good"),
             b"panic" => panic!("as asked"),
-            b"idle" => conn.idle_timeout_once(MOMENT),
-            b"half" => conn.set_packet_timeout(MOMENT),
-            // More than the kernel takes, and nobody reads it.
+            b"idle" => conn.idle_timeout_once(SHORT_LIMIT),
+            b"half" => conn.set_packet_timeout(SHORT_LIMIT),
+            // More than the kernel buffers, and the peer does not read.
             b"flood" => return Next::Send(vec![b'x'; 16 * 1024 * 1024].into()),
             _ => {}
         }
@@ -46,7 +46,7 @@ impl Protocol for Ender {
 async fn every_close_reason_is_reported_once_and_counted() {
     let (recorder, mut closings) = Recorder::new();
     let aging = recorder.clone();
-    let pool = AcceptorPool::with_protocol(move |_| Ender(recorder.clone()))
+    let pool = AcceptorPool::with_protocol(move |_| EndsOnRequest(recorder.clone()))
         .framing(Framing::lines().with_max_frame(100))
         .idle_timeout(None)
         .send_timeout(Duration::from_millis(300))
@@ -93,8 +93,8 @@ async fn every_close_reason_is_reported_once_and_counted() {
             assert!(pool.kill(id));
             CloseReason::Killed
         } else {
-            soon(address.send(User("last"))).await.unwrap();
-            soon(address.send(Close)).await.unwrap();
+            in_time(address.send(User("last"))).await.unwrap();
+            in_time(address.send(Close)).await.unwrap();
             CloseReason::Local
         };
         assert_eq!(peer.read_to_end().await, if killed { &b""[..] } else { b"last\n" });
@@ -108,7 +108,7 @@ async fn every_close_reason_is_reported_once_and_counted() {
         left.push(peer);
         expected.push(CloseReason::Shutdown);
     }
-    soon(pool.stop(None)).await;
+    in_time(pool.stop(None)).await;
     let info = pool.info();
     assert_eq!((info.accepted, info.connections), (expected.len() as u64, 0));
     for (reason, count) in info.closed.iter() {
@@ -116,10 +116,13 @@ async fn every_close_reason_is_reported_once_and_counted() {
     }
     drop(pool);
 
-    let pool =
-        AcceptorPool::with_protocol(move |_| Ender(aging.clone())).max_age(MOMENT).bind("127.0.0.1:0").await.unwrap();
+    let pool = AcceptorPool::with_protocol(move |_| EndsOnRequest(aging.clone()))
+        .max_age(SHORT_LIMIT)
+        .bind("127.0.0.1:0")
+        .await
+        .unwrap();
     assert_eq!(connect(&pool).await.read_to_end().await, b"");
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
     assert_eq!((pool.info().closed.get(CloseReason::MaxAge), pool.info().closed.total()), (1, 1));
     drop(pool);
     assert_eq!(closings.rest().await, [&[CloseReason::Shutdown; 4][..], &[CloseReason::MaxAge]].concat());

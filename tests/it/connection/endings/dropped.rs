@@ -1,4 +1,4 @@
-//! A panic that comes when something is dropped: out of its place, and perhaps after the end was told.
+//! Panics in drops, also after the end was reported.
 
 use std::future::pending;
 use std::time::Duration;
@@ -13,9 +13,9 @@ use futures::{stream, StreamExt};
 use support::*;
 
 /// A value whose end is a panic.
-struct Bomb;
+struct PanicOnDrop;
 
-impl Drop for Bomb {
+impl Drop for PanicOnDrop {
     fn drop(&mut self) {
         if !std::thread::panicking() {
             panic!("in drop");
@@ -23,19 +23,19 @@ impl Drop for Bomb {
     }
 }
 
-/// Echoes, and keeps a [`Bomb`] in the place that a packet names.
-struct Armed {
-    bomb: Option<Bomb>,
+/// Echoes, and keeps a [`PanicOnDrop`] in the place that a packet names.
+struct PanicsInDrop {
+    bomb: Option<PanicOnDrop>,
     recorder: Recorder,
 }
 
-impl Protocol for Armed {
+impl Protocol for PanicsInDrop {
     type Codec = Framing;
     type Reply = Bytes;
     type User = Bytes;
 
     fn packet(&mut self, packet: Bytes, conn: &mut Conn<Self>) -> Next<Self> {
-        let bomb = Bomb;
+        let bomb = PanicOnDrop;
         match &packet[..] {
             b"payload" => std::panic::panic_any(bomb),
             b"state" => self.bomb = Some(bomb),
@@ -55,18 +55,18 @@ impl Protocol for Armed {
     }
 }
 
-async fn holding(_bomb: Bomb) {
+async fn holding(_bomb: PanicOnDrop) {
     pending().await
 }
 
 #[derive(Message)]
 #[rtype(result = "()")]
-struct Spawn(Bomb);
+struct Spawn(PanicOnDrop);
 
-impl Handler<Spawn> for Connection<Armed> {
+impl Handler<Spawn> for Connection<PanicsInDrop> {
     type Result = ();
 
-    fn handle(&mut self, Spawn(bomb): Spawn, ctx: &mut ConnectionContext<Armed>) {
+    fn handle(&mut self, Spawn(bomb): Spawn, ctx: &mut ConnectionContext<PanicsInDrop>) {
         ctx.spawn(holding(bomb).into_actor(self));
     }
 }
@@ -74,7 +74,7 @@ impl Handler<Spawn> for Connection<Armed> {
 #[actix::test]
 async fn a_panic_in_drop_ends_one_connection() {
     let (recorder, mut closings) = Recorder::new();
-    let pool = AcceptorPool::with_protocol(move |_| Armed { bomb: None, recorder: recorder.clone() })
+    let pool = AcceptorPool::with_protocol(move |_| PanicsInDrop { bomb: None, recorder: recorder.clone() })
         .framing(Framing::lines())
         .acceptors(1)
         .bind("127.0.0.1:0")
@@ -101,13 +101,13 @@ async fn a_panic_in_drop_ends_one_connection() {
         assert_eq!(pool.info().closed.total(), number as u64 + 1, "{place}");
     }
     assert_eq!(pool.info().acceptors[0].restarts, 0, "an acceptor paid for it");
-    soon(pool.stop(None)).await;
+    in_time(pool.stop(None)).await;
 }
 
 #[actix::test]
 async fn a_panic_payload_that_panics_is_reported_as_a_panic() {
     let (recorder, mut closings) = Recorder::new();
-    let pool = AcceptorPool::with_protocol(move |_| Armed { bomb: None, recorder: recorder.clone() })
+    let pool = AcceptorPool::with_protocol(move |_| PanicsInDrop { bomb: None, recorder: recorder.clone() })
         .on_current_arbiter()
         .bind("127.0.0.1:0")
         .await
@@ -117,5 +117,5 @@ async fn a_panic_payload_that_panics_is_reported_as_a_panic() {
     assert_eq!(bad.until_gone().await, b"");
     assert_eq!(closings.next().await, (CloseReason::Panic, "a callback panicked: payload is not a string".into()));
     connect(&pool).await.echo("the next one").await;
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }

@@ -11,10 +11,10 @@ use tokio::net::TcpSocket;
 
 use support::*;
 
-/// Answers `way length` with so many bytes, and ends in that way.
-struct Bulk(Recorder);
+/// Answers `way length` with that many bytes, and ends in that way.
+struct SendAndEnd(Recorder);
 
-impl Protocol for Bulk {
+impl Protocol for SendAndEnd {
     type Codec = Framing;
     type Reply = Bytes;
     type User = ();
@@ -55,24 +55,25 @@ fn answer(length: usize) -> Vec<u8> {
     [&bytes(length)[..], b"\n"].concat()
 }
 
-async fn bulk() -> (Pool<Connection<Bulk>>, Closings) {
+async fn ending_pool() -> (Pool<Connection<SendAndEnd>>, Closings) {
     let (recorder, closings) = Recorder::new();
-    let builder = AcceptorPool::with_protocol(move |_| Bulk(recorder.clone())).framing(Framing::lines()).acceptors(1);
+    let builder =
+        AcceptorPool::with_protocol(move |_| SendAndEnd(recorder.clone())).framing(Framing::lines()).acceptors(1);
     (builder.bind("127.0.0.1:0").await.unwrap(), closings)
 }
 
 /// A peer that the kernel keeps little for.
-async fn narrow(pool: &Pool<Connection<Bulk>>) -> Peer {
+async fn connect_with_small_buffer(pool: &Pool<Connection<SendAndEnd>>) -> Peer {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(16 * 1024).unwrap();
-    Peer(soon(socket.connect(pool.local_addr().unwrap())).await.unwrap())
+    Peer(in_time(socket.connect(pool.local_addr().unwrap())).await.unwrap())
 }
 
 const MIB: usize = 1024 * 1024;
 
 #[actix::test]
 async fn a_slow_peer_gets_all_queued_bytes() {
-    let (pool, mut closings) = bulk().await;
+    let (pool, mut closings) = ending_pool().await;
     for (way, reason) in [
         ("stop", CloseReason::Local),
         ("send and stop", CloseReason::Local),
@@ -82,7 +83,7 @@ async fn a_slow_peer_gets_all_queued_bytes() {
     ] {
         // 8 MiB are more than the kernel takes.
         for length in [1, MIB, 8 * MIB] {
-            let mut peer = narrow(&pool).await;
+            let mut peer = connect_with_small_buffer(&pool).await;
             peer.send(format!("{way} {length}\n")).await;
             let mut read = peer.read_exact(1).await;
             assert!(length < 8 * MIB || closings.is_empty(), "{way} {length}: over before it was sent");
@@ -95,12 +96,12 @@ async fn a_slow_peer_gets_all_queued_bytes() {
             assert_eq!(closings.reason().await, reason, "{way} {length}");
         }
     }
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 #[actix::test]
 async fn unread_input_does_not_destroy_the_last_reply() {
-    let (pool, mut closings) = bulk().await;
+    let (pool, mut closings) = ending_pool().await;
     // What comes behind a short reply must come within a second; behind one that waits to be read it may take its time.
     for (reply, behind) in [(5, 1), (5, 20_000), (5, 100_000), (5, 2 * MIB), (MIB, 2 * MIB), (16 * MIB, 16 * MIB)] {
         let mut peer = connect(&pool).await;
@@ -109,18 +110,18 @@ async fn unread_input_does_not_destroy_the_last_reply() {
         request.resize(request.len() + behind, b'x');
         peer.send(request).await;
         let mut read = Vec::new();
-        let end = soon(peer.0.read_to_end(&mut read)).await;
+        let end = in_time(peer.0.read_to_end(&mut read)).await;
         assert!(end.is_ok(), "{reply} before {behind}: {end:?} after {} bytes", read.len());
         assert!(read == answer(reply), "{reply} before {behind}: {} bytes, or other ones", read.len());
         drop(peer);
         assert_eq!(closings.reason().await, CloseReason::Local, "{reply} before {behind}");
     }
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 #[actix::test]
 async fn a_peer_still_sending_after_its_reply_is_not_reset() {
-    let (pool, mut closings) = bulk().await;
+    let (pool, mut closings) = ending_pool().await;
     let mut peer = connect(&pool).await;
     let mut request = b"send and stop 5\n".to_vec();
     request.resize(100_000, b'x');
@@ -135,12 +136,12 @@ async fn a_peer_still_sending_after_its_reply_is_not_reset() {
     peer.finish().await;
     assert_eq!(peer.read_to_end().await, b"");
     assert_eq!(closings.reason().await, CloseReason::Local);
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 #[actix::test]
 async fn a_peer_that_keeps_sending_is_closed_after_a_stop() {
-    let (pool, mut closings) = bulk().await;
+    let (pool, mut closings) = ending_pool().await;
     let mut peer = connect(&pool).await;
     peer.send("send and stop 5\n").await;
     // Until the pool has had enough.
@@ -148,5 +149,5 @@ async fn a_peer_that_keeps_sending_is_closed_after_a_stop() {
     within(Duration::from_secs(10), endless).await;
     assert_eq!(closings.reason().await, CloseReason::Local);
     eventually(|| pool.connections() == 0).await;
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }

@@ -5,4 +5,4 @@ mod dropped;
 mod last_bytes;
 mod panics;
 mod replies;
-mod unwound;
+mod unwinding;

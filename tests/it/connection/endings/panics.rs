@@ -13,14 +13,14 @@ use bytes::Bytes;
 use futures::stream;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use support::Touchy;
+use support::FailingCodec;
 use support::*;
 
 /// Echoes, and panics in the place that a packet names.
-struct Fragile(Recorder);
+struct PanicsOnRequest(Recorder);
 
-impl Protocol for Fragile {
-    type Codec = Touchy;
+impl Protocol for PanicsOnRequest {
+    type Codec = FailingCodec;
     type Reply = Bytes;
     type User = ();
 
@@ -35,7 +35,7 @@ impl Protocol for Fragile {
             }
             b"reply" => Next::Send("poison".into()),
             b"future" => conn.wait(async { panic!("in the future") }, |(): (), _, _| Next::Continue),
-            b"woken" => conn.wait(woken(), |(), _, _| Next::Continue),
+            b"woken" => conn.wait(wait_for_wake(), |(), _, _| Next::Continue),
             b"then" => conn.wait(async {}, |(), _, _| panic!("in what comes then")),
             b"reply then" => conn.wait(async {}, |(), _, _| Next::Send("poison".into())),
             b"stream" => {
@@ -60,31 +60,31 @@ impl Protocol for Fragile {
 }
 
 /// Panics only in its second turn.
-async fn woken() {
+async fn wait_for_wake() {
     tokio::task::yield_now().await;
     panic!("in the woken future")
 }
 
 #[derive(Message)]
 #[rtype(result = "()")]
-enum Break {
+enum PanicPlace {
     Handler,
     With,
     Spawned,
     Waited,
 }
 
-impl Handler<Break> for Connection<Fragile> {
+impl Handler<PanicPlace> for Connection<PanicsOnRequest> {
     type Result = ();
 
-    fn handle(&mut self, what: Break, ctx: &mut ConnectionContext<Fragile>) {
+    fn handle(&mut self, what: PanicPlace, ctx: &mut ConnectionContext<PanicsOnRequest>) {
         match what {
-            Break::Handler => panic!("in the handler"),
-            Break::With => self.with(|_, _| panic!("in with")),
-            Break::Spawned => {
-                ctx.spawn(woken().into_actor(self));
+            PanicPlace::Handler => panic!("in the handler"),
+            PanicPlace::With => self.with(|_, _| panic!("in with")),
+            PanicPlace::Spawned => {
+                ctx.spawn(wait_for_wake().into_actor(self));
             }
-            Break::Waited => ctx.wait(woken().into_actor(self)),
+            PanicPlace::Waited => ctx.wait(wait_for_wake().into_actor(self)),
         }
     }
 }
@@ -92,7 +92,7 @@ impl Handler<Break> for Connection<Fragile> {
 #[actix::test]
 async fn a_panic_in_any_callback_ends_one_connection() {
     let (recorder, mut closings) = Recorder::new();
-    let pool = AcceptorPool::with_protocol(move |_| Fragile(recorder.clone()))
+    let pool = AcceptorPool::with_protocol(move |_| PanicsOnRequest(recorder.clone()))
         .on_current_arbiter()
         .bind("127.0.0.1:0")
         .await
@@ -117,36 +117,36 @@ async fn a_panic_in_any_callback_ends_one_connection() {
     for (words, text) in said {
         let mut bad = connect(&pool).await;
         bad.send(words).await;
-        over(&mut bad, &mut closings, text).await;
+        expect_panic_end(&mut bad, &mut closings, text).await;
         good.echo("hello\n").await;
         panics += 1;
     }
     let mut bad = connect(&pool).await;
     bad.send("poison").await;
     bad.finish().await;
-    over(&mut bad, &mut closings, "poison in decode_eof").await;
-    type Order = fn(&Addr<Connection<Fragile>>);
-    let told: [(Order, &str); 5] = [
-        (|address| address.do_send(Break::Handler), "in the handler"),
-        (|address| address.do_send(Break::With), "in with"),
-        (|address| address.do_send(Break::Spawned), "in the woken future"),
-        (|address| address.do_send(Break::Waited), "in the woken future"),
+    expect_panic_end(&mut bad, &mut closings, "poison in decode_eof").await;
+    type SendMessage = fn(&Addr<Connection<PanicsOnRequest>>);
+    let told: [(SendMessage, &str); 5] = [
+        (|address| address.do_send(PanicPlace::Handler), "in the handler"),
+        (|address| address.do_send(PanicPlace::With), "in with"),
+        (|address| address.do_send(PanicPlace::Spawned), "in the woken future"),
+        (|address| address.do_send(PanicPlace::Waited), "in the woken future"),
         (|address| address.do_send(Reply("poison".into())), "poison in encode"),
     ];
     for (order, text) in told {
         let mut bad = connect(&pool).await;
         bad.echo("hello\n").await;
         order(&pool.addresses().pop().unwrap().1);
-        over(&mut bad, &mut closings, text).await;
+        expect_panic_end(&mut bad, &mut closings, text).await;
         good.echo("hello\n").await;
         panics += 1;
     }
     eventually(|| pool.connections() == 1).await;
     assert_eq!((pool.info().closed.get(CloseReason::Panic), pool.info().closed.total()), (panics + 1, panics + 1));
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
-async fn over(bad: &mut Peer, closings: &mut Closings, text: &str) {
+async fn expect_panic_end(bad: &mut Peer, closings: &mut Closings, text: &str) {
     assert_eq!(bad.until_gone().await, b"", "{text}");
     assert_eq!(closings.next().await, (CloseReason::Panic, format!("a callback panicked: {text}")));
 }
@@ -154,8 +154,11 @@ async fn over(bad: &mut Peer, closings: &mut Closings, text: &str) {
 #[actix::test]
 async fn panics_end_no_other_connection() {
     let (recorder, closings) = Recorder::new();
-    let pool =
-        AcceptorPool::with_protocol(move |_| Fragile(recorder.clone())).acceptors(2).bind("127.0.0.1:0").await.unwrap();
+    let pool = AcceptorPool::with_protocol(move |_| PanicsOnRequest(recorder.clone()))
+        .acceptors(2)
+        .bind("127.0.0.1:0")
+        .await
+        .unwrap();
     let (mut good, mut bad) = (Vec::new(), Vec::new());
     for _ in 0..100 {
         good.push(connect(&pool).await);
@@ -177,7 +180,7 @@ async fn panics_end_no_other_connection() {
     let info = pool.info();
     assert_eq!((info.closed.get(CloseReason::Panic), info.closed.total()), (100, 100));
     assert!(info.acceptors.iter().all(|acceptor| acceptor.restarts == 0));
-    soon(pool.stop(None)).await;
+    in_time(pool.stop(None)).await;
     drop(pool);
     let mut reasons = closings.rest().await;
     assert_eq!(reasons.split_off(100), [CloseReason::Shutdown; 100]);
@@ -185,21 +188,21 @@ async fn panics_end_no_other_connection() {
 }
 
 /// Counts the states that were made.
-fn counted(made: &Arc<AtomicUsize>, recorder: &Recorder) -> impl Fn(&Who) -> Fragile + Send + Sync + 'static {
+fn counted(made: &Arc<AtomicUsize>, recorder: &Recorder) -> impl Fn(&Who) -> PanicsOnRequest + Send + Sync + 'static {
     let (made, recorder) = (made.clone(), recorder.clone());
     move |_| {
         made.fetch_add(1, Relaxed);
-        Fragile(recorder.clone())
+        PanicsOnRequest(recorder.clone())
     }
 }
 
-async fn only_the_second_is_served(pool: &Pool<Connection<Fragile>>) {
+async fn only_the_second_is_served(pool: &Pool<Connection<PanicsOnRequest>>) {
     assert_eq!(connect(pool).await.until_gone().await, b"");
     connect(pool).await.echo("hello\n").await;
     eventually(|| pool.connections() == 0).await;
     let closed = pool.info().closed;
     assert_eq!((closed.get(CloseReason::Panic), closed.get(CloseReason::Peer), closed.total()), (1, 1, 2));
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 #[actix::test]
@@ -224,7 +227,7 @@ async fn a_codec_factory_panic_closes_the_protocol() {
     let codecs = AtomicUsize::new(0);
     let codec = move || {
         assert!(codecs.fetch_add(1, Relaxed) > 0, "in the codec's maker");
-        Touchy::default()
+        FailingCodec::default()
     };
     let builder = AcceptorPool::with_codec(counted(&made, &recorder), codec);
     let pool = builder.on_current_arbiter().bind("127.0.0.1:0").await.unwrap();
@@ -239,9 +242,9 @@ async fn a_codec_factory_panic_after_a_timeout_ends_one_connection() {
     let codecs = AtomicUsize::new(0);
     let codec = move || {
         assert!(codecs.fetch_add(1, Relaxed) < 2, "in the codec's maker");
-        Touchy::default()
+        FailingCodec::default()
     };
-    let pool = AcceptorPool::with_codec(move |_| Fragile(recorder.clone()), codec)
+    let pool = AcceptorPool::with_codec(move |_| PanicsOnRequest(recorder.clone()), codec)
         .packet_timeout(Duration::from_millis(50))
         .on_current_arbiter()
         .bind("127.0.0.1:0")
@@ -250,34 +253,34 @@ async fn a_codec_factory_panic_after_a_timeout_ends_one_connection() {
     let (mut good, mut bad) = (connect(&pool).await, connect(&pool).await);
     good.echo("hello\n").await;
     bad.send("hal").await;
-    over(&mut bad, &mut closings, "in the codec's maker").await;
+    expect_panic_end(&mut bad, &mut closings, "in the codec's maker").await;
     good.echo("hello\n").await;
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
-/// An error that nobody can look at.
+/// An error whose `Display` and `Debug` panic.
 #[derive(Debug)]
-struct Horror;
+struct PanickingDisplay;
 
-impl std::fmt::Display for Horror {
+impl std::fmt::Display for PanickingDisplay {
     fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         panic!("in the error's text")
     }
 }
 
-impl std::error::Error for Horror {}
+impl std::error::Error for PanickingDisplay {}
 
-/// Fails with a [`Horror`].
-struct Unspeakable(Recorder);
+/// Fails with a [`PanickingDisplay`].
+struct FailsWithPanickingDisplay(Recorder);
 
-impl Protocol for Unspeakable {
+impl Protocol for FailsWithPanickingDisplay {
     type Codec = Framing;
     type Reply = Bytes;
     type User = ();
 
     fn packet(&mut self, packet: Bytes, _: &mut Conn<Self>) -> Next<Self> {
         if packet == "fail" {
-            Next::fail(Horror)
+            Next::fail(PanickingDisplay)
         } else {
             Next::Send(packet)
         }
@@ -293,7 +296,7 @@ impl Protocol for Unspeakable {
 async fn an_error_with_a_panicking_display_is_still_an_error() {
     logs::listen();
     let (recorder, mut closings) = Recorder::new();
-    let pool = AcceptorPool::with_protocol(move |_| Unspeakable(recorder.clone()))
+    let pool = AcceptorPool::with_protocol(move |_| FailsWithPanickingDisplay(recorder.clone()))
         .on_current_arbiter()
         .bind("127.0.0.1:0")
         .await
@@ -306,17 +309,17 @@ async fn an_error_with_a_panicking_display_is_still_an_error() {
     eventually(|| pool.connections() == 1).await;
     assert_eq!(pool.info().closed.get(CloseReason::Error), 1);
     assert_eq!(closings.next().await.1, "a callback panicked: error");
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
-/// Nobody comes to live behind this door.
-struct Nobody;
+/// An actor that is never started.
+struct NeverStarted;
 
-impl Actor for Nobody {
+impl Actor for NeverStarted {
     type Context = Context<Self>;
 }
 
-impl Handler<Ack> for Nobody {
+impl Handler<Ack> for NeverStarted {
     type Result = ();
 
     fn handle(&mut self, _: Ack, _: &mut Context<Self>) {}
@@ -324,11 +327,11 @@ impl Handler<Ack> for Nobody {
 
 #[actix::test]
 async fn a_panicking_display_is_counted_by_fn_and_actor() {
-    async fn fails(mut socket: Socket) -> Result<(), Horror> {
+    async fn fails(mut socket: Socket) -> Result<(), PanickingDisplay> {
         let _ = socket.read_u8().await;
-        Err(Horror)
+        Err(PanickingDisplay)
     }
-    let refuses = |_| Err::<Addr<Nobody>, BoxError>(Horror.into());
+    let refuses = |_| Err::<Addr<NeverStarted>, BoxError>(PanickingDisplay.into());
     let pools = [
         AcceptorPool::with_fn(fails).acceptors(1).bind("127.0.0.1:0").await.unwrap().untyped(),
         AcceptorPool::with_actor(refuses).acceptors(1).bind("127.0.0.1:0").await.unwrap().untyped(),
@@ -344,6 +347,6 @@ async fn a_panicking_display_is_counted_by_fn_and_actor() {
             assert_eq!((closed.get(CloseReason::Error), closed.total()), (count, count), "{closed:?}");
         }
         assert_eq!(pool.info().acceptors[0].restarts, 0, "an acceptor paid for it");
-        soon(pool.stop(None)).await;
+        in_time(pool.stop(None)).await;
     }
 }

@@ -10,14 +10,14 @@ use actix_acceptor::{
 use bytes::Bytes;
 use tokio::sync::mpsc::{unbounded_channel, UnboundedSender};
 
-use support::Touchy;
+use support::FailingCodec;
 use support::*;
 
 /// Sends each packet back by `conn.send`, and what became of that by `Next::Send`.
-struct Careful;
+struct ReportsSendErrors;
 
-impl Protocol for Careful {
-    type Codec = Touchy;
+impl Protocol for ReportsSendErrors {
+    type Codec = FailingCodec;
     type Reply = Bytes;
     type User = ();
 
@@ -28,17 +28,17 @@ impl Protocol for Careful {
 
 #[actix::test]
 async fn a_reply_the_codec_refuses_sends_nothing() {
-    let pool = AcceptorPool::with_protocol(|_| Careful).bind("127.0.0.1:0").await.unwrap();
+    let pool = AcceptorPool::with_protocol(|_| ReportsSendErrors).bind("127.0.0.1:0").await.unwrap();
     let mut peer = connect(&pool).await;
     peer.send("one\nunencodable\ntwo\n").await;
     peer.expect(b"one\nOk(())\nErr(Codec(\"not to be encoded\"))\ntwo\nOk(())\n").await;
     let address = pool.addresses()[0].1.clone();
-    let refused = soon(address.send(Reply("unencodable".into()))).await.unwrap();
+    let refused = in_time(address.send(Reply("unencodable".into()))).await.unwrap();
     assert!(matches!(refused, Err(SendError::Codec(error)) if error.to_string() == "not to be encoded"));
-    soon(address.send(Reply("three".into()))).await.unwrap().unwrap();
+    in_time(address.send(Reply("three".into()))).await.unwrap().unwrap();
     peer.expect(b"three\n").await;
     assert_eq!(pool.info().closed.total(), 0);
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 #[actix::test]
@@ -52,24 +52,24 @@ async fn an_oversized_reply_fails_send_and_ends_next() {
     let mut peer = connect(&pool).await;
     peer.echo(b"\x02hi").await;
     let address = pool.addresses()[0].1.clone();
-    let refused = soon(address.send(Reply(vec![b'x'; 256].into()))).await.unwrap();
+    let refused = in_time(address.send(Reply(vec![b'x'; 256].into()))).await.unwrap();
     assert!(matches!(refused, Err(SendError::TooLong { length: 256, limit: 255 })), "{refused:?}");
     peer.echo(b"\x02hi").await;
     address.do_send(actix_acceptor::User(vec![b'x'; 256].into()));
     assert_eq!(peer.read_to_end().await, b"");
     assert_eq!(closings.reason().await, CloseReason::Error);
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 /// Stops, and tries to send all the same.
 #[derive(Message)]
 #[rtype(result = "Vec<Result<(), SendError>>")]
-struct TooLate;
+struct SendsAfterStop;
 
-impl Handler<TooLate> for Connection<Recorded> {
-    type Result = MessageResult<TooLate>;
+impl Handler<SendsAfterStop> for Connection<Recorded> {
+    type Result = MessageResult<SendsAfterStop>;
 
-    fn handle(&mut self, _: TooLate, _: &mut ConnectionContext<Recorded>) -> Self::Result {
+    fn handle(&mut self, _: SendsAfterStop, _: &mut ConnectionContext<Recorded>) -> Self::Result {
         let before = self.with(|_, conn| (conn.send("before".into()), Next::Stop));
         let after = self.with(|_, conn| (conn.send("after".into()), Next::Send("answered".into())));
         let last = self.with(|_, conn| (Ok(()), Next::fail(format!("{} unsent", conn.unsent()))));
@@ -85,13 +85,13 @@ async fn sending_after_a_stop_fails_and_keeps_the_reason() {
     peer.echo("hi").await;
     let address = pool.addresses()[0].1.clone();
     // Behind it in the mailbox: never delivered.
-    let (sent, unheard) = (address.send(TooLate), address.send(Encoded("unheard".into())));
-    let (sent, unheard) = soon(futures::future::join(sent, unheard)).await;
+    let (sent, unheard) = (address.send(SendsAfterStop), address.send(Encoded("unheard".into())));
+    let (sent, unheard) = in_time(futures::future::join(sent, unheard)).await;
     assert!(matches!(&sent.unwrap()[..], [Ok(()), Err(SendError::Closed), Ok(())]));
     assert!(matches!(unheard, Err(MailboxError::Closed)));
     assert_eq!(peer.read_to_end().await, b"before");
     assert_eq!(closings.reason().await, CloseReason::Local);
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 type Answers = Vec<(String, String)>;
@@ -147,8 +147,11 @@ async fn default_next_matches_the_default_callbacks() {
     // It may be counted a moment before it has its address.
     eventually(|| pool.addresses().len() == 1).await;
     pool.notify_all(());
-    let default_next = events().map(|event| (format!("{event:?}"), format!("{:?}", event.default_next())));
-    assert_eq!(soon(told.recv()).await.unwrap(), default_next);
-    assert_eq!(default_next.map(|(_, answer)| answer == "Stop"), [false, false, false, false, false, true, true, true]);
-    soon(pool.stop(Duration::ZERO)).await;
+    let protocol_default = events().map(|event| (format!("{event:?}"), format!("{:?}", event.default_next())));
+    assert_eq!(in_time(told.recv()).await.unwrap(), protocol_default);
+    assert_eq!(
+        protocol_default.map(|(_, answer)| answer == "Stop"),
+        [false, false, false, false, false, true, true, true]
+    );
+    in_time(pool.stop(Duration::ZERO)).await;
 }

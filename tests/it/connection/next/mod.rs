@@ -1,11 +1,11 @@
 //! Every callback with every answer, at once and after waits: the callbacks in order with one `closed` at the end, the
 //! bytes on the wire, the reason, the count.
 
-mod trial;
+mod cases;
 
 use std::fmt::Write;
 
-use trial::{Answer, At, Case};
+use cases::{Answer, At, Case};
 
 async fn every_answer(at: At) {
     let mut wrong = String::new();

@@ -27,7 +27,7 @@ fn packets(sizes: Range<usize>) -> impl Strategy<Value = Vec<Vec<u8>>> {
 }
 
 /// Bytes of which terminators are made, so that whole and half ones are frequent.
-fn tricky(sizes: Range<usize>) -> impl Strategy<Value = Vec<u8>> {
+fn bytes_with_delimiters(sizes: Range<usize>) -> impl Strategy<Value = Vec<u8>> {
     vec(prop::sample::select(b"ab|\r\n\0\x01".to_vec()), sizes)
 }
 
@@ -58,19 +58,19 @@ proptest! {
 
     #[test]
     fn lines_bring_every_packet_back(
-        mut plain in packets(0..200), tricky in vec(tricky(0..9), 0..9), places in places(),
+        mut plain in packets(0..200), bytes_with_delimiters in vec(bytes_with_delimiters(0..9), 0..9), places in places(),
     ) {
-        plain.extend(tricky);
+        plain.extend(bytes_with_delimiters);
         plain.retain(|it| !it.contains(&b'\n') && !it.ends_with(b"\r"));
         assert_round_trip(Framing::lines(), &plain, &places)?;
     }
 
     #[test]
     fn delimiters_bring_every_packet_back(
-        end in tricky(1..5), mut plain in packets(0..200), tricky in vec(tricky(0..9), 0..9),
+        end in bytes_with_delimiters(1..5), mut plain in packets(0..200), bytes_with_delimiters in vec(bytes_with_delimiters(0..9), 0..9),
         places in places(),
     ) {
-        plain.extend(tricky);
+        plain.extend(bytes_with_delimiters);
         plain.retain(|it| ends_cleanly(it, &end));
         assert_round_trip(Framing::delimiter(&end), &plain, &places)?;
     }
@@ -88,11 +88,11 @@ proptest! {
 
     #[test]
     fn garbage_neither_panics_nor_exceeds_the_limit(
-        garbage in vec(any::<u8>(), 0..400), tricky in tricky(0..400), places in places(),
+        garbage in vec(any::<u8>(), 0..400), bytes_with_delimiters in bytes_with_delimiters(0..400), places in places(),
         max in 1..30usize,
     ) {
         for framing in every(max) {
-            for wire in [&garbage, &tricky] {
+            for wire in [&garbage, &bytes_with_delimiters] {
                 let fed = feed(framing.clone(), cut(wire, &places));
                 prop_assert!(fed.packets.iter().all(|it| it.len() <= max), "{}", framing);
             }
@@ -101,7 +101,7 @@ proptest! {
 
     #[test]
     fn packets_do_not_depend_on_how_bytes_are_split(
-        wire in tricky(0..60), end in tricky(1..5), places in places(), max in 0..12usize,
+        wire in bytes_with_delimiters(0..60), end in bytes_with_delimiters(1..5), places in places(), max in 0..12usize,
     ) {
         let mut all = every(max).split_off(1);
         all.push(Framing::delimiter(end).with_max_frame(max));

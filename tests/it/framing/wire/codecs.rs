@@ -1,4 +1,4 @@
-//! Codecs of others: tokio-util's, and two of one's own with a memory.
+//! Codecs of tokio-util, and two custom ones with state.
 
 use std::collections::VecDeque;
 use std::io;
@@ -11,9 +11,9 @@ use tokio_util::codec::{AnyDelimiterCodec, BytesCodec, Decoder, LengthDelimitedC
 use super::*;
 
 /// Sends back what its codec yields, whatever that is.
-struct Parrot<C, R>(Recorder, std::marker::PhantomData<fn() -> (C, R)>);
+struct CodecEcho<C, R>(Recorder, std::marker::PhantomData<fn() -> (C, R)>);
 
-impl<C, R> Protocol for Parrot<C, R>
+impl<C, R> Protocol for CodecEcho<C, R>
 where
     C: Decoder<Item: Into<R>, Error: Into<actix_acceptor::BoxError>>,
     C: Encoder<R, Error: Into<actix_acceptor::BoxError>> + 'static,
@@ -32,19 +32,19 @@ where
     }
 }
 
-async fn parrots<C, R>(codec: impl Fn() -> C + Send + Sync + 'static) -> (Pool<Connection<Parrot<C, R>>>, Closings)
+async fn echo_pool<C, R>(codec: impl Fn() -> C + Send + Sync + 'static) -> (Pool<Connection<CodecEcho<C, R>>>, Closings)
 where
-    Parrot<C, R>: Protocol<Codec = C>,
+    CodecEcho<C, R>: Protocol<Codec = C>,
 {
     let (recorder, closings) = Recorder::new();
-    let parrot = move |_: &_| Parrot(recorder.clone(), std::marker::PhantomData);
+    let parrot = move |_: &_| CodecEcho(recorder.clone(), std::marker::PhantomData);
     let pool = AcceptorPool::with_codec(parrot, codec).packet_timeout(Duration::from_millis(300));
     (pool.acceptors(1).bind("127.0.0.1:0").await.unwrap(), closings)
 }
 
 #[actix::test]
 async fn lines_codec_yields_strings_and_limits_length() {
-    let (pool, mut closings) = parrots::<_, String>(|| LinesCodec::new_with_max_length(8)).await;
+    let (pool, mut closings) = echo_pool::<_, String>(|| LinesCodec::new_with_max_length(8)).await;
     let mut peer = connect(&pool).await;
     peer.echo("one\ntwo\n").await;
     peer.echo("\u{e4}\u{f6}\u{fc}\n").await;
@@ -92,7 +92,7 @@ async fn any_delimiters_codec_splits_and_limits() {
 async fn length_delimited_codec_works_with_all_options() {
     let codec =
         || LengthDelimitedCodec::builder().little_endian().length_field_length(3).max_frame_length(10).new_codec();
-    let (pool, mut closings) = parrots::<_, Bytes>(codec).await;
+    let (pool, mut closings) = echo_pool::<_, Bytes>(codec).await;
     let mut peer = connect(&pool).await;
     peer.echo(b"\x05\0\0hello\0\0\0\x0a\0\x000123456789").await;
     peer.send(b"\x01\0\0.\x0b\0\0").await;
@@ -104,7 +104,7 @@ async fn length_delimited_codec_works_with_all_options() {
 
 #[actix::test]
 async fn bytes_codec_passes_bytes_through() {
-    let (pool, mut closings) = parrots::<_, Bytes>(BytesCodec::new).await;
+    let (pool, mut closings) = echo_pool::<_, Bytes>(BytesCodec::new).await;
     let mut peer = connect(&pool).await;
     peer.echo(b"any\0thing").await;
     peer.echo(vec![7; 100_000]).await;
@@ -115,12 +115,12 @@ async fn bytes_codec_passes_bytes_through() {
 
 /// Pieces up to a dot; each is numbered by those before it, in both directions.
 #[derive(Default)]
-struct Numbered {
+struct NumberingCodec {
     come: u32,
     gone: u32,
 }
 
-impl Decoder for Numbered {
+impl Decoder for NumberingCodec {
     type Item = String;
     type Error = io::Error;
 
@@ -132,7 +132,7 @@ impl Decoder for Numbered {
     }
 }
 
-impl Encoder<String> for Numbered {
+impl Encoder<String> for NumberingCodec {
     type Error = io::Error;
 
     fn encode(&mut self, piece: String, dst: &mut BytesMut) -> io::Result<()> {
@@ -144,7 +144,7 @@ impl Encoder<String> for Numbered {
 
 #[actix::test]
 async fn a_stateful_codec_serves_one_connection_both_ways() {
-    let (pool, mut closings) = parrots::<_, String>(Numbered::default).await;
+    let (pool, mut closings) = echo_pool::<_, String>(NumberingCodec::default).await;
     let (mut one, mut other) = (connect(&pool).await, connect(&pool).await);
     one.send("a.b.").await;
     one.expect(b"11a.22b.").await;
@@ -160,10 +160,10 @@ async fn a_stateful_codec_serves_one_connection_both_ways() {
 }
 
 /// Pieces up to a dot, numbered; after a packet timeout it goes on.
-struct Patient(UnboundedSender<Bytes>);
+struct ContinuesAfterTimeout(UnboundedSender<Bytes>);
 
-impl Protocol for Patient {
-    type Codec = Numbered;
+impl Protocol for ContinuesAfterTimeout {
+    type Codec = NumberingCodec;
     type Reply = String;
     type User = ();
 
@@ -182,22 +182,22 @@ impl Protocol for Patient {
 #[actix::test]
 async fn a_packet_timeout_recreates_the_codec() {
     let (partial, mut partials) = unbounded_channel();
-    let pool =
-        AcceptorPool::with_protocol(move |_| Patient(partial.clone())).packet_timeout(Duration::from_millis(100));
+    let pool = AcceptorPool::with_protocol(move |_| ContinuesAfterTimeout(partial.clone()))
+        .packet_timeout(Duration::from_millis(100));
     let pool = pool.bind("127.0.0.1:0").await.unwrap();
     let mut peer = connect(&pool).await;
     peer.send("a.b.half").await;
     peer.expect(b"11a.22b.").await;
-    assert_eq!(soon(partials.recv()).await.unwrap(), "half");
+    assert_eq!(in_time(partials.recv()).await.unwrap(), "half");
     peer.send("c.").await;
     peer.expect(b"11c.").await;
 }
 
 /// Takes all that is there at once, and yields it byte by byte with nothing left in the buffer.
 #[derive(Default)]
-struct Hamster(VecDeque<u8>);
+struct BufferingCodec(VecDeque<u8>);
 
-impl Decoder for Hamster {
+impl Decoder for BufferingCodec {
     type Item = u8;
     type Error = io::Error;
 
@@ -207,7 +207,7 @@ impl Decoder for Hamster {
     }
 }
 
-impl Encoder<u8> for Hamster {
+impl Encoder<u8> for BufferingCodec {
     type Error = io::Error;
 
     fn encode(&mut self, byte: u8, dst: &mut BytesMut) -> io::Result<()> {
@@ -218,7 +218,7 @@ impl Encoder<u8> for Hamster {
 
 #[actix::test]
 async fn a_codec_may_yield_packets_from_an_empty_buffer() {
-    let (pool, mut closings) = parrots::<_, u8>(Hamster::default).await;
+    let (pool, mut closings) = echo_pool::<_, u8>(BufferingCodec::default).await;
     let mut peer = connect(&pool).await;
     let all: Vec<u8> = (0..1000).map(|at| at as u8).collect();
     peer.echo(&all).await;
@@ -232,7 +232,7 @@ async fn a_codec_may_yield_packets_from_an_empty_buffer() {
 struct Slow(Arc<Semaphore>, UnboundedSender<u8>);
 
 impl Protocol for Slow {
-    type Codec = Hamster;
+    type Codec = BufferingCodec;
     type Reply = u8;
     type User = Active;
 
@@ -255,10 +255,10 @@ async fn packets_kept_in_a_codec_wait_while_passive() {
     let pool = pool.bind("127.0.0.1:0").await.unwrap();
     let mut peer = connect(&pool).await;
     peer.send("abcwde").await;
-    let mut next = async || soon(bytes.recv()).await.unwrap();
+    let mut next = async || in_time(bytes.recv()).await.unwrap();
     assert_eq!(next().await, b'a');
     let address = pool.find(pool.list()[0].id).unwrap();
-    let set = async |mode| soon(address.send(actix_acceptor::messages::SetActive(mode))).await.unwrap();
+    let set = async |mode| in_time(address.send(actix_acceptor::messages::SetActive(mode))).await.unwrap();
     set(Active::Once).await;
     assert_eq!(next().await, b'b');
     peer.expect(b"ab").await;

@@ -50,7 +50,7 @@ async fn a_frame_in_three_pieces_is_one_packet() {
 #[actix::test]
 async fn a_packet_timeout_carries_the_bytes_and_the_prefix() {
     for framing in framings() {
-        let (builder, mut notes) = witnesses(framing.clone(), false);
+        let (builder, mut notes) = reporting_pool(framing.clone(), false);
         let pool = builder.packet_timeout(LIMIT).bind("127.0.0.1:0").await.unwrap();
         let mut peer = connect(&pool).await;
         let begun = wire(&framing, ["never finished"])[..9].to_vec();
@@ -68,7 +68,7 @@ async fn a_packet_timeout_carries_the_bytes_and_the_prefix() {
 #[actix::test]
 async fn after_a_packet_timeout_the_next_frame_starts_clean() {
     for framing in framings() {
-        let (builder, mut notes) = witnesses(framing.clone(), true);
+        let (builder, mut notes) = reporting_pool(framing.clone(), true);
         let pool = builder.packet_timeout(LIMIT).bind("127.0.0.1:0").await.unwrap();
         let mut peer = connect(&pool).await;
         let begun = wire(&framing, ["a first, longer one"])[..16].to_vec();
@@ -81,7 +81,7 @@ async fn after_a_packet_timeout_the_next_frame_starts_clean() {
 
 #[actix::test]
 async fn a_packet_timer_does_not_affect_the_next_client() {
-    let (builder, mut notes) = witnesses(Framing::len2(), false);
+    let (builder, mut notes) = reporting_pool(Framing::len2(), false);
     let idle = 3 * LIMIT;
     let pool = builder.packet_timeout(LIMIT).idle_timeout(idle).on_current_arbiter().bind("127.0.0.1:0").await.unwrap();
     let mut hasty = connect(&pool).await;
@@ -102,7 +102,7 @@ async fn a_packet_timer_does_not_affect_the_next_client() {
 
 #[actix::test]
 async fn a_complete_packet_clears_its_timer() {
-    let (builder, mut notes) = witnesses(Framing::len2(), false);
+    let (builder, mut notes) = reporting_pool(Framing::len2(), false);
     let pool = builder.packet_timeout(LIMIT).idle_timeout(3 * LIMIT).acceptors(1).bind("127.0.0.1:0").await.unwrap();
     let mut peer = connect(&pool).await;
     peer.send([0, 2, b'o']).await;
@@ -118,7 +118,7 @@ async fn send_and_stop_sends_before_closing() {
     for framing in framings() {
         let (pool, mut notes) = bound(framing.clone()).await;
         let mut peer = connect(&pool).await;
-        // What comes behind it is nobody's.
+        // The rest is no packet.
         peer.send(wire(&framing, ["first", "quit", "too late"])).await;
         assert_eq!(peer.read_to_end().await, wire(&framing, ["first", "bye"]), "{framing}");
         notes.expect(Note::Packet("first".into())).await;

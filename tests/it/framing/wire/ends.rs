@@ -36,7 +36,7 @@ async fn a_fin_inside_a_packet_drops_it_and_ends_as_peer() {
 
 #[actix::test]
 async fn half_close_delivers_the_rest_and_keeps_going() {
-    let (builder, mut notes) = witnesses(Framing::lines(), false);
+    let (builder, mut notes) = reporting_pool(Framing::lines(), false);
     let pool = builder.half_close(true).bind("127.0.0.1:0").await.unwrap();
     let mut peer = connect(&pool).await;
     peer.send("rest").await;
@@ -45,7 +45,7 @@ async fn half_close_delivers_the_rest_and_keeps_going() {
     notes.expect(Note::Packet("rest".into())).await;
     notes.expect(Note::HalfClosed).await;
     let (id, address) = pool.addresses().remove(0);
-    soon(address.send(actix_acceptor::Reply(Bytes::from_static(b"still here")))).await.unwrap().unwrap();
+    in_time(address.send(actix_acceptor::Reply(Bytes::from_static(b"still here")))).await.unwrap().unwrap();
     peer.expect(b"still here\n").await;
     assert!(pool.kill(id));
     notes.expect(Note::Closed(CloseReason::Killed)).await;

@@ -9,7 +9,7 @@ use super::*;
 async fn empty_packets_and_those_of_maximum_length_work() {
     const MAX: usize = 200;
     for framing in framings() {
-        let (builder, mut notes) = witnesses(framing.clone(), false);
+        let (builder, mut notes) = reporting_pool(framing.clone(), false);
         let pool = builder.max_frame(MAX).bind("127.0.0.1:0").await.unwrap();
         let mut peer = connect(&pool).await;
         let longest = Bytes::from(vec![b'm'; MAX]);
@@ -35,7 +35,7 @@ async fn the_longest_packet_of_a_prefix_works() {
 async fn queued_replies_are_sent_before_a_too_long_packet_ends() {
     const MAX: usize = 200;
     for framing in framings() {
-        let (builder, mut notes) = witnesses(framing.clone(), false);
+        let (builder, mut notes) = reporting_pool(framing.clone(), false);
         let pool = builder.max_frame(MAX).bind("127.0.0.1:0").await.unwrap();
         let mut peer = connect(&pool).await;
         let over = vec![b'm'; MAX + 1];
@@ -50,7 +50,7 @@ async fn queued_replies_are_sent_before_a_too_long_packet_ends() {
 #[actix::test]
 async fn a_prefix_alone_is_enough_to_be_too_long() {
     for framing in framings().into_iter().filter(is_prefixed) {
-        let (builder, mut notes) = witnesses(framing.clone(), false);
+        let (builder, mut notes) = reporting_pool(framing.clone(), false);
         let pool = builder.max_frame(100).bind("127.0.0.1:0").await.unwrap();
         let mut peer = connect(&pool).await;
         let announced = wire(&framing, [vec![0; 250]]);
@@ -71,7 +71,7 @@ async fn the_default_limit_is_one_mebibyte() {
 
 #[actix::test]
 async fn raw_is_cut_at_the_limit_and_nothing_is_lost() {
-    let (builder, mut notes) = witnesses(Framing::raw(), false);
+    let (builder, mut notes) = reporting_pool(Framing::raw(), false);
     let pool = builder.max_frame(4).bind("127.0.0.1:0").await.unwrap();
     let mut peer = connect(&pool).await;
     peer.echo("abcdefghij").await;
@@ -82,7 +82,7 @@ async fn raw_is_cut_at_the_limit_and_nothing_is_lost() {
 
 #[actix::test]
 async fn a_limit_of_0_is_refused() {
-    let refused = witnesses(Framing::lines(), false).0.max_frame(0).bind("127.0.0.1:0").await.unwrap_err();
+    let refused = reporting_pool(Framing::lines(), false).0.max_frame(0).bind("127.0.0.1:0").await.unwrap_err();
     assert!(matches!(refused, StartError::InvalidSetting(InvalidSetting { setting: "max_frame", .. })), "{refused:?}");
 }
 
@@ -123,17 +123,17 @@ async fn a_reply_too_long_for_its_prefix_fails_only_the_send() {
     let framing = Framing::len1();
     peer.send(wire(&framing, ["256", "255", "300"])).await;
     peer.expect(&wire(&framing, [[b'r'; 255]])).await;
-    let mut outcome = async || soon(outcomes.recv()).await.unwrap();
+    let mut outcome = async || in_time(outcomes.recv()).await.unwrap();
     assert!(matches!(outcome().await, Err(SendError::TooLong { length: 256, limit: 255 })));
     assert!(outcome().await.is_ok());
     assert!(matches!(outcome().await, Err(SendError::TooLong { length: 300, limit: 255 })));
     // By message as well.
     let address = pool.find(pool.list()[0].id).unwrap();
-    let answer = soon(address.send(Reply(Bytes::from(vec![b'r'; 256])))).await.unwrap();
+    let answer = in_time(address.send(Reply(Bytes::from(vec![b'r'; 256])))).await.unwrap();
     assert!(matches!(answer, Err(SendError::TooLong { length: 256, limit: 255 })));
     peer.send(wire(&framing, ["2"])).await;
     peer.expect(b"\x02rr").await;
-    // As an answer it is the end: nobody else could be told.
+    // As a `Next` it ends the connection: the error has no other receiver.
     peer.send(wire(&framing, ["1", "!256"])).await;
     assert_eq!(peer.read_to_end().await, b"\x01r");
     assert_eq!(closings.reason().await, CloseReason::Error);

@@ -16,7 +16,7 @@ use support::*;
 use tokio::sync::mpsc::{unbounded_channel, UnboundedReceiver, UnboundedSender};
 use tokio_util::codec::Encoder;
 
-/// What a [`Witness`] saw.
+/// What a [`ReportingProtocol`] saw.
 #[derive(Debug, PartialEq)]
 enum Note {
     Packet(Bytes),
@@ -29,13 +29,13 @@ enum Note {
 }
 
 /// Takes down all that happens, and sends packets back. `quit` ends it with a `bye`.
-struct Witness {
+struct ReportingProtocol {
     notes: UnboundedSender<Note>,
     /// Whether a timeout is survived.
     patient: bool,
 }
 
-impl Protocol for Witness {
+impl Protocol for ReportingProtocol {
     type Codec = Framing;
     type Reply = Bytes;
     type User = ();
@@ -80,7 +80,7 @@ struct Notes(UnboundedReceiver<Note>);
 
 impl Notes {
     async fn next(&mut self) -> Note {
-        soon(self.0.recv()).await.expect("somebody who takes notes")
+        in_time(self.0.recv()).await.expect("somebody who takes notes")
     }
 
     #[track_caller]
@@ -93,14 +93,14 @@ impl Notes {
     }
 }
 
-fn witnesses(framing: Framing, patient: bool) -> (Builder<ProtocolService<Witness>>, Notes) {
+fn reporting_pool(framing: Framing, patient: bool) -> (Builder<ProtocolService<ReportingProtocol>>, Notes) {
     let (notes, seen) = unbounded_channel();
-    let builder = AcceptorPool::with_protocol(move |_| Witness { notes: notes.clone(), patient });
+    let builder = AcceptorPool::with_protocol(move |_| ReportingProtocol { notes: notes.clone(), patient });
     (builder.framing(framing).acceptors(1), Notes(seen))
 }
 
-async fn bound(framing: Framing) -> (Pool<Connection<Witness>>, Notes) {
-    let (builder, notes) = witnesses(framing, false);
+async fn bound(framing: Framing) -> (Pool<Connection<ReportingProtocol>>, Notes) {
+    let (builder, notes) = reporting_pool(framing, false);
     (builder.bind("127.0.0.1:0").await.unwrap(), notes)
 }
 
@@ -143,7 +143,7 @@ async fn every_framing_is_chosen_at_run_time_and_speaks_both_ways() {
         }
         peer.finish().await;
         assert_eq!(peer.read_to_end().await, b"", "{framing}");
-        soon(pool.stop(None)).await;
+        in_time(pool.stop(None)).await;
     }
 }
 
@@ -161,7 +161,7 @@ impl Protocol for Reader {
 
     fn packet(&mut self, packet: Bytes, _: &mut Conn<Self>) -> Next<Self> {
         if packet == "hold" {
-            self.gate.recv_timeout(PATIENCE).unwrap();
+            self.gate.recv_timeout(TIME_LIMIT).unwrap();
         }
         self.read.send(self.pool.wait().list()[0].bytes_in).unwrap();
         Next::Continue
@@ -188,7 +188,7 @@ async fn whole_packets_are_delivered_before_the_next_read() {
     peer.send(wire(&Framing::len2(), ["later"])).await;
     open.send(()).unwrap();
     for number in 0..PACKETS {
-        assert_eq!(soon(bytes_read.recv()).await, Some(first.len() as u64), "packet {number}");
+        assert_eq!(in_time(bytes_read.recv()).await, Some(first.len() as u64), "packet {number}");
     }
-    assert_eq!(soon(bytes_read.recv()).await, Some(first.len() as u64 + 7));
+    assert_eq!(in_time(bytes_read.recv()).await, Some(first.len() as u64 + 7));
 }

@@ -13,7 +13,7 @@ async fn pool(acceptors: usize) -> Pool<Connection<Echo>> {
     AcceptorPool::with_protocol(|_| Echo).acceptors(acceptors).bind("127.0.0.1:0").await.unwrap()
 }
 
-/// Changes the number, and waits until so many are at work.
+/// Changes the number, and waits until that many run.
 async fn staff<A>(pool: &Pool<A>, acceptors: usize) {
     pool.change(move |settings| settings.acceptors = Some(acceptors)).await.unwrap();
     eventually(|| pool.acceptors().len() == acceptors).await;
@@ -55,16 +55,16 @@ async fn resizing_under_load_loses_no_connection() {
     stop.store(true, Relaxed);
     let mut served = 0;
     for load in loads {
-        served += soon(load).await.unwrap();
+        served += in_time(load).await.unwrap();
     }
     for peer in &mut old {
         peer.echo("still here").await;
     }
-    pool.wait_for(|connections| connections == 50, PATIENCE).await.unwrap();
+    pool.wait_for(|connections| connections == 50, TIME_LIMIT).await.unwrap();
     let info = pool.info();
     assert_eq!((info.accepted, info.closed.total()), (served + 50, served));
     assert_eq!(restarts(&pool), 0, "nobody has died");
-    let report = soon(pool.stop(Duration::from_secs(60))).await;
+    let report = in_time(pool.stop(Duration::from_secs(60))).await;
     assert_eq!((report.asked, report.finished), (50, 50), "those of places given up are told, too");
 }
 
@@ -72,8 +72,8 @@ async fn resizing_under_load_loses_no_connection() {
 async fn added_acceptors_serve() {
     let pool = pool(1).await;
     staff(&pool, 3).await;
-    a_peer_for_each(&pool).await;
-    soon(pool.stop(Duration::ZERO)).await;
+    one_peer_per_acceptor(&pool).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 #[actix::test]
@@ -86,27 +86,27 @@ async fn quick_resizes_take_nothing_from_the_restart_budget() {
         }
     }
     connect(&pool).await.echo("hello").await;
-    // The first one was never told to go. Its death is the only one.
-    pool.acceptors()[0].do_send(Die::Panic);
+    // The first one was never stopped. Its death is the only one.
+    pool.acceptors()[0].do_send(AcceptorFailure::Panic);
     eventually(|| restarts(&pool) > 0 && pool.acceptors().len() == 4 || !pool.is_ready()).await;
     assert!(pool.is_ready(), "{:?}", pool.status());
     assert_eq!(restarts(&pool), 1);
     connect(&pool).await.echo("hello").await;
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 #[actix::test]
 async fn a_removed_acceptor_that_dies_is_not_replaced() {
     let pool = pool(3).await;
     staff(&pool, 1).await;
-    for die in Die::ALL {
-        kill(&pool, die).await;
+    for die in AcceptorFailure::ALL {
+        kill(&pool.untyped(), die).await;
         connect(&pool).await.echo("hello").await;
         assert_eq!(pool.acceptors().len(), 1);
     }
     staff(&pool, 3).await;
     connect(&pool).await.echo("hello").await;
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 #[actix::test]
@@ -119,5 +119,5 @@ async fn acceptors_on_the_current_arbiter_can_be_resized() {
     pool.change(|settings| settings.acceptors = None).await.unwrap();
     eventually(|| pool.acceptors().len() == 1).await;
     connect(&pool).await.echo("hello").await;
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }

@@ -25,7 +25,7 @@ async fn served<A>(pool: &Pool<A>) -> Peer {
 }
 
 async fn refused<A>(pool: &Pool<A>) -> Vec<u8> {
-    match soon(TcpStream::connect(pool.local_addr().unwrap())).await {
+    match in_time(TcpStream::connect(pool.local_addr().unwrap())).await {
         Ok(stream) => Peer(stream).until_gone().await,
         // Connected, and reset before this thread looked.
         Err(error) => {
@@ -62,10 +62,10 @@ async fn max_connections_changes_apply_at_once() {
         assert_eq!(pool.info().accepted, 5);
         let left = inside.len();
         drop(peer);
-        pool.wait_for(|connections| connections <= left.max(1), PATIENCE).await.unwrap();
+        pool.wait_for(|connections| connections <= left.max(1), TIME_LIMIT).await.unwrap();
     }
     late.expect(b"hello").await;
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 #[actix::test]
@@ -84,7 +84,7 @@ async fn at_limit_changes_reach_waiting_peers() {
     assert_eq!(refused(&pool).await, b"");
     assert_eq!(pool.info().refused.get(RefusalReason::Limit), 5);
     inside.echo("still here").await;
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 #[actix::test]
@@ -102,7 +102,7 @@ async fn max_per_peer_counts_existing_connections() {
         peer.echo("still here").await;
     }
     assert_eq!(pool.info().refused.get(RefusalReason::PerPeer), 2);
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 #[actix::test]
@@ -128,7 +128,7 @@ async fn a_changed_rate_admits_exactly_its_burst() {
         for peer in &mut inside {
             peer.echo("still here").await;
         }
-        soon(pool.stop(Duration::ZERO)).await;
+        in_time(pool.stop(Duration::ZERO)).await;
     }
 }
 
@@ -147,7 +147,7 @@ async fn a_changed_rate_starts_with_a_full_bucket() {
             }
             assert_eq!(refused(&pool).await, b"");
         }
-        soon(pool.stop(Duration::ZERO)).await;
+        in_time(pool.stop(Duration::ZERO)).await;
     }
 }
 
@@ -161,7 +161,7 @@ async fn changed_rules_apply_to_new_connections_only() {
     set(&pool, |settings| settings.rules.insert(0, Rule::allow("127.0.0.1").unwrap())).await;
     let _new = served(&pool).await;
     assert_eq!(pool.info().refused.get(RefusalReason::Denied), 1);
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 #[actix::test]
@@ -170,7 +170,7 @@ async fn a_changed_backlog_policy_applies_to_the_next_drain() {
     set(&pool, |settings| settings.backlog_on_close = BacklogPolicy::Refuse).await;
     pool.suspend(SuspendMode::Hold).await.unwrap();
     let mut peers = join_all((0..5).map(|_| connect(&pool))).await;
-    assert_eq!(soon(pool.drain(Drain::grace(None))).await.unserved, 5);
+    assert_eq!(in_time(pool.drain(Drain::grace(None))).await.unserved, 5);
     for peer in &mut peers {
         assert_eq!(peer.read_to_end().await, b"");
     }
@@ -180,20 +180,20 @@ async fn a_changed_backlog_policy_applies_to_the_next_drain() {
 async fn the_restart_budget_can_grow_and_shrink() {
     let pool = AcceptorPool::with_protocol(|_| Echo).acceptors(2).max_restarts(1, Duration::from_secs(600));
     let pool = pool.grace(Duration::ZERO).bind("127.0.0.1:0").await.unwrap();
-    kill(&pool, Die::Panic).await;
+    kill(&pool.untyped(), AcceptorFailure::Panic).await;
     set(&pool, |settings| settings.max_restarts = 3).await;
-    kill(&pool, Die::Panic).await;
-    kill(&pool, Die::Stop).await;
+    kill(&pool.untyped(), AcceptorFailure::Panic).await;
+    kill(&pool.untyped(), AcceptorFailure::Stop).await;
     // Those that are longer ago than the time do not count.
     let within = Duration::from_millis(1);
     set(&pool, move |settings| (settings.max_restarts, settings.restart_window) = (1, within)).await;
     for _ in 0..3 {
         pass(within).await;
-        kill(&pool, Die::Panic).await;
+        kill(&pool.untyped(), AcceptorFailure::Panic).await;
     }
     set(&pool, |settings| settings.max_restarts = 0).await;
-    pool.acceptors()[0].do_send(Die::Panic);
-    match soon(pool.stopped()).await {
+    pool.acceptors()[0].do_send(AcceptorFailure::Panic);
+    match in_time(pool.stopped()).await {
         Err(PoolError::TooManyRestarts { limit, within: time, .. }) => assert_eq!((limit, time), (0, within)),
         other => panic!("{other:?}"),
     }
@@ -209,13 +209,13 @@ async fn the_grace_applies_when_the_pool_gives_up() {
     });
     let pool = pool.acceptors(1).max_restarts(0, Duration::from_secs(1)).grace(None).bind("127.0.0.1:0").await.unwrap();
     let mut peer = connect(&pool).await;
-    pool.wait_for(|connections| connections == 1, PATIENCE).await.unwrap();
+    pool.wait_for(|connections| connections == 1, TIME_LIMIT).await.unwrap();
     let grace = Duration::from_millis(300);
     set(&pool, move |settings| settings.grace = Some(grace)).await;
     let began = Instant::now();
-    pool.acceptors()[0].do_send(Die::Panic);
+    pool.acceptors()[0].do_send(AcceptorFailure::Panic);
     peer.until_gone().await;
     assert!(began.elapsed() >= grace);
-    assert!(matches!(soon(pool.stopped()).await, Err(PoolError::TooManyRestarts { limit: 0, .. })));
+    assert!(matches!(in_time(pool.stopped()).await, Err(PoolError::TooManyRestarts { limit: 0, .. })));
     assert_eq!(pool.info().closed.get(CloseReason::Killed), 1);
 }

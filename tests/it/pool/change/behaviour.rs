@@ -11,10 +11,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use support::*;
 
 /// A factory of protocols that answer everything with this.
-fn saying(what: &'static str) -> impl Fn(&actix_acceptor::Peer) -> Probe + Send + Sync + 'static {
+fn greeting_factory(what: &'static str) -> impl Fn(&actix_acceptor::Peer) -> Probe + Send + Sync + 'static {
     let (factory, _) = Probe::factory(move |call, _| match call {
         Call::Packet(_) => Next::Send(Bytes::from(what)),
-        call => default_next(call),
+        call => protocol_default(call),
     });
     factory
 }
@@ -34,17 +34,18 @@ async fn side_by_side<A>(pool: &Pool<A>, change: impl FnOnce()) {
         answer(&mut new, b"new").await;
         answer(&mut old, b"old").await;
     }
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 #[actix::test]
 async fn the_factory_can_be_replaced() {
-    let pool = AcceptorPool::with_protocol(saying("old")).acceptors(2).bind("127.0.0.1:0").await.unwrap();
-    side_by_side(&pool, || pool.set_protocol(saying("new")).unwrap()).await;
-    assert_eq!(pool.set_protocol(saying("new")), Err(PoolEnded));
+    let pool = AcceptorPool::with_protocol(greeting_factory("old")).acceptors(2).bind("127.0.0.1:0").await.unwrap();
+    side_by_side(&pool, || pool.set_protocol(greeting_factory("new")).unwrap()).await;
+    // A pool that has ended serves no connection.
+    assert_eq!(pool.set_protocol(greeting_factory("new")), Err(PoolEnded));
 }
 
-async fn say(mut socket: Socket, what: &'static str) {
+async fn greet(mut socket: Socket, what: &'static str) {
     while socket.read(&mut [0; 100]).await.is_ok_and(|read| read > 0) {
         socket.write_all(what.as_bytes()).await.unwrap();
     }
@@ -52,32 +53,32 @@ async fn say(mut socket: Socket, what: &'static str) {
 
 #[actix::test]
 async fn the_async_fn_can_be_replaced() {
-    let pool = AcceptorPool::with_fn(|socket| say(socket, "old")).acceptors(2).bind("127.0.0.1:0").await.unwrap();
-    side_by_side(&pool, || pool.set_fn(|socket| say(socket, "new")).unwrap()).await;
-    assert_eq!(pool.set_fn(|socket| say(socket, "new")), Err(PoolEnded));
+    let pool = AcceptorPool::with_fn(|socket| greet(socket, "old")).acceptors(2).bind("127.0.0.1:0").await.unwrap();
+    side_by_side(&pool, || pool.set_fn(|socket| greet(socket, "new")).unwrap()).await;
+    assert_eq!(pool.set_fn(|socket| greet(socket, "new")), Err(PoolEnded));
 }
 
-struct Speaker(Option<Socket>, &'static str);
+struct GreetingActor(Option<Socket>, &'static str);
 
-impl Actor for Speaker {
+impl Actor for GreetingActor {
     type Context = Context<Self>;
 }
 
-impl Handler<Ack> for Speaker {
+impl Handler<Ack> for GreetingActor {
     type Result = ();
 
     fn handle(&mut self, _: Ack, ctx: &mut Context<Self>) {
-        let saying = say(self.0.take().unwrap(), self.1);
-        ctx.spawn(saying.into_actor(self).map(|_, _, ctx| ctx.stop()));
+        let greeting_factory = greet(self.0.take().unwrap(), self.1);
+        ctx.spawn(greeting_factory.into_actor(self).map(|_, _, ctx| ctx.stop()));
     }
 }
 
 #[actix::test]
 async fn the_actor_can_be_replaced() {
-    let pool = AcceptorPool::with_actor(|socket| Ok(Speaker(Some(socket), "old").start())).acceptors(2);
+    let pool = AcceptorPool::with_actor(|socket| Ok(GreetingActor(Some(socket), "old").start())).acceptors(2);
     let pool = pool.bind("127.0.0.1:0").await.unwrap();
-    side_by_side(&pool, || pool.set_actor(|socket| Ok(Speaker(Some(socket), "new").start())).unwrap()).await;
-    assert_eq!(pool.set_actor(|socket| Ok(Speaker(Some(socket), "new").start())), Err(PoolEnded));
+    side_by_side(&pool, || pool.set_actor(|socket| Ok(GreetingActor(Some(socket), "new").start())).unwrap()).await;
+    assert_eq!(pool.set_actor(|socket| Ok(GreetingActor(Some(socket), "new").start())), Err(PoolEnded));
 }
 
 #[actix::test]
@@ -97,7 +98,7 @@ async fn the_framing_can_be_replaced() {
     last.send("abcd\n").await;
     assert_eq!(last.until_gone().await, b"");
     old.echo("still a line\n").await;
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 #[actix::test]
@@ -108,18 +109,18 @@ async fn a_broadcast_uses_the_framing_of_new_connections() {
     peer.echo(b"\x02hi").await;
     assert_eq!(pool.broadcast(Bytes::from("all")).unwrap().delivered, 1);
     peer.expect(b"\x03all").await;
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 #[actix::test]
 async fn a_panicking_new_factory_can_be_replaced() {
-    let pool = AcceptorPool::with_protocol(saying("old")).acceptors(1).bind("127.0.0.1:0").await.unwrap();
+    let pool = AcceptorPool::with_protocol(greeting_factory("old")).acceptors(1).bind("127.0.0.1:0").await.unwrap();
     let mut old = connect(&pool).await;
     answer(&mut old, b"old").await;
     pool.set_protocol(|_| panic!("a factory panics")).unwrap();
     assert_eq!(connect(&pool).await.until_gone().await, b"");
     answer(&mut old, b"old").await;
-    pool.set_protocol(saying("new")).unwrap();
+    pool.set_protocol(greeting_factory("new")).unwrap();
     answer(&mut connect(&pool).await, b"new").await;
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }

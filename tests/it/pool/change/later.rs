@@ -10,16 +10,16 @@ use support::*;
 const LIMIT: Duration = Duration::from_millis(200);
 
 /// An echo of lines; `fill` is answered with as much as no kernel takes.
-async fn pool(set: impl FnOnce(&mut Settings)) -> (Pool<Connection<Probe>>, Diary) {
+async fn pool(set: impl FnOnce(&mut Settings)) -> (Pool<Connection<Probe>>, Callbacks) {
     let mut settings = Settings::default();
     (settings.acceptors, settings.idle_timeout) = (Some(1), None);
     set(&mut settings);
-    let (pool, diary) = Probe::pool(|call, _| match call {
+    let (pool, callbacks) = Probe::pool(|call, _| match call {
         Call::Packet(packet) if packet == "fill" => Next::Send(Bytes::from(vec![b'x'; FILL])),
         Call::Packet(packet) => Next::Send(packet.clone()),
-        call => default_next(call),
+        call => protocol_default(call),
     });
-    (pool.framing(Framing::lines()).settings(settings).bind("127.0.0.1:0").await.unwrap(), diary)
+    (pool.framing(Framing::lines()).settings(settings).bind("127.0.0.1:0").await.unwrap(), callbacks)
 }
 
 const FILL: usize = 1536 * 1024;
@@ -27,7 +27,7 @@ const FILL: usize = 1536 * 1024;
 async fn served(pool: &Pool<Connection<Probe>>) -> Peer {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(16 * 1024).unwrap();
-    let mut peer = Peer(soon(socket.connect(pool.local_addr().unwrap())).await.unwrap());
+    let mut peer = Peer(in_time(socket.connect(pool.local_addr().unwrap())).await.unwrap());
     peer.echo("hello\n").await;
     peer
 }
@@ -52,7 +52,7 @@ async fn a_changed_idle_timeout_applies_to_new_connections() {
     old.echo("still here\n").await;
     let closed = pool.info().closed;
     assert_eq!((closed.get(CloseReason::Idle), closed.total()), (1, 1));
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 #[actix::test]
@@ -67,7 +67,7 @@ async fn a_changed_packet_timeout_applies_to_new_connections() {
     old.send("lo\n").await;
     old.expect(b"hello\n").await;
     assert_eq!(pool.info().closed.get(CloseReason::PacketTimeout), 1);
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 #[actix::test]
@@ -77,11 +77,11 @@ async fn a_changed_send_timeout_applies_to_new_connections() {
     let began = Instant::now();
     old.send("fill\n").await;
     new.send("fill\n").await;
-    pool.wait_for(|connections| connections == 1, PATIENCE).await.unwrap();
+    pool.wait_for(|connections| connections == 1, TIME_LIMIT).await.unwrap();
     assert!(began.elapsed() >= LIMIT);
     assert_eq!(pool.info().closed.get(CloseReason::SendTimeout), 1);
     assert_eq!(old.read_exact(FILL).await.len(), FILL);
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 #[actix::test]
@@ -105,22 +105,22 @@ async fn a_changed_max_age_applies_to_new_connections() {
     old.echo("still here\n").await;
     let closed = pool.info().closed;
     assert_eq!((closed.get(CloseReason::MaxAge), closed.total()), (61, 61));
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 #[actix::test]
 async fn a_changed_high_mark_applies_to_new_connections() {
-    let (pool, mut diary) = pool(|_| {}).await;
+    let (pool, mut callbacks) = pool(|_| {}).await;
     let (mut old, mut new) = old_and_new(&pool, |settings| settings.high_watermark = 4 * FILL).await;
     old.send("fill\nold\n").await;
     new.send("fill\nnew\n").await;
     // The new one takes a packet in although far more than the old mark is unsent.
-    diary.until(&Call::packet("new")).await;
+    callbacks.until(&Call::packet("new")).await;
     assert_eq!(new.read_exact(FILL).await.len(), FILL);
-    assert!(!diary.so_far().contains(&Call::packet("old")));
+    assert!(!callbacks.so_far().contains(&Call::packet("old")));
     assert_eq!(old.read_exact(FILL).await.len(), FILL);
-    diary.until(&Call::packet("old")).await;
-    soon(pool.stop(Duration::ZERO)).await;
+    callbacks.until(&Call::packet("old")).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 #[actix::test]
@@ -128,48 +128,48 @@ async fn a_changed_low_mark_applies_to_new_connections() {
     let high = FILL * 2 / 3;
     let marks =
         move |low| move |settings: &mut Settings| (settings.high_watermark, settings.low_watermark) = (high, low);
-    let (pool, mut diary) = pool(marks(0)).await;
+    let (pool, mut callbacks) = pool(marks(0)).await;
     let (mut old, mut new) = old_and_new(&pool, marks(high)).await;
     old.send("fill\nold\n").await;
     new.send("fill\nnew\n").await;
     // Half of it: well above the old mark still, well below the new one.
     old.read_exact(FILL / 2).await;
     new.read_exact(FILL / 2).await;
-    diary.until(&Call::packet("new")).await;
+    callbacks.until(&Call::packet("new")).await;
     new.read_exact(FILL - FILL / 2).await;
-    assert!(!diary.so_far().contains(&Call::packet("old")));
+    assert!(!callbacks.so_far().contains(&Call::packet("old")));
     old.read_exact(FILL - FILL / 2).await;
-    diary.until(&Call::packet("old")).await;
-    soon(pool.stop(Duration::ZERO)).await;
+    callbacks.until(&Call::packet("old")).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 #[actix::test]
 async fn a_changed_half_close_applies_to_new_connections() {
-    let (pool, mut diary) = pool(|_| {}).await;
+    let (pool, mut callbacks) = pool(|_| {}).await;
     let (mut old, mut new) = old_and_new(&pool, |settings| settings.half_close = true).await;
     old.finish().await;
     assert_eq!(old.read_to_end().await, b"");
     new.finish().await;
-    diary.until_half_closed().await;
-    pool.wait_for(|connections| connections == 1, PATIENCE).await.unwrap();
+    callbacks.until_half_closed().await;
+    pool.wait_for(|connections| connections == 1, TIME_LIMIT).await.unwrap();
     let id = pool.list()[0].id;
     pool.find(id).unwrap().do_send(actix_acceptor::Reply(Bytes::from("still served")));
     new.expect(b"still served\n").await;
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 #[actix::test]
 async fn a_changed_active_mode_applies_to_new_connections() {
-    let (pool, mut diary) = pool(|_| {}).await;
+    let (pool, mut callbacks) = pool(|_| {}).await;
     let mut old = served(&pool).await;
     pool.change(|settings| settings.active = Active::Count(2)).await.unwrap();
     let mut new = connect(&pool).await;
     new.send("one\ntwo\nthree\n").await;
     new.expect(b"one\ntwo\n").await;
-    diary.until(&Call::Passive).await;
+    callbacks.until(&Call::Passive).await;
     old.echo("1\n2\n3\n4\n").await;
-    assert!(!diary.so_far().contains(&Call::packet("three")));
-    soon(pool.stop(Duration::ZERO)).await;
+    assert!(!callbacks.so_far().contains(&Call::packet("three")));
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 #[actix::test]
@@ -197,6 +197,6 @@ async fn a_changed_mailbox_applies_to_new_connections() {
     assert_eq!(old_room, before);
     drop((_blocked, old));
     for pool in [small, large] {
-        soon(pool.stop(Duration::ZERO)).await;
+        in_time(pool.stop(Duration::ZERO)).await;
     }
 }

@@ -22,7 +22,7 @@ fn ports<A>(pool: &Pool<A>) -> Vec<SocketAddr> {
 }
 
 async fn served(port: SocketAddr) -> Peer {
-    let mut peer = Peer(soon(TcpStream::connect(port)).await.unwrap());
+    let mut peer = Peer(in_time(TcpStream::connect(port)).await.unwrap());
     peer.echo("hello").await;
     peer
 }
@@ -33,7 +33,7 @@ async fn is_closed(port: SocketAddr) -> bool {
 
 /// The old ports are closed by the acceptors, a little later.
 async fn closes(port: SocketAddr) {
-    soon(async { while !is_closed(port).await {} }).await;
+    in_time(async { while !is_closed(port).await {} }).await;
 }
 
 #[actix::test]
@@ -55,7 +55,7 @@ async fn connections_survive_a_change_of_port() {
     assert_eq!(listeners.len(), 1);
     assert_eq!((&*listeners[0].name, listeners[0].max_connections), ("elsewhere", Some(7)));
     assert_eq!(pool.name(), old.to_string(), "the name stays");
-    let report = soon(pool.stop(Duration::from_secs(60))).await;
+    let report = in_time(pool.stop(Duration::from_secs(60))).await;
     assert_eq!((report.asked >= 1, report.unserved), (true, 0));
     assert_eq!(peer.read_to_end().await, b"");
     assert!(is_closed(old).await && refuses(&pool).await);
@@ -84,7 +84,7 @@ async fn an_unchanged_port_keeps_its_socket() {
     closes(new).await;
     served(old).await;
     queued.echo("still here").await;
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 #[actix::test]
@@ -104,7 +104,7 @@ async fn peers_queued_at_the_old_port_are_served() {
         peer.expect(b"hello").await;
     }
     closes(old).await;
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 #[actix::test]
@@ -127,7 +127,7 @@ async fn a_failed_bind_leaves_the_listeners_unchanged() {
     assert_eq!(ports(&pool), [old]);
     peer.echo("still here").await;
     served(old).await;
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 #[actix::test]
@@ -135,20 +135,20 @@ async fn later_acceptors_serve_the_new_listeners() {
     let pool = AcceptorPool::with_protocol(|_| Echo).acceptors(2).max_restarts(100, Duration::from_secs(600));
     let pool = pool.bind("127.0.0.1:0").await.unwrap();
     pool.set_listeners(vec![anywhere(), anywhere()]).await.unwrap();
-    for die in Die::ALL {
+    for die in AcceptorFailure::ALL {
         for _ in 0..2 {
-            kill(&pool, die).await;
+            kill(&pool.untyped(), die).await;
         }
         for port in ports(&pool) {
             served(port).await;
         }
     }
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 #[actix::test]
 async fn an_acceptor_restarted_meanwhile_serves_the_new_port() {
-    for die in Die::ALL {
+    for die in AcceptorFailure::ALL {
         let pool = AcceptorPool::with_protocol(|_| Echo).acceptors(1).max_restarts(100, Duration::from_secs(600));
         let pool = pool.bind("127.0.0.1:0").await.unwrap();
         for _ in 0..5 {
@@ -159,7 +159,7 @@ async fn an_acceptor_restarted_meanwhile_serves_the_new_port() {
             served(ports(&pool)[0]).await;
             closes(old).await;
         }
-        soon(pool.stop(Duration::ZERO)).await;
+        in_time(pool.stop(Duration::ZERO)).await;
     }
 }
 
@@ -173,13 +173,13 @@ async fn a_suspended_pool_stays_suspended_at_its_new_ports() {
         assert_eq!(pool.status(), Status::Suspended(how));
         let new = ports(&pool)[0];
         assert_eq!(is_closed(new).await, how == SuspendMode::Close);
-        breathe().await;
+        run_local_tasks().await;
         assert_eq!(pool.info().accepted, 0);
         closes(old).await;
         pool.resume().await.unwrap();
         served(new).await;
         assert!(is_closed(old).await);
-        soon(pool.stop(Duration::ZERO)).await;
+        in_time(pool.stop(Duration::ZERO)).await;
     }
 }
 
@@ -189,7 +189,7 @@ async fn peers_queued_at_a_new_held_port_are_drained() {
     pool.suspend(SuspendMode::Hold).await.unwrap();
     pool.set_listeners(vec![anywhere()]).await.unwrap();
     let mut queued = connect(&pool).await;
-    let report = soon(pool.stop(Duration::from_secs(60))).await;
+    let report = in_time(pool.stop(Duration::from_secs(60))).await;
     assert_eq!((report.asked, report.finished, report.unserved), (1, 1, 0));
     assert_eq!(queued.read_to_end().await, b"");
 }
@@ -202,12 +202,12 @@ async fn the_same_port_twice_is_refused_or_merged() {
         assert_eq!(pool.listeners().len(), 1);
     }
     served(old).await;
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 #[actix::test]
 async fn only_a_running_pool_replaces_its_listeners() {
     let pool = pool().await;
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
     assert!(matches!(pool.set_listeners(vec![anywhere()]).await, Err(StartError::ListenerClosed)));
 }

@@ -37,7 +37,7 @@ const WRONG: [(&str, Wrong); 14] = [
     ("watchdog", |settings| settings.watchdog = None),
 ];
 
-fn objections(refused: SettingsError) -> Vec<(&'static str, String)> {
+fn invalid_settings(refused: SettingsError) -> Vec<(&'static str, String)> {
     match refused {
         SettingsError::Invalid(all) => {
             all.iter().map(|objection| (objection.setting, objection.why.to_string())).collect()
@@ -58,12 +58,15 @@ async fn each_invalid_setting_is_named_and_changes_nothing() {
         });
         let refused = refused.await.unwrap_err();
         assert!(refused.to_string().contains(setting), "{refused}");
-        let objections = objections(refused);
-        assert!(objections.iter().all(|(named, why)| *named == setting && !why.is_empty()), "{objections:?}");
+        let invalid_settings = invalid_settings(refused);
+        assert!(
+            invalid_settings.iter().all(|(named, why)| *named == setting && !why.is_empty()),
+            "{invalid_settings:?}"
+        );
         assert_eq!(pool.settings(), before, "{setting}");
     }
     connect(&pool).await.echo("as before").await;
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 #[actix::test]
@@ -77,11 +80,11 @@ async fn several_invalid_settings_are_named_at_once() {
     });
     let refused = refused.await.unwrap_err();
     let text = refused.to_string();
-    let mut named: Vec<_> = objections(refused).into_iter().map(|(setting, _)| setting).collect();
+    let mut named: Vec<_> = invalid_settings(refused).into_iter().map(|(setting, _)| setting).collect();
     named.sort_unstable();
     assert_eq!(named, ["mailbox_capacity", "max_connections", "reserve_descriptor"]);
     assert!(named.iter().all(|setting| text.contains(setting)), "{text}");
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 #[actix::test]
@@ -112,7 +115,7 @@ async fn settings_read_back_and_untouched_ones_stay() {
     // No change is one, too.
     pool.change(|_| {}).await.unwrap();
     assert_eq!(pool.settings(), expected);
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 #[actix::test]
@@ -124,8 +127,8 @@ async fn only_a_running_pool_can_be_changed() {
     });
     eventually(|| pool.status() == Status::Draining).await;
     assert_eq!(pool.change(|_| {}).await, Err(SettingsError::NotRunning));
-    soon(pool.stop(Duration::ZERO)).await;
-    soon(draining).await.unwrap();
+    in_time(pool.stop(Duration::ZERO)).await;
+    in_time(draining).await.unwrap();
     assert_eq!(pool.change(|_| {}).await, Err(SettingsError::NotRunning));
 }
 
@@ -142,9 +145,9 @@ async fn a_panicking_change_changes_nothing() {
         });
         let _ = change.await;
     });
-    let _ = soon(panicking).await;
+    let _ = in_time(panicking).await;
     assert_eq!((pool.status(), pool.settings()), (Status::Running, before));
     peer.echo("after").await;
     connect(&pool).await.echo("new").await;
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }

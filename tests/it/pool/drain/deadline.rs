@@ -7,48 +7,48 @@ use actix_acceptor::{telemetry::CloseReason, Drain};
 use support::draining::*;
 use support::*;
 
-/// What is queued has so long to leave once the deadline has come.
+/// The time that queued bytes have once the deadline has passed.
 const LAST_FLUSH: Duration = Duration::from_millis(500);
 const GRACE: Duration = Duration::from_millis(300);
 
 #[actix::test]
 async fn connections_end_at_the_deadline_not_before() {
-    let house = house(2).await;
-    let mut stay = house.guests(3, "stay").await;
+    let drained = start_drain_pool(2).await;
+    let mut stay = drained.connected_peers(3, "stay").await;
     let began = Instant::now();
-    let draining = begin(&house.pool, Drain::grace(GRACE)).await;
+    let draining = begin(&drained.pool, Drain::grace(GRACE)).await;
     for peer in &mut stay {
         assert_eq!(peer.read_to_end().await, b"");
     }
     assert!(began.elapsed() >= GRACE);
-    let report = soon(draining).await.unwrap();
+    let report = in_time(draining).await.unwrap();
     assert_eq!(counts(&report), [3, 0, 3, 0]);
     assert_eq!((report.closed.get(CloseReason::Killed), report.closed.total()), (3, 3));
     assert!(report.took >= GRACE, "{:?}", report.took);
-    // Nothing was left to send: nobody waited for that.
+    // Nothing was left to send, so nothing was waited for.
     assert!(report.took < GRACE + LAST_FLUSH, "{:?}", report.took);
 }
 
 #[actix::test]
 async fn queued_bytes_are_sent_before_the_deadline() {
-    let mut house = house(1).await;
-    let mut peer = house.flooded().await;
-    let draining = begin(&house.pool, Drain::grace(GRACE)).await;
-    let deadline = house.next_told().await.deadline.unwrap();
+    let mut drained = start_drain_pool(1).await;
+    let mut peer = drained.flooded().await;
+    let draining = begin(&drained.pool, Drain::grace(GRACE)).await;
+    let deadline = drained.next_shutdown().await.deadline.unwrap();
     tokio::time::sleep_until(deadline.into()).await;
     let rest = peer.read_to_end().await;
     assert!(rest.ends_with(b"x\nflood\n"));
     assert_eq!(rest.len(), FLOOD - 1 + "\nflood\n".len());
-    let report = soon(draining).await.unwrap();
+    let report = in_time(draining).await.unwrap();
     assert_eq!(counts(&report), [1, 0, 1, 0]);
     assert_eq!(report.closed.get(CloseReason::Killed), 1);
 }
 
 #[actix::test]
 async fn a_peer_that_does_not_read_is_aborted_after_500_ms() {
-    let house = house(1).await;
-    let mut peer = house.flooded().await;
-    let report = soon(house.pool.drain(Drain::grace(GRACE))).await;
+    let drained = start_drain_pool(1).await;
+    let mut peer = drained.flooded().await;
+    let report = in_time(drained.pool.drain(Drain::grace(GRACE))).await;
     assert!(report.took >= GRACE + LAST_FLUSH, "{:?}", report.took);
     assert!(report.took < GRACE + LAST_FLUSH + Duration::from_secs(5), "{:?}", report.took);
     assert_eq!(counts(&report), [1, 0, 1, 0]);
@@ -59,15 +59,15 @@ async fn a_peer_that_does_not_read_is_aborted_after_500_ms() {
 #[actix::test]
 async fn an_immediate_drain_asks_no_connection() {
     for drain in [Drain::immediate(), Drain::grace(Duration::ZERO)] {
-        let mut house = house(2).await;
-        let mut peers = house.guests(10, "hello").await;
-        let mut flooded = house.flooded().await;
-        let report = soon(house.pool.drain(drain)).await;
+        let mut drained = start_drain_pool(2).await;
+        let mut peers = drained.connected_peers(10, "hello").await;
+        let mut flooded = drained.flooded().await;
+        let report = in_time(drained.pool.drain(drain)).await;
         for peer in &mut peers {
             assert_eq!(peer.until_gone().await, b"");
         }
         assert!(flooded.until_gone().await.len() < FLOOD);
-        assert!(house.told.recv().await.is_none(), "somebody was asked");
+        assert!(drained.shutdowns.recv().await.is_none(), "somebody was asked");
         assert_eq!(counts(&report), [11, 0, 11, 0]);
         assert_eq!(report.closed.get(CloseReason::Killed), 11);
         assert!(report.took < LAST_FLUSH, "{:?}", report.took);
@@ -76,41 +76,41 @@ async fn an_immediate_drain_asks_no_connection() {
 
 #[actix::test]
 async fn without_a_deadline_connections_take_their_time() {
-    let mut house = house(2).await;
-    let mut stay = house.guests(2, "stay").await;
-    let draining = begin(&house.pool, Drain::grace(None)).await;
+    let mut drained = start_drain_pool(2).await;
+    let mut stay = drained.connected_peers(2, "stay").await;
+    let draining = begin(&drained.pool, Drain::grace(None)).await;
     for _ in 0..2 {
-        assert_eq!(house.next_told().await.deadline, None);
+        assert_eq!(drained.next_shutdown().await.deadline, None);
     }
     stay[0].echo("still served\n").await;
     // One leaves by itself; a second drain is a deadline for the other.
     drop(stay.remove(0));
-    house.pool.wait_for(|connections| connections == 1, PATIENCE).await.unwrap();
+    drained.pool.wait_for(|connections| connections == 1, TIME_LIMIT).await.unwrap();
     let began = Instant::now();
-    let second = begin(&house.pool, Drain::grace(GRACE)).await;
+    let second = begin(&drained.pool, Drain::grace(GRACE)).await;
     assert_eq!(stay[0].read_to_end().await, b"");
     assert!(began.elapsed() >= GRACE);
     for report in [draining, second] {
-        assert_eq!(counts(&soon(report).await.unwrap()), [2, 1, 1, 0]);
+        assert_eq!(counts(&in_time(report).await.unwrap()), [2, 1, 1, 0]);
     }
 }
 
 #[actix::test]
 async fn a_second_drain_can_only_shorten_the_deadline() {
     for (first, second) in [(LONG, GRACE), (GRACE, LONG)] {
-        let mut house = house(2).await;
-        let mut stay = house.guests(1, "stay").await;
+        let mut drained = start_drain_pool(2).await;
+        let mut stay = drained.connected_peers(1, "stay").await;
         let began = Instant::now();
         let reports = [
-            begin(&house.pool, Drain::grace(first)).await,
-            begin(&house.pool, Drain::grace(second).delay(Duration::from_millis(1))).await,
+            begin(&drained.pool, Drain::grace(first)).await,
+            begin(&drained.pool, Drain::grace(second).delay(Duration::from_millis(1))).await,
         ];
-        house.next_told().await;
+        drained.next_shutdown().await;
         assert_eq!(stay[0].read_to_end().await, b"");
         assert!(began.elapsed() >= GRACE);
         for report in reports {
-            assert_eq!(counts(&soon(report).await.unwrap()), [1, 0, 1, 0]);
+            assert_eq!(counts(&in_time(report).await.unwrap()), [1, 0, 1, 0]);
         }
-        assert!(house.told.recv().await.is_none(), "told once");
+        assert!(drained.shutdowns.recv().await.is_none(), "told once");
     }
 }

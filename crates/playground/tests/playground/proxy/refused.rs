@@ -1,47 +1,47 @@
-//! Headers, and senders of headers, that nobody believes.
+//! Invalid headers and untrusted senders.
 
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::{behind, binary, binary_with, line, version_2, CLAIMED, OPTIONAL, REQUIRE};
+use super::{binary, binary_with, connect_behind, line, version_2, CLAIMED, OPTIONAL, REQUIRE};
 use crate::process::{eventually, playground, run};
 use crate::tls::adds_up;
-use crate::DOORS;
+use crate::HANDLERS;
 
 #[test]
-fn who_is_not_trusted_is_denied_where_a_header_is_required() {
-    for door in DOORS {
-        let playground = playground(&format!("{REQUIRE} --handler {door}"));
+fn require_denies_untrusted_senders() {
+    for handler in HANDLERS {
+        let playground = playground(&format!("{REQUIRE} --handler {handler}"));
         for header in [line(CLAIMED), binary(CLAIMED), b"hello\n".to_vec(), Vec::new()] {
             let mut client = playground.connect_from(2);
-            // It may be gone already.
+            // The connection may have ended.
             client.try_send_wire(&header);
-            assert_eq!(client.until_gone(), "", "{door}");
+            assert_eq!(client.until_gone(), "", "{handler}");
         }
         eventually(|| playground.json("info")["refused"]["denied"] == json!(4));
         let info = playground.json("info");
         adds_up(&info);
-        assert_eq!((&info["accepted"], &info["connections"]), (&json!(4), &json!(0)), "{door}");
+        assert_eq!((&info["accepted"], &info["connections"]), (&json!(4), &json!(0)), "{handler}");
     }
 }
 
 #[test]
-fn what_somebody_untrusted_sends_is_data_where_it_is_optional() {
-    for door in DOORS {
-        let playground = playground(&format!("{OPTIONAL} --handler {door} --greeting welcome"));
+fn optional_treats_untrusted_headers_as_data() {
+    for handler in HANDLERS {
+        let playground = playground(&format!("{OPTIONAL} --handler {handler} --greeting welcome"));
         let mut client = playground.connect_from(2);
-        // It need not say anything first.
+        // It is denied before it sends anything.
         client.expect(&["welcome"]);
         let header = "PROXY TCP4 203.0.113.7 198.51.100.1 4711 443";
-        assert_eq!(client.ask(header), header, "{door}");
+        assert_eq!(client.ask(header), header, "{handler}");
         let own = client.address().to_string();
-        assert_eq!(client.ask("!peer"), own, "{door}");
+        assert_eq!(client.ask("!peer"), own, "{handler}");
     }
 }
 
 #[test]
-fn a_malformed_header_ends_that_connection_alone() {
+fn a_malformed_header_ends_only_that_connection() {
     let long = [b"PROXY TCP4 ".to_vec(), vec![b'1'; 200]].concat();
     let bad: [Vec<u8>; 12] = [
         b"PROXY TCP4 203.0.113.7\r\n".to_vec(),
@@ -57,53 +57,53 @@ fn a_malformed_header_ends_that_connection_alone() {
         version_2(0x21, 0x11, &[0; 5000]),
         binary_with(CLAIMED, &[3, 0, 4, 1, 2, 3, 4]),
     ];
-    for door in DOORS {
+    for handler in HANDLERS {
         for options in [REQUIRE, OPTIONAL] {
-            let playground = playground(&format!("{options} --handler {door}"));
-            let mut good = behind(&playground, &line(CLAIMED));
+            let playground = playground(&format!("{options} --handler {handler}"));
+            let mut good = connect_behind(&playground, &line(CLAIMED));
             assert_eq!(good.ask("hello"), "hello");
             for (count, header) in bad.iter().enumerate() {
                 let mut client = playground.connect();
                 client.try_send_wire(&[header, &b"!bye evil\n"[..]].concat());
-                assert_eq!(client.until_gone(), "", "{door} {}", header.escape_ascii());
+                assert_eq!(client.until_gone(), "", "{handler} {}", header.escape_ascii());
                 playground.has_closed("handshake", count as u64 + 1);
             }
-            assert_eq!(good.ask("still here"), "still here", "{door}");
+            assert_eq!(good.ask("still here"), "still here", "{handler}");
             adds_up(&playground.json("info"));
         }
     }
 }
 
 #[test]
-fn without_a_header_a_trusted_one_is_not_served_where_it_is_required() {
-    for door in DOORS {
-        let playground = playground(&format!("{REQUIRE} --handler {door}"));
+fn require_ends_trusted_senders_without_a_header() {
+    for handler in HANDLERS {
+        let playground = playground(&format!("{REQUIRE} --handler {handler}"));
         for data in ["hello\n", "P\n", "PROXIMITY\n", ""] {
             let mut client = playground.connect();
             client.try_send_wire(data.as_bytes());
             client.finish();
-            assert_eq!(client.until_gone(), "", "{door}");
+            assert_eq!(client.until_gone(), "", "{handler}");
         }
         playground.has_closed("handshake", 4);
     }
 }
 
 #[test]
-fn a_stalled_header_has_the_time_of_a_handshake() {
-    for door in DOORS {
+fn a_stalled_header_ends_at_the_handshake_timeout() {
+    for handler in HANDLERS {
         for options in [REQUIRE, OPTIONAL] {
-            let playground = playground(&format!("{options} --handler {door} --handshake-timeout 300"));
+            let playground = playground(&format!("{options} --handler {handler} --handshake-timeout 300"));
             let began = Instant::now();
             let stalled = [&b""[..], b"P", &line(CLAIMED)[..20], &binary(CLAIMED)[..20]];
-            let stalled = stalled.map(|bytes| behind(&playground, bytes));
-            let mut good = behind(&playground, &line(CLAIMED));
-            assert_eq!(good.ask("meanwhile"), "meanwhile", "{door}");
+            let stalled = stalled.map(|bytes| connect_behind(&playground, bytes));
+            let mut good = connect_behind(&playground, &line(CLAIMED));
+            assert_eq!(good.ask("meanwhile"), "meanwhile", "{handler}");
             for mut client in stalled {
-                assert_eq!(client.until_gone(), "", "{door} {options}");
-                assert!(began.elapsed() >= Duration::from_millis(300), "{door}: early");
+                assert_eq!(client.until_gone(), "", "{handler} {options}");
+                assert!(began.elapsed() >= Duration::from_millis(300), "{handler}: early");
             }
             playground.has_closed("handshake", 4);
-            assert_eq!(good.ask("still here"), "still here", "{door}");
+            assert_eq!(good.ask("still here"), "still here", "{handler}");
         }
     }
 }

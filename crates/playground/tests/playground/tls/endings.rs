@@ -1,39 +1,39 @@
-//! How connections with TLS end: what the peer sees, and what is counted.
+//! How TLS connections end: what the peer sees and what is counted.
 
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::{cut_off, Papers, BACKENDS};
+use super::{cut_off, TestCerts, BACKENDS};
 use crate::process::Playground;
-use crate::DOORS;
+use crate::HANDLERS;
 
-fn at_every_door(name: &str, options: &str, test: impl Fn(&Papers, &Playground, &str)) {
-    let papers = Papers::new(name);
+fn at_every_door(name: &str, options: &str, test: impl Fn(&TestCerts, &Playground, &str)) {
+    let certs = TestCerts::new(name);
     for backend in BACKENDS {
-        for door in DOORS {
-            let playground = papers.playground(backend, &format!("--handler {door} --framing lines {options}"));
-            test(&papers, &playground, &format!("{backend} {door}"));
+        for handler in HANDLERS {
+            let playground = certs.playground(backend, &format!("--handler {handler} --framing lines {options}"));
+            test(&certs, &playground, &format!("{backend} {handler}"));
         }
     }
 }
 
 #[test]
-fn every_end_in_order_says_close_notify() {
-    at_every_door("close-notify", "--goodbye bye", |papers, playground, what| {
+fn every_orderly_end_sends_close_notify() {
+    at_every_door("close-notify", "--goodbye bye", |certs, playground, what| {
         for (verb, last) in [("!stop", ""), ("!bye see you", "see you\n")] {
-            for mut client in [papers.connect(playground), papers.connect_natively(playground)] {
+            for mut client in [certs.connect(playground), certs.connect_natively(playground)] {
                 client.send_all(&["first", verb]);
                 assert_eq!(client.until_the_end(), format!("first\n{last}"), "{what} {verb}");
             }
         }
-        let mut finished = papers.greeted(playground);
+        let mut finished = certs.greeted(playground);
         finished.send("last");
         finished.finish();
         assert_eq!(finished.until_the_end(), "last\n", "{what}");
         playground.has_closed("local", 4);
         playground.has_closed("peer", 1);
-        let mut clients = [papers.greeted(playground), papers.connect_natively(playground)];
+        let mut clients = [certs.greeted(playground), certs.connect_natively(playground)];
         assert_eq!(clients[1].ask("hello"), "hello");
         let report = playground.json("drain 15000");
         assert_eq!((&report["finished"], &report["forced"]), (&json!(2), &json!(0)), "{what}");
@@ -42,21 +42,21 @@ fn every_end_in_order_says_close_notify() {
 }
 
 #[test]
-fn an_end_without_close_notify_is_told_apart_and_a_reset_is_the_peers() {
+fn an_end_without_close_notify_counts_as_truncated() {
     for half_close in ["", "--half-close"] {
-        at_every_door(&format!("truncated{half_close}"), half_close, |papers, playground, what| {
-            for connect in [Papers::greeted, Papers::connect_natively] {
-                let mut client = connect(papers, playground);
+        at_every_door(&format!("truncated{half_close}"), half_close, |certs, playground, what| {
+            for connect in [TestCerts::greeted, TestCerts::connect_natively] {
+                let mut client = connect(certs, playground);
                 assert_eq!(client.ask("hello"), "hello");
                 cut_off(client);
             }
             playground.has_closed("truncated", 2);
-            // In the middle of a packet.
-            let mut client = papers.greeted(playground);
+            // Within a packet.
+            let mut client = certs.greeted(playground);
             client.send_wire(b"half a line");
             cut_off(client);
             playground.has_closed("truncated", 3);
-            let reset = papers.greeted(playground).into_tcp();
+            let reset = certs.greeted(playground).into_tcp();
             socket2::SockRef::from(&reset).set_linger(Some(Duration::ZERO)).unwrap();
             drop(reset);
             playground.has_closed("peer", 1);
@@ -66,15 +66,15 @@ fn an_end_without_close_notify_is_told_apart_and_a_reset_is_the_peers() {
 }
 
 #[test]
-fn whole_packets_before_the_end_are_answered() {
-    at_every_door("before-the-end", "", |papers, playground, what| {
-        let mut client = papers.connect(playground);
+fn whole_packets_before_close_notify_are_answered() {
+    at_every_door("before-the-end", "", |certs, playground, what| {
+        let mut client = certs.connect(playground);
         client.send_all(&["a", "b", "!wait 100", "c"]);
         client.finish();
         assert_eq!(client.until_the_end(), "a\nb\nwaited\nc\n", "{what}");
         playground.has_closed("peer", 1);
-        // With nothing behind it the wait is dropped.
-        let mut client = papers.connect(playground);
+        // Without a later packet the wait is dropped.
+        let mut client = certs.connect(playground);
         client.send("!wait 60000");
         client.finish();
         assert_eq!(client.until_gone(), "", "{what}");
@@ -83,9 +83,9 @@ fn whole_packets_before_the_end_are_answered() {
 }
 
 #[test]
-fn a_peer_that_has_said_close_notify_is_served_on_with_half_close() {
-    at_every_door("half-close", "--half-close", |papers, playground, what| {
-        let mut client = papers.connect(playground);
+fn half_close_serves_a_peer_after_close_notify() {
+    at_every_door("half-close", "--half-close", |certs, playground, what| {
+        let mut client = certs.connect(playground);
         client.send("!wait 200");
         client.finish();
         client.expect(&["waited"]);
@@ -97,27 +97,27 @@ fn a_peer_that_has_said_close_notify_is_served_on_with_half_close() {
 }
 
 #[test]
-fn verbs_that_end_are_counted_as_in_clear() {
-    at_every_door("verbs", "--max-frame 100", |papers, playground, what| {
+fn close_reasons_are_the_same_as_in_plaintext() {
+    at_every_door("verbs", "--max-frame 100", |certs, playground, what| {
         for (packet, reason) in [("!panic", "panic"), ("!fail on purpose", "error"), (&"x".repeat(101), "too_long")] {
-            let mut client = papers.greeted(playground);
+            let mut client = certs.greeted(playground);
             client.send(packet);
             client.until_gone_somehow();
             playground.has_closed(reason, 1);
         }
-        papers.greeted(playground);
+        certs.greeted(playground);
         assert_eq!(playground.json("info")["accepted"], json!(4), "{what}");
     });
 }
 
 #[test]
-fn limits_of_time_hold_over_tls() {
+fn timeouts_apply_over_tls() {
     for (option, reason) in
         [("--idle-timeout 300", "idle"), ("--packet-timeout 300", "packet_timeout"), ("--max-age 300", "max_age")]
     {
-        at_every_door(reason, option, |papers, playground, what| {
+        at_every_door(reason, option, |certs, playground, what| {
             let mut began = Instant::now();
-            let mut client = papers.greeted(playground);
+            let mut client = certs.greeted(playground);
             if reason == "packet_timeout" {
                 began = Instant::now();
                 client.send_wire(b"half a line");
@@ -130,9 +130,9 @@ fn limits_of_time_hold_over_tls() {
 }
 
 #[test]
-fn a_packet_not_finished_in_time_is_echoed_on_demand() {
-    at_every_door("echo-partial", "--packet-timeout 300 --on-packet-timeout echo", |papers, playground, what| {
-        let mut client = papers.greeted(playground);
+fn an_incomplete_packet_is_echoed_at_its_timeout() {
+    at_every_door("echo-partial", "--packet-timeout 300 --on-packet-timeout echo", |certs, playground, what| {
+        let mut client = certs.greeted(playground);
         client.send_wire(b"half a line");
         client.expect(&["half a line"]);
         assert_eq!(client.ask("whole"), "whole", "{what}");
@@ -140,11 +140,11 @@ fn a_packet_not_finished_in_time_is_echoed_on_demand() {
 }
 
 #[test]
-fn a_peer_that_takes_nothing_is_gone_after_the_send_timeout() {
-    at_every_door("send-timeout", "--send-timeout 300", |papers, playground, what| {
-        let mut client = papers.greeted(playground);
+fn a_peer_that_does_not_read_ends_at_the_send_timeout() {
+    at_every_door("send-timeout", "--send-timeout 300", |certs, playground, what| {
+        let mut client = certs.greeted(playground);
         client.send("!flood 100000");
         playground.has_closed("send_timeout", 1);
-        assert_eq!(papers.greeted(playground).ask("!id"), "2", "{what}");
+        assert_eq!(certs.greeted(playground).ask("!id"), "2", "{what}");
     });
 }

@@ -1,4 +1,4 @@
-//! Handshakes that do not come to an end, and what they cost others: nothing.
+//! Handshakes that fail or stall do not affect other connections.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -6,19 +6,19 @@ use std::time::{Duration, Instant};
 
 use serde_json::{json, Value};
 
-use super::{Papers, BACKENDS};
+use super::{TestCerts, BACKENDS};
 use crate::client::{tcp, Client, Wire};
 use crate::process::{eventually, playground_with_tls_and, Playground};
-use crate::DOORS;
+use crate::HANDLERS;
 
-/// With a plain port behind the one with TLS.
-fn at_every_door(name: &str, options: &str, test: impl Fn(&Papers, &Playground, &str)) {
-    let papers = Papers::new(name);
+/// A playground with a TLS port and a plain port.
+fn at_every_door(name: &str, options: &str, test: impl Fn(&TestCerts, &Playground, &str)) {
+    let certs = TestCerts::new(name);
     for backend in BACKENDS {
-        for door in DOORS {
+        for handler in HANDLERS {
             let listen = "--listen tcp://127.0.0.1:0 --framing lines";
-            let options = format!("{} {listen} --handler {door} {options}", papers.options(backend));
-            test(&papers, &playground_with_tls_and(1, &options), &format!("{backend} {door}"));
+            let options = format!("{} {listen} --handler {handler} {options}", certs.options(backend));
+            test(&certs, &playground_with_tls_and(1, &options), &format!("{backend} {handler}"));
         }
     }
 }
@@ -29,14 +29,14 @@ fn plain(playground: &Playground) -> Client {
     client
 }
 
-/// A connection to the port with TLS on which these bytes were said.
+/// A connection to the TLS port that has sent these bytes.
 fn saying(playground: &Playground, bytes: &[u8]) -> TcpStream {
     let mut tcp = tcp(playground.address()).unwrap();
     tcp.write_all(bytes).unwrap();
     tcp
 }
 
-/// Waits until so many have been accepted.
+/// Waits until `count` connections have been accepted.
 fn has_accepted(playground: &Playground, count: u64) {
     eventually(|| playground.json("info")["accepted"] == json!(count));
 }
@@ -49,15 +49,15 @@ pub fn adds_up(info: &Value) {
 }
 
 #[test]
-fn what_is_no_tls_ends_that_connection_alone() {
-    at_every_door("no-tls", "", |papers, playground, what| {
-        let mut good = papers.greeted(playground);
+fn bytes_other_than_tls_end_only_that_connection() {
+    at_every_door("no-tls", "", |certs, playground, what| {
+        let mut good = certs.greeted(playground);
         for (count, bytes) in [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0; 100], &[0xff; 20_000], b"\x16\x03\x01\xff\xff"]
             .into_iter()
             .enumerate()
         {
             let mut tcp = saying(playground, bytes);
-            // Too much for a record that was cut short: without an end the server waits for the rest.
+            // The server waits for the rest of an incomplete record, so the bytes exceed one record.
             let _ = tcp.shutdown(std::net::Shutdown::Write);
             let _ = std::io::Read::read_to_end(&mut tcp, &mut Vec::new());
             playground.has_closed("handshake", count as u64 + 1);
@@ -68,12 +68,12 @@ fn what_is_no_tls_ends_that_connection_alone() {
 }
 
 #[test]
-fn a_silent_peer_is_gone_after_the_limit_and_holds_up_nobody() {
-    at_every_door("silent", "--handshake-timeout 500 --acceptors 1", |papers, playground, what| {
-        let hello = papers.hello();
+fn a_silent_peer_ends_at_the_handshake_timeout() {
+    at_every_door("silent", "--handshake-timeout 500 --acceptors 1", |certs, playground, what| {
+        let hello = certs.hello();
         let began = Instant::now();
         let silent = [saying(playground, b""), saying(playground, &hello[..1]), saying(playground, &hello[..50])];
-        let (mut plain, mut secure) = (plain(playground), papers.greeted(playground));
+        let (mut plain, mut secure) = (plain(playground), certs.greeted(playground));
         for client in [&mut plain, &mut secure] {
             assert_eq!(client.ask("meanwhile"), "meanwhile", "{what}");
         }
@@ -88,10 +88,10 @@ fn a_silent_peer_is_gone_after_the_limit_and_holds_up_nobody() {
 }
 
 #[test]
-fn two_hundred_peers_that_leave_in_mid_handshake_are_counted_and_leave_nothing_behind() {
-    at_every_door("leavers", "", |papers, playground, what| {
-        let hello = papers.hello();
-        let mut good = papers.greeted(playground);
+fn aborted_handshakes_are_counted_and_leave_nothing() {
+    at_every_door("leavers", "", |certs, playground, what| {
+        let hello = certs.hello();
+        let mut good = certs.greeted(playground);
         for number in 0..200 {
             let cut = [0, 1, 5, 100, hello.len()][number % 5];
             let tcp = saying(playground, &hello[..cut.min(hello.len())]);
@@ -105,14 +105,14 @@ fn two_hundred_peers_that_leave_in_mid_handshake_are_counted_and_leave_nothing_b
         adds_up(&info);
         assert_eq!(info["closed"]["handshake"], json!(200), "{what}: {info}");
         assert_eq!(good.ask("still here"), "still here");
-        papers.greeted(playground);
+        certs.greeted(playground);
     });
 }
 
 #[test]
-fn one_in_its_handshake_is_listed_and_can_be_killed() {
-    at_every_door("kill", "", |papers, playground, what| {
-        let mut stalled = saying(playground, &papers.hello()[..50]);
+fn a_connection_in_its_handshake_is_listed_and_killable() {
+    at_every_door("kill", "", |certs, playground, what| {
+        let mut stalled = saying(playground, &certs.hello()[..50]);
         has_accepted(playground, 1);
         let list = playground.json("list");
         assert_eq!(list[0]["peer"], json!(stalled.local_addr().unwrap().to_string()), "{what}");
@@ -125,9 +125,9 @@ fn one_in_its_handshake_is_listed_and_can_be_killed() {
 }
 
 #[test]
-fn a_drain_lets_a_handshake_finish_and_ends_one_that_does_not() {
-    at_every_door("drain", "--goodbye bye --grace 10000", |papers, playground, what| {
-        let hello = papers.hello();
+fn a_drain_waits_for_handshakes_until_its_deadline() {
+    at_every_door("drain", "--goodbye bye --grace 10000", |certs, playground, what| {
+        let hello = certs.hello();
         let mut silent = saying(playground, &hello[..50]);
         let late = tcp(playground.address()).unwrap();
         has_accepted(playground, 2);
@@ -135,7 +135,7 @@ fn a_drain_lets_a_handshake_finish_and_ends_one_that_does_not() {
         assert!(other.ask("info").contains("running"));
         console.send("drain 1500");
         eventually(|| other.ask("info").contains("draining"));
-        let mut late = Client::over(papers.secure(late).unwrap(), Wire::Lines);
+        let mut late = Client::over(certs.secure(late).unwrap(), Wire::Lines);
         assert_eq!(late.until_the_end(), "bye\n", "{what}");
         let _ = std::io::Read::read_to_end(&mut silent, &mut Vec::new());
         let report: Value = serde_json::from_str(&console.receive()).unwrap();
@@ -146,16 +146,16 @@ fn a_drain_lets_a_handshake_finish_and_ends_one_that_does_not() {
 }
 
 #[test]
-fn held_handshakes_count_as_connections() {
-    at_every_door("limit", "--max-connections 2 --at-limit close", |papers, playground, what| {
-        let hello = papers.hello();
+fn pending_handshakes_count_as_connections() {
+    at_every_door("limit", "--max-connections 2 --at-limit close", |certs, playground, what| {
+        let hello = certs.hello();
         let held = [saying(playground, &hello[..50]), saying(playground, b"")];
         has_accepted(playground, 2);
         let mut third = Client::connect(playground.addresses()[1], Wire::Lines);
         assert_eq!(third.until_gone(), "", "{what}");
         drop(held);
         playground.has_closed("handshake", 2);
-        papers.greeted(playground);
+        certs.greeted(playground);
         let info = playground.json("info");
         adds_up(&info);
         assert_eq!(info["refused"]["limit"], json!(1));
@@ -163,18 +163,18 @@ fn held_handshakes_count_as_connections() {
 }
 
 #[test]
-fn who_waits_for_a_held_handshake_is_served_when_its_time_is_over() {
-    at_every_door("wait", "--max-connections 1 --at-limit wait --handshake-timeout 300", |papers, playground, what| {
-        let held = saying(playground, &papers.hello()[..50]);
+fn a_peer_waiting_for_a_stalled_handshake_is_served_later() {
+    at_every_door("wait", "--max-connections 1 --at-limit wait --handshake-timeout 300", |certs, playground, what| {
+        let held = saying(playground, &certs.hello()[..50]);
         has_accepted(playground, 1);
-        assert_eq!(papers.connect(playground).ask("at last"), "at last", "{what}");
+        assert_eq!(certs.connect(playground).ask("at last"), "at last", "{what}");
         drop(held);
         playground.has_closed("handshake", 1);
     });
 }
 
 #[test]
-fn the_time_limit_is_changed_live() {
+fn the_handshake_timeout_changes_live() {
     at_every_door("live-limit", "--handshake-timeout 0", |_, playground, what| {
         let old = saying(playground, b"");
         has_accepted(playground, 1);

@@ -1,29 +1,29 @@
-//! What is wrong with the options of TLS is said at the start, with exit code 2 and the option's name.
+//! An invalid TLS option ends the start with exit code 2 and is named.
 
-use super::{pair, Papers};
+use super::{pair, TestCerts};
 use crate::process::run;
 
 #[test]
-fn a_bad_option_is_named() {
-    let papers = Papers::new("options");
-    let (other, other_key) = papers.pki.issue("other");
-    let (good, nothing) = (pair(&papers.certificate, &papers.key), papers.pki.file("nothing.pem"));
-    std::fs::write(papers.pki.file("empty.pem"), "").unwrap();
-    let (empty, nowhere) = (papers.pki.file("empty.pem"), papers.pki.file("nowhere.pem"));
+fn an_invalid_tls_option_is_named() {
+    let certs = TestCerts::new("options");
+    let (other, other_key) = certs.pki.issue("other");
+    let (good, nothing) = (pair(&certs.certificate, &certs.key), certs.pki.file("nothing.pem"));
+    std::fs::write(certs.pki.file("empty.pem"), "").unwrap();
+    let (empty, nowhere) = (certs.pki.file("empty.pem"), certs.pki.file("nowhere.pem"));
     std::fs::write(&nothing, "nothing").unwrap();
-    let authority = papers.pki.authority();
+    let authority = certs.pki.authority();
     let sni = |certificate: &std::path::Path, key: &std::path::Path| {
         format!("{good} --tls-backend rustls --sni a.example={},{}", certificate.display(), key.display())
     };
     for (options, named) in [
-        (pair(&nowhere, &papers.key), "--tls-cert: "),
-        (pair(&papers.certificate, &nowhere), "--tls-key: "),
-        (pair(&nothing, &papers.key), "--tls-cert: "),
-        (pair(&empty, &papers.key), "--tls-cert: "),
-        (pair(&papers.certificate, &nothing), "--tls-key: "),
-        (pair(&papers.certificate, &empty), "--tls-key: "),
-        (pair(&papers.certificate, &other), "--tls-key: "),
-        (pair(&papers.certificate, &other_key), "--tls-cert, --tls-key: "),
+        (pair(&nowhere, &certs.key), "--tls-cert: "),
+        (pair(&certs.certificate, &nowhere), "--tls-key: "),
+        (pair(&nothing, &certs.key), "--tls-cert: "),
+        (pair(&empty, &certs.key), "--tls-cert: "),
+        (pair(&certs.certificate, &nothing), "--tls-key: "),
+        (pair(&certs.certificate, &empty), "--tls-key: "),
+        (pair(&certs.certificate, &other), "--tls-key: "),
+        (pair(&certs.certificate, &other_key), "--tls-cert, --tls-key: "),
         (format!("{good} --alpn="), "--alpn"),
         (format!("{good} --alpn a,,b"), "--alpn"),
         (format!("{good} --alpn {}", "x".repeat(256)), "--alpn"),
@@ -41,8 +41,8 @@ fn a_bad_option_is_named() {
         (sni(&nowhere, &other_key), "--sni: "),
         (sni(&other, &nowhere), "--sni: "),
         (sni(&other, &nothing), "--sni: "),
-        (sni(&other, &papers.key), "--sni: "),
-        (sni(&other, &papers.key), "--sni: "),
+        (sni(&other, &certs.key), "--sni: "),
+        (sni(&other, &certs.key), "--sni: "),
         (format!("{good} --sni a.example"), "--sni"),
         (format!("{good} --sni =a,b"), "--sni"),
         (format!("{good} --sni a=b,"), "--sni"),
@@ -58,7 +58,7 @@ fn a_bad_option_is_named() {
 
 #[track_caller]
 fn refused(options: &str, named: &str) {
-    // With and without a port that needs it.
+    // With and without a TLS port.
     for listen in ["tls://127.0.0.1:0", "tcp://127.0.0.1:0"] {
         let ended = run(["--listen", listen].into_iter().chain(options.split_whitespace()));
         assert_eq!((ended.code, &*ended.stdout), (Some(2), ""), "{options}: {}", ended.stderr);
@@ -68,7 +68,7 @@ fn refused(options: &str, named: &str) {
 }
 
 #[test]
-fn reload_tls_without_a_certificate_says_so() {
+fn reload_tls_without_a_certificate_is_an_error() {
     let answer = crate::process::playground("").command("reload-tls");
     assert!(answer.starts_with("error: ") && answer.contains("--tls-cert"), "{answer}");
 }

@@ -1,4 +1,4 @@
-//! Much, in small pieces, from many, over TLS.
+//! TLS with much data, small pieces and many peers.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -7,18 +7,18 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::{Papers, BACKENDS};
+use super::{TestCerts, BACKENDS};
 use crate::client::Wire;
 use crate::process::eventually;
 use crate::support::soon;
-use crate::DOORS;
+use crate::HANDLERS;
 
 const MUCH: usize = 10_000_000;
 
-/// Sends much and reads it at the same time; whether it comes back as it is.
-async fn echoes_much(papers: &Papers, address: SocketAddr) {
+/// Sends much data, reads the echo at the same time and compares it.
+async fn echoes_much(certs: &TestCerts, address: SocketAddr) {
     let tcp = TcpStream::connect(address).await.unwrap();
-    let (mut reads, mut writes) = tokio::io::split(papers.pki.connect(tcp, "localhost").await.unwrap());
+    let (mut reads, mut writes) = tokio::io::split(certs.pki.connect(tcp, "localhost").await.unwrap());
     let sent: Vec<u8> = (0..MUCH).map(|at| (at % 251) as u8).collect();
     let expected = sent.clone();
     let writing = async move {
@@ -37,26 +37,26 @@ async fn echoes_much(papers: &Papers, address: SocketAddr) {
 }
 
 #[tokio::test]
-async fn ten_megabytes_come_back_both_directions_at_once() {
-    let papers = Papers::new("much");
+async fn ten_megabytes_are_echoed_while_they_are_sent() {
+    let certs = TestCerts::new("much");
     for backend in BACKENDS {
-        for door in DOORS {
-            let playground = papers.playground(backend, &format!("--handler {door}"));
-            echoes_much(&papers, playground.address()).await;
+        for handler in HANDLERS {
+            let playground = certs.playground(backend, &format!("--handler {handler}"));
+            echoes_much(&certs, playground.address()).await;
             playground.has_closed("peer", 1);
         }
     }
 }
 
-/// The server's way out is full before the peer begins to read.
+/// The send buffers of the server are full before the peer begins to read.
 #[test]
-fn who_reads_late_gets_everything() {
-    let papers = Papers::new("late");
+fn a_late_reader_gets_everything() {
+    let certs = TestCerts::new("late");
     for backend in BACKENDS {
-        for door in DOORS {
-            let options = format!("--handler {door} --framing lines --high-watermark 1000");
-            let playground = papers.playground(backend, &options);
-            let mut client = papers.connect(&playground);
+        for handler in HANDLERS {
+            let options = format!("--handler {handler} --framing lines --high-watermark 1000");
+            let playground = certs.playground(backend, &options);
+            let mut client = certs.connect(&playground);
             client.send_all(&["!flood 20000", "!count", "!bye end"]);
             eventually(|| {
                 let bytes = || playground.json("list")[0]["bytes_out"].as_u64();
@@ -64,53 +64,53 @@ fn who_reads_late_gets_everything() {
             });
             let packet = "x".repeat(1024) + "\n";
             let flood = client.read(20_000 * packet.len());
-            assert!(flood == packet.repeat(20_000).as_bytes(), "{backend} {door}");
-            assert_eq!(client.until_the_end(), "2\nend\n", "{backend} {door}");
+            assert!(flood == packet.repeat(20_000).as_bytes(), "{backend} {handler}");
+            assert_eq!(client.until_the_end(), "2\nend\n", "{backend} {handler}");
         }
     }
 }
 
-/// The last bytes lie in the TLS layer, where a refusal_message must not overtake them.
+/// The last bytes are in the TLS layer, where nothing may overtake them.
 #[test]
-fn who_is_slow_at_the_end_loses_nothing() {
-    let papers = Papers::new("slow-end");
+fn a_slow_reader_loses_nothing_at_the_end() {
+    let certs = TestCerts::new("slow-end");
     for backend in BACKENDS {
-        for door in DOORS {
-            let playground = papers.playground(backend, &format!("--handler {door} --framing lines"));
-            let mut clients: Vec<_> = (0..40).map(|number| (100 + 40 * number, papers.narrow(&playground))).collect();
+        for handler in HANDLERS {
+            let playground = certs.playground(backend, &format!("--handler {handler} --framing lines"));
+            let mut clients: Vec<_> = (0..40).map(|number| (100 + 40 * number, certs.narrow(&playground))).collect();
             for (packets, client) in &mut clients {
                 client.send_all(&[&format!("!flood {packets}"), "!bye end"]);
             }
-            // Longer than a closing connection waits for a peer that says nothing.
-            assert!(papers.greeted(&playground).is_silent_for(Duration::from_millis(2500)));
+            // Longer than a closing connection waits for a silent peer.
+            assert!(certs.greeted(&playground).is_silent_for(Duration::from_millis(2500)));
             for (packets, client) in &mut clients {
                 let whole = ("x".repeat(1024) + "\n").repeat(*packets) + "end\n";
-                assert!(client.until_the_end() == whole, "{backend} {door}: {packets}");
+                assert!(client.until_the_end() == whole, "{backend} {handler}: {packets}");
             }
         }
     }
 }
 
 #[test]
-fn who_takes_no_more_is_gone_after_the_send_timeout_wherever_the_bytes_lie() {
-    let papers = Papers::new("kept-back");
+fn a_peer_that_stops_reading_ends_at_the_send_timeout() {
+    let certs = TestCerts::new("kept-back");
     for backend in BACKENDS {
-        for door in DOORS {
-            let options = format!("--handler {door} --framing lines --send-timeout 500");
-            let playground = papers.playground(backend, &options);
-            let mut clients: Vec<_> = (0..40).map(|number| (100 + 40 * number, papers.narrow(&playground))).collect();
+        for handler in HANDLERS {
+            let options = format!("--handler {handler} --framing lines --send-timeout 500");
+            let playground = certs.playground(backend, &options);
+            let mut clients: Vec<_> = (0..40).map(|number| (100 + 40 * number, certs.narrow(&playground))).collect();
             for (packets, client) in &mut clients {
                 client.send(&format!("!flood {packets}"));
             }
-            // Those who are not gone have nothing waiting for them.
-            let mut last = papers.greeted(&playground);
+            // Connections that still exist have nothing unsent.
+            let mut last = certs.greeted(&playground);
             assert!(last.is_silent_for(Duration::from_millis(2000)));
             for (packets, client) in &mut clients {
                 let came = client.counted(*packets * 1025);
                 let is_gone = came < *packets * 1025;
                 let listed = playground.json("list").to_string();
                 let peer = client.address().to_string();
-                assert_eq!(listed.contains(&peer), !is_gone, "{backend} {door}: {came} of {packets} packets");
+                assert_eq!(listed.contains(&peer), !is_gone, "{backend} {handler}: {came} of {packets} packets");
             }
             assert_eq!(last.ask("still here"), "still here");
         }
@@ -118,17 +118,17 @@ fn who_takes_no_more_is_gone_after_the_send_timeout_wherever_the_bytes_lie() {
 }
 
 #[test]
-fn who_takes_no_more_can_be_killed_wherever_the_bytes_lie() {
-    let papers = Papers::new("kept-back-kill");
+fn a_peer_that_stops_reading_can_be_killed() {
+    let certs = TestCerts::new("kept-back-kill");
     for backend in BACKENDS {
-        for door in DOORS {
-            let playground = papers.playground(backend, &format!("--handler {door} --framing lines"));
-            let mut clients: Vec<_> = (0..40).map(|number| (100 + 40 * number, papers.narrow(&playground))).collect();
+        for handler in HANDLERS {
+            let playground = certs.playground(backend, &format!("--handler {handler} --framing lines"));
+            let mut clients: Vec<_> = (0..40).map(|number| (100 + 40 * number, certs.narrow(&playground))).collect();
             for (packets, client) in &mut clients {
                 client.send(&format!("!flood {packets}"));
             }
             for id in 1..=40 {
-                assert_eq!(playground.command(&format!("kill {id}")), "ok", "{backend} {door}");
+                assert_eq!(playground.command(&format!("kill {id}")), "ok", "{backend} {handler}");
             }
             playground.has_closed("killed", 40);
         }
@@ -136,29 +136,29 @@ fn who_takes_no_more_can_be_killed_wherever_the_bytes_lie() {
 }
 
 #[test]
-fn a_peer_that_sends_byte_by_byte_is_understood() {
-    let papers = Papers::new("bytes");
+fn packets_sent_byte_by_byte_are_received() {
+    let certs = TestCerts::new("bytes");
     for backend in BACKENDS {
-        for door in DOORS {
-            let playground = papers.playground(backend, &format!("--handler {door} --framing len2"));
-            let mut client = papers.connect(&playground);
+        for handler in HANDLERS {
+            let playground = certs.playground(backend, &format!("--handler {handler} --framing len2"));
+            let mut client = certs.connect(&playground);
             for packet in ["hello", "!count", &"x".repeat(300)] {
                 let wire = [&(packet.len() as u16).to_be_bytes(), packet.as_bytes()].concat();
                 wire.iter().for_each(|byte| client.send_wire(&[*byte]));
-                assert_eq!(client.receive(), if packet == "!count" { "2" } else { packet }, "{backend} {door}");
+                assert_eq!(client.receive(), if packet == "!count" { "2" } else { packet }, "{backend} {handler}");
             }
         }
     }
 }
 
 #[test]
-fn many_peers_at_once_are_all_served() {
-    let papers = Papers::new("many");
+fn many_concurrent_peers_are_served() {
+    let certs = TestCerts::new("many");
     for backend in BACKENDS {
-        for door in DOORS {
-            let playground = papers.playground(backend, &format!("--handler {door} --framing lines"));
-            let (address, papers) = (playground.address(), &papers);
-            let connect = move || papers.connect_at(address, Wire::Lines);
+        for handler in HANDLERS {
+            let playground = certs.playground(backend, &format!("--handler {handler} --framing lines"));
+            let (address, certs) = (playground.address(), &certs);
+            let connect = move || certs.connect_at(address, Wire::Lines);
             std::thread::scope(|scope| {
                 for _ in 0..8 {
                     scope.spawn(move || {

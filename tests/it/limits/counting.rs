@@ -1,4 +1,4 @@
-//! Connections counted from inside, and the questions that every test of a limit asks.
+//! Connections counted by their protocol, and what every test of a limit checks.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
@@ -17,7 +17,7 @@ use support::*;
 
 /// How many connections there are, and the most there were at once, as the protocol counts them.
 #[derive(Clone, Default)]
-pub(super) struct Census(Arc<Mutex<Counts>>);
+pub(super) struct ConnectionCounter(Arc<Mutex<Counts>>);
 
 #[derive(Default)]
 struct Counts {
@@ -26,11 +26,11 @@ struct Counts {
     served: usize,
 }
 
-impl Census {
+impl ConnectionCounter {
     /// A pool whose connections are counted: an echo.
     pub(super) fn pool(&self) -> Builder<ProtocolService<Counted>> {
-        let census = self.clone();
-        AcceptorPool::with_protocol(move |_| Counted(census.clone())).acceptors(1)
+        let counter = self.clone();
+        AcceptorPool::with_protocol(move |_| Counted(counter.clone())).acceptors(1)
     }
 
     pub(super) fn alive(&self) -> usize {
@@ -55,7 +55,7 @@ impl Census {
 }
 
 /// An echo that is counted, and dies where and how its peer says.
-pub(super) struct Counted(Census);
+pub(super) struct Counted(ConnectionCounter);
 
 impl Protocol for Counted {
     type Codec = Framing;
@@ -95,7 +95,7 @@ pub(super) async fn fill<A>(pool: &Pool<A>, count: usize) -> Vec<Peer> {
 }
 
 /// A peer that has said hello and should wait for its answer.
-pub(super) async fn newcomer<A>(pool: &Pool<A>) -> Peer {
+pub(super) async fn unserved_peer<A>(pool: &Pool<A>) -> Peer {
     let mut peer = connect(pool).await;
     peer.send("hello").await;
     peer
@@ -105,7 +105,7 @@ pub(super) async fn newcomer<A>(pool: &Pool<A>) -> Peer {
 pub(super) async fn connect_from<A>(pool: &Pool<A>, ip: &str) -> Peer {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind(SocketAddr::new(ip.parse::<IpAddr>().unwrap(), 0)).unwrap();
-    Peer(soon(socket.connect(pool.local_addr().unwrap())).await.expect("connected"))
+    Peer(in_time(socket.connect(pool.local_addr().unwrap())).await.expect("connected"))
 }
 
 pub(super) async fn served_from<A>(pool: &Pool<A>, ip: &str) -> Peer {
@@ -114,7 +114,7 @@ pub(super) async fn served_from<A>(pool: &Pool<A>, ip: &str) -> Peer {
     peer
 }
 
-/// Waits until so many connections count, seen from the limit itself.
+/// Waits until the limit counts this number of connections.
 #[track_caller]
 pub(super) fn counting<A>(pool: &Pool<A>, count: usize) -> impl std::future::Future<Output = ()> + '_ {
     eventually(move || pool.listeners().iter().map(|listener| listener.connections).sum::<usize>() == count)
@@ -123,26 +123,26 @@ pub(super) fn counting<A>(pool: &Pool<A>, count: usize) -> impl std::future::Fut
 /// Answered by an acceptor when what it was at is done.
 #[derive(Message)]
 #[rtype(result = "()")]
-struct ComeRound;
+struct Ping;
 
-impl Handler<ComeRound> for Acceptor {
+impl Handler<Ping> for Acceptor {
     type Result = ();
 
-    fn handle(&mut self, _: ComeRound, _: &mut Context<Self>) {}
+    fn handle(&mut self, _: Ping, _: &mut Context<Self>) {}
 }
 
 /// Waits until every acceptor has done with the peers it had in hand.
-pub(super) async fn acceptors_have_come_round<A>(pool: &Pool<A>) {
+pub(super) async fn acceptors_are_idle<A>(pool: &Pool<A>) {
     for acceptor in pool.acceptors() {
-        soon(acceptor.send(ComeRound)).await.unwrap();
+        in_time(acceptor.send(Ping)).await.unwrap();
     }
 }
 
-/// Exactly so many get in where nobody is, and not one more.
-pub(super) async fn has_room_for<A>(pool: &Pool<A>, count: usize) {
+/// An empty pool admits exactly this number.
+pub(super) async fn assert_capacity<A>(pool: &Pool<A>, count: usize) {
     counting(pool, 0).await;
     let peers = fill(pool, count).await;
-    let mut more = newcomer(pool).await;
+    let mut more = unserved_peer(pool).await;
     more.expect_waiting().await;
     assert_eq!(pool.connections(), count);
     drop(peers);
@@ -158,14 +158,14 @@ pub(super) fn closed<A>(pool: &Pool<A>, reason: CloseReason) -> u64 {
 }
 
 #[track_caller]
-pub(super) fn adds_up<A>(pool: &Pool<A>) {
+pub(super) fn assert_adds_up<A>(pool: &Pool<A>) {
     let info = pool.info();
     assert_eq!(info.accepted, info.refused.total() + info.connections + info.closed.total(), "{info:?}");
 }
 
 pub(super) async fn ends<A>(pool: &Pool<A>) {
-    adds_up(pool);
-    soon(pool.stop(Duration::ZERO)).await;
-    adds_up(pool);
+    assert_adds_up(pool);
+    in_time(pool.stop(Duration::ZERO)).await;
+    assert_adds_up(pool);
     assert_eq!(pool.connections(), 0);
 }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures::{stream, StreamExt};
 use tokio::sync::mpsc::{unbounded_channel, UnboundedReceiver, UnboundedSender};
 
-use support::Touchy;
+use support::FailingCodec;
 use support::*;
 
 /// Which callback gives the answer that is on trial.
@@ -30,7 +30,7 @@ pub(super) enum At {
     HalfOpen,
     Passive,
     Shutdown,
-    /// A handler of one's own, through `Connection::with`.
+    /// A custom message handler, through `Connection::with`.
     Foreign,
 }
 
@@ -61,7 +61,7 @@ impl Answer {
         Answer::SendPoison,
     ];
 
-    fn goes_on(self) -> bool {
+    fn resumes(self) -> bool {
         matches!(self, Answer::Continue | Answer::Send)
     }
 
@@ -80,7 +80,7 @@ pub(super) struct Case {
 
 /// What is seen from outside and from within.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Story {
+pub(super) struct Outcome {
     /// The callbacks in order, with `answered` where the answer was given.
     pub log: Vec<String>,
     /// All that the peer got before the end of the stream.
@@ -90,8 +90,8 @@ pub(super) struct Story {
 }
 
 impl Case {
-    /// What must come of it. A connection that goes on is told to say `alive` and then to close.
-    pub(super) fn expected(self) -> Story {
+    /// The expected outcome. A connection that goes on is asked for `alive` and then closed.
+    pub(super) fn expected(self) -> Outcome {
         let (reason, why) = self.ending();
         let mut log = vec!["init"];
         log.extend(match self.at {
@@ -107,16 +107,16 @@ impl Case {
             At::Foreign => &["ack", "foreign"],
         });
         log.push("answered");
-        if self.at == At::Init && self.answer.goes_on() {
+        if self.at == At::Init && self.answer.resumes() {
             log.push("ack");
         }
         let closed = format!("closed: {reason:?}, {why}");
-        log.extend(self.lives_on().then_some("alive"));
+        log.extend(self.continues().then_some("alive"));
         log.push(&closed);
         let mut wire = String::new();
         wire.extend(matches!(self.answer, Answer::Send | Answer::SendAndStop).then_some("answer\n"));
-        wire.extend(self.lives_on().then_some("alive\n"));
-        Story { log: log.into_iter().map(str::to_owned).collect(), wire, counted: vec![(reason, 1)] }
+        wire.extend(self.continues().then_some("alive\n"));
+        Outcome { log: log.into_iter().map(str::to_owned).collect(), wire, counted: vec![(reason, 1)] }
     }
 
     fn ending(self) -> (CloseReason, &'static str) {
@@ -144,12 +144,12 @@ impl Case {
     }
 
     /// Whether it is alive after the answer.
-    fn lives_on(self) -> bool {
-        self.answer.goes_on() && self.at != At::HalfClosed
+    fn continues(self) -> bool {
+        self.answer.resumes() && self.at != At::HalfClosed
     }
 
     /// Brings it about.
-    pub(super) async fn run(self) -> Story {
+    pub(super) async fn run(self) -> Outcome {
         let (log, mut events) = unbounded_channel();
         let pool = self.pool(log).await;
         let mut peer = connect(&pool).await;
@@ -159,27 +159,27 @@ impl Case {
         }
         self.cause(&pool, &mut peer).await;
         until("answered", &mut log, &mut events).await;
-        if self.lives_on() {
+        if self.continues() {
             eventually(|| pool.addresses().len() == 1).await;
             let address = pool.addresses()[0].1.clone();
-            soon(address.send(User(Tell::Alive))).await.expect("it takes messages");
-            soon(address.send(Close)).await.expect("it takes messages");
+            in_time(address.send(User(Trigger::Alive))).await.expect("it takes messages");
+            in_time(address.send(Close)).await.expect("it takes messages");
         }
         let wire = String::from_utf8(peer.read_to_end().await).expect("text");
-        soon(pool.stop(Duration::ZERO)).await;
+        in_time(pool.stop(Duration::ZERO)).await;
         let info = pool.info();
         assert_eq!((info.accepted, info.connections), (1, 0));
         drop(pool);
-        while let Some(event) = soon(events.recv()).await {
+        while let Some(event) = in_time(events.recv()).await {
             log.push(event);
         }
         let counted = info.closed.iter().filter(|(_, count)| *count > 0).collect();
-        Story { log, wire, counted }
+        Outcome { log, wire, counted }
     }
 
-    async fn pool(self, log: UnboundedSender<String>) -> Pool<Connection<Trial>> {
+    async fn pool(self, log: UnboundedSender<String>) -> Pool<Connection<TestedProtocol>> {
         let limit = |at: At| (self.at == at).then_some(Duration::from_millis(50));
-        let trial = move |_: &_| Trial { case: self, tried: false, log: log.clone() };
+        let trial = move |_: &_| TestedProtocol { case: self, tried: false, log: log.clone() };
         AcceptorPool::with_protocol(trial)
             .idle_timeout(limit(At::Idle))
             .packet_timeout(limit(At::PacketTimeout))
@@ -192,19 +192,19 @@ impl Case {
     }
 
     /// Has the callback called.
-    async fn cause(self, pool: &Pool<Connection<Trial>>, peer: &mut Peer) {
+    async fn cause(self, pool: &Pool<Connection<TestedProtocol>>, peer: &mut Peer) {
         match self.at {
             At::Init | At::Ack | At::Item | At::Idle => {}
             At::Packet | At::Passive => peer.send("packet\n").await,
             At::PacketTimeout => peer.send("half").await,
             At::HalfClosed | At::HalfOpen => peer.finish().await,
-            At::User => pool.addresses()[0].1.do_send(User(Tell::Try)),
+            At::User => pool.addresses()[0].1.do_send(User(Trigger::Try)),
             At::Shutdown => {
                 let pool = pool.untyped();
                 actix::spawn(async move { pool.stop(None).await });
             }
             At::Foreign => {
-                let answer = soon(pool.addresses()[0].1.send(Ask)).await;
+                let answer = in_time(pool.addresses()[0].1.send(TriggerRequest)).await;
                 let expected = if self.answer.panics() && self.waits == 0 { None } else { Some(42) };
                 assert_eq!(answer.ok(), expected);
             }
@@ -214,27 +214,27 @@ impl Case {
 
 async fn until(event: &str, log: &mut Vec<String>, events: &mut UnboundedReceiver<String>) {
     while log.last().is_none_or(|last| last != event) {
-        log.push(soon(events.recv()).await.expect("somebody to tell"));
+        log.push(in_time(events.recv()).await.expect("somebody to tell"));
     }
 }
 
 /// The connection on trial.
-pub(super) struct Trial {
+pub(super) struct TestedProtocol {
     case: Case,
     tried: bool,
     log: UnboundedSender<String>,
 }
 
-pub(super) enum Tell {
+pub(super) enum Trigger {
     Try,
     Alive,
 }
 
 #[derive(Message)]
 #[rtype(result = "u32")]
-struct Ask;
+struct TriggerRequest;
 
-impl Trial {
+impl TestedProtocol {
     fn note(&self, event: impl Into<String>) {
         let _ = self.log.send(event.into());
     }
@@ -267,10 +267,10 @@ impl Trial {
     }
 }
 
-impl Protocol for Trial {
-    type Codec = Touchy;
+impl Protocol for TestedProtocol {
+    type Codec = FailingCodec;
     type Reply = Bytes;
-    type User = Tell;
+    type User = Trigger;
 
     fn init(&mut self, conn: &mut Conn<Self>) -> Next<Self> {
         self.on("init", &[At::Init], conn)
@@ -278,7 +278,7 @@ impl Protocol for Trial {
 
     fn ack(&mut self, conn: &mut Conn<Self>) -> Next<Self> {
         if self.case.at == At::Item {
-            conn.add_stream(stream::iter([Tell::Try]).chain(stream::pending()));
+            conn.add_stream(stream::iter([Trigger::Try]).chain(stream::pending()));
         }
         self.on("ack", &[At::Ack], conn)
     }
@@ -287,10 +287,10 @@ impl Protocol for Trial {
         self.on("packet", &[At::Packet], conn)
     }
 
-    fn user(&mut self, message: Tell, conn: &mut Conn<Self>) -> Next<Self> {
+    fn user(&mut self, message: Trigger, conn: &mut Conn<Self>) -> Next<Self> {
         match message {
-            Tell::Try => self.on("user", &[At::User, At::Item], conn),
-            Tell::Alive => {
+            Trigger::Try => self.on("user", &[At::User, At::Item], conn),
+            Trigger::Alive => {
                 self.note("alive");
                 Next::Send("alive".into())
             }
@@ -320,10 +320,10 @@ impl Protocol for Trial {
     }
 }
 
-impl Handler<Ask> for Connection<Trial> {
+impl Handler<TriggerRequest> for Connection<TestedProtocol> {
     type Result = u32;
 
-    fn handle(&mut self, _: Ask, _: &mut ConnectionContext<Trial>) -> u32 {
+    fn handle(&mut self, _: TriggerRequest, _: &mut ConnectionContext<TestedProtocol>) -> u32 {
         self.with(|me, conn| (42, me.on("foreign", &[At::Foreign], conn)))
     }
 }

@@ -1,4 +1,4 @@
-//! What every handler does alike at the beginning, at a timeout and at the end; may be changed while running.
+//! The options that can change while the server runs, and what all handlers do with them.
 
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
@@ -8,40 +8,40 @@ use bytes::Bytes;
 
 use crate::options::{OnPacketTimeout, Options};
 
-/// The options as they are at present.
-pub struct Manners(RwLock<Options>);
+/// The current options.
+pub struct LiveOptions(RwLock<Options>);
 
-impl Manners {
+impl LiveOptions {
     pub fn new(options: Options) -> Self {
-        Manners(RwLock::new(options))
+        LiveOptions(RwLock::new(options))
     }
 
-    fn now(&self) -> RwLockReadGuard<'_, Options> {
+    fn current(&self) -> RwLockReadGuard<'_, Options> {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn greeting(&self) -> Option<Bytes> {
-        self.now().greeting.clone().map(Bytes::from)
+        self.current().greeting.clone().map(Bytes::from)
     }
 
     pub fn goodbye(&self) -> Option<Bytes> {
-        self.now().goodbye.clone().map(Bytes::from)
+        self.current().goodbye.clone().map(Bytes::from)
     }
 
     pub fn lingers(&self) -> bool {
-        self.now().linger
+        self.current().linger
     }
 
     pub fn echoes_partial(&self) -> bool {
-        self.now().on_packet_timeout == OnPacketTimeout::Echo
+        self.current().on_packet_timeout == OnPacketTimeout::Echo
     }
 
     pub fn grace(&self) -> Duration {
-        Duration::from_millis(self.now().grace)
+        Duration::from_millis(self.current().grace)
     }
 
     pub fn options(&self) -> Options {
-        self.now().clone()
+        self.current().clone()
     }
 
     pub fn set(&self, options: Options) {
@@ -49,9 +49,9 @@ impl Manners {
     }
 }
 
-/// The same as answers of a [`Protocol`].
-impl Manners {
-    pub fn greet<P: Protocol<Reply = Bytes>>(&self) -> Next<P> {
+/// The replies of a [`Protocol`].
+impl LiveOptions {
+    pub fn send_greeting<P: Protocol<Reply = Bytes>>(&self) -> Next<P> {
         self.greeting().map_or(Next::Continue, Next::Send)
     }
 
@@ -62,7 +62,7 @@ impl Manners {
         }
     }
 
-    pub fn take_leave<P: Protocol<Reply = Bytes>>(&self, conn: &mut Conn<P>) -> Next<P> {
+    pub fn on_shutdown<P: Protocol<Reply = Bytes>>(&self, conn: &mut Conn<P>) -> Next<P> {
         if let Some(Err(error)) = self.goodbye().map(|goodbye| conn.send(goodbye)) {
             return Next::fail(error);
         }

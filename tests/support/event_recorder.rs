@@ -1,4 +1,4 @@
-//! An observer that takes down what it is told.
+//! An observer that records events.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -7,29 +7,29 @@ use actix_acceptor::telemetry::{CloseReason, Observer, PoolEvent, RefusalReason}
 
 /// One happening, as values of its own.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Seen {
+pub enum RecordedEvent {
     ListenerStarted { listener: String, address: String },
     ListenerStopped { listener: String, address: String },
     AcceptorStarted(usize),
     AcceptorStopped(usize, String),
     AcceptError { listener: String, acceptor: usize, code: Option<i32> },
     Refused { peer: String, listener: String, reason: RefusalReason },
-    Started(Who),
-    Ready(Who),
-    Stopped(Who, End),
+    Started(ConnectionKey),
+    Ready(ConnectionKey),
+    Stopped(ConnectionKey, Ending),
     Blocked { acceptor: Option<usize>, id: Option<u64>, so_far: Duration },
     Alarm { name: String, raised: bool, connections: usize },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Who {
+pub struct ConnectionKey {
     pub id: u64,
     pub peer: String,
     pub listener: String,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub struct End {
+pub struct Ending {
     pub reason: CloseReason,
     pub duration: Duration,
     pub bytes_in: u64,
@@ -40,26 +40,26 @@ pub struct End {
 struct Note {
     at: Instant,
     pool: String,
-    seen: Seen,
+    seen: RecordedEvent,
     /// What its `Debug` shows.
     text: String,
 }
 
 #[derive(Clone, Default)]
-pub struct Witness(Arc<Mutex<Vec<Note>>>);
+pub struct EventRecorder(Arc<Mutex<Vec<Note>>>);
 
-impl Witness {
+impl EventRecorder {
     pub fn new() -> Self {
         Self::default()
     }
 
     /// Everything so far, in order.
-    pub fn seen(&self) -> Vec<Seen> {
+    pub fn seen(&self) -> Vec<RecordedEvent> {
         self.0.lock().unwrap().iter().map(|note| note.seen.clone()).collect()
     }
 
-    /// When it was told, too.
-    pub fn seen_at(&self) -> Vec<(Instant, Seen)> {
+    /// The events with their times.
+    pub fn seen_at(&self) -> Vec<(Instant, RecordedEvent)> {
         self.0.lock().unwrap().iter().map(|note| (note.at, note.seen.clone())).collect()
     }
 
@@ -68,23 +68,25 @@ impl Witness {
         self.0.lock().unwrap().iter().map(|note| note.text.clone()).collect()
     }
 
-    /// The pools it was told of, once each.
+    /// The pools of the events, once each.
     pub fn pools(&self) -> Vec<String> {
         let mut pools: Vec<_> = self.0.lock().unwrap().iter().map(|note| note.pool.clone()).collect();
         pools.dedup();
         pools
     }
 
-    /// What was told of connections.
-    pub fn connections(&self) -> Vec<Seen> {
-        let of_one = |seen: &Seen| matches!(seen, Seen::Started(_) | Seen::Ready(_) | Seen::Stopped(..));
+    /// The events of connections.
+    pub fn connections(&self) -> Vec<RecordedEvent> {
+        let of_one = |seen: &RecordedEvent| {
+            matches!(seen, RecordedEvent::Started(_) | RecordedEvent::Ready(_) | RecordedEvent::Stopped(..))
+        };
         self.seen().into_iter().filter(of_one).collect()
     }
 
     /// How connections ended so far.
-    pub fn ends(&self) -> Vec<(Who, End)> {
+    pub fn ends(&self) -> Vec<(ConnectionKey, Ending)> {
         let end = |seen| match seen {
-            Seen::Stopped(who, end) => Some((who, end)),
+            RecordedEvent::Stopped(who, end) => Some((who, end)),
             _ => None,
         };
         self.seen().into_iter().filter_map(end).collect()
@@ -93,49 +95,50 @@ impl Witness {
     /// Raised or cleared, and at how many connections.
     pub fn alarms(&self, wanted: &str) -> Vec<(bool, usize)> {
         let alarm = |seen| match seen {
-            Seen::Alarm { name, raised, connections } if name == wanted => Some((raised, connections)),
+            RecordedEvent::Alarm { name, raised, connections } if name == wanted => Some((raised, connections)),
             _ => None,
         };
         self.seen().into_iter().filter_map(alarm).collect()
     }
 }
 
-impl Observer for Witness {
-    fn observe(&self, pool: &str, happening: &PoolEvent<'_>) {
-        let who = |id: actix_acceptor::ConnectionId, peer: &actix_acceptor::transport::Address, listener: &str| Who {
-            id: id.get(),
-            peer: peer.to_string(),
-            listener: listener.to_owned(),
+impl Observer for EventRecorder {
+    fn observe(&self, pool: &str, event: &PoolEvent<'_>) {
+        let who = |id: actix_acceptor::ConnectionId, peer: &actix_acceptor::transport::Address, listener: &str| {
+            ConnectionKey { id: id.get(), peer: peer.to_string(), listener: listener.to_owned() }
         };
-        let seen = match *happening {
+        let seen = match *event {
             PoolEvent::ListenerStarted { listener, address } => {
-                Seen::ListenerStarted { listener: listener.to_owned(), address: address.to_string() }
+                RecordedEvent::ListenerStarted { listener: listener.to_owned(), address: address.to_string() }
             }
             PoolEvent::ListenerStopped { listener, address } => {
-                Seen::ListenerStopped { listener: listener.to_owned(), address: address.to_string() }
+                RecordedEvent::ListenerStopped { listener: listener.to_owned(), address: address.to_string() }
             }
-            PoolEvent::AcceptorStarted { acceptor } => Seen::AcceptorStarted(acceptor),
-            PoolEvent::AcceptorStopped { acceptor, exit } => Seen::AcceptorStopped(acceptor, exit.to_string()),
+            PoolEvent::AcceptorStarted { acceptor } => RecordedEvent::AcceptorStarted(acceptor),
+            PoolEvent::AcceptorStopped { acceptor, exit } => RecordedEvent::AcceptorStopped(acceptor, exit.to_string()),
             PoolEvent::AcceptError { listener, acceptor, error } => {
-                Seen::AcceptError { listener: listener.to_owned(), acceptor, code: error.raw_os_error() }
+                RecordedEvent::AcceptError { listener: listener.to_owned(), acceptor, code: error.raw_os_error() }
             }
             PoolEvent::Refused { peer, listener, reason, .. } => {
-                Seen::Refused { peer: peer.to_string(), listener: listener.to_owned(), reason }
+                RecordedEvent::Refused { peer: peer.to_string(), listener: listener.to_owned(), reason }
             }
-            PoolEvent::ConnectionStarted { id, peer, listener } => Seen::Started(who(id, peer, listener)),
-            PoolEvent::ConnectionReady { id, peer, listener } => Seen::Ready(who(id, peer, listener)),
+            PoolEvent::ConnectionStarted { id, peer, listener } => RecordedEvent::Started(who(id, peer, listener)),
+            PoolEvent::ConnectionReady { id, peer, listener } => RecordedEvent::Ready(who(id, peer, listener)),
             PoolEvent::ConnectionStopped { id, peer, listener, reason, duration, bytes_in, bytes_out, packets } => {
-                Seen::Stopped(who(id, peer, listener), End { reason, duration, bytes_in, bytes_out, packets })
+                RecordedEvent::Stopped(
+                    who(id, peer, listener),
+                    Ending { reason, duration, bytes_in, bytes_out, packets },
+                )
             }
             PoolEvent::Blocked { acceptor, id, so_far } => {
-                Seen::Blocked { acceptor, id: id.map(|id| id.get()), so_far }
+                RecordedEvent::Blocked { acceptor, id: id.map(|id| id.get()), so_far }
             }
             PoolEvent::Alarm { name, raised, connections } => {
-                Seen::Alarm { name: name.to_owned(), raised, connections }
+                RecordedEvent::Alarm { name: name.to_owned(), raised, connections }
             }
             ref other => panic!("a happening that is new: {other:?}"),
         };
-        let text = format!("{happening:?}");
+        let text = format!("{event:?}");
         self.0.lock().unwrap().push(Note { at: Instant::now(), pool: pool.to_owned(), seen, text });
     }
 }

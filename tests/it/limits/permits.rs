@@ -1,4 +1,4 @@
-//! A permit comes back whatever dies: a connection in any way, at any door; its peer; its acceptor; its whole arbiter.
+//! A permit returns whatever ends: a connection with any handler, its peer, its acceptor, its whole arbiter.
 
 use std::future::pending;
 use std::io;
@@ -14,7 +14,7 @@ use bytes::Bytes;
 use futures::future::join_all;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::census::*;
+use super::counting::*;
 use support::acceptors::*;
 use support::*;
 
@@ -22,9 +22,9 @@ const MAX: usize = 3;
 
 /// What the next connections die of.
 #[derive(Clone, Default)]
-struct Fate(Arc<Mutex<&'static str>>);
+struct EndCause(Arc<Mutex<&'static str>>);
 
-impl Fate {
+impl EndCause {
     fn get(&self) -> &'static str {
         *self.0.lock().unwrap()
     }
@@ -34,7 +34,7 @@ impl Fate {
     }
 
     /// More than there are permits die of it, then exactly as many as there are permits get in.
-    async fn strikes<A>(&self, pool: &Pool<A>, what: &'static str) {
+    async fn end_connection<A>(&self, pool: &Pool<A>, what: &'static str) {
         *self.0.lock().unwrap() = what;
         for _ in 0..2 * MAX + 1 {
             let mut peer = connect(pool).await;
@@ -44,30 +44,30 @@ impl Fate {
                 let its = Some(peer.address());
                 eventually(|| pool.list().iter().any(|other| other.peer.socket() == its && pool.kill(other.id))).await;
             }
-            let _ = soon(peer.0.read_to_end(&mut Vec::new())).await;
+            let _ = in_time(peer.0.read_to_end(&mut Vec::new())).await;
         }
         *self.0.lock().unwrap() = "nothing";
-        has_room_for(pool, MAX).await;
-        adds_up(pool);
+        assert_capacity(pool, MAX).await;
+        assert_adds_up(pool);
     }
 }
 
 /// An echo, while its fate lets it.
-struct Mortal(Fate);
+struct EndsByCause(EndCause);
 
-impl Mortal {
-    fn meets(&self, place: &str) {
+impl EndsByCause {
+    fn act_at(&self, place: &str) {
         assert!(!self.0.is(place), "its fate");
     }
 }
 
-impl Protocol for Mortal {
+impl Protocol for EndsByCause {
     type Codec = Framing;
     type Reply = Bytes;
     type User = ();
 
     fn init(&mut self, _: &mut Conn<Self>) -> Next<Self> {
-        self.meets("init");
+        self.act_at("init");
         if self.0.is("stop in init") {
             return Next::Stop;
         }
@@ -75,12 +75,12 @@ impl Protocol for Mortal {
     }
 
     fn ack(&mut self, _: &mut Conn<Self>) -> Next<Self> {
-        self.meets("ack");
+        self.act_at("ack");
         Next::Continue
     }
 
     fn packet(&mut self, packet: Bytes, conn: &mut Conn<Self>) -> Next<Self> {
-        self.meets("packet");
+        self.act_at("packet");
         match self.0.get() {
             "fail" => Next::fail("its fate"),
             "stop" => Next::Stop,
@@ -92,17 +92,17 @@ impl Protocol for Mortal {
     }
 
     fn closed(&mut self, _: &Closed) {
-        self.meets("closed");
+        self.act_at("closed");
     }
 }
 
 #[actix::test]
 async fn permits_return_however_a_protocol_ends() {
-    let fate = Fate::default();
-    let its = fate.clone();
+    let cause = EndCause::default();
+    let its = cause.clone();
     let pool = AcceptorPool::with_protocol(move |_| {
         assert!(!its.is("factory"), "its fate");
-        Mortal(its.clone())
+        EndsByCause(its.clone())
     });
     let pool = pool.acceptors(2).max_connections(MAX).bind("127.0.0.1:0").await.unwrap();
     for what in [
@@ -117,15 +117,15 @@ async fn permits_return_however_a_protocol_ends() {
         "killed",
         "killed while it waits",
     ] {
-        fate.strikes(&pool, what).await;
+        cause.end_connection(&pool, what).await;
     }
     ends(&pool).await;
 }
 
 #[actix::test]
 async fn permits_return_however_an_async_fn_ends() {
-    let fate = Fate::default();
-    let its = fate.clone();
+    let cause = EndCause::default();
+    let its = cause.clone();
     let pool = AcceptorPool::with_fn(move |socket: Socket| {
         let what = its.get();
         assert_ne!(what, "panic at once");
@@ -144,19 +144,19 @@ async fn permits_return_however_an_async_fn_ends() {
     });
     let pool = pool.acceptors(2).max_connections(MAX).bind("127.0.0.1:0").await.unwrap();
     for what in ["panic at once", "panic", "return", "error", "killed", "killed and does not look"] {
-        fate.strikes(&pool, what).await;
+        cause.end_connection(&pool, what).await;
     }
     ends(&pool).await;
 }
 
-/// An echo by an actor of one's own.
-struct Own(Fate, Option<Socket>);
+/// An echo by an actor.
+struct EndsByCauseActor(EndCause, Option<Socket>);
 
-impl Actor for Own {
+impl Actor for EndsByCauseActor {
     type Context = Context<Self>;
 }
 
-impl Handler<Ack> for Own {
+impl Handler<Ack> for EndsByCauseActor {
     type Result = ();
 
     fn handle(&mut self, _: Ack, ctx: &mut Context<Self>) {
@@ -174,30 +174,30 @@ impl Handler<Ack> for Own {
 
 #[actix::test]
 async fn permits_return_however_an_actor_ends() {
-    let fate = Fate::default();
-    let its = fate.clone();
+    let cause = EndCause::default();
+    let its = cause.clone();
     let pool = AcceptorPool::with_actor(move |socket| match its.get() {
         "panic" => panic!("its fate"),
         "refuse" => Err("its fate".into()),
-        _ => Ok(Own(its.clone(), Some(socket)).start()),
+        _ => Ok(EndsByCauseActor(its.clone(), Some(socket)).start()),
     });
     let pool = pool.acceptors(2).max_connections(MAX).bind("127.0.0.1:0").await.unwrap();
     for what in ["panic", "refuse", "panic in Ack", "stop in Ack", "drop the socket"] {
-        fate.strikes(&pool, what).await;
+        cause.end_connection(&pool, what).await;
     }
     ends(&pool).await;
 }
 
 #[actix::test]
 async fn permits_return_when_peers_leave_before_accept() {
-    for policy in [AtLimit::Wait, AtLimit::Hold(PATIENCE)] {
-        let census = Census::default();
-        let pool = census.pool().acceptors(2).max_connections(MAX).at_limit(policy).bind("127.0.0.1:0").await.unwrap();
-        // In the queue of a port where nobody is accepted, and in that of a pool that is full.
+    for policy in [AtLimit::Wait, AtLimit::Hold(TIME_LIMIT)] {
+        let counter = ConnectionCounter::default();
+        let pool = counter.pool().acceptors(2).max_connections(MAX).at_limit(policy).bind("127.0.0.1:0").await.unwrap();
+        // In the queue of a port that accepts no peer, and in that of a full pool.
         for full in [false, true] {
             let inside = fill(&pool, if full { MAX } else { 0 }).await;
             if !full {
-                soon(pool.suspend(SuspendMode::Hold)).await.unwrap();
+                in_time(pool.suspend(SuspendMode::Hold)).await.unwrap();
             }
             for number in 0..20 {
                 let peer = connect(&pool).await;
@@ -206,45 +206,45 @@ async fn permits_return_when_peers_leave_before_accept() {
                 }
             }
             drop(inside);
-            soon(pool.resume()).await.unwrap();
+            in_time(pool.resume()).await.unwrap();
             eventually(|| pool.connections() == 0).await;
-            has_room_for(&pool, MAX).await;
+            assert_capacity(&pool, MAX).await;
         }
-        assert_eq!(census.most(), MAX);
+        assert_eq!(counter.most(), MAX);
         ends(&pool).await;
     }
 }
 
 /// Each time another one.
-async fn kill_in_turn<A>(pool: &Pool<A>, die: Die) {
-    kill_one(pool, restarts(pool) as usize, die).await;
+async fn fail_in_turn<A>(pool: &Pool<A>, failure: AcceptorFailure) {
+    fail_acceptor_at(pool, restarts(pool) as usize, failure).await;
 }
 
 #[actix::test]
 async fn permits_return_when_acceptors_die_at_the_limit() {
-    for policy in [AtLimit::Wait, AtLimit::Hold(PATIENCE)] {
-        for die in [Die::Stop, Die::Panic] {
-            let census = Census::default();
-            let pool = census.pool().acceptors(2).max_connections(MAX).at_limit(policy).max_restarts(100, PATIENCE);
+    for policy in [AtLimit::Wait, AtLimit::Hold(TIME_LIMIT)] {
+        for failure in [AcceptorFailure::Stop, AcceptorFailure::Panic] {
+            let counter = ConnectionCounter::default();
+            let pool = counter.pool().acceptors(2).max_connections(MAX).at_limit(policy).max_restarts(100, TIME_LIMIT);
             let pool = pool.bind("127.0.0.1:0").await.unwrap();
             let mut inside = fill(&pool, MAX).await;
             let mut waiting = Vec::new();
             for _ in 0..5 {
-                waiting.push(newcomer(&pool).await);
-                kill_in_turn(&pool, die).await;
+                waiting.push(unserved_peer(&pool).await);
+                fail_in_turn(&pool, failure).await;
             }
             for peer in &mut inside {
                 peer.echo("alive").await;
             }
-            assert_eq!((census.served(), census.most()), (MAX, MAX), "{policy:?} {die:?}");
+            assert_eq!((counter.served(), counter.most()), (MAX, MAX), "{policy:?} {failure:?}");
             drop(inside);
             // Nobody's place was lost: all five come in one after the other, three at a time.
             for mut peer in waiting {
                 peer.expect_served().await;
             }
             eventually(|| pool.connections() == 0).await;
-            assert_eq!(census.most(), MAX);
-            has_room_for(&pool, MAX).await;
+            assert_eq!(counter.most(), MAX);
+            assert_capacity(&pool, MAX).await;
             ends(&pool).await;
         }
     }
@@ -252,30 +252,30 @@ async fn permits_return_when_acceptors_die_at_the_limit() {
 
 #[actix::test]
 async fn when_an_arbiter_dies_with_connections_and_held_peers() {
-    for policy in [AtLimit::Wait, AtLimit::Hold(PATIENCE)] {
-        let census = Census::default();
-        let pool = census.pool().acceptors(2).max_connections(MAX).at_limit(policy).max_restarts(100, PATIENCE);
+    for policy in [AtLimit::Wait, AtLimit::Hold(TIME_LIMIT)] {
+        let counter = ConnectionCounter::default();
+        let pool = counter.pool().acceptors(2).max_connections(MAX).at_limit(policy).max_restarts(100, TIME_LIMIT);
         let pool = pool.bind("127.0.0.1:0").await.unwrap();
         for _ in 0..4 {
             let inside = fill(&pool, MAX).await;
             let mut waiting = Vec::new();
             for _ in 0..6 {
-                waiting.push(newcomer(&pool).await);
+                waiting.push(unserved_peer(&pool).await);
             }
             waiting[5].expect_waiting().await;
-            kill_in_turn(&pool, Die::WithArbiter).await;
-            kill_in_turn(&pool, Die::WithArbiter).await;
+            fail_in_turn(&pool, AcceptorFailure::WithArbiter).await;
+            fail_in_turn(&pool, AcceptorFailure::WithArbiter).await;
             drop((inside, waiting));
             eventually(|| pool.connections() == 0).await;
-            has_room_for(&pool, MAX).await;
+            assert_capacity(&pool, MAX).await;
         }
-        assert_eq!(census.most(), MAX);
+        assert_eq!(counter.most(), MAX);
         ends(&pool).await;
     }
 }
 
-/// Comes and has a word, until it is told to stop; a dying arbiter may cut it short.
-async fn comes_and_goes(pool: PoolHandle, stop: Arc<AtomicBool>) {
+/// Connects and echoes until it is stopped; an arbiter that dies may end it early.
+async fn connect_repeatedly(pool: PoolHandle, stop: Arc<AtomicBool>) {
     while !stop.load(Relaxed) {
         let mut peer = connect(&pool).await;
         let _ = peer.0.write_all(b"hello").await;
@@ -286,23 +286,29 @@ async fn comes_and_goes(pool: PoolHandle, stop: Arc<AtomicBool>) {
 #[actix::test]
 async fn permits_return_when_acceptors_die_under_load() {
     for policy in [AtLimit::Wait, AtLimit::Close, AtLimit::Hold(Duration::from_millis(5))] {
-        let census = Census::default();
-        let pool = census.pool().acceptors(3).max_connections(MAX).at_limit(policy).max_restarts(1_000, PATIENCE);
+        let counter = ConnectionCounter::default();
+        let pool = counter.pool().acceptors(3).max_connections(MAX).at_limit(policy).max_restarts(1_000, TIME_LIMIT);
         let pool = pool.bind("127.0.0.1:0").await.unwrap();
         let stop = Arc::<AtomicBool>::default();
-        let clients = (0..30).map(|_| actix::spawn(comes_and_goes(pool.untyped(), stop.clone())));
+        let clients = (0..30).map(|_| actix::spawn(connect_repeatedly(pool.untyped(), stop.clone())));
         let clients = join_all(clients.collect::<Vec<_>>());
         for round in 0..60 {
-            let die = [Die::Stop, Die::Panic, Die::Stop, Die::Panic, Die::WithArbiter][round % 5];
-            kill_in_turn(&pool, die).await;
-            adds_up(&pool);
+            let failure = [
+                AcceptorFailure::Stop,
+                AcceptorFailure::Panic,
+                AcceptorFailure::Stop,
+                AcceptorFailure::Panic,
+                AcceptorFailure::WithArbiter,
+            ][round % 5];
+            fail_in_turn(&pool, failure).await;
+            assert_adds_up(&pool);
         }
         stop.store(true, Relaxed);
-        soon(clients).await.into_iter().for_each(|client| client.unwrap());
+        in_time(clients).await.into_iter().for_each(|client| client.unwrap());
         eventually(|| pool.connections() == 0).await;
-        soon(pool.change(|settings| settings.at_limit = AtLimit::Wait)).await.unwrap();
-        has_room_for(&pool, MAX).await;
-        assert_eq!(census.most(), MAX, "{policy:?}");
+        in_time(pool.change(|settings| settings.at_limit = AtLimit::Wait)).await.unwrap();
+        assert_capacity(&pool, MAX).await;
+        assert_eq!(counter.most(), MAX, "{policy:?}");
         eventually(|| pool.info().connections == 0).await;
         ends(&pool).await;
     }

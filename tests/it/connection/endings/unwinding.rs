@@ -8,13 +8,13 @@ use bytes::Bytes;
 
 use support::*;
 
-/// Echoes; has its arbiter stopped when told so; panics with its text in `closed`.
-struct Sore {
+/// Echoes; stops its arbiter on request; panics with its text in `closed`.
+struct PanicsInClosed {
     text: &'static str,
     recorder: Recorder,
 }
 
-impl Protocol for Sore {
+impl Protocol for PanicsInClosed {
     type Codec = Framing;
     type Reply = Bytes;
     type User = ();
@@ -52,7 +52,7 @@ async fn a_panic_in_closed_is_logged_and_contained() {
     logs::listen();
     let text = "closed at the usual place";
     let (recorder, mut closings) = Recorder::new();
-    let pool = AcceptorPool::with_protocol(move |_| Sore { text, recorder: recorder.clone() })
+    let pool = AcceptorPool::with_protocol(move |_| PanicsInClosed { text, recorder: recorder.clone() })
         .framing(Framing::lines())
         .on_current_arbiter()
         .bind("127.0.0.1:0")
@@ -69,7 +69,7 @@ async fn a_panic_in_closed_is_logged_and_contained() {
     good.echo("hello\n").await;
     eventually(|| pool.connections() == 1).await;
     assert_eq!(logged(text), 2);
-    let report = soon(pool.stop(None)).await;
+    let report = in_time(pool.stop(None)).await;
     assert_eq!((report.asked, report.finished, report.forced), (1, 1, 0));
     let closed = pool.info().closed;
     let counts = [CloseReason::Local, CloseReason::Panic, CloseReason::Shutdown].map(|reason| closed.get(reason));
@@ -83,7 +83,7 @@ async fn a_panic_in_closed_is_contained_when_an_arbiter_stops() {
     logs::listen();
     let text = "closed at the arbiter's end";
     let (recorder, mut closings) = Recorder::new();
-    let pool = AcceptorPool::with_protocol(move |_| Sore { text, recorder: recorder.clone() })
+    let pool = AcceptorPool::with_protocol(move |_| PanicsInClosed { text, recorder: recorder.clone() })
         .framing(Framing::lines())
         .acceptors(1)
         .bind("127.0.0.1:0")
@@ -107,7 +107,7 @@ async fn a_panic_in_closed_is_contained_when_an_arbiter_stops() {
     let closed = pool.info().closed;
     assert_eq!((closed.get(CloseReason::Killed), closed.get(CloseReason::Peer), closed.total()), (10, 1, 11));
     assert_eq!(logged(text), 11);
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
     drop(pool);
     assert!(closings.rest().await.is_empty());
 }
@@ -119,7 +119,7 @@ fn a_panic_in_closed_while_the_thread_unwinds_does_not_abort() {
     let (recorder, closings) = Recorder::new();
     let unwound = std::thread::spawn(move || {
         System::new().block_on(async move {
-            let pool = AcceptorPool::with_protocol(move |_| Sore { text, recorder: recorder.clone() })
+            let pool = AcceptorPool::with_protocol(move |_| PanicsInClosed { text, recorder: recorder.clone() })
                 .on_current_arbiter()
                 .bind("127.0.0.1:0")
                 .await

@@ -1,4 +1,4 @@
-//! The doors at which the program has the socket itself: an async fn for it, and an actor of one's own.
+//! Handlers that own the socket: an async fn, and an actor.
 
 use std::future::Future;
 use std::io;
@@ -18,25 +18,25 @@ pub async fn echo(mut socket: Socket) -> io::Result<()> {
     }
 }
 
-/// An actor of one's own that serves its socket by an async fn once it is acked, and stops. What that
+/// An actor that serves its socket by an async fn once it is acked, and stops. What that
 /// returns is lost: an actor has no way to tell the pool of an error.
-pub struct Own<S>(Option<(Socket, S)>);
+pub struct SocketActor<S>(Option<(Socket, S)>);
 
-impl<S, F> Own<S>
+impl<S, F> SocketActor<S>
 where
     S: FnOnce(Socket) -> F + Unpin + 'static,
     F: Future + 'static,
 {
     pub fn start(socket: Socket, serve: S) -> Addr<Self> {
-        Actor::start(Own(Some((socket, serve))))
+        Actor::start(SocketActor(Some((socket, serve))))
     }
 }
 
-impl<S: Unpin + 'static> Actor for Own<S> {
+impl<S: Unpin + 'static> Actor for SocketActor<S> {
     type Context = Context<Self>;
 }
 
-impl<S, F> Handler<Ack> for Own<S>
+impl<S, F> Handler<Ack> for SocketActor<S>
 where
     S: FnOnce(Socket) -> F + Unpin + 'static,
     F: Future + 'static,

@@ -1,4 +1,4 @@
-//! Looking at a pool: whoever looks is answered at once, and nobody is stopped.
+//! `info` of a pool answers at once and stops no connection.
 
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -16,13 +16,13 @@ use support::*;
 async fn info_neither_waits_nor_makes_anyone_wait() {
     let (open, gate) = channel::<()>();
     let gate = Mutex::new(gate);
-    let (builder, mut diary) = Probe::pool(move |call, _| match call {
+    let (builder, mut callbacks) = Probe::pool(move |call, _| match call {
         Call::Packet(word) if &**word == b"block" => {
-            gate.lock().unwrap().recv_timeout(PATIENCE).expect("let go, and not by the end of patience");
-            default_next(call)
+            gate.lock().unwrap().recv_timeout(TIME_LIMIT).expect("let go, and not by the end of patience");
+            protocol_default(call)
         }
         Call::Packet(word) => actix_acceptor::Next::Send(word.clone()),
-        call => default_next(call),
+        call => protocol_default(call),
     });
     let pool = builder.acceptors(2).watchdog(None).bind("127.0.0.1:0").await.unwrap();
     let mut blocked = connect(&pool).await;
@@ -30,7 +30,7 @@ async fn info_neither_waits_nor_makes_anyone_wait() {
     let place = |pool: &PoolHandle| pool.info().acceptors.iter().position(|one| one.connections == 1).unwrap();
     let (busy, handle) = (place(&pool.untyped()), pool.untyped());
     blocked.send("block").await;
-    diary.until(&Call::packet("block")).await;
+    callbacks.until(&Call::packet("block")).await;
     let looker = thread::spawn(move || {
         let (begun, mut looks) = (Instant::now(), 0);
         while begun.elapsed() < Duration::from_millis(200) {
@@ -50,17 +50,17 @@ async fn info_neither_waits_nor_makes_anyone_wait() {
     open.send(()).unwrap();
     assert!(looks > 0);
     blocked.echo("and on it goes").await;
-    soon(pool.stop(Duration::ZERO)).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
-/// Looks at the pool whenever it is told something.
+/// Calls `info` on the pool at every event.
 #[derive(Clone, Default)]
-struct Curious {
+struct CallsInfo {
     pool: Arc<OnceLock<PoolHandle>>,
     looks: Arc<Mutex<Vec<(u64, usize)>>>,
 }
 
-impl Curious {
+impl CallsInfo {
     fn look(&self) {
         if let Some(pool) = self.pool.get() {
             let look = (pool.info().connections, pool.list().len());
@@ -69,7 +69,7 @@ impl Curious {
     }
 }
 
-impl Observer for Curious {
+impl Observer for CallsInfo {
     fn observe(&self, _: &str, _: &PoolEvent<'_>) {
         self.look();
     }
@@ -77,11 +77,11 @@ impl Observer for Curious {
 
 #[actix::test]
 async fn observers_alarms_and_callbacks_may_call_info() {
-    let curious = Curious::default();
+    let curious = CallsInfo::default();
     let (in_alarm, in_callback) = (curious.clone(), curious.clone());
     let (builder, _diary) = Probe::pool(move |call, _| {
         in_callback.look();
-        default_next(call)
+        protocol_default(call)
     });
     let alarm = Alarm::new("look", 1).cool_down(Duration::ZERO).call(move |_| in_alarm.look());
     let pool =
@@ -95,7 +95,7 @@ async fn observers_alarms_and_callbacks_may_call_info() {
     let looks = curious.looks.lock().unwrap().clone();
     assert_eq!(looks[..7], [(1, 1); 7]);
     assert_eq!(looks[7..], [(0, 0); 3]);
-    soon(pool.stop(None)).await;
+    in_time(pool.stop(None)).await;
 }
 
 #[actix::test]
@@ -103,6 +103,6 @@ async fn a_pool_without_observers_counts_too() {
     let pool = AcceptorPool::with_protocol(|_| Echo).bind("127.0.0.1:0").await.unwrap();
     connect(&pool).await.echo("hello").await;
     eventually(|| pool.info().closed.total() == 1).await;
-    soon(pool.stop(None)).await;
+    in_time(pool.stop(None)).await;
     assert_eq!((pool.info().accepted, pool.info().bytes_in), (1, 5));
 }

@@ -1,4 +1,4 @@
-//! How long a test waits, and for what: the one place in the tests that sleeps to wait.
+//! Time limits of tests, and waiting for conditions.
 
 use std::future::Future;
 use std::panic::Location;
@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio::time::{sleep, timeout, Instant};
 
-/// What must happen at all happens within this time, even on a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+/// The limit for everything that must happen, also on a busy machine.
+pub const TIME_LIMIT: Duration = Duration::from_secs(20);
 
 /// Panics where it was called if the future is not done in time.
 #[track_caller]
@@ -21,26 +21,26 @@ pub fn within<F: Future>(limit: Duration, future: F) -> impl Future<Output = F::
     }
 }
 
-/// [`within`] the time everything has.
+/// [`within`] the limit of all tests, [`TIME_LIMIT`].
 #[track_caller]
-pub fn soon<F: Future>(future: F) -> impl Future<Output = F::Output> {
-    within(PATIENCE, future)
+pub fn in_time<F: Future>(future: F) -> impl Future<Output = F::Output> {
+    within(TIME_LIMIT, future)
 }
 
-/// Looks again and again until it is so: for what nobody tells.
+/// Checks again and again until the condition holds: for what has no notification.
 #[track_caller]
 pub fn eventually(mut is_so: impl FnMut() -> bool) -> impl Future<Output = ()> {
     let caller = Location::caller();
     async move {
         let started = Instant::now();
         while !is_so() {
-            assert!(started.elapsed() < PATIENCE, "{caller}: never came true");
+            assert!(started.elapsed() < TIME_LIMIT, "{caller}: never came true");
             sleep(Duration::from_millis(2)).await;
         }
     }
 }
 
-/// Lets more than so much time pass: where time itself is what is tested, and nobody tells that it is over.
+/// Waits for more than this time: where time itself is tested.
 pub async fn pass(time: Duration) {
     let begun = Instant::now();
     eventually(|| begun.elapsed() > time).await;
@@ -51,7 +51,7 @@ pub async fn pass(time: Duration) {
 pub fn eventually_blocking(mut is_so: impl FnMut() -> bool) {
     let started = std::time::Instant::now();
     while !is_so() {
-        assert!(started.elapsed() < PATIENCE, "never came true");
+        assert!(started.elapsed() < TIME_LIMIT, "never came true");
         std::thread::sleep(Duration::from_millis(2));
     }
 }

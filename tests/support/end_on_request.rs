@@ -6,9 +6,9 @@ use actix_acceptor::{Conn, Framing, Next, Protocol};
 use bytes::Bytes;
 
 /// Ends in whatever way its peer names.
-pub struct Doomed;
+pub struct EndOnRequest;
 
-impl Protocol for Doomed {
+impl Protocol for EndOnRequest {
     type Codec = Framing;
     type Reply = Bytes;
     type User = ();

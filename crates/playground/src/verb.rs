@@ -1,27 +1,27 @@
-//! What a packet asks for: the verbs of the contract, and how their answers end.
+//! The verbs that a packet may contain, and the line endings of their answers.
 
 use std::time::Duration;
 
 use actix_acceptor::Framing;
 use bytes::{Bytes, BytesMut};
 
-/// What a handler has to know of the framing.
+/// The framing as the handlers need it.
 #[derive(Clone, Debug)]
-pub struct Dialect {
+pub struct PacketText {
     pub framing: Framing,
     raw: bool,
-    /// One packet of a flood.
+    /// The packet that a flood repeats.
     pub flood: Bytes,
 }
 
-impl Dialect {
+impl PacketText {
     pub fn new(framing: Framing) -> Self {
         let name = framing.to_string();
         let flood = if name == "len1" { &[b'x'; 255][..] } else { &[b'x'; 1024] };
-        Dialect { raw: name == "raw", flood: Bytes::from_static(flood), framing }
+        PacketText { raw: name == "raw", flood: Bytes::from_static(flood), framing }
     }
 
-    /// The text of a packet. Without a framing the newline at its end is none of it, and its answer ends as it did.
+    /// The text of a packet. With `raw` the trailing newline is cut off, and the answer ends with the same newline.
     pub fn text(&self, packet: &Bytes) -> Text {
         let ending = match &packet[..] {
             [.., b'\r', b'\n'] if self.raw => 2,
@@ -32,7 +32,7 @@ impl Dialect {
         Text { text: packet.slice(..length), ending: packet.slice(length..) }
     }
 
-    /// The verb that a packet is, if it is one. All others are to come back as they are.
+    /// The verb of a packet. `None`: the packet is echoed.
     #[inline]
     pub fn verb(&self, packet: &Bytes) -> Option<(Verb, Text)> {
         if packet.first() != Some(&b'!') {
@@ -43,7 +43,7 @@ impl Dialect {
     }
 }
 
-/// A packet's text, and what stood behind it.
+/// The text of a packet and its line ending.
 #[derive(Clone, Debug)]
 pub struct Text {
     pub text: Bytes,

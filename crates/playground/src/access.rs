@@ -1,0 +1,154 @@
+//! How the console accesses a connection of any handler.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use actix::prelude::*;
+use actix_acceptor::{Connection, ConnectionContext, ConnectionId, Framing, Next, Pool, Reply, User};
+use bytes::Bytes;
+use futures::future::LocalBoxFuture;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::actor::EchoActor;
+use crate::handlers::Controllable;
+use crate::session::Command;
+
+pub trait ConnectionAccess: Send + Sync {
+    /// Sends a packet to a connection. Returns `false` if it is gone.
+    fn send(&self, id: ConnectionId, packet: Bytes) -> bool;
+
+    /// Sends a packet to all connections. Returns how many accepted it.
+    fn broadcast(&self, packet: Bytes) -> usize;
+
+    /// Asks a connection for its number of packets. `None` if it is gone.
+    fn ask(&self, id: ConnectionId) -> LocalBoxFuture<'static, Option<u64>>;
+
+    /// A closure that sends `messages` messages without an answer to a connection. `None` if it is gone.
+    fn flood(&self, id: ConnectionId, messages: u64) -> Option<Box<dyn FnOnce() + Send>>;
+
+    /// Sets the framing of new connections. Handlers that frame packets themselves read the options instead.
+    fn set_framing(&self, _: Framing) {}
+}
+
+/// Asks for the number of packets.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "u64")]
+pub struct PacketCount;
+
+impl<P: Controllable> Handler<PacketCount> for Connection<P> {
+    type Result = u64;
+
+    fn handle(&mut self, _: PacketCount, _: &mut ConnectionContext<P>) -> u64 {
+        self.with(|me, _| (me.packets(), Next::Continue))
+    }
+}
+
+/// Handlers with callbacks: the connection is an actor.
+impl<P: Controllable> ConnectionAccess for Pool<Connection<P>> {
+    fn send(&self, id: ConnectionId, packet: Bytes) -> bool {
+        self.find(id).map(|address| address.do_send(Reply(packet))).is_some()
+    }
+
+    fn broadcast(&self, packet: Bytes) -> usize {
+        self.broadcast(packet).map_or(0, |delivered| delivered.delivered)
+    }
+
+    fn ask(&self, id: ConnectionId) -> LocalBoxFuture<'static, Option<u64>> {
+        ask(self.find(id))
+    }
+
+    fn flood(&self, id: ConnectionId, messages: u64) -> Option<Box<dyn FnOnce() + Send>> {
+        let address = self.find(id)?;
+        Some(Box::new(move || (0..messages).for_each(|_| address.do_send(User(P::no_op())))))
+    }
+
+    fn set_framing(&self, framing: Framing) {
+        // A pool that has ended has no new connections.
+        let _ = Pool::set_framing(self, framing);
+    }
+}
+
+fn ask<A>(address: Option<Addr<A>>) -> LocalBoxFuture<'static, Option<u64>>
+where
+    A: Actor + Handler<PacketCount>,
+    A::Context: actix::dev::ToEnvelope<A, PacketCount>,
+{
+    Box::pin(async move { address?.send(PacketCount).await.ok() })
+}
+
+/// The user-defined actor has its own messages.
+impl ConnectionAccess for Pool<EchoActor> {
+    fn send(&self, id: ConnectionId, packet: Bytes) -> bool {
+        self.find(id).map(|address| address.do_send(Command::Send(packet))).is_some()
+    }
+
+    fn broadcast(&self, packet: Bytes) -> usize {
+        let all = self.addresses().into_iter();
+        all.filter(|(_, address)| address.try_send(Command::Send(packet.clone())).is_ok()).count()
+    }
+
+    fn ask(&self, id: ConnectionId) -> LocalBoxFuture<'static, Option<u64>> {
+        ask(self.find(id))
+    }
+
+    fn flood(&self, id: ConnectionId, messages: u64) -> Option<Box<dyn FnOnce() + Send>> {
+        let address = self.find(id)?;
+        Some(Box::new(move || (0..messages).for_each(|_| address.do_send(Command::NoOp))))
+    }
+}
+
+/// An async fn has no address: this map holds a channel to each connection.
+#[derive(Clone, Default)]
+pub struct CommandChannels(Arc<Mutex<Channels>>);
+
+type Channels = BTreeMap<ConnectionId, mpsc::UnboundedSender<Command>>;
+
+impl CommandChannels {
+    /// Adds a channel to this connection. Dropping the guard removes it.
+    pub fn add(&self, id: ConnectionId) -> (mpsc::UnboundedReceiver<Command>, ChannelGuard) {
+        let (commands, receiver) = mpsc::unbounded_channel();
+        self.channels().insert(id, commands);
+        (receiver, ChannelGuard { id, channels: self.clone() })
+    }
+
+    fn channels(&self) -> MutexGuard<'_, Channels> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn send_command(&self, id: ConnectionId, command: Command) -> bool {
+        self.channels().get(&id).is_some_and(|commands| commands.send(command).is_ok())
+    }
+}
+
+/// Removes the channel of a connection when it is dropped.
+pub struct ChannelGuard {
+    id: ConnectionId,
+    channels: CommandChannels,
+}
+
+impl Drop for ChannelGuard {
+    fn drop(&mut self) {
+        self.channels.channels().remove(&self.id);
+    }
+}
+
+impl ConnectionAccess for CommandChannels {
+    fn send(&self, id: ConnectionId, packet: Bytes) -> bool {
+        self.send_command(id, Command::Send(packet))
+    }
+
+    fn broadcast(&self, packet: Bytes) -> usize {
+        self.channels().values().filter(|commands| commands.send(Command::Send(packet.clone())).is_ok()).count()
+    }
+
+    fn ask(&self, id: ConnectionId) -> LocalBoxFuture<'static, Option<u64>> {
+        let (sender, count) = oneshot::channel();
+        let is_sent = self.send_command(id, Command::Ask(sender));
+        Box::pin(async move { count.await.ok().filter(|_| is_sent) })
+    }
+
+    fn flood(&self, id: ConnectionId, messages: u64) -> Option<Box<dyn FnOnce() + Send>> {
+        let commands = self.channels().get(&id)?.clone();
+        Some(Box::new(move || (0..messages).for_each(|_| drop(commands.send(Command::NoOp)))))
+    }
+}

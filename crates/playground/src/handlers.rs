@@ -1,0 +1,105 @@
+//! Starts the pool of the chosen handler.
+
+use std::sync::Arc;
+
+use actix_acceptor::{
+    handlers::{ProtocolService, Service},
+    AcceptorPool, Builder, Framing, Pool, PoolHandle, Protocol, StartError,
+};
+
+use crate::access::{CommandChannels, ConnectionAccess};
+use crate::actor::EchoActor;
+use crate::chat::{Chat, Hub};
+use crate::echo::{self, Echo};
+use crate::live::LiveOptions;
+use crate::options::{HandlerName, Options};
+use crate::ping::Ping;
+use crate::security::Security;
+use crate::session::Session;
+use crate::verb::PacketText;
+
+/// The configuration that all connections share.
+pub struct ServerConfig {
+    pub options: Options,
+    pub packet_text: PacketText,
+    pub live: LiveOptions,
+    pub security: Security,
+}
+
+impl ServerConfig {
+    pub fn new(options: Options, security: Security) -> Self {
+        let (packet_text, live) = (PacketText::new(options.framing()), LiveOptions::new(options.clone()));
+        ServerConfig { options, packet_text, live, security }
+    }
+}
+
+/// A running pool and the access to its connections.
+pub type Running = (PoolHandle, Box<dyn ConnectionAccess>);
+
+pub async fn start(config: &Arc<ServerConfig>) -> Result<Running, StartError> {
+    let shared = || config.clone();
+    match config.options.handler {
+        HandlerName::Echo => {
+            let config = shared();
+            callbacks(shared(), AcceptorPool::with_protocol(move |_| Echo::new(config.clone()))).await
+        }
+        HandlerName::Loop => {
+            let config = shared();
+            callbacks(shared(), AcceptorPool::with_events(move |_| echo::on_init(&config), echo::on_event)).await
+        }
+        HandlerName::Ping => {
+            let config = shared();
+            callbacks(shared(), AcceptorPool::with_protocol(move |_| Ping::new(config.clone()))).await
+        }
+        HandlerName::Chat => {
+            let (config, hub) = (shared(), Hub::start_new());
+            let builder = AcceptorPool::with_protocol(move |peer| Chat::new(peer.id, hub.clone(), config.clone()));
+            callbacks(shared(), builder).await
+        }
+        HandlerName::Async => {
+            let (config, channels) = (shared(), CommandChannels::default());
+            let all = channels.clone();
+            let builder = AcceptorPool::with_fn(move |socket| {
+                let (commands, guard) = all.add(socket.id());
+                let session = Session::new(socket, config.clone(), commands);
+                async move {
+                    let outcome = session.run().await;
+                    drop(guard);
+                    outcome
+                }
+            });
+            let pool = open(shared(), builder).await?;
+            Ok((pool.untyped(), Box::new(channels)))
+        }
+        HandlerName::Actor => {
+            let config = shared();
+            let builder = AcceptorPool::with_actor(move |socket| Ok(EchoActor::start_with(socket, config.clone())));
+            let pool = open(shared(), builder).await?;
+            Ok((pool.untyped(), Box::new(pool)))
+        }
+    }
+}
+
+/// Starts a pool whose connections are driven by the library: it frames the packets and applies the watermarks.
+async fn callbacks<P>(config: Arc<ServerConfig>, builder: Builder<ProtocolService<P>>) -> Result<Running, StartError>
+where
+    P: Controllable,
+{
+    let pool = open(config.clone(), builder.framing(config.packet_text.framing.clone())).await?;
+    Ok((pool.untyped(), Box::new(pool)))
+}
+
+/// What the console needs from a connection with callbacks.
+pub trait Controllable: Protocol<Codec = Framing, Reply = bytes::Bytes> {
+    fn packets(&mut self) -> u64;
+
+    /// A message without an effect.
+    fn no_op() -> Self::User;
+}
+
+/// Starts a pool with the settings and listeners of the options.
+async fn open<D: Service>(config: Arc<ServerConfig>, pool: Builder<D>) -> Result<Pool<D::Actor>, StartError> {
+    let options = &config.options;
+    let listeners = options.listen.iter().map(|url| config.security.listener(url));
+    listeners.fold(pool.settings(options.settings()), Builder::listener).start().await
+}
