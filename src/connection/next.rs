@@ -18,6 +18,7 @@ use crate::net::FileRange;
 /// As gen_server's `{noreply, S}`, `{reply, R, S}`, `{stop, CloseReason, S}`, and condor's `{send, P, S}` and
 /// `{send_and_stop, P, R, S}`; the state is the protocol's own `self`.
 #[non_exhaustive]
+#[must_use = "a callback's answer does nothing unless it is returned"]
 pub enum Next<P: Protocol> {
     /// Go on.
     Continue,
@@ -94,6 +95,12 @@ impl<P: Protocol> fmt::Debug for Next<P> {
 
 /// A future that a connection waits for, and what it does with the outcome. Made by [`Conn::wait`] and [`Conn::blocking`].
 pub struct Wait<P: Protocol>(pub(crate) Pending<P>);
+
+impl<P: Protocol> fmt::Debug for Wait<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wait").finish_non_exhaustive()
+    }
+}
 
 /// What is left to do once the future is done.
 pub(crate) type Then<P> = Box<dyn FnOnce(&mut P, &mut Conn<P>) -> Next<P>>;

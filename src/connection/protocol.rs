@@ -111,8 +111,8 @@ pub trait Protocol: Sized + 'static {
         Next::Continue
     }
 
-    /// The last of a [`Count`](Active::Count) of packets was delivered: the socket is passive now, as with `tcp_passive`
-    /// of Erlang's `inet`.
+    /// Called when the last packet of a [`Count`](crate::Active::Count) was delivered and the socket became passive, as
+    /// `tcp_passive` in Erlang's `inet`.
     fn passive(&mut self, conn: &mut Conn<Self>) -> Next<Self> {
         let _ = conn;
         Next::Continue

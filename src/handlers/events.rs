@@ -1,6 +1,7 @@
 //! The door `events`: a closure pair, as glisten's `on_init` and `loop`.
 
 use std::convert::Infallible;
+use std::fmt;
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -22,6 +23,12 @@ pub struct EventLoop<S, M = Infallible, C = Framing, R = Bytes> {
     state: Option<S>,
     script: Arc<dyn Script<S, M, C, R>>,
     on_close: Option<Arc<OnClose<S>>>,
+}
+
+impl<S, M, C, R> fmt::Debug for EventLoop<S, M, C, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventLoop").finish_non_exhaustive()
+    }
 }
 
 type OnClose<S> = dyn Fn(S, &Closed) + Send + Sync;
@@ -72,7 +79,7 @@ where
 }
 
 /// What `on_init` answers: the state, and what else the connection begins with.
-#[must_use]
+#[must_use = "return it from `on_init`"]
 pub struct Init<S, M = Infallible, C = Framing, R = Bytes> {
     state: S,
     streams: Vec<Items<M>>,
@@ -80,6 +87,13 @@ pub struct Init<S, M = Infallible, C = Framing, R = Bytes> {
     codec: PhantomData<fn() -> (C, R)>,
 }
 
+impl<S, M, C, R> fmt::Debug for Init<S, M, C, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Init").field("next", &self.next).field("streams", &self.streams.len()).finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug)]
 enum Begin {
     Continue,
     Stop,
