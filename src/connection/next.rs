@@ -18,6 +18,7 @@ use crate::net::FileRange;
 /// The variants follow gen_server's `{noreply, S}`, `{reply, R, S}` and `{stop, Reason, S}`, and condor's
 /// `{send, P, S}` and `{send_and_stop, P, R, S}`. The state is not returned: it is the protocol's `self`.
 #[non_exhaustive]
+#[must_use = "a callback's answer does nothing unless it is returned"]
 pub enum Next<P: Protocol> {
     /// Keeps the connection open.
     Continue,
@@ -99,6 +100,12 @@ impl<P: Protocol> fmt::Debug for Next<P> {
 /// A future that a connection waits for, and the closure that handles its output. Made by [`Conn::wait`] and
 /// [`Conn::blocking`].
 pub struct Wait<P: Protocol>(pub(crate) Pending<P>);
+
+impl<P: Protocol> fmt::Debug for Wait<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wait").finish_non_exhaustive()
+    }
+}
 
 /// Calls the user's closure with the output of the future, which it has captured.
 pub(crate) type Then<P> = Box<dyn FnOnce(&mut P, &mut Conn<P>) -> Next<P>>;

@@ -1,6 +1,7 @@
 //! The handler `with_events`: two closures, as glisten's `on_init` and `loop`.
 
 use std::convert::Infallible;
+use std::fmt;
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -23,6 +24,12 @@ pub struct EventLoop<S, M = Infallible, C = Framing, R = Bytes> {
     state: Option<S>,
     callbacks: Arc<dyn Callbacks<S, M, C, R>>,
     on_close: Option<Arc<OnClose<S>>>,
+}
+
+impl<S, M, C, R> fmt::Debug for EventLoop<S, M, C, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventLoop").finish_non_exhaustive()
+    }
 }
 
 type OnClose<S> = dyn Fn(S, &Closed) + Send + Sync;
@@ -74,7 +81,7 @@ where
 }
 
 /// The return value of `on_init`: the connection's state, and the streams whose items it receives as messages.
-#[must_use]
+#[must_use = "return it from `on_init`"]
 pub struct Init<S, M = Infallible, C = Framing, R = Bytes> {
     state: S,
     streams: Vec<MessageStream<M>>,
@@ -82,6 +89,14 @@ pub struct Init<S, M = Infallible, C = Framing, R = Bytes> {
     codec: PhantomData<fn() -> (C, R)>,
 }
 
+impl<S, M, C, R> fmt::Debug for Init<S, M, C, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut f = f.debug_struct("Init");
+        f.field("outcome", &self.outcome).field("streams", &self.streams.len()).finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug)]
 enum InitOutcome {
     Continue,
     Stop,

@@ -193,7 +193,7 @@ impl Client {
     }
 }
 
-const CANNOT: &str = "accept failed";
+const CANNOT: &str = "accept failed; retrying after a pause";
 /// One a second: the time for which the process is watched.
 const LINES: u32 = 3;
 

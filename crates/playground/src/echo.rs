@@ -25,6 +25,7 @@ pub enum EchoMessage {
 }
 
 /// An echo connection.
+#[derive(Debug)]
 pub struct Echo {
     config: Arc<ServerConfig>,
     packets: u64,

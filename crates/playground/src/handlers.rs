@@ -19,6 +19,7 @@ use crate::session::Session;
 use crate::verb::PacketText;
 
 /// The configuration that all connections share.
+#[derive(Debug)]
 pub struct ServerConfig {
     pub options: Options,
     pub packet_text: PacketText,

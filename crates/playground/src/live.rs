@@ -9,6 +9,7 @@ use bytes::Bytes;
 use crate::options::{OnPacketTimeout, Options};
 
 /// The current options.
+#[derive(Debug)]
 pub struct LiveOptions(RwLock<Options>);
 
 impl LiveOptions {

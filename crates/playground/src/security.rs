@@ -92,7 +92,7 @@ fn protocol_name(name: &str) -> Result<String, String> {
 }
 
 /// What the listeners use.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Security {
     pub tls: Option<Tls>,
     proxy: Option<ProxyProtocol>,

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use support::*;
 use tokio::sync::oneshot;
 
-const FIN: &str = "the peer closed";
+const FIN: &str = "closed by the peer";
 
 /// A pool of probes that speak lines on one arbiter.
 async fn lines(
@@ -120,7 +120,7 @@ async fn with_half_close_the_connection_goes_on() {
     address.do_send(actix_acceptor::messages::Close);
     assert_eq!(peer.read_to_end().await, b"");
     let rest = [callbacks.next().await, callbacks.next().await, callbacks.next().await];
-    let local = Call::Closed(CloseReason::Local, "ended by the connection itself".into());
+    let local = Call::Closed(CloseReason::Local, "closed by the connection itself".into());
     assert_eq!(rest, [Call::user("still"), Call::user("here"), local], "half_closed comes once");
 }
 

@@ -109,7 +109,7 @@ async fn a_failed_handshake_ends_one_connection() {
     let mut stranger = connect(&pool).await;
     stranger.send(b"HALLO").await;
     let (reason, text) = closings.next().await;
-    assert_eq!((reason, &*text), (CloseReason::Handshake, "the handshake failed: not one of us"));
+    assert_eq!((reason, &*text), (CloseReason::Handshake, "handshake failed: not one of us"));
     stranger.until_gone().await;
 
     // One silent peer holds the only slot, the next one waits for it; a plain listener is served meanwhile.
@@ -119,7 +119,7 @@ async fn a_failed_handshake_ends_one_connection() {
     plain.echo(b"meanwhile").await;
     for _ in 0..2 {
         let (reason, text) = closings.next().await;
-        assert_eq!((reason, &*text), (CloseReason::Handshake, "the handshake failed: timed out after 200ms"));
+        assert_eq!((reason, &*text), (CloseReason::Handshake, "handshake failed: timed out after 200ms"));
     }
     assert!(began.elapsed() >= limit);
     silent.until_gone().await;

@@ -64,7 +64,7 @@ async fn a_message_handler_reaches_protocol_and_connection() {
     let (_pool, mut peer, address, mut words) = action_connection().await;
     let ask = Request::to(|act, _| {
         act.with(|desk, conn| {
-            desk.say("asked");
+            desk.record("asked");
             conn.send("sent".into()).unwrap();
             (conn.id(), Next::Send("and answered".into()))
         })
@@ -122,7 +122,7 @@ async fn run_later_runs_later_and_not_earlier() {
     let (_pool, mut peer, address, mut words) = action_connection().await;
     let started = Instant::now();
     in_time(address.send(Request::to(|_, ctx| {
-        ctx.run_later(DELAY, |act, _| act.with(|desk, _| ((), (desk.say("later"), Next::Send("late".into())).1)));
+        ctx.run_later(DELAY, |act, _| act.with(|desk, _| ((), (desk.record("later"), Next::Send("late".into())).1)));
     })))
     .await
     .unwrap();

@@ -69,8 +69,12 @@ struct ActionProtocol {
 }
 
 impl ActionProtocol {
-    fn say(&mut self, word: impl ToString) -> Next<ActionProtocol> {
+    fn record(&mut self, word: impl ToString) {
         let _ = self.words.send(word.to_string());
+    }
+
+    fn say(&mut self, word: impl ToString) -> Next<ActionProtocol> {
+        self.record(word);
         Next::Continue
     }
 }
@@ -92,7 +96,7 @@ impl Protocol for ActionProtocol {
     }
 
     fn packet(&mut self, packet: Bytes, _: &mut Conn<Self>) -> Next<Self> {
-        self.say(std::str::from_utf8(&packet).unwrap());
+        self.record(std::str::from_utf8(&packet).unwrap());
         Next::Send(packet)
     }
 
@@ -101,7 +105,7 @@ impl Protocol for ActionProtocol {
     }
 
     fn closed(&mut self, why: &Closed) {
-        self.say(format_args!("closed: {}", why.reason().name()));
+        self.record(format_args!("closed: {}", why.reason().name()));
     }
 }
 
@@ -175,7 +179,7 @@ async fn messages_sent_before_ack_are_delivered_after_it() {
     let init = {
         let gate = gate.clone();
         Run(Arc::new(move |desk: &mut ActionProtocol, conn: &mut Conn<ActionProtocol>| {
-            desk.say("init");
+            desk.record("init");
             conn.address().try_send(say("from init")).unwrap();
             conn.wait(gate.passed(), |(), desk, _| desk.say("ready"))
         }))

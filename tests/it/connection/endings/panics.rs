@@ -213,8 +213,10 @@ async fn a_factory_panic_ends_one_connection_and_is_logged() {
     let factory = move |peer: &Who| if peer.id.get() == 1 { panic!("in the factory") } else { make(peer) };
     let pool = AcceptorPool::with_protocol(factory).on_current_arbiter().bind("127.0.0.1:0").await.unwrap();
     only_the_second_is_served(&pool).await;
-    let lines = logs::lines(|line| line.message().ends_with("the factory panicked: in the factory"));
-    assert!(matches!(&lines[..], [line] if line.is("reason", "panic")), "{lines:?}");
+    let lines = logs::lines(|line| line.is("detail", "the factory panicked: in the factory"));
+    let [line] = &lines[..] else { panic!("{lines:?}") };
+    assert_eq!((line.level, line.message()), (tracing::Level::ERROR, "connection closed"));
+    assert!(line.is("reason", "panic") && line.is("id", "1") && line.fields.contains_key("peer"), "{line:?}");
     drop((pool, recorder));
     assert_eq!((closings.rest().await, made.load(Relaxed)), (vec![CloseReason::Peer], 1));
 }

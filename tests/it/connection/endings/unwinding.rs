@@ -41,7 +41,7 @@ impl Protocol for PanicsInClosed {
 fn logged(text: &str) -> usize {
     let lines = logs::lines(|line| line.is("panic", text));
     for line in &lines {
-        assert_eq!((line.level, line.message()), (tracing::Level::ERROR, "closed() panicked"));
+        assert_eq!((line.level, line.message()), (tracing::Level::ERROR, "the `closed` callback panicked"));
         assert!(line.fields.contains_key("id") && line.fields.contains_key("peer"), "{line:?}");
     }
     lines.len()

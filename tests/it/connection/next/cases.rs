@@ -120,8 +120,8 @@ impl Case {
     }
 
     fn ending(self) -> (CloseReason, &'static str) {
-        let local = (CloseReason::Local, "ended by the connection itself");
-        let peer = (CloseReason::Peer, "the peer closed");
+        let local = (CloseReason::Local, "closed by the connection itself");
+        let peer = (CloseReason::Peer, "closed by the peer");
         match self.answer {
             Answer::Fail => (CloseReason::Error, "no good"),
             Answer::SendUnencodable | Answer::SendUnencodableAndStop => (CloseReason::Error, "not to be encoded"),
@@ -129,15 +129,15 @@ impl Case {
             Answer::SendPoison => (CloseReason::Panic, "a callback panicked: poison in encode"),
             Answer::Continue | Answer::Send => match self.at {
                 At::HalfClosed => peer,
-                At::Shutdown => (CloseReason::Shutdown, "the pool shut down"),
+                At::Shutdown => (CloseReason::Shutdown, "pool shut down"),
                 _ => local,
             },
             // However long it was waited before: it is the answer to that event.
             Answer::Stop | Answer::SendAndStop => match self.at {
-                At::Idle => (CloseReason::Idle, "the peer was silent for too long"),
-                At::PacketTimeout => (CloseReason::PacketTimeout, "a packet was not finished in time"),
+                At::Idle => (CloseReason::Idle, "idle timeout"),
+                At::PacketTimeout => (CloseReason::PacketTimeout, "packet timeout"),
                 At::HalfClosed | At::HalfOpen => peer,
-                At::Shutdown => (CloseReason::Shutdown, "the pool shut down"),
+                At::Shutdown => (CloseReason::Shutdown, "pool shut down"),
                 _ => local,
             },
         }
