@@ -148,6 +148,17 @@ async fn every_reason_is_counted_exactly() {
     in_time(aged.stop(None)).await;
 }
 
+/// The level at which an ending is logged.
+fn level(reason: CloseReason) -> tracing::Level {
+    use CloseReason::*;
+    match reason {
+        Panic => tracing::Level::ERROR,
+        Error => tracing::Level::WARN,
+        Idle | PacketTimeout | SendTimeout | TooLong | MaxAge | Truncated => tracing::Level::INFO,
+        _ => tracing::Level::DEBUG,
+    }
+}
+
 #[actix::test]
 async fn each_ending_logs_one_line_without_payload() {
     logs::listen();
@@ -166,6 +177,7 @@ async fn each_ending_logs_one_line_without_payload() {
         let lines = logs::lines(|line| of_listener(line) && line.is("peer", &peer));
         assert_eq!(lines.len(), 1, "{peer} {reason:?}: {lines:?}");
         assert!(lines[0].is("reason", reason.name()), "{reason:?}: {lines:?}");
+        assert_eq!((lines[0].level, lines[0].message()), (level(reason), "connection closed"));
     }
     for line in logs::lines(ours) {
         assert!(!format!("{line:?}").contains(SECRET), "{line:?}");
@@ -193,6 +205,24 @@ async fn each_socket_ending_logs_one_line() {
     assert_eq!((endings[0].level, endings[0].message()), (tracing::Level::WARN, "connection closed"));
     assert!(endings[0].is("detail", "as asked"), "{endings:?}");
     assert!(lines.iter().all(|line| !format!("{line:?}").contains(SECRET)));
+    in_time(pool.stop(None)).await;
+}
+
+#[actix::test]
+async fn an_idle_socket_is_logged_as_an_idle_protocol_connection() {
+    async fn reads(mut socket: Socket) -> std::io::Result<()> {
+        socket.read_u8().await.map(|_| ())
+    }
+    logs::listen();
+    let builder = AcceptorPool::with_fn(reads).name("an idle socket").idle_timeout(Duration::from_millis(50));
+    let pool = builder.bind("127.0.0.1:0").await.unwrap();
+    let mut peer = connect(&pool).await;
+    let (address, _) = (peer.address().to_string(), peer.until_gone().await);
+    eventually(|| pool.info().closed.get(CloseReason::Idle) == 1).await;
+    let lines = logs::lines(|line| line.is("listener", "an idle socket") && line.is("reason", "idle"));
+    let [line] = &lines[..] else { panic!("{lines:?}") };
+    assert_eq!((line.level, line.message()), (level(CloseReason::Idle), "connection closed"));
+    assert!(line.is("peer", &address) && line.is("left_out", "0"), "{line:?}");
     in_time(pool.stop(None)).await;
 }
 

@@ -297,6 +297,7 @@ async fn an_error_with_a_panicking_display_is_still_an_error() {
     logs::listen();
     let (recorder, mut closings) = Recorder::new();
     let pool = AcceptorPool::with_protocol(move |_| FailsWithPanickingDisplay(recorder.clone()))
+        .name("no text")
         .on_current_arbiter()
         .bind("127.0.0.1:0")
         .await
@@ -309,6 +310,10 @@ async fn an_error_with_a_panicking_display_is_still_an_error() {
     eventually(|| pool.connections() == 1).await;
     assert_eq!(pool.info().closed.get(CloseReason::Error), 1);
     assert_eq!(closings.next().await.1, "a callback panicked: error");
+    let lines = logs::lines(|line| line.is("detail", "in the error's text") && line.is("listener", "no text"));
+    let [line] = &lines[..] else { panic!("{lines:?}") };
+    assert_eq!((line.level, line.message()), (tracing::Level::WARN, "connection closed"));
+    assert!(line.is("reason", "error"), "{line:?}");
     in_time(pool.stop(Duration::ZERO)).await;
 }
 
