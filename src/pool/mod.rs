@@ -33,7 +33,7 @@ use tracing::{error, warn};
 
 use crate::acceptor::{AcceptorContext, AddListeners, Exited, Ready, Retire};
 use crate::config::BacklogPolicy;
-use crate::error::{Exit, PoolError, StartError};
+use crate::error::{with_sources, Exit, PoolError, StartError};
 use crate::telemetry::PoolEvent;
 use crate::watchdog::Watchdog;
 
@@ -127,7 +127,7 @@ impl AcceptorPool {
     }
 
     fn fail(&mut self, error: PoolError, ctx: &mut Context<Self>) {
-        error!(pool = self.shared.name(), %error, "pool failed");
+        error!(pool = self.shared.name(), error = with_sources(&error), "pool failed");
         self.start_drain(Drain::grace(self.shared.settings().grace), Err(error), ctx);
     }
 }

@@ -39,9 +39,9 @@ async fn pool_with_a_peer() -> (Pool<Connection<Echo>>, Peer) {
 async fn the_watchdog_thread_lives_with_its_pool() {
     let _exclusive = crate::exclusive().await;
     it_ends_when_the_pool_is_stopped().await;
-    it_sleeps_while_there_is_nobody_to_watch().await;
+    the_watchdog_sleeps_while_there_are_no_connections().await;
     it_does_not_outlive_a_failed_start().await;
-    it_ends_with_the_system_that_nobody_stopped_the_pool_of().await;
+    the_watchdog_ends_with_a_system_whose_pool_was_not_stopped().await;
 }
 
 async fn it_ends_when_the_pool_is_stopped() {
@@ -55,7 +55,7 @@ async fn it_ends_when_the_pool_is_stopped() {
     in_time(unwatched.stop(None)).await;
 }
 
-async fn it_sleeps_while_there_is_nobody_to_watch() {
+async fn the_watchdog_sleeps_while_there_are_no_connections() {
     let (awake, mut stays) = pool_with_a_peer().await;
     let its_thread = watchdogs().into_keys().next().unwrap();
     let pool = pool().bind("127.0.0.1:0").await.unwrap();
@@ -97,7 +97,7 @@ async fn it_does_not_outlive_a_failed_start() {
     in_time(first.stop(None)).await;
 }
 
-async fn it_ends_with_the_system_that_nobody_stopped_the_pool_of() {
+async fn the_watchdog_ends_with_a_system_whose_pool_was_not_stopped() {
     let other = std::thread::spawn(|| {
         System::new().block_on(async {
             let _kept = pool_with_a_peer().await;

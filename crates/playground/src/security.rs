@@ -123,7 +123,7 @@ impl Security {
     /// Reloads the certificates.
     pub fn reload(&self) -> Result<(), String> {
         let tls = self.tls.as_ref().ok_or("there is no certificate: --tls-cert was not given")?;
-        tls.reload().map_err(|error| error.to_string())
+        tls.reload().map_err(|error| crate::with_sources(&error))
     }
 }
 
@@ -141,7 +141,10 @@ impl SecurityOptions {
         if let Some(authorities) = &self.client_ca {
             builder = builder.client_certificates(ClientCertificates::Required, authorities);
         }
-        builder.build().map(Some).map_err(|error| format!("{}: {error}", self.option_of(&error)))
+        builder
+            .build()
+            .map(Some)
+            .map_err(|error| format!("{}: {}", self.option_of(&error), crate::with_sources(&error)))
     }
 
     /// The option that an error is about.

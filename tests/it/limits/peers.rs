@@ -55,7 +55,7 @@ async fn addresses_of_one_prefix_count_as_one_peer() {
 }
 
 #[actix::test]
-async fn the_limit_per_peer_is_changed_live_and_ends_nobody() {
+async fn lowering_the_limit_per_peer_ends_no_connection() {
     let counter = ConnectionCounter::default();
     let pool = counter.pool().bind("127.0.0.1:0").await.unwrap();
     let mut inside = fill(&pool, 3).await;

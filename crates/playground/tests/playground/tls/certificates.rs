@@ -9,7 +9,7 @@ use crate::process::Playground;
 use crate::HANDLERS;
 
 impl TestCerts {
-    fn shake(
+    fn handshake(
         &self,
         playground: &Playground,
         shows: Option<&(PathBuf, PathBuf)>,
@@ -20,7 +20,7 @@ impl TestCerts {
 
     /// The certificate of the server for this server name.
     fn shown(&self, playground: &Playground, name: &str) -> Vec<u8> {
-        let tls = self.shake(playground, None, name).unwrap();
+        let tls = self.handshake(playground, None, name).unwrap();
         tls.conn.peer_certificates().unwrap()[0].to_vec()
     }
 }
@@ -107,11 +107,12 @@ fn client_certificates_are_required_and_reported() {
     for handler in HANDLERS {
         let options = format!("--handler {handler} --framing lines --client-ca {}", ca.display());
         let playground = certs.playground("rustls", &options);
-        let mut client = Client::over(certs.shake(&playground, Some(&alice), "localhost").unwrap(), playground.wire());
+        let mut client =
+            Client::over(certs.handshake(&playground, Some(&alice), "localhost").unwrap(), playground.wire());
         assert_eq!(client.ask("!tls"), "TLSv1.3 alpn=- sni=localhost subject=alice.example", "{handler}");
         for shows in [None, Some(&mallory)] {
             // With TLS 1.3 the client sees the failure in its first read.
-            let refused = certs.shake(&playground, shows, "localhost");
+            let refused = certs.handshake(&playground, shows, "localhost");
             let refused = refused.and_then(|mut tls| std::io::Read::read(&mut tls, &mut [0]));
             assert!(refused.is_err(), "{handler}: {refused:?}");
         }
@@ -138,11 +139,11 @@ fn the_certificate_is_selected_by_server_name() {
         let playground = certs.playground("rustls", &format!("{options} --handler {handler}"));
         for (name, pair) in [("a.example", &a.0), ("b.example", &b.0), ("localhost", &certs.certificate)] {
             assert_eq!(certs.shown(&playground, name), der(pair), "{handler} {name}");
-            let mut client = Client::over(certs.shake(&playground, None, name).unwrap(), playground.wire());
+            let mut client = Client::over(certs.handshake(&playground, None, name).unwrap(), playground.wire());
             assert_eq!(client.ask("!tls"), format!("TLSv1.3 alpn=- sni={name} subject=-"), "{handler}");
         }
         // An unknown name gets the default certificate, which the client may reject.
-        assert!(certs.shake(&playground, None, "c.example").is_err());
+        assert!(certs.handshake(&playground, None, "c.example").is_err());
         playground.has_closed("handshake", 1);
     }
 }

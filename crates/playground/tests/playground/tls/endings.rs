@@ -8,7 +8,7 @@ use super::{cut_off, TestCerts, BACKENDS};
 use crate::process::Playground;
 use crate::HANDLERS;
 
-fn at_every_door(name: &str, options: &str, test: impl Fn(&TestCerts, &Playground, &str)) {
+fn with_every_handler(name: &str, options: &str, test: impl Fn(&TestCerts, &Playground, &str)) {
     let certs = TestCerts::new(name);
     for backend in BACKENDS {
         for handler in HANDLERS {
@@ -20,7 +20,7 @@ fn at_every_door(name: &str, options: &str, test: impl Fn(&TestCerts, &Playgroun
 
 #[test]
 fn every_orderly_end_sends_close_notify() {
-    at_every_door("close-notify", "--goodbye bye", |certs, playground, what| {
+    with_every_handler("close-notify", "--goodbye bye", |certs, playground, what| {
         for (verb, last) in [("!stop", ""), ("!bye see you", "see you\n")] {
             for mut client in [certs.connect(playground), certs.connect_natively(playground)] {
                 client.send_all(&["first", verb]);
@@ -44,7 +44,7 @@ fn every_orderly_end_sends_close_notify() {
 #[test]
 fn an_end_without_close_notify_counts_as_truncated() {
     for half_close in ["", "--half-close"] {
-        at_every_door(&format!("truncated{half_close}"), half_close, |certs, playground, what| {
+        with_every_handler(&format!("truncated{half_close}"), half_close, |certs, playground, what| {
             for connect in [TestCerts::greeted, TestCerts::connect_natively] {
                 let mut client = connect(certs, playground);
                 assert_eq!(client.ask("hello"), "hello");
@@ -67,7 +67,7 @@ fn an_end_without_close_notify_counts_as_truncated() {
 
 #[test]
 fn whole_packets_before_close_notify_are_answered() {
-    at_every_door("before-the-end", "", |certs, playground, what| {
+    with_every_handler("before-the-end", "", |certs, playground, what| {
         let mut client = certs.connect(playground);
         client.send_all(&["a", "b", "!wait 100", "c"]);
         client.finish();
@@ -84,7 +84,7 @@ fn whole_packets_before_close_notify_are_answered() {
 
 #[test]
 fn half_close_serves_a_peer_after_close_notify() {
-    at_every_door("half-close", "--half-close", |certs, playground, what| {
+    with_every_handler("half-close", "--half-close", |certs, playground, what| {
         let mut client = certs.connect(playground);
         client.send("!wait 200");
         client.finish();
@@ -98,7 +98,7 @@ fn half_close_serves_a_peer_after_close_notify() {
 
 #[test]
 fn close_reasons_are_the_same_as_in_plaintext() {
-    at_every_door("verbs", "--max-frame 100", |certs, playground, what| {
+    with_every_handler("verbs", "--max-frame 100", |certs, playground, what| {
         for (packet, reason) in [("!panic", "panic"), ("!fail on purpose", "error"), (&"x".repeat(101), "too_long")] {
             let mut client = certs.greeted(playground);
             client.send(packet);
@@ -115,7 +115,7 @@ fn timeouts_apply_over_tls() {
     for (option, reason) in
         [("--idle-timeout 300", "idle"), ("--packet-timeout 300", "packet_timeout"), ("--max-age 300", "max_age")]
     {
-        at_every_door(reason, option, |certs, playground, what| {
+        with_every_handler(reason, option, |certs, playground, what| {
             let mut began = Instant::now();
             let mut client = certs.greeted(playground);
             if reason == "packet_timeout" {
@@ -131,7 +131,7 @@ fn timeouts_apply_over_tls() {
 
 #[test]
 fn an_incomplete_packet_is_echoed_at_its_timeout() {
-    at_every_door("echo-partial", "--packet-timeout 300 --on-packet-timeout echo", |certs, playground, what| {
+    with_every_handler("echo-partial", "--packet-timeout 300 --on-packet-timeout echo", |certs, playground, what| {
         let mut client = certs.greeted(playground);
         client.send_wire(b"half a line");
         client.expect(&["half a line"]);
@@ -141,7 +141,7 @@ fn an_incomplete_packet_is_echoed_at_its_timeout() {
 
 #[test]
 fn a_peer_that_does_not_read_ends_at_the_send_timeout() {
-    at_every_door("send-timeout", "--send-timeout 300", |certs, playground, what| {
+    with_every_handler("send-timeout", "--send-timeout 300", |certs, playground, what| {
         let mut client = certs.greeted(playground);
         client.send("!flood 100000");
         playground.has_closed("send_timeout", 1);

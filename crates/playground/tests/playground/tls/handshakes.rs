@@ -12,7 +12,7 @@ use crate::process::{eventually, playground_with_tls_and, Playground};
 use crate::HANDLERS;
 
 /// A playground with a TLS port and a plain port.
-fn at_every_door(name: &str, options: &str, test: impl Fn(&TestCerts, &Playground, &str)) {
+fn with_every_handler(name: &str, options: &str, test: impl Fn(&TestCerts, &Playground, &str)) {
     let certs = TestCerts::new(name);
     for backend in BACKENDS {
         for handler in HANDLERS {
@@ -50,7 +50,7 @@ pub fn adds_up(info: &Value) {
 
 #[test]
 fn bytes_other_than_tls_end_only_that_connection() {
-    at_every_door("no-tls", "", |certs, playground, what| {
+    with_every_handler("no-tls", "", |certs, playground, what| {
         let mut good = certs.greeted(playground);
         for (count, bytes) in [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0; 100], &[0xff; 20_000], b"\x16\x03\x01\xff\xff"]
             .into_iter()
@@ -69,7 +69,7 @@ fn bytes_other_than_tls_end_only_that_connection() {
 
 #[test]
 fn a_silent_peer_ends_at_the_handshake_timeout() {
-    at_every_door("silent", "--handshake-timeout 500 --acceptors 1", |certs, playground, what| {
+    with_every_handler("silent", "--handshake-timeout 500 --acceptors 1", |certs, playground, what| {
         let hello = certs.hello();
         let began = Instant::now();
         let silent = [saying(playground, b""), saying(playground, &hello[..1]), saying(playground, &hello[..50])];
@@ -89,7 +89,7 @@ fn a_silent_peer_ends_at_the_handshake_timeout() {
 
 #[test]
 fn aborted_handshakes_are_counted_and_leave_nothing() {
-    at_every_door("leavers", "", |certs, playground, what| {
+    with_every_handler("leavers", "", |certs, playground, what| {
         let hello = certs.hello();
         let mut good = certs.greeted(playground);
         for number in 0..200 {
@@ -111,7 +111,7 @@ fn aborted_handshakes_are_counted_and_leave_nothing() {
 
 #[test]
 fn a_connection_in_its_handshake_is_listed_and_killable() {
-    at_every_door("kill", "", |certs, playground, what| {
+    with_every_handler("kill", "", |certs, playground, what| {
         let mut stalled = saying(playground, &certs.hello()[..50]);
         has_accepted(playground, 1);
         let list = playground.json("list");
@@ -126,7 +126,7 @@ fn a_connection_in_its_handshake_is_listed_and_killable() {
 
 #[test]
 fn a_drain_waits_for_handshakes_until_its_deadline() {
-    at_every_door("drain", "--goodbye bye --grace 10000", |certs, playground, what| {
+    with_every_handler("drain", "--goodbye bye --grace 10000", |certs, playground, what| {
         let hello = certs.hello();
         let mut silent = saying(playground, &hello[..50]);
         let late = tcp(playground.address()).unwrap();
@@ -147,7 +147,7 @@ fn a_drain_waits_for_handshakes_until_its_deadline() {
 
 #[test]
 fn pending_handshakes_count_as_connections() {
-    at_every_door("limit", "--max-connections 2 --at-limit close", |certs, playground, what| {
+    with_every_handler("limit", "--max-connections 2 --at-limit close", |certs, playground, what| {
         let hello = certs.hello();
         let held = [saying(playground, &hello[..50]), saying(playground, b"")];
         has_accepted(playground, 2);
@@ -164,18 +164,22 @@ fn pending_handshakes_count_as_connections() {
 
 #[test]
 fn a_peer_waiting_for_a_stalled_handshake_is_served_later() {
-    at_every_door("wait", "--max-connections 1 --at-limit wait --handshake-timeout 300", |certs, playground, what| {
-        let held = saying(playground, &certs.hello()[..50]);
-        has_accepted(playground, 1);
-        assert_eq!(certs.connect(playground).ask("at last"), "at last", "{what}");
-        drop(held);
-        playground.has_closed("handshake", 1);
-    });
+    with_every_handler(
+        "wait",
+        "--max-connections 1 --at-limit wait --handshake-timeout 300",
+        |certs, playground, what| {
+            let held = saying(playground, &certs.hello()[..50]);
+            has_accepted(playground, 1);
+            assert_eq!(certs.connect(playground).ask("at last"), "at last", "{what}");
+            drop(held);
+            playground.has_closed("handshake", 1);
+        },
+    );
 }
 
 #[test]
 fn the_handshake_timeout_changes_live() {
-    at_every_door("live-limit", "--handshake-timeout 0", |_, playground, what| {
+    with_every_handler("live-limit", "--handshake-timeout 0", |_, playground, what| {
         let old = saying(playground, b"");
         has_accepted(playground, 1);
         assert_eq!(playground.command("set handshake-timeout 200"), "ok");

@@ -47,7 +47,7 @@ fn a_tls_port_is_suspended_and_resumed() {
 
 #[test]
 fn a_running_handshake_survives_a_suspension() {
-    let certs = TestCerts::new("suspend-shake");
+    let certs = TestCerts::new("suspend-handshake");
     for backend in BACKENDS {
         for handler in HANDLERS {
             let playground = certs.playground(backend, &format!("--handler {handler} --framing lines"));
