@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
 use super::refuse::close_refused;
@@ -15,7 +14,7 @@ use crate::config::AtLimit;
 use crate::config::BacklogPolicy;
 use crate::config::Config;
 use crate::handshake::HandshakeChain;
-use crate::limits::{PeerPermit, Permit, ReserveDescriptor};
+use crate::limits::{HeldPermit, PeerPermit, Permit, ReserveDescriptor};
 use crate::listener::{Accepted, ListenerMode, ListenerState};
 use crate::net::Stream;
 use crate::registry::{ConnectionGuard, Registries};
@@ -47,7 +46,6 @@ pub(crate) struct AcceptorContext {
     listeners: ArcSwap<Vec<Arc<ListenerState>>>,
     reserve: Option<ReserveDescriptor>,
     stopping: AtomicBool,
-    held: watch::Sender<usize>,
     accept_error_log: LogThrottle,
     refusal_log: LogThrottle,
 }
@@ -67,7 +65,6 @@ impl AcceptorContext {
             listeners: ArcSwap::from_pointee(listeners),
             reserve,
             stopping: AtomicBool::new(false),
-            held: watch::Sender::new(0),
             accept_error_log: LogThrottle::new(),
             refusal_log: LogThrottle::new(),
         })
@@ -89,11 +86,6 @@ impl AcceptorContext {
 
     pub(crate) fn set_listeners(&self, listeners: Vec<Arc<ListenerState>>) {
         self.listeners.store(Arc::new(listeners));
-    }
-
-    /// The number of held peers.
-    pub(crate) fn held(&self) -> watch::Receiver<usize> {
-        self.held.subscribe()
     }
 
     /// Whether this slot has clearly more connections than the least loaded one, so that others should accept first.
@@ -194,15 +186,11 @@ impl AcceptorContext {
 
     /// Holds a peer until there is a permit, `limit` has passed, or the listener closes.
     fn hold(self: &Arc<Self>, slot: usize, listener: &Arc<ListenerState>, accepted: Accepted, limit: Duration) {
-        let count_if_below_limit = |held: &mut usize| {
-            let is_below_limit = *held < listener.limits.limits().max_held();
-            *held += usize::from(is_below_limit);
-            is_below_limit
-        };
-        if !self.held.send_if_modified(count_if_below_limit) {
+        let Some(permit) = listener.limits.limits().try_hold() else {
             return self.refuse(slot, listener, accepted, RefusalReason::Limit);
-        }
-        let held = HeldConnection { context: self.clone(), listener: listener.clone(), slot, accepted: Some(accepted) };
+        };
+        let (context, listener) = (self.clone(), listener.clone());
+        let held = HeldConnection { context, listener, slot, accepted, _permit: permit };
         actix_rt::spawn(async move {
             let mut mode = held.listener.mode_changes();
             let reason = tokio::select! {
@@ -274,25 +262,17 @@ struct HeldConnection {
     context: Arc<AcceptorContext>,
     listener: Arc<ListenerState>,
     slot: usize,
-    accepted: Option<Accepted>,
+    accepted: Accepted,
+    /// Declared last: the socket is closed before the place is given back.
+    _permit: HeldPermit,
 }
 
 impl HeldConnection {
-    fn admit(mut self, permit: Permit) {
-        if let Some(accepted) = self.accepted.take() {
-            self.context.admit(self.slot, &self.listener, accepted, permit);
-        }
+    fn admit(self, permit: Permit) {
+        self.context.admit(self.slot, &self.listener, self.accepted, permit);
     }
 
-    fn refuse(mut self, reason: RefusalReason) {
-        if let Some(accepted) = self.accepted.take() {
-            self.context.refuse(self.slot, &self.listener, accepted, reason);
-        }
-    }
-}
-
-impl Drop for HeldConnection {
-    fn drop(&mut self) {
-        self.context.held.send_modify(|held| *held -= 1);
+    fn refuse(self, reason: RefusalReason) {
+        self.context.refuse(self.slot, &self.listener, self.accepted, reason);
     }
 }

@@ -116,7 +116,7 @@ impl ListenerLimits {
     ///
     /// `claims` is true for a proxy. The peer that it names is counted by [`admit_claimed`](Self::admit_claimed).
     pub(crate) fn admit(self: &Arc<Self>, peer: &Address, claims: bool) -> Result<PeerPermit, RefusalReason> {
-        let ip = self.limits.admit(peer, &self.name, claims)?;
+        let ip = self.limits.check_and_count(peer, &self.name, claims)?;
         Ok(PeerPermit(ip.map(|ip| (self.clone(), ip))))
     }
 

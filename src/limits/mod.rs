@@ -6,6 +6,7 @@
 //! ```
 
 mod descriptors;
+mod held;
 mod listener;
 mod peers;
 mod permits;
@@ -29,10 +30,12 @@ use crate::telemetry::{LogThrottle, RefusalReason};
 
 pub use crate::config::{AtLimit, BacklogPolicy, ParseRateError, ParseRuleError, PeerPrefix, Rate, Rule};
 pub(crate) use descriptors::available_descriptors;
+pub(crate) use held::HeldPermit;
 pub(crate) use listener::{ListenerLimits, PeerPermit, Permit};
 pub(crate) use permits::Permits;
 pub(crate) use reserve::ReserveDescriptor;
 
+use held::HeldPeers;
 use peers::{PeerRefusal, PeerTable};
 use token_bucket::TokenBucket;
 
@@ -40,9 +43,6 @@ use token_bucket::TokenBucket;
 mod sync {
     pub(super) use std::sync::{Mutex, MutexGuard};
 }
-
-/// The greatest number of peers that are held at the limit.
-const MAX_HELD: usize = 1_024;
 
 /// A new connection that has passed every limit, as passed to the overload hook.
 #[derive(Clone, Copy, Debug)]
@@ -68,7 +68,7 @@ pub(crate) struct Limits {
     bucket: Mutex<TokenBucket>,
     config: Arc<SharedConfig>,
     overload: Option<Overload>,
-    max_held: AtomicUsize,
+    held: HeldPeers,
     panics: LogThrottle,
     /// One permit for each handshake that may be in progress.
     handshakes: Arc<Semaphore>,
@@ -88,7 +88,7 @@ impl Limits {
             bucket: Mutex::default(),
             config,
             overload,
-            max_held: AtomicUsize::new(MAX_HELD),
+            held: HeldPeers::new(),
             panics: LogThrottle::new(),
             handshakes: Arc::new(Semaphore::new(handshakes.min(Semaphore::MAX_PERMITS))),
             alive: AtomicUsize::new(0),
@@ -107,13 +107,8 @@ impl Limits {
 
     /// Sets the connection limit. `spare` is the number of descriptors left for held peers beside `max` connections.
     pub(crate) fn set_max(&self, max: usize, spare: usize) {
-        self.max_held.store(spare.min(MAX_HELD), Relaxed);
+        self.held.set_max(spare);
         self.permits.set_max(max);
-    }
-
-    /// How many peers may be held at the limit. Further peers are closed.
-    pub(crate) fn max_held(&self) -> usize {
-        self.max_held.load(Relaxed)
     }
 
     pub(crate) fn config(&self) -> &SharedConfig {
@@ -144,7 +139,7 @@ impl Limits {
     ///
     /// The peer's own limits are checked first, so that a fast peer does not use up the tokens of the pool. A proxy
     /// (`claims`) is not counted; the peer that its header names is counted once the header is read.
-    fn admit(&self, peer: &Address, listener: &str, claims: bool) -> Result<Option<IpAddr>, RefusalReason> {
+    fn check_and_count(&self, peer: &Address, listener: &str, claims: bool) -> Result<Option<IpAddr>, RefusalReason> {
         let config = self.config.load();
         let ip = self.register_peer(&config.settings, peer, !claims)?;
         let refused = if !self.take_token(&config.settings) {

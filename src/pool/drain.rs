@@ -151,7 +151,6 @@ impl AcceptorPool {
         let Some(draining) = self.draining.as_mut().filter(|draining| draining.phase < Phase::Notified) else { return };
         draining.phase = Phase::Notified;
         let acceptors = self.acceptors.take();
-        let held = acceptors.as_ref().map(|acceptors| acceptors.held());
         let listeners = acceptors.map(|acceptors| acceptors.listeners()).unwrap_or_default();
         let limits: Vec<_> = listeners.iter().map(|listener| listener.limits.clone()).collect();
         drop(listeners);
@@ -159,10 +158,8 @@ impl AcceptorPool {
         let shared = self.shared.clone();
         let wait = async move {
             shared.wait_until_empty(GIVE_UP).await;
-            if let Some(mut held) = held {
-                // Held peers are closed on their arbiters. An error means that no peer can be held any more.
-                let _ = tokio::time::timeout(GIVE_UP, held.wait_for(|held| *held == 0)).await;
-            }
+            // Held peers are closed on their arbiters.
+            let _ = tokio::time::timeout(GIVE_UP, shared.limits().none_held()).await;
             shared.count_unserved(limits.iter().map(|limits| limits.unserved()).sum());
         };
         ctx.spawn(wait.into_actor(self).map(|(), pool, ctx| {
