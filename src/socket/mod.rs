@@ -5,6 +5,7 @@
 //!                          └─ SocketState ─▶ ConnectionGuard: shared with the task; dropping the last owner ends it
 //! ```
 
+mod handshake;
 mod shared;
 mod wakers;
 
@@ -13,15 +14,14 @@ use std::future::{poll_fn, Future};
 use std::io;
 use std::pin::{pin, Pin};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures::future::{select, Either};
+use futures::future::select;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio_util::codec::Framed;
 
-use crate::handshake::{Handshake, HandshakeChain, HandshakeError, HandshakeFailure, Negotiated, TlsInfo};
+use crate::handshake::{HandshakeChain, Negotiated, TlsInfo};
 use crate::net::{Address, FileRange, PeerCredentials, Sending, Stream, TransportKind};
 use crate::panic::catch_panic;
 use crate::registry::ConnectionGuard;
@@ -95,68 +95,6 @@ impl Socket {
     pub(crate) fn new(io: Stream, guard: ConnectionGuard, handshake: Option<Box<HandshakeChain>>) -> Self {
         let shared = Rc::new(SocketState::new(guard));
         Socket { io, shared, handshake, negotiated: Negotiated::default(), shut_down: false }
-    }
-
-    /// Runs the listener's handshake, then hands the socket over.
-    pub(crate) fn when_ready(mut self, hand_over: impl FnOnce(Socket) + 'static) {
-        match self.handshake.take() {
-            None => hand_over(self),
-            Some(chain) => {
-                actix_rt::spawn(async move {
-                    if let Some(Ok(())) = self.run_handshake(*chain).await {
-                        hand_over(self);
-                    }
-                });
-            }
-        }
-    }
-
-    /// Runs a handshake. A failure is recorded as the close reason. Returns `None` if the pool ended the connection first.
-    async fn run_handshake(&mut self, chain: HandshakeChain) -> Option<Result<(), HandshakeFailure>> {
-        let steps = chain.begin(self.io.take(), self.shared.state().clone());
-        let outcome = match select(steps, pin!(self.shared.closed_by_pool())).await {
-            Either::Left((outcome, _)) => outcome,
-            Either::Right(_) => return None,
-        };
-        Some(match outcome {
-            Ok(handshaken) => {
-                self.io = handshaken.stream;
-                self.negotiated = handshaken.negotiated.or(&self.negotiated);
-                Ok(())
-            }
-            Err(failure) => {
-                self.shared.handshake_failed(&failure);
-                Err(failure)
-            }
-        })
-    }
-
-    /// Runs a handshake on the live connection, such as TLS after STARTTLS, within the pool's
-    /// [`handshake_timeout`](crate::Builder::handshake_timeout).
-    ///
-    /// The caller must reject plaintext that it has read after the STARTTLS command: a man in the middle could have
-    /// injected it to be read as if it were encrypted.
-    ///
-    /// # Errors
-    /// The reason for which the handshake failed. The socket is closed.
-    pub async fn upgrade(mut self, handshake: impl Handshake) -> Result<Socket, HandshakeError> {
-        let limits = self.shared.state().listener().limits();
-        let (limit, slots) = (limits.config().load().handshake_timeout(), limits.handshakes().clone());
-        let Some(chain) = HandshakeChain::new(vec![Arc::new(handshake)], limit, slots) else { return Ok(self) };
-        match self.run_handshake(*chain).await {
-            Some(Ok(())) => Ok(self),
-            Some(Err(HandshakeFailure::Failed(error))) => Err(error),
-            Some(Err(HandshakeFailure::Refused(reason))) => {
-                Err(HandshakeError::failed(format!("refused: {}", reason.name())))
-            }
-            Some(Err(HandshakeFailure::Panicked(text))) => {
-                Err(HandshakeError::failed(format!("the handshake panicked: {text}")))
-            }
-            None => {
-                self.shared.handle_signals()?;
-                Err(io::Error::from(io::ErrorKind::ConnectionAborted).into())
-            }
-        }
     }
 
     /// The result of the TLS handshake. `None` without TLS.
