@@ -36,38 +36,38 @@ impl Tree {
         tree
     }
 
-    /// Each file and the other rooms that it names; an error for a path that leads to no room.
-    pub(super) fn rooms_of_files(&self) -> Vec<(&str, Result<BTreeSet<String>, String>)> {
+    /// Each file and the other top-level modules that it names; an error for a path that leads to none.
+    pub(super) fn imports_of_files(&self) -> Vec<(&str, Result<BTreeSet<String>, String>)> {
         let inner = self.modules.iter().filter(|(module, _)| !module.is_empty());
-        inner.map(|(module, own)| (&*own.file, self.rooms(module, own))).collect()
+        inner.map(|(module, own)| (&*own.file, self.imports(module, own))).collect()
     }
 
-    fn rooms(&self, module: &Path, own: &Module) -> Result<BTreeSet<String>, String> {
-        let mut rooms = BTreeSet::new();
+    fn imports(&self, module: &Path, own: &Module) -> Result<BTreeSet<String>, String> {
+        let mut imports = BTreeSet::new();
         for path in &own.paths {
-            let room = self.room(path).ok_or_else(|| format!("crate::{} leads to no room", path.join("::")))?;
-            if room != module[0] {
-                rooms.insert(room);
+            let top = self.top_module(path).ok_or_else(|| format!("crate::{} leads to no module", path.join("::")))?;
+            if top != module[0] {
+                imports.insert(top);
             }
         }
-        Ok(rooms)
+        Ok(imports)
     }
 
-    /// The room of a path: that of its first segment, or of what the crate's root re-exports by that name.
-    fn room(&self, path: &Path) -> Option<String> {
+    /// The top-level module of a path: that of its first segment, or of what the crate's root re-exports by that name.
+    fn top_module(&self, path: &Path) -> Option<String> {
         if self.modules.contains_key(path.get(..1)?) {
             return Some(path[0].clone());
         }
         let (short, target) = (1..=path.len()).find_map(|end| Some((end, self.names.get(&path[..end])?)))?;
         // A name that stands for itself is not resolved further.
-        (target[..] != path[..short]).then(|| self.room(target))?
+        (target[..] != path[..short]).then(|| self.top_module(target))?
     }
 
-    /// Each room and the rooms that it names.
-    pub(super) fn rooms_of_rooms(&self) -> BTreeMap<String, BTreeSet<String>> {
+    /// Each top-level module and the others that it names.
+    pub(super) fn imports_of_modules(&self) -> BTreeMap<String, BTreeSet<String>> {
         let mut graph = BTreeMap::<String, BTreeSet<String>>::new();
         for (module, own) in self.modules.iter().filter(|(module, _)| !module.is_empty()) {
-            graph.entry(module[0].clone()).or_default().extend(self.rooms(module, own).unwrap_or_default());
+            graph.entry(module[0].clone()).or_default().extend(self.imports(module, own).unwrap_or_default());
         }
         graph
     }

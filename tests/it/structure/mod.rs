@@ -1,4 +1,5 @@
-//! The structure of the sources: each room (a folder or file of `src`) imports only from rooms below it.
+//! The structure of the sources: each module (a directory or file of `src`) imports only from modules below
+//! it.
 
 mod imports;
 mod lexer;
@@ -10,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use imports::Tree;
 
-/// The rooms from the top down, each with those it may import from. A new import between rooms is added here.
+/// The modules from the top down, each with those it may import from. A new import between modules is added here.
 const ALLOWED: &[(&str, &[&str])] = &[
     (
         "builder",
@@ -85,30 +86,30 @@ const ALLOWED: &[(&str, &[&str])] = &[
 const MAX_LINES: usize = 400;
 
 #[test]
-fn rooms_import_only_what_the_table_allows() {
+fn modules_import_only_what_the_table_allows() {
     let offences = offences(&Tree::new(&library()), ALLOWED);
     assert!(offences.is_empty(), "{}", offences.join("\n"));
 }
 
 #[test]
 fn the_allowed_imports_point_down() {
-    for (at, (room, allowed)) in ALLOWED.iter().enumerate() {
+    for (at, (module, allowed)) in ALLOWED.iter().enumerate() {
         for other in *allowed {
-            let below = ALLOWED.iter().position(|(name, _)| name == other).expect("a room of the table");
-            assert!(below > at, "{room} is not above {other}");
+            let below = ALLOWED.iter().position(|(name, _)| name == other).expect("a module of the table");
+            assert!(below > at, "{module} is not above {other}");
         }
     }
 }
 
 #[test]
-fn no_rooms_import_each_other() {
-    let circles = circles(&Tree::new(&library()).rooms_of_rooms());
+fn no_modules_import_each_other() {
+    let circles = circles(&Tree::new(&library()).imports_of_modules());
     assert!(circles.is_empty(), "{circles:#?}");
 }
 
 #[test]
-fn no_files_of_different_rooms_import_each_other() {
-    let circles = circles_across_rooms(&Tree::new(&library()));
+fn no_files_of_different_modules_import_each_other() {
+    let circles = circles_across_modules(&Tree::new(&library()));
     assert!(circles.is_empty(), "{circles:#?}");
 }
 
@@ -124,28 +125,28 @@ fn no_file_is_too_long() {
 /// The imports that the table does not allow.
 fn offences(tree: &Tree, allowed: &[(&str, &[&str])]) -> Vec<String> {
     let mut offences = Vec::new();
-    for (file, rooms) in tree.rooms_of_files() {
-        let room = file.split(['/', '.']).next().expect("a first segment");
-        let allowed = allowed.iter().find(|(name, _)| *name == room).map(|(_, allowed)| *allowed);
-        match (rooms, allowed) {
+    for (file, imported) in tree.imports_of_files() {
+        let module = file.split(['/', '.']).next().expect("a first segment");
+        let allowed = allowed.iter().find(|(name, _)| *name == module).map(|(_, allowed)| *allowed);
+        match (imported, allowed) {
             (Err(error), _) => offences.push(format!("{file}: {error}")),
-            (_, None) => offences.push(format!("{file}: {room} is not in the table")),
-            (Ok(rooms), Some(allowed)) => {
-                let forbidden = rooms.iter().filter(|room| !allowed.contains(&room.as_str()));
-                offences.extend(forbidden.map(|room| format!("{file}: imports from {room}")));
+            (_, None) => offences.push(format!("{file}: {module} is not in the table")),
+            (Ok(imported), Some(allowed)) => {
+                let forbidden = imported.iter().filter(|module| !allowed.contains(&module.as_str()));
+                offences.extend(forbidden.map(|module| format!("{file}: imports from {module}")));
             }
         }
     }
     offences
 }
 
-/// Files that import each other, directly or not, and are not all of one room.
-fn circles_across_rooms(tree: &Tree) -> Vec<BTreeSet<String>> {
-    let rooms = |circle: &BTreeSet<String>| -> usize {
-        let rooms: BTreeSet<_> = circle.iter().map(|file| file.split(['/', '.']).next()).collect();
-        rooms.len()
+/// Files that import each other, directly or not, and are not all of one module.
+fn circles_across_modules(tree: &Tree) -> Vec<BTreeSet<String>> {
+    let modules = |circle: &BTreeSet<String>| -> usize {
+        let modules: BTreeSet<_> = circle.iter().map(|file| file.split(['/', '.']).next()).collect();
+        modules.len()
     };
-    circles(&tree.files_of_files()).into_iter().filter(|circle| rooms(circle) > 1).collect()
+    circles(&tree.files_of_files()).into_iter().filter(|circle| modules(circle) > 1).collect()
 }
 
 /// The largest sets of nodes in which each reaches every other one.

@@ -1,7 +1,7 @@
 //! The checks of the structure, on small made-up sources.
 
 use super::imports::Tree;
-use super::{circles, circles_across_rooms, offences};
+use super::{circles, circles_across_modules, offences};
 
 const ALLOWED: &[(&str, &[&str])] = &[("upper", &["middle", "lower"]), ("middle", &["lower"]), ("lower", &[])];
 const ROOT: (&str, &str) = (
@@ -78,9 +78,9 @@ fn allowed_imports_comments_and_literals_are_no_offences() {
 }
 
 #[test]
-fn paths_without_a_room_and_rooms_without_a_row_are_offences() {
-    assert_eq!(offences_of("use crate::*;"), ["lower/deep/file.rs: crate::* leads to no room"]);
-    assert_eq!(offences_of("use crate::Unknown;"), ["lower/deep/file.rs: crate::Unknown leads to no room"]);
+fn unknown_modules_are_offences() {
+    assert_eq!(offences_of("use crate::*;"), ["lower/deep/file.rs: crate::* leads to no module"]);
+    assert_eq!(offences_of("use crate::Unknown;"), ["lower/deep/file.rs: crate::Unknown leads to no module"]);
     let tree = Tree::new(&[ROOT, ("new.rs", "")]);
     assert_eq!(offences(&tree, ALLOWED), ["new.rs: new is not in the table"]);
 }
@@ -98,14 +98,14 @@ fn circles_are_found_through_re_exports() {
     let names = |circles: Vec<std::collections::BTreeSet<String>>| -> Vec<Vec<String>> {
         circles.into_iter().map(|circle| circle.into_iter().collect()).collect()
     };
-    assert_eq!(names(circles(&tree.rooms_of_rooms())), [["a", "b", "c"]]);
-    assert_eq!(names(circles_across_rooms(&tree)), [["a/first.rs", "b/second.rs", "c.rs"]]);
-    // Within a room files may import each other.
+    assert_eq!(names(circles(&tree.imports_of_modules())), [["a", "b", "c"]]);
+    assert_eq!(names(circles_across_modules(&tree)), [["a/first.rs", "b/second.rs", "c.rs"]]);
+    // Within a module files may import each other.
     let tree = Tree::new(&[
         ("lib.rs", "mod a;"),
         ("a/mod.rs", "use first::F;"),
         ("a/first.rs", "use super::second::S;"),
         ("a/second.rs", "use super::first::F;"),
     ]);
-    assert!(circles(&tree.rooms_of_rooms()).is_empty() && circles_across_rooms(&tree).is_empty());
+    assert!(circles(&tree.imports_of_modules()).is_empty() && circles_across_modules(&tree).is_empty());
 }
