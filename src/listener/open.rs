@@ -46,10 +46,12 @@ pub(crate) async fn open_listeners(
 impl Listener {
     /// The first setting that can be found invalid before anything is opened.
     fn invalid_setting(&self) -> Option<InvalidSetting> {
-        if self.max_connections == Some(0) {
-            return Some(InvalidSetting::new("max_connections", "must be at least 1 (got 0)"));
-        }
-        self.invalid.clone().or_else(|| self.options.invalid_setting(self.source.kind()))
+        let no_connections = (self.max_connections == Some(0))
+            .then(|| InvalidSetting::new("max_connections", "must be at least 1 (got 0)"));
+        let invalid = no_connections.or_else(|| self.invalid.clone());
+        let invalid = invalid.or_else(|| self.options.invalid_setting(self.source.kind()))?;
+        let name = self.name.as_ref().map_or_else(|| self.source.to_string(), |name| name.to_string());
+        Some(InvalidSetting::new(invalid.setting, format!("listener {name:?}: {}", invalid.why)))
     }
 
     async fn open(

@@ -298,7 +298,8 @@ async fn a_proxy_protocol_without_trust_is_refused() {
     let refused = AcceptorPool::with_protocol(|_| Echo).listener(listener(ProxyProtocol::optional())).start().await;
     match refused.map(drop).unwrap_err() {
         StartError::InvalidSetting(InvalidSetting { setting, why, .. }) => {
-            assert_eq!((setting, &*why), ("proxy_protocol", "no sender is trusted; call `trust` or `trust_local`"))
+            let expected = "listener \"127.0.0.1:0\": no sender is trusted; call `trust` or `trust_local`";
+            assert_eq!((setting, &*why), ("proxy_protocol", expected))
         }
         other => panic!("{other}"),
     }

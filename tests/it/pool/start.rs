@@ -163,6 +163,9 @@ async fn invalid_settings_are_refused_before_bind() {
         match builder.start().await {
             Err(StartError::Several(each)) => {
                 assert!(each.iter().all(|error| matches!(error, StartError::InvalidSetting(_))));
+                let of_listener = "max_connections: listener \"nonsense\": must be at least 1 (got 0)";
+                let texts: Vec<_> = each.iter().map(ToString::to_string).collect();
+                assert!(all == 3 || texts == [of_listener; 2], "{texts:?}");
                 assert_eq!(each.len(), all);
             }
             other => panic!("{other:?}"),
