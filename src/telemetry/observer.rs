@@ -14,20 +14,20 @@ use crate::panic::catch_panic;
 
 /// Receives the events of a pool. Registered with [`Builder::observer`](crate::Builder::observer).
 ///
-/// It is called on the arbiter where the event occurs, that of an acceptor or of the pool. Calls on one arbiter are
+/// It is called on the arbiter of the acceptor or of the pool in which the event occurs. Calls on one arbiter are
 /// sequential; calls on different arbiters may be concurrent. It must not block. A panic in it is logged and has no other
 /// effect. Events contain addresses and numbers, never transferred data.
 ///
 /// ```
 /// use actix_acceptor::telemetry::{Observer, PoolEvent};
 ///
-/// /// Counts the refused peers.
-/// struct Refusals(std::sync::atomic::AtomicU64);
+/// /// Prints the peers that are refused.
+/// struct Refusals;
 ///
 /// impl Observer for Refusals {
-///     fn observe(&self, _pool: &str, event: &PoolEvent<'_>) {
-///         if let PoolEvent::Refused { .. } = event {
-///             self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+///     fn observe(&self, pool: &str, event: &PoolEvent<'_>) {
+///         if let PoolEvent::Refused { peer, listener, reason, .. } = event {
+///             eprintln!("{pool}: {peer} refused at {listener}: {reason}");
 ///         }
 ///     }
 /// }

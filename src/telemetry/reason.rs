@@ -1,5 +1,7 @@
 //! Why a connection closed, as a label.
 
+use std::fmt;
+
 use super::counts::{sealed, Label};
 
 /// Why a connection closed: the label of a [`Closed`](crate::Closed), without the details.
@@ -10,11 +12,11 @@ pub enum CloseReason {
     Local,
     /// The peer left: FIN, RST, or a write to a closed socket.
     Peer,
-    /// The peer was silent for the idle timeout.
+    /// The peer was silent for as long as the idle timeout.
     Idle,
     /// A packet was started and not completed within the packet timeout.
     PacketTimeout,
-    /// The peer read no bytes for the send timeout.
+    /// The peer accepted no bytes for as long as the send timeout.
     SendTimeout,
     /// A packet was longer than allowed.
     TooLong,
@@ -58,6 +60,7 @@ impl CloseReason {
     ///
     /// ```
     /// assert_eq!(actix_acceptor::telemetry::CloseReason::PacketTimeout.name(), "packet_timeout");
+    /// assert_eq!(actix_acceptor::telemetry::CloseReason::Peer.to_string(), "peer");
     /// ```
     pub const fn name(self) -> &'static str {
         match self {
@@ -83,6 +86,13 @@ impl Label for CloseReason {
 
     fn name(self) -> &'static str {
         CloseReason::name(self)
+    }
+}
+
+impl fmt::Display for CloseReason {
+    /// Writes the [`name`](CloseReason::name).
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
     }
 }
 

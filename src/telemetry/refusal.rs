@@ -1,5 +1,7 @@
 //! Why a peer was refused, as a label.
 
+use std::fmt;
+
 use super::counts::{sealed, Label};
 
 /// Why a peer was refused after it was accepted.
@@ -40,6 +42,7 @@ impl RefusalReason {
     ///
     /// ```
     /// assert_eq!(actix_acceptor::telemetry::RefusalReason::PerPeer.name(), "per_peer");
+    /// assert_eq!(actix_acceptor::telemetry::RefusalReason::Rate.to_string(), "rate");
     /// ```
     pub const fn name(self) -> &'static str {
         match self {
@@ -59,6 +62,13 @@ impl Label for RefusalReason {
 
     fn name(self) -> &'static str {
         RefusalReason::name(self)
+    }
+}
+
+impl fmt::Display for RefusalReason {
+    /// Writes the [`name`](RefusalReason::name).
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
     }
 }
 
