@@ -63,7 +63,7 @@ pub enum StartError {
     #[error(transparent)]
     InvalidSetting(#[from] InvalidSetting),
     /// Another pool of this actix system has the same name.
-    #[error("a pool named {name} already exists")]
+    #[error("a pool named {name:?} already exists in this actix system")]
     NameTaken {
         /// The requested name.
         name: String,

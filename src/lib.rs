@@ -1,5 +1,5 @@
-//! Supervised acceptor pools and connection actors for [actix](https://docs.rs/actix): TCP and TLS servers in the style of
-//! ranch, reagent, condor and glisten.
+//! TCP and TLS servers for [actix](https://docs.rs/actix): a supervised pool of acceptors, in which each accepted socket becomes
+//! an actor. The design follows the acceptor pools of Erlang, Elixir and Gleam: ranch, reagent, condor and glisten.
 //!
 //! ```text
 //! AcceptorPool              actor on the caller's arbiter: supervisor, owns the listening sockets
@@ -32,7 +32,7 @@
 //!
 //! # actix_rt::System::new().block_on(async {
 //! let pool = AcceptorPool::with_protocol(|_| Echo).framing(Framing::lines()).bind("127.0.0.1:0").await?;
-//! println!("listening on {}", pool.name());
+//! println!("listening on {}", pool.local_addrs()[0]);
 //! # use tokio::io::{AsyncReadExt, AsyncWriteExt};
 //! # let mut peer = tokio::net::TcpStream::connect(pool.local_addr().expect("TCP")).await?;
 //! # peer.write_all(b"hi\n").await?;
@@ -54,7 +54,7 @@
 //! | [`AcceptorPool::with_fn`] | an `async fn(Socket)` | reagent's `handle` |
 //! | [`AcceptorPool::with_actor`] | an actor that owns the [`Socket`] | reagent's `start` |
 //!
-//! All four are counted, listed, limited and drained alike, and a panic in one connection ends only that connection. The
+//! Connections of all four kinds are counted, listed, limited and drained alike, and a panic in one connection ends only that connection. The
 //! first two add framing, back-pressure, timeouts and an address that takes messages.
 //!
 //! # The life of a connection
@@ -87,6 +87,12 @@
 //! | [`info`] | information about a pool, its listeners, acceptors and connections |
 //! | [`messages`] | messages that every [`Connection`] handles |
 //! | [`framing`], [`handlers`], [`error`] | the remaining types of these subjects |
+//!
+//! # Logs
+//!
+//! The crate logs with [`tracing`](https://docs.rs/tracing): install a subscriber to see them. Start, drain and refusals are
+//! logged at info, lowered limits and restarts at warn, most ends of connections at debug. Logs contain addresses and reasons,
+//! never transferred data.
 //!
 //! # Features
 //!

@@ -90,7 +90,8 @@ impl<S> Builder<S> {
     }
 
     /// The grace period of connections when the pool ends by itself, because its restart budget is spent or its own arbiter
-    /// stopped. `None` sets no limit; zero ends connections at once.
+    /// stopped. `None` sets no limit; zero ends connections at once. [`stop`](crate::Pool::stop) and
+    /// [`drain`](crate::Pool::drain) do not use it: they get their own.
     ///
     /// Default: 5 seconds.
     pub fn grace(mut self, grace: impl Into<Option<Duration>>) -> Self {
@@ -98,7 +99,7 @@ impl<S> Builder<S> {
         self
     }
 
-    /// How long the start may take: the limit for the lookup of the address, and again for the start of the acceptors.
+    /// The time limit for resolving the address, and separately for starting the acceptors.
     /// Must be greater than zero.
     ///
     /// Default: 5 seconds.
@@ -141,7 +142,7 @@ impl<S> Builder<S> {
     /// How long a packet may take, from its first byte to its last; progress does not extend it. `None` or zero disables the
     /// timeout.
     ///
-    /// As condor's packet timeout; see [`Timeout::Packet`](crate::Timeout::Packet). A packet starts when its codec leaves
+    /// See [`Timeout::Packet`](crate::Timeout::Packet). A packet starts when its codec leaves
     /// bytes unread. With a codec that removes a prefix from the buffer (tokio-util's `LengthDelimitedCodec`), it starts with
     /// the first byte after the prefix.
     ///
@@ -191,7 +192,7 @@ impl<S> Builder<S> {
     /// Whether a connection stays open when its peer has shut down its sending side.
     ///
     /// With `false`, packets sent before are delivered, queued bytes are sent, then the connection ends with
-    /// [`Closed::Peer`](crate::Closed::Peer). A wait after which no packet is left is dropped: see
+    /// [`Closed::Peer`](crate::Closed::Peer). A wait for the last packet received is dropped: see
     /// [`Conn::wait`](crate::Conn::wait). Use `true` if clients pipe requests in and answers take time.
     ///
     /// Default: `false`.
@@ -235,8 +236,8 @@ impl<S> Builder<S> {
     ///
     /// A blocked arbiter serves no connection: run blocking work with [`Conn::blocking`](crate::Conn::blocking). The limit
     /// applies to one callback, or one poll of an async fn ([`with_fn`](crate::AcceptorPool::with_fn)); short ones do not
-    /// add up. A thread that the system does not schedule counts as blocked. A block is detected while it lasts: never
-    /// early, and within half the limit unless the machine is too busy. At most one log line a second is written, with the
+    /// add up. A thread that the system does not schedule counts as blocked. A block is reported
+    /// while it lasts, at the earliest at the limit, and at most half the limit later unless the machine is too busy. At most one log line a second is written, with the
     /// number of omitted ones in `left_out`.
     ///
     /// An arbiter that is blocked by something else (an actor of [`with_actor`](crate::AcceptorPool::with_actor), a task

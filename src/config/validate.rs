@@ -64,7 +64,10 @@ fn at_least_1(setting: &'static str, value: Option<usize>) -> Option<InvalidSett
 
 fn valid_rate(setting: &'static str, rate: Option<Rate>) -> Option<InvalidSetting> {
     rate.filter(|rate| !rate.is_valid()).map(|Rate { burst, per, .. }| {
-        InvalidSetting::new(setting, format!("burst and time must be greater than zero (got {burst} per {per:?})"))
+        InvalidSetting::new(
+            setting,
+            format!("`burst` and `per` must be greater than zero (got burst {burst}, per {per:?})"),
+        )
     })
 }
 

@@ -21,11 +21,11 @@ pub enum Closed {
     Local,
     /// The peer left. `None`: it closed its side in order (FIN). `Some`: the system's error (a reset, a broken pipe).
     Peer(Option<io::Error>),
-    /// The peer was silent for the idle timeout.
+    /// The peer was silent for as long as the idle timeout.
     Idle,
     /// A packet was started and not completed within the packet timeout.
     PacketTimeout,
-    /// The peer read no bytes for the send timeout. Unsent bytes are lost.
+    /// The peer accepted no bytes for as long as the send timeout. Unsent bytes are lost.
     SendTimeout,
     /// The peer's packet was longer than allowed.
     TooLong {
@@ -164,7 +164,7 @@ impl fmt::Display for Closed {
             Closed::Error(error) => error.fmt(f),
             Closed::Panic(text) => write!(f, "a callback panicked: {text}"),
             Closed::Shutdown => f.write_str("pool shut down"),
-            Closed::Killed => f.write_str("ended from outside"),
+            Closed::Killed => f.write_str("ended by the pool: killed, drain deadline, or stopped arbiter"),
         }
     }
 }

@@ -262,7 +262,7 @@ impl<P: Protocol> Conn<P> {
         self.guard.timeouts_changed();
     }
 
-    /// Sets the idle timeout until the peer sends something. Then the usual one applies again.
+    /// Overrides the idle timeout until the peer next sends something.
     ///
     /// It is like the timeout in gen_server's `{noreply, State, Timeout}`, except that messages do not end it.
     pub fn idle_timeout_once(&mut self, limit: Duration) {

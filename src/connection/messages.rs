@@ -11,29 +11,29 @@ use crate::registry::ConnectionInfo;
 #[rtype(result = "()")]
 pub struct User<M>(pub M);
 
-/// Sends a reply to the peer without calling the protocol.
+/// A message that sends a reply to the peer without calling the protocol.
 ///
 /// The result is that of [`Conn::send`](crate::Conn::send). An error of the codec does not end the connection.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Result<(), SendError>")]
 pub struct Reply<R>(pub R);
 
-/// Closes the connection as [`Closed::Local`] after the queued bytes are sent.
+/// A message that closes the connection as [`Closed::Local`] after the queued bytes are sent.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 pub struct Close;
 
-/// Requests the connection's [`ConnectionInfo`].
+/// A message that requests the connection's [`ConnectionInfo`].
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "ConnectionInfo")]
 pub struct Info;
 
-/// Sets how many packets the connection reads from its socket. As [`Conn::set_active`](crate::Conn::set_active).
+/// A message that sets how many packets the connection reads from its socket, as [`Conn::set_active`](crate::Conn::set_active).
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 pub struct SetActive(pub Active);
 
-/// Sends encoded bytes as they are. With it, a reply to many connections is encoded only once.
+/// A message that sends encoded bytes as they are. With it, a reply to many connections is encoded only once.
 ///
 /// Requires a codec whose output does not depend on earlier output: see [`EncodeOnce`].
 #[derive(Clone, Debug, Message)]

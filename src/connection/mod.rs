@@ -339,9 +339,6 @@ impl<P: Protocol> Drop for Turn<'_, P> {
 
 impl<P: Protocol> Conn<P> {
     /// The address of this connection's actor.
-    ///
-    /// # Panics
-    /// Never in a callback: the mailbox lives as long as the connection.
     pub fn address(&self) -> Addr<Connection<P>> {
         let address = self.guard.state().address().and_then(|any| any.downcast_ref::<WeakAddr<Connection<P>>>());
         address.and_then(WeakAddr::upgrade).expect("a connection's mailbox lives as long as the connection")
@@ -349,7 +346,7 @@ impl<P: Protocol> Conn<P> {
 }
 
 impl<P: Protocol> Drop for Connection<P> {
-    /// Calls `closed` if the arbiter stopped or the turn itself panicked.
+    // Calls `closed` if the arbiter stopped or the turn itself panicked.
     fn drop(&mut self) {
         if self.conn.phase() < Phase::Closed {
             let killed = self.conn.guard.state().signals().contains(Signals::KILL);

@@ -73,12 +73,16 @@ pub trait Protocol: Sized + 'static {
     ///
     /// Bytes sent here are written once the connection is ready. [`Next::Stop`] closes the connection without a
     /// handshake.
+    ///
+    /// Default: [`Next::Continue`].
     fn init(&mut self, conn: &mut Conn<Self>) -> Next<Self> {
         let _ = conn;
         Next::Continue
     }
 
     /// Called once the connection is ready, before any packet or message.
+    ///
+    /// Default: [`Next::Continue`].
     fn ack(&mut self, conn: &mut Conn<Self>) -> Next<Self> {
         let _ = conn;
         Next::Continue
@@ -88,12 +92,14 @@ pub trait Protocol: Sized + 'static {
     fn packet(&mut self, packet: Packet<Self>, conn: &mut Conn<Self>) -> Next<Self>;
 
     /// Called for each message that the program sent, and each item of a stream added with [`Conn::add_stream`].
+    ///
+    /// Default: [`Next::Continue`]; the message is dropped.
     fn user(&mut self, message: Self::User, conn: &mut Conn<Self>) -> Next<Self> {
         let _ = (message, conn);
         Next::Continue
     }
 
-    /// Called when the peer was silent for the idle timeout, or did not complete a packet within the packet timeout.
+    /// Called when the peer was silent for as long as the idle timeout, or did not complete a packet within the packet timeout.
     ///
     /// [`Next::Continue`] starts the timeout again. The bytes of an incomplete packet are in [`Timeout::Packet`]; they
     /// are discarded afterwards.
@@ -107,8 +113,10 @@ pub trait Protocol: Sized + 'static {
     /// Called when the peer has shut down its sending side, after all its packets were delivered.
     ///
     /// With [`half_close`](crate::Builder::half_close) off (the default), the connection ends after this callback.
-    /// Replies and futures that it returns are still sent and waited for. With `half_close` on, the connection stays
+    /// A reply that it returns is still sent, and a future is still awaited. With `half_close` on, the connection stays
     /// open unless this callback stops it.
+    ///
+    /// Default: [`Next::Continue`].
     fn half_closed(&mut self, conn: &mut Conn<Self>) -> Next<Self> {
         let _ = conn;
         Next::Continue
@@ -116,12 +124,14 @@ pub trait Protocol: Sized + 'static {
 
     /// Called when the last packet of a [`Count`](crate::Active::Count) was delivered and the socket became passive, as
     /// `tcp_passive` in Erlang's `inet`.
+    ///
+    /// Default: [`Next::Continue`].
     fn passive(&mut self, conn: &mut Conn<Self>) -> Next<Self> {
         let _ = conn;
         Next::Continue
     }
 
-    /// Called when the pool shuts down. A connection that waits for a future is called after the wait.
+    /// Called when the pool shuts down. If the connection is waiting for a future, this is called afterwards.
     ///
     /// A connection that stays open is ended at `deadline`; `None` means that there is no deadline.
     ///

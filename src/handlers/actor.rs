@@ -31,7 +31,8 @@ pub struct ActorService<A: Actor> {
     start: StartFn<A>,
 }
 
-/// Sent to an actor that owns a socket once the pool has registered it. From then on, the actor is found, listed and drained.
+/// Sent to an actor that owns a socket once the pool has registered its connection. From then on, the actor is found, listed
+/// and drained.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 pub struct Ack {

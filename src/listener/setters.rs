@@ -14,13 +14,14 @@ use crate::handshake::Handshake;
 impl Listener {
     /// Sets the name that connections, logs and [`listeners`](crate::PoolHandle::listeners) report.
     ///
-    /// Default: the address that the listener is bound to.
+    /// Default: the address that the listener is bound to. The only listener of [`bind`](crate::Builder::bind) has the name of
+    /// its pool.
     pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
         self.name = Some(name.into());
         self
     }
 
-    /// Limits the number of connections of this listener, in addition to the limit of the pool. 0 fails the start.
+    /// Limits the number of connections of this listener, in addition to the limit of the pool. 0 is rejected at the start.
     ///
     /// Default: the limit of the pool.
     pub fn max_connections(mut self, connections: usize) -> Self {
@@ -59,7 +60,7 @@ impl Listener {
 /// [`from_transport`](Listener::from_transport) none is supported, because the transport is already open.
 impl Listener {
     /// Sets how many connections the kernel queues before an acceptor accepts them. The system may lower it (on Linux to
-    /// `net.core.somaxconn`). 0 fails the start.
+    /// `net.core.somaxconn`). 0 is rejected at the start.
     ///
     /// Default: 1,024. An [inherited](Listener::from_socket) socket keeps its own.
     pub fn backlog(mut self, connections: u32) -> Self {
@@ -85,7 +86,7 @@ impl Listener {
     }
 
     /// Sets the size in bytes of each connection's kernel buffer for data that is sent and not yet acknowledged
-    /// (`SO_SNDBUF`; Linux doubles it). 0 fails the start.
+    /// (`SO_SNDBUF`; Linux doubles it). 0 is rejected at the start.
     ///
     /// Default: the system's; TCP adjusts it automatically.
     pub fn send_buffer(mut self, bytes: usize) -> Self {
@@ -94,7 +95,7 @@ impl Listener {
     }
 
     /// Sets the size in bytes of each connection's kernel buffer for data that is received and not yet read (`SO_RCVBUF`;
-    /// Linux doubles it). 0 fails the start.
+    /// Linux doubles it). 0 is rejected at the start.
     ///
     /// Default: the system's; TCP adjusts it automatically.
     pub fn receive_buffer(mut self, bytes: usize) -> Self {

@@ -43,7 +43,8 @@ impl Drain {
     /// sets no limit.
     ///
     /// The whole drain takes at most the delay, 1 second for acceptors on blocked arbiters, the grace period, 0.5 seconds
-    /// for queued bytes, and 1 second for connections on blocked arbiters. Give the process that long before it is killed.
+    /// for queued bytes, and 1 second for connections on blocked arbiters. Set the kill timeout of the
+    /// process manager (such as `TimeoutStopSec` of systemd) to at least that.
     pub fn grace(grace: impl Into<Option<Duration>>) -> Self {
         Drain { grace: grace.into(), delay: Duration::ZERO, backlog_on_close: None }
     }

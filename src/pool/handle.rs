@@ -161,7 +161,7 @@ impl<A> Pool<A> {
     /// 4. At the deadline the remaining connections are stopped; their queued bytes are sent first. Half a second later
     ///    they are aborted.
     ///
-    /// Another call during a drain ends a delay and can only make the deadline earlier. Each call returns when the pool has
+    /// A second call during a drain cuts its delay short. It can make the deadline earlier, but not later. Each call returns when the pool has
     /// ended.
     ///
     /// [`Builder::backlog_on_close`]: crate::Builder::backlog_on_close

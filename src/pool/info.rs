@@ -103,7 +103,7 @@ pub struct DrainReport {
     pub finished: usize,
     /// Connections that were ended at the deadline.
     pub forced: usize,
-    /// Peers that were held, or in the kernel's queue, when the listening sockets closed, and were refused.
+    /// Peers refused because they were still held, or in the kernel's queue, when the listening sockets closed.
     pub unserved: usize,
     /// Connections closed since the drain started, by reason.
     pub closed: Counts<CloseReason>,

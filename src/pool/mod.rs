@@ -220,7 +220,7 @@ impl Handler<Exited> for AcceptorPool {
 }
 
 impl Drop for AcceptorPool {
-    /// Runs when the pool's own arbiter stopped. Connections on other arbiters are drained with the default grace period.
+    // Runs when the pool's own arbiter stopped. Connections on other arbiters are drained with `Settings::grace`.
     fn drop(&mut self) {
         if !self.ended {
             self.shared.start_drain();

@@ -17,7 +17,7 @@ pub struct ConnectionInfo {
     pub peer: Address,
     /// The name of the listener that accepted it.
     pub listener: Arc<str>,
-    /// The time since it was accepted, with a resolution of 0.1 s.
+    /// The time since it was accepted.
     pub age: Duration,
     /// The time since the peer last sent something, with a resolution of 0.1 s.
     pub idle: Duration,
