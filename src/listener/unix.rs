@@ -158,8 +158,7 @@ impl Transport for Unix {
         let open = self.socket.lock();
         let open =
             open.as_ref().ok_or_else(|| io::Error::new(io::ErrorKind::NotConnected, "the listener is suspended"))?;
-        let socket = mio::net::UnixListener::from_std(open.socket.try_clone()?);
-        Ok(Box::new(UnixAccept { socket: Readiness::of(socket)?, options: self.options.clone() }))
+        Ok(Box::new(UnixAccept { socket: Readiness::of(open.socket.try_clone()?)?, options: self.options.clone() }))
     }
 
     fn suspend(&self) -> io::Result<()> {
@@ -180,7 +179,7 @@ impl Transport for Unix {
 }
 
 struct UnixAccept {
-    socket: Readiness<mio::net::UnixListener>,
+    socket: Readiness<UnixListener>,
     options: Arc<SocketOptions>,
 }
 
@@ -191,7 +190,8 @@ impl Accept for UnixAccept {
 
     fn try_accept(&mut self) -> io::Result<Accepted> {
         let (stream, peer) = self.socket.accept(|socket| socket.accept())?;
-        let stream = UnixStream::from_std(stream.into())?;
+        stream.set_nonblocking(true)?;
+        let stream = UnixStream::from_std(stream)?;
         // Unix sockets do not inherit these options from the listening socket.
         self.options.set_buffers(&SockRef::from(&stream))?;
         self.options.call_on_accept(&stream)?;

@@ -309,3 +309,34 @@ async fn an_open_unix_listener_can_be_used() {
     stop(pool).await;
     assert!(!path.exists());
 }
+
+/// Connects from a socket whose path fills the whole address, without a NUL at its end. The kernel allows that.
+#[cfg(target_os = "linux")]
+#[allow(unsafe_code)]
+fn dial_from_the_longest_path(path: &Path, folder: &Folder, number: usize) -> socket2::Socket {
+    let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
+    let mut address = libc::sockaddr_un { sun_family: libc::AF_UNIX as _, sun_path: [b'x' as _; 108] };
+    let name = folder.path(&format!("{number}"));
+    let name = std::os::unix::ffi::OsStrExt::as_bytes(name.as_os_str());
+    address.sun_path.iter_mut().zip(name).for_each(|(to, from)| *to = *from as _);
+    let length = size_of_val(&address) as libc::socklen_t;
+    // SAFETY: the descriptor is open, and `address` is a valid `sockaddr_un` of this length.
+    let bound = unsafe { libc::bind(std::os::fd::AsRawFd::as_raw_fd(&socket), (&raw const address).cast(), length) };
+    assert_eq!(bound, 0, "{}", std::io::Error::last_os_error());
+    socket.connect(&socket2::SockAddr::unix(path).unwrap()).unwrap();
+    socket
+}
+
+#[cfg(target_os = "linux")]
+#[actix::test]
+async fn a_client_with_the_longest_path_is_served() {
+    let folder = Folder::create();
+    let path = folder.path("s");
+    let pool = listening(Listener::unix(&path)).await.unwrap();
+    let _clients: Vec<_> = (0..6).map(|number| dial_from_the_longest_path(&path, &folder, number)).collect();
+    in_time(pool.wait_for(|connections| connections == 6, None)).await.unwrap();
+    assert!(pool.list().iter().all(|connection| connection.peer.to_string().len() == 108), "{:?}", pool.list());
+    dial(&path).await.echo("still here").await;
+    assert_eq!(pool.info().acceptors.iter().map(|acceptor| acceptor.restarts).sum::<u64>(), 0);
+    stop(pool).await;
+}
