@@ -134,7 +134,9 @@ impl AcceptorContext {
         if !listener.allows(&accepted.peer) {
             return self.refuse(slot, listener, accepted, RefusalReason::Denied);
         }
-        let is_proxy = listener.steps.iter().any(|step| step.may_override_peer(&accepted.peer));
+        let Some(is_proxy) = listener.is_proxy(&accepted.peer) else {
+            return self.refuse(slot, listener, accepted, RefusalReason::Denied);
+        };
         match listener.limits.admit(&accepted.peer, is_proxy) {
             Ok(peer_permit) => self.serve(slot, listener, accepted, permit, peer_permit),
             Err(reason) => self.refuse(slot, listener, accepted, reason),

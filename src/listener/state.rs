@@ -5,14 +5,16 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
 use tokio::sync::watch;
+use tracing::error;
 
 use super::{Accept, Transport};
 use crate::config::BacklogPolicy;
 use crate::handshake::Handshake;
 use crate::limits::ListenerLimits;
 use crate::net::Address;
+use crate::panic::catch_panic;
 use crate::registry::RegistryShared;
-use crate::telemetry::PoolEvent;
+use crate::telemetry::{LogThrottle, PoolEvent};
 
 /// What acceptors do with the connections of a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +40,7 @@ pub(crate) struct ListenerState {
     handles: watch::Sender<usize>,
     /// How many acceptors are accepting.
     accepting: watch::Sender<usize>,
+    panics: LogThrottle,
     /// Dropped last: it reports the end after the transport is closed.
     events: ListenerEvents,
 }
@@ -82,7 +85,8 @@ impl ListenerState {
         let events = ListenerEvents { is_open: AtomicBool::new(false), shared: OnceLock::new(), listener, address };
         let (mode, handles) = (watch::Sender::new(ListenerMode::Accepting), watch::Sender::new(0));
         let accepting = watch::Sender::new(0);
-        Arc::new(ListenerState { transport, limits, steps, mode, handles, accepting, events })
+        let panics = LogThrottle::new();
+        Arc::new(ListenerState { transport, limits, steps, mode, handles, accepting, panics, events })
     }
 
     /// Sets the mode and wakes every acceptor. Setting the same mode makes acceptors re-read the limits.
@@ -96,7 +100,28 @@ impl ListenerState {
 
     /// Whether every handshake step allows this peer.
     pub(crate) fn allows(&self, peer: &Address) -> bool {
-        self.steps.iter().all(|step| step.allows(peer))
+        self.steps.iter().all(|step| self.catch_panic(|| step.allows(peer)).unwrap_or(false))
+    }
+
+    /// Whether a handshake step may report another peer in place of this one. `None` if a step panics.
+    pub(crate) fn is_proxy(&self, peer: &Address) -> Option<bool> {
+        for step in &self.steps {
+            if self.catch_panic(|| step.may_override_peer(peer))? {
+                return Some(true);
+            }
+        }
+        Some(false)
+    }
+
+    fn catch_panic<R>(&self, call: impl FnOnce() -> R) -> Option<R> {
+        let result = catch_panic(call);
+        result
+            .map_err(|panic| {
+                let listener = &**self.limits.name();
+                self.panics
+                    .log(|left_out| error!(listener, panic, left_out, "a handshake step panicked; peer refused"));
+            })
+            .ok()
     }
 
     /// Whether an access rule or a handshake step refuses this peer, regardless of any limit.

@@ -1,6 +1,8 @@
 //! What comes between accept and ready: in the connection, bounded in time and number, and an ending of its own.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_acceptor::{
@@ -242,6 +244,51 @@ async fn fn_and_actor_get_their_socket_after_the_handshake() {
         eventually(|| pool.info().accepted == 3).await;
         in_time(pool.wait_for(|n| n == 0, None)).await.unwrap();
         assert_eq!(pool.info().closed.get(CloseReason::Handshake), 2);
+        in_time(pool.stop(None)).await;
+    }
+}
+
+/// Panics when it is asked about a peer: whether it allows it, or whether it is a proxy. Once it may, it does nothing.
+struct Panics {
+    allows: bool,
+    left: Arc<AtomicUsize>,
+}
+
+impl Panics {
+    fn ask(&self, here: bool) {
+        let is_left = || self.left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_ok();
+        assert!(!(here && is_left()), "as asked");
+    }
+}
+
+impl Handshake for Panics {
+    fn handshake(&self, stream: Stream, _: &Address) -> LocalBoxFuture<'static, Result<Handshaken, HandshakeError>> {
+        Box::pin(async move { Ok(Handshaken::new(stream)) })
+    }
+
+    fn allows(&self, _: &Address) -> bool {
+        self.ask(self.allows);
+        true
+    }
+
+    fn may_override_peer(&self, _: &Address) -> bool {
+        self.ask(!self.allows);
+        false
+    }
+}
+
+#[actix::test]
+async fn a_panic_of_a_step_in_the_acceptor_refuses_one_peer() {
+    for allows in [true, false] {
+        let left = Arc::new(AtomicUsize::new(6));
+        let listener = Listener::tcp("127.0.0.1:0").handshake(Panics { allows, left });
+        let pool = AcceptorPool::with_protocol(|_| Echo).acceptors(1).listener(listener).start().await.unwrap();
+        for _ in 0..6 {
+            connect(&pool).await.until_gone().await;
+        }
+        connect(&pool).await.echo("served").await;
+        assert_eq!(pool.info().refused.get(RefusalReason::Denied), 6);
+        assert_eq!(pool.info().acceptors[0].restarts, 0);
         in_time(pool.stop(None)).await;
     }
 }
