@@ -169,3 +169,15 @@ async fn a_denied_peer_is_counted_as_denied_at_the_limit() {
     assert_eq!((refused(&pool, RefusalReason::Denied), refused(&pool, RefusalReason::Limit)), (1, 1));
     ends(&pool).await;
 }
+
+#[actix::test]
+async fn a_rule_for_mapped_addresses_denies_ipv4_peers() {
+    for block in ["::ffff:127.0.0.9", "::ffff:127.0.0.8/125"] {
+        let counter = ConnectionCounter::default();
+        let pool = counter.pool().rules([Rule::deny(block).unwrap()]).bind("127.0.0.1:0").await.unwrap();
+        connect_from(&pool, "127.0.0.9").await.expect_closed_after("").await;
+        let _served = served_from(&pool, "127.0.0.1").await;
+        eventually(|| refused(&pool, RefusalReason::Denied) == 1).await;
+        ends(&pool).await;
+    }
+}
