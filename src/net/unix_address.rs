@@ -1,6 +1,6 @@
 //! The address of a Unix socket.
 
-use std::fmt;
+use std::fmt::{self, Write};
 use std::os::unix::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -63,9 +63,36 @@ fn abstract_name(address: &SocketAddr) -> Option<&[u8]> {
 impl fmt::Display for UnixAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            UnixAddress::Path(path) => path.display().fmt(f),
-            UnixAddress::Abstract(name) => write!(f, "@{}", String::from_utf8_lossy(name)),
+            UnixAddress::Path(path) => escaped(&path.to_string_lossy(), f),
+            UnixAddress::Abstract(name) => {
+                f.write_char('@')?;
+                escaped(&String::from_utf8_lossy(name), f)
+            }
             UnixAddress::Unnamed => f.write_str("unnamed"),
         }
+    }
+}
+
+/// A client chooses the name that its socket is bound to: a line break in it must not begin a line of a log.
+fn escaped(text: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    text.chars().try_for_each(|char| {
+        if char.is_control() {
+            write!(f, "{}", char.escape_default())
+        } else {
+            f.write_char(char)
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_of_a_path_are_escaped() {
+        let path = UnixAddress::path("/tmp/a\nINFO forged\u{1b}[2J.sock");
+        assert_eq!(path.to_string(), "/tmp/a\\nINFO forged\\u{1b}[2J.sock");
+        assert_eq!(UnixAddress::abstract_name(b"a\rb").to_string(), "@a\\rb");
+        assert_eq!(UnixAddress::path("/run/größe.sock").to_string(), "/run/größe.sock");
     }
 }
