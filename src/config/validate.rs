@@ -5,6 +5,9 @@ use std::fmt::Debug;
 use super::{AtLimit, Rate, Settings};
 use crate::error::InvalidSetting;
 
+/// actix reserves the upper half of the number range.
+const MAX_MAILBOX: usize = u32::MAX as usize;
+
 impl Settings {
     /// Every setting that is invalid, by itself or in combination with another.
     pub(crate) fn invalid_settings(&self) -> Vec<InvalidSetting> {
@@ -17,6 +20,10 @@ impl Settings {
                 InvalidSetting::new("watermarks", why)
             }),
             at_least_1("mailbox_capacity", Some(self.mailbox_capacity)),
+            (self.mailbox_capacity > MAX_MAILBOX).then(|| {
+                let why = format!("must be at most {MAX_MAILBOX} (got {})", self.mailbox_capacity);
+                InvalidSetting::new("mailbox_capacity", why)
+            }),
             (self.max_age.is_none() && !jitter.is_zero()).then(|| {
                 let why = format!("must be zero unless `max_age` is set (got {jitter:?})");
                 InvalidSetting::new("max_age_jitter", why)

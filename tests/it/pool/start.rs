@@ -144,6 +144,7 @@ async fn invalid_settings_are_refused_before_bind() {
         (echo().acceptors(0), "acceptors"),
         (echo().watermarks(10, 11), "watermarks"),
         (echo().mailbox_capacity(0), "mailbox_capacity"),
+        (echo().mailbox_capacity(usize::MAX), "mailbox_capacity"),
         (echo().max_age_jitter(second), "max_age_jitter"),
         (echo().start_timeout(Duration::ZERO), "start_timeout"),
         (echo().max_frame(0), "max_frame"),
