@@ -27,6 +27,7 @@ type BoxedFuture<P> = Pin<Box<dyn ActorFuture<Connection<P>, Output = ()>>>;
 
 /// The futures that message handlers spawned.
 struct Futures<P: Protocol> {
+    /// Kept when nothing is left to poll: a handle must not come to stand for a later future.
     last: SpawnHandle,
     /// `None` while the future is being polled.
     spawned: Vec<(SpawnHandle, Option<BoxedFuture<P>>)>,
@@ -47,7 +48,7 @@ impl<P: Protocol> ConnectionContext<P> {
     /// Whether there are futures to poll.
     #[inline]
     pub(super) fn has_futures(&self) -> bool {
-        self.futures.is_some()
+        self.futures.as_ref().is_some_and(|futures| !futures.spawned.is_empty() || !futures.waits.is_empty())
     }
 
     /// Whether a message handler waits for a future.
@@ -93,9 +94,6 @@ impl<P: Protocol> ConnectionContext<P> {
                     index = at + 1;
                 }
             }
-        }
-        if self.futures().spawned.is_empty() && self.futures().waits.is_empty() {
-            self.futures = None;
         }
     }
 

@@ -292,3 +292,20 @@ async fn an_events_connection_handles_custom_messages() {
     peer.echo("one\ntwo\n").await;
     assert_eq!(in_time(address.send(Count)).await.unwrap(), 2);
 }
+
+#[actix::test]
+async fn the_handle_of_a_finished_future_cancels_no_other() {
+    let (_pool, _peer, address, mut words) = action_connection().await;
+    let spawn = |reply: &'static str, passed: futures::future::BoxFuture<'static, ()>| {
+        in_time(address.send(Request::to(move |act, ctx| {
+            ctx.spawn(passed.into_actor(act).map(move |(), act, ctx| respond(reply, act, ctx)))
+        })))
+    };
+    let finished = spawn("first", Box::pin(async {})).await.unwrap();
+    words.expect(&["first"]).await;
+    let gate = Gate::new();
+    spawn("second", Box::pin(gate.passed())).await.unwrap();
+    assert!(!in_time(address.send(Request::to(move |_, ctx| ctx.cancel_future(finished)))).await.unwrap());
+    gate.open();
+    words.expect(&["second"]).await;
+}
