@@ -160,6 +160,10 @@ impl<P: Protocol> Connection<P> {
         if self.conn.active == Active::Count(0) && self.is_open() {
             self.conn.active = Active::Passive;
             self.call_caught(Trigger::Own, |me, conn| me.passive(conn));
+            // Set again by `passive` itself, it is announced already: another call would never end.
+            if self.conn.active == Active::Count(0) {
+                self.conn.active = Active::Passive;
+            }
         }
     }
 

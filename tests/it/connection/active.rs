@@ -138,3 +138,17 @@ async fn passive_may_ask_for_more_and_may_stop() {
     assert!(matches!(callbacks.next().await, Call::Closed(CloseReason::Local, _)));
     assert_eq!(peer.read_to_end().await, b"");
 }
+
+#[actix::test]
+async fn a_count_of_zero_in_passive_delivers_nothing() {
+    let (pool, mut callbacks, _peer) = begin(Active::Count(1), |call, conn| {
+        if let Call::Passive = call {
+            conn.set_active(Active::Count(0));
+        }
+        protocol_default(call)
+    })
+    .await;
+    takes(&pool, &mut callbacks, &PACKETS[..1], true).await;
+    set(&pool, Active::Always).await;
+    takes(&pool, &mut callbacks, &PACKETS[1..], false).await;
+}
