@@ -18,6 +18,9 @@ const LINGER_MAX: u64 = 2_000;
 /// A peer that has sent nothing for this time, in milliseconds, has stopped sending.
 const LINGER_QUIET: u64 = 500;
 
+/// How long a connection that has reached its maximum age may take to send what is queued, in milliseconds.
+const AGE_FLUSH: u64 = 500;
+
 /// A close that waits until the peer stops sending.
 #[derive(Debug, Default)]
 pub(super) struct Linger {
@@ -170,12 +173,18 @@ impl<P: Protocol> Connection<P> {
     /// Handles a deadline while closing: the peer may not be reading what is queued.
     pub(super) fn expire_closing(&mut self, now: u64) {
         let has_unsent = self.conn.unsent() > 0 || self.has(Flags::UNFLUSHED);
-        if has_unsent && self.conn.guard.deadlines.has_send_expired(now) {
-            let why = self.cold().why.take();
-            self.end(match why {
-                None | Some(Closed::Local | Closed::Shutdown | Closed::Peer(_)) => Closed::SendTimeout,
-                Some(why) => why,
-            });
-        }
+        let deadlines = &self.conn.guard.deadlines;
+        let end = if has_unsent && deadlines.has_send_expired(now) {
+            Closed::SendTimeout
+        } else if deadlines.age_deadline().is_some_and(|age| age + AGE_FLUSH <= now) {
+            Closed::MaxAge
+        } else {
+            return;
+        };
+        let why = self.cold().why.take();
+        self.end(match why {
+            None | Some(Closed::Local | Closed::Shutdown | Closed::Peer(_)) => end,
+            Some(why) => why,
+        });
     }
 }

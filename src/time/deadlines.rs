@@ -197,7 +197,8 @@ impl Deadlines {
             .min()
     }
 
-    fn age_deadline(&self) -> Option<u64> {
+    /// When the connection reaches its maximum age.
+    pub(crate) fn age_deadline(&self) -> Option<u64> {
         (self.expires != 0).then_some(self.expires)
     }
 

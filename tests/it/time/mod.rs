@@ -1,4 +1,5 @@
 //! Timeouts on a paused clock.
 
+mod age;
 mod idle;
 mod packet;
