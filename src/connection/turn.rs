@@ -97,7 +97,7 @@ impl<P: Protocol> Connection<P> {
             state.clear(Signals::DRAIN);
             self.conn.flags.insert(Flags::DRAINING);
             if !self.conn.is_closing() {
-                let deadline = self.conn.guard.registry().drain_progress().and_then(|drain| drain.deadline);
+                let deadline = self.conn.guard.registry().drain_deadline();
                 self.call_caught(Trigger::Shutdown, |me, conn| me.shutdown(deadline, conn));
             }
         }

@@ -221,10 +221,12 @@ impl PoolState {
         for registry in self.registries.all() {
             registry.drain(deadline);
         }
+        // The deadline may be nearer than that of an earlier call: who waits for the last connection looks at it again.
+        self.registries.shared().changed.notify_waiters();
     }
 
     fn deadline(&self) -> Option<Instant> {
-        self.registries.all().iter().filter_map(|registry| registry.drain_progress()?.deadline).min()
+        self.registries.all().iter().filter_map(|registry| registry.drain_deadline()).min()
     }
 
     /// Waits until no connection is left. Returns `give_up` after the last flush at the deadline at the latest.

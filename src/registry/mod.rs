@@ -300,6 +300,11 @@ impl Registry {
         }
     }
 
+    /// When a drain ends the remaining connections.
+    pub(crate) fn drain_deadline(&self) -> Option<Instant> {
+        self.contents.lock().drain.and_then(|drain| drain.deadline)
+    }
+
     /// The progress of the drain. A live connection that was ended at the deadline counts as forced, unless it was already
     /// closing by itself.
     pub(crate) fn drain_progress(&self) -> Option<DrainProgress> {

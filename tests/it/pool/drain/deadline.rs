@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use actix_acceptor::{telemetry::CloseReason, Drain};
-
+use actix::prelude::*;
+use actix_acceptor::{handlers::Ack, telemetry::CloseReason, AcceptorPool, Drain, Socket};
 use support::draining::*;
 use support::*;
+use tokio::sync::mpsc::unbounded_channel;
 
 /// The time that queued bytes have once the deadline has passed.
 const LAST_FLUSH: Duration = Duration::from_millis(500);
@@ -112,5 +113,42 @@ async fn a_second_drain_can_only_shorten_the_deadline() {
             assert_eq!(counts(&in_time(report).await.unwrap()), [1, 0, 1, 0]);
         }
         assert!(drained.shutdowns.recv().await.is_none(), "told once");
+    }
+}
+
+/// Owns a socket and does nothing with it, whatever the pool asks for.
+struct Idle {
+    _socket: Socket,
+}
+
+impl Actor for Idle {
+    type Context = Context<Self>;
+}
+
+impl Handler<Ack> for Idle {
+    type Result = ();
+
+    fn handle(&mut self, _: Ack, _: &mut Context<Self>) {}
+}
+
+#[actix::test]
+async fn a_second_drain_returns_although_an_actor_ignores_both() {
+    let (sender, mut told) = unbounded_channel();
+    let pool = AcceptorPool::with_actor(move |socket| {
+        let (draining, sender) = (socket.draining(), sender.clone());
+        actix_rt::spawn(async move {
+            draining.await;
+            sender.send(()).unwrap();
+        });
+        Ok(Idle { _socket: socket }.start())
+    });
+    let pool = pool.acceptors(1).bind("127.0.0.1:0").await.unwrap();
+    let _peer = connect(&pool).await;
+    in_time(pool.wait_for(|connections| connections == 1, None)).await.unwrap();
+    let first = begin(&pool, Drain::grace(None)).await;
+    // From now on the pool waits for its last connection.
+    in_time(told.recv()).await.unwrap();
+    for report in [in_time(pool.stop(Duration::ZERO)).await, in_time(first).await.unwrap()] {
+        assert_eq!(counts(&report), [1, 0, 1, 0]);
     }
 }
