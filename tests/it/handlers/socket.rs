@@ -3,9 +3,10 @@
 use std::io::{self, ErrorKind};
 use std::time::Duration;
 
+use actix_acceptor::transport::{Accepted, Address, Stream};
 use actix_acceptor::{handlers::NoActor, telemetry::CloseReason, AcceptorPool, Pool, Socket};
 use support::*;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufWriter};
 use tokio::sync::mpsc::{unbounded_channel, UnboundedReceiver};
 
 /// Notes this, reads one byte, tells how that went, and returns as is said.
@@ -169,4 +170,33 @@ async fn draining_resolves_when_the_socket_is_gone() {
     in_time(told.recv()).await.unwrap();
     counted_as(&pool, CloseReason::Local).await;
     in_time(pool.stop(None)).await;
+}
+
+#[test]
+fn a_finished_flush_ends_the_send_timeout() {
+    paused(async {
+        let limit = Duration::from_secs(1);
+        let serve = |mut socket: Socket| async move {
+            socket.write_all(&[7; 100 * 1024]).await?;
+            socket.flush().await?;
+            let byte = socket.read_u8().await?;
+            socket.write_u8(byte).await?;
+            socket.shutdown().await
+        };
+        let builder = AcceptorPool::with_fn(serve).send_timeout(limit).idle_timeout(None);
+        let (pool, script_handle) = in_memory(builder).await;
+        let (theirs, ours) = tokio::io::duplex(64 * 1024);
+        script_handle.accept(move || {
+            // Takes everything at once, so that only the flush waits for the peer.
+            let buffered = BufWriter::with_capacity(256 * 1024, ours);
+            Ok(Accepted { stream: Stream::other(buffered), peer: Address::Other("memory".into()) })
+        });
+        let mut peer = Peer(theirs);
+        elapse(limit / 2).await;
+        peer.read_exact(100 * 1024).await;
+        elapse(5 * limit).await;
+        peer.send("x").await;
+        assert_eq!(peer.read_to_end().await, b"x");
+        counted_as(&pool, CloseReason::Local).await;
+    });
 }
