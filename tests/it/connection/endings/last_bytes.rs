@@ -190,3 +190,21 @@ fn a_half_closed_peer_that_does_not_read_counts_as_send_timeout() {
         in_time(pool.stop(Duration::ZERO)).await;
     });
 }
+
+#[test]
+fn a_failed_write_keeps_the_reason_of_a_failure() {
+    paused(async {
+        let (recorder, mut closings) = Recorder::new();
+        let builder = AcceptorPool::with_protocol(move |_| SendAndEnd(recorder.clone())).framing(Framing::lines());
+        let (pool, script_handle) = in_memory(builder).await;
+        for (way, reason) in [("fail", CloseReason::Error), ("stop", CloseReason::Peer)] {
+            let mut peer = script_handle.connect();
+            peer.send(format!("{way} {MIB}\n")).await;
+            // It is closing by now, and most of the answer is queued.
+            peer.read_exact(1).await;
+            drop(peer);
+            assert_eq!(closings.reason().await, reason, "{way}");
+        }
+        in_time(pool.stop(Duration::ZERO)).await;
+    });
+}
