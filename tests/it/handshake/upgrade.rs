@@ -3,7 +3,7 @@
 use actix_acceptor::transport::{Address, Handshake, HandshakeError, Handshaken, LocalBoxFuture, Stream};
 use actix_acceptor::{telemetry::CloseReason, AcceptorPool, Next, Socket};
 use bytes::Bytes;
-use support::{connect, in_time, protocol_default, Call, Probe, TIME_LIMIT};
+use support::{connect, in_memory, in_time, paused, protocol_default, Call, Probe, TIME_LIMIT};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::custom::{greeted, HeloHandshake};
@@ -47,6 +47,29 @@ async fn an_upgrade_keeps_the_results_of_earlier_handshakes() {
         assert_eq!(peer.read_to_end().await, b"none at all");
         in_time(pool.stop(None)).await;
     }
+}
+
+#[test]
+fn bytes_queued_before_an_upgrade_are_sent_before_it() {
+    paused(async {
+        // More than the transport holds.
+        const LENGTH: usize = 300 * 1024;
+        let (builder, mut callbacks) = Probe::pool(|call, conn| match call {
+            Call::Packet(packet) if &packet[..] == b"upgrade" => {
+                conn.send(Bytes::from(vec![b'x'; LENGTH])).unwrap();
+                Next::upgrade(SecondHandshake)
+            }
+            Call::Packet(packet) => Next::Send(packet.clone()),
+            other => protocol_default(other),
+        });
+        let (_pool, script_handle) = in_memory(builder).await;
+        let mut peer = script_handle.connect();
+        peer.send(b"upgrade").await;
+        callbacks.until(&Call::packet("upgrade")).await;
+        assert_eq!(peer.read_exact(LENGTH).await, [b'x'; LENGTH]);
+        peer.expect(b"again").await;
+        peer.echo(b"upgraded").await;
+    });
 }
 
 #[actix::test]
