@@ -86,6 +86,28 @@ async fn a_socket_with_a_close_reason_keeps_its_limits() {
 }
 
 #[test]
+fn an_async_fn_may_clean_up_after_a_kill() {
+    paused(async {
+        let (tell, mut told) = unbounded_channel();
+        let serve = move |mut socket: Socket| {
+            let tell = tell.clone();
+            async move {
+                let error = socket.read_u8().await.unwrap_err().kind();
+                elapse(ms(50)).await;
+                tell.send(error).unwrap();
+            }
+        };
+        let (pool, script_handle) = in_memory(AcceptorPool::with_fn(serve)).await;
+        let mut peer = script_handle.connect();
+        eventually(|| pool.connections() == 1).await;
+        assert!(pool.kill(pool.list()[0].id));
+        assert_eq!(in_time(told.recv()).await, Some(ErrorKind::ConnectionAborted));
+        peer.until_gone().await;
+        counted_as(&pool, CloseReason::Killed).await;
+    });
+}
+
+#[test]
 fn silence_between_two_reads_does_not_count() {
     paused(async {
         let limit = Duration::from_secs(1);
