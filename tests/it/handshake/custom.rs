@@ -16,7 +16,8 @@ use actix_acceptor::{
 use bytes::Bytes;
 use futures::future::LocalBoxFuture;
 use support::{
-    connect, eventually, in_time, protocol_default, Call, Echo, Peer, Probe, Recorded, Recorder, SocketActor,
+    connect, elapse, eventually, in_time, paused, protocol_default, Call, Echo, Peer, Probe, Recorded, Recorder,
+    ScriptedTransport, SocketActor,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -318,4 +319,19 @@ async fn a_peer_refused_before_its_handshake_gets_no_message() {
     let plain = pool.listeners()[1].address.socket().unwrap();
     Peer(tokio::net::TcpStream::connect(plain).await.unwrap()).expect_closed_after("full").await;
     in_time(pool.stop(None)).await;
+}
+
+#[test]
+fn a_handshake_timeout_of_zero_is_disabled() {
+    paused(async {
+        let (transport, script_handle) = ScriptedTransport::in_memory();
+        let listener = Listener::from_transport(transport).handshake(HeloHandshake);
+        let builder = AcceptorPool::with_protocol(|_| Echo).handshake_timeout(Duration::ZERO).on_current_arbiter();
+        let _pool = builder.listener(listener).start().await.unwrap();
+        let mut peer = script_handle.connect();
+        elapse(Duration::from_secs(100)).await;
+        peer.send(b"HELO\n").await;
+        peer.expect(b"EHLO\n").await;
+        peer.echo(b"served").await;
+    });
 }
