@@ -222,3 +222,19 @@ fn a_finished_flush_ends_the_send_timeout() {
         counted_as(&pool, CloseReason::Local).await;
     });
 }
+
+#[test]
+fn a_partial_write_counts_the_bytes_that_were_written() {
+    paused(async {
+        const LENGTH: usize = 200 * 1024;
+        let serve = |mut socket: Socket| async move { socket.write_all(&[7; LENGTH]).await };
+        let (pool, script_handle) = in_memory(AcceptorPool::with_fn(serve)).await;
+        let mut peer = script_handle.connect();
+        // The transport holds 64 KiB.
+        eventually(|| pool.info().bytes_out > 0).await;
+        assert_eq!(pool.info().bytes_out, 64 * 1024);
+        assert_eq!(peer.read_to_end().await.len(), LENGTH);
+        counted_as(&pool, CloseReason::Local).await;
+        assert_eq!(pool.info().bytes_out, LENGTH as u64);
+    });
+}
