@@ -130,6 +130,29 @@ fn silence_between_two_reads_does_not_count() {
 }
 
 #[test]
+fn the_idle_timeout_still_fires_after_a_pause_between_reads() {
+    paused(async {
+        let limit = Duration::from_secs(1);
+        let (tell, mut told) = unbounded_channel();
+        let serve = move |mut socket: Socket| {
+            let tell = tell.clone();
+            async move {
+                let byte = socket.read_u8().await.unwrap();
+                elapse(2 * limit).await;
+                socket.write_u8(byte).await.unwrap();
+                tell.send(socket.read_u8().await.unwrap_err().kind()).unwrap();
+            }
+        };
+        let (pool, script_handle) = in_memory(AcceptorPool::with_fn(serve).idle_timeout(limit)).await;
+        let mut peer = script_handle.connect();
+        elapse(limit / 2).await;
+        peer.echo("1").await;
+        assert_eq!(in_time(told.recv()).await, Some(ErrorKind::TimedOut));
+        counted_as(&pool, CloseReason::Idle).await;
+    });
+}
+
+#[test]
 fn a_peer_that_keeps_sending_is_not_idle() {
     paused(async {
         let limit = Duration::from_secs(1);
