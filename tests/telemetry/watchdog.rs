@@ -259,6 +259,22 @@ async fn a_blocking_factory_is_logged_with_its_peer() {
 }
 
 #[actix::test]
+async fn a_blocking_start_of_an_actor_is_logged_with_its_peer() {
+    logs::listen();
+    let (gate, open) = Gate::new();
+    let builder = AcceptorPool::with_actor(move |socket| {
+        gate.pass();
+        Ok(SocketActor::start(socket, echo))
+    });
+    let builder = builder.name("a slow start").watchdog(LIMIT).observer(GateOpener(open));
+    let pool = builder.bind("127.0.0.1:0").await.unwrap();
+    connect(&pool).await.echo("hello").await;
+    assert_eq!(pool.info().blocked, 1);
+    assert!(logged("a slow start").await.is("id", "1"));
+    in_time(pool.stop(None)).await;
+}
+
+#[actix::test]
 async fn only_blocking_async_fns_are_logged() {
     async fn serve(mut socket: Socket, gate: Gate, may_go_on: Arc<Notify>) -> std::io::Result<()> {
         loop {

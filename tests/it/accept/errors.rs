@@ -5,7 +5,7 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use actix_acceptor::{AcceptorPool, Connection, Pool};
+use actix_acceptor::{AcceptorPool, Connection, Listener, Pool};
 use support::*;
 use tokio::time::Instant;
 
@@ -104,6 +104,24 @@ fn a_pause_does_not_hold_up_a_stop() {
         pool.stop(None).await;
         assert!(started.elapsed() > Duration::from_secs(1), "it paused");
         assert!(stop.elapsed() < Duration::from_millis(100), "the stop took {:?}", stop.elapsed());
+    });
+}
+
+#[test]
+fn a_listener_that_pauses_holds_no_permit() {
+    paused(async {
+        let (failing, failing_handle) = ScriptedTransport::in_memory();
+        let (other, other_handle) = ScriptedTransport::in_memory();
+        let builder = AcceptorPool::with_protocol(|_| Echo).max_connections(1).on_current_arbiter();
+        let builder = builder.listener(Listener::from_transport(failing).name("failing"));
+        let pool = builder.listener(Listener::from_transport(other).name("other")).start().await.unwrap();
+        let tries = AcceptTimes::default();
+        (0..2).for_each(|_| tries.fail(&failing_handle, libc::ENOMEM));
+        eventually(|| failing_handle.left() == 1).await;
+        let started = Instant::now();
+        other_handle.connect().echo("the only one").await;
+        assert_eq!((started.elapsed(), failing_handle.left()), (Duration::ZERO, 1));
+        pool.stop(Duration::ZERO).await;
     });
 }
 

@@ -187,3 +187,22 @@ async fn a_socket_sends_files_too() {
     eventually(|| pool.info().closed.total() == 1).await;
     in_time(pool.stop(None)).await;
 }
+
+#[actix::test]
+async fn files_and_the_bytes_before_and_after_them_are_counted() {
+    let folder = Folder::create();
+    let (file, _) = large(&folder);
+    let (memory, connector) = Memory::new("memory");
+    let pool = AcceptorPool::with_protocol(move |_| Files(file.clone())).framing(Framing::lines());
+    let listener = Listener::tcp("127.0.0.1:0");
+    let pool = pool.listener(listener).listener(Listener::from_transport(memory)).start().await.unwrap();
+    let mut tcp = connect(&pool).await;
+    tcp.send(b"file\nlast\n").await;
+    let mut received = tcp.read_to_end().await.len();
+    let mut in_memory = Peer(in_time(connector.connect()).await.unwrap());
+    in_memory.send(b"file\nlast\n").await;
+    received += in_memory.read_to_end().await.len();
+    eventually(|| pool.info().closed.total() == 2).await;
+    assert_eq!(pool.info().bytes_out, received as u64);
+    in_time(pool.stop(None)).await;
+}

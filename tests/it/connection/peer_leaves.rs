@@ -324,6 +324,7 @@ async fn a_wait_holds_back_only_its_own_connection() {
 
 #[actix::test]
 async fn signals_during_a_wait_are_kept() {
+    let observer = EventRecorder::new();
     let (open, gate) = oneshot::channel::<()>();
     let gate = once(gate);
     let act = move |call: &Call, conn: &mut Conn<Probe>| match call {
@@ -333,7 +334,7 @@ async fn signals_during_a_wait_are_kept() {
         Call::Shutdown => Next::SendAndStop(Bytes::from_static(b"bye")),
         call => echo(call),
     };
-    let (pool, mut callbacks) = lines(act, |builder| builder).await;
+    let (pool, mut callbacks) = lines(act, |builder| builder.observer(observer.clone())).await;
     let mut peer = connect(&pool).await;
     peer.send("wait\n").await;
     callbacks.until(&Call::packet("wait")).await;
@@ -342,8 +343,8 @@ async fn signals_during_a_wait_are_kept() {
         async move { pool.stop(None).await }
     });
     eventually(|| pool.status() == actix_acceptor::info::Status::Draining).await;
-    let refused = || std::net::TcpStream::connect(pool.local_addr().unwrap()).is_err();
-    eventually(refused).await;
+    let is_closed = |event: &RecordedEvent| matches!(event, RecordedEvent::ListenerStopped { .. });
+    eventually(|| observer.seen().iter().any(is_closed)).await;
     assert_eq!(callbacks.so_far(), [], "told in the middle of a wait");
     open.send(()).unwrap();
     assert_eq!(peer.read_to_end().await, b"waited\nbye\n");

@@ -3,9 +3,10 @@
 use std::io::{self, ErrorKind};
 use std::time::Duration;
 
+use actix_acceptor::transport::{Accepted, Address, Stream};
 use actix_acceptor::{handlers::NoActor, telemetry::CloseReason, AcceptorPool, Pool, Socket};
 use support::*;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufWriter};
 use tokio::sync::mpsc::{unbounded_channel, UnboundedReceiver};
 
 /// Notes this, reads one byte, tells how that went, and returns as is said.
@@ -85,6 +86,28 @@ async fn a_socket_with_a_close_reason_keeps_its_limits() {
 }
 
 #[test]
+fn an_async_fn_may_clean_up_after_a_kill() {
+    paused(async {
+        let (tell, mut told) = unbounded_channel();
+        let serve = move |mut socket: Socket| {
+            let tell = tell.clone();
+            async move {
+                let error = socket.read_u8().await.unwrap_err().kind();
+                elapse(ms(50)).await;
+                tell.send(error).unwrap();
+            }
+        };
+        let (pool, script_handle) = in_memory(AcceptorPool::with_fn(serve)).await;
+        let mut peer = script_handle.connect();
+        eventually(|| pool.connections() == 1).await;
+        assert!(pool.kill(pool.list()[0].id));
+        assert_eq!(in_time(told.recv()).await, Some(ErrorKind::ConnectionAborted));
+        peer.until_gone().await;
+        counted_as(&pool, CloseReason::Killed).await;
+    });
+}
+
+#[test]
 fn silence_between_two_reads_does_not_count() {
     paused(async {
         let limit = Duration::from_secs(1);
@@ -103,6 +126,29 @@ fn silence_between_two_reads_does_not_count() {
         peer.echo("2").await;
         assert_eq!(peer.read_to_end().await, b"");
         counted_as(&pool, CloseReason::Local).await;
+    });
+}
+
+#[test]
+fn the_idle_timeout_still_fires_after_a_pause_between_reads() {
+    paused(async {
+        let limit = Duration::from_secs(1);
+        let (tell, mut told) = unbounded_channel();
+        let serve = move |mut socket: Socket| {
+            let tell = tell.clone();
+            async move {
+                let byte = socket.read_u8().await.unwrap();
+                elapse(2 * limit).await;
+                socket.write_u8(byte).await.unwrap();
+                tell.send(socket.read_u8().await.unwrap_err().kind()).unwrap();
+            }
+        };
+        let (pool, script_handle) = in_memory(AcceptorPool::with_fn(serve).idle_timeout(limit)).await;
+        let mut peer = script_handle.connect();
+        elapse(limit / 2).await;
+        peer.echo("1").await;
+        assert_eq!(in_time(told.recv()).await, Some(ErrorKind::TimedOut));
+        counted_as(&pool, CloseReason::Idle).await;
     });
 }
 
@@ -169,4 +215,49 @@ async fn draining_resolves_when_the_socket_is_gone() {
     in_time(told.recv()).await.unwrap();
     counted_as(&pool, CloseReason::Local).await;
     in_time(pool.stop(None)).await;
+}
+
+#[test]
+fn a_finished_flush_ends_the_send_timeout() {
+    paused(async {
+        let limit = Duration::from_secs(1);
+        let serve = |mut socket: Socket| async move {
+            socket.write_all(&[7; 100 * 1024]).await?;
+            socket.flush().await?;
+            let byte = socket.read_u8().await?;
+            socket.write_u8(byte).await?;
+            socket.shutdown().await
+        };
+        let builder = AcceptorPool::with_fn(serve).send_timeout(limit).idle_timeout(None);
+        let (pool, script_handle) = in_memory(builder).await;
+        let (theirs, ours) = tokio::io::duplex(64 * 1024);
+        script_handle.accept(move || {
+            // Takes everything at once, so that only the flush waits for the peer.
+            let buffered = BufWriter::with_capacity(256 * 1024, ours);
+            Ok(Accepted { stream: Stream::other(buffered), peer: Address::Other("memory".into()) })
+        });
+        let mut peer = Peer(theirs);
+        elapse(limit / 2).await;
+        peer.read_exact(100 * 1024).await;
+        elapse(5 * limit).await;
+        peer.send("x").await;
+        assert_eq!(peer.read_to_end().await, b"x");
+        counted_as(&pool, CloseReason::Local).await;
+    });
+}
+
+#[test]
+fn a_partial_write_counts_the_bytes_that_were_written() {
+    paused(async {
+        const LENGTH: usize = 200 * 1024;
+        let serve = |mut socket: Socket| async move { socket.write_all(&[7; LENGTH]).await };
+        let (pool, script_handle) = in_memory(AcceptorPool::with_fn(serve)).await;
+        let mut peer = script_handle.connect();
+        // The transport holds 64 KiB.
+        eventually(|| pool.info().bytes_out > 0).await;
+        assert_eq!(pool.info().bytes_out, 64 * 1024);
+        assert_eq!(peer.read_to_end().await.len(), LENGTH);
+        counted_as(&pool, CloseReason::Local).await;
+        assert_eq!(pool.info().bytes_out, LENGTH as u64);
+    });
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_acceptor::{
+    limits::AtLimit,
     telemetry::{CloseReason, RefusalReason},
     transport::{Address, HandshakeError},
     AcceptorPool, Listener, Next, Pool, Socket,
@@ -17,12 +18,13 @@ use actix_acceptor::{
 use bytes::Bytes;
 use futures::future::LocalBoxFuture;
 use support::{
-    connect, eventually, in_time, protocol_default, Call, Echo, Peer, Probe, Recorded, Recorder, SocketActor,
+    connect, elapse, eventually, in_time, paused, protocol_default, Call, Echo, Peer, Probe, Recorded, Recorder,
+    ScriptedTransport, SocketActor,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// Peers say HELO and are answered; `CLAIM n` claims 10.0.0.n, `PANIC` panics, anything else is refused.
-struct HeloHandshake;
+pub(super) struct HeloHandshake;
 
 impl Handshake for HeloHandshake {
     fn handshake(
@@ -55,7 +57,7 @@ impl Handshake for HeloHandshake {
     }
 }
 
-fn greeted() -> Listener {
+pub(super) fn greeted() -> Listener {
     Listener::tcp("127.0.0.1:0").handshake(HeloHandshake)
 }
 
@@ -291,4 +293,92 @@ async fn a_panic_of_a_step_in_the_acceptor_refuses_one_peer() {
         assert_eq!(pool.info().acceptors[0].restarts, 0);
         in_time(pool.stop(None)).await;
     }
+}
+
+/// The same steps for peers that are not proxies.
+struct DirectHandshake;
+
+impl Handshake for DirectHandshake {
+    fn handshake(&self, stream: Stream, peer: &Address) -> LocalBoxFuture<'static, Result<Handshaken, HandshakeError>> {
+        HeloHandshake.handshake(stream, peer)
+    }
+}
+
+fn direct() -> Listener {
+    Listener::tcp("127.0.0.1:0").handshake(DirectHandshake)
+}
+
+#[actix::test]
+async fn a_claimed_peer_replaces_the_count_of_the_socket_peer() {
+    let pool = AcceptorPool::with_protocol(|_| Echo).max_per_peer(1).listener(direct()).start().await.unwrap();
+    let mut one = claim(&pool, 1).await;
+    one.echo(b"one").await;
+    let mut two = claim(&pool, 2).await;
+    two.echo(b"two").await;
+    claim(&pool, 1).await.until_gone().await;
+    drop(one);
+    in_time(pool.wait_for(|n| n == 1, None)).await.unwrap();
+    claim(&pool, 1).await.echo(b"one").await;
+    assert_eq!((pool.info().refused.get(RefusalReason::PerPeer), pool.info().refused.total()), (1, 1));
+    in_time(pool.stop(None)).await;
+}
+
+#[actix::test]
+async fn a_handshake_without_a_claim_takes_no_second_token() {
+    let builder = AcceptorPool::with_protocol(|_| Echo).peer_rate(2, Duration::from_secs(3_600));
+    let pool = builder.listener(direct()).start().await.unwrap();
+    for _ in 0..2 {
+        let mut peer = connect(&pool).await;
+        peer.send(b"HELO\n").await;
+        peer.expect(b"EHLO\n").await;
+        peer.echo(b"served").await;
+    }
+    connect(&pool).await.until_gone().await;
+    assert_eq!((pool.info().refused.get(RefusalReason::Rate), pool.info().refused.total()), (1, 1));
+    in_time(pool.stop(None)).await;
+}
+
+#[actix::test]
+async fn a_handshake_panic_is_counted_with_fn_and_actor() {
+    let serve = AcceptorPool::with_fn(echo_once).listener(greeted()).start().await.unwrap().untyped();
+    let start = AcceptorPool::with_actor(|socket| Ok(SocketActor::start(socket, echo_once)));
+    let start = start.listener(greeted()).start().await.unwrap().untyped();
+    for pool in [serve, start] {
+        let mut peer = connect(&pool).await;
+        peer.send(b"PANIC").await;
+        peer.until_gone().await;
+        eventually(|| pool.info().closed.total() == 1).await;
+        assert_eq!(pool.info().closed.get(CloseReason::Panic), 1);
+        in_time(pool.stop(None)).await;
+    }
+}
+
+#[actix::test]
+async fn a_peer_refused_before_its_handshake_gets_no_message() {
+    let builder = AcceptorPool::with_protocol(|_| Echo).max_connections(1).at_limit(AtLimit::Close);
+    let plain = Listener::tcp("127.0.0.1:0").name("plain");
+    let builder = builder.refusal_message("full").acceptors(1).listener(greeted()).listener(plain);
+    let pool = builder.start().await.unwrap();
+    let mut inside = connect(&pool).await;
+    inside.send(b"HELO\n").await;
+    inside.expect(b"EHLO\n").await;
+    connect(&pool).await.expect_closed_after("").await;
+    let plain = pool.listeners()[1].address.socket().unwrap();
+    Peer(tokio::net::TcpStream::connect(plain).await.unwrap()).expect_closed_after("full").await;
+    in_time(pool.stop(None)).await;
+}
+
+#[test]
+fn a_handshake_timeout_of_zero_is_disabled() {
+    paused(async {
+        let (transport, script_handle) = ScriptedTransport::in_memory();
+        let listener = Listener::from_transport(transport).handshake(HeloHandshake);
+        let builder = AcceptorPool::with_protocol(|_| Echo).handshake_timeout(Duration::ZERO).on_current_arbiter();
+        let _pool = builder.listener(listener).start().await.unwrap();
+        let mut peer = script_handle.connect();
+        elapse(Duration::from_secs(100)).await;
+        peer.send(b"HELO\n").await;
+        peer.expect(b"EHLO\n").await;
+        peer.echo(b"served").await;
+    });
 }

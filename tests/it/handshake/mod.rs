@@ -7,3 +7,4 @@ mod proxy_tls;
 mod tls;
 mod tls_records;
 mod tls_reload;
+mod upgrade;

@@ -243,6 +243,26 @@ async fn a_missing_close_notify_is_distinguished() {
 }
 
 #[actix::test]
+async fn a_missing_close_notify_is_distinguished_with_an_async_fn() {
+    let pki = Pki::generate();
+    let (cert, key) = pki.issue("localhost");
+    for (backend, returns_error) in BACKENDS.into_iter().flat_map(|backend| [(backend, true), (backend, false)]) {
+        let tls = Tls::builder(backend).files(&cert, &key).build().unwrap();
+        let serve = move |mut socket: Socket| async move {
+            let read = socket.read_to_end(&mut Vec::new()).await;
+            read.map(drop).or_else(|error| if returns_error { Err(error) } else { Ok(()) })
+        };
+        let pool = AcceptorPool::with_fn(serve).listener(Listener::tcp("127.0.0.1:0").tls(tls)).start().await.unwrap();
+        let mut peer = Peer(pki.connect(tcp(&pool).await, "localhost").await.unwrap());
+        peer.send(b"hello").await;
+        peer.0.get_mut().0.shutdown().await.unwrap();
+        eventually(|| pool.info().closed.total() == 1).await;
+        assert_eq!(pool.info().closed.get(CloseReason::Truncated), 1, "{backend:?} {returns_error}");
+        in_time(pool.stop(Duration::ZERO)).await;
+    }
+}
+
+#[actix::test]
 async fn certificates_change_live_and_a_bad_pair_is_refused() {
     let pki = Pki::generate();
     let (cert, key) = pki.issue("localhost");

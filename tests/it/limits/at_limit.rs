@@ -57,6 +57,19 @@ async fn waiting_peers_are_served_in_order() {
 }
 
 #[actix::test]
+async fn each_of_100_refused_peers_gets_the_message() {
+    let counter = ConnectionCounter::default();
+    let pool = counter.pool().max_connections(1).at_limit(AtLimit::Close).refusal_message(REFUSAL_MESSAGE);
+    let pool = pool.bind("127.0.0.1:0").await.unwrap();
+    let _inside = served(&pool).await;
+    for _ in 0..100 {
+        connect(&pool).await.expect_closed_after(REFUSAL_MESSAGE).await;
+    }
+    eventually(|| refused(&pool, RefusalReason::Limit) == 100).await;
+    in_time(pool.stop(Duration::ZERO)).await;
+}
+
+#[actix::test]
 async fn at_the_limit_a_peer_is_closed_and_counted() {
     for (acceptors, refusal_message) in [(1, ""), (4, ""), (1, REFUSAL_MESSAGE), (4, REFUSAL_MESSAGE)] {
         let counter = ConnectionCounter::default();

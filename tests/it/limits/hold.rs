@@ -188,6 +188,18 @@ async fn held_peers_stay_held_during_a_suspension() {
 }
 
 #[actix::test]
+async fn held_peers_are_refused_when_a_suspension_closes_ports() {
+    let (pool, _, inside) = full(1, 1, LONG).await;
+    let mut held = unserved_peer(&pool).await;
+    held.expect_waiting().await;
+    in_time(pool.suspend(SuspendMode::Close)).await.unwrap();
+    held.expect_closed_after(REFUSAL_MESSAGE).await;
+    assert_eq!((refused(&pool, RefusalReason::Draining), pool.connections()), (1, 1));
+    drop(inside);
+    ends(&pool).await;
+}
+
+#[actix::test]
 async fn beyond_1024_held_peers_the_next_are_closed() {
     let (pool, _, mut inside) = full(1, 1, LONG).await;
     let mut held = Vec::new();
@@ -201,5 +213,7 @@ async fn beyond_1024_held_peers_the_next_are_closed() {
     inside.pop();
     held[0].expect_served().await;
     held[1].expect_waiting().await;
+    // One was admitted, so one more is held.
+    unserved_peer(&pool).await.expect_waiting().await;
     ends(&pool).await;
 }

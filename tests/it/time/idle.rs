@@ -257,6 +257,24 @@ fn a_timeout_for_one_wait_only_ends_with_the_peers_next_byte() {
     }
 }
 
+#[test]
+fn a_new_idle_timeout_replaces_the_one_for_a_single_wait() {
+    paused(async move {
+        let (builder, mut callbacks) = Probe::pool(|call, conn| {
+            if let Call::Packet(_) = call {
+                conn.idle_timeout_once(ms(100));
+                conn.set_idle_timeout(ms(1_000));
+            }
+            Next::Continue
+        });
+        let (_pool, script_handle) = in_memory(builder.idle_timeout(ms(5_000))).await;
+        let mut peer = script_handle.connect();
+        peer.send("x").await;
+        let set = callbacks.until(&Call::packet("x")).await;
+        assert_on_time(set, callbacks.until(&IDLE).await, ms(1_000));
+    });
+}
+
 /// The arbiter's clock may be coarse when a connection with short limits comes: its time must not begin in the past.
 #[test]
 fn a_short_limit_is_never_early_beside_long_ones() {

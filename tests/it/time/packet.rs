@@ -282,3 +282,25 @@ fn a_packet_timeout_set_in_a_callback_starts_next_packet() {
         assert_eq!(callbacks.so_far(), []);
     });
 }
+
+#[test]
+fn timeouts_of_zero_are_disabled() {
+    paused(async {
+        const LENGTH: usize = 300 * 1024;
+        let (builder, mut callbacks) = Probe::pool(|call, _| match call {
+            Call::Packet(_) => Next::Send(Bytes::from(vec![b'x'; LENGTH])),
+            other => protocol_default(other),
+        });
+        let builder = builder.framing(Framing::lines()).idle_timeout(ms(0)).packet_timeout(ms(0));
+        let (_pool, script_handle) = in_memory(builder.send_timeout(ms(0)).max_age(ms(0))).await;
+        let mut peer = script_handle.connect();
+        for part in ["pack", "et\n"] {
+            elapse(ms(100_000)).await;
+            peer.send(part).await;
+        }
+        callbacks.until(&Call::packet("packet")).await;
+        elapse(ms(100_000)).await;
+        assert_eq!(peer.read_exact(LENGTH).await, [b'x'; LENGTH]);
+        assert_eq!(callbacks.so_far(), []);
+    });
+}

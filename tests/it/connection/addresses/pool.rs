@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use actix_acceptor::{handlers::NoActor, info::BroadcastReport, messages::EncodeOnce};
+use actix_acceptor::{handlers::NoActor, info::BroadcastReport, limits::NewConnection, messages::EncodeOnce};
 use bytes::BytesMut;
 use tokio_util::codec::{Decoder, Encoder};
 
@@ -155,4 +155,20 @@ async fn a_full_mailbox_is_reported_and_skipped() {
     assert_eq!(pool.notify_all(say("told").0).delivered, 2);
     words.expect(&["told"; 2]).await;
     assert!(words.none());
+}
+
+#[actix::test]
+async fn a_connection_that_got_a_broadcast_is_freed() {
+    let owned = Arc::new(());
+    let alive = Arc::downgrade(&owned);
+    let overload = move |_: &NewConnection<'_>| Arc::strong_count(&owned) == 0;
+    let pool = AcceptorPool::with_protocol(|_| Echo).overload(overload).bind("127.0.0.1:0").await.unwrap();
+    let mut peer = connect(&pool).await;
+    peer.echo("hello").await;
+    assert_eq!(pool.broadcast("all".into()).unwrap().delivered, 1);
+    peer.expect(b"all").await;
+    in_time(pool.stop(None)).await;
+    drop(pool);
+    // Each connection keeps the limits of its pool alive, and thus the hook.
+    eventually(|| alive.upgrade().is_none()).await;
 }

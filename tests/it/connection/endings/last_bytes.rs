@@ -151,3 +151,60 @@ async fn a_peer_that_keeps_sending_is_closed_after_a_stop() {
     eventually(|| pool.connections() == 0).await;
     in_time(pool.stop(Duration::ZERO)).await;
 }
+
+#[test]
+fn a_peer_that_still_sends_after_a_stop_is_not_closed_early() {
+    paused(async {
+        let (recorder, mut closings) = Recorder::new();
+        let builder = AcceptorPool::with_protocol(move |_| SendAndEnd(recorder.clone())).framing(Framing::lines());
+        let (pool, script_handle) = in_memory(builder).await;
+        let mut peer = script_handle.connect();
+        // More than one read: the rest arrives after the stop.
+        let mut request = b"send and stop 5\n".to_vec();
+        request.resize(60_000, b'x');
+        peer.send(request).await;
+        assert_eq!(peer.read_to_end().await, answer(5));
+        for _ in 0..4 {
+            elapse(Duration::from_millis(400)).await;
+            assert!(closings.is_empty(), "over while the peer was sending");
+            peer.send("x").await;
+        }
+        assert_eq!(closings.reason().await, CloseReason::Local);
+        in_time(pool.stop(Duration::ZERO)).await;
+    });
+}
+
+#[test]
+fn a_half_closed_peer_that_does_not_read_counts_as_send_timeout() {
+    paused(async {
+        let (recorder, mut closings) = Recorder::new();
+        let builder = AcceptorPool::with_protocol(move |_| Recorded(recorder.clone()));
+        let (pool, script_handle) = in_memory(builder.send_timeout(Duration::from_secs(1))).await;
+        let mut peer = script_handle.connect();
+        let answer = vec![b'x'; 60_000];
+        peer.send(&answer).await;
+        eventually(|| pool.info().bytes_in == 60_000).await;
+        peer.send(&answer).await;
+        peer.finish().await;
+        assert_eq!(closings.reason().await, CloseReason::SendTimeout);
+        in_time(pool.stop(Duration::ZERO)).await;
+    });
+}
+
+#[test]
+fn a_failed_write_keeps_the_reason_of_a_failure() {
+    paused(async {
+        let (recorder, mut closings) = Recorder::new();
+        let builder = AcceptorPool::with_protocol(move |_| SendAndEnd(recorder.clone())).framing(Framing::lines());
+        let (pool, script_handle) = in_memory(builder).await;
+        for (way, reason) in [("fail", CloseReason::Error), ("stop", CloseReason::Peer)] {
+            let mut peer = script_handle.connect();
+            peer.send(format!("{way} {MIB}\n")).await;
+            // It is closing by now, and most of the answer is queued.
+            peer.read_exact(1).await;
+            drop(peer);
+            assert_eq!(closings.reason().await, reason, "{way}");
+        }
+        in_time(pool.stop(Duration::ZERO)).await;
+    });
+}
