@@ -162,8 +162,9 @@ impl<S> Builder<S> {
         self
     }
 
-    /// How long a connection may live. After that its queued bytes are sent, and it ends with
-    /// [`Closed::MaxAge`](crate::Closed::MaxAge). A wait in progress is completed first. `None` or zero sets no limit.
+    /// How long a connection may live. After that its queued bytes are sent, for at most half a second, and it ends with
+    /// [`Closed::MaxAge`](crate::Closed::MaxAge). A wait in progress is completed first. A connection that is closing already
+    /// has the same half second, and keeps its reason if everything was sent. `None` or zero sets no limit.
     ///
     /// Default: `None`.
     pub fn max_age(mut self, limit: impl Into<Option<Duration>>) -> Self {

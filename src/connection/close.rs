@@ -183,7 +183,8 @@ impl<P: Protocol> Connection<P> {
         };
         let why = self.cold().why.take();
         self.end(match why {
-            None | Some(Closed::Local | Closed::Shutdown | Closed::Peer(_)) => end,
+            None => end,
+            Some(Closed::Local | Closed::Shutdown | Closed::Peer(_)) if has_unsent => end,
             Some(why) => why,
         });
     }

@@ -59,7 +59,7 @@ pub trait Handshake: Send + Sync + 'static {
     /// Whether this peer may connect.
     ///
     /// Acceptors call it before the connection starts. `false` refuses the peer as
-    /// [`Denied`](crate::telemetry::RefusalReason::Denied).
+    /// [`Denied`](crate::telemetry::RefusalReason::Denied), and so does a panic.
     ///
     /// Default: `true`.
     fn allows(&self, peer: &Address) -> bool {
