@@ -167,7 +167,9 @@ pub mod messages {
 
 /// Information about a pool, its listeners, acceptors and connections.
 pub mod info {
-    pub use crate::pool::{AcceptorInfo, BroadcastReport, DrainReport, ListenerInfo, PoolInfo, Status};
+    pub use crate::pool::{
+        AcceptorInfo, BroadcastReport, DrainReport, ListenerInfo, ListenersChanged, PoolInfo, Status,
+    };
     pub use crate::registry::ConnectionInfo;
 }
 

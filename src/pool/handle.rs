@@ -15,7 +15,10 @@ use actix::prelude::*;
 
 use super::reconfigure::{ChangeSettings, SetListeners};
 use super::suspend::{Resume, Suspend};
-use super::{names, AcceptorPool, Drain, DrainReport, ListenerInfo, PoolInfo, PoolState, Status, Stop, SuspendMode};
+use super::{
+    names, AcceptorPool, Drain, DrainReport, ListenerInfo, ListenersChanged, PoolInfo, PoolState, Status, Stop,
+    SuspendMode,
+};
 use crate::acceptor::Acceptor;
 use crate::config::Settings;
 use crate::error::{PoolEnded, PoolError, SettingsError, StartError, SuspendError, WaitError};
@@ -277,14 +280,14 @@ impl<A> Pool<A> {
     }
 
     /// Replaces the listeners: opens the new ones, all or none, then closes those that are not in the list. Live connections
-    /// stay open.
+    /// stay open. Returns what has changed.
     ///
     /// A listener whose address is already open is not changed: it keeps its name, TLS and options.
     ///
     /// # Errors
     /// See [`StartError`]. On an error nothing has changed. An open listener cannot get another limit, or TLS if it had none:
     /// that is a [`StartError::InvalidSetting`].
-    pub async fn set_listeners(&self, listeners: Vec<Listener>) -> Result<(), StartError> {
+    pub async fn set_listeners(&self, listeners: Vec<Listener>) -> Result<ListenersChanged, StartError> {
         self.request(SetListeners(listeners)).await.unwrap_or(Err(StartError::ListenerClosed))
     }
 

@@ -92,6 +92,28 @@ impl ListenerInfo {
     }
 }
 
+/// What [`Pool::set_listeners`](crate::Pool::set_listeners) changed, as the names of listeners. The default name of a listener
+/// is its address.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ListenersChanged {
+    /// Listeners that were opened.
+    pub added: Vec<String>,
+    /// Listeners that were closed.
+    pub removed: Vec<String>,
+    /// Listeners that stayed open and got another name, limit, handshake or option. The names are the new ones.
+    pub changed: Vec<String>,
+    /// Listeners that stayed open as they were.
+    pub unchanged: Vec<String>,
+}
+
+impl ListenersChanged {
+    /// Whether nothing was opened, closed or changed.
+    pub fn is_empty(&self) -> bool {
+        self.added.is_empty() && self.removed.is_empty() && self.changed.is_empty()
+    }
+}
+
 /// The result of a drain.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]

@@ -40,7 +40,7 @@ use crate::watchdog::Watchdog;
 pub use drain::Drain;
 pub(crate) use drain::Stop;
 pub use handle::{Pool, PoolHandle, Untyped};
-pub use info::{AcceptorInfo, DrainReport, ListenerInfo, PoolInfo, Status};
+pub use info::{AcceptorInfo, DrainReport, ListenerInfo, ListenersChanged, PoolInfo, Status};
 pub(crate) use slots::Placement;
 pub(crate) use state::PoolState;
 pub use suspend::SuspendMode;

@@ -8,7 +8,7 @@ use actix::prelude::*;
 use tracing::{error, info, warn};
 
 use super::suspend::close_all;
-use super::{AcceptorPool, Placement, Status};
+use super::{AcceptorPool, ListenersChanged, Placement, Status};
 use crate::acceptor::{AddListeners, Retire};
 use crate::config::Settings;
 use crate::error::{InvalidSetting, SettingsError, StartError};
@@ -108,11 +108,11 @@ impl AcceptorPool {
 
 /// Replaces the listeners.
 #[derive(Message)]
-#[rtype(result = "Result<(), StartError>")]
+#[rtype(result = "Result<ListenersChanged, StartError>")]
 pub(super) struct SetListeners(pub(super) Vec<Listener>);
 
 impl Handler<SetListeners> for AcceptorPool {
-    type Result = AtomicResponse<Self, Result<(), StartError>>;
+    type Result = AtomicResponse<Self, Result<ListenersChanged, StartError>>;
 
     /// Opens the new listeners, all or none, then closes the old ones.
     fn handle(&mut self, message: SetListeners, _: &mut Context<Self>) -> Self::Result {
@@ -134,7 +134,11 @@ impl Handler<SetListeners> for AcceptorPool {
         };
         AtomicResponse::new(Box::pin(opening.into_actor(self).map(|opened, pool, _| {
             let (acceptors, listeners, old, added) = opened?;
-            let removed: Vec<_> = old.iter().filter(|listener| !contains(&listeners, listener)).collect();
+            let names = |listeners: &[Arc<ListenerState>]| {
+                listeners.iter().map(|listener| listener.limits.name().to_string()).collect()
+            };
+            let kept: Vec<_> = listeners.iter().filter(|listener| contains(&old, listener)).cloned().collect();
+            let removed: Vec<_> = old.iter().filter(|listener| !contains(&listeners, listener)).cloned().collect();
             let backlog_on_close = pool.shared.settings().backlog_on_close;
             acceptors.set_listeners(listeners.clone());
             for acceptor in pool.shared.acceptor_addresses() {
@@ -147,10 +151,16 @@ impl Handler<SetListeners> for AcceptorPool {
                 listeners.iter().for_each(|listener| pool.shared.emit_opened(listener));
             }
             pool.shared.set_listeners(listeners);
-            if !added.is_empty() || !removed.is_empty() {
+            let changed = ListenersChanged {
+                added: names(&added),
+                removed: names(&removed),
+                changed: Vec::new(),
+                unchanged: names(&kept),
+            };
+            if !changed.is_empty() {
                 info!(pool = pool.shared.name(), added = added.len(), removed = removed.len(), "listeners replaced");
             }
-            Ok(())
+            Ok(changed)
         })))
     }
 }

@@ -69,7 +69,11 @@ async fn an_unchanged_port_keeps_its_socket() {
     // It is in the queue of that socket, which another one would not have.
     let mut queued = Peer(TcpStream::connect(old).await.unwrap());
     queued.send("hello").await;
-    pool.set_listeners(vec![anywhere(), Listener::tcp(old)]).await.unwrap();
+    let named = |name: &str| anywhere().name(name);
+    let changed = pool.set_listeners(vec![named("new"), Listener::tcp(old)]).await.unwrap();
+    let (added, unchanged) = (vec!["new".to_owned()], vec![old.to_string()]);
+    assert_eq!((changed.added, changed.unchanged), (added.clone(), unchanged.clone()));
+    assert_eq!((changed.removed, changed.changed), (vec![], vec![]));
     drop(_blocked);
     queued.expect(b"hello").await;
     assert_eq!(ports(&pool)[1], old);
@@ -79,7 +83,8 @@ async fn an_unchanged_port_keeps_its_socket() {
     let new = ports(&pool)[0];
     // By name it is the same one, too.
     let by_name = format!("localhost:{}", old.port());
-    pool.set_listeners(vec![Listener::tcp(by_name)]).await.unwrap();
+    let changed = pool.set_listeners(vec![Listener::tcp(by_name)]).await.unwrap();
+    assert_eq!((changed.is_empty(), changed.removed, changed.unchanged), (false, added, unchanged));
     assert_eq!(ports(&pool), [old]);
     closes(new).await;
     served(old).await;
