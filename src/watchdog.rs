@@ -5,6 +5,8 @@
 //!       tick ── counts each tick ─────────┘ ▲                                   │
 //!                                           └── requests a tick if no callback runs
 //! ```
+//!
+//! The only user of std's clock: the thread has no runtime, and measures how long other threads are really blocked.
 
 use std::io;
 use std::sync::Arc;
@@ -35,9 +37,12 @@ impl Watchdog {
         one_thread: bool,
     ) -> io::Result<Self> {
         let shared = registries.shared().clone();
-        let watch =
-            Watch { limit, listener, registries, one_thread, arbiters: Vec::new(), throttle: LogThrottle::new() };
-        thread::Builder::new().name("pool-watchdog".into()).spawn(|| watch.run())?;
+        let watch = move || {
+            // Created on the thread, which has no runtime: a throttle belongs to the clock of its thread.
+            let throttle = LogThrottle::new();
+            Watch { limit, listener, registries, one_thread, arbiters: Vec::new(), throttle }.run();
+        };
+        thread::Builder::new().name("pool-watchdog".into()).spawn(watch)?;
         Ok(Watchdog { shared })
     }
 }

@@ -1,9 +1,9 @@
 //! [`Event`], the callbacks of a [`Protocol`] as one value, and [`Timeout`].
 
 use std::fmt;
-use std::time::Instant;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use super::{Next, Packet, Protocol};
 

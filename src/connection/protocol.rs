@@ -5,8 +5,7 @@
 //!                each returns a Next; closed is always called last, exactly once
 //! ```
 
-use std::time::Instant;
-
+use tokio::time::Instant;
 use tokio_util::codec::{Decoder, Encoder};
 
 use super::{Closed, Conn, Next, Timeout};

@@ -5,10 +5,10 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Instant;
 
 use bytes::Bytes;
 use futures::Stream;
+use tokio::time::Instant;
 use tokio_util::codec::{Decoder, Encoder};
 
 use super::ProtocolService;

@@ -25,10 +25,11 @@ mod typed;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix::prelude::*;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 use tracing::{error, warn};
 
 use crate::acceptor::{AcceptorContext, AddListeners, Exited, Ready, Retire};

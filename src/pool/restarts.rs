@@ -3,7 +3,9 @@
 //! [`AcceptorPool`](super::AcceptorPool) checks it before each restart, and ends the pool when it is spent.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 /// At most `limit` restarts within any window of time, over all acceptors of a pool.
 #[derive(Clone, Debug)]

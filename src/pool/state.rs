@@ -6,11 +6,12 @@
 use std::any::{Any, TypeId};
 use std::pin::pin;
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix::prelude::*;
 use parking_lot::Mutex;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::{names, AcceptorInfo, AcceptorPool, DrainReport, ListenerInfo, PoolInfo, Status};
 use crate::acceptor::Acceptor;
@@ -248,7 +249,7 @@ impl PoolState {
             }
             let steps = [deadline, deadline + FINAL_FLUSH, deadline + FINAL_FLUSH + give_up];
             match steps.into_iter().find(|step| *step > now) {
-                Some(next) => drop(tokio::time::timeout_at(next.into(), changed).await),
+                Some(next) => drop(tokio::time::timeout_at(next, changed).await),
                 None => return,
             }
         }

@@ -31,13 +31,15 @@ pub struct ConnectionInfo {
 
 impl Registry {
     pub(crate) fn info(&self, state: &ConnectionState) -> ConnectionInfo {
-        let idle = self.clock().exact().saturating_sub(state.last_read());
+        let idle = Duration::from_millis(self.clock().exact().saturating_sub(state.last_read()));
+        let age = state.age();
         ConnectionInfo {
             id: state.id(),
             peer: state.peer().clone(),
             listener: state.listener_name().clone(),
-            age: state.age(),
-            idle: Duration::from_millis(idle),
+            age,
+            // The time of the last tick, which counts as that of the last read, may be before the accept.
+            idle: idle.min(age),
             bytes_in: state.bytes_in(),
             bytes_out: state.bytes_out(),
             packets: state.packets(),

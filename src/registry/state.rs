@@ -5,10 +5,11 @@ use std::fmt;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicU8, Ordering::*};
 use std::sync::{Arc, OnceLock};
 use std::task::{Poll, Wake, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bitflags::bitflags;
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use super::signals::{AtomicSignals, Signals};
 use crate::limits::{ListenerLimits, PeerPermit, Permit};

@@ -23,7 +23,7 @@ pub(crate) async fn run(registry: Arc<Registry>) {
             }
             (_, drain) => {
                 let next = registry.next_tick(last);
-                let deadline = drain.and_then(|drain| drain.deadline).map(Instant::from_std);
+                let deadline = drain.and_then(|drain| drain.deadline);
                 let wake =
                     deadline.filter(|deadline| *deadline > Instant::now()).map_or(next, |deadline| next.min(deadline));
                 // Woken early: a shorter tick may have been requested.
@@ -68,6 +68,6 @@ impl Registry {
         }
         drop(contents);
         self.clock.set_tick(tick);
-        self.enforce_deadline(std::time::Instant::now());
+        self.enforce_deadline(Instant::now());
     }
 }

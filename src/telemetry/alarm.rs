@@ -1,9 +1,10 @@
 //! Alarms on the number of connections.
 
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use super::{Observers, PoolEvent};

@@ -1,9 +1,9 @@
 //! Throttles for log lines: a maximum number of lines per second, and a count of those left out.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Instant;
 
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use super::CloseReason;
 

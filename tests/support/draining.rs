@@ -1,6 +1,6 @@
 //! A pool whose connections handle a shutdown as their peers have asked.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix_acceptor::{
     handlers::ProtocolService,
@@ -11,6 +11,7 @@ use bytes::Bytes;
 use futures::future::join_all;
 use tokio::sync::mpsc::{unbounded_channel, UnboundedReceiver, UnboundedSender};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::*;
 

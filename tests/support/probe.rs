@@ -1,7 +1,7 @@
 //! A protocol whose every callback is the test's closure, and that reports its calls.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant as StdInstant};
+use std::time::Duration;
 
 use actix_acceptor::{
     handlers::ProtocolService, telemetry::CloseReason, AcceptorPool, Builder, Closed, Conn, Framing, Next, Peer,
@@ -114,7 +114,7 @@ impl Protocol for Probe {
         self.call(Call::Passive, conn)
     }
 
-    fn shutdown(&mut self, _: Option<StdInstant>, conn: &mut Conn<Self>) -> Next<Self> {
+    fn shutdown(&mut self, _: Option<Instant>, conn: &mut Conn<Self>) -> Next<Self> {
         self.call(Call::Shutdown, conn)
     }
 

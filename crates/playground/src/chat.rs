@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
 
 use actix::prelude::*;
 use actix_acceptor::{Closed, Conn, Connection, ConnectionId, Framing, Next, Protocol, Reply, Timeout};
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use crate::handlers::{Controllable, ServerConfig};
 

@@ -1,11 +1,11 @@
 //! The handlers `echo` and `loop`: the same behavior as a struct with callbacks and as a pair of closures.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use actix_acceptor::{handlers::EventLoop, Active, Conn, Event, Framing, Init, Next, Protocol, Timeout};
 use bytes::Bytes;
 use futures::{stream, FutureExt};
+use tokio::time::Instant;
 
 use crate::handlers::{Controllable, ServerConfig};
 use crate::security::describe;

@@ -1,10 +1,10 @@
 //! The handler `ping`: the example of condor's overview.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use actix_acceptor::{Conn, Framing, Next, Protocol, Timeout};
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use crate::handlers::{Controllable, ServerConfig};
 

@@ -1,7 +1,7 @@
 //! The running server as the console and the signals see it.
 
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix_acceptor::{
     info::Status,
@@ -9,6 +9,7 @@ use actix_acceptor::{
     PoolHandle,
 };
 use serde_json::{json, Map, Value};
+use tokio::time::Instant;
 
 use crate::access::ConnectionAccess;
 use crate::handlers::ServerConfig;

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{mpsc, Arc};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix::prelude::*;
 use actix_acceptor::transport::Tcp;
@@ -13,6 +13,7 @@ use actix_acceptor::{
 };
 use support::acceptors::*;
 use support::*;
+use tokio::time::Instant;
 
 const EBADF: i32 = 9;
 

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix::prelude::*;
 use actix_acceptor::{
@@ -12,6 +12,7 @@ use actix_acceptor::{
 use bytes::Bytes;
 use support::*;
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 #[actix::test]
 async fn dropping_every_handle_stops_nothing() {

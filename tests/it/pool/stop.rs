@@ -1,7 +1,7 @@
 //! The stop of a pool: the port closes, all connections get a shutdown at once, the deadline ends the rest.
 
 use std::io::{ErrorKind, Read};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix_acceptor::{telemetry::CloseReason, AcceptorPool, Closed, Conn, Connection, Framing, Next, Pool, Protocol};
 use bytes::Bytes;
@@ -10,6 +10,7 @@ use support::*;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::{unbounded_channel, UnboundedReceiver, UnboundedSender};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// What a connection does at a shutdown: named by its peer's last packet.
 struct ShutdownAction {

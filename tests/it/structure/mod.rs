@@ -1,6 +1,7 @@
 //! The structure of the sources: each module (a directory or file of `src`) imports only from modules below
 //! it.
 
+mod clocks;
 mod imports;
 mod lexer;
 mod self_test;

@@ -1,5 +1,6 @@
 //! Timeouts on a paused clock.
 
 mod age;
+mod clock;
 mod idle;
 mod packet;

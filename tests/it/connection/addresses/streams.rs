@@ -3,10 +3,11 @@
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix_acceptor::{Active, Timeout};
 use futures::stream::{self, Stream, StreamExt};
+use tokio::time::Instant;
 
 use super::*;
 

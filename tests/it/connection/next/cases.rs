@@ -1,6 +1,6 @@
 //! One callback, one answer: what is tried, how it is brought about, and what must come of it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix::prelude::*;
 use actix_acceptor::{
@@ -10,6 +10,7 @@ use actix_acceptor::{
 use bytes::Bytes;
 use futures::{stream, StreamExt};
 use tokio::sync::mpsc::{unbounded_channel, UnboundedReceiver, UnboundedSender};
+use tokio::time::Instant;
 
 use support::FailingCodec;
 use support::*;

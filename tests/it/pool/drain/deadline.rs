@@ -1,12 +1,13 @@
 //! When the time is over: stopped with what is queued sent first, then aborted; or there was no time at all.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix::prelude::*;
 use actix_acceptor::{handlers::Ack, telemetry::CloseReason, AcceptorPool, Drain, Socket};
 use support::draining::*;
 use support::*;
 use tokio::sync::mpsc::unbounded_channel;
+use tokio::time::Instant;
 
 /// The time that queued bytes have once the deadline has passed.
 const LAST_FLUSH: Duration = Duration::from_millis(500);
@@ -36,7 +37,7 @@ async fn queued_bytes_are_sent_before_the_deadline() {
     let mut peer = drained.flooded().await;
     let draining = begin(&drained.pool, Drain::grace(GRACE)).await;
     let deadline = drained.next_shutdown().await.deadline.unwrap();
-    tokio::time::sleep_until(deadline.into()).await;
+    tokio::time::sleep_until(deadline).await;
     let rest = peer.read_to_end().await;
     assert!(rest.ends_with(b"x\nflood\n"));
     assert_eq!(rest.len(), FLOOD - 1 + "\nflood\n".len());

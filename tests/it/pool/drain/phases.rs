@@ -1,6 +1,6 @@
 //! The phases of a drain: not ready, delay, backlog, shutdown.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix_acceptor::{info::Status, Drain, SuspendMode};
 use futures::future::join_all;
@@ -8,6 +8,7 @@ use futures::future::join_all;
 use support::acceptors::*;
 use support::draining::*;
 use support::*;
+use tokio::time::Instant;
 
 #[actix::test]
 async fn shutdown_reaches_200_connections_within_200_ms() {

@@ -1,11 +1,12 @@
 //! The report of a drain, and the number of connections.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix_acceptor::{limits::BacklogPolicy, telemetry::CloseReason, Drain, SuspendMode};
 
 use support::draining::*;
 use support::*;
+use tokio::time::Instant;
 
 #[actix::test]
 async fn the_report_adds_up() {
