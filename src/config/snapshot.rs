@@ -7,7 +7,7 @@ use arc_swap::{ArcSwap, Guard};
 use bytes::Bytes;
 
 use super::Settings;
-use crate::time::{millis, Timeouts};
+use crate::time::{limit_millis, Timeouts};
 
 /// The settings in force, with values derived from them once instead of once per connection.
 ///
@@ -22,15 +22,14 @@ pub(crate) struct Config {
 
 impl Config {
     fn new(settings: Settings) -> Self {
-        let millis = |limit: Option<Duration>| millis(limit.filter(|limit| !limit.is_zero()));
         let timeouts = Timeouts {
-            idle: millis(settings.idle_timeout),
-            packet: millis(settings.packet_timeout),
-            send: millis(settings.send_timeout),
-            max_age: millis(settings.max_age),
+            idle: limit_millis(settings.idle_timeout),
+            packet: limit_millis(settings.packet_timeout),
+            send: limit_millis(settings.send_timeout),
+            max_age: limit_millis(settings.max_age),
         };
         let refusal_message = Bytes::from(settings.refusal_message.clone());
-        let max_age_jitter = millis(Some(settings.max_age_jitter));
+        let max_age_jitter = limit_millis(Some(settings.max_age_jitter));
         Config { settings, refusal_message, timeouts, max_age_jitter }
     }
 

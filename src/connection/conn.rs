@@ -19,7 +19,7 @@ use crate::handshake::{HandshakeChain, Negotiated, TlsInfo};
 use crate::net::{Address, Buffers, FileRange, PeerCredentials, Sending, Stream, TransportKind};
 use crate::registry::ConnectionGuard;
 use crate::telemetry::ConnectionId;
-use crate::time::millis;
+use crate::time::{limit_millis, millis};
 
 /// A connection, as passed to its callbacks: information about the peer, and methods to send to it.
 pub struct Conn<P: Protocol> {
@@ -255,25 +255,26 @@ impl<P: Protocol> Conn<P> {
         self.active
     }
 
-    /// Sets the idle timeout from now on; `None` disables it.
+    /// Sets the idle timeout from now on. `None` or zero disables it.
     pub fn set_idle_timeout(&mut self, limit: impl Into<Option<Duration>>) {
         let now = self.guard.registry().clock().exact();
-        self.guard.deadlines.set_idle(millis(limit.into()), now);
+        self.guard.deadlines.set_idle(limit_millis(limit.into()), now);
         self.guard.timeouts_changed();
     }
 
     /// Overrides the idle timeout until the peer next sends something.
     ///
-    /// It is like the timeout in gen_server's `{noreply, State, Timeout}`, except that messages do not end it.
+    /// It is like the timeout in gen_server's `{noreply, State, Timeout}`, except that messages do not end it. A limit of
+    /// zero does not disable the timeout, which then fires with the next tick of the clock.
     pub fn idle_timeout_once(&mut self, limit: Duration) {
         let now = self.guard.registry().clock().exact();
-        self.guard.deadlines.set_idle_once(millis(Some(limit)), now);
+        self.guard.deadlines.set_idle_once(millis(limit), now);
         self.guard.timeouts_changed();
     }
 
-    /// Sets the packet timeout from now on; `None` disables it.
+    /// Sets the packet timeout from now on. `None` or zero disables it.
     pub fn set_packet_timeout(&mut self, limit: impl Into<Option<Duration>>) {
-        self.guard.deadlines.set_packet(millis(limit.into()));
+        self.guard.deadlines.set_packet(limit_millis(limit.into()));
         self.guard.timeouts_changed();
     }
 

@@ -120,9 +120,10 @@ impl ListenerLimits {
         Ok(PeerPermit(ip.map(|ip| (self.clone(), ip))))
     }
 
-    /// Checks and counts the peer that a PROXY header names, for a connection that has been admitted.
-    pub(crate) fn admit_claimed(self: &Arc<Self>, peer: &Address) -> Result<PeerPermit, RefusalReason> {
-        let ip = self.limits.register_peer(&self.limits.config().load().settings, peer, true)?;
+    /// Checks the peer that a PROXY header names, for a connection that has been admitted. Counts it if `counts`; an exempt
+    /// connection is only checked against the access rules.
+    pub(crate) fn admit_claimed(self: &Arc<Self>, peer: &Address, counts: bool) -> Result<PeerPermit, RefusalReason> {
+        let ip = self.limits.register_peer(&self.limits.config().load().settings, peer, counts)?;
         Ok(PeerPermit(ip.map(|ip| (self.clone(), ip))))
     }
 

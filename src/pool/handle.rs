@@ -129,7 +129,9 @@ impl<A> Pool<A> {
     }
 
     /// Exempts a connection from the limits on the number of connections, as ranch's `remove_connection`. It stays open
-    /// and no longer counts. Calling it again has no effect. Returns `false` if there is no connection with this id.
+    /// and no longer counts: neither for the pool and the listener, nor for its peer
+    /// ([`max_per_peer`](crate::Builder::max_per_peer)). Calling it again has no effect. Returns `false` if there is no
+    /// connection with this id.
     pub fn exempt(&self, id: ConnectionId) -> bool {
         let connection = self.connection(id);
         connection.map(|connection| connection.exempt()).is_some()

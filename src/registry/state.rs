@@ -21,7 +21,13 @@ bitflags! {
     #[derive(Clone, Copy)]
     struct Held: u8 {
         const PERMIT = 1;
-        const PEER = 1 << 1;
+        /// The count for the socket's peer.
+        const SOCKET_PEER = 1 << 1;
+        /// The count for the peer that a PROXY header names.
+        const CLAIMED_PEER = 1 << 2;
+        const PEERS = Self::SOCKET_PEER.bits() | Self::CLAIMED_PEER.bits();
+        /// The connection is exempt: it holds neither a permit nor a count, and takes none. Never cleared.
+        const EXEMPT = 1 << 3;
     }
 }
 
@@ -74,7 +80,7 @@ impl ConnectionState {
         now: u64,
     ) -> Self {
         let mut held = Held::empty();
-        held.set(Held::PEER, peer_permit.keep());
+        held.set(Held::SOCKET_PEER, peer_permit.keep());
         let listener = permit.keep();
         held.insert(Held::PERMIT);
         ConnectionState {
@@ -120,16 +126,22 @@ impl ConnectionState {
     /// Sets the peer that a trusted PROXY header names, or `None` if the handshake ended without naming one. From now
     /// on, limits and rules apply to that peer.
     pub(crate) fn claim_peer(&self, claimed: Option<Address>) -> Result<(), RefusalReason> {
-        if claimed.is_none() && self.holds(Held::PEER) {
+        if claimed.is_none() && self.held().intersects(Held::PEERS) {
             return Ok(());
         }
-        self.give_back(Held::PEER);
+        self.give_back(Held::PEERS);
         if let Some(claimed) = claimed {
             // Set before admission, so that a refusal names this peer. A second claim is ignored.
             let _ = self.claimed_peer.set(Box::new(claimed));
         }
-        if self.listener.admit_claimed(self.peer())?.keep() {
-            self.held.fetch_or(Held::PEER.bits(), AcqRel);
+        let counts = !self.held().contains(Held::EXEMPT);
+        if self.listener.admit_claimed(self.peer(), counts)?.keep() {
+            let peer = if self.claimed_peer.get().is_some() { Held::CLAIMED_PEER } else { Held::SOCKET_PEER };
+            let before = Held::from_bits_retain(self.held.fetch_or(peer.bits(), AcqRel));
+            if before.contains(Held::EXEMPT) {
+                // Exempted meanwhile, by another thread.
+                self.give_back(peer);
+            }
         }
         Ok(())
     }
@@ -143,17 +155,19 @@ impl ConnectionState {
         self.listener.name()
     }
 
-    /// Exempts the connection from the connection limits. Calling it again has no effect.
+    /// Exempts the connection from the limits on the number of connections, that per peer included. Calling it again has no
+    /// effect.
     pub(crate) fn exempt(&self) {
-        self.give_back(Held::PERMIT);
+        self.held.fetch_or(Held::EXEMPT.bits(), AcqRel);
+        self.give_back(Held::PERMIT | Held::PEERS);
     }
 
     pub(super) fn give_back_all(&self) {
-        self.give_back(Held::all());
+        self.give_back(Held::PERMIT | Held::PEERS);
     }
 
-    fn holds(&self, what: Held) -> bool {
-        Held::from_bits_retain(self.held.load(Acquire)).contains(what)
+    fn held(&self) -> Held {
+        Held::from_bits_retain(self.held.load(Acquire))
     }
 
     fn give_back(&self, what: Held) {
@@ -161,8 +175,10 @@ impl ConnectionState {
         if held.contains(Held::PERMIT) {
             self.listener.release();
         }
-        if let (true, Some(ip)) = (held.contains(Held::PEER), self.peer().ip()) {
-            self.listener.release_peer(ip);
+        for (count, peer) in [(Held::SOCKET_PEER, &self.socket_peer), (Held::CLAIMED_PEER, self.peer())] {
+            if let (true, Some(ip)) = (held.contains(count), peer.ip()) {
+                self.listener.release_peer(ip);
+            }
         }
     }
 

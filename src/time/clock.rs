@@ -111,10 +111,12 @@ pub(crate) fn tick_duration(tick: u32) -> Duration {
     Duration::from_millis(u64::from(tick))
 }
 
-/// A limit in whole milliseconds, rounded up, at least 1. `None` becomes 0, which means "never".
-pub(crate) fn millis(limit: Option<Duration>) -> u32 {
-    match limit {
-        None => 0,
-        Some(limit) => u32::try_from(limit.as_micros().div_ceil(1000)).unwrap_or(u32::MAX).max(1),
-    }
+/// A limit in whole milliseconds, rounded up, at least 1.
+pub(crate) fn millis(limit: Duration) -> u32 {
+    u32::try_from(limit.as_micros().div_ceil(1000)).unwrap_or(u32::MAX).max(1)
+}
+
+/// As [`millis`]. `None` and zero become 0, which means "never".
+pub(crate) fn limit_millis(limit: Option<Duration>) -> u32 {
+    limit.filter(|limit| !limit.is_zero()).map_or(0, millis)
 }

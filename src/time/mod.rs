@@ -3,5 +3,5 @@
 mod clock;
 mod deadlines;
 
-pub(crate) use clock::{millis, resolution, tick_duration, tolerance, Clock};
+pub(crate) use clock::{limit_millis, millis, resolution, tick_duration, tolerance, Clock};
 pub(crate) use deadlines::{Deadlines, Expired, Timeouts};

@@ -179,7 +179,7 @@ async fn a_handshaking_connection_can_be_killed_and_drained() {
     assert_eq!(pool.info().closed.get(CloseReason::Killed), 2);
 }
 
-async fn claim<A>(pool: &Pool<A>, host: u8) -> Peer {
+pub(super) async fn claim<A>(pool: &Pool<A>, host: u8) -> Peer {
     let mut peer = connect(pool).await;
     peer.send([b'C', b'L', b'A', host, b'\n']).await;
     peer
@@ -293,49 +293,6 @@ async fn a_panic_of_a_step_in_the_acceptor_refuses_one_peer() {
         assert_eq!(pool.info().acceptors[0].restarts, 0);
         in_time(pool.stop(None)).await;
     }
-}
-
-/// The same steps for peers that are not proxies.
-struct DirectHandshake;
-
-impl Handshake for DirectHandshake {
-    fn handshake(&self, stream: Stream, peer: &Address) -> LocalBoxFuture<'static, Result<Handshaken, HandshakeError>> {
-        HeloHandshake.handshake(stream, peer)
-    }
-}
-
-fn direct() -> Listener {
-    Listener::tcp("127.0.0.1:0").handshake(DirectHandshake)
-}
-
-#[actix::test]
-async fn a_claimed_peer_replaces_the_count_of_the_socket_peer() {
-    let pool = AcceptorPool::with_protocol(|_| Echo).max_per_peer(1).listener(direct()).start().await.unwrap();
-    let mut one = claim(&pool, 1).await;
-    one.echo(b"one").await;
-    let mut two = claim(&pool, 2).await;
-    two.echo(b"two").await;
-    claim(&pool, 1).await.until_gone().await;
-    drop(one);
-    in_time(pool.wait_for(|n| n == 1, None)).await.unwrap();
-    claim(&pool, 1).await.echo(b"one").await;
-    assert_eq!((pool.info().refused.get(RefusalReason::PerPeer), pool.info().refused.total()), (1, 1));
-    in_time(pool.stop(None)).await;
-}
-
-#[actix::test]
-async fn a_handshake_without_a_claim_takes_no_second_token() {
-    let builder = AcceptorPool::with_protocol(|_| Echo).peer_rate(2, Duration::from_secs(3_600));
-    let pool = builder.listener(direct()).start().await.unwrap();
-    for _ in 0..2 {
-        let mut peer = connect(&pool).await;
-        peer.send(b"HELO\n").await;
-        peer.expect(b"EHLO\n").await;
-        peer.echo(b"served").await;
-    }
-    connect(&pool).await.until_gone().await;
-    assert_eq!((pool.info().refused.get(RefusalReason::Rate), pool.info().refused.total()), (1, 1));
-    in_time(pool.stop(None)).await;
 }
 
 #[actix::test]

@@ -1,5 +1,6 @@
 //! Handshakes: a custom one, the PROXY protocol, TLS.
 
+mod claims;
 mod custom;
 mod proxy;
 mod proxy_headers;

@@ -95,16 +95,20 @@ async fn a_refused_peer_takes_up_no_permit() {
 }
 
 #[actix::test]
-async fn an_exempt_connection_still_counts_for_its_peer() {
+async fn an_exempt_connection_does_not_count_for_its_peer() {
     let counter = ConnectionCounter::default();
-    let pool = counter.pool().max_connections(1).max_per_peer(1).bind("127.0.0.1:0").await.unwrap();
-    let first = served_from(&pool, PEERS[0]).await;
+    let pool = counter.pool().max_connections(2).max_per_peer(1).bind("127.0.0.1:0").await.unwrap();
+    let exempt = served_from(&pool, PEERS[0]).await;
     assert!(pool.exempt(pool.list()[0].id));
+    assert!(pool.exempt(pool.list()[0].id));
+    let counted = served_from(&pool, PEERS[0]).await;
     connect_from(&pool, PEERS[0]).await.expect_closed_after("").await;
-    let second = served_from(&pool, PEERS[1]).await;
-    drop(first);
+    // Its end gives nothing back a second time.
+    drop(exempt);
     eventually(|| pool.connections() == 1).await;
-    drop(second);
+    connect_from(&pool, PEERS[0]).await.expect_closed_after("").await;
+    assert_eq!(pool.listeners()[0].connections, 1);
+    drop(counted);
     counting(&pool, 0).await;
     served_from(&pool, PEERS[0]).await;
     ends(&pool).await;

@@ -265,6 +265,7 @@ fn a_packet_timeout_set_in_a_callback_starts_next_packet() {
             match call {
                 Call::Packet(bytes) if bytes == "short" => conn.set_packet_timeout(ms(80)),
                 Call::Packet(bytes) if bytes == "never" => conn.set_packet_timeout(None),
+                Call::Packet(bytes) if bytes == "zero" => conn.set_packet_timeout(Duration::ZERO),
                 _ => {}
             }
             Next::Continue
@@ -276,10 +277,12 @@ fn a_packet_timeout_set_in_a_callback_starts_next_packet() {
         peer.send("short\nhalf").await;
         let begun = callbacks.until(&Call::packet("short")).await;
         assert_on_time(begun, callbacks.until(&Call::partial(b"half")).await, ms(80));
-        peer.send("never\nhalf").await;
-        callbacks.until(&Call::packet("never")).await;
-        elapse(ms(100_000)).await;
-        assert_eq!(callbacks.so_far(), []);
+        for (line, packet) in [("never\nhalf", "never"), ("\nzero\nhalf", "zero")] {
+            peer.send(line).await;
+            callbacks.until(&Call::packet(packet)).await;
+            elapse(ms(100_000)).await;
+            assert_eq!(callbacks.so_far(), []);
+        }
     });
 }
 
