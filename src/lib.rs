@@ -105,7 +105,7 @@
 //! | `watch` | certificates are reloaded when their files change: `TlsBuilder::watch` |
 //! | `proxy-protocol` | the PROXY protocol: `Listener::proxy_protocol` |
 //! | `listenfd` | sockets passed by systemd: `Listener::from_systemd` |
-//! | `serde` | [`Settings`] can be serialized and deserialized |
+//! | `serde` | [`Settings`] and [`SettingsPatch`] can be serialized and deserialized |
 //! | `metrics` | `Metrics`, an observer that reports to the `metrics` facade |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -135,7 +135,7 @@ mod watchdog;
 
 pub use acceptor::Acceptor;
 pub use builder::Builder;
-pub use config::{Active, Settings};
+pub use config::{Active, Settings, SettingsPatch};
 pub use connection::{
     Closed, Conn, Connection, ConnectionContext, Event, Next, Packet, Peer, Protocol, Reply, SendError, Timeout, User,
     Wait,
@@ -167,6 +167,7 @@ pub mod messages {
 
 /// Information about a pool, its listeners, acceptors and connections.
 pub mod info {
+    pub use crate::config::{Changed, SettingChange};
     pub use crate::pool::{
         AcceptorInfo, BroadcastReport, DrainReport, ListenerInfo, ListenersChanged, PoolInfo, Status,
     };

@@ -13,8 +13,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::Active;
-use crate::config::Settings;
+use crate::config::{Active, Settings, SettingsPatch};
 use crate::error::InvalidSetting;
 use crate::limits::Overload;
 use crate::listener::Listener;
@@ -219,7 +218,28 @@ impl<S> Builder<S> {
         self
     }
 
-    /// Replaces all [`Settings`], for example with those read from a file. Settings made before are discarded.
+    /// Changes the settings that the patch has, for example those read from a file. The others stay as they are. Of several
+    /// calls that set the same setting, the last one counts.
+    ///
+    /// ```
+    /// # use actix_acceptor::{AcceptorPool, SettingsPatch, Socket};
+    /// # actix_rt::System::new().block_on(async {
+    /// let mut patch = SettingsPatch::default();
+    /// patch.max_connections = Some(100);
+    ///
+    /// let pool = AcceptorPool::with_fn(|_: Socket| async {}).acceptors(1).patch(patch).bind("127.0.0.1:0").await?;
+    /// assert_eq!(pool.settings().acceptors, Some(1));
+    /// assert_eq!(pool.settings().max_connections, 100);
+    /// # pool.stop(None).await;
+    /// # Ok::<_, Box<dyn std::error::Error>>(()) }).expect("it works");
+    /// ```
+    pub fn patch(mut self, patch: SettingsPatch) -> Self {
+        self.settings.apply(patch);
+        self
+    }
+
+    /// Replaces all [`Settings`]. Settings made before are discarded; [`patch`](Builder::patch) keeps those that it does not
+    /// have.
     pub fn settings(mut self, settings: Settings) -> Self {
         self.settings = settings;
         self

@@ -1,51 +1,129 @@
-//! The representations of settings in a file that differ from serde's default.
+//! The format of settings in a file: the keys, and the representations that differ from serde's.
 
-/// A time such as `"1h 30m"`, or `"never"` for `None`.
-pub(super) mod or_never {
-    use std::time::Duration;
+use std::marker::PhantomData;
 
-    use serde::{de::Error, Deserialize, Deserializer, Serializer};
+use serde::de::{DeserializeSeed, Error as _, MapAccess, Visitor};
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-    const NEVER: &str = "never";
+use super::value::Value;
+use super::{Settings, SettingsPatch};
 
-    pub(crate) fn serialize<S: Serializer>(time: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
-        match time {
-            Some(time) => serializer.collect_str(&humantime::format_duration(*time)),
-            None => serializer.serialize_str(NEVER),
-        }
+/// The keys of a patch, one by one. Implemented by the table of settings.
+pub(super) trait Keys: Default {
+    const ALL: &'static [&'static str];
+
+    fn read<'de, A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error>;
+    fn write<S: SerializeMap>(&self, map: &mut S) -> Result<(), S::Error>;
+    /// The settings that the patch leaves out.
+    fn missing(&self) -> Vec<&'static str>;
+    fn write_changes<S: SerializeMap>(old: &Settings, new: &Settings, map: &mut S) -> Result<(), S::Error>;
+}
+
+/// Reads the value of a key. Errors name the key.
+pub(super) fn read<'de, T: Value, A: MapAccess<'de>>(
+    key: &'static str,
+    value: &mut Option<T>,
+    map: &mut A,
+) -> Result<(), A::Error> {
+    if value.is_some() {
+        return Err(A::Error::duplicate_field(key));
     }
+    let read = map.next_value_seed(Read(PhantomData));
+    *value = Some(read.map_err(|error| named(key, error))?);
+    Ok(())
+}
 
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        if text == NEVER {
-            return Ok(None);
-        }
-        humantime::parse_duration(&text).map(Some).map_err(D::Error::custom)
+fn named<E: serde::de::Error>(key: &str, error: E) -> E {
+    E::custom(format_args!("{key}: {}", error.to_string().trim_end()))
+}
+
+/// Reads one value.
+struct Read<T>(PhantomData<T>);
+
+impl<'de, T: Value> DeserializeSeed<'de> for Read<T> {
+    type Value = T;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<T, D::Error> {
+        T::read(deserializer)
     }
 }
 
-/// Bytes, as a string if they are valid UTF-8, else as a list of numbers.
-pub(super) mod text_or_bytes {
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+/// Writes one value.
+pub(super) struct Written<'a, T>(pub(super) &'a T);
 
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Read {
-        Text(String),
-        Bytes(Vec<u8>),
+impl<T: Value> Serialize for Written<'_, T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.write(serializer)
     }
+}
 
-    pub(crate) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
-        match std::str::from_utf8(bytes) {
-            Ok(text) => serializer.serialize_str(text),
-            Err(_) => bytes.serialize(serializer),
+/// Writes the old and the new value of a setting.
+pub(super) struct Change<'a, T> {
+    pub(super) old: &'a T,
+    pub(super) new: &'a T,
+}
+
+impl<T: Value> Serialize for Change<'_, T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(2))?;
+        map.serialize_entry("old", &Written(self.old))?;
+        map.serialize_entry("new", &Written(self.new))?;
+        map.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for SettingsPatch {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Patch;
+
+        impl<'de> Visitor<'de> for Patch {
+            type Value = SettingsPatch;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a map of settings")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<SettingsPatch, A::Error> {
+                let mut patch = SettingsPatch::default();
+                while let Some(key) = map.next_key::<String>()? {
+                    patch.read(&key, &mut map)?;
+                }
+                Ok(patch)
+            }
         }
-    }
 
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
-        Ok(match Read::deserialize(deserializer)? {
-            Read::Text(text) => text.into_bytes(),
-            Read::Bytes(bytes) => bytes,
-        })
+        deserializer.deserialize_struct("SettingsPatch", SettingsPatch::ALL, Patch)
+    }
+}
+
+impl Serialize for SettingsPatch {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        self.write(&mut map)?;
+        map.end()
+    }
+}
+
+/// Every key is required: a key that is missing must not reset its setting.
+impl<'de> Deserialize<'de> for Settings {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let patch = SettingsPatch::deserialize(deserializer)?;
+        let missing = patch.missing();
+        if !missing.is_empty() {
+            let missing = missing.join(", ");
+            return Err(D::Error::custom(format_args!(
+                "missing settings: {missing}; `Settings` require every key, use `SettingsPatch` to leave settings as they are"
+            )));
+        }
+        let mut settings = Settings::default();
+        settings.apply(patch);
+        Ok(settings)
+    }
+}
+
+impl Serialize for Settings {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        SettingsPatch::from(self.clone()).serialize(serializer)
     }
 }

@@ -20,7 +20,7 @@ use super::{
     SuspendMode,
 };
 use crate::acceptor::Acceptor;
-use crate::config::Settings;
+use crate::config::{Changed, Settings, SettingsPatch};
 use crate::error::{PoolEnded, PoolError, SettingsError, StartError, SuspendError, WaitError};
 use crate::listener::Listener;
 use crate::net::Address;
@@ -247,8 +247,33 @@ impl<A> Pool<A> {
         self.shared.settings()
     }
 
-    /// Changes settings while the pool runs. They are validated as a whole, and either all or none are changed. See
-    /// [`Settings`] for which take effect at once and which for new connections.
+    /// Changes the settings that the patch has while the pool runs, and returns what changed. The others stay as they are.
+    /// See [`Settings`] for which take effect at once and which for new connections.
+    ///
+    /// The resulting settings are validated as a whole, and either all or none are changed.
+    ///
+    /// # Errors
+    /// As [`change`](Pool::change).
+    ///
+    /// ```
+    /// # actix_rt::System::new().block_on(async {
+    /// # use actix_acceptor::{AcceptorPool, SettingsPatch, Socket};
+    /// # let pool = AcceptorPool::with_fn(|_: Socket| async {}).bind("127.0.0.1:0").await?;
+    /// let mut patch = SettingsPatch::default();
+    /// patch.max_connections = Some(100);
+    /// patch.grace = Some(None);
+    ///
+    /// let changed = pool.apply(patch).await?;
+    /// assert_eq!(changed.to_string(), "grace: 5s -> never, max_connections: 16384 -> 100");
+    /// # pool.stop(None).await;
+    /// # Ok::<_, Box<dyn std::error::Error>>(()) }).expect("it works");
+    /// ```
+    pub async fn apply(&self, patch: SettingsPatch) -> Result<Changed, SettingsError> {
+        self.change(move |settings| drop(settings.apply(patch))).await
+    }
+
+    /// Changes settings while the pool runs, and returns what changed. They are validated as a whole, and either all or none
+    /// are changed. See [`Settings`] for which take effect at once and which for new connections.
     ///
     /// # Errors
     /// [`SettingsError::Invalid`] names every setting that is invalid. [`SettingsError::NotRunning`] when the pool is
@@ -277,7 +302,7 @@ impl<A> Pool<A> {
     /// # pool.stop(None).await;
     /// # Ok::<_, Box<dyn std::error::Error>>(()) }).expect("it works");
     /// ```
-    pub async fn change(&self, change: impl FnOnce(&mut Settings) + Send + 'static) -> Result<(), SettingsError> {
+    pub async fn change(&self, change: impl FnOnce(&mut Settings) + Send + 'static) -> Result<Changed, SettingsError> {
         self.request(ChangeSettings(Box::new(change))).await.unwrap_or(Err(SettingsError::NotRunning))
     }
 

@@ -9,8 +9,8 @@ use tracing::{error, info, warn};
 
 use super::suspend::close_all;
 use super::{AcceptorPool, ListenersChanged, Placement, Status};
-use crate::acceptor::{AddListeners, Retire};
-use crate::config::Settings;
+use crate::acceptor::{AcceptorContext, AddListeners, Retire};
+use crate::config::{Changed, Settings};
 use crate::error::{InvalidSetting, SettingsError, StartError};
 use crate::limits::{available_descriptors, Limits};
 use crate::listener::{open_listeners, Listener};
@@ -19,11 +19,11 @@ use crate::panic::catch_panic;
 
 /// Changes some settings.
 #[derive(Message)]
-#[rtype(result = "Result<(), SettingsError>")]
+#[rtype(result = "Result<Changed, SettingsError>")]
 pub(super) struct ChangeSettings(pub(super) Box<dyn FnOnce(&mut Settings) + Send>);
 
 impl Handler<ChangeSettings> for AcceptorPool {
-    type Result = Result<(), SettingsError>;
+    type Result = Result<Changed, SettingsError>;
 
     fn handle(&mut self, change: ChangeSettings, ctx: &mut Context<Self>) -> Self::Result {
         let Some(acceptors) = self.acceptors.clone().filter(|_| self.draining.is_none()) else {
@@ -42,10 +42,19 @@ impl Handler<ChangeSettings> for AcceptorPool {
         if !invalid.is_empty() {
             return Err(SettingsError::Invalid(invalid));
         }
-        if settings == before {
-            return Ok(());
+        Ok(self.apply_settings(settings, &acceptors, ctx))
+    }
+}
+
+impl AcceptorPool {
+    /// Makes these settings, which are valid, the current ones.
+    fn apply_settings(&mut self, settings: Settings, acceptors: &AcceptorContext, ctx: &mut Context<Self>) -> Changed {
+        let before = self.shared.settings();
+        let changed = Changed::new(before.clone(), settings.clone());
+        if changed.is_empty() {
+            return changed;
         }
-        info!(pool = self.shared.name(), "settings changed");
+        info!(pool = self.shared.name(), %changed, "settings changed");
         self.restarts.set_budget(settings.max_restarts, settings.restart_window);
         let slots = Self::slots(&settings, self.slots.placement());
         self.shared.set_settings(settings.clone());
@@ -59,7 +68,7 @@ impl Handler<ChangeSettings> for AcceptorPool {
             acceptors.listeners().iter().for_each(|listener| listener.set_mode(listener.mode()));
         }
         self.set_slots(slots, ctx);
-        Ok(())
+        changed
     }
 }
 

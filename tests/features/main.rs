@@ -82,8 +82,9 @@ async fn proxy_protocol_reports_the_address_of_the_header() {
 #[cfg(feature = "serde")]
 #[test]
 fn serde_reads_and_writes_settings() {
-    let settings: actix_acceptor::Settings =
-        serde_json::from_value(serde_json::json!({ "idle_timeout": "1m 30s", "max_connections": 7 })).unwrap();
+    let mut settings = actix_acceptor::Settings::default();
+    let patch = serde_json::json!({ "idle_timeout": "1m 30s", "max_connections": 7 });
+    settings.apply(serde_json::from_value(patch).unwrap());
     assert_eq!(settings.idle_timeout, Some(std::time::Duration::from_secs(90)));
     assert_eq!(serde_json::to_value(settings).unwrap()["max_connections"], 7);
 }

@@ -1,10 +1,12 @@
 //! Settings as they are read from a file, with the feature `serde`.
 
+mod patch;
+
 use std::time::Duration;
 
 use actix_acceptor::{
     limits::{AtLimit, BacklogPolicy, PeerPrefix, Rate, Rule},
-    Active, Settings,
+    Active, Settings, SettingsPatch,
 };
 use serde_json::{json, Value};
 
@@ -68,15 +70,19 @@ fn everything() -> (Value, Settings) {
     (text, settings)
 }
 
+/// The settings of a file, over the defaults.
 fn read(text: Value) -> Result<Settings, serde_json::Error> {
-    serde_json::from_value(text)
+    let mut settings = Settings::default();
+    settings.apply(serde_json::from_value(text)?);
+    Ok(settings)
 }
 
 #[test]
 fn settings_survive_a_round_trip() {
     let (text, settings) = everything();
-    assert_eq!(read(text.clone()).unwrap(), settings);
+    assert_eq!(serde_json::from_value::<Settings>(text.clone()).unwrap(), settings);
     assert_eq!(serde_json::to_value(&settings).unwrap(), text);
+    assert_eq!(read(text).unwrap(), settings);
 }
 
 #[test]
@@ -91,11 +97,15 @@ fn every_setting_is_covered_here() {
 }
 
 #[test]
-fn missing_settings_have_their_defaults() {
-    assert_eq!(read(json!({})).unwrap(), Settings::default());
-    let mut settings = Settings::default();
-    settings.max_age = Some(Duration::from_secs(10));
-    assert_eq!(read(json!({ "max_age": "10s" })).unwrap(), settings);
+fn settings_without_every_key_are_refused() {
+    let (text, _) = everything();
+    for key in text.as_object().unwrap().keys() {
+        let mut rest = text.clone();
+        rest.as_object_mut().unwrap().remove(key);
+        let refused = serde_json::from_value::<Settings>(rest).unwrap_err().to_string();
+        assert!(refused.contains(&format!("missing settings: {key};")), "{refused}");
+        assert!(refused.contains("SettingsPatch"), "{refused}");
+    }
     let whole = serde_json::to_string(&Settings::default()).unwrap();
     assert_eq!(serde_json::from_str::<Settings>(&whole).unwrap(), Settings::default());
 }
@@ -120,7 +130,8 @@ fn unknown_settings_are_refused_by_name() {
     for (text, named) in [
         (json!({ "max_conections": 5 }), "max_conections"),
         (json!({ "accept_rate": { "burst": 1, "per": "1s", "x": 5 } }), "x"),
-        (json!({ "peer_prefix": { "v5": 5 } }), "v5"),
+        (json!({ "peer_prefix": { "v4": 5, "v6": 5, "v5": 5 } }), "v5"),
+        (json!({ "max_conections": 5 }), "max_connections"),
     ] {
         let refused = read(text.clone());
         assert!(refused.as_ref().is_err_and(|error| error.to_string().contains(named)), "{text}: {refused:?}");
@@ -128,17 +139,32 @@ fn unknown_settings_are_refused_by_name() {
 }
 
 #[test]
-fn invalid_values_are_refused() {
-    for text in [
-        json!({ "grace": "soon" }),
-        json!({ "grace": 5 }),
-        json!({ "restart_window": "never" }),
-        json!({ "idle_timeout": "10" }),
-        json!({ "rules": ["permit 10.0.0.0/8"] }),
-        json!({ "rules": ["deny 10.0.0.0/33"] }),
-        json!({ "at_limit": "dance" }),
-        json!({ "max_connections": -1 }),
+fn errors_name_the_key_and_the_value() {
+    for (key, value, named) in [
+        ("grace", json!("soon"), "soon"),
+        ("grace", json!(5), "5"),
+        ("restart_window", json!("never"), "never"),
+        ("idle_timeout", json!("10"), "10"),
+        ("rules", json!(["permit 10.0.0.0/8"]), "permit"),
+        ("rules", json!(["deny 10.0.0.0/33"]), "10.0.0.0/33"),
+        ("at_limit", json!("dance"), "dance"),
+        ("max_connections", json!(-1), "-1"),
+        ("max_connections", json!(null), "null"),
+        ("max_per_peer", json!("many"), "none"),
+        ("max_per_peer", json!(-1), "-1"),
+        ("acceptors", json!(true), "true"),
+        ("accept_rate", json!({ "burst": 1 }), "per"),
+        ("refusal_message", json!(7), "7"),
+        // A prefix that is left out would be reset.
+        ("peer_prefix", json!({ "v4": 24 }), "v6"),
     ] {
-        assert!(read(text.clone()).is_err(), "{text}");
+        let refused = serde_json::from_value::<SettingsPatch>(json!({ "half_close": true, key: value })).unwrap_err();
+        let text = refused.to_string();
+        assert!(text.contains(&format!("{key}: ")) && text.contains(named), "{text}");
     }
+    let text = "{ \"half_close\": true,\n \"max_connections\": -1 }";
+    let refused = serde_json::from_str::<SettingsPatch>(text).unwrap_err();
+    assert_eq!((refused.line(), refused.column()), (2, 22), "{refused}");
+    let twice = serde_json::from_str::<SettingsPatch>("{ \"half_close\": true, \"half_close\": false }").unwrap_err();
+    assert!(twice.to_string().contains("half_close"), "{twice}");
 }

@@ -1,0 +1,83 @@
+//! [`Changed`], the settings that a change has given another value.
+
+use std::fmt;
+
+use super::value::{Shown, Value};
+use super::Settings;
+
+/// The settings that a change has given another value, with the old and the new one. Empty if nothing changed.
+///
+/// Displayed as `max_connections: 16384 -> 100, idle_timeout: 60s -> never`. With feature `serde` it is written as a map from
+/// the name of a setting to its values, `{"max_connections": {"old": 16384, "new": 100}}`, in the format of [`Settings`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Changed {
+    old: Box<Settings>,
+    new: Box<Settings>,
+}
+
+/// One setting of [`Changed`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SettingChange {
+    /// The setting: a field of [`Settings`].
+    pub setting: &'static str,
+    /// Its old value, as text.
+    pub old: String,
+    /// Its new value, as text.
+    pub new: String,
+}
+
+impl Changed {
+    pub(crate) fn new(old: Settings, new: Settings) -> Self {
+        Changed { old: Box::new(old), new: Box::new(new) }
+    }
+
+    /// Whether no setting has another value than before.
+    pub fn is_empty(&self) -> bool {
+        self.old == self.new
+    }
+
+    /// The settings that changed, in the order of the fields of [`Settings`].
+    pub fn settings(&self) -> Vec<SettingChange> {
+        self.old.differences(&self.new)
+    }
+
+    /// Whether this setting changed. The name is that of the field.
+    pub fn contains(&self, setting: &str) -> bool {
+        self.settings().iter().any(|change| change.setting == setting)
+    }
+}
+
+impl SettingChange {
+    pub(super) fn new<T: Value>(setting: &'static str, old: &T, new: &T) -> Self {
+        SettingChange { setting, old: Shown(old).to_string(), new: Shown(new).to_string() }
+    }
+}
+
+impl fmt::Display for Changed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, change) in self.settings().iter().enumerate() {
+            let separator = if at == 0 { "" } else { ", " };
+            write!(f, "{separator}{change}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for SettingChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {} -> {}", self.setting, self.old, self.new)
+    }
+}
+
+#[cfg(feature = "serde")]
+impl serde::Serialize for Changed {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use super::format::Keys;
+        use serde::ser::SerializeMap;
+
+        let mut map = serializer.serialize_map(None)?;
+        super::SettingsPatch::write_changes(&self.old, &self.new, &mut map)?;
+        map.end()
+    }
+}
