@@ -18,6 +18,8 @@ const MAX_PACKETS: u32 = 128;
 /// Messages that a turn handles from the mailbox, and from the streams. More would starve the socket, fewer would cost
 /// more turns.
 const MAX_MESSAGES: u32 = 64;
+/// Waits that a turn completes.
+const MAX_WAITS: u32 = 128;
 
 /// Milliseconds between probes of a socket that is not being read, to see whether the peer has reset it.
 const PROBE_INTERVAL: u64 = 250;
@@ -28,13 +30,21 @@ pub(super) struct Budget {
     pub(super) packets: u32,
     pub(super) messages: u32,
     pub(super) items: u32,
+    waits: u32,
     /// The budget was used up before the work was done: another turn is needed, after other connections have run.
     pub(super) exhausted: bool,
 }
 
 impl Budget {
     fn new() -> Self {
-        Budget { bytes: MAX_BYTES, packets: MAX_PACKETS, messages: MAX_MESSAGES, items: MAX_MESSAGES, exhausted: false }
+        Budget {
+            bytes: MAX_BYTES,
+            packets: MAX_PACKETS,
+            messages: MAX_MESSAGES,
+            items: MAX_MESSAGES,
+            waits: MAX_WAITS,
+            exhausted: false,
+        }
     }
 }
 
@@ -52,9 +62,13 @@ impl<P: Protocol> Connection<P> {
         loop {
             self.handle_signals(ctx);
             self.prepare(cx);
-            self.poll_waits(cx);
+            self.poll_waits(cx, &mut budget);
             self.take_mail(mailbox, ctx, cx, &mut budget);
             self.take_packets(ctx, cx, &mut budget);
+            // A wait that is ready at once is answered in the same write as the packets before and behind it.
+            if self.is_waiting() && self.has_unpolled_wait() && !budget.exhausted {
+                continue;
+            }
             let reopened = self.write(cx) | self.poll_upgrade(cx);
             if self.poll_closed(cx).is_ready() {
                 return Poll::Ready(());
@@ -174,8 +188,12 @@ impl<P: Protocol> Connection<P> {
     }
 
     /// Polls the futures that callbacks returned, one after the other.
-    fn poll_waits(&mut self, cx: &mut Context<'_>) {
+    fn poll_waits(&mut self, cx: &mut Context<'_>, budget: &mut Budget) {
         while self.is_waiting() {
+            if budget.waits == 0 {
+                budget.exhausted = true;
+                return;
+            }
             let cold = self.cold();
             cold.wait_added = false;
             let Some((trigger, future)) = cold.waits.front_mut() else { return };
@@ -184,6 +202,7 @@ impl<P: Protocol> Connection<P> {
                 Err(text) => return self.end(Closed::Panic(text)),
                 Ok(Poll::Pending) => return self.read_ahead(cx),
                 Ok(Poll::Ready(then)) => {
+                    budget.waits -= 1;
                     cold.waits.pop_front();
                     if cold.waits.is_empty() {
                         self.conn.paused.remove(Paused::WAITING);
@@ -192,6 +211,11 @@ impl<P: Protocol> Connection<P> {
                 }
             }
         }
+    }
+
+    #[cold]
+    fn has_unpolled_wait(&self) -> bool {
+        self.cold.as_ref().is_some_and(|cold| cold.wait_added)
     }
 
     /// Whether there is work left that can be done in this turn.
@@ -213,10 +237,9 @@ impl<P: Protocol> Connection<P> {
             handled_later |= Signals::DRAIN;
         }
         let signalled = !signals.difference(handled_later).is_empty();
-        let wait_added = self.cold.as_ref().is_some_and(|cold| cold.wait_added);
         let added = self.is_open() && (ctx.has_unpolled() || self.has(Flags::STREAM_ADDED) && !ctx.is_waiting());
         let can_ack = self.conn.paused == Paused::NOT_READY && self.is_ready_to_ack() && !self.has_handshake();
-        signalled || wait_added || added || can_ack
+        signalled || self.has_unpolled_wait() || added || can_ack
     }
 
     /// Ends the turn: hands back the buffers and arranges to be woken.

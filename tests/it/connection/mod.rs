@@ -10,3 +10,4 @@ mod next;
 mod peer_leaves;
 mod streams;
 mod turns;
+mod waits;
