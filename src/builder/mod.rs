@@ -141,9 +141,10 @@ impl<S> Builder<S> {
     /// How long a packet may take, from its first byte to its last; progress does not extend it. `None` or zero disables the
     /// timeout.
     ///
-    /// See [`Timeout::Packet`](crate::Timeout::Packet). A packet starts when its codec leaves
-    /// bytes unread. With a codec that removes a prefix from the buffer (tokio-util's `LengthDelimitedCodec`), it starts with
-    /// the first byte after the prefix.
+    /// See [`Timeout::Packet`](crate::Timeout::Packet). A packet starts when its codec has bytes and returns `Ok(None)`,
+    /// whether it leaves them in the buffer or takes them out (as tokio-util's `LengthDelimitedCodec` does with a prefix). It
+    /// ends when the codec returns a packet. A codec that skips bytes between packets, such as keep-alives, should therefore
+    /// return a packet for them.
     ///
     /// Default: 10 seconds.
     pub fn packet_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {

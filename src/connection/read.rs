@@ -94,22 +94,25 @@ impl<P: Protocol> Connection<P> {
         // Each packet was one callback, including one that panicked.
         let delivered = self.conn.guard.callbacks() - before;
         self.conn.guard.state().count_packets(delivered);
-        let partial = !self.has(Flags::UNDECODED) && !read.is_empty();
         self.conn.buffers_mut().read = read;
+        let (deadlines, now) = (&self.conn.guard.deadlines, self.conn.guard.now());
         match outcome {
-            Ok(()) => self.conn.guard.deadlines.decoded(delivered > 0, partial, self.conn.guard.now()),
+            Ok(Some(rest)) => deadlines.decoded(delivered > 0, rest || deadlines.continues_packet(delivered > 0), now),
+            Ok(None) => deadlines.decoded(delivered > 0, false, now),
             Err(text) => self.end(Closed::Panic(text)),
         }
     }
 
-    fn deliver_from(&mut self, read: &mut BytesMut, budget: &mut Budget) {
+    /// Delivers packets from `read`. Returns `None` if the codec may have more, else whether it has the start of another.
+    fn deliver_from(&mut self, read: &mut BytesMut, budget: &mut Budget) -> Option<bool> {
+        let mut rest = None;
         let (mut left, eof) = (budget.packets, self.has(Flags::EOF));
         while self.is_open() && (matches!(self.conn.active, Active::Always) || self.takes_packets()) {
             if left == 0 {
                 budget.exhausted = true;
                 break;
             }
-            let codec = &mut self.conn.codec;
+            let (codec, before) = (&mut self.conn.codec, read.len());
             match if eof { codec.decode_eof(read) } else { codec.decode(read) } {
                 Ok(Some(packet)) => {
                     left -= 1;
@@ -121,6 +124,8 @@ impl<P: Protocol> Connection<P> {
                 }
                 Ok(None) => {
                     self.conn.flags.remove(Flags::UNDECODED);
+                    // Also if the codec took the bytes out of the buffer.
+                    rest = Some(before > 0);
                     break;
                 }
                 Err(error) => {
@@ -130,6 +135,7 @@ impl<P: Protocol> Connection<P> {
             }
         }
         budget.packets = left;
+        rest
     }
 
     /// Whether the active mode lets one more packet through.

@@ -133,6 +133,12 @@ impl Deadlines {
         }
     }
 
+    /// Whether a packet begun earlier still continues: its codec may have taken all of its bytes out of the buffer.
+    #[inline]
+    pub(crate) fn continues_packet(&self, delivered: bool) -> bool {
+        !delivered && self.packet_since.get() != 0
+    }
+
     /// Records a write. `progress` means that bytes were sent, `pending` that bytes are left to send.
     #[inline]
     pub(crate) fn wrote(&self, progress: bool, pending: bool, now: u64) {

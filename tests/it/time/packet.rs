@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use actix_acceptor::{telemetry::CloseReason, AcceptorPool, Closed, Conn, Framing, Next, Protocol, User};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use support::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc::{unbounded_channel, UnboundedSender};
 use tokio::time::Instant;
+use tokio_util::codec::LengthDelimitedCodec;
 
 #[test]
 fn idle_and_packet_time_pause_above_the_high_mark() {
@@ -305,5 +306,69 @@ fn timeouts_of_zero_are_disabled() {
         elapse(ms(100_000)).await;
         assert_eq!(peer.read_exact(LENGTH).await, [b'x'; LENGTH]);
         assert_eq!(callbacks.so_far(), []);
+    });
+}
+
+/// Answers `LengthDelimitedCodec` packets, which have a prefix of four bytes.
+struct Prefixed(Recorder);
+
+impl Protocol for Prefixed {
+    type Codec = LengthDelimitedCodec;
+    type Reply = Bytes;
+    type User = ();
+
+    fn packet(&mut self, packet: BytesMut, _: &mut Conn<Self>) -> Next<Self> {
+        Next::Send(packet.freeze())
+    }
+
+    fn closed(&mut self, why: &Closed) {
+        self.0.note(why);
+    }
+}
+
+#[test]
+fn a_prefix_taken_by_the_codec_starts_the_packet_timeout() {
+    const LIMIT: Duration = Duration::from_secs(1);
+    for (in_one, rest) in [(true, &b""[..]), (false, b""), (false, b"ha")] {
+        paused(async move {
+            let (recorder, mut closings) = Recorder::new();
+            let builder = AcceptorPool::with_protocol(move |_| Prefixed(recorder.clone()));
+            let builder = builder.packet_timeout(LIMIT).idle_timeout(None);
+            let (_pool, script_handle) = in_memory(builder).await;
+            let mut peer = script_handle.connect();
+            for _ in 0..3 {
+                peer.echo(b"\0\0\0\x04full").await;
+                elapse(2 * LIMIT).await;
+            }
+            if in_one {
+                peer.send(b"\0\0\0\x04full").await;
+                peer.send(b"\0\0\0\x04full\0\0\0\x04").await;
+            } else {
+                peer.send(b"\0\0\0\x04").await;
+            }
+            let begun = Instant::now();
+            elapse(LIMIT / 2).await;
+            peer.send(rest).await;
+            let (reason, _) = closings.next().await;
+            assert_eq!(reason, CloseReason::PacketTimeout);
+            assert_on_time(begun, Instant::now(), LIMIT);
+        });
+    }
+}
+
+#[test]
+fn a_completed_packet_ends_the_time_of_its_prefix() {
+    paused(async {
+        let (recorder, closings) = Recorder::new();
+        let builder = AcceptorPool::with_protocol(move |_| Prefixed(recorder.clone()));
+        let builder = builder.packet_timeout(ms(1_000)).idle_timeout(None);
+        let (_pool, script_handle) = in_memory(builder).await;
+        let mut peer = script_handle.connect();
+        peer.send(b"\0\0\0\x04").await;
+        elapse(ms(800)).await;
+        peer.send(b"full").await;
+        peer.expect(b"\0\0\0\x04full").await;
+        elapse(ms(5_000)).await;
+        assert!(closings.is_empty());
     });
 }
