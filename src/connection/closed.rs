@@ -19,7 +19,9 @@ use crate::telemetry::{CloseReason, RefusalReason};
 pub enum Closed {
     /// The connection's own code ended it: [`Next::Stop`](crate::Next::Stop), or a [`Close`](crate::messages::Close).
     Local,
-    /// The peer left. `None`: it closed its side in order (FIN). `Some`: the system's error (a reset, a broken pipe).
+    /// The peer left. `None`: it closed its side in order (FIN). `Some`: the system's error (a reset, a broken pipe), or, with
+    /// the kind [`UnexpectedEof`](io::ErrorKind::UnexpectedEof), the error of a codec that needed more bytes when the peer
+    /// closed its side.
     Peer(Option<io::Error>),
     /// The peer was silent for as long as the idle timeout.
     Idle,
@@ -83,6 +85,28 @@ impl Closed {
             Closed::Error(error) => Some(with_sources(&**error)),
             Closed::Panic(text) => Some(text.clone()),
             _ => None,
+        }
+    }
+
+    /// The reason that an error of the codec stands for if it is caused by the end of input only: the peer left in the middle of
+    /// a packet.
+    #[cold]
+    pub(super) fn at_end_of_input(self) -> Self {
+        match self {
+            Closed::Error(error) => Closed::Peer(Some(io::Error::new(io::ErrorKind::UnexpectedEof, error))),
+            why => why,
+        }
+    }
+
+    /// The reason of an async fn whose peer has left: reading more than there was is a consequence of that.
+    pub(crate) fn after_end_of_input(self) -> Self {
+        match self {
+            Closed::Error(error) => match error.downcast::<io::Error>() {
+                Ok(error) if error.kind() == io::ErrorKind::UnexpectedEof => Closed::Peer(Some(*error)),
+                Ok(error) => Closed::Error(error),
+                Err(error) => Closed::Error(error),
+            },
+            why => why,
         }
     }
 

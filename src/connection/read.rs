@@ -107,13 +107,14 @@ impl<P: Protocol> Connection<P> {
     fn deliver_from(&mut self, read: &mut BytesMut, budget: &mut Budget) -> Option<bool> {
         let mut rest = None;
         let (mut left, eof) = (budget.packets, self.has(Flags::EOF));
+        let mut at_end = false;
         while self.is_open() && (matches!(self.conn.active, Active::Always) || self.takes_packets()) {
             if left == 0 {
                 budget.exhausted = true;
                 break;
             }
             let (codec, before) = (&mut self.conn.codec, read.len());
-            match if eof { codec.decode_eof(read) } else { codec.decode(read) } {
+            match if eof { decode_last(codec, read, &mut at_end) } else { codec.decode(read) } {
                 Ok(Some(packet)) => {
                     left -= 1;
                     if !matches!(self.conn.active, Active::Always) {
@@ -129,7 +130,8 @@ impl<P: Protocol> Connection<P> {
                     break;
                 }
                 Err(error) => {
-                    self.close(Closed::from(Into::<BoxError>::into(error)));
+                    let why = Closed::from(Into::<BoxError>::into(error));
+                    self.close(if at_end { why.at_end_of_input() } else { why });
                     break;
                 }
             }
@@ -301,6 +303,19 @@ impl<P: Protocol> Connection<P> {
     fn check_stopped(&mut self, ctx: &ConnectionContext<P>) {
         if ctx.is_stopped() && !self.conn.is_closing() {
             self.close(Closed::Local);
+        }
+    }
+}
+
+/// Decodes at the end of input. Sets `at_end` if the codec needs more bytes for another packet, so that an error that follows is
+/// about the end and not about the bytes.
+#[cold]
+fn decode_last<C: Decoder>(codec: &mut C, read: &mut BytesMut, at_end: &mut bool) -> Result<Option<C::Item>, C::Error> {
+    match codec.decode(read)? {
+        Some(packet) => Ok(Some(packet)),
+        None => {
+            *at_end = true;
+            codec.decode_eof(read)
         }
     }
 }

@@ -126,7 +126,10 @@ fn start(serve: &SharedFn, socket: Socket) {
             Either::Left((Ok(Err(error)), _)) => {
                 // Formatting a user-defined error may panic.
                 let (reason, detail) = catch_panic(|| {
-                    let closed = Closed::from(error);
+                    let closed = match Closed::from(error) {
+                        closed if shared.has_peer_left() => closed.after_end_of_input(),
+                        closed => closed,
+                    };
                     (closed.reason(), closed.detail())
                 })
                 .unwrap_or_else(|panic| (CloseReason::Error, Some(panic)));

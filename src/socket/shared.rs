@@ -179,6 +179,11 @@ impl SocketState {
         self.observed.set(self.observed.get() | what);
     }
 
+    /// Whether a read or write has shown that the peer has left.
+    pub(crate) fn has_peer_left(&self) -> bool {
+        self.has_observed(Observed::LEFT)
+    }
+
     fn has_observed(&self, what: Observed) -> bool {
         self.observed.get().contains(what)
     }

@@ -322,3 +322,32 @@ async fn an_async_fn_that_ignores_its_socket_ends_at_the_deadline() {
     assert_eq!(peer.until_gone().await, b"");
     ended(&pool, CloseReason::Killed).await;
 }
+
+#[actix::test]
+async fn reading_past_the_peers_end_is_the_peers_end() {
+    async fn read_number(mut socket: Socket) -> io::Result<u32> {
+        socket.read_u32().await
+    }
+    async fn own_error(socket: Socket) -> Result<(), BoxError> {
+        let _ = read_number(socket).await;
+        Err("the database is full".into())
+    }
+    let numbers = AcceptorPool::with_fn(|socket| async { read_number(socket).await.map(drop) });
+    let unread = AcceptorPool::with_fn(|_: Socket| async { io::Result::Err(ErrorKind::UnexpectedEof.into()) });
+    let cases = [
+        (numbers, CloseReason::Peer),
+        (AcceptorPool::with_fn(own_error), CloseReason::Error),
+        (unread, CloseReason::Error),
+    ];
+    for (builder, reason) in cases {
+        let pool = bind(builder).await;
+        let mut peer = connect(&pool).await;
+        if reason == CloseReason::Peer {
+            peer.send("\0\0").await;
+        }
+        let _ = peer.0.shutdown().await;
+        peer.until_gone().await;
+        ended(&pool, reason).await;
+        in_time(pool.stop(None)).await;
+    }
+}

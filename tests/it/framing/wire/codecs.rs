@@ -152,11 +152,10 @@ async fn a_stateful_codec_serves_one_connection_both_ways() {
     other.expect(b"11c.").await;
     one.send("d.").await;
     one.expect(b"33d.").await;
-    // What is unfinished at the end is an error that tokio-util's default says.
     other.send("half").await;
     other.finish().await;
     assert_eq!(other.read_to_end().await, b"");
-    assert_eq!(closings.reason().await, CloseReason::Error);
+    assert_eq!(closings.reason().await, CloseReason::Peer);
 }
 
 /// Pieces up to a dot, numbered; after a packet timeout it goes on.
@@ -268,4 +267,81 @@ async fn packets_kept_in_a_codec_wait_while_passive() {
     open.add_permits(1);
     assert_eq!((next().await, next().await), (b'd', b'e'));
     peer.expect(b"wde").await;
+}
+
+/// Numbers that end with a dot, with an error type of its own and tokio-util's default `decode_eof`.
+#[derive(Default)]
+struct NumberCodec;
+
+#[derive(Debug)]
+enum NumberError {
+    NotANumber,
+    Io(io::Error),
+}
+
+impl From<io::Error> for NumberError {
+    fn from(error: io::Error) -> Self {
+        NumberError::Io(error)
+    }
+}
+
+impl std::fmt::Display for NumberError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            NumberError::NotANumber => f.write_str("not a number"),
+            NumberError::Io(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for NumberError {}
+
+impl Decoder for NumberCodec {
+    type Item = u64;
+    type Error = NumberError;
+
+    fn decode(&mut self, src: &mut BytesMut) -> Result<Option<u64>, NumberError> {
+        let Some(dot) = src.iter().position(|byte| *byte == b'.') else { return Ok(None) };
+        let number = src.split_to(dot + 1);
+        let number = std::str::from_utf8(&number[..dot]).ok().and_then(|number| number.parse().ok());
+        number.map(Some).ok_or(NumberError::NotANumber)
+    }
+}
+
+impl Encoder<u64> for NumberCodec {
+    type Error = NumberError;
+
+    fn encode(&mut self, number: u64, dst: &mut BytesMut) -> Result<(), NumberError> {
+        dst.extend_from_slice(format!("{number}.").as_bytes());
+        Ok(())
+    }
+}
+
+#[actix::test]
+async fn leaving_inside_a_packet_is_the_peers_end_for_any_codec() {
+    let (pool, mut closings) = echo_pool::<_, u64>(NumberCodec::default).await;
+    for (sent, received, reason) in [
+        ("12.34", &b"12."[..], CloseReason::Peer),
+        ("12.", b"12.", CloseReason::Peer),
+        // Malformed whether or not more follows.
+        ("12.x.34", b"12.", CloseReason::Error),
+    ] {
+        let mut peer = connect(&pool).await;
+        peer.send(sent).await;
+        peer.finish().await;
+        assert_eq!(peer.read_to_end().await, received, "{sent}");
+        assert_eq!(closings.reason().await, reason, "{sent}");
+    }
+    in_time(pool.stop(None)).await;
+}
+
+#[actix::test]
+async fn leaving_inside_a_packet_keeps_the_codecs_error() {
+    let (pool, mut closings) = echo_pool::<_, u64>(NumberCodec::default).await;
+    let mut peer = connect(&pool).await;
+    peer.send("34").await;
+    peer.finish().await;
+    assert_eq!(peer.read_to_end().await, b"");
+    assert_eq!(closings.next().await.1, "lost the peer: bytes remaining on stream");
+    in_time(pool.stop(None)).await;
 }
