@@ -141,7 +141,7 @@ impl<P: Protocol> Conn<P> {
     ///
     /// # Errors
     /// [`SendError::Closed`] if the connection is closing, [`SendError::TooLong`] if the reply does not fit its length
-    /// prefix, else the codec's error. On an error nothing is queued, and the connection stays open.
+    /// prefix, [`SendError::Delimiter`] if it contains the delimiter of its framing, else the codec's error. On an error nothing is queued, and the connection stays open.
     pub fn send(&mut self, reply: P::Reply) -> Result<(), SendError> {
         if self.is_closing() {
             return Err(SendError::Closed);
@@ -319,6 +319,13 @@ pub enum SendError {
         /// The longest length that the prefix can express.
         limit: u64,
     },
+    /// The reply contains the delimiter of its framing: a line feed with [`Framing::lines`](crate::Framing::lines). The peer would
+    /// receive several packets. Send the parts as separate replies, or use a length prefix.
+    #[error("a reply must not contain the delimiter of its framing, which begins at byte {position}")]
+    Delimiter {
+        /// The number of bytes of the reply before the delimiter.
+        position: u64,
+    },
     /// The codec failed to encode the reply.
     #[error(transparent)]
     Codec(BoxError),
@@ -328,6 +335,7 @@ impl SendError {
     pub(crate) fn from_codec(error: BoxError) -> Self {
         match error.downcast_ref() {
             Some(FramingError::ReplyTooLong { length, limit }) => SendError::TooLong { length: *length, limit: *limit },
+            Some(FramingError::DelimiterInReply { position }) => SendError::Delimiter { position: *position },
             _ => SendError::Codec(error),
         }
     }

@@ -48,8 +48,8 @@ impl Encoder<Bytes> for Framing {
             Kind::Length4 => return length::encode::<4>(&packet, dst),
             Kind::Length8 => return length::encode::<8>(&packet, dst),
             Kind::Raw => dst.extend_from_slice(&packet),
-            Kind::Lines => terminated(&packet, b"\n", dst),
-            Kind::Delimiter(end) => terminated(&packet, end.bytes(), dst),
+            Kind::Lines => return lines::encode(&packet, dst),
+            Kind::Delimiter(end) => return end.encode(&packet, dst),
         }
         Ok(())
     }
@@ -61,10 +61,4 @@ fn raw(max: usize, src: &mut BytesMut) -> Option<Bytes> {
         return None;
     }
     Some(src.split_to(src.len().min(max.max(1))).freeze())
-}
-
-fn terminated(packet: &[u8], end: &[u8], dst: &mut BytesMut) {
-    dst.reserve(packet.len() + end.len());
-    dst.extend_from_slice(packet);
-    dst.extend_from_slice(end);
 }

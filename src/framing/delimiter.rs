@@ -47,6 +47,21 @@ impl Delimiter {
         Ok(Some(packet))
     }
 
+    /// Appends `packet` and the delimiter. Appends nothing on error.
+    pub(super) fn encode(&self, packet: &[u8], dst: &mut BytesMut) -> Result<(), FramingError> {
+        let start = dst.len();
+        dst.reserve(packet.len() + self.bytes().len());
+        dst.extend_from_slice(packet);
+        dst.extend_from_slice(self.bytes());
+        match self.0.find(&dst[start..]) {
+            Some(at) if at < packet.len() => {
+                dst.truncate(start);
+                Err(FramingError::delimiter_at(at))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Whether the packet can still end within `max` bytes: an incomplete delimiter begins at `max` or before.
     fn may_still_fit(&self, max: usize, src: &[u8]) -> bool {
         src.len() <= max || (self.incomplete_from(src)..=max).any(|start| self.bytes().starts_with(&src[start..]))

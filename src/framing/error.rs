@@ -29,6 +29,15 @@ pub enum FramingError {
         /// The greatest length that this framing can send, in bytes.
         limit: u64,
     },
+    /// An outgoing packet contains the delimiter of its framing (with [`lines`](crate::Framing::lines), a line feed), so that
+    /// the peer would receive several packets. Nothing was written. Send the parts as separate packets, or use a length
+    /// prefix.
+    #[error("a packet must not contain the delimiter of its framing, which begins at byte {position}")]
+    DelimiterInReply {
+        /// The number of bytes before the delimiter. A delimiter that begins in the packet and ends with the bytes appended to
+        /// it counts as well.
+        position: u64,
+    },
     /// The underlying stream failed. [`Framing`](crate::Framing) itself never returns this variant.
     #[error("reading or writing failed")]
     Io(#[from] io::Error),
@@ -38,6 +47,11 @@ impl FramingError {
     #[cold]
     pub(super) fn announced(length: u64, max: usize) -> Self {
         Self::TooLong { length, limit: max as u64 }
+    }
+
+    #[cold]
+    pub(super) fn delimiter_at(position: usize) -> Self {
+        Self::DelimiterInReply { position: position as u64 }
     }
 
     /// The error for more than `max` bytes without an end. It does not depend on how the bytes were split into reads.

@@ -31,6 +31,17 @@ pub(super) fn decode(max: usize, scanned: &mut usize, src: &mut BytesMut) -> Res
     Ok(Some(line))
 }
 
+/// Appends `line` and LF. Appends nothing on error.
+pub(super) fn encode(line: &[u8], dst: &mut BytesMut) -> Result<(), FramingError> {
+    if let Some(at) = memchr(b'\n', line) {
+        return Err(FramingError::delimiter_at(at));
+    }
+    dst.reserve(line.len() + 1);
+    dst.extend_from_slice(line);
+    dst.extend_from_slice(b"\n");
+    Ok(())
+}
+
 /// Whether the line can still end within `max` bytes. One more byte may be the CR before the LF.
 fn may_still_fit(max: usize, src: &[u8]) -> bool {
     src.len() <= max || src[max..] == *b"\r"

@@ -62,7 +62,7 @@ pub use length::Width;
 /// [`FramingError::TooLong`] as soon as it is certain that a packet exceeds
 /// [`max_frame`](Self::max_frame). The bytes stay in the buffer and the next call fails in the same
 /// way, so close the stream. [`FramingError::ReplyTooLong`] if an outgoing packet does not fit its
-/// prefix, in which case nothing is written.
+/// prefix, and [`FramingError::DelimiterInReply`] if it contains the delimiter; nothing is written then.
 #[derive(Clone, Debug)]
 pub struct Framing {
     kind: Kind,
@@ -108,8 +108,9 @@ impl Framing {
 
     /// Lines: LF ends a line, and one CR directly before it is dropped. When encoding, LF is appended.
     ///
-    /// Lines are bytes, not text. An outgoing packet that contains an LF arrives as two lines; one
-    /// that ends with CR arrives without it.
+    /// Lines are bytes, not text. An outgoing packet that contains an LF is rejected
+    /// ([`FramingError::DelimiterInReply`]), since the peer would receive two lines. One that ends with CR
+    /// is sent as it is, as a line that ends with CR LF; a peer that accepts such lines drops the CR.
     ///
     /// ```
     /// # use {actix_acceptor::Framing, bytes::BytesMut, tokio_util::codec::Decoder};
@@ -119,6 +120,13 @@ impl Framing {
     /// assert_eq!(framing.decode(&mut read)?.unwrap(), "");
     /// assert_eq!(framing.decode(&mut read)?, None);
     /// assert_eq!(framing.decode_eof(&mut read)?.unwrap(), "rest\r");
+    ///
+    /// # use {actix_acceptor::framing::FramingError, tokio_util::codec::Encoder};
+    /// let mut wire = BytesMut::new();
+    /// framing.encode("220 ready\r".into(), &mut wire)?;
+    /// assert_eq!(wire, "220 ready\r\n");
+    /// let error = framing.encode("220 ready\n250 ok".into(), &mut wire).unwrap_err();
+    /// assert!(matches!(error, FramingError::DelimiterInReply { position: 9 }));
     /// # Ok::<(), actix_acceptor::framing::FramingError>(())
     /// ```
     #[must_use]
@@ -170,9 +178,9 @@ impl Framing {
 
     /// Packets that end with `bytes`, which are dropped. When encoding, `bytes` are appended.
     ///
-    /// The first occurrence of the delimiter ends a packet. An outgoing packet must therefore not contain
-    /// it, nor end with bytes that move its first occurrence forward (as `a` does before the delimiter
-    /// `aa`): the peer would split it elsewhere.
+    /// The first occurrence of the delimiter ends a packet. An outgoing packet that contains it, or that
+    /// ends with bytes that move its first occurrence forward (as `a` does before the delimiter `aa`), is
+    /// rejected ([`FramingError::DelimiterInReply`]): the peer would split it elsewhere.
     ///
     /// ```
     /// # use {actix_acceptor::Framing, bytes::BytesMut, tokio_util::codec::Decoder};

@@ -36,7 +36,9 @@ impl Protocol for Console {
         let server = self.server.clone();
         let answer = async move {
             let line = String::from_utf8_lossy(&line);
-            server.execute(&line).await.unwrap_or_else(|error| format!("error: {error}"))
+            // An answer is one line.
+            let answer = server.execute(&line).await.unwrap_or_else(|error| format!("error: {error}"));
+            answer.replace('\n', " ")
         };
         conn.wait(answer, |answer, _, _| Next::Send(answer.into()))
     }
@@ -105,7 +107,7 @@ impl Server {
     }
 
     fn packet(&self, text: &str) -> Result<Bytes, String> {
-        self.config.options.check_length(text)?;
+        self.config.options.check_packet(text)?;
         Ok(Bytes::copy_from_slice(text.as_bytes()))
     }
 

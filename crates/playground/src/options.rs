@@ -135,7 +135,7 @@ impl Options {
     pub fn from_command_line() -> Self {
         let options = Self::parse_args(std::env::args_os()).unwrap_or_else(|error| error.exit());
         for (name, text) in [("greeting", &options.greeting), ("goodbye", &options.goodbye)] {
-            if let Some(Err(error)) = text.as_ref().map(|text| options.check_length(text)) {
+            if let Some(Err(error)) = text.as_ref().map(|text| options.check_packet(text)) {
                 exit_with_usage_error(format!("--{name}: {error}"));
             }
         }
@@ -192,7 +192,7 @@ impl Options {
     /// A copy with one option changed. The name is that of the command line, without dashes.
     pub fn with(&self, name: &str, value: &str) -> Result<Self, String> {
         let mut options = self.clone();
-        let text = || self.check_length(value).map(|()| Some(value.to_owned()).filter(|text| !text.is_empty()));
+        let text = || self.check_packet(value).map(|()| Some(value.to_owned()).filter(|text| !text.is_empty()));
         let parsed = || {
             let words = ["playground".to_owned(), format!("--{name}"), value.to_owned()];
             Self::parse_args(words).map_err(|error| brief(&error))
@@ -240,7 +240,7 @@ impl Options {
     }
 
     /// Checks that a text can be sent as one packet.
-    pub fn check_length(&self, text: &str) -> Result<(), String> {
+    pub fn check_packet(&self, text: &str) -> Result<(), String> {
         let packet = Bytes::copy_from_slice(text.as_bytes());
         self.framing().encode(packet, &mut BytesMut::new()).map_err(|error| error.to_string())
     }

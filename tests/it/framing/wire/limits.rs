@@ -1,7 +1,7 @@
 //! The shortest and the longest packets, and those beyond, in both directions.
 
 use actix_acceptor::error::InvalidSetting;
-use actix_acceptor::{Reply, SendError, StartError};
+use actix_acceptor::{Reply, SendError, StartError, User};
 
 use super::*;
 
@@ -137,4 +137,65 @@ async fn a_reply_too_long_for_its_prefix_fails_only_the_send() {
     peer.send(wire(&framing, ["1", "!256"])).await;
     assert_eq!(peer.read_to_end().await, b"\x01r");
     assert_eq!(closings.reason().await, CloseReason::Error);
+}
+
+/// Answers a packet with the text behind its first byte: by `conn.send`, or by `Next::Send` if that byte is `!`.
+struct Texts(UnboundedSender<Result<(), SendError>>, Recorder);
+
+impl Protocol for Texts {
+    type Codec = Framing;
+    type Reply = Bytes;
+    type User = Bytes;
+
+    fn packet(&mut self, _: Bytes, _: &mut Conn<Self>) -> Next<Self> {
+        Next::Continue
+    }
+
+    fn user(&mut self, mut text: Bytes, conn: &mut Conn<Self>) -> Next<Self> {
+        if text.split_to(1) == "!" {
+            return Next::Send(text);
+        }
+        let unsent = conn.unsent();
+        let sent = conn.send(text);
+        assert!(sent.is_ok() || conn.unsent() == unsent, "a part of it was queued");
+        self.0.send(sent).unwrap();
+        Next::Continue
+    }
+
+    fn closed(&mut self, why: &Closed) {
+        self.1.note(why);
+    }
+}
+
+#[actix::test]
+async fn a_reply_with_the_delimiter_inside_is_not_sent() {
+    let cases = [
+        (Framing::lines(), "two\nlines", 3, "carriage\rreturn\r"),
+        (Framing::lines(), "line\n", 4, ""),
+        (Framing::delimiter(";;"), "a;;b", 1, "a;b"),
+        // The first occurrence on the wire would be one byte early.
+        (Framing::delimiter(";;"), "ab;", 2, "a;b"),
+    ];
+    for (framing, bad, at, good) in cases {
+        let ((sent, mut outcomes), (recorder, mut closings)) = (unbounded_channel(), Recorder::new());
+        let pool = AcceptorPool::with_protocol(move |_| Texts(sent.clone(), recorder.clone()));
+        let pool = pool.framing(framing.clone()).bind("127.0.0.1:0").await.unwrap();
+        let mut peer = connect(&pool).await;
+        eventually(|| pool.connections() == 1).await;
+        let address = pool.find(pool.list()[0].id).unwrap();
+        let mut sends = async |text: &str| {
+            in_time(address.send(User(Bytes::from(format!(".{text}"))))).await.unwrap();
+            in_time(outcomes.recv()).await.unwrap()
+        };
+        let is_refused = |sent| matches!(sent, Err(SendError::Delimiter { position }) if position == at);
+        assert!(is_refused(sends(bad).await), "{framing}: {bad:?}");
+        assert!(sends(good).await.is_ok(), "{framing}: {good:?}");
+        assert!(is_refused(in_time(address.send(Reply(bad.into()))).await.unwrap()));
+        assert!(is_refused(pool.broadcast(bad.into()).map(drop)));
+        // As a `Next` it ends the connection, after what was sent before.
+        in_time(address.send(User(Bytes::from(format!("!{bad}"))))).await.unwrap();
+        assert_eq!(peer.read_to_end().await, wire(&framing, [good]));
+        assert_eq!(closings.reason().await, CloseReason::Error);
+        in_time(pool.stop(None)).await;
+    }
 }
