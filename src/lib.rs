@@ -162,7 +162,7 @@ pub mod prelude {
 
 /// Messages that every [`Connection`] handles, besides [`User`] and [`Reply`].
 pub mod messages {
-    pub use crate::connection::{Close, EncodeOnce, Encoded, Info, SetActive};
+    pub use crate::connection::{Close, EncodeOnce, Encoded, Info, SetActive, StatelessEncoder};
 }
 
 /// Information about a pool, its listeners, acceptors and connections.

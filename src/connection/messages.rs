@@ -35,7 +35,8 @@ pub struct SetActive(pub Active);
 
 /// A message that sends encoded bytes as they are. With it, a reply to many connections is encoded only once.
 ///
-/// Requires a codec whose output does not depend on earlier output: see [`EncodeOnce`].
+/// Made by [`Pool::encode`](crate::Pool::encode). Requires a codec whose output does not depend on earlier output: see
+/// [`EncodeOnce`].
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Result<(), SendError>")]
 pub struct Encoded(pub Bytes);

@@ -10,7 +10,6 @@ use tokio_util::codec::{Decoder, Encoder};
 
 use super::{Closed, Conn, Next, Timeout};
 use crate::error::BoxError;
-use crate::framing::Framing;
 
 /// The type of a protocol's packets: the item that its codec decodes.
 pub type Packet<P> = <<P as Protocol>::Codec as Decoder>::Item;
@@ -58,7 +57,7 @@ pub type Packet<P> = <<P as Protocol>::Codec as Decoder>::Item;
 /// # Ok::<_, Box<dyn std::error::Error>>(()) }).expect("it works");
 /// ```
 pub trait Protocol: Sized + 'static {
-    /// The codec: [`Framing`], a codec of tokio-util, or your own.
+    /// The codec: [`Framing`](crate::Framing), a codec of tokio-util, or your own.
     type Codec: Decoder<Error: Into<BoxError>> + Encoder<Self::Reply, Error: Into<BoxError>> + 'static;
 
     /// The type of the replies that this connection sends.
@@ -145,12 +144,6 @@ pub trait Protocol: Sized + 'static {
         let _ = why;
     }
 }
-
-/// An encoder whose output depends only on the reply, not on earlier replies. Bytes encoded once may be sent to many
-/// connections.
-pub trait EncodeOnce {}
-
-impl EncodeOnce for Framing {}
 
 /// A new peer, as passed to the factory that makes its [`Protocol`].
 #[derive(Clone, Debug)]

@@ -77,11 +77,12 @@ pub struct BroadcastReport {
 }
 
 impl<P: Protocol> Pool<Connection<P>> {
-    /// Sends a reply to every connection. It is encoded once, with the codec of new connections.
+    /// Sends a reply to every connection. It is [encoded](Pool::encode) once.
+    ///
+    /// A codec of another crate needs the wrapper [`StatelessEncoder`](crate::messages::StatelessEncoder).
     ///
     /// # Errors
-    /// [`SendError::TooLong`] when the reply does not fit its length prefix, [`SendError::Closed`] when the pool has ended,
-    /// else the codec's error. On an error nothing is sent.
+    /// As [`encode`](Pool::encode). On an error nothing is sent.
     ///
     /// # Panics
     /// When the codec panics.
@@ -89,12 +90,51 @@ impl<P: Protocol> Pool<Connection<P>> {
     where
         P::Codec: EncodeOnce,
     {
+        let encoded = self.encode(reply)?;
+        Ok(self.deliver(|| encoded.clone()))
+    }
+
+    /// Encodes a reply, with the codec of new connections, into a message that can be sent to any number of connections.
+    ///
+    /// ```
+    /// # use actix_acceptor::{AcceptorPool, Conn, Connection, ConnectionId, Framing, Next, Pool, Protocol, SendError};
+    /// # use bytes::Bytes;
+    /// # struct Member;
+    /// # impl Protocol for Member {
+    /// #     type Codec = Framing; type Reply = Bytes; type User = ();
+    /// #     fn packet(&mut self, packet: Bytes, _: &mut Conn<Self>) -> Next<Self> { Next::Send(packet) }
+    /// # }
+    /// fn send_to(pool: &Pool<Connection<Member>>, members: &[ConnectionId], reply: Bytes) -> Result<(), SendError> {
+    ///     let encoded = pool.encode(reply)?;
+    ///     for address in members.iter().filter_map(|id| pool.find(*id)) {
+    ///         // A connection whose mailbox is full is left out.
+    ///         let _ = address.try_send(encoded.clone());
+    ///     }
+    ///     Ok(())
+    /// }
+    /// # actix_rt::System::new().block_on(async {
+    /// # let pool = AcceptorPool::with_protocol(|_| Member).framing(Framing::lines()).bind("127.0.0.1:0").await?;
+    /// # send_to(&pool, &[], "hello".into())?;
+    /// # assert_eq!(pool.encode("hello".into())?.0, "hello\n");
+    /// # pool.stop(None).await;
+    /// # Ok::<_, Box<dyn std::error::Error>>(()) }).expect("it works");
+    /// ```
+    ///
+    /// # Errors
+    /// [`SendError::TooLong`] when the reply does not fit its length prefix, [`SendError::Delimiter`] when it contains the
+    /// delimiter of its framing, [`SendError::Closed`] when the pool has ended, else the codec's error.
+    ///
+    /// # Panics
+    /// When the codec panics.
+    pub fn encode(&self, reply: P::Reply) -> Result<Encoded, SendError>
+    where
+        P::Codec: EncodeOnce,
+    {
         let mut wire = BytesMut::new();
         let factory = self.handler::<SharedFactory<P>>().map_err(|_| SendError::Closed)?;
         let mut codec = (factory.current().codec)();
         codec.encode(reply, &mut wire).map_err(|error| SendError::from_codec(error.into()))?;
-        let wire = wire.freeze();
-        Ok(self.deliver(|| Encoded(wire.clone())))
+        Ok(Encoded(wire.freeze()))
     }
 
     /// Sends a message to the protocol of every connection. Each gets a clone.

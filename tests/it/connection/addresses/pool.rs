@@ -3,9 +3,10 @@
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use actix_acceptor::{handlers::NoActor, info::BroadcastReport, limits::NewConnection, messages::EncodeOnce};
+use actix_acceptor::messages::{EncodeOnce, StatelessEncoder};
+use actix_acceptor::{handlers::NoActor, info::BroadcastReport, limits::NewConnection};
 use bytes::BytesMut;
-use tokio_util::codec::{Decoder, Encoder};
+use tokio_util::codec::{Decoder, Encoder, LengthDelimitedCodec};
 
 use super::*;
 
@@ -171,4 +172,39 @@ async fn a_connection_that_got_a_broadcast_is_freed() {
     drop(pool);
     // Each connection keeps the limits of its pool alive, and thus the hook.
     eventually(|| alive.upgrade().is_none()).await;
+}
+
+/// Speaks a codec of another crate.
+struct Foreign;
+
+impl Protocol for Foreign {
+    type Codec = StatelessEncoder<LengthDelimitedCodec>;
+    type Reply = Bytes;
+    type User = ();
+
+    fn packet(&mut self, packet: BytesMut, _: &mut Conn<Self>) -> Next<Self> {
+        Next::Send(packet.freeze())
+    }
+}
+
+#[actix::test]
+async fn a_codec_of_another_crate_can_broadcast() {
+    let pool = AcceptorPool::with_protocol(|_| Foreign).acceptors(2).bind("127.0.0.1:0").await.unwrap();
+    let mut peers = Vec::new();
+    for _ in 0..3 {
+        let mut peer = connect(&pool).await;
+        peer.echo(b"\0\0\0\x05hello").await;
+        peers.push(peer);
+    }
+    assert_eq!(pool.broadcast("news".into()).unwrap().delivered, 3);
+    for peer in &mut peers {
+        peer.expect(b"\0\0\0\x04news").await;
+    }
+    let encoded = pool.encode("for one".into()).unwrap();
+    let one = pool.find(pool.list()[1].id).unwrap();
+    in_time(one.send(encoded)).await.unwrap().unwrap();
+    peers[1].expect(b"\0\0\0\x07for one").await;
+    assert!(pool.encode(vec![0; 9 << 20].into()).is_err());
+    in_time(pool.stop(None)).await;
+    assert!(matches!(pool.encode("late".into()), Err(actix_acceptor::SendError::Closed)));
 }
