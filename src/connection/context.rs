@@ -17,6 +17,44 @@ use super::{Connection, Protocol};
 ///
 /// Spawned futures run while the connection handles packets. `wait` holds back packets and messages. `stop` closes the
 /// connection as [`Next::Stop`](crate::Next::Stop) does.
+///
+/// # Messages of other crates
+/// [`Connection`] is not a type of your crate, so the orphan rule allows `Handler` only for messages that are. Wrap a message of
+/// another crate in a type of your own; the same holds for the items of a `StreamHandler`.
+///
+/// ```
+/// use actix::prelude::*;
+/// use actix_acceptor::{Conn, Connection, ConnectionContext, Framing, Next, Protocol};
+/// use bytes::Bytes;
+/// # mod other_crate {
+/// #     #[derive(actix::Message)]
+/// #     #[rtype(result = "()")]
+/// #     pub struct Tick;
+/// # }
+///
+/// # struct Clock { ticks: u64 }
+/// # impl Protocol for Clock {
+/// #     type Codec = Framing; type Reply = Bytes; type User = ();
+/// #     fn packet(&mut self, packet: Bytes, _: &mut Conn<Self>) -> Next<Self> { Next::Send(packet) }
+/// # }
+/// #[derive(Message)]
+/// #[rtype(result = "()")]
+/// struct Ticked(other_crate::Tick);
+///
+/// impl Handler<Ticked> for Connection<Clock> {
+///     type Result = ();
+///     fn handle(&mut self, _: Ticked, _: &mut ConnectionContext<Clock>) {
+///         self.with(|me, _conn| {
+///             me.ticks += 1;
+///             ((), Next::Continue)
+///         })
+///     }
+/// }
+///
+/// fn subscribe(connection: &Addr<Connection<Clock>>) -> Recipient<Ticked> {
+///     connection.clone().recipient()
+/// }
+/// ```
 pub struct ConnectionContext<P: Protocol> {
     address: WeakAddr<Connection<P>>,
     stopped: bool,

@@ -63,8 +63,9 @@ use phase::{Flags, Paused, Phase};
 /// The actor of one connection: a [`Protocol`] and its socket.
 ///
 /// Its address is an actix [`Addr`]. It handles [`User`] and [`Reply`], the messages in [`messages`](crate::messages),
-/// and any message for which you implement `Handler`. Such a handler accesses the protocol and the connection with
-/// [`Connection::with`]. A connection is never restarted, since its peer is gone.
+/// and any message type of your own crate for which you implement `Handler`; for those of other crates see
+/// [`ConnectionContext`]. Such a handler accesses the protocol and the connection with [`Connection::with`]. A connection is
+/// never restarted, since its peer is gone.
 ///
 /// The mailbox holds [`mailbox_capacity`](crate::Builder::mailbox_capacity) messages for `try_send` and `send`. actix's
 /// `do_send` ignores the capacity.
