@@ -224,11 +224,12 @@ impl<A> Pool<A> {
 
     /// Stops accepting until [`resume`](Pool::resume). Live connections stay open.
     ///
-    /// Has no effect on a suspended pool, even in another mode: resume it first.
+    /// A pool that is suspended in the other mode changes to this one: held ports close once the peers in the kernel's
+    /// queue are served, closed ports open again and hold their peers. Has no effect on a pool that is suspended in this mode.
     ///
     /// # Errors
-    /// [`SuspendError::Listener`] when a listener cannot be closed, as with transports that cannot be suspended; then
-    /// nothing has changed. [`SuspendError::NotRunning`] when the pool is draining or has ended.
+    /// [`SuspendError::Listener`] when a listener cannot be closed, as with transports that cannot be suspended, or cannot be
+    /// opened again; then the pool accepts, or stays suspended, as before. [`SuspendError::NotRunning`] when the pool is draining or has ended.
     pub async fn suspend(&self, mode: SuspendMode) -> Result<(), SuspendError> {
         self.request(Suspend(mode)).await.unwrap_or(Err(SuspendError::NotRunning))
     }

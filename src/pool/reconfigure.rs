@@ -137,7 +137,7 @@ impl Handler<SetListeners> for AcceptorPool {
             let listeners = open_listeners(message.0, &limits, limit, &old).await?;
             let added: Vec<_> = listeners.iter().filter(|listener| !contains(&old, listener)).cloned().collect();
             if let Status::Suspended(mode) = status {
-                close_all(added.clone(), mode).await?;
+                close_all(added.clone(), mode, ListenerMode::Accepting).await?;
             }
             Ok((acceptors, listeners, old, added))
         };

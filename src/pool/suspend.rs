@@ -48,25 +48,42 @@ impl AcceptorPool {
     fn running_listeners(&self) -> Option<Vec<Arc<ListenerState>>> {
         self.acceptors.as_ref().filter(|_| self.draining.is_none()).map(|acceptors| acceptors.listeners())
     }
+
+    fn set_suspended(&self, mode: SuspendMode, listeners: &[Arc<ListenerState>]) {
+        info!(pool = self.shared.name(), ?mode, "pool suspended");
+        self.shared.set_status(Status::Suspended(mode));
+        for listener in listeners {
+            match mode {
+                SuspendMode::Close => listener.emit_closed(),
+                SuspendMode::Hold => self.shared.emit_opened(listener),
+            }
+        }
+    }
 }
 
 impl Handler<Suspend> for AcceptorPool {
     type Result = Response;
 
-    /// Has no effect on a suspended pool.
+    /// Changes the mode of a pool that is suspended in another mode.
     fn handle(&mut self, Suspend(mode): Suspend, _: &mut Context<Self>) -> Response {
         let Some(listeners) = self.running_listeners() else { return self.respond(Err(SuspendError::NotRunning)) };
-        if self.shared.status() != Status::Running {
-            return self.respond(Ok(()));
-        }
-        let closing = close_all(listeners.clone(), mode);
+        let before = match self.shared.status() {
+            Status::Suspended(current) if current == mode => return self.respond(Ok(())),
+            Status::Suspended(SuspendMode::Close) => {
+                let held = open_all(&listeners);
+                if held.is_ok() {
+                    listeners.iter().for_each(|listener| listener.set_mode(ListenerMode::Paused));
+                    self.set_suspended(mode, &listeners);
+                }
+                return self.respond(held);
+            }
+            Status::Suspended(_) => ListenerMode::Paused,
+            _ => ListenerMode::Accepting,
+        };
+        let closing = close_all(listeners.clone(), mode, before);
         AtomicResponse::new(Box::pin(closing.into_actor(self).map(move |closed, pool, _| {
             if closed.is_ok() {
-                info!(pool = pool.shared.name(), ?mode, "pool suspended");
-                pool.shared.set_status(Status::Suspended(mode));
-                if mode == SuspendMode::Close {
-                    listeners.iter().for_each(|listener| listener.emit_closed());
-                }
+                pool.set_suspended(mode, &listeners);
             }
             closed
         })))
@@ -94,8 +111,12 @@ impl Handler<Resume> for AcceptorPool {
     }
 }
 
-/// Pauses or closes every listener, or none.
-pub(super) async fn close_all(listeners: Vec<Arc<ListenerState>>, mode: SuspendMode) -> Result<(), SuspendError> {
+/// Pauses or closes every listener, or none: `before` is the mode that they had.
+pub(super) async fn close_all(
+    listeners: Vec<Arc<ListenerState>>,
+    mode: SuspendMode,
+    before: ListenerMode,
+) -> Result<(), SuspendError> {
     if mode == SuspendMode::Hold {
         listeners.iter().for_each(|listener| listener.set_mode(ListenerMode::Paused));
         for listener in &listeners {
@@ -111,7 +132,7 @@ pub(super) async fn close_all(listeners: Vec<Arc<ListenerState>>, mode: SuspendM
     for (index, listener) in listeners.iter().enumerate() {
         if let Err(source) = listener.transport.suspend() {
             let _ = open_all(&listeners[..index]);
-            listeners.iter().for_each(|listener| listener.set_mode(ListenerMode::Accepting));
+            listeners.iter().for_each(|listener| listener.set_mode(before));
             return Err(listener_error(listener, source));
         }
     }

@@ -119,13 +119,12 @@ async fn peers_queued_beyond_the_limit_are_closed_and_counted() {
 
 #[actix::test]
 async fn suspend_and_resume_are_idempotent() {
-    for (first, second) in [(BOTH[0], BOTH[1]), (BOTH[1], BOTH[0])] {
+    for mode in BOTH {
         let pool = pool(1).await;
-        pool.suspend(first).await.unwrap();
-        for again in [first, second] {
-            pool.suspend(again).await.unwrap();
-            assert_eq!(pool.status(), Status::Suspended(first));
-            assert_eq!(refuses(&pool).await, first == SuspendMode::Close);
+        for _ in 0..2 {
+            pool.suspend(mode).await.unwrap();
+            assert_eq!(pool.status(), Status::Suspended(mode));
+            assert_eq!(refuses(&pool).await, mode == SuspendMode::Close);
         }
         pool.resume().await.unwrap();
         pool.resume().await.unwrap();
@@ -214,6 +213,54 @@ async fn restarted_acceptors_stay_suspended() {
         connect(&pool).await.echo("hello").await;
         in_time(pool.stop(Duration::ZERO)).await;
     }
+}
+
+#[actix::test]
+async fn a_suspended_pool_changes_to_the_other_mode() {
+    let pool = pool(2).await;
+    let mut old = connect(&pool).await;
+    old.echo("before").await;
+    pool.suspend(SuspendMode::Hold).await.unwrap();
+    let mut queued_before = queued(&pool, 10).await;
+    in_time(pool.suspend(SuspendMode::Close)).await.unwrap();
+    assert_eq!(pool.status(), Status::Suspended(SuspendMode::Close));
+    assert!(refuses(&pool).await);
+    all_served(&mut queued_before).await;
+    in_time(pool.suspend(SuspendMode::Hold)).await.unwrap();
+    assert_eq!(pool.status(), Status::Suspended(SuspendMode::Hold));
+    let mut waiting = queued(&pool, 10).await;
+    old.echo("meanwhile").await;
+    assert_eq!(pool.info().accepted, 11);
+    pool.resume().await.unwrap();
+    all_served(&mut waiting).await;
+    in_time(pool.stop(Duration::ZERO)).await;
+}
+
+#[actix::test]
+async fn a_change_of_the_mode_that_fails_changes_nothing() {
+    let pool = pool(1).await;
+    pool.suspend(SuspendMode::Close).await.unwrap();
+    let address = pool.local_addr().unwrap();
+    let taken = TcpListener::bind(address).unwrap();
+    let (at, reason) = port_error(pool.suspend(SuspendMode::Hold).await);
+    assert_eq!((at, reason), (address.to_string(), ErrorKind::AddrInUse));
+    assert_eq!(pool.status(), Status::Suspended(SuspendMode::Close));
+    drop(taken);
+    pool.resume().await.unwrap();
+    connect(&pool).await.echo("hello").await;
+    in_time(pool.stop(Duration::ZERO)).await;
+
+    let (scripted, _director) = ScriptedTransport::in_front_of(Tcp::bind("127.0.0.1:0".parse().unwrap()).unwrap());
+    let pool = AcceptorPool::with_protocol(|_| Echo).acceptors(2).listen(scripted).await.unwrap();
+    pool.suspend(SuspendMode::Hold).await.unwrap();
+    assert_eq!(port_error(pool.suspend(SuspendMode::Close).await).1, ErrorKind::Unsupported);
+    assert_eq!(pool.status(), Status::Suspended(SuspendMode::Hold));
+    let mut waiting = queued(&pool, 3).await;
+    run_local_tasks().await;
+    assert_eq!(pool.info().accepted, 0);
+    pool.resume().await.unwrap();
+    all_served(&mut waiting).await;
+    in_time(pool.stop(Duration::ZERO)).await;
 }
 
 #[actix::test]
