@@ -201,7 +201,7 @@ impl AcceptorContext {
                 _ = mode.wait_for(|mode| matches!(mode, ListenerMode::Closed(_) | ListenerMode::Removed(_))) => {
                     RefusalReason::Draining
                 }
-                permit = held.listener.limits.acquire_queued(limit) => match permit {
+                permit = held.listener.limits.acquire_queued(slot, limit) => match permit {
                     Some(permit) => return held.admit(permit),
                     None => RefusalReason::Limit,
                 },

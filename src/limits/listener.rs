@@ -4,11 +4,11 @@ use std::future::poll_fn;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use super::permits::Ticket;
-use super::{AtLimit, Limits, Permits};
+use super::permits::GroupId;
+use super::queue::{QueuePosition, TurnWatch};
+use super::{AtLimit, Limits};
 use crate::net::Address;
 use crate::telemetry::RefusalReason;
 
@@ -16,7 +16,9 @@ use crate::telemetry::RefusalReason;
 #[derive(Debug)]
 pub(crate) struct ListenerLimits {
     name: Arc<str>,
-    permits: Permits,
+    max: Option<usize>,
+    /// Its permits, among those of the pool.
+    group: GroupId,
     /// Live connections that hold a permit. Acceptors and held peers hold permits as well, which are not counted here.
     connections: AtomicUsize,
     /// Peers refused because the listener closed.
@@ -27,10 +29,11 @@ pub(crate) struct ListenerLimits {
 impl ListenerLimits {
     /// `max` is the connection limit of this listener alone.
     pub(crate) fn new(name: Arc<str>, max: Option<usize>, limits: Arc<Limits>) -> Arc<Self> {
-        let permits = Permits::new(max.unwrap_or(usize::MAX));
+        let group = limits.permits.add_group(max.unwrap_or(usize::MAX));
         Arc::new(ListenerLimits {
             name,
-            permits,
+            max,
+            group,
             connections: AtomicUsize::new(0),
             unserved: AtomicUsize::new(0),
             limits,
@@ -47,7 +50,7 @@ impl ListenerLimits {
 
     /// The connection limit of this listener alone, if it has one.
     pub(crate) fn max(&self) -> Option<usize> {
-        Some(self.permits.max()).filter(|max| *max < usize::MAX)
+        self.max
     }
 
     /// The number of live connections of this listener that hold a permit. Exempt ones do not.
@@ -65,16 +68,9 @@ impl ListenerLimits {
         self.unserved.load(Relaxed)
     }
 
-    /// Takes a permit of the listener and one of the pool, or neither.
+    /// Takes a permit, if the limit of the listener and that of the pool allow one more.
     pub(crate) fn try_acquire(self: &Arc<Self>) -> Option<Permit> {
-        if !self.permits.try_take() {
-            return None;
-        }
-        if !self.limits.permits.try_take() {
-            self.permits.give_back();
-            return None;
-        }
-        Some(Permit::new(self.clone()))
+        self.limits.permits.try_take(self.group).then(|| Permit::new(self.clone()))
     }
 
     /// Waits for a permit before `accept`, with [`AtLimit::Wait`].
@@ -89,27 +85,22 @@ impl ListenerLimits {
             if let Some(permit) = self.try_acquire() {
                 return Some(permit);
             }
-            poll_fn(|cx| self.poll_free(cx)).await;
+            let permits = &self.limits.permits;
+            let mut turn = TurnWatch::new(permits, None);
+            poll_fn(|cx| turn.poll(cx, |cx| permits.poll_free(self.group, cx))).await;
         }
     }
 
-    fn poll_free(&self, cx: &Context<'_>) -> Poll<()> {
-        match self.permits.poll_free(cx) {
-            Poll::Ready(()) => self.limits.permits.poll_free(cx),
-            Poll::Pending => Poll::Pending,
-        }
-    }
-
-    /// Waits in the queue for a permit, for at most `limit`.
-    pub(crate) async fn acquire_queued(self: &Arc<Self>, limit: Duration) -> Option<Permit> {
-        let permits = async {
-            let listener = take_in_queue(&self.permits).await;
-            let pool = take_in_queue(&self.limits.permits).await;
-            listener.keep();
-            pool.keep();
+    /// Waits in the queue for a permit, for at most `limit`. `slot` is that of the acceptor on whose arbiter it waits.
+    pub(crate) async fn acquire_queued(self: &Arc<Self>, slot: usize, limit: Duration) -> Option<Permit> {
+        let permits = &self.limits.permits;
+        let permit = async {
+            let position = QueuePosition::join(permits, self.group, slot);
+            let mut turn = TurnWatch::new(permits, Some(slot));
+            poll_fn(|cx| turn.poll(cx, |cx| position.poll_take(cx))).await;
             Permit::new(self.clone())
         };
-        tokio::time::timeout(limit, permits).await.ok()
+        tokio::time::timeout(limit, permit).await.ok()
     }
 
     /// Checks the peer against every limit and counts it.
@@ -139,13 +130,19 @@ impl ListenerLimits {
     }
 
     fn release_permits(&self) {
-        self.limits.permits.give_back();
-        self.permits.give_back();
+        self.limits.permits.give_back(self.group);
     }
 
     /// Takes a connection of this peer off the count, which it took over by [`PeerPermit::keep`].
     pub(crate) fn release_peer(&self, ip: IpAddr) {
         self.limits.release_peer(ip);
+    }
+}
+
+impl Drop for ListenerLimits {
+    // Each permit owns the limits of its listener, so all are given back.
+    fn drop(&mut self) {
+        self.limits.permits.remove_group(self.group);
     }
 }
 
@@ -195,36 +192,4 @@ impl Drop for PeerPermit {
             limits.release_peer(*ip);
         }
     }
-}
-
-/// A permit of the listener or of the pool, given back when dropped.
-struct TakenPermit<'a>(Option<&'a Permits>);
-
-impl TakenPermit<'_> {
-    fn keep(mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for TakenPermit<'_> {
-    fn drop(&mut self) {
-        if let Some(permits) = self.0 {
-            permits.give_back();
-        }
-    }
-}
-
-/// A position in the queue for a permit, left when dropped.
-struct QueuePosition<'a>(&'a Permits, Ticket);
-
-impl Drop for QueuePosition<'_> {
-    fn drop(&mut self) {
-        self.0.leave(&self.1);
-    }
-}
-
-async fn take_in_queue(permits: &Permits) -> TakenPermit<'_> {
-    let position = QueuePosition(permits, permits.join());
-    poll_fn(|cx| position.0.poll_take(&position.1, cx)).await;
-    TakenPermit(Some(permits))
 }

@@ -10,6 +10,7 @@ mod held;
 mod listener;
 mod peers;
 mod permits;
+mod queue;
 mod reserve;
 mod token_bucket;
 

@@ -91,12 +91,21 @@ pub struct Blocked {
 pub async fn block<A>(pool: &Pool<A>, count: usize) -> Blocked {
     let mut gates = Vec::new();
     for acceptor in pool.acceptors().into_iter().take(count) {
-        let ((begun, begins), (open, gate)) = (oneshot::channel(), mpsc::channel());
-        acceptor.do_send(Block { begun, gate });
-        in_time(begins).await.expect("an acceptor at work");
-        gates.push(open);
+        gates.push(block_acceptor(acceptor).await);
     }
     Blocked { _gates: gates }
+}
+
+/// Blocks the acceptor of this number.
+pub async fn block_at<A>(pool: &Pool<A>, number: usize) -> Blocked {
+    Blocked { _gates: vec![block_acceptor(pool.acceptors().swap_remove(number)).await] }
+}
+
+async fn block_acceptor(acceptor: Addr<Acceptor>) -> mpsc::Sender<()> {
+    let ((begun, begins), (open, gate)) = (oneshot::channel(), mpsc::channel());
+    acceptor.do_send(Block { begun, gate });
+    in_time(begins).await.expect("an acceptor at work");
+    open
 }
 
 /// Whether the kernel refuses peers at the pool's first port.

@@ -9,6 +9,7 @@ use actix_acceptor::{
 };
 
 use super::counting::*;
+use support::acceptors::block_at;
 use support::*;
 
 const REFUSAL_MESSAGE: &str = "too long\r\n";
@@ -216,4 +217,52 @@ async fn beyond_1024_held_peers_the_next_are_closed() {
     // One was admitted, so one more is held.
     unserved_peer(&pool).await.expect_waiting().await;
     ends(&pool).await;
+}
+
+#[actix::test]
+async fn a_blocked_arbiter_holds_up_no_held_peer_of_others() {
+    for own_limit in [None, Some(8)] {
+        let counter = ConnectionCounter::default();
+        let pool = counter.pool().acceptors(2).max_connections(8).at_limit(AtLimit::Hold(LONG));
+        let listener = Listener::tcp("127.0.0.1:0");
+        let listener = if let Some(max) = own_limit { listener.max_connections(max) } else { listener };
+        let pool = pool.listener(listener).start().await.unwrap();
+        // All connections are on the second arbiter, the first six held peers on the first one.
+        let first = block_at(&pool, 0).await;
+        let inside = fill(&pool, 8).await;
+        drop(first);
+        let second = block_at(&pool, 1).await;
+        let mut held_by_first = Vec::new();
+        for _ in 0..6 {
+            held_by_first.push(unserved_peer(&pool).await);
+        }
+        held_by_first[5].expect_waiting().await;
+        let first = block_at(&pool, 0).await;
+        drop(second);
+        let mut held_by_second = Vec::new();
+        for _ in 0..4 {
+            held_by_second.push(unserved_peer(&pool).await);
+        }
+        held_by_second[3].expect_waiting().await;
+        let freed = Instant::now();
+        drop(inside);
+        for peer in &mut held_by_second {
+            peer.expect_served().await;
+        }
+        let mut new = fill(&pool, 4).await;
+        assert!(freed.elapsed() < Duration::from_secs(1), "{:?}", freed.elapsed());
+        held_by_first[0].expect_waiting().await;
+        // They have kept their positions.
+        let mut last = unserved_peer(&pool).await;
+        last.expect_waiting().await;
+        drop(first);
+        for peer in &mut held_by_first {
+            new.pop();
+            held_by_second.pop();
+            peer.expect_served().await;
+        }
+        last.expect_served().await;
+        assert_eq!((counter.most(), pool.info().refused.total()), (8, 0));
+        ends(&pool).await;
+    }
 }
