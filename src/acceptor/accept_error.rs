@@ -56,6 +56,12 @@ impl AcceptErrorKind {
     }
 }
 
+/// Whether an acceptor, or its arbiter, could not start because a resource of the machine or the process was exhausted.
+pub(crate) fn is_out_of_resources(error: &io::Error) -> bool {
+    // EAGAIN: too many threads.
+    error.kind() == io::ErrorKind::WouldBlock || AcceptErrorKind::of(error) == AcceptErrorKind::Resource
+}
+
 #[cfg(all(test, unix))]
 mod tests {
     use super::*;

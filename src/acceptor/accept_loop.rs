@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tracing::{debug, warn};
 
-use super::accept_error::AcceptErrorKind;
+use super::accept_error::{is_out_of_resources, AcceptErrorKind};
 use super::{AcceptorContext, ExitGuard};
 use crate::config::BacklogPolicy;
 use crate::listener::{AcceptHandle, Accepted, ListenerMode, ListenerState};
@@ -42,6 +42,8 @@ pub(super) enum TaskEnd {
 
 impl ListenerTask {
     /// Opens the acceptor's handle to the listener, if the listener is accepting.
+    ///
+    /// Once the pool has started, a lack of resources is no error: [`run`](Self::run) tries again.
     pub(super) fn new(
         slot: usize,
         context: Arc<AcceptorContext>,
@@ -52,7 +54,10 @@ impl ListenerTask {
         // Copied out of the lock: opening a handle may take long, and the mode may change meanwhile.
         let mode = *mode_changes.borrow();
         let handle = match mode {
-            ListenerMode::Accepting => Some(AcceptHandle::of(&listener)?),
+            ListenerMode::Accepting => match AcceptHandle::of(&listener) {
+                Err(error) if context.is_started() && is_out_of_resources(&error) => None,
+                handle => Some(handle?),
+            },
             _ => None,
         };
         Ok(ListenerTask { handle, mode_changes, listener, slot, context, _exit_guard: exit_guard })
@@ -88,10 +93,11 @@ impl ListenerTask {
     }
 
     async fn accept_until_mode_changes(&mut self) -> Result<(), TaskEnd> {
-        let ListenerTask { handle, mode_changes, listener, slot, context, .. } = self;
-        let handle = match handle {
-            Some(handle) => handle,
-            None => handle.insert(AcceptHandle::of(listener).map_err(TaskEnd::Failed)?),
+        if self.handle.is_none() {
+            self.handle = self.open_handle().await.map_err(TaskEnd::Failed)?;
+        }
+        let ListenerTask { handle: Some(handle), mode_changes, listener, slot, context, .. } = self else {
+            return Ok(());
         };
         let _accepting = listener.accepting();
         // A mode set before this mark is seen here. One set later waits until the mark is removed.
@@ -106,6 +112,26 @@ impl ListenerTask {
                 Err(_) => Err(TaskEnd::Removed(listener.clone())),
             },
             error = accept_peers(handle, listener, *slot, context) => Err(TaskEnd::Failed(error)),
+        }
+    }
+
+    /// Opens the handle, as soon as there are resources for it. `None` if the mode changes first.
+    async fn open_handle(&mut self) -> io::Result<Option<AcceptHandle>> {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match AcceptHandle::of(&self.listener) {
+                Err(error) if is_out_of_resources(&error) => {
+                    self.context.report_open_error(&error, self.slot, &self.listener, pause);
+                }
+                handle => return handle.map(Some),
+            }
+            // A change is left for the caller to see.
+            let mut mode_changes = self.mode_changes.clone();
+            tokio::select! {
+                biased;
+                _ = mode_changes.changed() => return Ok(None),
+                () = tokio::time::sleep(pause) => pause = (pause * 2).min(MAX_PAUSE),
+            }
         }
     }
 

@@ -45,6 +45,7 @@ pub(crate) struct AcceptorContext {
     pub(crate) registries: Arc<Registries>,
     listeners: ArcSwap<Vec<Arc<ListenerState>>>,
     reserve: Option<ReserveDescriptor>,
+    started: AtomicBool,
     stopping: AtomicBool,
     accept_error_log: LogThrottle,
     refusal_log: LogThrottle,
@@ -64,10 +65,21 @@ impl AcceptorContext {
             registries,
             listeners: ArcSwap::from_pointee(listeners),
             reserve,
+            started: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             accept_error_log: LogThrottle::new(),
             refusal_log: LogThrottle::new(),
         })
+    }
+
+    /// Records that all acceptors are ready. From now on, an acceptor that cannot open a listener for lack of a resource
+    /// tries again.
+    pub(crate) fn set_started(&self) {
+        self.started.store(true, Release);
+    }
+
+    pub(super) fn is_started(&self) -> bool {
+        self.started.load(Acquire)
     }
 
     /// Removes every listener because the pool closes. Each acceptor stops when its last listener is removed.
@@ -223,6 +235,15 @@ impl AcceptorContext {
         let listener = &**state.limits.name();
         self.accept_error_log.log(|left_out| {
             warn!(%error, listener, acceptor = slot, left_out, ?pause, "accept failed; retrying after a pause");
+        });
+    }
+
+    /// Reports and logs that an acceptor could not open its handle to a listener, after which it pauses.
+    pub(super) fn report_open_error(&self, error: &io::Error, slot: usize, state: &ListenerState, pause: Duration) {
+        self.emit_accept_error(error, slot, state);
+        let listener = &**state.limits.name();
+        self.accept_error_log.log(|left_out| {
+            warn!(%error, listener, acceptor = slot, left_out, ?pause, "opening the listener failed; retrying after a pause");
         });
     }
 

@@ -22,6 +22,7 @@ use tracing::debug;
 
 use crate::listener::ListenerState;
 
+pub(crate) use accept_error::is_out_of_resources;
 pub(crate) use admission::{AcceptorContext, ConnectionSpawner};
 pub(crate) use exit_guard::{ExitGuard, Exited, Ready};
 

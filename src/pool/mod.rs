@@ -32,10 +32,10 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tracing::{error, warn};
 
-use crate::acceptor::{AcceptorContext, AddListeners, Exited, Ready, Retire};
+use crate::acceptor::{is_out_of_resources, AcceptorContext, AddListeners, Exited, Ready, Retire};
 use crate::config::BacklogPolicy;
 use crate::error::{with_sources, Exit, PoolError, StartError};
-use crate::telemetry::PoolEvent;
+use crate::telemetry::{LogThrottle, PoolEvent};
 use crate::watchdog::Watchdog;
 
 pub use drain::Drain;
@@ -51,6 +51,9 @@ use drain::DrainState;
 use restarts::Restarts;
 use slots::AcceptorSlots;
 
+/// How long an acceptor waits for resources to start its arbiter, before the next try.
+const ARBITER_PAUSE: Duration = Duration::from_millis(500);
+
 /// The supervisor of acceptors. Its constructors are the entry points of this crate.
 ///
 /// Choose how connections are served: [`with_protocol`](AcceptorPool::with_protocol),
@@ -59,7 +62,8 @@ use slots::AcceptorSlots;
 /// [`bind`](crate::Builder::bind) opens the port and starts the pool as an actor on the caller's arbiter.
 ///
 /// The pool restarts an acceptor that stopped, failed, panicked, or lost its arbiter. Meanwhile peers wait in the kernel's
-/// queue and connections stay open. When the restart budget
+/// queue and connections stay open. If a resource is exhausted, such as file descriptors, it tries again after a pause. When
+/// the restart budget
 /// ([`Builder::max_restarts`](crate::Builder::max_restarts)) is spent, the pool ends with [`PoolError::TooManyRestarts`].
 pub struct AcceptorPool {
     shared: Arc<PoolState>,
@@ -74,6 +78,7 @@ pub struct AcceptorPool {
     failed: Option<StartError>,
     draining: Option<DrainState>,
     ended: bool,
+    arbiter_log: LogThrottle,
     /// Stops with the pool.
     _watchdog: Option<Watchdog>,
 }
@@ -98,6 +103,7 @@ impl AcceptorPool {
             failed: None,
             draining: None,
             ended: false,
+            arbiter_log: LogThrottle::new(),
             _watchdog: watchdog,
             shared,
         };
@@ -115,6 +121,18 @@ impl AcceptorPool {
             if self.starting.is_some() {
                 let what = format!("the arbiter of acceptor {slot}");
                 self.start_failed(StartError::SystemError { what, source }, ctx);
+            } else if is_out_of_resources(&source) {
+                self.arbiter_log.log(|left_out| {
+                    let pool = self.shared.name();
+                    warn!(pool, acceptor = slot, error = %source, left_out, pause = ?ARBITER_PAUSE,
+                        "starting an arbiter failed; retrying after a pause");
+                });
+                ctx.run_later(ARBITER_PAUSE, move |pool, ctx| {
+                    let is_in_use = slot < pool.shared.registries().slots_in_use();
+                    if is_in_use && pool.slots.is_vacant(slot) && !pool.is_closing_listeners() {
+                        pool.start_acceptor(slot, ctx);
+                    }
+                });
             } else {
                 let source = Arc::new(source);
                 self.fail(PoolError::NoArbiter { acceptor: slot, source }, ctx);
@@ -172,6 +190,9 @@ impl Handler<Ready> for AcceptorPool {
         self.shared.set_acceptor(ready.slot, ready.address);
         self.shared.emit(|| PoolEvent::AcceptorStarted { acceptor: ready.slot });
         if self.slots.first_unready().is_none() {
+            if let Some(acceptors) = &self.acceptors {
+                acceptors.set_started();
+            }
             // If the future that started the pool was dropped, there is no handle.
             if self.starting.take().is_some_and(|starting| starting.send(Ok(())).is_err()) {
                 self.start_drain(Drain::immediate(), Ok(()), ctx);

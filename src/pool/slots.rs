@@ -60,6 +60,9 @@ impl AcceptorSlots {
     }
 
     /// Starts an acceptor in the slot, on the slot's arbiter if that is alive, else on a new one.
+    ///
+    /// # Errors
+    /// The arbiter could not be started. The slot is vacant then.
     pub(super) fn start_acceptor(
         &mut self,
         slot: usize,
@@ -87,7 +90,7 @@ impl AcceptorSlots {
             });
             return Ok(());
         }
-        let new = Arbiter::try_new()?;
+        let new = Arbiter::try_new().inspect_err(|_| *state = SlotState::Vacant)?;
         *has_new_arbiter = true;
         let registry = acceptors.registries.of(slot);
         new.spawn_fn(move || {

@@ -6,6 +6,8 @@
 mod clients;
 #[cfg(target_os = "linux")]
 mod descriptors;
+#[cfg(target_os = "linux")]
+mod few_descriptors;
 mod metrics_example;
 mod signals;
 mod systemd;

@@ -5,7 +5,8 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use actix_acceptor::{AcceptorPool, Connection, Listener, Pool};
+use actix_acceptor::{AcceptorPool, Connection, Listener, Pool, SuspendMode};
+use support::acceptors::{kill, AcceptorFailure};
 use support::*;
 use tokio::time::Instant;
 
@@ -125,6 +126,44 @@ fn a_listener_that_pauses_holds_no_permit() {
     });
 }
 
+#[test]
+fn an_acceptor_waits_for_a_descriptor_for_its_listener() {
+    for code in [libc::EMFILE, libc::ENFILE, libc::ENOMEM] {
+        paused(async move {
+            let (pool, script_handle) = pool().await;
+            let tries = AcceptTimes::default();
+            // An acceptor that started while the pool was suspended opens the listener at the end of the suspension.
+            pool.suspend(SuspendMode::Hold).await.unwrap();
+            kill(&pool, AcceptorFailure::Stop).await;
+            (0..7).for_each(|_| tries.share_fails(&script_handle, code));
+            pool.resume().await.unwrap();
+            script_handle.connect().echo("at last").await;
+            assert_eq!(tries.pauses(), [100, 200, 400, 500, 500, 500], "{code}");
+            // One that starts later opens it at once.
+            (0..7).for_each(|_| tries.share_fails(&script_handle, code));
+            kill(&pool, AcceptorFailure::Stop).await;
+            script_handle.connect().echo("again").await;
+            assert_eq!(restarts(&pool), 2);
+            pool.stop(Duration::ZERO).await;
+        });
+    }
+}
+
+#[test]
+fn a_suspension_ends_the_wait_for_a_descriptor() {
+    paused(async move {
+        let (pool, script_handle) = pool().await;
+        (0..2).for_each(|_| AcceptTimes::default().share_fails(&script_handle, libc::EMFILE));
+        kill(&pool, AcceptorFailure::Stop).await;
+        let started = Instant::now();
+        pool.suspend(SuspendMode::Hold).await.unwrap();
+        pool.resume().await.unwrap();
+        script_handle.connect().echo("hello").await;
+        assert_eq!((started.elapsed(), restarts(&pool)), (Duration::ZERO, 1));
+        pool.stop(Duration::ZERO).await;
+    });
+}
+
 /// When `accept` was tried, as the clock had it.
 #[derive(Clone, Default)]
 struct AcceptTimes(Arc<Mutex<Vec<Instant>>>);
@@ -133,6 +172,14 @@ impl AcceptTimes {
     fn fail(&self, script_handle: &ScriptHandle, code: i32) {
         let tries = self.0.clone();
         script_handle.accept(move || {
+            tries.lock().unwrap().push(Instant::now());
+            Err(io::Error::from_raw_os_error(code))
+        });
+    }
+
+    fn share_fails(&self, script_handle: &ScriptHandle, code: i32) {
+        let tries = self.0.clone();
+        script_handle.share(move || {
             tries.lock().unwrap().push(Instant::now());
             Err(io::Error::from_raw_os_error(code))
         });
