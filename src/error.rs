@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 use std::error::Error;
+use std::fmt;
 use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -62,6 +64,9 @@ pub enum StartError {
     /// A setting is invalid, by itself or in combination with another.
     #[error(transparent)]
     InvalidSetting(#[from] InvalidSetting),
+    /// The configuration given to [`Builder::config`](crate::Builder::config) is invalid.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// Another pool of this actix system has the same name.
     #[error("a pool named {name:?} already exists in this actix system")]
     NameTaken {
@@ -121,6 +126,102 @@ pub enum SettingsError {
     /// Settings that are invalid, or that cannot be changed while the pool runs.
     #[error("{}", join_messages(.0))]
     Invalid(Vec<InvalidSetting>),
+    /// The pool has ended or is draining.
+    #[error("the pool is not running")]
+    NotRunning,
+}
+
+/// A configuration, or a file with one, that is invalid. Displayed as `FILE: KEY: WHY`.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct ConfigError {
+    /// The file, if the configuration was read from one.
+    pub file: Option<PathBuf>,
+    /// The key, such as `listeners[0].tls`. Empty if the error is not about one key.
+    pub key: String,
+    /// What is invalid, and what is allowed.
+    pub why: String,
+    cause: Cause,
+}
+
+#[derive(Debug)]
+enum Cause {
+    None,
+    /// `why` displays it, so its source is the source.
+    Displayed(BoxError),
+    #[cfg(feature = "config")]
+    Source(io::Error),
+}
+
+impl ConfigError {
+    pub(crate) fn new(key: impl Into<String>, why: impl Into<String>) -> Self {
+        ConfigError { file: None, key: key.into(), why: why.into(), cause: Cause::None }
+    }
+
+    /// The error of a value, with its sources.
+    pub(crate) fn caused(key: impl Into<String>, cause: impl Into<BoxError>) -> Self {
+        let cause = cause.into();
+        ConfigError { why: cause.to_string(), cause: Cause::Displayed(cause), ..Self::new(key, "") }
+    }
+
+    #[cfg(feature = "config")]
+    pub(crate) fn unreadable(file: &Path, error: io::Error) -> Self {
+        ConfigError { cause: Cause::Source(error), ..Self::new("", "cannot read the file") }.in_file(file)
+    }
+
+    // Not used if every feature is enabled.
+    #[allow(dead_code)]
+    pub(crate) fn without_feature(key: &str, features: &str) -> Self {
+        let why = format!("requires feature {features} of actix-acceptor, which is not enabled in this program");
+        Self::new(key, why)
+    }
+
+    /// With the key below another one.
+    pub(crate) fn below(mut self, key: &str) -> Self {
+        self.key = format!("{key}.{}", self.key);
+        self
+    }
+
+    pub(crate) fn in_file(mut self, file: &Path) -> Self {
+        self.file = Some(file.to_owned());
+        self
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(file) = &self.file {
+            write!(f, "{}: ", file.display())?;
+        }
+        if !self.key.is_empty() {
+            write!(f, "{}: ", self.key)?;
+        }
+        f.write_str(&self.why)
+    }
+}
+
+/// The source is what caused the error that is displayed: for example, the system's error for a file.
+impl Error for ConfigError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match &self.cause {
+            Cause::None => None,
+            Cause::Displayed(cause) => cause.source(),
+            #[cfg(feature = "config")]
+            Cause::Source(source) => Some(source),
+        }
+    }
+}
+
+/// Why [`Pool::reload`](crate::Pool::reload) changed nothing.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReloadError {
+    /// Keys that are invalid, that the pool's handler does not have, or that cannot be changed while the pool runs.
+    #[error("{}", join_messages(.0))]
+    Invalid(Vec<ConfigError>),
+    /// A listener cannot be opened or changed.
+    #[error(transparent)]
+    Listeners(StartError),
     /// The pool has ended or is draining.
     #[error("the pool is not running")]
     NotRunning,

@@ -86,6 +86,7 @@
 //! | [`telemetry`] | observers, alarms, counts, spans, metrics |
 //! | [`info`] | information about a pool, its listeners, acceptors and connections |
 //! | [`messages`] | messages that every [`Connection`] handles |
+//! | [`pool_config`] | the configuration of a pool in a file |
 //! | [`framing`], [`handlers`], [`error`] | the remaining types of these subjects |
 //!
 //! # Logs
@@ -105,7 +106,8 @@
 //! | `watch` | certificates are reloaded when their files change: `TlsBuilder::watch` |
 //! | `proxy-protocol` | the PROXY protocol: `Listener::proxy_protocol` |
 //! | `listenfd` | sockets passed by systemd: `Listener::from_systemd` |
-//! | `serde` | [`Settings`] and [`SettingsPatch`] can be serialized and deserialized |
+//! | `config` | [`PoolConfig`] is read from a file in TOML or JSON |
+//! | `serde` | [`Settings`] and [`SettingsPatch`] can be serialized and deserialized, [`PoolConfig`] deserialized |
 //! | `metrics` | `Metrics`, an observer that reports to the `metrics` facade |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -127,6 +129,7 @@ mod listener;
 mod net;
 mod panic;
 mod pool;
+pub mod pool_config;
 mod registry;
 mod socket;
 pub mod telemetry;
@@ -148,6 +151,8 @@ pub use framing::Framing;
 pub use handlers::{Ack, Init};
 pub use listener::Listener;
 pub use pool::{AcceptorPool, Drain, Pool, PoolHandle, SuspendMode, Untyped};
+#[doc(inline)]
+pub use pool_config::PoolConfig;
 pub use socket::Socket;
 #[doc(inline)]
 pub use telemetry::ConnectionId;
@@ -169,7 +174,7 @@ pub mod messages {
 pub mod info {
     pub use crate::config::{Changed, SettingChange};
     pub use crate::pool::{
-        AcceptorInfo, BroadcastReport, DrainReport, ListenerInfo, ListenersChanged, PoolInfo, Status,
+        AcceptorInfo, BroadcastReport, DrainReport, ListenerInfo, ListenersChanged, PoolInfo, Reloaded, Status,
     };
     pub use crate::registry::ConnectionInfo;
 }

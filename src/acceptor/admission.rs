@@ -13,6 +13,7 @@ use super::refuse::close_refused;
 use crate::config::AtLimit;
 use crate::config::BacklogPolicy;
 use crate::config::Config;
+use crate::framing::Framing;
 use crate::handshake::HandshakeChain;
 use crate::limits::{HeldPermit, PeerPermit, Permit, ReserveDescriptor};
 use crate::listener::{Accepted, ListenerMode, ListenerState};
@@ -36,6 +37,14 @@ pub(crate) trait ConnectionSpawner: Send + Sync + 'static {
     fn timeouts(&self, config: &Config) -> Timeouts {
         config.timeouts()
     }
+
+    /// The framing of new connections; `None` if the handler has another codec, or none.
+    fn framing(&self) -> Option<Framing> {
+        None
+    }
+
+    /// Replaces the framing of new connections, if the handler has one.
+    fn set_framing(&self, _: Framing) {}
 }
 
 /// The state that all acceptors of a pool share.

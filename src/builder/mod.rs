@@ -5,6 +5,7 @@
 //!
 //! [`Service`]: crate::handlers::Service
 
+mod config;
 mod constructors;
 mod limits;
 mod start;
@@ -13,8 +14,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{Active, Settings, SettingsPatch};
-use crate::error::InvalidSetting;
+use crate::config::{Active, DrainConfig, Settings, SettingsPatch};
+use crate::error::{ConfigError, InvalidSetting};
 use crate::limits::Overload;
 use crate::listener::Listener;
 use crate::pool::Placement;
@@ -36,8 +37,10 @@ pub struct Builder<S> {
     overload: Option<Overload>,
     observers: Vec<Box<dyn Observer>>,
     alarms: Vec<Alarm>,
+    drain: DrainConfig,
     /// The first invalid setting that is not part of [`Settings`].
     invalid: Option<InvalidSetting>,
+    config_errors: Vec<ConfigError>,
 }
 
 impl<S> Builder<S> {
@@ -52,7 +55,9 @@ impl<S> Builder<S> {
             overload: None,
             observers: Vec::new(),
             alarms: Vec::new(),
+            drain: DrainConfig::default(),
             invalid: None,
+            config_errors: Vec::new(),
         }
     }
 

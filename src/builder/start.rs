@@ -31,7 +31,7 @@ impl<S: Service> Builder<S> {
     ///
     /// # Errors
     /// See [`StartError`]. Nothing is left running.
-    pub async fn bind(self, address: impl ToSocketAddrs + std::fmt::Debug) -> Result<Pool<S::Actor>, StartError> {
+    pub async fn bind(mut self, address: impl ToSocketAddrs + std::fmt::Debug) -> Result<Pool<S::Actor>, StartError> {
         self.validate()?;
         let requested = format!("{address:?}").trim_matches('"').to_owned();
         let addresses = resolve(address, &requested, self.start_timeout).await?;
@@ -56,7 +56,7 @@ impl<S: Service> Builder<S> {
     ///
     /// # Errors
     /// See [`StartError`]. Nothing is left running.
-    pub async fn start(self) -> Result<Pool<S::Actor>, StartError> {
+    pub async fn start(mut self) -> Result<Pool<S::Actor>, StartError> {
         self.validate()?;
         if System::try_current().is_none() {
             return Err(StartError::NoSystem);
@@ -84,6 +84,7 @@ impl<S: Service> Builder<S> {
         })?;
         let actor = TypeId::of::<S::Actor>();
         let shared = PoolState::new(name.clone(), limits, registries.clone(), actor, handler);
+        shared.set_drain_config(self.drain);
         // Only a name that was chosen must be unique; a default name stays unregistered if it is taken.
         if !shared.register_name() && named {
             return Err(StartError::NameTaken { name: name.to_string() });
@@ -97,7 +98,7 @@ impl<S: Service> Builder<S> {
 }
 
 impl<S> Builder<S> {
-    fn validate(&self) -> Result<(), StartError> {
+    fn validate(&mut self) -> Result<(), StartError> {
         let mut invalid: Vec<_> = self.invalid.iter().cloned().chain(self.settings.invalid_settings()).collect();
         if let Some(alarm) = self.alarms.iter().find(|alarm| !alarm.is_valid()) {
             let why = format!("the low mark must be below the high mark (got {alarm:?})");
@@ -106,6 +107,7 @@ impl<S> Builder<S> {
         if self.start_timeout.is_zero() {
             invalid.push(InvalidSetting::new("start_timeout", "must be greater than zero (got 0s)"));
         }
-        StartError::all(invalid.into_iter().map(StartError::from).collect()).map_or(Ok(()), Err)
+        let config = std::mem::take(&mut self.config_errors).into_iter().map(StartError::from);
+        StartError::all(config.chain(invalid.into_iter().map(StartError::from)).collect()).map_or(Ok(()), Err)
     }
 }

@@ -17,6 +17,7 @@ pub struct Changed {
 
 /// One setting of [`Changed`].
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct SettingChange {
     /// The setting: a field of [`Settings`].
@@ -50,7 +51,11 @@ impl Changed {
 
 impl SettingChange {
     pub(super) fn new<T: Value>(setting: &'static str, old: &T, new: &T) -> Self {
-        SettingChange { setting, old: Shown(old).to_string(), new: Shown(new).to_string() }
+        Self::of_texts(setting, &Shown(old), &Shown(new))
+    }
+
+    pub(crate) fn of_texts(setting: &'static str, old: &impl fmt::Display, new: &impl fmt::Display) -> Self {
+        SettingChange { setting, old: old.to_string(), new: new.to_string() }
     }
 }
 

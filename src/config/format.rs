@@ -38,6 +38,30 @@ fn named<E: serde::de::Error>(key: &str, error: E) -> E {
     E::custom(format_args!("{key}: {}", error.to_string().trim_end()))
 }
 
+/// Reads a key. Formats give the position of an unknown one.
+struct Key;
+
+impl<'de> DeserializeSeed<'de> for Key {
+    type Value = &'static str;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_identifier(self)
+    }
+}
+
+impl Visitor<'_> for Key {
+    type Value = &'static str;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a setting")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, key: &str) -> Result<Self::Value, E> {
+        let known = SettingsPatch::ALL.iter().find(|known| **known == key);
+        known.copied().ok_or_else(|| E::unknown_field(key, SettingsPatch::ALL))
+    }
+}
+
 /// Reads one value.
 struct Read<T>(PhantomData<T>);
 
@@ -86,8 +110,8 @@ impl<'de> Deserialize<'de> for SettingsPatch {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<SettingsPatch, A::Error> {
                 let mut patch = SettingsPatch::default();
-                while let Some(key) = map.next_key::<String>()? {
-                    patch.read(&key, &mut map)?;
+                while let Some(key) = map.next_key_seed(Key)? {
+                    patch.read(key, &mut map)?;
                 }
                 Ok(patch)
             }

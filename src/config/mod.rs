@@ -7,6 +7,7 @@ mod active;
 mod at_limit;
 mod backlog_policy;
 mod changed;
+mod drain;
 mod fields;
 #[cfg(feature = "serde")]
 mod format;
@@ -24,6 +25,7 @@ pub use active::Active;
 pub use at_limit::AtLimit;
 pub use backlog_policy::BacklogPolicy;
 pub use changed::{Changed, SettingChange};
+pub use drain::DrainConfig;
 pub use peer_prefix::PeerPrefix;
 pub use rate::{ParseRateError, Rate};
 pub(crate) use rules::is_allowed;

@@ -61,6 +61,13 @@ pub(crate) mod or_never {
     }
 }
 
+/// A time or `"never"` that may be left out.
+pub(crate) fn given_or_never<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<std::time::Duration>>, D::Error> {
+    or_never::deserialize(deserializer).map(Some)
+}
+
 /// A value; `"none"` or null for `None`.
 pub(crate) mod or_none {
     use std::fmt;

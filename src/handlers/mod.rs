@@ -16,6 +16,7 @@ use std::any::Any;
 use std::sync::Arc;
 
 use crate::acceptor::ConnectionSpawner;
+use crate::framing::Framing;
 
 pub use actor::{Ack, ActorService};
 pub use async_fn::{FnService, IntoServeResult, NoActor};
@@ -32,6 +33,12 @@ pub trait Service: sealed::Sealed + 'static {
     /// The spawner that acceptors call, and the factory that the typed handle can replace while the pool runs.
     #[doc(hidden)]
     fn into_spawner(self) -> (Arc<dyn ConnectionSpawner>, Arc<dyn Any + Send + Sync>);
+
+    /// Changes the framing of new connections. Returns `false` if the handler has another codec, or none.
+    #[doc(hidden)]
+    fn change_framing(&mut self, _: Box<dyn FnOnce(Framing) -> Framing + Send>) -> bool {
+        false
+    }
 }
 
 mod sealed {

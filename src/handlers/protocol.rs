@@ -1,6 +1,6 @@
 //! The handler `with_protocol`: a struct with callbacks.
 
-use std::any::Any;
+use std::any::{Any, TypeId};
 use std::fmt;
 use std::sync::Arc;
 
@@ -56,6 +56,31 @@ impl<P: Protocol> Service for ProtocolService<P> {
         let factory = Arc::new(SharedFactory::new(ProtocolFactory { protocol, codec }));
         (Arc::new(ProtocolSpawner(factory.clone())), factory)
     }
+
+    fn change_framing(&mut self, change: Box<dyn FnOnce(Framing) -> Framing + Send>) -> bool {
+        if TypeId::of::<P::Codec>() != TypeId::of::<Framing>() {
+            return false;
+        }
+        let codec = (self.codec)();
+        let codec = match self.max_frame.take() {
+            Some(bytes) => (self.limit)(codec, bytes),
+            None => codec,
+        };
+        let changed = cast(codec).map(change).and_then(make_framing::<P>);
+        changed.map(|codec| self.codec = codec).is_some()
+    }
+}
+
+/// A function that makes a framing, as one that makes the codec of this protocol, if that is a framing.
+fn make_framing<P: Protocol>(framing: Framing) -> Option<MakeCodec<P>> {
+    let make: Arc<dyn Fn() -> Framing + Send + Sync> = Arc::new(move || framing.clone());
+    cast(make)
+}
+
+/// The value as another type, if that is its type.
+fn cast<T: 'static, U: 'static>(value: T) -> Option<U> {
+    let value: &mut dyn Any = &mut Some(value);
+    value.downcast_mut::<Option<U>>()?.take()
 }
 
 impl<P: Protocol> sealed::Sealed for ProtocolService<P> {}
@@ -77,6 +102,19 @@ impl<P: Protocol> ConnectionSpawner for ProtocolSpawner<P> {
         config: Arc<Config>,
     ) {
         Connection::spawn(self.0.current(), stream, guard, handshake, config);
+    }
+
+    fn framing(&self) -> Option<Framing> {
+        if TypeId::of::<P::Codec>() != TypeId::of::<Framing>() {
+            return None;
+        }
+        cast((self.0.current().codec)())
+    }
+
+    fn set_framing(&self, framing: Framing) {
+        if let Some(codec) = make_framing::<P>(framing) {
+            self.0.set_codec(codec);
+        }
     }
 }
 

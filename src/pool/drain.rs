@@ -33,8 +33,10 @@ const GIVE_UP: Duration = Duration::from_secs(1);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "a `Drain` does nothing until it is passed to `Pool::drain`"]
 pub struct Drain {
-    grace: Option<Duration>,
-    delay: Duration,
+    /// `None`: as configured.
+    grace: Option<Option<Duration>>,
+    /// `None`: as configured.
+    delay: Option<Duration>,
     backlog_on_close: Option<BacklogPolicy>,
 }
 
@@ -46,7 +48,14 @@ impl Drain {
     /// for queued bytes, and 1 second for connections on blocked arbiters. Set the kill timeout of the
     /// process manager (such as `TimeoutStopSec` of systemd) to at least that.
     pub fn grace(grace: impl Into<Option<Duration>>) -> Self {
-        Drain { grace: grace.into(), delay: Duration::ZERO, backlog_on_close: None }
+        Drain { grace: Some(grace.into()), delay: Some(Duration::ZERO), backlog_on_close: None }
+    }
+
+    /// A drain as the pool is configured when the drain starts: with grace period and delay of the last
+    /// [`PoolConfig`](crate::PoolConfig) that the pool was started with or has reloaded. Without one, the grace period is
+    /// [`Settings::grace`](crate::Settings::grace), and there is no delay.
+    pub fn configured() -> Self {
+        Drain { grace: None, delay: None, backlog_on_close: None }
     }
 
     /// A drain without a grace period: connections are not notified, queued bytes are not sent, and peers in the kernel's
@@ -60,7 +69,7 @@ impl Drain {
     ///
     /// Default: no delay.
     pub fn delay(mut self, delay: Duration) -> Self {
-        self.delay = delay;
+        self.delay = Some(delay);
         self
     }
 
@@ -97,23 +106,26 @@ enum Phase {
 impl AcceptorPool {
     /// Starts a drain. During a drain, another call ends the delay and can only make the deadline earlier.
     pub(super) fn start_drain(&mut self, drain: Drain, outcome: Result<(), PoolError>, ctx: &mut Context<Self>) {
-        let backlog_on_close = drain.backlog_on_close.unwrap_or_else(|| self.shared.settings().backlog_on_close);
-        let backlog_on_close = if drain.grace == Some(Duration::ZERO) { BacklogPolicy::Drop } else { backlog_on_close };
+        let (settings, configured) = (self.shared.settings(), self.shared.drain_config());
+        let grace = drain.grace.or(configured.grace).unwrap_or(settings.grace);
+        let delay = drain.delay.or(configured.delay).unwrap_or_default();
+        let backlog_on_close = drain.backlog_on_close.unwrap_or(settings.backlog_on_close);
+        let backlog_on_close = if grace == Some(Duration::ZERO) { BacklogPolicy::Drop } else { backlog_on_close };
         if let Some(draining) = &mut self.draining {
             if draining.phase == Phase::Notified {
-                let grace = drain.grace.and_then(|grace| drain.delay.checked_add(grace));
+                let grace = grace.and_then(|grace| delay.checked_add(grace));
                 return self.shared.drain_connections(grace);
             }
-            draining.grace = draining.grace.into_iter().chain(drain.grace).min();
+            draining.grace = draining.grace.into_iter().chain(grace).min();
             if draining.phase == Phase::Delay && backlog_on_close == BacklogPolicy::Drop {
                 draining.backlog_on_close = backlog_on_close;
             }
-            return self.accept_backlog_after(drain.delay, ctx);
+            return self.accept_backlog_after(delay, ctx);
         }
-        info!(pool = self.shared.name(), grace = ?drain.grace, delay = ?drain.delay, "pool draining");
+        info!(pool = self.shared.name(), ?grace, ?delay, "pool draining");
         self.shared.start_drain();
-        self.draining = Some(DrainState { grace: drain.grace, backlog_on_close, outcome, phase: Phase::Delay });
-        self.accept_backlog_after(drain.delay, ctx);
+        self.draining = Some(DrainState { grace, backlog_on_close, outcome, phase: Phase::Delay });
+        self.accept_backlog_after(delay, ctx);
     }
 
     fn accept_backlog_after(&mut self, delay: Duration, ctx: &mut Context<Self>) {

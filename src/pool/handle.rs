@@ -320,7 +320,7 @@ impl<A> Pool<A> {
     }
 
     /// Sends a message to the pool's actor; `None` if the actor has ended.
-    async fn request<M>(&self, message: M) -> Option<M::Result>
+    pub(crate) async fn request<M>(&self, message: M) -> Option<M::Result>
     where
         M: Message + Send + 'static,
         M::Result: Send,

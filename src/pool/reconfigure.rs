@@ -2,6 +2,7 @@
 //!
 //! A handle sends [`ChangeSettings`] or [`SetListeners`] to the pool's actor, which validates, applies and stores the change.
 
+use std::future::Future;
 use std::sync::Arc;
 
 use actix::prelude::*;
@@ -48,7 +49,12 @@ impl Handler<ChangeSettings> for AcceptorPool {
 
 impl AcceptorPool {
     /// Makes these settings, which are valid, the current ones.
-    fn apply_settings(&mut self, settings: Settings, acceptors: &AcceptorContext, ctx: &mut Context<Self>) -> Changed {
+    pub(super) fn apply_settings(
+        &mut self,
+        settings: Settings,
+        acceptors: &AcceptorContext,
+        ctx: &mut Context<Self>,
+    ) -> Changed {
         let before = self.shared.settings();
         let changed = Changed::new(before.clone(), settings.clone());
         if changed.is_empty() {
@@ -120,57 +126,78 @@ impl AcceptorPool {
 #[rtype(result = "Result<ListenersChanged, StartError>")]
 pub(super) struct SetListeners(pub(super) Vec<Listener>);
 
+/// The listeners of the list, all open.
+pub(super) struct Replacement {
+    all: Vec<Arc<ListenerState>>,
+    added: Vec<Arc<ListenerState>>,
+}
+
 impl Handler<SetListeners> for AcceptorPool {
     type Result = AtomicResponse<Self, Result<ListenersChanged, StartError>>;
 
     /// Opens the new listeners, all or none, then closes the old ones.
     fn handle(&mut self, message: SetListeners, _: &mut Context<Self>) -> Self::Result {
+        let opening = self.open_replacement(message.0);
+        AtomicResponse::new(Box::pin(
+            opening.into_actor(self).map(|opened, pool, _| opened.map(|opened| pool.replace_listeners(opened))),
+        ))
+    }
+}
+
+impl AcceptorPool {
+    /// Opens the listeners that are not open yet, all or none.
+    pub(super) fn open_replacement(
+        &self,
+        listeners: Vec<Listener>,
+    ) -> impl Future<Output = Result<Replacement, StartError>> + 'static {
         let acceptors = self.acceptors.clone().filter(|_| self.draining.is_none());
         let (limits, limit, status) = (self.shared.limits().clone(), self.start_timeout, self.shared.status());
-        let old = acceptors.as_ref().map(|acceptors| acceptors.listeners()).unwrap_or_default();
-        let opening = async move {
+        async move {
             let Some(acceptors) = acceptors else { return Err(StartError::ListenerClosed) };
-            if message.0.is_empty() {
+            if listeners.is_empty() {
                 let invalid = InvalidSetting::new("listener", "at least one is required (got none)");
                 return Err(StartError::InvalidSetting(invalid));
             }
-            let listeners = open_listeners(message.0, &limits, limit, &old).await?;
-            let added: Vec<_> = listeners.iter().filter(|listener| !contains(&old, listener)).cloned().collect();
+            let old = acceptors.listeners();
+            let all = open_listeners(listeners, &limits, limit, &old).await?;
+            let added: Vec<_> = all.iter().filter(|listener| !contains(&old, listener)).cloned().collect();
             if let Status::Suspended(mode) = status {
                 close_all(added.clone(), mode, ListenerMode::Accepting).await?;
             }
-            Ok((acceptors, listeners, old, added))
+            Ok(Replacement { all, added })
+        }
+    }
+
+    pub(super) fn replace_listeners(&mut self, Replacement { all, added }: Replacement) -> ListenersChanged {
+        let Some(acceptors) = &self.acceptors else { return ListenersChanged::default() };
+        let old = acceptors.listeners();
+        let names = |listeners: &[Arc<ListenerState>]| {
+            listeners.iter().map(|listener| listener.limits.name().to_string()).collect()
         };
-        AtomicResponse::new(Box::pin(opening.into_actor(self).map(|opened, pool, _| {
-            let (acceptors, listeners, old, added) = opened?;
-            let names = |listeners: &[Arc<ListenerState>]| {
-                listeners.iter().map(|listener| listener.limits.name().to_string()).collect()
-            };
-            let kept: Vec<_> = listeners.iter().filter(|listener| contains(&old, listener)).cloned().collect();
-            let removed: Vec<_> = old.iter().filter(|listener| !contains(&listeners, listener)).cloned().collect();
-            let backlog_on_close = pool.shared.settings().backlog_on_close;
-            acceptors.set_listeners(listeners.clone());
-            for acceptor in pool.shared.acceptor_addresses() {
-                acceptor.do_send(AddListeners(listeners.clone()));
-            }
-            for listener in &removed {
-                listener.set_mode(ListenerMode::Removed(backlog_on_close));
-            }
-            if pool.shared.status() == Status::Running {
-                listeners.iter().for_each(|listener| pool.shared.emit_opened(listener));
-            }
-            pool.shared.set_listeners(listeners);
-            let changed = ListenersChanged {
-                added: names(&added),
-                removed: names(&removed),
-                changed: Vec::new(),
-                unchanged: names(&kept),
-            };
-            if !changed.is_empty() {
-                info!(pool = pool.shared.name(), added = added.len(), removed = removed.len(), "listeners replaced");
-            }
-            Ok(changed)
-        })))
+        let kept: Vec<_> = all.iter().filter(|listener| contains(&old, listener)).cloned().collect();
+        let removed: Vec<_> = old.iter().filter(|listener| !contains(&all, listener)).cloned().collect();
+        let backlog_on_close = self.shared.settings().backlog_on_close;
+        acceptors.set_listeners(all.clone());
+        for acceptor in self.shared.acceptor_addresses() {
+            acceptor.do_send(AddListeners(all.clone()));
+        }
+        for listener in &removed {
+            listener.set_mode(ListenerMode::Removed(backlog_on_close));
+        }
+        if self.shared.status() == Status::Running {
+            all.iter().for_each(|listener| self.shared.emit_opened(listener));
+        }
+        self.shared.set_listeners(all);
+        let changed = ListenersChanged {
+            added: names(&added),
+            removed: names(&removed),
+            changed: Vec::new(),
+            unchanged: names(&kept),
+        };
+        if !changed.is_empty() {
+            info!(pool = self.shared.name(), added = added.len(), removed = removed.len(), "listeners replaced");
+        }
+        changed
     }
 }
 

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::{names, AcceptorInfo, AcceptorPool, DrainReport, ListenerInfo, PoolInfo, Status};
 use crate::acceptor::Acceptor;
-use crate::config::Settings;
+use crate::config::{DrainConfig, Settings};
 use crate::error::PoolError;
 use crate::limits::Limits;
 use crate::listener::ListenerState;
@@ -36,6 +36,7 @@ pub(crate) struct PoolState {
     slots: Mutex<Vec<SlotInfo>>,
     status: watch::Sender<Status>,
     drain_stats: Mutex<DrainStats>,
+    drain_config: Mutex<DrainConfig>,
     ended: watch::Sender<Option<Result<(), PoolError>>>,
     supervisor: OnceLock<Addr<AcceptorPool>>,
     /// The type of actor behind each connection.
@@ -78,6 +79,7 @@ impl PoolState {
             addresses: Mutex::default(),
             status: watch::Sender::new(Status::Running),
             drain_stats: Mutex::default(),
+            drain_config: Mutex::default(),
             ended: watch::Sender::new(None),
             supervisor: OnceLock::new(),
             actor,
@@ -201,6 +203,15 @@ impl PoolState {
         while slots.len() < count {
             slots.push(SlotInfo::default());
         }
+    }
+
+    /// What [`Drain::configured`](super::Drain::configured) stands for.
+    pub(super) fn drain_config(&self) -> DrainConfig {
+        *self.drain_config.lock()
+    }
+
+    pub(crate) fn set_drain_config(&self, drain: DrainConfig) {
+        *self.drain_config.lock() = drain;
     }
 
     /// Marks the pool as draining, and starts the counts of its report.

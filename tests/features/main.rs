@@ -79,6 +79,40 @@ async fn proxy_protocol_reports_the_address_of_the_header() {
     assert_eq!(answer, "203.0.113.7:4711");
 }
 
+/// With this feature alone, what needs another one is refused.
+#[cfg(all(feature = "config", not(any(feature = "rustls", feature = "native-tls", feature = "proxy-protocol"))))]
+#[actix::test]
+async fn config_names_the_feature_that_a_key_needs() {
+    use actix_acceptor::{AcceptorPool, PoolConfig, Socket};
+
+    for (option, key, feature) in [
+        ("tls = { cert = 'a', key = 'b' }", "listeners[0].tls", "`rustls` or `native-tls`"),
+        (
+            "proxy_protocol = { mode = 'required', trusted = ['::/0'] }",
+            "listeners[0].proxy_protocol",
+            "`proxy-protocol`",
+        ),
+    ] {
+        let scheme = if option.starts_with("tls") { "tls" } else { "tcp" };
+        let text = format!("listeners = [{{ address = '{scheme}://127.0.0.1:0', {option} }}]");
+        let config = PoolConfig::from_toml(&text).unwrap();
+        let refused = AcceptorPool::with_fn(|_: Socket| async {}).config(&config).start().await.unwrap_err();
+        let error = refused.to_string();
+        assert!(error.starts_with(key) && error.contains(feature), "{error}");
+    }
+}
+
+#[cfg(feature = "config")]
+#[actix::test]
+async fn config_starts_a_pool_from_a_text() {
+    use actix_acceptor::{AcceptorPool, PoolConfig, Socket};
+
+    let config = PoolConfig::from_json(r#"{ "listeners": [{ "address": "tcp://127.0.0.1:0", "name": "a" }] }"#);
+    let pool = AcceptorPool::with_fn(|_: Socket| async {}).config(&config.unwrap()).start().await.unwrap();
+    assert_eq!(&*pool.listeners()[0].name, "a");
+    pool.stop(None).await;
+}
+
 #[cfg(feature = "serde")]
 #[test]
 fn serde_reads_and_writes_settings() {

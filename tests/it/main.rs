@@ -11,5 +11,6 @@ mod handshake;
 mod limits;
 mod listener;
 mod pool;
+mod pool_config;
 mod structure;
 mod time;

@@ -1,0 +1,133 @@
+//! Configurations that are invalid: the error names the file, the key and the value.
+
+use std::error::Error;
+
+use actix_acceptor::{AcceptorPool, PoolConfig, Socket, StartError};
+use support::*;
+use tokio_util::codec::LinesCodec;
+
+use super::{start, toml};
+
+#[test]
+fn a_file_that_is_invalid_names_file_key_and_value() {
+    let folder = Folder::create();
+    for (text, key, named) in [
+        ("settings.max_connections = -1", "settings.max_connections", "-1"),
+        ("settings.max_connections = 'many'", "settings.max_connections", "many"),
+        ("[settings]\nidle_timeout = 'soon'", "settings.idle_timeout", "soon"),
+        ("[settings]\n\nmax_conections = 5", "settings", "max_conections"),
+        ("[settings]\n\nmax_conections = 5", "settings", "line 3 column 1"),
+        ("listener = []", "", "listener"),
+        ("listeners = [{ name = 'a' }]", "listeners[0]", "address"),
+        ("listeners = [{ address = '127.0.0.1:7000' }]", "listeners[0].address", "tcp://HOST:PORT"),
+        ("listeners = [{ address = 'unix://relative' }]", "listeners[0].address", "unix://relative"),
+        ("listeners = [{ address = 'tcp://::1:7' }]", "listeners[0].address", "brackets"),
+        ("[[listeners]]\naddress = 'tcp://[::1]:7'\nport = 7", "listeners[0]", "port"),
+        ("drain.grace = 5", "drain.grace", "5"),
+        ("framing = 'lines'", "framing", "lines"),
+        ("not toml", "", "line 1"),
+    ] {
+        let file = folder.path("pool.toml");
+        std::fs::write(&file, text).unwrap();
+        let error = PoolConfig::load(&file).unwrap_err();
+        let shown = error.to_string();
+        assert!(shown.starts_with(&format!("{}: ", file.display())), "{shown}");
+        assert!(error.key.starts_with(key) && shown.contains(named), "{text}: {shown} (key {:?})", error.key);
+        assert_eq!(error.file.as_deref(), Some(&*file));
+    }
+    let error = PoolConfig::from_json("{\n\"settings\": { \"max_connections\": -1 } }").unwrap_err();
+    assert_eq!(error.key, "settings.max_connections");
+    assert!(error.to_string().contains("line 2 column"), "{error}");
+    assert!(!error.why.contains("max_connections"), "the key is named once: {error}");
+    assert!(PoolConfig::from_json("{} {}").is_err());
+}
+
+#[test]
+fn a_file_that_cannot_be_read_keeps_the_reason() {
+    let folder = Folder::create();
+    let missing = PoolConfig::load(folder.path("none.toml")).unwrap_err();
+    assert!(missing.to_string().contains("none.toml"), "{missing}");
+    let source = missing.source().unwrap().downcast_ref::<std::io::Error>().unwrap();
+    assert_eq!(source.kind(), std::io::ErrorKind::NotFound);
+    let format = PoolConfig::load(folder.path("pool.yaml")).unwrap_err();
+    assert!(format.to_string().contains(".toml"), "{format}");
+}
+
+#[actix::test]
+async fn a_pool_does_not_start_with_an_invalid_configuration() {
+    for (text, key, named) in [
+        ("listeners = []", "listeners", "at least one"),
+        ("framing.name = 'len3'", "framing.name", "len3"),
+        ("framing.max_frame = 0", "framing.max_frame", "at least 1"),
+        ("framing = { name = 'raw', delimiter = '.' }", "framing.delimiter", "framing.name"),
+        ("framing.delimiter = ''", "framing.delimiter", "at least 1"),
+        ("listeners = [{ address = 'tls://127.0.0.1:0' }]", "listeners[0].tls", "missing"),
+        (
+            "listeners = [{ address = 'tcp://127.0.0.1:0', tls = { cert = 'a', key = 'b' } }]",
+            "listeners[0].tls",
+            "tls://127.0.0.1:0",
+        ),
+        (
+            "listeners = [{ address = 'tls://127.0.0.1:0', tls = { cert = '/no/cert', key = '/no/key' } }]",
+            "listeners[0].tls",
+            "/no/cert",
+        ),
+        (
+            "listeners = [{ address = 'tcp://127.0.0.1:0', proxy_protocol = { mode = 'required' } }]",
+            "listeners[0].proxy_protocol.trusted",
+            "trust_local",
+        ),
+        (
+            "listeners = [{ address = 'tcp://127.0.0.1:0', proxy_protocol = { mode = 'optional', trusted = ['x'] } }]",
+            "listeners[0].proxy_protocol.trusted",
+            "CIDR",
+        ),
+        ("listeners = [{ address = 'unix:///tmp/x', mode = '99' }]", "listeners[0].mode", "99"),
+    ] {
+        match start(&toml(text)).await {
+            Err(StartError::Config(error)) => {
+                assert_eq!(error.key, key, "{error}");
+                assert!(error.to_string().contains(named), "{error}");
+            }
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+}
+
+#[actix::test]
+async fn every_invalid_key_is_named_at_once() {
+    let config = toml(
+        r#"
+        framing.name = "len3"
+        listeners = [{ address = "tls://127.0.0.1:0" }, { address = "unix:///tmp/x", mode = "x" }]
+        "#,
+    );
+    let error = start(&config).await.unwrap_err().to_string();
+    for key in ["framing.name", "listeners[0].tls", "listeners[1].mode"] {
+        assert!(error.contains(key), "{error}");
+    }
+}
+
+#[actix::test]
+async fn a_handler_without_framing_refuses_one() {
+    let config = toml("framing.name = 'lines'\nlisteners = [{ address = 'tcp://127.0.0.1:0' }]");
+    let by_fn = AcceptorPool::with_fn(|_: Socket| async {}).config(&config).start().await.unwrap_err();
+    let other_codec = AcceptorPool::with_codec(|_| Shout, LinesCodec::new).config(&config).start().await.unwrap_err();
+    for error in [by_fn, other_codec] {
+        assert!(matches!(&error, StartError::Config(error) if error.key == "framing"), "{error:?}");
+    }
+}
+
+/// A protocol with a codec that is no framing.
+#[derive(Debug)]
+struct Shout;
+
+impl actix_acceptor::Protocol for Shout {
+    type Codec = LinesCodec;
+    type Reply = String;
+    type User = ();
+
+    fn packet(&mut self, line: String, _: &mut actix_acceptor::Conn<Self>) -> actix_acceptor::Next<Self> {
+        actix_acceptor::Next::Send(line.to_uppercase())
+    }
+}
