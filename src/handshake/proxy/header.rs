@@ -1,9 +1,8 @@
 //! The content of a PROXY header.
 
-use bytes::Bytes;
 use ppp::v2::Type;
 
-use super::parse::tlvs;
+use super::parse::fields;
 use crate::net::Address;
 
 /// A PROXY header of a trusted sender. Returned by [`Conn::proxy`](crate::Conn::proxy) and
@@ -23,13 +22,14 @@ pub struct ProxyHeader {
     pub source: Option<Address>,
     /// The address that the peer connected to, usually one of the load balancer.
     pub destination: Option<Address>,
-    pub(super) tlvs: Vec<(u8, Bytes)>,
+    /// The fields as they were received, valid: a field for itself would take up more than its bytes.
+    pub(super) tlvs: Box<[u8]>,
 }
 
 impl ProxyHeader {
     /// The additional fields of version 2 in their order, each a type and a value (TLV), including checksum and padding.
     pub fn tlvs(&self) -> impl Iterator<Item = (u8, &[u8])> {
-        self.tlvs.iter().map(|(kind, value)| (*kind, &value[..]))
+        fields(&self.tlvs)
     }
 
     /// The first value of this type. `0xE0` to `0xEF` are for custom use; AWS uses `0xEA`.
@@ -61,8 +61,7 @@ impl ProxyHeader {
     pub fn tls(&self) -> Option<ProxyTls> {
         let (fixed, rest) = self.value(Type::SSL as u8)?.split_first_chunk::<5>()?;
         let [client, verified @ ..] = *fixed;
-        let fields = tlvs(rest).ok()?;
-        let value = |kind: Type| fields.iter().find_map(|(found, value)| (*found == kind as u8).then(|| text(value)));
+        let value = |kind: Type| fields(rest).find_map(|(found, value)| (found == kind as u8).then(|| text(value)));
         Some(ProxyTls {
             is_tls: client & 1 != 0,
             certificate_shown: client & 6 != 0,

@@ -1,6 +1,5 @@
 //! The parser of PROXY headers. It works on the bytes received so far and does no I/O.
 
-use bytes::Bytes;
 use ppp::v2::{Addresses, Command, Header, ParseError, Protocol, Type, TypeLengthValues};
 use ppp::{v1, v2};
 
@@ -115,12 +114,13 @@ fn binary(bytes: &[u8], max_header: usize) -> Result<Parsed, Malformed> {
     }
     header.tlvs = match is_unspecified {
         // Without addresses their length is unknown, so the rest may not be TLVs.
-        (true, _) => tlvs(&bytes[FIXED..length]).unwrap_or_default(),
-        _ => tlvs(parsed.tlv_bytes())?,
-    };
+        (true, _) => check_fields(&bytes[FIXED..length]).unwrap_or_default(),
+        _ => check_fields(parsed.tlv_bytes())?,
+    }
+    .into();
     checksum(&header, &bytes[..length])?;
     if let Some(tls) = header.value(Type::SSL as u8) {
-        tlvs(tls.get(5..).ok_or(Malformed::Tls(tls.len()))?)?;
+        check_fields(tls.get(5..).ok_or(Malformed::Tls(tls.len()))?)?;
     }
     Ok(Parsed::Header(header, length))
 }
@@ -163,19 +163,29 @@ fn unix(_: &[u8; 108]) -> Option<Address> {
     None
 }
 
-pub(super) fn tlvs(bytes: &[u8]) -> Result<Vec<(u8, Bytes)>, Malformed> {
-    let owned = |tlv: v2::TypeLengthValue<'_>| (tlv.kind, Bytes::copy_from_slice(&tlv.value));
-    TypeLengthValues::from(bytes).map(|tlv| tlv.map(owned).map_err(Malformed::Binary)).collect()
+/// Checks that these bytes are fields, each a type, a length and a value.
+fn check_fields(bytes: &[u8]) -> Result<&[u8], Malformed> {
+    TypeLengthValues::from(bytes).try_for_each(|tlv| tlv.map(drop)).map_err(Malformed::Binary)?;
+    Ok(bytes)
+}
+
+/// The fields in these bytes, which have been checked.
+pub(super) fn fields(mut bytes: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
+    std::iter::from_fn(move || {
+        let ([kind, length @ ..], rest) = bytes.split_first_chunk::<3>()?;
+        let (value, rest) = rest.split_at_checked(u16::from_be_bytes(*length).into())?;
+        bytes = rest;
+        Some((*kind, value))
+    })
 }
 
 /// Checks the CRC32c of the whole header, which is computed with zeros in place of the checksum itself.
 fn checksum(header: &ProxyHeader, bytes: &[u8]) -> Result<(), Malformed> {
     let Some(value) = header.value(Type::CRC32C as u8) else { return Ok(()) };
     let received = u32::from_be_bytes(value.try_into().map_err(|_| Malformed::ChecksumLength(value.len()))?);
-    let tlv_bytes: usize = header.tlvs.iter().map(|(_, value)| 3 + value.len()).sum();
-    let mut at = bytes.len() - tlv_bytes;
-    for (kind, value) in &header.tlvs {
-        if *kind == Type::CRC32C as u8 {
+    let mut at = bytes.len() - header.tlvs.len();
+    for (kind, value) in header.tlvs() {
+        if kind == Type::CRC32C as u8 {
             break;
         }
         at += 3 + value.len();
@@ -187,5 +197,23 @@ fn checksum(header: &ProxyHeader, bytes: &[u8]) -> Result<(), Malformed> {
         Ok(())
     } else {
         Err(Malformed::Checksum { received, computed })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_takes_up_no_more_than_its_bytes() {
+        const MAX: usize = 4_096;
+        let fields: Vec<u8> = [0xE0, 0, 0].repeat((MAX - FIXED - 12) / 3);
+        let length = (12 + fields.len()) as u16;
+        let bytes = [SIGNATURE_V2, &[0x21, 0x11], &length.to_be_bytes(), &[1; 12], &fields].concat();
+        let Ok(Parsed::Header(header, length)) = parse(&bytes, MAX) else { panic!("not a header") };
+        assert_eq!((length, header.tlvs().count()), (bytes.len(), fields.len() / 3));
+        assert!(header.tlvs().all(|field| field == (0xE0, &[][..])));
+        assert_eq!(size_of_val(&*header.tlvs), fields.len());
+        assert!(size_of_val(&header) <= 256, "{}", size_of_val(&header));
     }
 }
