@@ -122,7 +122,8 @@ impl<S> Builder<S> {
     }
 
     /// How many handshakes may run at the same time, over the pool. Others wait for a permit; the wait counts towards their
-    /// timeout. Listeners without a handshake are not affected. At least 1.
+    /// timeout. TLS and the PROXY protocol begin with the first byte of the peer: one that sends nothing takes up no permit.
+    /// Listeners without a handshake are not affected. At least 1.
     ///
     /// Default: 1,024.
     pub fn max_handshakes(mut self, handshakes: usize) -> Self {

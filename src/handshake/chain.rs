@@ -1,5 +1,6 @@
 //! Runs the handshake steps of a connection in order, within one time limit and a limit on concurrent handshakes.
 
+use std::future::poll_fn;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,7 +33,7 @@ pub(crate) enum HandshakeFailure {
 pub(crate) struct HandshakeChain {
     steps: Vec<Arc<dyn Handshake>>,
     limit: Option<Duration>,
-    /// One permit for each handshake that may run at the same time.
+    /// One permit for each handshake that may run at the same time. A step takes it when it may begin.
     slots: Arc<Semaphore>,
 }
 
@@ -64,10 +65,20 @@ impl HandshakeChain {
     /// Runs the steps. A peer address that a step reports is checked before the next step, so that a refused peer gets no TLS
     /// handshake.
     async fn run_steps(self, stream: Stream, state: Arc<ConnectionState>) -> Result<Handshaken, HandshakeFailure> {
-        // Cannot fail: the semaphore is never closed.
-        let _slot = self.slots.acquire_owned().await;
-        let (mut done, mut has_claimed) = (Handshaken::new(stream), false);
+        let (mut done, mut has_claimed, mut slot) = (Handshaken::new(stream), false, None);
         for step in self.steps {
+            if !step.applies_to(state.peer()) {
+                continue;
+            }
+            if step.waits_for_peer(state.peer()) {
+                // A peer that sends nothing takes up no slot.
+                slot = None;
+                poll_fn(|cx| done.stream.poll_read_ready(cx)).await;
+            }
+            if slot.is_none() {
+                // Cannot fail: the semaphore is never closed.
+                slot = self.slots.clone().acquire_owned().await.ok();
+            }
             let Handshaken { stream, peer, negotiated } =
                 step.handshake(done.stream, state.peer()).await.map_err(HandshakeFailure::Failed)?;
             if peer.is_some() {

@@ -47,6 +47,10 @@ pub use tls::{ClientCertificates, Tls, TlsBackend, TlsBuilder, TlsError, TlsVers
 ///             }
 ///         })
 ///     }
+///
+///     fn waits_for_peer(&self, _: &Address) -> bool {
+///         true
+///     }
 /// }
 /// ```
 pub trait Handshake: Send + Sync + 'static {
@@ -65,6 +69,26 @@ pub trait Handshake: Send + Sync + 'static {
     fn allows(&self, peer: &Address) -> bool {
         let _ = peer;
         true
+    }
+
+    /// Whether the step does anything for this peer. If not, it is left out.
+    ///
+    /// Default: `true`.
+    fn applies_to(&self, peer: &Address) -> bool {
+        let _ = peer;
+        true
+    }
+
+    /// Whether the step sends nothing before the peer has sent something.
+    ///
+    /// If so, it begins with the first byte of the peer, and counts towards
+    /// [`max_handshakes`](crate::Builder::max_handshakes) only from then on: peers that send nothing do not hold up others.
+    /// The handshake timeout includes the wait. Return `true` for every such step; one that sends first would wait in vain.
+    ///
+    /// Default: `false`.
+    fn waits_for_peer(&self, peer: &Address) -> bool {
+        let _ = peer;
+        false
     }
 
     /// Whether this peer may be a proxy for another peer.

@@ -129,6 +129,14 @@ impl Handshake for ProxyProtocol {
         })
     }
 
+    fn applies_to(&self, peer: &Address) -> bool {
+        self.trusts(peer)
+    }
+
+    fn waits_for_peer(&self, _: &Address) -> bool {
+        true
+    }
+
     fn allows(&self, peer: &Address) -> bool {
         !self.required || self.trusts(peer)
     }

@@ -5,6 +5,7 @@ mod custom;
 mod proxy;
 mod proxy_headers;
 mod proxy_tls;
+mod slots;
 mod tls;
 mod tls_records;
 mod tls_reload;
