@@ -17,7 +17,7 @@ use crate::framing::Framing;
 use crate::handshake::HandshakeChain;
 use crate::limits::{HeldPermit, PeerPermit, Permit, ReserveDescriptor};
 use crate::listener::{Accepted, ListenerMode, ListenerState};
-use crate::net::Stream;
+use crate::net::{Address, Stream};
 use crate::registry::{ConnectionGuard, Registries};
 use crate::telemetry::{LogThrottle, PoolEvent, RefusalReason};
 use crate::time::Timeouts;
@@ -152,15 +152,27 @@ impl AcceptorContext {
     }
 
     fn admit(&self, slot: usize, listener: &Arc<ListenerState>, accepted: Accepted, permit: Permit) {
-        if !listener.allows(&accepted.peer) {
-            return self.refuse(slot, listener, accepted, RefusalReason::Denied);
-        }
-        let Some(is_proxy) = listener.is_proxy(&accepted.peer) else {
-            return self.refuse(slot, listener, accepted, RefusalReason::Denied);
-        };
-        match listener.limits.admit(&accepted.peer, is_proxy) {
-            Ok(peer_permit) => self.serve(slot, listener, accepted, permit, peer_permit),
+        match count_peer(listener, &accepted.peer) {
+            Ok(peer_permit) => self.admit_counted(slot, listener, accepted, permit, peer_permit),
             Err(reason) => self.refuse(slot, listener, accepted, reason),
+        }
+    }
+
+    /// Admits a peer that is counted for its own limits, if those of the pool allow it.
+    fn admit_counted(
+        &self,
+        slot: usize,
+        listener: &Arc<ListenerState>,
+        accepted: Accepted,
+        permit: Permit,
+        peer_permit: PeerPermit,
+    ) {
+        match listener.limits.check_pool(&accepted.peer) {
+            Ok(()) => self.serve(slot, listener, accepted, permit, peer_permit),
+            Err(reason) => {
+                drop(peer_permit);
+                self.refuse(slot, listener, accepted, reason);
+            }
         }
     }
 
@@ -207,13 +219,19 @@ impl AcceptorContext {
         }
     }
 
-    /// Holds a peer until there is a permit, `limit` has passed, or the listener closes.
+    /// Holds a peer until there is a permit, `limit` has passed, or the listener closes. It counts as a connection of its peer
+    /// meanwhile, so that a peer above its own limit does not take the places of others.
     fn hold(self: &Arc<Self>, slot: usize, listener: &Arc<ListenerState>, accepted: Accepted, limit: Duration) {
+        let peer_permit = match count_peer(listener, &accepted.peer) {
+            Ok(peer_permit) => peer_permit,
+            Err(reason) => return self.refuse(slot, listener, accepted, reason),
+        };
         let Some(permit) = listener.limits.limits().try_hold() else {
+            drop(peer_permit);
             return self.refuse(slot, listener, accepted, RefusalReason::Limit);
         };
         let (context, listener) = (self.clone(), listener.clone());
-        let held = HeldConnection { context, listener, slot, accepted, _permit: permit };
+        let held = HeldConnection { context, listener, slot, accepted, peer_permit, _permit: permit };
         actix_rt::spawn(async move {
             let mut mode = held.listener.mode_changes();
             let reason = tokio::select! {
@@ -289,19 +307,35 @@ fn is_out_of_descriptors(error: &io::Error) -> bool {
     error.raw_os_error() == Some(10024)
 }
 
+/// Checks the limits of a peer, and counts it for them. The peer that a proxy names is counted later.
+fn count_peer(listener: &ListenerState, peer: &Address) -> Result<PeerPermit, RefusalReason> {
+    if !listener.allows(peer) {
+        return Err(RefusalReason::Denied);
+    }
+    let is_proxy = listener.is_proxy(peer).ok_or(RefusalReason::Denied)?;
+    listener.limits.count_peer(peer, is_proxy)
+}
+
 /// A peer that waits for a permit. If its arbiter stops, it is dropped without being counted as admitted or refused.
 struct HeldConnection {
     context: Arc<AcceptorContext>,
     listener: Arc<ListenerState>,
     slot: usize,
     accepted: Accepted,
+    peer_permit: PeerPermit,
     /// Declared last: the socket is closed before the place is given back.
     _permit: HeldPermit,
 }
 
 impl HeldConnection {
     fn admit(self, permit: Permit) {
-        self.context.admit(self.slot, &self.listener, self.accepted, permit);
+        let HeldConnection { context, listener, slot, accepted, peer_permit, _permit } = self;
+        // The rules may have changed.
+        if listener.denies(&accepted.peer) {
+            drop(peer_permit);
+            return context.refuse(slot, &listener, accepted, RefusalReason::Denied);
+        }
+        context.admit_counted(slot, &listener, accepted, permit, peer_permit);
     }
 
     fn refuse(self, reason: RefusalReason) {

@@ -103,12 +103,18 @@ impl ListenerLimits {
         tokio::time::timeout(limit, permit).await.ok()
     }
 
-    /// Checks the peer against every limit and counts it.
+    /// Checks the peer against its own limits and counts it.
     ///
-    /// `claims` is true for a proxy. The peer that it names is counted by [`admit_claimed`](Self::admit_claimed).
-    pub(crate) fn admit(self: &Arc<Self>, peer: &Address, claims: bool) -> Result<PeerPermit, RefusalReason> {
-        let ip = self.limits.check_and_count(peer, &self.name, claims)?;
+    /// `claims` is true for a proxy, which is not counted. The peer that it names is counted by
+    /// [`admit_claimed`](Self::admit_claimed).
+    pub(crate) fn count_peer(self: &Arc<Self>, peer: &Address, claims: bool) -> Result<PeerPermit, RefusalReason> {
+        let ip = self.limits.register_peer(&self.limits.config().load().settings, peer, !claims)?;
         Ok(PeerPermit(ip.map(|ip| (self.clone(), ip))))
+    }
+
+    /// Checks a peer, which has passed its own limits, against the limits of the pool.
+    pub(crate) fn check_pool(&self, peer: &Address) -> Result<(), RefusalReason> {
+        self.limits.check_pool(peer, &self.name)
     }
 
     /// Checks the peer that a PROXY header names, for a connection that has been admitted. Counts it if `counts`; an exempt

@@ -1,8 +1,8 @@
 //! Limits on connections and peers: permits, per-peer counts and rates, access rules, the overload hook.
 //!
 //! ```text
-//! readable ─▶ ListenerLimits::acquire ─▶ accept ─▶ ListenerLimits::admit ─▶ Permit, PeerPermit ─▶ ConnectionGuard
-//!             a permit                             denied, per peer, rate, overload               gives both back
+//! readable ─▶ ListenerLimits::acquire ─▶ accept ─▶ count_peer, check_pool ─▶ Permit, PeerPermit ─▶ ConnectionGuard
+//!             a permit                             denied, per peer, rate, overload              gives both back
 //! ```
 
 mod descriptors;
@@ -137,27 +137,17 @@ impl Limits {
         !is_allowed(&self.config.load().settings.rules, ip)
     }
 
-    /// Checks a new connection against every limit, and counts it for its peer.
+    /// Checks a new connection against the limits of the pool: rate, then overload.
     ///
-    /// The peer's own limits are checked first, so that a fast peer does not use up the tokens of the pool. A proxy
-    /// (`claims`) is not counted; the peer that its header names is counted once the header is read.
-    fn check_and_count(&self, peer: &Address, listener: &str, claims: bool) -> Result<Option<IpAddr>, RefusalReason> {
-        let config = self.config.load();
-        let ip = self.register_peer(&config.settings, peer, !claims)?;
-        let refused = if !self.take_token(&config.settings) {
-            Some(RefusalReason::Rate)
-        } else if self.is_overloaded(peer, listener) {
-            Some(RefusalReason::Overload)
-        } else {
-            None
-        };
-        match (refused, ip) {
-            (None, ip) => Ok(ip),
-            (Some(refusal), ip) => {
-                ip.into_iter().for_each(|ip| self.release_peer(ip));
-                Err(refusal)
-            }
+    /// The peer's own limits are checked before, so that a fast peer does not use up the tokens of the pool.
+    fn check_pool(&self, peer: &Address, listener: &str) -> Result<(), RefusalReason> {
+        if !self.take_token(&self.config.load().settings) {
+            return Err(RefusalReason::Rate);
         }
+        if self.is_overloaded(peer, listener) {
+            return Err(RefusalReason::Overload);
+        }
+        Ok(())
     }
 
     /// Checks the limits of one peer: access rules, number of connections, rate. Counts the connection if `counts`.

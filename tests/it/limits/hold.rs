@@ -266,3 +266,64 @@ async fn a_blocked_arbiter_holds_up_no_held_peer_of_others() {
         ends(&pool).await;
     }
 }
+
+#[actix::test]
+async fn a_peer_above_its_limit_is_not_held() {
+    let counter = ConnectionCounter::default();
+    let pool = counter.pool().max_connections(2).max_per_peer(2).at_limit(AtLimit::Hold(LONG));
+    let pool = pool.bind("127.0.0.1:0").await.unwrap();
+    let mut inside = vec![served_from(&pool, "127.0.0.1").await, served_from(&pool, "127.0.0.2").await];
+    // One more of the first is held, and all others are refused at once: more than may be held.
+    let mut held = connect_from(&pool, "127.0.0.1").await;
+    held.send("hello").await;
+    held.expect_waiting().await;
+    for number in 1..=1_030 {
+        connect_from(&pool, "127.0.0.1").await.expect_closed_after("").await;
+        assert_eq!(refused(&pool, RefusalReason::PerPeer), number);
+    }
+    let mut honest = connect_from(&pool, "127.0.0.3").await;
+    honest.send("hello").await;
+    honest.expect_waiting().await;
+    inside.pop();
+    held.expect_served().await;
+    inside.pop();
+    honest.expect_served().await;
+    drop((held, honest));
+    counting(&pool, 0).await;
+    // What was held is counted once.
+    let _two = [served_from(&pool, "127.0.0.1").await, served_from(&pool, "127.0.0.1").await];
+    connect_from(&pool, "127.0.0.1").await.expect_closed_after("").await;
+    ends(&pool).await;
+}
+
+#[actix::test]
+async fn a_held_peer_that_is_refused_no_longer_counts() {
+    let counter = ConnectionCounter::default();
+    let pool = counter.pool().max_connections(1).max_per_peer(1).at_limit(AtLimit::Hold(SHORT));
+    let pool = pool.bind("127.0.0.1:0").await.unwrap();
+    let inside = served_from(&pool, "127.0.0.1").await;
+    for _ in 0..2 {
+        connect_from(&pool, "127.0.0.2").await.expect_closed_after("").await;
+    }
+    let mut held = connect_from(&pool, "127.0.0.2").await;
+    held.send("hello").await;
+    held.expect_waiting().await;
+    connect_from(&pool, "127.0.0.2").await.expect_closed_after("").await;
+    drop(inside);
+    held.expect_served().await;
+    assert_eq!((refused(&pool, RefusalReason::Limit), refused(&pool, RefusalReason::PerPeer)), (2, 1));
+    ends(&pool).await;
+}
+
+#[actix::test]
+async fn a_rule_set_meanwhile_applies_to_held_peers() {
+    let (pool, _, inside) = full(1, 1, LONG).await;
+    let mut held = unserved_peer(&pool).await;
+    held.expect_waiting().await;
+    let deny = actix_acceptor::limits::Rule::deny("127.0.0.0/8").unwrap();
+    in_time(pool.change(move |settings| settings.rules = vec![deny])).await.unwrap();
+    drop(inside);
+    held.until_gone().await;
+    assert_eq!(refused(&pool, RefusalReason::Denied), 1);
+    ends(&pool).await;
+}
