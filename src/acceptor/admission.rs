@@ -208,14 +208,17 @@ impl AcceptorContext {
         let observers = &self.registries.shared().observers;
         observers.emit(|| PoolEvent::Refused { id: None, peer: &peer, listener, reason });
         self.refusal_log.log(|left_out| info!(%peer, listener, reason = reason.name(), left_out, "refusing peers"));
-        let config = state.limits.limits().config().load();
+        let limits = state.limits.limits();
+        let config = limits.config().load();
         // Before its handshake the peer cannot read the message.
         let message = if state.steps.is_empty() { config.refusal_message.clone() } else { Bytes::new() };
         match reason {
             // Out of descriptors, none can be kept open until a message has arrived.
-            RefusalReason::Denied | RefusalReason::Descriptors => close_refused(stream, AtLimit::Close, Bytes::new()),
-            RefusalReason::Limit => close_refused(stream, config.settings.at_limit, message),
-            _ => close_refused(stream, AtLimit::Close, message),
+            RefusalReason::Denied | RefusalReason::Descriptors => {
+                close_refused(stream, AtLimit::Close, Bytes::new(), limits)
+            }
+            RefusalReason::Limit => close_refused(stream, config.settings.at_limit, message, limits),
+            _ => close_refused(stream, AtLimit::Close, message, limits),
         }
     }
 

@@ -3,6 +3,10 @@
 /// Descriptors that are reserved for the rest of the program.
 #[cfg(unix)]
 const RESERVED: u64 = 16;
+/// How many of those held peers may use.
+pub(super) const HELD_OF_RESERVED: usize = 8;
+/// How many of those refused peers may use until their refusal message has arrived.
+pub(super) const LINGERING_OF_RESERVED: usize = 4;
 /// Descriptors that an acceptor on its own arbiter opens: the selector, its waker, and the handle of a listener.
 #[cfg(unix)]
 const PER_ACCEPTOR: u64 = 4;

@@ -7,6 +7,7 @@
 
 mod descriptors;
 mod held;
+mod lingering;
 mod listener;
 mod peers;
 mod permits;
@@ -32,12 +33,14 @@ use crate::telemetry::{LogThrottle, RefusalReason};
 
 pub use crate::config::{AtLimit, BacklogPolicy, ParseRateError, ParseRuleError, PeerPrefix, Rate, Rule};
 pub(crate) use descriptors::available_descriptors;
+use descriptors::{HELD_OF_RESERVED, LINGERING_OF_RESERVED};
 pub(crate) use held::HeldPermit;
 pub(crate) use listener::{ListenerLimits, PeerPermit, Permit};
 pub(crate) use permits::Permits;
 pub(crate) use reserve::ReserveDescriptor;
 
 use held::HeldPeers;
+use lingering::LingeringPeers;
 use peers::{PeerRefusal, PeerTable};
 use token_bucket::TokenBucket;
 
@@ -71,6 +74,7 @@ pub(crate) struct Limits {
     config: Arc<SharedConfig>,
     overload: Option<Overload>,
     held: HeldPeers,
+    lingering: LingeringPeers,
     panics: LogThrottle,
     /// One permit for each handshake that may be in progress.
     handshakes: Arc<Semaphore>,
@@ -91,6 +95,7 @@ impl Limits {
             config,
             overload,
             held: HeldPeers::new(),
+            lingering: LingeringPeers::new(),
             panics: LogThrottle::new(),
             handshakes: Arc::new(Semaphore::new(handshakes.min(Semaphore::MAX_PERMITS))),
             alive: AtomicUsize::new(0),
@@ -107,9 +112,12 @@ impl Limits {
         self.permits.max()
     }
 
-    /// Sets the connection limit. `spare` is the number of descriptors left for held peers beside `max` connections.
+    /// Sets the connection limit. `spare` is the number of descriptors that are left beside `max` connections and those
+    /// reserved for the rest of the program: held peers, and refused peers that linger, share them.
     pub(crate) fn set_max(&self, max: usize, spare: usize) {
-        self.held.set_max(spare);
+        let for_lingering = spare / 4;
+        self.held.set_max((spare - for_lingering).saturating_add(HELD_OF_RESERVED));
+        self.lingering.set_max(for_lingering.saturating_add(LINGERING_OF_RESERVED));
         self.permits.set_max(max);
     }
 

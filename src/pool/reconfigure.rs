@@ -78,9 +78,6 @@ impl AcceptorPool {
     }
 }
 
-/// How many descriptors of those reserved for the rest of the program held peers may use.
-const HELD_OF_RESERVED: usize = 8;
-
 impl AcceptorPool {
     /// The number of acceptors that these settings require.
     pub(crate) fn slots(settings: &Settings, placement: Placement) -> usize {
@@ -97,7 +94,7 @@ impl AcceptorPool {
         if available < requested {
             warn!(pool, requested, available, "connection limit lowered to fit the limit of open files");
         }
-        limits.set_max(requested.min(available), available.saturating_sub(requested).saturating_add(HELD_OF_RESERVED));
+        limits.set_max(requested.min(available), available.saturating_sub(requested));
     }
 
     /// Sets the number of acceptors. Surplus ones are stopped.

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use actix_acceptor::{telemetry::RefusalReason, AcceptorPool, PoolHandle, Socket};
+use actix_acceptor::{limits::AtLimit, telemetry::RefusalReason, AcceptorPool, PoolHandle, Socket};
 use futures::{SinkExt, StreamExt};
 use support::{program, TIME_LIMIT};
 use tokio_util::codec::LinesCodec;
@@ -34,7 +34,9 @@ async fn server_process() {
     let (pool, opened) = (handle.clone(), Arc::<Mutex<Vec<File>>>::default());
     let server = AcceptorPool::with_fn(move |socket| serve(socket, pool.clone(), opened.clone()));
     let server = server.acceptors(1).idle_timeout(None).reserve_descriptor(what != "wait");
-    let server = server.refusal_message(if what == "say refusal_message" { REFUSAL_MESSAGE } else { "" });
+    let server = if what == "close" { server.at_limit(AtLimit::Close) } else { server };
+    let says = ["say refusal_message", "close"].contains(&&*what);
+    let server = server.refusal_message(if says { REFUSAL_MESSAGE } else { "" });
     let server = server.bind("127.0.0.1:0").await.unwrap();
     handle.set(server.untyped()).unwrap();
     println!("\nlistening {}", server.local_addr().unwrap());
@@ -287,4 +289,20 @@ fn a_refusal_message_frees_the_reserved_descriptor() {
     assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
     assert_eq!(clients[1].numbers()[1..], [5, 23, 23]);
     drop(lingering);
+}
+
+#[test]
+fn refused_peers_leave_descriptors_for_the_program() {
+    let server = Server::start("close");
+    let mut first = server.served();
+    let [max, ..] = first.numbers();
+    let _clients: Vec<_> = (1..max).map(|_| server.served()).collect();
+    // They have read the message, and do not leave.
+    let mut lingering: Vec<_> = (0..40).map(|_| server.connect()).collect();
+    let answered = |client: &mut Client| client.0.read(&mut [0]).is_ok_and(|read| read > 0);
+    let heard: usize = lingering.iter_mut().map(|client| usize::from(answered(client))).sum();
+    let left: u32 = first.request("use them up").parse().unwrap();
+    assert!(left >= 8, "{left} descriptors are left");
+    assert!(heard >= 4, "{heard} were answered");
+    assert_eq!(first.numbers()[1..], [max, 40, 0]);
 }
