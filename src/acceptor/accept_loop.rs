@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::accept_error::{is_out_of_resources, AcceptErrorKind};
@@ -23,6 +24,10 @@ const MAX_YIELDS: usize = 4;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// Peers are served within a second after the resource is available again.
 const MAX_PAUSE: Duration = Duration::from_millis(500);
+
+/// For how long the kernel's queue is handled when a listener closes: peers that arrive meanwhile fill it again. Less than
+/// the time that a suspension or a drain waits for acceptors.
+const BACKLOG_TIME: Duration = Duration::from_millis(900);
 
 /// One acceptor at one listener. Fields are dropped in their order: the handle is closed before the exit is reported.
 pub(super) struct ListenerTask {
@@ -135,13 +140,15 @@ impl ListenerTask {
         }
     }
 
-    /// Accepts the peers in the kernel's queue until it is empty, then closes the handle.
+    /// Accepts the peers in the kernel's queue until it is empty, then closes the handle. Peers that still arrive after
+    /// [`BACKLOG_TIME`] are left to the kernel.
     async fn empty_backlog(&self, mut handle: AcceptHandle, backlog: BacklogPolicy) {
         if backlog == BacklogPolicy::Drop {
             return;
         }
         // Lets the arbiter poll the socket once more. A separate task is needed: this one may be polled again before that.
         let _ = actix_rt::spawn(tokio::task::yield_now()).await;
+        let (listener, until) = (&**self.listener.limits.name(), Instant::now() + BACKLOG_TIME);
         let mut batch = 0;
         loop {
             match next_queued(&mut handle) {
@@ -151,12 +158,17 @@ impl ListenerTask {
                 }
                 Some(Err(error)) if AcceptErrorKind::of(&error) == AcceptErrorKind::Connection => {}
                 Some(Err(error)) => {
-                    let listener = &**self.listener.limits.name();
                     return warn!(%error, listener, "accept failed while closing the listener; queued peers are dropped");
                 }
             }
             batch += 1;
             if batch % MAX_BATCH == 0 {
+                if Instant::now() >= until {
+                    return warn!(
+                        listener,
+                        "peers keep arriving while the listener closes; those in the queue are dropped"
+                    );
+                }
                 tokio::task::yield_now().await;
             }
         }

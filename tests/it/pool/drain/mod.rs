@@ -1,6 +1,7 @@
 //! The end of a pool, phase by phase: what each peer gets, what is counted, and when.
 
 mod deadline;
+mod flood;
 mod phases;
 mod queue;
 mod report;
