@@ -192,3 +192,19 @@ impl AcceptTimes {
         tries.windows(2).map(|pair| (pair[1] - pair[0]).as_millis() / 10 * 10).collect()
     }
 }
+
+#[test]
+fn a_reserve_that_finds_no_peer_causes_no_pause() {
+    paused(async {
+        let (transport, script_handle) = ScriptedTransport::in_memory();
+        let builder = AcceptorPool::with_protocol(|_| Echo).idle_timeout(None).reserve_descriptor(true);
+        let pool = builder.on_current_arbiter().listen(transport).await.unwrap();
+        let started = Instant::now();
+        // The peer that there was no descriptor for has left by the time that there is one.
+        script_handle.accept_fails(libc::EMFILE);
+        script_handle.accept(|| Err(io::ErrorKind::WouldBlock.into()));
+        script_handle.connect().echo("next, please").await;
+        assert_eq!((started.elapsed(), pool.info().refused.total()), (Duration::ZERO, 0));
+        pool.stop(Duration::ZERO).await;
+    });
+}
