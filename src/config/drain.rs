@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::value::Shown;
+
 /// How a pool drains with [`Drain::configured`](crate::Drain::configured). What is left out (`None`) stays as it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize), serde(default, deny_unknown_fields))]
@@ -30,11 +32,10 @@ impl DrainConfig {
 
 impl fmt::Display for DrainConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.grace {
+        match &self.grace {
             None => f.write_str("grace as in the settings")?,
-            Some(None) => f.write_str("grace never")?,
-            Some(Some(grace)) => write!(f, "grace {grace:?}")?,
+            Some(grace) => write!(f, "grace {}", Shown(grace))?,
         }
-        write!(f, ", delay {:?}", self.delay.unwrap_or_default())
+        write!(f, ", delay {}", Shown(&self.delay.unwrap_or_default()))
     }
 }

@@ -52,8 +52,8 @@ macro_rules! value {
 value!(bool, Display::fmt, plain);
 value!(usize, Display::fmt, plain);
 value!(Option<usize>, |value, f| or(value, "none", f, Display::fmt), or_none);
-value!(Duration, Debug::fmt, humantime_serde);
-value!(Option<Duration>, |value, f| or(value, "never", f, Debug::fmt), or_never);
+value!(Duration, show_time, humantime_serde);
+value!(Option<Duration>, |value, f| or(value, "never", f, show_time), or_never);
 value!(
     Option<Rate>,
     |value, f| or(value, "none", f, |rate, f| write!(f, "{} per {:?}", rate.burst, rate.per)),
@@ -65,6 +65,14 @@ value!(PeerPrefix, |prefix, f| write!(f, "{} and {} bits", prefix.v4, prefix.v6)
 value!(Active, Debug::fmt, plain);
 value!(AtLimit, Debug::fmt, plain);
 value!(BacklogPolicy, Debug::fmt, plain);
+
+/// As `Debug`, but zero is `0s`.
+fn show_time(time: &Duration, f: &mut Formatter<'_>) -> fmt::Result {
+    match time.is_zero() {
+        true => f.write_str("0s"),
+        false => Debug::fmt(time, f),
+    }
+}
 
 fn join(rules: &[Rule]) -> String {
     rules.iter().map(Rule::to_string).collect::<Vec<_>>().join(", ")

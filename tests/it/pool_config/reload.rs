@@ -33,7 +33,7 @@ async fn a_reload_returns_what_it_changed() {
                 "setting": "framing", "old": "lines, max_frame 1048576", "new": "len1, max_frame 1048576",
             },
             "drain": {
-                "setting": "drain", "old": "grace as in the settings, delay 0ns", "new": "grace 7s, delay 1s",
+                "setting": "drain", "old": "grace as in the settings, delay 0s", "new": "grace 7s, delay 1s",
             },
         })
     );
