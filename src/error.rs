@@ -281,7 +281,8 @@ pub enum PoolError {
         /// How the last acceptor ended.
         last: Exit,
     },
-    /// No new arbiter could be started for an acceptor.
+    /// No new arbiter could be started for an acceptor. A lack of descriptors, threads or memory is no such error: the pool
+    /// tries again after a pause.
     #[error("cannot start an arbiter for acceptor {acceptor}")]
     NoArbiter {
         /// The index of the acceptor.

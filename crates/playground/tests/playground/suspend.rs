@@ -49,13 +49,26 @@ fn hold_keeps_peers_waiting_in_the_kernel() {
 fn a_second_suspend_has_no_effect() {
     let playground = playground("--framing lines");
     assert_eq!(playground.command("resume"), "ok");
-    for command in ["suspend hold", "suspend refuse", "suspend"] {
+    for (commands, refuses) in [(["suspend hold", "suspend hold"], false), (["suspend", "suspend refuse"], true)] {
+        for command in commands {
+            assert_eq!(playground.command(command), "ok");
+            assert_eq!(playground.refuses(), refuses);
+        }
+        for _ in 0..2 {
+            assert_eq!(playground.command("resume"), "ok");
+        }
+        playground.greeted();
+    }
+}
+
+#[test]
+fn a_suspend_of_the_other_kind_changes_the_kind() {
+    let playground = playground("--framing lines");
+    for (command, refuses) in [("suspend hold", false), ("suspend refuse", true), ("suspend hold", false)] {
         assert_eq!(playground.command(command), "ok");
-        assert!(!playground.refuses());
+        assert_eq!((status(&playground), playground.refuses()), ("suspended".into(), refuses));
     }
-    for _ in 0..2 {
-        assert_eq!(playground.command("resume"), "ok");
-    }
+    assert_eq!(playground.command("resume"), "ok");
     playground.greeted();
 }
 
