@@ -1,7 +1,9 @@
 //! [`ConnectionContext`], the actix context of a connection: its address, and the futures that message handlers
 //! spawned.
 
+use std::cell::Cell;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::Context;
 
 use actix::dev::{Envelope, ToEnvelope};
@@ -15,8 +17,12 @@ use super::{Connection, Protocol};
 /// The context of a [`Connection`], as passed to its message handlers. It implements actix's
 /// [`AsyncContext`] (`spawn`, `wait`, `run_later`, `notify` and so on).
 ///
-/// Spawned futures run while the connection handles packets. `wait` holds back packets and messages. `stop` closes the
-/// connection as [`Next::Stop`](crate::Next::Stop) does.
+/// Spawned futures and streams run while the connection handles packets: not during a wait, above the high-water mark, or once
+/// the connection is closing. `wait` holds back packets and messages. `stop` closes the connection as
+/// [`Next::Stop`](crate::Next::Stop) does.
+///
+/// Futures that other futures spawn (`notify` in a handler that `notify` has called) are polled in the same turn up to a
+/// limit of 64, so that other connections run in between.
 ///
 /// # Messages of other crates
 /// [`Connection`] is not a type of your crate, so the orphan rule allows `Handler` only for messages that are. Wrap a message of
@@ -71,7 +77,13 @@ struct Futures<P: Protocol> {
     spawned: Vec<(SpawnHandle, Option<BoxedFuture<P>>)>,
     waits: Vec<BoxedFuture<P>>,
     unpolled: bool,
+    /// Set while a future is polled that has caused the connection to handle nothing more.
+    held: Held,
 }
+
+/// Shared by a connection and its context while the futures of the context are polled. A stream that `add_stream` has added is
+/// one future that may call its handler several times, and asks only the context whether it may go on.
+pub(super) type Held = Rc<Cell<bool>>;
 
 impl<P: Protocol> ConnectionContext<P> {
     pub(super) fn new(address: WeakAddr<Connection<P>>) -> Self {
@@ -100,44 +112,95 @@ impl<P: Protocol> ConnectionContext<P> {
         self.futures.as_ref().is_some_and(|futures| futures.unpolled)
     }
 
-    /// Polls the futures; while there are waits, only those. Futures may spawn and cancel others meanwhile.
-    pub(super) fn poll_futures(&mut self, act: &mut Connection<P>, cx: &mut Context<'_>) {
-        self.futures().unpolled = false;
-        while let Some(mut wait) = self.futures().waits.pop() {
-            let at = self.futures().waits.len();
-            if wait.as_mut().poll(act, self, cx).is_pending() {
-                // A wait added by another future comes first, as in actix.
-                let is_newest = self.futures().waits.len() == at;
-                self.futures().waits.insert(at, wait);
-                if is_newest {
-                    return;
-                }
+    /// Polls the futures; while there are waits, only those. Futures may spawn and cancel others meanwhile. Returns false if
+    /// the budget of futures that were spawned meanwhile is used up.
+    pub(super) fn poll_futures(&mut self, act: &mut Connection<P>, cx: &mut Context<'_>, budget: &mut u32) -> bool {
+        let futures = self.futures();
+        futures.unpolled = false;
+        let mut known = futures.waits.len() + futures.spawned.len();
+        let mut may_poll = || match (known, *budget) {
+            (0, 0) => false,
+            (0, _) => {
+                *budget -= 1;
+                true
+            }
+            _ => {
+                known -= 1;
+                true
+            }
+        };
+        while self.is_waiting() {
+            if !self.may_continue(act) {
+                return true;
+            }
+            if !may_poll() {
+                return false;
+            }
+            if !self.poll_newest_wait(act, cx) {
+                return true;
             }
         }
         let mut index = 0;
-        while index < self.futures().spawned.len() && !self.is_waiting() && act.is_open() {
-            let (handle, future) = &mut self.futures().spawned[index];
-            let (handle, Some(mut future)) = (*handle, future.take()) else { return };
-            let is_done = future.as_mut().poll(act, self, cx).is_ready();
-            let spawned = &mut self.futures().spawned;
-            // It may have cancelled itself, or moved by cancelling others.
-            match spawned.iter().position(|(other, _)| *other == handle) {
-                None => index = 0,
-                Some(at) if is_done => {
-                    spawned.remove(at);
-                    index = at;
-                }
-                Some(at) => {
-                    spawned[at].1 = Some(future);
-                    index = at + 1;
-                }
+        while index < self.futures().spawned.len() && !self.is_waiting() && self.may_continue(act) {
+            if !may_poll() {
+                return false;
+            }
+            index = self.poll_spawned(index, act, cx);
+        }
+        true
+    }
+
+    fn may_continue(&self, act: &Connection<P>) -> bool {
+        !self.stopped && act.is_open()
+    }
+
+    /// Polls the wait that was added last. Returns false if all others have to wait for it.
+    fn poll_newest_wait(&mut self, act: &mut Connection<P>, cx: &mut Context<'_>) -> bool {
+        let Some(mut wait) = self.futures().waits.pop() else { return true };
+        let at = self.futures().waits.len();
+        if wait.as_mut().poll(act, self, cx).is_ready() {
+            return true;
+        }
+        // A wait added by another future comes first, as in actix.
+        let is_newest = self.futures().waits.len() == at;
+        self.futures().waits.insert(at, wait);
+        !is_newest
+    }
+
+    /// Polls a spawned future. Returns the index of the next one.
+    fn poll_spawned(&mut self, index: usize, act: &mut Connection<P>, cx: &mut Context<'_>) -> usize {
+        let (handle, future) = &mut self.futures().spawned[index];
+        let (handle, Some(mut future)) = (*handle, future.take()) else { return index + 1 };
+        let is_done = future.as_mut().poll(act, self, cx).is_ready();
+        let spawned = &mut self.futures().spawned;
+        // It may have cancelled itself, or moved by cancelling others.
+        match spawned.iter().position(|(other, _)| *other == handle) {
+            None => 0,
+            Some(at) if is_done => {
+                spawned.remove(at);
+                at
+            }
+            Some(at) => {
+                spawned[at].1 = Some(future);
+                at + 1
             }
         }
     }
 
+    /// What the connection sets while the futures are polled.
+    pub(super) fn held(&mut self) -> Held {
+        self.futures().held.clone()
+    }
+
     fn futures(&mut self) -> &mut Futures<P> {
         self.futures.get_or_insert_with(|| {
-            Box::new(Futures { last: SpawnHandle::default(), spawned: Vec::new(), waits: Vec::new(), unpolled: false })
+            Box::new(Futures {
+                last: SpawnHandle::default(),
+                spawned: Vec::new(),
+                waits: Vec::new(),
+                unpolled: false,
+                held: Held::default(),
+            })
         })
     }
 }
@@ -188,7 +251,7 @@ impl<P: Protocol> AsyncContext<Connection<P>> for ConnectionContext<P> {
     }
 
     fn waiting(&self) -> bool {
-        self.stopped || self.is_waiting()
+        self.stopped || self.is_waiting() || self.futures.as_ref().is_some_and(|futures| futures.held.get())
     }
 
     fn cancel_future(&mut self, handle: SpawnHandle) -> bool {

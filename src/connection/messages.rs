@@ -46,6 +46,7 @@ impl<P: Protocol> Handler<User<P::User>> for Connection<P> {
 
     fn handle(&mut self, message: User<P::User>, _: &mut ConnectionContext<P>) {
         self.call(Trigger::Own, |me, conn| me.user(message.0, conn));
+        self.update_held();
     }
 }
 
@@ -73,6 +74,7 @@ impl<P: Protocol> Handler<Close> for Connection<P> {
 
     fn handle(&mut self, _: Close, _: &mut ConnectionContext<P>) {
         self.close(Closed::Local);
+        self.update_held();
     }
 }
 

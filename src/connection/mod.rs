@@ -57,6 +57,7 @@ pub use messages::{Close, Encoded, Info, Reply, SetActive, User};
 pub use next::{Next, Wait};
 pub use protocol::{Packet, Peer, Protocol};
 
+use context::Held;
 use next::Pending;
 use phase::{Flags, Paused, Phase};
 
@@ -134,6 +135,8 @@ struct ColdState<P: Protocol> {
     /// An upgrade that starts once the bytes queued before it are sent.
     upgrade: Option<Arc<dyn Handshake>>,
     linger: close::Linger,
+    /// Tells the context, while it polls its futures, that the connection handles nothing more.
+    held: Option<Held>,
 }
 
 impl<P: Protocol> Unpin for Connection<P> {}
@@ -185,7 +188,16 @@ impl<P: Protocol> Connection<P> {
             result = Some(value);
             next
         });
+        self.update_held();
         result.expect("the callback ran")
+    }
+
+    /// Tells the context whether messages are still handled.
+    #[inline]
+    fn update_held(&self) {
+        if let Some(held) = self.cold.as_ref().and_then(|cold| cold.held.as_ref()) {
+            held.set(!self.is_open());
+        }
     }
 
     /// Runs one callback and applies the [`Next`] that it returns. All callbacks except `closed` run here. The caller
@@ -257,6 +269,7 @@ impl<P: Protocol> Connection<P> {
                 handshake: None,
                 upgrade: None,
                 linger: Default::default(),
+                held: None,
             })
         })
     }

@@ -225,7 +225,7 @@ impl<P: Protocol> Connection<P> {
         budget: &mut Budget,
     ) {
         if ctx.has_futures() {
-            self.poll_futures(ctx, cx);
+            self.poll_futures(ctx, cx, budget);
         }
         if self.has(Flags::MAIL) && self.is_open() {
             self.take_messages(mailbox, ctx, budget);
@@ -288,12 +288,18 @@ impl<P: Protocol> Connection<P> {
         }
     }
 
-    fn poll_futures(&mut self, ctx: &mut ConnectionContext<P>, cx: &mut Context<'_>) {
+    fn poll_futures(&mut self, ctx: &mut ConnectionContext<P>, cx: &mut Context<'_>, budget: &mut Budget) {
         if !self.is_open() {
             return;
         }
-        if let Err(text) = catch_panic(|| ctx.poll_futures(self, cx)) {
-            return self.end(Closed::Panic(text));
+        let held = ctx.held();
+        self.cold().held = Some(held.clone());
+        let outcome = catch_panic(|| ctx.poll_futures(self, cx, &mut budget.futures));
+        self.cold().held = None;
+        held.set(false);
+        match outcome {
+            Ok(is_done) => budget.exhausted |= !is_done,
+            Err(text) => return self.end(Closed::Panic(text)),
         }
         self.check_stopped(ctx);
     }

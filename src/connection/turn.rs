@@ -30,6 +30,8 @@ pub(super) struct Budget {
     pub(super) packets: u32,
     pub(super) messages: u32,
     pub(super) items: u32,
+    /// Futures of the context that were spawned by others.
+    pub(super) futures: u32,
     waits: u32,
     /// The budget was used up before the work was done: another turn is needed, after other connections have run.
     pub(super) exhausted: bool,
@@ -42,6 +44,7 @@ impl Budget {
             packets: MAX_PACKETS,
             messages: MAX_MESSAGES,
             items: MAX_MESSAGES,
+            futures: MAX_MESSAGES,
             waits: MAX_WAITS,
             exhausted: false,
         }

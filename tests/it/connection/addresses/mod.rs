@@ -1,5 +1,6 @@
 //! A connection's address: what can be sent to it, when it arrives, and what becomes of it at the end.
 
+mod context_streams;
 mod context_waits;
 mod handlers;
 mod messages;
