@@ -124,7 +124,8 @@ impl<P: Protocol> Connection<P> {
                 Poll::Pending => break Ok(false),
             }
         };
-        conn.guard.deadlines.wrote(progress, !matches!(outcome, Ok(true)), conn.guard.now());
+        let first = conn.buffers.as_ref().and_then(|buffers| buffers.files.as_ref()).and_then(|files| files.front());
+        let mut waits_for_peer = first.is_some_and(|(_, file)| !file.is_reading());
         if let Ok(true) = outcome {
             conn.paused.remove(Paused::SENDING_FILE);
             if let Some(buffers) = &mut conn.buffers {
@@ -133,8 +134,11 @@ impl<P: Protocol> Connection<P> {
         } else if !conn.io.is_plain() {
             // Flushed so that the bytes written so far do not wait for the next piece.
             let unflushed = Pin::new(&mut conn.io).poll_flush(cx)?.is_pending();
+            progress |= conn.flags.contains(Flags::UNFLUSHED) && !unflushed;
             conn.flags.set(Flags::UNFLUSHED, unflushed);
+            waits_for_peer |= unflushed;
         }
+        conn.guard.deadlines.wrote(progress, waits_for_peer, conn.guard.now());
         outcome
     }
 

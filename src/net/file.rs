@@ -108,6 +108,11 @@ impl Sending {
         self.range.length + self.read.len() as u64
     }
 
+    /// Whether the next bytes are being read on a blocking thread: the peer is not what is waited for.
+    pub(crate) fn is_reading(&self) -> bool {
+        self.reading.is_some()
+    }
+
     /// Sends up to `limit` bytes and returns how many. There must be unsent bytes.
     pub(crate) fn poll(
         &mut self,

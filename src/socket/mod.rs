@@ -14,7 +14,7 @@ use std::future::{poll_fn, Future};
 use std::io;
 use std::pin::{pin, Pin};
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{ready, Context, Poll};
 use std::time::Duration;
 
 use futures::future::select;
@@ -165,8 +165,7 @@ impl Socket {
     pub async fn send_file(&mut self, file: FileRange) -> io::Result<()> {
         let mut file = Sending::new(file);
         while file.left() > 0 {
-            let max = file.left().min(FILE_CHUNK);
-            poll_fn(|cx| self.poll_write_with(cx, max, |io, cx| file.poll(io, cx, max))).await?;
+            poll_fn(|cx| self.poll_send_file(cx, &mut file)).await?;
         }
         poll_fn(|cx| self.poll_flush_with(cx, |io, cx| io.poll_flush(cx))).await
     }
@@ -197,6 +196,17 @@ impl Socket {
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(self.shared.record_error(error))),
         }
+    }
+
+    /// Sends the next bytes of a file. Time in which the file is read does not count as time in which the peer accepts nothing.
+    fn poll_send_file(&mut self, cx: &mut Context<'_>, file: &mut Sending) -> Poll<io::Result<usize>> {
+        let max = file.left().min(FILE_CHUNK);
+        let sent = self.poll_write_with(cx, max, |io, cx| file.poll(io, cx, max));
+        if sent.is_pending() && file.is_reading() {
+            // The bytes written so far must not wait for the next piece.
+            ready!(self.poll_flush_with(cx, |io, cx| io.poll_flush(cx)))?;
+        }
+        sent
     }
 
     /// One write of at most `max` bytes.

@@ -4,4 +4,5 @@ mod actor;
 mod all;
 mod async_fn;
 mod events;
+mod slow_disk;
 mod socket;
