@@ -46,7 +46,9 @@ const FILE_CHUNK: u64 = 256 * 1024;
 /// sent in the background for at most 30 seconds; the connection counts as alive meanwhile.
 ///
 /// The pool's timeouts and signals take effect in reads and writes. The idle timeout (while the socket is being read),
-/// the send timeout and the maximum age make them fail with [`TimedOut`](io::ErrorKind::TimedOut). A kill, and the
+/// the send timeout and the maximum age make them fail with [`TimedOut`](io::ErrorKind::TimedOut). A read or write whose future
+/// is dropped (by `select!` or `timeout`) ends its timeout; whether it is still outstanding is checked four times within the
+/// timeout, by waking its task. A kill, and the
 /// deadline of a drain, make them fail with [`ConnectionAborted`](io::ErrorKind::ConnectionAborted).
 /// [`draining`](Socket::draining) resolves when the pool shuts down.
 ///

@@ -14,7 +14,7 @@ use crate::error::with_sources;
 use crate::handshake::HandshakeFailure;
 use crate::registry::{ActivityGuard, ConnectionGuard, ConnectionState, Signals};
 use crate::telemetry::CloseReason;
-use crate::time::Expired;
+use crate::time::Outstanding;
 
 bitflags! {
     /// The observed state of the peer.
@@ -29,6 +29,8 @@ bitflags! {
 
 pub(crate) struct SocketState {
     wakers: Arc<SocketWakers>,
+    reading: Outstanding,
+    writing: Outstanding,
     observed: Cell<Observed>,
     /// Set when the pool or a timeout has ended the connection. Reads and writes fail from then on.
     ended: Cell<Option<CloseReason>>,
@@ -45,7 +47,8 @@ impl SocketState {
         guard.arm_deadline();
         let wakers = SocketWakers::register(guard.state());
         let (observed, ended) = (Cell::new(Observed::empty()), Cell::new(None));
-        SocketState { wakers, observed, ended, reported: OnceCell::new(), guard }
+        let (reading, writing) = (Outstanding::default(), Outstanding::default());
+        SocketState { wakers, reading, writing, observed, ended, reported: OnceCell::new(), guard }
     }
 
     /// Marks the connection as ready, before it is passed to the handler.
@@ -105,35 +108,83 @@ impl SocketState {
         }
     }
 
+    /// Handles a deadline that may have passed. The maximum age ends every operation; the timeouts of reads and writes end only
+    /// those, when they are polled again.
     fn expire(&self) {
-        match self.guard.deadlines.expired(self.state().last_read(), self.guard.now()) {
-            Some(Expired::Age) => self.end(CloseReason::MaxAge),
-            Some(Expired::Send) => self.end(CloseReason::SendTimeout),
-            Some(Expired::Idle) => self.end(CloseReason::Idle),
-            Some(Expired::Packet) | None => self.guard.arm_deadline(),
+        let now = self.guard.now();
+        if self.guard.deadlines.has_age_expired(now) {
+            self.end(CloseReason::MaxAge);
+        }
+        self.retire_dropped_read(now);
+        self.retire_dropped_write(now);
+        self.arm_deadline();
+        // Polls that follow change the time of the next check.
+        self.guard.deadlines.mark_changed();
+    }
+
+    /// Makes the tick signal the next deadline, or the next check whether a read or write is still outstanding.
+    fn arm_deadline(&self) {
+        let deadlines = &self.guard.deadlines;
+        let next = [
+            deadlines.next(self.state().last_read()),
+            self.reading.next_check(deadlines.idle_limit()),
+            self.writing.next_check(deadlines.send_limit()),
+        ];
+        self.state().set_deadline(next.into_iter().flatten().min());
+    }
+
+    /// Stops the idle timeout if the read that it was running for was dropped.
+    fn retire_dropped_read(&self, now: u64) {
+        if let Some(last_poll) = self.reading.take_dropped(self.guard.deadlines.idle_limit(), now) {
+            self.guard.deadlines.set_paused(true, self.state().last_read(), || last_poll);
+        }
+    }
+
+    /// Stops the send timeout if the write that it was running for was dropped.
+    fn retire_dropped_write(&self, now: u64) {
+        if self.writing.take_dropped(self.guard.deadlines.send_limit(), now).is_some() {
+            self.guard.deadlines.wrote(false, false, now);
         }
     }
 
     fn end(&self, reason: CloseReason) {
-        self.ended.set(self.ended.get().or(Some(reason)));
+        if self.ended.get().is_some() {
+            return;
+        }
+        self.ended.set(Some(reason));
+        // The other direction may be polled by another task.
+        self.wakers.reader.wake();
+        self.wakers.writer.wake();
     }
 
     pub(super) fn wait_to_read<T>(&self, cx: &Context<'_>) -> Poll<io::Result<T>> {
         self.wakers.reader.register(cx.waker());
+        let now = self.guard.now();
+        self.retire_dropped_read(now);
+        self.reading.polled(now);
         self.set_reading(true);
+        if self.guard.deadlines.has_idle_expired(self.state().last_read(), now) {
+            self.end(CloseReason::Idle);
+        }
         self.pending()
     }
 
     pub(super) fn wait_to_write<T>(&self, cx: &Context<'_>) -> Poll<io::Result<T>> {
         self.wakers.writer.register(cx.waker());
-        self.guard.deadlines.wrote(false, true, self.guard.now());
+        let now = self.guard.now();
+        self.retire_dropped_write(now);
+        self.writing.polled(now);
+        self.guard.deadlines.wrote(false, true, now);
+        if self.guard.deadlines.has_send_expired(now) {
+            self.end(CloseReason::SendTimeout);
+        }
         self.pending()
     }
 
     /// Returns `Pending`, unless a signal arrived before the waker was registered.
     fn pending<T>(&self) -> Poll<io::Result<T>> {
         if self.guard.deadlines.take_changed() {
-            self.guard.arm_deadline();
+            self.arm_deadline();
         }
         match self.handle_signals() {
             Ok(()) => Poll::Pending,
@@ -148,6 +199,7 @@ impl SocketState {
         } else if remaining > 0 {
             self.record(Observed::LEFT);
         }
+        self.reading.done();
         self.set_reading(false);
     }
 
@@ -159,6 +211,7 @@ impl SocketState {
 
     /// Restarts the send timeout, after bytes were written or everything was flushed.
     pub(super) fn count_progress(&self) {
+        self.writing.done();
         self.guard.deadlines.wrote(true, false, self.guard.now());
     }
 

@@ -190,6 +190,26 @@ impl Deadlines {
         }
     }
 
+    /// Whether the connection has reached its maximum age.
+    pub(crate) fn has_age_expired(&self, now: u64) -> bool {
+        self.age_deadline().is_some_and(|deadline| deadline <= now)
+    }
+
+    /// Whether the peer was silent for the idle timeout.
+    pub(crate) fn has_idle_expired(&self, last_read: u64, now: u64) -> bool {
+        self.idle_deadline(last_read).is_some_and(|deadline| deadline <= now)
+    }
+
+    /// The idle timeout, 0 for none.
+    pub(crate) fn idle_limit(&self) -> u32 {
+        self.idle.get()
+    }
+
+    /// The send timeout, 0 for none.
+    pub(crate) fn send_limit(&self) -> u32 {
+        self.send
+    }
+
     /// Whether the peer has accepted nothing for the send timeout.
     pub(crate) fn has_send_expired(&self, now: u64) -> bool {
         self.send_deadline().is_some_and(|deadline| deadline <= now)

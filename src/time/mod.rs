@@ -1,7 +1,9 @@
-//! The clock of an arbiter, and the deadlines of a connection.
+//! The clock of an arbiter, the deadlines of a connection, and which operations of a socket are outstanding.
 
 mod clock;
 mod deadlines;
+mod outstanding;
 
 pub(crate) use clock::{limit_millis, millis, resolution, tick_duration, tolerance, Clock};
 pub(crate) use deadlines::{Deadlines, Expired, Timeouts};
+pub(crate) use outstanding::Outstanding;

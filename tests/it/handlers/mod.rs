@@ -3,6 +3,7 @@
 mod actor;
 mod all;
 mod async_fn;
+mod cancelled;
 mod events;
 mod slow_disk;
 mod socket;
