@@ -148,7 +148,8 @@ impl ListenerTask {
         }
         // Lets the arbiter poll the socket once more. A separate task is needed: this one may be polled again before that.
         let _ = actix_rt::spawn(tokio::task::yield_now()).await;
-        let (listener, until) = (&**self.listener.limits.name(), Instant::now() + BACKLOG_TIME);
+        let (name, until) = (self.listener.name(), Instant::now() + BACKLOG_TIME);
+        let listener = &*name;
         let mut batch = 0;
         loop {
             match next_queued(&mut handle) {

@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::framing::Framing;
 use crate::handshake::HandshakeChain;
 use crate::limits::{HeldPermit, PeerPermit, Permit, ReserveDescriptor};
-use crate::listener::{Accepted, ListenerMode, ListenerState};
+use crate::listener::{Accepted, ForNewConnections, ListenerMode, ListenerState};
 use crate::net::{Address, Stream};
 use crate::registry::{ConnectionGuard, Registries};
 use crate::telemetry::{LogThrottle, PoolEvent, RefusalReason};
@@ -152,8 +152,9 @@ impl AcceptorContext {
     }
 
     fn admit(&self, slot: usize, listener: &Arc<ListenerState>, accepted: Accepted, permit: Permit) {
-        match count_peer(listener, &accepted.peer) {
-            Ok(peer_permit) => self.admit_counted(slot, listener, accepted, permit, peer_permit),
+        let current = listener.current();
+        match count_peer(listener, &current, &accepted.peer) {
+            Ok(peer_permit) => self.admit_counted(slot, listener, &current, accepted, permit, peer_permit),
             Err(reason) => self.refuse(slot, listener, accepted, reason),
         }
     }
@@ -163,12 +164,13 @@ impl AcceptorContext {
         &self,
         slot: usize,
         listener: &Arc<ListenerState>,
+        current: &ForNewConnections,
         accepted: Accepted,
         permit: Permit,
         peer_permit: PeerPermit,
     ) {
-        match listener.limits.check_pool(&accepted.peer) {
-            Ok(()) => self.serve(slot, listener, accepted, permit, peer_permit),
+        match current.limits.check_pool(&accepted.peer) {
+            Ok(()) => self.serve(slot, current, accepted, permit, peer_permit),
             Err(reason) => {
                 drop(peer_permit);
                 self.refuse(slot, listener, accepted, reason);
@@ -179,7 +181,7 @@ impl AcceptorContext {
     fn serve(
         &self,
         slot: usize,
-        listener: &Arc<ListenerState>,
+        listener: &ForNewConnections,
         accepted: Accepted,
         permit: Permit,
         peer_permit: PeerPermit,
@@ -188,18 +190,19 @@ impl AcceptorContext {
         let limits = listener.limits.limits();
         let config = limits.config().load_full();
         let timeouts = self.spawner.timeouts(&config);
-        let guard = self.registries.of(slot).register(peer, permit, peer_permit, timeouts);
+        let guard = self.registries.of(slot).register(peer, permit.under(&listener.limits), peer_permit, timeouts);
         let handshake = if listener.steps.is_empty() {
             None
         } else {
-            HandshakeChain::new(listener.steps.clone(), config.handshake_timeout(), limits.handshakes().clone())
+            HandshakeChain::new(listener.steps.all().to_vec(), config.handshake_timeout(), limits.handshakes().clone())
         };
         self.spawner.spawn(stream, guard, handshake, config);
     }
 
     fn refuse(&self, slot: usize, state: &Arc<ListenerState>, accepted: Accepted, reason: RefusalReason) {
         let Accepted { stream, peer } = accepted;
-        let listener = &**state.limits.name();
+        let current = state.current();
+        let listener = &**current.limits.name();
         self.registries.of(slot).count_refused(reason);
         if reason == RefusalReason::Draining && matches!(state.mode(), ListenerMode::Removed(_)) {
             state.limits.count_unserved();
@@ -211,7 +214,7 @@ impl AcceptorContext {
         let limits = state.limits.limits();
         let config = limits.config().load();
         // Before its handshake the peer cannot read the message.
-        let message = if state.steps.is_empty() { config.refusal_message.clone() } else { Bytes::new() };
+        let message = if current.steps.is_empty() { config.refusal_message.clone() } else { Bytes::new() };
         match reason {
             // Out of descriptors, none can be kept open until a message has arrived.
             RefusalReason::Denied | RefusalReason::Descriptors => {
@@ -225,7 +228,7 @@ impl AcceptorContext {
     /// Holds a peer until there is a permit, `limit` has passed, or the listener closes. It counts as a connection of its peer
     /// meanwhile, so that a peer above its own limit does not take the places of others.
     fn hold(self: &Arc<Self>, slot: usize, listener: &Arc<ListenerState>, accepted: Accepted, limit: Duration) {
-        let peer_permit = match count_peer(listener, &accepted.peer) {
+        let peer_permit = match count_peer(listener, &listener.current(), &accepted.peer) {
             Ok(peer_permit) => peer_permit,
             Err(reason) => return self.refuse(slot, listener, accepted, reason),
         };
@@ -254,7 +257,7 @@ impl AcceptorContext {
 
     /// Reports an accept error to the observers.
     pub(super) fn emit_accept_error(&self, error: &io::Error, slot: usize, state: &ListenerState) {
-        let listener = &**state.limits.name();
+        let listener = &*state.name();
         let observers = &self.registries.shared().observers;
         observers.emit(|| PoolEvent::AcceptError { listener, acceptor: slot, error });
     }
@@ -262,7 +265,7 @@ impl AcceptorContext {
     /// Reports and logs an accept error after which the acceptor pauses.
     pub(super) fn report_accept_error(&self, error: &io::Error, slot: usize, state: &ListenerState, pause: Duration) {
         self.emit_accept_error(error, slot, state);
-        let listener = &**state.limits.name();
+        let listener = &*state.name();
         self.accept_error_log.log(|left_out| {
             warn!(%error, listener, acceptor = slot, left_out, ?pause, "accept failed; retrying after a pause");
         });
@@ -311,12 +314,16 @@ fn is_out_of_descriptors(error: &io::Error) -> bool {
 }
 
 /// Checks the limits of a peer, and counts it for them. The peer that a proxy names is counted later.
-fn count_peer(listener: &ListenerState, peer: &Address) -> Result<PeerPermit, RefusalReason> {
-    if !listener.allows(peer) {
+fn count_peer(
+    listener: &ListenerState,
+    current: &ForNewConnections,
+    peer: &Address,
+) -> Result<PeerPermit, RefusalReason> {
+    if !listener.allows(&current.steps, peer) {
         return Err(RefusalReason::Denied);
     }
-    let is_proxy = listener.is_proxy(peer).ok_or(RefusalReason::Denied)?;
-    listener.limits.count_peer(peer, is_proxy)
+    let is_proxy = listener.is_proxy(&current.steps, peer).ok_or(RefusalReason::Denied)?;
+    current.limits.count_peer(peer, is_proxy)
 }
 
 /// A peer that waits for a permit. If its arbiter stops, it is dropped without being counted as admitted or refused.
@@ -333,12 +340,13 @@ struct HeldConnection {
 impl HeldConnection {
     fn admit(self, permit: Permit) {
         let HeldConnection { context, listener, slot, accepted, peer_permit, _permit } = self;
-        // The rules may have changed.
-        if listener.denies(&accepted.peer) {
+        // The rules and the handshake steps may have changed.
+        let current = listener.current();
+        if listener.limits.denies(&accepted.peer) || !listener.allows(&current.steps, &accepted.peer) {
             drop(peer_permit);
             return context.refuse(slot, &listener, accepted, RefusalReason::Denied);
         }
-        context.admit_counted(slot, &listener, accepted, permit, peer_permit);
+        context.admit_counted(slot, &listener, &current, accepted, permit, peer_permit);
     }
 
     fn refuse(self, reason: RefusalReason) {

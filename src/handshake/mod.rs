@@ -3,6 +3,7 @@
 mod chain;
 #[cfg(feature = "proxy-protocol")]
 mod proxy;
+mod step;
 #[cfg(any(feature = "native-tls", feature = "rustls"))]
 mod tls;
 
@@ -18,6 +19,7 @@ pub(crate) use chain::{HandshakeChain, HandshakeFailure, HandshakeFuture};
 pub use futures::future::LocalBoxFuture;
 #[cfg(feature = "proxy-protocol")]
 pub use proxy::{ProxyHeader, ProxyProtocol, ProxyTls};
+pub(crate) use step::Step;
 #[cfg(feature = "rustls")]
 pub use tls::ClientHello;
 #[cfg(any(feature = "native-tls", feature = "rustls"))]

@@ -13,10 +13,18 @@ use crate::net::Address;
 use crate::telemetry::RefusalReason;
 
 /// The name of a listener, its own connection limit, and the limits of its pool.
+///
+/// A connection keeps the name under which it was accepted: a renamed listener has another value that shares the counts.
 #[derive(Debug)]
 pub(crate) struct ListenerLimits {
     name: Arc<str>,
-    max: Option<usize>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    /// `usize::MAX` if the listener has no limit of its own.
+    max: AtomicUsize,
     /// Its permits, among those of the pool.
     group: GroupId,
     /// Live connections that hold a permit. Acceptors and held peers hold permits as well, which are not counted here.
@@ -29,15 +37,23 @@ pub(crate) struct ListenerLimits {
 impl ListenerLimits {
     /// `max` is the connection limit of this listener alone.
     pub(crate) fn new(name: Arc<str>, max: Option<usize>, limits: Arc<Limits>) -> Arc<Self> {
-        let group = limits.permits.add_group(max.unwrap_or(usize::MAX));
-        Arc::new(ListenerLimits {
-            name,
-            max,
-            group,
-            connections: AtomicUsize::new(0),
-            unserved: AtomicUsize::new(0),
-            limits,
-        })
+        let max = max.unwrap_or(usize::MAX);
+        let group = limits.permits.add_group(max);
+        let (connections, unserved) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let shared = Shared { max: AtomicUsize::new(max), group, connections, unserved, limits };
+        Arc::new(ListenerLimits { name, shared: Arc::new(shared) })
+    }
+
+    /// The same limits and counts under another name.
+    pub(crate) fn renamed(&self, name: Arc<str>) -> Arc<Self> {
+        Arc::new(ListenerLimits { name, shared: self.shared.clone() })
+    }
+
+    /// Sets the connection limit of this listener alone. Lowering it ends no connection.
+    pub(crate) fn set_max(&self, max: Option<usize>) {
+        let max = max.unwrap_or(usize::MAX);
+        self.shared.max.store(max, Relaxed);
+        self.shared.limits.permits.set_group_max(self.shared.group, max);
     }
 
     pub(crate) fn name(&self) -> &Arc<str> {
@@ -45,32 +61,32 @@ impl ListenerLimits {
     }
 
     pub(crate) fn limits(&self) -> &Arc<Limits> {
-        &self.limits
+        &self.shared.limits
     }
 
     /// The connection limit of this listener alone, if it has one.
     pub(crate) fn max(&self) -> Option<usize> {
-        self.max
+        Some(self.shared.max.load(Relaxed)).filter(|max| *max < usize::MAX)
     }
 
     /// The number of live connections of this listener that hold a permit. Exempt ones do not.
     pub(crate) fn connections(&self) -> usize {
-        self.connections.load(Relaxed)
+        self.shared.connections.load(Relaxed)
     }
 
     /// Counts a peer that is refused because the listener closes.
     pub(crate) fn count_unserved(&self) {
-        self.unserved.fetch_add(1, Relaxed);
+        self.shared.unserved.fetch_add(1, Relaxed);
     }
 
     /// Peers refused because the listener closed.
     pub(crate) fn unserved(&self) -> usize {
-        self.unserved.load(Relaxed)
+        self.shared.unserved.load(Relaxed)
     }
 
     /// Takes a permit, if the limit of the listener and that of the pool allow one more.
     pub(crate) fn try_acquire(self: &Arc<Self>) -> Option<Permit> {
-        self.limits.permits.try_take(self.group).then(|| Permit::new(self.clone()))
+        self.shared.limits.permits.try_take(self.shared.group).then(|| Permit::new(self.clone()))
     }
 
     /// Waits for a permit before `accept`, with [`AtLimit::Wait`].
@@ -79,23 +95,23 @@ impl ListenerLimits {
     /// one accepted the peer, that peer could be refused below the limit.
     pub(crate) async fn acquire(self: &Arc<Self>) -> Option<Permit> {
         loop {
-            if self.limits.config().load().settings.at_limit != AtLimit::Wait {
+            if self.shared.limits.config().load().settings.at_limit != AtLimit::Wait {
                 return None;
             }
             if let Some(permit) = self.try_acquire() {
                 return Some(permit);
             }
-            let permits = &self.limits.permits;
+            let permits = &self.shared.limits.permits;
             let mut turn = TurnWatch::new(permits, None);
-            poll_fn(|cx| turn.poll(cx, |cx| permits.poll_free(self.group, cx))).await;
+            poll_fn(|cx| turn.poll(cx, |cx| permits.poll_free(self.shared.group, cx))).await;
         }
     }
 
     /// Waits in the queue for a permit, for at most `limit`. `slot` is that of the acceptor on whose arbiter it waits.
     pub(crate) async fn acquire_queued(self: &Arc<Self>, slot: usize, limit: Duration) -> Option<Permit> {
-        let permits = &self.limits.permits;
+        let permits = &self.shared.limits.permits;
         let permit = async {
-            let position = QueuePosition::join(permits, self.group, slot);
+            let position = QueuePosition::join(permits, self.shared.group, slot);
             let mut turn = TurnWatch::new(permits, Some(slot));
             poll_fn(|cx| turn.poll(cx, |cx| position.poll_take(cx))).await;
             Permit::new(self.clone())
@@ -108,44 +124,44 @@ impl ListenerLimits {
     /// `claims` is true for a proxy, which is not counted. The peer that it names is counted by
     /// [`admit_claimed`](Self::admit_claimed).
     pub(crate) fn count_peer(self: &Arc<Self>, peer: &Address, claims: bool) -> Result<PeerPermit, RefusalReason> {
-        let ip = self.limits.register_peer(&self.limits.config().load().settings, peer, !claims)?;
+        let ip = self.shared.limits.register_peer(&self.shared.limits.config().load().settings, peer, !claims)?;
         Ok(PeerPermit(ip.map(|ip| (self.clone(), ip))))
     }
 
     /// Checks a peer, which has passed its own limits, against the limits of the pool.
     pub(crate) fn check_pool(&self, peer: &Address) -> Result<(), RefusalReason> {
-        self.limits.check_pool(peer, &self.name)
+        self.shared.limits.check_pool(peer, &self.name)
     }
 
     /// Checks the peer that a PROXY header names, for a connection that has been admitted. Counts it if `counts`; an exempt
     /// connection is only checked against the access rules.
     pub(crate) fn admit_claimed(self: &Arc<Self>, peer: &Address, counts: bool) -> Result<PeerPermit, RefusalReason> {
-        let ip = self.limits.register_peer(&self.limits.config().load().settings, peer, counts)?;
+        let ip = self.shared.limits.register_peer(&self.shared.limits.config().load().settings, peer, counts)?;
         Ok(PeerPermit(ip.map(|ip| (self.clone(), ip))))
     }
 
     /// Whether an access rule denies this peer.
     pub(crate) fn denies(&self, peer: &Address) -> bool {
-        peer.ip().is_some_and(|ip| self.limits.denies(ip))
+        peer.ip().is_some_and(|ip| self.shared.limits.denies(ip))
     }
 
     /// Gives back the permit of a connection, which it took over by [`Permit::keep`].
     pub(crate) fn release(&self) {
-        self.connections.fetch_sub(1, Relaxed);
+        self.shared.connections.fetch_sub(1, Relaxed);
         self.release_permits();
     }
 
     fn release_permits(&self) {
-        self.limits.permits.give_back(self.group);
+        self.shared.limits.permits.give_back(self.shared.group);
     }
 
     /// Takes a connection of this peer off the count, which it took over by [`PeerPermit::keep`].
     pub(crate) fn release_peer(&self, ip: IpAddr) {
-        self.limits.release_peer(ip);
+        self.shared.limits.release_peer(ip);
     }
 }
 
-impl Drop for ListenerLimits {
+impl Drop for Shared {
     // Each permit owns the limits of its listener, so all are given back.
     fn drop(&mut self) {
         self.limits.permits.remove_group(self.group);
@@ -164,10 +180,17 @@ impl Permit {
         Permit { limits, kept: false }
     }
 
+    /// The permit under the present name of its listener, which may have been renamed since it was taken.
+    pub(crate) fn under(mut self, limits: &Arc<ListenerLimits>) -> Self {
+        debug_assert!(Arc::ptr_eq(&self.limits.shared, &limits.shared));
+        self.limits = limits.clone();
+        self
+    }
+
     /// Transfers the permit to a connection, which gives it back by [`ListenerLimits::release`].
     pub(crate) fn keep(mut self) -> Arc<ListenerLimits> {
         self.kept = true;
-        self.limits.connections.fetch_add(1, Relaxed);
+        self.limits.shared.connections.fetch_add(1, Relaxed);
         self.limits.clone()
     }
 }

@@ -190,6 +190,15 @@ impl Permits {
         Self::wake(state);
     }
 
+    /// Sets the limit of a group, as [`set_max`](Self::set_max).
+    pub(crate) fn set_group_max(&self, group: GroupId, max: usize) {
+        let mut state = self.lock();
+        if let Some(group) = state.groups.get_mut(&group.0) {
+            group.max = max;
+        }
+        Self::wake(state);
+    }
+
     /// If a permit is free, wakes the first peer of each thread in the queue, and the acceptors. Wakes outside the lock.
     fn wake(mut state: MutexGuard<'_, State>) {
         if state.taken >= state.max {

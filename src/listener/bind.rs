@@ -56,14 +56,13 @@ pub(crate) fn open_first(
 pub(super) fn open_all(
     addresses: &[SocketAddr],
     requested: &str,
-    mut options: SocketOptions,
+    options: &SocketOptions,
 ) -> Result<Vec<Tcp>, StartError> {
-    options.only_v6.get_or_insert(true);
     let system_chooses = addresses.len() > 1 && addresses.iter().all(|address| address.port() == 0);
     let mut attempts = if system_chooses { MAX_PORT_ATTEMPTS } else { 1 };
     loop {
         attempts -= 1;
-        match try_open_all(addresses, requested, &options) {
+        match try_open_all(addresses, requested, options) {
             Err(failures) if attempts > 0 && failures.iter().any(|failure| failure.in_use) => {}
             Err(failures) => {
                 let failures = failures.into_iter().map(|failure| failure.error).collect();
@@ -88,11 +87,12 @@ fn try_open_all(
 ) -> Result<Vec<Tcp>, Vec<BindFailure>> {
     let (mut opened, mut failures) = (Vec::<Tcp>::with_capacity(addresses.len()), Vec::new());
     for address in addresses {
-        let mut address = *address;
+        let (mut address, has_system_port) = (*address, address.port() == 0);
         if let (0, Some(Address::Tcp(first))) = (address.port(), opened.first().map(Transport::local_addr)) {
             address.set_port(first.port());
         }
         match Tcp::open(address, options.clone()) {
+            Ok(tcp) if has_system_port => opened.push(tcp.with_system_port()),
             Ok(tcp) => opened.push(tcp),
             Err(source) => {
                 let in_use = source.kind() == io::ErrorKind::AddrInUse;

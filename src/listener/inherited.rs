@@ -10,7 +10,7 @@ use socket2::{SockRef, Type};
 
 #[cfg(unix)]
 use super::Unix;
-use super::{ListenerKind, SocketOptions, Tcp, Transport};
+use super::{ListenerKind, OpenTransport, SocketOptions, Tcp};
 use crate::net::Address;
 
 /// A socket that already listens: a [`TcpListener`](std::net::TcpListener) of `std` or, on Unix, a `UnixListener`.
@@ -33,11 +33,11 @@ impl Inherited {
     }
 
     /// Checks the type of the socket and sets its options.
-    pub(super) fn open(self, options: SocketOptions) -> io::Result<Box<dyn Transport>> {
+    pub(super) fn open(self, options: SocketOptions) -> io::Result<OpenTransport> {
         match self.0 {
-            Socket::Tcp(socket) => Ok(Box::new(Tcp::take_over(socket, options)?)),
+            Socket::Tcp(socket) => Tcp::take_over(socket, options).map(OpenTransport::Tcp),
             #[cfg(unix)]
-            Socket::Unix(socket) => Ok(Box::new(Unix::take_over(socket, options)?)),
+            Socket::Unix(socket) => Unix::take_over(socket, options).map(OpenTransport::Unix),
         }
     }
 

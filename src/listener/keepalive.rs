@@ -60,6 +60,11 @@ impl Keepalive {
         why.map(|why| InvalidSetting::new("keepalive", why))
     }
 
+    /// Whether it leaves to the system what the other one sets.
+    pub(super) fn unsets(&self, before: &Self) -> bool {
+        (self.interval.is_none() && before.interval.is_some()) || (self.retries.is_none() && before.retries.is_some())
+    }
+
     /// The parameters that this system supports.
     pub(super) fn params(&self) -> TcpKeepalive {
         let params = TcpKeepalive::new().with_time(self.time);

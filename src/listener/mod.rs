@@ -14,16 +14,20 @@
 //! ```
 
 mod bind;
+mod change;
+mod change_options;
 mod hook;
 mod inherited;
 mod keepalive;
 mod memory;
 mod open;
+mod open_transport;
 mod options;
 #[cfg(unix)]
 mod readiness;
 mod setters;
 mod state;
+mod steps;
 mod tcp;
 mod transport;
 #[cfg(unix)]
@@ -35,16 +39,19 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::error::InvalidSetting;
-use crate::handshake::Handshake;
+use crate::handshake::Step;
 
 pub(crate) use bind::{open_first, resolve};
+pub(crate) use change::{set_all_options, ListenerChange};
 pub(crate) use hook::SocketHook;
 pub use inherited::Inherited;
 pub use keepalive::Keepalive;
 pub use memory::{Memory, MemoryConnector};
-pub(crate) use open::open_listeners;
+pub(crate) use open::{open_listeners, Opened};
+use open_transport::OpenTransport;
 pub(crate) use options::{ListenerKind, SocketOptions};
-pub(crate) use state::{AcceptHandle, ListenerMode, ListenerState};
+pub(crate) use state::{AcceptHandle, ForNewConnections, ListenerMode, ListenerState};
+use steps::Steps;
 pub use tcp::Tcp;
 pub use transport::{Accept, Accepted, Transport};
 #[cfg(unix)]
@@ -73,10 +80,10 @@ pub struct Listener {
     name: Option<Arc<str>>,
     max_connections: Option<usize>,
     /// The first handshake step, before those of the transport and of the user.
-    proxy: Option<Arc<dyn Handshake>>,
+    proxy: Option<Step>,
     /// An invalid setting, reported at the start.
     invalid: Option<InvalidSetting>,
-    steps: Vec<Arc<dyn Handshake>>,
+    steps: Vec<Step>,
     source: Source,
     options: SocketOptions,
 }
@@ -90,7 +97,7 @@ enum Source {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     UnixAbstract(Vec<u8>),
     Inherited(Inherited),
-    Transport(Box<dyn Transport>),
+    Transport(OpenTransport),
 }
 
 impl Listener {
@@ -184,7 +191,7 @@ impl Listener {
 
     /// Uses a transport that is already open, for example a user-defined one.
     pub fn from_transport(transport: impl Transport) -> Self {
-        Self::new(Source::Transport(Box::new(transport)))
+        Self::new(Source::Transport(OpenTransport::of(transport)))
     }
 
     fn new(source: Source) -> Self {

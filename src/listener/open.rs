@@ -1,6 +1,7 @@
 //! Opening listeners: all of them or none.
 
 use std::io;
+use std::net::SocketAddr;
 #[cfg(unix)]
 use std::path::Path;
 use std::sync::Arc;
@@ -9,38 +10,50 @@ use std::time::Duration;
 use super::bind::open_all;
 #[cfg(unix)]
 use super::Unix;
-use super::{open_first, resolve, Listener, ListenerState, SocketOptions, Source, Transport};
+use super::{open_first, resolve, Listener, ListenerChange, ListenerState, OpenTransport, SocketOptions, Source};
 use crate::error::{InvalidSetting, StartError};
-use crate::handshake::Handshake;
+use crate::handshake::Step;
 use crate::limits::{Limits, ListenerLimits};
 use crate::net::Address;
 #[cfg(unix)]
 use crate::net::UnixAddress;
 
+/// A listener that was asked for.
+pub(crate) enum Opened {
+    New(Arc<ListenerState>),
+    /// It was open already.
+    Kept(Box<ListenerChange>),
+}
+
+impl Opened {
+    pub(crate) fn listener(&self) -> &Arc<ListenerState> {
+        match self {
+            Opened::New(listener) => listener,
+            Opened::Kept(change) => change.listener(),
+        }
+    }
+}
+
 /// Opens all listeners or none; the error names every failure.
 ///
-/// A listener of `old` with the same address stays open as it is. `limit` bounds each name lookup.
+/// A listener of `old` with the same address stays open; its changes are checked and not yet applied. `limit` bounds each
+/// name lookup.
 pub(crate) async fn open_listeners(
     listeners: Vec<Listener>,
     limits: &Arc<Limits>,
     limit: Duration,
     old: &[Arc<ListenerState>],
-) -> Result<Vec<Arc<ListenerState>>, StartError> {
+) -> Result<Vec<Opened>, StartError> {
     let invalid = listeners.iter().filter_map(Listener::invalid_setting).map(StartError::from).collect();
     StartError::all(invalid).map_or(Ok(()), Err)?;
-    let (mut states, mut failures) = (Vec::<Arc<ListenerState>>::with_capacity(listeners.len()), Vec::new());
+    let (mut all, mut failures) = (Vec::<Opened>::with_capacity(listeners.len()), Vec::new());
     for listener in listeners {
-        match listener.open(limits, limit, old).await {
-            // Two descriptions of the same open address share one state.
-            Ok(opened) => opened.into_iter().for_each(|state| {
-                if !states.iter().any(|other| Arc::ptr_eq(other, &state)) {
-                    states.push(state);
-                }
-            }),
+        match listener.open(limits, limit, old, &all).await {
+            Ok(opened) => all.extend(opened),
             Err(error) => failures.push(error),
         }
     }
-    StartError::all(failures).map_or(Ok(states), Err)
+    StartError::all(failures).map_or(Ok(all), Err)
 }
 
 impl Listener {
@@ -59,21 +72,22 @@ impl Listener {
         limits: &Arc<Limits>,
         limit: Duration,
         old: &[Arc<ListenerState>],
-    ) -> Result<Vec<Arc<ListenerState>>, StartError> {
+        others: &[Opened],
+    ) -> Result<Vec<Opened>, StartError> {
         let Listener { name, max_connections, proxy, steps, source, options, .. } = self;
-        let opening = Opening { name, max_connections, proxy, steps, limits, old };
+        let opening = Opening { name, max_connections, proxy, steps, options, limits, old, others };
         match source {
-            Source::Tcp(requested) => opening.tcp(&requested, limit, &options).await,
-            Source::TcpAll(requested) => opening.tcp_all(&requested, limit, options).await,
+            Source::Tcp(requested) => opening.tcp(&requested, limit).await,
+            Source::TcpAll(requested) => opening.tcp_all(&requested, limit).await,
             #[cfg(unix)]
-            Source::Unix(path) => opening.unix(&path, options),
+            Source::Unix(path) => opening.unix(&path),
             #[cfg(any(target_os = "linux", target_os = "android"))]
-            Source::UnixAbstract(name) => opening.unix_abstract(&name, options),
+            Source::UnixAbstract(name) => opening.unix_abstract(&name),
             Source::Inherited(socket) => {
                 let failed = system_error(socket.to_string());
-                Ok(vec![opening.state(socket.open(options).map_err(failed)?)])
+                Ok(vec![opening.new_state(socket.open(opening.options.clone()).map_err(failed)?)])
             }
-            Source::Transport(transport) => Ok(vec![opening.state(transport)]),
+            Source::Transport(transport) => Ok(vec![opening.new_state(transport)]),
         }
     }
 }
@@ -82,64 +96,64 @@ impl Listener {
 struct Opening<'a> {
     name: Option<Arc<str>>,
     max_connections: Option<usize>,
-    proxy: Option<Arc<dyn Handshake>>,
-    steps: Vec<Arc<dyn Handshake>>,
+    proxy: Option<Step>,
+    steps: Vec<Step>,
+    options: SocketOptions,
     limits: &'a Arc<Limits>,
     old: &'a [Arc<ListenerState>],
+    /// Those of the same list that come before it.
+    others: &'a [Opened],
 }
 
 impl Opening<'_> {
-    async fn tcp(
-        &self,
-        requested: &str,
-        limit: Duration,
-        options: &SocketOptions,
-    ) -> Result<Vec<Arc<ListenerState>>, StartError> {
+    async fn tcp(&self, requested: &str, limit: Duration) -> Result<Vec<Opened>, StartError> {
         let addresses = resolve(requested, requested, limit).await?;
-        if let Some(kept) = addresses.iter().find_map(|address| self.find(&Address::Tcp(*address))) {
-            return self.keep(vec![kept]);
+        if let Some(kept) = addresses.iter().find_map(|address| self.find_tcp(*address)) {
+            return Ok(vec![self.keep(kept)?]);
         }
-        Ok(vec![self.state(Box::new(open_first(&addresses, requested, options)?))])
+        Ok(vec![self.new_state(OpenTransport::Tcp(open_first(&addresses, requested, &self.options)?))])
     }
 
-    async fn tcp_all(
-        &self,
-        requested: &str,
-        limit: Duration,
-        options: SocketOptions,
-    ) -> Result<Vec<Arc<ListenerState>>, StartError> {
+    async fn tcp_all(mut self, requested: &str, limit: Duration) -> Result<Vec<Opened>, StartError> {
+        self.options.only_v6.get_or_insert(true);
         let addresses = resolve(requested, requested, limit).await?;
-        let (mut kept, mut new) = (Vec::new(), Vec::new());
+        let (mut all, mut new, mut port) = (Vec::new(), Vec::new(), None);
         for address in addresses {
-            match self.find(&Address::Tcp(address)) {
-                Some(state) => kept.push(state),
+            match self.find_tcp(address) {
+                Some(state) => {
+                    port = state.transport.local_addr().socket().map(|bound| bound.port());
+                    all.push(self.keep(state)?);
+                }
                 None => new.push(address),
             }
         }
-        let mut states = self.keep(kept)?;
-        let opened = open_all(&new, requested, options)?;
-        states.extend(opened.into_iter().map(|tcp| self.state(Box::new(tcp))));
-        Ok(states)
+        // A port that the system chose is the same one for all addresses.
+        for address in new.iter_mut().filter(|address| address.port() == 0) {
+            address.set_port(port.unwrap_or(0));
+        }
+        let opened = open_all(&new, requested, &self.options)?;
+        all.extend(opened.into_iter().map(|tcp| self.new_state(OpenTransport::Tcp(tcp))));
+        Ok(all)
     }
 
     #[cfg(unix)]
-    fn unix(&self, path: &Path, options: SocketOptions) -> Result<Vec<Arc<ListenerState>>, StartError> {
+    fn unix(&self, path: &Path) -> Result<Vec<Opened>, StartError> {
         let address = std::path::absolute(path).map(UnixAddress::path).map(Address::Unix);
         if let Some(kept) = address.ok().and_then(|address| self.find(&address)) {
-            return self.keep(vec![kept]);
+            return Ok(vec![self.keep(kept)?]);
         }
-        let unix = Unix::open_file(path, options).map_err(system_error(path.display().to_string()))?;
-        Ok(vec![self.state(Box::new(unix))])
+        let opened = Unix::open_file(path, self.options.clone());
+        Ok(vec![self.new_state(OpenTransport::Unix(opened.map_err(system_error(path.display().to_string()))?))])
     }
 
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    fn unix_abstract(&self, name: &[u8], options: SocketOptions) -> Result<Vec<Arc<ListenerState>>, StartError> {
+    fn unix_abstract(&self, name: &[u8]) -> Result<Vec<Opened>, StartError> {
         let address = Address::Unix(UnixAddress::abstract_name(name));
         if let Some(kept) = self.find(&address) {
-            return self.keep(vec![kept]);
+            return Ok(vec![self.keep(kept)?]);
         }
-        let unix = Unix::open_abstract(name, options).map_err(system_error(address.to_string()))?;
-        Ok(vec![self.state(Box::new(unix))])
+        let opened = Unix::open_abstract(name, self.options.clone());
+        Ok(vec![self.new_state(OpenTransport::Unix(opened.map_err(system_error(address.to_string()))?))])
     }
 
     /// The listener that is already open at this address.
@@ -147,31 +161,40 @@ impl Opening<'_> {
         self.old.iter().find(|state| state.transport.local_addr() == *address).cloned()
     }
 
-    /// Keeps listeners that are already open, if they have the requested limit and handshake.
-    ///
-    /// An open listener does not change its handshake: one without TLS must not be taken for one with TLS.
-    fn keep(&self, kept: Vec<Arc<ListenerState>>) -> Result<Vec<Arc<ListenerState>>, StartError> {
-        let steps = self.steps.len() + usize::from(self.proxy.is_some());
-        let differs = |state: &&Arc<ListenerState>| {
-            state.steps.len() != steps || self.max_connections.is_some_and(|max| state.limits.max() != Some(max))
-        };
-        match kept.iter().find(differs) {
-            None => Ok(kept),
-            Some(state) => {
-                let address = state.transport.local_addr();
-                let why = format!(
-                    "{address} is already open with another connection limit or another handshake; remove it first"
-                );
-                Err(InvalidSetting::new("listener", why).into())
-            }
+    /// The listener that is already open at this address; with port 0 the one of the same name whose port the system chose.
+    fn find_tcp(&self, address: SocketAddr) -> Option<Arc<ListenerState>> {
+        if address.port() != 0 {
+            return self.find(&Address::Tcp(address));
         }
+        let name = self.name.as_ref()?;
+        let is_same = |state: &&Arc<ListenerState>| {
+            state.transport.has_system_port()
+                && state.name() == *name
+                && state.transport.local_addr().ip() == Some(address.ip())
+                && !self.is_taken(state)
+        };
+        self.old.iter().find(is_same).cloned()
     }
 
-    fn state(&self, transport: Box<dyn Transport>) -> Arc<ListenerState> {
+    fn is_taken(&self, state: &Arc<ListenerState>) -> bool {
+        self.others.iter().any(|other| Arc::ptr_eq(other.listener(), state))
+    }
+
+    /// Keeps a listener open that has the address already.
+    fn keep(&self, kept: Arc<ListenerState>) -> Result<Opened, StartError> {
+        if self.is_taken(&kept) {
+            let address = kept.transport.local_addr();
+            return Err(InvalidSetting::new("listener", format!("{address} is requested more than once")).into());
+        }
+        let (name, proxy, steps) = (self.name.clone(), self.proxy.clone(), self.steps.clone());
+        let change = ListenerChange::new(kept, name, self.max_connections, proxy, steps, self.options.clone());
+        change.map(Box::new).map(Opened::Kept)
+    }
+
+    fn new_state(&self, transport: OpenTransport) -> Opened {
         let name = self.name.clone().unwrap_or_else(|| transport.local_addr().to_string().into());
-        let proxy = self.proxy.clone().into_iter();
-        let steps = proxy.chain(transport.handshake()).chain(self.steps.clone()).collect();
-        ListenerState::new(transport, ListenerLimits::new(name, self.max_connections, self.limits.clone()), steps)
+        let limits = ListenerLimits::new(name, self.max_connections, self.limits.clone());
+        Opened::New(ListenerState::new(transport, limits, self.proxy.clone(), self.steps.clone()))
     }
 }
 

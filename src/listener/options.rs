@@ -17,7 +17,7 @@ const BACKLOG: i32 = 1024;
 const NOTSENT_LOWAT: u32 = 64 * 1024;
 
 /// The options that the user has set; `None` means the default.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct SocketOptions {
     pub(crate) backlog: Option<u32>,
     pub(crate) nodelay: Option<bool>,
@@ -67,7 +67,7 @@ impl SocketOptions {
         self.unavailable_setting(kind).or_else(|| self.invalid_value())
     }
 
-    fn unavailable_setting(&self, kind: ListenerKind) -> Option<InvalidSetting> {
+    pub(super) fn unavailable_setting(&self, kind: ListenerKind) -> Option<InvalidSetting> {
         let is_socket = kind != ListenerKind::Transport;
         let is_tcp = matches!(kind, ListenerKind::Tcp | ListenerKind::TcpInherited);
         let is_bound_tcp = kind == ListenerKind::Tcp;

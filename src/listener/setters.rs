@@ -8,7 +8,7 @@ use socket2::SockRef;
 use super::{Keepalive, Listener, SocketHook};
 #[cfg(feature = "proxy-protocol")]
 use crate::error::InvalidSetting;
-use crate::handshake::Handshake;
+use crate::handshake::{Handshake, Step};
 
 /// Settings of every kind of listener.
 impl Listener {
@@ -31,7 +31,7 @@ impl Listener {
 
     /// Adds a handshake step that every connection passes before it is ready. Steps run in the order of the calls.
     pub fn handshake(mut self, step: impl Handshake) -> Self {
-        self.steps.push(Arc::new(step));
+        self.steps.push(Step::new(step));
         self
     }
 
@@ -49,7 +49,7 @@ impl Listener {
     pub fn proxy_protocol(mut self, proxy: crate::handshake::ProxyProtocol) -> Self {
         let why = "no sender is trusted; call `trust` or `trust_local`";
         self.invalid = (!proxy.has_trusted_senders()).then(|| InvalidSetting::new("proxy_protocol", why));
-        self.proxy = Some(Arc::new(proxy));
+        self.proxy = Some(Step::new(proxy));
         self
     }
 }

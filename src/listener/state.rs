@@ -4,12 +4,13 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
+use arc_swap::ArcSwap;
 use tokio::sync::watch;
 use tracing::error;
 
-use super::{Accept, Transport};
+use super::{Accept, OpenTransport, Steps};
 use crate::config::BacklogPolicy;
-use crate::handshake::Handshake;
+use crate::handshake::{Handshake, Step};
 use crate::limits::ListenerLimits;
 use crate::net::Address;
 use crate::panic::catch_panic;
@@ -31,10 +32,12 @@ pub(crate) enum ListenerMode {
 
 /// A listener of a running pool.
 pub(crate) struct ListenerState {
-    pub(crate) transport: Box<dyn Transport>,
+    pub(crate) transport: OpenTransport,
+    /// The permits and counts, which stay the same ones.
     pub(crate) limits: Arc<ListenerLimits>,
-    /// The handshake steps of its connections.
-    pub(crate) steps: Vec<Arc<dyn Handshake>>,
+    current: ArcSwap<ForNewConnections>,
+    /// The steps of the transport, which do not change.
+    transport_steps: Vec<Arc<dyn Handshake>>,
     mode: watch::Sender<ListenerMode>,
     /// How many acceptors have a handle open.
     handles: watch::Sender<usize>,
@@ -45,11 +48,18 @@ pub(crate) struct ListenerState {
     events: ListenerEvents,
 }
 
+/// What a new connection gets. It is replaced as a whole.
+pub(crate) struct ForNewConnections {
+    /// The limits of the listener under its present name.
+    pub(crate) limits: Arc<ListenerLimits>,
+    pub(crate) steps: Steps,
+}
+
 /// Reports to the observers when the listener opens and closes.
 struct ListenerEvents {
     is_open: AtomicBool,
     shared: OnceLock<Arc<RegistryShared>>,
-    listener: Arc<str>,
+    listener: ArcSwap<ListenerLimits>,
     address: Address,
 }
 
@@ -59,12 +69,26 @@ impl ListenerEvents {
         if self.is_open.swap(open, Relaxed) == open {
             return;
         }
-        let (listener, address) = (&*self.listener, &self.address);
+        let limits = self.listener.load_full();
+        let (listener, address) = (&**limits.name(), &self.address);
+        self.emit(match open {
+            true => PoolEvent::ListenerStarted { listener, address },
+            false => PoolEvent::ListenerStopped { listener, address },
+        });
+    }
+
+    /// Emits the event of a change, if the listener is open.
+    fn changed(&self, limits: Arc<ListenerLimits>) {
+        let before = self.listener.swap(limits.clone());
+        if self.is_open.load(Relaxed) {
+            let (listener, previous) = (&**limits.name(), &**before.name());
+            self.emit(PoolEvent::ListenerChanged { listener, previous, address: &self.address });
+        }
+    }
+
+    fn emit(&self, event: PoolEvent<'_>) {
         if let Some(shared) = self.shared.get() {
-            shared.observers.emit(|| match open {
-                true => PoolEvent::ListenerStarted { listener, address },
-                false => PoolEvent::ListenerStopped { listener, address },
-            });
+            shared.observers.emit(|| event);
         }
     }
 }
@@ -76,17 +100,53 @@ impl Drop for ListenerEvents {
 }
 
 impl ListenerState {
-    pub(crate) fn new(
-        transport: Box<dyn Transport>,
+    pub(super) fn new(
+        transport: OpenTransport,
         limits: Arc<ListenerLimits>,
-        steps: Vec<Arc<dyn Handshake>>,
+        proxy: Option<Step>,
+        added: Vec<Step>,
     ) -> Arc<Self> {
-        let (listener, address) = (limits.name().clone(), transport.local_addr());
-        let events = ListenerEvents { is_open: AtomicBool::new(false), shared: OnceLock::new(), listener, address };
-        let (mode, handles) = (watch::Sender::new(ListenerMode::Accepting), watch::Sender::new(0));
-        let accepting = watch::Sender::new(0);
-        let panics = LogThrottle::new();
-        Arc::new(ListenerState { transport, limits, steps, mode, handles, accepting, panics, events })
+        let events = ListenerEvents {
+            is_open: AtomicBool::new(false),
+            shared: OnceLock::new(),
+            listener: ArcSwap::new(limits.clone()),
+            address: transport.local_addr(),
+        };
+        let transport_steps = transport.handshake();
+        let steps = Steps::new(proxy, &transport_steps, added);
+        Arc::new(ListenerState {
+            transport,
+            current: ArcSwap::from_pointee(ForNewConnections { limits: limits.clone(), steps }),
+            limits,
+            transport_steps,
+            mode: watch::Sender::new(ListenerMode::Accepting),
+            handles: watch::Sender::new(0),
+            accepting: watch::Sender::new(0),
+            panics: LogThrottle::new(),
+            events,
+        })
+    }
+
+    /// What a connection that is accepted now gets.
+    pub(crate) fn current(&self) -> Arc<ForNewConnections> {
+        self.current.load_full()
+    }
+
+    pub(crate) fn name(&self) -> Arc<str> {
+        self.current.load().limits.name().clone()
+    }
+
+    pub(super) fn transport_steps(&self) -> &[Arc<dyn Handshake>] {
+        &self.transport_steps
+    }
+
+    /// Gives new connections another name and other steps.
+    pub(super) fn replace(&self, name: Arc<str>, steps: Steps) {
+        let limits = self.limits.renamed(name);
+        let before = self.current.swap(Arc::new(ForNewConnections { limits: limits.clone(), steps }));
+        // The steps are the user's: a panic while they are dropped must not end the pool.
+        let _ = catch_panic(|| drop(before));
+        self.events.changed(limits);
     }
 
     /// Sets the mode and wakes every acceptor. Setting the same mode makes acceptors re-read the limits.
@@ -98,14 +158,14 @@ impl ListenerState {
         *self.mode.borrow()
     }
 
-    /// Whether every handshake step allows this peer.
-    pub(crate) fn allows(&self, peer: &Address) -> bool {
-        self.steps.iter().all(|step| self.catch_panic(|| step.allows(peer)).unwrap_or(false))
+    /// Whether every one of these steps allows this peer.
+    pub(crate) fn allows(&self, steps: &Steps, peer: &Address) -> bool {
+        steps.all().iter().all(|step| self.catch_panic(|| step.allows(peer)).unwrap_or(false))
     }
 
-    /// Whether a handshake step may report another peer in place of this one. `None` if a step panics.
-    pub(crate) fn is_proxy(&self, peer: &Address) -> Option<bool> {
-        for step in &self.steps {
+    /// Whether one of these steps may report another peer in place of this one. `None` if a step panics.
+    pub(crate) fn is_proxy(&self, steps: &Steps, peer: &Address) -> Option<bool> {
+        for step in steps.all() {
             if self.catch_panic(|| step.may_override_peer(peer))? {
                 return Some(true);
             }
@@ -117,7 +177,7 @@ impl ListenerState {
         let result = catch_panic(call);
         result
             .map_err(|panic| {
-                let listener = &**self.limits.name();
+                let listener = &*self.name();
                 self.panics
                     .log(|left_out| error!(listener, panic, left_out, "a handshake step panicked; peer refused"));
             })
@@ -126,7 +186,7 @@ impl ListenerState {
 
     /// Whether an access rule or a handshake step refuses this peer, regardless of any limit.
     pub(crate) fn denies(&self, peer: &Address) -> bool {
-        self.limits.denies(peer) || !self.allows(peer)
+        self.limits.denies(peer) || !self.allows(&self.current.load().steps, peer)
     }
 
     /// Waits until no acceptor is accepting. Handles may still be open.

@@ -2,14 +2,16 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::atomic::{AtomicBool, Ordering::*};
+use std::sync::atomic::{AtomicUsize, Ordering::*};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::TcpStream;
 
+use super::change_options::{fixed, rejected, OptionResult};
 use super::inherited::{cannot_reopen, check_listening};
 use super::{Accept, Accepted, SocketOptions, Transport};
 use crate::net::Address;
@@ -22,19 +24,21 @@ use crate::net::Address;
 #[derive(Debug)]
 pub struct Tcp {
     /// `None` while suspended.
-    socket: Mutex<Option<TcpListener>>,
+    socket: Mutex<Option<Arc<TcpListener>>>,
     addr: SocketAddr,
     is_inherited: bool,
+    has_system_port: bool,
     accept_options: Arc<AcceptOptions>,
 }
 
 /// The options of accepted sockets.
 #[derive(Debug)]
 struct AcceptOptions {
-    options: SocketOptions,
-    /// Whether the queue may hold connections that arrived before the options were set and did not inherit them. True for an
-    /// inherited socket until its queue was empty once.
-    has_early: AtomicBool,
+    options: ArcSwap<SocketOptions>,
+    /// Not 0 if the queue may hold connections that arrived before the options were set, and did not inherit them: for an
+    /// inherited socket, and after a change, until the queue was empty once. Another number for each change.
+    early: AtomicUsize,
+    changes: AtomicUsize,
 }
 
 impl Tcp {
@@ -55,13 +59,62 @@ impl Tcp {
 
     pub(crate) fn open(addr: SocketAddr, options: SocketOptions) -> io::Result<Self> {
         let socket = listen(addr, &options)?;
-        let addr = socket.local_addr()?;
-        Ok(Self::of(socket, addr, options, false))
+        let bound = socket.local_addr()?;
+        Ok(Tcp { has_system_port: addr.port() == 0, ..Self::of(socket, bound, options, false) })
     }
 
     fn of(socket: TcpListener, addr: SocketAddr, options: SocketOptions, is_inherited: bool) -> Self {
-        let accept_options = Arc::new(AcceptOptions { options, has_early: AtomicBool::new(is_inherited) });
-        Tcp { socket: Mutex::new(Some(socket)), addr, is_inherited, accept_options }
+        let accept_options = Arc::new(AcceptOptions {
+            options: ArcSwap::from_pointee(options),
+            early: AtomicUsize::new(usize::from(is_inherited)),
+            changes: AtomicUsize::new(1),
+        });
+        Tcp { socket: Mutex::new(Some(Arc::new(socket))), addr, is_inherited, has_system_port: false, accept_options }
+    }
+
+    /// Records that the system chose the port, for a socket bound to the port of another one.
+    pub(super) fn with_system_port(self) -> Self {
+        Tcp { has_system_port: true, ..self }
+    }
+
+    pub(super) fn has_system_port(&self) -> bool {
+        self.has_system_port
+    }
+
+    pub(super) fn options(&self) -> Arc<SocketOptions> {
+        self.accept_options.options.load_full()
+    }
+
+    /// Whether the options can be changed to these while the socket is open. A suspended listener opens a new one.
+    pub(super) fn check_options(&self, options: &SocketOptions) -> OptionResult {
+        let Some(socket) = self.socket.lock().clone() else { return Ok(()) };
+        let before = self.options();
+        let (reuse, reused) = (options.reuse_port.unwrap_or(false), before.reuse_port.unwrap_or(false));
+        if reuse != reused {
+            return Err(fixed("reuse_port", reused, reuse));
+        }
+        if self.addr.is_ipv6() && self.addr.ip().is_unspecified() {
+            let only = SockRef::from(&*socket).only_v6().map_err(rejected("only_v6"))?;
+            let asked = match options.only_v6 {
+                Some(asked) => asked,
+                None if self.is_inherited => only,
+                None => system_only_v6().map_err(rejected("only_v6"))?,
+            };
+            if asked != only {
+                return Err(fixed("only_v6", only, asked));
+            }
+        }
+        options.check_unset(&before, true)
+    }
+
+    pub(super) fn set_options(&self, before: &SocketOptions, options: &SocketOptions) -> OptionResult {
+        let socket = self.socket.lock().clone();
+        if let Some(socket) = &socket {
+            options.change_tcp(before, &SockRef::from(&**socket))?;
+            options.change_listening(before, SockRef::from(&**socket), self.is_inherited)?;
+        }
+        self.accept_options.set(options, socket.is_some() && options.changes_accepted(before));
+        Ok(())
     }
 
     /// Uses a socket that already listens.
@@ -107,9 +160,10 @@ impl Transport for Tcp {
     }
 
     fn resume(&self) -> io::Result<()> {
-        let mut socket = self.socket.lock();
-        if socket.is_none() {
-            *socket = Some(listen(self.addr, &self.accept_options.options)?);
+        if self.socket.lock().is_none() {
+            // Outside the lock: it calls the user's hook.
+            let socket = listen(self.addr, &self.options())?;
+            *self.socket.lock() = Some(Arc::new(socket));
         }
         Ok(())
     }
@@ -134,25 +188,50 @@ fn listen(addr: SocketAddr, options: &SocketOptions) -> io::Result<TcpListener> 
     Ok(TcpListener::from(socket))
 }
 
+/// What the system chooses for new IPv6 sockets.
+fn system_only_v6() -> io::Result<bool> {
+    Socket::new(Domain::IPV6, Type::STREAM, Some(Protocol::TCP))?.only_v6()
+}
+
 impl AcceptOptions {
-    fn has_early(&self) -> bool {
-        self.has_early.load(Acquire)
+    /// Replaces the options, after those of the listening socket.
+    fn set(&self, options: &SocketOptions, changes_accepted: bool) {
+        self.options.store(Arc::new(options.clone()));
+        if changes_accepted {
+            self.early.store(self.changes.fetch_add(1, Relaxed) + 1, Release);
+        }
     }
 
-    /// Records that the queue was empty.
+    fn early(&self) -> usize {
+        self.early.load(Acquire)
+    }
+
+    /// Records that the queue was empty, unless the options have changed since `early` was read.
     #[cfg(unix)]
-    fn clear_early(&self) {
-        self.has_early.store(false, Release);
+    fn clear_early(&self, early: usize) {
+        let _ = self.early.compare_exchange(early, 0, AcqRel, Relaxed);
     }
 
     /// Only Linux guarantees that accepted sockets inherit the options. Elsewhere they are set again.
     #[inline]
-    fn accepted(&self, stream: TcpStream, peer: SocketAddr, may_be_early: bool) -> io::Result<Accepted> {
-        if may_be_early || cfg!(not(target_os = "linux")) {
-            let _ = self.options.set_tcp(&SockRef::from(&stream));
+    fn accepted(&self, stream: TcpStream, peer: SocketAddr, early: usize) -> io::Result<Accepted> {
+        let options = self.options.load();
+        if early != 0 || cfg!(not(target_os = "linux")) {
+            options.set_early(&SockRef::from(&stream), early > 1);
         }
-        self.options.call_on_accept(&stream)?;
+        options.call_on_accept(&stream)?;
         Ok(Accepted { stream: stream.into(), peer: Address::Tcp(peer) })
+    }
+}
+
+impl SocketOptions {
+    /// Sets the options of an accepted socket that has not inherited them. An error of the system leaves the rest as it is.
+    #[cold]
+    fn set_early(&self, socket: &SockRef<'_>, is_after_change: bool) {
+        let _ = self.set_tcp(socket);
+        if is_after_change && self.keepalive.is_none() {
+            let _ = socket.set_keepalive(false);
+        }
     }
 }
 
@@ -178,15 +257,15 @@ mod platform {
         }
 
         fn try_accept(&mut self) -> io::Result<Accepted> {
-            let may_be_early = self.accept_options.has_early();
+            let early = self.accept_options.early();
             let (stream, peer) = self.socket.accept(|socket| {
                 let accepted = socket.accept();
-                if may_be_early && accepted.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
-                    self.accept_options.clear_early();
+                if early != 0 && accepted.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
+                    self.accept_options.clear_early(early);
                 }
                 accepted
             })?;
-            self.accept_options.accepted(TcpStream::from_std(stream.into())?, peer, may_be_early)
+            self.accept_options.accepted(TcpStream::from_std(stream.into())?, peer, early)
         }
     }
 }
@@ -220,7 +299,7 @@ mod platform {
 
         fn try_accept(&mut self) -> io::Result<Accepted> {
             let (stream, peer) = self.waiting.take().ok_or(io::ErrorKind::WouldBlock)?;
-            self.accept_options.accepted(stream, peer, self.accept_options.has_early())
+            self.accept_options.accepted(stream, peer, self.accept_options.early())
         }
     }
 }

@@ -6,14 +6,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use socket2::{Domain, SockRef, Socket, Type};
 use tokio::net::UnixStream;
 
+use super::change_options::{rejected, OptionError, OptionResult};
 use super::inherited::{cannot_reopen, check_listening};
 use super::readiness::Readiness;
 use super::unix_file::UnixFile;
-use super::{Accept, Accepted, SocketOptions, Transport};
+use super::{Accept, Accepted, ListenerKind, SocketOptions, Transport};
 use crate::net::{Address, UnixAddress};
 
 /// A listening Unix socket.
@@ -26,15 +28,15 @@ use crate::net::{Address, UnixAddress};
 #[derive(Debug)]
 pub struct Unix {
     /// `None` while suspended.
-    socket: Mutex<Option<Open>>,
+    socket: Mutex<Option<Arc<Open>>>,
     location: Location,
-    options: Arc<SocketOptions>,
+    options: Arc<ArcSwap<SocketOptions>>,
 }
 
 /// Dropped in this order: while the socket is open, no other file can get its inode number.
 #[derive(Debug)]
 struct Open {
-    _file: Option<UnixFile>,
+    file: Option<UnixFile>,
     socket: UnixListener,
 }
 
@@ -114,13 +116,51 @@ impl Unix {
         check_listening(&socket_ref)?;
         let location = Location::Inherited((&socket.local_addr()?).into());
         options.take_over(socket_ref)?;
-        let socket = Mutex::new(Some(Open { _file: None, socket }));
-        Ok(Unix { socket, location, options: Arc::new(options) })
+        let socket = Mutex::new(Some(Arc::new(Open { file: None, socket })));
+        Ok(Unix { socket, location, options: Arc::new(ArcSwap::from_pointee(options)) })
+    }
+
+    pub(super) fn options(&self) -> Arc<SocketOptions> {
+        self.options.load_full()
+    }
+
+    /// Whether the options can be changed to these while the socket is open.
+    pub(super) fn check_options(&self, options: &SocketOptions) -> OptionResult {
+        let kind = match &self.location {
+            Location::File(_) => ListenerKind::UnixFile,
+            _ => ListenerKind::UnixOther,
+        };
+        if let Some(invalid) = options.unavailable_setting(kind) {
+            return Err(OptionError::Invalid(invalid));
+        }
+        match *self.socket.lock() {
+            Some(_) => options.check_unset(&self.options(), false),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn set_options(&self, before: &SocketOptions, options: &SocketOptions) -> OptionResult {
+        let open = self.socket.lock().clone();
+        if let Some(open) = &open {
+            if let Some(file) = &open.file {
+                if options.mode != before.mode {
+                    file.set_mode(options.mode).map_err(rejected("mode"))?;
+                }
+                if options.owner != before.owner {
+                    file.set_owner(options.owner).map_err(rejected("owner"))?;
+                }
+            }
+            let is_inherited = matches!(self.location, Location::Inherited(_));
+            options.change_listening(before, SockRef::from(&open.socket), is_inherited)?;
+        }
+        self.options.store(Arc::new(options.clone()));
+        Ok(())
     }
 
     fn open(location: Location, options: SocketOptions) -> io::Result<Self> {
         let open = location.open(&options)?;
-        Ok(Unix { socket: Mutex::new(Some(open)), location, options: Arc::new(options) })
+        let options = Arc::new(ArcSwap::from_pointee(options));
+        Ok(Unix { socket: Mutex::new(Some(Arc::new(open))), location, options })
     }
 }
 
@@ -140,7 +180,7 @@ impl Location {
             }
             Location::Inherited(_) => return Err(cannot_reopen()),
         };
-        Ok(Open { _file: file, socket: std::os::fd::OwnedFd::from(socket).into() })
+        Ok(Open { file, socket: std::os::fd::OwnedFd::from(socket).into() })
     }
 }
 
@@ -170,9 +210,10 @@ impl Transport for Unix {
     }
 
     fn resume(&self) -> io::Result<()> {
-        let mut socket = self.socket.lock();
-        if socket.is_none() {
-            *socket = Some(self.location.open(&self.options)?);
+        if self.socket.lock().is_none() {
+            // Outside the lock: it calls the user's hook.
+            let open = self.location.open(&self.options())?;
+            *self.socket.lock() = Some(Arc::new(open));
         }
         Ok(())
     }
@@ -180,7 +221,7 @@ impl Transport for Unix {
 
 struct UnixAccept {
     socket: Readiness<UnixListener>,
-    options: Arc<SocketOptions>,
+    options: Arc<ArcSwap<SocketOptions>>,
 }
 
 impl Accept for UnixAccept {
@@ -193,8 +234,9 @@ impl Accept for UnixAccept {
         stream.set_nonblocking(true)?;
         let stream = UnixStream::from_std(stream)?;
         // Unix sockets do not inherit these options from the listening socket.
-        self.options.set_buffers(&SockRef::from(&stream))?;
-        self.options.call_on_accept(&stream)?;
+        let options = self.options.load();
+        options.set_buffers(&SockRef::from(&stream))?;
+        options.call_on_accept(&stream)?;
         Ok(Accepted { stream: stream.into(), peer: Address::Unix((&peer).into()) })
     }
 }

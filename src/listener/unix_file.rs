@@ -18,6 +18,8 @@ use super::SocketOptions;
 pub(super) struct UnixFile {
     path: PathBuf,
     identity: (u64, u64),
+    /// The mode, owner and group that the system gave it.
+    created: (u32, u32, u32),
 }
 
 impl UnixFile {
@@ -32,17 +34,47 @@ impl UnixFile {
             }
             bound => bound?,
         }
-        let file = UnixFile { path: path.to_owned(), identity: identity(&fs::symlink_metadata(path)?) };
-        if let Some(mode) = options.mode {
-            fs::set_permissions(path, fs::Permissions::from_mode(mode))
-                .map_err(|error| with_context("cannot set its mode", error))?;
+        let created = fs::symlink_metadata(path)?;
+        let file = UnixFile {
+            path: path.to_owned(),
+            identity: identity(&created),
+            created: (created.mode() & 0o7777, created.uid(), created.gid()),
+        };
+        if options.mode.is_some() {
+            file.set_mode(options.mode).map_err(|error| with_context("cannot set its mode", error))?;
         }
-        if let Some((user, group)) = options.owner {
-            lchown(path, user, group).map_err(|error| with_context("cannot set its owner", error))?;
+        if options.owner.is_some() {
+            file.set_owner(options.owner).map_err(|error| with_context("cannot set its owner", error))?;
         }
         // Still under the lock: until the socket listens, other processes would take its file for a stale one.
         options.listen(socket)?;
         Ok(file)
+    }
+
+    /// Sets the mode; `None` restores the one that the system gave it.
+    pub(super) fn set_mode(&self, mode: Option<u32>) -> io::Result<()> {
+        self.check()?;
+        fs::set_permissions(&self.path, fs::Permissions::from_mode(mode.unwrap_or(self.created.0)))
+    }
+
+    /// Sets owner and group; for each, `None` restores the one that the system gave it.
+    pub(super) fn set_owner(&self, owner: Option<(Option<u32>, Option<u32>)>) -> io::Result<()> {
+        self.check()?;
+        let (user, group) = owner.unwrap_or_default();
+        let now = fs::symlink_metadata(&self.path)?;
+        // What is not to change is not set: that may need a privilege.
+        let differs =
+            |asked: Option<u32>, created: u32, now: u32| Some(asked.unwrap_or(created)).filter(|id| *id != now);
+        let (user, group) = (differs(user, self.created.1, now.uid()), differs(group, self.created.2, now.gid()));
+        lchown(&self.path, user, group)
+    }
+
+    /// Whether the path still refers to the file.
+    fn check(&self) -> io::Result<()> {
+        if identity(&fs::symlink_metadata(&self.path)?) == self.identity {
+            return Ok(());
+        }
+        Err(io::Error::new(io::ErrorKind::NotFound, "another file has taken the place of the socket's file"))
     }
 }
 

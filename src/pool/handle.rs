@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use actix::prelude::*;
 
-use super::reconfigure::{ChangeSettings, SetListeners};
+use super::listeners::SetListeners;
+use super::reconfigure::ChangeSettings;
 use super::suspend::{Resume, Suspend};
 use super::{
     names, AcceptorPool, Drain, DrainReport, ListenerInfo, ListenersChanged, PoolInfo, PoolState, Status, Stop,
@@ -310,11 +311,21 @@ impl<A> Pool<A> {
     /// Replaces the listeners: opens the new ones, all or none, then closes those that are not in the list. Live connections
     /// stay open. Returns what has changed.
     ///
-    /// A listener whose address is already open is not changed: it keeps its name, TLS and options.
+    /// A listener whose address is in the list stays open, and no connect is refused. It gets the name, limit, handshake
+    /// steps and socket options of the list, or the defaults for those that are not set, for connections accepted from now
+    /// on; live connections keep theirs. A lower limit ends no connection. A new [`on_bind`](Listener::on_bind) hook is
+    /// called with the open socket.
+    ///
+    /// Port 0 stands for the open listener that has the same IP address and [`name`](Listener::name) and was asked for with
+    /// port 0 as well. If there is none, or no name is set, the system chooses another port.
     ///
     /// # Errors
-    /// See [`StartError`]. On an error nothing has changed. An open listener cannot get another limit, or TLS if it had none:
-    /// that is a [`StartError::InvalidSetting`].
+    /// See [`StartError`]. On an error nothing has changed, except by hooks.
+    ///
+    /// [`StartError::InvalidSetting`] names the listener and a setting that is fixed while its socket is open:
+    /// [`reuse_port`](Listener::reuse_port), [`only_v6`](Listener::only_v6); and, once set, a hook `on_bind`, buffer sizes
+    /// of TCP, interval and retries of [`keepalive`](Listener::keepalive), which can get other values but not be removed. An
+    /// address that is in the list twice is an error, too.
     pub async fn set_listeners(&self, listeners: Vec<Listener>) -> Result<ListenersChanged, StartError> {
         self.request(SetListeners(listeners)).await.unwrap_or(Err(StartError::ListenerClosed))
     }

@@ -14,6 +14,7 @@
 mod drain;
 mod handle;
 mod info;
+mod listeners;
 mod names;
 mod reconfigure;
 mod reload;

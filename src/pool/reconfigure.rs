@@ -1,21 +1,15 @@
-//! Changes to a running pool: its settings, its number of acceptors, its listeners. Each change is all or nothing.
+//! Changes to a running pool: its settings and its number of acceptors. Each change is all or nothing.
 //!
-//! A handle sends [`ChangeSettings`] or [`SetListeners`] to the pool's actor, which validates, applies and stores the change.
-
-use std::future::Future;
-use std::sync::Arc;
+//! A handle sends [`ChangeSettings`] to the pool's actor, which validates, applies and stores the change.
 
 use actix::prelude::*;
 use tracing::{error, info, warn};
 
-use super::suspend::close_all;
-use super::{AcceptorPool, ListenersChanged, Placement, Status};
-use crate::acceptor::{AcceptorContext, AddListeners, Retire};
+use super::{AcceptorPool, Placement};
+use crate::acceptor::{AcceptorContext, Retire};
 use crate::config::{Changed, Settings};
-use crate::error::{InvalidSetting, SettingsError, StartError};
+use crate::error::{InvalidSetting, SettingsError};
 use crate::limits::{available_descriptors, Limits};
-use crate::listener::{open_listeners, Listener};
-use crate::listener::{ListenerMode, ListenerState};
 use crate::panic::catch_panic;
 
 /// Changes some settings.
@@ -116,88 +110,4 @@ impl AcceptorPool {
             }
         }
     }
-}
-
-/// Replaces the listeners.
-#[derive(Message)]
-#[rtype(result = "Result<ListenersChanged, StartError>")]
-pub(super) struct SetListeners(pub(super) Vec<Listener>);
-
-/// The listeners of the list, all open.
-pub(super) struct Replacement {
-    all: Vec<Arc<ListenerState>>,
-    added: Vec<Arc<ListenerState>>,
-}
-
-impl Handler<SetListeners> for AcceptorPool {
-    type Result = AtomicResponse<Self, Result<ListenersChanged, StartError>>;
-
-    /// Opens the new listeners, all or none, then closes the old ones.
-    fn handle(&mut self, message: SetListeners, _: &mut Context<Self>) -> Self::Result {
-        let opening = self.open_replacement(message.0);
-        AtomicResponse::new(Box::pin(
-            opening.into_actor(self).map(|opened, pool, _| opened.map(|opened| pool.replace_listeners(opened))),
-        ))
-    }
-}
-
-impl AcceptorPool {
-    /// Opens the listeners that are not open yet, all or none.
-    pub(super) fn open_replacement(
-        &self,
-        listeners: Vec<Listener>,
-    ) -> impl Future<Output = Result<Replacement, StartError>> + 'static {
-        let acceptors = self.acceptors.clone().filter(|_| self.draining.is_none());
-        let (limits, limit, status) = (self.shared.limits().clone(), self.start_timeout, self.shared.status());
-        async move {
-            let Some(acceptors) = acceptors else { return Err(StartError::ListenerClosed) };
-            if listeners.is_empty() {
-                let invalid = InvalidSetting::new("listener", "at least one is required (got none)");
-                return Err(StartError::InvalidSetting(invalid));
-            }
-            let old = acceptors.listeners();
-            let all = open_listeners(listeners, &limits, limit, &old).await?;
-            let added: Vec<_> = all.iter().filter(|listener| !contains(&old, listener)).cloned().collect();
-            if let Status::Suspended(mode) = status {
-                close_all(added.clone(), mode, ListenerMode::Accepting).await?;
-            }
-            Ok(Replacement { all, added })
-        }
-    }
-
-    pub(super) fn replace_listeners(&mut self, Replacement { all, added }: Replacement) -> ListenersChanged {
-        let Some(acceptors) = &self.acceptors else { return ListenersChanged::default() };
-        let old = acceptors.listeners();
-        let names = |listeners: &[Arc<ListenerState>]| {
-            listeners.iter().map(|listener| listener.limits.name().to_string()).collect()
-        };
-        let kept: Vec<_> = all.iter().filter(|listener| contains(&old, listener)).cloned().collect();
-        let removed: Vec<_> = old.iter().filter(|listener| !contains(&all, listener)).cloned().collect();
-        let backlog_on_close = self.shared.settings().backlog_on_close;
-        acceptors.set_listeners(all.clone());
-        for acceptor in self.shared.acceptor_addresses() {
-            acceptor.do_send(AddListeners(all.clone()));
-        }
-        for listener in &removed {
-            listener.set_mode(ListenerMode::Removed(backlog_on_close));
-        }
-        if self.shared.status() == Status::Running {
-            all.iter().for_each(|listener| self.shared.emit_opened(listener));
-        }
-        self.shared.set_listeners(all);
-        let changed = ListenersChanged {
-            added: names(&added),
-            removed: names(&removed),
-            changed: Vec::new(),
-            unchanged: names(&kept),
-        };
-        if !changed.is_empty() {
-            info!(pool = self.shared.name(), added = added.len(), removed = removed.len(), "listeners replaced");
-        }
-        changed
-    }
-}
-
-fn contains(listeners: &[Arc<ListenerState>], listener: &Arc<ListenerState>) -> bool {
-    listeners.iter().any(|other| Arc::ptr_eq(other, listener))
 }

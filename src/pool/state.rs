@@ -135,10 +135,11 @@ impl PoolState {
 
     pub(super) fn listeners(&self) -> Vec<ListenerInfo> {
         let info = |listener: &Arc<ListenerState>| {
-            let steps = listener.steps.iter().map(|step| step.info());
+            let current = listener.current();
+            let steps = current.steps.all().iter().map(|step| step.info());
             let expires = steps.clone().filter_map(|step| step.certificate_expires);
             ListenerInfo {
-                name: listener.limits.name().clone(),
+                name: current.limits.name().clone(),
                 address: listener.transport.local_addr(),
                 connections: listener.limits.connections(),
                 max_connections: listener.limits.max(),

@@ -54,6 +54,16 @@ pub enum PoolEvent<'a> {
         /// The address it listens on.
         address: &'a Address,
     },
+    /// An open listener got another name, limit, handshake or option:
+    /// [`set_listeners`](crate::Pool::set_listeners).
+    ListenerChanged {
+        /// The name of the listener.
+        listener: &'a str,
+        /// The name that it had before, which may be the same.
+        previous: &'a str,
+        /// The address it listens on.
+        address: &'a Address,
+    },
     /// A listener was closed.
     ListenerStopped {
         /// The name of the listener.

@@ -42,6 +42,14 @@ impl Observer for Spans {
                 let span = info_span!("listener", pool, listener, %address);
                 self.0.lock().listeners.insert(listener.to_owned(), span);
             }
+            PoolEvent::ListenerChanged { listener, previous, address } if listener != previous => {
+                let span = info_span!("listener", pool, listener, %address);
+                let mut spans = self.0.lock();
+                let removed = spans.listeners.remove(previous);
+                spans.listeners.insert(listener.to_owned(), span);
+                drop(spans);
+                drop(removed);
+            }
             PoolEvent::ListenerStopped { listener, .. } => {
                 let removed = self.0.lock().listeners.remove(listener);
                 drop(removed);

@@ -9,6 +9,7 @@ use actix_acceptor::telemetry::{CloseReason, Observer, PoolEvent, RefusalReason}
 #[derive(Clone, Debug, PartialEq)]
 pub enum RecordedEvent {
     ListenerStarted { listener: String, address: String },
+    ListenerChanged { listener: String, previous: String, address: String },
     ListenerStopped { listener: String, address: String },
     AcceptorStarted(usize),
     AcceptorStopped(usize, String),
@@ -111,6 +112,11 @@ impl Observer for EventRecorder {
             PoolEvent::ListenerStarted { listener, address } => {
                 RecordedEvent::ListenerStarted { listener: listener.to_owned(), address: address.to_string() }
             }
+            PoolEvent::ListenerChanged { listener, previous, address } => RecordedEvent::ListenerChanged {
+                listener: listener.to_owned(),
+                previous: previous.to_owned(),
+                address: address.to_string(),
+            },
             PoolEvent::ListenerStopped { listener, address } => {
                 RecordedEvent::ListenerStopped { listener: listener.to_owned(), address: address.to_string() }
             }

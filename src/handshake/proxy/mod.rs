@@ -55,7 +55,7 @@ const MAX_HEADER: usize = 4_096;
 /// # pool.stop(None).await;
 /// # Ok::<_, Box<dyn std::error::Error>>(()) }).expect("it works");
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 #[must_use = "pass it to `Listener::proxy_protocol`"]
 pub struct ProxyProtocol {
     required: bool,

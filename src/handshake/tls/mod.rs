@@ -169,6 +169,11 @@ impl Tls {
         self.current().expires
     }
 
+    /// Whether this is a clone of the other.
+    pub(super) fn is_same(&self, other: &Tls) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     fn current(&self) -> Arc<Current> {
         self.0.current.load_full()
     }

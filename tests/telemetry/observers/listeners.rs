@@ -96,6 +96,23 @@ async fn only_changed_listeners_are_reported() {
 }
 
 #[actix::test]
+async fn a_renamed_listener_is_reported_with_both_names() {
+    let observer = EventRecorder::new();
+    let builder = AcceptorPool::with_protocol(|_| Echo).observer(observer.clone());
+    let pool = builder.listener(Listener::tcp("127.0.0.1:0").name("before")).start().await.unwrap();
+    let address = pool.local_addrs()[0].to_string();
+    in_time(pool.set_listeners(vec![Listener::tcp(&address).name("after")])).await.unwrap();
+    in_time(pool.set_listeners(vec![Listener::tcp(&address).name("after")])).await.unwrap();
+    in_time(pool.stop(None)).await;
+    let (listener, previous) = ("after".to_owned(), "before".to_owned());
+    let changed = RecordedEvent::ListenerChanged { listener: listener.clone(), previous, address: address.clone() };
+    let stopped = RecordedEvent::ListenerStopped { listener, address };
+    let of_listeners = |seen: &RecordedEvent| *seen == changed || *seen == stopped;
+    let seen: Vec<_> = observer.seen().into_iter().filter(of_listeners).collect();
+    assert_eq!(seen, [changed, stopped]);
+}
+
+#[actix::test]
 async fn a_start_that_fails_closes_what_it_had_opened() {
     let observer = EventRecorder::new();
     let (transport, script_handle) = ScriptedTransport::in_memory();

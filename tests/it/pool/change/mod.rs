@@ -5,4 +5,5 @@ mod at_once;
 mod behaviour;
 mod later;
 mod listeners;
+mod open_listeners;
 mod refused;

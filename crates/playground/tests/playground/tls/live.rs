@@ -79,9 +79,11 @@ fn tls_ports_are_added_and_removed() {
             let list = playground.json("list");
             assert_eq!(list[1]["listener"], json!(url), "{what}: {list}");
 
-            // An open port cannot switch between TCP and TLS: it is an error and nothing changes.
-            let answer = playground.command(&format!("set listen tcp://{at}"));
-            assert!(answer.starts_with("error: ") && answer.contains("handshake"), "{what}: {answer}");
+            // An open port switches between TCP and TLS for new connections.
+            assert_eq!(playground.command(&format!("set listen tcp://{at}")), "ok", "{what}");
+            assert_eq!(listeners(&playground), [format!("tcp://{at}")], "{what}");
+            assert_eq!(Client::connect(at, Wire::Lines).ask("!tls"), "none", "{what}");
+            assert_eq!(playground.command(&format!("set listen tls://{at}")), "ok", "{what}");
             assert_eq!(listeners(&playground), std::slice::from_ref(url), "{what}");
             assert_eq!(certs.connect_at(at, Wire::Lines).ask("hello"), "hello", "{what}");
 

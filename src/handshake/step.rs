@@ -1,0 +1,54 @@
+//! [`Step`], a handshake step of a listener that can be compared with another one.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+
+use super::Handshake;
+#[cfg(feature = "proxy-protocol")]
+use super::ProxyProtocol;
+#[cfg(any(feature = "native-tls", feature = "rustls"))]
+use super::Tls;
+
+/// A handshake step that the user has added to a listener.
+#[derive(Clone)]
+pub(crate) struct Step {
+    handshake: Arc<dyn Handshake>,
+    /// The same value. Its type tells whether it can be compared.
+    value: Arc<dyn Any + Send + Sync>,
+}
+
+impl Step {
+    pub(crate) fn new(step: impl Handshake) -> Self {
+        let step = Arc::new(step);
+        Step { handshake: step.clone(), value: step }
+    }
+
+    pub(crate) fn handshake(&self) -> &Arc<dyn Handshake> {
+        &self.handshake
+    }
+}
+
+/// Clones of one `Tls` are equal, and so are equal descriptions of the PROXY protocol. Of other steps nothing is known:
+/// each is equal to itself only.
+impl PartialEq for Step {
+    fn eq(&self, other: &Self) -> bool {
+        #[cfg(any(feature = "native-tls", feature = "rustls"))]
+        if let (Some(one), Some(other)) = (self.value.downcast_ref::<Tls>(), other.value.downcast_ref::<Tls>()) {
+            return one.is_same(other);
+        }
+        #[cfg(feature = "proxy-protocol")]
+        if let (Some(one), Some(other)) =
+            (self.value.downcast_ref::<ProxyProtocol>(), other.value.downcast_ref::<ProxyProtocol>())
+        {
+            return one == other;
+        }
+        Arc::ptr_eq(&self.value, &other.value)
+    }
+}
+
+impl fmt::Debug for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Step")
+    }
+}

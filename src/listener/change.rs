@@ -1,0 +1,101 @@
+//! [`ListenerChange`], what is asked of a listener that is open: checked first, then applied.
+
+use std::sync::Arc;
+
+use super::change_options::OptionError;
+use super::{ListenerState, SocketOptions, Steps};
+use crate::error::{InvalidSetting, StartError};
+use crate::handshake::Step;
+
+/// A listener that stays open, with the settings that it is to have.
+pub(crate) struct ListenerChange {
+    listener: Arc<ListenerState>,
+    name: Arc<str>,
+    max_connections: Option<usize>,
+    steps: Steps,
+    options: SocketOptions,
+    before: Arc<SocketOptions>,
+}
+
+impl ListenerChange {
+    /// # Errors
+    /// An option that cannot be changed while the socket is open. Nothing has changed.
+    pub(super) fn new(
+        listener: Arc<ListenerState>,
+        name: Option<Arc<str>>,
+        max_connections: Option<usize>,
+        proxy: Option<Step>,
+        steps: Vec<Step>,
+        options: SocketOptions,
+    ) -> Result<Self, StartError> {
+        let name = name.unwrap_or_else(|| listener.transport.local_addr().to_string().into());
+        let steps = Steps::new(proxy, listener.transport_steps(), steps);
+        let before = listener.transport.options();
+        let change = ListenerChange { listener, name, max_connections, steps, options, before };
+        match change.listener.transport.check_options(&change.options) {
+            Ok(()) => Ok(change),
+            Err(error) => Err(change.error(error)),
+        }
+    }
+
+    pub(crate) fn listener(&self) -> &Arc<ListenerState> {
+        &self.listener
+    }
+
+    /// Applies everything but the options of the socket. Returns whether anything has changed.
+    pub(crate) fn apply(self) -> bool {
+        let current = self.listener.current();
+        let renamed = *current.limits.name() != self.name;
+        let limited = self.listener.limits.max() != self.max_connections;
+        let stepped = !self.steps.is_same(&current.steps);
+        let is_changed = renamed || limited || stepped || self.changes_options();
+        if is_changed {
+            self.listener.replace(self.name, self.steps);
+        }
+        // Last: a raised limit wakes acceptors, and what they accept then is to find the new name and steps.
+        if limited {
+            self.listener.limits.set_max(self.max_connections);
+        }
+        is_changed
+    }
+
+    fn changes_options(&self) -> bool {
+        self.listener.transport.changes(&self.before, &self.options)
+    }
+
+    fn set_options(&self) -> Result<(), StartError> {
+        self.listener.transport.set_options(&self.before, &self.options).map_err(|error| {
+            self.reset_options();
+            self.error(error)
+        })
+    }
+
+    /// Restores the options, as far as the system does it.
+    fn reset_options(&self) {
+        let _ = self.listener.transport.set_options(&self.options, &self.before);
+    }
+
+    /// The error with the name of the listener.
+    fn error(&self, error: OptionError) -> StartError {
+        match error {
+            OptionError::Invalid(InvalidSetting { setting, why }) => {
+                InvalidSetting::new(setting, format!("listener {:?}: {why}", self.name)).into()
+            }
+            OptionError::System(setting, source) => {
+                StartError::SystemError { what: format!("{setting} of listener {:?}", self.name), source }
+            }
+        }
+    }
+}
+
+/// Changes the options of all open sockets or of none.
+pub(crate) fn set_all_options(changes: &[ListenerChange]) -> Result<(), StartError> {
+    let changes: Vec<_> = changes.iter().filter(|change| change.changes_options()).collect();
+    for (index, change) in changes.iter().enumerate() {
+        if let Err(error) = change.set_options() {
+            changes[..index].iter().for_each(|change| change.reset_options());
+            return Err(error);
+        }
+    }
+    Ok(())
+}

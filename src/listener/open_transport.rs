@@ -1,0 +1,91 @@
+//! [`OpenTransport`], the transport of a listener: a socket whose options can be changed, or a user-defined one.
+
+use std::any::Any;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use super::change_options::{OptionError, OptionResult};
+#[cfg(unix)]
+use super::Unix;
+use super::{ListenerKind, SocketOptions, Tcp, Transport};
+
+pub(crate) enum OpenTransport {
+    Tcp(Tcp),
+    #[cfg(unix)]
+    Unix(Unix),
+    Other(Box<dyn Transport>),
+}
+
+impl OpenTransport {
+    /// Recognizes the sockets of this crate.
+    pub(super) fn of<T: Transport>(transport: T) -> Self {
+        let mut transport = Some(transport);
+        let any: &mut dyn Any = &mut transport;
+        if let Some(tcp) = any.downcast_mut::<Option<Tcp>>().and_then(Option::take) {
+            return OpenTransport::Tcp(tcp);
+        }
+        #[cfg(unix)]
+        if let Some(unix) = any.downcast_mut::<Option<Unix>>().and_then(Option::take) {
+            return OpenTransport::Unix(unix);
+        }
+        OpenTransport::Other(Box::new(transport.expect("taken only if it is a socket")))
+    }
+
+    /// Whether the system chose the port.
+    pub(super) fn has_system_port(&self) -> bool {
+        matches!(self, OpenTransport::Tcp(tcp) if tcp.has_system_port())
+    }
+
+    /// The options in force.
+    pub(super) fn options(&self) -> Arc<SocketOptions> {
+        match self {
+            OpenTransport::Tcp(tcp) => tcp.options(),
+            #[cfg(unix)]
+            OpenTransport::Unix(unix) => unix.options(),
+            OpenTransport::Other(_) => Arc::default(),
+        }
+    }
+
+    /// Whether the options of the open socket can be changed to these. Changes nothing.
+    pub(super) fn check_options(&self, options: &SocketOptions) -> OptionResult {
+        match self {
+            OpenTransport::Tcp(tcp) => tcp.check_options(options),
+            #[cfg(unix)]
+            OpenTransport::Unix(unix) => unix.check_options(options),
+            OpenTransport::Other(_) => match options.invalid_setting(ListenerKind::Transport) {
+                None => Ok(()),
+                Some(invalid) => Err(OptionError::Invalid(invalid)),
+            },
+        }
+    }
+
+    /// Whether it makes a difference which of these options the socket has.
+    pub(super) fn changes(&self, before: &SocketOptions, options: &SocketOptions) -> bool {
+        let address = self.local_addr().ip();
+        let has_dual_stack = address.is_some_and(|ip| ip.is_ipv6() && ip.is_unspecified());
+        before.normalized(has_dual_stack) != options.normalized(has_dual_stack)
+    }
+
+    /// Changes the options of the open socket, which stays open. On an error some may have changed.
+    pub(super) fn set_options(&self, before: &SocketOptions, options: &SocketOptions) -> OptionResult {
+        match self {
+            OpenTransport::Tcp(tcp) => tcp.set_options(before, options),
+            #[cfg(unix)]
+            OpenTransport::Unix(unix) => unix.set_options(before, options),
+            OpenTransport::Other(_) => Ok(()),
+        }
+    }
+}
+
+impl Deref for OpenTransport {
+    type Target = dyn Transport;
+
+    fn deref(&self) -> &Self::Target {
+        match self {
+            OpenTransport::Tcp(tcp) => tcp,
+            #[cfg(unix)]
+            OpenTransport::Unix(unix) => unix,
+            OpenTransport::Other(transport) => &**transport,
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! [`Steps`], the handshake steps of a listener.
+
+use std::sync::Arc;
+
+use crate::handshake::{Handshake, Step};
+
+/// The handshake steps of a listener, in order: the PROXY header, those of the transport, those of the user.
+#[derive(Default)]
+pub(crate) struct Steps {
+    proxy: Option<Step>,
+    added: Vec<Step>,
+    all: Vec<Arc<dyn Handshake>>,
+}
+
+impl Steps {
+    pub(super) fn new(proxy: Option<Step>, transport: &[Arc<dyn Handshake>], added: Vec<Step>) -> Self {
+        let first = proxy.iter().map(Step::handshake);
+        let all = first.chain(transport).chain(added.iter().map(Step::handshake)).cloned().collect();
+        Steps { proxy, added, all }
+    }
+
+    pub(crate) fn all(&self) -> &[Arc<dyn Handshake>] {
+        &self.all
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    /// Whether the user asked for the same steps. Those of the transport do not change.
+    pub(super) fn is_same(&self, other: &Steps) -> bool {
+        (&self.proxy, &self.added) == (&other.proxy, &other.added)
+    }
+}

@@ -1,0 +1,117 @@
+//! Replaces the listeners of a running pool, all or none.
+//!
+//! ```text
+//! open the new ones ─▶ check the open ones ─▶ set socket options ─▶ name, limit, steps ─▶ close those not in the list
+//! └──────────────── any error: nothing has changed ──────────────┘ └───────────────── cannot fail ─────────────────┘
+//! ```
+
+use std::future::Future;
+use std::sync::Arc;
+
+use actix::prelude::*;
+use tracing::info;
+
+use super::suspend::close_all;
+use super::{AcceptorPool, ListenersChanged, Status};
+use crate::acceptor::AddListeners;
+use crate::error::{InvalidSetting, StartError};
+use crate::listener::{open_listeners, set_all_options, Listener, ListenerChange, ListenerMode, ListenerState, Opened};
+
+/// Replaces the listeners.
+#[derive(Message)]
+#[rtype(result = "Result<ListenersChanged, StartError>")]
+pub(super) struct SetListeners(pub(super) Vec<Listener>);
+
+/// The listeners of the list, all open.
+pub(super) struct Replacement {
+    all: Vec<Arc<ListenerState>>,
+    added: Vec<Arc<ListenerState>>,
+    kept: Vec<ListenerChange>,
+}
+
+impl Replacement {
+    fn of(opened: Vec<Opened>) -> Self {
+        let all = opened.iter().map(|opened| opened.listener().clone()).collect();
+        let (mut added, mut kept) = (Vec::new(), Vec::new());
+        opened.into_iter().for_each(|opened| match opened {
+            Opened::New(listener) => added.push(listener),
+            Opened::Kept(change) => kept.push(*change),
+        });
+        Replacement { all, added, kept }
+    }
+}
+
+impl Handler<SetListeners> for AcceptorPool {
+    type Result = AtomicResponse<Self, Result<ListenersChanged, StartError>>;
+
+    fn handle(&mut self, message: SetListeners, _: &mut Context<Self>) -> Self::Result {
+        let opening = self.open_replacement(message.0);
+        AtomicResponse::new(Box::pin(
+            opening.into_actor(self).map(|opened, pool, _| opened.map(|opened| pool.replace_listeners(opened))),
+        ))
+    }
+}
+
+impl AcceptorPool {
+    /// Opens the listeners that are not open yet and sets the options of the others, all or none.
+    pub(super) fn open_replacement(
+        &self,
+        listeners: Vec<Listener>,
+    ) -> impl Future<Output = Result<Replacement, StartError>> + 'static {
+        let acceptors = self.acceptors.clone().filter(|_| self.draining.is_none());
+        let (limits, limit, status) = (self.shared.limits().clone(), self.start_timeout, self.shared.status());
+        async move {
+            let Some(acceptors) = acceptors else { return Err(StartError::ListenerClosed) };
+            if listeners.is_empty() {
+                let invalid = InvalidSetting::new("listener", "at least one is required (got none)");
+                return Err(StartError::InvalidSetting(invalid));
+            }
+            let opened = open_listeners(listeners, &limits, limit, &acceptors.listeners()).await?;
+            let replacement = Replacement::of(opened);
+            if let Status::Suspended(mode) = status {
+                close_all(replacement.added.clone(), mode, ListenerMode::Accepting).await?;
+            }
+            set_all_options(&replacement.kept)?;
+            Ok(replacement)
+        }
+    }
+
+    /// Applies what is left, which cannot fail.
+    pub(super) fn replace_listeners(&mut self, Replacement { all, added, kept }: Replacement) -> ListenersChanged {
+        let Some(acceptors) = &self.acceptors else { return ListenersChanged::default() };
+        let old = acceptors.listeners();
+        let removed: Vec<_> = old.iter().filter(|listener| !contains(&all, listener)).cloned().collect();
+        let mut report =
+            ListenersChanged { added: names(&added), removed: names(&removed), ..ListenersChanged::default() };
+        for change in kept {
+            let listener = change.listener().clone();
+            let names = if change.apply() { &mut report.changed } else { &mut report.unchanged };
+            names.push(listener.name().to_string());
+        }
+        acceptors.set_listeners(all.clone());
+        for acceptor in self.shared.acceptor_addresses() {
+            acceptor.do_send(AddListeners(all.clone()));
+        }
+        let backlog_on_close = self.shared.settings().backlog_on_close;
+        for listener in &removed {
+            listener.set_mode(ListenerMode::Removed(backlog_on_close));
+        }
+        if self.shared.status() == Status::Running {
+            added.iter().for_each(|listener| self.shared.emit_opened(listener));
+        }
+        self.shared.set_listeners(all);
+        if !report.is_empty() {
+            let (added, removed, changed) = (report.added.len(), report.removed.len(), report.changed.len());
+            info!(pool = self.shared.name(), added, removed, changed, "listeners replaced");
+        }
+        report
+    }
+}
+
+fn names(listeners: &[Arc<ListenerState>]) -> Vec<String> {
+    listeners.iter().map(|listener| listener.name().to_string()).collect()
+}
+
+fn contains(listeners: &[Arc<ListenerState>], listener: &Arc<ListenerState>) -> bool {
+    listeners.iter().any(|other| Arc::ptr_eq(other, listener))
+}
