@@ -24,6 +24,15 @@ impl Step {
         Step { handshake: step.clone(), value: step }
     }
 
+    /// Whether the other does the same: it is equal, or it is a TLS with the same settings, certificates and keys.
+    pub(crate) fn is_alike(&self, other: &Step) -> bool {
+        #[cfg(any(feature = "native-tls", feature = "rustls"))]
+        if let (Some(one), Some(other)) = (self.value.downcast_ref::<Tls>(), other.value.downcast_ref::<Tls>()) {
+            return one.is_alike(other);
+        }
+        self == other
+    }
+
     pub(crate) fn handshake(&self) -> &Arc<dyn Handshake> {
         &self.handshake
     }

@@ -47,9 +47,10 @@ impl ListenerChange {
         let current = self.listener.current();
         let renamed = *current.limits.name() != self.name;
         let limited = self.listener.limits.max() != self.max_connections;
-        let stepped = !self.steps.is_same(&current.steps);
+        let stepped = !self.steps.is_alike(&current.steps);
         let is_changed = renamed || limited || stepped || self.changes_options();
-        if is_changed {
+        // Steps that only do the same are replaced as well: the new ones are those that the caller may reload.
+        if is_changed || !self.steps.is_same(&current.steps) {
             self.listener.replace(self.name, self.steps);
         }
         // Last: a raised limit wakes acceptors, and what they accept then is to find the new name and steps.

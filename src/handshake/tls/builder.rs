@@ -235,7 +235,7 @@ impl TlsBuilder {
     /// Uses a user-defined configuration.
     pub(super) fn external(mut self, config: Config) -> Tls {
         self.0.identity = Identity::External;
-        self.into_tls(Current { config, expires: None })
+        self.into_tls(Current { config, expires: None, fingerprint: None })
     }
 }
 
@@ -265,13 +265,16 @@ impl TlsConfig {
         if self.watched && self.files().is_empty() {
             return Err(InvalidSetting::new("watch", "no files to watch; call `files` or `pkcs12_file`").into());
         }
+        let fingerprint = self.fingerprint();
         let config = match self.backend {
             #[cfg(feature = "native-tls")]
             TlsBackend::Native => Config::Native(native::configure(self)?),
             #[cfg(feature = "rustls")]
             TlsBackend::Rustls => Config::Rustls(rustls::configure(self)?),
         };
-        Ok(Current { config, expires: self.expires()? })
+        let expires = self.expires()?;
+        let fingerprint = fingerprint.filter(|before| self.fingerprint() == Some(*before));
+        Ok(Current { config, expires, fingerprint })
     }
 
     /// When the first of the server's certificates expires.

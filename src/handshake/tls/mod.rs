@@ -8,6 +8,7 @@
 mod builder;
 mod certificate;
 mod error;
+mod fingerprint;
 #[cfg(feature = "rustls")]
 mod hello;
 #[cfg(feature = "native-tls")]
@@ -104,6 +105,8 @@ struct Inner {
 struct Current {
     config: Config,
     expires: Option<SystemTime>,
+    /// See [`TlsConfig::fingerprint`]. `None` if the files changed while they were read.
+    fingerprint: Option<u64>,
 }
 
 enum Config {
@@ -172,6 +175,12 @@ impl Tls {
     /// Whether this is a clone of the other.
     pub(super) fn is_same(&self, other: &Tls) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Whether this presents the same as the other: the same settings, certificates and keys, also if they were read again.
+    pub(super) fn is_alike(&self, other: &Tls) -> bool {
+        let (one, other_one) = (self.current().fingerprint, other.current().fingerprint);
+        self.is_same(other) || (one.is_some() && one == other_one)
     }
 
     fn current(&self) -> Arc<Current> {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use actix_acceptor::{Drain, PoolConfig};
 use serde_json::json;
+use support::pki::Pki;
 use support::*;
 use tokio::net::UnixStream;
 
@@ -95,5 +96,59 @@ async fn a_file_is_read_again_for_a_reload() {
     std::fs::write(&file, r#"{ "settings": { "max_connections": 20 } }"#).unwrap();
     let reloaded = in_time(pool.reload(&PoolConfig::load(&file).unwrap())).await.unwrap();
     assert_eq!(reloaded.to_string(), "max_connections: 10 -> 20");
+    in_time(pool.stop(Duration::ZERO)).await;
+}
+
+#[actix::test]
+async fn a_reload_reads_certificates_again() {
+    let pki = Pki::generate();
+    pki.issue_as("first.example", "server");
+    let file = pki.file("pool.toml");
+    let listener = "address = 'tls://127.0.0.1:0', name = 'tls'";
+    for backend in ["rustls", "native-tls"] {
+        pki.issue_as("first.example", "server");
+        let tls = format!("cert = 'server.pem', key = 'server.key', backend = '{backend}'");
+        std::fs::write(&file, format!("listeners = [{{ {listener}, tls = {{ {tls} }} }}]")).unwrap();
+        let pool = start(&PoolConfig::load(&file).unwrap()).await.unwrap();
+        let (reload, address) = (|| async { pool.reload(&PoolConfig::load(&file).unwrap()).await }, pool.local_addr());
+        let mut before = Peer(pki.connect(connect(&pool).await.0, "first.example").await.unwrap());
+        before.echo("before\n").await;
+
+        // The same files: nothing has changed.
+        let reloaded = in_time(reload()).await.unwrap();
+        assert!(reloaded.is_empty(), "{backend}: {reloaded}");
+        // A key that does not match: the old certificate stays.
+        pki.issue_as("second.example", "other");
+        std::fs::copy(pki.file("other.pem"), pki.file("server.pem")).unwrap();
+        let error = in_time(reload()).await.unwrap_err().to_string();
+        assert!(error.contains("listeners[0].tls") && error.contains("server.pem"), "{backend}: {error}");
+        pki.connect(connect(&pool).await.0, "first.example").await.unwrap();
+        // A new pair: new connections get it, on the same port.
+        std::fs::copy(pki.file("other.key"), pki.file("server.key")).unwrap();
+        let reloaded = in_time(reload()).await.unwrap();
+        assert_eq!((reloaded.listeners.changed.as_slice(), pool.local_addr()), (&["tls".to_owned()][..], address));
+        Peer(pki.connect(connect(&pool).await.0, "second.example").await.unwrap()).echo("after\n").await;
+        before.echo("still there\n").await;
+        in_time(pool.stop(Duration::ZERO)).await;
+    }
+}
+
+#[actix::test]
+async fn a_reload_changes_an_open_listener() {
+    let listener =
+        |options: &str| toml(&format!("listeners = [{{ address = 'tcp://127.0.0.1:0', name = 'a', {options} }}]"));
+    let pool = start(&listener("max_connections = 5")).await.unwrap();
+    let address = pool.local_addr();
+    let mut before = connect(&pool).await;
+    before.echo("before\n").await;
+    let trusted = "{ mode = 'required', trusted = ['127.0.0.0/8'] }";
+    let reloaded = in_time(pool.reload(&listener(&format!("max_connections = 6, proxy_protocol = {trusted}")))).await;
+    assert_eq!(reloaded.unwrap().listeners.changed, ["a"]);
+    assert_eq!((pool.local_addr(), pool.listeners()[0].max_connections), (address, Some(6)));
+    before.echo("still there\n").await;
+    let mut after = connect(&pool).await;
+    after.send("PROXY TCP4 203.0.113.7 198.51.100.1 4711 443\r\n").await;
+    after.echo("after\n").await;
+    assert_eq!(pool.list()[1].peer.to_string(), "203.0.113.7:4711");
     in_time(pool.stop(Duration::ZERO)).await;
 }
