@@ -25,7 +25,7 @@ use crate::config::{Changed, Settings, SettingsPatch};
 use crate::error::{PoolEnded, PoolError, SettingsError, StartError, SuspendError, WaitError};
 use crate::listener::Listener;
 use crate::net::Address;
-use crate::registry::{ConnectionInfo, ConnectionState, Registry, Signals};
+use crate::registry::{ConnectionInfo, ConnectionState, Signals};
 use crate::telemetry::ConnectionId;
 
 /// A handle to a running pool: cheap to clone, usable from any thread. Dropping it does not stop the pool.
@@ -103,11 +103,10 @@ impl<A> Pool<A> {
 
     /// Every live connection, in the order of acceptance.
     pub fn list(&self) -> Vec<ConnectionInfo> {
-        let infos = |registry: &Arc<Registry>| {
-            let connections = registry.connections();
-            connections.iter().map(|connection| registry.info(connection)).collect::<Vec<_>>()
-        };
-        let mut list: Vec<_> = self.shared.registries().all().iter().flat_map(infos).collect();
+        let registries = self.shared.registries();
+        let mut list = Vec::with_capacity(registries.live());
+        registries.all().iter().for_each(|registry| registry.append_infos(&mut list));
+        // Each registry's part is sorted: this merges them.
         list.sort_by_key(|connection| connection.id);
         list
     }
@@ -364,7 +363,7 @@ impl<A> Pool<A> {
     }
 
     pub(super) fn connection(&self, id: ConnectionId) -> Option<Arc<ConnectionState>> {
-        self.shared.registries().all().iter().find_map(|registry| registry.find(id))
+        self.shared.registries().find(id)
     }
 }
 

@@ -235,7 +235,7 @@ impl PoolState {
             registry.drain(deadline);
         }
         // The deadline may be nearer than that of an earlier call: who waits for the last connection looks at it again.
-        self.registries.shared().changed.notify_waiters();
+        self.registries.shared().settled.notify_waiters();
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -245,7 +245,7 @@ impl PoolState {
     /// Waits until no connection is left. Returns `give_up` after the last flush at the deadline at the latest.
     pub(super) async fn wait_until_empty(&self, give_up: Duration) {
         loop {
-            let mut changed = pin!(self.registries.shared().changed.notified());
+            let mut changed = pin!(self.registries.shared().settled.notified());
             changed.as_mut().enable();
             if self.registries.shared().unsettled() == 0 {
                 return;

@@ -3,8 +3,6 @@
 //! A registry has an entry with the actor's address for each live connection. A message to all connections is sent to these
 //! addresses one by one, and never waits for a mailbox.
 
-use std::sync::Arc;
-
 use actix::dev::ToEnvelope;
 use actix::prelude::SendError as MailboxError;
 use actix::prelude::*;
@@ -26,14 +24,13 @@ impl<A: Actor> Pool<A> {
 
     /// The addresses of all connections' actors, in the order of acceptance.
     pub fn addresses(&self) -> Vec<(ConnectionId, Addr<A>)> {
-        self.all_connections().iter().filter_map(|entry| Some((entry.id(), address(entry)?))).collect()
-    }
-
-    fn all_connections(&self) -> Vec<Arc<ConnectionState>> {
-        let mut all: Vec<_> =
-            self.shared.registries().all().iter().flat_map(|registry| registry.connections()).collect();
-        all.sort_by_key(|entry| entry.id());
-        all
+        let mut addresses = Vec::new();
+        for registry in self.shared.registries().all() {
+            registry.for_each(|entry| addresses.extend(address(entry).map(|address| (entry.id(), address))));
+        }
+        // Each registry's part is sorted: this merges them.
+        addresses.sort_by_key(|(id, _)| *id);
+        addresses
     }
 
     /// Sends a message to every connection. `message` makes one per connection, before any lock is taken.
@@ -45,14 +42,19 @@ impl<A: Actor> Pool<A> {
         A::Context: ToEnvelope<A, M>,
     {
         let mut report = BroadcastReport::default();
-        for entry in self.all_connections() {
-            let message = message();
-            match entry.with_sender(|| address::<A>(&entry), |address| address.try_send(message)) {
-                Some(Ok(())) => report.delivered += 1,
-                Some(Err(MailboxError::Full(_))) => report.full.push(entry.id()),
-                Some(Err(MailboxError::Closed(_))) | None => {}
-            }
+        for registry in self.shared.registries().all() {
+            let mail = registry.defer_mail();
+            registry.for_each(|entry| {
+                let message = message();
+                mail.expect(entry);
+                match entry.with_sender(|| address::<A>(entry), |address| address.try_send(message)) {
+                    Some(Ok(())) => report.delivered += 1,
+                    Some(Err(MailboxError::Full(_))) => report.full.push(entry.id()),
+                    Some(Err(MailboxError::Closed(_))) | None => {}
+                }
+            });
         }
+        report.full.sort_unstable();
         report
     }
 }

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::{ConnectionState, Registry};
 use crate::net::Address;
 use crate::telemetry::ConnectionId;
@@ -30,19 +32,31 @@ pub struct ConnectionInfo {
 }
 
 impl Registry {
+    /// The numbers of a connection.
     pub(crate) fn info(&self, state: &ConnectionState) -> ConnectionInfo {
-        let idle = Duration::from_millis(self.clock().exact().saturating_sub(state.last_read()));
-        let age = state.age();
-        ConnectionInfo {
-            id: state.id(),
-            peer: state.peer().clone(),
-            listener: state.listener_name().clone(),
-            age,
-            // The time of the last tick, which counts as that of the last read, may be before the accept.
-            idle: idle.min(age),
-            bytes_in: state.bytes_in(),
-            bytes_out: state.bytes_out(),
-            packets: state.packets(),
-        }
+        info(state, self.clock().exact(), Instant::now())
+    }
+
+    /// Appends the numbers of all live connections, in the order of their ids.
+    pub(crate) fn append_infos(&self, infos: &mut Vec<ConnectionInfo>) {
+        let (clock, now) = (self.clock().exact(), Instant::now());
+        self.for_each(|state| infos.push(info(state, clock, now)));
+    }
+}
+
+/// `clock` is the time of the registry's clock.
+fn info(state: &ConnectionState, clock: u64, now: Instant) -> ConnectionInfo {
+    let idle = Duration::from_millis(clock.saturating_sub(state.last_read()));
+    let age = state.age_at(now);
+    ConnectionInfo {
+        id: state.id(),
+        peer: state.peer().clone(),
+        listener: state.listener_name().clone(),
+        age,
+        // The time of the last tick, which counts as that of the last read, may be before the accept.
+        idle: idle.min(age),
+        bytes_in: state.bytes_in(),
+        bytes_out: state.bytes_out(),
+        packets: state.packets(),
     }
 }

@@ -11,21 +11,21 @@
 //! atomics of its own [`ConnectionState`] and of the arbiter's [`Activity`].
 
 mod activity;
+mod drain;
+mod entries;
 mod guard;
 mod info;
 mod registries;
 mod signals;
 mod state;
 mod tick;
+mod wake;
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::*};
 use std::sync::Arc;
-use std::time::Duration;
 
 use parking_lot::Mutex;
-use slab::Slab;
 use tokio::sync::Notify;
-use tokio::time::Instant;
 
 use crate::limits::{Limits, PeerPermit, Permit};
 use crate::net::Address;
@@ -35,9 +35,13 @@ use crate::telemetry::{
 use crate::time::{resolution, Clock, Timeouts};
 
 pub(crate) use activity::{Activity, ActivityGuard, ActivitySnapshot, WatchdogParker};
+use drain::DrainProgress;
+pub(crate) use drain::FINAL_FLUSH;
+use entries::Entries;
 pub(crate) use guard::ConnectionGuard;
 pub use info::ConnectionInfo;
 pub(crate) use registries::Registries;
+use signals::AtomicSignals;
 pub(crate) use signals::Signals;
 pub(crate) use state::ConnectionState;
 pub(crate) use tick::run as run_tick;
@@ -49,7 +53,10 @@ pub(crate) struct Registry {
     live: AtomicUsize,
     clock: Clock,
     activity: Activity,
-    /// Wakes the tick: at the first connection, for a shorter timeout, for a drain, and at the last connection of a drain.
+    /// Signals that were set without waking the connections. The tick's task does that.
+    unwoken: AtomicSignals,
+    /// Wakes the tick: at the first connection, for a shorter timeout, for signals in `unwoken`, for a drain, and at the last
+    /// connection of a drain.
     wake_tick: Notify,
     shared: Arc<RegistryShared>,
 }
@@ -65,6 +72,8 @@ pub(crate) struct RegistryShared {
     unsettled: AtomicUsize,
     /// Notified whenever a connection was registered or its end was fully reported.
     pub(crate) changed: Notify,
+    /// Notified when the last of them was fully reported, and when the deadline of a drain has changed.
+    pub(crate) settled: Notify,
     /// How many times an arbiter was blocked.
     blocked: AtomicU64,
     pub(crate) watchdog: WatchdogParker,
@@ -72,7 +81,7 @@ pub(crate) struct RegistryShared {
 
 #[derive(Debug, Default)]
 struct Contents {
-    connections: Slab<Arc<ConnectionState>>,
+    connections: Entries,
     totals: Totals,
     drain: Option<DrainProgress>,
 }
@@ -88,19 +97,9 @@ pub(crate) struct Totals {
     pub(crate) bytes_out: u64,
 }
 
-/// How long sending the queued bytes may take once a drain's deadline has passed.
-pub(crate) const FINAL_FLUSH: Duration = Duration::from_millis(500);
-
-/// A drain in progress, and its result so far.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct DrainProgress {
-    /// When the remaining connections are ended; `None` for never.
-    pub(crate) deadline: Option<Instant>,
-    /// There is no grace period: connections are not notified, and queued bytes are not sent.
-    immediate: bool,
-    pub(crate) asked: usize,
-    pub(crate) forced: usize,
-}
+/// How many entries are copied under one lock. Copying them takes about 2 us, so a walk over all entries does not hold up
+/// accepts. Their buffer is small enough to be allocated without the allocator merging its free blocks.
+const CHUNK: usize = 64;
 
 impl RegistryShared {
     pub(crate) fn new(observers: Observers, alarms: Vec<Alarm>) -> Arc<Self> {
@@ -111,6 +110,7 @@ impl RegistryShared {
             close_log: CloseLogThrottle::default(),
             unsettled: AtomicUsize::new(0),
             changed: Notify::new(),
+            settled: Notify::new(),
             blocked: AtomicU64::new(0),
             watchdog: WatchdogParker::default(),
         })
@@ -127,7 +127,9 @@ impl RegistryShared {
 
     /// Records that the end of a connection was reported, and its permit and counts were given back.
     fn settle(&self) {
-        self.unsettled.fetch_sub(1, AcqRel);
+        if self.unsettled.fetch_sub(1, AcqRel) == 1 {
+            self.settled.notify_waiters();
+        }
         self.changed.notify_waiters();
     }
 
@@ -147,6 +149,7 @@ impl Registry {
             live: AtomicUsize::new(0),
             clock: Clock::new(),
             activity: Activity::default(),
+            unwoken: AtomicSignals::default(),
             wake_tick: Notify::new(),
             shared,
         })
@@ -178,19 +181,18 @@ impl Registry {
         peer_permit: PeerPermit,
         timeouts: Timeouts,
     ) -> ConnectionGuard {
-        let id = ConnectionId(self.shared.last_id.fetch_add(1, Relaxed) + 1);
         self.shared.unsettled.fetch_add(1, AcqRel);
         let mut contents = self.contents.lock();
+        // Under the lock, so that the ids of a registry ascend.
+        let id = ConnectionId(self.shared.last_id.fetch_add(1, Relaxed) + 1);
         let is_first = contents.connections.is_empty();
         if is_first {
             self.clock.catch_up();
         }
         let shortest = timeouts.shortest();
         self.request_tick(shortest);
-        let slot = contents.connections.vacant_entry();
-        let state =
-            Arc::new(ConnectionState::new(id, slot.key(), peer, permit, peer_permit, shortest, self.clock.now()));
-        slot.insert(state.clone());
+        let state = Arc::new(ConnectionState::new(id, peer, permit, peer_permit, shortest, self.clock.now()));
+        contents.connections.push(state.clone());
         contents.totals.accepted += 1;
         if let Some(drain) = &mut contents.drain {
             drain.asked += 1;
@@ -250,7 +252,7 @@ impl Registry {
 
     fn remove_with(&self, state: &ConnectionState, count: impl FnOnce(&mut Contents)) {
         let mut contents = self.contents.lock();
-        contents.connections.try_remove(state.key());
+        contents.connections.remove(state.id());
         count(&mut contents);
         contents.totals.bytes_in += state.bytes_in();
         contents.totals.bytes_out += state.bytes_out();
@@ -262,69 +264,23 @@ impl Registry {
         }
     }
 
-    /// Notifies every connection of the shutdown, and ends those that are left at the deadline.
-    ///
-    /// A second call can only make the deadline earlier.
-    pub(crate) fn drain(&self, deadline: Option<Instant>) {
-        let mut contents = self.contents.lock();
-        let Contents { connections, drain, .. } = &mut *contents;
-        let now = Instant::now();
-        let immediate = deadline.is_some_and(|deadline| deadline <= now);
-        match drain {
-            Some(drain) => {
-                drain.deadline = drain.deadline.into_iter().chain(deadline).min();
-                drain.immediate |= immediate;
-            }
-            None => {
-                *drain = Some(DrainProgress { deadline, immediate, asked: connections.len(), forced: 0 });
-                if !immediate {
-                    for (_, state) in connections.iter() {
-                        state.signal(Signals::DRAIN);
-                    }
-                }
-            }
-        }
-        drop(contents);
-        self.enforce_deadline(now);
-        self.wake_tick();
-    }
-
-    /// Ends the connections that are left after the deadline of a drain: first after sending their queued bytes, then, after
-    /// [`FINAL_FLUSH`], at once.
-    pub(crate) fn enforce_deadline(&self, now: Instant) {
-        let contents = self.contents.lock();
-        let Contents { connections, drain: Some(drain), .. } = &*contents else { return };
-        let Some(deadline) = drain.deadline.filter(|deadline| *deadline <= now) else { return };
-        let abort = drain.immediate || deadline + FINAL_FLUSH <= now;
-        for (_, state) in connections.iter() {
-            state.signal(Signals::FORCED | if abort { Signals::KILL } else { Signals::STOP });
-        }
-    }
-
-    /// When a drain ends the remaining connections.
-    pub(crate) fn drain_deadline(&self) -> Option<Instant> {
-        self.contents.lock().drain.and_then(|drain| drain.deadline)
-    }
-
-    /// The progress of the drain. A live connection that was ended at the deadline counts as forced, unless it was already
-    /// closing by itself.
-    pub(crate) fn drain_progress(&self) -> Option<DrainProgress> {
-        let contents = self.contents.lock();
-        let forced = || {
-            let connections = contents.connections.iter();
-            connections.filter(|(_, state)| state.signals().contains(Signals::FORCED)).count()
-        };
-        contents.drain.map(|drain| DrainProgress { forced: drain.forced + forced(), ..drain })
-    }
-
     pub(crate) fn find(&self, id: ConnectionId) -> Option<Arc<ConnectionState>> {
-        let contents = self.contents.lock();
-        contents.connections.iter().find(|(_, state)| state.id() == id).map(|(_, state)| state.clone())
+        self.contents.lock().connections.get(id).cloned()
     }
 
-    /// All live connections, in no particular order.
-    pub(crate) fn connections(&self) -> Vec<Arc<ConnectionState>> {
-        self.contents.lock().connections.iter().map(|(_, state)| state.clone()).collect()
+    /// Calls `f` for all live connections, in the order of their ids. The lock is not held meanwhile, and only for [`CHUNK`]
+    /// entries at a time.
+    pub(crate) fn for_each(&self, mut f: impl FnMut(&Arc<ConnectionState>)) {
+        let (mut chunk, mut last) = (Vec::with_capacity(CHUNK), ConnectionId(0));
+        loop {
+            chunk.extend(self.contents.lock().connections.after(last).take(CHUNK).cloned());
+            chunk.iter().for_each(&mut f);
+            match chunk.last() {
+                Some(state) if chunk.len() == CHUNK => last = state.id(),
+                _ => return,
+            }
+            chunk.clear();
+        }
     }
 
     /// The counts, consistent with each other.
@@ -332,7 +288,7 @@ impl Registry {
         let contents = self.contents.lock();
         let mut totals = contents.totals;
         totals.live = contents.connections.len() as u64;
-        for (_, state) in contents.connections.iter() {
+        for state in contents.connections.iter() {
             totals.bytes_in += state.bytes_in();
             totals.bytes_out += state.bytes_out();
         }

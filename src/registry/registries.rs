@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 
-use super::{Registry, RegistryShared};
+use super::{ConnectionState, Registry, RegistryShared};
+use crate::telemetry::ConnectionId;
 
 /// One registry per slot, in the order of the slots. A slot that is no longer used keeps its registry, because its
 /// connections stay open.
@@ -52,6 +53,11 @@ impl Registries {
     /// All registries, including those of slots no longer in use.
     pub(crate) fn all(&self) -> Vec<Arc<Registry>> {
         self.all.read().clone()
+    }
+
+    /// A live connection.
+    pub(crate) fn find(&self, id: ConnectionId) -> Option<Arc<ConnectionState>> {
+        self.all.read().iter().find_map(|registry| registry.find(id))
     }
 
     /// The number of live connections.

@@ -42,6 +42,11 @@ impl AtomicSignals {
         Signals::from_bits_retain(self.0.load(Acquire))
     }
 
+    /// Clears all signals and returns those that were set.
+    pub(super) fn take(&self) -> Signals {
+        Signals::from_bits_retain(self.0.swap(0, AcqRel))
+    }
+
     pub(super) fn clear(&self, signals: Signals) {
         self.0.fetch_and(!signals.bits(), AcqRel);
     }

@@ -48,7 +48,6 @@ const NEVER: u64 = u64::MAX;
 /// Only the connection itself writes its numbers, with plain loads and stores; other threads read them.
 pub(crate) struct ConnectionState {
     id: ConnectionId,
-    key: usize,
     socket_peer: Address,
     /// The peer named by a trusted PROXY header.
     claimed_peer: OnceLock<Box<Address>>,
@@ -72,7 +71,6 @@ impl ConnectionState {
     /// `now` is the time of the registry's clock, `shortest_timeout` the shortest timeout in milliseconds (0 for none).
     pub(super) fn new(
         id: ConnectionId,
-        key: usize,
         peer: Address,
         permit: Permit,
         peer_permit: PeerPermit,
@@ -85,7 +83,6 @@ impl ConnectionState {
         held.insert(Held::PERMIT);
         ConnectionState {
             id,
-            key,
             socket_peer: peer,
             claimed_peer: OnceLock::new(),
             listener,
@@ -107,11 +104,6 @@ impl ConnectionState {
 
     pub(crate) fn id(&self) -> ConnectionId {
         self.id
-    }
-
-    /// The key of the registry's slab.
-    pub(super) fn key(&self) -> usize {
-        self.key
     }
 
     /// The peer: the one named by a trusted PROXY header, else the socket's.
@@ -189,7 +181,11 @@ impl ConnectionState {
 
     /// The age of the connection. Unlike the registry's clock, it includes time in which the arbiter was blocked.
     pub(super) fn age(&self) -> Duration {
-        self.created.elapsed()
+        self.age_at(Instant::now())
+    }
+
+    pub(super) fn age_at(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.created)
     }
 
     /// When the peer last sent something, in milliseconds of the registry's clock.
@@ -264,10 +260,22 @@ impl ConnectionState {
     /// Adds signals and wakes the connection; false if all of them were set before.
     pub(crate) fn signal(&self, signals: Signals) -> bool {
         let is_new = self.signals.set(signals);
-        if is_new && let Some(waker) = self.waker.get() {
-            waker.wake_by_ref();
+        if is_new {
+            self.wake();
         }
         is_new
+    }
+
+    /// Adds signals without waking the connection: see [`Registry::wake_signalled`](super::Registry).
+    pub(super) fn set_signals(&self, signals: Signals) {
+        self.signals.set(signals);
+    }
+
+    /// Wakes the connection. Has no effect before its first turn.
+    pub(super) fn wake(&self) {
+        if let Some(waker) = self.waker.get() {
+            waker.wake_by_ref();
+        }
     }
 
     /// The signals that are set.

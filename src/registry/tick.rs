@@ -15,6 +15,7 @@ use crate::time::{resolution, tick_duration};
 pub(crate) async fn run(registry: Arc<Registry>) {
     let mut last = Instant::now();
     loop {
+        registry.wake_connections();
         match registry.occupancy() {
             (0, Some(_)) => return,
             (0, None) => {
@@ -26,10 +27,15 @@ pub(crate) async fn run(registry: Arc<Registry>) {
                 let deadline = drain.and_then(|drain| drain.deadline);
                 let wake =
                     deadline.filter(|deadline| *deadline > Instant::now()).map_or(next, |deadline| next.min(deadline));
-                // Woken early: a shorter tick may have been requested.
-                let is_early = timeout_at(wake, registry.wake_tick.notified()).await.is_ok();
-                last = if is_early || wake < next { Instant::now() } else { next };
-                registry.tick();
+                match timeout_at(wake, registry.wake_tick.notified()).await {
+                    // Woken early: a shorter tick may have been requested, there are connections to wake, or the watchdog
+                    // checks whether the arbiter is blocked.
+                    Ok(()) => registry.activity.count_tick(),
+                    Err(_) => {
+                        last = if wake < next { Instant::now() } else { next };
+                        registry.tick();
+                    }
+                }
             }
         }
     }
@@ -59,7 +65,7 @@ impl Registry {
         let now = self.clock.now();
         let mut tick = resolution(0);
         let contents = self.contents.lock();
-        for (_, state) in contents.connections.iter() {
+        for state in contents.connections.iter() {
             if state.deadline() <= now {
                 state.set_deadline(None);
                 state.signal(Signals::DEADLINE);

@@ -19,6 +19,8 @@ mod load;
 #[cfg(target_os = "linux")]
 mod measure;
 #[cfg(target_os = "linux")]
+mod operator;
+#[cfg(target_os = "linux")]
 mod ours;
 #[cfg(target_os = "linux")]
 mod peer;

@@ -1,8 +1,8 @@
 //! A server in a separate process, and the CPU and memory that the process has used.
 
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Write};
 use std::net::Ipv4Addr;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,7 @@ pub(crate) struct Process {
     child: Child,
     pid: Pid,
     place: Place,
+    stdout: Option<BufReader<ChildStdout>>,
 }
 
 impl Process {
@@ -38,19 +39,33 @@ impl Process {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
-        let stdout = child.stdout.take();
+        let stdout = child.stdout.take().map(BufReader::new);
         let mut process = Self {
             pid: Pid::from_raw(child.id().try_into().map_err(io::Error::other)?),
             child,
             place: Place { addr: (Ipv4Addr::LOCALHOST, 0).into(), tls: server.is_secure() },
+            stdout,
         };
-        let mut port = String::new();
-        if let Some(stdout) = stdout {
-            BufReader::new(stdout).read_line(&mut port)?;
-        }
+        let port = process.line()?;
         let port = port.trim().parse().map_err(|_| io::Error::other("the server ended before it printed its port"))?;
         process.place.addr.set_port(port);
         Ok(process)
+    }
+
+    /// Sends a line to the server's standard input and returns the answer.
+    pub(crate) fn ask(&mut self, line: &str) -> io::Result<String> {
+        if let Some(stdin) = &mut self.child.stdin {
+            writeln!(stdin, "{line}")?;
+        }
+        self.line()
+    }
+
+    fn line(&mut self) -> io::Result<String> {
+        let mut line = String::new();
+        if let Some(stdout) = &mut self.stdout {
+            stdout.read_line(&mut line)?;
+        }
+        Ok(line)
     }
 
     pub(crate) fn place(&self) -> Place {
@@ -130,6 +145,13 @@ pub(crate) fn pin(core: Option<usize>) {
     if core.is_some_and(|core| set.set(core).is_ok()) {
         let _ = sched_setaffinity(Pid::from_raw(0), &set);
     }
+}
+
+/// Lets this thread, and the threads it starts later, run on every core again.
+pub(crate) fn unpin() {
+    let mut set = CpuSet::new();
+    (0..CpuSet::count()).for_each(|core| set.set(core).unwrap_or(()));
+    let _ = sched_setaffinity(Pid::from_raw(0), &set);
 }
 
 /// Raises the descriptor limit to the hard limit and returns it. The servers inherit it.

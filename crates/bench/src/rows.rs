@@ -5,6 +5,7 @@ use std::io;
 use crate::callgrind::Callgrind;
 use crate::load::{self, Load};
 use crate::measure::{self, Contestant, Ratio};
+use crate::operator::Call;
 use crate::process::{self, Process};
 use crate::servers::{Server, Wire};
 use crate::table;
@@ -29,6 +30,8 @@ enum Work {
     Short,
     /// Memory per idle connection that has echoed once. `bar` limits it in bytes, besides the ratio.
     Memory { connections: usize, bar: Option<f64> },
+    /// The time of a call to a pool with that many connections, with the longest one allowed in nanoseconds.
+    Call { call: Call, connections: usize, bar: f64 },
     /// Instructions in user space per message, with `in_flight` messages sent at once on each of 64 connections.
     Instructions { in_flight: usize },
 }
@@ -173,6 +176,34 @@ const ROWS: &[Row] = &[
         ours: Server::OursTls(NATIVE),
         against: &[(Server::TokioTls(NATIVE), Some(1.05))],
     },
+    Row {
+        name: "find",
+        what: "time of `Pool::find` among 18,000 connections",
+        work: Work::Call { call: Call::Find, connections: 18_000, bar: 1e3 },
+        ours: Server::Operator,
+        against: &[],
+    },
+    Row {
+        name: "list",
+        what: "time of `Pool::list` of 18,000 connections",
+        work: Work::Call { call: Call::List, connections: 18_000, bar: 5e6 },
+        ours: Server::Operator,
+        against: &[],
+    },
+    Row {
+        name: "notify_all",
+        what: "time of `Pool::notify_all` to 18,000 connections",
+        work: Work::Call { call: Call::NotifyAll, connections: 18_000, bar: 5e6 },
+        ours: Server::Operator,
+        against: &[],
+    },
+    Row {
+        name: "drain",
+        what: "time of `Pool::drain` of 16,000 connections",
+        work: Work::Call { call: Call::Drain, connections: 0, bar: 50e6 },
+        ours: Server::Operator,
+        against: &[],
+    },
 ];
 
 const CONNECTIONS: usize = 64;
@@ -224,6 +255,7 @@ impl Bench {
                 Ok(Box::new(move || load::short(place, burst.clone(), 480)))
             }),
             Work::Memory { connections, bar } => self.memory(row, connections, bar),
+            Work::Call { call, connections, bar } => self.call(row, call, connections, bar),
             Work::Instructions { in_flight } => instructions(row, in_flight),
         }
     }
@@ -243,6 +275,15 @@ impl Bench {
         for ((server, bar), theirs) in row.against.iter().zip(theirs) {
             table::ratio(*server, &Ratio::between(ours, theirs), *bar);
         }
+        Ok(())
+    }
+
+    fn call(&self, row: &Row, call: Call, connections: usize, bar: f64) -> io::Result<()> {
+        let mut process = Process::start(row.ours, None)?;
+        let _idle = Load::connect(process.place(), connections, row.ours.wire().burst(64, 1))?;
+        let answer = process.ask(call.name())?;
+        let took = answer.trim().parse().map_err(|_| io::Error::other("the server ended before it answered"))?;
+        table::time(row.ours, took, bar);
         Ok(())
     }
 

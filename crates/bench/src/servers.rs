@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::codec::{BytesCodec, Decoder, Encoder, Framed, FramedRead, LengthDelimitedCodec};
 
 use crate::tls::{self, Backend};
-use crate::{ours, process};
+use crate::{operator, ours, process};
 
 /// What a server treats as a message.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -50,12 +50,14 @@ pub(crate) enum Server {
     AllOn,
     /// [`Server::Tokio`] with TLS.
     TokioTls(Backend),
+    /// This library, measuring the calls of an operator.
+    Operator,
     /// This library with TLS.
     OursTls(Backend),
 }
 
 impl Server {
-    const ALL: [Server; 11] = [
+    const ALL: [Server; 12] = [
         Server::Tokio,
         Server::Framed,
         Server::Idiom(Wire::Raw),
@@ -63,6 +65,7 @@ impl Server {
         Server::Ours(Wire::Raw),
         Server::Ours(Wire::Packets),
         Server::AllOn,
+        Server::Operator,
         Server::TokioTls(Backend::Rustls),
         Server::TokioTls(Backend::Native),
         Server::OursTls(Backend::Rustls),
@@ -71,7 +74,7 @@ impl Server {
 
     pub(crate) fn wire(self) -> Wire {
         match self {
-            Server::Tokio | Server::AllOn | Server::TokioTls(_) | Server::OursTls(_) => Wire::Raw,
+            Server::Tokio | Server::AllOn | Server::Operator | Server::TokioTls(_) | Server::OursTls(_) => Wire::Raw,
             Server::Framed => Wire::Packets,
             Server::Idiom(wire) | Server::Ours(wire) => wire,
         }
@@ -92,6 +95,7 @@ impl Server {
             Server::Ours(Wire::Raw) => "ours-raw",
             Server::Ours(Wire::Packets) => "ours-packets",
             Server::AllOn => "all-on",
+            Server::Operator => "operator",
             Server::TokioTls(Backend::Rustls) => "tokio-rustls",
             Server::TokioTls(Backend::Native) => "tokio-native-tls",
             Server::OursTls(Backend::Rustls) => "ours-rustls",
@@ -105,7 +109,7 @@ impl Server {
             Server::Tokio | Server::TokioTls(_) => "tokio",
             Server::Framed => "framed",
             Server::Idiom(_) => "actix idiom",
-            Server::Ours(_) | Server::OursTls(_) => "ours",
+            Server::Ours(_) | Server::OursTls(_) | Server::Operator => "ours",
             Server::AllOn => "all on",
         }
     }
@@ -116,12 +120,16 @@ pub(crate) fn run(name: &str, core: Option<usize>) -> io::Result<()> {
     let server = Server::ALL.into_iter().find(|server| server.name() == name);
     let server = server.ok_or_else(|| io::Error::other(format!("unknown server {name:?}")))?;
     process::pin(core);
+    if server == Server::Operator {
+        return on_actix(operator::serve(announce));
+    }
     std::thread::spawn(|| {
         // A read error ends the process, too.
         let _ = io::stdin().read_to_end(&mut Vec::new());
         std::process::exit(0);
     });
     match server {
+        Server::Operator => Ok(()),
         Server::Tokio => on_tokio(accept(echo)),
         Server::Framed => on_tokio(accept(forward)),
         Server::Idiom(Wire::Raw) => on_actix(accept(|stream| idiom(stream, BytesCodec::new))),

@@ -51,6 +51,17 @@ pub(crate) fn instructions(server: Server, theirs: f64, ours: f64, bar: Option<f
     line(server, &format!("{theirs:.0}"), &format!("{ours:.0}"), ratio, "", &verdict(ratio, bar, ""), "");
 }
 
+/// Prints the time of a call in nanoseconds, and the longest one allowed.
+pub(crate) fn time(server: Server, ours: f64, bar: f64) {
+    let kept = if ours <= bar { "ok" } else { "ABOVE" };
+    println!(
+        "{:<14}{:>24}{:>25}",
+        format!("  {}", server.label()),
+        nanoseconds(ours),
+        format!("<= {} {kept}", nanoseconds(bar))
+    );
+}
+
 fn line(server: Server, theirs: &str, ours: &str, ratio: f64, spread: &str, bar: &str, busy: &str) {
     let line = format!(
         "{:<14}{theirs:>12}{ours:>12}{ratio:>8.2}  {spread:<13}{bar:<14}{busy}",

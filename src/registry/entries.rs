@@ -1,0 +1,71 @@
+//! [`Entries`], the connections of a registry in the order of their ids.
+//!
+//! Ids ascend, so a new connection is appended. An ended one leaves an empty slot; the slots are compacted once most of them
+//! are empty. Finding an entry is a binary search, adding and removing one costs the same on average, and a walk over all
+//! entries touches memory in the order of acceptance.
+
+use std::sync::Arc;
+
+use super::ConnectionState;
+use crate::telemetry::ConnectionId;
+
+/// Empty slots that are kept in any case, so that a small registry is not compacted at each end.
+const SPARE: usize = 64;
+
+#[derive(Debug, Default)]
+pub(super) struct Entries {
+    /// Ascending by id. `None`: the connection has ended.
+    slots: Vec<(ConnectionId, Option<Arc<ConnectionState>>)>,
+    live: usize,
+}
+
+impl Entries {
+    /// The number of connections.
+    pub(super) fn len(&self) -> usize {
+        self.live
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.live == 0
+    }
+
+    /// Adds a connection. Its id must be greater than those of all connections added before.
+    pub(super) fn push(&mut self, state: Arc<ConnectionState>) {
+        debug_assert!(self.slots.last().is_none_or(|(last, _)| *last < state.id()), "ids ascend");
+        self.slots.push((state.id(), Some(state)));
+        self.live += 1;
+    }
+
+    pub(super) fn get(&self, id: ConnectionId) -> Option<&Arc<ConnectionState>> {
+        self.slots[self.position(id)?].1.as_ref()
+    }
+
+    pub(super) fn remove(&mut self, id: ConnectionId) -> Option<Arc<ConnectionState>> {
+        let position = self.position(id)?;
+        let removed = self.slots[position].1.take()?;
+        self.live -= 1;
+        if position + 1 == self.slots.len() {
+            self.slots.pop();
+        }
+        if self.slots.len() > 2 * self.live + SPARE {
+            self.slots.retain(|(_, state)| state.is_some());
+            self.slots.shrink_to(2 * self.live + SPARE);
+        }
+        Some(removed)
+    }
+
+    /// The connections, in the order of their ids.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<ConnectionState>> {
+        self.slots.iter().filter_map(|(_, state)| state.as_ref())
+    }
+
+    /// The connections whose ids are greater than `last`, in the order of their ids.
+    pub(super) fn after(&self, last: ConnectionId) -> impl Iterator<Item = &Arc<ConnectionState>> {
+        let from = self.slots.partition_point(|(id, _)| *id <= last);
+        self.slots[from..].iter().filter_map(|(_, state)| state.as_ref())
+    }
+
+    fn position(&self, id: ConnectionId) -> Option<usize> {
+        self.slots.binary_search_by_key(&id, |(id, _)| *id).ok()
+    }
+}
