@@ -1,6 +1,7 @@
 //! Draining a pool on SIGTERM or SIGINT; on other systems than Unix, on Ctrl-C.
 //!
-//! The first signal starts [`Pool::drain`], the second one [`Pool::stop`] without a grace period.
+//! The first signal starts [`Pool::drain`], the second one [`Pool::stop`] without a grace period. When no call waits for
+//! signals any more, they have their default action again.
 
 use std::io;
 use std::time::Duration;
@@ -12,8 +13,11 @@ impl<A> Pool<A> {
     ///
     /// Also returns when the pool ends by itself; [`stopped`](Pool::stopped) returns the reason.
     ///
-    /// From the first call on, these signals no longer end the process, as with
-    /// [`tokio::signal`](https://docs.rs/tokio/latest/tokio/signal/).
+    /// While this call is active, the signals do not end the process. Once it has returned or was dropped, and no call for
+    /// another pool is active, they do so again, as without a handler: a signal that arrives while the program cleans up
+    /// after the drain terminates it at once. This also holds if the program has installed another handler for these
+    /// signals, for example with [`tokio::signal`](https://docs.rs/tokio/latest/tokio/signal/). A program that handles them
+    /// itself should call [`drain`](Pool::drain) instead. On other systems than Unix, Ctrl-C has no effect after the return.
     ///
     /// ```no_run
     /// # use actix_acceptor::{AcceptorPool, Drain, Socket};
@@ -43,22 +47,74 @@ impl<A> Pool<A> {
 }
 
 #[cfg(unix)]
-struct Signals {
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-}
+use unix::Signals;
 
 #[cfg(unix)]
-impl Signals {
-    fn listen() -> io::Result<Self> {
-        use tokio::signal::unix::{signal, SignalKind};
-        Ok(Signals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+mod unix {
+    use std::io;
+    use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+    use std::sync::Arc;
+
+    use parking_lot::Mutex;
+    use signal_hook::consts::{SIGINT, SIGTERM};
+    use signal_hook::flag::register_conditional_default;
+    use tokio::signal::unix::{signal, Signal, SignalKind};
+
+    /// SIGTERM and SIGINT. While one of these exists, the signals have no default action.
+    pub(super) struct Signals {
+        terminate: Signal,
+        interrupt: Signal,
+        _suppressed: SuppressedDefault,
     }
 
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+    impl Signals {
+        pub(super) fn listen() -> io::Result<Self> {
+            Ok(Signals {
+                _suppressed: SuppressedDefault::new()?,
+                terminate: signal(SignalKind::terminate())?,
+                interrupt: signal(SignalKind::interrupt())?,
+            })
+        }
+
+        pub(super) async fn next(&mut self) {
+            tokio::select! {
+                _ = self.terminate.recv() => {}
+                _ = self.interrupt.recv() => {}
+            }
+        }
+    }
+
+    /// How many [`SuppressedDefault`]s exist, and whether the signals are to have their default action. `None` before the
+    /// first. A handler of tokio, once installed, replaces the default action for the rest of the process.
+    static DEFAULT: Mutex<Option<(usize, Arc<AtomicBool>)>> = Mutex::new(None);
+
+    /// Suppresses the default action of the signals until the last one is dropped.
+    struct SuppressedDefault;
+
+    impl SuppressedDefault {
+        fn new() -> io::Result<Self> {
+            let mut default = DEFAULT.lock();
+            if default.is_none() {
+                let enabled = Arc::new(AtomicBool::new(false));
+                for signal in [SIGTERM, SIGINT] {
+                    register_conditional_default(signal, enabled.clone())?;
+                }
+                *default = Some((0, enabled));
+            }
+            if let Some((count, enabled)) = &mut *default {
+                *count += 1;
+                enabled.store(false, SeqCst);
+            }
+            Ok(SuppressedDefault)
+        }
+    }
+
+    impl Drop for SuppressedDefault {
+        fn drop(&mut self) {
+            if let Some((count, enabled)) = &mut *DEFAULT.lock() {
+                *count -= 1;
+                enabled.store(*count == 0, SeqCst);
+            }
         }
     }
 }

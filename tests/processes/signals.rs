@@ -1,6 +1,7 @@
 //! `drain_on_signal`, in a process of its own: this test program is started again as a server.
 
 use std::io::{BufRead, BufReader, Lines};
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,8 @@ use actix_acceptor::Drain;
 use support::draining::*;
 use support::*;
 
-/// Set for the process that is to serve: its grace in milliseconds, or how else it is to end.
+/// Set for the process that is to serve: its grace in milliseconds, or how else it is to end. `stays ..`: it goes on after the
+/// drain.
 const SERVE: &str = "SERVE_AND_DRAIN_ON_SIGNAL";
 
 /// The server's part; nothing to do in the test run itself.
@@ -22,11 +24,24 @@ fn server_process() {
             let pool = drained.pool.clone();
             actix_rt::spawn(async move { pool.stop(Duration::ZERO).await });
         }
+        let other = start_drain_pool(1).await;
+        if how == "stays with two pools" {
+            let pool = other.pool.clone();
+            eprintln!("{}", pool.local_addr().unwrap());
+            actix_rt::spawn(async move {
+                let report = pool.drain_on_signal(Drain::grace(LONG)).await.unwrap();
+                eprintln!("{:?}", counts(&report));
+            });
+            tokio::task::yield_now().await;
+        }
         let grace = how.parse().map_or(LONG, Duration::from_millis);
         // Told once the signals are listened for.
         let tell = async { eprintln!("{}", drained.pool.local_addr().unwrap()) };
         let (report, ()) = tokio::join!(drained.pool.drain_on_signal(Drain::grace(grace)), tell);
         eprintln!("{:?}", counts(&report.unwrap()));
+        if how.starts_with("stays") {
+            pass(LONG).await;
+        }
     });
     std::process::exit(0);
 }
@@ -115,4 +130,35 @@ fn a_pool_that_ends_stops_waiting_for_signals() {
     let mut server = Server::start("ends by itself");
     server.line();
     server.ended([0, 0, 0, 0]);
+}
+
+/// It ends by the signal, as a program without a handler.
+fn terminated_by(mut server: Server, name: &str, number: i32) {
+    server.signal(name);
+    assert_eq!(server.child.wait().unwrap().signal(), Some(number));
+}
+
+#[test]
+fn after_the_drain_a_signal_ends_the_process() {
+    for (name, number) in [("TERM", libc::SIGTERM), ("INT", libc::SIGINT)] {
+        let mut server = Server::start("stays");
+        server.line();
+        server.signal("TERM");
+        assert_eq!(server.line(), "[0, 0, 0, 0]");
+        terminated_by(server, name, number);
+    }
+}
+
+#[test]
+fn a_pool_that_still_drains_gets_the_second_signal() {
+    let mut server = Server::start("stays with two pools");
+    let mut stays = server.greeted("stay");
+    server.line();
+    server.signal("TERM");
+    // The other pool, which has no connection, is drained. A signal is still for this one.
+    assert_eq!(server.line(), "[0, 0, 0, 0]");
+    stays.echo("still served\n");
+    server.signal("TERM");
+    assert_eq!(server.line(), "[1, 0, 1, 0]");
+    terminated_by(server, "TERM", libc::SIGTERM);
 }
