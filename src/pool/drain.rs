@@ -112,6 +112,10 @@ impl AcceptorPool {
         let backlog_on_close = drain.backlog_on_close.unwrap_or(settings.backlog_on_close);
         let backlog_on_close = if grace == Some(Duration::ZERO) { BacklogPolicy::Drop } else { backlog_on_close };
         if let Some(draining) = &mut self.draining {
+            // A failure during the delay; the first one counts.
+            if draining.outcome.is_ok() {
+                draining.outcome = outcome;
+            }
             if draining.phase == Phase::Notified {
                 let grace = grace.and_then(|grace| delay.checked_add(grace));
                 return self.shared.drain_connections(grace);

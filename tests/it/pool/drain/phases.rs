@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use actix_acceptor::{info::Status, Drain, SuspendMode};
+use actix_acceptor::{error::PoolError, info::Status, Drain, SuspendMode};
 use futures::future::join_all;
 
 use support::acceptors::*;
@@ -157,4 +157,14 @@ async fn a_second_drain_can_shorten_the_delay() {
     for report in [first, second] {
         assert_eq!(counts(&in_time(report).await.unwrap()), [1, 0, 1, 0]);
     }
+}
+
+#[actix::test]
+async fn a_failure_during_the_delay_is_reported() {
+    let drained = start_drain_pool_with(1, |pool| pool.max_restarts(0, Duration::from_secs(10))).await;
+    let draining = begin(&drained.pool, Drain::grace(LONG).delay(LONG)).await;
+    drained.pool.acceptors()[0].do_send(AcceptorFailure::Panic);
+    let stopped = in_time(drained.pool.stopped()).await;
+    assert!(matches!(stopped, Err(PoolError::TooManyRestarts { limit: 0, .. })), "{stopped:?}");
+    assert_eq!(counts(&in_time(draining).await.unwrap()), [0; 4]);
 }
