@@ -15,8 +15,8 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// The pool ended, or was stopped, before it had started.
-    #[error("the pool ended before it had started")]
+    /// The pool has ended or is draining, also if that was before it had started.
+    #[error("the pool is not running")]
     ListenerClosed,
     /// The address was not resolved in time.
     #[error("{address}: not resolved within {limit:?}")]
@@ -73,7 +73,7 @@ pub enum StartError {
         /// The requested name.
         name: String,
     },
-    /// No actix system is running on this thread. A pool needs one.
+    /// No actix system is running on this thread, or the one that did has ended. A pool needs one.
     #[error("no actix System is running on this thread")]
     NoSystem,
 }

@@ -3,7 +3,6 @@
 use std::any::TypeId;
 use std::sync::Arc;
 
-use actix::prelude::System;
 use tokio::net::ToSocketAddrs;
 
 use super::Builder;
@@ -32,7 +31,7 @@ impl<S: Service> Builder<S> {
     /// # Errors
     /// See [`StartError`]. Nothing is left running.
     pub async fn bind(mut self, address: impl ToSocketAddrs + std::fmt::Debug) -> Result<Pool<S::Actor>, StartError> {
-        self.validate()?;
+        self.check()?;
         let requested = format!("{address:?}").trim_matches('"').to_owned();
         let addresses = resolve(address, &requested, self.start_timeout).await?;
         let tcp = open_first(&addresses, &requested, &SocketOptions::default())?;
@@ -57,10 +56,7 @@ impl<S: Service> Builder<S> {
     /// # Errors
     /// See [`StartError`]. Nothing is left running.
     pub async fn start(mut self) -> Result<Pool<S::Actor>, StartError> {
-        self.validate()?;
-        if System::try_current().is_none() {
-            return Err(StartError::NoSystem);
-        }
+        self.check()?;
         if self.listeners.is_empty() {
             let why = "at least one is required (got none); add one with `listener`, or use `bind` or `listen`";
             return Err(StartError::InvalidSetting(InvalidSetting::new("listener", why)));
@@ -99,7 +95,8 @@ impl<S: Service> Builder<S> {
 }
 
 impl<S> Builder<S> {
-    fn validate(&mut self) -> Result<(), StartError> {
+    /// Checks the settings and the thread.
+    fn check(&mut self) -> Result<(), StartError> {
         let mut invalid: Vec<_> = self.invalid.iter().cloned().chain(self.settings.invalid_settings()).collect();
         if let Some(alarm) = self.alarms.iter().find(|alarm| !alarm.is_valid()) {
             let why = format!("the low mark must be below the high mark (got {alarm:?})");
@@ -109,6 +106,10 @@ impl<S> Builder<S> {
             invalid.push(InvalidSetting::new("start_timeout", "must be greater than zero (got 0s)"));
         }
         let config = std::mem::take(&mut self.config_errors).into_iter().map(StartError::from);
-        StartError::all(config.chain(invalid.into_iter().map(StartError::from)).collect()).map_or(Ok(()), Err)
+        match StartError::all(config.chain(invalid.into_iter().map(StartError::from)).collect()) {
+            Some(invalid) => Err(invalid),
+            None if AcceptorPool::is_system_running() => Ok(()),
+            None => Err(StartError::NoSystem),
+        }
     }
 }

@@ -37,6 +37,7 @@ use tracing::{error, warn};
 use crate::acceptor::{is_out_of_resources, AcceptorContext, AddListeners, Exited, Ready, Retire};
 use crate::config::BacklogPolicy;
 use crate::error::{with_sources, Exit, PoolError, StartError};
+use crate::panic::catch_panic;
 use crate::telemetry::{LogThrottle, PoolEvent};
 use crate::watchdog::Watchdog;
 
@@ -88,6 +89,14 @@ pub struct AcceptorPool {
 }
 
 impl AcceptorPool {
+    /// Whether an actor can be started on this thread: its actix system, or that of its arbiter, is running.
+    pub(crate) fn is_system_running() -> bool {
+        // The thread still knows a system that has ended, whose arbiter takes no more work.
+        let is_alive = System::try_current().is_some_and(|system| system.arbiter().spawn_fn(|| {}));
+        // Elsewhere on the thread of a system, such as in another runtime, spawning panics.
+        is_alive && catch_panic(|| drop(actix_rt::spawn(async {}))).is_ok()
+    }
+
     /// Starts the actor. Returns when every acceptor is ready, or when the start has failed.
     pub(crate) async fn launch(
         shared: Arc<PoolState>,

@@ -5,7 +5,7 @@
 
 use std::any::{Any, TypeId};
 use std::pin::pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
@@ -38,7 +38,8 @@ pub(crate) struct PoolState {
     drain_stats: Mutex<DrainStats>,
     drain_config: Mutex<DrainConfig>,
     ended: watch::Sender<Option<Result<(), PoolError>>>,
-    supervisor: OnceLock<Addr<AcceptorPool>>,
+    /// Dropped when the pool ends: the mailbox keeps a waker, and with it the event loop of the pool's arbiter.
+    supervisor: Mutex<Option<Addr<AcceptorPool>>>,
     /// The type of actor behind each connection.
     pub(super) actor: TypeId,
     /// The shared factory of the handler, for the typed handle. Dropped when the pool ends, since it owns the values that the
@@ -81,7 +82,7 @@ impl PoolState {
             drain_stats: Mutex::default(),
             drain_config: Mutex::default(),
             ended: watch::Sender::new(None),
-            supervisor: OnceLock::new(),
+            supervisor: Mutex::default(),
             actor,
             handler: Mutex::new(Some(handler)),
         })
@@ -159,12 +160,12 @@ impl PoolState {
         self.status.send_replace(status);
     }
 
-    pub(super) fn supervisor(&self) -> Option<&Addr<AcceptorPool>> {
-        self.supervisor.get()
+    pub(super) fn supervisor(&self) -> Option<Addr<AcceptorPool>> {
+        self.supervisor.lock().clone()
     }
 
     pub(super) fn set_supervisor(&self, address: Addr<AcceptorPool>) {
-        let _ = self.supervisor.set(address);
+        *self.supervisor.lock() = Some(address);
     }
 
     pub(super) fn set_acceptor(&self, slot: usize, address: Addr<Acceptor>) {
@@ -292,6 +293,8 @@ impl PoolState {
         self.set_status(Status::Ended);
         let handler = self.handler.lock().take();
         drop(handler);
+        let supervisor = self.supervisor.lock().take();
+        drop(supervisor);
         self.ended.send_replace(Some(outcome));
     }
 

@@ -48,3 +48,25 @@ async fn once(round: usize) {
     in_time(pool.stop(grace)).await;
     stays.until_gone().await;
 }
+
+#[test]
+fn a_handle_of_an_ended_pool_keeps_no_descriptor() {
+    let _exclusive = crate::COUNTING.blocking_lock();
+    let whole_life = || {
+        let system = std::thread::spawn(|| {
+            actix::System::new().block_on(async {
+                let pool = AcceptorPool::with_protocol(|_| Echo).acceptors(1).bind("127.0.0.1:0").await.unwrap();
+                connect(&pool).await.echo("hello").await;
+                in_time(pool.stop(Duration::ZERO)).await;
+                pool
+            })
+        });
+        system.join().unwrap()
+    };
+    // What the process opens once, and for a moment longer than the pool.
+    drop(whole_life());
+    let mut before = inventory();
+    eventually_blocking(|| std::mem::replace(&mut before, inventory()) == before);
+    let _handles: Vec<_> = (0..10).map(|_| whole_life()).collect();
+    eventually_blocking(|| inventory().0 <= before.0);
+}

@@ -7,7 +7,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use actix_acceptor::error::InvalidSetting;
-use actix_acceptor::transport::Tcp;
+use actix_acceptor::transport::{Memory, Tcp};
 use actix_acceptor::{
     handlers::ProtocolService, transport::Address, AcceptorPool, Builder, Connection, Listener, Pool, StartError,
 };
@@ -267,4 +267,33 @@ async fn a_cancelled_start_leaves_nothing_behind() {
     in_time(pool.stopped()).await.unwrap();
     assert!(AcceptorPool::find("given up").is_none());
     assert!(TcpStream::connect(address).await.is_err(), "the port is closed");
+}
+
+#[test]
+fn a_start_outside_of_a_running_system_is_an_error() {
+    async fn starts() -> [Result<(), StartError>; 3] {
+        let builder = || AcceptorPool::with_protocol(|_| Echo);
+        [
+            builder().bind("127.0.0.1:0").await.map(drop),
+            builder().listen(Memory::new("no system").0).await.map(drop),
+            builder().listener(Listener::tcp("127.0.0.1:0")).start().await.map(drop),
+        ]
+    }
+    let refused = |starts: [Result<(), StartError>; 3]| {
+        for start in starts {
+            assert!(matches!(start, Err(StartError::NoSystem)), "{start:?}");
+        }
+    };
+    let other = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let thread = std::thread::spawn(move || {
+        refused(other().block_on(starts()));
+        let system = actix::System::new();
+        refused(other().block_on(starts()));
+        assert!(system.block_on(starts()).iter().all(Result::is_ok));
+        drop(system);
+        refused(other().block_on(starts()));
+        // Without any runtime.
+        refused(futures::FutureExt::now_or_never(starts()).unwrap());
+    });
+    thread.join().unwrap();
 }
