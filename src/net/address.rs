@@ -30,6 +30,14 @@ pub enum Address {
     Other(Arc<str>),
 }
 
+/// Writes what is displayed.
+#[cfg(feature = "serde")]
+impl serde::Serialize for Address {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
 impl Address {
     /// The IP address and port of a TCP address.
     pub fn socket(&self) -> Option<SocketAddr> {

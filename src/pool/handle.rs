@@ -112,7 +112,7 @@ impl<A> Pool<A> {
     }
 
     /// Ends a connection at once with [`Closed::Killed`]. Queued bytes are not sent. Returns `false` if there is no
-    /// connection with this id.
+    /// connection with this id, or it was killed before and is about to end.
     ///
     /// In a pool made by [`with_actor`](AcceptorPool::with_actor), the reads and writes of the `Socket` fail, and
     /// `draining()` resolves. An actor that uses none of them keeps its socket until it does.
@@ -120,7 +120,7 @@ impl<A> Pool<A> {
     /// [`Closed::Killed`]: crate::Closed::Killed
     pub fn kill(&self, id: ConnectionId) -> bool {
         let connection = self.connection(id);
-        connection.map(|connection| connection.signal(Signals::KILL)).is_some()
+        connection.is_some_and(|connection| connection.signal(Signals::KILL))
     }
 
     /// The addresses of the acceptors that are running.

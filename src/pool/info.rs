@@ -1,4 +1,6 @@
 //! The information that a pool reports: counters, acceptors, listeners, and the result of a drain.
+//!
+//! With feature `serde`, durations are written as in the settings (`1s 500ms`), times as in RFC 3339, addresses as strings.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -10,6 +12,8 @@ use crate::telemetry::{CloseReason, Counts, RefusalReason};
 /// The state of a pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Status {
     /// Accepting connections.
     Running,
@@ -26,6 +30,7 @@ pub enum Status {
 /// Consistent per acceptor: accepted = refused + connections + closed.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct PoolInfo {
     /// The state of the pool.
     pub status: Status,
@@ -47,6 +52,7 @@ pub struct PoolInfo {
     pub blocked: u64,
     /// The earliest expiry of the certificates that the listeners present. For one listener, see
     /// [`ListenerInfo::certificate_expires`].
+    #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub certificate_expires: Option<SystemTime>,
     /// The acceptor slots in use.
     pub acceptors: Vec<AcceptorInfo>,
@@ -55,6 +61,7 @@ pub struct PoolInfo {
 /// One acceptor slot of a pool.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct AcceptorInfo {
     /// The slot's number, counted from 0. A restarted acceptor keeps it.
     pub id: usize,
@@ -67,6 +74,7 @@ pub struct AcceptorInfo {
 /// One listener of a pool.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct ListenerInfo {
     /// Its name, as reported by its connections.
     pub name: Arc<str>,
@@ -79,6 +87,7 @@ pub struct ListenerInfo {
     /// Whether its peers use TLS from the first packet on.
     pub tls: bool,
     /// The earliest expiry of the certificates it presents. `None` without TLS, or if the TLS backend does not report it.
+    #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub certificate_expires: Option<SystemTime>,
 }
 
@@ -118,6 +127,7 @@ impl ListenersChanged {
 /// The result of a drain.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct DrainReport {
     /// Connections that were alive when all were notified. One that waits for a future is notified after the wait, if that
     /// ends before the deadline.
@@ -131,5 +141,6 @@ pub struct DrainReport {
     /// Connections closed since the drain started, by reason.
     pub closed: Counts<CloseReason>,
     /// The duration from the start of the drain to the end of the pool.
+    #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub took: Duration,
 }

@@ -21,6 +21,8 @@ const RELEASE_TIMEOUT: Duration = Duration::from_secs(1);
 /// What happens to new peers while a pool is suspended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum SuspendMode {
     /// The listening sockets are closed, and the kernel refuses new peers. Peers that were in its queue before are served.
     Close,

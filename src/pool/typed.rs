@@ -71,6 +71,7 @@ fn address<A: Actor>(entry: &ConnectionState) -> Option<Addr<A>> {
 /// How a message to all connections was delivered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct BroadcastReport {
     /// The number of mailboxes that the message was put into.
     pub delivered: usize,

@@ -12,6 +12,7 @@ use crate::telemetry::ConnectionId;
 /// The numbers of a live connection, read without a message to its actor.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct ConnectionInfo {
     /// The connection's id.
     pub id: ConnectionId,
@@ -20,8 +21,10 @@ pub struct ConnectionInfo {
     /// The name of the listener that accepted it.
     pub listener: Arc<str>,
     /// The time since it was accepted.
+    #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub age: Duration,
     /// The time since the peer last sent something, with a resolution of 0.1 s.
+    #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub idle: Duration,
     /// The number of bytes received, including prefixes and delimiters.
     pub bytes_in: u64,

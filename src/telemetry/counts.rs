@@ -31,6 +31,7 @@ pub(super) mod sealed {
 /// let counts = Counts::<CloseReason>::default();
 /// assert_eq!(counts.get(CloseReason::Idle), 0);
 /// assert_eq!(counts.iter().count(), CloseReason::ALL.len());
+/// assert_eq!(format!("{counts:?}"), "{}");
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Counts<L: Label>(L::Array);
@@ -79,9 +80,18 @@ impl<L: Label> AddAssign for Counts<L> {
     }
 }
 
-/// Shows a map from label to count.
+/// Shows a map from label to count, without the labels whose count is 0.
 impl<L: Label> fmt::Debug for Counts<L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_map().entries(self.iter().map(|(label, count)| (label.name(), count))).finish()
+        let counted = self.iter().filter(|(_, count)| *count > 0);
+        f.debug_map().entries(counted.map(|(label, count)| (label.name(), count))).finish()
+    }
+}
+
+/// Writes a map from label to count, with every label.
+#[cfg(feature = "serde")]
+impl<L: Label> serde::Serialize for Counts<L> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.iter().map(|(label, count)| (label.name(), count)))
     }
 }

@@ -4,6 +4,8 @@ use std::fmt;
 
 /// The id of a connection: a number that is unique within its pool, counted from 1 in the order of acceptance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(transparent))]
 pub struct ConnectionId(pub(crate) u64);
 
 impl ConnectionId {

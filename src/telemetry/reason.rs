@@ -7,6 +7,8 @@ use super::counts::{sealed, Label};
 /// Why a connection closed: the label of a [`Closed`](crate::Closed), without the details.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum CloseReason {
     /// The connection's own code ended it: `Stop`, `Close`, or an async fn that returned.
     Local,

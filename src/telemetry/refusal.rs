@@ -7,6 +7,8 @@ use super::counts::{sealed, Label};
 /// Why a peer was refused after it was accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum RefusalReason {
     /// The pool, or the listener, was at its connection limit.
     Limit,

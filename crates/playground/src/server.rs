@@ -3,12 +3,8 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use actix_acceptor::{
-    info::Status,
-    telemetry::{CloseReason, Counts},
-    PoolHandle,
-};
-use serde_json::{json, Map, Value};
+use actix_acceptor::{info::Status, PoolHandle};
+use serde_json::{json, Value};
 use tokio::time::Instant;
 
 use crate::access::ConnectionAccess;
@@ -34,19 +30,15 @@ impl Server {
 
     pub fn info(&self) -> Value {
         let info = self.pool.info();
-        let refused = info.refused.iter().map(|(reason, count)| (reason.name().to_owned(), json!(count)));
-        let acceptors = info.acceptors.iter().map(
-            |acceptor| json!({ "id": acceptor.id, "connections": acceptor.connections, "restarts": acceptor.restarts }),
-        );
         json!({
             "status": status(info.status),
             "listeners": self.urls(),
             "connections": info.connections,
             "max_connections": info.max_connections,
             "accepted": info.accepted,
-            "acceptors": acceptors.collect::<Vec<_>>(),
-            "refused": refused.collect::<Map<_, _>>(),
-            "closed": counts(&info.closed),
+            "acceptors": info.acceptors,
+            "refused": info.refused,
+            "closed": info.closed,
         })
     }
 
@@ -96,15 +88,11 @@ impl Server {
             "finished": report.finished,
             "forced": report.forced,
             "unserved": report.unserved,
-            "closed": counts(&report.closed),
+            "closed": report.closed,
             "took_ms": took_ms,
         });
         self.report.get_or_init(|| report).clone()
     }
-}
-
-fn counts(closed: &Counts<CloseReason>) -> Map<String, Value> {
-    closed.iter().map(|(reason, count)| (reason.name().to_owned(), json!(count))).collect()
 }
 
 fn status(status: Status) -> &'static str {

@@ -2,9 +2,11 @@
 
 mod change;
 mod drain;
+mod ended;
 mod life;
 #[cfg(target_os = "linux")]
 mod many;
+mod reports;
 mod start;
 mod stop;
 mod suspend;

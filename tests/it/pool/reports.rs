@@ -1,0 +1,82 @@
+//! What a pool reports, as text and as JSON.
+
+use std::error::Error;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_acceptor::error::{Exit, PoolError, StartError, SuspendError};
+use actix_acceptor::telemetry::CloseReason;
+use actix_acceptor::{info::Status, AcceptorPool, Closed, Framing, SuspendMode};
+use serde_json::{json, to_value};
+use support::*;
+
+#[actix::test]
+async fn reports_are_written_as_json() {
+    let pool = AcceptorPool::with_protocol(|_| Echo).name("reported").framing(Framing::lines()).acceptors(1);
+    let pool = pool.bind("127.0.0.1:0").await.unwrap();
+    let mut peer = connect(&pool).await;
+    peer.echo("hello\n").await;
+    eventually(|| pool.info().bytes_out == 6).await;
+
+    let list = to_value(pool.list()).unwrap();
+    let peer_address = peer.0.local_addr().unwrap().to_string();
+    assert_eq!(list[0]["id"], 1);
+    assert_eq!(list[0]["peer"], peer_address);
+    assert_eq!((&list[0]["bytes_in"], &list[0]["packets"]), (&json!(6), &json!(1)));
+    assert!(list[0]["age"].is_string() && list[0]["idle"].is_string(), "{list}");
+
+    let info = to_value(pool.info()).unwrap();
+    assert_eq!(info["status"], "running");
+    assert_eq!(info["acceptors"], json!([{ "id": 0, "connections": 1, "restarts": 0 }]));
+    assert_eq!(info["refused"]["per_peer"], 0);
+    assert_eq!(info["closed"].as_object().unwrap().len(), CloseReason::ALL.len());
+    assert!(info["certificate_expires"].is_null());
+
+    let listeners = to_value(pool.listeners()).unwrap();
+    assert_eq!(listeners[0]["address"], pool.local_addr().unwrap().to_string());
+    assert_eq!(to_value(pool.notify_all(())).unwrap(), json!({ "delivered": 1, "full": [] }));
+    assert_eq!(to_value(Status::Suspended(SuspendMode::Hold)).unwrap(), json!({ "suspended": "hold" }));
+
+    let report = to_value(in_time(pool.stop(Duration::ZERO)).await).unwrap();
+    assert_eq!((&report["asked"], &report["forced"]), (&json!(1), &json!(1)));
+    assert_eq!(report["closed"]["killed"], 1);
+    assert!(report["took"].is_string(), "{report}");
+}
+
+#[actix::test]
+async fn counts_show_the_names_of_what_was_counted() {
+    let pool = AcceptorPool::with_protocol(|_| Echo).bind("127.0.0.1:0").await.unwrap();
+    assert_eq!(format!("{:?}", pool.info().closed), "{}");
+    let mut peer = connect(&pool).await;
+    peer.echo("hello").await;
+    in_time(pool.stop(Duration::ZERO)).await;
+    assert_eq!(format!("{:?}", pool.info().closed), r#"{"killed": 1}"#);
+}
+
+#[test]
+fn no_error_repeats_its_source() {
+    let broken = || io::Error::other("broken");
+    let errors: [Box<dyn Error>; 7] = [
+        Box::new(StartError::AcceptorFailed { acceptor: 0, source: Arc::new(broken()) }),
+        Box::new(StartError::SystemError { what: "it".into(), source: broken() }),
+        Box::new(SuspendError::Listener { address: "here".into(), source: broken() }),
+        Box::new(PoolError::NoArbiter { acceptor: 0, source: Arc::new(broken()) }),
+        Box::new(PoolError::TooManyRestarts {
+            limit: 1,
+            within: Duration::ZERO,
+            last: Exit::Failed(Arc::new(broken())),
+        }),
+        Box::new(Closed::Peer(Some(broken()))),
+        Box::new(Closed::Error(broken().into())),
+    ];
+    for error in errors {
+        let mut whole = error.to_string();
+        let mut source = error.source();
+        while let Some(error) = source {
+            whole = format!("{whole}: {error}");
+            source = error.source();
+        }
+        assert_eq!(whole.matches("broken").count(), 1, "{whole}");
+    }
+}
