@@ -275,3 +275,37 @@ async fn default_next_stops_on_timeout_and_shutdown() {
     assert_eq!(report.forced, 0);
     assert_eq!(peer.until_gone().await, b"");
 }
+
+#[actix::test]
+async fn on_close_sees_a_kill_and_shutdown_its_deadline() {
+    let (sender, mut seen) = unbounded_channel();
+    let shutdowns = sender.clone();
+    let pool = AcceptorPool::with_events(
+        |_| Init::new(()),
+        move |_, event, _| {
+            if let Event::Shutdown(deadline) = &event {
+                shutdowns.send(format!("deadline: {}", deadline.is_some())).unwrap();
+                return Next::Continue;
+            }
+            if let Event::Packet(packet) = event {
+                Next::Send(packet)
+            } else {
+                event.default_next()
+            }
+        },
+    )
+    .with_close(move |(), why| sender.send(why.reason().to_string()).unwrap())
+    .framing(Framing::lines())
+    .bind("127.0.0.1:0")
+    .await
+    .unwrap();
+    let (mut killed, mut forced) = (connect(&pool).await, connect(&pool).await);
+    killed.echo("hello\n").await;
+    assert!(pool.kill(pool.list()[0].id));
+    assert_eq!(in_time(seen.recv()).await.unwrap(), "killed");
+    killed.until_gone().await;
+    forced.echo("hello\n").await;
+    in_time(pool.stop(Duration::from_millis(50))).await;
+    assert_eq!(in_time(seen.recv()).await.unwrap(), "deadline: true");
+    assert_eq!(in_time(seen.recv()).await.unwrap(), "killed");
+}

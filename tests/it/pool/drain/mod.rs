@@ -2,6 +2,7 @@
 
 mod deadline;
 mod flood;
+mod forced;
 mod phases;
 mod queue;
 mod report;
