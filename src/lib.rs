@@ -107,7 +107,7 @@
 //! | `proxy-protocol` | the PROXY protocol: `Listener::proxy_protocol` |
 //! | `listenfd` | sockets passed by systemd: `Listener::from_systemd` |
 //! | `config` | [`PoolConfig`] is read from a file in TOML or JSON |
-//! | `serde` | [`Settings`] and [`SettingsPatch`] can be serialized and deserialized, [`PoolConfig`] deserialized |
+//! | `serde` | [`Settings`] and [`SettingsPatch`] can be read and written, [`PoolConfig`] read, reports ([`info`]) written |
 //! | `metrics` | `Metrics`, an observer that reports to the `metrics` facade |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
