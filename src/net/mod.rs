@@ -17,6 +17,8 @@ pub use cidr::ParseCidrError;
 pub use credentials::PeerCredentials;
 pub use file::FileRange;
 pub(crate) use file::Sending;
+#[cfg(any(feature = "native-tls", feature = "rustls"))]
+pub(crate) use io::delegate_write;
 pub use io::Io;
 pub use stream::{Stream, TransportKind};
 #[cfg(unix)]

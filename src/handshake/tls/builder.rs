@@ -3,15 +3,14 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::SystemTime;
-
-use arc_swap::ArcSwap;
 
 #[cfg(feature = "native-tls")]
 use super::native;
-use super::{certificate, Config, Current, Inner, PemSource, Tls, TlsBackend, TlsError};
+#[cfg(feature = "watch")]
+use super::watch;
 #[cfg(feature = "rustls")]
 use super::{hello, rustls, ClientHello};
+use super::{Config, Current, Loaded, PemSource, Tls, TlsBackend, TlsError};
 use crate::error::InvalidSetting;
 
 /// A version of TLS, for [`TlsBuilder::min_version`].
@@ -131,6 +130,18 @@ impl TlsBuilder {
         self
     }
 
+    /// As [`sni_certificate`](TlsBuilder::sni_certificate), with certificate, chain and key as PEM from memory. `rustls`
+    /// only.
+    pub fn sni_certificate_pem(
+        mut self,
+        name: impl Into<String>,
+        certificates: impl Into<Vec<u8>>,
+        key: impl Into<Vec<u8>>,
+    ) -> Self {
+        self.0.by_name.push((name.into(), PemSource::memory([certificates]), PemSource::memory([key])));
+        self
+    }
+
     /// Sets the application protocols to negotiate (ALPN), the preferred one first, each of 1 to 255 bytes.
     ///
     /// A peer that offers only other protocols is rejected by `rustls` (RFC 7301) and served without one by `native-tls`.
@@ -197,8 +208,9 @@ impl TlsBuilder {
 
     /// Watches the files and [reloads](Tls::reload) them when they change, until the [`Tls`] is dropped. Feature `watch`.
     ///
-    /// If the new files are invalid, a warning is logged and the current certificates stay. Replaced files, and symbolic
-    /// links whose target changes within the same directory, are detected too.
+    /// If the new files cannot be read or are invalid, a warning is logged and the current certificates stay; the files are
+    /// read again after 250 ms, then less and less often, at least every 30 seconds, until they are valid. Replaced files,
+    /// and symbolic links whose target changes within the same directory, are detected too.
     ///
     /// Default: off.
     #[cfg(feature = "watch")]
@@ -211,31 +223,30 @@ impl TlsBuilder {
     /// Reads the certificates and keys and checks all settings.
     ///
     /// # Errors
-    /// A file cannot be read or has no certificate or key, certificate and key do not match, or a setting is invalid or not
-    /// supported by the back end. [`TlsError`] names the file or the setting.
+    /// A file cannot be read, is longer than 4 MiB, or has no certificate or key; certificate and key do not match; the
+    /// files cannot be watched; or a setting is invalid or not supported by the back end. [`TlsError`] names the file or the
+    /// setting.
     pub fn build(self) -> Result<Tls, TlsError> {
-        let current = self.0.load()?;
-        let tls = self.into_tls(current);
+        let settings = self.into_config();
         #[cfg(feature = "watch")]
-        if tls.0.settings.watched {
-            tls.start_watching()?;
+        let seen = watch::Seen::of(&settings);
+        let tls = Tls::new(Current::load(settings)?);
+        #[cfg(feature = "watch")]
+        {
+            let watch = watch::Watch::start(&tls, &tls.current().settings, seen)?;
+            *tls.0.watch.lock() = watch;
         }
         Ok(tls)
     }
 
-    fn into_tls(self, current: Current) -> Tls {
-        Tls(Arc::new(Inner {
-            settings: self.0,
-            current: ArcSwap::from_pointee(current),
-            #[cfg(feature = "watch")]
-            watch: std::sync::OnceLock::new(),
-        }))
+    pub(super) fn into_config(self) -> Arc<TlsConfig> {
+        Arc::new(self.0)
     }
 
     /// Uses a user-defined configuration.
     pub(super) fn external(mut self, config: Config) -> Tls {
         self.0.identity = Identity::External;
-        self.into_tls(Current { config, expires: None, fingerprint: None })
+        Tls::new(Current { settings: self.into_config(), config, expires: None, fingerprint: None })
     }
 }
 
@@ -252,7 +263,8 @@ pub(super) fn no_certificate() -> TlsError {
 }
 
 impl TlsConfig {
-    pub(super) fn load(&self) -> Result<Current, TlsError> {
+    /// Reads the certificates and keys.
+    pub(super) fn load(&self) -> Result<Loaded<Config>, TlsError> {
         if let Some(name) = self.alpn.iter().find(|name| name.is_empty() || name.len() > 255) {
             let why = format!("each name must have 1 to 255 bytes (got {})", name.len());
             return Err(InvalidSetting::new("alpn", why).into());
@@ -265,29 +277,11 @@ impl TlsConfig {
         if self.watched && self.files().is_empty() {
             return Err(InvalidSetting::new("watch", "no files to watch; call `files` or `pkcs12_file`").into());
         }
-        let fingerprint = self.fingerprint();
-        let config = match self.backend {
+        match self.backend {
             #[cfg(feature = "native-tls")]
-            TlsBackend::Native => Config::Native(native::configure(self)?),
+            TlsBackend::Native => native::configure(self).map(|(config, expires)| (Config::Native(config), expires)),
             #[cfg(feature = "rustls")]
-            TlsBackend::Rustls => Config::Rustls(rustls::configure(self)?),
-        };
-        let expires = self.expires()?;
-        let fingerprint = fingerprint.filter(|before| self.fingerprint() == Some(*before));
-        Ok(Current { config, expires, fingerprint })
-    }
-
-    /// When the first of the server's certificates expires.
-    fn expires(&self) -> Result<Option<SystemTime>, TlsError> {
-        let mut sources: Vec<&PemSource> = self.by_name.iter().map(|(_, certificates, _)| certificates).collect();
-        if let Identity::Pair { certificates, .. } = &self.identity {
-            sources.push(certificates);
+            TlsBackend::Rustls => rustls::configure(self).map(|(config, expires)| (Config::Rustls(config), expires)),
         }
-        let mut first = None;
-        for source in sources {
-            let expires = source.certificates()?.first().and_then(|own| certificate::expiry(own));
-            first = first.into_iter().chain(expires).min();
-        }
-        Ok(first)
     }
 }

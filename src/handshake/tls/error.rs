@@ -32,6 +32,14 @@ pub enum TlsError {
         /// Where the key was read from.
         key: String,
     },
+    /// The files of a directory cannot be watched.
+    #[error("cannot watch {path}")]
+    Watch {
+        /// The path of the directory.
+        path: String,
+        /// The error of the system, for example that a limit on watches or descriptors is reached.
+        source: BoxError,
+    },
     /// A setting is invalid, or the back end does not support it.
     #[error(transparent)]
     InvalidSetting(#[from] InvalidSetting),

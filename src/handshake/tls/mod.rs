@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! TlsBuilder ── files, memory ──▶ Tls ── handshake(stream) ──▶ Stream
-//!                                  │ reload(): checked first, then swapped; live connections keep theirs
+//!                                  │ reload(), replace(): checked first, then swapped; live connections keep theirs
 //! ```
 
 mod builder;
@@ -17,6 +17,8 @@ mod hello_capture;
 mod native;
 #[cfg(feature = "native-tls")]
 mod native_io;
+#[cfg(feature = "native-tls")]
+mod native_pair;
 mod pem;
 #[cfg(feature = "rustls")]
 mod rustls;
@@ -29,6 +31,8 @@ use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use futures::future::LocalBoxFuture;
+use parking_lot::Mutex;
+use tracing::warn;
 
 use super::{Handshake, HandshakeError, HandshakeInfo, Handshaken};
 use crate::net::{Address, Stream};
@@ -41,38 +45,6 @@ pub use hello::ClientHello;
 #[cfg(feature = "native-tls")]
 use native_io::NativeIo;
 use pem::PemSource;
-
-/// Implements `AsyncWrite` for a newtype around a TLS stream.
-macro_rules! delegate_write {
-    ($stream:ty) => {
-        impl tokio::io::AsyncWrite for $stream {
-            fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-                Pin::new(&mut self.get_mut().0).poll_write(cx, buf)
-            }
-
-            fn poll_write_vectored(
-                self: Pin<&mut Self>,
-                cx: &mut Context<'_>,
-                bufs: &[io::IoSlice<'_>],
-            ) -> Poll<io::Result<usize>> {
-                Pin::new(&mut self.get_mut().0).poll_write_vectored(cx, bufs)
-            }
-
-            fn is_write_vectored(&self) -> bool {
-                self.0.is_write_vectored()
-            }
-
-            fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                Pin::new(&mut self.get_mut().0).poll_flush(cx)
-            }
-
-            fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                Pin::new(&mut self.get_mut().0).poll_shutdown(cx)
-            }
-        }
-    };
-}
-use delegate_write;
 
 /// The library that implements TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -90,24 +62,29 @@ pub enum TlsBackend {
 ///
 /// Built by `Tls::rustls` or `Tls::native`; passed to [`Listener::tls`](crate::Listener::tls) or
 /// [`Next::upgrade`](crate::Next::upgrade). A clone is cheap and shares the certificates, which can be
-/// [reloaded](Tls::reload) while the pool runs.
+/// [reloaded](Tls::reload) or [replaced](Tls::replace) while the pool runs.
 #[derive(Clone)]
 pub struct Tls(Arc<Inner>);
 
 struct Inner {
-    settings: TlsConfig,
     current: ArcSwap<Current>,
+    /// Held while certificates are read and stored: of two changes, the one that began later stays.
+    changing: Mutex<()>,
     #[cfg(feature = "watch")]
-    watch: std::sync::OnceLock<watch::Watch>,
+    watch: Mutex<Option<watch::Watch>>,
 }
 
 /// The configuration of new connections.
 struct Current {
+    settings: Arc<TlsConfig>,
     config: Config,
     expires: Option<SystemTime>,
     /// See [`TlsConfig::fingerprint`]. `None` if the files changed while they were read.
     fingerprint: Option<u64>,
 }
+
+/// A configuration, and when the first of its certificates expires.
+type Loaded<C> = (C, Option<SystemTime>);
 
 enum Config {
     #[cfg(feature = "native-tls")]
@@ -155,15 +132,66 @@ impl Tls {
         TlsBuilder::new(backend)
     }
 
-    /// Reads the certificates and keys again.
+    fn new(current: Current) -> Self {
+        Tls(Arc::new(Inner {
+            current: ArcSwap::from_pointee(current),
+            changing: Mutex::default(),
+            #[cfg(feature = "watch")]
+            watch: Mutex::default(),
+        }))
+    }
+
+    /// Reads the certificates and keys again from their files. [`replace`](Tls::replace) replaces those in memory.
     ///
     /// They are checked first, then replaced together. Live connections keep the certificates that they have. This
-    /// reads files and tests whether certificate and key match, so it may block for some milliseconds.
+    /// reads files and tests whether certificate and key match, so it may block for some milliseconds. Of several concurrent
+    /// calls, the one that began last determines the certificates.
     ///
     /// # Errors
     /// As [`TlsBuilder::build`]; then the current certificates stay.
     pub fn reload(&self) -> Result<(), TlsError> {
-        self.0.current.store(Arc::new(self.0.settings.load()?));
+        let _changing = self.0.changing.lock();
+        let settings = self.current().settings.clone();
+        self.0.current.store(Arc::new(Current::load(settings)?));
+        Ok(())
+    }
+
+    /// Replaces the certificates and all other settings, for new connections. Every clone has the new ones.
+    ///
+    /// The new settings are checked first, then replaced together. Live connections keep the certificates that they have. A
+    /// later [`reload`](Tls::reload) reads the files of the new settings; they are watched if [`TlsBuilder::watch`] says so.
+    /// It may block as `reload` does.
+    ///
+    /// # Errors
+    /// As [`TlsBuilder::build`]; then the current settings stay.
+    ///
+    /// ```no_run
+    /// # #[cfg(feature = "rustls")]
+    /// # fn main() -> Result<(), actix_acceptor::tls::TlsError> {
+    /// use actix_acceptor::{tls::Tls, Listener};
+    ///
+    /// # let (certificate, key, renewed, renewed_key) = ("", "", "", "");
+    /// let tls = Tls::rustls().pem(certificate, key).build()?;
+    /// let listener = Listener::tcp("0.0.0.0:443").tls(tls.clone());
+    /// // Later, while the pool runs:
+    /// tls.replace(Tls::rustls().pem(renewed, renewed_key))?;
+    /// # Ok(()) }
+    /// # #[cfg(not(feature = "rustls"))]
+    /// # fn main() {}
+    /// ```
+    pub fn replace(&self, settings: TlsBuilder) -> Result<(), TlsError> {
+        let settings = settings.into_config();
+        let _changing = self.0.changing.lock();
+        #[cfg(feature = "watch")]
+        let seen = watch::Seen::of(&settings);
+        let current = Current::load(settings)?;
+        #[cfg(feature = "watch")]
+        let watch = watch::Watch::start(self, &current.settings, seen)?;
+        self.0.current.store(Arc::new(current));
+        #[cfg(feature = "watch")]
+        let before = std::mem::replace(&mut *self.0.watch.lock(), watch);
+        #[cfg(feature = "watch")]
+        drop(before);
         Ok(())
     }
 
@@ -188,11 +216,23 @@ impl Tls {
     }
 }
 
+impl Current {
+    fn load(settings: Arc<TlsConfig>) -> Result<Self, TlsError> {
+        let fingerprint = settings.fingerprint();
+        let (config, expires) = settings.load()?;
+        let fingerprint = fingerprint.filter(|before| settings.fingerprint() == Some(*before));
+        if expires.is_some_and(|expires| expires <= SystemTime::now()) {
+            warn!(?expires, "a certificate has expired; peers will reject it");
+        }
+        Ok(Current { settings, config, expires, fingerprint })
+    }
+}
+
 impl Handshake for Tls {
     fn handshake(&self, stream: Stream, peer: &Address) -> LocalBoxFuture<'static, Result<Handshaken, HandshakeError>> {
         let current = self.current();
         #[cfg(feature = "rustls")]
-        if let Some(hook) = &self.0.settings.on_hello {
+        if let Some(hook) = &current.settings.on_hello {
             return Box::pin(rustls::accept_with_hook(self.clone(), hook.clone(), stream, peer.clone()));
         }
         let _ = peer;
@@ -206,10 +246,6 @@ impl Handshake for Tls {
         })
     }
 
-    fn waits_for_peer(&self, _: &Address) -> bool {
-        true
-    }
-
     fn info(&self) -> HandshakeInfo {
         HandshakeInfo { tls: true, certificate_expires: self.expires(), ..HandshakeInfo::default() }
     }
@@ -217,6 +253,6 @@ impl Handshake for Tls {
 
 impl fmt::Debug for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tls").field("backend", &self.0.settings.backend).finish_non_exhaustive()
+        f.debug_struct("Tls").field("backend", &self.current().settings.backend).finish_non_exhaustive()
     }
 }

@@ -10,12 +10,12 @@ use tokio_native_tls::{TlsAcceptor, TlsStream};
 
 use super::builder::no_certificate;
 use super::pem::is_pem;
-use super::{Identity, NativeIo, TlsConfig, TlsError, TlsVersion};
+use super::{certificate, native_pair, Identity, Loaded, NativeIo, TlsConfig, TlsError, TlsVersion};
 use crate::error::InvalidSetting;
 use crate::handshake::{HandshakeError, Handshaken, TlsInfo};
-use crate::net::{Address, Io, PeerCredentials, Stream, TransportKind};
+use crate::net::{delegate_write, Address, Io, PeerCredentials, Stream, TransportKind};
 
-pub(super) fn configure(settings: &TlsConfig) -> Result<TlsAcceptor, TlsError> {
+pub(super) fn configure(settings: &TlsConfig) -> Result<Loaded<TlsAcceptor>, TlsError> {
     let unsupported = |setting, why| Err(InvalidSetting::new(setting, why).into());
     if settings.clients.is_some() {
         return unsupported("client_certificates", "not supported by native-tls; use rustls");
@@ -31,11 +31,13 @@ pub(super) fn configure(settings: &TlsConfig) -> Result<TlsAcceptor, TlsError> {
         return unsupported("min_version", "native-tls supports only TLS 1.2 as the lowest version; use rustls");
     }
     let rejected = |error: native_tls::Error| TlsError::Refused(error.into());
+    let mut expires = None;
     let identity = match &settings.identity {
         Identity::Missing | Identity::External => return Err(no_certificate()),
         Identity::Pair { certificates, key } => {
-            let chain: String =
-                certificates.certificates()?.into_iter().map(|der| as_pem("CERTIFICATE", der)).collect();
+            let chain = certificates.certificates()?;
+            expires = chain.first().and_then(|own| certificate::expiry(own));
+            let chain: String = chain.into_iter().map(|der| as_pem("CERTIFICATE", der)).collect();
             let private = match key.bytes()? {
                 private if is_pem(&private) => private,
                 private => as_pem("PRIVATE KEY", private).into_bytes(),
@@ -57,38 +59,16 @@ pub(super) fn configure(settings: &TlsConfig) -> Result<TlsAcceptor, TlsError> {
     }
     let acceptor = builder.build().map_err(rejected)?;
     if let Identity::Pair { certificates, key } = &settings.identity
-        && !is_matching_pair(&acceptor)
+        && !native_pair::is_matching(&acceptor).map_err(rejected)?
     {
         return Err(TlsError::Mismatch { certificates: certificates.to_string(), key: key.to_string() });
     }
-    Ok(acceptor.into())
+    Ok((acceptor.into(), expires))
 }
 
 /// The library accepts only PEM.
 fn as_pem(label: &str, der: Vec<u8>) -> String {
     pem::encode(&pem::Pem::new(label, der))
-}
-
-/// Tests certificate and key by a handshake over a local socket pair, because the library does not report whether they
-/// match.
-#[cfg(unix)]
-fn is_matching_pair(acceptor: &Blocking) -> bool {
-    use std::os::unix::net::UnixStream;
-    let Ok((server, client)) = UnixStream::pair() else { return true };
-    let connector = native_tls::TlsConnector::builder()
-        .danger_accept_invalid_certs(true)
-        .danger_accept_invalid_hostnames(true)
-        .use_sni(false)
-        .build();
-    let Ok(connector) = connector else { return true };
-    let connecting = std::thread::spawn(move || connector.connect("localhost", client).is_ok());
-    let accepted = acceptor.accept(server).is_ok();
-    connecting.join().unwrap_or(false) && accepted
-}
-
-#[cfg(not(unix))]
-fn is_matching_pair(_: &Blocking) -> bool {
-    true
 }
 
 pub(super) async fn accept(acceptor: &TlsAcceptor, stream: Stream) -> Result<Handshaken, HandshakeError> {
@@ -169,4 +149,4 @@ impl AsyncRead for NativeStream {
     }
 }
 
-super::delegate_write!(NativeStream);
+delegate_write!([] NativeStream);

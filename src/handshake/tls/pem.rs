@@ -1,6 +1,8 @@
 //! The sources of certificates and keys.
 
 use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -38,15 +40,22 @@ impl PemSource {
         }
     }
 
-    /// The whole content.
+    /// The whole content, which is not empty.
     pub(super) fn bytes(&self) -> Result<Vec<u8>, TlsError> {
-        self.pieces().map(|pieces| pieces.concat())
+        let bytes = self.pieces()?.concat();
+        if bytes.is_empty() {
+            return Err(self.invalid("it is empty"));
+        }
+        Ok(bytes)
     }
 
     /// The certificates in DER, at least one.
     pub(super) fn certificates(&self) -> Result<Vec<Vec<u8>>, TlsError> {
         let mut certificates = Vec::new();
         for piece in self.pieces()?.iter() {
+            if piece.is_empty() {
+                return Err(self.invalid("it is empty"));
+            }
             if !is_pem(piece) {
                 certificates.push(piece.clone());
                 continue;
@@ -77,8 +86,25 @@ pub(super) fn is_pem(bytes: &[u8]) -> bool {
     memchr::memmem::find(bytes, b"-----BEGIN ").is_some()
 }
 
+/// The longest file that is read: several times the size of the usual bundles of authorities.
+const MAX_FILE: u64 = 4 * 1024 * 1024;
+
 fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
-    std::fs::read(path).map_err(|source| TlsError::File { path: path.display().to_string(), source })
+    read_file(path).map_err(|source| TlsError::File { path: path.display().to_string(), source })
+}
+
+/// Reads a regular file, up to [`MAX_FILE`]. The open of a pipe would wait for its other end.
+pub(super) fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    let kind = std::fs::metadata(path)?.file_type();
+    if !kind.is_file() && !kind.is_dir() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    File::open(path)?.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_FILE {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("longer than {MAX_FILE} bytes")));
+    }
+    Ok(bytes)
 }
 
 impl fmt::Display for PemSource {

@@ -5,6 +5,7 @@ use std::io::{self, BufRead};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{ready, Context, Poll};
+use std::time::SystemTime;
 
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
@@ -19,12 +20,14 @@ use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
 use super::builder::no_certificate;
 use super::hello::{ClientHello, OnHello};
 use super::pem::is_pem;
-use super::{ClientCertificates, Config, Identity, PemSource, Tls, TlsConfig, TlsError, TlsVersion};
+use super::{
+    certificate, ClientCertificates, Config, Identity, Loaded, PemSource, Tls, TlsConfig, TlsError, TlsVersion,
+};
 use crate::error::InvalidSetting;
 use crate::handshake::{HandshakeError, Handshaken, TlsInfo};
-use crate::net::{Address, Io, PeerCredentials, Stream, TransportKind};
+use crate::net::{delegate_write, Address, Io, PeerCredentials, Stream, TransportKind};
 
-pub(super) fn configure(settings: &TlsConfig) -> Result<Arc<ServerConfig>, TlsError> {
+pub(super) fn configure(settings: &TlsConfig) -> Result<Loaded<Arc<ServerConfig>>, TlsError> {
     let provider = provider();
     let certificates = Certificates::read(settings, &provider)?;
     let versions: &[_] = match settings.min_version {
@@ -49,9 +52,10 @@ pub(super) fn configure(settings: &TlsConfig) -> Result<Arc<ServerConfig>, TlsEr
             builder.with_client_cert_verifier(verifier.build().map_err(|error| authorities.invalid(error))?)
         }
     };
+    let expires = certificates.expires;
     let mut config = builder.with_cert_resolver(Arc::new(certificates));
     config.alpn_protocols = settings.alpn.clone();
-    Ok(Arc::new(config))
+    Ok((Arc::new(config), expires))
 }
 
 /// The provider that the program installed, or else `ring`.
@@ -62,6 +66,8 @@ fn provider() -> Arc<CryptoProvider> {
 /// The certificates by server name.
 #[derive(Debug)]
 struct Certificates {
+    /// When the first of them expires.
+    expires: Option<SystemTime>,
     default: Arc<CertifiedKey>,
     by_name: HashMap<String, Arc<CertifiedKey>>,
 }
@@ -82,7 +88,9 @@ impl Certificates {
             }
             by_name.insert(name.to_ascii_lowercase(), certified(certificates, key, provider)?);
         }
-        Ok(Certificates { default, by_name })
+        let all = by_name.values().chain([&default]);
+        let expires = all.filter_map(|certified| certificate::expiry(certified.cert.first()?)).min();
+        Ok(Certificates { expires, default, by_name })
     }
 }
 
@@ -235,4 +243,4 @@ fn put(chunk: &[u8], buf: &mut ReadBuf<'_>) -> usize {
     bytes
 }
 
-super::delegate_write!(RustlsStream);
+delegate_write!([] RustlsStream);

@@ -9,4 +9,5 @@ mod slots;
 mod tls;
 mod tls_records;
 mod tls_reload;
+mod tls_replace;
 mod upgrade;
