@@ -51,7 +51,7 @@ impl ListenerChange {
         let is_changed = renamed || limited || stepped || self.changes_options();
         // Steps that only do the same are replaced as well: the new ones are those that the caller may reload.
         if is_changed || !self.steps.is_same(&current.steps) {
-            self.listener.replace(self.name, self.steps);
+            self.listener.replace(self.name, self.steps, is_changed);
         }
         // Last: a raised limit wakes acceptors, and what they accept then is to find the new name and steps.
         if limited {

@@ -140,13 +140,15 @@ impl ListenerState {
         &self.transport_steps
     }
 
-    /// Gives new connections another name and other steps.
-    pub(super) fn replace(&self, name: Arc<str>, steps: Steps) {
+    /// Gives new connections another name and other steps. The observers are called if that makes a difference.
+    pub(super) fn replace(&self, name: Arc<str>, steps: Steps, is_changed: bool) {
         let limits = self.limits.renamed(name);
         let before = self.current.swap(Arc::new(ForNewConnections { limits: limits.clone(), steps }));
         // The steps are the user's: a panic while they are dropped must not end the pool.
         let _ = catch_panic(|| drop(before));
-        self.events.changed(limits);
+        if is_changed {
+            self.events.changed(limits);
+        }
     }
 
     /// Sets the mode and wakes every acceptor. Setting the same mode makes acceptors re-read the limits.
