@@ -225,6 +225,15 @@ impl<S> Builder<S> {
         self
     }
 
+    /// How many closures of [`Conn::blocking`](crate::Conn::blocking) may run at the same time, over all connections of the
+    /// pool. Others wait in a queue, first come, first served. At least 1.
+    ///
+    /// Default: 64.
+    pub fn max_blocking(mut self, closures: usize) -> Self {
+        self.settings.max_blocking = closures;
+        self
+    }
+
     /// Changes the settings that the patch has, for example those read from a file. The others stay as they are. Of several
     /// calls that set the same setting, the last one counts.
     ///

@@ -12,7 +12,7 @@ settings! {
     ///
     /// | a change takes effect | settings |
     /// |---|---|
-    /// | at once | `acceptors`, `max_restarts`, `restart_window`, `grace`, `backlog_on_close`, `max_connections`, `at_limit`, `refusal_message`, `max_per_peer`, `peer_rate`, `accept_rate`, `rules` |
+    /// | at once | `acceptors`, `max_restarts`, `restart_window`, `grace`, `backlog_on_close`, `max_connections`, `at_limit`, `refusal_message`, `max_per_peer`, `peer_rate`, `accept_rate`, `rules`, `max_blocking` |
     /// | for new connections | `handshake_timeout`, `idle_timeout`, `packet_timeout`, `send_timeout`, `max_age`, `max_age_jitter`, `high_watermark`, `low_watermark`, `half_close`, `active`, `mailbox_capacity` |
     /// | never: a running pool rejects it | `peer_prefix`, `reserve_descriptor`, `max_handshakes`, `watchdog` |
     ///
@@ -113,6 +113,10 @@ settings! {
         active: Active = Active::Always,
         /// How many messages a connection's mailbox holds. At least 1. Default: 16.
         mailbox_capacity: usize = 16,
+        /// How many closures of [`Conn::blocking`](crate::Conn::blocking) may run at the same time, over all connections.
+        /// Others wait in a queue. At least 1. If it is lowered, running closures are not stopped; they count, and the next
+        /// one starts when fewer run. Default: 64.
+        max_blocking: usize = 64,
         /// How long a callback may block its arbiter before the block is counted and logged. `None`: no watchdog. Default:
         /// 100 ms.
         watchdog: Option<Duration> = Some(Duration::from_millis(100)),

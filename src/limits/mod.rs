@@ -5,6 +5,7 @@
 //!             a permit                             denied, per peer, rate, overload              gives both back
 //! ```
 
+mod blocking;
 mod descriptors;
 mod held;
 mod lingering;
@@ -32,6 +33,7 @@ use crate::panic::catch_panic;
 use crate::telemetry::{LogThrottle, RefusalReason};
 
 pub use crate::config::{AtLimit, BacklogPolicy, ParseRateError, ParseRuleError, PeerPrefix, Rate, Rule};
+pub(crate) use blocking::BlockingJobs;
 pub(crate) use descriptors::available_descriptors;
 use descriptors::{HELD_OF_RESERVED, LINGERING_OF_RESERVED};
 pub(crate) use held::HeldPermit;
@@ -78,15 +80,16 @@ pub(crate) struct Limits {
     panics: LogThrottle,
     /// One permit for each handshake that may be in progress.
     handshakes: Arc<Semaphore>,
+    blocking: Arc<BlockingJobs>,
     alive: AtomicUsize,
     epoch: Instant,
 }
 
 impl Limits {
     pub(crate) fn new(config: Arc<SharedConfig>, overload: Option<Overload>) -> Arc<Self> {
-        let (max, handshakes, prefix) = {
+        let (max, handshakes, blocking, prefix) = {
             let settings = &config.load().settings;
-            (settings.max_connections, settings.max_handshakes, settings.peer_prefix)
+            (settings.max_connections, settings.max_handshakes, settings.max_blocking, settings.peer_prefix)
         };
         Arc::new(Limits {
             permits: Permits::new(max),
@@ -98,6 +101,7 @@ impl Limits {
             lingering: LingeringPeers::new(),
             panics: LogThrottle::new(),
             handshakes: Arc::new(Semaphore::new(handshakes.min(Semaphore::MAX_PERMITS))),
+            blocking: BlockingJobs::new(blocking),
             alive: AtomicUsize::new(0),
             epoch: Instant::now(),
         })
@@ -105,6 +109,11 @@ impl Limits {
 
     pub(crate) fn handshakes(&self) -> &Arc<Semaphore> {
         &self.handshakes
+    }
+
+    /// The blocking closures of the pool.
+    pub(crate) fn blocking(&self) -> &Arc<BlockingJobs> {
+        &self.blocking
     }
 
     /// The connection limit of the whole pool.

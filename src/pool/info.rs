@@ -50,6 +50,11 @@ pub struct PoolInfo {
     pub bytes_out: u64,
     /// How often an arbiter was blocked for longer than the limit of the [`watchdog`](crate::Builder::watchdog).
     pub blocked: u64,
+    /// Closures of [`Conn::blocking`](crate::Conn::blocking) that run now, including those whose connection has ended.
+    pub blocking_running: usize,
+    /// Closures of [`Conn::blocking`](crate::Conn::blocking) in the queue, because
+    /// [`max_blocking`](crate::Builder::max_blocking) others run.
+    pub blocking_queued: usize,
     /// The earliest expiry of the certificates that the listeners present. For one listener, see
     /// [`ListenerInfo::certificate_expires`].
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]

@@ -330,6 +330,7 @@ impl PoolState {
         let sum = |of: fn(&Totals) -> u64| totals.iter().map(of).sum();
         let certificate_expires =
             self.listeners().into_iter().filter_map(|listener| listener.certificate_expires).min();
+        let (blocking_running, blocking_queued) = self.limits.blocking().counts();
         let slots = self.slots.lock();
         let in_use = totals.iter().zip(slots.iter()).take(self.registries.slots_in_use());
         let acceptors = in_use.enumerate().map(|(id, (totals, slot))| AcceptorInfo {
@@ -346,6 +347,8 @@ impl PoolState {
             closed,
             bytes_in: sum(|totals| totals.bytes_in),
             bytes_out: sum(|totals| totals.bytes_out),
+            blocking_running,
+            blocking_queued,
             blocked: self.registries.shared().blocked(),
             certificate_expires,
             acceptors: acceptors.collect(),

@@ -37,6 +37,7 @@ fn everything() -> (Value, Settings) {
         "half_close": true,
         "active": { "count": 5 },
         "mailbox_capacity": 64,
+        "max_blocking": 9,
         "handshake_timeout": "2s",
         "max_handshakes": 7,
         "watchdog": "never",
@@ -64,6 +65,7 @@ fn everything() -> (Value, Settings) {
     settings.half_close = true;
     settings.active = Active::Count(5);
     settings.mailbox_capacity = 64;
+    settings.max_blocking = 9;
     settings.handshake_timeout = Some(Duration::from_secs(2));
     settings.max_handshakes = 7;
     settings.watchdog = None;
