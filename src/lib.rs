@@ -140,8 +140,8 @@ pub use acceptor::Acceptor;
 pub use builder::Builder;
 pub use config::{Active, Settings, SettingsPatch};
 pub use connection::{
-    Closed, Conn, Connection, ConnectionContext, Event, Next, Packet, Peer, Protocol, Reply, SendError, Timeout, User,
-    Wait,
+    Closed, Conn, Connection, ConnectionContext, Event, Next, Packet, Peer, PendingWait, Protocol, Reply, SendError,
+    Timeout, User, Wait, WaitEnded,
 };
 #[doc(inline)]
 pub use error::{BoxError, PoolError, StartError};

@@ -8,7 +8,7 @@ use tokio::io::AsyncWrite;
 use tokio_util::io::poll_read_buf;
 use tracing::error;
 
-use super::{Closed, Connection, Flags, Paused, Phase, Protocol};
+use super::{Closed, ColdState, Connection, Flags, Paused, Phase, Protocol};
 use crate::net::Buffers;
 use crate::panic::catch_panic;
 
@@ -30,8 +30,16 @@ pub(super) struct Linger {
     quiet_at: u64,
 }
 
+impl<P: Protocol> ColdState<P> {
+    /// When a closing connection has to be looked at again.
+    pub(super) fn closing_deadline(&self) -> Option<u64> {
+        let close_by = (self.close_by != 0).then_some(self.close_by);
+        self.linger.deadline().into_iter().chain(close_by).min()
+    }
+}
+
 impl Linger {
-    pub(super) fn deadline(&self) -> Option<u64> {
+    fn deadline(&self) -> Option<u64> {
         (self.until != 0).then_some(self.until.min(self.quiet_at))
     }
 }
@@ -49,21 +57,34 @@ impl<P: Protocol> Connection<P> {
             why => why,
         };
         self.conn.enter(Phase::Closing);
-        self.conn.paused.remove(Paused::WAITING);
         if self.has_handshake() {
             // Bytes meant to be sent under TLS must not be sent in plaintext.
             self.conn.handshake = None;
             self.cold().handshake = None;
             self.conn.buffers = None;
         }
-        let cold = self.cold();
-        let waits = std::mem::take(&mut cold.waits);
-        cold.wait_added = false;
-        cold.why = Some(why);
-        // The futures are user code, and dropping them may panic.
-        if let Err(text) = catch_panic(|| drop(waits)) {
+        self.cold().why = Some(why);
+        if let Err(text) = self.drop_futures() {
             self.cold().why = Some(Closed::Panic(text));
         }
+    }
+
+    /// Drops the futures and streams of the user under the panic guard.
+    fn drop_futures(&mut self) -> Result<(), String> {
+        self.conn.paused.remove(Paused::WAITING);
+        let mut dropped = Ok(());
+        if let Some(background) = self.conn.background.take() {
+            dropped = catch_panic(|| drop(background));
+        }
+        if let Some(cold) = self.cold.as_mut() {
+            let waits = std::mem::take(&mut cold.waits);
+            (cold.wait_added, cold.init_limit) = (false, None);
+            // One by one: a panic must not leave out the others.
+            for wait in waits {
+                dropped = catch_panic(|| drop(wait)).and(dropped);
+            }
+        }
+        dropped
     }
 
     /// Records the reason, then calls `closed`. Every path that ends the connection leads here; only the first call
@@ -80,7 +101,7 @@ impl<P: Protocol> Connection<P> {
             why => why,
         };
         self.conn.enter(Phase::Closed);
-        self.conn.paused.remove(Paused::WAITING);
+        let why = self.drop_futures().err().map_or(why, Closed::Panic);
         match &why {
             Closed::Refused(reason) => self.conn.guard.refuse(*reason),
             why => {

@@ -2,16 +2,14 @@
 
 use std::fmt;
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use futures::stream::{SelectAll, Stream as Items};
 use tokio_util::codec::Encoder;
 
 use super::phase::{Flags, Paused, Phase};
-use super::{Protocol, ProtocolFactory};
+use super::{Background, Protocol, ProtocolFactory};
 use crate::config::{Active, Config};
 use crate::error::BoxError;
 use crate::framing::FramingError;
@@ -26,7 +24,7 @@ pub struct Conn<P: Protocol> {
     pub(crate) io: Stream,
     pub(crate) codec: P::Codec,
     pub(crate) buffers: Option<Box<Buffers>>,
-    pub(crate) streams: Option<Box<Streams<P>>>,
+    pub(super) background: Option<Box<Background<P>>>,
     pub(crate) factory: Arc<ProtocolFactory<P>>,
     pub(crate) config: Arc<Config>,
     pub(crate) active: Active,
@@ -42,8 +40,6 @@ pub struct Conn<P: Protocol> {
     pub(crate) guard: ConnectionGuard,
 }
 
-pub(crate) type Streams<P> = SelectAll<Pin<Box<dyn Items<Item = <P as Protocol>::User>>>>;
-
 impl<P: Protocol> Conn<P> {
     pub(crate) fn new(
         io: Stream,
@@ -58,7 +54,7 @@ impl<P: Protocol> Conn<P> {
             io,
             codec,
             buffers: None,
-            streams: None,
+            background: None,
             factory,
             config,
             active,
@@ -276,15 +272,6 @@ impl<P: Protocol> Conn<P> {
     pub fn set_packet_timeout(&mut self, limit: impl Into<Option<Duration>>) {
         self.guard.deadlines.set_packet(limit_millis(limit.into()));
         self.guard.timeouts_changed();
-    }
-
-    /// Adds a stream whose items are delivered to [`Protocol::user`], like glisten's selector. May be called
-    /// repeatedly.
-    ///
-    /// A stream that ends is dropped. While the connection handles no messages, its streams are not polled.
-    pub fn add_stream(&mut self, stream: impl Items<Item = P::User> + 'static) {
-        self.streams.get_or_insert_with(Default::default).push(Box::pin(stream));
-        self.flags.insert(Flags::STREAM_ADDED);
     }
 
     #[inline]

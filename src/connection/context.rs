@@ -151,7 +151,7 @@ impl<P: Protocol> ConnectionContext<P> {
     }
 
     fn may_continue(&self, act: &Connection<P>) -> bool {
-        !self.stopped && act.is_open()
+        !self.stopped && act.takes_messages()
     }
 
     /// Polls the wait that was added last. Returns false if all others have to wait for it.

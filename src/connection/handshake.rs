@@ -1,17 +1,27 @@
 //! The handshake of a connection: before `ack`, and on a live connection (STARTTLS). A handshake takes the stream and
 //! returns the one to use afterwards.
 
+use std::sync::Arc;
 use std::task::{ready, Context, Poll};
+use std::time::Duration;
 
 use super::{Closed, Connection, Flags, Paused, Phase, Protocol};
-use crate::handshake::{HandshakeChain, HandshakeError, HandshakeFailure};
+use crate::handshake::{Handshake, HandshakeChain, HandshakeError, HandshakeFailure};
 
 impl<P: Protocol> Connection<P> {
     /// Continues the handshake. Also returns `Pending` after a failure, which ends the connection.
     pub(super) fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let Some(chain) = self.conn.handshake.take() {
-            let (stream, state) = (self.conn.io.take(), self.conn.guard.state().clone());
-            self.cold().handshake = Some(chain.begin(stream, state));
+            let (mut stream, state) = (self.conn.io.take(), self.conn.guard.state().clone());
+            let mut since_accept = Duration::ZERO;
+            if self.conn.phase() < Phase::Ready {
+                // A wait of `init` has read ahead: the bytes belong to the handshake.
+                let read = self.conn.unread().map(|read| read.split().freeze());
+                stream = stream.put_back(read.unwrap_or_default());
+                self.conn.flags.remove(Flags::EOF);
+                since_accept = state.age();
+            }
+            self.cold().handshake = Some(chain.begin(stream, state, since_accept));
         }
         let Some(handshake) = self.cold().handshake.as_mut() else { return Poll::Ready(()) };
         let outcome = ready!(handshake.as_mut().poll(cx));
@@ -30,6 +40,27 @@ impl<P: Protocol> Connection<P> {
         Poll::Pending
     }
 
+    /// Adds a step to the handshake that has not begun.
+    pub(super) fn add_handshake(&mut self, step: Arc<dyn Handshake>) {
+        match &mut self.conn.handshake {
+            Some(chain) => chain.add(step),
+            None => {
+                let limits = self.conn.guard.state().listener().limits();
+                let (limit, slots) = (limits.config().load().handshake_timeout(), limits.handshakes().clone());
+                self.conn.handshake = HandshakeChain::new(vec![step], limit, slots);
+            }
+        }
+    }
+
+    /// Counts what a wait of `init` has read ahead, when no handshake takes it.
+    pub(super) fn count_read_ahead(&mut self) {
+        let bytes = self.conn.unread().map_or(0, |read| read.len());
+        if bytes > 0 {
+            self.conn.flags.insert(Flags::UNDECODED);
+            self.conn.guard.state().count_read(bytes, self.conn.guard.now());
+        }
+    }
+
     /// Continues an upgrade. Bytes queued before it are sent first, in plaintext. Returns true when it is done and
     /// packets are handled again.
     #[inline]
@@ -40,6 +71,9 @@ impl<P: Protocol> Connection<P> {
     #[cold]
     fn poll_upgrade_slow(&mut self, cx: &mut Context<'_>) -> bool {
         if self.cold().upgrade.is_some() {
+            if self.is_waiting() {
+                return false;
+            }
             if self.conn.unsent() > 0 || self.has(Flags::UNFLUSHED) {
                 return false;
             }
@@ -49,9 +83,7 @@ impl<P: Protocol> Connection<P> {
                 return false;
             }
             let step = self.cold().upgrade.take();
-            let limits = self.conn.guard.state().listener().limits();
-            let (limit, slots) = (limits.config().load().handshake_timeout(), limits.handshakes().clone());
-            self.conn.handshake = HandshakeChain::new(step.into_iter().collect(), limit, slots);
+            step.into_iter().for_each(|step| self.add_handshake(step));
         }
         if self.poll_handshake(cx).is_pending() {
             return false;

@@ -14,8 +14,10 @@
 //! init ─▶ handshake ─▶ ack ─▶ packet | user | timeout | half_closed | passive | shutdown ─▶ ... ─▶ closed
 //! ```
 
+mod background;
 mod close;
 mod closed;
+mod cold;
 mod conn;
 mod context;
 mod encode_once;
@@ -28,9 +30,10 @@ mod phase;
 mod protocol;
 mod read;
 mod turn;
+mod wait;
+mod waits;
 mod write;
 
-use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -41,7 +44,7 @@ use actix::prelude::*;
 use actix::WeakAddr;
 
 use crate::config::{Active, Config};
-use crate::handshake::{Handshake, HandshakeChain, HandshakeFuture};
+use crate::handshake::HandshakeChain;
 use crate::net::Stream;
 use crate::panic::catch_panic;
 use crate::registry::{ConnectionGuard, Signals};
@@ -54,11 +57,12 @@ pub use encode_once::{EncodeOnce, StatelessEncoder};
 pub use event::{Event, Timeout};
 pub(crate) use factory::{MakeCodec, MakeProtocol, ProtocolFactory, SharedFactory};
 pub use messages::{Close, Encoded, Info, Reply, SetActive, User};
-pub use next::{Next, Wait};
+pub use next::Next;
 pub use protocol::{Packet, Peer, Protocol};
+pub use wait::{PendingWait, Wait, WaitEnded};
 
-use context::Held;
-use next::Pending;
+use background::Background;
+use cold::ColdState;
 use phase::{Flags, Paused, Phase};
 
 /// The actor of one connection: a [`Protocol`] and its socket.
@@ -122,23 +126,6 @@ pub struct Connection<P: Protocol> {
     conn: Conn<P>,
 }
 
-/// State that is allocated when it is first needed. Most connections never need it.
-struct ColdState<P: Protocol> {
-    /// Futures to wait for, each with the trigger of the callback that returned it.
-    waits: VecDeque<(Trigger, Pending<P>)>,
-    /// A future was added that has not been polled.
-    wait_added: bool,
-    /// Why the connection is closing.
-    why: Option<Closed>,
-    /// The handshake in progress: before `ack`, or of an upgrade.
-    handshake: Option<HandshakeFuture>,
-    /// An upgrade that starts once the bytes queued before it are sent.
-    upgrade: Option<Arc<dyn Handshake>>,
-    linger: close::Linger,
-    /// Tells the context, while it polls its futures, that the connection handles nothing more.
-    held: Option<Held>,
-}
-
 impl<P: Protocol> Unpin for Connection<P> {}
 
 impl<P: Protocol> Actor for Connection<P> {
@@ -179,7 +166,8 @@ impl<P: Protocol> Connection<P> {
     /// Runs `callback` with the protocol and the connection, and applies the [`Next`] that it returns as for the
     /// callbacks of [`Protocol`]. Meant for message handlers.
     ///
-    /// Message handlers run only while the connection is ready and not waiting. A panic in a handler ends only this
+    /// Message handlers run only while the connection is ready and not waiting, or waiting with
+    /// [`Wait::with_messages`]. A panic in a handler ends only this
     /// connection.
     pub fn with<R>(&mut self, callback: impl FnOnce(&mut P, &mut Conn<P>) -> (R, Next<P>)) -> R {
         let mut result = None;
@@ -196,7 +184,7 @@ impl<P: Protocol> Connection<P> {
     #[inline]
     fn update_held(&self) {
         if let Some(held) = self.cold.as_ref().and_then(|cold| cold.held.as_ref()) {
-            held.set(!self.is_open());
+            held.set(!self.takes_messages());
         }
     }
 
@@ -249,8 +237,10 @@ impl<P: Protocol> Connection<P> {
                 self.conn.paused.insert(Paused::WAITING);
                 let cold = self.cold();
                 cold.wait_added = true;
-                cold.waits.push_back((trigger, wait.0));
+                cold.waits.push_back((trigger, wait));
             }
+            // A handshake of `init` comes after those of the listener.
+            Next::Upgrade(step) if self.conn.phase() < Phase::Ready => self.add_handshake(*step),
             Next::Upgrade(step) if !self.conn.is_closing() => {
                 self.conn.paused.insert(Paused::UPGRADING);
                 self.cold().upgrade = Some(*step);
@@ -258,25 +248,6 @@ impl<P: Protocol> Connection<P> {
             Next::File(file) if !self.conn.is_closing() => self.conn.queue_file(*file),
             Next::Wait(_) | Next::Upgrade(_) | Next::File(_) => {}
         }
-    }
-
-    fn cold(&mut self) -> &mut ColdState<P> {
-        self.cold.get_or_insert_with(|| {
-            Box::new(ColdState {
-                waits: VecDeque::new(),
-                wait_added: false,
-                why: None,
-                handshake: None,
-                upgrade: None,
-                linger: Default::default(),
-                held: None,
-            })
-        })
-    }
-
-    #[inline]
-    fn is_waiting(&self) -> bool {
-        self.conn.paused.contains(Paused::WAITING)
     }
 
     /// Whether a handshake has not started or is in progress.

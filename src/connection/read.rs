@@ -1,5 +1,6 @@
 //! The input of a connection: packets from the socket, messages from the mailbox and from streams.
 
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
@@ -19,8 +20,8 @@ use crate::panic::catch_panic;
 impl<P: Protocol> Connection<P> {
     /// Reads from the socket, and delivers every complete packet of a read before the next read.
     pub(super) fn take_packets(&mut self, ctx: &ConnectionContext<P>, cx: &mut Context<'_>, budget: &mut Budget) {
-        if ctx.is_waiting() && self.is_open() {
-            return self.read_ahead(cx);
+        if ctx.is_waiting() && self.conn.phase() == Phase::Ready {
+            return self.watch_context_wait(cx);
         }
         let mut was_short = false;
         while self.is_open() {
@@ -46,7 +47,7 @@ impl<P: Protocol> Connection<P> {
             if was_short && self.conn.io.poll_read_ready(cx).is_pending() {
                 return;
             }
-            match self.read(cx) {
+            match self.read(cx, false) {
                 Poll::Ready(bytes) => {
                     was_short = bytes < READ_BUFFER;
                     budget.bytes = budget.bytes.saturating_sub(bytes.max(1));
@@ -56,9 +57,9 @@ impl<P: Protocol> Connection<P> {
         }
     }
 
-    /// One read into the shared buffer. The end of input and errors are handled here.
+    /// One read into the shared buffer; `ahead` during a wait. The end of input and errors are handled here.
     #[inline]
-    fn read(&mut self, cx: &mut Context<'_>) -> Poll<usize> {
+    pub(super) fn read(&mut self, cx: &mut Context<'_>, ahead: bool) -> Poll<usize> {
         let conn = &mut self.conn;
         let buffers = conn.buffers.get_or_insert_with(Buffers::borrow);
         buffers.reserve();
@@ -75,11 +76,28 @@ impl<P: Protocol> Connection<P> {
                 Poll::Ready(bytes)
             }
             Poll::Ready(Err(error)) => {
-                let truncated = conn.io.is_truncation(&error);
-                self.end(if truncated { Closed::Truncated } else { Closed::from_io(error) });
+                self.read_failed(error, ahead);
                 Poll::Ready(0)
             }
         }
+    }
+
+    #[cold]
+    fn read_failed(&mut self, error: io::Error, ahead: bool) {
+        if !self.conn.io.is_truncation(&error) {
+            return self.lose_peer(Closed::from_io(error));
+        }
+        if !ahead {
+            return self.end(Closed::Truncated);
+        }
+        // A FIN without `close_notify`: as any FIN, it does not end the wait.
+        self.conn.flags.insert(Flags::EOF);
+        self.cold().truncated = true;
+    }
+
+    #[cold]
+    fn is_truncated(&self) -> bool {
+        self.cold.as_ref().is_some_and(|cold| cold.truncated)
     }
 
     /// Delivers complete packets until none is left, all under one panic guard.
@@ -106,7 +124,7 @@ impl<P: Protocol> Connection<P> {
     /// Delivers packets from `read`. Returns `None` if the codec may have more, else whether it has the start of another.
     fn deliver_from(&mut self, read: &mut BytesMut, budget: &mut Budget) -> Option<bool> {
         let mut rest = None;
-        let (mut left, eof) = (budget.packets, self.has(Flags::EOF));
+        let (mut left, eof) = (budget.packets, self.has(Flags::EOF) && !self.is_truncated());
         let mut at_end = false;
         while self.is_open() && (matches!(self.conn.active, Active::Always) || self.takes_packets()) {
             if left == 0 {
@@ -177,39 +195,15 @@ impl<P: Protocol> Connection<P> {
 
     /// Handles the end of input, after all packets before it were delivered.
     fn half_close(&mut self) {
+        if self.is_truncated() {
+            return self.end(Closed::Truncated);
+        }
         if !self.has(Flags::HALF_CLOSED) {
             self.conn.flags.insert(Flags::HALF_CLOSED);
             self.call_caught(Trigger::HalfClosed, |me, conn| me.half_closed(conn));
         }
         let stays_open = self.conn.config.settings.half_close || self.is_waiting();
         if !stays_open && self.conn.phase() < Phase::Closing {
-            self.close(Closed::Peer(None));
-        }
-    }
-
-    /// Whether reads cannot detect that the peer is gone: the connection is passive, or has read ahead as far as
-    /// allowed.
-    pub(super) fn cannot_detect_close(&mut self) -> bool {
-        matches!(self.conn.active, Active::Passive)
-            || self.is_waiting() && self.conn.unread().is_some_and(|read| read.len() >= READ_BUFFER)
-    }
-
-    /// Reads ahead during a wait, at most one buffer, to detect that the peer has left.
-    pub(super) fn read_ahead(&mut self, cx: &mut Context<'_>) {
-        // Bytes before the handshake belong to the handshake.
-        if matches!(self.conn.active, Active::Passive) || self.has_handshake() {
-            return;
-        }
-        while !self.has(Flags::EOF)
-            && self.conn.phase() < Phase::Closed
-            && self.conn.unread().map_or(0, |read| read.len()) < READ_BUFFER
-        {
-            if self.read(cx).is_pending() {
-                return;
-            }
-        }
-        let has_left = self.has(Flags::EOF) && !self.has(Flags::HALF_CLOSED) && self.conn.unread().is_none();
-        if has_left && self.conn.phase() < Phase::Closed && !self.conn.config.settings.half_close {
             self.close(Closed::Peer(None));
         }
     }
@@ -227,11 +221,11 @@ impl<P: Protocol> Connection<P> {
         if ctx.has_futures() {
             self.poll_futures(ctx, cx, budget);
         }
-        if self.has(Flags::MAIL) && self.is_open() {
+        if self.has(Flags::MAIL) && self.takes_messages() {
             self.take_messages(mailbox, ctx, budget);
         }
-        if self.conn.streams.is_some() {
-            self.take_items(ctx, cx, budget);
+        if self.conn.background.is_some() && !self.conn.is_closing() {
+            self.poll_background(ctx, cx, budget);
         }
     }
 
@@ -244,7 +238,7 @@ impl<P: Protocol> Connection<P> {
         let waker = Waker::from(self.conn.guard.state().clone());
         let mut cx = Context::from_waker(&waker);
         let outcome = catch_panic(|| {
-            while self.is_open() && !ctx.is_waiting() {
+            while self.takes_messages() && !ctx.is_waiting() {
                 if budget.messages == 0 {
                     budget.exhausted = true;
                     return;
@@ -268,28 +262,8 @@ impl<P: Protocol> Connection<P> {
         }
     }
 
-    fn take_items(&mut self, ctx: &ConnectionContext<P>, cx: &mut Context<'_>, budget: &mut Budget) {
-        while self.is_open() && !ctx.is_waiting() {
-            if budget.items == 0 {
-                budget.exhausted = true;
-                return;
-            }
-            self.conn.flags.remove(Flags::STREAM_ADDED);
-            let Some(streams) = self.conn.streams.as_mut() else { return };
-            match catch_panic(|| Pin::new(&mut **streams).poll_next(cx)) {
-                Err(text) => return self.end(Closed::Panic(text)),
-                Ok(Poll::Pending) => return,
-                Ok(Poll::Ready(None)) => self.conn.streams = None,
-                Ok(Poll::Ready(Some(message))) => {
-                    budget.items -= 1;
-                    self.call_caught(Trigger::Own, |me, conn| me.user(message, conn));
-                }
-            }
-        }
-    }
-
     fn poll_futures(&mut self, ctx: &mut ConnectionContext<P>, cx: &mut Context<'_>, budget: &mut Budget) {
-        if !self.is_open() {
+        if !self.takes_messages() {
             return;
         }
         let held = ctx.held();
@@ -300,6 +274,9 @@ impl<P: Protocol> Connection<P> {
         match outcome {
             Ok(is_done) => budget.exhausted |= !is_done,
             Err(text) => return self.end(Closed::Panic(text)),
+        }
+        if !ctx.is_waiting() {
+            self.forget_context_wait();
         }
         self.check_stopped(ctx);
     }

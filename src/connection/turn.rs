@@ -32,7 +32,7 @@ pub(super) struct Budget {
     pub(super) items: u32,
     /// Futures of the context that were spawned by others.
     pub(super) futures: u32,
-    waits: u32,
+    pub(super) waits: u32,
     /// The budget was used up before the work was done: another turn is needed, after other connections have run.
     pub(super) exhausted: bool,
 }
@@ -64,8 +64,8 @@ impl<P: Protocol> Connection<P> {
         let mut budget = Budget::new();
         loop {
             self.handle_signals(ctx);
-            self.prepare(cx);
             self.poll_waits(cx, &mut budget);
+            self.prepare(cx);
             self.take_mail(mailbox, ctx, cx, &mut budget);
             self.take_packets(ctx, cx, &mut budget);
             // A wait that is ready at once is answered in the same write as the packets before and behind it.
@@ -128,14 +128,13 @@ impl<P: Protocol> Connection<P> {
         if self.conn.is_closing() {
             return self.expire_closing(now);
         }
-        if self.cannot_detect_close()
+        if self.cannot_detect_close(waiting)
             && let Some(error) = self.conn.io.take_error()
         {
-            return self.end(Closed::from_io(error));
+            return self.lose_peer(Closed::from_io(error));
         }
         match self.conn.guard.deadlines.expired(last_read, now) {
             None => {}
-            Some(Expired::Age) if waiting => {}
             Some(Expired::Age) => self.close(Closed::MaxAge),
             Some(Expired::Send) => self.end(Closed::SendTimeout),
             Some(Expired::Idle) => {
@@ -170,55 +169,24 @@ impl<P: Protocol> Connection<P> {
             self.conn.guard.state().set_waker(cx.waker().clone());
             self.call_caught(Trigger::Own, |me, conn| me.init(conn));
         }
-        if self.is_ready_to_ack() {
-            if self.has_handshake() && self.poll_handshake(cx).is_pending() {
+        if self.conn.phase() != Phase::Handshaking || self.is_waiting() {
+            return;
+        }
+        if self.has_handshake() {
+            if self.poll_handshake(cx).is_pending() {
                 return;
             }
-            self.conn.enter(Phase::Ready);
-            self.conn.guard.set_ready();
-            self.call_caught(Trigger::Own, |me, conn| me.ack(conn));
+        } else {
+            self.count_read_ahead();
         }
-    }
-
-    /// Whether neither a wait nor an upgrade returned by `init` holds back the handshake and `ack`.
-    fn is_ready_to_ack(&self) -> bool {
-        self.conn.phase() == Phase::Handshaking && !self.conn.paused.intersects(Paused::WAITING | Paused::UPGRADING)
+        self.conn.enter(Phase::Ready);
+        self.conn.guard.set_ready();
+        self.call_caught(Trigger::Own, |me, conn| me.ack(conn));
     }
 
     #[inline]
-    fn is_upgrading(&self) -> bool {
+    pub(super) fn is_upgrading(&self) -> bool {
         self.conn.paused.contains(Paused::UPGRADING)
-    }
-
-    /// Polls the futures that callbacks returned, one after the other.
-    fn poll_waits(&mut self, cx: &mut Context<'_>, budget: &mut Budget) {
-        while self.is_waiting() {
-            if budget.waits == 0 {
-                budget.exhausted = true;
-                return;
-            }
-            let cold = self.cold();
-            cold.wait_added = false;
-            let Some((trigger, future)) = cold.waits.front_mut() else { return };
-            let trigger = *trigger;
-            match catch_panic(|| future.as_mut().poll(cx)) {
-                Err(text) => return self.end(Closed::Panic(text)),
-                Ok(Poll::Pending) => return self.read_ahead(cx),
-                Ok(Poll::Ready(then)) => {
-                    budget.waits -= 1;
-                    cold.waits.pop_front();
-                    if cold.waits.is_empty() {
-                        self.conn.paused.remove(Paused::WAITING);
-                    }
-                    self.call_caught(trigger, then);
-                }
-            }
-        }
-    }
-
-    #[cold]
-    fn has_unpolled_wait(&self) -> bool {
-        self.cold.as_ref().is_some_and(|cold| cold.wait_added)
     }
 
     /// Whether there is work left that can be done in this turn.
@@ -240,9 +208,10 @@ impl<P: Protocol> Connection<P> {
             handled_later |= Signals::DRAIN;
         }
         let signalled = !signals.difference(handled_later).is_empty();
-        let added = self.is_open() && (ctx.has_unpolled() || self.has(Flags::STREAM_ADDED) && !ctx.is_waiting());
-        let can_ack = self.conn.paused == Paused::NOT_READY && self.is_ready_to_ack() && !self.has_handshake();
-        signalled || self.has_unpolled_wait() || added || can_ack
+        let takes_messages = self.takes_messages();
+        let added = takes_messages && (ctx.has_unpolled() || self.has(Flags::STREAM_ADDED) && !ctx.is_waiting());
+        let spawned = self.conn.background.as_ref().is_some_and(|background| background.future_added());
+        signalled || self.is_waiting() && self.has_unpolled_wait() || added || spawned
     }
 
     /// Ends the turn: hands back the buffers and arranges to be woken.
@@ -257,7 +226,7 @@ impl<P: Protocol> Connection<P> {
             guard.state().signal(Signals::DEADLINE);
         }
         if guard.deadlines.take_changed() {
-            self.arm_deadline(last_read, now);
+            self.arm_deadline(last_read, now, ctx.is_waiting());
         }
         if let Some(buffers) = self.conn.buffers.take() {
             self.conn.buffers = buffers.give_back();
@@ -270,16 +239,13 @@ impl<P: Protocol> Connection<P> {
     }
 
     #[cold]
-    fn arm_deadline(&mut self, last_read: u64, now: u64) {
-        let mut next = self.conn.guard.deadlines.next(last_read);
-        if let Some(linger) = self.cold.as_ref().and_then(|cold| cold.linger.deadline()) {
-            next = Some(next.map_or(linger, |next| next.min(linger)));
-        }
-        // A deadline that has passed is handled at the end of a wait.
-        if self.cannot_detect_close() || next.is_some_and(|next| next <= now && self.is_waiting()) {
-            let probe = now + PROBE_INTERVAL;
-            next = Some(next.filter(|next| *next > now).map_or(probe, |next| next.min(probe)));
-        }
-        self.conn.guard.state().set_deadline(next);
+    fn arm_deadline(&mut self, last_read: u64, now: u64, context_waits: bool) {
+        let waiting = self.is_waiting() || context_waits;
+        let probe = self.cannot_detect_close(waiting).then_some(now + PROBE_INTERVAL);
+        let wait = self.wait_deadline().filter(|_| waiting);
+        let cold = self.cold.as_ref();
+        let closing = cold.and_then(|cold| cold.closing_deadline());
+        let next = self.conn.guard.deadlines.next(last_read);
+        self.conn.guard.state().set_deadline([next, probe, wait, closing].into_iter().flatten().min());
     }
 }

@@ -145,10 +145,14 @@ impl<P: Protocol> Connection<P> {
     /// Ends the connection after a failed write. A close in progress keeps its reason, unless it was an orderly one.
     #[cold]
     fn write_failed(&mut self, error: io::Error) {
-        let why = self.cold.as_mut().and_then(|cold| cold.why.take());
-        self.end(match why {
-            None | Some(Closed::Local | Closed::Shutdown) => Closed::from_io(error),
-            Some(why) => why,
-        });
+        let (why, truncated) = match self.cold.as_mut() {
+            Some(cold) => (cold.why.take(), cold.truncated),
+            None => (None, false),
+        };
+        match why {
+            None if truncated => self.lose_peer(Closed::Truncated),
+            None | Some(Closed::Local | Closed::Shutdown) => self.lose_peer(Closed::from_io(error)),
+            Some(why) => self.end(why),
+        }
     }
 }

@@ -47,13 +47,19 @@ impl HandshakeChain {
         (!steps.is_empty()).then(|| Box::new(HandshakeChain { steps, limit, slots }))
     }
 
-    pub(crate) fn begin(self, stream: Stream, state: Arc<ConnectionState>) -> HandshakeFuture {
+    /// Adds a step after the others.
+    pub(crate) fn add(&mut self, step: Arc<dyn Handshake>) {
+        self.steps.push(step);
+    }
+
+    /// Begins the handshake. `spent` is how much of the time limit has passed.
+    pub(crate) fn begin(self, stream: Stream, state: Arc<ConnectionState>, spent: Duration) -> HandshakeFuture {
         let limit = self.limit;
         let steps = AssertUnwindSafe(self.run_steps(stream, state)).catch_unwind();
         Box::pin(async move {
             let outcome = match limit {
                 None => steps.await,
-                Some(limit) => match tokio::time::timeout(limit, steps).await {
+                Some(limit) => match tokio::time::timeout(limit.saturating_sub(spent), steps).await {
                     Ok(outcome) => outcome,
                     Err(_) => return Err(HandshakeFailure::Failed(HandshakeError::Timeout(limit))),
                 },

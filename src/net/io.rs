@@ -87,6 +87,16 @@ pub trait Io: AsyncRead + AsyncWrite + Unpin + 'static {
         None
     }
 
+    /// Whether the peer has shut down its sending side, found out without reading. `None` if the stream cannot tell.
+    ///
+    /// It is asked while a connection waits ([`Conn::wait`](crate::Conn::wait)) and has read ahead as far as it may, so
+    /// that a FIN behind unread bytes bounds the wait. With `None`, such a wait is bounded as if the peer had left.
+    ///
+    /// Default: `None`.
+    fn is_read_closed(&self) -> Option<bool> {
+        None
+    }
+
     /// Returns whether a read may yield bytes, the end of the stream or an error.
     ///
     /// Called after a read that left space in the buffer, because it is cheaper than another read that finds no bytes.

@@ -1,13 +1,14 @@
 //! [`Stream`], the byte stream of one connection, for every kind of transport.
 
 use std::fmt;
+use std::future::Future;
 use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::pin::{pin, Pin};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf, Ready};
 use tokio::net::TcpStream;
 #[cfg(unix)]
 use tokio::net::UnixStream;
@@ -133,6 +134,18 @@ impl Stream {
         }
     }
 
+    /// See [`Io::is_read_closed`].
+    pub(crate) fn is_read_closed(&self) -> Option<bool> {
+        match &self.0 {
+            Inner::Tcp(tcp) => Some(is_read_closed(tcp.ready(Interest::READABLE))),
+            #[cfg(unix)]
+            Inner::Unix(unix) => Some(is_read_closed(unix.ready(Interest::READABLE))),
+            Inner::Dyn(io) => io.is_read_closed(),
+            Inner::PutBack(put_back) => put_back.stream.is_read_closed(),
+            Inner::Taken => Some(false),
+        }
+    }
+
     /// Sends what the kernel accepts now, outside the runtime. Returns the number of bytes sent.
     pub(crate) fn send_now(&self, bytes: &[u8]) -> usize {
         match &self.0 {
@@ -152,7 +165,6 @@ impl Stream {
         limit: usize,
     ) -> Option<Poll<io::Result<usize>>> {
         use rustix::fs::sendfile;
-        use tokio::io::Interest;
         macro_rules! send {
             ($io:expr) => {
                 loop {
@@ -225,6 +237,12 @@ impl Stream {
             Inner::Dyn(_) => false,
         }
     }
+}
+
+/// Whether the reactor has seen the end of the peer's stream. Does not wait, and reads nothing.
+fn is_read_closed(ready: impl Future<Output = io::Result<Ready>>) -> bool {
+    let ready = pin!(ready).poll(&mut Context::from_waker(Waker::noop()));
+    matches!(ready, Poll::Ready(Ok(ready)) if ready.is_read_closed())
 }
 
 fn taken() -> io::Error {
@@ -329,6 +347,10 @@ impl Io for Stream {
 
     fn take_error(&self) -> Option<io::Error> {
         Stream::take_error(self)
+    }
+
+    fn is_read_closed(&self) -> Option<bool> {
+        Stream::is_read_closed(self)
     }
 
     fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<()> {

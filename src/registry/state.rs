@@ -180,7 +180,7 @@ impl ConnectionState {
     }
 
     /// The age of the connection. Unlike the registry's clock, it includes time in which the arbiter was blocked.
-    pub(super) fn age(&self) -> Duration {
+    pub(crate) fn age(&self) -> Duration {
         self.age_at(Instant::now())
     }
 

@@ -3,6 +3,7 @@
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::{select, Either};
 
@@ -26,7 +27,7 @@ impl Socket {
 
     /// Runs a handshake. A failure is recorded as the close reason. Returns `None` if the pool ended the connection first.
     async fn run_handshake(&mut self, chain: HandshakeChain) -> Option<Result<(), HandshakeFailure>> {
-        let steps = chain.begin(self.io.take(), self.shared.state().clone());
+        let steps = chain.begin(self.io.take(), self.shared.state().clone(), Duration::ZERO);
         let outcome = match select(steps, pin!(self.shared.closed_by_pool())).await {
             Either::Left((outcome, _)) => outcome,
             Either::Right(_) => return None,

@@ -228,6 +228,11 @@ impl Deadlines {
         (self.expires != 0).then_some(self.expires)
     }
 
+    /// The deadline of the idle timeout, counted from `since`. It also runs while reading is paused.
+    pub(crate) fn idle_deadline_after(&self, since: u64) -> Option<u64> {
+        deadline(since, self.idle_limit_now())
+    }
+
     fn send_deadline(&self) -> Option<u64> {
         deadline(self.stalled_since.get(), self.send)
     }
@@ -237,8 +242,15 @@ impl Deadlines {
     }
 
     fn idle_deadline(&self, last_read: u64) -> Option<u64> {
-        let limit = if self.idle_once.get() > 0 { self.idle_once.get() } else { self.idle.get() };
-        deadline(self.idle_since.get().max(last_read), limit).filter(|_| self.paused_since.get() == 0)
+        deadline(self.idle_since.get().max(last_read), self.idle_limit_now()).filter(|_| self.paused_since.get() == 0)
+    }
+
+    fn idle_limit_now(&self) -> u32 {
+        if self.idle_once.get() > 0 {
+            self.idle_once.get()
+        } else {
+            self.idle.get()
+        }
     }
 }
 

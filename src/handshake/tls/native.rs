@@ -112,6 +112,10 @@ impl Io for NativeStream {
         self.io().stream.take_error()
     }
 
+    fn is_read_closed(&self) -> Option<bool> {
+        self.io().stream.is_read_closed()
+    }
+
     /// OpenSSL holds no bytes but those of the current record. Other libraries may hold more.
     fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
         let is_openssl = cfg!(not(any(windows, target_vendor = "apple")));

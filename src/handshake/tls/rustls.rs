@@ -204,6 +204,10 @@ impl Io for RustlsStream {
         self.0.get_ref().0.take_error()
     }
 
+    fn is_read_closed(&self) -> Option<bool> {
+        self.0.get_ref().0.is_read_closed()
+    }
+
     /// Everything received is decrypted and read when the session wants more input. A received `close_notify` counts as
     /// something to read.
     fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<()> {

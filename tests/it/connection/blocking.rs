@@ -101,7 +101,23 @@ async fn a_panic_in_blocking_work_ends_one_connection() {
 }
 
 #[actix::test]
-async fn blocking_work_outlives_a_peer_that_leaves() {
+async fn a_fin_does_not_part_blocking_work_from_its_answer() {
+    let (gate, open) = Gate::new();
+    let (builder, mut callbacks) = blocking_pool(&gate);
+    let pool = builder.bind("127.0.0.1:0").await.unwrap();
+    let mut peer = connect(&pool).await;
+    peer.send("slow\n2\n").await;
+    peer.finish().await;
+    callbacks.until(&Call::packet("slow")).await;
+    // The FIN has come by now.
+    connect(&pool).await.echo("other\n").await;
+    open.send(()).unwrap();
+    assert_eq!(peer.read_to_end().await, b"slow\n2\n");
+    in_time(pool.stop(None)).await;
+}
+
+#[actix::test]
+async fn blocking_work_outlives_its_connection() {
     let (gate, open) = Gate::new();
     let (done, mut is_done) = tokio::sync::mpsc::unbounded_channel();
     let (builder, mut callbacks) = Probe::pool(move |call, conn| match call {
@@ -116,9 +132,11 @@ async fn blocking_work_outlives_a_peer_that_leaves() {
     let mut peer = connect(&pool).await;
     peer.send("work").await;
     callbacks.until(&Call::packet("work")).await;
-    drop(peer);
+    eventually(|| pool.info().blocking_running == 1).await;
+    peer.reset();
     assert_eq!(callbacks.closed().await.0, CloseReason::Peer);
     eventually(|| pool.connections() == 0).await;
+    assert_eq!(pool.info().blocking_running, 1, "it counts until its end");
     open.send(()).unwrap();
     assert_eq!(in_time(is_done.recv()).await, Some(true), "it runs to its end");
     in_time(pool.stop(None)).await;

@@ -125,48 +125,6 @@ async fn with_half_close_the_connection_goes_on() {
 }
 
 #[actix::test]
-async fn a_fin_during_a_wait_drops_the_wait() {
-    let (future, mut dropped) = telling(pending::<()>());
-    let future = once(future);
-    let act = move |call: &Call, conn: &mut Conn<Probe>| match call {
-        Call::Packet(_) => conn.wait(future(), |(), _, _| Next::Continue),
-        call => protocol_default(call),
-    };
-    let (pool, mut callbacks) = lines(act, |builder| builder).await;
-    let mut peer = connect(&pool).await;
-    peer.send("go\n").await;
-    callbacks.until(&Call::packet("go")).await;
-    assert!(dropped.try_recv().is_err());
-    peer.finish().await;
-    assert!(!in_time(&mut dropped).await.unwrap(), "the wait came to its end");
-    assert_eq!(callbacks.next().await, Call::Closed(CloseReason::Peer, FIN.into()));
-    assert_eq!(peer.read_to_end().await, b"");
-}
-
-#[actix::test]
-async fn a_fin_behind_packets_does_not_drop_a_wait() {
-    let (open, gate) = oneshot::channel::<()>();
-    let gate = once(gate);
-    let act = move |call: &Call, conn: &mut Conn<Probe>| match call {
-        Call::Packet(bytes) if bytes == "wait" => {
-            conn.wait(gate(), |_, _, _| Next::Send(Bytes::from_static(b"waited")))
-        }
-        call => echo(call),
-    };
-    let (pool, mut callbacks) = lines(act, |builder| builder).await;
-    let mut peer = connect(&pool).await;
-    peer.send("wait\n1\n2\n").await;
-    peer.finish().await;
-    callbacks.until(&Call::packet("wait")).await;
-    // The FIN has come by now: another connection was opened and served after it.
-    connect(&pool).await.echo("other\n").await;
-    open.send(()).unwrap();
-    assert_eq!(peer.read_to_end().await, b"waited\n1\n2\n");
-    let closed = [callbacks.closed().await, callbacks.closed().await];
-    assert_eq!(closed, [(CloseReason::Peer, FIN.into()), (CloseReason::Peer, FIN.into())]);
-}
-
-#[actix::test]
 async fn with_half_close_a_wait_outlives_the_fin() {
     let (open, gate) = oneshot::channel::<()>();
     let gate = once(gate);

@@ -172,17 +172,21 @@ fn max_age_applies_to_busy_connections() {
 }
 
 #[test]
-fn max_age_sends_what_is_queued_and_waits_for_a_wait() {
+fn max_age_sends_what_is_queued_and_ends_a_wait() {
     paused(async {
         let (builder, mut callbacks) = Probe::pool(|call, conn| match call {
-            Call::Packet(_) => conn.wait(elapse(ms(3_000)), |_, _, _| Next::Send(Bytes::from_static(b"late"))),
+            Call::Packet(_) => {
+                conn.send(Bytes::from_static(b"early")).unwrap();
+                conn.wait(elapse(ms(3_000)), |_, _, _| Next::Send(Bytes::from_static(b"late")))
+            }
             call => protocol_default(call),
         });
         let (_pool, script_handle) = in_memory(builder.max_age(ms(1_000))).await;
         let mut peer = script_handle.connect();
-        elapse(ms(500)).await;
+        let began = callbacks.until(&Call::Ack).await;
         peer.send("go").await;
-        assert_eq!(peer.read_to_end().await, b"late");
+        assert_eq!(peer.read_to_end().await, b"early");
+        assert_on_time(began, Instant::now(), ms(1_000));
         assert_eq!(callbacks.closed().await.0, CloseReason::MaxAge);
     });
 }

@@ -63,14 +63,42 @@ async fn context_waits_hold_everything_and_run_latest_first() {
 
 #[actix::test]
 async fn a_peer_that_leaves_during_a_wait_of_the_context_is_seen() {
-    for reset in [false, true] {
-        let (_pool, mut peer, address, mut words) = action_connection().await;
+    let (_pool, mut peer, address, mut words) = action_connection().await;
+    let answer = address.send(AtomicRequest(Gate::new()));
+    peer.finish().await;
+    peer.reset();
+    words.expect(&["closed: peer"]).await;
+    assert!(matches!(in_time(answer).await, Err(MailboxError::Closed)));
+}
+
+#[actix::test]
+async fn a_fin_does_not_cancel_a_wait_of_the_context() {
+    let (pool, mut peer, address, mut words) = action_connection().await;
+    let gate = Gate::new();
+    let answer = address.send(AtomicRequest(gate.clone()));
+    peer.send("packet\n").await;
+    peer.finish().await;
+    let (mut other, ..) = connect_with_address(&pool).await;
+    other.echo("others go on\n").await;
+    words.expect(&["ack", "others go on"]).await;
+    assert!(words.none());
+    gate.open();
+    assert_eq!(in_time(answer).await.unwrap(), "alone");
+    assert_eq!(peer.read_to_end().await, b"packet\n");
+    words.expect(&["answered", "packet", "closed: peer"]).await;
+}
+
+#[actix::test]
+async fn the_idle_timeout_bounds_a_context_wait_after_a_fin() {
+    for behind in [0, 1, 100_000] {
+        let (builder, mut words) = action_pool();
+        let pool = builder.idle_timeout(Duration::from_millis(300)).bind("127.0.0.1:0").await.unwrap();
+        let (mut peer, _, address) = connect_with_address(&pool).await;
         let answer = address.send(AtomicRequest(Gate::new()));
+        words.expect(&["ack"]).await;
+        peer.send(vec![b'x'; behind]).await;
         peer.finish().await;
-        if reset {
-            peer.reset();
-        }
-        words.expect(&["closed: peer"]).await;
+        words.expect(&["closed: idle"]).await;
         assert!(matches!(in_time(answer).await, Err(MailboxError::Closed)));
     }
 }
@@ -96,20 +124,13 @@ async fn a_shutdown_is_deferred_until_a_context_wait_ends() {
 }
 
 #[actix::test]
-async fn the_maximum_age_waits_for_a_wait_of_the_context() {
+async fn the_maximum_age_ends_a_wait_of_the_context() {
     let (builder, mut words) = action_pool();
     let pool = builder.max_age(Duration::from_millis(150)).bind("127.0.0.1:0").await.unwrap();
     let (mut peer, _, address) = connect_with_address(&pool).await;
-    let gate = Gate::new();
-    let answer = address.send(AtomicRequest(gate.clone()));
-    // The younger one's end shows that the elder's time has come as well.
-    let (mut younger, ..) = connect_with_address(&pool).await;
-    assert_eq!(younger.read_to_end().await, b"");
-    words.expect(&["ack", "ack", "closed: max_age"]).await;
-    assert!(words.none());
-    gate.open();
-    assert_eq!(in_time(answer).await.unwrap(), "alone");
-    words.expect(&["answered", "closed: max_age"]).await;
+    let answer = address.send(AtomicRequest(Gate::new()));
+    words.expect(&["ack", "closed: max_age"]).await;
+    assert!(matches!(in_time(answer).await, Err(MailboxError::Closed)));
     assert_eq!(peer.read_to_end().await, b"");
 }
 

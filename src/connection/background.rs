@@ -1,0 +1,147 @@
+//! What runs beside a connection: the streams and futures that its callbacks have added.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures::stream::{FuturesUnordered, SelectAll, Stream as Items};
+
+use super::turn::Budget;
+use super::wait::{then_future, Then, ThenFuture};
+use super::{Closed, Conn, Connection, ConnectionContext, Flags, Next, Protocol, Trigger};
+use crate::panic::catch_panic;
+
+/// The streams and futures of one connection. Allocated when the first one is added.
+pub(crate) struct Background<P: Protocol> {
+    streams: SelectAll<Pin<Box<dyn Items<Item = P::User>>>>,
+    futures: FuturesUnordered<ThenFuture<P>>,
+    /// The continuations of futures that are done, until messages are handled.
+    done: VecDeque<Then<P>>,
+    /// A future was added that has not been polled.
+    future_added: bool,
+}
+
+impl<P: Protocol> Default for Background<P> {
+    fn default() -> Self {
+        Background {
+            streams: SelectAll::new(),
+            futures: FuturesUnordered::new(),
+            done: VecDeque::new(),
+            future_added: false,
+        }
+    }
+}
+
+impl<P: Protocol> Background<P> {
+    pub(super) fn future_added(&self) -> bool {
+        self.future_added
+    }
+
+    fn is_empty(&self) -> bool {
+        self.streams.is_empty() && self.futures.is_empty() && self.done.is_empty()
+    }
+}
+
+impl<P: Protocol> Conn<P> {
+    /// Adds a stream whose items are delivered to [`Protocol::user`], like glisten's selector. May be called
+    /// repeatedly.
+    ///
+    /// A stream that ends is dropped. While the connection handles no messages, its streams are not polled.
+    pub fn add_stream(&mut self, stream: impl Items<Item = P::User> + 'static) {
+        self.background.get_or_insert_default().streams.push(Box::pin(stream));
+        self.flags.insert(Flags::STREAM_ADDED);
+    }
+
+    /// How many futures of [`spawn`](Conn::spawn) are left, including those whose `then` has not been called yet.
+    pub fn spawned(&self) -> usize {
+        self.background.as_ref().map_or(0, |background| background.futures.len() + background.done.len())
+    }
+
+    /// Runs a future beside the connection, then calls `then` with its output.
+    ///
+    /// Nothing is held back: packets and messages are handled meanwhile, and several futures run concurrently. The
+    /// future is also polled during a wait, but `then` runs as a message does: not during a wait without
+    /// [`with_messages`](crate::Wait::with_messages), not above the high-water mark, and not before the connection is ready.
+    ///
+    /// When the connection closes, for example because the peer has left, the futures are dropped and `then` is not
+    /// called. A connection that is closing drops the future at once.
+    ///
+    /// There is no limit on the number of futures. If a peer can cause them, limit it with [`spawned`](Conn::spawned).
+    ///
+    /// ```
+    /// # use actix_acceptor::{Conn, Framing, Next, Protocol};
+    /// # use bytes::Bytes;
+    /// # use std::time::Duration;
+    /// # struct Reminders;
+    /// # impl Protocol for Reminders {
+    /// #     type Codec = Framing; type Reply = Bytes; type User = ();
+    /// fn packet(&mut self, text: Bytes, conn: &mut Conn<Self>) -> Next<Self> {
+    ///     if conn.spawned() >= 10 {
+    ///         return Next::Send(Bytes::from_static(b"too many reminders"));
+    ///     }
+    ///     conn.spawn(tokio::time::sleep(Duration::from_secs(60)), |(), _me, _conn| Next::Send(text));
+    ///     Next::Continue
+    /// }
+    /// # }
+    /// ```
+    pub fn spawn<F, T>(&mut self, future: F, then: T)
+    where
+        F: Future + 'static,
+        T: FnOnce(F::Output, &mut P, &mut Conn<P>) -> Next<P> + 'static,
+    {
+        if !self.is_closing() {
+            let background = self.background.get_or_insert_default();
+            background.futures.push(then_future(future, then));
+            background.future_added = true;
+            self.flags.insert(Flags::STREAM_ADDED);
+        }
+    }
+}
+
+impl<P: Protocol> Connection<P> {
+    /// Polls the futures, and delivers the items of the streams.
+    pub(super) fn poll_background(&mut self, ctx: &ConnectionContext<P>, cx: &mut Context<'_>, budget: &mut Budget) {
+        self.poll_spawned(cx);
+        while self.takes_messages() && !ctx.is_waiting() {
+            let Some(background) = self.conn.background.as_mut() else { return };
+            if budget.items == 0 {
+                budget.exhausted = true;
+                return;
+            }
+            self.conn.flags.remove(Flags::STREAM_ADDED);
+            if let Some(then) = background.done.pop_front() {
+                budget.items -= 1;
+                self.call_caught(Trigger::Own, then);
+                self.poll_spawned(cx);
+                continue;
+            }
+            match catch_panic(|| Pin::new(&mut background.streams).poll_next(cx)) {
+                Err(text) => return self.end(Closed::Panic(text)),
+                Ok(Poll::Ready(Some(message))) => {
+                    budget.items -= 1;
+                    self.call_caught(Trigger::Own, |me, conn| me.user(message, conn));
+                }
+                Ok(Poll::Pending | Poll::Ready(None)) => {
+                    if background.is_empty() {
+                        self.conn.background = None;
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Polls the futures of `spawn`, whether or not messages are handled.
+    fn poll_spawned(&mut self, cx: &mut Context<'_>) {
+        let Some(background) = self.conn.background.as_mut() else { return };
+        background.future_added = false;
+        while !background.futures.is_empty() {
+            match catch_panic(|| Pin::new(&mut background.futures).poll_next(cx)) {
+                Err(text) => return self.end(Closed::Panic(text)),
+                Ok(Poll::Ready(Some(then))) => background.done.push_back(then),
+                Ok(Poll::Pending | Poll::Ready(None)) => return,
+            }
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! [`ColdState`], the state that most connections never need.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use tokio::time::Sleep;
+
+use super::close::Linger;
+use super::context::Held;
+use super::wait::PendingWait;
+use super::{Closed, Connection, Protocol, Trigger};
+use crate::handshake::{Handshake, HandshakeFuture};
+
+/// State that is allocated when it is first needed. Times are in milliseconds of the registry's clock, 0 for none.
+pub(super) struct ColdState<P: Protocol> {
+    /// Futures to wait for, each with the trigger of the callback that returned it. The first one is in progress.
+    pub(super) waits: VecDeque<(Trigger, PendingWait<P>)>,
+    /// A future was added that has not been polled.
+    pub(super) wait_added: bool,
+    /// When the wait in progress was first found pending.
+    pub(super) wait_since: u64,
+    /// When the peer was found to have shut down its sending side.
+    pub(super) peer_left: u64,
+    /// Since when the stream cannot tell, during a wait, whether the peer has left.
+    pub(super) blind_since: u64,
+    /// Reading ahead found the end of a TLS stream without `close_notify`.
+    pub(super) truncated: bool,
+    /// Limits a wait of `init`.
+    pub(super) init_limit: Option<Pin<Box<Sleep>>>,
+    /// Why the connection is closing.
+    pub(super) why: Option<Closed>,
+    /// When a connection that an operator closes is ended at the latest.
+    pub(super) close_by: u64,
+    pub(super) linger: Linger,
+    /// The handshake in progress: before `ack`, or of an upgrade.
+    pub(super) handshake: Option<HandshakeFuture>,
+    /// An upgrade that starts once the bytes queued before it are sent.
+    pub(super) upgrade: Option<Arc<dyn Handshake>>,
+    /// Tells the context, while it polls its futures, that the connection handles nothing more.
+    pub(super) held: Option<Held>,
+}
+
+impl<P: Protocol> Connection<P> {
+    pub(super) fn cold(&mut self) -> &mut ColdState<P> {
+        self.cold.get_or_insert_with(|| {
+            Box::new(ColdState {
+                waits: VecDeque::new(),
+                wait_added: false,
+                wait_since: 0,
+                peer_left: 0,
+                blind_since: 0,
+                truncated: false,
+                init_limit: None,
+                why: None,
+                close_by: 0,
+                linger: Linger::default(),
+                handshake: None,
+                upgrade: None,
+                held: None,
+            })
+        })
+    }
+}
