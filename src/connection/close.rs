@@ -8,9 +8,10 @@ use tokio::io::AsyncWrite;
 use tokio_util::io::poll_read_buf;
 use tracing::error;
 
-use super::{Closed, ColdState, Connection, Flags, Paused, Phase, Protocol};
+use super::{Closed, ColdState, Connection, Flags, Next, Paused, Phase, Protocol, Trigger};
 use crate::net::Buffers;
 use crate::panic::catch_panic;
+use crate::registry::CloseRequest;
 
 /// How long the peer's input is read and discarded after our last byte, in milliseconds. Closing on unread input would
 /// reset the connection, which can destroy bytes that the peer has not read yet.
@@ -59,8 +60,6 @@ impl<P: Protocol> Connection<P> {
         self.conn.enter(Phase::Closing);
         if self.has_handshake() {
             // Bytes meant to be sent under TLS must not be sent in plaintext.
-            self.conn.handshake = None;
-            self.cold().handshake = None;
             self.conn.buffers = None;
         }
         self.cold().why = Some(why);
@@ -69,14 +68,32 @@ impl<P: Protocol> Connection<P> {
         }
     }
 
-    /// Drops the futures and streams of the user under the panic guard.
+    /// Closes as an operator has asked: the last reply follows what is queued.
+    #[cold]
+    pub(super) fn close_on_request(&mut self) {
+        let Some(CloseRequest { last_reply, by }) = self.conn.guard.take_close_request() else { return };
+        self.conn.guard.deadlines.mark_changed();
+        let cold = self.cold();
+        cold.close_by = if cold.close_by == 0 { by } else { cold.close_by.min(by) };
+        // A reply that was meant to be sent after a handshake must not be sent in plaintext.
+        let sends = !self.conn.is_closing() && !self.has_handshake() && !self.is_upgrading();
+        self.call_caught(Trigger::Own, |_, _| {
+            let reply = last_reply.filter(|_| sends).and_then(|reply| reply.downcast::<P::Reply>().ok());
+            reply.map_or(Next::Stop, |reply| Next::SendAndStop(*reply))
+        });
+    }
+
+    /// Drops the futures, streams and handshakes of the user under the panic guard.
     fn drop_futures(&mut self) -> Result<(), String> {
         self.conn.paused.remove(Paused::WAITING);
-        let mut dropped = Ok(());
+        let handshake = self.conn.handshake.take();
+        let mut dropped = catch_panic(|| drop(handshake));
         if let Some(background) = self.conn.background.take() {
-            dropped = catch_panic(|| drop(background));
+            dropped = catch_panic(|| drop(background)).and(dropped);
         }
         if let Some(cold) = self.cold.as_mut() {
+            let handshake = cold.handshake.take();
+            dropped = catch_panic(|| drop(handshake)).and(dropped);
             let waits = std::mem::take(&mut cold.waits);
             (cold.wait_added, cold.init_limit) = (false, None);
             // One by one: a panic must not leave out the others.
@@ -193,6 +210,11 @@ impl<P: Protocol> Connection<P> {
 
     /// Handles a deadline while closing: the peer may not be reading what is queued.
     pub(super) fn expire_closing(&mut self, now: u64) {
+        let cold = self.cold();
+        if cold.close_by != 0 && cold.close_by <= now {
+            let why = cold.why.take();
+            return self.end(why.unwrap_or(Closed::Local));
+        }
         let has_unsent = self.conn.unsent() > 0 || self.has(Flags::UNFLUSHED);
         let deadlines = &self.conn.guard.deadlines;
         let end = if has_unsent && deadlines.has_send_expired(now) {

@@ -19,11 +19,17 @@ pub struct User<M>(pub M);
 pub struct Reply<R>(pub R);
 
 /// A message that closes the connection as [`Closed::Local`] after the queued bytes are sent.
+///
+/// It is handled in order with the other messages: after those in the mailbox, not during a wait, and not above the high-water
+/// mark. [`Pool::close`](crate::Pool::close) acts at once in any state.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 pub struct Close;
 
 /// A message that requests the connection's [`ConnectionInfo`].
+///
+/// It is answered in order with the other messages: after those in the mailbox, not during a wait, and not above the high-water
+/// mark. [`Pool::connection_info`](crate::Pool::connection_info) returns at once in any state.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "ConnectionInfo")]
 pub struct Info;

@@ -98,8 +98,14 @@ impl<P: Protocol> Connection<P> {
         if signals.contains(Signals::KILL) {
             return self.end(Closed::Killed);
         }
-        if signals.contains(Signals::STOP) {
+        // An end that sends needs the waker, which `init` follows.
+        let has_waker = self.conn.phase() > Phase::New;
+        if signals.contains(Signals::STOP) && has_waker {
             self.close(Closed::Killed);
+        }
+        if signals.contains(Signals::CLOSE_REQUESTED) && has_waker {
+            state.clear(Signals::CLOSE_REQUESTED);
+            self.close_on_request();
         }
         if signals.contains(Signals::MAIL) {
             state.clear(Signals::MAIL);

@@ -25,7 +25,7 @@ use crate::config::{Changed, Settings, SettingsPatch};
 use crate::error::{PoolEnded, PoolError, SettingsError, StartError, SuspendError, WaitError};
 use crate::listener::Listener;
 use crate::net::Address;
-use crate::registry::{ConnectionInfo, ConnectionState, Signals};
+use crate::registry::{ConnectionInfo, ConnectionState, Registry, Signals};
 use crate::telemetry::ConnectionId;
 
 /// A handle to a running pool: cheap to clone, usable from any thread. Dropping it does not stop the pool.
@@ -109,6 +109,12 @@ impl<A> Pool<A> {
         // Each registry's part is sorted: this merges them.
         list.sort_by_key(|connection| connection.id);
         list
+    }
+
+    /// The numbers of one connection, read without a message to its actor: also while it waits or is above the high-water
+    /// mark. `None` if there is no connection with this id.
+    pub fn connection_info(&self, id: ConnectionId) -> Option<ConnectionInfo> {
+        self.find_connection(id).map(|(registry, connection)| registry.info(&connection))
     }
 
     /// Ends a connection at once with [`Closed::Killed`]. Queued bytes are not sent. Returns `false` if there is no
@@ -364,6 +370,12 @@ impl<A> Pool<A> {
 
     pub(super) fn connection(&self, id: ConnectionId) -> Option<Arc<ConnectionState>> {
         self.shared.registries().find(id)
+    }
+
+    /// A live connection and its registry.
+    pub(super) fn find_connection(&self, id: ConnectionId) -> Option<(Arc<Registry>, Arc<ConnectionState>)> {
+        let registries = self.shared.registries().all();
+        registries.into_iter().find_map(|registry| registry.find(id).map(|connection| (registry, connection)))
     }
 }
 

@@ -3,6 +3,9 @@
 //! A registry has an entry with the actor's address for each live connection. A message to all connections is sent to these
 //! addresses one by one, and never waits for a mailbox.
 
+use std::any::Any;
+use std::time::Duration;
+
 use actix::dev::ToEnvelope;
 use actix::prelude::SendError as MailboxError;
 use actix::prelude::*;
@@ -80,6 +83,51 @@ pub struct BroadcastReport {
 }
 
 impl<P: Protocol> Pool<Connection<P>> {
+    /// Closes a connection in order: the bytes that are queued are sent, then `last_reply`, then the connection ends with
+    /// [`Closed::Local`]. Returns `false` if there is no connection with this id, or if it is being killed.
+    ///
+    /// It does not pass through the mailbox, so it acts at once in any state. A wait or blocking work in progress is given up, and
+    /// its answer is not sent. It also acts above the high-water mark. Packets that were not delivered yet are not answered. A
+    /// connection that has not sent everything after `grace` is ended then, also as `Local`. A reply that cannot be encoded ends it
+    /// with [`Closed::Error`].
+    ///
+    /// During a handshake nothing is sent. A connection that is closing already only gets the shorter time. Of several calls, the
+    /// first reply and the earliest end count.
+    ///
+    /// [`Closed::Local`]: crate::Closed::Local
+    /// [`Closed::Error`]: crate::Closed::Error
+    ///
+    /// ```
+    /// # use actix_acceptor::{AcceptorPool, Conn, Framing, Next, Protocol};
+    /// # use bytes::Bytes;
+    /// # use std::io::Read;
+    /// # use std::time::Duration;
+    /// # struct Quiet;
+    /// # impl Protocol for Quiet {
+    /// #     type Codec = Framing; type Reply = Bytes; type User = ();
+    /// #     fn packet(&mut self, _: Bytes, _: &mut Conn<Self>) -> Next<Self> { Next::Continue }
+    /// # }
+    /// # actix_rt::System::new().block_on(async {
+    /// let pool = AcceptorPool::with_protocol(|_| Quiet).framing(Framing::lines()).bind("127.0.0.1:0").await?;
+    /// # let mut peer = std::net::TcpStream::connect(pool.local_addr().expect("TCP"))?;
+    /// # pool.wait_for(|connections| connections == 1, Duration::from_secs(10)).await?;
+    /// let id = pool.list()[0].id;
+    /// assert!(pool.close(id, Some(Bytes::from_static(b"you were removed")), Duration::from_secs(2)));
+    /// # let received = tokio::task::spawn_blocking(move || {
+    /// #     let mut received = String::new();
+    /// #     peer.read_to_string(&mut received).map(|_| received)
+    /// # }).await??;
+    /// // The peer receives:
+    /// assert_eq!(received, "you were removed\n");
+    /// # pool.stop(None).await;
+    /// # Ok::<_, Box<dyn std::error::Error>>(()) }).expect("it works");
+    /// ```
+    pub fn close(&self, id: ConnectionId, last_reply: Option<P::Reply>, grace: Duration) -> bool {
+        let last_reply = last_reply.map(|reply| Box::new(reply) as Box<dyn Any + Send>);
+        self.find_connection(id)
+            .is_some_and(|(registry, connection)| registry.request_close(&connection, last_reply, grace))
+    }
+
     /// Sends a reply to every connection. It is [encoded](Pool::encode) once.
     ///
     /// A codec of another crate needs the wrapper [`StatelessEncoder`](crate::messages::StatelessEncoder).

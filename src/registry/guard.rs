@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use tracing::{debug, error, info, warn};
 
-use super::{ActivityGuard, ConnectionState, Registry};
+use super::{ActivityGuard, CloseRequest, ConnectionState, Registry};
 use crate::telemetry::{CloseReason, PoolEvent, RefusalReason};
 use crate::time::{Deadlines, Timeouts};
 
@@ -62,6 +62,19 @@ impl ConnectionGuard {
         let shortest = self.deadlines.shortest();
         self.state.set_shortest_timeout(shortest);
         self.registry.request_tick(shortest);
+    }
+
+    /// Takes the request of an operator to close the connection, and adjusts the tick to its time.
+    pub(crate) fn take_close_request(&self) -> Option<CloseRequest> {
+        let request = self.registry.take_close_request(&self.state)?;
+        let left = request.by.saturating_sub(self.now()).clamp(1, u64::from(u32::MAX)) as u32;
+        let shortest = match self.state.shortest_timeout() {
+            0 => left,
+            shortest => shortest.min(left),
+        };
+        self.state.set_shortest_timeout(shortest);
+        self.registry.request_tick(shortest);
+        Some(request)
     }
 
     /// Makes the tick signal the next deadline.

@@ -11,6 +11,7 @@
 //! atomics of its own [`ConnectionState`] and of the arbiter's [`Activity`].
 
 mod activity;
+mod close_request;
 mod drain;
 mod entries;
 mod guard;
@@ -21,6 +22,7 @@ mod state;
 mod tick;
 mod wake;
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::*};
 use std::sync::Arc;
 
@@ -35,6 +37,7 @@ use crate::telemetry::{
 use crate::time::{resolution, Clock, Timeouts};
 
 pub(crate) use activity::{Activity, ActivityGuard, ActivitySnapshot, WatchdogParker};
+pub(crate) use close_request::CloseRequest;
 use drain::DrainProgress;
 pub(crate) use drain::FINAL_FLUSH;
 use entries::Entries;
@@ -84,6 +87,7 @@ struct Contents {
     connections: Entries,
     totals: Totals,
     drain: Option<DrainProgress>,
+    close_requests: HashMap<ConnectionId, CloseRequest>,
 }
 
 /// The counts of a registry so far. They satisfy accepted = refused + live + closed.
@@ -253,12 +257,15 @@ impl Registry {
     fn remove_with(&self, state: &ConnectionState, count: impl FnOnce(&mut Contents)) {
         let mut contents = self.contents.lock();
         contents.connections.remove(state.id());
+        let request = contents.close_requests.remove(&state.id());
         count(&mut contents);
         contents.totals.bytes_in += state.bytes_in();
         contents.totals.bytes_out += state.bytes_out();
         self.live.store(contents.connections.len(), Relaxed);
         let is_drained = contents.drain.is_some() && contents.connections.is_empty();
         drop(contents);
+        // Outside the lock: the reply in it is user code.
+        drop(request);
         if is_drained {
             self.wake_tick();
         }

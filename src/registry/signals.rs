@@ -21,6 +21,9 @@ bitflags! {
         /// `KILL` or `STOP` came from the deadline of a drain.
         const FORCED = 1 << 5;
 
+        /// Close as an operator has asked: see [`CloseRequest`](super::CloseRequest).
+        const CLOSE_REQUESTED = 1 << 6;
+
         /// Either way to close.
         const CLOSE = Self::KILL.bits() | Self::STOP.bits();
     }

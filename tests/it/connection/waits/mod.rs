@@ -1,6 +1,7 @@
 //! Waits: what they hold back, what ends them, what bounds them.
 
 mod bounds;
+mod closing;
 mod fin;
 mod init;
 mod options;
