@@ -2,20 +2,24 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use actix::prelude::*;
 use actix_acceptor::{Connection, ConnectionContext, ConnectionId, Framing, Next, Pool, Reply, User};
 use bytes::Bytes;
 use futures::future::LocalBoxFuture;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use crate::actor::EchoActor;
 use crate::handlers::Controllable;
-use crate::session::Command;
+use crate::session::{command_channel, Command, CommandReceiver, CommandSender};
 
 pub trait ConnectionAccess: Send + Sync {
     /// Sends a packet to a connection. Returns `false` if it is gone.
     fn send(&self, id: ConnectionId, packet: Bytes) -> bool;
+
+    /// Closes a connection in order, with this packet as the last one. Returns `false` if it is gone.
+    fn close(&self, id: ConnectionId, last: Option<Bytes>, grace: Duration) -> bool;
 
     /// Sends a packet to all connections. Returns how many accepted it.
     fn broadcast(&self, packet: Bytes) -> usize;
@@ -47,6 +51,10 @@ impl<P: Controllable> Handler<PacketCount> for Connection<P> {
 impl<P: Controllable> ConnectionAccess for Pool<Connection<P>> {
     fn send(&self, id: ConnectionId, packet: Bytes) -> bool {
         self.find(id).map(|address| address.do_send(Reply(packet))).is_some()
+    }
+
+    fn close(&self, id: ConnectionId, last: Option<Bytes>, grace: Duration) -> bool {
+        Pool::close(self, id, last, grace)
     }
 
     fn broadcast(&self, packet: Bytes) -> usize {
@@ -82,6 +90,10 @@ impl ConnectionAccess for Pool<EchoActor> {
         self.find(id).map(|address| address.do_send(Command::Send(packet))).is_some()
     }
 
+    fn close(&self, id: ConnectionId, last: Option<Bytes>, grace: Duration) -> bool {
+        self.find(id).map(|address| address.do_send(Command::Close(last, grace))).is_some()
+    }
+
     fn broadcast(&self, packet: Bytes) -> usize {
         let all = self.addresses().into_iter();
         all.filter(|(_, address)| address.try_send(Command::Send(packet.clone())).is_ok()).count()
@@ -101,12 +113,12 @@ impl ConnectionAccess for Pool<EchoActor> {
 #[derive(Clone, Default)]
 pub struct CommandChannels(Arc<Mutex<Channels>>);
 
-type Channels = BTreeMap<ConnectionId, mpsc::UnboundedSender<Command>>;
+type Channels = BTreeMap<ConnectionId, CommandSender>;
 
 impl CommandChannels {
     /// Adds a channel to this connection. Dropping the guard removes it.
-    pub fn add(&self, id: ConnectionId) -> (mpsc::UnboundedReceiver<Command>, ChannelGuard) {
-        let (commands, receiver) = mpsc::unbounded_channel();
+    pub fn add(&self, id: ConnectionId) -> (CommandReceiver, ChannelGuard) {
+        let (commands, receiver) = command_channel();
         self.channels().insert(id, commands);
         (receiver, ChannelGuard { id, channels: self.clone() })
     }
@@ -116,7 +128,7 @@ impl CommandChannels {
     }
 
     fn send_command(&self, id: ConnectionId, command: Command) -> bool {
-        self.channels().get(&id).is_some_and(|commands| commands.send(command).is_ok())
+        self.channels().get(&id).is_some_and(|commands| commands.send(command))
     }
 }
 
@@ -137,8 +149,12 @@ impl ConnectionAccess for CommandChannels {
         self.send_command(id, Command::Send(packet))
     }
 
+    fn close(&self, id: ConnectionId, last: Option<Bytes>, grace: Duration) -> bool {
+        self.send_command(id, Command::Close(last, grace))
+    }
+
     fn broadcast(&self, packet: Bytes) -> usize {
-        self.channels().values().filter(|commands| commands.send(Command::Send(packet.clone())).is_ok()).count()
+        self.channels().values().filter(|commands| commands.send(Command::Send(packet.clone()))).count()
     }
 
     fn ask(&self, id: ConnectionId) -> LocalBoxFuture<'static, Option<u64>> {
@@ -149,6 +165,10 @@ impl ConnectionAccess for CommandChannels {
 
     fn flood(&self, id: ConnectionId, messages: u64) -> Option<Box<dyn FnOnce() + Send>> {
         let commands = self.channels().get(&id)?.clone();
-        Some(Box::new(move || (0..messages).for_each(|_| drop(commands.send(Command::NoOp)))))
+        Some(Box::new(move || {
+            (0..messages).for_each(|_| {
+                commands.send(Command::NoOp);
+            })
+        }))
     }
 }

@@ -6,22 +6,21 @@ use std::sync::Arc;
 
 use actix::prelude::*;
 use actix_acceptor::{Ack, Socket};
-use tokio::sync::mpsc;
 
 use crate::access::PacketCount;
 use crate::handlers::ServerConfig;
-use crate::session::{Command, Session};
+use crate::session::{command_channel, Command, CommandSender, Session};
 
 pub struct EchoActor {
     /// Taken when the `Ack` arrives.
     session: Option<Session>,
     packets: Rc<Cell<u64>>,
-    commands: mpsc::UnboundedSender<Command>,
+    commands: CommandSender,
 }
 
 impl EchoActor {
     pub fn start_with(socket: Socket, config: Arc<ServerConfig>) -> Addr<Self> {
-        let (commands, receiver) = mpsc::unbounded_channel();
+        let (commands, receiver) = command_channel();
         let session = Session::new(socket, config, receiver);
         EchoActor { packets: session.packets(), session: Some(session), commands }.start()
     }
@@ -46,7 +45,7 @@ impl Handler<Command> for EchoActor {
 
     fn handle(&mut self, command: Command, _: &mut Context<Self>) {
         // Fails if the session has ended.
-        let _ = self.commands.send(command);
+        self.commands.send(command);
     }
 }
 

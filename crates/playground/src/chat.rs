@@ -57,15 +57,6 @@ impl Protocol for Chat {
         }
     }
 
-    /// The pool of this handler has half-close on: a peer that shuts its sending side still gets the pending answers.
-    fn half_closed(&mut self, _: &mut Conn<Self>) -> Next<Self> {
-        if self.config.options.half_close {
-            Next::Continue
-        } else {
-            Next::Stop
-        }
-    }
-
     fn timeout(&mut self, timeout: Timeout, _: &mut Conn<Self>) -> Next<Self> {
         self.config.live.on_timeout(timeout)
     }

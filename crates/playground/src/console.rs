@@ -76,6 +76,14 @@ impl Server {
                 Ok(or_gone(flood.map(tokio::task::spawn_blocking).is_some()))
             }
             "kill" => Ok(or_gone(self.pool.kill(number(rest)?))),
+            "close" => {
+                let mut words = rest.splitn(3, ' ');
+                let (Some(id), Some(millis)) = (words.next().filter(|id| !id.is_empty()), words.next()) else {
+                    return Err("usage: close ID MS [TEXT]".into());
+                };
+                let last = words.next().map(|text| self.packet(text)).transpose()?;
+                Ok(or_gone(self.access.close(number(id)?, last, Duration::from_millis(number(millis)?))))
+            }
             "crash" => {
                 let id = rest.strip_prefix("acceptor ").ok_or("usage: crash acceptor N")?;
                 self.crash(number::<u64>(id)? as usize).await

@@ -70,6 +70,14 @@ impl Echo {
             Verb::Bye(last) => Next::SendAndStop(text.answer(last)),
             Verb::Fail(why) => Next::fail(why),
             Verb::Wait(time) => conn.wait(tokio::time::sleep(time), move |(), _, _| Next::Send(text.answer("waited"))),
+            Verb::Block(time) => {
+                conn.blocking(move || std::thread::sleep(time), move |(), _, _| Next::Send(text.answer("blocked")))
+            }
+            Verb::Spawn(time) => {
+                let later = text.answer("later");
+                conn.spawn(tokio::time::sleep(time), move |(), _, _| Next::Send(later));
+                Next::Send(text.answer("spawned"))
+            }
             Verb::Passive(time) => {
                 conn.set_active(Active::Passive);
                 conn.add_stream(tokio::time::sleep(time).map(|()| EchoMessage::ResumeReading).into_stream());

@@ -50,6 +50,10 @@ pub struct Options {
     #[arg(long, value_name = "P", value_enum, default_value_t = AtLimitAction::Wait)]
     pub at_limit: AtLimitAction,
 
+    /// Highest number of blocking jobs that run at the same time [default: 64]
+    #[arg(long, value_name = "N")]
+    pub max_blocking: Option<NonZeroUsize>,
+
     /// Highest number of connections per peer address [default: no limit]
     #[arg(long, value_name = "N")]
     pub max_per_ip: Option<NonZeroUsize>,
@@ -170,6 +174,7 @@ impl Options {
             AtLimitAction::Close => AtLimit::Close,
             AtLimitAction::Reset => AtLimit::Reset,
         };
+        settings.max_blocking = self.max_blocking.map_or(settings.max_blocking, NonZeroUsize::get);
         settings.max_per_peer = self.max_per_ip.map(NonZeroUsize::get);
         settings.accept_rate = self.accept_rate;
         settings.rules = self.rules.clone();
@@ -183,8 +188,7 @@ impl Options {
         }
         settings.half_close = self.half_close;
         if self.handler == HandlerName::Chat {
-            // A chat connection waits for its hub, which a FIN would cancel without half-close.
-            (settings.half_close, settings.mailbox_capacity) = (true, Hub::BACKLOG);
+            settings.mailbox_capacity = Hub::BACKLOG;
         }
         settings
     }
@@ -208,6 +212,7 @@ impl Options {
             "restarts" => options.restarts = parsed()?.restarts,
             "max-connections" => options.max_connections = parsed()?.max_connections,
             "at-limit" => options.at_limit = parsed()?.at_limit,
+            "max-blocking" => options.max_blocking = parsed()?.max_blocking,
             "max-per-ip" => options.max_per_ip = parsed()?.max_per_ip,
             "accept-rate" => options.accept_rate = parsed()?.accept_rate,
             "allow" | "deny" => options.rules.splice(..0, parsed()?.rules).for_each(drop),

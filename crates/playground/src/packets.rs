@@ -114,19 +114,31 @@ impl Packets {
         .await
     }
 
-    /// Returns when the peer has closed and no packet is left. Reads ahead to detect that.
-    pub async fn peer_closed(&mut self, half_close: bool) -> Result<(), FramingError> {
+    /// Returns why a wait is given up: the peer shut down its sending side, and the idle timeout has passed since. Reads ahead
+    /// to detect that.
+    pub async fn peer_gone(&mut self, idle: Option<Duration>) -> BoxError {
         while !self.eof && self.ahead.len() < AHEAD {
             // The packet timeout does not run during a wait.
             match self.framed().next().await {
-                Some(packet) => self.ahead.push_back(packet?),
+                Some(Ok(packet)) => self.ahead.push_back(packet),
+                Some(Err(error)) => return error.into(),
                 None => self.eof = true,
             }
         }
-        if half_close || !self.ahead.is_empty() {
-            pending().await
+        match idle.filter(|_| self.eof) {
+            Some(idle) => sleep(idle).await,
+            None => pending().await,
         }
-        Ok(())
+        Closed::Idle.into()
+    }
+
+    /// Sends a last packet, if there is one, and the rest, then shuts down the sending side. Does nothing during an upgrade.
+    pub async fn send_last(&mut self, last: Option<Bytes>) -> Result<(), FramingError> {
+        let Some(framed) = &mut self.framed else { return Ok(()) };
+        if let Some(last) = last {
+            framed.send(last).await?;
+        }
+        SinkExt::<Bytes>::close(framed).await
     }
 
     pub async fn send(&mut self, packet: Bytes) -> Result<(), FramingError> {

@@ -1,9 +1,11 @@
 //! A connection of the handlers `async` and `actor`: does in one loop what [`Echo`](crate::echo::Echo) does with callbacks.
 
 use std::cell::Cell;
+use std::future::Future;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::prelude::*;
 use actix_acceptor::{BoxError, Closed, Socket};
@@ -22,28 +24,68 @@ use crate::verb::{Text, Verb};
 pub enum Command {
     Send(Bytes),
     Ask(oneshot::Sender<u64>),
+    /// Sends a last packet, and closes within this time.
+    Close(Option<Bytes>, Duration),
     /// Has no effect.
     NoOp,
 }
 
+/// Sends commands to a session. A close does not wait behind other commands.
+#[derive(Clone)]
+pub struct CommandSender {
+    commands: mpsc::UnboundedSender<Command>,
+    closes: mpsc::UnboundedSender<(Option<Bytes>, Duration)>,
+}
+
+pub struct CommandReceiver {
+    commands: mpsc::UnboundedReceiver<Command>,
+    closes: mpsc::UnboundedReceiver<(Option<Bytes>, Duration)>,
+}
+
+pub fn command_channel() -> (CommandSender, CommandReceiver) {
+    let (sender, commands) = mpsc::unbounded_channel();
+    let (closing, closes) = mpsc::unbounded_channel();
+    (CommandSender { commands: sender, closes: closing }, CommandReceiver { commands, closes })
+}
+
+impl CommandSender {
+    /// Returns false if the session has ended.
+    pub fn send(&self, command: Command) -> bool {
+        match command {
+            Command::Close(last, grace) => self.closes.send((last, grace)).is_ok(),
+            command => self.commands.send(command).is_ok(),
+        }
+    }
+}
+
 pub struct Session {
     packets: Packets,
-    commands: mpsc::UnboundedReceiver<Command>,
+    commands: CommandReceiver,
     config: Arc<ServerConfig>,
     count: Rc<Cell<u64>>,
     half_close: bool,
     /// The socket is not read until this time.
     passive_until: Option<Instant>,
+    /// The answers of `!spawn` that are due later.
+    spawned: Vec<(Instant, Bytes)>,
 }
 
 /// Whether the session continues.
 type Continues = Result<bool, BoxError>;
 
 impl Session {
-    pub fn new(socket: Socket, config: Arc<ServerConfig>, commands: mpsc::UnboundedReceiver<Command>) -> Self {
+    pub fn new(socket: Socket, config: Arc<ServerConfig>, commands: CommandReceiver) -> Self {
         let options = config.live.options();
         let packets = Packets::new(socket, options.framing(), options.settings().packet_timeout);
-        Session { packets, commands, config, count: Rc::default(), half_close: options.half_close, passive_until: None }
+        Session {
+            packets,
+            commands,
+            config,
+            count: Rc::default(),
+            half_close: options.half_close,
+            passive_until: None,
+            spawned: Vec::new(),
+        }
     }
 
     /// The number of packets received so far.
@@ -53,7 +95,18 @@ impl Session {
 
     /// Serves the connection to its end and sets the close reason.
     pub async fn run(mut self) -> Result<(), BoxError> {
-        let outcome = self.serve().await.map_err(Closed::from);
+        // On a close, whatever the session waits for is given up. What is queued is kept.
+        let (unused, closes) = mpsc::unbounded_channel();
+        drop(unused);
+        let mut closes = std::mem::replace(&mut self.commands.closes, closes);
+        let outcome = tokio::select! {
+            outcome = self.serve() => outcome,
+            Some((last, grace)) = closes.recv() => {
+                let _ = tokio::time::timeout(grace, self.packets.send_last(last)).await;
+                Ok(())
+            }
+        };
+        let outcome = outcome.map_err(Closed::from);
         if let Err(closed) = &outcome {
             self.packets.set_close_reason(closed.reason());
         }
@@ -68,12 +121,14 @@ impl Session {
         }
         loop {
             let until = self.passive_until.unwrap_or_else(Instant::now);
+            let next = self.spawned.iter().map(|(due, _)| *due).min();
             let continues = tokio::select! {
                 () = &mut draining, if !is_draining => {
                     is_draining = true;
                     self.on_shutdown().await?
                 }
-                Some(command) = self.commands.recv() => self.execute(command).await?,
+                Some(command) = self.commands.commands.recv() => self.execute(command).await?,
+                () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => self.send_spawned().await?,
                 () = sleep_until(until), if self.passive_until.is_some() => {
                     self.passive_until = None;
                     true
@@ -90,6 +145,26 @@ impl Session {
         }
     }
 
+    /// Sends the answers of `!spawn` that are due.
+    async fn send_spawned(&mut self) -> Continues {
+        let now = Instant::now();
+        let mut due: Vec<_> = self.spawned.extract_if(.., |(due, _)| *due <= now).collect();
+        due.sort_by_key(|(due, _)| *due);
+        for (_, answer) in due {
+            self.packets.send(answer).await?;
+        }
+        Ok(true)
+    }
+
+    /// Waits for a future. The peer still gets the answer after a FIN, but only within the idle timeout.
+    async fn wait<T>(&mut self, future: impl Future<Output = T>) -> Result<T, BoxError> {
+        let idle = self.config.live.options().settings().idle_timeout;
+        tokio::select! {
+            output = future => Ok(output),
+            gone = self.packets.peer_gone(idle) => Err(gone),
+        }
+    }
+
     async fn on_shutdown(&mut self) -> Continues {
         if let Some(goodbye) = self.config.live.goodbye() {
             self.packets.send(goodbye).await?;
@@ -101,7 +176,8 @@ impl Session {
         match command {
             Command::Send(packet) => self.packets.send(packet).await?,
             Command::Ask(answer) => drop(answer.send(self.count.get())),
-            Command::NoOp => {}
+            // Comes through a channel of its own.
+            Command::Close(..) | Command::NoOp => {}
         }
         Ok(true)
     }
@@ -145,14 +221,18 @@ impl Session {
             }
             Verb::Fail(why) => return Err(why.into()),
             Verb::Wait(time) => {
-                tokio::select! {
-                    () = sleep(time) => {}
-                    closed = self.packets.peer_closed(self.half_close) => {
-                        closed?;
-                        return Ok(false);
-                    }
-                }
+                self.wait(sleep(time)).await?;
                 text.answer("waited")
+            }
+            Verb::Block(time) => {
+                self.wait(tokio::task::spawn_blocking(move || std::thread::sleep(time))).await??;
+                text.answer("blocked")
+            }
+            Verb::Spawn(time) => {
+                if let Some(due) = Instant::now().checked_add(time) {
+                    self.spawned.push((due, text.answer("later")));
+                }
+                text.answer("spawned")
             }
             Verb::Passive(time) => {
                 self.passive_until = Instant::now().checked_add(time);

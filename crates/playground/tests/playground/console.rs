@@ -231,3 +231,29 @@ fn exceeding_the_restart_limit_ends_the_process_with_code_1() {
     assert_eq!((ended.code, &*ended.stdout), (Some(1), ""));
     assert!(ended.stderr.contains("more than 2 acceptor restarts"), "{}", ended.stderr);
 }
+
+#[test]
+fn close_ends_a_connection_in_order_whatever_it_is_doing() {
+    for handler in HANDLERS {
+        let playground = playground(&format!("--handler {handler} --framing lines"));
+        for (id, verb) in [(1, "hello"), (2, "!wait 60000"), (3, "!passive 60000"), (4, "!spawn 60000")] {
+            let mut client = playground.connect();
+            assert_eq!(client.ask("first"), "first");
+            client.send(verb);
+            match verb {
+                "hello" => client.expect(&["hello"]),
+                "!passive 60000" => client.expect(&["passive"]),
+                "!spawn 60000" => client.expect(&["spawned"]),
+                _ => std::thread::sleep(Duration::from_millis(100)),
+            }
+            assert_eq!(playground.command(&format!("close {id} 2000 you were removed")), "ok", "{handler} {verb}");
+            assert_eq!(client.until_gone(), "you were removed\n", "{handler} {verb}");
+            playground.has_closed("local", id);
+        }
+        assert_eq!(playground.command("close 1 0"), "gone", "{handler}");
+        let mut client = playground.greeted();
+        assert_eq!(playground.command("close 5 1000"), "ok", "{handler}");
+        assert_eq!(client.until_gone(), "", "{handler}");
+        assert!(playground.command("close 5").starts_with("error: usage"), "{handler}");
+    }
+}

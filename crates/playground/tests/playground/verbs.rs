@@ -92,21 +92,63 @@ fn a_wait_delays_only_later_packets_of_its_connection() {
 }
 
 #[test]
-fn a_wait_is_dropped_when_the_peer_leaves() {
+fn a_peer_that_shuts_its_side_still_gets_its_answers() {
+    for handler in HANDLERS {
+        let playground = playground(&format!("--handler {handler} --framing lines --idle-timeout 1000"));
+        for verb in ["!wait", "!block"] {
+            let answer = if verb == "!wait" { "waited" } else { "blocked" };
+            for behind in ["", "a\n", "a\nb\n"] {
+                let mut client = playground.greeted();
+                client.send_wire(format!("{verb} 200\n{behind}").as_bytes());
+                client.finish();
+                assert_eq!(client.until_gone(), format!("{answer}\n{behind}"), "{handler} {verb}");
+            }
+        }
+        // But not later than the idle timeout.
+        let mut client = playground.greeted();
+        client.send_all(&["!wait 60000", "a"]);
+        client.finish();
+        assert_eq!(client.until_gone(), "", "{handler}");
+        playground.has_closed("idle", 1);
+    }
+}
+
+#[test]
+fn a_spawned_answer_holds_nothing_back() {
     for handler in HANDLERS {
         let playground = playground(&format!("--handler {handler} --framing lines"));
         let mut client = playground.greeted();
-        client.send("!wait 60000");
+        client.send_all(&["!spawn 400", "!spawn 100", "meanwhile"]);
+        client.expect(&["spawned", "spawned", "meanwhile", "later"]);
+        assert_eq!(client.ask("between"), "between");
+        client.expect(&["later"]);
+        // A FIN drops what is spawned.
+        client.send("!spawn 60000");
+        client.expect(&["spawned"]);
         client.finish();
         assert_eq!(client.until_gone(), "", "{handler}");
         playground.has_closed("peer", 1);
-
-        // A later packet shows that the peer still waits for answers.
-        let mut client = playground.greeted();
-        client.send_all(&["!wait 100", "a"]);
-        client.finish();
-        assert_eq!(client.until_gone(), "waited\na\n", "{handler}");
     }
+}
+
+#[test]
+fn blocking_jobs_above_the_limit_wait_for_others() {
+    let playground = playground("--framing lines --max-blocking 1");
+    let (mut first, mut second) = (playground.greeted(), playground.greeted());
+    let began = Instant::now();
+    first.send("!block 300");
+    second.send("!block 300");
+    first.expect(&["blocked"]);
+    second.expect(&["blocked"]);
+    assert!(began.elapsed() >= Duration::from_millis(600));
+    assert_eq!(playground.command("set max-blocking 2"), "ok");
+    let began = Instant::now();
+    first.send("!block 500");
+    second.send("!block 500");
+    first.expect(&["blocked"]);
+    second.expect(&["blocked"]);
+    assert!(began.elapsed() < Duration::from_millis(1_000));
+    assert!(playground.command("set max-blocking 0").starts_with("error:"));
 }
 
 #[test]
