@@ -73,6 +73,13 @@ pub enum StartError {
         /// The requested name.
         name: String,
     },
+    /// tokio's clock is paused on this thread, but the acceptors would run on arbiters of their own, whose clocks are not.
+    /// Run them on this thread with [`on_current_arbiter`](crate::Builder::on_current_arbiter).
+    #[error(
+        "tokio's clock is paused on this thread, but not on the acceptors' own arbiters: call `on_current_arbiter`, or do \
+         not pause the clock"
+    )]
+    PausedClock,
     /// No actix system is running on this thread, or the one that did has ended. A pool needs one.
     #[error("no actix System is running on this thread")]
     NoSystem,

@@ -79,6 +79,10 @@ impl<S> Builder<S> {
 
     /// Runs all acceptors and connections on the caller's arbiter, for tests and small programs. There is one acceptor,
     /// unless [`acceptors`](Builder::acceptors) is set.
+    ///
+    /// While tokio's clock is paused, this is the default for a pool without sockets, as with
+    /// [`transport::Memory`](crate::transport::Memory): another arbiter has another clock, which runs on. A pool with sockets does
+    /// not start without it then ([`StartError::PausedClock`](crate::StartError::PausedClock)).
     pub fn on_current_arbiter(mut self) -> Self {
         self.placement = Placement::Current;
         self

@@ -2,8 +2,10 @@
 
 use std::any::TypeId;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::ToSocketAddrs;
+use tokio::time::Instant;
 
 use super::Builder;
 use crate::acceptor::AcceptorContext;
@@ -17,6 +19,7 @@ use crate::listener::{SocketOptions, Transport};
 use crate::pool::{AcceptorPool, Placement, Pool, PoolState};
 use crate::registry::{Registries, RegistryShared};
 use crate::telemetry::Observers;
+use crate::time::is_paused;
 use crate::watchdog::Watchdog;
 
 impl<S: Service> Builder<S> {
@@ -61,8 +64,9 @@ impl<S: Service> Builder<S> {
             let why = "at least one is required (got none); add one with `listener`, or use `bind` or `listen`";
             return Err(StartError::InvalidSetting(InvalidSetting::new("listener", why)));
         }
+        let placement = self.placement()?;
         let settings = self.settings;
-        let slots = AcceptorPool::slots(&settings, self.placement);
+        let slots = AcceptorPool::slots(&settings, placement);
         let limits = Limits::new(SharedConfig::new(settings.clone()), self.overload);
         let states = open_listeners(self.listeners, &limits, self.start_timeout, &[]).await?;
         let states: Vec<_> = states.iter().map(|opened| opened.listener().clone()).collect();
@@ -72,9 +76,9 @@ impl<S: Service> Builder<S> {
         let observers = Observers::new(name.clone(), self.observers);
         let registries = Arc::new(Registries::new(slots, RegistryShared::new(observers, self.alarms)));
         let (spawner, handler) = self.service.into_spawner();
-        let watchdog = settings.watchdog.map(|limit| {
-            Watchdog::start(limit, name.clone(), registries.clone(), self.placement == Placement::Current)
-        });
+        let watchdog = settings
+            .watchdog
+            .map(|limit| Watchdog::start(limit, name.clone(), registries.clone(), placement == Placement::Current));
         let watchdog = watchdog.transpose().map_err(|source| {
             let what = "the watchdog's thread".to_owned();
             StartError::SystemError { what, source }
@@ -88,13 +92,21 @@ impl<S: Service> Builder<S> {
         }
         let reserve = settings.reserve_descriptor.then(ReserveDescriptor::open);
         let acceptors = AcceptorContext::new(name, spawner, registries, states, reserve);
-        let (placement, start_timeout) = (self.placement, self.start_timeout);
-        AcceptorPool::launch(shared.clone(), acceptors, placement, watchdog, start_timeout).await?;
+        AcceptorPool::launch(shared.clone(), acceptors, placement, watchdog, self.start_timeout).await?;
         Ok(Pool::new(shared))
     }
 }
 
 impl<S> Builder<S> {
+    /// Where the acceptors run. On a paused clock that is the current arbiter, since the clocks of others run on.
+    fn placement(&self) -> Result<Placement, StartError> {
+        if self.placement == Placement::Current || !is_clock_paused() {
+            return Ok(self.placement);
+        }
+        let is_in_process = self.listeners.iter().all(Listener::is_in_process);
+        is_in_process.then_some(Placement::Current).ok_or(StartError::PausedClock)
+    }
+
     /// Checks the settings and the thread.
     fn check(&mut self) -> Result<(), StartError> {
         let mut invalid: Vec<_> = self.invalid.iter().cloned().chain(self.settings.invalid_settings()).collect();
@@ -111,5 +123,15 @@ impl<S> Builder<S> {
             None if AcceptorPool::is_system_running() => Ok(()),
             None => Err(StartError::NoSystem),
         }
+    }
+}
+
+/// Whether tokio's clock is paused on this thread. Beyond doubt, unlike [`is_paused`]: a running clock moves while the thread
+/// sleeps.
+fn is_clock_paused() -> bool {
+    let before = Instant::now();
+    is_paused() && {
+        std::thread::sleep(Duration::from_millis(1));
+        Instant::now() == before
     }
 }

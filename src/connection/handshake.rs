@@ -19,7 +19,7 @@ impl<P: Protocol> Connection<P> {
                 let read = self.conn.unread().map(|read| read.split().freeze());
                 stream = stream.put_back(read.unwrap_or_default());
                 self.conn.flags.remove(Flags::EOF);
-                since_accept = state.age();
+                since_accept = self.conn.guard.age();
             }
             self.cold().handshake = Some(chain.begin(stream, state, since_accept));
         }

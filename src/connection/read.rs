@@ -113,7 +113,8 @@ impl<P: Protocol> Connection<P> {
         let delivered = self.conn.guard.callbacks() - before;
         self.conn.guard.state().count_packets(delivered);
         self.conn.buffers_mut().read = read;
-        let (deadlines, now) = (&self.conn.guard.deadlines, self.conn.guard.now());
+        let guard = &self.conn.guard;
+        let (deadlines, now) = (&guard.deadlines, || guard.now());
         match outcome {
             Ok(Some(rest)) => deadlines.decoded(delivered > 0, rest || deadlines.continues_packet(delivered > 0), now),
             Ok(None) => deadlines.decoded(delivered > 0, false, now),

@@ -149,7 +149,7 @@ impl<P: Protocol> Connection<P> {
             }
             Some(Expired::Packet) => {
                 let partial = self.conn.unread().map(|read| read.split().freeze()).unwrap_or_default();
-                self.conn.guard.deadlines.decoded(false, false, now);
+                self.conn.guard.deadlines.decoded(false, false, || now);
                 match catch_panic(|| (self.conn.factory.codec)()) {
                     Ok(codec) => self.conn.codec = codec,
                     Err(text) => return self.end(Closed::Panic(text)),
@@ -225,14 +225,14 @@ impl<P: Protocol> Connection<P> {
     fn yield_turn(&mut self, ctx: &ConnectionContext<P>, budget: Budget, cx: &mut Context<'_>) -> Poll<()> {
         let paused = !self.is_open() || ctx.is_waiting() || matches!(self.conn.active, Active::Passive);
         let Conn { guard, .. } = &mut self.conn;
-        let (last_read, now) = (guard.state().last_read(), guard.now());
+        let last_read = guard.state().last_read();
         let resumed = guard.deadlines.set_paused(paused, last_read, || guard.registry().clock().exact());
-        if resumed && guard.deadlines.next(last_read).is_some_and(|deadline| deadline <= now) {
+        if resumed && guard.deadlines.next(last_read).is_some_and(|deadline| deadline <= guard.now()) {
             // The tick may have passed this deadline while it was paused.
             guard.state().signal(Signals::DEADLINE);
         }
         if guard.deadlines.take_changed() {
-            self.arm_deadline(last_read, now, ctx.is_waiting());
+            self.arm_deadline(last_read, ctx.is_waiting());
         }
         if let Some(buffers) = self.conn.buffers.take() {
             self.conn.buffers = buffers.give_back();
@@ -245,13 +245,15 @@ impl<P: Protocol> Connection<P> {
     }
 
     #[cold]
-    fn arm_deadline(&mut self, last_read: u64, now: u64, context_waits: bool) {
+    fn arm_deadline(&mut self, last_read: u64, context_waits: bool) {
+        let now = self.conn.guard.now();
         let waiting = self.is_waiting() || context_waits;
         let probe = self.cannot_detect_close(waiting).then_some(now + PROBE_INTERVAL);
         let wait = self.wait_deadline().filter(|_| waiting);
         let cold = self.cold.as_ref();
         let closing = cold.and_then(|cold| cold.closing_deadline());
         let next = self.conn.guard.deadlines.next(last_read);
-        self.conn.guard.state().set_deadline([next, probe, wait, closing].into_iter().flatten().min());
+        let next = [next, probe, wait, closing].into_iter().flatten().min();
+        self.conn.guard.registry().set_deadline(self.conn.guard.state(), next);
     }
 }

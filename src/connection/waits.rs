@@ -238,7 +238,7 @@ impl<P: Protocol> Connection<P> {
     /// Ends a connection whose `init` waits for longer than the handshake timeout, counted from the accept on.
     fn bound_init(&mut self, cx: &mut Context<'_>) {
         let Some(limit) = self.conn.config.handshake_timeout() else { return };
-        let left = limit.saturating_sub(self.conn.guard.state().age());
+        let left = limit.saturating_sub(self.conn.guard.age());
         let timer = self.cold().init_limit.get_or_insert_with(|| Box::pin(tokio::time::sleep(left)));
         if timer.as_mut().poll(cx).is_ready() {
             self.end(Closed::Handshake(HandshakeError::Timeout(limit)));

@@ -84,7 +84,8 @@ impl<P: Protocol> Connection<P> {
         // Bytes that a buffering stream holds back count as unsent.
         let unflushed = conn.flags.contains(Flags::UNFLUSHED);
         let progress = sent > 0 || was_unflushed && !unflushed;
-        conn.guard.deadlines.wrote(progress, !queued.is_empty() || unflushed, conn.guard.now());
+        let guard = &conn.guard;
+        guard.deadlines.wrote(progress, !queued.is_empty() || unflushed, || guard.now());
         outcome
     }
 
@@ -138,7 +139,8 @@ impl<P: Protocol> Connection<P> {
             conn.flags.set(Flags::UNFLUSHED, unflushed);
             waits_for_peer |= unflushed;
         }
-        conn.guard.deadlines.wrote(progress, waits_for_peer, conn.guard.now());
+        let guard = &conn.guard;
+        guard.deadlines.wrote(progress, waits_for_peer, || guard.now());
         outcome
     }
 

@@ -25,6 +25,9 @@ const BUFFER: usize = 64 * 1024;
 /// Peers connect with the [`MemoryConnector`]. Limits, suspension, drain and counts work as with a socket. The address of a
 /// peer is the name of the transport and a number: `test/1`.
 ///
+/// While tokio's clock is paused, everything in the pool that takes time follows it. The clock is that of one thread, so the
+/// pool then runs as if [`on_current_arbiter`](crate::Builder::on_current_arbiter) was called.
+///
 /// ```
 /// use actix::System;
 /// use actix_acceptor::{transport::Memory, AcceptorPool, Conn, Framing, Next, Protocol, Timeout};
@@ -51,7 +54,6 @@ const BUFFER: usize = 64 * 1024;
 ///     let pool = AcceptorPool::with_protocol(|_| Patient)
 ///         .framing(Framing::lines())
 ///         .idle_timeout(Duration::from_secs(3600))
-///         .on_current_arbiter()
 ///         .listen(memory)
 ///         .await
 ///         .expect("it starts");

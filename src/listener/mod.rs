@@ -40,6 +40,7 @@ use std::sync::Arc;
 
 use crate::error::InvalidSetting;
 use crate::handshake::Step;
+use crate::net::Address;
 
 pub(crate) use bind::{open_first, resolve};
 pub(crate) use change::{set_all_options, ListenerChange};
@@ -101,6 +102,11 @@ enum Source {
 }
 
 impl Listener {
+    /// Whether its peers come without a socket, as with [`Memory`].
+    pub(crate) fn is_in_process(&self) -> bool {
+        matches!(&self.source, Source::Transport(transport) if matches!(transport.local_addr(), Address::Other(_)))
+    }
+
     /// Listens on a TCP port: `HOST:PORT`, or a `SocketAddr`.
     ///
     /// Of several addresses that a name resolves to, the first one that can be bound is used. With port 0 the system

@@ -7,6 +7,7 @@
 
 use std::cell::OnceCell;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tracing::{debug, error, info, warn};
 
@@ -51,6 +52,11 @@ impl ConnectionGuard {
         &self.state
     }
 
+    /// The age of the connection. Unlike the registry's clock, it includes time in which the arbiter was blocked.
+    pub(crate) fn age(&self) -> Duration {
+        self.registry.age(&self.state)
+    }
+
     /// The time of the last tick, in milliseconds of the registry's clock.
     #[inline]
     pub(crate) fn now(&self) -> u64 {
@@ -79,7 +85,7 @@ impl ConnectionGuard {
 
     /// Makes the tick signal the next deadline.
     pub(crate) fn arm_deadline(&self) {
-        self.state.set_deadline(self.deadlines.next(self.state.last_read()));
+        self.registry.set_deadline(&self.state, self.deadlines.next(self.state.last_read()));
     }
 
     /// Reports that the connection is ready. Called before `ack`.

@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use super::{ConnectionState, Registry};
 use crate::net::Address;
 use crate::telemetry::ConnectionId;
@@ -37,20 +35,29 @@ pub struct ConnectionInfo {
 impl Registry {
     /// The numbers of a connection.
     pub(crate) fn info(&self, state: &ConnectionState) -> ConnectionInfo {
-        info(state, self.clock().exact(), Instant::now())
+        info(state, self.clock().exact(), self.clock().elapsed())
+    }
+
+    /// The age of a connection. Unlike the time of the clock, it includes time in which the arbiter was blocked.
+    pub(super) fn age(&self, state: &ConnectionState) -> Duration {
+        age(state, self.clock().elapsed())
     }
 
     /// Appends the numbers of all live connections, in the order of their ids.
     pub(crate) fn append_infos(&self, infos: &mut Vec<ConnectionInfo>) {
-        let (clock, now) = (self.clock().exact(), Instant::now());
-        self.for_each(|state| infos.push(info(state, clock, now)));
+        let (clock, elapsed) = (self.clock().exact(), self.clock().elapsed());
+        self.for_each(|state| infos.push(info(state, clock, elapsed)));
     }
 }
 
-/// `clock` is the time of the registry's clock.
-fn info(state: &ConnectionState, clock: u64, now: Instant) -> ConnectionInfo {
+fn age(state: &ConnectionState, elapsed: u64) -> Duration {
+    Duration::from_micros(elapsed.saturating_sub(state.created()))
+}
+
+/// `clock` is the time of the registry's clock, `elapsed` the microseconds that have passed on it.
+fn info(state: &ConnectionState, clock: u64, elapsed: u64) -> ConnectionInfo {
     let idle = Duration::from_millis(clock.saturating_sub(state.last_read()));
-    let age = state.age_at(now);
+    let age = age(state, elapsed);
     ConnectionInfo {
         id: state.id(),
         peer: state.peer().clone(),

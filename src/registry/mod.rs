@@ -195,7 +195,7 @@ impl Registry {
         }
         let shortest = timeouts.shortest();
         self.request_tick(shortest);
-        let state = Arc::new(ConnectionState::new(id, peer, permit, peer_permit, shortest, self.clock.now()));
+        let state = Arc::new(ConnectionState::new(id, peer, permit, peer_permit, shortest, &self.clock));
         contents.connections.push(state.clone());
         contents.totals.accepted += 1;
         if let Some(drain) = &mut contents.drain {
@@ -238,7 +238,7 @@ impl Registry {
             peer: state.peer(),
             listener: state.listener_name(),
             reason,
-            duration: state.age(),
+            duration: self.age(state),
             bytes_in: state.bytes_in(),
             bytes_out: state.bytes_out(),
             packets: state.packets(),

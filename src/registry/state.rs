@@ -5,16 +5,15 @@ use std::fmt;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicU8, Ordering::*};
 use std::sync::{Arc, OnceLock};
 use std::task::{Poll, Wake, Waker};
-use std::time::Duration;
 
 use bitflags::bitflags;
 use parking_lot::Mutex;
-use tokio::time::Instant;
 
 use super::signals::{AtomicSignals, Signals};
 use crate::limits::{ListenerLimits, PeerPermit, Permit};
 use crate::net::Address;
 use crate::telemetry::{ConnectionId, RefusalReason};
+use crate::time::Clock;
 
 bitflags! {
     /// The permits and counts that a connection holds.
@@ -41,7 +40,7 @@ enum MailSender {
 }
 
 /// No deadline.
-const NEVER: u64 = u64::MAX;
+pub(super) const NEVER: u64 = u64::MAX;
 
 /// The shared state of one live connection.
 ///
@@ -54,7 +53,7 @@ pub(crate) struct ConnectionState {
     listener: Arc<ListenerLimits>,
     held: AtomicU8,
     opened: u64,
-    created: Instant,
+    created: u64,
     last_read: AtomicU64,
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
@@ -68,15 +67,16 @@ pub(crate) struct ConnectionState {
 }
 
 impl ConnectionState {
-    /// `now` is the time of the registry's clock, `shortest_timeout` the shortest timeout in milliseconds (0 for none).
+    /// `clock` is that of the registry, `shortest_timeout` the shortest timeout in milliseconds (0 for none).
     pub(super) fn new(
         id: ConnectionId,
         peer: Address,
         permit: Permit,
         peer_permit: PeerPermit,
         shortest_timeout: u32,
-        now: u64,
+        clock: &Clock,
     ) -> Self {
+        let now = clock.now();
         let mut held = Held::empty();
         held.set(Held::SOCKET_PEER, peer_permit.keep());
         let listener = permit.keep();
@@ -88,7 +88,7 @@ impl ConnectionState {
             listener,
             held: AtomicU8::new(held.bits()),
             opened: now,
-            created: Instant::now(),
+            created: clock.elapsed(),
             last_read: AtomicU64::new(now),
             bytes_in: AtomicU64::new(0),
             bytes_out: AtomicU64::new(0),
@@ -179,13 +179,9 @@ impl ConnectionState {
         self.opened
     }
 
-    /// The age of the connection. Unlike the registry's clock, it includes time in which the arbiter was blocked.
-    pub(crate) fn age(&self) -> Duration {
-        self.age_at(Instant::now())
-    }
-
-    pub(super) fn age_at(&self, now: Instant) -> Duration {
-        now.saturating_duration_since(self.created)
+    /// When it was accepted, in microseconds that had elapsed on the registry's clock.
+    pub(super) fn created(&self) -> u64 {
+        self.created
     }
 
     /// When the peer last sent something, in milliseconds of the registry's clock.

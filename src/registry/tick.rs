@@ -2,16 +2,18 @@
 //! deadline of a drain.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::{timeout_at, Instant};
 
-use super::{DrainProgress, Registry, Signals};
-use crate::time::{resolution, tick_duration};
+use super::state::NEVER;
+use super::{ConnectionState, DrainProgress, Registry, Signals, FINAL_FLUSH};
+use crate::time::{resolution, tick_duration, MIN_TICK};
 
 /// Ticks for one registry until its drain is over.
 ///
 /// Returns when the registry is draining and its last connection is gone. While there are no connections it sleeps without a
-/// timer.
+/// timer. While tokio's clock is paused it sleeps until the next deadline.
 pub(crate) async fn run(registry: Arc<Registry>) {
     let mut last = Instant::now();
     loop {
@@ -21,6 +23,20 @@ pub(crate) async fn run(registry: Arc<Registry>) {
             (0, None) => {
                 registry.wake_tick.notified().await;
                 last = Instant::now();
+            }
+            (_, drain) if registry.clock.is_frozen() => {
+                let woken = registry.wake_tick.notified();
+                match registry.next_deadline(drain) {
+                    // At least a tick after the last one, so that a deadline that stays in the past takes time, too.
+                    Some(next) => drop(timeout_at(next.max(last + tick_duration(MIN_TICK)), woken).await),
+                    None => woken.await,
+                }
+                if last.elapsed() >= tick_duration(MIN_TICK) {
+                    last = Instant::now();
+                    registry.tick();
+                } else {
+                    registry.activity.count_tick();
+                }
             }
             (_, drain) => {
                 let next = registry.next_tick(last);
@@ -55,6 +71,27 @@ impl Registry {
             now + tick
         } else {
             last + tick
+        }
+    }
+
+    /// When the next deadline of a connection, or the next step of a drain, is due.
+    fn next_deadline(&self, drain: Option<DrainProgress>) -> Option<Instant> {
+        let contents = self.contents.lock();
+        let connections = contents.connections.iter();
+        let earliest = connections.map(|state| state.deadline()).filter(|deadline| *deadline != NEVER).min();
+        drop(contents);
+        let (now, time) = (Instant::now(), self.clock.now());
+        let earliest = earliest.map(|deadline| now + Duration::from_millis(deadline.saturating_sub(time)));
+        let drain = drain.and_then(|drain| drain.deadline).into_iter();
+        let steps = drain.flat_map(|deadline| [deadline, deadline + FINAL_FLUSH]).filter(|step| *step > now);
+        steps.chain(earliest).min()
+    }
+
+    /// Sets when the tick signals [`Signals::DEADLINE`] to a connection; `None` for never.
+    pub(crate) fn set_deadline(&self, state: &ConnectionState, deadline: Option<u64>) {
+        state.set_deadline(deadline);
+        if self.clock.is_frozen() {
+            self.wake_tick();
         }
     }
 

@@ -130,7 +130,7 @@ impl SocketState {
             self.reading.next_check(deadlines.idle_limit()),
             self.writing.next_check(deadlines.send_limit()),
         ];
-        self.state().set_deadline(next.into_iter().flatten().min());
+        self.guard.registry().set_deadline(self.state(), next.into_iter().flatten().min());
     }
 
     /// Stops the idle timeout if the read that it was running for was dropped.
@@ -143,7 +143,7 @@ impl SocketState {
     /// Stops the send timeout if the write that it was running for was dropped.
     fn retire_dropped_write(&self, now: u64) {
         if self.writing.take_dropped(self.guard.deadlines.send_limit(), now).is_some() {
-            self.guard.deadlines.wrote(false, false, now);
+            self.guard.deadlines.wrote(false, false, || now);
         }
     }
 
@@ -174,7 +174,7 @@ impl SocketState {
         let now = self.guard.now();
         self.retire_dropped_write(now);
         self.writing.polled(now);
-        self.guard.deadlines.wrote(false, true, now);
+        self.guard.deadlines.wrote(false, true, || now);
         if self.guard.deadlines.has_send_expired(now) {
             self.end(CloseReason::SendTimeout);
         }
@@ -212,7 +212,7 @@ impl SocketState {
     /// Restarts the send timeout, after bytes were written or everything was flushed.
     pub(super) fn count_progress(&self) {
         self.writing.done();
-        self.guard.deadlines.wrote(true, false, self.guard.now());
+        self.guard.deadlines.wrote(true, false, || self.guard.now());
     }
 
     pub(super) fn record_truncation(&self) {

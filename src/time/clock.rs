@@ -2,6 +2,9 @@
 //!
 //! The clock counts the time in which its arbiter was not blocked: a tick that is late because a callback blocked the
 //! thread advances it by one tick only. Therefore time in which the arbiter did not read never counts as silence of a peer.
+//!
+//! While tokio's clock is paused it does not run during a callback, so nothing of it is time in which the arbiter was blocked.
+//! It then moves in jumps, and this clock is *frozen*: it is not advanced by ticks, but read from tokio's clock at each use.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -11,7 +14,7 @@ use tokio::time::Instant;
 /// The longest time between two ticks, in milliseconds: the resolution of timestamps when no limit needs a finer one.
 const MAX_TICK: u32 = 100;
 /// The shortest time between two ticks, in milliseconds.
-const MIN_TICK: u32 = 4;
+pub(crate) const MIN_TICK: u32 = 4;
 
 /// A late tick carries at most one tick divided by this number over to the next tick.
 const CARRY_DIVISOR: u64 = 4;
@@ -34,14 +37,27 @@ pub(crate) fn resolution(limit: u32) -> u32 {
     }
 }
 
+/// How often the clock is read to see whether it is paused. A read takes 10 ns or more, and clocks that run change every 100 ns
+/// or more often.
+const READS: usize = 100;
+
+/// Whether tokio's clock is paused on this thread.
+pub(crate) fn is_paused() -> bool {
+    let now = Instant::now();
+    (0..READS).all(|_| Instant::now() == now)
+}
+
 /// Milliseconds in which an arbiter was not blocked.
 #[derive(Debug)]
 pub(crate) struct Clock {
+    /// The time of the last tick, 0 while the clock is frozen.
     now: AtomicU64,
+    /// The time of the last tick.
+    counted: AtomicU64,
     tick: AtomicU32,
-    /// When `now` was last advanced, in microseconds since `epoch`.
+    /// When `counted` was last advanced, in microseconds since `epoch`.
     advanced: AtomicU64,
-    /// Microseconds that have passed and are not yet counted in `now`, because they exceeded a tick.
+    /// Microseconds that have passed and are not yet counted in `counted`, because they exceeded a tick.
     carry: AtomicU64,
     epoch: Instant,
 }
@@ -50,6 +66,7 @@ impl Clock {
     pub(crate) fn new() -> Self {
         Clock {
             now: AtomicU64::new(1),
+            counted: AtomicU64::new(1),
             tick: AtomicU32::new(MAX_TICK),
             advanced: AtomicU64::new(0),
             carry: AtomicU64::new(0),
@@ -57,10 +74,18 @@ impl Clock {
         }
     }
 
-    /// The time of the last tick. Never 0.
+    /// The time of the last tick, or the exact time while the clock is frozen. Never 0.
     #[inline]
     pub(crate) fn now(&self) -> u64 {
-        self.now.load(Relaxed)
+        match self.now.load(Relaxed) {
+            0 => self.exact(),
+            now => now,
+        }
+    }
+
+    /// Whether this clock is read from tokio's, which was paused at the last tick.
+    pub(crate) fn is_frozen(&self) -> bool {
+        self.now.load(Relaxed) == 0
     }
 
     /// The current length of a tick, in milliseconds.
@@ -72,10 +97,11 @@ impl Clock {
         self.tick.store(tick, Relaxed);
     }
 
-    /// The exact time, for callers that cannot wait for the tick. Reads the system's clock; does not advance this one.
+    /// The exact time, for callers that cannot wait for the tick. Reads tokio's clock; does not advance this one.
+    #[cold]
     pub(crate) fn exact(&self) -> u64 {
-        let since = self.elapsed().saturating_sub(self.advanced.load(Relaxed)) + self.carry.load(Relaxed);
-        self.now() + (since / 1000).min(u64::from(self.tick()))
+        let limit = if self.is_frozen() { u64::MAX } else { u64::from(self.tick()) };
+        self.counted.load(Relaxed) + (self.uncounted(self.elapsed()) / 1000).min(limit)
     }
 
     /// Advances the clock by the time that has passed, but by at most one tick.
@@ -83,13 +109,12 @@ impl Clock {
     /// An excess of up to a quarter of a tick is carried over to the next tick. Otherwise the clock would lose time
     /// with every late timer. A greater excess means that the arbiter was blocked; it is dropped.
     pub(crate) fn advance(&self) {
-        let tick = u64::from(self.tick()) * 1000;
+        let (tick, is_paused) = (u64::from(self.tick()) * 1000, is_paused());
         let elapsed = self.elapsed();
-        let passed = elapsed.saturating_sub(self.advanced.load(Relaxed)) + self.carry.load(Relaxed);
-        let counted = passed.min(tick) / 1000 * 1000;
+        let passed = self.uncounted(elapsed);
+        let counted = if is_paused { passed } else { passed.min(tick) } / 1000 * 1000;
         self.carry.store((passed - counted).min(tick / CARRY_DIVISOR), Relaxed);
-        self.advanced.store(elapsed, Relaxed);
-        self.now.fetch_add(counted / 1000, Relaxed);
+        self.count(counted, elapsed, is_paused);
     }
 
     /// Advances the clock by all the time that has passed, after a period without connections and thus without ticks.
@@ -97,12 +122,26 @@ impl Clock {
         let elapsed = self.elapsed();
         let passed = elapsed.saturating_sub(self.advanced.load(Relaxed));
         self.carry.store(0, Relaxed);
-        self.advanced.store(elapsed, Relaxed);
-        self.now.fetch_add(passed / 1000, Relaxed);
+        self.count(passed, elapsed, is_paused());
     }
 
-    fn elapsed(&self) -> u64 {
-        u64::try_from(self.epoch.elapsed().as_micros()).unwrap_or(u64::MAX)
+    fn count(&self, counted: u64, elapsed: u64, is_frozen: bool) {
+        let now = self.counted.fetch_add(counted / 1000, Relaxed) + counted / 1000;
+        self.advanced.store(elapsed, Relaxed);
+        self.now.store(if is_frozen { 0 } else { now }, Relaxed);
+    }
+
+    /// The microseconds that have passed and are not yet counted.
+    fn uncounted(&self, elapsed: u64) -> u64 {
+        elapsed.saturating_sub(self.advanced.load(Relaxed)) + self.carry.load(Relaxed)
+    }
+
+    /// Microseconds of tokio's clock since this one was created, time in which the arbiter was blocked included.
+    ///
+    /// On a thread whose clock is behind, since the clock of the arbiter was paused and moved, this is the time of the last tick.
+    pub(crate) fn elapsed(&self) -> u64 {
+        let own = u64::try_from(self.epoch.elapsed().as_micros()).unwrap_or(u64::MAX);
+        own.max(self.advanced.load(Relaxed))
     }
 }
 

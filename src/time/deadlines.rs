@@ -124,11 +124,11 @@ impl Deadlines {
     /// Records a decoding step. `delivered` means that complete packets were delivered, `partial` that the start of
     /// another one is left.
     #[inline]
-    pub(crate) fn decoded(&self, delivered: bool, partial: bool, now: u64) {
+    pub(crate) fn decoded(&self, delivered: bool, partial: bool, now: impl FnOnce() -> u64) {
         if !partial {
             self.packet_since.set(0);
         } else if delivered || self.packet_since.get() == 0 {
-            self.packet_since.set(now);
+            self.packet_since.set(now());
             self.mark_changed();
         }
     }
@@ -141,11 +141,11 @@ impl Deadlines {
 
     /// Records a write. `progress` means that bytes were sent, `pending` that bytes are left to send.
     #[inline]
-    pub(crate) fn wrote(&self, progress: bool, pending: bool, now: u64) {
+    pub(crate) fn wrote(&self, progress: bool, pending: bool, now: impl FnOnce() -> u64) {
         if !pending {
             self.stalled_since.set(0);
         } else if progress || self.stalled_since.get() == 0 {
-            self.stalled_since.set(now);
+            self.stalled_since.set(now());
             self.mark_changed();
         }
     }
@@ -294,18 +294,18 @@ mod tests {
     #[test]
     fn progress_does_not_extend_the_packet_timeout() {
         let deadlines = deadlines(0, 1_000, 0);
-        deadlines.decoded(false, true, 100);
-        deadlines.decoded(false, true, 900);
+        deadlines.decoded(false, true, || 100);
+        deadlines.decoded(false, true, || 900);
         assert_eq!(deadlines.expired(900, 1_150), Some(Expired::Packet));
-        deadlines.decoded(true, true, 1_160);
+        deadlines.decoded(true, true, || 1_160);
         assert_eq!(deadlines.expired(1_160, 1_200), None);
     }
 
     #[test]
     fn progress_extends_the_send_timeout() {
         let deadlines = deadlines(0, 0, 1_000);
-        deadlines.wrote(false, true, 100);
-        deadlines.wrote(true, true, 900);
+        deadlines.wrote(false, true, || 100);
+        deadlines.wrote(true, true, || 900);
         assert_eq!(deadlines.expired(1, 1_500), None);
         assert_eq!(deadlines.expired(1, 1_950), Some(Expired::Send));
     }

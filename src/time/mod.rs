@@ -4,6 +4,6 @@ mod clock;
 mod deadlines;
 mod outstanding;
 
-pub(crate) use clock::{limit_millis, millis, resolution, tick_duration, tolerance, Clock};
+pub(crate) use clock::{is_paused, limit_millis, millis, resolution, tick_duration, tolerance, Clock, MIN_TICK};
 pub(crate) use deadlines::{Deadlines, Expired, Timeouts};
 pub(crate) use outstanding::Outstanding;

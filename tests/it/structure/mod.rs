@@ -30,6 +30,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "registry",
             "socket",
             "telemetry",
+            "time",
             "watchdog",
         ],
     ),

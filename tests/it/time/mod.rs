@@ -2,5 +2,6 @@
 
 mod age;
 mod clock;
+mod hour;
 mod idle;
 mod packet;
