@@ -3,6 +3,7 @@
 use actix_acceptor::{telemetry::CloseReason, Framing, Next};
 use bytes::Bytes;
 use support::*;
+use tokio::io::AsyncWriteExt;
 
 /// More than the transport in memory holds.
 const FLOOD: usize = 1 << 20;
@@ -31,4 +32,25 @@ fn the_maximum_age_bounds_a_peer_that_does_not_read() {
             assert_on_time(began, at, ms(1_000));
         });
     }
+}
+
+/// A peer that goes on sending keeps a closing connection beyond its age, with nothing left to send.
+#[test]
+fn a_close_that_has_sent_everything_keeps_its_reason() {
+    paused(async {
+        let (builder, mut callbacks) = Probe::pool(|call, _| match call {
+            Call::Packet(_) => Next::SendAndStop(Bytes::from_static(b"bye")),
+            other => protocol_default(other),
+        });
+        let (_pool, script_handle) = in_memory(builder.framing(Framing::raw()).max_age(ms(500))).await;
+        let mut peer = script_handle.connect();
+        let began = callbacks.until(&Call::Ack).await;
+        elapse(ms(400)).await;
+        while peer.0.write_all(b"x").await.is_ok() {
+            elapse(ms(50)).await;
+        }
+        let (reason, _) = callbacks.closed().await;
+        assert_eq!(reason, CloseReason::Local);
+        assert!(began.elapsed() >= ms(1_000), "after {:?}", began.elapsed());
+    });
 }
