@@ -265,13 +265,18 @@ impl From<SuspendError> for StartError {
 #[error("the pool has ended")]
 pub struct PoolEnded;
 
-/// The number of connections did not reach the expected value in time.
+/// The number of connections did not reach the expected value in time, or before the pool ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("timed out waiting for the number of connections: there are {connections}")]
+#[error(
+    "{} waiting for the number of connections: there are {connections}",
+    if *.ended { "the pool has ended while" } else { "timed out" }
+)]
 #[non_exhaustive]
 pub struct WaitError {
-    /// The number of connections when the time was up.
+    /// The number of connections when the wait ended.
     pub connections: usize,
+    /// Whether the pool has ended, so that the number cannot change any more.
+    pub ended: bool,
 }
 
 /// Why a running pool ended by itself.

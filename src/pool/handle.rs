@@ -190,7 +190,11 @@ impl<A> Pool<A> {
     /// `limit` is the longest time to wait; `None` waits without a limit.
     ///
     /// # Errors
-    /// [`WaitError`] when the condition is not met within `limit`.
+    /// [`WaitError`] when the condition is not met within `limit`, or when the pool has ended and its last connection is
+    /// gone, so that the number cannot change any more.
+    ///
+    /// # Panics
+    /// With a limit, outside of a tokio runtime with its timers enabled.
     ///
     /// ```
     /// # actix_rt::System::new().block_on(async {
@@ -212,18 +216,20 @@ impl<A> Pool<A> {
             loop {
                 let mut changed = pin!(shared.changed.notified());
                 changed.as_mut().enable();
-                let connections = shared.unsettled();
-                if condition(connections) {
-                    return connections;
+                // Read before the count: a pool that has ended gets no more connections.
+                let ended = self.status() == Status::Ended;
+                match shared.unsettled() {
+                    connections if condition(connections) => return Ok(connections),
+                    0 if ended => return Err(WaitError { connections: 0, ended }),
+                    _ => changed.await,
                 }
-                changed.await;
             }
         };
         match limit.into() {
-            None => Ok(met.await),
+            None => met.await,
             Some(limit) => {
-                let met = tokio::time::timeout(limit, met).await;
-                met.map_err(|_| WaitError { connections: self.connections() })
+                let timed_out = |_| Err(WaitError { connections: self.connections(), ended: false });
+                tokio::time::timeout(limit, met).await.unwrap_or_else(timed_out)
             }
         }
     }

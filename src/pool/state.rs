@@ -296,6 +296,8 @@ impl PoolState {
         let supervisor = self.supervisor.lock().take();
         drop(supervisor);
         self.ended.send_replace(Some(outcome));
+        // For those who wait for a number of connections that cannot be reached any more.
+        self.registries.shared().changed.notify_waiters();
     }
 
     /// Waits until the pool has ended, and returns how.

@@ -225,3 +225,25 @@ async fn connections_end_in_grace_when_the_pools_arbiter_stops() {
     assert_eq!(pool.status(), actix_acceptor::info::Status::Ended);
     in_time(pool.stop(None)).await;
 }
+
+#[actix::test]
+async fn a_wait_for_connections_ends_with_the_pool() {
+    let pool = AcceptorPool::with_protocol(|_| Echo).bind("127.0.0.1:0").await.unwrap();
+    let mut peer = connect(&pool).await;
+    peer.echo("hello").await;
+    let waiting = actix_rt::spawn({
+        let pool = pool.clone();
+        async move { pool.wait_for(|connections| connections > 5, None).await }
+    });
+    // The wait has begun, and a change of the number does not end it.
+    let _second = connect(&pool).await;
+    pool.wait_for(|connections| connections == 2, TIME_LIMIT).await.unwrap();
+    assert!(!waiting.is_finished());
+    in_time(pool.stop(Duration::ZERO)).await;
+    let ended = in_time(waiting).await.unwrap().unwrap_err();
+    assert_eq!((ended.connections, ended.ended), (0, true));
+    assert_eq!(ended.to_string(), "the pool has ended while waiting for the number of connections: there are 0");
+    // Later, too, and what is true already stays true.
+    assert!(in_time(pool.wait_for(|connections| connections > 5, None)).await.unwrap_err().ended);
+    assert_eq!(pool.wait_for(|connections| connections == 0, None).await, Ok(0));
+}
