@@ -1,5 +1,6 @@
 //! [`ListenerState`], a listener of a running pool, shared by its acceptors.
 
+use std::future::Future;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
@@ -44,8 +45,10 @@ pub(crate) struct ListenerState {
     /// How many acceptors are accepting.
     accepting: watch::Sender<usize>,
     panics: LogThrottle,
-    /// Dropped last: it reports the end after the transport is closed.
+    /// Dropped after the transport: it reports that this is closed.
     events: ListenerEvents,
+    /// Dropped last, for those who wait in [`closed`](Self::closed).
+    alive: watch::Sender<()>,
 }
 
 /// What a new connection gets. It is replaced as a whole.
@@ -124,6 +127,7 @@ impl ListenerState {
             accepting: watch::Sender::new(0),
             panics: LogThrottle::new(),
             events,
+            alive: watch::Sender::new(()),
         })
     }
 
@@ -217,6 +221,12 @@ impl ListenerState {
     /// Reports to the observers that the listener is closed for now.
     pub(crate) fn emit_closed(&self) {
         self.events.set_open(false);
+    }
+
+    /// Resolves when the transport is closed for good: the state has been dropped. The future does not keep it.
+    pub(crate) fn closed(&self) -> impl Future<Output = ()> + 'static + use<> {
+        let mut alive = self.alive.subscribe();
+        async move { while alive.changed().await.is_ok() {} }
     }
 
     /// Waits until no acceptor has a handle open.

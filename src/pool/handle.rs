@@ -320,7 +320,8 @@ impl<A> Pool<A> {
     }
 
     /// Replaces the listeners: opens the new ones, all or none, then closes those that are not in the list. Live connections
-    /// stay open. Returns what has changed.
+    /// stay open. Returns what has changed once the old ones are closed, so that their addresses can be used again; if an
+    /// acceptor's arbiter is blocked, after 1 second.
     ///
     /// A listener whose address is in the list stays open, and no connect is refused. It gets the name, limit, handshake
     /// steps and socket options of the list, or the defaults for those that are not set, for connections accepted from now

@@ -9,9 +9,10 @@ use std::future::Future;
 use std::sync::Arc;
 
 use actix::prelude::*;
+use futures::future::{join_all, ready, LocalBoxFuture};
 use tracing::info;
 
-use super::suspend::close_all;
+use super::suspend::{close_all, RELEASE_TIMEOUT};
 use super::{AcceptorPool, ListenersChanged, Status};
 use crate::acceptor::AddListeners;
 use crate::error::{InvalidSetting, StartError};
@@ -28,6 +29,9 @@ pub(super) struct Replacement {
     added: Vec<Arc<ListenerState>>,
     kept: Vec<ListenerChange>,
 }
+
+/// Resolves when removed listeners are closed.
+pub(super) type Closing = LocalBoxFuture<'static, ()>;
 
 impl Replacement {
     fn of(opened: Vec<Opened>) -> Self {
@@ -46,9 +50,9 @@ impl Handler<SetListeners> for AcceptorPool {
 
     fn handle(&mut self, message: SetListeners, _: &mut Context<Self>) -> Self::Result {
         let opening = self.open_replacement(message.0);
-        AtomicResponse::new(Box::pin(
-            opening.into_actor(self).map(|opened, pool, _| opened.map(|opened| pool.replace_listeners(opened))),
-        ))
+        let replaced =
+            opening.into_actor(self).map(|opened, pool, _| opened.map(|opened| pool.replace_listeners(opened)));
+        AtomicResponse::new(Box::pin(replaced.then(|replaced, pool, _| when_closed(replaced).into_actor(pool))))
     }
 }
 
@@ -76,9 +80,10 @@ impl AcceptorPool {
         }
     }
 
-    /// Applies what is left, which cannot fail.
-    pub(super) fn replace_listeners(&mut self, Replacement { all, added, kept }: Replacement) -> ListenersChanged {
-        let Some(acceptors) = &self.acceptors else { return ListenersChanged::default() };
+    /// Applies what is left, which cannot fail. Also returns a future that resolves when the old listeners are closed.
+    pub(super) fn replace_listeners(&mut self, replacement: Replacement) -> (ListenersChanged, Closing) {
+        let Replacement { all, added, kept } = replacement;
+        let Some(acceptors) = &self.acceptors else { return (ListenersChanged::default(), Box::pin(ready(()))) };
         let old = acceptors.listeners();
         let removed: Vec<_> = old.iter().filter(|listener| !contains(&all, listener)).cloned().collect();
         let mut report =
@@ -104,8 +109,17 @@ impl AcceptorPool {
             let (added, removed, changed) = (report.added.len(), report.removed.len(), report.changed.len());
             info!(pool = self.shared.name(), added, removed, changed, "listeners replaced");
         }
-        report
+        let closed = join_all(removed.iter().map(|listener| listener.closed()).collect::<Vec<_>>());
+        // After the timeout a socket closes with the last acceptor's handle to it.
+        (report, Box::pin(async { drop(tokio::time::timeout(RELEASE_TIMEOUT, closed).await) }))
     }
+}
+
+/// Waits until the removed listeners are closed, so that their addresses are free when the caller is answered.
+pub(super) async fn when_closed<R, E>(replaced: Result<(R, Closing), E>) -> Result<R, E> {
+    let (changed, closing) = replaced?;
+    closing.await;
+    Ok(changed)
 }
 
 fn names(listeners: &[Arc<ListenerState>]) -> Vec<String> {

@@ -8,8 +8,9 @@
 use std::fmt;
 
 use actix::prelude::*;
-use futures::future::OptionFuture;
+use futures::future::{ready, OptionFuture};
 
+use super::listeners::when_closed;
 use super::{AcceptorPool, ListenersChanged};
 use crate::config::{Changed, DrainConfig, SettingChange, SettingsPatch};
 use crate::error::{InvalidSetting, StartError};
@@ -93,12 +94,14 @@ impl Handler<Reload> for AcceptorPool {
         let listeners = reload.listeners.filter(|_| checked.is_ok());
         let opening = OptionFuture::from(listeners.map(|listeners| self.open_replacement(listeners)));
         let drain = reload.drain;
-        AtomicResponse::new(Box::pin(opening.into_actor(self).map(move |opened, pool, ctx| {
+        let reloaded = opening.into_actor(self).map(move |opened, pool, ctx| {
             let (settings, framing) = checked?;
             let opened = opened.transpose().map_err(Refused::Listeners)?;
             let acceptors = pool.acceptors.clone().ok_or(Refused::NotRunning)?;
             let settings = pool.apply_settings(settings, &acceptors, ctx);
-            let listeners = opened.map(|opened| pool.replace_listeners(opened)).unwrap_or_default();
+            let (listeners, closing) = opened
+                .map(|opened| pool.replace_listeners(opened))
+                .unwrap_or_else(|| (ListenersChanged::default(), Box::pin(ready(()))));
             let framing = framing.and_then(|(old, new)| {
                 acceptors.spawner.set_framing(new.clone());
                 change("framing", &Shown(&old), &Shown(&new))
@@ -106,8 +109,9 @@ impl Handler<Reload> for AcceptorPool {
             let (old, mut new) = (pool.shared.drain_config(), pool.shared.drain_config());
             new.apply(drain);
             pool.shared.set_drain_config(new);
-            Ok(Reloaded { settings, listeners, framing, drain: change("drain", &old, &new) })
-        })))
+            Ok((Reloaded { settings, listeners, framing, drain: change("drain", &old, &new) }, closing))
+        });
+        AtomicResponse::new(Box::pin(reloaded.then(|reloaded, pool, _| when_closed(reloaded).into_actor(pool))))
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
+use futures::future::join_all;
 use tracing::info;
 
 use super::{AcceptorPool, Status};
@@ -15,8 +16,8 @@ use crate::config::BacklogPolicy;
 use crate::error::SuspendError;
 use crate::listener::{ListenerMode, ListenerState};
 
-/// How long to wait for acceptors to release a listener. Only acceptors on a blocked arbiter take that long.
-const RELEASE_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long to wait for acceptors to release all listeners. Only acceptors on a blocked arbiter take that long.
+pub(super) const RELEASE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What happens to new peers while a pool is suspended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,16 +122,14 @@ pub(super) async fn close_all(
 ) -> Result<(), SuspendError> {
     if mode == SuspendMode::Hold {
         listeners.iter().for_each(|listener| listener.set_mode(ListenerMode::Paused));
-        for listener in &listeners {
-            let _ = tokio::time::timeout(RELEASE_TIMEOUT, listener.not_accepting()).await;
-        }
+        let paused = join_all(listeners.iter().map(|listener| listener.not_accepting()));
+        let _ = tokio::time::timeout(RELEASE_TIMEOUT, paused).await;
         return Ok(());
     }
     listeners.iter().for_each(|listener| listener.set_mode(ListenerMode::Closed(BacklogPolicy::Accept)));
-    for listener in &listeners {
-        // After the timeout the socket closes with the last acceptor's handle to it.
-        let _ = tokio::time::timeout(RELEASE_TIMEOUT, listener.no_handles()).await;
-    }
+    // After the timeout a socket closes with the last acceptor's handle to it.
+    let released = join_all(listeners.iter().map(|listener| listener.no_handles()));
+    let _ = tokio::time::timeout(RELEASE_TIMEOUT, released).await;
     for (index, listener) in listeners.iter().enumerate() {
         if let Err(source) = listener.transport.suspend() {
             let _ = open_all(&listeners[..index]);

@@ -320,3 +320,21 @@ async fn a_suspended_pool_stops() {
         assert_eq!(pool.status(), Status::Ended);
     }
 }
+
+#[actix::test]
+async fn a_blocked_arbiter_is_waited_for_once_not_per_listener() {
+    let mut builder = AcceptorPool::with_protocol(|_| Echo).acceptors(2);
+    for _ in 0..5 {
+        builder = builder.listener(Listener::tcp("127.0.0.1:0"));
+    }
+    let pool = builder.start().await.unwrap();
+    for mode in [SuspendMode::Hold, SuspendMode::Close] {
+        let blocked = block(&pool, 1).await;
+        // One second for all of them.
+        within(Duration::from_secs(3), pool.suspend(mode)).await.unwrap();
+        drop(blocked);
+        // A closed port is free once the acceptor has released it.
+        in_time(async { while pool.resume().await.is_err() {} }).await;
+    }
+    in_time(pool.stop(Duration::ZERO)).await;
+}

@@ -219,3 +219,20 @@ async fn only_a_running_pool_replaces_its_listeners() {
     in_time(pool.stop(Duration::ZERO)).await;
     assert!(matches!(pool.set_listeners(vec![anywhere()]).await, Err(StartError::ListenerClosed)));
 }
+
+#[actix::test]
+async fn a_removed_address_is_free_when_set_listeners_returns() {
+    let (pool, folder) = (pool().await, Folder::create());
+    let (port, path) = (ports(&pool)[0], folder.path("socket"));
+    let both = |replaced: bool| match replaced {
+        true => vec![anywhere(), Listener::unix(folder.path("other"))],
+        false => vec![Listener::tcp(port), Listener::unix(&path)],
+    };
+    for _ in 0..20 {
+        pool.set_listeners(both(false)).await.unwrap();
+        assert!(path.exists());
+        pool.set_listeners(both(true)).await.unwrap();
+        assert!(is_closed(port).await && !path.exists());
+    }
+    in_time(pool.stop(Duration::ZERO)).await;
+}
