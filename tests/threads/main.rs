@@ -6,6 +6,7 @@
 use tokio::sync::{Mutex, MutexGuard};
 
 mod leaks;
+mod operators;
 mod watchdog;
 
 /// Held by the test that counts.
