@@ -220,6 +220,20 @@ impl<S> Builder<S> {
         self
     }
 
+    /// How many bytes of an incomplete packet a connection buffers for a codec of tokio-util or of your own. A codec that
+    /// completes no packet with more bytes than that ends its connection with [`Closed::TooLong`](crate::Closed::TooLong). At
+    /// least 1.
+    ///
+    /// It bounds codecs that have no limit themselves, such as tokio-util's `LinesCodec::new()`; one that takes the bytes out of
+    /// the buffer and keeps them has to bound them itself. [`Framing`](crate::Framing) is limited by
+    /// [`max_frame`](Builder::max_frame) only.
+    ///
+    /// Default: 16 MiB.
+    pub fn max_read_buffer(mut self, bytes: usize) -> Self {
+        self.settings.max_read_buffer = bytes;
+        self
+    }
+
     /// How many messages a connection's mailbox holds before `try_send` fails and `send` waits; `do_send` ignores it. At
     /// least 1.
     ///

@@ -19,6 +19,7 @@ impl Settings {
                 let why = format!("the low mark must not be above the high mark (got low {low}, high {high})");
                 InvalidSetting::new("watermarks", why)
             }),
+            at_least_1("max_read_buffer", Some(self.max_read_buffer)),
             at_least_1("mailbox_capacity", Some(self.mailbox_capacity)),
             (self.mailbox_capacity > MAX_MAILBOX).then(|| {
                 let why = format!("must be at most {MAX_MAILBOX} (got {})", self.mailbox_capacity);

@@ -1,5 +1,6 @@
 //! The input of a connection: packets from the socket, messages from the mailbox and from streams.
 
+use std::any::TypeId;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
@@ -14,6 +15,7 @@ use tokio_util::io::poll_read_buf;
 use super::turn::Budget;
 use super::{Active, Closed, Connection, ConnectionContext, Flags, Phase, Protocol, Trigger};
 use crate::error::BoxError;
+use crate::framing::Framing;
 use crate::net::{Buffers, READ_BUFFER};
 use crate::panic::catch_panic;
 
@@ -116,9 +118,24 @@ impl<P: Protocol> Connection<P> {
         let guard = &self.conn.guard;
         let (deadlines, now) = (&guard.deadlines, || guard.now());
         match outcome {
-            Ok(Some(rest)) => deadlines.decoded(delivered > 0, rest || deadlines.continues_packet(delivered > 0), now),
+            Ok(Some(rest)) => {
+                deadlines.decoded(delivered > 0, rest || deadlines.continues_packet(delivered > 0), now);
+                self.check_unparsed();
+            }
             Ok(None) => deadlines.decoded(delivered > 0, false, now),
             Err(text) => self.end(Closed::Panic(text)),
+        }
+    }
+
+    /// Closes the connection if a codec leaves more bytes than allowed. `Framing` has a limit of its own, `max_frame`.
+    #[inline]
+    fn check_unparsed(&mut self) {
+        if TypeId::of::<P::Codec>() == TypeId::of::<Framing>() {
+            return;
+        }
+        let (length, limit) = (self.conn.buffers_mut().read.len(), self.conn.config.settings.max_read_buffer);
+        if length > limit && self.is_open() {
+            self.close(Closed::TooLong { length: length as u64, limit: limit as u64 });
         }
     }
 

@@ -36,6 +36,7 @@ fn everything() -> (Value, Settings) {
         "low_watermark": 100,
         "half_close": true,
         "active": { "count": 5 },
+        "max_read_buffer": 5000,
         "mailbox_capacity": 64,
         "max_blocking": 9,
         "handshake_timeout": "2s",
@@ -64,6 +65,7 @@ fn everything() -> (Value, Settings) {
     (settings.high_watermark, settings.low_watermark) = (1000, 100);
     settings.half_close = true;
     settings.active = Active::Count(5);
+    settings.max_read_buffer = 5000;
     settings.mailbox_capacity = 64;
     settings.max_blocking = 9;
     settings.handshake_timeout = Some(Duration::from_secs(2));

@@ -13,7 +13,8 @@ use actix_acceptor::{
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use support::pki::Pki;
-use support::{in_time, Recorded, Recorder};
+use support::{connect, in_time, Recorded, Recorder};
+use tokio::io::AsyncWriteExt;
 
 const BACKENDS: [TlsBackend; 2] = [TlsBackend::Native, TlsBackend::Rustls];
 
@@ -132,4 +133,28 @@ async fn garbage_behind_a_record_ends_the_connection() {
         client.send(&[good, bad].concat());
     });
     assert_eq!(endings.await, [CloseReason::Error, CloseReason::Error]);
+}
+
+#[actix::test]
+async fn a_huge_hello_is_refused_before_it_is_complete() {
+    const ANNOUNCED: [u8; 3] = [0xff; 3];
+    let pki = Pki::generate();
+    let (cert, key) = pki.issue("localhost");
+    for backend in BACKENDS {
+        let tls = Tls::builder(backend).files(&cert, &key).build().unwrap();
+        let (recorder, mut closings) = Recorder::new();
+        let pool = AcceptorPool::with_protocol(move |_| Recorded(recorder.clone())).handshake_timeout(None);
+        let pool = pool.idle_timeout(None).listener(Listener::tcp("127.0.0.1:0").tls(tls)).start().await.unwrap();
+        let mut peer = connect(&pool).await;
+        // A handshake message of 16 MiB, of which 256 KiB are sent.
+        let record = |start: &[u8]| [&[22, 3, 1, 0x40, 0], start, &vec![0; 0x4000 - start.len()]].concat();
+        let mut next = record(&[&[1], &ANNOUNCED[..], &[3, 3]].concat());
+        for _ in 0..16 {
+            // It may be closed by now.
+            let _ = in_time(peer.0.write_all(&next)).await;
+            next = record(&[]);
+        }
+        assert_eq!(closings.reason().await, CloseReason::Handshake, "{backend:?}");
+        in_time(pool.stop(Duration::ZERO)).await;
+    }
 }

@@ -143,6 +143,7 @@ async fn invalid_settings_are_refused_before_bind() {
     for (builder, name) in [
         (echo().acceptors(0), "acceptors"),
         (echo().watermarks(10, 11), "watermarks"),
+        (echo().max_read_buffer(0), "max_read_buffer"),
         (echo().mailbox_capacity(0), "mailbox_capacity"),
         (echo().mailbox_capacity(usize::MAX), "mailbox_capacity"),
         (echo().max_age_jitter(second), "max_age_jitter"),

@@ -3,6 +3,7 @@
 mod codecs;
 mod condor;
 mod ends;
+mod foreign;
 mod limits;
 
 use std::sync::{Arc, OnceLock};
