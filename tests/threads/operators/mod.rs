@@ -6,6 +6,7 @@ mod model;
 mod pairs;
 mod places;
 mod subject;
+mod trap;
 
 use std::panic::{set_hook, take_hook, PanicHookInfo};
 use std::sync::{Arc, Mutex};

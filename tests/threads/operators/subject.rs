@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{timeout, Instant};
 
 use super::model::State;
-use super::places::{Place, Trap};
+use super::trap::{Place, Trap};
 use super::LIMIT;
 
 /// Greets with its number, and sends everything back. Its callbacks are places to call from.
