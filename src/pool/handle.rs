@@ -7,7 +7,6 @@ use std::any::TypeId;
 use std::fmt;
 use std::marker::PhantomData;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -172,8 +171,11 @@ impl<A> Pool<A> {
     /// 4. At the deadline the remaining connections are stopped; their queued bytes are sent first. Half a second later
     ///    they are aborted.
     ///
-    /// A second call during a drain cuts its delay short. It can make the deadline earlier, but not later. Each call returns when the pool has
-    /// ended.
+    /// A second call during a drain cuts its delay short. It can make the deadline earlier, but not later. Each call returns
+    /// when the pool has ended.
+    ///
+    /// In [`Conn::wait`](crate::Conn::wait) or an async fn it returns when all other connections are gone or await it as well.
+    /// An actor of [`with_actor`](AcceptorPool::with_actor) that awaits it is ended at the deadline, so give it one.
     ///
     /// [`Builder::backlog_on_close`]: crate::Builder::backlog_on_close
     pub async fn drain(&self, drain: Drain) -> DrainReport {
@@ -181,7 +183,7 @@ impl<A> Pool<A> {
             // An error means that the pool has ended already.
             let _ = pool.send(Stop(drain)).await;
         }
-        let _ = self.shared.wait_ended().await;
+        self.shared.wait_drained().await;
         self.shared.report()
     }
 
@@ -190,8 +192,7 @@ impl<A> Pool<A> {
     /// `limit` is the longest time to wait; `None` waits without a limit.
     ///
     /// # Errors
-    /// [`WaitError`] when the condition is not met within `limit`, or when the pool has ended and its last connection is
-    /// gone, so that the number cannot change any more.
+    /// [`WaitError`] when the condition is not met within `limit`, or before the pool and its last connection have ended.
     ///
     /// # Panics
     /// With a limit, outside of a tokio runtime with its timers enabled.
@@ -211,20 +212,7 @@ impl<A> Pool<A> {
         condition: impl Fn(usize) -> bool,
         limit: impl Into<Option<Duration>>,
     ) -> Result<usize, WaitError> {
-        let shared = self.shared.registries().shared();
-        let met = async {
-            loop {
-                let mut changed = pin!(shared.changed.notified());
-                changed.as_mut().enable();
-                // Read before the count: a pool that has ended gets no more connections.
-                let ended = self.status() == Status::Ended;
-                match shared.unsettled() {
-                    connections if condition(connections) => return Ok(connections),
-                    0 if ended => return Err(WaitError { connections: 0, ended }),
-                    _ => changed.await,
-                }
-            }
-        };
+        let met = self.shared.wait_for(condition);
         match limit.into() {
             None => met.await,
             Some(limit) => {

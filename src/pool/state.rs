@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use super::{names, AcceptorInfo, AcceptorPool, DrainReport, ListenerInfo, PoolInfo, Status};
 use crate::acceptor::Acceptor;
 use crate::config::{DrainConfig, Settings};
-use crate::error::PoolError;
+use crate::error::{PoolError, WaitError};
 use crate::limits::Limits;
 use crate::listener::ListenerState;
 use crate::net::Address;
@@ -237,6 +237,8 @@ impl PoolState {
         }
         // The deadline may be nearer than that of an earlier call: who waits for the last connection looks at it again.
         self.registries.shared().settled.notify_waiters();
+        // For connections that wait for their pool: only from now on may it end without them.
+        self.registries.shared().changed.notify_waiters();
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -298,6 +300,41 @@ impl PoolState {
         self.ended.send_replace(Some(outcome));
         // For those who wait for a number of connections that cannot be reached any more.
         self.registries.shared().changed.notify_waiters();
+    }
+
+    /// Waits until the number of connections satisfies a condition, or can no longer change.
+    pub(super) async fn wait_for(&self, condition: impl Fn(usize) -> bool) -> Result<usize, WaitError> {
+        let shared = self.registries.shared();
+        loop {
+            let mut changed = pin!(shared.changed.notified());
+            changed.as_mut().enable();
+            // Read before the count: a pool that has ended gets no more connections.
+            let ended = self.status() == Status::Ended;
+            match shared.unsettled() {
+                connections if condition(connections) => return Ok(connections),
+                0 if ended => return Err(WaitError { connections: 0, ended }),
+                _ => changed.await,
+            }
+        }
+    }
+
+    /// Waits until a drain is over: the pool has ended.
+    ///
+    /// A connection of the pool that waits for this is itself waited for. There the drain is over once all connections that are
+    /// left wait for it.
+    pub(super) async fn wait_drained(&self) {
+        let Some(id) = self.registries.current_connection() else { return drop(self.wait_ended().await) };
+        let shared = self.registries.shared();
+        let _awaits_end = shared.await_end(id);
+        loop {
+            let mut changed = pin!(shared.changed.notified());
+            changed.as_mut().enable();
+            let is_notified = || self.registries.all().iter().any(|registry| registry.drain_progress().is_some());
+            if self.status() == Status::Ended || shared.all_await_end() && is_notified() {
+                return;
+            }
+            changed.await;
+        }
     }
 
     /// Waits until the pool has ended, and returns how.

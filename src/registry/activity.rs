@@ -1,6 +1,7 @@
 //! The connection whose callbacks run on an arbiter. Written by the arbiter's thread, read by the watchdog's.
 
 use std::sync::atomic::{AtomicU64, Ordering::*};
+use std::thread::{self, ThreadId};
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
@@ -16,6 +17,8 @@ pub(crate) struct Activity {
     /// The connection whose turn it is, or was last.
     connection: AtomicU64,
     ticks: AtomicU64,
+    /// The arbiter's thread.
+    thread: Mutex<Option<ThreadId>>,
 }
 
 impl Activity {
@@ -40,6 +43,11 @@ impl Activity {
         self.turns.store(self.turns.load(Relaxed) + 1, Release);
     }
 
+    /// Records that the current thread is the arbiter's.
+    pub(super) fn set_thread(&self) {
+        *self.thread.lock() = Some(thread::current().id());
+    }
+
     pub(super) fn count_tick(&self) {
         self.ticks.store(self.ticks.load(Relaxed) + 1, Relaxed);
     }
@@ -61,6 +69,14 @@ impl Registry {
         let turns = activity.turns.load(Acquire);
         let connection = (turns % 2 == 1).then_some(ConnectionId(connection));
         ActivitySnapshot { count: turns + activity.ticks.load(Relaxed), connection }
+    }
+}
+
+impl Registry {
+    /// The connection whose callbacks run on the current thread, if this is the thread of the registry's arbiter.
+    pub(super) fn current_connection(&self) -> Option<ConnectionId> {
+        let is_here = *self.activity().thread.lock() == Some(thread::current().id());
+        self.activity_snapshot().connection.filter(|_| is_here)
     }
 }
 

@@ -11,6 +11,7 @@
 //! atomics of its own [`ConnectionState`] and of the arbiter's [`Activity`].
 
 mod activity;
+mod awaits_end;
 mod close_request;
 mod drain;
 mod entries;
@@ -80,6 +81,8 @@ pub(crate) struct RegistryShared {
     /// How many times an arbiter was blocked.
     blocked: AtomicU64,
     pub(crate) watchdog: WatchdogParker,
+    /// The connections that wait for the end of the pool, each with the number of its waits.
+    awaiting_end: Mutex<HashMap<ConnectionId, usize>>,
 }
 
 #[derive(Debug, Default)]
@@ -117,6 +120,7 @@ impl RegistryShared {
             settled: Notify::new(),
             blocked: AtomicU64::new(0),
             watchdog: WatchdogParker::default(),
+            awaiting_end: Mutex::default(),
         })
     }
 

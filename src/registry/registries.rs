@@ -70,6 +70,11 @@ impl Registries {
         self.all.read().iter().take(self.slots_in_use()).map(|registry| registry.live()).min().unwrap_or(0)
     }
 
+    /// The connection whose callbacks run on the current thread.
+    pub(crate) fn current_connection(&self) -> Option<ConnectionId> {
+        self.all.read().iter().find_map(|registry| registry.current_connection())
+    }
+
     pub(crate) fn shared(&self) -> &Arc<RegistryShared> {
         &self.shared
     }

@@ -15,6 +15,7 @@ use crate::time::{resolution, tick_duration, MIN_TICK};
 /// Returns when the registry is draining and its last connection is gone. While there are no connections it sleeps without a
 /// timer. While tokio's clock is paused it sleeps until the next deadline.
 pub(crate) async fn run(registry: Arc<Registry>) {
+    registry.activity.set_thread();
     let mut last = Instant::now();
     loop {
         registry.wake_connections();

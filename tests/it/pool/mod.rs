@@ -6,6 +6,7 @@ mod ended;
 mod life;
 #[cfg(target_os = "linux")]
 mod many;
+mod own_end;
 mod reports;
 mod start;
 mod stop;
