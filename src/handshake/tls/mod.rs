@@ -246,6 +246,10 @@ impl Handshake for Tls {
         })
     }
 
+    fn waits_for_peer(&self, _: &Address) -> bool {
+        true
+    }
+
     fn info(&self) -> HandshakeInfo {
         HandshakeInfo { tls: true, certificate_expires: self.expires(), ..HandshakeInfo::default() }
     }
