@@ -75,6 +75,7 @@ async fn the_limit_of_blocking_work_changes_at_once() {
     pool.change(|settings| settings.max_blocking = 1).await.unwrap();
     peers.push(ask(&pool, "4").await);
     assert_eq!(counts(&pool), (3, 1), "those that run go on, and count");
+    eventually(|| started.lock().unwrap().len() == 3).await;
     open.send(()).unwrap();
     open.send(()).unwrap();
     eventually(|| counts(&pool) == (1, 1)).await;
