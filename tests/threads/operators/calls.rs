@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use actix_acceptor::{
     error::{SettingsError, StartError, SuspendError},
-    AcceptorPool, Framing, SettingsPatch, SuspendMode,
+    AcceptorPool, Connection, Framing, Pool, SettingsPatch, SuspendMode,
 };
 use bytes::Bytes;
 use support::ms;
 
 use super::subject::{Greeter, Subject};
+use super::LIMIT;
 
 /// A call of an operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,12 +31,14 @@ pub(super) enum Call {
     SetCodec,
     SetFraming,
     Kill,
+    Close,
     Exempt,
     NotifyAll,
     Broadcast,
     Find,
     Addresses,
     List,
+    ConnectionInfo,
     Info,
     Listeners,
     Settings,
@@ -77,7 +80,7 @@ impl Outcome {
 }
 
 impl Call {
-    pub(super) const ALL: [Call; 31] = [
+    pub(super) const ALL: [Call; 33] = [
         SuspendClose,
         SuspendHold,
         Resume,
@@ -94,12 +97,14 @@ impl Call {
         SetCodec,
         SetFraming,
         Kill,
+        Close,
         Exempt,
         NotifyAll,
         Broadcast,
         Find,
         Addresses,
         List,
+        ConnectionInfo,
         Info,
         Listeners,
         Settings,
@@ -132,7 +137,7 @@ impl Call {
 
     /// Whether it exists only for a pool of protocols.
     pub(super) fn is_typed(self) -> bool {
-        matches!(self, SetProtocol | SetCodec | SetFraming | NotifyAll | Broadcast | Find | Addresses)
+        matches!(self, SetProtocol | SetCodec | SetFraming | Close | NotifyAll | Broadcast | Find | Addresses)
     }
 
     pub(super) async fn run(self, subject: &Subject) -> Outcome {
@@ -170,6 +175,15 @@ impl Call {
             SetCodec => set(subject.typed(|pool| pool.set_codec(|| Framing::delimiter(";")).is_ok())),
             SetFraming => set(subject.typed(|pool| pool.set_framing(Framing::delimiter("|")).is_ok())),
             Kill => Outcome::of(pool.kill(subject.first)),
+            Close => {
+                let close = |pool: &Pool<Connection<Greeter>>| pool.close(subject.first, Some("bye".into()), LIMIT);
+                Outcome::of(subject.typed(close))
+            }
+            ConnectionInfo => {
+                let info = pool.connection_info(subject.first);
+                assert!(info.as_ref().is_none_or(|info| info.id == subject.first));
+                Outcome::of(info.is_some())
+            }
             Exempt => Outcome::of(pool.exempt(subject.first)),
             NotifyAll => {
                 let report = subject.typed(|pool| pool.notify_all(Bytes::from("note")));

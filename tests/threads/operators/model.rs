@@ -14,8 +14,9 @@ pub(super) struct State {
     pub(super) replaced: bool,
     /// What greets new connections: the protocol, and the end of its lines.
     pub(super) greeting: [u8; 2],
-    /// Whether the first connection was killed, and whether it is exempt.
+    /// Whether the first connection was killed or closed, whether it was closed, and whether it is exempt.
     pub(super) killed: bool,
+    pub(super) closing: bool,
     pub(super) exempt: bool,
 }
 
@@ -28,6 +29,7 @@ impl State {
             replaced: false,
             greeting: *b"0\n",
             killed: false,
+            closing: false,
             exempt: false,
         }
     }
@@ -48,19 +50,24 @@ impl State {
             Call::SetCodec => return self.unless_ended(|state| state.greeting[1] = b';'),
             Call::SetFraming => return self.unless_ended(|state| state.greeting[1] = b'|'),
             Call::Broadcast => return self.unless_ended(|_| {}),
-            Call::Kill | Call::Exempt | Call::Find if self.status == Status::Ended => return Outcome::No,
-            Call::Kill if self.killed => return Outcome::No,
+            Call::Kill | Call::Close | Call::Exempt | Call::Find | Call::ConnectionInfo
+                if self.status == Status::Ended =>
+            {
+                return Outcome::No
+            }
             // The connection may not be gone yet.
-            Call::Exempt | Call::Find if self.killed => return Outcome::Either,
-            Call::Kill => {
-                self.killed = true;
+            Call::Kill | Call::Close if self.closing => return Outcome::Either,
+            Call::Exempt | Call::Find | Call::ConnectionInfo if self.killed => return Outcome::Either,
+            Call::Kill | Call::Close if self.killed => return Outcome::No,
+            Call::Kill | Call::Close => {
+                (self.killed, self.closing) = (true, call == Call::Close);
                 return Outcome::Yes;
             }
             Call::Exempt => {
                 self.exempt = true;
                 return Outcome::Yes;
             }
-            Call::Find => return Outcome::Yes,
+            Call::Find | Call::ConnectionInfo => return Outcome::Yes,
             _ => {}
         }
         Outcome::Ok
@@ -99,6 +106,6 @@ impl State {
         let exempt = if self.killed { seen.exempt } else { self.exempt };
         // Only a running pool has new connections.
         let greeting = if self.status == Status::Running { self.greeting } else { seen.greeting };
-        State { exempt, greeting, ..self.clone() } == *seen
+        State { exempt, greeting, closing: seen.closing, ..self.clone() } == *seen
     }
 }

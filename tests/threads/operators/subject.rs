@@ -158,6 +158,7 @@ impl Subject {
             replaced: names == self.names(true),
             greeting: [0; 2],
             killed: self.pool.list().iter().all(|connection| connection.id != self.first),
+            closing: false,
             exempt: counted < info.connections as usize,
         }
     }
