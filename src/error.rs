@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::panic::catch_panic;
+
 /// Any error, as returned by callbacks and codecs.
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -323,13 +325,18 @@ pub enum Exit {
 }
 
 /// An error's message followed by those of its sources, separated by colons: for logs.
+///
+/// The error may be the user's: if its `Display` or `source` panics, the text is the panic's message.
 pub(crate) fn with_sources(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
+    catch_panic(|| {
+        let mut text = error.to_string();
+        let mut source = error.source();
+        while let Some(error) = source {
+            text.push_str(": ");
+            text.push_str(&error.to_string());
+            source = error.source();
+        }
+        text
+    })
+    .unwrap_or_else(|panic| panic)
 }

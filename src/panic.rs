@@ -1,7 +1,11 @@
-//! The panic guard under which every user callback runs.
+//! The panic guard under which every user callback runs, and every value of the user is dropped.
 
 use std::any::Any;
+use std::fmt;
+use std::ops::{Deref, DerefMut};
 use std::panic::{catch_unwind, AssertUnwindSafe};
+
+use tracing::error;
 
 /// Runs user code; a panic becomes an error with the panic's message.
 ///
@@ -21,4 +25,43 @@ pub(crate) fn panic_text(panic: Box<dyn Any + Send>) -> String {
     // Dropping the payload may panic as well.
     let _ = catch_unwind(AssertUnwindSafe(|| drop(panic)));
     text
+}
+
+/// The text of a user-defined error or value, or the message of the panic of its `Display`.
+pub(crate) fn text_of(value: &dyn fmt::Display) -> String {
+    catch_panic(|| value.to_string()).unwrap_or_else(|panic| panic)
+}
+
+/// A value of the user whose drop runs under the panic guard, on whichever thread and in whichever actor it is dropped last.
+pub(crate) struct Guarded<T>(Option<T>);
+
+impl<T> Guarded<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Guarded(Some(value))
+    }
+}
+
+impl<T> Deref for Guarded<T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        self.0.as_ref().expect("present until it is dropped")
+    }
+}
+
+impl<T> DerefMut for Guarded<T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut T {
+        self.0.as_mut().expect("present until it is dropped")
+    }
+}
+
+impl<T> Drop for Guarded<T> {
+    fn drop(&mut self) {
+        let value = self.0.take();
+        if let Err(panic) = catch_panic(|| drop(value)) {
+            error!(panic, value = std::any::type_name::<T>(), "the drop of a value panicked");
+        }
+    }
 }

@@ -15,6 +15,7 @@ use super::accept_error::{is_out_of_resources, AcceptErrorKind};
 use super::{AcceptorContext, ExitGuard};
 use crate::config::BacklogPolicy;
 use crate::listener::{AcceptHandle, Accepted, ListenerMode, ListenerState};
+use crate::panic::text_of;
 
 /// How many peers are accepted in a row before other tasks of the thread run.
 const MAX_BATCH: usize = 32;
@@ -159,7 +160,10 @@ impl ListenerTask {
                 }
                 Some(Err(error)) if AcceptErrorKind::of(&error) == AcceptErrorKind::Connection => {}
                 Some(Err(error)) => {
-                    return warn!(%error, listener, "accept failed while closing the listener; queued peers are dropped");
+                    return warn!(
+                        error = text_of(&error),
+                        listener, "accept failed while closing the listener; queued peers are dropped"
+                    );
                 }
             }
             batch += 1;
@@ -211,7 +215,7 @@ async fn accept_peers(
             // Another acceptor was faster: the permit is dropped.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => batch = 0,
             Err(error) => match AcceptErrorKind::of(&error) {
-                AcceptErrorKind::Connection => debug!(%error, "a peer left before it was accepted"),
+                AcceptErrorKind::Connection => debug!(error = text_of(&error), "a peer left before it was accepted"),
                 AcceptErrorKind::Resource => {
                     drop(permit);
                     context.report_accept_error(&error, slot, listener, pause);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::refuse::close_refused;
 use crate::config::AtLimit;
@@ -18,6 +18,7 @@ use crate::handshake::HandshakeChain;
 use crate::limits::{HeldPermit, PeerPermit, Permit, ReserveDescriptor};
 use crate::listener::{Accepted, ForNewConnections, ListenerMode, ListenerState};
 use crate::net::{Address, Stream};
+use crate::panic::{catch_panic, text_of};
 use crate::registry::{ConnectionGuard, Registries};
 use crate::telemetry::{LogThrottle, PoolEvent, RefusalReason};
 use crate::time::Timeouts;
@@ -58,6 +59,7 @@ pub(crate) struct AcceptorContext {
     stopping: AtomicBool,
     accept_error_log: LogThrottle,
     refusal_log: LogThrottle,
+    panic_log: LogThrottle,
 }
 
 impl AcceptorContext {
@@ -78,6 +80,7 @@ impl AcceptorContext {
             stopping: AtomicBool::new(false),
             accept_error_log: LogThrottle::new(),
             refusal_log: LogThrottle::new(),
+            panic_log: LogThrottle::new(),
         })
     }
 
@@ -116,7 +119,26 @@ impl AcceptorContext {
     }
 
     /// Admits a peer accepted with a permit, or holds or refuses one accepted because there was no permit.
+    ///
+    /// Everything that concerns one peer is under a panic guard: a stream whose drop panics, for example, costs that peer.
     pub(super) fn receive(
+        self: &Arc<Self>,
+        slot: usize,
+        listener: &Arc<ListenerState>,
+        accepted: Accepted,
+        permit: Option<Permit>,
+    ) {
+        self.for_one_peer(listener, || self.receive_unguarded(slot, listener, accepted, permit));
+    }
+
+    fn for_one_peer(&self, listener: &ListenerState, receive: impl FnOnce()) {
+        if let Err(panic) = catch_panic(receive) {
+            let listener = &**listener.limits.name();
+            self.panic_log.log(|left_out| error!(listener, panic, left_out, "panic while a peer was received"));
+        }
+    }
+
+    fn receive_unguarded(
         self: &Arc<Self>,
         slot: usize,
         listener: &Arc<ListenerState>,
@@ -145,10 +167,10 @@ impl AcceptorContext {
         backlog: BacklogPolicy,
     ) {
         let permit = if backlog == BacklogPolicy::Accept { listener.limits.try_acquire() } else { None };
-        match permit {
+        self.for_one_peer(listener, || match permit {
             Some(permit) => self.admit(slot, listener, accepted, permit),
             None => self.refuse(slot, listener, accepted, RefusalReason::Draining),
-        }
+        });
     }
 
     fn admit(&self, slot: usize, listener: &Arc<ListenerState>, accepted: Accepted, permit: Permit) {
@@ -267,7 +289,14 @@ impl AcceptorContext {
         self.emit_accept_error(error, slot, state);
         let listener = &*state.name();
         self.accept_error_log.log(|left_out| {
-            warn!(%error, listener, acceptor = slot, left_out, ?pause, "accept failed; retrying after a pause");
+            warn!(
+                error = text_of(error),
+                listener,
+                acceptor = slot,
+                left_out,
+                ?pause,
+                "accept failed; retrying after a pause"
+            );
         });
     }
 
@@ -276,7 +305,14 @@ impl AcceptorContext {
         self.emit_accept_error(error, slot, state);
         let listener = &**state.limits.name();
         self.accept_error_log.log(|left_out| {
-            warn!(%error, listener, acceptor = slot, left_out, ?pause, "opening the listener failed; retrying after a pause");
+            warn!(
+                error = text_of(error),
+                listener,
+                acceptor = slot,
+                left_out,
+                ?pause,
+                "opening the listener failed; retrying after a pause"
+            );
         });
     }
 

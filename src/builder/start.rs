@@ -71,7 +71,7 @@ impl<S: Service> Builder<S> {
         let states = open_listeners(self.listeners, &limits, self.start_timeout, &[]).await?;
         let states: Vec<_> = states.iter().map(|opened| opened.listener().clone()).collect();
         let named = self.name.is_some();
-        let name = self.name.unwrap_or_else(|| states[0].transport.local_addr().to_string().into());
+        let name = self.name.unwrap_or_else(|| states[0].address().to_string().into());
         AcceptorPool::set_max_connections(&name, &limits, settings.max_connections, slots, 0);
         let observers = Observers::new(name.clone(), self.observers);
         let registries = Arc::new(Registries::new(slots, RegistryShared::new(observers, self.alarms)));

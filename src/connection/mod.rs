@@ -148,7 +148,7 @@ impl<P: Protocol> Connection<P> {
         let peer = Peer { id: state.id(), address: state.peer().clone(), listener: state.listener_name().clone() };
         let activity = guard.begin_activity();
         // The codec first: `closed` must be called for every protocol that was made.
-        let made = catch_panic(|| ((factory.codec)(), (factory.protocol)(&peer)));
+        let made = catch_panic(|| (factory.make_codec(), factory.make_protocol(&peer)));
         drop(activity);
         match made {
             Ok((codec, me)) => {
@@ -321,6 +321,10 @@ impl<P: Protocol> Drop for Turn<'_, P> {
     #[inline]
     fn drop(&mut self) {
         self.0.conn.guard.unmark_activity();
+        if std::thread::panicking() {
+            // A stream of the user panicked where no guard is: the message is in the panic's own output.
+            self.0.end(Closed::Panic("panicked outside a callback".into()));
+        }
     }
 }
 

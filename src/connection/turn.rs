@@ -150,9 +150,9 @@ impl<P: Protocol> Connection<P> {
             Some(Expired::Packet) => {
                 let partial = self.conn.unread().map(|read| read.split().freeze()).unwrap_or_default();
                 self.conn.guard.deadlines.decoded(false, false, || now);
-                match catch_panic(|| (self.conn.factory.codec)()) {
-                    Ok(codec) => self.conn.codec = codec,
-                    Err(text) => return self.end(Closed::Panic(text)),
+                // The drop of the old codec is the user's, too.
+                if let Err(text) = catch_panic(|| self.conn.codec = self.conn.factory.make_codec()) {
+                    return self.end(Closed::Panic(text));
                 }
                 self.call_caught(Trigger::PacketTimeout, |me, conn| me.timeout(Timeout::Packet(partial), conn));
             }

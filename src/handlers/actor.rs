@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::error::{with_sources, BoxError, PoolEnded};
 use crate::handshake::HandshakeChain;
 use crate::net::Stream;
-use crate::panic::catch_panic;
+use crate::panic::{catch_panic, Guarded};
 use crate::pool::Pool;
 use crate::registry::ConnectionGuard;
 use crate::socket::Socket;
@@ -24,7 +24,7 @@ use crate::time::Timeouts;
 type StartFn<A> = Box<dyn Fn(Socket) -> Result<Addr<A>, BoxError> + Send + Sync>;
 
 /// The function for the next connection.
-type SharedStart<A> = ArcSwap<StartFn<A>>;
+type SharedStart<A> = ArcSwap<Guarded<StartFn<A>>>;
 
 /// The handler of [`with_actor`](crate::AcceptorPool::with_actor).
 pub struct ActorService<A: Actor> {
@@ -55,7 +55,7 @@ where
     type Actor = A;
 
     fn into_spawner(self) -> (Arc<dyn ConnectionSpawner>, Arc<dyn Any + Send + Sync>) {
-        let start = Arc::new(SharedStart::from_pointee(self.start));
+        let start = Arc::new(SharedStart::from_pointee(Guarded::new(self.start)));
         (Arc::new(ActorSpawner(start.clone())), start)
     }
 }
@@ -100,9 +100,7 @@ where
     match started {
         Err(panic) => shared.set_close_reason(CloseReason::Panic, Some(panic)),
         Ok(Err(error)) => {
-            // Formatting a user-defined error may panic.
-            let detail = catch_panic(|| with_sources(&*error)).unwrap_or_else(|panic| panic);
-            shared.set_close_reason(CloseReason::Error, Some(detail));
+            shared.set_close_reason(CloseReason::Error, Some(with_sources(&*error)));
         }
         Ok(Ok(address)) => {
             shared.state().set_address(address.clone());
@@ -125,7 +123,7 @@ where
         &self,
         start: impl Fn(Socket) -> Result<Addr<A>, BoxError> + Send + Sync + 'static,
     ) -> Result<(), PoolEnded> {
-        self.handler::<SharedStart<A>>()?.store(Arc::new(ActorService::new(start).start));
+        self.handler::<SharedStart<A>>()?.store(Arc::new(Guarded::new(ActorService::new(start).start)));
         Ok(())
     }
 }

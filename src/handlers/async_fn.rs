@@ -19,7 +19,7 @@ use crate::connection::Closed;
 use crate::error::{BoxError, PoolEnded};
 use crate::handshake::HandshakeChain;
 use crate::net::Stream;
-use crate::panic::{catch_panic, panic_text};
+use crate::panic::{catch_panic, panic_text, Guarded};
 use crate::pool::Pool;
 use crate::registry::ConnectionGuard;
 use crate::socket::Socket;
@@ -29,7 +29,7 @@ use crate::time::Timeouts;
 type ServeFn = Box<dyn Fn(Socket) -> LocalBoxFuture<'static, Result<(), BoxError>> + Send + Sync>;
 
 /// The function for the next connection.
-type SharedFn = ArcSwap<ServeFn>;
+type SharedFn = ArcSwap<Guarded<ServeFn>>;
 
 /// The handler of [`with_fn`](crate::AcceptorPool::with_fn).
 pub struct FnService {
@@ -73,7 +73,7 @@ impl Service for FnService {
     type Actor = NoActor;
 
     fn into_spawner(self) -> (Arc<dyn ConnectionSpawner>, Arc<dyn Any + Send + Sync>) {
-        let serve = Arc::new(SharedFn::from_pointee(self.serve));
+        let serve = Arc::new(SharedFn::from_pointee(Guarded::new(self.serve)));
         (Arc::new(FnSpawner(serve.clone())), serve)
     }
 }
@@ -153,7 +153,7 @@ impl Pool<NoActor> {
         F: Fn(Socket) -> T + Send + Sync + 'static,
         T: Future<Output: IntoServeResult> + 'static,
     {
-        self.handler::<SharedFn>()?.store(Arc::new(FnService::new(serve).serve));
+        self.handler::<SharedFn>()?.store(Arc::new(Guarded::new(FnService::new(serve).serve)));
         Ok(())
     }
 }

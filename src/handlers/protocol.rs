@@ -12,6 +12,7 @@ use crate::error::PoolEnded;
 use crate::framing::Framing;
 use crate::handshake::HandshakeChain;
 use crate::net::Stream;
+use crate::panic::catch_panic;
 use crate::pool::Pool;
 use crate::registry::ConnectionGuard;
 
@@ -53,7 +54,7 @@ impl<P: Protocol> Service for ProtocolService<P> {
             None => codec,
             Some(bytes) => Arc::new(move || limit(codec(), bytes)),
         };
-        let factory = Arc::new(SharedFactory::new(ProtocolFactory { protocol, codec }));
+        let factory = Arc::new(SharedFactory::new(ProtocolFactory::new(protocol, codec)));
         (Arc::new(ProtocolSpawner(factory.clone())), factory)
     }
 
@@ -108,7 +109,7 @@ impl<P: Protocol> ConnectionSpawner for ProtocolSpawner<P> {
         if TypeId::of::<P::Codec>() != TypeId::of::<Framing>() {
             return None;
         }
-        cast((self.0.current().codec)())
+        catch_panic(|| self.0.current().make_codec()).ok().and_then(cast)
     }
 
     fn set_framing(&self, framing: Framing) {

@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 
 use super::{Handshake, HandshakeError, Handshaken};
 use crate::net::Stream;
-use crate::panic::panic_text;
+use crate::panic::{catch_panic, panic_text};
 use crate::registry::ConnectionState;
 use crate::telemetry::RefusalReason;
 
@@ -55,13 +55,17 @@ impl HandshakeChain {
     /// Begins the handshake. `spent` is how much of the time limit has passed.
     pub(crate) fn begin(self, stream: Stream, state: Arc<ConnectionState>, spent: Duration) -> HandshakeFuture {
         let limit = self.limit;
-        let steps = AssertUnwindSafe(self.run_steps(stream, state)).catch_unwind();
+        let mut steps = Box::pin(AssertUnwindSafe(self.run_steps(stream, state)).catch_unwind());
         Box::pin(async move {
             let outcome = match limit {
                 None => steps.await,
-                Some(limit) => match tokio::time::timeout(limit.saturating_sub(spent), steps).await {
+                Some(limit) => match tokio::time::timeout(limit.saturating_sub(spent), steps.as_mut()).await {
                     Ok(outcome) => outcome,
-                    Err(_) => return Err(HandshakeFailure::Failed(HandshakeError::Timeout(limit))),
+                    // The drop of a step's future is user code, too.
+                    Err(_) => {
+                        let timeout = HandshakeFailure::Failed(HandshakeError::Timeout(limit));
+                        return Err(catch_panic(|| drop(steps)).map_or_else(HandshakeFailure::Panicked, |()| timeout));
+                    }
                 },
             };
             outcome.unwrap_or_else(|panic| Err(HandshakeFailure::Panicked(panic_text(panic))))

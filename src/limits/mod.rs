@@ -29,7 +29,7 @@ use tracing::error;
 
 use crate::config::{is_allowed, Settings, SharedConfig};
 use crate::net::Address;
-use crate::panic::catch_panic;
+use crate::panic::{catch_panic, Guarded};
 use crate::telemetry::{LogThrottle, RefusalReason};
 
 pub use crate::config::{AtLimit, BacklogPolicy, ParseRateError, ParseRuleError, PeerPrefix, Rate, Rule};
@@ -74,7 +74,7 @@ pub(crate) struct Limits {
     peers: PeerTable,
     bucket: Mutex<TokenBucket>,
     config: Arc<SharedConfig>,
-    overload: Option<Overload>,
+    overload: Option<Guarded<Overload>>,
     held: HeldPeers,
     lingering: LingeringPeers,
     panics: LogThrottle,
@@ -96,7 +96,7 @@ impl Limits {
             peers: PeerTable::new(prefix),
             bucket: Mutex::default(),
             config,
-            overload,
+            overload: overload.map(Guarded::new),
             held: HeldPeers::new(),
             lingering: LingeringPeers::new(),
             panics: LogThrottle::new(),

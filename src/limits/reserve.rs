@@ -14,10 +14,11 @@ impl ReserveDescriptor {
 
     /// Closes the descriptor while `accept` runs. `None` if there was none in reserve.
     pub(crate) fn release_during<R>(&self, accept: impl FnOnce() -> R) -> Option<R> {
-        let mut reserve = self.0.lock();
-        drop(reserve.take()?);
+        let reserve = self.0.lock().take()?;
+        drop(reserve);
+        // Not under the lock: accepting runs user code.
         let accepted = accept();
-        *reserve = open_null();
+        self.refill();
         Some(accepted)
     }
 

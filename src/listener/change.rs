@@ -6,13 +6,14 @@ use super::change_options::OptionError;
 use super::{ListenerState, SocketOptions, Steps};
 use crate::error::{InvalidSetting, StartError};
 use crate::handshake::Step;
+use crate::panic::Guarded;
 
 /// A listener that stays open, with the settings that it is to have.
 pub(crate) struct ListenerChange {
     listener: Arc<ListenerState>,
     name: Arc<str>,
     max_connections: Option<usize>,
-    steps: Steps,
+    steps: Guarded<Steps>,
     options: SocketOptions,
     before: Arc<SocketOptions>,
 }
@@ -28,8 +29,8 @@ impl ListenerChange {
         steps: Vec<Step>,
         options: SocketOptions,
     ) -> Result<Self, StartError> {
-        let name = name.unwrap_or_else(|| listener.transport.local_addr().to_string().into());
-        let steps = Steps::new(proxy, listener.transport_steps(), steps);
+        let name = name.unwrap_or_else(|| listener.address().to_string().into());
+        let steps = Guarded::new(Steps::new(proxy, listener.transport_steps(), steps));
         let before = listener.transport.options();
         let change = ListenerChange { listener, name, max_connections, steps, options, before };
         match change.listener.transport.check_options(&change.options) {

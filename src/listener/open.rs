@@ -158,7 +158,7 @@ impl Opening<'_> {
 
     /// The listener that is already open at this address.
     fn find(&self, address: &Address) -> Option<Arc<ListenerState>> {
-        self.old.iter().find(|state| state.transport.local_addr() == *address).cloned()
+        self.old.iter().find(|state| state.address() == address).cloned()
     }
 
     /// The listener that is already open at this address; with port 0 the one of the same name whose port the system chose.
@@ -170,7 +170,7 @@ impl Opening<'_> {
         let is_same = |state: &&Arc<ListenerState>| {
             state.transport.has_system_port()
                 && state.name() == *name
-                && state.transport.local_addr().ip() == Some(address.ip())
+                && state.address().ip() == Some(address.ip())
                 && !self.is_taken(state)
         };
         self.old.iter().find(is_same).cloned()
@@ -183,7 +183,7 @@ impl Opening<'_> {
     /// Keeps a listener open that has the address already.
     fn keep(&self, kept: Arc<ListenerState>) -> Result<Opened, StartError> {
         if self.is_taken(&kept) {
-            let address = kept.transport.local_addr();
+            let address = kept.address();
             return Err(InvalidSetting::new("listener", format!("{address} is requested more than once")).into());
         }
         let (name, proxy, steps) = (self.name.clone(), self.proxy.clone(), self.steps.clone());

@@ -8,12 +8,13 @@ use super::change_options::{OptionError, OptionResult};
 #[cfg(unix)]
 use super::Unix;
 use super::{ListenerKind, SocketOptions, Tcp, Transport};
+use crate::panic::Guarded;
 
 pub(crate) enum OpenTransport {
     Tcp(Tcp),
     #[cfg(unix)]
     Unix(Unix),
-    Other(Box<dyn Transport>),
+    Other(Guarded<Box<dyn Transport>>),
 }
 
 impl OpenTransport {
@@ -28,7 +29,7 @@ impl OpenTransport {
         if let Some(unix) = any.downcast_mut::<Option<Unix>>().and_then(Option::take) {
             return OpenTransport::Unix(unix);
         }
-        OpenTransport::Other(Box::new(transport.expect("taken only if it is a socket")))
+        OpenTransport::Other(Guarded::new(Box::new(transport.expect("taken only if it is a socket"))))
     }
 
     /// Whether the system chose the port.
@@ -85,7 +86,7 @@ impl Deref for OpenTransport {
             OpenTransport::Tcp(tcp) => tcp,
             #[cfg(unix)]
             OpenTransport::Unix(unix) => unix,
-            OpenTransport::Other(transport) => &**transport,
+            OpenTransport::Other(transport) => &***transport,
         }
     }
 }

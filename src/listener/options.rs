@@ -169,7 +169,7 @@ impl SocketOptions {
         match &self.on_accept {
             None => Ok(()),
             Some(hook) => hook.call(SockRef::from(socket)).map_err(|error| {
-                tracing::debug!(%error, "accepted socket rejected by the hook");
+                tracing::debug!(error = crate::panic::text_of(&error), "accepted socket rejected by the hook");
                 io::Error::new(io::ErrorKind::ConnectionAborted, error)
             }),
         }

@@ -11,10 +11,10 @@ use tracing::error;
 
 use super::{Accept, OpenTransport, Steps};
 use crate::config::BacklogPolicy;
-use crate::handshake::{Handshake, Step};
+use crate::handshake::{Handshake, HandshakeInfo, Step};
 use crate::limits::ListenerLimits;
 use crate::net::Address;
-use crate::panic::catch_panic;
+use crate::panic::{catch_panic, Guarded};
 use crate::registry::RegistryShared;
 use crate::telemetry::{LogThrottle, PoolEvent};
 
@@ -38,7 +38,7 @@ pub(crate) struct ListenerState {
     pub(crate) limits: Arc<ListenerLimits>,
     current: ArcSwap<ForNewConnections>,
     /// The steps of the transport, which do not change.
-    transport_steps: Vec<Arc<dyn Handshake>>,
+    transport_steps: Guarded<Vec<Arc<dyn Handshake>>>,
     mode: watch::Sender<ListenerMode>,
     /// How many acceptors have a handle open.
     handles: watch::Sender<usize>,
@@ -55,7 +55,7 @@ pub(crate) struct ListenerState {
 pub(crate) struct ForNewConnections {
     /// The limits of the listener under its present name.
     pub(crate) limits: Arc<ListenerLimits>,
-    pub(crate) steps: Steps,
+    pub(crate) steps: Guarded<Steps>,
 }
 
 /// Reports to the observers when the listener opens and closes.
@@ -115,8 +115,8 @@ impl ListenerState {
             listener: ArcSwap::new(limits.clone()),
             address: transport.local_addr(),
         };
-        let transport_steps = transport.handshake();
-        let steps = Steps::new(proxy, &transport_steps, added);
+        let transport_steps = Guarded::new(transport.handshake());
+        let steps = Guarded::new(Steps::new(proxy, &transport_steps, added));
         Arc::new(ListenerState {
             transport,
             current: ArcSwap::from_pointee(ForNewConnections { limits: limits.clone(), steps }),
@@ -145,11 +145,9 @@ impl ListenerState {
     }
 
     /// Gives new connections another name and other steps. The observers are called if that makes a difference.
-    pub(super) fn replace(&self, name: Arc<str>, steps: Steps, is_changed: bool) {
+    pub(super) fn replace(&self, name: Arc<str>, steps: Guarded<Steps>, is_changed: bool) {
         let limits = self.limits.renamed(name);
-        let before = self.current.swap(Arc::new(ForNewConnections { limits: limits.clone(), steps }));
-        // The steps are the user's: a panic while they are dropped must not end the pool.
-        let _ = catch_panic(|| drop(before));
+        self.current.store(Arc::new(ForNewConnections { limits: limits.clone(), steps }));
         if is_changed {
             self.events.changed(limits);
         }
@@ -158,6 +156,33 @@ impl ListenerState {
     /// Sets the mode and wakes every acceptor. Setting the same mode makes acceptors re-read the limits.
     pub(crate) fn set_mode(&self, mode: ListenerMode) {
         self.mode.send_replace(mode);
+    }
+
+    /// The address that it listens on, read once when it was opened.
+    pub(crate) fn address(&self) -> &Address {
+        &self.events.address
+    }
+
+    /// What each handshake step says about itself. A step that panics says nothing.
+    pub(crate) fn handshake_infos(&self) -> Vec<HandshakeInfo> {
+        let listener = &*self.name();
+        let info = |step: &Arc<dyn Handshake>| {
+            catch_panic(|| step.info()).unwrap_or_else(|panic| {
+                self.panics.log(|left_out| error!(listener, panic, left_out, "the info of a handshake step panicked"));
+                HandshakeInfo::default()
+            })
+        };
+        self.current().steps.all().iter().map(info).collect()
+    }
+
+    /// Closes the listener until it is resumed. A panic becomes an error.
+    pub(crate) fn suspend(&self) -> io::Result<()> {
+        catch_panic(|| self.transport.suspend()).unwrap_or_else(panicked)
+    }
+
+    /// Opens the listener again. A panic becomes an error.
+    pub(crate) fn resume(&self) -> io::Result<()> {
+        catch_panic(|| self.transport.resume()).unwrap_or_else(panicked)
     }
 
     pub(crate) fn mode(&self) -> ListenerMode {
@@ -236,9 +261,13 @@ impl ListenerState {
     }
 }
 
+fn panicked(text: String) -> io::Result<()> {
+    Err(io::Error::other(format!("the transport panicked: {text}")))
+}
+
 /// One acceptor's handle of a listener, counted while it is open.
 pub(crate) struct AcceptHandle {
-    pub(crate) accept: Box<dyn Accept>,
+    pub(crate) accept: Guarded<Box<dyn Accept>>,
     // Dropped after `accept`.
     _count: HandleCount,
 }
@@ -259,7 +288,7 @@ impl AcceptHandle {
         state.handles.send_modify(|handles| *handles += 1);
         // Counted from before the handle opens until after it closes, so that the address is free once the count is zero.
         let count = HandleCount(state.clone());
-        Ok(AcceptHandle { accept: state.transport.share()?, _count: count })
+        Ok(AcceptHandle { accept: Guarded::new(state.transport.share()?), _count: count })
     }
 }
 

@@ -197,6 +197,9 @@ impl<A> Pool<A> {
     /// # Panics
     /// With a limit, outside of a tokio runtime with its timers enabled.
     ///
+    /// # Panics
+    /// When the condition panics.
+    ///
     /// ```
     /// # actix_rt::System::new().block_on(async {
     /// # use actix_acceptor::{AcceptorPool, Socket};

@@ -6,10 +6,13 @@
 //! ```
 
 use std::future::Future;
+use std::io;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use actix::prelude::*;
 use futures::future::{join_all, ready, LocalBoxFuture};
+use futures::FutureExt;
 use tracing::info;
 
 use super::suspend::{close_all, RELEASE_TIMEOUT};
@@ -17,6 +20,7 @@ use super::{AcceptorPool, ListenersChanged, Status};
 use crate::acceptor::AddListeners;
 use crate::error::{InvalidSetting, StartError};
 use crate::listener::{open_listeners, set_all_options, Listener, ListenerChange, ListenerMode, ListenerState, Opened};
+use crate::panic::panic_text;
 
 /// Replaces the listeners.
 #[derive(Message)]
@@ -70,7 +74,9 @@ impl AcceptorPool {
                 let invalid = InvalidSetting::new("listener", "at least one is required (got none)");
                 return Err(StartError::InvalidSetting(invalid));
             }
-            let opened = open_listeners(listeners, &limits, limit, &acceptors.listeners()).await?;
+            let old = acceptors.listeners();
+            let opened = AssertUnwindSafe(open_listeners(listeners, &limits, limit, &old)).catch_unwind().await;
+            let opened = opened.unwrap_or_else(|panic| Err(panicked(panic_text(panic))))?;
             let replacement = Replacement::of(opened);
             if let Status::Suspended(mode) = status {
                 close_all(replacement.added.clone(), mode, ListenerMode::Accepting).await?;
@@ -128,4 +134,10 @@ fn names(listeners: &[Arc<ListenerState>]) -> Vec<String> {
 
 fn contains(listeners: &[Arc<ListenerState>], listener: &Arc<ListenerState>) -> bool {
     listeners.iter().any(|other| Arc::ptr_eq(other, listener))
+}
+
+/// A transport or a handshake step panicked while its listener was opened.
+fn panicked(text: String) -> StartError {
+    let source = io::Error::other(format!("it panicked: {text}"));
+    StartError::SystemError { what: "a listener".into(), source }
 }

@@ -37,7 +37,7 @@ use tracing::{error, warn};
 use crate::acceptor::{is_out_of_resources, AcceptorContext, AddListeners, Exited, Ready, Retire};
 use crate::config::BacklogPolicy;
 use crate::error::{with_sources, Exit, PoolError, StartError};
-use crate::panic::catch_panic;
+use crate::panic::{catch_panic, text_of};
 use crate::telemetry::{LogThrottle, PoolEvent};
 use crate::watchdog::Watchdog;
 
@@ -247,7 +247,7 @@ impl Handler<Exited> for AcceptorPool {
                 let (limit, within) = self.restarts.budget();
                 return self.fail(PoolError::TooManyRestarts { limit, within, last }, ctx);
             }
-            warn!(pool = self.shared.name(), acceptor = slot, exit = %last, "acceptor restarted");
+            warn!(pool = self.shared.name(), acceptor = slot, exit = text_of(&last), "acceptor restarted");
             self.shared.count_restart(slot);
         }
         self.start_acceptor(slot, ctx);

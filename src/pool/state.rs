@@ -123,7 +123,7 @@ impl PoolState {
     }
 
     pub(super) fn set_listeners(&self, listeners: Vec<Arc<ListenerState>>) {
-        let addresses = listeners.iter().map(|listener| listener.transport.local_addr()).collect();
+        let addresses = listeners.iter().map(|listener| listener.address().clone()).collect();
         *self.addresses.lock() = addresses;
         let removed = std::mem::replace(&mut *self.listeners.lock(), listeners);
         // Dropped outside the lock: dropping a listener calls observers, which may read the listeners.
@@ -137,14 +137,14 @@ impl PoolState {
     pub(super) fn listeners(&self) -> Vec<ListenerInfo> {
         let info = |listener: &Arc<ListenerState>| {
             let current = listener.current();
-            let steps = current.steps.all().iter().map(|step| step.info());
-            let expires = steps.clone().filter_map(|step| step.certificate_expires);
+            let steps = listener.handshake_infos();
+            let expires = steps.iter().filter_map(|step| step.certificate_expires);
             ListenerInfo {
                 name: current.limits.name().clone(),
-                address: listener.transport.local_addr(),
+                address: listener.address().clone(),
                 connections: listener.limits.connections(),
                 max_connections: listener.limits.max(),
-                tls: steps.clone().any(|step| step.tls),
+                tls: steps.iter().any(|step| step.tls),
                 certificate_expires: expires.min(),
             }
         };

@@ -131,7 +131,7 @@ pub(super) async fn close_all(
     let released = join_all(listeners.iter().map(|listener| listener.no_handles()));
     let _ = tokio::time::timeout(RELEASE_TIMEOUT, released).await;
     for (index, listener) in listeners.iter().enumerate() {
-        if let Err(source) = listener.transport.suspend() {
+        if let Err(source) = listener.suspend() {
             let _ = open_all(&listeners[..index]);
             listeners.iter().for_each(|listener| listener.set_mode(before));
             return Err(listener_error(listener, source));
@@ -143,8 +143,8 @@ pub(super) async fn close_all(
 /// Opens every listener again, or none.
 fn open_all(listeners: &[Arc<ListenerState>]) -> Result<(), SuspendError> {
     for (index, listener) in listeners.iter().enumerate() {
-        if let Err(source) = listener.transport.resume() {
-            listeners[..index].iter().for_each(|listener| drop(listener.transport.suspend()));
+        if let Err(source) = listener.resume() {
+            listeners[..index].iter().for_each(|listener| drop(listener.suspend()));
             return Err(listener_error(listener, source));
         }
     }
@@ -152,5 +152,5 @@ fn open_all(listeners: &[Arc<ListenerState>]) -> Result<(), SuspendError> {
 }
 
 fn listener_error(listener: &ListenerState, source: io::Error) -> SuspendError {
-    SuspendError::Listener { address: listener.transport.local_addr().to_string(), source }
+    SuspendError::Listener { address: listener.address().to_string(), source }
 }

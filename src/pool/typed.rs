@@ -183,12 +183,15 @@ impl<P: Protocol> Pool<Connection<P>> {
     {
         let mut wire = BytesMut::new();
         let factory = self.handler::<SharedFactory<P>>().map_err(|_| SendError::Closed)?;
-        let mut codec = (factory.current().codec)();
+        let mut codec = factory.current().make_codec();
         codec.encode(reply, &mut wire).map_err(|error| SendError::from_codec(error.into()))?;
         Ok(Encoded(wire.freeze()))
     }
 
     /// Sends a message to the protocol of every connection. Each gets a clone.
+    ///
+    /// # Panics
+    /// When the clone panics. Some connections may have got the message.
     pub fn notify_all(&self, message: P::User) -> BroadcastReport
     where
         P::User: Clone,

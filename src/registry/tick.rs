@@ -102,15 +102,20 @@ impl Registry {
         self.clock.advance();
         let now = self.clock.now();
         let mut tick = resolution(0);
+        let mut due = Vec::new();
         let contents = self.contents.lock();
         for state in contents.connections.iter() {
             if state.deadline() <= now {
                 state.set_deadline(None);
-                state.signal(Signals::DEADLINE);
+                due.push(state.clone());
             }
             tick = tick.min(resolution(state.shortest_timeout()));
         }
         drop(contents);
+        // Not under the lock: a waker may be the user's.
+        for state in &due {
+            state.signal(Signals::DEADLINE);
+        }
         self.clock.set_tick(tick);
         self.enforce_deadline(Instant::now());
     }

@@ -287,8 +287,8 @@ impl Drop for Socket {
     /// The kernel sends the bytes that were written to a plain socket. A buffering stream (TLS) must be flushed and shut down
     /// first; the connection stays registered until then.
     fn drop(&mut self) {
-        let is_done = self.shut_down || self.io.is_plain();
-        if is_done || self.shared.handle_signals().is_err() || std::thread::panicking() {
+        // Checked first: a panic of a user-defined stream during unwinding would abort the process.
+        if std::thread::panicking() || self.shut_down || self.io.is_plain() || self.shared.handle_signals().is_err() {
             return;
         }
         let (mut io, shared) = (self.io.take(), self.shared.clone());

@@ -9,6 +9,7 @@ use std::task::{Wake, Waker};
 use futures::task::AtomicWaker;
 use tokio::sync::Notify;
 
+use crate::panic::catch_panic;
 use crate::registry::{ConnectionState, Signals};
 
 #[derive(Debug, Default)]
@@ -53,8 +54,10 @@ impl Wake for SocketWakers {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.reader.wake();
-        self.writer.wake();
-        self.signalled.notify_waiters();
+        // The wakers belong to the user's executor of these futures, if there is one. One that panics must not end the caller.
+        for wake in [&self.reader, &self.writer] {
+            let _ = catch_panic(|| wake.wake());
+        }
+        let _ = catch_panic(|| self.signalled.notify_waiters());
     }
 }

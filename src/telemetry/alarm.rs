@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use super::{Observers, PoolEvent};
-use crate::panic::catch_panic;
+use crate::panic::{catch_panic, Guarded};
 
 /// An alarm on the number of connections, with hysteresis, as in ranch.
 ///
@@ -30,7 +30,7 @@ pub struct Alarm {
     high: usize,
     low: usize,
     cool_down: Duration,
-    call: Option<Call>,
+    call: Option<Guarded<Call>>,
     state: Mutex<State>,
 }
 
@@ -83,7 +83,7 @@ impl Alarm {
     /// It runs on the arbiter of the connection that started or ended, and must not block. A panic in it is logged. With or
     /// without a callback, the alarm is logged and observers receive [`PoolEvent::Alarm`].
     pub fn call(mut self, call: impl Fn(&AlarmEvent<'_>) + Send + Sync + 'static) -> Self {
-        self.call = Some(Box::new(call));
+        self.call = Some(Guarded::new(Box::new(call)));
         self
     }
 

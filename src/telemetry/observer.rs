@@ -10,7 +10,7 @@ use tracing::error;
 use super::{CloseReason, ConnectionId, LogThrottle, RefusalReason};
 use crate::error::Exit;
 use crate::net::Address;
-use crate::panic::catch_panic;
+use crate::panic::{catch_panic, Guarded};
 
 /// Receives the events of a pool. Registered with [`Builder::observer`](crate::Builder::observer).
 ///
@@ -163,13 +163,13 @@ pub enum PoolEvent<'a> {
 /// The observers of a pool, and the name of the pool.
 pub(crate) struct Observers {
     pool: Arc<str>,
-    all: Vec<Box<dyn Observer>>,
+    all: Guarded<Vec<Box<dyn Observer>>>,
     panics: LogThrottle,
 }
 
 impl Observers {
     pub(crate) fn new(pool: Arc<str>, all: Vec<Box<dyn Observer>>) -> Self {
-        Observers { pool, all, panics: LogThrottle::new() }
+        Observers { pool, all: Guarded::new(all), panics: LogThrottle::new() }
     }
 
     /// Passes an event to every observer. The event is built only if there is one.
@@ -182,7 +182,7 @@ impl Observers {
 
     #[cold]
     fn emit_to_all(&self, event: &PoolEvent<'_>) {
-        for observer in &self.all {
+        for observer in self.all.iter() {
             if let Err(panic) = catch_panic(|| observer.observe(&self.pool, event)) {
                 self.panics.log(|left_out| error!(pool = &*self.pool, panic, left_out, "an observer panicked"));
             }

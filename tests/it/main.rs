@@ -14,3 +14,4 @@ mod pool;
 mod pool_config;
 mod structure;
 mod time;
+mod user_code;

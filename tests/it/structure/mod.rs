@@ -73,7 +73,19 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("watchdog", &["registry", "telemetry"]),
     (
         "acceptor",
-        &["config", "error", "framing", "handshake", "limits", "listener", "net", "registry", "telemetry", "time"],
+        &[
+            "config",
+            "error",
+            "framing",
+            "handshake",
+            "limits",
+            "listener",
+            "net",
+            "panic",
+            "registry",
+            "telemetry",
+            "time",
+        ],
     ),
     ("connection", &["config", "error", "framing", "handshake", "net", "panic", "registry", "telemetry", "time"]),
     ("socket", &["error", "handshake", "net", "panic", "registry", "telemetry", "time"]),
@@ -86,7 +98,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("time", &[]),
     ("net", &[]),
     ("framing", &[]),
-    ("error", &[]),
+    ("error", &["panic"]),
     ("panic", &[]),
 ];
 
