@@ -142,8 +142,9 @@ impl Handler<Own> for Connection<Wild> {
 
     fn handle(&mut self, own: Own, ctx: &mut ConnectionContext<Wild>) {
         own.0.at("handler");
-        let on_drop = OnDrop(own.0.clone(), "spawned future drop");
         let future = async move {
+            // Made here, so that it is dropped while the future is polled, not with the connection.
+            let on_drop = OnDrop(own.0.clone(), "spawned future drop");
             own.0.at("spawned future");
             drop(on_drop);
         };
