@@ -46,7 +46,10 @@ fn a_close_that_has_sent_everything_keeps_its_reason() {
         let mut peer = script_handle.connect();
         let began = callbacks.until(&Call::Ack).await;
         elapse(ms(400)).await;
-        while peer.0.write_all(b"x").await.is_ok() {
+        // More than one read takes in, so that the connection closes with input left.
+        let mut input = &[b'x'; 200_000][..];
+        while peer.0.write_all(input).await.is_ok() {
+            input = b"x";
             elapse(ms(50)).await;
         }
         let (reason, _) = callbacks.closed().await;
