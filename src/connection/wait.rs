@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::fmt;
 use std::future::{poll_fn, Future};
+use std::io;
 use std::panic::resume_unwind;
 use std::pin::{pin, Pin};
 use std::rc::Rc;
@@ -270,7 +271,8 @@ impl<P: Protocol> Conn<P> {
     /// after earlier waits of this connection. The thread is one of the arbiter's
     /// [`spawn_blocking`](https://docs.rs/tokio/latest/tokio/task/fn.spawn_blocking.html) threads, of which there are
     /// at most 512. A panic in the closure ends this connection with [`Closed::Panic`](crate::Closed::Panic) and the
-    /// panic's message.
+    /// panic's message. If the arbiter has no such thread and the system cannot start one, the connection ends with
+    /// [`Closed::Error`](crate::Closed::Error), and the closure is dropped.
     ///
     /// A FIN of the peer does not separate the closure from `then`, as with any [`wait`](Conn::wait). If the connection
     /// ends first, a closure that is still in the queue is dropped. One that has started cannot be stopped: it runs to
@@ -328,8 +330,12 @@ impl<P: Protocol> Conn<P> {
         T: FnOnce(O, &mut P, &mut Conn<P>) -> Next<P> + 'static,
     {
         let jobs = self.guard.state().listener().limits().blocking().clone();
-        let output = async move { jobs.run(work).await.unwrap_or_else(|panic| resume_unwind(panic)) };
-        self.wait(output, then)
+        let output =
+            async move { jobs.run(work).await.map(|output| output.unwrap_or_else(|panic| resume_unwind(panic))) };
+        self.wait(output, |output: io::Result<O>, me, conn| match output {
+            Ok(output) => then(output, me, conn),
+            Err(no_thread) => Next::fail(no_thread),
+        })
     }
 }
 

@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::future::pending;
+use std::io;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::Arc;
 use std::thread;
@@ -13,6 +15,7 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
+use crate::net::Blocking;
 use crate::panic::catch_panic;
 
 /// The blocking closures of a pool.
@@ -29,8 +32,11 @@ struct Jobs {
 struct Job {
     /// The runtime of the connection's arbiter, whose threads run the closure.
     runtime: Handle,
-    run: Box<dyn FnOnce() + Send>,
+    run: RunOrFail,
 }
+
+/// Runs the closure, or drops it and reports why it cannot run.
+type RunOrFail = Box<dyn FnOnce(io::Result<()>) + Send>;
 
 impl BlockingJobs {
     pub(super) fn new(max: usize) -> Arc<Self> {
@@ -51,14 +57,17 @@ impl BlockingJobs {
 
     /// Runs a closure and returns its output, or its panic. Dropping the future takes it out of the queue; a closure that
     /// has started is not stopped.
+    ///
+    /// # Errors
+    /// No thread can be started. The closure is dropped.
     pub(crate) async fn run<O: Send + 'static>(
         self: Arc<Self>,
         work: impl FnOnce() -> O + Send + 'static,
-    ) -> thread::Result<O> {
+    ) -> io::Result<thread::Result<O>> {
         let (sender, receiver) = oneshot::channel();
-        let run = move || {
-            // Without a connection, the output is dropped here: that is user code as well.
-            let _ = catch_panic(|| drop(sender.send(catch_unwind(AssertUnwindSafe(work)))));
+        let run = move |may_run: io::Result<()>| {
+            // Without a connection, the output is dropped here, else the closure may be: that is user code as well.
+            let _ = catch_panic(|| drop(sender.send(may_run.map(|()| catch_unwind(AssertUnwindSafe(work))))));
         };
         let number = {
             let mut jobs = self.0.lock();
@@ -69,7 +78,11 @@ impl BlockingJobs {
         };
         let _queued = Queued { jobs: &self, number };
         self.start_queued();
-        receiver.await.unwrap_or_else(|_| Err(Box::new("no thread could be started for a blocking closure")))
+        match receiver.await {
+            Ok(output) => output,
+            // The closure was dropped before it started: the arbiter is stopping, and the connection with it.
+            Err(_) => pending().await,
+        }
     }
 
     /// Starts queued closures as far as the limit allows.
@@ -84,27 +97,38 @@ impl BlockingJobs {
                 jobs.running += 1;
                 job
             };
-            let slot = Slot(self.clone());
-            let run = job.run;
-            // Without threads, tokio panics and drops the closure: its connection then gets an error.
-            let _ = catch_panic(|| {
-                job.runtime.spawn_blocking(move || {
-                    let _slot = slot;
-                    run();
-                })
+            let job_and_slot = (job.run, Slot(Some(self.clone())));
+            let started = Blocking::spawn_on(&job.runtime, job_and_slot, |(run, slot)| {
+                let _slot = slot;
+                run(Ok(()));
             });
+            if let Err((error, (run, slot))) = started {
+                // This loop starts the next one.
+                slot.give_back();
+                run(Err(error));
+            }
         }
     }
 }
 
-/// The place of one running closure. Dropping it starts the next one.
-struct Slot(Arc<BlockingJobs>);
+/// The place of one running closure. Dropping it starts the next one. `None` once it is given back.
+struct Slot(Option<Arc<BlockingJobs>>);
+
+impl Slot {
+    /// Gives the place back without starting the next closure.
+    fn give_back(mut self) {
+        if let Some(jobs) = self.0.take() {
+            jobs.0.lock().running -= 1;
+        }
+    }
+}
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.0 .0.lock().running -= 1;
+        let Some(jobs) = self.0.take() else { return };
+        jobs.0.lock().running -= 1;
         if !thread::panicking() {
-            self.0.start_queued();
+            jobs.start_queued();
         }
     }
 }

@@ -2,13 +2,16 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
+use futures::FutureExt;
 use tokio::net::{lookup_host, ToSocketAddrs};
 
 use super::{SocketOptions, Tcp, Transport};
 use crate::error::StartError;
-use crate::net::Address;
+use crate::net::{no_thread, Address};
+use crate::panic::panic_text;
 
 /// How many ports chosen by the system are tried to find one that is free at all addresses.
 const MAX_PORT_ATTEMPTS: usize = 16;
@@ -21,9 +24,12 @@ pub(crate) async fn resolve(
 ) -> Result<Vec<SocketAddr>, StartError> {
     let failed = |source| StartError::SystemError { what: requested.to_owned(), source };
     let mut addresses: Vec<SocketAddr> = Vec::new();
-    match tokio::time::timeout(limit, lookup_host(address)).await {
+    // tokio looks names up on a thread for blocking work, and panics if it cannot start one.
+    let lookup = AssertUnwindSafe(lookup_host(address)).catch_unwind();
+    match tokio::time::timeout(limit, lookup).await {
         Err(_) => return Err(StartError::ListenerTimeout { address: requested.to_owned(), limit }),
-        Ok(found) => found.map_err(failed)?.for_each(|address| {
+        Ok(Err(panic)) => return Err(failed(no_thread(&panic_text(panic)))),
+        Ok(Ok(found)) => found.map_err(failed)?.for_each(|address| {
             // A hosts file may list an address twice.
             if !addresses.contains(&address) {
                 addresses.push(address);

@@ -11,9 +11,8 @@ use std::task::{ready, Context, Poll};
 
 use bytes::{Buf, BytesMut};
 use tokio::io::AsyncWrite;
-use tokio::task::{spawn_blocking, JoinHandle};
 
-use super::Stream;
+use super::{Blocking, Stream};
 
 /// The size of one read, in bytes, where `sendfile(2)` is not available.
 const READ_SIZE: u64 = 64 * 1024;
@@ -93,7 +92,7 @@ pub(crate) struct Sending {
     /// Whether the file is read and written, because `sendfile(2)` is not available.
     copies: bool,
     /// The read in progress, on a blocking thread.
-    reading: Option<JoinHandle<io::Result<BytesMut>>>,
+    reading: Option<Blocking<io::Result<BytesMut>>>,
     /// Bytes read and not yet written.
     read: BytesMut,
 }
@@ -165,16 +164,19 @@ impl Sending {
     /// Reads the next piece on a blocking thread, so that the arbiter does not wait for the disk.
     fn poll_read_file(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<BytesMut>> {
         let FileRange { file, offset, length } = &mut self.range;
-        let reading = self.reading.get_or_insert_with(|| {
-            let (file, offset, size) = (file.clone(), *offset, READ_SIZE.min(*length) as usize);
-            spawn_blocking(move || {
-                let mut piece = BytesMut::zeroed(size);
-                let read = read_at(&file, &mut piece, offset)?;
-                piece.truncate(read);
-                Ok(piece)
-            })
-        });
-        let piece = ready!(Pin::new(reading).poll(cx)).map_err(io::Error::other)??;
+        let reading = match &mut self.reading {
+            Some(reading) => reading,
+            none => {
+                let (file, offset, size) = (file.clone(), *offset, READ_SIZE.min(*length) as usize);
+                none.insert(Blocking::spawn(move || {
+                    let mut piece = BytesMut::zeroed(size);
+                    let read = read_at(&file, &mut piece, offset)?;
+                    piece.truncate(read);
+                    Ok(piece)
+                })?)
+            }
+        };
+        let piece = ready!(Pin::new(reading).poll(cx))??;
         self.reading = None;
         if piece.is_empty() {
             return Poll::Ready(Err(too_short(*length)));

@@ -1,6 +1,7 @@
-//! Addresses, byte streams, files to send, and the shared I/O buffers.
+//! Addresses, byte streams, files to send, blocking work, and the shared I/O buffers.
 
 mod address;
+mod blocking;
 mod buffers;
 mod cidr;
 mod credentials;
@@ -11,6 +12,7 @@ mod stream;
 mod unix_address;
 
 pub use address::Address;
+pub(crate) use blocking::{no_thread, Blocking};
 pub(crate) use buffers::{Buffers, READ_BUFFER};
 pub(crate) use cidr::Cidr;
 pub use cidr::ParseCidrError;

@@ -1,31 +1,19 @@
 //! A pool in a process whose limit of open files is reached: it waits for descriptors, and goes on.
 //!
-//! The limit holds for a whole process, so each scenario is a process of its own: this program, started once more.
+//! The limit holds for a whole process, so each scenario is a process of its own.
 #![cfg(target_os = "linux")]
 
 use std::fs::File;
-use std::future::Future;
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
-use actix_acceptor::{AcceptorPool, Pool, SuspendMode};
+use actix_acceptor::{AcceptorPool, Listener, Pool, StartError, SuspendMode};
 use rustix::process::{getrlimit, setrlimit, Resource, Rlimit};
 use support::acceptors::{one_peer_per_acceptor, restarts, AcceptorFailure};
-use support::{connect, eventually, in_time, program, Echo};
+use support::{connect, eventually, in_time, Echo, Peer};
+use tokio::net::TcpStream;
 
-/// Set where the program is to run a scenario.
-const SCENARIO: &str = "ACTIX_ACCEPTOR_TEST_SCENARIO";
-
-/// Runs this test once more as a process of its own, where `scenario` is run.
-fn in_own_process(name: &str, scenario: impl Future<Output = ()>) {
-    if std::env::var(SCENARIO).is_ok_and(|scenario| scenario == name) {
-        return actix::System::new().block_on(scenario);
-    }
-    let mut command = program(std::env::current_exe().unwrap().to_str().unwrap());
-    command.args(["--exact", &format!("few_descriptors::{name}"), "--nocapture"]).env(SCENARIO, name);
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-}
+use crate::own_process::{in_own_process, inventory};
 
 /// The lowest number that a new descriptor can have, with all gaps among the open ones filled.
 fn next_descriptor() -> u64 {
@@ -59,7 +47,7 @@ async fn is_alive<A>(pool: &Pool<A>) {
 
 #[test]
 fn a_resume_without_descriptors_waits_for_them() {
-    in_own_process("a_resume_without_descriptors_waits_for_them", async {
+    in_own_process("few_descriptors::a_resume_without_descriptors_waits_for_them", async {
         let pool = AcceptorPool::with_protocol(|_| Echo).acceptors(3).bind("127.0.0.1:0").await.unwrap();
         pool.suspend(SuspendMode::Close).await.unwrap();
         // One for the port, none for the handles of the acceptors.
@@ -75,7 +63,7 @@ fn a_resume_without_descriptors_waits_for_them() {
 
 #[test]
 fn an_arbiter_that_cannot_start_is_tried_again() {
-    in_own_process("an_arbiter_that_cannot_start_is_tried_again", async {
+    in_own_process("few_descriptors::an_arbiter_that_cannot_start_is_tried_again", async {
         let pool = AcceptorPool::with_protocol(|_| Echo).acceptors(2).bind("127.0.0.1:0").await.unwrap();
         let mut peer = connect(&pool).await;
         peer.echo("before").await;
@@ -91,5 +79,48 @@ fn an_arbiter_that_cannot_start_is_tried_again() {
         in_time(one_peer_per_acceptor(&pool)).await;
         assert_eq!(restarts(&pool), 1);
         in_time(pool.stop(Duration::ZERO)).await;
+    });
+}
+
+#[test]
+fn an_added_listener_waits_for_descriptors() {
+    in_own_process("few_descriptors::an_added_listener_waits_for_descriptors", async {
+        let pool = AcceptorPool::with_protocol(|_| Echo).acceptors(3).bind("127.0.0.1:0").await.unwrap();
+        let mut peer = connect(&pool).await;
+        peer.echo("before").await;
+        let first = Listener::tcp(pool.local_addr().unwrap().to_string());
+        // One for the port, none for the handles of the acceptors.
+        let limit = allow_below(next_descriptor() + 1);
+        pool.set_listeners(vec![first, Listener::tcp("127.0.0.1:0").name("added")]).await.unwrap();
+        is_alive(&pool).await;
+        peer.echo("meanwhile").await;
+        allow_all(limit);
+        let added = pool.local_addrs()[1].socket().unwrap();
+        let mut served = Peer(in_time(TcpStream::connect(added)).await.unwrap());
+        served.echo("by the listener that was added").await;
+        assert_eq!(restarts(&pool), 0);
+        in_time(pool.stop(Duration::ZERO)).await;
+    });
+}
+
+#[test]
+fn a_start_without_descriptors_fails_and_leaves_nothing() {
+    in_own_process("few_descriptors::a_start_without_descriptors_fails_and_leaves_nothing", async {
+        let builder = || AcceptorPool::with_protocol(|_| Echo).acceptors(2).watchdog(None);
+        in_time(builder().bind("127.0.0.1:0").await.unwrap().stop(None)).await;
+        inventory().await;
+        let next = next_descriptor();
+        let before = inventory().await;
+        // One for the port, none for the arbiter of an acceptor.
+        let limit = allow_below(next + 1);
+        let failed = in_time(builder().bind("127.0.0.1:0")).await;
+        allow_all(limit);
+        assert!(
+            matches!(&failed, Err(StartError::SystemError { what, source })
+                if what == "the arbiter of acceptor 0" && source.raw_os_error() == Some(libc::EMFILE)),
+            "{failed:?}"
+        );
+        assert_eq!(inventory().await, before);
+        in_time(builder().bind("127.0.0.1:0").await.unwrap().stop(None)).await;
     });
 }

@@ -9,7 +9,11 @@ mod config_example;
 mod descriptors;
 #[cfg(target_os = "linux")]
 mod few_descriptors;
+#[cfg(target_os = "linux")]
+mod few_threads;
 mod metrics_example;
+#[cfg(target_os = "linux")]
+mod own_process;
 mod signals;
 mod systemd;
 mod unix_peers;

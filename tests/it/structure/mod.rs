@@ -96,7 +96,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("config", &["error", "net", "time"]),
     ("telemetry", &["error", "net", "panic"]),
     ("time", &[]),
-    ("net", &[]),
+    ("net", &["panic"]),
     ("framing", &[]),
     ("error", &["panic"]),
     ("panic", &[]),
