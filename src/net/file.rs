@@ -1,6 +1,6 @@
 //! [`FileRange`], a file to send to a peer.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::future::Future;
 use std::io;
 use std::ops::{Bound, RangeBounds};
@@ -34,15 +34,17 @@ impl FileRange {
     /// Opens a whole file, with its current length.
     ///
     /// # Errors
-    /// The error of the system.
+    /// `InvalidInput` if it is not a regular file, else the error of the system.
     pub fn open(path: impl AsRef<Path>) -> io::Result<Self> {
+        // The open of a pipe would wait for its other end.
+        check_regular(&std::fs::metadata(&path)?)?;
         Self::new(File::open(path)?, ..)
     }
 
     /// Creates a range of an open file. The position of the file is neither used nor changed.
     ///
     /// # Errors
-    /// `InvalidInput` for a range that is not within the file, else the error of the system.
+    /// `InvalidInput` if it is not a regular file or the range is not within the file, else the error of the system.
     ///
     /// ```
     /// use actix_acceptor::transport::FileRange;
@@ -54,7 +56,9 @@ impl FileRange {
     /// ```
     pub fn new(file: impl Into<Arc<File>>, range: impl RangeBounds<u64>) -> io::Result<Self> {
         let file = file.into();
-        let size = file.metadata()?.len();
+        let metadata = file.metadata()?;
+        check_regular(&metadata)?;
+        let size = metadata.len();
         let offset = match range.start_bound() {
             Bound::Included(first) => *first,
             Bound::Excluded(previous) => previous.saturating_add(1),
@@ -83,6 +87,13 @@ impl FileRange {
     pub fn is_empty(&self) -> bool {
         self.length == 0
     }
+}
+
+fn check_regular(metadata: &Metadata) -> io::Result<()> {
+    if metadata.is_file() {
+        return Ok(());
+    }
+    Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"))
 }
 
 /// A file that is being sent.
@@ -150,8 +161,7 @@ impl Sending {
                 *length -= sent as u64;
                 Some(Poll::Ready(Ok(sent)))
             }
-            // Not every file supports it.
-            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::InvalidInput => None,
+            Poll::Ready(Err(error)) if concerns_file(&error) => None,
             Poll::Ready(Err(error)) => Some(Poll::Ready(Err(error))),
         }
     }
@@ -170,7 +180,7 @@ impl Sending {
                 let (file, offset, size) = (file.clone(), *offset, READ_SIZE.min(*length) as usize);
                 none.insert(Blocking::spawn(move || {
                     let mut piece = BytesMut::zeroed(size);
-                    let read = read_at(&file, &mut piece, offset)?;
+                    let read = read_at(&file, &mut piece, offset).map_err(unreadable)?;
                     piece.truncate(read);
                     Ok(piece)
                 })?)
@@ -185,6 +195,19 @@ impl Sending {
         *length -= piece.len() as u64;
         Poll::Ready(Ok(piece))
     }
+}
+
+/// Whether an error of `sendfile(2)` may be one of the file, which reading it shows. `EINVAL`: not every file supports it.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn concerns_file(error: &io::Error) -> bool {
+    use libc::{EBADF, EINVAL, EIO, EISDIR, ENODATA, ENOTCONN, EOVERFLOW, ESTALE};
+    let code = error.raw_os_error();
+    matches!(code, Some(EBADF | EINVAL | EIO | EISDIR | ENODATA | ENOTCONN | EOVERFLOW | ESTALE))
+}
+
+/// Of another kind than `error`, since files of a remote file system have errors that stand for a lost peer elsewhere.
+fn unreadable(error: io::Error) -> io::Error {
+    io::Error::other(format!("cannot read the file: {error}"))
 }
 
 fn too_short(missing: u64) -> io::Error {

@@ -163,7 +163,7 @@ impl Socket {
     /// Sends a file, or a range of one.
     ///
     /// # Errors
-    /// As for writing; `InvalidData` if the file has become shorter in the meantime.
+    /// As for writing; `InvalidData` if the file has become shorter in the meantime, `Other` if it cannot be read.
     pub async fn send_file(&mut self, file: FileRange) -> io::Result<()> {
         let mut file = Sending::new(file);
         while file.left() > 0 {

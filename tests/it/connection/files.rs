@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use actix_acceptor::transport::Memory;
 use actix_acceptor::{
-    telemetry::CloseReason, transport::FileRange, AcceptorPool, Conn, Framing, Listener, Next, PoolHandle, Protocol,
-    Socket,
+    telemetry::CloseReason, transport::FileRange, AcceptorPool, Conn, Connection, Framing, Listener, Next, Pool,
+    PoolHandle, Protocol, Socket,
 };
 use bytes::Bytes;
 use support::{connect, eventually, in_time, protocol_default, Call, Folder, Peer, Probe};
@@ -171,6 +171,95 @@ async fn a_truncated_file_ends_the_connection_with_an_error() {
         "the last of {} calls",
         calls.len()
     );
+}
+
+#[actix::test]
+async fn a_file_truncated_to_nothing_ends_the_connection() {
+    let folder = Folder::create();
+    for in_memory in [false, true] {
+        let (_, content) = large(&folder);
+        let file = Arc::new(File::options().read(true).write(true).open(folder.path("large")).unwrap());
+        let (memory, connector) = Memory::new("memory");
+        let (pool, mut callbacks) = unreadable_pool(file.clone(), memory).await;
+        if in_memory {
+            let mut peer = Peer(in_time(connector.connect()).await.unwrap());
+            peer.send(b"file").await;
+            assert!(peer.read_exact(1_000).await == content[..1_000]);
+            file.set_len(0).unwrap();
+            peer.until_gone().await;
+        } else {
+            let mut peer = connect(&pool).await;
+            peer.send(b"file").await;
+            assert!(peer.read_exact(1_000).await == content[..1_000]);
+            file.set_len(0).unwrap();
+            peer.until_gone().await;
+        }
+        let (reason, text) = callbacks.closed().await;
+        assert_eq!(reason, CloseReason::Error);
+        assert!(text.starts_with("the file was truncated while it was sent: "), "{text}");
+        in_time(pool.stop(None)).await;
+    }
+}
+
+async fn unreadable_pool(file: Arc<File>, memory: Memory) -> (Pool<Connection<Probe>>, support::Callbacks) {
+    let (builder, callbacks) = Probe::pool(move |call, _| match call {
+        Call::Packet(packet) if &packet[..] == b"file" => Next::file(FileRange::new(file.clone(), ..).unwrap()),
+        Call::Packet(packet) => Next::Send(packet.clone()),
+        other => protocol_default(other),
+    });
+    let builder = builder.acceptors(1).listener(Listener::tcp("127.0.0.1:0"));
+    (builder.listener(Listener::from_transport(memory)).start().await.unwrap(), callbacks)
+}
+
+#[actix::test]
+async fn a_file_that_cannot_be_read_is_named_as_the_cause() {
+    let folder = Folder::create();
+    std::fs::write(folder.path("file"), b"content").unwrap();
+    let file = Arc::new(File::options().write(true).open(folder.path("file")).unwrap());
+    let (memory, connector) = Memory::new("memory");
+    let (pool, mut callbacks) = unreadable_pool(file.clone(), memory).await;
+    let (mut tcp, mut other) = (connect(&pool).await, connect(&pool).await);
+    let mut in_memory = Peer(in_time(connector.connect()).await.unwrap());
+    for round in 1..=2 {
+        if round == 1 {
+            tcp.send(b"file").await;
+            assert_eq!(tcp.until_gone().await, b"");
+        } else {
+            in_memory.send(b"file").await;
+            assert_eq!(in_memory.until_gone().await, b"");
+        }
+        let (reason, text) = callbacks.closed().await;
+        assert_eq!((reason, &*text), (CloseReason::Error, "cannot read the file: Bad file descriptor (os error 9)"));
+        other.echo(b"still served").await;
+    }
+    in_time(pool.stop(None)).await;
+    let serve = move |mut socket: Socket| {
+        let file = FileRange::new(file.clone(), ..).unwrap();
+        async move { socket.send_file(file).await }
+    };
+    let pool = AcceptorPool::with_fn(serve).bind("127.0.0.1:0").await.unwrap();
+    assert_eq!(connect(&pool).await.until_gone().await, b"");
+    eventually(|| pool.info().closed.get(CloseReason::Error) == 1).await;
+    in_time(pool.stop(None)).await;
+}
+
+#[cfg(unix)]
+#[test]
+fn only_regular_files_can_be_sent() {
+    let folder = Folder::create();
+    let pipe = folder.path("pipe");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    for path in [pipe, folder.path(""), "/dev/null".into()] {
+        let (sender, opened) = std::sync::mpsc::channel();
+        let of = path.clone();
+        // The open of a pipe waits for its other end.
+        std::thread::spawn(move || sender.send(FileRange::open(of)));
+        let error = opened.recv_timeout(support::TIME_LIMIT).expect("no wait").unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
+        assert_eq!(error.to_string(), "not a regular file", "{}", path.display());
+    }
+    let directory = File::open(folder.path("")).unwrap();
+    assert_eq!(FileRange::new(directory, ..).unwrap_err().to_string(), "not a regular file");
 }
 
 #[actix::test]
