@@ -69,7 +69,7 @@ impl<S> Builder<S> {
         self
     }
 
-    /// The number of acceptors, each on its own arbiter (a thread). At least 1.
+    /// The number of acceptors, each on its own arbiter (a thread). At least 1, at most 1,024.
     ///
     /// Default: one per core.
     pub fn acceptors(mut self, acceptors: usize) -> Self {

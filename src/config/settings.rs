@@ -55,7 +55,8 @@ settings! {
     /// assert_eq!(settings.idle_timeout, Some(Duration::from_secs(60)));
     /// ```
     pub struct Settings {
-        /// The number of acceptors, each on its own arbiter (a thread). At least 1. `None`: one per core. Default: `None`.
+        /// The number of acceptors, each on its own arbiter (a thread). At least 1, at most 1,024. `None`: one per core.
+        /// Default: `None`.
         ///
         /// If it is lowered, the acceptors with the highest numbers stop. Their connections stay open.
         acceptors: Option<usize> = None,

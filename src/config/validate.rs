@@ -5,6 +5,8 @@ use std::fmt::Debug;
 use super::{AtLimit, Rate, Settings};
 use crate::error::InvalidSetting;
 
+/// Each acceptor is a thread.
+const MAX_ACCEPTORS: usize = 1_024;
 /// actix reserves the upper half of the number range.
 const MAX_MAILBOX: usize = u32::MAX as usize;
 
@@ -15,6 +17,9 @@ impl Settings {
         let (v4, v6, jitter) = (self.peer_prefix.v4, self.peer_prefix.v6, self.max_age_jitter);
         [
             at_least_1("acceptors", self.acceptors),
+            self.acceptors.filter(|acceptors| *acceptors > MAX_ACCEPTORS).map(|acceptors| {
+                InvalidSetting::new("acceptors", format!("must be at most {MAX_ACCEPTORS} (got {acceptors})"))
+            }),
             (low > high).then(|| {
                 let why = format!("the low mark must not be above the high mark (got low {low}, high {high})");
                 InvalidSetting::new("watermarks", why)

@@ -142,6 +142,7 @@ async fn invalid_settings_are_refused_before_bind() {
     let second = Duration::from_secs(1);
     for (builder, name) in [
         (echo().acceptors(0), "acceptors"),
+        (echo().acceptors(usize::MAX), "acceptors"),
         (echo().watermarks(10, 11), "watermarks"),
         (echo().max_read_buffer(0), "max_read_buffer"),
         (echo().mailbox_capacity(0), "mailbox_capacity"),

@@ -19,7 +19,8 @@ async fn pool() -> Pool<Connection<Echo>> {
 type Wrong = fn(&mut Settings);
 
 /// Settings that make no sense, by the name in the objection.
-const WRONG: [(&str, Wrong); 14] = [
+const WRONG: [(&str, Wrong); 15] = [
+    ("acceptors", |settings| settings.acceptors = Some(1_025)),
     ("acceptors", |settings| settings.acceptors = Some(0)),
     ("watermarks", |settings| settings.low_watermark = settings.high_watermark + 1),
     ("mailbox_capacity", |settings| settings.mailbox_capacity = 0),
