@@ -1,6 +1,7 @@
 //! Configurations from files, in TOML or JSON. Feature `config`.
 
 use std::fs;
+use std::io::{self, Read};
 use std::path::Path;
 
 use serde::Deserialize;
@@ -15,7 +16,7 @@ impl PoolConfig {
     /// Certificates are read later, by [`Builder::config`](crate::Builder::config) or [`Pool::reload`](crate::Pool::reload).
     ///
     /// # Errors
-    /// The file cannot be read, is not valid, or has an unknown key. [`ConfigError`] names the file and the key.
+    /// The file cannot be read, is not a regular file or longer than 4 MiB, is not valid, or has an unknown key. [`ConfigError`] names the file and the key.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, ConfigError> {
         let path = path.as_ref();
         let parse = match path.extension().and_then(|extension| extension.to_str()) {
@@ -26,7 +27,7 @@ impl PoolConfig {
                 return Err(ConfigError::new("", why).in_file(path));
             }
         };
-        let text = fs::read_to_string(path).map_err(|error| ConfigError::unreadable(path, error))?;
+        let text = read(path).map_err(|error| ConfigError::unreadable(path, error))?;
         let config = parse(&text).map_err(|error| error.in_file(path))?;
         Ok(PoolConfig { file: Some(path.to_owned()), ..config })
     }
@@ -74,6 +75,22 @@ impl PoolConfig {
             error_at(if path == "." { String::new() } else { path }, error)
         })
     }
+}
+
+/// The longest file that is read.
+const MAX_FILE: u64 = 4 * 1024 * 1024;
+
+/// Reads a regular file, up to [`MAX_FILE`]. The open of a pipe would wait for its other end.
+fn read(path: &Path) -> io::Result<String> {
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+    }
+    let mut text = String::new();
+    fs::File::open(path)?.take(MAX_FILE + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > MAX_FILE {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("longer than {MAX_FILE} bytes")));
+    }
+    Ok(text)
 }
 
 fn toml_error(key: String, text: &str, error: &toml::de::Error) -> ConfigError {

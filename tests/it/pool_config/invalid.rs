@@ -53,6 +53,26 @@ fn a_file_that_cannot_be_read_keeps_the_reason() {
     assert!(format.to_string().contains(".toml"), "{format}");
 }
 
+#[cfg(unix)]
+#[test]
+fn what_is_no_configuration_file_is_refused_at_once() {
+    let folder = Folder::create();
+    let (pipe, directory, long) = (folder.path("pipe.toml"), folder.path("directory.toml"), folder.path("long.json"));
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    std::fs::create_dir(&directory).unwrap();
+    std::fs::File::create(&long).unwrap().set_len(4 << 20 | 1).unwrap();
+    for (path, why) in [(pipe, "not a regular file"), (directory, "not a regular file"), (long, "4194304 bytes")] {
+        let (sender, loaded) = std::sync::mpsc::channel();
+        let of = path.clone();
+        // The open of a pipe waits for its other end.
+        std::thread::spawn(move || drop(sender.send(PoolConfig::load(of))));
+        let error = loaded.recv_timeout(TIME_LIMIT).expect("no wait").unwrap_err();
+        assert_eq!(error.file, Some(path));
+        let source = error.source().unwrap().to_string();
+        assert!(source.contains(why), "{error}: {source}");
+    }
+}
+
 #[actix::test]
 async fn a_pool_does_not_start_with_an_invalid_configuration() {
     for (text, key, named) in [
