@@ -75,6 +75,7 @@ mod tests {
             (libc::ENFILE, AcceptErrorKind::Resource),
             (libc::ENOBUFS, AcceptErrorKind::Resource),
             (libc::ENOMEM, AcceptErrorKind::Resource),
+            (libc::ENOSPC, AcceptErrorKind::Resource),
             (libc::EBADF, AcceptErrorKind::Listener),
             (libc::EINVAL, AcceptErrorKind::Listener),
         ] {

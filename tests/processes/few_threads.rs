@@ -9,9 +9,10 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix_acceptor::limits::{AtLimit, Rate};
 use actix_acceptor::telemetry::CloseReason;
 use actix_acceptor::transport::{FileRange, Memory};
-use actix_acceptor::{AcceptorPool, Framing, Listener, Next, Socket, StartError};
+use actix_acceptor::{AcceptorPool, Framing, Listener, Next, Settings, Socket, StartError};
 use rustix::process::{getrlimit, setrlimit, Resource, Rlimit};
 use support::{connect, eventually, in_time, protocol_default, Call, Callbacks, Echo, Folder, Peer, Probe};
 
@@ -181,5 +182,37 @@ fn a_name_without_a_thread_to_resolve_it_is_an_error() {
         peer.echo("after").await;
         in_time(pool.set_listeners(vec![Listener::tcp("localhost:0")])).await.unwrap();
         in_time(pool.stop(Duration::ZERO)).await;
+    });
+}
+
+#[test]
+fn the_greatest_settings_allocate_nothing_ahead() {
+    in_own_process("few_threads::the_greatest_settings_allocate_nothing_ahead", async {
+        let mut settings = Settings::default();
+        let all = usize::MAX;
+        (settings.max_connections, settings.max_restarts, settings.max_handshakes) = (all, all, all);
+        (settings.high_watermark, settings.low_watermark, settings.max_per_peer) = (all, all, Some(all));
+        (settings.mailbox_capacity, settings.acceptors) = (u32::MAX as usize, Some(2));
+        let rate = Rate::new(u32::MAX, Duration::MAX);
+        (settings.peer_rate, settings.accept_rate) = (Some(rate), Some(rate));
+        let long = Some(Duration::MAX);
+        (settings.idle_timeout, settings.packet_timeout, settings.send_timeout) = (long, long, long);
+        (settings.max_age, settings.max_age_jitter, settings.handshake_timeout) = (long, Duration::MAX, long);
+        (settings.grace, settings.restart_window, settings.watchdog) = (long, Duration::MAX, long);
+        settings.at_limit = AtLimit::Hold(Duration::MAX);
+        // The greatest memory that a few threads and their small allocations need.
+        let _limit = allow_threads(50);
+        let builder = AcceptorPool::with_protocol(|_| Echo).framing(Framing::len8().with_max_frame(all));
+        let listener = Listener::tcp("127.0.0.1:0").max_connections(all).backlog(i32::MAX as u32);
+        let builder = builder.settings(settings).start_timeout(Duration::MAX).listener(listener);
+        let pool = in_time(builder.start()).await.unwrap();
+        let (mut peer, mut announces) = (connect(&pool).await, connect(&pool).await);
+        peer.echo(b"\0\0\0\0\0\0\0\x05hello").await;
+        announces.send([0xFF; 1_000]).await;
+        eventually(|| pool.info().bytes_in >= 1_013).await;
+        peer.echo(b"\0\0\0\0\0\0\0\x05hello").await;
+        drop((peer, announces));
+        eventually(|| pool.connections() == 0).await;
+        in_time(pool.stop(Duration::MAX)).await;
     });
 }

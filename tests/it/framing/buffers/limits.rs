@@ -66,6 +66,16 @@ fn an_announced_megabyte_reserves_64_kib_at_first() {
 }
 
 #[test]
+fn no_announced_length_allocates_more_than_a_step() {
+    for (framing, width) in [(Framing::len1(), 1), (Framing::len2(), 2), (Framing::len4(), 4), (Framing::len8(), 8)] {
+        let mut framing = framing.with_max_frame(usize::MAX);
+        let mut src = BytesMut::from(&[0xFF; 8][..width]);
+        assert!(framing.decode(&mut src).map_or(true, |packet| packet.is_none()));
+        assert!(src.capacity() < 66 << 10, "{width}: {}", src.capacity());
+    }
+}
+
+#[test]
 fn a_partial_packet_reserves_space_for_its_rest() {
     let mut framing = Framing::len2();
     let mut src = BytesMut::from(&[0x10, 0][..]);
