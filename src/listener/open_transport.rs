@@ -32,6 +32,16 @@ impl OpenTransport {
         OpenTransport::Other(Guarded::new(Box::new(transport.expect("taken only if it is a socket"))))
     }
 
+    /// Whether it can be closed and opened again: its `suspend` does not fail then.
+    pub(crate) fn can_close(&self) -> bool {
+        match self {
+            OpenTransport::Tcp(tcp) => !tcp.is_inherited(),
+            #[cfg(unix)]
+            OpenTransport::Unix(unix) => !unix.is_inherited(),
+            OpenTransport::Other(_) => false,
+        }
+    }
+
     /// Whether the system chose the port.
     pub(super) fn has_system_port(&self) -> bool {
         matches!(self, OpenTransport::Tcp(tcp) if tcp.has_system_port())

@@ -77,6 +77,10 @@ impl Tcp {
         Tcp { has_system_port: true, ..self }
     }
 
+    pub(super) fn is_inherited(&self) -> bool {
+        self.is_inherited
+    }
+
     pub(super) fn has_system_port(&self) -> bool {
         self.has_system_port
     }

@@ -120,6 +120,10 @@ impl Unix {
         Ok(Unix { socket, location, options: Arc::new(ArcSwap::from_pointee(options)) })
     }
 
+    pub(super) fn is_inherited(&self) -> bool {
+        matches!(self.location, Location::Inherited(_))
+    }
+
     pub(super) fn options(&self) -> Arc<SocketOptions> {
         self.options.load_full()
     }
@@ -150,8 +154,7 @@ impl Unix {
                     file.set_owner(options.owner).map_err(rejected("owner"))?;
                 }
             }
-            let is_inherited = matches!(self.location, Location::Inherited(_));
-            options.change_listening(before, SockRef::from(&open.socket), is_inherited)?;
+            options.change_listening(before, SockRef::from(&open.socket), self.is_inherited())?;
         }
         self.options.store(Arc::new(options.clone()));
         Ok(())
@@ -202,7 +205,7 @@ impl Transport for Unix {
     }
 
     fn suspend(&self) -> io::Result<()> {
-        if matches!(self.location, Location::Inherited(_)) {
+        if self.is_inherited() {
             return Err(cannot_reopen());
         }
         self.socket.lock().take();

@@ -130,12 +130,16 @@ pub(super) async fn close_all(
     // After the timeout a socket closes with the last acceptor's handle to it.
     let released = join_all(listeners.iter().map(|listener| listener.no_handles()));
     let _ = tokio::time::timeout(RELEASE_TIMEOUT, released).await;
-    for (index, listener) in listeners.iter().enumerate() {
+    // First those that may refuse: to open a port again, a descriptor may be missing, or the address may be taken.
+    let (closable, others): (Vec<_>, Vec<_>) = listeners.iter().partition(|listener| listener.transport.can_close());
+    let mut closed = Vec::with_capacity(listeners.len());
+    for listener in others.into_iter().chain(closable) {
         if let Err(source) = listener.suspend() {
-            let _ = open_all(&listeners[..index]);
+            let _ = open_all(&closed);
             listeners.iter().for_each(|listener| listener.set_mode(before));
             return Err(listener_error(listener, source));
         }
+        closed.push(listener.clone());
     }
     Ok(())
 }

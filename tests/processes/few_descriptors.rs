@@ -62,6 +62,27 @@ fn a_resume_without_descriptors_waits_for_them() {
 }
 
 #[test]
+fn a_refused_suspension_without_descriptors_closes_no_port() {
+    in_own_process("few_descriptors::a_refused_suspension_without_descriptors_closes_no_port", async {
+        // One that can be closed, before one that cannot.
+        let inherited = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let builder = AcceptorPool::with_protocol(|_| Echo).acceptors(2).listener(Listener::tcp("127.0.0.1:0"));
+        let pool = builder.listener(Listener::from_socket(inherited)).start().await.unwrap();
+        // Only those that are open all the time. Below 4, the system reports an invalid argument.
+        let limit = allow_below(4);
+        pool.suspend(SuspendMode::Close).await.unwrap_err();
+        is_alive(&pool).await;
+        allow_all(limit);
+        for address in pool.local_addrs() {
+            let mut peer = Peer(in_time(TcpStream::connect(address.socket().unwrap())).await.unwrap());
+            peer.echo("hello").await;
+        }
+        assert_eq!(restarts(&pool), 0);
+        in_time(pool.stop(Duration::ZERO)).await;
+    });
+}
+
+#[test]
 fn an_arbiter_that_cannot_start_is_tried_again() {
     in_own_process("few_descriptors::an_arbiter_that_cannot_start_is_tried_again", async {
         let pool = AcceptorPool::with_protocol(|_| Echo).acceptors(2).bind("127.0.0.1:0").await.unwrap();
