@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use actix_acceptor::error::{PoolEnded, SettingsError, StartError, SuspendError};
-use actix_acceptor::{AcceptorPool, Framing, Listener, SendError, Settings, SettingsPatch, Socket, SuspendMode};
+use actix_acceptor::{
+    AcceptorPool, Framing, Listener, PoolError, SendError, Settings, SettingsPatch, Socket, SuspendMode,
+};
+use support::acceptors::{block, run_local_tasks};
 use support::*;
 
 #[actix::test]
@@ -30,6 +33,33 @@ async fn changing_an_ended_pool_is_an_error() {
     let pool = AcceptorPool::with_fn(|_: Socket| async {}).bind("127.0.0.1:0").await.unwrap();
     in_time(pool.stop(Duration::ZERO)).await;
     assert_eq!(pool.set_fn(|_: Socket| async {}), Err(PoolEnded));
+}
+
+#[actix::test]
+async fn a_call_in_progress_fails_when_the_pools_arbiter_stops() {
+    let (hand, handed) = tokio::sync::oneshot::channel();
+    let home = actix::Arbiter::new();
+    home.spawn(async move {
+        let pool = AcceptorPool::with_protocol(|_| Echo).acceptors(1).bind("127.0.0.1:0").await.unwrap();
+        let _ = hand.send(pool);
+    });
+    let pool = in_time(handed).await.unwrap();
+    // The suspension waits for the acceptor, everything else for the suspension.
+    let blocked = block(&pool, 1).await;
+    let suspending = pool.suspend(SuspendMode::Close);
+    let changing = pool.change(|settings| settings.grace = None);
+    let listening = pool.set_listeners(vec![Listener::tcp("127.0.0.1:0")]);
+    let stopping = async {
+        run_local_tasks().await;
+        home.stop();
+    };
+    let (suspended, changed, listens, ()) =
+        in_time(async { tokio::join!(suspending, changing, listening, stopping) }).await;
+    drop(blocked);
+    assert!(matches!(suspended, Err(SuspendError::NotRunning)), "{suspended:?}");
+    assert_eq!(changed.unwrap_err(), SettingsError::NotRunning);
+    assert!(matches!(listens, Err(StartError::ListenerClosed)), "{listens:?}");
+    assert!(matches!(in_time(pool.stopped()).await, Err(PoolError::Orphaned)));
 }
 
 #[actix::test]
