@@ -203,7 +203,7 @@ impl<P: Protocol> Conn<P> {
     /// | during the wait | what happens |
     /// |---|---|
     /// | the peer shuts down its sending side (FIN) | The wait goes on, with or without [`half_close`](crate::Builder::half_close). The answer is sent, the packets that arrived before the FIN are handled, then the connection closes as on any FIN. |
-    /// | time passes after that FIN | Once the [`idle_timeout`](crate::Builder::idle_timeout) has passed since the FIN, the connection ends with [`Closed::Idle`], without a call of [`Protocol::timeout`]. Without an idle timeout, set a limit with [`Wait::within`] or [`max_age`](crate::Builder::max_age). |
+    /// | time passes after that FIN | A wait that lasts for the [`idle_timeout`](crate::Builder::idle_timeout) after the FIN, or after its start if that is later, ends the connection with [`Closed::Idle`], without a call of [`Protocol::timeout`]. Without an idle timeout, set a limit with [`Wait::within`] or [`max_age`](crate::Builder::max_age). |
     /// | the peer resets the connection (RST) | The future is dropped and the connection ends with [`Closed::Peer`], within 0.25 s if more input is unread than is read ahead (16 KiB). |
     /// | [`Pool::kill`](crate::Pool::kill), the maximum age, or the deadline of a drain | The future is dropped and the connection ends. |
     /// | [`Pool::close`](crate::Pool::close) | The future is dropped; the queued bytes and the last reply are sent. |

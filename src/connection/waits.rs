@@ -221,7 +221,7 @@ impl<P: Protocol> Connection<P> {
     /// When a wait is given up because the peer has left, or may have: after the idle timeout, unless the wait has a
     /// limit of its own. Only meaningful during a wait.
     ///
-    /// All waits for what the peer sent before its FIN share one timeout, counted from the FIN. Later ones have their own.
+    /// Counted from the FIN, or from the start of a wait that began after it.
     pub(super) fn wait_deadline(&self) -> Option<u64> {
         let cold = self.cold.as_ref()?;
         if self.wait_options().is_some_and(|options| options.is_limited()) {
@@ -229,8 +229,7 @@ impl<P: Protocol> Connection<P> {
         }
         let since = match cold.peer_left {
             0 => cold.blind_since,
-            left if self.has(Flags::HALF_CLOSED) => left.max(cold.wait_since),
-            left => left,
+            left => left.max(cold.wait_since),
         };
         self.conn.guard.deadlines.idle_deadline_after(since)
     }

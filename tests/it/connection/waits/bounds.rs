@@ -158,6 +158,25 @@ async fn a_passive_connection_that_waits_is_bounded() {
     }
 }
 
+/// Requests that the peer sent before its FIN are answered, however many there are.
+#[test]
+fn each_wait_after_a_fin_has_its_own_time() {
+    paused(async {
+        let (builder, mut callbacks) = Probe::pool(|call, conn| match call {
+            Call::Packet(_) => conn.wait(elapse(ms(800)), |(), _, _| text("waited")),
+            call => protocol_default(call),
+        });
+        let (_pool, script_handle) = in_memory(builder.framing(Framing::lines()).idle_timeout(ms(1_000))).await;
+        let mut peer = script_handle.connect();
+        peer.send("a\nb\nc\n").await;
+        peer.finish().await;
+        let mut answers = String::new();
+        peer.0.read_to_string(&mut answers).await.unwrap();
+        assert_eq!(answers, "waited\nwaited\nwaited\n");
+        assert_eq!(callbacks.closed().await.0, CloseReason::Peer);
+    });
+}
+
 /// A connection that stays open after a FIN gives later waits their own time.
 #[test]
 fn a_wait_long_after_a_fin_has_its_own_time() {
