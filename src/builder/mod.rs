@@ -139,8 +139,9 @@ impl<S> Builder<S> {
     /// timeout.
     ///
     /// Only bytes from the peer reset the timeout, not messages from the program or bytes sent to the peer. It is paused
-    /// while the connection waits, is passive, or is above its high-water mark. It fires at most 10 % or 10 ms late,
-    /// whichever is larger, and never early.
+    /// while the connection does not read: during a handshake and a wait, while it is passive, sends a file, or is above its
+    /// high-water mark. Once the peer has shut down its sending side, it bounds a wait and a passive connection. It fires at most 10 % or
+    /// 10 ms late, whichever is larger, and never early.
     ///
     /// Default: 60 seconds.
     pub fn idle_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
@@ -173,7 +174,7 @@ impl<S> Builder<S> {
     }
 
     /// How long a connection may live. After that its queued bytes are sent, for at most half a second, and it ends with
-    /// [`Closed::MaxAge`](crate::Closed::MaxAge). A wait in progress is completed first. A connection that is closing already
+    /// [`Closed::MaxAge`](crate::Closed::MaxAge). A wait or a handshake in progress is cancelled. A connection that is closing already
     /// has the same half second, and keeps its reason if everything was sent. `None` or zero sets no limit.
     ///
     /// Default: `None`.
@@ -203,8 +204,8 @@ impl<S> Builder<S> {
     /// Whether a connection stays open when its peer has shut down its sending side.
     ///
     /// With `false`, packets sent before are delivered, queued bytes are sent, then the connection ends with
-    /// [`Closed::Peer`](crate::Closed::Peer). A wait for the last packet received is dropped: see
-    /// [`Conn::wait`](crate::Conn::wait). Use `true` if clients pipe requests in and answers take time.
+    /// [`Closed::Peer`](crate::Closed::Peer). A wait is completed before: see
+    /// [`Conn::wait`](crate::Conn::wait).
     ///
     /// Default: `false`.
     pub fn half_close(mut self, half_close: bool) -> Self {

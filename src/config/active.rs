@@ -14,6 +14,11 @@ pub enum Active {
     ///
     /// Setting it again adds to the number that is left. With 0, `passive` is called at once.
     Count(u32),
-    /// No packets. The socket is not read, so a FIN of the peer is not detected. A reset is.
+    /// No packets. The socket is not read.
+    ///
+    /// A reset of the peer ends the connection, within 0.25 s. After a FIN the idle timeout, which stands still in this mode
+    /// otherwise, runs again: [`Protocol::timeout`](crate::Protocol::timeout) is called, and what the peer sent before may still be
+    /// read. A stream that is neither TCP, a Unix socket, nor TLS over one of them may not tell a FIN
+    /// ([`Io::is_read_closed`](crate::transport::Io::is_read_closed)): there, set a [`max_age`](crate::Builder::max_age).
     Passive,
 }

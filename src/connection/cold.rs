@@ -24,6 +24,8 @@ pub(super) struct ColdState<P: Protocol> {
     pub(super) peer_left: u64,
     /// Since when the stream cannot tell, during a wait, whether the peer has left.
     pub(super) blind_since: u64,
+    /// Since when the peer of a passive connection is known to have left.
+    pub(super) passive_since: u64,
     /// Reading ahead found the end of a TLS stream without `close_notify`.
     pub(super) truncated: bool,
     /// Limits a wait of `init`.
@@ -50,6 +52,7 @@ impl<P: Protocol> Connection<P> {
                 wait_since: 0,
                 peer_left: 0,
                 blind_since: 0,
+                passive_since: 0,
                 truncated: false,
                 init_limit: None,
                 why: None,

@@ -26,6 +26,7 @@ mod factory;
 mod handshake;
 mod messages;
 mod next;
+mod passive;
 mod phase;
 mod protocol;
 mod read;

@@ -140,7 +140,8 @@ impl<P: Protocol> Connection<P> {
             return self.lose_peer(Closed::from_io(error));
         }
         match self.conn.guard.deadlines.expired(last_read, now) {
-            None => {}
+            None if waiting => {}
+            None => self.watch_passive(now),
             Some(Expired::Age) => self.close(Closed::MaxAge),
             Some(Expired::Send) => self.end(Closed::SendTimeout),
             Some(Expired::Idle) => {
@@ -249,7 +250,7 @@ impl<P: Protocol> Connection<P> {
         let now = self.conn.guard.now();
         let waiting = self.is_waiting() || context_waits;
         let probe = self.cannot_detect_close(waiting).then_some(now + PROBE_INTERVAL);
-        let wait = self.wait_deadline().filter(|_| waiting);
+        let wait = if waiting { self.wait_deadline() } else { self.passive_deadline() };
         let cold = self.cold.as_ref();
         let closing = cold.and_then(|cold| cold.closing_deadline());
         let next = self.conn.guard.deadlines.next(last_read);

@@ -246,7 +246,6 @@ impl<P: Protocol> Connection<P> {
 
     /// Whether reads cannot detect that the peer is gone, so that the socket must be probed.
     pub(super) fn cannot_detect_close(&mut self, waiting: bool) -> bool {
-        let is_passive = matches!(self.conn.active, Active::Passive);
-        !self.conn.is_closing() && (is_passive || self.has(Flags::EOF) || waiting && !self.reads_ahead())
+        !self.conn.is_closing() && (self.is_passive() || self.has(Flags::EOF) || waiting && !self.reads_ahead())
     }
 }

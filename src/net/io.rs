@@ -90,7 +90,8 @@ pub trait Io: AsyncRead + AsyncWrite + Unpin + 'static {
     /// Whether the peer has shut down its sending side, found out without reading. `None` if the stream cannot tell.
     ///
     /// It is asked while a connection waits ([`Conn::wait`](crate::Conn::wait)) and has read ahead as far as it may, so
-    /// that a FIN behind unread bytes bounds the wait. With `None`, such a wait is bounded as if the peer had left.
+    /// that a FIN behind unread bytes bounds the wait. With `None`, such a wait is bounded as if the peer had left. It is asked as well
+    /// while a connection is [passive](crate::Active::Passive), which with `None` is not bounded by a FIN.
     ///
     /// Default: `None`.
     fn is_read_closed(&self) -> Option<bool> {

@@ -233,6 +233,12 @@ impl Deadlines {
         deadline(since, self.idle_limit_now())
     }
 
+    /// As [`idle_deadline_after`](Self::idle_deadline_after), counted from the begin of the pause if that is later.
+    pub(crate) fn idle_deadline_of_pause(&self, since: u64) -> Option<u64> {
+        let since = if since == 0 { 0 } else { since.max(self.paused_since.get()) };
+        self.idle_deadline_after(since)
+    }
+
     fn send_deadline(&self) -> Option<u64> {
         deadline(self.stalled_since.get(), self.send)
     }

@@ -1,11 +1,12 @@
 //! How packets are taken from the socket: the modes of Erlang's `inet`.
 
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::time::Duration;
 
 use actix_acceptor::{
     messages::{Info, SetActive},
     telemetry::CloseReason,
-    Active, Conn, Connection, Framing, Next, Pool,
+    Active, Conn, Connection, Framing, Next, Pool, Timeout,
 };
 use support::*;
 
@@ -14,8 +15,16 @@ async fn begin(
     active: Active,
     act: impl Fn(&Call, &mut Conn<Probe>) -> Next<Probe> + Send + Sync + 'static,
 ) -> (Pool<Connection<Probe>>, Callbacks, Peer) {
+    begin_with(active, act, None).await
+}
+
+async fn begin_with(
+    active: Active,
+    act: impl Fn(&Call, &mut Conn<Probe>) -> Next<Probe> + Send + Sync + 'static,
+    idle: Option<Duration>,
+) -> (Pool<Connection<Probe>>, Callbacks, Peer) {
     let (builder, mut callbacks) = Probe::pool(act);
-    let builder = builder.framing(Framing::lines()).active(active).acceptors(1);
+    let builder = builder.framing(Framing::lines()).active(active).acceptors(1).idle_timeout(idle);
     let pool = builder.bind("127.0.0.1:0").await.unwrap();
     let mut peer = connect(&pool).await;
     callbacks.until(&Call::Ack).await;
@@ -151,4 +160,36 @@ async fn a_count_of_zero_in_passive_delivers_nothing() {
     takes(&pool, &mut callbacks, &PACKETS[..1], true).await;
     set(&pool, Active::Always).await;
     takes(&pool, &mut callbacks, &PACKETS[1..], false).await;
+}
+
+#[actix::test]
+async fn a_passive_connection_does_not_outlive_its_peer() {
+    let asked = AtomicU32::new(0);
+    let (pool, mut callbacks, mut peer) = begin_with(
+        Active::Passive,
+        move |call, conn| match call {
+            // Each time the whole idle timeout; then what the peer has sent before it left.
+            Call::Timeout(_) if asked.fetch_add(1, Relaxed) == 0 => Next::Continue,
+            Call::Timeout(_) => {
+                conn.set_active(Active::Once);
+                Next::Continue
+            }
+            Call::Packet(_) => Next::Stop,
+            call => protocol_default(call),
+        },
+        Some(ms(300)),
+    )
+    .await;
+    tokio::time::sleep(ms(700)).await;
+    assert_eq!(callbacks.so_far(), []);
+    let left = tokio::time::Instant::now();
+    peer.finish().await;
+    for rounds in [1, 2] {
+        let (call, at) = callbacks.next_at().await;
+        assert_eq!(call, Call::Timeout(Timeout::Idle));
+        assert!(at - left >= rounds * ms(300), "{rounds}: {:?}", at - left);
+    }
+    assert_eq!(callbacks.next().await, Call::packet("0"));
+    assert!(matches!(callbacks.next().await, Call::Closed(CloseReason::Local, _)));
+    in_time(pool.stop(None)).await;
 }
