@@ -25,10 +25,12 @@ impl Socket {
         }
     }
 
-    /// Runs a handshake. A failure is recorded as the close reason. Returns `None` if the pool ended the connection first.
+    /// Runs a handshake. A failure is recorded as the close reason. Returns `None` if the pool or the maximum age
+    /// ended the connection first.
     async fn run_handshake(&mut self, chain: HandshakeChain) -> Option<Result<(), HandshakeFailure>> {
         let steps = chain.begin(self.io.take(), self.shared.state().clone(), Duration::ZERO);
-        let outcome = match select(steps, pin!(self.shared.closed_by_pool())).await {
+        let shared = self.shared.clone();
+        let outcome = match select(steps, pin!(shared.ended())).await {
             Either::Left((outcome, _)) => outcome,
             Either::Right(_) => return None,
         };

@@ -74,6 +74,16 @@ impl SocketState {
         self.wakers.wait_for(self.state().clone(), Signals::CLOSE)
     }
 
+    /// Resolves when the pool or the maximum age ends the connection.
+    pub(super) async fn ended(&self) {
+        loop {
+            self.wakers.wait_for(self.state().clone(), Signals::CLOSE | Signals::DEADLINE).await;
+            if self.handle_signals().is_err() {
+                return;
+            }
+        }
+    }
+
     /// Sets the close reason. The first call wins. If the pool ended the connection, its reason takes precedence.
     pub(crate) fn set_close_reason(&self, reason: CloseReason, detail: Option<String>) {
         let is_consequence =
