@@ -5,3 +5,4 @@ mod clock;
 mod hour;
 mod idle;
 mod packet;
+mod states;
