@@ -174,7 +174,8 @@ impl<S> Builder<S> {
     }
 
     /// How long a connection may live. After that its queued bytes are sent, for at most half a second, and it ends with
-    /// [`Closed::MaxAge`](crate::Closed::MaxAge). A wait or a handshake in progress is cancelled. A connection that is closing already
+    /// [`Closed::MaxAge`](crate::Closed::MaxAge). A wait or a handshake in progress is cancelled, and the answer of the wait
+    /// is not sent. A connection that is closing already
     /// has the same half second, and keeps its reason if everything was sent. `None` or zero sets no limit.
     ///
     /// Default: `None`.
@@ -203,9 +204,12 @@ impl<S> Builder<S> {
 
     /// Whether a connection stays open when its peer has shut down its sending side.
     ///
-    /// With `false`, packets sent before are delivered, queued bytes are sent, then the connection ends with
-    /// [`Closed::Peer`](crate::Closed::Peer). A wait is completed before: see
-    /// [`Conn::wait`](crate::Conn::wait).
+    /// With `false`, packets that were received before are delivered, waits are completed and their answers sent
+    /// (see [`Conn::wait`](crate::Conn::wait)), then the connection ends with [`Closed::Peer`](crate::Closed::Peer).
+    /// Futures of [`Conn::spawn`](crate::Conn::spawn) are dropped.
+    ///
+    /// With `true`, [`Protocol::half_closed`](crate::Protocol::half_closed) is called and the connection stays open. It
+    /// can still send, so stop it when the last answer is queued; otherwise the idle timeout ends it.
     ///
     /// Default: `false`.
     pub fn half_close(mut self, half_close: bool) -> Self {

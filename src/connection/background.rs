@@ -64,8 +64,10 @@ impl<P: Protocol> Conn<P> {
     /// future is also polled during a wait, but `then` runs as a message does: not during a wait without
     /// [`with_messages`](crate::Wait::with_messages), not above the high-water mark, and not before the connection is ready.
     ///
-    /// When the connection closes, for example because the peer has left, the futures are dropped and `then` is not
-    /// called. A connection that is closing drops the future at once.
+    /// When the connection closes, the futures are dropped and `then` is not called. A connection that is closing drops
+    /// the future at once. Without [`half_close`](crate::Builder::half_close) a FIN closes the connection, so a client
+    /// that sends a request and closes its sending side gets no answer from here: use [`wait`](Conn::wait) for answers
+    /// that such clients need.
     ///
     /// There is no limit on the number of futures. If a peer can cause them, limit it with [`spawned`](Conn::spawned).
     ///

@@ -123,7 +123,7 @@ impl<P: Protocol> Connection<P> {
             Closed::Refused(reason) => self.conn.guard.refuse(*reason),
             why => {
                 // Formatting a user-defined error may panic.
-                let detail = catch_panic(|| why.detail()).unwrap_or_else(Some);
+                let detail = catch_panic(|| why.detail()).unwrap_or_else(Some).or_else(|| self.lost_bytes());
                 self.conn.guard.set_close_reason(why.reason(), detail);
             }
         }
@@ -131,6 +131,12 @@ impl<P: Protocol> Connection<P> {
             let state = self.conn.guard.state();
             error!(id = %state.id(), peer = %state.peer(), panic, "the `closed` callback panicked");
         }
+    }
+
+    /// What to log about bytes that are still queued when the connection ends.
+    fn lost_bytes(&self) -> Option<String> {
+        let unsent = self.conn.unsent();
+        (unsent > 0).then(|| format!("{unsent} bytes were not sent"))
     }
 
     /// Whether the connection has ended. A closing connection ends once its bytes are sent and the peer has stopped

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use actix_acceptor::transport::Tcp;
 use actix_acceptor::{info::PoolInfo, telemetry::CloseReason, AcceptorPool, Connection, Framing, Pool, Socket};
+use actix_acceptor::{Conn, Next, Protocol};
+use bytes::Bytes;
 use futures::future::join_all;
 use support::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -205,6 +207,35 @@ async fn each_socket_ending_logs_one_line() {
     assert_eq!((endings[0].level, endings[0].message()), (tracing::Level::WARN, "connection closed"));
     assert!(endings[0].is("detail", "as asked"), "{endings:?}");
     assert!(lines.iter().all(|line| !format!("{line:?}").contains(SECRET)));
+    in_time(pool.stop(None)).await;
+}
+
+#[actix::test]
+async fn the_log_line_has_the_number_of_lost_bytes() {
+    const LENGTH: usize = 16 << 20;
+    struct Greets;
+    impl Protocol for Greets {
+        type Codec = Framing;
+        type Reply = Bytes;
+        type User = ();
+        fn ack(&mut self, _: &mut Conn<Self>) -> Next<Self> {
+            Next::Send(vec![0; LENGTH].into())
+        }
+        fn packet(&mut self, _: Bytes, _: &mut Conn<Self>) -> Next<Self> {
+            Next::Continue
+        }
+    }
+    logs::listen();
+    let builder = AcceptorPool::with_protocol(|_| Greets).framing(Framing::raw()).name("a slow reader");
+    let pool = builder.bind("127.0.0.1:0").await.unwrap();
+    let peer = connect(&pool).await;
+    eventually(|| pool.list().iter().any(|connection| connection.bytes_out > 0)).await;
+    assert!(pool.kill(pool.list()[0].id));
+    eventually(|| pool.info().closed.get(CloseReason::Killed) == 1).await;
+    let lines = logs::lines(|line| line.is("listener", "a slow reader") && line.is("reason", "killed"));
+    let lost = LENGTH - usize::try_from(pool.info().bytes_out).unwrap();
+    assert!(lines[0].is("detail", &format!("{lost} bytes were not sent")), "{lost}: {lines:?}");
+    drop(peer);
     in_time(pool.stop(None)).await;
 }
 
