@@ -17,7 +17,7 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// The pool has ended or is draining, also if that was before it had started.
+    /// The pool has ended or is draining, or ended before it had started.
     #[error("the pool is not running")]
     ListenerClosed,
     /// The address was not resolved in time.
@@ -75,8 +75,8 @@ pub enum StartError {
         /// The requested name.
         name: String,
     },
-    /// tokio's clock is paused on this thread, but the acceptors would run on arbiters of their own, whose clocks are not.
-    /// Run them on this thread with [`on_current_arbiter`](crate::Builder::on_current_arbiter).
+    /// tokio's clock is paused on this thread, but the acceptors would run on arbiters of their own, whose clocks are not
+    /// paused. Run them on this thread with [`on_current_arbiter`](crate::Builder::on_current_arbiter).
     #[error(
         "tokio's clock is paused on this thread, but not on the acceptors' own arbiters: call `on_current_arbiter`, or do \
          not pause the clock"
@@ -140,7 +140,7 @@ pub enum SettingsError {
     NotRunning,
 }
 
-/// A configuration, or a file with one, that is invalid. Displayed as `FILE: KEY: WHY`.
+/// Why a configuration, or the file it was read from, is invalid. Displayed as `FILE: KEY: WHY`.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct ConfigError {
@@ -156,7 +156,7 @@ pub struct ConfigError {
 #[derive(Debug)]
 enum Cause {
     None,
-    /// `why` displays it, so its source is the source.
+    /// `why` displays this error, so `source()` continues with its source.
     Displayed(BoxError),
     #[cfg(feature = "config")]
     Source(io::Error),
@@ -267,7 +267,7 @@ impl From<SuspendError> for StartError {
 #[error("the pool has ended")]
 pub struct PoolEnded;
 
-/// The number of connections did not reach the expected value in time, or before the pool ended.
+/// The number of connections did not satisfy the condition in time, or before the pool ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{} waiting for the number of connections: there are {connections}",
@@ -295,8 +295,8 @@ pub enum PoolError {
         /// How the last acceptor ended.
         last: Exit,
     },
-    /// No new arbiter could be started for an acceptor. A lack of descriptors, threads or memory is no such error: the pool
-    /// tries again after a pause.
+    /// No new arbiter could be started for an acceptor. If descriptors, threads or memory are exhausted, the pool does not
+    /// end but tries again after a pause.
     #[error("cannot start an arbiter for acceptor {acceptor}")]
     NoArbiter {
         /// The index of the acceptor.
@@ -326,7 +326,7 @@ pub enum Exit {
 
 /// An error's message followed by those of its sources, separated by colons: for logs.
 ///
-/// The error may be the user's: if its `Display` or `source` panics, the text is the panic's message.
+/// The error may be user-defined: if its `Display` or `source` panics, the text is the panic's message.
 pub(crate) fn with_sources(error: &(dyn std::error::Error + 'static)) -> String {
     catch_panic(|| {
         let mut text = error.to_string();

@@ -1,5 +1,5 @@
-//! TCP and TLS servers for [actix](https://docs.rs/actix): a supervised pool of acceptors, in which each accepted socket becomes
-//! an actor. The design follows the acceptor pools of Erlang, Elixir and Gleam: ranch, reagent, condor and glisten.
+//! TCP and TLS servers for [actix](https://docs.rs/actix): a supervised pool of acceptors, in which each accepted socket
+//! becomes an actor. The design follows the acceptor pools of Erlang, Elixir and Gleam: ranch, reagent, condor and glisten.
 //!
 //! ```text
 //! AcceptorPool              actor on the caller's arbiter: supervisor, owns the listening sockets
@@ -54,8 +54,8 @@
 //! | [`AcceptorPool::with_fn`] | an `async fn(Socket)` | reagent's `handle` |
 //! | [`AcceptorPool::with_actor`] | an actor that owns the [`Socket`] | reagent's `start` |
 //!
-//! Connections of all four kinds are counted, listed, limited and drained alike, and a panic in one connection ends only that connection. The
-//! first two add framing, back-pressure, timeouts and an address that takes messages.
+//! Connections of all four kinds are counted, listed, limited and drained alike, and a panic in one connection ends only that
+//! connection. The first two add framing, back-pressure, packet timeouts and an address that receives messages.
 //!
 //! # The life of a connection
 //!
@@ -92,8 +92,8 @@
 //! # Logs
 //!
 //! The crate logs with [`tracing`](https://docs.rs/tracing): install a subscriber to see them. Start, drain and refusals are
-//! logged at info, lowered limits and restarts at warn, most ends of connections at debug. Logs contain addresses and reasons,
-//! never transferred data.
+//! logged at info, lowered limits and restarts at warn, most ends of connections at debug. Logs contain addresses and
+//! reasons, never transferred data.
 //!
 //! # Features
 //!

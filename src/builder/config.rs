@@ -1,4 +1,4 @@
-//! The start of a pool with a [`PoolConfig`].
+//! [`Builder::config`]: a pool that starts with a [`PoolConfig`].
 
 use super::Builder;
 use crate::error::ConfigError;
@@ -6,11 +6,11 @@ use crate::handlers::Service;
 use crate::pool_config::{PoolConfig, NO_FRAMING};
 
 impl<S: Service> Builder<S> {
-    /// Starts the pool with a configuration. What it leaves out stays as it is; its listeners replace those that were added
+    /// Applies a configuration. What it leaves out stays as set in the builder; its listeners replace those that were added
     /// before.
     ///
-    /// Reads the certificates of the listeners, which may block for some milliseconds. Errors are returned by
-    /// [`start`](Builder::start): [`StartError::Config`](crate::StartError::Config) names the file and the key.
+    /// This reads the certificates of the listeners, which may block for some milliseconds. [`start`](Builder::start) returns
+    /// the errors: [`StartError::Config`](crate::StartError::Config) names the file and the key.
     ///
     /// ```
     /// # #[cfg(feature = "config")]

@@ -80,9 +80,9 @@ impl<S> Builder<S> {
     /// Runs all acceptors and connections on the caller's arbiter, for tests and small programs. There is one acceptor,
     /// unless [`acceptors`](Builder::acceptors) is set.
     ///
-    /// While tokio's clock is paused, this is the default for a pool without sockets, as with
-    /// [`transport::Memory`](crate::transport::Memory): another arbiter has another clock, which runs on. A pool with sockets does
-    /// not start without it then ([`StartError::PausedClock`](crate::StartError::PausedClock)).
+    /// A paused tokio clock is that of one thread only, so while it is paused, acceptors must run there. A pool without
+    /// sockets, as with [`transport::Memory`](crate::transport::Memory), then does so by default; a pool with sockets fails
+    /// to start with [`StartError::PausedClock`](crate::StartError::PausedClock) unless this method was called.
     pub fn on_current_arbiter(mut self) -> Self {
         self.placement = Placement::Current;
         self
@@ -99,7 +99,7 @@ impl<S> Builder<S> {
 
     /// The grace period of connections when the pool ends by itself, because its restart budget is spent or its own arbiter
     /// stopped. `None` sets no limit; zero ends connections at once. [`stop`](crate::Pool::stop) and
-    /// [`drain`](crate::Pool::drain) do not use it: they get their own.
+    /// [`drain`](crate::Pool::drain) have their own, except with [`Drain::configured`](crate::Drain::configured).
     ///
     /// Default: 5 seconds.
     pub fn grace(mut self, grace: impl Into<Option<Duration>>) -> Self {
@@ -125,9 +125,9 @@ impl<S> Builder<S> {
         self
     }
 
-    /// How many handshakes may run at the same time, over the pool. Others wait for a permit; the wait counts towards their
-    /// timeout. TLS and the PROXY protocol begin with the first byte of the peer: one that sends nothing takes up no permit.
-    /// Listeners without a handshake are not affected. At least 1.
+    /// How many handshakes may run at the same time, over the pool. Others wait for a permit, and the wait counts towards
+    /// their timeout. TLS and the PROXY protocol take a permit when the first byte of the peer has arrived, so peers that
+    /// send nothing hold none. Listeners without a handshake are not affected. At least 1.
     ///
     /// Default: 1,024.
     pub fn max_handshakes(mut self, handshakes: usize) -> Self {
@@ -139,9 +139,11 @@ impl<S> Builder<S> {
     /// timeout.
     ///
     /// Only bytes from the peer reset the timeout, not messages from the program or bytes sent to the peer. It is paused
-    /// while the connection does not read: during a handshake and a wait, while it is passive, sends a file, or is above its
-    /// high-water mark. Once the peer has shut down its sending side, it bounds a wait and a passive connection. It fires at most 10 % or
-    /// 10 ms late, whichever is larger, and never early.
+    /// while the connection does not read: during a handshake or a wait, and while it is passive, sends a file, or is above
+    /// its high-water mark. It fires at most 10 % or 10 ms late, whichever is larger, and never early.
+    ///
+    /// Once the peer has shut down its sending side, the timeout also bounds a wait (see [`Conn::wait`](crate::Conn::wait))
+    /// and a passive connection (see [`Active::Passive`]).
     ///
     /// Default: 60 seconds.
     pub fn idle_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
@@ -154,8 +156,8 @@ impl<S> Builder<S> {
     ///
     /// See [`Timeout::Packet`](crate::Timeout::Packet). A packet starts when its codec has bytes and returns `Ok(None)`,
     /// whether it leaves them in the buffer or takes them out (as tokio-util's `LengthDelimitedCodec` does with a prefix). It
-    /// ends when the codec returns a packet. A codec that skips bytes between packets, such as keep-alives, should therefore
-    /// return a packet for them.
+    /// ends when the codec returns a packet. A codec that skips bytes between packets, such as keep-alive messages, should
+    /// therefore return a packet for them.
     ///
     /// Default: 10 seconds.
     pub fn packet_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
@@ -175,8 +177,8 @@ impl<S> Builder<S> {
 
     /// How long a connection may live. After that its queued bytes are sent, for at most half a second, and it ends with
     /// [`Closed::MaxAge`](crate::Closed::MaxAge). A wait or a handshake in progress is cancelled, and the answer of the wait
-    /// is not sent. A connection that is closing already
-    /// has the same half second, and keeps its reason if everything was sent. `None` or zero sets no limit.
+    /// is not sent. A connection that is already closing has the same half second, and keeps its reason if everything was
+    /// sent. `None` or zero sets no limit.
     ///
     /// Default: `None`.
     pub fn max_age(mut self, limit: impl Into<Option<Duration>>) -> Self {
@@ -204,12 +206,13 @@ impl<S> Builder<S> {
 
     /// Whether a connection stays open when its peer has shut down its sending side.
     ///
-    /// With `false`, packets that were received before are delivered, waits are completed and their answers sent
-    /// (see [`Conn::wait`](crate::Conn::wait)), then the connection ends with [`Closed::Peer`](crate::Closed::Peer).
-    /// Futures of [`Conn::spawn`](crate::Conn::spawn) are dropped.
+    /// With `false`, packets that were received before are delivered, waits are completed and their answers sent (see
+    /// [`Conn::wait`](crate::Conn::wait)), then the connection ends with [`Closed::Peer`](crate::Closed::Peer). Futures of
+    /// [`Conn::spawn`](crate::Conn::spawn) are dropped.
     ///
-    /// With `true`, [`Protocol::half_closed`](crate::Protocol::half_closed) is called and the connection stays open. It
-    /// can still send, so stop it when the last answer is queued; otherwise the idle timeout ends it.
+    /// With `true`, [`Protocol::half_closed`](crate::Protocol::half_closed) is called and the connection stays open. It can
+    /// still send. Return [`Next::Stop`](crate::Next::Stop) once the last answer is queued; otherwise the idle timeout ends
+    /// the connection.
     ///
     /// Default: `false`.
     pub fn half_close(mut self, half_close: bool) -> Self {
@@ -225,13 +228,13 @@ impl<S> Builder<S> {
         self
     }
 
-    /// How many bytes of an incomplete packet a connection buffers for a codec of tokio-util or of your own. A codec that
-    /// completes no packet with more bytes than that ends its connection with [`Closed::TooLong`](crate::Closed::TooLong). At
-    /// least 1.
+    /// How many bytes of an incomplete packet a connection buffers for a codec other than [`Framing`](crate::Framing). If the
+    /// codec leaves more bytes than that without returning a packet, the connection ends with
+    /// [`Closed::TooLong`](crate::Closed::TooLong). At least 1.
     ///
-    /// It bounds codecs that have no limit themselves, such as tokio-util's `LinesCodec::new()`; one that takes the bytes out of
-    /// the buffer and keeps them has to bound them itself. [`Framing`](crate::Framing) is limited by
-    /// [`max_frame`](Builder::max_frame) only.
+    /// It bounds codecs without a limit of their own, such as tokio-util's `LinesCodec::new()`. A codec that takes the bytes
+    /// out of the buffer and keeps them must bound them itself. The limit of `Framing` is
+    /// [`max_frame`](Builder::max_frame).
     ///
     /// Default: 16 MiB.
     pub fn max_read_buffer(mut self, bytes: usize) -> Self {
@@ -249,7 +252,7 @@ impl<S> Builder<S> {
     }
 
     /// How many closures of [`Conn::blocking`](crate::Conn::blocking) may run at the same time, over all connections of the
-    /// pool. Others wait in a queue, first come, first served. At least 1.
+    /// pool. Others wait in a first-in, first-out queue. At least 1.
     ///
     /// Default: 64.
     pub fn max_blocking(mut self, closures: usize) -> Self {
@@ -257,8 +260,8 @@ impl<S> Builder<S> {
         self
     }
 
-    /// Changes the settings that the patch has, for example those read from a file. The others stay as they are. Of several
-    /// calls that set the same setting, the last one counts.
+    /// Changes the settings that the patch contains, for example those read from a file. The others stay as they are. If
+    /// several calls set the same setting, the last one counts.
     ///
     /// ```
     /// # use actix_acceptor::{AcceptorPool, SettingsPatch, Socket};
@@ -277,8 +280,7 @@ impl<S> Builder<S> {
         self
     }
 
-    /// Replaces all [`Settings`]. Settings made before are discarded; [`patch`](Builder::patch) keeps those that it does not
-    /// have.
+    /// Replaces all [`Settings`], including those set before. To change only some of them, use [`patch`](Builder::patch).
     pub fn settings(mut self, settings: Settings) -> Self {
         self.settings = settings;
         self
@@ -296,9 +298,9 @@ impl<S> Builder<S> {
     ///
     /// A blocked arbiter serves no connection: run blocking work with [`Conn::blocking`](crate::Conn::blocking). The limit
     /// applies to one callback, or one poll of an async fn ([`with_fn`](crate::AcceptorPool::with_fn)); short ones do not
-    /// add up. A thread that the system does not schedule counts as blocked. A block is reported
-    /// while it lasts, at the earliest at the limit, and at most half the limit later unless the machine is too busy. At most one log line a second is written, with the
-    /// number of omitted ones in `left_out`.
+    /// add up. A thread that the system does not schedule counts as blocked. A block is reported while it lasts, at the
+    /// earliest at the limit, and at most half the limit later unless the machine is too busy. At most one log line a second
+    /// is written, with the number of omitted ones in `left_out`.
     ///
     /// An arbiter that is blocked by something else (an actor of [`with_actor`](crate::AcceptorPool::with_actor), a task
     /// spawned there, a `Drop`) is detected as well while it has connections, up to an eighth of a second later, and logged

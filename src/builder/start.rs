@@ -98,7 +98,7 @@ impl<S: Service> Builder<S> {
 }
 
 impl<S> Builder<S> {
-    /// Where the acceptors run. On a paused clock that is the current arbiter, since the clocks of others run on.
+    /// Where the acceptors run. On a paused clock that is the current arbiter, since the clocks of others are not paused.
     fn placement(&self) -> Result<Placement, StartError> {
         if self.placement == Placement::Current || !is_clock_paused() {
             return Ok(self.placement);
@@ -126,8 +126,8 @@ impl<S> Builder<S> {
     }
 }
 
-/// Whether tokio's clock is paused on this thread. Beyond doubt, unlike [`is_paused`]: a running clock moves while the thread
-/// sleeps.
+/// Whether tokio's clock is paused on this thread. Unlike [`is_paused`] it cannot be wrong: a running clock moves while the
+/// thread sleeps.
 fn is_clock_paused() -> bool {
     let before = Instant::now();
     is_paused() && {

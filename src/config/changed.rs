@@ -1,14 +1,14 @@
-//! [`Changed`], the settings that a change has given another value.
+//! [`Changed`], the settings whose value has changed.
 
 use std::fmt;
 
 use super::value::{Shown, Value};
 use super::Settings;
 
-/// The settings that a change has given another value, with the old and the new one. Empty if nothing changed.
+/// The settings whose value has changed, with the old and the new value. Empty if nothing changed.
 ///
-/// Displayed as `max_connections: 16384 -> 100, idle_timeout: 60s -> never`. With feature `serde` it is written as a map from
-/// the name of a setting to its values, `{"max_connections": {"old": 16384, "new": 100}}`, in the format of [`Settings`].
+/// It is displayed as `max_connections: 16384 -> 100, idle_timeout: 60s -> never`. With feature `serde` it is serialized as a
+/// map from names to values in the format of [`Settings`]: `{"max_connections": {"old": 16384, "new": 100}}`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Changed {
     old: Box<Settings>,
@@ -20,7 +20,7 @@ pub struct Changed {
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct SettingChange {
-    /// The setting: a field of [`Settings`].
+    /// The name of the setting: a field of [`Settings`].
     pub setting: &'static str,
     /// Its old value, as text.
     pub old: String,
@@ -33,7 +33,7 @@ impl Changed {
         Changed { old: Box::new(old), new: Box::new(new) }
     }
 
-    /// Whether no setting has another value than before.
+    /// Whether nothing changed.
     pub fn is_empty(&self) -> bool {
         self.old == self.new
     }

@@ -1,11 +1,11 @@
-//! [`DrainConfig`], how a pool drains, as a setting of its configuration.
+//! [`DrainConfig`], how a pool drains, as a part of its configuration.
 
 use std::fmt;
 use std::time::Duration;
 
 use super::value::Shown;
 
-/// How a pool drains with [`Drain::configured`](crate::Drain::configured). What is left out (`None`) stays as it is.
+/// How a pool drains with [`Drain::configured`](crate::Drain::configured). A field that is left out (`None`) stays as it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize), serde(default, deny_unknown_fields))]
 #[non_exhaustive]
@@ -23,7 +23,7 @@ pub struct DrainConfig {
 }
 
 impl DrainConfig {
-    /// Sets what another one has.
+    /// Sets the fields that `other` sets.
     pub(crate) fn apply(&mut self, other: DrainConfig) {
         self.grace = other.grace.or(self.grace);
         self.delay = other.delay.or(self.delay);

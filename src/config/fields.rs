@@ -24,12 +24,12 @@ macro_rules! settings {
 
         /// New values for some [`Settings`]. A setting that is left out (`None`) stays as it is.
         ///
-        /// Given to a builder with [`Builder::patch`](crate::Builder::patch), and to a running pool with
-        /// [`Pool::apply`](crate::Pool::apply). Settings that are optional themselves have three states: `None` leaves the
-        /// setting as it is, `Some(None)` disables it, `Some(Some(value))` sets it.
+        /// [`Builder::patch`](crate::Builder::patch) applies it to a builder, [`Pool::apply`](crate::Pool::apply) to a
+        /// running pool. A setting that is an `Option` itself has three states: `None` leaves it as it is, `Some(None)`
+        /// disables it, `Some(Some(value))` sets it.
         ///
-        /// With feature `serde`, patches can be read from a file or a request: any of the keys of [`Settings`], in the
-        /// same format. Unknown keys are rejected, and every error names the key.
+        /// With feature `serde`, a patch can be read from a file or a request. Its keys are any of those of [`Settings`], in
+        /// the same format. Unknown keys are rejected, and every error names the key.
         ///
         /// ```
         /// use actix_acceptor::{Settings, SettingsPatch};
@@ -56,7 +56,7 @@ macro_rules! settings {
         }
 
         impl Settings {
-            /// Changes the settings that the patch has, and returns what changed. The values are not validated.
+            /// Changes the settings that the patch contains, and returns what changed. The values are not validated.
             pub fn apply(&mut self, patch: SettingsPatch) -> super::Changed {
                 let before = self.clone();
                 $(if let Some(value) = patch.$field {
@@ -77,7 +77,7 @@ macro_rules! settings {
         }
 
         impl SettingsPatch {
-            /// Whether the patch has no setting.
+            /// Whether the patch contains no setting.
             pub fn is_empty(&self) -> bool {
                 true $(&& self.$field.is_none())*
             }

@@ -38,7 +38,7 @@ fn named<E: serde::de::Error>(key: &str, error: E) -> E {
     E::custom(format_args!("{key}: {}", error.to_string().trim_end()))
 }
 
-/// Reads a key. Formats give the position of an unknown one.
+/// Reads a key. For an unknown key, the format adds the position to the error.
 struct Key;
 
 impl<'de> DeserializeSeed<'de> for Key {
@@ -53,7 +53,7 @@ impl Visitor<'_> for Key {
     type Value = &'static str;
 
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("a setting")
+        f.write_str("the name of a setting")
     }
 
     fn visit_str<E: serde::de::Error>(self, key: &str) -> Result<Self::Value, E> {

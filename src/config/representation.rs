@@ -154,7 +154,7 @@ pub(crate) mod text_or_bytes {
             type Value = Vec<u8>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a text, or a list of bytes")
+                f.write_str("a string, or a list of bytes")
             }
 
             fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {

@@ -1,5 +1,5 @@
-//! [`Settings`] and [`SettingsPatch`], from one table: a setting that is added here is in both, and in every merge, comparison
-//! and file.
+//! [`Settings`] and [`SettingsPatch`], from one table: a setting that is added here is in both, and in every merge,
+//! comparison and file.
 
 use std::time::Duration;
 
@@ -21,13 +21,12 @@ settings! {
     /// For times that may be `None`, zero also disables the limit, with two exceptions: a `grace` of zero ends connections at
     /// once, and a `watchdog` of zero is invalid.
     ///
-    /// To change some settings and leave the others as they are, use [`SettingsPatch`]: that is what to read from a file or
-    /// from a request.
+    /// To change some settings and leave the others as they are, use a [`SettingsPatch`].
     ///
-    /// With feature `serde`, `Settings` stand for all settings: they are written with every key, and reading them requires
-    /// every key, so that a key that is missing never resets a setting. A file that names some settings is a
-    /// [`SettingsPatch`]. In both, unknown keys are rejected, times are strings such as `"10s"` or `"1h 30m"`, a `None` is
-    /// `"never"` for a time and else `"none"`, and `null` means the same. For example, as JSON:
+    /// With feature `serde`, `Settings` are serialized with every key, and deserializing them requires every key, so that a
+    /// missing key never resets a setting. Read a file or request that contains only some settings as a [`SettingsPatch`].
+    /// In both, unknown keys are rejected, and times are strings such as `"10s"` or `"1h 30m"`. `None` is `"never"` for a
+    /// time and `"none"` for other values; `null` means the same. For example, a patch as JSON:
     ///
     /// ```json
     /// {
@@ -62,9 +61,11 @@ settings! {
         acceptors: Option<usize> = None,
         /// How many acceptors may be restarted within `restart_window`, over the whole pool. Default: 5.
         max_restarts: usize = 5,
-        /// The time in which `max_restarts` counts. Default: 10 seconds.
+        /// The period to which `max_restarts` applies. Default: 10 seconds.
         restart_window: Duration = Duration::from_secs(10),
-        /// The grace period of connections when the pool ends by itself. `None`: no limit. Default: 5 seconds.
+        /// The grace period of connections when the pool ends by itself, and of
+        /// [`Drain::configured`](crate::Drain::configured) unless the configuration sets another one. `None`: no limit.
+        /// Default: 5 seconds.
         grace: Option<Duration> = Some(Duration::from_secs(5)),
         /// What happens to the peers in the kernel's queue when a listener closes. Default: [`BacklogPolicy::Accept`].
         backlog_on_close: BacklogPolicy = BacklogPolicy::Accept,
@@ -73,8 +74,8 @@ settings! {
         max_connections: usize = 16_384,
         /// What happens to new peers at the connection limit. Default: [`AtLimit::Wait`].
         at_limit: AtLimit = AtLimit::Wait,
-        /// The bytes sent to a refused peer before it is closed, without framing. Not sent to peers that a rule denies, that are
-        /// reset, or that are refused for lack of descriptors. Default: empty.
+        /// The bytes sent to a refused peer before it is closed, without framing. They are not sent to peers that a rule
+        /// denies, that are reset, or that are refused for lack of descriptors. Default: empty.
         refusal_message: Vec<u8> = Vec::new(),
         /// How many connections one peer may have. At least 1. `None`: no limit other than the pool's. Default: `None`.
         max_per_peer: Option<usize> = None,
@@ -84,11 +85,13 @@ settings! {
         peer_rate: Option<Rate> = None,
         /// The rate of new connections, over all peers. `None`: no limit. Default: `None`.
         accept_rate: Option<Rate> = None,
-        /// Access rules. The first one that matches an address decides; an address that none matches is allowed. Default: none.
+        /// Access rules. The first one that matches an address decides; an address that none matches is allowed. Default:
+        /// none.
         rules: Vec<Rule> = Vec::new(),
         /// Whether to keep a file descriptor in reserve, to refuse peers at once when no other is free. Default: `false`.
         reserve_descriptor: bool = false,
-        /// How long a handshake may take, PROXY header and TLS together. `None`: no limit. Default: 5 seconds.
+        /// How long a handshake may take from the accept on, PROXY header and TLS together. `None`: no limit. Default: 5
+        /// seconds.
         handshake_timeout: Option<Duration> = Some(Duration::from_secs(5)),
         /// How many handshakes may run at the same time. At least 1. Others wait for a permit, which counts towards their
         /// timeout. Default: 1,024.
@@ -101,8 +104,8 @@ settings! {
         send_timeout: Option<Duration> = Some(Duration::from_secs(30)),
         /// How long a connection may live. `None`: no limit. Default: `None`.
         max_age: Option<Duration> = None,
-        /// The greatest random difference between the maximum age of a connection and `max_age`. Must be zero unless `max_age` is
-        /// set. Default: zero.
+        /// The greatest random difference between the maximum age of a connection and `max_age`. Must be zero unless
+        /// `max_age` is set. Default: zero.
         max_age_jitter: Duration = Duration::ZERO,
         /// The number of unsent bytes above which a connection handles neither packets nor messages. Default: 64 KiB.
         high_watermark: usize = 64 * 1024,
@@ -112,14 +115,14 @@ settings! {
         half_close: bool = false,
         /// The mode in which a connection starts to deliver packets. Default: [`Active::Always`].
         active: Active = Active::Always,
-        /// How many bytes of an incomplete packet a connection buffers for a codec other than [`Framing`](crate::Framing), which
-        /// has its own limit. At least 1. Default: 16 MiB.
+        /// How many bytes of an incomplete packet a connection buffers for a codec other than [`Framing`](crate::Framing),
+        /// which has its own limit. At least 1. Default: 16 MiB.
         max_read_buffer: usize = 16 * 1024 * 1024,
         /// How many messages a connection's mailbox holds. At least 1. Default: 16.
         mailbox_capacity: usize = 16,
         /// How many closures of [`Conn::blocking`](crate::Conn::blocking) may run at the same time, over all connections.
-        /// Others wait in a queue. At least 1. If it is lowered, running closures are not stopped; they count, and the next
-        /// one starts when fewer run. Default: 64.
+        /// Others wait in a queue. At least 1. If it is lowered, running closures are not stopped; the next one starts when
+        /// fewer than the new limit run. Default: 64.
         max_blocking: usize = 64,
         /// How long a callback may block its arbiter before the block is counted and logged. `None`: no watchdog. Default:
         /// 100 ms.

@@ -1,4 +1,4 @@
-//! The types that settings have: how their values are shown, and how a file writes them.
+//! The types of settings: how their values are displayed, and how they are written in a file.
 
 use std::fmt::{self, Debug, Display, Formatter};
 use std::time::Duration;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::representation::{or_never, or_none, plain, text_or_bytes};
 use super::{Active, AtLimit, BacklogPolicy, PeerPrefix, Rate, Rule};
 
-/// The type of a setting, with the form that its values have wherever they are shown, read or written.
+/// The type of a setting: the form in which its values are displayed, read and written.
 pub(super) trait Value: Sized {
     fn show(&self, f: &mut Formatter<'_>) -> fmt::Result;
 
@@ -66,7 +66,7 @@ value!(Active, Debug::fmt, plain);
 value!(AtLimit, Debug::fmt, plain);
 value!(BacklogPolicy, Debug::fmt, plain);
 
-/// As `Debug`, but zero is `0s`.
+/// Displays a duration as `Debug` does, but zero as `0s`.
 fn show_time(time: &Duration, f: &mut Formatter<'_>) -> fmt::Result {
     match time.is_zero() {
         true => f.write_str("0s"),

@@ -51,8 +51,8 @@ impl Drain {
         Drain { grace: Some(grace.into()), delay: Some(Duration::ZERO), backlog_on_close: None }
     }
 
-    /// A drain as the pool is configured when the drain starts: with grace period and delay of the last
-    /// [`PoolConfig`](crate::PoolConfig) that the pool was started with or has reloaded. Without one, the grace period is
+    /// A drain with the grace period and delay of the pool's configuration: of the last [`PoolConfig`](crate::PoolConfig)
+    /// that set them at the start or by [`Pool::reload`](crate::Pool::reload). If none did, the grace period is
     /// [`Settings::grace`](crate::Settings::grace), and there is no delay.
     pub fn configured() -> Self {
         Drain { grace: None, delay: None, backlog_on_close: None }

@@ -110,14 +110,14 @@ impl<A> Pool<A> {
         list
     }
 
-    /// The numbers of one connection, read without a message to its actor: also while it waits or is above the high-water
-    /// mark. `None` if there is no connection with this id.
+    /// The numbers of one connection. They are read without a message to its actor, so this also works while the connection
+    /// waits or is above the high-water mark. `None` if there is no connection with this id.
     pub fn connection_info(&self, id: ConnectionId) -> Option<ConnectionInfo> {
         self.find_connection(id).map(|(registry, connection)| registry.info(&connection))
     }
 
     /// Ends a connection at once with [`Closed::Killed`]. Queued bytes are not sent. Returns `false` if there is no
-    /// connection with this id, or it was killed before and is about to end.
+    /// connection with this id, or if it was killed before and is about to end.
     ///
     /// In a pool made by [`with_actor`](AcceptorPool::with_actor), the reads and writes of the `Socket` fail, and
     /// `draining()` resolves. An actor that uses none of them keeps its socket until it does.
@@ -174,8 +174,9 @@ impl<A> Pool<A> {
     /// A second call during a drain cuts its delay short. It can make the deadline earlier, but not later. Each call returns
     /// when the pool has ended.
     ///
-    /// In [`Conn::wait`](crate::Conn::wait) or an async fn it returns when all other connections are gone or await it as well.
-    /// An actor of [`with_actor`](AcceptorPool::with_actor) that awaits it is ended at the deadline, so give it one.
+    /// If a connection of this pool awaits it, in [`Conn::wait`](crate::Conn::wait) or an async fn, it returns when all other
+    /// connections have ended or await it as well. An actor of [`with_actor`](AcceptorPool::with_actor) that awaits it is
+    /// ended only at the deadline, so set one.
     ///
     /// [`Builder::backlog_on_close`]: crate::Builder::backlog_on_close
     pub async fn drain(&self, drain: Drain) -> DrainReport {
@@ -192,13 +193,10 @@ impl<A> Pool<A> {
     /// `limit` is the longest time to wait; `None` waits without a limit.
     ///
     /// # Errors
-    /// [`WaitError`] when the condition is not met within `limit`, or before the pool and its last connection have ended.
+    /// [`WaitError`] when the condition is not met within `limit`, or not before the pool and its last connection have ended.
     ///
     /// # Panics
-    /// With a limit, outside of a tokio runtime with its timers enabled.
-    ///
-    /// # Panics
-    /// When the condition panics.
+    /// When the condition panics. With a limit, also outside of a tokio runtime with timers enabled.
     ///
     /// ```
     /// # actix_rt::System::new().block_on(async {
@@ -227,12 +225,14 @@ impl<A> Pool<A> {
 
     /// Stops accepting until [`resume`](Pool::resume). Live connections stay open.
     ///
-    /// A pool that is suspended in the other mode changes to this one: held ports close once the peers in the kernel's
-    /// queue are served, closed ports open again and hold their peers. Has no effect on a pool that is suspended in this mode.
+    /// A pool that is suspended in the other mode changes to this one: held ports close once the peers in the kernel's queue
+    /// are served, closed ports open again and hold their peers. If the pool is suspended in this mode already, the call has
+    /// no effect.
     ///
     /// # Errors
     /// [`SuspendError::Listener`] when a listener cannot be closed, as with transports that cannot be suspended, or cannot be
-    /// opened again; then the pool accepts, or stays suspended, as before. [`SuspendError::NotRunning`] when the pool is draining or has ended.
+    /// opened again; the pool then accepts, or stays suspended, as before. [`SuspendError::NotRunning`] when the pool is
+    /// draining or has ended.
     pub async fn suspend(&self, mode: SuspendMode) -> Result<(), SuspendError> {
         self.request(Suspend(mode)).await.unwrap_or(Err(SuspendError::NotRunning))
     }
@@ -251,13 +251,13 @@ impl<A> Pool<A> {
         self.shared.settings()
     }
 
-    /// Changes the settings that the patch has while the pool runs, and returns what changed. The others stay as they are.
-    /// See [`Settings`] for which take effect at once and which for new connections.
+    /// Changes the settings that the patch contains while the pool runs, and returns what changed. The others stay as they
+    /// are. [`Settings`] lists which take effect at once and which for new connections.
     ///
     /// The resulting settings are validated as a whole, and either all or none are changed.
     ///
     /// # Errors
-    /// As [`change`](Pool::change).
+    /// The same as those of [`change`](Pool::change).
     ///
     /// ```
     /// # actix_rt::System::new().block_on(async {
@@ -277,7 +277,7 @@ impl<A> Pool<A> {
     }
 
     /// Changes settings while the pool runs, and returns what changed. They are validated as a whole, and either all or none
-    /// are changed. See [`Settings`] for which take effect at once and which for new connections.
+    /// are changed. [`Settings`] lists which take effect at once and which for new connections.
     ///
     /// # Errors
     /// [`SettingsError::Invalid`] names every setting that is invalid. [`SettingsError::NotRunning`] when the pool is
@@ -311,24 +311,24 @@ impl<A> Pool<A> {
     }
 
     /// Replaces the listeners: opens the new ones, all or none, then closes those that are not in the list. Live connections
-    /// stay open. Returns what has changed once the old ones are closed, so that their addresses can be used again; if an
+    /// stay open. Returns what changed once the old ones are closed, so that their addresses can be used again; if an
     /// acceptor's arbiter is blocked, after 1 second.
     ///
-    /// A listener whose address is in the list stays open, and no connect is refused. It gets the name, limit, handshake
-    /// steps and socket options of the list, or the defaults for those that are not set, for connections accepted from now
-    /// on; live connections keep theirs. A lower limit ends no connection. A new [`on_bind`](Listener::on_bind) hook is
-    /// called with the open socket.
+    /// A listener whose address is in the list stays open, and no peer is refused meanwhile. New connections get the name,
+    /// limit, handshake steps and socket options of the list, or the defaults for those that are not set; live connections
+    /// keep theirs. A lower limit ends no connection. A new [`on_bind`](Listener::on_bind) hook is called with the open
+    /// socket.
     ///
-    /// Port 0 stands for the open listener that has the same IP address and [`name`](Listener::name) and was asked for with
-    /// port 0 as well. If there is none, or no name is set, the system chooses another port.
+    /// Port 0 stands for the open listener that has the same IP address and [`name`](Listener::name) and was also requested
+    /// with port 0. If there is none, or no name is set, the system chooses another port.
     ///
     /// # Errors
     /// See [`StartError`]. On an error nothing has changed, except by hooks.
     ///
-    /// [`StartError::InvalidSetting`] names the listener and a setting that is fixed while its socket is open:
-    /// [`reuse_port`](Listener::reuse_port), [`only_v6`](Listener::only_v6); and, once set, a hook `on_bind`, buffer sizes
-    /// of TCP, interval and retries of [`keepalive`](Listener::keepalive), which can get other values but not be removed. An
-    /// address that is in the list twice is an error, too.
+    /// [`StartError::InvalidSetting`] names the listener and a setting that cannot change while its socket is open:
+    /// [`reuse_port`](Listener::reuse_port) and [`only_v6`](Listener::only_v6). Some settings can get other values but not be
+    /// removed once they are set: the hook `on_bind`, the buffer sizes of TCP, and the interval and retries of
+    /// [`keepalive`](Listener::keepalive). An address that is in the list twice is an error, too.
     pub async fn set_listeners(&self, listeners: Vec<Listener>) -> Result<ListenersChanged, StartError> {
         self.request(SetListeners(listeners)).await.unwrap_or(Err(StartError::ListenerClosed))
     }

@@ -106,8 +106,8 @@ impl ListenerInfo {
     }
 }
 
-/// What [`Pool::set_listeners`](crate::Pool::set_listeners) changed, as the names of listeners. The default name of a listener
-/// is its address.
+/// What [`Pool::set_listeners`](crate::Pool::set_listeners) changed, as the names of listeners. The default name of a
+/// listener is its address.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]

@@ -86,7 +86,8 @@ impl AcceptorPool {
         }
     }
 
-    /// Applies what is left, which cannot fail. Also returns a future that resolves when the old listeners are closed.
+    /// Applies the remaining changes, which cannot fail. Also returns a future that resolves when the old listeners are
+    /// closed.
     pub(super) fn replace_listeners(&mut self, replacement: Replacement) -> (ListenersChanged, Closing) {
         let Replacement { all, added, kept } = replacement;
         let Some(acceptors) = &self.acceptors else { return (ListenersChanged::default(), Box::pin(ready(()))) };
@@ -121,7 +122,7 @@ impl AcceptorPool {
     }
 }
 
-/// Waits until the removed listeners are closed, so that their addresses are free when the caller is answered.
+/// Waits until the removed listeners are closed, so that their addresses are free when the call returns.
 pub(super) async fn when_closed<R, E>(replaced: Result<(R, Closing), E>) -> Result<R, E> {
     let (changed, closing) = replaced?;
     closing.await;

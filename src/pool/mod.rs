@@ -56,7 +56,7 @@ use drain::DrainState;
 use restarts::Restarts;
 use slots::AcceptorSlots;
 
-/// How long an acceptor waits for resources to start its arbiter, before the next try.
+/// The pause before another attempt to start the arbiter of an acceptor.
 const ARBITER_PAUSE: Duration = Duration::from_millis(500);
 
 /// The supervisor of acceptors. Its constructors are the entry points of this crate.
@@ -91,7 +91,7 @@ pub struct AcceptorPool {
 impl AcceptorPool {
     /// Whether an actor can be started on this thread: its actix system, or that of its arbiter, is running.
     pub(crate) fn is_system_running() -> bool {
-        // The thread still knows a system that has ended, whose arbiter takes no more work.
+        // A system that has ended is still known on its thread, but its arbiter takes no more work.
         let is_alive = System::try_current().is_some_and(|system| system.arbiter().spawn_fn(|| {}));
         // Elsewhere on the thread of a system, such as in another runtime, spawning panics.
         is_alive && catch_panic(|| drop(actix_rt::spawn(async {}))).is_ok()

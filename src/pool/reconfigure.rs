@@ -42,7 +42,7 @@ impl Handler<ChangeSettings> for AcceptorPool {
 }
 
 impl AcceptorPool {
-    /// Makes these settings, which are valid, the current ones.
+    /// Makes these settings the current ones. They must be valid.
     pub(super) fn apply_settings(
         &mut self,
         settings: Settings,

@@ -25,13 +25,13 @@ use crate::panic::catch_panic;
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Reloaded {
-    /// The settings that have another value than before.
+    /// The settings whose value has changed.
     pub settings: Changed,
     /// The listeners that were opened, closed or changed.
     pub listeners: ListenersChanged,
-    /// The framing of new connections, if it is another one than before.
+    /// The framing of new connections, if it has changed.
     pub framing: Option<SettingChange>,
-    /// The grace period and delay of [`Drain::configured`](crate::Drain::configured), if they are other ones than before.
+    /// The grace period and delay of [`Drain::configured`](crate::Drain::configured), if they have changed.
     pub drain: Option<SettingChange>,
 }
 

@@ -1,7 +1,7 @@
 //! Draining a pool on SIGTERM or SIGINT; on other systems than Unix, on Ctrl-C.
 //!
-//! The first signal starts [`Pool::drain`], the second one [`Pool::stop`] without a grace period. When no call waits for
-//! signals any more, they have their default action again.
+//! The first signal starts [`Pool::drain`], the second one [`Pool::stop`] without a grace period. Once no call waits for
+//! signals, they have their default action again.
 
 use std::io;
 use std::time::Duration;
@@ -14,10 +14,10 @@ impl<A> Pool<A> {
     /// Also returns when the pool ends by itself; [`stopped`](Pool::stopped) returns the reason.
     ///
     /// While this call is active, the signals do not end the process. Once it has returned or was dropped, and no call for
-    /// another pool is active, they do so again, as without a handler: a signal that arrives while the program cleans up
-    /// after the drain terminates it at once. This also holds if the program has installed another handler for these
-    /// signals, for example with [`tokio::signal`](https://docs.rs/tokio/latest/tokio/signal/). A program that handles them
-    /// itself should call [`drain`](Pool::drain) instead. On other systems than Unix, Ctrl-C has no effect after the return.
+    /// another pool is active, they do so again: a signal that arrives while the program cleans up after the drain terminates
+    /// the process at once. This also holds if the program has installed another handler for these signals, for example with
+    /// [`tokio::signal`](https://docs.rs/tokio/latest/tokio/signal/). A program that handles them itself should call
+    /// [`drain`](Pool::drain) instead. On systems other than Unix, Ctrl-C has no effect after the return.
     ///
     /// ```no_run
     /// # use actix_acceptor::{AcceptorPool, Drain, Socket};
@@ -84,8 +84,8 @@ mod unix {
         }
     }
 
-    /// How many [`SuppressedDefault`]s exist, and whether the signals are to have their default action. `None` before the
-    /// first. A handler of tokio, once installed, replaces the default action for the rest of the process.
+    /// How many [`SuppressedDefault`]s exist, and whether the signals have their default action. `None` before the first. A
+    /// handler of tokio, once installed, replaces the default action until the process ends.
     static DEFAULT: Mutex<Option<(usize, Arc<AtomicBool>)>> = Mutex::new(None);
 
     /// Suppresses the default action of the signals until the last one is dropped.

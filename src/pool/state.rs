@@ -237,7 +237,7 @@ impl PoolState {
         }
         // The deadline may be nearer than that of an earlier call: who waits for the last connection looks at it again.
         self.registries.shared().settled.notify_waiters();
-        // For connections that wait for their pool: only from now on may it end without them.
+        // Connections may wait for the end of their pool. From now on the pool may end without them.
         self.registries.shared().changed.notify_waiters();
     }
 
@@ -298,7 +298,7 @@ impl PoolState {
         let supervisor = self.supervisor.lock().take();
         drop(supervisor);
         self.ended.send_replace(Some(outcome));
-        // For those who wait for a number of connections that cannot be reached any more.
+        // Wakes calls of `wait_for` whose condition can no longer be met.
         self.registries.shared().changed.notify_waiters();
     }
 
@@ -320,8 +320,8 @@ impl PoolState {
 
     /// Waits until a drain is over: the pool has ended.
     ///
-    /// A connection of the pool that waits for this is itself waited for. There the drain is over once all connections that are
-    /// left wait for it.
+    /// The drain waits for connections, so a connection of the pool that called this would wait for itself. There, the drain
+    /// is over once all remaining connections wait for it.
     pub(super) async fn wait_drained(&self) {
         let Some(id) = self.registries.current_connection() else { return drop(self.wait_ended().await) };
         let shared = self.registries.shared();

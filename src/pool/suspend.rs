@@ -114,7 +114,7 @@ impl Handler<Resume> for AcceptorPool {
     }
 }
 
-/// Pauses or closes every listener, or none: `before` is the mode that they had.
+/// Pauses or closes every listener, or none. `before` is their current mode.
 pub(super) async fn close_all(
     listeners: Vec<Arc<ListenerState>>,
     mode: SuspendMode,

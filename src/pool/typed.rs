@@ -84,16 +84,16 @@ pub struct BroadcastReport {
 }
 
 impl<P: Protocol> Pool<Connection<P>> {
-    /// Closes a connection in order: the bytes that are queued are sent, then `last_reply`, then the connection ends with
+    /// Closes a connection in order: the queued bytes are sent, then `last_reply`, then the connection ends with
     /// [`Closed::Local`]. Returns `false` if there is no connection with this id, or if it is being killed.
     ///
-    /// It does not pass through the mailbox, so it acts at once in any state. A wait or blocking work in progress is given up, and
-    /// its answer is not sent. It also acts above the high-water mark. Packets that were not delivered yet are not answered. A
-    /// connection that has not sent everything after `grace` is ended then, also as `Local`. A reply that cannot be encoded ends it
-    /// with [`Closed::Error`].
+    /// The request does not pass through the mailbox, so it takes effect in any state, also above the high-water mark. The
+    /// future of a wait in progress is dropped, and packets that have not been delivered are dropped. If not everything has
+    /// been sent after `grace`, the rest is lost and the connection ends, also as `Local`. A reply that cannot be encoded
+    /// ends the connection with [`Closed::Error`].
     ///
-    /// During a handshake nothing is sent. A connection that is closing already only gets the shorter time. Of several calls, the
-    /// first reply and the earliest end count.
+    /// During a handshake nothing is sent. If the connection is already closing, only its time is shortened to `grace`. Of
+    /// several calls, the first reply and the earliest end count.
     ///
     /// [`Closed::Local`]: crate::Closed::Local
     /// [`Closed::Error`]: crate::Closed::Error
@@ -129,12 +129,12 @@ impl<P: Protocol> Pool<Connection<P>> {
             .is_some_and(|(registry, connection)| registry.request_close(&connection, last_reply, grace))
     }
 
-    /// Sends a reply to every connection. It is [encoded](Pool::encode) once.
+    /// Sends a reply to every connection. The reply is [encoded](Pool::encode) once.
     ///
-    /// A codec of another crate needs the wrapper [`StatelessEncoder`](crate::messages::StatelessEncoder).
+    /// For a codec of another crate, use the wrapper [`StatelessEncoder`](crate::messages::StatelessEncoder).
     ///
     /// # Errors
-    /// As [`encode`](Pool::encode). On an error nothing is sent.
+    /// The same as those of [`encode`](Pool::encode). On an error nothing is sent.
     ///
     /// # Panics
     /// When the codec panics.
@@ -192,7 +192,7 @@ impl<P: Protocol> Pool<Connection<P>> {
     /// Sends a message to the protocol of every connection. Each gets a clone.
     ///
     /// # Panics
-    /// When the clone panics. Some connections may have got the message.
+    /// When the clone panics. Some connections may have received the message.
     pub fn notify_all(&self, message: P::User) -> BroadcastReport
     where
         P::User: Clone,

@@ -64,7 +64,7 @@ impl FromStr for ListenAddress {
     }
 }
 
-/// Whether it has the form `HOST:PORT`.
+/// Whether the text has the form `HOST:PORT`.
 fn has_port(address: &str) -> bool {
     address.rsplit_once(':').is_some_and(|(host, port)| {
         let is_bare_v6 = host.contains(':') && !(host.starts_with('[') && host.ends_with(']'));

@@ -16,14 +16,15 @@ impl PoolConfig {
     /// Certificates are read later, by [`Builder::config`](crate::Builder::config) or [`Pool::reload`](crate::Pool::reload).
     ///
     /// # Errors
-    /// The file cannot be read, is not a regular file or longer than 4 MiB, is not valid, or has an unknown key. [`ConfigError`] names the file and the key.
+    /// The file cannot be read, is not a regular file, is longer than 4 MiB, or is not named `.toml` or `.json`; or its
+    /// content is not valid or has an unknown key. [`ConfigError`] names the file and the key.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, ConfigError> {
         let path = path.as_ref();
         let parse = match path.extension().and_then(|extension| extension.to_str()) {
             Some("toml") => Self::from_toml,
             Some("json") => Self::from_json,
             _ => {
-                let why = "the format is not known; name the file `.toml` or `.json`";
+                let why = "unknown format; the name of the file must end with `.toml` or `.json`";
                 return Err(ConfigError::new("", why).in_file(path));
             }
         };
@@ -55,7 +56,7 @@ impl PoolConfig {
     /// Parses a text in JSON.
     ///
     /// # Errors
-    /// As [`from_toml`](PoolConfig::from_toml).
+    /// The same as those of [`from_toml`](PoolConfig::from_toml).
     pub fn from_json(text: &str) -> Result<Self, ConfigError> {
         let mut parsed = serde_json::Deserializer::from_str(text);
         let config = Self::read(&mut parsed, |key, error| json_error(key, &error))?;
@@ -77,10 +78,10 @@ impl PoolConfig {
     }
 }
 
-/// The longest file that is read.
+/// The greatest length of a file, in bytes.
 const MAX_FILE: u64 = 4 * 1024 * 1024;
 
-/// Reads a regular file, up to [`MAX_FILE`]. The open of a pipe would wait for its other end.
+/// Reads a regular file of at most [`MAX_FILE`] bytes. Opening a pipe would wait for its other end.
 fn read(path: &Path) -> io::Result<String> {
     if !fs::metadata(path)?.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
@@ -96,7 +97,7 @@ fn read(path: &Path) -> io::Result<String> {
 fn toml_error(key: String, text: &str, error: &toml::de::Error) -> ConfigError {
     let why = error.message().trim_end();
     if let Some(why) = without_key(&key, why) {
-        // The error of a setting has the position of its table only.
+        // For a setting, the error has only the position of its table.
         return ConfigError::new(key, why);
     }
     let position = error.span().and_then(|span| text.get(..span.start)).map(|before| {
@@ -113,7 +114,7 @@ fn json_error(key: String, error: &serde_json::Error) -> ConfigError {
     ConfigError::new(key, why)
 }
 
-/// The error of a setting without the name of the setting, which ends the key as well.
+/// The text of an error without the name of the setting, which the key already contains.
 fn without_key<'a>(key: &str, why: &'a str) -> Option<&'a str> {
     let setting = key.rsplit('.').next().filter(|setting| !setting.is_empty())?;
     why.strip_prefix(setting)?.strip_prefix(": ")

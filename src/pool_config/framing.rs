@@ -4,7 +4,7 @@ use super::ChangeFraming;
 use crate::error::ConfigError;
 use crate::framing::Framing;
 
-/// How bytes are split into packets: a [`Framing`] with its limit. What is left out stays as it is.
+/// How bytes are split into packets: a [`Framing`] and its limit. A field that is left out stays as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize), serde(default, deny_unknown_fields))]
 #[non_exhaustive]
@@ -18,7 +18,7 @@ pub struct FramingConfig {
 }
 
 impl FramingConfig {
-    /// Makes the new framing of the current one.
+    /// Applies these fields to the current framing.
     pub(super) fn change(&self) -> Result<ChangeFraming, ConfigError> {
         if self.max_frame == Some(0) {
             return Err(ConfigError::new("framing.max_frame", "must be at least 1 byte (got 0)"));

@@ -32,8 +32,8 @@ use crate::listener::Listener;
 /// The configuration of a pool: its settings, listeners with TLS and PROXY protocol, framing, and drain.
 ///
 /// [`Builder::config`](crate::Builder::config) starts a pool with it, [`Pool::reload`](crate::Pool::reload) applies it to a
-/// running pool. What it leaves out stays as it is: as the builder has it at the start, as it is in force at a reload. So
-/// removing a key from a file and reloading it does not reset anything; write the value that is wanted.
+/// running pool. What it leaves out stays as it is: at the start as set in the builder, at a reload as currently in force.
+/// Removing a key from a file therefore resets nothing at a reload; write the value that you want.
 ///
 /// Feature `serde` makes it deserializable from any self-describing format. Feature `config` adds
 /// [`load`](PoolConfig::load), [`from_toml`](PoolConfig::from_toml) and [`from_json`](PoolConfig::from_json), whose errors
@@ -98,7 +98,7 @@ pub(crate) struct Checked {
 pub(crate) const NO_FRAMING: &str =
     "not available: the handler of this pool splits bytes by itself or with another codec; remove the key";
 
-/// Makes the new framing of the current one.
+/// Makes the new framing from the current one.
 pub(crate) type ChangeFraming = Box<dyn FnOnce(Framing) -> Framing + Send>;
 
 impl PoolConfig {

@@ -7,16 +7,16 @@ use crate::pool::{Pool, Refused, Reload, Reloaded};
 impl<A> Pool<A> {
     /// Applies a configuration while the pool runs, whole or not at all, and returns what changed.
     ///
-    /// What it leaves out stays as it is. Its listeners are all listeners from then on, as with
+    /// What it leaves out stays as it is. Its listeners replace all listeners, as with
     /// [`set_listeners`](Pool::set_listeners): those whose address is not in the list are closed, and live connections stay
-    /// open. Certificates are read again, for new connections. The framing applies to new connections, too; a pool whose
-    /// handler has no [`Framing`](crate::Framing) refuses it.
+    /// open. Certificates are read again for new connections. The framing applies to new connections as well; it is an error
+    /// if the codec of the handler is not [`Framing`](crate::Framing).
     ///
     /// Everything that can fail comes first: values are checked, certificates read and listeners opened. Reading
     /// certificates may block for some milliseconds.
     ///
     /// # Errors
-    /// [`ReloadError`]. Nothing has changed then.
+    /// See [`ReloadError`]. On an error nothing has changed.
     ///
     /// ```
     /// # #[cfg(feature = "config")]

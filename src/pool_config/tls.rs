@@ -32,7 +32,7 @@ pub struct TlsConfig {
     /// The lowest version. `None`: TLS 1.2.
     #[cfg_attr(feature = "serde", serde(default))]
     pub min_version: Option<TlsVersionName>,
-    /// Whether the files are loaded again when they change. Feature `watch`.
+    /// Whether the files are read again when they change. Feature `watch`.
     #[cfg_attr(feature = "serde", serde(default))]
     pub watch: bool,
 }
