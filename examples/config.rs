@@ -1,4 +1,4 @@
-//! Echoes lines as a file says, and reads the file again on SIGHUP: all of it, or nothing.
+//! Echoes lines, configured by a file that is reloaded on SIGHUP: all of it or, if it is invalid, nothing.
 //!
 //! ```toml
 //! settings = { max_connections = 10_000, idle_timeout = "5m" }

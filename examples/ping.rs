@@ -1,5 +1,6 @@
 //! The example of condor's overview: packets with a length prefix of two bytes. Try it: `cargo run --example ping`, then
-//! `printf '\0\4ping\0\3huh\0\4stop' | nc 127.0.0.1 8890 | xxd`. The answers are `pong`, `what?` and `ok`; then the connection ends.
+//! `printf '\0\4ping\0\3huh\0\4stop' | nc 127.0.0.1 8890 | xxd`. The answers are `pong`, `what?` and `ok`; then the
+//! connection ends.
 
 use actix_acceptor::{AcceptorPool, Closed, Conn, Framing, Next, Protocol};
 use bytes::Bytes;

@@ -27,12 +27,12 @@ pub(crate) fn panic_text(panic: Box<dyn Any + Send>) -> String {
     text
 }
 
-/// The text of a user-defined error or value, or the message of the panic of its `Display`.
+/// The text of a user-defined error or value. If its `Display` panics, the panic's message.
 pub(crate) fn text_of(value: &dyn fmt::Display) -> String {
     catch_panic(|| value.to_string()).unwrap_or_else(|panic| panic)
 }
 
-/// A value of the user whose drop runs under the panic guard, on whichever thread and in whichever actor it is dropped last.
+/// A user-defined value whose drop runs under the panic guard, wherever its last reference is dropped.
 pub(crate) struct Guarded<T>(Option<T>);
 
 impl<T> Guarded<T> {

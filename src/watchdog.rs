@@ -6,7 +6,7 @@
 //!                                           └── requests a tick if no callback runs
 //! ```
 //!
-//! The only user of std's clock: the thread has no runtime, and measures how long other threads are really blocked.
+//! It is the only user of std's clock: its thread has no runtime, and it measures how long other threads are really blocked.
 
 use std::io;
 use std::sync::Arc;

@@ -26,8 +26,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// Peers are served within a second after the resource is available again.
 const MAX_PAUSE: Duration = Duration::from_millis(500);
 
-/// For how long the kernel's queue is handled when a listener closes: peers that arrive meanwhile fill it again. Less than
-/// the time that a suspension or a drain waits for acceptors.
+/// How long the kernel's queue is handled when a listener closes, since peers that keep arriving fill it again. Less than the
+/// time that a suspension or a drain waits for acceptors.
 const BACKLOG_TIME: Duration = Duration::from_millis(900);
 
 /// One acceptor at one listener. Fields are dropped in their order: the handle is closed before the exit is reported.
@@ -49,7 +49,7 @@ pub(super) enum TaskEnd {
 impl ListenerTask {
     /// Opens the acceptor's handle to the listener, if the listener is accepting.
     ///
-    /// Once the pool has started, a lack of resources is no error: [`run`](Self::run) tries again.
+    /// Once the pool has started, a lack of resources is not an error: [`run`](Self::run) tries again.
     pub(super) fn new(
         slot: usize,
         context: Arc<AcceptorContext>,
@@ -121,7 +121,7 @@ impl ListenerTask {
         }
     }
 
-    /// Opens the handle, as soon as there are resources for it. `None` if the mode changes first.
+    /// Opens the handle as soon as there are resources for it. Returns `None` if the mode changes first.
     async fn open_handle(&mut self) -> io::Result<Option<AcceptHandle>> {
         let mut pause = FIRST_PAUSE;
         loop {
@@ -131,7 +131,7 @@ impl ListenerTask {
                 }
                 handle => return handle.map(Some),
             }
-            // A change is left for the caller to see.
+            // The caller handles the change.
             let mut mode_changes = self.mode_changes.clone();
             tokio::select! {
                 biased;

@@ -120,7 +120,8 @@ impl AcceptorContext {
 
     /// Admits a peer accepted with a permit, or holds or refuses one accepted because there was no permit.
     ///
-    /// Everything that concerns one peer is under a panic guard: a stream whose drop panics, for example, costs that peer.
+    /// Everything that concerns one peer runs under a panic guard: a stream whose drop panics, for example, ends only that
+    /// peer.
     pub(super) fn receive(
         self: &Arc<Self>,
         slot: usize,
@@ -181,7 +182,7 @@ impl AcceptorContext {
         }
     }
 
-    /// Admits a peer that is counted for its own limits, if those of the pool allow it.
+    /// Admits a peer that has been counted for its own limits, if the limits of the pool allow it.
     fn admit_counted(
         &self,
         slot: usize,
@@ -247,8 +248,8 @@ impl AcceptorContext {
         }
     }
 
-    /// Holds a peer until there is a permit, `limit` has passed, or the listener closes. It counts as a connection of its peer
-    /// meanwhile, so that a peer above its own limit does not take the places of others.
+    /// Holds a peer until there is a permit, `limit` has passed, or the listener closes. Meanwhile it counts for
+    /// `max_per_peer`, so that a peer above that limit does not take the places of others.
     fn hold(self: &Arc<Self>, slot: usize, listener: &Arc<ListenerState>, accepted: Accepted, limit: Duration) {
         let peer_permit = match count_peer(listener, &listener.current(), &accepted.peer) {
             Ok(peer_permit) => peer_permit,
@@ -349,7 +350,7 @@ fn is_out_of_descriptors(error: &io::Error) -> bool {
     error.raw_os_error() == Some(10024)
 }
 
-/// Checks the limits of a peer, and counts it for them. The peer that a proxy names is counted later.
+/// Checks the limits of a peer, and counts the peer. For a proxy, the peer that its header names is counted later.
 fn count_peer(
     listener: &ListenerState,
     current: &ForNewConnections,

@@ -13,7 +13,7 @@ use crate::net::Stream;
 /// How long the message may take to reach the peer.
 const MESSAGE_LIMIT: Duration = Duration::from_secs(1);
 
-/// Closes or resets a refused peer. It is closed without the message if too many are kept open for theirs.
+/// Closes or resets a refused peer. The message is not sent if too many refused peers are already kept open for theirs.
 pub(super) fn close_refused(stream: Stream, how: AtLimit, message: Bytes, limits: &Arc<Limits>) {
     if how == AtLimit::Reset {
         return stream.reset();

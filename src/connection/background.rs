@@ -44,8 +44,7 @@ impl<P: Protocol> Background<P> {
 }
 
 impl<P: Protocol> Conn<P> {
-    /// Adds a stream whose items are delivered to [`Protocol::user`], like glisten's selector. May be called
-    /// repeatedly.
+    /// Adds a stream whose items are delivered to [`Protocol::user`], like glisten's selector. May be called repeatedly.
     ///
     /// A stream that ends is dropped. While the connection handles no messages, its streams are not polled.
     pub fn add_stream(&mut self, stream: impl Items<Item = P::User> + 'static) {
@@ -53,23 +52,23 @@ impl<P: Protocol> Conn<P> {
         self.flags.insert(Flags::STREAM_ADDED);
     }
 
-    /// How many futures of [`spawn`](Conn::spawn) are left, including those whose `then` has not been called yet.
+    /// The number of futures given to [`spawn`](Conn::spawn) whose `then` has not been called yet.
     pub fn spawned(&self) -> usize {
         self.background.as_ref().map_or(0, |background| background.futures.len() + background.done.len())
     }
 
     /// Runs a future beside the connection, then calls `then` with its output.
     ///
-    /// Nothing is held back: packets and messages are handled meanwhile, and several futures run concurrently. The
-    /// future is also polled during a wait, but `then` runs as a message does: not during a wait without
+    /// Packets and messages are handled meanwhile, and several futures run concurrently. The future is also polled during a
+    /// wait, but `then` is called like a message handler: not during a wait without
     /// [`with_messages`](crate::Wait::with_messages), not above the high-water mark, and not before the connection is ready.
     ///
-    /// When the connection closes, the futures are dropped and `then` is not called. A connection that is closing drops
-    /// the future at once. Without [`half_close`](crate::Builder::half_close) a FIN closes the connection, so a client
-    /// that sends a request and closes its sending side gets no answer from here: use [`wait`](Conn::wait) for answers
-    /// that such clients need.
+    /// When the connection closes, the futures are dropped and `then` is not called. If the connection is already closing,
+    /// the future is dropped at once. Without [`half_close`](crate::Builder::half_close) a FIN closes the connection, so a
+    /// client that sends a request and then closes its sending side gets no answer from `then`. Use [`wait`](Conn::wait) for
+    /// answers to such clients.
     ///
-    /// There is no limit on the number of futures. If a peer can cause them, limit it with [`spawned`](Conn::spawned).
+    /// There is no limit on the number of futures. If a peer can cause them, check [`spawned`](Conn::spawned) first.
     ///
     /// ```
     /// # use actix_acceptor::{Conn, Framing, Next, Protocol};

@@ -32,7 +32,7 @@ pub(super) struct Linger {
 }
 
 impl<P: Protocol> ColdState<P> {
-    /// When a closing connection has to be looked at again.
+    /// When a closing connection must be checked again.
     pub(super) fn closing_deadline(&self) -> Option<u64> {
         let close_by = (self.close_by != 0).then_some(self.close_by);
         self.linger.deadline().into_iter().chain(close_by).min()
@@ -68,7 +68,7 @@ impl<P: Protocol> Connection<P> {
         }
     }
 
-    /// Closes as an operator has asked: the last reply follows what is queued.
+    /// Closes as requested by an operator: the last reply follows the queued bytes.
     #[cold]
     pub(super) fn close_on_request(&mut self) {
         let Some(CloseRequest { last_reply, by }) = self.conn.guard.take_close_request() else { return };

@@ -17,11 +17,12 @@ use crate::telemetry::{CloseReason, RefusalReason};
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Closed {
-    /// The connection's own code ended it: [`Next::Stop`](crate::Next::Stop), or a [`Close`](crate::messages::Close).
+    /// The program ended it in order: [`Next::Stop`](crate::Next::Stop), a [`Close`](crate::messages::Close), or
+    /// [`Pool::close`](crate::Pool::close).
     Local,
-    /// The peer left. `None`: it closed its side in order (FIN). `Some`: the system's error (a reset, a broken pipe), or, with
-    /// the kind [`UnexpectedEof`](io::ErrorKind::UnexpectedEof), the error of a codec that needed more bytes when the peer
-    /// closed its side.
+    /// The peer left. `None`: it shut down its sending side (FIN). `Some`: the system's error (a reset, a broken pipe), or,
+    /// with the kind [`UnexpectedEof`](io::ErrorKind::UnexpectedEof), the error of a codec that needed more bytes when the
+    /// peer shut down its sending side.
     Peer(Option<io::Error>),
     /// The peer was silent for as long as the idle timeout.
     Idle,
@@ -37,7 +38,7 @@ pub enum Closed {
         /// The longest length allowed. 0 if the codec does not report it.
         limit: u64,
     },
-    /// The connection reached its maximum age.
+    /// The connection reached its maximum age. Bytes that are unsent half a second later are lost.
     MaxAge,
     /// The PROXY header or the TLS handshake failed or timed out.
     Handshake(HandshakeError),
@@ -88,8 +89,7 @@ impl Closed {
         }
     }
 
-    /// The reason that an error of the codec stands for if it is caused by the end of input only: the peer left in the middle of
-    /// a packet.
+    /// The reason for an error of the codec that only the end of input has caused: the peer left in the middle of a packet.
     #[cold]
     pub(super) fn at_end_of_input(self) -> Self {
         match self {
@@ -98,7 +98,7 @@ impl Closed {
         }
     }
 
-    /// The reason of an async fn whose peer has left: reading more than there was is a consequence of that.
+    /// The reason for an error of an async fn whose peer has left: reading beyond the end of input is a consequence of that.
     pub(crate) fn after_end_of_input(self) -> Self {
         match self {
             Closed::Error(error) => match error.downcast::<io::Error>() {

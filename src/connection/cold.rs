@@ -32,14 +32,14 @@ pub(super) struct ColdState<P: Protocol> {
     pub(super) init_limit: Option<Pin<Box<Sleep>>>,
     /// Why the connection is closing.
     pub(super) why: Option<Closed>,
-    /// When a connection that an operator closes is ended at the latest.
+    /// The latest end of a connection that an operator closes.
     pub(super) close_by: u64,
     pub(super) linger: Linger,
     /// The handshake in progress: before `ack`, or of an upgrade.
     pub(super) handshake: Option<HandshakeFuture>,
     /// An upgrade that starts once the bytes queued before it are sent.
     pub(super) upgrade: Option<Arc<dyn Handshake>>,
-    /// Tells the context, while it polls its futures, that the connection handles nothing more.
+    /// Set while the context polls its futures, if the connection no longer handles packets and messages.
     pub(super) held: Option<Held>,
 }
 

@@ -137,7 +137,8 @@ impl<P: Protocol> Conn<P> {
     ///
     /// # Errors
     /// [`SendError::Closed`] if the connection is closing, [`SendError::TooLong`] if the reply does not fit its length
-    /// prefix, [`SendError::Delimiter`] if it contains the delimiter of its framing, else the codec's error. On an error nothing is queued, and the connection stays open.
+    /// prefix, [`SendError::Delimiter`] if it contains the delimiter of its framing, else the codec's error. On an error
+    /// nothing is queued, and the connection stays open.
     pub fn send(&mut self, reply: P::Reply) -> Result<(), SendError> {
         if self.is_closing() {
             return Err(SendError::Closed);
@@ -261,7 +262,7 @@ impl<P: Protocol> Conn<P> {
     /// Overrides the idle timeout until the peer next sends something.
     ///
     /// It is like the timeout in gen_server's `{noreply, State, Timeout}`, except that messages do not end it. A limit of
-    /// zero does not disable the timeout, which then fires with the next tick of the clock.
+    /// zero does not disable the timeout; it counts as 1 ms.
     pub fn idle_timeout_once(&mut self, limit: Duration) {
         let now = self.guard.registry().clock().exact();
         self.guard.deadlines.set_idle_once(millis(limit), now);
@@ -306,8 +307,8 @@ pub enum SendError {
         /// The longest length that the prefix can express.
         limit: u64,
     },
-    /// The reply contains the delimiter of its framing: a line feed with [`Framing::lines`](crate::Framing::lines). The peer would
-    /// receive several packets. Send the parts as separate replies, or use a length prefix.
+    /// The reply contains the delimiter of its framing, such as a line feed with [`Framing::lines`](crate::Framing::lines),
+    /// so the peer would receive several packets. Send the parts as separate replies, or use a length prefix.
     #[error("a reply must not contain the delimiter of its framing, which begins at byte {position}")]
     Delimiter {
         /// The number of bytes of the reply before the delimiter.

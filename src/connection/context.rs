@@ -17,16 +17,17 @@ use super::{Connection, Protocol};
 /// The context of a [`Connection`], as passed to its message handlers. It implements actix's
 /// [`AsyncContext`] (`spawn`, `wait`, `run_later`, `notify` and so on).
 ///
-/// Spawned futures and streams run while the connection handles packets: not during a wait, above the high-water mark, or once
-/// the connection is closing. `wait` holds back packets and messages. `stop` closes the connection as
+/// Spawned futures and streams run only while the connection handles packets: not during a wait, not above the high-water
+/// mark, and not once the connection is closing. `wait` holds back packets and messages. `stop` closes the connection as
 /// [`Next::Stop`](crate::Next::Stop) does.
 ///
-/// Futures that other futures spawn (`notify` in a handler that `notify` has called) are polled in the same turn up to a
-/// limit of 64, so that other connections run in between.
+/// At most 64 futures that other futures have spawned (`notify` in a handler that `notify` has called) are polled before
+/// other connections run.
 ///
 /// # Messages of other crates
-/// [`Connection`] is not a type of your crate, so the orphan rule allows `Handler` only for messages that are. Wrap a message of
-/// another crate in a type of your own; the same holds for the items of a `StreamHandler`.
+/// [`Connection`] is not a type of your crate, so the orphan rule allows an implementation of `Handler` only for message
+/// types of your crate. Wrap a message of another crate in a type of your own. The same holds for the items of a
+/// `StreamHandler`.
 ///
 /// ```
 /// use actix::prelude::*;
@@ -77,12 +78,12 @@ struct Futures<P: Protocol> {
     spawned: Vec<(SpawnHandle, Option<BoxedFuture<P>>)>,
     waits: Vec<BoxedFuture<P>>,
     unpolled: bool,
-    /// Set while a future is polled that has caused the connection to handle nothing more.
+    /// Set while a future is polled after which the connection no longer handles packets and messages.
     held: Held,
 }
 
-/// Shared by a connection and its context while the futures of the context are polled. A stream that `add_stream` has added is
-/// one future that may call its handler several times, and asks only the context whether it may go on.
+/// Shared by a connection and its context while the futures of the context are polled. A stream added with `add_stream` is
+/// one future that may call its handler several times, and asks only the context whether it may continue.
 pub(super) type Held = Rc<Cell<bool>>;
 
 impl<P: Protocol> ConnectionContext<P> {
@@ -112,8 +113,8 @@ impl<P: Protocol> ConnectionContext<P> {
         self.futures.as_ref().is_some_and(|futures| futures.unpolled)
     }
 
-    /// Polls the futures; while there are waits, only those. Futures may spawn and cancel others meanwhile. Returns false if
-    /// the budget of futures that were spawned meanwhile is used up.
+    /// Polls the futures; while there are waits, only the waits. Futures may spawn and cancel others meanwhile. Returns false
+    /// if the budget for futures that were spawned meanwhile is used up.
     pub(super) fn poll_futures(&mut self, act: &mut Connection<P>, cx: &mut Context<'_>, budget: &mut u32) -> bool {
         let futures = self.futures();
         futures.unpolled = false;

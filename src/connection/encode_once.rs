@@ -1,11 +1,11 @@
-//! [`EncodeOnce`], the codecs whose output may be sent to many connections.
+//! [`EncodeOnce`], implemented by codecs whose output may be sent to many connections.
 
 use bytes::BytesMut;
 use tokio_util::codec::{Decoder, Encoder};
 
 use crate::framing::Framing;
 
-/// An encoder whose output depends only on the reply, not on earlier replies. Bytes encoded once may be sent to many
+/// An encoder whose output depends only on the reply, not on earlier replies, so that bytes encoded once may be sent to many
 /// connections.
 ///
 /// Implement it for a codec of your own. For a codec of another crate, use [`StatelessEncoder`].
@@ -13,11 +13,11 @@ pub trait EncodeOnce {}
 
 impl EncodeOnce for Framing {}
 
-/// A codec of another crate whose encoder keeps no state: the output of `encode` depends only on the reply.
+/// Wraps a codec of another crate whose encoder keeps no state: the output of `encode` depends only on the reply.
 ///
-/// It decodes and encodes as the codec inside. It exists because [`EncodeOnce`], which
-/// [`Pool::broadcast`](crate::Pool::broadcast) requires, cannot be implemented for a type of another crate. Do not use it for a
-/// codec that numbers, compresses or encrypts its output across replies: the peers could not decode a broadcast.
+/// It decodes and encodes as the inner codec does, and implements [`EncodeOnce`], which
+/// [`Pool::broadcast`](crate::Pool::broadcast) requires and which cannot be implemented for a type of another crate. Do not
+/// use it for a codec that numbers, compresses or encrypts its output across replies: peers could not decode a broadcast.
 ///
 /// ```
 /// use actix_acceptor::{messages::StatelessEncoder, AcceptorPool, Conn, Next, Protocol};

@@ -20,29 +20,29 @@ pub struct Reply<R>(pub R);
 
 /// A message that closes the connection as [`Closed::Local`] after the queued bytes are sent.
 ///
-/// It is handled in order with the other messages: after those in the mailbox, not during a wait, and not above the high-water
-/// mark. [`Pool::close`](crate::Pool::close) acts at once in any state.
+/// It is handled in order with other messages: after those already in the mailbox, not during a wait, and not above the
+/// high-water mark. [`Pool::close`](crate::Pool::close) acts at once in any state.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 pub struct Close;
 
 /// A message that requests the connection's [`ConnectionInfo`].
 ///
-/// It is answered in order with the other messages: after those in the mailbox, not during a wait, and not above the high-water
-/// mark. [`Pool::connection_info`](crate::Pool::connection_info) returns at once in any state.
+/// It is answered in order with other messages: after those already in the mailbox, not during a wait, and not above the
+/// high-water mark. [`Pool::connection_info`](crate::Pool::connection_info) returns at once in any state.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "ConnectionInfo")]
 pub struct Info;
 
-/// A message that sets how many packets the connection reads from its socket, as [`Conn::set_active`](crate::Conn::set_active).
+/// A message that sets how many packets the connection reads from its socket, as
+/// [`Conn::set_active`](crate::Conn::set_active) does.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 pub struct SetActive(pub Active);
 
 /// A message that sends encoded bytes as they are. With it, a reply to many connections is encoded only once.
 ///
-/// Made by [`Pool::encode`](crate::Pool::encode). Requires a codec whose output does not depend on earlier output: see
-/// [`EncodeOnce`].
+/// [`Pool::encode`](crate::Pool::encode) makes one. The codec's output must not depend on earlier output: see [`EncodeOnce`].
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Result<(), SendError>")]
 pub struct Encoded(pub Bytes);

@@ -69,9 +69,9 @@ use phase::{Flags, Paused, Phase};
 /// The actor of one connection: a [`Protocol`] and its socket.
 ///
 /// Its address is an actix [`Addr`]. It handles [`User`] and [`Reply`], the messages in [`messages`](crate::messages),
-/// and any message type of your own crate for which you implement `Handler`; for those of other crates see
-/// [`ConnectionContext`]. Such a handler accesses the protocol and the connection with [`Connection::with`]. A connection is
-/// never restarted, since its peer is gone.
+/// and every message type of your own crate for which you implement `Handler`; for messages of other crates see
+/// [`ConnectionContext`]. A handler accesses the protocol and the connection with [`Connection::with`]. A connection is never
+/// restarted, since its peer is gone.
 ///
 /// The mailbox holds [`mailbox_capacity`](crate::Builder::mailbox_capacity) messages for `try_send` and `send`. actix's
 /// `do_send` ignores the capacity.
@@ -181,7 +181,7 @@ impl<P: Protocol> Connection<P> {
         result.expect("the callback ran")
     }
 
-    /// Tells the context whether messages are still handled.
+    /// Sets in the context whether messages are still handled.
     #[inline]
     fn update_held(&self) {
         if let Some(held) = self.cold.as_ref().and_then(|cold| cold.held.as_ref()) {
@@ -240,7 +240,7 @@ impl<P: Protocol> Connection<P> {
                 cold.wait_added = true;
                 cold.waits.push_back((trigger, wait));
             }
-            // A handshake of `init` comes after those of the listener.
+            // A handshake that `init` returned runs after those of the listener.
             Next::Upgrade(step) if self.conn.phase() < Phase::Ready => self.add_handshake(*step),
             Next::Upgrade(step) if !self.conn.is_closing() => {
                 self.conn.paused.insert(Paused::UPGRADING);
@@ -323,7 +323,7 @@ impl<P: Protocol> Drop for Turn<'_, P> {
     fn drop(&mut self) {
         self.0.conn.guard.unmark_activity();
         if std::thread::panicking() {
-            // A stream of the user panicked where no guard is: the message is in the panic's own output.
+            // A user-defined stream panicked outside any guard: only the panic hook has the message.
             self.0.end(Closed::Panic("panicked outside a callback".into()));
         }
     }

@@ -29,8 +29,8 @@ pub enum Next<P: Protocol> {
     SendAndStop(P::Reply),
     /// Ends the connection with [`Closed::Error`](crate::Closed::Error) after the queued bytes are sent.
     Fail(BoxError),
-    /// Waits for a future. Made by [`Conn::wait`], [`Conn::wait_with`] and [`Conn::blocking`]. Until the future
-    /// completes, the connection handles neither packets nor, unless the options say so, messages.
+    /// Waits for a future. Made by [`Conn::wait`], [`Conn::wait_with`] and [`Conn::blocking`]. Until the wait ends, the
+    /// connection handles no packets, and no messages unless [`Wait::with_messages`](crate::Wait::with_messages) is set.
     ///
     /// [`Conn::wait`]: crate::Conn::wait
     /// [`Conn::wait_with`]: crate::Conn::wait_with
@@ -65,9 +65,11 @@ impl<P: Protocol> Next<P> {
 
     /// Upgrades a plain connection to TLS (STARTTLS), or runs any other handshake.
     ///
-    /// The queued bytes are sent in plaintext first. Returned by [`Protocol::init`] or by a wait of it, the handshake runs
-    /// after those of the listener and within the same time limit; bytes that `init` sent follow it. After the handshake, packets arrive encrypted through the same
+    /// The queued bytes are sent in plaintext first. After the handshake, packets arrive encrypted through the same
     /// callbacks, and [`Conn::tls`](crate::Conn::tls) returns the details.
+    ///
+    /// If [`Protocol::init`], or a wait that it returned, returns the upgrade, the handshake runs after those of the listener
+    /// and within the same time limit. Bytes that `init` queued are then sent after the handshake.
     ///
     /// Plaintext that the peer sent after the request for TLS ends the connection with
     /// [`HandshakeError::PlaintextAfterStartTls`](crate::transport::HandshakeError::PlaintextAfterStartTls): a
@@ -77,7 +79,7 @@ impl<P: Protocol> Next<P> {
         Next::Upgrade(Box::new(Arc::new(handshake)))
     }
 
-    /// Sends a file, or a range of one, and keeps the connection open. As [`Conn::send_file`](crate::Conn::send_file).
+    /// Sends a file, or a range of one, as [`Conn::send_file`](crate::Conn::send_file) does, and keeps the connection open.
     pub fn file(file: FileRange) -> Self {
         Next::File(Box::new(file))
     }

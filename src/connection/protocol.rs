@@ -97,7 +97,8 @@ pub trait Protocol: Sized + 'static {
         Next::Continue
     }
 
-    /// Called when the peer was silent for as long as the idle timeout, or did not complete a packet within the packet timeout.
+    /// Called when the peer was silent for as long as the idle timeout, or did not complete a packet within the packet
+    /// timeout.
     ///
     /// [`Next::Continue`] starts the timeout again. The bytes of an incomplete packet are in [`Timeout::Packet`]; they
     /// are discarded afterwards.
@@ -111,8 +112,8 @@ pub trait Protocol: Sized + 'static {
     /// Called when the peer has shut down its sending side, after all its packets were delivered.
     ///
     /// With [`half_close`](crate::Builder::half_close) off (the default), the connection ends after this callback.
-    /// A reply that it returns is still sent, and a future is still awaited. With `half_close` on, the connection stays
-    /// open unless this callback stops it.
+    /// A reply that it returns is still sent, and a wait that it returns is still completed. With `half_close` on, the
+    /// connection stays open unless this callback stops it.
     ///
     /// Default: [`Next::Continue`].
     fn half_closed(&mut self, conn: &mut Conn<Self>) -> Next<Self> {
@@ -129,7 +130,7 @@ pub trait Protocol: Sized + 'static {
         Next::Continue
     }
 
-    /// Called when the pool shuts down. If the connection is waiting for a future, this is called afterwards.
+    /// Called when the pool shuts down. If the connection is waiting for a future, this is called after the wait.
     ///
     /// A connection that stays open is ended at `deadline`; `None` means that there is no deadline.
     ///

@@ -92,7 +92,7 @@ impl<P: Protocol> Connection<P> {
         if !ahead {
             return self.end(Closed::Truncated);
         }
-        // A FIN without `close_notify`: as any FIN, it does not end the wait.
+        // Like any FIN, one without `close_notify` does not end the wait.
         self.conn.flags.insert(Flags::EOF);
         self.cold().truncated = true;
     }
@@ -139,7 +139,7 @@ impl<P: Protocol> Connection<P> {
         }
     }
 
-    /// Delivers packets from `read`. Returns `None` if the codec may have more, else whether it has the start of another.
+    /// Delivers packets from `read`. Returns `None` if the codec may have more packets, else whether it has the start of one.
     fn deliver_from(&mut self, read: &mut BytesMut, budget: &mut Budget) -> Option<bool> {
         let mut rest = None;
         let (mut left, eof) = (budget.packets, self.has(Flags::EOF) && !self.is_truncated());
@@ -308,8 +308,8 @@ impl<P: Protocol> Connection<P> {
     }
 }
 
-/// Decodes at the end of input. Sets `at_end` if the codec needs more bytes for another packet, so that an error that follows is
-/// about the end and not about the bytes.
+/// Decodes at the end of input. Sets `at_end` if the codec needs more bytes for another packet: an error that follows is then
+/// about the end of input and not about the bytes.
 #[cold]
 fn decode_last<C: Decoder>(codec: &mut C, read: &mut BytesMut, at_end: &mut bool) -> Result<Option<C::Item>, C::Error> {
     match codec.decode(read)? {

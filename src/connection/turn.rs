@@ -68,7 +68,7 @@ impl<P: Protocol> Connection<P> {
             self.prepare(cx);
             self.take_mail(mailbox, ctx, cx, &mut budget);
             self.take_packets(ctx, cx, &mut budget);
-            // A wait that is ready at once is answered in the same write as the packets before and behind it.
+            // The answer of a wait that is ready at once shares the write with the answers to the packets around it.
             if self.is_waiting() && self.has_unpolled_wait() && !budget.exhausted {
                 continue;
             }
@@ -151,7 +151,7 @@ impl<P: Protocol> Connection<P> {
             Some(Expired::Packet) => {
                 let partial = self.conn.unread().map(|read| read.split().freeze()).unwrap_or_default();
                 self.conn.guard.deadlines.decoded(false, false, || now);
-                // The drop of the old codec is the user's, too.
+                // Dropping the old codec is user code, too.
                 if let Err(text) = catch_panic(|| self.conn.codec = self.conn.factory.make_codec()) {
                     return self.end(Closed::Panic(text));
                 }

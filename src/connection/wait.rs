@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use super::{Conn, Next, Protocol};
 
-/// The options of a wait, for [`Conn::wait_with`]: what ends the wait besides its future, and what runs meanwhile.
+/// The options of a wait, for [`Conn::wait_with`]: what ends the wait besides its future, and what is handled meanwhile.
 ///
-/// Without options a wait is as one of [`Conn::wait`].
+/// Without options, `wait_with` waits as [`Conn::wait`] does.
 ///
 /// ```
 /// use actix_acceptor::{Conn, Framing, Next, Protocol, Wait, WaitEnded};
@@ -55,14 +55,16 @@ pub struct Wait {
 }
 
 impl Wait {
-    /// Options that change nothing: see [`Conn::wait`].
+    /// No options: the wait is as described at [`Conn::wait`].
     pub fn new() -> Self {
         Wait::default()
     }
 
-    /// Ends the wait with [`WaitEnded::TimedOut`] after this time, counted from when the wait starts.
+    /// Ends the wait with [`WaitEnded::TimedOut`] after this time, counted from the start of the wait.
     ///
     /// It replaces the idle timeout as the bound of a wait whose peer has shut down its sending side.
+    ///
+    /// Default: no limit.
     pub fn within(mut self, limit: Duration) -> Self {
         self.limit = Some(limit);
         self
@@ -76,13 +78,13 @@ impl Wait {
     /// [`within`](Wait::within) bounds such a wait.
     ///
     /// After a FIN the peer may still receive a reply. After a reset nothing can be sent and the connection ends, but
-    /// the closure is still called, so that it can undo its work.
+    /// the closure is still called, so that it can clean up.
     pub fn until_peer_leaves(mut self) -> Self {
         self.until_peer_leaves = true;
         self
     }
 
-    /// Ends the wait with [`WaitEnded::Draining`] when the pool notifies the connection that it shuts down, or if it
+    /// Ends the wait with [`WaitEnded::Draining`] when the pool notifies the connection of the shutdown, or at once if it
     /// has done so before. [`Protocol::shutdown`] is called afterwards.
     pub fn until_draining(mut self) -> Self {
         self.until_draining = true;
@@ -92,7 +94,8 @@ impl Wait {
     /// Handles messages during the wait: [`User`](crate::User), [`Reply`](crate::Reply), your own messages and the
     /// items of streams. Packets are held back.
     ///
-    /// A wait that such a message returns starts after this one, and holds messages back until then.
+    /// If the handler of such a message returns another wait, that one starts after this one, and messages are held back
+    /// until then.
     pub fn with_messages(mut self) -> Self {
         self.with_messages = true;
         self
@@ -126,7 +129,7 @@ pub enum WaitEnded {
     #[error("the peer left during the wait")]
     PeerLeft,
     /// The pool shuts down; see [`Wait::until_draining`].
-    #[error("the pool shuts down")]
+    #[error("the pool is shutting down")]
     Draining,
 }
 
@@ -134,7 +137,7 @@ pub enum WaitEnded {
 /// [`Conn::wait_with`] and [`Conn::blocking`].
 pub struct PendingWait<P: Protocol>(Kind<P>);
 
-/// Two words, so that a [`Next`] takes no more: it is returned for every packet.
+/// Two words, to keep [`Next`] small: one is returned for every packet.
 enum Kind<P: Protocol> {
     Plain(ThenFuture<P>),
     WithOptions(Box<(ThenFuture<P>, Rc<WaitEnds>)>),
@@ -159,7 +162,7 @@ impl<P: Protocol> PendingWait<P> {
         }
     }
 
-    /// Makes the future ready, with this outcome unless it is done. Only for a wait with options.
+    /// Makes the future ready with this outcome, unless it has completed. Only for a wait with options.
     pub(super) fn set_ended(&self, why: WaitEnded) {
         if let Kind::WithOptions(wait) = &self.0 {
             wait.1.ended.set(Some(why));
@@ -202,7 +205,7 @@ impl<P: Protocol> Conn<P> {
     ///
     /// The thread is not blocked, so other connections keep running. This connection handles neither packets nor
     /// messages until the future completes. Packets stay queued in their order, and so do messages. A sender that
-    /// awaits the result of a message waits as well, so give such requests a time limit.
+    /// awaits the result of a message waits as well, so set a time limit for such requests.
     ///
     /// | during the wait | what happens |
     /// |---|---|
@@ -213,10 +216,10 @@ impl<P: Protocol> Conn<P> {
     /// | [`Pool::kill`](crate::Pool::kill), the maximum age, or the deadline of a drain | The future is dropped and the connection ends. |
     /// | [`Pool::close`](crate::Pool::close) | The future is dropped; the queued bytes and the last reply are sent. |
     /// | the pool shuts down | [`Protocol::shutdown`] is called after the wait. |
-    /// | `init` waits: [`handshake_timeout`](crate::Builder::handshake_timeout) | Counted from the accept on, it ends the connection with [`Closed::Handshake`]. A peer that leaves without having sent anything ends it as well, unless `half_close` is on. |
+    /// | the wait is one of `init` | The [`handshake_timeout`](crate::Builder::handshake_timeout), counted from the accept on, ends the connection with [`Closed::Handshake`]. A FIN of a peer that has sent nothing ends it as well, unless `half_close` is on. |
     ///
-    /// A wait that is ready at once costs no write of its own. To end a wait early, or to handle messages meanwhile, use
-    /// [`wait_with`](Conn::wait_with).
+    /// The answer of a wait that is ready at once is sent in the same write as other answers. To end a wait early, or to
+    /// handle messages meanwhile, use [`wait_with`](Conn::wait_with).
     ///
     /// [`Closed::Idle`]: crate::Closed::Idle
     /// [`Closed::Peer`]: crate::Closed::Peer
@@ -250,8 +253,8 @@ impl<P: Protocol> Conn<P> {
         Next::Wait(PendingWait(Kind::Plain(then_future(future, then))))
     }
 
-    /// As [`wait`](Conn::wait), with options: a time limit, an end when the peer leaves or the pool shuts down, messages
-    /// meanwhile. `then` is called with the output of the future, or with the reason for which the wait ended before.
+    /// Waits as [`wait`](Conn::wait) does, with options: a time limit, an end when the peer leaves or the pool shuts down,
+    /// messages meanwhile. `then` is called with the output of the future, or with the reason why the wait ended before that.
     ///
     /// See [`Wait`] for the options and an example.
     #[must_use = "the wait starts when the callback returns it"]
@@ -272,17 +275,17 @@ impl<P: Protocol> Conn<P> {
     /// packets and messages stay queued in their order meanwhile, and other connections keep running.
     ///
     /// At most [`max_blocking`](crate::Builder::max_blocking) closures of a pool run at the same time; further ones wait in
-    /// a queue, over all connections first come, first served. The closure starts after the callback has returned, and
-    /// after earlier waits of this connection. The thread is one of the arbiter's
+    /// one first-in, first-out queue for all connections. The closure starts after the callback has returned, and after
+    /// earlier waits of this connection. The thread is one of the arbiter's
     /// [`spawn_blocking`](https://docs.rs/tokio/latest/tokio/task/fn.spawn_blocking.html) threads, of which there are
     /// at most 512. A panic in the closure ends this connection with [`Closed::Panic`](crate::Closed::Panic) and the
     /// panic's message. If the arbiter has no such thread and the system cannot start one, the connection ends with
     /// [`Closed::Error`](crate::Closed::Error), and the closure is dropped.
     ///
-    /// A FIN of the peer does not separate the closure from `then`, as with any [`wait`](Conn::wait). If the connection
-    /// ends first, a closure that is still in the queue is dropped. One that has started cannot be stopped: it runs to
-    /// completion and counts until then, its output is dropped, and `then` is not called. The arbiter's thread does not
-    /// end before the closure.
+    /// As with any [`wait`](Conn::wait), `then` is called even if the peer has sent a FIN. If the connection ends first, a
+    /// closure that is still in the queue is dropped. One that has started cannot be stopped: it runs to completion and
+    /// counts until then, its output is dropped, and `then` is not called. The arbiter's thread does not end before the
+    /// closure.
     ///
     /// ```
     /// use actix_acceptor::{AcceptorPool, Conn, Framing, Next, Protocol};

@@ -28,7 +28,7 @@ impl<P: Protocol> Connection<P> {
         self.cold.as_ref().is_some_and(|cold| cold.wait_added)
     }
 
-    /// Whether messages are handled: also during a wait with that option, until another wait is queued behind it.
+    /// Whether messages are handled. With the option, they are during a wait as well, until another wait is queued behind it.
     #[inline]
     pub(super) fn takes_messages(&self) -> bool {
         self.conn.paused.is_empty() || self.conn.paused == Paused::WAITING && self.takes_messages_slow()
@@ -115,7 +115,7 @@ impl<P: Protocol> Connection<P> {
         self.call_caught(trigger, then);
     }
 
-    /// Ends the connection because the peer is lost. A wait that ends when the peer leaves can undo its work first.
+    /// Ends the connection because the peer is lost. The closure of a wait with `until_peer_leaves` is called first.
     #[cold]
     pub(super) fn lose_peer(&mut self, why: Closed) {
         if !self.conn.is_closing() && self.wait_options().is_some_and(|options| options.ends_when_peer_leaves()) {
@@ -131,7 +131,7 @@ impl<P: Protocol> Connection<P> {
         self.bound_wait(cx);
     }
 
-    /// Finds out during a wait whether the peer has left: by reading ahead, at most one buffer, else by asking the stream.
+    /// Checks during a wait whether the peer has left: by reading ahead, at most one buffer, else by asking the stream.
     fn watch_peer(&mut self, cx: &mut Context<'_>) {
         if self.conn.phase() < Phase::Ready {
             self.read_before_handshake(cx);
@@ -193,7 +193,7 @@ impl<P: Protocol> Connection<P> {
                 Poll::Ready(Err(error)) => return self.lose_peer(Closed::from_io(error)),
             }
         }
-        // Nothing was asked for, so there is nothing to finish.
+        // The peer has sent no request, so no answer is due.
         let has_left = self.has(Flags::EOF) && self.conn.unread().is_none() && !self.conn.config.settings.half_close;
         if has_left && !self.wait_options().is_some_and(|options| options.ends_when_peer_leaves()) {
             self.close(Closed::Peer(None));
@@ -208,7 +208,7 @@ impl<P: Protocol> Connection<P> {
         }
     }
 
-    /// Gives up a wait whose time is over.
+    /// Ends the connection if the time of the wait is over.
     fn bound_wait(&mut self, cx: &mut Context<'_>) {
         let now = self.conn.guard.now();
         if self.wait_deadline().is_some_and(|deadline| deadline <= now) {

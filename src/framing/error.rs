@@ -34,7 +34,7 @@ pub enum FramingError {
     /// prefix.
     #[error("a packet must not contain the delimiter of its framing, which begins at byte {position}")]
     DelimiterInReply {
-        /// The number of bytes before the delimiter. A delimiter that begins in the packet and ends with the bytes appended to
+        /// The number of bytes before the delimiter. A delimiter that begins in the packet and ends in the bytes appended to
         /// it counts as well.
         position: u64,
     },

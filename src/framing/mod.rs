@@ -109,8 +109,8 @@ impl Framing {
     /// Lines: LF ends a line, and one CR directly before it is dropped. When encoding, LF is appended.
     ///
     /// Lines are bytes, not text. An outgoing packet that contains an LF is rejected
-    /// ([`FramingError::DelimiterInReply`]), since the peer would receive two lines. One that ends with CR
-    /// is sent as it is, as a line that ends with CR LF; a peer that accepts such lines drops the CR.
+    /// ([`FramingError::DelimiterInReply`]), since the peer would receive two lines. A packet that ends with
+    /// CR is sent as a line that ends with CR LF; a peer that accepts such lines drops the CR.
     ///
     /// ```
     /// # use {actix_acceptor::Framing, bytes::BytesMut, tokio_util::codec::Decoder};
@@ -178,9 +178,9 @@ impl Framing {
 
     /// Packets that end with `bytes`, which are dropped. When encoding, `bytes` are appended.
     ///
-    /// The first occurrence of the delimiter ends a packet. An outgoing packet that contains it, or that
-    /// ends with bytes that move its first occurrence forward (as `a` does before the delimiter `aa`), is
-    /// rejected ([`FramingError::DelimiterInReply`]): the peer would split it elsewhere.
+    /// The first occurrence of the delimiter ends a packet. An outgoing packet is rejected
+    /// ([`FramingError::DelimiterInReply`]) if the peer would split it elsewhere: if it contains the delimiter, or
+    /// if its last bytes and the delimiter together contain an earlier one, as `a` and the delimiter `aa` do.
     ///
     /// ```
     /// # use {actix_acceptor::Framing, bytes::BytesMut, tokio_util::codec::Decoder};

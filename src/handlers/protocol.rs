@@ -72,7 +72,7 @@ impl<P: Protocol> Service for ProtocolService<P> {
     }
 }
 
-/// A function that makes a framing, as one that makes the codec of this protocol, if that is a framing.
+/// Converts a function that makes a framing into one that makes the codec of this protocol, if that is a framing.
 fn make_framing<P: Protocol>(framing: Framing) -> Option<MakeCodec<P>> {
     let make: Arc<dyn Fn() -> Framing + Send + Sync> = Arc::new(move || framing.clone());
     cast(make)

@@ -33,7 +33,7 @@ pub(crate) enum HandshakeFailure {
 pub(crate) struct HandshakeChain {
     steps: Vec<Arc<dyn Handshake>>,
     limit: Option<Duration>,
-    /// One permit for each handshake that may run at the same time. A step takes it when it may begin.
+    /// One permit for each handshake that may run at the same time. A step takes one when it may begin.
     slots: Arc<Semaphore>,
 }
 

@@ -73,7 +73,7 @@ pub trait Handshake: Send + Sync + 'static {
         true
     }
 
-    /// Whether the step does anything for this peer. If not, it is left out.
+    /// Whether the step applies to this peer. If not, it is skipped.
     ///
     /// Default: `true`.
     fn applies_to(&self, peer: &Address) -> bool {
@@ -83,9 +83,10 @@ pub trait Handshake: Send + Sync + 'static {
 
     /// Whether the step sends nothing before the peer has sent something.
     ///
-    /// If so, it begins with the first byte of the peer, and counts towards
-    /// [`max_handshakes`](crate::Builder::max_handshakes) only from then on: peers that send nothing do not hold up others.
-    /// The handshake timeout includes the wait. Return `true` for every such step; one that sends first would wait in vain.
+    /// If so, it begins when the first byte of the peer has arrived, and counts towards
+    /// [`max_handshakes`](crate::Builder::max_handshakes) only from then on, so that peers that send nothing do not delay
+    /// others. The handshake timeout includes the wait. Do not return `true` for a step that sends first: it would wait until
+    /// the timeout.
     ///
     /// Default: `false`.
     fn waits_for_peer(&self, peer: &Address) -> bool {

@@ -1,4 +1,4 @@
-//! [`Step`], a handshake step of a listener that can be compared with another one.
+//! [`Step`], a handshake step that can be compared with another one.
 
 use std::any::Any;
 use std::fmt;
@@ -24,7 +24,7 @@ impl Step {
         Step { handshake: step.clone(), value: step }
     }
 
-    /// Whether the other does the same: it is equal, or it is a TLS with the same settings, certificates and keys.
+    /// Whether the other has the same effect: it is equal, or both are TLS with the same settings, certificates and keys.
     pub(crate) fn is_alike(&self, other: &Step) -> bool {
         #[cfg(any(feature = "native-tls", feature = "rustls"))]
         if let (Some(one), Some(other)) = (self.value.downcast_ref::<Tls>(), other.value.downcast_ref::<Tls>()) {
@@ -38,8 +38,8 @@ impl Step {
     }
 }
 
-/// Clones of one `Tls` are equal, and so are equal descriptions of the PROXY protocol. Of other steps nothing is known:
-/// each is equal to itself only.
+/// Clones of one `Tls` are equal, and so are equal descriptions of the PROXY protocol. Nothing is known of other steps: each
+/// is equal only to its clones.
 impl PartialEq for Step {
     fn eq(&self, other: &Self) -> bool {
         #[cfg(any(feature = "native-tls", feature = "rustls"))]

@@ -1,7 +1,7 @@
 //! The blocking closures of a pool: a limited number runs at the same time, the others wait in one queue.
 //!
-//! A closure that is queued starts on the thread that completes an earlier one. No arbiter is involved, so a blocked
-//! one does not hold up the queue.
+//! The thread that completes a closure starts the next one in the queue. No arbiter is involved, so a blocked arbiter does
+//! not delay the queue.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -43,7 +43,7 @@ impl BlockingJobs {
         Arc::new(BlockingJobs(Mutex::new(Jobs { max, running: 0, last_number: 0, queue: BTreeMap::new() })))
     }
 
-    /// Sets how many closures may run at the same time. Those that run are not stopped, and they count.
+    /// Sets how many closures may run at the same time. Running closures are not stopped, and they count.
     pub(crate) fn set_max(self: &Arc<Self>, max: usize) {
         self.0.lock().max = max;
         self.start_queued();
@@ -66,7 +66,7 @@ impl BlockingJobs {
     ) -> io::Result<thread::Result<O>> {
         let (sender, receiver) = oneshot::channel();
         let run = move |may_run: io::Result<()>| {
-            // Without a connection, the output is dropped here, else the closure may be: that is user code as well.
+            // The output, or the closure, may be dropped here: that is user code as well.
             let _ = catch_panic(|| drop(sender.send(may_run.map(|()| catch_unwind(AssertUnwindSafe(work))))));
         };
         let number = {
@@ -85,7 +85,7 @@ impl BlockingJobs {
         }
     }
 
-    /// Starts queued closures as far as the limit allows.
+    /// Starts queued closures until the limit is reached.
     fn start_queued(self: &Arc<Self>) {
         loop {
             let job = {
@@ -111,7 +111,7 @@ impl BlockingJobs {
     }
 }
 
-/// The place of one running closure. Dropping it starts the next one. `None` once it is given back.
+/// The place of one running closure. Dropping it starts the next closure. `None` once it has been given back.
 struct Slot(Option<Arc<BlockingJobs>>);
 
 impl Slot {

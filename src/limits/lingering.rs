@@ -27,7 +27,8 @@ impl LingeringPeers {
 }
 
 impl Limits {
-    /// Counts a refused peer that is kept open. `None` if as many are as may be: the peer is closed without the message.
+    /// Counts a refused peer that is kept open. Returns `None` if the limit is reached: the peer is then closed without the
+    /// message.
     pub(crate) fn try_linger(self: &Arc<Self>) -> Option<LingerPermit> {
         let max = self.lingering.max.load(Relaxed);
         let counted = self.lingering.count.fetch_update(AcqRel, Acquire, |count| (count < max).then_some(count + 1));

@@ -14,7 +14,8 @@ use crate::telemetry::RefusalReason;
 
 /// The name of a listener, its own connection limit, and the limits of its pool.
 ///
-/// A connection keeps the name under which it was accepted: a renamed listener has another value that shares the counts.
+/// A connection keeps the listener name with which it was accepted: a renamed listener has another value that shares the
+/// counts.
 #[derive(Debug)]
 pub(crate) struct ListenerLimits {
     name: Arc<str>,
@@ -133,8 +134,8 @@ impl ListenerLimits {
         self.shared.limits.check_pool(peer, &self.name)
     }
 
-    /// Checks the peer that a PROXY header names, for a connection that has been admitted. Counts it if `counts`; an exempt
-    /// connection is only checked against the access rules.
+    /// Checks the peer that a PROXY header names, for a connection that has been admitted, and counts it if `counts`. An
+    /// exempt connection is only checked against the access rules.
     pub(crate) fn admit_claimed(self: &Arc<Self>, peer: &Address, counts: bool) -> Result<PeerPermit, RefusalReason> {
         let ip = self.shared.limits.register_peer(&self.shared.limits.config().load().settings, peer, counts)?;
         Ok(PeerPermit(ip.map(|ip| (self.clone(), ip))))
@@ -180,7 +181,7 @@ impl Permit {
         Permit { limits, kept: false }
     }
 
-    /// The permit under the present name of its listener, which may have been renamed since it was taken.
+    /// The permit with the current name of its listener, which may have been renamed since the permit was taken.
     pub(crate) fn under(mut self, limits: &Arc<ListenerLimits>) -> Self {
         debug_assert!(Arc::ptr_eq(&self.limits.shared, &limits.shared));
         self.limits = limits.clone();

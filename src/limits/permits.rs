@@ -1,5 +1,5 @@
-//! A hard limit: a fixed number of permits for all, fewer for a group if it has a limit of its own, and the tasks that wait
-//! for one.
+//! A hard limit: a fixed number of permits for all, fewer for a group with a limit of its own, and the tasks that wait for a
+//! permit.
 //!
 //! All waiting acceptors are woken together and the first one takes the permit, so that a permit does not wait for an
 //! acceptor whose thread is busy. Held peers wait in a queue, which takes precedence over the acceptors: a free permit is
@@ -31,11 +31,11 @@ struct State {
     acceptors: Vec<(GroupId, Waker)>,
     queue: VecDeque<HeldPeer>,
     tickets: u64,
-    /// The threads whose peers were passed over, until one of these is polled again. Their peers keep their positions.
+    /// The threads whose peers were passed over, until one of these peers is polled again. Peers keep their positions.
     late: Vec<usize>,
 }
 
-/// The permits of a group, a part of those of all.
+/// The permits of a group, which are a part of all permits.
 #[derive(Debug)]
 struct Group {
     max: usize,
@@ -93,7 +93,7 @@ impl Permits {
         self.lock().max
     }
 
-    /// Takes a permit if one is free and not for a peer in the queue.
+    /// Takes a permit if one is free and no peer in the queue is entitled to it.
     pub(crate) fn try_take(&self, group: GroupId) -> bool {
         let mut state = self.lock();
         let free = state.first().is_none() && state.has_free(group);
@@ -145,8 +145,8 @@ impl Permits {
         Poll::Pending
     }
 
-    /// The turn of a peer of another thread that has not taken its permit yet. `None` if there is no such peer, or no free
-    /// permit.
+    /// The turn of a peer of another thread that has not taken its permit yet. `None` if there is no such peer, or if no
+    /// permit is free.
     pub(crate) fn turn(&self, thread: Option<usize>) -> Option<Turn> {
         let state = self.lock();
         let first = state.first().filter(|_| state.taken < state.max)?;
@@ -252,7 +252,7 @@ impl State {
         }
     }
 
-    /// Records that a thread runs. Returns whether its peers had been passed over.
+    /// Records that a thread is running. Returns whether its peers had been passed over.
     fn set_on_time(&mut self, thread: usize) -> bool {
         let late = self.late.len();
         self.late.retain(|other| *other != thread);

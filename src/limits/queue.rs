@@ -1,4 +1,4 @@
-//! Waiting for a permit beside other threads, whose arbiters may be blocked.
+//! Waiting for a permit while the arbiters of other waiting threads may be blocked.
 
 use std::pin::Pin;
 use std::task::{ready, Context, Poll};
@@ -8,7 +8,7 @@ use tokio::time::Sleep;
 
 use super::permits::{GroupId, Permits, Ticket, Turn};
 
-/// How long a held peer may take to react to a free permit, before a peer of another arbiter gets it.
+/// How long a held peer may take to react to a free permit before a peer of another arbiter gets it.
 const REACTION_TIME: Duration = Duration::from_millis(100);
 
 /// A position in the queue for a permit, left when dropped.
@@ -34,7 +34,7 @@ impl Drop for QueuePosition<'_> {
 /// Watches whether the held peer whose turn it is takes its permit, while a peer or an acceptor of another thread waits.
 pub(super) struct TurnWatch<'a> {
     permits: &'a Permits,
-    /// The waiting thread; `None` for an acceptor, which is behind all held peers.
+    /// The waiting thread; `None` for an acceptor, which comes after all held peers.
     thread: Option<usize>,
     watched: Option<(Turn, Pin<Box<Sleep>>)>,
 }

@@ -24,7 +24,7 @@ pub(crate) async fn resolve(
 ) -> Result<Vec<SocketAddr>, StartError> {
     let failed = |source| StartError::SystemError { what: requested.to_owned(), source };
     let mut addresses: Vec<SocketAddr> = Vec::new();
-    // tokio looks names up on a thread for blocking work, and panics if it cannot start one.
+    // tokio resolves names on a thread for blocking work, and panics if it cannot start one.
     let lookup = AssertUnwindSafe(lookup_host(address)).catch_unwind();
     match tokio::time::timeout(limit, lookup).await {
         Err(_) => return Err(StartError::ListenerTimeout { address: requested.to_owned(), limit }),

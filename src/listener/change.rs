@@ -1,4 +1,4 @@
-//! [`ListenerChange`], what is asked of a listener that is open: checked first, then applied.
+//! [`ListenerChange`], the requested settings of a listener that stays open: checked first, then applied.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use crate::error::{InvalidSetting, StartError};
 use crate::handshake::Step;
 use crate::panic::Guarded;
 
-/// A listener that stays open, with the settings that it is to have.
+/// A listener that stays open, and its new settings.
 pub(crate) struct ListenerChange {
     listener: Arc<ListenerState>,
     name: Arc<str>,
@@ -50,11 +50,11 @@ impl ListenerChange {
         let limited = self.listener.limits.max() != self.max_connections;
         let stepped = !self.steps.is_alike(&current.steps);
         let is_changed = renamed || limited || stepped || self.changes_options();
-        // Steps that only do the same are replaced as well: the new ones are those that the caller may reload.
+        // Steps that are only alike are replaced as well: the caller may reload the new ones.
         if is_changed || !self.steps.is_same(&current.steps) {
             self.listener.replace(self.name, self.steps, is_changed);
         }
-        // Last: a raised limit wakes acceptors, and what they accept then is to find the new name and steps.
+        // Last: a raised limit wakes acceptors, and the connections that they accept then must get the new name and steps.
         if limited {
             self.listener.limits.set_max(self.max_connections);
         }
@@ -72,7 +72,7 @@ impl ListenerChange {
         })
     }
 
-    /// Restores the options, as far as the system does it.
+    /// Restores the options, as far as the system allows it.
     fn reset_options(&self) {
         let _ = self.listener.transport.set_options(&self.options, &self.before);
     }

@@ -9,7 +9,7 @@ use crate::error::InvalidSetting;
 
 /// Why an option of an open socket was not changed.
 pub(super) enum OptionError {
-    /// It cannot be changed, by this socket or by any.
+    /// It cannot be changed while the socket is open.
     Invalid(InvalidSetting),
     /// The system, or the user's hook, rejected this setting.
     System(&'static str, io::Error),
@@ -31,7 +31,7 @@ pub(super) fn fixed(setting: &'static str, before: impl std::fmt::Debug, asked: 
 }
 
 impl SocketOptions {
-    /// Checks for values that cannot be unset: the kernel does not return to its default for an open socket.
+    /// Checks for options that cannot be unset: an open socket does not return to the kernel's default.
     pub(super) fn check_unset(&self, before: &Self, is_tcp: bool) -> OptionResult {
         let cannot_unset = |setting| {
             let why =
@@ -54,8 +54,7 @@ impl SocketOptions {
         }
     }
 
-    /// Calls a new hook, and sets the backlog if it differs. For an inherited socket that no backlog is asked for, the
-    /// present one stays.
+    /// Calls a new hook, and sets the backlog if it differs. An inherited socket keeps its backlog if none is requested.
     pub(super) fn change_listening(&self, before: &Self, socket: SockRef<'_>, is_inherited: bool) -> OptionResult {
         if self.backlog() != before.backlog() && !(is_inherited && self.backlog.is_none()) {
             socket.listen(self.backlog()).map_err(rejected("backlog"))?;
@@ -88,7 +87,7 @@ impl SocketOptions {
         Ok(())
     }
 
-    /// The options with their defaults, to be compared. `only_v6` matters only where IPv4 peers could connect.
+    /// The options with defaults filled in, for comparison. `only_v6` matters only where IPv4 peers could connect.
     pub(super) fn normalized(&self, has_dual_stack: bool) -> Self {
         SocketOptions {
             backlog: u32::try_from(self.backlog()).ok(),

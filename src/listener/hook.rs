@@ -24,7 +24,7 @@ impl SocketHook {
     }
 }
 
-/// Nothing is known of the closures: a hook is equal to its clones.
+/// Closures cannot be compared: a hook is equal only to its clones.
 impl PartialEq for SocketHook {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)

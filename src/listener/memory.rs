@@ -25,8 +25,8 @@ const BUFFER: usize = 64 * 1024;
 /// Peers connect with the [`MemoryConnector`]. Limits, suspension, drain and counts work as with a socket. The address of a
 /// peer is the name of the transport and a number: `test/1`.
 ///
-/// While tokio's clock is paused, everything in the pool that takes time follows it. The clock is that of one thread, so the
-/// pool then runs as if [`on_current_arbiter`](crate::Builder::on_current_arbiter) was called.
+/// While tokio's clock is paused, all timeouts, rates and deadlines of the pool follow it. The clock belongs to one thread,
+/// so the pool then runs as if [`on_current_arbiter`](crate::Builder::on_current_arbiter) had been called.
 ///
 /// ```
 /// use actix::System;

@@ -18,7 +18,7 @@ use crate::net::Address;
 #[cfg(unix)]
 use crate::net::UnixAddress;
 
-/// A listener that was asked for.
+/// A listener of the new list.
 pub(crate) enum Opened {
     New(Arc<ListenerState>),
     /// It was open already.
@@ -184,7 +184,8 @@ impl Opening<'_> {
     fn keep(&self, kept: Arc<ListenerState>) -> Result<Opened, StartError> {
         if self.is_taken(&kept) {
             let address = kept.address();
-            return Err(InvalidSetting::new("listener", format!("{address} is requested more than once")).into());
+            let why = format!("{address} is in the list more than once; each address may be in it once");
+            return Err(InvalidSetting::new("listener", why).into());
         }
         let (name, proxy, steps) = (self.name.clone(), self.proxy.clone(), self.steps.clone());
         let change = ListenerChange::new(kept, name, self.max_connections, proxy, steps, self.options.clone());

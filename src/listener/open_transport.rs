@@ -70,7 +70,7 @@ impl OpenTransport {
         }
     }
 
-    /// Whether it makes a difference which of these options the socket has.
+    /// Whether these options differ in effect for this socket.
     pub(super) fn changes(&self, before: &SocketOptions, options: &SocketOptions) -> bool {
         let address = self.local_addr().ip();
         let has_dual_stack = address.is_some_and(|ip| ip.is_ipv6() && ip.is_unspecified());

@@ -14,8 +14,8 @@ use crate::handshake::{Handshake, Step};
 impl Listener {
     /// Sets the name that connections, logs and [`listeners`](crate::PoolHandle::listeners) report.
     ///
-    /// Default: the address that the listener is bound to. The only listener of [`bind`](crate::Builder::bind) has the name of
-    /// its pool.
+    /// Default: the address that the listener is bound to. The only listener of [`bind`](crate::Builder::bind) has the name
+    /// of its pool.
     pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
         self.name = Some(name.into());
         self

@@ -47,13 +47,13 @@ pub(crate) struct ListenerState {
     panics: LogThrottle,
     /// Dropped after the transport: it reports that this is closed.
     events: ListenerEvents,
-    /// Dropped last, for those who wait in [`closed`](Self::closed).
+    /// Dropped last: [`closed`](Self::closed) resolves then.
     alive: watch::Sender<()>,
 }
 
 /// What a new connection gets. It is replaced as a whole.
 pub(crate) struct ForNewConnections {
-    /// The limits of the listener under its present name.
+    /// The limits of the listener, with its current name.
     pub(crate) limits: Arc<ListenerLimits>,
     pub(crate) steps: Guarded<Steps>,
 }
@@ -131,7 +131,7 @@ impl ListenerState {
         })
     }
 
-    /// What a connection that is accepted now gets.
+    /// The values for a connection that is accepted now.
     pub(crate) fn current(&self) -> Arc<ForNewConnections> {
         self.current.load_full()
     }
@@ -144,7 +144,7 @@ impl ListenerState {
         &self.transport_steps
     }
 
-    /// Gives new connections another name and other steps. The observers are called if that makes a difference.
+    /// Sets another name and other steps for new connections. The observers are called if these differ in effect.
     pub(super) fn replace(&self, name: Arc<str>, steps: Guarded<Steps>, is_changed: bool) {
         let limits = self.limits.renamed(name);
         self.current.store(Arc::new(ForNewConnections { limits: limits.clone(), steps }));
@@ -163,12 +163,12 @@ impl ListenerState {
         &self.events.address
     }
 
-    /// What each handshake step says about itself. A step that panics says nothing.
+    /// The information that each handshake step reports. A step that panics is left out.
     pub(crate) fn handshake_infos(&self) -> Vec<HandshakeInfo> {
         let listener = &*self.name();
         let info = |step: &Arc<dyn Handshake>| {
             catch_panic(|| step.info()).unwrap_or_else(|panic| {
-                self.panics.log(|left_out| error!(listener, panic, left_out, "the info of a handshake step panicked"));
+                self.panics.log(|left_out| error!(listener, panic, left_out, "`Handshake::info` panicked"));
                 HandshakeInfo::default()
             })
         };

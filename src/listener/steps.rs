@@ -27,7 +27,7 @@ impl Steps {
         self.all.is_empty()
     }
 
-    /// Whether the steps do the same, even if they are not the same.
+    /// Whether the steps have the same effect, even if they are other values.
     pub(super) fn is_alike(&self, other: &Steps) -> bool {
         let is_alike = |one: &[Step], other: &[Step]| {
             one.len() == other.len() && one.iter().zip(other).all(|(one, other)| one.is_alike(other))
@@ -35,7 +35,7 @@ impl Steps {
         is_alike(self.proxy.as_slice(), other.proxy.as_slice()) && is_alike(&self.added, &other.added)
     }
 
-    /// Whether the user asked for the same steps. Those of the transport do not change.
+    /// Whether the user's steps are the same. Those of the transport do not change.
     pub(super) fn is_same(&self, other: &Steps) -> bool {
         (&self.proxy, &self.added) == (&other.proxy, &other.added)
     }

@@ -35,8 +35,8 @@ pub struct Tcp {
 #[derive(Debug)]
 struct AcceptOptions {
     options: ArcSwap<SocketOptions>,
-    /// Not 0 if the queue may hold connections that arrived before the options were set, and did not inherit them: for an
-    /// inherited socket, and after a change, until the queue was empty once. Another number for each change.
+    /// Not 0 if the queue may hold connections that arrived before the options were set and did not inherit them: for an
+    /// inherited socket, and after a change, until the queue has been empty once. Each change sets another number.
     early: AtomicUsize,
     changes: AtomicUsize,
 }
@@ -198,7 +198,7 @@ fn system_only_v6() -> io::Result<bool> {
 }
 
 impl AcceptOptions {
-    /// Replaces the options, after those of the listening socket.
+    /// Replaces the options, after those of the listening socket were set.
     fn set(&self, options: &SocketOptions, changes_accepted: bool) {
         self.options.store(Arc::new(options.clone()));
         if changes_accepted {

@@ -18,7 +18,7 @@ use super::SocketOptions;
 pub(super) struct UnixFile {
     path: PathBuf,
     identity: (u64, u64),
-    /// The mode, owner and group that the system gave it.
+    /// The mode, owner and group with which the system created it.
     created: (u32, u32, u32),
 }
 
@@ -51,18 +51,18 @@ impl UnixFile {
         Ok(file)
     }
 
-    /// Sets the mode; `None` restores the one that the system gave it.
+    /// Sets the mode; `None` restores the one with which the system created the file.
     pub(super) fn set_mode(&self, mode: Option<u32>) -> io::Result<()> {
         self.check()?;
         fs::set_permissions(&self.path, fs::Permissions::from_mode(mode.unwrap_or(self.created.0)))
     }
 
-    /// Sets owner and group; for each, `None` restores the one that the system gave it.
+    /// Sets owner and group; for each, `None` restores the one with which the system created the file.
     pub(super) fn set_owner(&self, owner: Option<(Option<u32>, Option<u32>)>) -> io::Result<()> {
         self.check()?;
         let (user, group) = owner.unwrap_or_default();
         let now = fs::symlink_metadata(&self.path)?;
-        // What is not to change is not set: that may need a privilege.
+        // Setting an owner, even the same one, may require a privilege.
         let differs =
             |asked: Option<u32>, created: u32, now: u32| Some(asked.unwrap_or(created)).filter(|id| *id != now);
         let (user, group) = (differs(user, self.created.1, now.uid()), differs(group, self.created.2, now.gid()));

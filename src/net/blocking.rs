@@ -1,6 +1,6 @@
-//! Blocking work on another thread, where a thread that cannot be started is an error.
+//! Blocking work on another thread. If the thread cannot be started, the result is an error.
 //!
-//! tokio panics then, and keeps the closure for the next thread.
+//! tokio would panic, and keep the closure for the next thread.
 
 use std::future::Future;
 use std::io;
@@ -54,7 +54,7 @@ impl<R: Send + 'static> Blocking<R> {
             Err(panic) => no_thread(&panic),
         };
         let value = value.lock().take();
-        // Without a value, the closure is done, or a thread that was started meanwhile runs it.
+        // Without a value, the closure has completed, or a thread that was started meanwhile runs it.
         value.map_or(Ok(Blocking(receiver)), |value| Err((error, value)))
     }
 }

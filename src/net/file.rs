@@ -36,7 +36,7 @@ impl FileRange {
     /// # Errors
     /// `InvalidInput` if it is not a regular file, else the error of the system.
     pub fn open(path: impl AsRef<Path>) -> io::Result<Self> {
-        // The open of a pipe would wait for its other end.
+        // Opening a pipe would wait for its other end.
         check_regular(&std::fs::metadata(&path)?)?;
         Self::new(File::open(path)?, ..)
     }
@@ -118,7 +118,7 @@ impl Sending {
         self.range.length + self.read.len() as u64
     }
 
-    /// Whether the next bytes are being read on a blocking thread: the peer is not what is waited for.
+    /// Whether the next bytes are being read on a blocking thread, so that the wait is not for the peer.
     pub(crate) fn is_reading(&self) -> bool {
         self.reading.is_some()
     }
@@ -197,7 +197,8 @@ impl Sending {
     }
 }
 
-/// Whether an error of `sendfile(2)` may be one of the file, which reading it shows. `EINVAL`: not every file supports it.
+/// Whether an error of `sendfile(2)` may be about the file; reading the file then decides. `EINVAL`: not every file supports
+/// it.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn concerns_file(error: &io::Error) -> bool {
     use libc::{EBADF, EINVAL, EIO, EISDIR, ENODATA, ENOTCONN, EOVERFLOW, ESTALE};
@@ -205,7 +206,7 @@ fn concerns_file(error: &io::Error) -> bool {
     matches!(code, Some(EBADF | EINVAL | EIO | EISDIR | ENODATA | ENOTCONN | EOVERFLOW | ESTALE))
 }
 
-/// Of another kind than `error`, since files of a remote file system have errors that stand for a lost peer elsewhere.
+/// Its kind is not that of `error`: an error of a remote file system may have a kind that means a lost peer for a socket.
 fn unreadable(error: io::Error) -> io::Error {
     io::Error::other(format!("cannot read the file: {error}"))
 }

@@ -87,11 +87,11 @@ pub trait Io: AsyncRead + AsyncWrite + Unpin + 'static {
         None
     }
 
-    /// Whether the peer has shut down its sending side, found out without reading. `None` if the stream cannot tell.
+    /// Whether the peer has shut down its sending side, determined without reading. `None` if the stream cannot tell.
     ///
-    /// It is asked while a connection waits ([`Conn::wait`](crate::Conn::wait)) and has read ahead as far as it may, so
-    /// that a FIN behind unread bytes bounds the wait. With `None`, such a wait is bounded as if the peer had left. It is asked as well
-    /// while a connection is [passive](crate::Active::Passive), which with `None` is not bounded by a FIN.
+    /// It is called while a connection waits ([`Conn::wait`](crate::Conn::wait)) and does not read any further ahead, so
+    /// that a FIN behind unread bytes bounds the wait. With `None`, such a wait is bounded as if the peer had left. It is
+    /// also called while a connection is [passive](crate::Active::Passive); with `None`, a FIN does not bound that.
     ///
     /// Default: `None`.
     fn is_read_closed(&self) -> Option<bool> {

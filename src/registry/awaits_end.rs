@@ -1,4 +1,4 @@
-//! Connections that wait for the end of their own pool: it does not wait for them.
+//! Connections that wait for the end of their own pool. The pool does not wait for them.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ pub(crate) struct AwaitsEnd {
 impl RegistryShared {
     pub(crate) fn await_end(self: &Arc<Self>, id: ConnectionId) -> AwaitsEnd {
         *self.awaiting_end.lock().entry(id).or_default() += 1;
-        // Others that wait, too, may have waited for this one.
+        // Other connections may have waited for this one only.
         self.changed.notify_waiters();
         AwaitsEnd { shared: self.clone(), id }
     }

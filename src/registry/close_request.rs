@@ -12,7 +12,7 @@ use crate::time::millis;
 pub(crate) struct CloseRequest {
     /// A reply of the connection's protocol.
     pub(crate) last_reply: Option<Box<dyn Any + Send>>,
-    /// When the connection is ended at the latest, in milliseconds of the registry's clock.
+    /// The latest end of the connection, in milliseconds of the registry's clock.
     pub(crate) by: u64,
 }
 

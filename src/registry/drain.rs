@@ -1,4 +1,4 @@
-//! The drain of a registry: every connection is notified, and those that are left at the deadline are ended.
+//! The drain of a registry: every connection is notified, and those that remain at the deadline are ended.
 
 use std::time::Duration;
 
@@ -46,8 +46,8 @@ impl Registry {
         self.wake_signalled(Signals::DRAIN);
     }
 
-    /// Ends the connections that are left after the deadline of a drain: first after sending their queued bytes, then, after
-    /// [`FINAL_FLUSH`], at once.
+    /// Ends the connections that remain at the deadline of a drain: first with [`Signals::STOP`], which sends their queued
+    /// bytes, and [`FINAL_FLUSH`] later with [`Signals::KILL`].
     pub(crate) fn enforce_deadline(&self, now: Instant) {
         let contents = self.contents.lock();
         let Contents { connections, drain: Some(drain), .. } = &*contents else { return };

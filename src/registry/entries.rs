@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::ConnectionState;
 use crate::telemetry::ConnectionId;
 
-/// Empty slots that are kept in any case, so that a small registry is not compacted at each end.
+/// The number of empty slots that never cause a compaction, so that a small registry is not compacted at each end.
 const SPARE: usize = 64;
 
 #[derive(Debug, Default)]

@@ -20,11 +20,10 @@ bitflags! {
         const STOP = 1 << 4;
         /// `KILL` or `STOP` came from the deadline of a drain.
         const FORCED = 1 << 5;
-
-        /// Close as an operator has asked: see [`CloseRequest`](super::CloseRequest).
+        /// Close as requested by an operator: see [`CloseRequest`](super::CloseRequest).
         const CLOSE_REQUESTED = 1 << 6;
 
-        /// Either way to close.
+        /// `KILL` or `STOP`.
         const CLOSE = Self::KILL.bits() | Self::STOP.bits();
     }
 }

@@ -25,7 +25,7 @@ bitflags! {
         /// The count for the peer that a PROXY header names.
         const CLAIMED_PEER = 1 << 2;
         const PEERS = Self::SOCKET_PEER.bits() | Self::CLAIMED_PEER.bits();
-        /// The connection is exempt: it holds neither a permit nor a count, and takes none. Never cleared.
+        /// The connection is exempt: it has neither a permit nor a count, and gets none. Never cleared.
         const EXEMPT = 1 << 3;
     }
 }
@@ -179,7 +179,7 @@ impl ConnectionState {
         self.opened
     }
 
-    /// When it was accepted, in microseconds that had elapsed on the registry's clock.
+    /// When it was accepted, in microseconds since the registry's clock was created.
     pub(super) fn created(&self) -> u64 {
         self.created
     }

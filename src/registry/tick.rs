@@ -28,7 +28,7 @@ pub(crate) async fn run(registry: Arc<Registry>) {
             (_, drain) if registry.clock.is_frozen() => {
                 let woken = registry.wake_tick.notified();
                 match registry.next_deadline(drain) {
-                    // At least a tick after the last one, so that a deadline that stays in the past takes time, too.
+                    // At least a tick after the last one, so that a deadline in the past does not cause a busy loop.
                     Some(next) => drop(timeout_at(next.max(last + tick_duration(MIN_TICK)), woken).await),
                     None => woken.await,
                 }

@@ -1,7 +1,8 @@
 //! Wake-ups of many connections at once.
 //!
-//! Waking a connection from another thread takes a lock, and often a system call; waking it from its own thread takes neither.
-//! Signals for many connections are therefore set first, then one wake-up of the tick's task makes it wake them all.
+//! Waking a connection from another thread takes a lock, and often a system call; waking it from its own thread takes
+//! neither. Signals for many connections are therefore set first, then one wake-up of the tick's task makes it wake them
+//! all.
 
 use super::{ConnectionState, Registry, Signals};
 
@@ -17,7 +18,7 @@ impl Registry {
         DeferredMail(self)
     }
 
-    /// Wakes the connections whose signals were set without that.
+    /// Wakes the connections whose signals were set without waking them.
     pub(super) fn wake_connections(&self) {
         let signals = self.unwoken.take();
         if signals.is_empty() {

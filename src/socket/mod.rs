@@ -45,12 +45,12 @@ const FILE_CHUNK: u64 = 256 * 1024;
 /// which can destroy the last bytes written, so read to the end first. Under TLS, the remaining bytes and `close_notify` are
 /// sent in the background for at most 30 seconds; the connection counts as alive meanwhile.
 ///
-/// The pool's timeouts and signals take effect in reads and writes. The idle timeout (while the socket is being read),
-/// the send timeout and the maximum age make them fail with [`TimedOut`](io::ErrorKind::TimedOut). A read or write whose future
-/// is dropped (by `select!` or `timeout`) ends its timeout; whether it is still outstanding is checked four times within the
-/// timeout, by waking its task. A kill, and the
-/// deadline of a drain, make them fail with [`ConnectionAborted`](io::ErrorKind::ConnectionAborted).
-/// [`draining`](Socket::draining) resolves when the pool shuts down.
+/// The pool's timeouts and signals take effect in reads and writes. The idle timeout (while the socket is being read), the
+/// send timeout and the maximum age make them fail with [`TimedOut`](io::ErrorKind::TimedOut). If the future of a read or
+/// write is dropped (by `select!` or `timeout`), its timeout no longer applies; to detect this, the task is woken up to four
+/// times within the timeout. A kill, and the deadline of a drain, make reads and writes fail with
+/// [`ConnectionAborted`](io::ErrorKind::ConnectionAborted). [`draining`](Socket::draining) resolves when the pool shuts
+/// down.
 ///
 /// ```
 /// use actix_acceptor::{AcceptorPool, Socket};
@@ -163,7 +163,7 @@ impl Socket {
     /// Sends a file, or a range of one.
     ///
     /// # Errors
-    /// As for writing; `InvalidData` if the file has become shorter in the meantime, `Other` if it cannot be read.
+    /// The errors of a write; `InvalidData` if the file has become shorter in the meantime, `Other` if it cannot be read.
     pub async fn send_file(&mut self, file: FileRange) -> io::Result<()> {
         let mut file = Sending::new(file);
         while file.left() > 0 {
@@ -200,7 +200,7 @@ impl Socket {
         }
     }
 
-    /// Sends the next bytes of a file. Time in which the file is read does not count as time in which the peer accepts nothing.
+    /// Sends the next bytes of a file. Time in which the file is read does not count towards the send timeout.
     fn poll_send_file(&mut self, cx: &mut Context<'_>, file: &mut Sending) -> Poll<io::Result<usize>> {
         let max = file.left().min(FILE_CHUNK);
         let sent = self.poll_write_with(cx, max, |io, cx| file.poll(io, cx, max));

@@ -118,8 +118,8 @@ impl SocketState {
         }
     }
 
-    /// Handles a deadline that may have passed. The maximum age ends every operation; the timeouts of reads and writes end only
-    /// those, when they are polled again.
+    /// Handles a deadline that may have passed. The maximum age ends every operation; the timeouts of reads and writes end
+    /// only those, when they are polled again.
     fn expire(&self) {
         let now = self.guard.now();
         if self.guard.deadlines.has_age_expired(now) {
@@ -128,7 +128,7 @@ impl SocketState {
         self.retire_dropped_read(now);
         self.retire_dropped_write(now);
         self.arm_deadline();
-        // Polls that follow change the time of the next check.
+        // Later polls change the time of the next check.
         self.guard.deadlines.mark_changed();
     }
 

@@ -54,7 +54,7 @@ impl Wake for SocketWakers {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        // The wakers belong to the user's executor of these futures, if there is one. One that panics must not end the caller.
+        // The wakers may belong to a user-defined executor. One that panics must not end the caller.
         for wake in [&self.reader, &self.writer] {
             let _ = catch_panic(|| wake.wake());
         }

@@ -59,7 +59,7 @@ pub enum PoolEvent<'a> {
     ListenerChanged {
         /// The name of the listener.
         listener: &'a str,
-        /// The name that it had before, which may be the same.
+        /// Its previous name, which may be the same.
         previous: &'a str,
         /// The address it listens on.
         address: &'a Address,

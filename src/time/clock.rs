@@ -3,8 +3,8 @@
 //! The clock counts the time in which its arbiter was not blocked: a tick that is late because a callback blocked the
 //! thread advances it by one tick only. Therefore time in which the arbiter did not read never counts as silence of a peer.
 //!
-//! While tokio's clock is paused it does not run during a callback, so nothing of it is time in which the arbiter was blocked.
-//! It then moves in jumps, and this clock is *frozen*: it is not advanced by ticks, but read from tokio's clock at each use.
+//! A paused tokio clock does not advance during a callback, so none of its time is time in which the arbiter was blocked. It
+//! moves in jumps, and this clock is *frozen*: it is not advanced by ticks, but read from tokio's clock at each use.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -37,8 +37,8 @@ pub(crate) fn resolution(limit: u32) -> u32 {
     }
 }
 
-/// How often the clock is read to see whether it is paused. A read takes 10 ns or more, and clocks that run change every 100 ns
-/// or more often.
+/// How often the clock is read to see whether it is paused. A read takes 10 ns or more, and clocks that run change every 100
+/// ns or more often.
 const READS: usize = 100;
 
 /// Whether tokio's clock is paused on this thread.
@@ -138,7 +138,8 @@ impl Clock {
 
     /// Microseconds of tokio's clock since this one was created, time in which the arbiter was blocked included.
     ///
-    /// On a thread whose clock is behind, since the clock of the arbiter was paused and moved, this is the time of the last tick.
+    /// On another thread, whose clock is behind if that of the arbiter was paused and advanced, this is the time of the last
+    /// tick.
     pub(crate) fn elapsed(&self) -> u64 {
         let own = u64::try_from(self.epoch.elapsed().as_micros()).unwrap_or(u64::MAX);
         own.max(self.advanced.load(Relaxed))

@@ -1,4 +1,4 @@
-//! [`Outstanding`], whether an operation that a user's future polls is still polled. Pure arithmetic, in milliseconds.
+//! [`Outstanding`]: whether an operation is still polled by the user's future. Pure arithmetic, in milliseconds.
 
 use std::cell::Cell;
 
@@ -7,8 +7,8 @@ use super::resolution;
 /// An outstanding operation is checked this many times within its limit.
 const CHECKS: u32 = 4;
 
-/// Whether a read or write is outstanding. A dropped future does not report that it was dropped, so this is concluded from its
-/// polls: the task is woken at each check, and an outstanding operation is then polled again.
+/// Whether a read or write is outstanding. A dropped future does not report that it was dropped, so this is concluded from
+/// its polls: the task is woken at each check, and an outstanding operation is then polled again.
 #[derive(Debug, Default)]
 pub(crate) struct Outstanding {
     /// When the operation was last polled without completing; 0 if there is none.

@@ -1,9 +1,10 @@
 //! What an operator's calls cost in a pool with many connections.
 //!
 //! The server measures itself: each line on its standard input names a call, and the answer is a line with the nanoseconds
-//! that it took: CPU time of the calling thread, since the machine may have other work; for a drain, which is the work of
-//! two threads, the time that has passed. The connections come from the process of the load, since a process may not have
-//! enough descriptors for both ends. A drain's are in memory: closing a socket costs the kernel more than all the rest.
+//! that it took. These are CPU time of the calling thread, since the machine may have other work; for a drain, which two
+//! threads perform, they are elapsed time. The connections come from the load's process, since one process may not have
+//! enough descriptors for both ends. Those of a drain are in memory: closing sockets would cost the kernel more than the
+//! drain itself.
 
 use std::io::{self, BufRead, Write};
 use std::net::SocketAddr;
@@ -39,7 +40,7 @@ impl Call {
     }
 }
 
-/// Serves on one arbiter, and makes the calls on this thread that standard input names, until that ends.
+/// Serves on one arbiter, and makes the calls that standard input names on this thread, until standard input ends.
 pub(crate) async fn serve(announce: impl FnOnce(SocketAddr) -> io::Result<()>) -> io::Result<()> {
     // The calls are made on a thread beside the arbiter's.
     process::unpin();
@@ -97,7 +98,7 @@ fn cpu() -> Duration {
     clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("a clock of Linux").into()
 }
 
-/// The median time of several calls, with pauses in which the connections do what the call has left to them.
+/// The median time of several calls, with pauses in which the connections complete the work of each call.
 async fn median(pool: &Pool<Connection<Echo>>, call: impl Fn(&Pool<Connection<Echo>>)) -> Duration {
     let mut times = Vec::with_capacity(REPEATS);
     for _ in 0..REPEATS {

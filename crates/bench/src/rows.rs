@@ -30,7 +30,7 @@ enum Work {
     Short,
     /// Memory per idle connection that has echoed once. `bar` limits it in bytes, besides the ratio.
     Memory { connections: usize, bar: Option<f64> },
-    /// The time of a call to a pool with that many connections, with the longest one allowed in nanoseconds.
+    /// The time of a call to a pool with that many connections, and the longest time allowed in nanoseconds.
     Call { call: Call, connections: usize, bar: f64 },
     /// Instructions in user space per message, with `in_flight` messages sent at once on each of 64 connections.
     Instructions { in_flight: usize },

@@ -51,7 +51,7 @@ pub(crate) fn instructions(server: Server, theirs: f64, ours: f64, bar: Option<f
     line(server, &format!("{theirs:.0}"), &format!("{ours:.0}"), ratio, "", &verdict(ratio, bar, ""), "");
 }
 
-/// Prints the time of a call in nanoseconds, and the longest one allowed.
+/// Prints the time of a call and the longest time allowed.
 pub(crate) fn time(server: Server, ours: f64, bar: f64) {
     let kept = if ours <= bar { "ok" } else { "ABOVE" };
     println!(

@@ -18,7 +18,7 @@ pub trait ConnectionAccess: Send + Sync {
     /// Sends a packet to a connection. Returns `false` if it is gone.
     fn send(&self, id: ConnectionId, packet: Bytes) -> bool;
 
-    /// Closes a connection in order, with this packet as the last one. Returns `false` if it is gone.
+    /// Closes a connection in order, with this packet as the last one. Returns `false` if the connection has ended.
     fn close(&self, id: ConnectionId, last: Option<Bytes>, grace: Duration) -> bool;
 
     /// Sends a packet to all connections. Returns how many accepted it.

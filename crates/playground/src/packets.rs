@@ -114,8 +114,8 @@ impl Packets {
         .await
     }
 
-    /// Returns why a wait is given up: the peer shut down its sending side, and the idle timeout has passed since. Reads ahead
-    /// to detect that.
+    /// Resolves when a wait must end, with the reason: the peer has shut down its sending side, and the idle timeout has
+    /// passed since. Reads ahead to detect that.
     pub async fn peer_gone(&mut self, idle: Option<Duration>) -> BoxError {
         while !self.eof && self.ahead.len() < AHEAD {
             // The packet timeout does not run during a wait.

@@ -95,7 +95,7 @@ impl Session {
 
     /// Serves the connection to its end and sets the close reason.
     pub async fn run(mut self) -> Result<(), BoxError> {
-        // On a close, whatever the session waits for is given up. What is queued is kept.
+        // On a close, the session drops the future that it waits for and keeps what is queued.
         let (unused, closes) = mpsc::unbounded_channel();
         drop(unused);
         let mut closes = std::mem::replace(&mut self.commands.closes, closes);
@@ -176,7 +176,7 @@ impl Session {
         match command {
             Command::Send(packet) => self.packets.send(packet).await?,
             Command::Ask(answer) => drop(answer.send(self.count.get())),
-            // Comes through a channel of its own.
+            // A close arrives through a channel of its own.
             Command::Close(..) | Command::NoOp => {}
         }
         Ok(true)

@@ -22,7 +22,7 @@ pub struct ProxyHeader {
     pub source: Option<Address>,
     /// The address that the peer connected to, usually one of the load balancer.
     pub destination: Option<Address>,
-    /// The fields as they were received, valid: a field for itself would take up more than its bytes.
+    /// The fields as they were received, and valid. Stored apart, they would take up more memory than their bytes.
     pub(super) tlvs: Box<[u8]>,
 }
 

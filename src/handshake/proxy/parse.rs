@@ -163,7 +163,7 @@ fn unix(_: &[u8; 108]) -> Option<Address> {
     None
 }
 
-/// Checks that these bytes are fields, each a type, a length and a value.
+/// Checks that these bytes are a sequence of fields, each a type, a length and a value.
 fn check_fields(bytes: &[u8]) -> Result<&[u8], Malformed> {
     TypeLengthValues::from(bytes).try_for_each(|tlv| tlv.map(drop)).map_err(Malformed::Binary)?;
     Ok(bytes)

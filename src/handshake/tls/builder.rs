@@ -130,8 +130,8 @@ impl TlsBuilder {
         self
     }
 
-    /// As [`sni_certificate`](TlsBuilder::sni_certificate), with certificate, chain and key as PEM from memory. `rustls`
-    /// only.
+    /// Adds a certificate for a server name as [`sni_certificate`](TlsBuilder::sni_certificate) does, with certificate, chain
+    /// and key as PEM from memory. `rustls` only.
     pub fn sni_certificate_pem(
         mut self,
         name: impl Into<String>,
@@ -208,9 +208,9 @@ impl TlsBuilder {
 
     /// Watches the files and [reloads](Tls::reload) them when they change, until the [`Tls`] is dropped. Feature `watch`.
     ///
-    /// If the new files cannot be read or are invalid, a warning is logged and the current certificates stay; the files are
-    /// read again after 250 ms, then less and less often, at least every 30 seconds, until they are valid. Replaced files,
-    /// and symbolic links whose target changes within the same directory, are detected too.
+    /// If the new files cannot be read or are invalid, a warning is logged and the current certificates stay. The files are
+    /// read again after 250 ms, then after pauses that double up to 30 seconds, until they are valid. Replaced files, and
+    /// symbolic links whose target changes within the same directory, are detected too.
     ///
     /// Default: off.
     #[cfg(feature = "watch")]

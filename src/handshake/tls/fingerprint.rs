@@ -1,4 +1,4 @@
-//! Whether two configurations present the same: their settings, and what their files contain.
+//! Whether two configurations are alike: their settings, and the content of their files.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 

@@ -68,7 +68,7 @@ pub struct Tls(Arc<Inner>);
 
 struct Inner {
     current: ArcSwap<Current>,
-    /// Held while certificates are read and stored: of two changes, the one that began later stays.
+    /// Held while certificates are read and stored: of two changes, the one that began later takes effect last.
     changing: Mutex<()>,
     #[cfg(feature = "watch")]
     watch: Mutex<Option<watch::Watch>>,
@@ -156,14 +156,14 @@ impl Tls {
         Ok(())
     }
 
-    /// Replaces the certificates and all other settings, for new connections. Every clone has the new ones.
+    /// Replaces the certificates and all other settings for new connections, in every clone.
     ///
-    /// The new settings are checked first, then replaced together. Live connections keep the certificates that they have. A
-    /// later [`reload`](Tls::reload) reads the files of the new settings; they are watched if [`TlsBuilder::watch`] says so.
-    /// It may block as `reload` does.
+    /// The new settings are checked first, then all are replaced together. Live connections keep their certificates. A later
+    /// [`reload`](Tls::reload) reads the files of the new settings; they are watched if [`TlsBuilder::watch`] was called.
+    /// Like `reload`, this may block for some milliseconds.
     ///
     /// # Errors
-    /// As [`TlsBuilder::build`]; then the current settings stay.
+    /// The errors of [`TlsBuilder::build`]. The current settings stay in place.
     ///
     /// ```no_run
     /// # #[cfg(feature = "rustls")]
@@ -205,7 +205,7 @@ impl Tls {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// Whether this presents the same as the other: the same settings, certificates and keys, also if they were read again.
+    /// Whether both have the same settings, certificates and keys, even if these were read separately.
     pub(super) fn is_alike(&self, other: &Tls) -> bool {
         let (one, other_one) = (self.current().fingerprint, other.current().fingerprint);
         self.is_same(other) || (one.is_some() && one == other_one)

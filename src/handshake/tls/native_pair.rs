@@ -1,6 +1,6 @@
-//! Tests whether certificate and key match, which the system's TLS library does not report: by a handshake in memory.
+//! Tests by a handshake in memory whether certificate and key match, which the system's TLS library does not report.
 //!
-//! It needs neither descriptors nor a thread, so it does not fail for want of them.
+//! This needs neither descriptors nor a thread, so it does not fail for lack of them.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use native_tls::{HandshakeError, MidHandshakeTlsStream, TlsAcceptor, TlsConnector, TlsStream};
 
-/// More turns than the messages of a handshake need.
+/// More turns than a handshake needs.
 const MAX_TURNS: usize = 20;
 
 /// Whether a client completes a handshake with this acceptor.

@@ -86,14 +86,14 @@ pub(super) fn is_pem(bytes: &[u8]) -> bool {
     memchr::memmem::find(bytes, b"-----BEGIN ").is_some()
 }
 
-/// The longest file that is read: several times the size of the usual bundles of authorities.
+/// The greatest length of a file, in bytes: several times that of the usual bundles of authorities.
 const MAX_FILE: u64 = 4 * 1024 * 1024;
 
 fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
     read_file(path).map_err(|source| TlsError::File { path: path.display().to_string(), source })
 }
 
-/// Reads a regular file, up to [`MAX_FILE`]. The open of a pipe would wait for its other end.
+/// Reads a regular file of at most [`MAX_FILE`] bytes. Opening a pipe would wait for its other end.
 pub(super) fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     let kind = std::fs::metadata(path)?.file_type();
     if !kind.is_file() && !kind.is_dir() {

@@ -30,7 +30,7 @@ const QUIET: Duration = Duration::from_millis(200);
 /// The files are read after this time even if they keep changing.
 const MAX_DELAY: Duration = Duration::from_secs(2);
 
-/// The pause after a reload that failed; doubled up to [`MAX_PAUSE`] until one succeeds.
+/// The pause after a failed reload, doubled up to [`MAX_PAUSE`] until a reload succeeds.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const MAX_PAUSE: Duration = Duration::from_secs(30);
 
@@ -70,8 +70,8 @@ impl Seen {
 }
 
 impl Watch {
-    /// Starts the thread that watches the directories of the files, if that is set. A watch on a file itself would not see a
-    /// replacement. `seen` is from before the files were read.
+    /// Starts the thread that watches the directories of the files, if that is set. A watch on a file itself would not detect
+    /// that the file is replaced. `seen` is from before the files were read.
     pub(super) fn start(tls: &Tls, settings: &TlsConfig, seen: Seen) -> Result<Option<Self>, TlsError> {
         if !settings.watched {
             return Ok(None);
@@ -173,7 +173,7 @@ impl Reloader {
         }
     }
 
-    /// Waits until the files may have changed and are quiet, or until a pause is over. False at the end of the watch.
+    /// Waits until the files may have changed and are quiet, or until a pause is over. Returns false at the end of the watch.
     fn wait(&self, pause: Option<Duration>) -> bool {
         let signal = match pause {
             None => self.signals.recv().map_err(|_| RecvTimeoutError::Disconnected),
@@ -195,7 +195,7 @@ impl Reloader {
         }
     }
 
-    /// A directory that was removed is no longer watched, even if there is another one at its path now.
+    /// A directory that was removed is no longer watched, even if another one has been created at its path.
     fn watch_again(&mut self) {
         for directory in &self.directories {
             let _ = watch_directory(&mut self.watcher, directory);
