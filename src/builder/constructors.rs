@@ -33,7 +33,7 @@ impl AcceptorPool {
         Self::with_codec(factory, P::Codec::default)
     }
 
-    /// As [`with_protocol`](AcceptorPool::with_protocol), with a function that makes the codec.
+    /// Like [`with_protocol`](AcceptorPool::with_protocol), with a function that makes the codec.
     ///
     /// The function is called once per connection, and again after a packet timeout.
     ///

@@ -16,9 +16,9 @@ pub enum Active {
     Count(u32),
     /// No packets. The socket is not read.
     ///
-    /// A reset of the peer ends the connection, within 0.25 s. After a FIN the idle timeout, which stands still in this mode
-    /// otherwise, runs again: [`Protocol::timeout`](crate::Protocol::timeout) is called, and what the peer sent before may still be
-    /// read. A stream that is neither TCP, a Unix socket, nor TLS over one of them may not tell a FIN
-    /// ([`Io::is_read_closed`](crate::transport::Io::is_read_closed)): there, set a [`max_age`](crate::Builder::max_age).
+    /// If the peer resets the connection, it ends within 0.25 s. The idle timeout is paused in this mode, but after a FIN it
+    /// runs: [`Protocol::timeout`](crate::Protocol::timeout) is called, and what the peer sent before can still be read. A
+    /// stream other than TCP, a Unix socket, or TLS over one of them may not report a FIN
+    /// ([`Io::is_read_closed`](crate::transport::Io::is_read_closed)); there, set a [`max_age`](crate::Builder::max_age).
     Passive,
 }

@@ -228,7 +228,7 @@ impl<P: Protocol> Conn<P> {
         self.queued() + before
     }
 
-    /// As [`unsent`](Conn::unsent), without files and the bytes before them.
+    /// Like [`unsent`](Conn::unsent), without files and the bytes before them.
     #[inline]
     pub(crate) fn queued(&self) -> usize {
         self.buffers.as_ref().map_or(0, |buffers| buffers.write.len())

@@ -3,8 +3,8 @@
 use super::{Active, Connection, Flags, Protocol, Timeout, Trigger};
 
 impl<P: Protocol> Connection<P> {
-    /// Lets the idle timeout run again for a passive connection whose peer has shut down its sending side, since nothing else
-    /// would end it. While the connection sends or upgrades, other timeouts bound it. Called whenever the socket is probed.
+    /// Runs the idle timeout of a passive connection whose peer has shut down its sending side, since nothing else would end
+    /// it. While the connection sends or upgrades, other timeouts bound it. Called whenever the socket is probed.
     #[cold]
     pub(super) fn watch_passive(&mut self, now: u64) {
         if !self.is_passive() {
@@ -28,7 +28,7 @@ impl<P: Protocol> Connection<P> {
         }
     }
 
-    /// When the idle timeout of a passive connection is over whose peer has left.
+    /// The end of the idle timeout of a passive connection whose peer has left.
     pub(super) fn passive_deadline(&self) -> Option<u64> {
         let cold = self.cold.as_ref().filter(|_| self.is_passive())?;
         self.conn.guard.deadlines.idle_deadline_of_pause(cold.passive_since)

@@ -73,9 +73,9 @@ impl Wait {
     /// Ends the wait with [`WaitEnded::PeerLeft`] when the peer shuts down its sending side (FIN) or resets the
     /// connection (RST), including a FIN that arrived before the wait.
     ///
-    /// A client that closes only its sending side, such as `nc -N`, still expects its answer, but counts as leaving. A FIN
-    /// is not seen while more input is unread than the kernel buffers, since the peer's system holds it back until then;
-    /// [`within`](Wait::within) bounds such a wait.
+    /// A client that closes only its sending side, such as `nc -N`, counts as leaving, although it still expects an answer.
+    /// A FIN cannot be detected while more input is unread than the kernel buffers, since the peer's system sends the FIN
+    /// last; [`within`](Wait::within) bounds such a wait.
     ///
     /// After a FIN the peer may still receive a reply. After a reset nothing can be sent and the connection ends, but
     /// the closure is still called, so that it can clean up.
@@ -209,8 +209,8 @@ impl<P: Protocol> Conn<P> {
     ///
     /// | during the wait | what happens |
     /// |---|---|
-    /// | the peer shuts down its sending side or closes its socket (FIN; the two cannot be told apart) | The wait goes on, with or without [`half_close`](crate::Builder::half_close). The answer is sent, the packets that arrived before the FIN are handled, then the connection closes as on any FIN. |
     /// | the peer is silent | Nothing: the idle timeout does not run during a wait. |
+    /// | the peer shuts down its sending side or closes its socket (FIN; the two cannot be distinguished) | The wait goes on, with or without [`half_close`](crate::Builder::half_close). The answer is sent, the packets that arrived before the FIN are handled, then the connection closes as on any FIN. |
     /// | time passes after that FIN | A wait that lasts for the [`idle_timeout`](crate::Builder::idle_timeout) after the FIN, or after its start if that is later, ends the connection with [`Closed::Idle`], without a call of [`Protocol::timeout`]. Without an idle timeout, set a limit with [`Wait::within`] or [`max_age`](crate::Builder::max_age). |
     /// | the peer resets the connection (RST) | The future is dropped and the connection ends with [`Closed::Peer`], within 0.25 s if more input is unread than is read ahead (16 KiB). |
     /// | [`Pool::kill`](crate::Pool::kill), the maximum age, or the deadline of a drain | The future is dropped and the connection ends. |

@@ -116,7 +116,7 @@ impl Memory {
         Self::bounded(name, BACKLOG)
     }
 
-    /// As [`new`](Memory::new), with a queue of `backlog` peers.
+    /// Creates a transport as [`new`](Memory::new) does, with a queue of `backlog` peers.
     ///
     /// # Panics
     /// If `backlog` is 0.

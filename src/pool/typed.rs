@@ -76,10 +76,10 @@ fn address<A: Actor>(entry: &ConnectionState) -> Option<Addr<A>> {
 #[non_exhaustive]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct BroadcastReport {
-    /// The number of mailboxes that the message was put into. A connection in a wait handles it afterwards.
+    /// The number of mailboxes that accepted the message. A connection in a wait handles it after the wait.
     pub delivered: usize,
-    /// Connections that did not get the message because their mailbox was full. A burst of messages that does not yield to
-    /// the connections fills them: see [`Builder::mailbox_capacity`](crate::Builder::mailbox_capacity).
+    /// Connections that did not get the message because their mailbox was full. Many messages at once fill it before the
+    /// connections can handle them: see [`Builder::mailbox_capacity`](crate::Builder::mailbox_capacity).
     pub full: Vec<ConnectionId>,
 }
 

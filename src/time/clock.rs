@@ -156,7 +156,7 @@ pub(crate) fn millis(limit: Duration) -> u32 {
     u32::try_from(limit.as_micros().div_ceil(1000)).unwrap_or(u32::MAX).max(1)
 }
 
-/// As [`millis`]. `None` and zero become 0, which means "never".
+/// Like [`millis`], but `None` and zero become 0, which means "never".
 pub(crate) fn limit_millis(limit: Option<Duration>) -> u32 {
     limit.filter(|limit| !limit.is_zero()).map_or(0, millis)
 }

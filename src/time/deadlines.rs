@@ -233,7 +233,7 @@ impl Deadlines {
         deadline(since, self.idle_limit_now())
     }
 
-    /// As [`idle_deadline_after`](Self::idle_deadline_after), counted from the begin of the pause if that is later.
+    /// As [`idle_deadline_after`](Self::idle_deadline_after), counted from the beginning of the pause if that is later.
     pub(crate) fn idle_deadline_of_pause(&self, since: u64) -> Option<u64> {
         let since = if since == 0 { 0 } else { since.max(self.paused_since.get()) };
         self.idle_deadline_after(since)

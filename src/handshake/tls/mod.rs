@@ -148,7 +148,7 @@ impl Tls {
     /// calls, the one that began last determines the certificates.
     ///
     /// # Errors
-    /// As [`TlsBuilder::build`]; then the current certificates stay.
+    /// The errors of [`TlsBuilder::build`]. The current certificates stay in place.
     pub fn reload(&self) -> Result<(), TlsError> {
         let _changing = self.0.changing.lock();
         let settings = self.current().settings.clone();
