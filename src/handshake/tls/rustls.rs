@@ -84,7 +84,9 @@ impl Certificates {
         let mut by_name = HashMap::new();
         for (name, certificates, key) in &settings.by_name {
             if DnsName::try_from(name.strip_prefix("*.").unwrap_or(name)).is_err() {
-                return Err(InvalidSetting::new("sni_certificate", format!("{name:?} is not a DNS name")).into());
+                let why =
+                    format!("{name:?} is not a DNS name; expected one such as \"example.org\" or \"*.example.org\"");
+                return Err(InvalidSetting::new("sni_certificate", why).into());
             }
             by_name.insert(name.to_ascii_lowercase(), certified(certificates, key, provider)?);
         }
