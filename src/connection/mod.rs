@@ -15,6 +15,7 @@
 //! ```
 
 mod background;
+mod blocking;
 mod close;
 mod closed;
 mod cold;

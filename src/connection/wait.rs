@@ -1,10 +1,8 @@
-//! Waits for futures and blocking closures, and their options.
+//! Waits for futures, and their options.
 
 use std::cell::Cell;
 use std::fmt;
 use std::future::{poll_fn, Future};
-use std::io;
-use std::panic::resume_unwind;
 use std::pin::{pin, Pin};
 use std::rc::Rc;
 use std::task::Poll;
@@ -12,7 +10,8 @@ use std::time::Duration;
 
 use super::{Conn, Next, Protocol};
 
-/// The options of a wait, for [`Conn::wait_with`]: what ends the wait besides its future, and what is handled meanwhile.
+/// The options of a wait, for [`Conn::wait_with`] and [`Conn::blocking_with`]: what ends the wait besides its future, and
+/// what is handled meanwhile.
 ///
 /// Without options, `wait_with` waits as [`Conn::wait`] does.
 ///
@@ -134,7 +133,7 @@ pub enum WaitEnded {
 }
 
 /// A future that a connection waits for, and the closure that handles its output. Made by [`Conn::wait`],
-/// [`Conn::wait_with`] and [`Conn::blocking`].
+/// [`Conn::wait_with`], [`Conn::blocking`] and [`Conn::blocking_with`].
 pub struct PendingWait<P: Protocol>(Kind<P>);
 
 /// Two words, to keep [`Next`] small: one is returned for every packet.
@@ -267,83 +266,6 @@ impl<P: Protocol> Conn<P> {
         let shared = ends.clone();
         let outcome = async move { shared.outcome(future).await };
         Next::Wait(PendingWait(Kind::WithOptions(Box::new((then_future(outcome, then), ends)))))
-    }
-
-    /// Runs a blocking closure on another thread, then calls `then` with its output.
-    ///
-    /// Use it for file access, long computations and clients without an async API. As with [`wait`](Conn::wait),
-    /// packets and messages stay queued in their order meanwhile, and other connections keep running.
-    ///
-    /// At most [`max_blocking`](crate::Builder::max_blocking) closures of a pool run at the same time; further ones wait in
-    /// one first-in, first-out queue for all connections. The closure starts after the callback has returned, and after
-    /// earlier waits of this connection. The thread is one of the arbiter's
-    /// [`spawn_blocking`](https://docs.rs/tokio/latest/tokio/task/fn.spawn_blocking.html) threads, of which there are
-    /// at most 512. A panic in the closure ends this connection with [`Closed::Panic`](crate::Closed::Panic) and the
-    /// panic's message. If the arbiter has no such thread and the system cannot start one, the connection ends with
-    /// [`Closed::Error`](crate::Closed::Error), and the closure is dropped.
-    ///
-    /// As with any [`wait`](Conn::wait), `then` is called even if the peer has sent a FIN. If the connection ends first, a
-    /// closure that is still in the queue is dropped. One that has started cannot be stopped: it runs to completion and
-    /// counts until then, its output is dropped, and `then` is not called. The arbiter's thread does not end before the
-    /// closure.
-    ///
-    /// ```
-    /// use actix_acceptor::{AcceptorPool, Conn, Framing, Next, Protocol};
-    /// use bytes::Bytes;
-    ///
-    /// /// Answers each line with the sum of its bytes, computed slowly.
-    /// struct Sums { answered: u32 }
-    ///
-    /// impl Protocol for Sums {
-    ///     type Codec = Framing;
-    ///     type Reply = Bytes;
-    ///     type User = ();
-    ///
-    ///     fn packet(&mut self, line: Bytes, conn: &mut Conn<Self>) -> Next<Self> {
-    ///         if line.is_empty() {
-    ///             return Next::Send(Bytes::from(format!("{} so far", self.answered)));
-    ///         }
-    ///         let work = move || {
-    ///             std::thread::sleep(std::time::Duration::from_millis(20));
-    ///             line.iter().map(|byte| u64::from(*byte)).sum::<u64>()
-    ///         };
-    ///         conn.blocking(work, |sum, me, _conn| {
-    ///             me.answered += 1;
-    ///             Next::Send(Bytes::from(sum.to_string()))
-    ///         })
-    ///     }
-    /// }
-    ///
-    /// # use std::io::{Read, Write};
-    /// # actix_rt::System::new().block_on(async {
-    /// let pool = AcceptorPool::with_protocol(|_| Sums { answered: 0 }).framing(Framing::lines()).bind("127.0.0.1:0").await?;
-    /// # let addr = pool.local_addr().expect("TCP");
-    /// # let answers = tokio::task::spawn_blocking(move || -> std::io::Result<String> {
-    /// # let mut peer = std::net::TcpStream::connect(addr)?;
-    /// // All lines arrive at once. Each is handled after the answer to the one before.
-    /// peer.write_all(b"a\n\nb\n\n")?;
-    /// # let mut answers = [0; 24];
-    /// # peer.read_exact(&mut answers)?;
-    /// # Ok(String::from_utf8_lossy(&answers).into_owned())
-    /// # }).await??;
-    /// assert_eq!(answers, "97\n1 so far\n98\n2 so far\n");
-    /// # pool.stop(None).await;
-    /// # Ok::<_, Box<dyn std::error::Error>>(()) }).expect("it works");
-    /// ```
-    #[must_use = "the closure starts when the callback returns it"]
-    pub fn blocking<F, O, T>(&self, work: F, then: T) -> Next<P>
-    where
-        F: FnOnce() -> O + Send + 'static,
-        O: Send + 'static,
-        T: FnOnce(O, &mut P, &mut Conn<P>) -> Next<P> + 'static,
-    {
-        let jobs = self.guard.state().listener().limits().blocking().clone();
-        let output =
-            async move { jobs.run(work).await.map(|output| output.unwrap_or_else(|panic| resume_unwind(panic))) };
-        self.wait(output, |output: io::Result<O>, me, conn| match output {
-            Ok(output) => then(output, me, conn),
-            Err(no_thread) => Next::fail(no_thread),
-        })
     }
 }
 

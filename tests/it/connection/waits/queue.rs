@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use actix_acceptor::{Conn, Next, Pool};
+use actix_acceptor::{Conn, Next, Pool, Wait};
 use support::*;
 
 use super::*;
@@ -102,5 +102,40 @@ async fn a_killed_connections_closure_keeps_its_place() {
     eventually(|| started.lock().unwrap().len() == 2).await;
     open.send(()).unwrap();
     next.expect(b"2\n").await;
+    in_time(pool.stop(None)).await;
+}
+
+/// A closure whose wait ends before its turn has come never runs.
+#[actix::test]
+async fn blocking_work_of_a_peer_that_has_left_is_not_started() {
+    let (gate, open) = support::Gate::new();
+    let started = Started::default();
+    let log = started.clone();
+    let act = move |call: &Call, conn: &mut Conn<Probe>| match call {
+        Call::Packet(bytes) => {
+            let (bytes, gate, log) = (bytes.clone(), gate.clone(), log.clone());
+            let work = move || {
+                log.lock().unwrap().push(bytes.clone());
+                gate.pass();
+                bytes
+            };
+            conn.blocking_with(Wait::new().until_peer_leaves(), work, |outcome, _, _| match outcome {
+                Ok(bytes) => Next::Send(bytes),
+                Err(why) => Next::SendAndStop(Bytes::from(why.to_string())),
+            })
+        }
+        call => protocol_default(call),
+    };
+    let (pool, _callbacks) = lines(act, |builder| builder.max_blocking(1)).await;
+    let mut first = ask(&pool, "first").await;
+    let mut leaves = ask(&pool, "leaves").await;
+    assert_eq!(counts(&pool), (1, 1));
+    leaves.finish().await;
+    leaves.expect(b"the peer left during the wait\n").await;
+    eventually(|| counts(&pool) == (1, 0)).await;
+    open.send(()).unwrap();
+    first.expect(b"first\n").await;
+    eventually(|| counts(&pool) == (0, 0)).await;
+    assert_eq!(started.lock().unwrap()[..], [Bytes::from("first")]);
     in_time(pool.stop(None)).await;
 }
