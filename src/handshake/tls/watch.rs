@@ -1,9 +1,9 @@
 //! Reloads certificates when their files change.
 //!
 //! ```text
-//! event ─▶ quiet ─▶ contents differ? ─▶ reload ─▶ ok: wait for the next event
-//!            ▲                             └────▶ error: watch again, retry after a pause that grows ─┐
-//!            └────────────────────────────────────────────────────────────────────────────────────────┘
+//! event ─▶ quiet ─▶ watch again ─▶ contents differ? ─▶ reload ─▶ ok: wait for the next event
+//!                        ▲                               └────▶ error: retry after a pause that grows ─┐
+//!                        └─────────────────────────────────────────────────────────────────────────────┘
 //! ```
 
 use std::collections::hash_map::DefaultHasher;
@@ -145,6 +145,8 @@ impl Reloader {
     fn run(mut self) {
         let (mut pause, mut logged) = (None, None);
         while self.wait(pause) {
+            // Before the files are read, so that no later change is missed.
+            self.watch_again();
             let found = Seen::of_files(&self.files);
             let is_new = found != self.seen;
             if !is_new && pause.is_none() {
@@ -167,7 +169,6 @@ impl Reloader {
                         warn!(error, "certificate reload failed; keeping the current certificates");
                         logged = Some(error);
                     }
-                    self.watch_again();
                 }
             }
         }

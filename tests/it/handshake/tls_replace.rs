@@ -105,6 +105,33 @@ async fn a_reload_that_fails_is_retried_without_another_event() {
 }
 
 #[actix::test]
+async fn a_directory_that_was_removed_is_watched_again() {
+    logs::listen();
+    for backend in BACKENDS {
+        let (pki, folder) = (Pki::generate(), Folder::create());
+        let directory = folder.path("live");
+        let pair = (directory.join("certificate"), directory.join("key"));
+        fs::create_dir(&directory).unwrap();
+        install(&pki.issue_until("localhost", at(1)), &pair);
+        let tls = Tls::builder(backend).files(&pair.0, &pair.1).watch().build().unwrap();
+
+        fs::remove_dir_all(&directory).unwrap();
+        let name = pair.0.display().to_string();
+        let failed = |line: &logs::Line| line.fields.get("error").is_some_and(|error| error.contains(&name));
+        eventually(|| !logs::lines(failed).is_empty()).await;
+        // It is back in one step, so that no reload fails in between.
+        let prepared = folder.path("prepared");
+        fs::create_dir(&prepared).unwrap();
+        install(&pki.issue_until("localhost", at(2)), &(prepared.join("certificate"), prepared.join("key")));
+        fs::rename(&prepared, &directory).unwrap();
+        eventually(|| tls.expires() == Some(at(2))).await;
+
+        install(&pki.issue_until("localhost", at(3)), &pair);
+        eventually(|| tls.expires() == Some(at(3))).await;
+    }
+}
+
+#[actix::test]
 async fn of_concurrent_reloads_the_later_wins() {
     for backend in BACKENDS {
         let pki = Pki::generate();
