@@ -11,6 +11,7 @@
 
 use actix_acceptor::{AcceptorPool, Conn, Drain, Framing, Next, PoolConfig, Protocol};
 use bytes::Bytes;
+use std::error::Error;
 
 struct Echo;
 
@@ -25,7 +26,14 @@ impl Protocol for Echo {
 }
 
 #[actix::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+async fn main() {
+    if let Err(error) = run().await {
+        eprintln!("{}", with_sources(&*error));
+        std::process::exit(1);
+    }
+}
+
+async fn run() -> Result<(), Box<dyn Error>> {
     let file = std::env::args().nth(1).ok_or("usage: config FILE.toml")?;
     let config = PoolConfig::load(&file)?;
     let pool = AcceptorPool::with_protocol(|_| Echo).framing(Framing::lines()).config(&config).start().await?;
@@ -38,8 +46,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         async move {
             while hangup.recv().await.is_some() {
                 let reloaded = match PoolConfig::load(&file) {
-                    Ok(config) => pool.reload(&config).await.map_err(|error| error.to_string()),
-                    Err(error) => Err(error.to_string()),
+                    Ok(config) => pool.reload(&config).await.map_err(|error| with_sources(&error)),
+                    Err(error) => Err(with_sources(&error)),
                 };
                 match reloaded {
                     Ok(reloaded) => println!("reloaded: {reloaded}"),
@@ -51,4 +59,15 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     pool.drain_on_signal(Drain::configured()).await?;
     Ok(pool.stopped().await?)
+}
+
+/// An error with its sources: the system's reason is in a source, not in the error's own text.
+fn with_sources(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
 }

@@ -13,7 +13,10 @@ use crate::panic::catch_panic;
 /// Any error, as returned by callbacks and codecs.
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
-/// Why a pool did not start. The variants follow glisten's; the system's error is kept as the source.
+/// Why a pool did not start. The variants follow glisten's.
+///
+/// The system's error is the [`source`](Error::source) and not part of the text: print the sources as well, in a loop or, with
+/// `anyhow`, with `{:#}`.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
@@ -51,7 +54,7 @@ pub enum StartError {
         acceptor: usize,
     },
     /// A system call failed: an address cannot be resolved or bound, or no thread can be started for an arbiter or the
-    /// watchdog.
+    /// watchdog. For a listener of a configuration, it is [`Config`](StartError::Config).
     #[error("cannot set up {what}")]
     SystemError {
         /// What was being set up: the address, the arbiter, the watchdog.
@@ -66,7 +69,8 @@ pub enum StartError {
     /// A setting is invalid, by itself or in combination with another.
     #[error(transparent)]
     InvalidSetting(#[from] InvalidSetting),
-    /// The configuration given to [`Builder::config`](crate::Builder::config) is invalid.
+    /// The configuration given to [`Builder::config`](crate::Builder::config) is invalid, or one of its listeners cannot be
+    /// opened.
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// Another pool of this actix system has the same name.
@@ -82,8 +86,12 @@ pub enum StartError {
          not pause the clock"
     )]
     PausedClock,
-    /// No actix system is running on this thread, or the one that did has ended. A pool needs one.
-    #[error("no actix System is running on this thread")]
+    /// No actix system is running on this thread, or the one that did has ended. A pool needs one: use `#[actix::main]`, or
+    /// `actix::System::new().block_on(..)`. `#[tokio::main]` starts none.
+    #[error(
+        "no actix System is running on this thread: use `#[actix::main]` or `actix::System::new().block_on(..)`; \
+         `#[tokio::main]` starts none"
+    )]
     NoSystem,
 }
 
@@ -116,7 +124,7 @@ fn join_messages(errors: &[impl Error + 'static]) -> String {
 #[non_exhaustive]
 pub struct InvalidSetting {
     /// The setting: a method of a builder or of [`Listener`](crate::Listener), or a field of
-    /// [`Settings`](crate::Settings). `watermarks` stands for both marks.
+    /// [`Settings`](crate::Settings).
     pub setting: &'static str,
     /// The value that was given and what is allowed.
     pub why: Cow<'static, str>,
@@ -158,7 +166,6 @@ enum Cause {
     None,
     /// `why` displays this error, so `source()` continues with its source.
     Displayed(BoxError),
-    #[cfg(feature = "config")]
     Source(io::Error),
 }
 
@@ -175,7 +182,17 @@ impl ConfigError {
 
     #[cfg(feature = "config")]
     pub(crate) fn unreadable(file: &Path, error: io::Error) -> Self {
-        ConfigError { cause: Cause::Source(error), ..Self::new("", "cannot read the file") }.in_file(file)
+        Self::with_source("", "cannot read the file", error).in_file(file)
+    }
+
+    /// An error of the system.
+    pub(crate) fn with_source(key: impl Into<String>, why: impl Into<String>, source: io::Error) -> Self {
+        ConfigError { cause: Cause::Source(source), ..Self::new(key, why) }
+    }
+
+    /// Whether the value itself is invalid, whatever the system says.
+    pub(crate) fn is_of_value(&self) -> bool {
+        !matches!(self.cause, Cause::Source(_))
     }
 
     // Not used if every feature is enabled.
@@ -215,20 +232,23 @@ impl Error for ConfigError {
         match &self.cause {
             Cause::None => None,
             Cause::Displayed(cause) => cause.source(),
-            #[cfg(feature = "config")]
             Cause::Source(source) => Some(source),
         }
     }
 }
 
 /// Why [`Pool::reload`](crate::Pool::reload) changed nothing.
+///
+/// The system's error, such as that of an address in use, is the [`source`](Error::source) and not part of the text: print
+/// the sources as well, in a loop or, with `anyhow`, with `{:#}`.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReloadError {
     /// Keys that are invalid, that the pool's handler does not have, or that cannot be changed while the pool runs.
     #[error("{}", join_messages(.0))]
     Invalid(Vec<ConfigError>),
-    /// A listener cannot be opened or changed.
+    /// A listener cannot be opened or changed: the system rejected its address or an option. A
+    /// [`StartError::Config`] names the file and the key.
     #[error(transparent)]
     Listeners(StartError),
     /// The pool has ended or is draining.
@@ -237,12 +257,17 @@ pub enum ReloadError {
 }
 
 /// Why a pool could not be suspended or resumed.
+///
+/// The system's error is the [`source`](Error::source) and not part of the text: print the sources as well, in a loop or, with
+/// `anyhow`, with `{:#}`.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SuspendError {
     /// A listener could not be closed or opened again. The state of the other listeners did not change.
-    #[error("cannot suspend or resume the listener at {address}")]
+    #[error("cannot {} the listener at {address}", if *.resuming { "resume" } else { "suspend" })]
     Listener {
+        /// Whether it could not be opened again; otherwise, it could not be closed.
+        resuming: bool,
         /// The address of the listener.
         address: String,
         /// The error of the system or the transport.
@@ -256,7 +281,7 @@ pub enum SuspendError {
 impl From<SuspendError> for StartError {
     fn from(error: SuspendError) -> Self {
         match error {
-            SuspendError::Listener { address, source } => StartError::SystemError { what: address, source },
+            SuspendError::Listener { address, source, .. } => StartError::SystemError { what: address, source },
             SuspendError::NotRunning => StartError::ListenerClosed,
         }
     }

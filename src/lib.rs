@@ -171,6 +171,10 @@ pub mod messages {
 }
 
 /// Information about a pool, its listeners, acceptors and connections.
+///
+/// With feature `serde` it can be written, for example as JSON: durations as a number of seconds with a fraction (`0.162512`),
+/// points in time as in RFC 3339 (`"2030-01-31T12:00:00Z"`), addresses as strings, reasons and states in snake case, and a
+/// `None` as null. [`Changed`](info::Changed) has the format of [`Settings`], where a duration is a string such as `"1m"`.
 pub mod info {
     pub use crate::config::{Changed, SettingChange};
     pub use crate::pool::{

@@ -7,7 +7,8 @@ use crate::pool_config::{PoolConfig, NO_FRAMING};
 
 impl<S: Service> Builder<S> {
     /// Applies a configuration. What it leaves out stays as set in the builder; its listeners replace those that were added
-    /// before.
+    /// before. Listeners that are added afterwards, also by [`bind`](Builder::bind) and [`listen`](Builder::listen), are opened
+    /// in addition to them.
     ///
     /// This reads the certificates of the listeners, which may block for some milliseconds. [`start`](Builder::start) returns
     /// the errors: [`StartError::Config`](crate::StartError::Config) names the file and the key.

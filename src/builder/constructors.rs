@@ -10,7 +10,7 @@ use tokio_util::codec::{Decoder, Encoder};
 
 use super::Builder;
 use crate::connection::{Closed, Conn, Event, Next, Peer, Protocol};
-use crate::error::{BoxError, InvalidSetting};
+use crate::error::BoxError;
 use crate::framing::Framing;
 use crate::handlers::{Ack, ActorService, EventLoop, FnService, Init, IntoServeResult, ProtocolService};
 use crate::pool::AcceptorPool;
@@ -35,7 +35,8 @@ impl AcceptorPool {
 
     /// Like [`with_protocol`](AcceptorPool::with_protocol), with a function that makes the codec.
     ///
-    /// The function is called once per connection, and again after a packet timeout.
+    /// The function is called once per connection, and again after a packet timeout. It is not called at the start: the
+    /// `max_frame` of a [`Framing`] that it makes is not checked.
     ///
     /// ```
     /// use actix_acceptor::{AcceptorPool, Conn, Next, Protocol};
@@ -174,6 +175,7 @@ impl<P: Protocol<Codec = Framing>> Builder<ProtocolService<P>> {
     ///
     /// Default: [`Framing::raw`].
     pub fn framing(mut self, framing: Framing) -> Self {
+        self.service.set_max_of_framing(framing.max_frame());
         self.service.set_codec(move || framing.clone());
         self
     }
@@ -184,9 +186,6 @@ impl<P: Protocol<Codec = Framing>> Builder<ProtocolService<P>> {
     /// Default: the limit of the framing, which is 1 MiB unless set.
     pub fn max_frame(mut self, bytes: usize) -> Self {
         self.service.set_max_frame(bytes, Framing::with_max_frame);
-        if bytes == 0 {
-            self.invalid.get_or_insert(InvalidSetting::new("max_frame", "must be at least 1 byte (got 0)"));
-        }
         self
     }
 }

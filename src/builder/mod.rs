@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{Active, DrainConfig, Settings, SettingsPatch};
-use crate::error::{ConfigError, InvalidSetting};
+use crate::error::ConfigError;
 use crate::limits::Overload;
 use crate::listener::Listener;
 use crate::pool::Placement;
@@ -24,7 +24,8 @@ use crate::telemetry::{Alarm, Observer};
 /// Configures and starts a pool. Made by the constructors of [`AcceptorPool`](crate::AcceptorPool); [`bind`](Builder::bind),
 /// [`listen`](Builder::listen) or [`start`](Builder::start) starts the pool.
 ///
-/// Every setting has a default. All settings are validated together when the pool is started, before any socket is opened.
+/// Every setting has a default. All settings, with those of the listeners, are validated together when the pool is started,
+/// before any socket is opened; the error names every invalid one.
 /// Most of them can be changed later with [`Pool::change`](crate::Pool::change): see [`Settings`].
 #[must_use = "a builder does nothing until `bind`, `listen` or `start` is called"]
 pub struct Builder<S> {
@@ -38,8 +39,6 @@ pub struct Builder<S> {
     observers: Vec<Box<dyn Observer>>,
     alarms: Vec<Alarm>,
     drain: DrainConfig,
-    /// The first invalid setting that is not part of [`Settings`].
-    invalid: Option<InvalidSetting>,
     config_errors: Vec<ConfigError>,
 }
 
@@ -56,7 +55,6 @@ impl<S> Builder<S> {
             observers: Vec::new(),
             alarms: Vec::new(),
             drain: DrainConfig::default(),
-            invalid: None,
             config_errors: Vec::new(),
         }
     }

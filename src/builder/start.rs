@@ -11,7 +11,7 @@ use super::Builder;
 use crate::acceptor::AcceptorContext;
 use crate::config::SharedConfig;
 use crate::error::{InvalidSetting, StartError};
-use crate::handlers::Service;
+use crate::handlers::{invalid_max_frame, Service};
 use crate::limits::Limits;
 use crate::limits::ReserveDescriptor;
 use crate::listener::{open_first, open_listeners, resolve, Listener};
@@ -97,7 +97,7 @@ impl<S: Service> Builder<S> {
     }
 }
 
-impl<S> Builder<S> {
+impl<S: Service> Builder<S> {
     /// Where the acceptors run. On a paused clock that is the current arbiter, since the clocks of others are not paused.
     fn placement(&self) -> Result<Placement, StartError> {
         if self.placement == Placement::Current || !is_clock_paused() {
@@ -109,7 +109,8 @@ impl<S> Builder<S> {
 
     /// Checks the settings and the thread.
     fn check(&mut self) -> Result<(), StartError> {
-        let mut invalid: Vec<_> = self.invalid.iter().cloned().chain(self.settings.invalid_settings()).collect();
+        let framing = self.service.max_frame().and_then(invalid_max_frame);
+        let mut invalid: Vec<_> = framing.into_iter().chain(self.settings.invalid_settings()).collect();
         if let Some(alarm) = self.alarms.iter().find(|alarm| !alarm.is_valid()) {
             let why = format!("the low mark must be below the high mark (got {alarm:?})");
             invalid.push(InvalidSetting::new("alarm", why));
@@ -118,7 +119,8 @@ impl<S> Builder<S> {
             invalid.push(InvalidSetting::new("start_timeout", "must be greater than zero (got 0s)"));
         }
         let config = std::mem::take(&mut self.config_errors).into_iter().map(StartError::from);
-        match StartError::all(config.chain(invalid.into_iter().map(StartError::from)).collect()) {
+        let listeners = self.listeners.iter().flat_map(Listener::invalid_settings);
+        match StartError::all(config.chain(invalid.into_iter().map(StartError::from)).chain(listeners).collect()) {
             Some(invalid) => Err(invalid),
             None if AcceptorPool::is_system_running() => Ok(()),
             None => Err(StartError::NoSystem),

@@ -6,7 +6,7 @@ use std::time::Duration;
 ///
 /// Default: [`AtLimit::Wait`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum AtLimit {
     /// Peers are not accepted and wait in the kernel's queue, up to the backlog.
@@ -21,5 +21,5 @@ pub enum AtLimit {
     ///
     /// At most 1,024 peers are held, fewer if descriptors are scarce; further peers are closed. A held peer counts as
     /// accepted once it is admitted or refused.
-    Hold(#[cfg_attr(feature = "serde", serde(with = "humantime_serde"))] Duration),
+    Hold(#[cfg_attr(feature = "serde", serde(with = "super::representation::time"))] Duration),
 }

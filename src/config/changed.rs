@@ -7,8 +7,9 @@ use super::Settings;
 
 /// The settings whose value has changed, with the old and the new value. Empty if nothing changed.
 ///
-/// It is displayed as `max_connections: 16384 -> 100, idle_timeout: 60s -> never`. With feature `serde` it is serialized as a
-/// map from names to values in the format of [`Settings`]: `{"max_connections": {"old": 16384, "new": 100}}`.
+/// It is displayed as `max_connections: 16384 -> 100, idle_timeout: 1m -> never`, with the values as a file in TOML writes
+/// them, words and times without quotes; as `nothing changed` if it is empty. With feature `serde` it is serialized as a map
+/// from names to values in the format of [`Settings`]: `{"max_connections": {"old": 16384, "new": 100}}`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Changed {
     old: Box<Settings>,
@@ -22,7 +23,7 @@ pub struct Changed {
 pub struct SettingChange {
     /// The name of the setting: a field of [`Settings`].
     pub setting: &'static str,
-    /// Its old value, as text.
+    /// Its old value, as a file in TOML writes it; words and times without quotes.
     pub old: String,
     /// Its new value, as text.
     pub new: String,
@@ -61,11 +62,11 @@ impl SettingChange {
 
 impl fmt::Display for Changed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, change) in self.settings().iter().enumerate() {
-            let separator = if at == 0 { "" } else { ", " };
-            write!(f, "{separator}{change}")?;
+        let changes: Vec<_> = self.settings().iter().map(SettingChange::to_string).collect();
+        match changes.is_empty() {
+            true => f.write_str("nothing changed"),
+            false => f.write_str(&changes.join(", ")),
         }
-        Ok(())
     }
 }
 

@@ -7,7 +7,11 @@ use super::value::Shown;
 
 /// How a pool drains with [`Drain::configured`](crate::Drain::configured). A field that is left out (`None`) stays as it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Deserialize), serde(default, deny_unknown_fields))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Deserialize),
+    serde(default, deny_unknown_fields, expecting = "a table with `grace` and `delay`")
+)]
 #[non_exhaustive]
 pub struct DrainConfig {
     /// The grace period: [`Drain::grace`](crate::Drain::grace). `Some(None)` sets no limit, in a file `"never"`.
@@ -18,7 +22,7 @@ pub struct DrainConfig {
     /// How long to continue accepting while the pool is not ready: [`Drain::delay`](crate::Drain::delay).
     ///
     /// Default: no delay.
-    #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "super::representation::time::given"))]
     pub delay: Option<Duration>,
 }
 

@@ -44,7 +44,7 @@ macro_rules! settings {
         /// let changed = settings.apply(patch);
         /// assert_eq!((settings.max_connections, settings.idle_timeout), (100, None));
         /// assert_eq!(settings.max_age, Some(Duration::from_secs(60)));
-        /// assert_eq!(changed.to_string(), "max_connections: 16384 -> 100, idle_timeout: 60s -> never");
+        /// assert_eq!(changed.to_string(), "max_connections: 16384 -> 100, idle_timeout: 1m -> never");
         /// ```
         #[derive(Clone, Debug, Default, PartialEq)]
         #[non_exhaustive]

@@ -13,6 +13,7 @@ use super::{Settings, SettingsPatch};
 pub(super) trait Keys: Default {
     const ALL: &'static [&'static str];
 
+    /// Reads the value of a key. Its errors do not name the key.
     fn read<'de, A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error>;
     fn write<S: SerializeMap>(&self, map: &mut S) -> Result<(), S::Error>;
     /// The settings that the patch leaves out.
@@ -20,7 +21,7 @@ pub(super) trait Keys: Default {
     fn write_changes<S: SerializeMap>(old: &Settings, new: &Settings, map: &mut S) -> Result<(), S::Error>;
 }
 
-/// Reads the value of a key. Errors name the key.
+/// Reads the value of a key.
 pub(super) fn read<'de, T: Value, A: MapAccess<'de>>(
     key: &'static str,
     value: &mut Option<T>,
@@ -30,12 +31,15 @@ pub(super) fn read<'de, T: Value, A: MapAccess<'de>>(
         return Err(A::Error::duplicate_field(key));
     }
     let read = map.next_value_seed(Read(PhantomData));
-    *value = Some(read.map_err(|error| named(key, error))?);
+    *value = Some(read?);
     Ok(())
 }
 
 fn named<E: serde::de::Error>(key: &str, error: E) -> E {
-    E::custom(format_args!("{key}: {}", error.to_string().trim_end()))
+    let text = error.to_string();
+    // `toml` adds a line with the key.
+    let text = text.split("\nin `").next().unwrap_or_default().trim_end();
+    E::custom(format_args!("{key}: {text}"))
 }
 
 /// Reads a key. For an unknown key, the format adds the position to the error.
@@ -99,25 +103,33 @@ impl<T: Value> Serialize for Change<'_, T> {
 
 impl<'de> Deserialize<'de> for SettingsPatch {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Patch;
+        deserializer.deserialize_struct("SettingsPatch", SettingsPatch::ALL, Patch { names_keys: true })
+    }
+}
 
-        impl<'de> Visitor<'de> for Patch {
-            type Value = SettingsPatch;
+/// As [`SettingsPatch::deserialize`], for a reader that finds out the key of an error, and its position, by itself.
+pub(crate) fn deserialize_unnamed<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SettingsPatch, D::Error> {
+    deserializer.deserialize_struct("SettingsPatch", SettingsPatch::ALL, Patch { names_keys: false })
+}
 
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("a map of settings")
-            }
+struct Patch {
+    names_keys: bool,
+}
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<SettingsPatch, A::Error> {
-                let mut patch = SettingsPatch::default();
-                while let Some(key) = map.next_key_seed(Key)? {
-                    patch.read(key, &mut map)?;
-                }
-                Ok(patch)
-            }
+impl<'de> Visitor<'de> for Patch {
+    type Value = SettingsPatch;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a table of settings")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<SettingsPatch, A::Error> {
+        let mut patch = SettingsPatch::default();
+        while let Some(key) = map.next_key_seed(Key)? {
+            let read = patch.read(key, &mut map);
+            read.map_err(|error| if self.names_keys { named(key, error) } else { error })?;
         }
-
-        deserializer.deserialize_struct("SettingsPatch", SettingsPatch::ALL, Patch)
+        Ok(patch)
     }
 }
 

@@ -7,6 +7,8 @@ mod active;
 mod at_limit;
 mod backlog_policy;
 mod changed;
+#[cfg(feature = "serde")]
+mod choice;
 mod drain;
 mod fields;
 #[cfg(feature = "serde")]
@@ -14,7 +16,7 @@ mod format;
 mod peer_prefix;
 mod rate;
 #[cfg(feature = "serde")]
-mod representation;
+pub(crate) mod representation;
 mod rules;
 mod settings;
 mod snapshot;
@@ -26,6 +28,8 @@ pub use at_limit::AtLimit;
 pub use backlog_policy::BacklogPolicy;
 pub use changed::{Changed, SettingChange};
 pub use drain::DrainConfig;
+#[cfg(feature = "serde")]
+pub(crate) use format::deserialize_unnamed;
 pub use peer_prefix::PeerPrefix;
 pub use rate::{ParseRateError, Rate};
 pub(crate) use rules::is_allowed;

@@ -7,12 +7,18 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// Default: 32 bits of IPv4, a single address; 64 bits of IPv6, the smallest block that a customer is usually assigned
 /// (RFC 6177).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(deny_unknown_fields, expecting = "a table such as { v4 = 32, v6 = 64 }")
+)]
 #[non_exhaustive]
 pub struct PeerPrefix {
     /// Leading bits of an IPv4 address, at most 32.
+    #[cfg_attr(feature = "serde", serde(with = "super::representation::whole"))]
     pub v4: u8,
     /// Leading bits of an IPv6 address, at most 128.
+    #[cfg_attr(feature = "serde", serde(with = "super::representation::whole"))]
     pub v6: u8,
 }
 

@@ -13,13 +13,18 @@ use std::time::Duration;
 /// assert_eq!("100/1".parse(), Ok(Rate::new(100, Duration::from_secs(1))));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(deny_unknown_fields, expecting = "a table such as { burst = 100, per = \"1s\" }")
+)]
 #[non_exhaustive]
 pub struct Rate {
     /// The capacity of the bucket: how many are admitted at once.
+    #[cfg_attr(feature = "serde", serde(with = "super::representation::whole"))]
     pub burst: u32,
     /// The time in which an empty bucket fills.
-    #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
+    #[cfg_attr(feature = "serde", serde(with = "super::representation::time"))]
     pub per: Duration,
 }
 

@@ -52,8 +52,7 @@ pub(crate) mod or_never {
                 if text == NEVER {
                     return Ok(None);
                 }
-                let time = humantime::parse_duration(text);
-                time.map(Some).map_err(|_| E::invalid_value(serde::de::Unexpected::Str(text), &self))
+                super::parse_time(text, &self).map(Some)
             }
         }
 
@@ -68,16 +67,164 @@ pub(crate) fn given_or_never<'de, D: serde::Deserializer<'de>>(
     or_never::deserialize(deserializer).map(Some)
 }
 
+/// Parses a time such as `"1h 30m"`.
+fn parse_time<E: serde::de::Error>(text: &str, expected: &dyn serde::de::Expected) -> Result<std::time::Duration, E> {
+    humantime::parse_duration(text).map_err(|_| E::invalid_value(serde::de::Unexpected::Str(text), expected))
+}
+
+fn invalid_number<E: serde::de::Error>(number: i128, expected: &dyn serde::de::Expected) -> E {
+    E::invalid_value(serde::de::Unexpected::Other(&format!("integer `{number}`")), expected)
+}
+
+/// A time such as `"1h 30m"`.
+pub(crate) mod time {
+    use std::fmt;
+    use std::time::Duration;
+
+    use serde::de::{Error, Visitor};
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&humantime::format_duration(*time))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        struct Time;
+
+        impl Visitor<'_> for Time {
+            type Value = Duration;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(r#"a time such as "10s" or "1h 30m""#)
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Duration, E> {
+                super::parse_time(text, &self)
+            }
+        }
+
+        deserializer.deserialize_str(Time)
+    }
+
+    #[derive(Deserialize)]
+    struct Given(#[serde(with = "self")] Duration);
+
+    /// A time that may be left out.
+    pub(crate) fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+        Ok(Option::<Given>::deserialize(deserializer)?.map(|time| time.0))
+    }
+}
+
+/// A whole number.
+pub(crate) mod whole {
+    use std::fmt::{self, Display};
+    use std::marker::PhantomData;
+
+    use serde::de::{Error, Visitor};
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(crate) trait Number: TryFrom<i128> {
+        const MAX: Self;
+    }
+
+    impl Number for u8 {
+        const MAX: Self = u8::MAX;
+    }
+
+    impl Number for u32 {
+        const MAX: Self = u32::MAX;
+    }
+
+    impl Number for usize {
+        const MAX: Self = usize::MAX;
+    }
+
+    pub(crate) fn serialize<T: Serialize, S: Serializer>(number: &T, serializer: S) -> Result<S::Ok, S::Error> {
+        number.serialize(serializer)
+    }
+
+    pub(crate) fn deserialize<'de, T, D>(deserializer: D) -> Result<T, D::Error>
+    where
+        T: Number + Display,
+        D: Deserializer<'de>,
+    {
+        deserializer.deserialize_u64(Whole(PhantomData))
+    }
+
+    struct Whole<T>(PhantomData<T>);
+
+    impl<T: Number + Display> Visitor<'_> for Whole<T> {
+        type Value = T;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "a whole number from 0 to {}", T::MAX)
+        }
+
+        fn visit_u64<E: Error>(self, number: u64) -> Result<T, E> {
+            self.visit_i128(number.into())
+        }
+
+        fn visit_i64<E: Error>(self, number: i64) -> Result<T, E> {
+            self.visit_i128(number.into())
+        }
+
+        fn visit_i128<E: Error>(self, number: i128) -> Result<T, E> {
+            T::try_from(number).map_err(|_| super::invalid_number(number, &self))
+        }
+    }
+
+    #[derive(Deserialize)]
+    #[serde(bound = "T: Number + Display")]
+    struct Given<T>(#[serde(with = "self")] T);
+
+    /// A number that may be left out.
+    pub(crate) fn given<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
+    where
+        T: Number + Display,
+        D: Deserializer<'de>,
+    {
+        Ok(Option::<Given<T>>::deserialize(deserializer)?.map(|number| number.0))
+    }
+}
+
 /// A value; `"none"` or null for `None`.
 pub(crate) mod or_none {
     use std::fmt;
     use std::marker::PhantomData;
 
     use serde::de::value::MapAccessDeserializer;
-    use serde::de::{Error, IntoDeserializer, MapAccess, Unexpected, Visitor};
+    use serde::de::{Error, MapAccess, Unexpected, Visitor};
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+    use crate::config::Rate;
+
     const NONE: &str = "none";
+
+    /// A type whose values may be left out.
+    pub(crate) trait Optional: Sized {
+        const EXPECTED: &'static str;
+        const IS_TABLE: bool;
+
+        fn from_number(number: i128) -> Option<Self>;
+    }
+
+    impl Optional for usize {
+        const EXPECTED: &'static str = r#"a whole number such as 100, or "none""#;
+        const IS_TABLE: bool = false;
+
+        fn from_number(number: i128) -> Option<Self> {
+            number.try_into().ok()
+        }
+    }
+
+    impl Optional for Rate {
+        const EXPECTED: &'static str = r#"a table such as { burst = 100, per = "1s" }, or "none""#;
+        const IS_TABLE: bool = true;
+
+        fn from_number(_: i128) -> Option<Self> {
+            None
+        }
+    }
 
     pub(crate) fn serialize<T: Serialize, S: Serializer>(value: &Option<T>, serializer: S) -> Result<S::Ok, S::Error> {
         match value {
@@ -88,7 +235,7 @@ pub(crate) mod or_none {
 
     pub(crate) fn deserialize<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
     where
-        T: Deserialize<'de>,
+        T: Optional + Deserialize<'de>,
         D: Deserializer<'de>,
     {
         deserializer.deserialize_any(OrNone(PhantomData))
@@ -96,11 +243,11 @@ pub(crate) mod or_none {
 
     struct OrNone<T>(PhantomData<T>);
 
-    impl<'de, T: Deserialize<'de>> Visitor<'de> for OrNone<T> {
+    impl<'de, T: Optional + Deserialize<'de>> Visitor<'de> for OrNone<T> {
         type Value = Option<T>;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str(r#"a value, or "none""#)
+            f.write_str(T::EXPECTED)
         }
 
         fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
@@ -119,15 +266,22 @@ pub(crate) mod or_none {
         }
 
         fn visit_u64<E: Error>(self, number: u64) -> Result<Self::Value, E> {
-            T::deserialize(number.into_deserializer()).map(Some)
+            self.visit_i128(number.into())
         }
 
         fn visit_i64<E: Error>(self, number: i64) -> Result<Self::Value, E> {
-            T::deserialize(number.into_deserializer()).map(Some)
+            self.visit_i128(number.into())
+        }
+
+        fn visit_i128<E: Error>(self, number: i128) -> Result<Self::Value, E> {
+            T::from_number(number).map(Some).ok_or_else(|| super::invalid_number(number, &self))
         }
 
         fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-            T::deserialize(MapAccessDeserializer::new(map)).map(Some)
+            match T::IS_TABLE {
+                true => T::deserialize(MapAccessDeserializer::new(map)).map(Some),
+                false => Err(A::Error::invalid_type(Unexpected::Map, &self)),
+            }
         }
     }
 }

@@ -1,7 +1,6 @@
 //! The validation of settings, as a whole: every invalid one is named, with its value and what is allowed.
 
-use std::fmt::Debug;
-
+use super::value::{Shown, Value};
 use super::{AtLimit, Rate, Settings};
 use crate::error::InvalidSetting;
 
@@ -13,17 +12,18 @@ const MAX_MAILBOX: usize = u32::MAX as usize;
 impl Settings {
     /// Every setting that is invalid, by itself or in combination with another.
     pub(crate) fn invalid_settings(&self) -> Vec<InvalidSetting> {
-        let (high, low) = (self.high_watermark, self.low_watermark);
+        self.invalid_settings_after(&Settings::default())
+    }
+
+    /// As [`invalid_settings`](Settings::invalid_settings), after a change of these settings.
+    fn invalid_settings_after(&self, before: &Settings) -> Vec<InvalidSetting> {
         let (v4, v6, jitter) = (self.peer_prefix.v4, self.peer_prefix.v6, self.max_age_jitter);
         [
             at_least_1("acceptors", self.acceptors),
             self.acceptors.filter(|acceptors| *acceptors > MAX_ACCEPTORS).map(|acceptors| {
                 InvalidSetting::new("acceptors", format!("must be at most {MAX_ACCEPTORS} (got {acceptors})"))
             }),
-            (low > high).then(|| {
-                let why = format!("the low mark must not be above the high mark (got low {low}, high {high})");
-                InvalidSetting::new("watermarks", why)
-            }),
+            self.invalid_watermark(before),
             at_least_1("max_read_buffer", Some(self.max_read_buffer)),
             at_least_1("mailbox_capacity", Some(self.mailbox_capacity)),
             (self.mailbox_capacity > MAX_MAILBOX).then(|| {
@@ -31,7 +31,7 @@ impl Settings {
                 InvalidSetting::new("mailbox_capacity", why)
             }),
             (self.max_age.is_none() && !jitter.is_zero()).then(|| {
-                let why = format!("must be zero unless `max_age` is set (got {jitter:?})");
+                let why = format!("must be zero unless `max_age` is set (got {})", Shown(&jitter));
                 InvalidSetting::new("max_age_jitter", why)
             }),
             at_least_1("max_connections", Some(self.max_connections)),
@@ -57,7 +57,7 @@ impl Settings {
 
     /// Every setting that is invalid, or that differs from `before` and cannot be changed while the pool runs.
     pub(crate) fn invalid_changes(&self, before: &Settings) -> Vec<InvalidSetting> {
-        let mut invalid = self.invalid_settings();
+        let mut invalid = self.invalid_settings_after(before);
         invalid.extend(
             [
                 unchanged("peer_prefix", &self.peer_prefix, &before.peer_prefix),
@@ -70,6 +70,19 @@ impl Settings {
         );
         invalid
     }
+
+    /// The watermark that does not fit the other one: the one that was changed, or the higher one if both were.
+    fn invalid_watermark(&self, before: &Settings) -> Option<InvalidSetting> {
+        let (high, low) = (self.high_watermark, self.low_watermark);
+        (low > high).then(|| {
+            if high == before.high_watermark {
+                let why = format!("must be at most `high_watermark`, which is {high} (got {low})");
+                return InvalidSetting::new("low_watermark", why);
+            }
+            let why = format!("must be at least `low_watermark`, which is {low} (got {high})");
+            InvalidSetting::new("high_watermark", why)
+        })
+    }
 }
 
 fn at_least_1(setting: &'static str, value: Option<usize>) -> Option<InvalidSetting> {
@@ -80,14 +93,15 @@ fn valid_rate(setting: &'static str, rate: Option<Rate>) -> Option<InvalidSettin
     rate.filter(|rate| !rate.is_valid()).map(|Rate { burst, per, .. }| {
         InvalidSetting::new(
             setting,
-            format!("`burst` and `per` must be greater than zero (got burst {burst}, per {per:?})"),
+            format!("`burst` and `per` must be greater than zero (got burst {burst}, per {})", Shown(&per)),
         )
     })
 }
 
-fn unchanged<T: Debug + PartialEq>(setting: &'static str, value: &T, before: &T) -> Option<InvalidSetting> {
+fn unchanged<T: Value + PartialEq>(setting: &'static str, value: &T, before: &T) -> Option<InvalidSetting> {
     (value != before).then(|| {
-        let why = format!("cannot be changed while the pool runs (is {before:?}, got {value:?}); restart the pool");
+        let (before, value) = (Shown(before), Shown(value));
+        let why = format!("cannot be changed while the pool runs (is {before}, got {value}); restart the pool");
         InvalidSetting::new(setting, why)
     })
 }

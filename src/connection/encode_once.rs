@@ -9,6 +9,11 @@ use crate::framing::Framing;
 /// connections.
 ///
 /// Implement it for a codec of your own. For a codec of another crate, use [`StatelessEncoder`].
+#[diagnostic::on_unimplemented(
+    message = "the output of codec `{Self}` may depend on earlier replies, so it cannot be sent to many connections",
+    note = "wrap the codec in `messages::StatelessEncoder`, or implement `EncodeOnce` for a codec of your own, if its encoder \
+            keeps no state"
+)]
 pub trait EncodeOnce {}
 
 impl EncodeOnce for Framing {}
@@ -18,6 +23,9 @@ impl EncodeOnce for Framing {}
 /// It decodes and encodes as the inner codec does, and implements [`EncodeOnce`], which
 /// [`Pool::broadcast`](crate::Pool::broadcast) requires and which cannot be implemented for a type of another crate. Do not
 /// use it for a codec that numbers, compresses or encrypts its output across replies: peers could not decode a broadcast.
+///
+/// It does not check replies: only [`Framing`] rejects a reply that contains its delimiter. With `LinesCodec`, for example, a
+/// reply with a line feed arrives as two lines.
 ///
 /// ```
 /// use actix_acceptor::{messages::StatelessEncoder, AcceptorPool, Conn, Next, Protocol};

@@ -22,7 +22,7 @@ pub enum FramingError {
         limit: u64,
     },
     /// An outgoing packet is longer than its prefix can express. Nothing was written.
-    #[error("a packet of {length} bytes does not fit its length prefix, the limit is {limit}")]
+    #[error("a reply of {length} bytes does not fit its length prefix, the limit is {limit}")]
     ReplyTooLong {
         /// The length of the packet, in bytes.
         length: u64,
@@ -32,7 +32,7 @@ pub enum FramingError {
     /// An outgoing packet contains the delimiter of its framing (with [`lines`](crate::Framing::lines), a line feed), so that
     /// the peer would receive several packets. Nothing was written. Send the parts as separate packets, or use a length
     /// prefix.
-    #[error("a packet must not contain the delimiter of its framing, which begins at byte {position}")]
+    #[error("a reply must not contain the delimiter of its framing, which begins at byte {position}")]
     DelimiterInReply {
         /// The number of bytes before the delimiter. A delimiter that begins in the packet and ends in the bytes appended to
         /// it counts as well.

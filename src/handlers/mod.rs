@@ -21,6 +21,7 @@ use crate::framing::Framing;
 pub use actor::{Ack, ActorService};
 pub use async_fn::{FnService, IntoServeResult, NoActor};
 pub use events::{EventLoop, Init};
+pub(crate) use protocol::invalid_max_frame;
 pub use protocol::ProtocolService;
 
 /// How connections are served. Made by the constructors of [`AcceptorPool`](crate::AcceptorPool); not to be
@@ -38,6 +39,12 @@ pub trait Service: sealed::Sealed + 'static {
     #[doc(hidden)]
     fn change_framing(&mut self, _: Box<dyn FnOnce(Framing) -> Framing + Send>) -> bool {
         false
+    }
+
+    /// The greatest length of an incoming packet, if the builder has set it or a framing.
+    #[doc(hidden)]
+    fn max_frame(&self) -> Option<usize> {
+        None
     }
 }
 

@@ -8,7 +8,7 @@ use super::{sealed, Service};
 use crate::acceptor::ConnectionSpawner;
 use crate::config::Config;
 use crate::connection::{Connection, MakeCodec, MakeProtocol, Peer, Protocol, ProtocolFactory, SharedFactory};
-use crate::error::PoolEnded;
+use crate::error::{InvalidSetting, PoolEnded, SettingsError};
 use crate::framing::Framing;
 use crate::handshake::HandshakeChain;
 use crate::net::Stream;
@@ -22,6 +22,8 @@ pub struct ProtocolService<P: Protocol> {
     pub(super) factory: MakeProtocol<P>,
     codec: MakeCodec<P>,
     max_frame: Option<usize>,
+    /// The limit of the framing that the builder was given.
+    max_of_framing: Option<usize>,
     /// Applies `max_frame` to a codec. Set where the codec's type is known to be `Framing`.
     limit: fn(P::Codec, usize) -> P::Codec,
 }
@@ -32,11 +34,15 @@ impl<P: Protocol> ProtocolService<P> {
         codec: impl Fn() -> P::Codec + Send + Sync + 'static,
     ) -> Self {
         let (factory, codec) = (Arc::new(factory), Arc::new(codec));
-        ProtocolService { factory, codec, max_frame: None, limit: |codec, _| codec }
+        ProtocolService { factory, codec, max_frame: None, max_of_framing: None, limit: |codec, _| codec }
     }
 
     pub(crate) fn set_codec(&mut self, codec: impl Fn() -> P::Codec + Send + Sync + 'static) {
         self.codec = Arc::new(codec);
+    }
+
+    pub(crate) fn set_max_of_framing(&mut self, bytes: usize) {
+        self.max_of_framing = Some(bytes);
     }
 
     pub(crate) fn set_max_frame(&mut self, bytes: usize, limit: fn(P::Codec, usize) -> P::Codec) {
@@ -49,7 +55,7 @@ impl<P: Protocol> Service for ProtocolService<P> {
     type Actor = Connection<P>;
 
     fn into_spawner(self) -> (Arc<dyn ConnectionSpawner>, Arc<dyn Any + Send + Sync>) {
-        let ProtocolService { factory: protocol, codec, max_frame, limit } = self;
+        let ProtocolService { factory: protocol, codec, max_frame, limit, .. } = self;
         let codec: MakeCodec<P> = match max_frame {
             None => codec,
             Some(bytes) => Arc::new(move || limit(codec(), bytes)),
@@ -67,9 +73,19 @@ impl<P: Protocol> Service for ProtocolService<P> {
             Some(bytes) => (self.limit)(codec, bytes),
             None => codec,
         };
-        let changed = cast(codec).map(change).and_then(make_framing::<P>);
-        changed.map(|codec| self.codec = codec).is_some()
+        let changed = cast(codec).map(change);
+        self.max_of_framing = changed.as_ref().map(Framing::max_frame);
+        changed.and_then(make_framing::<P>).map(|codec| self.codec = codec).is_some()
     }
+
+    fn max_frame(&self) -> Option<usize> {
+        self.max_frame.or(self.max_of_framing)
+    }
+}
+
+/// Why a pool does not use a framing with this limit.
+pub(crate) fn invalid_max_frame(bytes: usize) -> Option<InvalidSetting> {
+    (bytes == 0).then(|| InvalidSetting::new("max_frame", "must be at least 1 byte (got 0)"))
 }
 
 /// Converts a function that makes a framing into one that makes the codec of this protocol, if that is a framing.
@@ -144,8 +160,11 @@ impl<P: Protocol<Codec = Framing>> Pool<Connection<P>> {
     /// Replaces the framing of new connections, including its `max_frame`. Existing connections keep their framing.
     ///
     /// # Errors
-    /// [`PoolEnded`] when the pool has ended.
-    pub fn set_framing(&self, framing: Framing) -> Result<(), PoolEnded> {
-        self.set_codec(move || framing.clone())
+    /// [`SettingsError::Invalid`] when `max_frame` is 0. [`SettingsError::NotRunning`] when the pool has ended.
+    pub fn set_framing(&self, framing: Framing) -> Result<(), SettingsError> {
+        if let Some(invalid) = invalid_max_frame(framing.max_frame()) {
+            return Err(SettingsError::Invalid(vec![invalid]));
+        }
+        self.set_codec(move || framing.clone()).map_err(|PoolEnded| SettingsError::NotRunning)
     }
 }

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use super::change_options::OptionError;
-use super::{ListenerState, SocketOptions, Steps};
-use crate::error::{InvalidSetting, StartError};
+use super::{ListenerState, Place, SocketOptions, Steps};
+use crate::error::StartError;
 use crate::handshake::Step;
 use crate::panic::Guarded;
 
 /// A listener that stays open, and its new settings.
 pub(crate) struct ListenerChange {
     listener: Arc<ListenerState>,
+    place: Place,
     name: Arc<str>,
     max_connections: Option<usize>,
     steps: Guarded<Steps>,
@@ -23,6 +24,7 @@ impl ListenerChange {
     /// An option that cannot be changed while the socket is open. Nothing has changed.
     pub(super) fn new(
         listener: Arc<ListenerState>,
+        place: Place,
         name: Option<Arc<str>>,
         max_connections: Option<usize>,
         proxy: Option<Step>,
@@ -32,7 +34,7 @@ impl ListenerChange {
         let name = name.unwrap_or_else(|| listener.address().to_string().into());
         let steps = Guarded::new(Steps::new(proxy, listener.transport_steps(), steps));
         let before = listener.transport.options();
-        let change = ListenerChange { listener, name, max_connections, steps, options, before };
+        let change = ListenerChange { listener, place, name, max_connections, steps, options, before };
         match change.listener.transport.check_options(&change.options) {
             Ok(()) => Ok(change),
             Err(error) => Err(change.error(error)),
@@ -80,12 +82,8 @@ impl ListenerChange {
     /// The error with the name of the listener.
     fn error(&self, error: OptionError) -> StartError {
         match error {
-            OptionError::Invalid(InvalidSetting { setting, why }) => {
-                InvalidSetting::new(setting, format!("listener {:?}: {why}", self.name)).into()
-            }
-            OptionError::System(setting, source) => {
-                StartError::SystemError { what: format!("{setting} of listener {:?}", self.name), source }
-            }
+            OptionError::Invalid(invalid) => self.place.invalid(invalid),
+            OptionError::System(setting, source) => self.place.rejected(setting, source),
         }
     }
 }

@@ -23,6 +23,7 @@ mod memory;
 mod open;
 mod open_transport;
 mod options;
+mod place;
 #[cfg(unix)]
 mod readiness;
 mod setters;
@@ -51,6 +52,7 @@ pub use memory::{Memory, MemoryConnector};
 pub(crate) use open::{open_listeners, Opened};
 use open_transport::OpenTransport;
 pub(crate) use options::{ListenerKind, SocketOptions};
+use place::Place;
 pub(crate) use state::{AcceptHandle, ForNewConnections, ListenerMode, ListenerState};
 use steps::Steps;
 pub use tcp::Tcp;
@@ -84,6 +86,8 @@ pub struct Listener {
     proxy: Option<Step>,
     /// An invalid setting, reported at the start.
     invalid: Option<InvalidSetting>,
+    /// The key in a configuration, if it is from one.
+    key: Option<Place>,
     steps: Vec<Step>,
     source: Source,
     options: SocketOptions,
@@ -206,6 +210,7 @@ impl Listener {
             max_connections: None,
             proxy: None,
             invalid: None,
+            key: None,
             steps: Vec::new(),
             source,
             options: SocketOptions::default(),

@@ -4,13 +4,16 @@ use std::io;
 use std::net::SocketAddr;
 #[cfg(unix)]
 use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::bind::open_all;
 #[cfg(unix)]
 use super::Unix;
-use super::{open_first, resolve, Listener, ListenerChange, ListenerState, OpenTransport, SocketOptions, Source};
+use super::{
+    open_first, resolve, Listener, ListenerChange, ListenerState, OpenTransport, Place, SocketOptions, Source,
+};
 use crate::error::{InvalidSetting, StartError};
 use crate::handshake::Step;
 use crate::limits::{Limits, ListenerLimits};
@@ -44,7 +47,7 @@ pub(crate) async fn open_listeners(
     limit: Duration,
     old: &[Arc<ListenerState>],
 ) -> Result<Vec<Opened>, StartError> {
-    let invalid = listeners.iter().filter_map(Listener::invalid_setting).map(StartError::from).collect();
+    let invalid = listeners.iter().flat_map(Listener::invalid_settings).collect();
     StartError::all(invalid).map_or(Ok(()), Err)?;
     let (mut all, mut failures) = (Vec::<Opened>::with_capacity(listeners.len()), Vec::new());
     for listener in listeners {
@@ -57,14 +60,24 @@ pub(crate) async fn open_listeners(
 }
 
 impl Listener {
-    /// The first setting that can be found invalid before anything is opened.
-    fn invalid_setting(&self) -> Option<InvalidSetting> {
+    /// The key that errors name, in a configuration of this file.
+    pub(crate) fn at_key(mut self, file: Option<PathBuf>, key: String) -> Self {
+        self.key = Some(Place::Key { file, key });
+        self
+    }
+
+    fn place(&self) -> Place {
+        let name = || self.name.as_ref().map_or_else(|| self.source.to_string(), |name| name.to_string());
+        self.key.clone().unwrap_or_else(|| Place::Name(name()))
+    }
+
+    /// The settings that can be found invalid before anything is opened.
+    pub(crate) fn invalid_settings(&self) -> Vec<StartError> {
         let no_connections = (self.max_connections == Some(0))
             .then(|| InvalidSetting::new("max_connections", "must be at least 1 (got 0)"));
-        let invalid = no_connections.or_else(|| self.invalid.clone());
-        let invalid = invalid.or_else(|| self.options.invalid_setting(self.source.kind()))?;
-        let name = self.name.as_ref().map_or_else(|| self.source.to_string(), |name| name.to_string());
-        Some(InvalidSetting::new(invalid.setting, format!("listener {name:?}: {}", invalid.why)))
+        let options = self.options.invalid_settings(self.source.kind());
+        let invalid = no_connections.into_iter().chain(self.invalid.clone()).chain(options);
+        invalid.map(|invalid| self.place().invalid(invalid)).collect()
     }
 
     async fn open(
@@ -74,9 +87,11 @@ impl Listener {
         old: &[Arc<ListenerState>],
         others: &[Opened],
     ) -> Result<Vec<Opened>, StartError> {
+        let place = self.place();
         let Listener { name, max_connections, proxy, steps, source, options, .. } = self;
-        let opening = Opening { name, max_connections, proxy, steps, options, limits, old, others };
-        match source {
+        let opening =
+            Opening { name, max_connections, proxy, steps, options, limits, old, others, place: place.clone() };
+        let opened = match source {
             Source::Tcp(requested) => opening.tcp(&requested, limit).await,
             Source::TcpAll(requested) => opening.tcp_all(&requested, limit).await,
             #[cfg(unix)]
@@ -85,10 +100,12 @@ impl Listener {
             Source::UnixAbstract(name) => opening.unix_abstract(&name),
             Source::Inherited(socket) => {
                 let failed = system_error(socket.to_string());
-                Ok(vec![opening.new_state(socket.open(opening.options.clone()).map_err(failed)?)])
+                let transport = socket.open(opening.options.clone()).map_err(failed);
+                transport.map(|transport| vec![opening.new_state(transport)])
             }
             Source::Transport(transport) => Ok(vec![opening.new_state(transport)]),
-        }
+        };
+        opened.map_err(|error| place.locate(error))
     }
 }
 
@@ -103,6 +120,7 @@ struct Opening<'a> {
     old: &'a [Arc<ListenerState>],
     /// Those of the same list that come before it.
     others: &'a [Opened],
+    place: Place,
 }
 
 impl Opening<'_> {
@@ -183,12 +201,11 @@ impl Opening<'_> {
     /// Keeps a listener open that has the address already.
     fn keep(&self, kept: Arc<ListenerState>) -> Result<Opened, StartError> {
         if self.is_taken(&kept) {
-            let address = kept.address();
-            let why = format!("{address} is in the list more than once; each address may be in it once");
-            return Err(InvalidSetting::new("listener", why).into());
+            return Err(self.place.repeated(kept.address()));
         }
         let (name, proxy, steps) = (self.name.clone(), self.proxy.clone(), self.steps.clone());
-        let change = ListenerChange::new(kept, name, self.max_connections, proxy, steps, self.options.clone());
+        let (place, options) = (self.place.clone(), self.options.clone());
+        let change = ListenerChange::new(kept, place, name, self.max_connections, proxy, steps, options);
         change.map(Box::new).map(Opened::Kept)
     }
 

@@ -63,7 +63,7 @@ impl OpenTransport {
             OpenTransport::Tcp(tcp) => tcp.check_options(options),
             #[cfg(unix)]
             OpenTransport::Unix(unix) => unix.check_options(options),
-            OpenTransport::Other(_) => match options.invalid_setting(ListenerKind::Transport) {
+            OpenTransport::Other(_) => match options.invalid_settings(ListenerKind::Transport).into_iter().next() {
                 None => Ok(()),
                 Some(invalid) => Err(OptionError::Invalid(invalid)),
             },

@@ -62,12 +62,16 @@ impl fmt::Display for ListenerKind {
 }
 
 impl SocketOptions {
-    /// The first option that this kind of listener does not have, or whose value is invalid.
-    pub(crate) fn invalid_setting(&self, kind: ListenerKind) -> Option<InvalidSetting> {
-        self.unavailable_setting(kind).or_else(|| self.invalid_value())
+    /// The options that this kind of listener does not have, or whose value is invalid.
+    pub(super) fn invalid_settings(&self, kind: ListenerKind) -> Vec<InvalidSetting> {
+        let mut invalid = self.unavailable_settings(kind);
+        let mut values = self.invalid_values();
+        values.retain(|value| !invalid.iter().any(|unavailable| unavailable.setting == value.setting));
+        invalid.append(&mut values);
+        invalid
     }
 
-    pub(super) fn unavailable_setting(&self, kind: ListenerKind) -> Option<InvalidSetting> {
+    pub(super) fn unavailable_settings(&self, kind: ListenerKind) -> Vec<InvalidSetting> {
         let is_socket = kind != ListenerKind::Transport;
         let is_tcp = matches!(kind, ListenerKind::Tcp | ListenerKind::TcpInherited);
         let is_bound_tcp = kind == ListenerKind::Tcp;
@@ -88,33 +92,30 @@ impl SocketOptions {
             ("on_bind", self.on_bind.is_some(), is_socket),
             ("on_accept", self.on_accept.is_some(), is_socket),
         ];
-        let (setting, ..) = settings.into_iter().find(|(_, is_set, available)| *is_set && !available)?;
-        Some(InvalidSetting::new(setting, format!("not available for {kind}")))
+        let unavailable = settings.into_iter().filter(|(_, is_set, available)| *is_set && !available);
+        unavailable.map(|(setting, ..)| InvalidSetting::new(setting, format!("not available for {kind}"))).collect()
     }
 
-    fn invalid_value(&self) -> Option<InvalidSetting> {
-        let at_least_one = "must be at least 1 (got 0)";
-        if self.backlog == Some(0) {
-            return Some(InvalidSetting::new("backlog", at_least_one));
-        }
-        if let Some(connections) = self.backlog.filter(|connections| i32::try_from(*connections).is_err()) {
-            let why = format!("must be at most {} (got {connections})", i32::MAX);
-            return Some(InvalidSetting::new("backlog", why));
-        }
-        if let Some(invalid) = self.keepalive.and_then(|keepalive| keepalive.invalid_setting()) {
-            return Some(invalid);
-        }
-        if self.send_buffer == Some(0) {
-            return Some(InvalidSetting::new("send_buffer", at_least_one));
-        }
-        if self.receive_buffer == Some(0) {
-            return Some(InvalidSetting::new("receive_buffer", at_least_one));
-        }
-        if self.reuse_port == Some(true) && cfg!(not(unix)) {
-            return Some(InvalidSetting::new("reuse_port", "not available on this system"));
-        }
-        let mode = self.mode.filter(|mode| *mode > 0o777)?;
-        Some(InvalidSetting::new("mode", format!("must be at most 0o777 (got {mode:#o})")))
+    fn invalid_values(&self) -> Vec<InvalidSetting> {
+        let at_least_1 =
+            |setting, is_zero: bool| is_zero.then(|| InvalidSetting::new(setting, "must be at least 1 (got 0)"));
+        [
+            at_least_1("backlog", self.backlog == Some(0)),
+            self.backlog.filter(|connections| i32::try_from(*connections).is_err()).map(|connections| {
+                InvalidSetting::new("backlog", format!("must be at most {} (got {connections})", i32::MAX))
+            }),
+            self.keepalive.and_then(|keepalive| keepalive.invalid_setting()),
+            at_least_1("send_buffer", self.send_buffer == Some(0)),
+            at_least_1("receive_buffer", self.receive_buffer == Some(0)),
+            (self.reuse_port == Some(true) && cfg!(not(unix)))
+                .then(|| InvalidSetting::new("reuse_port", "not available on this system")),
+            self.mode
+                .filter(|mode| *mode > 0o777)
+                .map(|mode| InvalidSetting::new("mode", format!("must be at most 0o777 (got {mode:#o})"))),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
     }
 
     pub(super) fn backlog(&self) -> i32 {

@@ -134,7 +134,7 @@ impl Unix {
             Location::File(_) => ListenerKind::UnixFile,
             _ => ListenerKind::UnixOther,
         };
-        if let Some(invalid) = options.unavailable_setting(kind) {
+        if let Some(invalid) = options.unavailable_settings(kind).into_iter().next() {
             return Err(OptionError::Invalid(invalid));
         }
         match *self.socket.lock() {

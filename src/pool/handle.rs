@@ -76,11 +76,14 @@ impl<A> Pool<A> {
     }
 
     /// The addresses that the pool listens on. If port 0 was requested, with the port that the system chose.
+    ///
+    /// While the pool is suspended with [`SuspendMode::Close`], the addresses that [`resume`](Pool::resume) opens again.
     pub fn local_addrs(&self) -> Vec<Address> {
         self.shared.addresses()
     }
 
-    /// The listeners, with their names and limits. Empty once the listening sockets are closed permanently.
+    /// The listeners, with their names and limits, also while the pool is suspended. Empty once the listening sockets are
+    /// closed permanently.
     pub fn listeners(&self) -> Vec<ListenerInfo> {
         self.shared.listeners()
     }
@@ -117,7 +120,7 @@ impl<A> Pool<A> {
     }
 
     /// Ends a connection at once with [`Closed::Killed`]. Queued bytes are not sent. Returns `false` if there is no
-    /// connection with this id, or if it was killed before and is about to end.
+    /// connection with this id, or if it was killed before and is about to end. [`Pool::close`] sends the queued bytes first.
     ///
     /// In a pool made by [`with_actor`](AcceptorPool::with_actor), the reads and writes of the `Socket` fail, and
     /// `draining()` resolves. An actor that uses none of them keeps its socket until it does.

@@ -1,6 +1,6 @@
 //! The information that a pool reports: counters, acceptors, listeners, and the result of a drain.
 //!
-//! With feature `serde`, durations are written as in the settings (`1s 500ms`), times as in RFC 3339, addresses as strings.
+//! Their format with feature `serde` is described at [`info`](crate::info).
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -146,6 +146,6 @@ pub struct DrainReport {
     /// Connections closed since the drain started, by reason.
     pub closed: Counts<CloseReason>,
     /// The duration from the start of the drain to the end of the pool.
-    #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::time::seconds"))]
     pub took: Duration,
 }

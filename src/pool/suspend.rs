@@ -137,7 +137,7 @@ pub(super) async fn close_all(
         if let Err(source) = listener.suspend() {
             let _ = open_all(&closed);
             listeners.iter().for_each(|listener| listener.set_mode(before));
-            return Err(listener_error(listener, source));
+            return Err(listener_error(listener, false, source));
         }
         closed.push(listener.clone());
     }
@@ -149,12 +149,12 @@ fn open_all(listeners: &[Arc<ListenerState>]) -> Result<(), SuspendError> {
     for (index, listener) in listeners.iter().enumerate() {
         if let Err(source) = listener.resume() {
             listeners[..index].iter().for_each(|listener| drop(listener.suspend()));
-            return Err(listener_error(listener, source));
+            return Err(listener_error(listener, true, source));
         }
     }
     Ok(())
 }
 
-fn listener_error(listener: &ListenerState, source: io::Error) -> SuspendError {
-    SuspendError::Listener { address: listener.address().to_string(), source }
+fn listener_error(listener: &ListenerState, resuming: bool, source: io::Error) -> SuspendError {
+    SuspendError::Listener { resuming, address: listener.address().to_string(), source }
 }

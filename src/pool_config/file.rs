@@ -95,11 +95,10 @@ fn read(path: &Path) -> io::Result<String> {
 }
 
 fn toml_error(key: String, text: &str, error: &toml::de::Error) -> ConfigError {
-    let why = error.message().trim_end();
-    if let Some(why) = without_key(&key, why) {
-        // For a setting, the error has only the position of its table.
-        return ConfigError::new(key, why);
-    }
+    let why = match (error.message().trim_end(), error.span().and_then(|span| text.get(span))) {
+        ("duplicate key", Some(name)) => format!("duplicate key `{name}`"),
+        (why, _) => why.replace('\n', " "),
+    };
     let position = error.span().and_then(|span| text.get(..span.start)).map(|before| {
         let line = before.matches('\n').count() + 1;
         let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
@@ -109,13 +108,5 @@ fn toml_error(key: String, text: &str, error: &toml::de::Error) -> ConfigError {
 }
 
 fn json_error(key: String, error: &serde_json::Error) -> ConfigError {
-    let why = error.to_string();
-    let why = without_key(&key, &why).unwrap_or(&why).to_owned();
-    ConfigError::new(key, why)
-}
-
-/// The text of an error without the name of the setting, which the key already contains.
-fn without_key<'a>(key: &str, why: &'a str) -> Option<&'a str> {
-    let setting = key.rsplit('.').next().filter(|setting| !setting.is_empty())?;
-    why.strip_prefix(setting)?.strip_prefix(": ")
+    ConfigError::new(key, error.to_string())
 }

@@ -6,7 +6,11 @@ use crate::framing::Framing;
 
 /// How bytes are split into packets: a [`Framing`] and its limit. A field that is left out stays as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Deserialize), serde(default, deny_unknown_fields))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Deserialize),
+    serde(default, deny_unknown_fields, expecting = "a table such as { name = \"lines\", max_frame = 65536 }")
+)]
 #[non_exhaustive]
 pub struct FramingConfig {
     /// The name of a framing: `raw`, `lines`, `len1`, `len2`, `len4` or `len8`.
@@ -14,6 +18,7 @@ pub struct FramingConfig {
     /// Packets end with this text: [`Framing::delimiter`]. Excludes `name`.
     pub delimiter: Option<String>,
     /// The greatest length of an incoming packet, in bytes, at least 1: [`Framing::with_max_frame`].
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::config::representation::whole::given"))]
     pub max_frame: Option<usize>,
 }
 

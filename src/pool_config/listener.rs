@@ -9,7 +9,11 @@ use crate::listener::{Keepalive, Listener};
 
 /// A listener: its address and the options of a [`Listener`].
 #[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Deserialize), serde(deny_unknown_fields))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Deserialize),
+    serde(deny_unknown_fields, expecting = "a table with at least `address`")
+)]
 #[non_exhaustive]
 pub struct ListenerConfig {
     /// Where it listens.
@@ -18,7 +22,7 @@ pub struct ListenerConfig {
     #[cfg_attr(feature = "serde", serde(default))]
     pub name: Option<String>,
     /// A connection limit of its own: [`Listener::max_connections`].
-    #[cfg_attr(feature = "serde", serde(default))]
+    #[cfg_attr(feature = "serde", serde(default, deserialize_with = "crate::config::representation::whole::given"))]
     pub max_connections: Option<usize>,
     /// TLS. Required with `tls://`, not available with `tcp://`. Feature `rustls` or `native-tls`.
     #[cfg_attr(feature = "serde", serde(default))]
@@ -27,7 +31,7 @@ pub struct ListenerConfig {
     #[cfg_attr(feature = "serde", serde(default))]
     pub proxy_protocol: Option<ProxyConfig>,
     /// The length of the kernel's queue: [`Listener::backlog`].
-    #[cfg_attr(feature = "serde", serde(default))]
+    #[cfg_attr(feature = "serde", serde(default, deserialize_with = "crate::config::representation::whole::given"))]
     pub backlog: Option<u32>,
     /// `TCP_NODELAY`: [`Listener::nodelay`].
     #[cfg_attr(feature = "serde", serde(default))]
@@ -36,10 +40,10 @@ pub struct ListenerConfig {
     #[cfg_attr(feature = "serde", serde(default))]
     pub keepalive: Option<KeepaliveConfig>,
     /// `SO_SNDBUF`, in bytes: [`Listener::send_buffer`].
-    #[cfg_attr(feature = "serde", serde(default))]
+    #[cfg_attr(feature = "serde", serde(default, deserialize_with = "crate::config::representation::whole::given"))]
     pub send_buffer: Option<usize>,
     /// `SO_RCVBUF`, in bytes: [`Listener::receive_buffer`].
-    #[cfg_attr(feature = "serde", serde(default))]
+    #[cfg_attr(feature = "serde", serde(default, deserialize_with = "crate::config::representation::whole::given"))]
     pub receive_buffer: Option<usize>,
     /// `SO_REUSEPORT`: [`Listener::reuse_port`].
     #[cfg_attr(feature = "serde", serde(default))]
@@ -54,17 +58,21 @@ pub struct ListenerConfig {
 
 /// TCP keepalive: a [`Keepalive`](crate::transport::Keepalive).
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Deserialize), serde(deny_unknown_fields))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Deserialize),
+    serde(deny_unknown_fields, expecting = "a table with at least `time`")
+)]
 #[non_exhaustive]
 pub struct KeepaliveConfig {
     /// How long a connection is silent before the first probe.
-    #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
+    #[cfg_attr(feature = "serde", serde(with = "crate::config::representation::time"))]
     pub time: Duration,
     /// The time between two probes. `None`: the system's.
-    #[cfg_attr(feature = "serde", serde(default, with = "humantime_serde"))]
+    #[cfg_attr(feature = "serde", serde(default, deserialize_with = "crate::config::representation::time::given"))]
     pub interval: Option<Duration>,
     /// How many unanswered probes end the connection. `None`: the system's.
-    #[cfg_attr(feature = "serde", serde(default))]
+    #[cfg_attr(feature = "serde", serde(default, deserialize_with = "crate::config::representation::whole::given"))]
     pub retries: Option<u32>,
 }
 

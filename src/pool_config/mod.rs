@@ -70,10 +70,11 @@ use crate::listener::Listener;
 /// address = "tcp://127.0.0.1:7000"
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Deserialize), serde(default, deny_unknown_fields))]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize), serde(default, deny_unknown_fields, expecting = "a table"))]
 #[non_exhaustive]
 pub struct PoolConfig {
     /// New values of settings. The others stay as they are.
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::config::deserialize_unnamed"))]
     pub settings: SettingsPatch,
     /// The listeners of the pool, at least one. `None` leaves them as they are; a list replaces all of them.
     pub listeners: Option<Vec<ListenerConfig>>,
@@ -111,8 +112,9 @@ impl PoolConfig {
         }
         let mut listeners = Vec::new();
         for (at, listener) in self.listeners.iter().flatten().enumerate() {
-            match listener.listener(&format!("listeners[{at}]"), self.directory()) {
-                Ok(listener) => listeners.push(listener),
+            let key = format!("listeners[{at}]");
+            match listener.listener(&key, self.directory()) {
+                Ok(listener) => listeners.push(listener.at_key(self.file.clone(), key)),
                 Err(found) => errors.extend(found),
             }
         }

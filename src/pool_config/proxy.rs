@@ -5,7 +5,11 @@ use crate::listener::Listener;
 
 /// The PROXY protocol of a listener: see `proxy::ProxyProtocol`. Feature `proxy-protocol`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Deserialize), serde(deny_unknown_fields))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Deserialize),
+    serde(deny_unknown_fields, expecting = "a table with at least `mode`")
+)]
 #[non_exhaustive]
 pub struct ProxyConfig {
     /// Whether every connection must start with a header.
@@ -17,7 +21,7 @@ pub struct ProxyConfig {
     #[cfg_attr(feature = "serde", serde(default))]
     pub trust_local: bool,
     /// The maximum length of a header of version 2, in bytes. `None`: 4,096.
-    #[cfg_attr(feature = "serde", serde(default))]
+    #[cfg_attr(feature = "serde", serde(default, deserialize_with = "crate::config::representation::whole::given"))]
     pub max_header: Option<usize>,
 }
 

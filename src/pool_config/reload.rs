@@ -1,7 +1,7 @@
 //! [`Pool::reload`]: a new configuration for a running pool.
 
 use super::{PoolConfig, NO_FRAMING};
-use crate::error::{ConfigError, InvalidSetting, ReloadError};
+use crate::error::{ConfigError, InvalidSetting, ReloadError, StartError};
 use crate::pool::{Pool, Refused, Reload, Reloaded};
 
 impl<A> Pool<A> {
@@ -30,7 +30,7 @@ impl<A> Pool<A> {
     ///
     /// let invalid = PoolConfig::from_toml("settings = { max_connections = 50, high_watermark = 1 }")?;
     /// let error = pool.reload(&invalid).await.unwrap_err();
-    /// assert!(error.to_string().contains("settings.watermarks"));
+    /// assert!(error.to_string().contains("settings.high_watermark"));
     /// assert_eq!(pool.settings().max_connections, 100);
     /// # pool.stop(None).await;
     /// # Ok::<_, Box<dyn std::error::Error>>(()) }).expect("it works");
@@ -54,7 +54,21 @@ fn error(config: &PoolConfig, refused: Refused) -> ReloadError {
             ReloadError::Invalid(invalid.into_iter().map(|invalid| config.locate(key(invalid))).collect())
         }
         Refused::NoFraming => ReloadError::Invalid(vec![config.locate(ConfigError::new("framing", NO_FRAMING))]),
-        Refused::Listeners(error) => ReloadError::Listeners(error),
+        Refused::Listeners(StartError::ListenerClosed) => ReloadError::NotRunning,
+        Refused::Listeners(error) => listeners_error(error),
         Refused::NotRunning => ReloadError::NotRunning,
+    }
+}
+
+/// The error of listeners: their values are invalid, or the system rejected them.
+fn listeners_error(error: StartError) -> ReloadError {
+    let is_of_value = |error: &StartError| matches!(error, StartError::Config(error) if error.is_of_value());
+    match error {
+        StartError::Config(error) if error.is_of_value() => ReloadError::Invalid(vec![error]),
+        StartError::Several(errors) if errors.iter().all(is_of_value) => {
+            let config = |error| if let StartError::Config(error) = error { Some(error) } else { None };
+            ReloadError::Invalid(errors.into_iter().filter_map(config).collect())
+        }
+        error => ReloadError::Listeners(error),
     }
 }

@@ -7,7 +7,11 @@ use crate::listener::Listener;
 
 /// TLS of a listener: the files and options of a `tls::TlsBuilder`. Feature `rustls` or `native-tls`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Deserialize), serde(deny_unknown_fields))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Deserialize),
+    serde(deny_unknown_fields, expecting = "a table with at least `cert` and `key`")
+)]
 #[non_exhaustive]
 pub struct TlsConfig {
     /// The library. `None`: `rustls` if its feature is enabled, else `native-tls`.
@@ -39,7 +43,11 @@ pub struct TlsConfig {
 
 /// A certificate for a server name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Deserialize), serde(deny_unknown_fields))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Deserialize),
+    serde(deny_unknown_fields, expecting = "a table with `name`, `cert` and `key`")
+)]
 #[non_exhaustive]
 pub struct SniCertificate {
     /// The server name, or `*.` and a domain.

@@ -19,10 +19,10 @@ pub struct ConnectionInfo {
     /// The name of the listener that accepted it.
     pub listener: Arc<str>,
     /// The time since it was accepted.
-    #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::time::seconds"))]
     pub age: Duration,
     /// The time since the peer last sent something, with a resolution of 0.1 s.
-    #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::time::seconds"))]
     pub idle: Duration,
     /// The number of bytes received, including prefixes and delimiters.
     pub bytes_in: u64,

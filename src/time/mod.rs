@@ -3,7 +3,11 @@
 mod clock;
 mod deadlines;
 mod outstanding;
+#[cfg(feature = "serde")]
+mod seconds;
 
 pub(crate) use clock::{is_paused, limit_millis, millis, resolution, tick_duration, tolerance, Clock, MIN_TICK};
 pub(crate) use deadlines::{Deadlines, Expired, Timeouts};
 pub(crate) use outstanding::Outstanding;
+#[cfg(feature = "serde")]
+pub(crate) use seconds::seconds;

@@ -83,6 +83,7 @@ async fn what_a_patch_leaves_out_stays_as_it_is() {
 
     let again = in_time(pool.apply(patch(json!({ "max_connections": 10 })))).await.unwrap();
     assert!(again.is_empty(), "{again}");
+    assert_eq!(again.to_string(), "nothing changed");
     in_time(pool.stop(Duration::ZERO)).await;
 }
 
@@ -94,7 +95,8 @@ async fn a_patch_is_applied_whole_or_not_at_all() {
         (json!({ "max_connections": 10, "mailbox_capacity": 0 }), "mailbox_capacity"),
         (json!({ "max_connections": 10, "watchdog": "never" }), "watchdog"),
         (json!({ "max_connections": 10, "max_age": "never", "max_age_jitter": "1s" }), "max_age_jitter"),
-        (json!({ "max_connections": 10, "high_watermark": 10 }), "watermarks"),
+        (json!({ "max_connections": 10, "high_watermark": 10 }), "high_watermark"),
+        (json!({ "max_connections": 10, "low_watermark": 100_000 }), "low_watermark"),
     ] {
         match in_time(pool.apply(patch(text))).await {
             Err(SettingsError::Invalid(invalid)) => assert_eq!(invalid[0].setting, named),
@@ -105,4 +107,42 @@ async fn a_patch_is_applied_whole_or_not_at_all() {
     in_time(pool.stop(Duration::ZERO)).await;
     let patch = patch(json!({ "max_connections": 10 }));
     assert_eq!(in_time(pool.apply(patch)).await, Err(SettingsError::NotRunning));
+}
+
+#[test]
+fn changes_are_shown_as_a_file_writes_them() {
+    let mut settings = Settings::default();
+    let changed = settings.apply(patch(json!({
+        "at_limit": { "hold": "2s" },
+        "idle_timeout": "5m",
+        "packet_timeout": "never",
+        "accept_rate": { "burst": 500, "per": "1s" },
+        "peer_prefix": { "v4": 24, "v6": 56 },
+        "rules": ["deny 10.0.0.0/8"],
+        "active": { "count": 3 },
+        "backlog_on_close": "refuse",
+    })));
+    let shown: Vec<_> = changed.settings().iter().map(ToString::to_string).collect();
+    assert_eq!(
+        shown,
+        [
+            "backlog_on_close: accept -> refuse",
+            "at_limit: wait -> { hold = \"2s\" }",
+            "peer_prefix: { v4 = 32, v6 = 64 } -> { v4 = 24, v6 = 56 }",
+            "accept_rate: none -> { burst = 500, per = \"1s\" }",
+            "rules: [] -> [\"deny 10.0.0.0/8\"]",
+            "idle_timeout: 1m -> 5m",
+            "packet_timeout: 10s -> never",
+            "active: always -> { count = 3 }",
+        ]
+    );
+}
+
+#[actix::test]
+async fn a_fixed_setting_is_shown_as_a_file_writes_it() {
+    let pool = pool().await;
+    let error = in_time(pool.apply(patch(json!({ "watchdog": "3s" })))).await.unwrap_err();
+    let text = "watchdog: cannot be changed while the pool runs (is 100ms, got 3s); restart the pool";
+    assert_eq!(error.to_string(), text);
+    in_time(pool.stop(Duration::ZERO)).await;
 }

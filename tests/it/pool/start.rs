@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use actix_acceptor::error::InvalidSetting;
 use actix_acceptor::transport::{Memory, Tcp};
 use actix_acceptor::{
-    handlers::ProtocolService, transport::Address, AcceptorPool, Builder, Connection, Listener, Pool, StartError,
+    handlers::ProtocolService, transport::Address, AcceptorPool, Builder, Connection, Framing, Listener, Pool,
+    StartError,
 };
 use support::*;
 use tokio::net::TcpStream;
@@ -143,13 +144,14 @@ async fn invalid_settings_are_refused_before_bind() {
     for (builder, name) in [
         (echo().acceptors(0), "acceptors"),
         (echo().acceptors(usize::MAX), "acceptors"),
-        (echo().watermarks(10, 11), "watermarks"),
+        (echo().watermarks(10, 11), "high_watermark"),
         (echo().max_read_buffer(0), "max_read_buffer"),
         (echo().mailbox_capacity(0), "mailbox_capacity"),
         (echo().mailbox_capacity(usize::MAX), "mailbox_capacity"),
         (echo().max_age_jitter(second), "max_age_jitter"),
         (echo().start_timeout(Duration::ZERO), "start_timeout"),
         (echo().max_frame(0), "max_frame"),
+        (echo().framing(Framing::lines().with_max_frame(0)), "max_frame"),
     ] {
         // The address would be refused as well, had it been looked at.
         match builder.bind("nonsense").await {
@@ -162,17 +164,22 @@ async fn invalid_settings_are_refused_before_bind() {
     // Several at once are all named.
     let listener = || Listener::tcp("nonsense").max_connections(0);
     let builder = echo().acceptors(0).watermarks(10, 11).start_timeout(Duration::ZERO);
-    for (builder, all) in [(builder.listener(listener()), 3), (echo().listener(listener()).listener(listener()), 2)] {
+    for (builder, all) in [(builder.listener(listener()), 4), (echo().listener(listener()).listener(listener()), 2)] {
         match builder.start().await {
             Err(StartError::Several(each)) => {
                 assert!(each.iter().all(|error| matches!(error, StartError::InvalidSetting(_))));
                 let of_listener = "max_connections: listener \"nonsense\": must be at least 1 (got 0)";
                 let texts: Vec<_> = each.iter().map(ToString::to_string).collect();
-                assert!(all == 3 || texts == [of_listener; 2], "{texts:?}");
+                assert!(all == 4 || texts == [of_listener; 2], "{texts:?}");
                 assert_eq!(each.len(), all);
             }
             other => panic!("{other:?}"),
         }
+    }
+    let listener = Listener::tcp("nonsense").name("both").backlog(0).max_connections(0);
+    let error = echo().acceptors(0).listener(listener).start().await.unwrap_err().to_string();
+    for setting in ["acceptors", "backlog", "max_connections"] {
+        assert!(error.contains(&format!("{setting}: ")), "{error}");
     }
     let pool = echo().watermarks(10, 10).max_age(second).max_age_jitter(second).bind("127.0.0.1:0").await.unwrap();
     in_time(pool.stop(Duration::ZERO)).await;

@@ -34,7 +34,7 @@ async fn all_served(peers: &mut [Peer]) {
 /// The address and the reason of a port that could not be closed or opened.
 fn port_error(outcome: Result<(), SuspendError>) -> (String, ErrorKind) {
     match outcome {
-        Err(SuspendError::Listener { address, source }) => (address, source.kind()),
+        Err(SuspendError::Listener { address, source, .. }) => (address, source.kind()),
         other => panic!("{other:?}"),
     }
 }

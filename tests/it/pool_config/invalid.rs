@@ -151,3 +151,136 @@ impl actix_acceptor::Protocol for Shout {
         actix_acceptor::Next::Send(line.to_uppercase())
     }
 }
+
+/// The errors of a start, each as a text.
+async fn refused(text: &str) -> Vec<String> {
+    match start(&toml(text)).await.unwrap_err() {
+        StartError::Several(errors) => errors.iter().map(ToString::to_string).collect(),
+        error => vec![error.to_string()],
+    }
+}
+
+#[actix::test]
+async fn errors_of_listeners_name_the_key() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let text = "listeners = [{ address = 'tcp://127.0.0.1:0' }, \
+                { address = 'tcp://127.0.0.1:0', name = 'inside', max_connections = 0, backlog = 0, mode = '600' }]";
+    assert_eq!(
+        refused(text).await,
+        [
+            "listeners[1].max_connections: must be at least 1 (got 0)",
+            "listeners[1].mode: not available for a TCP listener",
+            "listeners[1].backlog: must be at least 1 (got 0)",
+        ]
+    );
+    let text = format!("listeners = [{{ address = 'tcp://127.0.0.1:0' }}, {{ address = 'tcp://{address}' }}]");
+    assert_eq!(refused(&text).await, [format!("listeners[1].address: cannot open {address}")]);
+}
+
+#[actix::test]
+async fn a_reload_names_the_key_of_a_listener() {
+    let pool = start(&toml("listeners = [{ address = 'tcp://127.0.0.1:0', name = 'inside' }]")).await.unwrap();
+    let address = format!("address = 'tcp://{}'", pool.local_addr().unwrap());
+    let folder = Folder::create();
+    let file = folder.path("server.toml");
+    for (listeners, error) in [
+        (
+            format!("{{ {address}, reuse_port = true }}"),
+            "listeners[0].reuse_port: cannot change from false to true while the socket is open; remove the listener, then \
+             add it again"
+                .to_owned(),
+        ),
+        (
+            format!("{{ {address} }}, {{ {address} }}"),
+            format!("listeners[1].address: {} is in the list more than once; each address may be in it once", pool.local_addr().unwrap()),
+        ),
+    ] {
+        std::fs::write(&file, format!("listeners = [{listeners}]")).unwrap();
+        let refused = in_time(pool.reload(&PoolConfig::load(&file).unwrap())).await.unwrap_err();
+        assert_eq!(refused.to_string(), format!("{}: {error}", file.display()));
+        assert!(matches!(refused, actix_acceptor::error::ReloadError::Invalid(_)), "{refused:?}");
+    }
+    in_time(pool.stop(std::time::Duration::ZERO)).await;
+}
+
+#[test]
+fn an_invalid_value_is_one_line_with_an_example() {
+    for (text, error) in [
+        (
+            "[settings]\nat_limit = 'hold'",
+            r#"settings.at_limit: invalid value: string "hold", expected "wait", "close", "reset" or { hold = "2s" } at line 2 column 12"#,
+        ),
+        (
+            "[settings]\n\nidle_timeout = 300",
+            r#"settings.idle_timeout: invalid type: integer `300`, expected a time such as "10s" or "1h 30m", or "never" at line 3 column 16"#,
+        ),
+        (
+            "settings.restart_window = 10",
+            r#"settings.restart_window: invalid type: integer `10`, expected a time such as "10s" or "1h 30m" at line 1 column 27"#,
+        ),
+        (
+            "[settings]\nmax_connections = 99999999999999999999",
+            "settings.max_connections: invalid value: integer `99999999999999999999`, expected a whole number from 0 to \
+             18446744073709551615 at line 2 column 19",
+        ),
+        (
+            "[settings]\nmax_per_peer = -1",
+            r#"settings.max_per_peer: invalid value: integer `-1`, expected a whole number such as 100, or "none" at line 2 column 16"#,
+        ),
+        (
+            "[settings]\naccept_rate = 5",
+            r#"settings.accept_rate: invalid value: integer `5`, expected a table such as { burst = 100, per = "1s" }, or "none" at line 2 column 15"#,
+        ),
+        (
+            "[settings]\nactive = { count = -3 }",
+            "settings.active.count: invalid value: integer `-3`, expected a whole number from 0 to 4294967295 at line 2 column 20",
+        ),
+        (
+            "[settings]\npeer_prefix = 5",
+            "settings.peer_prefix: invalid type: integer `5`, expected a table such as { v4 = 32, v6 = 64 } at line 2 column 15",
+        ),
+        (
+            "framing = 'lines'",
+            r#"framing: invalid type: string "lines", expected a table such as { name = "lines", max_frame = 65536 } at line 1 column 11"#,
+        ),
+        ("drain = {}\n[settings]\ngrace = '1s'\ngrace = '2s'", "duplicate key `grace` at line 4 column 1"),
+    ] {
+        assert_eq!(PoolConfig::from_toml(text).unwrap_err().to_string(), error);
+    }
+    let error = PoolConfig::from_json(r#"{ "settings": { "backlog_on_close": "keep" } }"#).unwrap_err();
+    let text =
+        r#"settings.backlog_on_close: invalid value: string "keep", expected "accept", "refuse" or "drop" at line 1"#;
+    assert!(error.to_string().starts_with(text), "{error}");
+}
+
+#[test]
+fn no_error_of_a_file_has_terms_of_rust() {
+    for text in [
+        "settings = 5",
+        "settings.acceptors = 'x'",
+        "settings.max_blocking = []",
+        "settings.peer_prefix = { v4 = 300, v6 = 64 }",
+        "settings.peer_rate = { burst = -1, per = '1s' }",
+        "settings.half_close = 5",
+        "settings.rules = 5",
+        "settings.refusal_message = 5",
+        "settings.backlog_on_close = 5",
+        "framing.max_frame = -1",
+        "listeners = 5",
+        "listeners = [5]",
+        "listeners = [{ address = 5 }]",
+        "listeners = [{ address = 'tcp://127.0.0.1:0', backlog = -1 }]",
+        "listeners = [{ address = 'tcp://127.0.0.1:0', keepalive = 5 }]",
+        "listeners = [{ address = 'tcp://127.0.0.1:0', keepalive = { time = 5 } }]",
+        "listeners = [{ address = 'tls://127.0.0.1:0', tls = 5 }]",
+        "drain = 5",
+        "drain.delay = 5",
+    ] {
+        let error = PoolConfig::from_toml(text).unwrap_err().to_string();
+        for term in ["usize", "u8", "u32", "i64", "i128", "struct", "variant", "Option", "\n", "duration"] {
+            assert!(!error.contains(term), "{text}: {error}");
+        }
+        assert!(error.contains("line 1 column"), "{text}: {error}");
+    }
+}

@@ -29,7 +29,7 @@ async fn a_reload_is_applied_whole_or_not_at_all() {
             "{ address = 'tls://127.0.0.1:0', tls = { cert = 'none.pem', key = 'none.key' } }",
             "listeners[1].tls",
         ),
-        ("grace = 'never'", "'raw'", "{ address = 'tcp://127.0.0.1:0', backlog = 0 }", ""),
+        ("grace = 'never'", "'raw'", "{ address = 'tcp://127.0.0.1:0', backlog = 0 }", "listeners[1].backlog"),
         ("grace = 'never'", "'raw'", &occupied, ""),
     ] {
         let text = format!(
@@ -44,7 +44,12 @@ async fn a_reload_is_applied_whole_or_not_at_all() {
                 assert_eq!((invalid.len(), &*invalid[0].key), (1, key), "{error}");
                 assert!(error.to_string().starts_with(&file.display().to_string()), "{error}");
             }
-            ReloadError::Listeners(_) => assert_eq!(key, "", "{error}"),
+            ReloadError::Listeners(_) => {
+                assert_eq!(key, "", "{error}");
+                let address = taken.local_addr().unwrap();
+                let text = format!("{}: listeners[1].address: cannot open {address}", file.display());
+                assert_eq!(error.to_string(), text);
+            }
             other => panic!("{other:?}"),
         }
         assert_eq!(pool.settings(), settings, "{error}");
