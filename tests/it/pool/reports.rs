@@ -80,3 +80,22 @@ fn no_error_repeats_its_source() {
         assert_eq!(whole.matches("broken").count(), 1, "{whole}");
     }
 }
+
+#[test]
+fn errors_say_what_failed_and_the_way_out() {
+    let suspension = |resuming| {
+        let source = io::Error::other("broken");
+        SuspendError::Listener { resuming, address: "here".into(), source }.to_string()
+    };
+    assert_eq!(suspension(false), "cannot suspend the listener at here");
+    assert_eq!(suspension(true), "cannot resume the listener at here");
+    assert!(StartError::NoSystem.to_string().contains("#[actix::main]"));
+
+    let mut sent = bytes::BytesMut::new();
+    let two_lines = bytes::Bytes::from_static(b"two\nlines");
+    let error = tokio_util::codec::Encoder::encode(&mut Framing::lines(), two_lines, &mut sent).unwrap_err();
+    assert!(error.to_string().starts_with("a reply must not contain the delimiter"), "{error}");
+    let long = bytes::Bytes::from_static(&[0; 256]);
+    let error = tokio_util::codec::Encoder::encode(&mut Framing::len1(), long, &mut sent).unwrap_err();
+    assert!(error.to_string().starts_with("a reply of 256 bytes"), "{error}");
+}
