@@ -39,7 +39,7 @@ impl Width {
     /// use actix_acceptor::framing::Width;
     /// assert_eq!(Width::One.max_length(), 255);
     /// assert_eq!(Width::Two.max_length(), 65_535);
-    /// assert_eq!(Width::Four.max_length(), u32::MAX.into());
+    /// assert_eq!(Width::Four.max_length(), u64::from(u32::MAX));
     /// assert_eq!(Width::Eight.max_length(), u64::MAX);
     /// ```
     #[inline]
