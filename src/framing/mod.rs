@@ -208,9 +208,8 @@ impl Framing {
     /// ending.
     ///
     /// A packet of exactly `bytes` is accepted; one byte more is [`FramingError::TooLong`]. Outgoing
-    /// packets are not limited. At least 1: a pool rejects 0 at its start, in
-    /// [`set_framing`](crate::Pool::set_framing) and in a configuration, as it does with
-    /// [`Builder::max_frame`](crate::Builder::max_frame).
+    /// packets are not limited. At least 1: a pool rejects 0 at its start and in a configuration, as it does
+    /// with [`Builder::max_frame`](crate::Builder::max_frame).
     ///
     /// Default: [`DEFAULT_MAX_FRAME`](Self::DEFAULT_MAX_FRAME).
     ///

@@ -8,7 +8,7 @@ use super::{sealed, Service};
 use crate::acceptor::ConnectionSpawner;
 use crate::config::Config;
 use crate::connection::{Connection, MakeCodec, MakeProtocol, Peer, Protocol, ProtocolFactory, SharedFactory};
-use crate::error::{InvalidSetting, PoolEnded, SettingsError};
+use crate::error::{InvalidSetting, PoolEnded};
 use crate::framing::Framing;
 use crate::handshake::HandshakeChain;
 use crate::net::Stream;
@@ -159,12 +159,12 @@ impl<P: Protocol> Pool<Connection<P>> {
 impl<P: Protocol<Codec = Framing>> Pool<Connection<P>> {
     /// Replaces the framing of new connections, including its `max_frame`. Existing connections keep their framing.
     ///
+    /// The framing is not validated: with a `max_frame` of 0, every packet that is not empty ends its connection with
+    /// [`Closed::TooLong`](crate::Closed::TooLong). [`Pool::reload`] validates the framing of a configuration.
+    ///
     /// # Errors
-    /// [`SettingsError::Invalid`] when `max_frame` is 0. [`SettingsError::NotRunning`] when the pool has ended.
-    pub fn set_framing(&self, framing: Framing) -> Result<(), SettingsError> {
-        if let Some(invalid) = invalid_max_frame(framing.max_frame()) {
-            return Err(SettingsError::Invalid(vec![invalid]));
-        }
-        self.set_codec(move || framing.clone()).map_err(|PoolEnded| SettingsError::NotRunning)
+    /// [`PoolEnded`] when the pool has ended.
+    pub fn set_framing(&self, framing: Framing) -> Result<(), PoolEnded> {
+        self.set_codec(move || framing.clone())
     }
 }

@@ -18,7 +18,7 @@ async fn changing_an_ended_pool_is_an_error() {
     in_time(pool.stop(Duration::ZERO)).await;
     assert_eq!(pool.set_protocol(|_| Echo), Err(PoolEnded));
     assert_eq!(pool.set_codec(Framing::raw), Err(PoolEnded));
-    assert_eq!(pool.set_framing(Framing::raw()), Err(SettingsError::NotRunning));
+    assert_eq!(pool.set_framing(Framing::raw()), Err(PoolEnded));
     let listeners = pool.set_listeners(vec![Listener::tcp("127.0.0.1:0")]).await;
     let error = listeners.unwrap_err();
     assert!(matches!(error, StartError::ListenerClosed));

@@ -86,8 +86,6 @@ async fn the_framing_can_be_replaced() {
     let pool = AcceptorPool::with_protocol(|_| Echo).framing(Framing::lines()).bind("127.0.0.1:0").await.unwrap();
     let mut old = connect(&pool).await;
     old.echo("a line\n").await;
-    let refused = pool.set_framing(Framing::len2().with_max_frame(0)).unwrap_err();
-    assert_eq!(refused.to_string(), "max_frame: must be at least 1 byte (got 0)");
     pool.set_framing(Framing::len2().with_max_frame(5)).unwrap();
     let mut new = connect(&pool).await;
     new.echo(b"\0\x05after").await;
