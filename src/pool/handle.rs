@@ -183,9 +183,9 @@ impl<A> Pool<A> {
     ///
     /// [`Builder::backlog_on_close`]: crate::Builder::backlog_on_close
     pub async fn drain(&self, drain: Drain) -> DrainReport {
+        self.shared.stopping.send_replace(true);
         if let Some(pool) = self.shared.supervisor() {
-            // An error means that the pool has ended already.
-            let _ = pool.send(Stop(drain)).await;
+            let _ = pool.send(Stop(drain)).await; // An error means that the pool has ended already.
         }
         self.shared.wait_drained().await;
         self.shared.report()

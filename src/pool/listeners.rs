@@ -8,10 +8,11 @@
 use std::future::Future;
 use std::io;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
 
 use actix::prelude::*;
-use futures::future::{join_all, ready, LocalBoxFuture};
+use futures::future::{join_all, ready, select, Either, LocalBoxFuture};
 use futures::FutureExt;
 use tracing::info;
 
@@ -20,7 +21,7 @@ use super::{AcceptorPool, ListenersChanged, Status};
 use crate::acceptor::AddListeners;
 use crate::error::{InvalidSetting, StartError};
 use crate::listener::{open_listeners, set_all_options, Listener, ListenerChange, ListenerMode, ListenerState, Opened};
-use crate::panic::panic_text;
+use crate::panic::{catch_panic, panic_text};
 
 /// Replaces the listeners.
 #[derive(Message)]
@@ -68,6 +69,7 @@ impl AcceptorPool {
     ) -> impl Future<Output = Result<Replacement, StartError>> + 'static {
         let acceptors = self.acceptors.clone().filter(|_| self.draining.is_none());
         let (limits, limit, status) = (self.shared.limits().clone(), self.start_timeout, self.shared.status());
+        let mut stopping = self.shared.stopping.subscribe();
         async move {
             let Some(acceptors) = acceptors else { return Err(StartError::ListenerClosed) };
             if listeners.is_empty() {
@@ -75,8 +77,16 @@ impl AcceptorPool {
                 return Err(StartError::InvalidSetting(invalid));
             }
             let old = acceptors.listeners();
-            let opened = AssertUnwindSafe(open_listeners(listeners, &limits, limit, &old)).catch_unwind().await;
-            let opened = opened.unwrap_or_else(|panic| Err(panicked(panic_text(panic))))?;
+            let opening = AssertUnwindSafe(open_listeners(listeners, &limits, limit, &old)).catch_unwind();
+            let stopped = pin!(async { drop(stopping.wait_for(|stopping| *stopping).await) });
+            let opened = match select(Box::pin(opening), stopped).await {
+                Either::Left((opened, _)) => opened.unwrap_or_else(|panic| Err(panicked(panic_text(panic))))?,
+                // A name that is slow to resolve does not hold up the stop.
+                Either::Right(((), opening)) => {
+                    let _ = catch_panic(|| drop(opening));
+                    return Err(StartError::ListenerClosed);
+                }
+            };
             let replacement = Replacement::of(opened);
             if let Status::Suspended(mode) = status {
                 close_all(replacement.added.clone(), mode, ListenerMode::Accepting).await?;

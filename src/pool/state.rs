@@ -35,6 +35,8 @@ pub(crate) struct PoolState {
     addresses: Mutex<Vec<Address>>,
     slots: Mutex<Vec<SlotInfo>>,
     status: watch::Sender<Status>,
+    /// A stop was requested. Cuts short what the supervisor would finish first.
+    pub(super) stopping: watch::Sender<bool>,
     drain_stats: Mutex<DrainStats>,
     drain_config: Mutex<DrainConfig>,
     ended: watch::Sender<Option<Result<(), PoolError>>>,
@@ -79,6 +81,7 @@ impl PoolState {
             listeners: Mutex::default(),
             addresses: Mutex::default(),
             status: watch::Sender::new(Status::Running),
+            stopping: watch::Sender::new(false),
             drain_stats: Mutex::default(),
             drain_config: Mutex::default(),
             ended: watch::Sender::new(None),

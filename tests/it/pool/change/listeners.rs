@@ -236,3 +236,29 @@ async fn a_removed_address_is_free_when_set_listeners_returns() {
     }
     in_time(pool.stop(Duration::ZERO)).await;
 }
+
+#[test]
+fn a_name_that_is_slow_to_resolve_does_not_hold_up_a_stop() {
+    let one_at_a_time =
+        || tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build().unwrap();
+    actix::System::with_tokio_rt(one_at_a_time).block_on(async {
+        let builder = AcceptorPool::with_protocol(|_| Echo).start_timeout(Duration::from_secs(600));
+        let pool = builder.bind("127.0.0.1:0").await.unwrap();
+        // A name is resolved on the blocking pool of the arbiter, whose only thread is busy.
+        let (open, gate) = std::sync::mpsc::channel::<()>();
+        let busy = tokio::task::spawn_blocking(move || gate.recv());
+        let changing = actix::spawn({
+            let pool = pool.clone();
+            async move { pool.set_listeners(vec![Listener::tcp("localhost:0")]).await }
+        });
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        assert!(!changing.is_finished());
+        in_time(pool.stop(Duration::ZERO)).await;
+        let refused = in_time(changing).await.unwrap().unwrap_err();
+        assert!(matches!(refused, StartError::ListenerClosed), "{refused:?}");
+        open.send(()).unwrap();
+        busy.await.unwrap().unwrap();
+    });
+}
