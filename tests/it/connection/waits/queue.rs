@@ -10,7 +10,14 @@ use super::*;
 /// The lines whose closures have started, in order.
 type Started = Arc<Mutex<Vec<Bytes>>>;
 
-async fn blocking(max: usize) -> (Pool<Connection<Probe>>, Started, std::sync::mpsc::Sender<()>, Callbacks) {
+type Setup = (Pool<Connection<Probe>>, Started, std::sync::mpsc::Sender<()>, Callbacks);
+
+async fn blocking(max: usize) -> Setup {
+    blocking_with(Wait::new(), max).await
+}
+
+/// A closure for each line, which is the answer once the gate lets it pass.
+async fn blocking_with(options: Wait, max: usize) -> Setup {
     let (gate, open) = support::Gate::new();
     let started = Started::default();
     let log = started.clone();
@@ -22,7 +29,10 @@ async fn blocking(max: usize) -> (Pool<Connection<Probe>>, Started, std::sync::m
                 gate.pass();
                 bytes
             };
-            conn.blocking(work, |bytes, _, _| Next::Send(bytes))
+            conn.blocking_with(options, work, |outcome, _, _| match outcome {
+                Ok(bytes) => Next::Send(bytes),
+                Err(why) => Next::SendAndStop(Bytes::from(why.to_string())),
+            })
         }
         call => protocol_default(call),
     };
@@ -108,25 +118,7 @@ async fn a_killed_connections_closure_keeps_its_place() {
 /// A closure whose wait ends before its turn has come never runs.
 #[actix::test]
 async fn blocking_work_of_a_peer_that_has_left_is_not_started() {
-    let (gate, open) = support::Gate::new();
-    let started = Started::default();
-    let log = started.clone();
-    let act = move |call: &Call, conn: &mut Conn<Probe>| match call {
-        Call::Packet(bytes) => {
-            let (bytes, gate, log) = (bytes.clone(), gate.clone(), log.clone());
-            let work = move || {
-                log.lock().unwrap().push(bytes.clone());
-                gate.pass();
-                bytes
-            };
-            conn.blocking_with(Wait::new().until_peer_leaves(), work, |outcome, _, _| match outcome {
-                Ok(bytes) => Next::Send(bytes),
-                Err(why) => Next::SendAndStop(Bytes::from(why.to_string())),
-            })
-        }
-        call => protocol_default(call),
-    };
-    let (pool, _callbacks) = lines(act, |builder| builder.max_blocking(1)).await;
+    let (pool, started, open, _callbacks) = blocking_with(Wait::new().until_peer_leaves(), 1).await;
     let mut first = ask(&pool, "first").await;
     let mut leaves = ask(&pool, "leaves").await;
     assert_eq!(counts(&pool), (1, 1));
