@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 
 use actix::prelude::*;
-use actix_acceptor::{AcceptorPool, Closed, Conn, Connection, ConnectionId, Framing, Next, Protocol, User};
+use actix_acceptor::{
+    AcceptorPool, Closed, Conn, Connection, ConnectionId, ConnectionInfo, Framing, Next, Protocol, User,
+};
 use bytes::Bytes;
 
 /// Knows the connected guests and forwards their lines.
@@ -97,7 +99,6 @@ impl Entry {
 
 /// The state of one connection.
 struct Guest {
-    id: ConnectionId,
     hub: Addr<Hub>,
 }
 
@@ -108,7 +109,7 @@ impl Protocol for Guest {
 
     fn ack(&mut self, conn: &mut Conn<Self>) -> Next<Self> {
         let address: Addr<Connection<Self>> = conn.address();
-        self.hub.do_send(HubMessage::Joined { id: self.id, line: address.recipient() });
+        self.hub.do_send(HubMessage::Joined { id: conn.id(), line: address.recipient() });
         Next::Continue
     }
 
@@ -117,7 +118,7 @@ impl Protocol for Guest {
         if &text[..] == b"/quit" {
             return Next::Stop;
         }
-        let said = self.hub.send(HubMessage::Said { id: self.id, text });
+        let said = self.hub.send(HubMessage::Said { id: conn.id(), text });
         conn.wait(said, |_, _, _| Next::Continue)
     }
 
@@ -125,15 +126,15 @@ impl Protocol for Guest {
         Next::Send(line.0)
     }
 
-    fn closed(&mut self, _: &Closed) {
-        self.hub.do_send(HubMessage::Left { id: self.id });
+    fn closed(&mut self, _: &Closed, info: &ConnectionInfo) {
+        self.hub.do_send(HubMessage::Left { id: info.id });
     }
 }
 
 #[actix::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let hub = Hub::default().start();
-    let pool = AcceptorPool::with_protocol(move |peer| Guest { id: peer.id, hub: hub.clone() })
+    let pool = AcceptorPool::with_protocol(move |_| Guest { hub: hub.clone() })
         .framing(Framing::lines())
         .idle_timeout(None)
         .mailbox_capacity(256)

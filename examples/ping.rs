@@ -2,7 +2,7 @@
 //! `printf '\0\4ping\0\3huh\0\4stop' | nc 127.0.0.1 8890 | xxd`. The answers are `pong`, `what?` and `ok`; then the
 //! connection ends.
 
-use actix_acceptor::{AcceptorPool, Closed, Conn, Framing, Next, Protocol};
+use actix_acceptor::{AcceptorPool, Closed, Conn, ConnectionInfo, Framing, Next, Protocol};
 use bytes::Bytes;
 
 struct Ping;
@@ -20,7 +20,7 @@ impl Protocol for Ping {
         }
     }
 
-    fn closed(&mut self, why: &Closed) {
+    fn closed(&mut self, why: &Closed, _: &ConnectionInfo) {
         println!("connection closed: {why}");
     }
 }

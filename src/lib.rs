@@ -72,7 +72,7 @@
 //! | handshake | The PROXY header, then TLS, within [`handshake_timeout`](Builder::handshake_timeout). |
 //! | [`ack`](Protocol::ack) | The connection is ready. |
 //! | [`packet`](Protocol::packet), [`user`](Protocol::user), ... | Each callback returns a [`Next`]. |
-//! | [`closed`](Protocol::closed) | Called exactly once, last, with the reason, on every path. |
+//! | [`closed`](Protocol::closed) | Called exactly once, last, with the reason and the final numbers, on every path. |
 //!
 //! # Modules
 //!
@@ -149,6 +149,8 @@ pub use error::{BoxError, PoolError, StartError};
 pub use framing::Framing;
 #[doc(inline)]
 pub use handlers::{Ack, Init};
+#[doc(inline)]
+pub use info::ConnectionInfo;
 pub use listener::Listener;
 pub use pool::{AcceptorPool, Drain, Pool, PoolHandle, SuspendMode, Untyped};
 #[doc(inline)]
@@ -160,8 +162,9 @@ pub use telemetry::ConnectionId;
 /// The types that most programs import: `use actix_acceptor::prelude::*;`.
 pub mod prelude {
     pub use crate::{
-        AcceptorPool, Ack, Active, BoxError, Builder, Closed, Conn, Connection, ConnectionContext, ConnectionId, Drain,
-        Event, Framing, Init, Listener, Next, Packet, Peer, Pool, PoolHandle, Protocol, Reply, Socket, Timeout, User,
+        AcceptorPool, Ack, Active, BoxError, Builder, Closed, Conn, Connection, ConnectionContext, ConnectionId,
+        ConnectionInfo, Drain, Event, Framing, Init, Listener, Next, Packet, Peer, Pool, PoolHandle, Protocol, Reply,
+        Socket, Timeout, User,
     };
 }
 

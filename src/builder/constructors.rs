@@ -14,6 +14,7 @@ use crate::error::BoxError;
 use crate::framing::Framing;
 use crate::handlers::{Ack, ActorService, EventLoop, FnService, Init, IntoServeResult, ProtocolService};
 use crate::pool::AcceptorPool;
+use crate::registry::ConnectionInfo;
 use crate::socket::Socket;
 
 impl AcceptorPool {
@@ -198,7 +199,15 @@ where
 {
     /// Adds a closure that is called last, with the connection's state and the reason it ended. It is not called if `on_init`
     /// panicked, since there is no state then.
-    pub fn with_close(mut self, on_close: impl Fn(S, &Closed) + Send + Sync + 'static) -> Self {
+    ///
+    /// It replaces a closure that was added before, by this method or by [`with_close_info`](Builder::with_close_info).
+    pub fn with_close(self, on_close: impl Fn(S, &Closed) + Send + Sync + 'static) -> Self {
+        self.with_close_info(move |state, why, _| on_close(state, why))
+    }
+
+    /// Like [`with_close`](Builder::with_close), with the final numbers of the connection as the third argument, as in
+    /// [`Protocol::closed`].
+    pub fn with_close_info(mut self, on_close: impl Fn(S, &Closed, &ConnectionInfo) + Send + Sync + 'static) -> Self {
         self.service = self.service.with_close(on_close);
         self
     }

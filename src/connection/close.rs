@@ -127,7 +127,9 @@ impl<P: Protocol> Connection<P> {
                 self.conn.guard.set_close_reason(why.reason(), detail);
             }
         }
-        if let Err(panic) = catch_panic(|| self.me.closed(&why)) {
+        let guard = &self.conn.guard;
+        let info = guard.registry().info(guard.state());
+        if let Err(panic) = catch_panic(|| self.me.closed(&why, &info)) {
             let state = self.conn.guard.state();
             error!(id = %state.id(), peer = %state.peer(), panic, "the `closed` callback panicked");
         }

@@ -10,6 +10,7 @@ use tokio_util::codec::{Decoder, Encoder};
 
 use super::{Closed, Conn, Next, Timeout};
 use crate::error::BoxError;
+use crate::registry::ConnectionInfo;
 
 /// The type of a protocol's packets: the item that its codec decodes.
 pub type Packet<P> = <<P as Protocol>::Codec as Decoder>::Item;
@@ -140,9 +141,33 @@ pub trait Protocol: Sized + 'static {
         Next::Stop
     }
 
-    /// Called when the connection has ended, with the reason: exactly once, last, on every path.
-    fn closed(&mut self, why: &Closed) {
-        let _ = why;
+    /// Called when the connection has ended, with the reason and its final numbers: exactly once, last, on every path.
+    ///
+    /// `info` names the connection and its peer, so that the protocol need not keep them. It counts all packets that were
+    /// delivered, and the bytes that the socket accepted.
+    ///
+    /// ```
+    /// use actix_acceptor::prelude::*;
+    /// use bytes::Bytes;
+    ///
+    /// struct Echo;
+    ///
+    /// impl Protocol for Echo {
+    ///     type Codec = Framing;
+    ///     type Reply = Bytes;
+    ///     type User = ();
+    ///
+    ///     fn packet(&mut self, packet: Bytes, _: &mut Conn<Self>) -> Next<Self> {
+    ///         Next::Send(packet)
+    ///     }
+    ///
+    ///     fn closed(&mut self, why: &Closed, info: &ConnectionInfo) {
+    ///         println!("{} from {} after {} packets: {why}", info.id, info.peer, info.packets);
+    ///     }
+    /// }
+    /// ```
+    fn closed(&mut self, why: &Closed, info: &ConnectionInfo) {
+        let _ = (why, info);
     }
 }
 

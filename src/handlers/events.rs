@@ -15,6 +15,7 @@ use super::ProtocolService;
 use crate::connection::{Closed, Conn, Event, Next, Packet, Protocol, Timeout};
 use crate::error::BoxError;
 use crate::framing::Framing;
+use crate::registry::ConnectionInfo;
 
 /// The [`Protocol`] that wraps the closures of [`AcceptorPool::with_events`](crate::AcceptorPool::with_events).
 ///
@@ -32,7 +33,7 @@ impl<S, M, C, R> fmt::Debug for EventLoop<S, M, C, R> {
     }
 }
 
-type OnClose<S> = dyn Fn(S, &Closed) + Send + Sync;
+type OnClose<S> = dyn Fn(S, &Closed, &ConnectionInfo) + Send + Sync;
 type MessageStream<M> = Pin<Box<dyn Stream<Item = M>>>;
 
 /// The two closures with their types erased: a closure's type cannot be part of the [`EventLoop`] that its arguments
@@ -167,7 +168,7 @@ where
         Self::new(move |_| EventLoop { state: None, callbacks: callbacks.clone(), on_close: None }, C::default)
     }
 
-    pub(crate) fn with_close(mut self, on_close: impl Fn(S, &Closed) + Send + Sync + 'static) -> Self {
+    pub(crate) fn with_close(mut self, on_close: impl Fn(S, &Closed, &ConnectionInfo) + Send + Sync + 'static) -> Self {
         let on_close: Arc<OnClose<S>> = Arc::new(on_close);
         let factory = self.factory;
         self.factory = Arc::new(move |peer| EventLoop { on_close: Some(on_close.clone()), ..factory(peer) });
@@ -250,9 +251,9 @@ where
         self.on(Event::Shutdown(deadline), conn)
     }
 
-    fn closed(&mut self, why: &Closed) {
+    fn closed(&mut self, why: &Closed, info: &ConnectionInfo) {
         if let (Some(on_close), Some(state)) = (&self.on_close, self.state.take()) {
-            on_close(state, why);
+            on_close(state, why, info);
         }
     }
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_acceptor::{
-    handlers::ProtocolService, telemetry::CloseReason, AcceptorPool, Builder, Closed, Conn, Framing, Next, Peer,
-    Protocol, Timeout,
+    handlers::ProtocolService, telemetry::CloseReason, AcceptorPool, Builder, Closed, Conn, ConnectionInfo, Framing,
+    Next, Peer, Protocol, Timeout,
 };
 use bytes::Bytes;
 use tokio::sync::mpsc::{unbounded_channel, UnboundedReceiver, UnboundedSender};
@@ -118,7 +118,7 @@ impl Protocol for Probe {
         self.call(Call::Shutdown, conn)
     }
 
-    fn closed(&mut self, why: &Closed) {
+    fn closed(&mut self, why: &Closed, _: &ConnectionInfo) {
         let _ = self.told.send((Call::Closed(why.reason(), why.to_string()), Instant::now()));
     }
 }

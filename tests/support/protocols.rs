@@ -1,6 +1,6 @@
 //! Plain protocols, and a recorder of endings.
 
-use actix_acceptor::{telemetry::CloseReason, Closed, Conn, Framing, Next, Protocol};
+use actix_acceptor::{telemetry::CloseReason, Closed, Conn, ConnectionInfo, Framing, Next, Protocol};
 use bytes::Bytes;
 use tokio::sync::mpsc::{unbounded_channel, UnboundedReceiver, UnboundedSender};
 
@@ -35,7 +35,7 @@ impl Protocol for Recorded {
         Next::Send(message)
     }
 
-    fn closed(&mut self, why: &Closed) {
+    fn closed(&mut self, why: &Closed, _: &ConnectionInfo) {
         self.0.note(why);
     }
 }

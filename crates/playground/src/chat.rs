@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use actix::prelude::*;
-use actix_acceptor::{Closed, Conn, Connection, ConnectionId, Framing, Next, Protocol, Reply, Timeout};
+use actix_acceptor::{Closed, Conn, Connection, ConnectionId, ConnectionInfo, Framing, Next, Protocol, Reply, Timeout};
 use bytes::Bytes;
 use tokio::time::Instant;
 
@@ -12,20 +12,19 @@ use crate::handlers::{Controllable, ServerConfig};
 
 /// A chat connection.
 pub struct Chat {
-    id: ConnectionId,
     hub: Addr<Hub>,
     config: Arc<ServerConfig>,
     packets: u64,
 }
 
 impl Chat {
-    pub fn new(id: ConnectionId, hub: Addr<Hub>, config: Arc<ServerConfig>) -> Self {
-        Chat { id, hub, config, packets: 0 }
+    pub fn new(hub: Addr<Hub>, config: Arc<ServerConfig>) -> Self {
+        Chat { hub, config, packets: 0 }
     }
 
     /// Waits for the hub's answer, so a fast peer cannot fill the hub's mailbox.
     fn request(&self, action: Action, conn: &mut Conn<Self>) -> Next<Self> {
-        let request = self.hub.send(HubRequest { id: self.id, action });
+        let request = self.hub.send(HubRequest { id: conn.id(), action });
         conn.wait(request, |answer, _, _| match answer {
             Ok(Some(answer)) => Next::Send(answer),
             Ok(None) => Next::Continue,
@@ -65,8 +64,8 @@ impl Protocol for Chat {
         self.config.live.on_shutdown(conn)
     }
 
-    fn closed(&mut self, _: &Closed) {
-        self.hub.do_send(HubRequest { id: self.id, action: Action::Leave });
+    fn closed(&mut self, _: &Closed, info: &ConnectionInfo) {
+        self.hub.do_send(HubRequest { id: info.id, action: Action::Leave });
     }
 }
 

@@ -54,7 +54,7 @@ pub async fn start(config: &Arc<ServerConfig>) -> Result<Running, StartError> {
         }
         HandlerName::Chat => {
             let (config, hub) = (shared(), Hub::start_new());
-            let builder = AcceptorPool::with_protocol(move |peer| Chat::new(peer.id, hub.clone(), config.clone()));
+            let builder = AcceptorPool::with_protocol(move |_| Chat::new(hub.clone(), config.clone()));
             callbacks(shared(), builder).await
         }
         HandlerName::Async => {

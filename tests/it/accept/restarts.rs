@@ -8,8 +8,8 @@ use std::time::Duration;
 use actix::prelude::*;
 use actix_acceptor::transport::Tcp;
 use actix_acceptor::{
-    error::Exit, telemetry::CloseReason, Acceptor, AcceptorPool, Closed, Conn, Next, Pool, PoolError, PoolHandle,
-    Protocol,
+    error::Exit, telemetry::CloseReason, Acceptor, AcceptorPool, Closed, Conn, ConnectionInfo, Next, Pool, PoolError,
+    PoolHandle, Protocol,
 };
 use support::acceptors::*;
 use support::*;
@@ -211,7 +211,7 @@ impl Protocol for IgnoresShutdown {
         Next::Continue
     }
 
-    fn closed(&mut self, why: &Closed) {
+    fn closed(&mut self, why: &Closed, _: &ConnectionInfo) {
         self.0.note(why);
     }
 }

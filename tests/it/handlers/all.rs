@@ -4,8 +4,8 @@ use std::io;
 use std::time::Duration;
 
 use actix_acceptor::{
-    telemetry::CloseReason, AcceptorPool, Builder, Closed, Conn, ConnectionId, Event, Framing, Init, Next, Pool,
-    PoolHandle, Protocol, Socket,
+    telemetry::CloseReason, AcceptorPool, Builder, Closed, Conn, ConnectionId, ConnectionInfo, Event, Framing, Init,
+    Next, Pool, PoolHandle, Protocol, Socket,
 };
 use bytes::Bytes;
 use support::*;
@@ -282,7 +282,7 @@ impl Protocol for PanicsTwice {
         panic!("once")
     }
 
-    fn closed(&mut self, why: &Closed) {
+    fn closed(&mut self, why: &Closed, _: &ConnectionInfo) {
         self.0.note(why);
         panic!("twice");
     }

@@ -8,7 +8,7 @@ use actix::prelude::*;
 use actix_acceptor::{
     handlers::ProtocolService,
     telemetry::{CloseReason, RefusalReason},
-    Acceptor, AcceptorPool, Builder, Closed, Conn, Framing, Next, Pool, Protocol,
+    Acceptor, AcceptorPool, Builder, Closed, Conn, ConnectionInfo, Framing, Next, Pool, Protocol,
 };
 use bytes::Bytes;
 use tokio::net::TcpSocket;
@@ -74,7 +74,7 @@ impl Protocol for Counted {
         Next::Send(packet)
     }
 
-    fn closed(&mut self, _: &Closed) {
+    fn closed(&mut self, _: &Closed, _: &ConnectionInfo) {
         self.0 .0.lock().unwrap().alive -= 1;
     }
 }

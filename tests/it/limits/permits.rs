@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use actix_acceptor::{
-    limits::AtLimit, AcceptorPool, Ack, Closed, Conn, Framing, Next, Pool, PoolHandle, Protocol, Socket, SuspendMode,
+    limits::AtLimit, AcceptorPool, Ack, Closed, Conn, ConnectionInfo, Framing, Next, Pool, PoolHandle, Protocol,
+    Socket, SuspendMode,
 };
 use bytes::Bytes;
 use futures::future::join_all;
@@ -91,7 +92,7 @@ impl Protocol for EndsByCause {
         }
     }
 
-    fn closed(&mut self, _: &Closed) {
+    fn closed(&mut self, _: &Closed, _: &ConnectionInfo) {
         self.act_at("closed");
     }
 }

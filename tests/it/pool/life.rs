@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use actix_acceptor::{
-    handlers::NoActor, telemetry::CloseReason, AcceptorPool, Closed, Conn, Connection, Framing, Next, Pool, PoolError,
-    PoolHandle, Protocol,
+    handlers::NoActor, telemetry::CloseReason, AcceptorPool, Closed, Conn, Connection, ConnectionInfo, Framing, Next,
+    Pool, PoolError, PoolHandle, Protocol,
 };
 use bytes::Bytes;
 use support::*;
@@ -138,7 +138,7 @@ impl Protocol for Told {
         Next::Continue
     }
 
-    fn closed(&mut self, why: &Closed) {
+    fn closed(&mut self, why: &Closed, _: &ConnectionInfo) {
         self.0.send(Some(why.reason())).unwrap();
     }
 }

@@ -3,7 +3,9 @@
 use std::io::{ErrorKind, Read};
 use std::time::Duration;
 
-use actix_acceptor::{telemetry::CloseReason, AcceptorPool, Closed, Conn, Connection, Framing, Next, Pool, Protocol};
+use actix_acceptor::{
+    telemetry::CloseReason, AcceptorPool, Closed, Conn, Connection, ConnectionInfo, Framing, Next, Pool, Protocol,
+};
 use bytes::Bytes;
 use futures::future::join_all;
 use support::*;
@@ -44,7 +46,7 @@ impl Protocol for ShutdownAction {
         }
     }
 
-    fn closed(&mut self, why: &Closed) {
+    fn closed(&mut self, why: &Closed, _: &ConnectionInfo) {
         self.recorder.note(why);
     }
 }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use actix_acceptor::{telemetry::CloseReason, AcceptorPool, Closed, Conn, Framing, Next, Protocol, User};
+use actix_acceptor::{
+    telemetry::CloseReason, AcceptorPool, Closed, Conn, ConnectionInfo, Framing, Next, Protocol, User,
+};
 use bytes::{Bytes, BytesMut};
 use support::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -226,7 +228,7 @@ impl Protocol for ReportsAge {
         Next::Continue
     }
 
-    fn closed(&mut self, why: &Closed) {
+    fn closed(&mut self, why: &Closed, _: &ConnectionInfo) {
         let _ = self.tell.send((why.reason(), self.born.elapsed()));
     }
 }
@@ -325,7 +327,7 @@ impl Protocol for Prefixed {
         Next::Send(packet.freeze())
     }
 
-    fn closed(&mut self, why: &Closed) {
+    fn closed(&mut self, why: &Closed, _: &ConnectionInfo) {
         self.0.note(why);
     }
 }

@@ -8,7 +8,9 @@ use std::time::Duration;
 use actix::prelude::*;
 use actix_acceptor::transport::{Accept, Accepted, Address, Handshake, HandshakeError, Handshaken};
 use actix_acceptor::transport::{LocalBoxFuture, Memory, Stream, Transport};
-use actix_acceptor::{Active, BoxError, Closed, Conn, Connection, ConnectionContext, Next, Protocol, Timeout};
+use actix_acceptor::{
+    Active, BoxError, Closed, Conn, Connection, ConnectionContext, ConnectionInfo, Next, Protocol, Timeout,
+};
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
@@ -117,7 +119,7 @@ impl Protocol for Wild {
         Next::Stop
     }
 
-    fn closed(&mut self, _: &Closed) {
+    fn closed(&mut self, _: &Closed, _: &ConnectionInfo) {
         self.mischief.at("closed");
     }
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_acceptor::{
-    info::Status, AcceptorPool, Active, Closed, Conn, Connection, ConnectionId, Framing, Listener, Next, Pool,
-    PoolHandle, Protocol, Timeout,
+    info::Status, AcceptorPool, Active, Closed, Conn, Connection, ConnectionId, ConnectionInfo, Framing, Listener,
+    Next, Pool, PoolHandle, Protocol, Timeout,
 };
 use bytes::Bytes;
 use support::*;
@@ -97,7 +97,7 @@ impl Protocol for Greeter {
         Next::Stop
     }
 
-    fn closed(&mut self, _: &Closed) {
+    fn closed(&mut self, _: &Closed, _: &ConnectionInfo) {
         self.at(Place::Closed);
     }
 }

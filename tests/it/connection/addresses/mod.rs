@@ -14,7 +14,7 @@ use std::sync::Arc;
 use actix::prelude::*;
 use actix_acceptor::{
     handlers::ProtocolService, telemetry::CloseReason, AcceptorPool, Builder, Closed, Conn, Connection, ConnectionId,
-    Framing, Next, Pool, Protocol, User,
+    ConnectionInfo, Framing, Next, Pool, Protocol, User,
 };
 use bytes::Bytes;
 use support::*;
@@ -105,7 +105,7 @@ impl Protocol for ActionProtocol {
         (message.0)(self, conn)
     }
 
-    fn closed(&mut self, why: &Closed) {
+    fn closed(&mut self, why: &Closed, _: &ConnectionInfo) {
         self.record(format_args!("closed: {}", why.reason().name()));
     }
 }

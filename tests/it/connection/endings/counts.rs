@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use actix_acceptor::{
-    messages::Close, telemetry::CloseReason, AcceptorPool, Closed, Conn, Framing, Next, Protocol, User,
+    messages::Close, telemetry::CloseReason, AcceptorPool, Closed, Conn, ConnectionInfo, Framing, Next, Protocol, User,
 };
 use bytes::Bytes;
 
@@ -37,7 +37,7 @@ impl Protocol for EndsOnRequest {
         Next::Send(message.into())
     }
 
-    fn closed(&mut self, why: &Closed) {
+    fn closed(&mut self, why: &Closed, _: &ConnectionInfo) {
         self.0.note(why);
     }
 }

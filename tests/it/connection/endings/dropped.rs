@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use actix_acceptor::{
-    telemetry::CloseReason, AcceptorPool, Closed, Conn, Connection, ConnectionContext, Framing, Next, Protocol,
+    telemetry::CloseReason, AcceptorPool, Closed, Conn, Connection, ConnectionContext, ConnectionInfo, Framing, Next,
+    Protocol,
 };
 use bytes::Bytes;
 use futures::{stream, StreamExt};
@@ -50,7 +51,7 @@ impl Protocol for PanicsInDrop {
         Next::Send(packet)
     }
 
-    fn closed(&mut self, why: &Closed) {
+    fn closed(&mut self, why: &Closed, _: &ConnectionInfo) {
         self.recorder.note(why);
     }
 }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use actix_acceptor::{
-    messages::Close, telemetry::CloseReason, AcceptorPool, Closed, Conn, Connection, Framing, Next, Pool, Protocol,
+    messages::Close, telemetry::CloseReason, AcceptorPool, Closed, Conn, Connection, ConnectionInfo, Framing, Next,
+    Pool, Protocol,
 };
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -37,7 +38,7 @@ impl Protocol for SendAndEnd {
         }
     }
 
-    fn closed(&mut self, why: &Closed) {
+    fn closed(&mut self, why: &Closed, _: &ConnectionInfo) {
         self.0.note(why);
     }
 }

@@ -2,6 +2,7 @@
 
 mod counts;
 mod dropped;
+mod info;
 mod last_bytes;
 mod panics;
 mod replies;

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use actix_acceptor::{
-    telemetry::CloseReason, AcceptorPool, Ack, BoxError, Closed, Conn, Connection, ConnectionContext, Framing, Next,
-    Peer as Who, Pool, Protocol, Reply, Socket,
+    telemetry::CloseReason, AcceptorPool, Ack, BoxError, Closed, Conn, Connection, ConnectionContext, ConnectionInfo,
+    Framing, Next, Peer as Who, Pool, Protocol, Reply, Socket,
 };
 use bytes::Bytes;
 use futures::stream;
@@ -54,7 +54,7 @@ impl Protocol for PanicsOnRequest {
         panic!("in user")
     }
 
-    fn closed(&mut self, why: &Closed) {
+    fn closed(&mut self, why: &Closed, _: &ConnectionInfo) {
         self.0.note(why);
     }
 }
@@ -286,7 +286,7 @@ impl Protocol for FailsWithPanickingDisplay {
         }
     }
 
-    fn closed(&mut self, why: &Closed) {
+    fn closed(&mut self, why: &Closed, _: &ConnectionInfo) {
         // Not the text.
         self.0.note(&Closed::Panic(why.reason().name().to_owned()));
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use actix::prelude::*;
-use actix_acceptor::{telemetry::CloseReason, AcceptorPool, Closed, Conn, Framing, Next, Protocol};
+use actix_acceptor::{telemetry::CloseReason, AcceptorPool, Closed, Conn, ConnectionInfo, Framing, Next, Protocol};
 use bytes::Bytes;
 
 use support::*;
@@ -31,7 +31,7 @@ impl Protocol for PanicsInClosed {
         }
     }
 
-    fn closed(&mut self, why: &Closed) {
+    fn closed(&mut self, why: &Closed, _: &ConnectionInfo) {
         self.recorder.note(why);
         panic!("{}", self.text);
     }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use actix_acceptor::{
-    messages::Close, telemetry::CloseReason, AcceptorPool, Active, Closed, Conn, Connection, ConnectionContext, Next,
-    Pool, Protocol, Timeout, User,
+    messages::Close, telemetry::CloseReason, AcceptorPool, Active, Closed, Conn, Connection, ConnectionContext,
+    ConnectionInfo, Next, Pool, Protocol, Timeout, User,
 };
 use bytes::Bytes;
 use futures::{stream, StreamExt};
@@ -316,7 +316,7 @@ impl Protocol for TestedProtocol {
         self.on(format!("shutdown {deadline:?}"), &[At::Shutdown], conn)
     }
 
-    fn closed(&mut self, why: &Closed) {
+    fn closed(&mut self, why: &Closed, _: &ConnectionInfo) {
         self.note(format!("closed: {:?}, {why}", why.reason()));
     }
 }

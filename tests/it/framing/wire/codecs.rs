@@ -27,7 +27,7 @@ where
         Next::Send(packet.into())
     }
 
-    fn closed(&mut self, why: &Closed) {
+    fn closed(&mut self, why: &Closed, _: &ConnectionInfo) {
         self.0.note(why);
     }
 }
@@ -69,7 +69,7 @@ impl Protocol for Pieces {
         Next::Send(String::from_utf8_lossy(&piece).into_owned())
     }
 
-    fn closed(&mut self, why: &Closed) {
+    fn closed(&mut self, why: &Closed, _: &ConnectionInfo) {
         self.0.note(why);
     }
 }

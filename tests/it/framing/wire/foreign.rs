@@ -19,7 +19,7 @@ impl Protocol for Lines {
         Next::Send(line)
     }
 
-    fn closed(&mut self, why: &Closed) {
+    fn closed(&mut self, why: &Closed, _: &ConnectionInfo) {
         self.0.note(why);
     }
 }

@@ -109,7 +109,7 @@ impl Protocol for Sized {
         }
     }
 
-    fn closed(&mut self, why: &Closed) {
+    fn closed(&mut self, why: &Closed, _: &ConnectionInfo) {
         self.1.note(why);
     }
 }
@@ -162,7 +162,7 @@ impl Protocol for Texts {
         Next::Continue
     }
 
-    fn closed(&mut self, why: &Closed) {
+    fn closed(&mut self, why: &Closed, _: &ConnectionInfo) {
         self.1.note(why);
     }
 }

@@ -9,8 +9,8 @@ mod limits;
 use std::sync::{Arc, OnceLock};
 
 use actix_acceptor::{
-    handlers::ProtocolService, telemetry::CloseReason, AcceptorPool, Builder, Closed, Conn, Connection, Framing, Next,
-    Pool, PoolHandle, Protocol, Timeout,
+    handlers::ProtocolService, telemetry::CloseReason, AcceptorPool, Builder, Closed, Conn, Connection, ConnectionInfo,
+    Framing, Next, Pool, PoolHandle, Protocol, Timeout,
 };
 use bytes::{Bytes, BytesMut};
 use support::*;
@@ -68,7 +68,7 @@ impl Protocol for ReportingProtocol {
         Next::Continue
     }
 
-    fn closed(&mut self, why: &Closed) {
+    fn closed(&mut self, why: &Closed, _: &ConnectionInfo) {
         let _ = self.notes.send(match why {
             Closed::TooLong { length, limit } => Note::TooLong(*length, *limit),
             why => Note::Closed(why.reason()),

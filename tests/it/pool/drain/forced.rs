@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use actix_acceptor::{
-    telemetry::CloseReason, Acceptor, AcceptorPool, Closed, Conn, Connection, ConnectionId, Drain, Framing, Next, Pool,
-    Protocol,
+    telemetry::CloseReason, Acceptor, AcceptorPool, Closed, Conn, Connection, ConnectionId, ConnectionInfo, Drain,
+    Framing, Next, Pool, Protocol,
 };
 use bytes::Bytes;
 use tokio::sync::mpsc::{unbounded_channel, UnboundedReceiver, UnboundedSender};
@@ -49,7 +49,7 @@ impl Protocol for Flooder {
         Next::SendAndStop(vec![b'x'; FLOOD].into())
     }
 
-    fn closed(&mut self, why: &Closed) {
+    fn closed(&mut self, why: &Closed, _: &ConnectionInfo) {
         self.0.send(why.reason()).unwrap();
     }
 }
