@@ -5,8 +5,9 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use futures::stream::{FuturesUnordered, SelectAll, Stream as Items};
+use futures::stream::{FuturesUnordered, Stream as _};
 
+use super::streams::Streams;
 use super::turn::Budget;
 use super::wait::{then_future, Then, ThenFuture};
 use super::{Closed, Conn, Connection, ConnectionContext, Flags, Next, Protocol, Trigger};
@@ -14,7 +15,7 @@ use crate::panic::catch_panic;
 
 /// The streams and futures of one connection. Allocated when the first one is added.
 pub(crate) struct Background<P: Protocol> {
-    streams: SelectAll<Pin<Box<dyn Items<Item = P::User>>>>,
+    pub(super) streams: Streams<P::User>,
     futures: FuturesUnordered<ThenFuture<P>>,
     /// The continuations of futures that are done, until messages are handled.
     done: VecDeque<Then<P>>,
@@ -25,7 +26,7 @@ pub(crate) struct Background<P: Protocol> {
 impl<P: Protocol> Default for Background<P> {
     fn default() -> Self {
         Background {
-            streams: SelectAll::new(),
+            streams: Streams::default(),
             futures: FuturesUnordered::new(),
             done: VecDeque::new(),
             future_added: false,
@@ -41,17 +42,26 @@ impl<P: Protocol> Background<P> {
     fn is_empty(&self) -> bool {
         self.streams.is_empty() && self.futures.is_empty() && self.done.is_empty()
     }
+
+    /// Drops everything under the panic guard.
+    pub(super) fn drop_each(&mut self) -> Result<(), String> {
+        let streams = self.streams.drop_each();
+        let futures = drop_each(std::mem::take(&mut self.futures));
+        drop_each(self.done.drain(..)).and(futures).and(streams)
+    }
+}
+
+/// Drops values of the user one by one, each under the panic guard: a panic must not leave out the others, and a second one
+/// while the first unwinds would abort the process. Returns the message of a panic.
+pub(super) fn drop_each<T>(values: impl IntoIterator<Item = T>) -> Result<(), String> {
+    let mut dropped = Ok(());
+    for value in values {
+        dropped = catch_panic(|| drop(value)).and(dropped);
+    }
+    dropped
 }
 
 impl<P: Protocol> Conn<P> {
-    /// Adds a stream whose items are delivered to [`Protocol::user`], like glisten's selector. May be called repeatedly.
-    ///
-    /// A stream that ends is dropped. While the connection handles no messages, its streams are not polled.
-    pub fn add_stream(&mut self, stream: impl Items<Item = P::User> + 'static) {
-        self.background.get_or_insert_default().streams.push(Box::pin(stream));
-        self.flags.insert(Flags::STREAM_ADDED);
-    }
-
     /// The number of futures given to [`spawn`](Conn::spawn) whose `then` has not been called yet.
     pub fn spawned(&self) -> usize {
         self.background.as_ref().map_or(0, |background| background.futures.len() + background.done.len())
@@ -117,7 +127,7 @@ impl<P: Protocol> Connection<P> {
                 self.poll_spawned(cx);
                 continue;
             }
-            match catch_panic(|| Pin::new(&mut background.streams).poll_next(cx)) {
+            match catch_panic(|| background.streams.poll_next(cx)) {
                 Err(text) => return self.end(Closed::Panic(text)),
                 Ok(Poll::Ready(Some(message))) => {
                     budget.items -= 1;

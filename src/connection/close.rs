@@ -8,6 +8,7 @@ use tokio::io::AsyncWrite;
 use tokio_util::io::poll_read_buf;
 use tracing::error;
 
+use super::background::drop_each;
 use super::{Closed, ColdState, Connection, Flags, Next, Paused, Phase, Protocol, Trigger};
 use crate::net::Buffers;
 use crate::panic::catch_panic;
@@ -88,18 +89,14 @@ impl<P: Protocol> Connection<P> {
         self.conn.paused.remove(Paused::WAITING);
         let handshake = self.conn.handshake.take();
         let mut dropped = catch_panic(|| drop(handshake));
-        if let Some(background) = self.conn.background.take() {
-            dropped = catch_panic(|| drop(background)).and(dropped);
+        if let Some(mut background) = self.conn.background.take() {
+            dropped = background.drop_each().and(dropped);
         }
         if let Some(cold) = self.cold.as_mut() {
             let handshake = cold.handshake.take();
             dropped = catch_panic(|| drop(handshake)).and(dropped);
-            let waits = std::mem::take(&mut cold.waits);
             (cold.wait_added, cold.init_limit) = (false, None);
-            // One by one: a panic must not leave out the others.
-            for wait in waits {
-                dropped = catch_panic(|| drop(wait)).and(dropped);
-            }
+            dropped = drop_each(std::mem::take(&mut cold.waits)).and(dropped);
         }
         dropped
     }

@@ -31,6 +31,7 @@ mod passive;
 mod phase;
 mod protocol;
 mod read;
+mod streams;
 mod turn;
 mod wait;
 mod waits;
@@ -61,6 +62,7 @@ pub(crate) use factory::{MakeCodec, MakeProtocol, ProtocolFactory, SharedFactory
 pub use messages::{Close, Encoded, Info, Reply, SetActive, User};
 pub use next::Next;
 pub use protocol::{Packet, Peer, Protocol};
+pub use streams::StreamKey;
 pub use wait::{PendingWait, Wait, WaitEnded};
 
 use background::Background;

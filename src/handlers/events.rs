@@ -214,7 +214,9 @@ where
     fn init(&mut self, conn: &mut Conn<Self>) -> Next<Self> {
         let init = self.callbacks.on_init(conn);
         self.state = Some(init.state);
-        init.streams.into_iter().for_each(|stream| conn.add_stream(stream));
+        for stream in init.streams {
+            conn.add_stream(stream);
+        }
         match init.outcome {
             InitOutcome::Continue => Next::Continue,
             InitOutcome::Stop => Next::Stop,

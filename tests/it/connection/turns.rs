@@ -157,7 +157,9 @@ async fn stream_items_pass_a_mailbox_that_is_never_empty() {
 async fn a_message_gets_through_streams_that_never_end() {
     let (builder, _diary) = Probe::pool(move |call, conn| match call {
         Call::Ack => {
-            (0..2).for_each(|_| conn.add_stream(stream::repeat(Bytes::new())));
+            for _ in 0..2 {
+                conn.add_stream(stream::repeat(Bytes::new()));
+            }
             Next::Continue
         }
         Call::User(bytes) if bytes.is_empty() => Next::Continue,

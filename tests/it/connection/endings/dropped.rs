@@ -24,6 +24,15 @@ impl Drop for PanicOnDrop {
     }
 }
 
+/// Two of these that are dropped by the same panic abort the process.
+struct AlwaysPanicsOnDrop;
+
+impl Drop for AlwaysPanicsOnDrop {
+    fn drop(&mut self) {
+        panic!("in drop");
+    }
+}
+
 /// Echoes, and keeps a [`PanicOnDrop`] in the place that a packet names.
 struct PanicsInDrop {
     bomb: Option<PanicOnDrop>,
@@ -40,10 +49,14 @@ impl Protocol for PanicsInDrop {
         match &packet[..] {
             b"payload" => std::panic::panic_any(bomb),
             b"state" => self.bomb = Some(bomb),
-            b"stream" => conn.add_stream(stream::pending().map(move |item| {
-                let _ = &bomb;
-                item
-            })),
+            b"stream" => add_stream(bomb, conn),
+            b"several" => {
+                std::mem::forget(bomb);
+                for _ in 0..2 {
+                    add_stream(AlwaysPanicsOnDrop, conn);
+                    conn.spawn(holding(AlwaysPanicsOnDrop), |(), _, _| Next::Continue);
+                }
+            }
             b"spawned" => conn.address().do_send(Spawn(bomb)),
             b"waited for" => return conn.wait(holding(bomb), |(), _, _| Next::Continue),
             _ => std::mem::forget(bomb),
@@ -56,7 +69,14 @@ impl Protocol for PanicsInDrop {
     }
 }
 
-async fn holding(_bomb: PanicOnDrop) {
+fn add_stream(bomb: impl Sized + 'static, conn: &mut Conn<PanicsInDrop>) {
+    conn.add_stream(stream::pending().map(move |item| {
+        let _ = &bomb;
+        item
+    }));
+}
+
+async fn holding(_bomb: impl Sized + 'static) {
     pending().await
 }
 
@@ -83,12 +103,12 @@ async fn a_panic_in_drop_ends_one_connection() {
         .unwrap();
     let mut good = connect(&pool).await;
     good.echo("hello\n").await;
-    let places = ["payload", "state", "stream", "spawned", "waited for"];
+    let places = ["payload", "state", "stream", "several", "spawned", "waited for"];
     for (number, place) in places.into_iter().enumerate() {
         let mut bad = connect(&pool).await;
         bad.echo("hello\n").await;
         bad.send(format!("{place}\n")).await;
-        if ["state", "stream", "spawned"].contains(&place) {
+        if ["state", "stream", "several", "spawned"].contains(&place) {
             bad.expect(format!("{place}\n").as_bytes()).await;
             // What was sent to the connection itself is taken by now.
             bad.echo("armed\n").await;
