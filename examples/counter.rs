@@ -5,7 +5,6 @@
 use std::time::Duration;
 
 use actix_acceptor::{AcceptorPool, Event, Framing, Init, Next};
-use bytes::Bytes;
 use futures::{stream, Stream};
 use tokio::time::{interval, MissedTickBehavior};
 
@@ -29,9 +28,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         |count, event, _conn| match event {
             Event::Packet(_) => {
                 *count += 1;
-                Next::Send(Bytes::from(count.to_string()))
+                Next::send(count.to_string())
             }
-            Event::User(Tick) => Next::Send(Bytes::from(format!("{count} packets so far"))),
+            Event::User(Tick) => Next::send(format!("{count} packets so far")),
             event => event.default_next(),
         },
     )

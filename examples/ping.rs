@@ -14,9 +14,9 @@ impl Protocol for Ping {
 
     fn packet(&mut self, packet: Bytes, _: &mut Conn<Self>) -> Next<Self> {
         match &packet[..] {
-            b"ping" => Next::Send("pong".into()),
+            b"ping" => Next::send("pong"),
             b"stop" => Next::SendAndStop("ok".into()),
-            _ => Next::Send("what?".into()),
+            _ => Next::send("what?"),
         }
     }
 

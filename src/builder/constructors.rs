@@ -72,7 +72,6 @@ impl AcceptorPool {
     ///
     /// ```
     /// use actix_acceptor::{AcceptorPool, Event, Framing, Init, Next};
-    /// use bytes::Bytes;
     ///
     /// # actix_rt::System::new().block_on(async {
     /// let pool = AcceptorPool::with_events(
@@ -80,7 +79,7 @@ impl AcceptorPool {
     ///     |count, event, _conn| match event {
     ///         Event::Packet(_) => {
     ///             *count += 1;
-    ///             Next::Send(Bytes::from(count.to_string()))
+    ///             Next::send(count.to_string())
     ///         }
     ///         _ => Next::Continue,
     ///     },

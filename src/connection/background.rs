@@ -89,7 +89,7 @@ impl<P: Protocol> Conn<P> {
     /// #     type Codec = Framing; type Reply = Bytes; type User = ();
     /// fn packet(&mut self, text: Bytes, conn: &mut Conn<Self>) -> Next<Self> {
     ///     if conn.spawned() >= 10 {
-    ///         return Next::Send(Bytes::from_static(b"too many reminders"));
+    ///         return Next::send("too many reminders");
     ///     }
     ///     conn.spawn(tokio::time::sleep(Duration::from_secs(60)), |(), _me, _conn| Next::Send(text));
     ///     Next::Continue

@@ -40,7 +40,7 @@ impl<P: Protocol> Conn<P> {
     ///
     ///     fn packet(&mut self, line: Bytes, conn: &mut Conn<Self>) -> Next<Self> {
     ///         if line.is_empty() {
-    ///             return Next::Send(Bytes::from(format!("{} so far", self.answered)));
+    ///             return Next::send(format!("{} so far", self.answered));
     ///         }
     ///         let work = move || {
     ///             std::thread::sleep(std::time::Duration::from_millis(20));
@@ -48,7 +48,7 @@ impl<P: Protocol> Conn<P> {
     ///         };
     ///         conn.blocking(work, |sum, me, _conn| {
     ///             me.answered += 1;
-    ///             Next::Send(Bytes::from(sum.to_string()))
+    ///             Next::send(sum.to_string())
     ///         })
     ///     }
     /// }

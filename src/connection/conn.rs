@@ -194,7 +194,7 @@ impl<P: Protocol> Conn<P> {
     /// fn packet(&mut self, _: Bytes, conn: &mut Conn<Self>) -> Next<Self> {
     ///     let file = match FileRange::open("/srv/data") {
     ///         Ok(file) => file,
-    ///         Err(error) => return Next::Send(error.to_string().into()),
+    ///         Err(error) => return Next::send(error.to_string()),
     ///     };
     ///     // Its length first, as a line; then the file.
     ///     match conn.send(file.len().to_string().into()) {

@@ -231,6 +231,12 @@ impl<P: Protocol> Connection<P> {
         match next {
             // The connection is closing: the reply is dropped.
             Next::Continue | Next::Send(_) => {}
+            Next::SendAll(replies) => {
+                for reply in replies {
+                    // Once a reply has failed, the connection is closing, and the others are dropped.
+                    self.apply(Next::Send(reply), trigger);
+                }
+            }
             Next::Stop => self.close(trigger.closed()),
             Next::SendAndStop(reply) => {
                 self.apply(Next::Send(reply), trigger);

@@ -18,11 +18,13 @@ pub enum Next<P: Protocol> {
     /// Keeps the connection open.
     Continue,
     /// Sends a reply and keeps the connection open. A reply that cannot be encoded ends the connection with
-    /// [`Closed::Error`]. To handle the error instead, use [`Conn::send`].
+    /// [`Closed::Error`]. To handle the error instead, use [`Conn::send`]. [`Next::send`] converts its argument.
     ///
     /// [`Closed::Error`]: crate::Closed::Error
     /// [`Conn::send`]: crate::Conn::send
     Send(P::Reply),
+    /// Sends replies in order and keeps the connection open. Made by [`Next::send_all`].
+    SendAll(Box<[P::Reply]>),
     /// Ends the connection after the queued bytes are sent.
     Stop,
     /// Sends a reply, then ends the connection.
@@ -43,6 +45,59 @@ pub enum Next<P: Protocol> {
 }
 
 impl<P: Protocol> Next<P> {
+    /// Returns [`Next::Send`] with anything that converts to a reply.
+    ///
+    /// ```
+    /// # use actix_acceptor::{Conn, Framing, Next, Protocol};
+    /// # use bytes::Bytes;
+    /// # struct Greeter;
+    /// # impl Protocol for Greeter {
+    /// #     type Codec = Framing; type Reply = Bytes; type User = ();
+    /// fn packet(&mut self, name: Bytes, _: &mut Conn<Self>) -> Next<Self> {
+    ///     match std::str::from_utf8(&name) {
+    ///         Ok(name) => Next::send(format!("hello, {name}")),
+    ///         Err(_) => Next::send("a name is text"),
+    ///     }
+    /// }
+    /// # }
+    /// ```
+    pub fn send(reply: impl Into<P::Reply>) -> Self {
+        Next::Send(reply.into())
+    }
+
+    /// Sends replies in order and keeps the connection open. Without a reply it is [`Next::Continue`].
+    ///
+    /// A reply that cannot be encoded ends the connection with [`Closed::Error`](crate::Closed::Error), as with
+    /// [`Next::Send`]: the replies before it are sent, those after it are not. All replies of one call are queued, also
+    /// above the high-water mark.
+    ///
+    /// ```
+    /// # use actix_acceptor::{Conn, Framing, Next, Protocol};
+    /// # use bytes::Bytes;
+    /// # struct Words;
+    /// # impl Protocol for Words {
+    /// #     type Codec = Framing; type Reply = Bytes; type User = ();
+    /// fn packet(&mut self, line: Bytes, _: &mut Conn<Self>) -> Next<Self> {
+    ///     Next::send_all(line.split(|byte| *byte == b' ').map(<[u8]>::to_vec))
+    /// }
+    /// # }
+    /// # use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    /// # actix_rt::System::new().block_on(async {
+    /// # use actix_acceptor::AcceptorPool;
+    /// # let pool = AcceptorPool::with_protocol(|_| Words).framing(Framing::lines()).bind("127.0.0.1:0").await?;
+    /// # let mut peer = tokio::net::TcpStream::connect(pool.local_addr().expect("TCP")).await?;
+    /// # peer.write_all(b"to be or not\n").await?;
+    /// # let mut received = [0; 13];
+    /// # peer.read_exact(&mut received).await?;
+    /// // The peer sends "to be or not", and receives:
+    /// assert_eq!(&received, b"to\nbe\nor\nnot\n");
+    /// # pool.stop(None).await;
+    /// # Ok::<_, Box<dyn std::error::Error>>(()) }).expect("it works");
+    /// ```
+    pub fn send_all(replies: impl IntoIterator<Item = impl Into<P::Reply>>) -> Self {
+        Next::SendAll(replies.into_iter().map(Into::into).collect())
+    }
+
     /// Returns [`Next::Fail`] with any error, or a message as a string.
     ///
     /// ```
@@ -90,6 +145,7 @@ impl<P: Protocol> fmt::Debug for Next<P> {
         match self {
             Next::Continue => f.write_str("Continue"),
             Next::Send(_) => f.write_str("Send(..)"),
+            Next::SendAll(replies) => write!(f, "SendAll({} replies)", replies.len()),
             Next::Stop => f.write_str("Stop"),
             Next::SendAndStop(_) => f.write_str("SendAndStop(..)"),
             Next::Fail(error) => f.debug_tuple("Fail").field(error).finish(),

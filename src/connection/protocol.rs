@@ -39,7 +39,7 @@ pub type Packet<P> = <<P as Protocol>::Codec as Decoder>::Item;
 ///
 ///     fn packet(&mut self, _: Bytes, _: &mut Conn<Self>) -> Next<Self> {
 ///         self.0 += 1;
-///         Next::Send(Bytes::from(self.0.to_string()))
+///         Next::send(self.0.to_string())
 ///     }
 /// }
 ///

@@ -33,7 +33,7 @@ use super::{Conn, Next, Protocol};
 ///         let options = Wait::new().within(Duration::from_secs(30)).until_peer_leaves().until_draining().with_messages();
 ///         conn.wait_with(options, pop(queue), |outcome, _, _| match outcome {
 ///             Ok(job) => Next::Send(job),
-///             Err(WaitEnded::TimedOut) => Next::Send(Bytes::from_static(b"nothing yet")),
+///             Err(WaitEnded::TimedOut) => Next::send("nothing yet"),
 ///             Err(_) => Next::Continue,
 ///         })
 ///     }

@@ -40,7 +40,7 @@ impl Protocol for Console {
             let answer = server.execute(&line).await.unwrap_or_else(|error| format!("error: {error}"));
             answer.replace('\n', " ")
         };
-        conn.wait(answer, |answer, _, _| Next::Send(answer.into()))
+        conn.wait(answer, |answer, _, _| Next::send(answer))
     }
 
     /// Half-close is on: a piped command still gets its answer.

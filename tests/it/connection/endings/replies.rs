@@ -94,6 +94,25 @@ async fn sending_after_a_stop_fails_and_keeps_the_reason() {
     in_time(pool.stop(Duration::ZERO)).await;
 }
 
+#[actix::test]
+async fn send_all_sends_any_number_of_replies_in_order() {
+    let (builder, _callbacks) = Probe::pool(|call, _| match call {
+        Call::Packet(packet) => {
+            let number: u32 = std::str::from_utf8(packet).unwrap().parse().unwrap();
+            Next::send_all((1..=number).map(|line| format!("line {line} of {number}")))
+        }
+        call => protocol_default(call),
+    });
+    let pool = builder.framing(Framing::lines()).watermarks(4096, 1024).bind("127.0.0.1:0").await.unwrap();
+    let mut peer = connect(&pool).await;
+    // Far above the high-water mark: the packets behind are held back, and nothing is lost.
+    peer.send("0\n30000\n0\n2\n").await;
+    let lines = |number: u32| (1..=number).map(move |line| format!("line {line} of {number}\n"));
+    let expected: String = lines(30_000).chain(lines(2)).collect();
+    peer.expect(expected.as_bytes()).await;
+    in_time(pool.stop(Duration::ZERO)).await;
+}
+
 type Answers = Vec<(String, String)>;
 
 /// Overrides nothing; asked by a message, it tells what its callbacks answer.

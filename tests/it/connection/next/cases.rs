@@ -47,10 +47,12 @@ pub(super) enum Answer {
     SendUnencodable,
     SendUnencodableAndStop,
     SendPoison,
+    SendAll,
+    SendAllUnencodable,
 }
 
 impl Answer {
-    pub(super) const ALL: [Answer; 9] = [
+    pub(super) const ALL: [Answer; 11] = [
         Answer::Continue,
         Answer::Send,
         Answer::Stop,
@@ -60,10 +62,12 @@ impl Answer {
         Answer::SendUnencodable,
         Answer::SendUnencodableAndStop,
         Answer::SendPoison,
+        Answer::SendAll,
+        Answer::SendAllUnencodable,
     ];
 
     fn resumes(self) -> bool {
-        matches!(self, Answer::Continue | Answer::Send)
+        matches!(self, Answer::Continue | Answer::Send | Answer::SendAll)
     }
 
     fn panics(self) -> bool {
@@ -115,7 +119,12 @@ impl Case {
         log.extend(self.continues().then_some("alive"));
         log.push(&closed);
         let mut wire = String::new();
-        wire.extend(matches!(self.answer, Answer::Send | Answer::SendAndStop).then_some("answer\n"));
+        wire.push_str(match self.answer {
+            Answer::Send | Answer::SendAndStop => "answer\n",
+            Answer::SendAll => "one\ntwo\n",
+            Answer::SendAllUnencodable => "one\n",
+            _ => "",
+        });
         wire.extend(self.continues().then_some("alive\n"));
         Outcome { log: log.into_iter().map(str::to_owned).collect(), wire, counted: vec![(reason, 1)] }
     }
@@ -125,10 +134,12 @@ impl Case {
         let peer = (CloseReason::Peer, "closed by the peer");
         match self.answer {
             Answer::Fail => (CloseReason::Error, "no good"),
-            Answer::SendUnencodable | Answer::SendUnencodableAndStop => (CloseReason::Error, "not to be encoded"),
+            Answer::SendUnencodable | Answer::SendUnencodableAndStop | Answer::SendAllUnencodable => {
+                (CloseReason::Error, "not to be encoded")
+            }
             Answer::Panic => (CloseReason::Panic, "a callback panicked: as asked"),
             Answer::SendPoison => (CloseReason::Panic, "a callback panicked: poison in encode"),
-            Answer::Continue | Answer::Send => match self.at {
+            Answer::Continue | Answer::Send | Answer::SendAll => match self.at {
                 At::HalfClosed => peer,
                 At::Shutdown => (CloseReason::Shutdown, "pool shut down"),
                 _ => local,
@@ -256,7 +267,7 @@ impl TestedProtocol {
         self.note("answered");
         match self.case.answer {
             Answer::Continue => Next::Continue,
-            Answer::Send => Next::Send("answer".into()),
+            Answer::Send => Next::send("answer"),
             Answer::Stop => Next::Stop,
             Answer::SendAndStop => Next::SendAndStop("answer".into()),
             Answer::Fail => Next::fail("no good"),
@@ -264,6 +275,8 @@ impl TestedProtocol {
             Answer::SendUnencodable => Next::Send("unencodable".into()),
             Answer::SendUnencodableAndStop => Next::SendAndStop("unencodable".into()),
             Answer::SendPoison => Next::Send("poison".into()),
+            Answer::SendAll => Next::send_all(["one", "two"]),
+            Answer::SendAllUnencodable => Next::send_all(["one", "unencodable", "three"]),
         }
     }
 }
