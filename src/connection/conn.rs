@@ -60,7 +60,7 @@ impl<P: Protocol> Conn<P> {
             active,
             phase: Phase::New,
             paused: Paused::NOT_READY,
-            flags: Flags::MAIL,
+            flags: Flags::empty(),
             handshake,
             negotiated: None,
             guard,

@@ -4,15 +4,17 @@
 use std::cell::Cell;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::Context;
+use std::task::{Context, Poll};
 
+use actix::dev::channel::AddressReceiver;
 use actix::dev::{Envelope, ToEnvelope};
 use actix::fut::ActorFuture;
 use actix::prelude::*;
-use actix::WeakAddr;
+use futures::StreamExt;
 use tokio::sync::oneshot::Sender;
 
 use super::{Connection, Protocol};
+use crate::registry::ConnectionState;
 
 /// The context of a [`Connection`], as passed to its message handlers. It implements actix's
 /// [`AsyncContext`] (`spawn`, `wait`, `run_later`, `notify` and so on).
@@ -63,7 +65,8 @@ use super::{Connection, Protocol};
 /// }
 /// ```
 pub struct ConnectionContext<P: Protocol> {
-    address: WeakAddr<Connection<P>>,
+    /// Taken when the first message arrives. Without one, no handler has run.
+    mailbox: Option<AddressReceiver<Connection<P>>>,
     stopped: bool,
     futures: Option<Box<Futures<P>>>,
 }
@@ -87,8 +90,26 @@ struct Futures<P: Protocol> {
 pub(super) type Held = Rc<Cell<bool>>;
 
 impl<P: Protocol> ConnectionContext<P> {
-    pub(super) fn new(address: WeakAddr<Connection<P>>) -> Self {
-        ConnectionContext { address, stopped: false, futures: None }
+    pub(super) fn new() -> Self {
+        ConnectionContext { mailbox: None, stopped: false, futures: None }
+    }
+
+    /// Whether the connection has a mailbox. Takes it from the connection's state if it was created since the last call.
+    #[inline]
+    pub(super) fn find_mailbox(&mut self, state: &ConnectionState) -> bool {
+        if self.mailbox.is_none() {
+            self.mailbox = state.take_receiver();
+        }
+        self.mailbox.is_some()
+    }
+
+    /// The next message of the mailbox; `None` if there is none at present.
+    #[inline]
+    pub(super) fn next_message(&mut self, cx: &mut Context<'_>) -> Option<Envelope<Connection<P>>> {
+        match self.mailbox.as_mut()?.poll_next_unpin(cx) {
+            Poll::Ready(message) => message,
+            Poll::Pending => None,
+        }
     }
 
     #[inline]
@@ -226,9 +247,10 @@ impl<P: Protocol> ActorContext for ConnectionContext<P> {
 
 impl<P: Protocol> AsyncContext<Connection<P>> for ConnectionContext<P> {
     /// # Panics
-    /// Never: the connection's mailbox lives as long as its context.
+    /// Never: only message handlers and their futures have a context, and the mailbox lives as long as that.
     fn address(&self) -> Addr<Connection<P>> {
-        self.address.upgrade().expect("a connection's mailbox lives as long as its context")
+        let mailbox = self.mailbox.as_ref().expect("a message was received");
+        Addr::new(mailbox.sender())
     }
 
     fn spawn<F>(&mut self, future: F) -> SpawnHandle

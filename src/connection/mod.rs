@@ -42,9 +42,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use actix::dev::channel::{channel, AddressReceiver};
 use actix::prelude::*;
-use actix::WeakAddr;
 
 use crate::config::{Active, Config};
 use crate::handshake::HandshakeChain;
@@ -145,10 +143,8 @@ impl<P: Protocol> Connection<P> {
         handshake: Option<Box<HandshakeChain>>,
         config: Arc<Config>,
     ) {
-        let (sender, mailbox) = channel(config.settings.mailbox_capacity);
-        let address = Addr::new(sender).downgrade();
         let state = guard.state();
-        state.set_address(address.clone());
+        state.set_addressable(config.settings.mailbox_capacity);
         let peer = Peer { id: state.id(), address: state.peer().clone(), listener: state.listener_name().clone() };
         let activity = guard.begin_activity();
         // The codec first: `closed` must be called for every protocol that was made.
@@ -158,7 +154,7 @@ impl<P: Protocol> Connection<P> {
             Ok((codec, me)) => {
                 let conn = Conn::new(stream, handshake, codec, factory, config, guard);
                 let connection = Connection { me, cold: None, conn };
-                actix_rt::spawn(ConnectionTask { connection, mailbox, context: ConnectionContext::new(address) });
+                actix_rt::spawn(ConnectionTask { connection, context: ConnectionContext::new() });
             }
             Err(text) => {
                 guard.set_close_reason(CloseReason::Panic, Some(format!("the factory panicked: {text}")));
@@ -303,7 +299,6 @@ impl Trigger {
 /// A connection as a future: each poll is a turn.
 struct ConnectionTask<P: Protocol> {
     connection: Connection<P>,
-    mailbox: AddressReceiver<Connection<P>>,
     context: ConnectionContext<P>,
 }
 
@@ -311,8 +306,8 @@ impl<P: Protocol> Future for ConnectionTask<P> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let ConnectionTask { connection, mailbox, context } = self.get_mut();
-        Turn::begin(connection).0.turn(mailbox, context, cx)
+        let ConnectionTask { connection, context } = self.get_mut();
+        Turn::begin(connection).0.turn(context, cx)
     }
 }
 
@@ -341,8 +336,7 @@ impl<P: Protocol> Drop for Turn<'_, P> {
 impl<P: Protocol> Conn<P> {
     /// The address of this connection's actor.
     pub fn address(&self) -> Addr<Connection<P>> {
-        let address = self.guard.state().address().and_then(|any| any.downcast_ref::<WeakAddr<Connection<P>>>());
-        address.and_then(WeakAddr::upgrade).expect("a connection's mailbox lives as long as the connection")
+        self.guard.state().address().expect("a connection has a mailbox as long as it lives")
     }
 }
 

@@ -5,10 +5,8 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
-use actix::dev::channel::AddressReceiver;
 use actix::dev::EnvelopeProxy;
 use bytes::BytesMut;
-use futures::Stream as _;
 use tokio_util::codec::Decoder;
 use tokio_util::io::poll_read_buf;
 
@@ -229,30 +227,23 @@ impl<P: Protocol> Connection<P> {
     /// Handles messages from the mailbox and items of the streams, a quota of each, and polls the futures of the
     /// context.
     #[inline]
-    pub(super) fn take_mail(
-        &mut self,
-        mailbox: &mut AddressReceiver<Self>,
-        ctx: &mut ConnectionContext<P>,
-        cx: &mut Context<'_>,
-        budget: &mut Budget,
-    ) {
+    pub(super) fn take_mail(&mut self, ctx: &mut ConnectionContext<P>, cx: &mut Context<'_>, budget: &mut Budget) {
         if ctx.has_futures() {
             self.poll_futures(ctx, cx, budget);
         }
         if self.has(Flags::MAIL) && self.takes_messages() {
-            self.take_messages(mailbox, ctx, budget);
+            self.take_messages(ctx, budget);
         }
         if self.conn.background.is_some() && !self.conn.is_closing() {
             self.poll_background(ctx, cx, budget);
         }
     }
 
-    fn take_messages(
-        &mut self,
-        mailbox: &mut AddressReceiver<Self>,
-        ctx: &mut ConnectionContext<P>,
-        budget: &mut Budget,
-    ) {
+    fn take_messages(&mut self, ctx: &mut ConnectionContext<P>, budget: &mut Budget) {
+        if !ctx.find_mailbox(self.conn.guard.state()) {
+            self.conn.flags.remove(Flags::MAIL);
+            return;
+        }
         let waker = Waker::from(self.conn.guard.state().clone());
         let mut cx = Context::from_waker(&waker);
         let outcome = catch_panic(|| {
@@ -261,18 +252,14 @@ impl<P: Protocol> Connection<P> {
                     budget.exhausted = true;
                     return;
                 }
-                match Pin::new(&mut *mailbox).poll_next(&mut cx) {
-                    Poll::Ready(Some(mut message)) => {
-                        budget.messages -= 1;
-                        self.conn.guard.next_callback();
-                        message.handle(self, ctx);
-                        self.check_stopped(ctx);
-                    }
-                    Poll::Ready(None) | Poll::Pending => {
-                        self.conn.flags.remove(Flags::MAIL);
-                        return;
-                    }
-                }
+                let Some(mut message) = ctx.next_message(&mut cx) else {
+                    self.conn.flags.remove(Flags::MAIL);
+                    return;
+                };
+                budget.messages -= 1;
+                self.conn.guard.next_callback();
+                message.handle(self, ctx);
+                self.check_stopped(ctx);
             }
         });
         if let Err(text) = outcome {

@@ -4,8 +4,6 @@ use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll};
 
-use actix::dev::channel::AddressReceiver;
-
 use super::{Active, Closed, Conn, Connection, ConnectionContext, Flags, Paused, Phase, Protocol, Timeout, Trigger};
 use crate::panic::catch_panic;
 use crate::registry::Signals;
@@ -55,18 +53,13 @@ impl<P: Protocol> Connection<P> {
     /// Runs one turn: the calls below, in this order, until there is no work that can be done now.
     // Not inlined: merged into `poll` it costs 7 instructions more per pipelined packet.
     #[inline(never)]
-    pub(super) fn turn(
-        &mut self,
-        mailbox: &mut AddressReceiver<Self>,
-        ctx: &mut ConnectionContext<P>,
-        cx: &mut Context<'_>,
-    ) -> Poll<()> {
+    pub(super) fn turn(&mut self, ctx: &mut ConnectionContext<P>, cx: &mut Context<'_>) -> Poll<()> {
         let mut budget = Budget::new();
         loop {
             self.handle_signals(ctx);
             self.poll_waits(cx, &mut budget);
             self.prepare(cx);
-            self.take_mail(mailbox, ctx, cx, &mut budget);
+            self.take_mail(ctx, cx, &mut budget);
             self.take_packets(ctx, cx, &mut budget);
             // The answer of a wait that is ready at once shares the write with the answers to the packets around it.
             if self.is_waiting() && self.has_unpolled_wait() && !budget.exhausted {

@@ -9,27 +9,28 @@ use std::time::Duration;
 use actix::dev::ToEnvelope;
 use actix::prelude::SendError as MailboxError;
 use actix::prelude::*;
-use actix::WeakAddr;
 use bytes::BytesMut;
 use tokio_util::codec::Encoder;
 
 use super::Pool;
 use crate::connection::{Connection, Encoded, User};
 use crate::connection::{EncodeOnce, Protocol, SendError, SharedFactory};
-use crate::registry::ConnectionState;
 use crate::telemetry::ConnectionId;
 
 impl<A: Actor> Pool<A> {
-    /// The address of a connection's actor. `None` if there is no connection with this id, or it has no address yet.
+    /// The address of a connection's actor. `None` if there is no connection with this id, or, with
+    /// [`with_actor`](crate::AcceptorPool::with_actor), if its actor has not been started yet.
+    ///
+    /// The mailbox of a [`Connection`] is created when the connection is first addressed.
     pub fn find(&self, id: ConnectionId) -> Option<Addr<A>> {
-        address(&*self.connection(id)?)
+        self.connection(id)?.address()
     }
 
     /// The addresses of all connections' actors, in the order of acceptance.
     pub fn addresses(&self) -> Vec<(ConnectionId, Addr<A>)> {
         let mut addresses = Vec::new();
         for registry in self.shared.registries().all() {
-            registry.for_each(|entry| addresses.extend(address(entry).map(|address| (entry.id(), address))));
+            registry.for_each(|entry| addresses.extend(entry.address().map(|address| (entry.id(), address))));
         }
         // Each registry's part is sorted: this merges them.
         addresses.sort_by_key(|(id, _)| *id);
@@ -50,7 +51,7 @@ impl<A: Actor> Pool<A> {
             registry.for_each(|entry| {
                 let message = message();
                 mail.expect(entry);
-                match entry.with_sender(|| address::<A>(entry), |address| address.try_send(message)) {
+                match entry.with_sender(|address: &Addr<A>| address.try_send(message)) {
                     Some(Ok(())) => report.delivered += 1,
                     Some(Err(MailboxError::Full(_))) => report.full.push(entry.id()),
                     Some(Err(MailboxError::Closed(_))) | None => {}
@@ -59,15 +60,6 @@ impl<A: Actor> Pool<A> {
         }
         report.full.sort_unstable();
         report
-    }
-}
-
-/// The address in a registry's entry: weak for a [`Connection`], strong for a user-defined actor, which may have no other.
-fn address<A: Actor>(entry: &ConnectionState) -> Option<Addr<A>> {
-    let any = entry.address()?;
-    match any.downcast_ref::<WeakAddr<A>>() {
-        Some(weak) => weak.upgrade(),
-        None => any.downcast_ref::<Addr<A>>().cloned(),
     }
 }
 

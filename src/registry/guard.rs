@@ -173,7 +173,7 @@ impl ConnectionGuard {
 
 impl Drop for ConnectionGuard {
     fn drop(&mut self) {
-        self.state.close_sender();
+        self.state.close_mailbox();
         match self.end.take().map(|end| *end) {
             Some(End::Refused(reason)) => {
                 self.log_refused(reason);

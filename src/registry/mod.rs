@@ -17,6 +17,7 @@ mod drain;
 mod entries;
 mod guard;
 mod info;
+mod mailbox;
 mod registries;
 mod signals;
 mod state;

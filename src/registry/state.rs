@@ -1,14 +1,13 @@
 //! [`ConnectionState`], the part of a connection that other threads use: its numbers, its signals, and its waker.
 
-use std::any::Any;
 use std::fmt;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicU8, Ordering::*};
 use std::sync::{Arc, OnceLock};
 use std::task::{Poll, Wake, Waker};
 
 use bitflags::bitflags;
-use parking_lot::Mutex;
 
+use super::mailbox::Mailbox;
 use super::signals::{AtomicSignals, Signals};
 use crate::limits::{ListenerLimits, PeerPermit, Permit};
 use crate::net::Address;
@@ -28,15 +27,6 @@ bitflags! {
         /// The connection is exempt: it has neither a permit nor a count, and gets none. Never cleared.
         const EXEMPT = 1 << 3;
     }
-}
-
-/// The sender used for messages to all connections. One sender per connection is kept, because every new actix sender may
-/// put one more message into a full mailbox.
-enum MailSender {
-    NotCreated,
-    Open(Box<dyn Any + Send + Sync>),
-    /// The connection has closed. The mailbox wakes through this state, so keeping a sender here would be a cycle.
-    Closed,
 }
 
 /// No deadline.
@@ -62,8 +52,7 @@ pub(crate) struct ConnectionState {
     shortest_timeout: AtomicU32,
     signals: AtomicSignals,
     waker: OnceLock<Waker>,
-    address: OnceLock<Box<dyn Any + Send + Sync>>,
-    sender: Mutex<MailSender>,
+    pub(super) mailbox: Mailbox,
 }
 
 impl ConnectionState {
@@ -97,8 +86,7 @@ impl ConnectionState {
             shortest_timeout: AtomicU32::new(shortest_timeout),
             signals: AtomicSignals::default(),
             waker: OnceLock::new(),
-            address: OnceLock::new(),
-            sender: Mutex::new(MailSender::NotCreated),
+            mailbox: Mailbox::default(),
         }
     }
 
@@ -288,36 +276,6 @@ impl ConnectionState {
     /// Sets the waker that a signal wakes. Must be called once. Signals set earlier do not wake it, so check them afterwards.
     pub(crate) fn set_waker(&self, waker: Waker) {
         let _ = self.waker.set(waker);
-    }
-
-    /// The address of the actor behind this connection: a `WeakAddr` of a connection actor, an `Addr` of an actor that owns
-    /// a socket.
-    pub(crate) fn address(&self) -> Option<&(dyn Any + Send + Sync)> {
-        self.address.get().map(|address| &**address)
-    }
-
-    pub(crate) fn set_address(&self, address: impl Any + Send + Sync) {
-        let _ = self.address.set(Box::new(address));
-    }
-
-    /// Runs `send` with the one sender kept for messages to all connections; `None` if the connection has closed.
-    pub(crate) fn with_sender<A, R>(&self, make: impl FnOnce() -> Option<A>, send: impl FnOnce(&A) -> R) -> Option<R>
-    where
-        A: Any + Send + Sync,
-    {
-        let mut sender = self.sender.lock();
-        if let MailSender::NotCreated = &*sender {
-            *sender = MailSender::Open(Box::new(make()?));
-        }
-        match &*sender {
-            MailSender::Open(sender) => sender.downcast_ref().map(send),
-            _ => None,
-        }
-    }
-
-    pub(super) fn close_sender(&self) {
-        let open = std::mem::replace(&mut *self.sender.lock(), MailSender::Closed);
-        drop(open);
     }
 }
 

@@ -91,7 +91,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("socket", &["error", "handshake", "net", "panic", "registry", "telemetry", "time"]),
     ("listener", &["config", "error", "handshake", "limits", "net", "panic", "registry", "telemetry"]),
     ("handshake", &["error", "net", "panic", "registry", "telemetry"]),
-    ("registry", &["limits", "net", "telemetry", "time"]),
+    ("registry", &["limits", "net", "panic", "telemetry", "time"]),
     ("limits", &["config", "net", "panic", "telemetry"]),
     ("config", &["error", "net", "time"]),
     ("telemetry", &["error", "net", "panic"]),

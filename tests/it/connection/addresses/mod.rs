@@ -2,6 +2,7 @@
 
 mod context_streams;
 mod context_waits;
+mod first_use;
 mod handlers;
 mod messages;
 mod pool;
