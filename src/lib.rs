@@ -141,7 +141,7 @@ pub use builder::Builder;
 pub use config::{Active, Settings, SettingsPatch};
 pub use connection::{
     Closed, Conn, Connection, ConnectionContext, Event, Next, Packet, Peer, PendingWait, Protocol, Reply, SendError,
-    StreamKey, Timeout, User, Wait, WaitEnded,
+    StreamKey, Timeout, TimerKey, User, Wait, WaitEnded,
 };
 #[doc(inline)]
 pub use error::{BoxError, PoolError, StartError};

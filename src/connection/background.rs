@@ -1,4 +1,4 @@
-//! What runs beside a connection: the streams and futures that its callbacks have added.
+//! What runs beside a connection: the futures, timers and streams that its callbacks have added.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -8,28 +8,50 @@ use std::task::{Context, Poll};
 use futures::stream::{FuturesUnordered, Stream as _};
 
 use super::streams::Streams;
+use super::timers::Timers;
 use super::turn::Budget;
 use super::wait::{then_future, Then, ThenFuture};
 use super::{Closed, Conn, Connection, ConnectionContext, Flags, Next, Protocol, Trigger};
 use crate::panic::catch_panic;
 
-/// The streams and futures of one connection. Allocated when the first one is added.
+/// The futures, timers and streams of one connection. Allocated when the first one is added.
 pub(crate) struct Background<P: Protocol> {
     pub(super) streams: Streams<P::User>,
+    pub(super) timers: Timers<P::User>,
     futures: FuturesUnordered<ThenFuture<P>>,
     /// The continuations of futures that are done, until messages are handled.
     done: VecDeque<Then<P>>,
     /// A future was added that has not been polled.
     future_added: bool,
+    /// What was asked last for an item.
+    source: Source,
+}
+
+/// What has items to deliver.
+#[derive(Clone, Copy)]
+enum Source {
+    Futures,
+    Timers,
+    Streams,
+}
+
+/// What is delivered.
+enum Item<P: Protocol> {
+    /// A future is done.
+    Done(Then<P>),
+    /// From a timer or a stream.
+    Message(P::User),
 }
 
 impl<P: Protocol> Default for Background<P> {
     fn default() -> Self {
         Background {
             streams: Streams::default(),
+            timers: Timers::default(),
             futures: FuturesUnordered::new(),
             done: VecDeque::new(),
             future_added: false,
+            source: Source::Streams,
         }
     }
 }
@@ -40,14 +62,41 @@ impl<P: Protocol> Background<P> {
     }
 
     fn is_empty(&self) -> bool {
-        self.streams.is_empty() && self.futures.is_empty() && self.done.is_empty()
+        self.streams.is_empty() && self.timers.is_empty() && self.futures.is_empty() && self.done.is_empty()
+    }
+
+    /// The next item. The sources take turns, so that one that always has items does not starve the others.
+    fn next_item(&mut self, cx: &mut Context<'_>) -> Option<Item<P>> {
+        for _ in 0..3 {
+            self.source = match self.source {
+                Source::Futures => Source::Timers,
+                Source::Timers => Source::Streams,
+                Source::Streams => Source::Futures,
+            };
+            let item = match self.source {
+                Source::Futures => self.done.pop_front().map(Item::Done),
+                Source::Timers => ready(self.timers.poll_due(cx)).map(Item::Message),
+                Source::Streams => ready(self.streams.poll_next(cx)).flatten().map(Item::Message),
+            };
+            if let Some(item) = item {
+                return Some(item);
+            }
+        }
+        None
     }
 
     /// Drops everything under the panic guard.
     pub(super) fn drop_each(&mut self) -> Result<(), String> {
         let streams = self.streams.drop_each();
         let futures = drop_each(std::mem::take(&mut self.futures));
-        drop_each(self.done.drain(..)).and(futures).and(streams)
+        self.timers.drop_each().and(drop_each(self.done.drain(..))).and(futures).and(streams)
+    }
+}
+
+fn ready<T>(poll: Poll<T>) -> Option<T> {
+    match poll {
+        Poll::Ready(value) => Some(value),
+        Poll::Pending => None,
     }
 }
 
@@ -111,7 +160,7 @@ impl<P: Protocol> Conn<P> {
 }
 
 impl<P: Protocol> Connection<P> {
-    /// Polls the futures, and delivers the items of the streams.
+    /// Polls the futures, and delivers what is ready: outputs of futures, messages of timers, items of streams.
     pub(super) fn poll_background(&mut self, ctx: &ConnectionContext<P>, cx: &mut Context<'_>, budget: &mut Budget) {
         self.poll_spawned(cx);
         while self.takes_messages() && !ctx.is_waiting() {
@@ -121,19 +170,18 @@ impl<P: Protocol> Connection<P> {
                 return;
             }
             self.conn.flags.remove(Flags::STREAM_ADDED);
-            if let Some(then) = background.done.pop_front() {
-                budget.items -= 1;
-                self.call_caught(Trigger::Own, then);
-                self.poll_spawned(cx);
-                continue;
-            }
-            match catch_panic(|| background.streams.poll_next(cx)) {
+            match catch_panic(|| background.next_item(cx)) {
                 Err(text) => return self.end(Closed::Panic(text)),
-                Ok(Poll::Ready(Some(message))) => {
+                Ok(Some(Item::Done(then))) => {
+                    budget.items -= 1;
+                    self.call_caught(Trigger::Own, then);
+                    self.poll_spawned(cx);
+                }
+                Ok(Some(Item::Message(message))) => {
                     budget.items -= 1;
                     self.call_caught(Trigger::Own, |me, conn| me.user(message, conn));
                 }
-                Ok(Poll::Pending | Poll::Ready(None)) => {
+                Ok(None) => {
                     if background.is_empty() {
                         self.conn.background = None;
                     }

@@ -14,7 +14,7 @@ pub enum Event<P: Protocol> {
     Ack,
     /// The peer sent a packet.
     Packet(Packet<P>),
-    /// The program sent a message, or a stream yielded one.
+    /// The program sent a message, a stream yielded one, or one of a timer is due.
     User(P::User),
     /// The peer was silent, or did not complete a packet in time.
     Timeout(Timeout),

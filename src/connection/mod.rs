@@ -32,6 +32,7 @@ mod phase;
 mod protocol;
 mod read;
 mod streams;
+mod timers;
 mod turn;
 mod wait;
 mod waits;
@@ -61,6 +62,7 @@ pub use messages::{Close, Encoded, Info, Reply, SetActive, User};
 pub use next::Next;
 pub use protocol::{Packet, Peer, Protocol};
 pub use streams::StreamKey;
+pub use timers::TimerKey;
 pub use wait::{PendingWait, Wait, WaitEnded};
 
 use background::Background;

@@ -90,7 +90,8 @@ pub trait Protocol: Sized + 'static {
     /// Called for each packet that the peer sent.
     fn packet(&mut self, packet: Packet<Self>, conn: &mut Conn<Self>) -> Next<Self>;
 
-    /// Called for each message that the program sent, and each item of a stream added with [`Conn::add_stream`].
+    /// Called for each message that the program sent, each item of a stream added with [`Conn::add_stream`], and each message
+    /// of a timer ([`Conn::after`], [`Conn::every`]).
     ///
     /// Default: [`Next::Continue`]; the message is dropped.
     fn user(&mut self, message: Self::User, conn: &mut Conn<Self>) -> Next<Self> {

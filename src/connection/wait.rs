@@ -90,8 +90,8 @@ impl Wait {
         self
     }
 
-    /// Handles messages during the wait: [`User`](crate::User), [`Reply`](crate::Reply), your own messages and the
-    /// items of streams. Packets are held back.
+    /// Handles messages during the wait: [`User`](crate::User), [`Reply`](crate::Reply), your own messages, the
+    /// items of streams and the messages of timers. Packets are held back.
     ///
     /// If the handler of such a message returns another wait, that one starts after this one, and messages are held back
     /// until then.

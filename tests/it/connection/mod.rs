@@ -9,5 +9,6 @@ mod flow;
 mod next;
 mod peer_leaves;
 mod streams;
+mod timers;
 mod turns;
 mod waits;

@@ -76,7 +76,7 @@ fn call_back(mischief: &Mischief, pool: &Pool<Connection<Wild>>) {
     for id in live {
         let _ = (pool.find(id), pool.exempt(id));
     }
-    pool.notify_all(Message(mischief.clone()));
+    pool.notify_all(Message::new(mischief));
     let own = mischief.clone();
     let _ = pool.set_protocol(move |_| Wild::new(&own));
     let (own_handle, unfinished) = (pool.clone(), UnfinishedCalls::begin(mischief));

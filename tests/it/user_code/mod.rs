@@ -62,6 +62,8 @@ const PLACES: &[(&str, Costs)] = &[
     ("blocking continuation", PANIC),
     ("stream", PANIC),
     ("stream drop", PANIC),
+    ("timer clone", PANIC),
+    ("timer drop", PANIC),
     ("message clone", Nothing),
     ("handler", PANIC),
     ("spawned future", PANIC),
@@ -146,9 +148,19 @@ async fn start(mischief: &Mischief) -> (Pool<Connection<Wild>>, MemoryConnector)
 /// Returns where the pool listens now.
 async fn drive(mischief: &Mischief, pool: &Pool<Connection<Wild>>, connector: &MemoryConnector) -> MemoryConnector {
     let _ = pool.listeners();
-    for line in
-        ["hello", "wait", "blocking", "stream", "passive", "upgrade", "fail", "garbage", "idle", "half a packet"]
-    {
+    for line in [
+        "hello",
+        "wait",
+        "blocking",
+        "stream",
+        "timer",
+        "passive",
+        "upgrade",
+        "fail",
+        "garbage",
+        "idle",
+        "half a packet",
+    ] {
         let Ok(mut peer) = in_time(connector.connect()).await else { continue };
         // The upgrade would take bytes that follow it for an injection.
         let rest = if line == "upgrade" { "" } else { "x" };
@@ -156,7 +168,7 @@ async fn drive(mischief: &Mischief, pool: &Pool<Connection<Wild>>, connector: &M
         let mut answer = [0; 64];
         let _ = timeout(ms(60), peer.read(&mut answer)).await;
         let sender = pool.clone();
-        let message = Message(mischief.clone());
+        let message = Message::new(mischief);
         // A clone that panics does so in the program's own call.
         let _ = catch_unwind(AssertUnwindSafe(move || sender.notify_all(message)));
         for (_, address) in pool.addresses() {

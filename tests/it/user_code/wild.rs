@@ -75,6 +75,10 @@ impl Protocol for Wild {
                 conn.add_stream(WildStream(Some(mischief.clone()), OnDrop(mischief, "stream drop")));
                 Next::Continue
             }
+            b"timer" => {
+                conn.every(Duration::from_millis(1), Message(mischief, TIMER_CLONE));
+                Next::Continue
+            }
             b"passive" => {
                 conn.set_active(Active::Count(0));
                 Next::Continue
@@ -125,14 +129,30 @@ impl Protocol for Wild {
 }
 
 /// A message to all connections.
-pub(super) struct Message(pub(super) Mischief);
+pub(super) struct Message(Mischief, &'static str);
+
+impl Message {
+    pub(super) fn new(mischief: &Mischief) -> Self {
+        Message(mischief.clone(), "message clone")
+    }
+}
 
 impl Clone for Message {
     fn clone(&self) -> Self {
-        self.0.at("message clone");
-        Message(self.0.clone())
+        self.0.at(self.1);
+        Message(self.0.clone(), self.1)
     }
 }
+
+impl Drop for Message {
+    fn drop(&mut self) {
+        if self.1 == TIMER_CLONE {
+            self.0.at("timer drop");
+        }
+    }
+}
+
+const TIMER_CLONE: &str = "timer clone";
 
 /// A message with a handler of its own, which spawns a future.
 #[derive(actix::Message)]
@@ -162,7 +182,7 @@ impl futures::Stream for WildStream {
     fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Message>> {
         Poll::Ready(self.0.take().map(|mischief| {
             mischief.at("stream");
-            Message(mischief)
+            Message::new(&mischief)
         }))
     }
 }
