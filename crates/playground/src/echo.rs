@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use actix_acceptor::{handlers::EventLoop, Active, Conn, Event, Framing, Init, Next, Protocol, Timeout};
 use bytes::Bytes;
-use futures::{stream, FutureExt};
+use futures::stream;
 use tokio::time::Instant;
 
 use crate::handlers::{Controllable, ServerConfig};
@@ -16,6 +16,8 @@ use crate::verb::{Text, Verb};
 pub enum EchoMessage {
     /// Has no effect.
     NoOp,
+    /// Sends a packet.
+    Send(Bytes),
     /// Reads the socket again.
     ResumeReading,
     /// Sends the next packet of a flood.
@@ -78,9 +80,13 @@ impl Echo {
                 conn.spawn(tokio::time::sleep(time), move |(), _, _| Next::Send(later));
                 Next::Send(text.answer("spawned"))
             }
+            Verb::After(time, later) => {
+                conn.after(time, EchoMessage::Send(text.answer(later)));
+                Next::Continue
+            }
             Verb::Passive(time) => {
                 conn.set_active(Active::Passive);
-                conn.add_stream(tokio::time::sleep(time).map(|()| EchoMessage::ResumeReading).into_stream());
+                conn.after(time, EchoMessage::ResumeReading);
                 Next::Send(text.answer("passive"))
             }
             Verb::Flood(packets) => self.flood(packets, text, conn),
@@ -100,6 +106,7 @@ impl Echo {
     fn on_message<P: EchoProtocol>(&mut self, message: EchoMessage, conn: &mut Conn<P>) -> Next<P> {
         match message {
             EchoMessage::NoOp => Next::Continue,
+            EchoMessage::Send(packet) => Next::Send(packet),
             EchoMessage::ResumeReading => {
                 conn.set_active(Active::Always);
                 Next::Continue

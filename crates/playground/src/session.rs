@@ -66,8 +66,8 @@ pub struct Session {
     half_close: bool,
     /// The socket is not read until this time.
     passive_until: Option<Instant>,
-    /// The answers of `!spawn` that are due later.
-    spawned: Vec<(Instant, Bytes)>,
+    /// The answers of `!spawn` and `!after` that are due later.
+    later: Vec<(Instant, Bytes)>,
 }
 
 /// Whether the session continues.
@@ -84,7 +84,7 @@ impl Session {
             count: Rc::default(),
             half_close: options.half_close,
             passive_until: None,
-            spawned: Vec::new(),
+            later: Vec::new(),
         }
     }
 
@@ -121,14 +121,14 @@ impl Session {
         }
         loop {
             let until = self.passive_until.unwrap_or_else(Instant::now);
-            let next = self.spawned.iter().map(|(due, _)| *due).min();
+            let next = self.later.iter().map(|(due, _)| *due).min();
             let continues = tokio::select! {
                 () = &mut draining, if !is_draining => {
                     is_draining = true;
                     self.on_shutdown().await?
                 }
                 Some(command) = self.commands.commands.recv() => self.execute(command).await?,
-                () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => self.send_spawned().await?,
+                () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => self.send_due().await?,
                 () = sleep_until(until), if self.passive_until.is_some() => {
                     self.passive_until = None;
                     true
@@ -145,10 +145,16 @@ impl Session {
         }
     }
 
-    /// Sends the answers of `!spawn` that are due.
-    async fn send_spawned(&mut self) -> Continues {
+    fn answer_after(&mut self, time: Duration, answer: Bytes) {
+        if let Some(due) = Instant::now().checked_add(time) {
+            self.later.push((due, answer));
+        }
+    }
+
+    /// Sends the answers that are due.
+    async fn send_due(&mut self) -> Continues {
         let now = Instant::now();
-        let mut due: Vec<_> = self.spawned.extract_if(.., |(due, _)| *due <= now).collect();
+        let mut due: Vec<_> = self.later.extract_if(.., |(due, _)| *due <= now).collect();
         due.sort_by_key(|(due, _)| *due);
         for (_, answer) in due {
             self.packets.send(answer).await?;
@@ -229,10 +235,12 @@ impl Session {
                 text.answer("blocked")
             }
             Verb::Spawn(time) => {
-                if let Some(due) = Instant::now().checked_add(time) {
-                    self.spawned.push((due, text.answer("later")));
-                }
+                self.answer_after(time, text.answer("later"));
                 text.answer("spawned")
+            }
+            Verb::After(time, later) => {
+                self.answer_after(time, text.answer(later));
+                return Ok(true);
             }
             Verb::Passive(time) => {
                 self.passive_until = Instant::now().checked_add(time);

@@ -71,6 +71,7 @@ pub enum Verb {
     Wait(Duration),
     Block(Duration),
     Spawn(Duration),
+    After(Duration, Bytes),
     Flood(u64),
     Passive(Duration),
     StartTls,
@@ -88,6 +89,12 @@ impl Verb {
             b"!wait" => Verb::Wait(Duration::from_millis(number()?)),
             b"!block" => Verb::Block(Duration::from_millis(number()?)),
             b"!spawn" => Verb::Spawn(Duration::from_millis(number()?)),
+            b"!after" => {
+                let rest = rest?;
+                let blank = rest.iter().position(|byte| *byte == b' ')?;
+                let millis = std::str::from_utf8(&rest[..blank]).ok()?.parse().ok()?;
+                Verb::After(Duration::from_millis(millis), rest.slice(blank + 1..))
+            }
             b"!flood" => Verb::Flood(number()?),
             b"!passive" => Verb::Passive(Duration::from_millis(number()?)),
             _ if rest.is_some() => return None,

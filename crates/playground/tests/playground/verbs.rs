@@ -132,6 +132,43 @@ fn a_spawned_answer_holds_nothing_back() {
 }
 
 #[test]
+fn a_text_is_sent_later() {
+    for handler in HANDLERS {
+        for framing in ["lines", "len1"] {
+            let playground = playground(&format!("--handler {handler} --framing {framing}"));
+            let mut client = playground.connect();
+            let began = Instant::now();
+            client.send_all(&["!after 400 the last one", "!after 100 the first one", "!after 1", "meanwhile"]);
+            client.expect(&["!after 1", "meanwhile", "the first one"]);
+            assert!(began.elapsed() >= Duration::from_millis(100), "{handler}");
+            client.expect(&["the last one"]);
+            assert!(began.elapsed() >= Duration::from_millis(400), "{handler}");
+            // What is pending does not hold up an end.
+            client.send_all(&["!after 60000 never", "!bye now"]);
+            client.expect(&["now"]);
+            assert_eq!(client.until_gone(), "", "{handler}");
+            playground.has_closed("local", 1);
+            let mut client = playground.connect();
+            client.send_all(&["!after 60000 never", "!after 0 at once"]);
+            client.expect(&["at once"]);
+            client.finish();
+            assert_eq!(client.until_gone(), "", "{handler}");
+            playground.has_closed("peer", 1);
+        }
+    }
+}
+
+#[test]
+fn a_raw_text_sent_later_has_the_line_ending_of_the_verb() {
+    for handler in HANDLERS {
+        let playground = playground(&format!("--handler {handler}"));
+        let mut client = playground.connect();
+        client.send("!after 0 later\r\n");
+        client.expect(&["later\r\n"]);
+    }
+}
+
+#[test]
 fn blocking_jobs_above_the_limit_wait_for_others() {
     let playground = playground("--framing lines --max-blocking 1");
     let (mut first, mut second) = (playground.greeted(), playground.greeted());
