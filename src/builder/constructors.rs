@@ -36,8 +36,8 @@ impl AcceptorPool {
 
     /// Like [`with_protocol`](AcceptorPool::with_protocol), with a function that makes the codec.
     ///
-    /// The function is called once per connection, and again after a packet timeout. It is not called at the start: the
-    /// `max_frame` of a [`Framing`] that it makes is not checked.
+    /// The function is called once per connection, and again after a packet timeout, unless the codec is a [`Framing`]. It is
+    /// not called at the start: the `max_frame` of a [`Framing`] that it makes is not checked.
     ///
     /// ```
     /// use actix_acceptor::{AcceptorPool, Conn, Next, Protocol};

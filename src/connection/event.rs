@@ -61,7 +61,7 @@ pub enum Timeout {
     /// A packet was not completed within the packet timeout, counted from its first byte.
     ///
     /// Contains the bytes that the codec has not consumed. With [`Framing`](crate::Framing) these are all bytes of the
-    /// packet received so far, including a length prefix. If the connection stays open, the bytes are discarded and a
-    /// new codec is made.
+    /// packet received so far, including a length prefix. If the connection stays open, the bytes are discarded, and a
+    /// codec other than `Framing` is made anew.
     Packet(Bytes),
 }

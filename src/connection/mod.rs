@@ -18,6 +18,7 @@ mod background;
 mod blocking;
 mod close;
 mod closed;
+mod codec;
 mod cold;
 mod conn;
 mod context;

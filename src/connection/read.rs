@@ -38,7 +38,12 @@ impl<P: Protocol> Connection<P> {
                 continue;
             }
             if self.has(Flags::EOF) {
-                return self.half_close();
+                self.half_close();
+                // `half_closed` may have changed the codec.
+                if self.has(Flags::UNDECODED) {
+                    continue;
+                }
+                return;
             }
             if budget.bytes == 0 {
                 budget.exhausted = true;

@@ -5,7 +5,6 @@ use std::pin::pin;
 use std::task::{Context, Poll};
 
 use super::{Active, Closed, Conn, Connection, ConnectionContext, Flags, Paused, Phase, Protocol, Timeout, Trigger};
-use crate::panic::catch_panic;
 use crate::registry::Signals;
 use crate::time::Expired;
 
@@ -144,8 +143,7 @@ impl<P: Protocol> Connection<P> {
             Some(Expired::Packet) => {
                 let partial = self.conn.unread().map(|read| read.split().freeze()).unwrap_or_default();
                 self.conn.guard.deadlines.decoded(false, false, || now);
-                // Dropping the old codec is user code, too.
-                if let Err(text) = catch_panic(|| self.conn.codec = self.conn.factory.make_codec()) {
+                if let Err(text) = self.restart_codec() {
                     return self.end(Closed::Panic(text));
                 }
                 self.call_caught(Trigger::PacketTimeout, |me, conn| me.timeout(Timeout::Packet(partial), conn));

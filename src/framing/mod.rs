@@ -234,6 +234,12 @@ impl Framing {
         self.max_frame
     }
 
+    /// The same framing for another stream, or for the same one after an incomplete packet was discarded.
+    pub(crate) fn unscanned(mut self) -> Self {
+        self.scanned = 0;
+        self
+    }
+
     fn with_kind(kind: Kind) -> Self {
         Self { kind, max_frame: Self::DEFAULT_MAX_FRAME, scanned: 0 }
     }

@@ -3,6 +3,7 @@
 mod active;
 mod addresses;
 mod blocking;
+mod codec;
 mod endings;
 mod files;
 mod flow;
