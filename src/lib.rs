@@ -169,6 +169,54 @@ pub mod prelude {
 }
 
 /// Messages that every [`Connection`] handles, besides [`User`] and [`Reply`].
+///
+/// # The mailbox
+/// The mailbox is created when the connection is first addressed. Its messages are handled in the order in which they were
+/// sent, after [`ack`](Protocol::ack), while the connection handles packets. Messages that are left when the connection ends
+/// are dropped, and `send` returns an error.
+///
+/// The mailbox holds [`mailbox_capacity`](Builder::mailbox_capacity) messages (256) of one sender, and one more of each further
+/// sender. A sender is an address or a recipient, and so is each clone. What actix does with a message for a full mailbox depends
+/// on the method:
+///
+/// | method | when the mailbox is full | bound |
+/// |---|---|---|
+/// | `try_send` | fails, and returns the message | the capacity, and one message per further sender |
+/// | `send` | its future makes a sender of its own and puts the message into the mailbox when it is first polled | the capacity, and the number of `send` futures that have not completed |
+/// | `do_send` | puts the message into the mailbox | none |
+///
+/// [`Pool::find`], [`Pool::addresses`] and [`Conn::address`] return a new sender at each call. A program that calls one of them for
+/// each message therefore has no bound, with any of the methods: keep the address and use `try_send`, or await the answer of each
+/// `send` before the next.
+///
+/// [`Pool::notify_all`] uses one sender per connection for all calls, so its messages are bounded.
+///
+/// ```
+/// # use actix::prelude::*;
+/// # use actix_acceptor::{AcceptorPool, Conn, Framing, Next, Protocol, User};
+/// # use bytes::Bytes;
+/// # use std::time::Duration;
+/// # struct Quiet;
+/// # impl Protocol for Quiet {
+/// #     type Codec = Framing; type Reply = Bytes; type User = u32;
+/// #     fn init(&mut self, conn: &mut Conn<Self>) -> Next<Self> { conn.wait(std::future::pending(), |(), _, _| Next::Continue) }
+/// #     fn packet(&mut self, _: Bytes, _: &mut Conn<Self>) -> Next<Self> { Next::Continue }
+/// # }
+/// # actix_rt::System::new().block_on(async {
+/// let pool = AcceptorPool::with_protocol(|_| Quiet).mailbox_capacity(10).bind("127.0.0.1:0").await?;
+/// # let _peer = std::net::TcpStream::connect(pool.local_addr().expect("TCP"))?;
+/// # pool.wait_for(|connections| connections == 1, Duration::from_secs(10)).await?;
+/// // A connection that handles no messages, since it waits for something.
+/// let id = pool.list()[0].id;
+/// let address = pool.find(id).expect("a live connection");
+/// let taken = (0..1000).take_while(|n| address.try_send(User(*n)).is_ok()).count();
+/// assert_eq!(taken, 10);
+/// // A new sender has a slot of its own, and `do_send` has no bound.
+/// assert!(pool.find(id).expect("a live connection").try_send(User(11)).is_ok());
+/// (0..1000).for_each(|n| address.do_send(User(n)));
+/// # pool.stop(Duration::ZERO).await;
+/// # Ok::<_, Box<dyn std::error::Error>>(()) }).expect("it works");
+/// ```
 pub mod messages {
     pub use crate::connection::{Close, EncodeOnce, Encoded, Info, SetActive, StatelessEncoder};
 }

@@ -240,10 +240,12 @@ impl<S> Builder<S> {
         self
     }
 
-    /// How many messages a connection's mailbox holds before `try_send` fails and `send` waits; `do_send` ignores it. At
-    /// least 1.
+    /// How many messages a connection's mailbox holds before `try_send` fails. At least 1, at most 4,294,967,295.
     ///
-    /// Default: 16, as in actix.
+    /// Only `try_send` with an address that is kept is bounded by it: see [`messages`](crate::messages#the-mailbox). Memory is
+    /// used only for messages that are in the mailbox.
+    ///
+    /// Default: 256.
     pub fn mailbox_capacity(mut self, messages: usize) -> Self {
         self.settings.mailbox_capacity = messages;
         self

@@ -118,8 +118,8 @@ settings! {
         /// How many bytes of an incomplete packet a connection buffers for a codec other than [`Framing`](crate::Framing),
         /// which has its own limit. At least 1. Default: 16 MiB.
         max_read_buffer: usize = 16 * 1024 * 1024,
-        /// How many messages a connection's mailbox holds. At least 1. Default: 16.
-        mailbox_capacity: usize = 16,
+        /// How many messages a connection's mailbox holds. At least 1, at most 4,294,967,295. Default: 256.
+        mailbox_capacity: usize = 256,
         /// How many closures of [`Conn::blocking`](crate::Conn::blocking) may run at the same time, over all connections.
         /// Others wait in a queue. At least 1. If it is lowered, running closures are not stopped; the next one starts when
         /// fewer than the new limit run. Default: 64.

@@ -75,10 +75,7 @@ use phase::{Flags, Paused, Phase};
 /// Its address is an actix [`Addr`]. It handles [`User`] and [`Reply`], the messages in [`messages`](crate::messages),
 /// and every message type of your own crate for which you implement `Handler`; for messages of other crates see
 /// [`ConnectionContext`]. A handler accesses the protocol and the connection with [`Connection::with`]. A connection is never
-/// restarted, since its peer is gone.
-///
-/// The mailbox holds [`mailbox_capacity`](crate::Builder::mailbox_capacity) messages for `try_send` and `send`. actix's
-/// `do_send` ignores the capacity.
+/// restarted, since its peer is gone. What bounds the messages in its mailbox: see [`messages`](crate::messages#the-mailbox).
 ///
 /// ```
 /// use actix::prelude::*;

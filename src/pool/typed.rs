@@ -21,7 +21,9 @@ impl<A: Actor> Pool<A> {
     /// The address of a connection's actor. `None` if there is no connection with this id, or, with
     /// [`with_actor`](crate::AcceptorPool::with_actor), if its actor has not been started yet.
     ///
-    /// The mailbox of a [`Connection`] is created when the connection is first addressed.
+    /// The mailbox of a [`Connection`] is created when the connection is first addressed. Each call returns a new sender, which
+    /// may put one message into a full mailbox, so keep the address to send many messages: see
+    /// [`messages`](crate::messages#the-mailbox).
     pub fn find(&self, id: ConnectionId) -> Option<Addr<A>> {
         self.connection(id)?.address()
     }

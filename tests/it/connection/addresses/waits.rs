@@ -1,6 +1,7 @@
 //! The mailbox while a connection takes in nothing, and ends that come then.
 
 use actix::prelude::SendError;
+use futures::FutureExt;
 
 use super::*;
 
@@ -56,17 +57,44 @@ async fn a_full_mailbox_refuses_and_delivers_the_rest() {
 }
 
 #[actix::test]
-async fn the_mailbox_capacity_is_16_by_default() {
+async fn the_mailbox_capacity_is_256_by_default() {
     let (_pool, _peer, address, mut words) = action_connection().await;
     let gate = Gate::new();
     in_time(address.send(wait_at(&gate, "done"))).await.unwrap();
-    let taken = (0..100).take_while(|_| address.try_send(say("more")).is_ok()).count();
-    assert_eq!(taken, 16);
+    let taken = (0..1000).take_while(|_| address.try_send(say("more")).is_ok()).count();
+    assert_eq!(taken, 256);
     gate.open();
     words.expect(&["done"]).await;
-    words.expect(&["more"; 16]).await;
+    words.expect(&["more"; 256]).await;
     let refused = action_pool().0.mailbox_capacity(0).bind("127.0.0.1:0").await.unwrap_err();
     assert!(refused.to_string().starts_with("mailbox_capacity"), "{refused}");
+}
+
+/// A mailbox holds its capacity of one sender, and one message more of each other sender, however many there are.
+#[actix::test]
+async fn each_new_sender_has_one_slot_in_a_full_mailbox() {
+    let (builder, mut words) = action_pool();
+    let pool = builder.mailbox_capacity(3).bind("127.0.0.1:0").await.unwrap();
+    let (_peer, id, address) = connect_with_address(&pool).await;
+    let gate = Gate::new();
+    in_time(address.send(wait_at(&gate, "done"))).await.unwrap();
+    let taken = (0..1000).take_while(|_| address.try_send(say("kept")).is_ok()).count();
+    assert_eq!(taken, 3);
+    let clone = address.clone();
+    assert!(clone.try_send(say("clone")).is_ok() && clone.try_send(say("clone")).is_err());
+    let found = (0..100).filter(|_| pool.find(id).unwrap().try_send(say("found")).is_ok()).count();
+    assert_eq!(found, 100);
+    // actix gives each `send` a sender of its own; without a poll nothing is sent.
+    let mut polled: Vec<_> = (0..100).map(|_| Box::pin(address.send(say("sent")))).collect();
+    let _never_polled = address.send(say("never"));
+    for send in &mut polled {
+        assert!(send.now_or_never().is_none());
+    }
+    gate.open();
+    words.expect(&["ack", "done", "kept", "kept", "kept", "clone"]).await;
+    words.expect(&["found"; 100]).await;
+    words.expect(&["sent"; 100]).await;
+    assert!(words.none());
 }
 
 #[actix::test]
