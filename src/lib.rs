@@ -126,6 +126,7 @@ pub mod handlers;
 mod handshake;
 pub mod limits;
 mod listener;
+mod names;
 mod net;
 mod panic;
 mod pool;
@@ -134,14 +135,15 @@ mod registry;
 mod socket;
 pub mod telemetry;
 mod time;
+mod topics;
 mod watchdog;
 
 pub use acceptor::Acceptor;
 pub use builder::Builder;
 pub use config::{Active, Settings, SettingsPatch};
 pub use connection::{
-    Closed, Conn, Connection, ConnectionContext, Event, Next, Packet, Peer, PendingWait, Protocol, Reply, SendError,
-    StreamKey, Timeout, TimerKey, User, Wait, WaitEnded,
+    Closed, Conn, Connection, ConnectionContext, Event, Next, Outbox, OutboxError, Packet, Peer, PendingWait, Protocol,
+    Reply, SendError, StreamKey, Timeout, TimerKey, User, Wait, WaitEnded,
 };
 #[doc(inline)]
 pub use error::{BoxError, PoolError, StartError};
@@ -152,7 +154,8 @@ pub use handlers::{Ack, Init};
 #[doc(inline)]
 pub use info::ConnectionInfo;
 pub use listener::Listener;
-pub use pool::{AcceptorPool, Drain, Pool, PoolHandle, SuspendMode, Untyped};
+pub use names::NameTaken;
+pub use pool::{AcceptorPool, ConnectionRef, Drain, Pool, PoolHandle, SuspendMode, Topic, Untyped};
 #[doc(inline)]
 pub use pool_config::PoolConfig;
 pub use socket::Socket;
@@ -229,9 +232,10 @@ pub mod messages {
 pub mod info {
     pub use crate::config::{Changed, SettingChange};
     pub use crate::pool::{
-        AcceptorInfo, BroadcastReport, DrainReport, ListenerInfo, ListenersChanged, PoolInfo, Reloaded, Status,
+        AcceptorInfo, BroadcastReport, DrainReport, ListenerInfo, ListenersChanged, PoolInfo, Published, Reloaded,
+        Status,
     };
-    pub use crate::registry::ConnectionInfo;
+    pub use crate::registry::{ConnectionInfo, ConnectionPhase};
 }
 
 /// Transports, addresses, byte streams, and the handshakes between the accept and the first packet.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Builder;
 use crate::config::BacklogPolicy;
-use crate::config::{AtLimit, PeerPrefix, Rate, Rule};
+use crate::config::{AtLimit, PeerPrefix, Rate, Rule, SlowConsumer};
 use crate::limits::NewConnection;
 
 impl<S> Builder<S> {
@@ -35,6 +35,18 @@ impl<S> Builder<S> {
     /// Default: empty; no message is sent.
     pub fn refusal_message(mut self, refusal_message: impl Into<Vec<u8>>) -> Self {
         self.settings.refusal_message = refusal_message.into();
+        self
+    }
+
+    /// The size of a connection's [`Outbox`](crate::Outbox): how many bytes all senders together may have queued for it that
+    /// are not yet with the kernel; and what happens to a reply that does not fit. At least 1.
+    ///
+    /// A connection to which nothing is sent takes up no memory for it. A reply to many connections is in memory once if it is
+    /// longer than 1 KiB.
+    ///
+    /// Default: 1 MiB, [`SlowConsumer::Close`].
+    pub fn outbox(mut self, bytes: usize, slow_consumer: SlowConsumer) -> Self {
+        (self.settings.outbox, self.settings.slow_consumer) = (bytes, slow_consumer);
         self
     }
 

@@ -17,7 +17,7 @@ use crate::limits::ReserveDescriptor;
 use crate::listener::{open_first, open_listeners, resolve, Listener};
 use crate::listener::{SocketOptions, Transport};
 use crate::pool::{AcceptorPool, Placement, Pool, PoolState};
-use crate::registry::{Registries, RegistryShared};
+use crate::registry::{OutboxLimit, Registries, RegistryShared};
 use crate::telemetry::Observers;
 use crate::time::is_paused;
 use crate::watchdog::Watchdog;
@@ -74,7 +74,8 @@ impl<S: Service> Builder<S> {
         let name = self.name.unwrap_or_else(|| states[0].address().to_string().into());
         AcceptorPool::set_max_connections(&name, &limits, settings.max_connections, slots, 0);
         let observers = Observers::new(name.clone(), self.observers);
-        let registries = Arc::new(Registries::new(slots, RegistryShared::new(observers, self.alarms)));
+        let registries =
+            Arc::new(Registries::new(slots, RegistryShared::new(observers, self.alarms, OutboxLimit::new(&settings))));
         let (spawner, handler) = self.service.into_spawner();
         let watchdog = settings
             .watchdog
@@ -90,6 +91,7 @@ impl<S: Service> Builder<S> {
         if !shared.register_name() && named {
             return Err(StartError::NameTaken { name: name.to_string() });
         }
+        registries.shared().set_pool(shared.clone());
         let reserve = settings.reserve_descriptor.then(ReserveDescriptor::open);
         let acceptors = AcceptorContext::new(name, spawner, registries, states, reserve);
         AcceptorPool::launch(shared.clone(), acceptors, placement, watchdog, self.start_timeout).await?;

@@ -7,7 +7,7 @@ use serde::de::{Error, MapAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::representation::{time, whole};
-use super::{Active, AtLimit, BacklogPolicy};
+use super::{Active, AtLimit, BacklogPolicy, SlowConsumer};
 
 trait Choice: Sized {
     const EXPECTED: &'static str;
@@ -66,6 +66,18 @@ impl Choice for Active {
     }
 }
 
+impl Choice for SlowConsumer {
+    const EXPECTED: &'static str = r#""close" or "drop_newest""#;
+
+    fn from_word(word: &str) -> Option<Self> {
+        match word {
+            "close" => Some(SlowConsumer::Close),
+            "drop_newest" => Some(SlowConsumer::DropNewest),
+            _ => None,
+        }
+    }
+}
+
 impl Choice for BacklogPolicy {
     const EXPECTED: &'static str = r#""accept", "refuse" or "drop""#;
 
@@ -113,4 +125,4 @@ macro_rules! deserialize {
     };
 }
 
-deserialize!(AtLimit Active BacklogPolicy);
+deserialize!(AtLimit Active BacklogPolicy SlowConsumer);

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::fields::settings;
-use super::{Active, AtLimit, BacklogPolicy, PeerPrefix, Rate, Rule};
+use super::{Active, AtLimit, BacklogPolicy, PeerPrefix, Rate, Rule, SlowConsumer};
 
 settings! {
     /// The settings of a pool as plain values. Set with the [`Builder`](crate::Builder), read with
@@ -12,7 +12,7 @@ settings! {
     ///
     /// | a change takes effect | settings |
     /// |---|---|
-    /// | at once | `acceptors`, `max_restarts`, `restart_window`, `grace`, `backlog_on_close`, `max_connections`, `at_limit`, `refusal_message`, `max_per_peer`, `peer_rate`, `accept_rate`, `rules`, `max_blocking` |
+    /// | at once | `acceptors`, `max_restarts`, `restart_window`, `grace`, `backlog_on_close`, `max_connections`, `at_limit`, `refusal_message`, `max_per_peer`, `peer_rate`, `accept_rate`, `rules`, `outbox`, `slow_consumer`, `max_blocking` |
     /// | for new connections | `handshake_timeout`, `idle_timeout`, `packet_timeout`, `send_timeout`, `max_age`, `max_age_jitter`, `high_watermark`, `low_watermark`, `half_close`, `active`, `max_read_buffer`, `mailbox_capacity` |
     /// | never: a running pool rejects it | `peer_prefix`, `reserve_descriptor`, `max_handshakes`, `watchdog` |
     ///
@@ -111,6 +111,10 @@ settings! {
         high_watermark: usize = 64 * 1024,
         /// The number of unsent bytes at which it continues; at most `high_watermark`. Default: 16 KiB.
         low_watermark: usize = 16 * 1024,
+        /// How many bytes others may have queued for a connection: see [`Outbox`](crate::Outbox). At least 1. Default: 1 MiB.
+        outbox: usize = 1024 * 1024,
+        /// What happens when a connection's outbox is full. Default: [`SlowConsumer::Close`].
+        slow_consumer: SlowConsumer = SlowConsumer::Close,
         /// Whether a connection stays open when its peer has shut down its sending side. Default: `false`.
         half_close: bool = false,
         /// The mode in which a connection starts to deliver packets. Default: [`Active::Always`].

@@ -39,6 +39,7 @@ impl Settings {
             matches!(self.at_limit, AtLimit::Hold(limit) if limit.is_zero())
                 .then(|| InvalidSetting::new("at_limit", "the hold duration must be greater than zero (got 0s)")),
             at_least_1("max_handshakes", Some(self.max_handshakes)),
+            at_least_1("outbox", Some(self.outbox)),
             at_least_1("max_blocking", Some(self.max_blocking)),
             self.watchdog.is_some_and(|limit| limit.is_zero()).then(|| {
                 InvalidSetting::new("watchdog", "must be greater than zero (got 0s); `None` disables the watchdog")

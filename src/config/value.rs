@@ -5,7 +5,7 @@ use std::time::Duration;
 
 #[cfg(feature = "serde")]
 use super::representation::{or_never, or_none, plain, text_or_bytes, time, whole};
-use super::{Active, AtLimit, BacklogPolicy, PeerPrefix, Rate, Rule};
+use super::{Active, AtLimit, BacklogPolicy, PeerPrefix, Rate, Rule, SlowConsumer};
 
 /// The type of a setting: the form in which its values are displayed, read and written.
 ///
@@ -92,6 +92,15 @@ value!(
         BacklogPolicy::Accept => "accept",
         BacklogPolicy::Refuse => "refuse",
         BacklogPolicy::Drop => "drop",
+    }),
+    plain
+);
+
+value!(
+    SlowConsumer,
+    |policy, f| f.write_str(match policy {
+        SlowConsumer::Close => "close",
+        SlowConsumer::DropNewest => "drop_newest",
     }),
     plain
 );

@@ -63,6 +63,12 @@ impl<P: Protocol> Connection<P> {
             // Bytes meant to be sent under TLS must not be sent in plaintext.
             self.conn.buffers = None;
         }
+        if let Some(outbox) = self.conn.guard.state().clone().outbox() {
+            if self.has_handshake() || self.is_upgrading() {
+                outbox.discard();
+            }
+            self.conn.flags.set(Flags::OUTBOX, outbox.pending() > 0);
+        }
         self.cold().why = Some(why);
         if let Err(text) = self.drop_futures() {
             self.cold().why = Some(Closed::Panic(text));

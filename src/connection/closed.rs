@@ -53,6 +53,11 @@ pub enum Closed {
     Panic(String),
     /// The connection ended after the pool notified it of the shutdown.
     Shutdown,
+    /// The peer did not read what others sent to it: its outbox was full. Unsent bytes are lost. See
+    /// [`SlowConsumer`](crate::limits::SlowConsumer).
+    SlowConsumer,
+    /// Another connection took over its name: see [`Conn::register_replacing`](crate::Conn::register_replacing).
+    Replaced,
     /// Ended from outside: through the pool's handle, at the deadline of a drain, or because its arbiter stopped.
     Killed,
 }
@@ -73,7 +78,18 @@ impl Closed {
             Closed::Error(_) | Closed::Refused(_) => CloseReason::Error,
             Closed::Panic(_) => CloseReason::Panic,
             Closed::Shutdown => CloseReason::Shutdown,
+            Closed::SlowConsumer => CloseReason::SlowConsumer,
+            Closed::Replaced => CloseReason::Replaced,
             Closed::Killed => CloseReason::Killed,
+        }
+    }
+
+    /// The reason for a connection that was ended from outside.
+    pub(super) fn killed(cause: CloseReason) -> Self {
+        match cause {
+            CloseReason::SlowConsumer => Closed::SlowConsumer,
+            CloseReason::Replaced => Closed::Replaced,
+            _ => Closed::Killed,
         }
     }
 
@@ -188,6 +204,8 @@ impl fmt::Display for Closed {
             Closed::Error(error) => error.fmt(f),
             Closed::Panic(text) => write!(f, "a callback panicked: {text}"),
             Closed::Shutdown => f.write_str("pool shut down"),
+            Closed::SlowConsumer => f.write_str("slow consumer: outbox full"),
+            Closed::Replaced => f.write_str("replaced: another connection took over its name"),
             Closed::Killed => f.write_str("ended by the pool: killed, drain deadline, or stopped arbiter"),
         }
     }

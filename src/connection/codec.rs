@@ -6,6 +6,7 @@ use super::phase::Phase;
 use super::{Conn, Connection, Flags, Protocol};
 use crate::framing::Framing;
 use crate::panic::catch_panic;
+use crate::registry::Format;
 
 impl<P: Protocol> Conn<P> {
     /// The codec of this connection, for example to change a limit once the peer has logged in, or to replace it.
@@ -14,9 +15,9 @@ impl<P: Protocol> Conn<P> {
     /// packet are decoded with the changed codec, also those of an incomplete packet; replies that are already queued stay
     /// as they are. Other connections are not affected.
     ///
-    /// After a packet timeout, the codec is replaced with one from the factory, unless it is a [`Framing`]. Replies that were
-    /// encoded once for several connections ([`Pool::broadcast`](crate::Pool::broadcast),
-    /// [`Encoded`](crate::messages::Encoded)) do not pass through this codec.
+    /// After a packet timeout, the codec is replaced with one from the factory, unless it is a [`Framing`]. Replies that others
+    /// send to the [`Outbox`](crate::Outbox) or publish are encoded with this codec from now on; bytes that were encoded
+    /// elsewhere ([`Encoded`](crate::messages::Encoded)) are not.
     ///
     /// ```
     /// # use actix_acceptor::{AcceptorPool, Conn, Next, Protocol};
@@ -57,6 +58,9 @@ impl<P: Protocol> Conn<P> {
         if self.phase() == Phase::Ready && self.unread().is_some() {
             self.flags.insert(Flags::UNDECODED);
         }
+        // Others can no longer know how this connection encodes.
+        self.guard.state().set_format(Format::OWN);
+        self.take_encoded();
     }
 }
 
@@ -105,7 +109,10 @@ impl<P: Protocol<Codec = Framing>> Conn<P> {
     /// # Ok::<_, Box<dyn std::error::Error>>(()) }).expect("it works");
     /// ```
     pub fn set_framing(&mut self, framing: Framing) {
-        *self.codec_mut() = framing.unscanned();
+        let framing = framing.unscanned();
+        let format = self.guard.registry().shared().formats.of_framing(&framing);
+        *self.codec_mut() = framing;
+        self.guard.state().set_format(format.unwrap_or(Format::OWN));
     }
 }
 

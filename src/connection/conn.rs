@@ -15,7 +15,7 @@ use crate::error::BoxError;
 use crate::framing::FramingError;
 use crate::handshake::{HandshakeChain, Negotiated, TlsInfo};
 use crate::net::{Address, Buffers, FileRange, PeerCredentials, Sending, Stream, TransportKind};
-use crate::registry::ConnectionGuard;
+use crate::registry::{ConnectionGuard, ConnectionPhase, OutboxQueue};
 use crate::telemetry::ConnectionId;
 use crate::time::{limit_millis, millis};
 
@@ -75,6 +75,11 @@ impl<P: Protocol> Conn<P> {
     /// Enters a phase, which must be later than the current one.
     pub(crate) fn enter(&mut self, phase: Phase) {
         self.phase = phase;
+        match phase {
+            Phase::Ready => self.guard.state().set_phase(ConnectionPhase::Open),
+            Phase::Closing | Phase::Closed => self.guard.begin_closing(),
+            Phase::New | Phase::Handshaking => {}
+        }
         self.paused.set(Paused::NOT_READY, phase != Phase::Ready);
     }
 
@@ -221,17 +226,25 @@ impl<P: Protocol> Conn<P> {
         }
     }
 
-    /// The number of bytes that are queued and not yet accepted by the socket, including files.
+    /// The number of bytes that are queued and not yet accepted by the socket, including files and what others have sent to
+    /// the [outbox](Conn::outbox).
     #[inline]
     pub fn unsent(&self) -> usize {
         let before = if self.paused.contains(Paused::SENDING_FILE) { self.before_write() } else { 0 };
-        self.queued() + before
+        self.queued() + before + self.in_outbox()
     }
 
     /// Like [`unsent`](Conn::unsent), without files and the bytes before them.
     #[inline]
     pub(crate) fn queued(&self) -> usize {
         self.buffers.as_ref().map_or(0, |buffers| buffers.write.len())
+    }
+
+    /// The unsent bytes that did not come from the outbox.
+    #[cold]
+    pub(super) fn own_unsent(&self) -> usize {
+        let others = self.guard.state().outbox().map_or(0, OutboxQueue::pending);
+        self.unsent().saturating_sub(others)
     }
 
     #[cold]

@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 
 use super::{Peer, Protocol};
 use crate::panic::Guarded;
+use crate::registry::{Format, RegistryShared};
 
 pub(crate) type MakeProtocol<P> = Arc<dyn Fn(&Peer) -> P + Send + Sync>;
 pub(crate) type MakeCodec<P> = Arc<dyn Fn() -> <P as Protocol>::Codec + Send + Sync>;
@@ -14,16 +15,30 @@ pub(crate) type MakeCodec<P> = Arc<dyn Fn() -> <P as Protocol>::Codec + Send + S
 pub(crate) struct ProtocolFactory<P: Protocol> {
     protocol: Guarded<MakeProtocol<P>>,
     codec: Guarded<MakeCodec<P>>,
+    /// How many codec factories this pool had before. Saturates.
+    version: u8,
 }
 
 impl<P: Protocol> ProtocolFactory<P> {
     pub(crate) fn new(protocol: MakeProtocol<P>, codec: MakeCodec<P>) -> Self {
-        ProtocolFactory { protocol: Guarded::new(protocol), codec: Guarded::new(codec) }
+        ProtocolFactory { protocol: Guarded::new(protocol), codec: Guarded::new(codec), version: 0 }
     }
 
     /// Calls the user's function.
     pub(crate) fn make_protocol(&self, peer: &Peer) -> P {
         (*self.protocol)(peer)
+    }
+
+    /// The format of a codec that this factory has made.
+    pub(super) fn format(&self, codec: &P::Codec, shared: &RegistryShared) -> Format {
+        let format = shared.formats.of_framing(codec).unwrap_or_else(|| Format::of_version(self.version));
+        shared.formats.set_latest(format);
+        format
+    }
+
+    /// Whether codecs of this format encode as those that this factory makes.
+    pub(crate) fn has_format(&self, format: Format) -> bool {
+        format.version() == Some(self.version)
     }
 
     /// Calls the user's function.
@@ -45,10 +60,16 @@ impl<P: Protocol> SharedFactory<P> {
     }
 
     pub(crate) fn set_protocol(&self, protocol: MakeProtocol<P>) {
-        self.0.rcu(|factory| ProtocolFactory::new(protocol.clone(), factory.codec.clone()));
+        self.0.rcu(|factory| ProtocolFactory {
+            version: factory.version,
+            ..ProtocolFactory::new(protocol.clone(), factory.codec.clone())
+        });
     }
 
     pub(crate) fn set_codec(&self, codec: MakeCodec<P>) {
-        self.0.rcu(|factory| ProtocolFactory::new(factory.protocol.clone(), codec.clone()));
+        self.0.rcu(|factory| ProtocolFactory {
+            version: factory.version.saturating_add(1),
+            ..ProtocolFactory::new(factory.protocol.clone(), codec.clone())
+        });
     }
 }

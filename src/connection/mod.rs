@@ -25,9 +25,11 @@ mod context;
 mod encode_once;
 mod event;
 mod factory;
+mod fill;
 mod handshake;
 mod messages;
 mod next;
+mod outbox;
 mod passive;
 mod phase;
 mod protocol;
@@ -61,6 +63,8 @@ pub use event::{Event, Timeout};
 pub(crate) use factory::{MakeCodec, MakeProtocol, ProtocolFactory, SharedFactory};
 pub use messages::{Close, Encoded, Info, Reply, SetActive, User};
 pub use next::Next;
+pub(crate) use outbox::own;
+pub use outbox::{Outbox, OutboxError};
 pub use protocol::{Packet, Peer, Protocol};
 pub use streams::StreamKey;
 pub use timers::TimerKey;
@@ -152,6 +156,7 @@ impl<P: Protocol> Connection<P> {
         drop(activity);
         match made {
             Ok((codec, me)) => {
+                state.set_format(factory.format(&codec, guard.registry().shared()));
                 let conn = Conn::new(stream, handshake, codec, factory, config, guard);
                 let connection = Connection { me, cold: None, conn };
                 actix_rt::spawn(ConnectionTask { connection, context: ConnectionContext::new() });
@@ -235,12 +240,14 @@ impl<P: Protocol> Connection<P> {
             }
             Next::Stop => self.close(trigger.closed()),
             Next::SendAndStop(reply) => {
+                self.empty_outbox();
                 self.apply(Next::Send(reply), trigger);
                 self.close(trigger.closed());
             }
             Next::Fail(error) => self.close(Closed::Error(error)),
             Next::Wait(wait) if !self.conn.is_closing() => {
                 self.conn.paused.insert(Paused::WAITING);
+                self.record_waiting(true);
                 let cold = self.cold();
                 cold.wait_added = true;
                 cold.waits.push_back((trigger, wait));
@@ -346,7 +353,8 @@ impl<P: Protocol> Drop for Connection<P> {
         if self.conn.phase() < Phase::Closed {
             let killed = self.conn.guard.state().signals().contains(Signals::KILL);
             let why = self.cold.as_mut().and_then(|cold| cold.why.take()).filter(|_| !killed);
-            self.end(why.unwrap_or(Closed::Killed));
+            let cause = self.conn.guard.state().cause();
+            self.end(why.unwrap_or_else(|| Closed::killed(cause)));
         }
     }
 }

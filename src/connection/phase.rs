@@ -52,5 +52,7 @@ bitflags! {
         const STREAM_ADDED = 1 << 5;
         /// The pool has notified the connection that it shuts down.
         const DRAINING = 1 << 6;
+        /// The outbox may hold replies, or the write buffer bytes that came from it.
+        const OUTBOX = 1 << 7;
     }
 }

@@ -142,6 +142,16 @@ pub trait Protocol: Sized + 'static {
         Next::Stop
     }
 
+    /// The size of a reply in bytes, for the bound of the [`Outbox`](crate::Outbox) until the connection has encoded it.
+    ///
+    /// Called only for codecs other than [`Framing`](crate::Framing). Override it if replies own memory, so that a fast sender
+    /// cannot queue too much.
+    ///
+    /// Default: the length of `Bytes`, `BytesMut`, `Vec<u8>`, `String` and `&'static str`, else `size_of::<Reply>()`.
+    fn reply_size(reply: &Self::Reply) -> usize {
+        super::outbox::size_of_reply(reply)
+    }
+
     /// Called when the connection has ended, with the reason and its final numbers: exactly once, last, on every path.
     ///
     /// `info` names the connection and its peer, so that the protocol need not keep them. It counts all packets that were

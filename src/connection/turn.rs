@@ -88,7 +88,7 @@ impl<P: Protocol> Connection<P> {
         let waiting = self.is_waiting() || context_waits;
         let state = self.conn.guard.state().clone();
         if signals.contains(Signals::KILL) {
-            return self.end(Closed::Killed);
+            return self.end(Closed::killed(state.cause()));
         }
         // An end that sends needs the waker, which `init` follows.
         let has_waker = self.conn.phase() > Phase::New;
@@ -98,6 +98,10 @@ impl<P: Protocol> Connection<P> {
         if signals.contains(Signals::CLOSE_REQUESTED) && has_waker {
             state.clear(Signals::CLOSE_REQUESTED);
             self.close_on_request();
+        }
+        if signals.contains(Signals::OUTBOX) {
+            state.clear(Signals::OUTBOX);
+            self.outbox_signalled();
         }
         if signals.contains(Signals::MAIL) {
             state.clear(Signals::MAIL);

@@ -14,7 +14,7 @@ use super::{Active, Closed, Connection, Flags, Paused, Phase, Protocol};
 use crate::handshake::HandshakeError;
 use crate::net::{Buffers, READ_BUFFER};
 use crate::panic::catch_panic;
-use crate::registry::Signals;
+use crate::registry::{ConnectionPhase, Signals};
 
 impl<P: Protocol> Connection<P> {
     #[inline]
@@ -44,6 +44,15 @@ impl<P: Protocol> Connection<P> {
     fn wait_options(&self) -> Option<Wait> {
         let (_, wait) = self.cold.as_ref()?.waits.front()?;
         Some(wait.options())
+    }
+
+    /// Records for reports whether the connection waits.
+    #[cold]
+    pub(super) fn record_waiting(&self, waiting: bool) {
+        if self.conn.phase() == Phase::Ready {
+            let phase = if waiting { ConnectionPhase::Waiting } else { ConnectionPhase::Open };
+            self.conn.guard.state().set_phase(phase);
+        }
     }
 
     /// Polls the futures that callbacks returned, one after the other.
@@ -110,6 +119,7 @@ impl<P: Protocol> Connection<P> {
         (cold.wait_since, cold.blind_since, cold.init_limit) = (0, 0, None);
         if cold.waits.is_empty() {
             self.conn.paused.remove(Paused::WAITING);
+            self.record_waiting(false);
         }
         self.conn.guard.deadlines.mark_changed();
         self.call_caught(trigger, then);

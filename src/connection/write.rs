@@ -19,8 +19,9 @@ impl<P: Protocol> Connection<P> {
     /// messages again because of this.
     #[inline]
     pub(super) fn write(&mut self, cx: &mut Context<'_>) -> bool {
-        let unflushed = self.has(Flags::UNFLUSHED);
-        if self.conn.queued() == 0 && !unflushed && !self.conn.paused.contains(Paused::SENDING_FILE) {
+        const PENDING: Flags = Flags::UNFLUSHED.union(Flags::OUTBOX);
+        let pending = self.conn.flags & PENDING;
+        if self.conn.queued() == 0 && pending.is_empty() && !self.conn.paused.contains(Paused::SENDING_FILE) {
             return false;
         }
         // Bytes sent by `init` are written once the connection is ready.
@@ -29,11 +30,17 @@ impl<P: Protocol> Connection<P> {
         }
         const HELD: Paused = Paused::ABOVE_MARK.union(Paused::SENDING_FILE);
         let before = self.conn.paused & HELD;
-        if let Err(error) = self.write_queued(cx) {
+        let written = match pending.contains(Flags::OUTBOX) {
+            false => self.write_queued(cx),
+            true => self.write_with_outbox(cx),
+        };
+        if let Err(error) = written {
             self.write_failed(error);
             return false;
         }
-        let (unsent, settings) = (self.conn.queued(), &self.conn.config.settings);
+        let (unsent, settings) = (self.conn.queued() + self.conn.in_outbox(), &self.conn.config.settings);
+        let own = if unsent == 0 { 0 } else { self.conn.own_unsent() };
+        self.conn.guard.state().set_own_unsent(own);
         if unsent <= settings.low_watermark {
             self.conn.paused.remove(Paused::ABOVE_MARK);
         } else if unsent > settings.high_watermark {
@@ -42,7 +49,8 @@ impl<P: Protocol> Connection<P> {
         !self.conn.paused.contains(before)
     }
 
-    fn write_queued(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+    #[inline]
+    pub(super) fn write_queued(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         if self.conn.paused.contains(Paused::SENDING_FILE) && !self.write_files(cx)? {
             return Ok(());
         }

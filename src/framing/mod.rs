@@ -240,6 +240,14 @@ impl Framing {
         self
     }
 
+    /// Whether both encode every packet alike.
+    pub(crate) fn encodes_like(&self, other: &Framing) -> bool {
+        match (&self.kind, &other.kind) {
+            (Kind::Delimiter(one), Kind::Delimiter(other)) => one.bytes() == other.bytes(),
+            (one, other) => std::mem::discriminant(one) == std::mem::discriminant(other),
+        }
+    }
+
     fn with_kind(kind: Kind) -> Self {
         Self { kind, max_frame: Self::DEFAULT_MAX_FRAME, scanned: 0 }
     }

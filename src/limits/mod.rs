@@ -32,7 +32,7 @@ use crate::net::Address;
 use crate::panic::{catch_panic, Guarded};
 use crate::telemetry::{LogThrottle, RefusalReason};
 
-pub use crate::config::{AtLimit, BacklogPolicy, ParseRateError, ParseRuleError, PeerPrefix, Rate, Rule};
+pub use crate::config::{AtLimit, BacklogPolicy, ParseRateError, ParseRuleError, PeerPrefix, Rate, Rule, SlowConsumer};
 pub(crate) use blocking::BlockingJobs;
 pub(crate) use descriptors::available_descriptors;
 use descriptors::{HELD_OF_RESERVED, LINGERING_OF_RESERVED};

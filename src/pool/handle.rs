@@ -127,7 +127,7 @@ impl<A> Pool<A> {
     ///
     /// [`Closed::Killed`]: crate::Closed::Killed
     pub fn kill(&self, id: ConnectionId) -> bool {
-        let connection = self.connection(id);
+        let connection = self.state_of(id);
         connection.is_some_and(|connection| connection.signal(Signals::KILL))
     }
 
@@ -141,7 +141,7 @@ impl<A> Pool<A> {
     /// ([`max_per_peer`](crate::Builder::max_per_peer)). Calling it again has no effect. Returns `false` if there is no
     /// connection with this id.
     pub fn exempt(&self, id: ConnectionId) -> bool {
-        let connection = self.connection(id);
+        let connection = self.state_of(id);
         connection.map(|connection| connection.exempt()).is_some()
     }
 
@@ -369,7 +369,7 @@ impl<A> Pool<A> {
         self.shared.handler().ok_or(PoolEnded)
     }
 
-    pub(super) fn connection(&self, id: ConnectionId) -> Option<Arc<ConnectionState>> {
+    pub(super) fn state_of(&self, id: ConnectionId) -> Option<Arc<ConnectionState>> {
         self.shared.registries().find(id)
     }
 

@@ -55,6 +55,8 @@ pub struct PoolInfo {
     /// Closures of [`Conn::blocking`](crate::Conn::blocking) in the queue, because
     /// [`max_blocking`](crate::Builder::max_blocking) others run.
     pub blocking_queued: usize,
+    /// The number of replies that were left out so far because they did not fit into an outbox.
+    pub dropped: u64,
     /// The earliest expiry of the certificates that the listeners present. For one listener, see
     /// [`ListenerInfo::certificate_expires`].
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]

@@ -11,18 +11,22 @@
 //! drain:    not ready ─▶ backlog ─▶ every connection notified ─▶ deadline ─▶ flush ─▶ abort ─▶ report
 //! ```
 
+mod connection_ref;
 mod drain;
+mod encoding;
 mod handle;
 mod info;
 mod listeners;
 mod names;
 mod reconfigure;
 mod reload;
+mod reports;
 mod restarts;
 mod signals;
 mod slots;
 mod state;
 mod suspend;
+mod topic;
 mod typed;
 
 use std::fmt;
@@ -41,6 +45,7 @@ use crate::panic::{catch_panic, text_of};
 use crate::telemetry::{LogThrottle, PoolEvent};
 use crate::watchdog::Watchdog;
 
+pub use connection_ref::ConnectionRef;
 pub use drain::Drain;
 pub(crate) use drain::Stop;
 pub use handle::{Pool, PoolHandle, Untyped};
@@ -50,6 +55,7 @@ pub(crate) use reload::{Refused, Reload};
 pub(crate) use slots::Placement;
 pub(crate) use state::PoolState;
 pub use suspend::SuspendMode;
+pub use topic::{Published, Topic};
 pub use typed::BroadcastReport;
 
 use drain::DrainState;

@@ -63,6 +63,7 @@ impl AcceptorPool {
             let live = self.shared.registries().live();
             Self::set_max_connections(self.shared.name(), limits, settings.max_connections, 0, live);
         }
+        self.shared.registries().shared().outbox_limit.set(&settings);
         limits.blocking().set_max(settings.max_blocking);
         if settings.at_limit != before.at_limit {
             // Wakes acceptors that wait for a permit: they may have to refuse peers now.

@@ -13,15 +13,17 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::{names, AcceptorInfo, AcceptorPool, DrainReport, ListenerInfo, PoolInfo, Status};
+use super::{names, AcceptorPool, DrainReport, Status};
 use crate::acceptor::Acceptor;
 use crate::config::{DrainConfig, Settings};
 use crate::error::{PoolError, WaitError};
 use crate::limits::Limits;
 use crate::listener::ListenerState;
+use crate::names::Names;
 use crate::net::Address;
 use crate::registry::{Registries, Totals, FINAL_FLUSH};
 use crate::telemetry::{CloseReason, Counts, PoolEvent};
+use crate::topics::Topics;
 
 /// Shared by a pool's actor and all its handles.
 pub(crate) struct PoolState {
@@ -30,10 +32,10 @@ pub(crate) struct PoolState {
     limits: Arc<Limits>,
     registries: Arc<Registries>,
     /// Empty once the listening sockets are closed permanently.
-    listeners: Mutex<Vec<Arc<ListenerState>>>,
+    pub(super) listeners: Mutex<Vec<Arc<ListenerState>>>,
     /// The addresses of the last listeners. Kept after the listeners are closed.
     addresses: Mutex<Vec<Address>>,
-    slots: Mutex<Vec<SlotInfo>>,
+    pub(super) slots: Mutex<Vec<SlotInfo>>,
     status: watch::Sender<Status>,
     /// A stop was requested. Cuts short what the supervisor would finish first.
     pub(super) stopping: watch::Sender<bool>,
@@ -47,12 +49,14 @@ pub(crate) struct PoolState {
     /// The shared factory of the handler, for the typed handle. Dropped when the pool ends, since it owns the values that the
     /// user's closures captured.
     handler: Mutex<Option<Arc<dyn Any + Send + Sync>>>,
+    topics: Arc<Topics>,
+    names: Arc<Names>,
 }
 
 #[derive(Default)]
-struct SlotInfo {
+pub(super) struct SlotInfo {
     address: Option<Addr<Acceptor>>,
-    restarts: u64,
+    pub(super) restarts: u64,
 }
 
 /// The parts of a drain's report that are not in the counts of the registries.
@@ -88,6 +92,8 @@ impl PoolState {
             supervisor: Mutex::default(),
             actor,
             handler: Mutex::new(Some(handler)),
+            topics: Arc::default(),
+            names: Arc::default(),
         })
     }
 
@@ -107,6 +113,16 @@ impl PoolState {
     pub(super) fn handler<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
         let handler = self.handler.lock().clone();
         handler?.downcast().ok()
+    }
+
+    /// The topics of its connections.
+    pub(super) fn topics(&self) -> &Arc<Topics> {
+        &self.topics
+    }
+
+    /// The names of its connections.
+    pub(super) fn names(&self) -> &Arc<Names> {
+        &self.names
     }
 
     pub(super) fn limits(&self) -> &Arc<Limits> {
@@ -135,24 +151,6 @@ impl PoolState {
 
     pub(super) fn addresses(&self) -> Vec<Address> {
         self.addresses.lock().clone()
-    }
-
-    pub(super) fn listeners(&self) -> Vec<ListenerInfo> {
-        let info = |listener: &Arc<ListenerState>| {
-            let current = listener.current();
-            let steps = listener.handshake_infos();
-            let expires = steps.iter().filter_map(|step| step.certificate_expires);
-            ListenerInfo {
-                name: current.limits.name().clone(),
-                address: listener.address().clone(),
-                connections: listener.limits.connections(),
-                max_connections: listener.limits.max(),
-                tls: steps.iter().any(|step| step.tls),
-                certificate_expires: expires.min(),
-            }
-        };
-        let listeners = self.listeners.lock().clone();
-        listeners.iter().map(info).collect()
     }
 
     pub(super) fn status(&self) -> Status {
@@ -300,6 +298,7 @@ impl PoolState {
         drop(handler);
         let supervisor = self.supervisor.lock().take();
         drop(supervisor);
+        self.registries.shared().set_ended();
         self.ended.send_replace(Some(outcome));
         // Wakes calls of `wait_for` whose condition can no longer be met.
         self.registries.shared().changed.notify_waiters();
@@ -350,7 +349,7 @@ impl PoolState {
         outcome.unwrap_or(Err(PoolError::Orphaned))
     }
 
-    fn totals(&self) -> Vec<Totals> {
+    pub(super) fn totals(&self) -> Vec<Totals> {
         self.registries.all().iter().map(|registry| registry.totals()).collect()
     }
 
@@ -360,40 +359,5 @@ impl PoolState {
             closed += totals.closed;
         }
         closed
-    }
-
-    pub(super) fn info(&self) -> PoolInfo {
-        let totals = self.totals();
-        let (mut closed, mut refused) = (Counts::default(), Counts::default());
-        for totals in &totals {
-            closed += totals.closed;
-            refused += totals.refused;
-        }
-        let sum = |of: fn(&Totals) -> u64| totals.iter().map(of).sum();
-        let certificate_expires =
-            self.listeners().into_iter().filter_map(|listener| listener.certificate_expires).min();
-        let (blocking_running, blocking_queued) = self.limits.blocking().counts();
-        let slots = self.slots.lock();
-        let in_use = totals.iter().zip(slots.iter()).take(self.registries.slots_in_use());
-        let acceptors = in_use.enumerate().map(|(id, (totals, slot))| AcceptorInfo {
-            id,
-            connections: totals.live,
-            restarts: slot.restarts,
-        });
-        PoolInfo {
-            status: self.status(),
-            connections: sum(|totals| totals.live),
-            max_connections: self.limits.max(),
-            accepted: sum(|totals| totals.accepted),
-            refused,
-            closed,
-            bytes_in: sum(|totals| totals.bytes_in),
-            bytes_out: sum(|totals| totals.bytes_out),
-            blocking_running,
-            blocking_queued,
-            blocked: self.registries.shared().blocked(),
-            certificate_expires,
-            acceptors: acceptors.collect(),
-        }
     }
 }

@@ -4,18 +4,21 @@
 //! addresses one by one, and never waits for a mailbox.
 
 use std::any::Any;
+use std::sync::Arc;
 use std::time::Duration;
 
-use actix::dev::ToEnvelope;
 use actix::prelude::SendError as MailboxError;
 use actix::prelude::*;
 use bytes::BytesMut;
 use tokio_util::codec::Encoder;
 
+use super::encoding::ReplyEncodings;
 use super::Pool;
 use crate::connection::{Connection, Encoded, User};
 use crate::connection::{EncodeOnce, Protocol, SendError, SharedFactory};
+use crate::registry::{ConnectionState, DeferredMail, Pushed, Registry};
 use crate::telemetry::ConnectionId;
+use crate::topics::Encodings;
 
 impl<A: Actor> Pool<A> {
     /// The address of a connection's actor. `None` if there is no connection with this id, or, with
@@ -25,7 +28,7 @@ impl<A: Actor> Pool<A> {
     /// may put one message into a full mailbox, so keep the address to send many messages: see
     /// [`messages`](crate::messages#the-mailbox).
     pub fn find(&self, id: ConnectionId) -> Option<Addr<A>> {
-        self.connection(id)?.address()
+        self.state_of(id)?.address()
     }
 
     /// The addresses of all connections' actors, in the order of acceptance.
@@ -38,31 +41,6 @@ impl<A: Actor> Pool<A> {
         addresses.sort_by_key(|(id, _)| *id);
         addresses
     }
-
-    /// Sends a message to every connection. `message` makes one per connection, before any lock is taken.
-    fn deliver<M>(&self, message: impl Fn() -> M) -> BroadcastReport
-    where
-        M: Message + Send + 'static,
-        M::Result: Send,
-        A: Handler<M>,
-        A::Context: ToEnvelope<A, M>,
-    {
-        let mut report = BroadcastReport::default();
-        for registry in self.shared.registries().all() {
-            let mail = registry.defer_mail();
-            registry.for_each(|entry| {
-                let message = message();
-                mail.expect(entry);
-                match entry.with_sender(|address: &Addr<A>| address.try_send(message)) {
-                    Some(Ok(())) => report.delivered += 1,
-                    Some(Err(MailboxError::Full(_))) => report.full.push(entry.id()),
-                    Some(Err(MailboxError::Closed(_))) | None => {}
-                }
-            });
-        }
-        report.full.sort_unstable();
-        report
-    }
 }
 
 /// How a message to all connections was delivered.
@@ -70,11 +48,61 @@ impl<A: Actor> Pool<A> {
 #[non_exhaustive]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct BroadcastReport {
-    /// The number of mailboxes that accepted the message. A connection in a wait handles it after the wait.
+    /// The number of connections whose outbox accepted the reply, or whose mailbox accepted the message. A connection in a
+    /// wait handles a message after the wait.
     pub delivered: usize,
-    /// Connections that did not get the message because their mailbox was full. Many messages at once fill it before the
-    /// connections can handle them: see [`Builder::mailbox_capacity`](crate::Builder::mailbox_capacity).
+    /// Connections that did not get it, because their outbox ([`Builder::outbox`](crate::Builder::outbox)) or mailbox
+    /// ([`Builder::mailbox_capacity`](crate::Builder::mailbox_capacity)) was full.
     pub full: Vec<ConnectionId>,
+}
+
+impl BroadcastReport {
+    /// Sends a clone of a message to the mailboxes of connections of one registry. It is cloned outside of locks.
+    pub(super) fn notify<P: Protocol<User: Clone>>(
+        &mut self,
+        mail: &DeferredMail<'_>,
+        state: &Arc<ConnectionState>,
+        message: &P::User,
+    ) {
+        let message = User(message.clone());
+        mail.expect(state);
+        let sent = state.with_sender(|address: &Addr<Connection<P>>| address.try_send(message));
+        match sent {
+            Some(Ok(())) => self.delivered += 1,
+            Some(Err(MailboxError::Full(_))) => self.full.push(state.id()),
+            Some(Err(MailboxError::Closed(_))) | None => {}
+        }
+    }
+
+    /// Queues a reply in the outbox of a connection.
+    fn send(
+        &mut self,
+        registry: &Registry,
+        state: &Arc<ConnectionState>,
+        encodings: &mut impl Encodings,
+        unwoken: &mut Vec<Arc<ConnectionState>>,
+    ) {
+        let Some(payload) = encodings.encode(state.format()) else { return };
+        let (pushed, rejected) = registry.send(state, payload, unwoken);
+        drop(rejected);
+        match pushed {
+            Pushed::Queued => self.delivered += 1,
+            Pushed::Full | Pushed::TooLarge => self.full.push(state.id()),
+            Pushed::Closed => {}
+        }
+    }
+
+    pub(super) fn finish(mut self) -> Self {
+        self.full.sort_unstable();
+        self
+    }
+
+    fn finish_sending(self, error: Option<SendError>) -> Result<Self, SendError> {
+        match error {
+            Some(error) => Err(error),
+            None => Ok(self.finish()),
+        }
+    }
 }
 
 impl<P: Protocol> Pool<Connection<P>> {
@@ -123,21 +151,61 @@ impl<P: Protocol> Pool<Connection<P>> {
             .is_some_and(|(registry, connection)| registry.request_close(&connection, last_reply, grace))
     }
 
-    /// Sends a reply to every connection. The reply is [encoded](Pool::encode) once.
+    /// Sends a reply to every connection, through its [`Outbox`](crate::Outbox). The reply is encoded once for each encoding
+    /// among the connections.
     ///
     /// For a codec of another crate, use the wrapper [`StatelessEncoder`](crate::messages::StatelessEncoder).
     ///
     /// # Errors
-    /// The same as those of [`encode`](Pool::encode). On an error nothing is sent.
+    /// [`SendError::TooLong`] when the reply does not fit its length prefix, [`SendError::Delimiter`] when it contains the
+    /// delimiter of its framing, else the codec's error. Connections with another encoding may have received it.
     ///
     /// # Panics
-    /// When the codec panics.
+    /// When the codec or a clone of the reply panics.
     pub fn broadcast(&self, reply: P::Reply) -> Result<BroadcastReport, SendError>
     where
         P::Codec: EncodeOnce,
+        P::Reply: Clone,
     {
-        let encoded = self.encode(reply)?;
-        Ok(self.deliver(|| encoded.clone()))
+        let mut encodings = ReplyEncodings::<P>::new(&self.shared, reply);
+        let mut report = BroadcastReport::default();
+        for registry in self.shared.registries().all() {
+            let mut unwoken = Vec::new();
+            registry.for_each(|state| report.send(&registry, state, &mut encodings, &mut unwoken));
+            registry.wake_all(unwoken);
+        }
+        report.finish_sending(encodings.error)
+    }
+
+    /// Sends a reply to these connections, through their [`Outbox`](crate::Outbox). The reply is encoded once for each
+    /// encoding among the connections. Ids of connections that have ended are skipped.
+    ///
+    /// # Errors
+    /// The same as those of [`broadcast`](Pool::broadcast).
+    ///
+    /// # Panics
+    /// When the codec or a clone of the reply panics.
+    pub fn send_to(
+        &self,
+        ids: impl IntoIterator<Item = ConnectionId>,
+        reply: impl Into<P::Reply>,
+    ) -> Result<BroadcastReport, SendError>
+    where
+        P::Codec: EncodeOnce,
+        P::Reply: Clone,
+    {
+        let mut encodings = ReplyEncodings::<P>::new(&self.shared, reply.into());
+        let mut report = BroadcastReport::default();
+        let registries = self.shared.registries().all();
+        let mut unwoken: Vec<Vec<_>> = registries.iter().map(|_| Vec::new()).collect();
+        for id in ids {
+            let found = registries.iter().enumerate().find_map(|(at, registry)| Some((at, registry.find(id)?)));
+            if let Some((at, state)) = found {
+                report.send(&registries[at], &state, &mut encodings, &mut unwoken[at]);
+            }
+        }
+        registries.iter().zip(unwoken).for_each(|(registry, unwoken)| registry.wake_all(unwoken));
+        report.finish_sending(encodings.error)
     }
 
     /// Encodes a reply, with the codec of new connections, into a message that can be sent to any number of connections.
@@ -191,6 +259,11 @@ impl<P: Protocol> Pool<Connection<P>> {
     where
         P::User: Clone,
     {
-        self.deliver(|| User(message.clone()))
+        let mut report = BroadcastReport::default();
+        for registry in self.shared.registries().all() {
+            let mail = registry.defer_mail();
+            registry.for_each(|state| report.notify::<P>(&mail, state, &message));
+        }
+        report.finish()
     }
 }

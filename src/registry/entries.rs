@@ -1,6 +1,6 @@
-//! [`Entries`], the connections of a registry in the order of their ids.
+//! [`Entries`], the connections of a registry, or the members of a topic, in the order of their ids.
 //!
-//! Ids ascend, so a new connection is appended. An ended one leaves an empty slot; the slots are compacted once most of them
+//! Ids ascend, so a new connection is appended; a member may join later than one with a greater id. An ended one leaves an empty slot; the slots are compacted once most of them
 //! are empty. Finding an entry is a binary search, adding and removing one costs the same on average, and a walk over all
 //! entries touches memory in the order of acceptance.
 
@@ -13,7 +13,7 @@ use crate::telemetry::ConnectionId;
 const SPARE: usize = 64;
 
 #[derive(Debug, Default)]
-pub(super) struct Entries {
+pub(crate) struct Entries {
     /// Ascending by id. `None`: the connection has ended.
     slots: Vec<(ConnectionId, Option<Arc<ConnectionState>>)>,
     live: usize,
@@ -21,26 +21,36 @@ pub(super) struct Entries {
 
 impl Entries {
     /// The number of connections.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.live
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.live == 0
     }
 
-    /// Adds a connection. Its id must be greater than those of all connections added before.
-    pub(super) fn push(&mut self, state: Arc<ConnectionState>) {
-        debug_assert!(self.slots.last().is_none_or(|(last, _)| *last < state.id()), "ids ascend");
-        self.slots.push((state.id(), Some(state)));
+    /// Adds a connection; false if it is there already. Fast if its id is greater than those of all others.
+    pub(crate) fn insert(&mut self, state: Arc<ConnectionState>) -> bool {
+        let id = state.id();
+        let slot = (id, Some(state));
+        if self.slots.last().is_none_or(|(last, _)| *last < id) {
+            self.slots.push(slot);
+        } else {
+            match self.slots.binary_search_by_key(&id, |(id, _)| *id) {
+                Ok(position) if self.slots[position].1.is_some() => return false,
+                Ok(position) => self.slots[position] = slot,
+                Err(position) => self.slots.insert(position, slot),
+            }
+        }
         self.live += 1;
+        true
     }
 
-    pub(super) fn get(&self, id: ConnectionId) -> Option<&Arc<ConnectionState>> {
+    pub(crate) fn get(&self, id: ConnectionId) -> Option<&Arc<ConnectionState>> {
         self.slots[self.position(id)?].1.as_ref()
     }
 
-    pub(super) fn remove(&mut self, id: ConnectionId) -> Option<Arc<ConnectionState>> {
+    pub(crate) fn remove(&mut self, id: ConnectionId) -> Option<Arc<ConnectionState>> {
         let position = self.position(id)?;
         let removed = self.slots[position].1.take()?;
         self.live -= 1;
@@ -55,12 +65,12 @@ impl Entries {
     }
 
     /// The connections, in the order of their ids.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<ConnectionState>> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<ConnectionState>> {
         self.slots.iter().filter_map(|(_, state)| state.as_ref())
     }
 
     /// The connections whose ids are greater than `last`, in the order of their ids.
-    pub(super) fn after(&self, last: ConnectionId) -> impl Iterator<Item = &Arc<ConnectionState>> {
+    pub(crate) fn after(&self, last: ConnectionId) -> impl Iterator<Item = &Arc<ConnectionState>> {
         let from = self.slots.partition_point(|(id, _)| *id <= last);
         self.slots[from..].iter().filter_map(|(_, state)| state.as_ref())
     }

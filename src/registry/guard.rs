@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tracing::{debug, error, info, warn};
 
-use super::{ActivityGuard, CloseRequest, ConnectionState, Registry};
+use super::{ActivityGuard, CloseRequest, ConnectionState, Groups, Registry};
 use crate::telemetry::{CloseReason, PoolEvent, RefusalReason};
 use crate::time::{Deadlines, Timeouts};
 
@@ -26,6 +26,8 @@ pub(crate) struct ConnectionGuard {
     state: Arc<ConnectionState>,
     pub(crate) deadlines: Deadlines,
     end: OnceCell<Box<End>>,
+    /// The topics and names that it leaves when it ends.
+    pub(crate) groups: Groups,
 }
 
 /// How a connection ended.
@@ -40,7 +42,13 @@ enum End {
 impl ConnectionGuard {
     pub(super) fn new(registry: Arc<Registry>, state: Arc<ConnectionState>, timeouts: Timeouts) -> Self {
         let deadlines = Deadlines::new(timeouts, state.opened());
-        ConnectionGuard { registry, state, deadlines, end: OnceCell::new() }
+        ConnectionGuard { registry, state, deadlines, end: OnceCell::new(), groups: Groups::default() }
+    }
+
+    /// Accepts nothing more for the connection, and leaves its groups.
+    pub(crate) fn begin_closing(&self) {
+        self.state.begin_closing();
+        self.groups.leave_all(self.state.id());
     }
 
     pub(crate) fn registry(&self) -> &Arc<Registry> {
@@ -156,8 +164,8 @@ impl ConnectionGuard {
         match reason {
             Panic => throttled!(error),
             Error => throttled!(warn),
-            Local | Peer | Shutdown | Killed | Handshake => log!(debug),
-            Idle | PacketTimeout | SendTimeout | TooLong | MaxAge | Truncated => throttled!(info),
+            Local | Peer | Shutdown | Killed | Replaced | Handshake => log!(debug),
+            Idle | PacketTimeout | SendTimeout | TooLong | MaxAge | Truncated | SlowConsumer => throttled!(info),
         }
     }
 
@@ -173,6 +181,8 @@ impl ConnectionGuard {
 
 impl Drop for ConnectionGuard {
     fn drop(&mut self) {
+        self.groups.leave_all(self.state.id());
+        self.state.discard_outbox();
         self.state.close_mailbox();
         match self.end.take().map(|end| *end) {
             Some(End::Refused(reason)) => {

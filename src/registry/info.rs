@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{ConnectionState, Registry};
+use super::{ConnectionPhase, ConnectionState, Registry};
 use crate::net::Address;
 use crate::telemetry::ConnectionId;
 
@@ -30,6 +30,15 @@ pub struct ConnectionInfo {
     pub bytes_out: u64,
     /// The number of packets delivered to callbacks. 0 for handlers that read the socket themselves.
     pub packets: u64,
+    /// The label that [`Conn::set_label`](crate::Conn::set_label) has set.
+    pub label: Option<Arc<str>>,
+    /// What the connection is doing.
+    pub state: ConnectionPhase,
+    /// The number of bytes that are queued and not yet with the kernel: answers, files, and what others have sent to the
+    /// [`Outbox`](crate::Outbox).
+    pub unsent: u64,
+    /// The number of replies of others that were left out because they did not fit into the outbox.
+    pub dropped: u64,
 }
 
 impl Registry {
@@ -68,5 +77,9 @@ fn info(state: &ConnectionState, clock: u64, elapsed: u64) -> ConnectionInfo {
         bytes_in: state.bytes_in(),
         bytes_out: state.bytes_out(),
         packets: state.packets(),
+        label: state.label(),
+        state: state.phase(),
+        unsent: state.unsent(),
+        dropped: state.dropped(),
     }
 }

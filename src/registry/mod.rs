@@ -15,17 +15,23 @@ mod awaits_end;
 mod close_request;
 mod drain;
 mod entries;
+mod format;
+mod groups;
 mod guard;
 mod info;
 mod mailbox;
+mod messaging;
+mod outbox;
 mod registries;
 mod signals;
 mod state;
 mod tick;
 mod wake;
 
+use std::any::Any;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::*};
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::*};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -42,14 +48,21 @@ pub(crate) use activity::{Activity, ActivityGuard, ActivitySnapshot, WatchdogPar
 pub(crate) use close_request::CloseRequest;
 use drain::DrainProgress;
 pub(crate) use drain::FINAL_FLUSH;
-use entries::Entries;
+pub(crate) use entries::Entries;
+pub(crate) use format::{Format, Formats};
+pub(crate) use groups::Group;
+use groups::Groups;
 pub(crate) use guard::ConnectionGuard;
 pub use info::ConnectionInfo;
+pub use messaging::ConnectionPhase;
+pub(crate) use messaging::OutboxLimit;
+pub(crate) use outbox::{OutboxQueue, Payload, Pushed, Segment, MAX_COPIED};
 pub(crate) use registries::Registries;
 use signals::AtomicSignals;
 pub(crate) use signals::Signals;
 pub(crate) use state::ConnectionState;
 pub(crate) use tick::run as run_tick;
+pub(crate) use wake::DeferredMail;
 
 /// The live connections of one arbiter.
 #[derive(Debug)]
@@ -60,6 +73,9 @@ pub(crate) struct Registry {
     activity: Activity,
     /// Signals that were set without waking the connections. The tick's task does that.
     unwoken: AtomicSignals,
+    /// Connections whose signals were set without waking them. [`run_wakes`] does that.
+    unwoken_list: Mutex<Vec<Arc<ConnectionState>>>,
+    wake_list: Notify,
     /// Wakes the tick: at the first connection, for a shorter timeout, for signals in `unwoken`, for a drain, and at the last
     /// connection of a drain.
     wake_tick: Notify,
@@ -67,7 +83,6 @@ pub(crate) struct Registry {
 }
 
 /// The state that the registries of one pool share.
-#[derive(Debug)]
 pub(crate) struct RegistryShared {
     last_id: AtomicU64,
     pub(crate) observers: Observers,
@@ -82,6 +97,12 @@ pub(crate) struct RegistryShared {
     /// How many times an arbiter was blocked.
     blocked: AtomicU64,
     pub(crate) watchdog: WatchdogParker,
+    pub(crate) outbox_limit: OutboxLimit,
+    pub(crate) formats: Formats,
+    /// The state of the pool, for its connections. Removed when the pool has ended and its last connection is gone, since
+    /// the pool's state owns the registries.
+    pool: Mutex<Option<Arc<dyn Any + Send + Sync>>>,
+    has_ended: AtomicBool,
     /// The connections that wait for the end of the pool, each with the number of its waits.
     awaiting_end: Mutex<HashMap<ConnectionId, usize>>,
 }
@@ -110,7 +131,7 @@ pub(crate) struct Totals {
 const CHUNK: usize = 64;
 
 impl RegistryShared {
-    pub(crate) fn new(observers: Observers, alarms: Vec<Alarm>) -> Arc<Self> {
+    pub(crate) fn new(observers: Observers, alarms: Vec<Alarm>, outbox_limit: OutboxLimit) -> Arc<Self> {
         Arc::new(RegistryShared {
             last_id: AtomicU64::new(0),
             observers,
@@ -121,6 +142,10 @@ impl RegistryShared {
             settled: Notify::new(),
             blocked: AtomicU64::new(0),
             watchdog: WatchdogParker::default(),
+            outbox_limit,
+            formats: Formats::default(),
+            pool: Mutex::default(),
+            has_ended: AtomicBool::new(false),
             awaiting_end: Mutex::default(),
         })
     }
@@ -131,15 +156,38 @@ impl RegistryShared {
 
     /// The number of connections that are alive, whose end is still being reported, or that still hold a permit or a count.
     pub(crate) fn unsettled(&self) -> usize {
-        self.unsettled.load(Acquire)
+        self.unsettled.load(SeqCst)
     }
 
     /// Records that the end of a connection was reported, and its permit and counts were given back.
     fn settle(&self) {
-        if self.unsettled.fetch_sub(1, AcqRel) == 1 {
+        if self.unsettled.fetch_sub(1, SeqCst) == 1 {
             self.settled.notify_waiters();
+            self.release_pool();
         }
         self.changed.notify_waiters();
+    }
+
+    /// The state of the pool, which [`set_pool`](Self::set_pool) has set.
+    pub(crate) fn pool(&self) -> Option<Arc<dyn Any + Send + Sync>> {
+        self.pool.lock().clone()
+    }
+
+    pub(crate) fn set_pool(&self, pool: Arc<dyn Any + Send + Sync>) {
+        *self.pool.lock() = Some(pool);
+    }
+
+    /// Records that the pool has ended.
+    pub(crate) fn set_ended(&self) {
+        self.has_ended.store(true, SeqCst);
+        self.release_pool();
+    }
+
+    fn release_pool(&self) {
+        if self.has_ended.load(SeqCst) && self.unsettled() == 0 {
+            let pool = self.pool.lock().take();
+            drop(pool);
+        }
     }
 
     pub(crate) fn blocked(&self) -> u64 {
@@ -151,6 +199,12 @@ impl RegistryShared {
     }
 }
 
+impl fmt::Debug for RegistryShared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RegistryShared").finish_non_exhaustive()
+    }
+}
+
 impl Registry {
     pub(crate) fn new(shared: Arc<RegistryShared>) -> Arc<Self> {
         Arc::new(Registry {
@@ -159,6 +213,8 @@ impl Registry {
             clock: Clock::new(),
             activity: Activity::default(),
             unwoken: AtomicSignals::default(),
+            unwoken_list: Mutex::default(),
+            wake_list: Notify::new(),
             wake_tick: Notify::new(),
             shared,
         })
@@ -201,7 +257,7 @@ impl Registry {
         let shortest = timeouts.shortest();
         self.request_tick(shortest);
         let state = Arc::new(ConnectionState::new(id, peer, permit, peer_permit, shortest, &self.clock));
-        contents.connections.push(state.clone());
+        contents.connections.insert(state.clone());
         contents.totals.accepted += 1;
         if let Some(drain) = &mut contents.drain {
             drain.asked += 1;

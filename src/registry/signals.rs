@@ -23,6 +23,9 @@ bitflags! {
         /// Close as requested by an operator: see [`CloseRequest`](super::CloseRequest).
         const CLOSE_REQUESTED = 1 << 6;
 
+        /// The outbox may hold replies.
+        const OUTBOX = 1 << 7;
+
         /// `KILL` or `STOP`.
         const CLOSE = Self::KILL.bits() | Self::STOP.bits();
     }

@@ -8,6 +8,7 @@ use std::task::{Poll, Wake, Waker};
 use bitflags::bitflags;
 
 use super::mailbox::Mailbox;
+use super::messaging::Messaging;
 use super::signals::{AtomicSignals, Signals};
 use crate::limits::{ListenerLimits, PeerPermit, Permit};
 use crate::net::Address;
@@ -53,6 +54,7 @@ pub(crate) struct ConnectionState {
     signals: AtomicSignals,
     waker: OnceLock<Waker>,
     pub(super) mailbox: Mailbox,
+    pub(super) messaging: Messaging,
 }
 
 impl ConnectionState {
@@ -87,6 +89,7 @@ impl ConnectionState {
             signals: AtomicSignals::default(),
             waker: OnceLock::new(),
             mailbox: Mailbox::default(),
+            messaging: Messaging::default(),
         }
     }
 
@@ -248,6 +251,11 @@ impl ConnectionState {
             self.wake();
         }
         is_new
+    }
+
+    /// Adds signals without waking the connection; false if all of them were set before.
+    pub(super) fn add_signals(&self, signals: Signals) -> bool {
+        self.signals.set(signals)
     }
 
     /// Adds signals without waking the connection: see [`Registry::wake_signalled`](super::Registry).

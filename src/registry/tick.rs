@@ -1,21 +1,28 @@
 //! The tick: one task per arbiter that advances the clock, signals expired deadlines to connections, and enforces the
 //! deadline of a drain.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::select;
 use tokio::time::{timeout_at, Instant};
 
 use super::state::NEVER;
+use super::wake::run_wakes;
 use super::{ConnectionState, DrainProgress, Registry, Signals, FINAL_FLUSH};
 use crate::time::{resolution, tick_duration, MIN_TICK};
 
-/// Ticks for one registry until its drain is over.
+/// Ticks for one registry until its drain is over, and wakes connections.
 ///
 /// Returns when the registry is draining and its last connection is gone. While there are no connections it sleeps without a
 /// timer. While tokio's clock is paused it sleeps until the next deadline.
 pub(crate) async fn run(registry: Arc<Registry>) {
     registry.activity.set_thread();
+    select(pin!(tick(registry.clone())), pin!(run_wakes(registry))).await;
+}
+
+async fn tick(registry: Arc<Registry>) {
     let mut last = Instant::now();
     loop {
         registry.wake_connections();

@@ -12,7 +12,7 @@ use bitflags::bitflags;
 use super::wakers::SocketWakers;
 use crate::error::with_sources;
 use crate::handshake::HandshakeFailure;
-use crate::registry::{ActivityGuard, ConnectionGuard, ConnectionState, Signals};
+use crate::registry::{ActivityGuard, ConnectionGuard, ConnectionPhase, ConnectionState, Signals};
 use crate::telemetry::CloseReason;
 use crate::time::Outstanding;
 
@@ -53,6 +53,7 @@ impl SocketState {
 
     /// Marks the connection as ready, before it is passed to the handler.
     pub(crate) fn set_ready(&self) {
+        self.state().set_phase(ConnectionPhase::Open);
         self.guard.set_ready();
     }
 
@@ -106,13 +107,15 @@ impl SocketState {
     pub(super) fn handle_signals(&self) -> io::Result<()> {
         let signals = self.state().signals();
         if signals.intersects(Signals::CLOSE) {
-            self.end(CloseReason::Killed);
+            self.end(self.state().cause());
         } else if signals.contains(Signals::DEADLINE) {
             self.state().clear(Signals::DEADLINE);
             self.expire();
         }
         match self.ended.get() {
-            Some(CloseReason::Killed) => Err(io::Error::new(io::ErrorKind::ConnectionAborted, "closed by the pool")),
+            Some(CloseReason::Killed | CloseReason::SlowConsumer | CloseReason::Replaced) => {
+                Err(io::Error::new(io::ErrorKind::ConnectionAborted, "closed by the pool"))
+            }
             Some(reason) => Err(io::Error::new(io::ErrorKind::TimedOut, reason.name())),
             None => Ok(()),
         }
@@ -257,7 +260,7 @@ impl SocketState {
         if std::thread::panicking() {
             CloseReason::Panic
         } else if signals.intersects(Signals::CLOSE) {
-            CloseReason::Killed
+            self.state().cause()
         } else if signals.contains(Signals::DRAIN) {
             CloseReason::Shutdown
         } else if self.has_observed(Observed::TRUNCATED) {

@@ -34,11 +34,15 @@ pub enum CloseReason {
     Panic,
     /// The connection ended after the pool notified it of the shutdown.
     Shutdown,
+    /// The peer did not read what others sent to it, and the outbox was full.
+    SlowConsumer,
+    /// Another connection took over its name.
+    Replaced,
     /// Ended from outside: through the pool's handle, at a deadline, or with its arbiter.
     Killed,
 }
 
-const ALL: [CloseReason; 13] = [
+const ALL: [CloseReason; 15] = [
     CloseReason::Local,
     CloseReason::Peer,
     CloseReason::Idle,
@@ -51,6 +55,8 @@ const ALL: [CloseReason; 13] = [
     CloseReason::Error,
     CloseReason::Panic,
     CloseReason::Shutdown,
+    CloseReason::SlowConsumer,
+    CloseReason::Replaced,
     CloseReason::Killed,
 ];
 
@@ -78,6 +84,8 @@ impl CloseReason {
             CloseReason::Error => "error",
             CloseReason::Panic => "panic",
             CloseReason::Shutdown => "shutdown",
+            CloseReason::SlowConsumer => "slow_consumer",
+            CloseReason::Replaced => "replaced",
             CloseReason::Killed => "killed",
         }
     }

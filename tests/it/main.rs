@@ -10,6 +10,7 @@ mod handlers;
 mod handshake;
 mod limits;
 mod listener;
+mod messaging;
 mod pool;
 mod pool_config;
 mod structure;

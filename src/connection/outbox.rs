@@ -1,0 +1,279 @@
+//! [`Outbox`], the way for other parts of the program to send replies to a connection.
+
+use std::any::Any;
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use tokio_util::codec::Encoder;
+
+use super::{Conn, EncodeOnce, Encoded, Protocol, SendError};
+use crate::registry::{ConnectionState, Payload, Pushed, Registry, MAX_COPIED};
+use crate::telemetry::ConnectionId;
+
+/// Sends replies to one connection, from any thread: cheap to clone.
+///
+/// Replies do not go through the mailbox and do not call the protocol. They are sent in every state from
+/// [`ack`](Protocol::ack) on, also while the connection waits for a future or a blocking closure, and not during an upgrade
+/// to TLS. Replies of one sender arrive in their order. Those queued before a packet is handled are sent before the answer to
+/// it.
+///
+/// # Bounds
+/// All senders together may have [`Builder::outbox`](crate::Builder::outbox) bytes pending: queued and not yet with the
+/// kernel. A reply that does not fit means that the peer reads too slowly:
+/// [`SlowConsumer`](crate::limits::SlowConsumer) says what happens. Answers that the connection's own callbacks return do not
+/// count; they are bounded by the [watermarks](crate::Builder::watermarks). Bytes in the outbox count as unsent there.
+///
+/// A reply is encoded at once if the codec is a [`Framing`], otherwise by the connection, whose codec may keep state; until
+/// then it counts with [`Protocol::reply_size`]. If that encoding fails, the connection ends with
+/// [`Closed::Error`](crate::Closed::Error).
+///
+/// Type parameter: the connection's [`Protocol`], or `Bytes` for connections of any kind. `Outbox<Bytes>` sends bytes as they
+/// are, without the codec.
+pub struct Outbox<P> {
+    registry: Arc<Registry>,
+    state: Arc<ConnectionState>,
+    replies: PhantomData<fn(P)>,
+}
+
+impl<P> Outbox<P> {
+    pub(crate) fn new(registry: Arc<Registry>, state: Arc<ConnectionState>) -> Self {
+        Outbox { registry, state, replies: PhantomData }
+    }
+
+    /// The id of the connection.
+    pub fn id(&self) -> ConnectionId {
+        self.state.id()
+    }
+
+    /// The number of bytes that were sent to this outbox and are not yet with the kernel.
+    pub fn pending(&self) -> usize {
+        self.state.outbox().map_or(0, |outbox| outbox.pending())
+    }
+
+    /// Whether the connection accepts no more replies: it is closing, or has ended.
+    pub fn is_closed(&self) -> bool {
+        self.state.is_closing()
+    }
+
+    fn push_encoded<R>(&self, bytes: &Bytes, reply: R) -> Result<(), OutboxError<R>> {
+        let (pushed, _) = self.registry.send_now(&self.state, Payload::Encoded(bytes));
+        self.outcome(pushed, bytes.len(), || reply)
+    }
+
+    fn outcome<R>(&self, pushed: Pushed, size: usize, reply: impl FnOnce() -> R) -> Result<(), OutboxError<R>> {
+        match pushed {
+            Pushed::Queued => Ok(()),
+            Pushed::Full => Err(OutboxError::Full(reply())),
+            Pushed::Closed => Err(OutboxError::Closed(reply())),
+            Pushed::TooLarge => Err(OutboxError::TooLarge { size, reply: reply() }),
+        }
+    }
+}
+
+impl<P: Protocol> Outbox<P> {
+    /// Queues a reply. Returns at once.
+    ///
+    /// # Errors
+    /// [`OutboxError::Full`] if the reply does not fit; with [`SlowConsumer::Close`](crate::limits::SlowConsumer::Close) the
+    /// connection ends as well. [`OutboxError::TooLarge`] if it would not fit into an empty outbox,
+    /// [`OutboxError::Closed`] if the connection is closing, [`OutboxError::Encode`] if it cannot be encoded. On an error
+    /// nothing is queued.
+    ///
+    /// ```
+    /// # use actix_acceptor::{AcceptorPool, Conn, Framing, Next, Outbox, Protocol};
+    /// # use bytes::Bytes;
+    /// # use std::io::{BufRead, BufReader};
+    /// # use std::sync::mpsc;
+    /// struct Ticker(mpsc::Sender<Outbox<Ticker>>);
+    ///
+    /// impl Protocol for Ticker {
+    ///     type Codec = Framing;
+    ///     type Reply = Bytes;
+    ///     type User = ();
+    ///
+    ///     fn ack(&mut self, conn: &mut Conn<Self>) -> Next<Self> {
+    ///         let _ = self.0.send(conn.outbox());
+    ///         Next::Continue
+    ///     }
+    ///
+    ///     fn packet(&mut self, _: Bytes, _: &mut Conn<Self>) -> Next<Self> {
+    ///         Next::Continue
+    ///     }
+    /// }
+    ///
+    /// # actix_rt::System::new().block_on(async {
+    /// let (sender, outboxes) = mpsc::channel();
+    /// let pool = AcceptorPool::with_protocol(move |_| Ticker(sender.clone()))
+    ///     .framing(Framing::lines())
+    ///     .bind("127.0.0.1:0")
+    ///     .await?;
+    /// # let peer = std::net::TcpStream::connect(pool.local_addr().expect("TCP"))?;
+    /// // In any thread:
+    /// let outbox = outboxes.recv()?;
+    /// outbox.send("tick")?;
+    /// # let received = tokio::task::spawn_blocking(move || {
+    /// #     let mut received = String::new();
+    /// #     BufReader::new(peer).read_line(&mut received).map(|_| received)
+    /// # }).await??;
+    /// // The peer receives:
+    /// assert_eq!(received, "tick\n");
+    /// # pool.stop(None).await;
+    /// # Ok::<_, Box<dyn std::error::Error>>(()) }).expect("it works");
+    /// ```
+    pub fn send(&self, reply: impl Into<P::Reply>) -> Result<(), OutboxError<P::Reply>> {
+        let reply = reply.into();
+        let framing = self.registry.shared().formats.framing(self.state.format());
+        if let (Some(mut framing), Some(bytes)) = (framing, (&reply as &dyn Any).downcast_ref::<Bytes>()) {
+            let mut wire = BytesMut::with_capacity(bytes.len() + 8);
+            if let Err(error) = framing.encode(bytes.clone(), &mut wire) {
+                return Err(OutboxError::Encode(SendError::from_codec(error.into())));
+            }
+            return self.push_encoded(&wire.freeze(), reply);
+        }
+        let size = P::reply_size(&reply);
+        match self.registry.send_now(&self.state, Payload::Reply(Box::new(reply), size)) {
+            (Pushed::Queued, _) => Ok(()),
+            (pushed, Some(Payload::Reply(reply, size))) => match reply.downcast() {
+                Ok(reply) => self.outcome(pushed, size, || *reply),
+                Err(_) => Ok(()),
+            },
+            _ => Ok(()),
+        }
+    }
+
+    /// Queues bytes that [`Pool::encode`](crate::Pool::encode) has encoded.
+    ///
+    /// # Errors
+    /// The same as those of [`send`](Outbox::send).
+    pub fn send_encoded(&self, encoded: Encoded) -> Result<(), OutboxError<Encoded>>
+    where
+        P::Codec: EncodeOnce,
+    {
+        let bytes = own(encoded.0.clone());
+        self.push_encoded(&bytes, encoded)
+    }
+}
+
+impl Outbox<Bytes> {
+    /// Queues bytes, which are sent as they are. Returns at once.
+    ///
+    /// # Errors
+    /// Those of [`Outbox::send`] for protocols, without [`OutboxError::Encode`].
+    pub fn send(&self, bytes: impl Into<Bytes>) -> Result<(), OutboxError<Bytes>> {
+        let bytes = own(bytes.into());
+        self.push_encoded(&bytes, bytes.clone())
+    }
+}
+
+/// A copy of small bytes: those of the user may be a slice that keeps a large buffer alive, or run code when they are dropped.
+pub(crate) fn own(bytes: Bytes) -> Bytes {
+    if bytes.len() <= MAX_COPIED {
+        Bytes::copy_from_slice(&bytes)
+    } else {
+        bytes
+    }
+}
+
+impl<P> Clone for Outbox<P> {
+    fn clone(&self) -> Self {
+        Outbox::new(self.registry.clone(), self.state.clone())
+    }
+}
+
+impl<P> fmt::Debug for Outbox<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outbox").field("id", &self.id()).field("pending", &self.pending()).finish_non_exhaustive()
+    }
+}
+
+impl<P: Protocol> Conn<P> {
+    /// The outbox of this connection, through which other parts of the program send replies to it.
+    pub fn outbox(&self) -> Outbox<P> {
+        Outbox::new(self.guard.registry().clone(), self.guard.state().clone())
+    }
+
+    /// Sets the label that [`list`](crate::Pool::list) and the logs show for this connection, for example the name of its
+    /// user. An empty label removes it.
+    pub fn set_label(&mut self, label: impl AsRef<str>) {
+        let label = label.as_ref();
+        self.guard.state().set_label((!label.is_empty()).then(|| label.into()));
+    }
+}
+
+/// Why a reply was not queued in an [`Outbox`]. It contains the reply.
+#[non_exhaustive]
+pub enum OutboxError<R> {
+    /// The outbox is full: the peer reads too slowly.
+    Full(R),
+    /// The connection is closing, or has ended.
+    Closed(R),
+    /// The reply is larger than the limit of the outbox, [`Builder::outbox`](crate::Builder::outbox).
+    TooLarge {
+        /// The reply.
+        reply: R,
+        /// Its size in bytes.
+        size: usize,
+    },
+    /// The reply cannot be encoded.
+    Encode(SendError),
+}
+
+impl<R> OutboxError<R> {
+    /// The reply that was not queued. `None` if it could not be encoded.
+    pub fn into_reply(self) -> Option<R> {
+        match self {
+            OutboxError::Full(reply) | OutboxError::Closed(reply) | OutboxError::TooLarge { reply, .. } => Some(reply),
+            OutboxError::Encode(_) => None,
+        }
+    }
+}
+
+impl<R> fmt::Debug for OutboxError<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            OutboxError::Full(_) => f.write_str("Full(..)"),
+            OutboxError::Closed(_) => f.write_str("Closed(..)"),
+            OutboxError::TooLarge { size, .. } => {
+                f.debug_struct("TooLarge").field("size", size).finish_non_exhaustive()
+            }
+            OutboxError::Encode(error) => f.debug_tuple("Encode").field(error).finish(),
+        }
+    }
+}
+
+impl<R> fmt::Display for OutboxError<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            OutboxError::Full(_) => f.write_str("the outbox is full: the peer reads too slowly"),
+            OutboxError::Closed(_) => f.write_str("the connection is closed"),
+            OutboxError::TooLarge { size, .. } => {
+                write!(f, "a reply of {size} bytes is larger than the outbox: raise `outbox`, or send it in parts")
+            }
+            OutboxError::Encode(_) => f.write_str("the reply cannot be encoded"),
+        }
+    }
+}
+
+impl<R> std::error::Error for OutboxError<R> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            OutboxError::Encode(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+/// The size of a reply in bytes, if it is a common type of text or bytes.
+pub(super) fn size_of_reply<R: 'static>(reply: &R) -> usize {
+    let reply: &dyn Any = reply;
+    let text = |text: Option<&str>| text.map(str::len);
+    let bytes = reply.downcast_ref::<Bytes>().map(Bytes::len);
+    bytes
+        .or_else(|| reply.downcast_ref::<BytesMut>().map(BytesMut::len))
+        .or_else(|| reply.downcast_ref::<Vec<u8>>().map(Vec::len))
+        .or_else(|| text(reply.downcast_ref::<String>().map(String::as_str)))
+        .or_else(|| text(reply.downcast_ref::<&'static str>().copied()))
+        .unwrap_or(size_of::<R>())
+}

@@ -1,0 +1,122 @@
+//! Names of connections, unique in a pool at every instant.
+//!
+//! The table is divided into parts with a lock each. A name belongs to a [`Registration`], which its owner holds as one of
+//! its groups: however the owner ends, the name is released.
+
+use std::collections::hash_map::Entry;
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
+
+use crate::registry::{ConnectionState, Group, Registry};
+use crate::telemetry::ConnectionId;
+
+/// The number of independently locked tables.
+const SHARDS: usize = 16;
+
+/// The names of one pool.
+#[derive(Debug, Default)]
+pub(crate) struct Names {
+    shards: [Mutex<HashMap<Arc<str>, Arc<Registration>>>; SHARDS],
+    hasher: RandomState,
+}
+
+/// A name and its owner.
+#[derive(Debug)]
+pub(crate) struct Registration {
+    name: Arc<str>,
+    names: Weak<Names>,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) state: Arc<ConnectionState>,
+}
+
+/// The name belongs to another connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the name belongs to another connection")]
+pub struct NameTaken;
+
+impl Names {
+    /// Registers a name. Returns the registration, or `None` if the connection has the name already.
+    pub(crate) fn register(
+        self: &Arc<Self>,
+        name: &str,
+        registry: &Arc<Registry>,
+        state: &Arc<ConnectionState>,
+    ) -> Result<Option<Arc<Registration>>, NameTaken> {
+        match self.shard(name).lock().entry(name.into()) {
+            Entry::Occupied(owned) if owned.get().state.id() == state.id() => Ok(None),
+            Entry::Occupied(_) => Err(NameTaken),
+            Entry::Vacant(free) => {
+                let registration = self.registration(free.key(), registry, state);
+                Ok(Some(free.insert(registration).clone()))
+            }
+        }
+    }
+
+    /// Registers a name, also if another connection has it. Returns the registration, or `None` if the connection has the
+    /// name already; and the registration that it replaces.
+    pub(crate) fn replace(
+        self: &Arc<Self>,
+        name: &str,
+        registry: &Arc<Registry>,
+        state: &Arc<ConnectionState>,
+    ) -> (Option<Arc<Registration>>, Option<Arc<Registration>>) {
+        match self.shard(name).lock().entry(name.into()) {
+            Entry::Occupied(owned) if owned.get().state.id() == state.id() => (None, None),
+            Entry::Occupied(mut taken) => {
+                let registration = self.registration(taken.key(), registry, state);
+                let former = taken.insert(registration.clone());
+                (Some(registration), Some(former))
+            }
+            Entry::Vacant(free) => {
+                let registration = self.registration(free.key(), registry, state);
+                (Some(free.insert(registration).clone()), None)
+            }
+        }
+    }
+
+    /// Releases a name of this connection. Returns its registration if it had the name.
+    pub(crate) fn unregister(&self, name: &str, id: ConnectionId) -> Option<Arc<Registration>> {
+        let mut names = self.shard(name).lock();
+        names.get(name).filter(|registration| registration.state.id() == id)?;
+        names.remove(name)
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<Arc<Registration>> {
+        self.shard(name).lock().get(name).cloned()
+    }
+
+    /// All names, sorted.
+    pub(crate) fn list(&self) -> Vec<Arc<str>> {
+        let mut list: Vec<Arc<str>> = Vec::new();
+        self.shards.iter().for_each(|shard| list.extend(shard.lock().keys().cloned()));
+        list.sort_unstable();
+        list
+    }
+
+    fn registration(
+        self: &Arc<Self>,
+        name: &Arc<str>,
+        registry: &Arc<Registry>,
+        state: &Arc<ConnectionState>,
+    ) -> Arc<Registration> {
+        let (name, names) = (name.clone(), Arc::downgrade(self));
+        Arc::new(Registration { name, names, registry: registry.clone(), state: state.clone() })
+    }
+
+    fn shard(&self, name: &str) -> &Mutex<HashMap<Arc<str>, Arc<Registration>>> {
+        &self.shards[self.hasher.hash_one(name) as usize % SHARDS]
+    }
+}
+
+impl Group for Registration {
+    fn leave(&self, id: ConnectionId) {
+        if let Some(names) = self.names.upgrade() {
+            // The name may have another owner by now.
+            let released = names.unregister(&self.name, id);
+            drop(released);
+        }
+    }
+}

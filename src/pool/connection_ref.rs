@@ -1,0 +1,184 @@
+//! [`ConnectionRef`], a connection as seen from outside, and the names by which connections are found.
+
+use std::any::Any;
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::*;
+use bytes::Bytes;
+
+use super::{Pool, PoolState, Untyped};
+use crate::connection::{Conn, Connection, Outbox, OutboxError, Protocol};
+use crate::names::{NameTaken, Registration};
+use crate::registry::{ConnectionInfo, ConnectionState, Registry, Signals};
+use crate::telemetry::{CloseReason, ConnectionId};
+
+/// A connection as seen from other parts of the program: found by [name](Pool::whereis) or [id](Pool::connection). Cheap to
+/// clone, usable from any thread. It does not keep the connection open.
+///
+/// Type parameter: the connection's [`Protocol`], or `Bytes` for a connection of any kind.
+pub struct ConnectionRef<P> {
+    registry: Arc<Registry>,
+    state: Arc<ConnectionState>,
+    replies: PhantomData<fn(P)>,
+}
+
+impl<P> ConnectionRef<P> {
+    fn new(registry: Arc<Registry>, state: Arc<ConnectionState>) -> Self {
+        ConnectionRef { registry, state, replies: PhantomData }
+    }
+
+    /// The connection's id.
+    pub fn id(&self) -> ConnectionId {
+        self.state.id()
+    }
+
+    /// The connection's outbox.
+    pub fn outbox(&self) -> Outbox<P> {
+        Outbox::new(self.registry.clone(), self.state.clone())
+    }
+
+    /// The numbers of the connection, also of one that has ended.
+    pub fn info(&self) -> ConnectionInfo {
+        self.registry.info(&self.state)
+    }
+
+    /// Ends the connection at once, as [`Pool::kill`] does. Returns false if it was killed before or has ended.
+    pub fn kill(&self) -> bool {
+        self.registry.find(self.id()).is_some() && self.state.signal(Signals::KILL)
+    }
+}
+
+impl<P: Protocol> ConnectionRef<P> {
+    /// The address of the connection's actor. `None` if it has ended.
+    pub fn address(&self) -> Option<Addr<Connection<P>>> {
+        self.state.address()
+    }
+
+    /// Sends a reply through the [outbox](ConnectionRef::outbox).
+    ///
+    /// # Errors
+    /// The same as those of [`Outbox::send`].
+    pub fn send(&self, reply: impl Into<P::Reply>) -> Result<(), OutboxError<P::Reply>> {
+        self.outbox().send(reply)
+    }
+
+    /// Closes the connection in order, as [`Pool::close`] does.
+    pub fn close(&self, last_reply: Option<P::Reply>, grace: Duration) -> bool {
+        let last_reply = last_reply.map(|reply| Box::new(reply) as Box<dyn Any + Send>);
+        self.registry.request_close(&self.state, last_reply, grace)
+    }
+}
+
+impl ConnectionRef<Bytes> {
+    /// Sends bytes through the [outbox](ConnectionRef::outbox), as they are.
+    ///
+    /// # Errors
+    /// The same as those of [`Outbox::send`].
+    pub fn send(&self, bytes: impl Into<Bytes>) -> Result<(), OutboxError<Bytes>> {
+        self.outbox().send(bytes)
+    }
+}
+
+impl<A> Pool<A> {
+    /// All registered names, sorted.
+    pub fn names(&self) -> Vec<Arc<str>> {
+        self.shared.names().list()
+    }
+
+    fn connection_ref<P>(&self, id: ConnectionId) -> Option<ConnectionRef<P>> {
+        self.find_connection(id).map(|(registry, state)| ConnectionRef::new(registry, state))
+    }
+
+    fn owner<P>(&self, name: &str) -> Option<ConnectionRef<P>> {
+        let registration = self.shared.names().get(name)?;
+        Some(ConnectionRef::new(registration.registry.clone(), registration.state.clone()))
+    }
+}
+
+impl<P: Protocol> Pool<Connection<P>> {
+    /// The connection with this id. `None` if it has ended.
+    pub fn connection(&self, id: ConnectionId) -> Option<ConnectionRef<P>> {
+        self.connection_ref(id)
+    }
+
+    /// The connection that has [registered](Conn::register) this name.
+    pub fn whereis(&self, name: impl AsRef<str>) -> Option<ConnectionRef<P>> {
+        self.owner(name.as_ref())
+    }
+}
+
+impl Pool<Untyped> {
+    /// The connection with this id, to send bytes to. `None` if it has ended.
+    pub fn connection(&self, id: ConnectionId) -> Option<ConnectionRef<Bytes>> {
+        self.connection_ref(id)
+    }
+
+    /// The connection that has registered this name, to send bytes to.
+    pub fn whereis(&self, name: impl AsRef<str>) -> Option<ConnectionRef<Bytes>> {
+        self.owner(name.as_ref())
+    }
+}
+
+impl<P: Protocol> Conn<P> {
+    /// The pool of this connection.
+    pub fn pool(&self) -> Pool<Connection<P>> {
+        Pool::new(self.pool_state())
+    }
+
+    fn pool_state(&self) -> Arc<PoolState> {
+        let pool = self.guard.registry().shared().pool();
+        let pool = pool.and_then(|pool| pool.downcast().ok());
+        pool.expect("a pool's state lives as long as its connections")
+    }
+
+    /// Registers a name for this connection, unique in the pool at every instant: [`Pool::whereis`] finds the connection by
+    /// it. A connection may have several names, and keeps each until [`unregister`](Conn::unregister), or until it begins to
+    /// close, whatever the reason. Registering a name again has no effect.
+    ///
+    /// # Errors
+    /// [`NameTaken`] if another connection has the name.
+    pub fn register(&mut self, name: impl AsRef<str>) -> Result<(), NameTaken> {
+        let names = self.pool_state();
+        let registered = names.names().register(name.as_ref(), self.guard.registry(), self.guard.state())?;
+        self.keep(registered);
+        Ok(())
+    }
+
+    /// Registers a name, and takes it over if another connection has it. That connection ends at once with
+    /// [`Closed::Replaced`](crate::Closed::Replaced), whatever it is doing; its unsent bytes are lost.
+    pub fn register_replacing(&mut self, name: impl AsRef<str>) {
+        let names = self.pool_state();
+        let (registered, former) = names.names().replace(name.as_ref(), self.guard.registry(), self.guard.state());
+        self.keep(registered);
+        if let Some(former) = former {
+            former.state.end(CloseReason::Replaced);
+        }
+    }
+
+    /// Releases a name. Returns false if this connection does not have it.
+    pub fn unregister(&mut self, name: impl AsRef<str>) -> bool {
+        let released = self.pool_state().names().unregister(name.as_ref(), self.id());
+        released.map(|registration| self.guard.groups.remove(&registration)).is_some()
+    }
+
+    fn keep(&self, registration: Option<Arc<Registration>>) {
+        if let Some(registration) = registration {
+            self.guard.groups.add(registration);
+        }
+    }
+}
+
+impl<P> Clone for ConnectionRef<P> {
+    fn clone(&self) -> Self {
+        ConnectionRef::new(self.registry.clone(), self.state.clone())
+    }
+}
+
+impl<P> fmt::Debug for ConnectionRef<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConnectionRef").field("id", &self.id()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,51 @@
+//! What a connection belongs to, and leaves when it ends: topics and names.
+
+use std::cell::Cell;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::telemetry::ConnectionId;
+
+/// A topic, or a name that the connection has registered.
+pub(crate) trait Group: Send + Sync {
+    /// Removes the connection. Calling it again has no effect.
+    fn leave(&self, id: ConnectionId);
+}
+
+/// The groups of one connection. Takes up one word while there are none.
+#[derive(Default)]
+pub(crate) struct Groups(Cell<Option<Box<List>>>);
+
+type List = Vec<Arc<dyn Group>>;
+
+impl Groups {
+    pub(crate) fn add(&self, group: Arc<dyn Group>) {
+        // Most connections are in one topic only.
+        let mut groups = self.0.take().unwrap_or_else(|| Box::new(Vec::with_capacity(1)));
+        groups.push(group);
+        self.0.set(Some(groups));
+    }
+
+    /// Forgets a group. Returns false if the connection was not in it.
+    pub(crate) fn remove(&self, group: &Arc<impl Group>) -> bool {
+        let Some(mut groups) = self.0.take() else { return false };
+        let before = groups.len();
+        groups.retain(|other| !std::ptr::addr_eq(Arc::as_ptr(other), Arc::as_ptr(group)));
+        let removed = groups.len() < before;
+        self.0.set(Some(groups).filter(|groups| !groups.is_empty()));
+        removed
+    }
+
+    /// Leaves all groups.
+    pub(crate) fn leave_all(&self, id: ConnectionId) {
+        if let Some(groups) = self.0.take() {
+            groups.iter().for_each(|group| group.leave(id));
+        }
+    }
+}
+
+impl fmt::Debug for Groups {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Groups(..)")
+    }
+}

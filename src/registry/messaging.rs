@@ -1,0 +1,228 @@
+//! How other parts of the program reach one connection: its outbox, its label, and the reason for which they end it.
+
+use std::sync::atomic::{fence, AtomicBool, AtomicU32, AtomicU64, AtomicU8, AtomicUsize, Ordering::*};
+use std::sync::{Arc, OnceLock};
+
+use parking_lot::Mutex;
+
+use super::format::{AtomicFormat, Format};
+use super::outbox::{OutboxQueue, Payload, Pushed};
+use super::{ConnectionState, Registry, Signals};
+use crate::config::{Settings, SlowConsumer};
+use crate::telemetry::CloseReason;
+
+/// The phase of a live connection, as reports show it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
+pub enum ConnectionPhase {
+    /// Accepted; not ready yet. A PROXY header or a TLS handshake may be outstanding.
+    Handshaking,
+    /// Ready.
+    Open,
+    /// Ready, and waiting for a future or a blocking closure that a callback returned.
+    Waiting,
+    /// Closing: what is queued is being sent.
+    Closing,
+}
+
+/// The part of a [`ConnectionState`] that messages use. A connection that nothing was sent to has no [`Extras`].
+#[derive(Debug, Default)]
+pub(super) struct Messaging {
+    extras: OnceLock<Box<Extras>>,
+    phase: AtomicU8,
+    format: AtomicFormat,
+    /// Why the connection was killed: a [`CloseReason`], plus 1.
+    cause: AtomicU8,
+    /// The bytes that its own callbacks have queued and that are not yet with the kernel.
+    own_unsent: AtomicU32,
+}
+
+#[derive(Debug, Default)]
+struct Extras {
+    outbox: OutboxQueue,
+    label: Mutex<Option<Arc<str>>>,
+}
+
+/// The limit of the outboxes of a pool, and what happens at the limit.
+#[derive(Debug)]
+pub(crate) struct OutboxLimit {
+    bytes: AtomicUsize,
+    closes: AtomicBool,
+    dropped: AtomicU64,
+}
+
+impl OutboxLimit {
+    pub(crate) fn new(settings: &Settings) -> Self {
+        let limit = OutboxLimit { bytes: AtomicUsize::new(0), closes: false.into(), dropped: 0.into() };
+        limit.set(settings);
+        limit
+    }
+
+    /// Takes effect for the next reply of every connection.
+    pub(crate) fn set(&self, settings: &Settings) {
+        self.bytes.store(settings.outbox, Relaxed);
+        self.closes.store(settings.slow_consumer == SlowConsumer::Close, Relaxed);
+    }
+
+    /// The number of replies that were left out, over all connections so far.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.dropped.load(Relaxed)
+    }
+}
+
+impl ConnectionState {
+    fn extras(&self) -> &Extras {
+        let extras = self.messaging.extras.get_or_init(Box::default);
+        // Pairs with `begin_closing`: either it sees the outbox, or the next check here sees that it is closing.
+        fence(SeqCst);
+        extras
+    }
+
+    /// The outbox, if something was sent to the connection.
+    #[inline]
+    pub(crate) fn outbox(&self) -> Option<&OutboxQueue> {
+        self.messaging.extras.get().map(|extras| &extras.outbox)
+    }
+
+    /// Whether nothing more is accepted for the connection.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.phase() == ConnectionPhase::Closing || self.signals().contains(Signals::KILL)
+    }
+
+    pub(crate) fn phase(&self) -> ConnectionPhase {
+        match self.messaging.phase.load(Acquire) {
+            0 => ConnectionPhase::Handshaking,
+            1 => ConnectionPhase::Open,
+            2 => ConnectionPhase::Waiting,
+            _ => ConnectionPhase::Closing,
+        }
+    }
+
+    /// Records the phase, which never leaves [`ConnectionPhase::Closing`].
+    pub(crate) fn set_phase(&self, phase: ConnectionPhase) {
+        if self.phase() != ConnectionPhase::Closing {
+            self.messaging.phase.store(phase as u8, Release);
+        }
+    }
+
+    /// Closes the outbox to senders. What is queued stays.
+    pub(crate) fn begin_closing(&self) {
+        self.set_phase(ConnectionPhase::Closing);
+        fence(SeqCst);
+        if let Some(outbox) = self.outbox() {
+            outbox.close();
+        }
+    }
+
+    /// Drops what is queued.
+    pub(super) fn discard_outbox(&self) {
+        self.begin_closing();
+        if let Some(outbox) = self.outbox() {
+            outbox.discard();
+        }
+    }
+
+    pub(crate) fn label(&self) -> Option<Arc<str>> {
+        self.messaging.extras.get().and_then(|extras| extras.label.lock().clone())
+    }
+
+    pub(crate) fn set_label(&self, label: Option<Arc<str>>) {
+        *self.extras().label.lock() = label;
+    }
+
+    /// The bytes that are queued and not yet with the kernel, including the outbox.
+    pub(crate) fn unsent(&self) -> u64 {
+        let pending = self.outbox().map_or(0, OutboxQueue::pending);
+        u64::from(self.messaging.own_unsent.load(Relaxed)) + pending as u64
+    }
+
+    /// Records the bytes that the connection's own callbacks have queued, after a write.
+    #[inline]
+    pub(crate) fn set_own_unsent(&self, bytes: usize) {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        if self.messaging.own_unsent.load(Relaxed) != bytes {
+            self.messaging.own_unsent.store(bytes, Relaxed);
+        }
+    }
+
+    /// The number of replies that did not fit into its outbox.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.outbox().map_or(0, OutboxQueue::dropped)
+    }
+
+    pub(crate) fn format(&self) -> Format {
+        self.messaging.format.get()
+    }
+
+    pub(crate) fn set_format(&self, format: Format) {
+        self.messaging.format.set(format);
+    }
+
+    /// Why the connection was killed.
+    pub(crate) fn cause(&self) -> CloseReason {
+        let cause = usize::from(self.messaging.cause.load(Acquire));
+        cause.checked_sub(1).and_then(|cause| CloseReason::ALL.get(cause)).copied().unwrap_or(CloseReason::Killed)
+    }
+
+    /// Ends the connection at once for this reason, without waking it. Returns false if it was ended before.
+    fn end_unwoken(&self, reason: CloseReason) -> bool {
+        let is_first = self.messaging.cause.compare_exchange(0, reason as u8 + 1, AcqRel, Acquire).is_ok();
+        is_first && self.add_signals(Signals::KILL)
+    }
+
+    /// Ends the connection at once for this reason. Returns false if it was ended before.
+    pub(crate) fn end(&self, reason: CloseReason) -> bool {
+        let ended = self.end_unwoken(reason);
+        if ended {
+            self.wake();
+        }
+        ended
+    }
+}
+
+impl Registry {
+    /// Queues a payload in the outbox of a connection of this registry. The connections in `unwoken` must be woken
+    /// afterwards; see [`wake_all`](Registry::wake_all).
+    #[inline]
+    pub(crate) fn send<'a>(
+        &self,
+        state: &Arc<ConnectionState>,
+        payload: Payload<'a>,
+        unwoken: &mut Vec<Arc<ConnectionState>>,
+    ) -> (Pushed, Option<Payload<'a>>) {
+        let limit = &self.shared.outbox_limit;
+        let outbox = &state.extras().outbox;
+        let (pushed, payload) = outbox.push(payload, limit.bytes.load(Relaxed), || state.is_closing());
+        match pushed {
+            Pushed::Queued => {
+                if state.add_signals(Signals::OUTBOX) {
+                    unwoken.push(state.clone());
+                }
+            }
+            Pushed::Full if limit.closes.load(Relaxed) => {
+                if state.end_unwoken(CloseReason::SlowConsumer) {
+                    unwoken.push(state.clone());
+                }
+            }
+            Pushed::Full | Pushed::TooLarge => {
+                outbox.count_dropped();
+                limit.dropped.fetch_add(1, Relaxed);
+            }
+            Pushed::Closed => {}
+        }
+        (pushed, payload)
+    }
+
+    /// Queues a payload for one connection, and wakes it.
+    pub(crate) fn send_now<'a>(
+        &self,
+        state: &Arc<ConnectionState>,
+        payload: Payload<'a>,
+    ) -> (Pushed, Option<Payload<'a>>) {
+        let mut unwoken = Vec::new();
+        let sent = self.send(state, payload, &mut unwoken);
+        unwoken.iter().for_each(|state| state.wake());
+        sent
+    }
+}

@@ -1,0 +1,258 @@
+//! [`OutboxQueue`], what others send to one connection.
+//!
+//! ```text
+//! any thread ─ push ─▶ segments ─ pop ─▶ write buffer of the connection ─ write ─▶ kernel
+//!                      └───────────────── pending ─────────────────┘
+//! ```
+//!
+//! The limit is a number of bytes, exact, over all senders. Small payloads are copied to the last segment; large ones are
+//! shared, so that a reply to many connections is in memory once.
+
+use std::any::Any;
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::*};
+
+use bytes::{Bytes, BytesMut};
+use parking_lot::Mutex;
+
+/// Payloads up to this length are copied, in bytes.
+pub(crate) const MAX_COPIED: usize = 1024;
+/// The size of a segment to which payloads are copied, in bytes.
+const SEGMENT: usize = 16 * 1024;
+
+/// Something to send.
+pub(crate) enum Payload<'a> {
+    /// Encoded bytes.
+    Encoded(&'a Bytes),
+    /// A reply that only the connection's own codec can encode, and its estimated size in bytes.
+    Reply(Box<dyn Any + Send>, usize),
+}
+
+impl Payload<'_> {
+    fn size(&self) -> usize {
+        match self {
+            Payload::Encoded(bytes) => bytes.len(),
+            Payload::Reply(_, size) => *size,
+        }
+    }
+}
+
+/// What became of a payload.
+pub(crate) enum Pushed {
+    /// It is queued.
+    Queued,
+    /// There is no room for it.
+    Full,
+    /// It is larger than the limit: there would be no room in an empty outbox.
+    TooLarge,
+    /// The connection is closing.
+    Closed,
+}
+
+/// A part of the queue.
+pub(crate) enum Segment {
+    Copied(BytesMut),
+    Shared(Bytes),
+    Reply(Box<dyn Any + Send>, usize),
+}
+
+/// The last segment, to which payloads are copied.
+#[derive(Default)]
+enum Tail {
+    #[default]
+    Empty,
+    /// One payload: most queues never hold more.
+    One(Bytes),
+    Copied(BytesMut),
+}
+
+#[derive(Default)]
+struct Contents {
+    older: VecDeque<Segment>,
+    tail: Tail,
+    closed: bool,
+}
+
+#[derive(Default)]
+pub(crate) struct OutboxQueue {
+    contents: Mutex<Contents>,
+    /// Bytes that were queued and are not yet with the kernel.
+    pending: AtomicUsize,
+    /// Those of them that are in the connection's write buffer. Only the connection writes it.
+    in_write: AtomicUsize,
+    dropped: AtomicU64,
+}
+
+impl OutboxQueue {
+    /// Queues a payload, unless more than `limit` bytes would be pending. A payload that is not queued is given back.
+    ///
+    /// `is_closing` is called under the lock, so that nothing is queued once the connection has closed the queue.
+    pub(crate) fn push<'a>(
+        &self,
+        payload: Payload<'a>,
+        limit: usize,
+        is_closing: impl FnOnce() -> bool,
+    ) -> (Pushed, Option<Payload<'a>>) {
+        let size = payload.size();
+        let mut contents = self.contents.lock();
+        if contents.closed || is_closing() {
+            return (Pushed::Closed, Some(payload));
+        }
+        if size > limit {
+            return (Pushed::TooLarge, Some(payload));
+        }
+        // Only this method adds, under the lock, so the sum cannot exceed the limit.
+        if self.pending.load(Acquire) > limit - size {
+            return (Pushed::Full, Some(payload));
+        }
+        self.pending.fetch_add(size, AcqRel);
+        match payload {
+            Payload::Encoded(bytes) => contents.append(bytes),
+            Payload::Reply(reply, size) => {
+                contents.finish_tail();
+                contents.older.push_back(Segment::Reply(reply, size));
+            }
+        }
+        (Pushed::Queued, None)
+    }
+
+    /// Takes the oldest segment, or at most `max` bytes of it if it is shared.
+    pub(crate) fn pop(&self, max: usize) -> Option<Segment> {
+        let mut contents = self.contents.lock();
+        let segment = contents.pop(max)?;
+        drop(contents);
+        match &segment {
+            Segment::Copied(bytes) => self.moved(bytes.len()),
+            Segment::Shared(bytes) => self.moved(bytes.len()),
+            Segment::Reply(..) => {}
+        }
+        Some(segment)
+    }
+
+    /// As [`pop`](Self::pop), if the oldest segment is encoded.
+    pub(crate) fn pop_encoded(&self) -> Option<Bytes> {
+        let mut contents = self.contents.lock();
+        if matches!(contents.older.front(), Some(Segment::Reply(..))) {
+            return None;
+        }
+        let segment = contents.pop(usize::MAX)?;
+        drop(contents);
+        let bytes = match segment {
+            Segment::Copied(bytes) => bytes.freeze(),
+            Segment::Shared(bytes) => bytes,
+            Segment::Reply(..) => return None,
+        };
+        self.moved(bytes.len());
+        Some(bytes)
+    }
+
+    fn moved(&self, bytes: usize) {
+        self.in_write.store(self.in_write.load(Relaxed) + bytes, Relaxed);
+    }
+
+    /// Replaces the estimated size of a reply by that of its encoding, which is now in the write buffer.
+    pub(crate) fn encoded(&self, estimate: usize, bytes: usize) {
+        self.pending.fetch_add(bytes, AcqRel);
+        self.pending.fetch_sub(estimate, AcqRel);
+        self.moved(bytes);
+    }
+
+    /// Records a write of `sent` bytes that left `unsent` bytes in the write buffer.
+    pub(crate) fn wrote(&self, sent: usize, unsent: usize) {
+        let in_write = self.in_write.load(Relaxed);
+        let left = in_write.saturating_sub(sent).min(unsent);
+        self.in_write.store(left, Relaxed);
+        self.pending.fetch_sub(in_write - left, AcqRel);
+    }
+
+    /// The number of bytes that are queued and not yet with the kernel.
+    pub(crate) fn pending(&self) -> usize {
+        self.pending.load(Acquire)
+    }
+
+    /// Those of the pending bytes that are not in the write buffer.
+    pub(crate) fn queued(&self) -> usize {
+        self.pending().saturating_sub(self.in_write.load(Relaxed))
+    }
+
+    pub(crate) fn count_dropped(&self) {
+        self.dropped.fetch_add(1, Relaxed);
+    }
+
+    /// The number of replies that were left out because there was no room for them.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.dropped.load(Relaxed)
+    }
+
+    /// Accepts nothing any more. What is queued stays.
+    pub(crate) fn close(&self) {
+        self.contents.lock().closed = true;
+    }
+
+    /// Closes the queue and drops what is queued, outside the lock: payloads may be the user's.
+    pub(crate) fn discard(&self) {
+        let discarded = std::mem::replace(&mut *self.contents.lock(), Contents { closed: true, ..Contents::default() });
+        drop(discarded);
+        self.pending.store(0, Release);
+        self.in_write.store(0, Relaxed);
+    }
+}
+
+impl Contents {
+    #[inline]
+    fn append(&mut self, bytes: &Bytes) {
+        if bytes.len() > MAX_COPIED {
+            self.finish_tail();
+            self.older.push_back(Segment::Shared(bytes.clone()));
+            return;
+        }
+        match &mut self.tail {
+            Tail::Copied(tail) if tail.len() + bytes.len() <= SEGMENT => return tail.extend_from_slice(bytes),
+            Tail::One(first) => {
+                let mut tail = BytesMut::with_capacity((first.len() + bytes.len()) * 2);
+                tail.extend_from_slice(first);
+                tail.extend_from_slice(bytes);
+                self.tail = Tail::Copied(tail);
+                return;
+            }
+            Tail::Empty | Tail::Copied(_) => {}
+        }
+        self.finish_tail();
+        self.tail = Tail::One(bytes.clone());
+    }
+
+    /// Makes the tail an older segment.
+    fn finish_tail(&mut self) {
+        match std::mem::take(&mut self.tail) {
+            Tail::Empty => {}
+            Tail::One(bytes) => self.older.push_back(Segment::Shared(bytes)),
+            Tail::Copied(bytes) => self.older.push_back(Segment::Copied(bytes)),
+        }
+    }
+
+    fn pop(&mut self, max: usize) -> Option<Segment> {
+        if let Some(Segment::Shared(bytes)) = self.older.front_mut()
+            && bytes.len() > max
+        {
+            return Some(Segment::Shared(bytes.split_to(max)));
+        }
+        if let Some(segment) = self.older.pop_front() {
+            if self.older.is_empty() {
+                // An idle connection keeps no buffer.
+                self.older = VecDeque::new();
+            }
+            return Some(segment);
+        }
+        match std::mem::take(&mut self.tail) {
+            Tail::Empty => None,
+            Tail::One(bytes) => Some(Segment::Shared(bytes)),
+            Tail::Copied(bytes) => Some(Segment::Copied(bytes)),
+        }
+    }
+}
+
+impl std::fmt::Debug for OutboxQueue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OutboxQueue").field("pending", &self.pending()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,251 @@
+//! Topics: groups of connections that receive the same replies.
+//!
+//! ```text
+//! Topics ── by name ──▶ TopicState ── part per registry ──▶ members ── push ──▶ outboxes ── one wake-up per arbiter
+//! ```
+//!
+//! A publisher queues the reply in the outbox of each member itself, so the outcome is exact: who left before is not reached,
+//! and one publisher's replies keep their order. Only the wake-ups are left to the members' arbiters.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicUsize, Ordering::*};
+use std::sync::{Arc, Weak};
+
+use parking_lot::{Mutex, RwLock};
+
+use crate::registry::{
+    ConnectionGuard, ConnectionState, Entries, Format, Group, Payload, Pushed, Registry, RegistryShared,
+};
+use crate::telemetry::ConnectionId;
+
+/// The number of independently locked tables.
+const SHARDS: usize = 16;
+
+/// The topics of one pool, by name.
+#[derive(Debug, Default)]
+pub(crate) struct Topics {
+    shards: [Mutex<HashMap<Arc<str>, Weak<TopicState>>>; SHARDS],
+    hasher: RandomState,
+}
+
+/// One topic. It exists while it has members or handles.
+#[derive(Debug)]
+pub(crate) struct TopicState {
+    name: Arc<str>,
+    topics: Weak<Topics>,
+    /// One for each registry that a member has come from.
+    parts: RwLock<Vec<Part>>,
+    members: AtomicUsize,
+}
+
+#[derive(Debug)]
+struct Part {
+    registry: Arc<Registry>,
+    members: Mutex<Entries>,
+}
+
+/// Makes payloads of a reply for connections of different formats.
+pub(crate) trait Encodings {
+    /// The bytes for this format, if they have been encoded.
+    fn encoded(&self, format: Format) -> Option<Payload<'_>>;
+
+    /// The payload for this format; encodes it if necessary. `None` if that fails.
+    fn encode(&mut self, format: Format) -> Option<Payload<'_>>;
+}
+
+/// How many members a reply reached.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Reached {
+    pub(crate) members: usize,
+    pub(crate) dropped: usize,
+}
+
+impl Reached {
+    pub(crate) fn count(&mut self, pushed: &Pushed) {
+        match pushed {
+            Pushed::Queued => self.members += 1,
+            Pushed::Full | Pushed::TooLarge => self.dropped += 1,
+            Pushed::Closed => {}
+        }
+    }
+}
+
+impl Topics {
+    /// The topic with this name, made if there is none.
+    pub(crate) fn get(self: &Arc<Self>, name: &str) -> Arc<TopicState> {
+        let mut topics = self.shard(name).lock();
+        if let Some(topic) = topics.get(name).and_then(Weak::upgrade) {
+            return topic;
+        }
+        let name: Arc<str> = name.into();
+        let topic = Arc::new(TopicState {
+            name: name.clone(),
+            topics: Arc::downgrade(self),
+            parts: RwLock::default(),
+            members: AtomicUsize::new(0),
+        });
+        topics.insert(name, Arc::downgrade(&topic));
+        topic
+    }
+
+    /// The topics that have members, sorted by name.
+    pub(crate) fn list(&self) -> Vec<(Arc<str>, usize)> {
+        let mut topics: Vec<Arc<TopicState>> = Vec::new();
+        for shard in &self.shards {
+            topics.extend(shard.lock().values().filter_map(Weak::upgrade));
+        }
+        // Outside the locks: the last handle of a topic removes it from its table.
+        let mut list: Vec<_> = topics.iter().map(|topic| (topic.name.clone(), topic.len())).collect();
+        list.retain(|(_, members)| *members > 0);
+        list.sort();
+        list
+    }
+
+    fn shard(&self, name: &str) -> &Mutex<HashMap<Arc<str>, Weak<TopicState>>> {
+        &self.shards[self.hasher.hash_one(name) as usize % SHARDS]
+    }
+}
+
+impl TopicState {
+    pub(crate) fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// The number of members.
+    pub(crate) fn len(&self) -> usize {
+        self.members.load(Acquire)
+    }
+
+    /// Adds a connection of this registry. Returns false if it is a member already.
+    pub(crate) fn join(&self, registry: &Arc<Registry>, state: Arc<ConnectionState>) -> bool {
+        let is_new = self.with_part(registry, |members| members.insert(state));
+        self.members.fetch_add(usize::from(is_new), AcqRel);
+        is_new
+    }
+
+    fn with_part<R>(&self, registry: &Arc<Registry>, f: impl FnOnce(&mut Entries) -> R) -> R {
+        let of_registry = |part: &&Part| Arc::ptr_eq(&part.registry, registry);
+        let parts = self.parts.read();
+        if let Some(part) = parts.iter().find(of_registry) {
+            return f(&mut part.members.lock());
+        }
+        drop(parts);
+        let mut parts = self.parts.write();
+        if !parts.iter().any(|part| of_registry(&part)) {
+            parts.push(Part { registry: registry.clone(), members: Mutex::default() });
+        }
+        let part = parts.iter().find(of_registry);
+        f(&mut part.expect("it was just added").members.lock())
+    }
+
+    /// The ids of the members, ascending.
+    pub(crate) fn members(&self) -> Vec<ConnectionId> {
+        let mut members = Vec::with_capacity(self.len());
+        for part in self.parts.read().iter() {
+            members.extend(part.members.lock().iter().map(|state| state.id()));
+        }
+        members.sort_unstable();
+        members
+    }
+
+    /// Calls `f` with each registry and its members. No lock is held meanwhile.
+    pub(crate) fn for_each_part(&self, mut f: impl FnMut(&Arc<Registry>, Vec<Arc<ConnectionState>>)) {
+        let registries: Vec<_> = self.parts.read().iter().map(|part| part.registry.clone()).collect();
+        for registry in registries {
+            let members = self.with_part(&registry, |members| members.iter().cloned().collect());
+            f(&registry, members);
+        }
+    }
+
+    /// Queues a reply for every member except one. Encodings that are ready are queued under the lock of the members; for
+    /// others user code is called, outside of it.
+    ///
+    /// `home` is the pool whose formats the encodings know; members of other pools encode by themselves,
+    /// and `except` is none of them.
+    pub(crate) fn publish(
+        &self,
+        home: &Arc<RegistryShared>,
+        except: Option<ConnectionId>,
+        encodings: &mut impl Encodings,
+    ) -> Reached {
+        let is_home = |registry: &Registry| Arc::ptr_eq(registry.shared(), home);
+        let format = |registry: &Registry, state: &ConnectionState| {
+            if is_home(registry) {
+                state.format()
+            } else {
+                Format::OWN
+            }
+        };
+        let mut reached = Reached::default();
+        let mut unencoded: Vec<(Arc<Registry>, Vec<Arc<ConnectionState>>)> = Vec::new();
+        for part in self.parts.read().iter() {
+            let (mut unwoken, mut left) = (Vec::new(), Vec::new());
+            // An id is unique in its pool only.
+            let except = except.filter(|_| is_home(&part.registry));
+            let members = part.members.lock();
+            for state in members.iter().filter(|state| Some(state.id()) != except) {
+                match encodings.encoded(format(&part.registry, state)) {
+                    Some(payload) => reached.count(&part.registry.send(state, payload, &mut unwoken).0),
+                    None => left.push(state.clone()),
+                }
+            }
+            drop(members);
+            part.registry.wake_all(unwoken);
+            if !left.is_empty() {
+                unencoded.push((part.registry.clone(), left));
+            }
+        }
+        for (registry, members) in unencoded {
+            let mut unwoken = Vec::new();
+            for state in members {
+                let Some(payload) = encodings.encode(format(&registry, &state)) else { continue };
+                let (pushed, rejected) = registry.send(&state, payload, &mut unwoken);
+                drop(rejected);
+                reached.count(&pushed);
+            }
+            registry.wake_all(unwoken);
+        }
+        reached
+    }
+}
+
+impl ConnectionGuard {
+    /// Makes the connection a member of a topic. Returns false if it is one already.
+    pub(crate) fn join(&self, topic: &Arc<TopicState>) -> bool {
+        let is_new = topic.join(self.registry(), self.state().clone());
+        if is_new {
+            self.groups.add(topic.clone());
+        }
+        is_new
+    }
+
+    /// Ends a membership. Returns false if the connection is not a member.
+    pub(crate) fn leave(&self, topic: &Arc<TopicState>) -> bool {
+        topic.leave(self.state().id());
+        self.groups.remove(topic)
+    }
+}
+
+impl Group for TopicState {
+    fn leave(&self, id: ConnectionId) {
+        for part in self.parts.read().iter() {
+            let removed = part.members.lock().remove(id);
+            if removed.is_some() {
+                self.members.fetch_sub(1, AcqRel);
+                return;
+            }
+        }
+    }
+}
+
+impl Drop for TopicState {
+    fn drop(&mut self) {
+        let Some(topics) = self.topics.upgrade() else { return };
+        let mut shard = topics.shard(&self.name).lock();
+        // Another topic with this name may have been made meanwhile.
+        if shard.get(&self.name).is_some_and(|topic| topic.strong_count() == 0) {
+            shard.remove(&self.name);
+        }
+    }
+}
