@@ -12,6 +12,7 @@ use super::timers::Timers;
 use super::turn::Budget;
 use super::wait::{then_future, Then, ThenFuture};
 use super::{Closed, Conn, Connection, ConnectionContext, Flags, Next, Protocol, Trigger};
+use crate::error::BoxError;
 use crate::panic::catch_panic;
 
 /// The futures, timers and streams of one connection. Allocated when the first one is added.
@@ -25,6 +26,8 @@ pub(crate) struct Background<P: Protocol> {
     future_added: bool,
     /// What was asked last for an item.
     source: Source,
+    /// The error of a reply that [`Conn::push`] could not encode. The connection closes for this reason.
+    pub(super) failure: Option<BoxError>,
 }
 
 /// What has items to deliver.
@@ -52,6 +55,7 @@ impl<P: Protocol> Default for Background<P> {
             done: VecDeque::new(),
             future_added: false,
             source: Source::Streams,
+            failure: None,
         }
     }
 }
@@ -87,7 +91,7 @@ impl<P: Protocol> Background<P> {
 
     /// Drops everything under the panic guard.
     pub(super) fn drop_each(&mut self) -> Result<(), String> {
-        let streams = self.streams.drop_each();
+        let streams = drop_each(self.failure.take()).and(self.streams.drop_each());
         let futures = drop_each(std::mem::take(&mut self.futures));
         self.timers.drop_each().and(drop_each(self.done.drain(..))).and(futures).and(streams)
     }

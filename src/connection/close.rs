@@ -9,7 +9,8 @@ use tokio_util::io::poll_read_buf;
 use tracing::error;
 
 use super::background::drop_each;
-use super::{Closed, ColdState, Connection, Flags, Next, Paused, Phase, Protocol, Trigger};
+use super::{Closed, ColdState, Conn, Connection, Flags, Next, Paused, Phase, Protocol, Trigger};
+use crate::error::BoxError;
 use crate::net::Buffers;
 use crate::panic::catch_panic;
 use crate::registry::CloseRequest;
@@ -30,6 +31,21 @@ pub(super) struct Linger {
     received: bool,
     until: u64,
     quiet_at: u64,
+}
+
+impl<P: Protocol> Conn<P> {
+    /// Starts to close, from within a callback: what it does from now on has no effect. [`Connection::complete_close`] does
+    /// the rest in the same turn.
+    #[cold]
+    pub(super) fn fail(&mut self, error: BoxError) {
+        self.background.get_or_insert_default().failure = Some(error);
+        self.enter(Phase::Closing);
+        self.paused.remove(Paused::WAITING);
+        if self.handshake.is_some() {
+            // Bytes meant to be sent under TLS must not be sent in plaintext.
+            self.buffers = None;
+        }
+    }
 }
 
 impl<P: Protocol> ColdState<P> {
@@ -59,6 +75,10 @@ impl<P: Protocol> Connection<P> {
             why => why,
         };
         self.conn.enter(Phase::Closing);
+        self.begin_closing(why);
+    }
+
+    fn begin_closing(&mut self, why: Closed) {
         if self.has_handshake() {
             // Bytes meant to be sent under TLS must not be sent in plaintext.
             self.conn.buffers = None;
@@ -72,6 +92,16 @@ impl<P: Protocol> Connection<P> {
         self.cold().why = Some(why);
         if let Err(text) = self.drop_futures() {
             self.cold().why = Some(Closed::Panic(text));
+        }
+    }
+
+    /// Completes a close that a callback has started by [`Conn::fail`]. Called wherever the reason is needed.
+    #[cold]
+    pub(super) fn complete_close(&mut self) {
+        if self.conn.phase() == Phase::Closing
+            && let Some(error) = self.conn.background.as_mut().and_then(|background| background.failure.take())
+        {
+            self.begin_closing(Closed::Error(error));
         }
     }
 
@@ -159,6 +189,7 @@ impl<P: Protocol> Connection<P> {
         if self.conn.phase() == Phase::Closed {
             return Poll::Ready(());
         }
+        self.complete_close();
         self.discard_input(cx);
         if self.conn.unsent() > 0 || self.has(Flags::UNFLUSHED) {
             return Poll::Pending;

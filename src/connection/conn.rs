@@ -151,6 +151,36 @@ impl<P: Protocol> Conn<P> {
         self.encode(reply).map_err(|error| SendError::from_codec(error.into()))
     }
 
+    /// Queues a reply as [`send`](Conn::send) does, for callbacks that do not handle its errors.
+    ///
+    /// A reply that cannot be encoded ends the connection with [`Closed::Error`](crate::Closed::Error) after the callback,
+    /// as with [`Next::Send`](crate::Next::Send): the replies before it are sent, those after it and the one that the
+    /// callback returns are not. If the connection is closing, nothing is queued.
+    ///
+    /// ```
+    /// # use actix_acceptor::{Conn, Framing, Next, Protocol};
+    /// # use bytes::Bytes;
+    /// # struct Greeter;
+    /// # impl Protocol for Greeter {
+    /// #     type Codec = Framing; type Reply = Bytes; type User = ();
+    /// fn ack(&mut self, conn: &mut Conn<Self>) -> Next<Self> {
+    ///     conn.push(format!("welcome, {}", conn.peer()));
+    ///     if conn.is_draining() {
+    ///         conn.push("the server shuts down soon");
+    ///     }
+    ///     Next::Continue
+    /// }
+    /// #     fn packet(&mut self, packet: Bytes, _: &mut Conn<Self>) -> Next<Self> { Next::Send(packet) }
+    /// # }
+    /// ```
+    pub fn push(&mut self, reply: impl Into<P::Reply>) {
+        if !self.is_closing()
+            && let Err(error) = self.encode(reply.into())
+        {
+            self.fail(error.into());
+        }
+    }
+
     /// Queues a reply. On an error nothing is queued.
     #[inline(always)]
     pub(crate) fn encode(&mut self, reply: P::Reply) -> Result<(), <P::Codec as Encoder<P::Reply>>::Error> {

@@ -155,6 +155,7 @@ impl<P: Protocol> Connection<P> {
     /// Ends the connection after a failed write. A close in progress keeps its reason, unless it was an orderly one.
     #[cold]
     fn write_failed(&mut self, error: io::Error) {
+        self.complete_close();
         let (why, truncated) = match self.cold.as_mut() {
             Some(cold) => (cold.why.take(), cold.truncated),
             None => (None, false),

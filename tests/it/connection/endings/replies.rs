@@ -1,14 +1,17 @@
 //! Replies that cannot be sent: the codec refuses, or it is too late.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
+use actix_acceptor::transport::{Address, Handshake, HandshakeError, Handshaken, LocalBoxFuture, Stream};
 use actix_acceptor::{
-    framing::Width, messages::Encoded, telemetry::CloseReason, AcceptorPool, Conn, Connection, ConnectionContext,
-    Event, Framing, Next, Protocol, Reply, SendError, Timeout,
+    framing::Width, messages::Encoded, telemetry::CloseReason, AcceptorPool, Closed, Conn, Connection,
+    ConnectionContext, ConnectionInfo, Event, Framing, Listener, Next, Protocol, Reply, SendError, Timeout, Wait,
 };
 use bytes::Bytes;
 use tokio::sync::mpsc::{unbounded_channel, UnboundedSender};
+use tokio::sync::Notify;
 
 use support::FailingCodec;
 use support::*;
@@ -111,6 +114,94 @@ async fn send_all_sends_any_number_of_replies_in_order() {
     let expected: String = lines(30_000).chain(lines(2)).collect();
     peer.expect(expected.as_bytes()).await;
     in_time(pool.stop(Duration::ZERO)).await;
+}
+
+/// Pushes what cannot be encoded, where it is asked to.
+struct PushesUnencodable {
+    at: &'static str,
+    /// Ends the wait of `packet`.
+    wait_ends: Arc<Notify>,
+    recorder: Recorder,
+}
+
+impl PushesUnencodable {
+    fn push(&self, at: &str, conn: &mut Conn<Self>) {
+        if self.at == at {
+            conn.push("before");
+            conn.push("unencodable");
+            conn.push("after");
+        }
+    }
+}
+
+impl Protocol for PushesUnencodable {
+    type Codec = FailingCodec;
+    type Reply = Bytes;
+    type User = ();
+
+    fn init(&mut self, conn: &mut Conn<Self>) -> Next<Self> {
+        self.push("init", conn);
+        Next::Continue
+    }
+
+    fn packet(&mut self, _: Bytes, conn: &mut Conn<Self>) -> Next<Self> {
+        self.push("packet", conn);
+        let ends = self.wait_ends.clone();
+        conn.wait_with(Wait::new().with_messages(), async move { ends.notified().await }, |_, me, conn| {
+            me.push("continuation", conn);
+            Next::Continue
+        })
+    }
+
+    fn user(&mut self, _: (), conn: &mut Conn<Self>) -> Next<Self> {
+        self.push("user", conn);
+        if self.at == "continuation" {
+            self.wait_ends.notify_one();
+        }
+        // It would start after the wait of `packet`.
+        conn.wait(std::future::ready(()), |(), _, _| panic!("the connection is closing"))
+    }
+
+    fn closed(&mut self, why: &Closed, _: &ConnectionInfo) {
+        self.recorder.note(why);
+    }
+}
+
+/// A handshake that never ends.
+struct Endless;
+
+impl Handshake for Endless {
+    fn handshake(&self, _: Stream, _: &Address) -> LocalBoxFuture<'static, Result<Handshaken, HandshakeError>> {
+        Box::pin(std::future::pending())
+    }
+}
+
+#[actix::test]
+async fn a_failed_push_closes_during_waits_and_before_handshakes() {
+    for (at, sent) in [("packet", "before\n"), ("user", "before\n"), ("continuation", "before\n"), ("init", "")] {
+        let (recorder, mut closings) = Recorder::new();
+        let listener = Listener::tcp("127.0.0.1:0");
+        // What `init` sends belongs behind the handshake, and must not be sent without it.
+        let listener = if at == "init" { listener.handshake(Endless) } else { listener };
+        let pool = AcceptorPool::with_protocol(move |_| PushesUnencodable {
+            at,
+            wait_ends: Arc::default(),
+            recorder: recorder.clone(),
+        });
+        let pool = pool.idle_timeout(None).handshake_timeout(None).listener(listener).start().await.unwrap();
+        let mut peer = connect(&pool).await;
+        if at != "init" {
+            peer.send("go\n").await;
+        }
+        if matches!(at, "user" | "continuation") {
+            eventually(|| pool.list().first().is_some_and(|connection| connection.packets == 1)).await;
+            pool.notify_all(());
+        }
+        assert_eq!(peer.read_to_end().await, sent.as_bytes(), "{at}");
+        let (reason, why) = closings.next().await;
+        assert_eq!((reason, &*why), (CloseReason::Error, "not to be encoded"), "{at}");
+        in_time(pool.stop(Duration::ZERO)).await;
+    }
 }
 
 type Answers = Vec<(String, String)>;

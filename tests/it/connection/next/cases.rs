@@ -5,7 +5,7 @@ use std::time::Duration;
 use actix::prelude::*;
 use actix_acceptor::{
     messages::Close, telemetry::CloseReason, AcceptorPool, Active, Closed, Conn, Connection, ConnectionContext,
-    ConnectionInfo, Next, Pool, Protocol, Timeout, User,
+    ConnectionInfo, Next, Pool, Protocol, SendError, Timeout, User,
 };
 use bytes::Bytes;
 use futures::{stream, StreamExt};
@@ -49,10 +49,13 @@ pub(super) enum Answer {
     SendPoison,
     SendAll,
     SendAllUnencodable,
+    Push,
+    PushUnencodable,
+    PushUnencodableAndStop,
 }
 
 impl Answer {
-    pub(super) const ALL: [Answer; 11] = [
+    pub(super) const ALL: [Answer; 14] = [
         Answer::Continue,
         Answer::Send,
         Answer::Stop,
@@ -64,10 +67,13 @@ impl Answer {
         Answer::SendPoison,
         Answer::SendAll,
         Answer::SendAllUnencodable,
+        Answer::Push,
+        Answer::PushUnencodable,
+        Answer::PushUnencodableAndStop,
     ];
 
     fn resumes(self) -> bool {
-        matches!(self, Answer::Continue | Answer::Send | Answer::SendAll)
+        matches!(self, Answer::Continue | Answer::Send | Answer::SendAll | Answer::Push)
     }
 
     fn panics(self) -> bool {
@@ -121,8 +127,8 @@ impl Case {
         let mut wire = String::new();
         wire.push_str(match self.answer {
             Answer::Send | Answer::SendAndStop => "answer\n",
-            Answer::SendAll => "one\ntwo\n",
-            Answer::SendAllUnencodable => "one\n",
+            Answer::SendAll | Answer::Push => "one\ntwo\n",
+            Answer::SendAllUnencodable | Answer::PushUnencodable | Answer::PushUnencodableAndStop => "one\n",
             _ => "",
         });
         wire.extend(self.continues().then_some("alive\n"));
@@ -134,12 +140,14 @@ impl Case {
         let peer = (CloseReason::Peer, "closed by the peer");
         match self.answer {
             Answer::Fail => (CloseReason::Error, "no good"),
-            Answer::SendUnencodable | Answer::SendUnencodableAndStop | Answer::SendAllUnencodable => {
-                (CloseReason::Error, "not to be encoded")
-            }
+            Answer::SendUnencodable
+            | Answer::SendUnencodableAndStop
+            | Answer::SendAllUnencodable
+            | Answer::PushUnencodable
+            | Answer::PushUnencodableAndStop => (CloseReason::Error, "not to be encoded"),
             Answer::Panic => (CloseReason::Panic, "a callback panicked: as asked"),
             Answer::SendPoison => (CloseReason::Panic, "a callback panicked: poison in encode"),
-            Answer::Continue | Answer::Send | Answer::SendAll => match self.at {
+            Answer::Continue | Answer::Send | Answer::SendAll | Answer::Push => match self.at {
                 At::HalfClosed => peer,
                 At::Shutdown => (CloseReason::Shutdown, "pool shut down"),
                 _ => local,
@@ -277,6 +285,20 @@ impl TestedProtocol {
             Answer::SendPoison => Next::Send("poison".into()),
             Answer::SendAll => Next::send_all(["one", "two"]),
             Answer::SendAllUnencodable => Next::send_all(["one", "unencodable", "three"]),
+            Answer::Push => {
+                conn.push("one");
+                Next::send("two")
+            }
+            Answer::PushUnencodable | Answer::PushUnencodableAndStop => {
+                conn.push("one");
+                conn.push("unencodable");
+                conn.push("three");
+                assert!(matches!(conn.send("four".into()), Err(SendError::Closed)));
+                match self.case.answer {
+                    Answer::PushUnencodable => Next::send("five"),
+                    _ => Next::SendAndStop("five".into()),
+                }
+            }
         }
     }
 }
