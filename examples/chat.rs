@@ -1,144 +1,105 @@
-//! A chat server. A hub actor holds the address of each connection. Try it:
-//! `cargo run --example chat`, then `nc 127.0.0.1 7000` in two terminals; `/nick NAME`, `/who`, `/quit`.
+//! A chat server. A room is a topic, and guests are found by their names: there is no hub that knows the connections.
+//! Try it: `cargo run --example chat`, then `nc 127.0.0.1 7000` in two terminals.
 
-use std::collections::BTreeMap;
-
-use actix::prelude::*;
-use actix_acceptor::{
-    AcceptorPool, Closed, Conn, Connection, ConnectionId, ConnectionInfo, Framing, Next, Protocol, User,
-};
+use actix_acceptor::{prelude::*, SendError};
 use bytes::Bytes;
 
-/// Knows the connected guests and forwards their lines.
-#[derive(Default)]
-struct Hub {
-    guests: BTreeMap<ConnectionId, Entry>,
-}
-
-struct Entry {
-    name: String,
-    line: Recipient<User<Line>>,
-}
-
-/// A line to send to a guest.
-#[derive(Clone)]
-struct Line(Bytes);
-
-/// Messages from the connections to the hub.
-#[derive(Message)]
-#[rtype(result = "()")]
-enum HubMessage {
-    Joined { id: ConnectionId, line: Recipient<User<Line>> },
-    Said { id: ConnectionId, text: Bytes },
-    Left { id: ConnectionId },
-}
-
-impl Actor for Hub {
-    type Context = Context<Self>;
-}
-
-impl Handler<HubMessage> for Hub {
-    type Result = ();
-
-    fn handle(&mut self, message: HubMessage, _: &mut Context<Self>) {
-        match message {
-            HubMessage::Joined { id, line } => {
-                let name = format!("guest-{id}");
-                self.send_to_others(id, format!("* {name} joined"));
-                self.guests.insert(id, Entry { name, line });
-            }
-            HubMessage::Said { id, text } => self.said(id, &String::from_utf8_lossy(&text)),
-            HubMessage::Left { id } => {
-                if let Some(guest) = self.guests.remove(&id) {
-                    self.send_to_others(id, format!("* {} left", guest.name));
-                }
-            }
-        }
-    }
-}
-
-impl Hub {
-    fn said(&mut self, id: ConnectionId, text: &str) {
-        match text.split_once(' ').unwrap_or((text, "")) {
-            ("/who", _) => {
-                let mut names: Vec<&str> = self.guests.values().map(|guest| &*guest.name).collect();
-                names.sort_unstable();
-                self.send(id, names.join(" "));
-            }
-            ("/nick", name) if !name.trim().is_empty() => {
-                if let Some(guest) = self.guests.get_mut(&id) {
-                    let old = std::mem::replace(&mut guest.name, name.trim().to_owned());
-                    self.send_to_others(id, format!("* {old} is now {}", name.trim()));
-                }
-            }
-            _ => {
-                let name = self.guests.get(&id).map_or("guest", |guest| &guest.name);
-                self.send_to_others(id, format!("{name}: {text}"));
-            }
-        }
-    }
-
-    fn send(&self, id: ConnectionId, text: String) {
-        if let Some(guest) = self.guests.get(&id) {
-            guest.send(Line(text.into()));
-        }
-    }
-
-    fn send_to_others(&self, id: ConnectionId, text: String) {
-        let line = Line(text.into());
-        self.guests.iter().filter(|(other, _)| **other != id).for_each(|(_, guest)| guest.send(line.clone()));
-    }
-}
-
-impl Entry {
-    /// A guest that does not read misses lines. The queue does not grow.
-    fn send(&self, line: Line) {
-        let _ = self.line.try_send(User(line));
-    }
-}
+const HELP: &str = "/join ROOM, /nick NAME, /tell NAME TEXT, /who, /quit";
 
 /// The state of one connection.
 struct Guest {
-    hub: Addr<Hub>,
+    name: String,
+    room: Option<Topic<Guest>>,
 }
 
 impl Protocol for Guest {
     type Codec = Framing;
     type Reply = Bytes;
-    type User = Line;
+    type User = ();
 
     fn ack(&mut self, conn: &mut Conn<Self>) -> Next<Self> {
-        let address: Addr<Connection<Self>> = conn.address();
-        self.hub.do_send(HubMessage::Joined { id: conn.id(), line: address.recipient() });
-        Next::Continue
+        self.welcome(conn).unwrap_or_else(Next::fail)
     }
 
-    /// Waits until the hub has handled the line, so a guest cannot flood the hub.
-    fn packet(&mut self, text: Bytes, conn: &mut Conn<Self>) -> Next<Self> {
-        if &text[..] == b"/quit" {
-            return Next::Stop;
-        }
-        let said = self.hub.send(HubMessage::Said { id: conn.id(), text });
-        conn.wait(said, |_, _, _| Next::Continue)
+    fn packet(&mut self, line: Bytes, conn: &mut Conn<Self>) -> Next<Self> {
+        self.handle(&String::from_utf8_lossy(&line), conn).unwrap_or_else(Next::fail)
     }
 
-    fn user(&mut self, line: Line, _: &mut Conn<Self>) -> Next<Self> {
-        Next::Send(line.0)
-    }
-
+    /// Whatever ended the connection, it has left its room, and its name is free.
     fn closed(&mut self, _: &Closed, info: &ConnectionInfo) {
-        self.hub.do_send(HubMessage::Left { id: info.id });
+        if let Err(error) = self.say(info.id, format!("* {} left", self.name)) {
+            eprintln!("{}: {error}", info.peer);
+        }
     }
 }
 
+impl Guest {
+    fn welcome(&mut self, conn: &mut Conn<Self>) -> Result<Next<Self>, BoxError> {
+        conn.register(&self.name)?;
+        self.enter("lobby", conn)?;
+        Ok(Next::send(format!("you are {}; {HELP}", self.name)))
+    }
+
+    fn handle(&mut self, line: &str, conn: &mut Conn<Self>) -> Result<Next<Self>, SendError> {
+        let (command, rest) = line.split_once(' ').unwrap_or((line, ""));
+        match command {
+            "/join" if is_name(rest) => {
+                self.enter(rest, conn)?;
+                Ok(Next::send(format!("you are in {rest}")))
+            }
+            "/nick" if is_name(rest) && rest != self.name => {
+                if let Err(NameTaken) = conn.register(rest) {
+                    return Ok(Next::send("that name is taken"));
+                }
+                conn.unregister(&self.name);
+                self.say(conn.id(), format!("* {} is now {rest}", self.name))?;
+                self.name = rest.to_owned();
+                Ok(Next::send(format!("you are {rest}")))
+            }
+            "/tell" => {
+                let (name, text) = rest.split_once(' ').unwrap_or((rest, ""));
+                let Some(guest) = conn.pool().whereis(name) else { return Ok(Next::send("no such guest")) };
+                match guest.send(format!("{} tells you: {text}", self.name)) {
+                    Ok(()) => Ok(Next::Continue),
+                    Err(error) => Ok(Next::send(error.to_string())),
+                }
+            }
+            "/who" => Ok(Next::send(conn.pool().names().join(" "))),
+            "/quit" => Ok(Next::Stop),
+            _ if line.starts_with('/') => Ok(Next::send(HELP)),
+            _ => self.say(conn.id(), format!("{}: {line}", self.name)).map(|()| Next::Continue),
+        }
+    }
+
+    /// Leaves the room, and joins another.
+    fn enter(&mut self, room: &str, conn: &mut Conn<Self>) -> Result<(), SendError> {
+        self.say(conn.id(), format!("* {} left", self.name))?;
+        if let Some(room) = self.room.take() {
+            conn.leave(&room);
+        }
+        let room = self.room.insert(conn.pool().topic(room));
+        conn.join(room);
+        self.say(conn.id(), format!("* {} joined", self.name))
+    }
+
+    /// Sends a line to the others in the room.
+    fn say(&self, me: ConnectionId, line: String) -> Result<(), SendError> {
+        let published = self.room.as_ref().map(|room| room.publish_except(me, line));
+        published.and_then(|published| published.error).map_or(Ok(()), Err)
+    }
+}
+
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(char::is_alphanumeric)
+}
+
 #[actix::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let hub = Hub::default().start();
-    let pool = AcceptorPool::with_protocol(move |_| Guest { hub: hub.clone() })
+async fn main() -> Result<(), BoxError> {
+    let address = std::env::args().nth(1).unwrap_or("127.0.0.1:7000".to_owned());
+    let pool = AcceptorPool::with_protocol(|peer| Guest { name: format!("guest-{}", peer.id), room: None })
         .framing(Framing::lines())
         .idle_timeout(None)
-        .mailbox_capacity(256)
-        .bind("127.0.0.1:7000")
+        .bind(address)
         .await?;
     println!("listening on {}", pool.name());
     Ok(pool.stopped().await?)

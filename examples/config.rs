@@ -37,12 +37,14 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let file = std::env::args().nth(1).ok_or("usage: config FILE.toml")?;
     let config = PoolConfig::load(&file)?;
     let pool = AcceptorPool::with_protocol(|_| Echo).framing(Framing::lines()).config(&config).start().await?;
+    // From here on, SIGHUP does not end the process.
+    #[cfg(unix)]
+    let mut hangup = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup())?;
     println!("listening on {}, PID {}", pool.local_addrs()[0], std::process::id());
 
     #[cfg(unix)]
     actix::spawn({
         let pool = pool.clone();
-        let mut hangup = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup())?;
         async move {
             while hangup.recv().await.is_some() {
                 let reloaded = match PoolConfig::load(&file) {

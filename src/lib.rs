@@ -166,8 +166,8 @@ pub use telemetry::ConnectionId;
 pub mod prelude {
     pub use crate::{
         AcceptorPool, Ack, Active, BoxError, Builder, Closed, Conn, Connection, ConnectionContext, ConnectionId,
-        ConnectionInfo, Drain, Event, Framing, Init, Listener, Next, Packet, Peer, Pool, PoolHandle, Protocol, Reply,
-        Socket, Timeout, User,
+        ConnectionInfo, ConnectionRef, Drain, Event, Framing, Init, Listener, NameTaken, Next, Outbox, Packet, Peer,
+        Pool, PoolHandle, Protocol, Reply, Socket, Timeout, Topic, User,
     };
 }
 

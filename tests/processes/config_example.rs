@@ -1,45 +1,9 @@
 //! The example `config`: SIGHUP makes it read its file again.
 
-use std::io::{BufRead, BufReader, Lines};
-use std::net::SocketAddr;
-use std::process::{Child, ChildStdout, Command, Stdio};
-
-use rustix::process::{kill_process, Pid, Signal};
+use rustix::process::Signal;
 use support::*;
 
-/// The example as a process; ended with its value.
-struct Example {
-    child: Child,
-    lines: Lines<BufReader<ChildStdout>>,
-}
-
-impl Example {
-    fn start(file: &std::path::Path) -> Example {
-        // target/PROFILE/deps/processes-HASH: the examples are built beside it.
-        let here = std::env::current_exe().unwrap();
-        let program = here.parent().unwrap().with_file_name("examples").join("config");
-        let mut command = Command::new(&program);
-        command.arg(file).stdin(Stdio::null()).stdout(Stdio::piped());
-        let mut child = command.spawn().unwrap_or_else(|error| panic!("{program:?}: {error}; build the examples"));
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        Example { child, lines }
-    }
-
-    fn line(&mut self) -> String {
-        self.lines.next().unwrap().unwrap()
-    }
-
-    fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
-    }
-}
-
-impl Drop for Example {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use super::example::Example;
 
 #[test]
 fn sighup_reloads_the_config_example() {
@@ -53,10 +17,8 @@ fn sighup_reloads_the_config_example() {
         std::fs::write(&file, text).unwrap();
     };
     write(0, "10", "never");
-    let mut example = Example::start(&file);
-    let first = example.line();
-    let address = first.strip_prefix("listening on ").unwrap().split(',').next().unwrap();
-    let address: SocketAddr = address.parse().unwrap();
+    let mut example = Example::start("config", &[file.to_str().unwrap()]);
+    let address = example.address();
     let mut peer = BlockingPeer::connect(address);
     peer.echo("hello\n");
 

@@ -7,10 +7,12 @@ mod clients;
 mod config_example;
 #[cfg(target_os = "linux")]
 mod descriptors;
+mod example;
 #[cfg(target_os = "linux")]
 mod few_descriptors;
 #[cfg(target_os = "linux")]
 mod few_threads;
+mod messaging_examples;
 mod metrics_example;
 #[cfg(target_os = "linux")]
 mod own_process;

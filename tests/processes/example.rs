@@ -1,0 +1,49 @@
+//! The examples as processes.
+
+use std::io::{BufRead, BufReader, Lines};
+use std::net::SocketAddr;
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+use rustix::process::{kill_process, Pid, Signal};
+
+/// An example as a process; ended with its value.
+pub(crate) struct Example {
+    pub(crate) child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Example {
+    pub(crate) fn start(name: &str, arguments: &[&str]) -> Example {
+        // target/PROFILE/deps/processes-HASH: the examples are built beside it.
+        let here = std::env::current_exe().unwrap();
+        let program = here.parent().unwrap().with_file_name("examples").join(name);
+        let mut command = Command::new(&program);
+        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("{program:?}: {error}; build the examples"));
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Example { child, lines }
+    }
+
+    /// The next line that it prints.
+    pub(crate) fn line(&mut self) -> String {
+        self.lines.next().unwrap().unwrap()
+    }
+
+    /// The address that it prints first.
+    pub(crate) fn address(&mut self) -> SocketAddr {
+        let line = self.line();
+        let address = line.strip_prefix("listening on ").unwrap().split(',').next().unwrap();
+        address.parse().unwrap()
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+}
+
+impl Drop for Example {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
