@@ -76,7 +76,7 @@ impl<P: Protocol> Connection<P> {
         for fills in 0.. {
             self.fill_from_outbox(FILL);
             let before = self.conn.queued();
-            let written = self.write_queued_slow(cx);
+            let written = self.write_queued(cx);
             let unsent = self.conn.queued();
             let Some(outbox) = state.outbox() else {
                 self.conn.flags.remove(Flags::OUTBOX);

@@ -37,7 +37,7 @@ bitflags! {
 bitflags! {
     /// The state of a connection between turns.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub(crate) struct Flags: u16 {
+    pub(crate) struct Flags: u8 {
         /// The mailbox may hold messages. It is polled only then.
         const MAIL = 1;
         /// Bytes were read that the codec has not seen.
@@ -54,7 +54,5 @@ bitflags! {
         const DRAINING = 1 << 6;
         /// The outbox may hold replies, or the write buffer bytes that came from it.
         const OUTBOX = 1 << 7;
-        /// The unsent bytes of the connection's own callbacks are recorded in its state.
-        const UNSENT = 1 << 8;
     }
 }

@@ -38,11 +38,9 @@ impl<P: Protocol> Connection<P> {
             self.write_failed(error);
             return false;
         }
-        let mut unsent = self.conn.queued();
-        if unsent > 0 || self.conn.flags.contains(Flags::UNSENT) || pending.contains(Flags::OUTBOX) {
-            unsent = self.record_unsent();
-        }
-        let settings = &self.conn.config.settings;
+        let (unsent, settings) = (self.conn.queued() + self.conn.in_outbox(), &self.conn.config.settings);
+        let own = if unsent == 0 { 0 } else { self.conn.own_unsent() };
+        self.conn.guard.state().set_own_unsent(own);
         if unsent <= settings.low_watermark {
             self.conn.paused.remove(Paused::ABOVE_MARK);
         } else if unsent > settings.high_watermark {
@@ -51,25 +49,8 @@ impl<P: Protocol> Connection<P> {
         !self.conn.paused.contains(before)
     }
 
-    /// Records for reports how many bytes are unsent. Returns those that count for the marks.
-    #[cold]
-    fn record_unsent(&mut self) -> usize {
-        let unsent = self.conn.queued() + self.conn.in_outbox();
-        let own = self.conn.own_unsent();
-        self.conn.guard.state().set_own_unsent(own);
-        self.conn.flags.set(Flags::UNSENT, own > 0);
-        unsent
-    }
-
-    /// As [`write_queued`](Self::write_queued), for calls that are not on the hot path.
-    #[cold]
-    #[inline(never)]
-    pub(super) fn write_queued_slow(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        self.write_queued(cx)
-    }
-
-    #[inline(always)]
-    fn write_queued(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+    #[inline]
+    pub(super) fn write_queued(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         if self.conn.paused.contains(Paused::SENDING_FILE) && !self.write_files(cx)? {
             return Ok(());
         }

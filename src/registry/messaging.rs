@@ -138,8 +138,12 @@ impl ConnectionState {
     }
 
     /// Records the bytes that the connection's own callbacks have queued, after a write.
+    #[inline]
     pub(crate) fn set_own_unsent(&self, bytes: usize) {
-        self.messaging.own_unsent.store(u32::try_from(bytes).unwrap_or(u32::MAX), Relaxed);
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        if self.messaging.own_unsent.load(Relaxed) != bytes {
+            self.messaging.own_unsent.store(bytes, Relaxed);
+        }
     }
 
     /// The number of replies that did not fit into its outbox.

@@ -33,6 +33,10 @@ impl Load {
         Ok(Self { groups, echo })
     }
 
+    pub(crate) fn groups(&mut self) -> &mut [Vec<Peer>; 2] {
+        &mut self.groups
+    }
+
     /// Echoes `turns` bursts over each connection. Returns after the last reply has arrived.
     pub(crate) fn turns(&mut self, turns: usize) -> io::Result<()> {
         let (echo, [first, second]) = (&mut self.echo, &mut self.groups);

@@ -1,8 +1,8 @@
 //! What the library costs, as ratios against servers written without it.
 //!
 //! ```text
-//! cargo run --release -p bench                        every row, five minutes
-//! cargo run --release -p bench -- --quick             fewer rounds, about two minutes
+//! cargo run --release -p bench                        every row, about ten minutes
+//! cargo run --release -p bench -- --quick             fewer rounds, about four minutes
 //! cargo run --release -p bench -- echo memory         only the rows whose name contains one of these words
 //!
 //!   this process: load ──loopback──▶ the same binary as a server, one process for each server
@@ -13,11 +13,15 @@
 //! Absolute figures depend on the machine; they only show how a ratio comes about.
 
 #[cfg(target_os = "linux")]
+mod broadcast;
+#[cfg(target_os = "linux")]
 mod callgrind;
 #[cfg(target_os = "linux")]
 mod load;
 #[cfg(target_os = "linux")]
 mod measure;
+#[cfg(target_os = "linux")]
+mod members;
 #[cfg(target_os = "linux")]
 mod operator;
 #[cfg(target_os = "linux")]
@@ -27,15 +31,23 @@ mod peer;
 #[cfg(target_os = "linux")]
 mod process;
 #[cfg(target_os = "linux")]
+mod redis;
+#[cfg(target_os = "linux")]
 mod rows;
 #[cfg(target_os = "linux")]
+mod runner;
+#[cfg(target_os = "linux")]
 mod servers;
+#[cfg(target_os = "linux")]
+mod storm;
 #[cfg(target_os = "linux")]
 mod table;
 #[cfg(target_os = "linux")]
 mod tls;
+#[cfg(target_os = "linux")]
+mod topics;
 
-/// Runs the rows, or, in a process that the benchmark has started, one server.
+/// Runs the rows, or, in a process that the benchmark has started, one server or a part of the load.
 #[cfg(target_os = "linux")]
 fn main() -> std::io::Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -44,8 +56,13 @@ fn main() -> std::io::Result<()> {
     {
         return servers::run(name, rest.first().and_then(|core| core.parse().ok()));
     }
+    if let [role, port, server, count] = args.as_slice()
+        && role == members::ROLE
+    {
+        return members::run(port, server, count);
+    }
     let wanted: Vec<&str> = args.iter().map(String::as_str).filter(|arg| !arg.starts_with('-')).collect();
-    rows::run(&wanted, args.iter().any(|arg| arg == "--quick"))
+    runner::run(&wanted, args.iter().any(|arg| arg == "--quick"))
 }
 
 #[cfg(not(target_os = "linux"))]

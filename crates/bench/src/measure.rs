@@ -24,10 +24,10 @@ impl Contestant {
     }
 
     fn work(&mut self) -> io::Result<()> {
-        let (cpu, wall) = (self.process.cpu()?, Instant::now());
+        let (cpu, wall) = (self.process.clock().cpu()?, Instant::now());
         self.round.messages += (self.slice)()?;
         self.round.wall += wall.elapsed();
-        self.round.cpu += self.process.settled_cpu()?.saturating_sub(cpu);
+        self.round.cpu += self.process.clock().settled()?.saturating_sub(cpu);
         Ok(())
     }
 
@@ -55,7 +55,7 @@ const SLICES: usize = 8;
 pub(crate) fn interleave(contestants: &mut [Contestant], rounds: usize) -> io::Result<()> {
     for contestant in contestants.iter_mut() {
         (contestant.slice)()?;
-        contestant.process.settled_cpu()?;
+        contestant.process.clock().settled()?;
     }
     for _ in 0..rounds {
         for _ in 0..SLICES / 2 {
@@ -97,7 +97,39 @@ impl Ratio {
     }
 }
 
-fn median(figures: &[f64]) -> f64 {
+/// How much the cost of a message grows from few connections to many, for this library and for a baseline.
+pub(crate) struct Growth {
+    pub(crate) few: Ratio,
+    pub(crate) many: Ratio,
+    pub(crate) ours: f64,
+    pub(crate) theirs: f64,
+    /// The median, the least and the greatest of our growth against theirs in each round.
+    pub(crate) ratio: f64,
+    pub(crate) lowest: f64,
+    pub(crate) highest: f64,
+}
+
+impl Growth {
+    /// Each pair: with few and with many connections.
+    pub(crate) fn between(ours: [&Contestant; 2], theirs: [&Contestant; 2]) -> Self {
+        let growths = |[few, many]: [&Contestant; 2]| -> Vec<f64> {
+            few.costs.iter().zip(&many.costs).map(|(few, many)| many / few).collect()
+        };
+        let both = (growths(ours), growths(theirs));
+        let ratios = sorted(both.0.iter().zip(&both.1).map(|(ours, theirs)| ours / theirs));
+        Self {
+            few: Ratio::between(ours[0], theirs[0]),
+            many: Ratio::between(ours[1], theirs[1]),
+            ours: median(&both.0),
+            theirs: median(&both.1),
+            ratio: median(&ratios),
+            lowest: ratios.first().copied().unwrap_or(f64::NAN),
+            highest: ratios.last().copied().unwrap_or(f64::NAN),
+        }
+    }
+}
+
+pub(crate) fn median(figures: &[f64]) -> f64 {
     let figures = sorted(figures.iter().copied());
     figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
 }

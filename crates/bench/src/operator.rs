@@ -1,7 +1,7 @@
 //! What an operator's calls cost in a pool with many connections.
 //!
-//! The server measures itself: each line on its standard input names a call, and the answer is a line with the nanoseconds
-//! that it took. These are CPU time of the calling thread, since the machine may have other work; for a drain, which two
+//! The server measures itself: each line on its standard input names a call, for some calls with the number of connections
+//! that are looked up in turn, and the answer is a line with the nanoseconds that the call took. These are CPU time of the calling thread, since the machine may have other work; for a drain, which two
 //! threads perform, they are elapsed time. The connections come from the load's process, since one process may not have
 //! enough descriptors for both ends. Those of a drain are in memory: closing sockets would cost the kernel more than the
 //! drain itself.
@@ -10,11 +10,14 @@ use std::io::{self, BufRead, Write};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use actix_acceptor::{telemetry::ConnectionId, transport::Memory, Connection, Drain, Pool};
+use actix_acceptor::{
+    telemetry::ConnectionId, transport::Memory, AcceptorPool, Conn, Connection, Drain, Framing, Next, Pool, Protocol,
+};
+use bytes::Bytes;
 use nix::time::{clock_gettime, ClockId};
 use tokio::sync::mpsc::unbounded_channel;
 
-use crate::ours::{self, Echo};
+use crate::ours;
 use crate::process;
 use crate::servers::Wire;
 
@@ -22,20 +25,51 @@ use crate::servers::Wire;
 #[derive(Clone, Copy)]
 pub(crate) enum Call {
     Find,
+    Whereis,
     List,
     NotifyAll,
     Drain,
 }
 
 impl Call {
-    const ALL: [Call; 4] = [Call::Find, Call::List, Call::NotifyAll, Call::Drain];
+    const ALL: [Call; 5] = [Call::Find, Call::Whereis, Call::List, Call::NotifyAll, Call::Drain];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Call::Find => "find",
+            Call::Whereis => "whereis",
             Call::List => "list",
             Call::NotifyAll => "notify_all",
             Call::Drain => "drain",
+        }
+    }
+}
+
+/// An echo whose connections register a name when the program asks for it.
+struct Client;
+
+#[derive(Clone, Copy)]
+enum Notice {
+    Nothing,
+    Register,
+}
+
+impl Protocol for Client {
+    type Codec = Framing;
+    type Reply = Bytes;
+    type User = Notice;
+
+    fn packet(&mut self, packet: Bytes, _: &mut Conn<Self>) -> Next<Self> {
+        Next::Send(packet)
+    }
+
+    fn user(&mut self, notice: Notice, conn: &mut Conn<Self>) -> Next<Self> {
+        match notice {
+            Notice::Nothing => Next::Continue,
+            Notice::Register => match conn.register(format!("client-{}", conn.id())) {
+                Ok(()) => Next::Continue,
+                Err(_) => Next::Stop,
+            },
         }
     }
 }
@@ -46,12 +80,15 @@ pub(crate) async fn serve(announce: impl FnOnce(SocketAddr) -> io::Result<()>) -
     process::unpin();
     let (sender, mut calls) = unbounded_channel();
     std::thread::spawn(move || io::stdin().lock().lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
-    let pool = ours::plain(Wire::Raw).acceptors(1).max_connections(1_000_000).bind("127.0.0.1:0").await;
+    let pool = AcceptorPool::with_protocol(|_| Client).framing(Framing::raw());
+    let pool = pool.acceptors(1).max_connections(1_000_000).bind("127.0.0.1:0").await;
     let pool = pool.map_err(io::Error::other)?;
     announce(pool.local_addr().ok_or(io::ErrorKind::AddrNotAvailable)?)?;
     while let Some(line) = calls.recv().await {
-        let call = Call::ALL.into_iter().find(|call| call.name() == line);
-        let took = time(call.ok_or_else(|| io::Error::other(format!("unknown call {line:?}")))?, &pool).await;
+        let (name, among) = line.split_once(' ').unwrap_or((&line, ""));
+        let call = Call::ALL.into_iter().find(|call| call.name() == name);
+        let call = call.ok_or_else(|| io::Error::other(format!("unknown call {line:?}")))?;
+        let took = time(call, among.parse().unwrap_or(usize::MAX), &pool).await;
         println!("{}", took.as_nanos());
         io::stdout().flush()?;
     }
@@ -61,21 +98,37 @@ pub(crate) async fn serve(announce: impl FnOnce(SocketAddr) -> io::Result<()>) -
 const FINDS: u32 = 100_000;
 const REPEATS: usize = 9;
 
-async fn time(call: Call, pool: &Pool<Connection<Echo>>) -> Duration {
+async fn time(call: Call, among: usize, pool: &Pool<Connection<Client>>) -> Duration {
     match call {
         Call::Find => {
-            let list = pool.list();
-            let ids: Vec<ConnectionId> = list.iter().map(|connection| connection.id).collect();
-            let began = cpu();
-            // 7,919 is a prime: each id is found once before the first is found again.
-            let found = (0..FINDS as usize).filter(|n| pool.find(ids[n * 7_919 % ids.len()]).is_some()).count();
-            assert_eq!(found, FINDS as usize);
-            (cpu() - began) / FINDS
+            let ids: Vec<ConnectionId> = pool.list().iter().map(|connection| connection.id).collect();
+            each_of(&ids, among, |id| pool.find(*id).is_some())
+        }
+        Call::Whereis => {
+            pool.notify_all(Notice::Register);
+            let mut names = pool.names();
+            while names.len() < pool.connections() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+                names = pool.names();
+            }
+            each_of(&names, among, |name| pool.whereis(name).is_some())
         }
         Call::List => median(pool, |pool| assert_eq!(pool.list().len(), pool.connections())).await,
-        Call::NotifyAll => median(pool, |pool| assert_eq!(pool.notify_all(()).delivered, pool.connections())).await,
+        Call::NotifyAll => {
+            median(pool, |pool| assert_eq!(pool.notify_all(Notice::Nothing).delivered, pool.connections())).await
+        }
         Call::Drain => drain().await,
     }
+}
+
+/// The time of one of many look-ups of `among` keys, which are spread over all.
+fn each_of<K>(keys: &[K], among: usize, is_there: impl Fn(&K) -> bool) -> Duration {
+    let among = among.min(keys.len());
+    let began = cpu();
+    // 7,919 is a prime: each key is looked up once before the first is looked up again.
+    let found = (0..FINDS as usize).filter(|n| is_there(&keys[n * 7_919 % among * (keys.len() / among)])).count();
+    assert_eq!(found, FINDS as usize);
+    (cpu() - began) / FINDS
 }
 
 const DRAINED: usize = 16_000;
@@ -99,7 +152,7 @@ fn cpu() -> Duration {
 }
 
 /// The median time of several calls, with pauses in which the connections complete the work of each call.
-async fn median(pool: &Pool<Connection<Echo>>, call: impl Fn(&Pool<Connection<Echo>>)) -> Duration {
+async fn median(pool: &Pool<Connection<Client>>, call: impl Fn(&Pool<Connection<Client>>)) -> Duration {
     let mut times = Vec::with_capacity(REPEATS);
     for _ in 0..REPEATS {
         let began = cpu();

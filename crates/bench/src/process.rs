@@ -1,7 +1,8 @@
 //! A server in a separate process, and the CPU and memory that the process has used.
 
 use std::io::{self, BufRead, BufReader, Write};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -13,13 +14,13 @@ use nix::unistd::Pid;
 
 use crate::peer::Place;
 use crate::servers::Server;
-use crate::tls;
+use crate::{redis, tls};
 
 /// CPU and memory are read from the kernel, so measuring costs the server nothing. The server ends when its standard
 /// input ends. Dropping this value kills it.
 pub(crate) struct Process {
     child: Child,
-    pid: Pid,
+    clock: Clock,
     place: Place,
     stdout: Option<BufReader<ChildStdout>>,
 }
@@ -27,29 +28,34 @@ pub(crate) struct Process {
 impl Process {
     /// Starts this binary as that server, on that core if one is given.
     pub(crate) fn start(server: Server, core: Option<usize>) -> io::Result<Self> {
+        if server == Server::Redis {
+            return redis::start(core);
+        }
         Self::start_under(Command::new(std::env::current_exe()?), server, core)
     }
 
     /// The same with a command that already names this binary, for example as an argument of valgrind.
     pub(crate) fn start_under(mut command: Command, server: Server, core: Option<usize>) -> io::Result<Self> {
-        let mut child = command
+        let child = command
             .args(["server", server.name()])
             .args(core.map(|core| core.to_string()))
             .envs(tls::environment())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
-        let stdout = child.stdout.take().map(BufReader::new);
-        let mut process = Self {
-            pid: Pid::from_raw(child.id().try_into().map_err(io::Error::other)?),
-            child,
-            place: Place { addr: (Ipv4Addr::LOCALHOST, 0).into(), tls: server.is_secure() },
-            stdout,
-        };
+        let mut process = Self::of(child, (Ipv4Addr::LOCALHOST, 0).into())?;
+        process.place.tls = server.is_secure();
         let port = process.line()?;
         let port = port.trim().parse().map_err(|_| io::Error::other("the server ended before it printed its port"))?;
         process.place.addr.set_port(port);
         Ok(process)
+    }
+
+    /// A program that serves plaintext at that address, or is part of the load of a server there.
+    pub(crate) fn of(mut child: Child, addr: SocketAddr) -> io::Result<Self> {
+        let clock = Clock::of(child.id())?;
+        let stdout = child.stdout.take().map(BufReader::new);
+        Ok(Self { child, clock, place: Place { addr, tls: false }, stdout })
     }
 
     /// Sends a line to the server's standard input and returns the answer.
@@ -72,19 +78,13 @@ impl Process {
         self.place
     }
 
-    /// CPU time used since the start, in user space and in the kernel.
-    pub(crate) fn cpu(&self) -> io::Result<Duration> {
-        Ok(ClockId::pid_cpu_clock_id(self.pid)?.now()?.into())
-    }
-
-    /// The same once the server is idle: it still works for a moment after its last reply has been sent.
-    pub(crate) fn settled_cpu(&self) -> io::Result<Duration> {
-        settled(|| self.cpu(), |cpu, earlier| cpu.saturating_sub(earlier) < Duration::from_micros(50))
+    pub(crate) fn clock(&self) -> Clock {
+        self.clock
     }
 
     /// Resident memory in bytes, once it no longer changes.
     pub(crate) fn settled_resident(&self) -> io::Result<u64> {
-        let path = format!("/proc/{}/smaps_rollup", self.pid);
+        let path = format!("/proc/{}/smaps_rollup", self.clock.0);
         let now = || {
             let rollup = std::fs::read_to_string(&path)?;
             let line = rollup.lines().find_map(|line| line.strip_prefix("Rss:"));
@@ -93,6 +93,24 @@ impl Process {
             Ok(kib * 1024)
         };
         settled(now, |bytes, earlier| bytes == earlier)
+    }
+
+    /// How long its threads waited for a core that others had, since the start.
+    pub(crate) fn waits_for_core(&self) -> io::Result<Duration> {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.clock.0))?;
+        tasks.map(|task| waits_for_core(&task?.path())).sum()
+    }
+
+    /// The wake-ups of all event loops of the process so far. An event loop of tokio is woken from another thread by a
+    /// write of 1 to its eventfd, whose count it never resets.
+    pub(crate) fn wakes(&self) -> io::Result<u64> {
+        let mut wakes = 0;
+        for entry in std::fs::read_dir(format!("/proc/{}/fdinfo", self.clock.0))? {
+            let info = std::fs::read_to_string(entry?.path())?;
+            let count = info.lines().find_map(|line| line.strip_prefix("eventfd-count:"));
+            wakes += count.map_or(Ok(0), |count| u64::from_str_radix(count.trim(), 16)).map_err(io::Error::other)?;
+        }
+        Ok(wakes)
     }
 
     /// Ends the server by closing its standard input and waits for its end.
@@ -117,6 +135,30 @@ impl Drop for Process {
     }
 }
 
+/// The CPU clock of a process. The number is its id.
+#[derive(Clone, Copy)]
+pub(crate) struct Clock(Pid);
+
+impl Clock {
+    pub(crate) fn of(pid: u32) -> io::Result<Self> {
+        pid.try_into().map(|pid| Self(Pid::from_raw(pid))).map_err(io::Error::other)
+    }
+
+    pub(crate) fn pid(self) -> String {
+        self.0.to_string()
+    }
+
+    /// CPU time used since the start, in user space and in the kernel.
+    pub(crate) fn cpu(self) -> io::Result<Duration> {
+        Ok(ClockId::pid_cpu_clock_id(self.0)?.now()?.into())
+    }
+
+    /// The same once the server is idle: it still works for a moment after its last reply has been sent.
+    pub(crate) fn settled(self) -> io::Result<Duration> {
+        settled(|| self.cpu(), |cpu, earlier| cpu.saturating_sub(earlier) < Duration::from_micros(50))
+    }
+}
+
 /// Reads until two readings, 3 ms apart, satisfy `is_settled`. Returns the last reading after one second.
 fn settled<T: Copy>(read: impl Fn() -> io::Result<T>, is_settled: impl Fn(T, T) -> bool) -> io::Result<T> {
     let mut earlier = read()?;
@@ -129,6 +171,13 @@ fn settled<T: Copy>(read: impl Fn() -> io::Result<T>, is_settled: impl Fn(T, T) 
         earlier = now;
     }
     Ok(earlier)
+}
+
+/// How long a thread waited for a core that others had: the second figure of its `schedstat`, in nanoseconds.
+fn waits_for_core(task: &Path) -> io::Result<Duration> {
+    let figures = std::fs::read_to_string(task.join("schedstat"))?;
+    let waited = figures.split_whitespace().nth(1).and_then(|figure| figure.parse().ok());
+    waited.map(Duration::from_nanos).ok_or_else(|| io::Error::other("no figures of the scheduler"))
 }
 
 /// A core for the server and another one for the load. `None` if this process may use only one.
@@ -145,6 +194,15 @@ pub(crate) fn pin(core: Option<usize>) {
     if core.is_some_and(|core| set.set(core).is_ok()) {
         let _ = sched_setaffinity(Pid::from_raw(0), &set);
     }
+}
+
+/// Runs `start` on that core, which a process that it starts keeps. This thread then goes back to the cores it had.
+pub(crate) fn on_core<T>(core: Option<usize>, start: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    let before = sched_getaffinity(Pid::from_raw(0))?;
+    pin(core);
+    let started = start();
+    sched_setaffinity(Pid::from_raw(0), &before)?;
+    started
 }
 
 /// Lets this thread, and the threads it starts later, run on every core again.

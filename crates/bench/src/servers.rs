@@ -12,7 +12,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::codec::{BytesCodec, Decoder, Encoder, Framed, FramedRead, LengthDelimitedCodec};
 
+use crate::broadcast::{self, Writes};
+use crate::members::Dialect;
 use crate::tls::{self, Backend};
+use crate::topics::{self, Form};
 use crate::{operator, ours, process};
 
 /// What a server treats as a message.
@@ -54,10 +57,16 @@ pub(crate) enum Server {
     Operator,
     /// This library with TLS.
     OursTls(Backend),
+    /// [`Server::Tokio`] with a topic.
+    Broadcast(Writes),
+    /// This library with a topic.
+    Topics(Form),
+    /// redis-server.
+    Redis,
 }
 
 impl Server {
-    const ALL: [Server; 12] = [
+    const ALL: [Server; 17] = [
         Server::Tokio,
         Server::Framed,
         Server::Idiom(Wire::Raw),
@@ -70,13 +79,27 @@ impl Server {
         Server::TokioTls(Backend::Native),
         Server::OursTls(Backend::Rustls),
         Server::OursTls(Backend::Native),
+        Server::Broadcast(Writes::EachLine),
+        Server::Broadcast(Writes::AllLines),
+        Server::Topics(Form::Plain),
+        Server::Topics(Form::Dropping),
+        Server::Topics(Form::Arbiters),
     ];
 
     pub(crate) fn wire(self) -> Wire {
         match self {
             Server::Tokio | Server::AllOn | Server::Operator | Server::TokioTls(_) | Server::OursTls(_) => Wire::Raw,
+            Server::Broadcast(_) | Server::Topics(_) | Server::Redis => Wire::Raw,
             Server::Framed => Wire::Packets,
             Server::Idiom(wire) | Server::Ours(wire) => wire,
+        }
+    }
+
+    /// How its peers join a topic and publish, if it has one.
+    pub(crate) fn dialect(self) -> Dialect {
+        match self {
+            Server::Redis => Dialect::Redis,
+            _ => Dialect::Verbs,
         }
     }
 
@@ -100,6 +123,12 @@ impl Server {
             Server::TokioTls(Backend::Native) => "tokio-native-tls",
             Server::OursTls(Backend::Rustls) => "ours-rustls",
             Server::OursTls(Backend::Native) => "ours-native-tls",
+            Server::Broadcast(Writes::EachLine) => "broadcast-each-line",
+            Server::Broadcast(Writes::AllLines) => "broadcast-all-lines",
+            Server::Topics(Form::Plain) => "topics",
+            Server::Topics(Form::Dropping) => "topics-dropping",
+            Server::Topics(Form::Arbiters) => "topics-arbiters",
+            Server::Redis => "redis",
         }
     }
 
@@ -109,7 +138,10 @@ impl Server {
             Server::Tokio | Server::TokioTls(_) => "tokio",
             Server::Framed => "framed",
             Server::Idiom(_) => "actix idiom",
-            Server::Ours(_) | Server::OursTls(_) | Server::Operator => "ours",
+            Server::Ours(_) | Server::OursTls(_) | Server::Operator | Server::Topics(_) => "ours",
+            Server::Broadcast(Writes::EachLine) => "tokio",
+            Server::Broadcast(Writes::AllLines) => "tokio, drains",
+            Server::Redis => "redis-server",
             Server::AllOn => "all on",
         }
     }
@@ -120,8 +152,11 @@ pub(crate) fn run(name: &str, core: Option<usize>) -> io::Result<()> {
     let server = Server::ALL.into_iter().find(|server| server.name() == name);
     let server = server.ok_or_else(|| io::Error::other(format!("unknown server {name:?}")))?;
     process::pin(core);
-    if server == Server::Operator {
-        return on_actix(operator::serve(announce));
+    match server {
+        // They read standard input themselves.
+        Server::Operator => return on_actix(operator::serve(announce)),
+        Server::Topics(Form::Arbiters) => return on_actix(topics::serve(Form::Arbiters, announce)),
+        _ => {}
     }
     std::thread::spawn(|| {
         // A read error ends the process, too.
@@ -129,7 +164,9 @@ pub(crate) fn run(name: &str, core: Option<usize>) -> io::Result<()> {
         std::process::exit(0);
     });
     match server {
-        Server::Operator => Ok(()),
+        Server::Operator | Server::Redis => Ok(()),
+        Server::Broadcast(writes) => on_tokio(async { accept(broadcast::server(writes)).await }),
+        Server::Topics(form) => on_actix(topics::serve(form, announce)),
         Server::Tokio => on_tokio(accept(echo)),
         Server::Framed => on_tokio(accept(forward)),
         Server::Idiom(Wire::Raw) => on_actix(accept(|stream| idiom(stream, BytesCodec::new))),

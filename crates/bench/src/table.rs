@@ -1,6 +1,6 @@
 //! Prints the table, each line as soon as it is measured.
 
-use crate::measure::Ratio;
+use crate::measure::{Growth, Ratio};
 use crate::servers::Server;
 
 /// Prints the names of the columns.
@@ -21,7 +21,7 @@ pub(crate) fn ratio(server: Server, figures: &Ratio, bar: Option<f64>) {
     let spread = format!("{:.2} - {:.2}", figures.lowest, figures.highest);
     let busy = format!("{:.0} %, {:.0} %", figures.theirs_busy * 100.0, figures.ours_busy * 100.0);
     line(
-        server,
+        server.label(),
         &nanoseconds(figures.theirs),
         &nanoseconds(figures.ours),
         figures.ratio,
@@ -35,7 +35,7 @@ pub(crate) fn ratio(server: Server, figures: &Ratio, bar: Option<f64>) {
 pub(crate) fn bytes(server: Server, theirs: f64, ours: f64, bar: Option<f64>, ratio_bar: Option<f64>) {
     let ratio = ours / theirs;
     line(
-        server,
+        server.label(),
         &format!("{theirs:.0} B"),
         &format!("{ours:.0} B"),
         ratio,
@@ -48,25 +48,50 @@ pub(crate) fn bytes(server: Server, theirs: f64, ours: f64, bar: Option<f64>, ra
 /// Prints instruction counts, which do not vary from run to run.
 pub(crate) fn instructions(server: Server, theirs: f64, ours: f64, bar: Option<f64>) {
     let ratio = ours / theirs;
-    line(server, &format!("{theirs:.0}"), &format!("{ours:.0}"), ratio, "", &verdict(ratio, bar, ""), "");
+    line(server.label(), &format!("{theirs:.0}"), &format!("{ours:.0}"), ratio, "", &verdict(ratio, bar, ""), "");
 }
 
 /// Prints the time of a call and the longest time allowed.
-pub(crate) fn time(server: Server, ours: f64, bar: f64) {
-    let kept = if ours <= bar { "ok" } else { "ABOVE" };
-    println!(
-        "{:<14}{:>24}{:>25}",
-        format!("  {}", server.label()),
-        nanoseconds(ours),
-        format!("<= {} {kept}", nanoseconds(bar))
-    );
+pub(crate) fn time(label: &str, ours: f64, bar: f64) {
+    single(label, &nanoseconds(ours), ours <= bar, &nanoseconds(bar));
 }
 
-fn line(server: Server, theirs: &str, ours: &str, ratio: f64, spread: &str, bar: &str, busy: &str) {
-    let line = format!(
-        "{:<14}{theirs:>12}{ours:>12}{ratio:>8.2}  {spread:<13}{bar:<14}{busy}",
-        format!("  {}", server.label())
-    );
+/// Prints memory that no server is compared with.
+pub(crate) fn only_bytes(label: &str, ours: f64, bar: f64) {
+    single(label, &format!("{ours:.0} B"), ours <= bar, &format!("{bar:.0} B"));
+}
+
+/// Prints times. `bar` limits that of this library.
+pub(crate) fn times(server: Server, theirs: f64, ours: f64, bar: f64) {
+    let kept = if ours <= bar { "ok" } else { "ABOVE" };
+    let bar = format!("<= {} {kept}", nanoseconds(bar));
+    line(server.label(), &nanoseconds(theirs), &nanoseconds(ours), ours / theirs, "", &bar, "");
+}
+
+/// Prints CPU costs with few and with many connections, and how they grow. `bar` limits our growth against theirs.
+pub(crate) fn growth([few, many]: [usize; 2], figures: &Growth, bar: f64) {
+    let costs = |count: usize, costs: &Ratio| {
+        line(&format!("{count}"), &nanoseconds(costs.theirs), &nanoseconds(costs.ours), costs.ratio, "", "", "");
+    };
+    costs(few, &figures.few);
+    costs(many, &figures.many);
+    let (theirs, ours) = (format!("{:.2}", figures.theirs), format!("{:.2}", figures.ours));
+    let spread = format!("{:.2} - {:.2}", figures.lowest, figures.highest);
+    line("growth", &theirs, &ours, figures.ratio, &spread, &verdict(figures.ratio, Some(bar), ""), "");
+}
+
+/// Prints a factor or an average count, and the highest allowed.
+pub(crate) fn number(label: &str, ours: f64, bar: f64) {
+    single(label, &format!("{ours:.2}"), ours <= bar, &format!("{bar:.2}"));
+}
+
+fn single(label: &str, ours: &str, is_kept: bool, bar: &str) {
+    let kept = if is_kept { "ok" } else { "ABOVE" };
+    println!("{:<14}{ours:>24}{:>25}", format!("  {label}"), format!("<= {bar} {kept}"));
+}
+
+fn line(label: &str, theirs: &str, ours: &str, ratio: f64, spread: &str, bar: &str, busy: &str) {
+    let line = format!("{:<14}{theirs:>12}{ours:>12}{ratio:>8.2}  {spread:<13}{bar:<14}{busy}", format!("  {label}"));
     println!("{}", line.trim_end());
 }
 
