@@ -5,13 +5,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use actix::prelude::*;
-use actix_acceptor::{Connection, ConnectionContext, ConnectionId, Framing, Next, Pool, Reply, User};
+use actix_acceptor::{Connection, ConnectionContext, ConnectionId, Framing, Next, Pool, User};
 use bytes::Bytes;
 use futures::future::LocalBoxFuture;
 use tokio::sync::oneshot;
 
 use crate::actor::EchoActor;
 use crate::handlers::Controllable;
+use crate::messaging;
 use crate::session::{command_channel, Command, CommandReceiver, CommandSender};
 
 pub trait ConnectionAccess: Send + Sync {
@@ -23,6 +24,11 @@ pub trait ConnectionAccess: Send + Sync {
 
     /// Sends a packet to all connections. Returns how many accepted it.
     fn broadcast(&self, packet: Bytes) -> usize;
+
+    /// Sends a packet to the members of a topic. Returns how many accepted it.
+    fn publish(&self, _topic: &str, _packet: Bytes) -> usize {
+        0
+    }
 
     /// Asks a connection for its number of packets. `None` if it is gone.
     fn ask(&self, id: ConnectionId) -> LocalBoxFuture<'static, Option<u64>>;
@@ -50,7 +56,8 @@ impl<P: Controllable> Handler<PacketCount> for Connection<P> {
 /// Handlers with callbacks: the connection is an actor.
 impl<P: Controllable> ConnectionAccess for Pool<Connection<P>> {
     fn send(&self, id: ConnectionId, packet: Bytes) -> bool {
-        self.find(id).map(|address| address.do_send(Reply(packet))).is_some()
+        // Not by a message to its address: those of the mailbox and those of `broadcast` are not ordered.
+        self.connection(id).is_some_and(|connection| messaging::send(&connection, packet))
     }
 
     fn close(&self, id: ConnectionId, last: Option<Bytes>, grace: Duration) -> bool {
@@ -59,6 +66,10 @@ impl<P: Controllable> ConnectionAccess for Pool<Connection<P>> {
 
     fn broadcast(&self, packet: Bytes) -> usize {
         self.broadcast(packet).map_or(0, |delivered| delivered.delivered)
+    }
+
+    fn publish(&self, topic: &str, packet: Bytes) -> usize {
+        self.topic(topic).publish(packet).members
     }
 
     fn ask(&self, id: ConnectionId) -> LocalBoxFuture<'static, Option<u64>> {

@@ -70,6 +70,12 @@ impl Server {
                 Ok(count.map_or(GONE.into(), |count| count.to_string()))
             }
             "broadcast" => Ok(format!("ok {}", self.access.broadcast(self.packet(rest)?))),
+            "publish" => {
+                let (topic, text) = rest.split_once(' ').ok_or("usage: publish TOPIC TEXT")?;
+                Ok(format!("ok {}", self.access.publish(topic, self.packet(text)?)))
+            }
+            "topics" => Ok(self.topics().to_string()),
+            "names" => Ok(self.names().to_string()),
             "flood" => {
                 let (id, messages) = rest.split_once(' ').ok_or("usage: flood ID N")?;
                 let flood = self.access.flood(number(id)?, number(messages)?);

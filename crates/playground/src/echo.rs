@@ -8,6 +8,7 @@ use futures::stream;
 use tokio::time::Instant;
 
 use crate::handlers::{Controllable, ServerConfig};
+use crate::messaging::Memberships;
 use crate::security::describe;
 use crate::verb::{Text, Verb};
 
@@ -31,6 +32,7 @@ pub enum EchoMessage {
 pub struct Echo {
     config: Arc<ServerConfig>,
     packets: u64,
+    memberships: Memberships,
     flooding: bool,
     /// The pool has begun to shut down during a flood.
     shutdown_pending: bool,
@@ -42,7 +44,7 @@ impl<P: Protocol<Codec = Framing, Reply = Bytes, User = EchoMessage>> EchoProtoc
 
 impl Echo {
     pub fn new(config: Arc<ServerConfig>) -> Self {
-        Echo { config, packets: 0, flooding: false, shutdown_pending: false }
+        Echo { config, packets: 0, memberships: Memberships::default(), flooding: false, shutdown_pending: false }
     }
 
     #[inline]
@@ -90,6 +92,7 @@ impl Echo {
                 Next::Send(text.answer("passive"))
             }
             Verb::Flood(packets) => self.flood(packets, text, conn),
+            Verb::Messaging(verb) => Next::Send(self.memberships.run(verb, &text, conn)),
         }
     }
 

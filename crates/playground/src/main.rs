@@ -19,6 +19,7 @@ mod console;
 mod echo;
 mod handlers;
 mod live;
+mod messaging;
 mod options;
 mod packets;
 mod ping;

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use actix_acceptor::{
-    limits::{AtLimit, Rate, Rule},
+    limits::{AtLimit, Rate, Rule, SlowConsumer},
     Framing, Settings,
 };
 use bytes::{Bytes, BytesMut};
@@ -49,6 +49,14 @@ pub struct Options {
     /// What happens to new peers at that limit
     #[arg(long, value_name = "P", value_enum, default_value_t = AtLimitAction::Wait)]
     pub at_limit: AtLimitAction,
+
+    /// Most bytes that others may have queued for a connection [default: 1048576]
+    #[arg(long, value_name = "BYTES")]
+    pub outbox: Option<NonZeroUsize>,
+
+    /// What happens to a connection for which more is queued
+    #[arg(long, value_name = "P", value_enum, default_value_t = SlowConsumerAction::Close)]
+    pub slow_consumer: SlowConsumerAction,
 
     /// Highest number of blocking jobs that run at the same time [default: 64]
     #[arg(long, value_name = "N")]
@@ -174,6 +182,11 @@ impl Options {
             AtLimitAction::Close => AtLimit::Close,
             AtLimitAction::Reset => AtLimit::Reset,
         };
+        settings.outbox = self.outbox.map_or(settings.outbox, NonZeroUsize::get);
+        settings.slow_consumer = match self.slow_consumer {
+            SlowConsumerAction::Close => SlowConsumer::Close,
+            SlowConsumerAction::Drop => SlowConsumer::DropNewest,
+        };
         settings.max_blocking = self.max_blocking.map_or(settings.max_blocking, NonZeroUsize::get);
         settings.max_per_peer = self.max_per_ip.map(NonZeroUsize::get);
         settings.accept_rate = self.accept_rate;
@@ -212,6 +225,8 @@ impl Options {
             "restarts" => options.restarts = parsed()?.restarts,
             "max-connections" => options.max_connections = parsed()?.max_connections,
             "at-limit" => options.at_limit = parsed()?.at_limit,
+            "outbox" => options.outbox = parsed()?.outbox,
+            "slow-consumer" => options.slow_consumer = parsed()?.slow_consumer,
             "max-blocking" => options.max_blocking = parsed()?.max_blocking,
             "max-per-ip" => options.max_per_ip = parsed()?.max_per_ip,
             "accept-rate" => options.accept_rate = parsed()?.accept_rate,
@@ -301,6 +316,15 @@ pub enum AtLimitAction {
     Close,
     /// They are reset
     Reset,
+}
+
+/// What happens to a connection whose outbox is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SlowConsumerAction {
+    /// It is closed at once
+    Close,
+    /// New packets for it are left out
+    Drop,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

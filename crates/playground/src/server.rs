@@ -54,9 +54,24 @@ impl Server {
                 "idle_ms": connection.idle.as_millis() as u64,
                 "bytes_in": connection.bytes_in,
                 "bytes_out": connection.bytes_out,
+                "label": connection.label.as_deref(),
+                "state": connection.state,
+                "unsent": connection.unsent,
             })
         };
         self.pool.list().into_iter().map(connection).collect()
+    }
+
+    /// The number of members of each topic.
+    pub fn topics(&self) -> Value {
+        self.pool.topics().into_iter().map(|(topic, members)| (topic.to_string(), json!(members))).collect()
+    }
+
+    /// The connection of each name.
+    pub fn names(&self) -> Value {
+        let owner = |name: &str| self.pool.whereis(name).map(|owner| json!(owner.id().get()));
+        let names = self.pool.names().into_iter();
+        names.filter_map(|name| Some((name.to_string(), owner(&name)?))).collect()
     }
 
     /// Changes an option of the running server: both the pool and this program, or neither.

@@ -246,6 +246,7 @@ impl Session {
                 self.passive_until = Instant::now().checked_add(time);
                 text.answer("passive")
             }
+            Verb::Messaging(_) => text.answer("unsupported"),
             Verb::Flood(packets) => {
                 for _ in 0..packets {
                     self.packets.feed(self.config.packet_text.flood.clone()).await?;

@@ -5,6 +5,8 @@ use std::time::Duration;
 use actix_acceptor::Framing;
 use bytes::{Bytes, BytesMut};
 
+use crate::messaging::MessagingVerb;
+
 /// The framing as the handlers need it.
 #[derive(Clone, Debug)]
 pub struct PacketText {
@@ -75,6 +77,7 @@ pub enum Verb {
     Flood(u64),
     Passive(Duration),
     StartTls,
+    Messaging(MessagingVerb),
 }
 
 impl Verb {
@@ -97,6 +100,9 @@ impl Verb {
             }
             b"!flood" => Verb::Flood(number()?),
             b"!passive" => Verb::Passive(Duration::from_millis(number()?)),
+            b"!join" | b"!leave" | b"!pub" | b"!name" | b"!take" | b"!tell" | b"!label" => {
+                Verb::Messaging(MessagingVerb::parse(word, &rest.unwrap_or_default())?)
+            }
             _ if rest.is_some() => return None,
             b"!count" => Verb::Count,
             b"!id" => Verb::Id,

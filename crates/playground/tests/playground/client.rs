@@ -77,6 +77,10 @@ impl Client {
         Self::over(bounded(socket.into()), wire)
     }
 
+    pub fn wire(&self) -> Wire {
+        self.wire
+    }
+
     pub fn address(&self) -> SocketAddr {
         self.stream.tcp().local_addr().unwrap()
     }
@@ -130,6 +134,24 @@ impl Client {
             }
         };
         String::from_utf8(packet).unwrap()
+    }
+
+    /// Sends a packet and receives a line. `None` if the connection has ended.
+    pub fn try_ask(&mut self, packet: &str) -> Option<String> {
+        self.try_send_wire(&self.wire.encode(packet.as_bytes()));
+        let mut line = Vec::new();
+        loop {
+            let mut byte = [0];
+            match self.stream.read(&mut byte) {
+                Ok(1) if byte != *b"\n" => line.extend(byte),
+                Ok(1) => return String::from_utf8(line).ok(),
+                Ok(_) => return None,
+                Err(error) => {
+                    assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}");
+                    return None;
+                }
+            }
+        }
     }
 
     #[track_caller]

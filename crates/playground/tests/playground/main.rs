@@ -10,6 +10,7 @@ mod drain;
 mod endings;
 mod limits;
 mod link;
+mod messaging;
 mod process;
 mod proxy;
 mod starting;
