@@ -74,6 +74,31 @@
 //! | [`packet`](Protocol::packet), [`user`](Protocol::user), ... | Each callback returns a [`Next`]. |
 //! | [`closed`](Protocol::closed) | Called exactly once, last, with the reason and the final numbers, on every path. |
 //!
+//! # Messages
+//!
+//! What is sent to a connection is a *reply*, which its peer receives, or a *message*, which its callbacks handle.
+//!
+//! | way | for | bound | at the bound | during a wait |
+//! |---|---|---|---|---|
+//! | [`Next::Send`], [`Conn::send`], [`Conn::push`] | an answer of the connection itself | the high [watermark](Builder::watermarks), in bytes | no packets and messages are handled until the peer has read | – |
+//! | [`Outbox::send`], [`ConnectionRef::send`] | a reply to one connection | [`Builder::outbox`], in bytes | [`SlowConsumer`](limits::SlowConsumer): the connection ends, or the reply is left out | sent |
+//! | [`Topic::publish`], [`Pool::broadcast`], [`Pool::send_to`] | a reply to several | the outbox of each | the same; counted in the result | sent |
+//! | [`Topic::notify`], [`Pool::notify_all`] | a message to several, for [`Protocol::user`] | [`Builder::mailbox_capacity`], in messages | left out; counted in the result | handled afterwards |
+//! | `Addr::try_send` | a message to one, or of a type of your own | the same, for each sender | an error with the message | handled afterwards |
+//! | `Addr::send` | a message whose answer you await | the same | its future waits | handled afterwards |
+//! | `Addr::do_send` | – | none | – | handled afterwards |
+//!
+//! - To send what is ready, use a topic or an outbox: no callback runs, the bound is in bytes, and one slow peer does not
+//!   affect the others. Use a message if the state of the connection decides what is sent.
+//! - All ways except the first work from any thread, and none of them blocks.
+//! - The replies of one sender arrive in the order in which they were sent, over all topics and outboxes; the messages of one
+//!   sender are handled in their order. There is no order between replies of others, messages, and packets.
+//! - With [`Wait::with_messages`], messages are handled during a wait as well.
+//! - What counts as one sender of messages, and what that means for the bound: [`messages`](messages#the-mailbox). A program
+//!   that uses `do_send` for something that a peer can cause has no bound.
+//! - [`Conn::after`] and [`Conn::every`] deliver a message of the connection to itself later. [`Pool::close`] sends a last reply
+//!   and ends the connection, whatever it is doing.
+//!
 //! # Modules
 //!
 //! | module | contents |
@@ -208,7 +233,7 @@ pub mod prelude {
 /// # actix_rt::System::new().block_on(async {
 /// let pool = AcceptorPool::with_protocol(|_| Quiet).mailbox_capacity(10).bind("127.0.0.1:0").await?;
 /// # let _peer = std::net::TcpStream::connect(pool.local_addr().expect("TCP"))?;
-/// # pool.wait_for(|connections| connections == 1, Duration::from_secs(10)).await?;
+/// # while pool.addresses().is_empty() { tokio::task::yield_now().await }
 /// // A connection that handles no messages, since it waits for something.
 /// let id = pool.list()[0].id;
 /// let address = pool.find(id).expect("a live connection");

@@ -16,8 +16,8 @@ use crate::telemetry::ConnectionId;
 ///
 /// Replies do not go through the mailbox and do not call the protocol. They are sent in every state from
 /// [`ack`](Protocol::ack) on, also while the connection waits for a future or a blocking closure, and not during an upgrade
-/// to TLS. Replies of one sender arrive in their order. Those queued before a packet is handled are sent before the answer to
-/// it.
+/// to TLS. Replies of one sender arrive in their order; relative to the answers that the connection's own callbacks send they
+/// have none.
 ///
 /// # Bounds
 /// All senders together may have [`Builder::outbox`](crate::Builder::outbox) bytes pending: queued and not yet with the
@@ -25,7 +25,7 @@ use crate::telemetry::ConnectionId;
 /// [`SlowConsumer`](crate::limits::SlowConsumer) says what happens. Answers that the connection's own callbacks return do not
 /// count; they are bounded by the [watermarks](crate::Builder::watermarks). Bytes in the outbox count as unsent there.
 ///
-/// A reply is encoded at once if the codec is a [`Framing`], otherwise by the connection, whose codec may keep state; until
+/// A reply is encoded at once if the codec is a [`Framing`](crate::Framing), otherwise by the connection, whose codec may keep state; until
 /// then it counts with [`Protocol::reply_size`]. If that encoding fails, the connection ends with
 /// [`Closed::Error`](crate::Closed::Error).
 ///

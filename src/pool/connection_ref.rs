@@ -52,7 +52,7 @@ impl<P> ConnectionRef<P> {
 }
 
 impl<P: Protocol> ConnectionRef<P> {
-    /// The address of the connection's actor. `None` if it has ended.
+    /// The address of the connection's actor. `None` if it has ended, or has not been started yet.
     pub fn address(&self) -> Option<Addr<Connection<P>>> {
         self.state.address()
     }

@@ -21,8 +21,8 @@ use crate::telemetry::ConnectionId;
 use crate::topics::Encodings;
 
 impl<A: Actor> Pool<A> {
-    /// The address of a connection's actor. `None` if there is no connection with this id, or, with
-    /// [`with_actor`](crate::AcceptorPool::with_actor), if its actor has not been started yet.
+    /// The address of a connection's actor. `None` if there is no connection with this id, or if its actor has not been
+    /// started yet: a connection is listed from the moment at which it is accepted.
     ///
     /// The mailbox of a [`Connection`] is created when the connection is first addressed. Each call returns a new sender, which
     /// may put one message into a full mailbox, so keep the address to send many messages: see
@@ -208,28 +208,38 @@ impl<P: Protocol> Pool<Connection<P>> {
         report.finish_sending(encodings.error)
     }
 
-    /// Encodes a reply, with the codec of new connections, into a message that can be sent to any number of connections.
+    /// Encodes a reply, with the codec of new connections, for [`Outbox::send_encoded`](crate::Outbox::send_encoded).
+    ///
+    /// [`send_to`](Pool::send_to), [`broadcast`](Pool::broadcast) and [`Topic::publish`](crate::Topic::publish) encode by
+    /// themselves, also for connections with another framing.
     ///
     /// ```
-    /// # use actix_acceptor::{AcceptorPool, Conn, Connection, ConnectionId, Framing, Next, Pool, Protocol, SendError};
+    /// # use actix_acceptor::{AcceptorPool, Conn, Framing, Next, Outbox, Protocol};
     /// # use bytes::Bytes;
-    /// # struct Member;
+    /// # use std::io::{BufRead, BufReader};
+    /// # use std::sync::mpsc;
+    /// # struct Member(mpsc::Sender<Outbox<Member>>);
     /// # impl Protocol for Member {
     /// #     type Codec = Framing; type Reply = Bytes; type User = ();
+    /// #     fn ack(&mut self, conn: &mut Conn<Self>) -> Next<Self> { let _ = self.0.send(conn.outbox()); Next::Continue }
     /// #     fn packet(&mut self, packet: Bytes, _: &mut Conn<Self>) -> Next<Self> { Next::Send(packet) }
     /// # }
-    /// fn send_to(pool: &Pool<Connection<Member>>, members: &[ConnectionId], reply: Bytes) -> Result<(), SendError> {
-    ///     let encoded = pool.encode(reply)?;
-    ///     for address in members.iter().filter_map(|id| pool.find(*id)) {
-    ///         // A connection whose mailbox is full is left out.
-    ///         let _ = address.try_send(encoded.clone());
-    ///     }
-    ///     Ok(())
-    /// }
     /// # actix_rt::System::new().block_on(async {
-    /// # let pool = AcceptorPool::with_protocol(|_| Member).framing(Framing::lines()).bind("127.0.0.1:0").await?;
-    /// # send_to(&pool, &[], "hello".into())?;
-    /// # assert_eq!(pool.encode("hello".into())?.0, "hello\n");
+    /// # let (sender, outboxes) = mpsc::channel();
+    /// # let pool = AcceptorPool::with_protocol(move |_| Member(sender.clone())).framing(Framing::lines());
+    /// # let pool = pool.bind("127.0.0.1:0").await?;
+    /// # let peer = std::net::TcpStream::connect(pool.local_addr().expect("TCP"))?;
+    /// # let waiting: Vec<Outbox<Member>> = vec![outboxes.recv()?];
+    /// let encoded = pool.encode("your turn".into())?;
+    /// for outbox in &waiting {
+    ///     outbox.send_encoded(encoded.clone())?;
+    /// }
+    /// # let received = tokio::task::spawn_blocking(move || {
+    /// #     let mut received = String::new();
+    /// #     BufReader::new(peer).read_line(&mut received).map(|_| received)
+    /// # }).await??;
+    /// // Each peer receives:
+    /// assert_eq!(received, "your turn\n");
     /// # pool.stop(None).await;
     /// # Ok::<_, Box<dyn std::error::Error>>(()) }).expect("it works");
     /// ```
