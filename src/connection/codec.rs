@@ -58,9 +58,11 @@ impl<P: Protocol> Conn<P> {
         if self.phase() == Phase::Ready && self.unread().is_some() {
             self.flags.insert(Flags::UNDECODED);
         }
-        // Others can no longer know how this connection encodes.
-        self.guard.state().set_format(Format::OWN);
-        self.take_encoded();
+        // Others can no longer know how this connection encodes. What they have encoded so far comes first.
+        if self.guard.state().format() != Format::OWN {
+            self.guard.state().set_format(Format::OWN);
+            self.take_outbox();
+        }
     }
 }
 
@@ -70,6 +72,10 @@ impl<P: Protocol<Codec = Framing>> Conn<P> {
     /// Bytes that were read and are not part of a delivered packet are decoded with the new framing, also those of an
     /// incomplete packet; replies that are already queued stay as they are. The framing holds until the next call, also
     /// after a packet timeout. See [`codec_mut`](Conn::codec_mut) for replies that were encoded for several connections.
+    ///
+    /// Replies of others that are in the [outbox](Conn::outbox) when the framing changes are sent in the old one, after what the
+    /// callback has sent so far. If an answer must be the last packet in the old framing, call [`codec_mut`](Conn::codec_mut)
+    /// before sending it: replies of others that come later then wait for the new framing.
     ///
     /// The framing is not validated: with a `max_frame` of 0, every packet that is not empty ends the connection with
     /// [`Closed::TooLong`](crate::Closed::TooLong).

@@ -102,13 +102,24 @@ impl<P: Protocol> Connection<P> {
 }
 
 impl<P: Protocol> super::Conn<P> {
-    /// Moves encoded bytes from the outbox to the write buffer, so that the next answer comes after them.
-    pub(crate) fn take_encoded(&mut self) {
+    /// Moves everything from the outbox to the write buffer, within a callback, so that the next answer comes after it.
+    pub(crate) fn take_outbox(&mut self) {
         let state = self.guard.state().clone();
         let Some(outbox) = state.outbox().filter(|_| self.phase() == Phase::Ready) else { return };
-        while let Some(bytes) = outbox.pop_encoded() {
+        while let Some(segment) = outbox.pop(usize::MAX) {
             self.flags.insert(Flags::OUTBOX);
-            self.buffers_mut().write.extend_from_slice(&bytes);
+            match segment {
+                Segment::Copied(bytes) => self.buffers_mut().write.extend_from_slice(&bytes),
+                Segment::Shared(bytes) => self.buffers_mut().write.extend_from_slice(&bytes),
+                Segment::Reply(reply, estimate) => {
+                    let before = self.queued();
+                    let encoded = reply.downcast().map(|reply| self.encode(*reply));
+                    outbox.encoded(estimate, self.queued() - before);
+                    if let Ok(Err(error)) = encoded {
+                        return self.fail(error.into());
+                    }
+                }
+            }
         }
     }
 

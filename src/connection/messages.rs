@@ -11,7 +11,11 @@ use crate::registry::ConnectionInfo;
 #[rtype(result = "()")]
 pub struct User<M>(pub M);
 
-/// A message that sends a reply to the peer without calling the protocol.
+/// A message that sends a reply to the peer without calling the protocol, after what is in the outbox.
+///
+/// It passes through the mailbox, and is handled in order with other messages: not during a wait, and not above the high-water
+/// mark. Its result tells whether the reply was encoded. An [`Outbox`](crate::Outbox) sends replies at once in any state, with
+/// a limit in bytes.
 ///
 /// The result is that of [`Conn::send`](crate::Conn::send). An error of the codec does not end the connection.
 #[derive(Clone, Debug, Message)]
@@ -40,7 +44,8 @@ pub struct Info;
 #[rtype(result = "()")]
 pub struct SetActive(pub Active);
 
-/// A message that sends encoded bytes as they are. With it, a reply to many connections is encoded only once.
+/// A message that sends encoded bytes as they are, after what is in the outbox. With it, a reply to many connections is encoded
+/// only once. [`Outbox::send_encoded`](crate::Outbox::send_encoded) sends them without the mailbox.
 ///
 /// [`Pool::encode`](crate::Pool::encode) makes one. The codec's output must not depend on earlier output: see [`EncodeOnce`].
 #[derive(Clone, Debug, Message)]
@@ -60,6 +65,8 @@ impl<P: Protocol> Handler<Reply<P::Reply>> for Connection<P> {
     type Result = Result<(), SendError>;
 
     fn handle(&mut self, reply: Reply<P::Reply>, _: &mut ConnectionContext<P>) -> Self::Result {
+        // What others have sent to the outbox before comes first.
+        self.empty_outbox();
         self.with(|_, conn| (conn.send(reply.0), Next::Continue))
     }
 }
@@ -71,6 +78,7 @@ where
     type Result = Result<(), SendError>;
 
     fn handle(&mut self, encoded: Encoded, _: &mut ConnectionContext<P>) -> Self::Result {
+        self.empty_outbox();
         self.with(|_, conn| (conn.send_encoded(&encoded.0), Next::Continue))
     }
 }

@@ -57,8 +57,9 @@ impl<P> Outbox<P> {
         self.state.is_closing()
     }
 
+    /// Sends bytes as they are.
     fn push_encoded<R>(&self, bytes: &Bytes, reply: R) -> Result<(), OutboxError<R>> {
-        let (pushed, _) = self.registry.send_now(&self.state, Payload::Encoded(bytes));
+        let (pushed, _) = self.registry.send_now(&self.state, Payload::Encoded(bytes, None));
         self.outcome(pushed, bytes.len(), || reply)
     }
 
@@ -66,7 +67,7 @@ impl<P> Outbox<P> {
         match pushed {
             Pushed::Queued => Ok(()),
             Pushed::Full => Err(OutboxError::Full(reply())),
-            Pushed::Closed => Err(OutboxError::Closed(reply())),
+            Pushed::Closed | Pushed::FormatChanged => Err(OutboxError::Closed(reply())),
             Pushed::TooLarge => Err(OutboxError::TooLarge { size, reply: reply() }),
         }
     }
@@ -124,13 +125,19 @@ impl<P: Protocol> Outbox<P> {
     /// ```
     pub fn send(&self, reply: impl Into<P::Reply>) -> Result<(), OutboxError<P::Reply>> {
         let reply = reply.into();
-        let framing = self.registry.shared().formats.framing(self.state.format());
+        let format = self.state.format();
+        let framing = self.registry.shared().formats.framing(format);
         if let (Some(mut framing), Some(bytes)) = (framing, (&reply as &dyn Any).downcast_ref::<Bytes>()) {
             let mut wire = BytesMut::with_capacity(bytes.len() + 8);
             if let Err(error) = framing.encode(bytes.clone(), &mut wire) {
                 return Err(OutboxError::Encode(SendError::from_codec(error.into())));
             }
-            return self.push_encoded(&wire.freeze(), reply);
+            let wire = wire.freeze();
+            match self.registry.send_now(&self.state, Payload::Encoded(&wire, Some(format))).0 {
+                // The connection changes its framing at this moment: it encodes the reply itself.
+                Pushed::FormatChanged => {}
+                pushed => return self.outcome(pushed, wire.len(), || reply),
+            }
         }
         let size = P::reply_size(&reply);
         match self.registry.send_now(&self.state, Payload::Reply(Box::new(reply), size)) {
@@ -194,11 +201,10 @@ impl<P: Protocol> Conn<P> {
         Outbox::new(self.guard.registry().clone(), self.guard.state().clone())
     }
 
-    /// Sets the label that [`list`](crate::Pool::list) and the logs show for this connection, for example the name of its
-    /// user. An empty label removes it.
+    /// Sets the label of this connection, for example the name of its user. [`list`](crate::Pool::list), the log line of its
+    /// end, and the [`Spans`](crate::telemetry::Spans) show it. An empty label removes it.
     pub fn set_label(&mut self, label: impl AsRef<str>) {
-        let label = label.as_ref();
-        self.guard.state().set_label((!label.is_empty()).then(|| label.into()));
+        self.guard.set_label(label.as_ref());
     }
 }
 

@@ -48,7 +48,7 @@ impl<'a, P: Protocol<Reply: Clone>> ReplyEncodings<'a, P> {
 impl<P: Protocol<Reply: Clone>> Encodings for ReplyEncodings<'_, P> {
     #[inline]
     fn encoded(&self, format: Format) -> Option<Payload<'_>> {
-        self.encoded.iter().find(|(known, _)| *known == format).map(|(_, bytes)| Payload::Encoded(bytes))
+        self.encoded.iter().find(|(known, _)| *known == format).map(|(_, bytes)| Payload::Encoded(bytes, Some(format)))
     }
 
     fn encode(&mut self, format: Format) -> Option<Payload<'_>> {
@@ -73,7 +73,7 @@ impl<P: Protocol<Reply: Clone>> Encodings for ReplyEncodings<'_, P> {
                 return Some(Payload::Reply(Box::new(reply), size));
             }
         };
-        Some(Payload::Encoded(&self.encoded[position].1))
+        Some(Payload::Encoded(&self.encoded[position].1, Some(format)))
     }
 }
 
@@ -83,7 +83,7 @@ pub(super) struct RawBytes(pub(super) Bytes);
 impl Encodings for RawBytes {
     #[inline]
     fn encoded(&self, _: Format) -> Option<Payload<'_>> {
-        Some(Payload::Encoded(&self.0))
+        Some(Payload::Encoded(&self.0, None))
     }
 
     fn encode(&mut self, format: Format) -> Option<Payload<'_>> {

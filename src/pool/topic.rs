@@ -188,8 +188,13 @@ impl<P: Protocol> Topic<P> {
     {
         let mut report = BroadcastReport::default();
         self.topic.for_each_part(|registry, members| {
-            let mail = registry.defer_mail();
-            members.iter().for_each(|state| report.notify::<P>(&mail, state, &message));
+            let mut unwoken = Vec::new();
+            for state in members {
+                if report.notify::<P>(&state, &message) {
+                    unwoken.push(state);
+                }
+            }
+            registry.wake_all(unwoken);
         });
         report.finish()
     }
@@ -247,7 +252,7 @@ impl<P: Protocol> Conn<P> {
     pub fn leave(&mut self, topic: &Topic<P>) -> bool {
         let left = self.guard.leave(topic.state());
         if left {
-            self.take_encoded();
+            self.take_outbox();
         }
         left
     }

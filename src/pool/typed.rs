@@ -16,7 +16,7 @@ use super::encoding::ReplyEncodings;
 use super::Pool;
 use crate::connection::{Connection, Encoded, User};
 use crate::connection::{EncodeOnce, Protocol, SendError, SharedFactory};
-use crate::registry::{ConnectionState, DeferredMail, Pushed, Registry};
+use crate::registry::{ConnectionState, Pushed, Registry};
 use crate::telemetry::ConnectionId;
 use crate::topics::Encodings;
 
@@ -57,21 +57,18 @@ pub struct BroadcastReport {
 }
 
 impl BroadcastReport {
-    /// Sends a clone of a message to the mailboxes of connections of one registry. It is cloned outside of locks.
-    pub(super) fn notify<P: Protocol<User: Clone>>(
-        &mut self,
-        mail: &DeferredMail<'_>,
-        state: &Arc<ConnectionState>,
-        message: &P::User,
-    ) {
+    /// Sends a clone of a message to the mailbox of a connection. It is cloned outside of locks. Returns whether the connection
+    /// must be woken.
+    pub(super) fn notify<P: Protocol<User: Clone>>(&mut self, state: &Arc<ConnectionState>, message: &P::User) -> bool {
         let message = User(message.clone());
-        mail.expect(state);
+        let unwoken = state.expect_mail();
         let sent = state.with_sender(|address: &Addr<Connection<P>>| address.try_send(message));
         match sent {
             Some(Ok(())) => self.delivered += 1,
             Some(Err(MailboxError::Full(_))) => self.full.push(state.id()),
             Some(Err(MailboxError::Closed(_))) | None => {}
         }
+        unwoken
     }
 
     /// Queues a reply in the outbox of a connection.
@@ -82,13 +79,10 @@ impl BroadcastReport {
         encodings: &mut impl Encodings,
         unwoken: &mut Vec<Arc<ConnectionState>>,
     ) {
-        let Some(payload) = encodings.encode(state.format()) else { return };
-        let (pushed, rejected) = registry.send(state, payload, unwoken);
-        drop(rejected);
-        match pushed {
-            Pushed::Queued => self.delivered += 1,
-            Pushed::Full | Pushed::TooLarge => self.full.push(state.id()),
-            Pushed::Closed => {}
+        match encodings.send(registry, state, state.format(), unwoken) {
+            Some(Pushed::Queued) => self.delivered += 1,
+            Some(Pushed::Full | Pushed::TooLarge) => self.full.push(state.id()),
+            Some(Pushed::Closed | Pushed::FormatChanged) | None => {}
         }
     }
 
@@ -271,8 +265,13 @@ impl<P: Protocol> Pool<Connection<P>> {
     {
         let mut report = BroadcastReport::default();
         for registry in self.shared.registries().all() {
-            let mail = registry.defer_mail();
-            registry.for_each(|state| report.notify::<P>(&mail, state, &message));
+            let mut unwoken = Vec::new();
+            registry.for_each(|state| {
+                if report.notify::<P>(state, &message) {
+                    unwoken.push(state.clone());
+                }
+            });
+            registry.wake_all(unwoken);
         }
         report.finish()
     }

@@ -45,6 +45,12 @@ impl ConnectionGuard {
         ConnectionGuard { registry, state, deadlines, end: OnceCell::new(), groups: Groups::default() }
     }
 
+    /// Sets the label, or removes it if it is empty, and tells the observers.
+    pub(crate) fn set_label(&self, label: &str) {
+        self.state.set_label((!label.is_empty()).then(|| label.into()));
+        self.registry.shared().observers.emit(|| PoolEvent::ConnectionLabelled { id: self.state.id(), label });
+    }
+
     /// Accepts nothing more for the connection, and leaves its groups.
     pub(crate) fn begin_closing(&self) {
         self.state.begin_closing();
@@ -146,17 +152,18 @@ impl ConnectionGuard {
         let state = &self.state;
         let (id, peer, listener) = (state.id(), state.peer(), &**state.listener_name());
         let (bytes_in, bytes_out, name) = (state.bytes_in(), state.bytes_out(), reason.name());
-        let detail = detail.as_deref();
+        let label = state.label();
+        let (detail, label) = (detail.as_deref(), label.as_deref());
         macro_rules! log {
             ($level:ident) => {
-                $level!(%id, %peer, listener, bytes_in, bytes_out, reason = name, detail, "connection closed")
+                $level!(%id, %peer, listener, label, bytes_in, bytes_out, reason = name, detail, "connection closed")
             };
         }
         // Ends that a peer can cause in large numbers are throttled. Those below the info level are not.
         macro_rules! throttled {
             ($level:ident) => {
                 if let Some(left_out) = self.registry.shared().close_log.allow(reason) {
-                    $level!(%id, %peer, listener, bytes_in, bytes_out, reason = name, detail, left_out, "connection closed")
+                    $level!(%id, %peer, listener, label, bytes_in, bytes_out, reason = name, detail, left_out, "connection closed")
                 }
             };
         }

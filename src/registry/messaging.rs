@@ -106,6 +106,16 @@ impl ConnectionState {
         }
     }
 
+    /// Why the connection does not accept a payload now.
+    #[inline]
+    fn rejects(&self, payload: &Payload<'_>) -> Option<Pushed> {
+        if self.is_closing() {
+            return Some(Pushed::Closed);
+        }
+        let is_other = matches!(payload, Payload::Encoded(_, Some(format)) if *format != self.format());
+        is_other.then_some(Pushed::FormatChanged)
+    }
+
     /// Closes the outbox to senders. What is queued stays.
     pub(crate) fn begin_closing(&self) {
         self.set_phase(ConnectionPhase::Closing);
@@ -127,7 +137,7 @@ impl ConnectionState {
         self.messaging.extras.get().and_then(|extras| extras.label.lock().clone())
     }
 
-    pub(crate) fn set_label(&self, label: Option<Arc<str>>) {
+    pub(super) fn set_label(&self, label: Option<Arc<str>>) {
         *self.extras().label.lock() = label;
     }
 
@@ -193,7 +203,7 @@ impl Registry {
     ) -> (Pushed, Option<Payload<'a>>) {
         let limit = &self.shared.outbox_limit;
         let outbox = &state.extras().outbox;
-        let (pushed, payload) = outbox.push(payload, limit.bytes.load(Relaxed), || state.is_closing());
+        let (pushed, payload) = outbox.push(payload, limit.bytes.load(Relaxed), |payload| state.rejects(payload));
         match pushed {
             Pushed::Queued => {
                 if state.add_signals(Signals::OUTBOX) {
@@ -209,7 +219,7 @@ impl Registry {
                 outbox.count_dropped();
                 limit.dropped.fetch_add(1, Relaxed);
             }
-            Pushed::Closed => {}
+            Pushed::Closed | Pushed::FormatChanged => {}
         }
         (pushed, payload)
     }

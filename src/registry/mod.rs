@@ -62,7 +62,6 @@ use signals::AtomicSignals;
 pub(crate) use signals::Signals;
 pub(crate) use state::ConnectionState;
 pub(crate) use tick::run as run_tick;
-pub(crate) use wake::DeferredMail;
 
 /// The live connections of one arbiter.
 #[derive(Debug)]

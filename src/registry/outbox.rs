@@ -15,6 +15,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::*};
 use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 
+use super::format::Format;
+
 /// Payloads up to this length are copied, in bytes.
 pub(crate) const MAX_COPIED: usize = 1024;
 /// The size of a segment to which payloads are copied, in bytes.
@@ -22,8 +24,8 @@ const SEGMENT: usize = 16 * 1024;
 
 /// Something to send.
 pub(crate) enum Payload<'a> {
-    /// Encoded bytes.
-    Encoded(&'a Bytes),
+    /// Encoded bytes, for a connection of this format. `None`: to be sent as they are.
+    Encoded(&'a Bytes, Option<Format>),
     /// A reply that only the connection's own codec can encode, and its estimated size in bytes.
     Reply(Box<dyn Any + Send>, usize),
 }
@@ -31,7 +33,7 @@ pub(crate) enum Payload<'a> {
 impl Payload<'_> {
     fn size(&self) -> usize {
         match self {
-            Payload::Encoded(bytes) => bytes.len(),
+            Payload::Encoded(bytes, _) => bytes.len(),
             Payload::Reply(_, size) => *size,
         }
     }
@@ -47,6 +49,8 @@ pub(crate) enum Pushed {
     TooLarge,
     /// The connection is closing.
     Closed,
+    /// The connection encodes differently by now.
+    FormatChanged,
 }
 
 /// A part of the queue.
@@ -86,17 +90,21 @@ pub(crate) struct OutboxQueue {
 impl OutboxQueue {
     /// Queues a payload, unless more than `limit` bytes would be pending. A payload that is not queued is given back.
     ///
-    /// `is_closing` is called under the lock, so that nothing is queued once the connection has closed the queue.
+    /// `rejects` is called under the lock: nothing is queued once the connection has closed the queue, or has changed its format
+    /// and then emptied the queue.
     pub(crate) fn push<'a>(
         &self,
         payload: Payload<'a>,
         limit: usize,
-        is_closing: impl FnOnce() -> bool,
+        rejects: impl FnOnce(&Payload<'_>) -> Option<Pushed>,
     ) -> (Pushed, Option<Payload<'a>>) {
         let size = payload.size();
         let mut contents = self.contents.lock();
-        if contents.closed || is_closing() {
+        if contents.closed {
             return (Pushed::Closed, Some(payload));
+        }
+        if let Some(rejected) = rejects(&payload) {
+            return (rejected, Some(payload));
         }
         if size > limit {
             return (Pushed::TooLarge, Some(payload));
@@ -107,7 +115,7 @@ impl OutboxQueue {
         }
         self.pending.fetch_add(size, AcqRel);
         match payload {
-            Payload::Encoded(bytes) => contents.append(bytes),
+            Payload::Encoded(bytes, _) => contents.append(bytes),
             Payload::Reply(reply, size) => {
                 contents.finish_tail();
                 contents.older.push_back(Segment::Reply(reply, size));
@@ -127,23 +135,6 @@ impl OutboxQueue {
             Segment::Reply(..) => {}
         }
         Some(segment)
-    }
-
-    /// As [`pop`](Self::pop), if the oldest segment is encoded.
-    pub(crate) fn pop_encoded(&self) -> Option<Bytes> {
-        let mut contents = self.contents.lock();
-        if matches!(contents.older.front(), Some(Segment::Reply(..))) {
-            return None;
-        }
-        let segment = contents.pop(usize::MAX)?;
-        drop(contents);
-        let bytes = match segment {
-            Segment::Copied(bytes) => bytes.freeze(),
-            Segment::Shared(bytes) => bytes,
-            Segment::Reply(..) => return None,
-        };
-        self.moved(bytes.len());
-        Some(bytes)
     }
 
     fn moved(&self, bytes: usize) {

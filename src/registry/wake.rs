@@ -48,11 +48,6 @@ impl Registry {
         self.wake_tick();
     }
 
-    /// Defers the wake-ups for mail until the returned guard is dropped; see [`DeferredMail::expect`].
-    pub(crate) fn defer_mail(&self) -> DeferredMail<'_> {
-        DeferredMail(self)
-    }
-
     /// Wakes the connections whose signals were set without waking them.
     pub(super) fn wake_connections(&self) {
         let signals = self.unwoken.take();
@@ -67,19 +62,10 @@ impl Registry {
     }
 }
 
-/// Defers the wake-ups of connections that get a message. Dropping it wakes them, all at once.
-#[derive(Debug)]
-pub(crate) struct DeferredMail<'a>(&'a Registry);
-
-impl DeferredMail<'_> {
-    /// Must be called before a message is put into the mailbox, which then does not wake the connection itself.
-    pub(crate) fn expect(&self, state: &ConnectionState) {
-        state.set_signals(Signals::MAIL);
-    }
-}
-
-impl Drop for DeferredMail<'_> {
-    fn drop(&mut self) {
-        self.0.wake_signalled(Signals::MAIL);
+impl ConnectionState {
+    /// Must be called before a message is put into the mailbox, which then does not wake the connection itself. Returns false if
+    /// the connection is woken anyway.
+    pub(crate) fn expect_mail(&self) -> bool {
+        self.add_signals(Signals::MAIL)
     }
 }

@@ -121,6 +121,13 @@ pub enum PoolEvent<'a> {
         /// The name of the listener.
         listener: &'a str,
     },
+    /// A connection got a label: see [`Conn::set_label`](crate::Conn::set_label).
+    ConnectionLabelled {
+        /// The id of the connection.
+        id: ConnectionId,
+        /// The label. Empty if it was removed.
+        label: &'a str,
+    },
     /// A connection ended, and its socket is closed.
     ConnectionStopped {
         /// The id of the connection.

@@ -9,7 +9,7 @@ use super::{ConnectionId, Observer, PoolEvent};
 
 /// An [`Observer`] that keeps a `tracing` span open for each listener, acceptor and connection.
 ///
-/// The span of a connection has the fields `id`, `peer` and `listener`, and when it closes `reason`, `duration_ms`,
+/// The span of a connection has the fields `id`, `peer` and `listener`, `label` once it has one, and when it closes `reason`, `duration_ms`,
 /// `bytes_in`, `bytes_out` and `packets`. Its level is debug; that of listeners and acceptors is info. Spans are not entered
 /// while callbacks run.
 ///
@@ -66,12 +66,18 @@ impl Observer for Spans {
             }
             PoolEvent::ConnectionStarted { id, peer, listener } => {
                 let span = debug_span!(
-                    "connection", pool, %id, %peer, listener, reason = field::Empty, duration_ms = field::Empty,
-                    bytes_in = field::Empty, bytes_out = field::Empty, packets = field::Empty
+                    "connection", pool, %id, %peer, listener, label = field::Empty, reason = field::Empty,
+                    duration_ms = field::Empty, bytes_in = field::Empty, bytes_out = field::Empty, packets = field::Empty
                 );
                 // A disabled span would only use memory.
                 if !span.is_disabled() {
                     self.0.lock().connections.insert(id, span);
+                }
+            }
+            PoolEvent::ConnectionLabelled { id, label } => {
+                let span = self.0.lock().connections.get(&id).cloned();
+                if let Some(span) = span {
+                    span.record("label", label);
                 }
             }
             PoolEvent::ConnectionStopped { id, reason, duration, bytes_in, bytes_out, packets, .. } => {

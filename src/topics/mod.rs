@@ -52,6 +52,21 @@ pub(crate) trait Encodings {
 
     /// The payload for this format; encodes it if necessary. `None` if that fails.
     fn encode(&mut self, format: Format) -> Option<Payload<'_>>;
+
+    /// Sends the reply to a connection of this format. `None` if it cannot be encoded.
+    fn send(
+        &mut self,
+        registry: &Registry,
+        state: &Arc<ConnectionState>,
+        format: Format,
+        unwoken: &mut Vec<Arc<ConnectionState>>,
+    ) -> Option<Pushed> {
+        let pushed = registry.send(state, self.encode(format)?, unwoken).0;
+        if let Pushed::FormatChanged = pushed {
+            return Some(registry.send(state, self.encode(Format::OWN)?, unwoken).0);
+        }
+        Some(pushed)
+    }
 }
 
 /// How many members a reply reached.
@@ -66,7 +81,7 @@ impl Reached {
         match pushed {
             Pushed::Queued => self.members += 1,
             Pushed::Full | Pushed::TooLarge => self.dropped += 1,
-            Pushed::Closed => {}
+            Pushed::Closed | Pushed::FormatChanged => {}
         }
     }
 }
@@ -186,7 +201,10 @@ impl TopicState {
             let members = part.members.lock();
             for state in members.iter().filter(|state| Some(state.id()) != except) {
                 match encodings.encoded(format(&part.registry, state)) {
-                    Some(payload) => reached.count(&part.registry.send(state, payload, &mut unwoken).0),
+                    Some(payload) => match part.registry.send(state, payload, &mut unwoken).0 {
+                        Pushed::FormatChanged => left.push(state.clone()),
+                        pushed => reached.count(&pushed),
+                    },
                     None => left.push(state.clone()),
                 }
             }
@@ -199,10 +217,8 @@ impl TopicState {
         for (registry, members) in unencoded {
             let mut unwoken = Vec::new();
             for state in members {
-                let Some(payload) = encodings.encode(format(&registry, &state)) else { continue };
-                let (pushed, rejected) = registry.send(&state, payload, &mut unwoken);
-                drop(rejected);
-                reached.count(&pushed);
+                let pushed = encodings.send(&registry, &state, format(&registry, &state), &mut unwoken);
+                reached.count(&pushed.unwrap_or(Pushed::Closed));
             }
             registry.wake_all(unwoken);
         }

@@ -13,7 +13,10 @@ use support::*;
 use tokio::net::TcpStream;
 
 /// A connection that is driven by its peer: a line is a command.
-pub(crate) struct Member;
+#[derive(Default)]
+pub(crate) struct Member {
+    prefixed: bool,
+}
 
 impl Protocol for Member {
     type Codec = Framing;
@@ -42,6 +45,14 @@ impl Protocol for Member {
             "unregister" => reply(conn.unregister(name)),
             "tell" => reply(pool.whereis(name).is_some_and(|other| other.send(text.to_owned()).is_ok())),
             "id" => reply(conn.id()),
+            // Answered in the framing before.
+            "framing" => {
+                conn.codec_mut();
+                conn.push("changed");
+                self.prefixed = !self.prefixed;
+                conn.set_framing(if self.prefixed { Framing::len2() } else { Framing::lines() });
+                Next::Continue
+            }
             "wait" => conn.wait(std::future::pending::<()>(), |(), _, _| Next::Stop),
             "quit" => Next::SendAndStop("bye".into()),
             "panic" => panic!("requested by the peer"),
@@ -68,7 +79,7 @@ pub(crate) async fn start() -> Members {
 pub(crate) async fn start_with(
     settings: impl FnOnce(Builder<ProtocolService<Member>>) -> Builder<ProtocolService<Member>>,
 ) -> Members {
-    let builder = AcceptorPool::with_protocol(|_| Member).framing(Framing::lines());
+    let builder = AcceptorPool::with_protocol(|_| Member::default()).framing(Framing::lines());
     settings(builder).bind("127.0.0.1:0").await.unwrap()
 }
 

@@ -80,3 +80,40 @@ async fn a_large_reply_arrives_whole() {
     assert!(peer.read_exact(900_001).await == format!("{large}\n").as_bytes());
     assert_eq!(line(&mut peer).await, "after");
 }
+
+/// Replies are encoded with the framing that the connection has when they are queued, and those before a change come first.
+#[actix::test]
+async fn replies_around_a_change_of_framing_stay_whole() {
+    let pool = start_with(|builder| builder.acceptors(1)).await;
+    let mut peer = connect(&pool).await;
+    let connection = only(&pool).await;
+    let sender = std::thread::spawn(move || (0..20_000).for_each(|n| connection.send(n.to_string()).unwrap()));
+    let mut expected = 0..20_000;
+    let mut is_lines = true;
+    let mut received = Vec::new();
+    // The answer to `framing` is the last packet of the old framing.
+    for _ in 0..20 {
+        let command: &[u8] = if is_lines { b"framing\n" } else { b"\0\x07framing" };
+        peer.send(command).await;
+        loop {
+            let packet = if is_lines { line(&mut peer).await } else { prefixed(&mut peer).await };
+            if packet == "changed" {
+                break;
+            }
+            received.push(packet);
+        }
+        is_lines = !is_lines;
+    }
+    while received.len() < 20_000 {
+        let packet = if is_lines { line(&mut peer).await } else { prefixed(&mut peer).await };
+        received.push(packet);
+    }
+    assert!(received.iter().all(|packet| *packet == expected.next().unwrap().to_string()));
+    sender.join().unwrap();
+}
+
+async fn prefixed(peer: &mut Peer<TcpStream>) -> String {
+    let length = peer.read_exact(2).await;
+    let packet = peer.read_exact(u16::from_be_bytes([length[0], length[1]]).into()).await;
+    String::from_utf8(packet).unwrap()
+}
