@@ -61,7 +61,7 @@
 //!
 //! ```text
 //! kernel queue ─▶ permit ─▶ accept ─▶ admission ─▶ init ─▶ PROXY header, TLS handshake ─▶ ack
-//!   ─▶ packet | user | timeout | half_closed | passive | shutdown ─▶ ... ─▶ closed
+//!   ─▶ packet | decode_error | user | timeout | half_closed | passive | shutdown ─▶ ... ─▶ closed
 //! ```
 //!
 //! | step | what happens |

@@ -91,8 +91,8 @@ impl AcceptorPool {
     /// # Ok::<_, actix_acceptor::StartError>(()) }).expect("it works");
     /// ```
     ///
-    /// [`Next::Continue`] for a `Shutdown` or a `Timeout` keeps the connection open, so a closure that ignores unknown events
-    /// also ignores these. [`Event::default_next`] returns what a [`Protocol`] without that callback returns.
+    /// [`Next::Continue`] for a `Shutdown`, a `Timeout` or a `DecodeError` keeps the connection open, so a closure that ignores
+    /// unknown events also ignores these. [`Event::default_next`] returns what a [`Protocol`] without that callback returns.
     pub fn with_events<S, M, C, R, I, E>(on_init: I, on_event: E) -> Builder<ProtocolService<EventLoop<S, M, C, R>>>
     where
         S: 'static,

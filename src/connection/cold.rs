@@ -8,6 +8,7 @@ use tokio::time::Sleep;
 
 use super::close::Linger;
 use super::context::Held;
+use super::decode_error::DecodeErrors;
 use super::wait::PendingWait;
 use super::{Closed, Connection, Protocol, Trigger};
 use crate::handshake::{Handshake, HandshakeFuture};
@@ -26,6 +27,7 @@ pub(super) struct ColdState<P: Protocol> {
     pub(super) blind_since: u64,
     /// Since when the peer of a passive connection is known to have left.
     pub(super) passive_since: u64,
+    pub(super) decode_errors: DecodeErrors,
     /// Reading ahead found the end of a TLS stream without `close_notify`.
     pub(super) truncated: bool,
     /// Limits a wait of `init`.
@@ -53,6 +55,7 @@ impl<P: Protocol> Connection<P> {
                 peer_left: 0,
                 blind_since: 0,
                 passive_since: 0,
+                decode_errors: DecodeErrors::default(),
                 truncated: false,
                 init_limit: None,
                 why: None,

@@ -14,6 +14,8 @@ pub enum Event<P: Protocol> {
     Ack,
     /// The peer sent a packet.
     Packet(Packet<P>),
+    /// The codec cannot decode what the peer sent: the text of the error. See [`Protocol::decode_error`].
+    DecodeError(String),
     /// The program sent a message, a stream yielded one, or one of a timer is due.
     User(P::User),
     /// The peer was silent, or did not complete a packet in time.
@@ -28,11 +30,11 @@ pub enum Event<P: Protocol> {
 }
 
 impl<P: Protocol> Event<P> {
-    /// Returns what a [`Protocol`] without that callback returns: [`Next::Stop`] for `Timeout` and `Shutdown`,
-    /// [`Next::Continue`] for the others. Meant for the last arm of a `match`.
+    /// Returns what a [`Protocol`] without that callback returns: [`Next::Stop`] for `DecodeError`, `Timeout` and
+    /// `Shutdown`, [`Next::Continue`] for the others. Meant for the last arm of a `match`.
     pub fn default_next(self) -> Next<P> {
         match self {
-            Event::Timeout(_) | Event::Shutdown(_) => Next::Stop,
+            Event::DecodeError(_) | Event::Timeout(_) | Event::Shutdown(_) => Next::Stop,
             _ => Next::Continue,
         }
     }
@@ -43,6 +45,7 @@ impl<P: Protocol> fmt::Debug for Event<P> {
         match self {
             Event::Ack => f.write_str("Ack"),
             Event::Packet(_) => f.write_str("Packet(..)"),
+            Event::DecodeError(error) => f.debug_tuple("DecodeError").field(error).finish(),
             Event::User(_) => f.write_str("User(..)"),
             Event::Timeout(timeout) => f.debug_tuple("Timeout").field(timeout).finish(),
             Event::HalfClosed => f.write_str("HalfClosed"),

@@ -11,7 +11,7 @@
 //! [`ConnectionGuard`].
 //!
 //! ```text
-//! init ─▶ handshake ─▶ ack ─▶ packet | user | timeout | half_closed | passive | shutdown ─▶ ... ─▶ closed
+//! init ─▶ handshake ─▶ ack ─▶ packet | decode_error | user | timeout | half_closed | passive | shutdown ─▶ ... ─▶ closed
 //! ```
 
 mod background;
@@ -22,6 +22,7 @@ mod codec;
 mod cold;
 mod conn;
 mod context;
+mod decode_error;
 mod encode_once;
 mod event;
 mod factory;
@@ -238,11 +239,15 @@ impl<P: Protocol> Connection<P> {
                     self.apply(Next::Send(reply), trigger);
                 }
             }
-            Next::Stop => self.close(trigger.closed()),
+            Next::Stop => {
+                let why = self.closed_by(trigger);
+                self.close(why);
+            }
             Next::SendAndStop(reply) => {
                 self.empty_outbox();
                 self.apply(Next::Send(reply), trigger);
-                self.close(trigger.closed());
+                let why = self.closed_by(trigger);
+                self.close(why);
             }
             Next::Fail(error) => self.close(Closed::Error(error)),
             Next::Wait(wait) if !self.conn.is_closing() => {
@@ -260,6 +265,18 @@ impl<P: Protocol> Connection<P> {
             }
             Next::File(file) if !self.conn.is_closing() => self.conn.queue_file(*file),
             Next::Wait(_) | Next::Upgrade(_) | Next::File(_) => {}
+        }
+    }
+
+    /// The reason for a `Stop` that a callback has returned.
+    fn closed_by(&mut self, trigger: Trigger) -> Closed {
+        match trigger {
+            Trigger::Own => Closed::Local,
+            Trigger::DecodeError => self.closed_by_decode_error(),
+            Trigger::Idle => Closed::Idle,
+            Trigger::PacketTimeout => Closed::PacketTimeout,
+            Trigger::HalfClosed => Closed::Peer(None),
+            Trigger::Shutdown => Closed::Shutdown,
         }
     }
 
@@ -285,22 +302,11 @@ impl<P: Protocol> Connection<P> {
 enum Trigger {
     /// A packet or a message: the connection's own decision.
     Own,
+    DecodeError,
     Idle,
     PacketTimeout,
     HalfClosed,
     Shutdown,
-}
-
-impl Trigger {
-    fn closed(self) -> Closed {
-        match self {
-            Trigger::Own => Closed::Local,
-            Trigger::Idle => Closed::Idle,
-            Trigger::PacketTimeout => Closed::PacketTimeout,
-            Trigger::HalfClosed => Closed::Peer(None),
-            Trigger::Shutdown => Closed::Shutdown,
-        }
-    }
 }
 
 /// A connection as a future: each poll is a turn.

@@ -1,7 +1,7 @@
 //! [`Protocol`], the callbacks that a user implements for a connection.
 //!
 //! ```text
-//! init ─▶ ack ─▶ packet | user | timeout | half_closed | passive | shutdown ─▶ ... ─▶ closed
+//! init ─▶ ack ─▶ packet | decode_error | user | timeout | half_closed | passive | shutdown ─▶ ... ─▶ closed
 //!                each returns a Next; closed is always called last, exactly once
 //! ```
 
@@ -23,8 +23,8 @@ pub type Packet<P> = <<P as Protocol>::Codec as Decoder>::Item;
 ///
 /// When a callback returns [`Next::Stop`] or [`Next::SendAndStop`], the reason depends on the callback:
 /// [`Closed::Idle`] or [`Closed::PacketTimeout`] for [`timeout`](Protocol::timeout), [`Closed::Peer`] for
-/// [`half_closed`](Protocol::half_closed), [`Closed::Shutdown`] for [`shutdown`](Protocol::shutdown), and
-/// [`Closed::Local`] otherwise. During a drain, `Local` and `Peer` become `Shutdown`.
+/// [`half_closed`](Protocol::half_closed), [`Closed::Shutdown`] for [`shutdown`](Protocol::shutdown), that of the error for
+/// [`decode_error`](Protocol::decode_error), and [`Closed::Local`] otherwise. During a drain, `Local` and `Peer` become `Shutdown`.
 ///
 /// ```
 /// use actix_acceptor::{AcceptorPool, Conn, Framing, Next, Protocol};
@@ -89,6 +89,66 @@ pub trait Protocol: Sized + 'static {
 
     /// Called for each packet that the peer sent.
     fn packet(&mut self, packet: Packet<Self>, conn: &mut Conn<Self>) -> Next<Self>;
+
+    /// Called when the codec cannot decode what the peer sent: a packet is longer than allowed, or malformed.
+    ///
+    /// [`Next::Stop`] and [`Next::SendAndStop`] end the connection with the reason of the error: [`Closed::TooLong`] or
+    /// [`Closed::Error`].
+    ///
+    /// [`Next::Continue`] and [`Next::Send`] let the codec go on, for codecs that skip what they cannot decode, such as
+    /// tokio-util's `LinesCodec`, and for a callback that changes the codec ([`Conn::codec_mut`]). If the codec fails again
+    /// without having consumed a byte in between, as [`Framing`](crate::Framing) does, the connection closes with the error
+    /// and this is not called.
+    ///
+    /// If another codec than `Framing` leaves more bytes than
+    /// [`max_read_buffer`](crate::Builder::max_read_buffer), the error is a
+    /// [`FramingError::TooLong`](crate::framing::FramingError::TooLong), and the connection closes after this callback in any
+    /// case. This is not called for a packet that the end of input has cut off.
+    ///
+    /// Default: [`Next::Stop`].
+    ///
+    /// ```
+    /// use actix_acceptor::{framing::FramingError, prelude::*};
+    /// use bytes::Bytes;
+    ///
+    /// struct Lines;
+    ///
+    /// impl Protocol for Lines {
+    ///     type Codec = Framing;
+    ///     type Reply = Bytes;
+    ///     type User = ();
+    ///
+    ///     fn packet(&mut self, line: Bytes, _: &mut Conn<Self>) -> Next<Self> {
+    ///         Next::Send(line)
+    ///     }
+    ///
+    ///     fn decode_error(&mut self, error: &BoxError, _: &mut Conn<Self>) -> Next<Self> {
+    ///         match error.downcast_ref() {
+    ///             Some(FramingError::TooLong { limit, .. }) => {
+    ///                 Next::SendAndStop(format!("a line has at most {limit} bytes").into())
+    ///             }
+    ///             _ => Next::Stop,
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// # use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    /// # actix_rt::System::new().block_on(async {
+    /// let framing = Framing::lines().with_max_frame(5);
+    /// let pool = AcceptorPool::with_protocol(|_| Lines).framing(framing).bind("127.0.0.1:0").await?;
+    /// # let mut peer = tokio::net::TcpStream::connect(pool.local_addr().expect("TCP")).await?;
+    /// # peer.write_all(b"hello\nhello, world\n").await?;
+    /// # let mut received = String::new();
+    /// # peer.read_to_string(&mut received).await?;
+    /// // The peer sends "hello" and "hello, world", and receives:
+    /// assert_eq!(received, "hello\na line has at most 5 bytes\n");
+    /// # pool.stop(None).await;
+    /// # Ok::<_, Box<dyn std::error::Error>>(()) }).expect("it works");
+    /// ```
+    fn decode_error(&mut self, error: &BoxError, conn: &mut Conn<Self>) -> Next<Self> {
+        let _ = (error, conn);
+        Next::Stop
+    }
 
     /// Called for each message that the program sent, each item of a stream added with [`Conn::add_stream`], and each message
     /// of a timer ([`Conn::after`], [`Conn::every`]).

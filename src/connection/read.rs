@@ -125,7 +125,10 @@ impl<P: Protocol> Connection<P> {
                 deadlines.decoded(delivered > 0, rest || deadlines.continues_packet(delivered > 0), now);
                 self.check_unparsed();
             }
-            Ok(None) => deadlines.decoded(delivered > 0, false, now),
+            Ok(None) => {
+                deadlines.decoded(delivered > 0, false, now);
+                self.handle_decode_error(budget);
+            }
             Err(text) => self.end(Closed::Panic(text)),
         }
     }
@@ -138,7 +141,7 @@ impl<P: Protocol> Connection<P> {
         }
         let (length, limit) = (self.conn.buffers_mut().read.len(), self.conn.config.settings.max_read_buffer);
         if length > limit && self.is_open() {
-            self.close(Closed::TooLong { length: length as u64, limit: limit as u64 });
+            self.exceed_read_buffer(length as u64, limit as u64);
         }
     }
 
@@ -169,8 +172,12 @@ impl<P: Protocol> Connection<P> {
                     break;
                 }
                 Err(error) => {
-                    let why = Closed::from(Into::<BoxError>::into(error));
-                    self.close(if at_end { why.at_end_of_input() } else { why });
+                    let error: BoxError = error.into();
+                    if at_end {
+                        self.close(Closed::from(error).at_end_of_input());
+                    } else {
+                        self.raise_decode_error(error);
+                    }
                     break;
                 }
             }

@@ -15,6 +15,7 @@ use super::ProtocolService;
 use crate::connection::{Closed, Conn, Event, Next, Packet, Protocol, Timeout};
 use crate::error::BoxError;
 use crate::framing::Framing;
+use crate::panic::text_of;
 use crate::registry::ConnectionInfo;
 
 /// The [`Protocol`] that wraps the closures of [`AcceptorPool::with_events`](crate::AcceptorPool::with_events).
@@ -231,6 +232,10 @@ where
     #[inline]
     fn packet(&mut self, packet: Packet<Self>, conn: &mut Conn<Self>) -> Next<Self> {
         self.on(Event::Packet(packet), conn)
+    }
+
+    fn decode_error(&mut self, error: &BoxError, conn: &mut Conn<Self>) -> Next<Self> {
+        self.on(Event::DecodeError(text_of(error)), conn)
     }
 
     fn user(&mut self, message: M, conn: &mut Conn<Self>) -> Next<Self> {

@@ -5,7 +5,7 @@ use bytes::{Bytes, BytesMut};
 use tokio_util::codec::{Decoder, Encoder};
 
 /// Lines. `poison` makes it panic, either way, and at the end of input also without an end of line; a reply of
-/// `unencodable` is an error after half of it was written.
+/// `unencodable` is an error after half of it was written, and a line of `undecodable` is an error after it was read.
 pub struct FailingCodec(Framing);
 
 impl Default for FailingCodec {
@@ -21,7 +21,10 @@ impl Decoder for FailingCodec {
     fn decode(&mut self, read: &mut BytesMut) -> Result<Option<Bytes>, BoxError> {
         let packet = self.0.decode(read)?;
         assert!(packet.as_deref() != Some(b"poison"), "poison in decode");
-        Ok(packet)
+        match packet.as_deref() {
+            Some(b"undecodable") => Err("not to be decoded".into()),
+            _ => Ok(packet),
+        }
     }
 
     fn decode_eof(&mut self, read: &mut BytesMut) -> Result<Option<Bytes>, BoxError> {

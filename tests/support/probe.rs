@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_acceptor::{
-    handlers::ProtocolService, telemetry::CloseReason, AcceptorPool, Builder, Closed, Conn, ConnectionInfo, Framing,
-    Next, Peer, Protocol, Timeout,
+    handlers::ProtocolService, telemetry::CloseReason, AcceptorPool, BoxError, Builder, Closed, Conn, ConnectionInfo,
+    Framing, Next, Peer, Protocol, Timeout,
 };
 use bytes::Bytes;
 use tokio::sync::mpsc::{unbounded_channel, UnboundedReceiver, UnboundedSender};
@@ -19,6 +19,8 @@ pub enum Call {
     Init,
     Ack,
     Packet(Bytes),
+    /// The text of the error.
+    DecodeError(String),
     User(Bytes),
     Timeout(Timeout),
     HalfClosed,
@@ -76,7 +78,7 @@ impl Probe {
 /// The answer of a protocol that does not override the callback.
 pub fn protocol_default(call: &Call) -> Next<Probe> {
     match call {
-        Call::Timeout(_) | Call::Shutdown => Next::Stop,
+        Call::DecodeError(_) | Call::Timeout(_) | Call::Shutdown => Next::Stop,
         _ => Next::Continue,
     }
 }
@@ -96,6 +98,10 @@ impl Protocol for Probe {
 
     fn packet(&mut self, packet: Bytes, conn: &mut Conn<Self>) -> Next<Self> {
         self.call(Call::Packet(packet), conn)
+    }
+
+    fn decode_error(&mut self, error: &BoxError, conn: &mut Conn<Self>) -> Next<Self> {
+        self.call(Call::DecodeError(error.to_string()), conn)
     }
 
     fn user(&mut self, message: Bytes, conn: &mut Conn<Self>) -> Next<Self> {

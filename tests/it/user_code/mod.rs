@@ -42,6 +42,7 @@ const PLACES: &[(&str, Costs)] = &[
     ("init", PANIC),
     ("ack", PANIC),
     ("packet", PANIC),
+    ("decode_error", PANIC),
     ("user", PANIC),
     ("timeout", PANIC),
     ("half_closed", PANIC),

@@ -97,6 +97,11 @@ impl Protocol for Wild {
         }
     }
 
+    fn decode_error(&mut self, _: &BoxError, _: &mut Conn<Self>) -> Next<Self> {
+        self.mischief.at("decode_error");
+        Next::Stop
+    }
+
     fn user(&mut self, _: Message, _: &mut Conn<Self>) -> Next<Self> {
         self.mischief.at("user");
         Next::Send("user".into())

@@ -223,6 +223,7 @@ impl Protocol for Plain {
             let name = format!("{event:?}");
             let next = match event {
                 Event::Ack => self.ack(conn),
+                Event::DecodeError(error) => self.decode_error(&error.into(), conn),
                 Event::HalfClosed => self.half_closed(conn),
                 Event::Passive => self.passive(conn),
                 Event::Timeout(timeout) => self.timeout(timeout, conn),
@@ -236,10 +237,11 @@ impl Protocol for Plain {
     }
 }
 
-fn events() -> [Event<Plain>; 8] {
+fn events() -> [Event<Plain>; 9] {
     [
         Event::Ack,
         Event::Packet(Bytes::new()),
+        Event::DecodeError("text".into()),
         Event::User(()),
         Event::HalfClosed,
         Event::Passive,
@@ -261,7 +263,7 @@ async fn default_next_matches_the_default_callbacks() {
     assert_eq!(in_time(told.recv()).await.unwrap(), protocol_default);
     assert_eq!(
         protocol_default.map(|(_, answer)| answer == "Stop"),
-        [false, false, false, false, false, true, true, true]
+        [false, false, true, false, false, false, true, true, true]
     );
     in_time(pool.stop(Duration::ZERO)).await;
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use actix_acceptor::{
-    messages::Close, telemetry::CloseReason, AcceptorPool, Active, Closed, Conn, Connection, ConnectionContext,
-    ConnectionInfo, Next, Pool, Protocol, SendError, Timeout, User,
+    messages::Close, telemetry::CloseReason, AcceptorPool, Active, BoxError, Closed, Conn, Connection,
+    ConnectionContext, ConnectionInfo, Next, Pool, Protocol, SendError, Timeout, User,
 };
 use bytes::Bytes;
 use futures::{stream, StreamExt};
@@ -21,6 +21,7 @@ pub(super) enum At {
     Init,
     Ack,
     Packet,
+    DecodeError,
     User,
     /// `user`, with an item of a stream.
     Item,
@@ -109,6 +110,7 @@ impl Case {
             At::Init => &[][..],
             At::Ack => &["ack"],
             At::Packet => &["ack", "packet"],
+            At::DecodeError => &["ack", "decode_error not to be decoded"],
             At::User | At::Item => &["ack", "user"],
             At::Idle => &["ack", "timeout Idle"],
             At::PacketTimeout => &["ack", "timeout Packet(b\"half\")"],
@@ -154,6 +156,7 @@ impl Case {
             },
             // However long it was waited before: it is the answer to that event.
             Answer::Stop | Answer::SendAndStop => match self.at {
+                At::DecodeError => (CloseReason::Error, "not to be decoded"),
                 At::Idle => (CloseReason::Idle, "idle timeout"),
                 At::PacketTimeout => (CloseReason::PacketTimeout, "packet timeout"),
                 At::HalfClosed | At::HalfOpen => peer,
@@ -216,6 +219,7 @@ impl Case {
         match self.at {
             At::Init | At::Ack | At::Item | At::Idle => {}
             At::Packet | At::Passive => peer.send("packet\n").await,
+            At::DecodeError => peer.send("undecodable\n").await,
             At::PacketTimeout => peer.send("half").await,
             At::HalfClosed | At::HalfOpen => peer.finish().await,
             At::User => pool.addresses()[0].1.do_send(User(Trigger::Try)),
@@ -321,6 +325,10 @@ impl Protocol for TestedProtocol {
 
     fn packet(&mut self, _: Bytes, conn: &mut Conn<Self>) -> Next<Self> {
         self.on("packet", &[At::Packet], conn)
+    }
+
+    fn decode_error(&mut self, error: &BoxError, conn: &mut Conn<Self>) -> Next<Self> {
+        self.on(format!("decode_error {error}"), &[At::DecodeError], conn)
     }
 
     fn user(&mut self, message: Trigger, conn: &mut Conn<Self>) -> Next<Self> {

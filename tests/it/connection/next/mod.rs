@@ -36,6 +36,7 @@ every_answer_out_of! {
     every_next_from_init: Init,
     every_next_from_ack: Ack,
     every_next_from_packet: Packet,
+    every_next_from_decode_error: DecodeError,
     every_next_from_user: User,
     every_next_from_a_stream_item: Item,
     every_next_from_an_idle_timeout: Idle,
