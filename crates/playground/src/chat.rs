@@ -1,36 +1,93 @@
 //! The handler `chat`: each line goes to all others.
+//!
+//! The guests are the members of one topic. A nick is a registered name, so that no two guests have the same, and the label of
+//! the connection.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use actix::prelude::*;
-use actix_acceptor::{Closed, Conn, Connection, ConnectionId, ConnectionInfo, Framing, Next, Protocol, Reply, Timeout};
+use actix_acceptor::{Closed, Conn, ConnectionInfo, Framing, Next, Protocol, Timeout, Topic};
 use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::handlers::{Controllable, ServerConfig};
+use crate::messaging::MAX_NAME;
+
+const ROOM: &str = "chat";
 
 /// A chat connection.
 pub struct Chat {
-    hub: Addr<Hub>,
     config: Arc<ServerConfig>,
     packets: u64,
+    name: String,
+    /// `None` before it has joined, and once the others know that it has left.
+    room: Option<Topic<Chat>>,
 }
 
 impl Chat {
-    pub fn new(hub: Addr<Hub>, config: Arc<ServerConfig>) -> Self {
-        Chat { hub, config, packets: 0 }
+    pub fn new(config: Arc<ServerConfig>) -> Self {
+        Chat { config, packets: 0, name: String::new(), room: None }
     }
 
-    /// Waits for the hub's answer, so a fast peer cannot fill the hub's mailbox.
-    fn request(&self, action: Action, conn: &mut Conn<Self>) -> Next<Self> {
-        let request = self.hub.send(HubRequest { id: conn.id(), action });
-        conn.wait(request, |answer, _, _| match answer {
-            Ok(Some(answer)) => Next::Send(answer),
-            Ok(None) => Next::Continue,
-            Err(error) => Next::fail(error),
-        })
+    /// Makes the guest known. Joins first: of two guests that join at the same time, at least one is announced to the other.
+    fn join(&mut self, conn: &mut Conn<Self>) {
+        let room = conn.pool().topic(ROOM);
+        self.name = format!("guest-{}", conn.id());
+        // It is free: other guests cannot choose it.
+        let _ = conn.register(&self.name);
+        conn.set_label(&self.name);
+        conn.join(&room);
+        room.publish_except(conn.id(), format!("* {} joined", self.name));
+        self.room = Some(room);
     }
+
+    fn say(&self, line: &[u8], ending: &[u8], conn: &Conn<Self>) {
+        if let Some(room) = &self.room {
+            room.publish_except(conn.id(), [self.name.as_bytes(), b": ", line, ending].concat());
+        }
+    }
+
+    /// Changes the name. The error is the answer to the guest.
+    fn rename(&mut self, name: &str, conn: &mut Conn<Self>) -> Result<(), &'static str> {
+        if name.is_empty() || name.contains(' ') {
+            return Err("usage: /nick NAME");
+        }
+        if name.len() > MAX_NAME {
+            return Err("that name is too long");
+        }
+        let is_of_another = is_guest_name(name) && name != format!("guest-{}", conn.id());
+        if is_of_another || conn.register(name).is_err() {
+            return Err("that name is taken");
+        }
+        conn.set_label(name);
+        let former = std::mem::replace(&mut self.name, name.to_owned());
+        if former != name {
+            conn.unregister(former);
+        }
+        Ok(())
+    }
+
+    /// The names of all guests. By their labels: a guest that changes its name has two registered names for a moment.
+    fn who(&self, conn: &Conn<Self>) -> String {
+        let pool = conn.pool();
+        let members = self.room.as_ref().map(Topic::members).unwrap_or_default();
+        let labels = members.into_iter().filter_map(|id| pool.connection(id)?.info().label);
+        let mut names: Vec<_> = labels.collect();
+        names.sort_unstable();
+        names.join(" ")
+    }
+
+    /// Announces that the guest has left.
+    fn announce_leave(&mut self) {
+        if let Some(room) = self.room.take() {
+            room.publish(format!("* {} left", self.name));
+        }
+    }
+}
+
+/// Whether this is the name of a guest that has not chosen one.
+fn is_guest_name(name: &str) -> bool {
+    let id = name.strip_prefix("guest-");
+    id.is_some_and(|id| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 impl Protocol for Chat {
@@ -42,17 +99,32 @@ impl Protocol for Chat {
         if let Some(Err(error)) = self.config.live.greeting().map(|greeting| conn.send(greeting)) {
             return Next::fail(error);
         }
-        self.request(Action::Join(conn.address()), conn)
+        self.join(conn);
+        Next::Continue
     }
 
     fn packet(&mut self, packet: Bytes, conn: &mut Conn<Self>) -> Next<Self> {
         self.packets += 1;
-        let line = String::from_utf8_lossy(&self.config.packet_text.text(&packet).text).into_owned();
+        let text = self.config.packet_text.text(&packet);
+        let line = String::from_utf8_lossy(&text.text);
         match line.split_once(' ').unwrap_or((&line, "")) {
-            ("/quit", "") => Next::Stop,
-            ("/who", "") => self.request(Action::Who, conn),
-            ("/nick", name) => self.request(Action::Nick(name.trim().to_owned()), conn),
-            _ => self.request(Action::Say(line), conn),
+            ("/quit", "") => {
+                // Before `closed`, which is called when the rest has been sent.
+                if let Some(room) = &self.room {
+                    conn.leave(room);
+                }
+                self.announce_leave();
+                Next::Stop
+            }
+            ("/who", "") => Next::Send(text.answer(self.who(conn))),
+            ("/nick", name) => match self.rename(name.trim(), conn) {
+                Ok(()) => Next::Continue,
+                Err(why) => Next::Send(text.answer(why)),
+            },
+            _ => {
+                self.say(&text.text, &text.ending, conn);
+                Next::Continue
+            }
         }
     }
 
@@ -61,11 +133,17 @@ impl Protocol for Chat {
     }
 
     fn shutdown(&mut self, _: Option<Instant>, conn: &mut Conn<Self>) -> Next<Self> {
-        self.config.live.on_shutdown(conn)
+        let next = self.config.live.on_shutdown(conn);
+        if !matches!(next, Next::Continue) {
+            // All guests leave now, so it is not announced.
+            self.room = None;
+        }
+        next
     }
 
-    fn closed(&mut self, _: &Closed, info: &ConnectionInfo) {
-        self.hub.do_send(HubRequest { id: info.id, action: Action::Leave });
+    /// Called after the connection has left its topics.
+    fn closed(&mut self, _: &Closed, _: &ConnectionInfo) {
+        self.announce_leave();
     }
 }
 
@@ -75,90 +153,4 @@ impl Controllable for Chat {
     }
 
     fn no_op() {}
-}
-
-/// Holds all chat connections.
-#[derive(Default)]
-pub struct Hub {
-    members: BTreeMap<ConnectionId, Member>,
-}
-
-struct Member {
-    name: String,
-    address: Addr<Connection<Chat>>,
-}
-
-/// An action of a connection. The answer goes to that connection only.
-#[derive(Message)]
-#[rtype(result = "Option<Bytes>")]
-struct HubRequest {
-    id: ConnectionId,
-    action: Action,
-}
-
-enum Action {
-    Join(Addr<Connection<Chat>>),
-    Say(String),
-    Nick(String),
-    Who,
-    Leave,
-}
-
-impl Hub {
-    /// How many lines may be queued for a member before it is closed.
-    pub const BACKLOG: usize = 4096;
-
-    pub fn start_new() -> Addr<Hub> {
-        Hub::default().start()
-    }
-
-    fn send_to_others(&mut self, id: ConnectionId, line: String) {
-        let line = Bytes::from(line);
-        let others = self.members.iter().filter(|(other, _)| **other != id);
-        let slow: Vec<_> = others
-            .filter(|(_, member)| matches!(member.address.try_send(Reply(line.clone())), Err(SendError::Full(_))))
-            .map(|(other, _)| *other)
-            .collect();
-        for id in slow {
-            self.leave(id);
-        }
-    }
-
-    fn leave(&mut self, id: ConnectionId) {
-        if let Some(member) = self.members.remove(&id) {
-            member.address.do_send(actix_acceptor::messages::Close);
-            self.send_to_others(id, format!("* {} left", member.name));
-        }
-    }
-}
-
-impl Actor for Hub {
-    type Context = Context<Self>;
-}
-
-impl Handler<HubRequest> for Hub {
-    type Result = Option<Bytes>;
-
-    fn handle(&mut self, HubRequest { id, action }: HubRequest, _: &mut Context<Self>) -> Option<Bytes> {
-        match action {
-            Action::Join(address) => {
-                let name = format!("guest-{id}");
-                self.send_to_others(id, format!("* {name} joined"));
-                self.members.insert(id, Member { name, address });
-            }
-            Action::Say(line) => {
-                let name = &self.members.get(&id)?.name;
-                self.send_to_others(id, format!("{name}: {line}"));
-            }
-            Action::Nick(name) if name.is_empty() || name.contains(' ') => return Some("usage: /nick NAME".into()),
-            Action::Nick(name) => self.members.get_mut(&id)?.name = name,
-            Action::Who => {
-                let mut names: Vec<_> = self.members.values().map(|member| &*member.name).collect();
-                names.sort_unstable();
-                return Some(names.join(" ").into());
-            }
-            Action::Leave => self.leave(id),
-        }
-        None
-    }
 }

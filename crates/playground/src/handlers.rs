@@ -9,7 +9,7 @@ use actix_acceptor::{
 
 use crate::access::{CommandChannels, ConnectionAccess};
 use crate::actor::EchoActor;
-use crate::chat::{Chat, Hub};
+use crate::chat::Chat;
 use crate::echo::{self, Echo};
 use crate::live::LiveOptions;
 use crate::options::{HandlerName, Options};
@@ -53,9 +53,8 @@ pub async fn start(config: &Arc<ServerConfig>) -> Result<Running, StartError> {
             callbacks(shared(), AcceptorPool::with_protocol(move |_| Ping::new(config.clone()))).await
         }
         HandlerName::Chat => {
-            let (config, hub) = (shared(), Hub::start_new());
-            let builder = AcceptorPool::with_protocol(move |_| Chat::new(hub.clone(), config.clone()));
-            callbacks(shared(), builder).await
+            let config = shared();
+            callbacks(shared(), AcceptorPool::with_protocol(move |_| Chat::new(config.clone()))).await
         }
         HandlerName::Async => {
             let (config, channels) = (shared(), CommandChannels::default());

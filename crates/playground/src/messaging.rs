@@ -9,7 +9,7 @@ use crate::verb::Text;
 /// Highest number of topics, and of names, that one connection may have.
 const MAX_MEMBERSHIPS: usize = 10_000;
 /// Longest topic, name or label, in bytes.
-const MAX_NAME: usize = 4096;
+pub const MAX_NAME: usize = 4096;
 
 #[derive(Clone, Debug)]
 pub enum MessagingVerb {

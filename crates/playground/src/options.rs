@@ -14,7 +14,6 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, ValueEnum};
 use tokio_util::codec::Encoder;
 
-use crate::chat::Hub;
 use crate::security::{Security, SecurityOptions};
 use crate::url::{host_and_port, Url};
 
@@ -200,9 +199,6 @@ impl Options {
             (settings.high_watermark, settings.low_watermark) = (high, high / 4);
         }
         settings.half_close = self.half_close;
-        if self.handler == HandlerName::Chat {
-            settings.mailbox_capacity = Hub::BACKLOG;
-        }
         settings
     }
 

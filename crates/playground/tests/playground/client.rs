@@ -171,6 +171,11 @@ impl Client {
         self.stream.finish();
     }
 
+    /// Resets the connection.
+    pub fn reset(self) {
+        socket2::SockRef::from(self.stream.tcp()).set_linger(Some(Duration::ZERO)).unwrap();
+    }
+
     /// Reads until the connection ends, orderly or by a reset.
     pub fn until_gone(&mut self) -> String {
         let mut rest = Vec::new();
