@@ -112,7 +112,7 @@ fn send_and_ask_address_a_connection_by_its_id() {
 fn kill_ends_a_busy_connection() {
     for handler in HANDLERS {
         let playground = playground(&format!("--handler {handler} --framing lines"));
-        for (id, verb) in [(1, "!wait 60000"), (2, "!passive 60000"), (3, "!flood 100000")] {
+        for (id, verb) in [(1, "!wait 60000"), (2, "!passive 60000"), (3, "!flood 100000"), (4, "!block 60000")] {
             let mut client = playground.greeted();
             client.send(verb);
             let began = Instant::now();
@@ -120,7 +120,7 @@ fn kill_ends_a_busy_connection() {
             client.until_gone();
             assert!(began.elapsed() < Duration::from_secs(10), "{handler} {verb}");
         }
-        playground.has_closed("killed", 3);
+        playground.has_closed("killed", 4);
     }
 }
 
@@ -238,7 +238,8 @@ fn exceeding_the_restart_limit_ends_the_process_with_code_1() {
 fn close_ends_a_connection_in_order_whatever_it_is_doing() {
     for handler in HANDLERS {
         let playground = playground(&format!("--handler {handler} --framing lines"));
-        for (id, verb) in [(1, "hello"), (2, "!wait 60000"), (3, "!passive 60000"), (4, "!spawn 60000")] {
+        let verbs = ["hello", "!wait 60000", "!passive 60000", "!spawn 60000", "!block 60000", "!after 60000 later"];
+        for (id, verb) in (1..).zip(verbs) {
             let mut client = playground.connect();
             assert_eq!(client.ask("first"), "first");
             client.send(verb);
@@ -254,7 +255,7 @@ fn close_ends_a_connection_in_order_whatever_it_is_doing() {
         }
         assert_eq!(playground.command("close 1 0"), "gone", "{handler}");
         let mut client = playground.greeted();
-        assert_eq!(playground.command("close 5 1000"), "ok", "{handler}");
+        assert_eq!(playground.command("close 7 1000"), "ok", "{handler}");
         assert_eq!(client.until_gone(), "", "{handler}");
         assert!(playground.command("close 5").starts_with("error: usage"), "{handler}");
     }

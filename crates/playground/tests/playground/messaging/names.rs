@@ -33,7 +33,7 @@ fn a_name_belongs_to_one_connection() {
 #[test]
 fn taking_a_name_ends_its_owner() {
     with_handlers("--framing lines --acceptors 2", |playground, options| {
-        // A free name, and one's own.
+        // A free name, and its own.
         let mut owner = playground.with_verb("!take ann", "ok");
         assert_eq!(owner.verb("!take ann"), "ok", "{options}");
         assert_eq!(owner.verb("alive"), "alive", "{options}");
