@@ -49,7 +49,8 @@ impl Protocol for Member {
 
 /// Serves until the process ends. Calls `announce` with the address. The calling thread stays idle.
 pub(crate) async fn serve(form: Form, announce: impl FnOnce(SocketAddr) -> io::Result<()>) -> io::Result<()> {
-    let server = AcceptorPool::with_protocol(|_| Member).framing(Framing::lines());
+    // Members send nothing after they have joined.
+    let server = AcceptorPool::with_protocol(|_| Member).framing(Framing::lines()).idle_timeout(None);
     // Lowered to what the descriptor limit allows.
     let server = server.acceptors(if form == Form::Arbiters { ARBITERS } else { 1 }).max_connections(1_000_000);
     let server = match form {
