@@ -41,7 +41,7 @@ enum End {
 
 impl ConnectionGuard {
     pub(super) fn new(registry: Arc<Registry>, state: Arc<ConnectionState>, timeouts: Timeouts) -> Self {
-        let deadlines = Deadlines::new(timeouts, state.opened());
+        let deadlines = Deadlines::new(timeouts, state.last_read());
         ConnectionGuard { registry, state, deadlines, end: OnceCell::new(), groups: Groups::default() }
     }
 

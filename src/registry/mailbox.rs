@@ -33,8 +33,8 @@ enum MailboxState {
     NoActor,
     /// The connection is an actor that has not been addressed yet.
     NotCreated { capacity: u32 },
-    /// An [`OpenMailbox`] of the connection's actor.
-    Open(Box<dyn Any + Send + Sync>),
+    /// An [`OpenMailbox`] of the connection's actor. Boxed twice, since most connections have none: a thin pointer is smaller.
+    Open(Box<Box<dyn Any + Send + Sync>>),
     /// The connection has ended. The mailbox wakes through the connection's state, so keeping it here would be a cycle.
     Closed,
 }
@@ -79,7 +79,7 @@ impl Mailbox {
     ) -> Option<R> {
         let mut state = self.0.lock();
         if let MailboxState::NotCreated { capacity } = *state {
-            *state = MailboxState::Open(Box::new(OpenMailbox::<A>::new(capacity, connection)));
+            *state = MailboxState::Open(Box::new(Box::new(OpenMailbox::<A>::new(capacity, connection))));
         }
         match &mut *state {
             MailboxState::Open(mailbox) => mailbox.downcast_mut().map(f),
@@ -92,15 +92,15 @@ impl ConnectionState {
     /// Makes the connection addressable, as an actor whose mailbox holds this many messages.
     pub(crate) fn set_addressable(&self, mailbox_capacity: usize) {
         let capacity = u32::try_from(mailbox_capacity).unwrap_or(u32::MAX);
-        *self.mailbox.0.lock() = MailboxState::NotCreated { capacity };
+        *self.record.mailbox.0.lock() = MailboxState::NotCreated { capacity };
     }
 
     /// Sets the address of the user-defined actor behind this connection. Has no effect after the connection has ended.
     pub(crate) fn set_address<A: Actor>(&self, address: Addr<A>) {
-        let mut state = self.mailbox.0.lock();
+        let mut state = self.record.mailbox.0.lock();
         if let MailboxState::NoActor = *state {
             let mailbox = OpenMailbox { address: address.downgrade(), sender: Some(address), receiver: None };
-            *state = MailboxState::Open(Box::new(mailbox));
+            *state = MailboxState::Open(Box::new(Box::new(mailbox)));
         }
     }
 
@@ -108,18 +108,18 @@ impl ConnectionState {
     ///
     /// `None` if it has no actor, or its actor has not been started yet, or the connection has ended.
     pub(crate) fn address<A: Actor>(self: &Arc<Self>) -> Option<Addr<A>> {
-        self.mailbox.with_open(self, |mailbox| mailbox.address()).flatten()
+        self.record.mailbox.with_open(self, |mailbox| mailbox.address()).flatten()
     }
 
     /// Runs `send` with the one sender kept for messages to all connections; `None` as for [`address`](Self::address). It
     /// runs under a lock and must not call user code.
     pub(crate) fn with_sender<A: Actor, R>(self: &Arc<Self>, send: impl FnOnce(&Addr<A>) -> R) -> Option<R> {
-        self.mailbox.with_open(self, |mailbox| mailbox.sender().map(send)).flatten()
+        self.record.mailbox.with_open(self, |mailbox| mailbox.sender().map(send)).flatten()
     }
 
     /// The receiving end of the mailbox. `None` if the connection has not been addressed, or has taken it before.
     pub(crate) fn take_receiver<A: Actor>(&self) -> Option<AddressReceiver<A>> {
-        match &mut *self.mailbox.0.lock() {
+        match &mut *self.record.mailbox.0.lock() {
             MailboxState::Open(mailbox) => mailbox.downcast_mut::<OpenMailbox<A>>()?.receiver.take(),
             _ => None,
         }
@@ -127,7 +127,7 @@ impl ConnectionState {
 
     /// Closes the mailbox when the connection has ended. Messages that were not received are dropped.
     pub(super) fn close_mailbox(&self) {
-        let state = std::mem::replace(&mut *self.mailbox.0.lock(), MailboxState::Closed);
+        let state = std::mem::replace(&mut *self.record.mailbox.0.lock(), MailboxState::Closed);
         // Outside the lock: the messages are user code.
         drop(Guarded::new(state));
     }

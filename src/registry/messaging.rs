@@ -1,8 +1,9 @@
 //! How other parts of the program reach one connection: its outbox, its label, and the reason for which they end it.
 
 use std::sync::atomic::{fence, AtomicBool, AtomicU32, AtomicU64, AtomicU8, AtomicUsize, Ordering::*};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
+use once_cell::race::OnceBox;
 use parking_lot::Mutex;
 
 use super::format::{AtomicFormat, Format};
@@ -29,7 +30,7 @@ pub enum ConnectionPhase {
 /// The part of a [`ConnectionState`] that messages use. A connection that nothing was sent to has no [`Extras`].
 #[derive(Debug, Default)]
 pub(super) struct Messaging {
-    extras: OnceLock<Box<Extras>>,
+    extras: OnceBox<Extras>,
     phase: AtomicU8,
     format: AtomicFormat,
     /// Why the connection was killed: a [`CloseReason`], plus 1.

@@ -22,6 +22,7 @@ mod info;
 mod mailbox;
 mod messaging;
 mod outbox;
+mod record;
 mod registries;
 mod signals;
 mod state;

@@ -41,7 +41,7 @@ pub(crate) struct SocketState {
 
 impl SocketState {
     pub(super) fn new(guard: ConnectionGuard) -> Self {
-        let opened = guard.state().opened();
+        let opened = guard.state().last_read();
         // The idle timeout runs only while the socket is being read.
         guard.deadlines.set_paused(true, opened, || opened);
         guard.arm_deadline();
