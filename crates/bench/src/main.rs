@@ -15,6 +15,8 @@
 #[cfg(target_os = "linux")]
 mod broadcast;
 #[cfg(target_os = "linux")]
+mod brokers;
+#[cfg(target_os = "linux")]
 mod callgrind;
 #[cfg(target_os = "linux")]
 mod load;
@@ -30,8 +32,6 @@ mod ours;
 mod peer;
 #[cfg(target_os = "linux")]
 mod process;
-#[cfg(target_os = "linux")]
-mod redis;
 #[cfg(target_os = "linux")]
 mod rows;
 #[cfg(target_os = "linux")]

@@ -22,6 +22,8 @@ pub(crate) enum Dialect {
     /// | `a...` | is published; answered by `ok`; by our server with the number of members and of those that were full |
     /// | anything else | is echoed |
     Verbs,
+    /// The example `pubsub`: `SUB` and `PUB`.
+    Pubsub,
     /// Redis: `SUBSCRIBE` and `PUBLISH`.
     Redis,
 }
@@ -31,6 +33,7 @@ impl Dialect {
     fn subscribe(self) -> (&'static [u8], &'static [u8]) {
         match self {
             Dialect::Verbs => (b"j\n", b"joined\n"),
+            Dialect::Pubsub => (b"SUB lobby\n", b"ok\n"),
             Dialect::Redis => {
                 (b"*2\r\n$9\r\nSUBSCRIBE\r\n$5\r\nlobby\r\n", b"*3\r\n$9\r\nsubscribe\r\n$5\r\nlobby\r\n:1\r\n")
             }
@@ -40,6 +43,7 @@ impl Dialect {
     fn publish(self, text: &str) -> String {
         match self {
             Dialect::Verbs => format!("p{text}\n"),
+            Dialect::Pubsub => format!("PUB lobby {text}\n"),
             Dialect::Redis => {
                 format!("*3\r\n$7\r\nPUBLISH\r\n$5\r\nlobby\r\n${}\r\n{text}\r\n", text.len())
             }
@@ -50,6 +54,7 @@ impl Dialect {
     fn published(self, members: usize) -> String {
         match self {
             Dialect::Verbs => String::new(),
+            Dialect::Pubsub => format!("{members}\n"),
             Dialect::Redis => format!(":{members}\r\n"),
         }
     }
@@ -58,6 +63,7 @@ impl Dialect {
     fn delivery(self, text: &str) -> String {
         match self {
             Dialect::Verbs => format!("p{text}\n"),
+            Dialect::Pubsub => format!("lobby {text}\n"),
             Dialect::Redis => {
                 format!("*3\r\n$7\r\nmessage\r\n$5\r\nlobby\r\n${}\r\n{text}\r\n", text.len())
             }

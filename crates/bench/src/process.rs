@@ -14,7 +14,7 @@ use nix::unistd::Pid;
 
 use crate::peer::Place;
 use crate::servers::Server;
-use crate::{redis, tls};
+use crate::{brokers, tls};
 
 /// CPU and memory are read from the kernel, so measuring costs the server nothing. The server ends when its standard
 /// input ends. Dropping this value kills it.
@@ -28,10 +28,11 @@ pub(crate) struct Process {
 impl Process {
     /// Starts this binary as that server, on that core if one is given.
     pub(crate) fn start(server: Server, core: Option<usize>) -> io::Result<Self> {
-        if server == Server::Redis {
-            return redis::start(core);
+        match server {
+            Server::Redis => brokers::redis(core),
+            Server::Pubsub => brokers::pubsub(core),
+            _ => Self::start_under(Command::new(std::env::current_exe()?), server, core),
         }
-        Self::start_under(Command::new(std::env::current_exe()?), server, core)
     }
 
     /// The same with a command that already names this binary, for example as an argument of valgrind.
@@ -45,9 +46,7 @@ impl Process {
             .spawn()?;
         let mut process = Self::of(child, (Ipv4Addr::LOCALHOST, 0).into())?;
         process.place.tls = server.is_secure();
-        let port = process.line()?;
-        let port = port.trim().parse().map_err(|_| io::Error::other("the server ended before it printed its port"))?;
-        process.place.addr.set_port(port);
+        process.read_port()?;
         Ok(process)
     }
 
@@ -56,6 +55,15 @@ impl Process {
         let clock = Clock::of(child.id())?;
         let stdout = child.stdout.take().map(BufReader::new);
         Ok(Self { child, clock, place: Place { addr, tls: false }, stdout })
+    }
+
+    /// Reads the first line of its output, which ends with the port.
+    pub(crate) fn read_port(&mut self) -> io::Result<()> {
+        let line = self.line()?;
+        let port = line.rsplit(':').next().and_then(|port| port.trim().parse().ok());
+        let port = port.ok_or_else(|| io::Error::other("the server ended before it printed its port"))?;
+        self.place.addr.set_port(port);
+        Ok(())
     }
 
     /// Sends a line to the server's standard input and returns the answer.

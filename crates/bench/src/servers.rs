@@ -61,6 +61,8 @@ pub(crate) enum Server {
     Broadcast(Writes),
     /// This library with a topic.
     Topics(Form),
+    /// The example `pubsub`.
+    Pubsub,
     /// redis-server.
     Redis,
 }
@@ -89,7 +91,7 @@ impl Server {
     pub(crate) fn wire(self) -> Wire {
         match self {
             Server::Tokio | Server::AllOn | Server::Operator | Server::TokioTls(_) | Server::OursTls(_) => Wire::Raw,
-            Server::Broadcast(_) | Server::Topics(_) | Server::Redis => Wire::Raw,
+            Server::Broadcast(_) | Server::Topics(_) | Server::Pubsub | Server::Redis => Wire::Raw,
             Server::Framed => Wire::Packets,
             Server::Idiom(wire) | Server::Ours(wire) => wire,
         }
@@ -98,6 +100,7 @@ impl Server {
     /// How its peers join a topic and publish, if it has one.
     pub(crate) fn dialect(self) -> Dialect {
         match self {
+            Server::Pubsub => Dialect::Pubsub,
             Server::Redis => Dialect::Redis,
             _ => Dialect::Verbs,
         }
@@ -128,6 +131,7 @@ impl Server {
             Server::Topics(Form::Plain) => "topics",
             Server::Topics(Form::Dropping) => "topics-dropping",
             Server::Topics(Form::Arbiters) => "topics-arbiters",
+            Server::Pubsub => "pubsub",
             Server::Redis => "redis",
         }
     }
@@ -138,7 +142,7 @@ impl Server {
             Server::Tokio | Server::TokioTls(_) => "tokio",
             Server::Framed => "framed",
             Server::Idiom(_) => "actix idiom",
-            Server::Ours(_) | Server::OursTls(_) | Server::Operator | Server::Topics(_) => "ours",
+            Server::Ours(_) | Server::OursTls(_) | Server::Operator | Server::Topics(_) | Server::Pubsub => "ours",
             Server::Broadcast(Writes::EachLine) => "tokio",
             Server::Broadcast(Writes::AllLines) => "tokio, drains",
             Server::Redis => "redis-server",
@@ -164,7 +168,7 @@ pub(crate) fn run(name: &str, core: Option<usize>) -> io::Result<()> {
         std::process::exit(0);
     });
     match server {
-        Server::Operator | Server::Redis => Ok(()),
+        Server::Operator | Server::Pubsub | Server::Redis => Ok(()),
         Server::Broadcast(writes) => on_tokio(async { accept(broadcast::server(writes)).await }),
         Server::Topics(form) => on_actix(topics::serve(form, announce)),
         Server::Tokio => on_tokio(accept(echo)),
