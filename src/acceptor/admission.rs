@@ -39,7 +39,7 @@ pub(crate) trait ConnectionSpawner: Send + Sync + 'static {
         config.timeouts()
     }
 
-    /// The framing of new connections; `None` if the handler has another codec, or none.
+    /// The framing of new connections; `None` if the handler has another codec, one that depends on the peer, or none.
     fn framing(&self) -> Option<Framing> {
         None
     }

@@ -12,7 +12,7 @@ use super::Builder;
 use crate::connection::{Closed, Conn, Event, Next, Peer, Protocol};
 use crate::error::BoxError;
 use crate::framing::Framing;
-use crate::handlers::{Ack, ActorService, EventLoop, FnService, Init, IntoServeResult, ProtocolService};
+use crate::handlers::{Ack, ActorService, CodecFactory, EventLoop, FnService, Init, IntoServeResult, ProtocolService};
 use crate::pool::AcceptorPool;
 use crate::registry::ConnectionInfo;
 use crate::socket::Socket;
@@ -34,7 +34,8 @@ impl AcceptorPool {
         Self::with_codec(factory, P::Codec::default)
     }
 
-    /// Like [`with_protocol`](AcceptorPool::with_protocol), with a function that makes the codec.
+    /// Like [`with_protocol`](AcceptorPool::with_protocol), with a function that makes the codec: `|| codec`, or
+    /// `|peer: &Peer| codec` if it depends on the [`Peer`]. The argument of a closure needs its type.
     ///
     /// The function is called once per connection, and again after a packet timeout, unless the codec is a [`Framing`]. It is
     /// not called at the start: the `max_frame` of a [`Framing`] that it makes is not checked.
@@ -54,12 +55,23 @@ impl AcceptorPool {
     /// }
     ///
     /// let builder = AcceptorPool::with_codec(|_| Shout, || LinesCodec::new_with_max_length(512));
+    ///
+    /// // Longer lines for the program's own tools.
+    /// use actix_acceptor::Peer;
+    /// let builder = AcceptorPool::with_codec(
+    ///     |_| Shout,
+    ///     |peer: &Peer| LinesCodec::new_with_max_length(if &*peer.listener == "admin" { 65_536 } else { 512 }),
+    /// );
     /// ```
-    pub fn with_codec<P, F, C>(factory: F, codec: C) -> Builder<ProtocolService<P>>
+    ///
+    /// If the function takes the peer, connections may encode a reply differently: [`Pool::encode`](crate::Pool::encode) then
+    /// fails, while outboxes, topics and [`broadcast`](crate::Pool::broadcast) encode for each of them. Such a function cannot be
+    /// combined with the framing of a [`PoolConfig`](crate::PoolConfig).
+    pub fn with_codec<P, F, C, Args>(factory: F, codec: C) -> Builder<ProtocolService<P>>
     where
         P: Protocol,
         F: Fn(&Peer) -> P + Send + Sync + 'static,
-        C: Fn() -> P::Codec + Send + Sync + 'static,
+        C: CodecFactory<P::Codec, Args>,
     {
         Builder::new(ProtocolService::new(factory, codec))
     }

@@ -3,7 +3,7 @@
 use std::any::Any;
 
 use super::phase::Phase;
-use super::{Conn, Connection, Flags, Protocol};
+use super::{Conn, Connection, Flags, Peer, Protocol};
 use crate::framing::Framing;
 use crate::panic::catch_panic;
 use crate::registry::Format;
@@ -131,6 +131,7 @@ impl<P: Protocol> Connection<P> {
             return Ok(());
         }
         // Dropping the old codec is user code, too.
-        catch_panic(|| self.conn.codec = self.conn.factory.make_codec())
+        let peer = Peer::new(self.conn.guard.state());
+        catch_panic(|| self.conn.codec = self.conn.factory.make_codec(&peer))
     }
 }

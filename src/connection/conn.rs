@@ -357,6 +357,13 @@ pub enum SendError {
         /// The number of bytes of the reply before the delimiter.
         position: u64,
     },
+    /// The codec of a connection depends on its peer, so no bytes are right for all connections. Returned by
+    /// [`Pool::encode`](crate::Pool::encode).
+    #[error(
+        "the codec depends on the peer, so a reply cannot be encoded for all connections: use an outbox, `send_to`, \
+         `broadcast` or a topic instead of `encode`"
+    )]
+    PeerDependentCodec,
     /// The codec failed to encode the reply.
     #[error(transparent)]
     Codec(BoxError),

@@ -5,22 +5,21 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-use super::{Peer, Protocol};
+use super::{MakeCodec, Peer, Protocol};
 use crate::panic::Guarded;
 use crate::registry::{Format, RegistryShared};
 
 pub(crate) type MakeProtocol<P> = Arc<dyn Fn(&Peer) -> P + Send + Sync>;
-pub(crate) type MakeCodec<P> = Arc<dyn Fn() -> <P as Protocol>::Codec + Send + Sync>;
 
 pub(crate) struct ProtocolFactory<P: Protocol> {
     protocol: Guarded<MakeProtocol<P>>,
-    codec: Guarded<MakeCodec<P>>,
+    codec: Guarded<MakeCodec<P::Codec>>,
     /// How many codec factories this pool had before. Saturates.
     version: u8,
 }
 
 impl<P: Protocol> ProtocolFactory<P> {
-    pub(crate) fn new(protocol: MakeProtocol<P>, codec: MakeCodec<P>) -> Self {
+    pub(crate) fn new(protocol: MakeProtocol<P>, codec: MakeCodec<P::Codec>) -> Self {
         ProtocolFactory { protocol: Guarded::new(protocol), codec: Guarded::new(codec), version: 0 }
     }
 
@@ -31,7 +30,13 @@ impl<P: Protocol> ProtocolFactory<P> {
 
     /// The format of a codec that this factory has made.
     pub(super) fn format(&self, codec: &P::Codec, shared: &RegistryShared) -> Format {
-        let format = shared.formats.of_framing(codec).unwrap_or_else(|| Format::of_version(self.version));
+        let format = shared.formats.of_framing(codec).unwrap_or_else(|| {
+            if self.is_peer_dependent() {
+                Format::OWN
+            } else {
+                Format::of_version(self.version)
+            }
+        });
         shared.formats.set_latest(format);
         format
     }
@@ -41,9 +46,20 @@ impl<P: Protocol> ProtocolFactory<P> {
         format.version() == Some(self.version)
     }
 
+    /// Whether the codec depends on the peer, so that connections may encode the same reply differently.
+    pub(crate) fn is_peer_dependent(&self) -> bool {
+        self.codec.is_peer_dependent()
+    }
+
     /// Calls the user's function.
-    pub(crate) fn make_codec(&self) -> P::Codec {
-        (*self.codec)()
+    pub(crate) fn make_codec(&self, peer: &Peer) -> P::Codec {
+        self.codec.make(peer)
+    }
+
+    /// A codec that encodes as those of all connections that this factory serves: calls the user's function. `None` if it
+    /// depends on the peer.
+    pub(crate) fn make_shared_codec(&self) -> Option<P::Codec> {
+        self.codec.make_shared()
     }
 }
 
@@ -66,7 +82,7 @@ impl<P: Protocol> SharedFactory<P> {
         });
     }
 
-    pub(crate) fn set_codec(&self, codec: MakeCodec<P>) {
+    pub(crate) fn set_codec(&self, codec: MakeCodec<P::Codec>) {
         self.0.rcu(|factory| ProtocolFactory {
             version: factory.version.saturating_add(1),
             ..ProtocolFactory::new(factory.protocol.clone(), codec.clone())

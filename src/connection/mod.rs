@@ -19,6 +19,7 @@ mod blocking;
 mod close;
 mod closed;
 mod codec;
+mod codec_factory;
 mod cold;
 mod conn;
 mod context;
@@ -57,11 +58,13 @@ use crate::registry::{ConnectionGuard, Signals};
 use crate::telemetry::CloseReason;
 
 pub use closed::Closed;
+pub use codec_factory::CodecFactory;
+pub(crate) use codec_factory::MakeCodec;
 pub use conn::{Conn, SendError};
 pub use context::ConnectionContext;
 pub use encode_once::{EncodeOnce, StatelessEncoder};
 pub use event::{Event, Timeout};
-pub(crate) use factory::{MakeCodec, MakeProtocol, ProtocolFactory, SharedFactory};
+pub(crate) use factory::{MakeProtocol, ProtocolFactory, SharedFactory};
 pub use messages::{Close, Encoded, Info, Reply, SetActive, User};
 pub use next::Next;
 pub(crate) use outbox::own;
@@ -150,10 +153,10 @@ impl<P: Protocol> Connection<P> {
     ) {
         let state = guard.state();
         state.set_addressable(config.settings.mailbox_capacity);
-        let peer = Peer { id: state.id(), address: state.peer().clone(), listener: state.listener_name().clone() };
+        let peer = Peer::new(state);
         let activity = guard.begin_activity();
         // The codec first: `closed` must be called for every protocol that was made.
-        let made = catch_panic(|| (factory.make_codec(), factory.make_protocol(&peer)));
+        let made = catch_panic(|| (factory.make_codec(&peer), factory.make_protocol(&peer)));
         drop(activity);
         match made {
             Ok((codec, me)) => {

@@ -10,7 +10,7 @@ use tokio_util::codec::{Decoder, Encoder};
 
 use super::{Closed, Conn, Next, Timeout};
 use crate::error::BoxError;
-use crate::registry::ConnectionInfo;
+use crate::registry::{ConnectionInfo, ConnectionState};
 
 /// The type of a protocol's packets: the item that its codec decodes.
 pub type Packet<P> = <<P as Protocol>::Codec as Decoder>::Item;
@@ -242,7 +242,7 @@ pub trait Protocol: Sized + 'static {
     }
 }
 
-/// A new peer, as passed to the factory that makes its [`Protocol`].
+/// A new peer, as passed to the factories that make its [`Protocol`] and its codec.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Peer {
@@ -252,4 +252,10 @@ pub struct Peer {
     pub address: crate::net::Address,
     /// The name of the listener that accepted it.
     pub listener: std::sync::Arc<str>,
+}
+
+impl Peer {
+    pub(super) fn new(state: &ConnectionState) -> Self {
+        Peer { id: state.id(), address: state.socket_peer().clone(), listener: state.listener_name().clone() }
+    }
 }

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use crate::acceptor::ConnectionSpawner;
 use crate::framing::Framing;
 
+pub use crate::connection::CodecFactory;
 pub use actor::{Ack, ActorService};
 pub use async_fn::{FnService, IntoServeResult, NoActor};
 pub use events::{EventLoop, Init};
@@ -35,7 +36,8 @@ pub trait Service: sealed::Sealed + 'static {
     #[doc(hidden)]
     fn into_spawner(self) -> (Arc<dyn ConnectionSpawner>, Arc<dyn Any + Send + Sync>);
 
-    /// Changes the framing of new connections. Returns `false` if the handler has another codec, or none.
+    /// Changes the framing of new connections. Returns `false` if the handler has another codec, one that depends on the
+    /// peer, or none.
     #[doc(hidden)]
     fn change_framing(&mut self, _: Box<dyn FnOnce(Framing) -> Framing + Send>) -> bool {
         false

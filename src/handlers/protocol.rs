@@ -7,7 +7,9 @@ use std::sync::Arc;
 use super::{sealed, Service};
 use crate::acceptor::ConnectionSpawner;
 use crate::config::Config;
-use crate::connection::{Connection, MakeCodec, MakeProtocol, Peer, Protocol, ProtocolFactory, SharedFactory};
+use crate::connection::{
+    CodecFactory, Connection, MakeCodec, MakeProtocol, Peer, Protocol, ProtocolFactory, SharedFactory,
+};
 use crate::error::{InvalidSetting, PoolEnded};
 use crate::framing::Framing;
 use crate::handshake::HandshakeChain;
@@ -20,7 +22,7 @@ use crate::registry::ConnectionGuard;
 /// [`with_events`](crate::AcceptorPool::with_events).
 pub struct ProtocolService<P: Protocol> {
     pub(super) factory: MakeProtocol<P>,
-    codec: MakeCodec<P>,
+    codec: MakeCodec<P::Codec>,
     max_frame: Option<usize>,
     /// The limit of the framing that the builder was given.
     max_of_framing: Option<usize>,
@@ -29,16 +31,16 @@ pub struct ProtocolService<P: Protocol> {
 }
 
 impl<P: Protocol> ProtocolService<P> {
-    pub(crate) fn new(
+    pub(crate) fn new<Args>(
         factory: impl Fn(&Peer) -> P + Send + Sync + 'static,
-        codec: impl Fn() -> P::Codec + Send + Sync + 'static,
+        codec: impl CodecFactory<P::Codec, Args>,
     ) -> Self {
-        let (factory, codec) = (Arc::new(factory), Arc::new(codec));
+        let (factory, codec) = (Arc::new(factory), MakeCodec::new(codec));
         ProtocolService { factory, codec, max_frame: None, max_of_framing: None, limit: |codec, _| codec }
     }
 
-    pub(crate) fn set_codec(&mut self, codec: impl Fn() -> P::Codec + Send + Sync + 'static) {
-        self.codec = Arc::new(codec);
+    pub(crate) fn set_codec<Args>(&mut self, codec: impl CodecFactory<P::Codec, Args>) {
+        self.codec = MakeCodec::new(codec);
     }
 
     pub(crate) fn set_max_of_framing(&mut self, bytes: usize) {
@@ -56,9 +58,9 @@ impl<P: Protocol> Service for ProtocolService<P> {
 
     fn into_spawner(self) -> (Arc<dyn ConnectionSpawner>, Arc<dyn Any + Send + Sync>) {
         let ProtocolService { factory: protocol, codec, max_frame, limit, .. } = self;
-        let codec: MakeCodec<P> = match max_frame {
+        let codec = match max_frame {
             None => codec,
-            Some(bytes) => Arc::new(move || limit(codec(), bytes)),
+            Some(bytes) => codec.map(move |codec| limit(codec, bytes)),
         };
         let factory = Arc::new(SharedFactory::new(ProtocolFactory::new(protocol, codec)));
         (Arc::new(ProtocolSpawner(factory.clone())), factory)
@@ -68,7 +70,7 @@ impl<P: Protocol> Service for ProtocolService<P> {
         if TypeId::of::<P::Codec>() != TypeId::of::<Framing>() {
             return false;
         }
-        let codec = (self.codec)();
+        let Some(codec) = self.codec.make_shared() else { return false };
         let codec = match self.max_frame.take() {
             Some(bytes) => (self.limit)(codec, bytes),
             None => codec,
@@ -89,9 +91,8 @@ pub(crate) fn invalid_max_frame(bytes: usize) -> Option<InvalidSetting> {
 }
 
 /// Converts a function that makes a framing into one that makes the codec of this protocol, if that is a framing.
-fn make_framing<P: Protocol>(framing: Framing) -> Option<MakeCodec<P>> {
-    let make: Arc<dyn Fn() -> Framing + Send + Sync> = Arc::new(move || framing.clone());
-    cast(make)
+fn make_framing<P: Protocol>(framing: Framing) -> Option<MakeCodec<P::Codec>> {
+    cast(MakeCodec::new(move || framing.clone()))
 }
 
 /// The value as another type, if that is its type.
@@ -125,7 +126,7 @@ impl<P: Protocol> ConnectionSpawner for ProtocolSpawner<P> {
         if TypeId::of::<P::Codec>() != TypeId::of::<Framing>() {
             return None;
         }
-        catch_panic(|| self.0.current().make_codec()).ok().and_then(cast)
+        catch_panic(|| self.0.current().make_shared_codec()).ok().flatten().and_then(cast)
     }
 
     fn set_framing(&self, framing: Framing) {
@@ -146,12 +147,13 @@ impl<P: Protocol> Pool<Connection<P>> {
         Ok(())
     }
 
-    /// Replaces the function that makes the codec of each new connection. Existing connections keep their codec.
+    /// Replaces the function that makes the codec of each new connection: `|| codec` or `|peer: &Peer| codec`, as in
+    /// [`AcceptorPool::with_codec`](crate::AcceptorPool::with_codec). Existing connections keep their codec.
     ///
     /// # Errors
     /// [`PoolEnded`] when the pool has ended.
-    pub fn set_codec(&self, codec: impl Fn() -> P::Codec + Send + Sync + 'static) -> Result<(), PoolEnded> {
-        self.handler::<SharedFactory<P>>()?.set_codec(Arc::new(codec));
+    pub fn set_codec<Args>(&self, codec: impl CodecFactory<P::Codec, Args>) -> Result<(), PoolEnded> {
+        self.handler::<SharedFactory<P>>()?.set_codec(MakeCodec::new(codec));
         Ok(())
     }
 }

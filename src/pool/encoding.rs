@@ -41,7 +41,7 @@ impl<'a, P: Protocol<Reply: Clone>> ReplyEncodings<'a, P> {
             return codec.downcast_mut::<Option<P::Codec>>()?.take();
         }
         let factory = self.factory.as_ref().filter(|factory| factory.has_format(format))?;
-        Some(factory.make_codec())
+        factory.make_shared_codec()
     }
 }
 

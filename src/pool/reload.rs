@@ -80,7 +80,7 @@ pub(crate) struct Reload {
 /// Why a configuration was not applied.
 pub(crate) enum Refused {
     Settings(Vec<InvalidSetting>),
-    /// The handler has no framing, or making it panicked.
+    /// The handler has no framing, or one that depends on the peer, or making it panicked.
     NoFraming,
     Listeners(StartError),
     NotRunning,

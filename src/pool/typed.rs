@@ -240,7 +240,8 @@ impl<P: Protocol> Pool<Connection<P>> {
     ///
     /// # Errors
     /// [`SendError::TooLong`] when the reply does not fit its length prefix, [`SendError::Delimiter`] when it contains the
-    /// delimiter of its framing, [`SendError::Closed`] when the pool has ended, else the codec's error.
+    /// delimiter of its framing, [`SendError::Closed`] when the pool has ended, [`SendError::PeerDependentCodec`] when the codec
+    /// depends on the peer ([`with_codec`](crate::AcceptorPool::with_codec)), else the codec's error.
     ///
     /// # Panics
     /// When the codec panics.
@@ -250,7 +251,7 @@ impl<P: Protocol> Pool<Connection<P>> {
     {
         let mut wire = BytesMut::new();
         let factory = self.handler::<SharedFactory<P>>().map_err(|_| SendError::Closed)?;
-        let mut codec = factory.current().make_codec();
+        let mut codec = factory.current().make_shared_codec().ok_or(SendError::PeerDependentCodec)?;
         codec.encode(reply, &mut wire).map_err(|error| SendError::from_codec(error.into()))?;
         Ok(Encoded(wire.freeze()))
     }

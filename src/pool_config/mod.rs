@@ -97,7 +97,7 @@ pub(crate) struct Checked {
 
 /// Why a configuration with a framing is refused.
 pub(crate) const NO_FRAMING: &str =
-    "not available: the handler of this pool splits bytes by itself or with another codec; remove the key";
+    "not available: the handler of this pool splits bytes by itself, or with another codec, or with one that depends on the peer; remove the key";
 
 /// Makes the new framing from the current one.
 pub(crate) type ChangeFraming = Box<dyn FnOnce(Framing) -> Framing + Send>;

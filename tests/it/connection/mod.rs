@@ -4,6 +4,7 @@ mod active;
 mod addresses;
 mod blocking;
 mod codec;
+mod codec_factories;
 mod decode_errors;
 mod endings;
 mod files;
