@@ -10,8 +10,8 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
-use crate::registry::{ConnectionState, Group, Registry};
-use crate::telemetry::ConnectionId;
+use crate::registry::{ConnectionGuard, ConnectionState, Group, Registry};
+use crate::telemetry::{CloseReason, ConnectionId};
 
 /// The number of independently locked tables.
 const SHARDS: usize = 16;
@@ -39,7 +39,7 @@ pub struct NameTaken;
 
 impl Names {
     /// Registers a name. Returns the registration, or `None` if the connection has the name already.
-    pub(crate) fn register(
+    fn register(
         self: &Arc<Self>,
         name: &str,
         registry: &Arc<Registry>,
@@ -57,7 +57,7 @@ impl Names {
 
     /// Registers a name, also if another connection has it. Returns the registration, or `None` if the connection has the
     /// name already; and the registration that it replaces.
-    pub(crate) fn replace(
+    fn replace(
         self: &Arc<Self>,
         name: &str,
         registry: &Arc<Registry>,
@@ -78,7 +78,7 @@ impl Names {
     }
 
     /// Releases a name of this connection. Returns its registration if it had the name.
-    pub(crate) fn unregister(&self, name: &str, id: ConnectionId) -> Option<Arc<Registration>> {
+    fn unregister(&self, name: &str, id: ConnectionId) -> Option<Arc<Registration>> {
         let mut names = self.shard(name).lock();
         names.get(name).filter(|registration| registration.state.id() == id)?;
         names.remove(name)
@@ -108,6 +108,36 @@ impl Names {
 
     fn shard(&self, name: &str) -> &Mutex<HashMap<Arc<str>, Arc<Registration>>> {
         &self.shards[self.hasher.hash_one(name) as usize % SHARDS]
+    }
+}
+
+impl ConnectionGuard {
+    /// Registers a name for the connection.
+    pub(crate) fn register(&self, names: &Arc<Names>, name: &str) -> Result<(), NameTaken> {
+        let registered = names.register(name, self.registry(), self.state())?;
+        self.keep(registered);
+        Ok(())
+    }
+
+    /// Registers a name for the connection, and ends the connection that has it.
+    pub(crate) fn register_replacing(&self, names: &Arc<Names>, name: &str) {
+        let (registered, former) = names.replace(name, self.registry(), self.state());
+        self.keep(registered);
+        if let Some(former) = former {
+            former.state.end(CloseReason::Replaced);
+        }
+    }
+
+    /// Releases a name. Returns false if the connection does not have it.
+    pub(crate) fn unregister(&self, names: &Names, name: &str) -> bool {
+        let released = names.unregister(name, self.state().id());
+        released.map(|registration| self.groups.remove(&registration)).is_some()
+    }
+
+    fn keep(&self, registration: Option<Arc<Registration>>) {
+        if let Some(registration) = registration {
+            self.groups.add(registration);
+        }
     }
 }
 

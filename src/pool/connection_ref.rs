@@ -11,9 +11,9 @@ use bytes::Bytes;
 
 use super::{Pool, PoolState, Untyped};
 use crate::connection::{Conn, Connection, Outbox, OutboxError, Protocol};
-use crate::names::{NameTaken, Registration};
-use crate::registry::{ConnectionInfo, ConnectionState, Registry, Signals};
-use crate::telemetry::{CloseReason, ConnectionId};
+use crate::names::NameTaken;
+use crate::registry::{ConnectionGuard, ConnectionInfo, ConnectionState, Registry, Signals};
+use crate::telemetry::ConnectionId;
 
 /// A connection as seen from other parts of the program: found by [name](Pool::whereis) or [id](Pool::connection). Cheap to
 /// clone, usable from any thread. It does not keep the connection open.
@@ -122,16 +122,18 @@ impl Pool<Untyped> {
     }
 }
 
+impl ConnectionGuard {
+    /// The state of the connection's pool.
+    pub(super) fn pool(&self) -> Arc<PoolState> {
+        let pool = self.registry().shared().pool().and_then(|pool| pool.downcast().ok());
+        pool.expect("a pool's state lives as long as its connections")
+    }
+}
+
 impl<P: Protocol> Conn<P> {
     /// The pool of this connection.
     pub fn pool(&self) -> Pool<Connection<P>> {
-        Pool::new(self.pool_state())
-    }
-
-    fn pool_state(&self) -> Arc<PoolState> {
-        let pool = self.guard.registry().shared().pool();
-        let pool = pool.and_then(|pool| pool.downcast().ok());
-        pool.expect("a pool's state lives as long as its connections")
+        Pool::new(self.guard.pool())
     }
 
     /// Registers a name for this connection, unique in the pool at every instant: [`Pool::whereis`] finds the connection by
@@ -141,33 +143,18 @@ impl<P: Protocol> Conn<P> {
     /// # Errors
     /// [`NameTaken`] if another connection has the name.
     pub fn register(&mut self, name: impl AsRef<str>) -> Result<(), NameTaken> {
-        let names = self.pool_state();
-        let registered = names.names().register(name.as_ref(), self.guard.registry(), self.guard.state())?;
-        self.keep(registered);
-        Ok(())
+        self.guard.register(self.guard.pool().names(), name.as_ref())
     }
 
     /// Registers a name, and takes it over if another connection has it. That connection ends at once with
     /// [`Closed::Replaced`](crate::Closed::Replaced), whatever it is doing; its unsent bytes are lost.
     pub fn register_replacing(&mut self, name: impl AsRef<str>) {
-        let names = self.pool_state();
-        let (registered, former) = names.names().replace(name.as_ref(), self.guard.registry(), self.guard.state());
-        self.keep(registered);
-        if let Some(former) = former {
-            former.state.end(CloseReason::Replaced);
-        }
+        self.guard.register_replacing(self.guard.pool().names(), name.as_ref());
     }
 
     /// Releases a name. Returns false if this connection does not have it.
     pub fn unregister(&mut self, name: impl AsRef<str>) -> bool {
-        let released = self.pool_state().names().unregister(name.as_ref(), self.id());
-        released.map(|registration| self.guard.groups.remove(&registration)).is_some()
-    }
-
-    fn keep(&self, registration: Option<Arc<Registration>>) {
-        if let Some(registration) = registration {
-            self.guard.groups.add(registration);
-        }
+        self.guard.unregister(self.guard.pool().names(), name.as_ref())
     }
 }
 

@@ -243,7 +243,7 @@ impl<P: Protocol> Conn<P> {
     /// It stays a member until [`leave`](Conn::leave), or until it begins to close. A membership takes up less than 100 bytes;
     /// if peers choose the topics, limit their number.
     pub fn join(&mut self, topic: &Topic<P>) -> bool {
-        !self.is_closing() && self.guard.join(topic.state())
+        self.guard.join(topic.state())
     }
 
     /// Ends the membership of this connection in a topic. Returns false if it is not a member.

@@ -227,9 +227,9 @@ impl TopicState {
 }
 
 impl ConnectionGuard {
-    /// Makes the connection a member of a topic. Returns false if it is one already.
+    /// Makes the connection a member of a topic. Returns false if it is one already, or is closing.
     pub(crate) fn join(&self, topic: &Arc<TopicState>) -> bool {
-        let is_new = topic.join(self.registry(), self.state().clone());
+        let is_new = !self.state().is_closing() && topic.join(self.registry(), self.state().clone());
         if is_new {
             self.groups.add(topic.clone());
         }
