@@ -98,6 +98,7 @@
 //!   that uses `do_send` for something that a peer can cause has no bound.
 //! - [`Conn::after`] and [`Conn::every`] deliver a message of the connection to itself later. [`Pool::close`] sends a last reply
 //!   and ends the connection, whatever it is doing.
+//! - A [`Socket`] receives no messages. Its owner takes what others send to it from [`Socket::pushes`], and writes it.
 //!
 //! # Modules
 //!
@@ -183,7 +184,7 @@ pub use names::NameTaken;
 pub use pool::{AcceptorPool, ConnectionRef, Drain, Pool, PoolHandle, SuspendMode, Topic, Untyped};
 #[doc(inline)]
 pub use pool_config::PoolConfig;
-pub use socket::Socket;
+pub use socket::{Pushes, Socket};
 #[doc(inline)]
 pub use telemetry::ConnectionId;
 

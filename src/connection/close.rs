@@ -13,7 +13,7 @@ use super::{Closed, ColdState, Conn, Connection, Flags, Next, Paused, Phase, Pro
 use crate::error::BoxError;
 use crate::net::Buffers;
 use crate::panic::catch_panic;
-use crate::registry::CloseRequest;
+use crate::registry::{CloseRequest, LastReply};
 
 /// How long the peer's input is read and discarded after our last byte, in milliseconds. Closing on unread input would
 /// reset the connection, which can destroy bytes that the peer has not read yet.
@@ -114,9 +114,15 @@ impl<P: Protocol> Connection<P> {
         cold.close_by = if cold.close_by == 0 { by } else { cold.close_by.min(by) };
         // A reply that was meant to be sent after a handshake must not be sent in plaintext.
         let sends = !self.conn.is_closing() && !self.has_handshake() && !self.is_upgrading();
-        self.call_caught(Trigger::Own, |_, _| {
-            let reply = last_reply.filter(|_| sends).and_then(|reply| reply.downcast::<P::Reply>().ok());
-            reply.map_or(Next::Stop, |reply| Next::SendAndStop(*reply))
+        self.call_caught(Trigger::Own, |_, conn| match last_reply.filter(|_| sends) {
+            Some(LastReply::Reply(reply)) => {
+                reply.downcast().map_or(Next::Stop, |reply: Box<P::Reply>| Next::SendAndStop(*reply))
+            }
+            Some(LastReply::Encoded(bytes)) => {
+                conn.guard.state().send_last(&bytes);
+                Next::Stop
+            }
+            None => Next::Stop,
         });
     }
 

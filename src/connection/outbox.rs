@@ -30,7 +30,8 @@ use crate::telemetry::ConnectionId;
 /// [`Closed::Error`](crate::Closed::Error).
 ///
 /// Type parameter: the connection's [`Protocol`], or `Bytes` for connections of any kind. `Outbox<Bytes>` sends bytes as they
-/// are, without the codec.
+/// are, without the codec. Those for a [`Socket`](crate::Socket) are taken and written by its owner:
+/// see [`Pushes`](crate::Pushes).
 pub struct Outbox<P> {
     registry: Arc<Registry>,
     state: Arc<ConnectionState>,
@@ -47,7 +48,8 @@ impl<P> Outbox<P> {
         self.state.id()
     }
 
-    /// The number of bytes that were sent to this outbox and are not yet with the kernel.
+    /// The number of bytes that were sent to this outbox and are not yet with the kernel, or, for a [`Socket`](crate::Socket),
+    /// not yet taken from its [`Pushes`](crate::Pushes).
     pub fn pending(&self) -> usize {
         self.state.outbox().map_or(0, |outbox| outbox.pending())
     }

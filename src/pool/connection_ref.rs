@@ -1,6 +1,5 @@
 //! [`ConnectionRef`], a connection as seen from outside, and the names by which connections are found.
 
-use std::any::Any;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -10,9 +9,9 @@ use actix::prelude::*;
 use bytes::Bytes;
 
 use super::{Pool, PoolState, Untyped};
-use crate::connection::{Conn, Connection, Outbox, OutboxError, Protocol};
+use crate::connection::{own, Conn, Connection, Outbox, OutboxError, Protocol};
 use crate::names::NameTaken;
-use crate::registry::{ConnectionGuard, ConnectionInfo, ConnectionState, Registry, Signals};
+use crate::registry::{ConnectionGuard, ConnectionInfo, ConnectionState, LastReply, Registry, Signals};
 use crate::telemetry::ConnectionId;
 
 /// A connection as seen from other parts of the program: found by [name](Pool::whereis) or [id](Pool::connection). Cheap to
@@ -67,7 +66,7 @@ impl<P: Protocol> ConnectionRef<P> {
 
     /// Closes the connection in order, as [`Pool::close`] does.
     pub fn close(&self, last_reply: Option<P::Reply>, grace: Duration) -> bool {
-        let last_reply = last_reply.map(|reply| Box::new(reply) as Box<dyn Any + Send>);
+        let last_reply = last_reply.map(|reply| LastReply::Reply(Box::new(reply)));
         self.registry.request_close(&self.state, last_reply, grace)
     }
 }
@@ -79,6 +78,12 @@ impl ConnectionRef<Bytes> {
     /// The same as those of [`Outbox::send`].
     pub fn send(&self, bytes: impl Into<Bytes>) -> Result<(), OutboxError<Bytes>> {
         self.outbox().send(bytes)
+    }
+
+    /// Closes the connection in order, as [`PoolHandle::close`](Pool::close) does: `last_bytes` are sent last, as they are.
+    pub fn close(&self, last_bytes: Option<Bytes>, grace: Duration) -> bool {
+        let last_reply = last_bytes.map(|bytes| LastReply::Encoded(own(bytes)));
+        self.registry.request_close(&self.state, last_reply, grace)
     }
 }
 

@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use tokio_util::codec::Encoder;
 
 use super::PoolState;
-use crate::connection::{Protocol, ProtocolFactory, SendError, SharedFactory};
+use crate::connection::{own, Protocol, ProtocolFactory, SendError, SharedFactory};
 use crate::framing::Framing;
 use crate::registry::{Format, Formats, Payload};
 use crate::topics::Encodings;
@@ -55,25 +55,30 @@ impl<P: Protocol<Reply: Clone>> Encodings for ReplyEncodings<'_, P> {
         if self.error.is_some() {
             return None;
         }
-        let known = self.encoded.iter().position(|(known, _)| *known == format);
-        let position = match (known, self.codec(format)) {
-            (Some(position), _) => position,
-            (None, Some(mut codec)) => {
+        if let Some(known) = self.encoded.iter().position(|(known, _)| *known == format) {
+            return Some(Payload::Encoded(&self.encoded[known].1, Some(format)));
+        }
+        let bytes = match self.codec(format) {
+            None if format == Format::BYTES => {
+                let reply: &dyn Any = &self.reply;
+                own(reply.downcast_ref::<Bytes>()?.clone())
+            }
+            Some(mut codec) => {
                 let mut wire = BytesMut::new();
                 if let Err(error) = codec.encode(self.reply.clone(), &mut wire) {
                     self.error = Some(SendError::from_codec(error.into()));
                     return None;
                 }
-                self.encoded.push((format, wire.freeze()));
-                self.encoded.len() - 1
+                wire.freeze()
             }
-            (None, None) => {
+            None => {
                 let reply = self.reply.clone();
                 let size = P::reply_size(&reply);
                 return Some(Payload::Reply(Box::new(reply), size));
             }
         };
-        Some(Payload::Encoded(&self.encoded[position].1, Some(format)))
+        self.encoded.push((format, bytes));
+        self.encoded(format)
     }
 }
 

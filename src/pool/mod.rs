@@ -11,6 +11,7 @@
 //! drain:    not ready ─▶ backlog ─▶ every connection notified ─▶ deadline ─▶ flush ─▶ abort ─▶ report
 //! ```
 
+mod broadcast;
 mod connection_ref;
 mod drain;
 mod encoding;
@@ -24,6 +25,7 @@ mod reports;
 mod restarts;
 mod signals;
 mod slots;
+mod socket;
 mod state;
 mod suspend;
 mod topic;
@@ -45,6 +47,7 @@ use crate::panic::{catch_panic, text_of};
 use crate::telemetry::{LogThrottle, PoolEvent};
 use crate::watchdog::Watchdog;
 
+pub use broadcast::BroadcastReport;
 pub use connection_ref::ConnectionRef;
 pub use drain::Drain;
 pub(crate) use drain::Stop;
@@ -56,7 +59,6 @@ pub(crate) use slots::Placement;
 pub(crate) use state::PoolState;
 pub use suspend::SuspendMode;
 pub use topic::{Published, Topic};
-pub use typed::BroadcastReport;
 
 use drain::DrainState;
 use restarts::Restarts;

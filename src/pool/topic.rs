@@ -16,7 +16,7 @@ use crate::topics::{Reached, TopicState};
 /// A group of connections that receive the same replies: a chat room, a channel, the subscribers of a feed.
 ///
 /// A handle is cheap to clone and usable from any thread. Handles of the same name in the same pool stand for the same topic.
-/// A topic needs no set-up: [`Pool::topic`] returns a handle, [`Conn::join`] makes a member. A connection leaves its topics
+/// A topic needs no set-up: [`Pool::topic`] returns a handle, [`Conn::join`] or [`Socket::join`](crate::Socket::join) makes a member. A connection leaves its topics
 /// when it begins to close, whatever the reason. A topic without members and handles takes up no memory.
 ///
 /// # Delivery

@@ -3,22 +3,16 @@
 //! A registry has an entry with the actor's address for each live connection. A message to all connections is sent to these
 //! addresses one by one, and never waits for a mailbox.
 
-use std::any::Any;
-use std::sync::Arc;
 use std::time::Duration;
 
-use actix::prelude::SendError as MailboxError;
 use actix::prelude::*;
 use bytes::BytesMut;
 use tokio_util::codec::Encoder;
 
 use super::encoding::ReplyEncodings;
-use super::Pool;
-use crate::connection::{Connection, Encoded, User};
-use crate::connection::{EncodeOnce, Protocol, SendError, SharedFactory};
-use crate::registry::{ConnectionState, Pushed, Registry};
+use super::{BroadcastReport, Pool};
+use crate::connection::{Connection, EncodeOnce, Encoded, Protocol, SendError, SharedFactory};
 use crate::telemetry::ConnectionId;
-use crate::topics::Encodings;
 
 impl<A: Actor> Pool<A> {
     /// The address of a connection's actor. `None` if there is no connection with this id, or if its actor has not been
@@ -40,62 +34,6 @@ impl<A: Actor> Pool<A> {
         // Each registry's part is sorted: this merges them.
         addresses.sort_by_key(|(id, _)| *id);
         addresses
-    }
-}
-
-/// How a message to all connections was delivered.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
-pub struct BroadcastReport {
-    /// The number of connections whose outbox accepted the reply, or whose mailbox accepted the message. A connection in a
-    /// wait handles a message after the wait.
-    pub delivered: usize,
-    /// Connections that did not get it, because their outbox ([`Builder::outbox`](crate::Builder::outbox)) or mailbox
-    /// ([`Builder::mailbox_capacity`](crate::Builder::mailbox_capacity)) was full.
-    pub full: Vec<ConnectionId>,
-}
-
-impl BroadcastReport {
-    /// Sends a clone of a message to the mailbox of a connection. It is cloned outside of locks. Returns whether the connection
-    /// must be woken.
-    pub(super) fn notify<P: Protocol<User: Clone>>(&mut self, state: &Arc<ConnectionState>, message: &P::User) -> bool {
-        let message = User(message.clone());
-        let unwoken = state.expect_mail();
-        let sent = state.with_sender(|address: &Addr<Connection<P>>| address.try_send(message));
-        match sent {
-            Some(Ok(())) => self.delivered += 1,
-            Some(Err(MailboxError::Full(_))) => self.full.push(state.id()),
-            Some(Err(MailboxError::Closed(_))) | None => {}
-        }
-        unwoken
-    }
-
-    /// Queues a reply in the outbox of a connection.
-    fn send(
-        &mut self,
-        registry: &Registry,
-        state: &Arc<ConnectionState>,
-        encodings: &mut impl Encodings,
-        unwoken: &mut Vec<Arc<ConnectionState>>,
-    ) {
-        match encodings.send(registry, state, state.format(), unwoken) {
-            Some(Pushed::Queued) => self.delivered += 1,
-            Some(Pushed::Full | Pushed::TooLarge) => self.full.push(state.id()),
-            Some(Pushed::Closed | Pushed::FormatChanged) | None => {}
-        }
-    }
-
-    pub(super) fn finish(mut self) -> Self {
-        self.full.sort_unstable();
-        self
-    }
-
-    fn finish_sending(self, error: Option<SendError>) -> Result<Self, SendError> {
-        match error {
-            Some(error) => Err(error),
-            None => Ok(self.finish()),
-        }
     }
 }
 
@@ -140,9 +78,7 @@ impl<P: Protocol> Pool<Connection<P>> {
     /// # Ok::<_, Box<dyn std::error::Error>>(()) }).expect("it works");
     /// ```
     pub fn close(&self, id: ConnectionId, last_reply: Option<P::Reply>, grace: Duration) -> bool {
-        let last_reply = last_reply.map(|reply| Box::new(reply) as Box<dyn Any + Send>);
-        self.find_connection(id)
-            .is_some_and(|(registry, connection)| registry.request_close(&connection, last_reply, grace))
+        self.connection(id).is_some_and(|connection| connection.close(last_reply, grace))
     }
 
     /// Sends a reply to every connection, through its [`Outbox`](crate::Outbox). The reply is encoded once for each encoding
@@ -162,13 +98,8 @@ impl<P: Protocol> Pool<Connection<P>> {
         P::Reply: Clone,
     {
         let mut encodings = ReplyEncodings::<P>::new(&self.shared, reply);
-        let mut report = BroadcastReport::default();
-        for registry in self.shared.registries().all() {
-            let mut unwoken = Vec::new();
-            registry.for_each(|state| report.send(&registry, state, &mut encodings, &mut unwoken));
-            registry.wake_all(unwoken);
-        }
-        report.finish_sending(encodings.error)
+        let report = self.send_to_all(&mut encodings);
+        report.or_error(encodings.error)
     }
 
     /// Sends a reply to these connections, through their [`Outbox`](crate::Outbox). The reply is encoded once for each
@@ -189,17 +120,8 @@ impl<P: Protocol> Pool<Connection<P>> {
         P::Reply: Clone,
     {
         let mut encodings = ReplyEncodings::<P>::new(&self.shared, reply.into());
-        let mut report = BroadcastReport::default();
-        let registries = self.shared.registries().all();
-        let mut unwoken: Vec<Vec<_>> = registries.iter().map(|_| Vec::new()).collect();
-        for id in ids {
-            let found = registries.iter().enumerate().find_map(|(at, registry)| Some((at, registry.find(id)?)));
-            if let Some((at, state)) = found {
-                report.send(&registries[at], &state, &mut encodings, &mut unwoken[at]);
-            }
-        }
-        registries.iter().zip(unwoken).for_each(|(registry, unwoken)| registry.wake_all(unwoken));
-        report.finish_sending(encodings.error)
+        let report = self.send_to_these(ids, &mut encodings);
+        report.or_error(encodings.error)
     }
 
     /// Encodes a reply, with the codec of new connections, for [`Outbox::send_encoded`](crate::Outbox::send_encoded).

@@ -5,15 +5,24 @@ use std::collections::hash_map::Entry;
 use std::fmt;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::{ConnectionState, Registry, Signals};
 use crate::time::millis;
 
 /// How a connection is to be closed. The connection takes it when it handles [`Signals::CLOSE_REQUESTED`].
 pub(crate) struct CloseRequest {
-    /// A reply of the connection's protocol.
-    pub(crate) last_reply: Option<Box<dyn Any + Send>>,
+    pub(crate) last_reply: Option<LastReply>,
     /// The latest end of the connection, in milliseconds of the registry's clock.
     pub(crate) by: u64,
+}
+
+/// What a connection sends last.
+pub(crate) enum LastReply {
+    /// A reply of the connection's protocol.
+    Reply(Box<dyn Any + Send>),
+    /// Bytes that are sent as they are.
+    Encoded(Bytes),
 }
 
 impl fmt::Debug for CloseRequest {
@@ -29,7 +38,7 @@ impl Registry {
     pub(crate) fn request_close(
         &self,
         state: &ConnectionState,
-        last_reply: Option<Box<dyn Any + Send>>,
+        last_reply: Option<LastReply>,
         grace: Duration,
     ) -> bool {
         let by = self.clock.exact() + u64::from(millis(grace));

@@ -14,11 +14,22 @@ pub(crate) struct Format(u8);
 impl Format {
     /// Only the connection's own codec can encode its replies.
     pub(crate) const OWN: Format = Format(0);
+    /// The connection has no codec: it receives bytes as they are.
+    pub(crate) const BYTES: Format = Format(127);
     const FIRST_VERSION: u8 = 128;
 
     /// The format of a codec other than [`Framing`], made by the version of the codec factory with this number.
     pub(crate) fn of_version(version: u8) -> Format {
         version.checked_add(Self::FIRST_VERSION).map_or(Format::OWN, Format)
+    }
+
+    /// The format of this connection for a publisher of another pool, whose formats differ.
+    pub(crate) fn in_other_pool(self) -> Format {
+        if self == Format::BYTES {
+            self
+        } else {
+            Format::OWN
+        }
     }
 
     /// The version of the codec factory.
@@ -58,7 +69,7 @@ impl Formats {
         let position = position.or_else(|| {
             let mut framings = self.framings.write();
             known(&framings).or_else(|| {
-                let has_room = framings.len() + 1 < usize::from(Format::FIRST_VERSION);
+                let has_room = framings.len() + 1 < usize::from(Format::BYTES.0);
                 has_room.then(|| {
                     framings.push(framing.clone());
                     framings.len() - 1

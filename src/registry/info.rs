@@ -30,12 +30,13 @@ pub struct ConnectionInfo {
     pub bytes_out: u64,
     /// The number of packets delivered to callbacks. 0 for handlers that read the socket themselves.
     pub packets: u64,
-    /// The label that [`Conn::set_label`](crate::Conn::set_label) has set.
+    /// The label that [`Conn::set_label`](crate::Conn::set_label) or [`Socket::set_label`](crate::Socket::set_label) has set.
     pub label: Option<Arc<str>>,
     /// What the connection is doing.
     pub state: ConnectionPhase,
     /// The number of bytes that are queued and not yet with the kernel: answers, files, and what others have sent to the
-    /// [`Outbox`](crate::Outbox).
+    /// [`Outbox`](crate::Outbox). With handlers that own a [`Socket`](crate::Socket): what others have sent, and its owner has not
+    /// taken.
     pub unsent: u64,
     /// The number of replies of others that were left out because they did not fit into the outbox.
     pub dropped: u64,

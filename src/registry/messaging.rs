@@ -3,6 +3,7 @@
 use std::sync::atomic::{fence, AtomicBool, AtomicU32, AtomicU64, AtomicU8, AtomicUsize, Ordering::*};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use once_cell::race::OnceBox;
 use parking_lot::Mutex;
 
@@ -23,7 +24,8 @@ pub enum ConnectionPhase {
     Open,
     /// Ready, and waiting for a future or a blocking closure that a callback returned.
     Waiting,
-    /// Closing: what is queued is being sent.
+    /// Closing: what is queued is being sent. For a [`Socket`](crate::Socket): it was shut down or dropped, or its owner was asked
+    /// to close it.
     Closing,
 }
 
@@ -123,6 +125,13 @@ impl ConnectionState {
         fence(SeqCst);
         if let Some(outbox) = self.outbox() {
             outbox.close();
+        }
+    }
+
+    /// Queues the last bytes of a connection that is about to close. Has no effect if it is closing already.
+    pub(crate) fn send_last(&self, bytes: &Bytes) {
+        if !self.is_closing() {
+            self.extras().outbox.push_last(bytes);
         }
     }
 

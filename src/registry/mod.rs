@@ -46,7 +46,7 @@ use crate::telemetry::{
 use crate::time::{resolution, Clock, Timeouts};
 
 pub(crate) use activity::{Activity, ActivityGuard, ActivitySnapshot, WatchdogParker};
-pub(crate) use close_request::CloseRequest;
+pub(crate) use close_request::{CloseRequest, LastReply};
 use drain::DrainProgress;
 pub(crate) use drain::FINAL_FLUSH;
 pub(crate) use entries::Entries;

@@ -124,6 +124,16 @@ impl OutboxQueue {
         (Pushed::Queued, None)
     }
 
+    /// Queues bytes as the last ones, also beyond the limit: the queue is closed. Has no effect if it is closed already.
+    pub(super) fn push_last(&self, bytes: &Bytes) {
+        let mut contents = self.contents.lock();
+        if !contents.closed {
+            contents.closed = true;
+            self.pending.fetch_add(bytes.len(), AcqRel);
+            contents.append(bytes);
+        }
+    }
+
     /// Takes the oldest segment, or at most `max` bytes of it if it is shared.
     pub(crate) fn pop(&self, max: usize) -> Option<Segment> {
         let mut contents = self.contents.lock();
@@ -135,6 +145,19 @@ impl OutboxQueue {
             Segment::Reply(..) => {}
         }
         Some(segment)
+    }
+
+    /// Takes the oldest segment for the owner of a socket. It is not pending any more.
+    pub(crate) fn take(&self) -> Option<Bytes> {
+        let segment = self.contents.lock().pop(usize::MAX)?;
+        let (bytes, size) = match segment {
+            Segment::Copied(bytes) => (bytes.freeze(), None),
+            Segment::Shared(bytes) => (bytes, None),
+            // A socket has no codec, so nothing sends a reply to it that only a codec could encode.
+            Segment::Reply(_, size) => (Bytes::new(), Some(size)),
+        };
+        self.pending.fetch_sub(size.unwrap_or(bytes.len()), AcqRel);
+        Some(bytes)
     }
 
     fn moved(&self, bytes: usize) {

@@ -30,10 +30,12 @@ impl Socket {
     async fn run_handshake(&mut self, chain: HandshakeChain) -> Option<Result<(), HandshakeFailure>> {
         let steps = chain.begin(self.io.take(), self.shared.state().clone(), Duration::ZERO);
         let shared = self.shared.clone();
+        shared.set_in_handshake(true);
         let outcome = match select(steps, pin!(shared.ended())).await {
             Either::Left((outcome, _)) => outcome,
             Either::Right(_) => return None,
         };
+        shared.set_in_handshake(false);
         Some(match outcome {
             Ok(handshaken) => {
                 self.io = handshaken.stream;

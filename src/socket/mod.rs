@@ -6,6 +6,7 @@
 //! ```
 
 mod handshake;
+mod pushes;
 mod shared;
 mod wakers;
 
@@ -27,6 +28,7 @@ use crate::panic::catch_panic;
 use crate::registry::ConnectionGuard;
 use crate::telemetry::{CloseReason, ConnectionId};
 
+pub use pushes::Pushes;
 pub(crate) use shared::SocketState;
 
 /// How long a dropped socket may take to send the remaining bytes and to shut down.
@@ -50,7 +52,10 @@ const FILE_CHUNK: u64 = 256 * 1024;
 /// write is dropped (by `select!` or `timeout`), its timeout no longer applies; to detect this, the task is woken up to four
 /// times within the timeout. A kill, and the deadline of a drain, make reads and writes fail with
 /// [`ConnectionAborted`](io::ErrorKind::ConnectionAborted). [`draining`](Socket::draining) resolves when the pool shuts
-/// down.
+/// down, [`closing`](Socket::closing) also when [`PoolHandle::close`](crate::Pool::close) asks for the end of this connection.
+///
+/// What other parts of the program send to the connection is not written to the socket by itself: the owner takes it from
+/// [`pushes`](Socket::pushes). An owner that does not take it has a full outbox in the end, as a peer that does not read.
 ///
 /// ```
 /// use actix_acceptor::{AcceptorPool, Socket};
@@ -178,6 +183,22 @@ impl Socket {
         Framed::new(self, codec)
     }
 
+    /// The bytes that other parts of the program send to this connection: see [`Pushes`].
+    pub fn pushes(&self) -> Pushes {
+        Pushes::new(&self.shared)
+    }
+
+    /// The connection's bookkeeping.
+    pub(crate) fn guard(&self) -> &ConnectionGuard {
+        self.shared.guard()
+    }
+
+    /// Resolves when the connection should end: when [`PoolHandle::close`](crate::Pool::close) was called for it, and whenever
+    /// [`draining`](Socket::draining) does. The future does not borrow the socket.
+    pub fn closing(&self) -> impl Future<Output = ()> + use<> + 'static {
+        self.shared.closing()
+    }
+
     /// Resolves when the pool shuts down, when it ends the connection, or when the socket is dropped. The future does not
     /// borrow the socket.
     pub fn draining(&self) -> impl Future<Output = ()> + use<> + 'static {
@@ -277,6 +298,8 @@ impl AsyncWrite for Socket {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        // Nothing more can be sent.
+        this.shared.begin_closing();
         let outcome = this.poll_flush_with(cx, |io, cx| io.poll_shutdown(cx));
         this.shut_down |= outcome.is_ready();
         outcome
@@ -288,7 +311,11 @@ impl Drop for Socket {
     /// first; the connection stays registered until then.
     fn drop(&mut self) {
         // Checked first: a panic of a user-defined stream during unwinding would abort the process.
-        if std::thread::panicking() || self.shut_down || self.io.is_plain() || self.shared.handle_signals().is_err() {
+        if std::thread::panicking() {
+            return;
+        }
+        self.shared.begin_closing();
+        if self.shut_down || self.io.is_plain() || self.shared.handle_signals().is_err() {
             return;
         }
         let (mut io, shared) = (self.io.take(), self.shared.clone());

@@ -12,7 +12,9 @@ use bitflags::bitflags;
 use super::wakers::SocketWakers;
 use crate::error::with_sources;
 use crate::handshake::HandshakeFailure;
-use crate::registry::{ActivityGuard, ConnectionGuard, ConnectionPhase, ConnectionState, Signals};
+use crate::registry::{
+    ActivityGuard, CloseRequest, ConnectionGuard, ConnectionPhase, ConnectionState, Format, LastReply, Signals,
+};
 use crate::telemetry::CloseReason;
 use crate::time::Outstanding;
 
@@ -34,6 +36,10 @@ pub(crate) struct SocketState {
     observed: Cell<Observed>,
     /// Set when the pool or a timeout has ended the connection. Reads and writes fail from then on.
     ended: Cell<Option<CloseReason>>,
+    /// A handshake is in progress.
+    in_handshake: Cell<bool>,
+    /// When a close that was requested ends the connection, in milliseconds of the registry's clock.
+    close_by: Cell<Option<u64>>,
     /// The close reason set by the code that owns the socket.
     reported: OnceCell<Box<(CloseReason, Option<String>)>>,
     guard: ConnectionGuard,
@@ -45,16 +51,40 @@ impl SocketState {
         // The idle timeout runs only while the socket is being read.
         guard.deadlines.set_paused(true, opened, || opened);
         guard.arm_deadline();
+        guard.state().set_format(Format::BYTES);
         let wakers = SocketWakers::register(guard.state());
         let (observed, ended) = (Cell::new(Observed::empty()), Cell::new(None));
         let (reading, writing) = (Outstanding::default(), Outstanding::default());
-        SocketState { wakers, reading, writing, observed, ended, reported: OnceCell::new(), guard }
+        SocketState {
+            wakers,
+            reading,
+            writing,
+            observed,
+            ended,
+            in_handshake: Cell::new(false),
+            close_by: Cell::new(None),
+            reported: OnceCell::new(),
+            guard,
+        }
     }
 
     /// Marks the connection as ready, before it is passed to the handler.
     pub(crate) fn set_ready(&self) {
         self.state().set_phase(ConnectionPhase::Open);
         self.guard.set_ready();
+    }
+
+    pub(crate) fn guard(&self) -> &ConnectionGuard {
+        &self.guard
+    }
+
+    pub(super) fn wakers(&self) -> &Arc<SocketWakers> {
+        &self.wakers
+    }
+
+    /// Records whether a handshake is in progress, during which nothing else may be sent.
+    pub(super) fn set_in_handshake(&self, in_handshake: bool) {
+        self.in_handshake.set(in_handshake);
     }
 
     pub(crate) fn state(&self) -> &Arc<ConnectionState> {
@@ -70,15 +100,25 @@ impl SocketState {
         self.wakers.wait_for(self.state().clone(), Signals::DRAIN | Signals::CLOSE)
     }
 
-    /// Resolves when the pool ends the connection.
-    pub(crate) fn closed_by_pool(&self) -> impl Future<Output = ()> + use<> + 'static {
-        self.wakers.wait_for(self.state().clone(), Signals::CLOSE)
+    pub(super) fn closing(&self) -> impl Future<Output = ()> + use<> + 'static {
+        self.wakers.wait_for_end(self.state().clone())
+    }
+
+    /// Resolves when the pool ends the connection. Until then it handles requests to close it, since the owner of the socket
+    /// may be busy with something else.
+    pub(crate) async fn closed_by_pool(&self) {
+        while !self.state().signals().intersects(Signals::CLOSE) {
+            self.wakers.wait_for_close(self.state().clone()).await;
+            // An error means that reads and writes fail. The owner may go on with something else.
+            let _ = self.handle_signals();
+        }
     }
 
     /// Resolves when the pool or the maximum age ends the connection.
     pub(super) async fn ended(&self) {
+        let signals = Signals::CLOSE | Signals::CLOSE_REQUESTED | Signals::DEADLINE;
         loop {
-            self.wakers.wait_for(self.state().clone(), Signals::CLOSE | Signals::DEADLINE).await;
+            self.wakers.wait_for(self.state().clone(), signals).await;
             if self.handle_signals().is_err() {
                 return;
             }
@@ -106,14 +146,11 @@ impl SocketState {
     /// Handles signals and expired deadlines. The error is returned by the read or write in progress.
     pub(super) fn handle_signals(&self) -> io::Result<()> {
         let signals = self.state().signals();
-        if signals.intersects(Signals::CLOSE) {
-            self.end(self.state().cause());
-        } else if signals.contains(Signals::DEADLINE) {
-            self.state().clear(Signals::DEADLINE);
-            self.expire();
+        if signals.intersects(Signals::CLOSE | Signals::CLOSE_REQUESTED | Signals::DEADLINE) {
+            self.handle_signals_slow(signals);
         }
         match self.ended.get() {
-            Some(CloseReason::Killed | CloseReason::SlowConsumer | CloseReason::Replaced) => {
+            Some(CloseReason::Killed | CloseReason::Local | CloseReason::SlowConsumer | CloseReason::Replaced) => {
                 Err(io::Error::new(io::ErrorKind::ConnectionAborted, "closed by the pool"))
             }
             Some(reason) => Err(io::Error::new(io::ErrorKind::TimedOut, reason.name())),
@@ -121,10 +158,56 @@ impl SocketState {
         }
     }
 
+    #[cold]
+    fn handle_signals_slow(&self, signals: Signals) {
+        if signals.intersects(Signals::CLOSE) {
+            return self.end(self.state().cause());
+        }
+        if signals.contains(Signals::CLOSE_REQUESTED) {
+            self.wakers.set_close_requested();
+            self.state().clear(Signals::CLOSE_REQUESTED);
+            self.close_on_request();
+        }
+        if signals.contains(Signals::DEADLINE) {
+            self.state().clear(Signals::DEADLINE);
+            self.expire();
+        }
+    }
+
+    /// Closes as requested by an operator: the last bytes follow those that are queued, and the owner has until the end of the
+    /// grace period to send them.
+    fn close_on_request(&self) {
+        let Some(CloseRequest { last_reply, by }) = self.guard.take_close_request() else { return };
+        if self.in_handshake.get() {
+            return self.end_as_requested();
+        }
+        if let Some(LastReply::Encoded(bytes)) = last_reply {
+            self.state().send_last(&bytes);
+        }
+        self.begin_closing();
+        self.close_by.set(self.close_by.get().into_iter().chain([by]).min());
+        self.arm_deadline();
+    }
+
+    /// Ends the connection, also if its owner does not use the socket.
+    fn end_as_requested(&self) {
+        self.state().end(CloseReason::Local);
+        self.end(self.state().cause());
+    }
+
+    /// Accepts no more pushes, and leaves topics and names.
+    pub(super) fn begin_closing(&self) {
+        self.guard.begin_closing();
+        self.wakers.wake_for_pushes();
+    }
+
     /// Handles a deadline that may have passed. The maximum age ends every operation; the timeouts of reads and writes end
     /// only those, when they are polled again.
     fn expire(&self) {
         let now = self.guard.now();
+        if self.close_by.get().is_some_and(|by| by <= now) {
+            self.end_as_requested();
+        }
         if self.guard.deadlines.has_age_expired(now) {
             self.end(CloseReason::MaxAge);
         }
@@ -142,6 +225,7 @@ impl SocketState {
             deadlines.next(self.state().last_read()),
             self.reading.next_check(deadlines.idle_limit()),
             self.writing.next_check(deadlines.send_limit()),
+            self.close_by.get(),
         ];
         self.guard.registry().set_deadline(self.state(), next.into_iter().flatten().min());
     }
@@ -165,6 +249,7 @@ impl SocketState {
             return;
         }
         self.ended.set(Some(reason));
+        self.begin_closing();
         // The other direction may be polled by another task.
         self.wakers.reader.wake();
         self.wakers.writer.wake();
@@ -263,6 +348,8 @@ impl SocketState {
             self.state().cause()
         } else if signals.contains(Signals::DRAIN) {
             CloseReason::Shutdown
+        } else if self.close_by.get().is_some() {
+            CloseReason::Local
         } else if self.has_observed(Observed::TRUNCATED) {
             CloseReason::Truncated
         } else if self.has_observed(Observed::LEFT) {

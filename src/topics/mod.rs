@@ -189,7 +189,7 @@ impl TopicState {
             if is_home(registry) {
                 state.format()
             } else {
-                Format::OWN
+                state.format().in_other_pool()
             }
         };
         let mut reached = Reached::default();

@@ -1,12 +1,15 @@
 //! What connections send to each other: outboxes, topics, names.
 
+mod events;
 mod names;
 mod outbox;
+mod pushes;
 mod slow_consumers;
+mod sockets;
 mod topics;
 
 use actix_acceptor::{
-    handlers::ProtocolService, AcceptorPool, Builder, Conn, Connection, Framing, Next, Pool, Protocol,
+    handlers::ProtocolService, AcceptorPool, Builder, Conn, Connection, ConnectionRef, Framing, Next, Pool, Protocol,
 };
 use bytes::Bytes;
 use support::*;

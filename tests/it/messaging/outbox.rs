@@ -1,6 +1,6 @@
 //! Outboxes: replies from other parts of the program.
 
-use actix_acceptor::{telemetry::CloseReason, ConnectionRef, OutboxError, SendError};
+use actix_acceptor::{telemetry::CloseReason, OutboxError, SendError};
 use support::*;
 
 use super::*;

@@ -67,6 +67,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "net",
             "panic",
             "registry",
+            "socket",
             "telemetry",
             "topics",
             "watchdog",

@@ -38,6 +38,8 @@ enum Limit {
     Send,
     MaxAge,
     Drain,
+    /// `PoolHandle::close`, with a grace period.
+    Close,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -47,19 +49,19 @@ enum Expected {
 }
 use Expected::{Ends, Lives};
 
-const LIMITS: [Limit; 5] = [Limit::Handshake, Limit::Idle, Limit::Send, Limit::MaxAge, Limit::Drain];
+const LIMITS: [Limit; 6] = [Limit::Handshake, Limit::Idle, Limit::Send, Limit::MaxAge, Limit::Drain, Limit::Close];
 const LIMIT: Duration = Duration::from_secs(1);
 
 #[rustfmt::skip]
-const TABLE: &[(State, [Expected; 5])] = &[
-    //                   handshake                idle                 send                      age                   drain
-    (State::Handshaking, [Ends(CloseReason::Handshake, 1_000), Lives,               Lives,                    Ends(MaxAge, 1_000),  Ends(Killed, 1_000)]),
-    (State::Reading,     [Lives,                  Ends(Idle, 1_000),   Lives,                    Ends(MaxAge, 1_000),  Ends(Killed, 1_000)]),
-    (State::Writing,     [Lives,                  Lives,               Ends(SendTimeout, 1_000), Ends(MaxAge, 1_000),  Ends(Killed, 1_000)]),
-    (State::SendingFile, [Lives,                  Lives,               Ends(SendTimeout, 1_000), Ends(MaxAge, 1_000),  Ends(Killed, 1_000)]),
-    (State::Elsewhere,   [Lives,                  Lives,               Lives,                    Lives,                Ends(Killed, 1_100)]),
-    (State::Upgrading,   [Ends(CloseReason::Handshake, 1_000), Lives,               Lives,                    Ends(MaxAge, 1_000),  Ends(Killed, 1_000)]),
-    (State::Dropped,     [Ends(Local, 30_000),    Ends(Local, 30_000), Ends(Local, 30_000),      Ends(Local, 30_000),  Ends(Killed, 1_000)]),
+const TABLE: &[(State, [Expected; 6])] = &[
+    //                   handshake                idle                 send                      age                   drain                 close
+    (State::Handshaking, [Ends(CloseReason::Handshake, 1_000), Lives,               Lives,                    Ends(MaxAge, 1_000),  Ends(Killed, 1_000), Ends(Local, 0)]),
+    (State::Reading,     [Lives,                  Ends(Idle, 1_000),   Lives,                    Ends(MaxAge, 1_000),  Ends(Killed, 1_000), Ends(Local, 1_000)]),
+    (State::Writing,     [Lives,                  Lives,               Ends(SendTimeout, 1_000), Ends(MaxAge, 1_000),  Ends(Killed, 1_000), Ends(Local, 1_000)]),
+    (State::SendingFile, [Lives,                  Lives,               Ends(SendTimeout, 1_000), Ends(MaxAge, 1_000),  Ends(Killed, 1_000), Ends(Local, 1_000)]),
+    (State::Elsewhere,   [Lives,                  Lives,               Lives,                    Lives,                Ends(Killed, 1_100), Ends(Local, 1_100)]),
+    (State::Upgrading,   [Ends(CloseReason::Handshake, 1_000), Lives,               Lives,                    Ends(MaxAge, 1_000),  Ends(Killed, 1_000), Ends(Local, 0)]),
+    (State::Dropped,     [Ends(Local, 30_000),    Ends(Local, 30_000), Ends(Local, 30_000),      Ends(Local, 30_000),  Ends(Killed, 1_000), Ends(Local, 1_000)]),
 ];
 
 #[test]
@@ -92,7 +94,7 @@ async fn walk(state: State, limit: Limit, expected: Expected) -> Result<(), Stri
         Limit::Idle => builder.idle_timeout(LIMIT),
         Limit::Send => builder.send_timeout(LIMIT),
         Limit::MaxAge => builder.max_age(LIMIT),
-        Limit::Drain => builder,
+        Limit::Drain | Limit::Close => builder,
     };
     let (memory, connector) = Memory::new("sockets");
     let listener = Listener::from_transport(memory);
@@ -105,9 +107,13 @@ async fn walk(state: State, limit: Limit, expected: Expected) -> Result<(), Stri
     let mut peer = Peer(connector.connect().await.unwrap());
     in_time(pool.wait_for(|connections| connections == 1, None)).await.unwrap();
     let began = Instant::now();
-    if let Limit::Drain = limit {
-        let pool = pool.clone();
-        actix_rt::spawn(async move { pool.stop(LIMIT).await });
+    match limit {
+        Limit::Drain => {
+            let pool = pool.clone();
+            actix_rt::spawn(async move { pool.stop(LIMIT).await });
+        }
+        Limit::Close => assert!(pool.untyped().close(pool.list()[0].id, None, LIMIT)),
+        _ => {}
     }
     let ended = pool.wait_for(|connections| connections == 0, Duration::from_secs(3_600)).await.is_ok();
     let took = began.elapsed().as_millis() as u64;

@@ -1,0 +1,168 @@
+//! [`Pushes`], the outbox of a socket as its owner sees it.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures::task::AtomicWaker;
+use futures::Stream;
+
+use super::wakers::SocketWakers;
+use super::SocketState;
+use crate::registry::Signals;
+
+/// The bytes that other parts of the program send to a [`Socket`](crate::Socket): through its outbox, to a topic, or to all
+/// connections. Returned by [`Socket::pushes`](crate::Socket::pushes); does not borrow the socket.
+///
+/// The owner writes them to the socket, when it is ready to: a push must not interrupt a packet. Nothing else sends them.
+///
+/// # Items
+/// An item is one message or several, whole and in their order. Messages of up to 1 KiB are joined, up to 16 KiB. An item that
+/// is returned is in the owner's hands: [`Outbox::pending`](crate::Outbox::pending) does not include it.
+///
+/// # Bounds
+/// What was not taken is bounded by [`Builder::outbox`](crate::Builder::outbox). An owner that does not take its pushes, or waits
+/// for a peer that does not read, is a slow consumer:
+/// with [`SlowConsumer::Close`](crate::limits::SlowConsumer::Close) reads and writes fail with
+/// [`ConnectionAborted`](std::io::ErrorKind::ConnectionAborted).
+///
+/// # The end
+/// The stream ends when the connection is closing: after [`PoolHandle::close`](crate::Pool::close), a shutdown of the socket, its
+/// drop, or [`close`](Pushes::close). What was queued before comes first. It ends at once when the connection was ended by the
+/// pool or by a timeout. It does not end when the pool shuts down: for that, see [`Socket::closing`](crate::Socket::closing).
+///
+/// Of several `Pushes` of one socket, each item is returned by one.
+///
+/// # Example
+/// A chat. Each line goes to all other members.
+/// ```
+/// use actix_acceptor::{AcceptorPool, BoxError, Framing, Socket};
+/// use futures::StreamExt;
+/// use tokio::io::AsyncWriteExt;
+///
+/// async fn chat(socket: Socket) -> Result<(), BoxError> {
+///     let (id, lobby) = (socket.id(), socket.pool().topic("lobby"));
+///     socket.join(&lobby);
+///     let (mut pushes, mut lines) = (socket.pushes(), socket.framed(Framing::lines()));
+///     loop {
+///         tokio::select! {
+///             line = lines.next() => match line {
+///                 Some(line) => { lobby.publish_except(id, [&line?[..], b"\n"].concat()); }
+///                 None => return Ok(()),
+///             },
+///             pushed = pushes.recv() => match pushed {
+///                 Some(bytes) => lines.get_mut().write_all(&bytes).await?,
+///                 None => return Ok(()),
+///             },
+///         }
+///     }
+/// }
+///
+/// # actix_rt::System::new().block_on(async {
+/// # use tokio::io::AsyncReadExt;
+/// # use std::time::Duration;
+/// let pool = AcceptorPool::with_fn(chat).bind("127.0.0.1:0").await?;
+/// # let address = pool.local_addr().expect("TCP");
+/// # let mut ann = tokio::net::TcpStream::connect(address).await?;
+/// # let mut bob = tokio::net::TcpStream::connect(address).await?;
+/// # while pool.untyped().topic("lobby").len() < 2 {
+/// #     tokio::time::sleep(Duration::from_millis(1)).await;
+/// # }
+/// // Ann and Bob have connected.
+/// ann.write_all(b"hello\n").await?;
+/// let mut received = [0; 6];
+/// bob.read_exact(&mut received).await?;
+/// assert_eq!(&received, b"hello\n");
+/// # pool.stop(Duration::ZERO).await;
+/// # Ok::<_, Box<dyn std::error::Error>>(()) }).expect("it works");
+/// ```
+#[must_use = "the bytes are sent only if the owner of the socket writes them"]
+pub struct Pushes {
+    /// Not kept alive: the connection ends when the socket and its task or actor are gone.
+    socket: Weak<SocketState>,
+    wakers: Arc<SocketWakers>,
+    waker: Arc<AtomicWaker>,
+}
+
+impl Pushes {
+    pub(super) fn new(socket: &Rc<SocketState>) -> Self {
+        let wakers = socket.wakers().clone();
+        Pushes { socket: Rc::downgrade(socket), waker: wakers.add_pushes(), wakers }
+    }
+
+    /// The next item. `None` if the connection is closing and everything was returned.
+    ///
+    /// Cancel safe: if the future is dropped, nothing is lost.
+    pub async fn recv(&mut self) -> Option<Bytes> {
+        poll_fn(|cx| self.poll_recv(cx)).await
+    }
+
+    /// The next item, if there is one now.
+    ///
+    /// What was published before [`Socket::leave`](crate::Socket::leave) is queued when that returns: take it with this method
+    /// to send it before the answer to the peer.
+    pub fn try_recv(&mut self) -> Option<Bytes> {
+        match self.poll_take() {
+            Poll::Ready(item) => item,
+            Poll::Pending => None,
+        }
+    }
+
+    /// Accepts no more pushes: senders get [`OutboxError::Closed`](crate::OutboxError::Closed), and the connection leaves its
+    /// topics and names. What was queued before is still returned. Calling it again has no effect.
+    ///
+    /// Call it before the connection ends, to send what others have sent until then.
+    pub fn close(&mut self) {
+        if let Some(socket) = self.socket.upgrade() {
+            socket.begin_closing();
+        }
+    }
+
+    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if let Poll::Ready(item) = self.poll_take() {
+            return Poll::Ready(item);
+        }
+        self.waker.register(cx.waker());
+        // Again: something may have been queued before the waker was registered.
+        self.poll_take()
+    }
+
+    /// Takes an item. `Pending` if there is none yet.
+    fn poll_take(&self) -> Poll<Option<Bytes>> {
+        let Some(socket) = self.socket.upgrade().filter(|socket| socket.handle_signals().is_ok()) else {
+            return Poll::Ready(None);
+        };
+        let state = socket.state();
+        // Cleared first: what is queued later sets it again.
+        state.clear(Signals::OUTBOX);
+        match state.outbox().and_then(|outbox| outbox.take()) {
+            Some(bytes) => Poll::Ready(Some(bytes)),
+            None if state.is_closing() => Poll::Ready(None),
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl Stream for Pushes {
+    type Item = Bytes;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        self.poll_recv(cx)
+    }
+}
+
+impl Drop for Pushes {
+    fn drop(&mut self) {
+        self.wakers.remove_pushes(&self.waker);
+    }
+}
+
+impl fmt::Debug for Pushes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pushes").finish_non_exhaustive()
+    }
+}
