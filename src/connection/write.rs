@@ -49,7 +49,8 @@ impl<P: Protocol> Connection<P> {
         !self.conn.paused.contains(before)
     }
 
-    #[inline]
+    // Always inlined into the hot path, in spite of its second caller.
+    #[inline(always)]
     pub(super) fn write_queued(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         if self.conn.paused.contains(Paused::SENDING_FILE) && !self.write_files(cx)? {
             return Ok(());
