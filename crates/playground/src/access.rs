@@ -61,7 +61,7 @@ impl<P: Controllable> ConnectionAccess for Pool<Connection<P>> {
     }
 
     fn close(&self, id: ConnectionId, last: Option<Bytes>, grace: Duration) -> bool {
-        Pool::close(self, id, last, grace)
+        Pool::<Connection<P>>::close(self, id, last, grace)
     }
 
     fn broadcast(&self, packet: Bytes) -> usize {
