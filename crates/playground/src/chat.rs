@@ -96,8 +96,8 @@ impl Protocol for Chat {
     type User = ();
 
     fn ack(&mut self, conn: &mut Conn<Self>) -> Next<Self> {
-        if let Some(Err(error)) = self.config.live.greeting().map(|greeting| conn.send(greeting)) {
-            return Next::fail(error);
+        if let Some(greeting) = self.config.live.greeting() {
+            conn.push(greeting);
         }
         self.join(conn);
         Next::Continue

@@ -63,10 +63,10 @@ impl Echo {
             Verb::Peer => Next::Send(text.answer(conn.peer().to_string())),
             Verb::Tls => Next::Send(text.answer(describe(conn.tls()))),
             Verb::StartTls => match &self.config.security.tls {
-                Some(tls) if conn.tls().is_none() => match conn.send(text.answer("go ahead")) {
-                    Ok(()) => Next::upgrade(tls.clone()),
-                    Err(error) => Next::fail(error),
-                },
+                Some(tls) if conn.tls().is_none() => {
+                    conn.push(text.answer("go ahead"));
+                    Next::upgrade(tls.clone())
+                }
                 _ => Next::Send(text.answer("unsupported")),
             },
             Verb::Panic => panic!("requested by the peer"),
@@ -118,10 +118,8 @@ impl Echo {
             EchoMessage::FloodEnd(ending) => {
                 self.flooding = false;
                 conn.set_active(Active::Always);
-                if !ending.is_empty()
-                    && let Err(error) = conn.send(ending)
-                {
-                    return Next::fail(error);
+                if !ending.is_empty() {
+                    conn.push(ending);
                 }
                 if self.shutdown_pending {
                     self.config.live.on_shutdown(conn)

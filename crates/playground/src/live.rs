@@ -64,8 +64,8 @@ impl LiveOptions {
     }
 
     pub fn on_shutdown<P: Protocol<Reply = Bytes>>(&self, conn: &mut Conn<P>) -> Next<P> {
-        if let Some(Err(error)) = self.goodbye().map(|goodbye| conn.send(goodbye)) {
-            return Next::fail(error);
+        if let Some(goodbye) = self.goodbye() {
+            conn.push(goodbye);
         }
         if self.lingers() {
             Next::Continue
