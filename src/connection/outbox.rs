@@ -27,7 +27,7 @@ use crate::telemetry::ConnectionId;
 ///
 /// A reply is encoded at once if the codec is a [`Framing`](crate::Framing), otherwise by the connection, whose codec may keep state; until
 /// then it counts with [`Protocol::reply_size`]. If that encoding fails, the connection ends with
-/// [`Closed::Error`](crate::Closed::Error).
+/// [`Closed::Error`](crate::Closed::Error) once the other replies are sent.
 ///
 /// Type parameter: the connection's [`Protocol`], or `Bytes` for connections of any kind. `Outbox<Bytes>` sends bytes as they
 /// are, without the codec. Those for a [`Socket`](crate::Socket) are taken and written by its owner:

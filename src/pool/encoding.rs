@@ -18,7 +18,8 @@ pub(super) struct ReplyEncodings<'a, P: Protocol> {
     formats: &'a Formats,
     /// `None` once the pool has ended.
     factory: Option<Arc<ProtocolFactory<P>>>,
-    encoded: Vec<(Format, Bytes)>,
+    /// An error is moved to `error` when a connection with its format is reached.
+    encoded: Vec<(Format, Result<Bytes, Option<SendError>>)>,
     pub(super) error: Option<SendError>,
 }
 
@@ -29,9 +30,18 @@ impl<'a, P: Protocol<Reply: Clone>> ReplyEncodings<'a, P> {
         let factory = pool.handler::<SharedFactory<P>>().map(|factory| factory.current());
         let mut encodings = ReplyEncodings { reply, formats, factory, encoded: Vec::new(), error: None };
         if formats.latest() != Format::OWN {
-            drop(encodings.encode(formats.latest()));
+            encodings.encode_for(formats.latest());
         }
         encodings
+    }
+
+    /// As [`new`](Self::new); an error if the pool has ended.
+    pub(super) fn running(pool: &'a PoolState, reply: P::Reply) -> Result<Self, SendError> {
+        let encodings = Self::new(pool, reply);
+        if encodings.factory.is_none() {
+            return Err(SendError::Closed);
+        }
+        Ok(encodings)
     }
 
     /// A codec of this format. `None` if only the connection's own codec is one.
@@ -43,42 +53,48 @@ impl<'a, P: Protocol<Reply: Clone>> ReplyEncodings<'a, P> {
         let factory = self.factory.as_ref().filter(|factory| factory.has_format(format))?;
         factory.make_shared_codec()
     }
+
+    /// Encodes the reply for a format for which it was not encoded before. False if only the connection's own codec can.
+    fn encode_for(&mut self, format: Format) -> bool {
+        let bytes = match self.codec(format) {
+            Some(mut codec) => {
+                let mut wire = BytesMut::new();
+                let encoded = codec.encode(self.reply.clone(), &mut wire);
+                encoded.map(|()| wire.freeze()).map_err(|error| Some(SendError::from_codec(error.into())))
+            }
+            // A socket does not receive replies of another type.
+            None if format == Format::BYTES => match (&self.reply as &dyn Any).downcast_ref::<Bytes>() {
+                Some(reply) => Ok(own(reply.clone())),
+                None => Err(None),
+            },
+            None => return false,
+        };
+        self.encoded.push((format, bytes));
+        true
+    }
 }
 
 impl<P: Protocol<Reply: Clone>> Encodings for ReplyEncodings<'_, P> {
     #[inline]
     fn encoded(&self, format: Format) -> Option<Payload<'_>> {
-        self.encoded.iter().find(|(known, _)| *known == format).map(|(_, bytes)| Payload::Encoded(bytes, Some(format)))
+        let (_, encoded) = self.encoded.iter().find(|(known, _)| *known == format)?;
+        encoded.as_ref().ok().map(|bytes| Payload::Encoded(bytes, Some(format)))
     }
 
     fn encode(&mut self, format: Format) -> Option<Payload<'_>> {
-        if self.error.is_some() {
-            return None;
+        let is_known = self.encoded.iter().any(|(known, _)| *known == format);
+        if !is_known && !self.encode_for(format) {
+            let reply = self.reply.clone();
+            let size = P::reply_size(&reply);
+            return Some(Payload::Reply(Box::new(reply), size));
         }
-        if let Some(known) = self.encoded.iter().position(|(known, _)| *known == format) {
-            return Some(Payload::Encoded(&self.encoded[known].1, Some(format)));
+        match &mut self.encoded.iter_mut().find(|(known, _)| *known == format)?.1 {
+            Ok(bytes) => Some(Payload::Encoded(bytes, Some(format))),
+            Err(error) => {
+                self.error = self.error.take().or(error.take());
+                None
+            }
         }
-        let bytes = match self.codec(format) {
-            None if format == Format::BYTES => {
-                let reply: &dyn Any = &self.reply;
-                own(reply.downcast_ref::<Bytes>()?.clone())
-            }
-            Some(mut codec) => {
-                let mut wire = BytesMut::new();
-                if let Err(error) = codec.encode(self.reply.clone(), &mut wire) {
-                    self.error = Some(SendError::from_codec(error.into()));
-                    return None;
-                }
-                wire.freeze()
-            }
-            None => {
-                let reply = self.reply.clone();
-                let size = P::reply_size(&reply);
-                return Some(Payload::Reply(Box::new(reply), size));
-            }
-        };
-        self.encoded.push((format, bytes));
-        self.encoded(format)
     }
 }
 

@@ -21,7 +21,8 @@ use crate::topics::{Reached, TopicState};
 ///
 /// # Delivery
 /// [`publish`](Topic::publish) encodes the reply once for each encoding among the members, and queues it in the
-/// [`Outbox`](crate::Outbox) of each member before it returns. So:
+/// [`Outbox`](crate::Outbox) of each member before it returns. (Members whose codec is not a [`Framing`](crate::Framing) and
+/// was changed with [`Conn::codec_mut`], or made by a former factory, encode it themselves.) So:
 ///
 /// - The replies of one publisher arrive at a member in their order, also over several topics and direct sends. Those of
 ///   different publishers are not ordered.
@@ -93,7 +94,7 @@ pub struct Published {
     pub members: usize,
     /// The number of members that it did not fit: their outbox was full, or is smaller than the reply.
     pub dropped: usize,
-    /// Why the reply could not be encoded. Members with that encoding were left out.
+    /// Why the reply could not be encoded for some members, which were left out. The others have received it.
     pub error: Option<SendError>,
 }
 

@@ -88,7 +88,8 @@ impl<P: Protocol> Pool<Connection<P>> {
     ///
     /// # Errors
     /// [`SendError::TooLong`] when the reply does not fit its length prefix, [`SendError::Delimiter`] when it contains the
-    /// delimiter of its framing, else the codec's error. Connections with another encoding may have received it.
+    /// delimiter of its framing, [`SendError::Closed`] when the pool has ended, else the codec's error. Connections with
+    /// another encoding have received it.
     ///
     /// # Panics
     /// When the codec or a clone of the reply panics.
@@ -97,7 +98,7 @@ impl<P: Protocol> Pool<Connection<P>> {
         P::Codec: EncodeOnce,
         P::Reply: Clone,
     {
-        let mut encodings = ReplyEncodings::<P>::new(&self.shared, reply);
+        let mut encodings = ReplyEncodings::<P>::running(&self.shared, reply)?;
         let report = self.send_to_all(&mut encodings);
         report.or_error(encodings.error)
     }
@@ -119,7 +120,7 @@ impl<P: Protocol> Pool<Connection<P>> {
         P::Codec: EncodeOnce,
         P::Reply: Clone,
     {
-        let mut encodings = ReplyEncodings::<P>::new(&self.shared, reply.into());
+        let mut encodings = ReplyEncodings::<P>::running(&self.shared, reply.into())?;
         let report = self.send_to_these(ids, &mut encodings);
         report.or_error(encodings.error)
     }

@@ -1,11 +1,14 @@
 //! What connections send to each other: outboxes, topics, names.
 
+mod encodings;
 mod events;
 mod names;
 mod outbox;
 mod pushes;
+mod references;
 mod slow_consumers;
 mod sockets;
+mod states;
 mod topics;
 
 use actix_acceptor::{
@@ -48,6 +51,10 @@ impl Protocol for Member {
             "unregister" => reply(conn.unregister(name)),
             "tell" => reply(pool.whereis(name).is_some_and(|other| other.send(text.to_owned()).is_ok())),
             "id" => reply(conn.id()),
+            "label" => {
+                conn.set_label(name);
+                reply("labelled")
+            }
             // Answered in the framing before.
             "framing" => {
                 conn.codec_mut();
