@@ -5,7 +5,7 @@ mod patch;
 use std::time::Duration;
 
 use actix_acceptor::{
-    limits::{AtLimit, BacklogPolicy, PeerPrefix, Rate, Rule},
+    limits::{AtLimit, BacklogPolicy, PeerPrefix, Rate, Rule, SlowConsumer},
     Active, Settings, SettingsPatch,
 };
 use serde_json::{json, Value};
@@ -34,6 +34,8 @@ fn everything() -> (Value, Settings) {
         "max_age_jitter": "10m",
         "high_watermark": 1000,
         "low_watermark": 100,
+        "outbox": 5000,
+        "slow_consumer": "drop_newest",
         "half_close": true,
         "active": { "count": 5 },
         "max_read_buffer": 5000,
@@ -63,6 +65,7 @@ fn everything() -> (Value, Settings) {
     settings.max_age = Some(Duration::from_secs(24 * 60 * 60));
     settings.max_age_jitter = Duration::from_secs(600);
     (settings.high_watermark, settings.low_watermark) = (1000, 100);
+    (settings.outbox, settings.slow_consumer) = (5000, SlowConsumer::DropNewest);
     settings.half_close = true;
     settings.active = Active::Count(5);
     settings.max_read_buffer = 5000;
