@@ -20,6 +20,9 @@ impl Protocol for EndOnRequest {
             b"packet_timeout" => conn.set_packet_timeout(Duration::from_millis(50)),
             b"send_timeout" => return Next::Send(Bytes::from(vec![7; 16 * 1024 * 1024])),
             b"error" => return Next::fail("as asked"),
+            // The next connection that is asked for it takes the name over.
+            b"replaced" => conn.register_replacing("owner"),
+            b"slow_consumer" => while conn.outbox().send(vec![7; 64 * 1024]).is_ok() {},
             b"panic" => panic!("as asked"),
             _ => return Next::Send(packet),
         }
