@@ -1,19 +1,19 @@
 //! How the console accesses a connection of any handler.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
-use actix_acceptor::{Connection, ConnectionContext, ConnectionId, Framing, Next, Pool, User};
+use actix_acceptor::{Connection, ConnectionContext, ConnectionId, Framing, Next, Pool, PoolHandle, User};
 use bytes::Bytes;
 use futures::future::LocalBoxFuture;
 use tokio::sync::oneshot;
 
 use crate::actor::EchoActor;
-use crate::handlers::Controllable;
-use crate::messaging;
-use crate::session::{command_channel, Command, CommandReceiver, CommandSender};
+use crate::handlers::{Controllable, ServerConfig};
+use crate::messaging::is_accepted;
+use crate::session::Command;
+use crate::sessions::Sessions;
 
 pub trait ConnectionAccess: Send + Sync {
     /// Sends a packet to a connection. Returns `false` if it is gone.
@@ -26,9 +26,7 @@ pub trait ConnectionAccess: Send + Sync {
     fn broadcast(&self, packet: Bytes) -> usize;
 
     /// Sends a packet to the members of a topic. Returns how many accepted it.
-    fn publish(&self, _topic: &str, _packet: Bytes) -> usize {
-        0
-    }
+    fn publish(&self, topic: &str, packet: Bytes) -> usize;
 
     /// Asks a connection for its number of packets. `None` if it is gone.
     fn ask(&self, id: ConnectionId) -> LocalBoxFuture<'static, Option<u64>>;
@@ -57,7 +55,8 @@ impl<P: Controllable> Handler<PacketCount> for Connection<P> {
 impl<P: Controllable> ConnectionAccess for Pool<Connection<P>> {
     fn send(&self, id: ConnectionId, packet: Bytes) -> bool {
         // Not by a message to its address: those of the mailbox and those of `broadcast` are not ordered.
-        self.connection(id).is_some_and(|connection| messaging::send(&connection, packet))
+        let outbox = self.connection(id).map(|connection| connection.outbox());
+        outbox.is_some_and(|outbox| is_accepted(&outbox, outbox.send(packet)))
     }
 
     fn close(&self, id: ConnectionId, last: Option<Bytes>, grace: Duration) -> bool {
@@ -95,21 +94,49 @@ where
     Box::pin(async move { address?.send(PacketCount).await.ok() })
 }
 
-/// The user-defined actor has its own messages.
-impl ConnectionAccess for Pool<EchoActor> {
+/// Handlers that own a socket, which sends bytes as they are: packets are framed here.
+pub struct SocketAccess<M> {
+    pub pool: PoolHandle,
+    pub config: Arc<ServerConfig>,
+    pub mailboxes: M,
+}
+
+/// How messages reach the connections of such a handler.
+pub trait Mailboxes: Send + Sync {
+    fn ask(&self, id: ConnectionId) -> LocalBoxFuture<'static, Option<u64>>;
+
+    fn flood(&self, id: ConnectionId, messages: u64) -> Option<Box<dyn FnOnce() + Send>>;
+}
+
+impl<M: Mailboxes> ConnectionAccess for SocketAccess<M> {
     fn send(&self, id: ConnectionId, packet: Bytes) -> bool {
-        self.find(id).map(|address| address.do_send(Command::Send(packet))).is_some()
+        let outbox = self.pool.connection(id).map(|connection| connection.outbox());
+        outbox.is_some_and(|outbox| is_accepted(&outbox, outbox.send(self.config.packet_text.encode(packet))))
     }
 
     fn close(&self, id: ConnectionId, last: Option<Bytes>, grace: Duration) -> bool {
-        self.find(id).map(|address| address.do_send(Command::Close(last, grace))).is_some()
+        self.pool.close(id, last.map(|last| self.config.packet_text.encode(last)), grace)
     }
 
     fn broadcast(&self, packet: Bytes) -> usize {
-        let all = self.addresses().into_iter();
-        all.filter(|(_, address)| address.try_send(Command::Send(packet.clone())).is_ok()).count()
+        self.pool.broadcast(self.config.packet_text.encode(packet)).delivered
     }
 
+    fn publish(&self, topic: &str, packet: Bytes) -> usize {
+        self.pool.topic(topic).publish(self.config.packet_text.encode(packet)).members
+    }
+
+    fn ask(&self, id: ConnectionId) -> LocalBoxFuture<'static, Option<u64>> {
+        self.mailboxes.ask(id)
+    }
+
+    fn flood(&self, id: ConnectionId, messages: u64) -> Option<Box<dyn FnOnce() + Send>> {
+        self.mailboxes.flood(id, messages)
+    }
+}
+
+/// The user-defined actor has its own messages.
+impl Mailboxes for Pool<EchoActor> {
     fn ask(&self, id: ConnectionId) -> LocalBoxFuture<'static, Option<u64>> {
         ask(self.find(id))
     }
@@ -120,65 +147,19 @@ impl ConnectionAccess for Pool<EchoActor> {
     }
 }
 
-/// An async fn has no address: this map holds a channel to each connection.
-#[derive(Clone, Default)]
-pub struct CommandChannels(Arc<Mutex<Channels>>);
-
-type Channels = BTreeMap<ConnectionId, CommandSender>;
-
-impl CommandChannels {
-    /// Adds a channel to this connection. Dropping the guard removes it.
-    pub fn add(&self, id: ConnectionId) -> (CommandReceiver, ChannelGuard) {
-        let (commands, receiver) = command_channel();
-        self.channels().insert(id, commands);
-        (receiver, ChannelGuard { id, channels: self.clone() })
-    }
-
-    fn channels(&self) -> MutexGuard<'_, Channels> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn send_command(&self, id: ConnectionId, command: Command) -> bool {
-        self.channels().get(&id).is_some_and(|commands| commands.send(command))
-    }
-}
-
-/// Removes the channel of a connection when it is dropped.
-pub struct ChannelGuard {
-    id: ConnectionId,
-    channels: CommandChannels,
-}
-
-impl Drop for ChannelGuard {
-    fn drop(&mut self) {
-        self.channels.channels().remove(&self.id);
-    }
-}
-
-impl ConnectionAccess for CommandChannels {
-    fn send(&self, id: ConnectionId, packet: Bytes) -> bool {
-        self.send_command(id, Command::Send(packet))
-    }
-
-    fn close(&self, id: ConnectionId, last: Option<Bytes>, grace: Duration) -> bool {
-        self.send_command(id, Command::Close(last, grace))
-    }
-
-    fn broadcast(&self, packet: Bytes) -> usize {
-        self.channels().values().filter(|commands| commands.send(Command::Send(packet.clone()))).count()
-    }
-
+/// An async fn has no address, but a channel.
+impl Mailboxes for Sessions {
     fn ask(&self, id: ConnectionId) -> LocalBoxFuture<'static, Option<u64>> {
         let (sender, count) = oneshot::channel();
-        let is_sent = self.send_command(id, Command::Ask(sender));
+        let is_sent = self.get(id).is_some_and(|session| session.commands.send(Command::Ask(sender)).is_ok());
         Box::pin(async move { count.await.ok().filter(|_| is_sent) })
     }
 
     fn flood(&self, id: ConnectionId, messages: u64) -> Option<Box<dyn FnOnce() + Send>> {
-        let commands = self.channels().get(&id)?.clone();
+        let commands = self.get(id)?.commands;
         Some(Box::new(move || {
             (0..messages).for_each(|_| {
-                commands.send(Command::NoOp);
+                let _ = commands.send(Command::NoOp);
             })
         }))
     }

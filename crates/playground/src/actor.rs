@@ -9,20 +9,18 @@ use actix_acceptor::{Ack, Socket};
 
 use crate::access::PacketCount;
 use crate::handlers::ServerConfig;
-use crate::session::{command_channel, Command, CommandSender, Session};
+use crate::session::{Command, Session};
 
 pub struct EchoActor {
     /// Taken when the `Ack` arrives.
     session: Option<Session>,
     packets: Rc<Cell<u64>>,
-    commands: CommandSender,
 }
 
 impl EchoActor {
     pub fn start_with(socket: Socket, config: Arc<ServerConfig>) -> Addr<Self> {
-        let (commands, receiver) = command_channel();
-        let session = Session::new(socket, config, receiver);
-        EchoActor { packets: session.packets(), session: Some(session), commands }.start()
+        let session = Session::new(socket, config);
+        EchoActor { packets: session.packets(), session: Some(session) }.start()
     }
 }
 
@@ -44,8 +42,10 @@ impl Handler<Command> for EchoActor {
     type Result = ();
 
     fn handle(&mut self, command: Command, _: &mut Context<Self>) {
-        // Fails if the session has ended.
-        self.commands.send(command);
+        match command {
+            Command::Ask(answer) => drop(answer.send(self.packets.get())),
+            Command::NoOp => {}
+        }
     }
 }
 

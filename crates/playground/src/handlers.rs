@@ -7,7 +7,7 @@ use actix_acceptor::{
     AcceptorPool, Builder, Framing, Pool, PoolHandle, Protocol, StartError,
 };
 
-use crate::access::{CommandChannels, ConnectionAccess};
+use crate::access::{ConnectionAccess, SocketAccess};
 use crate::actor::EchoActor;
 use crate::chat::Chat;
 use crate::echo::{self, Echo};
@@ -16,6 +16,7 @@ use crate::options::{HandlerName, Options};
 use crate::ping::Ping;
 use crate::security::Security;
 use crate::session::Session;
+use crate::sessions::Sessions;
 use crate::verb::PacketText;
 
 /// The configuration that all connections share.
@@ -25,12 +26,14 @@ pub struct ServerConfig {
     pub packet_text: PacketText,
     pub live: LiveOptions,
     pub security: Security,
+    /// The connections of the handlers `async` and `actor`.
+    pub sessions: Sessions,
 }
 
 impl ServerConfig {
     pub fn new(options: Options, security: Security) -> Self {
         let (packet_text, live) = (PacketText::new(options.framing()), LiveOptions::new(options.clone()));
-        ServerConfig { options, packet_text, live, security }
+        ServerConfig { options, packet_text, live, security, sessions: Sessions::default() }
     }
 }
 
@@ -57,25 +60,18 @@ pub async fn start(config: &Arc<ServerConfig>) -> Result<Running, StartError> {
             callbacks(shared(), AcceptorPool::with_protocol(move |_| Chat::new(config.clone()))).await
         }
         HandlerName::Async => {
-            let (config, channels) = (shared(), CommandChannels::default());
-            let all = channels.clone();
-            let builder = AcceptorPool::with_fn(move |socket| {
-                let (commands, guard) = all.add(socket.id());
-                let session = Session::new(socket, config.clone(), commands);
-                async move {
-                    let outcome = session.run().await;
-                    drop(guard);
-                    outcome
-                }
-            });
-            let pool = open(shared(), builder).await?;
-            Ok((pool.untyped(), Box::new(channels)))
+            let config = shared();
+            let builder = AcceptorPool::with_fn(move |socket| Session::new(socket, config.clone()).run());
+            let pool = open(shared(), builder).await?.untyped();
+            let mailboxes = shared().sessions.clone();
+            Ok((pool.clone(), Box::new(SocketAccess { pool, config: shared(), mailboxes })))
         }
         HandlerName::Actor => {
             let config = shared();
             let builder = AcceptorPool::with_actor(move |socket| Ok(EchoActor::start_with(socket, config.clone())));
-            let pool = open(shared(), builder).await?;
-            Ok((pool.untyped(), Box::new(pool)))
+            let mailboxes = open(shared(), builder).await?;
+            let pool = mailboxes.untyped();
+            Ok((pool.clone(), Box::new(SocketAccess { pool, config: shared(), mailboxes })))
         }
     }
 }

@@ -26,6 +26,7 @@ mod ping;
 mod security;
 mod server;
 mod session;
+mod sessions;
 mod signals;
 mod url;
 mod verb;

@@ -1,10 +1,10 @@
 //! The verbs about topics, names and labels.
 
-use actix_acceptor::{Conn, ConnectionRef, Protocol};
+use actix_acceptor::{Conn, Outbox, OutboxError, Socket};
 use bytes::Bytes;
 
 use crate::echo::EchoProtocol;
-use crate::verb::Text;
+use crate::verb::{PacketText, Text};
 
 /// Highest number of topics, and of names, that one connection may have.
 const MAX_MEMBERSHIPS: usize = 10_000;
@@ -145,11 +145,10 @@ impl Memberships {
     }
 }
 
-/// Sends a packet to a connection. Returns false if it is closing. A packet that is left out because the peer reads too
-/// slowly does not make it gone.
-pub fn send<P: Protocol<Reply = Bytes>>(connection: &ConnectionRef<P>, packet: Bytes) -> bool {
-    let outbox = connection.outbox();
-    outbox.send(packet).is_ok() || !outbox.is_closed()
+/// Whether a packet was accepted by an outbox. One that is left out because the peer reads too slowly counts as accepted: the
+/// connection is not gone.
+pub fn is_accepted<P, R>(outbox: &Outbox<P>, sent: Result<(), OutboxError<R>>) -> bool {
+    sent.is_ok() || !outbox.is_closed()
 }
 
 impl<P: EchoProtocol> Messenger for Conn<P> {
@@ -185,10 +184,58 @@ impl<P: EchoProtocol> Messenger for Conn<P> {
     }
 
     fn tell(&self, name: &str, packet: Bytes) -> bool {
-        self.pool().whereis(name).is_some_and(|owner| send(&owner, packet))
+        let outbox = self.pool().whereis(name).map(|owner| owner.outbox());
+        outbox.is_some_and(|outbox| is_accepted(&outbox, outbox.send(packet)))
     }
 
     fn set_label(&mut self, label: &str) {
         Conn::set_label(self, label);
+    }
+}
+
+/// A connection of a handler that owns its socket.
+pub struct SocketMessenger<'a> {
+    pub socket: &'a Socket,
+    pub packet_text: &'a PacketText,
+}
+
+impl Messenger for SocketMessenger<'_> {
+    fn join(&mut self, topic: &str) -> bool {
+        self.socket.join(&self.socket.pool().topic(topic))
+    }
+
+    fn leave(&mut self, topic: &str) -> bool {
+        self.socket.leave(&self.socket.pool().topic(topic))
+    }
+
+    fn is_member(&self, topic: &str) -> bool {
+        self.socket.pool().topic(topic).members().binary_search(&self.socket.id()).is_ok()
+    }
+
+    fn publish(&self, topic: &str, packet: Bytes) -> usize {
+        let packet = self.packet_text.encode(packet);
+        self.socket.pool().topic(topic).publish_except(self.socket.id(), packet).members
+    }
+
+    fn register(&mut self, name: &str) -> bool {
+        self.socket.register(name).is_ok()
+    }
+
+    fn take(&mut self, name: &str) -> bool {
+        self.socket.register_replacing(name);
+        true
+    }
+
+    fn has_name(&self, name: &str) -> bool {
+        self.socket.pool().whereis(name).is_some_and(|owner| owner.id() == self.socket.id())
+    }
+
+    fn tell(&self, name: &str, packet: Bytes) -> bool {
+        let outbox = self.socket.pool().whereis(name).map(|owner| owner.outbox());
+        outbox.is_some_and(|outbox| is_accepted(&outbox, outbox.send(self.packet_text.encode(packet))))
+    }
+
+    fn set_label(&mut self, label: &str) {
+        self.socket.set_label(label);
     }
 }

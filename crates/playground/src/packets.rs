@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::future::{pending, poll_fn, Future};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{ready, Poll};
 use std::time::Duration;
 
@@ -11,12 +12,16 @@ use actix_acceptor::{
     Socket,
 };
 use bytes::Bytes;
-use futures::{SinkExt, StreamExt};
-use tokio::time::{sleep, Sleep};
-use tokio_util::codec::Framed;
+use futures::{Sink, SinkExt, StreamExt};
+use tokio::time::{sleep, Instant, Sleep};
+use tokio_util::codec::{Encoder, Framed};
+
+use crate::sessions::SessionStatus;
 
 /// Highest number of packets read ahead during a wait.
 const AHEAD: usize = 64;
+/// How many bytes are queued at least before they are written without a flush.
+const MUCH_QUEUED: usize = 8 * 1024;
 
 pub struct Packets {
     /// `None` during an upgrade and after a failed one.
@@ -24,13 +29,14 @@ pub struct Packets {
     /// Replaces the codec after a packet timeout.
     framing: Framing,
     ahead: VecDeque<Bytes>,
-    /// The peer has shut down its sending side.
-    eof: bool,
+    /// When the peer has shut down its sending side.
+    eof: Option<Instant>,
     /// [`Received::End`] has been returned.
     ended: bool,
     limit: Option<Duration>,
     /// The packet timeout. Runs while a packet is incomplete.
     unfinished: Option<Pin<Box<Sleep>>>,
+    status: Arc<SessionStatus>,
 }
 
 /// The result of a read.
@@ -43,9 +49,9 @@ pub enum Received {
 }
 
 impl Packets {
-    pub fn new(socket: Socket, framing: Framing, limit: Option<Duration>) -> Self {
+    pub fn new(socket: Socket, framing: Framing, limit: Option<Duration>, status: Arc<SessionStatus>) -> Self {
         let framed = Some(socket.framed(framing.clone()));
-        Packets { framed, framing, ahead: VecDeque::new(), eof: false, ended: false, limit, unfinished: None }
+        Packets { framed, framing, ahead: VecDeque::new(), eof: None, ended: false, limit, unfinished: None, status }
     }
 
     fn framed(&mut self) -> &mut Framed<Socket, Framing> {
@@ -84,7 +90,7 @@ impl Packets {
     pub async fn next(&mut self) -> Result<Received, FramingError> {
         let received = match self.ahead.pop_front() {
             Some(packet) => Received::Packet(packet),
-            None if self.eof => Received::End,
+            None if self.eof.is_some() => Received::End,
             None => self.read().await?,
         };
         self.ended = matches!(received, Received::End);
@@ -98,7 +104,7 @@ impl Packets {
                 Poll::Ready(Ok(Received::Packet(packet)))
             }
             Poll::Ready(None) => {
-                self.eof = true;
+                self.eof = Some(Instant::now());
                 Poll::Ready(Ok(Received::End))
             }
             Poll::Pending => {
@@ -114,47 +120,65 @@ impl Packets {
         .await
     }
 
-    /// Resolves when a wait must end, with the reason: the peer has shut down its sending side, and the idle timeout has
-    /// passed since. Reads ahead to detect that.
-    pub async fn peer_gone(&mut self, idle: Option<Duration>) -> BoxError {
-        while !self.eof && self.ahead.len() < AHEAD {
+    /// Resolves when a wait that began at this time must end, with the reason: the peer has shut down its sending side, and the
+    /// idle timeout has passed since then. Reads ahead to detect that. Cancel safe.
+    pub async fn peer_gone(&mut self, began: Instant, idle: Option<Duration>) -> BoxError {
+        while self.eof.is_none() && self.ahead.len() < AHEAD {
             // The packet timeout does not run during a wait.
             match self.framed().next().await {
                 Some(Ok(packet)) => self.ahead.push_back(packet),
                 Some(Err(error)) => return error.into(),
-                None => self.eof = true,
+                None => self.eof = Some(Instant::now()),
             }
         }
-        match idle.filter(|_| self.eof) {
-            Some(idle) => sleep(idle).await,
-            None => pending().await,
+        match (idle, self.eof) {
+            (Some(idle), Some(eof)) => sleep(idle.saturating_sub(eof.max(began).elapsed())).await,
+            _ => pending().await,
         }
         Closed::Idle.into()
     }
 
-    /// Sends a last packet, if there is one, and the rest, then shuts down the sending side. Does nothing during an upgrade.
-    pub async fn send_last(&mut self, last: Option<Bytes>) -> Result<(), FramingError> {
-        let Some(framed) = &mut self.framed else { return Ok(()) };
-        if let Some(last) = last {
-            framed.send(last).await?;
-        }
-        SinkExt::<Bytes>::close(framed).await
-    }
-
     pub async fn send(&mut self, packet: Bytes) -> Result<(), FramingError> {
-        self.framed().send(packet).await
+        self.feed(packet).await?;
+        self.flush().await
     }
 
+    /// Queues a packet. Writes first if much is queued.
     pub async fn feed(&mut self, packet: Bytes) -> Result<(), FramingError> {
-        self.framed().feed(packet).await
+        self.make_room().await?;
+        self.framing.encode(packet, self.framed.as_mut().expect("not used after a failed upgrade").write_buffer_mut())
+    }
+
+    /// Queues bytes as they are. Writes first if much is queued.
+    pub async fn feed_encoded(&mut self, bytes: Bytes) -> Result<(), FramingError> {
+        self.make_room().await?;
+        self.framed().write_buffer_mut().extend_from_slice(&bytes);
+        Ok(())
+    }
+
+    async fn make_room(&mut self) -> Result<(), FramingError> {
+        if self.framed().write_buffer().len() >= MUCH_QUEUED {
+            self.flush().await?;
+        }
+        Ok(())
     }
 
     pub async fn flush(&mut self) -> Result<(), FramingError> {
-        SinkExt::<Bytes>::flush(self.framed()).await
+        poll_fn(|cx| {
+            let flushed = Sink::<Bytes>::poll_flush(Pin::new(self.framed()), cx);
+            let unsent = self.framed().write_buffer().len();
+            self.status.set_unsent(unsent);
+            flushed
+        })
+        .await
     }
 
-    /// Sends the rest and shuts down the sending side.
+    /// Sends the rest and shuts down the sending side. Does nothing after a failed upgrade.
     pub async fn close(&mut self) -> Result<(), FramingError> {
-        SinkExt::<Bytes>::close(self.framed()).await
+        if self.framed.is_some() {
+            self.flush().await?;
+            SinkExt::<Bytes>::close(self.framed()).await?;
+        }
+        Ok(())
     }
 }

@@ -45,7 +45,8 @@ impl Server {
     pub fn list(&self) -> Value {
         let listeners = self.pool.listeners();
         let url = |name: &str| listeners.iter().find(|listener| &*listener.name == name).map(|listener| listener.url());
-        let connection = |connection: actix_acceptor::info::ConnectionInfo| {
+        let connection = |mut connection: actix_acceptor::info::ConnectionInfo| {
+            self.config.sessions.complete(&mut connection);
             json!({
                 "id": connection.id.get(),
                 "peer": connection.peer.to_string(),

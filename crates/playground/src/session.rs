@@ -8,61 +8,37 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
-use actix_acceptor::{BoxError, Closed, Socket};
+use actix_acceptor::{BoxError, Closed, Outbox, Pushes, Socket};
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, sleep_until, Instant};
 
 use crate::handlers::ServerConfig;
+use crate::messaging::{Memberships, SocketMessenger};
 use crate::packets::{Packets, Received};
 use crate::security::describe;
+use crate::sessions::SessionEntry;
 use crate::verb::{Text, Verb};
 
-/// A command of the console to a session.
+/// A message of the console to a session.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub enum Command {
-    Send(Bytes),
     Ask(oneshot::Sender<u64>),
-    /// Sends a last packet, and closes within this time.
-    Close(Option<Bytes>, Duration),
     /// Has no effect.
     NoOp,
 }
 
-/// Sends commands to a session. A close does not wait behind other commands.
-#[derive(Clone)]
-pub struct CommandSender {
-    commands: mpsc::UnboundedSender<Command>,
-    closes: mpsc::UnboundedSender<(Option<Bytes>, Duration)>,
-}
-
-pub struct CommandReceiver {
-    commands: mpsc::UnboundedReceiver<Command>,
-    closes: mpsc::UnboundedReceiver<(Option<Bytes>, Duration)>,
-}
-
-pub fn command_channel() -> (CommandSender, CommandReceiver) {
-    let (sender, commands) = mpsc::unbounded_channel();
-    let (closing, closes) = mpsc::unbounded_channel();
-    (CommandSender { commands: sender, closes: closing }, CommandReceiver { commands, closes })
-}
-
-impl CommandSender {
-    /// Returns false if the session has ended.
-    pub fn send(&self, command: Command) -> bool {
-        match command {
-            Command::Close(last, grace) => self.closes.send((last, grace)).is_ok(),
-            command => self.commands.send(command).is_ok(),
-        }
-    }
-}
-
 pub struct Session {
     packets: Packets,
-    commands: CommandReceiver,
+    /// What others send to this connection. Ends when the pool closes the connection.
+    pushes: Pushes,
+    outbox: Outbox<Bytes>,
+    commands: mpsc::UnboundedReceiver<Command>,
+    entry: SessionEntry,
     config: Arc<ServerConfig>,
     count: Rc<Cell<u64>>,
+    memberships: Memberships,
     half_close: bool,
     /// The socket is not read until this time.
     passive_until: Option<Instant>,
@@ -74,14 +50,20 @@ pub struct Session {
 type Continues = Result<bool, BoxError>;
 
 impl Session {
-    pub fn new(socket: Socket, config: Arc<ServerConfig>, commands: CommandReceiver) -> Self {
+    pub fn new(socket: Socket, config: Arc<ServerConfig>) -> Self {
         let options = config.live.options();
-        let packets = Packets::new(socket, options.framing(), options.settings().packet_timeout);
+        let (pushes, outbox) = (socket.pushes(), socket.outbox());
+        let (entry, commands) = config.sessions.add(socket.id());
+        let limit = options.settings().packet_timeout;
         Session {
-            packets,
+            packets: Packets::new(socket, options.framing(), limit, entry.status.clone()),
+            pushes,
+            outbox,
             commands,
+            entry,
             config,
             count: Rc::default(),
+            memberships: Memberships::default(),
             half_close: options.half_close,
             passive_until: None,
             later: Vec::new(),
@@ -95,18 +77,7 @@ impl Session {
 
     /// Serves the connection to its end and sets the close reason.
     pub async fn run(mut self) -> Result<(), BoxError> {
-        // On a close, the session drops the future that it waits for and keeps what is queued.
-        let (unused, closes) = mpsc::unbounded_channel();
-        drop(unused);
-        let mut closes = std::mem::replace(&mut self.commands.closes, closes);
-        let outcome = tokio::select! {
-            outcome = self.serve() => outcome,
-            Some((last, grace)) = closes.recv() => {
-                let _ = tokio::time::timeout(grace, self.packets.send_last(last)).await;
-                Ok(())
-            }
-        };
-        let outcome = outcome.map_err(Closed::from);
+        let outcome = self.serve().await.map_err(Closed::from);
         if let Err(closed) = &outcome {
             self.packets.set_close_reason(closed.reason());
         }
@@ -127,22 +98,51 @@ impl Session {
                     is_draining = true;
                     self.on_shutdown().await?
                 }
-                Some(command) = self.commands.commands.recv() => self.execute(command).await?,
+                pushed = self.pushes.recv() => self.on_pushed(pushed).await?,
+                Some(command) = self.commands.recv() => self.execute(command),
                 () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => self.send_due().await?,
                 () = sleep_until(until), if self.passive_until.is_some() => {
                     self.passive_until = None;
                     true
                 }
                 received = self.packets.next(), if self.passive_until.is_none() && !self.packets.ended() => match received? {
+                    // What the pool closes gets no answer any more.
+                    _ if self.outbox.is_closed() => false,
                     Received::Packet(packet) => self.on_packet(packet).await?,
                     Received::Unfinished(partial) => self.on_packet_timeout(partial).await?,
                     Received::End => self.half_close && !is_draining,
                 },
             };
             if !continues {
+                self.send_last_pushes().await?;
                 return Ok(self.packets.close().await?);
             }
         }
+    }
+
+    /// Sends what others have sent. Stops when the pool closes the connection.
+    async fn on_pushed(&mut self, pushed: Option<Bytes>) -> Continues {
+        let Some(bytes) = pushed else { return Ok(false) };
+        self.packets.feed_encoded(bytes).await?;
+        self.packets.flush().await?;
+        Ok(true)
+    }
+
+    /// Queues what others have sent until now, and not what they send meanwhile.
+    async fn take_pushes(&mut self) -> Result<(), BoxError> {
+        let mut left = self.outbox.pending();
+        while left > 0 {
+            let Some(bytes) = self.pushes.try_recv() else { break };
+            left = left.saturating_sub(bytes.len());
+            self.packets.feed_encoded(bytes).await?;
+        }
+        Ok(())
+    }
+
+    /// Accepts nothing more from others, and queues what they have sent.
+    async fn send_last_pushes(&mut self) -> Result<(), BoxError> {
+        self.pushes.close();
+        self.take_pushes().await
     }
 
     fn answer_after(&mut self, time: Duration, answer: Bytes) {
@@ -162,13 +162,24 @@ impl Session {
         Ok(true)
     }
 
-    /// Waits for a future. The peer still gets the answer after a FIN, but only within the idle timeout.
-    async fn wait<T>(&mut self, future: impl Future<Output = T>) -> Result<T, BoxError> {
-        let idle = self.config.live.options().settings().idle_timeout;
-        tokio::select! {
-            output = future => Ok(output),
-            gone = self.packets.peer_gone(idle) => Err(gone),
-        }
+    /// Waits for a future and sends what others send meanwhile. `None` if the pool closes the connection. The peer still gets
+    /// the answer after a FIN, but only within the idle timeout.
+    async fn wait<T>(&mut self, future: impl Future<Output = T>) -> Result<Option<T>, BoxError> {
+        let (began, idle) = (Instant::now(), self.config.live.options().settings().idle_timeout);
+        let mut future = pin!(future);
+        self.entry.status.set_waiting(true);
+        let output = loop {
+            let pushed = tokio::select! {
+                output = &mut future => break Some(output).filter(|_| !self.outbox.is_closed()),
+                gone = self.packets.peer_gone(began, idle) => return Err(gone),
+                pushed = self.pushes.recv() => pushed,
+            };
+            if !self.on_pushed(pushed).await? {
+                break None;
+            }
+        };
+        self.entry.status.set_waiting(false);
+        Ok(output)
     }
 
     async fn on_shutdown(&mut self) -> Continues {
@@ -178,14 +189,12 @@ impl Session {
         Ok(self.config.live.lingers() && !self.packets.ended())
     }
 
-    async fn execute(&mut self, command: Command) -> Continues {
+    fn execute(&mut self, command: Command) -> bool {
         match command {
-            Command::Send(packet) => self.packets.send(packet).await?,
             Command::Ask(answer) => drop(answer.send(self.count.get())),
-            // A close arrives through a channel of its own.
-            Command::Close(..) | Command::NoOp => {}
+            Command::NoOp => {}
         }
-        Ok(true)
+        true
     }
 
     async fn on_packet_timeout(&mut self, partial: Bytes) -> Continues {
@@ -222,16 +231,19 @@ impl Session {
             Verb::Panic => panic!("requested by the peer"),
             Verb::Stop => return Ok(false),
             Verb::Bye(last) => {
+                self.send_last_pushes().await?;
                 self.packets.send(text.answer(last)).await?;
                 return Ok(false);
             }
             Verb::Fail(why) => return Err(why.into()),
             Verb::Wait(time) => {
-                self.wait(sleep(time)).await?;
+                let Some(()) = self.wait(sleep(time)).await? else { return Ok(false) };
                 text.answer("waited")
             }
             Verb::Block(time) => {
-                self.wait(tokio::task::spawn_blocking(move || std::thread::sleep(time))).await??;
+                let job = tokio::task::spawn_blocking(move || std::thread::sleep(time));
+                let Some(done) = self.wait(job).await? else { return Ok(false) };
+                done?;
                 text.answer("blocked")
             }
             Verb::Spawn(time) => {
@@ -246,9 +258,19 @@ impl Session {
                 self.passive_until = Instant::now().checked_add(time);
                 text.answer("passive")
             }
-            Verb::Messaging(_) => text.answer("unsupported"),
+            Verb::Messaging(verb) => {
+                let (socket, packet_text) = (self.packets.socket(), &self.config.packet_text);
+                let answer = self.memberships.run(verb, &text, &mut SocketMessenger { socket, packet_text });
+                // What was published before the connection left a topic comes before the answer.
+                self.take_pushes().await?;
+                answer
+            }
             Verb::Flood(packets) => {
                 for _ in 0..packets {
+                    self.take_pushes().await?;
+                    if self.outbox.is_closed() {
+                        return Ok(false);
+                    }
                     self.packets.feed(self.config.packet_text.flood.clone()).await?;
                 }
                 if text.ending.is_empty() {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use actix_acceptor::Framing;
 use bytes::{Bytes, BytesMut};
+use tokio_util::codec::Encoder;
 
 use crate::messaging::MessagingVerb;
 
@@ -21,6 +22,14 @@ impl PacketText {
         let name = framing.to_string();
         let flood = if name == "len1" { &[b'x'; 255][..] } else { &[b'x'; 1024] };
         PacketText { raw: name == "raw", flood: Bytes::from_static(flood), framing }
+    }
+
+    /// The bytes of a packet on the wire. It must fit the framing: a part of a packet that was received does.
+    pub fn encode(&self, packet: Bytes) -> Bytes {
+        let mut wire = BytesMut::with_capacity(packet.len() + 8);
+        let encoded = self.framing.clone().encode(packet, &mut wire);
+        debug_assert!(encoded.is_ok());
+        wire.freeze()
     }
 
     /// The text of a packet. With `raw` the trailing newline is cut off, and the answer ends with the same newline.

@@ -11,9 +11,7 @@ use serde_json::Value;
 
 use crate::client::{Client, Wire};
 use crate::process::{eventually, playground, Playground};
-
-/// The handlers that have topics and names.
-const HANDLERS: [&str; 2] = ["echo", "loop"];
+use crate::HANDLERS;
 
 /// Runs a test with each of these handlers.
 fn with_handlers(options: &str, mut test: impl FnMut(Playground, &str)) {

@@ -1,8 +1,9 @@
 //! What `list` shows of a connection: `state` and `unsent`.
 
-use super::{with_handlers, HANDLERS};
+use super::with_handlers;
 use crate::client::tcp;
 use crate::tls::TestCerts;
+use crate::HANDLERS;
 
 #[test]
 fn the_state_is_waiting_during_a_wait_or_blocking_work() {
