@@ -9,6 +9,7 @@ use actix_acceptor::{
 
 use crate::access::{ConnectionAccess, SocketAccess};
 use crate::actor::EchoActor;
+use crate::blocking::BlockingLimit;
 use crate::chat::Chat;
 use crate::echo::{self, Echo};
 use crate::live::LiveOptions;
@@ -28,12 +29,15 @@ pub struct ServerConfig {
     pub security: Security,
     /// The connections of the handlers `async` and `actor`.
     pub sessions: Sessions,
+    /// Their blocking jobs.
+    pub blocking: BlockingLimit,
 }
 
 impl ServerConfig {
     pub fn new(options: Options, security: Security) -> Self {
         let (packet_text, live) = (PacketText::new(options.framing()), LiveOptions::new(options.clone()));
-        ServerConfig { options, packet_text, live, security, sessions: Sessions::default() }
+        let blocking = BlockingLimit::new(options.settings().max_blocking);
+        ServerConfig { options, packet_text, live, security, sessions: Sessions::default(), blocking }
     }
 }
 

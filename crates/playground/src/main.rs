@@ -14,6 +14,7 @@
 
 mod access;
 mod actor;
+mod blocking;
 mod chat;
 mod console;
 mod echo;

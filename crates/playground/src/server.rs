@@ -86,10 +86,12 @@ impl Server {
             self.pool.set_listeners(listeners).await.map_err(|error| error.to_string())?;
         }
         let settings = options.settings();
+        let max_blocking = settings.max_blocking;
         self.pool.change(move |current| *current = settings).await.map_err(|error| error.to_string())?;
         if name == "max-frame" {
             self.access.set_framing(options.framing());
         }
+        self.config.blocking.set(max_blocking);
         self.config.live.set(options);
         Ok(())
     }

@@ -241,7 +241,16 @@ impl Session {
                 text.answer("waited")
             }
             Verb::Block(time) => {
-                let job = tokio::task::spawn_blocking(move || std::thread::sleep(time));
+                let place = self.config.clone();
+                let job = async move {
+                    let place = place.blocking.place().await;
+                    let job = move || {
+                        std::thread::sleep(time);
+                        // Also of a connection that has ended meanwhile.
+                        drop(place);
+                    };
+                    tokio::task::spawn_blocking(job).await
+                };
                 let Some(done) = self.wait(job).await? else { return Ok(false) };
                 done?;
                 text.answer("blocked")

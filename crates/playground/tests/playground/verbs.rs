@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::client::Wire;
-use crate::process::playground;
+use crate::process::{eventually, playground};
 use crate::HANDLERS;
 
 #[test]
@@ -172,22 +172,41 @@ fn a_raw_text_sent_later_has_the_line_ending_of_the_verb() {
 
 #[test]
 fn blocking_jobs_above_the_limit_wait_for_others() {
-    let playground = playground("--framing lines --max-blocking 1");
-    let (mut first, mut second) = (playground.greeted(), playground.greeted());
-    let began = Instant::now();
-    first.send("!block 300");
-    second.send("!block 300");
-    first.expect(&["blocked"]);
-    second.expect(&["blocked"]);
-    assert!(began.elapsed() >= Duration::from_millis(600));
-    assert_eq!(playground.command("set max-blocking 2"), "ok");
-    let began = Instant::now();
-    first.send("!block 500");
-    second.send("!block 500");
-    first.expect(&["blocked"]);
-    second.expect(&["blocked"]);
-    assert!(began.elapsed() < Duration::from_millis(1_000));
-    assert!(playground.command("set max-blocking 0").starts_with("error:"));
+    for handler in HANDLERS {
+        let playground = playground(&format!("--handler {handler} --framing lines --max-blocking 1"));
+        let (mut first, mut second) = (playground.greeted(), playground.greeted());
+        let began = Instant::now();
+        first.send("!block 300");
+        second.send("!block 300");
+        first.expect(&["blocked"]);
+        second.expect(&["blocked"]);
+        assert!(began.elapsed() >= Duration::from_millis(600), "{handler}");
+        // The job of a connection that was killed runs on.
+        let mut killed = playground.greeted();
+        let began = Instant::now();
+        killed.send("!block 300");
+        eventually(|| playground.json("list")[2]["state"] == "waiting");
+        assert_eq!(playground.command("kill 3"), "ok", "{handler}");
+        killed.until_gone();
+        first.send("!block 300");
+        first.expect(&["blocked"]);
+        assert!(began.elapsed() >= Duration::from_millis(600), "{handler}");
+        assert_eq!(playground.command("set max-blocking 2"), "ok", "{handler}");
+        let began = Instant::now();
+        first.send("!block 3000");
+        second.send("!block 3000");
+        first.expect(&["blocked"]);
+        second.expect(&["blocked"]);
+        assert!(began.elapsed() < Duration::from_millis(6_000), "{handler}");
+        assert_eq!(playground.command("set max-blocking 1"), "ok", "{handler}");
+        let began = Instant::now();
+        first.send("!block 300");
+        second.send("!block 300");
+        first.expect(&["blocked"]);
+        second.expect(&["blocked"]);
+        assert!(began.elapsed() >= Duration::from_millis(600), "{handler}");
+        assert!(playground.command("set max-blocking 0").starts_with("error:"), "{handler}");
+    }
 }
 
 #[test]
