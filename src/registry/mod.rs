@@ -74,7 +74,7 @@ pub(crate) struct Registry {
     /// Signals that were set without waking the connections. The tick's task does that.
     unwoken: AtomicSignals,
     /// Connections whose signals were set without waking them. [`run_wakes`] does that.
-    unwoken_list: Mutex<Vec<Arc<ConnectionState>>>,
+    unwoken_list: Mutex<wake::WakeList>,
     wake_list: Notify,
     /// Wakes the tick: at the first connection, for a shorter timeout, for signals in `unwoken`, for a drain, and at the last
     /// connection of a drain.

@@ -13,13 +13,36 @@ const BATCH: usize = 128;
 
 /// Wakes the connections of [`Registry::wake_all`]. Runs on the arbiter of the registry, and never returns.
 pub(super) async fn run_wakes(registry: Arc<Registry>) {
+    registry.unwoken_list.lock().stopped = false;
+    let _stop = StopWakes(registry.clone());
     loop {
         registry.wake_list.notified().await;
-        let unwoken = std::mem::take(&mut *registry.unwoken_list.lock());
+        let unwoken = std::mem::take(&mut registry.unwoken_list.lock().connections);
         for batch in unwoken.chunks(BATCH) {
             batch.iter().for_each(|state| state.wake());
             tokio::task::yield_now().await;
         }
+    }
+}
+
+/// The connections to wake.
+#[derive(Debug, Default)]
+pub(super) struct WakeList {
+    connections: Vec<Arc<ConnectionState>>,
+    /// Their task has ended. A connection left in the list would keep its task, and with it descriptors of its runtime.
+    stopped: bool,
+}
+
+/// Empties the list when its task ends, whatever ends it.
+struct StopWakes(Arc<Registry>);
+
+impl Drop for StopWakes {
+    fn drop(&mut self) {
+        let mut list = self.0.unwoken_list.lock();
+        list.stopped = true;
+        let left = std::mem::take(&mut list.connections);
+        drop(list);
+        left.iter().for_each(|state| state.wake());
     }
 }
 
@@ -30,11 +53,15 @@ impl Registry {
             return;
         }
         let mut list = self.unwoken_list.lock();
-        let is_first = list.is_empty();
+        if list.stopped {
+            drop(list);
+            return unwoken.iter().for_each(|state| state.wake());
+        }
+        let is_first = list.connections.is_empty();
         if is_first {
-            *list = unwoken;
+            list.connections = unwoken;
         } else {
-            list.extend(unwoken);
+            list.connections.extend(unwoken);
         }
         drop(list);
         if is_first {
