@@ -97,7 +97,7 @@ async fn max_frame_applies_to_codecs_that_depend_on_the_peer() {
 }
 
 #[actix::test]
-async fn a_configured_framing_does_not_replace_one_that_depends_on_the_peer() {
+async fn a_configured_framing_is_refused_where_the_peer_decides() {
     let mut config = PoolConfig::default();
     let mut framing = FramingConfig::default();
     framing.max_frame = Some(100);
