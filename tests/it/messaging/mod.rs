@@ -2,6 +2,7 @@
 
 mod encodings;
 mod events;
+mod limits;
 mod names;
 mod outbox;
 mod pushes;

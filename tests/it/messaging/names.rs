@@ -61,6 +61,29 @@ async fn taking_a_name_over_ends_its_owner() {
 }
 
 #[actix::test]
+async fn the_former_owner_of_a_name_loses_its_unsent_bytes() {
+    let (builder, mut callbacks) = Probe::pool(|call, conn| match call {
+        Call::Ack => {
+            conn.register_replacing("ann");
+            conn.push(vec![b'x'; 50_000_000]);
+            Next::Continue
+        }
+        call => protocol_default(call),
+    });
+    let pool = builder.framing(Framing::raw()).bind("127.0.0.1:0").await.unwrap();
+    let mut former = connect(&pool).await;
+    eventually(|| pool.whereis("ann").is_some()).await;
+    let id = pool.whereis("ann").unwrap().id();
+    let _next = connect(&pool).await;
+    assert_eq!(
+        callbacks.closed().await,
+        (CloseReason::Replaced, "replaced: another connection took over its name".into())
+    );
+    assert_ne!(pool.whereis("ann").unwrap().id(), id);
+    assert!(former.until_gone().await.len() < 50_000_000);
+}
+
+#[actix::test]
 async fn of_many_that_race_for_a_name_one_has_it() {
     let pool = start().await;
     let mut peers = Vec::new();

@@ -102,12 +102,16 @@ async fn replies_of_one_publisher_keep_their_order() {
     assert_eq!(ask(&mut peer, "join attic").await, "true");
     let id: u64 = ask(&mut peer, "id").await.parse().unwrap();
     let target = pool.list().into_iter().find(|info| info.id.to_string() == id.to_string()).unwrap().id;
-    let (lobby, attic, outbox) = (pool.topic("lobby"), pool.topic("attic"), pool.connection(target).unwrap());
+    let (lobby, attic, connection) = (pool.topic("lobby"), pool.topic("attic"), pool.connection(target).unwrap());
+    let all = pool.clone();
     let publisher = std::thread::spawn(move || {
-        for n in (0..3_000).step_by(3) {
-            assert_eq!(lobby.publish(n.to_string()).members, 1);
-            assert_eq!(attic.publish((n + 1).to_string()).members, 1);
-            outbox.send((n + 2).to_string()).unwrap();
+        for n in (0..3_000).step_by(5) {
+            let line = |at: usize| (n + at).to_string();
+            assert_eq!(lobby.publish(line(0)).members, 1);
+            assert_eq!(attic.publish(line(1)).members, 1);
+            connection.send(line(2)).unwrap();
+            assert_eq!(all.broadcast(line(3).into()).unwrap().delivered, 1);
+            assert_eq!(all.send_to([target], line(4)).unwrap().delivered, 1);
         }
     });
     for n in 0..3_000 {
@@ -171,6 +175,23 @@ impl actix::Handler<Join> for Connection<Member> {
     fn handle(&mut self, join: Join, _: &mut actix_acceptor::ConnectionContext<Member>) -> bool {
         self.with(|_, conn| (conn.join(&join.0), Next::Continue))
     }
+}
+
+/// Ids are unique in their pool only.
+#[actix::test]
+async fn the_excepted_id_is_of_the_pool_of_the_topic() {
+    let (one, other) = (start().await, start().await);
+    let topic = one.topic("shared");
+    let mut at_home = connect(&one).await;
+    assert_eq!(ask(&mut at_home, "join shared").await, "true");
+    let mut guest = connect(&other).await;
+    eventually(|| other.addresses().len() == 1).await;
+    let (id, address) = other.addresses().remove(0);
+    assert!(in_time(address.send(Join(topic.clone()))).await.unwrap());
+    assert_eq!(topic.members(), [id, id]);
+    assert_eq!(topic.publish_except(id, "hi").members, 1);
+    assert_eq!(line(&mut guest).await, "hi");
+    assert_eq!(ask(&mut at_home, "next").await, "next");
 }
 
 #[actix::test]
