@@ -195,6 +195,8 @@ impl Socket {
 
     /// Resolves when the connection should end: when [`PoolHandle::close`](crate::Pool::close) was called for it, and whenever
     /// [`draining`](Socket::draining) does. The future does not borrow the socket.
+    ///
+    /// An owner that takes [`pushes`](Socket::pushes) then calls [`Pushes::close`], and sends the rest.
     pub fn closing(&self) -> impl Future<Output = ()> + use<> + 'static {
         self.shared.closing()
     }

@@ -115,9 +115,39 @@ impl Pushes {
     /// Accepts no more pushes: senders get [`OutboxError::Closed`](crate::OutboxError::Closed), and the connection leaves its
     /// topics and names. What was queued before is still returned. Calling it again has no effect.
     ///
-    /// Call it before the connection ends, to send what others have sent until then.
+    /// Call it before the connection ends, to send what others have sent until then:
+    ///
+    /// ```
+    /// use actix_acceptor::Socket;
+    /// use tokio::io::AsyncWriteExt;
+    ///
+    /// async fn serve(mut socket: Socket) -> std::io::Result<()> {
+    ///     let mut pushes = socket.pushes();
+    ///     socket.closing().await; // In a program, it also does something else until then.
+    ///     pushes.close();
+    ///     while let Some(bytes) = pushes.recv().await {
+    ///         socket.write_all(&bytes).await?;
+    ///     }
+    ///     Ok(())
+    /// }
+    /// # use actix_acceptor::AcceptorPool;
+    /// # use std::time::Duration;
+    /// # use tokio::io::AsyncReadExt;
+    /// # actix_rt::System::new().block_on(async {
+    /// # let pool = AcceptorPool::with_fn(serve).bind("127.0.0.1:0").await?.untyped();
+    /// # let mut peer = tokio::net::TcpStream::connect(pool.local_addr().expect("TCP")).await?;
+    /// # pool.wait_for(|connections| connections == 1, Duration::from_secs(10)).await?;
+    /// # pool.broadcast("see you");
+    /// # pool.stop(Duration::from_secs(10)).await;
+    /// # let mut received = String::new();
+    /// # peer.read_to_string(&mut received).await?;
+    /// # assert_eq!(received, "see you");
+    /// # Ok::<_, Box<dyn std::error::Error>>(()) }).expect("it works");
+    /// ```
     pub fn close(&mut self) {
         if let Some(socket) = self.socket.upgrade() {
+            // A request to close may bring last bytes. An error means that nothing is returned any more.
+            let _ = socket.handle_signals();
             socket.begin_closing();
         }
     }

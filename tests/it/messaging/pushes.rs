@@ -37,6 +37,7 @@ async fn of_several_pushes_each_item_is_returned_by_one() {
         let (first, other, items) = (socket.pushes(), socket.pushes(), items.clone());
         // One that waited, and is gone.
         drop(poll_once(socket.pushes()));
+        items.send("ready".into()).unwrap();
         async move {
             let tasks = [actix_rt::spawn(take(first, items.clone())), actix_rt::spawn(take(other, items))];
             for task in tasks {
@@ -48,6 +49,7 @@ async fn of_several_pushes_each_item_is_returned_by_one() {
     let pool = AcceptorPool::with_fn(serve).bind("127.0.0.1:0").await.unwrap().untyped();
     let _peer = connect(&pool).await;
     let connection = only(&pool).await;
+    assert_eq!(in_time(received.recv()).await.unwrap(), "ready");
     for n in 0..100u32 {
         connection.send(n.to_be_bytes().to_vec()).unwrap();
         assert_eq!(in_time(received.recv()).await.unwrap(), n.to_be_bytes().to_vec());

@@ -255,9 +255,10 @@ async fn an_owner_sends_what_is_queued_when_it_should_close() {
             connection.send("queued").unwrap();
             match drains {
                 true => drop(in_time(pool.stop(ms(5_000))).await),
-                false => assert!(connection.close(None, ms(5_000))),
+                false => assert!(connection.close(Some(", last".into()), ms(5_000))),
             }
-            assert_eq!(peer.read_to_end().await, b"queued");
+            let expected: &[u8] = if drains { b"queued" } else { b"queued, last" };
+            assert_eq!(peer.read_to_end().await, expected);
             closed(&pool, reason).await;
         }
     }
