@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use super::Builder;
-use crate::config::BacklogPolicy;
-use crate::config::{AtLimit, PeerPrefix, Rate, Rule, SlowConsumer};
+use crate::config::{AtLimit, BacklogPolicy, OverRate, PacketRate, PeerPrefix, Rate, Rule, SlowConsumer};
 use crate::limits::NewConnection;
 
 impl<S> Builder<S> {
@@ -83,6 +82,58 @@ impl<S> Builder<S> {
     /// Default: no limit.
     pub fn peer_rate(mut self, burst: u32, per: Duration) -> Self {
         self.settings.peer_rate = Some(Rate::new(burst, per));
+        self
+    }
+
+    /// The rate of packets of one connection: a token bucket that starts with `burst` tokens and refills within `per`. Each
+    /// packet takes a token, and so do bytes that the codec cannot decode. Both values must be greater than zero.
+    ///
+    /// With [`OverRate::Slow`] the socket is not read while there is no token, so that the peer is slowed down by TCP. All
+    /// packets that one read has brought are delivered at once, and those for which there was no token are paid for before the
+    /// next read. Only packets are slowed down: messages, replies from elsewhere, waits, timers, a close and a drain are not.
+    /// While a connection is slowed, its idle and packet timeouts stand still. A FIN is handled after the packets before it;
+    /// if some of them are still unread, the connection ends with [`Closed::Idle`] when it was slowed for the
+    /// [`idle_timeout`](Builder::idle_timeout) since the FIN.
+    ///
+    /// With [`OverRate::Close`] the connection closes with [`Closed::PacketRate`] at the first packet for which there is no
+    /// token. That packet is not delivered.
+    ///
+    /// It has no effect on the handlers [`with_fn`] and [`with_actor`], whose packets the library does not see. A change takes
+    /// effect for new connections.
+    ///
+    /// Default: no limit.
+    ///
+    /// [`Closed::Idle`]: crate::Closed::Idle
+    /// [`Closed::PacketRate`]: crate::Closed::PacketRate
+    /// [`with_fn`]: crate::AcceptorPool::with_fn
+    /// [`with_actor`]: crate::AcceptorPool::with_actor
+    ///
+    /// ```
+    /// # use actix_acceptor::{limits::OverRate, AcceptorPool, Conn, Framing, Next, Protocol};
+    /// # use bytes::Bytes;
+    /// # use std::time::Duration;
+    /// # struct Echo;
+    /// # impl Protocol for Echo {
+    /// #     type Codec = Framing; type Reply = Bytes; type User = ();
+    /// #     fn packet(&mut self, packet: Bytes, _: &mut Conn<Self>) -> Next<Self> { Next::Send(packet) }
+    /// # }
+    /// # use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    /// # actix_rt::System::new().block_on(async {
+    /// let pool = AcceptorPool::with_protocol(|_| Echo)
+    ///     .framing(Framing::lines())
+    ///     .packet_rate(2, Duration::from_secs(60), OverRate::Close)
+    ///     .bind("127.0.0.1:0")
+    ///     .await?;
+    /// # let mut peer = tokio::net::TcpStream::connect(pool.local_addr().expect("TCP")).await?;
+    /// peer.write_all(b"one\ntwo\nthree\n").await?;
+    /// let mut answers = String::new();
+    /// peer.read_to_string(&mut answers).await?;
+    /// assert_eq!(answers, "one\ntwo\n");
+    /// # pool.stop(None).await;
+    /// # Ok::<_, Box<dyn std::error::Error>>(()) }).expect("it works");
+    /// ```
+    pub fn packet_rate(mut self, burst: u32, per: Duration, over: OverRate) -> Self {
+        self.settings.packet_rate = Some(PacketRate::new(burst, per, over));
         self
     }
 

@@ -7,7 +7,7 @@ use serde::de::{Error, MapAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::representation::{time, whole};
-use super::{Active, AtLimit, BacklogPolicy, SlowConsumer};
+use super::{Active, AtLimit, BacklogPolicy, OverRate, SlowConsumer};
 
 trait Choice: Sized {
     const EXPECTED: &'static str;
@@ -91,6 +91,18 @@ impl Choice for BacklogPolicy {
     }
 }
 
+impl Choice for OverRate {
+    const EXPECTED: &'static str = r#""slow" or "close""#;
+
+    fn from_word(word: &str) -> Option<Self> {
+        match word {
+            "slow" => Some(OverRate::Slow),
+            "close" => Some(OverRate::Close),
+            _ => None,
+        }
+    }
+}
+
 struct Choose<T>(PhantomData<T>);
 
 impl<'de, T: Choice> Visitor<'de> for Choose<T> {
@@ -125,4 +137,4 @@ macro_rules! deserialize {
     };
 }
 
-deserialize!(AtLimit Active BacklogPolicy SlowConsumer);
+deserialize!(AtLimit Active BacklogPolicy OverRate SlowConsumer);

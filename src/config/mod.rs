@@ -13,6 +13,7 @@ mod drain;
 mod fields;
 #[cfg(feature = "serde")]
 mod format;
+mod packet_rate;
 mod peer_prefix;
 mod rate;
 #[cfg(feature = "serde")]
@@ -31,6 +32,7 @@ pub use changed::{Changed, SettingChange};
 pub use drain::DrainConfig;
 #[cfg(feature = "serde")]
 pub(crate) use format::deserialize_unnamed;
+pub use packet_rate::{OverRate, PacketRate};
 pub use peer_prefix::PeerPrefix;
 pub use rate::{ParseRateError, Rate};
 pub(crate) use rules::is_allowed;

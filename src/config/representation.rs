@@ -196,7 +196,7 @@ pub(crate) mod or_none {
     use serde::de::{Error, MapAccess, Unexpected, Visitor};
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-    use crate::config::Rate;
+    use crate::config::{PacketRate, Rate};
 
     const NONE: &str = "none";
 
@@ -219,6 +219,15 @@ pub(crate) mod or_none {
 
     impl Optional for Rate {
         const EXPECTED: &'static str = r#"a table such as { burst = 100, per = "1s" }, or "none""#;
+        const IS_TABLE: bool = true;
+
+        fn from_number(_: i128) -> Option<Self> {
+            None
+        }
+    }
+
+    impl Optional for PacketRate {
+        const EXPECTED: &'static str = r#"a table such as { burst = 100, per = "1s", over = "slow" }, or "none""#;
         const IS_TABLE: bool = true;
 
         fn from_number(_: i128) -> Option<Self> {

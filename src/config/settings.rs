@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::fields::settings;
-use super::{Active, AtLimit, BacklogPolicy, PeerPrefix, Rate, Rule, SlowConsumer};
+use super::{Active, AtLimit, BacklogPolicy, PacketRate, PeerPrefix, Rate, Rule, SlowConsumer};
 
 settings! {
     /// The settings of a pool as plain values. Set with the [`Builder`](crate::Builder), read with
@@ -13,7 +13,7 @@ settings! {
     /// | a change takes effect | settings |
     /// |---|---|
     /// | at once | `acceptors`, `max_restarts`, `restart_window`, `grace`, `backlog_on_close`, `max_connections`, `at_limit`, `refusal_message`, `max_per_peer`, `peer_rate`, `accept_rate`, `rules`, `outbox`, `slow_consumer`, `max_blocking` |
-    /// | for new connections | `handshake_timeout`, `idle_timeout`, `packet_timeout`, `send_timeout`, `max_age`, `max_age_jitter`, `high_watermark`, `low_watermark`, `half_close`, `active`, `max_read_buffer`, `mailbox_capacity` |
+    /// | for new connections | `handshake_timeout`, `idle_timeout`, `packet_timeout`, `send_timeout`, `max_age`, `max_age_jitter`, `high_watermark`, `low_watermark`, `half_close`, `active`, `packet_rate`, `max_read_buffer`, `mailbox_capacity` |
     /// | never: a running pool rejects it | `peer_prefix`, `reserve_descriptor`, `max_handshakes`, `watchdog` |
     ///
     /// Not included are the pool's name, its listeners, hooks, observers, alarms, and the `start_timeout`.
@@ -119,6 +119,8 @@ settings! {
         half_close: bool = false,
         /// The mode in which a connection starts to deliver packets. Default: [`Active::Always`].
         active: Active = Active::Always,
+        /// The rate of packets of one connection. `None`: no limit. Default: `None`.
+        packet_rate: Option<PacketRate> = None,
         /// How many bytes of an incomplete packet a connection buffers for a codec other than [`Framing`](crate::Framing),
         /// which has its own limit. At least 1. Default: 16 MiB.
         max_read_buffer: usize = 16 * 1024 * 1024,

@@ -1,7 +1,7 @@
 //! The validation of settings, as a whole: every invalid one is named, with its value and what is allowed.
 
 use super::value::{Shown, Value};
-use super::{AtLimit, Rate, Settings};
+use super::{AtLimit, PacketRate, Rate, Settings};
 use crate::error::InvalidSetting;
 
 /// Each acceptor is a thread.
@@ -46,6 +46,7 @@ impl Settings {
             }),
             valid_rate("accept_rate", self.accept_rate),
             valid_rate("peer_rate", self.peer_rate),
+            valid_rate("packet_rate", self.packet_rate.as_ref().map(PacketRate::rate)),
             (v4 > 32 || v6 > 128).then(|| {
                 let why = format!("must be at most 32 bits for IPv4 and 128 for IPv6 (got {v4} and {v6})");
                 InvalidSetting::new("peer_prefix", why)

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 #[cfg(feature = "serde")]
 use super::representation::{or_never, or_none, plain, text_or_bytes, time, whole};
-use super::{Active, AtLimit, BacklogPolicy, PeerPrefix, Rate, Rule, SlowConsumer};
+use super::{Active, AtLimit, BacklogPolicy, OverRate, PacketRate, PeerPrefix, Rate, Rule, SlowConsumer};
 
 /// The type of a setting: the form in which its values are displayed, read and written.
 ///
@@ -60,6 +60,17 @@ value!(
     Option<Rate>,
     |value, f| or(value, "none", f, |Rate { burst, per }, f| {
         write!(f, "{{ burst = {burst}, per = \"{}\" }}", Shown(per))
+    }),
+    or_none
+);
+value!(
+    Option<PacketRate>,
+    |value, f| or(value, "none", f, |PacketRate { burst, per, over }, f| {
+        let over = match over {
+            OverRate::Slow => "slow",
+            OverRate::Close => "close",
+        };
+        write!(f, "{{ burst = {burst}, per = \"{}\", over = \"{over}\" }}", Shown(per))
     }),
     or_none
 );

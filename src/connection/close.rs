@@ -128,7 +128,7 @@ impl<P: Protocol> Connection<P> {
 
     /// Drops the futures, streams and handshakes of the user under the panic guard.
     fn drop_futures(&mut self) -> Result<(), String> {
-        self.conn.paused.remove(Paused::WAITING);
+        self.conn.paused.remove(Paused::WAITING | Paused::SLOWED);
         let handshake = self.conn.handshake.take();
         let mut dropped = catch_panic(|| drop(handshake));
         if let Some(mut background) = self.conn.background.take() {

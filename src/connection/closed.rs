@@ -38,6 +38,9 @@ pub enum Closed {
         /// The longest length allowed. 0 if the codec does not report it.
         limit: u64,
     },
+    /// The peer sent more packets than the [`packet_rate`](crate::Builder::packet_rate) allows, with
+    /// [`OverRate::Close`](crate::limits::OverRate::Close).
+    PacketRate,
     /// The connection reached its maximum age. Bytes that are unsent half a second later are lost.
     MaxAge,
     /// The PROXY header or the TLS handshake failed or timed out.
@@ -72,6 +75,7 @@ impl Closed {
             Closed::PacketTimeout => CloseReason::PacketTimeout,
             Closed::SendTimeout => CloseReason::SendTimeout,
             Closed::TooLong { .. } => CloseReason::TooLong,
+            Closed::PacketRate => CloseReason::PacketRate,
             Closed::MaxAge => CloseReason::MaxAge,
             Closed::Handshake(_) => CloseReason::Handshake,
             Closed::Truncated => CloseReason::Truncated,
@@ -197,6 +201,7 @@ impl fmt::Display for Closed {
             Closed::TooLong { length, limit } => {
                 write!(f, "packet too long: {length} bytes (at most {limit} bytes are allowed)")
             }
+            Closed::PacketRate => f.write_str("packet rate exceeded"),
             Closed::MaxAge => f.write_str("maximum age reached"),
             Closed::Handshake(error) => write!(f, "handshake failed: {error}"),
             Closed::Truncated => f.write_str("TLS connection closed without close_notify"),

@@ -9,6 +9,7 @@ use tokio::time::Sleep;
 use super::close::Linger;
 use super::context::Held;
 use super::decode_error::DecodeErrors;
+use super::packet_rate::PacketBucket;
 use super::wait::PendingWait;
 use super::{Closed, Connection, Protocol, Trigger};
 use crate::handshake::{Handshake, HandshakeFuture};
@@ -41,6 +42,8 @@ pub(super) struct ColdState<P: Protocol> {
     pub(super) handshake: Option<HandshakeFuture>,
     /// An upgrade that starts once the bytes queued before it are sent.
     pub(super) upgrade: Option<Arc<dyn Handshake>>,
+    /// Allocated with the first packet of a connection with a packet rate.
+    pub(super) packet_bucket: Option<Box<PacketBucket>>,
     /// Set while the context polls its futures, if the connection no longer handles packets and messages.
     pub(super) held: Option<Held>,
 }
@@ -63,6 +66,7 @@ impl<P: Protocol> Connection<P> {
                 linger: Linger::default(),
                 handshake: None,
                 upgrade: None,
+                packet_bucket: None,
                 held: None,
             })
         })

@@ -50,6 +50,8 @@ impl<P: Protocol> Conn<P> {
         guard: ConnectionGuard,
     ) -> Self {
         let active = config.settings.active;
+        let mut flags = Flags::empty();
+        flags.set(Flags::RATED, config.settings.packet_rate.is_some());
         Conn {
             io,
             codec,
@@ -60,7 +62,7 @@ impl<P: Protocol> Conn<P> {
             active,
             phase: Phase::New,
             paused: Paused::NOT_READY,
-            flags: Flags::empty(),
+            flags,
             handshake,
             negotiated: None,
             guard,

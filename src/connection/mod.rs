@@ -32,6 +32,7 @@ mod handshake;
 mod messages;
 mod next;
 mod outbox;
+mod packet_rate;
 mod passive;
 mod phase;
 mod protocol;

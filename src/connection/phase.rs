@@ -18,7 +18,7 @@ pub(crate) enum Phase {
 }
 
 bitflags! {
-    /// Why a connection handles neither packets nor messages. Empty if it does.
+    /// Why a connection handles no packets and, except with `SLOWED`, no messages. Empty if it does.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub(crate) struct Paused: u8 {
         /// The phase is not `Ready`.
@@ -31,13 +31,15 @@ bitflags! {
         const UPGRADING = 1 << 3;
         /// A file is being sent.
         const SENDING_FILE = 1 << 4;
+        /// The peer has sent more packets than its rate allows. Messages are handled.
+        const SLOWED = 1 << 5;
     }
 }
 
 bitflags! {
     /// The state of a connection between turns.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub(crate) struct Flags: u8 {
+    pub(crate) struct Flags: u16 {
         /// The mailbox may hold messages. It is polled only then.
         const MAIL = 1;
         /// Bytes were read that the codec has not seen.
@@ -50,9 +52,11 @@ bitflags! {
         const UNFLUSHED = 1 << 4;
         /// A callback has added a stream that has not been polled.
         const STREAM_ADDED = 1 << 5;
-        /// The pool has notified the connection that it shuts down.
-        const DRAINING = 1 << 6;
+        /// The connection has a packet rate.
+        const RATED = 1 << 6;
         /// The outbox may hold replies, or the write buffer bytes that came from it.
         const OUTBOX = 1 << 7;
+        /// The pool has notified the connection that it shuts down.
+        const DRAINING = 1 << 8;
     }
 }

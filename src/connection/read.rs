@@ -11,11 +11,16 @@ use tokio_util::codec::Decoder;
 use tokio_util::io::poll_read_buf;
 
 use super::turn::Budget;
-use super::{Active, Closed, Connection, ConnectionContext, Flags, Phase, Protocol, Trigger};
+use super::{Active, Closed, Connection, ConnectionContext, Flags, Packet, Phase, Protocol, Trigger};
 use crate::error::BoxError;
 use crate::framing::Framing;
 use crate::net::{Buffers, READ_BUFFER};
 use crate::panic::catch_panic;
+
+/// What most connections do not have: the end of their input, or a packet rate.
+const UNUSUAL: Flags = Flags::EOF.union(Flags::RATED);
+
+type DecodeResult<P> = Result<Option<Packet<P>>, <<P as Protocol>::Codec as Decoder>::Error>;
 
 impl<P: Protocol> Connection<P> {
     /// Reads from the socket, and delivers every complete packet of a read before the next read.
@@ -24,7 +29,7 @@ impl<P: Protocol> Connection<P> {
             return self.watch_context_wait(cx);
         }
         let mut was_short = false;
-        while self.is_open() {
+        while self.is_open() || self.poll_slowed(cx) {
             self.deliver(budget);
             self.announce_passive();
             if !self.is_open() || matches!(self.conn.active, Active::Passive) {
@@ -37,13 +42,18 @@ impl<P: Protocol> Connection<P> {
             if self.has(Flags::UNDECODED) {
                 continue;
             }
-            if self.has(Flags::EOF) {
-                self.half_close();
-                // `half_closed` may have changed the codec.
-                if self.has(Flags::UNDECODED) {
+            if self.conn.flags.intersects(UNUSUAL) {
+                if self.has(Flags::EOF) {
+                    self.half_close();
+                    // `half_closed` may have changed the codec.
+                    if self.has(Flags::UNDECODED) {
+                        continue;
+                    }
+                    return;
+                }
+                if self.slow_down() {
                     continue;
                 }
-                return;
             }
             if budget.bytes == 0 {
                 budget.exhausted = true;
@@ -148,15 +158,15 @@ impl<P: Protocol> Connection<P> {
     /// Delivers packets from `read`. Returns `None` if the codec may have more packets, else whether it has the start of one.
     fn deliver_from(&mut self, read: &mut BytesMut, budget: &mut Budget) -> Option<bool> {
         let mut rest = None;
-        let (mut left, eof) = (budget.packets, self.has(Flags::EOF) && !self.is_truncated());
+        let (mut left, unusual) = (budget.packets, self.conn.flags.intersects(UNUSUAL));
         let mut at_end = false;
         while self.is_open() && (matches!(self.conn.active, Active::Always) || self.takes_packets()) {
             if left == 0 {
                 budget.exhausted = true;
                 break;
             }
-            let (codec, before) = (&mut self.conn.codec, read.len());
-            match if eof { decode_last(codec, read, &mut at_end) } else { codec.decode(read) } {
+            let before = read.len();
+            match if unusual { self.decode_unusual(read, &mut at_end) } else { self.conn.codec.decode(read) } {
                 Ok(Some(packet)) => {
                     left -= 1;
                     if !matches!(self.conn.active, Active::Always) {
@@ -184,6 +194,26 @@ impl<P: Protocol> Connection<P> {
         }
         budget.packets = left;
         rest
+    }
+
+    /// Decodes a packet at the end of input, or of a connection with a packet rate. Closes the connection if there is no token.
+    #[cold]
+    #[inline(never)]
+    fn decode_unusual(&mut self, read: &mut BytesMut, at_end: &mut bool) -> DecodeResult<P> {
+        let eof = self.has(Flags::EOF) && !self.is_truncated();
+        let codec = &mut self.conn.codec;
+        let decoded = if eof { decode_last(codec, read, at_end) } else { codec.decode(read) };
+        // The protocol may answer bytes that cannot be decoded as well.
+        let needs_token = match decoded {
+            Ok(None) => false,
+            Ok(Some(_)) => true,
+            Err(_) => !*at_end,
+        };
+        if needs_token && !self.take_token() {
+            self.close(Closed::PacketRate);
+            return Ok(None);
+        }
+        decoded
     }
 
     /// Whether the active mode lets one more packet through.

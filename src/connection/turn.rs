@@ -245,7 +245,7 @@ impl<P: Protocol> Connection<P> {
         let now = self.conn.guard.now();
         let waiting = self.is_waiting() || context_waits;
         let probe = self.cannot_detect_close(waiting).then_some(now + PROBE_INTERVAL);
-        let wait = if waiting { self.wait_deadline() } else { self.passive_deadline() };
+        let wait = if waiting { self.wait_deadline() } else { self.slowed_deadline().or(self.passive_deadline()) };
         let cold = self.cold.as_ref();
         let closing = cold.and_then(|cold| cold.closing_deadline());
         let next = self.conn.guard.deadlines.next(last_read);

@@ -29,15 +29,18 @@ impl<P: Protocol> Connection<P> {
     }
 
     /// Whether messages are handled. With the option, they are during a wait as well, until another wait is queued behind it.
+    /// A connection that is slowed handles them.
     #[inline]
     pub(super) fn takes_messages(&self) -> bool {
-        self.conn.paused.is_empty() || self.conn.paused == Paused::WAITING && self.takes_messages_slow()
+        self.conn.paused.is_empty() || self.takes_messages_slow()
     }
 
     #[cold]
     fn takes_messages_slow(&self) -> bool {
+        let paused = self.conn.paused.difference(Paused::SLOWED);
         let waits = self.cold.as_ref().map(|cold| &cold.waits);
-        waits.is_some_and(|waits| waits.len() == 1 && waits[0].1.options().takes_messages())
+        let allows = || waits.is_some_and(|waits| waits.len() == 1 && waits[0].1.options().takes_messages());
+        paused.is_empty() || paused == Paused::WAITING && allows()
     }
 
     /// The options of the wait in progress.
@@ -182,7 +185,7 @@ impl<P: Protocol> Connection<P> {
         self.conn.phase() < Phase::Ready || !matches!(self.conn.active, Active::Passive) && !self.is_upgrading()
     }
 
-    fn read_ahead(&mut self, cx: &mut Context<'_>) {
+    pub(super) fn read_ahead(&mut self, cx: &mut Context<'_>) {
         while !self.has(Flags::EOF) && self.conn.phase() < Phase::Closed && self.reads_ahead() {
             if self.read(cx, true).is_pending() {
                 return;
@@ -256,6 +259,7 @@ impl<P: Protocol> Connection<P> {
 
     /// Whether reads cannot detect that the peer is gone, so that the socket must be probed.
     pub(super) fn cannot_detect_close(&mut self, waiting: bool) -> bool {
-        !self.conn.is_closing() && (self.is_passive() || self.has(Flags::EOF) || waiting && !self.reads_ahead())
+        let unread = self.is_passive() || self.conn.paused.contains(Paused::SLOWED) || self.has(Flags::EOF);
+        !self.conn.is_closing() && (unread || waiting && !self.reads_ahead())
     }
 }

@@ -32,7 +32,9 @@ use crate::net::Address;
 use crate::panic::{catch_panic, Guarded};
 use crate::telemetry::{LogThrottle, RefusalReason};
 
-pub use crate::config::{AtLimit, BacklogPolicy, ParseRateError, ParseRuleError, PeerPrefix, Rate, Rule, SlowConsumer};
+pub use crate::config::{
+    AtLimit, BacklogPolicy, OverRate, PacketRate, ParseRateError, ParseRuleError, PeerPrefix, Rate, Rule, SlowConsumer,
+};
 pub(crate) use blocking::BlockingJobs;
 pub(crate) use descriptors::available_descriptors;
 use descriptors::{HELD_OF_RESERVED, LINGERING_OF_RESERVED};
@@ -40,11 +42,11 @@ pub(crate) use held::HeldPermit;
 pub(crate) use listener::{ListenerLimits, PeerPermit, Permit};
 pub(crate) use permits::Permits;
 pub(crate) use reserve::ReserveDescriptor;
+pub(crate) use token_bucket::TokenBucket;
 
 use held::HeldPeers;
 use lingering::LingeringPeers;
 use peers::{PeerRefusal, PeerTable};
-use token_bucket::TokenBucket;
 
 /// The lock that `permits` is built on. The loom test substitutes loom's.
 mod sync {

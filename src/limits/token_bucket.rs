@@ -6,26 +6,41 @@ use crate::config::Rate;
 
 /// The fill level of a bucket, stored as the time in nanoseconds at which it is full again.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct TokenBucket {
+pub(crate) struct TokenBucket {
     full_at: u128,
-    /// The rate of the last call. With another rate the bucket starts full again.
+    /// The rate of the last token. With another rate the bucket starts full again.
     rate: Option<Rate>,
 }
 
 impl TokenBucket {
     /// Takes a token if there is one. Returns whether there was.
-    pub(super) fn take(&mut self, rate: &Rate, now: Duration) -> bool {
-        if self.rate != Some(*rate) {
-            *self = TokenBucket { full_at: 0, rate: Some(*rate) };
+    pub(crate) fn take(&mut self, rate: &Rate, now: Duration) -> bool {
+        let has_token = self.until_token(rate, now).is_zero();
+        if has_token {
+            self.take_in_advance(rate, now);
         }
-        let (now, refill) = (now.as_nanos(), rate.refill());
-        let full_at = self.full_at.max(now) + refill;
+        has_token
+    }
+
+    /// Takes a token, also one that is only added later.
+    pub(crate) fn take_in_advance(&mut self, rate: &Rate, now: Duration) {
+        self.full_at = self.full_at_by(rate, now) + rate.refill();
+        self.rate = Some(*rate);
+    }
+
+    /// How long it takes until there is a token.
+    pub(crate) fn until_token(&self, rate: &Rate, now: Duration) -> Duration {
+        let refill = rate.refill();
         // The remainder of the division must not add a token.
-        let fits = full_at <= now + refill * u128::from(rate.burst);
-        if fits {
-            self.full_at = full_at;
-        }
-        fits
+        let capacity = refill * u128::from(rate.burst);
+        let nanos = (self.full_at_by(rate, now) + refill).saturating_sub(now.as_nanos() + capacity);
+        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+    }
+
+    /// When the bucket is full, not earlier than now.
+    fn full_at_by(&self, rate: &Rate, now: Duration) -> u128 {
+        let full_at = if self.rate == Some(*rate) { self.full_at } else { 0 };
+        full_at.max(now.as_nanos())
     }
 
     pub(super) fn is_full(&self, now: Duration) -> bool {
@@ -56,5 +71,19 @@ mod tests {
             assert!(!bucket.is_full(next + rate.per - Duration::from_nanos(u64::from(burst) + 3)));
             assert!(bucket.is_full(next + rate.per));
         }
+    }
+
+    #[test]
+    fn tokens_taken_in_advance_are_paid_for() {
+        let rate = Rate::new(4, Duration::from_secs(1));
+        let (mut bucket, now, quarter) = (TokenBucket::default(), Duration::from_secs(5), rate.per / 4);
+        for taken in 1..=10 {
+            bucket.take_in_advance(&rate, now);
+            assert_eq!(bucket.until_token(&rate, now), quarter * u32::saturating_sub(taken + 1, 4), "{taken}");
+        }
+        assert!(!bucket.take(&rate, now + quarter * 7 - Duration::from_nanos(1)));
+        assert!(bucket.take(&rate, now + quarter * 7));
+        // Another rate begins with a full bucket.
+        assert!(bucket.take(&Rate::new(1, Duration::from_secs(1)), now));
     }
 }

@@ -91,7 +91,8 @@ pub trait Io: AsyncRead + AsyncWrite + Unpin + 'static {
     ///
     /// It is called while a connection waits ([`Conn::wait`](crate::Conn::wait)) and does not read any further ahead, so
     /// that a FIN behind unread bytes bounds the wait. With `None`, such a wait is bounded as if the peer had left. It is
-    /// also called while a connection is [passive](crate::Active::Passive); with `None`, a FIN does not bound that.
+    /// also called while a connection is [passive](crate::Active::Passive) or slowed by its
+    /// [`packet_rate`](crate::Builder::packet_rate); with `None`, a FIN does not bound that.
     ///
     /// Default: `None`.
     fn is_read_closed(&self) -> Option<bool> {

@@ -172,7 +172,9 @@ impl ConnectionGuard {
             Panic => throttled!(error),
             Error => throttled!(warn),
             Local | Peer | Shutdown | Killed | Replaced | Handshake => log!(debug),
-            Idle | PacketTimeout | SendTimeout | TooLong | MaxAge | Truncated | SlowConsumer => throttled!(info),
+            Idle | PacketTimeout | SendTimeout | TooLong | PacketRate | MaxAge | Truncated | SlowConsumer => {
+                throttled!(info)
+            }
         }
     }
 

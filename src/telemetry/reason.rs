@@ -22,6 +22,8 @@ pub enum CloseReason {
     SendTimeout,
     /// A packet was longer than allowed.
     TooLong,
+    /// The peer sent more packets than the packet rate allows.
+    PacketRate,
     /// The connection reached its maximum age.
     MaxAge,
     /// The PROXY header or the TLS handshake failed or timed out.
@@ -42,13 +44,14 @@ pub enum CloseReason {
     Killed,
 }
 
-const ALL: [CloseReason; 15] = [
+const ALL: [CloseReason; 16] = [
     CloseReason::Local,
     CloseReason::Peer,
     CloseReason::Idle,
     CloseReason::PacketTimeout,
     CloseReason::SendTimeout,
     CloseReason::TooLong,
+    CloseReason::PacketRate,
     CloseReason::MaxAge,
     CloseReason::Handshake,
     CloseReason::Truncated,
@@ -78,6 +81,7 @@ impl CloseReason {
             CloseReason::PacketTimeout => "packet_timeout",
             CloseReason::SendTimeout => "send_timeout",
             CloseReason::TooLong => "too_long",
+            CloseReason::PacketRate => "packet_rate",
             CloseReason::MaxAge => "max_age",
             CloseReason::Handshake => "handshake",
             CloseReason::Truncated => "truncated",

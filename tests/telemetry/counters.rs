@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix_acceptor::transport::Tcp;
-use actix_acceptor::{info::PoolInfo, telemetry::CloseReason, AcceptorPool, Connection, Framing, Pool, Socket};
+use actix_acceptor::{info::PoolInfo, limits::OverRate, telemetry::CloseReason};
+use actix_acceptor::{AcceptorPool, Connection, Framing, Pool, Socket};
 use actix_acceptor::{Conn, Next, Protocol};
 use bytes::Bytes;
 use futures::future::join_all;
@@ -88,12 +89,14 @@ async fn bytes_are_counted_to_the_last_prefix_included() {
 }
 
 const SECRET: &str = "s3cret";
+/// How many packets a connection may send.
+const RATE: u32 = 20;
 
 /// Every way for a connection without a handshake to end, and how often: another number for each.
 fn ways() -> impl Iterator<Item = (CloseReason, usize)> {
     let plain = |reason: &CloseReason| !matches!(reason, CloseReason::Handshake | CloseReason::Truncated);
     // Ten lines a second and reason are written, except for those at the debug level: no more than that end for one.
-    let times = [13, 10, 1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 11];
+    let times = [13, 10, 1, 2, 3, 4, 8, 5, 6, 7, 14, 9, 12, 11];
     CloseReason::ALL.iter().copied().filter(plain).zip(times)
 }
 
@@ -112,6 +115,7 @@ async fn end_in_every_way(
             match reason {
                 CloseReason::Peer => peer.finish().await,
                 CloseReason::PacketTimeout => peer.send(format!("packet_timeout\n{SECRET}")).await,
+                CloseReason::PacketRate => peer.send(format!("{SECRET}\n").repeat(RATE as usize)).await,
                 CloseReason::TooLong => peer.send(SECRET.repeat(100)).await,
                 CloseReason::Killed => {
                     let list = pool.list();
@@ -135,6 +139,7 @@ async fn end_in_every_way(
 
 async fn ending_pools(name: &str) -> (Pool<Connection<EndOnRequest>>, Pool<Connection<EndOnRequest>>) {
     let builder = || AcceptorPool::with_protocol(|_| EndOnRequest).framing(Framing::lines()).max_frame(64).acceptors(2);
+    let builder = || builder().packet_rate(RATE, Duration::from_secs(3_600), OverRate::Close);
     let pool = builder().name(name).send_timeout(Duration::from_millis(100)).bind("127.0.0.1:0").await.unwrap();
     let aged = builder().name(format!("{name}, aged")).max_age(Duration::from_millis(200));
     (pool, aged.bind("127.0.0.1:0").await.unwrap())
@@ -159,7 +164,9 @@ fn level(reason: CloseReason) -> tracing::Level {
     match reason {
         Panic => tracing::Level::ERROR,
         Error => tracing::Level::WARN,
-        Idle | PacketTimeout | SendTimeout | TooLong | MaxAge | Truncated | SlowConsumer => tracing::Level::INFO,
+        Idle | PacketTimeout | SendTimeout | TooLong | PacketRate | MaxAge | Truncated | SlowConsumer => {
+            tracing::Level::INFO
+        }
         _ => tracing::Level::DEBUG,
     }
 }

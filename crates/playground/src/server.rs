@@ -3,7 +3,9 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use actix_acceptor::{info::Status, PoolHandle};
+use actix_acceptor::info::Status;
+use actix_acceptor::telemetry::{CloseReason, Counts};
+use actix_acceptor::PoolHandle;
 use serde_json::{json, Value};
 use tokio::time::Instant;
 
@@ -38,7 +40,7 @@ impl Server {
             "accepted": info.accepted,
             "acceptors": info.acceptors,
             "refused": info.refused,
-            "closed": info.closed,
+            "closed": closed(&info.closed),
         })
     }
 
@@ -106,11 +108,17 @@ impl Server {
             "finished": report.finished,
             "forced": report.forced,
             "unserved": report.unserved,
-            "closed": report.closed,
+            "closed": closed(&report.closed),
             "took_ms": took_ms,
         });
         self.report.get_or_init(|| report).clone()
     }
+}
+
+/// A count for each reason. There is none for `packet_rate`, since `--packet-rate` closes no connection.
+fn closed(counts: &Counts<CloseReason>) -> Value {
+    let counts = counts.iter().filter(|(reason, _)| *reason != CloseReason::PacketRate);
+    counts.map(|(reason, count)| (reason.name().to_owned(), json!(count))).collect()
 }
 
 fn status(status: Status) -> &'static str {

@@ -5,7 +5,7 @@ mod patch;
 use std::time::Duration;
 
 use actix_acceptor::{
-    limits::{AtLimit, BacklogPolicy, PeerPrefix, Rate, Rule, SlowConsumer},
+    limits::{AtLimit, BacklogPolicy, OverRate, PacketRate, PeerPrefix, Rate, Rule, SlowConsumer},
     Active, Settings, SettingsPatch,
 };
 use serde_json::{json, Value};
@@ -38,6 +38,7 @@ fn everything() -> (Value, Settings) {
         "slow_consumer": "drop_newest",
         "half_close": true,
         "active": { "count": 5 },
+        "packet_rate": { "burst": 50, "per": "2s", "over": "close" },
         "max_read_buffer": 5000,
         "mailbox_capacity": 64,
         "max_blocking": 9,
@@ -68,6 +69,7 @@ fn everything() -> (Value, Settings) {
     (settings.outbox, settings.slow_consumer) = (5000, SlowConsumer::DropNewest);
     settings.half_close = true;
     settings.active = Active::Count(5);
+    settings.packet_rate = Some(PacketRate::new(50, Duration::from_secs(2), OverRate::Close));
     settings.max_read_buffer = 5000;
     settings.mailbox_capacity = 64;
     settings.max_blocking = 9;

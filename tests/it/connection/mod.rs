@@ -10,6 +10,7 @@ mod endings;
 mod files;
 mod flow;
 mod next;
+mod packet_rate;
 mod peer_leaves;
 mod streams;
 mod timers;

@@ -90,7 +90,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "time",
         ],
     ),
-    ("connection", &["config", "error", "framing", "handshake", "net", "panic", "registry", "telemetry", "time"]),
+    (
+        "connection",
+        &["config", "error", "framing", "handshake", "limits", "net", "panic", "registry", "telemetry", "time"],
+    ),
     ("socket", &["error", "handshake", "net", "panic", "registry", "telemetry", "time"]),
     ("listener", &["config", "error", "handshake", "limits", "net", "panic", "registry", "telemetry"]),
     ("handshake", &["error", "net", "panic", "registry", "telemetry"]),

@@ -6,7 +6,7 @@ use actix_acceptor::error::InvalidSetting;
 use actix_acceptor::{
     error::SettingsError,
     info::Status,
-    limits::{AtLimit, PeerPrefix, Rate},
+    limits::{AtLimit, OverRate, PacketRate, PeerPrefix, Rate},
     AcceptorPool, Connection, Drain, Pool, Settings, StartError,
 };
 
@@ -19,7 +19,7 @@ async fn pool() -> Pool<Connection<Echo>> {
 type Wrong = fn(&mut Settings);
 
 /// Settings that make no sense, by the name in the objection.
-const WRONG: [(&str, Wrong); 15] = [
+const WRONG: [(&str, Wrong); 16] = [
     ("acceptors", |settings| settings.acceptors = Some(1_025)),
     ("acceptors", |settings| settings.acceptors = Some(0)),
     ("low_watermark", |settings| settings.low_watermark = settings.high_watermark + 1),
@@ -30,6 +30,7 @@ const WRONG: [(&str, Wrong); 15] = [
     ("at_limit", |settings| settings.at_limit = AtLimit::Hold(Duration::ZERO)),
     ("accept_rate", |settings| settings.accept_rate = Some(Rate::new(0, Duration::from_secs(1)))),
     ("peer_rate", |settings| settings.peer_rate = Some(Rate::new(1, Duration::ZERO))),
+    ("packet_rate", |settings| settings.packet_rate = Some(PacketRate::new(0, Duration::from_secs(1), OverRate::Slow))),
     ("peer_prefix", |settings| settings.peer_prefix = PeerPrefix::new(33, 64)),
     // These make sense, but not while the pool runs.
     ("peer_prefix", |settings| settings.peer_prefix = PeerPrefix::new(24, 64)),

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use actix::prelude::*;
+use actix_acceptor::limits::OverRate;
 use actix_acceptor::telemetry::CloseReason;
 use actix_acceptor::transport::{
     Address, FileRange, Handshake, HandshakeError, Handshaken, LocalBoxFuture, Memory, Stream,
@@ -34,13 +35,15 @@ pub(super) enum State {
     SendingFile,
     Upgrading,
     HalfClosed,
+    /// The peer has sent more packets than its rate allows.
+    Slowed,
     Closing,
     /// Closing, with everything sent and more input from the peer.
     Lingering,
 }
 
 impl State {
-    pub(super) const ALL: [State; 13] = {
+    pub(super) const ALL: [State; 14] = {
         use State::*;
         [
             Handshaking,
@@ -54,6 +57,7 @@ impl State {
             SendingFile,
             Upgrading,
             HalfClosed,
+            Slowed,
             Closing,
             Lingering,
         ]
@@ -92,6 +96,10 @@ pub(super) enum Outcome {
 }
 
 const LIMIT: Duration = Duration::from_secs(1);
+/// How long a connection is slowed after its packet.
+const SLOWED_FOR: Duration = Duration::from_secs(7_200);
+/// How long a connection is watched that must go on.
+const AN_HOUR: Duration = Duration::from_secs(3_600);
 /// More than the transports hold.
 pub(super) const LARGE: usize = 16 * 1024 * 1024;
 
@@ -171,7 +179,9 @@ pub(super) fn pool(
                 State::Upgrading => Next::upgrade(OneByte),
                 State::Closing => Next::SendAndStop(vec![0; LARGE].into()),
                 State::Lingering => Next::SendAndStop(Bytes::new()),
-                State::Handshaking | State::Ready | State::ContextWaiting | State::HalfClosed => Next::Continue,
+                State::Handshaking | State::Ready | State::ContextWaiting | State::HalfClosed | State::Slowed => {
+                    Next::Continue
+                }
             },
             Call::Packet(bytes) if bytes == "enter" => Next::Continue,
             Call::Packet(bytes) | Call::User(bytes) => Next::Send(bytes.clone()),
@@ -181,6 +191,7 @@ pub(super) fn pool(
     });
     let builder = builder.framing(Framing::lines()).half_close(state == State::HalfClosed).on_current_arbiter();
     let builder = builder.handshake_timeout(None).idle_timeout(None).packet_timeout(None).send_timeout(None);
+    let builder = if state == State::Slowed { builder.packet_rate(1, SLOWED_FOR, OverRate::Slow) } else { builder };
     (builder, callbacks, release)
 }
 
@@ -244,7 +255,7 @@ async fn walk_cell(state: State, limit: Limit, answers: bool) -> Outcome {
         return Outcome::Answered(took.as_millis() as u64);
     }
     // In real time a few times the limit must do for an hour.
-    let long = if state == State::Blocking { 2 * LIMIT } else { Duration::from_secs(3_600) };
+    let long = if state == State::Blocking { 2 * LIMIT } else { AN_HOUR };
     let ended = tokio::time::timeout(long, async {
         loop {
             if let (Call::Closed(reason, _), at) = callbacks.next_ever().await {
@@ -322,6 +333,7 @@ async fn go_on(
         State::AboveMark => assert_eq!(peer.read_exact(LARGE + 1).await.len(), LARGE + 1),
         State::SendingFile => assert_eq!(peer.read_exact(LARGE).await.len(), LARGE),
         State::Closing => return assert_eq!(peer.read_to_end().await.len(), LARGE + 1),
+        State::Slowed => elapse(SLOWED_FOR - AN_HOUR + ms(50)).await,
         State::HalfClosed => {
             pool.addresses()[0].1.do_send(User(Bytes::from_static(b"behind")));
             return peer.expect(b"behind\n").await;

@@ -39,6 +39,7 @@ const TABLE: &[Row] = &[
     (State::SendingFile,    [Lives,                  Lives,            Lives,            Lives,                     Ends(SendTimeout, 1_000), Ends(MaxAge, 1_500), Ends(Killed, 1_500), Ends(Local, 1_000), Lives]),
     (State::Upgrading,      [Ends(Handshake, 1_000), Lives,            Lives,            Lives,                     Lives,                   Ends(MaxAge, 1_000), Ends(Killed, 1_000), Ends(Local, 0),     Lives]),
     (State::HalfClosed,     [Lives,                  Ends(Idle, 1_000), Ends(Idle, 1_000), Lives,                   Lives,                   Ends(MaxAge, 1_000), Ends(Killed, 1_000), Ends(Local, 0),     Lives]),
+    (State::Slowed,         [Lives,                  Lives,            Lives,            Lives,                     Lives,                   Ends(MaxAge, 1_000), Ends(Killed, 1_000), Ends(Local, 0),     Lives]),
     (State::Closing,        [Lives,                  Lives,            Lives,            Lives,                     Ends(SendTimeout, 1_000), Ends(MaxAge, 1_500), Ends(Killed, 1_500), Ends(Local, 1_000), Lives]),
     // Silence ends it earlier.
     (State::Lingering,      [Ends(Local, 500); 9]),

@@ -19,7 +19,7 @@ const SOON: Duration = Duration::from_secs(10);
 const AT_ONCE: Duration = Duration::ZERO;
 
 /// The state, then how it ends after a FIN of a peer that does not read, and after a reset. Never earlier than the time given.
-const BOUNDS: [(State, (CloseReason, Duration), CloseReason); 13] = [
+const BOUNDS: [(State, (CloseReason, Duration), CloseReason); 14] = [
     (State::Handshaking, (Handshake, AT_ONCE), Handshake),
     (State::InitWaiting, (Peer, AT_ONCE), Peer),
     (State::Ready, (Peer, AT_ONCE), Peer),
@@ -31,6 +31,7 @@ const BOUNDS: [(State, (CloseReason, Duration), CloseReason); 13] = [
     (State::SendingFile, (SendTimeout, SEND), Peer),
     (State::Upgrading, (Handshake, AT_ONCE), Handshake),
     (State::HalfClosed, (Idle, IDLE), Peer),
+    (State::Slowed, (Peer, AT_ONCE), Peer),
     (State::Closing, (SendTimeout, SEND), Peer),
     (State::Lingering, (Local, AT_ONCE), Local),
 ];
