@@ -29,6 +29,7 @@ mod server;
 mod session;
 mod sessions;
 mod signals;
+mod tokens;
 mod url;
 mod verb;
 

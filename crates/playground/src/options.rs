@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use actix_acceptor::{
-    limits::{AtLimit, Rate, Rule, SlowConsumer},
+    limits::{AtLimit, OverRate, PacketRate, Rate, Rule, SlowConsumer},
     Framing, Settings,
 };
 use bytes::{Bytes, BytesMut};
@@ -60,6 +60,10 @@ pub struct Options {
     /// Highest number of blocking jobs that run at the same time [default: 64]
     #[arg(long, value_name = "N")]
     pub max_blocking: Option<NonZeroUsize>,
+
+    /// Highest rate of packets of a connection, which is read more slowly above it [default: no limit]
+    #[arg(long, value_name = "N/SECS")]
+    pub packet_rate: Option<Rate>,
 
     /// Highest number of connections per peer address [default: no limit]
     #[arg(long, value_name = "N")]
@@ -189,6 +193,7 @@ impl Options {
         settings.max_blocking = self.max_blocking.map_or(settings.max_blocking, NonZeroUsize::get);
         settings.max_per_peer = self.max_per_ip.map(NonZeroUsize::get);
         settings.accept_rate = self.accept_rate;
+        settings.packet_rate = self.packet_rate.map(|rate| PacketRate::new(rate.burst, rate.per, OverRate::Slow));
         settings.rules = self.rules.clone();
         settings.idle_timeout = or(self.idle_timeout, settings.idle_timeout);
         settings.packet_timeout = or(self.packet_timeout, settings.packet_timeout);
@@ -226,6 +231,7 @@ impl Options {
             "max-blocking" => options.max_blocking = parsed()?.max_blocking,
             "max-per-ip" => options.max_per_ip = parsed()?.max_per_ip,
             "accept-rate" => options.accept_rate = parsed()?.accept_rate,
+            "packet-rate" => options.packet_rate = parsed()?.packet_rate,
             "allow" | "deny" => options.rules.splice(..0, parsed()?.rules).for_each(drop),
             "max-frame" => options.max_frame = parsed()?.max_frame,
             "idle-timeout" => options.idle_timeout = parsed()?.idle_timeout,

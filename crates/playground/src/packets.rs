@@ -81,6 +81,11 @@ impl Packets {
         Ok(())
     }
 
+    /// Restarts the packet timeout after a time in which nothing was received.
+    pub fn restart_packet_timeout(&mut self) {
+        self.unfinished = None;
+    }
+
     /// Whether [`Received::End`] has been returned.
     pub fn ended(&self) -> bool {
         self.ended
@@ -123,19 +128,44 @@ impl Packets {
     /// Resolves when a wait that began at this time must end, with the reason: the peer has shut down its sending side, and the
     /// idle timeout has passed since then. Reads ahead to detect that. Cancel safe.
     pub async fn peer_gone(&mut self, began: Instant, idle: Option<Duration>) -> BoxError {
-        while self.eof.is_none() && self.ahead.len() < AHEAD {
-            // The packet timeout does not run during a wait.
-            match self.framed().next().await {
-                Some(Ok(packet)) => self.ahead.push_back(packet),
-                Some(Err(error)) => return error.into(),
-                None => self.eof = Some(Instant::now()),
-            }
+        if let Err(error) = self.read_ahead(AHEAD).await {
+            return error.into();
         }
         match (idle, self.eof) {
             (Some(idle), Some(eof)) => sleep(idle.saturating_sub(eof.max(began).elapsed())).await,
             _ => pending().await,
         }
         Closed::Idle.into()
+    }
+
+    /// The next packet. While the connection is slowed there is none; then it resolves only when the peer has shut down its
+    /// sending side, and has sent nothing that is still to be handled. At most one packet is read ahead for that.
+    pub async fn next_unless(&mut self, slowed: bool) -> Result<Option<Received>, FramingError> {
+        if !slowed {
+            return self.next().await.map(Some);
+        }
+        self.read_ahead(1).await?;
+        if self.is_read_to_end() {
+            return Ok(None);
+        }
+        pending().await
+    }
+
+    /// Whether the peer has shut down its sending side, and all packets before that were taken.
+    pub fn is_read_to_end(&self) -> bool {
+        self.eof.is_some() && self.ahead.is_empty()
+    }
+
+    /// Reads ahead until the end of the input, at most so many packets. The packet timeout does not run meanwhile.
+    async fn read_ahead(&mut self, most: usize) -> Result<(), FramingError> {
+        while self.eof.is_none() && self.ahead.len() < most {
+            match self.framed().next().await {
+                Some(Ok(packet)) => self.ahead.push_back(packet),
+                Some(Err(error)) => return Err(error),
+                None => self.eof = Some(Instant::now()),
+            }
+        }
+        Ok(())
     }
 
     pub async fn send(&mut self, packet: Bytes) -> Result<(), FramingError> {

@@ -18,6 +18,7 @@ use crate::messaging::{Memberships, SocketMessenger};
 use crate::packets::{Packets, Received};
 use crate::security::describe;
 use crate::sessions::SessionEntry;
+use crate::tokens::Tokens;
 use crate::verb::{Text, Verb};
 
 /// A message of the console to a session.
@@ -40,6 +41,8 @@ pub struct Session {
     count: Rc<Cell<u64>>,
     memberships: Memberships,
     half_close: bool,
+    /// The packet rate, if there is one.
+    tokens: Option<Tokens>,
     /// The socket is not read until this time.
     passive_until: Option<Instant>,
     /// The answers of `!spawn` and `!after` that are due later.
@@ -65,6 +68,7 @@ impl Session {
             count: Rc::default(),
             memberships: Memberships::default(),
             half_close: options.half_close,
+            tokens: options.packet_rate.map(Tokens::new),
             passive_until: None,
             later: Vec::new(),
         }
@@ -92,6 +96,9 @@ impl Session {
         }
         loop {
             let until = self.passive_until.unwrap_or_else(Instant::now);
+            let tokens = self.tokens.as_ref().filter(|_| !self.packets.is_read_to_end());
+            let slowed_until = tokens.and_then(Tokens::next);
+            let is_read = self.passive_until.is_none() && !self.packets.ended();
             let next = self.later.iter().map(|(due, _)| *due).min();
             let continues = tokio::select! {
                 () = &mut draining, if !is_draining => {
@@ -105,12 +112,17 @@ impl Session {
                     self.passive_until = None;
                     true
                 }
-                received = self.packets.next(), if self.passive_until.is_none() && !self.packets.ended() => match received? {
+                () = sleep_until(slowed_until.unwrap_or_else(Instant::now)), if slowed_until.is_some() => {
+                    self.packets.restart_packet_timeout();
+                    true
+                }
+                received = self.packets.next_unless(slowed_until.is_some()), if is_read => match received? {
                     // What the pool closes gets no answer any more.
                     _ if self.outbox.is_closed() => false,
-                    Received::Packet(packet) => self.on_packet(packet).await?,
-                    Received::Unfinished(partial) => self.on_packet_timeout(partial).await?,
-                    Received::End => self.half_close && !is_draining,
+                    None => true,
+                    Some(Received::Packet(packet)) => self.on_packet(packet).await?,
+                    Some(Received::Unfinished(partial)) => self.on_packet_timeout(partial).await?,
+                    Some(Received::End) => self.half_close && !is_draining,
                 },
             };
             if !continues {
@@ -207,6 +219,9 @@ impl Session {
 
     async fn on_packet(&mut self, packet: Bytes) -> Continues {
         self.count.set(self.count.get() + 1);
+        if let Some(tokens) = &mut self.tokens {
+            tokens.take();
+        }
         match self.config.packet_text.verb(&packet) {
             None => self.packets.send(packet).await?,
             Some((verb, text)) => return self.run_verb(verb, text).await,

@@ -185,6 +185,55 @@ fn a_rate_can_be_set_at_the_console() {
 }
 
 #[test]
+fn a_packet_rate_slows_a_connection() {
+    for handler in HANDLERS {
+        let playground = playground(&format!("--handler {handler} --framing lines --packet-rate 5/0.5"));
+        let (mut client, mut other) = (playground.connect(), playground.connect());
+        let began = Instant::now();
+        for number in 1..=10 {
+            assert_eq!(client.ask(&number.to_string()), number.to_string());
+        }
+        assert!(began.elapsed() >= Duration::from_millis(490), "{handler}: {:?}", began.elapsed());
+        assert_eq!(other.ask("not slowed"), "not slowed");
+        // What one read brought may be answered at once, and is paid for.
+        client.send_all(&["x"; 20]);
+        client.expect(&["x"; 20]);
+        assert_eq!(client.ask("after"), "after");
+        assert!(began.elapsed() >= Duration::from_millis(2_490), "{handler}: {:?}", began.elapsed());
+        assert_eq!(playground.json("info")["closed"].get("packet_rate"), None);
+    }
+}
+
+#[test]
+fn a_slowed_connection_is_reached_and_ends_with_its_peer() {
+    for handler in HANDLERS {
+        let limits = "--packet-rate 1/1 --packet-timeout 300 --idle-timeout 500";
+        let playground = playground(&format!("--handler {handler} --framing lines {limits}"));
+        let mut client = playground.connect();
+        let began = Instant::now();
+        assert_eq!(client.ask("!after 200 pushed"), "pushed");
+        client.send_wire(b"incomp");
+        assert_eq!(playground.command("send 1 through its address"), "ok");
+        client.expect(&["through its address"]);
+        std::thread::sleep(Duration::from_millis(600).saturating_sub(began.elapsed()));
+        client.send_wire(b"lete\n");
+        client.expect(&["incomplete"]);
+        assert!(began.elapsed() >= Duration::from_millis(990), "{handler}: {:?}", began.elapsed());
+        assert!(playground.command("set packet-rate 0/1").starts_with("error: "));
+        assert_eq!(playground.command("set packet-rate 1/3600"), "ok");
+        let mut gone = playground.greeted();
+        gone.finish();
+        assert_eq!(gone.until_gone(), "");
+        let mut slow = playground.greeted();
+        // Neither this one nor the idle timeout takes effect.
+        slow.send("never answered");
+        assert!(slow.is_silent_for(Duration::from_millis(800)), "{handler}");
+        assert_eq!(playground.command("close 3 1000 bye"), "ok");
+        assert_eq!(slow.until_gone(), "bye\n");
+    }
+}
+
+#[test]
 fn the_first_matching_rule_decides() {
     for (rules, may) in [
         ("--deny 127.0.0.2", [true, false, true]),
