@@ -3,7 +3,8 @@
 //! ```text
 //! cargo run --release -p playground -- --framing lines --console 127.0.0.1:7001
 //! nc 127.0.0.1 7000      echoes lines; try !count, !wait 1000, !panic, !bye see you
-//! nc 127.0.0.1 7001      the operator's console; try info, list, send 1 hello, crash acceptor 0, drain 5000
+//! nc 127.0.0.1 7000      another connection; try !join room here and !pub room hello there, !name ann and !tell ann hello
+//! nc 127.0.0.1 7001      the operator's console; try info, list, send 1 hello, publish room hello, topics, drain 5000
 //! ```
 //!
 //! `--help` lists the options. `--handler` chooses the handler: `echo`, `ping` and `chat` are structs with callbacks,

@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, sleep_until, Instant};
 
 use crate::handlers::ServerConfig;
-use crate::messaging::{Memberships, SocketMessenger};
+use crate::messaging::{Memberships, MessagingVerb, SocketMessenger};
 use crate::packets::{Packets, Received};
 use crate::security::describe;
 use crate::sessions::SessionEntry;
@@ -250,7 +250,11 @@ impl Session {
                 self.packets.send(text.answer(last)).await?;
                 return Ok(false);
             }
-            Verb::Fail(why) => return Err(why.into()),
+            Verb::Fail(why) => {
+                self.send_last_pushes().await?;
+                self.packets.flush().await?;
+                return Err(why.into());
+            }
             Verb::Wait(time) => {
                 let Some(()) = self.wait(sleep(time)).await? else { return Ok(false) };
                 text.answer("waited")
@@ -283,10 +287,13 @@ impl Session {
                 text.answer("passive")
             }
             Verb::Messaging(verb) => {
+                let leaves = matches!(verb, MessagingVerb::Leave(_));
                 let (socket, packet_text) = (self.packets.socket(), &self.config.packet_text);
                 let answer = self.memberships.run(verb, &text, &mut SocketMessenger { socket, packet_text });
-                // What was published before the connection left a topic comes before the answer.
-                self.take_pushes().await?;
+                if leaves {
+                    // What was published before comes before the answer.
+                    self.take_pushes().await?;
+                }
                 answer
             }
             Verb::Flood(packets) => {
