@@ -74,7 +74,8 @@ impl<P: Protocol> Connection<P> {
             if self.is_waiting() {
                 return false;
             }
-            if self.conn.unsent() > 0 || self.has(Flags::UNFLUSHED) {
+            // The outbox waits for the upgrade.
+            if self.conn.unsent() > self.conn.in_outbox() || self.has(Flags::UNFLUSHED) {
                 return false;
             }
             let plaintext = self.conn.unread().map_or(0, |read| read.len());

@@ -31,19 +31,22 @@ impl<P: Protocol> Connection<P> {
         const HELD: Paused = Paused::ABOVE_MARK.union(Paused::SENDING_FILE);
         let before = self.conn.paused & HELD;
         let written = match pending.contains(Flags::OUTBOX) {
-            false => self.write_queued(cx),
+            false => self.write_queued(cx).map(|()| false),
             true => self.write_with_outbox(cx),
         };
-        if let Err(error) = written {
-            self.write_failed(error);
-            return false;
-        }
+        let replies_wait = match written {
+            Ok(replies_wait) => replies_wait,
+            Err(error) => {
+                self.write_failed(error);
+                return false;
+            }
+        };
         let (unsent, settings) = (self.conn.queued() + self.conn.in_outbox(), &self.conn.config.settings);
         let own = if unsent == 0 { 0 } else { self.conn.own_unsent() };
         self.conn.guard.state().set_own_unsent(own);
-        if unsent <= settings.low_watermark {
+        if unsent <= settings.low_watermark && !replies_wait {
             self.conn.paused.remove(Paused::ABOVE_MARK);
-        } else if unsent > settings.high_watermark {
+        } else if unsent > settings.high_watermark || replies_wait {
             self.conn.paused.insert(Paused::ABOVE_MARK);
         }
         !self.conn.paused.contains(before)

@@ -50,6 +50,12 @@ impl Buffers {
         usize::try_from(bytes).unwrap_or(usize::MAX)
     }
 
+    /// The unsent bytes before files, without the files.
+    #[cold]
+    pub(crate) fn before_files(&self) -> usize {
+        self.files.iter().flat_map(|files| files.iter()).map(|(before, _)| before.len()).sum()
+    }
+
     /// Reserves space for one read.
     #[inline]
     pub(crate) fn reserve(&mut self) {
