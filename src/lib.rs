@@ -159,6 +159,7 @@ mod pool;
 pub mod pool_config;
 mod registry;
 mod socket;
+mod sync;
 pub mod telemetry;
 mod time;
 mod topics;

@@ -5,12 +5,11 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 use std::sync::{Arc, Weak};
 
-use parking_lot::Mutex;
-
 use crate::registry::{ConnectionGuard, ConnectionState, Group, Registry};
+use crate::sync::{Mutex, RandomState};
 use crate::telemetry::{CloseReason, ConnectionId};
 
 /// The number of independently locked tables.
@@ -142,7 +141,7 @@ impl ConnectionGuard {
 }
 
 impl Group for Registration {
-    fn leave(&self, id: ConnectionId) {
+    fn leave(&self, _: &Arc<Registry>, id: ConnectionId) {
         if let Some(names) = self.names.upgrade() {
             // The name may have another owner by now.
             let released = names.unregister(&self.name, id);

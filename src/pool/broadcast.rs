@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::encoding::RawBytes;
 use super::{Pool, Untyped};
 use crate::connection::{own, Connection, Protocol, SendError, User};
-use crate::registry::{ConnectionState, Pushed, Registry};
+use crate::registry::{Batch, ConnectionState, Pushed};
 use crate::telemetry::ConnectionId;
 use crate::topics::Encodings;
 
@@ -28,29 +28,26 @@ pub struct BroadcastReport {
 }
 
 impl BroadcastReport {
-    /// Sends a clone of a message to the mailbox of a connection. It is cloned outside of locks. Returns whether the connection
-    /// must be woken.
-    pub(super) fn notify<P: Protocol<User: Clone>>(&mut self, state: &Arc<ConnectionState>, message: &P::User) -> bool {
+    /// Sends a clone of a message to the mailbox of a connection. It is cloned outside of locks.
+    pub(super) fn notify<P: Protocol<User: Clone>>(
+        &mut self,
+        batch: &mut Batch<'_>,
+        state: &Arc<ConnectionState>,
+        message: &P::User,
+    ) {
         let message = User(message.clone());
-        let unwoken = state.expect_mail();
+        batch.expect_mail(state);
         let sent = state.with_sender(|address: &Addr<Connection<P>>| address.try_send(message));
         match sent {
             Some(Ok(())) => self.delivered += 1,
             Some(Err(MailboxError::Full(_))) => self.full.push(state.id()),
             Some(Err(MailboxError::Closed(_))) | None => {}
         }
-        unwoken
     }
 
     /// Queues a reply in the outbox of a connection.
-    fn send(
-        &mut self,
-        registry: &Registry,
-        state: &Arc<ConnectionState>,
-        encodings: &mut impl Encodings,
-        unwoken: &mut Vec<Arc<ConnectionState>>,
-    ) {
-        match encodings.send(registry, state, state.format(), unwoken) {
+    fn send(&mut self, batch: &mut Batch<'_>, state: &Arc<ConnectionState>, encodings: &mut impl Encodings) {
+        match encodings.push(state.format(), |payload| batch.send(state, payload)) {
             Some(Pushed::Queued) => self.delivered += 1,
             Some(Pushed::Full | Pushed::TooLarge) => self.full.push(state.id()),
             Some(Pushed::Closed | Pushed::FormatChanged) | None => {}
@@ -72,9 +69,8 @@ impl<A> Pool<A> {
     pub(super) fn send_to_all(&self, encodings: &mut impl Encodings) -> BroadcastReport {
         let mut report = BroadcastReport::default();
         for registry in self.shared.registries().all() {
-            let mut unwoken = Vec::new();
-            registry.for_each(|state| report.send(&registry, state, encodings, &mut unwoken));
-            registry.wake_all(unwoken);
+            let mut batch = registry.batch();
+            registry.for_each(|state| report.send(&mut batch, state, encodings));
         }
         report.finish()
     }
@@ -87,14 +83,14 @@ impl<A> Pool<A> {
     ) -> BroadcastReport {
         let mut report = BroadcastReport::default();
         let registries = self.shared.registries().all();
-        let mut unwoken: Vec<Vec<_>> = registries.iter().map(|_| Vec::new()).collect();
+        let mut batches: Vec<_> = registries.iter().map(|registry| registry.batch()).collect();
         for id in ids {
-            let found = registries.iter().enumerate().find_map(|(at, registry)| Some((at, registry.find(id)?)));
-            if let Some((at, state)) = found {
-                report.send(&registries[at], &state, encodings, &mut unwoken[at]);
+            let found =
+                registries.iter().zip(&mut batches).find_map(|(registry, batch)| Some((registry.find(id)?, batch)));
+            if let Some((state, batch)) = found {
+                report.send(batch, &state, encodings);
             }
         }
-        registries.iter().zip(unwoken).for_each(|(registry, unwoken)| registry.wake_all(unwoken));
         report.finish()
     }
 }

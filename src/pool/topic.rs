@@ -189,13 +189,8 @@ impl<P: Protocol> Topic<P> {
     {
         let mut report = BroadcastReport::default();
         self.topic.for_each_part(|registry, members| {
-            let mut unwoken = Vec::new();
-            for state in members {
-                if report.notify::<P>(&state, &message) {
-                    unwoken.push(state);
-                }
-            }
-            registry.wake_all(unwoken);
+            let mut batch = registry.batch();
+            members.iter().for_each(|state| report.notify::<P>(&mut batch, state, &message));
         });
         report.finish()
     }

@@ -189,13 +189,8 @@ impl<P: Protocol> Pool<Connection<P>> {
     {
         let mut report = BroadcastReport::default();
         for registry in self.shared.registries().all() {
-            let mut unwoken = Vec::new();
-            registry.for_each(|state| {
-                if report.notify::<P>(state, &message) {
-                    unwoken.push(state.clone());
-                }
-            });
-            registry.wake_all(unwoken);
+            let mut batch = registry.batch();
+            registry.for_each(|state| report.notify::<P>(&mut batch, state, &message));
         }
         report.finish()
     }

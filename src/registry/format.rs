@@ -1,11 +1,10 @@
 //! [`Format`], how a connection encodes its replies: connections of the same format receive the same bytes.
 
 use std::any::Any;
-use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
-
-use parking_lot::RwLock;
+use std::sync::atomic::Ordering::Relaxed;
 
 use crate::framing::Framing;
+use crate::sync::{AtomicU8, RwLock};
 
 /// Identifies an encoding among the connections of one pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

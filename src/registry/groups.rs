@@ -4,12 +4,13 @@ use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
 
+use super::Registry;
 use crate::telemetry::ConnectionId;
 
 /// A topic, or a name that the connection has registered.
 pub(crate) trait Group: Send + Sync {
-    /// Removes the connection. Calling it again has no effect.
-    fn leave(&self, id: ConnectionId);
+    /// Removes the connection with this id in this registry: ids are unique in a pool only. Calling it again has no effect.
+    fn leave(&self, registry: &Arc<Registry>, id: ConnectionId);
 }
 
 /// The groups of one connection. Takes up one word while there are none.
@@ -37,9 +38,9 @@ impl Groups {
     }
 
     /// Leaves all groups.
-    pub(crate) fn leave_all(&self, id: ConnectionId) {
+    pub(crate) fn leave_all(&self, registry: &Arc<Registry>, id: ConnectionId) {
         if let Some(groups) = self.0.take() {
-            groups.iter().for_each(|group| group.leave(id));
+            groups.iter().for_each(|group| group.leave(registry, id));
         }
     }
 }

@@ -54,7 +54,7 @@ impl ConnectionGuard {
     /// Accepts nothing more for the connection, and leaves its groups.
     pub(crate) fn begin_closing(&self) {
         self.state.begin_closing();
-        self.groups.leave_all(self.state.id());
+        self.groups.leave_all(&self.registry, self.state.id());
     }
 
     pub(crate) fn registry(&self) -> &Arc<Registry> {
@@ -190,7 +190,7 @@ impl ConnectionGuard {
 
 impl Drop for ConnectionGuard {
     fn drop(&mut self) {
-        self.groups.leave_all(self.state.id());
+        self.groups.leave_all(&self.registry, self.state.id());
         self.state.discard_outbox();
         self.state.close_mailbox();
         match self.end.take().map(|end| *end) {

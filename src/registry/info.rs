@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{ConnectionPhase, ConnectionState, Registry};
+use super::{ConnectionState, Registry};
 use crate::net::Address;
 use crate::telemetry::ConnectionId;
 
@@ -40,6 +40,22 @@ pub struct ConnectionInfo {
     pub unsent: u64,
     /// The number of replies of others that were left out because they did not fit into the outbox.
     pub dropped: u64,
+}
+
+/// The phase of a live connection, as reports show it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
+pub enum ConnectionPhase {
+    /// Accepted; not ready yet. A PROXY header or a TLS handshake may be outstanding.
+    Handshaking,
+    /// Ready.
+    Open,
+    /// Ready, and waiting for a future or a blocking closure that a callback returned.
+    Waiting,
+    /// Closing: what is queued is being sent. For a [`Socket`](crate::Socket): it was shut down or dropped, or its owner was asked
+    /// to close it.
+    Closing,
 }
 
 impl Registry {

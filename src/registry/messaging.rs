@@ -1,33 +1,16 @@
 //! How other parts of the program reach one connection: its outbox, its label, and the reason for which they end it.
 
-use std::sync::atomic::{fence, AtomicBool, AtomicU32, AtomicU64, AtomicU8, AtomicUsize, Ordering::*};
+use std::sync::atomic::Ordering::*;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use once_cell::race::OnceBox;
-use parking_lot::Mutex;
 
 use super::format::{AtomicFormat, Format};
 use super::outbox::{OutboxQueue, Payload, Pushed};
-use super::{ConnectionState, Registry, Signals};
+use super::{Batch, ConnectionPhase, ConnectionState, Registry, Signals};
 use crate::config::{Settings, SlowConsumer};
+use crate::sync::{fence, AtomicBool, AtomicU32, AtomicU64, AtomicU8, AtomicUsize, Mutex, OnceBox};
 use crate::telemetry::CloseReason;
-
-/// The phase of a live connection, as reports show it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
-pub enum ConnectionPhase {
-    /// Accepted; not ready yet. A PROXY header or a TLS handshake may be outstanding.
-    Handshaking,
-    /// Ready.
-    Open,
-    /// Ready, and waiting for a future or a blocking closure that a callback returned.
-    Waiting,
-    /// Closing: what is queued is being sent. For a [`Socket`](crate::Socket): it was shut down or dropped, or its owner was asked
-    /// to close it.
-    Closing,
-}
 
 /// The part of a [`ConnectionState`] that messages use. A connection that nothing was sent to has no [`Extras`].
 #[derive(Debug, Default)]
@@ -77,7 +60,8 @@ impl OutboxLimit {
 impl ConnectionState {
     fn extras(&self) -> &Extras {
         let extras = self.messaging.extras.get_or_init(Box::default);
-        // Pairs with `begin_closing`: either it sees the outbox, or the next check here sees that it is closing.
+        // Pairs with `begin_closing` and `forget_format`: either they see the outbox, or the next check here sees what they have
+        // changed.
         fence(SeqCst);
         extras
     }
@@ -179,6 +163,13 @@ impl ConnectionState {
         self.messaging.format.set(format);
     }
 
+    /// Records that only the connection's own codec can encode its replies. What others have encoded before is in the outbox
+    /// now, or is not accepted.
+    pub(crate) fn forget_format(&self) {
+        self.set_format(Format::OWN);
+        fence(SeqCst);
+    }
+
     /// Why the connection was killed.
     pub(crate) fn cause(&self) -> CloseReason {
         let cause = usize::from(self.messaging.cause.load(Acquire));
@@ -202,47 +193,47 @@ impl ConnectionState {
 }
 
 impl Registry {
-    /// Queues a payload in the outbox of a connection of this registry. The connections in `unwoken` must be woken
-    /// afterwards; see [`wake_all`](Registry::wake_all).
+    /// Queues a payload for one connection, and wakes it.
+    pub(crate) fn send_now<'a>(&self, state: &ConnectionState, payload: Payload<'a>) -> (Pushed, Option<Payload<'a>>) {
+        let (pushed, rejected, signalled) = self.push(state, payload);
+        if signalled {
+            state.wake();
+        }
+        (pushed, rejected)
+    }
+
+    /// Queues a payload. Also returns whether the connection must be woken.
     #[inline]
-    pub(crate) fn send<'a>(
-        &self,
-        state: &Arc<ConnectionState>,
-        payload: Payload<'a>,
-        unwoken: &mut Vec<Arc<ConnectionState>>,
-    ) -> (Pushed, Option<Payload<'a>>) {
+    fn push<'a>(&self, state: &ConnectionState, payload: Payload<'a>) -> (Pushed, Option<Payload<'a>>, bool) {
         let limit = &self.shared.outbox_limit;
         let outbox = &state.extras().outbox;
-        let (pushed, payload) = outbox.push(payload, limit.bytes.load(Relaxed), |payload| state.rejects(payload));
-        match pushed {
-            Pushed::Queued => {
-                if state.add_signals(Signals::OUTBOX) {
-                    unwoken.push(state.clone());
-                }
-            }
-            Pushed::Full if limit.closes.load(Relaxed) => {
-                if state.end_unwoken(CloseReason::SlowConsumer) {
-                    unwoken.push(state.clone());
-                }
-            }
+        let (pushed, rejected) = outbox.push(payload, limit.bytes.load(Relaxed), |payload| state.rejects(payload));
+        let signalled = match pushed {
+            Pushed::Queued => state.add_signals(Signals::OUTBOX),
+            Pushed::Full if limit.closes.load(Relaxed) => state.end_unwoken(CloseReason::SlowConsumer),
             Pushed::Full | Pushed::TooLarge => {
                 outbox.count_dropped();
                 limit.dropped.fetch_add(1, Relaxed);
+                false
             }
-            Pushed::Closed | Pushed::FormatChanged => {}
-        }
-        (pushed, payload)
+            Pushed::Closed | Pushed::FormatChanged => false,
+        };
+        (pushed, rejected, signalled)
     }
+}
 
-    /// Queues a payload for one connection, and wakes it.
-    pub(crate) fn send_now<'a>(
-        &self,
+impl Batch<'_> {
+    /// Queues a payload in the outbox of a connection of this registry. A payload that is not queued is given back.
+    #[inline]
+    pub(crate) fn send<'a>(
+        &mut self,
         state: &Arc<ConnectionState>,
         payload: Payload<'a>,
     ) -> (Pushed, Option<Payload<'a>>) {
-        let mut unwoken = Vec::new();
-        let sent = self.send(state, payload, &mut unwoken);
-        unwoken.iter().for_each(|state| state.wake());
-        sent
+        let (pushed, rejected, signalled) = self.registry().push(state, payload);
+        if signalled {
+            self.wake_later(state);
+        }
+        (pushed, rejected)
     }
 }

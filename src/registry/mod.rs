@@ -40,6 +40,7 @@ use tokio::sync::Notify;
 
 use crate::limits::{Limits, PeerPermit, Permit};
 use crate::net::Address;
+use crate::panic::Guarded;
 use crate::telemetry::{
     Alarm, CloseLogThrottle, CloseReason, ConnectionId, Counts, Observers, PoolEvent, RefusalReason,
 };
@@ -54,8 +55,7 @@ pub(crate) use format::{Format, Formats};
 pub(crate) use groups::Group;
 use groups::Groups;
 pub(crate) use guard::ConnectionGuard;
-pub use info::ConnectionInfo;
-pub use messaging::ConnectionPhase;
+pub use info::{ConnectionInfo, ConnectionPhase};
 pub(crate) use messaging::OutboxLimit;
 pub(crate) use outbox::{OutboxQueue, Payload, Pushed, Segment, MAX_COPIED};
 pub(crate) use registries::Registries;
@@ -63,6 +63,7 @@ use signals::AtomicSignals;
 pub(crate) use signals::Signals;
 pub(crate) use state::ConnectionState;
 pub(crate) use tick::run as run_tick;
+pub(crate) use wake::Batch;
 
 /// The live connections of one arbiter.
 #[derive(Debug)]
@@ -326,7 +327,7 @@ impl Registry {
         let is_drained = contents.drain.is_some() && contents.connections.is_empty();
         drop(contents);
         // Outside the lock: the reply in it is user code.
-        drop(request);
+        drop(Guarded::new(request));
         if is_drained {
             self.wake_tick();
         }

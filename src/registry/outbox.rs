@@ -10,17 +10,20 @@
 
 use std::any::Any;
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::*};
+use std::sync::atomic::Ordering::*;
 
 use bytes::{Bytes, BytesMut};
-use parking_lot::Mutex;
 
 use super::format::Format;
+use crate::panic::Guarded;
+use crate::sync::{AtomicU64, AtomicUsize, Mutex};
 
 /// Payloads up to this length are copied, in bytes.
 pub(crate) const MAX_COPIED: usize = 1024;
 /// The size of a segment to which payloads are copied, in bytes.
 const SEGMENT: usize = 16 * 1024;
+/// What a reply counts at least, in bytes: a queue of tiny ones needs memory for each.
+const MIN_REPLY: usize = 64;
 
 /// Something to send.
 pub(crate) enum Payload<'a> {
@@ -34,7 +37,7 @@ impl Payload<'_> {
     fn size(&self) -> usize {
         match self {
             Payload::Encoded(bytes, _) => bytes.len(),
-            Payload::Reply(_, size) => *size,
+            Payload::Reply(_, size) => (*size).max(MIN_REPLY),
         }
     }
 }
@@ -116,7 +119,7 @@ impl OutboxQueue {
         self.pending.fetch_add(size, AcqRel);
         match payload {
             Payload::Encoded(bytes, _) => contents.append(bytes),
-            Payload::Reply(reply, size) => {
+            Payload::Reply(reply, _) => {
                 contents.finish_tail();
                 contents.older.push_back(Segment::Reply(reply, size));
             }
@@ -166,8 +169,11 @@ impl OutboxQueue {
 
     /// Replaces the estimated size of a reply by that of its encoding, which is now in the write buffer.
     pub(crate) fn encoded(&self, estimate: usize, bytes: usize) {
-        self.pending.fetch_add(bytes, AcqRel);
-        self.pending.fetch_sub(estimate, AcqRel);
+        // In one step: a sender must not see both sizes at once, and find the outbox full.
+        match bytes.checked_sub(estimate) {
+            Some(more) => self.pending.fetch_add(more, AcqRel),
+            None => self.pending.fetch_sub(estimate - bytes, AcqRel),
+        };
         self.moved(bytes);
     }
 
@@ -203,12 +209,14 @@ impl OutboxQueue {
         self.contents.lock().closed = true;
     }
 
-    /// Closes the queue and drops what is queued, outside the lock: payloads may be the user's.
+    /// Closes the queue and drops what is queued, outside the lock and under the panic guard: payloads may be the user's.
     pub(crate) fn discard(&self) {
         let discarded = std::mem::replace(&mut *self.contents.lock(), Contents { closed: true, ..Contents::default() });
-        drop(discarded);
         self.pending.store(0, Release);
         self.in_write.store(0, Relaxed);
+        // One by one: a panic must not leave out the others, and a second one while the first unwinds would abort the process.
+        discarded.older.into_iter().for_each(|segment| drop(Guarded::new(segment)));
+        drop(Guarded::new(discarded.tail));
     }
 }
 

@@ -1,8 +1,10 @@
 //! Signals: requests to a connection from other threads or from its arbiter's tick.
 
-use std::sync::atomic::{AtomicU8, Ordering::*};
+use std::sync::atomic::Ordering::*;
 
 use bitflags::bitflags;
+
+use crate::sync::AtomicU8;
 
 bitflags! {
     /// Requests to one connection. The connection handles them in its next turn.

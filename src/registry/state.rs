@@ -176,6 +176,9 @@ impl ConnectionState {
     /// Sets the waker that a signal wakes. Must be called once. Signals set earlier do not wake it, so check them afterwards.
     pub(crate) fn set_waker(&self, waker: Waker) {
         let _ = self.record.waker.set(waker);
+        // A write, which comes before or after that of a signal: either the signal is seen from now on, or it finds the waker. A
+        // read would not do.
+        self.signals.set(Signals::empty());
     }
 }
 

@@ -11,7 +11,7 @@ use super::{ConnectionState, Registry, Signals};
 /// How many connections are woken before others run. Each of them writes to its socket, which takes about 5 us.
 const BATCH: usize = 128;
 
-/// Wakes the connections of [`Registry::wake_all`]. Runs on the arbiter of the registry, and never returns.
+/// Wakes the connections of each [`Batch`]. Runs on the arbiter of the registry, and never returns.
 pub(super) async fn run_wakes(registry: Arc<Registry>) {
     registry.unwoken_list.lock().stopped = false;
     let _stop = StopWakes(registry.clone());
@@ -46,9 +46,44 @@ impl Drop for StopWakes {
     }
 }
 
+/// Connections of one registry whose signals are set without waking them. Dropping it wakes them, from the task of their
+/// arbiter, also if user code panics meanwhile: once a signal is set, no other thread wakes the connection.
+pub(crate) struct Batch<'a> {
+    registry: &'a Registry,
+    unwoken: Vec<Arc<ConnectionState>>,
+}
+
+impl Batch<'_> {
+    pub(super) fn registry(&self) -> &Registry {
+        self.registry
+    }
+
+    #[inline]
+    pub(super) fn wake_later(&mut self, state: &Arc<ConnectionState>) {
+        self.unwoken.push(state.clone());
+    }
+
+    /// Must be called before a message is put into the connection's mailbox, which then does not wake the connection itself.
+    pub(crate) fn expect_mail(&mut self, state: &Arc<ConnectionState>) {
+        if state.add_signals(Signals::MAIL) {
+            self.wake_later(state);
+        }
+    }
+}
+
+impl Drop for Batch<'_> {
+    fn drop(&mut self) {
+        self.registry.wake_all(std::mem::take(&mut self.unwoken));
+    }
+}
+
 impl Registry {
-    /// Wakes the connections whose signals were set without waking them, from the task of their arbiter.
-    pub(crate) fn wake_all(&self, unwoken: Vec<Arc<ConnectionState>>) {
+    /// Begins to signal several connections of this registry.
+    pub(crate) fn batch(&self) -> Batch<'_> {
+        Batch { registry: self, unwoken: Vec::new() }
+    }
+
+    fn wake_all(&self, unwoken: Vec<Arc<ConnectionState>>) {
         if unwoken.is_empty() {
             return;
         }
@@ -86,13 +121,5 @@ impl Registry {
                 state.wake();
             }
         });
-    }
-}
-
-impl ConnectionState {
-    /// Must be called before a message is put into the mailbox, which then does not wake the connection itself. Returns false if
-    /// the connection is woken anyway.
-    pub(crate) fn expect_mail(&self) -> bool {
-        self.add_signals(Signals::MAIL)
     }
 }

@@ -8,15 +8,14 @@
 //! and one publisher's replies keep their order. Only the wake-ups are left to the members' arbiters.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::{AtomicUsize, Ordering::*};
+use std::hash::BuildHasher;
+use std::sync::atomic::Ordering::*;
 use std::sync::{Arc, Weak};
-
-use parking_lot::{Mutex, RwLock};
 
 use crate::registry::{
     ConnectionGuard, ConnectionState, Entries, Format, Group, Payload, Pushed, Registry, RegistryShared,
 };
+use crate::sync::{AtomicUsize, Mutex, RandomState, RwLock};
 use crate::telemetry::ConnectionId;
 
 /// The number of independently locked tables.
@@ -53,17 +52,15 @@ pub(crate) trait Encodings {
     /// The payload for this format; encodes it if necessary. `None` if that fails.
     fn encode(&mut self, format: Format) -> Option<Payload<'_>>;
 
-    /// Sends the reply to a connection of this format. `None` if it cannot be encoded.
-    fn send(
+    /// Pushes the reply for a connection of this format. `None` if it cannot be encoded. Calls user code.
+    fn push(
         &mut self,
-        registry: &Registry,
-        state: &Arc<ConnectionState>,
         format: Format,
-        unwoken: &mut Vec<Arc<ConnectionState>>,
+        mut push: impl for<'a> FnMut(Payload<'a>) -> (Pushed, Option<Payload<'a>>),
     ) -> Option<Pushed> {
-        let pushed = registry.send(state, self.encode(format)?, unwoken).0;
+        let pushed = push(self.encode(format)?).0;
         if let Pushed::FormatChanged = pushed {
-            return Some(registry.send(state, self.encode(Format::OWN)?, unwoken).0);
+            return Some(push(self.encode(Format::OWN)?).0);
         }
         Some(pushed)
     }
@@ -173,8 +170,8 @@ impl TopicState {
         }
     }
 
-    /// Queues a reply for every member except one. Encodings that are ready are queued under the lock of the members; for
-    /// others user code is called, outside of it.
+    /// Queues a reply for every member except one, under the lock of the members, so that a connection that has left gets
+    /// nothing. Encodings that are not ready are made outside of the lock, by user code.
     ///
     /// `home` is the pool whose formats the encodings know; members of other pools encode by themselves,
     /// and `except` is none of them.
@@ -195,13 +192,13 @@ impl TopicState {
         let mut reached = Reached::default();
         let mut unencoded: Vec<(Arc<Registry>, Vec<Arc<ConnectionState>>)> = Vec::new();
         for part in self.parts.read().iter() {
-            let (mut unwoken, mut left) = (Vec::new(), Vec::new());
+            let (mut batch, mut left) = (part.registry.batch(), Vec::new());
             // An id is unique in its pool only.
             let except = except.filter(|_| is_home(&part.registry));
             let members = part.members.lock();
             for state in members.iter().filter(|state| Some(state.id()) != except) {
                 match encodings.encoded(format(&part.registry, state)) {
-                    Some(payload) => match part.registry.send(state, payload, &mut unwoken).0 {
+                    Some(payload) => match batch.send(state, payload).0 {
                         Pushed::FormatChanged => left.push(state.clone()),
                         pushed => reached.count(&pushed),
                     },
@@ -209,18 +206,22 @@ impl TopicState {
                 }
             }
             drop(members);
-            part.registry.wake_all(unwoken);
+            drop(batch);
             if !left.is_empty() {
                 unencoded.push((part.registry.clone(), left));
             }
         }
         for (registry, members) in unencoded {
-            let mut unwoken = Vec::new();
+            let mut batch = registry.batch();
             for state in members {
-                let pushed = encodings.send(&registry, &state, format(&registry, &state), &mut unwoken);
+                let pushed = encodings.push(format(&registry, &state), |payload| {
+                    self.with_part(&registry, |members| match members.get(state.id()) {
+                        Some(member) => batch.send(member, payload),
+                        None => (Pushed::Closed, Some(payload)),
+                    })
+                });
                 reached.count(&pushed.unwrap_or(Pushed::Closed));
             }
-            registry.wake_all(unwoken);
         }
         reached
     }
@@ -238,20 +239,17 @@ impl ConnectionGuard {
 
     /// Ends a membership. Returns false if the connection is not a member.
     pub(crate) fn leave(&self, topic: &Arc<TopicState>) -> bool {
-        topic.leave(self.state().id());
+        topic.leave(self.registry(), self.state().id());
         self.groups.remove(topic)
     }
 }
 
 impl Group for TopicState {
-    fn leave(&self, id: ConnectionId) {
-        for part in self.parts.read().iter() {
-            let removed = part.members.lock().remove(id);
-            if removed.is_some() {
-                self.members.fetch_sub(1, AcqRel);
-                return;
-            }
-        }
+    fn leave(&self, registry: &Arc<Registry>, id: ConnectionId) {
+        let parts = self.parts.read();
+        let Some(part) = parts.iter().find(|part| Arc::ptr_eq(&part.registry, registry)) else { return };
+        let removed = part.members.lock().remove(id);
+        self.members.fetch_sub(usize::from(removed.is_some()), AcqRel);
     }
 }
 

@@ -1,16 +1,22 @@
 //! What connections send to each other: outboxes, topics, names.
 
+mod arbiters;
 mod encodings;
 mod events;
+mod formats;
 mod limits;
 mod names;
+mod order;
 mod outbox;
 mod pushes;
+mod races;
 mod references;
 mod slow_consumers;
 mod sockets;
 mod states;
 mod topics;
+mod upgrades;
+mod user_code;
 
 use actix_acceptor::{
     handlers::ProtocolService, AcceptorPool, Builder, Conn, Connection, ConnectionRef, Framing, Next, Pool, Protocol,
@@ -51,6 +57,7 @@ impl Protocol for Member {
             }
             "unregister" => reply(conn.unregister(name)),
             "tell" => reply(pool.whereis(name).is_some_and(|other| other.send(text.to_owned()).is_ok())),
+            "owner" => reply(pool.whereis(name).map_or_else(String::new, |owner| owner.id().to_string())),
             "id" => reply(conn.id()),
             "label" => {
                 conn.set_label(name);
@@ -63,6 +70,11 @@ impl Protocol for Member {
                 self.prefixed = !self.prefixed;
                 conn.set_framing(if self.prefixed { Framing::len2() } else { Framing::lines() });
                 Next::Continue
+            }
+            // From now on, only the connection's own codec can encode its replies.
+            "own" => {
+                conn.codec_mut();
+                reply("own")
             }
             "wait" => conn.wait(std::future::pending::<()>(), |(), _, _| Next::Stop),
             "quit" => Next::SendAndStop("bye".into()),

@@ -97,9 +97,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("socket", &["error", "handshake", "net", "panic", "registry", "telemetry", "time"]),
     ("listener", &["config", "error", "handshake", "limits", "net", "panic", "registry", "telemetry"]),
     ("handshake", &["error", "net", "panic", "registry", "telemetry"]),
-    ("topics", &["registry", "telemetry"]),
-    ("names", &["registry", "telemetry"]),
-    ("registry", &["config", "framing", "limits", "net", "panic", "telemetry", "time"]),
+    ("topics", &["registry", "sync", "telemetry"]),
+    ("names", &["registry", "sync", "telemetry"]),
+    ("registry", &["config", "framing", "limits", "net", "panic", "sync", "telemetry", "time"]),
     ("limits", &["config", "net", "panic", "telemetry"]),
     ("config", &["error", "net", "time"]),
     ("telemetry", &["error", "net", "panic"]),
@@ -108,6 +108,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("framing", &[]),
     ("error", &["panic"]),
     ("panic", &[]),
+    ("sync", &[]),
 ];
 
 /// The most lines a file may have.

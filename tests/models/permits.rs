@@ -1,9 +1,8 @@
-//! Every order in which threads can meet at the permits, tried out by a model checker.
-
-#![allow(clippy::unwrap_used)]
+//! The permits, a hard limit on connections.
 
 #[allow(dead_code, reason = "the crate asks for more than the model does")]
 #[path = "../../src/limits/permits.rs"]
+#[allow(clippy::module_inception)]
 mod permits;
 
 /// What the permits are made of here: the model checker's own.
@@ -19,6 +18,7 @@ use loom::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use loom::sync::Arc;
 use loom::thread::{self, JoinHandle};
 
+use super::model;
 use permits::{GroupId, Permits};
 
 /// The permits, and how many of them are in use as their holders count.
@@ -90,13 +90,6 @@ fn acceptor(model: &Arc<Model>, most: usize) -> JoinHandle<()> {
 fn leaving_thread(model: &Arc<Model>) -> JoinHandle<()> {
     let model = model.clone();
     thread::spawn(move || model.exit())
-}
-
-/// Tries all orders with up to this number of forced thread switches.
-fn model(preemptions: usize, of: impl Fn() + Sync + Send + 'static) {
-    let mut model = loom::model::Builder::new();
-    model.preemption_bound = Some(preemptions);
-    model.check(of);
 }
 
 #[test]
