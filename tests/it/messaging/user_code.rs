@@ -113,7 +113,8 @@ async fn members(pool: &Pool<Connection<Own>>, count: usize) -> Vec<Peer> {
 async fn a_panic_while_publishing_leaves_no_member_asleep() {
     let pool = start_own(true, 1 << 20).await;
     let mut peers = members(&pool, 3).await;
-    let senders: [fn(&Pool<Connection<Own>>, Wild); 3] = [
+    type Send = fn(&Pool<Connection<Own>>, Wild);
+    let senders: [Send; 3] = [
         |pool, reply| drop(pool.topic("lobby").publish(reply)),
         |pool, reply| drop(pool.broadcast(reply)),
         |pool, reply| drop(pool.send_to(pool.list().into_iter().map(|connection| connection.id), reply)),
