@@ -28,15 +28,16 @@ pub struct BroadcastReport {
 }
 
 impl BroadcastReport {
-    /// Sends a clone of a message to the mailbox of a connection. It is cloned outside of locks.
+    /// Sends a clone of a message to the mailbox of a connection. It is cloned outside of locks. `expect_mail` sees to it that
+    /// the connection is woken.
     pub(super) fn notify<P: Protocol<User: Clone>>(
         &mut self,
-        batch: &mut Batch<'_>,
         state: &Arc<ConnectionState>,
         message: &P::User,
+        expect_mail: impl FnOnce(&Arc<ConnectionState>),
     ) {
         let message = User(message.clone());
-        batch.expect_mail(state);
+        expect_mail(state);
         let sent = state.with_sender(|address: &Addr<Connection<P>>| address.try_send(message));
         match sent {
             Some(Ok(())) => self.delivered += 1,

@@ -190,7 +190,7 @@ impl<P: Protocol> Topic<P> {
         let mut report = BroadcastReport::default();
         self.topic.for_each_part(|registry, members| {
             let mut batch = registry.batch();
-            members.iter().for_each(|state| report.notify::<P>(&mut batch, state, &message));
+            members.iter().for_each(|state| report.notify::<P>(state, &message, |state| batch.expect_mail(state)));
         });
         report.finish()
     }

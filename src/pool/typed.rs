@@ -189,8 +189,8 @@ impl<P: Protocol> Pool<Connection<P>> {
     {
         let mut report = BroadcastReport::default();
         for registry in self.shared.registries().all() {
-            let mut batch = registry.batch();
-            registry.for_each(|state| report.notify::<P>(&mut batch, state, &message));
+            let mail = registry.mail_to_all();
+            registry.for_each(|state| report.notify::<P>(state, &message, |state| mail.expect(state)));
         }
         report.finish()
     }

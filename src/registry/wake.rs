@@ -77,7 +77,29 @@ impl Drop for Batch<'_> {
     }
 }
 
+/// Messages to all connections of one registry, which are not woken one by one. Dropping it wakes them, also if user code panics
+/// meanwhile. Needs no list of them.
+pub(crate) struct MailToAll<'a>(&'a Registry);
+
+impl MailToAll<'_> {
+    /// As [`Batch::expect_mail`].
+    pub(crate) fn expect(&self, state: &ConnectionState) {
+        state.add_signals(Signals::MAIL);
+    }
+}
+
+impl Drop for MailToAll<'_> {
+    fn drop(&mut self) {
+        self.0.wake_signalled(Signals::MAIL);
+    }
+}
+
 impl Registry {
+    /// Begins to send messages to all connections of this registry.
+    pub(crate) fn mail_to_all(&self) -> MailToAll<'_> {
+        MailToAll(self)
+    }
+
     /// Begins to signal several connections of this registry.
     pub(crate) fn batch(&self) -> Batch<'_> {
         Batch { registry: self, unwoken: Vec::new() }

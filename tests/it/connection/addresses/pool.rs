@@ -209,3 +209,59 @@ async fn a_codec_of_another_crate_can_broadcast() {
     in_time(pool.stop(None)).await;
     assert!(matches!(pool.encode("late".into()), Err(actix_acceptor::SendError::Closed)));
 }
+
+/// A message whose third clone panics.
+struct Fragile(Arc<AtomicUsize>);
+
+impl Clone for Fragile {
+    fn clone(&self) -> Self {
+        assert!(self.0.fetch_add(1, Relaxed) < 2, "the third clone");
+        Fragile(self.0.clone())
+    }
+}
+
+/// Joins a topic, and reports each message.
+struct Member(UnboundedSender<()>);
+
+impl Protocol for Member {
+    type Codec = Framing;
+    type Reply = Bytes;
+    type User = Fragile;
+
+    fn ack(&mut self, conn: &mut Conn<Self>) -> Next<Self> {
+        conn.join(&conn.pool().topic("all"));
+        Next::Continue
+    }
+
+    fn packet(&mut self, packet: Bytes, _: &mut Conn<Self>) -> Next<Self> {
+        Next::Send(packet)
+    }
+
+    fn user(&mut self, _: Fragile, _: &mut Conn<Self>) -> Next<Self> {
+        let _ = self.0.send(());
+        Next::Continue
+    }
+}
+
+#[actix::test]
+async fn a_panicking_clone_delays_no_message_before_it() {
+    let (words, mut received) = unbounded_channel();
+    let pool =
+        AcceptorPool::with_protocol(move |_| Member(words.clone())).acceptors(1).bind("127.0.0.1:0").await.unwrap();
+    let mut peers = Vec::new();
+    for _ in 0..3 {
+        let mut peer = connect(&pool).await;
+        peer.echo("hello").await;
+        peers.push(peer);
+    }
+    let topic = pool.topic("all");
+    let sends: [&dyn Fn(Fragile) -> BroadcastReport; 2] =
+        [&|message| pool.notify_all(message), &|message| topic.notify(message)];
+    for send in sends {
+        let message = Fragile(Arc::default());
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| send(message))).unwrap_err();
+        for _ in 0..2 {
+            in_time(received.recv()).await.unwrap();
+        }
+    }
+}
