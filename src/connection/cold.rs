@@ -72,3 +72,30 @@ impl<P: Protocol> Connection<P> {
         })
     }
 }
+
+#[cfg(all(test, target_pointer_width = "64"))]
+mod tests {
+    use bytes::Bytes;
+
+    use super::super::{Conn, ConnectionTask, Next};
+    use super::*;
+
+    struct Stateless;
+
+    impl Protocol for Stateless {
+        type Codec = crate::Framing;
+        type Reply = Bytes;
+        type User = ();
+
+        fn packet(&mut self, _: Bytes, _: &mut Conn<Self>) -> Next<Self> {
+            Next::Continue
+        }
+    }
+
+    /// tokio's task grows in steps of 128 bytes: a protocol with more state than this costs one step more.
+    #[test]
+    fn a_task_of_384_bytes_has_room_for_24_of_the_protocol() {
+        const OF_TOKIO: usize = 104;
+        assert!(OF_TOKIO + size_of::<ConnectionTask<Stateless>>() + 24 <= 384);
+    }
+}

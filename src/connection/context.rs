@@ -67,13 +67,12 @@ use crate::registry::ConnectionState;
 pub struct ConnectionContext<P: Protocol> {
     /// Taken when the first message arrives. Without one, no handler has run.
     mailbox: Option<AddressReceiver<Connection<P>>>,
-    stopped: bool,
     futures: Option<Box<Futures<P>>>,
 }
 
 type BoxedFuture<P> = Pin<Box<dyn ActorFuture<Connection<P>, Output = ()>>>;
 
-/// The futures that message handlers spawned.
+/// The futures that message handlers spawned. Allocated at the first one.
 struct Futures<P: Protocol> {
     /// Kept when nothing is left to poll: a handle must not come to stand for a later future.
     last: SpawnHandle,
@@ -81,6 +80,8 @@ struct Futures<P: Protocol> {
     spawned: Vec<(SpawnHandle, Option<BoxedFuture<P>>)>,
     waits: Vec<BoxedFuture<P>>,
     unpolled: bool,
+    /// The context was stopped. Here, although it is no future, because few contexts are.
+    stopped: bool,
     /// Set while a future is polled after which the connection no longer handles packets and messages.
     held: Held,
 }
@@ -91,7 +92,7 @@ pub(super) type Held = Rc<Cell<bool>>;
 
 impl<P: Protocol> ConnectionContext<P> {
     pub(super) fn new() -> Self {
-        ConnectionContext { mailbox: None, stopped: false, futures: None }
+        ConnectionContext { mailbox: None, futures: None }
     }
 
     /// Whether the connection has a mailbox. Takes it from the connection's state if it was created since the last call.
@@ -114,7 +115,7 @@ impl<P: Protocol> ConnectionContext<P> {
 
     #[inline]
     pub(super) fn is_stopped(&self) -> bool {
-        self.stopped
+        self.futures.as_ref().is_some_and(|futures| futures.stopped)
     }
 
     /// Whether there are futures to poll.
@@ -173,7 +174,7 @@ impl<P: Protocol> ConnectionContext<P> {
     }
 
     fn may_continue(&self, act: &Connection<P>) -> bool {
-        !self.stopped && act.takes_messages()
+        !self.is_stopped() && act.takes_messages()
     }
 
     /// Polls the wait that was added last. Returns false if all others have to wait for it.
@@ -221,6 +222,7 @@ impl<P: Protocol> ConnectionContext<P> {
                 spawned: Vec::new(),
                 waits: Vec::new(),
                 unpolled: false,
+                stopped: false,
                 held: Held::default(),
             })
         })
@@ -229,15 +231,15 @@ impl<P: Protocol> ConnectionContext<P> {
 
 impl<P: Protocol> ActorContext for ConnectionContext<P> {
     fn stop(&mut self) {
-        self.stopped = true;
+        self.futures().stopped = true;
     }
 
     fn terminate(&mut self) {
-        self.stopped = true;
+        self.futures().stopped = true;
     }
 
     fn state(&self) -> ActorState {
-        if self.stopped {
+        if self.is_stopped() {
             ActorState::Stopping
         } else {
             ActorState::Running
@@ -274,7 +276,7 @@ impl<P: Protocol> AsyncContext<Connection<P>> for ConnectionContext<P> {
     }
 
     fn waiting(&self) -> bool {
-        self.stopped || self.is_waiting() || self.futures.as_ref().is_some_and(|futures| futures.held.get())
+        self.is_stopped() || self.is_waiting() || self.futures.as_ref().is_some_and(|futures| futures.held.get())
     }
 
     fn cancel_future(&mut self, handle: SpawnHandle) -> bool {
@@ -299,6 +301,6 @@ where
 
 impl<P: Protocol> std::fmt::Debug for ConnectionContext<P> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ConnectionContext").field("stopped", &self.stopped).finish_non_exhaustive()
+        f.debug_struct("ConnectionContext").field("stopped", &self.is_stopped()).finish_non_exhaustive()
     }
 }
