@@ -119,7 +119,7 @@ impl<P: Protocol> Connection<P> {
                 reply.downcast().map_or(Next::Stop, |reply: Box<P::Reply>| Next::SendAndStop(*reply))
             }
             Some(LastReply::Encoded(bytes)) => {
-                conn.guard.state().send_last(&bytes);
+                conn.guard.send_last(&bytes);
                 Next::Stop
             }
             None => Next::Stop,

@@ -60,7 +60,7 @@ impl<P: Protocol> Conn<P> {
         }
         // Others can no longer know how this connection encodes. What they have encoded so far comes first.
         if self.guard.state().format() != Format::OWN {
-            self.guard.state().forget_format();
+            self.guard.registry().change_format(|| self.guard.state().forget_format());
             self.take_outbox();
         }
     }

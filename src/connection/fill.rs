@@ -8,7 +8,7 @@ use std::task::Context;
 use super::{Closed, Connection, Flags, Paused, Phase, Protocol};
 use crate::error::BoxError;
 use crate::panic::catch_panic;
-use crate::registry::{OutboxQueue, Segment};
+use crate::registry::{ConnectionState, OutboxQueue, Segment};
 
 /// How many queued bytes the write buffer gets from the outbox. The rest stays there, where the senders' limit bounds it.
 const FILL: usize = 64 * 1024;
@@ -19,9 +19,9 @@ impl<P: Protocol> Connection<P> {
     /// Notes that the outbox may hold replies, and takes those that fit: they were sent before the packets of this turn. While
     /// others are left, packets wait.
     #[cold]
-    pub(super) fn outbox_signalled(&mut self) {
+    pub(super) fn outbox_signalled(&mut self, state: &ConnectionState) {
         self.conn.flags.insert(Flags::OUTBOX);
-        let is_empty = self.fill_from_outbox(FILL);
+        let is_empty = state.outbox().is_none_or(|outbox| self.fill_from_outbox(outbox, FILL));
         if !is_empty || self.conn.unsent() > self.conn.config.settings.high_watermark {
             self.conn.paused.insert(Paused::ABOVE_MARK);
         }
@@ -29,20 +29,21 @@ impl<P: Protocol> Connection<P> {
 
     /// Moves everything from the outbox to the write buffer, so that a last reply comes after it.
     pub(super) fn empty_outbox(&mut self) {
-        if self.conn.guard.state().outbox().is_some_and(|outbox| outbox.queued() > 0) {
+        self.conn.guard.registry().flush_deferred();
+        let state = self.conn.guard.state().clone();
+        if let Some(outbox) = state.outbox().filter(|outbox| outbox.queued() > 0) {
             self.conn.flags.insert(Flags::OUTBOX);
-            self.fill_from_outbox(usize::MAX);
+            self.fill_from_outbox(outbox, usize::MAX);
         }
     }
 
     /// Moves replies from the outbox to the write buffer while that holds less than `limit` bytes. Returns true if nothing is
     /// left.
-    fn fill_from_outbox(&mut self, limit: usize) -> bool {
-        let state = self.conn.guard.state().clone();
-        let Some(outbox) = state.outbox() else { return true };
+    fn fill_from_outbox(&mut self, outbox: &OutboxQueue, limit: usize) -> bool {
         // Replies for a connection that becomes a TLS connection must not be sent in plaintext.
         let can_send = matches!(self.conn.phase(), Phase::Ready | Phase::Closing) && !self.is_upgrading();
-        while can_send && self.conn.queued() < limit {
+        // What is not counted yet is signalled later.
+        while can_send && outbox.queued() > 0 && self.conn.queued() < limit {
             let Some(segment) = outbox.pop(limit - self.conn.queued()) else { return true };
             match catch_panic(|| self.conn.take_segment(outbox, segment)) {
                 Ok(Ok(())) => {}
@@ -67,7 +68,7 @@ impl<P: Protocol> Connection<P> {
         };
         for _ in 0..MAX_FILLS {
             // What is queued later is signalled.
-            let is_empty = self.fill_from_outbox(FILL);
+            let is_empty = outbox.queued() == 0 || self.fill_from_outbox(outbox, FILL);
             let before = self.conn.buffered();
             let written = self.write_queued(cx);
             let unsent = self.conn.buffered();
@@ -90,6 +91,7 @@ impl<P: Protocol> Connection<P> {
 impl<P: Protocol> super::Conn<P> {
     /// Moves everything from the outbox to the write buffer, within a callback, so that the next answer comes after it.
     pub(crate) fn take_outbox(&mut self) {
+        self.guard.registry().flush_deferred();
         let state = self.guard.state().clone();
         // Replies must not be sent in plaintext once an upgrade was requested.
         let is_upgrading = self.paused.contains(Paused::UPGRADING);

@@ -51,6 +51,7 @@ impl<P> Outbox<P> {
     /// The number of bytes that were sent to this outbox and are not yet with the kernel, or, for a [`Socket`](crate::Socket),
     /// not yet taken from its [`Pushes`](crate::Pushes).
     pub fn pending(&self) -> usize {
+        self.registry.flush_deferred();
         self.state.outbox().map_or(0, |outbox| outbox.pending())
     }
 

@@ -77,6 +77,7 @@ impl<P: Protocol> Connection<P> {
     /// Handles the signals of the registry. Those that cannot be handled during a wait stay set.
     #[inline]
     fn handle_signals(&mut self, ctx: &ConnectionContext<P>) {
+        self.conn.guard.registry().flush_deferred();
         let signals = self.conn.guard.state().signals();
         if !signals.is_empty() && self.conn.phase() < Phase::Closed {
             self.handle_signals_slow(signals, ctx.is_waiting());
@@ -101,7 +102,7 @@ impl<P: Protocol> Connection<P> {
         }
         if signals.contains(Signals::OUTBOX) {
             state.clear(Signals::OUTBOX);
-            self.outbox_signalled();
+            self.outbox_signalled(&state);
         }
         if signals.contains(Signals::MAIL) {
             state.clear(Signals::MAIL);

@@ -31,8 +31,9 @@ use crate::topics::{Reached, TopicState};
 ///   [`Published`] counts such members. Other members are not affected.
 /// - Replies are sent while a member waits for a future or a blocking closure, but not before it is ready.
 ///
-/// Publishing takes time in proportion to the members (about 0.1 us for each); their arbiters then write to the sockets in
-/// batches, so that other connections are served in between.
+/// Publishing takes time in proportion to the members (about 0.1 us for each). The replies of a burst that follow the first
+/// are queued together, once per arbiter, and take less. The arbiters of the members then write to the sockets in batches, so that
+/// other connections are served in between.
 ///
 /// Connections of several pools with the same protocol may be members of one topic. Ids are unique in their pool only: the one
 /// that [`publish_except`](Topic::publish_except) leaves out is of the pool that the topic is from.

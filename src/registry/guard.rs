@@ -9,6 +9,7 @@ use std::cell::OnceCell;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tracing::{debug, error, info, warn};
 
 use super::{ActivityGuard, CloseRequest, ConnectionState, Groups, Registry};
@@ -53,8 +54,15 @@ impl ConnectionGuard {
 
     /// Accepts nothing more for the connection, and leaves its groups.
     pub(crate) fn begin_closing(&self) {
+        self.registry.flush_deferred();
         self.state.begin_closing();
         self.groups.leave_all(&self.registry, self.state.id());
+    }
+
+    /// Queues the last bytes of a connection that is about to close. Has no effect if it is closing already.
+    pub(crate) fn send_last(&self, bytes: &Bytes) {
+        self.registry.flush_deferred();
+        self.state.send_last(bytes);
     }
 
     pub(crate) fn registry(&self) -> &Arc<Registry> {

@@ -61,6 +61,7 @@ pub enum ConnectionPhase {
 impl Registry {
     /// The numbers of a connection.
     pub(crate) fn info(&self, state: &ConnectionState) -> ConnectionInfo {
+        self.flush_deferred();
         info(state, self.clock().exact(), self.clock().elapsed())
     }
 
@@ -71,6 +72,7 @@ impl Registry {
 
     /// Appends the numbers of all live connections, in the order of their ids.
     pub(crate) fn append_infos(&self, infos: &mut Vec<ConnectionInfo>) {
+        self.flush_deferred();
         let (clock, elapsed) = (self.clock().exact(), self.clock().elapsed());
         self.for_each(|state| infos.push(info(state, clock, elapsed)));
     }

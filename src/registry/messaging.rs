@@ -112,8 +112,8 @@ impl ConnectionState {
         }
     }
 
-    /// Queues the last bytes of a connection that is about to close. Has no effect if it is closing already.
-    pub(crate) fn send_last(&self, bytes: &Bytes) {
+    /// See [`ConnectionGuard::send_last`](super::ConnectionGuard::send_last).
+    pub(super) fn send_last(&self, bytes: &Bytes) {
         if !self.is_closing() {
             self.extras().outbox.push_last(bytes);
         }
@@ -195,11 +195,18 @@ impl ConnectionState {
 impl Registry {
     /// Queues a payload for one connection, and wakes it.
     pub(crate) fn send_now<'a>(&self, state: &ConnectionState, payload: Payload<'a>) -> (Pushed, Option<Payload<'a>>) {
+        self.flush_deferred();
         let (pushed, rejected, signalled) = self.push(state, payload);
         if signalled {
             state.wake();
         }
         (pushed, rejected)
+    }
+
+    /// The bytes for which a connection's outbox has room.
+    pub(crate) fn outbox_room(&self, state: &ConnectionState) -> usize {
+        let pending = state.outbox().map_or(0, OutboxQueue::pending);
+        self.shared.outbox_limit.bytes.load(Relaxed).saturating_sub(pending)
     }
 
     /// Queues a payload. Also returns whether the connection must be woken.

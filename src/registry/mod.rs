@@ -13,6 +13,7 @@
 mod activity;
 mod awaits_end;
 mod close_request;
+mod deferred;
 mod drain;
 mod entries;
 mod format;
@@ -48,6 +49,8 @@ use crate::time::{resolution, Clock, Timeouts};
 
 pub(crate) use activity::{Activity, ActivityGuard, ActivitySnapshot, WatchdogParker};
 pub(crate) use close_request::{CloseRequest, LastReply};
+use deferred::Deferred;
+pub(crate) use deferred::DeferredReplies;
 use drain::DrainProgress;
 pub(crate) use drain::FINAL_FLUSH;
 pub(crate) use entries::Entries;
@@ -77,6 +80,7 @@ pub(crate) struct Registry {
     /// Connections whose signals were set without waking them. [`run_wakes`] does that.
     unwoken_list: Mutex<wake::WakeList>,
     wake_list: Notify,
+    deferred: Deferred,
     /// Wakes the tick: at the first connection, for a shorter timeout, for signals in `unwoken`, for a drain, and at the last
     /// connection of a drain.
     wake_tick: Notify,
@@ -216,6 +220,7 @@ impl Registry {
             unwoken: AtomicSignals::default(),
             unwoken_list: Mutex::default(),
             wake_list: Notify::new(),
+            deferred: Deferred::default(),
             wake_tick: Notify::new(),
             shared,
         })

@@ -34,6 +34,14 @@ pub(crate) enum Payload<'a> {
 }
 
 impl Payload<'_> {
+    /// The format that encoded bytes are in.
+    pub(crate) fn format(&self) -> Option<Format> {
+        match self {
+            Payload::Encoded(_, format) => *format,
+            Payload::Reply(..) => None,
+        }
+    }
+
     fn size(&self) -> usize {
         match self {
             Payload::Encoded(bytes, _) => bytes.len(),

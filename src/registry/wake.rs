@@ -17,8 +17,10 @@ pub(super) async fn run_wakes(registry: Arc<Registry>) {
     let _stop = StopWakes(registry.clone());
     loop {
         registry.wake_list.notified().await;
+        registry.flush_deferred();
         let unwoken = std::mem::take(&mut registry.unwoken_list.lock().connections);
         for batch in unwoken.chunks(BATCH) {
+            registry.flush_deferred();
             batch.iter().for_each(|state| state.wake());
             tokio::task::yield_now().await;
         }
@@ -43,6 +45,7 @@ impl Drop for StopWakes {
         let left = std::mem::take(&mut list.connections);
         drop(list);
         left.iter().for_each(|state| state.wake());
+        self.0.flush_deferred();
     }
 }
 
@@ -51,6 +54,13 @@ impl Drop for StopWakes {
 pub(crate) struct Batch<'a> {
     registry: &'a Registry,
     unwoken: Vec<Arc<ConnectionState>>,
+}
+
+impl<'a> Batch<'a> {
+    /// As [`Registry::batch`], but deferred replies stay deferred.
+    pub(crate) fn new(registry: &'a Registry) -> Self {
+        Batch { registry, unwoken: Vec::new() }
+    }
 }
 
 impl Batch<'_> {
@@ -97,12 +107,23 @@ impl Drop for MailToAll<'_> {
 impl Registry {
     /// Begins to send messages to all connections of this registry.
     pub(crate) fn mail_to_all(&self) -> MailToAll<'_> {
+        self.flush_deferred();
         MailToAll(self)
     }
 
-    /// Begins to signal several connections of this registry.
+    /// Begins to signal several connections of this registry. Deferred replies are queued before.
     pub(crate) fn batch(&self) -> Batch<'_> {
-        Batch { registry: self, unwoken: Vec::new() }
+        self.flush_deferred();
+        Batch::new(self)
+    }
+
+    /// Wakes the task that wakes connections. Returns false if it has ended.
+    pub(super) fn notify_wakes(&self) -> bool {
+        let stopped = self.unwoken_list.lock().stopped;
+        if !stopped {
+            self.wake_list.notify_one();
+        }
+        !stopped
     }
 
     fn wake_all(&self, unwoken: Vec<Arc<ConnectionState>>) {

@@ -166,6 +166,7 @@ impl Pushes {
         let Some(socket) = self.socket.upgrade().filter(|socket| socket.handle_signals().is_ok()) else {
             return Poll::Ready(None);
         };
+        socket.guard().registry().flush_deferred();
         let state = socket.state();
         // Cleared first: what is queued later sets it again.
         state.clear(Signals::OUTBOX);

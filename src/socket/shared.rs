@@ -182,7 +182,7 @@ impl SocketState {
             return self.end_as_requested();
         }
         if let Some(LastReply::Encoded(bytes)) = last_reply {
-            self.state().send_last(&bytes);
+            self.guard.send_last(&bytes);
         }
         self.begin_closing();
         self.close_by.set(self.close_by.get().into_iter().chain([by]).min());

@@ -5,10 +5,14 @@
 //! ```
 //!
 //! A publisher queues the reply in the outbox of each member itself, so the outcome is exact: who left before is not reached,
-//! and one publisher's replies keep their order. Only the wake-ups are left to the members' arbiters.
+//! and one publisher's replies keep their order. The wake-ups are left to the members' arbiters, and a burst is queued by them as
+//! a whole; see `registry/deferred.rs`.
+
+mod part;
 
 use std::collections::HashMap;
 use std::hash::BuildHasher;
+use std::ops::AddAssign;
 use std::sync::atomic::Ordering::*;
 use std::sync::{Arc, Weak};
 
@@ -17,6 +21,7 @@ use crate::registry::{
 };
 use crate::sync::{AtomicUsize, Mutex, RandomState, RwLock};
 use crate::telemetry::ConnectionId;
+use part::Part;
 
 /// The number of independently locked tables.
 const SHARDS: usize = 16;
@@ -34,14 +39,8 @@ pub(crate) struct TopicState {
     name: Arc<str>,
     topics: Weak<Topics>,
     /// One for each registry that a member has come from.
-    parts: RwLock<Vec<Part>>,
+    parts: RwLock<Vec<Arc<Part>>>,
     members: AtomicUsize,
-}
-
-#[derive(Debug)]
-struct Part {
-    registry: Arc<Registry>,
-    members: Mutex<Entries>,
 }
 
 /// Makes payloads of a reply for connections of different formats.
@@ -80,6 +79,13 @@ impl Reached {
             Pushed::Full | Pushed::TooLarge => self.dropped += 1,
             Pushed::Closed | Pushed::FormatChanged => {}
         }
+    }
+}
+
+impl AddAssign for Reached {
+    fn add_assign(&mut self, other: Self) {
+        self.members += other.members;
+        self.dropped += other.dropped;
     }
 }
 
@@ -137,25 +143,25 @@ impl TopicState {
     }
 
     fn with_part<R>(&self, registry: &Arc<Registry>, f: impl FnOnce(&mut Entries) -> R) -> R {
-        let of_registry = |part: &&Part| Arc::ptr_eq(&part.registry, registry);
-        let parts = self.parts.read();
-        if let Some(part) = parts.iter().find(of_registry) {
-            return f(&mut part.members.lock());
-        }
-        drop(parts);
-        let mut parts = self.parts.write();
-        if !parts.iter().any(|part| of_registry(&part)) {
-            parts.push(Part { registry: registry.clone(), members: Mutex::default() });
-        }
-        let part = parts.iter().find(of_registry);
-        f(&mut part.expect("it was just added").members.lock())
+        let of_registry = |part: &&Arc<Part>| Arc::ptr_eq(&part.registry, registry);
+        let part = self.parts.read().iter().find(of_registry).cloned();
+        let part = part.unwrap_or_else(|| {
+            let mut parts = self.parts.write();
+            let part = parts.iter().find(of_registry).cloned();
+            part.unwrap_or_else(|| {
+                let part = Part::new(registry.clone());
+                parts.push(part.clone());
+                part
+            })
+        });
+        part.with_members(f)
     }
 
     /// The ids of the members, ascending.
     pub(crate) fn members(&self) -> Vec<ConnectionId> {
         let mut members = Vec::with_capacity(self.len());
         for part in self.parts.read().iter() {
-            members.extend(part.members.lock().iter().map(|state| state.id()));
+            part.with_members(|part| members.extend(part.iter().map(|state| state.id())));
         }
         members.sort_unstable();
         members
@@ -182,31 +188,12 @@ impl TopicState {
         encodings: &mut impl Encodings,
     ) -> Reached {
         let is_home = |registry: &Registry| Arc::ptr_eq(registry.shared(), home);
-        let format = |registry: &Registry, state: &ConnectionState| {
-            if is_home(registry) {
-                state.format()
-            } else {
-                state.format().in_other_pool()
-            }
-        };
         let mut reached = Reached::default();
         let mut unencoded: Vec<(Arc<Registry>, Vec<Arc<ConnectionState>>)> = Vec::new();
         for part in self.parts.read().iter() {
-            let (mut batch, mut left) = (part.registry.batch(), Vec::new());
+            let (is_home, mut left) = (is_home(&part.registry), Vec::new());
             // An id is unique in its pool only.
-            let except = except.filter(|_| is_home(&part.registry));
-            let members = part.members.lock();
-            for state in members.iter().filter(|state| Some(state.id()) != except) {
-                match encodings.encoded(format(&part.registry, state)) {
-                    Some(payload) => match batch.send(state, payload).0 {
-                        Pushed::FormatChanged => left.push(state.clone()),
-                        pushed => reached.count(&pushed),
-                    },
-                    None => left.push(state.clone()),
-                }
-            }
-            drop(members);
-            drop(batch);
+            reached += part.publish(is_home, except.filter(|_| is_home), encodings, &mut left);
             if !left.is_empty() {
                 unencoded.push((part.registry.clone(), left));
             }
@@ -214,7 +201,8 @@ impl TopicState {
         for (registry, members) in unencoded {
             let mut batch = registry.batch();
             for state in members {
-                let pushed = encodings.push(format(&registry, &state), |payload| {
+                let format = if is_home(&registry) { state.format() } else { state.format().in_other_pool() };
+                let pushed = encodings.push(format, |payload| {
                     self.with_part(&registry, |members| match members.get(state.id()) {
                         Some(member) => batch.send(member, payload),
                         None => (Pushed::Closed, Some(payload)),
@@ -246,9 +234,8 @@ impl ConnectionGuard {
 
 impl Group for TopicState {
     fn leave(&self, registry: &Arc<Registry>, id: ConnectionId) {
-        let parts = self.parts.read();
-        let Some(part) = parts.iter().find(|part| Arc::ptr_eq(&part.registry, registry)) else { return };
-        let removed = part.members.lock().remove(id);
+        let part = self.parts.read().iter().find(|part| Arc::ptr_eq(&part.registry, registry)).cloned();
+        let removed = part.and_then(|part| part.with_members(|members| members.remove(id)));
         self.members.fetch_sub(usize::from(removed.is_some()), AcqRel);
     }
 }

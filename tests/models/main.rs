@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod deferred;
 mod names;
 mod outbox;
 mod permits;

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, unused_imports, reason = "the library asks for more than the models do")]
 
+#[path = "../../src/registry/deferred.rs"]
+mod deferred;
 #[path = "../../src/registry/entries.rs"]
 mod entries;
 #[path = "../../src/registry/format.rs"]
@@ -22,6 +24,8 @@ use std::sync::atomic::Ordering::*;
 use std::sync::Arc;
 use std::task::{Poll, Wake, Waker};
 
+use deferred::Deferred;
+pub(crate) use deferred::DeferredReplies;
 pub(crate) use entries::Entries;
 pub(crate) use format::{Format, Formats};
 pub(crate) use groups::{Group, Groups};
@@ -139,6 +143,7 @@ pub(crate) struct Registry {
     unwoken: AtomicSignals,
     unwoken_list: Mutex<wake::WakeList>,
     wake_list: Notify,
+    deferred: Deferred,
     shared: Arc<RegistryShared>,
 }
 
@@ -160,6 +165,7 @@ impl Registry {
             unwoken: AtomicSignals::default(),
             unwoken_list: Mutex::default(),
             wake_list: Notify::default(),
+            deferred: Deferred::default(),
             shared: Arc::new(RegistryShared { outbox_limit: OutboxLimit::new(&Settings { outbox, slow_consumer }) }),
         })
     }
@@ -260,6 +266,7 @@ impl ConnectionGuard {
     }
 
     pub(crate) fn begin_closing(&self) {
+        self.registry.flush_deferred();
         self.state.begin_closing();
         self.groups.leave_all(&self.registry, self.state.id());
     }

@@ -3,7 +3,7 @@
 #[path = "../../src/topics/mod.rs"]
 #[allow(dead_code, reason = "the library asks for more than the models do")]
 #[allow(clippy::module_inception)]
-mod topics;
+pub(super) mod topics;
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ impl Encodings for Byte {
     }
 }
 
-fn publish(topic: &TopicState, registry: &Registry, byte: u8, encoded: bool) -> usize {
+pub(super) fn publish(topic: &TopicState, registry: &Registry, byte: u8, encoded: bool) -> usize {
     let mut encodings = Byte(Bytes::from(vec![byte]), encoded);
     topic.publish(registry.shared(), None, &mut encodings).members
 }
@@ -44,6 +44,7 @@ fn is_unused(topics: &Arc<Topics>) -> bool {
 
 /// What the peer of this connection has received.
 fn received(guard: &ConnectionGuard) -> Vec<u8> {
+    guard.registry().flush_deferred();
     guard.state().take_outbox().concat()
 }
 

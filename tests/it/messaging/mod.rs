@@ -1,6 +1,7 @@
 //! What connections send to each other: outboxes, topics, names.
 
 mod arbiters;
+mod bursts;
 mod encodings;
 mod events;
 mod formats;
