@@ -11,13 +11,13 @@
 use std::sync::atomic::Ordering::*;
 use std::sync::Arc;
 
-use super::Registry;
+use super::{Batch, Registry};
 use crate::sync::{AtomicBool, AtomicU64, Mutex};
 
 /// A topic that may have deferred replies to connections of one registry.
 pub(crate) trait DeferredReplies: Send + Sync {
     /// Queues them.
-    fn flush(&self);
+    fn flush(&self, batch: &mut Batch<'_>);
 }
 
 #[derive(Default)]
@@ -40,20 +40,23 @@ impl Registry {
 
     #[cold]
     fn flush_deferred_slow(&self) {
-        self.flush_slot(&mut self.deferred.slot.lock());
+        // Dropped after the lock: it may wake connections.
+        let mut batch = Batch::new(self);
+        self.flush_slot(&mut self.deferred.slot.lock(), &mut batch);
     }
 
-    fn flush_slot(&self, slot: &mut Option<Arc<dyn DeferredReplies>>) {
+    fn flush_slot(&self, slot: &mut Option<Arc<dyn DeferredReplies>>, batch: &mut Batch<'_>) {
         if let Some(topic) = slot.take() {
-            topic.flush();
+            topic.flush(batch);
             self.deferred.is_set.store(false, Release);
         }
     }
 
     /// Changes the format of a connection. No reply in the former format is deferred meanwhile or afterwards.
     pub(crate) fn change_format(&self, change: impl FnOnce()) {
+        let mut batch = Batch::new(self);
         let mut slot = self.deferred.slot.lock();
-        self.flush_slot(&mut slot);
+        self.flush_slot(&mut slot, &mut batch);
         change();
         self.deferred.format_changes.fetch_add(1, Release);
     }

@@ -111,8 +111,8 @@ impl Part {
 }
 
 impl DeferredReplies for Part {
-    fn flush(&self) {
-        self.with_members(|_| ());
+    fn flush(&self, batch: &mut Batch<'_>) {
+        self.contents.lock().flush(batch);
     }
 }
 
