@@ -14,7 +14,7 @@ use crate::registry::{Batch, ConnectionState, Pushed};
 use crate::telemetry::ConnectionId;
 use crate::topics::Encodings;
 
-/// How a message to all connections was delivered.
+/// How a reply or a message to several connections was delivered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
@@ -22,13 +22,14 @@ pub struct BroadcastReport {
     /// The number of connections whose outbox accepted the reply, or whose mailbox accepted the message. A connection in a
     /// wait handles a message after the wait.
     pub delivered: usize,
-    /// Connections that did not get it, because their outbox ([`Builder::outbox`](crate::Builder::outbox)) or mailbox
-    /// ([`Builder::mailbox_capacity`](crate::Builder::mailbox_capacity)) was full.
+    /// The connections whose outbox ([`Builder::outbox`](crate::Builder::outbox)) or mailbox
+    /// ([`Builder::mailbox_capacity`](crate::Builder::mailbox_capacity)) had no room for it, ascending. One whose outbox was
+    /// full ends with [`SlowConsumer::Close`](crate::limits::SlowConsumer::Close).
     pub full: Vec<ConnectionId>,
 }
 
 impl BroadcastReport {
-    /// Sends a clone of a message to the mailbox of a connection. It is cloned outside of locks. `expect_mail` sees to it that
+    /// Sends a clone of a message to the mailbox of a connection. It is cloned outside of locks. `expect_mail` arranges that
     /// the connection is woken.
     pub(super) fn notify<P: Protocol<User: Clone>>(
         &mut self,
@@ -134,16 +135,16 @@ impl Pool<Untyped> {
         self.send_to_these(ids, &mut RawBytes(own(bytes.into())))
     }
 
-    /// Closes a connection of any handler in order: what was sent to it before goes out first, then `last_bytes`, as they are;
-    /// the connection ends as [`Local`](crate::telemetry::CloseReason::Local). Returns `false` if there is no connection with
-    /// this id, or if it is being killed.
+    /// Closes a connection of any handler gracefully: what was sent to it before is sent first, then `last_bytes`, as they are;
+    /// then the connection ends as [`Local`](crate::telemetry::CloseReason::Local). Returns `false` if there is no connection
+    /// with this id, or if it is being killed.
     ///
-    /// For a connection with a protocol, this does the same as the `close` of a typed pool. The owner of a [`Socket`] is notified:
-    /// its [`pushes`](crate::Socket::pushes) return `last_bytes` and end, and [`closing`](crate::Socket::closing) resolves. If the
-    /// connection is still there after `grace`, reads and writes of the socket fail with
+    /// For a connection with a protocol, this does the same as `close` of a typed pool. The owner of a [`Socket`] is notified:
+    /// its [`pushes`](crate::Socket::pushes) return `last_bytes` and end, and [`closing`](crate::Socket::closing) resolves. If
+    /// the connection is still alive after `grace`, reads and writes of the socket fail with
     /// [`ConnectionAborted`](std::io::ErrorKind::ConnectionAborted), and an async fn is dropped 0.1 seconds later.
     ///
-    /// During a handshake nothing is sent. Of several calls, the first `last_bytes` and the earliest end count.
+    /// During a handshake nothing is sent. If it is called several times, the first `last_bytes` and the earliest end apply.
     ///
     /// [`Socket`]: crate::Socket
     pub fn close(&self, id: ConnectionId, last_bytes: Option<Bytes>, grace: Duration) -> bool {

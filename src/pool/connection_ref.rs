@@ -14,8 +14,9 @@ use crate::names::NameTaken;
 use crate::registry::{ConnectionGuard, ConnectionInfo, ConnectionState, LastReply, Registry, Signals};
 use crate::telemetry::ConnectionId;
 
-/// A connection as seen from other parts of the program: found by [name](Pool::whereis) or [id](Pool::connection). Cheap to
-/// clone, usable from any thread. It does not keep the connection open.
+/// A connection as seen from other parts of the program, found by [name](Pool::whereis) or [id](Pool::connection).
+///
+/// Cheap to clone and usable from any thread. It does not keep the connection open.
 ///
 /// Type parameter: the connection's [`Protocol`], or `Bytes` for a connection of any kind.
 pub struct ConnectionRef<P> {
@@ -51,7 +52,7 @@ impl<P> ConnectionRef<P> {
 }
 
 impl<P: Protocol> ConnectionRef<P> {
-    /// The address of the connection's actor. `None` if it has ended, or has not been started yet.
+    /// The address of the connection's actor. `None` if the connection has ended, or its actor has not been started yet.
     pub fn address(&self) -> Option<Addr<Connection<P>>> {
         self.state.address()
     }
@@ -64,7 +65,7 @@ impl<P: Protocol> ConnectionRef<P> {
         self.outbox().send(reply)
     }
 
-    /// Closes the connection in order, as [`Pool::close`] does.
+    /// Closes the connection gracefully, as [`Pool::close`] does. Returns false if it has ended or is being killed.
     pub fn close(&self, last_reply: Option<P::Reply>, grace: Duration) -> bool {
         let last_reply = last_reply.map(|reply| LastReply::Reply(Box::new(reply)));
         self.registry.request_close(&self.state, last_reply, grace)
@@ -80,7 +81,8 @@ impl ConnectionRef<Bytes> {
         self.outbox().send(bytes)
     }
 
-    /// Closes the connection in order, as [`PoolHandle::close`](Pool::close) does: `last_bytes` are sent last, as they are.
+    /// Closes the connection gracefully, as [`PoolHandle::close`](Pool::close) does: `last_bytes` are sent last, as they are.
+    /// Returns false if it has ended or is being killed.
     pub fn close(&self, last_bytes: Option<Bytes>, grace: Duration) -> bool {
         let last_reply = last_bytes.map(|bytes| LastReply::Encoded(own(bytes)));
         self.registry.request_close(&self.state, last_reply, grace)
@@ -109,7 +111,7 @@ impl<P: Protocol> Pool<Connection<P>> {
         self.connection_ref(id)
     }
 
-    /// The connection that has [registered](Conn::register) this name.
+    /// The connection that has [registered](Conn::register) this name. `None` if the name is free.
     pub fn whereis(&self, name: impl AsRef<str>) -> Option<ConnectionRef<P>> {
         self.owner(name.as_ref())
     }
@@ -121,7 +123,7 @@ impl Pool<Untyped> {
         self.connection_ref(id)
     }
 
-    /// The connection that has registered this name, to send bytes to.
+    /// The connection that has registered this name, to send bytes to. `None` if the name is free.
     pub fn whereis(&self, name: impl AsRef<str>) -> Option<ConnectionRef<Bytes>> {
         self.owner(name.as_ref())
     }
@@ -141,9 +143,11 @@ impl<P: Protocol> Conn<P> {
         Pool::new(self.guard.pool())
     }
 
-    /// Registers a name for this connection, unique in the pool at every instant: [`Pool::whereis`] finds the connection by
-    /// it. A connection may have several names, and keeps each until [`unregister`](Conn::unregister), or until it begins to
-    /// close, whatever the reason. Registering a name again has no effect.
+    /// Registers a name for this connection, by which [`Pool::whereis`] finds it. A name has at most one owner in the pool at
+    /// any time.
+    ///
+    /// A connection may have several names. It keeps each until [`unregister`](Conn::unregister), or until it begins to close,
+    /// whatever the reason. Registering a name again has no effect. If peers choose the names, limit their number and length.
     ///
     /// # Errors
     /// [`NameTaken`] if another connection has the name.
@@ -151,8 +155,8 @@ impl<P: Protocol> Conn<P> {
         self.guard.register(self.guard.pool().names(), name.as_ref())
     }
 
-    /// Registers a name, and takes it over if another connection has it. That connection ends at once with
-    /// [`Closed::Replaced`](crate::Closed::Replaced), whatever it is doing; its unsent bytes are lost.
+    /// Registers a name as [`register`](Conn::register) does, and takes it over if another connection has it. That connection
+    /// ends at once with [`Closed::Replaced`](crate::Closed::Replaced), whatever it is doing; its unsent bytes are lost.
     pub fn register_replacing(&mut self, name: impl AsRef<str>) {
         self.guard.register_replacing(self.guard.pool().names(), name.as_ref());
     }

@@ -15,28 +15,30 @@ use crate::topics::{Reached, TopicState};
 
 /// A group of connections that receive the same replies: a chat room, a channel, the subscribers of a feed.
 ///
-/// A handle is cheap to clone and usable from any thread. Handles of the same name in the same pool stand for the same topic.
-/// A topic needs no set-up: [`Pool::topic`] returns a handle, [`Conn::join`] or [`Socket::join`](crate::Socket::join) makes a member. A connection leaves its topics
-/// when it begins to close, whatever the reason. A topic without members and handles takes up no memory.
+/// A handle is cheap to clone and usable from any thread. Handles with the same name in the same pool refer to the same topic.
+/// A topic needs no set-up: [`Pool::topic`] returns a handle, and [`Conn::join`] or [`Socket::join`](crate::Socket::join) adds
+/// a member. A connection leaves its topics when it begins to close, whatever the reason. A topic without members and handles
+/// takes up no memory.
 ///
 /// # Delivery
 /// [`publish`](Topic::publish) encodes the reply once for each encoding among the members, and queues it in the
-/// [`Outbox`](crate::Outbox) of each member before it returns. (Members whose codec is not a [`Framing`](crate::Framing) and
-/// was changed with [`Conn::codec_mut`], or made by a former factory, encode it themselves.) So:
+/// [`Outbox`](crate::Outbox) of each member before it returns. (A member encodes the reply itself if its codec was changed with
+/// [`Conn::codec_mut`]; with a codec other than [`Framing`](crate::Framing), also if the codec depends on the peer or was made by
+/// a factory that has been replaced since.) So:
 ///
-/// - The replies of one publisher arrive at a member in their order, also over several topics and direct sends. Those of
-///   different publishers are not ordered.
+/// - The replies of one publisher arrive at a member in the order in which they were published, also across several topics and
+///   direct sends. The replies of different publishers are not ordered.
 /// - After [`Conn::leave`] has returned, nothing that is published later arrives. What was published before is still sent.
-/// - A member whose peer reads too slowly has a full outbox: [`SlowConsumer`](crate::limits::SlowConsumer) says what happens.
+/// - A member whose peer reads too slowly has a full outbox: [`SlowConsumer`](crate::limits::SlowConsumer) defines what happens.
 ///   [`Published`] counts such members. Other members are not affected.
 /// - Replies are sent while a member waits for a future or a blocking closure, but not before it is ready.
 ///
-/// Publishing takes time in proportion to the members (about 0.1 us for each). The replies of a burst that follow the first
-/// are queued together, once per arbiter, and take less. The arbiters of the members then write to the sockets in batches, so that
-/// other connections are served in between.
+/// The time that publishing takes is proportional to the number of members, about 0.1 us for each; the replies of a burst that
+/// follow the first take less. The arbiters of the members write to the sockets in batches, so that other connections are
+/// served in between.
 ///
-/// Connections of several pools with the same protocol may be members of one topic. Ids are unique in their pool only: the one
-/// that [`publish_except`](Topic::publish_except) leaves out is of the pool that the topic is from.
+/// Connections of several pools with the same protocol may be members of one topic. Ids are unique only within a pool:
+/// [`publish_except`](Topic::publish_except) leaves out a connection of the pool that the handle is from.
 ///
 /// Type parameter: the [`Protocol`] of the connections. `Topic<Bytes>`, from the [untyped](Pool::untyped) handle of any pool,
 /// sends bytes as they are, without a codec.
@@ -91,11 +93,12 @@ pub struct Topic<P> {
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct Published {
-    /// The number of members in whose outbox it was queued.
+    /// The number of members in whose outbox the reply was queued.
     pub members: usize,
-    /// The number of members that it did not fit: their outbox was full, or is smaller than the reply.
+    /// The number of members whose outbox had no room for the reply. If it was full, the connection ends with
+    /// [`SlowConsumer::Close`](crate::limits::SlowConsumer::Close); if it is smaller than the reply, the connection stays open.
     pub dropped: usize,
-    /// Why the reply could not be encoded for some members, which were left out. The others have received it.
+    /// Why the reply could not be encoded for some members, which were left out. It was queued for the others.
     pub error: Option<SendError>,
 }
 
@@ -176,11 +179,10 @@ impl<P: Protocol> Topic<P> {
         Published::new(reached, encodings.error)
     }
 
-    /// Sends a message to all members, which [`Protocol::user`] handles. Each gets a clone, in its mailbox. Works for
-    /// protocols with any codec.
+    /// Sends a clone of a message to the mailbox of each member, whose [`Protocol::user`] handles it. Works with any codec.
     ///
-    /// A mailbox holds [`mailbox_capacity`](crate::Builder::mailbox_capacity) messages; members whose mailbox is full are in
-    /// [`BroadcastReport::full`].
+    /// A mailbox holds [`mailbox_capacity`](crate::Builder::mailbox_capacity) messages. Members whose mailbox is full do not get
+    /// the message, and are listed in [`BroadcastReport::full`].
     ///
     /// # Panics
     /// When a clone panics. Some members may have received the message.
@@ -221,21 +223,21 @@ impl<P: Protocol> Pool<Connection<P>> {
 }
 
 impl Pool<Untyped> {
-    /// The topic with this name, to which bytes are published as they are. It is the same topic as that of the typed handle.
+    /// The topic with this name, to which bytes are published as they are. A typed handle of the pool returns the same topic.
     pub fn topic(&self, name: impl AsRef<str>) -> Topic<Bytes> {
         Topic::new(&self.shared, name.as_ref())
     }
 }
 
 impl<A> Pool<A> {
-    /// The topics that have members, with their number, sorted by name.
+    /// The topics that have members, with the number of members, sorted by name.
     pub fn topics(&self) -> Vec<(Arc<str>, usize)> {
         self.shared.topics().list()
     }
 }
 
 impl<P: Protocol> Conn<P> {
-    /// Makes this connection a member of a topic. Returns false if it is one already.
+    /// Makes this connection a member of a topic. Returns false if it is one already, or is closing.
     ///
     /// It stays a member until [`leave`](Conn::leave), or until it begins to close. A membership takes up less than 100 bytes;
     /// if peers choose the topics, limit their number.
@@ -245,7 +247,7 @@ impl<P: Protocol> Conn<P> {
 
     /// Ends the membership of this connection in a topic. Returns false if it is not a member.
     ///
-    /// Nothing that is published later arrives. What was published before is sent first, before the answer to this packet.
+    /// Nothing that is published later arrives. What was published before is sent before the reply that the callback returns.
     pub fn leave(&mut self, topic: &Topic<P>) -> bool {
         let left = self.guard.leave(topic.state());
         if left {

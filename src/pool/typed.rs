@@ -1,7 +1,6 @@
 //! The methods of a [`Pool`] that reach the actors of its connections.
 //!
-//! A registry has an entry with the actor's address for each live connection. A message to all connections is sent to these
-//! addresses one by one, and never waits for a mailbox.
+//! A message to all connections is put into their mailboxes one by one, and never waits for room in one.
 
 use std::time::Duration;
 
@@ -38,16 +37,16 @@ impl<A: Actor> Pool<A> {
 }
 
 impl<P: Protocol> Pool<Connection<P>> {
-    /// Closes a connection in order: the queued bytes are sent, then `last_reply`, then the connection ends with
+    /// Closes a connection gracefully: the queued bytes are sent, then `last_reply`, then the connection ends with
     /// [`Closed::Local`]. Returns `false` if there is no connection with this id, or if it is being killed.
     ///
     /// The request does not pass through the mailbox, so it takes effect in any state, also above the high-water mark. The
-    /// future of a wait in progress is dropped, and packets that have not been delivered are dropped. If not everything has
-    /// been sent after `grace`, the rest is lost and the connection ends, also as `Local`. A reply that cannot be encoded
-    /// ends the connection with [`Closed::Error`].
+    /// future of a wait in progress and packets that have not been delivered are dropped. If not everything has been sent
+    /// after `grace`, the rest is lost and the connection ends, also as `Local`. A reply that cannot be encoded ends the
+    /// connection with [`Closed::Error`].
     ///
-    /// During a handshake nothing is sent. If the connection is already closing, only its time is shortened to `grace`. Of
-    /// several calls, the first reply and the earliest end count.
+    /// During a handshake nothing is sent. If the connection is already closing, the call only limits the remaining time to
+    /// `grace`. If it is called several times, the first reply and the earliest end apply.
     ///
     /// [`Closed::Local`]: crate::Closed::Local
     /// [`Closed::Error`]: crate::Closed::Error
@@ -125,10 +124,10 @@ impl<P: Protocol> Pool<Connection<P>> {
         report.or_error(encodings.error)
     }
 
-    /// Encodes a reply, with the codec of new connections, for [`Outbox::send_encoded`](crate::Outbox::send_encoded).
+    /// Encodes a reply with the codec of new connections, for [`Outbox::send_encoded`](crate::Outbox::send_encoded).
     ///
-    /// [`send_to`](Pool::send_to), [`broadcast`](Pool::broadcast) and [`Topic::publish`](crate::Topic::publish) encode by
-    /// themselves, also for connections with another framing.
+    /// [`send_to`](Pool::send_to), [`broadcast`](Pool::broadcast) and [`Topic::publish`](crate::Topic::publish) do not need it:
+    /// they encode once, also for connections with another framing.
     ///
     /// ```
     /// # use actix_acceptor::{AcceptorPool, Conn, Framing, Next, Outbox, Protocol};
@@ -179,10 +178,11 @@ impl<P: Protocol> Pool<Connection<P>> {
         Ok(Encoded(wire.freeze()))
     }
 
-    /// Sends a message to the protocol of every connection. Each gets a clone.
+    /// Sends a clone of a message to the mailbox of each connection, whose [`Protocol::user`] handles it. Connections whose
+    /// mailbox is full do not get it, and are listed in [`BroadcastReport::full`].
     ///
     /// # Panics
-    /// When the clone panics. Some connections may have received the message.
+    /// When a clone panics. Some connections may have received the message.
     pub fn notify_all(&self, message: P::User) -> BroadcastReport
     where
         P::User: Clone,
