@@ -1,11 +1,14 @@
 //! The spans of listeners, acceptors and connections, as a `tracing` subscriber sees them.
 
+use std::sync::{Arc, Mutex};
+
 use actix_acceptor::{
-    telemetry::{CloseReason, Spans},
-    AcceptorPool, Framing, SuspendMode,
+    telemetry::{CloseReason, Observer, PoolEvent, Spans},
+    AcceptorPool, Conn, Framing, Next, Protocol, SuspendMode,
 };
+use bytes::Bytes;
 use support::acceptors::AcceptorFailure;
-use support::logs::listen;
+use support::logs::{self, listen};
 use support::spans::{of, Span};
 use support::*;
 use tracing::Level;
@@ -84,5 +87,53 @@ async fn a_resumed_listener_has_a_new_span() {
     in_time(pool.resume()).await.unwrap();
     let closed: Vec<_> = of("suspended", "listener").iter().map(|span| span.closed).collect();
     assert_eq!(closed, [true, false]);
+    in_time(pool.stop(None)).await;
+}
+
+/// Takes each packet as its label.
+struct Labelled;
+
+impl Protocol for Labelled {
+    type Codec = Framing;
+    type Reply = Bytes;
+    type User = ();
+
+    fn packet(&mut self, packet: Bytes, conn: &mut Conn<Self>) -> Next<Self> {
+        conn.set_label(std::str::from_utf8(&packet).unwrap());
+        Next::Send(packet)
+    }
+}
+
+#[derive(Clone, Default)]
+struct Labels(Arc<Mutex<Vec<String>>>);
+
+impl Observer for Labels {
+    fn observe(&self, _: &str, event: &PoolEvent<'_>) {
+        if let PoolEvent::ConnectionLabelled { id, label } = event {
+            self.0.lock().unwrap().push(format!("{id} {label}"));
+        }
+    }
+}
+
+#[actix::test]
+async fn a_label_is_in_the_span_the_log_line_and_an_event() {
+    listen();
+    let labels = Labels::default();
+    let builder = AcceptorPool::with_protocol(|_| Labelled).framing(Framing::lines()).name("labels");
+    let pool = builder.observer(Spans::new()).observer(labels.clone()).bind("127.0.0.1:0").await.unwrap();
+    let mut peer = connect(&pool).await;
+    eventually(|| of("labels", "connection").len() == 1).await;
+    assert_eq!(of("labels", "connection")[0].field("label"), "");
+    for label in ["ann\n", "bob\n"] {
+        peer.echo(label).await;
+    }
+    assert_eq!(of("labels", "connection")[0].field("label"), "bob");
+    assert_eq!(*labels.0.lock().unwrap(), ["1 ann", "1 bob"]);
+    let address = peer.address().to_string();
+    drop(peer);
+    eventually(|| pool.connections() == 0).await;
+    let lines =
+        logs::lines(|line| line.is("listener", "labels") && line.is("peer", &address) && line.is("label", "bob"));
+    assert_eq!(lines.iter().map(|line| line.message()).collect::<Vec<_>>(), ["connection closed"]);
     in_time(pool.stop(None)).await;
 }
