@@ -83,19 +83,18 @@
 //! | [`Next::Send`], [`Conn::send`], [`Conn::push`] | an answer of the connection itself | the high [watermark](Builder::watermarks), in bytes | no packets and messages are handled until the peer has read | – |
 //! | [`Outbox::send`], [`ConnectionRef::send`] | a reply to one connection | [`Builder::outbox`], in bytes | [`SlowConsumer`](limits::SlowConsumer): the connection ends, or the reply is left out | sent |
 //! | [`Topic::publish`], [`Pool::broadcast`], [`Pool::send_to`] | a reply to several | the outbox of each | the same; counted in the result | sent |
-//! | [`Topic::notify`], [`Pool::notify_all`] | a message to several, for [`Protocol::user`] | [`Builder::mailbox_capacity`], in messages | left out; counted in the result | handled afterwards |
-//! | `Addr::try_send` | a message to one, or of a type of your own | the same, for each sender | an error with the message | handled afterwards |
-//! | `Addr::send` | a message whose answer you await | the same | its future waits | handled afterwards |
-//! | `Addr::do_send` | – | none | – | handled afterwards |
+//! | [`Topic::notify`], [`Pool::notify_all`] | a message to several, for [`Protocol::user`] | [`Builder::mailbox_capacity`], in messages | left out; listed in the result | handled afterwards |
+//! | `Addr::try_send` | a message to one, or of a type of your own | the same, and one message per further sender | an error with the message | handled afterwards |
+//! | `Addr::send` | a message whose answer you await | the same, and one message per `send` in progress | – | handled afterwards |
+//! | `Addr::do_send` | nothing that a peer can cause | none | – | handled afterwards |
 //!
 //! - To send what is ready, use a topic or an outbox: no callback runs, the bound is in bytes, and one slow peer does not
 //!   affect the others. Use a message if the state of the connection decides what is sent.
 //! - All ways except the first work from any thread, and none of them blocks.
-//! - The replies of one sender arrive in the order in which they were sent, over all topics and outboxes; the messages of one
-//!   sender are handled in their order. There is no order between replies of others, messages, and packets.
+//! - The replies of one sender arrive in the order in which they were sent, across all topics and outboxes; the messages of one
+//!   sender are handled in the order in which they were sent. Between replies, messages and packets no order is defined.
 //! - With [`Wait::with_messages`], messages are handled during a wait as well.
-//! - What counts as one sender of messages, and what that means for the bound: [`messages`](messages#the-mailbox). A program
-//!   that uses `do_send` for something that a peer can cause has no bound.
+//! - [`messages`](messages#the-mailbox) defines what a sender of messages is, and what that means for the bound.
 //! - [`Conn::after`] and [`Conn::every`] deliver a message of the connection to itself later. [`Pool::close`] sends a last reply
 //!   and ends the connection, whatever it is doing.
 //! - A [`Socket`] receives no messages. Its owner takes what others send to it from [`Socket::pushes`], and writes it.
@@ -205,9 +204,9 @@ pub mod prelude {
 /// sent, after [`ack`](Protocol::ack), while the connection handles packets. Messages that are left when the connection ends
 /// are dropped, and `send` returns an error.
 ///
-/// The mailbox holds [`mailbox_capacity`](Builder::mailbox_capacity) messages (256) of one sender, and one more of each further
-/// sender. A sender is an address or a recipient, and so is each clone. What actix does with a message for a full mailbox depends
-/// on the method:
+/// The mailbox holds [`mailbox_capacity`](Builder::mailbox_capacity) messages (default: 256), and one more for each further
+/// sender. A sender is an address or a recipient; each clone is another sender. What actix does with a message for a full
+/// mailbox depends on the method:
 ///
 /// | method | when the mailbox is full | bound |
 /// |---|---|---|
@@ -215,11 +214,11 @@ pub mod prelude {
 /// | `send` | its future makes a sender of its own and puts the message into the mailbox when it is first polled | the capacity, and the number of `send` futures that have not completed |
 /// | `do_send` | puts the message into the mailbox | none |
 ///
-/// [`Pool::find`], [`Pool::addresses`] and [`Conn::address`] return a new sender at each call. A program that calls one of them for
-/// each message therefore has no bound, with any of the methods: keep the address and use `try_send`, or await the answer of each
-/// `send` before the next.
+/// [`Pool::find`], [`Pool::addresses`], [`ConnectionRef::address`] and [`Conn::address`] return a new sender at each call. If a
+/// program calls one of them for each message, there is no bound with any of the methods: keep the address and use `try_send`,
+/// or await the answer of each `send` before the next.
 ///
-/// [`Pool::notify_all`] uses one sender per connection for all calls, so its messages are bounded.
+/// [`Pool::notify_all`] and [`Topic::notify`] use one sender per connection for all calls, so their messages are bounded.
 ///
 /// ```
 /// # use actix::prelude::*;

@@ -1,7 +1,7 @@
 //! Names of connections, unique in a pool at every instant.
 //!
-//! The table is divided into parts with a lock each. A name belongs to a [`Registration`], which its owner holds as one of
-//! its groups: however the owner ends, the name is released.
+//! The names are divided over tables with a lock each. A name belongs to a [`Registration`], which its owner holds as one of
+//! its groups, so the name is released however the owner ends.
 
 use std::collections::hash_map::Entry;
 use std::collections::HashMap;
@@ -55,7 +55,7 @@ impl Names {
     }
 
     /// Registers a name, also if another connection has it. Returns the registration, or `None` if the connection has the
-    /// name already; and the registration that it replaces.
+    /// name already, and the registration that it replaces.
     fn replace(
         self: &Arc<Self>,
         name: &str,

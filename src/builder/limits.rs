@@ -37,11 +37,11 @@ impl<S> Builder<S> {
         self
     }
 
-    /// The size of a connection's [`Outbox`](crate::Outbox): how many bytes all senders together may have queued for it that
-    /// are not yet with the kernel; and what happens to a reply that does not fit. At least 1.
+    /// The size of each connection's [`Outbox`](crate::Outbox), and what happens when it is full. The size is the number of
+    /// bytes, over all senders, that may be queued and not yet with the kernel. At least 1.
     ///
-    /// A connection to which nothing is sent takes up no memory for it. A reply to many connections is in memory once if it is
-    /// longer than 1 KiB.
+    /// A connection to which nothing is sent needs no memory for its outbox. A reply of more than 1 KiB to many connections is
+    /// in memory once; shorter ones are copied. A change takes effect at once.
     ///
     /// Default: 1 MiB, [`SlowConsumer::Close`].
     pub fn outbox(mut self, bytes: usize, slow_consumer: SlowConsumer) -> Self {
@@ -88,17 +88,17 @@ impl<S> Builder<S> {
     /// The rate of packets of one connection: a token bucket that starts with `burst` tokens and refills within `per`. Each
     /// packet takes a token, and so do bytes that the codec cannot decode. Both values must be greater than zero.
     ///
-    /// With [`OverRate::Slow`] the socket is not read while there is no token, so that the peer is slowed down by TCP. All
-    /// packets that one read has brought are delivered at once, and those for which there was no token are paid for before the
-    /// next read. Only packets are slowed down: messages, replies from elsewhere, waits, timers, a close and a drain are not.
-    /// While a connection is slowed, its idle and packet timeouts stand still. A FIN is handled after the packets before it;
-    /// if some of them are still unread, the connection ends with [`Closed::Idle`] when it was slowed for the
-    /// [`idle_timeout`](Builder::idle_timeout) since the FIN.
+    /// With [`OverRate::Slow`] the socket is not read while there is no token, so that TCP slows the peer down. All packets of
+    /// one read are delivered at once. Those that exceed the tokens take future ones, so the next read waits longer. Only
+    /// packets are slowed down: messages, replies from elsewhere, waits, timers, a close and a drain are not. While a
+    /// connection is slowed, its idle and packet timeouts are paused. A FIN is handled after the packets before it. If some of
+    /// these have not been delivered when the [`idle_timeout`](Builder::idle_timeout) has passed since the FIN, the connection
+    /// ends with [`Closed::Idle`].
     ///
     /// With [`OverRate::Close`] the connection closes with [`Closed::PacketRate`] at the first packet for which there is no
-    /// token. That packet is not delivered.
+    /// token. That packet is not delivered; the answers to the packets before it are sent.
     ///
-    /// It has no effect on the handlers [`with_fn`] and [`with_actor`], whose packets the library does not see. A change takes
+    /// It has no effect with the handlers [`with_fn`] and [`with_actor`], whose packets the crate does not see. A change takes
     /// effect for new connections.
     ///
     /// Default: no limit.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Rate;
 
-/// How many packets a connection may send, as a token bucket that starts full, and what happens to one that sends more.
+/// How many packets a connection may receive, as a token bucket that starts full, and what happens above that rate.
 ///
 /// ```
 /// use actix_acceptor::limits::{OverRate, PacketRate};
@@ -21,19 +21,19 @@ use super::Rate;
 )]
 #[non_exhaustive]
 pub struct PacketRate {
-    /// The capacity of the bucket: how many packets may follow each other at once.
+    /// The capacity of the bucket, in packets: the largest burst.
     #[cfg_attr(feature = "serde", serde(with = "super::representation::whole"))]
     pub burst: u32,
-    /// The time in which an empty bucket fills.
+    /// The time in which an empty bucket is refilled.
     #[cfg_attr(feature = "serde", serde(with = "super::representation::time"))]
     pub per: Duration,
-    /// What happens when the bucket is empty. May be left out in a file; then it is `"slow"`.
+    /// What happens when the bucket is empty. Default in a file: `"slow"`.
     #[cfg_attr(feature = "serde", serde(default))]
     pub over: OverRate,
 }
 
 impl PacketRate {
-    /// Creates a rate. A burst or a time of zero is rejected where the rate is used.
+    /// Creates a rate. A `burst` or `per` of zero is rejected when the settings are validated.
     #[must_use]
     pub const fn new(burst: u32, per: Duration, over: OverRate) -> Self {
         PacketRate { burst, per, over }
@@ -51,10 +51,11 @@ impl PacketRate {
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum OverRate {
-    /// The socket is not read until there is a token. Nothing is lost: the peer's further packets wait in the kernel.
+    /// The socket is not read until there is a token. Nothing is lost: further packets wait in the kernel, and TCP slows the
+    /// peer down.
     ///
-    /// All packets that one read has brought are delivered at once; those for which there was no token are paid for before
-    /// the next read.
+    /// All packets of one read are delivered at once. Those that exceed the tokens take future ones, so the next read waits
+    /// longer.
     #[default]
     Slow,
     /// The first packet for which there is no token is not delivered, and the connection closes with

@@ -17,7 +17,7 @@ use crate::telemetry::{CloseReason, RefusalReason};
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Closed {
-    /// The program ended it in order: [`Next::Stop`](crate::Next::Stop), a [`Close`](crate::messages::Close), or
+    /// The program closed it gracefully: [`Next::Stop`](crate::Next::Stop), a [`Close`](crate::messages::Close) message, or
     /// [`Pool::close`](crate::Pool::close).
     Local,
     /// The peer left. `None`: it shut down its sending side (FIN). `Some`: the system's error (a reset, a broken pipe), or,
@@ -38,7 +38,7 @@ pub enum Closed {
         /// The longest length allowed. 0 if the codec does not report it.
         limit: u64,
     },
-    /// The peer sent more packets than the [`packet_rate`](crate::Builder::packet_rate) allows, with
+    /// The peer exceeded a [`packet_rate`](crate::Builder::packet_rate) with
     /// [`OverRate::Close`](crate::limits::OverRate::Close).
     PacketRate,
     /// The connection reached its maximum age. Bytes that are unsent half a second later are lost.
@@ -56,12 +56,13 @@ pub enum Closed {
     Panic(String),
     /// The connection ended after the pool notified it of the shutdown.
     Shutdown,
-    /// The peer did not read what others sent to it: its outbox was full. Unsent bytes are lost. See
+    /// The connection's [`Outbox`](crate::Outbox) was full, because the peer reads too slowly. Unsent bytes are lost. See
     /// [`SlowConsumer`](crate::limits::SlowConsumer).
     SlowConsumer,
-    /// Another connection took over its name: see [`Conn::register_replacing`](crate::Conn::register_replacing).
+    /// Another connection took over its name with [`Conn::register_replacing`](crate::Conn::register_replacing). Unsent bytes
+    /// are lost.
     Replaced,
-    /// Ended from outside: through the pool's handle, at the deadline of a drain, or because its arbiter stopped.
+    /// Ended from outside: by [`Pool::kill`](crate::Pool::kill), at the deadline of a drain, or because its arbiter stopped.
     Killed,
 }
 

@@ -15,9 +15,9 @@ impl<P: Protocol> Conn<P> {
     /// packet are decoded with the changed codec, also those of an incomplete packet; replies that are already queued stay
     /// as they are. Other connections are not affected.
     ///
-    /// After a packet timeout, the codec is replaced with one from the factory, unless it is a [`Framing`]. Replies that others
-    /// send to the [`Outbox`](crate::Outbox) or publish are encoded with this codec from now on; bytes that were encoded
-    /// elsewhere ([`Encoded`](crate::messages::Encoded)) are not.
+    /// After a packet timeout, the codec is replaced with one from the factory, unless it is a [`Framing`]. From this call on,
+    /// the connection itself encodes what others send to its [`Outbox`](crate::Outbox) or publish, with this codec. Bytes that
+    /// were encoded elsewhere ([`Encoded`](crate::messages::Encoded)) are still sent as they are.
     ///
     /// ```
     /// # use actix_acceptor::{AcceptorPool, Conn, Next, Protocol};
@@ -70,12 +70,12 @@ impl<P: Protocol<Codec = Framing>> Conn<P> {
     /// Replaces the framing of this connection only, from the next packet and the next reply on.
     ///
     /// Bytes that were read and are not part of a delivered packet are decoded with the new framing, also those of an
-    /// incomplete packet; replies that are already queued stay as they are. The framing holds until the next call, also
-    /// after a packet timeout. See [`codec_mut`](Conn::codec_mut) for replies that were encoded for several connections.
+    /// incomplete packet; replies that are already queued stay as they are. The framing stays until the next call, also after
+    /// a packet timeout. See [`codec_mut`](Conn::codec_mut) for bytes that were encoded elsewhere.
     ///
-    /// Replies of others that are in the [outbox](Conn::outbox) when the framing changes are sent in the old one, after what the
-    /// callback has sent so far. If an answer must be the last packet in the old framing, call [`codec_mut`](Conn::codec_mut)
-    /// before sending it: replies of others that come later then wait for the new framing.
+    /// Replies of others that are in the [outbox](Conn::outbox) when the framing changes are sent in the old framing, after what
+    /// the callback has sent so far. If an answer must be the last packet in the old framing, call
+    /// [`codec_mut`](Conn::codec_mut) before sending it: later replies of others are then encoded with the new framing.
     ///
     /// The framing is not validated: with a `max_frame` of 0, every packet that is not empty ends the connection with
     /// [`Closed::TooLong`](crate::Closed::TooLong).
@@ -84,7 +84,7 @@ impl<P: Protocol<Codec = Framing>> Conn<P> {
     /// use actix_acceptor::prelude::*;
     /// use bytes::Bytes;
     ///
-    /// /// Commands are lines; a mail ends with a line that consists of a dot, as in SMTP.
+    /// /// Commands are lines; a mail ends with a line that contains only a dot, as in SMTP.
     /// struct Mail { in_data: bool }
     ///
     /// impl Protocol for Mail {

@@ -14,8 +14,7 @@ pub struct User<M>(pub M);
 /// A message that sends a reply to the peer without calling the protocol, after what is in the outbox.
 ///
 /// It passes through the mailbox, and is handled in order with other messages: not during a wait, and not above the high-water
-/// mark. Its result tells whether the reply was encoded. An [`Outbox`](crate::Outbox) sends replies at once in any state, with
-/// a limit in bytes.
+/// mark. An [`Outbox`](crate::Outbox) sends replies also in these states, with a bound in bytes.
 ///
 /// The result is that of [`Conn::send`](crate::Conn::send). An error of the codec does not end the connection.
 #[derive(Clone, Debug, Message)]
@@ -44,10 +43,10 @@ pub struct Info;
 #[rtype(result = "()")]
 pub struct SetActive(pub Active);
 
-/// A message that sends encoded bytes as they are, after what is in the outbox. With it, a reply to many connections is encoded
+/// A message that sends encoded bytes as they are, after what is in the outbox, so that a reply to many connections is encoded
 /// only once. [`Outbox::send_encoded`](crate::Outbox::send_encoded) sends them without the mailbox.
 ///
-/// [`Pool::encode`](crate::Pool::encode) makes one. The codec's output must not depend on earlier output: see [`EncodeOnce`].
+/// Made by [`Pool::encode`](crate::Pool::encode). The codec's output must not depend on earlier output: see [`EncodeOnce`].
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Result<(), SendError>")]
 pub struct Encoded(pub Bytes);

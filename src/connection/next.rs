@@ -65,11 +65,11 @@ impl<P: Protocol> Next<P> {
         Next::Send(reply.into())
     }
 
-    /// Sends replies in order and keeps the connection open. Without a reply it is [`Next::Continue`].
+    /// Sends replies in order and keeps the connection open. Without replies, this is the same as [`Next::Continue`].
     ///
     /// A reply that cannot be encoded ends the connection with [`Closed::Error`](crate::Closed::Error), as with
-    /// [`Next::Send`]: the replies before it are sent, those after it are not. All replies of one call are queued, also
-    /// above the high-water mark.
+    /// [`Next::Send`]: the replies before it are sent, those after it are not. All replies of one call are queued, even if
+    /// they exceed the high-water mark.
     ///
     /// ```
     /// # use actix_acceptor::{Conn, Framing, Next, Protocol};

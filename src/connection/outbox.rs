@@ -1,4 +1,4 @@
-//! [`Outbox`], the way for other parts of the program to send replies to a connection.
+//! [`Outbox`], through which other parts of the program send replies to a connection.
 
 use std::any::Any;
 use std::fmt;
@@ -12,26 +12,27 @@ use super::{Conn, EncodeOnce, Encoded, Protocol, SendError};
 use crate::registry::{ConnectionState, Payload, Pushed, Registry, MAX_COPIED};
 use crate::telemetry::ConnectionId;
 
-/// Sends replies to one connection, from any thread: cheap to clone.
+/// Sends replies to one connection. Cheap to clone and usable from any thread.
 ///
 /// Replies do not go through the mailbox and do not call the protocol. They are sent in every state from
-/// [`ack`](Protocol::ack) on, also while the connection waits for a future or a blocking closure, and not during an upgrade
-/// to TLS. Replies of one sender arrive in their order; relative to the answers that the connection's own callbacks send they
-/// have none.
+/// [`ack`](Protocol::ack) on, also while the connection waits for a future or a blocking closure, except during an upgrade to
+/// TLS. Replies sent before `ack` are queued until then. The replies of one sender arrive in the order in which they were
+/// sent. They have no defined order relative to the answers of the connection's own callbacks.
 ///
 /// # Bounds
 /// All senders together may have [`Builder::outbox`](crate::Builder::outbox) bytes pending: queued and not yet with the
-/// kernel. A reply that does not fit means that the peer reads too slowly:
-/// [`SlowConsumer`](crate::limits::SlowConsumer) says what happens. Answers that the connection's own callbacks return do not
-/// count; they are bounded by the [watermarks](crate::Builder::watermarks). Bytes in the outbox count as unsent there.
+/// kernel. If a reply does not fit because the outbox is full, the peer reads too slowly, and
+/// [`SlowConsumer`](crate::limits::SlowConsumer) defines what happens. Answers of the connection's own callbacks do not count
+/// towards this bound; they are bounded by the [watermarks](crate::Builder::watermarks). For the watermarks, bytes in the
+/// outbox count as unsent.
 ///
-/// A reply is encoded at once if the codec is a [`Framing`](crate::Framing), otherwise by the connection, whose codec may keep state; until
-/// then it counts with [`Protocol::reply_size`]. If that encoding fails, the connection ends with
+/// A reply is encoded at once if the codec is a [`Framing`](crate::Framing) that was not changed with [`Conn::codec_mut`].
+/// Otherwise the connection encodes it, since its codec may keep state. Until then the reply counts as
+/// [`Protocol::reply_size`] bytes, and at least 64. If it cannot be encoded, the connection ends with
 /// [`Closed::Error`](crate::Closed::Error) once the other replies are sent.
 ///
 /// Type parameter: the connection's [`Protocol`], or `Bytes` for connections of any kind. `Outbox<Bytes>` sends bytes as they
-/// are, without the codec. Those for a [`Socket`](crate::Socket) are taken and written by its owner:
-/// see [`Pushes`](crate::Pushes).
+/// are, without the codec. The owner of a [`Socket`](crate::Socket) takes them from [`Pushes`](crate::Pushes) and writes them.
 pub struct Outbox<P> {
     registry: Arc<Registry>,
     state: Arc<ConnectionState>,
@@ -55,7 +56,7 @@ impl<P> Outbox<P> {
         self.state.outbox().map_or(0, |outbox| outbox.pending())
     }
 
-    /// Whether the connection accepts no more replies: it is closing, or has ended.
+    /// Whether the connection accepts no more replies, because it is closing or has ended.
     pub fn is_closed(&self) -> bool {
         self.state.is_closing()
     }
@@ -80,10 +81,10 @@ impl<P: Protocol> Outbox<P> {
     /// Queues a reply. Returns at once.
     ///
     /// # Errors
-    /// [`OutboxError::Full`] if the reply does not fit; with [`SlowConsumer::Close`](crate::limits::SlowConsumer::Close) the
-    /// connection ends as well. [`OutboxError::TooLarge`] if it would not fit into an empty outbox,
-    /// [`OutboxError::Closed`] if the connection is closing, [`OutboxError::Encode`] if it cannot be encoded. On an error
-    /// nothing is queued.
+    /// [`OutboxError::Full`] if the outbox has no room for the reply; with
+    /// [`SlowConsumer::Close`](crate::limits::SlowConsumer::Close) the connection ends as well. [`OutboxError::TooLarge`] if the
+    /// reply would not fit into an empty outbox, [`OutboxError::Closed`] if the connection is closing or has ended,
+    /// [`OutboxError::Encode`] if the reply is encoded at once and that fails. On an error nothing is queued.
     ///
     /// ```
     /// # use actix_acceptor::{AcceptorPool, Conn, Framing, Next, Outbox, Protocol};
@@ -153,10 +154,11 @@ impl<P: Protocol> Outbox<P> {
         }
     }
 
-    /// Queues bytes that [`Pool::encode`](crate::Pool::encode) has encoded.
+    /// Queues bytes that [`Pool::encode`](crate::Pool::encode) has encoded. They are sent as they are, also if the connection
+    /// now has another framing.
     ///
     /// # Errors
-    /// The same as those of [`send`](Outbox::send).
+    /// Those of [`send`](Outbox::send), without [`OutboxError::Encode`].
     pub fn send_encoded(&self, encoded: Encoded) -> Result<(), OutboxError<Encoded>>
     where
         P::Codec: EncodeOnce,
@@ -170,7 +172,7 @@ impl Outbox<Bytes> {
     /// Queues bytes, which are sent as they are. Returns at once.
     ///
     /// # Errors
-    /// Those of [`Outbox::send`] for protocols, without [`OutboxError::Encode`].
+    /// Those of [`Outbox::send`] for a protocol, without [`OutboxError::Encode`].
     pub fn send(&self, bytes: impl Into<Bytes>) -> Result<(), OutboxError<Bytes>> {
         let bytes = own(bytes.into());
         self.push_encoded(&bytes, bytes.clone())
@@ -211,7 +213,7 @@ impl<P: Protocol> Conn<P> {
     }
 }
 
-/// Why a reply was not queued in an [`Outbox`]. It contains the reply.
+/// Why a reply was not queued in an [`Outbox`]. Contains the reply, unless it could not be encoded.
 #[non_exhaustive]
 pub enum OutboxError<R> {
     /// The outbox is full: the peer reads too slowly.

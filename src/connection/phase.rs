@@ -25,7 +25,8 @@ bitflags! {
         const NOT_READY = 1;
         /// The connection waits for a future that a callback returned.
         const WAITING = 1 << 1;
-        /// More bytes than the high-water mark were queued, and the low-water mark has not been reached since.
+        /// More bytes than the high-water mark were queued, and the low-water mark has not been reached since; or replies are
+        /// left in the outbox, which come before the next answers.
         const ABOVE_MARK = 1 << 2;
         /// A handshake on the live connection (STARTTLS) is in progress.
         const UPGRADING = 1 << 3;

@@ -142,7 +142,8 @@ impl<P: Protocol> Conn<P> {
     ///     fn packet(&mut self, command: Bytes, conn: &mut Conn<Self>) -> Next<Self> {
     ///         match &command[..] {
     ///             b"subscribe" => {
-    ///                 let news = stream::unfold(self.news.subscribe(), |mut news| async { Some((news.recv().await.ok()?, news)) });
+    ///                 let news = self.news.subscribe();
+    ///                 let news = stream::unfold(news, |mut news| async { Some((news.recv().await.ok()?, news)) });
     ///                 self.subscribed.get_or_insert_with(|| conn.add_stream(news));
     ///             }
     ///             _ => {
@@ -185,7 +186,7 @@ impl<P: Protocol> Conn<P> {
         key
     }
 
-    /// Removes a stream and drops it at once. No further item of it is delivered. Returns false if the connection has no
+    /// Removes a stream and drops it at once; no further item of it is delivered. Returns false if the connection has no
     /// stream with this key: it has ended, was removed before, or was added to another connection.
     ///
     /// A callback that handles an item of a stream may remove that stream.

@@ -14,7 +14,7 @@ use super::{Conn, Flags, Protocol};
 
 /// The shortest period. It is the resolution of tokio's timers.
 const MIN_PERIOD: Duration = Duration::from_millis(1);
-/// A periodic message that is delivered at most this late does not move the next one, as with tokio's `Interval`.
+/// A periodic message that is delivered at most this late does not postpone the next one, as with tokio's `Interval`.
 const MAX_LATE: Duration = Duration::from_millis(5);
 /// The longest time that a timer can run: about 30 years.
 const MAX_DELAY: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
@@ -116,16 +116,16 @@ fn later(from: Instant, delay: Duration) -> Instant {
 }
 
 impl<P: Protocol> Conn<P> {
-    /// Delivers a message to [`Protocol::user`] after this time.
+    /// Delivers a message to [`Protocol::user`] once, after `delay`.
     ///
-    /// The time is counted from this call, in tokio's clock; the message is never early. It is delivered like other messages:
+    /// The delay is measured from this call, on tokio's clock; the message is never early. It is delivered like other messages:
     /// not during a wait without [`with_messages`](crate::Wait::with_messages), not above the high-water mark, and not before
-    /// the connection is ready. If its time comes meanwhile, it is delivered as soon as messages are handled. Messages of
-    /// several timers are delivered in the order in which they are due.
+    /// the connection is ready. If it becomes due meanwhile, it is delivered as soon as messages are handled again. The messages
+    /// of several timers are delivered in the order in which they are due.
     ///
-    /// When the connection closes, its timers are dropped; they do not hold up the close. Without
-    /// [`half_close`](crate::Builder::half_close) a FIN of the peer closes the connection. If it is already closing, the message
-    /// is dropped at once. A timer does not count as activity of the peer: the idle timeout goes on.
+    /// When the connection closes, its timers are dropped; they do not delay the close. Without
+    /// [`half_close`](crate::Builder::half_close) a FIN of the peer closes the connection. If the connection is already closing,
+    /// the message is dropped at once. A timer does not count as activity of the peer, so it does not reset the idle timeout.
     ///
     /// There is no limit on the number of timers. If a peer can cause them, check [`timers`](Conn::timers) first.
     ///
@@ -160,10 +160,11 @@ impl<P: Protocol> Conn<P> {
     ///
     /// # use tokio::io::{AsyncBufReadExt, BufReader};
     /// # actix_rt::System::new().block_on(async {
-    /// let pool = AcceptorPool::with_protocol(|_| Patient { reminder: None }).framing(Framing::lines()).bind("127.0.0.1:0").await?;
+    /// let pool = AcceptorPool::with_protocol(|_| Patient { reminder: None });
+    /// let pool = pool.framing(Framing::lines()).bind("127.0.0.1:0").await?;
     /// # let peer = tokio::net::TcpStream::connect(pool.local_addr().expect("TCP")).await?;
     /// # let mut lines = BufReader::new(peer).lines();
-    /// // A client that says nothing.
+    /// // The client sends nothing.
     /// assert_eq!(lines.next_line().await?.as_deref(), Some("still there?"));
     /// # pool.stop(None).await;
     /// # Ok::<_, Box<dyn std::error::Error>>(()) }).expect("it works");
@@ -172,15 +173,15 @@ impl<P: Protocol> Conn<P> {
         self.set_timer(delay, Timer::Once(message))
     }
 
-    /// Delivers a clone of a message to [`Protocol::user`] after each period, for the first time one period from now, until
-    /// the timer is cancelled.
+    /// Delivers a clone of a message to [`Protocol::user`] after each period, until the timer is cancelled. The first message
+    /// is due one period from now.
     ///
-    /// What [`after`](Conn::after) says holds for each message. A period of less than 1 ms counts as 1 ms.
+    /// Each message is delivered under the conditions of [`after`](Conn::after). A period of less than 1 ms counts as 1 ms.
     ///
-    /// A message that is delivered more than 5 ms late, or more than half a period if that is less, moves all later ones: the
-    /// next one is due one period after this one was delivered, as with tokio's
-    /// [`MissedTickBehavior::Delay`](tokio::time::MissedTickBehavior::Delay). Messages that were missed, for example during a
-    /// wait, are not made up for: after the wait one message is delivered, and the next one a whole period later.
+    /// If a message is delivered more than 5 ms late, or more than half a period if that is less, the next one is due one
+    /// period after this delivery, as with tokio's
+    /// [`MissedTickBehavior::Delay`](tokio::time::MissedTickBehavior::Delay). Missed messages are not made up for: after a long
+    /// wait one message is delivered, and the next one a whole period later.
     ///
     /// ```
     /// use actix_acceptor::{AcceptorPool, Conn, Framing, Next, Protocol};
@@ -232,8 +233,8 @@ impl<P: Protocol> Conn<P> {
         self.set_timer(period, Timer::Every { message, period, clone: P::User::clone })
     }
 
-    /// Cancels a timer. Its message is dropped, and not delivered any more. Returns false if the connection has no timer with
-    /// this key: the message of [`after`](Conn::after) was delivered, the timer was cancelled before, or belongs to another
+    /// Cancels a timer: its message is dropped and will not be delivered. Returns false if the connection has no timer with
+    /// this key: the message of [`after`](Conn::after) was delivered, or the timer was cancelled before or belongs to another
     /// connection.
     pub fn cancel(&mut self, key: TimerKey) -> bool {
         self.background.as_mut().is_some_and(|background| background.timers.cancel(key))

@@ -55,7 +55,7 @@ pub struct PoolInfo {
     /// Closures of [`Conn::blocking`](crate::Conn::blocking) in the queue, because
     /// [`max_blocking`](crate::Builder::max_blocking) others run.
     pub blocking_queued: usize,
-    /// The number of replies that were left out so far because they did not fit into an outbox.
+    /// The number of replies that were left out so far because an outbox had no room for them.
     pub dropped: u64,
     /// The earliest expiry of the certificates that the listeners present. For one listener, see
     /// [`ListenerInfo::certificate_expires`].

@@ -35,10 +35,10 @@ pub struct ConnectionInfo {
     /// What the connection is doing.
     pub state: ConnectionPhase,
     /// The number of bytes that are queued and not yet with the kernel: answers, files, and what others have sent to the
-    /// [`Outbox`](crate::Outbox). With handlers that own a [`Socket`](crate::Socket): what others have sent, and its owner has not
-    /// taken.
+    /// [`Outbox`](crate::Outbox). With handlers that own a [`Socket`](crate::Socket): what others have sent and its owner has
+    /// not taken.
     pub unsent: u64,
-    /// The number of replies of others that were left out because they did not fit into the outbox.
+    /// The number of replies of others that were left out because the outbox had no room for them.
     pub dropped: u64,
 }
 
@@ -53,8 +53,8 @@ pub enum ConnectionPhase {
     Open,
     /// Ready, and waiting for a future or a blocking closure that a callback returned.
     Waiting,
-    /// Closing: what is queued is being sent. For a [`Socket`](crate::Socket): it was shut down or dropped, or its owner was asked
-    /// to close it.
+    /// Closing: what is queued is being sent. For a [`Socket`](crate::Socket): it was shut down or dropped, or its owner was
+    /// asked to close it.
     Closing,
 }
 

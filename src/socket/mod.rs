@@ -41,7 +41,7 @@ const FILE_CHUNK: u64 = 256 * 1024;
 /// ([`with_actor`](crate::AcceptorPool::with_actor)).
 ///
 /// It implements [`AsyncRead`] and [`AsyncWrite`]; [`framed`](Socket::framed) turns it into a stream and sink of packets. It
-/// stays on its arbiter's thread.
+/// stays on the thread of its arbiter.
 ///
 /// Dropping it closes the connection as dropping tokio's `TcpStream` does. If input is left unread, the peer sees a reset,
 /// which can destroy the last bytes written, so read to the end first. Under TLS, the remaining bytes and `close_notify` are
@@ -50,12 +50,14 @@ const FILE_CHUNK: u64 = 256 * 1024;
 /// The pool's timeouts and signals take effect in reads and writes. The idle timeout (while the socket is being read), the
 /// send timeout and the maximum age make them fail with [`TimedOut`](io::ErrorKind::TimedOut). If the future of a read or
 /// write is dropped (by `select!` or `timeout`), its timeout no longer applies; to detect this, the task is woken up to four
-/// times within the timeout. A kill, and the deadline of a drain, make reads and writes fail with
-/// [`ConnectionAborted`](io::ErrorKind::ConnectionAborted). [`draining`](Socket::draining) resolves when the pool shuts
-/// down, [`closing`](Socket::closing) also when [`PoolHandle::close`](crate::Pool::close) asks for the end of this connection.
+/// times within the timeout. If the connection is killed, replaced or a slow consumer, or at the deadline of a drain or of a
+/// requested close, they fail with [`ConnectionAborted`](io::ErrorKind::ConnectionAborted). [`draining`](Socket::draining)
+/// resolves when the pool shuts down, [`closing`](Socket::closing) also when [`PoolHandle::close`](crate::Pool::close) is
+/// called for this connection.
 ///
-/// What other parts of the program send to the connection is not written to the socket by itself: the owner takes it from
-/// [`pushes`](Socket::pushes). An owner that does not take it has a full outbox in the end, as a peer that does not read.
+/// What other parts of the program send to the connection is not written to the socket automatically: the owner takes it from
+/// [`pushes`](Socket::pushes) and writes it. If the owner does not take it, the outbox fills up, as with a peer that does not
+/// read.
 ///
 /// ```
 /// use actix_acceptor::{AcceptorPool, Socket};
@@ -94,7 +96,7 @@ pub struct Socket {
     /// The handshake that runs before the handler gets the socket.
     handshake: Option<Box<HandshakeChain>>,
     negotiated: Negotiated,
-    /// Whether the socket was shut down in order.
+    /// Whether the shutdown of the socket has completed.
     shut_down: bool,
 }
 
@@ -193,10 +195,10 @@ impl Socket {
         self.shared.guard()
     }
 
-    /// Resolves when the connection should end: when [`PoolHandle::close`](crate::Pool::close) was called for it, and whenever
-    /// [`draining`](Socket::draining) does. The future does not borrow the socket.
+    /// Resolves when the connection should end: when [`PoolHandle::close`](crate::Pool::close) is called for it, and whenever
+    /// [`draining`](Socket::draining) resolves. The future does not borrow the socket.
     ///
-    /// An owner that takes [`pushes`](Socket::pushes) then calls [`Pushes::close`], and sends the rest.
+    /// An owner that takes [`pushes`](Socket::pushes) should then call [`Pushes::close`] and send the rest.
     pub fn closing(&self) -> impl Future<Output = ()> + use<> + 'static {
         self.shared.closing()
     }

@@ -1,4 +1,4 @@
-//! [`Pushes`], the outbox of a socket as its owner sees it.
+//! [`Pushes`], from which the owner of a socket takes what others send to it.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -18,27 +18,30 @@ use crate::registry::Signals;
 /// The bytes that other parts of the program send to a [`Socket`](crate::Socket): through its outbox, to a topic, or to all
 /// connections. Returned by [`Socket::pushes`](crate::Socket::pushes); does not borrow the socket.
 ///
-/// The owner writes them to the socket, when it is ready to: a push must not interrupt a packet. Nothing else sends them.
+/// The owner must write them to the socket; nothing else sends them. This way the owner decides when, and a push never splits
+/// a packet that the owner is writing.
 ///
 /// # Items
-/// An item is one message or several, whole and in their order. Messages of up to 1 KiB are joined, up to 16 KiB. An item that
-/// is returned is in the owner's hands: [`Outbox::pending`](crate::Outbox::pending) does not include it.
+/// An item consists of one or more pushes, whole and in order. Pushes of up to 1 KiB are joined to items of up to 16 KiB;
+/// those of a burst that is published to a topic, also longer ones, to items of up to 64 KiB. An item that was returned no
+/// longer counts as [pending](crate::Outbox::pending).
 ///
 /// # Bounds
-/// What was not taken is bounded by [`Builder::outbox`](crate::Builder::outbox). An owner that does not take its pushes, or waits
-/// for a peer that does not read, is a slow consumer:
-/// with [`SlowConsumer::Close`](crate::limits::SlowConsumer::Close) reads and writes fail with
+/// What was not taken is bounded by [`Builder::outbox`](crate::Builder::outbox). If the owner does not take its pushes, or waits
+/// for a peer that does not read, the connection is a slow consumer. With
+/// [`SlowConsumer::Close`](crate::limits::SlowConsumer::Close) reads and writes then fail with
 /// [`ConnectionAborted`](std::io::ErrorKind::ConnectionAborted).
 ///
 /// # The end
-/// The stream ends when the connection is closing: after [`PoolHandle::close`](crate::Pool::close), a shutdown of the socket, its
-/// drop, or [`close`](Pushes::close). What was queued before comes first. It ends at once when the connection was ended by the
-/// pool or by a timeout. It does not end when the pool shuts down: for that, see [`Socket::closing`](crate::Socket::closing).
+/// The stream ends when the connection is closing: after [`PoolHandle::close`](crate::Pool::close), when the socket is shut
+/// down or dropped, or after [`close`](Pushes::close). What was queued before is still returned first. If the pool or a timeout
+/// has ended the connection, the stream ends at once. It does not end when the pool shuts down: use
+/// [`Socket::closing`](crate::Socket::closing) for that.
 ///
-/// Of several `Pushes` of one socket, each item is returned by one.
+/// If a socket has several `Pushes`, each item is returned by one of them.
 ///
 /// # Example
-/// A chat. Each line goes to all other members.
+/// A chat in which each line is sent to all other members:
 /// ```
 /// use actix_acceptor::{AcceptorPool, BoxError, Framing, Socket};
 /// use futures::StreamExt;
@@ -82,7 +85,7 @@ use crate::registry::Signals;
 /// ```
 #[must_use = "the bytes are sent only if the owner of the socket writes them"]
 pub struct Pushes {
-    /// Not kept alive: the connection ends when the socket and its task or actor are gone.
+    /// Weak: the connection ends when the socket and its task or actor are dropped.
     socket: Weak<SocketState>,
     wakers: Arc<SocketWakers>,
     waker: Arc<AtomicWaker>,
@@ -94,17 +97,17 @@ impl Pushes {
         Pushes { socket: Rc::downgrade(socket), waker: wakers.add_pushes(), wakers }
     }
 
-    /// The next item. `None` if the connection is closing and everything was returned.
+    /// Waits for the next item. `None` at [the end](Pushes#the-end).
     ///
-    /// Cancel safe: if the future is dropped, nothing is lost.
+    /// Cancel safe: if the future is dropped, no item is lost.
     pub async fn recv(&mut self) -> Option<Bytes> {
         poll_fn(|cx| self.poll_recv(cx)).await
     }
 
-    /// The next item, if there is one now.
+    /// The next item, if one is queued. Does not wait.
     ///
-    /// What was published before [`Socket::leave`](crate::Socket::leave) is queued when that returns: take it with this method
-    /// to send it before the answer to the peer.
+    /// What was published before [`Socket::leave`](crate::Socket::leave) is queued when that method returns: call `try_recv`
+    /// until it returns `None` to send all of it before the answer to the peer.
     pub fn try_recv(&mut self) -> Option<Bytes> {
         match self.poll_take() {
             Poll::Ready(item) => item,
@@ -113,9 +116,9 @@ impl Pushes {
     }
 
     /// Accepts no more pushes: senders get [`OutboxError::Closed`](crate::OutboxError::Closed), and the connection leaves its
-    /// topics and names. What was queued before is still returned. Calling it again has no effect.
+    /// topics and releases its names. What was queued before is still returned. Calling it again has no effect.
     ///
-    /// Call it before the connection ends, to send what others have sent until then:
+    /// Call it before you drop the socket, to send what others have sent until then:
     ///
     /// ```
     /// use actix_acceptor::Socket;
@@ -123,7 +126,7 @@ impl Pushes {
     ///
     /// async fn serve(mut socket: Socket) -> std::io::Result<()> {
     ///     let mut pushes = socket.pushes();
-    ///     socket.closing().await; // In a program, it also does something else until then.
+    ///     socket.closing().await; // A real program would also read the socket meanwhile.
     ///     pushes.close();
     ///     while let Some(bytes) = pushes.recv().await {
     ///         socket.write_all(&bytes).await?;
@@ -146,7 +149,7 @@ impl Pushes {
     /// ```
     pub fn close(&mut self) {
         if let Some(socket) = self.socket.upgrade() {
-            // A request to close may bring last bytes. An error means that nothing is returned any more.
+            // Queues the last bytes of a requested close. After an error, nothing is returned any more.
             let _ = socket.handle_signals();
             socket.begin_closing();
         }
@@ -157,7 +160,7 @@ impl Pushes {
             return Poll::Ready(item);
         }
         self.waker.register(cx.waker());
-        // Again: something may have been queued before the waker was registered.
+        // Checked again: an item may have been queued before the waker was registered.
         self.poll_take()
     }
 

@@ -21,7 +21,7 @@ pub(super) struct SocketWakers {
     signalled: Notify,
     /// The tasks that wait for pushes.
     pushes: Mutex<Vec<Arc<AtomicWaker>>>,
-    /// The pool's handle has asked the owner to close the connection.
+    /// A close of the connection was requested through the pool's handle.
     close_requested: AtomicBool,
 }
 
@@ -51,8 +51,8 @@ impl SocketWakers {
         self.wait_until(move |wakers| state.signals().intersects(signals) || wakers.is_close_requested())
     }
 
-    /// Resolves when the pool ends the connection, when a request to close it must be handled, and when the time of one may be
-    /// over.
+    /// Resolves when the pool ends the connection, when a request to close it must be handled, and when the grace period of
+    /// one may be over.
     pub(super) fn wait_for_close(
         self: &Arc<Self>,
         state: Arc<ConnectionState>,

@@ -10,7 +10,7 @@ use super::counts::{sealed, Label};
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum CloseReason {
-    /// The connection's own code ended it: `Stop`, `Close`, or an async fn that returned.
+    /// The program closed it gracefully: `Next::Stop`, `Close`, `Pool::close`, or an async fn that returned.
     Local,
     /// The peer left: FIN, RST, or a write to a closed socket.
     Peer,
@@ -36,11 +36,11 @@ pub enum CloseReason {
     Panic,
     /// The connection ended after the pool notified it of the shutdown.
     Shutdown,
-    /// The peer did not read what others sent to it, and the outbox was full.
+    /// Its outbox was full, because the peer reads too slowly.
     SlowConsumer,
     /// Another connection took over its name.
     Replaced,
-    /// Ended from outside: through the pool's handle, at a deadline, or with its arbiter.
+    /// Ended from outside: by `Pool::kill`, at the deadline of a drain, or because its arbiter stopped.
     Killed,
 }
 

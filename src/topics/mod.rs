@@ -4,9 +4,9 @@
 //! Topics ── by name ──▶ TopicState ── part per registry ──▶ members ── push ──▶ outboxes ── one wake-up per arbiter
 //! ```
 //!
-//! A publisher queues the reply in the outbox of each member itself, so the outcome is exact: who left before is not reached,
-//! and one publisher's replies keep their order. The wake-ups are left to the members' arbiters, and a burst is queued by them as
-//! a whole; see `registry/deferred.rs`.
+//! A publisher queues the reply in the outbox of each member itself, so the outcome is exact: a connection that left before is
+//! not reached, and one publisher's replies keep their order. The wake-ups are left to the members' arbiters. The replies of a
+//! burst are queued together; see `registry/deferred.rs`.
 
 mod part;
 
@@ -65,7 +65,7 @@ pub(crate) trait Encodings {
     }
 }
 
-/// How many members a reply reached.
+/// The number of members that a reply reached, and of those whose outbox had no room for it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Reached {
     pub(crate) members: usize,
@@ -179,8 +179,8 @@ impl TopicState {
     /// Queues a reply for every member except one, under the lock of the members, so that a connection that has left gets
     /// nothing. Encodings that are not ready are made outside of the lock, by user code.
     ///
-    /// `home` is the pool whose formats the encodings know; members of other pools encode by themselves,
-    /// and `except` is none of them.
+    /// `home` is the pool whose formats the encodings know. Members of other pools encode by themselves, and `except` is never
+    /// one of them.
     pub(crate) fn publish(
         &self,
         home: &Arc<RegistryShared>,

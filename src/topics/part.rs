@@ -9,7 +9,7 @@ use crate::registry::{Batch, ConnectionState, DeferredReplies, Entries, Format, 
 use crate::sync::Mutex;
 use crate::telemetry::ConnectionId;
 
-/// The bytes that are deferred at most. The next reply queues them.
+/// At most this many bytes are deferred. The reply that would exceed it queues them first.
 const MAX_DEFERRED: usize = 64 * 1024;
 
 #[derive(Debug)]
