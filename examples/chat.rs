@@ -1,4 +1,4 @@
-//! A chat server. A room is a topic, and guests are found by their names: there is no hub that knows the connections.
+//! A chat server. A room is a topic, and guests are found by name; no hub actor keeps track of the connections.
 //! Try it: `cargo run --example chat`, then `nc 127.0.0.1 7000` in two terminals.
 
 use actix_acceptor::{prelude::*, SendError};
@@ -25,7 +25,7 @@ impl Protocol for Guest {
         self.handle(&String::from_utf8_lossy(&line), conn).unwrap_or_else(Next::fail)
     }
 
-    /// Whatever ended the connection, it has left its room, and its name is free.
+    /// The connection has already left its room and released its name, whatever the reason.
     fn closed(&mut self, _: &Closed, info: &ConnectionInfo) {
         if let Err(error) = self.say(info.id, format!("* {} left", self.name)) {
             eprintln!("{}: {error}", info.peer);
@@ -71,7 +71,7 @@ impl Guest {
         }
     }
 
-    /// Leaves the room, and joins another.
+    /// Leaves the current room, if any, and joins another.
     fn enter(&mut self, room: &str, conn: &mut Conn<Self>) -> Result<(), SendError> {
         self.say(conn.id(), format!("* {} left", self.name))?;
         if let Some(room) = self.room.take() {

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `SUB topic` | subscribes | `ok` |
 //! | `UNSUB topic` | unsubscribes; no message follows the answer | `ok` |
-//! | `PUB topic text` | sends `topic text` to the subscribers | their number |
+//! | `PUB topic text` | sends `topic text` to the subscribers | the number of subscribers |
 //!
 //! Try it: `cargo run --release --example pubsub`, then `nc 127.0.0.1 7000` in two terminals.
 
@@ -53,9 +53,9 @@ async fn main() -> Result<(), BoxError> {
     let address = std::env::args().nth(1).unwrap_or("127.0.0.1:7000".to_owned());
     let pool = AcceptorPool::with_protocol(|_| Client::default())
         .framing(Framing::lines().with_max_frame(64 * 1024))
-        // A subscriber that is 256 KiB behind is closed, so that messages for 1,000 of them take up at most 256 MiB.
+        // A subscriber that is 256 KiB behind is closed, so messages for 1,000 subscribers take up at most 250 MiB.
         .outbox(256 * 1024, SlowConsumer::Close)
-        // Subscribers send nothing; those that vanish are found by the kernel.
+        // Subscribers may stay silent, so keepalive detects those that have vanished.
         .idle_timeout(None)
         .listener(Listener::tcp(address).keepalive(Keepalive::time(Duration::from_secs(60))))
         .start()

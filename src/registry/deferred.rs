@@ -1,10 +1,10 @@
 //! Replies that a topic defers for a moment, to queue several of them in each outbox at once.
 //!
-//! A burst that is published to many members would reach for every outbox once per reply, which costs more than the copies do.
-//! Only the first reply does. Those that follow it are collected, once for all members on one arbiter, until
-//! [`Registry::flush_deferred`] queues them. That happens before anything that depends on them: another reply to a connection of this
-//! arbiter, a turn of such a connection, its end, a change of its format, a join or leave, and the wake-ups that the first reply
-//! has requested. At most one topic defers replies at a time.
+//! If a burst is published to many members, queueing each reply in every outbox costs more than copying it. So only the first
+//! reply is queued at once. Those that follow it are collected, once for all members on one arbiter, until
+//! [`Registry::flush_deferred`] queues them. That happens before anything that depends on them: another reply to a connection of
+//! this arbiter, a turn of such a connection, its end, a change of its format, a join or leave, and the wake-ups that the first
+//! reply has requested. At most one topic of an arbiter defers replies at a time.
 //!
 //! Locks are taken in this order: the slot of [`Deferred`], the members of a topic, an outbox.
 
