@@ -93,3 +93,51 @@ async fn a_burst_is_not_seen_as_one() {
     assert_eq!(lobby.publish("again").members, 1);
     assert_eq!(line(&mut second).await, "again");
 }
+
+/// Nothing else runs on this arbiter until the first `await`, so each burst is queued as a whole.
+#[actix::test]
+async fn a_burst_leaves_out_its_publisher_only() {
+    let pool = start_with(|builder| builder.on_current_arbiter()).await;
+    let mut peers = [member(&pool).await, member(&pool).await];
+    let lobby = pool.topic("lobby");
+    let ids = lobby.members();
+    let mut expected = [String::new(), String::new()];
+    for (n, except) in [None, None, Some(0), Some(0), Some(1), Some(1), Some(0), None, Some(1), None].iter().enumerate()
+    {
+        let published = match except {
+            Some(except) => lobby.publish_except(ids[*except], n.to_string()),
+            None => lobby.publish(n.to_string()),
+        };
+        assert_eq!(published.members, 2 - usize::from(except.is_some()), "{n}");
+        for (member, expected) in expected.iter_mut().enumerate() {
+            if *except != Some(member) {
+                *expected += &format!("{n}\n");
+            }
+        }
+    }
+    for (peer, expected) in peers.iter_mut().zip(expected) {
+        peer.expect(expected.as_bytes()).await;
+    }
+}
+
+/// What a burst reports is what arrives, also if the outboxes of its members have different room.
+#[actix::test]
+async fn a_burst_fits_the_member_with_the_least_room() {
+    for fuller in 0..3 {
+        let pool = start_with(|builder| builder.on_current_arbiter().outbox(10_000, SlowConsumer::DropNewest)).await;
+        let mut peers = [member(&pool).await, member(&pool).await, member(&pool).await];
+        let lobby = pool.topic("lobby");
+        pool.connection(lobby.members()[fuller]).unwrap().send("x".repeat(4_999)).unwrap();
+        let reached: Vec<_> = (0..11).map(|n| lobby.publish(format!("{n:0999}")).members).collect();
+        assert_eq!(reached, [3, 3, 3, 3, 3, 2, 2, 2, 2, 2, 0]);
+        assert_eq!(pool.info().dropped, 5 + 3);
+        for (member, peer) in peers.iter_mut().enumerate() {
+            if member == fuller {
+                assert_eq!(line(peer).await.len(), 4_999);
+            }
+            for n in 0..if member == fuller { 5 } else { 10 } {
+                assert_eq!(line(peer).await, format!("{n:0999}"));
+            }
+        }
+    }
+}

@@ -233,3 +233,22 @@ async fn an_encoding_error_concerns_members_with_that_encoding() {
         assert!(published.members == 1 && published.error.is_none(), "{last}");
     }
 }
+
+/// One sender's replies, of which only the connection can encode some.
+#[actix::test]
+async fn encoded_and_unencoded_replies_keep_their_order() {
+    let (pool, _) = subscribers().await;
+    let mut peer = subscriber(&pool).await;
+    let outbox = outbox(&pool, 0);
+    let bytes = pool.untyped().connection(outbox.id()).unwrap();
+    for n in 0..5 {
+        outbox.send_encoded(pool.encode(format!("encoded {n}")).unwrap()).unwrap();
+        outbox.send(format!("unencoded {n}")).unwrap();
+        bytes.send(format!("bytes {n}\n")).unwrap();
+    }
+    for n in 0..5 {
+        for kind in ["encoded", "unencoded", "bytes"] {
+            assert_eq!(line(&mut peer).await, format!("{kind} {n}"));
+        }
+    }
+}

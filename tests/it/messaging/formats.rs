@@ -91,3 +91,39 @@ async fn a_leave_affects_no_member_of_another_pool() {
     eventually(|| pools[1].connections() == 0).await;
     assert_eq!(topic.len(), 1);
 }
+
+/// Publishes to itself, then changes its framing: `own` has it encode by itself, `len2` gives it another one.
+struct Publisher;
+
+impl Protocol for Publisher {
+    type Codec = Framing;
+    type Reply = Bytes;
+    type User = ();
+
+    fn packet(&mut self, packet: Bytes, conn: &mut Conn<Self>) -> Next<Self> {
+        let topic = conn.pool().topic("lobby");
+        conn.join(&topic);
+        // A burst: all but the first are deferred.
+        (0..10).for_each(|n| assert_eq!(topic.publish(n.to_string()).members, 1));
+        match &packet[..] {
+            b"own" => {
+                conn.codec_mut();
+            }
+            _ => conn.set_framing(Framing::len1()),
+        }
+        assert_eq!(topic.publish("after").members, 1);
+        Next::Continue
+    }
+}
+
+#[actix::test]
+async fn a_burst_before_a_change_of_framing_is_not_lost() {
+    let pool = AcceptorPool::with_protocol(|_| Publisher).framing(Framing::lines()).bind("127.0.0.1:0").await.unwrap();
+    for (packet, after) in [("own\n", "after\n"), ("len1\n", "\x05after")] {
+        let mut peer = connect(&pool).await;
+        peer.send(packet).await;
+        peer.expect(format!("0\n1\n2\n3\n4\n5\n6\n7\n8\n9\n{after}").as_bytes()).await;
+        drop(peer);
+        eventually(|| pool.connections() == 0).await;
+    }
+}
