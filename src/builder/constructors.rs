@@ -37,8 +37,10 @@ impl AcceptorPool {
     /// Like [`with_protocol`](AcceptorPool::with_protocol), with a function that makes the codec: `|| codec`, or
     /// `|peer: &Peer| codec` if it depends on the [`Peer`]. The argument of a closure needs its type.
     ///
-    /// The function is called once per connection, and again after a packet timeout, unless the codec is a [`Framing`]. It is
-    /// not called at the start: the `max_frame` of a [`Framing`] that it makes is not checked.
+    /// The function is called once per connection, and again after a packet timeout, unless the codec is a [`Framing`]. A
+    /// function without argument is also called by [`Pool::encode`](crate::Pool::encode), and, unless the codec is a
+    /// [`Framing`], by `broadcast`, `send_to` and `publish`. It is not called at the start: the `max_frame` of a [`Framing`]
+    /// that it makes is not checked.
     ///
     /// ```
     /// use actix_acceptor::{AcceptorPool, Conn, Next, Protocol};
@@ -65,8 +67,8 @@ impl AcceptorPool {
     /// ```
     ///
     /// If the function takes the peer, connections may encode a reply differently: [`Pool::encode`](crate::Pool::encode) then
-    /// fails, while outboxes, topics and [`broadcast`](crate::Pool::broadcast) encode for each of them. Such a function cannot be
-    /// combined with the framing of a [`PoolConfig`](crate::PoolConfig).
+    /// fails, while outboxes, topics and [`broadcast`](crate::Pool::broadcast) respect the codec of each of them. Such a function
+    /// cannot be combined with the framing of a [`PoolConfig`](crate::PoolConfig).
     pub fn with_codec<P, F, C, Args>(factory: F, codec: C) -> Builder<ProtocolService<P>>
     where
         P: Protocol,

@@ -193,8 +193,9 @@ impl<S> Builder<S> {
         self
     }
 
-    /// The high- and low-water mark of unsent bytes. Above `high`, a connection handles neither packets nor messages until at
-    /// most `low` bytes are unsent. The mark is exceeded by at most the bytes that one callback sends.
+    /// The high- and low-water mark of unsent bytes, including those in the [outbox](Builder::outbox). Above `high`, a connection
+    /// handles neither packets nor messages until at most `low` bytes are unsent. The connection's own answers exceed the mark
+    /// by at most the bytes that one callback sends.
     ///
     /// Default: 64 KiB and 16 KiB.
     pub fn watermarks(mut self, high: usize, low: usize) -> Self {

@@ -341,7 +341,7 @@ impl<P: Protocol> fmt::Debug for Conn<P> {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
-    /// The connection is closing.
+    /// The connection is closing. For methods of [`Pool`](crate::Pool): the pool has ended.
     #[error("the connection is closed")]
     Closed,
     /// The reply does not fit its length prefix.

@@ -1,4 +1,4 @@
-//! The way from a connection's outbox to its socket.
+//! How the replies in a connection's outbox reach its socket.
 
 use std::future::Future;
 use std::io;
@@ -16,8 +16,8 @@ const FILL: usize = 64 * 1024;
 const MAX_FILLS: u32 = 5;
 
 impl<P: Protocol> Connection<P> {
-    /// Notes that the outbox may hold replies, and takes those that fit: they were sent before the packets of this turn. While
-    /// others are left, packets wait.
+    /// Handles the signal that the outbox may hold replies. Takes those that fit into the write buffer, before the packets of
+    /// this turn. While others are left, packets and messages wait.
     #[cold]
     pub(super) fn outbox_signalled(&mut self, state: &ConnectionState) {
         self.conn.flags.insert(Flags::OUTBOX);
@@ -42,7 +42,7 @@ impl<P: Protocol> Connection<P> {
     fn fill_from_outbox(&mut self, outbox: &OutboxQueue, limit: usize) -> bool {
         // Replies for a connection that becomes a TLS connection must not be sent in plaintext.
         let can_send = matches!(self.conn.phase(), Phase::Ready | Phase::Closing) && !self.is_upgrading();
-        // What is not counted yet is signalled later.
+        // A push that is not counted yet sets the signal afterwards.
         while can_send && outbox.queued() > 0 && self.conn.queued() < limit {
             let Some(segment) = outbox.pop(limit - self.conn.queued()) else { return true };
             match catch_panic(|| self.conn.take_segment(outbox, segment)) {
@@ -67,7 +67,7 @@ impl<P: Protocol> Connection<P> {
             return self.write_queued(cx).map(|()| false);
         };
         for _ in 0..MAX_FILLS {
-            // What is queued later is signalled.
+            // A later push sets the signal again.
             let is_empty = outbox.queued() == 0 || self.fill_from_outbox(outbox, FILL);
             let before = self.conn.buffered();
             let written = self.write_queued(cx);

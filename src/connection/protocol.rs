@@ -24,7 +24,8 @@ pub type Packet<P> = <<P as Protocol>::Codec as Decoder>::Item;
 /// When a callback returns [`Next::Stop`] or [`Next::SendAndStop`], the reason depends on the callback:
 /// [`Closed::Idle`] or [`Closed::PacketTimeout`] for [`timeout`](Protocol::timeout), [`Closed::Peer`] for
 /// [`half_closed`](Protocol::half_closed), [`Closed::Shutdown`] for [`shutdown`](Protocol::shutdown), that of the error for
-/// [`decode_error`](Protocol::decode_error), and [`Closed::Local`] otherwise. During a drain, `Local` and `Peer` become `Shutdown`.
+/// [`decode_error`](Protocol::decode_error), and [`Closed::Local`] otherwise. During a drain, `Local` and `Peer` become
+/// `Shutdown`.
 ///
 /// ```
 /// use actix_acceptor::{AcceptorPool, Conn, Framing, Next, Protocol};
@@ -204,8 +205,8 @@ pub trait Protocol: Sized + 'static {
 
     /// The size of a reply in bytes, for the bound of the [`Outbox`](crate::Outbox) until the connection has encoded it.
     ///
-    /// Called only for codecs other than [`Framing`](crate::Framing). Override it if replies own memory, so that a fast sender
-    /// cannot queue too much.
+    /// Called for replies that the connection itself encodes, as with codecs other than [`Framing`](crate::Framing). A size of
+    /// less than 64 counts as 64. Override it if replies own memory, so that a fast sender cannot queue too much.
     ///
     /// Default: the length of `Bytes`, `BytesMut`, `Vec<u8>`, `String` and `&'static str`, else `size_of::<Reply>()`.
     fn reply_size(reply: &Self::Reply) -> usize {

@@ -35,7 +35,7 @@ use crate::telemetry::ConnectionId;
 /// [`NoActor`](crate::handlers::NoActor) for [`with_fn`](AcceptorPool::with_fn). It determines which methods for reaching
 /// connections exist. All other methods exist for every `A`, including [`Untyped`].
 ///
-/// Methods that are not `async` return at once, without a message to an actor.
+/// Methods that are not `async` return without waiting for an actor.
 ///
 /// ```
 /// use actix_acceptor::{AcceptorPool, Pool, Socket};

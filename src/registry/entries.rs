@@ -1,8 +1,8 @@
 //! [`Entries`], the connections of a registry, or the members of a topic, in the order of their ids.
 //!
-//! Ids ascend, so a new connection is appended; a member may join later than one with a greater id. An ended one leaves an empty slot; the slots are compacted once most of them
-//! are empty. Finding an entry is a binary search, adding and removing one costs the same on average, and a walk over all
-//! entries touches memory in the order of acceptance.
+//! Ids ascend, so a new connection is appended; a member of a topic may join after one with a greater id. A removed entry
+//! leaves an empty slot; the slots are compacted once most of them are empty. Finding an entry is a binary search, adding and
+//! removing one costs the same on average, and a walk over all entries touches memory in the order of acceptance.
 
 use std::sync::Arc;
 

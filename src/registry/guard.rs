@@ -46,7 +46,7 @@ impl ConnectionGuard {
         ConnectionGuard { registry, state, deadlines, end: OnceCell::new(), groups: Groups::default() }
     }
 
-    /// Sets the label, or removes it if it is empty, and tells the observers.
+    /// Sets the label, or removes it if it is empty, and notifies the observers.
     pub(crate) fn set_label(&self, label: &str) {
         self.state.set_label((!label.is_empty()).then(|| label.into()));
         self.registry.shared().observers.emit(|| PoolEvent::ConnectionLabelled { id: self.state.id(), label });
@@ -171,7 +171,9 @@ impl ConnectionGuard {
         macro_rules! throttled {
             ($level:ident) => {
                 if let Some(left_out) = self.registry.shared().close_log.allow(reason) {
-                    $level!(%id, %peer, listener, label, bytes_in, bytes_out, reason = name, detail, left_out, "connection closed")
+                    $level!(
+                        %id, %peer, listener, label, bytes_in, bytes_out, reason = name, detail, left_out, "connection closed"
+                    )
                 }
             };
         }

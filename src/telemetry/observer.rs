@@ -121,7 +121,7 @@ pub enum PoolEvent<'a> {
         /// The name of the listener.
         listener: &'a str,
     },
-    /// A connection got a label: see [`Conn::set_label`](crate::Conn::set_label).
+    /// The label of a connection was set or removed with [`Conn::set_label`](crate::Conn::set_label).
     ConnectionLabelled {
         /// The id of the connection.
         id: ConnectionId,

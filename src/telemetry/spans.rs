@@ -9,9 +9,9 @@ use super::{ConnectionId, Observer, PoolEvent};
 
 /// An [`Observer`] that keeps a `tracing` span open for each listener, acceptor and connection.
 ///
-/// The span of a connection has the fields `id`, `peer` and `listener`, `label` once it has one, and when it closes `reason`, `duration_ms`,
-/// `bytes_in`, `bytes_out` and `packets`. Its level is debug; that of listeners and acceptors is info. Spans are not entered
-/// while callbacks run.
+/// The span of a connection has the fields `id`, `peer` and `listener`; `label` once it has one; and when it closes `reason`,
+/// `duration_ms`, `bytes_in`, `bytes_out` and `packets`. Its level is debug; that of listeners and acceptors is info. Spans are
+/// not entered while callbacks run.
 ///
 /// ```
 /// # use actix_acceptor::{telemetry::Spans, AcceptorPool, Socket};

@@ -1,10 +1,10 @@
 //! What an operator's calls cost in a pool with many connections.
 //!
 //! The server measures itself: each line on its standard input names a call, for some calls with the number of connections
-//! that are looked up in turn, and the answer is a line with the nanoseconds that the call took. These are CPU time of the calling thread, since the machine may have other work; for a drain, which two
-//! threads perform, they are elapsed time. The connections come from the load's process, since one process may not have
-//! enough descriptors for both ends. Those of a drain are in memory: closing sockets would cost the kernel more than the
-//! drain itself.
+//! that are looked up in turn, and the answer is a line with the nanoseconds that the call took. These are CPU time of the
+//! calling thread, since the machine may have other work; for a drain, which two threads perform, they are elapsed time. The
+//! connections come from the load's process, since one process may not have enough descriptors for both ends. Those of a drain
+//! are in memory: closing sockets would cost the kernel more than the drain itself.
 
 use std::io::{self, BufRead, Write};
 use std::net::SocketAddr;

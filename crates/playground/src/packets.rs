@@ -156,7 +156,7 @@ impl Packets {
         self.eof.is_some() && self.ahead.is_empty()
     }
 
-    /// Reads ahead until the end of the input, at most so many packets. The packet timeout does not run meanwhile.
+    /// Reads ahead until the end of the input or until `most` packets are held. The packet timeout does not run meanwhile.
     async fn read_ahead(&mut self, most: usize) -> Result<(), FramingError> {
         while self.eof.is_none() && self.ahead.len() < most {
             match self.framed().next().await {
