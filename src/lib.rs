@@ -92,7 +92,9 @@
 //!   affect the others. Use a message if the state of the connection decides what is sent.
 //! - All ways except the first work from any thread, and none of them blocks.
 //! - The replies of one sender arrive in the order in which they were sent, across all topics and outboxes; the messages of one
-//!   sender are handled in the order in which they were sent. Between replies, messages and packets no order is defined.
+//!   sender are handled in the order in which they were sent. Between replies, messages and packets no order is defined, and
+//!   none between what a callback publishes and the reply that it returns. A reply that must follow what was published is sent
+//!   through [`Conn::outbox`].
 //! - With [`Wait::with_messages`], messages are handled during a wait as well.
 //! - [`messages`](messages#the-mailbox) defines what a sender of messages is, and what that means for the bound.
 //! - [`Conn::after`] and [`Conn::every`] deliver a message of the connection to itself later. [`Pool::close`] sends a last reply

@@ -17,7 +17,8 @@ use crate::telemetry::ConnectionId;
 /// Replies do not go through the mailbox and do not call the protocol. They are sent in every state from
 /// [`ack`](Protocol::ack) on, also while the connection waits for a future or a blocking closure, except during an upgrade to
 /// TLS. Replies sent before `ack` are queued until then. The replies of one sender arrive in the order in which they were
-/// sent. They have no defined order relative to the answers of the connection's own callbacks.
+/// sent. They have no defined order relative to the answers of the connection's own callbacks: a callback that publishes to a
+/// topic of its connection, and whose answer must follow, sends the answer through [`Conn::outbox`].
 ///
 /// # Bounds
 /// All senders together may have [`Builder::outbox`](crate::Builder::outbox) bytes pending: queued and not yet with the

@@ -37,6 +37,9 @@ use crate::topics::{Reached, TopicState};
 /// follow the first take less. The arbiters of the members write to the sockets in batches, so that other connections are
 /// served in between.
 ///
+/// Publishing requires a codec that implements [`EncodeOnce`]. Wrap a codec of another crate in
+/// [`StatelessEncoder`](crate::messages::StatelessEncoder).
+///
 /// Connections of several pools with the same protocol may be members of one topic. Ids are unique only within a pool:
 /// [`publish_except`](Topic::publish_except) leaves out a connection of the pool that the handle is from.
 ///
