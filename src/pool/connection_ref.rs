@@ -157,6 +157,12 @@ impl<P: Protocol> Conn<P> {
 
     /// Registers a name as [`register`](Conn::register) does, and takes it over if another connection has it. That connection
     /// ends at once with [`Closed::Replaced`](crate::Closed::Replaced), whatever it is doing; its unsent bytes are lost.
+    ///
+    /// Its [`closed`](Protocol::closed) may run on another thread after the callback of this connection has returned. A `closed`
+    /// that announces the end of a name should therefore not do so for `Closed::Replaced`.
+    ///
+    /// The former owner gets no last reply. To send one, [close](ConnectionRef::close) it first, and call this method once its
+    /// [`Outbox::is_closed`] returns true. Before that it still has the name, and would lose the reply.
     pub fn register_replacing(&mut self, name: impl AsRef<str>) {
         self.guard.register_replacing(self.guard.pool().names(), name.as_ref());
     }
