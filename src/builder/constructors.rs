@@ -82,7 +82,7 @@ impl AcceptorPool {
     ///
     /// `on_init` makes the state of a connection, and may add a stream whose items arrive as [`Event::User`]. `on_event` is
     /// called with each event. [`with_close`](crate::Builder::with_close) adds a third closure that takes the state at the
-    /// end.
+    /// end. The protocol of the connection is an [`EventLoop`]: a topic in the state is a `Topic<EventLoop<S>>`.
     ///
     /// ```
     /// use actix_acceptor::{AcceptorPool, Event, Framing, Init, Next};

@@ -195,7 +195,7 @@ pub trait Protocol: Sized + 'static {
 
     /// Called when the pool shuts down. If the connection is waiting for a future, this is called after the wait.
     ///
-    /// A connection that stays open is ended at `deadline`; `None` means that there is no deadline.
+    /// A connection that stays open is ended at `deadline`, a [`tokio::time::Instant`]; `None` means that there is no deadline.
     ///
     /// Default: [`Next::Stop`].
     fn shutdown(&mut self, deadline: Option<Instant>, conn: &mut Conn<Self>) -> Next<Self> {

@@ -33,8 +33,8 @@ use crate::telemetry::ConnectionId;
 /// [`with_protocol`](AcceptorPool::with_protocol), [`with_codec`](AcceptorPool::with_codec) and
 /// [`with_events`](AcceptorPool::with_events), the user's actor for [`with_actor`](AcceptorPool::with_actor), and
 /// [`NoActor`](crate::handlers::NoActor) for [`with_fn`](AcceptorPool::with_fn). It determines which methods for reaching
-/// connections exist. All other methods exist for every `A`, including [`Untyped`].
-///
+/// connections exist. All other methods exist for every `A`, including [`Untyped`]. To publish, broadcast or send to sockets of
+/// `with_fn` and `with_actor`, or to close them, use the handle that [`untyped`](Pool::untyped) returns.
 /// Methods that are not `async` return without waiting for an actor.
 ///
 /// ```

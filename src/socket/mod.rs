@@ -50,10 +50,10 @@ const FILE_CHUNK: u64 = 256 * 1024;
 /// The pool's timeouts and signals take effect in reads and writes. The idle timeout (while the socket is being read), the
 /// send timeout and the maximum age make them fail with [`TimedOut`](io::ErrorKind::TimedOut). If the future of a read or
 /// write is dropped (by `select!` or `timeout`), its timeout no longer applies; to detect this, the task is woken up to four
-/// times within the timeout. If the connection is killed, replaced or a slow consumer, or at the deadline of a drain or of a
-/// requested close, they fail with [`ConnectionAborted`](io::ErrorKind::ConnectionAborted). [`draining`](Socket::draining)
-/// resolves when the pool shuts down, [`closing`](Socket::closing) also when [`PoolHandle::close`](crate::Pool::close) is
-/// called for this connection.
+/// times within the timeout. The next read continues the idle time, which is counted from the last bytes of the peer. If the
+/// connection is killed, replaced or a slow consumer, or at the deadline of a drain or of a requested close, they fail with
+/// [`ConnectionAborted`](io::ErrorKind::ConnectionAborted). [`draining`](Socket::draining) resolves when the pool shuts down,
+/// [`closing`](Socket::closing) also when [`PoolHandle::close`](crate::Pool::close) is called for this connection.
 ///
 /// What other parts of the program send to the connection is not written to the socket automatically: the owner takes it from
 /// [`pushes`](Socket::pushes) and writes it. If the owner does not take it, the outbox fills up, as with a peer that does not
