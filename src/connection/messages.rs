@@ -21,7 +21,7 @@ pub struct User<M>(pub M);
 #[rtype(result = "Result<(), SendError>")]
 pub struct Reply<R>(pub R);
 
-/// A message that closes the connection as [`Closed::Local`] after the queued bytes are sent.
+/// A message that closes the connection with [`Closed::Local`] after the queued bytes are sent.
 ///
 /// It is handled in order with other messages: after those already in the mailbox, not during a wait, and not above the
 /// high-water mark. [`Pool::close`](crate::Pool::close) acts at once in any state.

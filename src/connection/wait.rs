@@ -212,7 +212,7 @@ impl<P: Protocol> Conn<P> {
     /// | the peer shuts down its sending side or closes its socket (FIN; the two cannot be distinguished) | The wait goes on, with or without [`half_close`](crate::Builder::half_close). The answer is sent, the packets that arrived before the FIN are handled, then the connection closes as on any FIN. |
     /// | time passes after that FIN | A wait that lasts for the [`idle_timeout`](crate::Builder::idle_timeout) after the FIN, or after its start if that is later, ends the connection with [`Closed::Idle`], without a call of [`Protocol::timeout`]. Without an idle timeout, set a limit with [`Wait::within`] or [`max_age`](crate::Builder::max_age). |
     /// | the peer resets the connection (RST) | The future is dropped and the connection ends with [`Closed::Peer`], within 0.25 s if more input is unread than is read ahead (16 KiB). |
-    /// | [`Pool::kill`](crate::Pool::kill), the maximum age, or the deadline of a drain | The future is dropped and the connection ends. |
+    /// | [`Pool::kill`](crate::Pool::kill), a full [`Outbox`](crate::Outbox), a name that is taken over, the maximum age, or the deadline of a drain | The future is dropped and the connection ends. |
     /// | [`Pool::close`](crate::Pool::close) | The future is dropped; the queued bytes and the last reply are sent. |
     /// | the pool shuts down | [`Protocol::shutdown`] is called after the wait. |
     /// | the wait is one of `init` | The [`handshake_timeout`](crate::Builder::handshake_timeout), counted from the accept on, ends the connection with [`Closed::Handshake`]. A FIN of a peer that has sent nothing ends it as well, unless `half_close` is on. |

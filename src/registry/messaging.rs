@@ -1,4 +1,4 @@
-//! How other parts of the program reach one connection: its outbox, its label, and the reason for which they end it.
+//! What other parts of the program use of one connection: its outbox, its label, and the reason for which they end it.
 
 use std::sync::atomic::Ordering::*;
 use std::sync::Arc;

@@ -22,7 +22,7 @@ use crate::sync::{AtomicU64, AtomicUsize, Mutex};
 pub(crate) const MAX_COPIED: usize = 1024;
 /// The size of a segment to which payloads are copied, in bytes.
 const SEGMENT: usize = 16 * 1024;
-/// What a reply counts at least, in bytes: a queue of tiny ones needs memory for each.
+/// The minimum that an unencoded reply counts, in bytes: each needs memory of its own in the queue.
 const MIN_REPLY: usize = 64;
 
 /// Something to send.

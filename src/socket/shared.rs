@@ -38,7 +38,7 @@ pub(crate) struct SocketState {
     ended: Cell<Option<CloseReason>>,
     /// A handshake is in progress.
     in_handshake: Cell<bool>,
-    /// When a close that was requested ends the connection, in milliseconds of the registry's clock.
+    /// When a requested close ends the connection, in milliseconds of the registry's clock.
     close_by: Cell<Option<u64>>,
     /// The close reason set by the code that owns the socket.
     reported: OnceCell<Box<(CloseReason, Option<String>)>>,
@@ -174,8 +174,8 @@ impl SocketState {
         }
     }
 
-    /// Closes as requested by an operator: the last bytes follow those that are queued, and the owner has until the end of the
-    /// grace period to send them.
+    /// Closes as requested by an operator: queues the last bytes after those that are queued. The owner has until the end of
+    /// the grace period to send them.
     fn close_on_request(&self) {
         let Some(CloseRequest { last_reply, by }) = self.guard.take_close_request() else { return };
         if self.in_handshake.get() {
