@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::sync::{Arc, Weak};
 
-use crate::registry::{ConnectionGuard, ConnectionState, Group, Registry};
+use crate::registry::{ConnectionGuard, ConnectionPhase, ConnectionState, Group, Registry};
 use crate::sync::{Mutex, RandomState};
 use crate::telemetry::{CloseReason, ConnectionId};
 
@@ -111,15 +111,21 @@ impl Names {
 }
 
 impl ConnectionGuard {
-    /// Registers a name for the connection.
+    /// Registers a name for the connection. Has no effect once it is closing: it has left its groups.
     pub(crate) fn register(&self, names: &Arc<Names>, name: &str) -> Result<(), NameTaken> {
+        if self.state().phase() == ConnectionPhase::Closing {
+            return Ok(());
+        }
         let registered = names.register(name, self.registry(), self.state())?;
         self.keep(registered);
         Ok(())
     }
 
-    /// Registers a name for the connection, and ends the connection that has it.
+    /// Registers a name for the connection, and ends the connection that has it. Has no effect once it is closing.
     pub(crate) fn register_replacing(&self, names: &Arc<Names>, name: &str) {
+        if self.state().phase() == ConnectionPhase::Closing {
+            return;
+        }
         let (registered, former) = names.replace(name, self.registry(), self.state());
         self.keep(registered);
         if let Some(former) = former {

@@ -148,6 +148,7 @@ impl<P: Protocol> Conn<P> {
     ///
     /// A connection may have several names. It keeps each until [`unregister`](Conn::unregister), or until it begins to close,
     /// whatever the reason. Registering a name again has no effect. If peers choose the names, limit their number and length.
+    /// Has no effect on a connection that is closing.
     ///
     /// # Errors
     /// [`NameTaken`] if another connection has the name.

@@ -45,6 +45,7 @@ impl Socket {
     ///
     /// A connection may have several names. It keeps each until [`unregister`](Socket::unregister), or until it begins to
     /// close. Registering a name again has no effect. If peers choose the names, limit their number and length.
+    /// Has no effect on a connection that is closing.
     ///
     /// # Errors
     /// [`NameTaken`] if another connection has the name.

@@ -232,3 +232,56 @@ async fn a_socket_in_a_topic_of_protocols_receives_bytes() {
     assert_eq!(texts.untyped().topic("lobby").publish("raw").members, 1);
     peer.expect(b"raw").await;
 }
+
+#[actix::test]
+async fn a_closing_socket_belongs_to_nothing_new() {
+    let (tell, mut told) = unbounded_channel();
+    let serve = move |mut socket: Socket| {
+        let tell = tell.clone();
+        async move {
+            let (pool, mut pushes) = (socket.pool(), socket.pushes());
+            let lobby = pool.topic("lobby");
+            assert!(socket.join(&lobby));
+            // A burst: all but the first are deferred.
+            (0..5).for_each(|n| assert_eq!(lobby.publish(n.to_string()).members, 1));
+            pushes.close();
+            socket.register("late").unwrap();
+            socket.register_replacing("later");
+            tell.send((pool.names(), socket.join(&lobby), lobby.len(), socket.outbox().is_closed())).unwrap();
+            while let Some(bytes) = pushes.recv().await {
+                socket.write_all(&bytes).await?;
+            }
+            std::io::Result::Ok(())
+        }
+    };
+    let pool = AcceptorPool::with_fn(serve).bind("127.0.0.1:0").await.unwrap();
+    let mut peer = connect(&pool).await;
+    assert_eq!(in_time(told.recv()).await.unwrap(), (vec![], false, 0, true));
+    assert_eq!(peer.read_to_end().await, b"01234");
+}
+
+#[actix::test]
+async fn small_pushes_are_joined_up_to_16_kib() {
+    let (tell, mut told) = unbounded_channel();
+    let serve = move |mut socket: Socket| {
+        let tell = tell.clone();
+        async move {
+            let mut pushes = socket.pushes();
+            socket.read_u8().await?;
+            let items: Vec<_> = std::iter::from_fn(|| pushes.try_recv()).collect();
+            tell.send(items).unwrap();
+            std::io::Result::Ok(())
+        }
+    };
+    let pool = AcceptorPool::with_fn(serve).bind("127.0.0.1:0").await.unwrap().untyped();
+    let mut peer = connect(&pool).await;
+    let connection = only(&pool).await;
+    for n in 0..100u8 {
+        connection.send(vec![n; 1_000]).unwrap();
+    }
+    peer.send("x").await;
+    let items = in_time(told.recv()).await.unwrap();
+    let sizes: Vec<_> = items.iter().map(Bytes::len).collect();
+    assert_eq!(sizes, [16_000, 16_000, 16_000, 16_000, 16_000, 16_000, 4_000]);
+    assert!(items.concat().chunks(1_000).zip(0u8..).all(|(message, n)| message == [n; 1_000]));
+}

@@ -203,3 +203,86 @@ fn a_closing_connection_has_left_everything() {
         assert!(sent.starts_with(b"last\nx") && sent.len() == 200_005);
     });
 }
+
+/// It has left its groups. A name would belong to a connection that handles nothing any more.
+#[test]
+fn a_closing_connection_belongs_to_nothing_new() {
+    paused(async {
+        let (builder, mut callbacks) = Probe::pool(|call, conn| match call {
+            Call::Packet(line) if line == "register" => {
+                conn.register("ann").unwrap();
+                Next::send("registered")
+            }
+            Call::Packet(_) => {
+                conn.push("x".repeat(199_999));
+                // It begins to close.
+                conn.push("two\nlines");
+                conn.register("late").unwrap();
+                conn.register_replacing("later");
+                conn.register_replacing("ann");
+                assert!(!conn.join(&conn.pool().topic("late")));
+                conn.after(ms(1), "late".into());
+                assert_eq!(conn.timers(), 0);
+                Next::Continue
+            }
+            call => protocol_default(call),
+        });
+        let (pool, script) = in_memory(builder.framing(Framing::lines()).send_timeout(None)).await;
+        let (mut owner, mut closing) = (script.connect(), script.connect());
+        owner.send("register\n").await;
+        owner.expect(b"registered\n").await;
+        closing.send("close\n").await;
+        callbacks.until(&Call::packet("close")).await;
+        run().await;
+        assert_eq!(pool.connections(), 2);
+        assert_eq!(pool.names(), ["ann".into()]);
+        assert!(pool.topics().is_empty());
+        pool.whereis("ann").unwrap().send("still here").unwrap();
+        owner.expect(b"still here\n").await;
+        assert_eq!(closing.read_to_end().await.len(), 200_000);
+    });
+}
+
+#[test]
+fn bytes_that_the_kernel_has_are_pending_no_more() {
+    paused(async {
+        let (_pool, connection, mut peer, mut callbacks) = probe(|call, _| protocol_default(call), 1_000_000).await;
+        callbacks.until(&Call::Ack).await;
+        connection.send("x".repeat(299_999)).unwrap();
+        for read in [0, 50_000, 100_000, 10_000] {
+            peer.read_exact(read).await;
+            run().await;
+            // What the kernel has and the peer has not read does not count.
+            let sent = connection.info().bytes_out as usize;
+            assert!(sent > 0 && sent < 300_000);
+            assert_eq!(connection.outbox().pending(), 300_000 - sent);
+        }
+    });
+}
+
+#[test]
+fn a_callback_sees_the_outbox_as_unsent() {
+    paused(async {
+        let go = Arc::new(Notify::new());
+        let gate = go.clone();
+        let act = move |call: &Call, conn: &mut Conn<Probe>| match call {
+            Call::Packet(_) => {
+                let gate = gate.clone();
+                conn.wait(async move { gate.notified().await }, |(), _, conn| {
+                    assert!(conn.unsent() >= 300_000, "{} bytes", conn.unsent());
+                    Next::send("seen")
+                })
+            }
+            call => protocol_default(call),
+        };
+        let (_pool, connection, mut peer, mut callbacks) = probe(act, 1_000_000).await;
+        peer.send("wait\n").await;
+        callbacks.until(&Call::packet("wait")).await;
+        // More than a pipe and a write buffer hold.
+        (0..50).for_each(|_| connection.send("x".repeat(9_999)).unwrap());
+        run().await;
+        go.notify_one();
+        let received = peer.read_exact(500_005).await;
+        assert!(received.windows(5).any(|bytes| bytes == b"seen\n"));
+    });
+}
