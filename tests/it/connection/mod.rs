@@ -12,6 +12,7 @@ mod flow;
 mod next;
 mod packet_rate;
 mod peer_leaves;
+mod periods;
 mod streams;
 mod timers;
 mod turns;

@@ -154,3 +154,21 @@ async fn the_key_of_a_stream_is_never_reused() {
         peer.expect(format!("added {packet}").as_bytes()).await;
     }
 }
+
+#[actix::test]
+async fn the_key_of_a_stream_that_has_ended_removes_nothing() {
+    let key = Mutex::new(None);
+    let (_served, mut peer) = peer_of(move |packet, conn| match packet {
+        b"add" => {
+            conn.add_stream(stream::pending());
+            *key.lock().unwrap() = Some(conn.add_stream(stream::iter([bytes("item")])));
+            "added ".into()
+        }
+        _ => conn.remove_stream(key.lock().unwrap().unwrap()).to_string(),
+    })
+    .await;
+    peer.send("add").await;
+    peer.expect(b"added item").await;
+    peer.send("remove").await;
+    peer.expect(b"false").await;
+}
