@@ -1,4 +1,4 @@
-//! The shortest period of a timer.
+//! Timers with short periods.
 
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use actix_acceptor::{Framing, Next};
 use bytes::Bytes;
 use support::*;
-use tokio::time::Instant;
+use tokio::time::{sleep, Instant};
 
 #[test]
 fn a_period_of_zero_counts_as_one_millisecond() {
@@ -25,5 +25,24 @@ fn a_period_of_zero_counts_as_one_millisecond() {
         let mut peer = script.connect();
         assert_eq!(peer.read_to_end().await, b"fifty");
         assert!(began.elapsed() >= ms(50), "{:?}", began.elapsed());
+    });
+}
+
+/// The first message is more than half a period late, and less than 5 ms: the next one is due a whole period later.
+#[test]
+fn a_short_period_is_moved_by_half_a_period() {
+    paused(async {
+        let (builder, mut callbacks) = Probe::pool(move |call, conn| match call {
+            Call::Ack => {
+                conn.every(ms(4), Bytes::from_static(b"beat"));
+                conn.wait(sleep(ms(7)), |(), _, _| Next::Continue)
+            }
+            call => protocol_default(call),
+        });
+        let (_pool, script) = in_memory(builder.framing(Framing::raw())).await;
+        let _peer = script.connect();
+        let beat = Call::User(Bytes::from_static(b"beat"));
+        let (first, second) = (callbacks.until(&beat).await, callbacks.until(&beat).await);
+        assert!(second - first >= ms(4), "{:?}", second - first);
     });
 }
