@@ -71,7 +71,7 @@ impl<P: Protocol> Connection<P> {
             return;
         }
         let why = match why {
-            Closed::Local | Closed::Peer(_) if self.has(Flags::DRAINING) => Closed::Shutdown,
+            Closed::Local(None) | Closed::Peer(_) if self.has(Flags::DRAINING) => Closed::Shutdown,
             why => why,
         };
         self.conn.enter(Phase::Closing);
@@ -209,7 +209,7 @@ impl<P: Protocol> Connection<P> {
             }
         }
         let why = self.cold().why.take();
-        self.end(why.unwrap_or(Closed::Local));
+        self.end(why.unwrap_or(Closed::Local(None)));
         Poll::Ready(())
     }
 
@@ -261,7 +261,7 @@ impl<P: Protocol> Connection<P> {
         let cold = self.cold();
         if cold.close_by != 0 && cold.close_by <= now {
             let why = cold.why.take();
-            return self.end(why.unwrap_or(Closed::Local));
+            return self.end(why.unwrap_or(Closed::Local(None)));
         }
         let has_unsent = self.conn.unsent() > 0 || self.has(Flags::UNFLUSHED);
         let deadlines = &self.conn.guard.deadlines;
@@ -275,7 +275,7 @@ impl<P: Protocol> Connection<P> {
         let why = self.cold().why.take();
         self.end(match why {
             None => end,
-            Some(Closed::Local | Closed::Shutdown | Closed::Peer(_)) if has_unsent => end,
+            Some(Closed::Local(_) | Closed::Shutdown | Closed::Peer(_)) if has_unsent => end,
             Some(why) => why,
         });
     }

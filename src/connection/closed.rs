@@ -1,5 +1,6 @@
 //! Why a connection ended.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io;
 
@@ -18,8 +19,9 @@ use crate::telemetry::{CloseReason, RefusalReason};
 #[non_exhaustive]
 pub enum Closed {
     /// The program closed it gracefully: [`Next::Stop`](crate::Next::Stop), a [`Close`](crate::messages::Close) message, or
-    /// [`Pool::close`](crate::Pool::close).
-    Local,
+    /// [`Pool::close`](crate::Pool::close). `Some`: the reason that was passed to
+    /// [`Next::stop_because`](crate::Next::stop_because).
+    Local(Option<Cow<'static, str>>),
     /// The peer left. `None`: it shut down its sending side (FIN). `Some`: the system's error (a reset, a broken pipe), or,
     /// with the kind [`UnexpectedEof`](io::ErrorKind::UnexpectedEof), the error of a codec that needed more bytes when the
     /// peer shut down its sending side.
@@ -70,7 +72,7 @@ impl Closed {
     /// The reason without details, as it is counted. (A refusal is counted separately; here it is an error.)
     pub fn reason(&self) -> CloseReason {
         match self {
-            Closed::Local => CloseReason::Local,
+            Closed::Local(_) => CloseReason::Local,
             Closed::Peer(_) => CloseReason::Peer,
             Closed::Idle => CloseReason::Idle,
             Closed::PacketTimeout => CloseReason::PacketTimeout,
@@ -106,6 +108,7 @@ impl Closed {
             Closed::Handshake(error) => Some(with_sources(error)),
             Closed::Error(error) => Some(with_sources(&**error)),
             Closed::Panic(text) => Some(text.clone()),
+            Closed::Local(Some(reason)) => Some(reason.to_string()),
             _ => None,
         }
     }
@@ -192,7 +195,8 @@ impl std::error::Error for Closed {
 impl fmt::Display for Closed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Closed::Local => f.write_str("closed by the connection itself"),
+            Closed::Local(None) => f.write_str("closed by the program"),
+            Closed::Local(Some(reason)) => write!(f, "closed by the program: {reason}"),
             Closed::Peer(None) => f.write_str("closed by the peer"),
             Closed::Peer(Some(error)) => write!(f, "lost the peer: {error}"),
             Closed::Idle => f.write_str("idle timeout"),

@@ -72,6 +72,6 @@ impl<P: Protocol> Connection<P> {
 
     /// The reason for a `Stop` that `decode_error` has returned.
     pub(super) fn closed_by_decode_error(&mut self) -> Closed {
-        self.cold().decode_errors.answered.take().map_or(Closed::Local, Closed::from)
+        self.cold().decode_errors.answered.take().map_or(Closed::Local(None), Closed::from)
     }
 }

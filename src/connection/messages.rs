@@ -86,7 +86,7 @@ impl<P: Protocol> Handler<Close> for Connection<P> {
     type Result = ();
 
     fn handle(&mut self, _: Close, _: &mut ConnectionContext<P>) {
-        self.close(Closed::Local);
+        self.close(Closed::Local(None));
         self.update_held();
     }
 }

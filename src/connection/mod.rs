@@ -254,6 +254,7 @@ impl<P: Protocol> Connection<P> {
                 self.close(why);
             }
             Next::Fail(error) => self.close(Closed::Error(error)),
+            Next::StopBecause(reason) => self.close(Closed::Local(Some(reason))),
             Next::Wait(wait) if !self.conn.is_closing() => {
                 self.conn.paused.insert(Paused::WAITING);
                 self.record_waiting(true);
@@ -275,7 +276,7 @@ impl<P: Protocol> Connection<P> {
     /// The reason for a `Stop` that a callback has returned.
     fn closed_by(&mut self, trigger: Trigger) -> Closed {
         match trigger {
-            Trigger::Own => Closed::Local,
+            Trigger::Own => Closed::Local(None),
             Trigger::DecodeError => self.closed_by_decode_error(),
             Trigger::Idle => Closed::Idle,
             Trigger::PacketTimeout => Closed::PacketTimeout,

@@ -1,5 +1,6 @@
 //! [`Next`], the return value of every callback.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -29,6 +30,8 @@ pub enum Next<P: Protocol> {
     Stop,
     /// Sends a reply, then ends the connection.
     SendAndStop(P::Reply),
+    /// Ends the connection with a reason of your own. Made by [`Next::stop_because`].
+    StopBecause(Cow<'static, str>),
     /// Ends the connection with [`Closed::Error`](crate::Closed::Error) after the queued bytes are sent.
     Fail(BoxError),
     /// Waits for a future. Made by [`Conn::wait`], [`Conn::wait_with`] and [`Conn::blocking`]. Until the wait ends, the
@@ -98,6 +101,52 @@ impl<P: Protocol> Next<P> {
         Next::SendAll(replies.into_iter().map(Into::into).collect())
     }
 
+    /// Ends the connection after the queued bytes are sent, with a reason of your own, as gen_server's `{stop, Reason, State}`.
+    ///
+    /// [`Protocol::closed`] receives it in [`Closed::Local`], whichever callback it came from, and the log line has it as `detail`.
+    /// The connection counts as [`CloseReason::Local`](crate::telemetry::CloseReason::Local), also during a drain. To send a last reply, call [`Conn::push`] before. For an
+    /// error, use [`Next::fail`].
+    ///
+    /// [`Closed::Local`]: crate::Closed::Local
+    /// [`Conn::push`]: crate::Conn::push
+    ///
+    /// ```
+    /// # use actix_acceptor::{AcceptorPool, Closed, Conn, ConnectionInfo, Framing, Next, Protocol};
+    /// # use bytes::Bytes;
+    /// # use tokio::io::AsyncWriteExt;
+    /// # use tokio::sync::mpsc;
+    /// # struct Shell(mpsc::UnboundedSender<String>);
+    /// # impl Protocol for Shell {
+    /// #     type Codec = Framing; type Reply = Bytes; type User = ();
+    /// fn packet(&mut self, line: Bytes, conn: &mut Conn<Self>) -> Next<Self> {
+    ///     if line == "quit" {
+    ///         conn.push("bye");
+    ///         return Next::stop_because("quit");
+    ///     }
+    ///     Next::Send(line)
+    /// }
+    ///
+    /// fn closed(&mut self, why: &Closed, _: &ConnectionInfo) {
+    ///     if let Closed::Local(Some(reason)) = why {
+    ///         println!("ended by {reason}");
+    /// #       self.0.send(reason.to_string()).expect("the test waits");
+    ///     }
+    /// }
+    /// # }
+    /// # actix_rt::System::new().block_on(async {
+    /// # let (sender, mut reasons) = mpsc::unbounded_channel();
+    /// # let pool = AcceptorPool::with_protocol(move |_| Shell(sender.clone())).framing(Framing::lines());
+    /// # let pool = pool.bind("127.0.0.1:0").await?;
+    /// # let mut peer = tokio::net::TcpStream::connect(pool.local_addr().expect("TCP")).await?;
+    /// # peer.write_all(b"quit\n").await?;
+    /// # assert_eq!(reasons.recv().await.as_deref(), Some("quit"));
+    /// # pool.stop(None).await;
+    /// # Ok::<_, Box<dyn std::error::Error>>(()) }).expect("it works");
+    /// ```
+    pub fn stop_because(reason: impl Into<Cow<'static, str>>) -> Self {
+        Next::StopBecause(reason.into())
+    }
+
     /// Returns [`Next::Fail`] with any error, or a message as a string.
     ///
     /// ```
@@ -147,6 +196,7 @@ impl<P: Protocol> fmt::Debug for Next<P> {
             Next::Send(_) => f.write_str("Send(..)"),
             Next::SendAll(replies) => write!(f, "SendAll({} replies)", replies.len()),
             Next::Stop => f.write_str("Stop"),
+            Next::StopBecause(reason) => f.debug_tuple("StopBecause").field(reason).finish(),
             Next::SendAndStop(_) => f.write_str("SendAndStop(..)"),
             Next::Fail(error) => f.debug_tuple("Fail").field(error).finish(),
             Next::Wait(_) => f.write_str("Wait(..)"),

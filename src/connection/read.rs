@@ -332,7 +332,7 @@ impl<P: Protocol> Connection<P> {
     #[inline]
     fn check_stopped(&mut self, ctx: &ConnectionContext<P>) {
         if ctx.is_stopped() && !self.conn.is_closing() {
-            self.close(Closed::Local);
+            self.close(Closed::Local(None));
         }
     }
 }
