@@ -195,7 +195,7 @@ pub mod prelude {
     pub use crate::{
         AcceptorPool, Ack, Active, BoxError, Builder, Closed, Conn, Connection, ConnectionContext, ConnectionId,
         ConnectionInfo, ConnectionRef, Drain, Event, Framing, Init, Listener, NameTaken, Next, Outbox, Packet, Peer,
-        Pool, PoolHandle, Protocol, Reply, Socket, Timeout, Topic, User,
+        Pool, PoolHandle, Protocol, Pushes, Reply, Socket, Timeout, Topic, User,
     };
 }
 

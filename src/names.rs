@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::sync::{Arc, Weak};
 
-use crate::registry::{ConnectionGuard, ConnectionPhase, ConnectionState, Group, Registry};
+use crate::registry::{ConnectionGuard, ConnectionState, Group, Registry};
 use crate::sync::{Mutex, RandomState};
 use crate::telemetry::{CloseReason, ConnectionId};
 
@@ -37,7 +37,8 @@ pub(crate) struct Registration {
 pub struct NameTaken;
 
 impl Names {
-    /// Registers a name. Returns the registration, or `None` if the connection has the name already.
+    /// Registers a name, unless another connection has it that is not ending. Returns the registration, or `None` if the connection has the name
+    /// already.
     fn register(
         self: &Arc<Self>,
         name: &str,
@@ -46,7 +47,12 @@ impl Names {
     ) -> Result<Option<Arc<Registration>>, NameTaken> {
         match self.shard(name).lock().entry(name.into()) {
             Entry::Occupied(owned) if owned.get().state.id() == state.id() => Ok(None),
-            Entry::Occupied(_) => Err(NameTaken),
+            Entry::Occupied(owned) if !owned.get().state.is_ending() => Err(NameTaken),
+            Entry::Occupied(mut free) => {
+                let registration = self.registration(free.key(), registry, state);
+                free.insert(registration.clone());
+                Ok(Some(registration))
+            }
             Entry::Vacant(free) => {
                 let registration = self.registration(free.key(), registry, state);
                 Ok(Some(free.insert(registration).clone()))
@@ -84,13 +90,17 @@ impl Names {
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<Arc<Registration>> {
-        self.shard(name).lock().get(name).cloned()
+        self.shard(name).lock().get(name).filter(|registration| !registration.state.is_ending()).cloned()
     }
 
     /// All names, sorted.
     pub(crate) fn list(&self) -> Vec<Arc<str>> {
         let mut list: Vec<Arc<str>> = Vec::new();
-        self.shards.iter().for_each(|shard| list.extend(shard.lock().keys().cloned()));
+        for shard in &self.shards {
+            let names = shard.lock();
+            let owned = names.values().filter(|registration| !registration.state.is_ending());
+            list.extend(owned.map(|registration| registration.name.clone()));
+        }
         list.sort_unstable();
         list
     }
@@ -113,7 +123,7 @@ impl Names {
 impl ConnectionGuard {
     /// Registers a name for the connection. Has no effect once it is closing: it has left its groups.
     pub(crate) fn register(&self, names: &Arc<Names>, name: &str) -> Result<(), NameTaken> {
-        if self.state().phase() == ConnectionPhase::Closing {
+        if self.state().is_ending() {
             return Ok(());
         }
         let registered = names.register(name, self.registry(), self.state())?;
@@ -123,12 +133,13 @@ impl ConnectionGuard {
 
     /// Registers a name for the connection, and ends the connection that has it. Has no effect once it is closing.
     pub(crate) fn register_replacing(&self, names: &Arc<Names>, name: &str) {
-        if self.state().phase() == ConnectionPhase::Closing {
+        if self.state().is_ending() {
             return;
         }
         let (registered, former) = names.replace(name, self.registry(), self.state());
         self.keep(registered);
-        if let Some(former) = former {
+        // One that was asked to close sends its last reply.
+        if let Some(former) = former.filter(|former| !former.state.is_ending()) {
             former.state.end(CloseReason::Replaced);
         }
     }

@@ -342,7 +342,7 @@ impl<P: Protocol> fmt::Debug for Conn<P> {
 #[non_exhaustive]
 pub enum SendError {
     /// The connection is closing. For methods of [`Pool`](crate::Pool): the pool has ended.
-    #[error("the connection is closed")]
+    #[error("the connection is closed, or the pool has ended")]
     Closed,
     /// The reply does not fit its length prefix.
     #[error("a reply of {length} bytes does not fit its length prefix: at most {limit} bytes are allowed")]

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::{Pool, PoolState, Untyped};
 use crate::connection::{own, Conn, Connection, Outbox, OutboxError, Protocol};
 use crate::names::NameTaken;
-use crate::registry::{ConnectionGuard, ConnectionInfo, ConnectionState, LastReply, Registry, Signals};
+use crate::registry::{ConnectionGuard, ConnectionInfo, ConnectionState, LastReply, Registry};
 use crate::telemetry::ConnectionId;
 
 /// A connection as seen from other parts of the program, found by [name](Pool::whereis) or [id](Pool::connection).
@@ -40,14 +40,15 @@ impl<P> ConnectionRef<P> {
         Outbox::new(self.registry.clone(), self.state.clone())
     }
 
-    /// The numbers of the connection, also of one that has ended.
+    /// The numbers of the connection, also of one that has ended: then nothing is unsent, and its age goes on.
+    /// [`Protocol::closed`] receives the final ones.
     pub fn info(&self) -> ConnectionInfo {
         self.registry.info(&self.state)
     }
 
     /// Ends the connection at once, as [`Pool::kill`] does. Returns false if it was killed before or has ended.
     pub fn kill(&self) -> bool {
-        self.registry.find(self.id()).is_some() && self.state.signal(Signals::KILL)
+        self.registry.find(self.id()).is_some() && self.registry.kill(&self.state)
     }
 }
 
@@ -65,7 +66,8 @@ impl<P: Protocol> ConnectionRef<P> {
         self.outbox().send(reply)
     }
 
-    /// Closes the connection gracefully, as [`Pool::close`] does. Returns false if it has ended or is being killed.
+    /// Closes the connection gracefully, as [`Pool::close`] does. Returns false if it has ended or is being killed. Its names are
+    /// free when this method returns.
     pub fn close(&self, last_reply: Option<P::Reply>, grace: Duration) -> bool {
         let last_reply = last_reply.map(|reply| LastReply::Reply(Box::new(reply)));
         self.registry.request_close(&self.state, last_reply, grace)
@@ -82,7 +84,7 @@ impl ConnectionRef<Bytes> {
     }
 
     /// Closes the connection gracefully, as [`PoolHandle::close`](Pool::close) does: `last_bytes` are sent last, as they are.
-    /// Returns false if it has ended or is being killed.
+    /// Returns false if it has ended or is being killed. Its names are free when this method returns.
     pub fn close(&self, last_bytes: Option<Bytes>, grace: Duration) -> bool {
         let last_reply = last_bytes.map(|bytes| LastReply::Encoded(own(bytes)));
         self.registry.request_close(&self.state, last_reply, grace)
@@ -146,9 +148,9 @@ impl<P: Protocol> Conn<P> {
     /// Registers a name for this connection, by which [`Pool::whereis`] finds it. A name has at most one owner in the pool at
     /// any time.
     ///
-    /// A connection may have several names. It keeps each until [`unregister`](Conn::unregister), or until it begins to close,
-    /// whatever the reason. Registering a name again has no effect. If peers choose the names, limit their number and length.
-    /// Has no effect on a connection that is closing.
+    /// A connection may have several names. It keeps each until [`unregister`](Conn::unregister), or until it begins to close or
+    /// is asked to by [`Pool::close`], whatever the reason. Registering a name again has no effect, nor has registering one once
+    /// the connection is closing. If peers choose the names, limit their number and length.
     ///
     /// # Errors
     /// [`NameTaken`] if another connection has the name.
@@ -162,8 +164,39 @@ impl<P: Protocol> Conn<P> {
     /// Its [`closed`](Protocol::closed) may run on another thread after the callback of this connection has returned. A `closed`
     /// that announces the end of a name should therefore not do so for `Closed::Replaced`.
     ///
-    /// The former owner gets no last reply. To send one, [close](ConnectionRef::close) it first, and call this method once its
-    /// [`Outbox::is_closed`] returns true. Before that it still has the name, and would lose the reply.
+    /// The former owner gets no last reply. To send one, [close](ConnectionRef::close) it first, which releases its names:
+    ///
+    /// ```
+    /// # use actix_acceptor::{Conn, Framing, Next, Protocol};
+    /// # use bytes::Bytes;
+    /// # use std::time::Duration;
+    /// # struct Guest;
+    /// # impl Protocol for Guest {
+    /// #     type Codec = Framing; type Reply = Bytes; type User = ();
+    /// fn packet(&mut self, name: Bytes, conn: &mut Conn<Self>) -> Next<Self> {
+    ///     let name = String::from_utf8_lossy(&name);
+    ///     if let Some(former) = conn.pool().whereis(&*name) {
+    ///         former.close(Some("you have logged in elsewhere".into()), Duration::from_secs(1));
+    ///     }
+    ///     conn.register_replacing(&*name);
+    ///     Next::send("welcome")
+    /// }
+    /// # }
+    /// # use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+    /// # actix_rt::System::new().block_on(async {
+    /// # use actix_acceptor::AcceptorPool;
+    /// # let pool = AcceptorPool::with_protocol(|_| Guest).framing(Framing::lines()).bind("127.0.0.1:0").await?;
+    /// # let address = pool.local_addr().expect("TCP");
+    /// # let connect = || async { tokio::net::TcpStream::connect(address).await.map(BufReader::new) };
+    /// # let (mut first, mut second, mut line) = (connect().await?, connect().await?, String::new());
+    /// # first.write_all(b"ann\n").await?;
+    /// # first.read_line(&mut line).await?;
+    /// # second.write_all(b"ann\n").await?;
+    /// # first.read_to_string(&mut line).await?;
+    /// # assert_eq!(line, "welcome\nyou have logged in elsewhere\n");
+    /// # pool.stop(None).await;
+    /// # Ok::<_, Box<dyn std::error::Error>>(()) }).expect("it works");
+    /// ```
     pub fn register_replacing(&mut self, name: impl AsRef<str>) {
         self.guard.register_replacing(self.guard.pool().names(), name.as_ref());
     }

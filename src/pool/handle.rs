@@ -24,7 +24,7 @@ use crate::config::{Changed, Settings, SettingsPatch};
 use crate::error::{PoolEnded, PoolError, SettingsError, StartError, SuspendError, WaitError};
 use crate::listener::Listener;
 use crate::net::Address;
-use crate::registry::{ConnectionInfo, ConnectionState, Registry, Signals};
+use crate::registry::{ConnectionInfo, ConnectionState, Registry};
 use crate::telemetry::ConnectionId;
 
 /// A handle to a running pool: cheap to clone, usable from any thread. Dropping it does not stop the pool.
@@ -127,8 +127,7 @@ impl<A> Pool<A> {
     ///
     /// [`Closed::Killed`]: crate::Closed::Killed
     pub fn kill(&self, id: ConnectionId) -> bool {
-        let connection = self.state_of(id);
-        connection.is_some_and(|connection| connection.signal(Signals::KILL))
+        self.find_connection(id).is_some_and(|(registry, connection)| registry.kill(&connection))
     }
 
     /// The addresses of the acceptors that are running.

@@ -41,9 +41,9 @@ impl<P: Protocol> Pool<Connection<P>> {
     /// [`Closed::Local`]. Returns `false` if there is no connection with this id, or if it is being killed.
     ///
     /// The request does not pass through the mailbox, so it takes effect in any state, also above the high-water mark. The
-    /// future of a wait in progress and packets that have not been delivered are dropped. If not everything has been sent
-    /// after `grace`, the rest is lost and the connection ends, also as `Local`. A reply that cannot be encoded ends the
-    /// connection with [`Closed::Error`].
+    /// names of the connection are free when this method returns. The future of a wait in progress and packets that have not
+    /// been delivered are dropped. If not everything has been sent after `grace`, the rest is lost and the connection ends, also
+    /// as `Local`. A reply that cannot be encoded ends the connection with [`Closed::Error`].
     ///
     /// During a handshake nothing is sent. If the connection is already closing, the call only limits the remaining time to
     /// `grace`. If it is called several times, the first reply and the earliest end apply.

@@ -61,6 +61,7 @@ impl Registry {
         // Outside the lock: the reply is user code.
         drop(unused);
         if accepted {
+            state.set_asked_to_close();
             state.signal(Signals::CLOSE_REQUESTED);
         }
         accepted

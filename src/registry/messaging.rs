@@ -20,6 +20,8 @@ pub(super) struct Messaging {
     format: AtomicFormat,
     /// Why the connection was killed: a [`CloseReason`], plus 1.
     cause: AtomicU8,
+    /// It was asked to close.
+    asked_to_close: AtomicBool,
     /// The bytes that its own callbacks have queued and that are not yet with the kernel.
     own_unsent: AtomicU32,
 }
@@ -75,6 +77,15 @@ impl ConnectionState {
     /// Whether nothing more is accepted for the connection.
     pub(crate) fn is_closing(&self) -> bool {
         self.phase() == ConnectionPhase::Closing || self.signals().contains(Signals::KILL)
+    }
+
+    /// Whether the connection is closing, or will be once it handles the request to close. Then it has no names any more.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.messaging.asked_to_close.load(Acquire) || self.is_closing()
+    }
+
+    pub(super) fn set_asked_to_close(&self) {
+        self.messaging.asked_to_close.store(true, Release);
     }
 
     pub(crate) fn phase(&self) -> ConnectionPhase {
@@ -193,6 +204,14 @@ impl ConnectionState {
 }
 
 impl Registry {
+    /// Kills a connection of this registry. Returns false if it was killed before.
+    pub(crate) fn kill(&self, state: &ConnectionState) -> bool {
+        let killed = state.signal(Signals::KILL);
+        // The next reply of a burst does not count it.
+        self.flush_deferred();
+        killed
+    }
+
     /// Queues a payload for one connection, and wakes it.
     pub(crate) fn send_now<'a>(&self, state: &ConnectionState, payload: Payload<'a>) -> (Pushed, Option<Payload<'a>>) {
         self.flush_deferred();

@@ -73,6 +73,12 @@ impl ConnectionState {
         self.signals.set(signals)
     }
 
+    pub(super) fn signal(&self, signals: Signals) -> bool {
+        let is_new = self.add_signals(signals);
+        self.wake();
+        is_new
+    }
+
     pub(super) fn set_signals(&self, signals: Signals) {
         self.signals.set(signals);
     }

@@ -120,7 +120,7 @@ async fn with_half_close_the_connection_goes_on() {
     address.do_send(actix_acceptor::messages::Close);
     assert_eq!(peer.read_to_end().await, b"");
     let rest = [callbacks.next().await, callbacks.next().await, callbacks.next().await];
-    let local = Call::Closed(CloseReason::Local, "closed by the connection itself".into());
+    let local = Call::Closed(CloseReason::Local, "closed by the program".into());
     assert_eq!(rest, [Call::user("still"), Call::user("here"), local], "half_closed comes once");
 }
 

@@ -61,6 +61,23 @@ async fn taking_a_name_over_ends_its_owner() {
 }
 
 #[actix::test]
+async fn a_connection_that_is_asked_to_close_has_no_names() {
+    let pool = start_with(|builder| builder.on_current_arbiter()).await;
+    let (mut former, mut next) = (connect(&pool).await, connect(&pool).await);
+    for name in ["ann", "bob"] {
+        assert_eq!(ask(&mut former, &format!("register {name}")).await, "true");
+    }
+    // Nothing else runs on this arbiter until the next `await`.
+    assert!(pool.whereis("ann").unwrap().close(Some("elsewhere".into()), ms(5_000)));
+    assert!(pool.whereis("ann").is_none() && pool.names().is_empty());
+    assert_eq!(ask(&mut next, "register ann").await, "true");
+    assert_eq!(ask(&mut next, "take bob").await, "taken");
+    assert_eq!(former.until_gone().await, b"elsewhere\n");
+    assert_eq!(pool.names(), ["ann".into(), "bob".into()]);
+    eventually(|| pool.info().closed.get(CloseReason::Local) == 1).await;
+}
+
+#[actix::test]
 async fn the_former_owner_of_a_name_loses_its_unsent_bytes() {
     let (builder, mut callbacks) = Probe::pool(|call, conn| match call {
         Call::Ack => {

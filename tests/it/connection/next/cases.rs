@@ -138,7 +138,7 @@ impl Case {
     }
 
     fn ending(self) -> (CloseReason, &'static str) {
-        let local = (CloseReason::Local, "closed by the connection itself");
+        let local = (CloseReason::Local, "closed by the program");
         let peer = (CloseReason::Peer, "closed by the peer");
         match self.answer {
             Answer::Fail => (CloseReason::Error, "no good"),

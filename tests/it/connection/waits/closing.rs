@@ -39,7 +39,7 @@ fn last() -> Option<Bytes> {
     Some(Bytes::from_static(b"last"))
 }
 
-const LOCAL: (CloseReason, &str) = (CloseReason::Local, "closed by the connection itself");
+const LOCAL: (CloseReason, &str) = (CloseReason::Local, "closed by the program");
 
 #[actix::test]
 async fn close_acts_in_any_state_and_keeps_the_order() {
