@@ -84,7 +84,8 @@ async fn a_large_reply_arrives_whole() {
 /// Replies are encoded with the framing that the connection has when they are queued, and those before a change come first.
 #[actix::test]
 async fn replies_around_a_change_of_framing_stay_whole() {
-    let pool = start_with(|builder| builder.acceptors(1)).await;
+    // Room for all of them: an unencoded reply counts 64 bytes.
+    let pool = start_with(|builder| builder.acceptors(1).outbox(8 << 20, Default::default())).await;
     let mut peer = connect(&pool).await;
     let connection = only(&pool).await;
     let sender = std::thread::spawn(move || (0..20_000).for_each(|n| connection.send(n.to_string()).unwrap()));
