@@ -50,6 +50,8 @@ async fn a_reply_that_cannot_be_encoded_is_an_error() {
     let pool = start().await;
     let mut peer = connect(&pool).await;
     let connection = only(&pool).await;
+    // It has its codec.
+    assert_eq!(ask(&mut peer, "ready").await, "ready");
     let error = connection.send("two\nlines").unwrap_err();
     assert!(matches!(error, OutboxError::Encode(SendError::Delimiter { position: 3 })));
     assert_eq!(ask(&mut peer, "next").await, "next");
