@@ -1,8 +1,9 @@
 //! [`Entries`], the connections of a registry, or the members of a topic, in the order of their ids.
 //!
 //! Ids ascend, so a new connection is appended; a member of a topic may join after one with a greater id. A removed entry
-//! leaves an empty slot; the slots are compacted once most of them are empty. Finding an entry is a binary search, adding and
-//! removing one costs the same on average, and a walk over all entries touches memory in the order of acceptance.
+//! leaves an empty slot; the slots are compacted once most of them are empty. Finding an entry takes the same time among few and
+//! among many as long as the ids are spread evenly, as those of one arbiter are, and at most that of a binary search otherwise. A walk over
+//! all entries touches memory in the order of acceptance.
 
 use std::sync::Arc;
 
@@ -76,6 +77,56 @@ impl Entries {
     }
 
     fn position(&self, id: ConnectionId) -> Option<usize> {
-        self.slots.binary_search_by_key(&id, |(id, _)| *id).ok()
+        position(&self.slots, id)
+    }
+}
+
+/// The position of an id in a list that ascends by id. The search begins where the id is if all are spread evenly.
+fn position<T>(slots: &[(ConnectionId, T)], id: ConnectionId) -> Option<usize> {
+    let (first, last) = (slots.first()?.0, slots.last()?.0);
+    if !(first..=last).contains(&id) {
+        return None;
+    }
+    let end = slots.len() - 1;
+    let (at, range) = (id.0 - first.0, (last.0 - first.0).max(1));
+    let guess = (u128::from(at) * end as u128 / u128::from(range)) as usize;
+    // Steps grow until the id is between `low` and `high`.
+    let (mut low, mut high, mut step) = (guess, guess, 1);
+    while slots[low].0 > id {
+        (high, low, step) = (low, low.saturating_sub(step), step * 2);
+    }
+    while slots[high].0 < id {
+        (low, high, step) = (high, (high + step).min(end), step * 2);
+    }
+    let found = slots[low..=high].binary_search_by_key(&id, |(id, _)| *id).ok()?;
+    Some(low + found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_id_is_found_and_no_other() {
+        let lists: [Vec<u64>; 7] = [
+            vec![],
+            vec![7],
+            (1..=1_000).collect(),
+            (1..=1_000).map(|n| n * 4 + n % 3).collect(),
+            // Uneven: most are far from where they would be.
+            (1..=1_000).map(|n| n * n * n).collect(),
+            (0..20).map(|n| 1 << n).collect(),
+            [(0..500).collect(), (u64::MAX - 500..=u64::MAX).collect::<Vec<_>>()].concat(),
+        ];
+        for ids in lists {
+            let slots: Vec<_> = ids.iter().map(|id| (ConnectionId(*id), ())).collect();
+            for (at, id) in ids.iter().enumerate() {
+                assert_eq!(position(&slots, ConnectionId(*id)), Some(at));
+                for other in [id.saturating_sub(1), id.saturating_add(1)] {
+                    assert_eq!(position(&slots, ConnectionId(other)), ids.binary_search(&other).ok());
+                }
+            }
+            assert_eq!(position(&slots, ConnectionId(u64::MAX / 2)), None);
+        }
     }
 }
