@@ -9,10 +9,8 @@ use bytes::BytesMut;
 use tokio_util::codec::Encoder;
 
 use super::phase::{Flags, Paused, Phase};
-use super::{Background, Protocol, ProtocolFactory};
+use super::{Background, Protocol, ProtocolFactory, SendError};
 use crate::config::{Active, Config};
-use crate::error::BoxError;
-use crate::framing::FramingError;
 use crate::handshake::{HandshakeChain, Negotiated, TlsInfo};
 use crate::net::{Address, Buffers, FileRange, PeerCredentials, Sending, Stream, TransportKind};
 use crate::registry::{ConnectionGuard, ConnectionPhase, OutboxQueue};
@@ -334,49 +332,5 @@ impl<P: Protocol> Conn<P> {
 impl<P: Protocol> fmt::Debug for Conn<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Conn").field("id", &self.id()).field("peer", self.peer()).finish_non_exhaustive()
-    }
-}
-
-/// Why a reply was not queued.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum SendError {
-    /// The connection is closing. For methods of [`Pool`](crate::Pool): the pool has ended.
-    #[error("the connection is closed, or the pool has ended")]
-    Closed,
-    /// The reply does not fit its length prefix.
-    #[error("a reply of {length} bytes does not fit its length prefix: at most {limit} bytes are allowed")]
-    TooLong {
-        /// The reply's length in bytes.
-        length: u64,
-        /// The longest length that the prefix can express.
-        limit: u64,
-    },
-    /// The reply contains the delimiter of its framing, such as a line feed with [`Framing::lines`](crate::Framing::lines),
-    /// so the peer would receive several packets. Send the parts as separate replies, or use a length prefix.
-    #[error("a reply must not contain the delimiter of its framing, which begins at byte {position}")]
-    Delimiter {
-        /// The number of bytes of the reply before the delimiter.
-        position: u64,
-    },
-    /// The codec of a connection depends on its peer, so no bytes are right for all connections. Returned by
-    /// [`Pool::encode`](crate::Pool::encode).
-    #[error(
-        "the codec depends on the peer, so a reply cannot be encoded for all connections: use an outbox, `send_to`, \
-         `broadcast` or a topic instead of `encode`"
-    )]
-    PeerDependentCodec,
-    /// The codec failed to encode the reply.
-    #[error(transparent)]
-    Codec(BoxError),
-}
-
-impl SendError {
-    pub(crate) fn from_codec(error: BoxError) -> Self {
-        match error.downcast_ref() {
-            Some(FramingError::ReplyTooLong { length, limit }) => SendError::TooLong { length: *length, limit: *limit },
-            Some(FramingError::DelimiterInReply { position }) => SendError::Delimiter { position: *position },
-            _ => SendError::Codec(error),
-        }
     }
 }
