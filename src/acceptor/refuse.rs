@@ -16,7 +16,7 @@ const MESSAGE_LIMIT: Duration = Duration::from_secs(1);
 /// Closes or resets a refused peer. The message is not sent if too many refused peers are already kept open for theirs.
 pub(super) fn close_refused(stream: Stream, how: AtLimit, message: Bytes, limits: &Arc<Limits>) {
     if how == AtLimit::Reset {
-        return stream.reset();
+        return stream.reset_on_drop();
     }
     let Some(permit) = (!message.is_empty()).then(|| limits.try_linger()).flatten() else { return drop(stream) };
     // Sent now, because the arbiter may be about to stop.

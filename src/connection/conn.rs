@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use socket2::SockRef;
 use tokio_util::codec::Encoder;
 
 use super::phase::{Flags, Paused, Phase};
@@ -116,6 +117,41 @@ impl<P: Protocol> Conn<P> {
     /// The system's error, for example for a socket that was reset.
     pub fn local_addr(&self) -> io::Result<Address> {
         self.io.local_addr()
+    }
+
+    /// The socket, for its options and statistics: below TLS, that of the connection. `None` for a transport without one, and
+    /// during a handshake.
+    ///
+    /// Options that the library relies on must not be changed: the socket must stay nonblocking.
+    ///
+    /// ```
+    /// # use actix_acceptor::{AcceptorPool, Conn, Framing, Next, Protocol};
+    /// # use bytes::Bytes;
+    /// # use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    /// # struct Game;
+    /// # impl Protocol for Game {
+    /// #     type Codec = Framing; type Reply = Bytes; type User = ();
+    /// fn packet(&mut self, packet: Bytes, conn: &mut Conn<Self>) -> Next<Self> {
+    ///     if let Some(socket) = conn.socket_ref() {
+    ///         // An error is not worth the connection.
+    ///         let _ = socket.set_tcp_nodelay(packet == "fast");
+    /// #       assert_eq!(socket.tcp_nodelay().ok(), Some(true));
+    ///     }
+    ///     Next::send("ok")
+    /// }
+    /// # }
+    /// # actix_rt::System::new().block_on(async {
+    /// # let pool = AcceptorPool::with_protocol(|_| Game).framing(Framing::lines()).bind("127.0.0.1:0").await?;
+    /// # let mut peer = tokio::net::TcpStream::connect(pool.local_addr().expect("TCP")).await?;
+    /// # peer.write_all(b"fast\n").await?;
+    /// # let mut received = [0; 3];
+    /// # peer.read_exact(&mut received).await?;
+    /// # assert_eq!(&received, b"ok\n");
+    /// # pool.stop(None).await;
+    /// # Ok::<_, Box<dyn std::error::Error>>(()) }).expect("it works");
+    /// ```
+    pub fn socket_ref(&self) -> Option<SockRef<'_>> {
+        self.io.socket_ref()
     }
 
     /// The kind of transport.

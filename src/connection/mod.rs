@@ -256,6 +256,10 @@ impl<P: Protocol> Connection<P> {
                 self.close(why);
             }
             Next::Fail(error) => self.close(Closed::Error(error)),
+            Next::Reset => {
+                self.conn.io.reset_on_drop();
+                self.end(Closed::Local(None));
+            }
             Next::StopBecause(reason) => self.close(Closed::Local(Some(reason))),
             Next::Wait(wait) if !self.conn.is_closing() => {
                 self.conn.paused.insert(Paused::WAITING);

@@ -30,6 +30,10 @@ pub enum Next<P: Protocol> {
     Stop,
     /// Sends a reply, then ends the connection.
     SendAndStop(P::Reply),
+    /// Ends the connection at once, with a reset (RST) on the wire: unsent bytes are lost, and the peer's reads fail with
+    /// [`ConnectionReset`](std::io::ErrorKind::ConnectionReset). The connection counts as
+    /// [`Closed::Local`](crate::Closed::Local). A transport other than TCP, also below TLS, ends without a reset.
+    Reset,
     /// Ends the connection with a reason of your own. Made by [`Next::stop_because`].
     StopBecause(Cow<'static, str>),
     /// Ends the connection with [`Closed::Error`](crate::Closed::Error) after the queued bytes are sent.
@@ -196,6 +200,7 @@ impl<P: Protocol> fmt::Debug for Next<P> {
             Next::Send(_) => f.write_str("Send(..)"),
             Next::SendAll(replies) => write!(f, "SendAll({} replies)", replies.len()),
             Next::Stop => f.write_str("Stop"),
+            Next::Reset => f.write_str("Reset"),
             Next::StopBecause(reason) => f.debug_tuple("StopBecause").field(reason).finish(),
             Next::SendAndStop(_) => f.write_str("SendAndStop(..)"),
             Next::Fail(error) => f.debug_tuple("Fail").field(error).finish(),

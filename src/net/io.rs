@@ -4,6 +4,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{Address, PeerCredentials, TransportKind};
@@ -75,6 +76,13 @@ pub trait Io: AsyncRead + AsyncWrite + Unpin + 'static {
     ///
     /// Default: `None`.
     fn peer_credentials(&self) -> Option<PeerCredentials> {
+        None
+    }
+
+    /// The socket that carries the stream, for its options and statistics. `None` if there is none.
+    ///
+    /// Default: `None`.
+    fn socket_ref(&self) -> Option<SockRef<'_>> {
         None
     }
 

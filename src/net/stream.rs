@@ -8,6 +8,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf, Ready};
 use tokio::net::TcpStream;
 #[cfg(unix)]
@@ -122,6 +123,18 @@ impl Stream {
         }
     }
 
+    /// The socket that carries the stream: below TLS, that of the connection. `None` if there is none.
+    pub fn socket_ref(&self) -> Option<SockRef<'_>> {
+        match &self.0 {
+            Inner::Tcp(tcp) => Some(tcp.into()),
+            #[cfg(unix)]
+            Inner::Unix(unix) => Some(unix.into()),
+            Inner::Dyn(io) => io.socket_ref(),
+            Inner::PutBack(put_back) => put_back.stream.socket_ref(),
+            Inner::Taken => None,
+        }
+    }
+
     /// Takes the pending error of the socket without reading. It reveals a reset that is hidden behind unread bytes.
     pub(crate) fn take_error(&self) -> Option<io::Error> {
         match &self.0 {
@@ -194,12 +207,10 @@ impl Stream {
         self.kind() == TransportKind::Tls && error.kind() == io::ErrorKind::UnexpectedEof
     }
 
-    /// Closes a TCP connection with a reset (RST). Other transports, and TCP where that fails, close normally.
-    pub(crate) fn reset(self) {
-        match self.0 {
-            Inner::Tcp(tcp) => drop(socket2::SockRef::from(&tcp).set_linger(Some(Duration::ZERO))),
-            Inner::PutBack(put_back) => put_back.stream.reset(),
-            _ => {}
+    /// Makes the end of a TCP connection a reset (RST). Other transports, and TCP where that fails, end normally.
+    pub(crate) fn reset_on_drop(&self) {
+        if let Some(socket) = self.socket_ref() {
+            let _ = socket.set_linger(Some(Duration::ZERO));
         }
     }
 
@@ -343,6 +354,10 @@ impl Io for Stream {
 
     fn peer_credentials(&self) -> Option<PeerCredentials> {
         Stream::peer_credentials(self)
+    }
+
+    fn socket_ref(&self) -> Option<SockRef<'_>> {
+        Stream::socket_ref(self)
     }
 
     fn take_error(&self) -> Option<io::Error> {

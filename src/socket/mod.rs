@@ -19,6 +19,7 @@ use std::task::{ready, Context, Poll};
 use std::time::Duration;
 
 use futures::future::select;
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio_util::codec::Framed;
 
@@ -136,6 +137,13 @@ impl Socket {
     /// The address of the socket's peer: the load balancer if [`peer`](Socket::peer) comes from a PROXY header.
     pub fn socket_peer(&self) -> &Address {
         self.shared.state().socket_peer()
+    }
+
+    /// The socket, for its options and statistics: below TLS, that of the connection. `None` for a transport without one.
+    ///
+    /// Options that the library relies on must not be changed: the socket must stay nonblocking.
+    pub fn socket_ref(&self) -> Option<SockRef<'_>> {
+        self.io.socket_ref()
     }
 
     /// The local address of the socket.

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use native_tls::{Identity as NativeIdentity, Protocol, TlsAcceptor as Blocking};
+use socket2::SockRef;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio_native_tls::{TlsAcceptor, TlsStream};
 
@@ -106,6 +107,10 @@ impl Io for NativeStream {
 
     fn peer_credentials(&self) -> Option<PeerCredentials> {
         self.io().stream.peer_credentials()
+    }
+
+    fn socket_ref(&self) -> Option<SockRef<'_>> {
+        self.io().stream.socket_ref()
     }
 
     fn take_error(&self) -> Option<io::Error> {

@@ -13,6 +13,7 @@ use rustls::pki_types::{CertificateDer, DnsName, PrivateKeyDer};
 use rustls::server::{ClientHello as RawHello, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::{ProtocolVersion, RootCertStore, ServerConfig};
+use socket2::SockRef;
 use tokio::io::{AsyncBufRead, AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio_rustls::server::TlsStream;
 use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
@@ -200,6 +201,10 @@ impl Io for RustlsStream {
 
     fn peer_credentials(&self) -> Option<PeerCredentials> {
         self.0.get_ref().0.peer_credentials()
+    }
+
+    fn socket_ref(&self) -> Option<SockRef<'_>> {
+        self.0.get_ref().0.socket_ref()
     }
 
     fn take_error(&self) -> Option<io::Error> {

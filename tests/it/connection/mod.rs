@@ -13,6 +13,7 @@ mod next;
 mod packet_rate;
 mod peer_leaves;
 mod periods;
+mod resets;
 mod stop_reasons;
 mod streams;
 mod timers;
