@@ -14,7 +14,7 @@ use super::{Background, Protocol, ProtocolFactory, SendError};
 use crate::config::{Active, Config};
 use crate::handshake::{HandshakeChain, Negotiated, TlsInfo};
 use crate::net::{Address, Buffers, FileRange, PeerCredentials, Sending, Stream, TransportKind};
-use crate::registry::{ConnectionGuard, ConnectionPhase, OutboxQueue};
+use crate::registry::{ConnectionGuard, ConnectionInfo, ConnectionPhase, OutboxQueue};
 use crate::telemetry::ConnectionId;
 use crate::time::{limit_millis, millis};
 
@@ -152,6 +152,12 @@ impl<P: Protocol> Conn<P> {
     /// ```
     pub fn socket_ref(&self) -> Option<SockRef<'_>> {
         self.io.socket_ref()
+    }
+
+    /// The numbers of this connection, such as its age and bytes, as [`Pool::connection_info`](crate::Pool::connection_info)
+    /// returns them. In a callback, packets that were delivered and bytes that were queued since the last write may not be counted yet.
+    pub fn info(&self) -> ConnectionInfo {
+        self.guard.registry().info(self.guard.state())
     }
 
     /// The kind of transport.

@@ -26,7 +26,7 @@ use tokio_util::codec::Framed;
 use crate::handshake::{HandshakeChain, Negotiated, TlsInfo};
 use crate::net::{Address, FileRange, PeerCredentials, Sending, Stream, TransportKind};
 use crate::panic::catch_panic;
-use crate::registry::ConnectionGuard;
+use crate::registry::{ConnectionGuard, ConnectionInfo};
 use crate::telemetry::{CloseReason, ConnectionId};
 
 pub use pushes::Pushes;
@@ -144,6 +144,12 @@ impl Socket {
     /// Options that the library relies on must not be changed: the socket must stay nonblocking.
     pub fn socket_ref(&self) -> Option<SockRef<'_>> {
         self.io.socket_ref()
+    }
+
+    /// The numbers of this connection, such as its age and bytes, as [`PoolHandle::connection_info`](crate::Pool::connection_info) returns them.
+    pub fn info(&self) -> ConnectionInfo {
+        let guard = self.guard();
+        guard.registry().info(guard.state())
     }
 
     /// The local address of the socket.

@@ -9,6 +9,7 @@ mod decode_errors;
 mod endings;
 mod files;
 mod flow;
+mod info;
 mod next;
 mod packet_rate;
 mod peer_leaves;
