@@ -109,6 +109,7 @@ fn a_nick_is_of_one_guest() {
     two.expect(&["* ann left"]);
     eventually(|| playground.json("names") == json!({ "guest-house": 2 }));
     two.send("/nick ann");
+    assert_eq!(two.ask("/who"), "ann");
     let mut three = join(&playground);
     two.expect(&["* guest-3 joined"]);
     three.send_all(&["/nick guest-house", "hello"]);
