@@ -37,8 +37,8 @@ pub(crate) struct Registration {
 pub struct NameTaken;
 
 impl Names {
-    /// Registers a name, unless another connection has it that is not ending. Returns the registration, or `None` if the connection has the name
-    /// already.
+    /// Registers a name that is free, or whose owner is ending. Returns the registration, or `None` if the connection has the
+    /// name already.
     fn register(
         self: &Arc<Self>,
         name: &str,

@@ -92,8 +92,8 @@ mod tests {
         }
     }
 
-    /// tokio's task grows in steps of 128 bytes: a protocol with more state than this costs one step more. (It is 24 bytes without
-    /// tokio's feature `rt-multi-thread`.)
+    /// tokio's task grows in steps of 128 bytes: a protocol with more state than this costs one step more. (The limit is 24
+    /// bytes without tokio's feature `rt-multi-thread`.)
     #[test]
     fn a_task_of_384_bytes_has_room_for_16_of_the_protocol() {
         const OF_TOKIO: usize = 104;

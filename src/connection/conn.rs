@@ -155,7 +155,8 @@ impl<P: Protocol> Conn<P> {
     }
 
     /// The numbers of this connection, such as its age and bytes, as [`Pool::connection_info`](crate::Pool::connection_info)
-    /// returns them. In a callback, packets that were delivered and bytes that were queued since the last write may not be counted yet.
+    /// returns them. In a callback, packets that were delivered and bytes that were queued since the last write may not be
+    /// counted yet.
     pub fn info(&self) -> ConnectionInfo {
         self.guard.registry().info(self.guard.state())
     }

@@ -32,7 +32,7 @@ pub enum Next<P: Protocol> {
     SendAndStop(P::Reply),
     /// Ends the connection at once, with a reset (RST) on the wire: unsent bytes are lost, and the peer's reads fail with
     /// [`ConnectionReset`](std::io::ErrorKind::ConnectionReset). The connection counts as
-    /// [`Closed::Local`](crate::Closed::Local). A transport other than TCP, also below TLS, ends without a reset.
+    /// [`Closed::Local`](crate::Closed::Local). TLS over TCP is reset as well; other transports end without a reset.
     Reset,
     /// Ends the connection with a reason of your own. Made by [`Next::stop_because`].
     StopBecause(Cow<'static, str>),
@@ -107,9 +107,9 @@ impl<P: Protocol> Next<P> {
 
     /// Ends the connection after the queued bytes are sent, with a reason of your own, as gen_server's `{stop, Reason, State}`.
     ///
-    /// [`Protocol::closed`] receives it in [`Closed::Local`], whichever callback it came from, and the log line has it as `detail`.
-    /// The connection counts as [`CloseReason::Local`](crate::telemetry::CloseReason::Local), also during a drain. To send a last reply, call [`Conn::push`] before. For an
-    /// error, use [`Next::fail`].
+    /// [`Protocol::closed`] receives it in [`Closed::Local`], whichever callback it came from, and the log line has it as
+    /// `detail`. The connection counts as [`CloseReason::Local`](crate::telemetry::CloseReason::Local), also during a drain. To
+    /// send a last reply, call [`Conn::push`] before. For an error, use [`Next::fail`].
     ///
     /// [`Closed::Local`]: crate::Closed::Local
     /// [`Conn::push`]: crate::Conn::push

@@ -44,8 +44,8 @@ impl Socket {
     /// most one owner in the pool at any time.
     ///
     /// A connection may have several names. It keeps each until [`unregister`](Socket::unregister), or until it begins to
-    /// close. Registering a name again has no effect. If peers choose the names, limit their number and length.
-    /// Has no effect on a connection that is closing.
+    /// close or is asked to. Registering a name again has no effect, nor has registering one once the connection is closing. If
+    /// peers choose the names, limit their number and length.
     ///
     /// # Errors
     /// [`NameTaken`] if another connection has the name.

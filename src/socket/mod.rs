@@ -146,7 +146,8 @@ impl Socket {
         self.io.socket_ref()
     }
 
-    /// The numbers of this connection, such as its age and bytes, as [`PoolHandle::connection_info`](crate::Pool::connection_info) returns them.
+    /// The numbers of this connection, such as its age and bytes, as
+    /// [`PoolHandle::connection_info`](crate::Pool::connection_info) returns them.
     pub fn info(&self) -> ConnectionInfo {
         let guard = self.guard();
         guard.registry().info(guard.state())

@@ -1,7 +1,9 @@
 //! `Next::Reset`, and the socket below a connection.
 
+use actix_acceptor::tls::{Tls, TlsBackend};
 use actix_acceptor::{telemetry::CloseReason, AcceptorPool, Conn, Framing, Listener, Next, Protocol, Socket};
 use bytes::Bytes;
+use support::pki::Pki;
 use support::*;
 use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
@@ -35,6 +37,26 @@ async fn a_reset_is_one_on_the_wire() {
     }
     eventually(|| pool.connections() == 0).await;
     assert_eq!((pool.info().closed.get(CloseReason::Local), pool.info().closed.total()), (20, 20));
+}
+
+#[actix::test]
+async fn a_reset_below_tls_is_one_on_the_wire() {
+    let pki = Pki::generate();
+    let (certificate, key) = pki.issue("localhost");
+    for backend in [TlsBackend::Native, TlsBackend::Rustls] {
+        let tls = Tls::builder(backend).files(&certificate, &key).build().unwrap();
+        let builder = AcceptorPool::with_protocol(|_| Resets).framing(Framing::lines());
+        let pool = builder.listener(Listener::tcp("127.0.0.1:0").handshake(tls)).start().await.unwrap();
+        let tcp = connect(&pool).await.0;
+        let mut peer = pki.connect(tcp, "localhost").await.unwrap();
+        tokio::io::AsyncWriteExt::write_all(&mut peer, b"?\n").await.unwrap();
+        let mut answer = [0; 8];
+        in_time(peer.read_exact(&mut answer)).await.unwrap();
+        assert_eq!(&answer, b"AF_INET\n");
+        tokio::io::AsyncWriteExt::write_all(&mut peer, b"reset\n").await.unwrap();
+        let error = in_time(peer.read(&mut [0; 64])).await.unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "{backend:?}");
+    }
 }
 
 #[actix::test]
