@@ -48,10 +48,13 @@ pub enum StartError {
         source: Arc<io::Error>,
     },
     /// An acceptor panicked, or its arbiter ended, before it was ready.
-    #[error("acceptor {acceptor} crashed before it was ready")]
+    #[error("acceptor {acceptor} crashed before it was ready: {}", .panic.as_deref().unwrap_or("its arbiter ended"))]
     AcceptorCrashed {
         /// The index of the acceptor.
         acceptor: usize,
+        /// The message of the panic, for example of a user-defined [`Transport`](crate::transport::Transport). `None` if its
+        /// arbiter ended.
+        panic: Option<Arc<str>>,
     },
     /// A system call failed: an address cannot be resolved or bound, or no thread can be started for an arbiter or the
     /// watchdog. For a listener of a configuration, it is [`Config`](StartError::Config).
@@ -344,9 +347,9 @@ pub enum Exit {
     /// Its listener failed.
     #[error("failed: {0}")]
     Failed(Arc<io::Error>),
-    /// The acceptor panicked.
-    #[error("panicked")]
-    Panicked,
+    /// The acceptor panicked, with this message.
+    #[error("panicked: {0}")]
+    Panicked(Arc<str>),
 }
 
 /// An error's message followed by those of its sources, separated by colons: for logs.

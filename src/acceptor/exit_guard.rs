@@ -34,11 +34,12 @@ pub(crate) struct ExitGuard {
     pool: (Recipient<Ready>, Recipient<Exited>),
     started: bool,
     failure: Option<Arc<io::Error>>,
+    panic: Option<Arc<str>>,
 }
 
 impl ExitGuard {
     pub(crate) fn new(slot: usize, generation: u64, pool: (Recipient<Ready>, Recipient<Exited>)) -> Self {
-        ExitGuard { slot, generation, pool, started: false, failure: None }
+        ExitGuard { slot, generation, pool, started: false, failure: None, panic: None }
     }
 
     /// Records that the acceptor's arbiter has started it.
@@ -59,14 +60,21 @@ impl ExitGuard {
     pub(super) fn fail(&mut self, error: io::Error) {
         self.failure.get_or_insert(Arc::new(error));
     }
+
+    /// Sets the message of the panic that the acceptor ends with.
+    pub(super) fn panicked(&mut self, panic: String) {
+        self.panic.get_or_insert(panic.into());
+    }
 }
 
 impl Drop for ExitGuard {
     fn drop(&mut self) {
         let exit = if !self.started {
             None
+        } else if let Some(panic) = self.panic.take() {
+            Some(Exit::Panicked(panic))
         } else if std::thread::panicking() {
-            Some(Exit::Panicked)
+            Some(Exit::Panicked("its arbiter panicked".into()))
         } else {
             Some(self.failure.take().map_or(Exit::Stopped, Exit::Failed))
         };

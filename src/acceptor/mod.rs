@@ -14,13 +14,16 @@ mod refuse;
 
 use std::cell::RefCell;
 use std::io;
+use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use actix::prelude::*;
+use futures::FutureExt;
 use tracing::debug;
 
 use crate::listener::ListenerState;
+use crate::panic::{catch_panic, panic_text};
 
 pub(crate) use accept_error::is_out_of_resources;
 pub(crate) use admission::{AcceptorContext, ConnectionSpawner};
@@ -43,6 +46,19 @@ pub struct Acceptor {
 impl Acceptor {
     pub(crate) fn new(slot: usize, context: Arc<AcceptorContext>, exit_guard: ExitGuard) -> Self {
         Acceptor { slot, context, listeners: Vec::new(), exit_guard: Rc::new(RefCell::new(exit_guard)) }
+    }
+
+    /// Starts the actor on the current arbiter, as [`Actor::start`] does. A panic ends it, and is reported with its message.
+    pub(crate) fn spawn(self) {
+        let exit_guard = self.exit_guard.clone();
+        actix_rt::spawn(async move {
+            let mut actor = Box::pin(AssertUnwindSafe(Context::new().into_future(self)).catch_unwind());
+            if let Err(panic) = actor.as_mut().await {
+                exit_guard.borrow_mut().panicked(panic_text(panic));
+            }
+            // Dropping an actor that has panicked calls it once more.
+            let _ = catch_panic(|| drop(actor));
+        });
     }
 
     /// The number of the acceptor's slot in the pool, counted from 0. A replacement has the same number.

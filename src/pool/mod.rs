@@ -240,7 +240,8 @@ impl Handler<Exited> for AcceptorPool {
         if self.starting.is_some() {
             let error = match exit {
                 Some(Exit::Failed(source)) => StartError::AcceptorFailed { acceptor: slot, source },
-                _ => StartError::AcceptorCrashed { acceptor: slot },
+                Some(Exit::Panicked(panic)) => StartError::AcceptorCrashed { acceptor: slot, panic: Some(panic) },
+                _ => StartError::AcceptorCrashed { acceptor: slot, panic: None },
             };
             return self.start_failed(error, ctx);
         }

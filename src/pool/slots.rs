@@ -79,14 +79,14 @@ impl AcceptorSlots {
             if is_first {
                 actix_rt::spawn(run_tick(acceptors.registries.of(slot)));
             }
-            Acceptor::new(slot, acceptors, exit_guard.started()).start();
+            Acceptor::new(slot, acceptors, exit_guard.started()).spawn();
             return Ok(());
         }
         // Checked first: a dead arbiter drops the closure without running it.
         if let Some(alive) = arbiter.as_ref().filter(|arbiter| arbiter.alive()) {
             *has_new_arbiter = false;
             alive.spawn_fn(move || {
-                Acceptor::new(slot, acceptors, exit_guard.started()).start();
+                Acceptor::new(slot, acceptors, exit_guard.started()).spawn();
             });
             return Ok(());
         }
@@ -99,7 +99,7 @@ impl AcceptorSlots {
                 // The pool has ended and no connection is left on this arbiter.
                 Arbiter::current().stop();
             });
-            Acceptor::new(slot, acceptors, exit_guard.started()).start();
+            Acceptor::new(slot, acceptors, exit_guard.started()).spawn();
         });
         *arbiter = Some(new);
         Ok(())

@@ -238,7 +238,7 @@ async fn past_the_budget_the_pool_ends_with_an_error_and_its_grace() {
     pool.acceptors()[0].do_send(AcceptorFailure::Panic);
     for owner in owners {
         match in_time(owner).await.unwrap() {
-            Err(PoolError::TooManyRestarts { limit, within, last: Exit::Panicked }) => {
+            Err(PoolError::TooManyRestarts { limit, within, last: Exit::Panicked(_) }) => {
                 assert_eq!((limit, within), (2, Duration::from_secs(60)));
             }
             other => panic!("{other:?}"),
@@ -266,7 +266,8 @@ async fn the_pool_error_names_the_last_acceptor_exit() {
         }
     }
     assert!(matches!(outcome(|pool, _| pool.acceptors()[0].do_send(AcceptorFailure::Stop)).await, Exit::Stopped));
-    assert!(matches!(outcome(|pool, _| pool.acceptors()[0].do_send(AcceptorFailure::Panic)).await, Exit::Panicked));
+    let panicked = outcome(|pool, _| pool.acceptors()[0].do_send(AcceptorFailure::Panic)).await;
+    assert_eq!(panicked.to_string(), "panicked: an acceptor dies");
     assert!(matches!(
         outcome(|pool, _| pool.acceptors()[0].do_send(AcceptorFailure::WithArbiter)).await,
         Exit::Stopped

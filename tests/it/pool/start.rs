@@ -215,7 +215,11 @@ async fn a_start_fails_if_a_listener_cannot_be_shared() {
 #[actix::test]
 async fn an_acceptor_that_crashes_fails_the_start() {
     let error = failed_start(|script_handle| script_handle.share(|| panic!("as asked")), LONG).await;
-    assert!(matches!(error, StartError::AcceptorCrashed { acceptor: 0 | 1 }), "{error:?}");
+    assert!(error.to_string().ends_with("crashed before it was ready: as asked"), "{error}");
+    match error {
+        StartError::AcceptorCrashed { acceptor: 0 | 1, panic } => assert_eq!(panic.as_deref(), Some("as asked")),
+        other => panic!("{other:?}"),
+    }
     let arbiter_stops = |script_handle: &ScriptHandle| {
         script_handle.share(|| {
             actix::Arbiter::current().stop();
@@ -223,7 +227,7 @@ async fn an_acceptor_that_crashes_fails_the_start() {
         })
     };
     let error = failed_start(arbiter_stops, LONG).await;
-    assert!(matches!(error, StartError::AcceptorCrashed { acceptor: 0 | 1 }), "{error:?}");
+    assert!(matches!(error, StartError::AcceptorCrashed { acceptor: 0 | 1, .. }), "{error:?}");
 }
 
 #[actix::test]
