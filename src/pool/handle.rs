@@ -16,8 +16,7 @@ use super::listeners::SetListeners;
 use super::reconfigure::ChangeSettings;
 use super::suspend::{Resume, Suspend};
 use super::{
-    names, AcceptorPool, Drain, DrainReport, ListenerInfo, ListenersChanged, PoolInfo, PoolState, Status, Stop,
-    SuspendMode,
+    AcceptorPool, Drain, DrainReport, ListenerInfo, ListenersChanged, PoolInfo, PoolState, Status, Stop, SuspendMode,
 };
 use crate::acceptor::Acceptor;
 use crate::config::{Changed, Settings, SettingsPatch};
@@ -388,12 +387,5 @@ impl<A> Clone for Pool<A> {
 impl<A> fmt::Debug for Pool<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pool").field("name", &self.name()).field("status", &self.status()).finish_non_exhaustive()
-    }
-}
-
-impl AcceptorPool {
-    /// Finds the pool with this name in the current actix system. The handle is untyped; [`Pool::typed`] converts it.
-    pub fn find(name: &str) -> Option<PoolHandle> {
-        names::find(name).map(Pool::new)
     }
 }

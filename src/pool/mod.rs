@@ -115,6 +115,7 @@ impl AcceptorPool {
     ) -> Result<(), StartError> {
         let settings = shared.settings();
         let (starting, started) = oneshot::channel();
+        shared.enumerate();
         let pool = AcceptorPool {
             acceptors: Some(acceptors),
             slots: AcceptorSlots::new(placement, shared.registries().slots_in_use()),

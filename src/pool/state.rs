@@ -102,6 +102,11 @@ impl PoolState {
         names::register(self.system, self)
     }
 
+    /// Adds the pool to those that [`AcceptorPool::all`] returns, until it has ended.
+    pub(super) fn enumerate(self: &Arc<Self>) {
+        names::add(self.system, self);
+    }
+
     pub(super) fn name(&self) -> &str {
         &self.name
     }

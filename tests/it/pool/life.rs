@@ -85,6 +85,29 @@ async fn pools_are_found_and_stopped_by_name_and_typed() {
     }
 }
 
+#[actix::test]
+async fn all_pools_of_a_system_can_be_listed() {
+    let names = || -> Vec<String> { AcceptorPool::all().iter().map(|pool| pool.name().to_owned()).collect() };
+    assert!(names().is_empty());
+    let builder = || AcceptorPool::with_protocol(|_| Echo);
+    let second = builder().name("second").bind("127.0.0.1:0").await.unwrap();
+    let first = builder().name("first").bind("127.0.0.1:0").await.unwrap();
+    let memory = || actix_acceptor::transport::Memory::new("memory").0;
+    // Two with the same default name, of which `find` knows one.
+    let unnamed = [builder().listen(memory()).await.unwrap(), builder().listen(memory()).await.unwrap()];
+    assert_eq!(names(), ["first", unnamed[0].name(), unnamed[1].name(), "second"]);
+    let elsewhere = std::thread::spawn(|| actix::System::new().block_on(async { AcceptorPool::all().len() }));
+    assert_eq!(elsewhere.join().unwrap(), 0);
+    assert!(builder().name("first").bind("127.0.0.1:0").await.is_err());
+    assert_eq!(AcceptorPool::all().len(), 4);
+    for pool in AcceptorPool::all() {
+        in_time(pool.stop(None)).await;
+    }
+    assert!(names().is_empty());
+    drop((first, second));
+    assert_eq!(std::thread::spawn(|| AcceptorPool::all().len()).join().unwrap(), 0, "without a system");
+}
+
 #[test]
 fn pool_names_are_unique_per_system() {
     fn system(met: std::sync::Arc<std::sync::Barrier>) -> std::thread::JoinHandle<SocketAddr> {
