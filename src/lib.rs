@@ -162,6 +162,7 @@ mod registry;
 mod socket;
 mod sync;
 pub mod telemetry;
+mod thread_name;
 mod time;
 mod topics;
 mod watchdog;

@@ -10,13 +10,15 @@
 
 use std::io;
 use std::sync::Arc;
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use tracing::warn;
 
+use crate::panic::catch_panic;
 use crate::registry::{ActivitySnapshot, Registries, Registry, RegistryShared};
 use crate::telemetry::{ConnectionId, LogThrottle, PoolEvent};
+use crate::thread_name::thread_name;
 
 /// The shortest time between two checks.
 const MIN_INTERVAL: Duration = Duration::from_millis(1);
@@ -26,6 +28,7 @@ const REQUEST_TICK_AFTER: Duration = Duration::from_millis(125);
 /// The watchdog of a pool. Dropping it ends its thread.
 pub(crate) struct Watchdog {
     shared: Arc<RegistryShared>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Watchdog {
@@ -36,20 +39,38 @@ impl Watchdog {
         registries: Arc<Registries>,
         one_thread: bool,
     ) -> io::Result<Self> {
+        let name = thread_name(&listener, "watch");
         let shared = registries.shared().clone();
         let watch = move || {
             // Created on the thread, which has no runtime: a throttle belongs to the clock of its thread.
             let throttle = LogThrottle::new();
             Watch { limit, listener, registries, one_thread, arbiters: Vec::new(), throttle }.run();
         };
-        thread::Builder::new().name("pool-watchdog".into()).spawn(watch)?;
-        Ok(Watchdog { shared })
+        let thread = thread::Builder::new().name(name).spawn(watch)?;
+        Ok(Watchdog { shared, thread: Some(thread) })
+    }
+
+    /// Ends the thread. An observer that it calls may delay this.
+    pub(crate) fn end(&self) {
+        self.shared.watchdog.end();
+    }
+
+    /// Whether the thread has ended, so that [`join`](Self::join) does not block.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// Waits for the end of the thread.
+    pub(crate) fn join(mut self) {
+        if let Some(thread) = self.thread.take() {
+            let _ = catch_panic(|| drop(thread.join()));
+        }
     }
 }
 
 impl Drop for Watchdog {
     fn drop(&mut self) {
-        self.shared.watchdog.end();
+        self.end();
     }
 }
 

@@ -3,7 +3,7 @@
 //! ```text
 //! Delay:    not ready, still accepting ──(delay)──▶
 //! Backlog:  acceptors handle the kernel's queue and stop ──(at most STOP_ACCEPTORS)──▶
-//! Notified: listening sockets closed, every connection notified ──(grace)──▶ flush ─▶ abort ─▶ report
+//! Notified: listening sockets closed, every connection notified ──(grace)──▶ flush ─▶ abort ─▶ join threads ─▶ report
 //! ```
 
 use std::time::Duration;
@@ -45,7 +45,7 @@ impl Drain {
     /// sets no limit.
     ///
     /// The whole drain takes at most the delay, 1 second for acceptors on blocked arbiters, the grace period, 0.5 seconds
-    /// for queued bytes, and 1 second for connections on blocked arbiters. Set the kill timeout of the
+    /// for queued bytes, and 1 second for connections on blocked arbiters or for threads that do not end. Set the kill timeout of the
     /// process manager (such as `TimeoutStopSec` of systemd) to at least that.
     pub fn grace(grace: impl Into<Option<Duration>>) -> Self {
         Drain { grace: Some(grace.into()), delay: Some(Duration::ZERO), backlog_on_close: None }
@@ -180,8 +180,11 @@ impl AcceptorPool {
             shared.count_unserved(limits.iter().map(|limits| limits.unserved()).sum());
         };
         ctx.spawn(wait.into_actor(self).map(|(), pool, ctx| {
-            pool.finish();
-            ctx.stop();
+            let ended = pool.end_threads();
+            ctx.spawn(ended.into_actor(pool).map(|(), pool, ctx| {
+                pool.finish();
+                ctx.stop();
+            }));
         }));
     }
 

@@ -156,6 +156,9 @@ impl<A> Pool<A> {
     /// Stops the pool: closes the listening sockets, notifies **all** connections at the same moment, and ends those that
     /// are still alive after `grace`.
     ///
+    /// When it returns, the threads of the pool have ended, unless user code has blocked one of them for 1 second: a closure of
+    /// [`Conn::blocking`](crate::Conn::blocking) that has started, or the `drop` of a value of an arbiter.
+    ///
     /// With `None`, it waits for connections without a limit. [`Duration::ZERO`] is the same as [`Drain::immediate`]. For
     /// other options, use [`drain`](Pool::drain).
     pub async fn stop(&self, grace: impl Into<Option<Duration>>) -> DrainReport {

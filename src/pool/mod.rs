@@ -11,6 +11,7 @@
 //! drain:    not ready ─▶ backlog ─▶ every connection notified ─▶ deadline ─▶ flush ─▶ abort ─▶ report
 //! ```
 
+mod arbiter;
 mod broadcast;
 mod connection_ref;
 mod drain;
@@ -28,6 +29,7 @@ mod slots;
 mod socket;
 mod state;
 mod suspend;
+mod threads;
 mod topic;
 mod typed;
 
@@ -93,7 +95,7 @@ pub struct AcceptorPool {
     ended: bool,
     arbiter_log: LogThrottle,
     /// Stops with the pool.
-    _watchdog: Option<Watchdog>,
+    watchdog: Option<Watchdog>,
 }
 
 impl AcceptorPool {
@@ -113,9 +115,9 @@ impl AcceptorPool {
         watchdog: Option<Watchdog>,
         start_timeout: Duration,
     ) -> Result<(), StartError> {
+        shared.enumerate();
         let settings = shared.settings();
         let (starting, started) = oneshot::channel();
-        shared.enumerate();
         let pool = AcceptorPool {
             acceptors: Some(acceptors),
             slots: AcceptorSlots::new(placement, shared.registries().slots_in_use()),
@@ -126,7 +128,7 @@ impl AcceptorPool {
             draining: None,
             ended: false,
             arbiter_log: LogThrottle::new(),
-            _watchdog: watchdog,
+            watchdog,
             shared,
         };
         let address = pool.start();

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use actix::prelude::*;
 
+use super::arbiter::AcceptorArbiter;
 use crate::acceptor::{Acceptor, AcceptorContext, ExitGuard, Exited, Ready};
 use crate::registry::run_tick;
 
@@ -24,11 +25,13 @@ pub(crate) enum Placement {
 pub(super) struct AcceptorSlots {
     placement: Placement,
     slots: Vec<Slot>,
+    /// Arbiters that have stopped and were replaced, until their threads have ended.
+    replaced: Vec<AcceptorArbiter>,
 }
 
 #[derive(Default)]
 struct Slot {
-    arbiter: Option<Arbiter>,
+    arbiter: Option<AcceptorArbiter>,
     /// Whether the arbiter was started for the current acceptor.
     has_new_arbiter: bool,
     /// The number of acceptors started in this slot.
@@ -48,7 +51,7 @@ enum SlotState {
 
 impl AcceptorSlots {
     pub(super) fn new(placement: Placement, count: usize) -> Self {
-        AcceptorSlots { placement, slots: (0..count).map(|_| Slot::default()).collect() }
+        AcceptorSlots { placement, slots: (0..count).map(|_| Slot::default()).collect(), replaced: Vec::new() }
     }
 
     pub(super) fn placement(&self) -> Placement {
@@ -83,14 +86,14 @@ impl AcceptorSlots {
             return Ok(());
         }
         // Checked first: a dead arbiter drops the closure without running it.
-        if let Some(alive) = arbiter.as_ref().filter(|arbiter| arbiter.alive()) {
+        if let Some(alive) = arbiter.as_ref().filter(|arbiter| arbiter.is_alive()) {
             *has_new_arbiter = false;
             alive.spawn_fn(move || {
                 Acceptor::new(slot, acceptors, exit_guard.started()).spawn();
             });
             return Ok(());
         }
-        let new = Arbiter::try_new().inspect_err(|_| *state = SlotState::Vacant)?;
+        let new = AcceptorArbiter::start(&acceptors.name, slot).inspect_err(|_| *state = SlotState::Vacant)?;
         *has_new_arbiter = true;
         let registry = acceptors.registries.of(slot);
         new.spawn_fn(move || {
@@ -101,8 +104,18 @@ impl AcceptorSlots {
             });
             Acceptor::new(slot, acceptors, exit_guard.started()).spawn();
         });
-        *arbiter = Some(new);
+        self.replaced.extend(arbiter.replace(new));
+        for finished in self.replaced.extract_if(.., |arbiter| arbiter.is_finished()) {
+            finished.join();
+        }
         Ok(())
+    }
+
+    /// The arbiters, in order to join them.
+    pub(super) fn take_arbiters(&mut self) -> Vec<AcceptorArbiter> {
+        let mut arbiters = std::mem::take(&mut self.replaced);
+        arbiters.extend(self.slots.iter_mut().filter_map(|slot| slot.arbiter.take()));
+        arbiters
     }
 
     /// Adds a vacant slot at the end.

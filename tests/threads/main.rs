@@ -7,6 +7,7 @@ use tokio::sync::{Mutex, MutexGuard};
 
 mod leaks;
 mod operators;
+mod pool_threads;
 mod watchdog;
 
 /// Held by the test that counts.

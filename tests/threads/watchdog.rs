@@ -16,7 +16,7 @@ fn watchdogs() -> BTreeMap<OsString, u64> {
         let status = std::fs::read_to_string(task.path().join("status")).ok()?;
         let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
         let sleeps = field("voluntary_ctxt_switches:")?.parse().ok()?;
-        (field("Name:")? == "pool-watchdog").then(|| (task.file_name(), sleeps))
+        field("Name:")?.ends_with("-watch").then(|| (task.file_name(), sleeps))
     };
     tasks.filter_map(|task| of(task.ok()?)).collect()
 }

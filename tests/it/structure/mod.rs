@@ -69,11 +69,13 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "registry",
             "socket",
             "telemetry",
+            "thread_name",
+            "time",
             "topics",
             "watchdog",
         ],
     ),
-    ("watchdog", &["registry", "telemetry"]),
+    ("watchdog", &["panic", "registry", "telemetry", "thread_name"]),
     (
         "acceptor",
         &[
@@ -107,6 +109,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("net", &["panic"]),
     ("framing", &[]),
     ("error", &["panic"]),
+    ("thread_name", &[]),
     ("panic", &[]),
     ("sync", &[]),
 ];
