@@ -71,7 +71,11 @@ async fn a_restarted_acceptor_has_a_new_span() {
     pool.acceptors()[0].do_send(AcceptorFailure::Panic);
     eventually(|| of("replaced", "acceptor").len() == 2).await;
     let acceptors = of("replaced", "acceptor");
-    assert!(acceptors[0].closed && acceptors[0].field("exit") == "panicked" && acceptors[0].field("acceptor") == "0");
+    assert!(
+        acceptors[0].closed
+            && acceptors[0].field("exit") == "panicked: an acceptor dies"
+            && acceptors[0].field("acceptor") == "0"
+    );
     assert!(!acceptors[1].closed && acceptors[1].field("acceptor") == "0");
     in_time(pool.stop(None)).await;
     assert!(of("replaced", "acceptor")[1].closed);

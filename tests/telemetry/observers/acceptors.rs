@@ -23,7 +23,7 @@ fn of_acceptors(observer: &EventRecorder) -> Vec<RecordedEvent> {
 async fn a_restart_reports_stop_and_then_start() {
     for (die, exit) in [
         (AcceptorFailure::Stop, "stopped"),
-        (AcceptorFailure::Panic, "panicked"),
+        (AcceptorFailure::Panic, "panicked: an acceptor dies"),
         (AcceptorFailure::WithArbiter, "stopped"),
     ] {
         let observer = EventRecorder::new();
