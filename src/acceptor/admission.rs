@@ -12,46 +12,17 @@ use tracing::{debug, error, info, warn};
 use super::refuse::close_refused;
 use crate::config::AtLimit;
 use crate::config::BacklogPolicy;
-use crate::config::Config;
-use crate::framing::Framing;
 use crate::handshake::HandshakeChain;
 use crate::limits::{HeldPermit, PeerPermit, Permit, ReserveDescriptor};
 use crate::listener::{Accepted, ForNewConnections, ListenerMode, ListenerState};
-use crate::net::{Address, Stream};
+use crate::net::Address;
 use crate::panic::{catch_panic, text_of};
-use crate::registry::{ConnectionGuard, Registries};
+use crate::registry::Registries;
 use crate::telemetry::{LogThrottle, PoolEvent, RefusalReason};
-use crate::time::Timeouts;
-
-/// Starts serving an accepted connection, on the current arbiter. Implemented by the handlers.
-pub(crate) trait ConnectionSpawner: Send + Sync + 'static {
-    /// `handshake` runs before the connection is ready; `None` if the listener has none.
-    fn spawn(
-        &self,
-        stream: Stream,
-        guard: ConnectionGuard,
-        handshake: Option<Box<HandshakeChain>>,
-        config: Arc<Config>,
-    );
-
-    /// The timeouts a new connection starts with.
-    fn timeouts(&self, config: &Config) -> Timeouts {
-        config.timeouts()
-    }
-
-    /// The framing of new connections; `None` if the handler has another codec, one that depends on the peer, or none.
-    fn framing(&self) -> Option<Framing> {
-        None
-    }
-
-    /// Replaces the framing of new connections, if the handler has one.
-    fn set_framing(&self, _: Framing) {}
-}
 
 /// The state that all acceptors of a pool share.
 pub(crate) struct AcceptorContext {
     pub(crate) name: Arc<str>,
-    pub(crate) spawner: Arc<dyn ConnectionSpawner>,
     pub(crate) registries: Arc<Registries>,
     listeners: ArcSwap<Vec<Arc<ListenerState>>>,
     reserve: Option<ReserveDescriptor>,
@@ -65,14 +36,12 @@ pub(crate) struct AcceptorContext {
 impl AcceptorContext {
     pub(crate) fn new(
         name: Arc<str>,
-        spawner: Arc<dyn ConnectionSpawner>,
         registries: Arc<Registries>,
         listeners: Vec<Arc<ListenerState>>,
         reserve: Option<ReserveDescriptor>,
     ) -> Arc<Self> {
         Arc::new(AcceptorContext {
             name,
-            spawner,
             registries,
             listeners: ArcSwap::from_pointee(listeners),
             reserve,
@@ -212,14 +181,15 @@ impl AcceptorContext {
         let Accepted { stream, peer } = accepted;
         let limits = listener.limits.limits();
         let config = limits.config().load_full();
-        let timeouts = self.spawner.timeouts(&config);
+        let spawner = listener.service.spawner();
+        let timeouts = spawner.timeouts(&config);
         let guard = self.registries.of(slot).register(peer, permit.under(&listener.limits), peer_permit, timeouts);
         let handshake = if listener.steps.is_empty() {
             None
         } else {
             HandshakeChain::new(listener.steps.all().to_vec(), config.handshake_timeout(), limits.handshakes().clone())
         };
-        self.spawner.spawn(stream, guard, handshake, config);
+        spawner.spawn(stream, guard, handshake, config);
     }
 
     fn refuse(&self, slot: usize, state: &Arc<ListenerState>, accepted: Accepted, reason: RefusalReason) {

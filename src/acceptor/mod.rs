@@ -26,7 +26,7 @@ use crate::listener::ListenerState;
 use crate::panic::{catch_panic, panic_text};
 
 pub(crate) use accept_error::is_out_of_resources;
-pub(crate) use admission::{AcceptorContext, ConnectionSpawner};
+pub(crate) use admission::AcceptorContext;
 pub(crate) use exit_guard::{ExitGuard, Exited, Ready};
 
 use accept_loop::{ListenerTask, TaskEnd};

@@ -75,7 +75,7 @@ impl AcceptorPool {
         F: Fn(&Peer) -> P + Send + Sync + 'static,
         C: CodecFactory<P::Codec, Args>,
     {
-        Builder::new(ProtocolService::new(factory, codec))
+        Builder::new(ProtocolService::with_codec(factory, codec))
     }
 
     /// Serves each connection with two closures, as glisten does.
@@ -119,7 +119,7 @@ impl AcceptorPool {
             + Sync
             + 'static,
     {
-        Builder::new(ProtocolService::events(on_init, on_event))
+        Builder::new(ProtocolService::with_events(on_init, on_event))
     }
 
     /// Serves each connection with an async fn that owns the [`Socket`], as reagent's `handle/1`.
@@ -189,8 +189,7 @@ impl<P: Protocol<Codec = Framing>> Builder<ProtocolService<P>> {
     ///
     /// Default: [`Framing::raw`].
     pub fn framing(mut self, framing: Framing) -> Self {
-        self.service.set_max_of_framing(framing.max_frame());
-        self.service.set_codec(move || framing.clone());
+        self.service = self.service.framing(framing);
         self
     }
 
@@ -199,7 +198,7 @@ impl<P: Protocol<Codec = Framing>> Builder<ProtocolService<P>> {
     ///
     /// Default: the limit of the framing, which is 1 MiB unless set.
     pub fn max_frame(mut self, bytes: usize) -> Self {
-        self.service.set_max_frame(bytes, Framing::with_max_frame);
+        self.service = self.service.max_frame(bytes);
         self
     }
 }
@@ -221,7 +220,7 @@ where
     /// Like [`with_close`](Builder::with_close), with the final numbers of the connection as the third argument, as in
     /// [`Protocol::closed`].
     pub fn with_close_info(mut self, on_close: impl Fn(S, &Closed, &ConnectionInfo) + Send + Sync + 'static) -> Self {
-        self.service = self.service.with_close(on_close);
+        self.service = self.service.with_close_info(on_close);
         self
     }
 }

@@ -1,6 +1,5 @@
 //! The start of a pool: all settings are validated, then the listeners opened and the pool's actor started.
 
-use std::any::TypeId;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -68,7 +67,8 @@ impl<S: Service> Builder<S> {
         let settings = self.settings;
         let slots = AcceptorPool::slots(&settings, placement);
         let limits = Limits::new(SharedConfig::new(settings.clone()), self.overload);
-        let states = open_listeners(self.listeners, &limits, self.start_timeout, &[]).await?;
+        let service = self.service.into_listener_service();
+        let states = open_listeners(self.listeners, &service, &limits, self.start_timeout, &[]).await?;
         let states: Vec<_> = states.iter().map(|opened| opened.listener().clone()).collect();
         let named = self.name.is_some();
         let name = self.name.unwrap_or_else(|| states[0].address().to_string().into());
@@ -76,7 +76,6 @@ impl<S: Service> Builder<S> {
         let observers = Observers::new(name.clone(), self.observers);
         let registries =
             Arc::new(Registries::new(slots, RegistryShared::new(observers, self.alarms, OutboxLimit::new(&settings))));
-        let (spawner, handler) = self.service.into_spawner();
         let watchdog = settings
             .watchdog
             .map(|limit| Watchdog::start(limit, name.clone(), registries.clone(), placement == Placement::Current));
@@ -84,8 +83,7 @@ impl<S: Service> Builder<S> {
             let what = "the watchdog's thread".to_owned();
             StartError::SystemError { what, source }
         })?;
-        let actor = TypeId::of::<S::Actor>();
-        let shared = PoolState::new(name.clone(), limits, registries.clone(), actor, handler);
+        let shared = PoolState::new(name.clone(), limits, registries.clone(), service);
         shared.set_drain_config(self.drain);
         // Only a name that was chosen must be unique; a default name stays unregistered if it is taken.
         if !shared.register_name() && named {
@@ -93,7 +91,7 @@ impl<S: Service> Builder<S> {
         }
         registries.shared().set_pool(shared.clone());
         let reserve = settings.reserve_descriptor.then(ReserveDescriptor::open);
-        let acceptors = AcceptorContext::new(name, spawner, registries, states, reserve);
+        let acceptors = AcceptorContext::new(name, registries, states, reserve);
         AcceptorPool::launch(shared.clone(), acceptors, placement, watchdog, self.start_timeout).await?;
         Ok(Pool::new(shared))
     }
@@ -111,7 +109,7 @@ impl<S: Service> Builder<S> {
 
     /// Checks the settings and the thread.
     fn check(&mut self) -> Result<(), StartError> {
-        let framing = self.service.max_frame().and_then(invalid_max_frame);
+        let framing = self.service.frame_limit().and_then(invalid_max_frame);
         let mut invalid: Vec<_> = framing.into_iter().chain(self.settings.invalid_settings()).collect();
         if let Some(alarm) = self.alarms.iter().find(|alarm| !alarm.is_valid()) {
             let why = format!("the low mark must be below the high mark (got {alarm:?})");

@@ -7,20 +7,20 @@ use arc_swap::ArcSwap;
 
 use super::{MakeCodec, Peer, Protocol};
 use crate::panic::Guarded;
-use crate::registry::{Format, RegistryShared};
+use crate::registry::{FactoryId, Format, RegistryShared};
 
 pub(crate) type MakeProtocol<P> = Arc<dyn Fn(&Peer) -> P + Send + Sync>;
 
 pub(crate) struct ProtocolFactory<P: Protocol> {
     protocol: Guarded<MakeProtocol<P>>,
     codec: Guarded<MakeCodec<P::Codec>>,
-    /// How many codec factories this pool had before. Saturates.
-    version: u8,
+    /// Identifies the codec's function.
+    id: FactoryId,
 }
 
 impl<P: Protocol> ProtocolFactory<P> {
     pub(crate) fn new(protocol: MakeProtocol<P>, codec: MakeCodec<P::Codec>) -> Self {
-        ProtocolFactory { protocol: Guarded::new(protocol), codec: Guarded::new(codec), version: 0 }
+        ProtocolFactory { protocol: Guarded::new(protocol), codec: Guarded::new(codec), id: FactoryId::new() }
     }
 
     /// Calls the user's function.
@@ -34,16 +34,16 @@ impl<P: Protocol> ProtocolFactory<P> {
             if self.is_peer_dependent() {
                 Format::OWN
             } else {
-                Format::of_version(self.version)
+                shared.formats.of_factory(self.id)
             }
         });
         shared.formats.set_latest(format);
         format
     }
 
-    /// Whether codecs of this format encode as those that this factory makes.
-    pub(crate) fn has_format(&self, format: Format) -> bool {
-        format.version() == Some(self.version)
+    /// Identifies the function that makes the codecs.
+    pub(crate) fn id(&self) -> FactoryId {
+        self.id
     }
 
     /// Whether the codec depends on the peer, so that connections may encode the same reply differently.
@@ -77,15 +77,12 @@ impl<P: Protocol> SharedFactory<P> {
 
     pub(crate) fn set_protocol(&self, protocol: MakeProtocol<P>) {
         self.0.rcu(|factory| ProtocolFactory {
-            version: factory.version,
+            id: factory.id,
             ..ProtocolFactory::new(protocol.clone(), factory.codec.clone())
         });
     }
 
     pub(crate) fn set_codec(&self, codec: MakeCodec<P::Codec>) {
-        self.0.rcu(|factory| ProtocolFactory {
-            version: factory.version.saturating_add(1),
-            ..ProtocolFactory::new(factory.protocol.clone(), codec.clone())
-        });
+        self.0.rcu(|factory| ProtocolFactory::new(factory.protocol.clone(), codec.clone()));
     }
 }

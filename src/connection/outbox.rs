@@ -72,7 +72,7 @@ impl<P> Outbox<P> {
         match pushed {
             Pushed::Queued => Ok(()),
             Pushed::Full => Err(OutboxError::Full(reply())),
-            Pushed::Closed | Pushed::FormatChanged => Err(OutboxError::Closed(reply())),
+            Pushed::Closed | Pushed::FormatChanged | Pushed::OtherType => Err(OutboxError::Closed(reply())),
             Pushed::TooLarge => Err(OutboxError::TooLarge { size, reply: reply() }),
         }
     }

@@ -1,18 +1,19 @@
 //! The handler `with_actor`: an actor that owns its socket, as reagent's `start/1`.
 
-use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
 use actix::dev::ToEnvelope;
 use actix::prelude::*;
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 
 use super::{sealed, Service};
-use crate::acceptor::ConnectionSpawner;
 use crate::config::Config;
 use crate::error::{with_sources, BoxError, PoolEnded};
 use crate::handshake::HandshakeChain;
+use crate::limits::ConnectionKind;
+use crate::listener::{ConnectionSpawner, ListenerService};
 use crate::net::Stream;
 use crate::panic::{catch_panic, Guarded};
 use crate::pool::Pool;
@@ -26,7 +27,8 @@ type StartFn<A> = Box<dyn Fn(Socket) -> Result<Addr<A>, BoxError> + Send + Sync>
 /// The function for the next connection.
 type SharedStart<A> = ArcSwap<Guarded<StartFn<A>>>;
 
-/// The handler of [`with_actor`](crate::AcceptorPool::with_actor).
+/// Serves each connection with an actor of the user: the handler of [`with_actor`](crate::AcceptorPool::with_actor). Made by
+/// [`new`](ActorService::new) for [`Listener::service`](crate::Listener::service).
 pub struct ActorService<A: Actor> {
     start: StartFn<A>,
 }
@@ -41,7 +43,8 @@ pub struct Ack {
 }
 
 impl<A: Actor> ActorService<A> {
-    pub(crate) fn new(start: impl Fn(Socket) -> Result<Addr<A>, BoxError> + Send + Sync + 'static) -> Self {
+    /// As [`AcceptorPool::with_actor`](crate::AcceptorPool::with_actor).
+    pub fn new(start: impl Fn(Socket) -> Result<Addr<A>, BoxError> + Send + Sync + 'static) -> Self {
         ActorService { start: Box::new(start) }
     }
 }
@@ -54,9 +57,9 @@ where
 {
     type Actor = A;
 
-    fn into_spawner(self) -> (Arc<dyn ConnectionSpawner>, Arc<dyn Any + Send + Sync>) {
+    fn into_listener_service(self) -> Arc<ListenerService> {
         let start = Arc::new(SharedStart::from_pointee(Guarded::new(self.start)));
-        (Arc::new(ActorSpawner(start.clone())), start)
+        ListenerService::new(ConnectionKind::of::<A, Bytes>(), ActorSpawner(start.clone()), start)
     }
 }
 
@@ -123,7 +126,7 @@ where
         &self,
         start: impl Fn(Socket) -> Result<Addr<A>, BoxError> + Send + Sync + 'static,
     ) -> Result<(), PoolEnded> {
-        self.handler::<SharedStart<A>>()?.store(Arc::new(Guarded::new(ActorService::new(start).start)));
-        Ok(())
+        let start = Arc::new(Guarded::new(ActorService::new(start).start));
+        self.for_each_factory(|factory: Arc<SharedStart<A>>| factory.store(start.clone()))
     }
 }

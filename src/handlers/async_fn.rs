@@ -1,6 +1,5 @@
 //! The handler `with_fn`: an async fn that owns its socket, as reagent's `handle/1`.
 
-use std::any::Any;
 use std::fmt;
 use std::future::{poll_fn, Future};
 use std::panic::AssertUnwindSafe;
@@ -9,15 +8,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 use futures::future::{select, Either, LocalBoxFuture};
 use futures::FutureExt;
 
 use super::{sealed, Service};
-use crate::acceptor::ConnectionSpawner;
 use crate::config::Config;
 use crate::connection::Closed;
 use crate::error::{BoxError, PoolEnded};
 use crate::handshake::HandshakeChain;
+use crate::limits::ConnectionKind;
+use crate::listener::{ConnectionSpawner, ListenerService};
 use crate::net::Stream;
 use crate::panic::{catch_panic, panic_text, Guarded};
 use crate::pool::Pool;
@@ -31,7 +32,8 @@ type ServeFn = Box<dyn Fn(Socket) -> LocalBoxFuture<'static, Result<(), BoxError
 /// The function for the next connection.
 type SharedFn = ArcSwap<Guarded<ServeFn>>;
 
-/// The handler of [`with_fn`](crate::AcceptorPool::with_fn).
+/// Serves each connection with an async fn: the handler of [`with_fn`](crate::AcceptorPool::with_fn). Made by
+/// [`new`](FnService::new) for [`Listener::service`](crate::Listener::service).
 pub struct FnService {
     serve: ServeFn,
 }
@@ -59,7 +61,8 @@ impl<E: Into<BoxError>> IntoServeResult for Result<(), E> {
 }
 
 impl FnService {
-    pub(crate) fn new<F, T>(serve: F) -> Self
+    /// As [`AcceptorPool::with_fn`](crate::AcceptorPool::with_fn).
+    pub fn new<F, T>(serve: F) -> Self
     where
         F: Fn(Socket) -> T + Send + Sync + 'static,
         T: Future<Output: IntoServeResult> + 'static,
@@ -72,9 +75,9 @@ impl FnService {
 impl Service for FnService {
     type Actor = NoActor;
 
-    fn into_spawner(self) -> (Arc<dyn ConnectionSpawner>, Arc<dyn Any + Send + Sync>) {
+    fn into_listener_service(self) -> Arc<ListenerService> {
         let serve = Arc::new(SharedFn::from_pointee(Guarded::new(self.serve)));
-        (Arc::new(FnSpawner(serve.clone())), serve)
+        ListenerService::new(ConnectionKind::of::<NoActor, Bytes>(), FnSpawner(serve.clone()), serve)
     }
 }
 
@@ -153,7 +156,7 @@ impl Pool<NoActor> {
         F: Fn(Socket) -> T + Send + Sync + 'static,
         T: Future<Output: IntoServeResult> + 'static,
     {
-        self.handler::<SharedFn>()?.store(Arc::new(Guarded::new(FnService::new(serve).serve)));
-        Ok(())
+        let serve = Arc::new(Guarded::new(FnService::new(serve).serve));
+        self.for_each_factory(|factory: Arc<SharedFn>| factory.store(serve.clone()))
     }
 }

@@ -156,7 +156,8 @@ where
     C: Decoder<Error: Into<BoxError>> + Encoder<R, Error: Into<BoxError>> + 'static,
     R: Send + 'static,
 {
-    pub(crate) fn events<I, E>(on_init: I, on_event: E) -> Self
+    /// As [`AcceptorPool::with_events`](crate::AcceptorPool::with_events): two closures.
+    pub fn with_events<I, E>(on_init: I, on_event: E) -> Self
     where
         C: Default,
         I: Fn(&mut Conn<EventLoop<S, M, C, R>>) -> Init<S, M, C, R> + Send + Sync + 'static,
@@ -166,10 +167,16 @@ where
             + 'static,
     {
         let callbacks: Arc<dyn Callbacks<S, M, C, R>> = Arc::new(Closures { on_init, on_event });
-        Self::new(move |_| EventLoop { state: None, callbacks: callbacks.clone(), on_close: None }, C::default)
+        Self::new(move |_| EventLoop { state: None, callbacks: callbacks.clone(), on_close: None })
     }
 
-    pub(crate) fn with_close(mut self, on_close: impl Fn(S, &Closed, &ConnectionInfo) + Send + Sync + 'static) -> Self {
+    /// As [`Builder::with_close`](crate::Builder::with_close): a closure that is called last, with the state and the reason.
+    pub fn with_close(self, on_close: impl Fn(S, &Closed) + Send + Sync + 'static) -> Self {
+        self.with_close_info(move |state, why, _| on_close(state, why))
+    }
+
+    /// As [`Builder::with_close_info`](crate::Builder::with_close_info): also with the final numbers of the connection.
+    pub fn with_close_info(mut self, on_close: impl Fn(S, &Closed, &ConnectionInfo) + Send + Sync + 'static) -> Self {
         let on_close: Arc<OnClose<S>> = Arc::new(on_close);
         let factory = self.factory;
         self.factory = Arc::new(move |peer| EventLoop { on_close: Some(on_close.clone()), ..factory(peer) });

@@ -12,11 +12,10 @@ mod async_fn;
 mod events;
 mod protocol;
 
-use std::any::Any;
 use std::sync::Arc;
 
-use crate::acceptor::ConnectionSpawner;
 use crate::framing::Framing;
+use crate::listener::{Listener, ListenerService};
 
 pub use crate::connection::CodecFactory;
 pub use actor::{Ack, ActorService};
@@ -25,16 +24,17 @@ pub use events::{EventLoop, Init};
 pub(crate) use protocol::invalid_max_frame;
 pub use protocol::ProtocolService;
 
-/// How connections are served. Made by the constructors of [`AcceptorPool`](crate::AcceptorPool); not to be
-/// implemented.
+/// How connections are served. Made by the constructors of [`AcceptorPool`](crate::AcceptorPool), or, for one listener, by those
+/// of [`ProtocolService`], [`FnService`] and [`ActorService`]: see [`Listener::service`]. It cannot be implemented for other
+/// types.
 #[allow(private_interfaces)]
 pub trait Service: sealed::Sealed + 'static {
     /// The actor behind each connection: the type parameter of [`Pool`](crate::Pool).
     type Actor: 'static;
 
-    /// The spawner that acceptors call, and the factory that the typed handle can replace while the pool runs.
+    /// The service without its type, for listeners.
     #[doc(hidden)]
-    fn into_spawner(self) -> (Arc<dyn ConnectionSpawner>, Arc<dyn Any + Send + Sync>);
+    fn into_listener_service(self) -> Arc<ListenerService>;
 
     /// Changes the framing of new connections. Returns `false` if the handler has another codec, one that depends on the
     /// peer, or none.
@@ -45,8 +45,74 @@ pub trait Service: sealed::Sealed + 'static {
 
     /// The greatest length of an incoming packet, if the builder has set it or a framing.
     #[doc(hidden)]
-    fn max_frame(&self) -> Option<usize> {
+    fn frame_limit(&self) -> Option<usize> {
         None
+    }
+}
+
+impl Listener {
+    /// Serves the connections of this listener with a service of its own, so that one pool has several protocols. All listeners
+    /// of the pool share its acceptors, limits, drain, list of connections, topics and names.
+    ///
+    /// [`Pool::typed`](crate::Pool::typed) returns a handle for each kind of connection: `pool.typed::<Connection<Admin>>()`. It reaches the
+    /// connections of that kind, and its `set_*` methods replace the factories of all services of that kind. Connections with
+    /// different protocols can be members of one topic: see [`Topic`](crate::Topic#several-protocols).
+    ///
+    /// With [`set_listeners`](crate::Pool::set_listeners), an open listener gets another service for new connections; live connections
+    /// keep theirs.
+    ///
+    /// Default: the service of the builder.
+    ///
+    /// ```
+    /// # use actix_acceptor::{AcceptorPool, Conn, Connection, Framing, Next, Protocol};
+    /// # use bytes::Bytes;
+    /// # use std::io::{BufRead, BufReader, Write};
+    /// use actix_acceptor::{handlers::{FnService, ProtocolService}, Listener, Socket};
+    ///
+    /// # struct Echo;
+    /// # impl Protocol for Echo {
+    /// #     type Codec = Framing; type Reply = Bytes; type User = ();
+    /// #     fn packet(&mut self, packet: Bytes, _: &mut Conn<Self>) -> Next<Self> { Next::Send(packet) }
+    /// # }
+    /// struct Admin;
+    ///
+    /// impl Protocol for Admin {
+    ///     type Codec = Framing;
+    ///     type Reply = Bytes;
+    ///     type User = ();
+    ///
+    ///     fn packet(&mut self, _: Bytes, conn: &mut Conn<Self>) -> Next<Self> {
+    ///         Next::send(format!("{} connections", conn.pool().connections()))
+    ///     }
+    /// }
+    ///
+    /// async fn discard(mut socket: Socket) -> std::io::Result<()> {
+    ///     tokio::io::copy(&mut socket, &mut tokio::io::sink()).await.map(|_| ())
+    /// }
+    ///
+    /// # actix_rt::System::new().block_on(async {
+    /// let pool = AcceptorPool::with_protocol(|_| Echo)
+    ///     .framing(Framing::len4())
+    ///     .listener(Listener::tcp("127.0.0.1:0"))
+    ///     .listener(Listener::tcp("127.0.0.1:0").service(ProtocolService::new(|_| Admin).framing(Framing::lines())))
+    ///     .listener(Listener::tcp("127.0.0.1:0").service(FnService::new(discard)))
+    ///     .start()
+    ///     .await?;
+    /// # let mut admin = std::net::TcpStream::connect(pool.local_addrs()[1].socket().expect("TCP"))?;
+    /// # let mut line = String::new();
+    /// # let line = tokio::task::spawn_blocking(move || {
+    /// #     admin.write_all(b"?\n")?;
+    /// #     BufReader::new(admin).read_line(&mut line).map(|_| line)
+    /// # }).await??;
+    /// # assert_eq!(line, "1 connections\n");
+    /// let admins = pool.typed::<Connection<Admin>>().expect("a listener with this protocol");
+    /// admins.broadcast("maintenance at noon".into())?;
+    /// # pool.stop(None).await;
+    /// # Ok::<_, Box<dyn std::error::Error>>(()) }).expect("it works");
+    /// ```
+    pub fn service(self, service: impl Service) -> Self {
+        let invalid = service.frame_limit().and_then(invalid_max_frame);
+        self.served_by(service.into_listener_service(), invalid)
     }
 }
 

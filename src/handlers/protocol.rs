@@ -5,7 +5,6 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::{sealed, Service};
-use crate::acceptor::ConnectionSpawner;
 use crate::config::Config;
 use crate::connection::{
     CodecFactory, Connection, MakeCodec, MakeProtocol, Peer, Protocol, ProtocolFactory, SharedFactory,
@@ -13,13 +12,15 @@ use crate::connection::{
 use crate::error::{InvalidSetting, PoolEnded};
 use crate::framing::Framing;
 use crate::handshake::HandshakeChain;
+use crate::limits::ConnectionKind;
+use crate::listener::{ConnectionSpawner, ListenerService};
 use crate::net::Stream;
 use crate::panic::catch_panic;
 use crate::pool::Pool;
 use crate::registry::ConnectionGuard;
 
-/// The handler of [`with_protocol`](crate::AcceptorPool::with_protocol) and
-/// [`with_events`](crate::AcceptorPool::with_events).
+/// Serves each connection with a [`Protocol`]: the handler of [`with_protocol`](crate::AcceptorPool::with_protocol) and
+/// [`with_events`](crate::AcceptorPool::with_events). Made by its constructors for [`Listener::service`](crate::Listener::service).
 pub struct ProtocolService<P: Protocol> {
     pub(super) factory: MakeProtocol<P>,
     codec: MakeCodec<P::Codec>,
@@ -31,24 +32,41 @@ pub struct ProtocolService<P: Protocol> {
 }
 
 impl<P: Protocol> ProtocolService<P> {
-    pub(crate) fn new<Args>(
+    /// As [`AcceptorPool::with_protocol`](crate::AcceptorPool::with_protocol): `factory` makes the protocol of each
+    /// connection, and the codec is made by its `Default` implementation.
+    pub fn new(factory: impl Fn(&Peer) -> P + Send + Sync + 'static) -> Self
+    where
+        P::Codec: Default,
+    {
+        Self::with_codec(factory, P::Codec::default)
+    }
+
+    /// As [`AcceptorPool::with_codec`](crate::AcceptorPool::with_codec): a second function makes the codec.
+    pub fn with_codec<Args>(
         factory: impl Fn(&Peer) -> P + Send + Sync + 'static,
         codec: impl CodecFactory<P::Codec, Args>,
     ) -> Self {
         let (factory, codec) = (Arc::new(factory), MakeCodec::new(codec));
         ProtocolService { factory, codec, max_frame: None, max_of_framing: None, limit: |codec, _| codec }
     }
+}
 
-    pub(crate) fn set_codec<Args>(&mut self, codec: impl CodecFactory<P::Codec, Args>) {
-        self.codec = MakeCodec::new(codec);
+impl<P: Protocol<Codec = Framing>> ProtocolService<P> {
+    /// As [`Builder::framing`](crate::Builder::framing): how bytes are split into packets.
+    ///
+    /// Default: [`Framing::raw`].
+    pub fn framing(mut self, framing: Framing) -> Self {
+        self.max_of_framing = Some(framing.max_frame());
+        self.codec = MakeCodec::new(move || framing.clone());
+        self
     }
 
-    pub(crate) fn set_max_of_framing(&mut self, bytes: usize) {
-        self.max_of_framing = Some(bytes);
-    }
-
-    pub(crate) fn set_max_frame(&mut self, bytes: usize, limit: fn(P::Codec, usize) -> P::Codec) {
-        (self.max_frame, self.limit) = (Some(bytes), limit);
+    /// As [`Builder::max_frame`](crate::Builder::max_frame): the largest packet accepted, in bytes. At least 1.
+    ///
+    /// Default: the limit of the framing.
+    pub fn max_frame(mut self, bytes: usize) -> Self {
+        (self.max_frame, self.limit) = (Some(bytes), Framing::with_max_frame);
+        self
     }
 }
 
@@ -56,14 +74,15 @@ impl<P: Protocol> ProtocolService<P> {
 impl<P: Protocol> Service for ProtocolService<P> {
     type Actor = Connection<P>;
 
-    fn into_spawner(self) -> (Arc<dyn ConnectionSpawner>, Arc<dyn Any + Send + Sync>) {
+    fn into_listener_service(self) -> Arc<ListenerService> {
         let ProtocolService { factory: protocol, codec, max_frame, limit, .. } = self;
         let codec = match max_frame {
             None => codec,
             Some(bytes) => codec.map(move |codec| limit(codec, bytes)),
         };
         let factory = Arc::new(SharedFactory::new(ProtocolFactory::new(protocol, codec)));
-        (Arc::new(ProtocolSpawner(factory.clone())), factory)
+        let kind = ConnectionKind::of::<Connection<P>, P::Reply>();
+        ListenerService::new(kind, ProtocolSpawner(factory.clone()), factory)
     }
 
     fn change_framing(&mut self, change: Box<dyn FnOnce(Framing) -> Framing + Send>) -> bool {
@@ -80,7 +99,7 @@ impl<P: Protocol> Service for ProtocolService<P> {
         changed.and_then(make_framing::<P>).map(|codec| self.codec = codec).is_some()
     }
 
-    fn max_frame(&self) -> Option<usize> {
+    fn frame_limit(&self) -> Option<usize> {
         self.max_frame.or(self.max_of_framing)
     }
 }
@@ -143,8 +162,8 @@ impl<P: Protocol> Pool<Connection<P>> {
     /// # Errors
     /// [`PoolEnded`] when the pool has ended.
     pub fn set_protocol(&self, factory: impl Fn(&Peer) -> P + Send + Sync + 'static) -> Result<(), PoolEnded> {
-        self.handler::<SharedFactory<P>>()?.set_protocol(Arc::new(factory));
-        Ok(())
+        let make: MakeProtocol<P> = Arc::new(factory);
+        self.for_each_factory(|factory: Arc<SharedFactory<P>>| factory.set_protocol(make.clone()))
     }
 
     /// Replaces the function that makes the codec of each new connection: `|| codec` or `|peer: &Peer| codec`, as in
@@ -153,8 +172,8 @@ impl<P: Protocol> Pool<Connection<P>> {
     /// # Errors
     /// [`PoolEnded`] when the pool has ended.
     pub fn set_codec<Args>(&self, codec: impl CodecFactory<P::Codec, Args>) -> Result<(), PoolEnded> {
-        self.handler::<SharedFactory<P>>()?.set_codec(MakeCodec::new(codec));
-        Ok(())
+        let codec = MakeCodec::new(codec);
+        self.for_each_factory(|factory: Arc<SharedFactory<P>>| factory.set_codec(codec.clone()))
     }
 }
 

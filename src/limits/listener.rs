@@ -1,5 +1,6 @@
 //! The limits of one listener, and the permits that its connections hold.
 
+use std::any::TypeId;
 use std::future::poll_fn;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -12,14 +13,30 @@ use super::{AtLimit, Limits};
 use crate::net::Address;
 use crate::telemetry::RefusalReason;
 
-/// The name of a listener, its own connection limit, and the limits of its pool.
+/// The name of a listener, the kind of its connections, its own connection limit, and the limits of its pool.
 ///
-/// A connection keeps the listener name with which it was accepted: a renamed listener has another value that shares the
-/// counts.
+/// A connection keeps the name and kind with which it was accepted: a listener that is changed gets another value that shares
+/// the counts.
 #[derive(Debug)]
 pub(crate) struct ListenerLimits {
     name: Arc<str>,
+    kind: ConnectionKind,
     shared: Arc<Shared>,
+}
+
+/// The types that a typed handle needs to reach a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ConnectionKind {
+    /// The actor behind the connection.
+    pub(crate) actor: TypeId,
+    /// The replies that its outbox accepts: `Bytes` for a socket.
+    pub(crate) reply: TypeId,
+}
+
+impl ConnectionKind {
+    pub(crate) fn of<A: 'static, R: 'static>() -> Self {
+        ConnectionKind { actor: TypeId::of::<A>(), reply: TypeId::of::<R>() }
+    }
 }
 
 #[derive(Debug)]
@@ -37,17 +54,17 @@ struct Shared {
 
 impl ListenerLimits {
     /// `max` is the connection limit of this listener alone.
-    pub(crate) fn new(name: Arc<str>, max: Option<usize>, limits: Arc<Limits>) -> Arc<Self> {
+    pub(crate) fn new(name: Arc<str>, kind: ConnectionKind, max: Option<usize>, limits: Arc<Limits>) -> Arc<Self> {
         let max = max.unwrap_or(usize::MAX);
         let group = limits.permits.add_group(max);
         let (connections, unserved) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let shared = Shared { max: AtomicUsize::new(max), group, connections, unserved, limits };
-        Arc::new(ListenerLimits { name, shared: Arc::new(shared) })
+        Arc::new(ListenerLimits { name, kind, shared: Arc::new(shared) })
     }
 
-    /// The same limits and counts under another name.
-    pub(crate) fn renamed(&self, name: Arc<str>) -> Arc<Self> {
-        Arc::new(ListenerLimits { name, shared: self.shared.clone() })
+    /// The same limits and counts, for connections that are accepted under another name or as another kind.
+    pub(crate) fn replaced(&self, name: Arc<str>, kind: ConnectionKind) -> Arc<Self> {
+        Arc::new(ListenerLimits { name, kind, shared: self.shared.clone() })
     }
 
     /// Sets the connection limit of this listener alone. Lowering it ends no connection.
@@ -59,6 +76,11 @@ impl ListenerLimits {
 
     pub(crate) fn name(&self) -> &Arc<str> {
         &self.name
+    }
+
+    /// The kind of the connections that are accepted with this value.
+    pub(crate) fn kind(&self) -> ConnectionKind {
+        self.kind
     }
 
     pub(crate) fn limits(&self) -> &Arc<Limits> {

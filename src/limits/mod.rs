@@ -39,7 +39,7 @@ pub(crate) use blocking::BlockingJobs;
 pub(crate) use descriptors::available_descriptors;
 use descriptors::{HELD_OF_RESERVED, LINGERING_OF_RESERVED};
 pub(crate) use held::HeldPermit;
-pub(crate) use listener::{ListenerLimits, PeerPermit, Permit};
+pub(crate) use listener::{ConnectionKind, ListenerLimits, PeerPermit, Permit};
 pub(crate) use permits::Permits;
 pub(crate) use reserve::ReserveDescriptor;
 pub(crate) use token_bucket::TokenBucket;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::change_options::OptionError;
-use super::{ListenerState, Place, SocketOptions, Steps};
+use super::{ListenerService, ListenerState, Place, SocketOptions, Steps};
 use crate::error::StartError;
 use crate::handshake::Step;
 use crate::panic::Guarded;
@@ -14,6 +14,7 @@ pub(crate) struct ListenerChange {
     place: Place,
     name: Arc<str>,
     max_connections: Option<usize>,
+    service: Arc<ListenerService>,
     steps: Guarded<Steps>,
     options: SocketOptions,
     before: Arc<SocketOptions>,
@@ -22,11 +23,13 @@ pub(crate) struct ListenerChange {
 impl ListenerChange {
     /// # Errors
     /// An option that cannot be changed while the socket is open. Nothing has changed.
+    #[allow(clippy::too_many_arguments)]
     pub(super) fn new(
         listener: Arc<ListenerState>,
         place: Place,
         name: Option<Arc<str>>,
         max_connections: Option<usize>,
+        service: Arc<ListenerService>,
         proxy: Option<Step>,
         steps: Vec<Step>,
         options: SocketOptions,
@@ -34,7 +37,7 @@ impl ListenerChange {
         let name = name.unwrap_or_else(|| listener.address().to_string().into());
         let steps = Guarded::new(Steps::new(proxy, listener.transport_steps(), steps));
         let before = listener.transport.options();
-        let change = ListenerChange { listener, place, name, max_connections, steps, options, before };
+        let change = ListenerChange { listener, place, name, max_connections, service, steps, options, before };
         match change.listener.transport.check_options(&change.options) {
             Ok(()) => Ok(change),
             Err(error) => Err(change.error(error)),
@@ -51,10 +54,11 @@ impl ListenerChange {
         let renamed = *current.limits.name() != self.name;
         let limited = self.listener.limits.max() != self.max_connections;
         let stepped = !self.steps.is_alike(&current.steps);
-        let is_changed = renamed || limited || stepped || self.changes_options();
+        let served = !Arc::ptr_eq(&self.service, &current.service);
+        let is_changed = renamed || limited || stepped || served || self.changes_options();
         // Steps that are only alike are replaced as well: the caller may reload the new ones.
         if is_changed || !self.steps.is_same(&current.steps) {
-            self.listener.replace(self.name, self.steps, is_changed);
+            self.listener.replace(self.name, self.service, self.steps, is_changed);
         }
         // Last: a raised limit wakes acceptors, and the connections that they accept then must get the new name and steps.
         if limited {

@@ -26,6 +26,7 @@ mod options;
 mod place;
 #[cfg(unix)]
 mod readiness;
+mod service;
 mod setters;
 mod state;
 mod steps;
@@ -53,6 +54,7 @@ pub(crate) use open::{open_listeners, Opened};
 use open_transport::OpenTransport;
 pub(crate) use options::{ListenerKind, SocketOptions};
 use place::Place;
+pub(crate) use service::{ConnectionSpawner, ListenerService};
 pub(crate) use state::{AcceptHandle, ForNewConnections, ListenerMode, ListenerState};
 use steps::Steps;
 pub use tcp::Tcp;
@@ -84,13 +86,15 @@ pub struct Listener {
     max_connections: Option<usize>,
     /// The first handshake step, before those of the transport and of the user.
     proxy: Option<Step>,
-    /// An invalid setting, reported at the start.
-    invalid: Option<InvalidSetting>,
+    /// Invalid settings, reported at the start.
+    invalid: Vec<InvalidSetting>,
     /// The key in a configuration, if it is from one.
     key: Option<Place>,
     steps: Vec<Step>,
     source: Source,
     options: SocketOptions,
+    /// How its connections are served, if not by the handler of the pool.
+    service: Option<Arc<ListenerService>>,
 }
 
 /// Where the transport of a listener comes from.
@@ -204,16 +208,25 @@ impl Listener {
         Self::new(Source::Transport(OpenTransport::of(transport)))
     }
 
+    /// Sets the service of its connections. An invalid setting of the service fails the start.
+    pub(crate) fn served_by(mut self, service: Arc<ListenerService>, invalid: Option<InvalidSetting>) -> Self {
+        self.invalid.retain(|invalid| invalid.setting != "max_frame");
+        self.invalid.extend(invalid);
+        self.service = Some(service);
+        self
+    }
+
     fn new(source: Source) -> Self {
         Listener {
             name: None,
             max_connections: None,
             proxy: None,
-            invalid: None,
+            invalid: Vec::new(),
             key: None,
             steps: Vec::new(),
             source,
             options: SocketOptions::default(),
+            service: None,
         }
     }
 }

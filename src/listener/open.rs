@@ -12,7 +12,8 @@ use super::bind::open_all;
 #[cfg(unix)]
 use super::Unix;
 use super::{
-    open_first, resolve, Listener, ListenerChange, ListenerState, OpenTransport, Place, SocketOptions, Source,
+    open_first, resolve, Listener, ListenerChange, ListenerService, ListenerState, OpenTransport, Place, SocketOptions,
+    Source,
 };
 use crate::error::{InvalidSetting, StartError};
 use crate::handshake::Step;
@@ -40,9 +41,10 @@ impl Opened {
 /// Opens all listeners or none; the error names every failure.
 ///
 /// A listener of `old` with the same address stays open; its changes are checked and not yet applied. `limit` bounds each
-/// name lookup.
+/// name lookup. Listeners without a service of their own get `service`.
 pub(crate) async fn open_listeners(
     listeners: Vec<Listener>,
+    service: &Arc<ListenerService>,
     limits: &Arc<Limits>,
     limit: Duration,
     old: &[Arc<ListenerState>],
@@ -51,7 +53,7 @@ pub(crate) async fn open_listeners(
     StartError::all(invalid).map_or(Ok(()), Err)?;
     let (mut all, mut failures) = (Vec::<Opened>::with_capacity(listeners.len()), Vec::new());
     for listener in listeners {
-        match listener.open(limits, limit, old, &all).await {
+        match listener.open(service, limits, limit, old, &all).await {
             Ok(opened) => all.extend(opened),
             Err(error) => failures.push(error),
         }
@@ -76,21 +78,23 @@ impl Listener {
         let no_connections = (self.max_connections == Some(0))
             .then(|| InvalidSetting::new("max_connections", "must be at least 1 (got 0)"));
         let options = self.options.invalid_settings(self.source.kind());
-        let invalid = no_connections.into_iter().chain(self.invalid.clone()).chain(options);
+        let invalid = no_connections.into_iter().chain(self.invalid.iter().cloned()).chain(options);
         invalid.map(|invalid| self.place().invalid(invalid)).collect()
     }
 
     async fn open(
         self,
+        service: &Arc<ListenerService>,
         limits: &Arc<Limits>,
         limit: Duration,
         old: &[Arc<ListenerState>],
         others: &[Opened],
     ) -> Result<Vec<Opened>, StartError> {
         let place = self.place();
-        let Listener { name, max_connections, proxy, steps, source, options, .. } = self;
+        let Listener { name, max_connections, proxy, steps, source, options, service: own, .. } = self;
+        let (service, place_of) = (own.unwrap_or_else(|| service.clone()), place.clone());
         let opening =
-            Opening { name, max_connections, proxy, steps, options, limits, old, others, place: place.clone() };
+            Opening { name, max_connections, proxy, steps, options, service, limits, old, others, place: place_of };
         let opened = match source {
             Source::Tcp(requested) => opening.tcp(&requested, limit).await,
             Source::TcpAll(requested) => opening.tcp_all(&requested, limit).await,
@@ -116,6 +120,7 @@ struct Opening<'a> {
     proxy: Option<Step>,
     steps: Vec<Step>,
     options: SocketOptions,
+    service: Arc<ListenerService>,
     limits: &'a Arc<Limits>,
     old: &'a [Arc<ListenerState>],
     /// Those of the same list that come before it.
@@ -204,15 +209,16 @@ impl Opening<'_> {
             return Err(self.place.repeated(kept.address()));
         }
         let (name, proxy, steps) = (self.name.clone(), self.proxy.clone(), self.steps.clone());
-        let (place, options) = (self.place.clone(), self.options.clone());
-        let change = ListenerChange::new(kept, place, name, self.max_connections, proxy, steps, options);
+        let (place, options, service) = (self.place.clone(), self.options.clone(), self.service.clone());
+        let change = ListenerChange::new(kept, place, name, self.max_connections, service, proxy, steps, options);
         change.map(Box::new).map(Opened::Kept)
     }
 
     fn new_state(&self, transport: OpenTransport) -> Opened {
         let name = self.name.clone().unwrap_or_else(|| transport.local_addr().to_string().into());
-        let limits = ListenerLimits::new(name, self.max_connections, self.limits.clone());
-        Opened::New(ListenerState::new(transport, limits, self.proxy.clone(), self.steps.clone()))
+        let limits = ListenerLimits::new(name, self.service.kind, self.max_connections, self.limits.clone());
+        let (service, proxy, steps) = (self.service.clone(), self.proxy.clone(), self.steps.clone());
+        Opened::New(ListenerState::new(transport, limits, service, proxy, steps))
     }
 }
 

@@ -48,7 +48,10 @@ impl Listener {
     #[cfg_attr(docsrs, doc(cfg(feature = "proxy-protocol")))]
     pub fn proxy_protocol(mut self, proxy: crate::handshake::ProxyProtocol) -> Self {
         let why = "no sender is trusted; call `trust` or `trust_local`";
-        self.invalid = (!proxy.has_trusted_senders()).then(|| InvalidSetting::new("proxy_protocol", why));
+        self.invalid.retain(|invalid| invalid.setting != "proxy_protocol");
+        if !proxy.has_trusted_senders() {
+            self.invalid.push(InvalidSetting::new("proxy_protocol", why));
+        }
         self.proxy = Some(Step::new(proxy));
         self
     }

@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 use tracing::error;
 
-use super::{Accept, OpenTransport, Steps};
+use super::{Accept, ListenerService, OpenTransport, Steps};
 use crate::config::BacklogPolicy;
 use crate::handshake::{Handshake, HandshakeInfo, Step};
 use crate::limits::ListenerLimits;
@@ -53,8 +53,9 @@ pub(crate) struct ListenerState {
 
 /// What a new connection gets. It is replaced as a whole.
 pub(crate) struct ForNewConnections {
-    /// The limits of the listener, with its current name.
+    /// The limits of the listener, with its current name and kind of connections.
     pub(crate) limits: Arc<ListenerLimits>,
+    pub(crate) service: Arc<ListenerService>,
     pub(crate) steps: Guarded<Steps>,
 }
 
@@ -106,6 +107,7 @@ impl ListenerState {
     pub(super) fn new(
         transport: OpenTransport,
         limits: Arc<ListenerLimits>,
+        service: Arc<ListenerService>,
         proxy: Option<Step>,
         added: Vec<Step>,
     ) -> Arc<Self> {
@@ -119,7 +121,7 @@ impl ListenerState {
         let steps = Guarded::new(Steps::new(proxy, &transport_steps, added));
         Arc::new(ListenerState {
             transport,
-            current: ArcSwap::from_pointee(ForNewConnections { limits: limits.clone(), steps }),
+            current: ArcSwap::from_pointee(ForNewConnections { limits: limits.clone(), service, steps }),
             limits,
             transport_steps,
             mode: watch::Sender::new(ListenerMode::Accepting),
@@ -144,10 +146,16 @@ impl ListenerState {
         &self.transport_steps
     }
 
-    /// Sets another name and other steps for new connections. The observers are called if these differ in effect.
-    pub(super) fn replace(&self, name: Arc<str>, steps: Guarded<Steps>, is_changed: bool) {
-        let limits = self.limits.renamed(name);
-        self.current.store(Arc::new(ForNewConnections { limits: limits.clone(), steps }));
+    /// Sets another name, service and other steps for new connections. The observers are called if these differ in effect.
+    pub(super) fn replace(
+        &self,
+        name: Arc<str>,
+        service: Arc<ListenerService>,
+        steps: Guarded<Steps>,
+        is_changed: bool,
+    ) {
+        let limits = self.limits.replaced(name, service.kind);
+        self.current.store(Arc::new(ForNewConnections { limits: limits.clone(), service, steps }));
         if is_changed {
             self.events.changed(limits);
         }

@@ -1,5 +1,6 @@
 //! Replies to many connections at once.
 
+use std::any::TypeId;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,7 +53,7 @@ impl BroadcastReport {
         match encodings.push(state.format(), |payload| batch.send(state, payload)) {
             Some(Pushed::Queued) => self.delivered += 1,
             Some(Pushed::Full | Pushed::TooLarge) => self.full.push(state.id()),
-            Some(Pushed::Closed | Pushed::FormatChanged) | None => {}
+            Some(Pushed::Closed | Pushed::FormatChanged | Pushed::OtherType) | None => {}
         }
     }
 
@@ -66,21 +67,31 @@ impl BroadcastReport {
     }
 }
 
+/// Whether a connection is of this kind of actor, if one is given.
+fn is_of(actor: Option<TypeId>, state: &ConnectionState) -> bool {
+    actor.is_none_or(|actor| state.kind().actor == actor)
+}
+
 impl<A> Pool<A> {
-    /// Sends a reply to every connection.
-    pub(super) fn send_to_all(&self, encodings: &mut impl Encodings) -> BroadcastReport {
+    /// Sends a reply to every connection, or to those of this kind of actor.
+    pub(super) fn send_to_all(&self, actor: Option<TypeId>, encodings: &mut impl Encodings) -> BroadcastReport {
         let mut report = BroadcastReport::default();
         for registry in self.shared.registries().all() {
             let mut batch = registry.batch();
-            registry.for_each(|state| report.send(&mut batch, state, encodings));
+            registry.for_each(|state| {
+                if is_of(actor, state) {
+                    report.send(&mut batch, state, encodings);
+                }
+            });
         }
         report.finish()
     }
 
-    /// Sends a reply to these connections.
+    /// Sends a reply to these connections, as far as they are of this kind of actor.
     pub(super) fn send_to_these(
         &self,
         ids: impl IntoIterator<Item = ConnectionId>,
+        actor: Option<TypeId>,
         encodings: &mut impl Encodings,
     ) -> BroadcastReport {
         let mut report = BroadcastReport::default();
@@ -89,7 +100,7 @@ impl<A> Pool<A> {
         for id in ids {
             let found =
                 registries.iter().zip(&mut batches).find_map(|(registry, batch)| Some((registry.find(id)?, batch)));
-            if let Some((state, batch)) = found {
+            if let Some((state, batch)) = found.filter(|(state, _)| is_of(actor, state)) {
                 report.send(batch, &state, encodings);
             }
         }
@@ -126,13 +137,13 @@ impl Pool<Untyped> {
     /// # Ok::<_, Box<dyn std::error::Error>>(()) }).expect("it works");
     /// ```
     pub fn broadcast(&self, bytes: impl Into<Bytes>) -> BroadcastReport {
-        self.send_to_all(&mut RawBytes(own(bytes.into())))
+        self.send_to_all(None, &mut RawBytes(own(bytes.into())))
     }
 
     /// Sends bytes to these connections, through their [`Outbox`](crate::Outbox), as they are. Ids of connections that have
     /// ended are skipped.
     pub fn send_to(&self, ids: impl IntoIterator<Item = ConnectionId>, bytes: impl Into<Bytes>) -> BroadcastReport {
-        self.send_to_these(ids, &mut RawBytes(own(bytes.into())))
+        self.send_to_these(ids, None, &mut RawBytes(own(bytes.into())))
     }
 
     /// Closes a connection of any handler gracefully: what was sent to it before is sent first, then `last_bytes`, as they are;

@@ -1,5 +1,6 @@
 //! [`ConnectionRef`], a connection as seen from outside, and the names by which connections are found.
 
+use std::any::TypeId;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -107,15 +108,23 @@ impl<A> Pool<A> {
     }
 }
 
+impl<P: Protocol> ConnectionRef<P> {
+    /// Whether the connection has this protocol.
+    fn is_of_protocol(&self) -> bool {
+        self.state.kind().actor == TypeId::of::<Connection<P>>()
+    }
+}
+
 impl<P: Protocol> Pool<Connection<P>> {
-    /// The connection with this id. `None` if it has ended.
+    /// The connection with this id. `None` if it has ended, or has another protocol.
     pub fn connection(&self, id: ConnectionId) -> Option<ConnectionRef<P>> {
-        self.connection_ref(id)
+        self.connection_ref(id).filter(ConnectionRef::is_of_protocol)
     }
 
-    /// The connection that has [registered](Conn::register) this name. `None` if the name is free.
+    /// The connection that has [registered](Conn::register) this name. `None` if the name is free, or if its owner has another
+    /// protocol; the [untyped](Pool::untyped) handle finds that one.
     pub fn whereis(&self, name: impl AsRef<str>) -> Option<ConnectionRef<P>> {
-        self.owner(name.as_ref())
+        self.owner(name.as_ref()).filter(ConnectionRef::is_of_protocol)
     }
 }
 

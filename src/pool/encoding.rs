@@ -15,8 +15,8 @@ use crate::topics::Encodings;
 /// A reply, and its encodings so far. Requires a codec that implements [`EncodeOnce`](crate::messages::EncodeOnce).
 pub(super) struct ReplyEncodings<'a, P: Protocol> {
     reply: P::Reply,
-    formats: &'a Formats,
-    /// `None` once the pool has ended.
+    pool: &'a PoolState,
+    /// The first of the factories of this protocol. `None` once the pool has ended.
     factory: Option<Arc<ProtocolFactory<P>>>,
     /// An error is moved to `error` when a connection with its format is reached.
     encoded: Vec<(Format, Result<Bytes, Option<SendError>>)>,
@@ -26,11 +26,11 @@ pub(super) struct ReplyEncodings<'a, P: Protocol> {
 impl<'a, P: Protocol<Reply: Clone>> ReplyEncodings<'a, P> {
     /// Encodes the reply for the most likely format.
     pub(super) fn new(pool: &'a PoolState, reply: P::Reply) -> Self {
-        let formats = &pool.registries().shared().formats;
-        let factory = pool.handler::<SharedFactory<P>>().map(|factory| factory.current());
-        let mut encodings = ReplyEncodings { reply, formats, factory, encoded: Vec::new(), error: None };
-        if formats.latest() != Format::OWN {
-            encodings.encode_for(formats.latest());
+        let factory = pool.factory::<SharedFactory<P>>().map(|factory| factory.current());
+        let mut encodings = ReplyEncodings { reply, pool, factory, encoded: Vec::new(), error: None };
+        let latest = encodings.formats().latest();
+        if latest != Format::OWN {
+            encodings.encode_for(latest);
         }
         encodings
     }
@@ -44,14 +44,23 @@ impl<'a, P: Protocol<Reply: Clone>> ReplyEncodings<'a, P> {
         Ok(encodings)
     }
 
+    fn formats(&self) -> &'a Formats {
+        &self.pool.registries().shared().formats
+    }
+
     /// A codec of this format. `None` if only the connection's own codec is one.
     fn codec(&self, format: Format) -> Option<P::Codec> {
         if TypeId::of::<P::Codec>() == TypeId::of::<Framing>() {
-            let codec: &mut dyn Any = &mut Some(self.formats.framing(format)?);
+            let codec: &mut dyn Any = &mut Some(self.formats().framing(format)?);
             return codec.downcast_mut::<Option<P::Codec>>()?.take();
         }
-        let factory = self.factory.as_ref().filter(|factory| factory.has_format(format))?;
-        factory.make_shared_codec()
+        let id = self.formats().factory(format)?;
+        if let Some(factory) = self.factory.as_ref().filter(|factory| factory.id() == id) {
+            return factory.make_shared_codec();
+        }
+        // Several listeners may have a service for this protocol, each with a codec factory.
+        let mut factories = self.pool.factories::<SharedFactory<P>>().map(|factory| factory.current());
+        factories.find(|factory| factory.id() == id)?.make_shared_codec()
     }
 
     /// Encodes the reply for a format for which it was not encoded before. False if only the connection's own codec can.

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::acceptor::Acceptor;
 use crate::config::{Changed, Settings, SettingsPatch};
-use crate::error::{PoolEnded, PoolError, SettingsError, StartError, SuspendError, WaitError};
+use crate::error::{PoolError, SettingsError, StartError, SuspendError, WaitError};
 use crate::listener::Listener;
 use crate::net::Address;
 use crate::registry::{ConnectionInfo, ConnectionState, Registry};
@@ -32,7 +32,7 @@ use crate::telemetry::ConnectionId;
 /// [`with_protocol`](AcceptorPool::with_protocol), [`with_codec`](AcceptorPool::with_codec) and
 /// [`with_events`](AcceptorPool::with_events), the user's actor for [`with_actor`](AcceptorPool::with_actor), and
 /// [`NoActor`](crate::handlers::NoActor) for [`with_fn`](AcceptorPool::with_fn). It determines which methods for reaching
-/// connections exist. All other methods exist for every `A`, including [`Untyped`]. To publish, broadcast or send to sockets of
+/// connections exist, and in a pool with [several protocols](Listener::service) which connections they reach. All other methods exist for every `A`, including [`Untyped`]. To publish, broadcast or send to sockets of
 /// `with_fn` and `with_actor`, or to close them, use the handle that [`untyped`](Pool::untyped) returns.
 /// Methods that are not `async` return without waiting for an actor.
 ///
@@ -355,19 +355,17 @@ impl<A> Pool<A> {
         self.shared.wait_ended().await
     }
 
-    /// Converts to a handle typed by the connections' actor. `None` if `B` is not that actor; see [`Pool`].
+    /// Converts to a handle typed by the actor behind the connections. `None` if the pool does not serve, and has not served,
+    /// connections with this actor; see [`Pool`].
+    ///
+    /// If listeners have [services](Listener::service) of their own, there is a handle for each kind of connection.
     pub fn typed<B: 'static>(&self) -> Option<Pool<B>> {
-        (self.shared.actor == TypeId::of::<B>()).then(|| Pool::new(self.shared.clone()))
+        self.shared.has_actor(TypeId::of::<B>()).then(|| Pool::new(self.shared.clone()))
     }
 
     /// Converts to an untyped handle, for example to store handles of different pools in one collection.
     pub fn untyped(&self) -> PoolHandle {
         Pool::new(self.shared.clone())
-    }
-
-    /// The shared factory of the pool's handler, for the methods that replace it.
-    pub(crate) fn handler<T: Send + Sync + 'static>(&self) -> Result<Arc<T>, PoolEnded> {
-        self.shared.handler().ok_or(PoolEnded)
     }
 
     pub(super) fn state_of(&self, id: ConnectionId) -> Option<Arc<ConnectionState>> {

@@ -24,6 +24,7 @@ mod reconfigure;
 mod reload;
 mod reports;
 mod restarts;
+mod services;
 mod signals;
 mod slots;
 mod socket;

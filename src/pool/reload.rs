@@ -16,7 +16,6 @@ use crate::config::{Changed, DrainConfig, SettingChange, SettingsPatch};
 use crate::error::{InvalidSetting, StartError};
 use crate::framing::Framing;
 use crate::listener::Listener;
-use crate::panic::catch_panic;
 
 /// What [`Pool::reload`](crate::Pool::reload) changed.
 ///
@@ -103,7 +102,9 @@ impl Handler<Reload> for AcceptorPool {
                 .map(|opened| pool.replace_listeners(opened))
                 .unwrap_or_else(|| (ListenersChanged::default(), Box::pin(ready(()))));
             let framing = framing.and_then(|(old, new)| {
-                acceptors.spawner.set_framing(new.clone());
+                if let Some(service) = pool.shared.services().of_builder() {
+                    service.spawner().set_framing(new.clone());
+                }
                 change("framing", &Shown(&old), &Shown(&new))
             });
             let (old, mut new) = (pool.shared.drain_config(), pool.shared.drain_config());
@@ -123,7 +124,8 @@ impl AcceptorPool {
         patch: SettingsPatch,
         change_framing: Option<Box<dyn FnOnce(Framing) -> Framing + Send>>,
     ) -> Result<(crate::config::Settings, Option<(Framing, Framing)>), Refused> {
-        let acceptors = self.acceptors.as_ref().filter(|_| self.draining.is_none()).ok_or(Refused::NotRunning)?;
+        let is_running = self.acceptors.is_some() && self.draining.is_none();
+        let service = self.shared.services().of_builder().filter(|_| is_running).ok_or(Refused::NotRunning)?;
         let before = self.shared.settings();
         let mut settings = before.clone();
         settings.apply(patch);
@@ -132,8 +134,7 @@ impl AcceptorPool {
             return Err(Refused::Settings(invalid));
         }
         let Some(change_framing) = change_framing else { return Ok((settings, None)) };
-        // The function that makes the codec is the user's.
-        let current = catch_panic(|| acceptors.spawner.framing()).ok().flatten().ok_or(Refused::NoFraming)?;
+        let current = service.framing().ok_or(Refused::NoFraming)?;
         let changed = change_framing(current.clone());
         Ok((settings, Some((current, changed))))
     }

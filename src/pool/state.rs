@@ -3,7 +3,6 @@
 //! The actor writes it; handles read it from any thread without a message to the actor. Locks are held only to copy a value:
 //! user code (transports, handshakes, observers, captured values of a handler) never runs under a lock.
 
-use std::any::{Any, TypeId};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,12 +12,13 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::services::Services;
 use super::{names, AcceptorPool, DrainReport, Status};
 use crate::acceptor::Acceptor;
 use crate::config::{DrainConfig, Settings};
 use crate::error::{PoolError, WaitError};
 use crate::limits::Limits;
-use crate::listener::ListenerState;
+use crate::listener::{ListenerService, ListenerState};
 use crate::names::Names;
 use crate::net::Address;
 use crate::registry::{Registries, Totals, FINAL_FLUSH};
@@ -44,11 +44,7 @@ pub(crate) struct PoolState {
     ended: watch::Sender<Option<Result<(), PoolError>>>,
     /// Dropped when the pool ends: the mailbox keeps a waker, and with it the event loop of the pool's arbiter.
     supervisor: Mutex<Option<Addr<AcceptorPool>>>,
-    /// The type of actor behind each connection.
-    pub(super) actor: TypeId,
-    /// The shared factory of the handler, for the typed handle. Dropped when the pool ends, since it owns the values that the
-    /// user's closures captured.
-    handler: Mutex<Option<Arc<dyn Any + Send + Sync>>>,
+    services: Services,
     topics: Arc<Topics>,
     names: Arc<Names>,
 }
@@ -73,8 +69,7 @@ impl PoolState {
         name: Arc<str>,
         limits: Arc<Limits>,
         registries: Arc<Registries>,
-        actor: TypeId,
-        handler: Arc<dyn Any + Send + Sync>,
+        service: Arc<ListenerService>,
     ) -> Arc<Self> {
         Arc::new(PoolState {
             name,
@@ -90,8 +85,7 @@ impl PoolState {
             drain_config: Mutex::default(),
             ended: watch::Sender::new(None),
             supervisor: Mutex::default(),
-            actor,
-            handler: Mutex::new(Some(handler)),
+            services: Services::new(service),
             topics: Arc::default(),
             names: Arc::default(),
         })
@@ -115,9 +109,8 @@ impl PoolState {
         &self.name
     }
 
-    pub(super) fn handler<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
-        let handler = self.handler.lock().clone();
-        handler?.downcast().ok()
+    pub(super) fn services(&self) -> &Services {
+        &self.services
     }
 
     /// The topics of its connections.
@@ -147,6 +140,7 @@ impl PoolState {
     }
 
     pub(super) fn set_listeners(&self, listeners: Vec<Arc<ListenerState>>) {
+        self.services.set_listeners(&listeners);
         let addresses = listeners.iter().map(|listener| listener.address().clone()).collect();
         *self.addresses.lock() = addresses;
         let removed = std::mem::replace(&mut *self.listeners.lock(), listeners);
@@ -299,8 +293,7 @@ impl PoolState {
         stats.took = stats.started.as_ref().map(|(started, _)| started.elapsed());
         drop(stats);
         self.set_status(Status::Ended);
-        let handler = self.handler.lock().take();
-        drop(handler);
+        self.services.clear();
         let supervisor = self.supervisor.lock().take();
         drop(supervisor);
         self.registries.shared().set_ended();

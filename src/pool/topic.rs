@@ -40,8 +40,15 @@ use crate::topics::{Reached, TopicState};
 /// Publishing requires a codec that implements [`EncodeOnce`]. Wrap a codec of another crate in
 /// [`StatelessEncoder`](crate::messages::StatelessEncoder).
 ///
-/// Connections of several pools with the same protocol may be members of one topic. Ids are unique only within a pool:
+/// Connections of several pools may be members of one topic. Ids are unique only within a pool:
 /// [`publish_except`](Topic::publish_except) leaves out a connection of the pool that the handle is from.
+///
+/// # Several protocols
+/// If listeners have [services](crate::Listener::service) of their own, connections with different protocols can be members of
+/// one topic. A reply reaches the members whose protocol has the same `Reply` type, each encoded by its own codec; a protocol
+/// whose replies are [`Bytes`] also reaches [sockets](crate::Socket::join). Members with [`Framing`](crate::Framing) are reached
+/// by every publisher with `Framing`. Other members are left out, and not counted in [`Published`].
+/// [`notify`](Topic::notify) reaches the members with the protocol of the handle.
 ///
 /// Type parameter: the [`Protocol`] of the connections. `Topic<Bytes>`, from the [untyped](Pool::untyped) handle of any pool,
 /// sends bytes as they are, without a codec.

@@ -2,6 +2,7 @@
 //!
 //! A message to all connections is put into their mailboxes one by one, and never waits for room in one.
 
+use std::any::TypeId;
 use std::time::Duration;
 
 use actix::prelude::*;
@@ -98,7 +99,7 @@ impl<P: Protocol> Pool<Connection<P>> {
         P::Reply: Clone,
     {
         let mut encodings = ReplyEncodings::<P>::running(&self.shared, reply)?;
-        let report = self.send_to_all(&mut encodings);
+        let report = self.send_to_all(Some(TypeId::of::<Connection<P>>()), &mut encodings);
         report.or_error(encodings.error)
     }
 
@@ -120,7 +121,7 @@ impl<P: Protocol> Pool<Connection<P>> {
         P::Reply: Clone,
     {
         let mut encodings = ReplyEncodings::<P>::running(&self.shared, reply.into())?;
-        let report = self.send_to_these(ids, &mut encodings);
+        let report = self.send_to_these(ids, Some(TypeId::of::<Connection<P>>()), &mut encodings);
         report.or_error(encodings.error)
     }
 
@@ -172,7 +173,7 @@ impl<P: Protocol> Pool<Connection<P>> {
         P::Codec: EncodeOnce,
     {
         let mut wire = BytesMut::new();
-        let factory = self.handler::<SharedFactory<P>>().map_err(|_| SendError::Closed)?;
+        let factory = self.shared.factory::<SharedFactory<P>>().ok_or(SendError::Closed)?;
         let mut codec = factory.current().make_shared_codec().ok_or(SendError::PeerDependentCodec)?;
         codec.encode(reply, &mut wire).map_err(|error| SendError::from_codec(error.into()))?;
         Ok(Encoded(wire.freeze()))

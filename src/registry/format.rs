@@ -1,7 +1,7 @@
 //! [`Format`], how a connection encodes its replies: connections of the same format receive the same bytes.
 
 use std::any::Any;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::framing::Framing;
 use crate::sync::{AtomicU8, RwLock};
@@ -15,11 +15,17 @@ impl Format {
     pub(crate) const OWN: Format = Format(0);
     /// The connection has no codec: it receives bytes as they are.
     pub(crate) const BYTES: Format = Format(127);
-    const FIRST_VERSION: u8 = 128;
+    const FIRST_FACTORY: u8 = 128;
+    const FACTORIES: usize = 128;
 
-    /// The format of a codec other than [`Framing`], made by the version of the codec factory with this number.
-    pub(crate) fn of_version(version: u8) -> Format {
-        version.checked_add(Self::FIRST_VERSION).map_or(Format::OWN, Format)
+    /// The format of the codecs that the factory with this number makes. `None` if the number is too large.
+    pub(crate) fn of_factory(number: u8) -> Option<Format> {
+        number.checked_add(Self::FIRST_FACTORY).map(Format)
+    }
+
+    /// The number of the codec factory.
+    pub(crate) fn factory(self) -> Option<u8> {
+        self.0.checked_sub(Self::FIRST_FACTORY)
     }
 
     /// The format of this connection for a publisher of another pool, whose formats differ.
@@ -30,10 +36,16 @@ impl Format {
             Format::OWN
         }
     }
+}
 
-    /// The version of the codec factory.
-    pub(crate) fn version(self) -> Option<u8> {
-        self.0.checked_sub(Self::FIRST_VERSION)
+/// Identifies a codec factory among those of the process. All codecs that it makes encode alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FactoryId(u64);
+
+impl FactoryId {
+    pub(crate) fn new() -> Self {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        FactoryId(LAST.fetch_add(1, Relaxed))
     }
 }
 
@@ -52,10 +64,11 @@ impl AtomicFormat {
     }
 }
 
-/// The framings that the connections of a pool use, each with a format of its own.
+/// The framings and codec factories that the connections of a pool use, each with a format of its own.
 #[derive(Debug, Default)]
 pub(crate) struct Formats {
     framings: RwLock<Vec<Framing>>,
+    factories: RwLock<Vec<FactoryId>>,
     latest: AtomicFormat,
 }
 
@@ -76,6 +89,28 @@ impl Formats {
             })
         });
         Some(position.map_or(Format::OWN, |position| Format(position as u8 + 1)))
+    }
+
+    /// The format of the codecs that a factory makes, if there are not too many different ones.
+    pub(crate) fn of_factory(&self, factory: FactoryId) -> Format {
+        let known = |factories: &[FactoryId]| factories.iter().position(|other| *other == factory);
+        let position = known(&self.factories.read());
+        let position = position.or_else(|| {
+            let mut factories = self.factories.write();
+            known(&factories).or_else(|| {
+                let has_room = factories.len() < Format::FACTORIES;
+                has_room.then(|| {
+                    factories.push(factory);
+                    factories.len() - 1
+                })
+            })
+        });
+        position.and_then(|position| Format::of_factory(position as u8)).unwrap_or(Format::OWN)
+    }
+
+    /// The codec factory with this format.
+    pub(crate) fn factory(&self, format: Format) -> Option<FactoryId> {
+        self.factories.read().get(usize::from(format.factory()?)).copied()
     }
 
     /// The framing with this format.

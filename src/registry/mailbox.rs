@@ -9,7 +9,7 @@
 //!    └────── user-defined actor started ─────────────────────────────────────▲
 //! ```
 
-use std::any::Any;
+use std::any::{Any, TypeId};
 use std::sync::Arc;
 use std::task::{Context, Waker};
 
@@ -77,6 +77,10 @@ impl Mailbox {
         connection: &Arc<ConnectionState>,
         f: impl FnOnce(&mut OpenMailbox<A>) -> R,
     ) -> Option<R> {
+        // Another type than its own would make a mailbox that the connection does not read.
+        if connection.kind().actor != TypeId::of::<A>() {
+            return None;
+        }
         let mut state = self.0.lock();
         if let MailboxState::NotCreated { capacity } = *state {
             *state = MailboxState::Open(Box::new(Box::new(OpenMailbox::<A>::new(capacity, connection))));

@@ -110,8 +110,11 @@ impl ConnectionState {
         if self.is_closing() {
             return Some(Pushed::Closed);
         }
-        let is_other = matches!(payload, Payload::Encoded(_, Some(format)) if *format != self.format());
-        is_other.then_some(Pushed::FormatChanged)
+        match payload {
+            Payload::Encoded(_, Some(format)) if *format != self.format() => Some(Pushed::FormatChanged),
+            Payload::Reply(reply, _) if !self.has_replies_of((**reply).type_id()) => Some(Pushed::OtherType),
+            _ => None,
+        }
     }
 
     /// Closes the outbox to senders. What is queued stays.
@@ -242,7 +245,7 @@ impl Registry {
                 limit.dropped.fetch_add(1, Relaxed);
                 false
             }
-            Pushed::Closed | Pushed::FormatChanged => false,
+            Pushed::Closed | Pushed::FormatChanged | Pushed::OtherType => false,
         };
         (pushed, rejected, signalled)
     }

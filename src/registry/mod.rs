@@ -54,7 +54,7 @@ pub(crate) use deferred::DeferredReplies;
 use drain::DrainProgress;
 pub(crate) use drain::FINAL_FLUSH;
 pub(crate) use entries::Entries;
-pub(crate) use format::{Format, Formats};
+pub(crate) use format::{FactoryId, Format, Formats};
 pub(crate) use groups::Group;
 use groups::Groups;
 pub(crate) use guard::ConnectionGuard;

@@ -62,6 +62,8 @@ pub(crate) enum Pushed {
     Closed,
     /// The connection encodes differently by now.
     FormatChanged,
+    /// The replies of the connection are of another type.
+    OtherType,
 }
 
 /// A part of the queue.

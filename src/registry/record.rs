@@ -1,6 +1,7 @@
 //! [`ConnectionRecord`], the part of a connection's state that its turns do not use: who the peer is, what the connection holds,
 //! and how it is woken and addressed.
 
+use std::any::TypeId;
 use std::sync::atomic::{AtomicU8, Ordering::*};
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
@@ -10,7 +11,7 @@ use once_cell::race::OnceBox;
 
 use super::mailbox::Mailbox;
 use super::ConnectionState;
-use crate::limits::{ListenerLimits, PeerPermit, Permit};
+use crate::limits::{ConnectionKind, ListenerLimits, PeerPermit, Permit};
 use crate::net::Address;
 use crate::telemetry::RefusalReason;
 
@@ -91,6 +92,16 @@ impl ConnectionState {
     /// The limits of the listener that accepted it.
     pub(crate) fn listener(&self) -> &Arc<ListenerLimits> {
         &self.record.listener
+    }
+
+    /// The types that typed handles need to reach it.
+    pub(crate) fn kind(&self) -> ConnectionKind {
+        self.record.listener.kind()
+    }
+
+    /// Whether its replies are of this type.
+    pub(super) fn has_replies_of(&self, reply: TypeId) -> bool {
+        self.kind().reply == reply
     }
 
     pub(crate) fn listener_name(&self) -> &Arc<str> {

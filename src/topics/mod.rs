@@ -77,7 +77,7 @@ impl Reached {
         match pushed {
             Pushed::Queued => self.members += 1,
             Pushed::Full | Pushed::TooLarge => self.dropped += 1,
-            Pushed::Closed | Pushed::FormatChanged => {}
+            Pushed::Closed | Pushed::FormatChanged | Pushed::OtherType => {}
         }
     }
 }

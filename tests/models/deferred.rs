@@ -22,11 +22,11 @@ impl Letter {
 
 impl Encodings for Letter {
     fn encoded(&self, format: Format) -> Option<Payload<'_>> {
-        (format == Format::of_version(1)).then_some(Payload::Encoded(&self.1, Some(format)))
+        (Some(format) == Format::of_factory(1)).then_some(Payload::Encoded(&self.1, Some(format)))
     }
 
     fn encode(&mut self, format: Format) -> Option<Payload<'_>> {
-        if format == Format::of_version(1) {
+        if Some(format) == Format::of_factory(1) {
             return self.encoded(format);
         }
         Some(Payload::Reply(Box::new(vec![self.0.to_ascii_uppercase()]), 1))
@@ -49,7 +49,7 @@ fn send(registry: &Registry, guard: &ConnectionGuard, byte: u8) {
 fn new(outbox: usize) -> (Arc<Topics>, Arc<Registry>, ConnectionGuard) {
     let registry = Registry::new(outbox, SlowConsumer::DropNewest);
     let guard = registry.connect(1);
-    guard.state().set_format(Format::of_version(1));
+    guard.state().set_format(Format::of_factory(1).unwrap());
     (Arc::default(), registry, guard)
 }
 

@@ -145,8 +145,8 @@ fn what_is_queued_at_the_end_is_discarded() {
 /// Sends a reply that is encoded for the format that the connection has, as `Outbox::send` does.
 fn send_encoded(registry: &Registry, state: &Arc<ConnectionState>) {
     let format = state.format();
-    let Some(version) = format.version() else { return assert!(send_reply(registry, state, b'?')) };
-    let bytes = Bytes::from(vec![version]);
+    let Some(number) = format.factory() else { return assert!(send_reply(registry, state, b'?')) };
+    let bytes = Bytes::from(vec![number]);
     match registry.send_now(state, Payload::Encoded(&bytes, Some(format))).0 {
         Pushed::FormatChanged => assert!(send_reply(registry, state, b'?')),
         pushed => assert!(matches!(pushed, Pushed::Queued)),
@@ -158,14 +158,14 @@ fn after_a_change_nothing_has_the_former_encoding() {
     model(4, || {
         let registry = Registry::new(1_000, SlowConsumer::Close);
         let guard = registry.connect(1);
-        guard.state().set_format(Format::of_version(1));
+        guard.state().set_format(Format::of_factory(1).unwrap());
         let (other_registry, other) = (registry.clone(), guard.state().clone());
         let other = thread::spawn(move || send_encoded(&other_registry, &other));
         guard.state().forget_format();
         let mut received = guard.state().take_outbox().concat();
         assert!(received.iter().all(|byte| [1, b'?'].contains(byte)), "{received:?}");
         let before = received.len();
-        guard.state().set_format(Format::of_version(2));
+        guard.state().set_format(Format::of_factory(2).unwrap());
         other.join().unwrap();
         received.extend(guard.state().take_outbox().concat());
         assert!(received[before..].iter().all(|byte| [2, b'?'].contains(byte)), "{before} {received:?}");

@@ -19,6 +19,7 @@ mod signals;
 #[path = "../../src/registry/wake.rs"]
 mod wake;
 
+use std::any::TypeId;
 use std::future::poll_fn;
 use std::sync::atomic::Ordering::*;
 use std::sync::Arc;
@@ -63,6 +64,10 @@ pub(crate) struct ConnectionState {
 impl ConnectionState {
     pub(crate) fn id(&self) -> ConnectionId {
         self.id
+    }
+
+    pub(super) fn has_replies_of(&self, _: TypeId) -> bool {
+        true
     }
 
     pub(crate) fn signals(&self) -> Signals {

@@ -1,0 +1,87 @@
+//! The services of a pool: that of its builder, and those of listeners with one of their own.
+
+use std::any::TypeId;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::error::PoolEnded;
+use crate::listener::{ListenerService, ListenerState};
+
+use super::{Pool, PoolState};
+
+/// The services of a pool.
+pub(super) struct Services {
+    /// That of the builder comes first. Empty once the pool has ended, since services own what the user's closures have
+    /// captured.
+    current: Mutex<Vec<Arc<ListenerService>>>,
+    /// The types of the actors behind the connections, so far.
+    actors: Mutex<Vec<TypeId>>,
+}
+
+impl Services {
+    pub(super) fn new(of_builder: Arc<ListenerService>) -> Self {
+        let actors = Mutex::new(vec![of_builder.kind.actor]);
+        Services { current: Mutex::new(vec![of_builder]), actors }
+    }
+
+    /// The service of the builder. `None` once the pool has ended.
+    pub(super) fn of_builder(&self) -> Option<Arc<ListenerService>> {
+        self.current.lock().first().cloned()
+    }
+
+    fn all(&self) -> Vec<Arc<ListenerService>> {
+        self.current.lock().clone()
+    }
+
+    /// Records the services of the listeners, in place of those of the former listeners.
+    pub(super) fn set_listeners(&self, listeners: &[Arc<ListenerState>]) {
+        let Some(of_builder) = self.of_builder() else { return };
+        let mut services = vec![of_builder];
+        for service in listeners.iter().map(|listener| listener.current().service.clone()) {
+            if !services.iter().any(|known| Arc::ptr_eq(known, &service)) {
+                services.push(service);
+            }
+        }
+        for service in &services {
+            let mut actors = self.actors.lock();
+            if !actors.contains(&service.kind.actor) {
+                actors.push(service.kind.actor);
+            }
+        }
+        let before = std::mem::replace(&mut *self.current.lock(), services);
+        // Outside the lock: it drops values of the user.
+        drop(before);
+    }
+
+    pub(super) fn clear(&self) {
+        let services = std::mem::take(&mut *self.current.lock());
+        drop(services);
+    }
+}
+
+impl PoolState {
+    /// The factory of this type: that of the builder, if its service is of this kind, else that of a listener.
+    pub(super) fn factory<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        self.services().current.lock().iter().find_map(|service| service.factory())
+    }
+
+    /// The factories of this type. The first one is that of the builder, if its service is of this kind.
+    pub(super) fn factories<T: Send + Sync + 'static>(&self) -> impl Iterator<Item = Arc<T>> {
+        self.services().all().into_iter().filter_map(|service| service.factory())
+    }
+
+    /// Whether connections of this kind of actor are, or were, served.
+    pub(super) fn has_actor(&self, actor: TypeId) -> bool {
+        self.services().actors.lock().contains(&actor)
+    }
+}
+
+impl<A> Pool<A> {
+    /// Calls `f` with the factory of each service of this kind, for the methods that replace it.
+    pub(crate) fn for_each_factory<T: Send + Sync + 'static>(&self, f: impl FnMut(Arc<T>)) -> Result<(), PoolEnded> {
+        self.shared.services().of_builder().ok_or(PoolEnded)?;
+        self.shared.factories().for_each(f);
+        Ok(())
+    }
+}
