@@ -119,7 +119,8 @@
 //! # Logs
 //!
 //! The crate logs with [`tracing`](https://docs.rs/tracing): install a subscriber to see them. Start, drain and refusals are
-//! logged at info, lowered limits and restarts at warn, most ends of connections at debug. Logs contain addresses and
+//! logged at info, and so are failed handshakes other than those of peers that leave; lowered limits and restarts at warn, most
+//! ends of connections at debug. Logs contain addresses and
 //! reasons, never transferred data.
 //!
 //! # Features

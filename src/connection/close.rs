@@ -163,7 +163,12 @@ impl<P: Protocol> Connection<P> {
             why => {
                 // Formatting a user-defined error may panic.
                 let detail = catch_panic(|| why.detail()).unwrap_or_else(Some).or_else(|| self.lost_bytes());
-                self.conn.guard.set_close_reason(why.reason(), detail);
+                match why {
+                    Closed::Handshake(error) => {
+                        self.conn.guard.set_handshake_failure(error.kind(), detail.unwrap_or_default());
+                    }
+                    why => self.conn.guard.set_close_reason(why.reason(), detail),
+                }
             }
         }
         let guard = &self.conn.guard;

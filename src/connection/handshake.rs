@@ -6,7 +6,7 @@ use std::task::{ready, Context, Poll};
 use std::time::Duration;
 
 use super::{Closed, Connection, Flags, Paused, Phase, Protocol};
-use crate::handshake::{Handshake, HandshakeChain, HandshakeError, HandshakeFailure};
+use crate::handshake::{Handshake, HandshakeChain, HandshakeEnd, HandshakeError};
 
 impl<P: Protocol> Connection<P> {
     /// Continues the handshake. Also returns `Pending` after a failure, which ends the connection.
@@ -33,9 +33,9 @@ impl<P: Protocol> Connection<P> {
                 self.conn.negotiated = Some(Box::new(done.negotiated.or(&before)));
                 return Poll::Ready(());
             }
-            Err(HandshakeFailure::Failed(error)) => self.end(Closed::Handshake(error)),
-            Err(HandshakeFailure::Refused(reason)) => self.end(Closed::Refused(reason)),
-            Err(HandshakeFailure::Panicked(text)) => self.end(Closed::Panic(text)),
+            Err(HandshakeEnd::Failed(error)) => self.end(Closed::Handshake(error)),
+            Err(HandshakeEnd::Refused(reason)) => self.end(Closed::Refused(reason)),
+            Err(HandshakeEnd::Panicked(text)) => self.end(Closed::Panic(text)),
         }
         Poll::Pending
     }

@@ -133,6 +133,9 @@ fn start(serve: &SharedFn, socket: Socket) {
                         closed if shared.has_peer_left() => closed.after_end_of_input(),
                         closed => closed,
                     };
+                    if let Closed::Handshake(error) = &closed {
+                        shared.set_handshake_failure(error);
+                    }
                     (closed.reason(), closed.detail())
                 })
                 .unwrap_or_else(|panic| (CloseReason::Error, Some(panic)));

@@ -16,11 +16,11 @@ use crate::registry::ConnectionState;
 use crate::telemetry::RefusalReason;
 
 /// A handshake in progress.
-pub(crate) type HandshakeFuture = LocalBoxFuture<'static, Result<Handshaken, HandshakeFailure>>;
+pub(crate) type HandshakeFuture = LocalBoxFuture<'static, Result<Handshaken, HandshakeEnd>>;
 
-/// Why a handshake did not succeed.
+/// How a handshake ended that did not succeed.
 #[derive(Debug)]
-pub(crate) enum HandshakeFailure {
+pub(crate) enum HandshakeEnd {
     Failed(HandshakeError),
     /// The limits or access rules refused the peer that a step reported.
     Refused(RefusalReason),
@@ -63,18 +63,18 @@ impl HandshakeChain {
                     Ok(outcome) => outcome,
                     // The drop of a step's future is user code, too.
                     Err(_) => {
-                        let timeout = HandshakeFailure::Failed(HandshakeError::Timeout(limit));
-                        return Err(catch_panic(|| drop(steps)).map_or_else(HandshakeFailure::Panicked, |()| timeout));
+                        let timeout = HandshakeEnd::Failed(HandshakeError::Timeout(limit));
+                        return Err(catch_panic(|| drop(steps)).map_or_else(HandshakeEnd::Panicked, |()| timeout));
                     }
                 },
             };
-            outcome.unwrap_or_else(|panic| Err(HandshakeFailure::Panicked(panic_text(panic))))
+            outcome.unwrap_or_else(|panic| Err(HandshakeEnd::Panicked(panic_text(panic))))
         })
     }
 
     /// Runs the steps. A peer address that a step reports is checked before the next step, so that a refused peer gets no TLS
     /// handshake.
-    async fn run_steps(self, stream: Stream, state: Arc<ConnectionState>) -> Result<Handshaken, HandshakeFailure> {
+    async fn run_steps(self, stream: Stream, state: Arc<ConnectionState>) -> Result<Handshaken, HandshakeEnd> {
         let (mut done, mut has_claimed, mut slot) = (Handshaken::new(stream), false, None);
         for step in self.steps {
             if !step.applies_to(state.peer()) {
@@ -90,15 +90,15 @@ impl HandshakeChain {
                 slot = self.slots.clone().acquire_owned().await.ok();
             }
             let Handshaken { stream, peer, negotiated } =
-                step.handshake(done.stream, state.peer()).await.map_err(HandshakeFailure::Failed)?;
+                step.handshake(done.stream, state.peer()).await.map_err(HandshakeEnd::Failed)?;
             if peer.is_some() {
-                state.claim_peer(peer).map_err(HandshakeFailure::Refused)?;
+                state.claim_peer(peer).map_err(HandshakeEnd::Refused)?;
                 has_claimed = true;
             }
             done = Handshaken { stream, peer: None, negotiated: negotiated.or(&done.negotiated) };
         }
         if !has_claimed {
-            state.claim_peer(None).map_err(HandshakeFailure::Refused)?;
+            state.claim_peer(None).map_err(HandshakeEnd::Refused)?;
         }
         Ok(done)
     }

@@ -1,6 +1,7 @@
 //! The steps between the accept and the first packet: a PROXY header, TLS, user-defined steps.
 
 mod chain;
+mod failure;
 #[cfg(feature = "proxy-protocol")]
 mod proxy;
 mod step;
@@ -14,7 +15,7 @@ use std::time::{Duration, SystemTime};
 use crate::error::BoxError;
 use crate::net::{Address, Stream};
 
-pub(crate) use chain::{HandshakeChain, HandshakeFailure, HandshakeFuture};
+pub(crate) use chain::{HandshakeChain, HandshakeEnd, HandshakeFuture};
 /// A boxed future that stays on its thread, as [`Handshake::handshake`] returns it.
 pub use futures::future::LocalBoxFuture;
 #[cfg(feature = "proxy-protocol")]

@@ -82,6 +82,7 @@ pub(crate) struct Limits {
     panics: LogThrottle,
     /// One permit for each handshake that may be in progress.
     handshakes: Arc<Semaphore>,
+    max_handshakes: usize,
     blocking: Arc<BlockingJobs>,
     alive: AtomicUsize,
     epoch: Instant,
@@ -93,6 +94,7 @@ impl Limits {
             let settings = &config.load().settings;
             (settings.max_connections, settings.max_handshakes, settings.max_blocking, settings.peer_prefix)
         };
+        let max_handshakes = handshakes.min(Semaphore::MAX_PERMITS);
         Arc::new(Limits {
             permits: Permits::new(max),
             peers: PeerTable::new(prefix),
@@ -102,7 +104,8 @@ impl Limits {
             held: HeldPeers::new(),
             lingering: LingeringPeers::new(),
             panics: LogThrottle::new(),
-            handshakes: Arc::new(Semaphore::new(handshakes.min(Semaphore::MAX_PERMITS))),
+            handshakes: Arc::new(Semaphore::new(max_handshakes)),
+            max_handshakes,
             blocking: BlockingJobs::new(blocking),
             alive: AtomicUsize::new(0),
             epoch: Instant::now(),
@@ -111,6 +114,11 @@ impl Limits {
 
     pub(crate) fn handshakes(&self) -> &Arc<Semaphore> {
         &self.handshakes
+    }
+
+    /// How many handshakes hold a permit.
+    pub(crate) fn handshakes_under_way(&self) -> usize {
+        self.max_handshakes.saturating_sub(self.handshakes.available_permits())
     }
 
     /// The blocking closures of the pool.

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use super::SuspendMode;
 use crate::net::Address;
-use crate::telemetry::{CloseReason, Counts, RefusalReason};
+use crate::telemetry::{CloseReason, Counts, HandshakeFailure, RefusalReason};
 
 /// The state of a pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +44,12 @@ pub struct PoolInfo {
     pub refused: Counts<RefusalReason>,
     /// Connections closed so far, by reason.
     pub closed: Counts<CloseReason>,
+    /// Handshakes that failed so far, by kind: TLS, PROXY headers and user-defined steps. Their sum is the number of connections
+    /// closed with [`CloseReason::Handshake`].
+    pub handshake_failures: Counts<HandshakeFailure>,
+    /// Handshakes under way, of at most [`max_handshakes`](crate::Builder::max_handshakes). A handshake that waits for the
+    /// first byte of its peer is not counted.
+    pub handshakes: usize,
     /// Bytes received so far by all connections, including closed ones.
     pub bytes_in: u64,
     /// Bytes sent so far by all connections, including closed ones.

@@ -28,10 +28,12 @@ impl PoolState {
 
     pub(super) fn info(&self) -> PoolInfo {
         let totals = self.totals();
-        let (mut closed, mut refused) = (Counts::default(), Counts::default());
+        let (mut closed, mut refused, mut handshake_failures) =
+            (Counts::default(), Counts::default(), Counts::default());
         for totals in &totals {
             closed += totals.closed;
             refused += totals.refused;
+            handshake_failures += totals.handshake_failures;
         }
         let sum = |of: fn(&Totals) -> u64| totals.iter().map(of).sum();
         let certificate_expires =
@@ -51,6 +53,8 @@ impl PoolState {
             accepted: sum(|totals| totals.accepted),
             refused,
             closed,
+            handshake_failures,
+            handshakes: self.limits().handshakes_under_way(),
             bytes_in: sum(|totals| totals.bytes_in),
             bytes_out: sum(|totals| totals.bytes_out),
             blocking_running,

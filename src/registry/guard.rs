@@ -13,7 +13,7 @@ use bytes::Bytes;
 use tracing::{debug, error, info, warn};
 
 use super::{ActivityGuard, CloseRequest, ConnectionState, Groups, Registry};
-use crate::telemetry::{CloseReason, PoolEvent, RefusalReason};
+use crate::telemetry::{CloseReason, HandshakeFailure, PoolEvent, RefusalReason};
 use crate::time::{Deadlines, Timeouts};
 
 /// Owns the bookkeeping of one connection. Dropping it logs, counts and reports the end of the connection once, and gives
@@ -36,6 +36,8 @@ pub(crate) struct ConnectionGuard {
 enum End {
     /// The connection counts as closed.
     Closed { reason: CloseReason, detail: Option<String> },
+    /// The connection counts as closed, for the reason [`CloseReason::Handshake`].
+    HandshakeFailed { kind: HandshakeFailure, detail: String },
     /// The connection was refused because of the peer that its PROXY header names. It counts as refused, not as closed.
     Refused(RefusalReason),
 }
@@ -120,7 +122,19 @@ impl ConnectionGuard {
 
     /// Sets the close reason, with details for the log. The first call wins. Without a call, the connection counts as killed.
     pub(crate) fn set_close_reason(&self, reason: CloseReason, detail: Option<String>) {
-        let _ = self.end.set(Box::new(End::Closed { reason, detail }));
+        let _ = self.end.set(Box::new(match reason {
+            // The owner of a socket has ended a handshake of its own.
+            CloseReason::Handshake => {
+                End::HandshakeFailed { kind: HandshakeFailure::Rejected, detail: detail.unwrap_or_default() }
+            }
+            reason => End::Closed { reason, detail },
+        }));
+    }
+
+    /// Sets the close reason [`CloseReason::Handshake`], with the kind of the failure and the text of the error. The first call
+    /// wins, as with [`set_close_reason`](Self::set_close_reason).
+    pub(crate) fn set_handshake_failure(&self, kind: HandshakeFailure, detail: String) {
+        let _ = self.end.set(Box::new(End::HandshakeFailed { kind, detail }));
     }
 
     /// Ends the connection as refused. The first call wins, as with [`set_close_reason`](Self::set_close_reason).
@@ -181,6 +195,7 @@ impl ConnectionGuard {
         match reason {
             Panic => throttled!(error),
             Error => throttled!(warn),
+            // Failed handshakes have lines of their own.
             Local | Peer | Shutdown | Killed | Replaced | Handshake => log!(debug),
             Idle | PacketTimeout | SendTimeout | TooLong | PacketRate | MaxAge | Truncated | SlowConsumer => {
                 throttled!(info)
@@ -188,8 +203,26 @@ impl ConnectionGuard {
         }
     }
 
+    /// Logs at the level info what an operator may have to act on, within a budget per kind. Peers that leave, as port scanners
+    /// do, are logged at the level debug.
+    fn log_handshake_failure(&self, kind: HandshakeFailure, detail: &str) {
+        let state = &self.state;
+        let (id, peer, listener, kind_name) = (state.id(), state.peer(), &**state.listener_name(), kind.name());
+        let reason = CloseReason::Handshake.name();
+        let left_out = match kind {
+            HandshakeFailure::PeerLeft => None,
+            kind => self.registry.shared().close_log.allow_handshake(kind),
+        };
+        match left_out {
+            Some(left_out) => {
+                info!(%id, %peer, listener, reason, kind = kind_name, detail, left_out, "handshake failed")
+            }
+            None => debug!(%id, %peer, listener, reason, kind = kind_name, detail, "handshake failed"),
+        }
+    }
+
     fn log_refused(&self, reason: RefusalReason) {
-        // Throttled together with failed handshakes, so that refusals do not use up the budget of errors.
+        // Failed handshakes have budgets of their own, so this is the one of refusals.
         if let Some(left_out) = self.registry.shared().close_log.allow(CloseReason::Handshake) {
             let state = &self.state;
             let (id, peer, listener, reason) = (state.id(), state.peer(), &**state.listener_name(), reason.name());
@@ -210,12 +243,21 @@ impl Drop for ConnectionGuard {
             }
             Some(End::Closed { reason, detail }) => {
                 self.log_closed(reason, &detail);
-                self.registry.remove(&self.state, reason);
+                self.registry.remove(&self.state, reason, None);
+            }
+            Some(End::HandshakeFailed { kind, detail }) => {
+                let detail = without_controls(detail);
+                self.log_handshake_failure(kind, &detail);
+                self.registry.shared().observers.emit(|| {
+                    let (id, peer, listener) = (self.state.id(), self.state.peer(), &**self.state.listener_name());
+                    PoolEvent::HandshakeFailed { id, peer, listener, kind, error: &detail }
+                });
+                self.registry.remove(&self.state, CloseReason::Handshake, Some(kind));
             }
             None => {
                 let reason = if std::thread::panicking() { CloseReason::Panic } else { CloseReason::Killed };
                 self.log_closed(reason, &None);
-                self.registry.remove(&self.state, reason);
+                self.registry.remove(&self.state, reason, None);
             }
         }
         let (shared, limits) = (self.registry.shared(), self.state.listener().limits());
@@ -224,4 +266,19 @@ impl Drop for ConnectionGuard {
         self.state.give_back_all();
         shared.settle();
     }
+}
+
+/// The text with control characters escaped: the peer may have chosen a part of it.
+fn without_controls(text: String) -> String {
+    if !text.contains(char::is_control) {
+        return text;
+    }
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character.is_control() {
+            true => escaped.extend(character.escape_default()),
+            false => escaped.push(character),
+        }
+    }
+    escaped
 }

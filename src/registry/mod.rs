@@ -43,7 +43,7 @@ use crate::limits::{Limits, PeerPermit, Permit};
 use crate::net::Address;
 use crate::panic::Guarded;
 use crate::telemetry::{
-    Alarm, CloseLogThrottle, CloseReason, ConnectionId, Counts, Observers, PoolEvent, RefusalReason,
+    Alarm, CloseLogThrottle, CloseReason, ConnectionId, Counts, HandshakeFailure, Observers, PoolEvent, RefusalReason,
 };
 use crate::time::{resolution, Clock, Timeouts};
 
@@ -127,6 +127,7 @@ pub(crate) struct Totals {
     pub(crate) live: u64,
     pub(crate) refused: Counts<RefusalReason>,
     pub(crate) closed: Counts<CloseReason>,
+    pub(crate) handshake_failures: Counts<HandshakeFailure>,
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
 }
@@ -293,9 +294,12 @@ impl Registry {
     }
 
     /// Removes a connection and counts how it ended.
-    fn remove(&self, state: &ConnectionState, reason: CloseReason) {
+    fn remove(&self, state: &ConnectionState, reason: CloseReason, failure: Option<HandshakeFailure>) {
         self.remove_with(state, |contents| {
             contents.totals.closed.add(reason);
+            if let Some(kind) = failure {
+                contents.totals.handshake_failures.add(kind);
+            }
             if let Some(drain) = contents.drain.as_mut().filter(|_| reason == CloseReason::Killed) {
                 drain.forced += usize::from(state.signals().contains(Signals::FORCED));
             }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures::future::{select, Either};
 
 use super::Socket;
-use crate::handshake::{Handshake, HandshakeChain, HandshakeError, HandshakeFailure};
+use crate::handshake::{Handshake, HandshakeChain, HandshakeEnd, HandshakeError};
 
 impl Socket {
     /// Runs the listener's handshake, then hands the socket over.
@@ -27,7 +27,7 @@ impl Socket {
 
     /// Runs a handshake. A failure is recorded as the close reason. Returns `None` if the pool or the maximum age
     /// ended the connection first.
-    async fn run_handshake(&mut self, chain: HandshakeChain) -> Option<Result<(), HandshakeFailure>> {
+    async fn run_handshake(&mut self, chain: HandshakeChain) -> Option<Result<(), HandshakeEnd>> {
         let steps = chain.begin(self.io.take(), self.shared.state().clone(), Duration::ZERO);
         let shared = self.shared.clone();
         shared.set_in_handshake(true);
@@ -63,11 +63,11 @@ impl Socket {
         let Some(chain) = HandshakeChain::new(vec![Arc::new(handshake)], limit, slots) else { return Ok(self) };
         match self.run_handshake(*chain).await {
             Some(Ok(())) => Ok(self),
-            Some(Err(HandshakeFailure::Failed(error))) => Err(error),
-            Some(Err(HandshakeFailure::Refused(reason))) => {
+            Some(Err(HandshakeEnd::Failed(error))) => Err(error),
+            Some(Err(HandshakeEnd::Refused(reason))) => {
                 Err(HandshakeError::failed(format!("refused: {}", reason.name())))
             }
-            Some(Err(HandshakeFailure::Panicked(text))) => {
+            Some(Err(HandshakeEnd::Panicked(text))) => {
                 Err(HandshakeError::failed(format!("the handshake panicked: {text}")))
             }
             None => {

@@ -11,7 +11,7 @@ use bitflags::bitflags;
 
 use super::wakers::SocketWakers;
 use crate::error::with_sources;
-use crate::handshake::HandshakeFailure;
+use crate::handshake::{HandshakeEnd, HandshakeError};
 use crate::registry::{
     ActivityGuard, CloseRequest, ConnectionGuard, ConnectionPhase, ConnectionState, Format, LastReply, Signals,
 };
@@ -133,13 +133,18 @@ impl SocketState {
         let _ = self.reported.set(Box::new((reason, detail)));
     }
 
-    pub(super) fn handshake_failed(&self, failure: &HandshakeFailure) {
+    pub(super) fn handshake_failed(&self, failure: &HandshakeEnd) {
         match failure {
-            HandshakeFailure::Failed(error) => {
-                self.set_close_reason(CloseReason::Handshake, Some(with_sources(error)));
-            }
-            HandshakeFailure::Refused(reason) => self.guard.refuse(*reason),
-            HandshakeFailure::Panicked(text) => self.set_close_reason(CloseReason::Panic, Some(text.clone())),
+            HandshakeEnd::Failed(error) => self.set_handshake_failure(error),
+            HandshakeEnd::Refused(reason) => self.guard.refuse(*reason),
+            HandshakeEnd::Panicked(text) => self.set_close_reason(CloseReason::Panic, Some(text.clone())),
+        }
+    }
+
+    /// Sets the close reason for a handshake that failed. If the pool ended the connection, its reason takes precedence.
+    pub(crate) fn set_handshake_failure(&self, error: &HandshakeError) {
+        if self.ended.get().is_none() && self.reported.get().is_none() {
+            self.guard.set_handshake_failure(error.kind(), with_sources(error));
         }
     }
 

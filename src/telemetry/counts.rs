@@ -1,10 +1,10 @@
-//! Counts per label: one number for each reason that a connection closed, or that a peer was refused.
+//! Counts per label: one number for each reason that a connection closed, that a peer was refused, or that a handshake failed.
 
 use std::fmt;
 use std::ops::AddAssign;
 
-/// A label by which events are counted: [`CloseReason`](crate::telemetry::CloseReason) or
-/// [`RefusalReason`](crate::telemetry::RefusalReason).
+/// A label by which events are counted: [`CloseReason`](crate::telemetry::CloseReason),
+/// [`RefusalReason`](crate::telemetry::RefusalReason) or [`HandshakeFailure`](crate::telemetry::HandshakeFailure).
 pub trait Label: sealed::Label {
     /// Every label, in the order of declaration.
     const ALL: &'static [Self];

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::CloseReason;
+use super::{CloseReason, HandshakeFailure};
 
 /// At most one log line per second, over all callers that share the throttle.
 #[derive(Debug)]
@@ -35,9 +35,13 @@ impl LogThrottle {
 /// The number of closed connections that are logged per second and close reason.
 const MAX_LINES: u32 = 10;
 
-/// Throttles the log lines of closed connections, per close reason, over a whole pool.
+/// Throttles the log lines of closed connections, per close reason, over a whole pool. Those of failed handshakes are
+/// throttled per kind of failure.
 #[derive(Debug, Default)]
-pub(crate) struct CloseLogThrottle(Mutex<[Window; CloseReason::ALL.len()]>);
+pub(crate) struct CloseLogThrottle {
+    closed: Mutex<[Window; CloseReason::ALL.len()]>,
+    handshakes: Mutex<[Window; HandshakeFailure::ALL.len()]>,
+}
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Window {
@@ -49,17 +53,26 @@ struct Window {
 impl CloseLogThrottle {
     /// Returns how many lines were left out before this one, or `None` if this line must be left out, too.
     pub(crate) fn allow(&self, reason: CloseReason) -> Option<u64> {
-        let mut windows = self.0.lock();
-        let window = &mut windows[reason as usize];
-        if window.since.is_none_or(|since| since.elapsed().as_secs() >= 1) {
-            (window.since, window.lines) = (Some(Instant::now()), 0);
+        self.closed.lock()[reason as usize].allow()
+    }
+
+    /// As [`allow`](Self::allow), for a handshake that failed.
+    pub(crate) fn allow_handshake(&self, kind: HandshakeFailure) -> Option<u64> {
+        self.handshakes.lock()[kind as usize].allow()
+    }
+}
+
+impl Window {
+    fn allow(&mut self) -> Option<u64> {
+        if self.since.is_none_or(|since| since.elapsed().as_secs() >= 1) {
+            (self.since, self.lines) = (Some(Instant::now()), 0);
         }
-        if window.lines == MAX_LINES {
-            window.left_out += 1;
+        if self.lines == MAX_LINES {
+            self.left_out += 1;
             return None;
         }
-        window.lines += 1;
-        Some(std::mem::take(&mut window.left_out))
+        self.lines += 1;
+        Some(std::mem::take(&mut self.left_out))
     }
 }
 
@@ -74,7 +87,7 @@ mod tests {
         assert!((10..=20).contains(&logged), "{logged}");
         assert_eq!(endings.allow(CloseReason::Panic), Some(0));
         let a_second_ago = Instant::now().checked_sub(std::time::Duration::from_secs(1));
-        endings.0.lock()[CloseReason::Error as usize].since = a_second_ago;
+        endings.closed.lock()[CloseReason::Error as usize].since = a_second_ago;
         assert_eq!(endings.allow(CloseReason::Error), Some(1_000 - logged as u64));
     }
 }

@@ -1,10 +1,12 @@
 //! Events, counts, alarms, spans and metrics of a pool.
 //!
 //! An [`Observer`] receives every [`PoolEvent`]; [`Spans`] and, with feature `metrics`, `Metrics` are observers. An
-//! [`Alarm`] watches the number of connections. [`Counts`] holds a number per [`CloseReason`] or [`RefusalReason`].
+//! [`Alarm`] watches the number of connections. [`Counts`] holds a number per [`CloseReason`],
+//! [`RefusalReason`] or [`HandshakeFailure`].
 
 mod alarm;
 mod counts;
+mod handshake_failure;
 mod id;
 mod log_throttle;
 #[cfg(feature = "metrics")]
@@ -16,6 +18,7 @@ mod spans;
 
 pub use alarm::{Alarm, AlarmEvent};
 pub use counts::{Counts, Label};
+pub use handshake_failure::HandshakeFailure;
 pub use id::ConnectionId;
 pub(crate) use log_throttle::{CloseLogThrottle, LogThrottle};
 #[cfg(feature = "metrics")]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tracing::error;
 
-use super::{CloseReason, ConnectionId, LogThrottle, RefusalReason};
+use super::{CloseReason, ConnectionId, HandshakeFailure, LogThrottle, RefusalReason};
 use crate::error::Exit;
 use crate::net::Address;
 use crate::panic::{catch_panic, Guarded};
@@ -120,6 +120,19 @@ pub enum PoolEvent<'a> {
         peer: &'a Address,
         /// The name of the listener.
         listener: &'a str,
+    },
+    /// The handshake of a connection failed. [`ConnectionStopped`](PoolEvent::ConnectionStopped) follows.
+    HandshakeFailed {
+        /// The id of the connection.
+        id: ConnectionId,
+        /// The address of the peer.
+        peer: &'a Address,
+        /// The name of the listener.
+        listener: &'a str,
+        /// Why it failed.
+        kind: HandshakeFailure,
+        /// The error with its sources, without control characters.
+        error: &'a str,
     },
     /// The label of a connection was set or removed with [`Conn::set_label`](crate::Conn::set_label).
     ConnectionLabelled {

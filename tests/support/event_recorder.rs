@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use actix_acceptor::telemetry::{CloseReason, Observer, PoolEvent, RefusalReason};
+use actix_acceptor::telemetry::{CloseReason, HandshakeFailure, Observer, PoolEvent, RefusalReason};
 
 /// One happening, as values of its own.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,6 +17,7 @@ pub enum RecordedEvent {
     Refused { peer: String, listener: String, reason: RefusalReason },
     Started(ConnectionKey),
     Ready(ConnectionKey),
+    HandshakeFailed { key: ConnectionKey, kind: HandshakeFailure, error: String },
     Stopped(ConnectionKey, Ending),
     Blocked { acceptor: Option<usize>, id: Option<u64>, so_far: Duration },
     Alarm { name: String, raised: bool, connections: usize },
@@ -130,6 +131,9 @@ impl Observer for EventRecorder {
             }
             PoolEvent::ConnectionStarted { id, peer, listener } => RecordedEvent::Started(who(id, peer, listener)),
             PoolEvent::ConnectionReady { id, peer, listener } => RecordedEvent::Ready(who(id, peer, listener)),
+            PoolEvent::HandshakeFailed { id, peer, listener, kind, error } => {
+                RecordedEvent::HandshakeFailed { key: who(id, peer, listener), kind, error: error.to_owned() }
+            }
             PoolEvent::ConnectionStopped { id, peer, listener, reason, duration, bytes_in, bytes_out, packets } => {
                 RecordedEvent::Stopped(
                     who(id, peer, listener),

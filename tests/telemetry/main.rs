@@ -4,6 +4,8 @@
 
 mod alarms;
 mod counters;
+#[cfg(all(feature = "native-tls", feature = "proxy-protocol", feature = "rustls"))]
+mod handshakes;
 mod log_limits;
 mod metrics;
 mod observers;

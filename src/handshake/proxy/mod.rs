@@ -15,9 +15,10 @@ use tokio::io::AsyncReadExt;
 
 use super::{Handshake, HandshakeError, Handshaken};
 use crate::net::{Address, Cidr, ParseCidrError, Stream};
+use crate::telemetry::HandshakeFailure;
 
 pub use header::{ProxyHeader, ProxyTls};
-use parse::{parse, Parsed};
+use parse::{parse, Malformed, Parsed};
 
 /// The size of one read. Most headers fit.
 const READ_SIZE: usize = 256;
@@ -150,7 +151,7 @@ impl Handshake for ProxyProtocol {
 async fn read_header(mut stream: Stream, required: bool, max_header: usize) -> Result<Handshaken, HandshakeError> {
     let mut bytes = BytesMut::with_capacity(READ_SIZE);
     loop {
-        match parse(&bytes, max_header).map_err(HandshakeError::failed)? {
+        match parse(&bytes, max_header).map_err(invalid)? {
             Parsed::Header(header, length) => {
                 let stream = stream.put_back(bytes.split_off(length));
                 let done = match header.source.clone() {
@@ -159,7 +160,7 @@ async fn read_header(mut stream: Stream, required: bool, max_header: usize) -> R
                 };
                 return Ok(done.with_proxy(header));
             }
-            Parsed::Data if required => return Err(HandshakeError::failed("missing PROXY header")),
+            Parsed::Data if required => return Err(missing()),
             Parsed::Data => return Ok(Handshaken::new(stream.put_back(bytes))),
             Parsed::Incomplete | Parsed::Undecided => {}
         }
@@ -170,4 +171,12 @@ async fn read_header(mut stream: Stream, required: bool, max_header: usize) -> R
             };
         }
     }
+}
+
+fn missing() -> HandshakeError {
+    HandshakeError::of_kind(HandshakeFailure::ProxyMissing, "missing PROXY header")
+}
+
+fn invalid(error: Malformed) -> HandshakeError {
+    HandshakeError::of_kind(HandshakeFailure::ProxyInvalid, error)
 }

@@ -7,7 +7,7 @@
 const MAX_CAPTURE: usize = 16 * 1024;
 
 /// The content type of a record that carries handshake messages (RFC 8446, section 5.1).
-const CONTENT_HANDSHAKE: u8 = 22;
+pub(super) const CONTENT_HANDSHAKE: u8 = 22;
 /// The longest plaintext of a record (RFC 8446, section 5.1).
 const MAX_RECORD: usize = 1 << 14;
 

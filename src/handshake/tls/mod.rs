@@ -42,8 +42,6 @@ use builder::{Identity, TlsConfig};
 pub use error::TlsError;
 #[cfg(feature = "rustls")]
 pub use hello::ClientHello;
-#[cfg(feature = "native-tls")]
-use native_io::NativeIo;
 use pem::PemSource;
 
 /// The library that implements TLS.

@@ -1,7 +1,10 @@
 //! TLS with the library of the system.
 
+use std::cell::Cell;
+use std::error::Error;
 use std::io;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use native_tls::{Identity as NativeIdentity, Protocol, TlsAcceptor as Blocking};
@@ -10,11 +13,14 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio_native_tls::{TlsAcceptor, TlsStream};
 
 use super::builder::no_certificate;
+use super::hello_capture::CONTENT_HANDSHAKE;
+use super::native_io::{NativeIo, Seen};
 use super::pem::is_pem;
-use super::{certificate, native_pair, Identity, Loaded, NativeIo, TlsConfig, TlsError, TlsVersion};
+use super::{certificate, native_pair, Identity, Loaded, TlsConfig, TlsError, TlsVersion};
 use crate::error::InvalidSetting;
 use crate::handshake::{HandshakeError, Handshaken, TlsInfo};
 use crate::net::{delegate_write, Address, Io, PeerCredentials, Stream, TransportKind};
+use crate::telemetry::HandshakeFailure;
 
 pub(super) fn configure(settings: &TlsConfig) -> Result<Loaded<TlsAcceptor>, TlsError> {
     let unsupported = |setting, why| Err(InvalidSetting::new(setting, why).into());
@@ -73,7 +79,9 @@ fn as_pem(label: &str, der: Vec<u8>) -> String {
 }
 
 pub(super) async fn accept(acceptor: &TlsAcceptor, stream: Stream) -> Result<Handshaken, HandshakeError> {
-    let mut tls = acceptor.accept(NativeIo::new(stream)).await.map_err(HandshakeError::failed)?;
+    let seen = Rc::<Cell<Seen>>::default();
+    let accepted = acceptor.accept(NativeIo::new(stream, seen.clone())).await;
+    let mut tls = accepted.map_err(|error| failed(error, seen.get()))?;
     let capture = tls.get_mut().get_mut().get_mut().take_capture();
     let info = TlsInfo {
         version: capture.version().unwrap_or_default().to_owned(),
@@ -82,6 +90,44 @@ pub(super) async fn accept(acceptor: &TlsAcceptor, stream: Stream) -> Result<Han
         ..TlsInfo::default()
     };
     Ok(Handshaken::new(Stream::from_io(NativeStream(tls))).with_tls(info))
+}
+
+/// Converts an error of a handshake. The library reports no kinds, so OpenSSL's texts tell them.
+fn failed(error: native_tls::Error, seen: Seen) -> HandshakeError {
+    if seen.first.is_some_and(|first| first != CONTENT_HANDSHAKE) {
+        return HandshakeError::of_kind(HandshakeFailure::NotTls, error);
+    }
+    if let Some(lost) = socket_error(&error) {
+        return HandshakeError::Io(io::Error::new(lost, error));
+    }
+    let text = error.to_string();
+    let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
+    if has(&["alert"]) {
+        let kind = match has(&["certificate", "unknown ca"]) {
+            true => HandshakeFailure::CertificateRejected,
+            false => HandshakeFailure::Tls,
+        };
+        return HandshakeError::of_kind(kind, error);
+    }
+    if has(&["no shared cipher", "unsupported protocol", "no suitable", "no application protocol"]) {
+        return HandshakeError::of_kind(HandshakeFailure::TlsParameters, error);
+    }
+    if seen.ended {
+        return HandshakeError::Io(io::Error::new(io::ErrorKind::UnexpectedEof, error));
+    }
+    HandshakeError::of_kind(HandshakeFailure::Tls, error)
+}
+
+/// The kind of the error of the socket, if that is among the sources.
+fn socket_error(error: &native_tls::Error) -> Option<io::ErrorKind> {
+    let mut source = error.source();
+    while let Some(error) = source {
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            return Some(error.kind());
+        }
+        source = error.source();
+    }
+    None
 }
 
 /// The size of the first buffer that is passed to the library, before it knows how much it has.

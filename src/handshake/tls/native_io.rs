@@ -9,6 +9,7 @@
 use std::cell::Cell;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{ready, Context, Poll};
 
 use bytes::{Buf, BytesMut};
@@ -26,23 +27,35 @@ thread_local! {
     static SPARE: Cell<BytesMut> = Cell::default();
 }
 
+/// What tells why a handshake failed.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Seen {
+    /// The first byte that was received.
+    pub(super) first: Option<u8>,
+    /// Whether the end of the stream was read.
+    pub(super) ended: bool,
+}
+
 #[derive(Debug)]
 pub(super) struct NativeIo {
     pub(super) stream: Stream,
     /// Whether the end of the stream has been read.
     pub(super) ended: bool,
     ahead: BytesMut,
+    /// `Some` during the handshake. Set when this is dropped, which the library does if the handshake fails.
+    seen: Option<Rc<Cell<Seen>>>,
     /// `Some` during the handshake.
     capture: Option<Box<HelloCapture>>,
 }
 
 impl NativeIo {
-    pub(super) fn new(stream: Stream) -> Self {
-        NativeIo { stream, ended: false, ahead: BytesMut::new(), capture: Some(Box::default()) }
+    pub(super) fn new(stream: Stream, seen: Rc<Cell<Seen>>) -> Self {
+        NativeIo { stream, ended: false, ahead: BytesMut::new(), seen: Some(seen), capture: Some(Box::default()) }
     }
 
     /// Ends the capture and returns it.
     pub(super) fn take_capture(&mut self) -> Box<HelloCapture> {
+        self.seen = None;
         self.capture.take().unwrap_or_default()
     }
 
@@ -52,6 +65,15 @@ impl NativeIo {
             self.stream.poll_read_ready(cx)
         } else {
             Poll::Ready(())
+        }
+    }
+}
+
+impl Drop for NativeIo {
+    fn drop(&mut self) {
+        if let Some(seen) = self.seen.take() {
+            let first = self.capture.as_ref().and_then(|capture| capture.received.first().copied());
+            seen.set(Seen { first, ended: self.ended });
         }
     }
 }

@@ -27,6 +27,7 @@ use super::{
 use crate::error::InvalidSetting;
 use crate::handshake::{HandshakeError, Handshaken, TlsInfo};
 use crate::net::{delegate_write, Address, Io, PeerCredentials, Stream, TransportKind};
+use crate::telemetry::HandshakeFailure;
 
 pub(super) fn configure(settings: &TlsConfig) -> Result<Loaded<Arc<ServerConfig>>, TlsError> {
     let provider = provider();
@@ -166,8 +167,27 @@ pub(super) async fn accept(config: Arc<ServerConfig>, stream: Stream) -> Result<
 /// connection.
 fn failed(error: io::Error) -> HandshakeError {
     match error.kind() {
-        io::ErrorKind::InvalidData => HandshakeError::Failed(error.into()),
+        io::ErrorKind::InvalidData => HandshakeError::of_kind(kind_of(&error), error),
         _ => HandshakeError::Io(error),
+    }
+}
+
+fn kind_of(error: &io::Error) -> HandshakeFailure {
+    use rustls::{AlertDescription as Alert, Error, InvalidMessage};
+
+    match error.get_ref().and_then(|error| error.downcast_ref()) {
+        Some(Error::InvalidMessage(InvalidMessage::InvalidContentType)) => HandshakeFailure::NotTls,
+        Some(Error::PeerIncompatible(_) | Error::NoApplicationProtocol) => HandshakeFailure::TlsParameters,
+        Some(Error::NoCertificatesPresented | Error::InvalidCertificate(_)) => HandshakeFailure::ClientCertificate,
+        Some(Error::AlertReceived(
+            Alert::BadCertificate
+            | Alert::UnsupportedCertificate
+            | Alert::CertificateRevoked
+            | Alert::CertificateExpired
+            | Alert::CertificateUnknown
+            | Alert::UnknownCA,
+        )) => HandshakeFailure::CertificateRejected,
+        _ => HandshakeFailure::Tls,
     }
 }
 
