@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use tracing::{debug, error, info, warn};
 
-use super::refuse::close_refused;
+use super::refuse::{close_refused, policy};
 use crate::config::AtLimit;
 use crate::config::BacklogPolicy;
 use crate::handshake::HandshakeChain;
@@ -208,14 +208,12 @@ impl AcceptorContext {
         let config = limits.config().load();
         // Before its handshake the peer cannot read the message.
         let message = if current.steps.is_empty() { config.refusal_message.clone() } else { Bytes::new() };
-        match reason {
+        let message = match reason {
             // Out of descriptors, none can be kept open until a message has arrived.
-            RefusalReason::Denied | RefusalReason::Descriptors => {
-                close_refused(stream, AtLimit::Close, Bytes::new(), limits)
-            }
-            RefusalReason::Limit => close_refused(stream, config.settings.at_limit, message, limits),
-            _ => close_refused(stream, AtLimit::Close, message, limits),
-        }
+            RefusalReason::Denied | RefusalReason::Descriptors => Bytes::new(),
+            _ => message,
+        };
+        close_refused(stream, policy(&config.settings, reason), message, limits);
     }
 
     /// Holds a peer until there is a permit, `limit` has passed, or the listener closes. Meanwhile it counts for

@@ -6,16 +6,26 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::config::AtLimit;
+use crate::config::{AtLimit, RefuseWith, Settings};
 use crate::limits::Limits;
 use crate::net::Stream;
+use crate::telemetry::RefusalReason;
 
 /// How long the message may take to reach the peer.
 const MESSAGE_LIMIT: Duration = Duration::from_secs(1);
 
+/// How a refused peer is closed.
+pub(super) fn policy(settings: &Settings, reason: RefusalReason) -> RefuseWith {
+    match (reason, settings.at_limit) {
+        (RefusalReason::Limit, AtLimit::Reset) => RefuseWith::Reset,
+        (RefusalReason::Limit, _) => RefuseWith::Close,
+        _ => settings.refuse_with,
+    }
+}
+
 /// Closes or resets a refused peer. The message is not sent if too many refused peers are already kept open for theirs.
-pub(super) fn close_refused(stream: Stream, how: AtLimit, message: Bytes, limits: &Arc<Limits>) {
-    if how == AtLimit::Reset {
+pub(super) fn close_refused(stream: Stream, how: RefuseWith, message: Bytes, limits: &Arc<Limits>) {
+    if how == RefuseWith::Reset {
         return stream.reset_on_drop();
     }
     let Some(permit) = (!message.is_empty()).then(|| limits.try_linger()).flatten() else { return drop(stream) };

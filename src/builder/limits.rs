@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Builder;
-use crate::config::{AtLimit, BacklogPolicy, OverRate, PacketRate, PeerPrefix, Rate, Rule, SlowConsumer};
+use crate::config::{AtLimit, BacklogPolicy, OverRate, PacketRate, PeerPrefix, Rate, RefuseWith, Rule, SlowConsumer};
 use crate::limits::NewConnection;
 
 impl<S> Builder<S> {
@@ -23,6 +23,17 @@ impl<S> Builder<S> {
     /// Default: [`AtLimit::Wait`].
     pub fn at_limit(mut self, policy: AtLimit) -> Self {
         self.settings.at_limit = policy;
+        self
+    }
+
+    /// How peers are closed that are refused for another reason than the connection limit, for which
+    /// [`at_limit`](Builder::at_limit) decides: an access rule, a limit or rate, the overload hook, a listener that closes, no
+    /// descriptors. Peers that are refused because of their PROXY header are closed in the same way. A change takes effect at
+    /// once.
+    ///
+    /// Default: [`RefuseWith::Close`].
+    pub fn refuse_with(mut self, how: RefuseWith) -> Self {
+        self.settings.refuse_with = how;
         self
     }
 

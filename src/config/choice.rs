@@ -7,7 +7,7 @@ use serde::de::{Error, MapAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::representation::{time, whole};
-use super::{Active, AtLimit, BacklogPolicy, OverRate, SlowConsumer};
+use super::{Active, AtLimit, BacklogPolicy, OverRate, RefuseWith, SlowConsumer};
 
 trait Choice: Sized {
     const EXPECTED: &'static str;
@@ -91,6 +91,18 @@ impl Choice for BacklogPolicy {
     }
 }
 
+impl Choice for RefuseWith {
+    const EXPECTED: &'static str = r#""close" or "reset""#;
+
+    fn from_word(word: &str) -> Option<Self> {
+        match word {
+            "close" => Some(RefuseWith::Close),
+            "reset" => Some(RefuseWith::Reset),
+            _ => None,
+        }
+    }
+}
+
 impl Choice for OverRate {
     const EXPECTED: &'static str = r#""slow" or "close""#;
 
@@ -137,4 +149,4 @@ macro_rules! deserialize {
     };
 }
 
-deserialize!(AtLimit Active BacklogPolicy OverRate SlowConsumer);
+deserialize!(AtLimit Active BacklogPolicy OverRate RefuseWith SlowConsumer);

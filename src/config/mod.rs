@@ -16,6 +16,7 @@ mod format;
 mod packet_rate;
 mod peer_prefix;
 mod rate;
+mod refuse_with;
 #[cfg(feature = "serde")]
 pub(crate) mod representation;
 mod rules;
@@ -35,6 +36,7 @@ pub(crate) use format::deserialize_unnamed;
 pub use packet_rate::{OverRate, PacketRate};
 pub use peer_prefix::PeerPrefix;
 pub use rate::{ParseRateError, Rate};
+pub use refuse_with::RefuseWith;
 pub(crate) use rules::is_allowed;
 pub use rules::{ParseRuleError, Rule};
 pub use settings::{Settings, SettingsPatch};

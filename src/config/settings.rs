@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::fields::settings;
-use super::{Active, AtLimit, BacklogPolicy, PacketRate, PeerPrefix, Rate, Rule, SlowConsumer};
+use super::{Active, AtLimit, BacklogPolicy, PacketRate, PeerPrefix, Rate, RefuseWith, Rule, SlowConsumer};
 
 settings! {
     /// The settings of a pool as plain values. Set with the [`Builder`](crate::Builder), read with
@@ -12,7 +12,7 @@ settings! {
     ///
     /// | a change takes effect | settings |
     /// |---|---|
-    /// | at once | `acceptors`, `max_restarts`, `restart_window`, `grace`, `backlog_on_close`, `max_connections`, `at_limit`, `refusal_message`, `max_per_peer`, `peer_rate`, `accept_rate`, `rules`, `outbox`, `slow_consumer`, `max_blocking` |
+    /// | at once | `acceptors`, `max_restarts`, `restart_window`, `grace`, `backlog_on_close`, `max_connections`, `at_limit`, `refuse_with`, `refusal_message`, `max_per_peer`, `peer_rate`, `accept_rate`, `rules`, `outbox`, `slow_consumer`, `max_blocking` |
     /// | for new connections | `handshake_timeout`, `idle_timeout`, `packet_timeout`, `send_timeout`, `max_age`, `max_age_jitter`, `high_watermark`, `low_watermark`, `half_close`, `active`, `packet_rate`, `max_read_buffer`, `mailbox_capacity` |
     /// | never: a running pool rejects it | `peer_prefix`, `reserve_descriptor`, `max_handshakes`, `watchdog` |
     ///
@@ -33,6 +33,7 @@ settings! {
     ///   "acceptors": 4,
     ///   "max_connections": 10000,
     ///   "at_limit": { "hold": "2s" },
+    ///   "refuse_with": "reset",
     ///   "refusal_message": "503 full\n",
     ///   "max_per_peer": 50,
     ///   "peer_prefix": { "v4": 32, "v6": 56 },
@@ -74,6 +75,10 @@ settings! {
         max_connections: usize = 16_384,
         /// What happens to new peers at the connection limit. Default: [`AtLimit::Wait`].
         at_limit: AtLimit = AtLimit::Wait,
+        /// How peers are closed that are refused for another reason than the connection limit: too many connections or too high
+        /// a rate of one peer, the accept rate, an access rule, the overload hook, a listener that closes, no descriptors.
+        /// Default: [`RefuseWith::Close`].
+        refuse_with: RefuseWith = RefuseWith::Close,
         /// The bytes sent to a refused peer before it is closed, without framing. They are not sent to peers that a rule
         /// denies, that are reset, or that are refused for lack of descriptors. Default: empty.
         refusal_message: Vec<u8> = Vec::new(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 #[cfg(feature = "serde")]
 use super::representation::{or_never, or_none, plain, text_or_bytes, time, whole};
-use super::{Active, AtLimit, BacklogPolicy, OverRate, PacketRate, PeerPrefix, Rate, Rule, SlowConsumer};
+use super::{Active, AtLimit, BacklogPolicy, OverRate, PacketRate, PeerPrefix, Rate, RefuseWith, Rule, SlowConsumer};
 
 /// The type of a setting: the form in which its values are displayed, read and written.
 ///
@@ -103,6 +103,15 @@ value!(
         BacklogPolicy::Accept => "accept",
         BacklogPolicy::Refuse => "refuse",
         BacklogPolicy::Drop => "drop",
+    }),
+    plain
+);
+
+value!(
+    RefuseWith,
+    |how, f| f.write_str(match how {
+        RefuseWith::Close => "close",
+        RefuseWith::Reset => "reset",
     }),
     plain
 );

@@ -10,7 +10,7 @@ use futures::FutureExt;
 use tokio::sync::Semaphore;
 
 use super::{Handshake, HandshakeError, Handshaken};
-use crate::net::Stream;
+use crate::net::{Address, Stream};
 use crate::panic::{catch_panic, panic_text};
 use crate::registry::ConnectionState;
 use crate::telemetry::RefusalReason;
@@ -92,14 +92,24 @@ impl HandshakeChain {
             let Handshaken { stream, peer, negotiated } =
                 step.handshake(done.stream, state.peer()).await.map_err(HandshakeEnd::Failed)?;
             if peer.is_some() {
-                state.claim_peer(peer).map_err(HandshakeEnd::Refused)?;
+                claim(&state, peer, &stream)?;
                 has_claimed = true;
             }
             done = Handshaken { stream, peer: None, negotiated: negotiated.or(&done.negotiated) };
         }
         if !has_claimed {
-            state.claim_peer(None).map_err(HandshakeEnd::Refused)?;
+            claim(&state, None, &done.stream)?;
         }
         Ok(done)
     }
+}
+
+/// Sets the peer that a step has reported. If that peer is refused, the stream may end with a reset.
+fn claim(state: &ConnectionState, peer: Option<Address>, stream: &Stream) -> Result<(), HandshakeEnd> {
+    state.claim_peer(peer).map_err(|reason| {
+        if state.listener().resets_refused() {
+            stream.reset_on_drop();
+        }
+        HandshakeEnd::Refused(reason)
+    })
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::permits::GroupId;
 use super::queue::{QueuePosition, TurnWatch};
-use super::{AtLimit, Limits};
+use super::{AtLimit, Limits, RefuseWith};
 use crate::net::Address;
 use crate::telemetry::RefusalReason;
 
@@ -161,6 +161,11 @@ impl ListenerLimits {
     pub(crate) fn admit_claimed(self: &Arc<Self>, peer: &Address, counts: bool) -> Result<PeerPermit, RefusalReason> {
         let ip = self.shared.limits.register_peer(&self.shared.limits.config().load().settings, peer, counts)?;
         Ok(PeerPermit(ip.map(|ip| (self.clone(), ip))))
+    }
+
+    /// Whether refused peers are reset, unless they are refused for the connection limit.
+    pub(crate) fn resets_refused(&self) -> bool {
+        self.shared.limits.config().load().settings.refuse_with == RefuseWith::Reset
     }
 
     /// Whether an access rule denies this peer.

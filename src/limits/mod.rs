@@ -33,7 +33,8 @@ use crate::panic::{catch_panic, Guarded};
 use crate::telemetry::{LogThrottle, RefusalReason};
 
 pub use crate::config::{
-    AtLimit, BacklogPolicy, OverRate, PacketRate, ParseRateError, ParseRuleError, PeerPrefix, Rate, Rule, SlowConsumer,
+    AtLimit, BacklogPolicy, OverRate, PacketRate, ParseRateError, ParseRuleError, PeerPrefix, Rate, RefuseWith, Rule,
+    SlowConsumer,
 };
 pub(crate) use blocking::BlockingJobs;
 pub(crate) use descriptors::available_descriptors;

@@ -5,7 +5,7 @@ mod patch;
 use std::time::Duration;
 
 use actix_acceptor::{
-    limits::{AtLimit, BacklogPolicy, OverRate, PacketRate, PeerPrefix, Rate, Rule, SlowConsumer},
+    limits::{AtLimit, BacklogPolicy, OverRate, PacketRate, PeerPrefix, Rate, RefuseWith, Rule, SlowConsumer},
     Active, Settings, SettingsPatch,
 };
 use serde_json::{json, Value};
@@ -20,6 +20,7 @@ fn everything() -> (Value, Settings) {
         "backlog_on_close": "refuse",
         "max_connections": 100,
         "at_limit": { "hold": "1s 500ms" },
+        "refuse_with": "reset",
         "refusal_message": "full\n",
         "max_per_peer": 4,
         "peer_prefix": { "v4": 24, "v6": 56 },
@@ -53,6 +54,7 @@ fn everything() -> (Value, Settings) {
     settings.backlog_on_close = BacklogPolicy::Refuse;
     settings.max_connections = 100;
     settings.at_limit = AtLimit::Hold(Duration::from_millis(1500));
+    settings.refuse_with = RefuseWith::Reset;
     settings.refusal_message = "full\n".into();
     settings.max_per_peer = Some(4);
     settings.peer_prefix = PeerPrefix::new(24, 56);
@@ -128,6 +130,9 @@ fn enums_are_read_by_variant_name() {
         [("accept", BacklogPolicy::Accept), ("refuse", BacklogPolicy::Refuse), ("drop", BacklogPolicy::Drop)]
     {
         assert_eq!(read(json!({ "backlog_on_close": name })).unwrap().backlog_on_close, choice);
+    }
+    for (name, choice) in [("close", RefuseWith::Close), ("reset", RefuseWith::Reset)] {
+        assert_eq!(read(json!({ "refuse_with": name })).unwrap().refuse_with, choice);
     }
     for (name, choice) in [("always", Active::Always), ("once", Active::Once), ("passive", Active::Passive)] {
         assert_eq!(read(json!({ "active": name })).unwrap().active, choice);

@@ -9,3 +9,4 @@ mod overload;
 mod peers;
 mod permits;
 mod rates;
+mod refuse_with;
