@@ -125,6 +125,11 @@ impl<P: Protocol> Conn<P> {
         O: Send + 'static,
     {
         let jobs = self.guard.state().listener().limits().blocking().clone();
+        let span = self.guard.span().cloned();
+        let work = move || {
+            let _entered = span.as_ref().map(|span| span.enter());
+            work()
+        };
         async move { jobs.run(work).await.map(|output| output.unwrap_or_else(|panic| resume_unwind(panic))) }
     }
 }

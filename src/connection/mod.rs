@@ -38,6 +38,7 @@ mod phase;
 mod protocol;
 mod read;
 mod send_error;
+mod span;
 mod streams;
 mod timers;
 mod turn;
@@ -330,7 +331,11 @@ impl<P: Protocol> Future for ConnectionTask<P> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let ConnectionTask { connection, context } = self.get_mut();
+        let this = self.get_mut();
+        if this.connection.conn.guard.may_have_span() {
+            return this.turn_in_span(cx);
+        }
+        let ConnectionTask { connection, context } = this;
         Turn::begin(connection).0.turn(context, cx)
     }
 }
@@ -371,6 +376,8 @@ impl<P: Protocol> Drop for Connection<P> {
             let killed = self.conn.guard.state().signals().contains(Signals::KILL);
             let why = self.cold.as_mut().and_then(|cold| cold.why.take()).filter(|_| !killed);
             let cause = self.conn.guard.state().cause();
+            let span = self.conn.guard.span().cloned();
+            let _entered = span.as_ref().map(|span| span.enter());
             self.end(why.unwrap_or_else(|| Closed::killed(cause)));
         }
     }

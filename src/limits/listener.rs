@@ -7,13 +7,15 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
+
 use super::permits::GroupId;
 use super::queue::{QueuePosition, TurnWatch};
 use super::{AtLimit, Limits, RefuseWith};
 use crate::net::Address;
-use crate::telemetry::RefusalReason;
+use crate::telemetry::{OpenSpan, RefusalReason};
 
-/// The name of a listener, the kind of its connections, its own connection limit, and the limits of its pool.
+/// The name and the span of a listener, the kind of its connections, its own connection limit, and the limits of its pool.
 ///
 /// A connection keeps the name and kind with which it was accepted: a listener that is changed gets another value that shares
 /// the counts.
@@ -21,6 +23,8 @@ use crate::telemetry::RefusalReason;
 pub(crate) struct ListenerLimits {
     name: Arc<str>,
     kind: ConnectionKind,
+    /// The parent of the spans of connections. `None` while the listener is closed.
+    span: Mutex<Option<Arc<OpenSpan>>>,
     shared: Arc<Shared>,
 }
 
@@ -59,12 +63,22 @@ impl ListenerLimits {
         let group = limits.permits.add_group(max);
         let (connections, unserved) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let shared = Shared { max: AtomicUsize::new(max), group, connections, unserved, limits };
-        Arc::new(ListenerLimits { name, kind, shared: Arc::new(shared) })
+        Arc::new(ListenerLimits { name, kind, span: Mutex::default(), shared: Arc::new(shared) })
     }
 
     /// The same limits and counts, for connections that are accepted under another name or as another kind.
     pub(crate) fn replaced(&self, name: Arc<str>, kind: ConnectionKind) -> Arc<Self> {
-        Arc::new(ListenerLimits { name, kind, shared: self.shared.clone() })
+        Arc::new(ListenerLimits { name, kind, span: Mutex::default(), shared: self.shared.clone() })
+    }
+
+    /// The span of the listener.
+    pub(crate) fn span(&self) -> Option<Arc<OpenSpan>> {
+        self.span.lock().clone()
+    }
+
+    /// Sets the span of the listener. Returns the previous one.
+    pub(crate) fn set_span(&self, span: Option<Arc<OpenSpan>>) -> Option<Arc<OpenSpan>> {
+        std::mem::replace(&mut *self.span.lock(), span)
     }
 
     /// Sets the connection limit of this listener alone. Lowering it ends no connection.

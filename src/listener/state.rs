@@ -16,7 +16,7 @@ use crate::limits::ListenerLimits;
 use crate::net::Address;
 use crate::panic::{catch_panic, Guarded};
 use crate::registry::RegistryShared;
-use crate::telemetry::{LogThrottle, PoolEvent};
+use crate::telemetry::{LogThrottle, PoolEvent, SpanOf};
 
 /// What acceptors do with the connections of a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,22 +68,50 @@ struct ListenerEvents {
 }
 
 impl ListenerEvents {
-    /// Emits the event of the new state, unless it is the old one.
+    /// Emits the event of the new state, unless it is the old one. The span is open between the two events.
     fn set_open(&self, open: bool) {
         if self.is_open.swap(open, Relaxed) == open {
             return;
         }
         let limits = self.listener.load_full();
         let (listener, address) = (&**limits.name(), &self.address);
-        self.emit(match open {
-            true => PoolEvent::ListenerStarted { listener, address },
-            false => PoolEvent::ListenerStopped { listener, address },
-        });
+        if open {
+            self.open_span(&limits);
+            self.emit(PoolEvent::ListenerStarted { listener, address });
+        } else {
+            self.emit(PoolEvent::ListenerStopped { listener, address });
+            limits.set_span(None);
+        }
+    }
+
+    /// Opens the span of the listener, if the listener is open and has none.
+    fn open_span(&self, limits: &ListenerLimits) {
+        let Some(shared) = self.shared.get().filter(|_| self.is_open.load(Relaxed) && limits.span().is_none()) else {
+            return;
+        };
+        let of = SpanOf::Listener { listener: limits.name(), address: &self.address };
+        let span = shared.observers.open_span(&of, shared.observers.pool_span().as_deref());
+        if span.is_some() {
+            limits.set_span(span);
+        }
+        if !self.is_open.load(Relaxed) {
+            // Closed meanwhile, by another thread.
+            limits.set_span(None);
+        }
+    }
+
+    /// Sets the limits for new connections. A listener with another name has another span. Returns the limits before.
+    fn set_limits(&self, limits: &Arc<ListenerLimits>) -> Arc<ListenerLimits> {
+        let before = self.listener.swap(limits.clone());
+        if before.name() == limits.name() {
+            limits.set_span(before.span());
+        }
+        self.open_span(limits);
+        before
     }
 
     /// Emits the event of a change, if the listener is open.
-    fn changed(&self, limits: Arc<ListenerLimits>) {
-        let before = self.listener.swap(limits.clone());
+    fn changed(&self, limits: &ListenerLimits, before: &ListenerLimits) {
         if self.is_open.load(Relaxed) {
             let (listener, previous) = (&**limits.name(), &**before.name());
             self.emit(PoolEvent::ListenerChanged { listener, previous, address: &self.address });
@@ -155,10 +183,13 @@ impl ListenerState {
         is_changed: bool,
     ) {
         let limits = self.limits.replaced(name, service.kind);
+        // First, so that each new connection finds the span of its listener.
+        let before = self.events.set_limits(&limits);
         self.current.store(Arc::new(ForNewConnections { limits: limits.clone(), service, steps }));
         if is_changed {
-            self.events.changed(limits);
+            self.events.changed(&limits, &before);
         }
+        before.set_span(None);
     }
 
     /// Sets the mode and wakes every acceptor. Setting the same mode makes acceptors re-read the limits.

@@ -20,6 +20,7 @@ mod handle;
 mod info;
 mod listeners;
 mod names;
+mod observers;
 mod reconfigure;
 mod reload;
 mod reports;
@@ -47,7 +48,7 @@ use crate::acceptor::{is_out_of_resources, AcceptorContext, AddListeners, Exited
 use crate::config::BacklogPolicy;
 use crate::error::{with_sources, Exit, PoolError, StartError};
 use crate::panic::{catch_panic, text_of};
-use crate::telemetry::{LogThrottle, PoolEvent};
+use crate::telemetry::LogThrottle;
 use crate::watchdog::Watchdog;
 
 pub use broadcast::BroadcastReport;
@@ -212,8 +213,7 @@ impl Handler<Ready> for AcceptorPool {
             // The listeners may have been replaced since the acceptor started.
             ready.address.do_send(AddListeners(acceptors.listeners()));
         }
-        self.shared.set_acceptor(ready.slot, ready.address);
-        self.shared.emit(|| PoolEvent::AcceptorStarted { acceptor: ready.slot });
+        self.shared.acceptor_started(ready.slot, ready.address);
         if self.slots.first_unready().is_none() {
             if let Some(acceptors) = &self.acceptors {
                 acceptors.set_started();
@@ -234,10 +234,7 @@ impl Handler<Exited> for AcceptorPool {
         if !self.slots.set_vacant(slot, generation) {
             return;
         }
-        if self.shared.remove_acceptor(slot) {
-            let exit = exit.as_ref().unwrap_or(&Exit::Stopped);
-            self.shared.emit(|| PoolEvent::AcceptorStopped { acceptor: slot, exit });
-        }
+        self.shared.acceptor_stopped(slot, exit.as_ref().unwrap_or(&Exit::Stopped));
         if self.is_closing_listeners() {
             return self.close_listeners_when_idle(ctx);
         }
@@ -275,9 +272,9 @@ impl Drop for AcceptorPool {
             if let Some(acceptors) = self.acceptors.take() {
                 acceptors.stop(BacklogPolicy::Drop);
             }
-            for slot in (0..self.slots.len()).filter(|slot| self.shared.remove_acceptor(*slot)) {
+            for slot in 0..self.slots.len() {
                 // How the acceptor ends can no longer be received.
-                self.shared.emit(|| PoolEvent::AcceptorStopped { acceptor: slot, exit: &Exit::Stopped });
+                self.shared.acceptor_stopped(slot, &Exit::Stopped);
             }
             let grace = self.shared.settings().grace;
             self.shared.drain_connections(grace);

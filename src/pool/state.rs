@@ -22,7 +22,7 @@ use crate::listener::{ListenerService, ListenerState};
 use crate::names::Names;
 use crate::net::Address;
 use crate::registry::{Registries, Totals, FINAL_FLUSH};
-use crate::telemetry::{CloseReason, Counts, PoolEvent};
+use crate::telemetry::{CloseReason, Counts, OpenSpan};
 use crate::topics::Topics;
 
 /// Shared by a pool's actor and all its handles.
@@ -51,7 +51,8 @@ pub(crate) struct PoolState {
 
 #[derive(Default)]
 pub(super) struct SlotInfo {
-    address: Option<Addr<Acceptor>>,
+    pub(super) address: Option<Addr<Acceptor>>,
+    pub(super) span: Option<Arc<OpenSpan>>,
     pub(super) restarts: u64,
 }
 
@@ -168,24 +169,6 @@ impl PoolState {
         *self.supervisor.lock() = Some(address);
     }
 
-    pub(super) fn set_acceptor(&self, slot: usize, address: Addr<Acceptor>) {
-        self.slots.lock()[slot].address = Some(address);
-    }
-
-    /// Returns whether the slot had an acceptor.
-    pub(super) fn remove_acceptor(&self, slot: usize) -> bool {
-        self.slots.lock()[slot].address.take().is_some()
-    }
-
-    /// Calls the observers.
-    pub(super) fn emit<'a>(&self, event: impl FnOnce() -> PoolEvent<'a>) {
-        self.registries.shared().observers.emit(event);
-    }
-
-    pub(super) fn emit_opened(&self, listener: &ListenerState) {
-        listener.emit_opened(self.registries.shared());
-    }
-
     pub(super) fn count_restart(&self, slot: usize) {
         self.slots.lock()[slot].restarts += 1;
     }
@@ -297,6 +280,7 @@ impl PoolState {
         let supervisor = self.supervisor.lock().take();
         drop(supervisor);
         self.registries.shared().set_ended();
+        self.registries.shared().observers.close_pool_span();
         self.ended.send_replace(Some(outcome));
         // Wakes calls of `wait_for` whose condition can no longer be met.
         self.registries.shared().changed.notify_waiters();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 
 use super::Registry;
-use crate::telemetry::ConnectionId;
+use crate::telemetry::{ConnectionId, EnteredSpan};
 
 /// The current activity of an arbiter. Only the arbiter's thread writes it, so plain loads and stores suffice.
 #[derive(Debug, Default)]
@@ -80,20 +80,22 @@ impl Registry {
     }
 }
 
-/// Marks the connection whose callbacks run. Turns on one arbiter follow each other; they never nest.
-pub(crate) struct ActivityGuard<'a>(&'a Activity);
+/// Marks the connection whose callbacks run, and keeps its span entered. Turns on one arbiter follow each other; they never
+/// nest.
+pub(crate) struct ActivityGuard<'a>(&'a Activity, Option<EnteredSpan<'a>>);
 
 impl<'a> ActivityGuard<'a> {
     #[inline]
-    pub(super) fn new(activity: &'a Activity, connection: ConnectionId) -> Self {
+    pub(super) fn new(activity: &'a Activity, connection: ConnectionId, entered: Option<EnteredSpan<'a>>) -> Self {
         activity.begin(connection);
-        ActivityGuard(activity)
+        ActivityGuard(activity, entered)
     }
 }
 
 impl Drop for ActivityGuard<'_> {
     #[inline]
     fn drop(&mut self) {
+        self.1.take();
         self.0.end();
     }
 }

@@ -10,10 +10,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tracing::field::display;
 use tracing::{debug, error, info, warn};
 
 use super::{ActivityGuard, CloseRequest, ConnectionState, Groups, Registry};
-use crate::telemetry::{CloseReason, HandshakeFailure, PoolEvent, RefusalReason};
+use crate::panic::catch_panic;
+use crate::telemetry::{CloseReason, EnteredSpan, HandshakeFailure, OpenSpan, PoolEvent, RefusalReason, SpanOf};
 use crate::time::{Deadlines, Timeouts};
 
 /// Owns the bookkeeping of one connection. Dropping it logs, counts and reports the end of the connection once, and gives
@@ -26,9 +28,17 @@ pub(crate) struct ConnectionGuard {
     registry: Arc<Registry>,
     state: Arc<ConnectionState>,
     pub(crate) deadlines: Deadlines,
-    end: OnceCell<Box<End>>,
+    rare: OnceCell<Box<Rare>>,
     /// The topics and names that it leaves when it ends.
     pub(crate) groups: Groups,
+}
+
+/// What a connection has once it ends, or if it has a span.
+#[derive(Debug, Default)]
+struct Rare {
+    /// The span of the connection. Set before the first turn, or never.
+    span: Option<Arc<OpenSpan>>,
+    end: OnceCell<End>,
 }
 
 /// How a connection ended.
@@ -45,12 +55,46 @@ enum End {
 impl ConnectionGuard {
     pub(super) fn new(registry: Arc<Registry>, state: Arc<ConnectionState>, timeouts: Timeouts) -> Self {
         let deadlines = Deadlines::new(timeouts, state.last_read());
-        ConnectionGuard { registry, state, deadlines, end: OnceCell::new(), groups: Groups::default() }
+        ConnectionGuard { registry, state, deadlines, rare: OnceCell::new(), groups: Groups::default() }
+    }
+
+    /// Opens the span of the connection, if an observer supplies one.
+    pub(super) fn open_span(&self) {
+        let (id, peer, listener) = (self.state.id(), self.state.peer(), &**self.state.listener_name());
+        let parent = self.state.listener().span();
+        let of = SpanOf::Connection { id, peer, listener };
+        let span = self.registry.shared().observers.open_span(&of, parent.as_deref());
+        if span.is_some() {
+            let _ = self.rare.set(Box::new(Rare { span, end: OnceCell::new() }));
+        }
+    }
+
+    /// Whether the connection has a span or its end was recorded. Else it has no span.
+    #[inline]
+    pub(crate) fn may_have_span(&self) -> bool {
+        self.rare.get().is_some()
+    }
+
+    pub(crate) fn span(&self) -> Option<&Arc<OpenSpan>> {
+        self.rare.get()?.span.as_ref()
+    }
+
+    /// Enters the span of the connection, if it has one.
+    #[inline]
+    pub(crate) fn enter_span(&self) -> Option<EnteredSpan<'_>> {
+        self.span().map(|span| span.enter())
+    }
+
+    fn end(&self) -> &OnceCell<End> {
+        &self.rare.get_or_init(Box::default).end
     }
 
     /// Sets the label, or removes it if it is empty, and notifies the observers.
     pub(crate) fn set_label(&self, label: &str) {
         self.state.set_label((!label.is_empty()).then(|| label.into()));
+        if let Some(span) = self.span() {
+            span.record("label", label);
+        }
         self.registry.shared().observers.emit(|| PoolEvent::ConnectionLabelled { id: self.state.id(), label });
     }
 
@@ -114,6 +158,9 @@ impl ConnectionGuard {
 
     /// Reports that the connection is ready. Called before `ack`.
     pub(crate) fn set_ready(&self) {
+        if let Some(span) = self.span().filter(|_| self.state.peer() != self.state.socket_peer()) {
+            span.record("peer", display(self.state.peer()));
+        }
         self.registry.shared().observers.emit(|| {
             let (id, peer, listener) = (self.state.id(), self.state.peer(), &**self.state.listener_name());
             PoolEvent::ConnectionReady { id, peer, listener }
@@ -122,29 +169,29 @@ impl ConnectionGuard {
 
     /// Sets the close reason, with details for the log. The first call wins. Without a call, the connection counts as killed.
     pub(crate) fn set_close_reason(&self, reason: CloseReason, detail: Option<String>) {
-        let _ = self.end.set(Box::new(match reason {
+        let _ = self.end().set(match reason {
             // The owner of a socket has ended a handshake of its own.
             CloseReason::Handshake => {
                 End::HandshakeFailed { kind: HandshakeFailure::Rejected, detail: detail.unwrap_or_default() }
             }
             reason => End::Closed { reason, detail },
-        }));
+        });
     }
 
     /// Sets the close reason [`CloseReason::Handshake`], with the kind of the failure and the text of the error. The first call
     /// wins, as with [`set_close_reason`](Self::set_close_reason).
     pub(crate) fn set_handshake_failure(&self, kind: HandshakeFailure, detail: String) {
-        let _ = self.end.set(Box::new(End::HandshakeFailed { kind, detail }));
+        let _ = self.end().set(End::HandshakeFailed { kind, detail });
     }
 
     /// Ends the connection as refused. The first call wins, as with [`set_close_reason`](Self::set_close_reason).
     pub(crate) fn refuse(&self, reason: RefusalReason) {
-        let _ = self.end.set(Box::new(End::Refused(reason)));
+        let _ = self.end().set(End::Refused(reason));
     }
 
-    /// Marks this connection as the one whose callbacks run, until the guard is dropped.
+    /// Marks this connection as the one whose callbacks run, and enters its span, until the guard is dropped.
     pub(crate) fn begin_activity(&self) -> ActivityGuard<'_> {
-        ActivityGuard::new(self.registry.activity(), self.state.id())
+        ActivityGuard::new(self.registry.activity(), self.state.id(), self.enter_span())
     }
 
     /// As [`begin_activity`](Self::begin_activity), until [`unmark_activity`](Self::unmark_activity) is called.
@@ -221,6 +268,27 @@ impl ConnectionGuard {
         }
     }
 
+    fn log_end(&self, end: &End) {
+        match end {
+            End::Closed { reason, detail } => self.log_closed(*reason, detail),
+            End::HandshakeFailed { kind, detail } => self.log_handshake_failure(*kind, detail),
+            End::Refused(reason) => self.log_refused(*reason),
+        }
+    }
+
+    fn record_end(&self, span: &OpenSpan, end: &End, duration: Duration) {
+        let reason = match end {
+            End::Refused(reason) => return span.record("reason", reason.name()),
+            End::Closed { reason, .. } => *reason,
+            End::HandshakeFailed { .. } => CloseReason::Handshake,
+        };
+        span.record("reason", reason.name());
+        span.record("duration_ms", duration.as_millis() as u64);
+        span.record("bytes_in", self.state.bytes_in());
+        span.record("bytes_out", self.state.bytes_out());
+        span.record("packets", self.state.packets());
+    }
+
     fn log_refused(&self, reason: RefusalReason) {
         // Failed handshakes have budgets of their own, so this is the one of refusals.
         if let Some(left_out) = self.registry.shared().close_log.allow(CloseReason::Handshake) {
@@ -236,29 +304,30 @@ impl Drop for ConnectionGuard {
         self.groups.leave_all(&self.registry, self.state.id());
         self.state.discard_outbox();
         self.state.close_mailbox();
-        match self.end.take().map(|end| *end) {
-            Some(End::Refused(reason)) => {
-                self.log_refused(reason);
-                self.registry.remove_refused(&self.state, reason);
-            }
-            Some(End::Closed { reason, detail }) => {
-                self.log_closed(reason, &detail);
-                self.registry.remove(&self.state, reason, None);
-            }
-            Some(End::HandshakeFailed { kind, detail }) => {
-                let detail = without_controls(detail);
-                self.log_handshake_failure(kind, &detail);
+        let Rare { span, end } = self.rare.take().map(|rare| *rare).unwrap_or_default();
+        let entered = span.as_ref().map(|span| span.enter());
+        let reason = if std::thread::panicking() { CloseReason::Panic } else { CloseReason::Killed };
+        let mut end = end.into_inner().unwrap_or(End::Closed { reason, detail: None });
+        if let End::HandshakeFailed { detail, .. } = &mut end {
+            *detail = without_controls(std::mem::take(detail));
+        }
+        // The subscriber is user code: what the connection holds is given back even if that panics.
+        let _ = catch_panic(|| self.log_end(&end));
+        let duration = self.age();
+        match &end {
+            End::Refused(reason) => self.registry.remove_refused(&self.state, *reason),
+            End::Closed { reason, .. } => self.registry.remove(&self.state, *reason, None),
+            End::HandshakeFailed { kind, detail } => {
                 self.registry.shared().observers.emit(|| {
                     let (id, peer, listener) = (self.state.id(), self.state.peer(), &**self.state.listener_name());
-                    PoolEvent::HandshakeFailed { id, peer, listener, kind, error: &detail }
+                    PoolEvent::HandshakeFailed { id, peer, listener, kind: *kind, error: detail }
                 });
-                self.registry.remove(&self.state, CloseReason::Handshake, Some(kind));
+                self.registry.remove(&self.state, CloseReason::Handshake, Some(*kind));
             }
-            None => {
-                let reason = if std::thread::panicking() { CloseReason::Panic } else { CloseReason::Killed };
-                self.log_closed(reason, &None);
-                self.registry.remove(&self.state, reason, None);
-            }
+        }
+        drop(entered);
+        if let Some(span) = span {
+            self.record_end(&span, &end, duration);
         }
         let (shared, limits) = (self.registry.shared(), self.state.listener().limits());
         shared.check_alarms(limits.remove_connection(), limits);

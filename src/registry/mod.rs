@@ -276,14 +276,19 @@ impl Registry {
             self.wake_tick();
             self.shared.watchdog.unpark();
         }
+        let guard = ConnectionGuard::new(self.clone(), state, timeouts);
+        guard.open_span();
+        let entered = guard.enter_span();
+        let state = guard.state();
         self.shared.observers.emit(|| {
             let (peer, listener) = (state.peer(), &**state.listener_name());
             PoolEvent::ConnectionStarted { id, peer, listener }
         });
+        drop(entered);
         let limits = state.listener().limits();
         self.shared.check_alarms(limits.add_connection(), limits);
         self.shared.changed.notify_waiters();
-        ConnectionGuard::new(self.clone(), state, timeouts)
+        guard
     }
 
     /// Counts a peer that was accepted, then refused.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures::future::{select, Either};
 
+use super::span::in_span;
 use super::Socket;
 use crate::handshake::{Handshake, HandshakeChain, HandshakeEnd, HandshakeError};
 
@@ -16,11 +17,12 @@ impl Socket {
         match self.handshake.take() {
             None => hand_over(self),
             Some(chain) => {
-                actix_rt::spawn(async move {
+                let shared = self.shared();
+                actix_rt::spawn(in_span(shared, async move {
                     if let Some(Ok(())) = self.run_handshake(*chain).await {
                         hand_over(self);
                     }
-                });
+                }));
             }
         }
     }

@@ -8,6 +8,7 @@
 mod handshake;
 mod pushes;
 mod shared;
+mod span;
 mod wakers;
 
 use std::fmt;

@@ -12,6 +12,7 @@ mod log_throttle;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod observer;
+mod open_span;
 mod reason;
 mod refusal;
 mod spans;
@@ -25,6 +26,8 @@ pub(crate) use log_throttle::{CloseLogThrottle, LogThrottle};
 pub use metrics::Metrics;
 pub(crate) use observer::Observers;
 pub use observer::{Observer, PoolEvent};
+pub use open_span::SpanOf;
+pub(crate) use open_span::{EnteredSpan, OpenSpan};
 pub use reason::CloseReason;
 pub use refusal::RefusalReason;
 pub use spans::Spans;

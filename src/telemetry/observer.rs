@@ -5,8 +5,10 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tracing::error;
+use parking_lot::Mutex;
+use tracing::{error, Span};
 
+use super::open_span::{OpenSpan, SpanOf};
 use super::{CloseReason, ConnectionId, HandshakeFailure, LogThrottle, RefusalReason};
 use crate::error::Exit;
 use crate::net::Address;
@@ -35,11 +37,48 @@ use crate::panic::{catch_panic, Guarded};
 pub trait Observer: Send + Sync + 'static {
     /// Receives an event of the pool named `pool`.
     fn observe(&self, pool: &str, event: &PoolEvent<'_>);
+
+    /// Supplies the `tracing` span of a part of the pool, as [`Spans`](super::Spans) does. `parent` is the span that contains
+    /// it, disabled if there is none.
+    ///
+    /// Called once for each part, before the event that it has started. If several observers return a span that is enabled,
+    /// that of the first one is used. The span of a connection is entered while the connection's code runs; in a span that has
+    /// these fields, the library records `label`, `peer`, `reason`, `duration_ms`, `bytes_in`, `bytes_out`, `packets` and, of
+    /// an acceptor, `exit`.
+    ///
+    /// Default: no span.
+    ///
+    /// ```
+    /// use actix_acceptor::telemetry::{Observer, PoolEvent, SpanOf};
+    /// use tracing::{info_span, Span};
+    ///
+    /// /// Connections have a span with a trace id; nothing else has one.
+    /// struct TraceIds;
+    ///
+    /// impl Observer for TraceIds {
+    ///     fn observe(&self, _: &str, _: &PoolEvent<'_>) {}
+    ///
+    ///     fn span(&self, pool: &str, of: &SpanOf<'_>, _: &Span) -> Span {
+    ///         match of {
+    ///             SpanOf::Connection { id, peer, .. } => info_span!("peer", trace = format!("{pool}-{id}"), %peer),
+    ///             _ => Span::none(),
+    ///         }
+    ///     }
+    /// }
+    /// ```
+    fn span(&self, pool: &str, of: &SpanOf<'_>, parent: &Span) -> Span {
+        let _ = (pool, of, parent);
+        Span::none()
+    }
 }
 
 impl<O: Observer + ?Sized> Observer for Arc<O> {
     fn observe(&self, pool: &str, event: &PoolEvent<'_>) {
         (**self).observe(pool, event);
+    }
+
+    fn span(&self, pool: &str, of: &SpanOf<'_>, parent: &Span) -> Span {
+        (**self).span(pool, of, parent)
     }
 }
 
@@ -180,16 +219,20 @@ pub enum PoolEvent<'a> {
     },
 }
 
-/// The observers of a pool, and the name of the pool.
+type BoxedObserver = Guarded<Box<dyn Observer>>;
+
+/// The observers of a pool, the name of the pool, and its span.
 pub(crate) struct Observers {
     pool: Arc<str>,
-    all: Guarded<Vec<Box<dyn Observer>>>,
+    all: Vec<BoxedObserver>,
     panics: LogThrottle,
+    span: Mutex<Option<Arc<OpenSpan>>>,
 }
 
 impl Observers {
     pub(crate) fn new(pool: Arc<str>, all: Vec<Box<dyn Observer>>) -> Self {
-        Observers { pool, all: Guarded::new(all), panics: LogThrottle::new() }
+        let all = all.into_iter().map(Guarded::new).collect();
+        Observers { pool, all, panics: LogThrottle::new(), span: Mutex::default() }
     }
 
     /// Passes an event to every observer. The event is built only if there is one.
@@ -202,11 +245,44 @@ impl Observers {
 
     #[cold]
     fn emit_to_all(&self, event: &PoolEvent<'_>) {
-        for observer in self.all.iter() {
-            if let Err(panic) = catch_panic(|| observer.observe(&self.pool, event)) {
-                self.panics.log(|left_out| error!(pool = &*self.pool, panic, left_out, "an observer panicked"));
-            }
+        for observer in &self.all {
+            self.call(|| observer.observe(&self.pool, event));
         }
+    }
+
+    /// The span of the pool. Opened unless it is open.
+    pub(crate) fn pool_span(&self) -> Option<Arc<OpenSpan>> {
+        let span = self.span.lock().clone();
+        span.or_else(|| {
+            let opened = self.open_span(&SpanOf::Pool, None)?;
+            let span = self.span.lock().get_or_insert_with(|| opened.clone()).clone();
+            Some(span)
+        })
+    }
+
+    /// Closes the span of the pool, which has ended.
+    pub(crate) fn close_pool_span(&self) {
+        let span = self.span.lock().take();
+        drop(span);
+    }
+
+    /// The span that an observer supplies, if one does.
+    pub(crate) fn open_span(&self, of: &SpanOf<'_>, parent: Option<&OpenSpan>) -> Option<Arc<OpenSpan>> {
+        if self.all.is_empty() {
+            return None;
+        }
+        let none = Span::none();
+        let parent = parent.map_or(&none, OpenSpan::as_parent);
+        let supplied = |observer: &BoxedObserver| self.call(|| OpenSpan::new(observer.span(&self.pool, of, parent)));
+        self.all.iter().find_map(|observer| supplied(observer).flatten()).map(Arc::new)
+    }
+
+    fn call<R>(&self, call: impl FnOnce() -> R) -> Option<R> {
+        let called = catch_panic(call);
+        let log = |panic| {
+            self.panics.log(|left_out| error!(pool = &*self.pool, panic, left_out, "an observer panicked"));
+        };
+        called.map_err(log).ok()
     }
 }
 

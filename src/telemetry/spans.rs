@@ -1,102 +1,105 @@
-//! Pool events as `tracing` spans.
+//! [`Spans`], which supplies the spans of a pool.
 
-use std::collections::HashMap;
+use tracing::field::Empty;
+use tracing::{Level, Span};
 
-use parking_lot::Mutex;
-use tracing::{debug_span, field, info_span, Span};
+use super::{Observer, PoolEvent, SpanOf};
 
-use super::{ConnectionId, Observer, PoolEvent};
-
-/// An [`Observer`] that keeps a `tracing` span open for each listener, acceptor and connection.
+/// An [`Observer`] that supplies the `tracing` spans of a pool: `pool` > `listener` > `connection`, and `pool` > `acceptor`.
 ///
-/// The span of a connection has the fields `id`, `peer` and `listener`; `label` once it has one; and when it closes `reason`,
-/// `duration_ms`, `bytes_in`, `bytes_out` and `packets`. Its level is debug; that of listeners and acceptors is info. Spans are
-/// not entered while callbacks run.
+/// The span of a connection is entered while code of the connection runs, so that what a callback logs carries the id and the
+/// peer: in the callbacks of [`Protocol`](crate::Protocol) and [`with_events`](crate::AcceptorPool::with_events), including
+/// those of waits, timers and message handlers; while the futures and streams given to [`Conn`](crate::Conn) are polled; in
+/// closures of [`Conn::blocking`](crate::Conn::blocking); while the async fn of [`with_fn`](crate::AcceptorPool::with_fn) is
+/// polled; in the factory of the protocol and codec, and the function that starts an actor. For tasks and actors of your own,
+/// [`Conn::span`](crate::Conn::span) and [`Socket::span`](crate::Socket::span) return it. The other spans are not entered.
+///
+/// | span | fields |
+/// |---|---|
+/// | `pool` | `pool`: its name |
+/// | `listener` | `pool`, `listener`: its name, `address` |
+/// | `acceptor` | `pool`, `acceptor`: its index; when it has ended `exit` |
+/// | `connection` | `pool`, `id`, `peer` (recorded again if a PROXY header names another one), `listener`; `label` once it has one; when it has ended `reason`, `duration_ms`, `bytes_in`, `bytes_out`, `packets` |
+///
+/// A span closes when the end of what it stands for was reported to all observers; it stays open for as long as the program
+/// keeps a handle of it. A listener that gets another name or is resumed has a new span.
+///
+/// Without a subscriber, or if that does not enable the spans, no span is kept and nothing is entered.
 ///
 /// ```
-/// # use actix_acceptor::{telemetry::Spans, AcceptorPool, Socket};
-/// let builder = AcceptorPool::with_fn(|_: Socket| async {}).observer(Spans::new());
+/// use actix_acceptor::{telemetry::Spans, AcceptorPool, Conn, Framing, Next, Protocol};
+/// use bytes::Bytes;
+/// use tracing::{info, Instrument};
+///
+/// struct Echo;
+///
+/// impl Protocol for Echo {
+///     type Codec = Framing;
+///     type Reply = Bytes;
+///     type User = ();
+///
+///     fn packet(&mut self, packet: Bytes, conn: &mut Conn<Self>) -> Next<Self> {
+///         // With tracing-subscriber's `fmt`: pool{..}:listener{..}:connection{id=1 peer=127.0.0.1:40000 ..}: echo
+///         info!("echo");
+///         actix_rt::spawn(async { info!("in a task") }.instrument(conn.span()));
+///         Next::Send(packet)
+///     }
+/// }
+///
+/// let builder = AcceptorPool::with_protocol(|_| Echo).observer(Spans::new());
 /// ```
-#[derive(Debug, Default)]
-pub struct Spans(Mutex<OpenSpans>);
+#[derive(Clone, Copy, Debug)]
+pub struct Spans {
+    level: Level,
+}
 
-#[derive(Debug, Default)]
-struct OpenSpans {
-    listeners: HashMap<String, Span>,
-    acceptors: HashMap<usize, Span>,
-    connections: HashMap<ConnectionId, Span>,
+/// A span of a level that is known only at run time: a call site of `tracing` has a constant level.
+macro_rules! span {
+    ($level:expr, $parent:expr, $name:literal, $($fields:tt)*) => {
+        match $level {
+            Level::ERROR => tracing::error_span!(parent: $parent.id(), $name, $($fields)*),
+            Level::WARN => tracing::warn_span!(parent: $parent.id(), $name, $($fields)*),
+            Level::INFO => tracing::info_span!(parent: $parent.id(), $name, $($fields)*),
+            Level::DEBUG => tracing::debug_span!(parent: $parent.id(), $name, $($fields)*),
+            Level::TRACE => tracing::trace_span!(parent: $parent.id(), $name, $($fields)*),
+        }
+    };
 }
 
 impl Spans {
-    /// Creates an observer for one pool.
+    /// Creates an observer whose spans have the level info.
     pub fn new() -> Self {
-        Self::default()
+        Spans { level: Level::INFO }
+    }
+
+    /// Sets the level of the spans.
+    ///
+    /// Default: [`Level::INFO`].
+    #[must_use]
+    pub fn level(mut self, level: Level) -> Self {
+        self.level = level;
+        self
+    }
+}
+
+impl Default for Spans {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
 impl Observer for Spans {
-    fn observe(&self, pool: &str, event: &PoolEvent<'_>) {
-        // A removed span is dropped, and thus closed, after the lock is released.
-        match *event {
-            PoolEvent::ListenerStarted { listener, address } => {
-                let span = info_span!("listener", pool, listener, %address);
-                self.0.lock().listeners.insert(listener.to_owned(), span);
-            }
-            PoolEvent::ListenerChanged { listener, previous, address } if listener != previous => {
-                let span = info_span!("listener", pool, listener, %address);
-                let mut spans = self.0.lock();
-                let removed = spans.listeners.remove(previous);
-                spans.listeners.insert(listener.to_owned(), span);
-                drop(spans);
-                drop(removed);
-            }
-            PoolEvent::ListenerStopped { listener, .. } => {
-                let removed = self.0.lock().listeners.remove(listener);
-                drop(removed);
-            }
-            PoolEvent::AcceptorStarted { acceptor } => {
-                let span = info_span!("acceptor", pool, acceptor, exit = field::Empty);
-                self.0.lock().acceptors.insert(acceptor, span);
-            }
-            PoolEvent::AcceptorStopped { acceptor, exit } => {
-                let removed = self.0.lock().acceptors.remove(&acceptor);
-                if let Some(span) = removed {
-                    span.record("exit", field::display(exit));
-                }
-            }
-            PoolEvent::ConnectionStarted { id, peer, listener } => {
-                let span = debug_span!(
-                    "connection", pool, %id, %peer, listener, label = field::Empty, reason = field::Empty,
-                    duration_ms = field::Empty, bytes_in = field::Empty, bytes_out = field::Empty, packets = field::Empty
-                );
-                // A disabled span would only use memory.
-                if !span.is_disabled() {
-                    self.0.lock().connections.insert(id, span);
-                }
-            }
-            PoolEvent::ConnectionLabelled { id, label } => {
-                let span = self.0.lock().connections.get(&id).cloned();
-                if let Some(span) = span {
-                    span.record("label", label);
-                }
-            }
-            PoolEvent::ConnectionStopped { id, reason, duration, bytes_in, bytes_out, packets, .. } => {
-                let removed = self.0.lock().connections.remove(&id);
-                if let Some(span) = removed {
-                    span.record("reason", reason.name());
-                    span.record("duration_ms", duration.as_millis() as u64);
-                    span.record("bytes_in", bytes_in);
-                    span.record("bytes_out", bytes_out);
-                    span.record("packets", packets);
-                }
-            }
-            PoolEvent::Refused { id: Some(id), reason, .. } => {
-                let removed = self.0.lock().connections.remove(&id);
-                if let Some(span) = removed {
-                    span.record("reason", reason.name());
-                }
-            }
-            _ => {}
+    fn observe(&self, _: &str, _: &PoolEvent<'_>) {}
+
+    fn span(&self, pool: &str, of: &SpanOf<'_>, parent: &Span) -> Span {
+        match *of {
+            SpanOf::Pool => span!(self.level, parent, "pool", pool),
+            SpanOf::Listener { listener, address } => span!(self.level, parent, "listener", pool, listener, %address),
+            SpanOf::Acceptor { acceptor } => span!(self.level, parent, "acceptor", pool, acceptor, exit = Empty),
+            SpanOf::Connection { id, peer, listener } => span!(
+                self.level, parent, "connection", pool, %id, %peer, listener, label = Empty, reason = Empty,
+                duration_ms = Empty, bytes_in = Empty, bytes_out = Empty, packets = Empty
+            ),
         }
     }
 }

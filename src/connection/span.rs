@@ -1,0 +1,47 @@
+//! The `tracing` span of a connection, entered during its turns.
+
+use std::task::{Context, Poll};
+
+use tracing::Span;
+
+use super::{Conn, ConnectionTask, Protocol, Turn};
+
+impl<P: Protocol> Conn<P> {
+    /// The `tracing` span of this connection, as an observer such as [`Spans`](crate::telemetry::Spans) has supplied it;
+    /// disabled if there is none.
+    ///
+    /// Callbacks run in it, and so do the futures and streams of the connection. Use it for tasks and actors that work for the
+    /// connection, with [`Instrument`](tracing::Instrument) or [`Span::enter`]. The span stays open while such a handle of it
+    /// is kept.
+    ///
+    /// ```
+    /// # use actix_acceptor::{Conn, Framing, Next, Protocol};
+    /// # use bytes::Bytes;
+    /// use tracing::{info, Instrument};
+    ///
+    /// # struct Game;
+    /// # impl Protocol for Game {
+    /// #     type Codec = Framing; type Reply = Bytes; type User = ();
+    /// fn packet(&mut self, packet: Bytes, conn: &mut Conn<Self>) -> Next<Self> {
+    ///     let saved = async { info!("saved") };
+    ///     actix_rt::spawn(saved.instrument(conn.span()));
+    ///     Next::Continue
+    /// }
+    /// # }
+    /// ```
+    pub fn span(&self) -> Span {
+        self.guard.span().map_or_else(Span::none, |span| span.handle())
+    }
+}
+
+impl<P: Protocol> ConnectionTask<P> {
+    /// Runs a turn in the span of the connection, if it has one.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn turn_in_span(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let ConnectionTask { connection, context } = self;
+        let span = connection.conn.guard.span().cloned();
+        let _entered = span.as_ref().map(|span| span.enter());
+        Turn::begin(connection).0.turn(context, cx)
+    }
+}
