@@ -6,6 +6,7 @@
 
 mod alarm;
 mod counts;
+mod event;
 mod handshake_failure;
 mod id;
 mod log_throttle;
@@ -19,13 +20,14 @@ mod spans;
 
 pub use alarm::{Alarm, AlarmEvent};
 pub use counts::{Counts, Label};
+pub use event::PoolEvent;
 pub use handshake_failure::HandshakeFailure;
 pub use id::ConnectionId;
 pub(crate) use log_throttle::{CloseLogThrottle, LogThrottle};
 #[cfg(feature = "metrics")]
 pub use metrics::Metrics;
+pub use observer::Observer;
 pub(crate) use observer::Observers;
-pub use observer::{Observer, PoolEvent};
 pub use open_span::SpanOf;
 pub(crate) use open_span::{EnteredSpan, OpenSpan};
 pub use reason::CloseReason;
