@@ -172,8 +172,8 @@ pub use acceptor::Acceptor;
 pub use builder::Builder;
 pub use config::{Active, Settings, SettingsPatch};
 pub use connection::{
-    Closed, Conn, Connection, ConnectionContext, Event, Next, Outbox, OutboxError, Packet, Peer, PendingWait, Protocol,
-    Reply, SendError, StreamKey, Timeout, TimerKey, User, Wait, WaitEnded,
+    Closed, Conn, Connection, ConnectionContext, Event, FlushError, Flushed, Next, Outbox, OutboxError, Packet, Peer,
+    PendingWait, Protocol, Reply, SendError, StreamKey, Timeout, TimerKey, User, Wait, WaitEnded,
 };
 #[doc(inline)]
 pub use error::{BoxError, PoolError, StartError};

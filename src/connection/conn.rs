@@ -321,7 +321,7 @@ impl<P: Protocol> Conn<P> {
     }
 
     #[cold]
-    fn before_write(&self) -> usize {
+    pub(super) fn before_write(&self) -> usize {
         self.buffers.as_ref().map_or(0, |buffers| buffers.before_write())
     }
 

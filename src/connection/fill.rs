@@ -2,8 +2,10 @@
 
 use std::future::Future;
 use std::io;
-use std::pin::pin;
+use std::pin::{pin, Pin};
 use std::task::Context;
+
+use tokio::io::AsyncWrite;
 
 use super::{Closed, Connection, Flags, Paused, Phase, Protocol};
 use crate::error::BoxError;
@@ -66,6 +68,12 @@ impl<P: Protocol> Connection<P> {
             self.conn.flags.remove(Flags::OUTBOX);
             return self.write_queued(cx).map(|()| false);
         };
+        if self.has(Flags::UNFLUSHED) && outbox.awaits_flush(state.bytes_out()) {
+            if !self.flush(cx)? {
+                return Ok(outbox.queued() > 0);
+            }
+            outbox.sent(state.bytes_out());
+        }
         for _ in 0..MAX_FILLS {
             // A later push sets the signal again.
             let is_empty = outbox.queued() == 0 || self.fill_from_outbox(outbox, FILL);
@@ -74,7 +82,10 @@ impl<P: Protocol> Connection<P> {
             let unsent = self.conn.buffered();
             outbox.wrote(before.saturating_sub(unsent), unsent);
             written?;
-            if outbox.pending() == 0 {
+            if !self.has(Flags::UNFLUSHED) {
+                outbox.sent(state.bytes_out());
+            }
+            if outbox.pending() == 0 && !outbox.has_acks() {
                 self.conn.flags.remove(Flags::OUTBOX);
                 return Ok(false);
             }
@@ -85,6 +96,17 @@ impl<P: Protocol> Connection<P> {
         // Lets other connections run: tokio defers this waker until after I/O.
         let _ = pin!(tokio::task::yield_now()).poll(cx);
         Ok(true)
+    }
+
+    /// Flushes a buffering stream before it gets more bytes, which could delay an acknowledgement without limit. Returns true
+    /// when it is flushed.
+    fn flush(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
+        let conn = &mut self.conn;
+        let is_flushed = Pin::new(&mut conn.io).poll_flush(cx)?.is_ready();
+        conn.flags.set(Flags::UNFLUSHED, !is_flushed);
+        let guard = &conn.guard;
+        guard.deadlines.wrote(is_flushed, true, || guard.now());
+        Ok(is_flushed)
     }
 }
 
@@ -116,6 +138,10 @@ impl<P: Protocol> super::Conn<P> {
                 if let Ok(Err(error)) = encoded {
                     return Err(error.into());
                 }
+            }
+            Segment::Marked(marked) => {
+                self.take_segment(outbox, marked.segment)?;
+                outbox.acknowledge_at(self.position(), marked.acks);
             }
         }
         Ok(())

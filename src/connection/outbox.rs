@@ -62,9 +62,14 @@ impl<P> Outbox<P> {
         self.state.is_closing()
     }
 
-    /// Sends bytes as they are.
-    fn push_encoded<R>(&self, bytes: &Bytes, reply: R) -> Result<(), OutboxError<R>> {
-        let (pushed, _) = self.registry.send_now(&self.state, Payload::Encoded(bytes, None));
+    /// Sends bytes as they are, with `push`.
+    pub(super) fn push_encoded<R>(
+        &self,
+        bytes: &Bytes,
+        reply: R,
+        push: impl for<'a> FnOnce(&Registry, &ConnectionState, Payload<'a>) -> (Pushed, Option<Payload<'a>>),
+    ) -> Result<(), OutboxError<R>> {
+        let (pushed, _) = push(&self.registry, &self.state, Payload::Encoded(bytes, None));
         self.outcome(pushed, bytes.len(), || reply)
     }
 
@@ -129,7 +134,15 @@ impl<P: Protocol> Outbox<P> {
     /// # Ok::<_, Box<dyn std::error::Error>>(()) }).expect("it works");
     /// ```
     pub fn send(&self, reply: impl Into<P::Reply>) -> Result<(), OutboxError<P::Reply>> {
-        let reply = reply.into();
+        self.push_reply(reply.into(), Registry::send_now)
+    }
+
+    /// Sends a reply with `push`, which is called again if the connection encodes it.
+    pub(super) fn push_reply(
+        &self,
+        reply: P::Reply,
+        mut push: impl for<'a> FnMut(&Registry, &ConnectionState, Payload<'a>) -> (Pushed, Option<Payload<'a>>),
+    ) -> Result<(), OutboxError<P::Reply>> {
         let format = self.state.format();
         let framing = self.registry.shared().formats.framing(format);
         if let (Some(mut framing), Some(bytes)) = (framing, (&reply as &dyn Any).downcast_ref::<Bytes>()) {
@@ -138,14 +151,14 @@ impl<P: Protocol> Outbox<P> {
                 return Err(OutboxError::Encode(SendError::from_codec(error.into())));
             }
             let wire = wire.freeze();
-            match self.registry.send_now(&self.state, Payload::Encoded(&wire, Some(format))).0 {
+            match push(&self.registry, &self.state, Payload::Encoded(&wire, Some(format))).0 {
                 // The connection changes its framing at this moment: it encodes the reply itself.
                 Pushed::FormatChanged => {}
                 pushed => return self.outcome(pushed, wire.len(), || reply),
             }
         }
         let size = P::reply_size(&reply);
-        match self.registry.send_now(&self.state, Payload::Reply(Box::new(reply), size)) {
+        match push(&self.registry, &self.state, Payload::Reply(Box::new(reply), size)) {
             (Pushed::Queued, _) => Ok(()),
             (pushed, Some(Payload::Reply(reply, size))) => match reply.downcast() {
                 Ok(reply) => self.outcome(pushed, size, || *reply),
@@ -165,7 +178,7 @@ impl<P: Protocol> Outbox<P> {
         P::Codec: EncodeOnce,
     {
         let bytes = own(encoded.0.clone());
-        self.push_encoded(&bytes, encoded)
+        self.push_encoded(&bytes, encoded, Registry::send_now)
     }
 }
 
@@ -176,7 +189,7 @@ impl Outbox<Bytes> {
     /// Those of [`Outbox::send`] for a protocol, without [`OutboxError::Encode`].
     pub fn send(&self, bytes: impl Into<Bytes>) -> Result<(), OutboxError<Bytes>> {
         let bytes = own(bytes.into());
-        self.push_encoded(&bytes, bytes.clone())
+        self.push_encoded(&bytes, bytes.clone(), Registry::send_now)
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::acks::Ack;
 use super::format::{AtomicFormat, Format};
 use super::outbox::{OutboxQueue, Payload, Pushed};
 use super::{Batch, ConnectionPhase, ConnectionState, Registry, Signals};
@@ -72,6 +73,14 @@ impl ConnectionState {
     #[inline]
     pub(crate) fn outbox(&self) -> Option<&OutboxQueue> {
         self.messaging.extras.get().map(|extras| &extras.outbox)
+    }
+
+    /// Has `ack` resolved when everything in the outbox, and the connection's bytes up to this position, are with the kernel.
+    /// Called by the connection, which then handles [`Signals::OUTBOX`].
+    pub(crate) fn acknowledge(&self, position: u64, ack: Ack) {
+        let outbox = &self.extras().outbox;
+        outbox.acknowledge_at(position, outbox.mark(ack));
+        self.add_signals(Signals::OUTBOX);
     }
 
     /// Whether nothing more is accepted for the connection.
@@ -231,13 +240,37 @@ impl Registry {
         self.shared.outbox_limit.bytes.load(Relaxed).saturating_sub(pending)
     }
 
+    /// Queues a payload as [`send_now`](Self::send_now) does. Takes `ack` once it is queued.
+    pub(crate) fn send_acknowledged<'a>(
+        &self,
+        state: &ConnectionState,
+        payload: Payload<'a>,
+        ack: &mut Option<Ack>,
+    ) -> (Pushed, Option<Payload<'a>>) {
+        self.flush_deferred();
+        let (limit, outbox) = (self.shared.outbox_limit.bytes.load(Relaxed), &state.extras().outbox);
+        let (pushed, rejected) = outbox.push_acknowledged(payload, ack, limit, |payload| state.rejects(payload));
+        if self.signals(state, outbox, &pushed) {
+            state.wake();
+        }
+        (pushed, rejected)
+    }
+
     /// Queues a payload. Also returns whether the connection must be woken.
     #[inline]
     fn push<'a>(&self, state: &ConnectionState, payload: Payload<'a>) -> (Pushed, Option<Payload<'a>>, bool) {
+        let (limit, outbox) = (self.shared.outbox_limit.bytes.load(Relaxed), &state.extras().outbox);
+        let (pushed, rejected) = outbox.push(payload, limit, |payload| state.rejects(payload));
+        let signalled = self.signals(state, outbox, &pushed);
+        (pushed, rejected, signalled)
+    }
+
+    /// Sets the signal that follows from what became of a payload, or counts it as left out. Returns whether the connection must
+    /// be woken.
+    #[inline(always)]
+    fn signals(&self, state: &ConnectionState, outbox: &OutboxQueue, pushed: &Pushed) -> bool {
         let limit = &self.shared.outbox_limit;
-        let outbox = &state.extras().outbox;
-        let (pushed, rejected) = outbox.push(payload, limit.bytes.load(Relaxed), |payload| state.rejects(payload));
-        let signalled = match pushed {
+        match pushed {
             Pushed::Queued => state.add_signals(Signals::OUTBOX),
             Pushed::Full if limit.closes.load(Relaxed) => state.end_unwoken(CloseReason::SlowConsumer),
             Pushed::Full | Pushed::TooLarge => {
@@ -246,8 +279,7 @@ impl Registry {
                 false
             }
             Pushed::Closed | Pushed::FormatChanged | Pushed::OtherType => false,
-        };
-        (pushed, rejected, signalled)
+        }
     }
 }
 

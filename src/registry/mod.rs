@@ -10,6 +10,7 @@
 //! protocol. Its lock is taken to register, remove and list connections, never in a connection's turn: a turn only uses the
 //! atomics of its own [`ConnectionState`] and of the arbiter's [`Activity`].
 
+mod acks;
 mod activity;
 mod awaits_end;
 mod close_request;
@@ -47,6 +48,7 @@ use crate::telemetry::{
 };
 use crate::time::{resolution, Clock, Timeouts};
 
+pub(crate) use acks::Ack;
 pub(crate) use activity::{Activity, ActivityGuard, ActivitySnapshot, WatchdogParker};
 pub(crate) use close_request::{CloseRequest, LastReply};
 use deferred::Deferred;

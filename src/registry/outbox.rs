@@ -14,15 +14,16 @@ use std::sync::atomic::Ordering::*;
 
 use bytes::{Bytes, BytesMut};
 
+use super::acks::{resolve, Ack, Acks, Marked};
 use super::format::Format;
 use crate::panic::Guarded;
-use crate::sync::{AtomicU64, AtomicUsize, Mutex};
+use crate::sync::{AtomicU64, AtomicUsize, Mutex, OnceBox};
 
 /// Payloads up to this length are copied, in bytes.
 pub(crate) const MAX_COPIED: usize = 1024;
 /// The size of a segment to which payloads are copied, in bytes.
 const SEGMENT: usize = 16 * 1024;
-/// The minimum that an unencoded reply counts, in bytes: each needs memory of its own in the queue.
+/// The minimum that an unencoded or acknowledged reply counts, in bytes: each needs memory of its own in the queue.
 const MIN_REPLY: usize = 64;
 
 /// Something to send.
@@ -71,6 +72,8 @@ pub(crate) enum Segment {
     Copied(BytesMut),
     Shared(Bytes),
     Reply(Box<dyn Any + Send>, usize),
+    /// One after which others wait.
+    Marked(Box<Marked>),
 }
 
 /// The last segment, to which payloads are copied.
@@ -98,6 +101,7 @@ pub(crate) struct OutboxQueue {
     /// Those of them that are in the connection's write buffer. Only the connection writes it.
     in_write: AtomicUsize,
     dropped: AtomicU64,
+    acks: OnceBox<Acks>,
 }
 
 impl OutboxQueue {
@@ -111,7 +115,36 @@ impl OutboxQueue {
         limit: usize,
         rejects: impl FnOnce(&Payload<'_>) -> Option<Pushed>,
     ) -> (Pushed, Option<Payload<'a>>) {
-        let size = payload.size();
+        self.push_sized(payload.size(), payload, limit, rejects, |_| {})
+    }
+
+    /// Queues a payload as [`push`](Self::push) does. Once it is queued, `ack` is taken, and resolved when the payload and
+    /// everything before it are with the kernel.
+    pub(crate) fn push_acknowledged<'a>(
+        &self,
+        payload: Payload<'a>,
+        ack: &mut Option<Ack>,
+        limit: usize,
+        rejects: impl FnOnce(&Payload<'_>) -> Option<Pushed>,
+    ) -> (Pushed, Option<Payload<'a>>) {
+        let size = payload.size().max(MIN_REPLY);
+        let surplus = size - payload.size();
+        self.push_sized(size, payload, limit, rejects, |contents| {
+            if let Some(ack) = ack.take() {
+                contents.mark_last(ack, surplus);
+            }
+        })
+    }
+
+    #[inline(always)]
+    fn push_sized<'a>(
+        &self,
+        size: usize,
+        payload: Payload<'a>,
+        limit: usize,
+        rejects: impl FnOnce(&Payload<'_>) -> Option<Pushed>,
+        queued: impl FnOnce(&mut Contents),
+    ) -> (Pushed, Option<Payload<'a>>) {
         let mut contents = self.contents.lock();
         if contents.closed {
             return (Pushed::Closed, Some(payload));
@@ -134,6 +167,7 @@ impl OutboxQueue {
                 contents.older.push_back(Segment::Reply(reply, size));
             }
         }
+        queued(&mut contents);
         (Pushed::Queued, None)
     }
 
@@ -152,24 +186,78 @@ impl OutboxQueue {
         let mut contents = self.contents.lock();
         let segment = contents.pop(max)?;
         drop(contents);
-        match &segment {
+        let bytes = match &segment {
+            Segment::Marked(marked) => {
+                self.pending.fetch_sub(marked.surplus, AcqRel);
+                &marked.segment
+            }
+            segment => segment,
+        };
+        match bytes {
             Segment::Copied(bytes) => self.moved(bytes.len()),
             Segment::Shared(bytes) => self.moved(bytes.len()),
-            Segment::Reply(..) => {}
+            Segment::Reply(..) | Segment::Marked(_) => {}
         }
         Some(segment)
+    }
+
+    /// Has `ack` resolved when everything that is queued now is with the kernel. Gives it back if nothing is queued. Called by the
+    /// connection only.
+    pub(crate) fn mark(&self, ack: Ack) -> Option<Ack> {
+        let mut contents = self.contents.lock();
+        // Payloads without bytes are taken only together with others.
+        if self.queued() == 0 {
+            return Some(ack);
+        }
+        contents.mark_last(ack, 0);
+        None
+    }
+
+    /// Has these resolved when the connection has sent its bytes up to a position, with [`sent`](Self::sent).
+    pub(crate) fn acknowledge_at(&self, position: u64, acks: impl IntoIterator<Item = Ack>) {
+        self.acks.get_or_init(Box::default).push(position, acks);
+    }
+
+    /// Whether an acknowledgement is due once what the stream has accepted, up to this position, is flushed.
+    pub(crate) fn awaits_flush(&self, position: u64) -> bool {
+        self.acks.get().is_some_and(|acks| acks.is_due(position))
+    }
+
+    /// Records that the connection's bytes up to this position are with the kernel.
+    pub(crate) fn sent(&self, position: u64) {
+        if let Some(acks) = self.acks.get() {
+            acks.resolve_until(position);
+        }
+    }
+
+    /// Whether something is waiting until the connection has sent bytes that are in its write buffer.
+    pub(crate) fn has_acks(&self) -> bool {
+        self.acks.get().is_some_and(|acks| !acks.is_empty())
+    }
+
+    /// Fails the acknowledgements for what is in the connection's write buffer.
+    pub(crate) fn fail_acks(&self) {
+        if let Some(acks) = self.acks.get() {
+            acks.fail();
+        }
     }
 
     /// Takes the oldest segment for the owner of a socket. It is not pending any more.
     pub(crate) fn take(&self) -> Option<Bytes> {
         let segment = self.contents.lock().pop(usize::MAX)?;
+        let (segment, acks, surplus) = match segment {
+            Segment::Marked(marked) => (marked.segment, marked.acks, marked.surplus),
+            segment => (segment, Vec::new(), 0),
+        };
         let (bytes, size) = match segment {
             Segment::Copied(bytes) => (bytes.freeze(), None),
             Segment::Shared(bytes) => (bytes, None),
             // A socket has no codec, so nothing sends a reply to it that only a codec could encode.
             Segment::Reply(_, size) => (Bytes::new(), Some(size)),
+            Segment::Marked(_) => (Bytes::new(), None),
         };
-        self.pending.fetch_sub(size.unwrap_or(bytes.len()), AcqRel);
+        self.pending.fetch_sub(size.unwrap_or(bytes.len()) + surplus, AcqRel);
+        resolve(acks);
         Some(bytes)
     }
 
@@ -227,6 +315,7 @@ impl OutboxQueue {
         // One by one: a panic must not leave out the others, and a second one while the first unwinds would abort the process.
         discarded.older.into_iter().for_each(|segment| drop(Guarded::new(segment)));
         drop(Guarded::new(discarded.tail));
+        self.fail_acks();
     }
 }
 
@@ -253,6 +342,22 @@ impl Contents {
         self.tail = Tail::One(bytes.clone());
     }
 
+    /// Marks the last segment. Something must be queued.
+    fn mark_last(&mut self, ack: Ack, surplus: usize) {
+        self.finish_tail();
+        match self.older.back_mut() {
+            Some(Segment::Marked(last)) => {
+                last.acks.push(ack);
+                last.surplus += surplus;
+            }
+            Some(last) => {
+                let segment = std::mem::replace(last, Segment::Shared(Bytes::new()));
+                *last = Segment::Marked(Box::new(Marked { segment, acks: vec![ack], surplus }));
+            }
+            None => {}
+        }
+    }
+
     /// Makes the tail an older segment.
     fn finish_tail(&mut self) {
         match std::mem::take(&mut self.tail) {
@@ -263,7 +368,11 @@ impl Contents {
     }
 
     fn pop(&mut self, max: usize) -> Option<Segment> {
-        if let Some(Segment::Shared(bytes)) = self.older.front_mut()
+        let oldest = match self.older.front_mut() {
+            Some(Segment::Marked(marked)) => Some(&mut marked.segment),
+            oldest => oldest,
+        };
+        if let Some(Segment::Shared(bytes)) = oldest
             && bytes.len() > max
         {
             return Some(Segment::Shared(bytes.split_to(max)));

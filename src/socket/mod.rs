@@ -57,6 +57,10 @@ const FILE_CHUNK: u64 = 256 * 1024;
 /// [`ConnectionAborted`](io::ErrorKind::ConnectionAborted). [`draining`](Socket::draining) resolves when the pool shuts down,
 /// [`closing`](Socket::closing) also when [`PoolHandle::close`](crate::Pool::close) is called for this connection.
 ///
+/// A write returns when the stream has accepted the bytes. When [`flush`](tokio::io::AsyncWriteExt::flush) has returned, all of
+/// them are with the kernel: without TLS that is so after the write, with TLS only after the flush, since TLS may hold encrypted
+/// records back. The peer may not have received them yet.
+///
 /// What other parts of the program send to the connection is not written to the socket automatically: the owner takes it from
 /// [`pushes`](Socket::pushes) and writes it. If the owner does not take it, the outbox fills up, as with a peer that does not
 /// read.

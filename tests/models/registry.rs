@@ -2,6 +2,8 @@
 
 #![allow(dead_code, unused_imports, reason = "the library asks for more than the models do")]
 
+#[path = "../../src/registry/acks.rs"]
+mod acks;
 #[path = "../../src/registry/deferred.rs"]
 mod deferred;
 #[path = "../../src/registry/entries.rs"]
@@ -132,6 +134,7 @@ impl ConnectionState {
                     outbox.encoded(estimate, bytes.len());
                     *bytes
                 }
+                Segment::Marked(_) => unreachable!("no model asks for an acknowledgement"),
             };
             outbox.wrote(bytes.len(), 0);
             taken.push(bytes);

@@ -9,6 +9,7 @@ mod decode_errors;
 mod endings;
 mod files;
 mod flow;
+mod flushed;
 mod info;
 mod next;
 mod packet_rate;
