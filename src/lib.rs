@@ -185,7 +185,7 @@ pub use handlers::{Ack, Init};
 pub use info::ConnectionInfo;
 pub use listener::Listener;
 pub use names::NameTaken;
-pub use pool::{AcceptorPool, ConnectionRef, Drain, Pool, PoolHandle, SuspendMode, Topic, Untyped};
+pub use pool::{AcceptorPool, AdoptError, ConnectionRef, Drain, Pool, PoolHandle, SuspendMode, Topic, Untyped};
 #[doc(inline)]
 pub use pool_config::PoolConfig;
 pub use socket::{Pushes, Socket};

@@ -7,13 +7,15 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use parking_lot::Mutex;
 use tracing::{debug, error, info, warn};
 
+use super::adopt::AdoptedLimits;
 use super::refuse::{close_refused, policy};
 use crate::config::AtLimit;
 use crate::config::BacklogPolicy;
 use crate::handshake::HandshakeChain;
-use crate::limits::{HeldPermit, PeerPermit, Permit, ReserveDescriptor};
+use crate::limits::{HeldPermit, Limits, PeerPermit, Permit, ReserveDescriptor};
 use crate::listener::{Accepted, ForNewConnections, ListenerMode, ListenerState};
 use crate::net::Address;
 use crate::panic::{catch_panic, text_of};
@@ -30,7 +32,9 @@ pub(crate) struct AcceptorContext {
     stopping: AtomicBool,
     accept_error_log: LogThrottle,
     refusal_log: LogThrottle,
-    panic_log: LogThrottle,
+    pub(super) panic_log: LogThrottle,
+    pub(super) limits: Arc<Limits>,
+    pub(super) adopted: Mutex<AdoptedLimits>,
 }
 
 impl AcceptorContext {
@@ -38,6 +42,7 @@ impl AcceptorContext {
         name: Arc<str>,
         registries: Arc<Registries>,
         listeners: Vec<Arc<ListenerState>>,
+        limits: Arc<Limits>,
         reserve: Option<ReserveDescriptor>,
     ) -> Arc<Self> {
         Arc::new(AcceptorContext {
@@ -50,6 +55,8 @@ impl AcceptorContext {
             accept_error_log: LogThrottle::new(),
             refusal_log: LogThrottle::new(),
             panic_log: LogThrottle::new(),
+            limits,
+            adopted: Mutex::default(),
         })
     }
 
@@ -83,8 +90,7 @@ impl AcceptorContext {
 
     /// Whether this slot has clearly more connections than the least loaded one, so that others should accept first.
     pub(super) fn is_ahead(&self, slot: usize) -> bool {
-        let least = self.registries.least_loaded();
-        self.registries.of(slot).live() > least + 8 + least / 8
+        self.registries.is_ahead(slot)
     }
 
     /// Admits a peer accepted with a permit, or holds or refuses one accepted because there was no permit.
@@ -193,27 +199,37 @@ impl AcceptorContext {
     }
 
     fn refuse(&self, slot: usize, state: &Arc<ListenerState>, accepted: Accepted, reason: RefusalReason) {
-        let Accepted { stream, peer } = accepted;
         let current = state.current();
-        let listener = &**current.limits.name();
-        self.registries.of(slot).count_refused(reason);
         if reason == RefusalReason::Draining && matches!(state.mode(), ListenerMode::Removed(_)) {
             state.limits.count_unserved();
         }
+        // Before its handshake the peer cannot read the message.
+        self.turn_away(slot, current.limits.name(), accepted, reason, current.steps.is_empty());
+    }
+
+    /// Counts, reports and closes a refused peer, after the refusal message if it can read that.
+    pub(super) fn turn_away(
+        &self,
+        slot: usize,
+        listener: &str,
+        accepted: Accepted,
+        reason: RefusalReason,
+        can_read: bool,
+    ) {
+        let Accepted { stream, peer } = accepted;
+        self.registries.of(slot).count_refused(reason);
         debug!(%peer, listener, reason = reason.name(), "peer refused");
         let observers = &self.registries.shared().observers;
         observers.emit(|| PoolEvent::Refused { id: None, peer: &peer, listener, reason });
         self.refusal_log.log(|left_out| info!(%peer, listener, reason = reason.name(), left_out, "refusing peers"));
-        let limits = state.limits.limits();
-        let config = limits.config().load();
-        // Before its handshake the peer cannot read the message.
-        let message = if current.steps.is_empty() { config.refusal_message.clone() } else { Bytes::new() };
+        let config = self.limits.config().load();
         let message = match reason {
             // Out of descriptors, none can be kept open until a message has arrived.
             RefusalReason::Denied | RefusalReason::Descriptors => Bytes::new(),
-            _ => message,
+            _ if can_read => config.refusal_message.clone(),
+            _ => Bytes::new(),
         };
-        close_refused(stream, policy(&config.settings, reason), message, limits);
+        close_refused(stream, policy(&config.settings, reason), message, &self.limits);
     }
 
     /// Holds a peer until there is a permit, `limit` has passed, or the listener closes. Meanwhile it counts for

@@ -9,6 +9,7 @@
 mod accept_error;
 mod accept_loop;
 mod admission;
+mod adopt;
 mod exit_guard;
 mod refuse;
 
@@ -27,6 +28,7 @@ use crate::panic::{catch_panic, panic_text};
 
 pub(crate) use accept_error::is_out_of_resources;
 pub(crate) use admission::AcceptorContext;
+pub(crate) use adopt::{Adopt, MakeStream, NotAdopted};
 pub(crate) use exit_guard::{ExitGuard, Exited, Ready};
 
 use accept_loop::{ListenerTask, TaskEnd};

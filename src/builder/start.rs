@@ -83,7 +83,7 @@ impl<S: Service> Builder<S> {
             let what = "the watchdog's thread".to_owned();
             StartError::SystemError { what, source }
         })?;
-        let shared = PoolState::new(name.clone(), limits, registries.clone(), service);
+        let shared = PoolState::new(name.clone(), limits.clone(), registries.clone(), service);
         shared.set_drain_config(self.drain);
         // Only a name that was chosen must be unique; a default name stays unregistered if it is taken.
         if !shared.register_name() && named {
@@ -91,7 +91,7 @@ impl<S: Service> Builder<S> {
         }
         registries.shared().set_pool(shared.clone());
         let reserve = settings.reserve_descriptor.then(ReserveDescriptor::open);
-        let acceptors = AcceptorContext::new(name, registries, states, reserve);
+        let acceptors = AcceptorContext::new(name, registries, states, limits, reserve);
         AcceptorPool::launch(shared.clone(), acceptors, placement, watchdog, self.start_timeout).await?;
         Ok(Pool::new(shared))
     }

@@ -11,6 +11,7 @@
 //! drain:    not ready ─▶ backlog ─▶ every connection notified ─▶ deadline ─▶ flush ─▶ abort ─▶ report
 //! ```
 
+mod adopt;
 mod arbiter;
 mod broadcast;
 mod connection_ref;
@@ -51,6 +52,7 @@ use crate::panic::{catch_panic, text_of};
 use crate::telemetry::LogThrottle;
 use crate::watchdog::Watchdog;
 
+pub use adopt::AdoptError;
 pub use broadcast::BroadcastReport;
 pub use connection_ref::ConnectionRef;
 pub use drain::Drain;

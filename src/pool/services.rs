@@ -30,6 +30,12 @@ impl Services {
         self.current.lock().first().cloned()
     }
 
+    /// The first service of this kind of actor; without one, that of the builder. `None` also once the pool has ended.
+    pub(super) fn of_actor(&self, actor: Option<TypeId>) -> Option<Arc<ListenerService>> {
+        let is_of_actor = |service: &&Arc<ListenerService>| actor.is_none_or(|actor| service.kind.actor == actor);
+        self.current.lock().iter().find(is_of_actor).cloned()
+    }
+
     fn all(&self) -> Vec<Arc<ListenerService>> {
         self.current.lock().clone()
     }

@@ -4,6 +4,7 @@
 //! user code (transports, handshakes, observers, captured values of a handler) never runs under a lock.
 
 use std::pin::pin;
+use std::sync::atomic::AtomicUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,6 +48,8 @@ pub(crate) struct PoolState {
     services: Services,
     topics: Arc<Topics>,
     names: Arc<Names>,
+    /// How many streams were adopted.
+    pub(super) adopted: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -89,6 +92,7 @@ impl PoolState {
             services: Services::new(service),
             topics: Arc::default(),
             names: Arc::default(),
+            adopted: AtomicUsize::new(0),
         })
     }
 

@@ -70,6 +70,12 @@ impl Registries {
         self.all.read().iter().take(self.slots_in_use()).map(|registry| registry.live()).min().unwrap_or(0)
     }
 
+    /// Whether this slot has clearly more connections than the least loaded one.
+    pub(crate) fn is_ahead(&self, slot: usize) -> bool {
+        let least = self.least_loaded();
+        self.of(slot).live() > least + 8 + least / 8
+    }
+
     /// The connection whose callbacks run on the current thread.
     pub(crate) fn current_connection(&self) -> Option<ConnectionId> {
         self.all.read().iter().find_map(|registry| registry.current_connection())

@@ -1,5 +1,6 @@
 //! Pools: start, change, suspend, drain, stop.
 
+mod adopt;
 mod change;
 mod drain;
 mod ended;

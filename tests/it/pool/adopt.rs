@@ -1,0 +1,206 @@
+//! Connections whose streams the pool did not accept.
+
+use std::time::Duration;
+
+use actix_acceptor::handlers::{NoActor, ProtocolService};
+use actix_acceptor::limits::{AtLimit, Rule};
+use actix_acceptor::telemetry::RefusalReason;
+use actix_acceptor::transport::Address;
+use actix_acceptor::{
+    info::Status, AcceptorPool, AdoptError, Conn, Connection, Framing, Listener, Next, Protocol, SuspendMode,
+};
+use bytes::Bytes;
+use futures::FutureExt;
+use support::*;
+use tokio::io::{duplex, AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::messaging::{ask, member, start, start_with, Members};
+
+fn named(name: &str) -> Address {
+    Address::Other(name.into())
+}
+
+/// Sends a line, and reads one.
+async fn exchange(peer: &mut DuplexStream, line: &str) -> String {
+    peer.write_all(format!("{line}\n").as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    while answer.last() != Some(&b'\n') {
+        answer.push(in_time(peer.read_u8()).await.unwrap());
+    }
+    String::from_utf8(answer).unwrap().trim_end().to_owned()
+}
+
+/// Adopts a stream whose other end is returned.
+async fn adopt(pool: &Members, name: &str) -> Result<DuplexStream, AdoptError> {
+    let (peer, stream) = duplex(1024);
+    pool.adopt(stream, named(name)).await.map(|_| peer)
+}
+
+#[actix::test]
+async fn an_adopted_stream_is_served_counted_and_listed() {
+    let pool = start().await;
+    let mut peer = adopt(&pool, "guest").await.unwrap();
+    assert_eq!(exchange(&mut peer, "hello").await, "hello");
+    let list = pool.list();
+    assert_eq!((list[0].peer.to_string(), &*list[0].listener), ("guest".to_owned(), "adopted"));
+    assert_eq!((pool.connections(), pool.info().accepted), (1, 1));
+    let report = pool.stop(Duration::ZERO).await;
+    assert_eq!((report.asked, pool.info().closed.total()), (1, 1));
+    assert_eq!(peer.read(&mut [0]).await.unwrap(), 0);
+}
+
+#[actix::test]
+async fn adopted_and_accepted_connections_share_topics_and_names() {
+    let pool = start().await;
+    let mut accepted = member(&pool).await;
+    let mut adopted = adopt(&pool, "guest").await.unwrap();
+    assert_eq!(exchange(&mut adopted, "join lobby").await, "true");
+    assert_eq!(exchange(&mut adopted, "register ann").await, "true");
+    assert_eq!(ask(&mut accepted, "register ann").await, "false");
+    assert_eq!(exchange(&mut adopted, "others lobby hello").await, "1");
+    accepted.expect(b"hello\n").await;
+    assert_eq!(ask(&mut accepted, "tell ann hi").await, "true");
+    adopted.read_exact(&mut [0; 3]).await.unwrap();
+}
+
+/// Returns whether its connection has a socket, and the port of its peer.
+struct Inspect;
+
+impl Protocol for Inspect {
+    type Codec = Framing;
+    type Reply = Bytes;
+    type User = ();
+
+    fn packet(&mut self, _: Bytes, conn: &mut Conn<Self>) -> Next<Self> {
+        let name = std::thread::current().name().unwrap_or_default().to_owned();
+        Next::send(format!("{} {} {name}", conn.socket_ref().is_some(), conn.peer()))
+    }
+}
+
+#[actix::test]
+async fn a_tcp_stream_becomes_one_of_its_arbiter() {
+    let pool = AcceptorPool::with_protocol(|_| Inspect).framing(Framing::lines()).bind("127.0.0.1:0").await.unwrap();
+    let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut peer = Peer(TcpStream::connect(server.local_addr().unwrap()).await.unwrap());
+    let (stream, address) = server.accept().await.unwrap();
+    pool.adopt(stream, address).await.unwrap();
+    let answer = ask(&mut peer, "?").await;
+    assert!(answer.starts_with(&format!("true {address} ")) && answer.contains("|arbiter:"), "{answer}");
+    // The kernel says that the peer has left, as with an accepted stream.
+    peer.reset();
+    eventually(|| pool.connections() == 0).await;
+}
+
+#[cfg(unix)]
+#[actix::test]
+async fn a_unix_stream_becomes_one_of_its_arbiter() {
+    let pool = AcceptorPool::with_protocol(|_| Inspect).framing(Framing::lines()).bind("127.0.0.1:0").await.unwrap();
+    let (peer, stream) = tokio::net::UnixStream::pair().unwrap();
+    pool.adopt(stream, named("pair")).await.unwrap();
+    let mut peer = Peer(peer);
+    peer.send("?\n").await;
+    peer.expect(b"true pair ").await;
+}
+
+#[actix::test]
+async fn adopted_streams_pass_the_limits() {
+    let pool = start_with(|builder| {
+        let denied = Rule::deny("10.0.0.0/8").unwrap();
+        builder.max_connections(2).max_per_peer(1).rules([denied]).refusal_message("no\n").at_limit(AtLimit::Wait)
+    });
+    let pool = pool.await;
+    let one: std::net::SocketAddr = "192.0.2.1:1".parse().unwrap();
+    let refused = async |address: &str| {
+        let (mut peer, stream) = duplex(1024);
+        let address: std::net::SocketAddr = address.parse().unwrap();
+        let Err(AdoptError::Refused(reason)) = pool.adopt(stream, address).await else { panic!("adopted {address}") };
+        let mut message = String::new();
+        peer.read_to_string(&mut message).await.unwrap();
+        assert_eq!(message, if reason == RefusalReason::Denied { "" } else { "no\n" });
+        reason
+    };
+    let (_one, stream) = duplex(1024);
+    pool.adopt(stream, one).await.unwrap();
+    assert_eq!(refused("10.1.2.3:1").await, RefusalReason::Denied);
+    assert_eq!(refused("192.0.2.1:2").await, RefusalReason::PerPeer);
+    let _two = adopt(&pool, "two").await.unwrap();
+    assert_eq!(refused("192.0.2.2:1").await, RefusalReason::Limit);
+    let info = pool.info();
+    assert_eq!((info.accepted, info.refused.total(), info.connections), (5, 3, 2));
+    // The permits are given back.
+    assert!(pool.kill(pool.list()[0].id));
+    eventually(|| pool.connections() == 1).await;
+    let (_again, stream) = duplex(1024);
+    pool.adopt(stream, one).await.unwrap();
+}
+
+#[actix::test]
+async fn a_pool_that_does_not_accept_does_not_adopt() {
+    let pool = start().await;
+    pool.suspend(SuspendMode::Hold).await.unwrap();
+    let status = async || match adopt(&pool, "guest").await {
+        Err(AdoptError::NotAccepting(status)) => status,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(status().await, Status::Suspended(SuspendMode::Hold));
+    pool.resume().await.unwrap();
+    let _peer = adopt(&pool, "guest").await.unwrap();
+    pool.stop(Duration::ZERO).await;
+    assert_eq!(status().await, Status::Ended);
+    assert_eq!(pool.info().accepted, 1);
+}
+
+#[actix::test]
+async fn the_type_of_the_handle_chooses_the_service() {
+    let inspect = ProtocolService::new(|_| Inspect).framing(Framing::lines());
+    let pool = AcceptorPool::with_fn(echo).listener(Listener::tcp("127.0.0.1:0"));
+    let pool = pool.listener(Listener::tcp("127.0.0.1:0").service(inspect)).start().await.unwrap();
+    let mut peers = Vec::new();
+    let inspecting = pool.typed::<Connection<Inspect>>().unwrap();
+    for (typed, expected) in [(true, "false guest"), (false, "hello")] {
+        let (mut peer, stream) = duplex(1024);
+        match typed {
+            true => inspecting.adopt(stream, named("guest")).await.unwrap(),
+            false => pool.adopt(stream, named("guest")).await.unwrap(),
+        };
+        let answer = exchange(&mut peer, "hello").await;
+        assert!(answer.starts_with(expected), "{answer}");
+        peers.push(peer);
+    }
+    let (mut peer, stream) = duplex(1024);
+    pool.untyped().adopt(stream, named("guest")).await.unwrap();
+    assert_eq!(exchange(&mut peer, "echo").await, "echo");
+    let _: Option<actix_acceptor::Pool<NoActor>> = pool.typed();
+}
+
+#[actix::test]
+async fn adopted_streams_are_spread_over_the_acceptors() {
+    let pool = start().await;
+    let all = (0..40).map(|number| adopt(&pool, if number % 2 == 0 { "even" } else { "odd" })).collect::<Vec<_>>();
+    let _peers: Vec<_> = futures::future::join_all(all).await.into_iter().map(Result::unwrap).collect();
+    let connections: Vec<_> = pool.info().acceptors.iter().map(|acceptor| acceptor.connections).collect();
+    assert!(connections.iter().all(|connections| (10..=30).contains(connections)), "{connections:?}");
+}
+
+#[actix::test]
+async fn an_adoption_that_is_not_awaited_adds_up() {
+    let pool = start().await;
+    for number in 0..50 {
+        let (mut peer, stream) = duplex(64);
+        let mut adopting = Box::pin(pool.adopt(stream, named("guest")));
+        for _ in 0..number % 5 {
+            if adopting.as_mut().now_or_never().is_some() {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        drop(adopting);
+        peer.write_all(b"quit\n").await.ok();
+        let mut answer = String::new();
+        in_time(peer.read_to_string(&mut answer)).await.unwrap();
+        assert!(["", "bye\n"].contains(&&*answer), "{answer}");
+    }
+    eventually(|| pool.connections() == 0).await;
+    assert_eq!(pool.info().accepted, pool.info().closed.total());
+}
