@@ -320,13 +320,15 @@ impl<S> Builder<S> {
         self
     }
 
-    /// Registers an observer for pool events. May be called repeatedly.
+    /// Registers an observer for pool events. May be called repeatedly. [`Pool::add_observer`](crate::Pool::add_observer) adds
+    /// one to a running pool.
     pub fn observer(mut self, observer: impl Observer) -> Self {
         self.observers.push(Box::new(observer));
         self
     }
 
-    /// Adds an alarm on the number of connections. May be called repeatedly.
+    /// Adds an alarm on the number of connections. May be called repeatedly. [`Pool::add_alarm`](crate::Pool::add_alarm) adds
+    /// one to a running pool.
     pub fn alarm(mut self, alarm: Alarm) -> Self {
         self.alarms.push(alarm);
         self

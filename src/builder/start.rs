@@ -17,7 +17,7 @@ use crate::listener::{open_first, open_listeners, resolve, Listener};
 use crate::listener::{SocketOptions, Transport};
 use crate::pool::{AcceptorPool, Placement, Pool, PoolState};
 use crate::registry::{OutboxLimit, Registries, RegistryShared};
-use crate::telemetry::Observers;
+use crate::telemetry::{Alarm, Observers};
 use crate::time::is_paused;
 use crate::watchdog::Watchdog;
 
@@ -111,10 +111,7 @@ impl<S: Service> Builder<S> {
     fn check(&mut self) -> Result<(), StartError> {
         let framing = self.service.frame_limit().and_then(invalid_max_frame);
         let mut invalid: Vec<_> = framing.into_iter().chain(self.settings.invalid_settings()).collect();
-        if let Some(alarm) = self.alarms.iter().find(|alarm| !alarm.is_valid()) {
-            let why = format!("the low mark must be below the high mark (got {alarm:?})");
-            invalid.push(InvalidSetting::new("alarm", why));
-        }
+        invalid.extend(self.alarms.iter().find_map(Alarm::invalid));
         if self.start_timeout.is_zero() {
             invalid.push(InvalidSetting::new("start_timeout", "must be greater than zero (got 0s)"));
         }

@@ -282,6 +282,11 @@ impl ListenerState {
         self.events.set_open(true);
     }
 
+    /// Opens the span of an open listener that has none, after an observer was added.
+    pub(crate) fn open_span(&self) {
+        self.events.open_span(&self.events.listener.load());
+    }
+
     /// Reports to the observers that the listener is closed for now.
     pub(crate) fn emit_closed(&self) {
         self.events.set_open(false);

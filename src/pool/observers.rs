@@ -1,15 +1,94 @@
-//! What a pool reports to its observers: its acceptors, and the spans of its parts.
+//! The observers and alarms of a running pool, and what it reports to them: its acceptors, and the spans of its parts.
 
 use std::sync::Arc;
 
 use actix::prelude::*;
 use tracing::field::display;
 
-use super::PoolState;
+use super::state::SlotInfo;
+use super::{Pool, PoolState, Status};
 use crate::acceptor::Acceptor;
-use crate::error::Exit;
+use crate::error::{Exit, InvalidSetting};
 use crate::listener::ListenerState;
-use crate::telemetry::{OpenSpan, PoolEvent, SpanOf};
+use crate::telemetry::{Alarm, AlarmKey, Observer, ObserverKey, OpenSpan, PoolEvent, SpanOf};
+
+impl<A> Pool<A> {
+    /// Adds an observer to the running pool. Returns a key for [`remove_observer`](Pool::remove_observer).
+    ///
+    /// It receives the events that occur from now on, after the observers that were added before it. An event that is being
+    /// reported meanwhile may or may not reach it. Nothing is reported about the past, so a connection that is already alive is
+    /// first seen with its next event: an observer that counts must start with what [`info`](Pool::info) and
+    /// [`list`](Pool::list) return, or be added with [`Builder::observer`](crate::Builder::observer). Spans are supplied for
+    /// the pool, its listeners and acceptors if they have none, and for the connections that start from now on.
+    ///
+    /// Once the pool has ended, an observer has no effect.
+    ///
+    /// ```
+    /// # actix_rt::System::new().block_on(async {
+    /// # use actix_acceptor::{telemetry::{Observer, PoolEvent}, AcceptorPool, Socket};
+    /// struct Peers;
+    ///
+    /// impl Observer for Peers {
+    ///     fn observe(&self, _: &str, event: &PoolEvent<'_>) {
+    ///         if let PoolEvent::ConnectionStarted { peer, .. } = event {
+    ///             println!("{peer}");
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// # let pool = AcceptorPool::with_fn(|_: Socket| async {}).bind("127.0.0.1:0").await?;
+    /// let key = pool.add_observer(Peers);
+    /// assert!(pool.remove_observer(key));
+    /// assert!(!pool.remove_observer(key));
+    /// # pool.stop(None).await;
+    /// # Ok::<_, Box<dyn std::error::Error>>(()) }).expect("it works");
+    /// ```
+    pub fn add_observer(&self, observer: impl Observer) -> ObserverKey {
+        let key = self.shared.registries().shared().observers.add(Box::new(observer));
+        self.shared.open_spans();
+        key
+    }
+
+    /// Removes an observer of [`add_observer`](Pool::add_observer). Returns false if the pool has none with this key.
+    ///
+    /// Events that are being reported meanwhile, on other threads, may still reach it. It is dropped after the last of them.
+    /// Spans that it has supplied stay until what they stand for has ended.
+    pub fn remove_observer(&self, key: ObserverKey) -> bool {
+        self.shared.registries().shared().observers.remove(key)
+    }
+
+    /// Adds an alarm to the running pool. It is checked at once, and raised if there are as many connections. Returns a key for
+    /// [`remove_alarm`](Pool::remove_alarm).
+    ///
+    /// # Errors
+    /// [`InvalidSetting`] if the low mark of the alarm is not below the high one.
+    ///
+    /// ```
+    /// # actix_rt::System::new().block_on(async {
+    /// # use actix_acceptor::{telemetry::Alarm, AcceptorPool, Socket};
+    /// # let pool = AcceptorPool::with_fn(|_: Socket| async {}).bind("127.0.0.1:0").await?;
+    /// let key = pool.add_alarm(Alarm::new("busy", 1_000).low(800))?;
+    /// assert!(pool.remove_alarm(key));
+    /// assert!(pool.add_alarm(Alarm::new("invalid", 10).low(10)).is_err());
+    /// # pool.stop(None).await;
+    /// # Ok::<_, Box<dyn std::error::Error>>(()) }).expect("it works");
+    /// ```
+    pub fn add_alarm(&self, alarm: Alarm) -> Result<AlarmKey, InvalidSetting> {
+        if let Some(invalid) = alarm.invalid() {
+            return Err(invalid);
+        }
+        let (shared, limits) = (self.shared.registries().shared(), self.shared.limits());
+        let key = shared.alarms.add(alarm);
+        shared.check_alarms(limits.alive(), limits);
+        Ok(key)
+    }
+
+    /// Removes an alarm of [`add_alarm`](Pool::add_alarm). Returns false if the pool has none with this key. An alarm that is
+    /// raised is not reported as cleared.
+    pub fn remove_alarm(&self, key: AlarmKey) -> bool {
+        self.shared.registries().shared().alarms.remove(key)
+    }
+}
 
 impl PoolState {
     /// Calls the observers.
@@ -41,8 +120,32 @@ impl PoolState {
         }
     }
 
+    /// Opens the spans of open listeners that have none, if an observer supplies them.
+    pub(super) fn open_listener_spans(&self) {
+        let listeners = self.listeners.lock().clone();
+        listeners.iter().for_each(|listener| listener.open_span());
+    }
+
+    /// Opens the spans of what has none, after an observer was added.
+    fn open_spans(&self) {
+        if self.status() == Status::Ended {
+            return;
+        }
+        self.open_listener_spans();
+        let slots = self.slots.lock().len();
+        (0..slots).for_each(|slot| self.open_acceptor_span(slot));
+        if self.status() == Status::Ended {
+            // Ended meanwhile: nothing else would close the span.
+            self.registries().shared().observers.close_pool_span();
+        }
+    }
+
     /// Opens the span of an acceptor that has none, if an observer supplies one.
     fn open_acceptor_span(&self, slot: usize) {
+        let is_needed = |info: &SlotInfo| info.address.is_some() && info.span.is_none();
+        if !is_needed(&self.slots.lock()[slot]) {
+            return;
+        }
         let observers = &self.registries().shared().observers;
         let parent = observers.pool_span();
         let opened = observers.open_span(&SpanOf::Acceptor { acceptor: slot }, parent.as_deref());

@@ -149,6 +149,8 @@ impl PoolState {
         let addresses = listeners.iter().map(|listener| listener.address().clone()).collect();
         *self.addresses.lock() = addresses;
         let removed = std::mem::replace(&mut *self.listeners.lock(), listeners);
+        // An observer may have been added since they were opened, before they were in the list.
+        self.open_listener_spans();
         // Dropped outside the lock: dropping a listener calls observers, which may read the listeners.
         drop(removed);
     }

@@ -44,7 +44,8 @@ use crate::limits::{Limits, PeerPermit, Permit};
 use crate::net::Address;
 use crate::panic::Guarded;
 use crate::telemetry::{
-    Alarm, CloseLogThrottle, CloseReason, ConnectionId, Counts, HandshakeFailure, Observers, PoolEvent, RefusalReason,
+    Alarm, Alarms, CloseLogThrottle, CloseReason, ConnectionId, Counts, HandshakeFailure, Observers, PoolEvent,
+    RefusalReason,
 };
 use crate::time::{resolution, Clock, Timeouts};
 
@@ -93,7 +94,7 @@ pub(crate) struct Registry {
 pub(crate) struct RegistryShared {
     last_id: AtomicU64,
     pub(crate) observers: Observers,
-    alarms: Vec<Alarm>,
+    pub(crate) alarms: Alarms,
     pub(crate) close_log: CloseLogThrottle,
     /// The number of connections that are alive or whose end is still being reported.
     unsettled: AtomicUsize,
@@ -143,7 +144,7 @@ impl RegistryShared {
         Arc::new(RegistryShared {
             last_id: AtomicU64::new(0),
             observers,
-            alarms,
+            alarms: Alarms::new(alarms),
             close_log: CloseLogThrottle::default(),
             unsettled: AtomicUsize::new(0),
             changed: Notify::new(),
@@ -158,8 +159,9 @@ impl RegistryShared {
         })
     }
 
-    fn check_alarms(&self, connections: usize, limits: &Limits) {
-        self.alarms.iter().for_each(|alarm| alarm.check(connections, || limits.alive(), &self.observers));
+    /// Raises or clears alarms for this number of connections, which may be slightly out of date.
+    pub(crate) fn check_alarms(&self, connections: usize, limits: &Limits) {
+        self.alarms.check(connections, || limits.alive(), &self.observers);
     }
 
     /// The number of connections that are alive, whose end is still being reported, or that still hold a permit or a count.

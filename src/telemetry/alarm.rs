@@ -7,7 +7,8 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
-use super::{Observers, PoolEvent};
+use super::{LiveList, Observers, PoolEvent};
+use crate::error::InvalidSetting;
 use crate::panic::{catch_panic, Guarded};
 
 /// An alarm on the number of connections, with hysteresis, as in ranch.
@@ -87,13 +88,14 @@ impl Alarm {
         self
     }
 
-    /// Whether the low mark is below the high one.
-    pub(crate) fn is_valid(&self) -> bool {
-        self.low < self.high
+    /// Why a pool does not use it, if it is invalid.
+    pub(crate) fn invalid(&self) -> Option<InvalidSetting> {
+        let why = || format!("the low mark must be below the high mark (got {self:?})");
+        (self.low >= self.high).then(|| InvalidSetting::new("alarm", why()))
     }
 
     /// Raises or clears the alarm as needed. `connections` may be slightly out of date; `alive` returns the current number.
-    pub(crate) fn check(&self, connections: usize, alive: impl Fn() -> usize, observers: &Observers) {
+    fn check(&self, connections: usize, alive: impl Fn() -> usize, observers: &Observers) {
         let is_between = |connections| connections > self.low && connections < self.high;
         if is_between(connections) {
             return;
@@ -135,5 +137,34 @@ impl Alarm {
 impl fmt::Debug for Alarm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Alarm").field("name", &self.name).field("high", &self.high).finish_non_exhaustive()
+    }
+}
+
+/// Identifies an alarm of a running pool: see [`Pool::add_alarm`](crate::Pool::add_alarm).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct AlarmKey(u64);
+
+/// The alarms of a pool.
+pub(crate) struct Alarms(LiveList<Alarm>);
+
+impl Alarms {
+    pub(crate) fn new(alarms: Vec<Alarm>) -> Self {
+        Alarms(LiveList::new(alarms))
+    }
+
+    pub(crate) fn add(&self, alarm: Alarm) -> AlarmKey {
+        AlarmKey(self.0.add(alarm))
+    }
+
+    pub(crate) fn remove(&self, key: AlarmKey) -> bool {
+        self.0.remove(key.0)
+    }
+
+    /// Raises or clears each alarm as needed: see [`Alarm::check`].
+    #[inline]
+    pub(crate) fn check(&self, connections: usize, alive: impl Fn() -> usize, observers: &Observers) {
+        if !self.0.is_empty() {
+            self.0.load().iter().for_each(|(_, alarm)| alarm.check(connections, &alive, observers));
+        }
     }
 }

@@ -9,6 +9,7 @@ mod counts;
 mod event;
 mod handshake_failure;
 mod id;
+mod live_list;
 mod log_throttle;
 #[cfg(feature = "metrics")]
 mod metrics;
@@ -18,16 +19,18 @@ mod reason;
 mod refusal;
 mod spans;
 
-pub use alarm::{Alarm, AlarmEvent};
+pub(crate) use alarm::Alarms;
+pub use alarm::{Alarm, AlarmEvent, AlarmKey};
 pub use counts::{Counts, Label};
 pub use event::PoolEvent;
 pub use handshake_failure::HandshakeFailure;
 pub use id::ConnectionId;
+pub(crate) use live_list::LiveList;
 pub(crate) use log_throttle::{CloseLogThrottle, LogThrottle};
 #[cfg(feature = "metrics")]
 pub use metrics::Metrics;
-pub use observer::Observer;
 pub(crate) use observer::Observers;
+pub use observer::{Observer, ObserverKey};
 pub use open_span::SpanOf;
 pub(crate) use open_span::{EnteredSpan, OpenSpan};
 pub use reason::CloseReason;

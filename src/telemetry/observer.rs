@@ -7,10 +7,11 @@ use parking_lot::Mutex;
 use tracing::{error, Span};
 
 use super::open_span::{OpenSpan, SpanOf};
-use super::{LogThrottle, PoolEvent};
+use super::{LiveList, LogThrottle, PoolEvent};
 use crate::panic::{catch_panic, Guarded};
 
-/// Receives the events of a pool. Registered with [`Builder::observer`](crate::Builder::observer).
+/// Receives the events of a pool. Registered with [`Builder::observer`](crate::Builder::observer), or with
+/// [`Pool::add_observer`](crate::Pool::add_observer) while the pool runs.
 ///
 /// It is called on the arbiter of the acceptor or of the pool in which the event occurs. Calls on one arbiter are
 /// sequential; calls on different arbiters may be concurrent. It must not block. A panic in it is logged and has no other
@@ -78,20 +79,32 @@ impl<O: Observer + ?Sized> Observer for Arc<O> {
     }
 }
 
+/// Identifies an observer of a running pool: see [`Pool::add_observer`](crate::Pool::add_observer).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ObserverKey(u64);
+
 type BoxedObserver = Guarded<Box<dyn Observer>>;
 
 /// The observers of a pool, the name of the pool, and its span.
 pub(crate) struct Observers {
     pool: Arc<str>,
-    all: Vec<BoxedObserver>,
+    all: LiveList<BoxedObserver>,
     panics: LogThrottle,
     span: Mutex<Option<Arc<OpenSpan>>>,
 }
 
 impl Observers {
     pub(crate) fn new(pool: Arc<str>, all: Vec<Box<dyn Observer>>) -> Self {
-        let all = all.into_iter().map(Guarded::new).collect();
+        let all = LiveList::new(all.into_iter().map(Guarded::new));
         Observers { pool, all, panics: LogThrottle::new(), span: Mutex::default() }
+    }
+
+    pub(crate) fn add(&self, observer: Box<dyn Observer>) -> ObserverKey {
+        ObserverKey(self.all.add(Guarded::new(observer)))
+    }
+
+    pub(crate) fn remove(&self, key: ObserverKey) -> bool {
+        self.all.remove(key.0)
     }
 
     /// Passes an event to every observer. The event is built only if there is one.
@@ -104,7 +117,7 @@ impl Observers {
 
     #[cold]
     fn emit_to_all(&self, event: &PoolEvent<'_>) {
-        for observer in &self.all {
+        for (_, observer) in self.all.load().iter() {
             self.call(|| observer.observe(&self.pool, event));
         }
     }
@@ -133,7 +146,7 @@ impl Observers {
         let none = Span::none();
         let parent = parent.map_or(&none, OpenSpan::as_parent);
         let supplied = |observer: &BoxedObserver| self.call(|| OpenSpan::new(observer.span(&self.pool, of, parent)));
-        self.all.iter().find_map(|observer| supplied(observer).flatten()).map(Arc::new)
+        self.all.load().iter().find_map(|(_, observer)| supplied(observer).flatten()).map(Arc::new)
     }
 
     fn call<R>(&self, call: impl FnOnce() -> R) -> Option<R> {
