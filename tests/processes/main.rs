@@ -19,3 +19,4 @@ mod own_process;
 mod signals;
 mod systemd;
 mod unix_peers;
+mod websocket_example;
