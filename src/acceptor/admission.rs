@@ -11,11 +11,12 @@ use parking_lot::Mutex;
 use tracing::{debug, error, info, warn};
 
 use super::adopt::AdoptedLimits;
+use super::hold::ToHold;
 use super::refuse::{close_refused, policy};
 use crate::config::AtLimit;
 use crate::config::BacklogPolicy;
 use crate::handshake::HandshakeChain;
-use crate::limits::{HeldPermit, Limits, PeerPermit, Permit, ReserveDescriptor};
+use crate::limits::{Check, Checked, Limits, PeerPermit, Permit, ReserveDescriptor};
 use crate::listener::{Accepted, ForNewConnections, ListenerMode, ListenerState};
 use crate::net::Address;
 use crate::panic::{catch_panic, text_of};
@@ -107,7 +108,7 @@ impl AcceptorContext {
         self.for_one_peer(listener, || self.receive_unguarded(slot, listener, accepted, permit));
     }
 
-    fn for_one_peer(&self, listener: &ListenerState, receive: impl FnOnce()) {
+    pub(super) fn for_one_peer(&self, listener: &ListenerState, receive: impl FnOnce()) {
         if let Err(panic) = catch_panic(receive) {
             let listener = &**listener.limits.name();
             self.panic_log.log(|left_out| error!(listener, panic, left_out, "panic while a peer was received"));
@@ -122,12 +123,12 @@ impl AcceptorContext {
         permit: Option<Permit>,
     ) {
         match permit.or_else(|| listener.limits.try_acquire()) {
-            Some(permit) => self.admit(slot, listener, accepted, permit),
+            Some(permit) => self.admit(slot, listener, accepted, permit, true),
             None if listener.denies(&accepted.peer) => self.refuse(slot, listener, accepted, RefusalReason::Denied),
             None => {
                 let at_limit = listener.limits.limits().config().load().settings.at_limit;
                 match at_limit {
-                    AtLimit::Hold(limit) => self.hold(slot, listener, accepted, limit),
+                    AtLimit::Hold(_) => self.hold_at_limit(slot, listener, accepted),
                     _ => self.refuse(slot, listener, accepted, RefusalReason::Limit),
                 }
             }
@@ -136,7 +137,7 @@ impl AcceptorContext {
 
     /// Admits or refuses a peer from the backlog of a listener that closes.
     pub(super) fn receive_from_backlog(
-        &self,
+        self: &Arc<Self>,
         slot: usize,
         listener: &Arc<ListenerState>,
         accepted: Accepted,
@@ -144,39 +145,58 @@ impl AcceptorContext {
     ) {
         let permit = if backlog == BacklogPolicy::Accept { listener.limits.try_acquire() } else { None };
         self.for_one_peer(listener, || match permit {
-            Some(permit) => self.admit(slot, listener, accepted, permit),
+            Some(permit) => self.admit(slot, listener, accepted, permit, false),
             None => self.refuse(slot, listener, accepted, RefusalReason::Draining),
         });
     }
 
-    fn admit(&self, slot: usize, listener: &Arc<ListenerState>, accepted: Accepted, permit: Permit) {
-        let current = listener.current();
-        match count_peer(listener, &current, &accepted.peer) {
-            Ok(peer_permit) => self.admit_counted(slot, listener, &current, accepted, permit, peer_permit),
-            Err(reason) => self.refuse(slot, listener, accepted, reason),
-        }
-    }
-
-    /// Admits a peer that has been counted for its own limits, if the limits of the pool allow it.
-    fn admit_counted(
-        &self,
+    /// Admits, holds or refuses a peer for which there is a permit. Held peers give it back: it is for others meanwhile.
+    fn admit(
+        self: &Arc<Self>,
         slot: usize,
         listener: &Arc<ListenerState>,
-        current: &ForNewConnections,
         accepted: Accepted,
         permit: Permit,
-        peer_permit: PeerPermit,
+        may_be_held: bool,
     ) {
-        match current.limits.check_pool(&accepted.peer) {
-            Ok(()) => self.serve(slot, current, accepted, permit, peer_permit),
-            Err(reason) => {
+        let current = listener.current();
+        let (peer_permit, wait) = match count_peer(listener, &current, &accepted.peer, may_be_held) {
+            Ok(counted) => counted,
+            Err(reason) => return self.refuse(slot, listener, accepted, reason),
+        };
+        let checked = match wait {
+            Duration::ZERO => {
+                let held = may_be_held.then_some(Duration::ZERO);
+                current.limits.check_from(Check::ListenerRate, &accepted.peer, held)
+            }
+            wait => Checked::Held { wait, next: Check::ListenerRate, otherwise: RefusalReason::Rate },
+        };
+        match checked {
+            Checked::Admitted => self.serve(slot, &current, accepted, permit, peer_permit),
+            Checked::Refused(reason) => {
                 drop(peer_permit);
                 self.refuse(slot, listener, accepted, reason);
+            }
+            Checked::Held { wait, next, otherwise } => {
+                drop(permit);
+                self.hold(slot, listener, ToHold { accepted, peer_permit, wait, next, otherwise });
             }
         }
     }
 
-    fn serve(
+    /// Holds a peer for which there is no permit. Meanwhile it counts for `max_per_peer`, so that a peer above that limit does
+    /// not take the places of others.
+    fn hold_at_limit(self: &Arc<Self>, slot: usize, listener: &Arc<ListenerState>, accepted: Accepted) {
+        match count_peer(listener, &listener.current(), &accepted.peer, true) {
+            Ok((peer_permit, wait)) => {
+                let (next, otherwise) = (Check::ListenerRate, RefusalReason::Limit);
+                self.hold(slot, listener, ToHold { accepted, peer_permit, wait, next, otherwise });
+            }
+            Err(reason) => self.refuse(slot, listener, accepted, reason),
+        }
+    }
+
+    pub(super) fn serve(
         &self,
         slot: usize,
         listener: &ForNewConnections,
@@ -198,7 +218,7 @@ impl AcceptorContext {
         spawner.spawn(stream, guard, handshake, config);
     }
 
-    fn refuse(&self, slot: usize, state: &Arc<ListenerState>, accepted: Accepted, reason: RefusalReason) {
+    pub(super) fn refuse(&self, slot: usize, state: &Arc<ListenerState>, accepted: Accepted, reason: RefusalReason) {
         let current = state.current();
         if reason == RefusalReason::Draining && matches!(state.mode(), ListenerMode::Removed(_)) {
             state.limits.count_unserved();
@@ -230,36 +250,6 @@ impl AcceptorContext {
             _ => Bytes::new(),
         };
         close_refused(stream, policy(&config.settings, reason), message, &self.limits);
-    }
-
-    /// Holds a peer until there is a permit, `limit` has passed, or the listener closes. Meanwhile it counts for
-    /// `max_per_peer`, so that a peer above that limit does not take the places of others.
-    fn hold(self: &Arc<Self>, slot: usize, listener: &Arc<ListenerState>, accepted: Accepted, limit: Duration) {
-        let peer_permit = match count_peer(listener, &listener.current(), &accepted.peer) {
-            Ok(peer_permit) => peer_permit,
-            Err(reason) => return self.refuse(slot, listener, accepted, reason),
-        };
-        let Some(permit) = listener.limits.limits().try_hold() else {
-            drop(peer_permit);
-            return self.refuse(slot, listener, accepted, RefusalReason::Limit);
-        };
-        let (context, listener) = (self.clone(), listener.clone());
-        let held = HeldConnection { context, listener, slot, accepted, peer_permit, _permit: permit };
-        actix_rt::spawn(async move {
-            let mut mode = held.listener.mode_changes();
-            let reason = tokio::select! {
-                // A permit that becomes free after the listener has closed must not go to a held peer.
-                biased;
-                _ = mode.wait_for(|mode| matches!(mode, ListenerMode::Closed(_) | ListenerMode::Removed(_))) => {
-                    RefusalReason::Draining
-                }
-                permit = held.listener.limits.acquire_queued(slot, limit) => match permit {
-                    Some(permit) => return held.admit(permit),
-                    None => RefusalReason::Limit,
-                },
-            };
-            held.refuse(reason);
-        });
     }
 
     /// Reports an accept error to the observers.
@@ -334,43 +324,17 @@ fn is_out_of_descriptors(error: &io::Error) -> bool {
     error.raw_os_error() == Some(10024)
 }
 
-/// Checks the limits of a peer, and counts the peer. For a proxy, the peer that its header names is counted later.
+/// Checks the limits of a peer, and counts the peer. For a proxy, the peer that its header names is counted later. Also
+/// returns how long the peer must be held for its rate.
 fn count_peer(
     listener: &ListenerState,
     current: &ForNewConnections,
     peer: &Address,
-) -> Result<PeerPermit, RefusalReason> {
+    may_be_held: bool,
+) -> Result<(PeerPermit, Duration), RefusalReason> {
     if !listener.allows(&current.steps, peer) {
         return Err(RefusalReason::Denied);
     }
     let is_proxy = listener.is_proxy(&current.steps, peer).ok_or(RefusalReason::Denied)?;
-    current.limits.count_peer(peer, is_proxy)
-}
-
-/// A peer that waits for a permit. If its arbiter stops, it is dropped without being counted as admitted or refused.
-struct HeldConnection {
-    context: Arc<AcceptorContext>,
-    listener: Arc<ListenerState>,
-    slot: usize,
-    accepted: Accepted,
-    peer_permit: PeerPermit,
-    /// Declared last: the socket is closed before the place is given back.
-    _permit: HeldPermit,
-}
-
-impl HeldConnection {
-    fn admit(self, permit: Permit) {
-        let HeldConnection { context, listener, slot, accepted, peer_permit, _permit } = self;
-        // The rules and the handshake steps may have changed.
-        let current = listener.current();
-        if listener.limits.denies(&accepted.peer) || !listener.allows(&current.steps, &accepted.peer) {
-            drop(peer_permit);
-            return context.refuse(slot, &listener, accepted, RefusalReason::Denied);
-        }
-        context.admit_counted(slot, &listener, &current, accepted, permit, peer_permit);
-    }
-
-    fn refuse(self, reason: RefusalReason) {
-        self.context.refuse(self.slot, &self.listener, self.accepted, reason);
-    }
+    current.limits.count_peer_to_hold(peer, is_proxy, may_be_held)
 }

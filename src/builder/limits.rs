@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use super::Builder;
-use crate::config::{AtLimit, BacklogPolicy, OverRate, PacketRate, PeerPrefix, Rate, RefuseWith, Rule, SlowConsumer};
-use crate::limits::NewConnection;
+use crate::config::{
+    AtLimit, AtRate, BacklogPolicy, OverRate, PacketRate, PeerPrefix, Rate, RefuseWith, Rule, SlowConsumer,
+};
+use crate::limits::{NewConnection, Verdict};
 
 impl<S> Builder<S> {
     /// How many connections the pool may have: a hard limit that is never exceeded. At least 1. If the limit of open files
@@ -78,7 +80,8 @@ impl<S> Builder<S> {
     }
 
     /// The rate of new connections of all peers: a token bucket that starts with `burst` tokens and refills within `per`.
-    /// Peers that exceed the rate are closed at once. Both values must be greater than zero.
+    /// Peers that exceed the rate are closed at once, unless [`at_rate`](Builder::at_rate) holds them. Both values must be
+    /// greater than zero. For a rate of one listener, see [`Listener::accept_rate`](crate::Listener::accept_rate).
     ///
     /// Default: no limit.
     pub fn accept_rate(mut self, burst: u32, per: Duration) -> Self {
@@ -93,6 +96,37 @@ impl<S> Builder<S> {
     /// Default: no limit.
     pub fn peer_rate(mut self, burst: u32, per: Duration) -> Self {
         self.settings.peer_rate = Some(Rate::new(burst, per));
+        self
+    }
+
+    /// What happens to new peers above a rate: [`accept_rate`](Builder::accept_rate), [`peer_rate`](Builder::peer_rate) or
+    /// [`Listener::accept_rate`](crate::Listener::accept_rate). A change takes effect for peers that are accepted afterwards.
+    ///
+    /// Default: [`AtRate::Refuse`].
+    ///
+    /// ```
+    /// # use actix_acceptor::{limits::AtRate, AcceptorPool, Socket};
+    /// # use std::time::{Duration, Instant};
+    /// # use tokio::io::AsyncReadExt;
+    /// # actix_rt::System::new().block_on(async {
+    /// let pool = AcceptorPool::with_fn(|_: Socket| async {})
+    ///     .accept_rate(1, Duration::from_millis(100))
+    ///     .at_rate(AtRate::Hold(Duration::from_secs(5)))
+    ///     .bind("127.0.0.1:0")
+    ///     .await?;
+    /// # let address = pool.local_addr().expect("TCP");
+    /// let begun = Instant::now();
+    /// for _ in 0..3 {
+    ///     let mut peer = tokio::net::TcpStream::connect(address).await?;
+    ///     assert_eq!(peer.read(&mut [0]).await?, 0);
+    /// }
+    /// assert!(begun.elapsed() >= Duration::from_millis(200));
+    /// assert_eq!(pool.info().refused.total(), 0);
+    /// # pool.stop(None).await;
+    /// # Ok::<_, Box<dyn std::error::Error>>(()) }).expect("it works");
+    /// ```
+    pub fn at_rate(mut self, policy: AtRate) -> Self {
+        self.settings.at_rate = policy;
         self
     }
 
@@ -160,8 +194,9 @@ impl<S> Builder<S> {
         self
     }
 
-    /// A hook that refuses peers: `true` closes the peer at once. It is called after all other limits, before the connection
-    /// starts, on an acceptor's arbiter, and must not block. A panic refuses the peer.
+    /// A hook that decides about new connections. It returns a [`Verdict`], or a `bool`: `true` refuses the peer. A peer for
+    /// which it returns [`Verdict::Hold`] waits, and the hook is asked again. It is called after all other limits, before the
+    /// connection starts, on an acceptor's arbiter, and must not block. A panic refuses the peer.
     ///
     /// Default: no hook.
     ///
@@ -171,8 +206,24 @@ impl<S> Builder<S> {
     /// let builder = AcceptorPool::with_fn(|_: Socket| async {})
     ///     .overload(|new| new.connections * 10 > new.max_connections * 9);
     /// ```
-    pub fn overload(mut self, is_overloaded: impl Fn(&NewConnection<'_>) -> bool + Send + Sync + 'static) -> Self {
-        self.overload = Some(Box::new(is_overloaded));
+    ///
+    /// Peers are held while the machine is busy, for at most three seconds each:
+    ///
+    /// ```
+    /// # use actix_acceptor::{limits::Verdict, AcceptorPool, Socket};
+    /// # use std::time::Duration;
+    /// # fn is_busy() -> bool { true }
+    /// let builder = AcceptorPool::with_fn(|_: Socket| async {}).overload(|new| match is_busy() {
+    ///     false => Verdict::Admit,
+    ///     true if new.held < Duration::from_secs(3) => Verdict::Hold(Duration::from_millis(100)),
+    ///     true => Verdict::Refuse,
+    /// });
+    /// ```
+    pub fn overload<V: Into<Verdict>>(
+        mut self,
+        verdict: impl Fn(&NewConnection<'_>) -> V + Send + Sync + 'static,
+    ) -> Self {
+        self.overload = Some(Box::new(move |new| verdict(new).into()));
         self
     }
 

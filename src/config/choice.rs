@@ -7,7 +7,7 @@ use serde::de::{Error, MapAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::representation::{time, whole};
-use super::{Active, AtLimit, BacklogPolicy, OverRate, RefuseWith, SlowConsumer};
+use super::{Active, AtLimit, AtRate, BacklogPolicy, OverRate, RefuseWith, SlowConsumer};
 
 trait Choice: Sized {
     const EXPECTED: &'static str;
@@ -33,15 +33,31 @@ impl Choice for AtLimit {
     }
 
     fn from_table<'de, A: MapAccess<'de>>(key: &str, map: &mut A) -> Result<Option<Self>, A::Error> {
-        #[derive(Deserialize)]
-        struct Limit(#[serde(with = "time")] std::time::Duration);
-
         match key {
             "hold" => map.next_value::<Limit>().map(|limit| Some(AtLimit::Hold(limit.0))),
             _ => Ok(None),
         }
     }
 }
+
+impl Choice for AtRate {
+    const EXPECTED: &'static str = r#""refuse" or { hold = "2s" }"#;
+
+    fn from_word(word: &str) -> Option<Self> {
+        (word == "refuse").then_some(AtRate::Refuse)
+    }
+
+    fn from_table<'de, A: MapAccess<'de>>(key: &str, map: &mut A) -> Result<Option<Self>, A::Error> {
+        match key {
+            "hold" => map.next_value::<Limit>().map(|limit| Some(AtRate::Hold(limit.0))),
+            _ => Ok(None),
+        }
+    }
+}
+
+/// How long peers are held.
+#[derive(Deserialize)]
+struct Limit(#[serde(with = "time")] std::time::Duration);
 
 impl Choice for Active {
     const EXPECTED: &'static str = r#""always", "once", "passive" or { count = 3 }"#;
@@ -149,4 +165,4 @@ macro_rules! deserialize {
     };
 }
 
-deserialize!(AtLimit Active BacklogPolicy OverRate RefuseWith SlowConsumer);
+deserialize!(AtLimit AtRate Active BacklogPolicy OverRate RefuseWith SlowConsumer);

@@ -5,6 +5,7 @@
 
 mod active;
 mod at_limit;
+mod at_rate;
 mod backlog_policy;
 mod changed;
 #[cfg(feature = "serde")]
@@ -28,6 +29,7 @@ mod value;
 
 pub use active::Active;
 pub use at_limit::AtLimit;
+pub use at_rate::AtRate;
 pub use backlog_policy::BacklogPolicy;
 pub use changed::{Changed, SettingChange};
 pub use drain::DrainConfig;
@@ -42,3 +44,4 @@ pub use rules::{ParseRuleError, Rule};
 pub use settings::{Settings, SettingsPatch};
 pub use slow_consumer::SlowConsumer;
 pub(crate) use snapshot::{Config, SharedConfig};
+pub(crate) use validate::valid_rate;

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::fields::settings;
-use super::{Active, AtLimit, BacklogPolicy, PacketRate, PeerPrefix, Rate, RefuseWith, Rule, SlowConsumer};
+use super::{Active, AtLimit, AtRate, BacklogPolicy, PacketRate, PeerPrefix, Rate, RefuseWith, Rule, SlowConsumer};
 
 settings! {
     /// The settings of a pool as plain values. Set with the [`Builder`](crate::Builder), read with
@@ -12,7 +12,7 @@ settings! {
     ///
     /// | a change takes effect | settings |
     /// |---|---|
-    /// | at once | `acceptors`, `max_restarts`, `restart_window`, `grace`, `backlog_on_close`, `max_connections`, `at_limit`, `refuse_with`, `refusal_message`, `max_per_peer`, `peer_rate`, `accept_rate`, `rules`, `outbox`, `slow_consumer`, `max_blocking` |
+    /// | at once | `acceptors`, `max_restarts`, `restart_window`, `grace`, `backlog_on_close`, `max_connections`, `at_limit`, `refuse_with`, `refusal_message`, `max_per_peer`, `peer_rate`, `accept_rate`, `at_rate`, `rules`, `outbox`, `slow_consumer`, `max_blocking` |
     /// | for new connections | `handshake_timeout`, `idle_timeout`, `packet_timeout`, `send_timeout`, `max_age`, `max_age_jitter`, `high_watermark`, `low_watermark`, `half_close`, `active`, `packet_rate`, `max_read_buffer`, `mailbox_capacity` |
     /// | never: a running pool rejects it | `peer_prefix`, `reserve_descriptor`, `max_handshakes`, `watchdog` |
     ///
@@ -38,6 +38,7 @@ settings! {
     ///   "max_per_peer": 50,
     ///   "peer_prefix": { "v4": 32, "v6": 56 },
     ///   "accept_rate": { "burst": 500, "per": "1s" },
+    ///   "at_rate": { "hold": "3s" },
     ///   "rules": ["allow 10.0.0.0/8", "deny 0.0.0.0/0", "deny ::/0"],
     ///   "idle_timeout": "5m",
     ///   "max_age": "never",
@@ -90,6 +91,8 @@ settings! {
         peer_rate: Option<Rate> = None,
         /// The rate of new connections, over all peers. `None`: no limit. Default: `None`.
         accept_rate: Option<Rate> = None,
+        /// What happens to new peers above a rate. Default: [`AtRate::Refuse`].
+        at_rate: AtRate = AtRate::Refuse,
         /// Access rules. The first one that matches an address decides; an address that none matches is allowed. Default:
         /// none.
         rules: Vec<Rule> = Vec::new(),

@@ -1,7 +1,7 @@
 //! The validation of settings, as a whole: every invalid one is named, with its value and what is allowed.
 
 use super::value::{Shown, Value};
-use super::{AtLimit, PacketRate, Rate, Settings};
+use super::{AtLimit, AtRate, PacketRate, Rate, Settings};
 use crate::error::InvalidSetting;
 
 /// Each acceptor is a thread.
@@ -38,6 +38,8 @@ impl Settings {
             at_least_1("max_per_peer", self.max_per_peer),
             matches!(self.at_limit, AtLimit::Hold(limit) if limit.is_zero())
                 .then(|| InvalidSetting::new("at_limit", "the hold duration must be greater than zero (got 0s)")),
+            matches!(self.at_rate, AtRate::Hold(limit) if limit.is_zero())
+                .then(|| InvalidSetting::new("at_rate", "the hold duration must be greater than zero (got 0s)")),
             at_least_1("max_handshakes", Some(self.max_handshakes)),
             at_least_1("outbox", Some(self.outbox)),
             at_least_1("max_blocking", Some(self.max_blocking)),
@@ -91,7 +93,7 @@ fn at_least_1(setting: &'static str, value: Option<usize>) -> Option<InvalidSett
     (value == Some(0)).then(|| InvalidSetting::new(setting, "must be at least 1 (got 0)"))
 }
 
-fn valid_rate(setting: &'static str, rate: Option<Rate>) -> Option<InvalidSetting> {
+pub(crate) fn valid_rate(setting: &'static str, rate: Option<Rate>) -> Option<InvalidSetting> {
     rate.filter(|rate| !rate.is_valid()).map(|Rate { burst, per, .. }| {
         InvalidSetting::new(
             setting,

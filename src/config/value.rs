@@ -5,7 +5,9 @@ use std::time::Duration;
 
 #[cfg(feature = "serde")]
 use super::representation::{or_never, or_none, plain, text_or_bytes, time, whole};
-use super::{Active, AtLimit, BacklogPolicy, OverRate, PacketRate, PeerPrefix, Rate, RefuseWith, Rule, SlowConsumer};
+use super::{
+    Active, AtLimit, AtRate, BacklogPolicy, OverRate, PacketRate, PeerPrefix, Rate, RefuseWith, Rule, SlowConsumer,
+};
 
 /// The type of a setting: the form in which its values are displayed, read and written.
 ///
@@ -94,6 +96,14 @@ value!(
         AtLimit::Close => f.write_str("close"),
         AtLimit::Reset => f.write_str("reset"),
         AtLimit::Hold(limit) => write!(f, "{{ hold = \"{}\" }}", Shown(limit)),
+    },
+    plain
+);
+value!(
+    AtRate,
+    |at_rate, f| match at_rate {
+        AtRate::Refuse => f.write_str("refuse"),
+        AtRate::Hold(limit) => write!(f, "{{ hold = \"{}\" }}", Shown(limit)),
     },
     plain
 );

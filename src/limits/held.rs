@@ -1,4 +1,4 @@
-//! [`HeldPeers`]: how many peers are held at the limit, with [`AtLimit::Hold`](super::AtLimit::Hold), and how many may be.
+//! [`HeldPeers`]: how many peers are held, at the limit, above a rate, or by the overload hook, and how many may be.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use super::Limits;
 
-/// The greatest number of peers that are held at the limit.
+/// The greatest number of peers that are held.
 const MAX_HELD: usize = 1_024;
 
 /// The peers that a pool holds.
@@ -37,6 +37,11 @@ impl Limits {
             is_below_limit
         });
         counted.then(|| HeldPermit(self.clone()))
+    }
+
+    /// How many peers are held.
+    pub(crate) fn held(&self) -> usize {
+        *self.held.count.borrow()
     }
 
     /// Waits until no peer is held.

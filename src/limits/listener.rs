@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 
 use super::permits::GroupId;
 use super::queue::{QueuePosition, TurnWatch};
-use super::{AtLimit, Limits, RefuseWith};
+use super::{AtLimit, Limits, Rate, RefuseWith, TokenBucket};
 use crate::net::Address;
 use crate::telemetry::{OpenSpan, RefusalReason};
 
@@ -53,6 +53,8 @@ struct Shared {
     connections: AtomicUsize,
     /// Peers refused because the listener closed.
     unserved: AtomicUsize,
+    /// The rate of new connections of this listener alone, and its bucket.
+    rate: Mutex<(Option<Rate>, TokenBucket)>,
     limits: Arc<Limits>,
 }
 
@@ -62,7 +64,8 @@ impl ListenerLimits {
         let max = max.unwrap_or(usize::MAX);
         let group = limits.permits.add_group(max);
         let (connections, unserved) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        let shared = Shared { max: AtomicUsize::new(max), group, connections, unserved, limits };
+        let shared =
+            Shared { max: AtomicUsize::new(max), group, connections, unserved, rate: Mutex::default(), limits };
         Arc::new(ListenerLimits { name, kind, span: Mutex::default(), shared: Arc::new(shared) })
     }
 
@@ -144,8 +147,8 @@ impl ListenerLimits {
         }
     }
 
-    /// Waits in the queue for a permit, for at most `limit`. `slot` is that of the acceptor on whose arbiter it waits.
-    pub(crate) async fn acquire_queued(self: &Arc<Self>, slot: usize, limit: Duration) -> Option<Permit> {
+    /// Waits in the queue for a permit, for at most `limit` if there is one. `slot` is that of the acceptor on whose arbiter it waits.
+    pub(crate) async fn acquire_queued(self: &Arc<Self>, slot: usize, limit: Option<Duration>) -> Option<Permit> {
         let permits = &self.shared.limits.permits;
         let permit = async {
             let position = QueuePosition::join(permits, self.shared.group, slot);
@@ -153,7 +156,10 @@ impl ListenerLimits {
             poll_fn(|cx| turn.poll(cx, |cx| position.poll_take(cx))).await;
             Permit::new(self.clone())
         };
-        tokio::time::timeout(limit, permit).await.ok()
+        match limit {
+            Some(limit) => tokio::time::timeout(limit, permit).await.ok(),
+            None => Some(permit.await),
+        }
     }
 
     /// Checks the peer against its own limits and counts it.
@@ -161,20 +167,31 @@ impl ListenerLimits {
     /// `claims` is true for a proxy, which is not counted. The peer that it names is counted by
     /// [`admit_claimed`](Self::admit_claimed).
     pub(crate) fn count_peer(self: &Arc<Self>, peer: &Address, claims: bool) -> Result<PeerPermit, RefusalReason> {
-        let ip = self.shared.limits.register_peer(&self.shared.limits.config().load().settings, peer, !claims)?;
-        Ok(PeerPermit(ip.map(|ip| (self.clone(), ip))))
+        self.count_peer_to_hold(peer, claims, false).map(|(permit, _)| permit)
     }
 
-    /// Checks a peer, which has passed its own limits, against the limits of the pool.
-    pub(crate) fn check_pool(&self, peer: &Address) -> Result<(), RefusalReason> {
-        self.shared.limits.check_pool(peer, &self.name)
+    /// The rate of new connections of this listener alone, if it has one.
+    pub(crate) fn rate(&self) -> Option<Rate> {
+        self.shared.rate.lock().0
+    }
+
+    /// Sets the rate of this listener alone. With another rate the bucket starts full.
+    pub(crate) fn set_rate(&self, rate: Option<Rate>) {
+        self.shared.rate.lock().0 = rate;
+    }
+
+    /// Takes a token of this listener, also one that is due within this time. Returns when it is due. `None`: the rate is
+    /// exceeded.
+    pub(super) fn reserve_token(&self, patience: Duration) -> Option<Duration> {
+        let (rate, bucket) = &mut *self.shared.rate.lock();
+        let Some(rate) = rate else { return Some(Duration::ZERO) };
+        bucket.reserve(rate, self.shared.limits.now(), patience)
     }
 
     /// Checks the peer that a PROXY header names, for a connection that has been admitted, and counts it if `counts`. An
     /// exempt connection is only checked against the access rules.
     pub(crate) fn admit_claimed(self: &Arc<Self>, peer: &Address, counts: bool) -> Result<PeerPermit, RefusalReason> {
-        let ip = self.shared.limits.register_peer(&self.shared.limits.config().load().settings, peer, counts)?;
-        Ok(PeerPermit(ip.map(|ip| (self.clone(), ip))))
+        self.count_peer(peer, !counts)
     }
 
     /// Whether refused peers are reset, unless they are refused for the connection limit.
@@ -250,6 +267,11 @@ impl Drop for Permit {
 pub(crate) struct PeerPermit(Option<(Arc<ListenerLimits>, IpAddr)>);
 
 impl PeerPermit {
+    /// Without an address, the peer has no count.
+    pub(super) fn new(limits: &Arc<ListenerLimits>, ip: Option<IpAddr>) -> Self {
+        PeerPermit(ip.map(|ip| (limits.clone(), ip)))
+    }
+
     /// Transfers the count to a connection, which takes it off by [`ListenerLimits::release_peer`]. False if the peer has
     /// no count.
     pub(crate) fn keep(mut self) -> bool {

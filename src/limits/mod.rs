@@ -6,6 +6,7 @@
 //! ```
 
 mod blocking;
+mod checks;
 mod descriptors;
 mod held;
 mod lingering;
@@ -15,6 +16,7 @@ mod permits;
 mod queue;
 mod reserve;
 mod token_bucket;
+mod verdict;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -33,10 +35,11 @@ use crate::panic::{catch_panic, Guarded};
 use crate::telemetry::{LogThrottle, RefusalReason};
 
 pub use crate::config::{
-    AtLimit, BacklogPolicy, OverRate, PacketRate, ParseRateError, ParseRuleError, PeerPrefix, Rate, RefuseWith, Rule,
-    SlowConsumer,
+    AtLimit, AtRate, BacklogPolicy, OverRate, PacketRate, ParseRateError, ParseRuleError, PeerPrefix, Rate, RefuseWith,
+    Rule, SlowConsumer,
 };
 pub(crate) use blocking::BlockingJobs;
+pub(crate) use checks::{Check, Checked};
 pub(crate) use descriptors::available_descriptors;
 use descriptors::{HELD_OF_RESERVED, LINGERING_OF_RESERVED};
 pub(crate) use held::HeldPermit;
@@ -44,6 +47,8 @@ pub(crate) use listener::{ConnectionKind, ListenerLimits, PeerPermit, Permit};
 pub(crate) use permits::Permits;
 pub(crate) use reserve::ReserveDescriptor;
 pub(crate) use token_bucket::TokenBucket;
+pub(crate) use verdict::Overload;
+pub use verdict::{NewConnection, Verdict};
 
 use held::HeldPeers;
 use lingering::LingeringPeers;
@@ -53,23 +58,6 @@ use peers::{PeerRefusal, PeerTable};
 mod sync {
     pub(super) use std::sync::{Mutex, MutexGuard};
 }
-
-/// A new connection that has passed every limit, as passed to the overload hook.
-#[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-pub struct NewConnection<'a> {
-    /// The address of the socket's peer. No PROXY header has been read yet.
-    pub peer: &'a Address,
-    /// The name of the listener that accepted it.
-    pub listener: &'a str,
-    /// The number of live connections of the pool, without this one.
-    pub connections: usize,
-    /// The connection limit of the pool.
-    pub max_connections: usize,
-}
-
-/// The overload hook. It returns true to refuse the connection.
-pub(crate) type Overload = Box<dyn Fn(&NewConnection<'_>) -> bool + Send + Sync>;
 
 /// The limits of one pool.
 pub(crate) struct Limits {
@@ -165,53 +153,46 @@ impl Limits {
         !is_allowed(&self.config.load().settings.rules, ip)
     }
 
-    /// Checks a new connection against the limits of the pool: rate, then overload.
-    ///
-    /// The peer's own limits are checked before, so that a fast peer does not use up the tokens of the pool.
-    fn check_pool(&self, peer: &Address, listener: &str) -> Result<(), RefusalReason> {
-        if !self.take_token(&self.config.load().settings) {
-            return Err(RefusalReason::Rate);
-        }
-        if self.is_overloaded(peer, listener) {
-            return Err(RefusalReason::Overload);
-        }
-        Ok(())
-    }
-
     /// Checks the limits of one peer: access rules, number of connections, rate. Counts the connection if `counts`.
+    ///
+    /// Also returns how long the peer must wait for its token, which is at most `patience`. The peer's own limits are checked
+    /// before those of the pool, so that a fast peer does not use up the tokens of the pool.
     fn register_peer(
         &self,
         settings: &Settings,
         peer: &Address,
         counts: bool,
-    ) -> Result<Option<IpAddr>, RefusalReason> {
-        let Some(ip) = peer.ip() else { return Ok(None) };
+        patience: Duration,
+    ) -> Result<(Option<IpAddr>, Duration), RefusalReason> {
+        let Some(ip) = peer.ip() else { return Ok((None, Duration::ZERO)) };
         if !is_allowed(&settings.rules, ip) {
             return Err(RefusalReason::Denied);
         }
         if !counts {
-            return Ok(None);
+            return Ok((None, Duration::ZERO));
         }
-        let registered = self.peers.register(ip, settings.max_per_peer, settings.peer_rate.as_ref(), self.now());
-        match registered {
-            Ok(()) => Ok(Some(ip)),
+        let rate = settings.peer_rate.as_ref().map(|rate| (rate, patience));
+        match self.peers.register(ip, settings.max_per_peer, rate, self.now()) {
+            Ok(wait) => Ok((Some(ip), wait)),
             Err(PeerRefusal::Connections) => Err(RefusalReason::PerPeer),
             Err(PeerRefusal::Rate) => Err(RefusalReason::Rate),
         }
     }
 
-    fn take_token(&self, settings: &Settings) -> bool {
-        settings.accept_rate.as_ref().is_none_or(|rate| self.bucket.lock().take(rate, self.now()))
+    /// Takes a token of the pool, also one that is due within this time. Returns when it is due. `None`: the rate is exceeded.
+    fn reserve_token(&self, settings: &Settings, patience: Duration) -> Option<Duration> {
+        let Some(rate) = &settings.accept_rate else { return Some(Duration::ZERO) };
+        self.bucket.lock().reserve(rate, self.now(), patience)
     }
 
     /// Calls the overload hook. A connection for which the hook panics is refused.
-    fn is_overloaded(&self, peer: &Address, listener: &str) -> bool {
-        let Some(overload) = &self.overload else { return false };
+    fn verdict(&self, peer: &Address, listener: &str, held: Duration) -> Verdict {
+        let Some(overload) = &self.overload else { return Verdict::Admit };
         let connections = self.alive.load(Relaxed);
-        let connection = NewConnection { peer, listener, connections, max_connections: self.max() };
+        let connection = NewConnection { peer, listener, connections, max_connections: self.max(), held };
         catch_panic(|| overload(&connection)).unwrap_or_else(|panic| {
             self.panics.log(|left_out| error!(%peer, listener, panic, left_out, "the overload hook panicked"));
-            true
+            Verdict::Refuse
         })
     }
 

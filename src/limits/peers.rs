@@ -44,14 +44,15 @@ impl PeerTable {
         PeerTable { prefix, peers: Mutex::default() }
     }
 
-    /// Counts one more connection of this peer if its limits allow one.
+    /// Counts one more connection of this peer if its limits allow one. With the rate comes how long the peer may wait for a
+    /// token; returns how long it must wait.
     pub(super) fn register(
         &self,
         ip: IpAddr,
         max: Option<usize>,
-        rate: Option<&Rate>,
+        rate: Option<(&Rate, Duration)>,
         now: Duration,
-    ) -> Result<(), PeerRefusal> {
+    ) -> Result<Duration, PeerRefusal> {
         let ip = self.prefix.of(ip);
         let mut peers = self.lock();
         let before = peers.by_address.len();
@@ -59,11 +60,10 @@ impl PeerTable {
         let (connections, bucket) = (peer.connections, &mut peer.bucket);
         let outcome = if max.is_some_and(|max| connections >= max) {
             Err(PeerRefusal::Connections)
-        } else if rate.is_some_and(|rate| !bucket.take(rate, now)) {
-            Err(PeerRefusal::Rate)
         } else {
-            peer.connections += 1;
-            Ok(())
+            let wait = rate.map_or(Some(Duration::ZERO), |(rate, patience)| bucket.reserve(rate, now, patience));
+            peer.connections += usize::from(wait.is_some());
+            wait.ok_or(PeerRefusal::Rate)
         };
         let (is_new, present) = (peers.by_address.len() > before, outcome.is_ok());
         match (is_new, connections > 0, present) {
@@ -137,16 +137,16 @@ mod tests {
     fn addresses_of_one_prefix_are_one_peer() {
         let peers = PeerTable::new(PeerPrefix::default());
         let enter = |ip: &str| peers.register(ip.parse().unwrap(), Some(1), None, NOW);
-        assert_eq!(enter("2001:db8::1"), Ok(()));
+        assert_eq!(enter("2001:db8::1"), Ok(Duration::ZERO));
         assert_eq!(enter("2001:db8::2"), Err(PeerRefusal::Connections));
-        assert_eq!(enter("2001:db8:0:1::1"), Ok(()));
-        assert_eq!(enter("127.0.0.1"), Ok(()));
-        assert_eq!(enter("127.0.0.2"), Ok(()));
+        assert_eq!(enter("2001:db8:0:1::1"), Ok(Duration::ZERO));
+        assert_eq!(enter("127.0.0.1"), Ok(Duration::ZERO));
+        assert_eq!(enter("127.0.0.2"), Ok(Duration::ZERO));
         assert_eq!(enter("::ffff:127.0.0.1"), Err(PeerRefusal::Connections));
         peers.release("127.0.0.1".parse().unwrap(), NOW);
-        assert_eq!(enter("::ffff:127.0.0.1"), Ok(()));
+        assert_eq!(enter("::ffff:127.0.0.1"), Ok(Duration::ZERO));
         let all = PeerTable::new(PeerPrefix::new(0, 0));
-        assert_eq!(all.register("1.2.3.4".parse().unwrap(), Some(1), None, NOW), Ok(()));
+        assert_eq!(all.register("1.2.3.4".parse().unwrap(), Some(1), None, NOW), Ok(Duration::ZERO));
         assert_eq!(all.register("9.8.7.6".parse().unwrap(), Some(1), None, NOW), Err(PeerRefusal::Connections));
     }
 
@@ -154,13 +154,13 @@ mod tests {
     fn an_absent_peer_is_removed_once_its_bucket_is_full() {
         let peers = PeerTable::new(PeerPrefix::default());
         let (ip, rate) = ("127.0.0.1".parse().unwrap(), Rate::new(2, Duration::from_secs(2)));
-        for outcome in [Ok(()), Ok(()), Err(PeerRefusal::Rate)] {
-            assert_eq!(peers.register(ip, None, Some(&rate), NOW), outcome);
+        for outcome in [Ok(Duration::ZERO), Ok(Duration::ZERO), Err(PeerRefusal::Rate)] {
+            assert_eq!(peers.register(ip, None, Some((&rate, Duration::ZERO)), NOW), outcome);
         }
         peers.release(ip, NOW);
         peers.release(ip, NOW);
-        assert_eq!(peers.register(ip, None, Some(&rate), NOW), Err(PeerRefusal::Rate));
-        assert_eq!(peers.register(ip, None, Some(&rate), NOW * 2), Ok(()));
+        assert_eq!(peers.register(ip, None, Some((&rate, Duration::ZERO)), NOW), Err(PeerRefusal::Rate));
+        assert_eq!(peers.register(ip, None, Some((&rate, Duration::ZERO)), NOW * 2), Ok(Duration::ZERO));
         peers.release(ip, NOW * 9);
         assert!(peers.lock().by_address.is_empty());
         assert_eq!(peers.lock().absent, 0);
@@ -171,10 +171,10 @@ mod tests {
         let peers = PeerTable::new(PeerPrefix::default());
         let rate = Rate::new(1, Duration::from_secs(60));
         let here = "127.0.0.1".parse().unwrap();
-        peers.register(here, Some(1), Some(&rate), NOW).unwrap();
+        peers.register(here, Some(1), Some((&rate, Duration::ZERO)), NOW).unwrap();
         for number in 0..3 * MAX_ABSENT as u32 {
             let ip = Ipv4Addr::from(0x0a00_0000 + number).into();
-            peers.register(ip, Some(1), Some(&rate), NOW).unwrap();
+            peers.register(ip, Some(1), Some((&rate, Duration::ZERO)), NOW).unwrap();
             peers.release(ip, NOW);
             assert!(peers.lock().by_address.len() <= MAX_ABSENT + 2);
         }

@@ -22,6 +22,16 @@ impl TokenBucket {
         has_token
     }
 
+    /// Takes a token that is there or is added within `patience`, and returns when it is added. Tokens are added in the order
+    /// in which they were taken.
+    pub(crate) fn reserve(&mut self, rate: &Rate, now: Duration, patience: Duration) -> Option<Duration> {
+        let wait = self.until_token(rate, now);
+        (wait <= patience).then(|| {
+            self.take_in_advance(rate, now);
+            wait
+        })
+    }
+
     /// Takes a token, also one that is only added later.
     pub(crate) fn take_in_advance(&mut self, rate: &Rate, now: Duration) {
         self.full_at = self.full_at_by(rate, now) + rate.refill();

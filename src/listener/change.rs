@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::change_options::OptionError;
 use super::{ListenerService, ListenerState, Place, SocketOptions, Steps};
+use crate::config::Rate;
 use crate::error::StartError;
 use crate::handshake::Step;
 use crate::panic::Guarded;
@@ -14,6 +15,7 @@ pub(crate) struct ListenerChange {
     place: Place,
     name: Arc<str>,
     max_connections: Option<usize>,
+    accept_rate: Option<Rate>,
     service: Arc<ListenerService>,
     steps: Guarded<Steps>,
     options: SocketOptions,
@@ -37,11 +39,19 @@ impl ListenerChange {
         let name = name.unwrap_or_else(|| listener.address().to_string().into());
         let steps = Guarded::new(Steps::new(proxy, listener.transport_steps(), steps));
         let before = listener.transport.options();
-        let change = ListenerChange { listener, place, name, max_connections, service, steps, options, before };
+        let accept_rate = listener.limits.rate();
+        let change =
+            ListenerChange { listener, place, name, max_connections, accept_rate, service, steps, options, before };
         match change.listener.transport.check_options(&change.options) {
             Ok(()) => Ok(change),
             Err(error) => Err(change.error(error)),
         }
+    }
+
+    /// Sets the rate. Without this call it does not change.
+    pub(super) fn with_rate(mut self, rate: Option<Rate>) -> Self {
+        self.accept_rate = rate;
+        self
     }
 
     pub(crate) fn listener(&self) -> &Arc<ListenerState> {
@@ -54,11 +64,15 @@ impl ListenerChange {
         let renamed = *current.limits.name() != self.name;
         let limited = self.listener.limits.max() != self.max_connections;
         let stepped = !self.steps.is_alike(&current.steps);
+        let rated = self.listener.limits.rate() != self.accept_rate;
         let served = !Arc::ptr_eq(&self.service, &current.service);
-        let is_changed = renamed || limited || stepped || served || self.changes_options();
+        let is_changed = renamed || limited || rated || stepped || served || self.changes_options();
         // Steps that are only alike are replaced as well: the caller may reload the new ones.
         if is_changed || !self.steps.is_same(&current.steps) {
             self.listener.replace(self.name, self.service, self.steps, is_changed);
+        }
+        if rated {
+            self.listener.limits.set_rate(self.accept_rate);
         }
         // Last: a raised limit wakes acceptors, and the connections that they accept then must get the new name and steps.
         if limited {

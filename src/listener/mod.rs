@@ -40,6 +40,7 @@ mod unix_file;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::config::Rate;
 use crate::error::InvalidSetting;
 use crate::handshake::Step;
 use crate::net::Address;
@@ -84,6 +85,7 @@ pub use unix::Unix;
 pub struct Listener {
     name: Option<Arc<str>>,
     max_connections: Option<usize>,
+    accept_rate: Option<Rate>,
     /// The first handshake step, before those of the transport and of the user.
     proxy: Option<Step>,
     /// Invalid settings, reported at the start.
@@ -220,6 +222,7 @@ impl Listener {
         Listener {
             name: None,
             max_connections: None,
+            accept_rate: None,
             proxy: None,
             invalid: Vec::new(),
             key: None,

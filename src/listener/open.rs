@@ -15,6 +15,7 @@ use super::{
     open_first, resolve, Listener, ListenerChange, ListenerService, ListenerState, OpenTransport, Place, SocketOptions,
     Source,
 };
+use crate::config::{valid_rate, Rate};
 use crate::error::{InvalidSetting, StartError};
 use crate::handshake::Step;
 use crate::limits::{Limits, ListenerLimits};
@@ -78,7 +79,8 @@ impl Listener {
         let no_connections = (self.max_connections == Some(0))
             .then(|| InvalidSetting::new("max_connections", "must be at least 1 (got 0)"));
         let options = self.options.invalid_settings(self.source.kind());
-        let invalid = no_connections.into_iter().chain(self.invalid.iter().cloned()).chain(options);
+        let rate = valid_rate("accept_rate", self.accept_rate);
+        let invalid = no_connections.into_iter().chain(rate).chain(self.invalid.iter().cloned()).chain(options);
         invalid.map(|invalid| self.place().invalid(invalid)).collect()
     }
 
@@ -91,10 +93,21 @@ impl Listener {
         others: &[Opened],
     ) -> Result<Vec<Opened>, StartError> {
         let place = self.place();
-        let Listener { name, max_connections, proxy, steps, source, options, service: own, .. } = self;
+        let Listener { name, max_connections, accept_rate, proxy, steps, source, options, service: own, .. } = self;
         let (service, place_of) = (own.unwrap_or_else(|| service.clone()), place.clone());
-        let opening =
-            Opening { name, max_connections, proxy, steps, options, service, limits, old, others, place: place_of };
+        let opening = Opening {
+            name,
+            max_connections,
+            accept_rate,
+            proxy,
+            steps,
+            options,
+            service,
+            limits,
+            old,
+            others,
+            place: place_of,
+        };
         let opened = match source {
             Source::Tcp(requested) => opening.tcp(&requested, limit).await,
             Source::TcpAll(requested) => opening.tcp_all(&requested, limit).await,
@@ -117,6 +130,7 @@ impl Listener {
 struct Opening<'a> {
     name: Option<Arc<str>>,
     max_connections: Option<usize>,
+    accept_rate: Option<Rate>,
     proxy: Option<Step>,
     steps: Vec<Step>,
     options: SocketOptions,
@@ -211,12 +225,13 @@ impl Opening<'_> {
         let (name, proxy, steps) = (self.name.clone(), self.proxy.clone(), self.steps.clone());
         let (place, options, service) = (self.place.clone(), self.options.clone(), self.service.clone());
         let change = ListenerChange::new(kept, place, name, self.max_connections, service, proxy, steps, options);
-        change.map(Box::new).map(Opened::Kept)
+        change.map(|change| Opened::Kept(Box::new(change.with_rate(self.accept_rate))))
     }
 
     fn new_state(&self, transport: OpenTransport) -> Opened {
         let name = self.name.clone().unwrap_or_else(|| transport.local_addr().to_string().into());
         let limits = ListenerLimits::new(name, self.service.kind, self.max_connections, self.limits.clone());
+        limits.set_rate(self.accept_rate);
         let (service, proxy, steps) = (self.service.clone(), self.proxy.clone(), self.steps.clone());
         Opened::New(ListenerState::new(transport, limits, service, proxy, steps))
     }

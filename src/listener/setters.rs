@@ -2,10 +2,12 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use socket2::SockRef;
 
 use super::{Keepalive, Listener, SocketHook};
+use crate::config::Rate;
 #[cfg(feature = "proxy-protocol")]
 use crate::error::InvalidSetting;
 use crate::handshake::{Handshake, Step};
@@ -26,6 +28,21 @@ impl Listener {
     /// Default: the limit of the pool.
     pub fn max_connections(mut self, connections: usize) -> Self {
         self.max_connections = Some(connections);
+        self
+    }
+
+    /// Limits the rate of new connections of this listener, in addition to the rates of the pool: a token bucket that starts
+    /// with `burst` tokens and refills within `per`. It is checked after the peer's own limits and before
+    /// [`Builder::accept_rate`](crate::Builder::accept_rate). Peers above it count as
+    /// [`Rate`](crate::telemetry::RefusalReason::Rate) and are refused or held as [`at_rate`](crate::Builder::at_rate) says. A
+    /// burst or a time of zero is rejected at the start.
+    ///
+    /// [`set_listeners`](crate::Pool::set_listeners) changes it while the listener is open; another rate starts with a full
+    /// bucket.
+    ///
+    /// Default: no limit.
+    pub fn accept_rate(mut self, burst: u32, per: Duration) -> Self {
+        self.accept_rate = Some(Rate::new(burst, per));
         self
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::SuspendMode;
+use crate::config::Rate;
 use crate::net::Address;
 use crate::telemetry::{CloseReason, Counts, HandshakeFailure, RefusalReason};
 
@@ -44,6 +45,9 @@ pub struct PoolInfo {
     pub refused: Counts<RefusalReason>,
     /// Connections closed so far, by reason.
     pub closed: Counts<CloseReason>,
+    /// Peers that are held now: at the limit ([`AtLimit::Hold`](crate::limits::AtLimit::Hold)), above a rate
+    /// ([`AtRate::Hold`](crate::limits::AtRate::Hold)), or by the overload hook. They are not counted as accepted yet.
+    pub held: usize,
     /// Handshakes that failed so far, by kind: TLS, PROXY headers and user-defined steps. Their sum is the number of connections
     /// closed with [`CloseReason::Handshake`].
     pub handshake_failures: Counts<HandshakeFailure>,
@@ -97,6 +101,8 @@ pub struct ListenerInfo {
     pub connections: usize,
     /// Its own connection limit, in addition to the pool's.
     pub max_connections: Option<usize>,
+    /// Its own rate of new connections, in addition to the pool's.
+    pub accept_rate: Option<Rate>,
     /// Whether its peers use TLS from the first packet on.
     pub tls: bool,
     /// The earliest expiry of the certificates it presents. `None` without TLS, or if the TLS backend does not report it.

@@ -18,6 +18,7 @@ impl PoolState {
                 address: listener.address().clone(),
                 connections: listener.limits.connections(),
                 max_connections: listener.limits.max(),
+                accept_rate: listener.limits.rate(),
                 tls: steps.iter().any(|step| step.tls),
                 certificate_expires: expires.min(),
             }
@@ -53,6 +54,7 @@ impl PoolState {
             accepted: sum(|totals| totals.accepted),
             refused,
             closed,
+            held: self.limits().held(),
             handshake_failures,
             handshakes: self.limits().handshakes_under_way(),
             bytes_in: sum(|totals| totals.bytes_in),

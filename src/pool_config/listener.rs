@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::{ListenAddress, ProxyConfig, TlsConfig};
+use crate::config::Rate;
 use crate::error::ConfigError;
 use crate::listener::{Keepalive, Listener};
 
@@ -24,6 +25,9 @@ pub struct ListenerConfig {
     /// A connection limit of its own: [`Listener::max_connections`].
     #[cfg_attr(feature = "serde", serde(default, deserialize_with = "crate::config::representation::whole::given"))]
     pub max_connections: Option<usize>,
+    /// A rate of new connections of its own: [`Listener::accept_rate`].
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub accept_rate: Option<Rate>,
     /// TLS. Required with `tls://`, not available with `tcp://`. Feature `rustls` or `native-tls`.
     #[cfg_attr(feature = "serde", serde(default))]
     pub tls: Option<TlsConfig>,
@@ -83,6 +87,7 @@ impl ListenerConfig {
             address,
             name: None,
             max_connections: None,
+            accept_rate: None,
             tls: None,
             proxy_protocol: None,
             backlog: None,
@@ -140,6 +145,9 @@ impl ListenerConfig {
         }
         if let Some(connections) = self.max_connections {
             listener = listener.max_connections(connections);
+        }
+        if let Some(Rate { burst, per, .. }) = self.accept_rate {
+            listener = listener.accept_rate(burst, per);
         }
         if let Some(connections) = self.backlog {
             listener = listener.backlog(connections);

@@ -5,7 +5,7 @@ mod patch;
 use std::time::Duration;
 
 use actix_acceptor::{
-    limits::{AtLimit, BacklogPolicy, OverRate, PacketRate, PeerPrefix, Rate, RefuseWith, Rule, SlowConsumer},
+    limits::{AtLimit, AtRate, BacklogPolicy, OverRate, PacketRate, PeerPrefix, Rate, RefuseWith, Rule, SlowConsumer},
     Active, Settings, SettingsPatch,
 };
 use serde_json::{json, Value};
@@ -21,6 +21,7 @@ fn everything() -> (Value, Settings) {
         "max_connections": 100,
         "at_limit": { "hold": "1s 500ms" },
         "refuse_with": "reset",
+        "at_rate": { "hold": "3s" },
         "refusal_message": "full\n",
         "max_per_peer": 4,
         "peer_prefix": { "v4": 24, "v6": 56 },
@@ -55,6 +56,7 @@ fn everything() -> (Value, Settings) {
     settings.max_connections = 100;
     settings.at_limit = AtLimit::Hold(Duration::from_millis(1500));
     settings.refuse_with = RefuseWith::Reset;
+    settings.at_rate = AtRate::Hold(Duration::from_secs(3));
     settings.refusal_message = "full\n".into();
     settings.max_per_peer = Some(4);
     settings.peer_prefix = PeerPrefix::new(24, 56);

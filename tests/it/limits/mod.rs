@@ -4,6 +4,7 @@ mod at_limit;
 mod changes;
 mod counting;
 mod hold;
+mod hold_rate;
 mod listeners;
 mod overload;
 mod peers;

@@ -165,11 +165,13 @@ async fn errors_of_listeners_name_the_key() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
     let text = "listeners = [{ address = 'tcp://127.0.0.1:0' }, \
-                { address = 'tcp://127.0.0.1:0', name = 'inside', max_connections = 0, backlog = 0, mode = '600' }]";
+                { address = 'tcp://127.0.0.1:0', name = 'inside', max_connections = 0, \
+                accept_rate = { burst = 0, per = \"1s\" }, backlog = 0, mode = '600' }]";
     assert_eq!(
         refused(text).await,
         [
             "listeners[1].max_connections: must be at least 1 (got 0)",
+            "listeners[1].accept_rate: `burst` and `per` must be greater than zero (got burst 0, per 1s)",
             "listeners[1].mode: not available for a TCP listener",
             "listeners[1].backlog: must be at least 1 (got 0)",
         ]

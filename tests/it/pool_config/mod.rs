@@ -7,7 +7,7 @@ mod reload;
 use std::path::Path;
 use std::time::Duration;
 
-use actix_acceptor::{AcceptorPool, Connection, Framing, Pool, PoolConfig, StartError};
+use actix_acceptor::{limits::Rate, AcceptorPool, Connection, Framing, Pool, PoolConfig, StartError};
 use support::pki::{connect_as, Pki};
 use support::*;
 use tokio::net::UnixStream;
@@ -43,6 +43,7 @@ async fn a_pool_starts_as_its_file_says() {
         address = "tcp://127.0.0.1:0"
         name = "public"
         max_connections = 50
+        accept_rate = {{ burst = 20, per = "1s" }}
         nodelay = false
         keepalive = {{ time = "60s", interval = "10s", retries = 4 }}
         backlog = 16
@@ -62,6 +63,10 @@ async fn a_pool_starts_as_its_file_says() {
     let listeners = pool.listeners();
     assert_eq!(listeners.len(), 2, "{listeners:?}");
     assert_eq!((&*listeners[0].name, listeners[0].max_connections), ("public", Some(50)));
+    assert_eq!(
+        (listeners[0].accept_rate, listeners[1].accept_rate),
+        (Some(Rate::new(20, Duration::from_secs(1))), None)
+    );
     assert_eq!(listeners[1].address.to_string(), path.display().to_string());
     let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&path).unwrap().permissions());
     assert_eq!(mode & 0o777, 0o600);
