@@ -113,7 +113,7 @@ impl<P: Protocol> Connection<P> {
         let cold = self.cold();
         cold.close_by = if cold.close_by == 0 { by } else { cold.close_by.min(by) };
         // A reply that was meant to be sent after a handshake must not be sent in plaintext.
-        let sends = !self.conn.is_closing() && !self.has_handshake() && !self.is_upgrading();
+        let sends = self.conn.can_send() && !self.has_handshake() && !self.is_upgrading();
         self.call_caught(Trigger::Own, |_, conn| match last_reply.filter(|_| sends) {
             Some(LastReply::Reply(reply)) => {
                 reply.downcast().map_or(Next::Stop, |reply: Box<P::Reply>| Next::SendAndStop(*reply))
@@ -208,7 +208,7 @@ impl<P: Protocol> Connection<P> {
         let lingers = !self.has(Flags::EOF) && self.cold().linger.received;
         if lingers || !self.conn.io.is_plain() {
             // An error here means that the peer is gone.
-            let is_shut_down = Pin::new(&mut self.conn.io).poll_shutdown(cx).is_ready();
+            let is_shut_down = self.has(Flags::SHUT) || Pin::new(&mut self.conn.io).poll_shutdown(cx).is_ready();
             if (lingers || !is_shut_down) && self.linger() {
                 return Poll::Pending;
             }

@@ -55,7 +55,7 @@ impl<P: Protocol> Conn<P> {
     fn change_codec(&mut self) {
         // The changed codec may find packets in bytes of which the codec before it needed more. During a delivery the buffer is
         // elsewhere, and all of it is decoded anyway.
-        if self.phase() == Phase::Ready && self.unread().is_some() {
+        if matches!(self.phase(), Phase::Ready | Phase::Receiving) && self.unread().is_some() {
             self.flags.insert(Flags::UNDECODED);
         }
         // Others can no longer know how this connection encodes. What they have encoded so far comes first.

@@ -78,10 +78,10 @@ impl<P: Protocol> Conn<P> {
         self.phase = phase;
         match phase {
             Phase::Ready => self.guard.state().set_phase(ConnectionPhase::Open),
-            Phase::Closing | Phase::Closed => self.guard.begin_closing(),
+            Phase::Receiving | Phase::Closing | Phase::Closed => self.guard.begin_closing(),
             Phase::New | Phase::Handshaking => {}
         }
-        self.paused.set(Paused::NOT_READY, phase != Phase::Ready);
+        self.paused.set(Paused::NOT_READY, !matches!(phase, Phase::Ready | Phase::Receiving));
     }
 
     /// The connection's id.
@@ -184,13 +184,12 @@ impl<P: Protocol> Conn<P> {
     /// Queues a reply. It is sent after the callback has returned, together with the other replies of this turn.
     ///
     /// # Errors
-    /// [`SendError::Closed`] if the connection is closing, [`SendError::TooLong`] if the reply does not fit its length
+    /// [`SendError::Closed`] if the connection is closing, [`SendError::ShutDown`] after
+    /// [`shutdown_write`](Conn::shutdown_write), [`SendError::TooLong`] if the reply does not fit its length
     /// prefix, [`SendError::Delimiter`] if it contains the delimiter of its framing, else the codec's error. On an error
     /// nothing is queued, and the connection stays open.
     pub fn send(&mut self, reply: P::Reply) -> Result<(), SendError> {
-        if self.is_closing() {
-            return Err(SendError::Closed);
-        }
+        self.check_sending()?;
         self.encode(reply).map_err(|error| SendError::from_codec(error.into()))
     }
 
@@ -217,10 +216,14 @@ impl<P: Protocol> Conn<P> {
     /// # }
     /// ```
     pub fn push(&mut self, reply: impl Into<P::Reply>) {
-        if !self.is_closing()
-            && let Err(error) = self.encode(reply.into())
-        {
-            self.fail(error.into());
+        match self.check_sending() {
+            Err(SendError::Closed) => {}
+            Err(error) => self.fail(error.into()),
+            Ok(()) => {
+                if let Err(error) = self.encode(reply.into()) {
+                    self.fail(error.into());
+                }
+            }
         }
     }
 
@@ -243,9 +246,7 @@ impl<P: Protocol> Conn<P> {
 
     /// Queues encoded bytes, bypassing the codec.
     pub(crate) fn send_encoded(&mut self, bytes: &[u8]) -> Result<(), SendError> {
-        if self.is_closing() {
-            return Err(SendError::Closed);
-        }
+        self.check_sending()?;
         self.buffers_mut().write.extend_from_slice(bytes);
         Ok(())
     }
@@ -260,7 +261,8 @@ impl<P: Protocol> Conn<P> {
     /// [`Closed::Error`](crate::Closed::Error).
     ///
     /// # Errors
-    /// [`SendError::Closed`] if the connection is closing.
+    /// [`SendError::Closed`] if the connection is closing, [`SendError::ShutDown`] after
+    /// [`shutdown_write`](Conn::shutdown_write).
     ///
     /// ```no_run
     /// # use actix_acceptor::{Conn, Framing, Next, Protocol};
@@ -283,9 +285,7 @@ impl<P: Protocol> Conn<P> {
     /// # }
     /// ```
     pub fn send_file(&mut self, file: FileRange) -> Result<(), SendError> {
-        if self.is_closing() {
-            return Err(SendError::Closed);
-        }
+        self.check_sending()?;
         self.queue_file(file);
         Ok(())
     }

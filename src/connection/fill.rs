@@ -43,7 +43,8 @@ impl<P: Protocol> Connection<P> {
     /// left.
     fn fill_from_outbox(&mut self, outbox: &OutboxQueue, limit: usize) -> bool {
         // Replies for a connection that becomes a TLS connection must not be sent in plaintext.
-        let can_send = matches!(self.conn.phase(), Phase::Ready | Phase::Closing) && !self.is_upgrading();
+        let can_send =
+            matches!(self.conn.phase(), Phase::Ready | Phase::Receiving | Phase::Closing) && !self.is_upgrading();
         // A push that is not counted yet sets the signal afterwards.
         while can_send && outbox.queued() > 0 && self.conn.queued() < limit {
             let Some(segment) = outbox.pop(limit - self.conn.queued()) else { return true };

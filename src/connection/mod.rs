@@ -39,6 +39,7 @@ mod phase;
 mod protocol;
 mod read;
 mod send_error;
+mod shutdown_write;
 mod span;
 mod streams;
 mod timers;
@@ -225,7 +226,7 @@ impl<P: Protocol> Connection<P> {
     fn apply(&mut self, next: Next<P>, trigger: Trigger) {
         match next {
             Next::Continue => {}
-            Next::Send(reply) if !self.conn.is_closing() => {
+            Next::Send(reply) if self.conn.can_send() => {
                 if let Err(error) = self.conn.encode(reply) {
                     self.close(Closed::Error(error.into()));
                 }
@@ -240,8 +241,8 @@ impl<P: Protocol> Connection<P> {
     #[cold]
     fn apply_slow(&mut self, next: Next<P>, trigger: Trigger) {
         match next {
-            // The connection is closing: the reply is dropped.
-            Next::Continue | Next::Send(_) => {}
+            Next::Continue => {}
+            Next::Send(_) => self.refuse_reply(),
             Next::SendAll(replies) => {
                 for reply in replies {
                     // Once a reply has failed, the connection is closing, and the others are dropped.
@@ -273,12 +274,13 @@ impl<P: Protocol> Connection<P> {
             }
             // A handshake that `init` returned runs after those of the listener.
             Next::Upgrade(step) if self.conn.phase() < Phase::Ready => self.add_handshake(*step),
-            Next::Upgrade(step) if !self.conn.is_closing() => {
+            Next::Upgrade(step) if self.conn.can_send() => {
                 self.conn.paused.insert(Paused::UPGRADING);
                 self.cold().upgrade = Some(*step);
             }
-            Next::File(file) if !self.conn.is_closing() => self.conn.queue_file(*file),
-            Next::Wait(_) | Next::Upgrade(_) | Next::File(_) => {}
+            Next::File(file) if self.conn.can_send() => self.conn.queue_file(*file),
+            Next::Wait(_) => {}
+            Next::Upgrade(_) | Next::File(_) => self.refuse_reply(),
         }
     }
 

@@ -11,6 +11,8 @@ pub(crate) enum Phase {
     Handshaking,
     /// From `ack` on.
     Ready,
+    /// The connection has shut down its sending side: packets and messages are handled, replies are errors.
+    Receiving,
     /// Packets and messages are no longer handled; queued bytes are being sent.
     Closing,
     /// `closed` has been called.
@@ -21,7 +23,7 @@ bitflags! {
     /// Why a connection handles no packets and, except with `SLOWED`, no messages. Empty if it does.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub(crate) struct Paused: u8 {
-        /// The phase is not `Ready`.
+        /// The phase is neither `Ready` nor `Receiving`.
         const NOT_READY = 1;
         /// The connection waits for a future that a callback returned.
         const WAITING = 1 << 1;
@@ -59,5 +61,9 @@ bitflags! {
         const OUTBOX = 1 << 7;
         /// The pool has notified the connection that it shuts down.
         const DRAINING = 1 << 8;
+        /// The sending side is to be shut down once everything is sent.
+        const SHUTTING = 1 << 9;
+        /// The sending side is shut down.
+        const SHUT = 1 << 10;
     }
 }

@@ -25,7 +25,7 @@ type DecodeResult<P> = Result<Option<Packet<P>>, <<P as Protocol>::Codec as Deco
 impl<P: Protocol> Connection<P> {
     /// Reads from the socket, and delivers every complete packet of a read before the next read.
     pub(super) fn take_packets(&mut self, ctx: &ConnectionContext<P>, cx: &mut Context<'_>, budget: &mut Budget) {
-        if ctx.is_waiting() && self.conn.phase() == Phase::Ready {
+        if ctx.is_waiting() && matches!(self.conn.phase(), Phase::Ready | Phase::Receiving) {
             return self.watch_context_wait(cx);
         }
         let mut was_short = false;
@@ -260,7 +260,8 @@ impl<P: Protocol> Connection<P> {
             self.conn.flags.insert(Flags::HALF_CLOSED);
             self.call_caught(Trigger::HalfClosed, |me, conn| me.half_closed(conn));
         }
-        let stays_open = self.conn.config.settings.half_close || self.is_waiting();
+        let can_send = self.conn.can_send();
+        let stays_open = self.conn.config.settings.half_close && can_send || self.is_waiting();
         if !stays_open && self.conn.phase() < Phase::Closing {
             self.close(Closed::Peer(None));
         }

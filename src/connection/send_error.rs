@@ -10,6 +10,9 @@ pub enum SendError {
     /// The connection is closing. For methods of [`Pool`](crate::Pool): the pool has ended.
     #[error("the connection is closed, or the pool has ended")]
     Closed,
+    /// The connection has shut down its sending side with [`Conn::shutdown_write`](crate::Conn::shutdown_write).
+    #[error("the connection has shut down its sending side")]
+    ShutDown,
     /// The reply does not fit its length prefix.
     #[error("a reply of {length} bytes does not fit its length prefix: at most {limit} bytes are allowed")]
     TooLong {

@@ -112,7 +112,7 @@ impl<P: Protocol> Connection<P> {
             state.clear(Signals::DEADLINE);
             self.expire(waiting);
         }
-        let can_drain = matches!(self.conn.phase(), Phase::Ready | Phase::Closing);
+        let can_drain = self.conn.phase() >= Phase::Ready;
         if signals.contains(Signals::DRAIN) && can_drain && !self.is_upgrading() && !waiting {
             state.clear(Signals::DRAIN);
             self.conn.flags.insert(Flags::DRAINING);
@@ -184,6 +184,7 @@ impl<P: Protocol> Connection<P> {
         }
         self.conn.enter(Phase::Ready);
         self.conn.guard.set_ready();
+        self.begin_shutdown();
         self.call_caught(Trigger::Own, |me, conn| me.ack(conn));
     }
 

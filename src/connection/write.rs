@@ -19,20 +19,21 @@ impl<P: Protocol> Connection<P> {
     /// messages again because of this.
     #[inline]
     pub(super) fn write(&mut self, cx: &mut Context<'_>) -> bool {
-        const PENDING: Flags = Flags::UNFLUSHED.union(Flags::OUTBOX);
+        const UNUSUAL: Flags = Flags::OUTBOX.union(Flags::SHUTTING);
+        const PENDING: Flags = Flags::UNFLUSHED.union(UNUSUAL);
         let pending = self.conn.flags & PENDING;
         if self.conn.queued() == 0 && pending.is_empty() && !self.conn.paused.contains(Paused::SENDING_FILE) {
             return false;
         }
         // Bytes sent by `init` are written once the connection is ready.
-        if !matches!(self.conn.phase(), Phase::Ready | Phase::Closing) {
+        if !matches!(self.conn.phase(), Phase::Ready | Phase::Receiving | Phase::Closing) {
             return false;
         }
         const HELD: Paused = Paused::ABOVE_MARK.union(Paused::SENDING_FILE);
         let before = self.conn.paused & HELD;
-        let written = match pending.contains(Flags::OUTBOX) {
+        let written = match pending.intersects(UNUSUAL) {
             false => self.write_queued(cx).map(|()| false),
-            true => self.write_with_outbox(cx),
+            true => self.write_unusual(cx),
         };
         let replies_wait = match written {
             Ok(replies_wait) => replies_wait,

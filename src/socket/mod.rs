@@ -61,6 +61,9 @@ const FILE_CHUNK: u64 = 256 * 1024;
 /// them are with the kernel: without TLS that is so after the write, with TLS only after the flush, since TLS may hold encrypted
 /// records back. The peer may not have received them yet.
 ///
+/// [`shutdown`](tokio::io::AsyncWriteExt::shutdown) ends the sending side only: the socket can still be read, until the peer has
+/// finished as well. From then on the connection accepts no pushes, and it leaves its topics and names.
+///
 /// What other parts of the program send to the connection is not written to the socket automatically: the owner takes it from
 /// [`pushes`](Socket::pushes) and writes it. If the owner does not take it, the outbox fills up, as with a peer that does not
 /// read.
@@ -322,6 +325,10 @@ impl AsyncWrite for Socket {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if this.shut_down {
+            // The system's TLS library would wait for the peer's close_notify.
+            return Poll::Ready(Ok(()));
+        }
         // Nothing more can be sent.
         this.shared.begin_closing();
         let outcome = this.poll_flush_with(cx, |io, cx| io.poll_shutdown(cx));

@@ -16,6 +16,7 @@ mod packet_rate;
 mod peer_leaves;
 mod periods;
 mod resets;
+mod shutdown_write;
 mod stop_reasons;
 mod streams;
 mod timers;
