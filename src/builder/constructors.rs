@@ -3,6 +3,7 @@
 //! Each wraps its arguments into a [`Service`](crate::handlers::Service) and returns a [`Builder`] for it.
 
 use std::future::Future;
+use std::sync::Arc;
 
 use actix::dev::ToEnvelope;
 use actix::prelude::*;
@@ -10,8 +11,9 @@ use tokio_util::codec::{Decoder, Encoder};
 
 use super::Builder;
 use crate::connection::{Closed, Conn, Event, Next, Peer, Protocol};
-use crate::error::BoxError;
+use crate::error::{BoxError, InvalidSetting};
 use crate::framing::Framing;
+use crate::handlers::{invalid_max_frame, Service};
 use crate::handlers::{Ack, ActorService, CodecFactory, EventLoop, FnService, Init, IntoServeResult, ProtocolService};
 use crate::pool::AcceptorPool;
 use crate::registry::ConnectionInfo;
@@ -181,6 +183,45 @@ impl AcceptorPool {
         F: Fn(Socket) -> Result<Addr<A>, BoxError> + Send + Sync + 'static,
     {
         Builder::new(ActorService::new(start))
+    }
+}
+
+impl<S> Builder<S> {
+    /// Adds a service that listeners of a [`PoolConfig`](crate::PoolConfig) choose by its name: `service = "admin"`. A service
+    /// with the same name is replaced. A listener that names none has the service of the builder. In code, use
+    /// [`Listener::service`](crate::Listener::service).
+    ///
+    /// ```
+    /// # #[cfg(feature = "config")]
+    /// # actix_rt::System::new().block_on(async {
+    /// use actix_acceptor::{handlers::FnService, AcceptorPool, PoolConfig, Socket};
+    ///
+    /// let config = PoolConfig::from_toml(r#"
+    ///     [[listeners]]
+    ///     address = "tcp://127.0.0.1:0"
+    ///
+    ///     [[listeners]]
+    ///     address = "tcp://127.0.0.1:0"
+    ///     service = "admin"
+    /// "#)?;
+    /// # async fn serve(_: Socket) {}
+    /// # async fn administrate(_: Socket) {}
+    /// let pool = AcceptorPool::with_fn(serve)
+    ///     .named_service("admin", FnService::new(administrate))
+    ///     .config(&config)
+    ///     .start()
+    ///     .await?;
+    /// # pool.stop(None).await;
+    /// # Ok::<_, Box<dyn std::error::Error>>(()) }).expect("it works");
+    /// ```
+    pub fn named_service(mut self, name: impl Into<Arc<str>>, service: impl Service) -> Self {
+        let name = name.into();
+        if let Some(invalid) = service.frame_limit().and_then(invalid_max_frame) {
+            let why = format!("{name:?}: {invalid}");
+            self.invalid_services.push(InvalidSetting::new("named_service", why));
+        }
+        self.named_services.set(name, service.into_listener_service());
+        self
     }
 }
 

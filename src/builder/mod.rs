@@ -15,9 +15,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{Active, DrainConfig, Settings, SettingsPatch};
-use crate::error::ConfigError;
+use crate::error::{ConfigError, InvalidSetting};
 use crate::limits::Overload;
-use crate::listener::Listener;
+use crate::listener::{Listener, NamedServices};
 use crate::pool::Placement;
 use crate::telemetry::{Alarm, Observer};
 
@@ -40,6 +40,8 @@ pub struct Builder<S> {
     alarms: Vec<Alarm>,
     drain: DrainConfig,
     config_errors: Vec<ConfigError>,
+    named_services: NamedServices,
+    invalid_services: Vec<InvalidSetting>,
 }
 
 impl<S> Builder<S> {
@@ -56,6 +58,8 @@ impl<S> Builder<S> {
             alarms: Vec::new(),
             drain: DrainConfig::default(),
             config_errors: Vec::new(),
+            named_services: NamedServices::default(),
+            invalid_services: Vec::new(),
         }
     }
 

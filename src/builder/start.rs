@@ -13,7 +13,7 @@ use crate::error::{InvalidSetting, StartError};
 use crate::handlers::{invalid_max_frame, Service};
 use crate::limits::Limits;
 use crate::limits::ReserveDescriptor;
-use crate::listener::{open_first, open_listeners, resolve, Listener};
+use crate::listener::{open_first, open_listeners, resolve, BuilderServices, Listener};
 use crate::listener::{SocketOptions, Transport};
 use crate::pool::{AcceptorPool, Placement, Pool, PoolState};
 use crate::registry::{OutboxLimit, Registries, RegistryShared};
@@ -67,8 +67,8 @@ impl<S: Service> Builder<S> {
         let settings = self.settings;
         let slots = AcceptorPool::slots(&settings, placement);
         let limits = Limits::new(SharedConfig::new(settings.clone()), self.overload);
-        let service = self.service.into_listener_service();
-        let states = open_listeners(self.listeners, &service, &limits, self.start_timeout, &[]).await?;
+        let services = BuilderServices { of_builder: self.service.into_listener_service(), named: self.named_services };
+        let states = open_listeners(self.listeners, &services, &limits, self.start_timeout, &[]).await?;
         let states: Vec<_> = states.iter().map(|opened| opened.listener().clone()).collect();
         let named = self.name.is_some();
         let name = self.name.unwrap_or_else(|| states[0].address().to_string().into());
@@ -83,7 +83,7 @@ impl<S: Service> Builder<S> {
             let what = "the watchdog's thread".to_owned();
             StartError::SystemError { what, source }
         })?;
-        let shared = PoolState::new(name.clone(), limits.clone(), registries.clone(), service);
+        let shared = PoolState::new(name.clone(), limits.clone(), registries.clone(), services);
         shared.set_drain_config(self.drain);
         // Only a name that was chosen must be unique; a default name stays unregistered if it is taken.
         if !shared.register_name() && named {
@@ -110,13 +110,14 @@ impl<S: Service> Builder<S> {
     /// Checks the settings and the thread.
     fn check(&mut self) -> Result<(), StartError> {
         let framing = self.service.frame_limit().and_then(invalid_max_frame);
-        let mut invalid: Vec<_> = framing.into_iter().chain(self.settings.invalid_settings()).collect();
+        let mut invalid: Vec<_> =
+            framing.into_iter().chain(self.settings.invalid_settings()).chain(self.invalid_services.clone()).collect();
         invalid.extend(self.alarms.iter().find_map(Alarm::invalid));
         if self.start_timeout.is_zero() {
             invalid.push(InvalidSetting::new("start_timeout", "must be greater than zero (got 0s)"));
         }
         let config = std::mem::take(&mut self.config_errors).into_iter().map(StartError::from);
-        let listeners = self.listeners.iter().flat_map(Listener::invalid_settings);
+        let listeners = self.listeners.iter().flat_map(|listener| listener.invalid_settings(&self.named_services));
         match StartError::all(config.chain(invalid.into_iter().map(StartError::from)).chain(listeners).collect()) {
             Some(invalid) => Err(invalid),
             None if AcceptorPool::is_system_running() => Ok(()),

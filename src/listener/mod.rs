@@ -55,7 +55,8 @@ pub(crate) use open::{open_listeners, Opened};
 use open_transport::OpenTransport;
 pub(crate) use options::{ListenerKind, SocketOptions};
 use place::Place;
-pub(crate) use service::{ConnectionSpawner, ListenerService};
+use service::ServiceChoice;
+pub(crate) use service::{BuilderServices, ConnectionSpawner, ListenerService, NamedServices};
 pub(crate) use state::{AcceptHandle, ForNewConnections, ListenerMode, ListenerState};
 use steps::Steps;
 pub use tcp::Tcp;
@@ -95,8 +96,7 @@ pub struct Listener {
     steps: Vec<Step>,
     source: Source,
     options: SocketOptions,
-    /// How its connections are served, if not by the handler of the pool.
-    service: Option<Arc<ListenerService>>,
+    service: ServiceChoice,
 }
 
 /// Where the transport of a listener comes from.
@@ -214,7 +214,13 @@ impl Listener {
     pub(crate) fn served_by(mut self, service: Arc<ListenerService>, invalid: Option<InvalidSetting>) -> Self {
         self.invalid.retain(|invalid| invalid.setting != "max_frame");
         self.invalid.extend(invalid);
-        self.service = Some(service);
+        self.service = ServiceChoice::Own(service);
+        self
+    }
+
+    /// Serves its connections with a service that the builder was given with this name.
+    pub(crate) fn served_by_named(mut self, name: impl Into<String>) -> Self {
+        self.service = ServiceChoice::Named(name.into());
         self
     }
 
@@ -229,7 +235,7 @@ impl Listener {
             steps: Vec::new(),
             source,
             options: SocketOptions::default(),
-            service: None,
+            service: ServiceChoice::default(),
         }
     }
 }

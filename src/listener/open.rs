@@ -12,8 +12,8 @@ use super::bind::open_all;
 #[cfg(unix)]
 use super::Unix;
 use super::{
-    open_first, resolve, Listener, ListenerChange, ListenerService, ListenerState, OpenTransport, Place, SocketOptions,
-    Source,
+    open_first, resolve, BuilderServices, Listener, ListenerChange, ListenerService, ListenerState, NamedServices,
+    OpenTransport, Place, SocketOptions, Source,
 };
 use crate::config::{valid_rate, Rate};
 use crate::error::{InvalidSetting, StartError};
@@ -42,19 +42,19 @@ impl Opened {
 /// Opens all listeners or none; the error names every failure.
 ///
 /// A listener of `old` with the same address stays open; its changes are checked and not yet applied. `limit` bounds each
-/// name lookup. Listeners without a service of their own get `service`.
+/// name lookup. They choose among the services.
 pub(crate) async fn open_listeners(
     listeners: Vec<Listener>,
-    service: &Arc<ListenerService>,
+    services: &BuilderServices,
     limits: &Arc<Limits>,
     limit: Duration,
     old: &[Arc<ListenerState>],
 ) -> Result<Vec<Opened>, StartError> {
-    let invalid = listeners.iter().flat_map(Listener::invalid_settings).collect();
+    let invalid = listeners.iter().flat_map(|listener| listener.invalid_settings(&services.named)).collect();
     StartError::all(invalid).map_or(Ok(()), Err)?;
     let (mut all, mut failures) = (Vec::<Opened>::with_capacity(listeners.len()), Vec::new());
     for listener in listeners {
-        match listener.open(service, limits, limit, old, &all).await {
+        match listener.open(services, limits, limit, old, &all).await {
             Ok(opened) => all.extend(opened),
             Err(error) => failures.push(error),
         }
@@ -75,26 +75,27 @@ impl Listener {
     }
 
     /// The settings that can be found invalid before anything is opened.
-    pub(crate) fn invalid_settings(&self) -> Vec<StartError> {
+    pub(crate) fn invalid_settings(&self, services: &NamedServices) -> Vec<StartError> {
         let no_connections = (self.max_connections == Some(0))
             .then(|| InvalidSetting::new("max_connections", "must be at least 1 (got 0)"));
         let options = self.options.invalid_settings(self.source.kind());
         let rate = valid_rate("accept_rate", self.accept_rate);
         let invalid = no_connections.into_iter().chain(rate).chain(self.invalid.iter().cloned()).chain(options);
+        let invalid = invalid.chain(services.invalid(&self.service));
         invalid.map(|invalid| self.place().invalid(invalid)).collect()
     }
 
     async fn open(
         self,
-        service: &Arc<ListenerService>,
+        services: &BuilderServices,
         limits: &Arc<Limits>,
         limit: Duration,
         old: &[Arc<ListenerState>],
         others: &[Opened],
     ) -> Result<Vec<Opened>, StartError> {
         let place = self.place();
-        let Listener { name, max_connections, accept_rate, proxy, steps, source, options, service: own, .. } = self;
-        let (service, place_of) = (own.unwrap_or_else(|| service.clone()), place.clone());
+        let Listener { name, max_connections, accept_rate, proxy, steps, source, options, service, .. } = self;
+        let (service, place_of) = (services.choose(service), place.clone());
         let opening = Opening {
             name,
             max_connections,

@@ -4,6 +4,7 @@ use std::any::Any;
 use std::sync::Arc;
 
 use crate::config::Config;
+use crate::error::InvalidSetting;
 use crate::framing::Framing;
 use crate::handshake::HandshakeChain;
 use crate::limits::ConnectionKind;
@@ -66,5 +67,64 @@ impl ListenerService {
     /// The framing of new connections. The function that makes it is the user's: `None` also if it panics.
     pub(crate) fn framing(&self) -> Option<Framing> {
         catch_panic(|| self.spawner.framing()).ok().flatten()
+    }
+}
+
+/// The service that a listener asks for.
+#[derive(Clone, Default)]
+pub(super) enum ServiceChoice {
+    /// That of the builder.
+    #[default]
+    OfBuilder,
+    Own(Arc<ListenerService>),
+    /// One of those that the builder was given with a name.
+    Named(String),
+}
+
+/// Services that listeners of a configuration choose by their names.
+#[derive(Clone, Default)]
+pub(crate) struct NamedServices(Vec<(Arc<str>, Arc<ListenerService>)>);
+
+impl NamedServices {
+    /// Adds a service, in place of one with the same name.
+    pub(crate) fn set(&mut self, name: Arc<str>, service: Arc<ListenerService>) {
+        self.0.retain(|(known, _)| *known != name);
+        self.0.push((name, service));
+    }
+
+    fn get(&self, name: &str) -> Option<&Arc<ListenerService>> {
+        self.0.iter().find(|(known, _)| **known == *name).map(|(_, service)| service)
+    }
+
+    /// Why a listener cannot be served as it asks.
+    pub(super) fn invalid(&self, choice: &ServiceChoice) -> Option<InvalidSetting> {
+        let ServiceChoice::Named(name) = choice else { return None };
+        if self.get(name).is_some() {
+            return None;
+        }
+        let known: Vec<_> = self.0.iter().map(|(name, _)| format!("{name:?}")).collect();
+        let why = match known.is_empty() {
+            true => format!("unknown service {name:?}; add it with `Builder::named_service`"),
+            false => format!("unknown service {name:?}; expected one of {}", known.join(", ")),
+        };
+        Some(InvalidSetting::new("service", why))
+    }
+}
+
+/// The services among which listeners choose.
+#[derive(Clone)]
+pub(crate) struct BuilderServices {
+    pub(crate) of_builder: Arc<ListenerService>,
+    pub(crate) named: NamedServices,
+}
+
+impl BuilderServices {
+    pub(super) fn choose(&self, choice: ServiceChoice) -> Arc<ListenerService> {
+        match choice {
+            ServiceChoice::Own(service) => service,
+            // Checked before.
+            ServiceChoice::Named(name) => self.named.get(&name).unwrap_or(&self.of_builder).clone(),
+            ServiceChoice::OfBuilder => self.of_builder.clone(),
+        }
     }
 }

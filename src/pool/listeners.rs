@@ -68,17 +68,19 @@ impl AcceptorPool {
         listeners: Vec<Listener>,
     ) -> impl Future<Output = Result<Replacement, StartError>> + 'static {
         let acceptors = self.acceptors.clone().filter(|_| self.draining.is_none());
-        let service = self.shared.services().of_builder();
+        let services = self.shared.services().choices();
         let (limits, limit, status) = (self.shared.limits().clone(), self.start_timeout, self.shared.status());
         let mut stopping = self.shared.stopping.subscribe();
         async move {
-            let (Some(acceptors), Some(service)) = (acceptors, service) else { return Err(StartError::ListenerClosed) };
+            let (Some(acceptors), Some(services)) = (acceptors, services) else {
+                return Err(StartError::ListenerClosed);
+            };
             if listeners.is_empty() {
                 let invalid = InvalidSetting::new("listener", "at least one is required (got none)");
                 return Err(StartError::InvalidSetting(invalid));
             }
             let old = acceptors.listeners();
-            let opening = AssertUnwindSafe(open_listeners(listeners, &service, &limits, limit, &old)).catch_unwind();
+            let opening = AssertUnwindSafe(open_listeners(listeners, &services, &limits, limit, &old)).catch_unwind();
             let stopped = pin!(async { drop(stopping.wait_for(|stopping| *stopping).await) });
             let opened = match select(Box::pin(opening), stopped).await {
                 Either::Left((opened, _)) => opened.unwrap_or_else(|panic| Err(panicked(panic_text(panic))))?,

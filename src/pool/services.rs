@@ -6,12 +6,14 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use crate::error::PoolEnded;
-use crate::listener::{ListenerService, ListenerState};
+use crate::listener::{BuilderServices, ListenerService, ListenerState};
 
 use super::{Pool, PoolState};
 
 /// The services of a pool.
 pub(super) struct Services {
+    /// Those among which listeners choose.
+    choices: Mutex<Option<BuilderServices>>,
     /// That of the builder comes first. Empty once the pool has ended, since services own what the user's closures have
     /// captured.
     current: Mutex<Vec<Arc<ListenerService>>>,
@@ -20,9 +22,15 @@ pub(super) struct Services {
 }
 
 impl Services {
-    pub(super) fn new(of_builder: Arc<ListenerService>) -> Self {
+    pub(super) fn new(services: BuilderServices) -> Self {
+        let of_builder = services.of_builder.clone();
         let actors = Mutex::new(vec![of_builder.kind.actor]);
-        Services { current: Mutex::new(vec![of_builder]), actors }
+        Services { choices: Mutex::new(Some(services)), current: Mutex::new(vec![of_builder]), actors }
+    }
+
+    /// The services among which listeners choose. `None` once the pool has ended.
+    pub(super) fn choices(&self) -> Option<BuilderServices> {
+        self.choices.lock().clone()
     }
 
     /// The service of the builder. `None` once the pool has ended.
@@ -61,8 +69,8 @@ impl Services {
     }
 
     pub(super) fn clear(&self) {
-        let services = std::mem::take(&mut *self.current.lock());
-        drop(services);
+        let (services, choices) = (std::mem::take(&mut *self.current.lock()), self.choices.lock().take());
+        drop((services, choices));
     }
 }
 

@@ -19,7 +19,7 @@ use crate::acceptor::Acceptor;
 use crate::config::{DrainConfig, Settings};
 use crate::error::{PoolError, WaitError};
 use crate::limits::Limits;
-use crate::listener::{ListenerService, ListenerState};
+use crate::listener::{BuilderServices, ListenerState};
 use crate::names::Names;
 use crate::net::Address;
 use crate::registry::{Registries, Totals, FINAL_FLUSH};
@@ -73,7 +73,7 @@ impl PoolState {
         name: Arc<str>,
         limits: Arc<Limits>,
         registries: Arc<Registries>,
-        service: Arc<ListenerService>,
+        services: BuilderServices,
     ) -> Arc<Self> {
         Arc::new(PoolState {
             name,
@@ -89,7 +89,7 @@ impl PoolState {
             drain_config: Mutex::default(),
             ended: watch::Sender::new(None),
             supervisor: Mutex::default(),
-            services: Services::new(service),
+            services: Services::new(services),
             topics: Arc::default(),
             names: Arc::default(),
             adopted: AtomicUsize::new(0),

@@ -22,6 +22,10 @@ pub struct ListenerConfig {
     /// Its name: [`Listener::name`].
     #[cfg_attr(feature = "serde", serde(default))]
     pub name: Option<String>,
+    /// The name of the service of its connections: [`Builder::named_service`](crate::Builder::named_service). `None`: the service
+    /// of the builder.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub service: Option<String>,
     /// A connection limit of its own: [`Listener::max_connections`].
     #[cfg_attr(feature = "serde", serde(default, deserialize_with = "crate::config::representation::whole::given"))]
     pub max_connections: Option<usize>,
@@ -86,6 +90,7 @@ impl ListenerConfig {
         ListenerConfig {
             address,
             name: None,
+            service: None,
             max_connections: None,
             accept_rate: None,
             tls: None,
@@ -142,6 +147,9 @@ impl ListenerConfig {
     fn with_options(&self, mut listener: Listener) -> Result<Listener, ConfigError> {
         if let Some(name) = &self.name {
             listener = listener.name(name.clone());
+        }
+        if let Some(service) = &self.service {
+            listener = listener.served_by_named(service.clone());
         }
         if let Some(connections) = self.max_connections {
             listener = listener.max_connections(connections);

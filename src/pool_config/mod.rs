@@ -68,6 +68,7 @@ use crate::listener::Listener;
 ///
 /// [[listeners]]
 /// address = "tcp://127.0.0.1:7000"
+/// service = "admin"                         # added with `Builder::named_service`
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize), serde(default, deny_unknown_fields, expecting = "a table"))]

@@ -3,6 +3,7 @@
 mod invalid;
 mod refused;
 mod reload;
+mod services;
 
 use std::path::Path;
 use std::time::Duration;
