@@ -170,7 +170,7 @@ mod watchdog;
 
 pub use acceptor::Acceptor;
 pub use builder::Builder;
-pub use config::{Active, Settings, SettingsPatch};
+pub use config::{Active, Settings, SettingsPatch, SuspendMode};
 pub use connection::{
     Closed, Conn, Connection, ConnectionContext, Event, FlushError, Flushed, Next, Outbox, OutboxError, Packet, Peer,
     PendingWait, Protocol, Reply, SendError, StreamKey, Timeout, TimerKey, User, Wait, WaitEnded,
@@ -185,7 +185,7 @@ pub use handlers::{Ack, Init};
 pub use info::ConnectionInfo;
 pub use listener::Listener;
 pub use names::NameTaken;
-pub use pool::{AcceptorPool, AdoptError, ConnectionRef, Drain, Pool, PoolHandle, SuspendMode, Topic, Untyped};
+pub use pool::{AcceptorPool, AdoptError, ConnectionRef, Drain, Pool, PoolHandle, Topic, Untyped};
 #[doc(inline)]
 pub use pool_config::PoolConfig;
 pub use socket::{Pushes, Socket};

@@ -11,11 +11,12 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
-use super::accept_error::{is_out_of_resources, AcceptErrorKind};
+use super::accept_error::{is_out_of_resources, kind_of};
 use super::{AcceptorContext, ExitGuard};
 use crate::config::BacklogPolicy;
 use crate::listener::{AcceptHandle, Accepted, ListenerMode, ListenerState};
 use crate::panic::text_of;
+use crate::telemetry::AcceptErrorKind;
 
 /// How many peers are accepted in a row before other tasks of the thread run.
 const MAX_BATCH: usize = 32;
@@ -158,8 +159,11 @@ impl ListenerTask {
                 Some(Ok(accepted)) => {
                     self.context.receive_from_backlog(self.slot, &self.listener, accepted, backlog);
                 }
-                Some(Err(error)) if AcceptErrorKind::of(&error) == AcceptErrorKind::Connection => {}
+                Some(Err(error)) if kind_of(&error) == AcceptErrorKind::Connection => {
+                    self.context.emit_accept_error(&error, self.slot, &self.listener);
+                }
                 Some(Err(error)) => {
+                    self.context.emit_accept_error(&error, self.slot, &self.listener);
                     return warn!(
                         error = text_of(&error),
                         listener, "accept failed while closing the listener; queued peers are dropped"
@@ -214,8 +218,11 @@ async fn accept_peers(
             }
             // Another acceptor was faster: the permit is dropped.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => batch = 0,
-            Err(error) => match AcceptErrorKind::of(&error) {
-                AcceptErrorKind::Connection => debug!(error = text_of(&error), "a peer left before it was accepted"),
+            Err(error) => match kind_of(&error) {
+                AcceptErrorKind::Connection => {
+                    context.emit_accept_error(&error, slot, listener);
+                    debug!(error = text_of(&error), "a peer left before it was accepted");
+                }
                 AcceptErrorKind::Resource => {
                     drop(permit);
                     context.report_accept_error(&error, slot, listener, pause);

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tracing::{debug, error, info, warn};
 
+use super::accept_error::kind_of;
 use super::adopt::AdoptedLimits;
 use super::hold::ToHold;
 use super::refuse::{close_refused, policy};
@@ -256,7 +257,7 @@ impl AcceptorContext {
     pub(super) fn emit_accept_error(&self, error: &io::Error, slot: usize, state: &ListenerState) {
         let listener = &*state.name();
         let observers = &self.registries.shared().observers;
-        observers.emit(|| PoolEvent::AcceptError { listener, acceptor: slot, error });
+        observers.emit(|| PoolEvent::AcceptError { listener, acceptor: slot, error, kind: kind_of(error) });
     }
 
     /// Reports and logs an accept error after which the acceptor pauses.

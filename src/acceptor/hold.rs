@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::Instant;
-
+use super::held_peer::HeldPeer;
 use super::AcceptorContext;
 use crate::config::AtLimit;
 use crate::limits::{Check, Checked, HeldPermit, PeerPermit, Permit};
@@ -30,7 +29,7 @@ struct HeldConnection {
     slot: usize,
     accepted: Accepted,
     peer_permit: PeerPermit,
-    since: Instant,
+    peer: HeldPeer,
     /// Declared last: the socket is closed before the place is given back.
     _permit: HeldPermit,
 }
@@ -43,8 +42,9 @@ impl AcceptorContext {
             drop(peer_permit);
             return self.refuse(slot, listener, accepted, otherwise);
         };
-        let (context, listener, since) = (self.clone(), listener.clone(), Instant::now());
-        let held = HeldConnection { context, listener, slot, accepted, peer_permit, since, _permit: permit };
+        let (context, listener) = (self.clone(), listener.clone());
+        let peer = HeldPeer::new(self.registries.shared(), &accepted.peer, &listener.name(), otherwise);
+        let held = HeldConnection { context, listener, slot, accepted, peer_permit, peer, _permit: permit };
         actix_rt::spawn(async move {
             let mut mode = held.listener.mode_changes();
             let outcome = tokio::select! {
@@ -76,7 +76,7 @@ impl HeldConnection {
             if self.listener.limits.denies(peer) || !self.listener.allows(&current.steps, peer) {
                 return Err(RefusalReason::Denied);
             }
-            match current.limits.check_from(next, peer, Some(self.since.elapsed())) {
+            match current.limits.check_from(next, peer, Some(self.peer.since.elapsed())) {
                 Checked::Admitted => return Ok(permit),
                 Checked::Refused(reason) => return Err(reason),
                 Checked::Held { wait: again, next: then, .. } => (wait, next) = (again, then),
@@ -96,13 +96,14 @@ impl HeldConnection {
     }
 
     fn serve(self, permit: Permit) {
-        let HeldConnection { context, listener, slot, accepted, peer_permit, _permit, .. } = self;
+        let HeldConnection { context, listener, slot, accepted, peer_permit, peer, _permit } = self;
+        drop(peer);
         context.for_one_peer(&listener, || context.serve(slot, &listener.current(), accepted, permit, peer_permit));
     }
 
     fn refuse(self, reason: RefusalReason) {
-        let HeldConnection { context, listener, slot, accepted, peer_permit, _permit, .. } = self;
-        drop(peer_permit);
+        let HeldConnection { context, listener, slot, accepted, peer_permit, peer, _permit } = self;
+        drop((peer, peer_permit));
         context.for_one_peer(&listener, || context.refuse(slot, &listener, accepted, reason));
     }
 }

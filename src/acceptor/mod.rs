@@ -11,6 +11,7 @@ mod accept_loop;
 mod admission;
 mod adopt;
 mod exit_guard;
+mod held_peer;
 mod hold;
 mod refuse;
 

@@ -24,6 +24,7 @@ mod rules;
 mod settings;
 mod slow_consumer;
 mod snapshot;
+mod suspend_mode;
 mod validate;
 mod value;
 
@@ -44,4 +45,5 @@ pub use rules::{ParseRuleError, Rule};
 pub use settings::{Settings, SettingsPatch};
 pub use slow_consumer::SlowConsumer;
 pub(crate) use snapshot::{Config, SharedConfig};
+pub use suspend_mode::SuspendMode;
 pub(crate) use validate::valid_rate;

@@ -127,7 +127,7 @@ impl AcceptorPool {
             return self.accept_backlog_after(delay, ctx);
         }
         info!(pool = self.shared.name(), ?grace, ?delay, "pool draining");
-        self.shared.start_drain();
+        self.shared.start_drain(delay, grace);
         self.draining = Some(DrainState { grace, backlog_on_close, outcome, phase: Phase::Delay });
         self.accept_backlog_after(delay, ctx);
     }

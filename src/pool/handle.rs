@@ -15,11 +15,9 @@ use actix::prelude::*;
 use super::listeners::SetListeners;
 use super::reconfigure::ChangeSettings;
 use super::suspend::{Resume, Suspend};
-use super::{
-    AcceptorPool, Drain, DrainReport, ListenerInfo, ListenersChanged, PoolInfo, PoolState, Status, Stop, SuspendMode,
-};
+use super::{AcceptorPool, Drain, DrainReport, ListenerInfo, ListenersChanged, PoolInfo, PoolState, Status, Stop};
 use crate::acceptor::Acceptor;
-use crate::config::{Changed, Settings, SettingsPatch};
+use crate::config::{Changed, Settings, SettingsPatch, SuspendMode};
 use crate::error::{PoolError, SettingsError, StartError, SuspendError, WaitError};
 use crate::listener::Listener;
 use crate::net::Address;

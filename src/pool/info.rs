@@ -5,8 +5,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::SuspendMode;
-use crate::config::Rate;
+use crate::config::{Rate, SuspendMode};
 use crate::net::Address;
 use crate::telemetry::{CloseReason, Counts, HandshakeFailure, RefusalReason};
 

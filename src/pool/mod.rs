@@ -63,7 +63,6 @@ pub use reload::Reloaded;
 pub(crate) use reload::{Refused, Reload};
 pub(crate) use slots::Placement;
 pub(crate) use state::PoolState;
-pub use suspend::SuspendMode;
 pub use topic::{Published, Topic};
 
 use drain::DrainState;
@@ -185,6 +184,7 @@ impl Actor for AcceptorPool {
     fn started(&mut self, ctx: &mut Context<Self>) {
         self.shared.set_supervisor(ctx.address());
         let listeners = self.acceptors.as_ref().map(|acceptors| acceptors.listeners()).unwrap_or_default();
+        self.shared.registries().shared().observers.open_pool_span();
         listeners.iter().for_each(|listener| self.shared.emit_opened(listener));
         self.shared.set_listeners(listeners);
         for slot in 0..self.slots.len() {
@@ -220,9 +220,12 @@ impl Handler<Ready> for AcceptorPool {
             if let Some(acceptors) = &self.acceptors {
                 acceptors.set_started();
             }
-            // If the future that started the pool was dropped, there is no handle.
-            if self.starting.take().is_some_and(|starting| starting.send(Ok(())).is_err()) {
-                self.start_drain(Drain::immediate(), Ok(()), ctx);
+            if let Some(starting) = self.starting.take() {
+                self.shared.emit_started();
+                // If the future that started the pool was dropped, there is no handle.
+                if starting.send(Ok(())).is_err() {
+                    self.start_drain(Drain::immediate(), Ok(()), ctx);
+                }
             }
         }
     }
@@ -270,7 +273,8 @@ impl Drop for AcceptorPool {
     // Runs when the pool's own arbiter stopped. Connections on other arbiters are drained with `Settings::grace`.
     fn drop(&mut self) {
         if !self.ended {
-            self.shared.start_drain();
+            let grace = self.shared.settings().grace;
+            self.shared.start_drain(Duration::ZERO, grace);
             if let Some(acceptors) = self.acceptors.take() {
                 acceptors.stop(BacklogPolicy::Drop);
             }
@@ -278,7 +282,6 @@ impl Drop for AcceptorPool {
                 // How the acceptor ends can no longer be received.
                 self.shared.acceptor_stopped(slot, &Exit::Stopped);
             }
-            let grace = self.shared.settings().grace;
             self.shared.drain_connections(grace);
             let outcome = self.draining.take().map_or(Err(PoolError::Orphaned), |draining| draining.outcome);
             self.shared.set_ended(outcome);

@@ -1,14 +1,16 @@
 //! The observers and alarms of a running pool, and what it reports to them: its acceptors, and the spans of its parts.
 
+use std::sync::atomic::Ordering::*;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::prelude::*;
 use tracing::field::display;
 
 use super::state::SlotInfo;
-use super::{Pool, PoolState, Status};
+use super::{DrainReport, Pool, PoolState, Status};
 use crate::acceptor::Acceptor;
-use crate::error::{Exit, InvalidSetting};
+use crate::error::{Exit, InvalidSetting, PoolError};
 use crate::listener::ListenerState;
 use crate::telemetry::{Alarm, AlarmKey, Observer, ObserverKey, OpenSpan, PoolEvent, SpanOf};
 
@@ -96,6 +98,28 @@ impl PoolState {
         self.registries().shared().observers.emit(event);
     }
 
+    /// Reports that the pool has started.
+    pub(super) fn emit_started(&self) {
+        self.is_started.store(true, Release);
+        self.emit(|| PoolEvent::PoolStarted);
+    }
+
+    /// Reports a drain, unless the start of the pool has failed.
+    pub(super) fn emit_draining(&self, delay: Duration, grace: Option<Duration>) {
+        if self.is_started.load(Acquire) {
+            self.emit(|| PoolEvent::PoolDraining { delay, grace });
+        }
+    }
+
+    /// Reports the end of the pool, unless its start has failed, and closes its span.
+    pub(super) fn emit_ended(&self, outcome: &Result<(), PoolError>) {
+        if self.is_started.load(Acquire) {
+            let DrainReport { forced, unserved, took, .. } = self.report();
+            self.emit(|| PoolEvent::PoolEnded { outcome, forced, unserved, took });
+        }
+        self.registries().shared().observers.close_pool_span();
+    }
+
     pub(super) fn emit_opened(&self, listener: &ListenerState) {
         listener.emit_opened(self.registries().shared());
     }
@@ -131,6 +155,7 @@ impl PoolState {
         if self.status() == Status::Ended {
             return;
         }
+        self.registries().shared().observers.open_pool_span();
         self.open_listener_spans();
         let slots = self.slots.lock().len();
         (0..slots).for_each(|slot| self.open_acceptor_span(slot));

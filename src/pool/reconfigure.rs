@@ -11,6 +11,7 @@ use crate::config::{Changed, Settings};
 use crate::error::{InvalidSetting, SettingsError};
 use crate::limits::{available_descriptors, Limits};
 use crate::panic::catch_panic;
+use crate::telemetry::PoolEvent;
 
 /// Changes some settings.
 #[derive(Message)]
@@ -70,6 +71,7 @@ impl AcceptorPool {
             acceptors.listeners().iter().for_each(|listener| listener.set_mode(listener.mode()));
         }
         self.set_slots(slots, ctx);
+        self.shared.emit(|| PoolEvent::SettingsChanged { changed: &changed });
         changed
     }
 }

@@ -4,6 +4,7 @@
 //! user code (transports, handshakes, observers, captured values of a handler) never runs under a lock.
 
 use std::pin::pin;
+use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicUsize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,6 +43,8 @@ pub(crate) struct PoolState {
     pub(super) stopping: watch::Sender<bool>,
     drain_stats: Mutex<DrainStats>,
     drain_config: Mutex<DrainConfig>,
+    /// Whether the start of the pool was reported.
+    pub(super) is_started: AtomicBool,
     ended: watch::Sender<Option<Result<(), PoolError>>>,
     /// Dropped when the pool ends: the mailbox keeps a waker, and with it the event loop of the pool's arbiter.
     supervisor: Mutex<Option<Addr<AcceptorPool>>>,
@@ -87,6 +90,7 @@ impl PoolState {
             stopping: watch::Sender::new(false),
             drain_stats: Mutex::default(),
             drain_config: Mutex::default(),
+            is_started: AtomicBool::new(false),
             ended: watch::Sender::new(None),
             supervisor: Mutex::default(),
             services: Services::new(services),
@@ -205,11 +209,16 @@ impl PoolState {
         *self.drain_config.lock() = drain;
     }
 
-    /// Marks the pool as draining, and starts the counts of its report.
-    pub(super) fn start_drain(&self) {
+    /// Marks the pool as draining, reports that, and starts the counts of its report.
+    pub(super) fn start_drain(&self, delay: Duration, grace: Option<Duration>) {
         self.set_status(Status::Draining);
         let closed = self.closed_counts();
-        self.drain_stats.lock().started.get_or_insert((Instant::now(), closed));
+        let mut stats = self.drain_stats.lock();
+        if stats.started.is_none() {
+            stats.started = Some((Instant::now(), closed));
+            drop(stats);
+            self.emit_draining(delay, grace);
+        }
     }
 
     pub(super) fn count_unserved(&self, peers: usize) {
@@ -286,7 +295,7 @@ impl PoolState {
         let supervisor = self.supervisor.lock().take();
         drop(supervisor);
         self.registries.shared().set_ended();
-        self.registries.shared().observers.close_pool_span();
+        self.emit_ended(&outcome);
         self.ended.send_replace(Some(outcome));
         // Wakes calls of `wait_for` whose condition can no longer be met.
         self.registries.shared().changed.notify_waiters();

@@ -12,24 +12,13 @@ use futures::future::join_all;
 use tracing::info;
 
 use super::{AcceptorPool, Status};
-use crate::config::BacklogPolicy;
+use crate::config::{BacklogPolicy, SuspendMode};
 use crate::error::SuspendError;
 use crate::listener::{ListenerMode, ListenerState};
+use crate::telemetry::PoolEvent;
 
 /// How long to wait for acceptors to release all listeners. Only acceptors on a blocked arbiter take that long.
 pub(super) const RELEASE_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// What happens to new peers while a pool is suspended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
-#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
-pub enum SuspendMode {
-    /// The listening sockets are closed, and the kernel refuses new peers. Peers that were in its queue before are served.
-    Close,
-    /// The listening sockets stay open, but no peer is accepted. New peers wait in the kernel's queue, up to the backlog.
-    Hold,
-}
 
 /// Stops accepting.
 #[derive(Message)]
@@ -61,6 +50,7 @@ impl AcceptorPool {
                 SuspendMode::Hold => self.shared.emit_opened(listener),
             }
         }
+        self.shared.emit(|| PoolEvent::PoolSuspended { mode });
     }
 }
 
@@ -107,8 +97,9 @@ impl Handler<Resume> for AcceptorPool {
             listeners.iter().for_each(|listener| self.shared.emit_opened(listener));
             if self.shared.status() != Status::Running {
                 info!(pool = self.shared.name(), "pool resumed");
+                self.shared.set_status(Status::Running);
+                self.shared.emit(|| PoolEvent::PoolResumed);
             }
-            self.shared.set_status(Status::Running);
         }
         self.respond(resumed)
     }

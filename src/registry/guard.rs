@@ -61,9 +61,11 @@ impl ConnectionGuard {
     /// Opens the span of the connection, if an observer supplies one.
     pub(super) fn open_span(&self) {
         let (id, peer, listener) = (self.state.id(), self.state.peer(), &**self.state.listener_name());
-        let parent = self.state.listener().span();
+        let observers = &self.registry.shared().observers;
+        // An adopted connection has no listener.
+        let parent = self.state.listener().span().or_else(|| observers.pool_span());
         let of = SpanOf::Connection { id, peer, listener };
-        let span = self.registry.shared().observers.open_span(&of, parent.as_deref());
+        let span = observers.open_span(&of, parent.as_deref());
         if span.is_some() {
             let _ = self.rare.set(Box::new(Rare { span, end: OnceCell::new() }));
         }
@@ -316,13 +318,13 @@ impl Drop for ConnectionGuard {
         let duration = self.age();
         match &end {
             End::Refused(reason) => self.registry.remove_refused(&self.state, *reason),
-            End::Closed { reason, .. } => self.registry.remove(&self.state, *reason, None),
+            End::Closed { reason, detail } => self.registry.remove(&self.state, *reason, None, detail.as_deref()),
             End::HandshakeFailed { kind, detail } => {
                 self.registry.shared().observers.emit(|| {
                     let (id, peer, listener) = (self.state.id(), self.state.peer(), &**self.state.listener_name());
                     PoolEvent::HandshakeFailed { id, peer, listener, kind: *kind, error: detail }
                 });
-                self.registry.remove(&self.state, CloseReason::Handshake, Some(*kind));
+                self.registry.remove(&self.state, CloseReason::Handshake, Some(*kind), Some(detail));
             }
         }
         drop(entered);

@@ -3,14 +3,48 @@
 use std::io;
 use std::time::Duration;
 
-use super::{CloseReason, ConnectionId, HandshakeFailure, RefusalReason};
-use crate::error::Exit;
+use super::{AcceptErrorKind, CloseReason, ConnectionId, HandshakeFailure, RefusalReason};
+use crate::config::{Changed, SuspendMode};
+use crate::error::{Exit, PoolError};
 use crate::net::Address;
 
 /// An event of a pool.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum PoolEvent<'a> {
+    /// The pool has started: its listeners are open, and all acceptors accept.
+    PoolStarted,
+    /// The pool was suspended, or a suspended pool has changed its mode.
+    PoolSuspended {
+        /// What happens to new peers.
+        mode: SuspendMode,
+    },
+    /// The pool was resumed and accepts again.
+    PoolResumed,
+    /// Settings were changed: [`Pool::change`](crate::Pool::change), [`apply`](crate::Pool::apply) or
+    /// [`reload`](crate::Pool::reload).
+    SettingsChanged {
+        /// What has changed.
+        changed: &'a Changed,
+    },
+    /// A drain has begun. A later call that makes its deadline earlier is not reported.
+    PoolDraining {
+        /// For how long the pool still accepts.
+        delay: Duration,
+        /// How long connections have to end by themselves, from the end of the delay. `None` for no limit.
+        grace: Option<Duration>,
+    },
+    /// The pool has ended. Connections on a blocked arbiter may end later.
+    PoolEnded {
+        /// What [`Pool::stopped`](crate::Pool::stopped) returns.
+        outcome: &'a Result<(), PoolError>,
+        /// Connections that were ended at the deadline.
+        forced: usize,
+        /// Peers refused because the listening sockets closed.
+        unserved: usize,
+        /// The duration from the start of the drain.
+        took: Duration,
+    },
     /// A listener was opened, at the start or when a suspended pool was resumed.
     ListenerStarted {
         /// The name of the listener.
@@ -55,6 +89,27 @@ pub enum PoolEvent<'a> {
         acceptor: usize,
         /// The error of the system or the transport.
         error: &'a io::Error,
+        /// What it concerns. Except for [`Listener`](AcceptErrorKind::Listener), the acceptor goes on.
+        kind: AcceptErrorKind,
+    },
+    /// A peer was accepted and is held: at the connection limit ([`AtLimit::Hold`](crate::limits::AtLimit::Hold)), above a rate,
+    /// or by the overload hook.
+    PeerHeld {
+        /// The address of the peer.
+        peer: &'a Address,
+        /// The name of the listener.
+        listener: &'a str,
+        /// Why it is not admitted at once.
+        reason: RefusalReason,
+    },
+    /// A peer is not held any more. `ConnectionStarted` or `Refused` follows, unless its arbiter was stopped.
+    PeerReleased {
+        /// The address of the peer.
+        peer: &'a Address,
+        /// The name of the listener.
+        listener: &'a str,
+        /// The time for which it was held.
+        held: Duration,
     },
     /// A peer was accepted and refused.
     Refused {
@@ -115,6 +170,8 @@ pub enum PoolEvent<'a> {
         listener: &'a str,
         /// Why it ended.
         reason: CloseReason,
+        /// The text of the error that ended it, or what else is known, as in the log line.
+        detail: Option<&'a str>,
         /// The lifetime of the connection, with a resolution of 0.1 s.
         duration: Duration,
         /// Bytes received.

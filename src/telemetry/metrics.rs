@@ -2,7 +2,7 @@
 
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram, Unit};
 
-use super::{Observer, PoolEvent};
+use super::{AcceptErrorKind, Observer, PoolEvent};
 
 /// An [`Observer`] that reports to the [`metrics`](https://docs.rs/metrics) facade, for any recorder.
 ///
@@ -78,7 +78,7 @@ impl Observer for Metrics {
                 let labels = [("pool", pool), ("listener", listener.to_owned()), ("reason", reason.name().to_owned())];
                 counter!("acceptor_refused_total", &labels).increment(1);
             }
-            PoolEvent::AcceptError { listener, .. } => {
+            PoolEvent::AcceptError { listener, kind, .. } if kind != AcceptErrorKind::Connection => {
                 let labels = [("pool", pool), ("listener", listener.to_owned())];
                 counter!("acceptor_accept_errors_total", &labels).increment(1);
             }

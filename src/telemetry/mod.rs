@@ -3,7 +3,38 @@
 //! An [`Observer`] receives every [`PoolEvent`]; [`Spans`] and, with feature `metrics`, `Metrics` are observers. An
 //! [`Alarm`] watches the number of connections. [`Counts`] holds a number per [`CloseReason`],
 //! [`RefusalReason`] or [`HandshakeFailure`].
+//!
+//! # Events
+//!
+//! Each event is reported once to each observer, when what it says has happened, outside of all locks of the library. The events
+//! of one connection, and those of one listener, arrive in the order of their occurrence. No event is reported per packet.
+//!
+//! | [`PoolEvent`] | fields | reported | at most |
+//! |---|---|---|---|
+//! | `PoolStarted` | | when all acceptors accept. If the start fails, neither this nor `PoolDraining` and `PoolEnded` are reported | once |
+//! | `PoolSuspended` | `mode` | when the pool no longer accepts, or has changed its mode of suspension | once per call |
+//! | `PoolResumed` | | when a suspended pool accepts again | once per call |
+//! | `SettingsChanged` | `changed` | when settings have changed | once per call |
+//! | `PoolDraining` | `delay`, `grace` | when a drain begins, for any reason | once |
+//! | `PoolEnded` | `outcome`, `forced`, `unserved`, `took` | when the pool has ended, before the calls that wait for that return | once |
+//! | `ListenerStarted` | `listener`, `address` | when a listener is open: at the start, by `set_listeners`, by `resume` | once per opening |
+//! | `ListenerChanged` | `listener`, `previous`, `address` | when `set_listeners` changes an open listener | once per call and listener |
+//! | `ListenerStopped` | `listener`, `address` | when an open listener is closed | once per `ListenerStarted` |
+//! | `AcceptorStarted` | `acceptor` | when an acceptor accepts | once per start |
+//! | `AcceptorStopped` | `acceptor`, `exit` | when an acceptor that has started has ended | once per `AcceptorStarted` |
+//! | `AcceptError` | `listener`, `acceptor`, `error`, `kind` | when `accept` fails, or an acceptor cannot open its handle of a listener | once per failed call |
+//! | `PeerHeld` | `peer`, `listener`, `reason` | when a peer is held: at the connection limit, above a rate, by the overload hook | once per accepted peer |
+//! | `PeerReleased` | `peer`, `listener`, `held` | before a held peer is admitted or refused | once per `PeerHeld` |
+//! | `Refused` | `id`, `peer`, `listener`, `reason` | when a peer is refused; with an `id` it replaces `ConnectionStopped` | once per accepted peer |
+//! | `ConnectionStarted` | `id`, `peer`, `listener` | when a peer is admitted, before any callback | once per connection |
+//! | `ConnectionReady` | `id`, `peer`, `listener` | before `ack`, or before the socket is handed over | once per connection |
+//! | `HandshakeFailed` | `id`, `peer`, `listener`, `kind`, `error` | before the `ConnectionStopped` of a connection whose handshake failed | once per connection |
+//! | `ConnectionLabelled` | `id`, `label` | when a label is set or removed | once per call |
+//! | `ConnectionStopped` | `id`, `peer`, `listener`, `reason`, `detail`, `duration`, `bytes_in`, `bytes_out`, `packets` | when the socket is closed, after `closed` | once per `ConnectionStarted` |
+//! | `Blocked` | `acceptor`, `id`, `so_far` | while an arbiter is blocked for longer than the watchdog's limit | once per block |
+//! | `Alarm` | `name`, `raised`, `connections` | when an alarm is raised or cleared | twice per cool-down of the alarm |
 
+mod accept_error;
 mod alarm;
 mod counts;
 mod event;
@@ -19,6 +50,7 @@ mod reason;
 mod refusal;
 mod spans;
 
+pub use accept_error::AcceptErrorKind;
 pub(crate) use alarm::Alarms;
 pub use alarm::{Alarm, AlarmEvent, AlarmKey};
 pub use counts::{Counts, Label};

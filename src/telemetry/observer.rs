@@ -122,14 +122,18 @@ impl Observers {
         }
     }
 
-    /// The span of the pool. Opened unless it is open.
+    /// The span of the pool, if it is open.
     pub(crate) fn pool_span(&self) -> Option<Arc<OpenSpan>> {
-        let span = self.span.lock().clone();
-        span.or_else(|| {
-            let opened = self.open_span(&SpanOf::Pool, None)?;
-            let span = self.span.lock().get_or_insert_with(|| opened.clone()).clone();
-            Some(span)
-        })
+        self.span.lock().clone()
+    }
+
+    /// Opens the span of the pool, unless it is open.
+    pub(crate) fn open_pool_span(&self) {
+        if self.pool_span().is_none()
+            && let Some(opened) = self.open_span(&SpanOf::Pool, None)
+        {
+            self.span.lock().get_or_insert_with(|| opened.clone());
+        }
     }
 
     /// Closes the span of the pool, which has ended.

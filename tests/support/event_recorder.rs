@@ -8,19 +8,51 @@ use actix_acceptor::telemetry::{CloseReason, HandshakeFailure, Observer, PoolEve
 /// One happening, as values of its own.
 #[derive(Clone, Debug, PartialEq)]
 pub enum RecordedEvent {
-    ListenerStarted { listener: String, address: String },
-    ListenerChanged { listener: String, previous: String, address: String },
-    ListenerStopped { listener: String, address: String },
+    ListenerStarted {
+        listener: String,
+        address: String,
+    },
+    ListenerChanged {
+        listener: String,
+        previous: String,
+        address: String,
+    },
+    ListenerStopped {
+        listener: String,
+        address: String,
+    },
     AcceptorStarted(usize),
     AcceptorStopped(usize, String),
-    AcceptError { listener: String, acceptor: usize, code: Option<i32> },
-    Refused { peer: String, listener: String, reason: RefusalReason },
+    AcceptError {
+        listener: String,
+        acceptor: usize,
+        code: Option<i32>,
+    },
+    Refused {
+        peer: String,
+        listener: String,
+        reason: RefusalReason,
+    },
     Started(ConnectionKey),
     Ready(ConnectionKey),
-    HandshakeFailed { key: ConnectionKey, kind: HandshakeFailure, error: String },
+    HandshakeFailed {
+        key: ConnectionKey,
+        kind: HandshakeFailure,
+        error: String,
+    },
     Stopped(ConnectionKey, Ending),
-    Blocked { acceptor: Option<usize>, id: Option<u64>, so_far: Duration },
-    Alarm { name: String, raised: bool, connections: usize },
+    Blocked {
+        acceptor: Option<usize>,
+        id: Option<u64>,
+        so_far: Duration,
+    },
+    Alarm {
+        name: String,
+        raised: bool,
+        connections: usize,
+    },
+    /// An event of the pool as a whole, or of a held peer: only in [`EventRecorder::of_pool`].
+    OfPool(String),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -33,6 +65,7 @@ pub struct ConnectionKey {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ending {
     pub reason: CloseReason,
+    pub detail: Option<String>,
     pub duration: Duration,
     pub bytes_in: u64,
     pub bytes_out: u64,
@@ -47,6 +80,12 @@ struct Note {
     text: String,
 }
 
+impl Note {
+    fn is_of_pool(&self) -> bool {
+        matches!(self.seen, RecordedEvent::OfPool(_))
+    }
+}
+
 #[derive(Clone, Default)]
 pub struct EventRecorder(Arc<Mutex<Vec<Note>>>);
 
@@ -55,19 +94,29 @@ impl EventRecorder {
         Self::default()
     }
 
-    /// Everything so far, in order.
+    /// Everything so far about listeners, acceptors and connections, in order.
     pub fn seen(&self) -> Vec<RecordedEvent> {
-        self.0.lock().unwrap().iter().map(|note| note.seen.clone()).collect()
+        self.seen_at().into_iter().map(|(_, seen)| seen).collect()
     }
 
-    /// The events with their times.
+    /// The same events with their times.
     pub fn seen_at(&self) -> Vec<(Instant, RecordedEvent)> {
-        self.0.lock().unwrap().iter().map(|note| (note.at, note.seen.clone())).collect()
+        let notes = self.0.lock().unwrap();
+        notes.iter().filter(|note| !note.is_of_pool()).map(|note| (note.at, note.seen.clone())).collect()
+    }
+
+    /// The events of the pool as a whole and of held peers so far.
+    pub fn of_pool(&self) -> Vec<String> {
+        let of_pool = |note: &Note| match &note.seen {
+            RecordedEvent::OfPool(event) => Some(event.clone()),
+            _ => None,
+        };
+        self.0.lock().unwrap().iter().filter_map(of_pool).collect()
     }
 
     /// What `Debug` shows of everything so far.
     pub fn texts(&self) -> Vec<String> {
-        self.0.lock().unwrap().iter().map(|note| note.text.clone()).collect()
+        self.0.lock().unwrap().iter().filter(|note| !note.is_of_pool()).map(|note| note.text.clone()).collect()
     }
 
     /// The pools of the events, once each.
@@ -123,7 +172,22 @@ impl Observer for EventRecorder {
             }
             PoolEvent::AcceptorStarted { acceptor } => RecordedEvent::AcceptorStarted(acceptor),
             PoolEvent::AcceptorStopped { acceptor, exit } => RecordedEvent::AcceptorStopped(acceptor, exit.to_string()),
-            PoolEvent::AcceptError { listener, acceptor, error } => {
+            PoolEvent::PoolStarted => RecordedEvent::OfPool("started".to_owned()),
+            PoolEvent::PoolSuspended { mode } => RecordedEvent::OfPool(format!("suspended {mode:?}")),
+            PoolEvent::PoolResumed => RecordedEvent::OfPool("resumed".to_owned()),
+            PoolEvent::SettingsChanged { changed } => RecordedEvent::OfPool(format!("changed {changed}")),
+            PoolEvent::PoolDraining { delay, grace } => RecordedEvent::OfPool(format!("draining {delay:?} {grace:?}")),
+            PoolEvent::PoolEnded { outcome, forced, unserved, .. } => {
+                let outcome = outcome.as_ref().map_or_else(|error| error.to_string(), |()| "ok".to_owned());
+                RecordedEvent::OfPool(format!("ended {outcome}, {forced} forced, {unserved} unserved"))
+            }
+            PoolEvent::PeerHeld { peer, listener, reason } => {
+                RecordedEvent::OfPool(format!("held {peer} at {listener}: {reason}"))
+            }
+            PoolEvent::PeerReleased { peer, listener, .. } => {
+                RecordedEvent::OfPool(format!("released {peer} at {listener}"))
+            }
+            PoolEvent::AcceptError { listener, acceptor, error, .. } => {
                 RecordedEvent::AcceptError { listener: listener.to_owned(), acceptor, code: error.raw_os_error() }
             }
             PoolEvent::Refused { peer, listener, reason, .. } => {
@@ -134,11 +198,20 @@ impl Observer for EventRecorder {
             PoolEvent::HandshakeFailed { id, peer, listener, kind, error } => {
                 RecordedEvent::HandshakeFailed { key: who(id, peer, listener), kind, error: error.to_owned() }
             }
-            PoolEvent::ConnectionStopped { id, peer, listener, reason, duration, bytes_in, bytes_out, packets } => {
-                RecordedEvent::Stopped(
-                    who(id, peer, listener),
-                    Ending { reason, duration, bytes_in, bytes_out, packets },
-                )
+            PoolEvent::ConnectionStopped {
+                id,
+                peer,
+                listener,
+                reason,
+                detail,
+                duration,
+                bytes_in,
+                bytes_out,
+                packets,
+            } => {
+                let detail = detail.map(str::to_owned);
+                let ending = Ending { reason, detail, duration, bytes_in, bytes_out, packets };
+                RecordedEvent::Stopped(who(id, peer, listener), ending)
             }
             PoolEvent::Blocked { acceptor, id, so_far } => {
                 RecordedEvent::Blocked { acceptor, id: id.map(|id| id.get()), so_far }

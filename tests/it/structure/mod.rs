@@ -2,6 +2,7 @@
 //! it.
 
 mod clocks;
+mod events;
 mod imports;
 mod lexer;
 mod self_test;
@@ -92,8 +93,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("names", &["registry", "sync", "telemetry"]),
     ("registry", &["config", "framing", "limits", "net", "panic", "sync", "telemetry", "time"]),
     ("limits", &["config", "net", "panic", "telemetry"]),
+    ("telemetry", &["config", "error", "net", "panic"]),
     ("config", &["error", "net", "time"]),
-    ("telemetry", &["error", "net", "panic"]),
     ("time", &[]),
     ("net", &["panic"]),
     ("framing", &[]),

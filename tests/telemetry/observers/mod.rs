@@ -6,6 +6,7 @@ mod connections;
 mod durations;
 mod handlers;
 mod info;
+mod life;
 mod listeners;
 mod lost_pools;
 mod packets;
