@@ -191,6 +191,9 @@ impl<S> Builder<S> {
     /// with the same name is replaced. A listener that names none has the service of the builder. In code, use
     /// [`Listener::service`](crate::Listener::service).
     ///
+    /// A service that no listener has can serve adopted streams: `pool.typed::<Connection<P>>()` returns a handle for it, whose
+    /// [`adopt`](crate::Pool::adopt) uses it.
+    ///
     /// ```
     /// # #[cfg(feature = "config")]
     /// # actix_rt::System::new().block_on(async {

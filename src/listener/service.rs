@@ -119,6 +119,11 @@ pub(crate) struct BuilderServices {
 }
 
 impl BuilderServices {
+    /// All of them; that of the builder comes first.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<ListenerService>> {
+        std::iter::once(&self.of_builder).chain(self.named.0.iter().map(|(_, service)| service))
+    }
+
     pub(super) fn choose(&self, choice: ServiceChoice) -> Arc<ListenerService> {
         match choice {
             ServiceChoice::Own(service) => service,

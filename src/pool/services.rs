@@ -1,4 +1,4 @@
-//! The services of a pool: that of its builder, and those of listeners with one of their own.
+//! The services of a pool: those of its builder, and those of listeners with one of their own.
 
 use std::any::TypeId;
 use std::sync::Arc;
@@ -12,10 +12,10 @@ use super::{Pool, PoolState};
 
 /// The services of a pool.
 pub(super) struct Services {
-    /// Those among which listeners choose.
-    choices: Mutex<Option<BuilderServices>>,
-    /// That of the builder comes first. Empty once the pool has ended, since services own what the user's closures have
-    /// captured.
+    /// Those of the builder, among which listeners choose. `None` once the pool has ended, since services own what the user's
+    /// closures have captured.
+    of_builder: Mutex<Option<BuilderServices>>,
+    /// Those of the builder and of the current listeners. Empty once the pool has ended.
     current: Mutex<Vec<Arc<ListenerService>>>,
     /// The types of the actors behind the connections, so far.
     actors: Mutex<Vec<TypeId>>,
@@ -23,19 +23,20 @@ pub(super) struct Services {
 
 impl Services {
     pub(super) fn new(services: BuilderServices) -> Self {
-        let of_builder = services.of_builder.clone();
-        let actors = Mutex::new(vec![of_builder.kind.actor]);
-        Services { choices: Mutex::new(Some(services)), current: Mutex::new(vec![of_builder]), actors }
+        let services =
+            Services { of_builder: Mutex::new(Some(services)), current: Mutex::default(), actors: Mutex::default() };
+        services.set_listeners(&[]);
+        services
     }
 
     /// The services among which listeners choose. `None` once the pool has ended.
     pub(super) fn choices(&self) -> Option<BuilderServices> {
-        self.choices.lock().clone()
+        self.of_builder.lock().clone()
     }
 
-    /// The service of the builder. `None` once the pool has ended.
+    /// The service that listeners get which choose none. `None` once the pool has ended.
     pub(super) fn of_builder(&self) -> Option<Arc<ListenerService>> {
-        self.current.lock().first().cloned()
+        self.of_builder.lock().as_ref().map(|services| services.of_builder.clone())
     }
 
     /// The first service of this kind of actor; without one, that of the builder. `None` also once the pool has ended.
@@ -50,8 +51,8 @@ impl Services {
 
     /// Records the services of the listeners, in place of those of the former listeners.
     pub(super) fn set_listeners(&self, listeners: &[Arc<ListenerState>]) {
-        let Some(of_builder) = self.of_builder() else { return };
-        let mut services = vec![of_builder];
+        let Some(of_builder) = self.choices() else { return };
+        let mut services: Vec<_> = of_builder.all().cloned().collect();
         for service in listeners.iter().map(|listener| listener.current().service.clone()) {
             if !services.iter().any(|known| Arc::ptr_eq(known, &service)) {
                 services.push(service);
@@ -69,7 +70,7 @@ impl Services {
     }
 
     pub(super) fn clear(&self) {
-        let (services, choices) = (std::mem::take(&mut *self.current.lock()), self.choices.lock().take());
+        let (services, choices) = (std::mem::take(&mut *self.current.lock()), self.of_builder.lock().take());
         drop((services, choices));
     }
 }

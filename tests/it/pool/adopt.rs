@@ -204,3 +204,14 @@ async fn an_adoption_that_is_not_awaited_adds_up() {
     eventually(|| pool.connections() == 0).await;
     assert_eq!(pool.info().accepted, pool.info().closed.total());
 }
+
+#[actix::test]
+async fn a_named_service_may_serve_adopted_streams_only() {
+    let pool =
+        AcceptorPool::with_fn(echo).named_service("lines", ProtocolService::new(|_| Inspect).framing(Framing::lines()));
+    let pool = pool.bind("127.0.0.1:0").await.unwrap();
+    let (mut peer, stream) = duplex(1024);
+    pool.typed::<Connection<Inspect>>().unwrap().adopt(stream, named("guest")).await.unwrap();
+    let answer = exchange(&mut peer, "hello").await;
+    assert!(answer.starts_with("false guest"), "{answer}");
+}
