@@ -210,7 +210,13 @@ async fn accept_peers(
             tokio::task::yield_now().await;
         }
         // The permit comes first: without one, peers wait in the kernel's queue, not here.
-        let permit = listener.limits.acquire().await;
+        let permit = match listener.limits.acquire_now() {
+            Some(permit) => permit,
+            None => {
+                let _waiting = context.begin_waiting(listener);
+                listener.limits.acquire().await
+            }
+        };
         match handle.accept.try_accept() {
             Ok(accepted) => {
                 (pause, batch) = (FIRST_PAUSE, batch + 1);

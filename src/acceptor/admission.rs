@@ -33,6 +33,7 @@ pub(crate) struct AcceptorContext {
     started: AtomicBool,
     stopping: AtomicBool,
     accept_error_log: LogThrottle,
+    pub(super) limit_log: LogThrottle,
     refusal_log: LogThrottle,
     pub(super) panic_log: LogThrottle,
     pub(super) limits: Arc<Limits>,
@@ -55,6 +56,7 @@ impl AcceptorContext {
             started: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             accept_error_log: LogThrottle::new(),
+            limit_log: LogThrottle::new(),
             refusal_log: LogThrottle::new(),
             panic_log: LogThrottle::new(),
             limits,
@@ -255,6 +257,7 @@ impl AcceptorContext {
 
     /// Reports an accept error to the observers.
     pub(super) fn emit_accept_error(&self, error: &io::Error, slot: usize, state: &ListenerState) {
+        self.registries.shared().count_accept_error();
         let listener = &*state.name();
         let observers = &self.registries.shared().observers;
         observers.emit(|| PoolEvent::AcceptError { listener, acceptor: slot, error, kind: kind_of(error) });

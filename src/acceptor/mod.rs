@@ -13,6 +13,7 @@ mod adopt;
 mod exit_guard;
 mod held_peer;
 mod hold;
+mod limit_report;
 mod refuse;
 
 use std::cell::RefCell;

@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 
 use super::permits::GroupId;
 use super::queue::{QueuePosition, TurnWatch};
+use super::waiting::WaitingAcceptors;
 use super::{AtLimit, Limits, Rate, RefuseWith, TokenBucket};
 use crate::net::Address;
 use crate::telemetry::{OpenSpan, RefusalReason};
@@ -53,6 +54,7 @@ struct Shared {
     connections: AtomicUsize,
     /// Peers refused because the listener closed.
     unserved: AtomicUsize,
+    waiting: WaitingAcceptors,
     /// The rate of new connections of this listener alone, and its bucket.
     rate: Mutex<(Option<Rate>, TokenBucket)>,
     limits: Arc<Limits>,
@@ -63,9 +65,16 @@ impl ListenerLimits {
     pub(crate) fn new(name: Arc<str>, kind: ConnectionKind, max: Option<usize>, limits: Arc<Limits>) -> Arc<Self> {
         let max = max.unwrap_or(usize::MAX);
         let group = limits.permits.add_group(max);
-        let (connections, unserved) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        let shared =
-            Shared { max: AtomicUsize::new(max), group, connections, unserved, rate: Mutex::default(), limits };
+        let (connections, unserved, waiting) = (AtomicUsize::new(0), AtomicUsize::new(0), WaitingAcceptors::new());
+        let shared = Shared {
+            max: AtomicUsize::new(max),
+            group,
+            connections,
+            unserved,
+            waiting,
+            rate: Mutex::default(),
+            limits,
+        };
         Arc::new(ListenerLimits { name, kind, span: Mutex::default(), shared: Arc::new(shared) })
     }
 
@@ -129,17 +138,31 @@ impl ListenerLimits {
         self.shared.limits.permits.try_take(self.shared.group).then(|| Permit::new(self.clone()))
     }
 
+    pub(super) fn waiting_acceptors(&self) -> &WaitingAcceptors {
+        &self.shared.waiting
+    }
+
+    /// Whether the limit of this listener alone is reached.
+    pub(super) fn is_group_full(&self) -> bool {
+        self.shared.limits.permits.is_group_full(self.shared.group)
+    }
+
+    /// A permit before `accept`, as [`acquire`](Self::acquire) returns it, if that need not wait for it.
+    pub(crate) fn acquire_now(self: &Arc<Self>) -> Option<Option<Permit>> {
+        if self.shared.limits.config().load().settings.at_limit != AtLimit::Wait {
+            return Some(None);
+        }
+        self.try_acquire().map(Some)
+    }
+
     /// Waits for a permit before `accept`, with [`AtLimit::Wait`].
     ///
     /// `None` with every other policy, where the permit is taken after `accept`: if an acceptor held a permit while another
     /// one accepted the peer, that peer could be refused below the limit.
     pub(crate) async fn acquire(self: &Arc<Self>) -> Option<Permit> {
         loop {
-            if self.shared.limits.config().load().settings.at_limit != AtLimit::Wait {
-                return None;
-            }
-            if let Some(permit) = self.try_acquire() {
-                return Some(permit);
+            if let Some(permit) = self.acquire_now() {
+                return permit;
             }
             let permits = &self.shared.limits.permits;
             let mut turn = TurnWatch::new(permits, None);

@@ -17,6 +17,7 @@ mod queue;
 mod reserve;
 mod token_bucket;
 mod verdict;
+mod waiting;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -49,6 +50,7 @@ pub(crate) use reserve::ReserveDescriptor;
 pub(crate) use token_bucket::TokenBucket;
 pub(crate) use verdict::Overload;
 pub use verdict::{NewConnection, Verdict};
+pub(crate) use waiting::WaitingGuard;
 
 use held::HeldPeers;
 use lingering::LingeringPeers;

@@ -93,6 +93,11 @@ impl Permits {
         self.lock().max
     }
 
+    /// Whether the group has no permit left, apart from the limit of all.
+    pub(crate) fn is_group_full(&self, group: GroupId) -> bool {
+        !self.lock().has_left(group)
+    }
+
     /// Takes a permit if one is free and no peer in the queue is entitled to it.
     pub(crate) fn try_take(&self, group: GroupId) -> bool {
         let mut state = self.lock();

@@ -44,9 +44,14 @@ pub struct PoolInfo {
     pub refused: Counts<RefusalReason>,
     /// Connections closed so far, by reason.
     pub closed: Counts<CloseReason>,
+    /// Failures of `accept` so far, and of opening a listener for an acceptor.
+    pub accept_errors: u64,
     /// Peers that are held now: at the limit ([`AtLimit::Hold`](crate::limits::AtLimit::Hold)), above a rate
     /// ([`AtRate::Hold`](crate::limits::AtRate::Hold)), or by the overload hook. They are not counted as accepted yet.
     pub held: usize,
+    /// Acceptors that wait for a permit at a connection limit, with [`AtLimit::Wait`](crate::limits::AtLimit::Wait). Meanwhile
+    /// new peers wait in the kernel's queue.
+    pub waiting: usize,
     /// Handshakes that failed so far, by kind: TLS, PROXY headers and user-defined steps. Their sum is the number of connections
     /// closed with [`CloseReason::Handshake`].
     pub handshake_failures: Counts<HandshakeFailure>,
@@ -57,6 +62,11 @@ pub struct PoolInfo {
     pub bytes_in: u64,
     /// Bytes sent so far by all connections, including closed ones.
     pub bytes_out: u64,
+    /// Packets delivered so far to callbacks, including those of closed connections.
+    pub packets: u64,
+    /// Bytes that are queued for the peers of all live connections and not yet with the kernel: the sum of
+    /// [`ConnectionInfo::unsent`](crate::ConnectionInfo::unsent).
+    pub unsent: u64,
     /// How often an arbiter was blocked for longer than the limit of the [`watchdog`](crate::Builder::watchdog).
     pub blocked: u64,
     /// Closures of [`Conn::blocking`](crate::Conn::blocking) that run now, including those whose connection has ended.
@@ -100,6 +110,9 @@ pub struct ListenerInfo {
     pub connections: usize,
     /// Its own connection limit, in addition to the pool's.
     pub max_connections: Option<usize>,
+    /// Whether accepting stopped at its connection limit or the pool's, now or within the last second, with
+    /// [`AtLimit::Wait`](crate::limits::AtLimit::Wait).
+    pub is_at_limit: bool,
     /// Its own rate of new connections, in addition to the pool's.
     pub accept_rate: Option<Rate>,
     /// Whether its peers use TLS from the first packet on.

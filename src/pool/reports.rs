@@ -18,6 +18,7 @@ impl PoolState {
                 address: listener.address().clone(),
                 connections: listener.limits.connections(),
                 max_connections: listener.limits.max(),
+                is_at_limit: listener.limits.is_at_limit(),
                 accept_rate: listener.limits.rate(),
                 tls: steps.iter().any(|step| step.tls),
                 certificate_expires: expires.min(),
@@ -39,6 +40,7 @@ impl PoolState {
         let sum = |of: fn(&Totals) -> u64| totals.iter().map(of).sum();
         let certificate_expires =
             self.listeners().into_iter().filter_map(|listener| listener.certificate_expires).min();
+        let waiting = self.listeners.lock().iter().map(|listener| listener.limits.waiting()).sum();
         let (blocking_running, blocking_queued) = self.limits().blocking().counts();
         let slots = self.slots.lock();
         let in_use = totals.iter().zip(slots.iter()).take(self.registries().slots_in_use());
@@ -54,11 +56,15 @@ impl PoolState {
             accepted: sum(|totals| totals.accepted),
             refused,
             closed,
+            accept_errors: self.registries().shared().accept_errors(),
             held: self.limits().held(),
+            waiting,
             handshake_failures,
             handshakes: self.limits().handshakes_under_way(),
             bytes_in: sum(|totals| totals.bytes_in),
             bytes_out: sum(|totals| totals.bytes_out),
+            packets: sum(|totals| totals.packets),
+            unsent: sum(|totals| totals.unsent),
             blocking_running,
             blocking_queued,
             dropped: self.registries().shared().outbox_limit.dropped(),

@@ -30,6 +30,7 @@ mod removal;
 mod signals;
 mod state;
 mod tick;
+mod totals;
 mod wake;
 
 use std::any::Any;
@@ -43,10 +44,7 @@ use tokio::sync::Notify;
 
 use crate::limits::{Limits, PeerPermit, Permit};
 use crate::net::Address;
-use crate::telemetry::{
-    Alarm, Alarms, CloseLogThrottle, CloseReason, ConnectionId, Counts, HandshakeFailure, Observers, PoolEvent,
-    RefusalReason,
-};
+use crate::telemetry::{Alarm, Alarms, CloseLogThrottle, ConnectionId, Observers, PoolEvent};
 use crate::time::{resolution, Clock, Timeouts};
 
 pub(crate) use acks::Ack;
@@ -69,6 +67,7 @@ use signals::AtomicSignals;
 pub(crate) use signals::Signals;
 pub(crate) use state::ConnectionState;
 pub(crate) use tick::run as run_tick;
+pub(crate) use totals::Totals;
 pub(crate) use wake::Batch;
 
 /// The live connections of one arbiter.
@@ -104,6 +103,7 @@ pub(crate) struct RegistryShared {
     pub(crate) settled: Notify,
     /// How many times an arbiter was blocked.
     blocked: AtomicU64,
+    accept_errors: AtomicU64,
     pub(crate) watchdog: WatchdogParker,
     pub(crate) outbox_limit: OutboxLimit,
     pub(crate) formats: Formats,
@@ -123,18 +123,6 @@ struct Contents {
     close_requests: HashMap<ConnectionId, CloseRequest>,
 }
 
-/// The counts of a registry so far. They satisfy accepted = refused + live + closed.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Totals {
-    pub(crate) accepted: u64,
-    pub(crate) live: u64,
-    pub(crate) refused: Counts<RefusalReason>,
-    pub(crate) closed: Counts<CloseReason>,
-    pub(crate) handshake_failures: Counts<HandshakeFailure>,
-    pub(crate) bytes_in: u64,
-    pub(crate) bytes_out: u64,
-}
-
 /// How many entries are copied under one lock. Copying them takes about 2 us, so a walk over all entries does not hold up
 /// accepts. Their buffer is small enough to be allocated without the allocator merging its free blocks.
 const CHUNK: usize = 64;
@@ -150,6 +138,7 @@ impl RegistryShared {
             changed: Notify::new(),
             settled: Notify::new(),
             blocked: AtomicU64::new(0),
+            accept_errors: AtomicU64::new(0),
             watchdog: WatchdogParker::default(),
             outbox_limit,
             formats: Formats::default(),
@@ -198,14 +187,6 @@ impl RegistryShared {
             let pool = self.pool.lock().take();
             drop(pool);
         }
-    }
-
-    pub(crate) fn blocked(&self) -> u64 {
-        self.blocked.load(Relaxed)
-    }
-
-    pub(crate) fn count_blocked(&self) {
-        self.blocked.fetch_add(1, Relaxed);
     }
 }
 
@@ -312,18 +293,6 @@ impl Registry {
             }
             chunk.clear();
         }
-    }
-
-    /// The counts, consistent with each other.
-    pub(crate) fn totals(&self) -> Totals {
-        let contents = self.contents.lock();
-        let mut totals = contents.totals;
-        totals.live = contents.connections.len() as u64;
-        for state in contents.connections.iter() {
-            totals.bytes_in += state.bytes_in();
-            totals.bytes_out += state.bytes_out();
-        }
-        totals
     }
 
     /// Makes the tick short enough for a timeout (in milliseconds, 0 for none), from now on and not only after the next tick.

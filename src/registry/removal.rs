@@ -60,6 +60,7 @@ impl Registry {
         count(&mut contents);
         contents.totals.bytes_in += state.bytes_in();
         contents.totals.bytes_out += state.bytes_out();
+        contents.totals.packets += state.packets();
         self.live.store(contents.connections.len(), Relaxed);
         let is_drained = contents.drain.is_some() && contents.connections.is_empty();
         drop(contents);

@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use super::{AcceptErrorKind, CloseReason, ConnectionId, HandshakeFailure, RefusalReason};
+use super::{AcceptErrorKind, CloseReason, ConnectionId, HandshakeFailure, LimitScope, RefusalReason};
 use crate::config::{Changed, SuspendMode};
 use crate::error::{Exit, PoolError};
 use crate::net::Address;
@@ -137,6 +137,21 @@ pub enum PoolEvent<'a> {
         id: ConnectionId,
         /// The address of the peer.
         peer: &'a Address,
+        /// The name of the listener.
+        listener: &'a str,
+    },
+    /// Accepting stopped at a connection limit, with [`AtLimit::Wait`](crate::limits::AtLimit::Wait): no permit is free for the
+    /// next peer, which waits in the kernel's queue. Other values of `AtLimit` refuse or hold that peer instead.
+    LimitReached {
+        /// The name of the listener.
+        listener: &'a str,
+        /// Whose limit is reached.
+        scope: LimitScope,
+        /// The limit.
+        limit: usize,
+    },
+    /// No acceptor of the listener has waited at a connection limit for a second, or the listener was closed.
+    LimitCleared {
         /// The name of the listener.
         listener: &'a str,
     },

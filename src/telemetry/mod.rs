@@ -28,6 +28,8 @@
 //! | `Refused` | `id`, `peer`, `listener`, `reason` | when a peer is refused; with an `id` it replaces `ConnectionStopped` | once per accepted peer |
 //! | `ConnectionStarted` | `id`, `peer`, `listener` | when a peer is admitted, before any callback | once per connection |
 //! | `ConnectionReady` | `id`, `peer`, `listener` | before `ack`, or before the socket is handed over | once per connection |
+//! | `LimitReached` | `listener`, `scope`, `limit` | accepting stopped at a connection limit, with `AtLimit::Wait` | once until it is cleared |
+//! | `LimitCleared` | `listener` | no acceptor of the listener has waited at a limit for a second, or the listener stopped accepting | once per `LimitReached` |
 //! | `HandshakeFailed` | `id`, `peer`, `listener`, `kind`, `error` | before the `ConnectionStopped` of a connection whose handshake failed | once per connection |
 //! | `ConnectionLabelled` | `id`, `label` | when a label is set or removed | once per call |
 //! | `ConnectionStopped` | `id`, `peer`, `listener`, `reason`, `detail`, `duration`, `bytes_in`, `bytes_out`, `packets` | when the socket is closed, after `closed` | once per `ConnectionStarted` |
@@ -40,6 +42,7 @@ mod counts;
 mod event;
 mod handshake_failure;
 mod id;
+mod limit_scope;
 mod live_list;
 mod log_throttle;
 #[cfg(feature = "metrics")]
@@ -57,6 +60,7 @@ pub use counts::{Counts, Label};
 pub use event::PoolEvent;
 pub use handshake_failure::HandshakeFailure;
 pub use id::ConnectionId;
+pub use limit_scope::LimitScope;
 pub(crate) use live_list::LiveList;
 pub(crate) use log_throttle::{CloseLogThrottle, LogThrottle};
 #[cfg(feature = "metrics")]

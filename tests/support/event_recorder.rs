@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use actix_acceptor::telemetry::{CloseReason, HandshakeFailure, Observer, PoolEvent, RefusalReason};
+use actix_acceptor::telemetry::{CloseReason, HandshakeFailure, LimitScope, Observer, PoolEvent, RefusalReason};
 
 /// One happening, as values of its own.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,6 +35,14 @@ pub enum RecordedEvent {
     },
     Started(ConnectionKey),
     Ready(ConnectionKey),
+    LimitReached {
+        listener: String,
+        scope: LimitScope,
+        limit: usize,
+    },
+    LimitCleared {
+        listener: String,
+    },
     HandshakeFailed {
         key: ConnectionKey,
         kind: HandshakeFailure,
@@ -195,6 +203,10 @@ impl Observer for EventRecorder {
             }
             PoolEvent::ConnectionStarted { id, peer, listener } => RecordedEvent::Started(who(id, peer, listener)),
             PoolEvent::ConnectionReady { id, peer, listener } => RecordedEvent::Ready(who(id, peer, listener)),
+            PoolEvent::LimitReached { listener, scope, limit } => {
+                RecordedEvent::LimitReached { listener: listener.to_owned(), scope, limit }
+            }
+            PoolEvent::LimitCleared { listener } => RecordedEvent::LimitCleared { listener: listener.to_owned() },
             PoolEvent::HandshakeFailed { id, peer, listener, kind, error } => {
                 RecordedEvent::HandshakeFailed { key: who(id, peer, listener), kind, error: error.to_owned() }
             }

@@ -82,9 +82,11 @@ async fn bytes_are_counted_to_the_last_prefix_included() {
         let number = peer.unwrap() as u64;
         assert_eq!((info.bytes_in, info.bytes_out), (1000 * number + 3, 1000 * number + 2));
     }
+    assert_eq!((pool.info().packets, pool.info().unsent), (10, 0));
     drop(peers);
     eventually(|| pool.connections() == 0).await;
     assert_eq!((pool.info().bytes_in, pool.info().bytes_out), (bytes_in, bytes_out), "closed ones count on");
+    assert_eq!(pool.info().packets, 10);
     in_time(pool.stop(None)).await;
 }
 
@@ -240,8 +242,10 @@ async fn the_log_line_has_the_number_of_lost_bytes() {
     let pool = builder.bind("127.0.0.1:0").await.unwrap();
     let peer = connect(&pool).await;
     eventually(|| pool.list().iter().any(|connection| connection.bytes_out > 0)).await;
+    eventually(|| pool.info().unsent > 0 && pool.info().unsent == pool.list()[0].unsent).await;
     assert!(pool.kill(pool.list()[0].id));
     eventually(|| pool.info().closed.get(CloseReason::Killed) == 1).await;
+    assert_eq!(pool.info().unsent, 0);
     let lines = logs::lines(|line| line.is("listener", "a slow reader") && line.is("reason", "killed"));
     let lost = LENGTH - usize::try_from(pool.info().bytes_out).unwrap();
     assert!(lines[0].is("detail", &format!("{lost} bytes were not sent")), "{lost}: {lines:?}");
@@ -303,6 +307,7 @@ async fn accept_errors_log_one_line_a_second_for_all_acceptors() {
     }
     let left_out: usize = lines.iter().map(|line| line.fields["left_out"].parse::<usize>().unwrap()).sum();
     assert!(left_out > 0 && left_out + lines.len() <= errors, "{lines:?}");
+    assert_eq!(pool.info().accept_errors, errors as u64);
     connect(&pool).await.echo("at last").await;
     in_time(pool.stop(Duration::ZERO)).await;
 }

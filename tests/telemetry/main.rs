@@ -6,6 +6,7 @@ mod alarms;
 mod counters;
 #[cfg(all(feature = "native-tls", feature = "proxy-protocol", feature = "rustls"))]
 mod handshakes;
+mod limits;
 mod live;
 mod log_limits;
 mod metrics;

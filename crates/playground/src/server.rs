@@ -39,6 +39,7 @@ impl Server {
             "max_connections": info.max_connections,
             "accepted": info.accepted,
             "acceptors": info.acceptors,
+            "accept_errors": info.accept_errors,
             "refused": info.refused,
             "closed": closed(&info.closed),
         })

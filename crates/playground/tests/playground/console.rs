@@ -47,6 +47,7 @@ fn info_lists_every_counter_and_adds_up() {
                 "max_connections": null,
                 "accepted": 2,
                 "acceptors": null,
+                "accept_errors": 0,
                 "refused": zero(&["limit", "per_peer", "rate", "denied", "overload", "descriptors", "draining"]),
                 "closed": closed,
             })

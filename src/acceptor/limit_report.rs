@@ -1,0 +1,62 @@
+//! Reports that acceptors wait at a connection limit, with [`AtLimit::Wait`](crate::config::AtLimit::Wait).
+
+use std::sync::Arc;
+
+use tracing::{info, warn};
+
+use super::AcceptorContext;
+use crate::limits::WaitingGuard;
+use crate::listener::{ListenerMode, ListenerState};
+use crate::telemetry::PoolEvent;
+
+/// A reached limit that has been reported. Dropping it reports that the limit is no longer reached, also when the arbiter stops.
+struct ReachedLimit {
+    context: Arc<AcceptorContext>,
+    listener: Arc<ListenerState>,
+}
+
+impl AcceptorContext {
+    /// Counts an acceptor that waits for a permit to accept the next peer, until the guard is dropped. The first one
+    /// reports it.
+    pub(super) fn begin_waiting(self: &Arc<Self>, listener: &Arc<ListenerState>) -> WaitingGuard {
+        let (guard, reports) = listener.limits.begin_waiting();
+        if reports {
+            self.report_limit(listener);
+        }
+        guard
+    }
+
+    #[cold]
+    fn report_limit(self: &Arc<Self>, listener: &Arc<ListenerState>) {
+        let (scope, limit) = listener.limits.reached();
+        let name = &*listener.name();
+        self.limit_log.log(|left_out| {
+            warn!(
+                listener = name,
+                limit,
+                scope = scope.name(),
+                left_out,
+                "connection limit reached; further peers wait in the kernel's queue"
+            );
+        });
+        let observers = &self.registries.shared().observers;
+        observers.emit(|| PoolEvent::LimitReached { listener: name, scope, limit });
+        let reached = ReachedLimit { context: self.clone(), listener: listener.clone() };
+        actix_rt::spawn(async move {
+            let mut mode = reached.listener.mode_changes();
+            tokio::select! {
+                _ = mode.wait_for(|mode| *mode != ListenerMode::Accepting) => {}
+                () = reached.listener.limits.until_cleared() => {}
+            }
+        });
+    }
+}
+
+impl Drop for ReachedLimit {
+    fn drop(&mut self) {
+        self.listener.limits.clear_limit();
+        let listener = &*self.listener.name();
+        info!(listener, "below the connection limit again");
+        self.context.registries.shared().observers.emit(|| PoolEvent::LimitCleared { listener });
+    }
+}
