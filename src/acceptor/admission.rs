@@ -153,7 +153,7 @@ impl AcceptorContext {
         });
     }
 
-    /// Admits, holds or refuses a peer for which there is a permit. Held peers give it back: it is for others meanwhile.
+    /// Admits, holds or refuses a peer for which there is a permit. A held peer gives it back, so that others can use it.
     fn admit(
         self: &Arc<Self>,
         slot: usize,
@@ -230,7 +230,7 @@ impl AcceptorContext {
         self.turn_away(slot, current.limits.name(), accepted, reason, current.steps.is_empty());
     }
 
-    /// Counts, reports and closes a refused peer, after the refusal message if it can read that.
+    /// Counts, reports and closes a refused peer. It is sent the refusal message first if it can read it.
     pub(super) fn turn_away(
         &self,
         slot: usize,

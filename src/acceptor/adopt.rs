@@ -14,10 +14,10 @@ use crate::net::{Address, Stream};
 use crate::panic::{catch_panic, Guarded};
 use crate::telemetry::{ConnectionId, RefusalReason};
 
-/// The name that reports show in place of that of a listener.
+/// The name of the listener in reports.
 const LISTENER: &str = "adopted";
 
-/// Makes the stream on the arbiter that serves it.
+/// Creates the stream, on the arbiter that serves it.
 pub(crate) type MakeStream = Box<dyn FnOnce() -> io::Result<Stream> + Send>;
 
 /// Serves a stream on the arbiter of this acceptor.
@@ -27,7 +27,7 @@ pub(crate) struct Adopt {
     pub(crate) stream: Guarded<Option<MakeStream>>,
     pub(crate) peer: Address,
     pub(crate) service: Arc<ListenerService>,
-    /// Gets the outcome. Without a receiver, the stream is dropped.
+    /// Receives the outcome. If the receiver is gone, the stream is dropped.
     pub(crate) outcome: oneshot::Sender<Result<ConnectionId, NotAdopted>>,
 }
 
@@ -38,7 +38,7 @@ pub(crate) enum NotAdopted {
     Failed(io::Error),
 }
 
-/// What adopted connections have in place of a listener, for each service that has served one.
+/// The limits that adopted connections have in place of those of a listener: one value per service.
 pub(super) type AdoptedLimits = Vec<(Arc<ListenerService>, Arc<ListenerLimits>)>;
 
 impl Handler<Adopt> for Acceptor {
@@ -103,7 +103,7 @@ impl AcceptorContext {
             return limits.clone();
         }
         let limits = ListenerLimits::new(LISTENER.into(), service.kind, None, self.limits.clone());
-        // Services that no listener has any more. Dropped outside the lock: they own values of the user.
+        // Services that nothing else uses. Dropped outside the lock: they own values of the user.
         let unused: Vec<_> = adopted.extract_if(.., |(of, _)| Arc::strong_count(of) == 1).collect();
         adopted.push((service.clone(), limits.clone()));
         drop(adopted);

@@ -1,4 +1,4 @@
-//! [`HeldPeer`], which reports that a peer is held, and when it no longer is.
+//! [`HeldPeer`], which reports when a peer is held and when it is released.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use crate::net::Address;
 use crate::registry::RegistryShared;
 use crate::telemetry::{PoolEvent, RefusalReason};
 
-/// A peer that is held. Dropping it reports that it is not held any more.
+/// A peer that is held. Dropping it reports the release.
 pub(super) struct HeldPeer {
     shared: Arc<RegistryShared>,
     peer: Address,

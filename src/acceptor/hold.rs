@@ -84,7 +84,7 @@ impl HeldConnection {
         }
     }
 
-    /// Takes a permit, or waits for one as [`AtLimit`] says.
+    /// Takes a permit, or waits for one if [`AtLimit`] allows it.
     async fn permit(&self) -> Option<Permit> {
         let limits = &self.listener.limits;
         let at_limit = limits.limits().config().load().settings.at_limit;

@@ -53,7 +53,8 @@ impl Acceptor {
         Acceptor { slot, context, listeners: Vec::new(), exit_guard: Rc::new(RefCell::new(exit_guard)) }
     }
 
-    /// Starts the actor on the current arbiter, as [`Actor::start`] does. A panic ends it, and is reported with its message.
+    /// Starts the actor on the current arbiter, as [`Actor::start`] does. If it panics, it ends, and the exit guard reports the
+    /// message.
     pub(crate) fn spawn(self) {
         let exit_guard = self.exit_guard.clone();
         actix_rt::spawn(async move {
@@ -61,7 +62,7 @@ impl Acceptor {
             if let Err(panic) = actor.as_mut().await {
                 exit_guard.borrow_mut().panicked(panic_text(panic));
             }
-            // Dropping an actor that has panicked calls it once more.
+            // Dropping the context of an actor that has panicked calls the actor once more.
             let _ = catch_panic(|| drop(actor));
         });
     }

@@ -28,10 +28,9 @@ impl<S> Builder<S> {
         self
     }
 
-    /// How peers are closed that are refused for another reason than the connection limit, for which
-    /// [`at_limit`](Builder::at_limit) decides: an access rule, a limit or rate, the overload hook, a listener that closes, no
-    /// descriptors. Peers that are refused because of their PROXY header are closed in the same way. A change takes effect at
-    /// once.
+    /// How a peer is closed that is refused because of an access rule, its own limits, a rate, the overload hook, a listener
+    /// that closes, or a lack of descriptors; also a peer that a PROXY header names. At the connection limit,
+    /// [`at_limit`](Builder::at_limit) decides instead. A change takes effect at once.
     ///
     /// Default: [`RefuseWith::Close`].
     pub fn refuse_with(mut self, how: RefuseWith) -> Self {
@@ -80,8 +79,8 @@ impl<S> Builder<S> {
     }
 
     /// The rate of new connections of all peers: a token bucket that starts with `burst` tokens and refills within `per`.
-    /// Peers that exceed the rate are closed at once, unless [`at_rate`](Builder::at_rate) holds them. Both values must be
-    /// greater than zero. For a rate of one listener, see [`Listener::accept_rate`](crate::Listener::accept_rate).
+    /// Peers above the rate are refused, unless [`at_rate`](Builder::at_rate) holds them. Both values must be greater than zero.
+    /// For the rate of one listener, see [`Listener::accept_rate`](crate::Listener::accept_rate).
     ///
     /// Default: no limit.
     pub fn accept_rate(mut self, burst: u32, per: Duration) -> Self {
@@ -194,9 +193,9 @@ impl<S> Builder<S> {
         self
     }
 
-    /// A hook that decides about new connections. It returns a [`Verdict`], or a `bool`: `true` refuses the peer. A peer for
-    /// which it returns [`Verdict::Hold`] waits, and the hook is asked again. It is called after all other limits, before the
-    /// connection starts, on an acceptor's arbiter, and must not block. A panic refuses the peer.
+    /// A hook that admits, holds or refuses a new connection. It returns a [`Verdict`], or a `bool`: `true` refuses the peer.
+    /// For a held peer it is called again. It is called after all other checks, before the connection starts, on an acceptor's
+    /// arbiter, and must not block. A panic refuses the peer.
     ///
     /// Default: no hook.
     ///
@@ -207,7 +206,7 @@ impl<S> Builder<S> {
     ///     .overload(|new| new.connections * 10 > new.max_connections * 9);
     /// ```
     ///
-    /// Peers are held while the machine is busy, for at most three seconds each:
+    /// To hold peers while the machine is busy, each for at most about three seconds:
     ///
     /// ```
     /// # use actix_acceptor::{limits::Verdict, AcceptorPool, Socket};

@@ -1,17 +1,16 @@
 //! How refused peers are closed.
 
-/// How peers are closed that are refused for another reason than the connection limit, for which
-/// [`AtLimit`](super::AtLimit) decides.
+/// How a refused peer is closed. At the connection limit, [`AtLimit`](super::AtLimit) decides instead.
 ///
 /// Default: [`RefuseWith::Close`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum RefuseWith {
-    /// They are closed (FIN), after the refusal message if there is one.
+    /// The connection is closed (FIN), after the refusal message if there is one.
     #[default]
     Close,
-    /// They are reset (RST), without the refusal message. On this side nothing is left of the connection: no `TIME_WAIT`.
-    /// Transports other than TCP close.
+    /// The connection is reset (RST), without the refusal message. It leaves no `TIME_WAIT` state on this side. Transports
+    /// other than TCP close the connection.
     Reset,
 }

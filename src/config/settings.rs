@@ -76,9 +76,7 @@ settings! {
         max_connections: usize = 16_384,
         /// What happens to new peers at the connection limit. Default: [`AtLimit::Wait`].
         at_limit: AtLimit = AtLimit::Wait,
-        /// How peers are closed that are refused for another reason than the connection limit: too many connections or too high
-        /// a rate of one peer, the accept rate, an access rule, the overload hook, a listener that closes, no descriptors.
-        /// Default: [`RefuseWith::Close`].
+        /// How a peer is closed that is refused for a reason other than the connection limit. Default: [`RefuseWith::Close`].
         refuse_with: RefuseWith = RefuseWith::Close,
         /// The bytes sent to a refused peer before it is closed, without framing. They are not sent to peers that a rule
         /// denies, that are reset, or that are refused for lack of descriptors. Default: empty.

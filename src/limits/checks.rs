@@ -1,4 +1,4 @@
-//! The checks of a new peer, which admit it, refuse it, or have it held.
+//! The checks of a new peer: it is admitted, held or refused.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use super::verdict::Verdict;
 use crate::net::Address;
 use crate::telemetry::RefusalReason;
 
-/// The shortest time that a peer is held, so that a hook that answers with less is not asked without a pause.
+/// The shortest time for which the hook holds a peer: a shorter one would call it in a busy loop.
 const MIN_HOLD: Duration = Duration::from_millis(1);
 
 /// The checks against the limits of the listener and the pool, in order.
@@ -63,7 +63,7 @@ impl ListenerLimits {
     pub(crate) fn check_from(&self, first: Check, peer: &Address, held: Option<Duration>) -> Checked {
         let limits = self.limits();
         let settings = &limits.config().load().settings;
-        // Of the time that it may be held for rates.
+        // How much longer it may be held for rates.
         let left = held.map_or(Duration::ZERO, |held| settings.at_rate.patience().saturating_sub(held));
         let refused = Checked::Refused(RefusalReason::Rate);
         let wait_for_token = |wait, next| Checked::Held { wait, next, otherwise: RefusalReason::Rate };

@@ -170,7 +170,8 @@ impl ListenerLimits {
         }
     }
 
-    /// Waits in the queue for a permit, for at most `limit` if there is one. `slot` is that of the acceptor on whose arbiter it waits.
+    /// Waits in the queue for a permit, for at most `limit` if there is one. `slot` is that of the acceptor on whose arbiter it
+    /// waits.
     pub(crate) async fn acquire_queued(self: &Arc<Self>, slot: usize, limit: Option<Duration>) -> Option<Permit> {
         let permits = &self.shared.limits.permits;
         let permit = async {
@@ -203,8 +204,8 @@ impl ListenerLimits {
         self.shared.rate.lock().0 = rate;
     }
 
-    /// Takes a token of this listener, also one that is due within this time. Returns when it is due. `None`: the rate is
-    /// exceeded.
+    /// Takes a token of this listener that is there or becomes due within `patience`. Returns how long the peer must wait for
+    /// it, or `None` if the rate is exceeded.
     pub(super) fn reserve_token(&self, patience: Duration) -> Option<Duration> {
         let (rate, bucket) = &mut *self.shared.rate.lock();
         let Some(rate) = rate else { return Some(Duration::ZERO) };

@@ -181,7 +181,8 @@ impl Limits {
         }
     }
 
-    /// Takes a token of the pool, also one that is due within this time. Returns when it is due. `None`: the rate is exceeded.
+    /// Takes a token of the pool that is there or becomes due within `patience`. Returns how long the peer must wait for it, or
+    /// `None` if the rate is exceeded.
     fn reserve_token(&self, settings: &Settings, patience: Duration) -> Option<Duration> {
         let Some(rate) = &settings.accept_rate else { return Some(Duration::ZERO) };
         self.bucket.lock().reserve(rate, self.now(), patience)

@@ -44,8 +44,8 @@ impl PeerTable {
         PeerTable { prefix, peers: Mutex::default() }
     }
 
-    /// Counts one more connection of this peer if its limits allow one. With the rate comes how long the peer may wait for a
-    /// token; returns how long it must wait.
+    /// Counts one more connection of this peer if its limits allow one. `rate` includes how long the peer may wait for a token.
+    /// Returns how long it must wait.
     pub(super) fn register(
         &self,
         ip: IpAddr,

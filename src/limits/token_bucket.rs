@@ -22,8 +22,8 @@ impl TokenBucket {
         has_token
     }
 
-    /// Takes a token that is there or is added within `patience`, and returns when it is added. Tokens are added in the order
-    /// in which they were taken.
+    /// Takes a token that is there or is added within `patience`, and returns the time until it is added. Tokens are added in
+    /// the order in which they were taken.
     pub(crate) fn reserve(&mut self, rate: &Rate, now: Duration, patience: Duration) -> Option<Duration> {
         let wait = self.until_token(rate, now);
         (wait <= patience).then(|| {

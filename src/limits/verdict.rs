@@ -1,10 +1,10 @@
-//! The overload hook: what it is asked, and its answer.
+//! The overload hook: its argument and its result.
 
 use std::time::Duration;
 
 use crate::net::Address;
 
-/// A new connection that has passed every limit, as passed to the overload hook.
+/// A new connection that has passed all other checks: the argument of the [`overload`](crate::Builder::overload) hook.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct NewConnection<'a> {
@@ -20,7 +20,7 @@ pub struct NewConnection<'a> {
     pub held: Duration,
 }
 
-/// The answer of the [`overload`](crate::Builder::overload) hook. A `bool` is converted: `true` (overloaded) to
+/// The result of the [`overload`](crate::Builder::overload) hook. A `bool` is converted: `true` (overloaded) to
 /// [`Refuse`](Verdict::Refuse), `false` to [`Admit`](Verdict::Admit).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -29,11 +29,11 @@ pub enum Verdict {
     Admit,
     /// The peer is refused, as [`Overload`](crate::telemetry::RefusalReason::Overload).
     Refuse,
-    /// The peer is held for this time, at least a millisecond, without a permit. Then the hook is asked again, with
-    /// [`NewConnection::held`].
+    /// The peer is held for this time, at least 1 ms, without a permit. Then the hook is called again, and
+    /// [`NewConnection::held`] is the time so far: the hook must limit it.
     ///
-    /// At most 1,024 peers are held, fewer if descriptors are scarce. Further peers, and those in the queue of a listener that
-    /// closes, are refused.
+    /// At most 1,024 peers of a pool are held, fewer if descriptors are scarce. Further peers are refused, and so are adopted
+    /// streams and peers in the accept queue of a listener that closes.
     Hold(Duration),
 }
 
