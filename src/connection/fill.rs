@@ -99,8 +99,8 @@ impl<P: Protocol> Connection<P> {
         Ok(true)
     }
 
-    /// Flushes a buffering stream before it gets more bytes, which could delay an acknowledgement without limit. Returns true
-    /// when it is flushed.
+    /// Flushes a buffering stream before more bytes are written to it, since those could delay an acknowledgement without limit.
+    /// Returns true when it is flushed.
     fn flush(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
         let conn = &mut self.conn;
         let is_flushed = Pin::new(&mut conn.io).poll_flush(cx)?.is_ready();

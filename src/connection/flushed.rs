@@ -1,4 +1,4 @@
-//! [`Flushed`], which resolves when queued bytes are with the kernel.
+//! [`Flushed`], a future that resolves when queued bytes have been handed to the kernel.
 
 use std::fmt;
 use std::future::Future;
@@ -12,12 +12,12 @@ use super::phase::Flags;
 use super::{own, Conn, Outbox, OutboxError, Protocol};
 use crate::registry::Ack;
 
-/// Resolves when bytes that were queued for a connection are with the kernel. Made by [`Conn::flushed`] and
-/// [`Outbox::send_acknowledged`].
+/// A future that resolves when bytes that were queued for a connection have been handed to the kernel. Returned by
+/// [`Conn::flushed`] and [`Outbox::send_acknowledged`].
 ///
-/// The output is `Ok` when the kernel, or the other end of a transport without one, has accepted the bytes; below TLS, those of
-/// the encrypted records. This does not mean that the peer has received them, or that its program has read them: only an answer
-/// of the peer shows that. The output is [`FlushError`] if the connection ended before.
+/// The output is `Ok` when the kernel (or, for a stream in memory, its other end) has accepted the bytes, with TLS in encrypted
+/// form. This does not mean that the peer has received or read them: only an answer of the peer shows that. The output is
+/// [`FlushError`] if the connection ended first.
 ///
 /// The future borrows nothing and can be awaited on any thread. Dropping it has no effect on what it waits for.
 #[must_use = "futures do nothing unless they are polled"]
@@ -28,7 +28,7 @@ enum State {
     Done(Result<(), FlushError>),
 }
 
-/// The connection ended before the bytes were with the kernel. Some of them may have been sent.
+/// The connection ended before all bytes were handed to the kernel. Some of them may have been sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the connection ended before everything was sent")]
 pub struct FlushError;
@@ -61,13 +61,13 @@ impl fmt::Debug for Flushed {
 }
 
 impl<P: Protocol> Conn<P> {
-    /// Resolves when everything that is queued now is with the kernel: replies, files, and what others have sent to the
-    /// [outbox](Conn::outbox). Resolves at once if nothing is unsent.
+    /// Returns a future that resolves when everything that is queued now has been handed to the kernel: replies, files, and
+    /// what others have sent to the [outbox](Conn::outbox). It resolves at once if nothing is queued.
     ///
-    /// Queued bytes are sent in every state of the connection, so the future can be given to [`wait`](Conn::wait), which holds
-    /// back packets until the bytes are sent, to [`spawn`](Conn::spawn), or to another task. The exception is
-    /// [`init`](Protocol::init): its replies are sent after the handshake, so a wait of `init` for them would last until the
-    /// handshake timeout. If the peer does not read, the send timeout ends the connection, and with it the future.
+    /// Pass the future to [`wait`](Conn::wait), which holds packets back until the bytes are sent, to [`spawn`](Conn::spawn), or
+    /// to another task. Do not wait for it in [`init`](Protocol::init): its replies are sent after the handshake, so the wait
+    /// would last until the handshake timeout. If the peer does not read, the send timeout ends the connection, and the future
+    /// resolves with [`FlushError`].
     ///
     /// ```
     /// # use actix_acceptor::{AcceptorPool, Conn, Framing, Next, Protocol};
@@ -124,17 +124,14 @@ impl<P: Protocol> Conn<P> {
 }
 
 impl<P: Protocol> Outbox<P> {
-    /// Queues a reply as [`send`](Outbox::send) does. The future resolves when the reply, and everything before it, is with the
-    /// kernel.
+    /// Queues a reply as [`send`](Outbox::send) does. The returned future resolves when the reply, and everything before it, has
+    /// been handed to the kernel. For a [`Socket`](crate::Socket), it resolves when the owner takes the reply from
+    /// [`Pushes`](crate::Pushes).
     ///
-    /// If the owner of a [`Socket`](crate::Socket) takes the reply from [`Pushes`](crate::Pushes), the future resolves at that
-    /// moment: the owner writes it.
-    ///
-    /// # Bounds
-    /// An acknowledged reply counts at least 64 bytes.
+    /// An acknowledged reply counts as at least 64 bytes of the limit [`Builder::outbox`](crate::Builder::outbox).
     ///
     /// # Errors
-    /// Those of [`send`](Outbox::send). The future's own error is [`FlushError`]: the connection ended before.
+    /// Those of [`send`](Outbox::send). The future fails with [`FlushError`] if the connection ends first.
     ///
     /// ```
     /// # use actix_acceptor::{AcceptorPool, Conn, Framing, Next, Protocol};
@@ -169,7 +166,8 @@ impl<P: Protocol> Outbox<P> {
 }
 
 impl Outbox<Bytes> {
-    /// Queues bytes as [`send`](Outbox::send) does, with a future as for a [protocol](Outbox::send_acknowledged).
+    /// Queues bytes as [`send`](Outbox::send) does. The future is that of [`send_acknowledged`](Outbox::send_acknowledged) for a
+    /// protocol.
     ///
     /// # Errors
     /// Those of [`send`](Outbox::send).

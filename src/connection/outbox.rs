@@ -62,7 +62,7 @@ impl<P> Outbox<P> {
         self.state.is_closing()
     }
 
-    /// Sends bytes as they are, with `push`.
+    /// Sends bytes as they are, by calling `push`.
     pub(super) fn push_encoded<R>(
         &self,
         bytes: &Bytes,
@@ -137,7 +137,7 @@ impl<P: Protocol> Outbox<P> {
         self.push_reply(reply.into(), Registry::send_now)
     }
 
-    /// Sends a reply with `push`, which is called again if the connection encodes it.
+    /// Sends a reply by calling `push`, a second time if the connection must encode it itself.
     pub(super) fn push_reply(
         &self,
         reply: P::Reply,

@@ -9,16 +9,16 @@ use tokio::io::AsyncWrite;
 use super::{Closed, Conn, Connection, Flags, Phase, Protocol, SendError};
 
 impl<P: Protocol> Conn<P> {
-    /// Shuts down the sending side of the connection, as `gen_tcp:shutdown(Socket, write)`. The peer reads to the end, and the
-    /// connection still handles what the peer sends.
+    /// Shuts down the sending side of the connection, as `gen_tcp:shutdown(Socket, write)` does. The connection still handles
+    /// what the peer sends.
     ///
-    /// What was queued before is sent first: replies, files, and the [outbox](Conn::outbox). Then the peer sees the end of the
-    /// stream: a FIN, with TLS `close_notify`. From the call on, nothing more can be sent:
+    /// What was queued before is sent first: replies, files, and the [outbox](Conn::outbox). Then the peer reads the end of the
+    /// stream: a FIN, or with TLS a `close_notify`. From the call on, nothing more can be sent:
     ///
     /// | what | result |
     /// |---|---|
     /// | [`send`](Conn::send), [`send_file`](Conn::send_file) | [`SendError::ShutDown`] |
-    /// | [`push`](Conn::push), [`Next::Send`](crate::Next::Send) and the other answers that send or upgrade | the connection ends with [`Closed::Error`] |
+    /// | [`push`](Conn::push), [`Next::Send`](crate::Next::Send) and other values of `Next` that send or upgrade | the connection ends with [`Closed::Error`] |
     /// | [`Outbox::send`](crate::Outbox::send) | [`OutboxError::Closed`](crate::OutboxError::Closed) |
     /// | topics and names | The connection leaves them. Reports show it as [closing](crate::info::ConnectionPhase::Closing). |
     ///
@@ -31,8 +31,8 @@ impl<P: Protocol> Conn<P> {
     /// | the peer does not read what was queued | [`Closed::SendTimeout`] |
     /// | a callback returns [`Next::Stop`](crate::Next::Stop), the pool shuts down, or anything else ends it | as without this call |
     ///
-    /// Called before the connection is [ready](Protocol::ack), it takes effect when it is; `ack` can send nothing then. If the
-    /// connection is closing, or the method was called before, it has no effect.
+    /// Before the connection is [ready](Protocol::ack), the call takes effect when it becomes ready; `ack` cannot send then. If
+    /// the connection is closing, or the method was called before, it has no effect.
     ///
     /// ```
     /// # use actix_acceptor::{AcceptorPool, Conn, Framing, Next, Protocol};
@@ -104,14 +104,14 @@ impl<P: Protocol> Conn<P> {
 }
 
 impl<P: Protocol> Connection<P> {
-    /// Begins the shutdown that was asked for before the connection was ready.
+    /// Begins a shutdown that was requested before the connection was ready.
     pub(super) fn begin_shutdown(&mut self) {
         if self.has(Flags::SHUTTING) {
             self.conn.begin_receiving();
         }
     }
 
-    /// Handles an answer that cannot be sent. If the connection is closing, it is dropped.
+    /// Handles a reply that cannot be sent. If the connection is closing, the reply is dropped.
     #[cold]
     pub(super) fn refuse_reply(&mut self) {
         if self.conn.phase() == Phase::Receiving {
@@ -119,8 +119,8 @@ impl<P: Protocol> Connection<P> {
         }
     }
 
-    /// Writes as [`write_queued`](Self::write_queued) does, with what is in the outbox, and shuts down the sending side if that
-    /// was asked for. Returns true if packets must wait for replies that are left in the outbox.
+    /// Writes what is queued and what is in the outbox, and shuts down the sending side if that was requested. Returns true if
+    /// packets must wait for replies that are left in the outbox.
     #[cold]
     pub(super) fn write_unusual(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
         let replies_wait = if self.has(Flags::OUTBOX) {

@@ -7,12 +7,11 @@ use tracing::Span;
 use super::{Conn, ConnectionTask, Protocol, Turn};
 
 impl<P: Protocol> Conn<P> {
-    /// The `tracing` span of this connection, as an observer such as [`Spans`](crate::telemetry::Spans) has supplied it;
-    /// disabled if there is none.
+    /// The `tracing` span of this connection, supplied by an observer such as [`Spans`](crate::telemetry::Spans). Disabled if no
+    /// observer supplies one.
     ///
-    /// Callbacks run in it, and so do the futures and streams of the connection. Use it for tasks and actors that work for the
-    /// connection, with [`Instrument`](tracing::Instrument) or [`Span::enter`]. The span stays open while such a handle of it
-    /// is kept.
+    /// Callbacks, and the futures and streams of the connection, run in it. Use it with [`Instrument`](tracing::Instrument) or
+    /// [`Span::enter`] for tasks and actors that work for the connection. The span stays open while a returned handle exists.
     ///
     /// ```
     /// # use actix_acceptor::{Conn, Framing, Next, Protocol};

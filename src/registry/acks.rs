@@ -1,4 +1,4 @@
-//! [`Acks`]: who waits until bytes of a connection are with the kernel.
+//! [`Acks`], the acknowledgements that are resolved when bytes of a connection have been handed to the kernel.
 
 use std::collections::VecDeque;
 
@@ -8,7 +8,7 @@ use super::outbox::Segment;
 use crate::panic::catch_panic;
 use crate::sync::Mutex;
 
-/// Resolves a future when bytes are with the kernel. Dropped, it resolves the future with an error.
+/// Resolves a future when bytes have been handed to the kernel. If it is dropped, the future fails.
 pub(crate) type Ack = oneshot::Sender<()>;
 
 /// Resolves the futures of these acknowledgements. Their wakers may be those of a user-defined executor.
@@ -22,7 +22,7 @@ pub(crate) fn resolve(acks: impl IntoIterator<Item = Ack>) {
 pub(crate) struct Marked {
     pub(crate) segment: Segment,
     pub(crate) acks: Vec<Ack>,
-    /// The bytes for which the segment counts besides its own.
+    /// The bytes that count for the segment in addition to its own.
     pub(crate) surplus: usize,
 }
 
@@ -35,7 +35,7 @@ impl Acks {
     pub(super) fn push(&self, position: u64, acks: impl IntoIterator<Item = Ack>) {
         let mut waiting = self.0.lock();
         if waiting.len() == waiting.capacity() {
-            // Those whose futures were dropped would stay until the peer reads.
+            // Otherwise those of dropped futures would stay until the peer reads.
             waiting.retain(|(_, ack)| !ack.is_closed());
         }
         waiting.extend(acks.into_iter().map(|ack| (position, ack)));

@@ -33,7 +33,7 @@ pub(crate) struct ConnectionGuard {
     pub(crate) groups: Groups,
 }
 
-/// What a connection has once it ends, or if it has a span.
+/// What only a connection with a span, or one that ends, has.
 #[derive(Debug, Default)]
 struct Rare {
     /// The span of the connection. Set before the first turn, or never.
@@ -71,7 +71,7 @@ impl ConnectionGuard {
         }
     }
 
-    /// Whether the connection has a span or its end was recorded. Else it has no span.
+    /// False if the connection has no span. A cheap test for the hot path.
     #[inline]
     pub(crate) fn may_have_span(&self) -> bool {
         self.rare.get().is_some()
@@ -172,7 +172,7 @@ impl ConnectionGuard {
     /// Sets the close reason, with details for the log. The first call wins. Without a call, the connection counts as killed.
     pub(crate) fn set_close_reason(&self, reason: CloseReason, detail: Option<String>) {
         let _ = self.end().set(match reason {
-            // The owner of a socket has ended a handshake of its own.
+            // Set by the owner of a socket, for a handshake that the owner runs itself.
             CloseReason::Handshake => {
                 End::HandshakeFailed { kind: HandshakeFailure::Rejected, detail: detail.unwrap_or_default() }
             }
@@ -252,8 +252,8 @@ impl ConnectionGuard {
         }
     }
 
-    /// Logs at the level info what an operator may have to act on, within a budget per kind. Peers that leave, as port scanners
-    /// do, are logged at the level debug.
+    /// Logs a failed handshake at the level info, with a limit per kind. Peers that leave, such as port scanners, are logged at
+    /// the level debug.
     fn log_handshake_failure(&self, kind: HandshakeFailure, detail: &str) {
         let state = &self.state;
         let (id, peer, listener, kind_name) = (state.id(), state.peer(), &**state.listener_name(), kind.name());
@@ -292,7 +292,7 @@ impl ConnectionGuard {
     }
 
     fn log_refused(&self, reason: RefusalReason) {
-        // Failed handshakes have budgets of their own, so this is the one of refusals.
+        // Failed handshakes have limits of their own, so this one is free for refusals.
         if let Some(left_out) = self.registry.shared().close_log.allow(CloseReason::Handshake) {
             let state = &self.state;
             let (id, peer, listener, reason) = (state.id(), state.peer(), &**state.listener_name(), reason.name());
@@ -313,7 +313,7 @@ impl Drop for ConnectionGuard {
         if let End::HandshakeFailed { detail, .. } = &mut end {
             *detail = without_controls(std::mem::take(detail));
         }
-        // The subscriber is user code: what the connection holds is given back even if that panics.
+        // The subscriber is user code: what the connection holds is given back even if it panics.
         let _ = catch_panic(|| self.log_end(&end));
         let duration = self.age();
         match &end {

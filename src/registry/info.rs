@@ -53,8 +53,8 @@ pub enum ConnectionPhase {
     Open,
     /// Ready, and waiting for a future or a blocking closure that a callback returned.
     Waiting,
-    /// Closing: what is queued is being sent. Also after [`Conn::shutdown_write`](crate::Conn::shutdown_write). For a [`Socket`](crate::Socket): it was shut down or dropped, or its owner was
-    /// asked to close it.
+    /// Closing: what is queued is being sent. Also after [`Conn::shutdown_write`](crate::Conn::shutdown_write). For a
+    /// [`Socket`](crate::Socket): it was shut down or dropped, or its owner was asked to close it.
     Closing,
 }
 

@@ -77,7 +77,7 @@ impl Mailbox {
         connection: &Arc<ConnectionState>,
         f: impl FnOnce(&mut OpenMailbox<A>) -> R,
     ) -> Option<R> {
-        // Another type than its own would make a mailbox that the connection does not read.
+        // The connection would not read a mailbox of another type.
         if connection.kind().actor != TypeId::of::<A>() {
             return None;
         }

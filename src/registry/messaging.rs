@@ -75,8 +75,8 @@ impl ConnectionState {
         self.messaging.extras.get().map(|extras| &extras.outbox)
     }
 
-    /// Has `ack` resolved when everything in the outbox, and the connection's bytes up to this position, are with the kernel.
-    /// Called by the connection, which then handles [`Signals::OUTBOX`].
+    /// Arranges that `ack` is resolved when everything in the outbox, and the connection's bytes up to this position, have been
+    /// handed to the kernel. Called by the connection, which then handles [`Signals::OUTBOX`].
     pub(crate) fn acknowledge(&self, position: u64, ack: Ack) {
         let outbox = &self.extras().outbox;
         outbox.acknowledge_at(position, outbox.mark(ack));
@@ -265,8 +265,8 @@ impl Registry {
         (pushed, rejected, signalled)
     }
 
-    /// Sets the signal that follows from what became of a payload, or counts it as left out. Returns whether the connection must
-    /// be woken.
+    /// Sets the signal that follows from the outcome of a push, or counts the payload as left out. Returns whether the connection
+    /// must be woken.
     #[inline(always)]
     fn signals(&self, state: &ConnectionState, outbox: &OutboxQueue, pushed: &Pushed) -> bool {
         let limit = &self.shared.outbox_limit;

@@ -23,7 +23,7 @@ use crate::sync::{AtomicU64, AtomicUsize, Mutex, OnceBox};
 pub(crate) const MAX_COPIED: usize = 1024;
 /// The size of a segment to which payloads are copied, in bytes.
 const SEGMENT: usize = 16 * 1024;
-/// The minimum that an unencoded or acknowledged reply counts, in bytes: each needs memory of its own in the queue.
+/// What an unencoded or acknowledged reply counts as at least, in bytes: each needs memory of its own in the queue.
 const MIN_REPLY: usize = 64;
 
 /// Something to send.
@@ -72,7 +72,7 @@ pub(crate) enum Segment {
     Copied(BytesMut),
     Shared(Bytes),
     Reply(Box<dyn Any + Send>, usize),
-    /// One after which others wait.
+    /// One with acknowledgements.
     Marked(Box<Marked>),
 }
 
@@ -119,7 +119,7 @@ impl OutboxQueue {
     }
 
     /// Queues a payload as [`push`](Self::push) does. Once it is queued, `ack` is taken, and resolved when the payload and
-    /// everything before it are with the kernel.
+    /// everything before it have been handed to the kernel.
     pub(crate) fn push_acknowledged<'a>(
         &self,
         payload: Payload<'a>,
@@ -201,8 +201,8 @@ impl OutboxQueue {
         Some(segment)
     }
 
-    /// Has `ack` resolved when everything that is queued now is with the kernel. Gives it back if nothing is queued. Called by the
-    /// connection only.
+    /// Arranges that `ack` is resolved when everything that is queued now has been handed to the kernel. Gives it back if nothing
+    /// is queued. Called by the connection only.
     pub(crate) fn mark(&self, ack: Ack) -> Option<Ack> {
         let mut contents = self.contents.lock();
         // Payloads without bytes are taken only together with others.
@@ -213,7 +213,7 @@ impl OutboxQueue {
         None
     }
 
-    /// Has these resolved when the connection has sent its bytes up to a position, with [`sent`](Self::sent).
+    /// Arranges that `acks` are resolved when the connection has sent its bytes up to a position ([`sent`](Self::sent)).
     pub(crate) fn acknowledge_at(&self, position: u64, acks: impl IntoIterator<Item = Ack>) {
         self.acks.get_or_init(Box::default).push(position, acks);
     }
@@ -223,14 +223,14 @@ impl OutboxQueue {
         self.acks.get().is_some_and(|acks| acks.is_due(position))
     }
 
-    /// Records that the connection's bytes up to this position are with the kernel.
+    /// Records that the connection's bytes up to this position have been handed to the kernel.
     pub(crate) fn sent(&self, position: u64) {
         if let Some(acks) = self.acks.get() {
             acks.resolve_until(position);
         }
     }
 
-    /// Whether something is waiting until the connection has sent bytes that are in its write buffer.
+    /// Whether there are acknowledgements for bytes that are in the connection's write buffer.
     pub(crate) fn has_acks(&self) -> bool {
         self.acks.get().is_some_and(|acks| !acks.is_empty())
     }

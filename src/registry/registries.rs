@@ -70,7 +70,7 @@ impl Registries {
         self.all.read().iter().take(self.slots_in_use()).map(|registry| registry.live()).min().unwrap_or(0)
     }
 
-    /// Whether this slot has clearly more connections than the least loaded one.
+    /// Whether this slot has clearly more connections than the least loaded one: by more than 8 and an eighth.
     pub(crate) fn is_ahead(&self, slot: usize) -> bool {
         let least = self.least_loaded();
         self.of(slot).live() > least + 8 + least / 8

@@ -1,4 +1,4 @@
-//! How connections leave a registry, and how peers that never entered it are counted.
+//! The removal of connections from a registry, and the count of refused peers, which were never in it.
 
 use std::sync::atomic::Ordering::Relaxed;
 

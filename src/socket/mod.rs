@@ -57,12 +57,12 @@ const FILE_CHUNK: u64 = 256 * 1024;
 /// [`ConnectionAborted`](io::ErrorKind::ConnectionAborted). [`draining`](Socket::draining) resolves when the pool shuts down,
 /// [`closing`](Socket::closing) also when [`PoolHandle::close`](crate::Pool::close) is called for this connection.
 ///
-/// A write returns when the stream has accepted the bytes. When [`flush`](tokio::io::AsyncWriteExt::flush) has returned, all of
-/// them are with the kernel: without TLS that is so after the write, with TLS only after the flush, since TLS may hold encrypted
-/// records back. The peer may not have received them yet.
+/// A write returns when the stream has accepted the bytes. Without TLS they have then been handed to the kernel; with TLS only
+/// after a [`flush`](tokio::io::AsyncWriteExt::flush), since TLS may hold encrypted records back. The peer may not have received
+/// them yet.
 ///
-/// [`shutdown`](tokio::io::AsyncWriteExt::shutdown) ends the sending side only: the socket can still be read, until the peer has
-/// finished as well. From then on the connection accepts no pushes, and it leaves its topics and names.
+/// [`shutdown`](tokio::io::AsyncWriteExt::shutdown) ends the sending side only: the socket can still be read until the peer
+/// closes its side. After a shutdown the connection accepts no pushes and has left its topics and names.
 ///
 /// What other parts of the program send to the connection is not written to the socket automatically: the owner takes it from
 /// [`pushes`](Socket::pushes) and writes it. If the owner does not take it, the outbox fills up, as with a peer that does not

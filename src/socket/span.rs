@@ -9,12 +9,12 @@ use tracing::Span;
 use super::{Socket, SocketState};
 
 impl Socket {
-    /// The `tracing` span of this connection, as an observer such as [`Spans`](crate::telemetry::Spans) has supplied it;
-    /// disabled if there is none.
+    /// The `tracing` span of this connection, supplied by an observer such as [`Spans`](crate::telemetry::Spans). Disabled if no
+    /// observer supplies one.
     ///
-    /// The async fn of [`with_fn`](crate::AcceptorPool::with_fn) and the function that starts an actor run in it. Use it for
-    /// tasks that the fn spawns, and in the methods of an actor, with [`Instrument`](tracing::Instrument) or [`Span::enter`].
-    /// The span stays open while such a handle of it is kept.
+    /// The async fn of [`with_fn`](crate::AcceptorPool::with_fn), and the function that starts an actor, run in it. Use it with
+    /// [`Instrument`](tracing::Instrument) or [`Span::enter`] for tasks that the fn spawns, and in the methods of an actor. The
+    /// span stays open while a returned handle exists.
     ///
     /// ```
     /// use actix_acceptor::{AcceptorPool, Socket};
