@@ -265,7 +265,7 @@ pub mod info {
         AcceptorInfo, BroadcastReport, DrainReport, ListenerInfo, ListenersChanged, PoolInfo, Published, Reloaded,
         Status,
     };
-    pub use crate::registry::{ConnectionInfo, ConnectionPhase};
+    pub use crate::registry::{ConnectionInfo, ConnectionPhase, TlsSummary};
 }
 
 /// Transports, addresses, byte streams, and the handshakes between the accept and the first packet.

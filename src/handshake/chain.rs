@@ -100,6 +100,9 @@ impl HandshakeChain {
         if !has_claimed {
             claim(&state, None, &done.stream)?;
         }
+        if let Some(tls) = &done.negotiated.tls {
+            state.set_tls(tls.version.clone(), tls.alpn.clone());
+        }
         Ok(done)
     }
 }

@@ -20,7 +20,8 @@ impl<A> Pool<A> {
     /// It receives the events that occur from now on, after the observers that were added before it. An event that is being
     /// reported meanwhile may or may not reach it. Nothing is reported about the past, so a connection that is already alive is
     /// first seen with its next event: an observer that counts must start with what [`info`](Pool::info) and
-    /// [`list`](Pool::list) return, or be added with [`Builder::observer`](crate::Builder::observer). Spans are supplied for
+    /// [`list`](Pool::list) return, or be added with [`Builder::observer`](crate::Builder::observer), as `Metrics` should be: its
+    /// gauges start at 0. Spans are supplied for
     /// the pool, its listeners and acceptors if they have none, and for the connections that start from now on.
     ///
     /// Once the pool has ended, an observer has no effect.

@@ -40,6 +40,22 @@ pub struct ConnectionInfo {
     pub unsent: u64,
     /// The number of replies of others that were left out because the outbox had no room for them.
     pub dropped: u64,
+    /// The index of the acceptor on whose arbiter it runs.
+    pub acceptor: usize,
+    /// What its TLS handshake has negotiated. `None` without TLS, and before the handshake.
+    pub tls: Option<Arc<TlsSummary>>,
+}
+
+/// What a TLS handshake has negotiated, as reports show it. The connection itself knows more: [`Conn::tls`](crate::Conn::tls),
+/// [`Socket::tls`](crate::Socket::tls).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct TlsSummary {
+    /// The version as it is usually written, for example `TLSv1.3`. Empty if it is not known.
+    pub version: String,
+    /// The negotiated application protocol (ALPN).
+    pub alpn: Option<String>,
 }
 
 /// The phase of a live connection, as reports show it.
@@ -62,7 +78,7 @@ impl Registry {
     /// The numbers of a connection.
     pub(crate) fn info(&self, state: &ConnectionState) -> ConnectionInfo {
         self.flush_deferred();
-        info(state, self.clock().exact(), self.clock().elapsed())
+        info(state, self.slot, self.clock().exact(), self.clock().elapsed())
     }
 
     /// The age of a connection. Unlike the time of the clock, it includes time in which the arbiter was blocked.
@@ -74,7 +90,7 @@ impl Registry {
     pub(crate) fn append_infos(&self, infos: &mut Vec<ConnectionInfo>) {
         self.flush_deferred();
         let (clock, elapsed) = (self.clock().exact(), self.clock().elapsed());
-        self.for_each(|state| infos.push(info(state, clock, elapsed)));
+        self.for_each(|state| infos.push(info(state, self.slot, clock, elapsed)));
     }
 }
 
@@ -83,7 +99,7 @@ fn age(state: &ConnectionState, elapsed: u64) -> Duration {
 }
 
 /// `clock` is the time of the registry's clock, `elapsed` the microseconds that have passed on it.
-fn info(state: &ConnectionState, clock: u64, elapsed: u64) -> ConnectionInfo {
+fn info(state: &ConnectionState, acceptor: usize, clock: u64, elapsed: u64) -> ConnectionInfo {
     let idle = Duration::from_millis(clock.saturating_sub(state.last_read()));
     let age = age(state, elapsed);
     ConnectionInfo {
@@ -100,5 +116,7 @@ fn info(state: &ConnectionState, clock: u64, elapsed: u64) -> ConnectionInfo {
         state: state.phase(),
         unsent: state.unsent(),
         dropped: state.dropped(),
+        acceptor,
+        tls: state.tls(),
     }
 }

@@ -59,7 +59,7 @@ pub(crate) use format::{FactoryId, Format, Formats};
 pub(crate) use groups::Group;
 use groups::Groups;
 pub(crate) use guard::ConnectionGuard;
-pub use info::{ConnectionInfo, ConnectionPhase};
+pub use info::{ConnectionInfo, ConnectionPhase, TlsSummary};
 pub(crate) use messaging::OutboxLimit;
 pub(crate) use outbox::{OutboxQueue, Payload, Pushed, Segment, MAX_COPIED};
 pub(crate) use registries::Registries;
@@ -73,6 +73,8 @@ pub(crate) use wake::Batch;
 /// The live connections of one arbiter.
 #[derive(Debug)]
 pub(crate) struct Registry {
+    /// The index of its acceptor slot.
+    slot: usize,
     contents: Mutex<Contents>,
     live: AtomicUsize,
     clock: Clock,
@@ -197,8 +199,9 @@ impl fmt::Debug for RegistryShared {
 }
 
 impl Registry {
-    pub(crate) fn new(shared: Arc<RegistryShared>) -> Arc<Self> {
+    pub(crate) fn new(slot: usize, shared: Arc<RegistryShared>) -> Arc<Self> {
         Arc::new(Registry {
+            slot,
             contents: Mutex::default(),
             live: AtomicUsize::new(0),
             clock: Clock::new(),

@@ -10,7 +10,7 @@ use bitflags::bitflags;
 use once_cell::race::OnceBox;
 
 use super::mailbox::Mailbox;
-use super::ConnectionState;
+use super::{ConnectionState, TlsSummary};
 use crate::limits::{ConnectionKind, ListenerLimits, PeerPermit, Permit};
 use crate::net::Address;
 use crate::telemetry::RefusalReason;
@@ -30,11 +30,18 @@ bitflags! {
     }
 }
 
+/// What the handshakes of a connection have shown. Allocated for the first of it.
+#[derive(Default)]
+struct Learned {
+    /// The peer named by a trusted PROXY header.
+    claimed_peer: OnceLock<Address>,
+    tls: OnceLock<Arc<TlsSummary>>,
+}
+
 /// Belongs to one [`ConnectionState`].
 pub(super) struct ConnectionRecord {
     socket_peer: Address,
-    /// The peer named by a trusted PROXY header.
-    claimed_peer: OnceBox<Address>,
+    learned: OnceBox<Learned>,
     listener: Arc<ListenerLimits>,
     held: AtomicU8,
     pub(super) waker: OnceLock<Waker>,
@@ -47,7 +54,7 @@ impl ConnectionRecord {
         held.set(Held::SOCKET_PEER, peer_permit.keep());
         ConnectionRecord {
             socket_peer: peer,
-            claimed_peer: OnceBox::new(),
+            learned: OnceBox::new(),
             listener: permit.keep(),
             held: AtomicU8::new(held.bits()),
             waker: OnceLock::new(),
@@ -56,10 +63,29 @@ impl ConnectionRecord {
     }
 }
 
+impl ConnectionRecord {
+    fn learned(&self) -> &Learned {
+        self.learned.get_or_init(Box::default)
+    }
+
+    fn claimed_peer(&self) -> Option<&Address> {
+        self.learned.get()?.claimed_peer.get()
+    }
+}
+
 impl ConnectionState {
+    /// Sets what the first TLS handshake has negotiated.
+    pub(crate) fn set_tls(&self, version: String, alpn: Option<String>) {
+        let _ = self.record.learned().tls.set(Arc::new(TlsSummary { version, alpn }));
+    }
+
+    pub(super) fn tls(&self) -> Option<Arc<TlsSummary>> {
+        self.record.learned.get()?.tls.get().cloned()
+    }
+
     /// The peer: the one named by a trusted PROXY header, else the socket's.
     pub(crate) fn peer(&self) -> &Address {
-        self.record.claimed_peer.get().map_or(&self.record.socket_peer, |claimed| claimed)
+        self.record.claimed_peer().unwrap_or(&self.record.socket_peer)
     }
 
     pub(crate) fn socket_peer(&self) -> &Address {
@@ -75,11 +101,11 @@ impl ConnectionState {
         self.give_back(Held::PEERS);
         if let Some(claimed) = claimed {
             // Set before admission, so that a refusal names this peer. A second claim is ignored.
-            let _ = self.record.claimed_peer.set(Box::new(claimed));
+            let _ = self.record.learned().claimed_peer.set(claimed);
         }
         let counts = !self.held().contains(Held::EXEMPT);
         if self.record.listener.admit_claimed(self.peer(), counts)?.keep() {
-            let peer = if self.record.claimed_peer.get().is_some() { Held::CLAIMED_PEER } else { Held::SOCKET_PEER };
+            let peer = if self.record.claimed_peer().is_some() { Held::CLAIMED_PEER } else { Held::SOCKET_PEER };
             let before = Held::from_bits_retain(self.record.held.fetch_or(peer.bits(), AcqRel));
             if before.contains(Held::EXEMPT) {
                 // Exempted meanwhile, by another thread.

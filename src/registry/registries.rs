@@ -28,7 +28,8 @@ impl Registries {
     pub(crate) fn set_slots_in_use(&self, slots: usize) {
         let mut all = self.all.write();
         while all.len() < slots {
-            all.push(Registry::new(self.shared.clone()));
+            let slot = all.len();
+            all.push(Registry::new(slot, self.shared.clone()));
         }
         self.slots_in_use.store(slots, Relaxed);
     }

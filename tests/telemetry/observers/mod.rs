@@ -7,6 +7,7 @@ mod durations;
 mod handlers;
 mod info;
 mod life;
+mod listed;
 mod listeners;
 mod lost_pools;
 mod packets;
