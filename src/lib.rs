@@ -118,10 +118,10 @@
 //!
 //! # Logs
 //!
-//! The crate logs with [`tracing`](https://docs.rs/tracing): install a subscriber to see them. Start, drain and refusals are
-//! logged at info, and so are failed handshakes other than those of peers that leave; lowered limits and restarts at warn, most
-//! ends of connections at debug. Logs contain addresses and
-//! reasons, never transferred data.
+//! The crate logs with [`tracing`](https://docs.rs/tracing): install a subscriber to see them. Start, drain, refusals and failed
+//! handshakes are logged at info, lowered limits and restarts at warn, most ends of connections at debug, and so are handshakes
+//! that fail because the peer leaves. Logs contain addresses and reasons, never transferred data. With
+//! [`Spans`](telemetry::Spans), what callbacks log carries the id and the peer of the connection.
 //!
 //! # Features
 //!

@@ -27,8 +27,8 @@ type StartFn<A> = Box<dyn Fn(Socket) -> Result<Addr<A>, BoxError> + Send + Sync>
 /// The function for the next connection.
 type SharedStart<A> = ArcSwap<Guarded<StartFn<A>>>;
 
-/// Serves each connection with an actor of the user: the handler of [`with_actor`](crate::AcceptorPool::with_actor). Made by
-/// [`new`](ActorService::new) for [`Listener::service`](crate::Listener::service).
+/// The handler of [`with_actor`](crate::AcceptorPool::with_actor): each connection is served by an actor of your own. Create one
+/// with [`new`](ActorService::new) for [`Listener::service`](crate::Listener::service).
 pub struct ActorService<A: Actor> {
     start: StartFn<A>,
 }
@@ -43,7 +43,7 @@ pub struct Ack {
 }
 
 impl<A: Actor> ActorService<A> {
-    /// As [`AcceptorPool::with_actor`](crate::AcceptorPool::with_actor).
+    /// Creates a service, with the argument of [`AcceptorPool::with_actor`](crate::AcceptorPool::with_actor).
     pub fn new(start: impl Fn(Socket) -> Result<Addr<A>, BoxError> + Send + Sync + 'static) -> Self {
         ActorService { start: Box::new(start) }
     }

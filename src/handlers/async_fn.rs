@@ -32,7 +32,7 @@ type ServeFn = Box<dyn Fn(Socket) -> LocalBoxFuture<'static, Result<(), BoxError
 /// The function for the next connection.
 type SharedFn = ArcSwap<Guarded<ServeFn>>;
 
-/// Serves each connection with an async fn: the handler of [`with_fn`](crate::AcceptorPool::with_fn). Made by
+/// The handler of [`with_fn`](crate::AcceptorPool::with_fn): each connection is served by an async fn. Create one with
 /// [`new`](FnService::new) for [`Listener::service`](crate::Listener::service).
 pub struct FnService {
     serve: ServeFn,
@@ -61,7 +61,7 @@ impl<E: Into<BoxError>> IntoServeResult for Result<(), E> {
 }
 
 impl FnService {
-    /// As [`AcceptorPool::with_fn`](crate::AcceptorPool::with_fn).
+    /// Creates a service, with the argument of [`AcceptorPool::with_fn`](crate::AcceptorPool::with_fn).
     pub fn new<F, T>(serve: F) -> Self
     where
         F: Fn(Socket) -> T + Send + Sync + 'static,

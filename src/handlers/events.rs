@@ -156,7 +156,7 @@ where
     C: Decoder<Error: Into<BoxError>> + Encoder<R, Error: Into<BoxError>> + 'static,
     R: Send + 'static,
 {
-    /// As [`AcceptorPool::with_events`](crate::AcceptorPool::with_events): two closures.
+    /// Creates a service from two closures, those of [`AcceptorPool::with_events`](crate::AcceptorPool::with_events).
     pub fn with_events<I, E>(on_init: I, on_event: E) -> Self
     where
         C: Default,
@@ -170,12 +170,12 @@ where
         Self::new(move |_| EventLoop { state: None, callbacks: callbacks.clone(), on_close: None })
     }
 
-    /// As [`Builder::with_close`](crate::Builder::with_close): a closure that is called last, with the state and the reason.
+    /// Sets a closure that is called last, with the state and the reason: see [`Builder::with_close`](crate::Builder::with_close).
     pub fn with_close(self, on_close: impl Fn(S, &Closed) + Send + Sync + 'static) -> Self {
         self.with_close_info(move |state, why, _| on_close(state, why))
     }
 
-    /// As [`Builder::with_close_info`](crate::Builder::with_close_info): also with the final numbers of the connection.
+    /// Like [`with_close`](Self::with_close), with the final numbers of the connection as the third argument.
     pub fn with_close_info(mut self, on_close: impl Fn(S, &Closed, &ConnectionInfo) + Send + Sync + 'static) -> Self {
         let on_close: Arc<OnClose<S>> = Arc::new(on_close);
         let factory = self.factory;

@@ -24,9 +24,9 @@ pub use events::{EventLoop, Init};
 pub(crate) use protocol::invalid_max_frame;
 pub use protocol::ProtocolService;
 
-/// How connections are served. Made by the constructors of [`AcceptorPool`](crate::AcceptorPool), or, for one listener, by those
-/// of [`ProtocolService`], [`FnService`] and [`ActorService`]: see [`Listener::service`]. It cannot be implemented for other
-/// types.
+/// How connections are served. Implemented by [`ProtocolService`], [`FnService`] and [`ActorService`], and by no other types. The
+/// constructors of [`AcceptorPool`](crate::AcceptorPool) create one for the whole pool; [`Listener::service`] sets one for a
+/// listener.
 #[allow(private_interfaces)]
 pub trait Service: sealed::Sealed + 'static {
     /// The actor behind each connection: the type parameter of [`Pool`](crate::Pool).
@@ -51,15 +51,14 @@ pub trait Service: sealed::Sealed + 'static {
 }
 
 impl Listener {
-    /// Serves the connections of this listener with a service of its own, so that one pool has several protocols. All listeners
-    /// of the pool share its acceptors, limits, drain, list of connections, topics and names.
+    /// Serves the connections of this listener with a service of its own, so that one pool serves several protocols. All
+    /// listeners of the pool share its acceptors, limits, drain, list of connections, topics and names.
     ///
-    /// [`Pool::typed`](crate::Pool::typed) returns a handle for each kind of connection: `pool.typed::<Connection<Admin>>()`. It reaches the
-    /// connections of that kind, and its `set_*` methods replace the factories of all services of that kind. Connections with
-    /// different protocols can be members of one topic: see [`Topic`](crate::Topic#several-protocols).
+    /// [`Pool::typed`](crate::Pool::typed) returns a handle for one kind of connection: `pool.typed::<Connection<Admin>>()`. It
+    /// reaches only connections of that kind, and its `set_*` methods replace the factories of all services of that kind.
+    /// Connections with different protocols can be members of one topic: see [`Topic`](crate::Topic#several-protocols).
     ///
-    /// With [`set_listeners`](crate::Pool::set_listeners), an open listener gets another service for new connections; live connections
-    /// keep theirs.
+    /// [`set_listeners`](crate::Pool::set_listeners) can give an open listener another service; live connections keep theirs.
     ///
     /// Default: the service of the builder.
     ///

@@ -19,8 +19,9 @@ use crate::panic::catch_panic;
 use crate::pool::Pool;
 use crate::registry::ConnectionGuard;
 
-/// Serves each connection with a [`Protocol`]: the handler of [`with_protocol`](crate::AcceptorPool::with_protocol) and
-/// [`with_events`](crate::AcceptorPool::with_events). Made by its constructors for [`Listener::service`](crate::Listener::service).
+/// The handler of [`with_protocol`](crate::AcceptorPool::with_protocol), [`with_codec`](crate::AcceptorPool::with_codec) and
+/// [`with_events`](crate::AcceptorPool::with_events): each connection is served by a [`Protocol`]. Create one for
+/// [`Listener::service`](crate::Listener::service).
 pub struct ProtocolService<P: Protocol> {
     pub(super) factory: MakeProtocol<P>,
     codec: MakeCodec<P::Codec>,
@@ -32,8 +33,8 @@ pub struct ProtocolService<P: Protocol> {
 }
 
 impl<P: Protocol> ProtocolService<P> {
-    /// As [`AcceptorPool::with_protocol`](crate::AcceptorPool::with_protocol): `factory` makes the protocol of each
-    /// connection, and the codec is made by its `Default` implementation.
+    /// Creates a service. `factory` makes the protocol of each connection; the codec is made by its `Default` implementation. See
+    /// [`AcceptorPool::with_protocol`](crate::AcceptorPool::with_protocol).
     pub fn new(factory: impl Fn(&Peer) -> P + Send + Sync + 'static) -> Self
     where
         P::Codec: Default,
@@ -41,7 +42,8 @@ impl<P: Protocol> ProtocolService<P> {
         Self::with_codec(factory, P::Codec::default)
     }
 
-    /// As [`AcceptorPool::with_codec`](crate::AcceptorPool::with_codec): a second function makes the codec.
+    /// Creates a service with a second function that makes the codec of each connection. See
+    /// [`AcceptorPool::with_codec`](crate::AcceptorPool::with_codec).
     pub fn with_codec<Args>(
         factory: impl Fn(&Peer) -> P + Send + Sync + 'static,
         codec: impl CodecFactory<P::Codec, Args>,
@@ -52,7 +54,7 @@ impl<P: Protocol> ProtocolService<P> {
 }
 
 impl<P: Protocol<Codec = Framing>> ProtocolService<P> {
-    /// As [`Builder::framing`](crate::Builder::framing): how bytes are split into packets.
+    /// Sets how bytes are split into packets.
     ///
     /// Default: [`Framing::raw`].
     pub fn framing(mut self, framing: Framing) -> Self {
@@ -61,9 +63,9 @@ impl<P: Protocol<Codec = Framing>> ProtocolService<P> {
         self
     }
 
-    /// As [`Builder::max_frame`](crate::Builder::max_frame): the largest packet accepted, in bytes. At least 1.
+    /// Sets the largest packet accepted, in bytes: see [`Builder::max_frame`](crate::Builder::max_frame). At least 1.
     ///
-    /// Default: the limit of the framing.
+    /// Default: the limit of the framing, which is 1 MiB unless set.
     pub fn max_frame(mut self, bytes: usize) -> Self {
         (self.max_frame, self.limit) = (Some(bytes), Framing::with_max_frame);
         self

@@ -18,7 +18,7 @@ use crate::telemetry::RefusalReason;
 /// A handshake in progress.
 pub(crate) type HandshakeFuture = LocalBoxFuture<'static, Result<Handshaken, HandshakeEnd>>;
 
-/// How a handshake ended that did not succeed.
+/// How an unsuccessful handshake ended.
 #[derive(Debug)]
 pub(crate) enum HandshakeEnd {
     Failed(HandshakeError),
@@ -107,7 +107,7 @@ impl HandshakeChain {
     }
 }
 
-/// Sets the peer that a step has reported. If that peer is refused, the stream may end with a reset.
+/// Sets the peer that a step has reported. If that peer is refused, the stream is reset if the settings say so.
 fn claim(state: &ConnectionState, peer: Option<Address>, stream: &Stream) -> Result<(), HandshakeEnd> {
     state.claim_peer(peer).map_err(|reason| {
         if state.listener().resets_refused() {

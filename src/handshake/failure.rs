@@ -9,7 +9,7 @@ use crate::error::BoxError;
 use crate::telemetry::HandshakeFailure;
 
 impl HandshakeError {
-    /// The kind of the error, as failures are counted.
+    /// The kind under which the failure is counted in [`PoolInfo`](crate::info::PoolInfo::handshake_failures).
     ///
     /// ```
     /// use actix_acceptor::{telemetry::HandshakeFailure, transport::HandshakeError};
@@ -22,7 +22,7 @@ impl HandshakeError {
     pub fn kind(&self) -> HandshakeFailure {
         match self {
             HandshakeError::Timeout(_) => HandshakeFailure::Timeout,
-            // What a step made up itself, unlike an error of the socket.
+            // Created by a handshake step; the socket does not return these kinds.
             HandshakeError::Io(error) if matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::Other) => {
                 HandshakeFailure::Rejected
             }
@@ -35,7 +35,7 @@ impl HandshakeError {
         }
     }
 
-    /// A [`HandshakeError::Failed`] of a kind. The text and the sources are those of the error.
+    /// A [`HandshakeError::Failed`] of this kind, with the text and the sources of `error`.
     #[cfg(any(feature = "native-tls", feature = "proxy-protocol", feature = "rustls"))]
     pub(super) fn of_kind(kind: HandshakeFailure, error: impl Into<BoxError>) -> Self {
         HandshakeError::Failed(Box::new(OfKind { kind, error: error.into() }))

@@ -1,13 +1,13 @@
 //! What an error of `accept` concerns.
 
-/// What an error of `accept` concerns, and so what the acceptor does.
+/// What an error of `accept` concerns, which determines what the acceptor does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum AcceptErrorKind {
     /// One peer, which left before it was accepted (`ECONNABORTED`) or could not be reached. The acceptor accepts the next one.
     Connection,
-    /// A resource of the machine or the process, as descriptors or memory. The acceptor tries again after a pause.
+    /// A resource of the machine or the process, such as descriptors or memory. The acceptor retries after a pause.
     Resource,
-    /// The listener itself. The acceptor ends, and the pool restarts it.
+    /// The listener itself. The acceptor ends, and the pool replaces it within the restart limit.
     Listener,
 }

@@ -88,7 +88,7 @@ impl Alarm {
         self
     }
 
-    /// Why a pool does not use it, if it is invalid.
+    /// The error, if the alarm is invalid.
     pub(crate) fn invalid(&self) -> Option<InvalidSetting> {
         let why = || format!("the low mark must be below the high mark (got {self:?})");
         (self.low >= self.high).then(|| InvalidSetting::new("alarm", why()))

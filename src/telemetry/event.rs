@@ -14,7 +14,7 @@ use crate::net::Address;
 pub enum PoolEvent<'a> {
     /// The pool has started: its listeners are open, and all acceptors accept.
     PoolStarted,
-    /// The pool was suspended, or a suspended pool has changed its mode.
+    /// The pool was suspended, or a suspended pool changed to another mode.
     PoolSuspended {
         /// What happens to new peers.
         mode: SuspendMode,
@@ -27,9 +27,9 @@ pub enum PoolEvent<'a> {
         /// What has changed.
         changed: &'a Changed,
     },
-    /// A drain has begun. A later call that makes its deadline earlier is not reported.
+    /// A drain has begun. A later call that shortens it is not reported.
     PoolDraining {
-        /// For how long the pool still accepts.
+        /// How long the pool still accepts.
         delay: Duration,
         /// How long connections have to end by themselves, from the end of the delay. `None` for no limit.
         grace: Option<Duration>,
@@ -45,15 +45,15 @@ pub enum PoolEvent<'a> {
         /// The duration from the start of the drain.
         took: Duration,
     },
-    /// A listener was opened, at the start or when a suspended pool was resumed.
+    /// A listener was opened: at the start, by [`set_listeners`](crate::Pool::set_listeners), or when a suspended pool was resumed.
     ListenerStarted {
         /// The name of the listener.
         listener: &'a str,
         /// The address it listens on.
         address: &'a Address,
     },
-    /// An open listener got another name, limit, handshake or option:
-    /// [`set_listeners`](crate::Pool::set_listeners).
+    /// [`set_listeners`](crate::Pool::set_listeners) gave an open listener another name, limit, rate, service, handshake or
+    /// option.
     ListenerChanged {
         /// The name of the listener.
         listener: &'a str,
@@ -89,7 +89,7 @@ pub enum PoolEvent<'a> {
         acceptor: usize,
         /// The error of the system or the transport.
         error: &'a io::Error,
-        /// What it concerns. Except for [`Listener`](AcceptErrorKind::Listener), the acceptor goes on.
+        /// What the error concerns.
         kind: AcceptErrorKind,
     },
     /// A peer was accepted and is held: at the connection limit ([`AtLimit::Hold`](crate::limits::AtLimit::Hold)), above a rate,
@@ -99,10 +99,10 @@ pub enum PoolEvent<'a> {
         peer: &'a Address,
         /// The name of the listener.
         listener: &'a str,
-        /// Why it is not admitted at once.
+        /// Why it is held: the reason for which it would otherwise be refused.
         reason: RefusalReason,
     },
-    /// A peer is not held any more. `ConnectionStarted` or `Refused` follows, unless its arbiter was stopped.
+    /// A peer is no longer held. `ConnectionStarted` or `Refused` follows, unless its arbiter was stopped.
     PeerReleased {
         /// The address of the peer.
         peer: &'a Address,
@@ -185,7 +185,7 @@ pub enum PoolEvent<'a> {
         listener: &'a str,
         /// Why it ended.
         reason: CloseReason,
-        /// The text of the error that ended it, or what else is known, as in the log line.
+        /// The error that ended it, or other details, as in the log line.
         detail: Option<&'a str>,
         /// The lifetime of the connection, with a resolution of 0.1 s.
         duration: Duration,

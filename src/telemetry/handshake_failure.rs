@@ -4,11 +4,10 @@ use std::fmt;
 
 use super::counts::{sealed, Label};
 
-/// Why a handshake failed: the kind of a [`HandshakeError`](crate::transport::HandshakeError).
+/// Why a handshake failed: the kind of a [`HandshakeError`](crate::transport::HandshakeError). Counted in
+/// [`PoolInfo::handshake_failures`](crate::info::PoolInfo::handshake_failures).
 ///
-/// [`PoolInfo::handshake_failures`](crate::info::PoolInfo::handshake_failures) counts them. Their sum is the number of
-/// connections that closed with [`CloseReason::Handshake`](crate::telemetry::CloseReason::Handshake). A peer whose PROXY header
-/// is required and not trusted gets no handshake: it is refused, as
+/// A peer that must send a PROXY header and is not trusted gets no handshake. It is refused as
 /// [`Denied`](crate::telemetry::RefusalReason::Denied).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -21,17 +20,17 @@ pub enum HandshakeFailure {
     /// The peer closed or reset the connection before the handshake was done, or the socket failed. Port scanners and health
     /// checks that send nothing are counted here.
     PeerLeft,
-    /// A required PROXY header is missing: the balancer does not send one, or the peer is not a balancer.
+    /// A required PROXY header is missing: the load balancer does not send one, or the peer is not the load balancer.
     ProxyMissing,
     /// The PROXY header is malformed or too long.
     ProxyInvalid,
-    /// The first bytes are not TLS: for example a plaintext client at a TLS port.
+    /// The first bytes are not TLS, for example those of a plaintext client.
     NotTls,
     /// Peer and server have no TLS version, cipher suite or application protocol (ALPN) in common.
     TlsParameters,
-    /// The client certificate is missing, or was not accepted.
+    /// The client certificate is missing, or the server rejected it.
     ClientCertificate,
-    /// The peer did not accept the server's certificate: it is expired, issued by an unknown authority, or for another name.
+    /// The peer rejected the server's certificate: it is expired, issued by an unknown authority, or for another name.
     CertificateRejected,
     /// Another failure of TLS: an alert of the peer, or a violation of the protocol.
     Tls,
@@ -59,7 +58,7 @@ impl HandshakeFailure {
     /// Every kind, in the order of declaration.
     pub const ALL: &'static [HandshakeFailure] = &ALL;
 
-    /// The kind in snake case, as logs and metrics show it.
+    /// The kind in snake case, as in logs.
     ///
     /// ```
     /// assert_eq!(actix_acceptor::telemetry::HandshakeFailure::NotTls.name(), "not_tls");

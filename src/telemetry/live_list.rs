@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arc_swap::{ArcSwap, Guard};
 use parking_lot::Mutex;
 
-/// The last key that was given out. Keys are unique in the process, so that one of another pool removes nothing.
+/// The last key. Keys are unique in the process, so that a key of another pool removes nothing.
 static LAST_KEY: AtomicU64 = AtomicU64::new(0);
 
 /// The items, each with its key.
@@ -64,7 +64,7 @@ impl<T> LiveList<T> {
         let before = self.items.swap(Arc::new(items));
         self.has_items.store(has_items, Release);
         drop(changing);
-        // Outside the lock: an item that was removed is user code.
+        // Outside the lock: the drop of a removed item is user code.
         drop(before);
     }
 }

@@ -35,8 +35,8 @@ impl LogThrottle {
 /// The number of closed connections that are logged per second and close reason.
 const MAX_LINES: u32 = 10;
 
-/// Throttles the log lines of closed connections, per close reason, over a whole pool. Those of failed handshakes are
-/// throttled per kind of failure.
+/// Throttles the log lines of closed connections over a whole pool: per close reason, and for failed handshakes per kind of
+/// failure.
 #[derive(Debug, Default)]
 pub(crate) struct CloseLogThrottle {
     closed: Mutex<[Window; CloseReason::ALL.len()]>,

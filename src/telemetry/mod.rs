@@ -6,17 +6,17 @@
 //!
 //! # Events
 //!
-//! Each event is reported once to each observer, when what it says has happened, outside of all locks of the library. The events
-//! of one connection, and those of one listener, arrive in the order of their occurrence. No event is reported per packet.
+//! Each event is reported once to each observer, after it has happened unless the table says otherwise, while the library holds
+//! no lock. The events of one connection, and those of one listener, are reported in order. Packets are not reported.
 //!
 //! | [`PoolEvent`] | fields | reported | at most |
 //! |---|---|---|---|
 //! | `PoolStarted` | | when all acceptors accept. If the start fails, neither this nor `PoolDraining` and `PoolEnded` are reported | once |
-//! | `PoolSuspended` | `mode` | when the pool no longer accepts, or has changed its mode of suspension | once per call |
+//! | `PoolSuspended` | `mode` | when the pool no longer accepts, or changed to another mode | once per call |
 //! | `PoolResumed` | | when a suspended pool accepts again | once per call |
 //! | `SettingsChanged` | `changed` | when settings have changed | once per call |
 //! | `PoolDraining` | `delay`, `grace` | when a drain begins, for any reason | once |
-//! | `PoolEnded` | `outcome`, `forced`, `unserved`, `took` | when the pool has ended, before the calls that wait for that return | once |
+//! | `PoolEnded` | `outcome`, `forced`, `unserved`, `took` | when the pool has ended, before the calls that wait for its end return | once |
 //! | `ListenerStarted` | `listener`, `address` | when a listener is open: at the start, by `set_listeners`, by `resume` | once per opening |
 //! | `ListenerChanged` | `listener`, `previous`, `address` | when `set_listeners` changes an open listener | once per call and listener |
 //! | `ListenerStopped` | `listener`, `address` | when an open listener is closed | once per `ListenerStarted` |

@@ -38,10 +38,10 @@ pub trait Observer: Send + Sync + 'static {
     /// Supplies the `tracing` span of a part of the pool, as [`Spans`](super::Spans) does. `parent` is the span that contains
     /// it, disabled if there is none.
     ///
-    /// Called once for each part, before the event that it has started. If several observers return a span that is enabled,
-    /// that of the first one is used. The span of a connection is entered while the connection's code runs; in a span that has
-    /// these fields, the library records `label`, `peer`, `reason`, `duration_ms`, `bytes_in`, `bytes_out`, `packets` and, of
-    /// an acceptor, `exit`.
+    /// Called when the part starts, before the event that reports the start; [`Pool::add_observer`](crate::Pool::add_observer)
+    /// calls it for parts that have no span. If several observers return an enabled span, the first one is used. The span of a
+    /// connection is entered while the connection's code runs. The library records these fields if the span declares them:
+    /// `label`, `peer`, `reason`, `duration_ms`, `bytes_in`, `bytes_out` and `packets` of a connection, `exit` of an acceptor.
     ///
     /// Default: no span.
     ///
@@ -49,7 +49,7 @@ pub trait Observer: Send + Sync + 'static {
     /// use actix_acceptor::telemetry::{Observer, PoolEvent, SpanOf};
     /// use tracing::{info_span, Span};
     ///
-    /// /// Connections have a span with a trace id; nothing else has one.
+    /// /// Supplies a span with a trace id for each connection, and none for anything else.
     /// struct TraceIds;
     ///
     /// impl Observer for TraceIds {
@@ -142,7 +142,7 @@ impl Observers {
         drop(span);
     }
 
-    /// The span that an observer supplies, if one does.
+    /// The first enabled span that an observer supplies.
     pub(crate) fn open_span(&self, of: &SpanOf<'_>, parent: Option<&OpenSpan>) -> Option<Arc<OpenSpan>> {
         if self.all.is_empty() {
             return None;

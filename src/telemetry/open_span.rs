@@ -27,11 +27,11 @@ pub enum SpanOf<'a> {
         /// The index of the acceptor.
         acceptor: usize,
     },
-    /// A connection. Its parent is the span of its listener.
+    /// A connection. Its parent is the span of its listener; of an adopted connection, that of the pool.
     Connection {
         /// The id of the connection.
         id: ConnectionId,
-        /// The address of the peer. A PROXY header that names another peer is read later.
+        /// The address of the socket's peer. No PROXY header has been read yet.
         peer: &'a Address,
         /// The name of the listener.
         listener: &'a str,
@@ -53,7 +53,7 @@ impl OpenSpan {
         EnteredSpan(self)
     }
 
-    /// Records a field. One that the span does not have is ignored.
+    /// Records a field. Ignored if the span does not declare it.
     pub(crate) fn record(&self, field: &str, value: impl Value) {
         let _ = catch_panic(|| _ = self.0.record(field, value));
     }

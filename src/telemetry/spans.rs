@@ -7,12 +7,16 @@ use super::{Observer, PoolEvent, SpanOf};
 
 /// An [`Observer`] that supplies the `tracing` spans of a pool: `pool` > `listener` > `connection`, and `pool` > `acceptor`.
 ///
-/// The span of a connection is entered while code of the connection runs, so that what a callback logs carries the id and the
-/// peer: in the callbacks of [`Protocol`](crate::Protocol) and [`with_events`](crate::AcceptorPool::with_events), including
-/// those of waits, timers and message handlers; while the futures and streams given to [`Conn`](crate::Conn) are polled; in
-/// closures of [`Conn::blocking`](crate::Conn::blocking); while the async fn of [`with_fn`](crate::AcceptorPool::with_fn) is
-/// polled; in the factory of the protocol and codec, and the function that starts an actor. For tasks and actors of your own,
-/// [`Conn::span`](crate::Conn::span) and [`Socket::span`](crate::Socket::span) return it. The other spans are not entered.
+/// The span of a connection is entered while code of the connection runs, so that what it logs carries the id and the peer:
+///
+/// - the factories of its protocol and codec, and the function that starts an actor;
+/// - the callbacks of [`Protocol`](crate::Protocol) and [`with_events`](crate::AcceptorPool::with_events), including those of
+///   waits, timers and message handlers;
+/// - the futures and streams given to [`Conn`](crate::Conn), and closures of [`Conn::blocking`](crate::Conn::blocking);
+/// - the async fn of [`with_fn`](crate::AcceptorPool::with_fn).
+///
+/// [`Conn::span`](crate::Conn::span) and [`Socket::span`](crate::Socket::span) return it for your own tasks and actors. The
+/// other spans are not entered.
 ///
 /// | span | fields |
 /// |---|---|
@@ -21,10 +25,10 @@ use super::{Observer, PoolEvent, SpanOf};
 /// | `acceptor` | `pool`, `acceptor`: its index; when it has ended `exit` |
 /// | `connection` | `pool`, `id`, `peer` (recorded again if a PROXY header names another one), `listener`; `label` once it has one; when it has ended `reason`, `duration_ms`, `bytes_in`, `bytes_out`, `packets` |
 ///
-/// A span closes when the end of what it stands for was reported to all observers; it stays open for as long as the program
-/// keeps a handle of it. A listener that gets another name or is resumed has a new span.
+/// A span closes after its end (for example `ConnectionStopped`) was reported to all observers, and once the program has dropped
+/// all of its handles. A listener that is renamed or resumed gets a new span.
 ///
-/// Without a subscriber, or if that does not enable the spans, no span is kept and nothing is entered.
+/// If no subscriber enables the spans, none is kept or entered.
 ///
 /// ```
 /// use actix_acceptor::{telemetry::Spans, AcceptorPool, Conn, Framing, Next, Protocol};
@@ -53,7 +57,7 @@ pub struct Spans {
     level: Level,
 }
 
-/// A span of a level that is known only at run time: a call site of `tracing` has a constant level.
+/// A span whose level is known only at run time. A call site of `tracing` has a constant level.
 macro_rules! span {
     ($level:expr, $parent:expr, $name:literal, $($fields:tt)*) => {
         match $level {

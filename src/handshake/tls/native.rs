@@ -92,7 +92,7 @@ pub(super) async fn accept(acceptor: &TlsAcceptor, stream: Stream) -> Result<Han
     Ok(Handshaken::new(Stream::from_io(NativeStream(tls))).with_tls(info))
 }
 
-/// Converts an error of a handshake. The library reports no kinds, so OpenSSL's texts tell them.
+/// Converts an error of a handshake. The library reports no kind, so the kind is derived from the texts of OpenSSL.
 fn failed(error: native_tls::Error, seen: Seen) -> HandshakeError {
     if seen.first.is_some_and(|first| first != CONTENT_HANDSHAKE) {
         return HandshakeError::of_kind(HandshakeFailure::NotTls, error);

@@ -27,7 +27,7 @@ thread_local! {
     static SPARE: Cell<BytesMut> = Cell::default();
 }
 
-/// What tells why a handshake failed.
+/// What was seen of a failed handshake: the kind of its failure is derived from it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Seen {
     /// The first byte that was received.
