@@ -1,4 +1,4 @@
-//! Names of the threads of a pool, short enough for Linux, which keeps 15 bytes.
+//! The names of a pool's threads. Linux keeps 15 bytes of a name.
 
 use std::net::SocketAddr;
 
@@ -7,8 +7,7 @@ const MAX: usize = 15;
 
 /// The name of a thread of this pool: `chat` and `acc-0` make `chat-acc-0`.
 ///
-/// A long pool name is cut off at its end. Of an address, which is the name of a pool without one of its own, only the port
-/// is used.
+/// A long pool name is truncated. Of an address, which is the default name of a pool, only the port is used.
 pub(crate) fn thread_name(pool: &str, role: &str) -> String {
     let pool = match pool.parse::<SocketAddr>() {
         Ok(address) => format!(":{}", address.port()),
@@ -21,7 +20,7 @@ pub(crate) fn thread_name(pool: &str, role: &str) -> String {
     format!("{}-{role}", &pool[..end])
 }
 
-/// Names the current thread, where the system allows it after the thread has started: on Linux.
+/// Names the current thread, on systems that allow it after the start of a thread: Linux and Android.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) fn name_current_thread(name: &str) {
     if let Ok(name) = std::ffi::CString::new(name) {

@@ -187,11 +187,11 @@ impl AcceptorPool {
 }
 
 impl<S> Builder<S> {
-    /// Adds a service that listeners of a [`PoolConfig`](crate::PoolConfig) choose by its name: `service = "admin"`. A service
-    /// with the same name is replaced. A listener that names none has the service of the builder. In code, use
+    /// Adds a service that listeners of a [`PoolConfig`](crate::PoolConfig) select by name: `service = "admin"`. It replaces a
+    /// service with the same name. Listeners that select none use the service of the builder. For listeners defined in code, use
     /// [`Listener::service`](crate::Listener::service).
     ///
-    /// A service that no listener has can serve adopted streams: `pool.typed::<Connection<P>>()` returns a handle for it, whose
+    /// A service that no listener uses can serve adopted streams: `pool.typed::<Connection<P>>()` returns the handle whose
     /// [`adopt`](crate::Pool::adopt) uses it.
     ///
     /// ```

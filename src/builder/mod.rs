@@ -66,8 +66,8 @@ impl<S> Builder<S> {
     /// The pool's name, for [`AcceptorPool::find`](crate::AcceptorPool::find). Unique among the pools of an actix system.
     ///
     /// The threads of the pool are named after it: the watchdog `chat-watch` and, on Linux and Android, the arbiters of the
-    /// acceptors `chat-acc-0`, `chat-acc-1`. A long name is cut off, because Linux keeps 15 bytes; if the pool has no name, the
-    /// port stands for it (`:7000-acc-0`). On other systems the threads of arbiters have the names that `actix-rt` gives them.
+    /// acceptors `chat-acc-0`, `chat-acc-1`. Long names are truncated, since Linux keeps 15 bytes. Without a name, the port is
+    /// used (`:7000-acc-0`). On other systems the threads of arbiters keep the names that `actix-rt` gives them.
     ///
     /// Default: the address of the first listener.
     pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {

@@ -218,7 +218,7 @@ impl Listener {
         self
     }
 
-    /// Serves its connections with a service that the builder was given with this name.
+    /// Serves its connections with the service that was added to the builder under this name.
     pub(crate) fn served_by_named(mut self, name: impl Into<String>) -> Self {
         self.service = ServiceChoice::Named(name.into());
         self

@@ -42,7 +42,7 @@ impl Opened {
 /// Opens all listeners or none; the error names every failure.
 ///
 /// A listener of `old` with the same address stays open; its changes are checked and not yet applied. `limit` bounds each
-/// name lookup. They choose among the services.
+/// name lookup. Each listener selects one of the services.
 pub(crate) async fn open_listeners(
     listeners: Vec<Listener>,
     services: &BuilderServices,

@@ -1,4 +1,4 @@
-//! [`ListenerService`], how the connections of a listener are served.
+//! [`ListenerService`], which serves the connections of a listener.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -70,18 +70,18 @@ impl ListenerService {
     }
 }
 
-/// The service that a listener asks for.
+/// The service that a listener selects.
 #[derive(Clone, Default)]
 pub(super) enum ServiceChoice {
     /// That of the builder.
     #[default]
     OfBuilder,
     Own(Arc<ListenerService>),
-    /// One of those that the builder was given with a name.
+    /// One that was added to the builder under a name.
     Named(String),
 }
 
-/// Services that listeners of a configuration choose by their names.
+/// Services that listeners of a configuration select by name.
 #[derive(Clone, Default)]
 pub(crate) struct NamedServices(Vec<(Arc<str>, Arc<ListenerService>)>);
 
@@ -96,7 +96,7 @@ impl NamedServices {
         self.0.iter().find(|(known, _)| **known == *name).map(|(_, service)| service)
     }
 
-    /// Why a listener cannot be served as it asks.
+    /// The error, if there is no service with the selected name.
     pub(super) fn invalid(&self, choice: &ServiceChoice) -> Option<InvalidSetting> {
         let ServiceChoice::Named(name) = choice else { return None };
         if self.get(name).is_some() {
@@ -111,7 +111,7 @@ impl NamedServices {
     }
 }
 
-/// The services among which listeners choose.
+/// The services that listeners can select.
 #[derive(Clone)]
 pub(crate) struct BuilderServices {
     pub(crate) of_builder: Arc<ListenerService>,

@@ -34,10 +34,10 @@ impl Listener {
     /// Limits the rate of new connections of this listener, in addition to the rates of the pool: a token bucket that starts
     /// with `burst` tokens and refills within `per`. It is checked after the peer's own limits and before
     /// [`Builder::accept_rate`](crate::Builder::accept_rate). Peers above it count as
-    /// [`Rate`](crate::telemetry::RefusalReason::Rate) and are refused or held as [`at_rate`](crate::Builder::at_rate) says. A
-    /// burst or a time of zero is rejected at the start.
+    /// [`Rate`](crate::telemetry::RefusalReason::Rate) and are refused, or held with [`at_rate`](crate::Builder::at_rate). Both
+    /// values must be greater than zero.
     ///
-    /// [`set_listeners`](crate::Pool::set_listeners) changes it while the listener is open; another rate starts with a full
+    /// [`set_listeners`](crate::Pool::set_listeners) can change it while the listener is open; a changed rate starts with a full
     /// bucket.
     ///
     /// Default: no limit.

@@ -68,7 +68,8 @@ struct ListenerEvents {
 }
 
 impl ListenerEvents {
-    /// Emits the event of the new state, unless it is the old one. The span is open between the two events.
+    /// Emits the event of the new state, if the state has changed. The span is open from before the first event until after the
+    /// second.
     fn set_open(&self, open: bool) {
         if self.is_open.swap(open, Relaxed) == open {
             return;
@@ -100,7 +101,7 @@ impl ListenerEvents {
         }
     }
 
-    /// Sets the limits for new connections. A listener with another name has another span. Returns the limits before.
+    /// Sets the limits for new connections. A listener with another name gets another span. Returns the previous limits.
     fn set_limits(&self, limits: &Arc<ListenerLimits>) -> Arc<ListenerLimits> {
         let before = self.listener.swap(limits.clone());
         if before.name() == limits.name() {

@@ -1,4 +1,4 @@
-//! Adoption: connections of a pool whose streams the pool did not accept.
+//! Adoption: a pool serves streams that it did not accept.
 
 use std::any::{Any, TypeId};
 use std::error::Error;
@@ -19,11 +19,11 @@ use crate::net::{Address, Stream};
 use crate::panic::Guarded;
 use crate::telemetry::{ConnectionId, RefusalReason};
 
-/// Why [`Pool::adopt`] has not adopted a stream. The stream is closed.
+/// The error of [`Pool::adopt`]. The stream has been closed.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum AdoptError {
-    /// A limit or rule refuses the peer. It counts as accepted and refused.
+    /// A limit or rule refused the peer, which counts as accepted and refused.
     Refused(RefusalReason),
     /// The pool does not accept connections: it is suspended, draining or has ended, or all of its acceptors are being
     /// restarted.
@@ -66,22 +66,23 @@ impl<A: 'static> Pool<A> {
     ///
     /// `peer` is the address for limits, rules, logs and reports: a `SocketAddr`, or an [`Address::Other`] with any name. The
     /// connection counts for all limits of the pool, and is listed, drained and closed like others. The name of its listener
-    /// is `adopted`. Handshake steps of listeners, such as TLS, do not run. At the limit of connections the stream is refused
-    /// at once, whatever [`at_limit`](crate::Builder::at_limit) says.
+    /// is `adopted`. Handshake steps of listeners, such as TLS, do not run. At the connection limit or above a rate, the stream
+    /// is refused at once, whatever [`at_limit`](crate::Builder::at_limit) and [`at_rate`](crate::Builder::at_rate) are.
     ///
-    /// The acceptors take the streams to their arbiters in turn, without those that have clearly more connections than others. A plain `TcpStream` or `UnixStream` of tokio is
-    /// registered with that arbiter; any other stream stays with the runtime that it belongs to, which must keep running. A
-    /// stream that is not `Send`, such as the body of an actix-web request, is forwarded through [`tokio::io::duplex`].
+    /// Streams are distributed over the acceptors in turn; those with clearly more connections than others are passed over. A
+    /// `TcpStream` or `UnixStream` of tokio is registered with the acceptor's arbiter. Any other stream stays with the runtime
+    /// that it belongs to, which must keep running. For a stream that is not `Send`, such as the body of an actix-web request,
+    /// adopt one half of a [`tokio::io::duplex`] and forward between the other half and the stream.
     ///
-    /// The service is that of the handle's type: in a pool with [several protocols](crate::Listener::service), use
-    /// [`typed`](Pool::typed) to choose one. If several listeners have services of this type, it is the builder's, or that of
-    /// the first listener. An [untyped](Pool::untyped) handle stands for the service of the builder.
+    /// The type of the handle selects the service: in a pool with [several protocols](crate::Listener::service), use
+    /// [`typed`](Pool::typed). If several services have this type, that of the builder is used, or else that of the first
+    /// listener. An [untyped](Pool::untyped) handle uses the service of the builder.
     ///
     /// If the returned future is dropped, the stream is either adopted or closed.
     ///
     /// # Errors
     /// See [`AdoptError`]. The stream is closed, after the [refusal message](crate::Builder::refusal_message) if a limit
-    /// refuses it. A peer that a rule denies gets no message.
+    /// refused the peer.
     ///
     /// ```
     /// # use actix_acceptor::{transport::Address, AcceptorPool, Conn, Framing, Next, Protocol};
@@ -145,7 +146,7 @@ impl PoolState {
     }
 }
 
-/// A plain socket leaves the runtime that it belongs to, and joins that of the arbiter that serves it.
+/// A plain socket is deregistered from its runtime, and registered with that of the arbiter that serves it.
 fn make_stream<T>(stream: T) -> Result<MakeStream, AdoptError>
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,

@@ -87,7 +87,7 @@ impl<A> Pool<A> {
         report.finish()
     }
 
-    /// Sends a reply to these connections, as far as they are of this kind of actor.
+    /// Sends a reply to those of these connections that are of this kind of actor.
     pub(super) fn send_to_these(
         &self,
         ids: impl IntoIterator<Item = ConnectionId>,

@@ -45,8 +45,8 @@ impl Drain {
     /// sets no limit.
     ///
     /// The whole drain takes at most the delay, 1 second for acceptors on blocked arbiters, the grace period, 0.5 seconds
-    /// for queued bytes, and 1 second for connections on blocked arbiters or for threads that do not end. Set the kill timeout of the
-    /// process manager (such as `TimeoutStopSec` of systemd) to at least that.
+    /// for queued bytes, and 1 second for connections on blocked arbiters or for threads that do not end. Set the kill timeout
+    /// of the process manager (such as `TimeoutStopSec` of systemd) to at least that.
     pub fn grace(grace: impl Into<Option<Duration>>) -> Self {
         Drain { grace: Some(grace.into()), delay: Some(Duration::ZERO), backlog_on_close: None }
     }

@@ -30,7 +30,8 @@ use crate::telemetry::ConnectionId;
 /// [`with_protocol`](AcceptorPool::with_protocol), [`with_codec`](AcceptorPool::with_codec) and
 /// [`with_events`](AcceptorPool::with_events), the user's actor for [`with_actor`](AcceptorPool::with_actor), and
 /// [`NoActor`](crate::handlers::NoActor) for [`with_fn`](AcceptorPool::with_fn). It determines which methods for reaching
-/// connections exist, and in a pool with [several protocols](Listener::service) which connections they reach. All other methods exist for every `A`, including [`Untyped`]. To publish, broadcast or send to sockets of
+/// connections exist, and, in a pool with [several protocols](Listener::service), which connections they reach. All other
+/// methods exist for every `A`, including [`Untyped`]. To publish, broadcast or send to sockets of
 /// `with_fn` and `with_actor`, or to close them, use the handle that [`untyped`](Pool::untyped) returns.
 /// Methods that are not `async` return without waiting for an actor.
 ///
@@ -154,8 +155,8 @@ impl<A> Pool<A> {
     /// Stops the pool: closes the listening sockets, notifies **all** connections at the same moment, and ends those that
     /// are still alive after `grace`.
     ///
-    /// When it returns, the threads of the pool have ended, unless user code has blocked one of them for 1 second: a closure of
-    /// [`Conn::blocking`](crate::Conn::blocking) that has started, or the `drop` of a value of an arbiter.
+    /// When it returns, the threads of the pool have ended. It waits at most 1 second for threads that user code blocks: with a
+    /// closure of [`Conn::blocking`](crate::Conn::blocking), or in the `drop` of a value on an arbiter.
     ///
     /// With `None`, it waits for connections without a limit. [`Duration::ZERO`] is the same as [`Drain::immediate`]. For
     /// other options, use [`drain`](Pool::drain).
@@ -353,10 +354,10 @@ impl<A> Pool<A> {
         self.shared.wait_ended().await
     }
 
-    /// Converts to a handle typed by the actor behind the connections. `None` if the pool does not serve, and has not served,
-    /// connections with this actor; see [`Pool`].
+    /// Converts to a handle typed by the actor behind the connections. `None` if no service of the pool, now or before, has this
+    /// actor; see [`Pool`].
     ///
-    /// If listeners have [services](Listener::service) of their own, there is a handle for each kind of connection.
+    /// In a pool with [several protocols](Listener::service), there is a handle for each of them.
     pub fn typed<B: 'static>(&self) -> Option<Pool<B>> {
         self.shared.has_actor(TypeId::of::<B>()).then(|| Pool::new(self.shared.clone()))
     }

@@ -46,17 +46,17 @@ pub struct PoolInfo {
     pub closed: Counts<CloseReason>,
     /// Failures of `accept` so far, and of opening a listener for an acceptor.
     pub accept_errors: u64,
-    /// Peers that are held now: at the limit ([`AtLimit::Hold`](crate::limits::AtLimit::Hold)), above a rate
-    /// ([`AtRate::Hold`](crate::limits::AtRate::Hold)), or by the overload hook. They are not counted as accepted yet.
+    /// Peers that are held: at the limit ([`AtLimit::Hold`](crate::limits::AtLimit::Hold)), above a rate
+    /// ([`AtRate::Hold`](crate::limits::AtRate::Hold)), or by the overload hook. Not yet counted as accepted.
     pub held: usize,
     /// Acceptors that wait for a permit at a connection limit, with [`AtLimit::Wait`](crate::limits::AtLimit::Wait). Meanwhile
     /// new peers wait in the kernel's queue.
     pub waiting: usize,
-    /// Handshakes that failed so far, by kind: TLS, PROXY headers and user-defined steps. Their sum is the number of connections
+    /// Handshakes that failed so far, by kind: TLS, PROXY headers and user-defined steps. The sum is the number of connections
     /// closed with [`CloseReason::Handshake`].
     pub handshake_failures: Counts<HandshakeFailure>,
-    /// Handshakes under way, of at most [`max_handshakes`](crate::Builder::max_handshakes). A handshake that waits for the
-    /// first byte of its peer is not counted.
+    /// Handshakes in progress, at most [`max_handshakes`](crate::Builder::max_handshakes). A handshake that waits for the first
+    /// byte of its peer is not counted.
     pub handshakes: usize,
     /// Bytes received so far by all connections, including closed ones.
     pub bytes_in: u64,

@@ -1,5 +1,4 @@
-//! The live pools and their names, for [`AcceptorPool::find`] and
-//! [`AcceptorPool::all`]. Each actix system has its own.
+//! The live pools and their names, for [`AcceptorPool::find`] and [`AcceptorPool::all`]. Each actix system has its own.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -14,8 +13,8 @@ type Names = HashMap<(usize, Arc<str>), Weak<PoolState>>;
 
 static NAMES: Mutex<Option<Names>> = Mutex::new(None);
 
-/// All pools with the id of their actix system, in the order of their starts. Those with a default name as well, which is not
-/// registered if it is taken.
+/// All pools with the id of their actix system, in the order of their starts. Includes those whose default name was taken, and
+/// which [`NAMES`] therefore lacks.
 static POOLS: Mutex<Vec<(usize, Weak<PoolState>)>> = Mutex::new(Vec::new());
 
 fn with_names<R>(f: impl FnOnce(&mut Names) -> R) -> R {
@@ -67,8 +66,8 @@ impl AcceptorPool {
         with_names(|names| names.get(&(system, name.into())).and_then(Weak::upgrade)).map(Pool::new)
     }
 
-    /// All pools of the current actix system that have not ended, sorted by name. Includes those without a
-    /// [name](crate::Builder::name) of their own. Empty outside of an actix system.
+    /// All pools of the current actix system that have not ended, sorted by name. Several pools may have the same default
+    /// [name](crate::Builder::name). Empty outside of an actix system.
     pub fn all() -> Vec<PoolHandle> {
         all().into_iter().map(Pool::new).collect()
     }

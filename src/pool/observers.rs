@@ -1,4 +1,4 @@
-//! The observers and alarms of a running pool, and what it reports to them: its acceptors, and the spans of its parts.
+//! The observers and alarms of a running pool, the events of the pool and its acceptors, and the spans of its parts.
 
 use std::sync::atomic::Ordering::*;
 use std::sync::Arc;
@@ -17,14 +17,14 @@ use crate::telemetry::{Alarm, AlarmKey, Observer, ObserverKey, OpenSpan, PoolEve
 impl<A> Pool<A> {
     /// Adds an observer to the running pool. Returns a key for [`remove_observer`](Pool::remove_observer).
     ///
-    /// It receives the events that occur from now on, after the observers that were added before it. An event that is being
-    /// reported meanwhile may or may not reach it. Nothing is reported about the past, so a connection that is already alive is
-    /// first seen with its next event: an observer that counts must start with what [`info`](Pool::info) and
-    /// [`list`](Pool::list) return, or be added with [`Builder::observer`](crate::Builder::observer), as `Metrics` should be: its
-    /// gauges start at 0. Spans are supplied for
-    /// the pool, its listeners and acceptors if they have none, and for the connections that start from now on.
+    /// It receives the events that occur from now on, each after the observers that were added before. An event that is being
+    /// reported during the call may or may not reach it. Past events are not repeated: the first event of a live connection may
+    /// be its end. An observer that counts, such as `Metrics`, whose gauges start at 0, is best added with
+    /// [`Builder::observer`](crate::Builder::observer); or it starts with the numbers of [`info`](Pool::info) and
+    /// [`list`](Pool::list).
     ///
-    /// Once the pool has ended, an observer has no effect.
+    /// It supplies [spans](Observer::span) for the pool, its listeners and its acceptors if they have none, and for connections
+    /// that start from now on. In a pool that has ended, it has no effect.
     ///
     /// ```
     /// # actix_rt::System::new().block_on(async {
@@ -52,15 +52,16 @@ impl<A> Pool<A> {
         key
     }
 
-    /// Removes an observer of [`add_observer`](Pool::add_observer). Returns false if the pool has none with this key.
+    /// Removes an observer that was added with [`add_observer`](Pool::add_observer). Returns false if the pool has none with this
+    /// key.
     ///
-    /// Events that are being reported meanwhile, on other threads, may still reach it. It is dropped after the last of them.
-    /// Spans that it has supplied stay until what they stand for has ended.
+    /// Events that other threads are reporting may still reach it; it is dropped after the last of them. Spans that it has
+    /// supplied stay open until their subject ends.
     pub fn remove_observer(&self, key: ObserverKey) -> bool {
         self.shared.registries().shared().observers.remove(key)
     }
 
-    /// Adds an alarm to the running pool. It is checked at once, and raised if there are as many connections. Returns a key for
+    /// Adds an alarm to the running pool. It is checked at once, and raised if its high mark is reached. Returns a key for
     /// [`remove_alarm`](Pool::remove_alarm).
     ///
     /// # Errors
@@ -86,8 +87,8 @@ impl<A> Pool<A> {
         Ok(key)
     }
 
-    /// Removes an alarm of [`add_alarm`](Pool::add_alarm). Returns false if the pool has none with this key. An alarm that is
-    /// raised is not reported as cleared.
+    /// Removes an alarm that was added with [`add_alarm`](Pool::add_alarm). Returns false if the pool has none with this key. If
+    /// it is raised, it is not reported as cleared.
     pub fn remove_alarm(&self, key: AlarmKey) -> bool {
         self.shared.registries().shared().alarms.remove(key)
     }
@@ -151,7 +152,7 @@ impl PoolState {
         listeners.iter().for_each(|listener| listener.open_span());
     }
 
-    /// Opens the spans of what has none, after an observer was added.
+    /// Opens the spans of parts that have none, after an observer was added.
     fn open_spans(&self) {
         if self.status() == Status::Ended {
             return;

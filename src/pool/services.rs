@@ -1,4 +1,4 @@
-//! The services of a pool: those of its builder, and those of listeners with one of their own.
+//! The services of a pool: those of its builder and of its listeners.
 
 use std::any::TypeId;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ pub(super) struct Services {
     of_builder: Mutex<Option<BuilderServices>>,
     /// Those of the builder and of the current listeners. Empty once the pool has ended.
     current: Mutex<Vec<Arc<ListenerService>>>,
-    /// The types of the actors behind the connections, so far.
+    /// The actor types of all services that the pool has or had.
     actors: Mutex<Vec<TypeId>>,
 }
 
@@ -34,12 +34,13 @@ impl Services {
         self.of_builder.lock().clone()
     }
 
-    /// The service that listeners get which choose none. `None` once the pool has ended.
+    /// The service of listeners that choose none. `None` once the pool has ended.
     pub(super) fn of_builder(&self) -> Option<Arc<ListenerService>> {
         self.of_builder.lock().as_ref().map(|services| services.of_builder.clone())
     }
 
-    /// The first service of this kind of actor; without one, that of the builder. `None` also once the pool has ended.
+    /// The first service with this type of actor, or the service of the builder if no type is given. `None` once the pool has
+    /// ended.
     pub(super) fn of_actor(&self, actor: Option<TypeId>) -> Option<Arc<ListenerService>> {
         let is_of_actor = |service: &&Arc<ListenerService>| actor.is_none_or(|actor| service.kind.actor == actor);
         self.current.lock().iter().find(is_of_actor).cloned()
@@ -86,7 +87,7 @@ impl PoolState {
         self.services().all().into_iter().filter_map(|service| service.factory())
     }
 
-    /// Whether connections of this kind of actor are, or were, served.
+    /// Whether a service with this type of actor is, or was, among those of the pool.
     pub(super) fn has_actor(&self, actor: TypeId) -> bool {
         self.services().actors.lock().contains(&actor)
     }

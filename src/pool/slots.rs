@@ -25,7 +25,7 @@ pub(crate) enum Placement {
 pub(super) struct AcceptorSlots {
     placement: Placement,
     slots: Vec<Slot>,
-    /// Arbiters that have stopped and were replaced, until their threads have ended.
+    /// Arbiters that have stopped and were replaced, until their threads end.
     replaced: Vec<AcceptorArbiter>,
 }
 
@@ -111,7 +111,7 @@ impl AcceptorSlots {
         Ok(())
     }
 
-    /// The arbiters, in order to join them.
+    /// Takes the arbiters, so that they can be joined.
     pub(super) fn take_arbiters(&mut self) -> Vec<AcceptorArbiter> {
         let mut arbiters = std::mem::take(&mut self.replaced);
         arbiters.extend(self.slots.iter_mut().filter_map(|slot| slot.arbiter.take()));

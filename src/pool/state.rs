@@ -51,7 +51,7 @@ pub(crate) struct PoolState {
     services: Services,
     topics: Arc<Topics>,
     names: Arc<Names>,
-    /// How many streams were adopted.
+    /// The number of calls of `adopt` that have chosen an acceptor.
     pub(super) adopted: AtomicUsize,
 }
 

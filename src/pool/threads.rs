@@ -10,9 +10,9 @@ use super::{AcceptorPool, Placement};
 use crate::time::is_paused;
 use crate::watchdog::Watchdog;
 
-/// How long to wait for the threads. Only those on which user code blocks take that long.
+/// How long to wait for the threads. Only threads that user code blocks take that long.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(1);
-/// The time between two looks at the threads. They end within less, as a rule.
+/// The time between two checks of the threads. As a rule, they end sooner.
 const INTERVAL: Duration = Duration::from_millis(1);
 
 /// The threads of a pool.
@@ -22,7 +22,7 @@ struct Threads {
 }
 
 impl AcceptorPool {
-    /// Waits for the threads, whose connections have ended. Those of arbiters that are blocked by a connection end later.
+    /// Waits for the threads, whose connections have ended. If a connection blocks its arbiter, does not wait.
     pub(super) fn end_threads(&mut self) -> impl Future<Output = ()> + 'static + use<> {
         let mut threads = Threads { arbiters: self.slots.take_arbiters(), watchdog: self.watchdog.take() };
         threads.watchdog.iter().for_each(Watchdog::end);

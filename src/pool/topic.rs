@@ -44,11 +44,11 @@ use crate::topics::{Reached, TopicState};
 /// [`publish_except`](Topic::publish_except) leaves out a connection of the pool that the handle is from.
 ///
 /// # Several protocols
-/// If listeners have [services](crate::Listener::service) of their own, connections with different protocols can be members of
-/// one topic. A reply reaches the members whose protocol has the same `Reply` type, each encoded by its own codec; a protocol
-/// whose replies are [`Bytes`] also reaches [sockets](crate::Socket::join). Members with [`Framing`](crate::Framing) are reached
-/// by every publisher with `Framing`. Other members are left out, and not counted in [`Published`].
-/// [`notify`](Topic::notify) reaches the members with the protocol of the handle.
+/// In a pool with [several protocols](crate::Listener::service), connections with different protocols can be members of one
+/// topic. A reply reaches the members whose protocol has the same `Reply` type, each encoded by its own codec; a protocol whose
+/// replies are [`Bytes`] also reaches [sockets](crate::Socket::join). A publisher with [`Framing`](crate::Framing) reaches every
+/// member with `Framing`. Other members are left out, and not counted in [`Published`]. [`notify`](Topic::notify) reaches the
+/// members with the protocol of the handle.
 ///
 /// Type parameter: the [`Protocol`] of the connections. `Topic<Bytes>`, from the [untyped](Pool::untyped) handle of any pool,
 /// sends bytes as they are, without a codec.

@@ -22,8 +22,8 @@ pub struct ListenerConfig {
     /// Its name: [`Listener::name`].
     #[cfg_attr(feature = "serde", serde(default))]
     pub name: Option<String>,
-    /// The name of the service of its connections: [`Builder::named_service`](crate::Builder::named_service). `None`: the service
-    /// of the builder.
+    /// The name of the service of its connections, added with [`Builder::named_service`](crate::Builder::named_service). `None`:
+    /// the service of the builder.
     #[cfg_attr(feature = "serde", serde(default))]
     pub service: Option<String>,
     /// A connection limit of its own: [`Listener::max_connections`].
