@@ -261,6 +261,7 @@ pub mod messages {
 /// `None` as null. [`Changed`](info::Changed) has the format of [`Settings`], where a duration is a string such as `"1m"`.
 pub mod info {
     pub use crate::config::{Changed, SettingChange};
+    pub use crate::listener::{KeepaliveOptions, ListenerOptions};
     pub use crate::pool::{
         AcceptorInfo, BroadcastReport, DrainReport, ListenerInfo, ListenersChanged, PoolInfo, Published, Reloaded,
         Status,
@@ -271,9 +272,14 @@ pub mod info {
 /// Transports, addresses, byte streams, and the handshakes between the accept and the first packet.
 pub mod transport {
     pub use crate::handshake::{Handshake, HandshakeError, HandshakeInfo, Handshaken, LocalBoxFuture};
+    #[cfg(all(unix, feature = "listenfd"))]
+    #[cfg_attr(docsrs, doc(cfg(all(unix, feature = "listenfd"))))]
+    pub use crate::listener::SystemdError;
     #[cfg(unix)]
     pub use crate::listener::Unix;
-    pub use crate::listener::{Accept, Accepted, Inherited, Keepalive, Memory, MemoryConnector, Tcp, Transport};
+    pub use crate::listener::{
+        Accept, Accepted, Inherited, Keepalive, ListeningSocket, Memory, MemoryConnector, OwnedListener, Tcp, Transport,
+    };
     #[cfg(unix)]
     pub use crate::net::UnixAddress;
     pub use crate::net::{Address, FileRange, Io, ParseCidrError, PeerCredentials, Stream, TransportKind};

@@ -25,6 +25,7 @@ mod conn;
 mod context;
 mod decode_error;
 mod encode_once;
+mod env;
 mod event;
 mod factory;
 mod fill;

@@ -10,6 +10,7 @@ use tokio_util::codec::{Decoder, Encoder};
 
 use super::{Closed, Conn, Next, Timeout};
 use crate::error::BoxError;
+use crate::limits::ListenerLimits;
 use crate::registry::{ConnectionInfo, ConnectionState};
 
 /// The type of a protocol's packets: the item that its codec decodes.
@@ -244,7 +245,7 @@ pub trait Protocol: Sized + 'static {
 }
 
 /// A new peer, as passed to the factories that make its [`Protocol`] and its codec.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct Peer {
     /// The id of the connection.
@@ -253,10 +254,12 @@ pub struct Peer {
     pub address: crate::net::Address,
     /// The name of the listener that accepted it.
     pub listener: std::sync::Arc<str>,
+    pub(super) limits: std::sync::Arc<ListenerLimits>,
 }
 
 impl Peer {
     pub(super) fn new(state: &ConnectionState) -> Self {
-        Peer { id: state.id(), address: state.socket_peer().clone(), listener: state.listener_name().clone() }
+        let (address, limits) = (state.socket_peer().clone(), state.listener().clone());
+        Peer { id: state.id(), address, listener: limits.name().clone(), limits }
     }
 }

@@ -12,18 +12,19 @@ use parking_lot::Mutex;
 use super::permits::GroupId;
 use super::queue::{QueuePosition, TurnWatch};
 use super::waiting::WaitingAcceptors;
-use super::{AtLimit, Limits, Rate, RefuseWith, TokenBucket};
+use super::{AtLimit, Env, Limits, Rate, RefuseWith, TokenBucket};
 use crate::net::Address;
 use crate::telemetry::{OpenSpan, RefusalReason};
 
 /// The name and the span of a listener, the kind of its connections, its own connection limit, and the limits of its pool.
 ///
-/// A connection keeps the name and kind with which it was accepted: a listener that is changed gets another value that shares
-/// the counts.
+/// A connection keeps the name, the kind and the user's value with which it was accepted: a listener that is changed gets
+/// another `ListenerLimits` that shares the counts.
 #[derive(Debug)]
 pub(crate) struct ListenerLimits {
     name: Arc<str>,
     kind: ConnectionKind,
+    env: Option<Env>,
     /// The parent of the spans of connections. `None` while the listener is closed.
     span: Mutex<Option<Arc<OpenSpan>>>,
     shared: Arc<Shared>,
@@ -75,12 +76,23 @@ impl ListenerLimits {
             rate: Mutex::default(),
             limits,
         };
-        Arc::new(ListenerLimits { name, kind, span: Mutex::default(), shared: Arc::new(shared) })
+        Arc::new(ListenerLimits { name, kind, env: None, span: Mutex::default(), shared: Arc::new(shared) })
     }
 
-    /// The same limits and counts, for connections that are accepted under another name or as another kind.
-    pub(crate) fn replaced(&self, name: Arc<str>, kind: ConnectionKind) -> Arc<Self> {
-        Arc::new(ListenerLimits { name, kind, span: Mutex::default(), shared: self.shared.clone() })
+    /// The same limits and counts, for connections that are accepted under another name, as another kind, or with another
+    /// value.
+    pub(crate) fn replaced(&self, name: Arc<str>, kind: ConnectionKind, env: Option<Env>) -> Arc<Self> {
+        Arc::new(ListenerLimits { name, kind, env, span: Mutex::default(), shared: self.shared.clone() })
+    }
+
+    /// The value that the user has given to the listener, if it is of this type.
+    pub(crate) fn env<T: 'static>(&self) -> Option<&T> {
+        self.env.as_ref()?.get()
+    }
+
+    /// Whether this is the value.
+    pub(crate) fn has_env(&self, env: &Option<Env>) -> bool {
+        Env::is_same(&self.env, env)
     }
 
     /// The span of the listener.

@@ -8,6 +8,7 @@
 mod blocking;
 mod checks;
 mod descriptors;
+mod env;
 mod held;
 mod lingering;
 mod listener;
@@ -43,6 +44,7 @@ pub(crate) use blocking::BlockingJobs;
 pub(crate) use checks::{Check, Checked};
 pub(crate) use descriptors::available_descriptors;
 use descriptors::{HELD_OF_RESERVED, LINGERING_OF_RESERVED};
+pub(crate) use env::Env;
 pub(crate) use held::HeldPermit;
 pub(crate) use listener::{ConnectionKind, ListenerLimits, PeerPermit, Permit};
 pub(crate) use permits::Permits;

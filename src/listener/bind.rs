@@ -58,23 +58,20 @@ pub(crate) fn open_first(
     Err(StartError::SystemError { what: requested.to_owned(), source: last })
 }
 
-/// Binds every address, all or none. With port 0 the system chooses one port for all of them.
+/// Binds every address, and returns the errors of those that cannot be bound. With port 0 the system chooses one port for all
+/// of them.
 pub(super) fn open_all(
     addresses: &[SocketAddr],
     requested: &str,
     options: &SocketOptions,
-) -> Result<Vec<Tcp>, StartError> {
+) -> (Vec<Tcp>, Vec<StartError>) {
     let system_chooses = addresses.len() > 1 && addresses.iter().all(|address| address.port() == 0);
     let mut attempts = if system_chooses { MAX_PORT_ATTEMPTS } else { 1 };
     loop {
         attempts -= 1;
-        match try_open_all(addresses, requested, options) {
-            Err(failures) if attempts > 0 && failures.iter().any(|failure| failure.in_use) => {}
-            Err(failures) => {
-                let failures = failures.into_iter().map(|failure| failure.error).collect();
-                return Err(StartError::all(failures).unwrap_or(StartError::ListenerClosed));
-            }
-            Ok(opened) => return Ok(opened),
+        let (opened, failures) = try_open_all(addresses, requested, options);
+        if attempts == 0 || !failures.iter().any(|failure| failure.in_use) {
+            return (opened, failures.into_iter().map(|failure| failure.error).collect());
         }
     }
 }
@@ -86,11 +83,7 @@ struct BindFailure {
     error: StartError,
 }
 
-fn try_open_all(
-    addresses: &[SocketAddr],
-    requested: &str,
-    options: &SocketOptions,
-) -> Result<Vec<Tcp>, Vec<BindFailure>> {
+fn try_open_all(addresses: &[SocketAddr], requested: &str, options: &SocketOptions) -> (Vec<Tcp>, Vec<BindFailure>) {
     let (mut opened, mut failures) = (Vec::<Tcp>::with_capacity(addresses.len()), Vec::new());
     for address in addresses {
         let (mut address, has_system_port) = (*address, address.port() == 0);
@@ -110,9 +103,23 @@ fn try_open_all(
             }
         }
     }
-    if failures.is_empty() {
-        Ok(opened)
-    } else {
-        Err(failures)
+    (opened, failures)
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_can_be_bound_is_bound_and_the_rest_is_named() {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let port = taken.local_addr().expect("bound").port();
+        let address = |last: u8| SocketAddr::from(([127, 0, 0, last], port));
+        let options = SocketOptions::default();
+        let (opened, failures) = open_all(&[address(1), address(2), address(3)], "name", &options);
+        let opened: Vec<_> = opened.iter().filter_map(|tcp| tcp.local_addr().socket()).collect();
+        assert_eq!(opened, [address(2), address(3)]);
+        assert_eq!(failures.len(), 1);
+        assert_eq!(failures[0].to_string(), format!("cannot set up name ({})", address(1)));
     }
 }

@@ -7,6 +7,7 @@ use super::{ListenerService, ListenerState, Place, SocketOptions, Steps};
 use crate::config::Rate;
 use crate::error::StartError;
 use crate::handshake::Step;
+use crate::limits::Env;
 use crate::panic::Guarded;
 
 /// A listener that stays open, and its new settings.
@@ -16,6 +17,7 @@ pub(crate) struct ListenerChange {
     name: Arc<str>,
     max_connections: Option<usize>,
     accept_rate: Option<Rate>,
+    env: Option<Env>,
     service: Arc<ListenerService>,
     steps: Guarded<Steps>,
     options: SocketOptions,
@@ -40,8 +42,18 @@ impl ListenerChange {
         let steps = Guarded::new(Steps::new(proxy, listener.transport_steps(), steps));
         let before = listener.transport.options();
         let accept_rate = listener.limits.rate();
-        let change =
-            ListenerChange { listener, place, name, max_connections, accept_rate, service, steps, options, before };
+        let change = ListenerChange {
+            listener,
+            place,
+            name,
+            max_connections,
+            accept_rate,
+            env: None,
+            service,
+            steps,
+            options,
+            before,
+        };
         match change.listener.transport.check_options(&change.options) {
             Ok(()) => Ok(change),
             Err(error) => Err(change.error(error)),
@@ -52,6 +64,11 @@ impl ListenerChange {
     pub(super) fn with_rate(mut self, rate: Option<Rate>) -> Self {
         self.accept_rate = rate;
         self
+    }
+
+    /// Sets the value for new connections. Without this call there is none.
+    pub(super) fn with_env(self, env: Option<Env>) -> Self {
+        ListenerChange { env, ..self }
     }
 
     pub(crate) fn listener(&self) -> &Arc<ListenerState> {
@@ -66,10 +83,11 @@ impl ListenerChange {
         let stepped = !self.steps.is_alike(&current.steps);
         let rated = self.listener.limits.rate() != self.accept_rate;
         let served = !Arc::ptr_eq(&self.service, &current.service);
-        let is_changed = renamed || limited || rated || stepped || served || self.changes_options();
+        let has_env = current.limits.has_env(&self.env);
+        let is_changed = renamed || !has_env || limited || rated || stepped || served || self.changes_options();
         // Steps that are only alike are replaced as well: the caller may reload the new ones.
         if is_changed || !self.steps.is_same(&current.steps) {
-            self.listener.replace(self.name, self.service, self.steps, is_changed);
+            self.listener.replace(self.name, self.env, self.service, self.steps, is_changed);
         }
         if rated {
             self.listener.limits.set_rate(self.accept_rate);

@@ -24,6 +24,15 @@ enum Socket {
 }
 
 impl Inherited {
+    /// Another descriptor of the same socket.
+    #[cfg(all(unix, feature = "listenfd"))]
+    pub(super) fn try_clone(&self) -> io::Result<Self> {
+        Ok(Inherited(match &self.0 {
+            Socket::Tcp(socket) => Socket::Tcp(socket.try_clone()?),
+            Socket::Unix(socket) => Socket::Unix(socket.try_clone()?),
+        }))
+    }
+
     pub(super) fn kind(&self) -> ListenerKind {
         match &self.0 {
             Socket::Tcp(_) => ListenerKind::TcpInherited,
@@ -97,26 +106,4 @@ pub(super) fn check_listening(socket: &SockRef<'_>) -> io::Result<()> {
 pub(super) fn cannot_reopen() -> io::Error {
     let why = "an inherited socket cannot be closed and reopened; suspend with `SuspendMode::Hold`";
     io::Error::new(io::ErrorKind::Unsupported, why)
-}
-
-/// The sockets that systemd, or another program with the same protocol, opened for this one, with their names.
-#[cfg(all(unix, feature = "listenfd"))]
-pub(super) fn activated() -> io::Result<Vec<(Option<String>, Inherited)>> {
-    let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
-    let mut names = names.split(':').map(|name| Some(name.to_owned()).filter(|name| !name.is_empty()));
-    let mut descriptors = listenfd::ListenFd::from_env();
-    let mut sockets = Vec::with_capacity(descriptors.len());
-    for index in 0..descriptors.len() {
-        let name = names.next().flatten();
-        let socket = match descriptors.take_tcp_listener(index) {
-            Ok(tcp) => tcp.map(Inherited::from),
-            Err(_) => descriptors.take_unix_listener(index).map(|unix| unix.map(Inherited::from)).map_err(|error| {
-                let label = name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
-                let why = format!("passed socket {index}{label} is neither a TCP nor a Unix stream socket: {error}");
-                io::Error::new(io::ErrorKind::InvalidInput, why)
-            })?,
-        };
-        sockets.extend(socket.map(|socket| (name, socket)));
-    }
-    Ok(sockets)
 }

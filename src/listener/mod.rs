@@ -16,6 +16,7 @@
 mod bind;
 mod change;
 mod change_options;
+mod hand_over;
 mod hook;
 mod inherited;
 mod keepalive;
@@ -23,6 +24,7 @@ mod memory;
 mod open;
 mod open_transport;
 mod options;
+mod options_info;
 mod place;
 #[cfg(unix)]
 mod readiness;
@@ -30,6 +32,8 @@ mod service;
 mod setters;
 mod state;
 mod steps;
+#[cfg(all(unix, feature = "listenfd"))]
+mod systemd;
 mod tcp;
 mod transport;
 #[cfg(unix)]
@@ -43,10 +47,12 @@ use std::sync::Arc;
 use crate::config::Rate;
 use crate::error::InvalidSetting;
 use crate::handshake::Step;
+use crate::limits::Env;
 use crate::net::Address;
 
 pub(crate) use bind::{open_first, resolve};
 pub(crate) use change::{set_all_options, ListenerChange};
+pub use hand_over::{ListeningSocket, OwnedListener};
 pub(crate) use hook::SocketHook;
 pub use inherited::Inherited;
 pub use keepalive::Keepalive;
@@ -54,11 +60,14 @@ pub use memory::{Memory, MemoryConnector};
 pub(crate) use open::{open_listeners, Opened};
 use open_transport::OpenTransport;
 pub(crate) use options::{ListenerKind, SocketOptions};
+pub use options_info::{KeepaliveOptions, ListenerOptions};
 use place::Place;
 use service::ServiceChoice;
 pub(crate) use service::{BuilderServices, ConnectionSpawner, ListenerService, NamedServices};
 pub(crate) use state::{AcceptHandle, ForNewConnections, ListenerMode, ListenerState};
 use steps::Steps;
+#[cfg(all(unix, feature = "listenfd"))]
+pub use systemd::SystemdError;
 pub use tcp::Tcp;
 pub use transport::{Accept, Accepted, Transport};
 #[cfg(unix)]
@@ -97,6 +106,10 @@ pub struct Listener {
     source: Source,
     options: SocketOptions,
     service: ServiceChoice,
+    /// A value for its connections.
+    env: Option<Env>,
+    /// Whether addresses that cannot be bound are skipped.
+    best_effort: bool,
 }
 
 /// Where the transport of a listener comes from.
@@ -127,8 +140,8 @@ impl Listener {
 
     /// Listens on a TCP port at every address that a name resolves to, for example `localhost:7000`.
     ///
-    /// All addresses are bound or none; the error names each address that cannot be bound. With port 0 the system chooses
-    /// one port for all addresses.
+    /// All addresses are bound or none; the error names each address that cannot be bound. With
+    /// [`best_effort`](Listener::best_effort), those are skipped. With port 0 the system chooses one port for all addresses.
     ///
     /// Each address becomes a listener of its own. Its name is the address unless [`name`](Listener::name) sets one, and
     /// the [limit](Listener::max_connections) applies to each. IPv6 sockets accept only IPv6 here, because the IPv4
@@ -175,36 +188,6 @@ impl Listener {
         Self::new(Source::Inherited(socket.into()))
     }
 
-    /// Returns the sockets that systemd opened for this program, each with its name (`FileDescriptorName=`).
-    ///
-    /// The first call returns all of them; later calls return none. The list is empty if the program was not started by
-    /// socket activation. Feature `listenfd`.
-    ///
-    /// # Errors
-    /// One of the sockets is neither a TCP nor a Unix stream socket.
-    ///
-    /// ```
-    /// # fn main() -> std::io::Result<()> {
-    /// use actix_acceptor::{AcceptorPool, Listener, Socket};
-    /// let mut builder = AcceptorPool::with_fn(|_: Socket| async {});
-    /// for listener in Listener::from_systemd()? {
-    ///     builder = builder.listener(listener);
-    /// }
-    /// # Ok(()) }
-    /// ```
-    #[cfg(all(unix, feature = "listenfd"))]
-    #[cfg_attr(docsrs, doc(cfg(all(unix, feature = "listenfd"))))]
-    pub fn from_systemd() -> std::io::Result<Vec<Self>> {
-        let named = |(name, socket): (Option<String>, Inherited)| {
-            let listener = Self::from_socket(socket);
-            match name {
-                Some(name) => listener.name(name),
-                None => listener,
-            }
-        };
-        Ok(inherited::activated()?.into_iter().map(named).collect())
-    }
-
     /// Uses a transport that is already open, for example a user-defined one.
     pub fn from_transport(transport: impl Transport) -> Self {
         Self::new(Source::Transport(OpenTransport::of(transport)))
@@ -236,6 +219,8 @@ impl Listener {
             source,
             options: SocketOptions::default(),
             service: ServiceChoice::default(),
+            env: None,
+            best_effort: false,
         }
     }
 }

@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tracing::warn;
+
 use super::bind::open_all;
 #[cfg(unix)]
 use super::Unix;
@@ -16,9 +18,9 @@ use super::{
     OpenTransport, Place, SocketOptions, Source,
 };
 use crate::config::{valid_rate, Rate};
-use crate::error::{InvalidSetting, StartError};
+use crate::error::{with_sources, InvalidSetting, StartError};
 use crate::handshake::Step;
-use crate::limits::{Limits, ListenerLimits};
+use crate::limits::{Env, Limits, ListenerLimits};
 use crate::net::Address;
 #[cfg(unix)]
 use crate::net::UnixAddress;
@@ -78,9 +80,17 @@ impl Listener {
     pub(crate) fn invalid_settings(&self, services: &NamedServices) -> Vec<StartError> {
         let no_connections = (self.max_connections == Some(0))
             .then(|| InvalidSetting::new("max_connections", "must be at least 1 (got 0)"));
+        let has_one_address = self.best_effort && !matches!(self.source, Source::TcpAll(_));
+        let best_effort = has_one_address
+            .then(|| InvalidSetting::new("best_effort", "only available for `Listener::tcp_all`; do not set it"));
         let options = self.options.invalid_settings(self.source.kind());
         let rate = valid_rate("accept_rate", self.accept_rate);
-        let invalid = no_connections.into_iter().chain(rate).chain(self.invalid.iter().cloned()).chain(options);
+        let invalid = no_connections
+            .into_iter()
+            .chain(best_effort)
+            .chain(rate)
+            .chain(self.invalid.iter().cloned())
+            .chain(options);
         let invalid = invalid.chain(services.invalid(&self.service));
         invalid.map(|invalid| self.place().invalid(invalid)).collect()
     }
@@ -94,7 +104,19 @@ impl Listener {
         others: &[Opened],
     ) -> Result<Vec<Opened>, StartError> {
         let place = self.place();
-        let Listener { name, max_connections, accept_rate, proxy, steps, source, options, service, .. } = self;
+        let Listener {
+            name,
+            max_connections,
+            accept_rate,
+            proxy,
+            steps,
+            source,
+            options,
+            service,
+            env,
+            best_effort,
+            ..
+        } = self;
         let (service, place_of) = (services.choose(service), place.clone());
         let opening = Opening {
             name,
@@ -103,6 +125,7 @@ impl Listener {
             proxy,
             steps,
             options,
+            env,
             service,
             limits,
             old,
@@ -111,7 +134,7 @@ impl Listener {
         };
         let opened = match source {
             Source::Tcp(requested) => opening.tcp(&requested, limit).await,
-            Source::TcpAll(requested) => opening.tcp_all(&requested, limit).await,
+            Source::TcpAll(requested) => opening.tcp_all(&requested, limit, best_effort).await,
             #[cfg(unix)]
             Source::Unix(path) => opening.unix(&path),
             #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -135,6 +158,7 @@ struct Opening<'a> {
     proxy: Option<Step>,
     steps: Vec<Step>,
     options: SocketOptions,
+    env: Option<Env>,
     service: Arc<ListenerService>,
     limits: &'a Arc<Limits>,
     old: &'a [Arc<ListenerState>],
@@ -152,7 +176,7 @@ impl Opening<'_> {
         Ok(vec![self.new_state(OpenTransport::Tcp(open_first(&addresses, requested, &self.options)?))])
     }
 
-    async fn tcp_all(mut self, requested: &str, limit: Duration) -> Result<Vec<Opened>, StartError> {
+    async fn tcp_all(mut self, requested: &str, limit: Duration, best_effort: bool) -> Result<Vec<Opened>, StartError> {
         self.options.only_v6.get_or_insert(true);
         let addresses = resolve(requested, requested, limit).await?;
         let (mut all, mut new, mut port) = (Vec::new(), Vec::new(), None);
@@ -169,7 +193,13 @@ impl Opening<'_> {
         for address in new.iter_mut().filter(|address| address.port() == 0) {
             address.set_port(port.unwrap_or(0));
         }
-        let opened = open_all(&new, requested, &self.options)?;
+        let (opened, failures) = open_all(&new, requested, &self.options);
+        let is_enough = best_effort && !(all.is_empty() && opened.is_empty());
+        if is_enough {
+            failures.iter().for_each(|error| warn!(error = with_sources(error), "an address was skipped"));
+        } else {
+            StartError::all(failures).map_or(Ok(()), Err)?;
+        }
         all.extend(opened.into_iter().map(|tcp| self.new_state(OpenTransport::Tcp(tcp))));
         Ok(all)
     }
@@ -226,7 +256,7 @@ impl Opening<'_> {
         let (name, proxy, steps) = (self.name.clone(), self.proxy.clone(), self.steps.clone());
         let (place, options, service) = (self.place.clone(), self.options.clone(), self.service.clone());
         let change = ListenerChange::new(kept, place, name, self.max_connections, service, proxy, steps, options);
-        change.map(|change| Opened::Kept(Box::new(change.with_rate(self.accept_rate))))
+        change.map(|change| Opened::Kept(Box::new(change.with_rate(self.accept_rate).with_env(self.env.clone()))))
     }
 
     fn new_state(&self, transport: OpenTransport) -> Opened {
@@ -234,7 +264,7 @@ impl Opening<'_> {
         let limits = ListenerLimits::new(name, self.service.kind, self.max_connections, self.limits.clone());
         limits.set_rate(self.accept_rate);
         let (service, proxy, steps) = (self.service.clone(), self.proxy.clone(), self.steps.clone());
-        Opened::New(ListenerState::new(transport, limits, service, proxy, steps))
+        Opened::New(ListenerState::new(transport, limits, self.env.clone(), service, proxy, steps))
     }
 }
 

@@ -1,13 +1,14 @@
 //! [`OpenTransport`], the transport of a listener: a socket whose options can be changed, or a user-defined one.
 
 use std::any::Any;
+use std::io;
 use std::ops::Deref;
 use std::sync::Arc;
 
 use super::change_options::{OptionError, OptionResult};
 #[cfg(unix)]
 use super::Unix;
-use super::{ListenerKind, SocketOptions, Tcp, Transport};
+use super::{ListenerKind, ListenerOptions, OwnedListener, SocketOptions, Tcp, Transport};
 use crate::panic::Guarded;
 
 pub(crate) enum OpenTransport {
@@ -54,6 +55,26 @@ impl OpenTransport {
             #[cfg(unix)]
             OpenTransport::Unix(unix) => unix.options(),
             OpenTransport::Other(_) => Arc::default(),
+        }
+    }
+
+    /// The options that the system reports for the open socket.
+    pub(crate) fn options_in_force(&self) -> ListenerOptions {
+        match self {
+            OpenTransport::Tcp(tcp) => tcp.options_in_force(),
+            #[cfg(unix)]
+            OpenTransport::Unix(unix) => unix.options_in_force(),
+            OpenTransport::Other(_) => ListenerOptions::default(),
+        }
+    }
+
+    /// Another descriptor of the open socket. `None` if it is closed or not a socket of this crate.
+    pub(crate) fn duplicate(&self) -> io::Result<Option<OwnedListener>> {
+        match self {
+            OpenTransport::Tcp(tcp) => tcp.duplicate(),
+            #[cfg(unix)]
+            OpenTransport::Unix(unix) => unix.duplicate(),
+            OpenTransport::Other(_) => Ok(None),
         }
     }
 

@@ -11,6 +11,7 @@ use crate::config::Rate;
 #[cfg(feature = "proxy-protocol")]
 use crate::error::InvalidSetting;
 use crate::handshake::{Handshake, Step};
+use crate::limits::Env;
 
 /// Settings of every kind of listener.
 impl Listener {
@@ -46,9 +47,66 @@ impl Listener {
         self
     }
 
+    /// Gives the connections of this listener a value, such as the configuration of a tenant: as ranch's `ProtoOpts`, and as
+    /// the environment of a server in OTP. Connections read it with [`Conn::env`](crate::Conn::env) and
+    /// [`Socket::env`](crate::Socket::env), factories with [`Peer::env`](crate::Peer::env). There is one value per listener,
+    /// of any type; calling it again replaces the value.
+    ///
+    /// [`set_listeners`](crate::PoolHandle::set_listeners) replaces it for new connections, and the listener then counts as
+    /// changed, since values cannot be compared. Live connections keep the value with which they were accepted; it is dropped
+    /// with the last of them. The listeners of a [`PoolConfig`](crate::PoolConfig) have none.
+    ///
+    /// Default: none.
+    ///
+    /// ```
+    /// # use std::io::Read;
+    /// # actix_rt::System::new().block_on(async {
+    /// use actix_acceptor::{AcceptorPool, Listener, Socket};
+    /// use tokio::io::AsyncWriteExt;
+    ///
+    /// struct Greeting(&'static str);
+    ///
+    /// let handler = |mut socket: Socket| async move {
+    ///     let greeting = socket.env::<Greeting>().map_or("", |greeting| greeting.0);
+    ///     let _ = socket.write_all(greeting.as_bytes()).await;
+    /// };
+    /// let pool = AcceptorPool::with_fn(handler)
+    ///     .listener(Listener::tcp("127.0.0.1:0").env(Greeting("hello")))
+    ///     .listener(Listener::tcp("127.0.0.1:0").env(Greeting("bonjour")))
+    ///     .start()
+    ///     .await?;
+    /// # let addresses: Vec<_> = pool.local_addrs().iter().filter_map(|address| address.socket()).collect();
+    /// # let read = tokio::task::spawn_blocking(move || -> std::io::Result<String> {
+    /// #     let mut read = String::new();
+    /// #     for address in addresses {
+    /// #         std::net::TcpStream::connect(address)?.read_to_string(&mut read)?;
+    /// #     }
+    /// #     Ok(read)
+    /// # }).await??;
+    /// # assert_eq!(read, "hellobonjour");
+    /// # pool.stop(None).await;
+    /// # Ok::<_, Box<dyn std::error::Error>>(()) }).expect("it works");
+    /// ```
+    pub fn env<T: Send + Sync + 'static>(mut self, value: T) -> Self {
+        self.env = Some(Env::new(value));
+        self
+    }
+
     /// Adds a handshake step that every connection passes before it is ready. Steps run in the order of the calls.
     pub fn handshake(mut self, step: impl Handshake) -> Self {
         self.steps.push(Step::new(step));
+        self
+    }
+
+    /// With [`tcp_all`](Listener::tcp_all): whether addresses that cannot be bound are skipped. Each is logged with its error.
+    /// If none can be bound, the start fails, and the error names them all. Fails the start for other kinds of listeners.
+    ///
+    /// [`set_listeners`](crate::PoolHandle::set_listeners) with the same listener tries the skipped addresses again; those
+    /// that are open stay open.
+    ///
+    /// Default: off; all addresses are bound or none.
+    pub fn best_effort(mut self, best_effort: bool) -> Self {
+        self.best_effort = best_effort;
         self
     }
 

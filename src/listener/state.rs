@@ -12,7 +12,7 @@ use tracing::error;
 use super::{Accept, ListenerService, OpenTransport, Steps};
 use crate::config::BacklogPolicy;
 use crate::handshake::{Handshake, HandshakeInfo, Step};
-use crate::limits::ListenerLimits;
+use crate::limits::{Env, ListenerLimits};
 use crate::net::Address;
 use crate::panic::{catch_panic, Guarded};
 use crate::registry::RegistryShared;
@@ -136,21 +136,27 @@ impl ListenerState {
     pub(super) fn new(
         transport: OpenTransport,
         limits: Arc<ListenerLimits>,
+        env: Option<Env>,
         service: Arc<ListenerService>,
         proxy: Option<Step>,
         added: Vec<Step>,
     ) -> Arc<Self> {
+        // Those of the listener itself live as long as it does, so they have no value that may be replaced.
+        let for_new = match env {
+            None => limits.clone(),
+            env => limits.replaced(limits.name().clone(), service.kind, env),
+        };
         let events = ListenerEvents {
             is_open: AtomicBool::new(false),
             shared: OnceLock::new(),
-            listener: ArcSwap::new(limits.clone()),
+            listener: ArcSwap::new(for_new.clone()),
             address: transport.local_addr(),
         };
         let transport_steps = Guarded::new(transport.handshake());
         let steps = Guarded::new(Steps::new(proxy, &transport_steps, added));
         Arc::new(ListenerState {
             transport,
-            current: ArcSwap::from_pointee(ForNewConnections { limits: limits.clone(), service, steps }),
+            current: ArcSwap::from_pointee(ForNewConnections { limits: for_new, service, steps }),
             limits,
             transport_steps,
             mode: watch::Sender::new(ListenerMode::Accepting),
@@ -175,15 +181,16 @@ impl ListenerState {
         &self.transport_steps
     }
 
-    /// Sets another name, service and other steps for new connections. The observers are called if these differ in effect.
+    /// Sets another name, value, service and other steps for new connections. The observers are called if these differ in effect.
     pub(super) fn replace(
         &self,
         name: Arc<str>,
+        env: Option<Env>,
         service: Arc<ListenerService>,
         steps: Guarded<Steps>,
         is_changed: bool,
     ) {
-        let limits = self.limits.replaced(name, service.kind);
+        let limits = self.limits.replaced(name, service.kind, env);
         // First, so that each new connection finds the span of its listener.
         let before = self.events.set_limits(&limits);
         self.current.store(Arc::new(ForNewConnections { limits: limits.clone(), service, steps }));

@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 
 use super::change_options::{fixed, rejected, OptionResult};
 use super::inherited::{cannot_reopen, check_listening};
-use super::{Accept, Accepted, SocketOptions, Transport};
+use super::{Accept, Accepted, ListenerOptions, OwnedListener, SocketOptions, Transport};
 use crate::net::Address;
 
 /// A listening TCP socket.
@@ -87,6 +87,18 @@ impl Tcp {
 
     pub(super) fn options(&self) -> Arc<SocketOptions> {
         self.accept_options.options.load_full()
+    }
+
+    pub(super) fn options_in_force(&self) -> ListenerOptions {
+        let socket = self.socket.lock().clone();
+        socket.map_or_else(ListenerOptions::default, |socket| {
+            ListenerOptions::of_tcp(&SockRef::from(&*socket), &self.options(), self.is_inherited)
+        })
+    }
+
+    pub(super) fn duplicate(&self) -> io::Result<Option<OwnedListener>> {
+        let socket = self.socket.lock().clone();
+        socket.map(|socket| OwnedListener::tcp(&socket)).transpose()
     }
 
     /// Whether the options can be changed to these while the socket is open. A suspended listener opens a new one.

@@ -15,7 +15,7 @@ use super::change_options::{rejected, OptionError, OptionResult};
 use super::inherited::{cannot_reopen, check_listening};
 use super::readiness::Readiness;
 use super::unix_file::UnixFile;
-use super::{Accept, Accepted, ListenerKind, SocketOptions, Transport};
+use super::{Accept, Accepted, ListenerKind, ListenerOptions, OwnedListener, SocketOptions, Transport};
 use crate::net::{Address, UnixAddress};
 
 /// A listening Unix socket.
@@ -126,6 +126,21 @@ impl Unix {
 
     pub(super) fn options(&self) -> Arc<SocketOptions> {
         self.options.load_full()
+    }
+
+    pub(super) fn options_in_force(&self) -> ListenerOptions {
+        match *self.socket.lock() {
+            Some(_) => ListenerOptions::requested(&self.options(), self.is_inherited()),
+            None => ListenerOptions::default(),
+        }
+    }
+
+    /// Another descriptor of the socket. From now on its file is not removed.
+    pub(super) fn duplicate(&self) -> io::Result<Option<OwnedListener>> {
+        let Some(open) = self.socket.lock().clone() else { return Ok(None) };
+        let socket = open.socket.try_clone()?;
+        open.file.iter().for_each(UnixFile::keep);
+        Ok(Some(OwnedListener::Unix(socket)))
     }
 
     /// Whether the options can be changed to these while the socket is open.

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{lchown, FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use socket2::{Domain, SockAddr, Socket, Type};
@@ -13,13 +14,15 @@ use super::SocketOptions;
 
 /// The file of a socket, identified by device and inode. No other file can have both while the socket is open.
 ///
-/// Dropping it removes the file if the path still refers to it. It must be dropped before the socket.
+/// Dropping it removes the file if the path still refers to it and the socket was not handed over. It must be dropped before the socket.
 #[derive(Debug)]
 pub(super) struct UnixFile {
     path: PathBuf,
     identity: (u64, u64),
     /// The mode, owner and group with which the system created it.
     created: (u32, u32, u32),
+    /// Whether another pool or process uses the socket, and thus the file.
+    is_kept: AtomicBool,
 }
 
 impl UnixFile {
@@ -39,6 +42,7 @@ impl UnixFile {
             path: path.to_owned(),
             identity: identity(&created),
             created: (created.mode() & 0o7777, created.uid(), created.gid()),
+            is_kept: AtomicBool::new(false),
         };
         if options.mode.is_some() {
             file.set_mode(options.mode).map_err(|error| with_context("cannot set its mode", error))?;
@@ -49,6 +53,11 @@ impl UnixFile {
         // Still under the lock: until the socket listens, other processes would take its file for a stale one.
         options.listen(socket)?;
         Ok(file)
+    }
+
+    /// Leaves the file to another owner of the socket.
+    pub(super) fn keep(&self) {
+        self.is_kept.store(true, Relaxed);
     }
 
     /// Sets the mode; `None` restores the one with which the system created the file.
@@ -80,6 +89,9 @@ impl UnixFile {
 
 impl Drop for UnixFile {
     fn drop(&mut self) {
+        if self.is_kept.load(Relaxed) {
+            return;
+        }
         let is_ours = fs::symlink_metadata(&self.path).is_ok_and(|file| identity(&file) == self.identity);
         if is_ours && let Err(error) = fs::remove_file(&self.path) {
             warn!(path = %self.path.display(), %error, "cannot remove the file of a Unix socket");

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::config::{Rate, SuspendMode};
+use crate::listener::ListenerOptions;
 use crate::net::Address;
 use crate::telemetry::{CloseReason, Counts, HandshakeFailure, RefusalReason};
 
@@ -115,6 +116,8 @@ pub struct ListenerInfo {
     pub is_at_limit: bool,
     /// Its own rate of new connections, in addition to the pool's.
     pub accept_rate: Option<Rate>,
+    /// The options of its socket that are in force.
+    pub options: ListenerOptions,
     /// Whether its peers use TLS from the first packet on.
     pub tls: bool,
     /// The earliest expiry of the certificates it presents. `None` without TLS, or if the TLS backend does not report it.

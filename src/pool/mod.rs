@@ -17,6 +17,7 @@ mod broadcast;
 mod connection_ref;
 mod drain;
 mod encoding;
+mod hand_over;
 mod handle;
 mod info;
 mod listeners;

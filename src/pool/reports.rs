@@ -20,6 +20,7 @@ impl PoolState {
                 max_connections: listener.limits.max(),
                 is_at_limit: listener.limits.is_at_limit(),
                 accept_rate: listener.limits.rate(),
+                options: listener.transport.options_in_force(),
                 tls: steps.iter().any(|step| step.tls),
                 certificate_expires: expires.min(),
             }

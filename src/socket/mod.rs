@@ -5,6 +5,7 @@
 //!                          └─ SocketState ─▶ ConnectionGuard: shared with the task; dropping the last owner ends it
 //! ```
 
+mod env;
 mod handshake;
 mod pushes;
 mod shared;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use actix_acceptor::{handlers::ProtocolService, AcceptorPool, Builder, Framing, Listener};
+use actix_acceptor::{handlers::ProtocolService, transport::SystemdError, AcceptorPool, Builder, Framing, Listener};
 use support::*;
 
 fn echo() -> Builder<ProtocolService<Echo>> {
@@ -45,6 +45,39 @@ fn systemd_sockets_keep_their_names() {
 #[test]
 fn a_socket_of_another_kind_is_named() {
     activate("public:inside:udp", "systemd::activated_process_with_a_udp_socket");
+}
+
+#[test]
+fn systemd_sockets_can_be_taken_by_their_names() {
+    activate("public:inside", "systemd::activated_process_by_name");
+    activate("http:http", "systemd::activated_process_by_name");
+}
+
+/// Runs as the child of the test above; by itself it was handed nothing.
+#[actix::test]
+async fn activated_process_by_name() {
+    let missing = Listener::from_systemd_named("missing").unwrap_err().to_string();
+    if !is_child() {
+        return assert!(missing.ends_with("the program was not started by socket activation"), "{missing}");
+    }
+    if std::env::var("LISTEN_FDNAMES").is_ok_and(|names| names == "http:http") {
+        // Two streams of one unit.
+        assert_eq!(Listener::from_systemd_named("http").unwrap().len(), 2);
+        return assert!(missing.ends_with("available: http"), "{missing}");
+    }
+    assert!(missing.ends_with("available: inside, public"), "{missing}");
+    assert!(matches!(Listener::from_systemd_named("missing"), Err(SystemdError::NotFound { .. })));
+    // A pool that is started anew finds them again.
+    for _ in 0..2 {
+        let listeners = Listener::from_systemd_named("public").unwrap();
+        let builder = listeners.into_iter().fold(echo(), |builder, listener| builder.listener(listener));
+        let pool = in_time(builder.start()).await.unwrap();
+        assert_eq!((pool.listeners().len(), &*pool.listeners()[0].name), (1, "public"));
+        connect(&pool).await.echo("by the port").await;
+        in_time(pool.stop(Duration::ZERO)).await;
+    }
+    let rest = Listener::from_systemd().unwrap();
+    assert_eq!(rest.len(), 1, "the one that was not taken");
 }
 
 /// Runs as the child of the test above; by itself it was handed nothing.

@@ -252,6 +252,30 @@ async fn all_addresses_of_a_name_or_none() {
 }
 
 #[actix::test]
+async fn with_best_effort_what_can_be_bound_is_bound() {
+    let resolved: Vec<_> = std::net::ToSocketAddrs::to_socket_addrs("localhost:0").unwrap().collect();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let listener = || Listener::tcp_all(format!("localhost:{port}")).best_effort(true);
+    if resolved.iter().any(SocketAddr::is_ipv6) && has_ipv6() {
+        let pool = listening(listener()).await.unwrap();
+        let six: SocketAddr = format!("[::1]:{port}").parse().unwrap();
+        assert_eq!(pool.local_addrs(), [actix_acceptor::transport::Address::Tcp(six)]);
+        // The port is free now: the skipped address is opened, the other one stays open.
+        drop(taken);
+        let changed = in_time(pool.set_listeners(vec![listener()])).await.unwrap();
+        assert_eq!((changed.added, changed.unchanged), (vec![format!("127.0.0.1:{port}")], vec![six.to_string()]));
+        stop(pool).await;
+    }
+    let all: Vec<_> = resolved.iter().filter_map(|address| TcpListener::bind((address.ip(), port)).ok()).collect();
+    let error = listening(listener()).await.unwrap_err().to_string();
+    assert!(error.contains(&format!("127.0.0.1:{port}")) || error.contains("localhost"), "{error}");
+    drop(all);
+    let error = listening(Listener::tcp("127.0.0.1:0").best_effort(true)).await.unwrap_err().to_string();
+    assert!(error.contains("best_effort") && error.contains("tcp_all"), "{error}");
+}
+
+#[actix::test]
 async fn every_listener_that_fails_to_open_is_named() {
     let taken: Vec<_> = (0..2).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
     let taken: Vec<_> =

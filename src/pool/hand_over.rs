@@ -1,0 +1,52 @@
+//! [`Pool::listening_sockets`], for handing the listeners over to another pool or process.
+
+use std::io;
+
+use super::Pool;
+use crate::listener::ListeningSocket;
+
+impl<A> Pool<A> {
+    /// Returns a duplicate of every open listening socket, in order to hand them over to another pool or process without
+    /// refusing a peer ("hot upgrade"). In-process listeners and user-defined transports are left out; the list is empty while
+    /// the pool is suspended with [`SuspendMode::Close`](crate::SuspendMode::Close), and once it has ended.
+    ///
+    /// Both descriptors accept from the same queue of the kernel, and the port stays open until both are closed. Drain this
+    /// pool with [`BacklogPolicy::Drop`](crate::limits::BacklogPolicy::Drop): the peers in the queue are then left to the successor;
+    /// without a duplicate they would be reset. The connections that this pool has accepted are drained as always.
+    ///
+    /// The file of a Unix socket belongs to the successor from now on: this pool no longer removes it.
+    ///
+    /// # Errors
+    /// A socket cannot be duplicated, since no descriptor is left.
+    ///
+    /// ```
+    /// # use std::io::Read;
+    /// # use std::time::Duration;
+    /// # actix_rt::System::new().block_on(async {
+    /// use actix_acceptor::{limits::BacklogPolicy, AcceptorPool, Drain, Listener, Socket};
+    ///
+    /// let old = AcceptorPool::with_fn(|_: Socket| async {}).bind("127.0.0.1:0").await?;
+    /// let mut successor = AcceptorPool::with_fn(|_: Socket| async {});
+    /// for listening in old.listening_sockets()? {
+    ///     successor = successor.listener(Listener::from_socket(listening.socket).name(listening.name));
+    /// }
+    /// let new = successor.start().await?;
+    /// assert_eq!(new.local_addr(), old.local_addr());
+    /// old.drain(Drain::grace(Duration::from_secs(10)).backlog_on_close(BacklogPolicy::Drop)).await;
+    /// # let address = new.local_addr().expect("TCP");
+    /// # tokio::task::spawn_blocking(move || std::net::TcpStream::connect(address)?.read(&mut [0])).await??;
+    /// # assert_eq!(new.info().accepted, 1);
+    /// # new.stop(None).await;
+    /// # Ok::<_, Box<dyn std::error::Error>>(()) }).expect("it works");
+    /// ```
+    pub fn listening_sockets(&self) -> io::Result<Vec<ListeningSocket>> {
+        let listeners = self.shared.listeners.lock().clone();
+        let mut sockets = Vec::with_capacity(listeners.len());
+        for listener in &listeners {
+            if let Some(socket) = listener.transport.duplicate()? {
+                sockets.push(ListeningSocket { name: listener.name(), address: listener.address().clone(), socket });
+            }
+        }
+        Ok(sockets)
+    }
+}
