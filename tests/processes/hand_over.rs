@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use actix_acceptor::{
     handlers::NoActor, limits::BacklogPolicy, transport::ListeningSocket, transport::OwnedListener, AcceptorPool,
-    Builder, Connection, Drain, Framing, Listener, Pool,
+    Drain, Listener, Pool, Socket,
 };
 use support::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
