@@ -293,7 +293,9 @@ pub mod tls {
     pub use crate::handshake::ClientHello;
     pub use crate::handshake::TlsInfo;
     #[cfg(any(feature = "native-tls", feature = "rustls"))]
-    pub use crate::handshake::{ClientCertificates, Tls, TlsBackend, TlsBuilder, TlsError, TlsVersion};
+    pub use crate::handshake::{
+        ClientCertificates, SubjectAltNames, Tls, TlsBackend, TlsBuilder, TlsError, TlsVersion,
+    };
 }
 
 /// The PROXY protocol: the address of the peer behind a load balancer.

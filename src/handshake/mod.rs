@@ -24,7 +24,7 @@ pub(crate) use step::Step;
 #[cfg(feature = "rustls")]
 pub use tls::ClientHello;
 #[cfg(any(feature = "native-tls", feature = "rustls"))]
-pub use tls::{ClientCertificates, Tls, TlsBackend, TlsBuilder, TlsError, TlsVersion};
+pub use tls::{ClientCertificates, SubjectAltNames, Tls, TlsBackend, TlsBuilder, TlsError, TlsVersion};
 
 /// A step between the accept and the first packet.
 ///
@@ -184,6 +184,9 @@ impl Handshaken {
 pub struct TlsInfo {
     /// The version as it is usually written, for example `TLSv1.3`. Empty if it is not known.
     pub version: String,
+    /// The negotiated cipher suite as IANA names it, for example `TLS_AES_128_GCM_SHA256`, or its number, such as `0x00ff`, if
+    /// it is a rare one. With `native-tls` it is read from the ServerHello. `None` if it is not known.
+    pub cipher_suite: Option<String>,
     /// The negotiated application protocol (ALPN).
     pub alpn: Option<String>,
     /// The server name that the peer requested (SNI).

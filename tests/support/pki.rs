@@ -52,6 +52,16 @@ impl Pki {
         self.issue_with(name, name, |params| params.not_after = expires.into())
     }
 
+    /// One with these alternative names.
+    pub fn issue_for(&self, name: &str, names: &[&str], email: &str, uri: &str) -> (PathBuf, PathBuf) {
+        self.issue_with(name, name, |params| {
+            let hosts: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+            params.subject_alt_names = CertificateParams::new(hosts).unwrap().subject_alt_names;
+            params.subject_alt_names.push(rcgen::SanType::Rfc822Name(email.try_into().unwrap()));
+            params.subject_alt_names.push(rcgen::SanType::URI(uri.try_into().unwrap()));
+        })
+    }
+
     fn issue_with(&self, name: &str, file: &str, adjust: impl FnOnce(&mut CertificateParams)) -> (PathBuf, PathBuf) {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();

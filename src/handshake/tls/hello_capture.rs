@@ -1,7 +1,7 @@
 //! Captures the first bytes of both sides of a TLS handshake, for a library that does not report the fields in them.
 //!
-//! The hello messages are sent in plaintext. The parser reads two fields: the server name in a ClientHello (RFC 6066,
-//! section 3) and the version in a ServerHello (RFC 8446, section 4.1.3). Everything else is skipped by its length.
+//! The hello messages are sent in plaintext. The parser reads three fields: the server name in a ClientHello (RFC 6066,
+//! section 3), and the version and the cipher suite in a ServerHello (RFC 8446, section 4.1.3). Everything else is skipped by its length.
 
 /// The maximum number of bytes captured per side. A longer hello is not parsed.
 const MAX_CAPTURE: usize = 16 * 1024;
@@ -43,6 +43,11 @@ impl HelloCapture {
     /// The version that the server chose, as it is usually written.
     pub(super) fn version(&self) -> Option<&'static str> {
         version(&first_message(&self.sent, SERVER_HELLO)?)
+    }
+
+    /// The number of the cipher suite that the server chose.
+    pub(super) fn cipher_suite(&self) -> Option<u16> {
+        cipher_suite(&first_message(&self.sent, SERVER_HELLO)?)
     }
 }
 
@@ -91,6 +96,13 @@ fn server_name(hello: &[u8]) -> Option<String> {
             return std::str::from_utf8(name).ok().filter(|name| !name.is_empty()).map(str::to_owned);
         }
     }
+}
+
+fn cipher_suite(hello: &[u8]) -> Option<u16> {
+    let mut hello = Reader(hello);
+    let _legacy_version_and_random = hello.take(2 + 32)?;
+    let _legacy_session_id_echo = hello.vector_u8()?;
+    hello.u16()
 }
 
 fn version(hello: &[u8]) -> Option<&'static str> {
@@ -206,6 +218,17 @@ mod tests {
 
     fn version_in(sent: &[u8]) -> Option<&'static str> {
         HelloCapture { sent: sent.to_vec(), ..HelloCapture::default() }.version()
+    }
+
+    #[test]
+    fn the_cipher_suite_is_that_of_the_server() {
+        let capture = |sent| HelloCapture { sent, ..HelloCapture::default() };
+        let hello = record(&server_hello(None));
+        assert_eq!(capture(hello.clone()).cipher_suite(), Some(0x1301));
+        for end in 0..hello.len() {
+            assert_eq!(capture(hello[..end].to_vec()).cipher_suite(), None, "{end} bytes");
+        }
+        assert_eq!(capture(record(&with_name())).cipher_suite(), None);
     }
 
     #[test]

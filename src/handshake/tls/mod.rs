@@ -7,6 +7,7 @@
 
 mod builder;
 mod certificate;
+mod cipher_suite;
 mod error;
 mod fingerprint;
 #[cfg(feature = "rustls")]
@@ -39,6 +40,7 @@ use crate::net::{Address, Stream};
 
 pub use builder::{ClientCertificates, TlsBuilder, TlsVersion};
 use builder::{Identity, TlsConfig};
+pub use certificate::SubjectAltNames;
 pub use error::TlsError;
 #[cfg(feature = "rustls")]
 pub use hello::ClientHello;

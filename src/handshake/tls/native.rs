@@ -16,7 +16,7 @@ use super::builder::no_certificate;
 use super::hello_capture::CONTENT_HANDSHAKE;
 use super::native_io::{NativeIo, Seen};
 use super::pem::is_pem;
-use super::{certificate, native_pair, Identity, Loaded, TlsConfig, TlsError, TlsVersion};
+use super::{certificate, cipher_suite, native_pair, Identity, Loaded, TlsConfig, TlsError, TlsVersion};
 use crate::error::InvalidSetting;
 use crate::handshake::{HandshakeError, Handshaken, TlsInfo};
 use crate::net::{delegate_write, Address, Io, PeerCredentials, Stream, TransportKind};
@@ -85,6 +85,7 @@ pub(super) async fn accept(acceptor: &TlsAcceptor, stream: Stream) -> Result<Han
     let capture = tls.get_mut().get_mut().get_mut().take_capture();
     let info = TlsInfo {
         version: capture.version().unwrap_or_default().to_owned(),
+        cipher_suite: capture.cipher_suite().map(cipher_suite::name),
         server_name: capture.server_name(),
         alpn: tls.get_ref().negotiated_alpn().ok().flatten().map(|name| String::from_utf8_lossy(&name).into_owned()),
         ..TlsInfo::default()

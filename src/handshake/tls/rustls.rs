@@ -22,7 +22,8 @@ use super::builder::no_certificate;
 use super::hello::{ClientHello, OnHello};
 use super::pem::is_pem;
 use super::{
-    certificate, ClientCertificates, Config, Identity, Loaded, PemSource, Tls, TlsConfig, TlsError, TlsVersion,
+    certificate, cipher_suite, ClientCertificates, Config, Identity, Loaded, PemSource, Tls, TlsConfig, TlsError,
+    TlsVersion,
 };
 use crate::error::InvalidSetting;
 use crate::handshake::{HandshakeError, Handshaken, TlsInfo};
@@ -200,6 +201,7 @@ fn handshaken(tls: TlsStream<Stream>) -> Handshaken {
             Some(ProtocolVersion::TLSv1_3) => "TLSv1.3".to_owned(),
             other => other.map(|version| format!("{version:?}")).unwrap_or_default(),
         },
+        cipher_suite: session.negotiated_cipher_suite().map(|suite| cipher_suite::name(suite.suite().into())),
         alpn: session.alpn_protocol().map(text),
         server_name: session.server_name().map(str::to_owned),
         peer_certificates: session.peer_certificates().into_iter().flatten().map(|cert| cert.to_vec()).collect(),

@@ -7,6 +7,7 @@ mod proxy_headers;
 mod proxy_tls;
 mod slots;
 mod tls;
+mod tls_names;
 mod tls_records;
 mod tls_reload;
 mod tls_replace;
