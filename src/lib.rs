@@ -161,6 +161,7 @@ mod pool;
 pub mod pool_config;
 mod registry;
 mod socket;
+mod supervised;
 mod sync;
 pub mod telemetry;
 mod thread_name;
@@ -189,6 +190,7 @@ pub use pool::{AcceptorPool, AdoptError, ConnectionRef, Drain, Pool, PoolHandle,
 #[doc(inline)]
 pub use pool_config::PoolConfig;
 pub use socket::{Pushes, Socket};
+pub use supervised::{Supervised, SupervisedError, SupervisedPool};
 #[doc(inline)]
 pub use telemetry::ConnectionId;
 

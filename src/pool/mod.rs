@@ -67,7 +67,7 @@ pub(crate) use state::PoolState;
 pub use topic::{Published, Topic};
 
 use drain::DrainState;
-use restarts::Restarts;
+pub(crate) use restarts::Restarts;
 use slots::AcceptorSlots;
 
 /// The pause before another attempt to start the arbiter of an acceptor.

@@ -30,7 +30,7 @@ impl Restarts {
     }
 
     /// Counts a restart if it is within the budget, and returns whether it is.
-    pub(super) fn try_acquire(&mut self, now: Instant) -> bool {
+    pub(crate) fn try_acquire(&mut self, now: Instant) -> bool {
         while self.recent.front().is_some_and(|then| now.duration_since(*then) >= self.window) {
             self.recent.pop_front();
         }

@@ -11,4 +11,5 @@ mod own_end;
 mod reports;
 mod start;
 mod stop;
+mod supervised;
 mod suspend;

@@ -15,6 +15,7 @@ use imports::Tree;
 
 /// The modules from the top down, each with those it may import from. A new import between modules is added here.
 const ALLOWED: &[(&str, &[&str])] = &[
+    ("supervised", &["builder", "error", "handlers", "panic", "pool"]),
     (
         "builder",
         &[
