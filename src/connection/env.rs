@@ -1,4 +1,4 @@
-//! The value of a listener, as its connections and factories see it.
+//! Access to the user's value of a listener, for connections and factories.
 
 use std::fmt;
 

@@ -184,8 +184,8 @@ impl Handshaken {
 pub struct TlsInfo {
     /// The version as it is usually written, for example `TLSv1.3`. Empty if it is not known.
     pub version: String,
-    /// The negotiated cipher suite as IANA names it, for example `TLS_AES_128_GCM_SHA256`, or its number, such as `0x00ff`, if
-    /// it is a rare one. With `native-tls` it is read from the ServerHello. `None` if it is not known.
+    /// The IANA name of the negotiated cipher suite, for example `TLS_AES_128_GCM_SHA256`, or its number (`0x00ff`) if this crate
+    /// does not have its name. `None` if it is not known.
     pub cipher_suite: Option<String>,
     /// The negotiated application protocol (ALPN).
     pub alpn: Option<String>,

@@ -1,4 +1,4 @@
-//! [`Env`], the value that a user gives to a listener for its connections.
+//! [`Env`], the user's value of a listener, for its connections.
 
 use std::any::Any;
 use std::fmt;

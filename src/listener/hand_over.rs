@@ -19,7 +19,7 @@ pub struct ListeningSocket {
     pub name: Arc<str>,
     /// The address that it is bound to.
     pub address: Address,
-    /// Another descriptor of the socket. It is non-blocking.
+    /// A duplicate of the descriptor. It is non-blocking.
     pub socket: OwnedListener,
 }
 

@@ -7,8 +7,8 @@ use socket2::SockRef;
 
 use super::SocketOptions;
 
-/// The socket options of a listener that are in force, as the system reports them. `None`: the kind of listener does not have
-/// the option, the system does not report it, or the listener is closed while its pool is suspended.
+/// The socket options of a listener that are in force, as the system reports them. `None` if this kind of listener does not have
+/// the option, if the system does not report it, or if the listener is closed because its pool is suspended.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
@@ -19,10 +19,9 @@ pub struct ListenerOptions {
     pub nodelay: Option<bool>,
     /// TCP: keepalive probes. `None` if they are off.
     pub keepalive: Option<KeepaliveOptions>,
-    /// `SO_SNDBUF` of connections, in bytes. Linux reports twice the size that was requested. For Unix sockets only if one was
-    /// requested, as it was.
+    /// `SO_SNDBUF` of connections, in bytes. Linux reports twice the requested size. For Unix sockets, the requested size, if any.
     pub send_buffer: Option<usize>,
-    /// `SO_RCVBUF` of connections, in bytes; otherwise as `send_buffer`.
+    /// `SO_RCVBUF` of connections, in bytes, as `send_buffer`.
     pub receive_buffer: Option<usize>,
     /// TCP: `SO_REUSEPORT`.
     pub reuse_port: Option<bool>,
@@ -43,7 +42,7 @@ pub struct KeepaliveOptions {
     /// The time between two probes.
     #[cfg_attr(feature = "serde", serde(serialize_with = "crate::time::seconds"))]
     pub interval: Duration,
-    /// How many unanswered probes end the connection.
+    /// The number of unanswered probes after which the connection ends.
     pub retries: u32,
 }
 

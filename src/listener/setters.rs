@@ -47,14 +47,13 @@ impl Listener {
         self
     }
 
-    /// Gives the connections of this listener a value, such as the configuration of a tenant: as ranch's `ProtoOpts`, and as
-    /// the environment of a server in OTP. Connections read it with [`Conn::env`](crate::Conn::env) and
-    /// [`Socket::env`](crate::Socket::env), factories with [`Peer::env`](crate::Peer::env). There is one value per listener,
-    /// of any type; calling it again replaces the value.
+    /// Gives the connections of this listener a value, such as the configuration of a tenant, as ranch's `ProtoOpts` does.
+    /// Connections read it with [`Conn::env`](crate::Conn::env) and [`Socket::env`](crate::Socket::env), factories with
+    /// [`Peer::env`](crate::Peer::env). A listener has one value, of any type; a second call replaces it.
     ///
-    /// [`set_listeners`](crate::PoolHandle::set_listeners) replaces it for new connections, and the listener then counts as
-    /// changed, since values cannot be compared. Live connections keep the value with which they were accepted; it is dropped
-    /// with the last of them. The listeners of a [`PoolConfig`](crate::PoolConfig) have none.
+    /// [`set_listeners`](crate::Pool::set_listeners) replaces it for new connections. The listener then counts as changed, since
+    /// values cannot be compared. Live connections keep the value with which they were accepted; it is dropped with the last of
+    /// them. Listeners of a [`PoolConfig`](crate::PoolConfig) have none.
     ///
     /// Default: none.
     ///
@@ -98,13 +97,13 @@ impl Listener {
         self
     }
 
-    /// With [`tcp_all`](Listener::tcp_all): whether addresses that cannot be bound are skipped. Each is logged with its error.
-    /// If none can be bound, the start fails, and the error names them all. Fails the start for other kinds of listeners.
+    /// For [`tcp_all`](Listener::tcp_all): whether to skip addresses that cannot be bound. Each is logged with its error. If none
+    /// can be bound, the start fails with an error that names them all. An invalid setting for other kinds of listeners.
     ///
-    /// [`set_listeners`](crate::PoolHandle::set_listeners) with the same listener tries the skipped addresses again; those
-    /// that are open stay open.
+    /// [`set_listeners`](crate::Pool::set_listeners) with the same listener tries the skipped addresses again; those that are
+    /// open stay open.
     ///
-    /// Default: off; all addresses are bound or none.
+    /// Default: `false`: all addresses are bound, or none.
     pub fn best_effort(mut self, best_effort: bool) -> Self {
         self.best_effort = best_effort;
         self

@@ -141,7 +141,7 @@ impl ListenerState {
         proxy: Option<Step>,
         added: Vec<Step>,
     ) -> Arc<Self> {
-        // Those of the listener itself live as long as it does, so they have no value that may be replaced.
+        // `limits` lives as long as the listener. A value that may be replaced must not, so another `ListenerLimits` owns it.
         let for_new = match env {
             None => limits.clone(),
             env => limits.replaced(limits.name().clone(), service.kind, env),

@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 
 use super::{Inherited, Listener};
 
-/// Why there is no socket of systemd with this name.
+/// The error of [`Listener::from_systemd_named`].
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SystemdError {
@@ -15,7 +15,8 @@ pub enum SystemdError {
     NotFound {
         /// The requested name.
         name: String,
-        /// The names of the sockets that were passed. Empty if the program was not started by socket activation.
+        /// The names of the sockets that were passed. Empty if none has a name, for example if the program was not started by
+        /// socket activation.
         available: Vec<String>,
     },
     /// A socket that was passed is neither a TCP nor a Unix stream socket, or cannot be duplicated.
@@ -25,12 +26,12 @@ pub enum SystemdError {
 
 fn list(available: &[String]) -> String {
     match available {
-        [] => "the program was not started by socket activation".to_owned(),
+        [] => "no socket with a name was passed".to_owned(),
         names => format!("available: {}", names.join(", ")),
     }
 }
 
-/// A socket that was passed. It stays open, as systemd keeps it open as well.
+/// A socket that was passed. It stays open until the process ends; systemd keeps its own descriptor open as well.
 struct Activated {
     name: Option<String>,
     socket: Inherited,
@@ -44,9 +45,8 @@ static ACTIVATED: Mutex<Option<Vec<Activated>>> = Mutex::new(None);
 impl Listener {
     /// Returns the sockets that systemd opened for this program, each with its name (`FileDescriptorName=`).
     ///
-    /// The first call returns all of them, without those that [`from_systemd_named`](Listener::from_systemd_named) has
-    /// returned; later calls return none. The list is empty if the program was not started by socket activation. Feature
-    /// `listenfd`.
+    /// The first call returns all of them except those that [`from_systemd_named`](Listener::from_systemd_named) has returned;
+    /// later calls return none. The list is empty if the program was not started by socket activation. Feature `listenfd`.
     ///
     /// # Errors
     /// One of the sockets is neither a TCP nor a Unix stream socket.
@@ -68,10 +68,9 @@ impl Listener {
     }
 
     /// Returns the sockets with this name (`FileDescriptorName=`) that systemd opened for this program: one for each
-    /// `ListenStream=` of the socket unit. They have this name as listeners.
+    /// `ListenStream=` of the socket unit. It is also the name of the listeners.
     ///
-    /// It may be called repeatedly, for example when a pool is started anew: each call returns the same sockets. Feature
-    /// `listenfd`.
+    /// Each call returns the same sockets, so it can be called again when a pool is restarted. Feature `listenfd`.
     ///
     /// # Errors
     /// [`SystemdError`], with the names that are available.

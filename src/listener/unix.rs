@@ -135,7 +135,7 @@ impl Unix {
         }
     }
 
-    /// Another descriptor of the socket. From now on its file is not removed.
+    /// A duplicate of the descriptor. From now on the file of the socket is not removed.
     pub(super) fn duplicate(&self) -> io::Result<Option<OwnedListener>> {
         let Some(open) = self.socket.lock().clone() else { return Ok(None) };
         let socket = open.socket.try_clone()?;

@@ -14,7 +14,8 @@ use super::SocketOptions;
 
 /// The file of a socket, identified by device and inode. No other file can have both while the socket is open.
 ///
-/// Dropping it removes the file if the path still refers to it and the socket was not handed over. It must be dropped before the socket.
+/// Dropping it removes the file if the path still refers to it and the socket was not handed over. It must be dropped before
+/// the socket.
 #[derive(Debug)]
 pub(super) struct UnixFile {
     path: PathBuf,

@@ -6,18 +6,18 @@ use super::Pool;
 use crate::listener::ListeningSocket;
 
 impl<A> Pool<A> {
-    /// Returns a duplicate of every open listening socket, in order to hand them over to another pool or process without
-    /// refusing a peer ("hot upgrade"). In-process listeners and user-defined transports are left out; the list is empty while
-    /// the pool is suspended with [`SuspendMode::Close`](crate::SuspendMode::Close), and once it has ended.
+    /// Returns a duplicate of every open listening socket, to hand them over to another pool or process without refusing a peer
+    /// (hot upgrade). In-memory listeners and user-defined transports are left out. The list is empty while the pool is suspended
+    /// with [`SuspendMode::Close`](crate::SuspendMode::Close), and once it has ended.
     ///
-    /// Both descriptors accept from the same queue of the kernel, and the port stays open until both are closed. Drain this
-    /// pool with [`BacklogPolicy::Drop`](crate::limits::BacklogPolicy::Drop): the peers in the queue are then left to the successor;
-    /// without a duplicate they would be reset. The connections that this pool has accepted are drained as always.
+    /// Both descriptors accept from the same queue of the kernel, and the port stays open until both are closed. Start the
+    /// successor, then drain this pool with [`BacklogPolicy::Drop`](crate::limits::BacklogPolicy::Drop), which leaves the peers in
+    /// the queue to the successor. Accepted connections are drained as always.
     ///
     /// The file of a Unix socket belongs to the successor from now on: this pool no longer removes it.
     ///
     /// # Errors
-    /// A socket cannot be duplicated, since no descriptor is left.
+    /// A socket cannot be duplicated, for example because the process is out of descriptors.
     ///
     /// ```
     /// # use std::io::Read;

@@ -1,4 +1,4 @@
-//! The value of a listener, for the owner of a [`Socket`].
+//! Access to the user's value of a listener, for the owner of a [`Socket`].
 
 use super::Socket;
 

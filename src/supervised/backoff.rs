@@ -1,4 +1,4 @@
-//! The pauses between the attempts to start a pool anew.
+//! The pauses between the attempts to restart a pool.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
@@ -23,7 +23,7 @@ impl Backoff {
 
     /// The next pause.
     pub(super) fn next(&mut self) -> Duration {
-        // A fresh state has other keys, so its hash is as good as random.
+        // Each `RandomState` has random keys, so its hash serves as a random number.
         self.next_with(RandomState::new().hash_one(self.attempts))
     }
 

@@ -13,15 +13,15 @@ use crate::pool::{Drain, DrainReport, Pool};
 
 /// A handle to a supervised pool: cheap to clone, usable from any thread. Dropping it stops nothing.
 ///
-/// While the pool is started anew there is no pool. Handles of the pool that has ended report
-/// [`Ended`](crate::info::Status::Ended), and their calls fail as not running: get the current one with
-/// [`pool`](SupervisedPool::pool) each time, or [`AcceptorPool::find`](crate::AcceptorPool::find) it by its name. Names,
-/// topics, counters and changes of settings are those of one pool and begin anew with the next.
+/// Each restart creates a new pool. Handles of a pool that has ended report [`Ended`](crate::info::Status::Ended), and their
+/// calls fail: get the current handle with [`pool`](SupervisedPool::pool) each time, or by its name with
+/// [`AcceptorPool::find`](crate::AcceptorPool::find). A new pool does not inherit names, topics, counters, or settings changed
+/// at run time.
 pub struct SupervisedPool<A> {
     shared: Arc<Shared<A>>,
 }
 
-/// Shared by the supervisor and the handles.
+/// Shared by the supervisor and its handles.
 pub(super) struct Shared<A> {
     pool: watch::Sender<Option<Pool<A>>>,
     /// The drain that was requested first.
@@ -64,7 +64,7 @@ impl<A> Shared<A> {
         async move { drop(stop.wait_for(Option::is_some).await) }
     }
 
-    /// Waits until the pool has ended. Drains it if a stop is requested, also one from before it was started.
+    /// Waits until the pool has ended. Drains it if a stop is requested, or was requested before it was started.
     pub(super) async fn run_until_ended(&self, pool: &Pool<A>) -> Result<(), PoolError> {
         let mut stop = self.stop.subscribe();
         tokio::select! {
@@ -85,32 +85,30 @@ impl<A> SupervisedPool<A> {
         SupervisedPool { shared }
     }
 
-    /// The current pool. `None` while it is started anew, and once the supervision has ended.
+    /// The current pool. `None` while it is being restarted, and once the supervision has ended.
     pub fn pool(&self) -> Option<Pool<A>> {
         self.shared.pool.borrow().clone()
     }
 
-    /// Returns a receiver of the current pool, for waiting for changes:
-    /// [`changed`](tokio::sync::watch::Receiver::changed), or
+    /// Returns a receiver of the current pool. Wait for a restart with [`changed`](tokio::sync::watch::Receiver::changed) or
     /// [`wait_for`](tokio::sync::watch::Receiver::wait_for)`(Option::is_some)`. It is closed once all handles are dropped and the
     /// supervision has ended.
     pub fn subscribe(&self) -> watch::Receiver<Option<Pool<A>>> {
         self.shared.pool.subscribe()
     }
 
-    /// How often starting the pool anew was attempted.
+    /// The number of attempts to restart the pool so far.
     pub fn restarts(&self) -> u64 {
         self.shared.restarts.load(Relaxed)
     }
 
-    /// Stops the pool, as [`Pool::stop`] does, and its supervision. If the pool is being started anew, that is cancelled.
+    /// Stops the pool, as [`Pool::stop`] does, and its supervision. Cancels a restart in progress.
     pub async fn stop(&self, grace: impl Into<Option<Duration>>) -> DrainReport {
         self.drain(Drain::grace(grace)).await
     }
 
-    /// Drains the pool, as [`Pool::drain`] does, and ends its supervision. If the pool is being started anew, that is cancelled,
-    /// and the report is empty. A second call during a drain can make the deadline earlier. If the future is dropped, the drain
-    /// goes on.
+    /// Drains the pool, as [`Pool::drain`] does, and ends its supervision. Cancels a restart in progress; the report is then
+    /// empty. A second call during a drain can make the deadline earlier. If the future is dropped, the drain continues.
     pub async fn drain(&self, drain: Drain) -> DrainReport {
         self.shared.stop.send_if_modified(|stop| {
             let is_first = stop.is_none();
@@ -130,7 +128,7 @@ impl<A> SupervisedPool<A> {
     /// Waits until the supervision has ended.
     ///
     /// # Errors
-    /// [`SupervisedError`], unless the pool was stopped or drained, by this handle or its own.
+    /// [`SupervisedError`], unless the pool was stopped or drained, through this handle or a handle of the pool.
     pub async fn stopped(&self) -> Result<(), SupervisedError> {
         let mut ended = self.shared.ended.subscribe();
         let outcome = match ended.wait_for(Option::is_some).await {

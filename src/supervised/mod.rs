@@ -1,4 +1,4 @@
-//! A pool that is started anew after it has ended with an error.
+//! A pool that is restarted after it has ended with an error.
 //!
 //! ```text
 //! start ─▶ pool runs ─▶ ended by a stop ─▶ end
@@ -7,7 +7,7 @@
 //!                                       pause ◀── failed, for example port taken┘
 //! ```
 //!
-//! A pool replaces its acceptors itself; this is for what ends the pool: see [`PoolError`].
+//! A pool replaces its acceptors itself; supervision handles the errors that end the pool: see [`PoolError`].
 
 mod backoff;
 mod handle;
@@ -52,7 +52,7 @@ pub enum SupervisedError {
     Orphaned,
 }
 
-/// Starts a pool and, after it has ended with an error, starts it anew. Made by
+/// Configures and starts a supervised pool, which is restarted after it has ended with an error. Returned by
 /// [`AcceptorPool::supervised`].
 #[must_use = "a supervised pool does nothing until `start` is called"]
 pub struct Supervised<S> {
@@ -62,13 +62,13 @@ pub struct Supervised<S> {
 }
 
 impl AcceptorPool {
-    /// Supervises a pool as OTP does a transient child and systemd a service with `Restart=on-failure`: after the pool has
-    /// ended with a [`PoolError`], `make` makes a builder for the next one, which is started after a pause. A pool that is
-    /// stopped or drained is not started anew.
+    /// Supervises a pool, as OTP supervises a transient child, or systemd a service with `Restart=on-failure`: after the pool has
+    /// ended with a [`PoolError`], a new one is started after a pause, with a builder that `make` returns. A pool that is stopped
+    /// or drained is not restarted.
     ///
-    /// `make` is called on the caller's arbiter, for the first pool as well. A panic in it counts as a failed start. A socket that
-    /// it opens itself, or of [`Listener::from_socket`](crate::Listener::from_socket), must be available each time: keep it, and
-    /// pass a duplicate. The builders should have listeners: [`Builder::listener`].
+    /// `make` is called on the caller's arbiter, for the first pool as well. A panic in it counts as a failed start. Each builder
+    /// needs its [listeners](Builder::listener). For [`Listener::from_socket`](crate::Listener::from_socket), keep the socket, and
+    /// pass a duplicate each time.
     ///
     /// ```
     /// # actix_rt::System::new().block_on(async {
@@ -91,9 +91,9 @@ impl AcceptorPool {
 }
 
 impl<S: Service> Supervised<S> {
-    /// Sets the pauses before the pool is started anew: `first`, then twice as long after each failure, up to `longest`. Each is
-    /// shortened at random by up to a half, so that programs that failed together do not start together. After a pool that has
-    /// run for `longest`, the pauses begin with `first` again. A zero `first`, or a `longest` below it, is rejected at the start.
+    /// Sets the pauses before a restart: `first`, then twice as long after each failure, up to `longest`. Each is shortened at
+    /// random by up to a half, so that programs that failed together do not restart together. If a pool has run for `longest`,
+    /// the pauses begin with `first` again. `first` must be greater than zero and at most `longest`.
     ///
     /// Default: 100 milliseconds, 30 seconds.
     pub fn backoff(mut self, first: Duration, longest: Duration) -> Self {
@@ -101,8 +101,8 @@ impl<S: Service> Supervised<S> {
         self
     }
 
-    /// Limits how often the pool is started anew, attempts that fail included, within any period of this length. One more ends
-    /// the supervision with [`SupervisedError::TooManyRestarts`]. A period of zero is rejected at the start.
+    /// Limits the number of restarts within any period of length `within`, including failed attempts. If one more is needed, the
+    /// supervision ends with [`SupervisedError::TooManyRestarts`]. The period must be greater than zero.
     ///
     /// Default: no limit.
     pub fn max_restarts(mut self, limit: usize, within: Duration) -> Self {
@@ -113,8 +113,8 @@ impl<S: Service> Supervised<S> {
     /// Starts the first pool, and supervises it on the current arbiter.
     ///
     /// # Errors
-    /// Those of [`Builder::start`]: a first start that fails is not repeated. [`StartError::InvalidSetting`] also for `backoff`
-    /// and `max_restarts`.
+    /// Those of [`Builder::start`]; a first start that fails is not repeated. [`StartError::InvalidSetting`] also for an invalid
+    /// `backoff` or `max_restarts`.
     pub async fn start(mut self) -> Result<SupervisedPool<S::Actor>, StartError> {
         self.check()?;
         let pool = start(&mut self.make).await?;
@@ -174,7 +174,7 @@ impl<S: Service> Supervisor<S> {
     async fn run(mut self, first: Pool<S::Actor>) {
         let outcome = self.supervise(first).await;
         if let Err(error) = &outcome {
-            error!(error = with_sources(error), "a supervised pool is not started anew");
+            error!(error = with_sources(error), "a supervised pool is not restarted");
         }
         self.shared.set_ended(outcome);
     }
@@ -194,7 +194,7 @@ impl<S: Service> Supervisor<S> {
                 Some(new) => pool = new,
                 None => return Ok(()),
             }
-            info!(pool = pool.name(), "pool started anew");
+            info!(pool = pool.name(), "pool restarted");
             self.shared.set_pool(Some(pool.clone()));
         }
     }
@@ -210,7 +210,12 @@ impl<S: Service> Supervisor<S> {
                 return Err(SupervisedError::TooManyRestarts { limit, within, source: cause });
             }
             let pause = self.backoff.next();
-            warn!(pool, error = with_sources(&cause), ?pause, "pool ended or not started; starting it after a pause");
+            warn!(
+                pool,
+                error = with_sources(&cause),
+                ?pause,
+                "pool ended or failed to start; restarting after a pause"
+            );
             self.shared.count_restart();
             let stopping = self.shared.stop_requested();
             let started = async {
@@ -230,12 +235,12 @@ impl<S: Service> Supervisor<S> {
 }
 
 impl<S: Service> Drop for Supervisor<S> {
-    // Has no effect if it has ended; else its arbiter stopped.
+    // Sets the outcome if the arbiter has stopped; has no effect if there is one.
     fn drop(&mut self) {
         self.shared.set_ended(Err(SupervisedError::Orphaned));
         let make = std::mem::replace(&mut self.make, Box::new(|| unreachable!("the supervision has ended")));
         if let Err(panic) = catch_panic(|| drop(make)) {
-            error!(panic, "the drop of the function that makes a supervised pool panicked");
+            error!(panic, "panic while the builder function of a supervised pool was dropped");
         }
     }
 }

@@ -170,10 +170,8 @@ impl TlsBuilder {
         self
     }
 
-    /// Requests certificates from peers as [`client_certificates`](TlsBuilder::client_certificates) does, signed by one of the
-    /// authorities in this PEM from memory. `rustls` only. [`Tls::reload`] keeps them, [`Tls::replace`] replaces them.
-    ///
-    /// The last call of the two wins.
+    /// Like [`client_certificates`](TlsBuilder::client_certificates), with the authorities as PEM in memory. `rustls` only.
+    /// [`Tls::reload`] keeps them, [`Tls::replace`] replaces them. Of the two methods, the last call wins.
     pub fn client_certificates_pem(mut self, policy: ClientCertificates, authorities: impl Into<Vec<u8>>) -> Self {
         self.0.clients = Some((policy, PemSource::memory([authorities])));
         self

@@ -23,11 +23,11 @@ impl TlsInfo {
         Some(common_name.map_or_else(|| subject.to_string(), str::to_owned))
     }
 
-    /// The alternative names in the peer's certificate (RFC 5280, section 4.2.1.6), in their order there. `None` if the peer
-    /// sent no certificate, or if its list of names is malformed. Parsed at each call.
+    /// The subject alternative names in the peer's certificate (RFC 5280, section 4.2.1.6), in the order of the certificate.
+    /// `None` if the peer sent no certificate, or if the names are malformed. Parsed at each call.
     ///
-    /// The names are those that an authority has signed only if client certificates are
-    /// [verified](crate::tls::TlsBuilder::client_certificates), as they always are with a `TlsBuilder`.
+    /// Trust them only if client certificates are [verified](crate::tls::TlsBuilder::client_certificates), as they always are
+    /// with a `TlsBuilder`.
     pub fn peer_alt_names(&self) -> Option<SubjectAltNames> {
         let (_, certificate) = X509Certificate::from_der(self.peer_certificates.first()?).ok()?;
         let mut names = SubjectAltNames::default();
@@ -44,7 +44,7 @@ impl TlsInfo {
     }
 }
 
-/// The alternative names of a certificate's subject. Other kinds of names are left out.
+/// The subject alternative names of a certificate. Names of other kinds than these are left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SubjectAltNames {

@@ -1,12 +1,12 @@
 //! The names of cipher suites.
 
-/// The name of a cipher suite in the registry of IANA; its number, such as `0x00ff`, if it is not one of those in use.
+/// The IANA name of a cipher suite, or its number (`0x00ff`) if the name is not in the table.
 pub(super) fn name(number: u16) -> String {
     let known = KNOWN.iter().find(|(of, _)| *of == number);
     known.map_or_else(|| format!("{number:#06x}"), |(_, name)| (*name).to_owned())
 }
 
-/// Those that the back ends negotiate: RFC 8446, RFC 5289, RFC 5288, RFC 7905, RFC 8422, RFC 5246.
+/// The cipher suites that the back ends negotiate: RFC 8446, RFC 5289, RFC 5288, RFC 7905, RFC 8422, RFC 5246.
 const KNOWN: [(u16, &str); 28] = [
     (0x1301, "TLS_AES_128_GCM_SHA256"),
     (0x1302, "TLS_AES_256_GCM_SHA384"),

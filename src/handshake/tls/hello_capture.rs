@@ -1,7 +1,8 @@
 //! Captures the first bytes of both sides of a TLS handshake, for a library that does not report the fields in them.
 //!
 //! The hello messages are sent in plaintext. The parser reads three fields: the server name in a ClientHello (RFC 6066,
-//! section 3), and the version and the cipher suite in a ServerHello (RFC 8446, section 4.1.3). Everything else is skipped by its length.
+//! section 3), and the version and the cipher suite in a ServerHello (RFC 8446, section 4.1.3). Everything else is skipped by
+//! its length.
 
 /// The maximum number of bytes captured per side. A longer hello is not parsed.
 const MAX_CAPTURE: usize = 16 * 1024;

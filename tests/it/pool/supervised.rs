@@ -1,4 +1,4 @@
-//! Pools that are started anew after they have ended with an error.
+//! Pools that are restarted after they have ended with an error.
 
 use std::cell::Cell;
 use std::error::Error;
@@ -42,7 +42,7 @@ async fn until_no_pool(supervised: &SupervisedPool<Connection<Echo>>) {
 const SHORT: Duration = Duration::from_millis(1);
 
 #[actix::test]
-async fn a_pool_that_fails_is_started_anew() {
+async fn a_pool_that_fails_is_restarted() {
     let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = socket.local_addr().unwrap();
     drop(socket);
@@ -67,7 +67,7 @@ async fn a_pool_that_fails_is_started_anew() {
 }
 
 #[actix::test]
-async fn a_pool_that_is_stopped_is_not_started_anew() {
+async fn a_pool_that_is_stopped_is_not_restarted() {
     let calls = Rc::new(Cell::new(0));
     let counted = calls.clone();
     let make = move || {
@@ -160,7 +160,7 @@ async fn a_stop_cancels_a_restart() {
 }
 
 #[actix::test]
-async fn a_pool_that_ran_long_is_started_anew_soon() {
+async fn a_pool_that_ran_long_is_restarted_soon() {
     tokio::time::pause();
     let (first, longest) = (Duration::from_secs(1), Duration::from_secs(1000));
     let supervised = AcceptorPool::supervised(in_memory).backoff(first, longest).start().await.unwrap();
