@@ -9,15 +9,15 @@ use crate::limits::WaitingGuard;
 use crate::listener::{ListenerMode, ListenerState};
 use crate::telemetry::PoolEvent;
 
-/// A reached limit that has been reported. Dropping it reports that the limit is no longer reached, also when the arbiter stops.
+/// A reached limit that has been reported. Dropping it, also when the arbiter stops, reports that it is cleared.
 struct ReachedLimit {
     context: Arc<AcceptorContext>,
     listener: Arc<ListenerState>,
 }
 
 impl AcceptorContext {
-    /// Counts an acceptor that waits for a permit to accept the next peer, until the guard is dropped. The first one
-    /// reports it.
+    /// Counts an acceptor that waits for a permit to accept the next peer, until the guard is dropped. The first one reports that
+    /// the limit is reached.
     pub(super) fn begin_waiting(self: &Arc<Self>, listener: &Arc<ListenerState>) -> WaitingGuard {
         let (guard, reports) = listener.limits.begin_waiting();
         if reports {
@@ -56,7 +56,7 @@ impl Drop for ReachedLimit {
     fn drop(&mut self) {
         self.listener.limits.clear_limit();
         let listener = &*self.listener.name();
-        info!(listener, "below the connection limit again");
+        info!(listener, "connection limit cleared");
         self.context.registries.shared().observers.emit(|| PoolEvent::LimitCleared { listener });
     }
 }

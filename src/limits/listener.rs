@@ -90,7 +90,7 @@ impl ListenerLimits {
         self.env.as_ref()?.get()
     }
 
-    /// Whether this is the value.
+    /// Whether the user's value is this one.
     pub(crate) fn has_env(&self, env: &Option<Env>) -> bool {
         Env::is_same(&self.env, env)
     }
@@ -159,7 +159,7 @@ impl ListenerLimits {
         self.shared.limits.permits.is_group_full(self.shared.group)
     }
 
-    /// A permit before `accept`, as [`acquire`](Self::acquire) returns it, if that need not wait for it.
+    /// What [`acquire`](Self::acquire) returns, if it would not wait.
     pub(crate) fn acquire_now(self: &Arc<Self>) -> Option<Option<Permit>> {
         if self.shared.limits.config().load().settings.at_limit != AtLimit::Wait {
             return Some(None);

@@ -93,7 +93,7 @@ impl Permits {
         self.lock().max
     }
 
-    /// Whether the group has no permit left, apart from the limit of all.
+    /// Whether the group's own limit leaves no permit.
     pub(crate) fn is_group_full(&self, group: GroupId) -> bool {
         !self.lock().has_left(group)
     }

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use super::ListenerLimits;
 use crate::telemetry::LimitScope;
 
-/// How long no acceptor waits before the limit counts as no longer reached. At the limit acceptors wait and continue with every
+/// A limit is cleared when no acceptor has waited for this time. At the limit, acceptors stop waiting for a moment with each
 /// connection that ends.
 const CLEARED_AFTER: Duration = Duration::from_secs(1);
 
@@ -48,7 +48,7 @@ impl ListenerLimits {
         *self.waiting_acceptors().is_reported.lock()
     }
 
-    /// Waits until no acceptor has waited for a second. From then on, the next one that waits reports it again.
+    /// Waits until no acceptor has waited for a second. The next one that waits reports the limit again.
     pub(crate) async fn until_cleared(&self) {
         let waiting = self.waiting_acceptors();
         let mut count = waiting.count.subscribe();
@@ -65,7 +65,7 @@ impl ListenerLimits {
         }
     }
 
-    /// Records that the report no longer holds.
+    /// Records that the limit is cleared.
     pub(crate) fn clear_limit(&self) {
         *self.waiting_acceptors().is_reported.lock() = false;
     }

@@ -50,8 +50,8 @@ pub struct PoolInfo {
     /// Peers that are held: at the limit ([`AtLimit::Hold`](crate::limits::AtLimit::Hold)), above a rate
     /// ([`AtRate::Hold`](crate::limits::AtRate::Hold)), or by the overload hook. Not yet counted as accepted.
     pub held: usize,
-    /// Acceptors that wait for a permit at a connection limit, with [`AtLimit::Wait`](crate::limits::AtLimit::Wait). Meanwhile
-    /// new peers wait in the kernel's queue.
+    /// Acceptors that wait at a connection limit, with [`AtLimit::Wait`](crate::limits::AtLimit::Wait). New peers of their
+    /// listeners wait in the kernel's queue.
     pub waiting: usize,
     /// Handshakes that failed so far, by kind: TLS, PROXY headers and user-defined steps. The sum is the number of connections
     /// closed with [`CloseReason::Handshake`].
@@ -65,7 +65,7 @@ pub struct PoolInfo {
     pub bytes_out: u64,
     /// Packets delivered so far to callbacks, including those of closed connections.
     pub packets: u64,
-    /// Bytes that are queued for the peers of all live connections and not yet with the kernel: the sum of
+    /// Bytes that are queued for all live connections and not yet handed to the kernel: the sum of
     /// [`ConnectionInfo::unsent`](crate::ConnectionInfo::unsent).
     pub unsent: u64,
     /// How often an arbiter was blocked for longer than the limit of the [`watchdog`](crate::Builder::watchdog).
@@ -111,7 +111,7 @@ pub struct ListenerInfo {
     pub connections: usize,
     /// Its own connection limit, in addition to the pool's.
     pub max_connections: Option<usize>,
-    /// Whether accepting stopped at its connection limit or the pool's, now or within the last second, with
+    /// Whether its acceptors wait at its connection limit or the pool's, or have done so within the last second. Only with
     /// [`AtLimit::Wait`](crate::limits::AtLimit::Wait).
     pub is_at_limit: bool,
     /// Its own rate of new connections, in addition to the pool's.

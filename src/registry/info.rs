@@ -46,8 +46,8 @@ pub struct ConnectionInfo {
     pub tls: Option<Arc<TlsSummary>>,
 }
 
-/// What a TLS handshake has negotiated, as reports show it. The connection itself knows more: [`Conn::tls`](crate::Conn::tls),
-/// [`Socket::tls`](crate::Socket::tls).
+/// What a TLS handshake has negotiated, for reports. [`Conn::tls`](crate::Conn::tls) and [`Socket::tls`](crate::Socket::tls)
+/// return more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]

@@ -30,9 +30,9 @@ bitflags! {
     }
 }
 
-/// What the handshakes of a connection have shown. Allocated for the first of it.
+/// The results of handshakes. Allocated with the first of them.
 #[derive(Default)]
-struct Learned {
+struct HandshakeResults {
     /// The peer named by a trusted PROXY header.
     claimed_peer: OnceLock<Address>,
     tls: OnceLock<Arc<TlsSummary>>,
@@ -41,7 +41,7 @@ struct Learned {
 /// Belongs to one [`ConnectionState`].
 pub(super) struct ConnectionRecord {
     socket_peer: Address,
-    learned: OnceBox<Learned>,
+    handshake: OnceBox<HandshakeResults>,
     listener: Arc<ListenerLimits>,
     held: AtomicU8,
     pub(super) waker: OnceLock<Waker>,
@@ -54,7 +54,7 @@ impl ConnectionRecord {
         held.set(Held::SOCKET_PEER, peer_permit.keep());
         ConnectionRecord {
             socket_peer: peer,
-            learned: OnceBox::new(),
+            handshake: OnceBox::new(),
             listener: permit.keep(),
             held: AtomicU8::new(held.bits()),
             waker: OnceLock::new(),
@@ -64,23 +64,23 @@ impl ConnectionRecord {
 }
 
 impl ConnectionRecord {
-    fn learned(&self) -> &Learned {
-        self.learned.get_or_init(Box::default)
+    fn handshake_results(&self) -> &HandshakeResults {
+        self.handshake.get_or_init(Box::default)
     }
 
     fn claimed_peer(&self) -> Option<&Address> {
-        self.learned.get()?.claimed_peer.get()
+        self.handshake.get()?.claimed_peer.get()
     }
 }
 
 impl ConnectionState {
     /// Sets what the first TLS handshake has negotiated.
     pub(crate) fn set_tls(&self, version: String, alpn: Option<String>) {
-        let _ = self.record.learned().tls.set(Arc::new(TlsSummary { version, alpn }));
+        let _ = self.record.handshake_results().tls.set(Arc::new(TlsSummary { version, alpn }));
     }
 
     pub(super) fn tls(&self) -> Option<Arc<TlsSummary>> {
-        self.record.learned.get()?.tls.get().cloned()
+        self.record.handshake.get()?.tls.get().cloned()
     }
 
     /// The peer: the one named by a trusted PROXY header, else the socket's.
@@ -101,7 +101,7 @@ impl ConnectionState {
         self.give_back(Held::PEERS);
         if let Some(claimed) = claimed {
             // Set before admission, so that a refusal names this peer. A second claim is ignored.
-            let _ = self.record.learned().claimed_peer.set(claimed);
+            let _ = self.record.handshake_results().claimed_peer.set(claimed);
         }
         let counts = !self.held().contains(Held::EXEMPT);
         if self.record.listener.admit_claimed(self.peer(), counts)?.keep() {

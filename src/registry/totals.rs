@@ -1,4 +1,4 @@
-//! [`Totals`], the counts of a registry, and the counts of its pool that no registry has.
+//! [`Totals`], the counts of a registry, and the counts that exist once per pool.
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -23,7 +23,7 @@ pub(crate) struct Totals {
 impl Registry {
     /// The counts, consistent with each other.
     pub(crate) fn totals(&self) -> Totals {
-        // Replies that a topic has deferred are queued as well.
+        // Queues the replies that a topic has deferred: they count as unsent.
         self.flush_deferred();
         let contents = self.contents.lock();
         let mut totals = contents.totals;

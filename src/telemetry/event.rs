@@ -140,17 +140,18 @@ pub enum PoolEvent<'a> {
         /// The name of the listener.
         listener: &'a str,
     },
-    /// Accepting stopped at a connection limit, with [`AtLimit::Wait`](crate::limits::AtLimit::Wait): no permit is free for the
-    /// next peer, which waits in the kernel's queue. Other values of `AtLimit` refuse or hold that peer instead.
+    /// The listener stopped accepting at a connection limit, with [`AtLimit::Wait`](crate::limits::AtLimit::Wait): further peers
+    /// wait in the kernel's queue. Other values of `AtLimit` refuse or hold them instead.
     LimitReached {
         /// The name of the listener.
         listener: &'a str,
-        /// Whose limit is reached.
+        /// Whether the limit is that of the pool or of the listener.
         scope: LimitScope,
         /// The limit.
         limit: usize,
     },
-    /// No acceptor of the listener has waited at a connection limit for a second, or the listener was closed.
+    /// No acceptor of the listener has waited at a connection limit for a second, or the listener stopped accepting for another
+    /// reason.
     LimitCleared {
         /// The name of the listener.
         listener: &'a str,

@@ -1,14 +1,14 @@
-//! Whose connection limit is reached.
+//! [`LimitScope`]: the connection limit of the pool, or of a listener.
 
 use std::fmt;
 
-/// Whose connection limit is reached: see [`PoolEvent::LimitReached`](crate::telemetry::PoolEvent::LimitReached).
+/// Which connection limit is reached: see [`PoolEvent::LimitReached`](crate::telemetry::PoolEvent::LimitReached).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum LimitScope {
-    /// That of the pool, over all listeners.
+    /// The limit of the pool: [`Builder::max_connections`](crate::Builder::max_connections).
     Pool,
-    /// That of one listener: [`Listener::max_connections`](crate::Listener::max_connections).
+    /// The limit of the listener: [`Listener::max_connections`](crate::Listener::max_connections).
     Listener,
 }
 

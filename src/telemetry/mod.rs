@@ -23,13 +23,13 @@
 //! | `AcceptorStarted` | `acceptor` | when an acceptor accepts | once per start |
 //! | `AcceptorStopped` | `acceptor`, `exit` | when an acceptor that has started has ended | once per `AcceptorStarted` |
 //! | `AcceptError` | `listener`, `acceptor`, `error`, `kind` | when `accept` fails, or an acceptor cannot open its handle of a listener | once per failed call |
+//! | `LimitReached` | `listener`, `scope`, `limit` | when a listener stops accepting at a connection limit, with `AtLimit::Wait` | once until it is cleared |
+//! | `LimitCleared` | `listener` | when no acceptor of the listener has waited at a limit for a second, or the listener stops accepting for another reason | once per `LimitReached` |
 //! | `PeerHeld` | `peer`, `listener`, `reason` | when a peer is held: at the connection limit, above a rate, by the overload hook | once per accepted peer |
 //! | `PeerReleased` | `peer`, `listener`, `held` | before a held peer is admitted or refused | once per `PeerHeld` |
 //! | `Refused` | `id`, `peer`, `listener`, `reason` | when a peer is refused; with an `id` it replaces `ConnectionStopped` | once per accepted peer |
 //! | `ConnectionStarted` | `id`, `peer`, `listener` | when a peer is admitted, before any callback | once per connection |
 //! | `ConnectionReady` | `id`, `peer`, `listener` | before `ack`, or before the socket is handed over | once per connection |
-//! | `LimitReached` | `listener`, `scope`, `limit` | accepting stopped at a connection limit, with `AtLimit::Wait` | once until it is cleared |
-//! | `LimitCleared` | `listener` | no acceptor of the listener has waited at a limit for a second, or the listener stopped accepting | once per `LimitReached` |
 //! | `HandshakeFailed` | `id`, `peer`, `listener`, `kind`, `error` | before the `ConnectionStopped` of a connection whose handshake failed | once per connection |
 //! | `ConnectionLabelled` | `id`, `label` | when a label is set or removed | once per call |
 //! | `ConnectionStopped` | `id`, `peer`, `listener`, `reason`, `detail`, `duration`, `bytes_in`, `bytes_out`, `packets` | when the socket is closed, after `closed` | once per `ConnectionStarted` |

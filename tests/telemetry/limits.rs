@@ -69,7 +69,7 @@ async fn a_reached_limit_is_reported_once_until_it_is_cleared() {
     let reached = lines("connection limit reached; further peers wait in the kernel's queue");
     assert_eq!(reached.len(), 2, "{reached:?}");
     assert!(reached[0].is("limit", "2") && reached[0].is("scope", "pool"), "{reached:?}");
-    assert_eq!(lines("below the connection limit again").len(), 2);
+    assert_eq!(lines("connection limit cleared").len(), 2);
 }
 
 #[actix::test]
