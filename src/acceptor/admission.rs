@@ -22,7 +22,7 @@ use crate::listener::{Accepted, ForNewConnections, ListenerMode, ListenerState};
 use crate::net::Address;
 use crate::panic::{catch_panic, text_of};
 use crate::registry::Registries;
-use crate::telemetry::{LogThrottle, PoolEvent, RefusalReason};
+use crate::telemetry::{AcceptErrorKind, LogThrottle, PoolEvent, RefusalReason};
 
 /// The state that all acceptors of a pool share.
 pub(crate) struct AcceptorContext {
@@ -257,7 +257,9 @@ impl AcceptorContext {
 
     /// Reports an accept error to the observers.
     pub(super) fn emit_accept_error(&self, error: &io::Error, slot: usize, state: &ListenerState) {
-        self.registries.shared().count_accept_error();
+        if kind_of(error) != AcceptErrorKind::Connection {
+            self.registries.shared().count_accept_error();
+        }
         let listener = &*state.name();
         let observers = &self.registries.shared().observers;
         observers.emit(|| PoolEvent::AcceptError { listener, acceptor: slot, error, kind: kind_of(error) });

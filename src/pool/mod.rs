@@ -27,6 +27,7 @@ mod reconfigure;
 mod reload;
 mod reports;
 mod restarts;
+mod samples;
 mod services;
 mod signals;
 mod slots;
@@ -68,6 +69,7 @@ pub use topic::{Published, Topic};
 
 use drain::DrainState;
 pub(crate) use restarts::Restarts;
+use samples::StartSamples;
 use slots::AcceptorSlots;
 
 /// The pause before another attempt to start the arbiter of an acceptor.
@@ -97,6 +99,8 @@ pub struct AcceptorPool {
     failed: Option<StartError>,
     draining: Option<DrainState>,
     ended: bool,
+    /// Whether observers receive samples.
+    samples: bool,
     arbiter_log: LogThrottle,
     /// Stops with the pool.
     watchdog: Option<Watchdog>,
@@ -131,6 +135,7 @@ impl AcceptorPool {
             failed: None,
             draining: None,
             ended: false,
+            samples: false,
             arbiter_log: LogThrottle::new(),
             watchdog,
             shared,
@@ -188,6 +193,7 @@ impl Actor for AcceptorPool {
         self.shared.registries().shared().observers.open_pool_span();
         listeners.iter().for_each(|listener| self.shared.emit_opened(listener));
         self.shared.set_listeners(listeners);
+        self.handle(StartSamples, ctx);
         for slot in 0..self.slots.len() {
             self.start_acceptor(slot, ctx);
         }

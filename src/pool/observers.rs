@@ -7,6 +7,7 @@ use std::time::Duration;
 use actix::prelude::*;
 use tracing::field::display;
 
+use super::samples::StartSamples;
 use super::state::SlotInfo;
 use super::{DrainReport, Pool, PoolState, Status};
 use crate::acceptor::Acceptor;
@@ -49,6 +50,9 @@ impl<A> Pool<A> {
     pub fn add_observer(&self, observer: impl Observer) -> ObserverKey {
         let key = self.shared.registries().shared().observers.add(Box::new(observer));
         self.shared.open_spans();
+        if let Some(supervisor) = self.shared.supervisor() {
+            supervisor.do_send(StartSamples);
+        }
         key
     }
 

@@ -41,7 +41,7 @@ impl PoolState {
         let sum = |of: fn(&Totals) -> u64| totals.iter().map(of).sum();
         let certificate_expires =
             self.listeners().into_iter().filter_map(|listener| listener.certificate_expires).min();
-        let waiting = self.listeners.lock().iter().map(|listener| listener.limits.waiting()).sum();
+        let waiting = self.waiting();
         let (blocking_running, blocking_queued) = self.limits().blocking().counts();
         let slots = self.slots.lock();
         let in_use = totals.iter().zip(slots.iter()).take(self.registries().slots_in_use());

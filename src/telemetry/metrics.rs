@@ -1,8 +1,12 @@
 //! Pool events as metrics of the `metrics` facade.
 
-use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram, Unit};
+use std::collections::{HashMap, HashSet};
+use std::time::UNIX_EPOCH;
 
-use super::{AcceptErrorKind, Observer, PoolEvent};
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram, Unit};
+use parking_lot::Mutex;
+
+use super::{AcceptErrorKind, CloseReason, HandshakeFailure, Observer, PoolEvent, PoolSample, RefusalReason};
 
 /// An [`Observer`] that reports to the [`metrics`](https://docs.rs/metrics) facade, for any recorder.
 ///
@@ -13,22 +17,72 @@ use super::{AcceptErrorKind, Observer, PoolEvent};
 /// | `acceptor_connections_closed_total` | counter | `listener`, `reason` | connections that ended |
 /// | `acceptor_refused_total` | counter | `listener`, `reason` | peers accepted and refused |
 /// | `acceptor_connection_duration_seconds` | histogram | `listener` | lifetime of connections |
-/// | `acceptor_received_bytes_total` | counter | `listener` | bytes received, counted when a connection ends |
-/// | `acceptor_sent_bytes_total` | counter | `listener` | bytes sent, counted when a connection ends |
-/// | `acceptor_packets_total` | counter | `listener` | packets delivered, counted when a connection ends |
+/// | `acceptor_received_bytes_total` | counter | `listener` | bytes received |
+/// | `acceptor_sent_bytes_total` | counter | `listener` | bytes sent |
+/// | `acceptor_packets_total` | counter | `listener` | packets delivered to callbacks |
 /// | `acceptor_accept_errors_total` | counter | `listener` | failures of `accept` |
 /// | `acceptor_acceptors` | gauge | | running acceptors |
 /// | `acceptor_acceptors_stopped_total` | counter | | acceptors that ended, for any reason |
 /// | `acceptor_blocked_total` | counter | | times an arbiter was blocked for longer than the watchdog's limit |
+/// | `acceptor_handshake_failures_total` | counter | `listener`, `kind` | handshakes that failed |
+/// | `acceptor_ready` | gauge | | 1 while the pool is ready, else 0 |
+/// | `acceptor_max_connections` | gauge | | the connection limit in force |
+/// | `acceptor_held_peers` | gauge | | peers that are held |
+/// | `acceptor_waiting_acceptors` | gauge | | acceptors that wait at a connection limit |
+/// | `acceptor_handshakes` | gauge | | handshakes under way |
+/// | `acceptor_outbox_bytes` | gauge | `listener` | bytes queued for the peers of live connections |
+/// | `acceptor_at_limit` | gauge | `listener` | 1 while accepting has stopped at a connection limit, else 0 |
+/// | `acceptor_certificate_expiry_timestamp_seconds` | gauge | `listener` | when the first certificate expires; NaN if there is none any more |
 /// | `acceptor_alarms_total` | counter | `name` | alarms raised |
+///
+/// The series of a pool and its listeners, with every reason and kind, exist from the start, at 0; those of an alarm begin when
+/// it is raised. Bytes, packets, and the gauges that no event changes are updated about once a second, on the arbiter of the
+/// pool: see [`Observer::sample`]. When a listener is renamed or removed, or the pool ends, its gauges go to 0, that of the
+/// connections with the last connection.
 ///
 /// ```
 /// # use actix_acceptor::{telemetry::Metrics, AcceptorPool, Socket};
 /// let builder = AcceptorPool::with_fn(|_: Socket| async {}).observer(Metrics::new());
 /// ```
-#[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-pub struct Metrics;
+#[derive(Debug)]
+pub struct Metrics {
+    /// By pool and listener.
+    traffic: Mutex<HashMap<(String, String), Traffic>>,
+}
+
+/// Bytes received, bytes sent, and packets.
+type Amounts = [u64; 3];
+
+/// The traffic of a listener.
+#[derive(Debug, Default)]
+struct Traffic {
+    /// Of the connections that ended.
+    closed: Amounts,
+    /// What the counters show.
+    reported: Amounts,
+    has_expiry: bool,
+}
+
+impl Traffic {
+    /// Raises the counters to these amounts. A sample may have missed a connection that was just ending.
+    fn report(&mut self, labels: &Labels, amounts: Amounts) {
+        let counters = [
+            counter!("acceptor_received_bytes_total", labels),
+            counter!("acceptor_sent_bytes_total", labels),
+            counter!("acceptor_packets_total", labels),
+        ];
+        for ((counter, reported), amount) in counters.iter().zip(&mut self.reported).zip(amounts) {
+            counter.increment(amount.saturating_sub(*reported));
+            *reported = amount.max(*reported);
+        }
+    }
+}
+
+type Labels = [(&'static str, String); 2];
+
+fn labels(pool: &str, listener: &str) -> Labels {
+    [("pool", pool.to_owned()), ("listener", listener.to_owned())]
+}
 
 impl Metrics {
     /// Creates the observer and describes its metrics to the recorder, which should be installed before.
@@ -39,15 +93,58 @@ impl Metrics {
         describe_counter!("acceptor_connections_closed_total", "Connections that ended, by reason");
         describe_counter!("acceptor_refused_total", "Peers accepted and refused, by reason");
         describe_histogram!("acceptor_connection_duration_seconds", Unit::Seconds, "Lifetime of connections");
-        describe_counter!("acceptor_received_bytes_total", Unit::Bytes, "Bytes received by connections that ended");
-        describe_counter!("acceptor_sent_bytes_total", Unit::Bytes, "Bytes sent by connections that ended");
-        describe_counter!("acceptor_packets_total", "Packets delivered by connections that ended");
+        describe_counter!("acceptor_received_bytes_total", Unit::Bytes, "Bytes received");
+        describe_counter!("acceptor_sent_bytes_total", Unit::Bytes, "Bytes sent");
+        describe_counter!("acceptor_packets_total", "Packets delivered to callbacks");
         describe_counter!("acceptor_accept_errors_total", "Failures of accept");
         describe_gauge!("acceptor_acceptors", "Running acceptors");
         describe_counter!("acceptor_acceptors_stopped_total", "Acceptors that ended");
         describe_counter!("acceptor_blocked_total", "Times an arbiter was blocked");
+        describe_counter!("acceptor_handshake_failures_total", "Handshakes that failed, by kind");
+        describe_gauge!("acceptor_ready", "Whether the pool is ready");
+        describe_gauge!("acceptor_max_connections", "The connection limit in force");
+        describe_gauge!("acceptor_held_peers", "Peers that are held");
+        describe_gauge!("acceptor_waiting_acceptors", "Acceptors that wait at a connection limit");
+        describe_gauge!("acceptor_handshakes", "Handshakes under way");
+        describe_gauge!("acceptor_outbox_bytes", Unit::Bytes, "Bytes queued for the peers of live connections");
+        describe_gauge!("acceptor_at_limit", "Whether accepting has stopped at a connection limit");
+        describe_gauge!(
+            "acceptor_certificate_expiry_timestamp_seconds",
+            Unit::Seconds,
+            "When the first certificate expires"
+        );
         describe_counter!("acceptor_alarms_total", "Alarms raised");
-        Metrics
+        Metrics { traffic: Mutex::default() }
+    }
+
+    /// Makes every series of a listener and its pool, at 0 if it is new.
+    fn register(&self, pool: &str, listener: &str) {
+        let of_pool = [("pool", pool.to_owned())];
+        gauge!("acceptor_acceptors", &of_pool).increment(0);
+        counter!("acceptor_acceptors_stopped_total", &of_pool).increment(0);
+        counter!("acceptor_blocked_total", &of_pool).increment(0);
+        let labels = labels(pool, listener);
+        gauge!("acceptor_connections", &labels).increment(0);
+        gauge!("acceptor_outbox_bytes", &labels).increment(0);
+        gauge!("acceptor_at_limit", &labels).increment(0);
+        counter!("acceptor_connections_started_total", &labels).increment(0);
+        counter!("acceptor_accept_errors_total", &labels).increment(0);
+        let _ = histogram!("acceptor_connection_duration_seconds", &labels);
+        let with = |name, value: &str| {
+            let [pool, listener] = labels.clone();
+            [pool, listener, (name, value.to_owned())]
+        };
+        for reason in CloseReason::ALL {
+            counter!("acceptor_connections_closed_total", &with("reason", reason.name())).increment(0);
+        }
+        for reason in RefusalReason::ALL {
+            counter!("acceptor_refused_total", &with("reason", reason.name())).increment(0);
+        }
+        for kind in HandshakeFailure::ALL {
+            counter!("acceptor_handshake_failures_total", &with("kind", kind.name())).increment(0);
+        }
+        let mut traffic = self.traffic.lock();
+        traffic.entry((pool.to_owned(), listener.to_owned())).or_default().report(&labels, [0; 3]);
     }
 }
 
@@ -55,6 +152,13 @@ impl Observer for Metrics {
     fn observe(&self, pool: &str, event: &PoolEvent<'_>) {
         let pool = pool.to_owned();
         match *event {
+            PoolEvent::ListenerStarted { listener, .. } | PoolEvent::ListenerChanged { listener, .. } => {
+                self.register(&pool, listener);
+            }
+            PoolEvent::HandshakeFailed { listener, kind, .. } => {
+                let labels = [("pool", pool), ("listener", listener.to_owned()), ("kind", kind.name().to_owned())];
+                counter!("acceptor_handshake_failures_total", &labels).increment(1);
+            }
             PoolEvent::ConnectionStarted { listener, .. } => {
                 let labels = [("pool", pool), ("listener", listener.to_owned())];
                 counter!("acceptor_connections_started_total", &labels).increment(1);
@@ -64,9 +168,14 @@ impl Observer for Metrics {
                 let labels = [("pool", pool.clone()), ("listener", listener.to_owned())];
                 gauge!("acceptor_connections", &labels).decrement(1);
                 histogram!("acceptor_connection_duration_seconds", &labels).record(duration);
-                counter!("acceptor_received_bytes_total", &labels).increment(bytes_in);
-                counter!("acceptor_sent_bytes_total", &labels).increment(bytes_out);
-                counter!("acceptor_packets_total", &labels).increment(packets);
+                {
+                    let mut traffic = self.traffic.lock();
+                    let traffic = traffic.entry((pool.clone(), listener.to_owned())).or_default();
+                    for (closed, amount) in traffic.closed.iter_mut().zip([bytes_in, bytes_out, packets]) {
+                        *closed += amount;
+                    }
+                    traffic.report(&labels, traffic.closed);
+                }
                 let labels = [("pool", pool), ("listener", listener.to_owned()), ("reason", reason.name().to_owned())];
                 counter!("acceptor_connections_closed_total", &labels).increment(1);
             }
@@ -92,6 +201,55 @@ impl Observer for Metrics {
                 counter!("acceptor_alarms_total", "pool" => pool, "name" => name.to_owned()).increment(1);
             }
             _ => {}
+        }
+    }
+
+    fn wants_samples(&self) -> bool {
+        true
+    }
+
+    fn sample(&self, pool: &str, sample: &PoolSample<'_>) {
+        let of_pool = [("pool", pool.to_owned())];
+        gauge!("acceptor_ready", &of_pool).set(f64::from(u8::from(sample.is_ready)));
+        gauge!("acceptor_max_connections", &of_pool).set(sample.max_connections as f64);
+        gauge!("acceptor_held_peers", &of_pool).set(sample.held as f64);
+        gauge!("acceptor_waiting_acceptors", &of_pool).set(sample.waiting as f64);
+        gauge!("acceptor_handshakes", &of_pool).set(sample.handshakes as f64);
+        // Read before the live connections: one that ends meanwhile is then missed, and not counted twice.
+        let closed: HashMap<String, Amounts> = {
+            let traffic = self.traffic.lock();
+            let ours = traffic.iter().filter(|((of, _), _)| of == pool);
+            ours.map(|((_, listener), traffic)| (listener.clone(), traffic.closed)).collect()
+        };
+        let listeners = sample.listeners();
+        let mut seen = HashSet::new();
+        let mut traffic = self.traffic.lock();
+        for listener in &listeners {
+            let labels = labels(pool, &listener.name);
+            let before = closed.get(&*listener.name).copied().unwrap_or_default();
+            let live = [listener.bytes_in, listener.bytes_out, listener.packets];
+            let traffic = traffic.entry((pool.to_owned(), listener.name.to_string())).or_default();
+            traffic.report(&labels, std::array::from_fn(|at| before[at] + live[at]));
+            gauge!("acceptor_outbox_bytes", &labels).set(listener.unsent as f64);
+            gauge!("acceptor_at_limit", &labels).set(f64::from(u8::from(listener.is_at_limit)));
+            if let Some(expires) = listener.certificate_expires {
+                let seconds = expires.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
+                gauge!("acceptor_certificate_expiry_timestamp_seconds", &labels).set(seconds);
+                traffic.has_expiry = true;
+            } else if std::mem::take(&mut traffic.has_expiry) {
+                gauge!("acceptor_certificate_expiry_timestamp_seconds", &labels).set(f64::NAN);
+            }
+            seen.insert(&*listener.name);
+        }
+        for ((_, listener), traffic) in
+            traffic.iter_mut().filter(|((of, name), _)| of == pool && !seen.contains(&**name))
+        {
+            let labels = labels(pool, listener);
+            gauge!("acceptor_outbox_bytes", &labels).set(0.0);
+            gauge!("acceptor_at_limit", &labels).set(0.0);
+            if std::mem::take(&mut traffic.has_expiry) {
+                gauge!("acceptor_certificate_expiry_timestamp_seconds", &labels).set(f64::NAN);
+            }
         }
     }
 }

@@ -51,6 +51,7 @@ mod observer;
 mod open_span;
 mod reason;
 mod refusal;
+mod sample;
 mod spans;
 
 pub use accept_error::AcceptErrorKind;
@@ -71,4 +72,5 @@ pub use open_span::SpanOf;
 pub(crate) use open_span::{EnteredSpan, OpenSpan};
 pub use reason::CloseReason;
 pub use refusal::RefusalReason;
+pub use sample::{ListenerSample, PoolSample};
 pub use spans::Spans;

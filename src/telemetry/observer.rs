@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use tracing::{error, Span};
 
 use super::open_span::{OpenSpan, SpanOf};
-use super::{LiveList, LogThrottle, PoolEvent};
+use super::{LiveList, LogThrottle, PoolEvent, PoolSample};
 use crate::panic::{catch_panic, Guarded};
 
 /// Receives the events of a pool. Registered with [`Builder::observer`](crate::Builder::observer), or with
@@ -34,6 +34,21 @@ use crate::panic::{catch_panic, Guarded};
 pub trait Observer: Send + Sync + 'static {
     /// Receives an event of the pool named `pool`.
     fn observe(&self, pool: &str, event: &PoolEvent<'_>);
+
+    /// Whether [`sample`](Observer::sample) is to be called.
+    ///
+    /// Default: `false`. If no observer wants samples, the pool has no timer for them.
+    fn wants_samples(&self) -> bool {
+        false
+    }
+
+    /// Receives the numbers of the pool: when the pool starts, about once a second, and when it has ended. Called on the arbiter
+    /// of the pool if [`wants_samples`](Observer::wants_samples) returns true.
+    ///
+    /// Default: does nothing.
+    fn sample(&self, pool: &str, sample: &PoolSample<'_>) {
+        let _ = (pool, sample);
+    }
 
     /// Supplies the `tracing` span of a part of the pool, as [`Spans`](super::Spans) does. `parent` is the span that contains
     /// it, disabled if there is none.
@@ -72,6 +87,14 @@ pub trait Observer: Send + Sync + 'static {
 impl<O: Observer + ?Sized> Observer for Arc<O> {
     fn observe(&self, pool: &str, event: &PoolEvent<'_>) {
         (**self).observe(pool, event);
+    }
+
+    fn wants_samples(&self) -> bool {
+        (**self).wants_samples()
+    }
+
+    fn sample(&self, pool: &str, sample: &PoolSample<'_>) {
+        (**self).sample(pool, sample);
     }
 
     fn span(&self, pool: &str, of: &SpanOf<'_>, parent: &Span) -> Span {
@@ -119,6 +142,23 @@ impl Observers {
     fn emit_to_all(&self, event: &PoolEvent<'_>) {
         for (_, observer) in self.all.load().iter() {
             self.call(|| observer.observe(&self.pool, event));
+        }
+    }
+
+    /// Whether an observer wants samples.
+    pub(crate) fn want_samples(&self) -> bool {
+        let wants = |observer: &BoxedObserver| self.call(|| observer.wants_samples()).unwrap_or(false);
+        self.all.load().iter().any(|(_, observer)| wants(observer))
+    }
+
+    /// Passes a sample to every observer that wants it.
+    pub(crate) fn sample(&self, sample: &PoolSample<'_>) {
+        for (_, observer) in self.all.load().iter() {
+            self.call(|| {
+                if observer.wants_samples() {
+                    observer.sample(&self.pool, sample);
+                }
+            });
         }
     }
 

@@ -24,12 +24,14 @@ async fn curl_reads_the_metrics_example() {
     for _ in 0..3 {
         BlockingPeer::connect(echo).echo("hi\n");
     }
-    eventually(|| fetch(page).values("acceptor_packets_total", "echo") == only("listener=echo", 3.0)).await;
+    eventually(|| fetch(page).values("acceptor_packets_total", "echo") == only("listener=echo", 4.0)).await;
     let page = fetch(page);
     assert_eq!(page.values("acceptor_connections", "echo"), only("listener=echo", 1.0));
     assert_eq!(page.values("acceptor_connections_started_total", "echo"), only("listener=echo", 4.0));
-    assert_eq!(page.values("acceptor_received_bytes_total", "echo"), only("listener=echo", 9.0));
-    assert_eq!(page.values("acceptor_connections_closed_total", "echo"), only("listener=echo reason=peer", 3.0));
+    assert_eq!(page.values("acceptor_received_bytes_total", "echo"), only("listener=echo", 15.0));
+    let closed = page.values("acceptor_connections_closed_total", "echo");
+    assert_eq!((closed["listener=echo reason=peer"], closed["listener=echo reason=panic"]), (3.0, 0.0));
+    assert_eq!(page.values("acceptor_ready", "echo"), only("", 1.0));
     example.signal(Signal::TERM);
     eventually(|| example.child.try_wait().unwrap().is_some()).await;
     assert!(example.child.wait().unwrap().success());
