@@ -52,8 +52,8 @@ pub enum PoolEvent<'a> {
         /// The address it listens on.
         address: &'a Address,
     },
-    /// [`set_listeners`](crate::Pool::set_listeners) gave an open listener another name, limit, rate, service, handshake or
-    /// option.
+    /// [`set_listeners`](crate::Pool::set_listeners) gave an open listener another name, limit, rate, service, value,
+    /// handshake or option.
     ListenerChanged {
         /// The name of the listener.
         listener: &'a str,
