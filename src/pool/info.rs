@@ -45,7 +45,7 @@ pub struct PoolInfo {
     pub refused: Counts<RefusalReason>,
     /// Connections closed so far, by reason.
     pub closed: Counts<CloseReason>,
-    /// Failures of `accept` so far, and of opening a listener for an acceptor, without those that concern one peer.
+    /// Failures of `accept` so far, and of acceptors to open a listener. Errors that concern one peer are not counted.
     pub accept_errors: u64,
     /// Peers that are held: at the limit ([`AtLimit::Hold`](crate::limits::AtLimit::Hold)), above a rate
     /// ([`AtRate::Hold`](crate::limits::AtRate::Hold)), or by the overload hook. Not yet counted as accepted.

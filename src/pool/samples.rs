@@ -1,4 +1,4 @@
-//! The numbers that observers receive once a second, if one wants them.
+//! The samples that observers receive once a second, if one wants them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,7 +30,7 @@ impl Handler<StartSamples> for AcceptorPool {
 }
 
 impl PoolState {
-    /// Passes the numbers of this moment to the observers that want them.
+    /// Passes a sample to the observers that want them.
     pub(super) fn sample(&self) {
         let observers = &self.registries().shared().observers;
         if !observers.want_samples() {
@@ -69,7 +69,7 @@ impl PoolState {
         for registry in self.registries().all() {
             registry.for_each(|state| {
                 let name = state.listener_name();
-                // Mostly the listener of the connection before.
+                // Mostly the listener of the previous connection.
                 if samples.get(at).is_none_or(|sample| sample.name != *name) {
                     at = samples.iter().position(|sample| sample.name == *name).unwrap_or_else(|| {
                         samples.push(sample(name.clone()));

@@ -58,7 +58,7 @@ impl HandshakeFailure {
     /// Every kind, in the order of declaration.
     pub const ALL: &'static [HandshakeFailure] = &ALL;
 
-    /// The kind in snake case, as in logs.
+    /// The kind in snake case, as in logs and metrics.
     ///
     /// ```
     /// assert_eq!(actix_acceptor::telemetry::HandshakeFailure::NotTls.name(), "not_tls");

@@ -30,15 +30,15 @@ use super::{AcceptErrorKind, CloseReason, HandshakeFailure, Observer, PoolEvent,
 /// | `acceptor_held_peers` | gauge | | peers that are held |
 /// | `acceptor_waiting_acceptors` | gauge | | acceptors that wait at a connection limit |
 /// | `acceptor_handshakes` | gauge | | handshakes under way |
-/// | `acceptor_outbox_bytes` | gauge | `listener` | bytes queued for the peers of live connections |
+/// | `acceptor_outbox_bytes` | gauge | `listener` | unsent bytes of live connections: answers, files and the outbox |
 /// | `acceptor_at_limit` | gauge | `listener` | 1 while accepting has stopped at a connection limit, else 0 |
-/// | `acceptor_certificate_expiry_timestamp_seconds` | gauge | `listener` | when the first certificate expires; NaN if there is none any more |
+/// | `acceptor_certificate_expiry_timestamp_seconds` | gauge | `listener` | when the first certificate expires, in Unix time; NaN when there is no certificate any more |
 /// | `acceptor_alarms_total` | counter | `name` | alarms raised |
 ///
-/// The series of a pool and its listeners, with every reason and kind, exist from the start, at 0; those of an alarm begin when
-/// it is raised. Bytes, packets, and the gauges that no event changes are updated about once a second, on the arbiter of the
-/// pool: see [`Observer::sample`]. When a listener is renamed or removed, or the pool ends, its gauges go to 0, that of the
-/// connections with the last connection.
+/// The series of a pool and its listeners, with every reason and kind, exist at 0 from the start; the series of an alarm begins
+/// when it is raised. Bytes, packets, and gauges that no event changes are updated about once a second, on the arbiter of the
+/// pool: see [`Observer::sample`]. When a listener is renamed or removed, or the pool ends, its gauges are set to 0;
+/// `acceptor_connections` is 0 when its last connection has ended.
 ///
 /// ```
 /// # use actix_acceptor::{telemetry::Metrics, AcceptorPool, Socket};
@@ -64,7 +64,7 @@ struct Traffic {
 }
 
 impl Traffic {
-    /// Raises the counters to these amounts. A sample may have missed a connection that was just ending.
+    /// Raises the counters to these amounts. Lower amounts have no effect: a sample may miss a connection that is ending.
     fn report(&mut self, labels: &Labels, amounts: Amounts) {
         let counters = [
             counter!("acceptor_received_bytes_total", labels),
@@ -117,7 +117,7 @@ impl Metrics {
         Metrics { traffic: Mutex::default() }
     }
 
-    /// Makes every series of a listener and its pool, at 0 if it is new.
+    /// Creates every series of a listener and its pool, at 0 if it is new.
     fn register(&self, pool: &str, listener: &str) {
         let of_pool = [("pool", pool.to_owned())];
         gauge!("acceptor_acceptors", &of_pool).increment(0);

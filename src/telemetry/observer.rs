@@ -35,7 +35,7 @@ pub trait Observer: Send + Sync + 'static {
     /// Receives an event of the pool named `pool`.
     fn observe(&self, pool: &str, event: &PoolEvent<'_>);
 
-    /// Whether [`sample`](Observer::sample) is to be called.
+    /// Whether [`sample`](Observer::sample) is called.
     ///
     /// Default: `false`. If no observer wants samples, the pool has no timer for them.
     fn wants_samples(&self) -> bool {
