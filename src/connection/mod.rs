@@ -44,6 +44,7 @@ mod shutdown_write;
 mod span;
 mod streams;
 mod timers;
+mod trigger;
 mod turn;
 mod wait;
 mod waits;
@@ -85,6 +86,7 @@ pub use wait::{PendingWait, Wait, WaitEnded};
 use background::Background;
 use cold::ColdState;
 use phase::{Flags, Paused, Phase};
+use trigger::Trigger;
 
 /// The actor of one connection: a [`Protocol`] and its socket.
 ///
@@ -285,18 +287,6 @@ impl<P: Protocol> Connection<P> {
         }
     }
 
-    /// The reason for a `Stop` that a callback has returned.
-    fn closed_by(&mut self, trigger: Trigger) -> Closed {
-        match trigger {
-            Trigger::Own => Closed::Local(None),
-            Trigger::DecodeError => self.closed_by_decode_error(),
-            Trigger::Idle => Closed::Idle,
-            Trigger::PacketTimeout => Closed::PacketTimeout,
-            Trigger::HalfClosed => Closed::Peer(None),
-            Trigger::Shutdown => Closed::Shutdown,
-        }
-    }
-
     /// Whether a handshake has not started or is in progress.
     fn has_handshake(&self) -> bool {
         self.conn.handshake.is_some() || self.cold.as_ref().is_some_and(|cold| cold.handshake.is_some())
@@ -312,18 +302,6 @@ impl<P: Protocol> Connection<P> {
     fn has(&self, flag: Flags) -> bool {
         self.conn.flags.contains(flag)
     }
-}
-
-/// Why a callback was called. Determines the close reason of a `Stop` that it returns.
-#[derive(Clone, Copy)]
-enum Trigger {
-    /// A packet or a message: the connection's own decision.
-    Own,
-    DecodeError,
-    Idle,
-    PacketTimeout,
-    HalfClosed,
-    Shutdown,
 }
 
 /// A connection as a future: each poll is a turn.
