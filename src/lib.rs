@@ -148,6 +148,7 @@ mod acceptor;
 mod builder;
 mod config;
 mod connection;
+mod detached;
 pub mod error;
 pub mod framing;
 pub mod handlers;
@@ -176,6 +177,7 @@ pub use connection::{
     Closed, Conn, Connection, ConnectionContext, Event, FlushError, Flushed, Next, Outbox, OutboxError, Packet, Peer,
     PendingWait, Protocol, Reply, SendError, StreamKey, Timeout, TimerKey, User, Wait, WaitEnded,
 };
+pub use detached::Detached;
 #[doc(inline)]
 pub use error::{BoxError, PoolError, StartError};
 #[doc(inline)]

@@ -157,7 +157,8 @@ impl<P: Protocol> Connection<P> {
             why => why,
         };
         self.conn.enter(Phase::Closed);
-        let why = self.drop_futures().err().map_or(why, Closed::Panic);
+        let dropped = self.drop_futures().and(self.drop_detach());
+        let why = dropped.err().map_or(why, Closed::Panic);
         match &why {
             Closed::Refused(reason) => self.conn.guard.refuse(*reason),
             why => {
@@ -201,6 +202,9 @@ impl<P: Protocol> Connection<P> {
             return Poll::Ready(());
         }
         self.complete_close();
+        if self.is_detaching() {
+            return self.poll_detached();
+        }
         self.discard_input(cx);
         if self.conn.unsent() > 0 || self.has(Flags::UNFLUSHED) {
             return Poll::Pending;
@@ -265,7 +269,7 @@ impl<P: Protocol> Connection<P> {
     pub(super) fn expire_closing(&mut self, now: u64) {
         let cold = self.cold();
         if cold.close_by != 0 && cold.close_by <= now {
-            let why = cold.why.take();
+            let why = Self::unfinished(cold.why.take());
             return self.end(why.unwrap_or(Closed::Local(None)));
         }
         let has_unsent = self.conn.unsent() > 0 || self.has(Flags::UNFLUSHED);
@@ -277,7 +281,7 @@ impl<P: Protocol> Connection<P> {
         } else {
             return;
         };
-        let why = self.cold().why.take();
+        let why = Self::unfinished(self.cold().why.take());
         self.end(match why {
             None => end,
             Some(Closed::Local(_) | Closed::Shutdown | Closed::Peer(_)) if has_unsent => end,

@@ -64,6 +64,8 @@ pub enum Closed {
     /// Another connection took over its name with [`Conn::register_replacing`](crate::Conn::register_replacing). Unsent bytes
     /// are lost.
     Replaced,
+    /// [`Next::detach`](crate::Next::detach) took the connection out of the pool.
+    Detached,
     /// Ended from outside: by [`Pool::kill`](crate::Pool::kill), at the deadline of a drain, or because its arbiter stopped.
     Killed,
 }
@@ -87,6 +89,7 @@ impl Closed {
             Closed::Shutdown => CloseReason::Shutdown,
             Closed::SlowConsumer => CloseReason::SlowConsumer,
             Closed::Replaced => CloseReason::Replaced,
+            Closed::Detached => CloseReason::Detached,
             Closed::Killed => CloseReason::Killed,
         }
     }
@@ -216,6 +219,7 @@ impl fmt::Display for Closed {
             Closed::Shutdown => f.write_str("pool shut down"),
             Closed::SlowConsumer => f.write_str("slow consumer: outbox full"),
             Closed::Replaced => f.write_str("replaced: another connection took over its name"),
+            Closed::Detached => f.write_str("detached by the program"),
             Closed::Killed => f.write_str("ended by the pool: killed, drain deadline, or stopped arbiter"),
         }
     }

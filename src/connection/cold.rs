@@ -9,6 +9,7 @@ use tokio::time::Sleep;
 use super::close::Linger;
 use super::context::Held;
 use super::decode_error::DecodeErrors;
+use super::detach::Then;
 use super::packet_rate::PacketBucket;
 use super::wait::PendingWait;
 use super::{Closed, Connection, Protocol, Trigger};
@@ -42,6 +43,8 @@ pub(super) struct ColdState<P: Protocol> {
     pub(super) handshake: Option<HandshakeFuture>,
     /// An upgrade that starts once the bytes queued before it are sent.
     pub(super) upgrade: Option<Arc<dyn Handshake>>,
+    /// What gets the stream, once everything is sent and no handshake is in progress.
+    pub(super) detach: Option<Then>,
     /// Allocated with the first packet of a connection with a packet rate.
     pub(super) packet_bucket: Option<Box<PacketBucket>>,
     /// Set while the context polls its futures, if the connection no longer handles packets and messages.
@@ -66,6 +69,7 @@ impl<P: Protocol> Connection<P> {
                 linger: Linger::default(),
                 handshake: None,
                 upgrade: None,
+                detach: None,
                 packet_bucket: None,
                 held: None,
             })

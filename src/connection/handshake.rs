@@ -90,6 +90,7 @@ impl<P: Protocol> Connection<P> {
             return false;
         }
         self.conn.paused.remove(Paused::UPGRADING);
+        self.begin_detach();
         true
     }
 }

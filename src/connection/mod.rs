@@ -24,6 +24,7 @@ mod cold;
 mod conn;
 mod context;
 mod decode_error;
+mod detach;
 mod encode_once;
 mod env;
 mod event;
@@ -267,6 +268,7 @@ impl<P: Protocol> Connection<P> {
                 self.conn.io.reset_on_drop();
                 self.end(Closed::Local(None));
             }
+            Next::Detach(then) => self.detach(then),
             Next::StopBecause(reason) => self.close(Closed::Local(Some(reason))),
             Next::Wait(wait) if !self.conn.is_closing() => {
                 self.conn.paused.insert(Paused::WAITING);
@@ -357,7 +359,7 @@ impl<P: Protocol> Drop for Connection<P> {
     fn drop(&mut self) {
         if self.conn.phase() < Phase::Closed {
             let killed = self.conn.guard.state().signals().contains(Signals::KILL);
-            let why = self.cold.as_mut().and_then(|cold| cold.why.take()).filter(|_| !killed);
+            let why = self.cold.as_mut().and_then(|cold| Self::unfinished(cold.why.take())).filter(|_| !killed);
             let cause = self.conn.guard.state().cause();
             let span = self.conn.guard.span().cloned();
             let _entered = span.as_ref().map(|span| span.enter());

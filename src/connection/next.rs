@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::{PendingWait, Protocol};
+use crate::detached::Detached;
 use crate::error::BoxError;
 use crate::handshake::Handshake;
 use crate::net::FileRange;
@@ -34,6 +35,8 @@ pub enum Next<P: Protocol> {
     /// [`ConnectionReset`](std::io::ErrorKind::ConnectionReset). The connection counts as
     /// [`Closed::Local`](crate::Closed::Local). TLS over TCP is reset as well; other transports end without a reset.
     Reset,
+    /// Takes the connection out of the pool and hands its stream to the closure. Made by [`Next::detach`].
+    Detach(Box<dyn FnOnce(Detached)>),
     /// Ends the connection with a reason of your own. Made by [`Next::stop_because`].
     StopBecause(Cow<'static, str>),
     /// Ends the connection with [`Closed::Error`](crate::Closed::Error) after the queued bytes are sent.
@@ -201,6 +204,7 @@ impl<P: Protocol> fmt::Debug for Next<P> {
             Next::SendAll(replies) => write!(f, "SendAll({} replies)", replies.len()),
             Next::Stop => f.write_str("Stop"),
             Next::Reset => f.write_str("Reset"),
+            Next::Detach(_) => f.write_str("Detach(..)"),
             Next::StopBecause(reason) => f.debug_tuple("StopBecause").field(reason).finish(),
             Next::SendAndStop(_) => f.write_str("SendAndStop(..)"),
             Next::Fail(error) => f.debug_tuple("Fail").field(error).finish(),

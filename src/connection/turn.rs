@@ -185,6 +185,9 @@ impl<P: Protocol> Connection<P> {
         self.conn.enter(Phase::Ready);
         self.conn.guard.set_ready();
         self.begin_shutdown();
+        if self.begin_detach() {
+            return;
+        }
         self.call_caught(Trigger::Own, |me, conn| me.ack(conn));
     }
 

@@ -167,7 +167,9 @@ impl<P: Protocol> Connection<P> {
         };
         match why {
             None if truncated => self.lose_peer(Closed::Truncated),
-            None | Some(Closed::Local(_) | Closed::Shutdown) => self.lose_peer(Closed::from_io(error)),
+            None | Some(Closed::Local(_) | Closed::Shutdown | Closed::Detached) => {
+                self.lose_peer(Closed::from_io(error))
+            }
             Some(why) => self.end(why),
         }
     }

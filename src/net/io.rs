@@ -53,7 +53,7 @@ use super::{Address, PeerCredentials, TransportKind};
 /// assert_eq!(stream.kind(), TransportKind::Tls);
 /// assert_eq!(stream.local_addr().unwrap_err().kind(), io::ErrorKind::Unsupported);
 /// ```
-pub trait Io: AsyncRead + AsyncWrite + Unpin + 'static {
+pub trait Io: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     /// The kind of transport.
     ///
     /// With [`TransportKind::Tls`], a read that fails with `UnexpectedEof` means that the peer closed the connection
@@ -158,7 +158,7 @@ pub(crate) use delegate_write;
 /// Any bidirectional byte stream, as an [`Io`] with all defaults.
 pub(super) struct Opaque<T>(pub(super) T);
 
-impl<T: AsyncRead + AsyncWrite + Unpin + 'static> Io for Opaque<T> {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Io for Opaque<T> {}
 
 impl<T: AsyncRead + Unpin> AsyncRead for Opaque<T> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {

@@ -7,6 +7,7 @@ mod cidr;
 mod credentials;
 mod file;
 mod io;
+mod parts;
 mod stream;
 #[cfg(unix)]
 mod unix_address;

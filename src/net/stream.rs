@@ -34,9 +34,9 @@ pub enum TransportKind {
 }
 
 /// An accepted byte stream: one type for every kind of transport.
-pub struct Stream(Inner);
+pub struct Stream(pub(super) Inner);
 
-enum Inner {
+pub(super) enum Inner {
     Tcp(TcpStream),
     #[cfg(unix)]
     Unix(UnixStream),
@@ -47,9 +47,9 @@ enum Inner {
     Taken,
 }
 
-struct PutBack {
-    bytes: Bytes,
-    stream: Stream,
+pub(super) struct PutBack {
+    pub(super) bytes: Bytes,
+    pub(super) stream: Stream,
 }
 
 impl Stream {
@@ -57,7 +57,7 @@ impl Stream {
     ///
     /// Its [`kind`](Stream::kind) is [`TransportKind::Other`], and it has no addresses. For a stream with more information,
     /// implement [`Io`] and use [`from_io`](Stream::from_io).
-    pub fn other(stream: impl AsyncRead + AsyncWrite + Unpin + 'static) -> Self {
+    pub fn other(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Self {
         Self::from_io(Opaque(stream))
     }
 

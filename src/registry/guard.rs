@@ -2,17 +2,18 @@
 //!
 //! ```text
 //! ConnectionGuard ── owns ──▶ registry entry, permit, per-peer count, deadlines, close reason
-//!        └── Drop: log line ─▶ counts ─▶ observers ─▶ alarms ─▶ permits given back ─▶ waiters woken
+//!        └── Drop, finish: log line ─▶ counts ─▶ observers ─▶ alarms ─▶ permits given back ─▶ waiters woken
 //! ```
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tracing::error;
 use tracing::field::display;
-use tracing::{debug, error, info, warn};
 
+use super::end::{without_controls, End};
 use super::{ActivityGuard, CloseRequest, ConnectionState, Groups, Registry};
 use crate::panic::catch_panic;
 use crate::telemetry::{CloseReason, EnteredSpan, HandshakeFailure, OpenSpan, PoolEvent, RefusalReason, SpanOf};
@@ -34,22 +35,23 @@ pub(crate) struct ConnectionGuard {
 }
 
 /// What only a connection with a span, or one that ends, has.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Rare {
     /// The span of the connection. Set before the first turn, or never.
     span: Option<Arc<OpenSpan>>,
     end: OnceCell<End>,
+    /// The bookkeeping is done.
+    is_finished: Cell<bool>,
+    after_end: Cell<Option<AfterEnd>>,
 }
 
-/// How a connection ended.
-#[derive(Debug)]
-enum End {
-    /// The connection counts as closed.
-    Closed { reason: CloseReason, detail: Option<String> },
-    /// The connection counts as closed, for the reason [`CloseReason::Handshake`].
-    HandshakeFailed { kind: HandshakeFailure, detail: String },
-    /// The connection was refused because of the peer that its PROXY header names. It counts as refused, not as closed.
-    Refused(RefusalReason),
+/// What is called once the bookkeeping of a connection is done.
+type AfterEnd = Box<dyn FnOnce()>;
+
+impl std::fmt::Debug for Rare {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Rare").field("end", &self.end).finish_non_exhaustive()
+    }
 }
 
 impl ConnectionGuard {
@@ -67,7 +69,7 @@ impl ConnectionGuard {
         let of = SpanOf::Connection { id, peer, listener };
         let span = observers.open_span(&of, parent.as_deref());
         if span.is_some() {
-            let _ = self.rare.set(Box::new(Rare { span, end: OnceCell::new() }));
+            let _ = self.rare.set(Box::new(Rare { span, ..Rare::default() }));
         }
     }
 
@@ -87,8 +89,17 @@ impl ConnectionGuard {
         self.span().map(|span| span.enter())
     }
 
+    fn rare(&self) -> &Rare {
+        self.rare.get_or_init(Box::default)
+    }
+
     fn end(&self) -> &OnceCell<End> {
-        &self.rare.get_or_init(Box::default).end
+        &self.rare().end
+    }
+
+    /// Sets what is called, under the panic guard, when the guard is dropped and the bookkeeping is done.
+    pub(crate) fn set_after_end(&self, then: Box<dyn FnOnce()>) {
+        self.rare().after_end.set(Some(then));
     }
 
     /// Sets the label, or removes it if it is empty, and notifies the observers.
@@ -174,7 +185,8 @@ impl ConnectionGuard {
         let _ = self.end().set(match reason {
             // Set by the owner of a socket, for a handshake that the owner runs itself.
             CloseReason::Handshake => {
-                End::HandshakeFailed { kind: HandshakeFailure::Rejected, detail: detail.unwrap_or_default() }
+                let detail = without_controls(detail.unwrap_or_default());
+                End::HandshakeFailed { kind: HandshakeFailure::Rejected, detail }
             }
             reason => End::Closed { reason, detail },
         });
@@ -183,7 +195,7 @@ impl ConnectionGuard {
     /// Sets the close reason [`CloseReason::Handshake`], with the kind of the failure and the text of the error. The first call
     /// wins, as with [`set_close_reason`](Self::set_close_reason).
     pub(crate) fn set_handshake_failure(&self, kind: HandshakeFailure, detail: String) {
-        let _ = self.end().set(End::HandshakeFailed { kind, detail });
+        let _ = self.end().set(End::HandshakeFailed { kind, detail: without_controls(detail) });
     }
 
     /// Ends the connection as refused. The first call wins, as with [`set_close_reason`](Self::set_close_reason).
@@ -219,104 +231,31 @@ impl ConnectionGuard {
         self.registry.activity().callbacks()
     }
 
-    fn log_closed(&self, reason: CloseReason, detail: &Option<String>) {
-        let state = &self.state;
-        let (id, peer, listener) = (state.id(), state.peer(), &**state.listener_name());
-        let (bytes_in, bytes_out, name) = (state.bytes_in(), state.bytes_out(), reason.name());
-        let label = state.label();
-        let (detail, label) = (detail.as_deref(), label.as_deref());
-        macro_rules! log {
-            ($level:ident) => {
-                $level!(%id, %peer, listener, label, bytes_in, bytes_out, reason = name, detail, "connection closed")
-            };
-        }
-        // Ends that a peer can cause in large numbers are throttled. Those below the info level are not.
-        macro_rules! throttled {
-            ($level:ident) => {
-                if let Some(left_out) = self.registry.shared().close_log.allow(reason) {
-                    $level!(
-                        %id, %peer, listener, label, bytes_in, bytes_out, reason = name, detail, left_out, "connection closed"
-                    )
-                }
-            };
-        }
-        use CloseReason::*;
-        match reason {
-            Panic => throttled!(error),
-            Error => throttled!(warn),
-            // Failed handshakes have lines of their own.
-            Local | Peer | Shutdown | Killed | Replaced | Handshake => log!(debug),
-            Idle | PacketTimeout | SendTimeout | TooLong | PacketRate | MaxAge | Truncated | SlowConsumer => {
-                throttled!(info)
-            }
+    /// Ends the connection for the pool, although the guard lives on. Later calls have no effect.
+    pub(crate) fn finish(&self) {
+        if self.give_back() {
+            self.registry.shared().settle();
         }
     }
 
-    /// Logs a failed handshake at the level info, with a limit per kind. Peers that leave, such as port scanners, are logged at
-    /// the level debug.
-    fn log_handshake_failure(&self, kind: HandshakeFailure, detail: &str) {
-        let state = &self.state;
-        let (id, peer, listener, kind_name) = (state.id(), state.peer(), &**state.listener_name(), kind.name());
-        let reason = CloseReason::Handshake.name();
-        let left_out = match kind {
-            HandshakeFailure::PeerLeft => None,
-            kind => self.registry.shared().close_log.allow_handshake(kind),
-        };
-        match left_out {
-            Some(left_out) => {
-                info!(%id, %peer, listener, reason, kind = kind_name, detail, left_out, "handshake failed")
-            }
-            None => debug!(%id, %peer, listener, reason, kind = kind_name, detail, "handshake failed"),
+    /// Logs, counts and reports the end of the connection, and gives back its permit and counts. Returns false if that was done
+    /// before.
+    fn give_back(&self) -> bool {
+        if self.rare().is_finished.replace(true) {
+            return false;
         }
-    }
-
-    fn log_end(&self, end: &End) {
-        match end {
-            End::Closed { reason, detail } => self.log_closed(*reason, detail),
-            End::HandshakeFailed { kind, detail } => self.log_handshake_failure(*kind, detail),
-            End::Refused(reason) => self.log_refused(*reason),
-        }
-    }
-
-    fn record_end(&self, span: &OpenSpan, end: &End, duration: Duration) {
-        let reason = match end {
-            End::Refused(reason) => return span.record("reason", reason.name()),
-            End::Closed { reason, .. } => *reason,
-            End::HandshakeFailed { .. } => CloseReason::Handshake,
-        };
-        span.record("reason", reason.name());
-        span.record("duration_ms", duration.as_millis() as u64);
-        span.record("bytes_in", self.state.bytes_in());
-        span.record("bytes_out", self.state.bytes_out());
-        span.record("packets", self.state.packets());
-    }
-
-    fn log_refused(&self, reason: RefusalReason) {
-        // Failed handshakes have limits of their own, so this one is free for refusals.
-        if let Some(left_out) = self.registry.shared().close_log.allow(CloseReason::Handshake) {
-            let state = &self.state;
-            let (id, peer, listener, reason) = (state.id(), state.peer(), &**state.listener_name(), reason.name());
-            info!(%id, %peer, listener, reason, left_out, "connection refused");
-        }
-    }
-}
-
-impl Drop for ConnectionGuard {
-    fn drop(&mut self) {
         self.groups.leave_all(&self.registry, self.state.id());
         self.state.discard_outbox();
         self.state.close_mailbox();
-        let Rare { span, end } = self.rare.take().map(|rare| *rare).unwrap_or_default();
-        let entered = span.as_ref().map(|span| span.enter());
-        let reason = if std::thread::panicking() { CloseReason::Panic } else { CloseReason::Killed };
-        let mut end = end.into_inner().unwrap_or(End::Closed { reason, detail: None });
-        if let End::HandshakeFailed { detail, .. } = &mut end {
-            *detail = without_controls(std::mem::take(detail));
-        }
+        let entered = self.enter_span();
+        let end = self.end().get_or_init(|| {
+            let reason = if std::thread::panicking() { CloseReason::Panic } else { CloseReason::Killed };
+            End::Closed { reason, detail: None }
+        });
         // The subscriber is user code: what the connection holds is given back even if it panics.
-        let _ = catch_panic(|| self.log_end(&end));
+        let _ = catch_panic(|| self.log_end(end));
         let duration = self.age();
-        match &end {
+        match end {
             End::Refused(reason) => self.registry.remove_refused(&self.state, *reason),
             End::Closed { reason, detail } => self.registry.remove(&self.state, *reason, None, detail.as_deref()),
             End::HandshakeFailed { kind, detail } => {
@@ -328,28 +267,31 @@ impl Drop for ConnectionGuard {
             }
         }
         drop(entered);
-        if let Some(span) = span {
-            self.record_end(&span, &end, duration);
+        if let Some(span) = self.span() {
+            self.record_end(span, end, duration);
         }
         let (shared, limits) = (self.registry.shared(), self.state.listener().limits());
         shared.check_alarms(limits.remove_connection(), limits);
         // Released last: a connection admitted now must already see the updated counters.
         self.state.give_back_all();
-        shared.settle();
+        true
     }
 }
 
-/// The text with control characters escaped: the peer may have chosen a part of it.
-fn without_controls(text: String) -> String {
-    if !text.contains(char::is_control) {
-        return text;
-    }
-    let mut escaped = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character.is_control() {
-            true => escaped.extend(character.escape_default()),
-            false => escaped.push(character),
+impl Drop for ConnectionGuard {
+    fn drop(&mut self) {
+        let settles = self.give_back();
+        // Closes the span before the pool can end.
+        let after_end = self.rare.take().and_then(|rare| rare.after_end.take());
+        if settles {
+            self.registry.shared().settle();
+        }
+        if let Some(then) = after_end {
+            let _activity = self.begin_activity();
+            if let Err(panic) = catch_panic(then) {
+                let state = &self.state;
+                error!(id = %state.id(), peer = %state.peer(), panic, "the closure of a detached connection panicked");
+            }
         }
     }
-    escaped
 }

@@ -5,6 +5,7 @@
 //!                          └─ SocketState ─▶ ConnectionGuard: shared with the task; dropping the last owner ends it
 //! ```
 
+mod detach;
 mod env;
 mod handshake;
 mod pushes;

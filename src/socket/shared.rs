@@ -133,6 +133,17 @@ impl SocketState {
         let _ = self.reported.set(Box::new((reason, detail)));
     }
 
+    /// Ends the connection for the pool. Its owner has taken the stream.
+    pub(super) fn detach(&self) {
+        self.begin_closing();
+        let (reported, detail) = self.reported.get().map(|reported| (**reported).clone()).unzip();
+        let reason = self.ended.get().or(reported).unwrap_or(CloseReason::Detached);
+        self.guard.set_close_reason(reason, detail.flatten());
+        self.guard.finish();
+        // Resolves the futures that wait for the drain.
+        self.state().signal(Signals::DRAIN);
+    }
+
     pub(super) fn handshake_failed(&self, failure: &HandshakeEnd) {
         match failure {
             HandshakeEnd::Failed(error) => self.set_handshake_failure(error),

@@ -40,11 +40,13 @@ pub enum CloseReason {
     SlowConsumer,
     /// Another connection took over its name.
     Replaced,
+    /// The program took the connection out of the pool: `Next::detach`, or `Socket::into_inner`.
+    Detached,
     /// Ended from outside: by `Pool::kill`, at the deadline of a drain, or because its arbiter stopped.
     Killed,
 }
 
-const ALL: [CloseReason; 16] = [
+const ALL: [CloseReason; 17] = [
     CloseReason::Local,
     CloseReason::Peer,
     CloseReason::Idle,
@@ -60,6 +62,7 @@ const ALL: [CloseReason; 16] = [
     CloseReason::Shutdown,
     CloseReason::SlowConsumer,
     CloseReason::Replaced,
+    CloseReason::Detached,
     CloseReason::Killed,
 ];
 
@@ -90,6 +93,7 @@ impl CloseReason {
             CloseReason::Shutdown => "shutdown",
             CloseReason::SlowConsumer => "slow_consumer",
             CloseReason::Replaced => "replaced",
+            CloseReason::Detached => "detached",
             CloseReason::Killed => "killed",
         }
     }

@@ -19,6 +19,7 @@ impl Protocol for EndOnRequest {
             b"idle" => conn.set_idle_timeout(Duration::from_millis(50)),
             b"packet_timeout" => conn.set_packet_timeout(Duration::from_millis(50)),
             b"send_timeout" => return Next::Send(Bytes::from(vec![7; 16 * 1024 * 1024])),
+            b"detached" => return Next::detach(drop),
             b"error" => return Next::fail("as asked"),
             // The next connection that is asked for it takes the name over.
             b"replaced" => conn.register_replacing("owner"),

@@ -98,7 +98,7 @@ const RATE: u32 = 20;
 fn ways() -> impl Iterator<Item = (CloseReason, usize)> {
     let plain = |reason: &CloseReason| !matches!(reason, CloseReason::Handshake | CloseReason::Truncated);
     // Ten lines a second and reason are written, except for those at the debug level: no more than that end for one.
-    let times = [13, 10, 1, 2, 3, 4, 8, 5, 6, 7, 14, 9, 12, 11];
+    let times = [13, 10, 1, 2, 3, 4, 8, 5, 6, 7, 14, 9, 12, 15, 11];
     CloseReason::ALL.iter().copied().filter(plain).zip(times)
 }
 

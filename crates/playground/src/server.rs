@@ -116,9 +116,11 @@ impl Server {
     }
 }
 
-/// A count for each reason. There is none for `packet_rate`, since `--packet-rate` closes no connection.
+/// A count for each reason. There is none for `packet_rate`, since `--packet-rate` closes no connection, and none for `detached`,
+/// since no verb detaches one.
 fn closed(counts: &Counts<CloseReason>) -> Value {
-    let counts = counts.iter().filter(|(reason, _)| *reason != CloseReason::PacketRate);
+    let is_possible = |reason| !matches!(reason, CloseReason::PacketRate | CloseReason::Detached);
+    let counts = counts.iter().filter(|(reason, _)| is_possible(*reason));
     counts.map(|(reason, count)| (reason.name().to_owned(), json!(count))).collect()
 }
 

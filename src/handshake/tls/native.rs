@@ -1,13 +1,13 @@
 //! TLS with the library of the system.
 
-use std::cell::Cell;
 use std::error::Error;
 use std::io;
 use std::pin::Pin;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use native_tls::{Identity as NativeIdentity, Protocol, TlsAcceptor as Blocking};
+use parking_lot::Mutex;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio_native_tls::{TlsAcceptor, TlsStream};
@@ -79,9 +79,9 @@ fn as_pem(label: &str, der: Vec<u8>) -> String {
 }
 
 pub(super) async fn accept(acceptor: &TlsAcceptor, stream: Stream) -> Result<Handshaken, HandshakeError> {
-    let seen = Rc::<Cell<Seen>>::default();
+    let seen = Arc::<Mutex<Seen>>::default();
     let accepted = acceptor.accept(NativeIo::new(stream, seen.clone())).await;
-    let mut tls = accepted.map_err(|error| failed(error, seen.get()))?;
+    let mut tls = accepted.map_err(|error| failed(error, *seen.lock()))?;
     let capture = tls.get_mut().get_mut().get_mut().take_capture();
     let info = TlsInfo {
         version: capture.version().unwrap_or_default().to_owned(),

@@ -9,10 +9,11 @@
 use std::cell::Cell;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{ready, Context, Poll};
 
 use bytes::{Buf, BytesMut};
+use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::io::poll_read_buf;
 
@@ -43,13 +44,13 @@ pub(super) struct NativeIo {
     pub(super) ended: bool,
     ahead: BytesMut,
     /// `Some` during the handshake. Set when this is dropped, which the library does if the handshake fails.
-    seen: Option<Rc<Cell<Seen>>>,
+    seen: Option<Arc<Mutex<Seen>>>,
     /// `Some` during the handshake.
     capture: Option<Box<HelloCapture>>,
 }
 
 impl NativeIo {
-    pub(super) fn new(stream: Stream, seen: Rc<Cell<Seen>>) -> Self {
+    pub(super) fn new(stream: Stream, seen: Arc<Mutex<Seen>>) -> Self {
         NativeIo { stream, ended: false, ahead: BytesMut::new(), seen: Some(seen), capture: Some(Box::default()) }
     }
 
@@ -73,7 +74,7 @@ impl Drop for NativeIo {
     fn drop(&mut self) {
         if let Some(seen) = self.seen.take() {
             let first = self.capture.as_ref().and_then(|capture| capture.received.first().copied());
-            seen.set(Seen { first, ended: self.ended });
+            *seen.lock() = Seen { first, ended: self.ended };
         }
     }
 }

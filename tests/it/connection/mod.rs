@@ -6,6 +6,7 @@ mod blocking;
 mod codec;
 mod codec_factories;
 mod decode_errors;
+mod detach;
 mod endings;
 mod files;
 mod flow;
