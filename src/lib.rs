@@ -120,8 +120,12 @@
 //!
 //! The crate logs with [`tracing`](https://docs.rs/tracing): install a subscriber to see them. Start, drain, refusals and failed
 //! handshakes are logged at info, lowered limits and restarts at warn, most ends of connections at debug, and so are handshakes
-//! that fail because the peer leaves. Logs contain addresses and reasons, never transferred data. With
-//! [`Spans`](telemetry::Spans), what callbacks log carries the id and the peer of the connection.
+//! that fail because the peer leaves, as port scanners do. Logs contain addresses and reasons, never transferred data.
+//!
+//! Lines at info and above about peers are limited: refusals to one per second, ends of connections to ten per second and
+//! reason, failed handshakes to ten per second and kind. The field `left_out` is the number of lines that were left out before.
+//!
+//! With [`Spans`](telemetry::Spans), what callbacks log carries the id and the peer of the connection.
 //!
 //! # Features
 //!
