@@ -18,28 +18,28 @@ use crate::net::{Address, PeerCredentials, Stream, TransportKind};
 use crate::registry::ConnectionState;
 use crate::telemetry::ConnectionId;
 
-/// The byte stream of a connection that has left its pool: by [`Next::detach`](crate::Next::detach) or
+/// The byte stream of a connection that has left its pool, through [`Next::detach`](crate::Next::detach) or
 /// [`Socket::into_inner`](crate::Socket::into_inner). It is [`Send`], and implements [`AsyncRead`] and [`AsyncWrite`].
 ///
 /// Reads first return the bytes that the connection had read and not delivered, then those of the stream. With TLS, the stream
 /// is the TLS stream.
 ///
-/// # After the detachment
-/// - The pool has counted the connection as [`CloseReason::Detached`](crate::telemetry::CloseReason::Detached). It counts for no
-///   limit, is in no list, and has left its topics and names. Timeouts and rates no longer apply. A drain does not wait for it.
-/// - The socket is registered with the reactor of its arbiter. Once the pool has stopped its arbiters, reads and writes fail. To
-///   use the socket with another runtime, move it: [`into_tcp`](Detached::into_tcp), then tokio's `into_std`, then `from_std` on
-///   the other runtime. A TLS stream cannot be moved in this way. A pool [on the current
-///   arbiter](crate::Builder::on_current_arbiter) leaves the reactor running.
-/// - Dropping it closes the connection as dropping tokio's `TcpStream` does. A TLS stream is to be shut down before, with
-///   [`shutdown`](tokio::io::AsyncWriteExt::shutdown): otherwise the peer sees a truncated connection.
+/// - For the pool, the connection has ended with [`CloseReason::Detached`](crate::telemetry::CloseReason::Detached). It counts
+///   for no limit, is not listed, and has left its topics and names. Timeouts and rates do not apply to it, and a drain does not
+///   wait for it.
+/// - The socket stays registered with the runtime of its arbiter. Once the pool has stopped its arbiters, reads and writes fail;
+///   a pool [on the current arbiter](crate::Builder::on_current_arbiter) leaves the runtime running. To move a plain socket to
+///   another runtime, use [`into_tcp`](Detached::into_tcp), tokio's `into_std`, and `from_std` on the other runtime. A TLS stream
+///   cannot be moved.
+/// - Dropping it closes the connection, as dropping tokio's `TcpStream` does. Before a TLS stream is dropped, call
+///   [`shutdown`](tokio::io::AsyncWriteExt::shutdown); otherwise the peer sees a truncated connection.
 pub struct Detached {
     stream: Stream,
     unread: Bytes,
     about: Box<About>,
 }
 
-/// What is known about the connection.
+/// The data of the connection.
 struct About {
     id: ConnectionId,
     peer: Address,
@@ -52,7 +52,7 @@ impl Detached {
     /// `unread` comes before what the stream yields.
     pub(crate) fn new(stream: Stream, unread: &[u8], state: &ConnectionState, negotiated: Negotiated) -> Self {
         let (stream, put_back) = stream.split_put_back();
-        // Copied: a slice would keep the block alive that it was read into.
+        // Copied: a slice would keep the block that it was read into alive.
         let unread = BytesMut::from_iter(unread.iter().chain(&put_back)).freeze();
         let about = Box::new(About {
             id: state.id(),
@@ -114,31 +114,32 @@ impl Detached {
         self.stream.peer_credentials()
     }
 
-    /// The socket, for its options and statistics: below TLS, that of the connection. `None` for a transport without one.
+    /// The socket, for its options and statistics; with TLS, the socket below TLS. `None` for a transport without one.
     pub fn socket_ref(&self) -> Option<SockRef<'_>> {
         self.stream.socket_ref()
     }
 
-    /// The bytes that the connection had read and not delivered, as far as they were not read again.
+    /// The bytes that the connection had read and not delivered, without those that were read from this stream since.
     pub fn unread(&self) -> &[u8] {
         &self.unread
     }
 
-    /// The stream, and the [unread](Detached::unread) bytes, which come before what it yields.
+    /// Splits it into the stream and the [unread](Detached::unread) bytes, which precede those of the stream.
     /// [`Stream::put_back`](crate::transport::Stream::put_back) joins the two again.
     pub fn into_parts(self) -> (Stream, Bytes) {
         (self.stream, self.unread)
     }
 
-    /// The plain TCP stream.
+    /// Converts to the TCP stream of tokio.
     ///
     /// # Errors
-    /// Gives the connection back if it is none, as with TLS, or if it has [unread](Detached::unread) bytes, which would be lost.
+    /// Returns itself if it is not a plain TCP stream, for example with TLS, or if there are [unread](Detached::unread) bytes,
+    /// which would be lost.
     pub fn into_tcp(self) -> Result<TcpStream, Detached> {
         self.into_plain(Stream::into_tcp)
     }
 
-    /// The plain Unix stream.
+    /// Converts to the Unix stream of tokio.
     ///
     /// # Errors
     /// As for [`into_tcp`](Detached::into_tcp).

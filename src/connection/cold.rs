@@ -43,7 +43,7 @@ pub(super) struct ColdState<P: Protocol> {
     pub(super) handshake: Option<HandshakeFuture>,
     /// An upgrade that starts once the bytes queued before it are sent.
     pub(super) upgrade: Option<Arc<dyn Handshake>>,
-    /// What gets the stream, once everything is sent and no handshake is in progress.
+    /// Receives the stream, once everything is sent and no handshake is in progress.
     pub(super) detach: Option<Then>,
     /// Allocated with the first packet of a connection with a packet rate.
     pub(super) packet_bucket: Option<Box<PacketBucket>>,

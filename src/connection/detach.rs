@@ -6,24 +6,23 @@ use super::background::drop_each;
 use super::{Closed, Connection, Flags, Next, Phase, Protocol};
 use crate::detached::Detached;
 
-/// What gets the stream of a detached connection.
+/// The closure that receives the stream of a detached connection.
 pub(super) type Then = Box<dyn FnOnce(Detached)>;
 
 impl<P: Protocol> Next<P> {
-    /// Takes the connection out of the pool and hands its byte stream to `then`, for example after a request to
-    /// speak another protocol.
+    /// Takes the connection out of the pool and passes its byte stream to `then`, for example to switch to another protocol.
     ///
-    /// What is queued is sent first, within the send timeout; meanwhile the connection counts as closing, handles nothing, and
-    /// does not read. Then it ends: [`closed`](Protocol::closed) is called with [`Closed::Detached`], the protocol is dropped,
-    /// and the permit and counts are given back. Only then `then` is called, on the thread of the connection. See [`Detached`]
-    /// for what holds from then on. If something else ends the connection first, `then` is dropped.
+    /// What is queued is sent first, within the send timeout; meanwhile the connection is closing and does not read. Then it
+    /// ends: [`closed`](Protocol::closed) is called with [`Closed::Detached`], the protocol is dropped, and the permit and counts
+    /// are given back. After that, `then` is called on the thread of the connection. A panic in it is logged. If something else
+    /// ends the connection first, `then` is dropped. See [`Detached`] for what applies to the stream.
     ///
-    /// The stream first yields what was read and not delivered, in order: packets behind the one whose callback returned this,
-    /// and the part of one. (A codec of your own that keeps bytes to itself must not have any at that moment.) A wait in
-    /// progress, futures, streams and timers are dropped, and messages in the mailbox are rejected.
+    /// The stream first yields what was read and not delivered, in order: packets after the one whose callback returned this,
+    /// and an incomplete packet. Bytes that a user-defined codec has taken from the buffer and keeps are lost. A wait in progress,
+    /// futures, streams and timers are dropped, and messages in the mailbox are rejected.
     ///
     /// If [`init`](Protocol::init) returns it, the handshake of the listener runs first, and [`ack`](Protocol::ack) is not
-    /// called. During an upgrade to TLS it takes effect afterwards. A panic in `then` is logged.
+    /// called. During an upgrade to TLS, it takes effect after the upgrade.
     ///
     /// ```
     /// use actix_acceptor::{AcceptorPool, Conn, Framing, Next, Protocol};
@@ -55,7 +54,7 @@ impl<P: Protocol> Next<P> {
     /// # actix_rt::System::new().block_on(async {
     /// let pool = AcceptorPool::with_protocol(|_| Commands).framing(Framing::lines()).bind("127.0.0.1:0").await?;
     /// let mut peer = tokio::net::TcpStream::connect(pool.local_addr().expect("TCP")).await?;
-    /// // The bytes behind the line belong to the stream.
+    /// // The bytes after the line belong to the stream.
     /// peer.write_all(b"upgrade\n\n\n\0\n\0").await?;
     /// let mut received = [0; 14];
     /// peer.read_exact(&mut received).await?;
@@ -69,7 +68,7 @@ impl<P: Protocol> Next<P> {
 }
 
 impl<P: Protocol> Connection<P> {
-    /// Begins to detach, or notes it until the handshake in progress is done.
+    /// Begins to detach, after the handshake if one is in progress.
     #[cold]
     pub(super) fn detach(&mut self, then: Then) {
         if self.conn.is_closing() || self.has_detach() {
@@ -85,7 +84,7 @@ impl<P: Protocol> Connection<P> {
         self.cold.as_ref().is_some_and(|cold| cold.detach.is_some())
     }
 
-    /// Begins to detach if that was asked for during the handshake that is done now.
+    /// Begins to detach if that was requested during the handshake that is done now.
     pub(super) fn begin_detach(&mut self) -> bool {
         let begins = self.has_detach();
         if begins {

@@ -35,7 +35,7 @@ pub enum Next<P: Protocol> {
     /// [`ConnectionReset`](std::io::ErrorKind::ConnectionReset). The connection counts as
     /// [`Closed::Local`](crate::Closed::Local). TLS over TCP is reset as well; other transports end without a reset.
     Reset,
-    /// Takes the connection out of the pool and hands its stream to the closure. Made by [`Next::detach`].
+    /// Takes the connection out of the pool and passes its stream to the closure. Created by [`Next::detach`].
     Detach(Box<dyn FnOnce(Detached)>),
     /// Ends the connection with a reason of your own. Made by [`Next::stop_because`].
     StopBecause(Cow<'static, str>),

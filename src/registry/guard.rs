@@ -45,7 +45,7 @@ struct Rare {
     after_end: Cell<Option<AfterEnd>>,
 }
 
-/// What is called once the bookkeeping of a connection is done.
+/// Called once the bookkeeping of a connection is done.
 type AfterEnd = Box<dyn FnOnce()>;
 
 impl std::fmt::Debug for Rare {
@@ -231,7 +231,7 @@ impl ConnectionGuard {
         self.registry.activity().callbacks()
     }
 
-    /// Ends the connection for the pool, although the guard lives on. Later calls have no effect.
+    /// Ends the connection for the pool while the guard continues to exist. Later calls have no effect.
     pub(crate) fn finish(&self) {
         if self.give_back() {
             self.registry.shared().settle();

@@ -6,14 +6,14 @@ use crate::detached::Detached;
 impl Socket {
     /// Takes the connection out of the pool and returns its byte stream, which is [`Send`].
     ///
-    /// When the method returns, the connection has ended for the pool, and counts as
-    /// [`CloseReason::Detached`](crate::telemetry::CloseReason::Detached), unless a reason was
-    /// [set](Socket::set_close_reason) or the pool had ended it before. See [`Detached`] for what holds from then on. The async fn
-    /// or the actor goes on as long as it likes; a drain does not wait for it.
+    /// When the method returns, the connection has ended for the pool, with
+    /// [`CloseReason::Detached`](crate::telemetry::CloseReason::Detached) unless another reason was
+    /// [set](Socket::set_close_reason) or the pool had ended it before. See [`Detached`] for what applies to the stream. A drain
+    /// does not wait for the async fn or the actor, which continues.
     ///
-    /// [Pushes](Socket::pushes) that were not taken are dropped, and so are those that others are about to send: to send them,
-    /// call [`Pushes::close`](crate::Pushes::close) and write the rest before. The futures of [`draining`](Socket::draining) and
-    /// [`closing`](Socket::closing) resolve, as when the socket is dropped.
+    /// [Pushes](Socket::pushes) that were not taken are dropped. To send them, call [`Pushes::close`](crate::Pushes::close) and
+    /// write the rest before. The futures of [`draining`](Socket::draining) and [`closing`](Socket::closing) resolve, as when the
+    /// socket is dropped.
     ///
     /// ```
     /// use actix_acceptor::{AcceptorPool, Socket};
