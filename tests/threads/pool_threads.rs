@@ -26,7 +26,7 @@ fn are_gone(prefix: &str) -> bool {
 }
 
 #[actix::test]
-async fn threads_carry_the_name_of_their_pool() {
+async fn threads_are_named_after_their_pool() {
     let _exclusive = crate::exclusive().await;
     let builder = || AcceptorPool::with_protocol(|_| Echo).acceptors(2);
     let named = builder().name("chat").bind("127.0.0.1:0").await.unwrap();

@@ -90,7 +90,7 @@ async fn after_close_notify_packets_are_delivered() {
 }
 
 #[actix::test]
-async fn reports_show_it_as_closing_and_half_close_does_not_keep_it() {
+async fn it_is_listed_as_closing_and_half_close_does_not_keep_it_open() {
     let (builder, mut callbacks) = builder();
     let (pool, script) = in_memory(builder.half_close(true)).await;
     let mut peer = script.connect();

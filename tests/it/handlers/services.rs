@@ -181,7 +181,7 @@ async fn a_typed_handle_reaches_connections_of_its_kind() {
     let mut received = [line(&mut shouting).await, line(&mut shouting).await, line(&mut shouting).await];
     received.sort();
     assert_eq!(received, ["all", "noted", "to shouts"]);
-    // Whatever its kind.
+    // A connection of any kind.
     assert!(members.kill(of_shout) && shouts.kill(of_member));
 }
 

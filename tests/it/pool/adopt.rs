@@ -31,7 +31,7 @@ async fn exchange(peer: &mut DuplexStream, line: &str) -> String {
     String::from_utf8(answer).unwrap().trim_end().to_owned()
 }
 
-/// Adopts a stream whose other end is returned.
+/// Adopts a stream and returns its other end.
 async fn adopt(pool: &Members, name: &str) -> Result<DuplexStream, AdoptError> {
     let (peer, stream) = duplex(1024);
     pool.adopt(stream, named(name)).await.map(|_| peer)
@@ -79,7 +79,7 @@ impl Protocol for Inspect {
 }
 
 #[actix::test]
-async fn a_tcp_stream_becomes_one_of_its_arbiter() {
+async fn an_adopted_tcp_stream_moves_to_its_arbiter() {
     let pool = AcceptorPool::with_protocol(|_| Inspect).framing(Framing::lines()).bind("127.0.0.1:0").await.unwrap();
     let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut peer = Peer(TcpStream::connect(server.local_addr().unwrap()).await.unwrap());
@@ -87,14 +87,14 @@ async fn a_tcp_stream_becomes_one_of_its_arbiter() {
     pool.adopt(stream, address).await.unwrap();
     let answer = ask(&mut peer, "?").await;
     assert!(answer.starts_with(&format!("true {address} ")) && answer.contains("|arbiter:"), "{answer}");
-    // The kernel says that the peer has left, as with an accepted stream.
+    // The kernel reports that the peer has left, as for an accepted stream.
     peer.reset();
     eventually(|| pool.connections() == 0).await;
 }
 
 #[cfg(unix)]
 #[actix::test]
-async fn a_unix_stream_becomes_one_of_its_arbiter() {
+async fn an_adopted_unix_stream_moves_to_its_arbiter() {
     let pool = AcceptorPool::with_protocol(|_| Inspect).framing(Framing::lines()).bind("127.0.0.1:0").await.unwrap();
     let (peer, stream) = tokio::net::UnixStream::pair().unwrap();
     pool.adopt(stream, named("pair")).await.unwrap();
@@ -184,7 +184,7 @@ async fn adopted_streams_are_spread_over_the_acceptors() {
 }
 
 #[actix::test]
-async fn an_adoption_that_is_not_awaited_adds_up() {
+async fn the_counts_add_up_if_an_adoption_is_not_awaited() {
     let pool = start().await;
     for number in 0..50 {
         let (mut peer, stream) = duplex(64);

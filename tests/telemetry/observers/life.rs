@@ -13,7 +13,7 @@ use support::*;
 use tracing::Level;
 
 #[actix::test]
-async fn a_pool_reports_its_whole_life() {
+async fn a_pool_reports_every_change_of_its_state() {
     let observer = EventRecorder::new();
     let builder = AcceptorPool::with_protocol(|_| Echo).acceptors(2).observer(observer.clone());
     let pool = builder.bind("127.0.0.1:0").await.unwrap();
@@ -43,7 +43,7 @@ async fn a_pool_reports_its_whole_life() {
 }
 
 #[actix::test]
-async fn a_failed_start_is_no_life() {
+async fn a_failed_start_reports_no_events_of_a_pool() {
     let observer = EventRecorder::new();
     let (transport, script_handle) = ScriptedTransport::in_memory();
     script_handle.share(|| Err(io::Error::other("as scripted")));
@@ -65,7 +65,7 @@ async fn a_pool_that_fails_reports_why() {
 }
 
 #[actix::test]
-async fn held_peers_are_reported_until_they_are_released() {
+async fn held_peers_and_their_release_are_reported() {
     let observer = EventRecorder::new();
     let builder = AcceptorPool::with_protocol(|_| Echo).acceptors(1).max_connections(1).name("holds");
     let hold = Duration::from_secs(60);
@@ -104,7 +104,7 @@ impl Observer for AcceptErrors {
 }
 
 #[actix::test]
-async fn accept_errors_have_a_kind_also_those_of_one_peer() {
+async fn every_accept_error_is_reported_with_its_kind() {
     listen();
     let observer = AcceptErrors::default();
     let (transport, script_handle) = ScriptedTransport::in_memory();

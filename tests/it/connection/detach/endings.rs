@@ -11,7 +11,7 @@ async fn memory() -> (Pool<Connection<Upgrade>>, ScriptHandle, Reports) {
 }
 
 #[actix::test]
-async fn what_is_queued_goes_out_before_the_hand_over() {
+async fn queued_replies_are_sent_before_the_stream_is_detached() {
     let (_pool, script, mut reports) = memory().await;
     let mut peer = script.connect();
     // Above the high-water mark, with replies of others behind.

@@ -51,7 +51,7 @@ impl Encoder<String> for Numbered {
     }
 }
 
-/// Waits for the flush of what others have sent, with the outbox in its hands.
+/// Waits for the flush of what others have sent to its outbox.
 struct Waiting(UnboundedSender<Outbox<Waiting>>);
 
 impl Protocol for Waiting {

@@ -21,12 +21,12 @@ use support::*;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
 use tokio::sync::mpsc::{unbounded_channel, UnboundedReceiver, UnboundedSender};
 
-/// More than any socket takes at once.
+/// More than the buffers of a socket hold.
 const LARGE: usize = 12 << 20;
-/// What a stream in memory takes at once.
+/// The buffer of a stream in memory.
 const BUFFER: usize = 64 * 1024;
 
-/// How many bytes a peer has read, and who wants to know it: each flush is reported with that number.
+/// The number of bytes that a peer has read. Each flush is reported with it.
 #[derive(Clone)]
 struct Flushes {
     read: Arc<AtomicUsize>,
@@ -194,7 +194,7 @@ async fn a_flush_fails_if_the_connection_ends_first() {
 }
 
 #[actix::test]
-async fn a_flush_below_tls_waits_for_the_kernel() {
+async fn a_flush_with_tls_waits_for_the_kernel() {
     let pki = Pki::generate();
     let (certificate, key) = pki.issue("localhost");
     for backend in [TlsBackend::Native, TlsBackend::Rustls] {
@@ -210,7 +210,7 @@ async fn a_flush_below_tls_waits_for_the_kernel() {
     }
 }
 
-/// A stream that accepts everything, and sends it only when it may.
+/// A stream that accepts everything, and sends it only when it is allowed to.
 struct Buffering {
     stream: DuplexStream,
     held: BytesMut,
@@ -281,13 +281,13 @@ async fn a_buffering_stream_gets_nothing_new_before_a_flush() {
         shared.waker.wake();
         assert_eq!(in_time(&mut *flushed).await, Ok(()));
         peer.expect(expected).await;
-        // Asked again, it says the same.
+        // Polled again, it returns the same.
         assert_eq!(flushed.await, Ok(()));
     }
 }
 
 #[actix::test]
-async fn a_flushed_socket_has_given_all_to_the_kernel() {
+async fn a_flushed_socket_has_handed_all_bytes_to_the_kernel() {
     let pki = Pki::generate();
     let (certificate, key) = pki.issue("localhost");
     for backend in [TlsBackend::Native, TlsBackend::Rustls] {
