@@ -8,7 +8,8 @@
 //! │   ├── async fn          task, same arbiter: owns its Socket
 //! │   └── your own actor    any actor that you start: owns its Socket
 //! └── Acceptor N-1
-//! restart: an acceptor always, within a budget of restarts
+//! restart: an acceptor always, within a budget of restarts; then the pool ends with an error
+//!          a pool with AcceptorPool::supervised
 //!          a connection never: its peer is gone
 //! ```
 //!
@@ -56,6 +57,9 @@
 //!
 //! Connections of all four kinds are counted, listed, limited and drained alike, and a panic in one connection ends only that
 //! connection. The first two add framing, back-pressure, packet timeouts and an address that receives messages.
+//!
+//! One pool can have several handlers: see [`Listener::service`]. Streams can join it ([`Pool::adopt`]) and leave it
+//! ([`Next::detach`], [`Socket::into_inner`]).
 //!
 //! # The life of a connection
 //!
@@ -119,8 +123,9 @@
 //! # Logs
 //!
 //! The crate logs with [`tracing`](https://docs.rs/tracing): install a subscriber to see them. Start, drain, refusals and failed
-//! handshakes are logged at info, lowered limits and restarts at warn, most ends of connections at debug, and so are handshakes
-//! that fail because the peer leaves, as port scanners do. Logs contain addresses and reasons, never transferred data.
+//! handshakes are logged at info; connection limits that are reached or lowered, and restarts, at warn; most ends of connections
+//! at debug, and so are handshakes that fail because the peer leaves, as port scanners do. Logs contain addresses and reasons,
+//! never transferred data.
 //!
 //! Lines at info and above about peers are limited: refusals to one per second, ends of connections to ten per second and
 //! reason, failed handshakes to ten per second and kind. The field `left_out` is the number of lines that were left out before.
@@ -137,7 +142,7 @@
 //! | `native-tls` | TLS with the system's library: `Tls::native` |
 //! | `watch` | certificates are reloaded when their files change: `TlsBuilder::watch` |
 //! | `proxy-protocol` | the PROXY protocol: `Listener::proxy_protocol` |
-//! | `listenfd` | sockets passed by systemd: `Listener::from_systemd` |
+//! | `listenfd` | sockets passed by systemd: `Listener::from_systemd`, `Listener::from_systemd_named` |
 //! | `config` | [`PoolConfig`] is read from a file in TOML or JSON |
 //! | `serde` | [`Settings`] and [`SettingsPatch`] can be read and written, [`PoolConfig`] read, reports ([`info`]) written |
 //! | `metrics` | `Metrics`, an observer that reports to the `metrics` facade |

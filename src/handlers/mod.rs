@@ -6,6 +6,8 @@
 //! | [`with_events`](crate::AcceptorPool::with_events) | two closures, `on_init` and `on_event` |
 //! | [`with_fn`](crate::AcceptorPool::with_fn) | an async fn that owns its [`Socket`](crate::Socket) |
 //! | [`with_actor`](crate::AcceptorPool::with_actor) | an actor that owns its [`Socket`](crate::Socket) |
+//!
+//! [`ProtocolService`], [`FnService`] and [`ActorService`] are the same handlers for one listener: [`Listener::service`].
 
 mod actor;
 mod async_fn;
