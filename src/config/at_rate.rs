@@ -25,7 +25,7 @@ pub enum AtRate {
 
 impl AtRate {
     /// How long a peer may wait for its token. Zero if it is refused.
-    pub(crate) fn patience(self) -> Duration {
+    pub(crate) fn max_wait(self) -> Duration {
         match self {
             AtRate::Refuse => Duration::ZERO,
             AtRate::Hold(limit) => limit,

@@ -45,8 +45,8 @@ impl ListenerLimits {
         may_be_held: bool,
     ) -> Result<(PeerPermit, Duration), RefusalReason> {
         let config = self.limits().config().load();
-        let patience = if may_be_held { config.settings.at_rate.patience() } else { Duration::ZERO };
-        let (ip, wait) = self.limits().register_peer(&config.settings, peer, !claims, patience)?;
+        let max_wait = if may_be_held { config.settings.at_rate.max_wait() } else { Duration::ZERO };
+        let (ip, wait) = self.limits().register_peer(&config.settings, peer, !claims, max_wait)?;
         Ok((PeerPermit::new(self, ip), wait))
     }
 
@@ -64,7 +64,7 @@ impl ListenerLimits {
         let limits = self.limits();
         let settings = &limits.config().load().settings;
         // How much longer it may be held for rates.
-        let left = held.map_or(Duration::ZERO, |held| settings.at_rate.patience().saturating_sub(held));
+        let left = held.map_or(Duration::ZERO, |held| settings.at_rate.max_wait().saturating_sub(held));
         let refused = Checked::Refused(RefusalReason::Rate);
         let wait_for_token = |wait, next| Checked::Held { wait, next, otherwise: RefusalReason::Rate };
         if first <= Check::ListenerRate {

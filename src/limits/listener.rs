@@ -216,12 +216,12 @@ impl ListenerLimits {
         self.shared.rate.lock().0 = rate;
     }
 
-    /// Takes a token of this listener that is there or becomes due within `patience`. Returns how long the peer must wait for
+    /// Takes a token of this listener that is there or becomes due within `max_wait`. Returns how long the peer must wait for
     /// it, or `None` if the rate is exceeded.
-    pub(super) fn reserve_token(&self, patience: Duration) -> Option<Duration> {
+    pub(super) fn reserve_token(&self, max_wait: Duration) -> Option<Duration> {
         let (rate, bucket) = &mut *self.shared.rate.lock();
         let Some(rate) = rate else { return Some(Duration::ZERO) };
-        bucket.reserve(rate, self.shared.limits.now(), patience)
+        bucket.reserve(rate, self.shared.limits.now(), max_wait)
     }
 
     /// Checks the peer that a PROXY header names, for a connection that has been admitted, and counts it if `counts`. An

@@ -159,14 +159,14 @@ impl Limits {
 
     /// Checks the limits of one peer: access rules, number of connections, rate. Counts the connection if `counts`.
     ///
-    /// Also returns how long the peer must wait for its token, which is at most `patience`. The peer's own limits are checked
+    /// Also returns how long the peer must wait for its token, which is at most `max_wait`. The peer's own limits are checked
     /// before those of the pool, so that a fast peer does not use up the tokens of the pool.
     fn register_peer(
         &self,
         settings: &Settings,
         peer: &Address,
         counts: bool,
-        patience: Duration,
+        max_wait: Duration,
     ) -> Result<(Option<IpAddr>, Duration), RefusalReason> {
         let Some(ip) = peer.ip() else { return Ok((None, Duration::ZERO)) };
         if !is_allowed(&settings.rules, ip) {
@@ -175,7 +175,7 @@ impl Limits {
         if !counts {
             return Ok((None, Duration::ZERO));
         }
-        let rate = settings.peer_rate.as_ref().map(|rate| (rate, patience));
+        let rate = settings.peer_rate.as_ref().map(|rate| (rate, max_wait));
         match self.peers.register(ip, settings.max_per_peer, rate, self.now()) {
             Ok(wait) => Ok((Some(ip), wait)),
             Err(PeerRefusal::Connections) => Err(RefusalReason::PerPeer),
@@ -183,11 +183,11 @@ impl Limits {
         }
     }
 
-    /// Takes a token of the pool that is there or becomes due within `patience`. Returns how long the peer must wait for it, or
+    /// Takes a token of the pool that is there or becomes due within `max_wait`. Returns how long the peer must wait for it, or
     /// `None` if the rate is exceeded.
-    fn reserve_token(&self, settings: &Settings, patience: Duration) -> Option<Duration> {
+    fn reserve_token(&self, settings: &Settings, max_wait: Duration) -> Option<Duration> {
         let Some(rate) = &settings.accept_rate else { return Some(Duration::ZERO) };
-        self.bucket.lock().reserve(rate, self.now(), patience)
+        self.bucket.lock().reserve(rate, self.now(), max_wait)
     }
 
     /// Calls the overload hook. A connection for which the hook panics is refused.

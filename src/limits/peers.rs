@@ -61,7 +61,7 @@ impl PeerTable {
         let outcome = if max.is_some_and(|max| connections >= max) {
             Err(PeerRefusal::Connections)
         } else {
-            let wait = rate.map_or(Some(Duration::ZERO), |(rate, patience)| bucket.reserve(rate, now, patience));
+            let wait = rate.map_or(Some(Duration::ZERO), |(rate, max_wait)| bucket.reserve(rate, now, max_wait));
             peer.connections += usize::from(wait.is_some());
             wait.ok_or(PeerRefusal::Rate)
         };

@@ -22,11 +22,11 @@ impl TokenBucket {
         has_token
     }
 
-    /// Takes a token that is there or is added within `patience`, and returns the time until it is added. Tokens are added in
+    /// Takes a token that is there or is added within `max_wait`, and returns the time until it is added. Tokens are added in
     /// the order in which they were taken.
-    pub(crate) fn reserve(&mut self, rate: &Rate, now: Duration, patience: Duration) -> Option<Duration> {
+    pub(crate) fn reserve(&mut self, rate: &Rate, now: Duration, max_wait: Duration) -> Option<Duration> {
         let wait = self.until_token(rate, now);
-        (wait <= patience).then(|| {
+        (wait <= max_wait).then(|| {
             self.take_in_advance(rate, now);
             wait
         })
