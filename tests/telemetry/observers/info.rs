@@ -18,7 +18,7 @@ async fn info_neither_waits_nor_makes_anyone_wait() {
     let gate = Mutex::new(gate);
     let (builder, mut callbacks) = Probe::pool(move |call, _| match call {
         Call::Packet(word) if &**word == b"block" => {
-            gate.lock().unwrap().recv_timeout(TIME_LIMIT).expect("let go, and not by the end of max_wait");
+            gate.lock().unwrap().recv_timeout(TIME_LIMIT).expect("released before the time limit");
             protocol_default(call)
         }
         Call::Packet(word) => actix_acceptor::Next::Send(word.clone()),
