@@ -2,6 +2,7 @@
 
 mod claims;
 mod custom;
+mod pkcs12;
 mod proxy;
 mod proxy_headers;
 mod proxy_tls;
@@ -12,3 +13,4 @@ mod tls_records;
 mod tls_reload;
 mod tls_replace;
 mod upgrade;
+mod wrapped;

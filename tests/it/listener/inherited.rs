@@ -112,3 +112,23 @@ async fn what_is_not_a_listening_stream_socket_is_refused() {
         assert!(error.contains(why), "{error}: {why}");
     }
 }
+
+/// Multipath TCP, if the kernel has it: the socket is made by the program, and the pool serves it as any other.
+#[cfg(target_os = "linux")]
+#[actix::test]
+async fn a_multipath_tcp_socket_is_served() {
+    use socket2::{Domain, Protocol, Socket, Type};
+    let Ok(socket) = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::MPTCP)) else { return };
+    let local: std::net::SocketAddr = "127.0.0.1:0".parse().unwrap();
+    socket.bind(&local.into()).unwrap();
+    socket.listen(1024).unwrap();
+    let pool = listening(Listener::from_socket(TcpListener::from(socket))).await.unwrap();
+    connect(&pool).await.echo("over one path").await;
+
+    let peer = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::MPTCP)).unwrap();
+    peer.connect(&pool.local_addr().unwrap().into()).unwrap();
+    peer.set_nonblocking(true).unwrap();
+    let peer = tokio::net::TcpStream::from_std(TcpStream::from(peer)).unwrap();
+    Peer(peer).echo("over several").await;
+    in_time(pool.stop(Duration::ZERO)).await;
+}
