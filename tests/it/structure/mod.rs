@@ -6,6 +6,7 @@ mod events;
 mod imports;
 mod lexer;
 mod self_test;
+mod test_names;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
