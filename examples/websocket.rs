@@ -14,7 +14,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use tokio::io::{split, AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream};
 
-/// The most bytes that a line may have.
+/// The maximum length of a line, in bytes.
 const MAX_LINE: usize = 4096;
 
 struct Guest;
@@ -39,7 +39,7 @@ impl Protocol for Guest {
 
 type Guests = Pool<Connection<Guest>>;
 
-/// Accepts a WebSocket and hands it over to the pool, which counts, limits, lists and drains it as its own connections.
+/// Accepts a WebSocket and hands it over to the pool, which counts, limits, lists and drains it like its own connections.
 async fn websocket(
     request: HttpRequest,
     body: web::Payload,
