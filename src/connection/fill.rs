@@ -86,6 +86,9 @@ impl<P: Protocol> Connection<P> {
             if !self.has(Flags::UNFLUSHED) {
                 outbox.sent(state.bytes_out());
             }
+            if outbox.pending() == 0 {
+                self.conn.guard.report_dropped();
+            }
             if outbox.pending() == 0 && !outbox.has_acks() {
                 self.conn.flags.remove(Flags::OUTBOX);
                 return Ok(false);

@@ -247,6 +247,7 @@ impl ConnectionGuard {
         self.groups.leave_all(&self.registry, self.state.id());
         self.state.discard_outbox();
         self.state.close_mailbox();
+        self.report_dropped();
         let entered = self.enter_span();
         let end = self.end().get_or_init(|| {
             let reason = if std::thread::panicking() { CloseReason::Panic } else { CloseReason::Killed };

@@ -215,6 +215,24 @@ impl ConnectionState {
     }
 }
 
+/// Replies that were left out.
+impl OutboxQueue {
+    pub(crate) fn count_dropped(&self) {
+        self.dropped.fetch_add(1, Relaxed);
+    }
+
+    /// The number of replies that were left out because there was no room for them.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.dropped.load(Relaxed)
+    }
+
+    /// The number of replies that were left out since the last call, for a report. Called by the connection only.
+    pub(crate) fn take_dropped(&self) -> u64 {
+        let dropped = self.dropped();
+        dropped - self.reported.swap(dropped, Relaxed)
+    }
+}
+
 impl Registry {
     /// Kills a connection of this registry. Returns false if it was killed before.
     pub(crate) fn kill(&self, state: &ConnectionState) -> bool {
@@ -276,7 +294,8 @@ impl Registry {
             Pushed::Full | Pushed::TooLarge => {
                 outbox.count_dropped();
                 limit.dropped.fetch_add(1, Relaxed);
-                false
+                // The connection reports it. A full outbox has set the signal before.
+                state.add_signals(Signals::OUTBOX)
             }
             Pushed::Closed | Pushed::FormatChanged | Pushed::OtherType => false,
         }

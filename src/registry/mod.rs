@@ -16,6 +16,7 @@ mod awaits_end;
 mod close_request;
 mod deferred;
 mod drain;
+mod dropped;
 mod end;
 mod entries;
 mod format;

@@ -100,7 +100,9 @@ pub(crate) struct OutboxQueue {
     pending: AtomicUsize,
     /// Those of them that are in the connection's write buffer. Only the connection writes it.
     in_write: AtomicUsize,
-    dropped: AtomicU64,
+    pub(super) dropped: AtomicU64,
+    /// Those of them that the observers know.
+    pub(super) reported: AtomicU64,
     acks: OnceBox<Acks>,
 }
 
@@ -291,15 +293,6 @@ impl OutboxQueue {
     /// Those of the pending bytes that are not in the write buffer.
     pub(crate) fn queued(&self) -> usize {
         self.pending().saturating_sub(self.in_write.load(Relaxed))
-    }
-
-    pub(crate) fn count_dropped(&self) {
-        self.dropped.fetch_add(1, Relaxed);
-    }
-
-    /// The number of replies that were left out because there was no room for them.
-    pub(crate) fn dropped(&self) -> u64 {
-        self.dropped.load(Relaxed)
     }
 
     /// Accepts nothing any more. What is queued stays.

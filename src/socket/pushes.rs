@@ -175,8 +175,13 @@ impl Pushes {
         state.clear(Signals::OUTBOX);
         match state.outbox().and_then(|outbox| outbox.take()) {
             Some(bytes) => Poll::Ready(Some(bytes)),
-            None if state.is_closing() => Poll::Ready(None),
-            None => Poll::Pending,
+            None => {
+                socket.guard().report_dropped();
+                if state.is_closing() {
+                    return Poll::Ready(None);
+                }
+                Poll::Pending
+            }
         }
     }
 }

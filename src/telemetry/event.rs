@@ -169,6 +169,18 @@ pub enum PoolEvent<'a> {
         /// The error with its sources, without control characters.
         error: &'a str,
     },
+    /// Replies of others were left out because the [outbox](crate::Builder::outbox) of a connection had no room for them. Reported
+    /// when the outbox is empty again, and at the end of the connection.
+    RepliesDropped {
+        /// The id of the connection.
+        id: ConnectionId,
+        /// The address of the peer.
+        peer: &'a Address,
+        /// The name of the listener.
+        listener: &'a str,
+        /// The number of replies since the last report.
+        replies: u64,
+    },
     /// The label of a connection was set or removed with [`Conn::set_label`](crate::Conn::set_label).
     ConnectionLabelled {
         /// The id of the connection.

@@ -13,3 +13,4 @@ mod lost_pools;
 mod packets;
 mod panics;
 mod refusals;
+mod replies;
