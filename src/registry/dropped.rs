@@ -4,8 +4,8 @@ use super::{ConnectionGuard, OutboxQueue};
 use crate::telemetry::PoolEvent;
 
 impl ConnectionGuard {
-    /// Reports the replies that were left out since the last report, if there are any. Not called where they are left out, which
-    /// may be under a lock and thousands of times a second, but when the outbox is empty again, and at the end.
+    /// Reports the replies that were left out since the last report, if there are any. Called when the outbox is empty again, and
+    /// at the end. Where replies are left out, a lock may be held, and it may happen thousands of times a second.
     #[cold]
     pub(crate) fn report_dropped(&self) {
         let replies = self.state().outbox().map_or(0, OutboxQueue::take_dropped);

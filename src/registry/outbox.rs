@@ -101,7 +101,7 @@ pub(crate) struct OutboxQueue {
     /// Those of them that are in the connection's write buffer. Only the connection writes it.
     in_write: AtomicUsize,
     pub(super) dropped: AtomicU64,
-    /// Those of them that the observers know.
+    /// Those of them that were reported to the observers.
     pub(super) reported: AtomicU64,
     acks: OnceBox<Acks>,
 }

@@ -31,7 +31,7 @@
 //! | `ConnectionStarted` | `id`, `peer`, `listener` | when a peer is admitted, before any callback | once per connection |
 //! | `ConnectionReady` | `id`, `peer`, `listener` | before `ack`, or before the socket is handed over | once per connection |
 //! | `HandshakeFailed` | `id`, `peer`, `listener`, `kind`, `error` | before the `ConnectionStopped` of a connection whose handshake failed | once per connection |
-//! | `RepliesDropped` | `id`, `peer`, `listener`, `replies` | when the outbox is empty again after replies of others were left out, and before `ConnectionStopped` | once per emptied outbox |
+//! | `RepliesDropped` | `id`, `peer`, `listener`, `replies` | when the outbox is empty again after replies of others were left out, and before `ConnectionStopped` | once each time an outbox is emptied |
 //! | `ConnectionLabelled` | `id`, `label` | when a label is set or removed | once per call |
 //! | `ConnectionStopped` | `id`, `peer`, `listener`, `reason`, `detail`, `duration`, `bytes_in`, `bytes_out`, `packets` | when the socket is closed, after `closed` | once per `ConnectionStarted` |
 //! | `Blocked` | `acceptor`, `id`, `so_far` | while an arbiter is blocked for longer than the watchdog's limit | once per block |
