@@ -46,12 +46,13 @@ impl<A> Shared<A> {
 
     /// Sets how the supervision ended. The first call wins.
     pub(super) fn set_ended(&self, outcome: Result<(), SupervisedError>) {
+        // First: after `stopped` there is no pool.
+        self.set_pool(None);
         self.ended.send_if_modified(|ended| {
             let is_first = ended.is_none();
             ended.get_or_insert(outcome);
             is_first
         });
-        self.set_pool(None);
     }
 
     pub(super) fn count_restart(&self) {

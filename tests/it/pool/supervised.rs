@@ -176,3 +176,18 @@ async fn a_pool_that_ran_long_is_restarted_soon() {
     assert!(pauses[3] >= 3.9 && pauses[4] <= 1.1, "{pauses:?}");
     supervised.stop(None).await;
 }
+
+#[actix::test]
+async fn the_end_of_its_arbiter_ends_the_supervision() {
+    let (arbiter, (sender, started)) = (actix_rt::Arbiter::new(), tokio::sync::oneshot::channel());
+    arbiter.spawn_fn(move || {
+        actix_rt::spawn(async move {
+            let supervised = AcceptorPool::supervised(|| fragile(Listener::tcp("127.0.0.1:0"))).start().await;
+            drop(sender.send(supervised.unwrap()));
+        });
+    });
+    let supervised = in_time(started).await.unwrap();
+    arbiter.stop();
+    assert!(matches!(in_time(supervised.stopped()).await, Err(SupervisedError::Orphaned)));
+    assert!(supervised.pool().is_none());
+}
