@@ -1,5 +1,6 @@
 //! Reports that acceptors wait at a connection limit, with [`AtLimit::Wait`](crate::config::AtLimit::Wait).
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use tracing::{info, warn};
@@ -13,6 +14,8 @@ use crate::telemetry::PoolEvent;
 struct ReachedLimit {
     context: Arc<AcceptorContext>,
     listener: Arc<ListenerState>,
+    /// Whether the next acceptor that waits reports the limit again. It may have done so already.
+    is_cleared: Cell<bool>,
 }
 
 impl AcceptorContext {
@@ -41,12 +44,13 @@ impl AcceptorContext {
         });
         let observers = &self.registries.shared().observers;
         observers.emit(|| PoolEvent::LimitReached { listener: name, scope, limit });
-        let reached = ReachedLimit { context: self.clone(), listener: listener.clone() };
+        let (context, listener) = (self.clone(), listener.clone());
+        let reached = ReachedLimit { context, listener, is_cleared: Cell::new(false) };
         actix_rt::spawn(async move {
             let mut mode = reached.listener.mode_changes();
             tokio::select! {
                 _ = mode.wait_for(|mode| *mode != ListenerMode::Accepting) => {}
-                () = reached.listener.limits.until_cleared() => {}
+                () = reached.listener.limits.until_cleared() => reached.is_cleared.set(true),
             }
         });
     }
@@ -54,7 +58,9 @@ impl AcceptorContext {
 
 impl Drop for ReachedLimit {
     fn drop(&mut self) {
-        self.listener.limits.clear_limit();
+        if !self.is_cleared.get() {
+            self.listener.limits.clear_limit();
+        }
         let listener = &*self.listener.name();
         info!(listener, "connection limit cleared");
         self.context.registries.shared().observers.emit(|| PoolEvent::LimitCleared { listener });
