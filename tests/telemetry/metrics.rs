@@ -218,3 +218,21 @@ async fn the_gauges_of_a_removed_listener_are_reset() {
     );
     assert_eq!(value("acceptor_sent_bytes_total", "plain"), Some(5.0));
 }
+
+#[cfg(feature = "rustls")]
+#[actix::test]
+async fn the_expiry_of_a_removed_certificate_is_nan() {
+    recorder();
+    let pki = support::pki::Pki::generate();
+    let (certificate, key) = pki.issue("localhost");
+    let tls = actix_acceptor::tls::Tls::rustls().files(certificate, key).build().unwrap();
+    let listener = || actix_acceptor::Listener::tcp("127.0.0.1:0").name("secure");
+    let pool = AcceptorPool::with_protocol(|_| Echo).name("uncertified").observer(Metrics::new());
+    let pool = pool.listener(listener().tls(tls)).start().await.unwrap();
+    let values = || now().values("acceptor_certificate_expiry_timestamp_seconds", "uncertified");
+    let expiry = || values().get("listener=secure").copied();
+    assert!(expiry().is_some_and(|expiry| expiry > 0.0));
+    in_time(pool.set_listeners(vec![listener()])).await.unwrap();
+    eventually(|| expiry().is_some_and(f64::is_nan)).await;
+    in_time(pool.stop(None)).await;
+}

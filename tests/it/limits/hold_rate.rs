@@ -229,6 +229,29 @@ async fn a_listener_has_a_rate_of_its_own() {
 }
 
 #[test]
+fn a_held_peer_takes_one_token_of_its_listener() {
+    paused(async {
+        let counter = ConnectionCounter::default();
+        let (transport, script) = ScriptedTransport::in_memory();
+        let listener = Listener::from_transport(transport).accept_rate(1, SECOND);
+        let builder = counter.pool().on_current_arbiter().at_rate(AtRate::Hold(10 * SECOND));
+        let pool = builder.listener(listener).start().await.unwrap();
+        let begun = Instant::now();
+        let mut peers = Vec::new();
+        for _ in 0..4 {
+            peers.push(greets(&script).await);
+        }
+        for (number, peer) in peers.iter_mut().enumerate() {
+            peer.expect(b"hello").await;
+            assert_on_time(begun, Instant::now(), SECOND * number as u32);
+        }
+        assert_adds_up(&pool);
+        drop(peers);
+        ends(&pool).await;
+    });
+}
+
+#[test]
 fn the_overload_hook_can_hold_a_peer() {
     paused(async {
         let counter = ConnectionCounter::default();

@@ -9,8 +9,8 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::Duration;
 
 use actix_acceptor::{
-    error::SuspendError, handlers::ProtocolService, AcceptorPool, Builder, Connection, Framing, Listener, Pool,
-    StartError, SuspendMode,
+    error::SuspendError, handlers::ProtocolService, limits::BacklogPolicy, AcceptorPool, Builder, Connection, Drain,
+    Framing, Listener, Pool, StartError, SuspendMode,
 };
 use support::*;
 
@@ -131,4 +131,20 @@ async fn a_multipath_tcp_socket_is_served() {
     let peer = tokio::net::TcpStream::from_std(TcpStream::from(peer)).unwrap();
     Peer(peer).echo("over several").await;
     in_time(pool.stop(Duration::ZERO)).await;
+}
+
+#[actix::test]
+async fn an_inherited_socket_can_be_handed_over_again() {
+    let mut pool = listening(Listener::tcp("127.0.0.1:0")).await.unwrap();
+    let address = pool.local_addr();
+    for _ in 0..3 {
+        let mut sockets = pool.listening_sockets().unwrap();
+        assert_eq!(sockets.len(), 1);
+        let next = listening(Listener::from_socket(sockets.remove(0).socket)).await.unwrap();
+        in_time(pool.drain(Drain::immediate().backlog_on_close(BacklogPolicy::Drop))).await;
+        assert!(pool.listening_sockets().unwrap().is_empty(), "ended");
+        connect(&next).await.echo("hello").await;
+        assert_eq!(next.local_addr(), address);
+        pool = next;
+    }
 }

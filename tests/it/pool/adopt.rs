@@ -1,5 +1,6 @@
 //! Connections whose streams the pool did not accept.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_acceptor::handlers::{NoActor, ProtocolService};
@@ -7,7 +8,7 @@ use actix_acceptor::limits::{AtLimit, Rule};
 use actix_acceptor::telemetry::RefusalReason;
 use actix_acceptor::transport::Address;
 use actix_acceptor::{
-    info::Status, AcceptorPool, AdoptError, Conn, Connection, Framing, Listener, Next, Protocol, SuspendMode,
+    info::Status, AcceptorPool, AdoptError, Conn, Connection, Drain, Framing, Listener, Next, Protocol, SuspendMode,
 };
 use bytes::Bytes;
 use futures::FutureExt;
@@ -214,4 +215,45 @@ async fn a_named_service_may_serve_adopted_streams_only() {
     pool.typed::<Connection<Inspect>>().unwrap().adopt(stream, named("guest")).await.unwrap();
     let answer = exchange(&mut peer, "hello").await;
     assert!(answer.starts_with("false guest"), "{answer}");
+}
+
+#[actix::test]
+async fn a_stream_adopted_while_a_drain_begins_is_refused() {
+    let (pool, _script) = in_memory(AcceptorPool::with_protocol(|_| Inspect).framing(Framing::lines())).await;
+    let mut draining = Box::pin(pool.drain(Drain::immediate()));
+    // Requested, and not yet begun.
+    assert!(draining.as_mut().now_or_never().is_none());
+    assert_eq!(pool.status(), Status::Running);
+    let (mut peer, stream) = duplex(64);
+    let refused = in_time(pool.adopt(stream, named("guest"))).await.unwrap_err();
+    assert!(matches!(refused, AdoptError::Refused(RefusalReason::Draining)), "{refused}");
+    assert_eq!(peer.read(&mut [0]).await.unwrap(), 0);
+    in_time(draining).await;
+    assert_eq!((pool.info().accepted, pool.info().refused.get(RefusalReason::Draining)), (1, 1));
+}
+
+#[actix::test]
+async fn a_service_that_no_longer_adopts_is_dropped() {
+    let listener = |captured: &Arc<()>| {
+        let captured = captured.clone();
+        let factory = move |_: &_| {
+            let _ = &captured;
+            Inspect
+        };
+        let service = ProtocolService::new(factory).framing(Framing::lines());
+        Listener::tcp("127.0.0.1:0").name("own").service(service)
+    };
+    let (first, second) = (Arc::new(()), Arc::new(()));
+    let pool = AcceptorPool::with_fn(echo).acceptors(1).listener(listener(&first)).start().await.unwrap();
+    let inspecting = pool.typed::<Connection<Inspect>>().unwrap();
+    let (peer, stream) = duplex(64);
+    inspecting.adopt(stream, named("guest")).await.unwrap();
+    in_time(pool.set_listeners(vec![listener(&second)])).await.unwrap();
+    drop(peer);
+    eventually(|| pool.connections() == 0).await;
+    // The next service that adopts takes the place of those that nothing else uses.
+    let (_peer, stream) = duplex(64);
+    inspecting.adopt(stream, named("guest")).await.unwrap();
+    eventually(|| Arc::strong_count(&first) == 1).await;
+    assert!(Arc::strong_count(&second) > 1);
 }

@@ -92,6 +92,42 @@ async fn held_peers_and_their_release_are_reported() {
     assert_eq!(released, 2, "{:?}", observer.of_pool());
 }
 
+/// What happens to peers, in order.
+#[derive(Clone, Default)]
+struct Order(Arc<Mutex<Vec<&'static str>>>);
+
+impl Observer for Order {
+    fn observe(&self, _: &str, event: &PoolEvent<'_>) {
+        self.0.lock().unwrap().push(match event {
+            PoolEvent::PeerHeld { .. } => "held",
+            PoolEvent::PeerReleased { .. } => "released",
+            PoolEvent::ConnectionStarted { .. } => "started",
+            PoolEvent::Refused { .. } => "refused",
+            _ => return,
+        });
+    }
+}
+
+#[actix::test]
+async fn a_release_is_reported_before_what_follows() {
+    let order = Order::default();
+    let seen = || order.0.lock().unwrap().clone();
+    let builder = AcceptorPool::with_protocol(|_| Echo).acceptors(1).max_connections(1).observer(order.clone());
+    let pool = builder.at_limit(AtLimit::Hold(Duration::from_secs(60))).bind("127.0.0.1:0").await.unwrap();
+    let mut inside = connect(&pool).await;
+    inside.echo("hello").await;
+    let mut served = connect(&pool).await;
+    eventually(|| seen() == ["started", "held"]).await;
+    drop(inside);
+    served.echo("hello").await;
+    assert_eq!(seen(), ["started", "held", "released", "started"]);
+    let mut refused = connect(&pool).await;
+    eventually(|| seen().len() == 5).await;
+    in_time(pool.stop(Duration::ZERO)).await;
+    refused.until_gone().await;
+    assert_eq!(seen()[4..], ["held", "released", "refused"]);
+}
+
 #[derive(Clone, Default)]
 struct AcceptErrors(Arc<Mutex<Vec<(i32, AcceptErrorKind)>>>);
 
@@ -118,6 +154,8 @@ async fn every_accept_error_is_reported_with_its_kind() {
     ];
     codes.iter().for_each(|(code, _)| script_handle.accept_fails(*code));
     eventually(|| observer.0.lock().unwrap().len() == codes.len()).await;
+    // Those of one peer are not counted.
+    assert_eq!(pool.info().accept_errors, 2);
     assert_eq!(*observer.0.lock().unwrap(), codes);
     let errors = |line: &logs::Line| line.message() == "a peer left before it was accepted";
     assert!(logs::lines(errors).iter().all(|line| line.level == Level::DEBUG));

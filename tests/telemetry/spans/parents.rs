@@ -1,6 +1,6 @@
 //! How spans nest, and when those of pools and listeners close.
 
-use actix_acceptor::{telemetry::Spans, AcceptorPool, Listener, SuspendMode};
+use actix_acceptor::{telemetry::Spans, transport::Address, AcceptorPool, Listener, SuspendMode};
 use support::logs::listen;
 use support::spans::of;
 use support::*;
@@ -101,5 +101,18 @@ async fn the_peer_of_a_proxy_header_is_recorded() {
     assert_eq!(of("proxied", "connection")[0].field("peer"), "192.0.2.1:1234");
     drop(peer);
     eventually(|| support::spans::said_in("proxied").iter().any(|said| said.message == "connection closed")).await;
+    in_time(pool.stop(None)).await;
+}
+
+#[actix::test]
+async fn an_adopted_connection_is_below_its_pool() {
+    listen();
+    let builder = AcceptorPool::with_protocol(|_| Echo).name("adopts").observer(Spans::new());
+    let pool = builder.bind("127.0.0.1:0").await.unwrap();
+    let (peer, stream) = tokio::io::duplex(64);
+    pool.adopt(stream, Address::Other("guest".into())).await.unwrap();
+    Peer(peer).echo("hello").await;
+    let (root, connection) = (of("adopts", "pool").remove(0), of("adopts", "connection").remove(0));
+    assert_eq!((connection.parents, connection.id == root.id), (vec![("pool", root.id)], false));
     in_time(pool.stop(None)).await;
 }

@@ -194,6 +194,19 @@ async fn a_flush_fails_if_the_connection_ends_first() {
 }
 
 #[actix::test]
+async fn a_flush_fails_although_an_outbox_is_kept() {
+    let (flushes, mut reports) = Flushes::new();
+    let (pool, mut peer) = memory(&flushes).await;
+    peer.send("task 3000000\n").await;
+    flushes.read(&mut peer, 10).await;
+    let connection = pool.connection(pool.list()[0].id).unwrap();
+    let outbox = connection.outbox();
+    assert!(connection.kill());
+    assert_eq!(in_time(reports.recv()).await.unwrap().0, Err(FlushError));
+    assert!(outbox.is_closed());
+}
+
+#[actix::test]
 async fn a_flush_with_tls_waits_for_the_kernel() {
     let pki = Pki::generate();
     let (certificate, key) = pki.issue("localhost");
