@@ -61,7 +61,7 @@ impl ListenerTask {
         // Copied out of the lock: opening a handle may take long, and the mode may change meanwhile.
         let mode = *mode_changes.borrow();
         let handle = match mode {
-            ListenerMode::Accepting => match AcceptHandle::of(&listener) {
+            ListenerMode::Accepting => match AcceptHandle::of(&listener, slot, context.acceptors()) {
                 Err(error) if context.is_started() && is_out_of_resources(&error) => None,
                 handle => Some(handle?),
             },
@@ -82,12 +82,14 @@ impl ListenerTask {
                 ListenerMode::Paused => {}
                 ListenerMode::Closed(backlog) => {
                     if let Some(handle) = self.handle.take() {
+                        let handle = AcceptHandle::of_all_queues(&self.listener, self.slot).unwrap_or(handle);
                         self.empty_backlog(handle, backlog).await;
                     }
                 }
                 ListenerMode::Removed(backlog) => {
                     // An acceptor that started while the listener was paused has no handle yet, and there may be a backlog.
-                    if let Some(handle) = self.handle.take().or_else(|| AcceptHandle::of(&self.listener).ok()) {
+                    let handle = AcceptHandle::of_all_queues(&self.listener, self.slot).or_else(|| self.handle.take());
+                    if let Some(handle) = handle.or_else(|| self.new_handle().ok()) {
                         self.empty_backlog(handle, backlog).await;
                     }
                     return TaskEnd::Removed(self.listener);
@@ -100,6 +102,13 @@ impl ListenerTask {
     }
 
     async fn accept_until_mode_changes(&mut self) -> Result<(), TaskEnd> {
+        if self.handle.as_ref().is_some_and(|handle| handle.is_outdated(self.slot, self.context.acceptors())) {
+            self.handle = match self.new_handle() {
+                Err(error) if is_out_of_resources(&error) => None,
+                // The former handle is open until here, so that the listener is not closed meanwhile.
+                handle => Some(handle.map_err(TaskEnd::Failed)?),
+            };
+        }
         if self.handle.is_none() {
             self.handle = self.open_handle().await.map_err(TaskEnd::Failed)?;
         }
@@ -122,11 +131,15 @@ impl ListenerTask {
         }
     }
 
+    fn new_handle(&self) -> io::Result<AcceptHandle> {
+        AcceptHandle::of(&self.listener, self.slot, self.context.acceptors())
+    }
+
     /// Opens the handle as soon as there are resources for it. Returns `None` if the mode changes first.
     async fn open_handle(&mut self) -> io::Result<Option<AcceptHandle>> {
         let mut pause = FIRST_PAUSE;
         loop {
-            match AcceptHandle::of(&self.listener) {
+            match self.new_handle() {
                 Err(error) if is_out_of_resources(&error) => {
                     self.context.report_open_error(&error, self.slot, &self.listener, pause);
                 }
@@ -198,7 +211,8 @@ async fn accept_peers(
             return error;
         }
         for _ in 0..MAX_YIELDS {
-            if !context.is_ahead(slot) {
+            // Peers in a queue of its own are not left to other acceptors.
+            if handle.is_own() || !context.is_ahead(slot) {
                 break;
             }
             // Yields the thread, not only the task: on a busy machine the other acceptors may not have run yet.
@@ -214,7 +228,7 @@ async fn accept_peers(
             Some(permit) => permit,
             None => {
                 let _waiting = context.begin_waiting(listener);
-                listener.limits.acquire().await
+                listener.limits.acquire(slot).await
             }
         };
         match handle.accept.try_accept() {

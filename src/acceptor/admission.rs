@@ -92,6 +92,11 @@ impl AcceptorContext {
         self.listeners.store(Arc::new(listeners));
     }
 
+    /// The number of acceptors that the pool is to have.
+    pub(super) fn acceptors(&self) -> usize {
+        self.registries.slots_in_use()
+    }
+
     /// Whether this slot has clearly more connections than the least loaded one, so that others should accept first.
     pub(super) fn is_ahead(&self, slot: usize) -> bool {
         self.registries.is_ahead(slot)

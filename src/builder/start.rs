@@ -36,7 +36,7 @@ impl<S: Service> Builder<S> {
         self.check()?;
         let requested = format!("{address:?}").trim_matches('"').to_owned();
         let addresses = resolve(address, &requested, self.start_timeout).await?;
-        let tcp = open_first(&addresses, &requested, &SocketOptions::default())?;
+        let tcp = open_first(&addresses, &requested, &SocketOptions::default(), 1)?;
         self.listen(tcp).await
     }
 
@@ -68,7 +68,7 @@ impl<S: Service> Builder<S> {
         let slots = AcceptorPool::slots(&settings, placement);
         let limits = Limits::new(SharedConfig::new(settings.clone()), self.overload);
         let services = BuilderServices { of_builder: self.service.into_listener_service(), named: self.named_services };
-        let states = open_listeners(self.listeners, &services, &limits, self.start_timeout, &[]).await?;
+        let states = open_listeners(self.listeners, &services, &limits, self.start_timeout, &[], slots).await?;
         let states: Vec<_> = states.iter().map(|opened| opened.listener().clone()).collect();
         let named = self.name.is_some();
         let name = self.name.unwrap_or_else(|| states[0].address().to_string().into());

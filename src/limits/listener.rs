@@ -5,6 +5,7 @@ use std::future::poll_fn;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -171,14 +172,24 @@ impl ListenerLimits {
     ///
     /// `None` with every other policy, where the permit is taken after `accept`: if an acceptor held a permit while another
     /// one accepted the peer, that peer could be refused below the limit.
-    pub(crate) async fn acquire(self: &Arc<Self>) -> Option<Permit> {
+    ///
+    /// `slot` is that of the acceptor. While a listener has a socket for each acceptor, acceptors wait in the queue: otherwise
+    /// one of them could take every permit, and the peers of another one would wait without end.
+    pub(crate) async fn acquire(self: &Arc<Self>, slot: usize) -> Option<Permit> {
+        let Limits { permits, fair_acceptors, .. } = &*self.shared.limits;
         loop {
             if let Some(permit) = self.acquire_now() {
                 return permit;
             }
-            let permits = &self.shared.limits.permits;
+            if fair_acceptors.is_on() {
+                return self.acquire_queued(slot, None).await;
+            }
             let mut turn = TurnWatch::new(permits, None);
-            poll_fn(|cx| turn.poll(cx, |cx| permits.poll_free(self.shared.group, cx))).await;
+            let free = |cx: &mut Context<'_>| match fair_acceptors.is_on() {
+                true => Poll::Ready(()),
+                false => permits.poll_free(self.shared.group, cx),
+            };
+            poll_fn(|cx| turn.poll(cx, free)).await;
         }
     }
 

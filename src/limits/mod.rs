@@ -9,6 +9,7 @@ mod blocking;
 mod checks;
 mod descriptors;
 mod env;
+mod fair_acceptors;
 mod held;
 mod lingering;
 mod listener;
@@ -45,6 +46,7 @@ pub(crate) use checks::{Check, Checked};
 pub(crate) use descriptors::available_descriptors;
 use descriptors::{HELD_OF_RESERVED, LINGERING_OF_RESERVED};
 pub(crate) use env::Env;
+pub(crate) use fair_acceptors::FairAcceptorsGuard;
 pub(crate) use held::HeldPermit;
 pub(crate) use listener::{ConnectionKind, ListenerLimits, PeerPermit, Permit};
 pub(crate) use permits::Permits;
@@ -54,6 +56,7 @@ pub(crate) use verdict::Overload;
 pub use verdict::{NewConnection, Verdict};
 pub(crate) use waiting::WaitingGuard;
 
+use fair_acceptors::FairAcceptors;
 use held::HeldPeers;
 use lingering::LingeringPeers;
 use peers::{PeerRefusal, PeerTable};
@@ -66,6 +69,7 @@ mod sync {
 /// The limits of one pool.
 pub(crate) struct Limits {
     permits: Permits,
+    fair_acceptors: FairAcceptors,
     peers: PeerTable,
     bucket: Mutex<TokenBucket>,
     config: Arc<SharedConfig>,
@@ -90,6 +94,7 @@ impl Limits {
         let max_handshakes = handshakes.min(Semaphore::MAX_PERMITS);
         Arc::new(Limits {
             permits: Permits::new(max),
+            fair_acceptors: FairAcceptors::default(),
             peers: PeerTable::new(prefix),
             bucket: Mutex::default(),
             config,

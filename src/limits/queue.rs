@@ -8,7 +8,7 @@ use tokio::time::Sleep;
 
 use super::permits::{GroupId, Permits, Ticket, Turn};
 
-/// How long a held peer may take to react to a free permit before a peer of another arbiter gets it.
+/// How long a held peer, or an acceptor in the queue, may take to react to a free permit before one of another arbiter gets it.
 const REACTION_TIME: Duration = Duration::from_millis(100);
 
 /// A position in the queue for a permit, left when dropped.

@@ -47,10 +47,11 @@ pub(crate) fn open_first(
     addresses: &[SocketAddr],
     requested: &str,
     options: &SocketOptions,
+    acceptors: usize,
 ) -> Result<Tcp, StartError> {
     let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
     for address in addresses {
-        match Tcp::open(*address, options.clone()) {
+        match Tcp::open(*address, options.clone(), acceptors) {
             Ok(tcp) => return Ok(tcp),
             Err(error) => last = error,
         }
@@ -64,12 +65,13 @@ pub(super) fn open_all(
     addresses: &[SocketAddr],
     requested: &str,
     options: &SocketOptions,
+    acceptors: usize,
 ) -> (Vec<Tcp>, Vec<StartError>) {
     let system_chooses = addresses.len() > 1 && addresses.iter().all(|address| address.port() == 0);
     let mut attempts = if system_chooses { MAX_PORT_ATTEMPTS } else { 1 };
     loop {
         attempts -= 1;
-        let (opened, failures) = try_open_all(addresses, requested, options);
+        let (opened, failures) = try_open_all(addresses, requested, options, acceptors);
         if attempts == 0 || !failures.iter().any(|failure| failure.in_use) {
             return (opened, failures.into_iter().map(|failure| failure.error).collect());
         }
@@ -83,14 +85,19 @@ struct BindFailure {
     error: StartError,
 }
 
-fn try_open_all(addresses: &[SocketAddr], requested: &str, options: &SocketOptions) -> (Vec<Tcp>, Vec<BindFailure>) {
+fn try_open_all(
+    addresses: &[SocketAddr],
+    requested: &str,
+    options: &SocketOptions,
+    acceptors: usize,
+) -> (Vec<Tcp>, Vec<BindFailure>) {
     let (mut opened, mut failures) = (Vec::<Tcp>::with_capacity(addresses.len()), Vec::new());
     for address in addresses {
         let (mut address, has_system_port) = (*address, address.port() == 0);
         if let (0, Some(Address::Tcp(first))) = (address.port(), opened.first().map(Transport::local_addr)) {
             address.set_port(first.port());
         }
-        match Tcp::open(address, options.clone()) {
+        match Tcp::open(address, options.clone(), acceptors) {
             Ok(tcp) if has_system_port => opened.push(tcp.with_system_port()),
             Ok(tcp) => opened.push(tcp),
             Err(source) => {
@@ -116,7 +123,7 @@ mod tests {
         let port = taken.local_addr().expect("bound").port();
         let address = |last: u8| SocketAddr::from(([127, 0, 0, last], port));
         let options = SocketOptions::default();
-        let (opened, failures) = open_all(&[address(1), address(2), address(3)], "name", &options);
+        let (opened, failures) = open_all(&[address(1), address(2), address(3)], "name", &options, 1);
         let opened: Vec<_> = opened.iter().filter_map(|tcp| tcp.local_addr().socket()).collect();
         assert_eq!(opened, [address(2), address(3)]);
         assert_eq!(failures.len(), 1);

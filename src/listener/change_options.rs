@@ -93,6 +93,7 @@ impl SocketOptions {
             backlog: u32::try_from(self.backlog()).ok(),
             nodelay: Some(self.nodelay.unwrap_or(true)),
             reuse_port: Some(self.reuse_port.unwrap_or(false)),
+            reuse_port_per_acceptor: Some(self.has_socket_per_acceptor()),
             only_v6: self.only_v6.filter(|_| has_dual_stack),
             ..self.clone()
         }

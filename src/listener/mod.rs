@@ -20,11 +20,13 @@ mod hand_over;
 mod hook;
 mod inherited;
 mod keepalive;
+mod listen;
 mod memory;
 mod open;
 mod open_transport;
 mod options;
 mod options_info;
+mod own_sockets;
 mod place;
 #[cfg(unix)]
 mod readiness;

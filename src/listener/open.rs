@@ -44,19 +44,20 @@ impl Opened {
 /// Opens all listeners or none; the error names every failure.
 ///
 /// A listener of `old` with the same address stays open; its changes are checked and not yet applied. `limit` bounds each
-/// name lookup. Each listener selects one of the services.
+/// name lookup. Each listener selects one of the services. `acceptors` is the number of acceptors of the pool.
 pub(crate) async fn open_listeners(
     listeners: Vec<Listener>,
     services: &BuilderServices,
     limits: &Arc<Limits>,
     limit: Duration,
     old: &[Arc<ListenerState>],
+    acceptors: usize,
 ) -> Result<Vec<Opened>, StartError> {
     let invalid = listeners.iter().flat_map(|listener| listener.invalid_settings(&services.named)).collect();
     StartError::all(invalid).map_or(Ok(()), Err)?;
     let (mut all, mut failures) = (Vec::<Opened>::with_capacity(listeners.len()), Vec::new());
     for listener in listeners {
-        match listener.open(services, limits, limit, old, &all).await {
+        match listener.open(services, limits, limit, old, &all, acceptors).await {
             Ok(opened) => all.extend(opened),
             Err(error) => failures.push(error),
         }
@@ -102,6 +103,7 @@ impl Listener {
         limit: Duration,
         old: &[Arc<ListenerState>],
         others: &[Opened],
+        acceptors: usize,
     ) -> Result<Vec<Opened>, StartError> {
         let place = self.place();
         let Listener {
@@ -130,6 +132,7 @@ impl Listener {
             limits,
             old,
             others,
+            acceptors,
             place: place_of,
         };
         let opened = match source {
@@ -164,6 +167,7 @@ struct Opening<'a> {
     old: &'a [Arc<ListenerState>],
     /// Those of the same list that come before it.
     others: &'a [Opened],
+    acceptors: usize,
     place: Place,
 }
 
@@ -173,7 +177,7 @@ impl Opening<'_> {
         if let Some(kept) = addresses.iter().find_map(|address| self.find_tcp(*address)) {
             return Ok(vec![self.keep(kept)?]);
         }
-        Ok(vec![self.new_state(OpenTransport::Tcp(open_first(&addresses, requested, &self.options)?))])
+        Ok(vec![self.new_state(OpenTransport::Tcp(open_first(&addresses, requested, &self.options, self.acceptors)?))])
     }
 
     async fn tcp_all(mut self, requested: &str, limit: Duration, best_effort: bool) -> Result<Vec<Opened>, StartError> {
@@ -193,7 +197,7 @@ impl Opening<'_> {
         for address in new.iter_mut().filter(|address| address.port() == 0) {
             address.set_port(port.unwrap_or(0));
         }
-        let (opened, failures) = open_all(&new, requested, &self.options);
+        let (opened, failures) = open_all(&new, requested, &self.options, self.acceptors);
         let is_enough = best_effort && !(all.is_empty() && opened.is_empty());
         if is_enough {
             failures.iter().for_each(|error| warn!(error = with_sources(error), "an address was skipped"));

@@ -68,14 +68,27 @@ impl OpenTransport {
         }
     }
 
-    /// Another descriptor of the open socket. `None` if it is closed or not a socket of this crate.
-    pub(crate) fn duplicate(&self) -> io::Result<Option<OwnedListener>> {
+    /// Other descriptors of the open sockets. Empty if it is closed or not a socket of this crate.
+    pub(crate) fn duplicates(&self) -> io::Result<Vec<OwnedListener>> {
         match self {
-            OpenTransport::Tcp(tcp) => tcp.duplicate(),
+            OpenTransport::Tcp(tcp) => tcp.duplicates(),
             #[cfg(unix)]
-            OpenTransport::Unix(unix) => unix.duplicate(),
-            OpenTransport::Other(_) => Ok(None),
+            OpenTransport::Unix(unix) => Ok(unix.duplicate()?.into_iter().collect()),
+            OpenTransport::Other(_) => Ok(Vec::new()),
         }
+    }
+
+    /// The socket, if acceptors have sockets of their own.
+    pub(super) fn with_own_sockets(&self) -> Option<&Tcp> {
+        match self {
+            OpenTransport::Tcp(tcp) if tcp.has_own_sockets() => Some(tcp),
+            _ => None,
+        }
+    }
+
+    /// Whether acceptors have sockets of their own, each with its own queue.
+    pub(crate) fn has_own_sockets(&self) -> bool {
+        self.with_own_sockets().is_some()
     }
 
     /// Whether the options of the open socket can be changed to these. Changes nothing.

@@ -25,6 +25,8 @@ pub(crate) struct SocketOptions {
     pub(crate) send_buffer: Option<usize>,
     pub(crate) receive_buffer: Option<usize>,
     pub(crate) reuse_port: Option<bool>,
+    /// A listening socket for each acceptor.
+    pub(crate) reuse_port_per_acceptor: Option<bool>,
     pub(crate) only_v6: Option<bool>,
     pub(crate) mode: Option<u32>,
     pub(crate) owner: Option<(Option<u32>, Option<u32>)>,
@@ -86,6 +88,7 @@ impl SocketOptions {
             ("send_buffer", self.send_buffer.is_some(), is_socket),
             ("receive_buffer", self.receive_buffer.is_some(), is_socket),
             ("reuse_port", self.reuse_port.is_some(), is_bound_tcp),
+            ("reuse_port_per_acceptor", self.reuse_port_per_acceptor.is_some(), is_bound_tcp),
             ("only_v6", self.only_v6.is_some(), is_bound_tcp),
             ("mode", self.mode.is_some(), is_file),
             ("owner", self.owner.is_some(), is_file),
@@ -109,6 +112,9 @@ impl SocketOptions {
             at_least_1("receive_buffer", self.receive_buffer == Some(0)),
             (self.reuse_port == Some(true) && cfg!(not(unix)))
                 .then(|| InvalidSetting::new("reuse_port", "not available on this system")),
+            (self.has_socket_per_acceptor() && cfg!(not(any(target_os = "linux", target_os = "android")))).then(|| {
+                InvalidSetting::new("reuse_port_per_acceptor", "only available on Linux and Android; do not set it")
+            }),
             self.mode
                 .filter(|mode| *mode > 0o777)
                 .map(|mode| InvalidSetting::new("mode", format!("must be at most 0o777 (got {mode:#o})"))),
@@ -118,16 +124,23 @@ impl SocketOptions {
         .collect()
     }
 
+    /// Whether the listener has a socket for each acceptor.
+    pub(super) fn has_socket_per_acceptor(&self) -> bool {
+        self.reuse_port_per_acceptor == Some(true)
+    }
+
     pub(super) fn backlog(&self) -> i32 {
         self.backlog.and_then(|connections| i32::try_from(connections).ok()).unwrap_or(BACKLOG)
     }
 
     /// Calls the hook, then listens. The last step for every kind of socket that is bound here.
     pub(super) fn listen(&self, socket: &Socket) -> io::Result<()> {
-        if let Some(hook) = &self.on_bind {
-            hook.call(SockRef::from(socket))?;
-        }
+        self.call_on_bind(socket)?;
         socket.listen(self.backlog())
+    }
+
+    pub(super) fn call_on_bind(&self, socket: &Socket) -> io::Result<()> {
+        self.on_bind.as_ref().map_or(Ok(()), |hook| hook.call(SockRef::from(socket)))
     }
 
     /// Sets the backlog of an inherited socket, which already listens, and calls the hook.

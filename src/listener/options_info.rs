@@ -25,6 +25,9 @@ pub struct ListenerOptions {
     pub receive_buffer: Option<usize>,
     /// TCP: `SO_REUSEPORT`.
     pub reuse_port: Option<bool>,
+    /// TCP: the number of listening sockets. More than one with
+    /// [`reuse_port_per_acceptor`](crate::Listener::reuse_port_per_acceptor).
+    pub sockets: Option<usize>,
     /// TCP over IPv6: whether only IPv6 peers are accepted.
     pub only_v6: Option<bool>,
     /// The requested permissions of a Unix socket's file.

@@ -192,6 +192,50 @@ impl Listener {
         self
     }
 
+    /// TCP on Linux and Android: whether each acceptor accepts from a listening socket of its own, with its own queue, instead of
+    /// one that all share (`SO_REUSEPORT` within the pool). The kernel assigns peers to the sockets by a hash of their address.
+    ///
+    /// This helps when many short connections arrive on a machine with many cores and the acceptors contend for the one queue.
+    /// It is not an advantage with long connections or few acceptors, since it has a price:
+    ///
+    /// - Acceptors no longer leave peers to those with fewer connections, so the arbiters may be loaded unevenly.
+    /// - The peers of an acceptor whose arbiter is blocked wait in its queue, although others could serve them. While an acceptor
+    ///   is restarted, its peers wait as well.
+    /// - The [backlog](Listener::backlog) applies to each socket.
+    ///
+    /// The number of sockets is the number of acceptors when the listener is added. If the pool has fewer acceptors later, each
+    /// accepts from several sockets; if it has more, they share the sockets. No socket is closed before the listener, so no
+    /// queue is lost when acceptors are stopped or restarted. When the listener closes, the queues of all sockets are handled as
+    /// [`backlog_on_close`](crate::Builder::backlog_on_close) says. At the connection limit, acceptors take turns in accepting a
+    /// peer. The hook [`on_bind`](Listener::on_bind) is called for each socket.
+    ///
+    /// The port is not shared with a program that already listens on it, unless [`reuse_port`](Listener::reuse_port) is on as
+    /// well. Another process of the same user that sets `SO_REUSEPORT` can bind it afterwards, and then gets a share of the
+    /// peers.
+    ///
+    /// Fails the start on other systems. It cannot be changed by [`set_listeners`](crate::PoolHandle::set_listeners).
+    ///
+    /// Default: off.
+    ///
+    /// ```
+    /// # #[cfg(target_os = "linux")]
+    /// # actix_rt::System::new().block_on(async {
+    /// use actix_acceptor::{AcceptorPool, Listener, Socket};
+    ///
+    /// let pool = AcceptorPool::with_fn(|_: Socket| async {})
+    ///     .acceptors(4)
+    ///     .listener(Listener::tcp("127.0.0.1:0").reuse_port_per_acceptor(true))
+    ///     .start()
+    ///     .await?;
+    /// assert_eq!(pool.listeners()[0].options.sockets, Some(4));
+    /// # pool.stop(None).await;
+    /// # Ok::<_, Box<dyn std::error::Error>>(()) }).expect("it works");
+    /// ```
+    pub fn reuse_port_per_acceptor(mut self, per_acceptor: bool) -> Self {
+        self.options.reuse_port_per_acceptor = Some(per_acceptor);
+        self
+    }
+
     /// TCP: whether an IPv6 socket accepts only IPv6 peers, or IPv4 peers as well ("dual stack": `[::]:7000` then occupies
     /// port 7000 of all addresses). Has no effect on IPv4 addresses.
     ///

@@ -9,10 +9,11 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 use tracing::error;
 
+use super::own_sockets::Assignment;
 use super::{Accept, ListenerService, OpenTransport, Steps};
 use crate::config::BacklogPolicy;
 use crate::handshake::{Handshake, HandshakeInfo, Step};
-use crate::limits::{Env, ListenerLimits};
+use crate::limits::{Env, FairAcceptorsGuard, ListenerLimits};
 use crate::net::Address;
 use crate::panic::{catch_panic, Guarded};
 use crate::registry::RegistryShared;
@@ -45,6 +46,7 @@ pub(crate) struct ListenerState {
     /// How many acceptors are accepting.
     accepting: watch::Sender<usize>,
     panics: LogThrottle,
+    _fair_acceptors: Option<FairAcceptorsGuard>,
     /// Dropped after the transport: it reports that this is closed.
     events: ListenerEvents,
     /// Dropped last: [`closed`](Self::closed) resolves then.
@@ -154,6 +156,7 @@ impl ListenerState {
         };
         let transport_steps = Guarded::new(transport.handshake());
         let steps = Guarded::new(Steps::new(proxy, &transport_steps, added));
+        let fair_acceptors = transport.has_own_sockets().then(|| limits.limits().require_fair_acceptors());
         Arc::new(ListenerState {
             transport,
             current: ArcSwap::from_pointee(ForNewConnections { limits: for_new, service, steps }),
@@ -163,6 +166,7 @@ impl ListenerState {
             handles: watch::Sender::new(0),
             accepting: watch::Sender::new(0),
             panics: LogThrottle::new(),
+            _fair_acceptors: fair_acceptors,
             events,
             alive: watch::Sender::new(()),
         })
@@ -320,8 +324,10 @@ fn panicked(text: String) -> io::Result<()> {
 /// One acceptor's handle of a listener, counted while it is open.
 pub(crate) struct AcceptHandle {
     pub(crate) accept: Guarded<Box<dyn Accept>>,
+    /// If acceptors have sockets of their own: those of this acceptor.
+    own: Option<Assignment>,
     // Dropped after `accept`.
-    _count: HandleCount,
+    count: HandleCount,
 }
 
 /// An acceptor that is accepting.
@@ -336,11 +342,41 @@ impl Drop for AcceptingGuard<'_> {
 struct HandleCount(Arc<ListenerState>);
 
 impl AcceptHandle {
-    pub(crate) fn of(state: &Arc<ListenerState>) -> io::Result<Self> {
+    /// Opens the handle of the acceptor in this slot, of a pool with this number of acceptors.
+    pub(crate) fn of(state: &Arc<ListenerState>, slot: usize, acceptors: usize) -> io::Result<Self> {
+        let count = HandleCount::new(state);
+        let (accept, own) = match state.transport.with_own_sockets() {
+            None => (state.transport.share()?, None),
+            Some(tcp) => tcp.share_own(slot, acceptors).map(|(accept, own)| (accept, Some(own)))?,
+        };
+        Ok(AcceptHandle { accept: Guarded::new(accept), own, count })
+    }
+
+    /// Opens a handle of the queues of all acceptors, those of this slot first, to empty them. `None` if all acceptors share
+    /// one queue, or if the listener is closed.
+    pub(crate) fn of_all_queues(state: &Arc<ListenerState>, slot: usize) -> Option<Self> {
+        let count = HandleCount::new(state);
+        let accept = state.transport.with_own_sockets()?.all_queues(slot)?;
+        Some(AcceptHandle { accept: Guarded::new(accept), own: None, count })
+    }
+
+    /// Whether no other acceptor may accept the peers of this one.
+    pub(crate) fn is_own(&self) -> bool {
+        self.own.is_some()
+    }
+
+    /// Whether the acceptor has other sockets by now.
+    pub(crate) fn is_outdated(&self, slot: usize, acceptors: usize) -> bool {
+        let (Some(own), Some(tcp)) = (&self.own, self.count.0.transport.with_own_sockets()) else { return false };
+        *own != tcp.assignment(slot, acceptors)
+    }
+}
+
+impl HandleCount {
+    /// Counted from before the handle opens until after it closes, so that the address is free once the count is zero.
+    fn new(state: &Arc<ListenerState>) -> Self {
         state.handles.send_modify(|handles| *handles += 1);
-        // Counted from before the handle opens until after it closes, so that the address is free once the count is zero.
-        let count = HandleCount(state.clone());
-        Ok(AcceptHandle { accept: Guarded::new(state.transport.share()?), _count: count })
+        HandleCount(state.clone())
     }
 }
 

@@ -1,4 +1,4 @@
-//! Listening on TCP: all acceptors share one socket.
+//! Listening on TCP: all acceptors share one socket, or each has its own.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -8,11 +8,13 @@ use std::task::{Context, Poll};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::SockRef;
 use tokio::net::TcpStream;
 
 use super::change_options::{fixed, rejected, OptionResult};
 use super::inherited::{cannot_reopen, check_listening};
+use super::listen::{listen_all, system_only_v6};
+use super::own_sockets::{assigned, AllQueues, Assignment, Queue, SeveralSockets};
 use super::{Accept, Accepted, ListenerOptions, OwnedListener, SocketOptions, Transport};
 use crate::net::Address;
 
@@ -23,15 +25,30 @@ use crate::net::Address;
 /// these options.
 #[derive(Debug)]
 pub struct Tcp {
-    /// `None` while suspended.
-    socket: Mutex<Option<Arc<TcpListener>>>,
+    sockets: Mutex<Sockets>,
     addr: SocketAddr,
     is_inherited: bool,
     has_system_port: bool,
+    /// One for each socket. More than one if acceptors have their own sockets.
+    accept_options: Vec<Arc<AcceptOptions>>,
+}
+
+/// The open sockets, all bound to one address.
+#[derive(Debug)]
+struct Sockets {
+    /// Empty while suspended.
+    open: Vec<Arc<TcpListener>>,
+    /// How many times they were opened.
+    opened: usize,
+}
+
+/// A socket, to empty its queue.
+struct TcpQueue {
+    socket: Arc<TcpListener>,
     accept_options: Arc<AcceptOptions>,
 }
 
-/// The options of accepted sockets.
+/// The options of the sockets that are accepted from one listening socket.
 #[derive(Debug)]
 struct AcceptOptions {
     options: ArcSwap<SocketOptions>,
@@ -54,22 +71,29 @@ impl Tcp {
     /// # Ok::<_, std::io::Error>(())
     /// ```
     pub fn bind(addr: SocketAddr) -> io::Result<Self> {
-        Self::open(addr, SocketOptions::default())
+        Self::open(addr, SocketOptions::default(), 1)
     }
 
-    pub(crate) fn open(addr: SocketAddr, options: SocketOptions) -> io::Result<Self> {
-        let socket = listen(addr, &options)?;
-        let bound = socket.local_addr()?;
-        Ok(Tcp { has_system_port: addr.port() == 0, ..Self::of(socket, bound, options, false) })
+    /// With the option for it, opens as many sockets as there are acceptors.
+    pub(crate) fn open(addr: SocketAddr, options: SocketOptions, acceptors: usize) -> io::Result<Self> {
+        let count = if options.has_socket_per_acceptor() { acceptors.max(1) } else { 1 };
+        let sockets = listen_all(addr, &options, count)?;
+        let bound = sockets[0].local_addr()?;
+        Ok(Tcp { has_system_port: addr.port() == 0, ..Self::of(sockets, bound, options, false) })
     }
 
-    fn of(socket: TcpListener, addr: SocketAddr, options: SocketOptions, is_inherited: bool) -> Self {
-        let accept_options = Arc::new(AcceptOptions {
-            options: ArcSwap::from_pointee(options),
-            early: AtomicUsize::new(usize::from(is_inherited)),
-            changes: AtomicUsize::new(1),
+    fn of(open: Vec<Arc<TcpListener>>, addr: SocketAddr, options: SocketOptions, is_inherited: bool) -> Self {
+        let options = Arc::new(options);
+        let accept_options = open.iter().map(|_| {
+            Arc::new(AcceptOptions {
+                options: ArcSwap::new(options.clone()),
+                early: AtomicUsize::new(usize::from(is_inherited)),
+                changes: AtomicUsize::new(1),
+            })
         });
-        Tcp { socket: Mutex::new(Some(Arc::new(socket))), addr, is_inherited, has_system_port: false, accept_options }
+        let accept_options = accept_options.collect();
+        let sockets = Mutex::new(Sockets { open, opened: 1 });
+        Tcp { sockets, addr, is_inherited, has_system_port: false, accept_options }
     }
 
     /// Records that the system chose the port, for a socket bound to the port of another one.
@@ -86,25 +110,79 @@ impl Tcp {
     }
 
     pub(super) fn options(&self) -> Arc<SocketOptions> {
-        self.accept_options.options.load_full()
+        self.accept_options[0].options.load_full()
+    }
+
+    fn open_sockets(&self) -> Vec<Arc<TcpListener>> {
+        self.sockets.lock().open.clone()
     }
 
     pub(super) fn options_in_force(&self) -> ListenerOptions {
-        let socket = self.socket.lock().clone();
-        socket.map_or_else(ListenerOptions::default, |socket| {
-            ListenerOptions::of_tcp(&SockRef::from(&*socket), &self.options(), self.is_inherited)
+        let sockets = self.open_sockets();
+        sockets.first().map_or_else(ListenerOptions::default, |socket| ListenerOptions {
+            sockets: Some(sockets.len()),
+            ..ListenerOptions::of_tcp(&SockRef::from(&**socket), &self.options(), self.is_inherited)
         })
     }
 
-    pub(super) fn duplicate(&self) -> io::Result<Option<OwnedListener>> {
-        let socket = self.socket.lock().clone();
-        socket.map(|socket| OwnedListener::tcp(&socket)).transpose()
+    pub(super) fn duplicates(&self) -> io::Result<Vec<OwnedListener>> {
+        self.open_sockets().iter().map(|socket| OwnedListener::tcp(socket)).collect()
+    }
+
+    /// Whether acceptors have sockets of their own, each with its own queue.
+    pub(super) fn has_own_sockets(&self) -> bool {
+        self.accept_options.len() > 1
+    }
+
+    /// The sockets of this acceptor.
+    pub(super) fn assignment(&self, slot: usize, acceptors: usize) -> Assignment {
+        self.assignment_of(&self.sockets.lock(), slot, acceptors)
+    }
+
+    fn assignment_of(&self, sockets: &Sockets, slot: usize, acceptors: usize) -> Assignment {
+        Assignment { opened: sockets.opened, sockets: assigned(slot, acceptors, self.accept_options.len()) }
+    }
+
+    /// The handle of the sockets of this acceptor, where acceptors have sockets of their own.
+    pub(super) fn share_own(&self, slot: usize, acceptors: usize) -> io::Result<(Box<dyn Accept>, Assignment)> {
+        let sockets = self.sockets.lock();
+        let assignment = self.assignment_of(&sockets, slot, acceptors);
+        Ok((self.handle_of(&sockets, assignment.sockets.iter().copied())?, assignment))
+    }
+
+    fn handle_of(&self, sockets: &Sockets, positions: impl Iterator<Item = usize>) -> io::Result<Box<dyn Accept>> {
+        let suspended = || io::Error::new(io::ErrorKind::NotConnected, "the listener is suspended");
+        let handle = |position: usize| {
+            let socket = sockets.open.get(position).ok_or_else(suspended)?;
+            platform::TcpAccept::new(socket.try_clone()?, self.accept_options[position].clone())
+        };
+        let mut handles = positions.map(handle).collect::<io::Result<Vec<_>>>()?;
+        Ok(match handles.len() {
+            1 => Box::new(handles.remove(0)),
+            _ => Box::new(SeveralSockets::new(handles)),
+        })
+    }
+
+    /// The queues of all sockets, if acceptors have sockets of their own. The queues of this acceptor come first.
+    pub(super) fn all_queues(&self, slot: usize) -> Option<Box<dyn Accept>> {
+        let sockets = self.open_sockets();
+        if !self.has_own_sockets() || sockets.is_empty() {
+            return None;
+        }
+        let queues = sockets.into_iter().zip(&self.accept_options);
+        let queues =
+            queues.map(|(socket, options)| TcpQueue { socket, accept_options: options.clone() }).collect::<Vec<_>>();
+        Some(Box::new(AllQueues::new(queues, slot)))
     }
 
     /// Whether the options can be changed to these while the socket is open. A suspended listener opens a new one.
     pub(super) fn check_options(&self, options: &SocketOptions) -> OptionResult {
-        let Some(socket) = self.socket.lock().clone() else { return Ok(()) };
         let before = self.options();
+        let (asked, is) = (options.has_socket_per_acceptor(), before.has_socket_per_acceptor());
+        if asked != is {
+            return Err(fixed("reuse_port_per_acceptor", is, asked));
+        }
+        let Some(socket) = self.open_sockets().into_iter().next() else { return Ok(()) };
         let (reuse, reused) = (options.reuse_port.unwrap_or(false), before.reuse_port.unwrap_or(false));
         if reuse != reused {
             return Err(fixed("reuse_port", reused, reuse));
@@ -124,12 +202,13 @@ impl Tcp {
     }
 
     pub(super) fn set_options(&self, before: &SocketOptions, options: &SocketOptions) -> OptionResult {
-        let socket = self.socket.lock().clone();
-        if let Some(socket) = &socket {
+        let sockets = self.open_sockets();
+        for socket in &sockets {
             options.change_tcp(before, &SockRef::from(&**socket))?;
             options.change_listening(before, SockRef::from(&**socket), self.is_inherited)?;
         }
-        self.accept_options.set(options, socket.is_some() && options.changes_accepted(before));
+        let changes_accepted = !sockets.is_empty() && options.changes_accepted(before);
+        self.accept_options.iter().for_each(|accept_options| accept_options.set(options, changes_accepted));
         Ok(())
     }
 
@@ -151,7 +230,7 @@ impl Tcp {
         check_listening(&socket_ref)?;
         options.set_tcp(&socket_ref)?;
         options.take_over(socket_ref)?;
-        Ok(Self::of(socket, addr, options, true))
+        Ok(Self::of(vec![Arc::new(socket)], addr, options, true))
     }
 }
 
@@ -161,52 +240,27 @@ impl Transport for Tcp {
     }
 
     fn share(&self) -> io::Result<Box<dyn Accept>> {
-        let socket = self.socket.lock();
-        let socket =
-            socket.as_ref().ok_or_else(|| io::Error::new(io::ErrorKind::NotConnected, "the listener is suspended"))?;
-        Ok(Box::new(platform::TcpAccept::new(socket.try_clone()?, self.accept_options.clone())?))
+        self.handle_of(&self.sockets.lock(), 0..self.accept_options.len())
     }
 
     fn suspend(&self) -> io::Result<()> {
         if self.is_inherited {
             return Err(cannot_reopen());
         }
-        self.socket.lock().take();
+        let open = std::mem::take(&mut self.sockets.lock().open);
+        drop(open);
         Ok(())
     }
 
     fn resume(&self) -> io::Result<()> {
-        if self.socket.lock().is_none() {
+        if self.sockets.lock().open.is_empty() {
             // Outside the lock: it calls the user's hook.
-            let socket = listen(self.addr, &self.options())?;
-            *self.socket.lock() = Some(Arc::new(socket));
+            let open = listen_all(self.addr, &self.options(), self.accept_options.len())?;
+            let mut sockets = self.sockets.lock();
+            *sockets = Sockets { open, opened: sockets.opened + 1 };
         }
         Ok(())
     }
-}
-
-fn listen(addr: SocketAddr, options: &SocketOptions) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
-    // On Windows the same option would let another program bind the port as well.
-    #[cfg(unix)]
-    socket.set_reuse_address(true)?;
-    #[cfg(all(unix, not(any(target_os = "solaris", target_os = "illumos"))))]
-    if options.reuse_port == Some(true) {
-        socket.set_reuse_port(true)?;
-    }
-    if let (SocketAddr::V6(_), Some(only)) = (addr, options.only_v6) {
-        socket.set_only_v6(only)?;
-    }
-    socket.set_nonblocking(true)?;
-    socket.bind(&addr.into())?;
-    options.set_tcp(&SockRef::from(&socket))?;
-    options.listen(&socket)?;
-    Ok(TcpListener::from(socket))
-}
-
-/// What the system chooses for new IPv6 sockets.
-fn system_only_v6() -> io::Result<bool> {
-    Socket::new(Domain::IPV6, Type::STREAM, Some(Protocol::TCP))?.only_v6()
 }
 
 impl AcceptOptions {
@@ -223,7 +277,6 @@ impl AcceptOptions {
     }
 
     /// Records that the queue was empty, unless the options have changed since `early` was read.
-    #[cfg(unix)]
     fn clear_early(&self, early: usize) {
         let _ = self.early.compare_exchange(early, 0, AcqRel, Relaxed);
     }
@@ -237,6 +290,19 @@ impl AcceptOptions {
         }
         options.call_on_accept(&stream)?;
         Ok(Accepted { stream: stream.into(), peer: Address::Tcp(peer) })
+    }
+}
+
+impl Queue for TcpQueue {
+    fn accept_now(&self) -> io::Result<Accepted> {
+        let early = self.accept_options.early();
+        let accepted = self.socket.accept();
+        if early != 0 && accepted.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
+            self.accept_options.clear_early(early);
+        }
+        let (stream, peer) = accepted?;
+        stream.set_nonblocking(true)?;
+        self.accept_options.accepted(TcpStream::from_std(stream)?, peer, early)
     }
 }
 

@@ -14,6 +14,9 @@ impl<A> Pool<A> {
     /// successor, then drain this pool with [`BacklogPolicy::Drop`](crate::limits::BacklogPolicy::Drop), which leaves the peers in
     /// the queue to the successor. Accepted connections are drained as always.
     ///
+    /// A listener with [a socket for each acceptor](crate::Listener::reuse_port_per_acceptor) has an entry for each socket. Hand
+    /// over all of them: the peers in the queue of a socket that closes are reset.
+    ///
     /// The file of a Unix socket belongs to the successor from now on: this pool no longer removes it.
     ///
     /// # Errors
@@ -43,7 +46,7 @@ impl<A> Pool<A> {
         let listeners = self.shared.listeners.lock().clone();
         let mut sockets = Vec::with_capacity(listeners.len());
         for listener in &listeners {
-            if let Some(socket) = listener.transport.duplicate()? {
+            for socket in listener.transport.duplicates()? {
                 sockets.push(ListeningSocket { name: listener.name(), address: listener.address().clone(), socket });
             }
         }

@@ -54,7 +54,7 @@ impl Handler<SetListeners> for AcceptorPool {
     type Result = AtomicResponse<Self, Result<ListenersChanged, StartError>>;
 
     fn handle(&mut self, message: SetListeners, _: &mut Context<Self>) -> Self::Result {
-        let opening = self.open_replacement(message.0);
+        let opening = self.open_replacement(message.0, self.shared.registries().slots_in_use());
         let replaced =
             opening.into_actor(self).map(|opened, pool, _| opened.map(|opened| pool.replace_listeners(opened)));
         AtomicResponse::new(Box::pin(replaced.then(|replaced, pool, _| when_closed(replaced).into_actor(pool))))
@@ -62,10 +62,12 @@ impl Handler<SetListeners> for AcceptorPool {
 }
 
 impl AcceptorPool {
-    /// Opens the listeners that are not open yet and sets the options of the others, all or none.
+    /// Opens the listeners that are not open yet and sets the options of the others, all or none. `slots` is the number of
+    /// acceptors that they are opened for.
     pub(super) fn open_replacement(
         &self,
         listeners: Vec<Listener>,
+        slots: usize,
     ) -> impl Future<Output = Result<Replacement, StartError>> + 'static {
         let acceptors = self.acceptors.clone().filter(|_| self.draining.is_none());
         let services = self.shared.services().choices();
@@ -80,7 +82,8 @@ impl AcceptorPool {
                 return Err(StartError::InvalidSetting(invalid));
             }
             let old = acceptors.listeners();
-            let opening = AssertUnwindSafe(open_listeners(listeners, &services, &limits, limit, &old)).catch_unwind();
+            let opening =
+                AssertUnwindSafe(open_listeners(listeners, &services, &limits, limit, &old, slots)).catch_unwind();
             let stopped = pin!(async { drop(stopping.wait_for(|stopping| *stopping).await) });
             let opened = match select(Box::pin(opening), stopped).await {
                 Either::Left((opened, _)) => opened.unwrap_or_else(|panic| Err(panicked(panic_text(panic))))?,

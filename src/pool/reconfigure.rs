@@ -113,5 +113,11 @@ impl AcceptorPool {
                 acceptor.do_send(Retire);
             }
         }
+        if let Some(acceptors) = self.acceptors.as_ref().filter(|_| count != before) {
+            // Wakes the acceptors that have sockets of their own: the sockets are assigned to others now.
+            let listeners = acceptors.listeners();
+            let have_own = listeners.iter().filter(|listener| listener.transport.has_own_sockets());
+            have_own.for_each(|listener| listener.set_mode(listener.mode()));
+        }
     }
 }

@@ -91,7 +91,8 @@ impl Handler<Reload> for AcceptorPool {
     fn handle(&mut self, reload: Reload, _: &mut Context<Self>) -> Self::Result {
         let checked = self.check(reload.settings, reload.framing);
         let listeners = reload.listeners.filter(|_| checked.is_ok());
-        let opening = OptionFuture::from(listeners.map(|listeners| self.open_replacement(listeners)));
+        let slots = checked.as_ref().map_or(0, |(settings, _)| Self::slots(settings, self.slots.placement()));
+        let opening = OptionFuture::from(listeners.map(|listeners| self.open_replacement(listeners, slots)));
         let drain = reload.drain;
         let reloaded = opening.into_actor(self).map(move |opened, pool, ctx| {
             let (settings, framing) = checked?;

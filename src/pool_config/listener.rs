@@ -56,6 +56,9 @@ pub struct ListenerConfig {
     /// `SO_REUSEPORT`: [`Listener::reuse_port`].
     #[cfg_attr(feature = "serde", serde(default))]
     pub reuse_port: Option<bool>,
+    /// A listening socket for each acceptor: [`Listener::reuse_port_per_acceptor`].
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub reuse_port_per_acceptor: Option<bool>,
     /// Whether an IPv6 socket accepts only IPv6 peers: [`Listener::only_v6`].
     #[cfg_attr(feature = "serde", serde(default))]
     pub only_v6: Option<bool>,
@@ -101,6 +104,7 @@ impl ListenerConfig {
             send_buffer: None,
             receive_buffer: None,
             reuse_port: None,
+            reuse_port_per_acceptor: None,
             only_v6: None,
             mode: None,
         }
@@ -176,6 +180,9 @@ impl ListenerConfig {
         }
         if let Some(reuse) = self.reuse_port {
             listener = listener.reuse_port(reuse);
+        }
+        if let Some(per_acceptor) = self.reuse_port_per_acceptor {
+            listener = listener.reuse_port_per_acceptor(per_acceptor);
         }
         if let Some(only) = self.only_v6 {
             listener = listener.only_v6(only);

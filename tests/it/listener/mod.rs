@@ -5,5 +5,7 @@ mod env;
 mod inherited;
 mod memory;
 mod options;
+#[cfg(target_os = "linux")]
+mod own_sockets;
 mod tcp;
 mod unix;

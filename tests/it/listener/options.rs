@@ -44,7 +44,7 @@ async fn the_default_options_can_be_read() {
     let pool = in_time(echo().bind("127.0.0.1:0")).await.unwrap();
     let default = options(&pool);
     assert_eq!((default.backlog, default.nodelay, default.reuse_port), (Some(1024), Some(true), Some(false)));
-    assert_eq!((default.keepalive, default.mode, default.only_v6), (None, None, None));
+    assert_eq!((default.keepalive, default.mode, default.only_v6, default.sockets), (None, None, None, Some(1)));
     in_time(pool.stop(None)).await;
     let pool = in_time(echo().listen(Memory::new("memory").0)).await.unwrap();
     assert_eq!(options(&pool), ListenerOptions::default());

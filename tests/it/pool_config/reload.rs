@@ -53,6 +53,18 @@ async fn a_reload_returns_what_it_changed() {
     in_time(pool.stop(Duration::ZERO)).await;
 }
 
+#[cfg(target_os = "linux")]
+#[actix::test]
+async fn own_sockets_are_as_many_as_acceptors_after_the_reload() {
+    let pool = start(&toml("")).await.unwrap();
+    let text = "settings.acceptors = 3\n\
+                listeners = [{ address = 'tcp://127.0.0.1:0', name = 'own', reuse_port_per_acceptor = true }]";
+    in_time(pool.reload(&toml(text))).await.unwrap();
+    assert_eq!(pool.listeners()[0].options.sockets, Some(3));
+    connect(&pool).await.echo("a line\n").await;
+    in_time(pool.stop(Duration::ZERO)).await;
+}
+
 #[actix::test]
 async fn a_reload_leaves_what_it_does_not_name_as_it_is() {
     let pool = start(&toml("drain.delay = '7s'\nframing.max_frame = 4")).await.unwrap();
