@@ -315,5 +315,5 @@ pub mod tls {
 #[cfg(feature = "proxy-protocol")]
 #[cfg_attr(docsrs, doc(cfg(feature = "proxy-protocol")))]
 pub mod proxy {
-    pub use crate::handshake::{ProxyHeader, ProxyProtocol, ProxyTls};
+    pub use crate::handshake::{ProxyEncodeError, ProxyHeader, ProxyProtocol, ProxyTls};
 }

@@ -19,7 +19,7 @@ pub(crate) use chain::{HandshakeChain, HandshakeEnd, HandshakeFuture};
 /// A boxed future that stays on its thread, as [`Handshake::handshake`] returns it.
 pub use futures::future::LocalBoxFuture;
 #[cfg(feature = "proxy-protocol")]
-pub use proxy::{ProxyHeader, ProxyProtocol, ProxyTls};
+pub use proxy::{ProxyEncodeError, ProxyHeader, ProxyProtocol, ProxyTls};
 pub(crate) use step::Step;
 #[cfg(feature = "rustls")]
 pub use tls::ClientHello;

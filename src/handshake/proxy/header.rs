@@ -9,10 +9,29 @@ use crate::net::Address;
 /// [`Socket::proxy`](crate::Socket::proxy).
 ///
 /// The content comes from the load balancer and is not verified. Texts may contain any characters.
+///
+/// A program that connects to a server on behalf of a peer writes a header itself, before it sends anything else and before TLS.
+/// Receivers may limit its length: [`ProxyProtocol::max_header`](super::ProxyProtocol::max_header) is 4,096 bytes by default.
+///
+/// ```
+/// # #[cfg(feature = "proxy-protocol")]
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use actix_acceptor::proxy::ProxyHeader;
+/// use std::net::SocketAddr;
+///
+/// let (peer, server): (SocketAddr, SocketAddr) = ("203.0.113.7:4711".parse()?, "198.51.100.1:443".parse()?);
+/// let header = ProxyHeader::new(peer, server);
+/// assert_eq!(header.encode_v1()?, "PROXY TCP4 203.0.113.7 198.51.100.1 4711 443\r\n");
+/// let header = header.with_authority("example.org")?.with_checksum();
+/// assert_eq!(header.encode_v2()?.len(), 16 + 12 + (3 + 11) + (3 + 4));
+/// # Ok(()) }
+/// # #[cfg(not(feature = "proxy-protocol"))]
+/// # fn main() {}
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ProxyHeader {
-    /// The protocol's version, 1 or 2.
+    /// The version of the header that was received, 1 or 2.
     pub version: u8,
     /// Whether the load balancer connected on its own behalf (`LOCAL`), for example for a health check.
     pub is_local: bool,

@@ -6,6 +6,7 @@
 //! other senders:    required: refused (denied)    optional: all bytes are data
 //! ```
 
+mod encode;
 mod header;
 mod parse;
 
@@ -17,6 +18,7 @@ use super::{Handshake, HandshakeError, Handshaken};
 use crate::net::{Address, Cidr, ParseCidrError, Stream};
 use crate::telemetry::HandshakeFailure;
 
+pub use encode::ProxyEncodeError;
 pub use header::{ProxyHeader, ProxyTls};
 use parse::{parse, Malformed, Parsed};
 

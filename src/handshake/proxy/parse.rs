@@ -190,14 +190,17 @@ fn checksum(header: &ProxyHeader, bytes: &[u8]) -> Result<(), Malformed> {
         }
         at += 3 + value.len();
     }
-    let at = at + 3;
-    let computed =
-        [&bytes[..at], &[0; 4], &bytes[at + 4..]].iter().fold(0, |crc, part| crc32c::crc32c_append(crc, part));
+    let computed = checksum_of(bytes, at + 3);
     if received == computed {
         Ok(())
     } else {
         Err(Malformed::Checksum { received, computed })
     }
+}
+
+/// The CRC32c of a header whose checksum is at this position.
+pub(super) fn checksum_of(bytes: &[u8], at: usize) -> u32 {
+    [&bytes[..at], &[0; 4], &bytes[at + 4..]].iter().fold(0, |crc, part| crc32c::crc32c_append(crc, part))
 }
 
 #[cfg(test)]

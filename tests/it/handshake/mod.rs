@@ -4,6 +4,7 @@ mod claims;
 mod custom;
 mod pkcs12;
 mod proxy;
+mod proxy_encode;
 mod proxy_headers;
 mod proxy_tls;
 mod slots;
