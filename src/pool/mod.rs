@@ -70,6 +70,7 @@ pub use topic::{Published, Topic};
 use drain::DrainState;
 pub(crate) use restarts::Restarts;
 use samples::StartSamples;
+pub(crate) use signals::drain_on_signal;
 use slots::AcceptorSlots;
 
 /// The pause before another attempt to start the arbiter of an acceptor.

@@ -1,7 +1,7 @@
 //! Draining a pool on SIGTERM or SIGINT; on other systems than Unix, on Ctrl-C.
 //!
 //! The first signal starts [`Pool::drain`], the second one [`Pool::stop`] without a grace period. Once no call waits for
-//! signals, they have their default action again.
+//! signals, they have their default action again. Supervised pools use the same function.
 
 use std::io;
 use std::time::Duration;
@@ -11,7 +11,9 @@ use super::{Drain, DrainReport, Pool};
 impl<A> Pool<A> {
     /// Waits for SIGTERM or SIGINT (Ctrl-C), then drains the pool. A second signal ends the pool at once.
     ///
-    /// Also returns when the pool ends by itself; [`stopped`](Pool::stopped) returns the reason.
+    /// Also returns when the pool ends by itself; [`stopped`](Pool::stopped) returns the reason. A supervised pool is then
+    /// restarted, and the new pool does not wait for signals: call
+    /// [`SupervisedPool::drain_on_signal`](crate::SupervisedPool::drain_on_signal) instead.
     ///
     /// While this call is active, the signals do not end the process. Once it has returned or was dropped, and no call for
     /// another pool is active, they do so again: a signal that arrives while the program cleans up after the drain terminates
@@ -34,15 +36,28 @@ impl<A> Pool<A> {
     /// # Errors
     /// The system's error when a signal handler cannot be installed. The pool keeps running.
     pub async fn drain_on_signal(&self, drain: Drain) -> io::Result<DrainReport> {
-        let mut signals = Signals::listen()?;
-        tokio::select! {
-            () = signals.next() => {}
-            _ = self.stopped() => return Ok(self.shared.report()),
-        }
-        tokio::select! {
-            report = self.drain(drain) => Ok(report),
-            () = signals.next() => Ok(self.stop(Duration::ZERO).await),
-        }
+        let ended = async {
+            let _ = self.stopped().await;
+            self.shared.report()
+        };
+        drain_on_signal(ended, self.drain(drain), self.stop(Duration::ZERO)).await
+    }
+}
+
+/// Waits for `ended`. The first signal begins `drain` instead, the second one `stop`.
+pub(crate) async fn drain_on_signal(
+    ended: impl Future<Output = DrainReport>,
+    drain: impl Future<Output = DrainReport>,
+    stop: impl Future<Output = DrainReport>,
+) -> io::Result<DrainReport> {
+    let mut signals = Signals::listen()?;
+    tokio::select! {
+        () = signals.next() => {}
+        report = ended => return Ok(report),
+    }
+    tokio::select! {
+        report = drain => Ok(report),
+        () = signals.next() => Ok(stop.await),
     }
 }
 

@@ -5,8 +5,10 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use actix_acceptor::Drain;
+use actix_acceptor::{info::Status, AcceptorPool, Drain, Listener, Pool};
+use tokio::sync::mpsc::unbounded_channel;
 
+use support::acceptors::AcceptorFailure;
 use support::draining::*;
 use support::*;
 
@@ -19,6 +21,9 @@ const SERVE: &str = "SERVE_AND_DRAIN_ON_SIGNAL";
 fn server_process() {
     let Ok(how) = std::env::var(SERVE) else { return };
     actix::System::new().block_on(async {
+        if how.starts_with("supervised") {
+            return serve_supervised(&how).await;
+        }
         let drained = start_drain_pool(2).await;
         if how == "ends by itself" {
             let pool = drained.pool.clone();
@@ -44,6 +49,38 @@ fn server_process() {
         }
     });
     std::process::exit(0);
+}
+
+/// A supervised pool whose first pool fails: serves with the second one, or pauses before it.
+async fn serve_supervised(how: &str) {
+    let (shutdowns, _calls) = unbounded_channel();
+    let make = move || {
+        let pool = drain_builder(1, shutdowns.clone()).grace(Duration::ZERO).max_restarts(0, LONG);
+        pool.listener(Listener::tcp("127.0.0.1:0"))
+    };
+    let pause = if how == "supervised, pauses" { LONG } else { Duration::from_millis(1) };
+    let supervised = AcceptorPool::supervised(make).backoff(pause, pause).start().await.unwrap();
+    let tell = async {
+        let mut pools = supervised.subscribe();
+        let failed = supervised.pool().unwrap();
+        failed.acceptors()[0].do_send(AcceptorFailure::Stop);
+        failed.stopped().await.unwrap_err();
+        match how {
+            "supervised, pauses" => {
+                drop(pools.wait_for(Option::is_none).await.unwrap());
+                eprintln!("no pool");
+            }
+            "supervised, ends by itself" => drop(supervised.stop(Duration::ZERO).await),
+            _ => {
+                let runs = |pool: &Option<Pool<_>>| pool.as_ref().is_some_and(|pool| pool.status() == Status::Running);
+                let address = pools.wait_for(runs).await.unwrap().as_ref().unwrap().local_addr();
+                eprintln!("{}", address.unwrap());
+            }
+        }
+    };
+    let (report, ()) = tokio::join!(supervised.drain_on_signal(Drain::grace(LONG)), tell);
+    supervised.stopped().await.unwrap();
+    eprintln!("{:?}", counts(&report.unwrap()));
 }
 
 struct Server {
@@ -123,6 +160,41 @@ fn a_second_signal_ends_the_drain_at_once() {
     stays.echo("still served\n");
     server.signal("INT");
     server.ended([2, 1, 1, 0]);
+}
+
+#[test]
+fn a_signal_drains_the_pool_that_was_restarted() {
+    let mut server = Server::start("supervised");
+    let mut peer = server.greeted("hello");
+    server.signal("TERM");
+    assert_eq!(peer.read_to_end(), b"bye\n");
+    server.ended([1, 1, 0, 0]);
+}
+
+#[test]
+fn a_second_signal_ends_a_restarted_pool_at_once() {
+    let mut server = Server::start("supervised");
+    let mut stays = server.greeted("stay");
+    let mut leaves = BlockingPeer::connect(stays.0.peer_addr().unwrap());
+    leaves.echo("hello\n");
+    server.signal("INT");
+    assert_eq!(leaves.read_to_end(), b"bye\n");
+    stays.echo("still served\n");
+    server.signal("TERM");
+    server.ended([2, 1, 1, 0]);
+}
+
+#[test]
+fn a_signal_between_two_pools_ends_the_supervision() {
+    let mut server = Server::start("supervised, pauses");
+    assert_eq!(server.line(), "no pool");
+    server.signal("TERM");
+    server.ended([0, 0, 0, 0]);
+}
+
+#[test]
+fn supervision_that_ends_stops_waiting_for_signals() {
+    Server::start("supervised, ends by itself").ended([0, 0, 0, 0]);
 }
 
 #[test]

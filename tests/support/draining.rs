@@ -71,9 +71,16 @@ pub async fn start_drain_pool_with(
     set: impl FnOnce(Builder<ProtocolService<ByeOnShutdown>>) -> Builder<ProtocolService<ByeOnShutdown>>,
 ) -> DrainPool {
     let (shutdown_sender, shutdowns) = unbounded_channel();
-    let pool = AcceptorPool::with_protocol(move |_| ByeOnShutdown { stays: false, shutdowns: shutdown_sender.clone() });
-    let pool = set(pool.framing(Framing::lines()).acceptors(acceptors).idle_timeout(None));
+    let pool = set(drain_builder(acceptors, shutdown_sender));
     DrainPool { pool: pool.bind("127.0.0.1:0").await.unwrap(), shutdowns }
+}
+
+pub fn drain_builder(
+    acceptors: usize,
+    shutdowns: UnboundedSender<ShutdownCall>,
+) -> Builder<ProtocolService<ByeOnShutdown>> {
+    let pool = AcceptorPool::with_protocol(move |_| ByeOnShutdown { stays: false, shutdowns: shutdowns.clone() });
+    pool.framing(Framing::lines()).acceptors(acceptors).idle_timeout(None)
 }
 
 impl DrainPool {
