@@ -20,7 +20,8 @@ impl<S> Builder<S> {
         self
     }
 
-    /// What happens to new peers at the connection limit.
+    /// What happens to new peers at the connection limit. The events and metrics that report the limit depend on it:
+    /// [`AtLimit`] lists them.
     ///
     /// Default: [`AtLimit::Wait`].
     pub fn at_limit(mut self, policy: AtLimit) -> Self {

@@ -5,6 +5,24 @@ use std::time::Duration;
 /// What happens to new peers at the connection limit.
 ///
 /// Default: [`AtLimit::Wait`].
+///
+/// # Signs
+/// How to see that the limit is reached:
+///
+/// | policy | event | numbers | metric |
+/// |---|---|---|---|
+/// | `Wait` | [`LimitReached`], `LimitCleared`, each with a log line | [`ListenerInfo::is_at_limit`], [`PoolInfo::waiting`] | `acceptor_at_limit`, `acceptor_waiting_acceptors` |
+/// | `Close`, `Reset` | [`Refused`] with the reason [`Limit`] | [`PoolInfo::refused`] | `acceptor_refused_total{reason="limit"}` |
+/// | `Hold` | [`PeerHeld`] with the reason [`Limit`], then `PeerReleased`; [`Refused`] if there was no permit in time | [`PoolInfo::held`], [`PoolInfo::refused`] | `acceptor_held_peers`, `acceptor_refused_total{reason="limit"}` |
+///
+/// [`LimitReached`]: crate::telemetry::PoolEvent::LimitReached
+/// [`PeerHeld`]: crate::telemetry::PoolEvent::PeerHeld
+/// [`Refused`]: crate::telemetry::PoolEvent::Refused
+/// [`Limit`]: crate::telemetry::RefusalReason::Limit
+/// [`ListenerInfo::is_at_limit`]: crate::info::ListenerInfo::is_at_limit
+/// [`PoolInfo::waiting`]: crate::info::PoolInfo::waiting
+/// [`PoolInfo::held`]: crate::info::PoolInfo::held
+/// [`PoolInfo::refused`]: crate::info::PoolInfo::refused
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]

@@ -111,8 +111,9 @@ pub struct ListenerInfo {
     pub connections: usize,
     /// Its own connection limit, in addition to the pool's.
     pub max_connections: Option<usize>,
-    /// Whether its acceptors wait at its connection limit or the pool's, or have done so within the last second. Only with
-    /// [`AtLimit::Wait`](crate::limits::AtLimit::Wait).
+    /// Whether its acceptors wait at its connection limit or the pool's, or have done so within the last second. With other
+    /// policies than [`AtLimit::Wait`](crate::limits::AtLimit::Wait) it is always `false`: see
+    /// [there](crate::limits::AtLimit#signs) for their signs.
     pub is_at_limit: bool,
     /// Its own rate of new connections, in addition to the pool's.
     pub accept_rate: Option<Rate>,

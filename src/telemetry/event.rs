@@ -141,7 +141,8 @@ pub enum PoolEvent<'a> {
         listener: &'a str,
     },
     /// The listener stopped accepting at a connection limit, with [`AtLimit::Wait`](crate::limits::AtLimit::Wait): further peers
-    /// wait in the kernel's queue. Other values of `AtLimit` refuse or hold them instead.
+    /// wait in the kernel's queue. With the other values of `AtLimit` this event does not occur: see
+    /// [there](crate::limits::AtLimit#signs) for their signs.
     LimitReached {
         /// The name of the listener.
         listener: &'a str,

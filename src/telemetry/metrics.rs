@@ -31,7 +31,7 @@ use super::{AcceptErrorKind, CloseReason, HandshakeFailure, Observer, PoolEvent,
 /// | `acceptor_waiting_acceptors` | gauge | | acceptors that wait at a connection limit |
 /// | `acceptor_handshakes` | gauge | | handshakes under way |
 /// | `acceptor_outbox_bytes` | gauge | `listener` | unsent bytes of live connections: answers, files and the outbox |
-/// | `acceptor_at_limit` | gauge | `listener` | 1 while accepting has stopped at a connection limit, else 0 |
+/// | `acceptor_at_limit` | gauge | `listener` | 1 while accepting has stopped at a connection limit ([`AtLimit::Wait`](crate::limits::AtLimit::Wait)), else 0 |
 /// | `acceptor_certificate_expiry_timestamp_seconds` | gauge | `listener` | when the first certificate expires, in Unix time; NaN when there is no certificate any more |
 /// | `acceptor_alarms_total` | counter | `name` | alarms raised |
 ///
