@@ -22,6 +22,10 @@ impl<P: Protocol> Conn<P> {
     /// | [`Outbox::send`](crate::Outbox::send) | [`OutboxError::Closed`](crate::OutboxError::Closed) |
     /// | topics and names | The connection leaves them. Reports show it as [closing](crate::info::ConnectionPhase::Closing). |
     ///
+    /// Packets of the peer are still delivered; a protocol that is no longer interested ignores them
+    /// ([`is_write_shut_down`](Conn::is_write_shut_down)). With [`Active::Passive`](crate::Active::Passive) they are not read, and
+    /// neither is the end of the stream: after a FIN of the peer, the connection then ends with the idle timeout.
+    ///
     /// The connection then ends:
     ///
     /// | when | with |
@@ -79,6 +83,12 @@ impl<P: Protocol> Conn<P> {
         if self.phase() == Phase::Ready {
             self.begin_receiving();
         }
+    }
+
+    /// Whether [`shutdown_write`](Conn::shutdown_write) was called and took effect: the peer has received the end of the stream, or
+    /// will once everything that was queued before is sent. `false` if the connection was already closing at the call.
+    pub fn is_write_shut_down(&self) -> bool {
+        self.flags.intersects(Flags::SHUTTING | Flags::SHUT)
     }
 
     fn begin_receiving(&mut self) {

@@ -4,7 +4,8 @@ use actix_acceptor::info::ConnectionPhase;
 use actix_acceptor::tls::{Tls, TlsBackend};
 use actix_acceptor::transport::{FileRange, Memory};
 use actix_acceptor::{
-    telemetry::CloseReason, AcceptorPool, Drain, Framing, Listener, Next, OutboxError, SendError, Socket, Timeout,
+    telemetry::CloseReason, AcceptorPool, Active, Drain, Framing, Listener, Next, OutboxError, SendError, Socket,
+    Timeout,
 };
 use futures::FutureExt;
 use support::pki::Pki;
@@ -22,7 +23,9 @@ fn builder() -> (Builder, Callbacks) {
             ("shut", bytes) => {
                 conn.outbox().send("from the outbox").unwrap();
                 conn.push(vec![b'x'; bytes.parse::<usize>().unwrap() - 1]);
+                assert!(!conn.is_write_shut_down());
                 conn.shutdown_write();
+                assert!(conn.is_write_shut_down());
                 // Again: without effect.
                 conn.shutdown_write();
                 assert!(matches!(conn.send("late".into()), Err(SendError::ShutDown)));
@@ -41,6 +44,14 @@ fn builder() -> (Builder, Callbacks) {
             ("send", _) => Next::send("late"),
             ("push", _) => {
                 conn.push("late");
+                Next::Continue
+            }
+            ("passive", _) => {
+                conn.set_active(Active::Passive);
+                Next::Continue
+            }
+            ("open?" | "shut?", _) => {
+                assert_eq!(conn.is_write_shut_down(), packet == "shut?");
                 Next::Continue
             }
             ("last", _) => Next::SendAndStop("late".into()),
@@ -145,6 +156,34 @@ fn silence_ends_a_connection_that_only_reads() {
 }
 
 #[actix::test]
+async fn a_passive_connection_that_only_reads_ends_when_idle() {
+    let (builder, mut callbacks) = builder();
+    let pool = builder.idle_timeout(ms(20)).bind("127.0.0.1:0").await.unwrap();
+    let mut peer = connect(&pool).await;
+    peer.send("shut 2\npassive\n").await;
+    assert!(peer.read_to_end().await.ends_with(b"x\n"));
+    peer.send("a\n").await;
+    peer.finish().await;
+    let mut calls = Vec::new();
+    while !matches!(calls.last(), Some(Call::Closed(..))) {
+        calls.push(callbacks.next().await);
+    }
+    assert!(calls.contains(&Call::Timeout(Timeout::Idle)) && !calls.contains(&Call::packet("a")), "{calls:?}");
+    assert!(matches!(calls.last(), Some(Call::Closed(CloseReason::Idle, _))), "{calls:?}");
+}
+
+#[actix::test]
+async fn whether_the_sending_side_is_shut_down_is_known() {
+    let (builder, mut callbacks) = builder();
+    let (_pool, script) = in_memory(builder).await;
+    let mut peer = script.connect();
+    peer.send("open?\nshut 2\nshut?\n").await;
+    peer.read_to_end().await;
+    peer.send("shut?\nstop\n").await;
+    assert_eq!(callbacks.closed().await.0, CloseReason::Local);
+}
+
+#[actix::test]
 async fn a_drain_ends_a_connection_that_only_reads() {
     let (builder, mut callbacks) = builder();
     let (pool, script) = in_memory(builder).await;
@@ -162,6 +201,7 @@ async fn a_shutdown_before_ack_begins_there() {
     let (builder, mut callbacks) = Probe::pool(|call, conn| match call {
         Call::Init => {
             conn.shutdown_write();
+            assert!(conn.is_write_shut_down());
             conn.push("hello");
             Next::Continue
         }
