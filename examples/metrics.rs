@@ -11,7 +11,7 @@
 
 use actix_acceptor::{telemetry::Metrics, AcceptorPool, Conn, Drain, Framing, Next, Protocol, Socket};
 use bytes::Bytes;
-use metrics_exporter_prometheus::PrometheusBuilder;
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 
@@ -44,7 +44,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut addresses = std::env::args().skip(1);
     let echo_address = addresses.next().unwrap_or_else(|| "127.0.0.1:7000".to_owned());
     let page_address = addresses.next().unwrap_or_else(|| "127.0.0.1:9100".to_owned());
-    let recorder = PrometheusBuilder::new().install_recorder()?;
+    // In seconds. Without buckets, the durations would be a summary.
+    let buckets = [0.01, 0.1, 1.0, 10.0, 60.0, 600.0, 3600.0, 86_400.0];
+    let durations = Matcher::Full("acceptor_connection_duration_seconds".to_owned());
+    let recorder = PrometheusBuilder::new().set_buckets_for_metric(durations, &buckets)?.install_recorder()?;
     let echo = AcceptorPool::with_protocol(|_| Echo)
         .framing(Framing::lines())
         .name("echo")

@@ -114,6 +114,10 @@ impl Limits {
         &self.handshakes
     }
 
+    pub(crate) fn max_handshakes(&self) -> usize {
+        self.max_handshakes
+    }
+
     /// How many handshakes hold a permit.
     pub(crate) fn handshakes_under_way(&self) -> usize {
         self.max_handshakes.saturating_sub(self.handshakes.available_permits())

@@ -39,12 +39,17 @@ impl PoolState {
         let has_ended = self.status() == Status::Ended;
         let limits = self.limits();
         let listeners = || self.sample_listeners();
+        let (blocking_running, blocking_queued) = if has_ended { (0, 0) } else { limits.blocking().counts() };
         observers.sample(&PoolSample {
             is_ready: self.status() == Status::Running,
             max_connections: if has_ended { 0 } else { limits.max() },
             held: limits.held(),
             waiting: self.waiting(),
             handshakes: limits.handshakes_under_way(),
+            max_handshakes: if has_ended { 0 } else { limits.max_handshakes() },
+            blocking_running,
+            blocking_queued,
+            dropped: self.registries().shared().outbox_limit.dropped(),
             listeners: &listeners,
         });
     }

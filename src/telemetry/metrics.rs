@@ -13,10 +13,10 @@ use super::{AcceptErrorKind, CloseReason, HandshakeFailure, Observer, PoolEvent,
 /// | name | kind | labels beside `pool` | meaning |
 /// |---|---|---|---|
 /// | `acceptor_connections` | gauge | `listener` | live connections |
-/// | `acceptor_connections_started_total` | counter | `listener` | connections admitted |
+/// | `acceptor_connections_started_total` | counter | `listener` | connections admitted, including those whose handshake fails afterwards |
 /// | `acceptor_connections_closed_total` | counter | `listener`, `reason` | connections that ended |
 /// | `acceptor_refused_total` | counter | `listener`, `reason` | peers accepted and refused |
-/// | `acceptor_connection_duration_seconds` | histogram | `listener` | lifetime of connections |
+/// | `acceptor_connection_duration_seconds` | histogram | `listener` | lifetime of connections, including those whose handshake failed |
 /// | `acceptor_received_bytes_total` | counter | `listener` | bytes received |
 /// | `acceptor_sent_bytes_total` | counter | `listener` | bytes sent |
 /// | `acceptor_packets_total` | counter | `listener` | packets delivered to callbacks |
@@ -30,6 +30,10 @@ use super::{AcceptErrorKind, CloseReason, HandshakeFailure, Observer, PoolEvent,
 /// | `acceptor_held_peers` | gauge | | peers that are held |
 /// | `acceptor_waiting_acceptors` | gauge | | acceptors that wait at a connection limit |
 /// | `acceptor_handshakes` | gauge | | handshakes under way |
+/// | `acceptor_max_handshakes` | gauge | | the limit of handshakes under way |
+/// | `acceptor_blocking_running` | gauge | | closures of [`Conn::blocking`](crate::Conn::blocking) that run |
+/// | `acceptor_blocking_queued` | gauge | | closures of `Conn::blocking` in the queue |
+/// | `acceptor_dropped_replies_total` | counter | | replies left out because an outbox had no room for them |
 /// | `acceptor_outbox_bytes` | gauge | `listener` | unsent bytes of live connections: answers, files and the outbox |
 /// | `acceptor_at_limit` | gauge | `listener` | 1 while accepting has stopped at a connection limit ([`AtLimit::Wait`](crate::limits::AtLimit::Wait)), else 0 |
 /// | `acceptor_certificate_expiry_timestamp_seconds` | gauge | `listener` | when the first certificate expires, in Unix time; NaN when there is no certificate any more |
@@ -40,6 +44,14 @@ use super::{AcceptErrorKind, CloseReason, HandshakeFailure, Observer, PoolEvent,
 /// pool: see [`Observer::sample`]. When a listener is renamed or removed, or the pool ends, its gauges are set to 0;
 /// `acceptor_connections` is 0 when its last connection has ended.
 ///
+/// Connections of [`Pool::adopt`](crate::Pool::adopt) have the label `listener="adopted"`; their series begin with the first of
+/// them. `acceptor_connections_started_total` counts before the handshake; `acceptor_handshake_failures_total` counts those that
+/// failed there.
+///
+/// The recorder decides how a histogram is exported. `metrics-exporter-prometheus` exports a summary, with quantiles that cannot
+/// be aggregated over servers, unless it has buckets: set them with `PrometheusBuilder::set_buckets_for_metric`, as the example
+/// [`metrics`](https://github.com/actix-acceptor/actix-acceptor/blob/main/examples/metrics.rs) does.
+///
 /// ```
 /// # use actix_acceptor::{telemetry::Metrics, AcceptorPool, Socket};
 /// let builder = AcceptorPool::with_fn(|_: Socket| async {}).observer(Metrics::new());
@@ -48,6 +60,8 @@ use super::{AcceptErrorKind, CloseReason, HandshakeFailure, Observer, PoolEvent,
 pub struct Metrics {
     /// By pool and listener.
     traffic: Mutex<HashMap<(String, String), Traffic>>,
+    /// The dropped replies that the counter shows, by pool.
+    dropped: Mutex<HashMap<String, u64>>,
 }
 
 /// Bytes received, bytes sent, and packets.
@@ -106,6 +120,10 @@ impl Metrics {
         describe_gauge!("acceptor_held_peers", "Peers that are held");
         describe_gauge!("acceptor_waiting_acceptors", "Acceptors that wait at a connection limit");
         describe_gauge!("acceptor_handshakes", "Handshakes under way");
+        describe_gauge!("acceptor_max_handshakes", "The limit of handshakes under way");
+        describe_gauge!("acceptor_blocking_running", "Blocking closures that run");
+        describe_gauge!("acceptor_blocking_queued", "Blocking closures in the queue");
+        describe_counter!("acceptor_dropped_replies_total", "Replies left out because an outbox had no room");
         describe_gauge!("acceptor_outbox_bytes", Unit::Bytes, "Bytes queued for the peers of live connections");
         describe_gauge!("acceptor_at_limit", "Whether accepting has stopped at a connection limit");
         describe_gauge!(
@@ -114,7 +132,7 @@ impl Metrics {
             "When the first certificate expires"
         );
         describe_counter!("acceptor_alarms_total", "Alarms raised");
-        Metrics { traffic: Mutex::default() }
+        Metrics { traffic: Mutex::default(), dropped: Mutex::default() }
     }
 
     /// Creates every series of a listener and its pool, at 0 if it is new.
@@ -145,6 +163,15 @@ impl Metrics {
         }
         let mut traffic = self.traffic.lock();
         traffic.entry((pool.to_owned(), listener.to_owned())).or_default().report(&labels, [0; 3]);
+    }
+}
+
+impl Metrics {
+    /// Raises the counter to this number. It begins at 0 again when another pool has taken the name.
+    fn report_dropped(&self, pool: &str, dropped: u64) {
+        let before = self.dropped.lock().insert(pool.to_owned(), dropped).unwrap_or(0);
+        let more = dropped.checked_sub(before).unwrap_or(dropped);
+        counter!("acceptor_dropped_replies_total", "pool" => pool.to_owned()).increment(more);
     }
 }
 
@@ -215,6 +242,10 @@ impl Observer for Metrics {
         gauge!("acceptor_held_peers", &of_pool).set(sample.held as f64);
         gauge!("acceptor_waiting_acceptors", &of_pool).set(sample.waiting as f64);
         gauge!("acceptor_handshakes", &of_pool).set(sample.handshakes as f64);
+        gauge!("acceptor_max_handshakes", &of_pool).set(sample.max_handshakes as f64);
+        gauge!("acceptor_blocking_running", &of_pool).set(sample.blocking_running as f64);
+        gauge!("acceptor_blocking_queued", &of_pool).set(sample.blocking_queued as f64);
+        self.report_dropped(pool, sample.dropped);
         // Read before the live connections: one that ends meanwhile is then missed, and not counted twice.
         let closed: HashMap<String, Amounts> = {
             let traffic = self.traffic.lock();

@@ -18,13 +18,21 @@ pub struct PoolSample<'a> {
     pub waiting: usize,
     /// Handshakes in progress.
     pub handshakes: usize,
+    /// The limit of handshakes in progress. 0 once the pool has ended.
+    pub max_handshakes: usize,
+    /// Closures of [`Conn::blocking`](crate::Conn::blocking) that run. 0 once the pool has ended.
+    pub blocking_running: usize,
+    /// Closures of [`Conn::blocking`](crate::Conn::blocking) in the queue. 0 once the pool has ended.
+    pub blocking_queued: usize,
+    /// The number of replies that were left out so far because an outbox had no room for them.
+    pub dropped: u64,
     pub(crate) listeners: &'a dyn Fn() -> Vec<ListenerSample>,
 }
 
 impl PoolSample<'_> {
     /// The numbers of each listener of the pool, and of former listeners that still have live connections.
     ///
-    /// This call counts them: it visits every live connection, which takes about 1 ms for 20,000 connections.
+    /// This call counts them: it visits every live connection.
     pub fn listeners(&self) -> Vec<ListenerSample> {
         (self.listeners)()
     }

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc::channel;
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use actix_acceptor::transport::Tcp;
 use actix_acceptor::{
-    limits::AtLimit,
+    limits::{AtLimit, SlowConsumer},
     telemetry::{Alarm, CloseReason, HandshakeFailure, Metrics, RefusalReason},
     AcceptorPool, Framing, Next,
 };
@@ -101,9 +101,11 @@ async fn exactly_the_documented_metrics_are_recorded() {
     for gauge in ["acceptor_outbox_bytes", "acceptor_at_limit"] {
         assert_eq!(page.values(gauge, "all"), only(at, 0.0));
     }
-    for gauge in ["acceptor_held_peers", "acceptor_waiting_acceptors", "acceptor_handshakes"] {
-        assert_eq!(page.values(gauge, "all"), only("", 0.0));
+    for name in ["held_peers", "waiting_acceptors", "handshakes", "blocking_running", "blocking_queued"] {
+        assert_eq!(page.values(&format!("acceptor_{name}"), "all"), only("", 0.0));
     }
+    assert_eq!(page.values("acceptor_dropped_replies_total", "all"), only("", 0.0));
+    assert_eq!(values("acceptor_max_handshakes"), only("", 1_024.0));
     assert_eq!(values("acceptor_accept_errors_total"), only(at, 1.0));
     assert_eq!(values("acceptor_acceptors"), only("", 1.0));
     assert_eq!(page.values("acceptor_acceptors_stopped_total", "all"), only("", 0.0));
@@ -113,7 +115,9 @@ async fn exactly_the_documented_metrics_are_recorded() {
     in_time(pool.stop(None)).await;
     let page = now();
     let values = |name: &str| page.values(name, "all");
-    assert_eq!((values("acceptor_ready"), values("acceptor_max_connections")), (only("", 0.0), only("", 0.0)));
+    for gauge in ["acceptor_ready", "acceptor_max_connections", "acceptor_max_handshakes"] {
+        assert_eq!(values(gauge), only("", 0.0));
+    }
     assert_eq!(values("acceptor_connections"), only(at, 0.0));
     let closed = values("acceptor_connections_closed_total");
     assert_eq!((closed["listener=all reason=error"], closed["listener=all reason=shutdown"]), (1.0, 1.0));
@@ -127,7 +131,7 @@ async fn exactly_the_documented_metrics_are_recorded() {
     assert_eq!(values("acceptor_alarms_total"), only("name=busy", 1.0), "cleared is not raised");
 
     let table = table();
-    assert_eq!(table.len(), 22, "{table:?}");
+    assert_eq!(table.len(), 26, "{table:?}");
     let kinds = page.kinds.iter().filter(|(name, _)| name.starts_with("acceptor_"));
     // Without buckets of its own a histogram is a summary to Prometheus.
     let kinds: BTreeMap<_, _> =
@@ -148,6 +152,51 @@ async fn exactly_the_documented_metrics_are_recorded() {
     for name in promised.keys() {
         assert!(recorder().render().contains(&format!("# HELP {name} ")), "{name} is described");
     }
+}
+
+#[actix::test]
+async fn dropped_replies_and_blocking_closures_are_recorded() {
+    recorder();
+    let (open, gate) = channel::<()>();
+    let gate = Arc::new(Mutex::new(gate));
+    let (builder, _callbacks) = Probe::pool(move |call, conn| match call {
+        Call::Packet(word) if word == "drop" => {
+            let outbox = conn.outbox();
+            (0..50).for_each(|_| drop(outbox.send(vec![b'x'; 100])));
+            Next::Continue
+        }
+        Call::Packet(_) => {
+            let gate = gate.clone();
+            let work = move || gate.lock().unwrap().recv_timeout(TIME_LIMIT).unwrap();
+            conn.blocking(work, |(), _, _| Next::send("done"))
+        }
+        call => protocol_default(call),
+    });
+    let builder = builder.framing(Framing::lines()).name("replies").observer(Metrics::new());
+    let builder = builder.outbox(1_000, SlowConsumer::DropNewest).max_blocking(1);
+    let pool = builder.bind("127.0.0.1:0").await.unwrap();
+    let value = |name: &str| now().values(name, "replies").get("").copied();
+    assert_eq!(value("acceptor_dropped_replies_total"), Some(0.0));
+    let (mut first, mut second) = (connect(&pool).await, connect(&pool).await);
+    first.send("drop\n").await;
+    eventually(|| value("acceptor_dropped_replies_total").is_some_and(|dropped| dropped > 0.0)).await;
+    assert_eq!(value("acceptor_dropped_replies_total"), Some(pool.info().dropped as f64));
+    for peer in [&mut first, &mut second] {
+        peer.send("block\n").await;
+    }
+    let blocking = || (value("acceptor_blocking_running"), value("acceptor_blocking_queued"));
+    eventually(|| blocking() == (Some(1.0), Some(1.0))).await;
+    (0..2).for_each(|_| open.send(()).unwrap());
+    eventually(|| blocking() == (Some(0.0), Some(0.0))).await;
+    in_time(pool.stop(None)).await;
+    assert_eq!(value("acceptor_dropped_replies_total"), Some(pool.info().dropped as f64));
+
+    // Another pool with this name counts from 0; the counter does not.
+    let pool = AcceptorPool::with_protocol(|_| Echo).name("replies").observer(Metrics::new());
+    let dropped = value("acceptor_dropped_replies_total");
+    let pool = pool.bind("127.0.0.1:0").await.unwrap();
+    assert_eq!(value("acceptor_dropped_replies_total"), dropped);
+    in_time(pool.stop(None)).await;
 }
 
 #[actix::test]
