@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 
 use super::{Pool, PoolState, Status, Untyped};
 use crate::acceptor::{Acceptor, Adopt, MakeStream, NotAdopted};
+use crate::detached::Detached;
 use crate::net::{Address, Stream};
 use crate::panic::Guarded;
 use crate::telemetry::{ConnectionId, RefusalReason};
@@ -66,12 +67,14 @@ impl<A: 'static> Pool<A> {
     ///
     /// `peer` is the address for limits, rules, logs and reports: a `SocketAddr`, or an [`Address::Other`] with any name. The
     /// connection counts for all limits of the pool, and is listed, drained and closed like others. The name of its listener
-    /// is `adopted`. Handshake steps of listeners, such as TLS, do not run. At the connection limit or above a rate, the stream
+    /// is `adopted`. It has no [`env`](crate::Listener::env), and handshake
+    /// steps of listeners, such as TLS, do not run. At the connection limit or above a rate, the stream
     /// is refused at once, whatever [`at_limit`](crate::Builder::at_limit) and [`at_rate`](crate::Builder::at_rate) are.
     ///
     /// Streams are distributed over the acceptors in turn; those with clearly more connections than others are passed over. A
-    /// `TcpStream` or `UnixStream` of tokio is registered with the acceptor's arbiter. Any other stream stays with the runtime
-    /// that it belongs to, which must keep running. For a stream that is not `Send`, such as the body of an actix-web request,
+    /// plain TCP or Unix socket (a `TcpStream` or `UnixStream` of tokio, or a [`Detached`] without TLS) is registered with the
+    /// acceptor's arbiter. Any other stream stays with the runtime that it belongs to, which must keep running: a TLS stream that
+    /// another pool has detached fails once that pool has stopped. For a stream that is not `Send`, such as the body of an actix-web request,
     /// adopt one half of a [`tokio::io::duplex`] and forward between the other half and the stream.
     ///
     /// The type of the handle selects the service: in a pool with [several protocols](crate::Listener::service), use
@@ -146,25 +149,55 @@ impl PoolState {
     }
 }
 
-/// A plain socket is deregistered from its runtime, and registered with that of the arbiter that serves it.
+/// Makes the stream on the arbiter that serves it. A plain socket leaves the runtime that it belongs to, and joins that of the
+/// arbiter.
 fn make_stream<T>(stream: T) -> Result<MakeStream, AdoptError>
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (stream, unread) = into_stream(stream).split_put_back();
+    let stream = match stream.into_tcp() {
+        Ok(tcp) => {
+            let tcp = tcp.into_std().map_err(AdoptError::Io)?;
+            return Ok(Box::new(move || Ok(Stream::from(TcpStream::from_std(tcp)?).put_back(unread))));
+        }
+        Err(stream) => stream,
+    };
+    #[cfg(unix)]
+    let stream = match stream.into_unix() {
+        Ok(unix) => {
+            let unix = unix.into_std().map_err(AdoptError::Io)?;
+            return Ok(Box::new(move || Ok(Stream::from(UnixStream::from_std(unix)?).put_back(unread))));
+        }
+        Err(stream) => stream,
+    };
+    let stream = Guarded::new(Some(stream));
+    Ok(Box::new(move || {
+        let mut stream = stream;
+        stream.take().map(|stream| stream.put_back(unread)).ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }))
+}
+
+/// The stream itself, if its type is known.
+fn into_stream<T>(stream: T) -> Stream
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let mut stream = Some(stream);
     let any: &mut dyn Any = &mut stream;
     if let Some(tcp) = any.downcast_mut::<Option<TcpStream>>().and_then(Option::take) {
-        let tcp = tcp.into_std().map_err(AdoptError::Io)?;
-        return Ok(Box::new(move || TcpStream::from_std(tcp).map(Stream::from)));
+        return tcp.into();
     }
     #[cfg(unix)]
     if let Some(unix) = any.downcast_mut::<Option<UnixStream>>().and_then(Option::take) {
-        let unix = unix.into_std().map_err(AdoptError::Io)?;
-        return Ok(Box::new(move || UnixStream::from_std(unix).map(Stream::from)));
+        return unix.into();
     }
-    let stream = Guarded::new(stream);
-    Ok(Box::new(move || {
-        let mut stream = stream;
-        stream.take().map(Stream::other).ok_or_else(|| io::ErrorKind::NotConnected.into())
-    }))
+    if let Some(detached) = any.downcast_mut::<Option<Detached>>().and_then(Option::take) {
+        let (stream, unread) = detached.into_parts();
+        return stream.put_back(unread);
+    }
+    if let Some(known) = any.downcast_mut::<Option<Stream>>().and_then(Option::take) {
+        return known;
+    }
+    Stream::other(stream.expect("taken only if its type is known"))
 }

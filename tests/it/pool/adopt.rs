@@ -8,7 +8,8 @@ use actix_acceptor::limits::{AtLimit, Rule};
 use actix_acceptor::telemetry::RefusalReason;
 use actix_acceptor::transport::Address;
 use actix_acceptor::{
-    info::Status, AcceptorPool, AdoptError, Conn, Connection, Drain, Framing, Listener, Next, Protocol, SuspendMode,
+    info::Status, AcceptorPool, AdoptError, Conn, Connection, Detached, Drain, Framing, Listener, Next, Protocol,
+    SuspendMode,
 };
 use bytes::Bytes;
 use futures::FutureExt;
@@ -256,4 +257,37 @@ async fn a_service_that_no_longer_adopts_is_dropped() {
     inspecting.adopt(stream, named("guest")).await.unwrap();
     eventually(|| Arc::strong_count(&first) == 1).await;
     assert!(Arc::strong_count(&second) > 1);
+}
+
+/// Hands its stream over when it is asked to.
+struct Leaving(tokio::sync::mpsc::UnboundedSender<Detached>);
+
+impl Protocol for Leaving {
+    type Codec = Framing;
+    type Reply = Bytes;
+    type User = ();
+
+    fn packet(&mut self, _: Bytes, _: &mut Conn<Self>) -> Next<Self> {
+        let sender = self.0.clone();
+        Next::detach(move |detached| drop(sender.send(detached)))
+    }
+}
+
+#[actix::test]
+async fn a_detached_stream_outlives_its_pool_in_another() {
+    let (sender, mut detached) = tokio::sync::mpsc::unbounded_channel();
+    let first = AcceptorPool::with_protocol(move |_| Leaving(sender.clone())).framing(Framing::lines());
+    let first = first.bind("127.0.0.1:0").await.unwrap();
+    let second = start().await;
+    let mut peer = connect(&first).await;
+    // What was sent behind the line that ends the first protocol is for the next one.
+    peer.send("leave\none\ntw").await;
+    let stream = in_time(detached.recv()).await.unwrap();
+    let address = stream.peer().clone();
+    second.adopt(stream, address.clone()).await.unwrap();
+    in_time(first.stop(Duration::ZERO)).await;
+    peer.send("o\n").await;
+    peer.expect(b"one\ntwo\n").await;
+    assert_eq!(ask(&mut peer, "three").await, "three");
+    assert_eq!(second.list()[0].peer, address);
 }

@@ -63,6 +63,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "acceptor",
             "config",
             "connection",
+            "detached",
             "error",
             "framing",
             "limits",
