@@ -54,29 +54,40 @@ async fn websocket(
     Ok(response)
 }
 
-/// Forwards between a WebSocket and a byte stream, both with back-pressure: a text message is a line.
+/// Forwards between a WebSocket and a byte stream, in both directions at the same time: a text message is a line.
 async fn forward(mut session: Session, mut messages: AggregatedMessageStream, stream: DuplexStream) {
     let (lines, mut stream) = split(stream);
     let mut lines = BufReader::new(lines).lines();
-    loop {
-        let forwarded = tokio::select! {
-            message = messages.next() => match message {
-                Some(Ok(AggregatedMessage::Text(text))) => stream.write_all(format!("{text}\n").as_bytes()).await.is_ok(),
-                Some(Ok(AggregatedMessage::Ping(payload))) => session.pong(&payload).await.is_ok(),
-                Some(Ok(AggregatedMessage::Pong(_))) => true,
-                Some(Ok(AggregatedMessage::Binary(_) | AggregatedMessage::Close(_)) | Err(_)) | None => false,
-            },
-            line = lines.next_line() => match line {
-                Ok(Some(line)) => session.text(line).await.is_ok(),
-                Ok(None) | Err(_) => false,
-            },
-        };
-        if !forwarded {
-            // The pool sees the end of the stream when both halves are dropped.
-            let _ = session.close(None).await;
-            return;
+    let mut replies = session.clone();
+    let from_peer = async {
+        while let Some(Ok(message)) = messages.next().await {
+            let forwarded = match message {
+                AggregatedMessage::Text(text) => {
+                    let line = text.replace('\n', " ") + "\n";
+                    stream.write_all(line.as_bytes()).await.is_ok()
+                }
+                AggregatedMessage::Ping(payload) => session.pong(&payload).await.is_ok(),
+                AggregatedMessage::Pong(_) => true,
+                AggregatedMessage::Binary(_) | AggregatedMessage::Close(_) => false,
+            };
+            if !forwarded {
+                break;
+            }
         }
+    };
+    let to_peer = async {
+        while let Ok(Some(line)) = lines.next_line().await {
+            if replies.text(line).await.is_err() {
+                break;
+            }
+        }
+    };
+    tokio::select! {
+        () = from_peer => {}
+        () = to_peer => {}
     }
+    // The pool sees the end of the stream, whose two halves are dropped.
+    let _ = session.close(None).await;
 }
 
 #[actix_web::main]

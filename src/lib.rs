@@ -105,6 +105,23 @@
 //!   and ends the connection, whatever it is doing.
 //! - A [`Socket`] receives no messages. Its owner takes what others send to it from [`Socket::pushes`], and writes it.
 //!
+//! # Tasks
+//!
+//! | to | use |
+//! |---|---|
+//! | serve several protocols in one pool | [`Listener::service`], [`Pool::typed`] |
+//! | give a listener data that its connections read | [`Listener::env`], [`Conn::env`] |
+//! | serve a stream that the pool did not accept, such as a WebSocket | [`Pool::adopt`] |
+//! | take the stream out of a connection, as after an HTTP upgrade | [`Next::detach`], [`Socket::into_inner`] |
+//! | know when a reply is with the kernel | [`Conn::flushed`], [`Outbox::send_acknowledged`] |
+//! | end the sending side and go on reading | [`Conn::shutdown_write`] |
+//! | set socket options, read `TCP_INFO` | [`Conn::socket_ref`] |
+//! | log with the id and the peer of a connection | [`telemetry::Spans`], [`Conn::span`] |
+//! | see every event | [`Builder::observer`], [`Pool::add_observer`] |
+//! | start a pool again after it has failed | [`AcceptorPool::supervised`] |
+//! | hand the listening sockets over to another process | [`Pool::listening_sockets`] |
+//! | drain with a signal, as on SIGTERM | [`Pool::drain_on_signal`] |
+//!
 //! # Modules
 //!
 //! | module | contents |

@@ -17,6 +17,10 @@ impl<P: Protocol> Next<P> {
     /// are given back. After that, `then` is called on the thread of the connection. A panic in it is logged. If something else
     /// ends the connection first, `then` is dropped. See [`Detached`] for what applies to the stream.
     ///
+    /// A task that `then` spawns runs on the arbiter of the connection: when the pool stops, the task is dropped without notice and
+    /// without a grace period. To outlive the pool, send the `Detached` to another arbiter, and let another pool
+    /// [adopt](crate::Pool::adopt) it or move it with [`Detached::into_tcp`].
+    ///
     /// The stream first yields what was read and not delivered, in order: packets after the one whose callback returned this,
     /// and an incomplete packet. Bytes that a user-defined codec has taken from the buffer and keeps are lost. A wait in progress,
     /// futures, streams and timers are dropped, and messages in the mailbox are rejected.

@@ -66,8 +66,13 @@ impl<P: Protocol> Conn<P> {
     ///
     /// Pass the future to [`wait`](Conn::wait), which holds packets back until the bytes are sent, to [`spawn`](Conn::spawn), or
     /// to another task. Do not wait for it in [`init`](Protocol::init): its replies are sent after the handshake, so the wait
-    /// would last until the handshake timeout. If the peer does not read, the send timeout ends the connection, and the future
-    /// resolves with [`FlushError`].
+    /// would last until the handshake timeout. If the peer does not read, the send timeout ends the connection.
+    ///
+    /// If the connection ends first, another task gets [`FlushError`]. The continuation of `wait` or `spawn` is not called, since
+    /// it belongs to the connection: account for the end in [`closed`](Protocol::closed), where [`ConnectionInfo::unsent`] is the
+    /// number of lost bytes.
+    ///
+    /// [`ConnectionInfo::unsent`]: crate::info::ConnectionInfo::unsent
     ///
     /// ```
     /// # use actix_acceptor::{AcceptorPool, Conn, Framing, Next, Protocol};
@@ -78,10 +83,8 @@ impl<P: Protocol> Conn<P> {
     /// #     type Codec = Framing; type Reply = Bytes; type User = ();
     /// fn packet(&mut self, request: Bytes, conn: &mut Conn<Self>) -> Next<Self> {
     ///     conn.push(request);
-    ///     conn.wait(conn.flushed(), |flushed, me, _conn| {
-    ///         if flushed.is_ok() {
-    ///             me.written += 1;
-    ///         }
+    ///     conn.wait(conn.flushed(), |_, me, _conn| {
+    ///         me.written += 1;
     ///         Next::send(format!("{} sent", me.written))
     ///     })
     /// }

@@ -75,6 +75,11 @@ impl<P: Protocol> Next<P> {
         Next::Send(reply.into())
     }
 
+    /// [`Next::SendAndStop`] with a conversion to the type of the replies.
+    pub fn send_and_stop(reply: impl Into<P::Reply>) -> Self {
+        Next::SendAndStop(reply.into())
+    }
+
     /// Sends replies in order and keeps the connection open. Without replies, this is the same as [`Next::Continue`].
     ///
     /// A reply that cannot be encoded ends the connection with [`Closed::Error`](crate::Closed::Error), as with

@@ -30,8 +30,9 @@ use crate::telemetry::ConnectionId;
 /// [`with_protocol`](AcceptorPool::with_protocol), [`with_codec`](AcceptorPool::with_codec) and
 /// [`with_events`](AcceptorPool::with_events), the user's actor for [`with_actor`](AcceptorPool::with_actor), and
 /// [`NoActor`](crate::handlers::NoActor) for [`with_fn`](AcceptorPool::with_fn). It determines which methods for reaching
-/// connections exist, and, in a pool with [several protocols](Listener::service), which connections they reach. All other
-/// methods exist for every `A`, including [`Untyped`]. To publish, broadcast or send to sockets of
+/// connections exist, and, in a pool with [several protocols](Listener::service), which connections they reach: `find`,
+/// `addresses`, `connection`, `whereis`, `close`, `broadcast`, `send_to` and `notify_all` those with the protocol of the handle. All
+/// other methods exist for every `A`, including [`Untyped`], and are about the whole pool. To publish, broadcast or send to sockets of
 /// `with_fn` and `with_actor`, or to close them, use the handle that [`untyped`](Pool::untyped) returns.
 /// Methods that are not `async` return without waiting for an actor.
 ///

@@ -39,7 +39,8 @@ impl<A: Actor> Pool<A> {
 
 impl<P: Protocol> Pool<Connection<P>> {
     /// Closes a connection gracefully: the queued bytes are sent, then `last_reply`, then the connection ends with
-    /// [`Closed::Local`]. Returns `false` if there is no connection with this id, or if it is being killed.
+    /// [`Closed::Local`]. Returns `false` if there is no connection with this id, if it has another
+    /// [protocol](crate::Listener::service) than the handle (use that of [`untyped`](Pool::untyped)), or if it is being killed.
     ///
     /// The request does not pass through the mailbox, so it takes effect in any state, also above the high-water mark. The
     /// names of the connection are free when this method returns. The future of a wait in progress and packets that have not
