@@ -6,3 +6,9 @@ pub(crate) use std::sync::atomic::{fence, AtomicBool, AtomicU32, AtomicU64, Atom
 
 pub(crate) use once_cell::race::OnceBox;
 pub(crate) use parking_lot::{Mutex, RwLock};
+
+/// Runs the body of a unit test that uses these primitives. In `tests/models` it is a model.
+#[cfg(test)]
+pub(crate) fn check(body: impl Fn() + Send + Sync + 'static) {
+    body();
+}

@@ -80,3 +80,8 @@ impl<T> fmt::Debug for OnceBox<T> {
         f.write_str("OnceBox(..)")
     }
 }
+
+/// Runs the body of a unit test of the library as a model.
+pub(crate) fn check(body: impl Fn() + Send + Sync + 'static) {
+    crate::model(2, body);
+}
