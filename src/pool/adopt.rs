@@ -29,7 +29,8 @@ pub enum AdoptError {
     /// The pool does not accept connections: it is suspended, draining or has ended, or all of its acceptors are being
     /// restarted.
     NotAccepting(Status),
-    /// The socket cannot be moved to the arbiter that would serve it.
+    /// The socket cannot be moved to the arbiter that would serve it, or user code has panicked there; then the error has the
+    /// message of the panic.
     Io(io::Error),
 }
 
@@ -46,7 +47,7 @@ impl fmt::Display for AdoptError {
                 };
                 write!(f, "the pool does not accept connections: it is {status}")
             }
-            AdoptError::Io(_) => f.write_str("the socket cannot be moved to an arbiter of the pool"),
+            AdoptError::Io(_) => f.write_str("the stream cannot be served by an arbiter of the pool"),
         }
     }
 }
