@@ -126,6 +126,7 @@
 //!
 //! | module | contents |
 //! |---|---|
+//! | `guide` | pages about the whole: which item to use for what, and what it costs |
 //! | [`prelude`] | the types that most programs import |
 //! | [`limits`] | connection limits, rates, access rules, refusals |
 //! | [`transport`] | addresses, streams, transports, handshakes |
@@ -177,6 +178,19 @@ mod connection;
 mod detached;
 pub mod error;
 pub mod framing;
+#[cfg(all(doc, not(doctest)))]
+// The pages link to items of all features.
+#[cfg_attr(
+    not(all(
+        feature = "config",
+        feature = "metrics",
+        feature = "proxy-protocol",
+        feature = "rustls",
+        feature = "watch"
+    )),
+    allow(rustdoc::broken_intra_doc_links)
+)]
+pub mod guide;
 pub mod handlers;
 mod handshake;
 pub mod limits;

@@ -3,6 +3,7 @@
 
 mod clocks;
 mod events;
+mod guide;
 mod imports;
 mod lexer;
 mod self_test;
@@ -210,11 +211,12 @@ fn reachable(graph: &BTreeMap<String, BTreeSet<String>>, start: &String) -> BTre
     reached
 }
 
-/// The library's files by their paths below `src`.
+/// The library's files by their paths below `src`, without the guide, which contains no code.
 fn library() -> Vec<(String, String)> {
     let src = root().join("src");
     let below = |file: &Path| file.strip_prefix(&src).expect("below src").to_str().expect("UTF-8").to_owned();
-    let library: Vec<_> = sources(&src).into_iter().map(|(file, text)| (below(&file), text)).collect();
+    let files = sources(&src).into_iter().map(|(file, text)| (below(&file), text));
+    let library: Vec<_> = files.filter(|(file, _)| !file.starts_with("guide/")).collect();
     assert!(library.len() > 30, "the sources were not found");
     library
 }
