@@ -133,7 +133,8 @@ impl SocketOptions {
         self.backlog.and_then(|connections| i32::try_from(connections).ok()).unwrap_or(BACKLOG)
     }
 
-    /// Calls the hook, then listens. The last step for every kind of socket that is bound here.
+    /// Calls the hook, then listens. The last step of Unix sockets that are bound here.
+    #[cfg(unix)]
     pub(super) fn listen(&self, socket: &Socket) -> io::Result<()> {
         self.call_on_bind(socket)?;
         socket.listen(self.backlog())

@@ -33,7 +33,8 @@ pub(super) fn is_matching(acceptor: &TlsAcceptor) -> Result<bool, native_tls::Er
     Ok(false)
 }
 
-/// One side of the handshake.
+/// One side of the handshake. There are two, on the stack, for the time of the check.
+#[allow(clippy::large_enum_variant)]
 enum Side {
     Waiting(MidHandshakeTlsStream<End>),
     /// Kept until the other side is done, since its end would be read there.
