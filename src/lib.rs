@@ -322,7 +322,8 @@ pub mod transport {
     #[cfg(unix)]
     pub use crate::listener::Unix;
     pub use crate::listener::{
-        Accept, Accepted, Inherited, Keepalive, ListeningSocket, Memory, MemoryConnector, OwnedListener, Tcp, Transport,
+        Accept, Accepted, Inherited, Keepalive, ListeningSocket, Memory, MemoryConnector, MultipathTcp, OwnedListener,
+        Tcp, Transport,
     };
     #[cfg(unix)]
     pub use crate::net::UnixAddress;

@@ -94,6 +94,7 @@ impl SocketOptions {
             nodelay: Some(self.nodelay.unwrap_or(true)),
             reuse_port: Some(self.reuse_port.unwrap_or(false)),
             reuse_port_per_acceptor: Some(self.has_socket_per_acceptor()),
+            multipath_tcp: Some(self.multipath_tcp.unwrap_or_default()),
             only_v6: self.only_v6.filter(|_| has_dual_stack),
             ..self.clone()
         }

@@ -33,7 +33,7 @@ pub(super) fn listen_all(
 
 /// `is_further` is true for a socket that has the address of another one of the same listener.
 fn bind(addr: SocketAddr, options: &SocketOptions, is_further: bool) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = options.tcp_socket(addr)?;
     // On Windows the same option would let another program bind the port as well.
     #[cfg(unix)]
     socket.set_reuse_address(true)?;

@@ -5,7 +5,7 @@ use std::io;
 
 use socket2::{SockRef, Socket};
 
-use super::{Keepalive, SocketHook};
+use super::{Keepalive, MultipathTcp, SocketHook};
 use crate::error::InvalidSetting;
 
 /// How many connections the kernel queues before an acceptor accepts them.
@@ -27,6 +27,7 @@ pub(crate) struct SocketOptions {
     pub(crate) reuse_port: Option<bool>,
     /// A listening socket for each acceptor.
     pub(crate) reuse_port_per_acceptor: Option<bool>,
+    pub(crate) multipath_tcp: Option<MultipathTcp>,
     pub(crate) only_v6: Option<bool>,
     pub(crate) mode: Option<u32>,
     pub(crate) owner: Option<(Option<u32>, Option<u32>)>,
@@ -89,6 +90,7 @@ impl SocketOptions {
             ("receive_buffer", self.receive_buffer.is_some(), is_socket),
             ("reuse_port", self.reuse_port.is_some(), is_bound_tcp),
             ("reuse_port_per_acceptor", self.reuse_port_per_acceptor.is_some(), is_bound_tcp),
+            ("multipath_tcp", self.multipath_tcp.is_some(), is_bound_tcp),
             ("only_v6", self.only_v6.is_some(), is_bound_tcp),
             ("mode", self.mode.is_some(), is_file),
             ("owner", self.owner.is_some(), is_file),
@@ -115,6 +117,8 @@ impl SocketOptions {
             (self.has_socket_per_acceptor() && cfg!(not(any(target_os = "linux", target_os = "android")))).then(|| {
                 InvalidSetting::new("reuse_port_per_acceptor", "only available on Linux and Android; do not set it")
             }),
+            (self.multipath_tcp.unwrap_or_default() != MultipathTcp::Off && cfg!(not(target_os = "linux")))
+                .then(|| InvalidSetting::new("multipath_tcp", "not available on this system; use `Off`")),
             self.mode
                 .filter(|mode| *mode > 0o777)
                 .map(|mode| InvalidSetting::new("mode", format!("must be at most 0o777 (got {mode:#o})"))),
@@ -161,7 +165,11 @@ impl SocketOptions {
             socket.set_tcp_keepalive(&keepalive.params())?;
         }
         #[cfg(target_os = "linux")]
-        socket.set_tcp_notsent_lowat(NOTSENT_LOWAT)?;
+        match socket.set_tcp_notsent_lowat(NOTSENT_LOWAT) {
+            // Older kernels do not have it for Multipath TCP.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOPROTOOPT | libc::EOPNOTSUPP)) => {}
+            set => set?,
+        }
         self.set_buffers(socket)
     }
 

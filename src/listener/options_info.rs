@@ -28,6 +28,9 @@ pub struct ListenerOptions {
     /// TCP: the number of listening sockets. More than one with
     /// [`reuse_port_per_acceptor`](crate::Listener::reuse_port_per_acceptor).
     pub sockets: Option<usize>,
+    /// TCP on Linux: whether connections may use several paths (Multipath TCP). False if the kernel has no Multipath TCP and
+    /// the listener uses plain TCP instead.
+    pub multipath_tcp: Option<bool>,
     /// TCP over IPv6: whether only IPv6 peers are accepted.
     pub only_v6: Option<bool>,
     /// The requested permissions of a Unix socket's file.
@@ -58,6 +61,7 @@ impl ListenerOptions {
             send_buffer: socket.send_buffer_size().ok(),
             receive_buffer: socket.recv_buffer_size().ok(),
             reuse_port: reuse_port(socket).ok(),
+            multipath_tcp: is_multipath(socket).ok(),
             only_v6: socket.only_v6().ok(),
             ..Self::requested(options, is_inherited)
         }
@@ -99,5 +103,15 @@ fn reuse_port(socket: &SockRef<'_>) -> io::Result<bool> {
 
 #[cfg(not(all(unix, not(any(target_os = "solaris", target_os = "illumos")))))]
 fn reuse_port(_: &SockRef<'_>) -> io::Result<bool> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+#[cfg(target_os = "linux")]
+fn is_multipath(socket: &SockRef<'_>) -> io::Result<bool> {
+    Ok(socket.protocol()? == Some(socket2::Protocol::MPTCP))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn is_multipath(_: &SockRef<'_>) -> io::Result<bool> {
     Err(io::ErrorKind::Unsupported.into())
 }

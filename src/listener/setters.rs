@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use socket2::SockRef;
 
-use super::{Keepalive, Listener, SocketHook};
+use super::{Keepalive, Listener, MultipathTcp, SocketHook};
 use crate::config::Rate;
 #[cfg(feature = "proxy-protocol")]
 use crate::error::InvalidSetting;
@@ -233,6 +233,18 @@ impl Listener {
     /// ```
     pub fn reuse_port_per_acceptor(mut self, per_acceptor: bool) -> Self {
         self.options.reuse_port_per_acceptor = Some(per_acceptor);
+        self
+    }
+
+    /// TCP on Linux: whether connections may use several paths at a time (Multipath TCP). Peers with plain TCP are served in every
+    /// case. [`ListenerOptions::multipath_tcp`](crate::info::ListenerOptions::multipath_tcp) reports the result.
+    ///
+    /// With [`Try`](MultipathTcp::Try) a kernel without it means plain TCP, with [`Require`](MultipathTcp::Require) an error. Both
+    /// fail the start on other systems. Cannot change while the listener is open.
+    ///
+    /// Default: [`Off`](MultipathTcp::Off).
+    pub fn multipath_tcp(mut self, multipath: MultipathTcp) -> Self {
+        self.options.multipath_tcp = Some(multipath);
         self
     }
 

@@ -187,6 +187,10 @@ impl Tcp {
         if reuse != reused {
             return Err(fixed("reuse_port", reused, reuse));
         }
+        let (asked, set) = (options.multipath_tcp.unwrap_or_default(), before.multipath_tcp.unwrap_or_default());
+        if asked != set {
+            return Err(fixed("multipath_tcp", set, asked));
+        }
         if self.addr.is_ipv6() && self.addr.ip().is_unspecified() {
             let only = SockRef::from(&*socket).only_v6().map_err(rejected("only_v6"))?;
             let asked = match options.only_v6 {

@@ -330,10 +330,10 @@ impl<A> Pool<A> {
     /// See [`StartError`]. On an error nothing has changed, except by hooks.
     ///
     /// [`StartError::InvalidSetting`] names the listener and a setting that cannot change while its socket is open:
-    /// [`reuse_port`](Listener::reuse_port), [`reuse_port_per_acceptor`](Listener::reuse_port_per_acceptor) and
-    /// [`only_v6`](Listener::only_v6). Some settings can get other values but not be removed once they are set: the hook
-    /// `on_bind`, the buffer sizes of TCP, and the interval and retries of [`keepalive`](Listener::keepalive). An address that is
-    /// in the list twice is an error, too.
+    /// [`reuse_port`](Listener::reuse_port), [`reuse_port_per_acceptor`](Listener::reuse_port_per_acceptor),
+    /// [`multipath_tcp`](Listener::multipath_tcp) and [`only_v6`](Listener::only_v6). Some settings can get other values but not be
+    /// removed once they are set: the hook `on_bind`, the buffer sizes of TCP, and the interval and retries of
+    /// [`keepalive`](Listener::keepalive). An address that is in the list twice is an error, too.
     pub async fn set_listeners(&self, listeners: Vec<Listener>) -> Result<ListenersChanged, StartError> {
         self.request(SetListeners(listeners)).await.unwrap_or(Err(StartError::ListenerClosed))
     }

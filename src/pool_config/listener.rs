@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{ListenAddress, ProxyConfig, TlsConfig};
 use crate::config::Rate;
 use crate::error::ConfigError;
-use crate::listener::{Keepalive, Listener};
+use crate::listener::{Keepalive, Listener, MultipathTcp};
 
 /// A listener: its address and the options of a [`Listener`].
 #[derive(Clone, Debug, PartialEq)]
@@ -59,6 +59,9 @@ pub struct ListenerConfig {
     /// A listening socket for each acceptor: [`Listener::reuse_port_per_acceptor`].
     #[cfg_attr(feature = "serde", serde(default))]
     pub reuse_port_per_acceptor: Option<bool>,
+    /// Multipath TCP, `"off"`, `"try"` or `"require"`: [`Listener::multipath_tcp`].
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub multipath_tcp: Option<MultipathTcp>,
     /// Whether an IPv6 socket accepts only IPv6 peers: [`Listener::only_v6`].
     #[cfg_attr(feature = "serde", serde(default))]
     pub only_v6: Option<bool>,
@@ -105,6 +108,7 @@ impl ListenerConfig {
             receive_buffer: None,
             reuse_port: None,
             reuse_port_per_acceptor: None,
+            multipath_tcp: None,
             only_v6: None,
             mode: None,
         }
@@ -183,6 +187,9 @@ impl ListenerConfig {
         }
         if let Some(per_acceptor) = self.reuse_port_per_acceptor {
             listener = listener.reuse_port_per_acceptor(per_acceptor);
+        }
+        if let Some(multipath) = self.multipath_tcp {
+            listener = listener.multipath_tcp(multipath);
         }
         if let Some(only) = self.only_v6 {
             listener = listener.only_v6(only);

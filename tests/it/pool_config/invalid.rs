@@ -193,6 +193,13 @@ async fn a_reload_names_the_key_of_a_listener() {
              add it again"
                 .to_owned(),
         ),
+        #[cfg(target_os = "linux")]
+        (
+            format!("{{ {address}, multipath_tcp = 'try' }}"),
+            "listeners[0].multipath_tcp: cannot change from Off to Try while the socket is open; remove the listener, then \
+             add it again"
+                .to_owned(),
+        ),
         (
             format!("{{ {address} }}, {{ {address} }}"),
             format!("listeners[1].address: {} is in the list more than once; each address may be in it once", pool.local_addr().unwrap()),
