@@ -11,6 +11,7 @@ mod address;
 mod file;
 mod framing;
 mod listener;
+mod password;
 mod proxy;
 mod reload;
 mod tls;
@@ -20,6 +21,7 @@ use std::path::{Path, PathBuf};
 pub use address::{ListenAddress, ParseListenAddressError};
 pub use framing::FramingConfig;
 pub use listener::{KeepaliveConfig, ListenerConfig};
+pub use password::Password;
 pub use proxy::{ProxyConfig, ProxyMode};
 pub use tls::{ClientCertificatesConfig, SniCertificate, TlsBackendName, TlsConfig, TlsVersionName};
 

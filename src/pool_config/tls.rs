@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::Password;
 use crate::error::ConfigError;
 use crate::listener::Listener;
 
@@ -21,6 +22,10 @@ pub struct TlsConfig {
     pub cert: PathBuf,
     /// The file with the key.
     pub key: PathBuf,
+    /// The password of the keys, if they are encrypted. The file of the configuration is then secret: only the user of the server
+    /// should be able to read it.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub key_password: Option<Password>,
     /// Certificates for other server names.
     #[cfg_attr(feature = "serde", serde(default))]
     pub sni: Vec<SniCertificate>,
@@ -113,6 +118,9 @@ impl TlsConfig {
 
         let path = |path: &PathBuf| directory.map_or_else(|| path.clone(), |directory| directory.join(path));
         let mut tls = Tls::builder(self.backend()?).files(path(&self.cert), path(&self.key));
+        if let Some(password) = &self.key_password {
+            tls = tls.key_password(password.expose());
+        }
         for other in &self.sni {
             tls = tls.sni_certificate(&other.name, path(&other.cert), path(&other.key));
         }

@@ -10,7 +10,7 @@ use super::native;
 use super::watch;
 #[cfg(feature = "rustls")]
 use super::{hello, rustls, ClientHello};
-use super::{Config, Current, Loaded, PemSource, Tls, TlsBackend, TlsError};
+use super::{Config, Current, Loaded, Password, PemSource, Tls, TlsBackend, TlsError};
 use crate::error::InvalidSetting;
 
 /// A version of TLS, for [`TlsBuilder::min_version`].
@@ -41,6 +41,7 @@ pub struct TlsBuilder(TlsConfig);
 pub(super) struct TlsConfig {
     pub(super) backend: TlsBackend,
     pub(super) identity: Identity,
+    pub(super) key_password: Option<Password>,
     pub(super) by_name: Vec<(String, PemSource, PemSource)>,
     pub(super) alpn: Vec<Vec<u8>>,
     pub(super) min_version: Option<TlsVersion>,
@@ -73,6 +74,7 @@ impl TlsBuilder {
         TlsBuilder(TlsConfig {
             backend,
             identity: Identity::Missing,
+            key_password: None,
             by_name: Vec::new(),
             alpn: Vec::new(),
             min_version: None,
@@ -86,7 +88,8 @@ impl TlsBuilder {
 
     /// Sets the certificate, followed by its chain, and its key, from files in PEM, or in DER for a single certificate.
     ///
-    /// The key must not be encrypted. With `native-tls` it must be PKCS#8; `openssl pkcs8 -topk8 -nocrypt` converts it.
+    /// An encrypted key needs a [`key_password`](TlsBuilder::key_password). With `native-tls` the key must be PKCS#8;
+    /// `openssl pkcs8 -topk8 -nocrypt` converts it.
     pub fn files(mut self, certificates: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
         let (certificates, key) = (PemSource::File(certificates.into()), PemSource::File(key.into()));
         self.0.identity = Identity::Pair { certificates, key };
@@ -101,6 +104,20 @@ impl TlsBuilder {
     /// Sets the certificate, followed by its chain, and its key, as DER from memory. PEM is accepted as well.
     pub fn der(mut self, chain: impl IntoIterator<Item = impl Into<Vec<u8>>>, key: impl Into<Vec<u8>>) -> Self {
         self.0.identity = Identity::Pair { certificates: PemSource::memory(chain), key: PemSource::memory([key]) };
+        self
+    }
+
+    /// Sets the password of encrypted keys, of the default certificate and of those for server names. They must be PKCS#8
+    /// (`BEGIN ENCRYPTED PRIVATE KEY`) with a cipher of PBES2, as `openssl pkcs8 -topk8 -v2 aes-256-cbc` writes them. Keys that are
+    /// not encrypted are read as they are. [`Tls::reload`] uses the same password; [`Tls::replace`] can set another one.
+    ///
+    /// The password is kept in memory as long as the [`Tls`], and never logged.
+    ///
+    /// Without it, an encrypted key is a [`TlsError::PasswordMissing`]; with another one, a [`TlsError::PasswordWrong`].
+    ///
+    /// Default: none.
+    pub fn key_password(mut self, password: impl Into<String>) -> Self {
+        self.0.key_password = Some(Password::new(password.into()));
         self
     }
 
@@ -230,7 +247,8 @@ impl TlsBuilder {
     /// Reads the certificates and keys and checks all settings.
     ///
     /// # Errors
-    /// A file cannot be read, is longer than 4 MiB, or has no certificate or key; certificate and key do not match; the
+    /// A file cannot be read, is longer than 4 MiB, or has no certificate or key; a key is encrypted, and the password is
+    /// missing or wrong; certificate and key do not match; the
     /// files cannot be watched; or a setting is invalid or not supported by the back end. [`TlsError`] names the file or the
     /// setting.
     pub fn build(self) -> Result<Tls, TlsError> {

@@ -24,6 +24,20 @@ pub enum TlsError {
         /// What is invalid.
         why: BoxError,
     },
+    /// A key is encrypted, and no password is set.
+    #[error("the key in {key} is encrypted; set its password with `key_password`")]
+    PasswordMissing {
+        /// Where the key was read from: the path of the file, or `memory`.
+        key: String,
+    },
+    /// A key cannot be decrypted with the password.
+    #[error("cannot decrypt the key in {key}; check `key_password`")]
+    PasswordWrong {
+        /// Where the key was read from: the path of the file, or `memory`.
+        key: String,
+        /// The error of the decryption.
+        source: BoxError,
+    },
     /// The certificate and the key do not match.
     #[error("the certificate in {certificates} and the key in {key} do not match")]
     Mismatch {

@@ -3,6 +3,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::builder::{Identity, TlsConfig};
+use super::Password;
 
 impl TlsConfig {
     /// A hash of the settings and of the content of the files, to be compared with those of other configurations in this
@@ -20,6 +21,7 @@ impl TlsConfig {
             }
             Identity::Pkcs12 { archive, password } => (archive.bytes().ok()?, password).hash(&mut hash),
         }
+        self.key_password.as_ref().map(Password::as_bytes).hash(&mut hash);
         self.by_name.len().hash(&mut hash);
         for (name, certificates, key) in &self.by_name {
             (name, certificates.bytes().ok()?, key.bytes().ok()?).hash(&mut hash);

@@ -8,6 +8,7 @@
 mod builder;
 mod certificate;
 mod cipher_suite;
+mod encrypted_key;
 mod error;
 mod fingerprint;
 #[cfg(feature = "rustls")]
@@ -41,6 +42,7 @@ use crate::net::{Address, Stream};
 pub use builder::{ClientCertificates, TlsBuilder, TlsVersion};
 use builder::{Identity, TlsConfig};
 pub use certificate::SubjectAltNames;
+use encrypted_key::Password;
 pub use error::TlsError;
 #[cfg(feature = "rustls")]
 pub use hello::ClientHello;

@@ -45,7 +45,7 @@ pub(super) fn configure(settings: &TlsConfig) -> Result<Loaded<TlsAcceptor>, Tls
             let chain = certificates.certificates()?;
             expires = chain.first().and_then(|own| certificate::expiry(own));
             let chain: String = chain.into_iter().map(|der| as_pem("CERTIFICATE", der)).collect();
-            let private = match key.bytes()? {
+            let private = match key.key(settings.key_password.as_ref())? {
                 private if is_pem(&private) => private,
                 private => as_pem("PRIVATE KEY", private).into_bytes(),
             };

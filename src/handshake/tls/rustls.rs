@@ -22,8 +22,8 @@ use super::builder::no_certificate;
 use super::hello::{ClientHello, OnHello};
 use super::pem::is_pem;
 use super::{
-    certificate, cipher_suite, ClientCertificates, Config, Identity, Loaded, PemSource, Tls, TlsConfig, TlsError,
-    TlsVersion,
+    certificate, cipher_suite, ClientCertificates, Config, Identity, Loaded, Password, PemSource, Tls, TlsConfig,
+    TlsError, TlsVersion,
 };
 use crate::error::InvalidSetting;
 use crate::handshake::{HandshakeError, Handshaken, TlsInfo};
@@ -77,12 +77,13 @@ struct Certificates {
 
 impl Certificates {
     fn read(settings: &TlsConfig, provider: &CryptoProvider) -> Result<Self, TlsError> {
+        let password = settings.key_password.as_ref();
         let default = match &settings.identity {
             Identity::Missing | Identity::External => return Err(no_certificate()),
             Identity::Pkcs12 { .. } => {
                 return Err(InvalidSetting::new("pkcs12", "not supported by rustls; use PEM or DER").into());
             }
-            Identity::Pair { certificates, key } => certified(certificates, key, provider)?,
+            Identity::Pair { certificates, key } => certified(certificates, key, password, provider)?,
         };
         let mut by_name = HashMap::new();
         for (name, certificates, key) in &settings.by_name {
@@ -91,7 +92,7 @@ impl Certificates {
                     format!("{name:?} is not a DNS name; expected one such as \"example.org\" or \"*.example.org\"");
                 return Err(InvalidSetting::new("sni_certificate", why).into());
             }
-            by_name.insert(name.to_ascii_lowercase(), certified(certificates, key, provider)?);
+            by_name.insert(name.to_ascii_lowercase(), certified(certificates, key, password, provider)?);
         }
         let all = by_name.values().chain([&default]);
         let expires = all.filter_map(|certified| certificate::expiry(certified.cert.first()?)).min();
@@ -113,10 +114,11 @@ impl ResolvesServerCert for Certificates {
 fn certified(
     certificates: &PemSource,
     key: &PemSource,
+    password: Option<&Password>,
     provider: &CryptoProvider,
 ) -> Result<Arc<CertifiedKey>, TlsError> {
     let chain = read_certificates(certificates)?;
-    let private = match key.bytes()? {
+    let private = match key.key(password)? {
         private if is_pem(&private) => PrivateKeyDer::from_pem_slice(&private).map_err(|error| key.invalid(error))?,
         private => PrivateKeyDer::try_from(private).map_err(|why| key.invalid(why))?,
     };

@@ -2,6 +2,7 @@
 
 mod claims;
 mod custom;
+mod encrypted_key;
 mod pkcs12;
 mod proxy;
 mod proxy_encode;
