@@ -315,7 +315,9 @@ pub mod info {
 
 /// Transports, addresses, byte streams, and the handshakes between the accept and the first packet.
 pub mod transport {
-    pub use crate::handshake::{Handshake, HandshakeError, HandshakeInfo, Handshaken, LocalBoxFuture};
+    pub use crate::handshake::{
+        Direction, Handshake, HandshakeError, HandshakeInfo, Handshaken, Inspect, Inspected, LocalBoxFuture,
+    };
     #[cfg(all(unix, feature = "listenfd"))]
     #[cfg_attr(docsrs, doc(cfg(all(unix, feature = "listenfd"))))]
     pub use crate::listener::SystemdError;

@@ -2,6 +2,7 @@
 
 mod chain;
 mod failure;
+mod inspect;
 #[cfg(feature = "proxy-protocol")]
 mod proxy;
 mod step;
@@ -18,6 +19,7 @@ use crate::net::{Address, Stream};
 pub(crate) use chain::{HandshakeChain, HandshakeEnd, HandshakeFuture};
 /// A boxed future that stays on its thread, as [`Handshake::handshake`] returns it.
 pub use futures::future::LocalBoxFuture;
+pub use inspect::{Direction, Inspect, Inspected};
 #[cfg(feature = "proxy-protocol")]
 pub use proxy::{ProxyEncodeError, ProxyHeader, ProxyProtocol, ProxyTls};
 pub(crate) use step::Step;

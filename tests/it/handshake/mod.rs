@@ -3,6 +3,7 @@
 mod claims;
 mod custom;
 mod encrypted_key;
+mod inspect;
 mod pkcs12;
 mod proxy;
 mod proxy_encode;
@@ -15,4 +16,3 @@ mod tls_records;
 mod tls_reload;
 mod tls_replace;
 mod upgrade;
-mod wrapped;

@@ -1,0 +1,189 @@
+//! [`Inspect`], a step that passes the bytes of each read and write to a closure.
+
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_util::io::{InspectReader, InspectWriter};
+use tracing::error;
+
+use super::{Handshake, HandshakeError, Handshaken, LocalBoxFuture};
+use crate::net::{Address, Io, PeerCredentials, Stream, TransportKind};
+use crate::panic::catch_panic;
+use crate::telemetry::LogThrottle;
+
+/// The bytes of one read or write of a connection, as [`Inspect`] reports them.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Inspected<'a> {
+    /// The peer, as it was known when the step ran: with a PROXY header, the peer that the header names.
+    pub peer: &'a Address,
+    /// Whether the bytes were read or written.
+    pub direction: Direction,
+    /// The bytes: what one read returned, or what one write has passed on. Never empty.
+    pub bytes: &'a [u8],
+}
+
+/// The direction of [`Inspected`] bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// From the peer.
+    Read,
+    /// To the peer.
+    Write,
+}
+
+/// A handshake step that passes the bytes of each read and write of a connection to a closure, for traces and audits.
+///
+/// Steps run in the order in which they were added to the [`Listener`](crate::Listener). After [`tls`](crate::Listener::tls)
+/// the closure gets plaintext, before it the encrypted bytes.
+///
+/// The closure runs on the arbiter of the connection and must not block. After a panic, which is logged at most once a second,
+/// the connection goes on. Connections that are inspected need one more allocation, and read and write through it;
+/// [`Conn::send_file`](crate::Conn::send_file) copies instead of using `sendfile`.
+///
+/// ```
+/// use actix_acceptor::transport::{Direction, Inspect};
+/// use actix_acceptor::{AcceptorPool, Listener, Socket};
+/// use std::sync::{mpsc, Mutex};
+/// use tokio::io::{AsyncReadExt, AsyncWriteExt};
+///
+/// async fn hello(mut socket: Socket) {
+///     let _ = socket.write_all(b"hello").await;
+/// }
+///
+/// # actix::System::new().block_on(async {
+/// let (lines, seen) = mpsc::channel();
+/// let trace = Inspect::new(move |inspected| {
+///     let arrow = if inspected.direction == Direction::Read { "<-" } else { "->" };
+///     let _ = lines.send(format!("{arrow} {}", inspected.bytes.escape_ascii()));
+/// });
+/// let pool = AcceptorPool::with_fn(hello).listener(Listener::tcp("127.0.0.1:0").handshake(trace)).start().await?;
+/// let mut peer = tokio::net::TcpStream::connect(pool.local_addr().expect("TCP")).await?;
+/// peer.read_to_end(&mut Vec::new()).await?;
+/// assert_eq!(seen.recv()?, "-> hello");
+/// # pool.stop(None).await;
+/// # Ok::<_, Box<dyn std::error::Error>>(()) }).expect("it works");
+/// ```
+pub struct Inspect(Arc<Shared>);
+
+struct Shared {
+    inspect: Box<dyn Fn(Inspected<'_>) + Send + Sync>,
+    panics: LogThrottle,
+}
+
+impl Inspect {
+    /// Creates a step that calls this closure.
+    pub fn new(inspect: impl Fn(Inspected<'_>) + Send + Sync + 'static) -> Self {
+        Inspect(Arc::new(Shared { inspect: Box::new(inspect), panics: LogThrottle::new() }))
+    }
+}
+
+impl fmt::Debug for Inspect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inspect").finish_non_exhaustive()
+    }
+}
+
+impl Handshake for Inspect {
+    fn handshake(&self, stream: Stream, peer: &Address) -> LocalBoxFuture<'static, Result<Handshaken, HandshakeError>> {
+        let written = self.0.callback(peer, Direction::Write);
+        let read = self.0.callback(peer, Direction::Read);
+        let stream = InspectReader::new(InspectWriter::new(stream, written), read);
+        Box::pin(async move { Ok(Handshaken::new(Stream::from_io(InspectedStream(stream)))) })
+    }
+}
+
+type Callback = Box<dyn FnMut(&[u8]) + Send>;
+
+impl Shared {
+    fn callback(self: &Arc<Self>, peer: &Address, direction: Direction) -> Callback {
+        let (shared, peer) = (self.clone(), peer.clone());
+        Box::new(move |bytes| {
+            if !bytes.is_empty() {
+                shared.call(Inspected { peer: &peer, direction, bytes });
+            }
+        })
+    }
+
+    fn call(&self, inspected: Inspected<'_>) {
+        if let Err(panic) = catch_panic(|| (self.inspect)(inspected)) {
+            let peer = inspected.peer;
+            self.panics.log(|left_out| error!(%peer, panic, left_out, "the closure of an `Inspect` panicked"));
+        }
+    }
+}
+
+struct InspectedStream(InspectReader<InspectWriter<Stream, Callback>, Callback>);
+
+impl InspectedStream {
+    fn stream(&self) -> &Stream {
+        self.0.get_ref().get_ref()
+    }
+}
+
+impl Io for InspectedStream {
+    fn kind(&self) -> TransportKind {
+        Io::kind(self.stream())
+    }
+
+    fn local_addr(&self) -> io::Result<Address> {
+        Io::local_addr(self.stream())
+    }
+
+    fn peer_credentials(&self) -> Option<PeerCredentials> {
+        Io::peer_credentials(self.stream())
+    }
+
+    fn socket_ref(&self) -> Option<SockRef<'_>> {
+        Io::socket_ref(self.stream())
+    }
+
+    fn take_error(&self) -> Option<io::Error> {
+        Io::take_error(self.stream())
+    }
+
+    fn is_read_closed(&self) -> Option<bool> {
+        Io::is_read_closed(self.stream())
+    }
+
+    fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
+        Io::poll_read_ready(self.stream(), cx)
+    }
+}
+
+impl AsyncRead for InspectedStream {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for InspectedStream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.0.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
