@@ -11,7 +11,7 @@ use std::time::Duration;
 use actix::prelude::*;
 use tracing::info;
 
-use super::{AcceptorPool, DrainReport};
+use super::AcceptorPool;
 use crate::config::BacklogPolicy;
 use crate::error::{PoolError, StartError};
 
@@ -193,8 +193,6 @@ impl AcceptorPool {
         self.ended = true;
         let outcome = self.draining.take().map_or(Ok(()), |draining| draining.outcome);
         self.shared.set_ended(outcome);
-        let DrainReport { asked, finished, forced, unserved, took, .. } = self.shared.report();
-        info!(pool = self.shared.name(), asked, finished, forced, unserved, ?took, "pool stopped");
         if let Some(starting) = self.starting.take() {
             let _ = starting.send(Err(self.failed.take().unwrap_or(StartError::ListenerClosed)));
         }

@@ -21,6 +21,7 @@ mod hand_over;
 mod handle;
 mod info;
 mod listeners;
+mod log;
 mod names;
 mod observers;
 mod reconfigure;
@@ -230,6 +231,7 @@ impl Handler<Ready> for AcceptorPool {
             }
             if let Some(starting) = self.starting.take() {
                 self.shared.emit_started();
+                self.shared.log_ready();
                 // If the future that started the pool was dropped, there is no handle.
                 if starting.send(Ok(())).is_err() {
                     self.start_drain(Drain::immediate(), Ok(()), ctx);

@@ -296,6 +296,7 @@ impl PoolState {
         drop(supervisor);
         self.registries.shared().set_ended();
         self.emit_ended(&outcome);
+        self.log_ended(&outcome);
         self.sample();
         self.ended.send_replace(Some(outcome));
         // Wakes calls of `wait_for` whose condition can no longer be met.

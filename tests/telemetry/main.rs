@@ -11,5 +11,6 @@ mod live;
 mod log_limits;
 mod metrics;
 mod observers;
+mod pool_lines;
 mod spans;
 mod watchdog;
