@@ -1,5 +1,5 @@
 //! A chat server. A room is a topic, and guests are found by name; no hub actor keeps track of the connections.
-//! Try it: `cargo run --example chat`, then `nc 127.0.0.1 7000` in two terminals.
+//! Try it: `cargo run --example chat`, then `nc 127.0.0.1 7878` in two terminals. An argument replaces the address.
 
 use actix_acceptor::{prelude::*, SendError};
 use bytes::Bytes;
@@ -94,8 +94,8 @@ fn is_name(text: &str) -> bool {
 }
 
 #[actix::main]
-async fn main() -> Result<(), BoxError> {
-    let address = std::env::args().nth(1).unwrap_or("127.0.0.1:7000".to_owned());
+async fn main() -> Result<(), MainError> {
+    let address = std::env::args().nth(1).unwrap_or("127.0.0.1:7878".to_owned());
     let pool = AcceptorPool::with_protocol(|peer| Guest { name: format!("guest-{}", peer.id), room: None })
         .framing(Framing::lines())
         .idle_timeout(None)

@@ -2,16 +2,17 @@
 //!
 //! ```toml
 //! settings = { max_connections = 10_000, idle_timeout = "5m" }
-//! listeners = [{ address = "tcp://127.0.0.1:7000" }]
+//! listeners = [{ address = "tcp://127.0.0.1:7878" }]
 //! drain = { grace = "30s", delay = "3s" }
 //! ```
 //!
 //! Try it: `cargo run --example config --features config -- echo.toml`, then edit the file, then
 //! `kill -HUP PID` with the number that it prints.
 
-use actix_acceptor::{AcceptorPool, Conn, Drain, Framing, Next, PoolConfig, Protocol};
+#[cfg(unix)]
+use actix_acceptor::{info::Reloaded, Pool};
+use actix_acceptor::{AcceptorPool, Conn, Drain, Framing, MainError, Next, PoolConfig, Protocol};
 use bytes::Bytes;
-use std::error::Error;
 
 struct Echo;
 
@@ -26,15 +27,8 @@ impl Protocol for Echo {
 }
 
 #[actix::main]
-async fn main() {
-    if let Err(error) = run().await {
-        eprintln!("{}", with_sources(&*error));
-        std::process::exit(1);
-    }
-}
-
-async fn run() -> Result<(), Box<dyn Error>> {
-    let file = std::env::args().nth(1).ok_or("usage: config FILE.toml")?;
+async fn main() -> Result<(), MainError> {
+    let file = std::env::args().nth(1).ok_or("usage: config FILE.toml; the file has the addresses")?;
     let config = PoolConfig::load(&file)?;
     let pool = AcceptorPool::with_protocol(|_| Echo).framing(Framing::lines()).config(&config).start().await?;
     // From here on, SIGHUP does not end the process.
@@ -47,13 +41,9 @@ async fn run() -> Result<(), Box<dyn Error>> {
         let pool = pool.clone();
         async move {
             while hangup.recv().await.is_some() {
-                let reloaded = match PoolConfig::load(&file) {
-                    Ok(config) => pool.reload(&config).await.map_err(|error| with_sources(&error)),
-                    Err(error) => Err(with_sources(&error)),
-                };
-                match reloaded {
+                match reload(&pool, &file).await {
                     Ok(reloaded) => println!("reloaded: {reloaded}"),
-                    Err(error) => println!("not reloaded: {error}"),
+                    Err(error) => println!("not reloaded: {error:?}"),
                 }
             }
         }
@@ -63,13 +53,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     Ok(pool.stopped().await?)
 }
 
-/// An error with its sources: the system's reason is in a source, not in the error's own text.
-fn with_sources(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
+#[cfg(unix)]
+async fn reload<A>(pool: &Pool<A>, file: &str) -> Result<Reloaded, MainError> {
+    Ok(pool.reload(&PoolConfig::load(file)?).await?)
 }

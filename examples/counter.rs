@@ -1,10 +1,10 @@
 //! A pair of closures, as in glisten: the first makes the state and adds a stream, the second handles the events. It counts
 //! the packets of each connection; a ticker sends messages in between. Try it: `cargo run --example counter`, then
-//! `nc 127.0.0.1 7000` and type some lines.
+//! `nc 127.0.0.1 7878` and type some lines. An argument replaces the address.
 
 use std::time::Duration;
 
-use actix_acceptor::{AcceptorPool, Event, Framing, Init, Next};
+use actix_acceptor::{AcceptorPool, Event, Framing, Init, MainError, Next};
 use futures::{stream, Stream};
 use tokio::time::{interval, MissedTickBehavior};
 
@@ -22,7 +22,8 @@ fn ticker() -> impl Stream<Item = Tick> {
 }
 
 #[actix::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+async fn main() -> Result<(), MainError> {
+    let address = std::env::args().nth(1).unwrap_or("127.0.0.1:7878".to_owned());
     let pool = AcceptorPool::with_events(
         |_conn| Init::new(0u64).stream(ticker()),
         |count, event, _conn| match event {
@@ -36,7 +37,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     )
     .with_close(|count, why| println!("connection closed after {count} packets: {why}"))
     .framing(Framing::lines())
-    .bind("127.0.0.1:7000")
+    .bind(address)
     .await?;
     println!("listening on {}", pool.name());
     Ok(pool.stopped().await?)

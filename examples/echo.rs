@@ -1,6 +1,6 @@
-//! Echoes lines. Try it: `cargo run --example echo`, then `nc 127.0.0.1 7000`.
+//! Echoes lines. Try it: `cargo run --example echo`, then `nc 127.0.0.1 7878`. An argument replaces the address.
 
-use actix_acceptor::{AcceptorPool, Conn, Framing, Next, Protocol};
+use actix_acceptor::{AcceptorPool, Conn, Framing, MainError, Next, Protocol};
 use bytes::Bytes;
 
 struct Echo;
@@ -16,8 +16,9 @@ impl Protocol for Echo {
 }
 
 #[actix::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let pool = AcceptorPool::with_protocol(|_| Echo).framing(Framing::lines()).bind("127.0.0.1:7000").await?;
+async fn main() -> Result<(), MainError> {
+    let address = std::env::args().nth(1).unwrap_or("127.0.0.1:7878".to_owned());
+    let pool = AcceptorPool::with_protocol(|_| Echo).framing(Framing::lines()).bind(address).await?;
     println!("listening on {}", pool.name());
     Ok(pool.stopped().await?)
 }

@@ -2,14 +2,14 @@
 //!
 //! ```text
 //! cargo run -p actix-acceptor-examples --example metrics
-//! echo hello | nc -q1 127.0.0.1 7000
-//! curl http://127.0.0.1:9100/metrics
+//! echo hello | nc -q1 127.0.0.1 7878
+//! curl http://127.0.0.1:7879/metrics
 //! ```
 //!
 //! Two optional arguments replace the addresses. The package `actix-acceptor-examples` has the dependencies that only
 //! this example needs.
 
-use actix_acceptor::{telemetry::Metrics, AcceptorPool, Conn, Drain, Framing, Next, Protocol, Socket};
+use actix_acceptor::{telemetry::Metrics, AcceptorPool, Conn, Drain, Framing, MainError, Next, Protocol, Socket};
 use bytes::Bytes;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
 use std::time::Duration;
@@ -40,10 +40,10 @@ async fn page(socket: Socket, text: String) -> std::io::Result<()> {
 }
 
 #[actix::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+async fn main() -> Result<(), MainError> {
     let mut addresses = std::env::args().skip(1);
-    let echo_address = addresses.next().unwrap_or_else(|| "127.0.0.1:7000".to_owned());
-    let page_address = addresses.next().unwrap_or_else(|| "127.0.0.1:9100".to_owned());
+    let echo_address = addresses.next().unwrap_or_else(|| "127.0.0.1:7878".to_owned());
+    let page_address = addresses.next().unwrap_or_else(|| "127.0.0.1:7879".to_owned());
     // In seconds. Without buckets, the durations would be a summary.
     let buckets = [0.01, 0.1, 1.0, 10.0, 60.0, 600.0, 3600.0, 86_400.0];
     let durations = Matcher::Full("acceptor_connection_duration_seconds".to_owned());

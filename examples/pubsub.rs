@@ -6,7 +6,8 @@
 //! | `UNSUB topic` | unsubscribes; no message follows the answer | `ok` |
 //! | `PUB topic text` | sends `topic text` to the subscribers | the number of subscribers |
 //!
-//! Try it: `cargo run --release --example pubsub`, then `nc 127.0.0.1 7000` in two terminals.
+//! Try it: `cargo run --release --example pubsub`, then `nc 127.0.0.1 7878` in two terminals. An argument replaces
+//! the address.
 
 use actix_acceptor::{limits::SlowConsumer, prelude::*, transport::Keepalive};
 use bytes::Bytes;
@@ -49,8 +50,8 @@ impl Protocol for Client {
 }
 
 #[actix::main]
-async fn main() -> Result<(), BoxError> {
-    let address = std::env::args().nth(1).unwrap_or("127.0.0.1:7000".to_owned());
+async fn main() -> Result<(), MainError> {
+    let address = std::env::args().nth(1).unwrap_or("127.0.0.1:7878".to_owned());
     let pool = AcceptorPool::with_protocol(|_| Client::default())
         .framing(Framing::lines().with_max_frame(64 * 1024))
         // A subscriber that is 256 KiB behind is closed, so messages for 1,000 subscribers take up at most 250 MiB.

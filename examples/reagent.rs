@@ -1,11 +1,11 @@
-//! Both handlers of reagent: an async fn that owns the socket (`handle/1`, port 7000), and an actor that waits for the
-//! `Ack` before it uses the socket (`start/1`, port 7001). Try it: `cargo run --example reagent`, then
-//! `nc 127.0.0.1 7000` and `nc 127.0.0.1 7001`.
+//! Both handlers of reagent: an async fn that owns the socket (`handle/1`, port 7878), and an actor that waits for the
+//! `Ack` before it uses the socket (`start/1`, port 7879). Try it: `cargo run --example reagent`, then
+//! `nc 127.0.0.1 7878` and `nc 127.0.0.1 7879`. Two arguments replace the addresses.
 
 use std::io;
 
 use actix::prelude::*;
-use actix_acceptor::{AcceptorPool, Ack, Socket};
+use actix_acceptor::{AcceptorPool, Ack, MainError, Socket};
 use tokio::io::{split, AsyncReadExt, AsyncWriteExt};
 
 /// `handle/1`: serves one connection.
@@ -47,10 +47,13 @@ impl Handler<Ack> for Echo {
 }
 
 #[actix::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let handled = AcceptorPool::with_fn(handle).bind("127.0.0.1:7000").await?;
+async fn main() -> Result<(), MainError> {
+    let mut addresses = std::env::args().skip(1);
+    let handle_address = addresses.next().unwrap_or("127.0.0.1:7878".to_owned());
+    let start_address = addresses.next().unwrap_or("127.0.0.1:7879".to_owned());
+    let handled = AcceptorPool::with_fn(handle).bind(handle_address).await?;
     let started =
-        AcceptorPool::with_actor(|socket| Ok(Echo { socket: Some(socket) }.start())).bind("127.0.0.1:7001").await?;
+        AcceptorPool::with_actor(|socket| Ok(Echo { socket: Some(socket) }.start())).bind(start_address).await?;
     println!("async fn on {}, actor on {}", handled.name(), started.name());
     handled.stopped().await?;
     Ok(started.stopped().await?)

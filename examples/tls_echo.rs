@@ -3,10 +3,12 @@
 //! ```sh
 //! openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=localhost -keyout key.pem -out cert.pem
 //! cargo run --example tls_echo --features rustls -- cert.pem key.pem
-//! openssl s_client -quiet -CAfile cert.pem -connect 127.0.0.1:7443
+//! openssl s_client -quiet -CAfile cert.pem -connect 127.0.0.1:7878
 //! ```
+//!
+//! A third argument replaces the address.
 
-use actix_acceptor::{tls::Tls, AcceptorPool, Conn, Framing, Listener, Next, Protocol};
+use actix_acceptor::{tls::Tls, AcceptorPool, Conn, Framing, Listener, MainError, Next, Protocol};
 use bytes::Bytes;
 
 struct Echo;
@@ -22,13 +24,14 @@ impl Protocol for Echo {
 }
 
 #[actix::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let mut files = std::env::args().skip(1);
-    let (Some(certificate), Some(key)) = (files.next(), files.next()) else {
-        return Err("usage: tls_echo CERTIFICATE.pem KEY.pem".into());
+async fn main() -> Result<(), MainError> {
+    let mut arguments = std::env::args().skip(1);
+    let (Some(certificate), Some(key)) = (arguments.next(), arguments.next()) else {
+        return Err("usage: tls_echo CERTIFICATE.pem KEY.pem [ADDRESS]".into());
     };
+    let address = arguments.next().unwrap_or("127.0.0.1:7878".to_owned());
     let tls = Tls::rustls().files(certificate, key).build()?;
-    let listener = Listener::tcp("127.0.0.1:7443").tls(tls);
+    let listener = Listener::tcp(address).tls(tls);
     let pool = AcceptorPool::with_protocol(|_| Echo).framing(Framing::lines()).listener(listener).start().await?;
     println!("listening on {}", pool.name());
     Ok(pool.stopped().await?)

@@ -1,10 +1,12 @@
 //! A chat room for TCP and WebSocket clients: actix-web accepts the WebSockets, and the pool adopts them as byte streams.
-//! Try it: `cargo run -p actix-acceptor-examples --example websocket`, then `nc 127.0.0.1 7000` in a terminal, and in the
+//! Try it: `cargo run -p actix-acceptor-examples --example websocket`, then `nc 127.0.0.1 7878` in a terminal, and in the
 //! console of a browser:
 //!
 //! ```js
-//! ws = new WebSocket("ws://127.0.0.1:8080/ws"); ws.onmessage = (message) => console.log(message.data); ws.onopen = () => ws.send("hello")
+//! ws = new WebSocket("ws://127.0.0.1:7879/ws"); ws.onmessage = (message) => console.log(message.data); ws.onopen = () => ws.send("hello")
 //! ```
+//!
+//! Two arguments replace the addresses.
 
 use actix_acceptor::prelude::*;
 use actix_acceptor::transport::Address;
@@ -91,10 +93,10 @@ async fn forward(mut session: Session, mut messages: AggregatedMessageStream, st
 }
 
 #[actix_web::main]
-async fn main() -> Result<(), BoxError> {
+async fn main() -> Result<(), MainError> {
     let mut arguments = std::env::args().skip(1);
-    let chat = arguments.next().unwrap_or("127.0.0.1:7000".to_owned());
-    let http = arguments.next().unwrap_or("127.0.0.1:8080".to_owned());
+    let chat = arguments.next().unwrap_or("127.0.0.1:7878".to_owned());
+    let http = arguments.next().unwrap_or("127.0.0.1:7879".to_owned());
     let pool = AcceptorPool::with_protocol(|_| Guest)
         .framing(Framing::lines().with_max_frame(MAX_LINE))
         .idle_timeout(None)

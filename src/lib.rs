@@ -140,8 +140,9 @@
 //!
 //! # Logs
 //!
-//! The crate logs with [`tracing`](https://docs.rs/tracing): install a subscriber to see them. Start, drain, refusals and failed
-//! handshakes are logged at info; connection limits that are reached or lowered, and restarts, at warn; most ends of connections
+//! The crate logs with [`tracing`](https://docs.rs/tracing): install a subscriber to see them. When a pool is
+//! ready, it logs its name, addresses and the limits in force ("pool ready"); when it has ended, why and its counts ("pool
+//! ended"). These lines, drains, refusals and failed handshakes are logged at info; connection limits that are reached or lowered, and restarts, at warn; most ends of connections
 //! at debug, and so are handshakes that fail because the peer leaves, as port scanners do. Logs contain addresses and reasons,
 //! never transferred data.
 //!
@@ -219,7 +220,7 @@ pub use connection::{
 };
 pub use detached::Detached;
 #[doc(inline)]
-pub use error::{BoxError, PoolError, StartError};
+pub use error::{BoxError, MainError, PoolError, StartError};
 #[doc(inline)]
 pub use framing::Framing;
 #[doc(inline)]
@@ -240,8 +241,8 @@ pub use telemetry::ConnectionId;
 pub mod prelude {
     pub use crate::{
         AcceptorPool, Ack, Active, BoxError, Builder, Closed, Conn, Connection, ConnectionContext, ConnectionId,
-        ConnectionInfo, ConnectionRef, Drain, Event, Framing, Init, Listener, NameTaken, Next, Outbox, Packet, Peer,
-        Pool, PoolHandle, Protocol, Pushes, Reply, Socket, Timeout, Topic, User,
+        ConnectionInfo, ConnectionRef, Drain, Event, Framing, Init, Listener, MainError, NameTaken, Next, Outbox,
+        Packet, Peer, Pool, PoolHandle, Protocol, Pushes, Reply, Socket, Timeout, Topic, User,
     };
 }
 

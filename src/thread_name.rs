@@ -41,7 +41,7 @@ mod tests {
             ("chat", "acc-0", "chat-acc-0"),
             ("a long name of a pool", "acc-0", "a long na-acc-0"),
             ("a long name of a pool", "acc-1023", "a long-acc-1023"),
-            ("127.0.0.1:7000", "acc-12", ":7000-acc-12"),
+            ("127.0.0.1:7878", "acc-12", ":7878-acc-12"),
             ("[::1]:65535", "acc-1023", ":65535-acc-1023"),
             ("/run/chat.sock", "watch", "/run/chat-watch"),
             ("zwölfzeichen", "acc-12", "zwölfze-acc-12"),

@@ -67,7 +67,7 @@ impl<S> Builder<S> {
     ///
     /// The threads of the pool are named after it: the watchdog `chat-watch` and, on Linux and Android, the arbiters of the
     /// acceptors `chat-acc-0`, `chat-acc-1`. Long names are truncated, since Linux keeps 15 bytes. Without a name, the port is
-    /// used (`:7000-acc-0`). On other systems the threads of arbiters keep the names that `actix-rt` gives them.
+    /// used (`:7878-acc-0`). On other systems the threads of arbiters keep the names that `actix-rt` gives them.
     ///
     /// Default: the address of the first listener.
     pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {

@@ -24,7 +24,7 @@ use crate::watchdog::Watchdog;
 impl<S: Service> Builder<S> {
     /// Opens a TCP port and starts the pool.
     ///
-    /// `address` is, for example, `"127.0.0.1:7000"`, `("localhost", 7000)` or a `SocketAddr`. If a name resolves to several
+    /// `address` is, for example, `"127.0.0.1:7878"`, `("localhost", 7878)` or a `SocketAddr`. If a name resolves to several
     /// addresses, the first that can be bound is used. With port 0 the system chooses one, which
     /// [`local_addr`](crate::Pool::local_addr) returns.
     ///

@@ -29,7 +29,7 @@ pub(crate) async fn resolve(
     match tokio::time::timeout(limit, lookup).await {
         Err(_) => return Err(StartError::ListenerTimeout { address: requested.to_owned(), limit }),
         Ok(Err(panic)) => return Err(failed(no_thread(&panic_text(panic)))),
-        Ok(Ok(found)) => found.map_err(failed)?.for_each(|address| {
+        Ok(Ok(found)) => found.map_err(expected_address).map_err(failed)?.for_each(|address| {
             // A hosts file may list an address twice.
             if !addresses.contains(&address) {
                 addresses.push(address);
@@ -40,6 +40,15 @@ pub(crate) async fn resolve(
         return Err(failed(io::Error::new(io::ErrorKind::AddrNotAvailable, "the name resolves to no address")));
     }
     Ok(addresses)
+}
+
+/// Adds what is expected to tokio's error for text that is not an address.
+fn expected_address(error: io::Error) -> io::Error {
+    if error.kind() != io::ErrorKind::InvalidInput || error.raw_os_error().is_some() {
+        return error;
+    }
+    let why = format!("{error}; expected a host and a port, such as 127.0.0.1:7878 or localhost:7878");
+    io::Error::new(io::ErrorKind::InvalidInput, why)
 }
 
 /// Binds the first address that can be bound.
@@ -127,6 +136,7 @@ mod tests {
         let opened: Vec<_> = opened.iter().filter_map(|tcp| tcp.local_addr().socket()).collect();
         assert_eq!(opened, [address(2), address(3)]);
         assert_eq!(failures.len(), 1);
-        assert_eq!(failures[0].to_string(), format!("cannot set up name ({})", address(1)));
+        let expected = format!("cannot set up name ({}) (pass another address, or", address(1));
+        assert!(failures[0].to_string().starts_with(&expected), "{}", failures[0]);
     }
 }

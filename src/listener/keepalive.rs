@@ -17,7 +17,7 @@ use crate::error::InvalidSetting;
 ///
 /// // After a minute of silence, every ten seconds, four times: a dead peer is found after 100 seconds.
 /// let keepalive = Keepalive::time(Duration::from_secs(60)).interval(Duration::from_secs(10)).retries(4);
-/// let listener = Listener::tcp("127.0.0.1:7000").keepalive(keepalive);
+/// let listener = Listener::tcp("127.0.0.1:7878").keepalive(keepalive);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "pass it to `Listener::keepalive`"]

@@ -142,7 +142,7 @@ impl Listener {
         Self::new(Source::Tcp(address.to_string()))
     }
 
-    /// Listens on a TCP port at every address that a name resolves to, for example `localhost:7000`.
+    /// Listens on a TCP port at every address that a name resolves to, for example `localhost:7878`.
     ///
     /// All addresses are bound or none; the error names each address that cannot be bound. With
     /// [`best_effort`](Listener::best_effort), those are skipped. With port 0 the system chooses one port for all addresses.

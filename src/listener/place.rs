@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::error::{ConfigError, InvalidSetting, StartError};
+use crate::error::{ConfigError, InvalidSetting, StartError, WayOut};
 
 /// How errors name a listener: by its key in a configuration, or else by its name.
 #[derive(Clone)]
@@ -50,11 +50,10 @@ impl Place {
         let key = format!("{key}.address");
         match error {
             StartError::SystemError { what, source } => {
-                self.config(ConfigError::with_source(key, format!("cannot open {what}"), source))
+                let why = format!("cannot open {what}{}", WayOut(&source));
+                self.config(ConfigError::with_source(key, why, source))
             }
-            StartError::ListenerTimeout { address, limit } => {
-                self.config(ConfigError::new(key, format!("{address}: not resolved within {limit:?}")))
-            }
+            error @ StartError::ListenerTimeout { .. } => self.config(ConfigError::new(key, error.to_string())),
             StartError::Several(errors) => {
                 StartError::Several(errors.into_iter().map(|error| self.locate(error)).collect())
             }

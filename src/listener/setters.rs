@@ -248,8 +248,8 @@ impl Listener {
         self
     }
 
-    /// TCP: whether an IPv6 socket accepts only IPv6 peers, or IPv4 peers as well ("dual stack": `[::]:7000` then occupies
-    /// port 7000 of all addresses). Has no effect on IPv4 addresses.
+    /// TCP: whether an IPv6 socket accepts only IPv6 peers, or IPv4 peers as well ("dual stack": `[::]:7878` then occupies
+    /// port 7878 of all addresses). Has no effect on IPv4 addresses.
     ///
     /// Default: the system's; on Linux dual stack unless `net.ipv6.bindv6only` is set. With
     /// [`tcp_all`](Listener::tcp_all): IPv6 only.
@@ -297,7 +297,7 @@ impl Listener {
     ///
     /// ```
     /// use actix_acceptor::Listener;
-    /// let listener = Listener::tcp("127.0.0.1:7000").on_accept(|socket| socket.set_tos_v4(0x10));
+    /// let listener = Listener::tcp("127.0.0.1:7878").on_accept(|socket| socket.set_tos_v4(0x10));
     /// ```
     pub fn on_accept(mut self, hook: impl Fn(SockRef<'_>) -> io::Result<()> + Send + Sync + 'static) -> Self {
         self.options.on_accept = Some(SocketHook::new(hook));

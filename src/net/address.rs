@@ -9,13 +9,13 @@ use super::UnixAddress;
 
 /// The address of a peer or of a listener.
 ///
-/// Displayed as `127.0.0.1:7000`; [`Address::url`] adds the kind of transport.
+/// Displayed as `127.0.0.1:7878`; [`Address::url`] adds the kind of transport.
 ///
 /// ```
 /// use actix_acceptor::transport::Address;
-/// let address = Address::Tcp("127.0.0.1:7000".parse()?);
-/// assert_eq!(address.to_string(), "127.0.0.1:7000");
-/// assert_eq!(address.url(), "tcp://127.0.0.1:7000");
+/// let address = Address::Tcp("127.0.0.1:7878".parse()?);
+/// assert_eq!(address.to_string(), "127.0.0.1:7878");
+/// assert_eq!(address.url(), "tcp://127.0.0.1:7878");
 /// # Ok::<_, std::net::AddrParseError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -54,7 +54,7 @@ impl Address {
         self.socket().map(|addr| addr.ip())
     }
 
-    /// The address with its kind as the scheme: `tcp://127.0.0.1:7000`, `unix:///run/echo.sock`, `unix:@echo`.
+    /// The address with its kind as the scheme: `tcp://127.0.0.1:7878`, `unix:///run/echo.sock`, `unix:@echo`.
     pub fn url(&self) -> String {
         match self {
             Address::Tcp(addr) => format!("tcp://{addr}"),

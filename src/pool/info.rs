@@ -127,7 +127,7 @@ pub struct ListenerInfo {
 }
 
 impl ListenerInfo {
-    /// The address as a URL: `tls://127.0.0.1:7000` with TLS, else as [`Address::url`].
+    /// The address as a URL: `tls://127.0.0.1:7878` with TLS, else as [`Address::url`].
     pub fn url(&self) -> String {
         match (&self.address, self.tls) {
             (Address::Tcp(address), true) => format!("tls://{address}"),

@@ -26,7 +26,7 @@ impl<A> Pool<A> {
     /// # use std::time::Duration;
     /// #[actix::main]
     /// async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    ///     let pool = AcceptorPool::with_fn(|_: Socket| async {}).bind("127.0.0.1:7000").await?;
+    ///     let pool = AcceptorPool::with_fn(|_: Socket| async {}).bind("127.0.0.1:7878").await?;
     ///     let report = pool.drain_on_signal(Drain::grace(Duration::from_secs(30))).await?;
     ///     println!("{} connections ended by themselves, {} were ended", report.finished, report.forced);
     ///     Ok(pool.stopped().await?)

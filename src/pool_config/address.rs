@@ -17,7 +17,7 @@ use crate::listener::Listener;
 /// let address: ListenAddress = "tls://[::1]:7443".parse()?;
 /// assert_eq!(address, ListenAddress::Tls("[::1]:7443".into()));
 /// assert_eq!(address.to_string(), "tls://[::1]:7443");
-/// assert!("127.0.0.1:7000".parse::<ListenAddress>().is_err());
+/// assert!("127.0.0.1:7878".parse::<ListenAddress>().is_err());
 /// # Ok::<_, actix_acceptor::pool_config::ParseListenAddressError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -69,7 +69,7 @@ use crate::listener::Listener;
 /// sni = [{ name = "*.example.org", cert = "example.pem", key = "example.key" }]
 ///
 /// [[listeners]]
-/// address = "tcp://127.0.0.1:7000"
+/// address = "tcp://127.0.0.1:7878"
 /// service = "admin"                         # added with `Builder::named_service`
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -143,7 +143,7 @@ impl<A> SupervisedPool<A> {
     /// # use std::time::Duration;
     /// #[actix::main]
     /// async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    ///     let make = || AcceptorPool::with_fn(|_: Socket| async {}).listener(Listener::tcp("127.0.0.1:7000"));
+    ///     let make = || AcceptorPool::with_fn(|_: Socket| async {}).listener(Listener::tcp("127.0.0.1:7878"));
     ///     let supervised = AcceptorPool::supervised(make).start().await?;
     ///     supervised.drain_on_signal(Drain::grace(Duration::from_secs(30))).await?;
     ///     Ok(supervised.stopped().await?)

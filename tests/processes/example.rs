@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Lines};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use rustix::process::{kill_process, Pid, Signal};
@@ -14,9 +15,7 @@ pub(crate) struct Example {
 
 impl Example {
     pub(crate) fn start(name: &str, arguments: &[&str]) -> Example {
-        // target/PROFILE/deps/processes-HASH: the examples are built beside it.
-        let here = std::env::current_exe().unwrap();
-        let program = here.parent().unwrap().with_file_name("examples").join(name);
+        let program = program_of(name);
         let mut command = Command::new(&program);
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{program:?}: {error}; build the examples"));
@@ -39,6 +38,12 @@ impl Example {
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
+}
+
+/// target/PROFILE/deps/processes-HASH is this process: the examples are built beside it.
+pub(crate) fn program_of(name: &str) -> PathBuf {
+    let here = std::env::current_exe().unwrap();
+    here.parent().unwrap().with_file_name("examples").join(name)
 }
 
 impl Drop for Example {

@@ -12,6 +12,7 @@ mod example;
 mod few_descriptors;
 #[cfg(target_os = "linux")]
 mod few_threads;
+mod first_minutes;
 mod hand_over;
 mod messaging_examples;
 mod metrics_example;

@@ -22,7 +22,7 @@ async fn changing_an_ended_pool_is_an_error() {
     let listeners = pool.set_listeners(vec![Listener::tcp("127.0.0.1:0")]).await;
     let error = listeners.unwrap_err();
     assert!(matches!(error, StartError::ListenerClosed));
-    assert_eq!(error.to_string(), "the pool is not running");
+    assert_eq!(error.to_string(), "the pool is not running: it has ended or is draining");
     assert_eq!(pool.change(|settings| settings.grace = None).await.unwrap_err(), SettingsError::NotRunning);
     assert_eq!(pool.apply(SettingsPatch::from(Settings::default())).await.unwrap_err(), SettingsError::NotRunning);
     assert!(matches!(pool.suspend(SuspendMode::Hold).await, Err(SuspendError::NotRunning)));

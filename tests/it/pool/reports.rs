@@ -1,13 +1,13 @@
 //! What a pool reports, as text and as JSON.
 
 use std::error::Error;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix_acceptor::error::{Exit, PoolError, StartError, SuspendError};
 use actix_acceptor::telemetry::CloseReason;
-use actix_acceptor::{info::Status, AcceptorPool, Closed, Framing, SuspendMode};
+use actix_acceptor::{info::Status, AcceptorPool, Closed, Framing, MainError, SuspendMode};
 use serde_json::{json, to_value};
 use support::*;
 
@@ -90,6 +90,23 @@ fn errors_say_what_failed_and_the_way_out() {
     assert_eq!(suspension(false), "cannot suspend the listener at here");
     assert_eq!(suspension(true), "cannot resume the listener at here");
     assert!(StartError::NoSystem.to_string().contains("#[actix::main]"));
+    for (source, way_out) in [
+        (ErrorKind::AddrInUse.into(), "(pass another address, or stop the program that uses this one)"),
+        (ErrorKind::AddrNotAvailable.into(), "(pass an address of this machine; 0.0.0.0 and [::] stand for all)"),
+        (ErrorKind::PermissionDenied.into(), "(pass a port above 1023, or a path that this user may write, or "),
+        (ErrorKind::NotFound.into(), "(create the directory first)"),
+        (ErrorKind::WouldBlock.into(), "(raise the limit of threads and memory, or use fewer acceptors)"),
+        (io::Error::from_raw_os_error(libc::EMFILE), "(raise the limit of open files, such as with `ulimit -n`)"),
+        (io::Error::other("broken"), ""),
+    ] {
+        let error = StartError::SystemError { what: "127.0.0.1:1".into(), source };
+        let rest = error.to_string().strip_prefix("cannot set up 127.0.0.1:1").unwrap().trim_start().to_owned();
+        assert!(rest.starts_with(way_out) && rest.is_empty() == way_out.is_empty(), "{rest}");
+        let source = error.source().unwrap().to_string();
+        assert!(!rest.contains(&source), "{rest}");
+        let whole = format!("{:?}", MainError::from(error));
+        assert!(whole.ends_with(&format!(": {source}")), "{whole}");
+    }
 
     let mut sent = bytes::BytesMut::new();
     let two_lines = bytes::Bytes::from_static(b"two\nlines");

@@ -19,7 +19,7 @@ fn a_file_that_is_invalid_names_file_key_and_value() {
         ("[settings]\n\nmax_conections = 5", "settings", "line 3 column 1"),
         ("listener = []", "", "listener"),
         ("listeners = [{ name = 'a' }]", "listeners[0]", "address"),
-        ("listeners = [{ address = '127.0.0.1:7000' }]", "listeners[0].address", "tcp://HOST:PORT"),
+        ("listeners = [{ address = '127.0.0.1:7878' }]", "listeners[0].address", "tcp://HOST:PORT"),
         ("listeners = [{ address = 'unix://relative' }]", "listeners[0].address", "unix://relative"),
         ("listeners = [{ address = 'tcp://::1:7' }]", "listeners[0].address", "brackets"),
         ("[[listeners]]\naddress = 'tcp://[::1]:7'\nport = 7", "listeners[0]", "port"),
@@ -177,7 +177,10 @@ async fn errors_of_listeners_name_the_key() {
         ]
     );
     let text = format!("listeners = [{{ address = 'tcp://127.0.0.1:0' }}, {{ address = 'tcp://{address}' }}]");
-    assert_eq!(refused(&text).await, [format!("listeners[1].address: cannot open {address}")]);
+    let refused = refused(&text).await;
+    assert_eq!(refused.len(), 1, "{refused:?}");
+    let expected = format!("listeners[1].address: cannot open {address} (pass another address");
+    assert!(refused[0].starts_with(&expected), "{refused:?}");
 }
 
 #[actix::test]

@@ -47,8 +47,8 @@ async fn a_reload_is_applied_whole_or_not_at_all() {
             ReloadError::Listeners(_) => {
                 assert_eq!(key, "", "{error}");
                 let address = taken.local_addr().unwrap();
-                let text = format!("{}: listeners[1].address: cannot open {address}", file.display());
-                assert_eq!(error.to_string(), text);
+                let text = format!("{}: listeners[1].address: cannot open {address} (pass", file.display());
+                assert!(error.to_string().starts_with(&text), "{error}");
             }
             other => panic!("{other:?}"),
         }

@@ -1,5 +1,8 @@
 //! Errors of a pool: at its start, while it runs, and when it is changed.
 
+mod main_error;
+mod way_out;
+
 use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
@@ -9,6 +12,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::panic::catch_panic;
+
+pub use main_error::MainError;
+pub(crate) use way_out::WayOut;
 
 /// Any error, as returned by callbacks and codecs.
 pub type BoxError = Box<dyn Error + Send + Sync>;
@@ -21,10 +27,10 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
 #[non_exhaustive]
 pub enum StartError {
     /// The pool has ended or is draining, or ended before it had started.
-    #[error("the pool is not running")]
+    #[error("the pool is not running: it has ended or is draining")]
     ListenerClosed,
     /// The address was not resolved in time.
-    #[error("{address}: not resolved within {limit:?}")]
+    #[error("{address}: not resolved within {limit:?}; pass an IP address, or set a longer `start_timeout`")]
     ListenerTimeout {
         /// The address to be resolved.
         address: String,
@@ -32,7 +38,9 @@ pub enum StartError {
         limit: Duration,
     },
     /// An acceptor was not ready in time.
-    #[error("acceptor {acceptor} was not ready within {limit:?}")]
+    #[error(
+        "acceptor {acceptor} was not ready within {limit:?}; if the machine is busy, set a longer `start_timeout`"
+    )]
     AcceptorTimeout {
         /// The index of the acceptor.
         acceptor: usize,
@@ -40,7 +48,7 @@ pub enum StartError {
         limit: Duration,
     },
     /// An acceptor could not register its handle of a listener.
-    #[error("acceptor {acceptor} failed")]
+    #[error("acceptor {acceptor} failed{}", WayOut(.source))]
     AcceptorFailed {
         /// The index of the acceptor.
         acceptor: usize,
@@ -58,7 +66,7 @@ pub enum StartError {
     },
     /// A system call failed: an address cannot be resolved or bound, or no thread can be started for an arbiter or the
     /// watchdog. For a listener of a configuration, it is [`Config`](StartError::Config).
-    #[error("cannot set up {what}")]
+    #[error("cannot set up {what}{}", WayOut(.source))]
     SystemError {
         /// What was being set up: the address, the arbiter, the watchdog.
         what: String,
@@ -77,7 +85,7 @@ pub enum StartError {
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// Another pool of this actix system has the same name.
-    #[error("a pool named {name:?} already exists in this actix system")]
+    #[error("a pool named {name:?} already exists in this actix system; choose another name, or stop that pool first")]
     NameTaken {
         /// The requested name.
         name: String,
@@ -147,7 +155,7 @@ pub enum SettingsError {
     #[error("{}", join_messages(.0))]
     Invalid(Vec<InvalidSetting>),
     /// The pool has ended or is draining.
-    #[error("the pool is not running")]
+    #[error("the pool is not running: it has ended or is draining")]
     NotRunning,
 }
 
@@ -255,7 +263,7 @@ pub enum ReloadError {
     #[error(transparent)]
     Listeners(StartError),
     /// The pool has ended or is draining.
-    #[error("the pool is not running")]
+    #[error("the pool is not running: it has ended or is draining")]
     NotRunning,
 }
 
@@ -267,7 +275,7 @@ pub enum ReloadError {
 #[non_exhaustive]
 pub enum SuspendError {
     /// A listener could not be closed or opened again. The state of the other listeners did not change.
-    #[error("cannot {} the listener at {address}", if *.resuming { "resume" } else { "suspend" })]
+    #[error("cannot {} the listener at {address}{}", if *.resuming { "resume" } else { "suspend" }, WayOut(.source))]
     Listener {
         /// Whether it could not be opened again; otherwise, it could not be closed.
         resuming: bool,
@@ -277,7 +285,7 @@ pub enum SuspendError {
         source: io::Error,
     },
     /// The pool has ended or is draining.
-    #[error("the pool is not running")]
+    #[error("the pool is not running: it has ended or is draining")]
     NotRunning,
 }
 
@@ -314,7 +322,10 @@ pub struct WaitError {
 #[non_exhaustive]
 pub enum PoolError {
     /// Acceptors had to be restarted more often than allowed.
-    #[error("more than {limit} acceptor restarts within {within:?}; the last acceptor {last}")]
+    #[error(
+        "more than {limit} acceptor restarts within {within:?}; `max_restarts` sets the limit, and a pool of \
+         `AcceptorPool::supervised` starts again; the last acceptor {last}"
+    )]
     TooManyRestarts {
         /// The number of restarts allowed.
         limit: usize,
@@ -325,7 +336,7 @@ pub enum PoolError {
     },
     /// No new arbiter could be started for an acceptor. If descriptors, threads or memory are exhausted, the pool does not
     /// end but tries again after a pause.
-    #[error("cannot start an arbiter for acceptor {acceptor}")]
+    #[error("cannot start an arbiter for acceptor {acceptor}{}", WayOut(.source))]
     NoArbiter {
         /// The index of the acceptor.
         acceptor: usize,
@@ -333,7 +344,7 @@ pub enum PoolError {
         source: Arc<io::Error>,
     },
     /// The arbiter on which the pool itself ran has stopped.
-    #[error("the pool's own arbiter stopped")]
+    #[error("the pool's own arbiter stopped; start the pool on an arbiter that runs longer, such as that of `main`")]
     Orphaned,
 }
 
