@@ -68,8 +68,8 @@ pub(crate) fn plaintext() -> Listener {
 }
 
 /// Serves on one arbiter until the process ends. Calls `announce` with the address. The calling thread stays idle.
-pub(crate) async fn serve(
-    server: Builder<ProtocolService<Echo>>,
+pub(crate) async fn serve<P: Protocol>(
+    server: Builder<ProtocolService<P>>,
     listener: Listener,
     announce: impl FnOnce(SocketAddr) -> io::Result<()>,
 ) -> io::Result<()> {

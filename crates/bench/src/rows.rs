@@ -5,6 +5,7 @@ use crate::servers::{Server, Wire};
 use crate::tls::Backend;
 
 mod messaging;
+mod shared;
 
 pub(crate) struct Row {
     pub(crate) name: &'static str,
@@ -53,7 +54,7 @@ const NATIVE: Backend = Backend::Native;
 
 /// Every row, in the order of the table.
 pub(crate) fn all() -> impl Iterator<Item = &'static Row> {
-    ROWS.iter().chain(messaging::ROWS)
+    ROWS.iter().chain(messaging::ROWS).chain(shared::ROWS)
 }
 
 const ROWS: &[Row] = &[

@@ -14,6 +14,7 @@ use tokio_util::codec::{BytesCodec, Decoder, Encoder, Framed, FramedRead, Length
 
 use crate::broadcast::{self, Writes};
 use crate::members::Dialect;
+use crate::shared::{self, Home};
 use crate::tls::{self, Backend};
 use crate::topics::{self, Form};
 use crate::{operator, ours, process};
@@ -61,6 +62,8 @@ pub(crate) enum Server {
     Broadcast(Writes),
     /// This library with a topic.
     Topics(Form),
+    /// This library, counting packets.
+    Shared(Home),
     /// The example `pubsub`.
     Pubsub,
     /// redis-server.
@@ -68,7 +71,7 @@ pub(crate) enum Server {
 }
 
 impl Server {
-    const ALL: [Server; 17] = [
+    const ALL: [Server; 23] = [
         Server::Tokio,
         Server::Framed,
         Server::Idiom(Wire::Raw),
@@ -86,13 +89,19 @@ impl Server {
         Server::Topics(Form::Plain),
         Server::Topics(Form::Dropping),
         Server::Topics(Form::Arbiters),
+        Server::Shared(Home::Connection),
+        Server::Shared(Home::Arbiter),
+        Server::Shared(Home::Atomic),
+        Server::Shared(Home::Mutex),
+        Server::Shared(Home::Actor),
+        Server::Shared(Home::OtherArbiter),
     ];
 
     pub(crate) fn wire(self) -> Wire {
         match self {
             Server::Tokio | Server::AllOn | Server::Operator | Server::TokioTls(_) | Server::OursTls(_) => Wire::Raw,
             Server::Broadcast(_) | Server::Topics(_) | Server::Pubsub | Server::Redis => Wire::Raw,
-            Server::Framed => Wire::Packets,
+            Server::Framed | Server::Shared(_) => Wire::Packets,
             Server::Idiom(wire) | Server::Ours(wire) => wire,
         }
     }
@@ -131,6 +140,12 @@ impl Server {
             Server::Topics(Form::Plain) => "topics",
             Server::Topics(Form::Dropping) => "topics-dropping",
             Server::Topics(Form::Arbiters) => "topics-arbiters",
+            Server::Shared(Home::Connection) => "shared-connection",
+            Server::Shared(Home::Arbiter) => "shared-arbiter",
+            Server::Shared(Home::Atomic) => "shared-atomic",
+            Server::Shared(Home::Mutex) => "shared-mutex",
+            Server::Shared(Home::Actor) => "shared-actor",
+            Server::Shared(Home::OtherArbiter) => "shared-other-arbiter",
             Server::Pubsub => "pubsub",
             Server::Redis => "redis",
         }
@@ -145,6 +160,12 @@ impl Server {
             Server::Ours(_) | Server::OursTls(_) | Server::Operator | Server::Topics(_) | Server::Pubsub => "ours",
             Server::Broadcast(Writes::EachLine) => "tokio",
             Server::Broadcast(Writes::AllLines) => "tokio, drains",
+            Server::Shared(Home::Connection) => "connection",
+            Server::Shared(Home::Arbiter) => "arbiter",
+            Server::Shared(Home::Atomic) => "atomic",
+            Server::Shared(Home::Mutex) => "mutex",
+            Server::Shared(Home::Actor) => "actor",
+            Server::Shared(Home::OtherArbiter) => "other thread",
             Server::Redis => "redis-server",
             Server::AllOn => "all on",
         }
@@ -171,6 +192,7 @@ pub(crate) fn run(name: &str, core: Option<usize>) -> io::Result<()> {
         Server::Operator | Server::Pubsub | Server::Redis => Ok(()),
         Server::Broadcast(writes) => on_tokio(async { accept(broadcast::server(writes)).await }),
         Server::Topics(form) => on_actix(topics::serve(form, announce)),
+        Server::Shared(home) => on_actix(shared::serve(home, announce)),
         Server::Tokio => on_tokio(accept(echo)),
         Server::Framed => on_tokio(accept(forward)),
         Server::Idiom(Wire::Raw) => on_actix(accept(|stream| idiom(stream, BytesCodec::new))),
