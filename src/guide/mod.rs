@@ -1,13 +1,11 @@
 #![doc = include_str!("index.md")]
 
-/// Shows a page. Its links are resolved in the crate's root, so that they are as short as in a program.
+/// Shows a page. Links on a page are resolved here, so that they are as short as in a program. A page hides an item of the
+/// crate's root with the same name: write `crate::` before that.
 macro_rules! page {
     ($name:ident, $file:literal) => {
         #[doc = include_str!($file)]
-        pub mod $name {
-            #[allow(unused_imports)]
-            use crate::*;
-        }
+        pub mod $name {}
     };
 }
 
@@ -15,3 +13,7 @@ macro_rules! page {
 use crate::*;
 
 page!(handlers, "handlers.md");
+page!(life, "life.md");
+page!(messages, "messages.md");
+page!(sharing, "sharing.md");
+page!(timeouts, "timeouts.md");

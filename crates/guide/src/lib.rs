@@ -34,4 +34,8 @@ macro_rules! page {
 pub mod pages {
     page!(index, "index.md");
     page!(handlers, "handlers.md");
+    page!(life, "life.md");
+    page!(messages, "messages.md");
+    page!(sharing, "sharing.md");
+    page!(timeouts, "timeouts.md");
 }

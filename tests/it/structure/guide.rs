@@ -40,7 +40,7 @@ fn sections(page: &str) -> BTreeSet<String> {
 fn links(page: &str) -> Vec<(String, String)> {
     let targets = prose(page).flat_map(|line| line.split("](").skip(1)).filter_map(|rest| rest.split(')').next());
     let sections = targets.filter(|target| !target.contains("://")).filter_map(|target| target.split_once('#'));
-    sections.map(|(page, section)| (page.trim_start_matches("super::").to_owned(), section.to_owned())).collect()
+    sections.map(|(page, section)| (page.to_owned(), section.to_owned())).collect()
 }
 
 #[test]
