@@ -14,15 +14,14 @@ use super::accept_error::kind_of;
 use super::adopt::AdoptedLimits;
 use super::hold::ToHold;
 use super::refuse::{close_refused, policy};
-use crate::config::AtLimit;
-use crate::config::BacklogPolicy;
+use crate::config::{AtLimit, BacklogPolicy, Config};
 use crate::handshake::HandshakeChain;
 use crate::limits::{Check, Checked, Limits, PeerPermit, Permit, ReserveDescriptor};
-use crate::listener::{Accepted, ForNewConnections, ListenerMode, ListenerState};
+use crate::listener::{Accepted, ForNewConnections, ListenerMode, ListenerService, ListenerState};
 use crate::net::Address;
 use crate::panic::{catch_panic, text_of};
 use crate::registry::Registries;
-use crate::telemetry::{AcceptErrorKind, LogThrottle, PoolEvent, RefusalReason};
+use crate::telemetry::{AcceptErrorKind, ConnectionId, LogThrottle, PoolEvent, RefusalReason};
 
 /// The state that all acceptors of a pool share.
 pub(crate) struct AcceptorContext {
@@ -212,18 +211,33 @@ impl AcceptorContext {
         permit: Permit,
         peer_permit: PeerPermit,
     ) {
-        let Accepted { stream, peer } = accepted;
         let limits = listener.limits.limits();
         let config = limits.config().load_full();
-        let spawner = listener.service.spawner();
-        let timeouts = spawner.timeouts(&config);
-        let guard = self.registries.of(slot).register(peer, permit.under(&listener.limits), peer_permit, timeouts);
         let handshake = if listener.steps.is_empty() {
             None
         } else {
             HandshakeChain::new(listener.steps.all().to_vec(), config.handshake_timeout(), limits.handshakes().clone())
         };
+        self.start(slot, &listener.service, accepted, (permit.under(&listener.limits), peer_permit), handshake, config);
+    }
+
+    /// Registers a connection and passes it to its handler.
+    pub(super) fn start(
+        &self,
+        slot: usize,
+        service: &ListenerService,
+        accepted: Accepted,
+        (permit, peer_permit): (Permit, PeerPermit),
+        handshake: Option<Box<HandshakeChain>>,
+        config: Arc<Config>,
+    ) -> ConnectionId {
+        let Accepted { stream, peer } = accepted;
+        let spawner = service.spawner();
+        let timeouts = spawner.timeouts(&config);
+        let guard = self.registries.of(slot).register(peer, permit, peer_permit, timeouts);
+        let id = guard.state().id();
         spawner.spawn(stream, guard, handshake, config);
+        id
     }
 
     pub(super) fn refuse(&self, slot: usize, state: &Arc<ListenerState>, accepted: Accepted, reason: RefusalReason) {

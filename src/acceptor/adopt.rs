@@ -80,14 +80,9 @@ impl AcceptorContext {
             Ok((permit, peer_permit))
         };
         match admit() {
-            Ok((permit, peer_permit)) => {
+            Ok(permits) => {
                 let config = limits.limits().config().load_full();
-                let spawner = service.spawner();
-                let timeouts = spawner.timeouts(&config);
-                let guard = self.registries.of(slot).register(peer, permit, peer_permit, timeouts);
-                let id = guard.state().id();
-                spawner.spawn(stream, guard, None, config);
-                Ok(id)
+                Ok(self.start(slot, service, Accepted { stream, peer }, permits, None, config))
             }
             Err(reason) => {
                 self.turn_away(slot, LISTENER, Accepted { stream, peer }, reason, true);
