@@ -233,7 +233,7 @@ pub use pool::{AcceptorPool, AdoptError, ConnectionRef, Drain, Pool, PoolHandle,
 #[doc(inline)]
 pub use pool_config::PoolConfig;
 pub use socket::{Pushes, Socket};
-pub use supervised::{Supervised, SupervisedError, SupervisedPool};
+pub use supervised::{SupervisedBuilder, SupervisedError, SupervisedPool};
 #[doc(inline)]
 pub use telemetry::ConnectionId;
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 ///
 /// | policy | event | numbers | metric |
 /// |---|---|---|---|
-/// | `Wait` | [`LimitReached`], `LimitCleared`, each with a log line | [`ListenerInfo::is_at_limit`], [`PoolInfo::waiting`] | `acceptor_at_limit`, `acceptor_waiting_acceptors` |
+/// | `Wait` | [`LimitReached`], `LimitCleared`, each with a log line | [`ListenerInfo::is_at_limit`], [`PoolInfo::waiting_acceptors`] | `acceptor_at_limit`, `acceptor_waiting_acceptors` |
 /// | `Close`, `Reset` | [`Refused`] with the reason [`Limit`] | [`PoolInfo::refused`] | `acceptor_refused_total{reason="limit"}` |
 /// | `Hold` | [`PeerHeld`] with the reason [`Limit`], then `PeerReleased`; [`Refused`] if there was no permit in time | [`PoolInfo::held`], [`PoolInfo::refused`] | `acceptor_held_peers`, `acceptor_refused_total{reason="limit"}` |
 ///
@@ -20,7 +20,7 @@ use std::time::Duration;
 /// [`Refused`]: crate::telemetry::PoolEvent::Refused
 /// [`Limit`]: crate::telemetry::RefusalReason::Limit
 /// [`ListenerInfo::is_at_limit`]: crate::info::ListenerInfo::is_at_limit
-/// [`PoolInfo::waiting`]: crate::info::PoolInfo::waiting
+/// [`PoolInfo::waiting_acceptors`]: crate::info::PoolInfo::waiting_acceptors
 /// [`PoolInfo::held`]: crate::info::PoolInfo::held
 /// [`PoolInfo::refused`]: crate::info::PoolInfo::refused
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

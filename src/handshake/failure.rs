@@ -27,7 +27,7 @@ impl HandshakeError {
                 HandshakeFailure::Rejected
             }
             HandshakeError::Io(_) => HandshakeFailure::PeerLeft,
-            HandshakeError::PlaintextAfterStartTls(_) => HandshakeFailure::Plaintext,
+            HandshakeError::PlaintextAfterStartTls(_) => HandshakeFailure::PlaintextAfterStartTls,
             HandshakeError::Failed(error) => match error.downcast_ref::<OfKind>() {
                 Some(error) => error.kind,
                 None => HandshakeFailure::Rejected,

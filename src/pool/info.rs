@@ -52,7 +52,7 @@ pub struct PoolInfo {
     pub held: usize,
     /// Acceptors that wait at a connection limit, with [`AtLimit::Wait`](crate::limits::AtLimit::Wait). New peers of their
     /// listeners wait in the kernel's queue.
-    pub waiting: usize,
+    pub waiting_acceptors: usize,
     /// Handshakes that failed so far, by kind: TLS, PROXY headers and user-defined steps. The sum is the number of connections
     /// closed with [`CloseReason::Handshake`].
     pub handshake_failures: Counts<HandshakeFailure>,

@@ -41,7 +41,7 @@ impl PoolState {
         let sum = |of: fn(&Totals) -> u64| totals.iter().map(of).sum();
         let certificate_expires =
             self.listeners().into_iter().filter_map(|listener| listener.certificate_expires).min();
-        let waiting = self.waiting();
+        let waiting_acceptors = self.waiting_acceptors();
         let (blocking_running, blocking_queued) = self.limits().blocking().counts();
         let slots = self.slots.lock();
         let in_use = totals.iter().zip(slots.iter()).take(self.registries().slots_in_use());
@@ -59,7 +59,7 @@ impl PoolState {
             closed,
             accept_errors: self.registries().shared().accept_errors(),
             held: self.limits().held(),
-            waiting,
+            waiting_acceptors,
             handshake_failures,
             handshakes: self.limits().handshakes_under_way(),
             bytes_in: sum(|totals| totals.bytes_in),

@@ -44,7 +44,7 @@ impl PoolState {
             is_ready: self.status() == Status::Running,
             max_connections: if has_ended { 0 } else { limits.max() },
             held: limits.held(),
-            waiting: self.waiting(),
+            waiting_acceptors: self.waiting_acceptors(),
             handshakes: limits.handshakes_under_way(),
             max_handshakes: if has_ended { 0 } else { limits.max_handshakes() },
             blocking_running,
@@ -55,7 +55,7 @@ impl PoolState {
     }
 
     /// How many acceptors wait for a permit.
-    pub(super) fn waiting(&self) -> usize {
+    pub(super) fn waiting_acceptors(&self) -> usize {
         self.listeners.lock().iter().map(|listener| listener.limits.waiting()).sum()
     }
 

@@ -37,7 +37,7 @@ pub use handle::SupervisedPool;
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SupervisedError {
-    /// The pool ended, or could not be started, more often than [`max_restarts`](Supervised::max_restarts) allows.
+    /// The pool ended, or could not be started, more often than [`max_restarts`](SupervisedBuilder::max_restarts) allows.
     #[error("more than {limit} restarts of the pool within {within:?}")]
     TooManyRestarts {
         /// The number of restarts allowed.
@@ -55,7 +55,7 @@ pub enum SupervisedError {
 /// Configures and starts a supervised pool, which is restarted after it has ended with an error. Returned by
 /// [`AcceptorPool::supervised`].
 #[must_use = "a supervised pool does nothing until `start` is called"]
-pub struct Supervised<S> {
+pub struct SupervisedBuilder<S> {
     make: Box<dyn FnMut() -> Builder<S>>,
     backoff: Backoff,
     max_restarts: Option<(usize, Duration)>,
@@ -84,13 +84,13 @@ impl AcceptorPool {
     /// assert!(supervised.stopped().await.is_ok());
     /// # Ok::<_, Box<dyn std::error::Error>>(()) }).expect("it works");
     /// ```
-    pub fn supervised<S: Service>(make: impl FnMut() -> Builder<S> + 'static) -> Supervised<S> {
+    pub fn supervised<S: Service>(make: impl FnMut() -> Builder<S> + 'static) -> SupervisedBuilder<S> {
         let backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(30));
-        Supervised { make: Box::new(make), backoff, max_restarts: None }
+        SupervisedBuilder { make: Box::new(make), backoff, max_restarts: None }
     }
 }
 
-impl<S: Service> Supervised<S> {
+impl<S: Service> SupervisedBuilder<S> {
     /// Sets the pauses before a restart: `first`, then twice as long after each failure, up to `longest`. Each is shortened at
     /// random by up to a half, so that programs that failed together do not restart together. If a pool has run for `longest`,
     /// the pauses begin with `first` again. `first` must be greater than zero and at most `longest`.
@@ -141,10 +141,10 @@ impl<S: Service> Supervised<S> {
     }
 }
 
-impl<S> fmt::Debug for Supervised<S> {
+impl<S> fmt::Debug for SupervisedBuilder<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Supervised { backoff, max_restarts, .. } = self;
-        f.debug_struct("Supervised")
+        let SupervisedBuilder { backoff, max_restarts, .. } = self;
+        f.debug_struct("SupervisedBuilder")
             .field("backoff", backoff)
             .field("max_restarts", max_restarts)
             .finish_non_exhaustive()

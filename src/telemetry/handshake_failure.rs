@@ -35,7 +35,7 @@ pub enum HandshakeFailure {
     /// Another failure of TLS: an alert of the peer, or a violation of the protocol.
     Tls,
     /// Plaintext followed the request for TLS (STARTTLS), which may be an injection attack.
-    Plaintext,
+    PlaintextAfterStartTls,
     /// A user-defined step failed, or `on_client_hello` rejected the peer.
     Rejected,
 }
@@ -50,7 +50,7 @@ const ALL: [HandshakeFailure; 11] = [
     HandshakeFailure::ClientCertificate,
     HandshakeFailure::CertificateRejected,
     HandshakeFailure::Tls,
-    HandshakeFailure::Plaintext,
+    HandshakeFailure::PlaintextAfterStartTls,
     HandshakeFailure::Rejected,
 ];
 
@@ -75,7 +75,7 @@ impl HandshakeFailure {
             HandshakeFailure::ClientCertificate => "client_certificate",
             HandshakeFailure::CertificateRejected => "certificate_rejected",
             HandshakeFailure::Tls => "tls",
-            HandshakeFailure::Plaintext => "plaintext",
+            HandshakeFailure::PlaintextAfterStartTls => "plaintext_after_starttls",
             HandshakeFailure::Rejected => "rejected",
         }
     }

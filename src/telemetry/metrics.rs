@@ -240,7 +240,7 @@ impl Observer for Metrics {
         gauge!("acceptor_ready", &of_pool).set(f64::from(u8::from(sample.is_ready)));
         gauge!("acceptor_max_connections", &of_pool).set(sample.max_connections as f64);
         gauge!("acceptor_held_peers", &of_pool).set(sample.held as f64);
-        gauge!("acceptor_waiting_acceptors", &of_pool).set(sample.waiting as f64);
+        gauge!("acceptor_waiting_acceptors", &of_pool).set(sample.waiting_acceptors as f64);
         gauge!("acceptor_handshakes", &of_pool).set(sample.handshakes as f64);
         gauge!("acceptor_max_handshakes", &of_pool).set(sample.max_handshakes as f64);
         gauge!("acceptor_blocking_running", &of_pool).set(sample.blocking_running as f64);

@@ -15,7 +15,7 @@ pub struct PoolSample<'a> {
     /// Peers that are held.
     pub held: usize,
     /// Acceptors that wait for a permit at a connection limit.
-    pub waiting: usize,
+    pub waiting_acceptors: usize,
     /// Handshakes in progress.
     pub handshakes: usize,
     /// The limit of handshakes in progress. 0 once the pool has ended.

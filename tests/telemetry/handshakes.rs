@@ -200,7 +200,7 @@ async fn an_upgrade_that_fails_is_counted_once() {
     let address = peer.address().to_string();
     peer.send(b"starttls\ninjected").await;
     peer.until_gone().await;
-    assert_fails_once((pool, observer), address, HandshakeFailure::Plaintext).await;
+    assert_fails_once((pool, observer), address, HandshakeFailure::PlaintextAfterStartTls).await;
 
     let observer = EventRecorder::new();
     let upgrades = |socket: Socket| async move { socket.upgrade(RejectingStep).await.map(drop) };

@@ -30,7 +30,7 @@ async fn served<A>(pool: &Pool<A>) -> Peer {
 async fn waits<A>(pool: &Pool<A>) -> Peer {
     let mut peer = connect(pool).await;
     peer.send("hello").await;
-    eventually(|| pool.info().waiting > 0).await;
+    eventually(|| pool.info().waiting_acceptors > 0).await;
     peer
 }
 
@@ -41,7 +41,10 @@ async fn a_reached_limit_is_reported_once_until_it_is_cleared() {
     let pool = AcceptorPool::with_protocol(|_| Echo).acceptors(1).max_connections(2).observer(observer.clone());
     let pool = pool.listener(Listener::tcp("127.0.0.1:0").name("crowded")).start().await.unwrap();
     let mut inside = vec![served(&pool).await];
-    assert_eq!((reports(&observer), pool.info().waiting, pool.listeners()[0].is_at_limit), (vec![], 0, false));
+    assert_eq!(
+        (reports(&observer), pool.info().waiting_acceptors, pool.listeners()[0].is_at_limit),
+        (vec![], 0, false)
+    );
     inside.push(served(&pool).await);
     // Connections come and go, and each time the acceptor waits again.
     for _ in 0..20 {
@@ -52,12 +55,12 @@ async fn a_reached_limit_is_reported_once_until_it_is_cleared() {
     }
     let mut last = waits(&pool).await;
     assert_eq!(reports(&observer), [reached("crowded", LimitScope::Pool, 2)]);
-    assert_eq!((pool.info().waiting, pool.listeners()[0].is_at_limit), (1, true));
+    assert_eq!((pool.info().waiting_acceptors, pool.listeners()[0].is_at_limit), (1, true));
     inside.clear();
     last.expect(b"hello").await;
     eventually(|| reports(&observer).len() == 2).await;
     assert_eq!(reports(&observer)[1], cleared("crowded"));
-    assert_eq!((pool.info().waiting, pool.listeners()[0].is_at_limit), (0, false));
+    assert_eq!((pool.info().waiting_acceptors, pool.listeners()[0].is_at_limit), (0, false));
     // And once more.
     let _inside = served(&pool).await;
     let _waits = waits(&pool).await;
@@ -86,14 +89,14 @@ async fn the_limit_of_a_listener_is_reported_as_its_own() {
     // A listener that does not accept is not at its limit.
     in_time(pool.suspend(SuspendMode::Hold)).await.unwrap();
     eventually(|| reports(&observer).len() == 2).await;
-    assert_eq!((pool.info().waiting, pool.listeners()[0].is_at_limit), (0, false));
+    assert_eq!((pool.info().waiting_acceptors, pool.listeners()[0].is_at_limit), (0, false));
     in_time(pool.resume()).await.unwrap();
     eventually(|| reports(&observer).len() == 3).await;
     assert_eq!(reports(&observer)[1..], [cleared("narrow"), reached("narrow", LimitScope::Listener, 1)]);
     // Nor is one whose peers are refused.
     in_time(pool.change(|settings| settings.at_limit = AtLimit::Close)).await.unwrap();
     eventually(|| reports(&observer).len() == 4).await;
-    assert_eq!((pool.info().waiting, pool.listeners()[0].is_at_limit), (0, false));
+    assert_eq!((pool.info().waiting_acceptors, pool.listeners()[0].is_at_limit), (0, false));
     in_time(pool.stop(Duration::ZERO)).await;
     assert_eq!(reports(&observer).len(), 4);
 }
