@@ -157,7 +157,9 @@
 //!
 //! | feature | what it adds |
 //! |---|---|
-//! | `rustls` | TLS with rustls: `Tls::rustls` |
+//! | `rustls` | TLS with rustls and ring: `Tls::rustls`. The same as `rustls-ring` |
+//! | `rustls-ring`, `rustls-aws-lc-rs` | TLS with rustls, and the crypto provider: `ring` or `aws-lc-rs`. With both it is `aws-lc-rs` |
+//! | `rustls-no-provider` | TLS with rustls and the provider that the program installs with `CryptoProvider::install_default`, which goes before the others |
 //! | `native-tls` | TLS with the system's library: `Tls::native` |
 //! | `watch` | certificates are reloaded when their files change: `TlsBuilder::watch` |
 //! | `proxy-protocol` | the PROXY protocol: `Listener::proxy_protocol` |
@@ -336,11 +338,11 @@ pub mod transport {
 
 /// TLS for listeners and upgrades.
 pub mod tls {
-    #[cfg(feature = "rustls")]
+    #[cfg(feature = "rustls-no-provider")]
     #[cfg_attr(docsrs, doc(cfg(feature = "rustls")))]
     pub use crate::handshake::ClientHello;
     pub use crate::handshake::TlsInfo;
-    #[cfg(any(feature = "native-tls", feature = "rustls"))]
+    #[cfg(any(feature = "native-tls", feature = "rustls-no-provider"))]
     pub use crate::handshake::{
         ClientCertificates, SubjectAltNames, Tls, TlsBackend, TlsBuilder, TlsError, TlsVersion,
     };

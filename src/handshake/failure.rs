@@ -36,7 +36,7 @@ impl HandshakeError {
     }
 
     /// A [`HandshakeError::Failed`] of this kind, with the text and the sources of `error`.
-    #[cfg(any(feature = "native-tls", feature = "proxy-protocol", feature = "rustls"))]
+    #[cfg(any(feature = "native-tls", feature = "proxy-protocol", feature = "rustls-no-provider"))]
     pub(super) fn of_kind(kind: HandshakeFailure, error: impl Into<BoxError>) -> Self {
         HandshakeError::Failed(Box::new(OfKind { kind, error: error.into() }))
     }

@@ -6,7 +6,7 @@ mod inspect;
 #[cfg(feature = "proxy-protocol")]
 mod proxy;
 mod step;
-#[cfg(any(feature = "native-tls", feature = "rustls"))]
+#[cfg(any(feature = "native-tls", feature = "rustls-no-provider"))]
 mod tls;
 
 use std::io;
@@ -23,9 +23,9 @@ pub use inspect::{Direction, Inspect, Inspected};
 #[cfg(feature = "proxy-protocol")]
 pub use proxy::{ProxyEncodeError, ProxyHeader, ProxyProtocol, ProxyTls};
 pub(crate) use step::Step;
-#[cfg(feature = "rustls")]
+#[cfg(feature = "rustls-no-provider")]
 pub use tls::ClientHello;
-#[cfg(any(feature = "native-tls", feature = "rustls"))]
+#[cfg(any(feature = "native-tls", feature = "rustls-no-provider"))]
 pub use tls::{ClientCertificates, SubjectAltNames, Tls, TlsBackend, TlsBuilder, TlsError, TlsVersion};
 
 /// A step between the accept and the first packet.

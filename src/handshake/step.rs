@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::Handshake;
 #[cfg(feature = "proxy-protocol")]
 use super::ProxyProtocol;
-#[cfg(any(feature = "native-tls", feature = "rustls"))]
+#[cfg(any(feature = "native-tls", feature = "rustls-no-provider"))]
 use super::Tls;
 
 /// A handshake step that the user has added to a listener.
@@ -26,7 +26,7 @@ impl Step {
 
     /// Whether the other has the same effect: it is equal, or both are TLS with the same settings, certificates and keys.
     pub(crate) fn is_alike(&self, other: &Step) -> bool {
-        #[cfg(any(feature = "native-tls", feature = "rustls"))]
+        #[cfg(any(feature = "native-tls", feature = "rustls-no-provider"))]
         if let (Some(one), Some(other)) = (self.value.downcast_ref::<Tls>(), other.value.downcast_ref::<Tls>()) {
             return one.is_alike(other);
         }
@@ -42,7 +42,7 @@ impl Step {
 /// is equal only to its clones.
 impl PartialEq for Step {
     fn eq(&self, other: &Self) -> bool {
-        #[cfg(any(feature = "native-tls", feature = "rustls"))]
+        #[cfg(any(feature = "native-tls", feature = "rustls-no-provider"))]
         if let (Some(one), Some(other)) = (self.value.downcast_ref::<Tls>(), other.value.downcast_ref::<Tls>()) {
             return one.is_same(other);
         }

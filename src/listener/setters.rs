@@ -110,7 +110,7 @@ impl Listener {
     }
 
     /// Enables TLS: a [`handshake`](Listener::handshake) step with a [`Tls`](crate::tls::Tls).
-    #[cfg(any(feature = "native-tls", feature = "rustls"))]
+    #[cfg(any(feature = "native-tls", feature = "rustls-no-provider"))]
     pub fn tls(self, tls: crate::handshake::Tls) -> Self {
         self.handshake(tls)
     }

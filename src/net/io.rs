@@ -152,7 +152,7 @@ macro_rules! delegate_write {
         }
     };
 }
-#[cfg(any(feature = "native-tls", feature = "rustls"))]
+#[cfg(any(feature = "native-tls", feature = "rustls-no-provider"))]
 pub(crate) use delegate_write;
 
 /// Any bidirectional byte stream, as an [`Io`] with all defaults.

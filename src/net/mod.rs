@@ -20,7 +20,7 @@ pub use cidr::ParseCidrError;
 pub use credentials::PeerCredentials;
 pub use file::FileRange;
 pub(crate) use file::Sending;
-#[cfg(any(feature = "native-tls", feature = "rustls"))]
+#[cfg(any(feature = "native-tls", feature = "rustls-no-provider"))]
 pub(crate) use io::delegate_write;
 pub use io::Io;
 pub use stream::{Stream, TransportKind};

@@ -100,17 +100,17 @@ pub enum TlsVersionName {
 }
 
 /// TLS whose files are loaded.
-#[cfg(any(feature = "native-tls", feature = "rustls"))]
+#[cfg(any(feature = "native-tls", feature = "rustls-no-provider"))]
 pub(super) struct Loaded(crate::handshake::Tls);
 
-#[cfg(any(feature = "native-tls", feature = "rustls"))]
+#[cfg(any(feature = "native-tls", feature = "rustls-no-provider"))]
 impl Loaded {
     pub(super) fn add_to(self, listener: Listener) -> Listener {
         listener.tls(self.0)
     }
 }
 
-#[cfg(any(feature = "native-tls", feature = "rustls"))]
+#[cfg(any(feature = "native-tls", feature = "rustls-no-provider"))]
 impl TlsConfig {
     /// Reads the files and checks the values. Relative paths refer to the directory.
     pub(super) fn load(&self, directory: Option<&Path>) -> Result<Loaded, ConfigError> {
@@ -159,13 +159,13 @@ impl TlsConfig {
         use crate::handshake::TlsBackend;
 
         match self.backend {
-            #[cfg(feature = "rustls")]
+            #[cfg(feature = "rustls-no-provider")]
             None | Some(TlsBackendName::Rustls) => Ok(TlsBackend::Rustls),
-            #[cfg(not(feature = "rustls"))]
+            #[cfg(not(feature = "rustls-no-provider"))]
             None => Ok(TlsBackend::Native),
             #[cfg(feature = "native-tls")]
             Some(TlsBackendName::NativeTls) => Ok(TlsBackend::Native),
-            #[cfg(not(feature = "rustls"))]
+            #[cfg(not(feature = "rustls-no-provider"))]
             Some(TlsBackendName::Rustls) => Err(ConfigError::without_feature("tls.backend", "`rustls`")),
             #[cfg(not(feature = "native-tls"))]
             Some(TlsBackendName::NativeTls) => Err(ConfigError::without_feature("tls.backend", "`native-tls`")),
@@ -173,17 +173,17 @@ impl TlsConfig {
     }
 }
 
-#[cfg(not(any(feature = "native-tls", feature = "rustls")))]
+#[cfg(not(any(feature = "native-tls", feature = "rustls-no-provider")))]
 pub(super) enum Loaded {}
 
-#[cfg(not(any(feature = "native-tls", feature = "rustls")))]
+#[cfg(not(any(feature = "native-tls", feature = "rustls-no-provider")))]
 impl Loaded {
     pub(super) fn add_to(self, _: Listener) -> Listener {
         match self {}
     }
 }
 
-#[cfg(not(any(feature = "native-tls", feature = "rustls")))]
+#[cfg(not(any(feature = "native-tls", feature = "rustls-no-provider")))]
 impl TlsConfig {
     pub(super) fn load(&self, _: Option<&Path>) -> Result<Loaded, ConfigError> {
         Err(ConfigError::without_feature("tls", "`rustls` or `native-tls`"))

@@ -80,7 +80,10 @@ async fn proxy_protocol_reports_the_address_of_the_header() {
 }
 
 /// With this feature alone, what needs another one is refused.
-#[cfg(all(feature = "config", not(any(feature = "rustls", feature = "native-tls", feature = "proxy-protocol"))))]
+#[cfg(all(
+    feature = "config",
+    not(any(feature = "rustls-no-provider", feature = "native-tls", feature = "proxy-protocol"))
+))]
 #[actix::test]
 async fn config_names_the_feature_that_a_key_needs() {
     use actix_acceptor::{AcceptorPool, PoolConfig, Socket};
@@ -123,7 +126,11 @@ fn serde_reads_and_writes_settings() {
     assert_eq!(serde_json::to_value(settings).unwrap()["max_connections"], 7);
 }
 
-#[cfg(any(feature = "native-tls", feature = "rustls"))]
+/// Which provider of cryptography `rustls` has.
+#[cfg(feature = "rustls-no-provider")]
+mod crypto_provider;
+
+#[cfg(any(feature = "native-tls", feature = "rustls-no-provider"))]
 mod tls {
     use std::sync::Arc;
 
@@ -134,7 +141,7 @@ mod tls {
 
     use super::{assert_echoes, echo, Listener, TcpStream};
 
-    async fn assert_echoes_with(backend: fn() -> actix_acceptor::tls::TlsBuilder) {
+    pub(crate) async fn assert_echoes_with(backend: fn() -> actix_acceptor::tls::TlsBuilder) {
         let CertifiedKey { cert, signing_key } = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         let tls: Tls = backend().pem(cert.pem(), signing_key.serialize_pem()).build().unwrap();
         let (_pool, address) = echo(Listener::tcp("127.0.0.1:0").tls(tls)).await;

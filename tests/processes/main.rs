@@ -6,6 +6,8 @@
 mod clients;
 mod config_example;
 #[cfg(target_os = "linux")]
+mod crypto_provider;
+#[cfg(target_os = "linux")]
 mod descriptors;
 mod example;
 #[cfg(target_os = "linux")]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::native;
 #[cfg(feature = "watch")]
 use super::watch;
-#[cfg(feature = "rustls")]
+#[cfg(feature = "rustls-no-provider")]
 use super::{hello, rustls, ClientHello};
 use super::{Config, Current, Loaded, Password, PemSource, Tls, TlsBackend, TlsError};
 use crate::error::InvalidSetting;
@@ -46,7 +46,7 @@ pub(super) struct TlsConfig {
     pub(super) alpn: Vec<Vec<u8>>,
     pub(super) min_version: Option<TlsVersion>,
     pub(super) clients: Option<(ClientCertificates, PemSource)>,
-    #[cfg(feature = "rustls")]
+    #[cfg(feature = "rustls-no-provider")]
     pub(super) on_hello: Option<hello::OnHello>,
     #[cfg(feature = "watch")]
     pub(super) watched: bool,
@@ -79,7 +79,7 @@ impl TlsBuilder {
             alpn: Vec::new(),
             min_version: None,
             clients: None,
-            #[cfg(feature = "rustls")]
+            #[cfg(feature = "rustls-no-provider")]
             on_hello: None,
             #[cfg(feature = "watch")]
             watched: false,
@@ -220,7 +220,7 @@ impl TlsBuilder {
     /// # #[cfg(not(feature = "rustls"))]
     /// # fn main() {}
     /// ```
-    #[cfg(feature = "rustls")]
+    #[cfg(feature = "rustls-no-provider")]
     #[cfg_attr(docsrs, doc(cfg(feature = "rustls")))]
     pub fn on_client_hello(
         mut self,
@@ -305,7 +305,7 @@ impl TlsConfig {
         match self.backend {
             #[cfg(feature = "native-tls")]
             TlsBackend::Native => native::configure(self).map(|(config, expires)| (Config::Native(config), expires)),
-            #[cfg(feature = "rustls")]
+            #[cfg(feature = "rustls-no-provider")]
             TlsBackend::Rustls => rustls::configure(self).map(|(config, expires)| (Config::Rustls(config), expires)),
         }
     }

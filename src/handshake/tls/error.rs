@@ -54,6 +54,13 @@ pub enum TlsError {
         /// The error of the system, for example that a limit on watches or descriptors is reached.
         source: BoxError,
     },
+    /// `rustls` has no provider of cryptography: only feature `rustls-no-provider` is enabled, and the program has installed
+    /// none.
+    #[error(
+        "rustls has no crypto provider: enable feature `rustls-ring` or `rustls-aws-lc-rs` of actix-acceptor, or call \
+         `CryptoProvider::install_default` before this"
+    )]
+    NoCryptoProvider,
     /// A setting is invalid, or the back end does not support it.
     #[error(transparent)]
     InvalidSetting(#[from] InvalidSetting),

@@ -9,7 +9,7 @@ impl TlsConfig {
     /// A hash of the settings and of the content of the files, to be compared with those of other configurations in this
     /// process. `None` if there is a hook or a user-defined configuration, or if a file cannot be read.
     pub(super) fn fingerprint(&self) -> Option<u64> {
-        #[cfg(feature = "rustls")]
+        #[cfg(feature = "rustls-no-provider")]
         if self.on_hello.is_some() {
             return None;
         }

@@ -11,7 +11,7 @@ mod cipher_suite;
 mod encrypted_key;
 mod error;
 mod fingerprint;
-#[cfg(feature = "rustls")]
+#[cfg(feature = "rustls-no-provider")]
 mod hello;
 #[cfg(feature = "native-tls")]
 mod hello_capture;
@@ -22,7 +22,7 @@ mod native_io;
 #[cfg(feature = "native-tls")]
 mod native_pair;
 mod pem;
-#[cfg(feature = "rustls")]
+#[cfg(feature = "rustls-no-provider")]
 mod rustls;
 #[cfg(feature = "watch")]
 mod watch;
@@ -44,7 +44,7 @@ use builder::{Identity, TlsConfig};
 pub use certificate::SubjectAltNames;
 use encrypted_key::Password;
 pub use error::TlsError;
-#[cfg(feature = "rustls")]
+#[cfg(feature = "rustls-no-provider")]
 pub use hello::ClientHello;
 use pem::PemSource;
 
@@ -56,7 +56,7 @@ pub enum TlsBackend {
     #[cfg(feature = "native-tls")]
     Native,
     /// `rustls`. Feature `rustls`.
-    #[cfg(feature = "rustls")]
+    #[cfg(feature = "rustls-no-provider")]
     Rustls,
 }
 
@@ -91,13 +91,19 @@ type Loaded<C> = (C, Option<SystemTime>);
 enum Config {
     #[cfg(feature = "native-tls")]
     Native(tokio_native_tls::TlsAcceptor),
-    #[cfg(feature = "rustls")]
+    #[cfg(feature = "rustls-no-provider")]
     Rustls(Arc<::rustls::ServerConfig>),
 }
 
 impl Tls {
     /// Starts building TLS with `rustls`.
-    #[cfg(feature = "rustls")]
+    ///
+    /// The cryptography is that of the [`CryptoProvider`](::rustls::crypto::CryptoProvider) that the program has installed for
+    /// the process, when [`TlsBuilder::build`] is called. If there is none, it is that of the features: `aws-lc-rs` with
+    /// `rustls-aws-lc-rs`, even if `rustls-ring` is enabled as well, or else `ring` with `rustls-ring`, which `rustls` includes.
+    /// With feature `rustls-no-provider` alone, the program has to install one; otherwise `build` returns
+    /// [`TlsError::NoCryptoProvider`].
+    #[cfg(feature = "rustls-no-provider")]
     pub fn rustls() -> TlsBuilder {
         TlsBuilder::new(TlsBackend::Rustls)
     }
@@ -114,7 +120,7 @@ impl Tls {
     /// ciphers, tickets, certificates from other sources.
     ///
     /// It cannot be [reloaded](Tls::reload) and has no [expiry](Tls::expires).
-    #[cfg(feature = "rustls")]
+    #[cfg(feature = "rustls-no-provider")]
     #[cfg_attr(docsrs, doc(cfg(feature = "rustls")))]
     pub fn from_rustls(config: impl Into<Arc<::rustls::ServerConfig>>) -> Self {
         TlsBuilder::new(TlsBackend::Rustls).external(Config::Rustls(config.into()))
@@ -233,7 +239,7 @@ impl Current {
 impl Handshake for Tls {
     fn handshake(&self, stream: Stream, peer: &Address) -> LocalBoxFuture<'static, Result<Handshaken, HandshakeError>> {
         let current = self.current();
-        #[cfg(feature = "rustls")]
+        #[cfg(feature = "rustls-no-provider")]
         if let Some(hook) = &current.settings.on_hello {
             return Box::pin(rustls::accept_with_hook(self.clone(), hook.clone(), stream, peer.clone()));
         }
@@ -242,7 +248,7 @@ impl Handshake for Tls {
             match &current.config {
                 #[cfg(feature = "native-tls")]
                 Config::Native(acceptor) => native::accept(acceptor, stream).await,
-                #[cfg(feature = "rustls")]
+                #[cfg(feature = "rustls-no-provider")]
                 Config::Rustls(config) => rustls::accept(config.clone(), stream).await,
             }
         })

@@ -30,7 +30,7 @@ pub(super) fn configure(settings: &TlsConfig) -> Result<Loaded<TlsAcceptor>, Tls
     if !settings.by_name.is_empty() {
         return unsupported("sni_certificate", "not supported by native-tls; use rustls");
     }
-    #[cfg(feature = "rustls")]
+    #[cfg(feature = "rustls-no-provider")]
     if settings.on_hello.is_some() {
         return unsupported("on_client_hello", "not supported by native-tls; use rustls");
     }

@@ -31,7 +31,7 @@ use crate::net::{delegate_write, Address, Io, PeerCredentials, Stream, Transport
 use crate::telemetry::HandshakeFailure;
 
 pub(super) fn configure(settings: &TlsConfig) -> Result<Loaded<Arc<ServerConfig>>, TlsError> {
-    let provider = provider();
+    let provider = provider()?;
     let certificates = Certificates::read(settings, &provider)?;
     let versions: &[_] = match settings.min_version {
         Some(TlsVersion::V1_3) => &[&rustls::version::TLS13],
@@ -61,9 +61,18 @@ pub(super) fn configure(settings: &TlsConfig) -> Result<Loaded<Arc<ServerConfig>
     Ok((Arc::new(config), expires))
 }
 
-/// The provider that the program installed, or else `ring`.
-fn provider() -> Arc<CryptoProvider> {
-    CryptoProvider::get_default().cloned().unwrap_or_else(|| Arc::new(rustls::crypto::ring::default_provider()))
+/// The provider that the program installed, or else that of a feature. `aws-lc-rs` goes before `ring`: it is never enabled by
+/// another feature.
+fn provider() -> Result<Arc<CryptoProvider>, TlsError> {
+    if let Some(installed) = CryptoProvider::get_default() {
+        return Ok(installed.clone());
+    }
+    #[cfg(feature = "rustls-aws-lc-rs")]
+    return Ok(Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
+    #[cfg(all(feature = "rustls-ring", not(feature = "rustls-aws-lc-rs")))]
+    return Ok(Arc::new(rustls::crypto::ring::default_provider()));
+    #[cfg(not(any(feature = "rustls-aws-lc-rs", feature = "rustls-ring")))]
+    Err(TlsError::NoCryptoProvider)
 }
 
 /// The certificates by server name.
