@@ -2,9 +2,10 @@
 //! permit.
 //!
 //! All waiting acceptors are woken together and the first one takes the permit, so that a permit does not wait for an
-//! acceptor whose thread is busy. Held peers, and acceptors that take turns (`FairAcceptors`), wait in a queue, which takes precedence over the acceptors: a free permit is
-//! for the first peer whose group has one left. Since the thread of that peer may be blocked, the first peer of every other
-//! thread is woken as well, and passes it over ([`Permits::pass_over`]) if it does not react:
+//! acceptor whose thread is busy. Held peers, and acceptors that take turns (`FairAcceptors`), wait in a queue, which takes
+//! precedence over the acceptors: a free permit is for the first peer whose group has one left. Since the thread of that peer
+//! may be blocked, the first peer of every other thread is woken as well, and passes it over ([`Permits::pass_over`]) if it
+//! does not react:
 //!
 //! ```text
 //! permit free ─▶ first of the queue: takes it
