@@ -1,10 +1,11 @@
 //! Handshakes with clients of the system.
 
+use std::io;
 use std::process::Stdio;
 use std::time::Duration;
 
 use actix_acceptor::proxy::ProxyProtocol;
-use actix_acceptor::tls::{Tls, TlsBackend};
+use actix_acceptor::tls::{ClientCertificates, Tls, TlsBackend};
 use actix_acceptor::{AcceptorPool, Conn, Framing, Listener, Next, Protocol, Socket};
 use bytes::Bytes;
 use support::pki::Pki;
@@ -70,6 +71,57 @@ async fn openssl_is_served_by_both_backends() {
             client.wait_with_output().unwrap().stdout
         });
         assert_eq!(in_time(output).await.unwrap(), b"hello\nbye\n");
+        in_time(pool.stop(Duration::ZERO)).await;
+    }
+}
+
+/// Sends what the handshake has negotiated, then closes.
+async fn negotiated(mut socket: Socket) -> io::Result<()> {
+    let tls = socket.tls().expect("TLS").clone();
+    let names = tls.peer_alt_names().map(|names| names.dns.join(" ")).unwrap_or_default();
+    let suite = tls.cipher_suite.as_deref().unwrap_or("none");
+    socket.write_all(format!("suite={suite} names={names}\n").as_bytes()).await?;
+    socket.shutdown().await
+}
+
+#[actix::test]
+async fn openssl_and_the_server_agree_on_what_they_negotiated() {
+    let pki = Pki::generate();
+    let (cert, key) = pki.issue("localhost");
+    let (client_cert, client_key) = pki.issue("client.test");
+    for backend in [TlsBackend::Native, TlsBackend::Rustls] {
+        let mut tls = Tls::builder(backend).files(&cert, &key);
+        if backend == TlsBackend::Rustls {
+            tls = tls.client_certificates(ClientCertificates::Required, pki.authority());
+        }
+        let listener = Listener::tcp("127.0.0.1:0").tls(tls.build().unwrap());
+        let pool = AcceptorPool::with_fn(negotiated).acceptors(1).listener(listener).start().await.unwrap();
+        let mut client = program("openssl");
+        client.args([
+            "s_client",
+            "-ign_eof",
+            "-servername",
+            "localhost",
+            "-connect",
+            &pool.local_addr().unwrap().to_string(),
+        ]);
+        client.arg("-CAfile").arg(pki.authority()).arg("-cert").arg(&client_cert).arg("-key").arg(&client_key);
+        let client = client.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let output = tokio::task::spawn_blocking(|| client.wait_with_output().unwrap().stdout);
+        let output = String::from_utf8_lossy(&in_time(output).await.unwrap()).into_owned();
+        let after = |mark: &str| output.split_once(mark).and_then(|(_, rest)| rest.split_whitespace().next());
+        let suite = after("Cipher is ").expect("the line of openssl");
+        match backend {
+            TlsBackend::Rustls => {
+                assert_eq!(after("suite="), Some(suite), "{output}");
+                assert_eq!(after("names="), Some("client.test"), "{output}");
+            }
+            // TLS 1.2, for which openssl has shorter names: ECDHE-ECDSA-CHACHA20-POLY1305.
+            _ => {
+                let ours = after("suite=").expect("a suite").replace("TLS_", "").replace("WITH_", "");
+                assert!(ours.replace('_', "-").starts_with(suite), "{output}");
+            }
+        }
         in_time(pool.stop(Duration::ZERO)).await;
     }
 }
