@@ -17,3 +17,5 @@ page!(life, "life.md");
 page!(messages, "messages.md");
 page!(sharing, "sharing.md");
 page!(timeouts, "timeouts.md");
+page!(with_tls, "with_tls.md");
+page!(load_balancer, "load_balancer.md");

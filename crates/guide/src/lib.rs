@@ -37,5 +37,7 @@ pub mod pages {
     page!(life, "life.md");
     page!(messages, "messages.md");
     page!(sharing, "sharing.md");
+    page!(with_tls, "with_tls.md");
+    page!(load_balancer, "load_balancer.md");
     page!(timeouts, "timeouts.md");
 }
