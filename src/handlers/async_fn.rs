@@ -43,6 +43,10 @@ pub struct FnService {
 pub enum NoActor {}
 
 /// What an async fn that serves a connection may return: nothing, or a result.
+#[diagnostic::on_unimplemented(
+    message = "an async fn that serves a connection cannot return `{Self}`",
+    note = "it returns `()` or `Result<(), E>`, where `E` is an error or a string (`E: Into<BoxError>`)"
+)]
 pub trait IntoServeResult {
     /// Converts the return value to a result.
     fn into_serve_result(self) -> Result<(), BoxError>;

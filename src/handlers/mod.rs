@@ -29,6 +29,11 @@ pub use protocol::ProtocolService;
 /// How connections are served. Implemented by [`ProtocolService`], [`FnService`] and [`ActorService`], and by no other types. The
 /// constructors of [`AcceptorPool`](crate::AcceptorPool) create one for the whole pool; [`Listener::service`] sets one for a
 /// listener.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a service",
+    note = "an async fn becomes one by `FnService::new(serve)`, a protocol by `ProtocolService::new(|peer| ..)`, an actor by \
+            `ActorService::new(..)`"
+)]
 #[allow(private_interfaces)]
 pub trait Service: sealed::Sealed + 'static {
     /// The actor behind each connection: the type parameter of [`Pool`](crate::Pool).
