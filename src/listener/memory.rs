@@ -23,7 +23,8 @@ const BUFFER: usize = 64 * 1024;
 /// A transport in memory, over [`tokio::io::duplex`], for tests without ports and with a paused clock.
 ///
 /// Peers connect with the [`MemoryConnector`]. Limits, suspension, drain and counts work as with a socket. The address of a
-/// peer is the name of the transport and a number: `test/1`.
+/// peer is the name of the transport and a number, such as `test/1`, or the one that it
+/// [connects from](MemoryConnector::connect_from).
 ///
 /// While tokio's clock is paused, all timeouts, rates and deadlines of the pool follow it. The clock belongs to one thread,
 /// so the pool then runs as if [`on_current_arbiter`](crate::Builder::on_current_arbiter) had been called.
@@ -98,13 +99,15 @@ enum State {
 #[derive(Default)]
 struct Queue {
     peers: VecDeque<QueuedPeer>,
+    /// What the next accepts fail with.
+    errors: VecDeque<io::Error>,
     /// The task to wake when a peer connects, for each accept handle.
     wakers: Slab<Option<Waker>>,
 }
 
 /// A peer in the queue, with its slot there.
 struct QueuedPeer {
-    stream: DuplexStream,
+    stream: Stream,
     peer: Address,
     _slot: OwnedSemaphorePermit,
 }
@@ -142,6 +145,50 @@ impl MemoryConnector {
     /// # Errors
     /// `ConnectionRefused` if the pool has ended or is suspended with [`Close`](crate::SuspendMode::Close).
     pub async fn connect(&self) -> io::Result<DuplexStream> {
+        self.dial(None, Stream::other).await
+    }
+
+    /// Connects as [`connect`](MemoryConnector::connect) does, as a peer with this address: rules, limits per peer and trusted
+    /// proxies treat it as they would over TCP.
+    ///
+    /// ```
+    /// # use actix_acceptor::{limits::Rule, transport::Memory, AcceptorPool, Socket};
+    /// # use std::net::SocketAddr;
+    /// # use tokio::io::AsyncReadExt;
+    /// # actix_rt::System::new().block_on(async {
+    /// let (memory, connector) = Memory::new("test");
+    /// let pool = AcceptorPool::with_fn(|_: Socket| async {}).rules([Rule::deny("10.0.0.0/8")?]).listen(memory).await?;
+    /// let mut peer = connector.connect_from("10.0.0.7:1".parse::<SocketAddr>()?).await?;
+    /// assert_eq!(peer.read(&mut [0]).await?, 0, "it was closed");
+    /// assert_eq!(pool.info().refused.total(), 1);
+    /// # pool.stop(None).await;
+    /// # Ok::<_, Box<dyn std::error::Error>>(()) }).expect("it works");
+    /// ```
+    ///
+    /// # Errors
+    /// See [`connect`](MemoryConnector::connect).
+    pub async fn connect_from(&self, peer: impl Into<Address>) -> io::Result<DuplexStream> {
+        self.dial(Some(peer.into()), Stream::other).await
+    }
+
+    /// Lets the next accept fail with this error, before any peer in the queue is accepted. Several errors are reported one
+    /// after the other.
+    ///
+    /// The pool treats it as an error of `accept(2)`: it goes on after `ECONNABORTED`, pauses after `EMFILE`, and replaces the
+    /// acceptor after `EBADF`.
+    ///
+    /// Closing the transport, as a suspension with [`Close`](crate::SuspendMode::Close) does, discards errors that have not been
+    /// reported.
+    pub fn fail_accept(&self, error: io::Error) {
+        self.shared.change_queue(|queue| queue.errors.push_back(error));
+    }
+
+    /// Connects a peer whose stream `wrap` makes from the pool's end.
+    pub(crate) async fn dial(
+        &self,
+        peer: Option<Address>,
+        wrap: impl FnOnce(DuplexStream) -> Stream,
+    ) -> io::Result<DuplexStream> {
         let mut state = self.shared.state.subscribe();
         let slot = tokio::select! {
             biased;
@@ -151,8 +198,8 @@ impl MemoryConnector {
         };
         let (remote, stream) = duplex(self.buffer);
         let number = self.shared.connected.fetch_add(1, Relaxed) + 1;
-        let peer = Address::Other(format!("{}/{number}", self.shared.name).into());
-        self.shared.enqueue(QueuedPeer { stream, peer, _slot: slot })?;
+        let peer = peer.unwrap_or_else(|| Address::Other(format!("{}/{number}", self.shared.name).into()));
+        self.shared.enqueue(QueuedPeer { stream: wrap(stream), peer, _slot: slot })?;
         Ok(remote)
     }
 
@@ -176,22 +223,32 @@ fn refused() -> io::Error {
 
 impl Shared {
     fn enqueue(&self, peer: QueuedPeer) -> io::Result<()> {
+        self.change_queue(|queue| {
+            // Checked under the lock: `close` sets the state first, then empties the queue.
+            if *self.state.borrow() != State::Open {
+                return Err(refused());
+            }
+            queue.peers.push_back(peer);
+            Ok(())
+        })
+    }
+
+    /// Changes the queue, then wakes the acceptors.
+    fn change_queue<R>(&self, change: impl FnOnce(&mut Queue) -> R) -> R {
         let mut queue = self.queue.lock();
-        // Checked under the lock: `close` sets the state first, then empties the queue.
-        if *self.state.borrow() != State::Open {
-            return Err(refused());
-        }
-        queue.peers.push_back(peer);
+        let result = change(&mut queue);
         let wakers: Vec<_> = queue.wakers.iter_mut().filter_map(|(_, waker)| waker.take()).collect();
         drop(queue);
         wakers.into_iter().for_each(Waker::wake);
-        Ok(())
+        result
     }
 
     /// Refuses peers from now on and closes those in the queue.
     fn close(&self, state: State) {
         self.state.send_replace(state);
-        let unserved = std::mem::take(&mut self.queue.lock().peers);
+        let mut queue = self.queue.lock();
+        let unserved = (std::mem::take(&mut queue.peers), std::mem::take(&mut queue.errors));
+        drop(queue);
         drop(unserved);
     }
 }
@@ -243,7 +300,7 @@ struct MemoryAccept {
 impl Accept for MemoryAccept {
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut queue = self.shared.queue.lock();
-        if !queue.peers.is_empty() {
+        if !queue.peers.is_empty() || !queue.errors.is_empty() {
             return Poll::Ready(Ok(()));
         }
         if let Some(waker) = queue.wakers.get_mut(self.key) {
@@ -253,9 +310,14 @@ impl Accept for MemoryAccept {
     }
 
     fn try_accept(&mut self) -> io::Result<Accepted> {
-        let queued = self.shared.queue.lock().peers.pop_front();
+        let mut queue = self.shared.queue.lock();
+        if let Some(error) = queue.errors.pop_front() {
+            return Err(error);
+        }
+        let queued = queue.peers.pop_front();
+        drop(queue);
         let QueuedPeer { stream, peer, .. } = queued.ok_or(io::ErrorKind::WouldBlock)?;
-        Ok(Accepted { stream: Stream::other(stream), peer })
+        Ok(Accepted { stream, peer })
     }
 }
 

@@ -1,12 +1,15 @@
 //! The transport in memory, as a user tests a protocol with it.
 
 use std::io::ErrorKind;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use actix_acceptor::transport::{Memory, MemoryConnector, TransportKind};
 use actix_acceptor::{
-    handlers::ProtocolService, limits::BacklogPolicy, telemetry::CloseReason, AcceptorPool, Builder, Connection, Drain,
-    Framing, Pool, SuspendMode, Timeout,
+    handlers::ProtocolService,
+    limits::{BacklogPolicy, Rule},
+    telemetry::{CloseReason, RefusalReason},
+    AcceptorPool, Builder, Connection, Drain, Framing, Pool, SuspendMode, Timeout,
 };
 use support::*;
 use tokio::io::DuplexStream;
@@ -147,6 +150,50 @@ async fn a_new_acceptor_takes_over_the_queue() {
         dial(&connector).await.echo("after a crash").await;
     }
     in_time(pool.stop(Duration::ZERO)).await;
+}
+
+#[actix::test]
+async fn memory_peers_with_an_address_are_limited_by_it() {
+    let rules = [Rule::deny("192.0.2.0/24").unwrap()];
+    let (pool, connector) = in_memory(echo().max_per_peer(1).rules(rules)).await;
+    let from = |address: &str| connector.connect_from(address.parse::<SocketAddr>().unwrap());
+    let mut first = Peer(in_time(from("10.0.0.7:1")).await.unwrap());
+    first.echo("first").await;
+    assert_eq!(pool.list()[0].peer.to_string(), "10.0.0.7:1");
+    assert_eq!(Peer(in_time(from("10.0.0.7:2")).await.unwrap()).read_to_end().await, b"", "the second of its address");
+    assert_eq!(Peer(in_time(from("192.0.2.1:1")).await.unwrap()).read_to_end().await, b"", "denied");
+    Peer(in_time(from("10.0.0.8:1")).await.unwrap()).echo("another").await;
+    let refused = pool.info().refused;
+    assert_eq!((refused.get(RefusalReason::PerPeer), refused.get(RefusalReason::Denied)), (1, 1));
+    in_time(pool.stop(Duration::ZERO)).await;
+}
+
+#[test]
+fn accept_errors_on_demand_precede_the_queued_peers() {
+    paused(async {
+        let (memory, connector) = Memory::new("test");
+        let pool = echo().on_current_arbiter().listen(memory).await.unwrap();
+        let began = Instant::now();
+        // Of one connection: the next one is accepted at once.
+        connector.fail_accept(ErrorKind::ConnectionAborted.into());
+        dial(&connector).await.echo("accepted").await;
+        assert_eq!(began.elapsed(), Duration::ZERO);
+        // Of a resource: after a pause.
+        connector.fail_accept(ErrorKind::OutOfMemory.into());
+        dial(&connector).await.echo("accepted after a pause").await;
+        assert!((100..=550).contains(&began.elapsed().as_millis()), "{:?}", began.elapsed());
+        // Of the listener: by another acceptor.
+        connector.fail_accept(ErrorKind::NotConnected.into());
+        dial(&connector).await.echo("accepted by another").await;
+        assert_eq!(pool.info().acceptors[0].restarts, 1);
+        // A closed transport forgets its errors.
+        pool.suspend(SuspendMode::Hold).await.unwrap();
+        connector.fail_accept(ErrorKind::NotConnected.into());
+        pool.suspend(SuspendMode::Close).await.unwrap();
+        pool.resume().await.unwrap();
+        dial(&connector).await.echo("accepted by the same").await;
+        assert_eq!(pool.info().acceptors[0].restarts, 1);
+    });
 }
 
 #[derive(actix::Message)]
