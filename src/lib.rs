@@ -132,6 +132,7 @@
 //! | [`transport`] | addresses, streams, transports, handshakes |
 //! | `tls` | TLS for listeners and upgrades, with feature `rustls` or `native-tls` |
 //! | `proxy` | the PROXY protocol, with feature `proxy-protocol` |
+//! | `testing` | tools for tests of a server, with feature `testing` |
 //! | [`telemetry`] | observers, alarms, counts, spans, metrics |
 //! | [`info`] | information about a pool, its listeners, acceptors and connections |
 //! | [`messages`] | messages that every [`Connection`] handles |
@@ -167,6 +168,7 @@
 //! | `config` | [`PoolConfig`] is read from a file in TOML or JSON |
 //! | `serde` | [`Settings`] and [`SettingsPatch`] can be read and written, [`PoolConfig`] read, reports ([`info`]) written |
 //! | `metrics` | `Metrics`, an observer that reports to the `metrics` facade |
+//! | `testing` | `testing`, tools for tests without ports, on a paused clock; for `[dev-dependencies]` |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -208,6 +210,9 @@ mod socket;
 mod supervised;
 mod sync;
 pub mod telemetry;
+#[cfg(feature = "testing")]
+#[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
+pub mod testing;
 mod thread_name;
 mod time;
 mod topics;

@@ -1,10 +1,8 @@
 //! The start of a pool: all settings are validated, then the listeners opened and the pool's actor started.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::net::ToSocketAddrs;
-use tokio::time::Instant;
 
 use super::Builder;
 use crate::acceptor::AcceptorContext;
@@ -18,7 +16,7 @@ use crate::listener::{SocketOptions, Transport};
 use crate::pool::{AcceptorPool, Placement, Pool, PoolState};
 use crate::registry::{OutboxLimit, Registries, RegistryShared};
 use crate::telemetry::{Alarm, Observers};
-use crate::time::is_paused;
+use crate::time::is_clock_paused;
 use crate::watchdog::Watchdog;
 
 impl<S: Service> Builder<S> {
@@ -123,15 +121,5 @@ impl<S: Service> Builder<S> {
             None if AcceptorPool::is_system_running() => Ok(()),
             None => Err(StartError::NoSystem),
         }
-    }
-}
-
-/// Whether tokio's clock is paused on this thread. Unlike [`is_paused`] it cannot be wrong: a running clock moves while the
-/// thread sleeps.
-fn is_clock_paused() -> bool {
-    let before = Instant::now();
-    is_paused() && {
-        std::thread::sleep(Duration::from_millis(1));
-        Instant::now() == before
     }
 }

@@ -3,6 +3,7 @@
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -105,6 +106,15 @@ pub trait Io: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     /// Default: `None`.
     fn is_read_closed(&self) -> Option<bool> {
         None
+    }
+
+    /// Makes the drop of the stream a reset (RST) of the connection, if it can be reset.
+    ///
+    /// Default: sets `SO_LINGER` of the [socket](Io::socket_ref), if there is one, to zero.
+    fn reset_on_drop(&self) {
+        if let Some(socket) = self.socket_ref() {
+            let _ = socket.set_linger(Some(Duration::ZERO));
+        }
     }
 
     /// Returns whether a read may yield bytes, the end of the stream or an error.

@@ -207,10 +207,16 @@ impl Stream {
         self.kind() == TransportKind::Tls && error.kind() == io::ErrorKind::UnexpectedEof
     }
 
-    /// Makes the end of a TCP connection a reset (RST). Other transports, and TCP where that fails, end normally.
+    /// Makes the end of the connection a reset (RST): see [`Io::reset_on_drop`]. Where that fails, it ends normally.
     pub(crate) fn reset_on_drop(&self) {
-        if let Some(socket) = self.socket_ref() {
-            let _ = socket.set_linger(Some(Duration::ZERO));
+        match &self.0 {
+            Inner::Dyn(io) => io.reset_on_drop(),
+            Inner::PutBack(put_back) => put_back.stream.reset_on_drop(),
+            _ => {
+                if let Some(socket) = self.socket_ref() {
+                    let _ = socket.set_linger(Some(Duration::ZERO));
+                }
+            }
         }
     }
 

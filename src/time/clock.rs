@@ -47,6 +47,16 @@ pub(crate) fn is_paused() -> bool {
     (0..READS).all(|_| Instant::now() == now)
 }
 
+/// Whether tokio's clock is paused on this thread. Unlike [`is_paused`] it cannot be wrong: a running clock moves while the
+/// thread sleeps.
+pub(crate) fn is_clock_paused() -> bool {
+    let before = Instant::now();
+    is_paused() && {
+        std::thread::sleep(Duration::from_millis(1));
+        Instant::now() == before
+    }
+}
+
 /// Milliseconds in which an arbiter was not blocked.
 #[derive(Debug)]
 pub(crate) struct Clock {

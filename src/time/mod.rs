@@ -6,7 +6,9 @@ mod outstanding;
 #[cfg(feature = "serde")]
 mod seconds;
 
-pub(crate) use clock::{is_paused, limit_millis, millis, resolution, tick_duration, tolerance, Clock, MIN_TICK};
+pub(crate) use clock::{
+    is_clock_paused, is_paused, limit_millis, millis, resolution, tick_duration, tolerance, Clock, MIN_TICK,
+};
 pub(crate) use deadlines::{Deadlines, Expired, Timeouts};
 pub(crate) use outstanding::Outstanding;
 #[cfg(feature = "serde")]

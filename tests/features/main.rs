@@ -126,6 +126,17 @@ fn serde_reads_and_writes_settings() {
     assert_eq!(serde_json::to_value(settings).unwrap()["max_connections"], 7);
 }
 
+#[cfg(feature = "testing")]
+#[actix::test]
+async fn testing_echoes_in_memory() {
+    let pool = AcceptorPool::with_protocol(|_| Echo).framing(Framing::lines());
+    let harness = actix_acceptor::testing::Harness::start(pool).await;
+    let mut client = harness.connect().await;
+    client.say("hello\n").await;
+    client.expect("hello\n").await;
+    harness.end().await;
+}
+
 /// Which provider of cryptography `rustls` has.
 #[cfg(feature = "rustls-no-provider")]
 mod crypto_provider;

@@ -14,5 +14,7 @@ mod messaging;
 mod pool;
 mod pool_config;
 mod structure;
+#[cfg(feature = "testing")]
+mod testing;
 mod time;
 mod user_code;
