@@ -10,7 +10,7 @@ use socket2::{SockRef, Type};
 
 #[cfg(unix)]
 use super::Unix;
-use super::{ListenerKind, OpenTransport, SocketOptions, Tcp};
+use super::{Listener, ListenerKind, OpenTransport, SocketOptions, Tcp};
 use crate::net::Address;
 
 /// A socket that already listens: a [`TcpListener`](std::net::TcpListener) of `std` or, on Unix, a `UnixListener`.
@@ -79,6 +79,66 @@ impl From<TcpListener> for Inherited {
 impl From<UnixListener> for Inherited {
     fn from(socket: UnixListener) -> Self {
         Inherited(Socket::Unix(socket))
+    }
+}
+
+/// As [`Listener::from_socket`].
+///
+/// ```
+/// use actix_acceptor::{AcceptorPool, Listener, Socket};
+///
+/// # actix_rt::System::new().block_on(async {
+/// let socket = std::net::TcpListener::bind("127.0.0.1:0")?;
+/// let address = socket.local_addr()?;
+/// let pool = AcceptorPool::with_fn(|_: Socket| async {}).listener(Listener::from(socket)).start().await?;
+/// assert_eq!(pool.local_addr(), Some(address));
+/// # pool.stop(None).await;
+/// # Ok::<_, Box<dyn std::error::Error>>(()) }).expect("it works");
+/// ```
+impl From<TcpListener> for Listener {
+    fn from(socket: TcpListener) -> Self {
+        Listener::from_socket(socket)
+    }
+}
+
+/// As [`Listener::from_socket`].
+#[cfg(unix)]
+impl From<UnixListener> for Listener {
+    fn from(socket: UnixListener) -> Self {
+        Listener::from_socket(socket)
+    }
+}
+
+/// As [`Listener::from_socket`], with a socket that a program has opened with tokio. It leaves its runtime. Fails if the system
+/// does not let it.
+///
+/// ```
+/// use actix_acceptor::{AcceptorPool, Listener, Socket};
+///
+/// # actix_rt::System::new().block_on(async {
+/// let socket = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+/// let address = socket.local_addr()?;
+/// let pool = AcceptorPool::with_fn(|_: Socket| async {}).listener(socket.try_into()?).start().await?;
+/// assert_eq!(pool.local_addr(), Some(address));
+/// # pool.stop(None).await;
+/// # Ok::<_, Box<dyn std::error::Error>>(()) }).expect("it works");
+/// ```
+impl TryFrom<tokio::net::TcpListener> for Listener {
+    type Error = io::Error;
+
+    fn try_from(socket: tokio::net::TcpListener) -> io::Result<Self> {
+        socket.into_std().map(Listener::from_socket)
+    }
+}
+
+/// As [`Listener::from_socket`], with a socket that a program has opened with tokio. It leaves its runtime. Fails if the system
+/// does not let it. The file of the socket stays.
+#[cfg(unix)]
+impl TryFrom<tokio::net::UnixListener> for Listener {
+    type Error = io::Error;
+
+    fn try_from(socket: tokio::net::UnixListener) -> io::Result<Self> {
+        socket.into_std().map(Listener::from_socket)
     }
 }
 

@@ -188,6 +188,8 @@ impl Listener {
     /// `UnixListener`.
     ///
     /// The socket is set to non-blocking. A descriptor that is not a listening stream socket fails the start.
+    ///
+    /// `Listener::from` does the same. For sockets that were opened with tokio, use `Listener::try_from`.
     pub fn from_socket(socket: impl Into<Inherited>) -> Self {
         Self::new(Source::Inherited(socket.into()))
     }

@@ -52,6 +52,29 @@ async fn a_port_that_is_open_already_is_served_and_set_non_blocking() {
 }
 
 #[actix::test]
+async fn sockets_of_std_and_tokio_become_listeners() {
+    let folder = Folder::create();
+    let (first, second) = (folder.path("std.sock"), folder.path("tokio.sock"));
+    let listeners: [Listener; 4] = [
+        TcpListener::bind("127.0.0.1:0").unwrap().into(),
+        tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().try_into().unwrap(),
+        UnixListener::bind(&first).unwrap().into(),
+        tokio::net::UnixListener::bind(&second).unwrap().try_into().unwrap(),
+    ];
+    let builder = listeners.into_iter().fold(echo(), |builder, listener| builder.listener(listener));
+    let pool = in_time(builder.start()).await.unwrap();
+    for address in pool.local_addrs().iter().filter_map(|address| address.socket()) {
+        Peer(tokio::net::TcpStream::connect(address).await.unwrap()).echo("over TCP").await;
+    }
+    for path in [&first, &second] {
+        Peer(tokio::net::UnixStream::connect(path).await.unwrap()).echo("over a Unix socket").await;
+    }
+    assert_eq!(pool.info().accepted, 4);
+    in_time(pool.stop(Duration::ZERO)).await;
+    assert!(first.exists() && second.exists());
+}
+
+#[actix::test]
 async fn an_inherited_unix_socket_keeps_its_file() {
     let folder = Folder::create();
     let path = folder.path("theirs.sock");
