@@ -118,6 +118,8 @@
 //! | set socket options, read `TCP_INFO` | [`Conn::socket_ref`] |
 //! | log with the id and the peer of a connection | [`telemetry::Spans`], [`Conn::span`] |
 //! | see every event | [`Builder::observer`], [`Pool::add_observer`] |
+//! | start a pool under `#[tokio::main]`, or from a plain thread | [`Builder::start_on_own_thread`] |
+//! | use a socket that is open already | [`Listener::from_socket`], `Listener::from`, `Listener::try_from` |
 //! | start a pool again after it has failed | [`AcceptorPool::supervised`] |
 //! | hand the listening sockets over to another process | [`Pool::listening_sockets`] |
 //! | drain with a signal, as on SIGTERM | [`Pool::drain_on_signal`] |
@@ -219,7 +221,7 @@ mod topics;
 mod watchdog;
 
 pub use acceptor::Acceptor;
-pub use builder::Builder;
+pub use builder::{Builder, PoolStart, PoolThread};
 pub use config::{Active, Settings, SettingsPatch, SuspendMode};
 pub use connection::{
     Closed, Conn, Connection, ConnectionContext, Event, FlushError, Flushed, Next, Outbox, OutboxError, Packet, Peer,

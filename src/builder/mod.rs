@@ -8,6 +8,7 @@
 mod config;
 mod constructors;
 mod limits;
+mod own_thread;
 mod start;
 
 use std::fmt;
@@ -21,8 +22,11 @@ use crate::listener::{Listener, NamedServices};
 use crate::pool::Placement;
 use crate::telemetry::{Alarm, Observer};
 
+pub use own_thread::{PoolStart, PoolThread};
+
 /// Configures and starts a pool. Made by the constructors of [`AcceptorPool`](crate::AcceptorPool); [`bind`](Builder::bind),
-/// [`listen`](Builder::listen) or [`start`](Builder::start) starts the pool.
+/// [`listen`](Builder::listen) or [`start`](Builder::start) starts the pool;
+/// [`start_on_own_thread`](Builder::start_on_own_thread) starts it where no actix system runs.
 ///
 /// Every setting has a default. All settings, with those of the listeners, are validated together when the pool is started,
 /// before any socket is opened; the error names every invalid one.

@@ -98,10 +98,11 @@ pub enum StartError {
     )]
     PausedClock,
     /// No actix system is running on this thread, or the one that did has ended. A pool needs one: use `#[actix::main]`, or
-    /// `actix::System::new().block_on(..)`. `#[tokio::main]` starts none.
+    /// `actix::System::new().block_on(..)`. `#[tokio::main]` starts none: keep it, and call
+    /// [`start_on_own_thread`](crate::Builder::start_on_own_thread).
     #[error(
-        "no actix System is running on this thread: use `#[actix::main]` or `actix::System::new().block_on(..)`; \
-         `#[tokio::main]` starts none"
+        "no actix System is running on this thread: use `#[actix::main]` instead of `#[tokio::main]`, which starts none, or \
+         call `start_on_own_thread`"
     )]
     NoSystem,
 }

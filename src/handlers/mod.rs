@@ -35,7 +35,7 @@ pub use protocol::ProtocolService;
             `ActorService::new(..)`"
 )]
 #[allow(private_interfaces)]
-pub trait Service: sealed::Sealed + 'static {
+pub trait Service: sealed::Sealed + Send + 'static {
     /// The actor behind each connection: the type parameter of [`Pool`](crate::Pool).
     type Actor: 'static;
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use actix::prelude::*;
 use tracing::info;
 
-use super::AcceptorPool;
+use super::{AcceptorPool, DrainReport, Pool};
 use crate::config::BacklogPolicy;
 use crate::error::{PoolError, StartError};
 
@@ -196,6 +196,21 @@ impl AcceptorPool {
         if let Some(starting) = self.starting.take() {
             let _ = starting.send(Err(self.failed.take().unwrap_or(StartError::ListenerClosed)));
         }
+    }
+}
+
+impl<A> Pool<A> {
+    /// Starts a drain, as [`drain`](Pool::drain) does, and does not wait for its end.
+    pub(crate) fn start_drain(&self, drain: Drain) {
+        self.shared.stopping.send_replace(true);
+        if let Some(pool) = self.shared.supervisor() {
+            pool.do_send(Stop(drain));
+        }
+    }
+
+    /// The report of the drain so far.
+    pub(crate) fn report(&self) -> DrainReport {
+        self.shared.report()
     }
 }
 

@@ -8,6 +8,7 @@ mod life;
 #[cfg(target_os = "linux")]
 mod many;
 mod own_end;
+mod own_thread;
 mod reports;
 mod start;
 mod stop;

@@ -136,6 +136,8 @@ async fn without_an_actix_system_there_is_no_pool() {
     assert!(matches!(echo().listen(port).await, Err(StartError::NoSystem)));
     assert!(TcpStream::connect(address).await.is_err(), "the port is closed");
     assert!(matches!(echo().bind("127.0.0.1:0").await, Err(StartError::NoSystem)));
+    let way_out = StartError::NoSystem.to_string();
+    assert!(way_out.contains("#[actix::main]") && way_out.contains("start_on_own_thread"), "{way_out}");
 }
 
 #[actix::test]

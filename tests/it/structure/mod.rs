@@ -35,6 +35,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "registry",
             "socket",
             "telemetry",
+            "thread_name",
             "time",
             "watchdog",
         ],
