@@ -139,6 +139,7 @@
 //! | [`info`] | information about a pool, its listeners, acceptors and connections |
 //! | [`messages`] | messages that every [`Connection`] handles |
 //! | [`pool_config`] | the configuration of a pool in a file |
+//! | [`reexports`] | the packages whose types are in the public API |
 //! | [`framing`], [`handlers`], [`error`] | the remaining types of these subjects |
 //!
 //! # Logs
@@ -207,6 +208,7 @@ mod net;
 mod panic;
 mod pool;
 pub mod pool_config;
+pub mod reexports;
 mod registry;
 mod socket;
 mod supervised;

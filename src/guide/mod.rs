@@ -19,3 +19,4 @@ page!(sharing, "sharing.md");
 page!(timeouts, "timeouts.md");
 page!(with_tls, "with_tls.md");
 page!(load_balancer, "load_balancer.md");
+page!(versions, "versions.md");

@@ -40,4 +40,5 @@ pub mod pages {
     page!(with_tls, "with_tls.md");
     page!(load_balancer, "load_balancer.md");
     page!(timeouts, "timeouts.md");
+    page!(versions, "versions.md");
 }
