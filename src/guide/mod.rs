@@ -20,3 +20,5 @@ page!(timeouts, "timeouts.md");
 page!(with_tls, "with_tls.md");
 page!(load_balancer, "load_balancer.md");
 page!(versions, "versions.md");
+page!(tuning, "tuning.md");
+page!(observing, "observing.md");

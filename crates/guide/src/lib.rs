@@ -39,6 +39,8 @@ pub mod pages {
     page!(sharing, "sharing.md");
     page!(with_tls, "with_tls.md");
     page!(load_balancer, "load_balancer.md");
+    page!(observing, "observing.md");
     page!(timeouts, "timeouts.md");
     page!(versions, "versions.md");
+    page!(tuning, "tuning.md");
 }
