@@ -6,6 +6,7 @@ mod events;
 mod guide;
 mod imports;
 mod lexer;
+mod readme;
 mod self_test;
 mod test_names;
 mod versions;

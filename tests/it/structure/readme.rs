@@ -1,0 +1,53 @@
+//! README.md as it is shown by crates.io and GitHub, which hide no lines of code.
+
+use super::root;
+
+fn readme() -> String {
+    std::fs::read_to_string(root().join("README.md")).expect("README.md")
+}
+
+#[test]
+fn no_code_of_the_readme_has_hidden_lines() {
+    let readme = readme();
+    let blocks = readme.split("\n```").skip(1).step_by(2).filter(|block| block.starts_with("rust"));
+    let lines: Vec<_> = blocks.flat_map(str::lines).collect();
+    assert!(lines.len() > 100, "the code was not found");
+    let hidden: Vec<_> = lines.iter().filter(|line| **line == "#" || line.trim_start().starts_with("# ")).collect();
+    assert!(hidden.is_empty(), "{hidden:#?}");
+}
+
+#[test]
+fn relative_links_of_the_readme_lead_to_files() {
+    let readme = readme();
+    let targets = readme.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    let relative: Vec<_> = targets.filter(|target| !target.contains("://") && !target.starts_with('#')).collect();
+    assert!(relative.len() > 10, "the links were not found");
+    for target in relative {
+        let file = target.split('#').next().expect("a first part");
+        assert!(root().join(file).exists(), "README.md: {target}");
+    }
+    // The picture is shown by crates.io, too.
+    let own = "https://raw.githubusercontent.com/actix-acceptor/actix-acceptor/main/";
+    let pictures: Vec<_> = readme.split(own).skip(1).filter_map(|rest| rest.split(')').next()).collect();
+    assert_eq!(pictures, ["docs/tree.svg"]);
+    assert!(root().join(pictures[0]).exists());
+}
+
+#[test]
+fn the_readme_lists_every_feature() {
+    let manifest = std::fs::read_to_string(root().join("Cargo.toml")).expect("Cargo.toml");
+    let lines =
+        manifest.lines().skip_while(|line| *line != "[features]").skip(1).take_while(|line| !line.starts_with('['));
+    let features: Vec<_> =
+        lines.filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once(" = ")).collect();
+    assert!(features.len() > 8, "the features were not found");
+    let library = std::fs::read_to_string(root().join("src/lib.rs")).expect("src/lib.rs");
+    for (feature, _) in features {
+        let row = |text: &str, start: &str| {
+            let name = format!("`{feature}`");
+            text.lines().any(|line| line.starts_with(start) && line.contains(&name))
+        };
+        assert!(row(&readme(), "| `"), "README.md does not list the feature {feature}");
+        assert!(row(&library, "//! | `"), "src/lib.rs does not list the feature {feature}");
+    }
+}
