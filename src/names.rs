@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::sync::{Arc, Weak};
 
-use crate::registry::{ConnectionGuard, ConnectionState, Group, Registry};
+use crate::registry::{ConnectionGuard, ConnectionState, Group, GroupChange, Registry};
 use crate::sync::{Mutex, RandomState};
 use crate::telemetry::{CloseReason, ConnectionId};
 
@@ -31,53 +31,57 @@ pub(crate) struct Registration {
     pub(crate) state: Arc<ConnectionState>,
 }
 
+/// The outcome of a registration.
+#[derive(Default)]
+struct Registered {
+    /// `None` if the connection has the name already.
+    new: Option<Arc<Registration>>,
+    /// What the new registration replaces.
+    former: Option<Arc<Registration>>,
+}
+
 /// The name belongs to another connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the name belongs to another connection")]
 pub struct NameTaken;
 
 impl Names {
-    /// Registers a name that is free, or whose owner is ending. Returns the registration, or `None` if the connection has the
-    /// name already.
+    /// Registers a name that is free, or whose owner is ending.
     fn register(
         self: &Arc<Self>,
         name: &str,
         registry: &Arc<Registry>,
         state: &Arc<ConnectionState>,
-    ) -> Result<Option<Arc<Registration>>, NameTaken> {
+    ) -> Result<Registered, NameTaken> {
         match self.shard(name).lock().entry(name.into()) {
-            Entry::Occupied(owned) if owned.get().state.id() == state.id() => Ok(None),
-            Entry::Occupied(owned) if !owned.get().state.is_ending() => Err(NameTaken),
-            Entry::Occupied(mut free) => {
-                let registration = self.registration(free.key(), registry, state);
-                free.insert(registration.clone());
-                Ok(Some(registration))
+            Entry::Occupied(owned) if owned.get().state.id() != state.id() && !owned.get().state.is_ending() => {
+                Err(NameTaken)
             }
-            Entry::Vacant(free) => {
-                let registration = self.registration(free.key(), registry, state);
-                Ok(Some(free.insert(registration).clone()))
-            }
+            entry => Ok(self.insert(entry, registry, state)),
         }
     }
 
-    /// Registers a name, also if another connection has it. Returns the registration, or `None` if the connection has the
-    /// name already, and the registration that it replaces.
-    fn replace(
+    /// Registers a name, also if another connection has it.
+    fn replace(self: &Arc<Self>, name: &str, registry: &Arc<Registry>, state: &Arc<ConnectionState>) -> Registered {
+        self.insert(self.shard(name).lock().entry(name.into()), registry, state)
+    }
+
+    fn insert(
         self: &Arc<Self>,
-        name: &str,
+        entry: Entry<'_, Arc<str>, Arc<Registration>>,
         registry: &Arc<Registry>,
         state: &Arc<ConnectionState>,
-    ) -> (Option<Arc<Registration>>, Option<Arc<Registration>>) {
-        match self.shard(name).lock().entry(name.into()) {
-            Entry::Occupied(owned) if owned.get().state.id() == state.id() => (None, None),
+    ) -> Registered {
+        match entry {
+            Entry::Occupied(owned) if owned.get().state.id() == state.id() => Registered::default(),
             Entry::Occupied(mut taken) => {
-                let registration = self.registration(taken.key(), registry, state);
-                let former = taken.insert(registration.clone());
-                (Some(registration), Some(former))
+                let new = self.registration(taken.key(), registry, state);
+                let former = taken.insert(new.clone());
+                Registered { new: Some(new), former: Some(former) }
             }
             Entry::Vacant(free) => {
-                let registration = self.registration(free.key(), registry, state);
-                (Some(free.insert(registration).clone()), None)
+                let new = self.registration(free.key(), registry, state);
+                Registered { new: Some(free.insert(new).clone()), former: None }
             }
         }
     }
@@ -127,7 +131,7 @@ impl ConnectionGuard {
             return Ok(());
         }
         let registered = names.register(name, self.registry(), self.state())?;
-        self.keep(registered);
+        self.keep(&registered);
         Ok(())
     }
 
@@ -136,24 +140,38 @@ impl ConnectionGuard {
         if self.state().is_ending() {
             return;
         }
-        let (registered, former) = names.replace(name, self.registry(), self.state());
-        self.keep(registered);
+        let registered = names.replace(name, self.registry(), self.state());
+        self.keep(&registered);
         // One that was asked to close sends its last reply.
-        if let Some(former) = former.filter(|former| !former.state.is_ending()) {
+        if let Some(former) = registered.former.filter(|former| !former.state.is_ending()) {
             former.state.end(CloseReason::Replaced);
         }
     }
 
     /// Releases a name. Returns false if the connection does not have it.
     pub(crate) fn unregister(&self, names: &Names, name: &str) -> bool {
-        let released = names.unregister(name, self.state().id());
-        released.map(|registration| self.groups.remove(&registration)).is_some()
+        let Some(released) = names.unregister(name, self.state().id()) else { return false };
+        self.groups.remove(&released);
+        released.report(GroupChange::Released);
+        true
     }
 
-    fn keep(&self, registration: Option<Arc<Registration>>) {
-        if let Some(registration) = registration {
-            self.groups.add(registration);
+    fn keep(&self, registered: &Registered) {
+        if let Some(new) = &registered.new {
+            self.groups.add(new.clone());
         }
+        if let Some(former) = &registered.former {
+            former.report(GroupChange::Released);
+        }
+        if let Some(new) = &registered.new {
+            new.report(GroupChange::Registered);
+        }
+    }
+}
+
+impl Registration {
+    fn report<'a>(&'a self, change: impl FnOnce(&'a str) -> GroupChange<'a>) {
+        self.registry.report_group(self.state.id(), change(&self.name));
     }
 }
 
@@ -161,8 +179,9 @@ impl Group for Registration {
     fn leave(&self, _: &Arc<Registry>, id: ConnectionId) {
         if let Some(names) = self.names.upgrade() {
             // The name may have another owner by now.
-            let released = names.unregister(&self.name, id);
-            drop(released);
+            if let Some(released) = names.unregister(&self.name, id) {
+                released.report(GroupChange::Released);
+            }
         }
     }
 }

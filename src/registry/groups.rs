@@ -13,6 +13,15 @@ pub(crate) trait Group: Send + Sync {
     fn leave(&self, registry: &Arc<Registry>, id: ConnectionId);
 }
 
+/// A change of what a connection belongs to, with the name of the topic or the name itself.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum GroupChange<'a> {
+    Joined(&'a str),
+    Left(&'a str),
+    Registered(&'a str),
+    Released(&'a str),
+}
+
 /// The groups of one connection. Takes up one word while there are none.
 #[derive(Default)]
 pub(crate) struct Groups(Cell<Option<Box<List>>>);

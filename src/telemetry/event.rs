@@ -189,6 +189,37 @@ pub enum PoolEvent<'a> {
         /// The label. Empty if it was removed.
         label: &'a str,
     },
+    /// A connection has become a member of a topic, with [`Conn::join`](crate::Conn::join).
+    ///
+    /// Members of one topic may be on several threads. To know whether a topic has members, ask it
+    /// ([`Topic::len`](crate::Topic::len)): the events of different threads may be in another order than the changes.
+    TopicJoined {
+        /// The id of the connection.
+        id: ConnectionId,
+        /// The name of the topic.
+        topic: &'a str,
+    },
+    /// A connection has left a topic, or has begun to close.
+    TopicLeft {
+        /// The id of the connection.
+        id: ConnectionId,
+        /// The name of the topic.
+        topic: &'a str,
+    },
+    /// A connection has registered a name, with [`Conn::register`](crate::Conn::register).
+    NameRegistered {
+        /// The id of the connection.
+        id: ConnectionId,
+        /// The name.
+        name: &'a str,
+    },
+    /// A connection has released a name, has begun to close, or another connection has taken the name over.
+    NameReleased {
+        /// The id of the connection.
+        id: ConnectionId,
+        /// The name.
+        name: &'a str,
+    },
     /// A connection ended, and its socket is closed.
     ConnectionStopped {
         /// The id of the connection.

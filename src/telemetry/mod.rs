@@ -33,6 +33,10 @@
 //! | `HandshakeFailed` | `id`, `peer`, `listener`, `kind`, `error` | before the `ConnectionStopped` of a connection whose handshake failed | once per connection |
 //! | `RepliesDropped` | `id`, `peer`, `listener`, `replies` | when the outbox is empty again after replies of others were left out, and before `ConnectionStopped` | once each time an outbox is emptied |
 //! | `ConnectionLabelled` | `id`, `label` | when a label is set or removed | once per call |
+//! | `TopicJoined` | `id`, `topic` | when a connection joins a topic | once per membership |
+//! | `TopicLeft` | `id`, `topic` | when a connection leaves a topic, or begins to close | once per `TopicJoined` |
+//! | `NameRegistered` | `id`, `name` | when a connection registers a name | once per registration |
+//! | `NameReleased` | `id`, `name` | when a connection releases a name or begins to close; if another connection takes the name over, before its `NameRegistered`, on its thread | once per `NameRegistered` |
 //! | `ConnectionStopped` | `id`, `peer`, `listener`, `reason`, `detail`, `duration`, `bytes_in`, `bytes_out`, `packets` | when the socket is closed, after `closed` | once per `ConnectionStarted` |
 //! | `Blocked` | `acceptor`, `id`, `so_far` | while an arbiter is blocked for longer than the watchdog's limit | once per block |
 //! | `Alarm` | `name`, `raised`, `connections` | when an alarm is raised or cleared | twice per cool-down of the alarm |

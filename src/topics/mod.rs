@@ -17,7 +17,7 @@ use std::sync::atomic::Ordering::*;
 use std::sync::{Arc, Weak};
 
 use crate::registry::{
-    ConnectionGuard, ConnectionState, Entries, Format, Group, Payload, Pushed, Registry, RegistryShared,
+    ConnectionGuard, ConnectionState, Entries, Format, Group, GroupChange, Payload, Pushed, Registry, RegistryShared,
 };
 use crate::sync::{AtomicUsize, Mutex, RandomState, RwLock};
 use crate::telemetry::ConnectionId;
@@ -221,6 +221,7 @@ impl ConnectionGuard {
         let is_new = !self.state().is_closing() && topic.join(self.registry(), self.state().clone());
         if is_new {
             self.groups.add(topic.clone());
+            self.registry().report_group(self.state().id(), GroupChange::Joined(topic.name()));
         }
         is_new
     }
@@ -236,7 +237,10 @@ impl Group for TopicState {
     fn leave(&self, registry: &Arc<Registry>, id: ConnectionId) {
         let part = self.parts.read().iter().find(|part| Arc::ptr_eq(&part.registry, registry)).cloned();
         let removed = part.and_then(|part| part.with_members(|members| members.remove(id)));
-        self.members.fetch_sub(usize::from(removed.is_some()), AcqRel);
+        if removed.is_some() {
+            self.members.fetch_sub(1, AcqRel);
+            registry.report_group(id, GroupChange::Left(&self.name));
+        }
     }
 }
 

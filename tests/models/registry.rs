@@ -31,7 +31,7 @@ use deferred::Deferred;
 pub(crate) use deferred::DeferredReplies;
 pub(crate) use entries::Entries;
 pub(crate) use format::{Format, Formats};
-pub(crate) use groups::{Group, Groups};
+pub(crate) use groups::{Group, GroupChange, Groups};
 pub(crate) use messaging::OutboxLimit;
 pub(crate) use outbox::{OutboxQueue, Payload, Pushed, Segment};
 use signals::AtomicSignals;
@@ -183,6 +183,8 @@ impl Registry {
             shared: Arc::new(RegistryShared { outbox_limit: OutboxLimit::new(&Settings { outbox, slow_consumer }) }),
         })
     }
+
+    pub(crate) fn report_group(&self, _: ConnectionId, _: GroupChange<'_>) {}
 
     pub(crate) fn shared(&self) -> &Arc<RegistryShared> {
         &self.shared

@@ -4,6 +4,7 @@ mod acceptors;
 mod closed_ports;
 mod connections;
 mod durations;
+mod groups;
 mod handlers;
 mod info;
 mod life;
