@@ -18,7 +18,7 @@ fn stated(manifest: &str, key: &str) -> String {
     });
     versions
         .filter(|version| version.starts_with(char::is_numeric))
-        .last()
+        .next_back()
         .unwrap_or_else(|| panic!("no {key}"))
         .to_owned()
 }
