@@ -22,3 +22,7 @@ page!(load_balancer, "load_balancer.md");
 page!(versions, "versions.md");
 page!(tuning, "tuning.md");
 page!(observing, "observing.md");
+page!(from_rust, "from_rust.md");
+page!(from_erlang, "from_erlang.md");
+page!(panic_abort, "panic_abort.md");
+page!(platforms, "platforms.md");

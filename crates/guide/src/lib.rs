@@ -40,6 +40,10 @@ pub mod pages {
     page!(with_tls, "with_tls.md");
     page!(load_balancer, "load_balancer.md");
     page!(observing, "observing.md");
+    page!(from_rust, "from_rust.md");
+    page!(from_erlang, "from_erlang.md");
+    page!(panic_abort, "panic_abort.md");
+    page!(platforms, "platforms.md");
     page!(timeouts, "timeouts.md");
     page!(versions, "versions.md");
     page!(tuning, "tuning.md");
