@@ -249,7 +249,7 @@ impl Client {
                 }
                 Arrived::Nothing => {
                     let (received, patience) = (bytes_text(&self.received), self.patience);
-                    let but = format_args!("it was still open after {patience:?}; received {received}");
+                    let but = format!("it was still open after {patience:?}; received {received}");
                     fail(caller, format_args!("expected {wanted}, but {but}"));
                 }
             }
