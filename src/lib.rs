@@ -107,28 +107,14 @@
 //!
 //! # Tasks
 //!
-//! | to | use |
-//! |---|---|
-//! | serve several protocols in one pool | [`Listener::service`], [`Pool::typed`] |
-//! | give a listener data that its connections read | [`Listener::env`], [`Conn::env`] |
-//! | serve a stream that the pool did not accept, such as a WebSocket | [`Pool::adopt`] |
-//! | take the stream out of a connection, as after an HTTP upgrade | [`Next::detach`], [`Socket::into_inner`] |
-//! | know when a reply is with the kernel | [`Conn::flushed`], [`Outbox::send_acknowledged`] |
-//! | end the sending side and go on reading | [`Conn::shutdown_write`] |
-//! | set socket options, read `TCP_INFO` | [`Conn::socket_ref`] |
-//! | log with the id and the peer of a connection | [`telemetry::Spans`], [`Conn::span`] |
-//! | see every event | [`Builder::observer`], [`Pool::add_observer`] |
-//! | start a pool under `#[tokio::main]`, or from a plain thread | [`Builder::start_on_own_thread`] |
-//! | use a socket that is open already | [`Listener::from_socket`], `Listener::from`, `Listener::try_from` |
-//! | start a pool again after it has failed | [`AcceptorPool::supervised`] |
-//! | hand the listening sockets over to another process | [`Pool::listening_sockets`] |
-//! | drain with a signal, as on SIGTERM | [`Pool::drain_on_signal`] |
+//! The [guide](guide#by-task) has an index: "I want to ..." and the item for it. Its pages explain what belongs together, such as the
+//! [life of a connection](guide::life), [shared state](guide::sharing), or servers [behind a load balancer](guide::load_balancer).
 //!
 //! # Modules
 //!
 //! | module | contents |
 //! |---|---|
-//! | `guide` | pages about the whole: which item to use for what, and what it costs |
+//! | [`guide`] | pages about the whole: which item to use for what, and what it costs |
 //! | [`prelude`] | the types that most programs import |
 //! | [`limits`] | connection limits, rates, access rules, refusals |
 //! | [`transport`] | addresses, streams, transports, handshakes |
