@@ -196,6 +196,7 @@ mod pool;
 pub mod pool_config;
 pub mod reexports;
 mod registry;
+mod shutdown;
 mod socket;
 mod supervised;
 mod sync;
@@ -229,6 +230,7 @@ pub use names::NameTaken;
 pub use pool::{AcceptorPool, AdoptError, ConnectionRef, Drain, Pool, PoolHandle, Topic, Untyped};
 #[doc(inline)]
 pub use pool_config::PoolConfig;
+pub use shutdown::{Drainable, Shutdown, ShutdownReport};
 pub use socket::{Pushes, Socket};
 pub use supervised::{SupervisedBuilder, SupervisedError, SupervisedPool};
 #[doc(inline)]

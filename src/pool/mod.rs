@@ -30,7 +30,6 @@ mod reports;
 mod restarts;
 mod samples;
 mod services;
-mod signals;
 mod slots;
 mod socket;
 mod state;
@@ -71,7 +70,6 @@ pub use topic::{Published, Topic};
 use drain::DrainState;
 pub(crate) use restarts::Restarts;
 use samples::StartSamples;
-pub(crate) use signals::drain_on_signal;
 use slots::AcceptorSlots;
 
 /// The pause before another attempt to start the arbiter of an acceptor.

@@ -1,7 +1,6 @@
 //! [`SupervisedPool`], the handle of a supervised pool.
 
 use std::fmt;
-use std::io;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +9,7 @@ use tokio::sync::watch;
 
 use super::SupervisedError;
 use crate::error::PoolError;
-use crate::pool::{drain_on_signal, Drain, DrainReport, Pool};
+use crate::pool::{Drain, DrainReport, Pool};
 
 /// A handle to a supervised pool: cheap to clone, usable from any thread. Dropping it stops nothing.
 ///
@@ -128,36 +127,6 @@ impl<A> SupervisedPool<A> {
                 DrainReport::default()
             }
         }
-    }
-
-    /// Waits for SIGTERM or SIGINT (Ctrl-C), then [drains](SupervisedPool::drain) the pool that runs then and ends its
-    /// supervision. A second signal ends the pool at once. Restarts do not end this call; a signal that arrives while no pool
-    /// runs cancels the restart, and the report is empty.
-    ///
-    /// Also returns, with an empty report, when the supervision ends by itself or by another call;
-    /// [`stopped`](SupervisedPool::stopped) returns the reason. Use this method instead of [`Pool::drain_on_signal`], which
-    /// returns as soon as its pool ends. The default action of the signals is suppressed as it is there.
-    ///
-    /// ```no_run
-    /// # use actix_acceptor::{AcceptorPool, Drain, Listener, Socket};
-    /// # use std::time::Duration;
-    /// #[actix::main]
-    /// async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    ///     let make = || AcceptorPool::with_fn(|_: Socket| async {}).listener(Listener::tcp("127.0.0.1:7878"));
-    ///     let supervised = AcceptorPool::supervised(make).start().await?;
-    ///     supervised.drain_on_signal(Drain::grace(Duration::from_secs(30))).await?;
-    ///     Ok(supervised.stopped().await?)
-    /// }
-    /// ```
-    ///
-    /// # Errors
-    /// The system's error when a signal handler cannot be installed. The pool keeps running.
-    pub async fn drain_on_signal(&self, drain: Drain) -> io::Result<DrainReport> {
-        let ended = async {
-            let _ = self.stopped().await;
-            DrainReport::default()
-        };
-        drain_on_signal(ended, self.drain(drain), self.stop(Duration::ZERO)).await
     }
 
     /// Waits until the supervision has ended.

@@ -20,6 +20,7 @@ mod messaging_examples;
 mod metrics_example;
 #[cfg(target_os = "linux")]
 mod own_process;
+mod shutdown;
 mod signals;
 mod systemd;
 mod unix_peers;

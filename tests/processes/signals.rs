@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use actix_acceptor::{info::Status, AcceptorPool, Drain, Listener, Pool};
 use tokio::sync::mpsc::unbounded_channel;
 
+use super::shutdown;
 use support::acceptors::AcceptorFailure;
 use support::draining::*;
 use support::*;
@@ -21,6 +22,9 @@ const SERVE: &str = "SERVE_AND_DRAIN_ON_SIGNAL";
 fn server_process() {
     let Ok(how) = std::env::var(SERVE) else { return };
     actix::System::new().block_on(async {
+        if how.starts_with("shutdown") {
+            return shutdown::serve(&how).await;
+        }
         if how.starts_with("supervised") {
             return serve_supervised(&how).await;
         }
@@ -83,13 +87,13 @@ async fn serve_supervised(how: &str) {
     eprintln!("{:?}", counts(&report.unwrap()));
 }
 
-struct Server {
-    child: Child,
+pub(super) struct Server {
+    pub(super) child: Child,
     lines: Lines<BufReader<ChildStderr>>,
 }
 
 impl Server {
-    fn start(how: &str) -> Self {
+    pub(super) fn start(how: &str) -> Self {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["--exact", "signals::server_process", "--nocapture"]).env(SERVE, how);
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
@@ -98,17 +102,17 @@ impl Server {
     }
 
     /// The next thing it says. (It says nothing that is not waited for, and ends by itself in the end.)
-    fn line(&mut self) -> String {
+    pub(super) fn line(&mut self) -> String {
         self.lines.next().unwrap().unwrap()
     }
 
-    fn greeted(&mut self, word: &str) -> BlockingPeer {
+    pub(super) fn greeted(&mut self, word: &str) -> BlockingPeer {
         let mut peer = BlockingPeer::connect(self.line().parse().unwrap());
         peer.echo(format!("{word}\n"));
         peer
     }
 
-    fn signal(&self, name: &str) {
+    pub(super) fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
         assert!(program("kill").args([&format!("-{name}"), &*pid]).status().unwrap().success());
     }

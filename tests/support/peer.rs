@@ -143,8 +143,16 @@ impl BlockingPeer {
         bytes
     }
 
+    /// Reads exactly these bytes.
+    #[track_caller]
+    pub fn expect(&mut self, bytes: impl AsRef<[u8]>) {
+        let (expected, read) = (bytes.as_ref(), self.read_exact(bytes.as_ref().len()));
+        assert_eq!(String::from_utf8_lossy(&read), String::from_utf8_lossy(expected));
+    }
+
+    #[track_caller]
     pub fn echo(&mut self, bytes: impl AsRef<[u8]>) {
         self.send(bytes.as_ref());
-        assert_eq!(self.read_exact(bytes.as_ref().len()), bytes.as_ref());
+        self.expect(bytes);
     }
 }

@@ -10,6 +10,7 @@ mod many;
 mod own_end;
 mod own_thread;
 mod reports;
+mod shutdown;
 mod start;
 mod stop;
 mod supervised;

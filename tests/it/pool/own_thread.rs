@@ -26,6 +26,7 @@ async fn a_handle_is_used_from_another_runtime() {
         handle.change(|settings| settings.max_connections = 7).await.unwrap();
         assert!(handle.kill(handle.list()[0].id));
         peer.until_gone().await;
+        assert_eq!(handle.wait_for(|connections| connections == 0, GRACE).await, Ok(0));
     });
     in_time(task).await.unwrap();
     assert_eq!(pool.info().max_connections, 7);
