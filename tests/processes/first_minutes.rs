@@ -17,7 +17,7 @@ fn failed(name: &str, arguments: &[&str]) -> String {
 fn examples_print_an_error_for_people_with_the_way_out() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = &*taken.local_addr().unwrap().to_string();
-    for name in ["echo", "chat", "counter", "ping", "pubsub", "reagent", "metrics", "websocket"] {
+    for name in ["echo", "chat", "counter", "ping", "pubsub", "reagent", "metrics", "websocket", "with_actix_web"] {
         let error = failed(name, &[address]);
         let expected = format!("Error: cannot set up {address} (pass another address, or stop the program that uses");
         assert!(error.starts_with(&expected), "{name}: {error}");
@@ -43,6 +43,7 @@ fn each_example_takes_its_addresses() {
         ("reagent", &[address, address]),
         ("metrics", &[address, address]),
         ("websocket", &[address, address]),
+        ("with_actix_web", &[address, address]),
     ] {
         let line = Example::start(name, arguments).line();
         assert_eq!(line.matches("127.0.0.1:").count(), arguments.len(), "{name}: {line}");

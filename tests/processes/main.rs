@@ -25,3 +25,4 @@ mod signals;
 mod systemd;
 mod unix_peers;
 mod websocket_example;
+mod with_actix_web_example;
