@@ -56,6 +56,20 @@ fn every_page_of_the_guide_is_shown_tested_and_listed() {
 }
 
 #[test]
+fn the_index_of_the_guide_has_a_link_for_each_task() {
+    let index = &pages()["index"];
+    let tasks = index.split("# By task").nth(1).expect("the tasks").lines().filter(|line| line.starts_with("| "));
+    let tasks: Vec<_> = tasks.filter(|line| !line.starts_with("| I want to |")).collect();
+    assert!(tasks.len() >= 40, "{} tasks", tasks.len());
+    let mut seen = BTreeSet::new();
+    for task in tasks {
+        let cells: Vec<_> = task.trim_matches('|').split(" | ").collect();
+        assert!(cells.len() == 2 && (cells[1].contains('[') || cells[1].contains("impl ")), "{task}");
+        assert!(seen.insert(cells[0]), "twice: {task}");
+    }
+}
+
+#[test]
 fn the_pages_of_the_guide_are_short_and_their_code_is_run() {
     for (name, page) in pages() {
         assert!(page.lines().count() <= MAX_LINES, "{name} has {} lines", page.lines().count());
