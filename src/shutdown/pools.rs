@@ -20,7 +20,7 @@ impl<A> Pool<A> {
     /// another pool is active, they do so again: a signal that arrives while the program cleans up after the drain terminates
     /// the process at once. This also holds if the program has installed another handler for these signals, for example with
     /// [`tokio::signal`](https://docs.rs/tokio/latest/tokio/signal/). A program that handles them itself should call
-    /// [`drain_when`](Pool::drain_when) instead. To drain several pools, or to stop a web server as well, see [`Shutdown`]. On systems other than Unix, Ctrl-C has no effect after the return.
+    /// [`drain_when`](Pool::drain_when) instead. To drain several pools, or to stop a web server as well, see [`Shutdown`](crate::Shutdown). On systems other than Unix, Ctrl-C has no effect after the return.
     ///
     /// ```no_run
     /// # use actix_acceptor::{AcceptorPool, Drain, Socket};
