@@ -183,7 +183,7 @@ impl<P: Protocol> Connection<P> {
                 }
                 Ok(Some(Item::Message(message))) => {
                     budget.items -= 1;
-                    self.call_caught(Trigger::Own, |me, conn| me.user(message, conn));
+                    self.call_caught(Trigger::User, |me, conn| me.user(message, conn));
                 }
                 Ok(None) => {
                     if background.is_empty() {

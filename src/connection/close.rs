@@ -172,6 +172,8 @@ impl<P: Protocol> Connection<P> {
                 }
             }
         }
+        #[cfg(feature = "testing")]
+        self.record_closed(&why);
         let guard = &self.conn.guard;
         let info = guard.registry().info(guard.state());
         if let Err(panic) = catch_panic(|| self.me.closed(&why, &info)) {

@@ -49,6 +49,9 @@ pub(super) struct ColdState<P: Protocol> {
     pub(super) packet_bucket: Option<Box<PacketBucket>>,
     /// Set while the context polls its futures, if the connection no longer handles packets and messages.
     pub(super) held: Option<Held>,
+    /// Set if a test steps the connection.
+    #[cfg(feature = "testing")]
+    pub(super) record: Option<std::rc::Rc<super::stepping::Record<P>>>,
 }
 
 impl<P: Protocol> Connection<P> {
@@ -72,6 +75,8 @@ impl<P: Protocol> Connection<P> {
                 detach: None,
                 packet_bucket: None,
                 held: None,
+                #[cfg(feature = "testing")]
+                record: None,
             })
         })
     }

@@ -60,6 +60,8 @@ impl<P: Protocol> Connection<P> {
         let called = catch_panic(|| {
             let next = self.me.decode_error(&error, &mut self.conn);
             self.cold().decode_errors.answered = Some(error);
+            #[cfg(feature = "testing")]
+            self.record_call(Trigger::DecodeError, &next);
             self.apply(next, Trigger::DecodeError);
             if !self.is_waiting() {
                 self.cold().decode_errors.answered = None;

@@ -55,7 +55,7 @@ impl<P: Protocol> Handler<User<P::User>> for Connection<P> {
     type Result = ();
 
     fn handle(&mut self, message: User<P::User>, _: &mut ConnectionContext<P>) {
-        self.call(Trigger::Own, |me, conn| me.user(message.0, conn));
+        self.call(Trigger::User, |me, conn| me.user(message.0, conn));
         self.update_held();
     }
 }

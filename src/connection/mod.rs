@@ -43,6 +43,8 @@ mod read;
 mod send_error;
 mod shutdown_write;
 mod span;
+#[cfg(feature = "testing")]
+mod stepping;
 mod streams;
 mod timers;
 mod trigger;
@@ -80,6 +82,10 @@ pub(crate) use outbox::own;
 pub use outbox::{Outbox, OutboxError};
 pub use protocol::{Packet, Peer, Protocol};
 pub use send_error::SendError;
+#[cfg(feature = "testing")]
+pub use stepping::{Callback, NextKind};
+#[cfg(feature = "testing")]
+pub(crate) use stepping::{ExpectedConnection, SteppedConnection};
 pub use streams::StreamKey;
 pub use timers::TimerKey;
 pub use wait::{PendingWait, Wait, WaitEnded};
@@ -174,7 +180,12 @@ impl<P: Protocol> Connection<P> {
                 state.set_format(factory.format(&codec, guard.registry().shared()));
                 let conn = Conn::new(stream, handshake, codec, factory, config, guard);
                 let connection = Connection { me, cold: None, conn };
-                actix_rt::spawn(ConnectionTask { connection, context: ConnectionContext::new() });
+                let task = ConnectionTask { connection, context: ConnectionContext::new() };
+                #[cfg(feature = "testing")]
+                let Some(task) = stepping::offer(task) else {
+                    return;
+                };
+                actix_rt::spawn(task);
             }
             Err(text) => {
                 guard.set_close_reason(CloseReason::Panic, Some(format!("the factory panicked: {text}")));
@@ -213,6 +224,8 @@ impl<P: Protocol> Connection<P> {
     #[inline(always)]
     fn call(&mut self, trigger: Trigger, callback: impl FnOnce(&mut P, &mut Conn<P>) -> Next<P>) {
         let next = callback(&mut self.me, &mut self.conn);
+        #[cfg(feature = "testing")]
+        self.record_call(trigger, &next);
         self.apply(next, trigger);
     }
 

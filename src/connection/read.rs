@@ -166,14 +166,14 @@ impl<P: Protocol> Connection<P> {
                 break;
             }
             let before = read.len();
-            match if unusual { self.decode_unusual(read, &mut at_end) } else { self.conn.codec.decode(read) } {
+            match self.decode(read, unusual, &mut at_end) {
                 Ok(Some(packet)) => {
                     left -= 1;
                     if !matches!(self.conn.active, Active::Always) {
                         self.count_down_active();
                     }
                     self.conn.guard.next_callback();
-                    self.call(Trigger::Own, |me, conn| me.packet(packet, conn));
+                    self.call(Trigger::Packet, |me, conn| me.packet(packet, conn));
                 }
                 Ok(None) => {
                     self.conn.flags.remove(Flags::UNDECODED);
@@ -194,6 +194,20 @@ impl<P: Protocol> Connection<P> {
         }
         budget.packets = left;
         rest
+    }
+
+    /// Decodes the next packet.
+    #[inline(always)]
+    fn decode(&mut self, read: &mut BytesMut, unusual: bool, at_end: &mut bool) -> DecodeResult<P> {
+        #[cfg(feature = "testing")]
+        if let Some(packet) = self.take_stepped_packet() {
+            return Ok(if unusual { self.pay_for(packet) } else { Some(packet) });
+        }
+        if unusual {
+            self.decode_unusual(read, at_end)
+        } else {
+            self.conn.codec.decode(read)
+        }
     }
 
     /// Decodes a packet at the end of input, or of a connection with a packet rate. Closes the connection if there is no token.
@@ -243,7 +257,7 @@ impl<P: Protocol> Connection<P> {
     fn announce_passive_slow(&mut self) {
         if self.conn.active == Active::Count(0) && self.is_open() {
             self.conn.active = Active::Passive;
-            self.call_caught(Trigger::Own, |me, conn| me.passive(conn));
+            self.call_caught(Trigger::Passive, |me, conn| me.passive(conn));
             // Set again by `passive` itself, it is announced already: another call would never end.
             if self.conn.active == Active::Count(0) {
                 self.conn.active = Active::Passive;

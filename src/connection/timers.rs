@@ -57,6 +57,11 @@ impl<M> Timers<M> {
         self.by_deadline.is_empty()
     }
 
+    #[cfg(feature = "testing")]
+    pub(super) fn deadlines(&self) -> impl Iterator<Item = Instant> {
+        self.by_deadline.keys().map(|(deadline, _)| *deadline)
+    }
+
     fn set(&mut self, key: TimerKey, deadline: Instant, timer: Timer<M>) {
         self.by_deadline.insert((deadline, key), timer);
         self.deadlines.insert(key, deadline);

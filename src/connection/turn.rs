@@ -170,7 +170,7 @@ impl<P: Protocol> Connection<P> {
         if self.conn.phase() == Phase::New {
             self.conn.enter(Phase::Handshaking);
             self.conn.guard.state().set_waker(cx.waker().clone());
-            self.call_caught(Trigger::Own, |me, conn| me.init(conn));
+            self.call_caught(Trigger::Init, |me, conn| me.init(conn));
         }
         if self.conn.phase() != Phase::Handshaking || self.is_waiting() {
             return;
@@ -188,7 +188,7 @@ impl<P: Protocol> Connection<P> {
         if self.begin_detach() {
             return;
         }
-        self.call_caught(Trigger::Own, |me, conn| me.ack(conn));
+        self.call_caught(Trigger::Ack, |me, conn| me.ack(conn));
     }
 
     #[inline]

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use futures::FutureExt;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream};
 use tokio::time::timeout;
 use tokio_util::codec::{Decoder, Encoder};
@@ -264,12 +265,16 @@ impl Client {
     pub fn finish(&mut self) -> impl Future<Output = ()> {
         let caller = Location::caller();
         async move {
-            if let Err(error) = self.stream(caller).shutdown().await {
-                fail(caller, format_args!("could not finish: {error}"));
-            }
-            self.mark_finished();
+            self.shut_down(caller).await;
             settle().await;
         }
+    }
+
+    pub(super) async fn shut_down(&mut self, caller: &Location<'_>) {
+        if let Err(error) = self.stream(caller).shutdown().await {
+            fail(caller, format_args!("could not finish: {error}"));
+        }
+        self.mark_finished();
     }
 
     /// Resets the connection (RST): the server's reads fail with `ConnectionReset` after what was sent before. Returns once the
@@ -279,13 +284,28 @@ impl Client {
     /// If this is not a client of a [`Harness`](super::Harness).
     #[track_caller]
     pub fn reset(mut self) -> impl Future<Output = ()> {
-        let caller = Location::caller();
+        self.reset_now(Location::caller());
+        settle()
+    }
+
+    pub(super) fn reset_now(&mut self, caller: &Location<'_>) {
         match &self.link {
             Some(link) => link.reset_by_client.store(true, Relaxed),
             None => fail(caller, "only the clients of a harness can reset their connection"),
         }
         self.stream = None;
-        settle()
+    }
+
+    /// Reads what has arrived, without waiting.
+    pub(super) fn drain(&mut self) {
+        let Some(stream) = &mut self.stream else { return };
+        loop {
+            self.received.reserve(READ);
+            match stream.read_buf(&mut self.received).now_or_never() {
+                Some(Ok(length)) if length > 0 => {}
+                _ => return,
+            }
+        }
     }
 
     /// Speaks in the items of a codec instead of bytes. Bytes that have arrived are decoded first.

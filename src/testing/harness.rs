@@ -1,5 +1,6 @@
 //! [`Harness`], a pool in memory on a paused clock.
 
+use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
 use std::io;
@@ -74,6 +75,7 @@ pub struct Harness<A: 'static> {
     pool: Pool<A>,
     connector: MemoryConnector,
     listener: Address,
+    steppers: Cell<u64>,
 }
 
 impl<A: 'static> Harness<A> {
@@ -123,7 +125,7 @@ impl<A: 'static> Harness<A> {
             let listener = listener(Listener::from_transport(memory));
             match builder.on_current_arbiter().listener(listener).start().await {
                 Ok(pool) if pool.listeners().len() > 1 => fail(caller, LISTENERS),
-                Ok(pool) => Harness { pool, connector, listener: address },
+                Ok(pool) => Harness { pool, connector, listener: address, steppers: Cell::new(0) },
                 Err(StartError::PausedClock) => fail(caller, LISTENERS),
                 Err(error) => fail(caller, format_args!("the harness could not start: {}", with_sources(&error))),
             }
@@ -157,7 +159,7 @@ impl<A: 'static> Harness<A> {
         self.dial(Some(peer_address(&address.to_string(), caller)), caller)
     }
 
-    async fn dial(&self, peer: Option<Address>, caller: &'static Location<'static>) -> Client {
+    pub(super) async fn dial(&self, peer: Option<Address>, caller: &'static Location<'static>) -> Client {
         let (link, listener) = (Arc::<Link>::default(), self.listener.clone());
         let end = link.clone();
         let dialled = self.connector.dial(peer, |stream| Stream::from_io(PoolEnd::new(stream, end, listener))).await;
@@ -238,8 +240,8 @@ impl<A: 'static> Harness<A> {
             if report.forced > 0 {
                 let late: Vec<_> =
                     late.iter().map(|one| format!("{} ({}, {:?})", one.id, one.peer, one.state)).collect();
-                let (forced, late) = (report.forced, late.join(", "));
-                fail(caller, format_args!("{forced} connections did not end within {GRACE:?}: {late}"));
+                let (count, late) = (late.len(), late.join(", "));
+                fail(caller, format_args!("{count} of the connections did not end within {GRACE:?}: {late}"));
             }
             if let Err(error) = self.pool.stopped().await {
                 fail(caller, format_args!("the pool has ended with an error: {}", with_sources(&error)));
@@ -250,6 +252,12 @@ impl<A: 'static> Harness<A> {
             }
             report
         }
+    }
+
+    /// The number of the next stepper.
+    pub(super) fn next_stepper(&self) -> u64 {
+        self.steppers.set(self.steppers.get() + 1);
+        self.steppers.get()
     }
 
     /// What is left of the pool.
@@ -272,7 +280,7 @@ const LISTENERS: &str =
     "the harness could not start: the builder has listeners, and the clock of their sockets cannot be \
     paused: pass a builder without listeners, and set up the one of the harness with `Harness::start_with`";
 
-fn peer_address(address: &str, caller: &Location<'_>) -> Address {
+pub(super) fn peer_address(address: &str, caller: &Location<'_>) -> Address {
     let with_port = address.parse::<SocketAddr>();
     match with_port.or_else(|_| address.parse::<IpAddr>().map(|ip| (ip, 1).into())) {
         Ok(socket) => Address::Tcp(socket),

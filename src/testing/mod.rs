@@ -1,7 +1,8 @@
 //! Tools for tests of a server: without ports, on a paused clock.
 //!
 //! A [`Harness`] starts a pool in memory, on the current arbiter, and pauses the clock. Its [`Client`]s say and expect bytes, or the
-//! items of a codec ([`FramedClient`]).
+//! items of a codec ([`FramedClient`]). A [`Stepper`] runs one connection of the pool step by step, and shows what each callback
+//! returned.
 //!
 //! Enable the feature `testing` in the `[dev-dependencies]` only: it enables the feature `test-util` of tokio.
 //!
@@ -20,6 +21,7 @@
 //! | leave as a peer | [`Client::finish`] (FIN), [`Client::reset`] (RST), `drop` |
 //! | let time pass | [`Harness::advance`] |
 //! | let `accept` fail | [`Harness::fail_accept`] |
+//! | call the callbacks of a [`Protocol`](crate::Protocol) one by one | [`Harness::stepper`] |
 //! | end the pool, and see that nothing is left | [`Harness::end`] |
 //!
 //! # Time
@@ -35,10 +37,16 @@ mod framed;
 mod harness;
 mod link;
 mod report;
+mod step;
+mod stepper;
 
 pub use client::Client;
 pub use framed::FramedClient;
 pub use harness::Harness;
+pub use step::Step;
+pub use stepper::Stepper;
+
+pub use crate::connection::{Callback, NextKind};
 
 /// How often the test lets other tasks run. A task that is woken by another one runs in the next round.
 const ROUNDS: usize = 100;

@@ -19,7 +19,7 @@ use imports::Tree;
 
 /// The modules from the top down, each with those it may import from. A new import between modules is added here.
 const ALLOWED: &[(&str, &[&str])] = &[
-    ("testing", &["builder", "error", "handlers", "listener", "net", "pool", "time"]),
+    ("testing", &["builder", "connection", "error", "handlers", "listener", "net", "pool", "telemetry", "time"]),
     ("shutdown", &["pool", "supervised"]),
     ("supervised", &["builder", "error", "handlers", "panic", "pool"]),
     (

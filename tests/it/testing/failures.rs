@@ -195,7 +195,7 @@ async fn what_is_left_at_the_end_is_named() {
     let harness = harness.await;
     let _client = harness.connect_from("10.0.0.7:1").await;
     let message = failure(harness.end()).await;
-    assert_eq!(message, "1 connections did not end within 5s: 1 (10.0.0.7:1, Open)");
+    assert_eq!(message, "1 of the connections did not end within 5s: 1 (10.0.0.7:1, Open)");
 
     let harness = Harness::start(echoes().max_restarts(0, ms(10))).await;
     harness.fail_accept(std::io::ErrorKind::NotConnected.into());
