@@ -1,10 +1,15 @@
 //! A chat server. A room is a topic, and guests are found by name; no hub actor keeps track of the connections.
 //! Try it: `cargo run --example chat`, then `nc 127.0.0.1 7878` in two terminals. An argument replaces the address.
 
-use actix_acceptor::{prelude::*, SendError};
+use std::time::Duration;
+
+use actix_acceptor::{handlers::ProtocolService, prelude::*, SendError};
 use bytes::Bytes;
 
 const HELP: &str = "/join ROOM, /nick NAME, /tell NAME TEXT, /who, /quit";
+
+/// Guests who say nothing for this time have to leave.
+const SILENCE: Duration = Duration::from_secs(60 * 60);
 
 /// The state of one connection.
 struct Guest {
@@ -23,6 +28,10 @@ impl Protocol for Guest {
 
     fn packet(&mut self, line: Bytes, conn: &mut Conn<Self>) -> Next<Self> {
         self.handle(&String::from_utf8_lossy(&line), conn).unwrap_or_else(Next::fail)
+    }
+
+    fn timeout(&mut self, _: Timeout, _: &mut Conn<Self>) -> Next<Self> {
+        Next::send_and_stop("you were silent for an hour")
     }
 
     /// The connection has already left its room and released its name, whatever the reason.
@@ -93,14 +102,103 @@ fn is_name(text: &str) -> bool {
     !text.is_empty() && text.chars().all(char::is_alphanumeric)
 }
 
+/// The pool of the server and of its tests.
+fn chat() -> Builder<ProtocolService<Guest>> {
+    AcceptorPool::with_protocol(|peer| Guest { name: format!("guest-{}", peer.id), room: None })
+        .framing(Framing::lines())
+        .idle_timeout(SILENCE)
+}
+
 #[actix::main]
 async fn main() -> Result<(), MainError> {
     let address = std::env::args().nth(1).unwrap_or("127.0.0.1:7878".to_owned());
-    let pool = AcceptorPool::with_protocol(|peer| Guest { name: format!("guest-{}", peer.id), room: None })
-        .framing(Framing::lines())
-        .idle_timeout(None)
-        .bind(address)
-        .await?;
+    let pool = chat().bind(address).await?;
     println!("listening on {}", pool.name());
     Ok(pool.stopped().await?)
+}
+
+/// `cargo test --example chat --features testing`. In a package of your own, the feature is enabled in `[dev-dependencies]`, and
+/// `#[cfg(test)]` is enough.
+#[cfg(all(test, feature = "testing"))]
+mod tests {
+    use actix_acceptor::testing::{Callback, FramedClient, Harness, NextKind};
+
+    use super::*;
+
+    /// Connects a guest, and skips the welcome.
+    async fn guest(harness: &Harness<Connection<Guest>>) -> FramedClient<Framing> {
+        let mut guest = harness.connect().await.framed(Framing::lines());
+        assert!(guest.receive().await.starts_with(b"you are guest-"));
+        guest
+    }
+
+    #[actix::test]
+    async fn guests_of_a_room_read_each_other() {
+        let harness = Harness::start(chat()).await;
+        let mut ann = guest(&harness).await;
+        let mut bob = guest(&harness).await;
+        ann.expect("* guest-2 joined").await;
+        ann.say("hello").await;
+        bob.expect("guest-1: hello").await;
+        bob.say("/join garden").await;
+        bob.expect("you are in garden").await;
+        ann.expect("* guest-2 left").await;
+        ann.say("anybody here?").await;
+        bob.silence(Duration::from_secs(1)).await;
+        harness.end().await;
+    }
+
+    #[actix::test]
+    async fn a_name_belongs_to_one_guest() {
+        let harness = Harness::start(chat()).await;
+        let (mut ann, mut bob) = (guest(&harness).await, guest(&harness).await);
+        ann.expect("* guest-2 joined").await;
+        ann.say("/nick ann").await;
+        ann.expect("you are ann").await;
+        bob.expect("* guest-1 is now ann").await;
+        bob.say("/nick ann").await;
+        bob.expect("that name is taken").await;
+        bob.say("/tell ann good morning").await;
+        ann.expect("guest-2 tells you: good morning").await;
+        // The name is free as soon as its guest has left.
+        ann.reset().await;
+        bob.expect("* ann left").await;
+        bob.say("/nick ann").await;
+        bob.expect("you are ann").await;
+        harness.end().await;
+    }
+
+    #[actix::test]
+    async fn silent_guests_have_to_leave() {
+        let harness = Harness::start(chat()).await;
+        let mut ann = guest(&harness).await;
+        harness.advance(SILENCE / 2).await;
+        let mut bob = guest(&harness).await;
+        ann.expect("* guest-2 joined").await;
+        // Ann only listens.
+        bob.say("hello").await;
+        ann.expect("guest-2: hello").await;
+        ann.silence(SILENCE / 2).await;
+        // Timeouts are at most a tenth late.
+        harness.advance(SILENCE / 10).await;
+        assert_eq!(ann.end().await, ["you were silent for an hour"]);
+        bob.expect("* guest-1 left").await;
+        harness.end().await;
+    }
+
+    #[actix::test]
+    async fn a_guest_is_in_one_room() {
+        let harness = Harness::start(chat()).await;
+        let mut guest = harness.stepper().await;
+        let step = guest.run().await;
+        assert_eq!(step.calls, [(Callback::Init, NextKind::Continue), (Callback::Ack, NextKind::Send)]);
+        assert_eq!((guest.topics(), guest.names()), (vec!["lobby".into()], vec!["guest-1".into()]));
+        let step = guest.packet("/join garden").await;
+        assert_eq!(step.replies(Framing::lines()), ["you are in garden"]);
+        assert_eq!(guest.topics(), ["garden".into()]);
+        guest.packet("/nick ann").await;
+        assert_eq!((&*guest.protocol().name, guest.names()), ("ann", vec!["ann".into()]));
+        assert_eq!(guest.packet("/quit").await.nexts(), [NextKind::Stop]);
+        harness.end().await;
+    }
 }
