@@ -17,6 +17,7 @@ page!(life, "life.md");
 page!(messages, "messages.md");
 page!(sharing, "sharing.md");
 page!(timeouts, "timeouts.md");
+page!(testing, "testing.md");
 page!(with_tls, "with_tls.md");
 page!(load_balancer, "load_balancer.md");
 page!(versions, "versions.md");

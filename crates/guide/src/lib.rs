@@ -37,6 +37,7 @@ pub mod pages {
     page!(life, "life.md");
     page!(messages, "messages.md");
     page!(sharing, "sharing.md");
+    page!(testing, "testing.md");
     page!(with_tls, "with_tls.md");
     page!(load_balancer, "load_balancer.md");
     page!(observing, "observing.md");
