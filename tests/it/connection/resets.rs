@@ -22,7 +22,7 @@ impl Protocol for Resets {
             return Next::Reset;
         }
         let Some(socket) = conn.socket_ref() else { return Next::send("none") };
-        Next::send(format!("{:?}", socket.domain().unwrap()))
+        Next::send(format!("{:?}", socket.local_addr().unwrap().domain()))
     }
 }
 

@@ -1,13 +1,11 @@
 //! What is set on an accepted TCP socket, and what a connection says of its two ends.
 
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix_acceptor::transport::TransportKind;
 use actix_acceptor::{Framing, Next};
 use bytes::Bytes;
 use support::*;
-use tokio::sync::Notify;
 
 #[actix::test]
 async fn a_connection_knows_both_addresses() {
@@ -34,6 +32,10 @@ async fn a_connection_knows_both_addresses() {
 #[cfg(target_os = "linux")]
 #[actix::test]
 async fn small_replies_are_not_delayed() {
+    use std::{sync::Arc, time::Instant};
+
+    use tokio::sync::Notify;
+
     let first_came = Arc::new(Notify::new());
     let gate = first_came.clone();
     let (builder, _diary) = Probe::pool(move |call, conn| match call {

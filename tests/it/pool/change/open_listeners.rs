@@ -5,7 +5,7 @@ use std::sync::mpsc::{channel, Receiver};
 use std::time::Duration;
 
 use actix_acceptor::error::InvalidSetting;
-use actix_acceptor::transport::{Keepalive, MultipathTcp};
+use actix_acceptor::transport::Keepalive;
 use actix_acceptor::{
     info::ListenersChanged, proxy::ProxyProtocol, tls::Tls, AcceptorPool, Connection, Listener, Pool, StartError,
     SuspendMode,
@@ -173,7 +173,7 @@ async fn a_fixed_option_is_refused_and_nothing_changes() {
     for (listener, setting) in [
         (all().reuse_port(true), "reuse_port"),
         #[cfg(target_os = "linux")]
-        (all().multipath_tcp(MultipathTcp::Try), "multipath_tcp"),
+        (all().multipath_tcp(actix_acceptor::transport::MultipathTcp::Try), "multipath_tcp"),
         (Listener::tcp(fixed).name("fixed").on_bind(|_| Ok(())), "send_buffer"),
         (Listener::tcp(fixed).name("fixed").send_buffer(20_000), "on_bind"),
     ] {
