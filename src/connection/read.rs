@@ -272,6 +272,8 @@ impl<P: Protocol> Connection<P> {
         }
         if !self.has(Flags::HALF_CLOSED) {
             self.conn.flags.insert(Flags::HALF_CLOSED);
+            // For the probe: a socket that was read to its end does not report a reset.
+            self.conn.guard.deadlines.mark_changed();
             self.call_caught(Trigger::HalfClosed, |me, conn| me.half_closed(conn));
         }
         let can_send = self.conn.can_send();

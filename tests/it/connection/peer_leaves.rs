@@ -125,6 +125,17 @@ async fn with_half_close_the_connection_goes_on() {
 }
 
 #[actix::test]
+async fn with_half_close_a_reset_ends_the_connection() {
+    let act = |call: &Call, _: &mut Conn<Probe>| protocol_default(call);
+    let (pool, mut callbacks) = lines(act, |builder| builder.half_close(true).idle_timeout(None)).await;
+    let mut peer = connect(&pool).await;
+    peer.finish().await;
+    callbacks.until_half_closed().await;
+    peer.reset();
+    assert_eq!(callbacks.closed().await.0, CloseReason::Peer);
+}
+
+#[actix::test]
 async fn with_half_close_a_wait_outlives_the_fin() {
     let (open, gate) = oneshot::channel::<()>();
     let gate = once(gate);
