@@ -12,15 +12,11 @@ fn read(file: &str) -> String {
 fn stated(manifest: &str, key: &str) -> String {
     let package = |line: &&str| line.strip_prefix(key).is_some_and(|rest| rest.starts_with(" = "));
     let lines = manifest.lines().filter(package).filter(|line| line.contains('"'));
-    let versions = lines.filter_map(|line| match line.split_once("version = \"") {
+    let mut versions = lines.filter_map(|line| match line.split_once("version = \"") {
         Some((_, version)) => version.split('"').next(),
         None => line.split('"').nth(1),
     });
-    versions
-        .filter(|version| version.starts_with(char::is_numeric))
-        .next_back()
-        .unwrap_or_else(|| panic!("no {key}"))
-        .to_owned()
+    versions.rfind(|version| version.starts_with(char::is_numeric)).unwrap_or_else(|| panic!("no {key}")).to_owned()
 }
 
 /// What Cargo holds to be compatible: `1` for 1.2.3, `0.2` for 0.2.3.
