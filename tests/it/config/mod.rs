@@ -1,5 +1,6 @@
 //! Settings as they are read from a file, with the feature `serde`.
 
+mod extremes;
 mod patch;
 
 use std::time::Duration;
