@@ -21,6 +21,8 @@ page!(testing, "testing.md");
 page!(with_tls, "with_tls.md");
 page!(load_balancer, "load_balancer.md");
 page!(versions, "versions.md");
+page!(with_actix_web, "with_actix_web.md");
+page!(deploying, "deploying.md");
 page!(tuning, "tuning.md");
 page!(observing, "observing.md");
 page!(from_rust, "from_rust.md");

@@ -47,5 +47,7 @@ pub mod pages {
     page!(platforms, "platforms.md");
     page!(timeouts, "timeouts.md");
     page!(versions, "versions.md");
+    page!(with_actix_web, "with_actix_web.md");
+    page!(deploying, "deploying.md");
     page!(tuning, "tuning.md");
 }
