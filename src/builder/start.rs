@@ -58,7 +58,7 @@ impl<S: Service> Builder<S> {
     pub async fn start(mut self) -> Result<Pool<S::Actor>, StartError> {
         self.check()?;
         if self.listeners.is_empty() {
-            let why = "at least one is required (got none); add one with `listener`, or use `bind` or `listen`";
+            let why = "at least one is required (got none); add one with `.listener(Listener::tcp(address))`";
             return Err(StartError::InvalidSetting(InvalidSetting::new("listener", why)));
         }
         let placement = self.placement()?;

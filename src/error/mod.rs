@@ -102,7 +102,7 @@ pub enum StartError {
     /// [`start_on_own_thread`](crate::Builder::start_on_own_thread).
     #[error(
         "no actix System is running on this thread: use `#[actix::main]` instead of `#[tokio::main]`, which starts none, or \
-         call `start_on_own_thread`"
+         replace `bind(address)` by `listener(Listener::tcp(address)).start_on_own_thread()`"
     )]
     NoSystem,
 }
@@ -344,8 +344,12 @@ pub enum PoolError {
         /// The error of the system.
         source: Arc<io::Error>,
     },
-    /// The arbiter on which the pool itself ran has stopped.
-    #[error("the pool's own arbiter stopped; start the pool on an arbiter that runs longer, such as that of `main`")]
+    /// The arbiter on which the pool itself ran has stopped, usually because `main` has returned. A pool does not keep the program
+    /// running: await [`Pool::stopped`](crate::Pool::stopped) or [`Pool::drain_on_signal`](crate::Pool::drain_on_signal).
+    #[error(
+        "the arbiter on which it was started has stopped, as at the end of `main`; await `pool.stopped()` or \
+         `pool.drain_on_signal(..)`"
+    )]
     Orphaned,
 }
 

@@ -22,7 +22,8 @@ pub(crate) async fn resolve(
     requested: &str,
     limit: Duration,
 ) -> Result<Vec<SocketAddr>, StartError> {
-    let failed = |source| StartError::SystemError { what: requested.to_owned(), source };
+    let what = if requested.is_empty() { "an empty address" } else { requested };
+    let failed = |source| StartError::SystemError { what: what.to_owned(), source };
     let mut addresses: Vec<SocketAddr> = Vec::new();
     // tokio resolves names on a thread for blocking work, and panics if it cannot start one.
     let lookup = AssertUnwindSafe(lookup_host(address)).catch_unwind();
@@ -42,13 +43,13 @@ pub(crate) async fn resolve(
     Ok(addresses)
 }
 
-/// Adds what is expected to tokio's error for text that is not an address.
+/// Adds what is expected to the errors for text that is not an address, and for names that cannot be resolved.
 fn expected_address(error: io::Error) -> io::Error {
-    if error.kind() != io::ErrorKind::InvalidInput || error.raw_os_error().is_some() {
+    if error.raw_os_error().is_some() {
         return error;
     }
-    let why = format!("{error}; expected a host and a port, such as 127.0.0.1:7878 or localhost:7878");
-    io::Error::new(io::ErrorKind::InvalidInput, why)
+    let examples = "127.0.0.1:7878 or localhost:7878; 0.0.0.0:7878 stands for all addresses";
+    io::Error::new(error.kind(), format!("{error}; expected a host and a port, such as {examples}"))
 }
 
 /// Binds the first address that can be bound.

@@ -1,8 +1,9 @@
 //! The two lines that a pool logs about itself: when it is ready, and when it has ended.
 
 use std::sync::atomic::Ordering::Acquire;
+use std::time::Duration;
 
-use tracing::{field, info};
+use tracing::{field, info, warn};
 
 use super::{DrainReport, PoolInfo, PoolState};
 use crate::config::Settings;
@@ -23,6 +24,7 @@ impl PoolState {
             peer_rate,
             max_handshakes,
             idle_timeout,
+            packet_timeout,
             max_age,
             rules,
             ..
@@ -38,7 +40,8 @@ impl PoolState {
             accept_rate = accept_rate.map(field::debug),
             peer_rate = peer_rate.map(field::debug),
             max_handshakes,
-            idle_timeout = idle_timeout.map(field::debug),
+            idle_timeout = in_force(idle_timeout),
+            packet_timeout = in_force(packet_timeout),
             max_age = max_age.map(field::debug),
             rules = rules.len(),
             "pool ready"
@@ -54,21 +57,34 @@ impl PoolState {
         let PoolInfo { accepted, refused, closed, acceptors, bytes_in, bytes_out, .. } = self.info();
         let restarts: u64 = acceptors.iter().map(|acceptor| acceptor.restarts).sum();
         let DrainReport { asked, finished, forced, unserved, took, .. } = self.report();
-        info!(
-            pool = self.name(),
-            why,
-            accepted,
-            refused = refused.total(),
-            closed = closed.total(),
-            bytes_in,
-            bytes_out,
-            restarts,
-            asked,
-            finished,
-            forced,
-            unserved,
-            ?took,
-            "pool ended"
-        );
+        macro_rules! log {
+            ($level:ident) => {
+                $level!(
+                    pool = self.name(),
+                    why,
+                    accepted,
+                    refused = refused.total(),
+                    closed = closed.total(),
+                    bytes_in,
+                    bytes_out,
+                    restarts,
+                    asked,
+                    finished,
+                    forced,
+                    unserved,
+                    ?took,
+                    "pool ended"
+                )
+            };
+        }
+        match outcome {
+            Ok(()) => log!(info),
+            Err(_) => log!(warn),
+        }
     }
+}
+
+/// A time limit, or `off`: a protection that is missing should be seen.
+fn in_force(limit: Option<Duration>) -> String {
+    limit.filter(|limit| !limit.is_zero()).map_or_else(|| "off".to_owned(), |limit| format!("{limit:?}"))
 }
