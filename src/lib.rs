@@ -15,7 +15,7 @@
 //!
 //! # Example
 //!
-//! ```
+//! ```no_run
 //! use actix_acceptor::prelude::*;
 //! use bytes::Bytes;
 //!
@@ -31,18 +31,16 @@
 //!     }
 //! }
 //!
-//! # actix_rt::System::new().block_on(async {
-//! let pool = AcceptorPool::with_protocol(|_| Echo).framing(Framing::lines()).bind("127.0.0.1:0").await?;
-//! println!("listening on {}", pool.local_addrs()[0]);
-//! # use tokio::io::{AsyncReadExt, AsyncWriteExt};
-//! # let mut peer = tokio::net::TcpStream::connect(pool.local_addr().expect("TCP")).await?;
-//! # peer.write_all(b"hi\n").await?;
-//! # let mut answer = [0; 3];
-//! # peer.read_exact(&mut answer).await?;
-//! # assert_eq!(&answer, b"hi\n");
-//! pool.stop(std::time::Duration::from_secs(5)).await;
-//! # Ok::<_, Box<dyn std::error::Error>>(()) }).expect("it works");
+//! #[actix::main]
+//! async fn main() -> Result<(), MainError> {
+//!     let pool = AcceptorPool::with_protocol(|_| Echo).framing(Framing::lines()).bind("127.0.0.1:7878").await?;
+//!     println!("listening on {}", pool.local_addrs()[0]);
+//!     Ok(pool.stopped().await?)
+//! }
 //! ```
+//!
+//! In `Cargo.toml`: `actix = "0.13"`, `actix-acceptor = "0.1"` and `bytes = "1"`. A pool needs an actix system, which
+//! `#[actix::main]` starts; for `#[tokio::main]` there is [`Builder::start_on_own_thread`].
 //!
 //! # Handlers
 //!
@@ -132,9 +130,10 @@
 //!
 //! The crate logs with [`tracing`](https://docs.rs/tracing): install a subscriber to see them. When a pool is
 //! ready, it logs its name, addresses and the limits in force ("pool ready"); when it has ended, why and its counts ("pool
-//! ended"). These lines, drains, refusals and failed handshakes are logged at info; connection limits that are reached or lowered, and restarts, at warn; most ends of connections
-//! at debug, and so are handshakes that fail because the peer leaves, as port scanners do. Logs contain addresses and reasons,
-//! never transferred data.
+//! ended"; a process that a signal ends without [`Pool::drain_on_signal`] logs nothing more). These lines, drains, refusals and
+//! failed handshakes are logged at info; connection limits that are reached or lowered, restarts, and pools that have ended with
+//! an error, at warn; most ends of connections at debug, and so are handshakes that fail because the peer leaves, as port
+//! scanners do. Logs contain addresses and reasons, never transferred data.
 //!
 //! Lines at info and above about peers are limited: refusals to one per second, ends of connections to ten per second and
 //! reason, failed handshakes to ten per second and kind. The field `left_out` is the number of lines that were left out before.

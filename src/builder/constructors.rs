@@ -130,7 +130,27 @@ impl AcceptorPool {
     /// the peer left, as an error if the fn returned one (except an [`io::Error`](std::io::Error) caused by the peer
     /// leaving), and as a panic if the fn panicked. Other connections are not affected.
     ///
-    /// Watermarks, framing and the packet timeout have no effect: the fn reads and writes the socket itself.
+    /// Watermarks, framing and the packet timeout have no effect: the fn reads and writes the socket itself. It should end when
+    /// [`Socket::draining`] resolves: see the example there.
+    ///
+    /// ```
+    /// use actix_acceptor::{AcceptorPool, BoxError, Socket};
+    /// use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    ///
+    /// # actix_rt::System::new().block_on(async {
+    /// // An `async fn` does as well. The type of a closure's error must be named.
+    /// let first_byte = |mut socket: Socket| async move {
+    ///     let byte = socket.read_u8().await?;
+    ///     socket.write_u8(byte).await?;
+    ///     Ok::<_, BoxError>(())
+    /// };
+    /// let pool = AcceptorPool::with_fn(first_byte).bind("127.0.0.1:0").await?;
+    /// # let mut peer = tokio::net::TcpStream::connect(pool.local_addr().expect("TCP")).await?;
+    /// # peer.write_all(b"ab").await?;
+    /// # assert_eq!(peer.read_u8().await?, b'a');
+    /// # pool.stop(None).await;
+    /// # Ok::<_, Box<dyn std::error::Error>>(()) }).expect("it works");
+    /// ```
     pub fn with_fn<F, T>(serve: F) -> Builder<FnService>
     where
         F: Fn(Socket) -> T + Send + Sync + 'static,

@@ -181,7 +181,8 @@ impl<P: Protocol> Conn<P> {
         self.flags.contains(Flags::DRAINING)
     }
 
-    /// Queues a reply. It is sent after the callback has returned, together with the other replies of this turn.
+    /// Queues a reply. It is sent after the callback has returned, together with the other replies of this turn. For other types
+    /// that convert to a reply, such as strings, and without errors to handle, use [`push`](Conn::push).
     ///
     /// # Errors
     /// [`SendError::Closed`] if the connection is closing, [`SendError::ShutDown`] after

@@ -63,7 +63,8 @@ pub trait Protocol: Sized + 'static {
     /// The codec: [`Framing`](crate::Framing), a codec of tokio-util, or your own.
     type Codec: Decoder<Error: Into<BoxError>> + Encoder<Self::Reply, Error: Into<BoxError>> + 'static;
 
-    /// The type of the replies that this connection sends.
+    /// The type of the replies that this connection sends: what the codec encodes. [`Framing`](crate::Framing) encodes
+    /// [`Bytes`](bytes::Bytes); [`Next::send`] converts strings to them.
     type Reply: Send + 'static;
 
     /// The type of the messages that the program sends to this connection, wrapped in [`User`](crate::User). Use `()`
@@ -90,6 +91,9 @@ pub trait Protocol: Sized + 'static {
     }
 
     /// Called for each packet that the peer sent.
+    ///
+    /// Not `async`: to wait for something, return [`Conn::wait`]. A function with `?` becomes an answer by
+    /// `.unwrap_or_else(Next::fail)`.
     fn packet(&mut self, packet: Packet<Self>, conn: &mut Conn<Self>) -> Next<Self>;
 
     /// Called when the codec cannot decode what the peer sent: a packet is longer than allowed, or malformed.
