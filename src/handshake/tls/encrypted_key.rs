@@ -32,10 +32,17 @@ impl fmt::Debug for Password {
 /// The label of an encrypted key in PEM.
 const ENCRYPTED: &str = "ENCRYPTED PRIVATE KEY";
 
+/// The header of a key in the format that OpenSSL used before PKCS#8 (RFC 1421).
+const TRADITIONAL: &[u8] = b"Proc-Type: 4,ENCRYPTED";
+
 impl PemSource {
     /// The content of a key, decrypted to DER if it is encrypted.
     pub(super) fn key(&self, password: Option<&Password>) -> Result<Vec<u8>, TlsError> {
         let bytes = self.bytes()?;
+        if is_pem(&bytes) && bytes.windows(TRADITIONAL.len()).any(|part| part == TRADITIONAL) {
+            let why = "the key is encrypted in OpenSSL's traditional format; convert it with `openssl pkcs8 -topk8 -v2 aes-256-cbc`";
+            return Err(self.invalid(why));
+        }
         let Some(encrypted) = encrypted(&bytes) else { return Ok(bytes) };
         let Some(password) = password else { return Err(TlsError::PasswordMissing { key: self.to_string() }) };
         let invalid = |error: pkcs8::Error| self.invalid(format!("not an encrypted key in PKCS#8: {error}"));

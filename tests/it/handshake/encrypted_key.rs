@@ -85,6 +85,23 @@ fn a_missing_or_wrong_password_is_an_error() {
     }
 }
 
+#[test]
+fn a_key_in_the_traditional_format_says_how_to_convert_it() {
+    let pki = Pki::generate();
+    let (cert, key) = pki.issue("localhost");
+    let file = pki.file("traditional.key");
+    let mut openssl = Command::new("openssl");
+    openssl.args(["ec", "-aes256", "-passout", "pass:secret", "-in"]).arg(&key).arg("-out").arg(&file);
+    assert!(openssl.output().unwrap().status.success());
+    assert!(std::fs::read_to_string(&file).unwrap().contains("Proc-Type: 4,ENCRYPTED"));
+    for backend in BACKENDS {
+        let error = Tls::builder(backend).files(&cert, &file).key_password("secret").build().unwrap_err();
+        let source = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+        let text = format!("{error} {source}");
+        assert!(text.contains("openssl pkcs8 -topk8") && text.contains("traditional.key"), "{text}");
+    }
+}
+
 #[actix::test]
 async fn a_file_has_the_password_of_a_key() {
     let pki = Pki::generate();
