@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 const HELP: &str = "/join ROOM, /nick NAME, /tell NAME TEXT, /who, /quit";
 
-/// Guests who say nothing for this time have to leave.
+/// Guests that send nothing for this time are disconnected.
 const SILENCE: Duration = Duration::from_secs(60 * 60);
 
 /// The state of one connection.

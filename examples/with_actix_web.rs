@@ -1,5 +1,5 @@
-//! A chat over TCP and an HTTP API in one process and one actix system: the API shows who is there, says something to all, and
-//! kicks a guest. One shutdown ends both, and SIGHUP reloads the configuration of the pool. Try it:
+//! A chat over TCP and an HTTP API in one process and one actix system: the API lists the guests, sends a line to all of them, and
+//! disconnects one. One shutdown ends both, and SIGHUP reloads the configuration of the pool. Try it:
 //!
 //! ```text
 //! cargo run -p actix-acceptor-examples --example with_actix_web
@@ -65,7 +65,7 @@ fn is_name(text: &str) -> bool {
 
 type Chat = web::Data<Pool<Connection<Guest>>>;
 
-/// Who is there.
+/// Lists the guests.
 async fn guests(chat: Chat) -> impl Responder {
     web::Json(chat.names())
 }
@@ -119,7 +119,7 @@ async fn main() -> Result<(), MainError> {
             .route("/say", web::post().to(say))
             .route("/ready", web::get().to(ready))
     };
-    // Without `disable_signals`, actix-web would end the actix system at the first signal, and cut the chat.
+    // Without `disable_signals`, actix-web would end the actix system at the first signal, and cut off the chat.
     let server = HttpServer::new(app).disable_signals().bind(http_address)?;
     let http = server.addrs()[0];
     let server = server.run();
@@ -140,7 +140,7 @@ async fn main() -> Result<(), MainError> {
             }
         }
     });
-    // From here on, SIGTERM and SIGINT do not, either.
+    // From here on, SIGTERM and SIGINT do not end it either.
     let shutdown = Shutdown::on_signals();
     println!("chat on {}, HTTP on {http}, PID {}", pool.local_addrs()[0], std::process::id());
 

@@ -105,14 +105,15 @@
 //!
 //! # Tasks
 //!
-//! The [guide](guide#by-task) has an index: "I want to ..." and the item for it. Its pages explain what belongs together, such as the
-//! [life of a connection](guide::life), [shared state](guide::sharing), or servers [behind a load balancer](guide::load_balancer).
+//! The [guide](guide#by-task) has an index of tasks with the items for them. Its pages explain subjects that concern several items,
+//! such as the [life of a connection](guide::life), [shared state](guide::sharing), or servers
+//! [behind a load balancer](guide::load_balancer).
 //!
 //! # Modules
 //!
 //! | module | contents |
 //! |---|---|
-//! | [`guide`] | pages about the whole: which item to use for what, and what it costs |
+//! | [`guide`] | pages about subjects and tasks: which item to use, and what it costs |
 //! | [`prelude`] | the types that most programs import |
 //! | [`limits`] | connection limits, rates, access rules, refusals |
 //! | [`transport`] | addresses, streams, transports, handshakes |
@@ -128,9 +129,9 @@
 //!
 //! # Logs
 //!
-//! The crate logs with [`tracing`](https://docs.rs/tracing): install a subscriber to see them. When a pool is
-//! ready, it logs its name, addresses and the limits in force ("pool ready"); when it has ended, why and its counts ("pool
-//! ended"; a process that a signal ends without [`Pool::drain_on_signal`] logs nothing more). These lines, drains, refusals and
+//! The crate logs with [`tracing`](https://docs.rs/tracing): install a subscriber to see the logs. When a pool is ready, it
+//! logs its name, its addresses and the limits in force ("pool ready"); when it has ended, the reason and its counts ("pool
+//! ended"). If a signal ends the process without [`Pool::drain_on_signal`], nothing more is logged. These lines, drains, refusals and
 //! failed handshakes are logged at info; connection limits that are reached or lowered, restarts, and pools that have ended with
 //! an error, at warn; most ends of connections at debug, and so are handshakes that fail because the peer leaves, as port
 //! scanners do. Logs contain addresses and reasons, never transferred data.
@@ -148,7 +149,7 @@
 //! |---|---|
 //! | `rustls` | TLS with rustls and ring: `Tls::rustls`. The same as `rustls-ring` |
 //! | `rustls-ring`, `rustls-aws-lc-rs` | TLS with rustls, and the crypto provider: `ring` or `aws-lc-rs`. With both it is `aws-lc-rs` |
-//! | `rustls-no-provider` | TLS with rustls and the provider that the program installs with `CryptoProvider::install_default`, which goes before the others |
+//! | `rustls-no-provider` | TLS with rustls and the provider that the program installs with `CryptoProvider::install_default`, which takes precedence over the others |
 //! | `native-tls` | TLS with the system's library: `Tls::native` |
 //! | `watch` | certificates are reloaded when their files change: `TlsBuilder::watch` |
 //! | `proxy-protocol` | the PROXY protocol: `Listener::proxy_protocol` |

@@ -61,7 +61,7 @@ impl Names {
         }
     }
 
-    /// Registers a name, also if another connection has it.
+    /// Registers a name, even if another connection has it.
     fn replace(self: &Arc<Self>, name: &str, registry: &Arc<Registry>, state: &Arc<ConnectionState>) -> Registered {
         self.insert(self.shard(name).lock().entry(name.into()), registry, state)
     }

@@ -1,9 +1,9 @@
 //! The packages whose types are in the public API, at the versions that this crate was built with.
 //!
-//! A program that depends on one of them itself uses a compatible version:
+//! A program that itself depends on one of them must use a compatible version:
 #![cfg_attr(doc, doc = "[Versions](crate::guide::versions#which-versions-go-together)")]
-//! lists them. A library that is generic over this crate, or a program that wants no line of its own in `Cargo.toml`, can use
-//! these names instead.
+//! lists them. A library on top of this crate, or a program that does not list the package in its `Cargo.toml`, can use these
+//! names instead.
 //!
 //! ```
 //! use actix_acceptor::{prelude::*, reexports::bytes::Bytes};
@@ -21,7 +21,7 @@
 //! }
 //! ```
 //!
-//! The macros of actix (`#[actix::main]`, `#[derive(Message)]`) and of serde need the package itself in `Cargo.toml`.
+//! The macros of actix (`#[actix::main]`, `#[derive(Message)]`) and of serde still need the package itself in `Cargo.toml`.
 
 #[doc(no_inline)]
 pub use {actix, bytes, futures_core, socket2, tokio, tokio_util, tracing};

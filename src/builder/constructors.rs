@@ -138,7 +138,7 @@ impl AcceptorPool {
     /// use tokio::io::{AsyncReadExt, AsyncWriteExt};
     ///
     /// # actix_rt::System::new().block_on(async {
-    /// // An `async fn` does as well. The type of a closure's error must be named.
+    /// // An `async fn` works as well. In a closure, the type of the error must be named.
     /// let first_byte = |mut socket: Socket| async move {
     ///     let byte = socket.read_u8().await?;
     ///     socket.write_u8(byte).await?;

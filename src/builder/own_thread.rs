@@ -24,14 +24,14 @@ use crate::thread_name::thread_name;
 
 impl<S: Service> Builder<S> {
     /// Starts the pool, with the listeners added with [`listener`](Builder::listener), on a thread of its own that runs an actix
-    /// system. For programs that have none: with `#[tokio::main]`, another runtime, or plain threads.
+    /// system. For programs without an actix system: with `#[tokio::main]`, another runtime, or plain threads.
     ///
     /// Await the returned value, in any runtime, or call [`wait`](PoolStart::wait), which blocks. Both return the handle of the
     /// pool, whose methods can be called from any thread and runtime. The thread has started when this method returns.
     ///
     /// User code (callbacks, async fns, actors) runs on the arbiters of the pool, as in every pool, and not in the caller's
-    /// runtime: to run a future there, pass a `tokio::runtime::Handle` to the handler. The pool has an actix system of its own, so
-    /// [`AcceptorPool::find`](crate::AcceptorPool::find) of another thread does not find it.
+    /// runtime: to run a future there, pass a `tokio::runtime::Handle` to the handler. The pool has its own actix system, so
+    /// [`AcceptorPool::find`](crate::AcceptorPool::find) does not find it on other threads.
     ///
     /// ```
     /// use actix_acceptor::{AcceptorPool, Listener, MainError, Socket};
@@ -106,7 +106,7 @@ fn system_error(what: &str, source: io::Error) -> StartError {
     StartError::SystemError { what: what.to_owned(), source }
 }
 
-/// A pool that starts on a thread of its own. A future; [`wait`](PoolStart::wait) does the same in code that is not async.
+/// A pool that is starting on its own thread. It is a future; in code that is not async, call [`wait`](PoolStart::wait).
 ///
 /// If it is dropped before the pool is ready, the pool stops.
 #[must_use = "the pool stops if this is dropped: await it, or call `wait`"]
@@ -124,7 +124,7 @@ impl<A> PoolStart<A> {
     /// See [`StartError`]. The thread ends by itself.
     ///
     /// # Panics
-    /// In an async context: await it there.
+    /// In an async context. Await the value there instead.
     pub fn wait(self) -> Result<PoolThread<A>, StartError> {
         match self.started {
             Ok((started, thread)) => finish(started.blocking_recv().ok(), thread),
@@ -169,17 +169,17 @@ impl<A> fmt::Debug for PoolStart<A> {
     }
 }
 
-/// A pool that runs on a thread of its own. It dereferences to [`Pool`], the handle, which can be cloned.
+/// A pool that runs on its own thread. It dereferences to the handle, [`Pool`], which can be cloned.
 ///
-/// The thread ends with the pool. Dropping this value stops neither, as with [`std::thread::JoinHandle`]; a process that ends stops
-/// both, and cuts the connections.
+/// The thread ends with the pool. Dropping this value stops neither of them, as with [`std::thread::JoinHandle`]. When the process
+/// ends, both end, and the connections are cut off.
 pub struct PoolThread<A> {
     pool: Pool<A>,
     thread: Thread,
 }
 
 impl<A> PoolThread<A> {
-    /// Blocks the current thread until the pool has ended and its thread as well. In async code, await
+    /// Blocks the current thread until the pool and its thread have ended. In async code, await
     /// [`Pool::stopped`] first; the thread then ends without delay.
     ///
     /// # Errors

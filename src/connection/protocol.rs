@@ -92,8 +92,8 @@ pub trait Protocol: Sized + 'static {
 
     /// Called for each packet that the peer sent.
     ///
-    /// Not `async`: to wait for something, return [`Conn::wait`]. A function with `?` becomes an answer by
-    /// `.unwrap_or_else(Next::fail)`.
+    /// The callback is not `async`: to wait for something, return [`Conn::wait`]. To use `?`, call a function that returns a
+    /// `Result`, followed by `.unwrap_or_else(Next::fail)`.
     fn packet(&mut self, packet: Packet<Self>, conn: &mut Conn<Self>) -> Next<Self>;
 
     /// Called when the codec cannot decode what the peer sent: a packet is longer than allowed, or malformed.

@@ -1,4 +1,4 @@
-//! [`MainError`], an error that `main` prints for people.
+//! [`MainError`], an error that `main` prints as a readable message.
 
 use std::error::Error;
 use std::fmt;
@@ -7,7 +7,7 @@ use super::{with_sources, BoxError};
 
 /// The error of `main`: any error, printed with its message and its sources.
 ///
-/// If `main` returns an error, the standard library prints it with `Debug`, which is meant for programmers:
+/// If `main` returns an error, the standard library prints it with `Debug`, which is hard to read:
 /// `Error: SystemError { what: "127.0.0.1:7878", source: Os { code: 98, .. } }`. This type prints what `Display` returns instead,
 /// followed by the sources, separated by colons:
 ///

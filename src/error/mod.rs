@@ -102,7 +102,7 @@ pub enum StartError {
     /// [`start_on_own_thread`](crate::Builder::start_on_own_thread).
     #[error(
         "no actix System is running on this thread: use `#[actix::main]` instead of `#[tokio::main]`, which starts none, or \
-         replace `bind(address)` by `listener(Listener::tcp(address)).start_on_own_thread()`"
+         replace `bind(address)` with `listener(Listener::tcp(address)).start_on_own_thread()`"
     )]
     NoSystem,
 }

@@ -23,8 +23,8 @@ pub struct Inspected<'a> {
     pub peer: &'a Address,
     /// Whether the bytes were read or written.
     pub direction: Direction,
-    /// The bytes that a read returned or a write has passed on; a write of several buffers is reported buffer by buffer. Never
-    /// empty.
+    /// The bytes that a read returned or that a write passed to the stream below. A write of several buffers is reported buffer by
+    /// buffer. Never empty.
     pub bytes: &'a [u8],
 }
 
@@ -39,11 +39,11 @@ pub enum Direction {
 
 /// A handshake step that passes the bytes of each read and write of a connection to a closure, for traces and audits.
 ///
-/// Steps run in the order in which they were added to the [`Listener`](crate::Listener). After [`tls`](crate::Listener::tls)
-/// the closure gets plaintext, before it the encrypted bytes.
+/// Steps run in the order in which they were added to the [`Listener`](crate::Listener). If the step was added after
+/// [`tls`](crate::Listener::tls), the closure receives plaintext, otherwise the encrypted bytes.
 ///
-/// The closure runs on the arbiter of the connection and must not block. After a panic, which is logged at most once a second,
-/// the connection goes on. Inspected connections cost one more allocation of about 100 bytes;
+/// The closure runs on the arbiter of the connection and must not block. If it panics, the connection continues, and the panic is
+/// logged at most once per second. An inspected connection needs one more allocation of about 100 bytes, and
 /// [`Conn::send_file`](crate::Conn::send_file) copies instead of using `sendfile`.
 ///
 /// ```

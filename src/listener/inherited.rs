@@ -109,8 +109,8 @@ impl From<UnixListener> for Listener {
     }
 }
 
-/// As [`Listener::from_socket`], with a socket that a program has opened with tokio. It leaves its runtime. Fails if the system
-/// does not let it.
+/// As [`Listener::from_socket`], for a socket that was opened with tokio. The socket is deregistered from its runtime. Fails if the
+/// system does not allow this.
 ///
 /// ```
 /// use actix_acceptor::{AcceptorPool, Listener, Socket};
@@ -131,8 +131,8 @@ impl TryFrom<tokio::net::TcpListener> for Listener {
     }
 }
 
-/// As [`Listener::from_socket`], with a socket that a program has opened with tokio. It leaves its runtime. Fails if the system
-/// does not let it. The file of the socket stays.
+/// As [`Listener::from_socket`], for a socket that was opened with tokio. The socket is deregistered from its runtime. Fails if the
+/// system does not allow this. The file of the socket is not removed.
 #[cfg(unix)]
 impl TryFrom<tokio::net::UnixListener> for Listener {
     type Error = io::Error;

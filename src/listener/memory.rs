@@ -171,7 +171,7 @@ impl MemoryConnector {
         self.dial(Some(peer.into()), Stream::other).await
     }
 
-    /// Lets the next accept fail with this error, before any peer in the queue is accepted. Several errors are reported one
+    /// Makes the next accept fail with this error, before any peer in the queue is accepted. Several errors are reported one
     /// after the other.
     ///
     /// The pool treats it as an error of `accept(2)`: it goes on after `ECONNABORTED`, pauses after `EMFILE`, and replaces the

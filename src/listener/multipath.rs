@@ -8,7 +8,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use super::SocketOptions;
 
 /// Whether a TCP listener accepts Multipath TCP connections, whose peers may use several paths at a time, for example Wi-Fi and a
-/// mobile network. Peers with plain TCP are served in every case. For
+/// mobile network. Peers with plain TCP are always served. A value of
 /// [`Listener::multipath_tcp`](crate::Listener::multipath_tcp); Linux only.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize), serde(rename_all = "snake_case"))]
@@ -17,9 +17,9 @@ pub enum MultipathTcp {
     /// Plain TCP.
     #[default]
     Off,
-    /// Multipath TCP if the kernel has it, else plain TCP, which is logged at info.
+    /// Multipath TCP if the kernel supports it, else plain TCP. The fallback is logged at info.
     Try,
-    /// Multipath TCP. Without it, the listener cannot be opened.
+    /// Multipath TCP. If the kernel does not support it, opening the listener fails.
     Require,
 }
 
@@ -36,7 +36,7 @@ impl SocketOptions {
             MultipathTcp::Off => socket(Protocol::TCP),
             asked => match multipath(socket) {
                 Err(error) if asked == MultipathTcp::Try => {
-                    tracing::info!(address = %addr, %error, "no Multipath TCP; listening with TCP");
+                    tracing::info!(address = %addr, %error, "Multipath TCP is not available; listening with plain TCP");
                     socket(Protocol::TCP)
                 }
                 opened => opened.map_err(|error| io::Error::new(error.kind(), Unavailable(error))),

@@ -28,8 +28,8 @@ pub struct ListenerOptions {
     /// TCP: the number of listening sockets. More than one with
     /// [`reuse_port_per_acceptor`](crate::Listener::reuse_port_per_acceptor).
     pub sockets: Option<usize>,
-    /// TCP on Linux: whether connections may use several paths (Multipath TCP). False if the kernel has no Multipath TCP and
-    /// the listener uses plain TCP instead.
+    /// TCP on Linux: whether connections may use several paths (Multipath TCP). False if the kernel does not support it and the
+    /// listener uses plain TCP instead.
     pub multipath_tcp: Option<bool>,
     /// TCP over IPv6: whether only IPv6 peers are accepted.
     pub only_v6: Option<bool>,

@@ -236,11 +236,12 @@ impl Listener {
         self
     }
 
-    /// TCP on Linux: whether connections may use several paths at a time (Multipath TCP). Peers with plain TCP are served in every
-    /// case. [`ListenerOptions::multipath_tcp`](crate::info::ListenerOptions::multipath_tcp) reports the result.
+    /// TCP on Linux: whether connections may use several paths at a time (Multipath TCP). Peers with plain TCP are always
+    /// served. [`ListenerOptions::multipath_tcp`](crate::info::ListenerOptions::multipath_tcp) reports the result.
     ///
-    /// With [`Try`](MultipathTcp::Try) a kernel without it means plain TCP, with [`Require`](MultipathTcp::Require) an error. Both
-    /// fail the start on other systems. Cannot change while the listener is open.
+    /// If the kernel does not support it, [`Try`](MultipathTcp::Try) falls back to plain TCP, and
+    /// [`Require`](MultipathTcp::Require) is an error. On systems other than Linux, both are errors at the start. Cannot change while
+    /// the listener is open.
     ///
     /// Default: [`Off`](MultipathTcp::Off).
     pub fn multipath_tcp(mut self, multipath: MultipathTcp) -> Self {

@@ -108,7 +108,7 @@ pub trait Io: AsyncRead + AsyncWrite + Unpin + Send + 'static {
         None
     }
 
-    /// Makes the drop of the stream a reset (RST) of the connection, if it can be reset.
+    /// Makes dropping the stream reset the connection (RST), if the stream can be reset.
     ///
     /// Default: sets `SO_LINGER` of the [socket](Io::socket_ref), if there is one, to zero.
     fn reset_on_drop(&self) {

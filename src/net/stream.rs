@@ -207,7 +207,7 @@ impl Stream {
         self.kind() == TransportKind::Tls && error.kind() == io::ErrorKind::UnexpectedEof
     }
 
-    /// Makes the end of the connection a reset (RST): see [`Io::reset_on_drop`]. Where that fails, it ends normally.
+    /// Makes the connection end with a reset (RST): see [`Io::reset_on_drop`]. If that fails, it ends normally.
     pub(crate) fn reset_on_drop(&self) {
         match &self.0 {
             Inner::Dyn(io) => io.reset_on_drop(),

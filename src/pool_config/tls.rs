@@ -22,7 +22,7 @@ pub struct TlsConfig {
     pub cert: PathBuf,
     /// The file with the key.
     pub key: PathBuf,
-    /// The password of the keys, if they are encrypted. The file of the configuration is then secret: only the user of the server
+    /// The password of the keys, if they are encrypted. The configuration file is then a secret: only the user that runs the server
     /// should be able to read it.
     #[cfg_attr(feature = "serde", serde(default))]
     pub key_password: Option<Password>,

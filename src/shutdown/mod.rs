@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! first signal, or the end of a pool ─▶ drain all pools at the same time ─▶ then ─▶ report
-//! second signal, at every moment ─▶ all pools at once, without what is left of `then` ─▶ report
+//! second signal, in every phase ─▶ end all pools at once, skip the rest of `then` ─▶ report
 //! ```
 
 mod pools;
@@ -28,14 +28,14 @@ use signals::Signals;
 /// 2. All pools are drained at the same time, each as its [`Drain`] says.
 /// 3. The functions of [`then`](Shutdown::then) run, one after the other.
 ///
-/// A second signal acts at once, at every moment: pools that still drain end without a grace period, and what is left of the
-/// `then` functions is skipped. The future of one that is running is dropped.
+/// A second signal takes effect at once, in every phase: pools that are still draining end without a grace period, and the
+/// remaining `then` functions are skipped. The future of a function that is running is dropped.
 ///
-/// Afterwards, signals end the process again: see [`Pool::drain_on_signal`].
+/// Once the shutdown is over, the signals end the process again: see [`Pool::drain_on_signal`].
 ///
 /// # With actix-web
 /// The server of actix-web must not handle the signals itself ([`disable_signals`]), or it ends the actix system, and with it the
-/// pool, while connections are drained. It goes on answering during the drain, for example a readiness probe.
+/// pool, while connections are drained. During the drain, the web server still answers, for example a readiness probe.
 ///
 /// ```ignore
 /// let server = HttpServer::new(app).disable_signals().bind("127.0.0.1:7879")?.run();
@@ -95,9 +95,9 @@ pub struct ShutdownReport {
 impl Shutdown {
     /// A shutdown that begins with SIGTERM or SIGINT; on systems other than Unix, with Ctrl-C.
     ///
-    /// From now on, until the shutdown is over or dropped, the signals do not end the process. One that arrives before the shutdown
-    /// is awaited begins it then. Must be called in a tokio runtime, such as that of `#[actix::main]`; otherwise, awaiting it
-    /// returns an error.
+    /// From this call until the shutdown is over or dropped, the signals do not end the process. If one arrives before the shutdown
+    /// is awaited, the shutdown begins as soon as it is. Must be called in a tokio runtime, such as that of `#[actix::main]`;
+    /// otherwise, awaiting it returns an error.
     pub fn on_signals() -> Self {
         Self::new(Begin::Signals(Signals::listen()))
     }
@@ -106,7 +106,7 @@ impl Shutdown {
         Shutdown { trigger, pools: Vec::new(), then: Vec::new() }
     }
 
-    /// A shutdown that begins when a future completes. Signals keep their action, so a second one does not cut it short.
+    /// A shutdown that begins when a future completes. It does not handle signals, so a signal does not cut it short.
     pub fn when(future: impl Future + 'static) -> Self {
         Self::new(Begin::When(When(Some(future.map(drop).boxed_local()))))
     }
@@ -119,8 +119,8 @@ impl Shutdown {
         self
     }
 
-    /// Adds what is done once all pools have ended. May be called repeatedly: the functions run in this order, each when the
-    /// future of the one before has completed. What the futures return is dropped.
+    /// Adds a function that runs once all pools have ended. May be called repeatedly: the functions run in the order in which they
+    /// were added, each when the future of the previous one has completed. The outputs of the futures are dropped.
     pub fn then<F: Future + 'static>(mut self, then: impl FnOnce() -> F + 'static) -> Self {
         self.then.push(Box::new(|| then().map(drop).boxed_local()));
         self

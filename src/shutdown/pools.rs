@@ -20,7 +20,8 @@ impl<A> Pool<A> {
     /// another pool is active, they do so again: a signal that arrives while the program cleans up after the drain terminates
     /// the process at once. This also holds if the program has installed another handler for these signals, for example with
     /// [`tokio::signal`](https://docs.rs/tokio/latest/tokio/signal/). A program that handles them itself should call
-    /// [`drain_when`](Pool::drain_when) instead. To drain several pools, or to stop a web server as well, see [`Shutdown`](crate::Shutdown). On systems other than Unix, Ctrl-C has no effect after the return.
+    /// [`drain_when`](Pool::drain_when) instead. To drain several pools, or to stop a web server as well, see
+    /// [`Shutdown`](crate::Shutdown). On systems other than Unix, Ctrl-C has no effect after the return.
     ///
     /// ```no_run
     /// # use actix_acceptor::{AcceptorPool, Drain, Socket};
@@ -43,7 +44,7 @@ impl<A> Pool<A> {
         Ok(run(Signals::listen()?, steps).await.0)
     }
 
-    /// Waits for a future, then drains the pool. The future can be a signal that the program handles itself, a message, or a
+    /// Waits for a future, then drains the pool. The future can wait for a signal that the program handles itself, a message, or a
     /// request of an operator. Also returns when the pool ends by itself or by another call.
     ///
     /// Call [`stop`](Pool::stop) from elsewhere to cut the drain short.

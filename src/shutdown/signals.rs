@@ -1,4 +1,4 @@
-//! SIGTERM and SIGINT; on other systems than Unix, Ctrl-C.
+//! SIGTERM and SIGINT; on systems other than Unix, Ctrl-C.
 //!
 //! While a [`Signals`] exists, the signals do not end the process. Once none is left, they have their default action again.
 

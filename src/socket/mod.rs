@@ -66,9 +66,9 @@ const FILE_CHUNK: u64 = 256 * 1024;
 /// [`shutdown`](tokio::io::AsyncWriteExt::shutdown) ends the sending side only: the socket can still be read until the peer
 /// closes its side. After a shutdown the connection accepts no pushes and has left its topics and names.
 ///
-/// For code that was written for a `TcpStream`: `tokio::io::split` in place of `into_split`, [`peer`](Socket::peer) of `peer_addr`,
-/// [`Listener::nodelay`](crate::Listener::nodelay) of `set_nodelay`, and `actix::spawn` of `tokio::spawn`, since a socket stays on
-/// its thread.
+/// In code that was written for a `TcpStream`, replace `into_split` with `tokio::io::split`, `peer_addr` with
+/// [`peer`](Socket::peer), `set_nodelay` with [`Listener::nodelay`](crate::Listener::nodelay), and `tokio::spawn` with
+/// `actix::spawn`, because a socket stays on its thread.
 ///
 /// What other parts of the program send to the connection is not written to the socket automatically: the owner takes it from
 /// [`pushes`](Socket::pushes) and writes it. If the owner does not take it, the outbox fills up, as with a peer that does not

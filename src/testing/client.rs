@@ -25,10 +25,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// The space for one read. What arrives together is then shown together.
 const READ: usize = 16 * 1024;
 
-/// A scripted peer: what it says, and what it expects to receive.
+/// A scripted peer, which sends bytes and expects to receive some.
 ///
 /// Made by [`Harness::connect`](super::Harness::connect), or over any stream by [`Client::new`]. Each method panics if
-/// something else happens. The message names the line of the test, what was expected and what came.
+/// something unexpected happens. The message names the line of the test, what was expected and what was received.
 ///
 /// A client waits up to its [`patience`](Client::patience) for what it expects. On a paused clock this takes no time: the clock
 /// jumps to the next timer once nothing else is left to do.
@@ -308,10 +308,10 @@ impl Client {
         }
     }
 
-    /// Speaks in the items of a codec instead of bytes. Bytes that have arrived are decoded first.
+    /// Sends and expects the items of a codec instead of bytes. Bytes that have already arrived are decoded first.
     ///
-    /// The codec is the peer's: it encodes requests and decodes replies. Of symmetric codecs, such as
-    /// [`Framing`](crate::Framing), it is a clone of the server's.
+    /// The codec is the peer's: it encodes requests and decodes replies. If the codec is symmetric, as
+    /// [`Framing`](crate::Framing) is, pass a clone of the server's.
     pub fn framed<C: Decoder<Error: fmt::Display>>(self, codec: C) -> FramedClient<C> {
         FramedClient::new(self, codec)
     }

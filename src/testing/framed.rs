@@ -1,4 +1,4 @@
-//! [`FramedClient`], a scripted peer that speaks in the items of a codec.
+//! [`FramedClient`], a scripted peer that sends and expects the items of a codec.
 
 use std::fmt;
 use std::future::Future;
@@ -10,7 +10,7 @@ use tokio_util::codec::{Decoder, Encoder};
 use super::client::{Arrived, Client, End};
 use super::report::{bytes_text, ended_text, fail};
 
-/// A [`Client`] that says and expects the items of a codec. Made by [`Client::framed`].
+/// A [`Client`] that sends and expects the items of a codec. Made by [`Client::framed`].
 ///
 /// ```
 /// # use actix_acceptor::{AcceptorPool, Conn, Framing, Next, Protocol};
@@ -152,7 +152,8 @@ impl<C: Decoder<Error: fmt::Display>> FramedClient<C> {
         self.client.reset()
     }
 
-    /// The client below, for bytes that the codec does not produce. What has arrived and is not decoded is received next.
+    /// The underlying client, for bytes that the codec does not produce. Bytes that have arrived but are not decoded are received
+    /// next.
     pub fn raw(&mut self) -> &mut Client {
         &mut self.client
     }

@@ -28,7 +28,7 @@ const GRACE: Duration = Duration::from_secs(5);
 
 /// A running pool for tests: in memory, on the current arbiter, with a paused clock.
 ///
-/// It runs what the program runs, given the same [`Builder`]: all limits, timeouts, waits and observers work as in production.
+/// Given the [`Builder`] of the program, it runs the same pool: all limits, timeouts, waits and observers work as in production.
 /// Only the sockets and the passing of time are simulated. The clock jumps to the next timer when nothing else is left to do, so
 /// that a test of an hour takes no time, and nothing in it depends on the load of the machine.
 ///
@@ -65,7 +65,7 @@ const GRACE: Duration = Duration::from_secs(5);
 /// client.say("hello\n").await;
 /// client.expect("hello\n").await;
 /// client.silence(Duration::from_secs(3600)).await;
-/// // Timeouts are up to a tenth late.
+/// // Timeouts are at most a tenth late.
 /// harness.advance(Duration::from_secs(360)).await;
 /// assert_eq!(client.end().await, "still there?\n");
 /// harness.end().await;
@@ -141,7 +141,7 @@ impl<A: 'static> Harness<A> {
     /// waits in the queue for a permit.
     ///
     /// # Panics
-    /// If the pool refuses it in the manner of a closed port: it has ended, or is suspended with
+    /// If the pool does not accept it, as with a closed port: the pool has ended, or is suspended with
     /// [`SuspendMode::Close`](crate::SuspendMode::Close). A peer that a limit or rule refuses is accepted, then closed.
     #[track_caller]
     pub fn connect(&self) -> impl Future<Output = Client> {
@@ -174,16 +174,16 @@ impl<A: 'static> Harness<A> {
         client
     }
 
-    /// The connector of the transport, for peers that a [`Client`] does not fit, and to expect that none can connect.
+    /// The connector of the transport, for peers that need more than a [`Client`], and for tests in which no peer can connect.
     pub fn connector(&self) -> &MemoryConnector {
         &self.connector
     }
 
-    /// Lets this much time pass: all timers in it fire in order, each at its time. Returns once everything that is due has been
-    /// handled.
+    /// Advances the clock by this time: all timers within it fire in order, each at its time. Returns once everything that is due has
+    /// been handled.
     ///
-    /// Timeouts of the pool fire up to a tenth or 10 ms late, as they do on a running clock. `Conn::after` and tokio's timers are
-    /// exact to the millisecond.
+    /// Timeouts of the pool fire at most 10 % or 10 ms late, whichever is larger, as they do on a running clock. `Conn::after` and
+    /// tokio's timers are exact to the millisecond.
     pub async fn advance(&self, time: Duration) {
         sleep(time).await;
         settle().await;
@@ -194,7 +194,7 @@ impl<A: 'static> Harness<A> {
         settle().await;
     }
 
-    /// Lets the next accept fail with this error; see [`MemoryConnector::fail_accept`].
+    /// Makes the next accept fail with this error; see [`MemoryConnector::fail_accept`].
     ///
     /// ```
     /// # use actix_acceptor::{testing::Harness, AcceptorPool, Socket};
@@ -215,8 +215,8 @@ impl<A: 'static> Harness<A> {
         self.connector.fail_accept(error);
     }
 
-    /// Drains the pool and shows that nothing is left of it. Clients may still be connected: each connection is asked to end, and
-    /// has 5 seconds of the paused clock.
+    /// Drains the pool and checks that nothing is left of it. Clients may still be connected: each connection is notified, and has 5
+    /// seconds of the paused clock to end. Returns the report of the drain.
     ///
     /// # Panics
     /// If a connection does not end in time; if connections, members of topics, names, held peers or blocking closures are left;

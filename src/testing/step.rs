@@ -19,7 +19,7 @@ pub struct Step {
     pub calls: Vec<(Callback, NextKind)>,
     /// What reached the peer: replies of the callbacks, and what others have sent to the connection.
     pub sent: Bytes,
-    /// Why the connection has ended, if it has, in this step or before; with the text of [`Closed`](crate::Closed).
+    /// Why the connection has ended, with the text of [`Closed`](crate::Closed), if it ended in this step or before.
     pub closed: Option<(CloseReason, String)>,
 }
 
@@ -29,8 +29,8 @@ impl Step {
         self.calls.iter().map(|(_, next)| next.clone()).collect()
     }
 
-    /// The replies that reached the peer, decoded by the peer's codec. Of a symmetric codec, such as
-    /// [`Framing`](crate::Framing), it is the server's.
+    /// The replies that reached the peer, decoded by the peer's codec. If the codec is symmetric, as
+    /// [`Framing`](crate::Framing) is, pass the same as to the server.
     ///
     /// # Panics
     /// If the codec cannot decode what was sent, or a part of a reply is left.

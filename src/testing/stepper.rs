@@ -1,4 +1,4 @@
-//! [`Stepper`], a connection that only runs when the test says so.
+//! [`Stepper`], a connection that runs only in the steps of a test.
 
 use std::fmt;
 use std::future::{poll_fn, Future};
@@ -20,18 +20,18 @@ use crate::pool::{Drain, Pool};
 /// How long [`Stepper::timeout`] and [`Stepper::wait_ends`] let the clock run.
 const PATIENCE: Duration = Duration::from_secs(24 * 3600);
 
-/// A connection that runs step by step: each method lets one thing happen and returns what the connection has done then.
+/// A connection that runs step by step: each method causes one event and returns what the connection has done.
 ///
-/// Made by [`Harness::stepper`]. The pool has accepted the connection as any other, and its engine decides what each step does.
-/// For example, a packet is not delivered while the connection waits, and appears in the step in which it is. Between two steps the
-/// connection does not run, whatever is sent to it. Its peer reads everything at once.
+/// Made by [`Harness::stepper`]. The pool has accepted the connection like any other, and the code that runs it is that of
+/// production. For example, a packet is not delivered while the connection waits; it appears in the step that delivers it. Between
+/// two steps the connection does not run, whatever is sent to it. Its peer reads everything at once.
 ///
 /// A [`Step`] has the callbacks that were called, with what they returned, the bytes that reached the peer, and the end of the
 /// connection. Between steps, the test can look at the [state of the protocol](Stepper::protocol), at the [`Conn`](Stepper::conn),
 /// its [timers](Stepper::timers), [topics](Stepper::topics) and [names](Stepper::names).
 ///
-/// If a stepper is dropped before its connection has ended, the connection is killed. Do so before [`Harness::end`], which waits for
-/// connections to end by themselves.
+/// If a stepper is dropped before its connection has ended, the connection is killed. Drop it before [`Harness::end`], which waits
+/// for connections to end by themselves.
 ///
 /// ```
 /// use actix_acceptor::testing::{Callback, Harness, NextKind};
@@ -193,7 +193,7 @@ impl<P: Protocol> Stepper<P> {
         self.run().await
     }
 
-    /// Lets time pass until [`Protocol::timeout`] is called, up to a tenth later than set. Other callbacks may be called before.
+    /// Lets time pass until [`Protocol::timeout`] is called, at most a tenth later than set. Other callbacks may be called before.
     ///
     /// # Panics
     /// If it is not called within 24 hours: the timeout is disabled, or does not run, as during a wait. If the connection ends.
@@ -209,8 +209,8 @@ impl<P: Protocol> Stepper<P> {
         }
     }
 
-    /// Lets time pass until the connection no longer waits ([`Conn::wait`], [`Conn::blocking`]). What the test itself has to
-    /// complete, such as a channel, it completes before, and calls [`run`](Stepper::run) instead.
+    /// Lets time pass until the connection no longer waits ([`Conn::wait`], [`Conn::blocking`]). If the wait ends by an action of the
+    /// test, such as a message to a channel, perform that action and call [`run`](Stepper::run) instead.
     ///
     /// # Panics
     /// If the connection does not wait, or still waits after 24 hours.
@@ -228,7 +228,7 @@ impl<P: Protocol> Stepper<P> {
         }
     }
 
-    /// Lets the peer end its sending side (FIN).
+    /// Shuts down the sending side of the peer (FIN).
     ///
     /// # Panics
     /// If the connection has ended, or the peer has done so before.
@@ -242,7 +242,7 @@ impl<P: Protocol> Stepper<P> {
         }
     }
 
-    /// Lets the peer reset the connection (RST).
+    /// Resets the connection as the peer (RST).
     ///
     /// # Panics
     /// If the connection has ended.

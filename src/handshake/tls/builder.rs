@@ -107,13 +107,13 @@ impl TlsBuilder {
         self
     }
 
-    /// Sets the password of encrypted keys, of the default certificate and of those for server names. They must be PKCS#8
+    /// Sets the password of encrypted keys, both of the default certificate and of those for server names. They must be PKCS#8
     /// (`BEGIN ENCRYPTED PRIVATE KEY`) with a cipher of PBES2, as `openssl pkcs8 -topk8 -v2 aes-256-cbc` writes them. Keys that are
     /// not encrypted are read as they are. [`Tls::reload`] uses the same password; [`Tls::replace`] can set another one.
     ///
-    /// The password is kept in memory as long as the [`Tls`], and never logged.
+    /// The password is kept in memory as long as the [`Tls`] exists, and is never logged.
     ///
-    /// Without it, an encrypted key is a [`TlsError::PasswordMissing`]; with another one, a [`TlsError::PasswordWrong`].
+    /// Without a password, an encrypted key is a [`TlsError::PasswordMissing`]; with a wrong one, a [`TlsError::PasswordWrong`].
     ///
     /// Default: none.
     pub fn key_password(mut self, password: impl Into<String>) -> Self {

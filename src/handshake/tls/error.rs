@@ -24,7 +24,7 @@ pub enum TlsError {
         /// What is invalid.
         why: BoxError,
     },
-    /// A key is encrypted, and no password is set.
+    /// A key is encrypted, but no password is set.
     #[error("the key in {key} is encrypted; set its password with `key_password`")]
     PasswordMissing {
         /// Where the key was read from: the path of the file, or `memory`.
@@ -54,8 +54,7 @@ pub enum TlsError {
         /// The error of the system, for example that a limit on watches or descriptors is reached.
         source: BoxError,
     },
-    /// `rustls` has no provider of cryptography: only feature `rustls-no-provider` is enabled, and the program has installed
-    /// none.
+    /// `rustls` has no crypto provider: only feature `rustls-no-provider` is enabled, and the program has not installed one.
     #[error(
         "rustls has no crypto provider: enable feature `rustls-ring` or `rustls-aws-lc-rs` of actix-acceptor, or call \
          `CryptoProvider::install_default` before this"

@@ -98,10 +98,10 @@ enum Config {
 impl Tls {
     /// Starts building TLS with `rustls`.
     ///
-    /// The cryptography is that of the [`CryptoProvider`](::rustls::crypto::CryptoProvider) that the program has installed for
-    /// the process, when [`TlsBuilder::build`] is called. If there is none, it is that of the features: `aws-lc-rs` with
-    /// `rustls-aws-lc-rs`, even if `rustls-ring` is enabled as well, or else `ring` with `rustls-ring`, which `rustls` includes.
-    /// With feature `rustls-no-provider` alone, the program has to install one; otherwise `build` returns
+    /// The cryptography is that of the [`CryptoProvider`](::rustls::crypto::CryptoProvider) that is installed for the process when
+    /// [`TlsBuilder::build`] is called. If there is none, the features decide: `aws-lc-rs` with `rustls-aws-lc-rs`, even if
+    /// `rustls-ring` is enabled as well, or else `ring` with `rustls-ring`, which `rustls` includes. With feature
+    /// `rustls-no-provider` alone, the program must install a provider; otherwise `build` returns
     /// [`TlsError::NoCryptoProvider`].
     #[cfg(feature = "rustls-no-provider")]
     pub fn rustls() -> TlsBuilder {

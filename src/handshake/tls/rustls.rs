@@ -61,7 +61,7 @@ pub(super) fn configure(settings: &TlsConfig) -> Result<Loaded<Arc<ServerConfig>
     Ok((Arc::new(config), expires))
 }
 
-/// The provider that the program installed, or else that of a feature. `aws-lc-rs` goes before `ring`: it is never enabled by
+/// The provider that the program installed, or else that of a feature. `aws-lc-rs` takes precedence over `ring`: it is never enabled by
 /// another feature.
 fn provider() -> Result<Arc<CryptoProvider>, TlsError> {
     if let Some(installed) = CryptoProvider::get_default() {
