@@ -154,6 +154,7 @@
 //! | `watch` | certificates are reloaded when their files change: `TlsBuilder::watch` |
 //! | `proxy-protocol` | the PROXY protocol: `Listener::proxy_protocol` |
 //! | `listenfd` | sockets passed by systemd: `Listener::from_systemd`, `Listener::from_systemd_named` |
+//! | `sd-notify` | the state of pools is reported to systemd (`Type=notify`, `WatchdogSec`): `SystemdNotify` |
 //! | `config` | [`PoolConfig`] is read from a file in TOML or JSON |
 //! | `serde` | [`Settings`] and [`SettingsPatch`] can be read and written, [`PoolConfig`] read, reports ([`info`]) written |
 //! | `metrics` | `Metrics`, an observer that reports to the `metrics` facade |
@@ -180,6 +181,7 @@ pub mod framing;
         feature = "metrics",
         feature = "proxy-protocol",
         feature = "rustls",
+        feature = "sd-notify",
         feature = "watch"
     )),
     allow(rustdoc::broken_intra_doc_links)
@@ -200,6 +202,8 @@ mod shutdown;
 mod socket;
 mod supervised;
 mod sync;
+#[cfg(all(unix, feature = "sd-notify"))]
+mod systemd;
 pub mod telemetry;
 #[cfg(feature = "testing")]
 #[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
@@ -233,6 +237,9 @@ pub use pool_config::PoolConfig;
 pub use shutdown::{Drainable, Shutdown, ShutdownReport};
 pub use socket::{Pushes, Socket};
 pub use supervised::{SupervisedBuilder, SupervisedError, SupervisedPool};
+#[cfg(all(unix, feature = "sd-notify"))]
+#[cfg_attr(docsrs, doc(cfg(all(unix, feature = "sd-notify"))))]
+pub use systemd::{SystemdNotify, SystemdPool};
 #[doc(inline)]
 pub use telemetry::ConnectionId;
 

@@ -133,6 +133,19 @@ impl Handler<Retire> for Acceptor {
     }
 }
 
+/// Answered by an acceptor whose arbiter is not blocked.
+#[cfg(all(unix, feature = "sd-notify"))]
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Ping;
+
+#[cfg(all(unix, feature = "sd-notify"))]
+impl Handler<Ping> for Acceptor {
+    type Result = ();
+
+    fn handle(&mut self, _: Ping, _: &mut Context<Self>) {}
+}
+
 /// Makes an acceptor accept from these listeners, except from those that it has already.
 #[derive(Message)]
 #[rtype(result = "()")]

@@ -26,6 +26,14 @@ pub enum Status {
     Ended,
 }
 
+#[cfg(all(unix, feature = "sd-notify"))]
+impl<A> super::Pool<A> {
+    /// A receiver of the state, which has seen the current one.
+    pub(crate) fn status_changes(&self) -> tokio::sync::watch::Receiver<Status> {
+        self.shared.status_changes()
+    }
+}
+
 /// Counters and state of a pool.
 ///
 /// Consistent per acceptor: accepted = refused + connections + closed.

@@ -167,6 +167,11 @@ impl PoolState {
         *self.status.borrow()
     }
 
+    #[cfg(all(unix, feature = "sd-notify"))]
+    pub(super) fn status_changes(&self) -> watch::Receiver<Status> {
+        self.status.subscribe()
+    }
+
     pub(super) fn set_status(&self, status: Status) {
         self.status.send_replace(status);
     }

@@ -143,6 +143,31 @@ impl<A> SupervisedPool<A> {
     }
 }
 
+#[cfg(all(unix, feature = "sd-notify"))]
+impl<A> SupervisedPool<A> {
+    /// Whether a stop was requested through this handle.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.shared.stop.borrow().is_some()
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.shared.ended.borrow().is_some()
+    }
+
+    /// Resolves when the pool was replaced, a stop was requested, or the supervision has ended, since this call.
+    pub(crate) fn changes(&self) -> impl Future<Output = ()> + use<A> {
+        let Shared { pool, stop, ended, .. } = &*self.shared;
+        let (mut pool, mut stop, mut ended) = (pool.subscribe(), stop.subscribe(), ended.subscribe());
+        async move {
+            tokio::select! {
+                _ = pool.changed() => {}
+                _ = stop.changed() => {}
+                _ = ended.changed() => {}
+            }
+        }
+    }
+}
+
 impl<A> Clone for SupervisedPool<A> {
     fn clone(&self) -> Self {
         SupervisedPool { shared: self.shared.clone() }

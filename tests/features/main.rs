@@ -48,6 +48,15 @@ fn listenfd_finds_no_socket_outside_of_systemd() {
     assert!(Listener::from_systemd().unwrap().is_empty());
 }
 
+#[cfg(all(unix, feature = "sd-notify"))]
+#[actix::test]
+async fn sd_notify_has_no_effect_outside_of_systemd() {
+    let (pool, address) = echo(Listener::tcp("127.0.0.1:0")).await;
+    let systemd = actix_acceptor::SystemdNotify::start(&[&pool]);
+    assert_eq!(systemd.reload(async { 7 }).await, 7);
+    assert_echoes(TcpStream::connect(address).await.unwrap()).await;
+}
+
 #[cfg(feature = "metrics")]
 #[actix::test]
 async fn metrics_counts_a_connection() {

@@ -23,6 +23,7 @@ mod own_process;
 mod shutdown;
 mod signals;
 mod systemd;
+mod systemd_notify;
 mod unix_peers;
 mod websocket_example;
 mod with_actix_web_example;

@@ -20,6 +20,7 @@ use imports::Tree;
 /// The modules from the top down, each with those it may import from. A new import between modules is added here.
 const ALLOWED: &[(&str, &[&str])] = &[
     ("testing", &["builder", "connection", "error", "handlers", "listener", "net", "pool", "telemetry", "time"]),
+    ("systemd", &["acceptor", "pool", "supervised", "telemetry"]),
     ("shutdown", &["pool", "supervised"]),
     ("supervised", &["builder", "error", "handlers", "panic", "pool"]),
     (
