@@ -30,8 +30,11 @@ impl Protocol for Guest {
         self.handle(&String::from_utf8_lossy(&line), conn).unwrap_or_else(Next::fail)
     }
 
-    fn timeout(&mut self, _: Timeout, _: &mut Conn<Self>) -> Next<Self> {
-        Next::send_and_stop("you were silent for an hour")
+    fn timeout(&mut self, timeout: Timeout, _: &mut Conn<Self>) -> Next<Self> {
+        match timeout {
+            Timeout::Idle => Next::send_and_stop("you were silent for an hour"),
+            _ => Next::send_and_stop("that line has no end"),
+        }
     }
 
     /// The connection has already left its room and released its name, whatever the reason.

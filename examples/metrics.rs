@@ -48,6 +48,15 @@ async fn main() -> Result<(), MainError> {
     let buckets = [0.01, 0.1, 1.0, 10.0, 60.0, 600.0, 3600.0, 86_400.0];
     let durations = Matcher::Full("acceptor_connection_duration_seconds".to_owned());
     let recorder = PrometheusBuilder::new().set_buckets_for_metric(durations, &buckets)?.install_recorder()?;
+    // Between two scrapes, the recorder keeps what it has been given until this call.
+    let upkeep = recorder.clone();
+    actix::spawn(async move {
+        let mut interval = tokio::time::interval(Duration::from_secs(5));
+        loop {
+            interval.tick().await;
+            upkeep.run_upkeep();
+        }
+    });
     let echo = AcceptorPool::with_protocol(|_| Echo)
         .framing(Framing::lines())
         .name("echo")

@@ -100,6 +100,9 @@ async fn main() -> Result<(), MainError> {
     let http_address = arguments.next().unwrap_or("127.0.0.1:7879".to_owned());
     let file = arguments.next();
     let config = file.as_ref().map_or_else(|| Ok(PoolConfig::default()), PoolConfig::load)?;
+    // Bound before the chat starts: if it fails, nothing has to be stopped.
+    let http =
+        std::net::TcpListener::bind(&http_address).map_err(|error| format!("HTTP on {http_address}: {error}"))?;
 
     let pool = AcceptorPool::with_protocol(|_| Guest { name: None })
         .framing(Framing::lines().with_max_frame(4096))
@@ -120,7 +123,7 @@ async fn main() -> Result<(), MainError> {
             .route("/ready", web::get().to(ready))
     };
     // Without `disable_signals`, actix-web would end the actix system at the first signal, and cut off the chat.
-    let server = HttpServer::new(app).disable_signals().bind(http_address)?;
+    let server = HttpServer::new(app).disable_signals().listen(http)?;
     let http = server.addrs()[0];
     let server = server.run();
     let web = server.handle();

@@ -19,7 +19,7 @@ impl fmt::Display for WayOut<'_> {
 
 fn way_out(error: &io::Error) -> Option<&'static str> {
     if is_out_of_descriptors(error) {
-        return Some("raise the limit of open files, such as with `ulimit -n`");
+        return Some("raise the limit of open files, for example with `ulimit -n`");
     }
     match error.kind() {
         io::ErrorKind::AddrInUse => Some("pass another address, or stop the program that uses this one"),

@@ -35,7 +35,9 @@ use crate::listener::Listener;
 ///
 /// [`Builder::config`](crate::Builder::config) starts a pool with it, [`Pool::reload`](crate::Pool::reload) applies it to a
 /// running pool. What it leaves out stays as it is: at the start as set in the builder, at a reload as currently in force.
-/// Removing a key from a file therefore resets nothing at a reload; write the value that you want.
+/// Removing a key from a file therefore resets nothing at a reload; write the value that you want. Programs in which a missing key
+/// means the value of the start keep the [`Settings`](crate::Settings) of the start, and merge the patch of each file into a
+/// [`SettingsPatch`] made of them.
 ///
 /// Feature `serde` makes it deserializable from any self-describing format. Feature `config` adds
 /// [`load`](PoolConfig::load), [`from_toml`](PoolConfig::from_toml) and [`from_json`](PoolConfig::from_json), whose errors
@@ -132,6 +134,37 @@ impl PoolConfig {
             return Ok(Checked { settings, listeners, framing, drain });
         }
         Err(errors.into_iter().map(|error| self.locate(error)).collect())
+    }
+
+    /// States the file that this configuration is a part of: errors name it, and relative paths refer to its directory.
+    /// [`load`](PoolConfig::load) does that by itself. For programs that keep settings of their own in the same file:
+    ///
+    /// ```
+    /// # #[cfg(feature = "config")] {
+    /// use actix_acceptor::{AcceptorPool, PoolConfig, Socket};
+    /// use serde::Deserialize;
+    ///
+    /// #[derive(Deserialize)]
+    /// #[serde(deny_unknown_fields)]
+    /// struct Config {
+    ///     greeting: String,
+    ///     chat: PoolConfig,
+    /// }
+    ///
+    /// # actix_rt::System::new().block_on(async {
+    /// # let text = "greeting = 'hello'\n[chat.settings]\nmax_connections = 0";
+    /// let config: Config = toml::from_str(text)?; // The text of /etc/chat.toml.
+    /// let chat = config.chat.in_file("/etc/chat.toml");
+    /// let pool = AcceptorPool::with_fn(|_: Socket| async {}).config(&chat).bind("127.0.0.1:0").await;
+    /// # let error = pool.err().expect("0 connections are not allowed").to_string();
+    /// # assert!(error.contains("/etc/chat.toml: settings.max_connections: "), "{error}");
+    /// # assert_eq!(config.greeting, "hello");
+    /// # Ok::<_, Box<dyn std::error::Error>>(()) }).expect("it works");
+    /// # }
+    /// ```
+    pub fn in_file(mut self, file: impl Into<PathBuf>) -> Self {
+        self.file = Some(file.into());
+        self
     }
 
     /// The error with the name of the file.

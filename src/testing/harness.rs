@@ -116,7 +116,7 @@ impl<A: 'static> Harness<A> {
         async move {
             if !AcceptorPool::is_system_running() {
                 let why =
-                    "no actix System is running on this thread: use `#[actix::test]`; `#[tokio::test]` starts none";
+                    "no actix System is running on this thread: use `#[actix::test]` or `#[actix_web::test]`; `#[tokio::test]` starts none";
                 fail(caller, format_args!("the harness could not start: {why}"));
             }
             clock::pause().await;
@@ -278,7 +278,8 @@ impl<A: 'static> Harness<A> {
 
 const LISTENERS: &str =
     "the harness could not start: the builder has listeners, and the clock of their sockets cannot be \
-    paused: pass a builder without listeners, and set up the one of the harness with `Harness::start_with`";
+    paused: pass a builder without listeners (of a `PoolConfig`, set `listeners` to `None`), and set up the one of the harness \
+     with `Harness::start_with`";
 
 pub(super) fn peer_address(address: &str, caller: &Location<'_>) -> Address {
     let with_port = address.parse::<SocketAddr>();

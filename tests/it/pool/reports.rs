@@ -96,7 +96,7 @@ fn errors_say_what_failed_and_the_way_out() {
         (ErrorKind::PermissionDenied.into(), "(pass a port above 1023, or a path that this user may write, or "),
         (ErrorKind::NotFound.into(), "(create the directory first)"),
         (ErrorKind::WouldBlock.into(), "(raise the limit of threads and memory, or use fewer acceptors)"),
-        (io::Error::from_raw_os_error(libc::EMFILE), "(raise the limit of open files, such as with `ulimit -n`)"),
+        (io::Error::from_raw_os_error(libc::EMFILE), "(raise the limit of open files, for example with `ulimit -n`)"),
         (io::Error::other("broken"), ""),
     ] {
         let error = StartError::SystemError { what: "127.0.0.1:1".into(), source };

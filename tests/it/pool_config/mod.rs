@@ -1,5 +1,6 @@
 //! The configuration of a pool in a file, with the feature `config`.
 
+mod in_file;
 mod invalid;
 mod refused;
 mod reload;

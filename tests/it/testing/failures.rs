@@ -172,7 +172,10 @@ async fn a_harness_without_a_system_says_so() {
     let local = tokio::task::LocalSet::new();
     let failed = local.run_until(async { tokio::task::spawn_local(Harness::start(echoes())).await }).await.unwrap_err();
     let message = failed.into_panic().downcast_ref::<String>().cloned().unwrap();
-    assert!(message.contains("use `#[actix::test]`; `#[tokio::test]` starts none"), "{message}");
+    assert!(
+        message.contains("use `#[actix::test]` or `#[actix_web::test]`; `#[tokio::test]` starts none"),
+        "{message}"
+    );
 }
 
 #[actix::test]
