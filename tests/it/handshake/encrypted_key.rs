@@ -57,6 +57,16 @@ async fn an_encrypted_key_is_read_with_its_password() {
 }
 
 #[test]
+fn the_password_is_for_the_keys_of_server_names_as_well() {
+    let pki = Pki::generate();
+    let (cert, key) = pki.issue("localhost");
+    let file = encrypted(&pki, &key, "secret", &["-v2", "aes-256-cbc"]);
+    let builder = || Tls::rustls().files(&cert, &key).sni_certificate("localhost", &cert, &file);
+    builder().key_password("secret").build().unwrap();
+    assert!(matches!(builder().build(), Err(TlsError::PasswordMissing { .. })));
+}
+
+#[test]
 fn a_missing_or_wrong_password_is_an_error() {
     let pki = Pki::generate();
     let (cert, key) = pki.issue("localhost");

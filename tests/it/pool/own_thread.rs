@@ -94,3 +94,12 @@ async fn join_returns_why_a_pool_has_failed() {
     assert!(matches!(in_time(pool.stopped()).await, Err(PoolError::TooManyRestarts { .. })));
     assert!(matches!(pool.join(), Err(PoolError::TooManyRestarts { .. })));
 }
+
+#[tokio::test]
+async fn a_pool_that_has_failed_is_not_drained() {
+    let pool = in_time(echo().max_restarts(0, GRACE).start_on_own_thread()).await.unwrap();
+    pool.acceptors()[0].do_send(AcceptorFailure::Stop);
+    assert!(matches!(in_time(pool.stopped()).await, Err(PoolError::TooManyRestarts { .. })));
+    let drained = pool.drain_and_join(Drain::grace(GRACE));
+    assert!(matches!(drained, Err(PoolError::TooManyRestarts { .. })));
+}

@@ -66,6 +66,25 @@ async fn a_supervised_pool_is_shut_down_for_good() {
 }
 
 #[actix::test]
+async fn a_shutdown_without_pools_waits_for_its_future() {
+    let (trigger, triggered) = oneshot::channel::<()>();
+    let over = Rc::new(RefCell::new(false));
+    let shutdown = Shutdown::when(triggered).then({
+        let over = over.clone();
+        move || async move { *over.borrow_mut() = true }
+    });
+    let running = actix_rt::spawn(async { shutdown.await.unwrap() });
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    assert!(!*over.borrow());
+    trigger.send(()).unwrap();
+    let report = in_time(running).await.unwrap();
+    assert_eq!((report.pools.len(), report.was_cut_short), (0, false));
+    assert!(*over.borrow());
+}
+
+#[actix::test]
 async fn drain_when_waits_for_its_future_or_the_end() {
     let drained = start_drain_pool(1).await;
     let mut peer = connect(&drained.pool).await;

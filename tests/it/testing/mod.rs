@@ -4,6 +4,7 @@ mod client;
 mod failures;
 mod framed;
 mod harness;
+mod simulation;
 mod stepper;
 
 use std::future::Future;
