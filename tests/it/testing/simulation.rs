@@ -181,3 +181,35 @@ async fn a_partial_write_is_inspected_as_far_as_it_went() {
         [(Direction::Write, b"abc"), (Direction::Write, b"d"), (Direction::Read, b"12"), (Direction::Read, b"34")];
     assert_eq!(seen, expected);
 }
+
+#[actix::test]
+async fn a_handed_packet_ends_a_single_idle_timeout() {
+    let (builder, _callbacks) = Probe::pool(|call, conn| {
+        if matches!(call, Call::Ack) {
+            conn.idle_timeout_once(MINUTE / 6);
+        }
+        protocol_default(call)
+    });
+    let harness = Harness::start(builder.idle_timeout(MINUTE)).await;
+    let mut stepper = harness.stepper().await;
+    stepper.run().await;
+    stepper.packet("a").await;
+    assert!(stepper.advance(MINUTE / 2).await.calls.is_empty());
+    assert_eq!(stepper.advance(MINUTE).await.calls[0].0, Callback::Timeout);
+}
+
+#[actix::test]
+async fn the_names_of_a_stepper_are_sorted() {
+    let (builder, _callbacks) = Probe::pool(|call, conn| {
+        if matches!(call, Call::Ack) {
+            for name in ["bob", "carol", "ann"] {
+                conn.register(name).unwrap();
+            }
+        }
+        protocol_default(call)
+    });
+    let harness = Harness::start(builder).await;
+    let mut stepper = harness.stepper().await;
+    stepper.run().await;
+    assert_eq!(stepper.names(), ["ann".into(), "bob".into(), "carol".into()]);
+}
