@@ -120,9 +120,8 @@ async fn main() -> Result<(), MainError> {
     Ok(pool.stopped().await?)
 }
 
-/// `cargo test --example chat --features testing`. In a package of your own, the feature is enabled in `[dev-dependencies]`, and
-/// `#[cfg(test)]` is enough.
-#[cfg(all(test, feature = "testing"))]
+/// `cargo test -p actix-acceptor-examples --test chat`. The package enables the feature `testing` in `[dev-dependencies]`.
+#[cfg(test)]
 mod tests {
     use actix_acceptor::testing::{Callback, FramedClient, Harness, NextKind};
 
