@@ -91,7 +91,8 @@ fn with_drop_the_newest_packets_are_left_out_whole() {
         let accepted = publish_until_full(&mut publisher);
         assert_eq!(publisher.verb(&format!("!tell ann {}", "x".repeat(100_000))), "ok", "{options}");
         // With what the connection has taken from its outbox to write it.
-        assert!(playground.unsent(1) <= 120_000, "{options}");
+        let unsent = playground.unsent(1);
+        assert!(unsent <= 120_000, "{options}: {unsent}");
         for number in accepted {
             assert_eq!(slow.receive(), long(number), "{options}");
         }
@@ -122,7 +123,8 @@ fn outbox_and_slow_consumer_change_live() {
         let (mut slow, mut publisher) = (playground.member("room"), playground.connect());
         assert_eq!(playground.command("set slow-consumer drop"), "ok", "{options}");
         let few = publish_until_full(&mut publisher);
-        assert!(playground.unsent(1) <= 120_000, "{options}");
+        let unsent = playground.unsent(1);
+        assert!(unsent <= 120_000, "{options}: {unsent}");
         assert_eq!(playground.command("set outbox 1000000"), "ok", "{options}");
         let more = publish_until_full(&mut publisher);
         assert!(more.len() >= 85 && playground.unsent(1) <= 1_020_000, "{options}");
