@@ -1,4 +1,4 @@
-//! README.md as it is shown by crates.io and GitHub, which hide no lines of code.
+//! README.md as it is shown where no lines of code are hidden: by the package registry and by GitHub.
 
 use super::root;
 
@@ -26,7 +26,7 @@ fn relative_links_of_the_readme_lead_to_files() {
         let file = target.split('#').next().expect("a first part");
         assert!(root().join(file).exists(), "README.md: {target}");
     }
-    // The picture is shown by crates.io, too.
+    // The picture is shown outside of the repository, too.
     let own = "https://raw.githubusercontent.com/actix-acceptor/actix-acceptor/main/";
     let pictures: Vec<_> = readme.split(own).skip(1).filter_map(|rest| rest.split(')').next()).collect();
     assert_eq!(pictures, ["docs/tree.svg"]);
