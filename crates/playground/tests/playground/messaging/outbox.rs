@@ -13,10 +13,6 @@ fn long(number: usize) -> String {
     format!("{number} {}", "x".repeat(10_000))
 }
 
-/// How many bytes a connection may have taken from its outbox to write them: a burst that was queued as one piece, of at most
-/// 64 KiB, and what was to be written before.
-const TAKEN: u64 = 80 * 1024;
-
 /// Publishes numbered texts to `room` until its only member has not accepted 20 of them. Returns those that it has accepted.
 fn publish_until_full(publisher: &mut Client) -> Vec<usize> {
     let mut accepted = Vec::new();
@@ -89,14 +85,15 @@ fn an_outbox_holds_a_mebibyte_by_default_and_is_closed_above() {
 
 #[test]
 fn with_drop_the_newest_packets_are_left_out_whole() {
-    with_handlers("--framing lines --outbox 100000 --slow-consumer drop", |playground, options| {
+    with_handlers("--framing lines --outbox 100000 --slow-consumer drop --acceptors 1", |playground, options| {
         let (mut slow, mut publisher) = (playground.member("room"), playground.connect());
         assert_eq!(slow.verb("!name ann"), "ok", "{options}");
         let accepted = publish_until_full(&mut publisher);
         assert_eq!(publisher.verb(&format!("!tell ann {}", "x".repeat(100_000))), "ok", "{options}");
-        // With what the connection has taken from its outbox to write it.
+        // With what the connection has taken from its outbox to write it. On one thread, that is one line at a time: those of a
+        // burst from another thread may have been merged.
         let unsent = playground.unsent(1);
-        assert!(unsent <= 100_000 + TAKEN, "{options}: {unsent}");
+        assert!(unsent <= 120_000, "{options}: {unsent}");
         for number in accepted {
             assert_eq!(slow.receive(), long(number), "{options}");
         }
@@ -123,15 +120,15 @@ fn answers_of_the_connection_do_not_count_for_its_outbox() {
 
 #[test]
 fn outbox_and_slow_consumer_change_live() {
-    with_handlers("--framing lines --outbox 100000", |playground, options| {
+    with_handlers("--framing lines --outbox 100000 --acceptors 1", |playground, options| {
         let (mut slow, mut publisher) = (playground.member("room"), playground.connect());
         assert_eq!(playground.command("set slow-consumer drop"), "ok", "{options}");
         let few = publish_until_full(&mut publisher);
         let unsent = playground.unsent(1);
-        assert!(unsent <= 100_000 + TAKEN, "{options}: {unsent}");
+        assert!(unsent <= 120_000, "{options}: {unsent}");
         assert_eq!(playground.command("set outbox 1000000"), "ok", "{options}");
         let more = publish_until_full(&mut publisher);
-        assert!(more.len() >= 85 && playground.unsent(1) <= 1_000_000 + TAKEN, "{options}");
+        assert!(more.len() >= 85 && playground.unsent(1) <= 1_020_000, "{options}");
         for number in few.into_iter().chain(more) {
             assert_eq!(slow.receive(), long(number), "{options}");
         }
