@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use actix_acceptor::testing::{Client, Harness};
+use actix_acceptor::transport::Inspect;
 use actix_acceptor::{telemetry::CloseReason, Active, Next};
 use bytes::Bytes;
 use support::*;
@@ -74,19 +75,26 @@ async fn a_client_may_finish_leave_or_reset() {
 
 #[actix::test]
 async fn a_reset_is_found_behind_unread_bytes() {
-    let (builder, mut callbacks) = Probe::pool(|call, _| protocol_default(call));
-    let harness = Harness::start(builder.active(Active::Passive)).await;
-    let mut client = harness.connect().await;
-    client.say("unread").await;
-    client.reset().await;
-    harness.advance(ms(300)).await;
-    assert_eq!(callbacks.closed().await.0, CloseReason::Peer);
-    // So is a FIN: from then on the idle timeout runs.
-    let mut client = harness.connect().await;
-    client.say("unread").await;
-    client.finish().await;
-    harness.advance(Duration::from_secs(70)).await;
-    assert_eq!(callbacks.closed().await.0, CloseReason::Idle);
+    // An inspected stream hides nothing of the one below.
+    for is_inspected in [false, true] {
+        let (builder, mut callbacks) = Probe::pool(|call, _| protocol_default(call));
+        let harness = Harness::start_with(builder.active(Active::Passive), |listener| match is_inspected {
+            true => listener.handshake(Inspect::new(|_| {})),
+            false => listener,
+        });
+        let harness = harness.await;
+        let mut client = harness.connect().await;
+        client.say("unread").await;
+        client.reset().await;
+        harness.advance(ms(300)).await;
+        assert_eq!(callbacks.closed().await.0, CloseReason::Peer, "{is_inspected}");
+        // So is a FIN: from then on the idle timeout runs.
+        let mut client = harness.connect().await;
+        client.say("unread").await;
+        client.finish().await;
+        harness.advance(Duration::from_secs(70)).await;
+        assert_eq!(callbacks.closed().await.0, CloseReason::Idle, "{is_inspected}");
+    }
 }
 
 #[actix::test]

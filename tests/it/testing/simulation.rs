@@ -35,23 +35,6 @@ async fn a_peer_that_left_is_found_behind_unread_bytes() {
 }
 
 #[actix::test]
-async fn inspected_connections_find_ends_behind_unread_bytes() {
-    let (builder, mut callbacks) = Probe::pool(|call, _| protocol_default(call));
-    let inspect = Inspect::new(|_| {});
-    let harness = Harness::start_with(builder.active(Active::Passive), |listener| listener.handshake(inspect)).await;
-    let mut client = harness.connect().await;
-    client.say("unread").await;
-    client.reset().await;
-    harness.advance(ms(300)).await;
-    assert_eq!(callbacks.closed().await.0, CloseReason::Peer);
-    let mut client = harness.connect().await;
-    client.say("unread").await;
-    client.finish().await;
-    harness.advance(Duration::from_secs(70)).await;
-    assert_eq!(callbacks.closed().await.0, CloseReason::Idle);
-}
-
-#[actix::test]
 async fn bytes_before_a_reset_are_read_then_calls_fail() {
     let (outcome, mut outcomes) = tokio::sync::mpsc::unbounded_channel();
     let harness = Harness::start(AcceptorPool::with_fn(move |mut socket: Socket| {
