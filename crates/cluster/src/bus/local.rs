@@ -1,0 +1,98 @@
+//! Nodes in one process, without a server.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::RwLock;
+
+use super::OnMessage;
+use crate::RemoteError;
+
+/// Connects the nodes of one process, for programs that have one machine, and for tests. Its clones are the same bus.
+#[derive(Clone, Default)]
+pub struct LocalBus(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    subjects: RwLock<HashMap<String, Vec<Subscriber>>>,
+    last_key: AtomicU64,
+}
+
+#[derive(Clone)]
+struct Subscriber {
+    key: u64,
+    node: u64,
+    on_message: Arc<OnMessage>,
+}
+
+pub(crate) struct LocalNode {
+    bus: Arc<Shared>,
+    key: u64,
+}
+
+pub(crate) struct LocalSubscription {
+    bus: Arc<Shared>,
+    subject: String,
+    key: u64,
+}
+
+impl LocalBus {
+    /// Creates a bus without nodes.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    pub(crate) fn node(&self) -> LocalNode {
+        LocalNode { bus: self.0.clone(), key: self.0.key() }
+    }
+}
+
+impl fmt::Debug for LocalBus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LocalBus").finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    fn key(&self) -> u64 {
+        self.last_key.fetch_add(1, Relaxed) + 1
+    }
+}
+
+impl LocalNode {
+    pub(super) fn publish(&self, subject: &str, payload: &Bytes) -> Result<(), RemoteError> {
+        let subscribers = self.bus.subjects.read().get(subject).cloned().unwrap_or_default();
+        for subscriber in subscribers.iter().filter(|subscriber| subscriber.node != self.key) {
+            (subscriber.on_message)(payload.clone());
+        }
+        Ok(())
+    }
+
+    pub(super) fn subscribe(&self, subject: String, on_message: OnMessage) -> LocalSubscription {
+        let key = self.bus.key();
+        let subscriber = Subscriber { key, node: self.key, on_message: Arc::new(on_message) };
+        self.bus.subjects.write().entry(subject.clone()).or_default().push(subscriber);
+        LocalSubscription { bus: self.bus.clone(), subject, key }
+    }
+}
+
+impl Drop for LocalSubscription {
+    fn drop(&mut self) {
+        let mut subjects = self.bus.subjects.write();
+        let mut removed = None;
+        if let Some(subscribers) = subjects.get_mut(&self.subject) {
+            if let Some(at) = subscribers.iter().position(|subscriber| subscriber.key == self.key) {
+                removed = Some(subscribers.remove(at));
+            }
+            if subscribers.is_empty() {
+                subjects.remove(&self.subject);
+            }
+        }
+        drop(subjects);
+        // Outside the lock: it owns values of the user.
+        drop(removed);
+    }
+}

@@ -1,0 +1,174 @@
+//! A connection to NATS.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering::*};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::client::RequestErrorKind;
+use async_nats::{Client, ConnectOptions, Event};
+use bytes::Bytes;
+use futures::StreamExt;
+use tokio::sync::{mpsc, watch};
+use tokio::task::AbortHandle;
+use tracing::{info, warn};
+
+use super::OnMessage;
+use crate::{ConnectError, RemoteError};
+
+/// How long a subscription may take to be confirmed by the server.
+const CONFIRM_WITHIN: Duration = Duration::from_secs(5);
+
+/// How many commands wait in the client, beyond the queue of this crate.
+const CLIENT_CAPACITY: usize = 64;
+
+/// How to connect.
+pub(crate) struct NatsOptions {
+    pub(crate) servers: Vec<String>,
+    pub(crate) node: String,
+    pub(crate) queue: usize,
+    pub(crate) starts_alone: bool,
+    pub(crate) connect_within: Duration,
+    pub(crate) token: Option<String>,
+    pub(crate) user: Option<(String, String)>,
+    pub(crate) credentials: Option<PathBuf>,
+    pub(crate) authorities: Vec<PathBuf>,
+    pub(crate) certificate: Option<(PathBuf, PathBuf)>,
+    pub(crate) requires_tls: bool,
+}
+
+pub(crate) struct NatsNode {
+    client: Client,
+    connected: watch::Receiver<bool>,
+    outgoing: mpsc::UnboundedSender<(String, Bytes)>,
+    queued: Arc<AtomicUsize>,
+    limit: usize,
+    sender: AbortHandle,
+    /// Nothing answers on it: a request to it returns when the server has handled everything before.
+    sync_subject: String,
+}
+
+pub(crate) struct NatsSubscription(AbortHandle);
+
+impl NatsNode {
+    pub(crate) async fn connect(options: NatsOptions) -> Result<Self, ConnectError> {
+        let servers = options.servers.join(", ");
+        let (is_connected, connected) = watch::channel(false);
+        let (node, at) = (options.node.clone(), servers.clone());
+        let mut connect = ConnectOptions::new()
+            .name(&options.node)
+            .no_echo()
+            .client_capacity(CLIENT_CAPACITY)
+            .connection_timeout(options.connect_within)
+            .event_callback(move |event| {
+                match &event {
+                    Event::Connected => {
+                        is_connected.send_replace(true);
+                        info!(node, servers = at, "connected to NATS");
+                    }
+                    Event::Disconnected | Event::Closed => {
+                        is_connected.send_replace(false);
+                        warn!(node, servers = at, "the connection to NATS is lost; only members of this node are reached");
+                    }
+                    other => warn!(node, servers = at, event = %other, "NATS"),
+                }
+                async {}
+            });
+        if options.starts_alone {
+            connect = connect.retry_on_initial_connect();
+        }
+        if let Some(token) = options.token {
+            connect = connect.token(token);
+        }
+        if let Some((user, password)) = options.user {
+            connect = connect.user_and_password(user, password);
+        }
+        if let Some(file) = options.credentials {
+            let invalid = |why: String| ConnectError::InvalidSetting { setting: "credentials_file", why };
+            let text = std::fs::read_to_string(&file).map_err(|error| invalid(format!("{}: {error}", file.display())))?;
+            connect = connect.credentials(&text).map_err(|error| invalid(format!("{}: {error}", file.display())))?;
+        }
+        for authority in options.authorities {
+            connect = connect.add_root_certificates(authority);
+        }
+        if let Some((certificate, key)) = options.certificate {
+            connect = connect.add_client_certificate(certificate, key);
+        }
+        connect = connect.require_tls(options.requires_tls);
+        let client = connect
+            .connect(options.servers)
+            .await
+            .map_err(|source| ConnectError::Unreachable { servers, source: source.into() })?;
+        let queued = Arc::new(AtomicUsize::new(0));
+        let (outgoing, from_queue) = mpsc::unbounded_channel();
+        let sender = tokio::spawn(send_queued(client.clone(), from_queue, queued.clone())).abort_handle();
+        let sync_subject = client.new_inbox();
+        Ok(NatsNode { client, connected, outgoing, queued, limit: options.queue, sender, sync_subject })
+    }
+
+    pub(super) fn is_connected(&self) -> bool {
+        *self.connected.borrow()
+    }
+
+    pub(super) fn publish(&self, subject: &str, payload: Bytes) -> Result<(), RemoteError> {
+        if !self.is_connected() {
+            return Err(RemoteError::Disconnected);
+        }
+        let (size, limit) = (payload.len(), self.client.max_payload());
+        if size > limit {
+            return Err(RemoteError::TooLarge { size, limit });
+        }
+        let cost = size + subject.len();
+        let added = self.queued.fetch_update(Relaxed, Relaxed, |queued| {
+            Some(queued + cost).filter(|queued| *queued <= self.limit)
+        });
+        if let Err(queued) = added {
+            return Err(RemoteError::Full { queued, limit: self.limit });
+        }
+        self.outgoing.send((subject.to_owned(), payload)).map_err(|_| RemoteError::Disconnected)
+    }
+
+    pub(super) async fn subscribe(&self, subject: String, on_message: OnMessage) -> Result<NatsSubscription, RemoteError> {
+        let mut messages = self.client.subscribe(subject).await.map_err(|_| RemoteError::Disconnected)?;
+        let task = tokio::spawn(async move {
+            while let Some(message) = messages.next().await {
+                on_message(message.payload);
+            }
+        });
+        let subscription = NatsSubscription(task.abort_handle());
+        self.confirm().await?;
+        Ok(subscription)
+    }
+
+    /// Returns when the server has handled all that was asked of it before.
+    async fn confirm(&self) -> Result<(), RemoteError> {
+        let request = self.client.request(self.sync_subject.clone(), Bytes::new());
+        match tokio::time::timeout(CONFIRM_WITHIN, request).await {
+            Ok(Err(error)) if error.kind() == RequestErrorKind::NoResponders => Ok(()),
+            _ => Err(RemoteError::Disconnected),
+        }
+    }
+}
+
+impl Drop for NatsNode {
+    fn drop(&mut self) {
+        self.sender.abort();
+    }
+}
+
+impl Drop for NatsSubscription {
+    fn drop(&mut self) {
+        // The subscriber is dropped with its task, which ends the subscription.
+        self.0.abort();
+    }
+}
+
+async fn send_queued(client: Client, mut queue: mpsc::UnboundedReceiver<(String, Bytes)>, queued: Arc<AtomicUsize>) {
+    while let Some((subject, payload)) = queue.recv().await {
+        let cost = subject.len() + payload.len();
+        if let Err(error) = client.publish(subject, payload).await {
+            warn!(%error, "a message for other nodes was not sent");
+        }
+        queued.fetch_sub(cost, Relaxed);
+    }
+}

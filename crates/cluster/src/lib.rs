@@ -1,0 +1,22 @@
+//! Topics and names of [`actix_acceptor`] across machines, on [NATS](https://nats.io).
+//!
+//! Each machine is a node: a process with a pool and a [`Cluster`]. Connections join the topics of their own pool, with
+//! [`Conn::join`](actix_acceptor::Conn::join). [`Cluster::topic`] is the group of the members on all nodes.
+
+mod builder;
+mod bus;
+mod cluster;
+mod envelope;
+mod error;
+mod format;
+mod observer;
+mod subject;
+mod subscriptions;
+mod topic;
+
+pub use builder::ClusterBuilder;
+pub use bus::LocalBus;
+pub use cluster::{Cluster, ClusterProtocol, Unconnected};
+pub use error::{ConnectError, RemoteError};
+pub use format::{Format, Postcard};
+pub use topic::{ClusterTopic, Published};

@@ -1,0 +1,44 @@
+//! Subjects of NATS and keys of its key-value store: names of any text become one token of letters, digits, `-`, `_` and `=`.
+
+use std::fmt::Write;
+
+/// A token is at most this long, so that a subject stays below the limit of NATS for a line of its protocol (4,096 bytes).
+pub(crate) const MAX_TOKEN: usize = 1_024;
+
+/// The token of a name: letters, digits, `-` and `_` stand for themselves, other bytes are `=` and two hexadecimal digits.
+///
+/// `None` if it would be longer than [`MAX_TOKEN`].
+pub(crate) fn token(name: &str) -> Option<String> {
+    let mut token = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_') {
+            token.push(char::from(byte));
+        } else {
+            let _ = write!(token, "={byte:02x}");
+        }
+    }
+    if token.is_empty() {
+        // No byte is escaped to this.
+        token.push('=');
+    }
+    (token.len() <= MAX_TOKEN).then_some(token)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn different_names_have_different_tokens_of_safe_characters() {
+        let names = ["", "=", "a", "A", "=61", "a.b", "a b", "*", ">", "a=2eb", "ä", "\u{0}", "-_"];
+        let tokens: Vec<_> = names.iter().map(|name| token(name).expect("short")).collect();
+        for (at, token) in tokens.iter().enumerate() {
+            assert!(!token.is_empty() && !tokens[..at].contains(token), "{token}");
+            let is_safe = |byte: u8| byte.is_ascii_alphanumeric() || b"-_=".contains(&byte);
+            assert!(token.bytes().all(is_safe), "{token}");
+        }
+        assert_eq!(token("a.b").as_deref(), Some("a=2eb"));
+        assert_eq!(token(&"a".repeat(MAX_TOKEN)).map(|token| token.len()), Some(MAX_TOKEN));
+        assert_eq!(token(&".".repeat(MAX_TOKEN / 3 + 1)), None);
+    }
+}

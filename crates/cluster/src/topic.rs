@@ -1,0 +1,78 @@
+//! [`ClusterTopic`].
+
+use std::fmt;
+use std::sync::Arc;
+
+use actix_acceptor::{ConnectionId, SendError, Topic};
+
+use crate::cluster::{ClusterProtocol, Shared};
+use crate::envelope::Kind;
+use crate::{Format, Postcard, RemoteError};
+
+/// The members of a topic on all nodes.
+///
+/// Connections become members by joining the topic of their own pool, with [`Conn::join`](actix_acceptor::Conn::join). A node is
+/// subscribed to a topic while it has members there.
+pub struct ClusterTopic<P: ClusterProtocol, F: Format = Postcard> {
+    pub(crate) shared: Arc<Shared<P, F>>,
+    pub(crate) local: Topic<P>,
+    pub(crate) subject: Result<Arc<str>, usize>,
+}
+
+/// What became of a published reply.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Published {
+    /// The number of members on this node in whose outbox the reply was queued.
+    pub members: usize,
+    /// The number of members on this node whose outbox had no room for the reply.
+    pub dropped: usize,
+    /// Why the reply could not be encoded for some members on this node.
+    pub error: Option<SendError>,
+    /// Whether the reply was passed on to the other nodes.
+    pub remote: Result<(), RemoteError>,
+}
+
+impl<P: ClusterProtocol, F: Format> ClusterTopic<P, F> {
+    /// The name.
+    pub fn name(&self) -> &str {
+        self.local.name()
+    }
+
+    /// Sends a reply to the members on all nodes. Members on this node get it directly, and in any case.
+    pub fn publish(&self, reply: impl Into<P::Reply>) -> Published {
+        let reply = reply.into();
+        let remote = self.send(Kind::Reply, &reply);
+        let local = self.local.publish(reply);
+        Published { members: local.members, dropped: local.dropped, error: local.error, remote }
+    }
+
+    /// Sends a reply to the members on all nodes, except one connection of this node, usually the publisher.
+    pub fn publish_except(&self, id: ConnectionId, reply: impl Into<P::Reply>) -> Published {
+        let reply = reply.into();
+        let remote = self.send(Kind::Reply, &reply);
+        let local = self.local.publish_except(id, reply);
+        Published { members: local.members, dropped: local.dropped, error: local.error, remote }
+    }
+
+    fn send(&self, kind: Kind, body: &impl serde::Serialize) -> Result<(), RemoteError> {
+        match &self.subject {
+            Ok(subject) => self.shared.send(subject, kind, body),
+            Err(length) => {
+                Err(RemoteError::NameTooLong { length: *length, limit: crate::subject::MAX_TOKEN })
+            }
+        }
+    }
+
+    /// Waits until this node receives what other nodes publish to the topic. It waits for as long as the topic has no members on
+    /// this node, or NATS cannot be reached.
+    pub async fn subscribed(&self) {
+        self.shared.subscriptions.until_confirmed(self.name()).await;
+    }
+}
+
+impl<P: ClusterProtocol, F: Format> fmt::Debug for ClusterTopic<P, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ClusterTopic").field(&self.name()).finish()
+    }
+}

@@ -1,0 +1,7 @@
+//! Nodes that reach each other through NATS, and through the memory of one process.
+
+#![allow(clippy::unwrap_used)]
+
+mod nats_server;
+mod nodes;
+mod topics;
