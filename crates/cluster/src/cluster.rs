@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
-use actix_acceptor::telemetry::ObserverKey;
 use actix_acceptor::messages::EncodeOnce;
+use actix_acceptor::telemetry::ObserverKey;
 use actix_acceptor::{Conn, Connection, Framing, Next, Pool, Protocol};
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
@@ -34,7 +34,11 @@ pub trait ClusterProtocol:
 }
 
 impl<P> ClusterProtocol for P where
-    P: Protocol<Codec: EncodeOnce, Reply: Clone + Serialize + DeserializeOwned, User: Clone + Serialize + DeserializeOwned>
+    P: Protocol<
+        Codec: EncodeOnce,
+        Reply: Clone + Serialize + DeserializeOwned,
+        User: Clone + Serialize + DeserializeOwned,
+    >
 {
 }
 
@@ -161,7 +165,9 @@ impl<P: ClusterProtocol, F: Format> Shared<P, F> {
         }));
         match delivered {
             Ok(Ok(())) => return,
-            Ok(Err(refused)) => warn!(node = &*self.node, topic, error = %refused, "a message of another node was refused"),
+            Ok(Err(refused)) => {
+                warn!(node = &*self.node, topic, error = %refused, "a message of another node was refused")
+            }
             Err(_) => error!(node = &*self.node, topic, "panic while a message of another node was delivered"),
         }
         self.refused.fetch_add(1, Relaxed);

@@ -33,6 +33,10 @@ impl Format for Postcard {
 
     fn decode<T: DeserializeOwned>(&self, bytes: &[u8]) -> Result<T, BoxError> {
         let (value, rest) = postcard::take_from_bytes(bytes)?;
-        if rest.is_empty() { Ok(value) } else { Err(format!("{} bytes after the value", rest.len()).into()) }
+        if rest.is_empty() {
+            Ok(value)
+        } else {
+            Err(format!("{} bytes after the value", rest.len()).into())
+        }
     }
 }

@@ -19,4 +19,4 @@ pub use bus::LocalBus;
 pub use cluster::{Cluster, ClusterProtocol, Unconnected};
 pub use error::{ConnectError, RemoteError};
 pub use format::{Format, Postcard};
-pub use topic::{ClusterTopic, Published};
+pub use topic::{ClusterTopic, Notified, Published};

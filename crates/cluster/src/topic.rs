@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use actix_acceptor::info::BroadcastReport;
 use actix_acceptor::{ConnectionId, SendError, Topic};
 
 use crate::cluster::{ClusterProtocol, Shared};
@@ -33,6 +34,16 @@ pub struct Published {
     pub remote: Result<(), RemoteError>,
 }
 
+/// What became of a message to the members of a topic.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Notified {
+    /// The members on this node that got the message, and those whose mailbox was full.
+    pub local: BroadcastReport,
+    /// Whether the message was passed on to the other nodes.
+    pub remote: Result<(), RemoteError>,
+}
+
 impl<P: ClusterProtocol, F: Format> ClusterTopic<P, F> {
     /// The name.
     pub fn name(&self) -> &str {
@@ -55,12 +66,16 @@ impl<P: ClusterProtocol, F: Format> ClusterTopic<P, F> {
         Published { members: local.members, dropped: local.dropped, error: local.error, remote }
     }
 
+    /// Sends a message to the mailbox of each member on all nodes, whose [`Protocol::user`](actix_acceptor::Protocol::user) handles it.
+    pub fn notify(&self, message: P::User) -> Notified {
+        let remote = self.send(Kind::Message, &message);
+        Notified { local: self.local.notify(message), remote }
+    }
+
     fn send(&self, kind: Kind, body: &impl serde::Serialize) -> Result<(), RemoteError> {
         match &self.subject {
             Ok(subject) => self.shared.send(subject, kind, body),
-            Err(length) => {
-                Err(RemoteError::NameTooLong { length: *length, limit: crate::subject::MAX_TOKEN })
-            }
+            Err(length) => Err(RemoteError::NameTooLong { length: *length, limit: crate::subject::MAX_TOKEN }),
         }
     }
 

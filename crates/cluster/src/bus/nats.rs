@@ -68,7 +68,11 @@ impl NatsNode {
                     }
                     Event::Disconnected | Event::Closed => {
                         is_connected.send_replace(false);
-                        warn!(node, servers = at, "the connection to NATS is lost; only members of this node are reached");
+                        warn!(
+                            node,
+                            servers = at,
+                            "the connection to NATS is lost; only members of this node are reached"
+                        );
                     }
                     other => warn!(node, servers = at, event = %other, "NATS"),
                 }
@@ -85,7 +89,8 @@ impl NatsNode {
         }
         if let Some(file) = options.credentials {
             let invalid = |why: String| ConnectError::InvalidSetting { setting: "credentials_file", why };
-            let text = std::fs::read_to_string(&file).map_err(|error| invalid(format!("{}: {error}", file.display())))?;
+            let text =
+                std::fs::read_to_string(&file).map_err(|error| invalid(format!("{}: {error}", file.display())))?;
             connect = connect.credentials(&text).map_err(|error| invalid(format!("{}: {error}", file.display())))?;
         }
         for authority in options.authorities {
@@ -119,16 +124,20 @@ impl NatsNode {
             return Err(RemoteError::TooLarge { size, limit });
         }
         let cost = size + subject.len();
-        let added = self.queued.fetch_update(Relaxed, Relaxed, |queued| {
-            Some(queued + cost).filter(|queued| *queued <= self.limit)
-        });
+        let added = self
+            .queued
+            .fetch_update(Relaxed, Relaxed, |queued| Some(queued + cost).filter(|queued| *queued <= self.limit));
         if let Err(queued) = added {
             return Err(RemoteError::Full { queued, limit: self.limit });
         }
         self.outgoing.send((subject.to_owned(), payload)).map_err(|_| RemoteError::Disconnected)
     }
 
-    pub(super) async fn subscribe(&self, subject: String, on_message: OnMessage) -> Result<NatsSubscription, RemoteError> {
+    pub(super) async fn subscribe(
+        &self,
+        subject: String,
+        on_message: OnMessage,
+    ) -> Result<NatsSubscription, RemoteError> {
         let mut messages = self.client.subscribe(subject).await.map_err(|_| RemoteError::Disconnected)?;
         let task = tokio::spawn(async move {
             while let Some(message) = messages.next().await {

@@ -1,41 +1,74 @@
 //! A `nats-server` process.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use support::Folder;
 
-pub struct NatsServer {
+pub(crate) struct NatsServer {
     process: Child,
-    pub url: String,
-    _store: Folder,
+    pub(crate) url: String,
+    port: u16,
+    monitor: u16,
+    store: Folder,
 }
 
 impl NatsServer {
     /// Starts a server with JetStream on a free port.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let store = Folder::create();
-        let mut process = Command::new("nats-server")
-            .args(["--addr", "127.0.0.1", "--port", "-1", "--jetstream", "--store_dir"])
-            .arg(store.path("jetstream"))
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("nats-server is installed");
-        let mut port = None;
-        let mut log = BufReader::new(process.stderr.take().unwrap());
-        let mut line = String::new();
-        while port.is_none() || !line.contains("Server is ready") {
-            line.clear();
-            assert!(log.read_line(&mut line).unwrap() > 0, "nats-server has ended");
-            if let Some((_, address)) = line.split_once("Listening for client connections on ") {
-                port = Some(address.trim().rsplit(':').next().unwrap().to_owned());
-            }
-        }
-        // The log goes on, and nothing reads it otherwise.
-        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
-        NatsServer { process, url: format!("nats://127.0.0.1:{}", port.unwrap()), _store: store }
+        let (process, port, monitor) = spawn(&store, None);
+        NatsServer { process, url: format!("nats://127.0.0.1:{port}"), port, monitor, store }
     }
+
+    pub(crate) fn stop(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+
+    /// Starts the server on its port, after [`stop`](Self::stop).
+    pub(crate) fn start_again(&mut self) {
+        (self.process, _, self.monitor) = spawn(&self.store, Some(self.port));
+    }
+
+    /// How many clients are subscribed to this subject.
+    pub(crate) fn subscriptions(&self, subject: &str) -> usize {
+        let mut http = TcpStream::connect(("127.0.0.1", self.monitor)).unwrap();
+        http.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        http.write_all(b"GET /connz?subs=1 HTTP/1.0\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        http.read_to_string(&mut answer).unwrap();
+        answer.matches(&format!("\"{subject}\"")).count()
+    }
+}
+
+fn spawn(store: &Folder, port: Option<u16>) -> (Child, u16, u16) {
+    let port = port.map_or("-1".to_owned(), |port| port.to_string());
+    let mut process = Command::new("nats-server")
+        .args(["--addr", "127.0.0.1", "--port", &port, "--http_port", "-1", "--jetstream", "--store_dir"])
+        .arg(store.path("jetstream"))
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("nats-server is installed");
+    let (mut port, mut monitor) = (None, None);
+    let mut log = BufReader::new(process.stderr.take().unwrap());
+    let mut line = String::new();
+    let number = |line: &str| line.trim().rsplit(':').next().unwrap().parse().unwrap();
+    while !line.contains("Server is ready") {
+        line.clear();
+        assert!(log.read_line(&mut line).unwrap() > 0, "nats-server has ended");
+        if line.contains("Listening for client connections on ") {
+            port = Some(number(&line));
+        } else if line.contains("Starting http monitor on ") {
+            monitor = Some(number(&line));
+        }
+    }
+    // The server goes on writing, and a full pipe would stop it.
+    std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
+    (process, port.unwrap(), monitor.unwrap())
 }
 
 impl Drop for NatsServer {

@@ -8,23 +8,23 @@ use support::{connect, in_time, Peer};
 use crate::nats_server::NatsServer;
 
 /// What connects the nodes.
-pub enum World {
+pub(crate) enum World {
     Local(LocalBus),
     Nats(NatsServer),
 }
 
 /// One of each kind: each test is for both.
-pub fn worlds() -> [World; 2] {
+pub(crate) fn worlds() -> [World; 2] {
     [World::Local(LocalBus::new()), World::Nats(NatsServer::start())]
 }
 
-pub struct Node {
-    pub pool: Pool<Connection<Guest>>,
-    pub cluster: Cluster<Guest>,
+pub(crate) struct Node {
+    pub(crate) pool: Pool<Connection<Guest>>,
+    pub(crate) cluster: Cluster<Guest>,
 }
 
 impl World {
-    pub async fn node(&self, name: &str) -> Node {
+    pub(crate) async fn node(&self, name: &str) -> Node {
         let builder = AcceptorPool::with_protocol(|_| Guest).framing(Framing::lines()).acceptors(1);
         let pool = in_time(builder.bind("127.0.0.1:0")).await.unwrap();
         let builder = match self {
@@ -38,7 +38,7 @@ impl World {
 
 impl Node {
     /// A peer that is a member of this topic, on a node that is subscribed to it.
-    pub async fn member(&self, topic: &str) -> Peer {
+    pub(crate) async fn member(&self, topic: &str) -> Peer {
         let mut peer = connect(&self.pool).await;
         peer.send(format!("join {topic}\n")).await;
         peer.expect(b"true\n").await;
@@ -48,7 +48,7 @@ impl Node {
 }
 
 /// Does what the lines say.
-pub struct Guest;
+pub(crate) struct Guest;
 
 impl Protocol for Guest {
     type Codec = Framing;
