@@ -9,6 +9,8 @@ mod cluster;
 mod envelope;
 mod error;
 mod format;
+mod lease;
+mod names;
 mod observer;
 mod subject;
 mod subscriptions;

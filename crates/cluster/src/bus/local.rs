@@ -4,11 +4,13 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
-use super::OnMessage;
+use super::store::LocalStore;
+use super::{OnMessage, Store};
 use crate::RemoteError;
 
 /// Connects the nodes of one process, for programs that have one machine, and for tests. Its clones are the same bus.
@@ -19,6 +21,7 @@ pub struct LocalBus(Arc<Shared>);
 struct Shared {
     subjects: RwLock<HashMap<String, Vec<Subscriber>>>,
     last_key: AtomicU64,
+    stores: Mutex<HashMap<String, LocalStore>>,
 }
 
 #[derive(Clone)]
@@ -43,6 +46,12 @@ impl LocalBus {
     /// Creates a bus without nodes.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The bucket of this name, which all nodes share. The first one sets its options.
+    pub(crate) fn store(&self, name: &str, ttl: Option<Duration>) -> Store {
+        let mut stores = self.0.stores.lock();
+        Store::Local(stores.entry(name.to_owned()).or_insert_with(|| LocalStore::new(ttl)).clone())
     }
 
     pub(crate) fn node(&self) -> LocalNode {

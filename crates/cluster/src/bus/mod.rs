@@ -2,6 +2,7 @@
 
 mod local;
 mod nats;
+mod store;
 
 use bytes::Bytes;
 
@@ -9,6 +10,7 @@ use crate::RemoteError;
 pub use local::LocalBus;
 pub(crate) use local::LocalNode;
 pub(crate) use nats::{NatsNode, NatsOptions};
+pub(crate) use store::{nats_bucket, BucketOptions, Entry, Store, StoreError};
 
 /// Called with each message of a subscription, one after the other.
 pub(crate) type OnMessage = Box<dyn Fn(Bytes) + Send + Sync>;

@@ -1,0 +1,158 @@
+//! Key-value buckets with compare-and-set: of JetStream, or in the memory of this process.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_acceptor::BoxError;
+use async_nats::jetstream::kv::UpdateErrorKind;
+use async_nats::jetstream::stream::{self, DeleteMessageErrorKind, DiscardPolicy};
+use async_nats::jetstream::{self, kv};
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+/// A bucket. A revision belongs to one value of one key, and later values have higher revisions.
+pub(crate) enum Store {
+    Local(LocalStore),
+    Nats(kv::Store),
+}
+
+/// The value of a key.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) value: Bytes,
+    pub(crate) revision: u64,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StoreError {
+    /// The key has another revision, or has a value and should have none.
+    #[error("the key was changed by another node")]
+    Conflict,
+    #[error(transparent)]
+    Unavailable(BoxError),
+}
+
+/// What a bucket needs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BucketOptions {
+    /// Values disappear after this time, unless they are updated.
+    pub(crate) ttl: Option<Duration>,
+    /// How many servers of a NATS cluster keep the bucket.
+    pub(crate) replicas: usize,
+}
+
+impl Store {
+    /// The value of a key, as the server that decides about changes has it.
+    pub(crate) async fn get(&self, key: &str) -> Result<Option<Entry>, StoreError> {
+        match self {
+            Store::Local(local) => Ok(local.get(key)),
+            Store::Nats(bucket) => {
+                let entry = bucket.entry(key).await.map_err(unavailable)?;
+                Ok(entry.map(|entry| Entry { value: entry.value, revision: entry.revision }))
+            }
+        }
+    }
+
+    /// Sets the value of a key that has this revision; 0 stands for no value. Returns the new revision.
+    pub(crate) async fn set(&self, key: &str, value: Bytes, revision: u64) -> Result<u64, StoreError> {
+        match self {
+            Store::Local(local) => local.set(key, value, revision),
+            Store::Nats(bucket) => bucket.update(key, value, revision).await.map_err(|error| match error.kind() {
+                UpdateErrorKind::WrongLastRevision => StoreError::Conflict,
+                _ => unavailable(error),
+            }),
+        }
+    }
+
+    /// Removes a value. Has no effect if the key has another revision by now.
+    pub(crate) async fn remove(&self, key: &str, revision: u64) -> Result<(), StoreError> {
+        match self {
+            Store::Local(local) => {
+                local.remove(key, revision);
+                Ok(())
+            }
+            // The message itself: a marker of the deletion would stay for ever.
+            Store::Nats(bucket) => match bucket.stream.delete_message(revision).await {
+                Err(error) if !matches!(error.kind(), DeleteMessageErrorKind::JetStream(_)) => Err(unavailable(error)),
+                // It is gone: another value has replaced it.
+                _ => Ok(()),
+            },
+        }
+    }
+}
+
+fn unavailable(error: impl Into<BoxError>) -> StoreError {
+    StoreError::Unavailable(error.into())
+}
+
+/// The bucket of this name, made if there is none.
+pub(crate) async fn nats_bucket(
+    jetstream: &jetstream::Context,
+    name: &str,
+    options: BucketOptions,
+) -> Result<Store, BoxError> {
+    let config = stream::Config {
+        name: format!("KV_{name}"),
+        subjects: vec![format!("$KV.{name}.>")],
+        max_messages_per_subject: 1,
+        max_age: options.ttl.unwrap_or_default(),
+        num_replicas: options.replicas,
+        discard: DiscardPolicy::New,
+        allow_rollup: true,
+        // Every read is answered by the leader, which has all changes.
+        allow_direct: false,
+        ..stream::Config::default()
+    };
+    jetstream.get_or_create_stream(config).await?;
+    Ok(Store::Nats(jetstream.get_key_value(name).await?))
+}
+
+/// A bucket that the nodes of one process share.
+#[derive(Clone)]
+pub(crate) struct LocalStore {
+    contents: Arc<Mutex<Contents>>,
+    ttl: Option<Duration>,
+}
+
+#[derive(Default)]
+struct Contents {
+    values: HashMap<String, (Entry, Instant)>,
+    last_revision: u64,
+}
+
+impl LocalStore {
+    pub(super) fn new(ttl: Option<Duration>) -> Self {
+        LocalStore { contents: Arc::default(), ttl }
+    }
+
+    fn is_alive(&self, since: Instant) -> bool {
+        self.ttl.is_none_or(|ttl| since.elapsed() < ttl)
+    }
+
+    fn get(&self, key: &str) -> Option<Entry> {
+        let contents = self.contents.lock();
+        let (entry, since) = contents.values.get(key)?;
+        self.is_alive(*since).then(|| entry.clone())
+    }
+
+    fn set(&self, key: &str, value: Bytes, revision: u64) -> Result<u64, StoreError> {
+        let mut contents = self.contents.lock();
+        let alive = contents.values.get(key).filter(|(_, since)| self.is_alive(*since));
+        if alive.map_or(0, |(entry, _)| entry.revision) != revision {
+            return Err(StoreError::Conflict);
+        }
+        contents.last_revision += 1;
+        let revision = contents.last_revision;
+        contents.values.insert(key.to_owned(), (Entry { value, revision }, Instant::now()));
+        Ok(revision)
+    }
+
+    fn remove(&self, key: &str, revision: u64) {
+        let mut contents = self.contents.lock();
+        if contents.values.get(key).is_some_and(|(entry, _)| entry.revision == revision) {
+            contents.values.remove(key);
+        }
+    }
+}

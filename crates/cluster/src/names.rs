@@ -1,0 +1,214 @@
+//! Names that are unique over all nodes.
+//!
+//! A name is a key of a bucket. Its value says which connection of which incarnation of a node has it, and it counts only while
+//! that incarnation has its lease. Every change is a compare-and-set of the key.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use actix_acceptor::ConnectionId;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+
+use crate::bus::{Entry, Store, StoreError};
+use crate::lease::{self, Incarnation};
+use crate::subject::token;
+
+/// The version of the records.
+const VERSION: u8 = 1;
+
+/// A key that other nodes change all the time is tried so often.
+const ATTEMPTS: usize = 16;
+
+/// The owner of a name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Owner {
+    pub(crate) node: String,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) connection: u64,
+}
+
+impl Owner {
+    fn encode(&self) -> Bytes {
+        let mut bytes = vec![VERSION];
+        // Cannot fail: it has a string and two numbers.
+        bytes.extend(postcard::to_stdvec(self).unwrap_or_default());
+        bytes.into()
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let (version, rest) = bytes.split_first()?;
+        postcard::from_bytes(rest).ok().filter(|_| *version == VERSION)
+    }
+}
+
+/// The outcome of a registration.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Claim {
+    /// The key has this revision. The former owner lives and must be told, if there is one.
+    Done { revision: u64, former: Option<Owner> },
+    /// A living connection has the name.
+    Taken(Owner),
+}
+
+/// The buckets of a cluster.
+pub(crate) struct Buckets {
+    pub(crate) leases: Store,
+    pub(crate) names: Store,
+}
+
+impl Buckets {
+    /// Makes a connection the owner of a name.
+    ///
+    /// `is_alive_here` is asked about connections of the same incarnation. With `replaces`, a living owner loses the name.
+    pub(crate) async fn claim(
+        &self,
+        key: &str,
+        owner: &Owner,
+        replaces: bool,
+        is_alive_here: impl Fn(u64) -> bool,
+    ) -> Result<Claim, StoreError> {
+        let value = owner.encode();
+        let (mut revision, mut former) = (0, None);
+        for _ in 0..ATTEMPTS {
+            match self.names.set(key, value.clone(), revision).await {
+                Ok(revision) => return Ok(Claim::Done { revision, former }),
+                Err(StoreError::Conflict) => {}
+                Err(error) => return Err(error),
+            }
+            (revision, former) = (0, None);
+            let Some(Entry { value, revision: current }) = self.names.get(key).await? else { continue };
+            revision = current;
+            // A record that cannot be read belongs to nobody who could use it.
+            let Some(other) = Owner::decode(&value) else { continue };
+            if other == *owner {
+                return Ok(Claim::Done { revision, former: None });
+            }
+            let is_alive = if (&other.node, other.incarnation) == (&owner.node, owner.incarnation) {
+                is_alive_here(other.connection)
+            } else {
+                self.is_alive(&other).await?
+            };
+            if is_alive && !replaces {
+                return Ok(Claim::Taken(other));
+            }
+            former = Some(other).filter(|_| is_alive);
+        }
+        Err(StoreError::Conflict)
+    }
+
+    /// The owner of a name, if its node has its lease.
+    pub(crate) async fn owner(&self, key: &str) -> Result<Option<Owner>, StoreError> {
+        let Some(owner) = self.names.get(key).await?.and_then(|entry| Owner::decode(&entry.value)) else {
+            return Ok(None);
+        };
+        Ok(self.is_alive(&owner).await?.then_some(owner))
+    }
+
+    async fn is_alive(&self, owner: &Owner) -> Result<bool, StoreError> {
+        let Some(key) = token(&owner.node) else { return Ok(false) };
+        lease::is_alive(&self.leases, &key, owner.incarnation).await
+    }
+}
+
+/// The names of the connections of this node, with the revisions of their keys.
+#[derive(Debug, Default)]
+pub(crate) struct OwnNames(Mutex<Tables>);
+
+#[derive(Debug, Default)]
+struct Tables {
+    names: HashMap<Arc<str>, (ConnectionId, u64)>,
+    connections: HashMap<ConnectionId, Vec<Arc<str>>>,
+}
+
+impl OwnNames {
+    pub(crate) fn insert(&self, name: &Arc<str>, id: ConnectionId, revision: u64) {
+        let mut tables = self.0.lock();
+        tables.forget(name);
+        tables.names.insert(name.clone(), (id, revision));
+        tables.connections.entry(id).or_default().push(name.clone());
+    }
+
+    /// Forgets a name if this connection has it. Returns the revision of its key.
+    pub(crate) fn remove(&self, name: &str, id: ConnectionId) -> Option<u64> {
+        let mut tables = self.0.lock();
+        tables.names.get(name).filter(|(owner, _)| *owner == id)?;
+        tables.forget(name)
+    }
+
+    /// Forgets all names of a connection. Returns them, with the revisions of their keys.
+    pub(crate) fn remove_connection(&self, id: ConnectionId) -> Vec<(Arc<str>, u64)> {
+        let mut tables = self.0.lock();
+        let names = tables.connections.remove(&id).unwrap_or_default();
+        names.into_iter().filter_map(|name| tables.names.remove(&name).map(|(_, revision)| (name, revision))).collect()
+    }
+
+    /// Forgets all names. Returns them with their connections.
+    pub(crate) fn clear(&self) -> Vec<(Arc<str>, ConnectionId)> {
+        let tables = std::mem::take(&mut *self.0.lock());
+        tables.names.into_iter().map(|(name, (id, _))| (name, id)).collect()
+    }
+
+    /// The names of this node, with their connections.
+    pub(crate) fn list(&self) -> Vec<(Arc<str>, ConnectionId)> {
+        self.0.lock().names.iter().map(|(name, (id, _))| (name.clone(), *id)).collect()
+    }
+}
+
+impl Tables {
+    fn forget(&mut self, name: &str) -> Option<u64> {
+        let (id, revision) = self.names.remove(name)?;
+        if let Some(names) = self.connections.get_mut(&id) {
+            names.retain(|other| **other != *name);
+            if names.is_empty() {
+                self.connections.remove(&id);
+            }
+        }
+        Some(revision)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::bus::LocalBus;
+    use crate::lease::Lease;
+
+    const TTL: Duration = Duration::from_secs(15);
+
+    fn owner(node: &str, incarnation: u64, connection: u64) -> Owner {
+        Owner { node: node.to_owned(), incarnation, connection }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_name_belongs_to_a_living_incarnation_only() {
+        let bus = LocalBus::new();
+        let buckets = Buckets { leases: bus.store("leases", Some(TTL)), names: bus.store("names", None) };
+        let lease = Lease::new("a".to_owned(), TTL);
+        lease.acquire(&buckets.leases, 1).await.expect("a new key");
+        Lease::new("b".to_owned(), TTL).acquire(&buckets.leases, 7).await.expect("a new key");
+        let (ann, other, here) = (owner("a", 1, 10), owner("b", 7, 10), owner("a", 1, 11));
+        let claim = async |owner: &Owner, replaces, alive: bool| {
+            buckets.claim("ann", owner, replaces, |_| alive).await.expect("a store")
+        };
+        assert!(matches!(claim(&ann, false, true).await, Claim::Done { former: None, .. }));
+        // The answer to a request that was lost: the same once more.
+        assert!(matches!(claim(&ann, false, true).await, Claim::Done { former: None, .. }));
+        assert_eq!(claim(&other, false, true).await, Claim::Taken(ann.clone()));
+        assert_eq!(claim(&here, false, true).await, Claim::Taken(ann.clone()));
+        assert_eq!(buckets.owner("ann").await.expect("a store"), Some(ann.clone()));
+        // On the same node, a connection that has ended is no owner.
+        assert!(matches!(claim(&here, false, false).await, Claim::Done { former: None, .. }));
+        // Another node takes the name over.
+        assert!(matches!(claim(&other, true, true).await, Claim::Done { former: Some(former), .. } if former == here));
+        assert_eq!(buckets.owner("ann").await.expect("a store"), Some(other.clone()));
+        // Its lease runs out.
+        tokio::time::advance(TTL).await;
+        assert_eq!(buckets.owner("ann").await.expect("a store"), None);
+        lease.acquire(&buckets.leases, 2).await.expect("a free key");
+        assert!(matches!(claim(&owner("a", 2, 1), false, true).await, Claim::Done { former: None, .. }));
+    }
+}
