@@ -7,7 +7,7 @@ use std::time::Duration;
 use actix_acceptor::{Connection, Pool};
 
 use crate::bus::{Bus, LocalBus, NatsNode, NatsOptions};
-use crate::cluster::{Cluster, ClusterProtocol};
+use crate::cluster::{Cluster, ClusterProtocol, NodeParts};
 use crate::subject::token;
 use crate::{ConnectError, Format, Postcard};
 
@@ -17,7 +17,9 @@ use crate::{ConnectError, Format, Postcard};
 pub struct ClusterBuilder<F = Postcard> {
     engine: Engine,
     node: Option<String>,
-    prefix: Option<String>,
+    prefix: String,
+    ttl: Duration,
+    request_timeout: Duration,
     format: F,
 }
 
@@ -39,6 +41,7 @@ struct NatsSettings {
     authorities: Vec<PathBuf>,
     certificate: Option<(PathBuf, PathBuf)>,
     requires_tls: bool,
+    replicas: usize,
 }
 
 struct Secret(String);
@@ -62,6 +65,7 @@ impl ClusterBuilder {
             authorities: Vec::new(),
             certificate: None,
             requires_tls: false,
+            replicas: 1,
         };
         Self::new(Engine::Nats(settings))
     }
@@ -71,7 +75,8 @@ impl ClusterBuilder {
     }
 
     fn new(engine: Engine) -> Self {
-        ClusterBuilder { engine, node: None, prefix: None, format: Postcard }
+        let (ttl, request_timeout) = (Duration::from_secs(15), Duration::from_secs(5));
+        ClusterBuilder { engine, node: None, prefix: "acceptor".to_owned(), ttl, request_timeout, format: Postcard }
     }
 }
 
@@ -84,11 +89,12 @@ impl<F: Format> ClusterBuilder<F> {
         self
     }
 
-    /// The prefix of all subjects and buckets. Clusters that share a server need different ones.
+    /// The prefix of all subjects and buckets: 1 to 64 letters, digits, `-` and `_`, the same on all nodes. Clusters that share a
+    /// server need different ones.
     ///
-    /// Default: the name of the pool.
+    /// Default: `acceptor`.
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
-        self.prefix = Some(prefix.into());
+        self.prefix = prefix.into();
         self
     }
 
@@ -96,8 +102,25 @@ impl<F: Format> ClusterBuilder<F> {
     ///
     /// Default: [`Postcard`].
     pub fn format<G: Format>(self, format: G) -> ClusterBuilder<G> {
-        let ClusterBuilder { engine, node, prefix, .. } = self;
-        ClusterBuilder { engine, node, prefix, format }
+        let ClusterBuilder { engine, node, prefix, ttl, request_timeout, .. } = self;
+        ClusterBuilder { engine, node, prefix, ttl, request_timeout, format }
+    }
+
+    /// After this time without a heartbeat, the names of a node are free: 1 s to 1 h, the same on all nodes. A node sends three
+    /// heartbeats in this time.
+    ///
+    /// Default: 15 s.
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.ttl = ttl;
+        self
+    }
+
+    /// How long [`Cluster::send`], [`notify`](Cluster::notify) and [`ask`](Cluster::ask) wait for another node.
+    ///
+    /// Default: 5 s.
+    pub fn request_timeout(mut self, limit: Duration) -> Self {
+        self.request_timeout = limit;
+        self
     }
 
     /// How many bytes may wait to be sent to NATS. Above it, [`RemoteError::Full`](crate::RemoteError::Full).
@@ -154,6 +177,13 @@ impl<F: Format> ClusterBuilder<F> {
         self.with_nats(|nats| nats.requires_tls = required)
     }
 
+    /// How many servers of a NATS cluster keep the buckets with leases and names: 1, 3 or 5. Set when the first node makes them.
+    ///
+    /// Default: 1.
+    pub fn replicas(self, replicas: usize) -> Self {
+        self.with_nats(|nats| nats.replicas = replicas)
+    }
+
     fn with_nats(mut self, set: impl FnOnce(&mut NatsSettings)) -> Self {
         if let Engine::Nats(nats) = &mut self.engine {
             set(nats);
@@ -171,9 +201,17 @@ impl<F: Format> ClusterBuilder<F> {
         if node.is_empty() || token(&node).is_none() {
             return Err(invalid("node", format!("{node:?}; expected a name of 1 to 300 characters")));
         }
-        let prefix = self.prefix.unwrap_or_else(|| pool.name().to_owned());
-        let Some(prefix) = token(&prefix).filter(|_| !prefix.is_empty()) else {
-            return Err(invalid("prefix", format!("{prefix:?}; expected a name of 1 to 300 characters")));
+        let prefix = self.prefix;
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        if prefix.is_empty() || prefix.len() > 64 || !prefix.bytes().all(is_plain) {
+            return Err(invalid("prefix", format!("{prefix:?}; expected 1 to 64 letters, digits, `-` and `_`")));
+        }
+        if !(Duration::from_secs(1)..=Duration::from_secs(3_600)).contains(&self.ttl) {
+            return Err(invalid("ttl", format!("{:?}; expected 1 s to 1 h", self.ttl)));
+        }
+        let (servers, starts_alone) = match &self.engine {
+            Engine::Local(_) => ("this process".to_owned(), false),
+            Engine::Nats(nats) => (nats.servers.join(", "), nats.starts_alone),
         };
         let bus = match self.engine {
             Engine::Local(bus) => Bus::Local(bus.node()),
@@ -193,16 +231,31 @@ impl<F: Format> ClusterBuilder<F> {
                     authorities: nats.authorities,
                     certificate: nats.certificate,
                     requires_tls: nats.requires_tls,
+                    replicas: nats.replicas,
                 };
                 Bus::Nats(NatsNode::connect(options).await?)
             }
         };
-        Ok(Cluster::start(pool.clone(), bus, self.format, Arc::from(node), prefix))
+        let parts = NodeParts {
+            pool: pool.clone(),
+            bus,
+            format: self.format,
+            node: Arc::from(node),
+            prefix,
+            ttl: self.ttl,
+            request_timeout: self.request_timeout,
+            starts_alone,
+        };
+        Cluster::start(parts).await.map_err(|source| ConnectError::Unusable { servers, source })
     }
 }
 
 /// A name that no other node has.
 fn random_name() -> String {
+    format!("{}-{:08x}", std::process::id(), random_number() as u32)
+}
+
+pub(crate) fn random_number() -> u64 {
     use std::hash::{BuildHasher, RandomState};
-    format!("{}-{:08x}", std::process::id(), RandomState::new().hash_one(std::time::SystemTime::now()) as u32)
+    RandomState::new().hash_one(std::time::SystemTime::now())
 }

@@ -7,22 +7,28 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
+use actix::{Actor, Handler};
 use actix_acceptor::messages::EncodeOnce;
 use actix_acceptor::telemetry::ObserverKey;
-use actix_acceptor::{Conn, Connection, Framing, Next, Pool, Protocol};
+use actix_acceptor::{BoxError, Conn, Connection, ConnectionContext, Framing, Next, Pool, Protocol};
 use bytes::Bytes;
+use futures::future::FutureExt;
+use parking_lot::{Mutex, RwLock};
 use serde::de::DeserializeOwned;
 use serde::Serialize;
 use tokio::task::AbortHandle;
 use tracing::{error, warn};
 
 use crate::bus::{Bus, LocalBus, Subscription};
+use crate::connection::{ClusterRef, Question};
 use crate::envelope::{self, Kind, Refused};
+use crate::naming::{self, Naming};
 use crate::observer::Follow;
+use crate::requests::{self, Answer};
 use crate::subject::token;
 use crate::subscriptions::Subscriptions;
 use crate::topic::ClusterTopic;
-use crate::{ClusterBuilder, Format, Postcard, RemoteError};
+use crate::{ClusterBuilder, DeliveryError, Format, Postcard, RegisterError, RemoteError};
 
 /// After a subscription has failed, it is tried again after this time.
 const RETRY: Duration = Duration::from_millis(500);
@@ -62,15 +68,32 @@ pub struct Cluster<P: ClusterProtocol, F: Format = Postcard>(Arc<Shared<P, F>>);
 
 /// A node.
 pub(crate) struct Shared<P: ClusterProtocol, F: Format> {
-    pool: Pool<Connection<P>>,
-    bus: Bus,
-    format: F,
-    node: Arc<str>,
-    prefix: String,
+    pub(crate) pool: Pool<Connection<P>>,
+    pub(crate) bus: Bus,
+    pub(crate) format: F,
+    pub(crate) node: Arc<str>,
+    pub(crate) prefix: String,
+    pub(crate) request_timeout: Duration,
     pub(crate) subscriptions: Arc<Subscriptions>,
-    observer: ObserverKey,
-    task: OnceLock<AbortHandle>,
-    refused: AtomicU64,
+    pub(crate) naming: Naming,
+    pub(crate) answers: RwLock<HashMap<&'static str, Arc<Answer<P, F>>>>,
+    pub(crate) refused: AtomicU64,
+    observer: OnceLock<ObserverKey>,
+    /// The subscription to requests for this node.
+    requests: OnceLock<Subscription>,
+    tasks: Mutex<Vec<AbortHandle>>,
+}
+
+/// What a node is made of.
+pub(crate) struct NodeParts<P: ClusterProtocol, F> {
+    pub(crate) pool: Pool<Connection<P>>,
+    pub(crate) bus: Bus,
+    pub(crate) format: F,
+    pub(crate) node: Arc<str>,
+    pub(crate) prefix: String,
+    pub(crate) ttl: Duration,
+    pub(crate) request_timeout: Duration,
+    pub(crate) starts_alone: bool,
 }
 
 impl Cluster<Unconnected> {
@@ -92,25 +115,40 @@ impl Cluster<Unconnected> {
 }
 
 impl<P: ClusterProtocol, F: Format> Cluster<P, F> {
-    pub(crate) fn start(pool: Pool<Connection<P>>, bus: Bus, format: F, node: Arc<str>, prefix: String) -> Self {
-        let subscriptions = Subscriptions::new();
-        let observer = pool.add_observer(Follow(Arc::downgrade(&subscriptions)));
-        // Topics that have members already.
-        pool.topics().iter().for_each(|(topic, _)| subscriptions.changed(topic));
+    pub(crate) async fn start(parts: NodeParts<P, F>) -> Result<Self, BoxError> {
+        let NodeParts { pool, bus, format, node, prefix, ttl, request_timeout, starts_alone } = parts;
         let shared = Arc::new(Shared {
+            naming: Naming::new(&node, ttl),
             pool,
             bus,
             format,
             node,
             prefix,
-            subscriptions: subscriptions.clone(),
-            observer,
-            task: OnceLock::new(),
+            request_timeout,
+            subscriptions: Subscriptions::new(),
+            answers: RwLock::default(),
             refused: AtomicU64::new(0),
+            observer: OnceLock::new(),
+            requests: OnceLock::new(),
+            tasks: Mutex::default(),
         });
-        let task = tokio::spawn(follow(Arc::downgrade(&shared), subscriptions));
-        let _ = shared.task.set(task.abort_handle());
-        Cluster(shared)
+        let _ = shared.observer.set(shared.pool.add_observer(Follow(Arc::downgrade(&shared))));
+        // Topics that have members already.
+        shared.pool.topics().iter().for_each(|(topic, _)| shared.subscriptions.changed(topic));
+        let joined = async {
+            shared.answer_requests().await?;
+            shared.take_lease().await?;
+            Ok::<_, BoxError>(())
+        };
+        match joined.await {
+            Err(error) if !starts_alone => return Err(error),
+            Err(error) => warn!(node = &*shared.node, %error, "the node starts alone"),
+            Ok(()) => {}
+        }
+        let follow = tokio::spawn(follow(Arc::downgrade(&shared), shared.subscriptions.clone()));
+        let keep = tokio::spawn(naming::keep(Arc::downgrade(&shared)));
+        shared.tasks.lock().extend([follow.abort_handle(), keep.abort_handle()]);
+        Ok(Cluster(shared))
     }
 
     /// The name of this node.
@@ -133,6 +171,88 @@ impl<P: ClusterProtocol, F: Format> Cluster<P, F> {
         self.0.refused.load(Relaxed)
     }
 
+    /// Registers a name for a connection of this node, unique over all nodes, until the connection ends or releases it.
+    ///
+    /// In a callback: `conn.wait(cluster.register(conn, "ann"), |registered, me, conn| ..)`.
+    ///
+    /// # Errors
+    /// See [`RegisterError`].
+    pub fn register(
+        &self,
+        conn: &Conn<P>,
+        name: impl AsRef<str>,
+    ) -> impl Future<Output = Result<(), RegisterError>> + Send + 'static {
+        self.0.clone().register(conn.id(), name.as_ref().into(), false)
+    }
+
+    /// As [`register`](Cluster::register), but a connection that has the name loses it, on whatever node it is, and is closed.
+    ///
+    /// # Errors
+    /// See [`RegisterError`]; never [`RegisterError::Taken`].
+    pub fn register_replacing(
+        &self,
+        conn: &Conn<P>,
+        name: impl AsRef<str>,
+    ) -> impl Future<Output = Result<(), RegisterError>> + Send + 'static {
+        self.0.clone().register(conn.id(), name.as_ref().into(), true)
+    }
+
+    /// Releases a name. Returns false if this connection does not have it.
+    pub fn unregister(&self, conn: &Conn<P>, name: impl AsRef<str>) -> impl Future<Output = bool> + Send + 'static {
+        let (shared, id, name) = (self.0.clone(), conn.id(), name.as_ref().to_owned());
+        async move { shared.unregister(id, &name).await }
+    }
+
+    /// The connection with this name, on any node.
+    ///
+    /// # Errors
+    /// [`DeliveryError::Disconnected`]: the server cannot be asked.
+    pub async fn whereis(&self, name: impl AsRef<str>) -> Result<Option<ClusterRef<P, F>>, DeliveryError> {
+        self.0.whereis(name.as_ref()).await
+    }
+
+    /// Sends a reply to the peer of the connection with this name.
+    ///
+    /// # Errors
+    /// See [`DeliveryError`].
+    pub async fn send(&self, name: impl AsRef<str>, reply: impl Into<P::Reply>) -> Result<(), DeliveryError> {
+        self.owner(name.as_ref()).await?.send(reply).await
+    }
+
+    /// Sends a message to the connection with this name.
+    ///
+    /// # Errors
+    /// See [`DeliveryError`].
+    pub async fn notify(&self, name: impl AsRef<str>, message: P::User) -> Result<(), DeliveryError> {
+        self.owner(name.as_ref()).await?.notify(message).await
+    }
+
+    /// Sends a message with a result to the connection with this name, and waits for the result.
+    ///
+    /// # Errors
+    /// See [`DeliveryError`].
+    pub async fn ask<M: Question>(&self, name: impl AsRef<str>, question: M) -> Result<M::Result, DeliveryError> {
+        self.owner(name.as_ref()).await?.ask(question).await
+    }
+
+    async fn owner(&self, name: &str) -> Result<ClusterRef<P, F>, DeliveryError> {
+        self.0.whereis(name).await?.ok_or(DeliveryError::NoOwner)
+    }
+
+    /// Answers questions of this type that other nodes ask connections of this one. Call it once on every node.
+    pub fn answers<M: Question>(&self)
+    where
+        Connection<P>: Actor<Context = ConnectionContext<P>> + Handler<M>,
+    {
+        self.0.answers.write().insert(M::NAME, Arc::new(requests::answer::<P, F, M>()));
+    }
+
+    /// Leaves the cluster: the names of this node are free at once. Without this call they are free when the lease has run out.
+    pub async fn leave(self) {
+        self.0.stop();
+        self.0.leave().await;
+    }
+
     /// The topic with this name, with its members on all nodes.
     pub fn topic(&self, name: impl AsRef<str>) -> ClusterTopic<P, F> {
         let local = self.0.pool.topic(&name);
@@ -145,6 +265,35 @@ impl<P: ClusterProtocol, F: Format> Shared<P, F> {
     /// The subject of a topic, or the length that it would have.
     fn topic_subject(&self, topic: &str) -> Result<String, usize> {
         token(topic).map(|token| format!("{}.topic.{token}", self.prefix)).ok_or(topic.len())
+    }
+
+    /// The subject of requests for a node.
+    pub(crate) fn node_subject(&self, node: &str) -> Option<String> {
+        token(node).map(|token| format!("{}.node.{token}", self.prefix))
+    }
+
+    async fn answer_requests(self: &Arc<Self>) -> Result<(), RemoteError> {
+        if self.requests.get().is_some() {
+            return Ok(());
+        }
+        // The builder has checked the name.
+        let subject = self.node_subject(&self.node).unwrap_or_default();
+        let node = Arc::downgrade(self);
+        let on_request = move |request: Bytes| match node.upgrade() {
+            Some(node) => node.handle(request),
+            None => futures::future::ready(Bytes::new()).boxed(),
+        };
+        let requests = self.bus.answer(subject, Box::new(on_request)).await?;
+        let _ = self.requests.set(requests);
+        Ok(())
+    }
+
+    /// Ends the tasks of the node.
+    fn stop(&self) {
+        if let Some(observer) = self.observer.get() {
+            self.pool.remove_observer(*observer);
+        }
+        self.tasks.lock().drain(..).for_each(|task| task.abort());
     }
 
     pub(crate) fn send(&self, subject: &str, kind: Kind, body: &impl Serialize) -> Result<(), RemoteError> {
@@ -219,10 +368,7 @@ async fn follow<P: ClusterProtocol, F: Format>(node: Weak<Shared<P, F>>, changes
 
 impl<P: ClusterProtocol, F: Format> Drop for Shared<P, F> {
     fn drop(&mut self) {
-        self.pool.remove_observer(self.observer);
-        if let Some(task) = self.task.get() {
-            task.abort();
-        }
+        self.stop();
     }
 }
 

@@ -32,6 +32,75 @@ pub enum ConnectError {
     },
 }
 
+/// Why a name was not registered.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RegisterError {
+    /// A connection has the name.
+    #[error("the name belongs to a connection of node {node:?}")]
+    Taken {
+        /// The node of the connection.
+        node: String,
+    },
+    /// This node cannot be sure that its names are its own: there is no connection to NATS, or it has lost its lease.
+    #[error("this node has no lease at the moment: no connection to NATS")]
+    Disconnected,
+    /// Other nodes change the name all the time.
+    #[error("other nodes register this name at the same time; try again")]
+    Contended,
+    /// The connection has ended.
+    #[error("the connection has ended")]
+    Ended,
+    /// The name is too long.
+    #[error("the name has {length} bytes, and {limit} are allowed; a character that is not a letter or digit takes up 3 for each byte")]
+    NameTooLong {
+        /// The length.
+        length: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// The server could not be asked.
+    #[error("NATS cannot be asked: {0}")]
+    Unavailable(#[source] BoxError),
+}
+
+/// Why a message did not reach a connection.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DeliveryError {
+    /// No connection has the name, or the connection or its node has ended.
+    #[error("there is no such connection")]
+    NoOwner,
+    /// There was no answer in time. The message may have arrived.
+    #[error("no answer within the time limit; see `ClusterBuilder::request_timeout`")]
+    Timeout,
+    /// There is no connection to NATS at the moment.
+    #[error("no connection to NATS")]
+    Disconnected,
+    /// The message is larger than the server allows.
+    #[error("the message has {size} bytes, and the server takes {limit} (`max_payload`)")]
+    TooLarge {
+        /// The size of the message.
+        size: usize,
+        /// The limit of the server.
+        limit: usize,
+    },
+    /// The outbox or the mailbox of the connection is full.
+    #[error("the outbox or the mailbox of the connection is full")]
+    Full,
+    /// The other node does not understand the message.
+    #[error("node {node:?} has refused the message: {why}")]
+    Refused {
+        /// The node.
+        node: String,
+        /// Its reason.
+        why: String,
+    },
+    /// The message or its answer cannot be written or read in the format of the cluster.
+    #[error("cannot encode or decode: {0}")]
+    Format(#[source] BoxError),
+}
+
 /// Why a message was not passed on to other nodes. Members of this node are not affected.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

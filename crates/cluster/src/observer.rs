@@ -1,19 +1,23 @@
-//! Follows which topics have members on this node.
+//! Follows which topics have members on this node, and which connections end.
 
 use std::sync::Weak;
 
 use actix_acceptor::telemetry::{Observer, PoolEvent};
 
-use crate::subscriptions::Subscriptions;
+use crate::cluster::{ClusterProtocol, Shared};
+use crate::Format;
 
-pub(crate) struct Follow(pub(crate) Weak<Subscriptions>);
+pub(crate) struct Follow<P: ClusterProtocol, F: Format>(pub(crate) Weak<Shared<P, F>>);
 
-impl Observer for Follow {
+impl<P: ClusterProtocol, F: Format> Observer for Follow<P, F> {
     fn observe(&self, _: &str, event: &PoolEvent<'_>) {
-        if let PoolEvent::TopicJoined { topic, .. } | PoolEvent::TopicLeft { topic, .. } = event
-            && let Some(subscriptions) = self.0.upgrade()
-        {
-            subscriptions.changed(topic);
+        let Some(node) = self.0.upgrade() else { return };
+        match event {
+            PoolEvent::TopicJoined { topic, .. } | PoolEvent::TopicLeft { topic, .. } => {
+                node.subscriptions.changed(topic)
+            }
+            PoolEvent::ConnectionStopped { id, .. } => node.naming.ended(*id),
+            _ => {}
         }
     }
 }

@@ -10,7 +10,8 @@ use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 
 use super::store::LocalStore;
-use super::{OnMessage, Store};
+use super::{NoAnswer, OnMessage, OnRequest, Store};
+use crate::names::Buckets;
 use crate::RemoteError;
 
 /// Connects the nodes of one process, for programs that have one machine, and for tests. Its clones are the same bus.
@@ -20,6 +21,7 @@ pub struct LocalBus(Arc<Shared>);
 #[derive(Default)]
 struct Shared {
     subjects: RwLock<HashMap<String, Vec<Subscriber>>>,
+    responders: RwLock<HashMap<String, (u64, Arc<OnRequest>)>>,
     last_key: AtomicU64,
     stores: Mutex<HashMap<String, LocalStore>>,
 }
@@ -88,8 +90,36 @@ impl LocalNode {
     }
 }
 
+impl LocalNode {
+    pub(super) fn answer(&self, subject: String, on_request: OnRequest) -> LocalSubscription {
+        let key = self.bus.key();
+        let former = self.bus.responders.write().insert(subject.clone(), (key, Arc::new(on_request)));
+        drop(former);
+        LocalSubscription { bus: self.bus.clone(), subject, key }
+    }
+
+    pub(super) async fn request(&self, subject: &str, payload: Bytes, within: Duration) -> Result<Bytes, NoAnswer> {
+        let responder = self.bus.responders.read().get(subject).map(|(_, on_request)| on_request.clone());
+        let answer = (responder.ok_or(NoAnswer::NoResponder)?)(payload);
+        tokio::time::timeout(within, answer).await.map_err(|_| NoAnswer::Timeout)
+    }
+
+    pub(super) fn buckets(&self, prefix: &str, ttl: Duration) -> Buckets {
+        let bus = LocalBus(self.bus.clone());
+        Buckets {
+            leases: bus.store(&format!("{prefix}_leases"), Some(ttl)),
+            names: bus.store(&format!("{prefix}_names"), None),
+        }
+    }
+}
+
 impl Drop for LocalSubscription {
     fn drop(&mut self) {
+        let mut responders = self.bus.responders.write();
+        let is_own = responders.get(&self.subject).is_some_and(|(key, _)| *key == self.key);
+        let responder = if is_own { responders.remove(&self.subject) } else { None };
+        drop(responders);
+        drop(responder);
         let mut subjects = self.bus.subjects.write();
         let mut removed = None;
         if let Some(subscribers) = subjects.get_mut(&self.subject) {

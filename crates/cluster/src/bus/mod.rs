@@ -4,16 +4,34 @@ mod local;
 mod nats;
 mod store;
 
-use bytes::Bytes;
+use std::time::Duration;
 
+use actix_acceptor::BoxError;
+use bytes::Bytes;
+use futures::future::BoxFuture;
+
+use crate::names::Buckets;
 use crate::RemoteError;
 pub use local::LocalBus;
 pub(crate) use local::LocalNode;
 pub(crate) use nats::{NatsNode, NatsOptions};
-pub(crate) use store::{nats_bucket, BucketOptions, Entry, Store, StoreError};
+use store::{nats_bucket, BucketOptions};
+pub(crate) use store::{Entry, Store, StoreError};
 
 /// Called with each message of a subscription, one after the other.
 pub(crate) type OnMessage = Box<dyn Fn(Bytes) + Send + Sync>;
+
+/// Answers requests. Each runs in a task of its own.
+pub(crate) type OnRequest = Box<dyn Fn(Bytes) -> BoxFuture<'static, Bytes> + Send + Sync>;
+
+/// Why a request has no answer.
+#[derive(Debug)]
+pub(crate) enum NoAnswer {
+    /// No node has this subject.
+    NoResponder,
+    Timeout,
+    NotSent(RemoteError),
+}
 
 /// One node's connection to the others. A node never receives what it has published itself.
 pub(crate) enum Bus {
@@ -41,6 +59,30 @@ impl Bus {
         match self {
             Bus::Local(node) => Ok(Subscription::Local(node.subscribe(subject, on_message))),
             Bus::Nats(node) => node.subscribe(subject, on_message).await.map(Subscription::Nats),
+        }
+    }
+
+    /// Answers the requests of other nodes to a subject.
+    pub(crate) async fn answer(&self, subject: String, on_request: OnRequest) -> Result<Subscription, RemoteError> {
+        match self {
+            Bus::Local(node) => Ok(Subscription::Local(node.answer(subject, on_request))),
+            Bus::Nats(node) => node.answer(subject, on_request).await.map(Subscription::Nats),
+        }
+    }
+
+    /// Asks the node that answers requests to this subject.
+    pub(crate) async fn request(&self, subject: &str, payload: Bytes, within: Duration) -> Result<Bytes, NoAnswer> {
+        match self {
+            Bus::Local(node) => node.request(subject, payload, within).await,
+            Bus::Nats(node) => node.request(subject, payload, within).await,
+        }
+    }
+
+    /// The buckets for leases and names.
+    pub(crate) async fn buckets(&self, prefix: &str, ttl: Duration) -> Result<Buckets, BoxError> {
+        match self {
+            Bus::Local(node) => Ok(node.buckets(prefix, ttl)),
+            Bus::Nats(node) => node.buckets(prefix, ttl).await,
         }
     }
 

@@ -5,15 +5,17 @@ use std::sync::atomic::{AtomicUsize, Ordering::*};
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix_acceptor::BoxError;
 use async_nats::client::RequestErrorKind;
-use async_nats::{Client, ConnectOptions, Event};
+use async_nats::{jetstream, Client, ConnectOptions, Event, Request};
 use bytes::Bytes;
 use futures::StreamExt;
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 use tracing::{info, warn};
 
-use super::OnMessage;
+use super::{nats_bucket, BucketOptions, NoAnswer, OnMessage, OnRequest};
+use crate::names::Buckets;
 use crate::{ConnectError, RemoteError};
 
 /// How long a subscription may take to be confirmed by the server.
@@ -35,6 +37,7 @@ pub(crate) struct NatsOptions {
     pub(crate) authorities: Vec<PathBuf>,
     pub(crate) certificate: Option<(PathBuf, PathBuf)>,
     pub(crate) requires_tls: bool,
+    pub(crate) replicas: usize,
 }
 
 pub(crate) struct NatsNode {
@@ -44,6 +47,9 @@ pub(crate) struct NatsNode {
     queued: Arc<AtomicUsize>,
     limit: usize,
     sender: AbortHandle,
+    replicas: usize,
+    /// How long the server may take to answer about a bucket.
+    store_within: Duration,
     /// Nothing answers on it: a request to it returns when the server has handled everything before.
     sync_subject: String,
 }
@@ -108,7 +114,8 @@ impl NatsNode {
         let (outgoing, from_queue) = mpsc::unbounded_channel();
         let sender = tokio::spawn(send_queued(client.clone(), from_queue, queued.clone())).abort_handle();
         let sync_subject = client.new_inbox();
-        Ok(NatsNode { client, connected, outgoing, queued, limit: options.queue, sender, sync_subject })
+        let (limit, replicas, store_within) = (options.queue, options.replicas, options.connect_within);
+        Ok(NatsNode { client, connected, outgoing, queued, limit, sender, replicas, store_within, sync_subject })
     }
 
     pub(super) fn is_connected(&self) -> bool {
@@ -147,6 +154,54 @@ impl NatsNode {
         let subscription = NatsSubscription(task.abort_handle());
         self.confirm().await?;
         Ok(subscription)
+    }
+
+    pub(super) async fn answer(&self, subject: String, on_request: OnRequest) -> Result<NatsSubscription, RemoteError> {
+        let mut requests = self.client.subscribe(subject).await.map_err(|_| RemoteError::Disconnected)?;
+        let client = self.client.clone();
+        let task = tokio::spawn(async move {
+            while let Some(request) = requests.next().await {
+                let Some(reply) = request.reply else { continue };
+                let (answer, client) = (on_request(request.payload), client.clone());
+                tokio::spawn(async move {
+                    let _ = client.publish(reply, answer.await).await;
+                });
+            }
+        });
+        let subscription = NatsSubscription(task.abort_handle());
+        self.confirm().await?;
+        Ok(subscription)
+    }
+
+    pub(super) async fn request(&self, subject: &str, payload: Bytes, within: Duration) -> Result<Bytes, NoAnswer> {
+        if !self.is_connected() {
+            return Err(NoAnswer::NotSent(RemoteError::Disconnected));
+        }
+        let (size, limit) = (payload.len(), self.client.max_payload());
+        if size > limit {
+            return Err(NoAnswer::NotSent(RemoteError::TooLarge { size, limit }));
+        }
+        let request =
+            self.client.send_request(subject.to_owned(), Request::new().payload(payload).timeout(Some(within)));
+        match request.await {
+            Ok(message) => Ok(message.payload),
+            Err(error) => Err(match error.kind() {
+                RequestErrorKind::NoResponders => NoAnswer::NoResponder,
+                RequestErrorKind::TimedOut => NoAnswer::Timeout,
+                _ => NoAnswer::NotSent(RemoteError::Disconnected),
+            }),
+        }
+    }
+
+    pub(super) async fn buckets(&self, prefix: &str, ttl: Duration) -> Result<Buckets, BoxError> {
+        let mut jetstream = jetstream::new(self.client.clone());
+        jetstream.set_timeout(self.store_within);
+        let options = BucketOptions { ttl: None, replicas: self.replicas };
+        let leases = BucketOptions { ttl: Some(ttl), ..options };
+        Ok(Buckets {
+            leases: nats_bucket(&jetstream, &format!("{prefix}_leases"), leases).await?,
+            names: nats_bucket(&jetstream, &format!("{prefix}_names"), options).await?,
+        })
     }
 
     /// Returns when the server has handled all that was asked of it before.

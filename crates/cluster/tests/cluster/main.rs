@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod names;
 mod nats_server;
 mod nodes;
 mod topics;

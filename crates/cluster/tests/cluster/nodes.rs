@@ -1,11 +1,20 @@
 //! Nodes of a cluster in this process.
 
-use actix_acceptor::{AcceptorPool, Conn, Connection, Framing, Next, Pool, Protocol};
-use actix_acceptor_cluster::{Cluster, LocalBus};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use actix::prelude::*;
+use actix_acceptor::{AcceptorPool, Conn, Connection, ConnectionContext, Framing, Next, Pool, Protocol};
+use actix_acceptor_cluster::{Cluster, LocalBus, Question};
 use bytes::Bytes;
+use futures::FutureExt;
+use serde::{Deserialize, Serialize};
 use support::{connect, in_time, Peer};
 
 use crate::nats_server::NatsServer;
+
+/// The names of a node are free after this time.
+pub(crate) const TTL: Duration = Duration::from_secs(1);
 
 /// What connects the nodes.
 pub(crate) enum World {
@@ -25,18 +34,41 @@ pub(crate) struct Node {
 
 impl World {
     pub(crate) async fn node(&self, name: &str) -> Node {
-        let builder = AcceptorPool::with_protocol(|_| Guest).framing(Framing::lines()).acceptors(1);
+        let own = Arc::new(OnceLock::new());
+        let cluster = own.clone();
+        let builder = AcceptorPool::with_protocol(move |_| Guest { cluster: cluster.clone() })
+            .framing(Framing::lines())
+            .acceptors(1);
         let pool = in_time(builder.bind("127.0.0.1:0")).await.unwrap();
         let builder = match self {
             World::Local(bus) => Cluster::on(bus),
             World::Nats(server) => Cluster::nats(&server.url),
         };
-        let cluster = in_time(builder.node(name).prefix("test").connect(&pool)).await.unwrap();
+        let builder = builder.node(name).prefix("test").ttl(TTL).request_timeout(Duration::from_secs(2));
+        let cluster = in_time(builder.connect(&pool)).await.unwrap();
+        cluster.answers::<HowMany>();
+        own.set(cluster.clone()).unwrap();
         Node { pool, cluster }
     }
 }
 
 impl Node {
+    pub(crate) async fn guest(&self) -> Peer {
+        connect(&self.pool).await
+    }
+
+    /// A peer whose connection has this name.
+    pub(crate) async fn named(&self, name: &str) -> Peer {
+        let mut peer = self.guest().await;
+        ask(&mut peer, &format!("register {name}"), "ok").await;
+        peer
+    }
+
+    /// The node that has the connection with this name, as this node sees it.
+    pub(crate) async fn whereis(&self, name: &str) -> Option<String> {
+        in_time(self.cluster.whereis(name)).await.unwrap().map(|owner| owner.node().to_owned())
+    }
+
     /// A peer that is a member of this topic, on a node that is subscribed to it.
     pub(crate) async fn member(&self, topic: &str) -> Peer {
         let mut peer = connect(&self.pool).await;
@@ -47,8 +79,32 @@ impl Node {
     }
 }
 
+pub(crate) async fn ask(peer: &mut Peer, line: &str, answer: &str) {
+    peer.send(format!("{line}\n")).await;
+    peer.expect(format!("{answer}\n").as_bytes()).await;
+}
+
 /// Does what the lines say.
-pub(crate) struct Guest;
+pub(crate) struct Guest {
+    cluster: Arc<OnceLock<Cluster<Guest>>>,
+}
+
+/// How many letters a text has, and the id of the connection that has counted them.
+#[derive(Message, Serialize, Deserialize)]
+#[rtype(result = "(usize, u64)")]
+pub(crate) struct HowMany(pub(crate) String);
+
+impl Question for HowMany {
+    const NAME: &'static str = "how_many";
+}
+
+impl Handler<HowMany> for Connection<Guest> {
+    type Result = MessageResult<HowMany>;
+
+    fn handle(&mut self, question: HowMany, _: &mut ConnectionContext<Guest>) -> Self::Result {
+        MessageResult(self.with(|_, conn| ((question.0.len(), conn.id().get()), Next::Continue)))
+    }
+}
 
 impl Protocol for Guest {
     type Codec = Framing;
@@ -62,6 +118,21 @@ impl Protocol for Guest {
         match verb {
             "join" => Next::send(conn.join(&topic).to_string()),
             "leave" => Next::send(conn.leave(&topic).to_string()),
+            "register" | "replace" => {
+                let cluster = self.cluster.get().unwrap();
+                let registered = match verb {
+                    "register" => cluster.register(conn, word).left_future(),
+                    _ => cluster.register_replacing(conn, word).right_future(),
+                };
+                conn.wait(registered, |registered, _, _| match registered {
+                    Ok(()) => Next::send("ok"),
+                    Err(error) => Next::send(error.to_string()),
+                })
+            }
+            "unregister" => {
+                let released = self.cluster.get().unwrap().unregister(conn, word);
+                conn.wait(released, |released, _, _| Next::send(released.to_string()))
+            }
             _ => Next::send("unknown"),
         }
     }

@@ -1,0 +1,228 @@
+//! The names of this node's connections: registering, renewing the lease, releasing.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use actix_acceptor::{BoxError, ConnectionId};
+use parking_lot::Mutex;
+use tokio::sync::{Notify, OnceCell};
+use tracing::{error, info, warn};
+
+use crate::bus::StoreError;
+use crate::cluster::{ClusterProtocol, Shared};
+use crate::connection::ClusterRef;
+use crate::direct::Asks;
+use crate::lease::{Incarnation, Lease, Renewal};
+use crate::names::{Buckets, Claim, OwnNames, Owner};
+use crate::subject::token;
+use crate::{DeliveryError, Format, RegisterError};
+
+/// After a failure, the buckets are tried again after this time.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// How long a connection that has lost its name may take to write what is queued.
+const REPLACED_GRACE: Duration = Duration::from_secs(1);
+
+pub(crate) struct Naming {
+    buckets: OnceCell<Buckets>,
+    ttl: Duration,
+    pub(crate) lease: Lease,
+    own: OwnNames,
+    /// Keys whose connection has ended, with their revisions.
+    releases: Mutex<HashMap<Arc<str>, u64>>,
+    has_releases: Notify,
+}
+
+impl Naming {
+    pub(crate) fn new(node: &str, ttl: Duration) -> Self {
+        Naming {
+            buckets: OnceCell::new(),
+            ttl,
+            // The builder has checked the name.
+            lease: Lease::new(token(node).unwrap_or_default(), ttl),
+            own: OwnNames::default(),
+            releases: Mutex::default(),
+            has_releases: Notify::new(),
+        }
+    }
+
+    /// A connection has ended.
+    pub(crate) fn ended(&self, id: ConnectionId) {
+        let names = self.own.remove_connection(id);
+        if !names.is_empty() {
+            self.releases.lock().extend(names);
+            self.has_releases.notify_one();
+        }
+    }
+}
+
+impl<P: ClusterProtocol, F: Format> Shared<P, F> {
+    async fn buckets(&self) -> Result<&Buckets, BoxError> {
+        let naming = &self.naming;
+        naming.buckets.get_or_try_init(|| self.bus.buckets(&self.prefix, naming.ttl)).await
+    }
+
+    /// Takes the lease. Called before the node is handed to the user, and by the heartbeat after the lease was lost.
+    pub(crate) async fn take_lease(&self) -> Result<Incarnation, BoxError> {
+        let incarnation = crate::builder::random_number();
+        self.naming.lease.acquire(&self.buckets().await?.leases, incarnation).await?;
+        Ok(incarnation)
+    }
+
+    fn owner(&self, incarnation: Incarnation, id: ConnectionId) -> Owner {
+        Owner { node: self.node.to_string(), incarnation, connection: id.get() }
+    }
+
+    pub(crate) async fn register(
+        self: Arc<Self>,
+        id: ConnectionId,
+        name: Arc<str>,
+        replaces: bool,
+    ) -> Result<(), RegisterError> {
+        let key =
+            token(&name).ok_or(RegisterError::NameTooLong { length: name.len(), limit: crate::subject::MAX_TOKEN })?;
+        let incarnation = self.naming.lease.incarnation().ok_or(RegisterError::Disconnected)?;
+        let buckets = self.buckets().await.map_err(|_| RegisterError::Disconnected)?;
+        let is_alive = |other: u64| self.pool.connection(ConnectionId::from(other)).is_some();
+        let claim = buckets.claim(&key, &self.owner(incarnation, id), replaces, is_alive).await;
+        let (revision, former) = match claim {
+            Ok(Claim::Done { revision, former }) => (revision, former),
+            Ok(Claim::Taken(owner)) => return Err(RegisterError::Taken { node: owner.node }),
+            Err(StoreError::Conflict) => return Err(RegisterError::Contended),
+            Err(StoreError::Unavailable(source)) => return Err(RegisterError::Unavailable(source)),
+        };
+        self.naming.own.insert(&name, id, revision);
+        // The connection may have ended, and the lease may have been lost, before the name was in the table.
+        if self.pool.connection(id).is_none() {
+            self.naming.ended(id);
+            return Err(RegisterError::Ended);
+        }
+        if self.naming.lease.incarnation() != Some(incarnation) {
+            self.naming.own.remove(&name, id);
+            return Err(RegisterError::Disconnected);
+        }
+        if let Some(former) = former {
+            self.tell_former(former, name.to_string());
+        }
+        Ok(())
+    }
+
+    /// Tells the former owner of a name that it has lost it. The name itself has another owner already.
+    fn tell_former(self: &Arc<Self>, former: Owner, name: String) {
+        let Owner { node, incarnation, connection } = former;
+        let id = ConnectionId::from(connection);
+        let connection = ClusterRef { shared: self.clone(), node: node.into(), incarnation, id };
+        tokio::spawn(async move {
+            // Until its lease would have run out.
+            for _ in 0..5 {
+                match connection.request(Asks::Replaced(name.clone()), &[]).await {
+                    Err(DeliveryError::Timeout | DeliveryError::Disconnected) => tokio::time::sleep(RETRY).await,
+                    _ => return,
+                }
+            }
+            warn!(node = connection.node(), id = %connection.id(), name, "the former owner of a name cannot be reached");
+        });
+    }
+
+    /// A connection of this node has lost a name to another one.
+    pub(crate) fn replaced_here(&self, name: &str, id: ConnectionId) {
+        // Also if the name has gone to another connection of this node.
+        self.naming.own.remove(name, id);
+        if let Some(connection) = self.pool.connection(id) {
+            connection.close(None, REPLACED_GRACE);
+        }
+    }
+
+    /// Releases a name of this connection. Returns false if it does not have it.
+    pub(crate) async fn unregister(&self, id: ConnectionId, name: &str) -> bool {
+        let Some(revision) = self.naming.own.remove(name, id) else { return false };
+        self.naming.releases.lock().insert(name.into(), revision);
+        self.release_all().await;
+        true
+    }
+
+    async fn release_all(&self) {
+        let Ok(buckets) = self.buckets().await else { return };
+        loop {
+            let next = self.naming.releases.lock().iter().next().map(|(name, revision)| (name.clone(), *revision));
+            let Some((name, revision)) = next else { return };
+            let key = token(&name).unwrap_or_default();
+            if let Err(error) = buckets.names.remove(&key, revision).await {
+                warn!(node = &*self.node, name = &*name, %error, "cannot release a name; trying again");
+                return;
+            }
+            let mut releases = self.naming.releases.lock();
+            if releases.get(&name) == Some(&revision) {
+                releases.remove(&name);
+            }
+        }
+    }
+
+    /// The owner of a name on any node.
+    pub(crate) async fn whereis(self: &Arc<Self>, name: &str) -> Result<Option<ClusterRef<P, F>>, DeliveryError> {
+        let Some(key) = token(name) else { return Ok(None) };
+        let buckets = self.buckets().await.map_err(|_| DeliveryError::Disconnected)?;
+        let owner = buckets.owner(&key).await.map_err(|_| DeliveryError::Disconnected)?;
+        Ok(owner.map(|Owner { node, incarnation, connection }| {
+            let id = ConnectionId::from(connection);
+            ClusterRef { shared: self.clone(), node: node.into(), incarnation, id }
+        }))
+    }
+
+    /// Renews the lease once. After it was lost, takes a new one, and registers the names again that are still free.
+    async fn beat(self: &Arc<Self>) -> Result<(), BoxError> {
+        let buckets = self.buckets().await?;
+        if self.naming.lease.renew(&buckets.leases).await? == Renewal::Renewed {
+            return Ok(());
+        }
+        let lost = self.naming.own.clear();
+        let incarnation = self.take_lease().await?;
+        if !lost.is_empty() {
+            error!(node = &*self.node, names = lost.len(), "the lease was lost; registering its names again");
+        } else {
+            info!(node = &*self.node, incarnation, "the node has a lease");
+        }
+        for (name, id) in lost {
+            if let Err(error) = self.clone().register(id, name.clone(), false).await {
+                warn!(node = &*self.node, %id, name = &*name, %error, "a connection has lost its name and is closed");
+                self.replaced_here(&name, id);
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives the lease and the names back.
+    pub(crate) async fn leave(&self) {
+        if let Some(buckets) = self.naming.buckets.get() {
+            self.naming.lease.release(&buckets.leases).await;
+        }
+    }
+}
+
+/// Renews the lease, and releases the names of connections that have ended.
+pub(crate) async fn keep<P: ClusterProtocol, F: Format>(node: Weak<Shared<P, F>>) {
+    loop {
+        let Some(shared) = node.upgrade() else { return };
+        let pause = match shared.beat().await {
+            Ok(()) => shared.naming.lease.interval(),
+            Err(error) => {
+                warn!(node = &*shared.node, %error, "cannot renew the lease of this node; trying again");
+                RETRY
+            }
+        };
+        drop(shared);
+        let next = tokio::time::Instant::now() + pause;
+        loop {
+            let Some(shared) = node.upgrade() else { return };
+            shared.release_all().await;
+            let released = async { shared.naming.has_releases.notified().await };
+            // Does not keep the node alive for longer than a moment.
+            let wait = next.min(tokio::time::Instant::now() + RETRY);
+            let _ = tokio::time::timeout_at(wait, released).await;
+            if tokio::time::Instant::now() >= next {
+                break;
+            }
+        }
+    }
+}
