@@ -80,7 +80,7 @@ pub(crate) struct Shared<P: ClusterProtocol, F: Format> {
     pub(crate) refused: AtomicU64,
     observer: OnceLock<ObserverKey>,
     /// The subscription to requests for this node.
-    requests: OnceLock<Subscription>,
+    requests: OnceLock<[Subscription; 2]>,
     tasks: Mutex<Vec<AbortHandle>>,
 }
 
@@ -154,6 +154,15 @@ impl<P: ClusterProtocol, F: Format> Cluster<P, F> {
     /// The name of this node.
     pub fn node(&self) -> &str {
         &self.0.node
+    }
+
+    /// The names of the nodes that have a lease, sorted.
+    ///
+    /// # Errors
+    /// [`DeliveryError::Disconnected`]: the server cannot be asked.
+    pub async fn nodes(&self) -> Result<Vec<String>, DeliveryError> {
+        let nodes = self.0.nodes().await.map_err(|_| DeliveryError::Disconnected)?;
+        Ok(nodes.into_iter().map(|(name, _)| name).collect())
     }
 
     /// The pool of this node.
@@ -272,10 +281,21 @@ impl<P: ClusterProtocol, F: Format> Shared<P, F> {
         token(node).map(|token| format!("{}.node.{token}", self.prefix))
     }
 
+    /// The subject of requests for pages of topics.
+    pub(crate) fn presence_subject(&self, node: &str) -> Option<String> {
+        token(node).map(|token| format!("{}.presence.{token}", self.prefix))
+    }
+
     async fn answer_requests(self: &Arc<Self>) -> Result<(), RemoteError> {
         if self.requests.get().is_some() {
             return Ok(());
         }
+        let node = Arc::downgrade(self);
+        let on_page = move |request: Bytes| {
+            let answer = node.upgrade().map(|node| node.answer_page(&request)).unwrap_or_default();
+            futures::future::ready(answer).boxed()
+        };
+        let pages = self.bus.answer(self.presence_subject(&self.node).unwrap_or_default(), Box::new(on_page)).await?;
         // The builder has checked the name.
         let subject = self.node_subject(&self.node).unwrap_or_default();
         let node = Arc::downgrade(self);
@@ -284,7 +304,7 @@ impl<P: ClusterProtocol, F: Format> Shared<P, F> {
             None => futures::future::ready(Bytes::new()).boxed(),
         };
         let requests = self.bus.answer(subject, Box::new(on_request)).await?;
-        let _ = self.requests.set(requests);
+        let _ = self.requests.set([requests, pages]);
         Ok(())
     }
 

@@ -106,6 +106,20 @@ pub(crate) async fn is_alive(store: &Store, key: &str, incarnation: Incarnation)
     Ok(lease.is_some_and(|lease| *lease.value == incarnation.to_be_bytes()))
 }
 
+/// The nodes that have a lease, with their incarnations, sorted by name.
+pub(crate) async fn nodes(store: &Store) -> Result<Vec<(String, Incarnation)>, StoreError> {
+    let mut nodes = Vec::new();
+    for key in store.keys().await? {
+        let Some(lease) = store.get(&key).await? else { continue };
+        let incarnation = <[u8; 8]>::try_from(&*lease.value).map(u64::from_be_bytes);
+        if let (Some(name), Ok(incarnation)) = (crate::subject::name(&key), incarnation) {
+            nodes.push((name, incarnation));
+        }
+    }
+    nodes.sort();
+    Ok(nodes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -50,6 +50,8 @@ pub(crate) enum Claim {
     Done { revision: u64, former: Option<Owner> },
     /// A living connection has the name.
     Taken(Owner),
+    /// The key has a value of an unknown version.
+    Unreadable,
 }
 
 /// The buckets of a cluster.
@@ -80,8 +82,8 @@ impl Buckets {
             (revision, former) = (0, None);
             let Some(Entry { value, revision: current }) = self.names.get(key).await? else { continue };
             revision = current;
-            // A record that cannot be read belongs to nobody who could use it.
-            let Some(other) = Owner::decode(&value) else { continue };
+            // One that cannot be read may be of a newer version.
+            let Some(other) = Owner::decode(&value) else { return Ok(Claim::Unreadable) };
             if other == *owner {
                 return Ok(Claim::Done { revision, former: None });
             }
@@ -104,6 +106,24 @@ impl Buckets {
             return Ok(None);
         };
         Ok(self.is_alive(&owner).await?.then_some(owner))
+    }
+
+    /// Removes the names of incarnations that have no lease. Returns how many.
+    pub(crate) async fn sweep(&self) -> Result<usize, StoreError> {
+        let mut swept = 0;
+        for key in self.names.keys().await? {
+            let Some(entry) = self.names.get(&key).await? else { continue };
+            let is_alive = match Owner::decode(&entry.value) {
+                Some(owner) => self.is_alive(&owner).await?,
+                // Of a newer version, perhaps.
+                None => true,
+            };
+            if !is_alive {
+                self.names.remove(&key, entry.revision).await?;
+                swept += 1;
+            }
+        }
+        Ok(swept)
     }
 
     async fn is_alive(&self, owner: &Owner) -> Result<bool, StoreError> {

@@ -13,7 +13,7 @@ use crate::bus::StoreError;
 use crate::cluster::{ClusterProtocol, Shared};
 use crate::connection::ClusterRef;
 use crate::direct::Asks;
-use crate::lease::{Incarnation, Lease, Renewal};
+use crate::lease::{self, Incarnation, Lease, Renewal};
 use crate::names::{Buckets, Claim, OwnNames, Owner};
 use crate::subject::token;
 use crate::{DeliveryError, Format, RegisterError};
@@ -89,6 +89,9 @@ impl<P: ClusterProtocol, F: Format> Shared<P, F> {
         let (revision, former) = match claim {
             Ok(Claim::Done { revision, former }) => (revision, former),
             Ok(Claim::Taken(owner)) => return Err(RegisterError::Taken { node: owner.node }),
+            Ok(Claim::Unreadable) => {
+                return Err(RegisterError::Unavailable("its record is of an unknown version".into()));
+            }
             Err(StoreError::Conflict) => return Err(RegisterError::Contended),
             Err(StoreError::Unavailable(source)) => return Err(RegisterError::Unavailable(source)),
         };
@@ -192,6 +195,27 @@ impl<P: ClusterProtocol, F: Format> Shared<P, F> {
         Ok(())
     }
 
+    /// The nodes that have a lease, with their incarnations.
+    pub(crate) async fn nodes(&self) -> Result<Vec<(String, Incarnation)>, BoxError> {
+        Ok(lease::nodes(&self.buckets().await?.leases).await?)
+    }
+
+    /// Compares the nodes with those that were seen before, and removes the names of those that have vanished. One node of a
+    /// cluster does that: the first one by name.
+    async fn sweep(&self, seen: &mut Option<Vec<(String, Incarnation)>>) -> Result<(), BoxError> {
+        let nodes = self.nodes().await?;
+        let is_first = nodes.first().is_some_and(|(name, _)| **name == *self.node);
+        let has_vanished = seen.as_ref().is_none_or(|seen| seen.iter().any(|node| !nodes.contains(node)));
+        if is_first && has_vanished {
+            let swept = self.buckets().await?.sweep().await?;
+            if swept > 0 {
+                info!(node = &*self.node, names = swept, "the names of nodes without a lease were removed");
+            }
+        }
+        *seen = Some(nodes);
+        Ok(())
+    }
+
     /// Gives the lease and the names back.
     pub(crate) async fn leave(&self) {
         if let Some(buckets) = self.naming.buckets.get() {
@@ -202,9 +226,14 @@ impl<P: ClusterProtocol, F: Format> Shared<P, F> {
 
 /// Renews the lease, and releases the names of connections that have ended.
 pub(crate) async fn keep<P: ClusterProtocol, F: Format>(node: Weak<Shared<P, F>>) {
+    let mut seen = None;
     loop {
         let Some(shared) = node.upgrade() else { return };
-        let pause = match shared.beat().await {
+        let beat = async {
+            shared.beat().await?;
+            shared.sweep(&mut seen).await
+        };
+        let pause = match beat.await {
             Ok(()) => shared.naming.lease.interval(),
             Err(error) => {
                 warn!(node = &*shared.node, %error, "cannot renew the lease of this node; trying again");

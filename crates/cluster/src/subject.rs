@@ -24,6 +24,25 @@ pub(crate) fn token(name: &str) -> Option<String> {
     (token.len() <= MAX_TOKEN).then_some(token)
 }
 
+/// The name of a token.
+pub(crate) fn name(token: &str) -> Option<String> {
+    if token == "=" {
+        return Some(String::new());
+    }
+    let (mut name, mut rest) = (Vec::with_capacity(token.len()), token.as_bytes());
+    while let Some((byte, after)) = rest.split_first() {
+        if *byte == b'=' {
+            let digits = std::str::from_utf8(after.get(..2)?).ok()?;
+            name.push(u8::from_str_radix(digits, 16).ok()?);
+            rest = &after[2..];
+        } else {
+            name.push(*byte);
+            rest = after;
+        }
+    }
+    String::from_utf8(name).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -36,7 +55,9 @@ mod tests {
             assert!(!token.is_empty() && !tokens[..at].contains(token), "{token}");
             let is_safe = |byte: u8| byte.is_ascii_alphanumeric() || b"-_=".contains(&byte);
             assert!(token.bytes().all(is_safe), "{token}");
+            assert_eq!(name(token).as_deref(), Some(names[at]));
         }
+        assert_eq!((name("a=2"), name("=zz"), name("=ff")), (None, None, None));
         assert_eq!(token("a.b").as_deref(), Some("a=2eb"));
         assert_eq!(token(&"a".repeat(MAX_TOKEN)).map(|token| token.len()), Some(MAX_TOKEN));
         assert_eq!(token(&".".repeat(MAX_TOKEN / 3 + 1)), None);

@@ -9,6 +9,7 @@ use async_nats::jetstream::kv::UpdateErrorKind;
 use async_nats::jetstream::stream::{self, DeleteMessageErrorKind, DiscardPolicy};
 use async_nats::jetstream::{self, kv};
 use bytes::Bytes;
+use futures::TryStreamExt;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
@@ -51,6 +52,17 @@ impl Store {
             Store::Nats(bucket) => {
                 let entry = bucket.entry(key).await.map_err(unavailable)?;
                 Ok(entry.map(|entry| Entry { value: entry.value, revision: entry.revision }))
+            }
+        }
+    }
+
+    /// All keys that have a value.
+    pub(crate) async fn keys(&self) -> Result<Vec<String>, StoreError> {
+        match self {
+            Store::Local(local) => Ok(local.keys()),
+            Store::Nats(bucket) => {
+                let keys = bucket.keys().await.map_err(unavailable)?;
+                keys.try_collect().await.map_err(unavailable)
             }
         }
     }
@@ -135,6 +147,12 @@ impl LocalStore {
         let contents = self.contents.lock();
         let (entry, since) = contents.values.get(key)?;
         self.is_alive(*since).then(|| entry.clone())
+    }
+
+    fn keys(&self) -> Vec<String> {
+        let contents = self.contents.lock();
+        let alive = contents.values.iter().filter(|(_, (_, since))| self.is_alive(*since));
+        alive.map(|(key, _)| key.clone()).collect()
     }
 
     fn set(&self, key: &str, value: Bytes, revision: u64) -> Result<u64, StoreError> {

@@ -5,4 +5,5 @@
 mod names;
 mod nats_server;
 mod nodes;
+mod presence;
 mod topics;

@@ -129,6 +129,10 @@ impl Protocol for Guest {
                     Err(error) => Next::send(error.to_string()),
                 })
             }
+            "label" => {
+                conn.set_label(word);
+                Next::send("ok")
+            }
             "unregister" => {
                 let released = self.cluster.get().unwrap().unregister(conn, word);
                 conn.wait(released, |released, _, _| Next::send(released.to_string()))
