@@ -123,7 +123,8 @@ fn is_name(text: &str) -> bool {
 async fn who(room: ClusterTopic<Guest>) -> Result<String, DeliveryError> {
     let page = room.presence(None, PAGE).await?;
     let name = |label: &Option<String>| label.clone().unwrap_or("a guest".to_owned());
-    let mut names: Vec<_> = page.members.iter().map(|member| format!("{}@{}", name(&member.label), member.node)).collect();
+    let mut names: Vec<_> =
+        page.members.iter().map(|member| format!("{}@{}", name(&member.label), member.node)).collect();
     if page.next.is_some() {
         names.push("..".to_owned());
     }

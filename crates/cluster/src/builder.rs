@@ -7,7 +7,9 @@ use std::time::Duration;
 use actix_acceptor::{Connection, Pool};
 
 use crate::bus::{Bus, LocalBus, NatsNode, NatsOptions};
-use crate::cluster::{Cluster, ClusterProtocol, NodeParts};
+use crate::cluster::{Cluster, ClusterProtocol};
+use crate::node::{Node, NodeParts};
+use crate::runtime::Runtime;
 use crate::subject::token;
 use crate::{ConnectError, Format, Postcard};
 
@@ -26,7 +28,7 @@ pub struct ClusterBuilder<F = Postcard> {
 #[derive(Debug)]
 enum Engine {
     Local(LocalBus),
-    Nats(NatsSettings),
+    Nats(Box<NatsSettings>),
 }
 
 #[derive(Debug)]
@@ -67,7 +69,7 @@ impl ClusterBuilder {
             requires_tls: false,
             replicas: 1,
         };
-        Self::new(Engine::Nats(settings))
+        Self::new(Engine::Nats(Box::new(settings)))
     }
 
     pub(crate) fn local(bus: LocalBus) -> Self {
@@ -209,21 +211,32 @@ impl<F: Format> ClusterBuilder<F> {
         if !(Duration::from_secs(1)..=Duration::from_secs(3_600)).contains(&self.ttl) {
             return Err(invalid("ttl", format!("{:?}; expected 1 s to 1 h", self.ttl)));
         }
-        let (servers, starts_alone) = match &self.engine {
-            Engine::Local(_) => ("this process".to_owned(), false),
-            Engine::Nats(nats) => (nats.servers.join(", "), nats.starts_alone),
+        let parts = |bus, runtime| NodeParts {
+            pool: pool.clone(),
+            bus,
+            runtime,
+            format: self.format,
+            name: Arc::from(&*node),
+            prefix,
+            ttl: self.ttl,
+            request_timeout: self.request_timeout,
         };
-        let bus = match self.engine {
-            Engine::Local(bus) => Bus::Local(bus.node()),
+        match self.engine {
+            Engine::Local(bus) => {
+                let started = Node::start(parts(Bus::Local(bus.node()), Runtime::current()), false).await;
+                let unusable = |source| ConnectError::Unusable { servers: "this process".to_owned(), source };
+                started.map(Cluster).map_err(unusable)
+            }
             Engine::Nats(nats) => {
                 if nats.queue == 0 {
                     return Err(invalid("queue", "must be at least 1 byte".to_owned()));
                 }
+                let (servers, starts_alone) = (nats.servers.join(", "), nats.starts_alone);
                 let options = NatsOptions {
                     servers: nats.servers,
                     node: node.clone(),
                     queue: nats.queue,
-                    starts_alone: nats.starts_alone,
+                    starts_alone,
                     connect_within: nats.connect_within,
                     token: nats.token.map(|secret| secret.0),
                     user: nats.user.map(|(name, password)| (name, password.0)),
@@ -233,20 +246,13 @@ impl<F: Format> ClusterBuilder<F> {
                     requires_tls: nats.requires_tls,
                     replicas: nats.replicas,
                 };
-                Bus::Nats(NatsNode::connect(options).await?)
+                let runtime = Runtime::own_thread(&node).map_err(ConnectError::Thread)?;
+                let bus = runtime.run(NatsNode::connect(options)).await?;
+                let started =
+                    runtime.run(Node::start(parts(Bus::Nats(Box::new(bus)), runtime.clone()), starts_alone)).await;
+                started.map(Cluster).map_err(|source| ConnectError::Unusable { servers, source })
             }
-        };
-        let parts = NodeParts {
-            pool: pool.clone(),
-            bus,
-            format: self.format,
-            node: Arc::from(node),
-            prefix,
-            ttl: self.ttl,
-            request_timeout: self.request_timeout,
-            starts_alone,
-        };
-        Cluster::start(parts).await.map_err(|source| ConnectError::Unusable { servers, source })
+        }
     }
 }
 

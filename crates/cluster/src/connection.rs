@@ -9,9 +9,10 @@ use serde::de::DeserializeOwned;
 use serde::Serialize;
 
 use crate::bus::NoAnswer;
-use crate::cluster::{ClusterProtocol, Shared};
+use crate::cluster::ClusterProtocol;
 use crate::direct::{self, Asks, Header, Outcome};
 use crate::lease::Incarnation;
+use crate::node::Node;
 use crate::{DeliveryError, Format, Postcard, RemoteError};
 
 /// A message with a result that can be sent to connections on other nodes. Register it with
@@ -25,7 +26,7 @@ pub trait Question:
 
 /// A connection on any node of the cluster.
 pub struct ClusterRef<P: ClusterProtocol, F: Format = Postcard> {
-    pub(crate) shared: Arc<Shared<P, F>>,
+    pub(crate) here: Arc<Node<P, F>>,
     pub(crate) node: Arc<str>,
     pub(crate) incarnation: Incarnation,
     pub(crate) id: ConnectionId,
@@ -68,18 +69,18 @@ impl<P: ClusterProtocol, F: Format> ClusterRef<P, F> {
     pub async fn ask<M: Question>(&self, question: M) -> Result<M::Result, DeliveryError> {
         let body = self.encode(&question)?;
         let answer = self.request(Asks::Question(M::NAME.to_owned()), &body).await?;
-        self.shared.format.decode(&answer).map_err(DeliveryError::Format)
+        self.here.format.decode(&answer).map_err(DeliveryError::Format)
     }
 
     pub(crate) async fn request(&self, asks: Asks, body: &[u8]) -> Result<Vec<u8>, DeliveryError> {
         let header = Header { incarnation: self.incarnation, connection: self.id.get(), asks };
         let request = direct::encode(&header, body).map_err(DeliveryError::Format)?;
-        let answer = if *self.node == *self.shared.node {
-            let answer = self.shared.clone().handle(request);
+        let answer = if *self.node == *self.here.name {
+            let answer = self.here.clone().handle(request);
             tokio::time::timeout(self.within(), answer).await.map_err(|_| DeliveryError::Timeout)?
         } else {
-            let subject = self.shared.node_subject(&self.node).ok_or(DeliveryError::NoOwner)?;
-            self.shared.bus.request(&subject, request, self.within()).await?
+            let subject = self.here.node_subject(&self.node).ok_or(DeliveryError::NoOwner)?;
+            self.here.bus.request(&subject, request, self.within()).await?
         };
         let (outcome, body) = direct::decode::<Outcome>(&answer).map_err(DeliveryError::Format)?;
         match outcome {
@@ -91,11 +92,11 @@ impl<P: ClusterProtocol, F: Format> ClusterRef<P, F> {
     }
 
     fn within(&self) -> Duration {
-        self.shared.request_timeout
+        self.here.request_timeout
     }
 
     fn encode(&self, value: &impl Serialize) -> Result<Vec<u8>, DeliveryError> {
-        self.shared.format.encode(value).map_err(DeliveryError::Format)
+        self.here.format.encode(value).map_err(DeliveryError::Format)
     }
 }
 

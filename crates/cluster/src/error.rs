@@ -14,6 +14,9 @@ pub enum ConnectError {
         /// What is invalid, and what is allowed.
         why: String,
     },
+    /// The thread for the connection to NATS could not be started.
+    #[error("cannot start a thread: {0}")]
+    Thread(#[source] std::io::Error),
     /// No server can be reached.
     #[error("cannot connect to NATS at {servers}: {source}; start nats-server, or let the node start alone with `start_alone`")]
     Unreachable {

@@ -169,11 +169,6 @@ impl OwnNames {
         let tables = std::mem::take(&mut *self.0.lock());
         tables.names.into_iter().map(|(name, (id, _))| (name, id)).collect()
     }
-
-    /// The names of this node, with their connections.
-    pub(crate) fn list(&self) -> Vec<(Arc<str>, ConnectionId)> {
-        self.0.lock().names.iter().map(|(name, (id, _))| (name.clone(), *id)).collect()
-    }
 }
 
 impl Tables {

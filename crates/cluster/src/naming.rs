@@ -10,11 +10,12 @@ use tokio::sync::{Notify, OnceCell};
 use tracing::{error, info, warn};
 
 use crate::bus::StoreError;
-use crate::cluster::{ClusterProtocol, Shared};
+use crate::cluster::ClusterProtocol;
 use crate::connection::ClusterRef;
 use crate::direct::Asks;
 use crate::lease::{self, Incarnation, Lease, Renewal};
 use crate::names::{Buckets, Claim, OwnNames, Owner};
+use crate::node::Node;
 use crate::subject::token;
 use crate::{DeliveryError, Format, RegisterError};
 
@@ -57,7 +58,7 @@ impl Naming {
     }
 }
 
-impl<P: ClusterProtocol, F: Format> Shared<P, F> {
+impl<P: ClusterProtocol, F: Format> Node<P, F> {
     async fn buckets(&self) -> Result<&Buckets, BoxError> {
         let naming = &self.naming;
         naming.buckets.get_or_try_init(|| self.bus.buckets(&self.prefix, naming.ttl)).await
@@ -71,7 +72,7 @@ impl<P: ClusterProtocol, F: Format> Shared<P, F> {
     }
 
     fn owner(&self, incarnation: Incarnation, id: ConnectionId) -> Owner {
-        Owner { node: self.node.to_string(), incarnation, connection: id.get() }
+        Owner { node: self.name.to_string(), incarnation, connection: id.get() }
     }
 
     pub(crate) async fn register(
@@ -115,8 +116,8 @@ impl<P: ClusterProtocol, F: Format> Shared<P, F> {
     fn tell_former(self: &Arc<Self>, former: Owner, name: String) {
         let Owner { node, incarnation, connection } = former;
         let id = ConnectionId::from(connection);
-        let connection = ClusterRef { shared: self.clone(), node: node.into(), incarnation, id };
-        tokio::spawn(async move {
+        let connection = ClusterRef { here: self.clone(), node: node.into(), incarnation, id };
+        self.runtime.spawn(async move {
             // Until its lease would have run out.
             for _ in 0..5 {
                 match connection.request(Asks::Replaced(name.clone()), &[]).await {
@@ -152,7 +153,7 @@ impl<P: ClusterProtocol, F: Format> Shared<P, F> {
             let Some((name, revision)) = next else { return };
             let key = token(&name).unwrap_or_default();
             if let Err(error) = buckets.names.remove(&key, revision).await {
-                warn!(node = &*self.node, name = &*name, %error, "cannot release a name; trying again");
+                warn!(node = &*self.name, name = &*name, %error, "cannot release a name; trying again");
                 return;
             }
             let mut releases = self.naming.releases.lock();
@@ -169,7 +170,7 @@ impl<P: ClusterProtocol, F: Format> Shared<P, F> {
         let owner = buckets.owner(&key).await.map_err(|_| DeliveryError::Disconnected)?;
         Ok(owner.map(|Owner { node, incarnation, connection }| {
             let id = ConnectionId::from(connection);
-            ClusterRef { shared: self.clone(), node: node.into(), incarnation, id }
+            ClusterRef { here: self.clone(), node: node.into(), incarnation, id }
         }))
     }
 
@@ -182,13 +183,13 @@ impl<P: ClusterProtocol, F: Format> Shared<P, F> {
         let lost = self.naming.own.clear();
         let incarnation = self.take_lease().await?;
         if !lost.is_empty() {
-            error!(node = &*self.node, names = lost.len(), "the lease was lost; registering its names again");
+            error!(node = &*self.name, names = lost.len(), "the lease was lost; registering its names again");
         } else {
-            info!(node = &*self.node, incarnation, "the node has a lease");
+            info!(node = &*self.name, incarnation, "the node has a lease");
         }
         for (name, id) in lost {
             if let Err(error) = self.clone().register(id, name.clone(), false).await {
-                warn!(node = &*self.node, %id, name = &*name, %error, "a connection has lost its name and is closed");
+                warn!(node = &*self.name, %id, name = &*name, %error, "a connection has lost its name and is closed");
                 self.replaced_here(&name, id);
             }
         }
@@ -204,12 +205,12 @@ impl<P: ClusterProtocol, F: Format> Shared<P, F> {
     /// cluster does that: the first one by name.
     async fn sweep(&self, seen: &mut Option<Vec<(String, Incarnation)>>) -> Result<(), BoxError> {
         let nodes = self.nodes().await?;
-        let is_first = nodes.first().is_some_and(|(name, _)| **name == *self.node);
+        let is_first = nodes.first().is_some_and(|(name, _)| **name == *self.name);
         let has_vanished = seen.as_ref().is_none_or(|seen| seen.iter().any(|node| !nodes.contains(node)));
         if is_first && has_vanished {
             let swept = self.buckets().await?.sweep().await?;
             if swept > 0 {
-                info!(node = &*self.node, names = swept, "the names of nodes without a lease were removed");
+                info!(node = &*self.name, names = swept, "the names of nodes without a lease were removed");
             }
         }
         *seen = Some(nodes);
@@ -225,27 +226,27 @@ impl<P: ClusterProtocol, F: Format> Shared<P, F> {
 }
 
 /// Renews the lease, and releases the names of connections that have ended.
-pub(crate) async fn keep<P: ClusterProtocol, F: Format>(node: Weak<Shared<P, F>>) {
+pub(crate) async fn keep<P: ClusterProtocol, F: Format>(weak: Weak<Node<P, F>>) {
     let mut seen = None;
     loop {
-        let Some(shared) = node.upgrade() else { return };
+        let Some(node) = weak.upgrade() else { return };
         let beat = async {
-            shared.beat().await?;
-            shared.sweep(&mut seen).await
+            node.beat().await?;
+            node.sweep(&mut seen).await
         };
         let pause = match beat.await {
-            Ok(()) => shared.naming.lease.interval(),
+            Ok(()) => node.naming.lease.interval(),
             Err(error) => {
-                warn!(node = &*shared.node, %error, "cannot renew the lease of this node; trying again");
+                warn!(node = &*node.name, %error, "cannot renew the lease of this node; trying again");
                 RETRY
             }
         };
-        drop(shared);
+        drop(node);
         let next = tokio::time::Instant::now() + pause;
         loop {
-            let Some(shared) = node.upgrade() else { return };
-            shared.release_all().await;
-            let released = async { shared.naming.has_releases.notified().await };
+            let Some(node) = weak.upgrade() else { return };
+            node.release_all().await;
+            let released = async { node.naming.has_releases.notified().await };
             // Does not keep the node alive for longer than a moment.
             let wait = next.min(tokio::time::Instant::now() + RETRY);
             let _ = tokio::time::timeout_at(wait, released).await;

@@ -4,10 +4,11 @@ use std::sync::Weak;
 
 use actix_acceptor::telemetry::{Observer, PoolEvent};
 
-use crate::cluster::{ClusterProtocol, Shared};
+use crate::cluster::ClusterProtocol;
+use crate::node::Node;
 use crate::Format;
 
-pub(crate) struct Follow<P: ClusterProtocol, F: Format>(pub(crate) Weak<Shared<P, F>>);
+pub(crate) struct Follow<P: ClusterProtocol, F: Format>(pub(crate) Weak<Node<P, F>>);
 
 impl<P: ClusterProtocol, F: Format> Observer for Follow<P, F> {
     fn observe(&self, _: &str, event: &PoolEvent<'_>) {

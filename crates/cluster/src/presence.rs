@@ -6,7 +6,8 @@ use actix_acceptor::{BoxError, ConnectionId};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::cluster::{ClusterProtocol, Shared};
+use crate::cluster::ClusterProtocol;
+use crate::node::Node;
 use crate::{ClusterTopic, DeliveryError, Format};
 
 /// A page of one node has at most this many members, so that its answer stays below the limits of NATS.
@@ -67,7 +68,7 @@ impl<P: ClusterProtocol, F: Format> ClusterTopic<P, F> {
     /// # Errors
     /// [`DeliveryError::Disconnected`]: the server cannot be asked which nodes there are.
     pub async fn presence(&self, from: Option<Cursor>, limit: usize) -> Result<PresencePage, DeliveryError> {
-        let nodes = self.shared.nodes().await.map_err(|_| DeliveryError::Disconnected)?;
+        let nodes = self.node.nodes().await.map_err(|_| DeliveryError::Disconnected)?;
         let mut page = PresencePage { members: Vec::new(), next: None, unreachable: Vec::new() };
         let start = from.as_ref().map_or("", |cursor| &*cursor.node);
         for (node, _) in nodes.iter().filter(|(node, _)| node.as_str() >= start) {
@@ -79,7 +80,7 @@ impl<P: ClusterProtocol, F: Format> ClusterTopic<P, F> {
                 }
                 let left = (limit - page.members.len()).min(MAX_OF_NODE);
                 let request = PageRequest { topic: self.name().to_owned(), after, limit: left };
-                let Ok(answer) = self.shared.page_of(node, request).await else {
+                let Ok(answer) = self.node.page_of(node, request).await else {
                     page.unreachable.push(node.clone());
                     break;
                 };
@@ -98,9 +99,9 @@ impl<P: ClusterProtocol, F: Format> ClusterTopic<P, F> {
     }
 }
 
-impl<P: ClusterProtocol, F: Format> Shared<P, F> {
+impl<P: ClusterProtocol, F: Format> Node<P, F> {
     async fn page_of(&self, node: &str, request: PageRequest) -> Result<PageOfNode, BoxError> {
-        if *node == *self.node {
+        if *node == *self.name {
             return Ok(self.page(&request));
         }
         let subject = self.presence_subject(node).ok_or("the name of the node is too long")?;

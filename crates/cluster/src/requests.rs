@@ -8,29 +8,30 @@ use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt};
 use tracing::warn;
 
-use crate::cluster::{ClusterProtocol, Shared};
+use crate::cluster::ClusterProtocol;
 use crate::connection::Question;
 use crate::direct::{self, Asks, Header, Outcome};
+use crate::node::Node;
 use crate::Format;
 
 /// Answers questions of one type.
 pub(crate) type Answer<P, F> =
-    Box<dyn Fn(Arc<Shared<P, F>>, ConnectionId, &[u8]) -> BoxFuture<'static, (Outcome, Vec<u8>)> + Send + Sync>;
+    Box<dyn Fn(Arc<Node<P, F>>, ConnectionId, &[u8]) -> BoxFuture<'static, (Outcome, Vec<u8>)> + Send + Sync>;
 
 /// The answer to questions of this type.
 pub(crate) fn answer<P: ClusterProtocol, F: Format, M: Question>() -> Answer<P, F>
 where
     Connection<P>: Actor<Context = ConnectionContext<P>> + Handler<M>,
 {
-    Box::new(|shared, id, body| {
-        let question = match shared.format.decode::<M>(body) {
+    Box::new(|node, id, body| {
+        let question = match node.format.decode::<M>(body) {
             Ok(question) => question,
             Err(error) => return refused(error.to_string()),
         };
-        let Some(address) = shared.pool.find(id) else { return gone() };
+        let Some(address) = node.pool.find(id) else { return gone() };
         async move {
             match address.send(question).await {
-                Ok(result) => match shared.format.encode(&result) {
+                Ok(result) => match node.format.encode(&result) {
                     Ok(body) => (Outcome::Done, body),
                     Err(error) => (Outcome::Refused(error.to_string()), Vec::new()),
                 },
@@ -49,7 +50,7 @@ fn gone() -> BoxFuture<'static, (Outcome, Vec<u8>)> {
     futures::future::ready((Outcome::Gone, Vec::new())).boxed()
 }
 
-impl<P: ClusterProtocol, F: Format> Shared<P, F> {
+impl<P: ClusterProtocol, F: Format> Node<P, F> {
     /// Handles a request, and returns the answer.
     pub(crate) fn handle(self: Arc<Self>, request: Bytes) -> BoxFuture<'static, Bytes> {
         let outcome = match direct::decode::<Header>(&request) {
@@ -111,7 +112,7 @@ impl<P: ClusterProtocol, F: Format> Shared<P, F> {
     }
 
     pub(crate) fn count_refused(&self, error: &dyn std::fmt::Display) {
-        warn!(node = &*self.node, %error, "a message of another node was refused");
+        warn!(node = &*self.name, %error, "a message of another node was refused");
         self.refused.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     }
 }

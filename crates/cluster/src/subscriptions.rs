@@ -4,10 +4,21 @@
 //! the order of events from different threads does not matter.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::{watch, Notify};
+use tracing::warn;
+
+use crate::bus::Subscription;
+use crate::cluster::ClusterProtocol;
+use crate::node::Node;
+use crate::{Format, RemoteError};
+
+/// After a subscription has failed, it is tried again after this time.
+const RETRY: Duration = Duration::from_millis(500);
 
 /// What the task has to look at, and what it has done.
 #[derive(Debug)]
@@ -15,7 +26,7 @@ pub(crate) struct Subscriptions {
     dirty: Mutex<HashSet<Arc<str>>>,
     is_dirty: Notify,
     /// The topics whose subscription the server has confirmed.
-    confirmed: watch::Sender<HashMap<Arc<str>, ()>>,
+    confirmed: watch::Sender<HashSet<Arc<str>>>,
 }
 
 impl Subscriptions {
@@ -23,7 +34,7 @@ impl Subscriptions {
         Arc::new(Subscriptions {
             dirty: Mutex::default(),
             is_dirty: Notify::new(),
-            confirmed: watch::Sender::new(HashMap::new()),
+            confirmed: watch::Sender::new(HashSet::new()),
         })
     }
 
@@ -48,19 +59,79 @@ impl Subscriptions {
         }
     }
 
-    pub(crate) fn set_confirmed(&self, topic: &Arc<str>, is_confirmed: bool) {
+    fn set_confirmed(&self, added: Vec<Arc<str>>, removed: &[Arc<str>]) {
         self.confirmed.send_modify(|confirmed| {
-            if is_confirmed {
-                confirmed.insert(topic.clone(), ());
-            } else {
+            for topic in removed {
                 confirmed.remove(topic);
             }
+            confirmed.extend(added);
         });
     }
 
     /// Waits until the subscription of this topic is confirmed.
     pub(crate) async fn until_confirmed(&self, topic: &str) {
         // Cannot fail: `self` owns the sender.
-        let _ = self.confirmed.subscribe().wait_for(|confirmed| confirmed.contains_key(topic)).await;
+        let _ = self.confirmed.subscribe().wait_for(|confirmed| confirmed.contains(topic)).await;
+    }
+}
+
+/// Subscribes to the topics that have members on this node, and ends the subscriptions to others.
+pub(crate) async fn follow<P: ClusterProtocol, F: Format>(node: Weak<Node<P, F>>, changes: Arc<Subscriptions>) {
+    let mut subscribed: HashMap<Arc<str>, Option<Subscription>> = HashMap::new();
+    loop {
+        let topics = changes.take().await;
+        let Some(node) = node.upgrade() else { return };
+        let (mut added, mut removed) = (Vec::new(), Vec::new());
+        for topic in topics {
+            let has_members = !node.pool.topic(&*topic).is_empty();
+            if !has_members && subscribed.remove(&topic).is_some() {
+                removed.push(topic);
+            } else if has_members && !subscribed.contains_key(&topic) {
+                added.push((node.subscribe(&topic).await, topic));
+            }
+        }
+        changes.set_confirmed(Vec::new(), &removed);
+        if added.is_empty() {
+            continue;
+        }
+        // One round trip for all of them.
+        let is_confirmed = node.bus.confirm().await.is_ok();
+        let mut confirmed = Vec::new();
+        for (subscription, topic) in added {
+            match subscription
+                .and_then(|subscription| if is_confirmed { Ok(subscription) } else { Err(RemoteError::Disconnected) })
+            {
+                Ok(subscription) => {
+                    subscribed.insert(topic.clone(), subscription);
+                    confirmed.push(topic);
+                }
+                Err(error) => {
+                    warn!(node = &*node.name, topic = &*topic, %error, "cannot subscribe; trying again");
+                    let changes = changes.clone();
+                    node.runtime.spawn(async move {
+                        tokio::time::sleep(RETRY).await;
+                        changes.changed(&topic);
+                    });
+                }
+            }
+        }
+        changes.set_confirmed(confirmed, &[]);
+    }
+}
+
+impl<P: ClusterProtocol, F: Format> Node<P, F> {
+    /// Subscribes to a topic. `None` if its name is too long.
+    async fn subscribe(self: &Arc<Self>, topic: &Arc<str>) -> Result<Option<Subscription>, RemoteError> {
+        let Ok(subject) = self.topic_subject(topic) else {
+            warn!(node = &*self.name, topic = &**topic, "the name is too long for a topic of a cluster");
+            return Ok(None);
+        };
+        let (node, name) = (Arc::downgrade(self), topic.clone());
+        let on_message = move |payload: Bytes| {
+            if let Some(node) = node.upgrade() {
+                node.deliver(&name, &payload);
+            }
+        };
+        self.bus.subscribe(subject, Box::new(on_message)).await.map(Some)
     }
 }

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use actix_acceptor::info::BroadcastReport;
 use actix_acceptor::{ConnectionId, SendError, Topic};
 
-use crate::cluster::{ClusterProtocol, Shared};
+use crate::cluster::ClusterProtocol;
 use crate::envelope::Kind;
+use crate::node::Node;
 use crate::{Format, Postcard, RemoteError};
 
 /// The members of a topic on all nodes.
@@ -15,7 +16,7 @@ use crate::{Format, Postcard, RemoteError};
 /// Connections become members by joining the topic of their own pool, with [`Conn::join`](actix_acceptor::Conn::join). A node is
 /// subscribed to a topic while it has members there.
 pub struct ClusterTopic<P: ClusterProtocol, F: Format = Postcard> {
-    pub(crate) shared: Arc<Shared<P, F>>,
+    pub(crate) node: Arc<Node<P, F>>,
     pub(crate) local: Topic<P>,
     pub(crate) subject: Result<Arc<str>, usize>,
 }
@@ -74,7 +75,7 @@ impl<P: ClusterProtocol, F: Format> ClusterTopic<P, F> {
 
     fn send(&self, kind: Kind, body: &impl serde::Serialize) -> Result<(), RemoteError> {
         match &self.subject {
-            Ok(subject) => self.shared.send(subject, kind, body),
+            Ok(subject) => self.node.send(subject, kind, body),
             Err(length) => Err(RemoteError::NameTooLong { length: *length, limit: crate::subject::MAX_TOKEN }),
         }
     }
@@ -82,7 +83,7 @@ impl<P: ClusterProtocol, F: Format> ClusterTopic<P, F> {
     /// Waits until this node receives what other nodes publish to the topic. It waits for as long as the topic has no members on
     /// this node, or NATS cannot be reached.
     pub async fn subscribed(&self) {
-        self.shared.subscriptions.until_confirmed(self.name()).await;
+        self.node.subscriptions.until_confirmed(self.name()).await;
     }
 }
 

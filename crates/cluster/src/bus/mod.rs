@@ -36,7 +36,7 @@ pub(crate) enum NoAnswer {
 /// One node's connection to the others. A node never receives what it has published itself.
 pub(crate) enum Bus {
     Local(LocalNode),
-    Nats(NatsNode),
+    Nats(Box<NatsNode>),
 }
 
 /// A subscription, until it is dropped.
@@ -54,7 +54,7 @@ impl Bus {
         }
     }
 
-    /// Subscribes to a subject. When it returns, what other nodes publish from now on arrives.
+    /// Subscribes to a subject: what other nodes publish after [`confirm`](Bus::confirm) arrives.
     pub(crate) async fn subscribe(&self, subject: String, on_message: OnMessage) -> Result<Subscription, RemoteError> {
         match self {
             Bus::Local(node) => Ok(Subscription::Local(node.subscribe(subject, on_message))),
@@ -62,7 +62,7 @@ impl Bus {
         }
     }
 
-    /// Answers the requests of other nodes to a subject.
+    /// Answers the requests of other nodes to a subject, after [`confirm`](Bus::confirm).
     pub(crate) async fn answer(&self, subject: String, on_request: OnRequest) -> Result<Subscription, RemoteError> {
         match self {
             Bus::Local(node) => Ok(Subscription::Local(node.answer(subject, on_request))),
@@ -83,6 +83,22 @@ impl Bus {
         match self {
             Bus::Local(node) => Ok(node.buckets(prefix, ttl)),
             Bus::Nats(node) => node.buckets(prefix, ttl).await,
+        }
+    }
+
+    /// Returns when the server knows all subscriptions.
+    pub(crate) async fn confirm(&self) -> Result<(), RemoteError> {
+        match self {
+            Bus::Local(_) => Ok(()),
+            Bus::Nats(node) => node.confirm().await,
+        }
+    }
+
+    /// Returns when everything that was published before has reached the server.
+    pub(crate) async fn flush(&self) -> Result<(), RemoteError> {
+        match self {
+            Bus::Local(_) => Ok(()),
+            Bus::Nats(node) => node.flush().await,
         }
     }
 

@@ -10,7 +10,7 @@ use async_nats::client::RequestErrorKind;
 use async_nats::{jetstream, Client, ConnectOptions, Event, Request};
 use bytes::Bytes;
 use futures::StreamExt;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 use tracing::{info, warn};
 
@@ -43,7 +43,7 @@ pub(crate) struct NatsOptions {
 pub(crate) struct NatsNode {
     client: Client,
     connected: watch::Receiver<bool>,
-    outgoing: mpsc::UnboundedSender<(String, Bytes)>,
+    outgoing: mpsc::UnboundedSender<Outgoing>,
     queued: Arc<AtomicUsize>,
     limit: usize,
     sender: AbortHandle,
@@ -52,6 +52,16 @@ pub(crate) struct NatsNode {
     store_within: Duration,
     /// Nothing answers on it: a request to it returns when the server has handled everything before.
     sync_subject: String,
+}
+
+/// What waits to be passed to the client.
+enum Outgoing {
+    Message {
+        subject: String,
+        payload: Bytes,
+    },
+    /// Everything before it has been passed to the client.
+    Barrier(oneshot::Sender<()>),
 }
 
 pub(crate) struct NatsSubscription(AbortHandle);
@@ -137,7 +147,18 @@ impl NatsNode {
         if let Err(queued) = added {
             return Err(RemoteError::Full { queued, limit: self.limit });
         }
-        self.outgoing.send((subject.to_owned(), payload)).map_err(|_| RemoteError::Disconnected)
+        let message = Outgoing::Message { subject: subject.to_owned(), payload };
+        self.outgoing.send(message).map_err(|_| RemoteError::Disconnected)
+    }
+
+    pub(super) async fn flush(&self) -> Result<(), RemoteError> {
+        let (is_done, done) = oneshot::channel();
+        let queued = self.outgoing.send(Outgoing::Barrier(is_done));
+        match queued {
+            Ok(()) => done.await.map_err(|_| RemoteError::Disconnected)?,
+            Err(_) => return Err(RemoteError::Disconnected),
+        }
+        self.confirm().await
     }
 
     pub(super) async fn subscribe(
@@ -151,9 +172,7 @@ impl NatsNode {
                 on_message(message.payload);
             }
         });
-        let subscription = NatsSubscription(task.abort_handle());
-        self.confirm().await?;
-        Ok(subscription)
+        Ok(NatsSubscription(task.abort_handle()))
     }
 
     pub(super) async fn answer(&self, subject: String, on_request: OnRequest) -> Result<NatsSubscription, RemoteError> {
@@ -168,9 +187,7 @@ impl NatsNode {
                 });
             }
         });
-        let subscription = NatsSubscription(task.abort_handle());
-        self.confirm().await?;
-        Ok(subscription)
+        Ok(NatsSubscription(task.abort_handle()))
     }
 
     pub(super) async fn request(&self, subject: &str, payload: Bytes, within: Duration) -> Result<Bytes, NoAnswer> {
@@ -205,7 +222,7 @@ impl NatsNode {
     }
 
     /// Returns when the server has handled all that was asked of it before.
-    async fn confirm(&self) -> Result<(), RemoteError> {
+    pub(super) async fn confirm(&self) -> Result<(), RemoteError> {
         let request = self.client.request(self.sync_subject.clone(), Bytes::new());
         match tokio::time::timeout(CONFIRM_WITHIN, request).await {
             Ok(Err(error)) if error.kind() == RequestErrorKind::NoResponders => Ok(()),
@@ -227,8 +244,15 @@ impl Drop for NatsSubscription {
     }
 }
 
-async fn send_queued(client: Client, mut queue: mpsc::UnboundedReceiver<(String, Bytes)>, queued: Arc<AtomicUsize>) {
-    while let Some((subject, payload)) = queue.recv().await {
+async fn send_queued(client: Client, mut queue: mpsc::UnboundedReceiver<Outgoing>, queued: Arc<AtomicUsize>) {
+    while let Some(next) = queue.recv().await {
+        let (subject, payload) = match next {
+            Outgoing::Message { subject, payload } => (subject, payload),
+            Outgoing::Barrier(is_done) => {
+                let _ = is_done.send(());
+                continue;
+            }
+        };
         let cost = subject.len() + payload.len();
         if let Err(error) = client.publish(subject, payload).await {
             warn!(%error, "a message for other nodes was not sent");

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 /// A bucket. A revision belongs to one value of one key, and later values have higher revisions.
 pub(crate) enum Store {
     Local(LocalStore),
-    Nats(kv::Store),
+    Nats(Box<kv::Store>),
 }
 
 /// The value of a key.
@@ -61,7 +61,10 @@ impl Store {
         match self {
             Store::Local(local) => Ok(local.keys()),
             Store::Nats(bucket) => {
-                let keys = bucket.keys().await.map_err(unavailable)?;
+                // The bucket's own list needs a consumer, which never ends while keys are updated.
+                let filter = format!("{}>", bucket.prefix);
+                let subjects = bucket.stream.info_with_subjects(filter).await.map_err(unavailable)?;
+                let keys = subjects.map_ok(|(subject, _)| subject[bucket.prefix.len()..].to_owned());
                 keys.try_collect().await.map_err(unavailable)
             }
         }
@@ -118,7 +121,7 @@ pub(crate) async fn nats_bucket(
         ..stream::Config::default()
     };
     jetstream.get_or_create_stream(config).await?;
-    Ok(Store::Nats(jetstream.get_key_value(name).await?))
+    Ok(Store::Nats(Box::new(jetstream.get_key_value(name).await?)))
 }
 
 /// A bucket that the nodes of one process share.

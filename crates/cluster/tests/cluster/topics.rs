@@ -75,7 +75,8 @@ async fn a_node_is_subscribed_while_it_has_members() {
     first.send("leave a.b\n").await;
     first.expect(b"true\n").await;
     eventually(|| server.subscriptions(subject) == 0).await;
-    one.cluster.topic("a.b").publish("nobody hears this");
+    one.cluster.topic("a.b").publish("to no member");
+    in_time(one.cluster.flush()).await.unwrap();
     first.send("join a.b\n").await;
     first.expect(b"true\n").await;
     in_time(two.cluster.topic("a.b").subscribed()).await;
