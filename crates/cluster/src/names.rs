@@ -46,7 +46,7 @@ impl Owner {
 /// The outcome of a registration.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Claim {
-    /// The key has this revision. The former owner lives and must be told, if there is one.
+    /// The key has this revision. The former owner, if it is alive, does not know of this yet.
     Done { revision: u64, former: Option<Owner> },
     /// A living connection has the name.
     Taken(Owner),

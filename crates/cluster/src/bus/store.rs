@@ -88,7 +88,7 @@ impl Store {
                 local.remove(key, revision);
                 Ok(())
             }
-            // The message itself: a marker of the deletion would stay for ever.
+            // The message itself: a marker of the deletion would stay.
             Store::Nats(bucket) => match bucket.stream.delete_message(revision).await {
                 Err(error) if !matches!(error.kind(), DeleteMessageErrorKind::JetStream(_)) => Err(unavailable(error)),
                 // It is gone: another value has replaced it.
