@@ -81,16 +81,21 @@ pub(crate) async fn follow<P: ClusterProtocol, F: Format>(node: Weak<Node<P, F>>
     loop {
         let topics = changes.take().await;
         let Some(node) = node.upgrade() else { return };
-        let (mut added, mut removed) = (Vec::new(), Vec::new());
+        let has_members = |topic: &Arc<str>| !node.pool.topic(&**topic).is_empty();
+        let (mut added, mut left) = (Vec::new(), Vec::new());
         for topic in topics {
-            let has_members = !node.pool.topic(&*topic).is_empty();
-            if !has_members && subscribed.remove(&topic).is_some() {
-                removed.push(topic);
-            } else if has_members && !subscribed.contains_key(&topic) {
+            let is_subscribed = subscribed.contains_key(&topic);
+            if has_members(&topic) && !is_subscribed {
                 added.push((node.subscribe(&topic).await, topic));
+            } else if is_subscribed && !has_members(&topic) {
+                left.push(topic);
             }
         }
-        changes.set_confirmed(Vec::new(), &removed);
+        // A connection may join meanwhile. If it has seen the topic as confirmed, it is a member by now, and the subscription stays.
+        changes.set_confirmed(Vec::new(), &left);
+        let (joined, left): (Vec<_>, Vec<_>) = left.into_iter().partition(has_members);
+        changes.set_confirmed(joined, &[]);
+        left.iter().for_each(|topic| drop(subscribed.remove(topic)));
         if added.is_empty() {
             continue;
         }
