@@ -13,7 +13,7 @@ use super::{Pool, PoolState, Untyped};
 use crate::connection::{own, Conn, Connection, Outbox, OutboxError, Protocol};
 use crate::names::NameTaken;
 use crate::registry::{ConnectionGuard, ConnectionInfo, ConnectionState, LastReply, Registry};
-use crate::telemetry::ConnectionId;
+use crate::telemetry::{CloseReason, ConnectionId};
 
 /// A connection as seen from other parts of the program, found by [name](Pool::whereis) or [id](Pool::connection).
 ///
@@ -50,6 +50,15 @@ impl<P> ConnectionRef<P> {
     /// Ends the connection at once, as [`Pool::kill`] does. Returns false if it was killed before or has ended.
     pub fn kill(&self) -> bool {
         self.registry.find(self.id()).is_some() && self.registry.kill(&self.state)
+    }
+}
+
+impl<P> ConnectionRef<P> {
+    /// Ends the connection at once with [`Closed::Replaced`](crate::Closed::Replaced), as [`Conn::register_replacing`] does with
+    /// the former owner of a name. For programs that keep names of their own. Returns false if it was killed before or has
+    /// ended.
+    pub fn end_as_replaced(&self) -> bool {
+        self.registry.find(self.id()).is_some() && self.state.end(CloseReason::Replaced)
     }
 }
 

@@ -150,6 +150,16 @@ impl<P> Topic<P> {
     pub fn members(&self) -> Vec<ConnectionId> {
         self.topic.members()
     }
+
+    /// The ids of at most `limit` members of this pool that come after `last`, ascending: to list a large topic in pages.
+    pub fn members_after(&self, last: Option<ConnectionId>, limit: usize) -> Vec<ConnectionId> {
+        self.topic.members_after(self.home(), last, limit)
+    }
+
+    /// Whether a connection of this pool is a member.
+    pub fn contains(&self, id: ConnectionId) -> bool {
+        self.topic.contains(self.home(), id)
+    }
 }
 
 impl<P: Protocol> Topic<P> {

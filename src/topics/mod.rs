@@ -167,6 +167,32 @@ impl TopicState {
         members
     }
 
+    /// The ids of at most `limit` members of a pool that are greater than `last`, ascending.
+    pub(crate) fn members_after(
+        &self,
+        home: &Arc<RegistryShared>,
+        last: Option<ConnectionId>,
+        limit: usize,
+    ) -> Vec<ConnectionId> {
+        let mut members = Vec::new();
+        for part in self.parts.read().iter().filter(|part| Arc::ptr_eq(part.registry.shared(), home)) {
+            part.with_members(|part| match last {
+                Some(last) => members.extend(part.after(last).take(limit).map(|state| state.id())),
+                None => members.extend(part.iter().take(limit).map(|state| state.id())),
+            });
+        }
+        members.sort_unstable();
+        members.truncate(limit);
+        members
+    }
+
+    /// Whether a connection of a pool is a member.
+    pub(crate) fn contains(&self, home: &Arc<RegistryShared>, id: ConnectionId) -> bool {
+        let parts = self.parts.read();
+        let mut of_home = parts.iter().filter(|part| Arc::ptr_eq(part.registry.shared(), home));
+        of_home.any(|part| part.with_members(|members| members.get(id).is_some()))
+    }
+
     /// Calls `f` with each registry and its members. No lock is held meanwhile.
     pub(crate) fn for_each_part(&self, mut f: impl FnMut(&Arc<Registry>, Vec<Arc<ConnectionState>>)) {
         let registries: Vec<_> = self.parts.read().iter().map(|part| part.registry.clone()).collect();

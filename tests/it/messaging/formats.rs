@@ -82,6 +82,8 @@ async fn a_leave_affects_no_member_of_another_pool() {
     }
     // Ids are unique in a pool only.
     assert_eq!(topic.members()[0], topic.members()[1]);
+    // None of them is of the handle's pool.
+    assert!(topic.members_after(None, 2).is_empty() && !topic.contains(topic.members()[0]));
     assert_eq!(ask(&mut peers[1], "leave").await, "true");
     assert_eq!(ask(&mut peers[1], "leave").await, "false");
     assert_eq!((topic.len(), topic.members().len()), (1, 1));

@@ -53,6 +53,17 @@ async fn a_reference_kills_once() {
 }
 
 #[actix::test]
+async fn a_connection_is_ended_as_replaced_once() {
+    let pool = start_with(|builder| builder.on_current_arbiter()).await;
+    let mut peer = member(&pool).await;
+    let connection = pool.connection(id(&mut peer, &pool).await).unwrap();
+    assert!(connection.end_as_replaced() && !connection.end_as_replaced() && !connection.kill());
+    assert_eq!(peer.until_gone().await, b"");
+    assert!(!connection.end_as_replaced());
+    assert_eq!(pool.info().closed.get(CloseReason::Replaced), 1);
+}
+
+#[actix::test]
 async fn an_untyped_reference_sends_bytes_as_they_are() {
     let pool = start().await;
     let mut peer = connect(&pool).await;

@@ -24,6 +24,32 @@ async fn every_member_receives_what_is_published() {
 }
 
 #[actix::test]
+async fn members_are_listed_in_pages() {
+    let pool = start_with(|builder| builder.acceptors(2)).await;
+    let topic = pool.topic("lobby");
+    let mut members = Vec::new();
+    for _ in 0..5 {
+        members.push(member(&pool).await);
+    }
+    let ids = topic.members();
+    for limit in 1..=6 {
+        let (mut found, mut last) = (Vec::new(), None);
+        loop {
+            let page = topic.members_after(last, limit);
+            assert!(page.len() <= limit);
+            let Some(id) = page.last() else { break };
+            last = Some(*id);
+            found.extend(page);
+        }
+        assert_eq!(found, ids);
+    }
+    assert_eq!(ask(&mut members[4], "leave lobby").await, "true");
+    let are_members: Vec<_> = pool.list().iter().map(|connection| topic.contains(connection.id)).collect();
+    assert_eq!(are_members.iter().filter(|is_member| **is_member).count(), 4);
+    assert!(topic.members().iter().all(|id| topic.contains(*id)));
+}
+
+#[actix::test]
 async fn a_publisher_can_leave_itself_out() {
     let pool = start().await;
     let (mut one, mut other) = (member(&pool).await, member(&pool).await);
