@@ -4,12 +4,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_acceptor::{Connection, Pool};
+use actix_acceptor::{BoxError, Connection, Pool};
 
-use crate::bus::{Bus, LocalBus, NatsNode, NatsOptions};
+use crate::bus::{BucketError, Bus, LocalBus, NatsNode};
 use crate::cluster::{Cluster, ClusterProtocol};
 use crate::node::{Node, NodeParts};
 use crate::runtime::Runtime;
+use crate::settings::{in_range, invalid, NatsSettings, Secret, SHORTEST};
 use crate::subject::token;
 use crate::{ConnectError, Format, Postcard};
 
@@ -18,6 +19,8 @@ use crate::{ConnectError, Format, Postcard};
 #[must_use = "a node does nothing until `connect`"]
 pub struct ClusterBuilder<F = Postcard> {
     engine: Engine,
+    /// A setting that has no effect without NATS, but was made.
+    only_for_nats: Option<&'static str>,
     node: Option<String>,
     prefix: String,
     ttl: Duration,
@@ -31,45 +34,9 @@ enum Engine {
     Nats(Box<NatsSettings>),
 }
 
-#[derive(Debug)]
-struct NatsSettings {
-    servers: Vec<String>,
-    queue: usize,
-    starts_alone: bool,
-    connect_within: Duration,
-    token: Option<Secret>,
-    user: Option<(String, Secret)>,
-    credentials: Option<PathBuf>,
-    authorities: Vec<PathBuf>,
-    certificate: Option<(PathBuf, PathBuf)>,
-    requires_tls: bool,
-    replicas: usize,
-}
-
-struct Secret(String);
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("..")
-    }
-}
-
 impl ClusterBuilder {
-    pub(crate) fn nats(servers: Vec<String>) -> Self {
-        let settings = NatsSettings {
-            servers,
-            queue: 8 << 20,
-            starts_alone: false,
-            connect_within: Duration::from_secs(5),
-            token: None,
-            user: None,
-            credentials: None,
-            authorities: Vec::new(),
-            certificate: None,
-            requires_tls: false,
-            replicas: 1,
-        };
-        Self::new(Engine::Nats(Box::new(settings)))
+    pub(crate) fn nats(servers: String) -> Self {
+        Self::new(Engine::Nats(Box::new(NatsSettings::new(servers))))
     }
 
     pub(crate) fn local(bus: LocalBus) -> Self {
@@ -78,7 +45,15 @@ impl ClusterBuilder {
 
     fn new(engine: Engine) -> Self {
         let (ttl, request_timeout) = (Duration::from_secs(15), Duration::from_secs(5));
-        ClusterBuilder { engine, node: None, prefix: "acceptor".to_owned(), ttl, request_timeout, format: Postcard }
+        ClusterBuilder {
+            engine,
+            only_for_nats: None,
+            node: None,
+            prefix: "acceptor".to_owned(),
+            ttl,
+            request_timeout,
+            format: Postcard,
+        }
     }
 }
 
@@ -104,8 +79,8 @@ impl<F: Format> ClusterBuilder<F> {
     ///
     /// Default: [`Postcard`].
     pub fn format<G: Format>(self, format: G) -> ClusterBuilder<G> {
-        let ClusterBuilder { engine, node, prefix, ttl, request_timeout, .. } = self;
-        ClusterBuilder { engine, node, prefix, ttl, request_timeout, format }
+        let ClusterBuilder { engine, only_for_nats, node, prefix, ttl, request_timeout, .. } = self;
+        ClusterBuilder { engine, only_for_nats, node, prefix, ttl, request_timeout, format }
     }
 
     /// After this time without a heartbeat, the names of a node are free: 1 s to 1 h, the same on all nodes. A node sends three
@@ -117,7 +92,7 @@ impl<F: Format> ClusterBuilder<F> {
         self
     }
 
-    /// How long [`Cluster::send`], [`notify`](Cluster::notify) and [`ask`](Cluster::ask) wait for another node.
+    /// How long [`Cluster::send`], [`notify`](Cluster::notify) and [`ask`](Cluster::ask) wait for another node: 1 ms to 1 h.
     ///
     /// Default: 5 s.
     pub fn request_timeout(mut self, limit: Duration) -> Self {
@@ -125,70 +100,97 @@ impl<F: Format> ClusterBuilder<F> {
         self
     }
 
-    /// How many bytes may wait to be sent to NATS. Above it, [`RemoteError::Full`](crate::RemoteError::Full).
+    /// How many bytes may wait to be sent to NATS: at least 1. Above it, [`RemoteError::Full`](crate::RemoteError::Full).
     ///
-    /// Default: 8 MiB. No effect without NATS.
+    /// Default: 8 MiB. Only with [`Cluster::nats`].
     pub fn queue(self, bytes: usize) -> Self {
-        self.with_nats(|nats| nats.queue = bytes)
+        self.with_nats("queue", |nats| nats.queue = bytes)
     }
 
     /// Whether the node starts if no server can be reached, and joins the others once one can be. Until then, only members of this
     /// node are reached.
     ///
-    /// Default: false, an error.
+    /// Default: false, an error. Only with [`Cluster::nats`].
     pub fn start_alone(self, starts_alone: bool) -> Self {
-        self.with_nats(|nats| nats.starts_alone = starts_alone)
+        self.with_nats("start_alone", |nats| nats.start_alone = starts_alone)
     }
 
-    /// How long an attempt to connect may take.
+    /// How long connecting to NATS may take, over all servers: 1 ms to 1 h. The server may also take this time to answer about
+    /// the buckets with leases and names.
     ///
-    /// Default: 5 s.
+    /// An attempt to connect to one server takes at most this time divided by the number of servers.
+    ///
+    /// Default: 5 s. Only with [`Cluster::nats`].
     pub fn connect_timeout(self, limit: Duration) -> Self {
-        self.with_nats(|nats| nats.connect_within = limit)
+        self.with_nats("connect_timeout", |nats| nats.connect_timeout = limit)
     }
 
-    /// Authenticates with a token.
+    /// How long a server may be silent before the connection counts as lost: 100 ms to 1 h. A silent server is asked for a sign of
+    /// life three times in this time.
+    ///
+    /// Default: half of the [`ttl`](ClusterBuilder::ttl), at least 3 s. Only with [`Cluster::nats`].
+    pub fn server_timeout(self, limit: Duration) -> Self {
+        self.with_nats("server_timeout", |nats| nats.server_timeout = Some(limit))
+    }
+
+    /// Authenticates with a token. A node has a token, a [`user`](ClusterBuilder::user) or a
+    /// [file of credentials](ClusterBuilder::credentials_file), not several of them.
+    ///
+    /// Default: none. Only with [`Cluster::nats`].
     pub fn token(self, token: impl Into<String>) -> Self {
-        self.with_nats(|nats| nats.token = Some(Secret(token.into())))
+        self.with_nats("token", |nats| nats.token = Some(Secret(token.into())))
     }
 
-    /// Authenticates with a name and a password.
+    /// Authenticates with a name and a password. They can also be a part of the URL: `nats://name:password@nats.example`.
+    ///
+    /// Default: none. Only with [`Cluster::nats`].
     pub fn user(self, name: impl Into<String>, password: impl Into<String>) -> Self {
-        self.with_nats(|nats| nats.user = Some((name.into(), Secret(password.into()))))
+        self.with_nats("user", |nats| nats.user = Some((name.into(), Secret(password.into()))))
     }
 
-    /// Authenticates with a file of credentials (`.creds`), as `nsc` writes it.
+    /// Authenticates with a file of credentials (`.creds`), as `nsc` writes it. It is read when the node connects for the first
+    /// time.
+    ///
+    /// Default: none. Only with [`Cluster::nats`].
     pub fn credentials_file(self, file: impl Into<PathBuf>) -> Self {
-        self.with_nats(|nats| nats.credentials = Some(file.into()))
+        self.with_nats("credentials_file", |nats| nats.credentials = Some(file.into()))
     }
 
-    /// Trusts the authorities in this file (PEM), besides those of the system.
+    /// Trusts the authorities in this file (PEM), instead of those of the system. May be called repeatedly. The file is read when
+    /// the node connects for the first time.
+    ///
+    /// Default: those of the system. Only with [`Cluster::nats`].
     pub fn authorities(self, file: impl Into<PathBuf>) -> Self {
-        self.with_nats(|nats| nats.authorities.push(file.into()))
+        self.with_nats("authorities", |nats| nats.authorities.push(file.into()))
     }
 
-    /// Shows the server a client certificate (PEM).
+    /// Shows the server a client certificate (PEM, with the chain that the server needs) if it asks for one. The files are read
+    /// when the node connects for the first time.
+    ///
+    /// Default: none. Only with [`Cluster::nats`].
     pub fn client_certificate(self, certificate: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
-        self.with_nats(|nats| nats.certificate = Some((certificate.into(), key.into())))
+        self.with_nats("client_certificate", |nats| nats.certificate = Some((certificate.into(), key.into())))
     }
 
     /// Connects with TLS only. A URL with `tls://` has the same effect.
     ///
-    /// Default: false, TLS if the server requires it.
+    /// Default: false, TLS if the server requires it. Only with [`Cluster::nats`].
     pub fn require_tls(self, required: bool) -> Self {
-        self.with_nats(|nats| nats.requires_tls = required)
+        self.with_nats("require_tls", |nats| nats.require_tls = required)
     }
 
-    /// How many servers of a NATS cluster keep the buckets with leases and names: 1, 3 or 5. Set when the first node makes them.
+    /// How many servers of a NATS cluster keep the buckets with leases and names: 1, 3 or 5, the same on all nodes. With 3, one
+    /// server can be lost.
     ///
-    /// Default: 1.
+    /// Default: 1. Only with [`Cluster::nats`].
     pub fn replicas(self, replicas: usize) -> Self {
-        self.with_nats(|nats| nats.replicas = replicas)
+        self.with_nats("replicas", |nats| nats.replicas = replicas)
     }
 
-    fn with_nats(mut self, set: impl FnOnce(&mut NatsSettings)) -> Self {
-        if let Engine::Nats(nats) = &mut self.engine {
-            set(nats);
+    fn with_nats(mut self, setting: &'static str, set: impl FnOnce(&mut NatsSettings)) -> Self {
+        match &mut self.engine {
+            Engine::Nats(nats) => set(nats),
+            Engine::Local(_) => self.only_for_nats = Some(setting),
         }
         self
     }
@@ -198,7 +200,6 @@ impl<F: Format> ClusterBuilder<F> {
     /// # Errors
     /// See [`ConnectError`].
     pub async fn connect<P: ClusterProtocol>(self, pool: &Pool<Connection<P>>) -> Result<Cluster<P, F>, ConnectError> {
-        let invalid = |setting, why: String| ConnectError::InvalidSetting { setting, why };
         let node = self.node.unwrap_or_else(random_name);
         if node.is_empty() || token(&node).is_none() {
             return Err(invalid("node", format!("{node:?}; expected a name of 1 to 300 characters")));
@@ -208,8 +209,11 @@ impl<F: Format> ClusterBuilder<F> {
         if prefix.is_empty() || prefix.len() > 64 || !prefix.bytes().all(is_plain) {
             return Err(invalid("prefix", format!("{prefix:?}; expected 1 to 64 letters, digits, `-` and `_`")));
         }
-        if !(Duration::from_secs(1)..=Duration::from_secs(3_600)).contains(&self.ttl) {
-            return Err(invalid("ttl", format!("{:?}; expected 1 s to 1 h", self.ttl)));
+        let hour = Duration::from_secs(3_600);
+        in_range("ttl", self.ttl, Duration::from_secs(1), hour)?;
+        in_range("request_timeout", self.request_timeout, SHORTEST, hour)?;
+        if let Some(setting) = self.only_for_nats {
+            return Err(invalid(setting, "has no effect without a server; use `Cluster::nats`, or leave it out"));
         }
         let parts = |bus, runtime| NodeParts {
             pool: pool.clone(),
@@ -224,35 +228,26 @@ impl<F: Format> ClusterBuilder<F> {
         match self.engine {
             Engine::Local(bus) => {
                 let started = Node::start(parts(Bus::Local(bus.node()), Runtime::current()), false).await;
-                let unusable = |source| ConnectError::Unusable { servers: "this process".to_owned(), source };
-                started.map(Cluster).map_err(unusable)
+                started.map(Cluster).map_err(|source| not_joined("this process".to_owned(), source))
             }
             Engine::Nats(nats) => {
-                if nats.queue == 0 {
-                    return Err(invalid("queue", "must be at least 1 byte".to_owned()));
-                }
-                let (servers, starts_alone) = (nats.servers.join(", "), nats.starts_alone);
-                let options = NatsOptions {
-                    servers: nats.servers,
-                    node: node.clone(),
-                    queue: nats.queue,
-                    starts_alone,
-                    connect_within: nats.connect_within,
-                    token: nats.token.map(|secret| secret.0),
-                    user: nats.user.map(|(name, password)| (name, password.0)),
-                    credentials: nats.credentials,
-                    authorities: nats.authorities,
-                    certificate: nats.certificate,
-                    requires_tls: nats.requires_tls,
-                    replicas: nats.replicas,
-                };
+                let (starts_alone, ttl) = (nats.start_alone, self.ttl);
+                let servers = nats.check()?.list();
                 let runtime = Runtime::own_thread(&node).map_err(ConnectError::Thread)?;
-                let bus = runtime.run(NatsNode::connect(options)).await?;
+                let bus = runtime.run(NatsNode::connect(*nats, node.clone(), ttl)).await?;
                 let started =
                     runtime.run(Node::start(parts(Bus::Nats(Box::new(bus)), runtime.clone()), starts_alone)).await;
-                started.map(Cluster).map_err(|source| ConnectError::Unusable { servers, source })
+                started.map(Cluster).map_err(|source| not_joined(servers, source))
             }
         }
+    }
+}
+
+/// The error of a node that is connected, but cannot join the others.
+fn not_joined(servers: String, source: BoxError) -> ConnectError {
+    match source.downcast::<BucketError>() {
+        Ok(error) => error.into_connect_error(servers),
+        Err(source) => ConnectError::Unusable { servers, source },
     }
 }
 

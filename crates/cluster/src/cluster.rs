@@ -55,7 +55,7 @@ impl Cluster<Unconnected> {
     /// A node that reaches the others through NATS. `server` is a URL, such as `nats://127.0.0.1:4222` or `tls://nats.example:4222`,
     /// or several of one NATS cluster, separated by commas.
     pub fn nats(server: impl AsRef<str>) -> ClusterBuilder {
-        ClusterBuilder::nats(server.as_ref().split(',').map(|server| server.trim().to_owned()).collect())
+        ClusterBuilder::nats(server.as_ref().to_owned())
     }
 
     /// A node without other nodes, and without a server.

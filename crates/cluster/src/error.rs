@@ -17,13 +17,57 @@ pub enum ConnectError {
     /// The thread for the connection to NATS could not be started.
     #[error("cannot start a thread: {0}")]
     Thread(#[source] std::io::Error),
-    /// No server can be reached.
+    /// No server can be reached, or none has answered within [`connect_timeout`](crate::ClusterBuilder::connect_timeout).
     #[error("cannot connect to NATS at {servers}: {source}; start nats-server, or let the node start alone with `start_alone`")]
     Unreachable {
         /// The addresses.
         servers: String,
         /// The error of the last attempt.
         source: BoxError,
+    },
+    /// The server does not accept the token, the user or the credentials, or needs one of them.
+    #[error(
+        "NATS at {servers} refuses the node: {source}; see `token`, `user` and `credentials_file` of `ClusterBuilder`"
+    )]
+    Unauthorized {
+        /// The addresses.
+        servers: String,
+        /// The error of the server.
+        source: BoxError,
+    },
+    /// A TLS handshake has failed: the server's certificate is not signed by a trusted authority, the server does not accept the
+    /// certificate of the node, or it does not use TLS.
+    #[error(
+        "TLS with NATS at {servers} failed: {source}; see `authorities` and `client_certificate` of `ClusterBuilder`"
+    )]
+    Tls {
+        /// The addresses.
+        servers: String,
+        /// The error of the handshake.
+        source: BoxError,
+    },
+    /// The server has no JetStream, which keeps leases and names.
+    #[error("NATS at {servers} has no JetStream; start it with `nats-server -js`, or enable it for the account of the nodes")]
+    NoJetStream {
+        /// The addresses.
+        servers: String,
+        /// The error of the server.
+        source: BoxError,
+    },
+    /// A bucket of the cluster was made with another setting. All nodes must agree.
+    #[error(
+        "the bucket {bucket} has {found}, and this node has {configured}; set {setting} as on the other nodes, or stop all \
+         nodes and remove the bucket with `nats kv del {bucket}`"
+    )]
+    Mismatch {
+        /// The name of the bucket.
+        bucket: String,
+        /// The method of [`ClusterBuilder`](crate::ClusterBuilder).
+        setting: &'static str,
+        /// The value that the bucket has.
+        found: String,
+        /// The value of this node.
+        configured: String,
     },
     /// The server cannot be used as the cluster needs it.
     #[error("NATS at {servers} cannot be used: {source}")]

@@ -19,6 +19,7 @@ mod observer;
 mod presence;
 mod requests;
 mod runtime;
+mod settings;
 mod subject;
 mod subscriptions;
 mod topic;

@@ -61,7 +61,7 @@ impl Naming {
 impl<P: ClusterProtocol, F: Format> Node<P, F> {
     async fn buckets(&self) -> Result<&Buckets, BoxError> {
         let naming = &self.naming;
-        naming.buckets.get_or_try_init(|| self.bus.buckets(&self.prefix, naming.ttl)).await
+        Ok(naming.buckets.get_or_try_init(|| self.bus.buckets(&self.prefix, naming.ttl)).await?)
     }
 
     /// Takes the lease. Called before the node is handed to the user, and by the heartbeat after the lease was lost.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 
-use super::store::LocalStore;
+use super::store::{check_local, BucketError, LocalStore};
 use super::{NoAnswer, OnMessage, OnRequest, Store};
 use crate::names::Buckets;
 use crate::RemoteError;
@@ -104,12 +104,12 @@ impl LocalNode {
         tokio::time::timeout(within, answer).await.map_err(|_| NoAnswer::Timeout)
     }
 
-    pub(super) fn buckets(&self, prefix: &str, ttl: Duration) -> Buckets {
+    pub(super) fn buckets(&self, prefix: &str, ttl: Duration) -> Result<Buckets, BucketError> {
         let bus = LocalBus(self.bus.clone());
-        Buckets {
-            leases: bus.store(&format!("{prefix}_leases"), Some(ttl)),
-            names: bus.store(&format!("{prefix}_names"), None),
-        }
+        let name = format!("{prefix}_leases");
+        let leases = bus.store(&name, Some(ttl));
+        check_local(&name, &leases, ttl)?;
+        Ok(Buckets { leases, names: bus.store(&format!("{prefix}_names"), None) })
     }
 }
 

@@ -6,7 +6,6 @@ mod store;
 
 use std::time::Duration;
 
-use actix_acceptor::BoxError;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 
@@ -14,7 +13,8 @@ use crate::names::Buckets;
 use crate::RemoteError;
 pub use local::LocalBus;
 pub(crate) use local::LocalNode;
-pub(crate) use nats::{NatsNode, NatsOptions};
+pub(crate) use nats::NatsNode;
+pub(crate) use store::BucketError;
 use store::{nats_bucket, BucketOptions};
 pub(crate) use store::{Entry, Store, StoreError};
 
@@ -79,9 +79,9 @@ impl Bus {
     }
 
     /// The buckets for leases and names.
-    pub(crate) async fn buckets(&self, prefix: &str, ttl: Duration) -> Result<Buckets, BoxError> {
+    pub(crate) async fn buckets(&self, prefix: &str, ttl: Duration) -> Result<Buckets, BucketError> {
         match self {
-            Bus::Local(node) => Ok(node.buckets(prefix, ttl)),
+            Bus::Local(node) => node.buckets(prefix, ttl),
             Bus::Nats(node) => node.buckets(prefix, ttl).await,
         }
     }

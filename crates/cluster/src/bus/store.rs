@@ -5,13 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_acceptor::BoxError;
+use async_nats::jetstream::context::{CreateStreamError, CreateStreamErrorKind};
 use async_nats::jetstream::kv::UpdateErrorKind;
 use async_nats::jetstream::stream::{self, DeleteMessageErrorKind, DiscardPolicy};
-use async_nats::jetstream::{self, kv};
+use async_nats::jetstream::{self, kv, ErrorCode};
 use bytes::Bytes;
 use futures::TryStreamExt;
 use parking_lot::Mutex;
 use tokio::time::Instant;
+
+use crate::ConnectError;
 
 /// A bucket. A revision belongs to one value of one key, and later values have higher revisions.
 pub(crate) enum Store {
@@ -102,12 +105,64 @@ fn unavailable(error: impl Into<BoxError>) -> StoreError {
     StoreError::Unavailable(error.into())
 }
 
+/// Why a bucket cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BucketError {
+    #[error("the server has no JetStream: {0}")]
+    NoJetStream(#[source] BoxError),
+    /// It was made by a node with other settings.
+    #[error("the bucket {bucket} has {found}, and this node has {configured} ({setting})")]
+    Mismatch { bucket: String, setting: &'static str, found: String, configured: String },
+    #[error(transparent)]
+    Other(BoxError),
+}
+
+impl BucketError {
+    /// The error of a node that cannot start.
+    pub(crate) fn into_connect_error(self, servers: String) -> ConnectError {
+        match self {
+            BucketError::NoJetStream(source) => ConnectError::NoJetStream { servers, source },
+            BucketError::Mismatch { bucket, setting, found, configured } => {
+                ConnectError::Mismatch { bucket, setting, found, configured }
+            }
+            BucketError::Other(source) => ConnectError::Unusable { servers, source },
+        }
+    }
+
+    fn of_ttl(bucket: &str, found: Option<Duration>, configured: Option<Duration>) -> Result<(), Self> {
+        if found == configured {
+            return Ok(());
+        }
+        let text = |ttl: Option<Duration>| ttl.map_or("no TTL".to_owned(), |ttl| format!("a TTL of {ttl:?}"));
+        let (found, configured) = (text(found), text(configured));
+        Err(BucketError::Mismatch { bucket: bucket.to_owned(), setting: "ttl", found, configured })
+    }
+}
+
+impl From<CreateStreamError> for BucketError {
+    fn from(error: CreateStreamError) -> Self {
+        let is_missing = match error.kind() {
+            CreateStreamErrorKind::JetStreamUnavailable => true,
+            CreateStreamErrorKind::JetStream(error) => {
+                [ErrorCode::JETSTREAM_NOT_ENABLED, ErrorCode::JETSTREAM_NOT_ENABLED_FOR_ACCOUNT]
+                    .contains(&error.error_code())
+            }
+            _ => false,
+        };
+        if is_missing {
+            BucketError::NoJetStream(error.into())
+        } else {
+            BucketError::Other(error.into())
+        }
+    }
+}
+
 /// The bucket of this name, made if there is none.
 pub(crate) async fn nats_bucket(
     jetstream: &jetstream::Context,
     name: &str,
     options: BucketOptions,
-) -> Result<Store, BoxError> {
+) -> Result<Store, BucketError> {
     let config = stream::Config {
         name: format!("KV_{name}"),
         subjects: vec![format!("$KV.{name}.>")],
@@ -120,8 +175,23 @@ pub(crate) async fn nats_bucket(
         allow_direct: false,
         ..stream::Config::default()
     };
-    jetstream.get_or_create_stream(config).await?;
-    Ok(Store::Nats(Box::new(jetstream.get_key_value(name).await?)))
+    let found = jetstream.get_or_create_stream(config).await?.cached_info().config.clone();
+    BucketError::of_ttl(name, Some(found.max_age).filter(|age| !age.is_zero()), options.ttl)?;
+    if found.num_replicas != options.replicas {
+        let text = |replicas| format!("{replicas} replicas");
+        let (found, configured) = (text(found.num_replicas), text(options.replicas));
+        return Err(BucketError::Mismatch { bucket: name.to_owned(), setting: "replicas", found, configured });
+    }
+    let bucket = jetstream.get_key_value(name).await.map_err(|error| BucketError::Other(error.into()))?;
+    Ok(Store::Nats(Box::new(bucket)))
+}
+
+/// Checks that a bucket in the memory of this process has this TTL.
+pub(super) fn check_local(name: &str, store: &Store, ttl: Duration) -> Result<(), BucketError> {
+    match store {
+        Store::Local(local) => BucketError::of_ttl(name, local.ttl, Some(ttl)),
+        Store::Nats(_) => Ok(()),
+    }
 }
 
 /// A bucket that the nodes of one process share.

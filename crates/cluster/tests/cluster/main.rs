@@ -6,4 +6,6 @@ mod names;
 mod nats_server;
 mod nodes;
 mod presence;
+mod security;
+mod settings;
 mod topics;

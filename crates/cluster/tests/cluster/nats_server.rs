@@ -1,4 +1,4 @@
-//! A `nats-server` process.
+//! `nats-server` processes.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -12,15 +12,38 @@ pub(crate) struct NatsServer {
     pub(crate) url: String,
     port: u16,
     monitor: u16,
+    /// The arguments, apart from the port.
+    arguments: Vec<String>,
     store: Folder,
 }
 
 impl NatsServer {
     /// Starts a server with JetStream on a free port.
     pub(crate) fn start() -> Self {
+        Self::with_arguments(&["--jetstream"])
+    }
+
+    /// Starts a server with these arguments on a free port.
+    pub(crate) fn with_arguments(arguments: &[&str]) -> Self {
+        let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        Self::spawn(Folder::create(), arguments, None)
+    }
+
+    /// Starts a server with JetStream and this configuration on a free port.
+    pub(crate) fn with_config(config: &str) -> Self {
         let store = Folder::create();
-        let (process, port, monitor) = spawn(&store, None);
-        NatsServer { process, url: format!("nats://127.0.0.1:{port}"), port, monitor, store }
+        let file = store.path("nats.conf");
+        std::fs::write(&file, config).unwrap();
+        Self::spawn(store, vec!["--jetstream".to_owned(), "--config".to_owned(), file.display().to_string()], None)
+    }
+
+    fn spawn(store: Folder, arguments: Vec<String>, port: Option<u16>) -> Self {
+        let (process, port, monitor) = spawn(&store, &arguments, port);
+        NatsServer { process, url: format!("nats://127.0.0.1:{port}"), port, monitor, arguments, store }
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
     }
 
     pub(crate) fn stop(&mut self) {
@@ -30,36 +53,43 @@ impl NatsServer {
 
     /// Starts the server on its port, after [`stop`](Self::stop).
     pub(crate) fn start_again(&mut self) {
-        (self.process, _, self.monitor) = spawn(&self.store, Some(self.port));
+        (self.process, _, self.monitor) = spawn(&self.store, &self.arguments, Some(self.port));
     }
 
     /// How many clients are subscribed to this subject.
     pub(crate) fn subscriptions(&self, subject: &str) -> usize {
+        self.monitor("/connz?subs=1").matches(&format!("\"{subject}\"")).count()
+    }
+
+    /// A page of the monitor.
+    pub(crate) fn monitor(&self, path: &str) -> String {
         let mut http = TcpStream::connect(("127.0.0.1", self.monitor)).unwrap();
         http.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-        http.write_all(b"GET /connz?subs=1 HTTP/1.0\r\n\r\n").unwrap();
+        http.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes()).unwrap();
         let mut answer = String::new();
         http.read_to_string(&mut answer).unwrap();
-        answer.matches(&format!("\"{subject}\"")).count()
+        answer
     }
 }
 
-fn spawn(store: &Folder, port: Option<u16>) -> (Child, u16, u16) {
+fn spawn(store: &Folder, arguments: &[String], port: Option<u16>) -> (Child, u16, u16) {
     let port = port.map_or("-1".to_owned(), |port| port.to_string());
     let mut process = Command::new("nats-server")
-        .args(["--addr", "127.0.0.1", "--port", &port, "--http_port", "-1", "--jetstream", "--store_dir"])
+        .args(["--addr", "127.0.0.1", "--port", &port, "--http_port", "-1", "--store_dir"])
         .arg(store.path("jetstream"))
+        .args(arguments)
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
         .expect("nats-server is installed");
     let (mut port, mut monitor) = (None, None);
     let mut log = BufReader::new(process.stderr.take().unwrap());
-    let mut line = String::new();
+    let (mut line, mut lines) = (String::new(), String::new());
     let number = |line: &str| line.trim().rsplit(':').next().unwrap().parse().unwrap();
     while !line.contains("Server is ready") {
         line.clear();
-        assert!(log.read_line(&mut line).unwrap() > 0, "nats-server has ended");
+        assert!(log.read_line(&mut line).unwrap() > 0, "nats-server has ended: {lines}");
+        lines.push_str(&line);
         if line.contains("Listening for client connections on ") {
             port = Some(number(&line));
         } else if line.contains("Starting http monitor on ") {
@@ -73,6 +103,7 @@ fn spawn(store: &Folder, port: Option<u16>) -> (Child, u16, u16) {
 
 impl Drop for NatsServer {
     fn drop(&mut self) {
+        // Also ends a process that is stopped.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }

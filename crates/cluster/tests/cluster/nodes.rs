@@ -89,6 +89,13 @@ pub(crate) struct Guest {
     cluster: Arc<OnceLock<Cluster<Guest>>>,
 }
 
+impl Guest {
+    /// For pools whose node is of no interest.
+    pub(crate) fn without_cluster() -> Self {
+        Guest { cluster: Arc::default() }
+    }
+}
+
 /// How many letters a text has, and the id of the connection that has counted them.
 #[derive(Message, Serialize, Deserialize)]
 #[rtype(result = "(usize, u64)")]

@@ -1,21 +1,22 @@
 //! A connection to NATS.
 
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering::*};
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_acceptor::BoxError;
 use async_nats::client::RequestErrorKind;
-use async_nats::{jetstream, Client, ConnectOptions, Event, Request};
+use async_nats::{jetstream, Client, Event, Request};
 use bytes::Bytes;
 use futures::StreamExt;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 use tracing::{info, warn};
 
-use super::{nats_bucket, BucketOptions, NoAnswer, OnMessage, OnRequest};
+mod connect;
+
+use super::{nats_bucket, BucketError, BucketOptions, NoAnswer, OnMessage, OnRequest};
 use crate::names::Buckets;
+use crate::settings::{NatsSettings, SHORTEST};
 use crate::{ConnectError, RemoteError};
 
 /// How long a subscription may take to be confirmed by the server.
@@ -23,22 +24,6 @@ const CONFIRM_WITHIN: Duration = Duration::from_secs(5);
 
 /// How many commands wait in the client, beyond the queue of this crate.
 const CLIENT_CAPACITY: usize = 64;
-
-/// How to connect.
-pub(crate) struct NatsOptions {
-    pub(crate) servers: Vec<String>,
-    pub(crate) node: String,
-    pub(crate) queue: usize,
-    pub(crate) starts_alone: bool,
-    pub(crate) connect_within: Duration,
-    pub(crate) token: Option<String>,
-    pub(crate) user: Option<(String, String)>,
-    pub(crate) credentials: Option<PathBuf>,
-    pub(crate) authorities: Vec<PathBuf>,
-    pub(crate) certificate: Option<(PathBuf, PathBuf)>,
-    pub(crate) requires_tls: bool,
-    pub(crate) replicas: usize,
-}
 
 pub(crate) struct NatsNode {
     client: Client,
@@ -67,15 +52,20 @@ enum Outgoing {
 pub(crate) struct NatsSubscription(AbortHandle);
 
 impl NatsNode {
-    pub(crate) async fn connect(options: NatsOptions) -> Result<Self, ConnectError> {
-        let servers = options.servers.join(", ");
+    pub(crate) async fn connect(settings: NatsSettings, node: String, ttl: Duration) -> Result<Self, ConnectError> {
+        let servers = settings.check()?;
         let (is_connected, connected) = watch::channel(false);
-        let (node, at) = (options.node.clone(), servers.clone());
-        let mut connect = ConnectOptions::new()
-            .name(&options.node)
+        let at = servers.list();
+        // Two pings without an answer are allowed for.
+        let ping_interval = settings.server_timeout(ttl) / 3;
+        // An attempt is for one server.
+        let attempt = settings.connect_timeout / u32::try_from(servers.addresses.len()).unwrap_or(u32::MAX);
+        let mut options = connect::options(&settings, &servers)?
+            .name(&node)
             .no_echo()
             .client_capacity(CLIENT_CAPACITY)
-            .connection_timeout(options.connect_within)
+            .ping_interval(ping_interval)
+            .connection_timeout(attempt.max(SHORTEST))
             .event_callback(move |event| {
                 match &event {
                     Event::Connected => {
@@ -94,37 +84,19 @@ impl NatsNode {
                 }
                 async {}
             });
-        if options.starts_alone {
-            connect = connect.retry_on_initial_connect();
+        if settings.start_alone {
+            options = options.retry_on_initial_connect();
         }
-        if let Some(token) = options.token {
-            connect = connect.token(token);
-        }
-        if let Some((user, password)) = options.user {
-            connect = connect.user_and_password(user, password);
-        }
-        if let Some(file) = options.credentials {
-            let invalid = |why: String| ConnectError::InvalidSetting { setting: "credentials_file", why };
-            let text =
-                std::fs::read_to_string(&file).map_err(|error| invalid(format!("{}: {error}", file.display())))?;
-            connect = connect.credentials(&text).map_err(|error| invalid(format!("{}: {error}", file.display())))?;
-        }
-        for authority in options.authorities {
-            connect = connect.add_root_certificates(authority);
-        }
-        if let Some((certificate, key)) = options.certificate {
-            connect = connect.add_client_certificate(certificate, key);
-        }
-        connect = connect.require_tls(options.requires_tls);
-        let client = connect
-            .connect(options.servers)
-            .await
-            .map_err(|source| ConnectError::Unreachable { servers, source: source.into() })?;
+        let limit = settings.connect_timeout;
+        let client = match tokio::time::timeout(limit, options.connect(servers.addresses.as_slice())).await {
+            Ok(connected) => connected.map_err(|error| connect::failed(&servers, error))?,
+            Err(_) => return Err(connect::too_slow(&servers, limit)),
+        };
         let queued = Arc::new(AtomicUsize::new(0));
         let (outgoing, from_queue) = mpsc::unbounded_channel();
         let sender = tokio::spawn(send_queued(client.clone(), from_queue, queued.clone())).abort_handle();
         let sync_subject = client.new_inbox();
-        let (limit, replicas, store_within) = (options.queue, options.replicas, options.connect_within);
+        let (limit, replicas, store_within) = (settings.queue, settings.replicas, settings.connect_timeout);
         Ok(NatsNode { client, connected, outgoing, queued, limit, sender, replicas, store_within, sync_subject })
     }
 
@@ -210,7 +182,7 @@ impl NatsNode {
         }
     }
 
-    pub(super) async fn buckets(&self, prefix: &str, ttl: Duration) -> Result<Buckets, BoxError> {
+    pub(super) async fn buckets(&self, prefix: &str, ttl: Duration) -> Result<Buckets, BucketError> {
         let mut jetstream = jetstream::new(self.client.clone());
         jetstream.set_timeout(self.store_within);
         let options = BucketOptions { ttl: None, replicas: self.replicas };

@@ -1,0 +1,103 @@
+//! Connecting to NATS: the options of the client, and what its errors mean.
+
+use std::error::Error as _;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::rustls::crypto::{ring, CryptoProvider};
+use async_nats::rustls::pki_types::pem::PemObject;
+use async_nats::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use async_nats::rustls::{self, ClientConfig, RootCertStore};
+use async_nats::{ConnectErrorKind, ConnectOptions};
+
+use crate::settings::{invalid, NatsSettings, Secret, Servers};
+use crate::ConnectError;
+
+/// The options of the client that the settings ask for: who the node is, and TLS.
+pub(super) fn options(settings: &NatsSettings, servers: &Servers) -> Result<ConnectOptions, ConnectError> {
+    let mut options = ConnectOptions::new().require_tls(settings.require_tls);
+    if let Some(Secret(token)) = &settings.token {
+        options = options.token(token.clone());
+    }
+    if let Some((user, Secret(password))) = settings.user.as_ref().or(servers.user.as_ref()) {
+        options = options.user_and_password(user.clone(), password.clone());
+    }
+    if let Some(file) = &settings.credentials {
+        let unusable = |error: io::Error| invalid("credentials_file", format!("{}: {error}", file.display()));
+        // The error of the parser does not contain the file.
+        options = options.credentials(&std::fs::read_to_string(file).map_err(unusable)?).map_err(unusable)?;
+    }
+    if !settings.authorities.is_empty() || settings.certificate.is_some() {
+        options = options.tls_client_config(tls(settings)?);
+    }
+    Ok(options)
+}
+
+/// TLS with the authorities and the certificate of the settings.
+///
+/// The provider is named, because a program may contain several, and the client would panic.
+fn tls(settings: &NatsSettings) -> Result<ClientConfig, ConnectError> {
+    let mut roots = RootCertStore::empty();
+    for file in &settings.authorities {
+        for certificate in certificates("authorities", file)? {
+            let unusable = |error| invalid("authorities", format!("{}: {error}", file.display()));
+            roots.add(certificate).map_err(unusable)?;
+        }
+    }
+    if settings.authorities.is_empty() {
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    }
+    let provider = CryptoProvider::get_default().cloned().unwrap_or_else(|| Arc::new(ring::default_provider()));
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| invalid("require_tls", error.to_string()))?
+        .with_root_certificates(roots);
+    let Some((certificate, key)) = &settings.certificate else { return Ok(builder.with_no_client_auth()) };
+    let chain = certificates("client_certificate", certificate)?;
+    let unusable = |error: String| invalid("client_certificate", format!("{}: {error}", key.display()));
+    let key = PrivateKeyDer::from_pem_file(key).map_err(|error| unusable(error.to_string()))?;
+    builder.with_client_auth_cert(chain, key).map_err(|error| unusable(error.to_string()))
+}
+
+fn certificates(setting: &'static str, file: &Path) -> Result<Vec<CertificateDer<'static>>, ConnectError> {
+    let at_file = |why: String| invalid(setting, format!("{}: {why}", file.display()));
+    let certificates = CertificateDer::pem_file_iter(file).map_err(|error| at_file(error.to_string()))?;
+    match certificates.collect::<Result<Vec<_>, _>>() {
+        Ok(certificates) if certificates.is_empty() => Err(at_file("no certificates in the file".to_owned())),
+        Ok(certificates) => Ok(certificates),
+        Err(error) => Err(at_file(error.to_string())),
+    }
+}
+
+/// The error of a connection that could not be made.
+pub(super) fn failed(servers: &Servers, error: async_nats::ConnectError) -> ConnectError {
+    let servers = servers.list();
+    match error.kind() {
+        ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => {
+            ConnectError::Unauthorized { servers, source: error.into() }
+        }
+        ConnectErrorKind::Tls => ConnectError::Tls { servers, source: error.into() },
+        _ if is_about_tls(&error) => ConnectError::Tls { servers, source: error.into() },
+        _ => ConnectError::Unreachable { servers, source: error.into() },
+    }
+}
+
+/// No answer within the time limit for all servers.
+pub(super) fn too_slow(servers: &Servers, limit: Duration) -> ConnectError {
+    let source = io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {limit:?}"));
+    ConnectError::Unreachable { servers: servers.list(), source: source.into() }
+}
+
+fn is_about_tls(error: &async_nats::ConnectError) -> bool {
+    let mut source = error.source();
+    while let Some(error) = source {
+        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        if error.is::<rustls::Error>() || inner.is_some_and(|inner| inner.is::<rustls::Error>()) {
+            return true;
+        }
+        source = error.source();
+    }
+    false
+}
