@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use actix::{Actor, Handler};
 use actix_acceptor::messages::EncodeOnce;
-use actix_acceptor::{Conn, Connection, ConnectionContext, Framing, Next, Pool, Protocol};
+use actix_acceptor::{Conn, Connection, ConnectionContext, ConnectionId, Framing, Next, Pool, Protocol};
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::Serialize;
@@ -113,7 +113,9 @@ impl<P: ClusterProtocol, F: Format> Cluster<P, F> {
         self.0.clone().register(conn.id(), name.as_ref().into(), false)
     }
 
-    /// As [`register`](Cluster::register), but a connection that has the name loses it, on whatever node it is, and is closed.
+    /// As [`register`](Cluster::register), but a connection that has the name loses it, on whatever node it is, and ends with
+    /// [`Closed::Replaced`](actix_acceptor::Closed::Replaced).
+    /// A connection whose node has lost its lease, and that cannot get its name back, ends in the same way.
     ///
     /// # Errors
     /// See [`RegisterError`]; never [`RegisterError::Taken`].
@@ -129,6 +131,45 @@ impl<P: ClusterProtocol, F: Format> Cluster<P, F> {
     pub fn unregister(&self, conn: &Conn<P>, name: impl AsRef<str>) -> impl Future<Output = bool> + Send + 'static {
         let (node, id, name) = (self.0.clone(), conn.id(), name.as_ref().to_owned());
         async move { node.unregister(id, &name).await }
+    }
+
+    /// Whether a connection of this node has this name, checked without asking the server: for example before an action that only
+    /// the owner may take.
+    ///
+    /// False as soon as this node is not sure of its lease: no heartbeat was acknowledged for nine tenths of the
+    /// [`ttl`](ClusterBuilder::ttl). Other nodes regard the name as free only later, when the lease has run out. A connection that
+    /// loses its name to [`register_replacing`](Cluster::register_replacing) on another node still has it here until the
+    /// message about that arrives.
+    ///
+    /// ```
+    /// # use std::sync::{Arc, OnceLock};
+    /// # use actix_acceptor::Next;
+    /// # use actix_acceptor_cluster::Cluster;
+    /// # use support::{connect, guests, Guest};
+    /// # actix::System::new().block_on(async {
+    /// # let own = Arc::new(OnceLock::<Cluster<Guest>>::new());
+    /// # let cluster = own.clone();
+    /// # let pool = guests(move |name, conn| {
+    /// #     conn.wait(cluster.get().expect("it is connected").register(conn, name), |_, _, _| Next::send("registered"))
+    /// # }).await;
+    /// let cluster = Cluster::local().connect(&pool).await?;
+    /// # own.set(cluster.clone()).expect("it is set once");
+    /// # let mut peer = connect(&pool).await;
+    /// # peer.send("ann\n").await;
+    /// # peer.expect(b"welcome\nregistered\n").await;
+    /// // A connection has registered the name "ann".
+    /// let id = pool.list()[0].id;
+    /// assert!(cluster.owns(id, "ann") && !cluster.owns(id, "bob"));
+    /// assert_eq!(cluster.names_of(id), ["ann".into()]);
+    /// # Ok::<_, Box<dyn std::error::Error>>(()) }).expect("it works");
+    /// ```
+    pub fn owns(&self, id: ConnectionId, name: impl AsRef<str>) -> bool {
+        self.0.naming.owns(id, name.as_ref())
+    }
+
+    /// The names that a connection of this node has, as [`owns`](Cluster::owns) sees it.
+    pub fn names_of(&self, id: ConnectionId) -> Vec<Arc<str>> {
+        self.0.naming.names_of(id)
     }
 
     /// The connection with this name, on any node.

@@ -138,22 +138,43 @@ pub(crate) struct OwnNames(Mutex<Tables>);
 
 #[derive(Debug, Default)]
 struct Tables {
-    names: HashMap<Arc<str>, (ConnectionId, u64)>,
+    names: HashMap<Arc<str>, Owned>,
     connections: HashMap<ConnectionId, Vec<Arc<str>>>,
 }
 
+#[derive(Clone, Copy, Debug)]
+struct Owned {
+    id: ConnectionId,
+    incarnation: Incarnation,
+    revision: u64,
+}
+
 impl OwnNames {
-    pub(crate) fn insert(&self, name: &Arc<str>, id: ConnectionId, revision: u64) {
+    pub(crate) fn insert(&self, name: &Arc<str>, id: ConnectionId, incarnation: Incarnation, revision: u64) {
         let mut tables = self.0.lock();
         tables.forget(name);
-        tables.names.insert(name.clone(), (id, revision));
+        tables.names.insert(name.clone(), Owned { id, incarnation, revision });
         tables.connections.entry(id).or_default().push(name.clone());
+    }
+
+    /// Whether a connection has a name, which it got in this incarnation.
+    pub(crate) fn has(&self, name: &str, id: ConnectionId, incarnation: Incarnation) -> bool {
+        self.0.lock().names.get(name).is_some_and(|owned| (owned.id, owned.incarnation) == (id, incarnation))
+    }
+
+    /// The names that a connection got in this incarnation.
+    pub(crate) fn of_connection(&self, id: ConnectionId, incarnation: Incarnation) -> Vec<Arc<str>> {
+        let tables = self.0.lock();
+        let names = tables.connections.get(&id).into_iter().flatten();
+        let is_current =
+            |name: &&Arc<str>| tables.names.get(&***name).is_some_and(|owned| owned.incarnation == incarnation);
+        names.filter(is_current).cloned().collect()
     }
 
     /// Forgets a name if this connection has it. Returns the revision of its key.
     pub(crate) fn remove(&self, name: &str, id: ConnectionId) -> Option<u64> {
         let mut tables = self.0.lock();
-        tables.names.get(name).filter(|(owner, _)| *owner == id)?;
+        tables.names.get(name).filter(|owned| owned.id == id)?;
         tables.forget(name)
     }
 
@@ -161,19 +182,21 @@ impl OwnNames {
     pub(crate) fn remove_connection(&self, id: ConnectionId) -> Vec<(Arc<str>, u64)> {
         let mut tables = self.0.lock();
         let names = tables.connections.remove(&id).unwrap_or_default();
-        names.into_iter().filter_map(|name| tables.names.remove(&name).map(|(_, revision)| (name, revision))).collect()
+        let released =
+            names.into_iter().filter_map(|name| tables.names.remove(&name).map(|owned| (name, owned.revision)));
+        released.collect()
     }
 
     /// Forgets all names. Returns them with their connections.
     pub(crate) fn clear(&self) -> Vec<(Arc<str>, ConnectionId)> {
         let tables = std::mem::take(&mut *self.0.lock());
-        tables.names.into_iter().map(|(name, (id, _))| (name, id)).collect()
+        tables.names.into_iter().map(|(name, owned)| (name, owned.id)).collect()
     }
 }
 
 impl Tables {
     fn forget(&mut self, name: &str) -> Option<u64> {
-        let (id, revision) = self.names.remove(name)?;
+        let Owned { id, revision, .. } = self.names.remove(name)?;
         if let Some(names) = self.connections.get_mut(&id) {
             names.retain(|other| **other != *name);
             if names.is_empty() {

@@ -22,9 +22,6 @@ use crate::{DeliveryError, Format, RegisterError};
 /// After a failure, the buckets are tried again after this time.
 const RETRY: Duration = Duration::from_millis(500);
 
-/// How long a connection that has lost its name may take to write what is queued.
-const REPLACED_GRACE: Duration = Duration::from_secs(1);
-
 pub(crate) struct Naming {
     buckets: OnceCell<Buckets>,
     ttl: Duration,
@@ -46,6 +43,16 @@ impl Naming {
             releases: Mutex::default(),
             has_releases: Notify::new(),
         }
+    }
+
+    /// Whether a connection of this node surely has a name.
+    pub(crate) fn owns(&self, id: ConnectionId, name: &str) -> bool {
+        self.lease.incarnation().is_some_and(|incarnation| self.own.has(name, id, incarnation))
+    }
+
+    /// The names that a connection of this node surely has.
+    pub(crate) fn names_of(&self, id: ConnectionId) -> Vec<Arc<str>> {
+        self.lease.incarnation().map(|incarnation| self.own.of_connection(id, incarnation)).unwrap_or_default()
     }
 
     /// A connection has ended.
@@ -96,7 +103,7 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
             Err(StoreError::Conflict) => return Err(RegisterError::Contended),
             Err(StoreError::Unavailable(source)) => return Err(RegisterError::Unavailable(source)),
         };
-        self.naming.own.insert(&name, id, revision);
+        self.naming.own.insert(&name, id, incarnation, revision);
         // The connection may have ended, and the lease may have been lost, before the name was in the table.
         if self.pool.connection(id).is_none() {
             self.naming.ended(id);
@@ -134,7 +141,7 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
         // Also if the name has gone to another connection of this node.
         self.naming.own.remove(name, id);
         if let Some(connection) = self.pool.connection(id) {
-            connection.close(None, REPLACED_GRACE);
+            connection.end_as_replaced();
         }
     }
 

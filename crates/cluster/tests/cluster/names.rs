@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use actix_acceptor::telemetry::CloseReason;
 use actix_acceptor_cluster::DeliveryError;
-use support::in_time;
+use support::{eventually, in_time};
 
-use crate::nodes::{ask, worlds, HowMany, Node};
+use crate::nats_server::NatsServer;
+use crate::nodes::{ask, worlds, HowMany, Node, World};
 
 async fn until_owner(node: &Node, name: &str, owner: Option<&str>) {
     let is_owner = async {
@@ -51,6 +53,7 @@ async fn a_name_is_taken_over_across_nodes() {
         ask(&mut new, "replace ann", "ok").await;
         assert_eq!(one.whereis("ann").await.as_deref(), Some("two"));
         assert_eq!(former.until_gone().await, b"");
+        eventually(|| one.pool.info().closed.get(CloseReason::Replaced) == 1).await;
         // The end of the former owner releases nothing.
         ask(&mut new, "register ann", "ok").await;
         assert_eq!(one.whereis("ann").await.as_deref(), Some("two"));
@@ -86,4 +89,46 @@ async fn a_name_reaches_its_owner_from_every_node() {
         one.cluster.leave().await;
         two.cluster.leave().await;
     }
+}
+
+#[actix::test]
+async fn a_node_knows_which_names_its_connections_have() {
+    for world in worlds() {
+        let (one, two) = (world.node("one").await, world.node("two").await);
+        let mut ann = one.named("ann").await;
+        let id = one.pool.list()[0].id;
+        ask(&mut ann, "register anna", "ok").await;
+        let names = || {
+            let mut names = one.cluster.names_of(id);
+            names.sort();
+            names
+        };
+        assert_eq!(names(), ["ann".into(), "anna".into()]);
+        assert!(one.cluster.owns(id, "ann") && one.cluster.owns(id, "anna") && !one.cluster.owns(id, "bob"));
+        // The other node has a connection with the same id.
+        let mut other = two.guest().await;
+        assert!(!two.cluster.owns(id, "ann") && two.cluster.names_of(id).is_empty());
+        ask(&mut ann, "unregister anna", "true").await;
+        assert_eq!(names(), ["ann".into()]);
+        ask(&mut other, "replace ann", "ok").await;
+        assert!(two.cluster.owns(two.pool.list()[0].id, "ann"));
+        eventually(|| !one.cluster.owns(id, "ann")).await;
+        one.cluster.leave().await;
+        two.cluster.leave().await;
+    }
+}
+
+#[actix::test]
+async fn a_node_without_lease_owns_nothing() {
+    let mut world = World::Nats(NatsServer::start());
+    let one = world.node("one").await;
+    let _ann = one.named("ann").await;
+    let id = one.pool.list()[0].id;
+    assert!(one.cluster.owns(id, "ann"));
+    let World::Nats(server) = &mut world else { unreachable!() };
+    server.stop();
+    eventually(|| !one.cluster.owns(id, "ann") && one.cluster.names_of(id).is_empty()).await;
+    assert_eq!(one.pool.connections(), 1);
+    server.start_again();
+    eventually(|| one.cluster.owns(id, "ann")).await;
 }
