@@ -19,7 +19,7 @@ pub(crate) enum Writes {
 }
 
 /// More lines than any row has on the way at once: a receiver that lags behind this far loses lines.
-const CAPACITY: usize = 65_536;
+pub(crate) const CAPACITY: usize = 65_536;
 
 /// The function that serves a connection. It understands [`Dialect::Verbs`](crate::members::Dialect::Verbs).
 pub(crate) fn server(writes: Writes) -> impl Fn(TcpStream) {
@@ -72,7 +72,7 @@ async fn serve(mut stream: TcpStream, topic: Sender<Bytes>, writes: Writes) -> i
 }
 
 /// The next line for a member. Never, for a connection that is none.
-async fn next(membership: &mut Option<Receiver<Bytes>>) -> Result<Bytes, RecvError> {
+pub(crate) async fn next(membership: &mut Option<Receiver<Bytes>>) -> Result<Bytes, RecvError> {
     match membership {
         Some(receiver) => receiver.recv().await,
         None => pending().await,
@@ -80,7 +80,7 @@ async fn next(membership: &mut Option<Receiver<Bytes>>) -> Result<Bytes, RecvErr
 }
 
 /// Appends the lines that are there already. A line that was lost ends the connection.
-fn drain(membership: &mut Option<Receiver<Bytes>>, output: &mut Vec<u8>) -> io::Result<()> {
+pub(crate) fn drain(membership: &mut Option<Receiver<Bytes>>, output: &mut Vec<u8>) -> io::Result<()> {
     let Some(receiver) = membership else {
         return Ok(());
     };

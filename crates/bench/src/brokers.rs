@@ -1,8 +1,10 @@
-//! Message brokers, which are programs of their own: redis-server, and the example `pubsub`.
+//! Message brokers, which are programs of their own: redis-server, nats-server, and the example `pubsub`.
 
 use std::env;
-use std::io;
+use std::fs;
+use std::io::{self, BufRead, BufReader};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -51,4 +53,65 @@ pub(crate) fn pubsub(core: Option<usize>) -> io::Result<Process> {
     let mut process = Process::of(on_core(core, || command.spawn())?, (Ipv4Addr::LOCALHOST, 0).into())?;
     process.read_port()?;
     Ok(process)
+}
+
+/// nats-server with JetStream. Dropping it ends the server and removes its folder.
+pub(crate) struct Nats {
+    pub(crate) process: Process,
+    pub(crate) url: String,
+    folder: PathBuf,
+}
+
+impl Nats {
+    /// Starts it on a free port.
+    pub(crate) fn start() -> io::Result<Self> {
+        let folder = env::temp_dir().join(format!("bench-nats-{}", std::process::id()));
+        let mut command = Command::new("nats-server");
+        command.args(["--addr", "127.0.0.1", "--port", "-1", "--jetstream", "--store_dir"]).arg(&folder);
+        let spawned = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
+        let mut child = match spawned {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(io::Error::other("nats-server is not installed"));
+            }
+            spawned => spawned?,
+        };
+        let log = child.stderr.take();
+        let process = Process::of(child, (Ipv4Addr::LOCALHOST, 0).into())?;
+        let mut nats = Nats { process, url: String::new(), folder };
+        let mut log = BufReader::new(log.ok_or(io::ErrorKind::BrokenPipe)?);
+        let mut line = String::new();
+        while !line.contains("Server is ready") {
+            line.clear();
+            if log.read_line(&mut line)? == 0 {
+                return Err(io::Error::other("nats-server has ended"));
+            }
+            if line.contains("Listening for client connections on ") {
+                nats.url = format!("nats://127.0.0.1:{}", line.trim().rsplit(':').next().unwrap_or_default());
+            }
+        }
+        // A full pipe would stop the server.
+        std::thread::spawn(move || io::copy(&mut log, &mut io::sink()));
+        Ok(nats)
+    }
+
+    /// How many bytes it has on disk.
+    pub(crate) fn stored(&self) -> io::Result<u64> {
+        size(&self.folder)
+    }
+}
+
+fn size(folder: &Path) -> io::Result<u64> {
+    let mut total = 0;
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        total += if entry.file_type()?.is_dir() { size(&entry.path())? } else { entry.metadata()?.len() };
+    }
+    Ok(total)
+}
+
+impl Drop for Nats {
+    fn drop(&mut self) {
+        self.process.kill();
+        let _ = fs::remove_dir_all(&self.folder);
+    }
 }

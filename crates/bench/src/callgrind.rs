@@ -43,18 +43,28 @@ impl Callgrind {
     }
 
     fn total(&self, server: Server, connections: usize, burst: &[u8], turns: usize) -> io::Result<u64> {
-        let counts = self.folder.join(format!("{}-{turns}", server.name()));
-        let mut command = Command::new("valgrind");
-        command
-            .arg("--tool=callgrind")
-            .arg(format!("--callgrind-out-file={}", counts.display()))
-            .arg(std::env::current_exe()?)
-            .stderr(Stdio::null());
-        let process = Process::start_under(command, server, None)?;
+        let run = format!("{}-{turns}", server.name());
+        let process = Process::start_under(self.command(&run)?, server, None)?;
         let mut load = Load::connect(process.place(), connections, burst.to_vec())?;
         load.turns(turns)?;
         process.finish()?;
-        let counts = fs::read_to_string(counts)?;
+        self.counted(&run)
+    }
+
+    /// A command that runs this binary under callgrind. `run` names the counts.
+    pub(crate) fn command(&self, run: &str) -> io::Result<Command> {
+        let mut command = Command::new("valgrind");
+        command
+            .arg("--tool=callgrind")
+            .arg(format!("--callgrind-out-file={}", self.folder.join(run).display()))
+            .arg(std::env::current_exe()?)
+            .stderr(Stdio::null());
+        Ok(command)
+    }
+
+    /// All instructions of a run that has ended.
+    pub(crate) fn counted(&self, run: &str) -> io::Result<u64> {
+        let counts = fs::read_to_string(self.folder.join(run))?;
         let total = counts.lines().find_map(|line| line.strip_prefix("totals:"));
         total.and_then(|total| total.trim().parse().ok()).ok_or_else(|| io::Error::other("callgrind wrote no totals"))
     }

@@ -1,7 +1,7 @@
 //! What the library costs, as ratios against servers written without it.
 //!
 //! ```text
-//! cargo run --release -p bench                        every row, about ten minutes
+//! cargo run --release -p bench                        every row, about eleven minutes
 //! cargo run --release -p bench -- --quick             fewer rounds, about four minutes
 //! cargo run --release -p bench -- echo memory         only the rows whose name contains one of these words
 //!
@@ -18,6 +18,8 @@ mod broadcast;
 mod brokers;
 #[cfg(target_os = "linux")]
 mod callgrind;
+#[cfg(target_os = "linux")]
+mod cluster;
 #[cfg(target_os = "linux")]
 mod load;
 #[cfg(target_os = "linux")]

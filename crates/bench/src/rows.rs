@@ -1,9 +1,11 @@
 //! The rows of the table: the work, the baselines, and the highest cost allowed.
 
+use crate::cluster::Measure;
 use crate::operator::Call;
 use crate::servers::{Server, Wire};
 use crate::tls::Backend;
 
+mod cluster;
 mod messaging;
 mod shared;
 
@@ -45,6 +47,8 @@ pub(crate) enum Work {
     Stalled { members: usize, len: usize, bar: f64 },
     /// Resident memory per membership of an idle connection.
     Membership { connections: usize, bar: f64 },
+    /// What a cluster of nodes costs.
+    Cluster(Measure),
 }
 
 const RAW: Wire = Wire::Raw;
@@ -54,7 +58,7 @@ const NATIVE: Backend = Backend::Native;
 
 /// Every row, in the order of the table.
 pub(crate) fn all() -> impl Iterator<Item = &'static Row> {
-    ROWS.iter().chain(messaging::ROWS).chain(shared::ROWS)
+    ROWS.iter().chain(messaging::ROWS).chain(shared::ROWS).chain(cluster::ROWS)
 }
 
 const ROWS: &[Row] = &[

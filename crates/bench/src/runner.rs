@@ -11,6 +11,7 @@ use crate::rows::{self, Row, Work};
 use crate::servers::Server;
 use crate::table;
 
+mod cluster;
 mod messaging;
 
 /// Connections that send messages at the same time.
@@ -70,6 +71,7 @@ impl Bench {
             Work::Storm { members, bar } => self.storm(row, members, bar),
             Work::Stalled { members, len, bar } => self.stalled(row, members, len, bar),
             Work::Membership { connections, bar } => self.membership(row, connections, bar),
+            Work::Cluster(measure) => self.cluster(measure),
         }
     }
 
@@ -174,7 +176,7 @@ fn instructions(row: &Row, in_flight: usize) -> io::Result<()> {
     let ours = callgrind.per_message(row.ours, CONNECTIONS, in_flight)?;
     for (server, bar) in row.against {
         let theirs = callgrind.per_message(*server, CONNECTIONS, in_flight)?;
-        table::instructions(*server, theirs, ours, *bar);
+        table::instructions(server.label(), theirs, ours, *bar);
     }
     Ok(())
 }

@@ -13,6 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::codec::{BytesCodec, Decoder, Encoder, Framed, FramedRead, LengthDelimitedCodec};
 
 use crate::broadcast::{self, Writes};
+use crate::cluster::{self, Program};
 use crate::members::Dialect;
 use crate::shared::{self, Home};
 use crate::tls::{self, Backend};
@@ -68,10 +69,12 @@ pub(crate) enum Server {
     Pubsub,
     /// redis-server.
     Redis,
+    /// A node of a cluster.
+    Cluster(Program),
 }
 
 impl Server {
-    const ALL: [Server; 23] = [
+    const ALL: [Server; 25] = [
         Server::Tokio,
         Server::Framed,
         Server::Idiom(Wire::Raw),
@@ -95,12 +98,14 @@ impl Server {
         Server::Shared(Home::Mutex),
         Server::Shared(Home::Actor),
         Server::Shared(Home::OtherArbiter),
+        Server::Cluster(Program::Node),
+        Server::Cluster(Program::Plain),
     ];
 
     pub(crate) fn wire(self) -> Wire {
         match self {
             Server::Tokio | Server::AllOn | Server::Operator | Server::TokioTls(_) | Server::OursTls(_) => Wire::Raw,
-            Server::Broadcast(_) | Server::Topics(_) | Server::Pubsub | Server::Redis => Wire::Raw,
+            Server::Broadcast(_) | Server::Topics(_) | Server::Pubsub | Server::Redis | Server::Cluster(_) => Wire::Raw,
             Server::Framed | Server::Shared(_) => Wire::Packets,
             Server::Idiom(wire) | Server::Ours(wire) => wire,
         }
@@ -148,6 +153,7 @@ impl Server {
             Server::Shared(Home::OtherArbiter) => "shared-other-arbiter",
             Server::Pubsub => "pubsub",
             Server::Redis => "redis",
+            Server::Cluster(program) => program.name(),
         }
     }
 
@@ -167,6 +173,8 @@ impl Server {
             Server::Shared(Home::Actor) => "actor",
             Server::Shared(Home::OtherArbiter) => "other thread",
             Server::Redis => "redis-server",
+            Server::Cluster(Program::Node) => "ours",
+            Server::Cluster(Program::Plain) => "async-nats",
             Server::AllOn => "all on",
         }
     }
@@ -193,6 +201,8 @@ pub(crate) fn run(name: &str, core: Option<usize>) -> io::Result<()> {
         Server::Broadcast(writes) => on_tokio(async { accept(broadcast::server(writes)).await }),
         Server::Topics(form) => on_actix(topics::serve(form, announce)),
         Server::Shared(home) => on_actix(shared::serve(home, announce)),
+        Server::Cluster(Program::Node) => on_actix(cluster::node::serve(announce)),
+        Server::Cluster(Program::Plain) => on_tokio(cluster::plain::serve(announce)),
         Server::Tokio => on_tokio(accept(echo)),
         Server::Framed => on_tokio(accept(forward)),
         Server::Idiom(Wire::Raw) => on_actix(accept(|stream| idiom(stream, BytesCodec::new))),

@@ -45,10 +45,28 @@ pub(crate) fn bytes(server: Server, theirs: f64, ours: f64, bar: Option<f64>, ra
     );
 }
 
+/// Prints rates. `bar` is the lowest ratio allowed.
+pub(crate) fn rate(label: &str, theirs: f64, ours: f64, ratios: [f64; 3], bar: Option<f64>) {
+    let [lowest, ratio, highest] = ratios;
+    let spread = format!("{lowest:.2} - {highest:.2}");
+    let bar = bar.map_or(String::new(), |bar| format!(">= {bar:.2} {}", if ratio >= bar { "ok" } else { "BELOW" }));
+    line(label, &format!("{theirs:.0}/s"), &format!("{ours:.0}/s"), ratio, &spread, &bar, "");
+}
+
+/// Prints costs for comparison.
+pub(crate) fn cost(label: &str, theirs: f64, ours: f64) {
+    line(label, &nanoseconds(theirs), &nanoseconds(ours), ours / theirs, "", "", "");
+}
+
+/// Prints a figure of this library that has no bar.
+pub(crate) fn figure(label: &str, figure: &str) {
+    println!("  {label:<40}{figure}");
+}
+
 /// Prints instruction counts, which do not vary from run to run.
-pub(crate) fn instructions(server: Server, theirs: f64, ours: f64, bar: Option<f64>) {
+pub(crate) fn instructions(label: &str, theirs: f64, ours: f64, bar: Option<f64>) {
     let ratio = ours / theirs;
-    line(server.label(), &format!("{theirs:.0}"), &format!("{ours:.0}"), ratio, "", &verdict(ratio, bar, ""), "");
+    line(label, &format!("{theirs:.0}"), &format!("{ours:.0}"), ratio, "", &verdict(ratio, bar, ""), "");
 }
 
 /// Prints the time of a call and the longest time allowed.
