@@ -61,6 +61,43 @@ impl<S: Service> Builder<S> {
             let why = "at least one is required (got none); add one with `.listener(Listener::tcp(address))`";
             return Err(StartError::InvalidSetting(InvalidSetting::new("listener", why)));
         }
+        self.launch().await
+    }
+
+    /// Starts the pool without a listener: until [`Pool::set_listeners`] opens some, the pool serves only the streams that it
+    /// [adopts](Pool::adopt). Listeners that were added before are opened as by [`start`](Builder::start).
+    ///
+    /// For programs that prepare something with the running pool before the first peer arrives. The value that they have
+    /// prepared can be given to the connections with [`Listener::env`]:
+    ///
+    /// ```
+    /// use actix_acceptor::{AcceptorPool, Listener, Socket};
+    ///
+    /// async fn serve(socket: Socket) {
+    ///     let prepared = socket.env::<String>();
+    ///     // ..
+    /// }
+    ///
+    /// # actix::System::new().block_on(async {
+    /// let pool = AcceptorPool::with_fn(serve).start_without_listeners().await?;
+    /// assert!(pool.listeners().is_empty());
+    /// let prepared = format!("prepared with {}", pool.name());
+    /// pool.set_listeners(vec![Listener::tcp("127.0.0.1:0").env(prepared)]).await?;
+    /// assert_eq!(pool.listeners().len(), 1);
+    /// # pool.stop(None).await;
+    /// # Ok::<_, Box<dyn std::error::Error>>(()) }).expect("it works");
+    /// ```
+    ///
+    /// Without [`name`](Builder::name), the name of the pool is `pool`.
+    ///
+    /// # Errors
+    /// See [`StartError`]. Nothing is left running.
+    pub async fn start_without_listeners(mut self) -> Result<Pool<S::Actor>, StartError> {
+        self.check()?;
+        self.launch().await
+    }
+
+    async fn launch(self) -> Result<Pool<S::Actor>, StartError> {
         let placement = self.placement()?;
         let settings = self.settings;
         let slots = AcceptorPool::slots(&settings, placement);
@@ -69,7 +106,8 @@ impl<S: Service> Builder<S> {
         let states = open_listeners(self.listeners, &services, &limits, self.start_timeout, &[], slots).await?;
         let states: Vec<_> = states.iter().map(|opened| opened.listener().clone()).collect();
         let named = self.name.is_some();
-        let name = self.name.unwrap_or_else(|| states[0].address().to_string().into());
+        let default_name = || states.first().map_or("pool".into(), |listener| listener.address().to_string().into());
+        let name = self.name.unwrap_or_else(default_name);
         AcceptorPool::set_max_connections(&name, &limits, settings.max_connections, slots, 0);
         let observers = Observers::new(name.clone(), self.observers);
         let registries =

@@ -17,7 +17,7 @@ use support::*;
 use tokio::io::{duplex, AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::messaging::{ask, member, start, start_with, Members};
+use crate::messaging::{ask, member, start, start_with, Member, Members};
 
 fn named(name: &str) -> Address {
     Address::Other(name.into())
@@ -290,4 +290,21 @@ async fn a_detached_stream_outlives_its_pool_in_another() {
     peer.expect(b"one\ntwo\n").await;
     assert_eq!(ask(&mut peer, "three").await, "three");
     assert_eq!(second.list()[0].peer, address);
+}
+
+#[actix::test]
+async fn a_pool_without_listeners_serves_adopted_streams() {
+    let builder = AcceptorPool::with_protocol(|_| Member::default()).framing(Framing::lines());
+    let pool = builder.start_without_listeners().await.unwrap();
+    assert_eq!((pool.name(), pool.is_ready(), pool.local_addr()), ("pool", true, None));
+    let mut adopted = adopt(&pool, "guest").await.unwrap();
+    assert_eq!(exchange(&mut adopted, "hello").await, "hello");
+    in_time(pool.suspend(SuspendMode::Close)).await.unwrap();
+    in_time(pool.resume()).await.unwrap();
+    // Its first listener.
+    in_time(pool.set_listeners(vec![Listener::tcp("127.0.0.1:0")])).await.unwrap();
+    let mut accepted = connect(&pool).await;
+    accepted.echo("accepted\n").await;
+    assert_eq!(exchange(&mut adopted, "still here").await, "still here");
+    assert_eq!(in_time(pool.stop(Duration::ZERO)).await.asked, 2);
 }
