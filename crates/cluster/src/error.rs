@@ -15,10 +15,10 @@ pub enum ConnectError {
         why: String,
     },
     /// The thread for the connection to NATS could not be started.
-    #[error("cannot start a thread: {0}")]
+    #[error("cannot start the thread of the node")]
     Thread(#[source] std::io::Error),
     /// No server can be reached, or none has answered within [`connect_timeout`](crate::ClusterBuilder::connect_timeout).
-    #[error("cannot connect to NATS at {servers}: {source}; start nats-server, or let the node start alone with `start_alone`")]
+    #[error("cannot connect to NATS at {servers} (start nats-server, pass another URL, or let the node start alone with `start_alone`)")]
     Unreachable {
         /// The addresses.
         servers: String,
@@ -26,9 +26,7 @@ pub enum ConnectError {
         source: BoxError,
     },
     /// The server does not accept the token, the user or the credentials, or needs one of them.
-    #[error(
-        "NATS at {servers} refuses the node: {source}; see `token`, `user` and `credentials_file` of `ClusterBuilder`"
-    )]
+    #[error("NATS at {servers} refuses the node (see `token`, `user` and `credentials_file` of `ClusterBuilder`)")]
     Unauthorized {
         /// The addresses.
         servers: String,
@@ -37,9 +35,7 @@ pub enum ConnectError {
     },
     /// A TLS handshake has failed: the server's certificate is not signed by a trusted authority, the server does not accept the
     /// certificate of the node, or it does not use TLS.
-    #[error(
-        "TLS with NATS at {servers} failed: {source}; see `authorities` and `client_certificate` of `ClusterBuilder`"
-    )]
+    #[error("TLS with NATS at {servers} failed (see `authorities` and `client_certificate` of `ClusterBuilder`)")]
     Tls {
         /// The addresses.
         servers: String,
@@ -70,7 +66,7 @@ pub enum ConnectError {
         configured: String,
     },
     /// The server cannot be used as the cluster needs it.
-    #[error("NATS at {servers} cannot be used: {source}")]
+    #[error("NATS at {servers} cannot be used")]
     Unusable {
         /// The addresses.
         servers: String,
@@ -107,7 +103,7 @@ pub enum RegisterError {
         limit: usize,
     },
     /// The server could not be asked.
-    #[error("NATS cannot be asked: {0}")]
+    #[error("NATS cannot be asked")]
     Unavailable(#[source] BoxError),
 }
 
@@ -144,7 +140,7 @@ pub enum DeliveryError {
         why: String,
     },
     /// The message or its answer cannot be written or read in the format of the cluster.
-    #[error("cannot encode or decode: {0}")]
+    #[error("cannot encode or decode the message")]
     Format(#[source] BoxError),
 }
 
@@ -180,6 +176,6 @@ pub enum RemoteError {
         limit: usize,
     },
     /// The message cannot be written in the format of the cluster.
-    #[error("cannot encode the message: {0}")]
+    #[error("cannot encode the message")]
     Format(#[source] BoxError),
 }

@@ -51,6 +51,11 @@ impl<P: ClusterProtocol, F: Format> ClusterTopic<P, F> {
         self.local.name()
     }
 
+    /// The topic of the pool of this node: what connections [join](actix_acceptor::Conn::join) and leave, and its members here.
+    pub fn local(&self) -> &Topic<P> {
+        &self.local
+    }
+
     /// Sends a reply to the members on all nodes. Members on this node get it directly, and in any case.
     pub fn publish(&self, reply: impl Into<P::Reply>) -> Published {
         let reply = reply.into();
@@ -84,6 +89,12 @@ impl<P: ClusterProtocol, F: Format> ClusterTopic<P, F> {
     /// this node, or NATS cannot be reached.
     pub async fn subscribed(&self) {
         self.node.subscriptions.until_confirmed(self.name()).await;
+    }
+}
+
+impl<P: ClusterProtocol, F: Format> Clone for ClusterTopic<P, F> {
+    fn clone(&self) -> Self {
+        ClusterTopic { node: self.node.clone(), local: self.local.clone(), subject: self.subject.clone() }
     }
 }
 
