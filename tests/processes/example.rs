@@ -42,6 +42,10 @@ impl Example {
 
 /// target/PROFILE/deps/processes-HASH is this process: the examples are built beside it.
 pub(crate) fn program_of(name: &str) -> PathBuf {
+    if name == "chat" {
+        // `crates/cluster` has an example of this name as well.
+        return support::example("examples/chat.rs");
+    }
     let here = std::env::current_exe().unwrap();
     here.parent().unwrap().with_file_name("examples").join(name)
 }

@@ -6,6 +6,7 @@ pub mod acceptors;
 pub mod draining;
 mod end_on_request;
 mod event_recorder;
+mod examples;
 mod failing_codec;
 mod folder;
 mod gate;
@@ -27,6 +28,7 @@ mod time_limits;
 
 pub use end_on_request::EndOnRequest;
 pub use event_recorder::{ConnectionKey, Ending, EventRecorder, RecordedEvent};
+pub use examples::example;
 pub use failing_codec::FailingCodec;
 pub use folder::Folder;
 pub use gate::{Gate, GateOpener};
