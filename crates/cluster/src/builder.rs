@@ -228,7 +228,7 @@ impl<F: Format> ClusterBuilder<F> {
         match self.engine {
             Engine::Local(bus) => {
                 let started = Node::start(parts(Bus::Local(bus.node()), Runtime::current()), false).await;
-                started.map(Cluster).map_err(|source| not_joined("this process".to_owned(), source))
+                started.map(Cluster::new).map_err(|source| not_joined("this process".to_owned(), source))
             }
             Engine::Nats(nats) => {
                 let (starts_alone, ttl) = (nats.start_alone, self.ttl);
@@ -237,7 +237,7 @@ impl<F: Format> ClusterBuilder<F> {
                 let bus = runtime.run(NatsNode::connect(*nats, node.clone(), ttl)).await?;
                 let started =
                     runtime.run(Node::start(parts(Bus::Nats(Box::new(bus)), runtime.clone()), starts_alone)).await;
-                started.map(Cluster).map_err(|source| not_joined(servers, source))
+                started.map(Cluster::new).map_err(|source| not_joined(servers, source))
             }
         }
     }

@@ -1,20 +1,18 @@
 //! [`Cluster`], the handle of a node.
 
 use std::fmt;
-use std::sync::atomic::Ordering::Relaxed;
 use std::sync::Arc;
+use std::time::Duration;
 
-use actix::{Actor, Handler};
 use actix_acceptor::messages::EncodeOnce;
-use actix_acceptor::{Conn, Connection, ConnectionContext, ConnectionId, Framing, Next, Pool, Protocol};
+use actix_acceptor::{Conn, Connection, ConnectionId, Framing, Next, Pool, Protocol};
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::Serialize;
 
 use crate::bus::LocalBus;
-use crate::connection::{ClusterRef, Question};
+use crate::connection::ClusterRef;
 use crate::node::Node;
-use crate::requests;
 use crate::topic::ClusterTopic;
 use crate::{ClusterBuilder, DeliveryError, Format, Postcard, RegisterError, RemoteError};
 
@@ -49,7 +47,10 @@ impl Protocol for Unconnected {
 
 /// A handle of this node of a cluster: cheap to clone, usable from any thread. The node leaves the cluster when the last one is
 /// dropped.
-pub struct Cluster<P: ClusterProtocol, F: Format = Postcard>(pub(crate) Arc<Node<P, F>>);
+pub struct Cluster<P: ClusterProtocol, F: Format = Postcard> {
+    pub(crate) node: Arc<Node<P, F>>,
+    pub(crate) within: Duration,
+}
 
 impl Cluster<Unconnected> {
     /// A node that reaches the others through NATS. `server` is a URL, such as `nats://127.0.0.1:4222` or `tls://nats.example:4222`,
@@ -70,9 +71,14 @@ impl Cluster<Unconnected> {
 }
 
 impl<P: ClusterProtocol, F: Format> Cluster<P, F> {
+    pub(crate) fn new(node: Arc<Node<P, F>>) -> Self {
+        let within = node.request_timeout;
+        Cluster { node, within }
+    }
+
     /// The name of this node.
     pub fn node(&self) -> &str {
-        &self.0.name
+        &self.node.name
     }
 
     /// The names of the nodes that have a lease, sorted.
@@ -80,23 +86,23 @@ impl<P: ClusterProtocol, F: Format> Cluster<P, F> {
     /// # Errors
     /// [`DeliveryError::Disconnected`]: the server cannot be asked.
     pub async fn nodes(&self) -> Result<Vec<String>, DeliveryError> {
-        let nodes = self.0.nodes().await.map_err(|_| DeliveryError::Disconnected)?;
+        let nodes = self.node.nodes().await.map_err(|_| DeliveryError::Disconnected)?;
         Ok(nodes.into_iter().map(|(name, _)| name).collect())
     }
 
     /// The pool of this node.
     pub fn pool(&self) -> &Pool<Connection<P>> {
-        &self.0.pool
+        &self.node.pool
     }
 
     /// Whether the other nodes can be reached at the moment.
     pub fn is_connected(&self) -> bool {
-        self.0.bus.is_connected()
+        self.node.bus.is_connected()
     }
 
     /// How many messages of other nodes were refused: of an unknown version, or not readable.
     pub fn refused(&self) -> u64 {
-        self.0.refused.load(Relaxed)
+        self.node.refusals.count()
     }
 
     /// Registers a name for a connection of this node, unique over all nodes, until the connection ends or releases it.
@@ -110,7 +116,7 @@ impl<P: ClusterProtocol, F: Format> Cluster<P, F> {
         conn: &Conn<P>,
         name: impl AsRef<str>,
     ) -> impl Future<Output = Result<(), RegisterError>> + Send + 'static {
-        self.0.clone().register(conn.id(), name.as_ref().into(), false)
+        self.node.clone().register(conn.id(), name.as_ref().into(), false)
     }
 
     /// As [`register`](Cluster::register), but a connection that has the name loses it, on whatever node it is, and ends with
@@ -124,12 +130,12 @@ impl<P: ClusterProtocol, F: Format> Cluster<P, F> {
         conn: &Conn<P>,
         name: impl AsRef<str>,
     ) -> impl Future<Output = Result<(), RegisterError>> + Send + 'static {
-        self.0.clone().register(conn.id(), name.as_ref().into(), true)
+        self.node.clone().register(conn.id(), name.as_ref().into(), true)
     }
 
     /// Releases a name. Returns false if this connection does not have it.
     pub fn unregister(&self, conn: &Conn<P>, name: impl AsRef<str>) -> impl Future<Output = bool> + Send + 'static {
-        let (node, id, name) = (self.0.clone(), conn.id(), name.as_ref().to_owned());
+        let (node, id, name) = (self.node.clone(), conn.id(), name.as_ref().to_owned());
         async move { node.unregister(id, &name).await }
     }
 
@@ -164,12 +170,12 @@ impl<P: ClusterProtocol, F: Format> Cluster<P, F> {
     /// # Ok::<_, Box<dyn std::error::Error>>(()) }).expect("it works");
     /// ```
     pub fn owns(&self, id: ConnectionId, name: impl AsRef<str>) -> bool {
-        self.0.naming.owns(id, name.as_ref())
+        self.node.naming.owns(id, name.as_ref())
     }
 
     /// The names that a connection of this node has, as [`owns`](Cluster::owns) sees it.
     pub fn names_of(&self, id: ConnectionId) -> Vec<Arc<str>> {
-        self.0.naming.names_of(id)
+        self.node.naming.names_of(id)
     }
 
     /// The connection with this name, on any node.
@@ -177,43 +183,8 @@ impl<P: ClusterProtocol, F: Format> Cluster<P, F> {
     /// # Errors
     /// [`DeliveryError::Disconnected`]: the server cannot be asked.
     pub async fn whereis(&self, name: impl AsRef<str>) -> Result<Option<ClusterRef<P, F>>, DeliveryError> {
-        self.0.whereis(name.as_ref()).await
-    }
-
-    /// Sends a reply to the peer of the connection with this name.
-    ///
-    /// # Errors
-    /// See [`DeliveryError`].
-    pub async fn send(&self, name: impl AsRef<str>, reply: impl Into<P::Reply>) -> Result<(), DeliveryError> {
-        self.owner(name.as_ref()).await?.send(reply).await
-    }
-
-    /// Sends a message to the connection with this name.
-    ///
-    /// # Errors
-    /// See [`DeliveryError`].
-    pub async fn notify(&self, name: impl AsRef<str>, message: P::User) -> Result<(), DeliveryError> {
-        self.owner(name.as_ref()).await?.notify(message).await
-    }
-
-    /// Sends a message with a result to the connection with this name, and waits for the result.
-    ///
-    /// # Errors
-    /// See [`DeliveryError`].
-    pub async fn ask<M: Question>(&self, name: impl AsRef<str>, question: M) -> Result<M::Result, DeliveryError> {
-        self.owner(name.as_ref()).await?.ask(question).await
-    }
-
-    async fn owner(&self, name: &str) -> Result<ClusterRef<P, F>, DeliveryError> {
-        self.0.whereis(name).await?.ok_or(DeliveryError::NoOwner)
-    }
-
-    /// Answers questions of this type that other nodes ask connections of this one. Call it once on every node.
-    pub fn answers<M: Question>(&self)
-    where
-        Connection<P>: Actor<Context = ConnectionContext<P>> + Handler<M>,
-    {
-        self.0.answers.write().insert(M::NAME, Arc::new(requests::answer::<P, F, M>()));
+        let owner = self.node.whereis(name.as_ref()).await?;
+        Ok(owner.map(|owner| owner.within(self.within)))
     }
 
     /// Waits until the server has everything that this node has published before.
@@ -221,26 +192,26 @@ impl<P: ClusterProtocol, F: Format> Cluster<P, F> {
     /// # Errors
     /// [`RemoteError::Disconnected`]: there is no connection to NATS, or it did not answer in time.
     pub async fn flush(&self) -> Result<(), RemoteError> {
-        self.0.bus.flush().await
+        self.node.bus.flush().await
     }
 
     /// Leaves the cluster: the names of this node are free at once. Without this call they are free when the lease has run out.
     pub async fn leave(self) {
-        self.0.stop();
-        self.0.leave().await;
+        self.node.stop();
+        self.node.leave().await;
     }
 
     /// The topic with this name, with its members on all nodes.
     pub fn topic(&self, name: impl AsRef<str>) -> ClusterTopic<P, F> {
-        let local = self.0.pool.topic(&name);
-        let subject = self.0.topic_subject(name.as_ref()).map(Arc::from);
-        ClusterTopic { node: self.0.clone(), local, subject }
+        let local = self.node.pool.topic(&name);
+        let subject = self.node.topic_subject(name.as_ref()).map(Arc::from);
+        ClusterTopic { node: self.node.clone(), local, subject }
     }
 }
 
 impl<P: ClusterProtocol, F: Format> Clone for Cluster<P, F> {
     fn clone(&self) -> Self {
-        Cluster(self.0.clone())
+        Cluster { node: self.node.clone(), within: self.within }
     }
 }
 

@@ -8,15 +8,13 @@ use actix_acceptor::ConnectionId;
 use serde::de::DeserializeOwned;
 use serde::Serialize;
 
-use crate::bus::NoAnswer;
 use crate::cluster::ClusterProtocol;
-use crate::direct::{self, Asks, Header, Outcome};
-use crate::lease::Incarnation;
+use crate::direct::{Asks, Expects};
 use crate::node::Node;
-use crate::{DeliveryError, Format, Postcard, RemoteError};
+use crate::{DeliveryError, Format, Postcard};
 
-/// A message with a result that can be sent to connections on other nodes. Register it with
-/// [`Cluster::answers`](crate::Cluster::answers).
+/// A message with a result that can be sent to connections on other nodes, and to nodes. Register the answer with
+/// [`Cluster::answers`](crate::Cluster::answers) or [`Cluster::node_answers`](crate::Cluster::node_answers).
 pub trait Question:
     actix::Message<Result: Serialize + DeserializeOwned + Send> + Serialize + DeserializeOwned + Send + 'static
 {
@@ -28,11 +26,17 @@ pub trait Question:
 pub struct ClusterRef<P: ClusterProtocol, F: Format = Postcard> {
     pub(crate) here: Arc<Node<P, F>>,
     pub(crate) node: Arc<str>,
-    pub(crate) incarnation: Incarnation,
+    /// `None`: the node that has the lease when a request is made.
+    pub(crate) expects: Option<Expects>,
     pub(crate) id: ConnectionId,
+    pub(crate) within: Duration,
 }
 
 impl<P: ClusterProtocol, F: Format> ClusterRef<P, F> {
+    pub(crate) fn new(here: &Arc<Node<P, F>>, node: Arc<str>, expects: Option<Expects>, id: ConnectionId) -> Self {
+        ClusterRef { here: here.clone(), node, expects, id, within: here.request_timeout }
+    }
+
     /// The node that has accepted the connection.
     pub fn node(&self) -> &str {
         &self.node
@@ -43,13 +47,21 @@ impl<P: ClusterProtocol, F: Format> ClusterRef<P, F> {
         self.id
     }
 
+    /// The same connection, with this time limit for [`send`](ClusterRef::send), [`notify`](ClusterRef::notify) and
+    /// [`ask`](ClusterRef::ask).
+    #[must_use = "the time limit applies to the returned reference"]
+    pub fn within(mut self, limit: Duration) -> Self {
+        self.within = limit;
+        self
+    }
+
     /// Sends a reply to the peer: queues it in the outbox of the connection.
     ///
     /// # Errors
     /// See [`DeliveryError`]. After [`DeliveryError::Timeout`] the reply may have been queued.
     pub async fn send(&self, reply: impl Into<P::Reply>) -> Result<(), DeliveryError> {
-        let body = self.encode(&reply.into())?;
-        self.request(Asks::Reply, &body).await.map(drop)
+        let body = self.here.encode(&reply.into())?;
+        self.request(Asks::Reply(self.id.get()), &body).await.map(drop)
     }
 
     /// Sends a message to the mailbox of the connection, whose [`Protocol::user`](actix_acceptor::Protocol::user) handles it.
@@ -57,57 +69,30 @@ impl<P: ClusterProtocol, F: Format> ClusterRef<P, F> {
     /// # Errors
     /// See [`DeliveryError`]. After [`DeliveryError::Timeout`] the message may have been queued.
     pub async fn notify(&self, message: P::User) -> Result<(), DeliveryError> {
-        let body = self.encode(&message)?;
-        self.request(Asks::Message, &body).await.map(drop)
+        let body = self.here.encode(&message)?;
+        self.request(Asks::Message(self.id.get()), &body).await.map(drop)
     }
 
-    /// Sends a message with a result, and waits for the result, for at most
-    /// [`request_timeout`](crate::ClusterBuilder::request_timeout).
+    /// Sends a message with a result to the mailbox of the connection, and waits for the result.
     ///
     /// # Errors
-    /// See [`DeliveryError`].
+    /// See [`DeliveryError`]. After [`DeliveryError::Timeout`] the message may have been handled. One that is still in the mailbox
+    /// when the time limit has passed is not handled any more.
     pub async fn ask<M: Question>(&self, question: M) -> Result<M::Result, DeliveryError> {
-        let body = self.encode(&question)?;
-        let answer = self.request(Asks::Question(M::NAME.to_owned()), &body).await?;
+        let body = self.here.encode(&question)?;
+        let answer = self.request(Asks::Question(self.id.get(), M::NAME.to_owned()), &body).await?;
         self.here.format.decode(&answer).map_err(DeliveryError::Format)
     }
 
     pub(crate) async fn request(&self, asks: Asks, body: &[u8]) -> Result<Vec<u8>, DeliveryError> {
-        let header = Header { incarnation: self.incarnation, connection: self.id.get(), asks };
-        let request = direct::encode(&header, body).map_err(DeliveryError::Format)?;
-        let answer = if *self.node == *self.here.name {
-            let answer = self.here.clone().handle(request);
-            tokio::time::timeout(self.within(), answer).await.map_err(|_| DeliveryError::Timeout)?
-        } else {
-            let subject = self.here.node_subject(&self.node).ok_or(DeliveryError::NoOwner)?;
-            self.here.bus.request(&subject, request, self.within()).await?
-        };
-        let (outcome, body) = direct::decode::<Outcome>(&answer).map_err(DeliveryError::Format)?;
-        match outcome {
-            Outcome::Done => Ok(body.to_vec()),
-            Outcome::Gone => Err(DeliveryError::NoOwner),
-            Outcome::Full => Err(DeliveryError::Full),
-            Outcome::Refused(why) => Err(DeliveryError::Refused { node: self.node.to_string(), why }),
-        }
-    }
-
-    fn within(&self) -> Duration {
-        self.here.request_timeout
-    }
-
-    fn encode(&self, value: &impl Serialize) -> Result<Vec<u8>, DeliveryError> {
-        self.here.format.encode(value).map_err(DeliveryError::Format)
+        self.here.ask(&self.node, self.expects, asks, body, self.within).await
     }
 }
 
-impl From<NoAnswer> for DeliveryError {
-    fn from(no_answer: NoAnswer) -> Self {
-        match no_answer {
-            NoAnswer::NoResponder => DeliveryError::NoOwner,
-            NoAnswer::Timeout => DeliveryError::Timeout,
-            NoAnswer::NotSent(RemoteError::TooLarge { size, limit }) => DeliveryError::TooLarge { size, limit },
-            NoAnswer::NotSent(_) => DeliveryError::Disconnected,
-        }
+impl<P: ClusterProtocol, F: Format> Clone for ClusterRef<P, F> {
+    fn clone(&self) -> Self {
+        let ClusterRef { here, node, expects, id, within } = self;
+        ClusterRef { here: here.clone(), node: node.clone(), expects: *expects, id: *id, within: *within }
     }
 }
 

@@ -1,4 +1,6 @@
-//! Requests from one node to another about one connection.
+//! Requests from one node to another: about one connection, or the node itself.
+
+use std::time::Duration;
 
 use actix_acceptor::BoxError;
 use bytes::Bytes;
@@ -9,25 +11,40 @@ use crate::lease::Incarnation;
 /// The version of requests and answers. Nodes refuse other versions.
 const VERSION: u8 = 1;
 
+/// The number of one run of a node's process. Unlike an [`Incarnation`], it stays the same if the lease is lost and taken again.
+pub(crate) type Life = u64;
+
+/// The node that a request is for: nodes of different lives have the same name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Expects {
+    /// The one that has its lease for this incarnation.
+    Lease(Incarnation),
+    /// This run of the process: ids of connections are valid in it.
+    Life(Life),
+}
+
 /// What a request is about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Header {
-    pub(crate) incarnation: Incarnation,
-    pub(crate) connection: u64,
+    pub(crate) expects: Expects,
+    /// How long the asker waits, in milliseconds.
+    pub(crate) within: u32,
     pub(crate) asks: Asks,
 }
 
-/// What a request asks for.
+/// What a request asks for. The numbers are the ids of connections.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Asks {
     /// The body is a reply for the peer.
-    Reply,
+    Reply(u64),
     /// The body is a message for the protocol's `user`.
-    Message,
+    Message(u64),
     /// The body is a message with a result, of the type with this name.
-    Question(String),
+    Question(u64, String),
     /// Another connection has taken over this name.
-    Replaced(String),
+    Replaced(u64, String),
+    /// The body is a question for the node, of the type with this name.
+    NodeQuestion(String),
 }
 
 /// What became of a request.
@@ -35,12 +52,22 @@ pub(crate) enum Asks {
 pub(crate) enum Outcome {
     /// With the result of a question.
     Done,
-    /// There is no such connection.
+    /// There is no such connection, or the node is another one than expected.
     Gone,
     /// Its outbox or mailbox is full.
     Full,
-    /// The request cannot be understood.
+    /// The request cannot be handled.
     Refused(String),
+    /// The node handles as many questions as it can.
+    Busy,
+    /// The time limit has passed.
+    Late,
+    /// The answer has this size, and this is the limit.
+    TooLarge(usize, usize),
+}
+
+pub(crate) fn millis(duration: Duration) -> u32 {
+    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
 }
 
 pub(crate) fn encode(head: &impl Serialize, body: &[u8]) -> Result<Bytes, BoxError> {

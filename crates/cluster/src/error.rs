@@ -120,10 +120,10 @@ pub enum DeliveryError {
     /// There is no connection to NATS at the moment.
     #[error("no connection to NATS")]
     Disconnected,
-    /// The message is larger than the server allows.
-    #[error("the message has {size} bytes, and the server takes {limit} (`max_payload`)")]
+    /// The message or its answer is larger than the server allows.
+    #[error("the message or its answer has {size} bytes, and the server takes {limit} (`max_payload`)")]
     TooLarge {
-        /// The size of the message.
+        /// The size of the message or the answer.
         size: usize,
         /// The limit of the server.
         limit: usize,
@@ -131,7 +131,13 @@ pub enum DeliveryError {
     /// The outbox or the mailbox of the connection is full.
     #[error("the outbox or the mailbox of the connection is full")]
     Full,
-    /// The other node does not understand the message.
+    /// The other node handles as many questions as it can: 1,024 at a time.
+    #[error("node {node:?} handles as many questions as it can; try again")]
+    Busy {
+        /// The node.
+        node: String,
+    },
+    /// The other node does not understand the message, or panicked while it handled it.
     #[error("node {node:?} has refused the message: {why}")]
     Refused {
         /// The node.

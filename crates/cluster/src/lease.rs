@@ -100,6 +100,12 @@ impl Lease {
     }
 }
 
+/// The incarnation that has the lease of a node.
+pub(crate) async fn incarnation_of(store: &Store, key: &str) -> Result<Option<Incarnation>, StoreError> {
+    let lease = store.get(key).await?;
+    Ok(lease.and_then(|lease| <[u8; 8]>::try_from(&*lease.value).ok()).map(u64::from_be_bytes))
+}
+
 /// Whether a node has a lease for this incarnation.
 pub(crate) async fn is_alive(store: &Store, key: &str, incarnation: Incarnation) -> Result<bool, StoreError> {
     let lease = store.get(key).await?;

@@ -3,6 +3,8 @@
 //! Each machine is a node: a process with a pool and a [`Cluster`]. Connections join the topics of their own pool, with
 //! [`Conn::join`](actix_acceptor::Conn::join). [`Cluster::topic`] is the group of the members on all nodes.
 
+mod answers;
+mod broadcast;
 mod builder;
 mod bus;
 mod cluster;
@@ -12,11 +14,13 @@ mod envelope;
 mod error;
 mod format;
 mod lease;
+mod messages;
 mod names;
 mod naming;
 mod node;
 mod observer;
 mod presence;
+mod refusals;
 mod requests;
 mod runtime;
 mod settings;
@@ -30,5 +34,6 @@ pub use cluster::{Cluster, ClusterProtocol, Unconnected};
 pub use connection::{ClusterRef, Question};
 pub use error::{ConnectError, DeliveryError, RegisterError, RemoteError};
 pub use format::{Format, Postcard};
+pub use messages::NodeAnswer;
 pub use presence::{Cursor, Member, PresencePage};
 pub use topic::{ClusterTopic, Notified, Published};

@@ -12,7 +12,7 @@ use tracing::{error, info, warn};
 use crate::bus::StoreError;
 use crate::cluster::ClusterProtocol;
 use crate::connection::ClusterRef;
-use crate::direct::Asks;
+use crate::direct::{Asks, Expects};
 use crate::lease::{self, Incarnation, Lease, Renewal};
 use crate::names::{Buckets, Claim, OwnNames, Owner};
 use crate::node::Node;
@@ -66,7 +66,7 @@ impl Naming {
 }
 
 impl<P: ClusterProtocol, F: Format> Node<P, F> {
-    async fn buckets(&self) -> Result<&Buckets, BoxError> {
+    pub(crate) async fn buckets(&self) -> Result<&Buckets, BoxError> {
         let naming = &self.naming;
         Ok(naming.buckets.get_or_try_init(|| self.bus.buckets(&self.prefix, naming.ttl)).await?)
     }
@@ -122,12 +122,13 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
     /// Tells the former owner of a name that it has lost it. The name itself has another owner already.
     fn tell_former(self: &Arc<Self>, former: Owner, name: String) {
         let Owner { node, incarnation, connection } = former;
-        let id = ConnectionId::from(connection);
-        let connection = ClusterRef { here: self.clone(), node: node.into(), incarnation, id };
+        let asks = Asks::Replaced(connection, name.clone());
+        let expects = Some(Expects::Lease(incarnation));
+        let connection = ClusterRef::new(self, node.into(), expects, connection.into());
         self.runtime.spawn(async move {
             // Until its lease would have run out.
             for _ in 0..5 {
-                match connection.request(Asks::Replaced(name.clone()), &[]).await {
+                match connection.request(asks.clone(), &[]).await {
                     Err(DeliveryError::Timeout | DeliveryError::Disconnected) => tokio::time::sleep(RETRY).await,
                     _ => return,
                 }
@@ -176,8 +177,7 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
         let buckets = self.buckets().await.map_err(|_| DeliveryError::Disconnected)?;
         let owner = buckets.owner(&key).await.map_err(|_| DeliveryError::Disconnected)?;
         Ok(owner.map(|Owner { node, incarnation, connection }| {
-            let id = ConnectionId::from(connection);
-            ClusterRef { here: self.clone(), node: node.into(), incarnation, id }
+            ClusterRef::new(self, node.into(), Some(Expects::Lease(incarnation)), connection.into())
         }))
     }
 

@@ -1,8 +1,5 @@
 //! A node: what its handles and tasks share, and how it starts, delivers and ends.
 
-use std::collections::HashMap;
-use std::panic::{catch_unwind, AssertUnwindSafe};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -10,17 +7,21 @@ use actix_acceptor::telemetry::ObserverKey;
 use actix_acceptor::{BoxError, Connection, Pool};
 use bytes::Bytes;
 use futures::future::FutureExt;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 use serde::Serialize;
+use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
-use tracing::{error, warn};
+use tracing::warn;
 
+use crate::answers::Answers;
 use crate::bus::{Bus, Subscription};
 use crate::cluster::ClusterProtocol;
-use crate::envelope::{self, Kind, Refused};
+use crate::direct::Life;
+use crate::envelope::{self, Kind};
 use crate::naming::{self, Naming};
 use crate::observer::Follow;
-use crate::requests::Answer;
+use crate::refusals::Refusals;
+use crate::requests::MAX_QUESTIONS;
 use crate::runtime::Runtime;
 use crate::subject::token;
 use crate::subscriptions::{self, Subscriptions};
@@ -37,11 +38,14 @@ pub(crate) struct Node<P: ClusterProtocol, F: Format> {
     pub(crate) request_timeout: Duration,
     pub(crate) subscriptions: Arc<Subscriptions>,
     pub(crate) naming: Naming,
-    pub(crate) answers: RwLock<HashMap<&'static str, Arc<Answer<P, F>>>>,
-    pub(crate) refused: AtomicU64,
+    pub(crate) life: Life,
+    pub(crate) answers: Answers<P, F>,
+    /// One permit for each question that is being answered.
+    pub(crate) questions: Arc<Semaphore>,
+    pub(crate) refusals: Refusals,
     observer: OnceLock<ObserverKey>,
-    /// The subscription to requests for this node.
-    requests: OnceLock<[Subscription; 2]>,
+    /// The subscriptions to what other nodes send to this one, until the node leaves.
+    requests: Mutex<Option<[Subscription; 3]>>,
     tasks: Mutex<Vec<AbortHandle>>,
 }
 
@@ -71,10 +75,12 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
             prefix,
             request_timeout,
             subscriptions: Subscriptions::new(),
-            answers: RwLock::default(),
-            refused: AtomicU64::new(0),
+            life: crate::builder::random_number(),
+            answers: Answers::default(),
+            questions: Arc::new(Semaphore::new(MAX_QUESTIONS)),
+            refusals: Refusals::default(),
             observer: OnceLock::new(),
-            requests: OnceLock::new(),
+            requests: Mutex::default(),
             tasks: Mutex::default(),
         });
         let _ = node.observer.set(node.pool.add_observer(Follow(Arc::downgrade(&node))));
@@ -114,7 +120,7 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
     }
 
     pub(crate) async fn answer_requests(self: &Arc<Self>) -> Result<(), RemoteError> {
-        if self.requests.get().is_some() {
+        if self.requests.lock().is_some() {
             return Ok(());
         }
         let node = Arc::downgrade(self);
@@ -127,12 +133,16 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
         let subject = self.node_subject(&self.name).unwrap_or_default();
         let node = Arc::downgrade(self);
         let on_request = move |request: Bytes| match node.upgrade() {
-            Some(node) => node.handle(request),
+            Some(node) => {
+                let limit = node.bus.max_payload();
+                node.handle(request, limit)
+            }
             None => futures::future::ready(Bytes::new()).boxed(),
         };
         let requests = self.bus.answer(subject, Box::new(on_request)).await?;
+        let to_all = self.subscribe_to_all().await?;
         self.bus.confirm().await?;
-        let _ = self.requests.set([requests, pages]);
+        *self.requests.lock() = Some([requests, pages, to_all]);
         Ok(())
     }
 
@@ -142,32 +152,14 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
             self.pool.remove_observer(*observer);
         }
         self.tasks.lock().drain(..).for_each(|task| task.abort());
+        // A node that starts with this name answers then.
+        let requests = self.requests.lock().take();
+        drop(requests);
     }
 
     pub(crate) fn send(&self, subject: &str, kind: Kind, body: &impl Serialize) -> Result<(), RemoteError> {
         let envelope = envelope::encode(&self.format, kind, body).map_err(RemoteError::Format)?;
         self.bus.publish(subject, envelope)
-    }
-
-    /// Passes a message of another node to the members on this one.
-    pub(crate) fn deliver(&self, topic: &str, payload: &[u8]) {
-        let delivered = catch_unwind(AssertUnwindSafe(|| -> Result<(), Refused> {
-            let (kind, body) = envelope::open(payload)?;
-            let topic = self.pool.topic(topic);
-            match kind {
-                Kind::Reply => drop(topic.publish(envelope::decode::<P::Reply>(&self.format, body)?)),
-                Kind::Message => drop(topic.notify(envelope::decode(&self.format, body)?)),
-            }
-            Ok(())
-        }));
-        match delivered {
-            Ok(Ok(())) => return,
-            Ok(Err(refused)) => {
-                warn!(node = &*self.name, topic, error = %refused, "a message of another node was refused")
-            }
-            Err(_) => error!(node = &*self.name, topic, "panic while a message of another node was delivered"),
-        }
-        self.refused.fetch_add(1, Relaxed);
     }
 }
 

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::cluster::ClusterProtocol;
+use crate::direct::Life;
 use crate::node::Node;
 use crate::{ClusterTopic, DeliveryError, Format};
 
@@ -23,6 +24,7 @@ pub struct Member {
     pub id: ConnectionId,
     /// The label of the connection.
     pub label: Option<String>,
+    pub(crate) life: Life,
 }
 
 /// Where the next page of a [presence](ClusterTopic::presence) begins.
@@ -55,6 +57,7 @@ pub(crate) struct PageRequest {
 /// The answer of a node: ids and labels, ascending, and whether there are more.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct PageOfNode {
+    life: Life,
     members: Vec<(u64, Option<String>)>,
     has_more: bool,
 }
@@ -88,7 +91,7 @@ impl<P: ClusterProtocol, F: Format> ClusterTopic<P, F> {
                 let node: Arc<str> = node.as_str().into();
                 page.members.extend(answer.members.into_iter().map(|(id, label)| {
                     let id = ConnectionId::from(id);
-                    Member { node: node.clone(), id, label }
+                    Member { node: node.clone(), id, label, life: answer.life }
                 }));
                 if !answer.has_more {
                     break;
@@ -115,7 +118,7 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
         let page = match crate::direct::decode::<PageRequest>(request) {
             Ok((request, _)) => self.page(&request),
             Err(error) => {
-                self.count_refused(&error);
+                self.refusals.add(&self.name, &error);
                 return Bytes::new();
             }
         };
@@ -132,6 +135,6 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
             let label = self.pool.connection_info(*id).and_then(|info| info.label.map(|label| label.to_string()));
             (id.get(), label)
         });
-        PageOfNode { members: page.collect(), has_more: rest.len() > limit }
+        PageOfNode { life: self.life, members: page.collect(), has_more: rest.len() > limit }
     }
 }

@@ -1,94 +1,167 @@
-//! What a node does for the requests of others.
+//! Requests to nodes: asking, and what a node does for the requests of others.
 
+use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::Arc;
+use std::time::Duration;
 
-use actix::prelude::*;
-use actix_acceptor::{Connection, ConnectionContext, ConnectionId, OutboxError, User};
+use actix_acceptor::{ConnectionId, OutboxError, User};
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt};
-use tracing::warn;
+use serde::Serialize;
+use tokio::time::Instant;
+use tracing::error;
 
+use crate::answers::{ready, Answered};
+use crate::bus::NoAnswer;
 use crate::cluster::ClusterProtocol;
-use crate::connection::Question;
-use crate::direct::{self, Asks, Header, Outcome};
+use crate::direct::{self, Asks, Expects, Header, Outcome};
+use crate::lease::{self, Incarnation};
 use crate::node::Node;
-use crate::Format;
+use crate::subject::token;
+use crate::{DeliveryError, Format, RemoteError};
 
-/// Answers questions of one type.
-pub(crate) type Answer<P, F> =
-    Box<dyn Fn(Arc<Node<P, F>>, ConnectionId, &[u8]) -> BoxFuture<'static, (Outcome, Vec<u8>)> + Send + Sync>;
-
-/// The answer to questions of this type.
-pub(crate) fn answer<P: ClusterProtocol, F: Format, M: Question>() -> Answer<P, F>
-where
-    Connection<P>: Actor<Context = ConnectionContext<P>> + Handler<M>,
-{
-    Box::new(|node, id, body| {
-        let question = match node.format.decode::<M>(body) {
-            Ok(question) => question,
-            Err(error) => return refused(error.to_string()),
-        };
-        let Some(address) = node.pool.find(id) else { return gone() };
-        async move {
-            match address.send(question).await {
-                Ok(result) => match node.format.encode(&result) {
-                    Ok(body) => (Outcome::Done, body),
-                    Err(error) => (Outcome::Refused(error.to_string()), Vec::new()),
-                },
-                Err(_) => (Outcome::Gone, Vec::new()),
-            }
-        }
-        .boxed()
-    })
-}
-
-fn refused(why: String) -> BoxFuture<'static, (Outcome, Vec<u8>)> {
-    futures::future::ready((Outcome::Refused(why), Vec::new())).boxed()
-}
-
-fn gone() -> BoxFuture<'static, (Outcome, Vec<u8>)> {
-    futures::future::ready((Outcome::Gone, Vec::new())).boxed()
-}
+/// A node handles at most this many questions at a time.
+pub(crate) const MAX_QUESTIONS: usize = 1_024;
 
 impl<P: ClusterProtocol, F: Format> Node<P, F> {
-    /// Handles a request, and returns the answer.
-    pub(crate) fn handle(self: Arc<Self>, request: Bytes) -> BoxFuture<'static, Bytes> {
-        let outcome = match direct::decode::<Header>(&request) {
-            Ok((header, body)) => self.clone().outcome(header, body),
-            Err(error) => {
-                self.count_refused(&error);
-                refused(error.to_string())
-            }
+    pub(crate) fn encode(&self, value: &impl Serialize) -> Result<Vec<u8>, DeliveryError> {
+        self.format.encode(value).map_err(DeliveryError::Format)
+    }
+
+    /// The incarnation for which a node has its lease.
+    async fn incarnation_of(&self, node: &str) -> Result<Option<Incarnation>, DeliveryError> {
+        let Some(key) = token(node) else { return Ok(None) };
+        let buckets = self.buckets().await.map_err(|_| DeliveryError::Disconnected)?;
+        lease::incarnation_of(&buckets.leases, &key).await.map_err(|_| DeliveryError::Disconnected)
+    }
+
+    /// Asks a node. `None` expects the one that has the lease at the moment.
+    pub(crate) async fn ask(
+        self: &Arc<Self>,
+        node: &str,
+        expects: Option<Expects>,
+        asks: Asks,
+        body: &[u8],
+        within: Duration,
+    ) -> Result<Vec<u8>, DeliveryError> {
+        let asked = self.ask_before(node, expects, asks, body, within);
+        match tokio::time::timeout(within, asked).await {
+            Ok(answer) => answer,
+            Err(_) => Err(DeliveryError::Timeout),
+        }
+    }
+
+    async fn ask_before(
+        self: &Arc<Self>,
+        node: &str,
+        expects: Option<Expects>,
+        asks: Asks,
+        body: &[u8],
+        within: Duration,
+    ) -> Result<Vec<u8>, DeliveryError> {
+        let is_own = *node == *self.name;
+        let expects = match expects {
+            Some(expects) => expects,
+            None if is_own => Expects::Life(self.life),
+            None => Expects::Lease(self.incarnation_of(node).await?.ok_or(DeliveryError::NoOwner)?),
         };
+        let header = Header { expects, within: direct::millis(within), asks };
+        let request = direct::encode(&header, body).map_err(DeliveryError::Format)?;
+        let answer = if is_own {
+            self.clone().handle(request, None).await
+        } else {
+            let subject = self.node_subject(node).ok_or(DeliveryError::NoOwner)?;
+            self.bus.request(&subject, request, within).await?
+        };
+        let (outcome, body) = direct::decode::<Outcome>(&answer).map_err(DeliveryError::Format)?;
+        let node = || node.to_owned();
+        match outcome {
+            Outcome::Done => Ok(body.to_vec()),
+            Outcome::Gone => Err(DeliveryError::NoOwner),
+            Outcome::Full => Err(DeliveryError::Full),
+            Outcome::Late => Err(DeliveryError::Timeout),
+            Outcome::Busy => Err(DeliveryError::Busy { node: node() }),
+            Outcome::TooLarge(size, limit) => Err(DeliveryError::TooLarge { size, limit }),
+            Outcome::Refused(why) => Err(DeliveryError::Refused { node: node(), why }),
+        }
+    }
+
+    /// Handles a request, and returns the answer, of at most `limit` bytes. Never panics.
+    pub(crate) fn handle(self: Arc<Self>, request: Bytes, limit: Option<usize>) -> BoxFuture<'static, Bytes> {
+        let (node, arrived) = (self.clone(), Instant::now());
+        let handled = catch_unwind(AssertUnwindSafe(|| match direct::decode::<Header>(&request) {
+            Ok((header, body)) => node.outcome(header, body, arrived),
+            Err(error) => {
+                node.refusals.add(&node.name, &error);
+                ready(Outcome::Refused(error.to_string()))
+            }
+        }));
+        let handled = handled.unwrap_or_else(|_| ready(self.panicked()));
         async move {
-            let (outcome, body) = outcome.await;
-            // Cannot fail: an outcome has no more than a string.
-            direct::encode(&outcome, &body).unwrap_or_default()
+            // Cannot fail: an outcome has numbers and a string.
+            let encode = |outcome: &Outcome, body: &[u8]| direct::encode(outcome, body).unwrap_or_default();
+            let (outcome, body) = match AssertUnwindSafe(handled).catch_unwind().await {
+                Ok(answered) => answered,
+                Err(_) => (self.panicked(), Vec::new()),
+            };
+            let answer = encode(&outcome, &body);
+            match limit {
+                Some(limit) if answer.len() > limit => encode(&Outcome::TooLarge(answer.len(), limit), &[]),
+                _ => answer,
+            }
         }
         .boxed()
     }
 
-    fn outcome(self: Arc<Self>, header: Header, body: &[u8]) -> BoxFuture<'static, (Outcome, Vec<u8>)> {
-        if self.naming.lease.incarnation() != Some(header.incarnation) {
-            return gone();
+    fn panicked(&self) -> Outcome {
+        error!(node = &*self.name, "panic while a request of another node was handled");
+        Outcome::Refused("panic while the request was handled".to_owned())
+    }
+
+    fn is_expected(&self, expects: Expects) -> bool {
+        match expects {
+            Expects::Lease(incarnation) => self.naming.lease.incarnation() == Some(incarnation),
+            Expects::Life(life) => self.life == life,
         }
-        let id = ConnectionId::from(header.connection);
-        let outcome = match header.asks {
-            Asks::Reply => self.send_here(id, body),
-            Asks::Message => self.notify_here(id, body),
-            Asks::Replaced(name) => {
-                self.replaced_here(&name, id);
+    }
+
+    fn outcome(&self, header: Header, body: &[u8], arrived: Instant) -> BoxFuture<'static, Answered> {
+        if !self.is_expected(header.expects) {
+            return ready(Outcome::Gone);
+        }
+        let deadline = arrived + Duration::from_millis(header.within.into());
+        ready(match header.asks {
+            Asks::Reply(id) => self.send_here(id.into(), body),
+            Asks::Message(id) => self.notify_here(id.into(), body),
+            Asks::Replaced(id, name) => {
+                self.replaced_here(&name, id.into());
                 Outcome::Done
             }
-            Asks::Question(name) => {
-                let answer = self.answers.read().get(&*name).cloned();
-                return match answer {
-                    Some(answer) => answer(self, id, body),
-                    None => refused(format!("no answer to questions {name:?} is registered; see `Cluster::answers`")),
-                };
-            }
-        };
-        futures::future::ready((outcome, Vec::new())).boxed()
+            Asks::Question(id, question) => match self.answers.of_connections(&question) {
+                Some(answer) => return self.question(deadline, || answer(self, id.into(), body, deadline)),
+                None => no_answer(&question, "Cluster::answers"),
+            },
+            Asks::NodeQuestion(question) => match self.answers.of_node(&question) {
+                Some(answer) => return self.question(deadline, || answer(self, body)),
+                None => no_answer(&question, "Cluster::node_answers"),
+            },
+        })
+    }
+
+    /// Answers a question until its deadline, unless there are too many of them.
+    fn question(
+        &self,
+        deadline: Instant,
+        answer: impl FnOnce() -> BoxFuture<'static, Answered>,
+    ) -> BoxFuture<'static, Answered> {
+        let Ok(permit) = self.questions.clone().try_acquire_owned() else { return ready(Outcome::Busy) };
+        let answer = answer();
+        async move {
+            let answered = tokio::time::timeout_at(deadline, answer).await;
+            drop(permit);
+            answered.unwrap_or_else(|_| (Outcome::Late, Vec::new()))
+        }
+        .boxed()
     }
 
     fn send_here(&self, id: ConnectionId, body: &[u8]) -> Outcome {
@@ -96,7 +169,8 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
         match self.format.decode::<P::Reply>(body).map(|reply| connection.send(reply)) {
             Ok(Ok(())) => Outcome::Done,
             Ok(Err(OutboxError::Full(_))) => Outcome::Full,
-            Ok(Err(_)) => Outcome::Gone,
+            Ok(Err(OutboxError::Closed(_))) => Outcome::Gone,
+            Ok(Err(error)) => Outcome::Refused(error.to_string()),
             Err(error) => Outcome::Refused(error.to_string()),
         }
     }
@@ -110,9 +184,19 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
             Err(error) => Outcome::Refused(error.to_string()),
         }
     }
+}
 
-    pub(crate) fn count_refused(&self, error: &dyn std::fmt::Display) {
-        warn!(node = &*self.name, %error, "a message of another node was refused");
-        self.refused.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+fn no_answer(question: &str, method: &str) -> Outcome {
+    Outcome::Refused(format!("no answer to questions {question:?} is registered; see `{method}`"))
+}
+
+impl From<NoAnswer> for DeliveryError {
+    fn from(no_answer: NoAnswer) -> Self {
+        match no_answer {
+            NoAnswer::NoResponder => DeliveryError::NoOwner,
+            NoAnswer::Timeout => DeliveryError::Timeout,
+            NoAnswer::NotSent(RemoteError::TooLarge { size, limit }) => DeliveryError::TooLarge { size, limit },
+            NoAnswer::NotSent(_) => DeliveryError::Disconnected,
+        }
     }
 }

@@ -21,7 +21,7 @@ pub(crate) use store::{Entry, Store, StoreError};
 /// Called with each message of a subscription, one after the other.
 pub(crate) type OnMessage = Box<dyn Fn(Bytes) + Send + Sync>;
 
-/// Answers requests. Each runs in a task of its own.
+/// Answers requests. An answer that is not ready at once gets a task of its own: their number is for the callee to limit.
 pub(crate) type OnRequest = Box<dyn Fn(Bytes) -> BoxFuture<'static, Bytes> + Send + Sync>;
 
 /// Why a request has no answer.
@@ -99,6 +99,14 @@ impl Bus {
         match self {
             Bus::Local(_) => Ok(()),
             Bus::Nats(node) => node.flush().await,
+        }
+    }
+
+    /// The largest payload of a message, if there is a limit.
+    pub(crate) fn max_payload(&self) -> Option<usize> {
+        match self {
+            Bus::Local(_) => None,
+            Bus::Nats(node) => Some(node.max_payload()),
         }
     }
 

@@ -2,10 +2,12 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod broadcast;
 mod names;
 mod nats_server;
 mod nodes;
 mod presence;
+mod requests;
 mod security;
 mod settings;
 mod topics;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_nats::client::RequestErrorKind;
 use async_nats::{jetstream, Client, Event, Request};
 use bytes::Bytes;
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 use tracing::{info, warn};
@@ -104,6 +104,10 @@ impl NatsNode {
         *self.connected.borrow()
     }
 
+    pub(super) fn max_payload(&self) -> usize {
+        self.client.max_payload()
+    }
+
     pub(super) fn publish(&self, subject: &str, payload: Bytes) -> Result<(), RemoteError> {
         if !self.is_connected() {
             return Err(RemoteError::Disconnected);
@@ -153,10 +157,15 @@ impl NatsNode {
         let task = tokio::spawn(async move {
             while let Some(request) = requests.next().await {
                 let Some(reply) = request.reply else { continue };
-                let (answer, client) = (on_request(request.payload), client.clone());
-                tokio::spawn(async move {
-                    let _ = client.publish(reply, answer.await).await;
-                });
+                let mut answer = on_request(request.payload);
+                match (&mut answer).now_or_never() {
+                    // The next request waits until the client has taken the answer.
+                    Some(answer) => drop(client.publish(reply, answer).await),
+                    None => {
+                        let client = client.clone();
+                        tokio::spawn(async move { client.publish(reply, answer.await).await });
+                    }
+                }
             }
         });
         Ok(NatsSubscription(task.abort_handle()))
