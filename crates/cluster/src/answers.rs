@@ -56,7 +56,7 @@ impl<P: ClusterProtocol, F: Format> Answers<P, F> {
         let answer: Arc<OfNode<P, F>> = Arc::new(move |node: &Node<P, F>, body: &[u8]| {
             let question = match node.format.decode::<M>(body) {
                 Ok(question) => question,
-                Err(error) => return ready(Outcome::Refused(error.to_string())),
+                Err(error) => return ready(node.unreadable(error)),
             };
             let (answer, format) = (answer(question), node.format.clone());
             async move { done(&format, &answer.await) }.boxed()
@@ -97,7 +97,7 @@ where
 {
     let question = match node.format.decode::<M>(body) {
         Ok(question) => question,
-        Err(error) => return ready(Outcome::Refused(error.to_string())),
+        Err(error) => return ready(node.unreadable(error)),
     };
     let Some(address) = node.pool.find(id) else { return ready(Outcome::Gone) };
     let (sender, result) = oneshot::channel();

@@ -112,7 +112,7 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
         match catch_unwind(AssertUnwindSafe(deliver)) {
             Ok(Ok(())) => {}
             Ok(Err(refused)) => self.refusals.add(&self.name, &refused),
-            Err(_) => self.refusals.add(&self.name, &"panic while it was delivered"),
+            Err(_) => self.refusals.add(&self.name, &Refused::Panic),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use actix_acceptor::{BoxError, Connection, Pool};
 
-use crate::bus::{BucketError, Bus, LocalBus, NatsNode};
+use crate::bus::{BucketError, Bus, LocalBus};
 use crate::cluster::{Cluster, ClusterProtocol};
 use crate::node::{Node, NodeParts};
 use crate::runtime::Runtime;
@@ -100,11 +100,21 @@ impl<F: Format> ClusterBuilder<F> {
         self
     }
 
-    /// How many bytes may wait to be sent to NATS: at least 1. Above it, [`RemoteError::Full`](crate::RemoteError::Full).
+    /// How many bytes may wait to be sent to NATS, and how many that have arrived may wait to be handled: at least 1. Above it,
+    /// publishing is [`RemoteError::Full`](crate::RemoteError::Full), and what arrives is dropped and counted.
     ///
     /// Default: 8 MiB. Only with [`Cluster::nats`].
     pub fn queue(self, bytes: usize) -> Self {
         self.with_nats("queue", |nats| nats.queue = bytes)
+    }
+
+    /// How long a message may wait to be sent to NATS: 1 ms to 1 h. While there is no connection, nothing is queued; what was
+    /// queued before the connection was lost is sent in order after a reconnect, or dropped and counted after this time. A few
+    /// messages that the client has taken already, at most 16, are sent however late it is.
+    ///
+    /// Default: 5 s. Only with [`Cluster::nats`].
+    pub fn queue_timeout(self, limit: Duration) -> Self {
+        self.with_nats("queue_timeout", |nats| nats.queue_timeout = limit)
     }
 
     /// Whether the node starts if no server can be reached, and joins the others once one can be. Until then, only members of this
@@ -227,17 +237,18 @@ impl<F: Format> ClusterBuilder<F> {
         };
         match self.engine {
             Engine::Local(bus) => {
-                let started = Node::start(parts(Bus::Local(bus.node()), Runtime::current()), false).await;
+                let started = Node::start(parts(Bus::local(&bus), Runtime::current()), false).await;
                 started.map(Cluster::new).map_err(|source| not_joined("this process".to_owned(), source))
             }
             Engine::Nats(nats) => {
                 let (starts_alone, ttl) = (nats.start_alone, self.ttl);
-                let servers = nats.check()?.list();
+                let servers = nats.check()?;
+                let list = servers.list();
                 let runtime = Runtime::own_thread(&node).map_err(ConnectError::Thread)?;
-                let bus = runtime.run(NatsNode::connect(*nats, node.clone(), ttl)).await?;
-                let started =
-                    runtime.run(Node::start(parts(Bus::Nats(Box::new(bus)), runtime.clone()), starts_alone)).await;
-                started.map(Cluster::new).map_err(|source| not_joined(servers, source))
+                let name = node.clone();
+                let bus = runtime.run(async move { Bus::nats(*nats, servers, &name, ttl).await }).await?;
+                let started = runtime.run(Node::start(parts(bus, runtime.clone()), starts_alone)).await;
+                started.map(Cluster::new).map_err(|source| not_joined(list, source))
             }
         }
     }

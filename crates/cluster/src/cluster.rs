@@ -100,11 +100,6 @@ impl<P: ClusterProtocol, F: Format> Cluster<P, F> {
         self.node.bus.is_connected()
     }
 
-    /// How many messages of other nodes were refused: of an unknown version, or not readable.
-    pub fn refused(&self) -> u64 {
-        self.node.refusals.count()
-    }
-
     /// Registers a name for a connection of this node, unique over all nodes, until the connection ends or releases it.
     ///
     /// In a callback: `conn.wait(cluster.register(conn, "ann"), |registered, me, conn| ..)`.
@@ -190,13 +185,19 @@ impl<P: ClusterProtocol, F: Format> Cluster<P, F> {
     /// Waits until the server has everything that this node has published before.
     ///
     /// # Errors
-    /// [`RemoteError::Disconnected`]: there is no connection to NATS, or it did not answer in time.
+    /// [`RemoteError::Disconnected`]: there is no connection to NATS, it is lost meanwhile, or the server does not answer in time.
+    /// [`RemoteError::Lost`]: messages published before may not have arrived; the next call does not report them again.
     pub async fn flush(&self) -> Result<(), RemoteError> {
         self.node.bus.flush().await
     }
 
-    /// Leaves the cluster: the names of this node are free at once. Without this call they are free when the lease has run out.
+    /// Leaves the cluster: what was published before is sent, for at most the
+    /// [`request_timeout`](ClusterBuilder::request_timeout), and the names of this node are free at once.
+    ///
+    /// If the last handle is dropped without this call, messages that wait to be sent are dropped, and the names are free when the
+    /// lease has run out.
     pub async fn leave(self) {
+        let _ = tokio::time::timeout(self.node.request_timeout, self.node.bus.flush()).await;
         self.node.stop();
         self.node.leave().await;
     }

@@ -6,6 +6,7 @@ use actix_acceptor::BoxError;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::envelope::Refused;
 use crate::lease::Incarnation;
 
 /// The version of requests and answers. Nodes refuse other versions.
@@ -77,10 +78,10 @@ pub(crate) fn encode(head: &impl Serialize, body: &[u8]) -> Result<Bytes, BoxErr
     Ok(bytes.into())
 }
 
-pub(crate) fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<(T, &'a [u8]), BoxError> {
+pub(crate) fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<(T, &'a [u8]), Refused> {
     match bytes.split_first() {
-        Some((&VERSION, rest)) => Ok(postcard::take_from_bytes(rest)?),
-        Some((version, _)) => Err(format!("unknown version {version} of a request").into()),
-        None => Err("empty request".into()),
+        Some((&VERSION, rest)) => postcard::take_from_bytes(rest).map_err(|error| Refused::Body(error.into())),
+        Some((version, _)) => Err(Refused::Version(*version)),
+        None => Err(Refused::Empty),
     }
 }

@@ -28,6 +28,8 @@ pub(crate) enum Refused {
     Kind(u8),
     #[error("empty message")]
     Empty,
+    #[error("panic while the message was handled")]
+    Panic,
     #[error("cannot read the body of a message: {0}")]
     Body(BoxError),
 }

@@ -117,10 +117,10 @@ pub enum DeliveryError {
     /// There was no answer in time. The message may have arrived.
     #[error("no answer within the time limit; see `ClusterBuilder::request_timeout`")]
     Timeout,
-    /// There is no connection to NATS at the moment.
+    /// There is no connection to NATS, or it was lost before there was an answer: then the message may have arrived.
     #[error("no connection to NATS")]
     Disconnected,
-    /// The message or its answer is larger than the server allows.
+    /// The message or its answer is larger than the server allows. The size includes what this crate adds.
     #[error("the message or its answer has {size} bytes, and the server takes {limit} (`max_payload`)")]
     TooLarge {
         /// The size of the message or the answer.
@@ -172,6 +172,13 @@ pub enum RemoteError {
         size: usize,
         /// The limit of the server.
         limit: usize,
+    },
+    /// Messages that were accepted before may not have arrived: the connection was lost, or they have waited for too long. Returned
+    /// by the first [`flush`](crate::Cluster::flush) after the loss.
+    #[error("{messages} messages may not have arrived: the connection to NATS was lost; see `ClusterInfo`")]
+    Lost {
+        /// Their number.
+        messages: u64,
     },
     /// The name of the topic is too long.
     #[error("the name has {length} bytes when it is written as a subject, and {limit} are allowed")]

@@ -53,6 +53,12 @@ impl Lease {
         self.held.lock().filter(|held| Instant::now() < held.until).map(|held| held.incarnation)
     }
 
+    /// For how long this node has its lease if it is not renewed.
+    pub(crate) fn time_left(&self) -> Option<Duration> {
+        let until = (*self.held.lock())?.until;
+        until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
+    }
+
     /// Takes the lease for a new incarnation, from a former one if there is one.
     pub(crate) async fn acquire(&self, store: &Store, incarnation: Incarnation) -> Result<(), StoreError> {
         let former = store.get(&self.key).await?.map_or(0, |entry| entry.revision);

@@ -150,6 +150,10 @@ struct Owned {
 }
 
 impl OwnNames {
+    pub(crate) fn count(&self) -> usize {
+        self.0.lock().names.len()
+    }
+
     pub(crate) fn insert(&self, name: &Arc<str>, id: ConnectionId, incarnation: Incarnation, revision: u64) {
         let mut tables = self.0.lock();
         tables.forget(name);

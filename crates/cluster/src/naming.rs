@@ -12,6 +12,7 @@ use tracing::{error, info, warn};
 use crate::bus::StoreError;
 use crate::cluster::ClusterProtocol;
 use crate::connection::ClusterRef;
+use crate::counters::Throttle;
 use crate::direct::{Asks, Expects};
 use crate::lease::{self, Incarnation, Lease, Renewal};
 use crate::names::{Buckets, Claim, OwnNames, Owner};
@@ -53,6 +54,11 @@ impl Naming {
     /// The names that a connection of this node surely has.
     pub(crate) fn names_of(&self, id: ConnectionId) -> Vec<Arc<str>> {
         self.lease.incarnation().map(|incarnation| self.own.of_connection(id, incarnation)).unwrap_or_default()
+    }
+
+    /// The number of names that connections of this node have.
+    pub(crate) fn owned(&self) -> usize {
+        self.own.count()
     }
 
     /// A connection has ended.
@@ -235,19 +241,26 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
 /// Renews the lease, and releases the names of connections that have ended.
 pub(crate) async fn keep<P: ClusterProtocol, F: Format>(weak: Weak<Node<P, F>>) {
     let mut seen = None;
+    let failures = Throttle::new(Duration::from_secs(10));
     loop {
         let Some(node) = weak.upgrade() else { return };
         let beat = async {
+            node.answer_requests().await?;
             node.beat().await?;
             node.sweep(&mut seen).await
         };
         let pause = match beat.await {
             Ok(()) => node.naming.lease.interval(),
+            // While there is no connection, that has been logged.
+            Err(_) if !node.bus.is_connected() => RETRY,
             Err(error) => {
-                warn!(node = &*node.name, %error, "cannot renew the lease of this node; trying again");
+                if let Some(left_out) = failures.allow() {
+                    warn!(node = &*node.name, %error, left_out, "cannot renew the lease of this node; trying again");
+                }
                 RETRY
             }
         };
+        node.refresh_state();
         drop(node);
         let next = tokio::time::Instant::now() + pause;
         loop {

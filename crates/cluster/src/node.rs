@@ -9,12 +9,12 @@ use bytes::Bytes;
 use futures::future::FutureExt;
 use parking_lot::Mutex;
 use serde::Serialize;
-use tokio::sync::Semaphore;
+use tokio::sync::{watch, Semaphore};
 use tokio::task::AbortHandle;
 use tracing::warn;
 
 use crate::answers::Answers;
-use crate::bus::{Bus, Subscription};
+use crate::bus::{BucketError, Bus, Subscription};
 use crate::cluster::ClusterProtocol;
 use crate::direct::Life;
 use crate::envelope::{self, Kind};
@@ -23,6 +23,7 @@ use crate::observer::Follow;
 use crate::refusals::Refusals;
 use crate::requests::MAX_QUESTIONS;
 use crate::runtime::Runtime;
+use crate::state::StateSender;
 use crate::subject::token;
 use crate::subscriptions::{self, Subscriptions};
 use crate::{Format, RemoteError};
@@ -43,6 +44,7 @@ pub(crate) struct Node<P: ClusterProtocol, F: Format> {
     /// One permit for each question that is being answered.
     pub(crate) questions: Arc<Semaphore>,
     pub(crate) refusals: Refusals,
+    pub(crate) state: StateSender,
     observer: OnceLock<ObserverKey>,
     /// The subscriptions to what other nodes send to this one, until the node leaves.
     requests: Mutex<Option<[Subscription; 3]>>,
@@ -79,6 +81,7 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
             answers: Answers::default(),
             questions: Arc::new(Semaphore::new(MAX_QUESTIONS)),
             refusals: Refusals::default(),
+            state: watch::Sender::default(),
             observer: OnceLock::new(),
             requests: Mutex::default(),
             tasks: Mutex::default(),
@@ -87,20 +90,29 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
         // Topics that have members already.
         node.pool.topics().iter().for_each(|(topic, _)| node.subscriptions.changed(topic));
         match node.join().await {
-            Err(error) if !starts_alone => return Err(error),
+            // Other nodes use other settings, which does not change by itself.
+            Err(error) if !starts_alone || is_mismatch(&error) => return Err(error),
             Err(error) => warn!(node = &*node.name, %error, "the node starts alone"),
             Ok(()) => {}
         }
-        let subscribe = node.runtime.spawn(subscriptions::follow(Arc::downgrade(&node), node.subscriptions.clone()));
+        let link = node.bus.link_state();
+        let follow = subscriptions::follow(Arc::downgrade(&node), node.subscriptions.clone(), link);
+        let subscribe = node.runtime.spawn(follow);
         let keep = node.runtime.spawn(naming::keep(Arc::downgrade(&node)));
         node.tasks.lock().extend([subscribe.abort_handle(), keep.abort_handle()]);
         Ok(node)
+    }
+
+    /// Whether this node answers the requests of others.
+    pub(crate) fn is_answering(&self) -> bool {
+        self.requests.lock().is_some()
     }
 
     /// Answers the requests of other nodes, and takes the lease.
     async fn join(self: &Arc<Self>) -> Result<(), BoxError> {
         self.answer_requests().await?;
         self.take_lease().await?;
+        self.refresh_state();
         Ok(())
     }
 
@@ -161,6 +173,11 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
         let envelope = envelope::encode(&self.format, kind, body).map_err(RemoteError::Format)?;
         self.bus.publish(subject, envelope)
     }
+}
+
+/// Whether other nodes have other settings.
+fn is_mismatch(error: &BoxError) -> bool {
+    matches!(error.downcast_ref(), Some(BucketError::Mismatch { .. }))
 }
 
 impl<P: ClusterProtocol, F: Format> Drop for Node<P, F> {

@@ -1,38 +1,51 @@
 //! What other nodes have sent and this one has refused: each is counted, and one line a second is logged.
 
-use std::fmt::Display;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
 use tracing::warn;
 
+use crate::envelope::Refused;
+use crate::info::Refusals as Counts;
+
 /// The time between two lines.
 const PAUSE: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Default)]
 pub(crate) struct Refusals {
-    count: AtomicU64,
+    counts: Mutex<Counts>,
     /// When the last line was logged, and how many were refused by then.
     logged: Mutex<Option<(Instant, u64)>>,
 }
 
 impl Refusals {
-    pub(crate) fn count(&self) -> u64 {
-        self.count.load(Relaxed)
+    /// By reason.
+    pub(crate) fn counts(&self) -> Counts {
+        *self.counts.lock()
     }
 
-    pub(crate) fn add(&self, node: &str, error: &dyn Display) {
-        self.count.fetch_add(1, Relaxed);
+    pub(crate) fn add(&self, node: &str, error: &Refused) {
+        self.count(error);
         if let Some(refused) = self.allow() {
             warn!(node, %error, refused, "a message of another node was refused");
         }
     }
 
+    fn count(&self, error: &Refused) {
+        let mut counts = self.counts.lock();
+        let count = match error {
+            Refused::Version(_) => &mut counts.unknown_version,
+            Refused::Kind(_) => &mut counts.unknown_kind,
+            Refused::Empty | Refused::Body(_) => &mut counts.unreadable,
+            Refused::Panic => &mut counts.panicked,
+        };
+        *count += 1;
+    }
+
     /// Returns how many were refused since the last line, if one may be logged.
     fn allow(&self) -> Option<u64> {
-        let (now, count) = (Instant::now(), self.count());
+        let (now, count) = (Instant::now(), self.counts().total());
         let mut logged = self.logged.lock();
         let before = match *logged {
             Some((at, _)) if now < at + PAUSE => return None,
@@ -53,10 +66,10 @@ mod tests {
         let refusals = Refusals::default();
         let mut lines = Vec::new();
         for _ in 0..25 {
-            refusals.count.fetch_add(1, Relaxed);
+            refusals.count(&Refused::Empty);
             lines.extend(refusals.allow());
             tokio::time::advance(PAUSE / 10).await;
         }
-        assert_eq!((lines, refusals.count()), (vec![1, 10, 10], 25));
+        assert_eq!((lines, refusals.counts().unreadable), (vec![1, 10, 10], 25));
     }
 }

@@ -4,19 +4,20 @@ use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_acceptor::{ConnectionId, OutboxError, User};
+use actix_acceptor::{BoxError, ConnectionId, OutboxError, User};
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt};
 use serde::Serialize;
 use tokio::time::Instant;
-use tracing::error;
 
 use crate::answers::{ready, Answered};
 use crate::bus::NoAnswer;
 use crate::cluster::ClusterProtocol;
 use crate::direct::{self, Asks, Expects, Header, Outcome};
+use crate::envelope::Refused;
 use crate::lease::{self, Incarnation};
 use crate::node::Node;
+use crate::state::PendingRequest;
 use crate::subject::token;
 use crate::{DeliveryError, Format, RemoteError};
 
@@ -73,7 +74,8 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
             let subject = self.node_subject(node).ok_or(DeliveryError::NoOwner)?;
             self.bus.request(&subject, request, within).await?
         };
-        let (outcome, body) = direct::decode::<Outcome>(&answer).map_err(DeliveryError::Format)?;
+        let (outcome, body) =
+            direct::decode::<Outcome>(&answer).map_err(|error| DeliveryError::Format(error.into()))?;
         let node = || node.to_owned();
         match outcome {
             Outcome::Done => Ok(body.to_vec()),
@@ -97,6 +99,7 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
             }
         }));
         let handled = handled.unwrap_or_else(|_| ready(self.panicked()));
+        let pending = limit.is_some().then(|| PendingRequest::begin(&self.bus.counters));
         async move {
             // Cannot fail: an outcome has numbers and a string.
             let encode = |outcome: &Outcome, body: &[u8]| direct::encode(outcome, body).unwrap_or_default();
@@ -104,6 +107,7 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
                 Ok(answered) => answered,
                 Err(_) => (self.panicked(), Vec::new()),
             };
+            drop(pending);
             let answer = encode(&outcome, &body);
             match limit {
                 Some(limit) if answer.len() > limit => encode(&Outcome::TooLarge(answer.len(), limit), &[]),
@@ -114,7 +118,7 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
     }
 
     fn panicked(&self) -> Outcome {
-        error!(node = &*self.name, "panic while a request of another node was handled");
+        self.refusals.add(&self.name, &Refused::Panic);
         Outcome::Refused("panic while the request was handled".to_owned())
     }
 
@@ -164,6 +168,12 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
         .boxed()
     }
 
+    pub(crate) fn unreadable(&self, error: BoxError) -> Outcome {
+        let refused = Refused::Body(error);
+        self.refusals.add(&self.name, &refused);
+        Outcome::Refused(refused.to_string())
+    }
+
     fn send_here(&self, id: ConnectionId, body: &[u8]) -> Outcome {
         let Some(connection) = self.pool.connection(id) else { return Outcome::Gone };
         match self.format.decode::<P::Reply>(body).map(|reply| connection.send(reply)) {
@@ -171,7 +181,7 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
             Ok(Err(OutboxError::Full(_))) => Outcome::Full,
             Ok(Err(OutboxError::Closed(_))) => Outcome::Gone,
             Ok(Err(error)) => Outcome::Refused(error.to_string()),
-            Err(error) => Outcome::Refused(error.to_string()),
+            Err(error) => self.unreadable(error),
         }
     }
 
@@ -181,7 +191,7 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
             Ok(Ok(())) => Outcome::Done,
             Ok(Err(actix::dev::SendError::Full(_))) => Outcome::Full,
             Ok(Err(actix::dev::SendError::Closed(_))) => Outcome::Gone,
-            Err(error) => Outcome::Refused(error.to_string()),
+            Err(error) => self.unreadable(error),
         }
     }
 }

@@ -14,6 +14,7 @@ pub(crate) struct NatsSettings {
     /// URLs, separated by commas.
     pub(crate) servers: Secret,
     pub(crate) queue: usize,
+    pub(crate) queue_timeout: Duration,
     pub(crate) start_alone: bool,
     pub(crate) connect_timeout: Duration,
     pub(crate) server_timeout: Option<Duration>,
@@ -77,6 +78,7 @@ impl NatsSettings {
         NatsSettings {
             servers: Secret(servers),
             queue: 8 << 20,
+            queue_timeout: Duration::from_secs(5),
             start_alone: false,
             connect_timeout: Duration::from_secs(5),
             server_timeout: None,
@@ -95,6 +97,7 @@ impl NatsSettings {
         if self.queue == 0 {
             return Err(invalid("queue", "0 bytes; expected at least 1"));
         }
+        in_range("queue_timeout", self.queue_timeout, SHORTEST, HOUR)?;
         in_range("connect_timeout", self.connect_timeout, SHORTEST, HOUR)?;
         if let Some(limit) = self.server_timeout {
             in_range("server_timeout", limit, Duration::from_millis(100), HOUR)?;

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use tokio::sync::{watch, Notify};
 use tracing::warn;
 
-use crate::bus::Subscription;
+use crate::bus::{LinkState, Subscription};
 use crate::cluster::ClusterProtocol;
 use crate::node::Node;
 use crate::{Format, RemoteError};
@@ -48,24 +48,31 @@ impl Subscriptions {
         self.is_dirty.notify_one();
     }
 
-    /// Waits for topics to look at.
-    pub(crate) async fn take(&self) -> HashSet<Arc<str>> {
-        loop {
-            let dirty = std::mem::take(&mut *self.dirty.lock());
-            if !dirty.is_empty() {
-                return dirty;
-            }
-            self.is_dirty.notified().await;
-        }
+    /// The topics to look at.
+    fn take(&self) -> HashSet<Arc<str>> {
+        std::mem::take(&mut *self.dirty.lock())
     }
 
-    fn set_confirmed(&self, added: Vec<Arc<str>>, removed: &[Arc<str>]) {
+    fn clear_confirmed(&self) {
+        self.confirmed.send_modify(HashSet::clear);
+    }
+
+    fn set_confirmed(&self, topics: impl Iterator<Item = Arc<str>>) {
+        self.confirmed.send_modify(|confirmed| confirmed.extend(topics));
+    }
+
+    /// Returns those that were confirmed.
+    fn set_unconfirmed(&self, topics: &HashSet<Arc<str>>) -> Vec<Arc<str>> {
+        let mut removed = Vec::new();
         self.confirmed.send_modify(|confirmed| {
-            for topic in removed {
-                confirmed.remove(topic);
-            }
-            confirmed.extend(added);
+            removed.extend(topics.iter().filter(|topic| confirmed.remove(*topic)).cloned());
         });
+        removed
+    }
+
+    /// The number of topics that other nodes can reach the members of.
+    pub(crate) fn count(&self) -> usize {
+        self.confirmed.borrow().len()
     }
 
     /// Waits until the subscription of this topic is confirmed.
@@ -75,56 +82,104 @@ impl Subscriptions {
     }
 }
 
+/// What the task has subscribed to.
+#[derive(Default)]
+struct Subscribed {
+    /// `None` if the name is too long for a subscription.
+    topics: HashMap<Arc<str>, Option<Subscription>>,
+    /// Those that were added since the server was last asked for its confirmation.
+    added: Vec<Arc<str>>,
+    /// The connection on which all the others were confirmed.
+    confirmed_on: LinkState,
+}
+
 /// Subscribes to the topics that have members on this node, and ends the subscriptions to others.
-pub(crate) async fn follow<P: ClusterProtocol, F: Format>(node: Weak<Node<P, F>>, changes: Arc<Subscriptions>) {
-    let mut subscribed: HashMap<Arc<str>, Option<Subscription>> = HashMap::new();
+///
+/// The client subscribes again after a reconnect. Until the server has confirmed that, no topic counts as subscribed.
+pub(crate) async fn follow<P: ClusterProtocol, F: Format>(
+    node: Weak<Node<P, F>>,
+    changes: Arc<Subscriptions>,
+    mut link: watch::Receiver<LinkState>,
+) {
+    let mut subscribed = Subscribed::default();
     loop {
-        let topics = changes.take().await;
+        let now = *link.borrow_and_update();
+        if now != subscribed.confirmed_on {
+            changes.clear_confirmed();
+        }
         let Some(node) = node.upgrade() else { return };
-        let has_members = |topic: &Arc<str>| !node.pool.topic(&**topic).is_empty();
-        let (mut added, mut left) = (Vec::new(), Vec::new());
-        for topic in topics {
-            let is_subscribed = subscribed.contains_key(&topic);
-            if has_members(&topic) && !is_subscribed {
-                added.push((node.subscribe(&topic).await, topic));
-            } else if is_subscribed && !has_members(&topic) {
-                left.push(topic);
-            }
-        }
-        // A connection may join meanwhile. If it has seen the topic as confirmed, it is a member by now, and the subscription stays.
-        changes.set_confirmed(Vec::new(), &left);
-        let (joined, left): (Vec<_>, Vec<_>) = left.into_iter().partition(has_members);
-        changes.set_confirmed(joined, &[]);
-        left.iter().for_each(|topic| drop(subscribed.remove(topic)));
-        if added.is_empty() {
-            continue;
-        }
-        // One round trip for all of them.
-        let is_confirmed = node.bus.confirm().await.is_ok();
-        let mut confirmed = Vec::new();
-        for (subscription, topic) in added {
-            match subscription
-                .and_then(|subscription| if is_confirmed { Ok(subscription) } else { Err(RemoteError::Disconnected) })
-            {
-                Ok(subscription) => {
-                    subscribed.insert(topic.clone(), subscription);
-                    confirmed.push(topic);
+        node.refresh_state();
+        let is_done =
+            if now.is_connected { node.update_subscriptions(&changes, &mut subscribed, &link).await } else { true };
+        drop(node);
+        let changed = async {
+            let has_work = async {
+                match (now.is_connected, is_done) {
+                    (true, true) => changes.is_dirty.notified().await,
+                    (true, false) => tokio::time::sleep(RETRY).await,
+                    (false, _) => std::future::pending().await,
                 }
-                Err(error) => {
-                    warn!(node = &*node.name, topic = &*topic, %error, "cannot subscribe; trying again");
-                    let changes = changes.clone();
-                    node.runtime.spawn(async move {
-                        tokio::time::sleep(RETRY).await;
-                        changes.changed(&topic);
-                    });
-                }
+            };
+            tokio::select! {
+                changed = link.changed() => changed.is_ok(),
+                () = has_work => true,
             }
+        };
+        if !changed.await {
+            return;
         }
-        changes.set_confirmed(confirmed, &[]);
     }
 }
 
 impl<P: ClusterProtocol, F: Format> Node<P, F> {
+    /// Follows what has changed. Returns false if it is to be tried again.
+    async fn update_subscriptions(
+        self: &Arc<Self>,
+        changes: &Subscriptions,
+        subscribed: &mut Subscribed,
+        link: &watch::Receiver<LinkState>,
+    ) -> bool {
+        let has_members = |topic: &Arc<str>| !self.pool.topic(&**topic).is_empty();
+        let mut left = HashSet::new();
+        for topic in changes.take() {
+            let is_subscribed = subscribed.topics.contains_key(&topic);
+            if has_members(&topic) && !is_subscribed {
+                match self.subscribe(&topic).await {
+                    Ok(subscription) => {
+                        subscribed.topics.insert(topic.clone(), subscription);
+                        subscribed.added.push(topic);
+                    }
+                    // The connection is lost.
+                    Err(_) => changes.changed(&topic),
+                }
+            } else if is_subscribed && !has_members(&topic) {
+                left.insert(topic);
+            }
+        }
+        // A connection may join meanwhile. If it has seen the topic as confirmed, it is a member by now, and the subscription stays.
+        let confirmed = changes.set_unconfirmed(&left);
+        left.retain(|topic| !has_members(topic));
+        changes.set_confirmed(confirmed.into_iter().filter(|topic| !left.contains(topic)));
+        left.iter().for_each(|topic| drop(subscribed.topics.remove(topic)));
+        let connection = *link.borrow();
+        let is_new = connection != subscribed.confirmed_on;
+        if subscribed.added.is_empty() && !is_new {
+            return true;
+        }
+        // One round trip for all of them.
+        if self.bus.confirm().await.is_err() || *link.borrow() != connection {
+            return false;
+        }
+        let added = std::mem::take(&mut subscribed.added);
+        if is_new {
+            changes.set_confirmed(subscribed.topics.keys().cloned());
+        } else {
+            changes.set_confirmed(added.into_iter().filter(|topic| subscribed.topics.contains_key(topic)));
+        }
+        subscribed.confirmed_on = connection;
+        true
+    }
+
     /// Subscribes to a topic. `None` if its name is too long.
     async fn subscribe(self: &Arc<Self>, topic: &Arc<str>) -> Result<Option<Subscription>, RemoteError> {
         let Ok(subject) = self.topic_subject(topic) else {

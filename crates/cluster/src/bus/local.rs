@@ -8,9 +8,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
+use tokio::sync::watch;
 
 use super::store::{check_local, BucketError, LocalStore};
-use super::{NoAnswer, OnMessage, OnRequest, Store};
+use super::{LinkState, NoAnswer, OnMessage, OnRequest, Store};
+use crate::counters::Counters;
 use crate::names::Buckets;
 use crate::RemoteError;
 
@@ -33,9 +35,12 @@ struct Subscriber {
     on_message: Arc<OnMessage>,
 }
 
-pub(crate) struct LocalNode {
+pub(super) struct LocalNode {
     bus: Arc<Shared>,
     key: u64,
+    counters: Arc<Counters>,
+    /// Always connected.
+    link: watch::Sender<LinkState>,
 }
 
 pub(crate) struct LocalSubscription {
@@ -56,8 +61,9 @@ impl LocalBus {
         Store::Local(stores.entry(name.to_owned()).or_insert_with(|| LocalStore::new(ttl)).clone())
     }
 
-    pub(crate) fn node(&self) -> LocalNode {
-        LocalNode { bus: self.0.clone(), key: self.0.key() }
+    pub(super) fn node(&self, counters: &Arc<Counters>) -> LocalNode {
+        let link = watch::Sender::new(LinkState { is_connected: true, connects: 1 });
+        LocalNode { bus: self.0.clone(), key: self.0.key(), counters: counters.clone(), link }
     }
 }
 
@@ -82,8 +88,17 @@ impl LocalNode {
         Ok(())
     }
 
+    pub(super) fn link_state(&self) -> watch::Receiver<LinkState> {
+        self.link.subscribe()
+    }
+
     pub(super) fn subscribe(&self, subject: String, on_message: OnMessage) -> LocalSubscription {
         let key = self.bus.key();
+        let counters = self.counters.clone();
+        let on_message: OnMessage = Box::new(move |payload| {
+            counters.received.fetch_add(1, Relaxed);
+            on_message(payload);
+        });
         let subscriber = Subscriber { key, node: self.key, on_message: Arc::new(on_message) };
         self.bus.subjects.write().entry(subject.clone()).or_default().push(subscriber);
         LocalSubscription { bus: self.bus.clone(), subject, key }

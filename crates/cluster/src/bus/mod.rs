@@ -4,16 +4,22 @@ mod local;
 mod nats;
 mod store;
 
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
+use tokio::sync::watch;
 
+use crate::counters::Counters;
+use crate::info::LinkInfo;
 use crate::names::Buckets;
-use crate::RemoteError;
+use crate::settings::{NatsSettings, Servers};
+use crate::{ConnectError, RemoteError};
 pub use local::LocalBus;
-pub(crate) use local::LocalNode;
-pub(crate) use nats::NatsNode;
+use local::LocalNode;
+use nats::NatsNode;
 pub(crate) use store::BucketError;
 use store::{nats_bucket, BucketOptions};
 pub(crate) use store::{Entry, Store, StoreError};
@@ -33,8 +39,21 @@ pub(crate) enum NoAnswer {
     NotSent(RemoteError),
 }
 
-/// One node's connection to the others. A node never receives what it has published itself.
-pub(crate) enum Bus {
+/// A node's connection to the others, as it is at a moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct LinkState {
+    pub(crate) is_connected: bool,
+    /// How many connections there were. Each needs its subscriptions to be confirmed.
+    pub(crate) connects: u64,
+}
+
+/// A node's connection to the others. A node never receives what it has published itself.
+pub(crate) struct Bus {
+    way: Way,
+    pub(crate) counters: Arc<Counters>,
+}
+
+enum Way {
     Local(LocalNode),
     Nats(Box<NatsNode>),
 }
@@ -46,75 +65,108 @@ pub(crate) enum Subscription {
 }
 
 impl Bus {
+    pub(crate) fn local(bus: &LocalBus) -> Self {
+        let counters = Arc::default();
+        Bus { way: Way::Local(bus.node(&counters)), counters }
+    }
+
+    pub(crate) async fn nats(
+        settings: NatsSettings,
+        servers: Servers,
+        node: &str,
+        ttl: Duration,
+    ) -> Result<Self, ConnectError> {
+        let counters = Arc::default();
+        let connected = NatsNode::connect(settings, servers, node, ttl, Arc::clone(&counters)).await?;
+        Ok(Bus { way: Way::Nats(Box::new(connected)), counters })
+    }
+
     /// Queues a message for the other nodes. Never waits. The messages of one caller keep their order.
     pub(crate) fn publish(&self, subject: &str, payload: Bytes) -> Result<(), RemoteError> {
-        match self {
-            Bus::Local(node) => node.publish(subject, &payload),
-            Bus::Nats(node) => node.publish(subject, payload),
-        }
+        match &self.way {
+            Way::Local(node) => node.publish(subject, &payload),
+            Way::Nats(node) => node.publish(subject, payload),
+        }?;
+        self.counters.published.fetch_add(1, Relaxed);
+        Ok(())
     }
 
     /// Subscribes to a subject: what other nodes publish after [`confirm`](Bus::confirm) arrives.
     pub(crate) async fn subscribe(&self, subject: String, on_message: OnMessage) -> Result<Subscription, RemoteError> {
-        match self {
-            Bus::Local(node) => Ok(Subscription::Local(node.subscribe(subject, on_message))),
-            Bus::Nats(node) => node.subscribe(subject, on_message).await.map(Subscription::Nats),
+        match &self.way {
+            Way::Local(node) => Ok(Subscription::Local(node.subscribe(subject, on_message))),
+            Way::Nats(node) => node.subscribe(subject, on_message).await.map(Subscription::Nats),
         }
     }
 
     /// Answers the requests of other nodes to a subject, after [`confirm`](Bus::confirm).
     pub(crate) async fn answer(&self, subject: String, on_request: OnRequest) -> Result<Subscription, RemoteError> {
-        match self {
-            Bus::Local(node) => Ok(Subscription::Local(node.answer(subject, on_request))),
-            Bus::Nats(node) => node.answer(subject, on_request).await.map(Subscription::Nats),
+        match &self.way {
+            Way::Local(node) => Ok(Subscription::Local(node.answer(subject, on_request))),
+            Way::Nats(node) => node.answer(subject, on_request).await.map(Subscription::Nats),
         }
     }
 
     /// Asks the node that answers requests to this subject.
     pub(crate) async fn request(&self, subject: &str, payload: Bytes, within: Duration) -> Result<Bytes, NoAnswer> {
-        match self {
-            Bus::Local(node) => node.request(subject, payload, within).await,
-            Bus::Nats(node) => node.request(subject, payload, within).await,
+        match &self.way {
+            Way::Local(node) => node.request(subject, payload, within).await,
+            Way::Nats(node) => node.request(subject, payload, within).await,
         }
     }
 
     /// The buckets for leases and names.
     pub(crate) async fn buckets(&self, prefix: &str, ttl: Duration) -> Result<Buckets, BucketError> {
-        match self {
-            Bus::Local(node) => node.buckets(prefix, ttl),
-            Bus::Nats(node) => node.buckets(prefix, ttl).await,
+        match &self.way {
+            Way::Local(node) => node.buckets(prefix, ttl),
+            Way::Nats(node) => node.buckets(prefix, ttl).await,
         }
     }
 
     /// Returns when the server knows all subscriptions.
     pub(crate) async fn confirm(&self) -> Result<(), RemoteError> {
-        match self {
-            Bus::Local(_) => Ok(()),
-            Bus::Nats(node) => node.confirm().await,
+        match &self.way {
+            Way::Local(_) => Ok(()),
+            Way::Nats(node) => node.confirm().await,
         }
     }
 
     /// Returns when everything that was published before has reached the server.
     pub(crate) async fn flush(&self) -> Result<(), RemoteError> {
-        match self {
-            Bus::Local(_) => Ok(()),
-            Bus::Nats(node) => node.flush().await,
+        match &self.way {
+            Way::Local(_) => Ok(()),
+            Way::Nats(node) => node.flush().await,
         }
     }
 
     /// The largest payload of a message, if there is a limit.
     pub(crate) fn max_payload(&self) -> Option<usize> {
-        match self {
-            Bus::Local(_) => None,
-            Bus::Nats(node) => Some(node.max_payload()),
+        match &self.way {
+            Way::Local(_) => None,
+            Way::Nats(node) => Some(node.max_payload()),
         }
     }
 
     /// Whether other nodes can be reached.
     pub(crate) fn is_connected(&self) -> bool {
-        match self {
-            Bus::Local(_) => true,
-            Bus::Nats(node) => node.is_connected(),
+        match &self.way {
+            Way::Local(_) => true,
+            Way::Nats(node) => node.is_connected(),
+        }
+    }
+
+    /// Follows whether there is a connection.
+    pub(crate) fn link_state(&self) -> watch::Receiver<LinkState> {
+        match &self.way {
+            Way::Local(node) => node.link_state(),
+            Way::Nats(node) => node.link_state(),
+        }
+    }
+
+    pub(crate) fn link_info(&self) -> LinkInfo {
+        match &self.way {
+            Way::Local(_) => LinkInfo::default(),
+            Way::Nats(node) => node.link_info(),
         }
     }
 }

@@ -14,12 +14,19 @@ use futures::TryStreamExt;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use super::nats::Link;
 use crate::ConnectError;
 
 /// A bucket. A revision belongs to one value of one key, and later values have higher revisions.
 pub(crate) enum Store {
     Local(LocalStore),
-    Nats(Box<kv::Store>),
+    Nats(Box<NatsBucket>),
+}
+
+/// A bucket of JetStream. Its operations end when the connection is lost.
+pub(crate) struct NatsBucket {
+    store: kv::Store,
+    link: Arc<Link>,
 }
 
 /// The value of a key.
@@ -53,7 +60,7 @@ impl Store {
         match self {
             Store::Local(local) => Ok(local.get(key)),
             Store::Nats(bucket) => {
-                let entry = bucket.entry(key).await.map_err(unavailable)?;
+                let entry = bucket.during(bucket.store.entry(key)).await?.map_err(unavailable)?;
                 Ok(entry.map(|entry| Entry { value: entry.value, revision: entry.revision }))
             }
         }
@@ -65,10 +72,13 @@ impl Store {
             Store::Local(local) => Ok(local.keys()),
             Store::Nats(bucket) => {
                 // The bucket's own list needs a consumer, which never ends while keys are updated.
-                let filter = format!("{}>", bucket.prefix);
-                let subjects = bucket.stream.info_with_subjects(filter).await.map_err(unavailable)?;
-                let keys = subjects.map_ok(|(subject, _)| subject[bucket.prefix.len()..].to_owned());
-                keys.try_collect().await.map_err(unavailable)
+                let prefix = &bucket.store.prefix;
+                let keys = async {
+                    let subjects = bucket.store.stream.info_with_subjects(format!("{prefix}>")).await;
+                    let keys = subjects.map_err(unavailable)?.map_ok(|(subject, _)| subject[prefix.len()..].to_owned());
+                    keys.try_collect().await.map_err(unavailable)
+                };
+                bucket.during(keys).await?
             }
         }
     }
@@ -77,10 +87,13 @@ impl Store {
     pub(crate) async fn set(&self, key: &str, value: Bytes, revision: u64) -> Result<u64, StoreError> {
         match self {
             Store::Local(local) => local.set(key, value, revision),
-            Store::Nats(bucket) => bucket.update(key, value, revision).await.map_err(|error| match error.kind() {
-                UpdateErrorKind::WrongLastRevision => StoreError::Conflict,
-                _ => unavailable(error),
-            }),
+            Store::Nats(bucket) => {
+                let updated = bucket.during(bucket.store.update(key, value, revision)).await?;
+                updated.map_err(|error| match error.kind() {
+                    UpdateErrorKind::WrongLastRevision => StoreError::Conflict,
+                    _ => unavailable(error),
+                })
+            }
         }
     }
 
@@ -92,12 +105,18 @@ impl Store {
                 Ok(())
             }
             // The message itself: a marker of the deletion would stay.
-            Store::Nats(bucket) => match bucket.stream.delete_message(revision).await {
+            Store::Nats(bucket) => match bucket.during(bucket.store.stream.delete_message(revision)).await? {
                 Err(error) if !matches!(error.kind(), DeleteMessageErrorKind::JetStream(_)) => Err(unavailable(error)),
                 // It is gone: another value has replaced it.
                 _ => Ok(()),
             },
         }
+    }
+}
+
+impl NatsBucket {
+    async fn during<T>(&self, operation: impl Future<Output = T>) -> Result<T, StoreError> {
+        self.link.during(operation).await.map_err(unavailable)
     }
 }
 
@@ -158,8 +177,10 @@ impl From<CreateStreamError> for BucketError {
 }
 
 /// The bucket of this name, made if there is none.
-pub(crate) async fn nats_bucket(
-    jetstream: &jetstream::Context,
+/// The first context is for making it, the second one for its use.
+pub(super) async fn nats_bucket(
+    (make, use_it): &(jetstream::Context, jetstream::Context),
+    link: &Arc<Link>,
     name: &str,
     options: BucketOptions,
 ) -> Result<Store, BucketError> {
@@ -175,15 +196,15 @@ pub(crate) async fn nats_bucket(
         allow_direct: false,
         ..stream::Config::default()
     };
-    let found = jetstream.get_or_create_stream(config).await?.cached_info().config.clone();
+    let found = make.get_or_create_stream(config).await?.cached_info().config.clone();
     BucketError::of_ttl(name, Some(found.max_age).filter(|age| !age.is_zero()), options.ttl)?;
     if found.num_replicas != options.replicas {
         let text = |replicas| format!("{replicas} replicas");
         let (found, configured) = (text(found.num_replicas), text(options.replicas));
         return Err(BucketError::Mismatch { bucket: name.to_owned(), setting: "replicas", found, configured });
     }
-    let bucket = jetstream.get_key_value(name).await.map_err(|error| BucketError::Other(error.into()))?;
-    Ok(Store::Nats(Box::new(bucket)))
+    let store = use_it.get_key_value(name).await.map_err(|error| BucketError::Other(error.into()))?;
+    Ok(Store::Nats(Box::new(NatsBucket { store, link: link.clone() })))
 }
 
 /// Checks that a bucket in the memory of this process has this TTL.

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod broadcast;
+mod faults;
 mod names;
 mod nats_server;
 mod nodes;

@@ -5,6 +5,8 @@ use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use nix::sys::signal::{kill, Signal};
+use nix::unistd::Pid;
 use support::Folder;
 
 pub(crate) struct NatsServer {
@@ -54,6 +56,26 @@ impl NatsServer {
     /// Starts the server on its port, after [`stop`](Self::stop).
     pub(crate) fn start_again(&mut self) {
         (self.process, _, self.monitor) = spawn(&self.store, &self.arguments, Some(self.port));
+    }
+
+    /// Starts the server on its port with other arguments, after [`stop`](Self::stop).
+    pub(crate) fn start_again_with(&mut self, arguments: &[&str]) {
+        self.arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        self.start_again();
+    }
+
+    /// Stops the process without ending it (SIGSTOP): its connections stay open, and are silent.
+    pub(crate) fn pause(&self) {
+        self.signal(Signal::SIGSTOP);
+    }
+
+    /// Lets the process run again after [`pause`](Self::pause).
+    pub(crate) fn resume(&self) {
+        self.signal(Signal::SIGCONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.process.id().try_into().unwrap()), signal).unwrap();
     }
 
     /// How many clients are subscribed to this subject.

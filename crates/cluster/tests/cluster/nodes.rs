@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use actix_acceptor::{AcceptorPool, Conn, Connection, ConnectionContext, Framing, Next, Pool, Protocol};
-use actix_acceptor_cluster::{Cluster, LocalBus, Question};
+use actix_acceptor_cluster::{Cluster, ClusterBuilder, LocalBus, Question};
 use bytes::Bytes;
 use futures::FutureExt;
 use serde::{Deserialize, Serialize};
@@ -34,25 +34,28 @@ pub(crate) struct Node {
 
 impl World {
     pub(crate) async fn node(&self, name: &str) -> Node {
+        let builder = match self {
+            World::Local(bus) => Cluster::on(bus),
+            World::Nats(server) => Cluster::nats(&server.url),
+        };
+        Node::start(builder.node(name).prefix("test").ttl(TTL).request_timeout(Duration::from_secs(2))).await
+    }
+}
+
+impl Node {
+    pub(crate) async fn start(settings: ClusterBuilder) -> Node {
         let own = Arc::new(OnceLock::new());
         let cluster = own.clone();
         let builder = AcceptorPool::with_protocol(move |_| Guest { cluster: cluster.clone() })
             .framing(Framing::lines())
             .acceptors(1);
         let pool = in_time(builder.bind("127.0.0.1:0")).await.unwrap();
-        let builder = match self {
-            World::Local(bus) => Cluster::on(bus),
-            World::Nats(server) => Cluster::nats(&server.url),
-        };
-        let builder = builder.node(name).prefix("test").ttl(TTL).request_timeout(Duration::from_secs(2));
-        let cluster = in_time(builder.connect(&pool)).await.unwrap();
+        let cluster = in_time(settings.connect(&pool)).await.unwrap();
         cluster.answers::<HowMany>();
         own.set(cluster.clone()).unwrap();
         Node { pool, cluster }
     }
-}
 
-impl Node {
     pub(crate) async fn guest(&self) -> Peer {
         connect(&self.pool).await
     }

@@ -3,6 +3,7 @@
 use std::error::Error as _;
 use std::io;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,12 +13,34 @@ use async_nats::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use async_nats::rustls::{self, ClientConfig, RootCertStore};
 use async_nats::{ConnectErrorKind, ConnectOptions};
 
-use crate::settings::{invalid, NatsSettings, Secret, Servers};
+use crate::builder::random_number;
+use crate::settings::{invalid, NatsSettings, Secret, Servers, SHORTEST};
 use crate::ConnectError;
 
-/// The options of the client that the settings ask for: who the node is, and TLS.
-pub(super) fn options(settings: &NatsSettings, servers: &Servers) -> Result<ConnectOptions, ConnectError> {
-    let mut options = ConnectOptions::new().require_tls(settings.require_tls);
+/// Pauses between attempts to connect are at most this long.
+const MAX_PAUSE: Duration = Duration::from_secs(2);
+
+/// The options of the client that the settings ask for.
+pub(super) fn options(
+    settings: &NatsSettings,
+    servers: &Servers,
+    ttl: Duration,
+) -> Result<ConnectOptions, ConnectError> {
+    // An attempt is for one server.
+    let attempt = settings.connect_timeout / u32::try_from(servers.addresses.len()).unwrap_or(u32::MAX);
+    let has_begun = AtomicBool::new(false);
+    let mut options = ConnectOptions::new()
+        .require_tls(settings.require_tls)
+        .connection_timeout(attempt.max(SHORTEST))
+        // The connection is lost when the answers to two pings are missing at the third.
+        .ping_interval(settings.server_timeout(ttl) / 3)
+        .reconnect_delay_callback(move |attempt| match has_begun.swap(true, Relaxed) {
+            false => Duration::ZERO,
+            true => pause(attempt, random_number()),
+        });
+    if settings.start_alone {
+        options = options.retry_on_initial_connect();
+    }
     if let Some(Secret(token)) = &settings.token {
         options = options.token(token.clone());
     }
@@ -33,6 +56,15 @@ pub(super) fn options(settings: &NatsSettings, servers: &Servers) -> Result<Conn
         options = options.tls_client_config(tls(settings)?);
     }
     Ok(options)
+}
+
+/// The pause before an attempt to connect: longer each time, and different for each node, so that the nodes do not all connect at
+/// once when a server is back.
+fn pause(attempt: usize, random: u64) -> Duration {
+    let doublings = u32::try_from(attempt.saturating_sub(1)).unwrap_or(u32::MAX).min(10);
+    let longest = (Duration::from_millis(100) * 2_u32.pow(doublings)).min(MAX_PAUSE);
+    let half = longest / 2;
+    half + half.mul_f64((random % 1_000) as f64 / 1_000.0)
 }
 
 /// TLS with the authorities and the certificate of the settings.
@@ -100,4 +132,18 @@ fn is_about_tls(error: &async_nats::ConnectError) -> bool {
         source = error.source();
     }
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_two_seconds_and_differ() {
+        assert_eq!(pause(1, 0), Duration::from_millis(50));
+        assert_eq!(pause(1, 500), Duration::from_millis(75));
+        assert_eq!(pause(3, 0), Duration::from_millis(200));
+        assert_eq!(pause(usize::MAX, 0), MAX_PAUSE / 2);
+        assert!(pause(usize::MAX, 999) < MAX_PAUSE);
+    }
 }

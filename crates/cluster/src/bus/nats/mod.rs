@@ -1,107 +1,130 @@
 //! A connection to NATS.
 
-use std::sync::atomic::{AtomicUsize, Ordering::*};
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::client::RequestErrorKind;
-use async_nats::{jetstream, Client, Event, Request};
+use async_nats::connection::State;
+use async_nats::{jetstream, Client, Request};
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::watch;
 use tokio::task::AbortHandle;
-use tracing::{info, warn};
 
 mod connect;
+mod incoming;
+mod link;
+mod outgoing;
 
-use super::{nats_bucket, BucketError, BucketOptions, NoAnswer, OnMessage, OnRequest};
+use super::{nats_bucket, BucketError, BucketOptions, LinkState, NoAnswer, OnMessage, OnRequest};
+use crate::counters::Counters;
+use crate::info::LinkInfo;
 use crate::names::Buckets;
-use crate::settings::{NatsSettings, SHORTEST};
+use crate::settings::{NatsSettings, Servers};
 use crate::{ConnectError, RemoteError};
+use incoming::Incoming;
+pub(super) use link::Link;
+use outgoing::Queue;
 
-/// How long a subscription may take to be confirmed by the server.
+/// How long the server may take to answer that it has handled everything before.
 const CONFIRM_WITHIN: Duration = Duration::from_secs(5);
 
-/// How many commands wait in the client, beyond the queue of this crate.
-const CLIENT_CAPACITY: usize = 64;
+/// While messages are sent, the server is asked this often whether it has handled them.
+const CONFIRM_EVERY: Duration = Duration::from_millis(500);
+
+/// How many commands wait in the client, beyond the queue of this crate. They are sent after a reconnect, however late.
+const CLIENT_CAPACITY: usize = 16;
+
+/// How many messages wait in the client per subscription, above what it reads at once.
+const SUBSCRIPTION_CAPACITY: usize = 1 << 19;
 
 pub(crate) struct NatsNode {
     client: Client,
-    connected: watch::Receiver<bool>,
-    outgoing: mpsc::UnboundedSender<Outgoing>,
-    queued: Arc<AtomicUsize>,
-    limit: usize,
-    sender: AbortHandle,
+    link: Arc<Link>,
+    queue: Queue,
+    incoming: Arc<Incoming>,
+    tasks: [AbortHandle; 3],
+    servers: String,
     replicas: usize,
-    /// How long the server may take to answer about a bucket.
-    store_within: Duration,
+    /// How long the server may take to make a bucket.
+    create_within: Duration,
     /// Nothing answers on it: a request to it returns when the server has handled everything before.
     sync_subject: String,
-}
-
-/// What waits to be passed to the client.
-enum Outgoing {
-    Message {
-        subject: String,
-        payload: Bytes,
-    },
-    /// Everything before it has been passed to the client.
-    Barrier(oneshot::Sender<()>),
 }
 
 pub(crate) struct NatsSubscription(AbortHandle);
 
 impl NatsNode {
-    pub(crate) async fn connect(settings: NatsSettings, node: String, ttl: Duration) -> Result<Self, ConnectError> {
-        let servers = settings.check()?;
-        let (is_connected, connected) = watch::channel(false);
-        let at = servers.list();
-        // Two pings without an answer are allowed for.
-        let ping_interval = settings.server_timeout(ttl) / 3;
-        // An attempt is for one server.
-        let attempt = settings.connect_timeout / u32::try_from(servers.addresses.len()).unwrap_or(u32::MAX);
-        let mut options = connect::options(&settings, &servers)?
-            .name(&node)
+    /// Connects to a server. With `start_alone`, it is no error if no server can be reached.
+    pub(crate) async fn connect(
+        settings: NatsSettings,
+        servers: Servers,
+        node: &str,
+        ttl: Duration,
+        counters: Arc<Counters>,
+    ) -> Result<Self, ConnectError> {
+        let link = Arc::new(Link::new(node.to_owned(), servers.list(), counters.clone()));
+        let weak = Arc::downgrade(&link);
+        let options = connect::options(&settings, &servers, ttl)?
+            .name(node)
             .no_echo()
             .client_capacity(CLIENT_CAPACITY)
-            .ping_interval(ping_interval)
-            .connection_timeout(attempt.max(SHORTEST))
+            .subscription_capacity(SUBSCRIPTION_CAPACITY)
             .event_callback(move |event| {
-                match &event {
-                    Event::Connected => {
-                        is_connected.send_replace(true);
-                        info!(node, servers = at, "connected to NATS");
-                    }
-                    Event::Disconnected | Event::Closed => {
-                        is_connected.send_replace(false);
-                        warn!(
-                            node,
-                            servers = at,
-                            "the connection to NATS is lost; only members of this node are reached"
-                        );
-                    }
-                    other => warn!(node, servers = at, event = %other, "NATS"),
+                if let Some(link) = weak.upgrade() {
+                    link.on_event(&event);
                 }
                 async {}
             });
-        if settings.start_alone {
-            options = options.retry_on_initial_connect();
-        }
         let limit = settings.connect_timeout;
-        let client = match tokio::time::timeout(limit, options.connect(servers.addresses.as_slice())).await {
+        let connecting = async {
+            let client = options.connect(servers.addresses.as_slice()).await?;
+            link.set_client(client.clone());
+            if settings.start_alone {
+                let _ = tokio::time::timeout(limit / 2, link.first_attempt()).await;
+            }
+            Ok(client)
+        };
+        let client = match tokio::time::timeout(limit, connecting).await {
             Ok(connected) => connected.map_err(|error| connect::failed(&servers, error))?,
             Err(_) => return Err(connect::too_slow(&servers, limit)),
         };
-        let queued = Arc::new(AtomicUsize::new(0));
-        let (outgoing, from_queue) = mpsc::unbounded_channel();
-        let sender = tokio::spawn(send_queued(client.clone(), from_queue, queued.clone())).abort_handle();
+        let (queue, send) = Queue::new(client.clone(), link.clone(), settings.queue, settings.queue_timeout);
+        let (incoming, receive) = Incoming::new(settings.queue, counters);
         let sync_subject = client.new_inbox();
-        let (limit, replicas, store_within) = (settings.queue, settings.replicas, settings.connect_timeout);
-        Ok(NatsNode { client, connected, outgoing, queued, limit, sender, replicas, store_within, sync_subject })
+        let confirm = confirm_handed(client.clone(), link.clone(), sync_subject.clone());
+        Ok(NatsNode {
+            client,
+            link,
+            queue,
+            incoming,
+            tasks: [tokio::spawn(send), tokio::spawn(receive), tokio::spawn(confirm)].map(|task| task.abort_handle()),
+            servers: servers.list(),
+            replicas: settings.replicas,
+            create_within: limit,
+            sync_subject,
+        })
     }
 
     pub(super) fn is_connected(&self) -> bool {
-        *self.connected.borrow()
+        self.client.connection_state() == State::Connected
+    }
+
+    pub(super) fn link_state(&self) -> watch::Receiver<LinkState> {
+        self.link.subscribe()
+    }
+
+    pub(super) fn link_info(&self) -> LinkInfo {
+        let (state, latest) = (self.link.refresh(), self.link.latest());
+        let server = self.client.try_server_info().filter(|_| state.is_connected);
+        LinkInfo {
+            servers: self.servers.clone(),
+            server: server.map(|server| format!("{} at {}:{}", server.server_name, server.host, server.port)),
+            since: latest.since,
+            connects: state.connects,
+            last_error: latest.error,
+            queued: self.queue.size(),
+        }
     }
 
     pub(super) fn max_payload(&self) -> usize {
@@ -116,25 +139,16 @@ impl NatsNode {
         if size > limit {
             return Err(RemoteError::TooLarge { size, limit });
         }
-        let cost = size + subject.len();
-        let added = self
-            .queued
-            .fetch_update(Relaxed, Relaxed, |queued| Some(queued + cost).filter(|queued| *queued <= self.limit));
-        if let Err(queued) = added {
-            return Err(RemoteError::Full { queued, limit: self.limit });
-        }
-        let message = Outgoing::Message { subject: subject.to_owned(), payload };
-        self.outgoing.send(message).map_err(|_| RemoteError::Disconnected)
+        self.queue.push(subject, payload)
     }
 
     pub(super) async fn flush(&self) -> Result<(), RemoteError> {
-        let (is_done, done) = oneshot::channel();
-        let queued = self.outgoing.send(Outgoing::Barrier(is_done));
-        match queued {
-            Ok(()) => done.await.map_err(|_| RemoteError::Disconnected)?,
-            Err(_) => return Err(RemoteError::Disconnected),
+        self.link.during(self.queue.barrier()).await.map_err(|_| RemoteError::Disconnected)??;
+        self.confirm().await?;
+        match self.link.counters.take_lost() {
+            0 => Ok(()),
+            messages => Err(RemoteError::Lost { messages }),
         }
-        self.confirm().await
     }
 
     pub(super) async fn subscribe(
@@ -142,28 +156,35 @@ impl NatsNode {
         subject: String,
         on_message: OnMessage,
     ) -> Result<NatsSubscription, RemoteError> {
-        let mut messages = self.client.subscribe(subject).await.map_err(|_| RemoteError::Disconnected)?;
-        let task = tokio::spawn(async move {
+        let subscribed = self.link.during(self.client.subscribe(subject)).await;
+        let mut messages = subscribed.map_err(|_| RemoteError::Disconnected)?.map_err(|_| RemoteError::Disconnected)?;
+        let (incoming, on_message) = (self.incoming.clone(), Arc::new(on_message));
+        // Not constrained by tokio: it takes all that the client has read before the client reads on.
+        let task = tokio::spawn(tokio::task::unconstrained(async move {
             while let Some(message) = messages.next().await {
-                on_message(message.payload);
+                incoming.push(&on_message, message.payload);
             }
-        });
+        }));
         Ok(NatsSubscription(task.abort_handle()))
     }
 
     pub(super) async fn answer(&self, subject: String, on_request: OnRequest) -> Result<NatsSubscription, RemoteError> {
-        let mut requests = self.client.subscribe(subject).await.map_err(|_| RemoteError::Disconnected)?;
-        let client = self.client.clone();
+        let subscribed = self.link.during(self.client.subscribe(subject)).await;
+        let mut requests = subscribed.map_err(|_| RemoteError::Disconnected)?.map_err(|_| RemoteError::Disconnected)?;
+        let (client, link) = (self.client.clone(), self.link.clone());
         let task = tokio::spawn(async move {
             while let Some(request) = requests.next().await {
                 let Some(reply) = request.reply else { continue };
                 let mut answer = on_request(request.payload);
                 match (&mut answer).now_or_never() {
                     // The next request waits until the client has taken the answer.
-                    Some(answer) => drop(client.publish(reply, answer).await),
+                    Some(answer) => drop(link.during(client.publish(reply, answer)).await),
                     None => {
-                        let client = client.clone();
-                        tokio::spawn(async move { client.publish(reply, answer.await).await });
+                        let (client, link) = (client.clone(), link.clone());
+                        // The node that has asked does not wait for longer than the connection lasts.
+                        tokio::spawn(
+                            async move { link.during(async { client.publish(reply, answer.await).await }).await },
+                        );
                     }
                 }
             }
@@ -172,49 +193,75 @@ impl NatsNode {
     }
 
     pub(super) async fn request(&self, subject: &str, payload: Bytes, within: Duration) -> Result<Bytes, NoAnswer> {
-        if !self.is_connected() {
-            return Err(NoAnswer::NotSent(RemoteError::Disconnected));
-        }
         let (size, limit) = (payload.len(), self.client.max_payload());
         if size > limit {
             return Err(NoAnswer::NotSent(RemoteError::TooLarge { size, limit }));
         }
-        let request =
-            self.client.send_request(subject.to_owned(), Request::new().payload(payload).timeout(Some(within)));
-        match request.await {
-            Ok(message) => Ok(message.payload),
-            Err(error) => Err(match error.kind() {
-                RequestErrorKind::NoResponders => NoAnswer::NoResponder,
-                RequestErrorKind::TimedOut => NoAnswer::Timeout,
-                _ => NoAnswer::NotSent(RemoteError::Disconnected),
-            }),
+        let request = Request::new().payload(payload).timeout(None);
+        let answer = self.link.during(self.client.send_request(subject.to_owned(), request));
+        match tokio::time::timeout(within, answer).await {
+            Ok(Ok(Ok(message))) => Ok(message.payload),
+            Ok(Ok(Err(error))) if error.kind() == RequestErrorKind::NoResponders => Err(NoAnswer::NoResponder),
+            Ok(_) => Err(NoAnswer::NotSent(RemoteError::Disconnected)),
+            Err(_) => Err(NoAnswer::Timeout),
         }
     }
 
     pub(super) async fn buckets(&self, prefix: &str, ttl: Duration) -> Result<Buckets, BucketError> {
-        let mut jetstream = jetstream::new(self.client.clone());
-        jetstream.set_timeout(self.store_within);
+        let context = |limit| {
+            let mut jetstream = jetstream::new(self.client.clone());
+            jetstream.set_timeout(limit);
+            jetstream
+        };
+        // While servers elect a leader, a change is tried again before the lease has run out.
+        let change_within = self.create_within.min((ttl / 2).max(Duration::from_secs(2)));
+        let contexts = (context(self.create_within), context(change_within));
         let options = BucketOptions { ttl: None, replicas: self.replicas };
         let leases = BucketOptions { ttl: Some(ttl), ..options };
-        Ok(Buckets {
-            leases: nats_bucket(&jetstream, &format!("{prefix}_leases"), leases).await?,
-            names: nats_bucket(&jetstream, &format!("{prefix}_names"), options).await?,
-        })
+        let buckets = async {
+            Ok(Buckets {
+                leases: nats_bucket(&contexts, &self.link, &format!("{prefix}_leases"), leases).await?,
+                names: nats_bucket(&contexts, &self.link, &format!("{prefix}_names"), options).await?,
+            })
+        };
+        self.link.during(buckets).await.map_err(|lost| BucketError::Other(lost.into()))?
     }
 
     /// Returns when the server has handled all that was asked of it before.
     pub(super) async fn confirm(&self) -> Result<(), RemoteError> {
-        let request = self.client.request(self.sync_subject.clone(), Bytes::new());
-        match tokio::time::timeout(CONFIRM_WITHIN, request).await {
-            Ok(Err(error)) if error.kind() == RequestErrorKind::NoResponders => Ok(()),
-            _ => Err(RemoteError::Disconnected),
+        confirm(&self.client, &self.link, &self.sync_subject).await
+    }
+}
+
+async fn confirm(client: &Client, link: &Link, sync_subject: &str) -> Result<(), RemoteError> {
+    let mark = link.handed.mark();
+    let request = Request::new().timeout(Some(CONFIRM_WITHIN));
+    match link.during(client.send_request(sync_subject.to_owned(), request)).await {
+        Ok(Err(error)) if error.kind() == RequestErrorKind::NoResponders => {
+            // A loss that was not seen yet comes first.
+            link.refresh();
+            link.handed.confirm(mark);
+            Ok(())
+        }
+        _ => Err(RemoteError::Disconnected),
+    }
+}
+
+/// While messages are sent, asks the server now and then whether it has handled them: what it has not when the connection is
+/// lost may be lost.
+async fn confirm_handed(client: Client, link: Arc<Link>, sync_subject: String) {
+    loop {
+        link.handed.has_new.notified().await;
+        tokio::time::sleep(CONFIRM_EVERY).await;
+        if confirm(&client, &link, &sync_subject).await.is_err() {
+            link.connected().await;
         }
     }
 }
 
 impl Drop for NatsNode {
     fn drop(&mut self) {
-        self.sender.abort();
+        self.tasks.iter().for_each(AbortHandle::abort);
     }
 }
 
@@ -222,22 +269,5 @@ impl Drop for NatsSubscription {
     fn drop(&mut self) {
         // The subscriber is dropped with its task, which ends the subscription.
         self.0.abort();
-    }
-}
-
-async fn send_queued(client: Client, mut queue: mpsc::UnboundedReceiver<Outgoing>, queued: Arc<AtomicUsize>) {
-    while let Some(next) = queue.recv().await {
-        let (subject, payload) = match next {
-            Outgoing::Message { subject, payload } => (subject, payload),
-            Outgoing::Barrier(is_done) => {
-                let _ = is_done.send(());
-                continue;
-            }
-        };
-        let cost = subject.len() + payload.len();
-        if let Err(error) = client.publish(subject, payload).await {
-            warn!(%error, "a message for other nodes was not sent");
-        }
-        queued.fetch_sub(cost, Relaxed);
     }
 }

@@ -1,0 +1,137 @@
+//! [`ClusterInfo`], the state of a node in numbers.
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, SystemTime};
+
+use serde::Serialize;
+
+use crate::cluster::ClusterProtocol;
+use crate::node::Node;
+use crate::{Cluster, Format, NodeState};
+
+/// The state of a node. All counts begin at 0 when the node starts.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct ClusterInfo {
+    /// The name of the node.
+    pub node: String,
+    /// Whether the node is connected and has its lease.
+    pub state: NodeState,
+    /// The servers that the node was given, without user and password. Empty without NATS.
+    pub servers: String,
+    /// The server that the node is connected to: its name, host and port.
+    pub server: Option<String>,
+    /// When the connection was made, or when it was lost if there is none. `None` before the first connection, and without NATS.
+    pub since: Option<SystemTime>,
+    /// How often the node was connected again after a loss.
+    pub reconnects: u64,
+    /// The last error of the server, or of an attempt to connect.
+    pub last_error: Option<String>,
+    /// For how long the node has its lease if it is not renewed. `None` if it has none.
+    pub lease: Option<Duration>,
+    /// The number of names that connections of this node have.
+    pub names: usize,
+    /// The number of topics that this node receives messages for, confirmed by the server.
+    pub topics: usize,
+    /// The bytes that wait to be sent to NATS.
+    pub queued_bytes: usize,
+    /// The messages that wait to be sent to NATS.
+    pub queued_messages: usize,
+    /// The messages that were accepted for other nodes.
+    pub published: u64,
+    /// The messages that have arrived from other nodes.
+    pub received: u64,
+    /// The messages that did not reach other nodes, or members of this one.
+    pub dropped: Dropped,
+    /// The messages and requests of other nodes that could not be handled.
+    pub refused: Refusals,
+    /// The requests of other nodes that were answered.
+    pub requests: u64,
+    /// The requests of other nodes that are under way.
+    pub pending_requests: usize,
+}
+
+/// The messages that were accepted, but have not arrived or may not have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Dropped {
+    /// They have waited for longer than [`queue_timeout`](crate::ClusterBuilder::queue_timeout).
+    pub expired: u64,
+    /// The server did not take them: its limit for messages is lower than when they were accepted.
+    pub failed: u64,
+    /// They were sent, but the connection was lost before the server had confirmed that it has them. They may have arrived.
+    pub unconfirmed: u64,
+    /// They have arrived on this node faster than they were handled, and had no room in the [`queue`](crate::ClusterBuilder::queue).
+    pub overflowed: u64,
+}
+
+/// The messages and requests of other nodes that could not be handled, by reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Refusals {
+    /// Of a version that this node does not know.
+    pub unknown_version: u64,
+    /// Of a kind that this node does not know.
+    pub unknown_kind: u64,
+    /// Not a message in the format of the cluster.
+    pub unreadable: u64,
+    /// Reading or handling them has panicked.
+    pub panicked: u64,
+}
+
+impl Refusals {
+    /// The sum.
+    pub fn total(&self) -> u64 {
+        self.unknown_version + self.unknown_kind + self.unreadable + self.panicked
+    }
+}
+
+/// What the connection to the others knows of itself.
+#[derive(Debug, Default)]
+pub(crate) struct LinkInfo {
+    pub(crate) servers: String,
+    pub(crate) server: Option<String>,
+    pub(crate) since: Option<SystemTime>,
+    pub(crate) connects: u64,
+    pub(crate) last_error: Option<String>,
+    pub(crate) queued: (usize, usize),
+}
+
+impl<P: ClusterProtocol, F: Format> Cluster<P, F> {
+    /// The state of this node in numbers.
+    pub fn info(&self) -> ClusterInfo {
+        self.node.info()
+    }
+}
+
+impl<P: ClusterProtocol, F: Format> Node<P, F> {
+    pub(crate) fn info(&self) -> ClusterInfo {
+        let LinkInfo { servers, server, since, connects, last_error, queued } = self.bus.link_info();
+        let counters = &self.bus.counters;
+        ClusterInfo {
+            node: self.name.to_string(),
+            state: self.refresh_state(),
+            servers,
+            server,
+            since,
+            reconnects: connects.saturating_sub(1),
+            last_error,
+            lease: self.naming.lease.time_left(),
+            names: self.naming.owned(),
+            topics: self.subscriptions.count(),
+            queued_bytes: queued.0,
+            queued_messages: queued.1,
+            published: counters.published.load(Relaxed),
+            received: counters.received.load(Relaxed),
+            dropped: Dropped {
+                expired: counters.expired.load(Relaxed),
+                failed: counters.failed.load(Relaxed),
+                unconfirmed: counters.unconfirmed.load(Relaxed),
+                overflowed: counters.overflowed.load(Relaxed),
+            },
+            refused: self.refusals.counts(),
+            requests: counters.requests.load(Relaxed),
+            pending_requests: counters.pending_requests.load(Relaxed),
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! [`NodeState`].
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::Arc;
+
+use serde::Serialize;
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+use crate::cluster::ClusterProtocol;
+use crate::counters::Counters;
+use crate::node::Node;
+use crate::{Cluster, Format};
+
+/// How far a node takes part in its cluster.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum NodeState {
+    /// There is no connection to NATS: only members of this node are reached, and names cannot be registered.
+    #[default]
+    Alone,
+    /// There is a connection, so that members on other nodes are reached. The node has no lease, so that names cannot be registered.
+    Connected,
+    /// The node has its lease, and answers the requests of other nodes.
+    Joined,
+}
+
+impl<P: ClusterProtocol, F: Format> Cluster<P, F> {
+    /// The state of this node.
+    pub fn state(&self) -> NodeState {
+        self.node.refresh_state()
+    }
+
+    /// Waits until the node has this state, as for a check of readiness: `cluster.reached(NodeState::Joined).await`.
+    pub async fn reached(&self, state: NodeState) {
+        self.node.refresh_state();
+        // Cannot fail: the node owns the sender.
+        let _ = self.node.state.subscribe().wait_for(|current| *current == state).await;
+    }
+}
+
+impl<P: ClusterProtocol, F: Format> Node<P, F> {
+    pub(crate) fn refresh_state(&self) -> NodeState {
+        let now = match (self.bus.is_connected(), self.is_answering(), self.naming.lease.incarnation()) {
+            (false, ..) => NodeState::Alone,
+            (true, true, Some(_)) => NodeState::Joined,
+            (true, ..) => NodeState::Connected,
+        };
+        self.state.send_if_modified(|state| {
+            let before = std::mem::replace(state, now);
+            if before != now && now == NodeState::Joined {
+                info!(node = &*self.name, "the node has joined the cluster");
+            } else if before == NodeState::Joined && now == NodeState::Connected {
+                warn!(node = &*self.name, "the node has lost its lease");
+            }
+            before != now
+        });
+        now
+    }
+}
+
+/// Counts a request of another node that is under way, until it is dropped.
+pub(crate) struct PendingRequest(Arc<Counters>);
+
+impl PendingRequest {
+    pub(crate) fn begin(counters: &Arc<Counters>) -> Self {
+        counters.pending_requests.fetch_add(1, Relaxed);
+        PendingRequest(counters.clone())
+    }
+}
+
+impl Drop for PendingRequest {
+    fn drop(&mut self) {
+        self.0.pending_requests.fetch_sub(1, Relaxed);
+        self.0.requests.fetch_add(1, Relaxed);
+    }
+}
+
+pub(crate) type StateSender = watch::Sender<NodeState>;

@@ -1,0 +1,156 @@
+//! What was accepted and waits to be sent when the connection is lost.
+
+use std::time::{Duration, Instant};
+
+use actix_acceptor_cluster::{NodeState, RemoteError};
+use bytes::Bytes;
+use support::in_time;
+
+use super::proxy::Proxy;
+use super::{nats, reached};
+use crate::nats_server::NatsServer;
+use crate::nodes::Node;
+
+/// How many messages the client may have taken when the connection is lost.
+const OF_CLIENT: u64 = 16;
+
+/// The length of a line.
+const LENGTH: usize = 4 << 10;
+
+fn line(word: impl std::fmt::Display) -> Bytes {
+    Bytes::from(format!("{word:.<LENGTH$}"))
+}
+
+/// Publishes numbered lines until the connection takes no more and 100 of them wait in the queue. Returns how many were accepted.
+async fn fill(node: &Node) -> u64 {
+    let topic = node.cluster.topic("lobby");
+    let mut accepted = 0;
+    let queued = || node.cluster.info().queued_messages;
+    let mut publish = |many| {
+        for _ in 0..many {
+            topic.publish(line(accepted)).remote.unwrap();
+            accepted += 1;
+        }
+    };
+    while takes_all(&queued).await {
+        publish(100);
+    }
+    publish(100);
+    accepted
+}
+
+/// Whether the queue becomes empty. It is not if nothing is taken from it for half a second.
+async fn takes_all(queued: &impl Fn() -> usize) -> bool {
+    let (mut before, mut since) = (queued(), Instant::now());
+    while before > 0 && since.elapsed() < Duration::from_millis(500) {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        if queued() < before {
+            (before, since) = (queued(), Instant::now());
+        }
+    }
+    before == 0
+}
+
+#[actix::test]
+async fn the_queue_is_sent_in_order_after_a_reconnect() {
+    let server = NatsServer::start();
+    let proxy = Proxy::to(&server).await;
+    let long = Duration::from_secs(60);
+    let one = Node::start(nats(&proxy.url).node("one").server_timeout(long).queue_timeout(long)).await;
+    let two = Node::start(nats(&server.url).node("two")).await;
+    let mut far = two.member("lobby").await;
+    proxy.silence();
+    let accepted = fill(&one).await;
+    proxy.close().await;
+    reached(&one, NodeState::Alone).await;
+    proxy.open();
+    reached(&one, NodeState::Joined).await;
+    one.cluster.topic("lobby").publish(line("end")).remote.unwrap();
+    let mut numbers = Vec::new();
+    loop {
+        let line = String::from_utf8(in_time(far.read_exact(LENGTH + 1)).await).unwrap();
+        let word = line.split('.').next().unwrap();
+        if word == "end" {
+            break;
+        }
+        numbers.push(word.parse::<u64>().unwrap());
+    }
+    // In order, nothing twice, and none is missing after the first one that was still in the queue.
+    assert!(numbers.len() >= 100 && numbers.windows(2).all(|pair| pair[0] < pair[1]), "{numbers:?}");
+    let last: Vec<_> = (accepted - 100..accepted).collect();
+    assert_eq!(numbers[numbers.len() - 100..], last);
+    let dropped = one.cluster.info().dropped;
+    let (arrived, missing) = (numbers.len() as u64, dropped.unconfirmed);
+    assert!((accepted..=accepted + OF_CLIENT).contains(&(arrived + missing)), "{accepted} {arrived} {dropped:?}");
+    let flush = in_time(one.cluster.flush()).await;
+    assert!(matches!(flush, Err(RemoteError::Lost { messages }) if messages == missing), "{flush:?} {dropped:?}");
+    for node in [one, two] {
+        in_time(node.cluster.leave()).await;
+    }
+}
+
+#[actix::test]
+async fn what_has_waited_for_too_long_is_dropped_and_counted() {
+    let server = NatsServer::start();
+    let proxy = Proxy::to(&server).await;
+    let (long, short) = (Duration::from_secs(60), Duration::from_secs(2));
+    let one = Node::start(nats(&proxy.url).node("one").server_timeout(long).queue_timeout(short)).await;
+    proxy.silence();
+    let accepted = fill(&one).await;
+    let empty = async {
+        while one.cluster.info().queued_messages > 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    in_time(empty).await;
+    let info = one.cluster.info();
+    assert!(info.dropped.expired >= 100 && info.dropped.expired <= accepted, "{info:?}");
+    assert_eq!((info.queued_bytes, info.published), (0, accepted));
+    proxy.close().await;
+    reached(&one, NodeState::Alone).await;
+    proxy.open();
+    reached(&one, NodeState::Joined).await;
+    let dropped = one.cluster.info().dropped;
+    assert_eq!(dropped.expired + dropped.unconfirmed, accepted, "{dropped:?}");
+    in_time(one.cluster.leave()).await;
+}
+
+#[actix::test]
+async fn a_full_queue_is_an_error_with_both_numbers() {
+    let server = NatsServer::start();
+    let proxy = Proxy::to(&server).await;
+    let long = Duration::from_secs(60);
+    let one = Node::start(nats(&proxy.url).server_timeout(long).queue_timeout(long).queue(1 << 20)).await;
+    proxy.silence();
+    let topic = one.cluster.topic("lobby");
+    let (queued, limit) = loop {
+        match topic.publish(Bytes::from(vec![b'.'; 100 << 10])).remote {
+            Ok(()) => tokio::task::yield_now().await,
+            Err(RemoteError::Full { queued, limit }) => break (queued, limit),
+            Err(error) => panic!("{error}"),
+        }
+    };
+    assert!(limit == 1 << 20 && queued <= limit && queued > limit - (101 << 10), "{queued}");
+    assert!(one.cluster.info().queued_bytes <= limit);
+    proxy.open();
+    in_time(one.cluster.flush()).await.unwrap();
+    assert_eq!(one.cluster.info().queued_bytes, 0);
+    in_time(one.cluster.leave()).await;
+}
+
+#[actix::test]
+async fn leaving_sends_what_is_queued_before() {
+    let server = NatsServer::start();
+    let one = Node::start(nats(&server.url).node("one")).await;
+    let two = Node::start(nats(&server.url).node("two")).await;
+    let mut far = two.member("lobby").await;
+    for n in 0..1_000 {
+        one.cluster.topic("lobby").publish(format!("line {n}")).remote.unwrap();
+    }
+    in_time(one.cluster.leave()).await;
+    for n in 0..1_000 {
+        far.expect(format!("line {n}\n").as_bytes()).await;
+    }
+    assert_eq!(in_time(two.cluster.nodes()).await.unwrap(), ["two"]);
+    in_time(two.cluster.leave()).await;
+}
