@@ -10,6 +10,26 @@ use crate::node::Node;
 use crate::{Cluster, Format, NodeState};
 
 /// The state of a node. All counts begin at 0 when the node starts.
+///
+/// With the feature `metrics`, the same numbers go to the [`metrics`](https://docs.rs/metrics) facade, with the label `node`, once a
+/// second on the arbiter of the pool. All series exist from the start; the gauges are 0 when the node has left.
+///
+/// | name | kind | labels beside `node` | meaning |
+/// |---|---|---|---|
+/// | `acceptor_cluster_connected` | gauge | | 1 while the node is connected to NATS, else 0 |
+/// | `acceptor_cluster_joined` | gauge | | 1 while it is connected and has its lease, else 0 |
+/// | `acceptor_cluster_lease_seconds` | gauge | | the time that the lease lasts without a heartbeat |
+/// | `acceptor_cluster_names` | gauge | | [`names`](ClusterInfo::names) |
+/// | `acceptor_cluster_topics` | gauge | | [`topics`](ClusterInfo::topics) |
+/// | `acceptor_cluster_queued_bytes` | gauge | | [`queued_bytes`](ClusterInfo::queued_bytes) |
+/// | `acceptor_cluster_queued_messages` | gauge | | [`queued_messages`](ClusterInfo::queued_messages) |
+/// | `acceptor_cluster_pending_requests` | gauge | | [`pending_requests`](ClusterInfo::pending_requests) |
+/// | `acceptor_cluster_reconnects_total` | counter | | [`reconnects`](ClusterInfo::reconnects) |
+/// | `acceptor_cluster_published_total` | counter | | [`published`](ClusterInfo::published) |
+/// | `acceptor_cluster_received_total` | counter | | [`received`](ClusterInfo::received) |
+/// | `acceptor_cluster_requests_total` | counter | | [`requests`](ClusterInfo::requests) |
+/// | `acceptor_cluster_dropped_total` | counter | `reason` | [`dropped`](ClusterInfo::dropped), by the names of its fields |
+/// | `acceptor_cluster_refused_total` | counter | `reason` | [`refused`](ClusterInfo::refused), by the names of its fields |
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct ClusterInfo {

@@ -17,6 +17,8 @@ mod format;
 mod info;
 mod lease;
 mod messages;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod names;
 mod naming;
 mod node;

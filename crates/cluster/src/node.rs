@@ -45,6 +45,8 @@ pub(crate) struct Node<P: ClusterProtocol, F: Format> {
     pub(crate) questions: Arc<Semaphore>,
     pub(crate) refusals: Refusals,
     pub(crate) state: StateSender,
+    #[cfg(feature = "metrics")]
+    pub(crate) reported: crate::metrics::Reported,
     observer: OnceLock<ObserverKey>,
     /// The subscriptions to what other nodes send to this one, until the node leaves.
     requests: Mutex<Option<[Subscription; 3]>>,
@@ -82,10 +84,17 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
             questions: Arc::new(Semaphore::new(MAX_QUESTIONS)),
             refusals: Refusals::default(),
             state: watch::Sender::default(),
+            #[cfg(feature = "metrics")]
+            reported: crate::metrics::Reported::default(),
             observer: OnceLock::new(),
             requests: Mutex::default(),
             tasks: Mutex::default(),
         });
+        #[cfg(feature = "metrics")]
+        {
+            crate::metrics::describe();
+            node.reported.report(&node.info());
+        }
         let _ = node.observer.set(node.pool.add_observer(Follow(Arc::downgrade(&node))));
         // Topics that have members already.
         node.pool.topics().iter().for_each(|(topic, _)| node.subscriptions.changed(topic));
@@ -162,6 +171,8 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
     pub(crate) fn stop(&self) {
         if let Some(observer) = self.observer.get() {
             self.pool.remove_observer(*observer);
+            #[cfg(feature = "metrics")]
+            crate::metrics::left(&self.name);
         }
         self.tasks.lock().drain(..).for_each(|task| task.abort());
         // A node that starts with this name answers then.

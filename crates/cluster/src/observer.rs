@@ -21,4 +21,16 @@ impl<P: ClusterProtocol, F: Format> Observer for Follow<P, F> {
             _ => {}
         }
     }
+
+    #[cfg(feature = "metrics")]
+    fn wants_samples(&self) -> bool {
+        true
+    }
+
+    #[cfg(feature = "metrics")]
+    fn sample(&self, _: &str, _: &actix_acceptor::telemetry::PoolSample<'_>) {
+        if let Some(node) = self.0.upgrade() {
+            node.reported.report(&node.info());
+        }
+    }
 }

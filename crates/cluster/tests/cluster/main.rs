@@ -4,6 +4,9 @@
 
 mod broadcast;
 mod faults;
+mod malformed;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod names;
 mod nats_server;
 mod nodes;

@@ -1,0 +1,103 @@
+//! Messages that no node of this version has sent.
+
+use std::time::Duration;
+
+use support::in_time;
+
+use crate::nats_server::NatsServer;
+use crate::nodes::{ask, World};
+
+/// A generator of numbers that are the same in each run.
+struct Seeded(u64);
+
+impl Seeded {
+    fn next(&mut self, below: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % below
+    }
+}
+
+#[actix::test]
+async fn messages_of_other_versions_are_refused_and_counted() {
+    let world = World::Nats(NatsServer::start());
+    let World::Nats(server) = &world else { unreachable!() };
+    let node = world.node("one").await;
+    let mut member = node.member("lobby").await;
+    let client = in_time(async_nats::connect(&server.url)).await.unwrap();
+    // Of a version and of a kind that are unknown, empty, truncated, and with bytes at the end.
+    let messages: [&[u8]; 7] =
+        [&[2, 0, 1, b'a'], &[1, 9], &[1, 9, 9], &[], &[1], &[1, 0, 5, b'a'], &[1, 0, 1, b'a', b'b']];
+    for message in messages {
+        in_time(client.publish("test.topic.lobby", message.into())).await.unwrap();
+    }
+    in_time(client.publish("test.topic.lobby", [1, 0, 1, b'a'][..].into())).await.unwrap();
+    member.expect(b"a\n").await;
+    let info = node.cluster.info();
+    let refused = info.refused;
+    assert_eq!((refused.unknown_version, refused.unknown_kind, refused.unreadable, refused.panicked), (1, 2, 4, 0));
+    assert_eq!((refused.total(), info.received), (7, 8));
+    for subject in ["test.node.one", "test.presence.one"] {
+        let asked = client.request(subject, [2, 0, 1, b'a'][..].into());
+        in_time(asked).await.unwrap();
+    }
+    assert_eq!(node.cluster.info().refused.unknown_version, 3);
+    in_time(node.cluster.leave()).await;
+}
+
+#[actix::test]
+async fn random_bytes_on_every_subject_of_a_node_do_no_harm() {
+    let world = World::Nats(NatsServer::start());
+    let World::Nats(server) = &world else { unreachable!() };
+    let (one, two) = (world.node("one").await, world.node("two").await);
+    let (mut member, mut ann) = (one.member("lobby").await, one.named("ann").await);
+    let client = in_time(async_nats::connect(&server.url)).await.unwrap();
+    // Every subject that the node is subscribed to, apart from answers to its own questions.
+    let connections = server.monitor("/connz?subs=1");
+    let subjects: std::collections::BTreeSet<_> =
+        connections.split('"').filter(|word| word.starts_with("test.")).map(str::to_owned).collect();
+    assert!(["test.topic.lobby", "test.node.one", "test.presence.one"]
+        .iter()
+        .all(|subject| subjects.contains(*subject)));
+    let mut random = Seeded(0x5EED);
+    let mut sent = 0;
+    for n in 0..1_500 {
+        let length = random.next(40);
+        let mut bytes: Vec<u8> = (0..length).map(|_| random.next(256) as u8).collect();
+        // Most begin as a message does.
+        if n % 4 > 0 && length > 2 {
+            (bytes[0], bytes[1]) = (1, random.next(8) as u8);
+        }
+        for subject in &subjects {
+            sent += 1;
+            // With and without a subject for the answer.
+            if n % 2 == 0 {
+                client.publish(subject.clone(), bytes.clone().into()).await.unwrap();
+            } else {
+                client.publish_with_reply(subject.clone(), "unused", bytes.clone().into()).await.unwrap();
+            }
+        }
+    }
+    in_time(client.flush()).await.unwrap();
+    // Bytes that are a message were delivered: the peer gets those, and what comes afterwards.
+    two.cluster.topic("lobby").publish("the last line").remote.unwrap();
+    let mut text = Vec::new();
+    while !text.ends_with(b"the last line\n") {
+        text.extend(member.read_exact(1).await);
+    }
+    in_time(two.cluster.send("ann", "hello")).await.unwrap();
+    while !text.ends_with(b"hello\n") {
+        text.extend(ann.read_exact(1).await);
+    }
+    assert_eq!(in_time(two.cluster.topic("lobby").presence(None, 10)).await.unwrap().members.len(), 1);
+    let (info, others) = (one.cluster.info(), two.cluster.info());
+    assert_eq!((info.refused.panicked, others.refused.panicked), (0, 0));
+    let refused = info.refused.total() + others.refused.total();
+    assert!(refused > sent / 4 && refused < sent, "{refused} of {sent}");
+    let mut guest = one.guest().await;
+    ask(&mut guest, "register bob", "ok").await;
+    for node in [one, two] {
+        in_time(tokio::time::timeout(Duration::from_secs(10), node.cluster.leave())).await.unwrap();
+    }
+}
