@@ -1,7 +1,185 @@
 //! Topics and names of [`actix_acceptor`] across machines, on [NATS](https://nats.io).
 //!
-//! Each machine is a node: a process with a pool and a [`Cluster`]. Connections join the topics of their own pool, with
-//! [`Conn::join`](actix_acceptor::Conn::join). [`Cluster::topic`] is the group of the members on all nodes.
+//! With one machine, connections talk to each other through the topics and names of their pool. With several machines behind a
+//! load balancer, a message must reach a connection on whatever machine it is: that is what this crate adds. The engine is NATS, a
+//! server that you operate like a database; for one machine, and for tests, there is an engine in memory.
+//!
+//! # Example
+//!
+//! A chat room for the guests of all nodes. Start it on each machine with another name:
+//!
+//! ```no_run
+//! use std::time::Duration;
+//!
+//! use actix_acceptor::prelude::*;
+//! use actix_acceptor_cluster::Cluster;
+//! use bytes::Bytes;
+//!
+//! struct Guest {
+//!     cluster: Cluster<Guest>,
+//! }
+//!
+//! impl Guest {
+//!     fn new(peer: &Peer) -> Self {
+//!         let cluster = peer.env::<Cluster<Guest>>().expect("the listener has it");
+//!         Guest { cluster: cluster.clone() }
+//!     }
+//! }
+//!
+//! impl Protocol for Guest {
+//!     type Codec = Framing;
+//!     type Reply = Bytes;
+//!     type User = ();
+//!
+//!     fn ack(&mut self, conn: &mut Conn<Self>) -> Next<Self> {
+//!         conn.join(self.cluster.topic("lobby").local());
+//!         Next::Continue
+//!     }
+//!
+//!     fn packet(&mut self, line: Bytes, conn: &mut Conn<Self>) -> Next<Self> {
+//!         self.cluster.topic("lobby").publish_except(conn.id(), line);
+//!         Next::Continue
+//!     }
+//! }
+//!
+//! #[actix::main]
+//! async fn main() -> Result<(), MainError> {
+//!     // Without a port, until the node has joined the others.
+//!     let pool = AcceptorPool::with_protocol(Guest::new).framing(Framing::lines()).start_without_listeners().await?;
+//!     let cluster = Cluster::nats("nats://127.0.0.1:4222").node("a").connect(&pool).await?;
+//!     pool.set_listeners(vec![Listener::tcp("0.0.0.0:7878").env(cluster.clone())]).await?;
+//!
+//!     pool.drain_on_signal(Drain::grace(Duration::from_secs(5))).await?;
+//!     cluster.leave().await;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! In `Cargo.toml`: `actix = "0.13"`, `actix-acceptor = "0.1"`, `actix-acceptor-cluster = "0.1"` and `bytes = "1"`. NATS needs JetStream:
+//! `nats-server --jetstream`. The example `chat` has rooms, unique names and private messages:
+//! `cargo run -p actix-acceptor-cluster --example chat`.
+//!
+//! The same program without a server has [`Cluster::local`] instead of [`Cluster::nats`]. In a test, nodes of one process share a
+//! [`LocalBus`]:
+//!
+//! ```
+//! # use std::time::Duration;
+//! # use actix_acceptor::prelude::*;
+//! use actix_acceptor_cluster::{Cluster, LocalBus};
+//! # use bytes::Bytes;
+//! # use support::connect;
+//! #
+//! # struct Guest(Cluster<Guest>);
+//! #
+//! # impl Guest {
+//! #     fn new(peer: &Peer) -> Self {
+//! #         Guest(peer.env::<Cluster<Guest>>().expect("the listener has it").clone())
+//! #     }
+//! # }
+//! #
+//! # impl Protocol for Guest {
+//! #     type Codec = Framing;
+//! #     type Reply = Bytes;
+//! #     type User = ();
+//! #
+//! #     fn ack(&mut self, conn: &mut Conn<Self>) -> Next<Self> {
+//! #         let lobby = self.0.topic("lobby");
+//! #         conn.join(lobby.local());
+//! #         conn.wait(async move { lobby.subscribed().await }, |(), _, _| Next::send("welcome"))
+//! #     }
+//! #
+//! #     fn packet(&mut self, line: Bytes, conn: &mut Conn<Self>) -> Next<Self> {
+//! #         self.0.topic("lobby").publish_except(conn.id(), line);
+//! #         Next::Continue
+//! #     }
+//! # }
+//! #
+//! # #[actix::main]
+//! # async fn main() -> Result<(), MainError> {
+//!
+//! let bus = LocalBus::new();
+//! # let mut guests = Vec::new();
+//! # let mut nodes = Vec::new();
+//! for name in ["a", "b"] {
+//!     let pool = AcceptorPool::with_protocol(Guest::new).framing(Framing::lines()).start_without_listeners().await?;
+//!     let cluster = Cluster::on(&bus).node(name).connect(&pool).await?;
+//!     pool.set_listeners(vec![Listener::tcp("127.0.0.1:0").env(cluster.clone())]).await?;
+//!     // Connect to `pool.local_addrs()[0]` ..
+//! #   let mut guest = connect(&pool).await;
+//! #   guest.expect(b"welcome\n").await;
+//! #   guests.push(guest);
+//! #   nodes.push((pool, cluster));
+//! }
+//! # guests[0].send("hello\n").await;
+//! # guests[1].expect(b"hello\n").await;
+//! # for (pool, cluster) in nodes {
+//! #     pool.stop(None).await;
+//! #     cluster.leave().await;
+//! # }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Concepts
+//!
+//! - A **node** is a process with a pool that has joined a cluster: a [`Cluster`]. It has a name, unique in the cluster, and one
+//!   connection to NATS.
+//! - A **topic** is a group of connections on any nodes: a [`ClusterTopic`]. Connections join the topic of their own pool
+//!   ([`ClusterTopic::local`]), and leave it when they end. What is published to the cluster's topic reaches the members on
+//!   all nodes. A node receives the messages of a topic only while it has members of it.
+//! - A **name** belongs to one connection of the cluster ([`Cluster::register`]). It is free again when the connection ends.
+//! - A **lease** is how a node shows that it is alive: it is renewed every third of its [time](ClusterBuilder::ttl). When it has
+//!   expired, the names of the node are free. A node that cannot renew its lease stops to regard its names as its own
+//!   ([`Cluster::owns`]) before others can have them.
+//!
+//! # Tasks
+//!
+//! | I want to | use |
+//! |---|---|
+//! | join the other nodes | [`Cluster::nats`], [`ClusterBuilder::connect`] |
+//! | run without a server, or test | [`Cluster::local`], [`Cluster::on`] |
+//! | give connections access to the cluster | [`Listener::env`](actix_acceptor::Listener::env), [`Conn::env`](actix_acceptor::Conn::env) |
+//! | broadcast to a group, such as a chat room | [`ClusterTopic::publish`], [`ClusterTopic::publish_except`] |
+//! | send a message to a group, for [`Protocol::user`](actix_acceptor::Protocol::user) | [`ClusterTopic::notify`] |
+//! | join a group | [`Conn::join`](actix_acceptor::Conn::join) with [`ClusterTopic::local`] |
+//! | broadcast to all connections of all nodes | [`Cluster::broadcast`], [`Cluster::notify_all`] |
+//! | know that messages of other nodes arrive | [`ClusterTopic::subscribed`] |
+//! | see who is in a group | [`ClusterTopic::presence`], [`Conn::set_label`](actix_acceptor::Conn::set_label) |
+//! | give a connection a unique name | [`Cluster::register`], [`Cluster::register_replacing`], [`Cluster::unregister`] |
+//! | know in a callback that the name is still owned | [`Cluster::owns`] |
+//! | find a connection by its name | [`Cluster::whereis`] |
+//! | send to a connection by its name | [`Cluster::send`], [`Cluster::notify`] |
+//! | ask a connection for something | [`Cluster::ask`], [`Question`], [`Cluster::answers`] |
+//! | send to a connection by its node and id | [`Cluster::connection`]; to a member of a topic, [`Cluster::member`] |
+//! | ask nodes for something, such as their load | [`Cluster::ask_node`], [`Cluster::ask_nodes`], [`Cluster::node_answers`] |
+//! | wait for a shorter time | [`Cluster::within`] |
+//! | see which nodes there are | [`Cluster::nodes`] |
+//! | know whether NATS is reached, and what was lost | [`Cluster::state`], [`Cluster::info`], [`Published::remote`] |
+//! | replace the format of messages | [`ClusterBuilder::format`], [`Format`] |
+//! | stop a node | [`Pool::drain_on_signal`](actix_acceptor::Pool::drain_on_signal), then [`Cluster::leave`] |
+//!
+//! # Guarantees
+//!
+//! - **Topics.** Members on the node of the publisher get a reply directly, and do not depend on NATS. Members on other nodes get
+//!   it at most once, and what one publisher sends in its order. What cannot be passed on is an error for the publisher
+//!   ([`Published::remote`]); what is lost on the way, because a connection to NATS breaks, is not sent again. A connection that has
+//!   left receives nothing that is published later on its node.
+//! - **Names.** A registration is one compare-and-set at the server: of several nodes that register a name, one succeeds. A name
+//!   has at most one owner, as [`Cluster::whereis`] sees it. After a node was killed, its names are free when its lease has
+//!   expired, 15 s by default; after [`Cluster::leave`], at once.
+//! - **Messages** to one connection are answered by its node. `Ok` means that the outbox or the mailbox of the connection has accepted
+//!   the message. After [`DeliveryError::Timeout`] it may have.
+//! - **Bounds.** What waits to be sent to NATS is bounded in bytes ([`ClusterBuilder::queue`]), and what members do not read by the outbox of
+//!   each ([`Builder::outbox`](actix_acceptor::Builder::outbox)).
+//!
+//! # More
+//!
+#![cfg_attr(doc, doc = "The [guide](guide) has pages about [operating NATS](guide::operating), and about")]
+#![cfg_attr(doc, doc = "[types of messages and rolling upgrades](guide::message_types).")]
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 mod answers;
 mod broadcast;
@@ -14,6 +192,8 @@ mod direct;
 mod envelope;
 mod error;
 mod format;
+#[cfg(doc)]
+pub mod guide;
 mod info;
 mod lease;
 mod messages;

@@ -16,6 +16,17 @@ fn no_code_of_the_readme_has_hidden_lines() {
     assert!(hidden.is_empty(), "{hidden:#?}");
 }
 
+/// The doctests of the library cannot use the packages that depend on it.
+#[test]
+fn code_of_the_readme_that_is_not_run_is_run_elsewhere() {
+    let readme = readme();
+    let ignored: Vec<_> =
+        readme.split("\n```").skip(1).step_by(2).filter_map(|block| block.strip_prefix("rust,ignore\n")).collect();
+    assert_eq!(ignored.len(), 1);
+    let run = std::fs::read_to_string(root().join("crates/cluster/README.md")).expect("the README of the package");
+    assert!(run.contains("```rust,no_run\n") && run.contains(ignored[0]), "differs:\n{}", ignored[0]);
+}
+
 #[test]
 fn relative_links_of_the_readme_lead_to_files() {
     let readme = readme();

@@ -10,6 +10,7 @@ mod metrics;
 mod names;
 mod nats_server;
 mod nodes;
+mod permissions;
 mod presence;
 mod requests;
 mod security;

@@ -1,0 +1,12 @@
+//! Pages about subjects that concern several items.
+//!
+//! | page | answers |
+//! |---|---|
+//! | [`operating`] | what does `nats-server` need, what happens while it is away, and which permissions does a node need? |
+//! | [`message_types`] | how do types of messages change while two versions run, and how is the format replaced? |
+
+#[doc = include_str!("operating.md")]
+pub mod operating {}
+
+#[doc = include_str!("message_types.md")]
+pub mod message_types {}
