@@ -138,7 +138,7 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
             last_error,
             lease: self.naming.lease.time_left(),
             names: self.naming.owned(),
-            topics: self.subscriptions.count(),
+            topics: self.subscriptions.count(*self.bus.link_state().borrow()),
             queued_bytes: queued.0,
             queued_messages: queued.1,
             published: counters.published.load(Relaxed),

@@ -99,9 +99,11 @@ impl Lease {
 
     /// Gives the lease back, so that the names of this node are free at once.
     pub(crate) async fn release(&self, store: &Store) {
-        let held = self.held.lock().take();
-        if let Some(held) = held {
-            let _ = store.remove(&self.key, held.revision).await;
+        let Some(Held { incarnation, .. }) = self.held.lock().take() else { return };
+        // A heartbeat that was under way may have changed the revision, and has no effect once the key is gone.
+        let stored = store.get(&self.key).await.ok().flatten();
+        if let Some(entry) = stored.filter(|entry| *entry.value == incarnation.to_be_bytes()) {
+            let _ = store.remove(&self.key, entry.revision).await;
         }
     }
 }

@@ -25,8 +25,14 @@ const RETRY: Duration = Duration::from_millis(500);
 pub(crate) struct Subscriptions {
     dirty: Mutex<HashSet<Arc<str>>>,
     is_dirty: Notify,
-    /// The topics whose subscription the server has confirmed.
-    confirmed: watch::Sender<HashSet<Arc<str>>>,
+    confirmed: watch::Sender<Confirmed>,
+}
+
+/// The topics whose subscription the server has confirmed, on a connection.
+#[derive(Debug, Default)]
+struct Confirmed {
+    on: LinkState,
+    topics: HashSet<Arc<str>>,
 }
 
 impl Subscriptions {
@@ -34,7 +40,7 @@ impl Subscriptions {
         Arc::new(Subscriptions {
             dirty: Mutex::default(),
             is_dirty: Notify::new(),
-            confirmed: watch::Sender::new(HashSet::new()),
+            confirmed: watch::Sender::default(),
         })
     }
 
@@ -53,32 +59,39 @@ impl Subscriptions {
         std::mem::take(&mut *self.dirty.lock())
     }
 
-    fn clear_confirmed(&self) {
-        self.confirmed.send_modify(HashSet::clear);
+    /// Forgets what was confirmed on a former connection.
+    fn clear_confirmed(&self, on: LinkState) {
+        self.confirmed.send_modify(|confirmed| *confirmed = Confirmed { on, topics: HashSet::new() });
     }
 
     fn set_confirmed(&self, topics: impl Iterator<Item = Arc<str>>) {
-        self.confirmed.send_modify(|confirmed| confirmed.extend(topics));
+        self.confirmed.send_modify(|confirmed| confirmed.topics.extend(topics));
     }
 
     /// Returns those that were confirmed.
     fn set_unconfirmed(&self, topics: &HashSet<Arc<str>>) -> Vec<Arc<str>> {
         let mut removed = Vec::new();
         self.confirmed.send_modify(|confirmed| {
-            removed.extend(topics.iter().filter(|topic| confirmed.remove(*topic)).cloned());
+            removed.extend(topics.iter().filter(|topic| confirmed.topics.remove(*topic)).cloned());
         });
         removed
     }
 
-    /// The number of topics that other nodes can reach the members of.
-    pub(crate) fn count(&self) -> usize {
-        self.confirmed.borrow().len()
+    /// The number of topics whose members other nodes reach, on this connection.
+    pub(crate) fn count(&self, link: LinkState) -> usize {
+        let confirmed = self.confirmed.borrow();
+        if confirmed.on == link {
+            confirmed.topics.len()
+        } else {
+            0
+        }
     }
 
-    /// Waits until the subscription of this topic is confirmed.
-    pub(crate) async fn until_confirmed(&self, topic: &str) {
+    /// Waits until the subscription of this topic is confirmed on the connection in use.
+    pub(crate) async fn until_confirmed(&self, topic: &str, link: &watch::Receiver<LinkState>) {
+        let is_confirmed = |confirmed: &Confirmed| confirmed.on == *link.borrow() && confirmed.topics.contains(topic);
         // Cannot fail: `self` owns the sender.
-        let _ = self.confirmed.subscribe().wait_for(|confirmed| confirmed.contains(topic)).await;
+        let _ = self.confirmed.subscribe().wait_for(is_confirmed).await;
     }
 }
 
@@ -105,7 +118,7 @@ pub(crate) async fn follow<P: ClusterProtocol, F: Format>(
     loop {
         let now = *link.borrow_and_update();
         if now != subscribed.confirmed_on {
-            changes.clear_confirmed();
+            changes.clear_confirmed(now);
         }
         let Some(node) = node.upgrade() else { return };
         node.refresh_state();

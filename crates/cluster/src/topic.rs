@@ -88,7 +88,7 @@ impl<P: ClusterProtocol, F: Format> ClusterTopic<P, F> {
     /// Waits until this node receives what other nodes publish to the topic. It waits for as long as the topic has no members on
     /// this node, or NATS cannot be reached.
     pub async fn subscribed(&self) {
-        self.node.subscriptions.until_confirmed(self.name()).await;
+        self.node.subscriptions.until_confirmed(self.name(), &self.node.bus.link_state()).await;
     }
 }
 

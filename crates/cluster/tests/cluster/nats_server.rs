@@ -1,7 +1,7 @@
 //! `nats-server` processes.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -37,6 +37,21 @@ impl NatsServer {
         let file = store.path("nats.conf");
         std::fs::write(&file, config).unwrap();
         Self::spawn(store, vec!["--jetstream".to_owned(), "--config".to_owned(), file.display().to_string()], None)
+    }
+
+    /// Starts three servers that are one NATS cluster, with JetStream.
+    pub(crate) fn cluster() -> [Self; 3] {
+        // Each has to know the port of the others before it starts: these were free a moment ago.
+        let free: Vec<_> = (0..3).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        let routes: Vec<_> = free.iter().map(|route| format!("nats://{}", route.local_addr().unwrap())).collect();
+        drop(free);
+        let start = |name: &str, at: usize| {
+            let (own, all) = (routes[at].clone(), routes.join(","));
+            let arguments =
+                ["--jetstream", "--cluster_name", "test", "--name", name, "--cluster", &own, "--routes", &all];
+            Self::with_arguments(&arguments)
+        };
+        [start("first", 0), start("second", 1), start("third", 2)]
     }
 
     fn spawn(store: Folder, arguments: Vec<String>, port: Option<u16>) -> Self {

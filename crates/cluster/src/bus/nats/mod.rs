@@ -77,18 +77,15 @@ impl NatsNode {
                 async {}
             });
         let limit = settings.connect_timeout;
-        let connecting = async {
-            let client = options.connect(servers.addresses.as_slice()).await?;
-            link.set_client(client.clone());
-            if settings.start_alone {
-                let _ = tokio::time::timeout(limit / 2, link.first_attempt()).await;
-            }
-            Ok(client)
-        };
-        let client = match tokio::time::timeout(limit, connecting).await {
+        let client = match tokio::time::timeout(limit, options.connect(servers.addresses.as_slice())).await {
             Ok(connected) => connected.map_err(|error| connect::failed(&servers, error))?,
             Err(_) => return Err(connect::too_slow(&servers, limit)),
         };
+        link.set_client(client.clone());
+        if settings.start_alone {
+            // The client goes on trying.
+            let _ = tokio::time::timeout(limit, link.first_attempt()).await;
+        }
         let (queue, send) = Queue::new(client.clone(), link.clone(), settings.queue, settings.queue_timeout);
         let (incoming, receive) = Incoming::new(settings.queue, counters);
         let sync_subject = client.new_inbox();

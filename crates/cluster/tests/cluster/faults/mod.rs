@@ -1,8 +1,10 @@
 //! What happens when NATS is away, silent, slow or restarted.
 
+mod load;
 mod loss;
 mod proxy;
 mod queue;
+mod servers;
 mod start;
 
 use std::time::Duration;

@@ -1,5 +1,7 @@
 //! NATS away, or without JetStream, when a node starts.
 
+use std::time::Duration;
+
 use actix_acceptor_cluster::{ConnectError, NodeState, RegisterError, RemoteError};
 use support::{eventually, in_time};
 
@@ -43,9 +45,10 @@ async fn a_node_starts_alone_and_joins_when_there_is_a_server() {
 #[actix::test]
 async fn with_a_server_at_its_start_a_node_that_may_start_alone_has_joined() {
     let server = NatsServer::start();
-    let node = Node::start(nats(&server.url).start_alone(true)).await;
-    assert_eq!(node.cluster.state(), NodeState::Joined);
-    let error = error_of(nats(&server.url).start_alone(true).ttl(std::time::Duration::from_secs(9))).await;
+    let node = Node::start(nats(&server.url).start_alone(true).connect_timeout(Duration::from_secs(20))).await;
+    assert!(node.cluster.info().server.is_some());
+    reached(&node, NodeState::Joined).await;
+    let error = error_of(nats(&server.url).start_alone(true).ttl(Duration::from_secs(9))).await;
     assert!(matches!(error, ConnectError::Mismatch { .. }), "{error}");
     in_time(node.cluster.leave()).await;
 }
