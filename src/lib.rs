@@ -311,7 +311,7 @@ pub mod messages {
 /// points in time as in RFC 3339 (`"2030-01-31T12:00:00Z"`), addresses as strings, reasons and states in snake case, and a
 /// `None` as null. [`Changed`](info::Changed) has the format of [`Settings`], where a duration is a string such as `"1m"`.
 pub mod info {
-    pub use crate::config::{Changed, SettingChange};
+    pub use crate::config::{Changed, SettingChange, SettingDescription, SettingUnit, TakesEffect};
     pub use crate::listener::{KeepaliveOptions, ListenerOptions};
     pub use crate::pool::{
         AcceptorInfo, BroadcastReport, DrainReport, ListenerInfo, ListenersChanged, PoolInfo, Published, Reloaded,

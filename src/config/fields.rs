@@ -6,14 +6,14 @@ macro_rules! settings {
     (
         $(#[$doc:meta])*
         pub struct Settings {
-            $($(#[$field_doc:meta])* $field:ident: $type:ty = $default:expr,)*
+            $($(#[doc = $field_doc:literal])* $field:ident: $type:ty = $default:expr,)*
         }
     ) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq)]
         #[non_exhaustive]
         pub struct Settings {
-            $($(#[$field_doc])* pub $field: $type,)*
+            $($(#[doc = $field_doc])* pub $field: $type,)*
         }
 
         impl Default for Settings {
@@ -64,6 +64,10 @@ macro_rules! settings {
                 })*
                 super::Changed::new(before, self.clone())
             }
+
+            /// The name and the documentation of every setting.
+            pub(super) const DOCUMENTED: &'static [(&'static str, &'static str)] =
+                &[$((stringify!($field), concat!($($field_doc, "\n"),*)),)*];
 
             /// The settings that differ between the two, in the order of the fields.
             pub(super) fn differences(&self, new: &Settings) -> Vec<super::SettingChange> {

@@ -10,6 +10,7 @@ mod backlog_policy;
 mod changed;
 #[cfg(feature = "serde")]
 mod choice;
+mod description;
 mod drain;
 mod fields;
 #[cfg(feature = "serde")]
@@ -33,6 +34,7 @@ pub use at_limit::AtLimit;
 pub use at_rate::AtRate;
 pub use backlog_policy::BacklogPolicy;
 pub use changed::{Changed, SettingChange};
+pub use description::{SettingDescription, SettingUnit, TakesEffect};
 pub use drain::DrainConfig;
 #[cfg(feature = "serde")]
 pub(crate) use format::deserialize_unnamed;
