@@ -1,0 +1,239 @@
+//! Which requests are served: the check of every request, and the extractors [`Viewer`] and [`Action`].
+
+use std::future::{ready, Future, Ready};
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::time::Instant;
+
+use actix_web::body::{EitherBody, MessageBody};
+use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::{Method, StatusCode};
+use actix_web::middleware::Next;
+use actix_web::web::{Bytes, Data};
+use actix_web::{FromRequest, HttpRequest, ResponseError};
+use serde::de::DeserializeOwned;
+
+use crate::audit;
+use crate::error::ApiError;
+use crate::report::Entry;
+use crate::shared::Shared;
+
+const POLICY: &str =
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; \
+                      base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+const LOOPBACK_ONLY: &str = "this dashboard has no token, so it is served only to loopback addresses, at \
+     http://127.0.0.1 or http://localhost, and not through a proxy; set `Dashboard::token` to serve it to others";
+/// Headers that proxies add.
+const OF_PROXIES: [&str; 4] = ["forwarded", "via", "x-forwarded-for", "x-real-ip"];
+
+/// Checks a request and adds headers to the response.
+pub(crate) async fn guard(
+    shared: Data<Shared>,
+    request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse<EitherBody<impl MessageBody>>, actix_web::Error> {
+    let mut response = match check(&shared, request.request()) {
+        Ok(()) => next.call(request).await?.map_into_left_body(),
+        Err(error) => request.into_response(error.error_response()).map_into_right_body(),
+    };
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    if !headers.contains_key(header::CACHE_CONTROL) {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    Ok(response)
+}
+
+fn check(shared: &Shared, request: &HttpRequest) -> Result<(), ApiError> {
+    if !shared.keys.requires_token() && !is_local(request) {
+        return Err(ApiError::forbidden("loopback_only", LOOPBACK_ONLY));
+    }
+    if is_of_other_site(request) {
+        return Err(ApiError::forbidden("cross_site", "requests of other sites are refused"));
+    }
+    Ok(())
+}
+
+/// Whether a request comes from a program on this machine, and is meant for this server: a page of another site whose name resolves to
+/// a loopback address sends its own `Host`.
+fn is_local(request: &HttpRequest) -> bool {
+    let headers = request.headers();
+    let is_loopback = |peer: SocketAddr| peer.ip().to_canonical().is_loopback();
+    request.peer_addr().is_some_and(is_loopback)
+        && headers.get(header::HOST).and_then(|host| host.to_str().ok()).is_some_and(is_loopback_host)
+        && request.uri().authority().is_none_or(|authority| is_loopback_host(authority.as_str()))
+        && !OF_PROXIES.iter().any(|name| headers.contains_key(*name))
+}
+
+fn is_loopback_host(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let ip = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+    name.eq_ignore_ascii_case("localhost") || ip.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+}
+
+/// Whether a page of another site has sent a request. Navigation to the page is not refused: links may point to it.
+fn is_of_other_site(request: &HttpRequest) -> bool {
+    let text = |name: &str| request.headers().get(name).map(|value| value.to_str().unwrap_or_default());
+    if let Some(site) = text("sec-fetch-site") {
+        let navigates = request.method() == Method::GET && text("sec-fetch-mode") == Some("navigate");
+        return !matches!(site, "same-origin" | "none") && !navigates;
+    }
+    let Some(origin) = text("origin") else { return false };
+    let host = text("host").or_else(|| request.uri().authority().map(|authority| authority.as_str()));
+    let of_origin = origin.split_once("://").map(|(_, host)| host);
+    !of_origin.zip(host).is_some_and(|(origin, host)| origin.eq_ignore_ascii_case(host))
+}
+
+/// A request that may read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Viewer {
+    pub(crate) entry: Entry,
+    pub(crate) peer: Option<SocketAddr>,
+}
+
+impl Viewer {
+    pub(crate) fn of(shared: &Shared, request: &HttpRequest) -> Result<Self, ApiError> {
+        let peer = request.peer_addr();
+        if !shared.keys.requires_token() {
+            return Ok(Viewer { entry: Entry::Loopback, peer });
+        }
+        if let Some(token) = bearer(request.headers()) {
+            let (ip, now) = (peer.map(|peer| peer.ip()), Instant::now());
+            shared.attempts.check(ip, false, now).map_err(too_many_attempts)?;
+            if shared.keys.is_token(token) {
+                return Ok(Viewer { entry: Entry::Token, peer });
+            }
+            shared.attempts.count(ip, now);
+            audit::sign_in(shared, peer, "wrong token in Authorization");
+        } else if let Some(session) = shared.keys.session(request.headers()) {
+            return Ok(Viewer { entry: Entry::Session(session), peer });
+        }
+        let message = "sign in at `login`, or send the header `Authorization: Bearer TOKEN`";
+        Err(ApiError::new(StatusCode::UNAUTHORIZED, "unauthorized", message))
+    }
+}
+
+pub(crate) fn too_many_attempts(seconds: u64) -> ApiError {
+    let message = format!("too many wrong tokens: try again in {seconds} seconds");
+    ApiError::new(StatusCode::TOO_MANY_REQUESTS, "too_many_attempts", message).retry_after(seconds)
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
+    let value = headers.get(header::AUTHORIZATION)?.as_bytes();
+    let (scheme, token) = value.split_at_checked("Bearer ".len())?;
+    scheme.eq_ignore_ascii_case(b"bearer ").then_some(token.trim_ascii())
+}
+
+impl FromRequest for Viewer {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(Viewer::of(shared_of(request), request))
+    }
+}
+
+fn shared_of(request: &HttpRequest) -> &Shared {
+    request.app_data::<Data<Shared>>().expect("the scope of the dashboard has its state")
+}
+
+/// The greatest body of a request.
+pub(crate) const MAX_BODY: usize = 64 * 1024;
+
+/// The body of a request.
+pub(crate) async fn body(read: impl Future<Output = Result<Bytes, actix_web::Error>>) -> Result<Bytes, ApiError> {
+    read.await.map_err(|error| match error.as_response_error().status_code() {
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            let message = format!("the body is longer than {MAX_BODY} bytes");
+            ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message)
+        }
+        _ => ApiError::body(error.to_string()),
+    })
+}
+
+pub(crate) fn is_json(request: &HttpRequest) -> bool {
+    let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let essence = content_type.and_then(|value| value.split(';').next()).unwrap_or_default();
+    essence.trim().eq_ignore_ascii_case("application/json")
+}
+
+/// A request that may act, with its body.
+pub(crate) struct Action<T> {
+    pub(crate) viewer: Viewer,
+    pub(crate) body: T,
+    /// The body as text, for the log.
+    pub(crate) text: String,
+}
+
+impl<T: DeserializeOwned + 'static> FromRequest for Action<T> {
+    type Error = ApiError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let shared = shared_of(request);
+        let viewer = Viewer::of(shared, request).and_then(|viewer| {
+            may_act(shared, request).inspect_err(|error| audit::refused(shared, viewer, request.path(), error))?;
+            Ok(viewer)
+        });
+        let read = Bytes::from_request(request, payload);
+        Box::pin(async move {
+            let viewer = viewer?;
+            let bytes = body(read).await?;
+            let body = serde_json::from_slice(&bytes).map_err(|error| ApiError::body(error.to_string()))?;
+            Ok(Action { viewer, body, text: String::from_utf8_lossy(&bytes).into_owned() })
+        })
+    }
+}
+
+/// Pages of other sites cannot set the header, and forms can set neither.
+fn may_act(shared: &Shared, request: &HttpRequest) -> Result<(), ApiError> {
+    if request.headers().get("x-dashboard").is_none_or(|value| value != "1") {
+        return Err(ApiError::forbidden("header_required", "actions need the header `X-Dashboard: 1`"));
+    }
+    if !is_json(request) {
+        let message = "actions need the header `Content-Type: application/json`";
+        return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "json_required", message));
+    }
+    // Viewers of a read-only dashboard can sign out.
+    if shared.read_only && !request.path().ends_with("/logout") {
+        return Err(ApiError::forbidden("read_only", "this dashboard is read-only"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_hosts_are_recognized() {
+        for host in ["localhost", "LOCALHOST:8080", "127.0.0.1", "127.0.0.1:80", "127.9.9.9:1", "[::1]", "[::1]:8080"] {
+            assert!(is_loopback_host(host), "{host}");
+        }
+        for host in [
+            "",
+            ":80",
+            "evil.example",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example:80",
+            "192.0.2.1",
+            "localhost:x",
+            "::2",
+        ] {
+            assert!(!is_loopback_host(host), "{host}");
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! [`Dashboard`], the service.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
+
+use actix_web::dev::{AppService, HttpServiceFactory};
+use actix_web::middleware::from_fn;
+use actix_web::web::{scope, Data, PayloadConfig};
+use tracing::warn;
+
+use crate::access::{guard, MAX_BODY};
+use crate::pools::DashboardPool;
+use crate::routes;
+use crate::sampler::Sampler;
+use crate::shared::Shared;
+
+/// The shortest token.
+const MIN_TOKEN: usize = 16;
+
+/// A page that shows and operates pools: a service for an actix-web application. See the [crate](crate) for an example.
+///
+/// Make it once and clone it into the applications: all clones share one state. The methods that change it are called before it is
+/// cloned.
+///
+/// ```
+/// # use actix_acceptor::{AcceptorPool, Socket};
+/// # use actix_acceptor_dashboard::Dashboard;
+/// # use actix_web::{App, HttpServer};
+/// # actix_rt::System::new().block_on(async {
+/// # let chat = AcceptorPool::with_fn(|_: Socket| async {}).name("chat").bind("127.0.0.1:0").await?;
+/// # let feed = AcceptorPool::with_fn(|_: Socket| async {}).name("feed").bind("127.0.0.1:0").await?;
+/// # let token = "0123456789abcdef";
+/// let dashboard = Dashboard::new(&chat).pool(&feed).token(token).path("/ops").read_only(true);
+/// // The closure runs once for each worker.
+/// let server = HttpServer::new(move || App::new().service(dashboard.clone()));
+/// # drop(server);
+/// # chat.stop(None).await;
+/// # feed.stop(None).await;
+/// # Ok::<_, actix_acceptor::StartError>(()) }).expect("it works");
+/// ```
+///
+/// In a test, or with one application:
+///
+/// ```
+/// # use actix_acceptor::{AcceptorPool, Socket};
+/// # use actix_acceptor_dashboard::Dashboard;
+/// # use actix_web::{test, App};
+/// # actix_rt::System::new().block_on(async {
+/// # let pool = AcceptorPool::with_fn(|_: Socket| async {}).name("chat").bind("127.0.0.1:0").await?;
+/// let app = test::init_service(App::new().service(Dashboard::new(&pool).token("0123456789abcdef"))).await;
+/// let request = test::TestRequest::get().uri("/dashboard/api/pools");
+/// let response = test::call_service(&app, request.to_request()).await;
+/// assert_eq!(response.status(), 401);
+/// # pool.stop(None).await;
+/// # Ok::<_, actix_acceptor::StartError>(()) }).expect("it works");
+/// ```
+#[derive(Clone)]
+pub struct Dashboard {
+    inner: Arc<Inner>,
+    path: String,
+}
+
+struct Inner {
+    shared: Arc<Shared>,
+    /// Started by the first use.
+    sampler: OnceLock<Sampler>,
+    has_warned: AtomicBool,
+}
+
+impl Dashboard {
+    /// A dashboard of a pool, of any handler, at the path `/dashboard`. A reference to a pool, or a [`DashboardPool`] with what some
+    /// actions need.
+    ///
+    /// The events begin when the pool is added, the history when the dashboard is used. The dashboard does not keep the pool running.
+    ///
+    /// # Panics
+    /// If the system has no random numbers.
+    #[must_use]
+    pub fn new(pool: impl Into<DashboardPool>) -> Self {
+        let mut shared = Shared::new();
+        shared.add(pool.into());
+        Dashboard { inner: Inner::new(shared), path: "/dashboard".to_owned() }
+    }
+
+    /// Adds a pool. Its id is the number of pools before it.
+    ///
+    /// # Panics
+    /// If the dashboard has been cloned or used before.
+    #[must_use]
+    pub fn pool(self, pool: impl Into<DashboardPool>) -> Self {
+        self.change(|shared| shared.add(pool.into()))
+    }
+
+    /// Requires this token of every request, and serves those of all addresses. Default: none, and only requests from this machine are
+    /// served.
+    ///
+    /// Use a random one, such as of `openssl rand -hex 32`, and keep it out of the source code.
+    ///
+    /// # Panics
+    /// If the token is shorter than 16 characters, or contains others than visible ASCII characters. If the dashboard has been cloned
+    /// or used before.
+    #[must_use]
+    pub fn token(self, token: impl AsRef<str>) -> Self {
+        let token = token.as_ref();
+        let length = token.len();
+        assert!(length >= MIN_TOKEN, "Dashboard::token: must have at least {MIN_TOKEN} characters (got {length})");
+        assert!(
+            token.bytes().all(|byte| byte.is_ascii_graphic()),
+            "Dashboard::token: must consist of visible ASCII characters without spaces"
+        );
+        self.change(|shared| shared.keys = shared.keys.with_token(token))
+    }
+
+    /// Refuses all actions. Default: false.
+    ///
+    /// # Panics
+    /// If the dashboard has been cloned or used before.
+    #[must_use]
+    pub fn read_only(self, read_only: bool) -> Self {
+        self.change(|shared| shared.read_only = read_only)
+    }
+
+    /// The path of the page. A slash at the end has no effect. Default: `/dashboard`.
+    ///
+    /// # Panics
+    /// If it does not begin with a slash, or contains a brace, which actix-web would treat as a pattern.
+    #[must_use]
+    pub fn path(mut self, path: impl Into<String>) -> Self {
+        let path = path.into();
+        assert!(path.starts_with('/'), "Dashboard::path: must begin with a slash (got {path:?})");
+        assert!(!path.contains(['{', '}']), "Dashboard::path: must not contain braces (got {path:?})");
+        self.path = path.trim_end_matches('/').to_owned();
+        self
+    }
+
+    /// Ends the updates of all viewers, for the end of the web server: a graceful stop waits for responses in progress. Viewers connect
+    /// again after 2 seconds.
+    pub fn disconnect(&self) {
+        self.inner.shared.viewers.disconnect();
+    }
+
+    fn change(self, change: impl FnOnce(&mut Shared)) -> Self {
+        let Dashboard { inner, path } = self;
+        let sole = Arc::into_inner(inner).filter(|inner| inner.sampler.get().is_none());
+        let shared = sole.and_then(|inner| Arc::into_inner(inner.shared));
+        let mut shared = shared.expect("a dashboard is changed before it is cloned or used");
+        change(&mut shared);
+        Dashboard { inner: Inner::new(shared), path }
+    }
+}
+
+impl Inner {
+    fn new(shared: Shared) -> Arc<Self> {
+        Arc::new(Inner { shared: Arc::new(shared), sampler: OnceLock::new(), has_warned: AtomicBool::new(false) })
+    }
+}
+
+impl HttpServiceFactory for Dashboard {
+    fn register(self, config: &mut AppService) {
+        let Inner { shared, sampler, has_warned } = &*self.inner;
+        let ip = config.config().local_addr().ip().to_canonical();
+        if !shared.keys.requires_token() && !ip.is_loopback() && !has_warned.swap(true, Relaxed) {
+            warn!(address = %config.config().local_addr(), "dashboard without a token on an address that others reach: \
+                only requests from this machine are served; set `Dashboard::token`");
+        }
+        sampler.get_or_init(|| Sampler::start(shared));
+        let data = Data::from(shared.clone());
+        let of_guard = data.clone();
+        // The dashboard, and with it the sampler, exists as long as the application.
+        let keeps = self.clone();
+        scope(&self.path)
+            .app_data(data)
+            .app_data(Data::new(keeps))
+            .app_data(PayloadConfig::new(MAX_BODY))
+            .wrap(from_fn(move |request, next| guard(of_guard.clone(), request, next)))
+            .configure(|config| routes::add(config, &self.path))
+            .register(config);
+    }
+}
+
+impl fmt::Debug for Dashboard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let pools: Vec<_> = self.inner.shared.pools.iter().map(|watched| &watched.of).collect();
+        f.debug_struct("Dashboard").field("path", &self.path).field("pools", &pools).finish_non_exhaustive()
+    }
+}

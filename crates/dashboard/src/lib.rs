@@ -1,0 +1,94 @@
+//! A page in the browser that shows and operates the pools of [`actix_acceptor`], for any [`actix_web`] application.
+//!
+//! ```text
+//! browser ─▶ actix-web ─▶ Dashboard ─┬─ page and static files
+//!                                    ├─ JSON, /metrics     numbers and lists of the pools, read when they are asked for
+//!                                    ├─ /stream            a message a second per viewer
+//!                                    └─ actions            the methods of `Pool`: suspend, change settings, send, close, drain
+//! ```
+//!
+//! # Example
+//!
+//! ```no_run
+//! use actix_acceptor::prelude::*;
+//! use actix_acceptor_dashboard::{Dashboard, DashboardPool};
+//! use actix_web::{App, HttpServer};
+//! use bytes::Bytes;
+//!
+//! struct Echo;
+//!
+//! impl Protocol for Echo {
+//!     type Codec = Framing;
+//!     type Reply = Bytes;
+//!     type User = ();
+//!
+//!     fn packet(&mut self, packet: Bytes, _: &mut Conn<Self>) -> Next<Self> {
+//!         Next::Send(packet)
+//!     }
+//! }
+//!
+//! #[actix::main]
+//! async fn main() -> Result<(), MainError> {
+//!     let pool = AcceptorPool::with_protocol(|_| Echo).framing(Framing::lines()).bind("0.0.0.0:7878").await?;
+//!     // The text that an operator enters becomes a reply.
+//!     let dashboard = Dashboard::new(DashboardPool::with_text(&pool, Bytes::from));
+//!     let server = HttpServer::new(move || App::new().service(dashboard.clone()));
+//!     let server = server.bind("127.0.0.1:8080")?.workers(1).shutdown_timeout(1).run();
+//!     println!("http://127.0.0.1:8080/dashboard/");
+//!     Ok(server.await?)
+//! }
+//! ```
+//!
+//! A [`Dashboard`] is made once and cloned into the applications: the closure of `HttpServer::new` runs for each worker. All clones
+//! share one state, so a viewer may reach any worker.
+//!
+//! # Security
+//!
+//! Without a [token](Dashboard::token), only requests from a loopback address with a loopback `Host` are served, so that other machines,
+//! and pages of other sites in a browser on this machine, have no access. With a token, requests need it: in the header
+//! `Authorization: Bearer`, or as a session, whose cookie the login form sets (`HttpOnly`, `SameSite=Strict`, and `Secure` with TLS).
+//! The cookie contains the end and the number of the session with an HMAC under a random key, and not the token. Comparisons take
+//! constant time. Wrong tokens are limited to 5 a minute for each address and 60 in all; actix-web's `peer_addr` is the address, so
+//! behind a reverse proxy all viewers share the limit of the proxy.
+//!
+//! Use TLS, directly or at a reverse proxy, if the page is read over a network: the token and the cookie are secrets. A proxy on the same
+//! machine looks like a local viewer, so a dashboard behind a proxy needs a token. Requests with headers that proxies add are refused
+//! without one.
+//!
+//! Actions need a header that forms and pages of other sites cannot set; see [`api`]. Responses have a strict
+//! `Content-Security-Policy`, and the page shows what peers send (labels, names, topics) as text. Each action is logged at info (`action`,
+//! `pool`, `parameters`, `outcome`, `peer`, `session`), control characters escaped. [`Dashboard::read_only`] refuses all actions.
+//!
+//! # Costs
+//!
+//! A thread reads [`Pool::info`](actix_acceptor::Pool::info) once a second for the history, 80 KiB per pool for 60 minutes. An observer
+//! keeps the last 200 events, at most 10 of each kind per second. Lists are read when a viewer asks, at most once a second for all
+//! viewers. Nothing is called for packets. At most 32 viewers receive updates, one message a second each; one that does not
+//! read is disconnected.
+//!
+//! When the web server stops gracefully, it waits for the responses in progress, and the updates of a viewer have no end: set
+//! `HttpServer::shutdown_timeout`, or call [`Dashboard::disconnect`] first.
+
+mod access;
+pub mod api;
+mod assets;
+mod attempts;
+mod audit;
+mod dashboard;
+mod drains;
+mod error;
+mod events;
+mod history;
+mod pools;
+mod process;
+mod report;
+mod routes;
+mod sampler;
+mod session;
+mod shared;
+mod snapshot;
+mod text;
+mod viewers;
+
+pub use dashboard::Dashboard;
+pub use pools::DashboardPool;

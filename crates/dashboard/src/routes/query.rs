@@ -1,0 +1,153 @@
+//! The parameters of requests.
+
+use std::cmp::Ordering;
+
+use actix_acceptor::{ConnectionId, ConnectionInfo};
+use actix_web::web::Query;
+use actix_web::HttpRequest;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::error::ApiError;
+use crate::shared::{Shared, Watched};
+
+/// The most rows of a page.
+pub(super) const MAX_ROWS: usize = 100;
+
+/// Reads the parameters. Unknown ones are ignored.
+pub(super) fn query<T: DeserializeOwned>(request: &HttpRequest) -> Result<T, ApiError> {
+    let query = Query::<T>::from_query(request.query_string());
+    query.map(Query::into_inner).map_err(|error| ApiError::parameter(error.to_string()))
+}
+
+/// A part of the path, decoded.
+pub(super) fn part<'a>(request: &'a HttpRequest, name: &str) -> &'a str {
+    request.match_info().get(name).unwrap_or_default()
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Order {
+    #[default]
+    Asc,
+    Desc,
+}
+
+impl Order {
+    pub(super) fn of(self, ordering: Ordering) -> Ordering {
+        if self == Order::Desc {
+            ordering.reverse()
+        } else {
+            ordering
+        }
+    }
+}
+
+/// Which page, and how long.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Paging {
+    page: usize,
+    limit: usize,
+}
+
+/// The fields of a response that has pages.
+#[derive(Debug, Serialize)]
+pub(super) struct PageNumbers {
+    page: usize,
+    pages: usize,
+    limit: usize,
+}
+
+impl Paging {
+    pub(super) fn new(page: Option<usize>, limit: Option<usize>) -> Result<Self, ApiError> {
+        let (page, limit) = (page.unwrap_or(1), limit.unwrap_or(50));
+        if page == 0 {
+            return Err(ApiError::parameter("page: must be at least 1 (got 0)"));
+        }
+        if !(1..=MAX_ROWS).contains(&limit) {
+            return Err(ApiError::parameter(format!("limit: must be 1 to {MAX_ROWS} (got {limit})")));
+        }
+        Ok(Paging { page, limit })
+    }
+
+    pub(super) fn numbers(self, matching: usize) -> PageNumbers {
+        PageNumbers { page: self.page, pages: matching.div_ceil(self.limit).max(1), limit: self.limit }
+    }
+
+    /// The rows of the page. Of `rows`, only as many are sorted as necessary.
+    pub(super) fn sorted<T>(self, rows: &mut [T], compare: impl Fn(&T, &T) -> Ordering) -> &[T] {
+        let start = (self.page - 1).saturating_mul(self.limit).min(rows.len());
+        let end = (start + self.limit).min(rows.len());
+        if start == end {
+            return &[];
+        }
+        if start > 0 {
+            rows.select_nth_unstable_by(start, &compare);
+        }
+        let rest = &mut rows[start..];
+        if end - start < rest.len() {
+            rest.select_nth_unstable_by(end - start, &compare);
+        }
+        let page = &mut rest[..end - start];
+        page.sort_unstable_by(&compare);
+        page
+    }
+
+    /// The rows of the page, of rows that are sorted.
+    pub(super) fn of<T>(self, rows: &[T]) -> &[T] {
+        let start = (self.page - 1).saturating_mul(self.limit).min(rows.len());
+        &rows[start..(start + self.limit).min(rows.len())]
+    }
+}
+
+/// The part that a row has to contain, in any case.
+pub(super) struct Filter(String);
+
+impl Filter {
+    pub(super) fn new(text: Option<String>) -> Self {
+        Filter(text.unwrap_or_default().to_lowercase())
+    }
+
+    pub(super) fn matches(&self, text: &str) -> bool {
+        self.0.is_empty() || text.to_lowercase().contains(&self.0)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// The pool that the path names, and a connection of it that lives.
+pub(super) fn connection<'a>(
+    shared: &'a Shared,
+    request: &HttpRequest,
+) -> Result<(&'a Watched, ConnectionInfo), ApiError> {
+    let watched = shared.pool(part(request, "pool"))?;
+    let id = part(request, "id");
+    let number: u64 = id.parse().map_err(|_| ApiError::parameter(format!("invalid connection id {id:?}")))?;
+    let info = watched.of.pool.connection_info(ConnectionId::from(number));
+    let info = info.ok_or_else(|| ApiError::not_found(format!("no connection {number}: it has ended")))?;
+    Ok((watched, info))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_contain_each_row_once_in_order() {
+        for (rows, limit) in [(0, 10), (1, 10), (10, 10), (95, 10), (101, 100), (7, 1)] {
+            let all: Vec<u32> = (0..rows).map(|n| n * 7_919 % 10_007).collect();
+            let mut sorted = all.clone();
+            sorted.sort_unstable();
+            let mut seen = Vec::new();
+            for page in 1..=rows as usize / limit + 2 {
+                let paging = Paging::new(Some(page), Some(limit)).expect("valid");
+                seen.extend_from_slice(paging.sorted(&mut all.clone(), Ord::cmp));
+            }
+            assert_eq!(seen, sorted, "{rows} {limit}");
+        }
+        let far = Paging::new(Some(usize::MAX), Some(100)).expect("valid");
+        assert!(far.of(&[1, 2, 3]).is_empty());
+    }
+}

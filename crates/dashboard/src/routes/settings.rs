@@ -1,0 +1,89 @@
+//! The settings of a pool, and its access rules.
+
+use actix_acceptor::limits::Rule;
+use actix_acceptor::{Settings, SettingsPatch};
+use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
+use serde::Deserialize;
+use serde_json::{json, to_value};
+
+use super::query::part;
+use crate::access::{Action, Viewer};
+use crate::audit::perform;
+use crate::error::{ApiError, ApiResult};
+use crate::shared::Shared;
+
+pub(super) async fn list(shared: Data<Shared>, _: Viewer, request: HttpRequest) -> ApiResult {
+    let pool = &shared.pool(part(&request, "pool"))?.of.pool;
+    let written = |settings: Settings| to_value(settings).map_err(|error| ApiError::failed(error.to_string()));
+    let (values, defaults) = (written(pool.settings())?, written(Settings::default())?);
+    let settings = Settings::descriptions().into_iter().map(|setting| {
+        let mut shown = to_value(&setting).unwrap_or_default();
+        shown["value"] = values[setting.name].clone();
+        shown["default"] = defaults[setting.name].clone();
+        shown
+    });
+    Ok(HttpResponse::Ok().json(json!({"settings": settings.collect::<Vec<_>>()})))
+}
+
+pub(super) async fn change(shared: Data<Shared>, request: HttpRequest, action: Action<serde_json::Value>) -> ApiResult {
+    let watched = shared.pool(part(&request, "pool"))?;
+    perform(&shared, action.on(watched, "settings", ""), async {
+        let patch = serde_json::from_value::<SettingsPatch>(action.body.clone());
+        let patch = patch.map_err(|error| ApiError::body(error.to_string()))?;
+        let changed = watched.of.pool.apply(patch).await?;
+        Ok(json!({"changed": changed}))
+    })
+    .await
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Deny {
+    address: String,
+    #[serde(default)]
+    kill: bool,
+}
+
+/// Denies an address, before all other rules.
+pub(super) async fn deny(shared: Data<Shared>, request: HttpRequest, action: Action<Deny>) -> ApiResult {
+    let watched = shared.pool(part(&request, "pool"))?;
+    let pool = &watched.of.pool;
+    perform(&shared, action.on(watched, "deny", ""), async {
+        let rule = rule(&action.body.address)?;
+        let first = move |settings: &mut Settings| {
+            settings.rules.retain(|other| *other != rule);
+            settings.rules.insert(0, rule);
+        };
+        pool.change(first).await?;
+        let is_denied = |ip| action.body.kill && rule.matches(ip);
+        let live = if action.body.kill { pool.list() } else { Vec::new() };
+        let denied = live.iter().filter(|connection| connection.peer.ip().is_some_and(is_denied));
+        let killed = denied.filter(|connection| pool.kill(connection.id)).count();
+        Ok(json!({"rule": rule, "killed": killed}))
+    })
+    .await
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Undeny {
+    address: String,
+}
+
+pub(super) async fn undeny(shared: Data<Shared>, request: HttpRequest, action: Action<Undeny>) -> ApiResult {
+    let watched = shared.pool(part(&request, "pool"))?;
+    perform(&shared, action.on(watched, "undeny", ""), async {
+        let rule = rule(&action.body.address)?;
+        let changed = watched.of.pool.change(move |settings| settings.rules.retain(|other| *other != rule)).await?;
+        if changed.is_empty() {
+            return Err(ApiError::not_found(format!("no rule \"{rule}\"")));
+        }
+        Ok(json!({"rule": rule}))
+    })
+    .await
+}
+
+fn rule(address: &str) -> Result<Rule, ApiError> {
+    Rule::deny(address.trim()).map_err(|error| ApiError::parameter(format!("address: {error}")))
+}
