@@ -162,8 +162,8 @@
 //!
 //! - **Topics.** Members on the node of the publisher get a reply directly, and do not depend on NATS. Members on other nodes get
 //!   it at most once, and what one publisher sends in its order. What cannot be passed on is an error for the publisher
-//!   ([`Published::remote`]); what is lost on the way, because a connection to NATS breaks, is not sent again. A connection that has
-//!   left receives nothing that is published later on its node.
+//!   ([`Published::remote`]); what is lost on the way, because a connection to NATS breaks, is not sent again, and counted
+//!   ([`ClusterInfo::dropped`]). A connection that has left receives nothing that is published later on its node.
 //! - **Names.** A registration is one compare-and-set at the server: of several nodes that register a name, one succeeds. A name
 //!   has at most one owner, as [`Cluster::whereis`] sees it. After a node was killed, its names are free when its lease has
 //!   expired, 15 s by default; after [`Cluster::leave`], at once.
@@ -172,10 +172,15 @@
 //! - **Bounds.** What waits to be sent to NATS is bounded in bytes ([`ClusterBuilder::queue`]), and what members do not read by the outbox of
 //!   each ([`Builder::outbox`](actix_acceptor::Builder::outbox)).
 //!
+//! # Features
+//!
+//! `metrics` reports the numbers of [`Cluster::info`] to the [`metrics`](https://docs.rs/metrics) facade. No feature is enabled by default.
+//!
 //! # More
 //!
 #![cfg_attr(doc, doc = "The [guide](guide) has pages about [operating NATS](guide::operating), and about")]
 #![cfg_attr(doc, doc = "[types of messages and rolling upgrades](guide::message_types).")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
@@ -204,6 +209,7 @@ mod naming;
 mod node;
 mod observer;
 mod presence;
+pub mod reexports;
 mod refusals;
 mod requests;
 mod runtime;

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod broadcast;
+mod documents;
 mod faults;
 mod malformed;
 #[cfg(feature = "metrics")]
