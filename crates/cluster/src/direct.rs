@@ -78,6 +78,11 @@ pub(crate) fn encode(head: &impl Serialize, body: &[u8]) -> Result<Bytes, BoxErr
     Ok(bytes.into())
 }
 
+/// A value without a body.
+pub(crate) fn decode_owned<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, Refused> {
+    decode(bytes).map(|(value, _)| value)
+}
+
 pub(crate) fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<(T, &'a [u8]), Refused> {
     match bytes.split_first() {
         Some((&VERSION, rest)) => postcard::take_from_bytes(rest).map_err(|error| Refused::Body(error.into())),

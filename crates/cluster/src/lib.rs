@@ -227,6 +227,6 @@ pub use error::{ConnectError, DeliveryError, RegisterError, RemoteError};
 pub use format::{Format, Postcard};
 pub use info::{ClusterInfo, Dropped, Refusals};
 pub use messages::NodeAnswer;
-pub use presence::{Cursor, Member, PresencePage};
+pub use presence::{Cursor, Member, PresenceChange, PresencePage, PresenceWatch, WatchError};
 pub use state::NodeState;
 pub use topic::{ClusterTopic, Notified, Published};

@@ -20,6 +20,7 @@ use crate::direct::Life;
 use crate::envelope::{self, Kind};
 use crate::naming::{self, Naming};
 use crate::observer::Follow;
+use crate::presence::{self, Published, RecentNodes, Watchers};
 use crate::refusals::Refusals;
 use crate::requests::MAX_QUESTIONS;
 use crate::runtime::Runtime;
@@ -47,6 +48,9 @@ pub(crate) struct Node<P: ClusterProtocol, F: Format> {
     pub(crate) state: StateSender,
     #[cfg(feature = "metrics")]
     pub(crate) reported: crate::metrics::Reported,
+    pub(crate) published: Arc<Published>,
+    pub(crate) watchers: Arc<Watchers>,
+    pub(crate) recent_nodes: RecentNodes,
     observer: OnceLock<ObserverKey>,
     /// The subscriptions to what other nodes send to this one, until the node leaves.
     requests: Mutex<Option<[Subscription; 3]>>,
@@ -86,6 +90,9 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
             state: watch::Sender::default(),
             #[cfg(feature = "metrics")]
             reported: crate::metrics::Reported::default(),
+            published: Arc::default(),
+            watchers: Arc::default(),
+            recent_nodes: RecentNodes::default(),
             observer: OnceLock::new(),
             requests: Mutex::default(),
             tasks: Mutex::default(),
@@ -108,7 +115,8 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
         let follow = subscriptions::follow(Arc::downgrade(&node), node.subscriptions.clone(), link);
         let subscribe = node.runtime.spawn(follow);
         let keep = node.runtime.spawn(naming::keep(Arc::downgrade(&node)));
-        node.tasks.lock().extend([subscribe.abort_handle(), keep.abort_handle()]);
+        let publish = node.runtime.spawn(presence::publish(Arc::downgrade(&node), node.published.clone()));
+        node.tasks.lock().extend([subscribe.abort_handle(), keep.abort_handle(), publish.abort_handle()]);
         Ok(node)
     }
 
@@ -146,7 +154,7 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
         }
         let node = Arc::downgrade(self);
         let on_page = move |request: Bytes| {
-            let answer = node.upgrade().map(|node| node.answer_page(&request)).unwrap_or_default();
+            let answer = node.upgrade().map(|node| node.answer_presence(&request)).unwrap_or_default();
             futures::future::ready(answer).boxed()
         };
         let pages = self.bus.answer(self.presence_subject(&self.name).unwrap_or_default(), Box::new(on_page)).await?;
@@ -175,6 +183,7 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
             crate::metrics::left(&self.name);
         }
         self.tasks.lock().drain(..).for_each(|task| task.abort());
+        self.watchers.stop();
         // A node that starts with this name answers then.
         let requests = self.requests.lock().take();
         drop(requests);

@@ -14,9 +14,11 @@ impl<P: ClusterProtocol, F: Format> Observer for Follow<P, F> {
     fn observe(&self, _: &str, event: &PoolEvent<'_>) {
         let Some(node) = self.0.upgrade() else { return };
         match event {
-            PoolEvent::TopicJoined { topic, .. } | PoolEvent::TopicLeft { topic, .. } => {
-                node.subscriptions.changed(topic)
+            PoolEvent::TopicJoined { id, topic } | PoolEvent::TopicLeft { id, topic } => {
+                node.subscriptions.changed(topic);
+                node.published.changed(topic, *id);
             }
+            PoolEvent::ConnectionLabelled { id, .. } => node.published.labelled(*id),
             PoolEvent::ConnectionStopped { id, .. } => node.naming.ended(*id),
             _ => {}
         }

@@ -17,3 +17,4 @@ mod requests;
 mod security;
 mod settings;
 mod topics;
+mod watch;

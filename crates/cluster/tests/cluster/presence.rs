@@ -2,7 +2,8 @@
 
 use support::in_time;
 
-use crate::nodes::{ask, worlds};
+use crate::nats_server::NatsServer;
+use crate::nodes::{ask, worlds, World};
 
 #[actix::test]
 async fn the_members_of_all_nodes_are_listed_in_pages() {
@@ -38,5 +39,46 @@ async fn the_members_of_all_nodes_are_listed_in_pages() {
         for node in [one, two, three] {
             node.cluster.leave().await;
         }
+    }
+}
+
+#[actix::test]
+async fn a_page_goes_on_with_the_members_of_a_restarted_node() {
+    for world in worlds() {
+        let one = world.node("one").await;
+        let mut former = Vec::new();
+        for _ in 0..3 {
+            former.push(one.member("lobby").await);
+        }
+        let page = in_time(one.cluster.topic("lobby").presence(None, 2)).await.unwrap();
+        in_time(one.cluster.leave()).await;
+        let one = world.node("one").await;
+        let _new = [one.member("lobby").await, one.member("lobby").await];
+        // The ids of the new members are those of the page before.
+        let next = in_time(one.cluster.topic("lobby").presence(page.next, 10)).await.unwrap();
+        assert_eq!(next.members.len(), 2);
+        assert!(next.members.iter().zip(&page.members).all(|(new, former)| new.id == former.id && new != former));
+        one.cluster.leave().await;
+    }
+}
+
+#[actix::test]
+async fn long_labels_are_cut_and_pages_stay_small() {
+    let world = World::Nats(NatsServer::start());
+    let (one, two) = (world.node("one").await, world.node("two").await);
+    let mut members = Vec::new();
+    for n in 0..200 {
+        let mut member = two.guest().await;
+        member.send(format!("label {n:03}{}ä\njoin lobby\n", "a".repeat(1_020))).await;
+        member.expect(b"ok\ntrue\n").await;
+        members.push(member);
+    }
+    let topic = one.cluster.topic("lobby");
+    let page = in_time(topic.presence(None, 1_000)).await.unwrap();
+    let labels: Vec<_> = page.members.iter().map(|member| member.label.as_deref().unwrap()).collect();
+    assert_eq!((labels.len(), page.next), (200, None));
+    for (n, label) in labels.iter().enumerate() {
+        // The last letter would be cut in two.
+        assert_eq!(**label, format!("{n:03}{}", "a".repeat(1_020)));
     }
 }

@@ -1,0 +1,100 @@
+//! What a watch asks of nodes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_acceptor::BoxError;
+use bytes::Bytes;
+use tokio::sync::{mpsc, Mutex};
+use tokio::time::Instant;
+
+use super::wire::{PageRequest, Request, Watching};
+use crate::bus::Subscription;
+use crate::cluster::ClusterProtocol;
+use crate::lease::Incarnation;
+use crate::node::Node;
+use crate::Format;
+
+/// The members of a page that is read.
+const PAGE: usize = 1_000;
+
+/// A list of the nodes is used by all watches of this node for this time.
+const RECENT: Duration = Duration::from_millis(300);
+
+/// The last list of the nodes.
+pub(crate) type RecentNodes = Mutex<Option<(Instant, Vec<(String, Incarnation)>)>>;
+
+/// The members of a node.
+pub(super) struct Listed {
+    pub(super) watching: Watching,
+    /// With their labels. Empty if there are more than were asked for.
+    pub(super) members: BTreeMap<u64, Option<String>>,
+}
+
+impl<P: ClusterProtocol, F: Format> Node<P, F> {
+    /// The nodes that have a lease. `None` if the server cannot be asked.
+    pub(super) async fn recent_nodes(&self) -> Option<Vec<(String, Incarnation)>> {
+        let mut recent = self.recent_nodes.lock().await;
+        if let Some((at, nodes)) = &*recent
+            && at.elapsed() < RECENT
+        {
+            return Some(nodes.clone());
+        }
+        let nodes = self.nodes().await.ok()?;
+        *recent = Some((Instant::now(), nodes.clone()));
+        Some(nodes)
+    }
+
+    /// Nothing is missed that another node publishes after it has answered a later request.
+    pub(super) async fn subscribe_to_members(
+        &self,
+        subject: String,
+        sender: mpsc::Sender<Bytes>,
+    ) -> Option<Subscription> {
+        // A message that does not fit leaves a gap.
+        let on_message = Box::new(move |message| drop(sender.try_send(message)));
+        let subscription = self.bus.subscribe(subject, on_message).await.ok()?;
+        self.bus.confirm().await.ok().map(|()| subscription)
+    }
+
+    /// Asks a node to publish the changes of a topic.
+    pub(super) async fn ask_to_publish(
+        &self,
+        node: &str,
+        topic: &Arc<str>,
+        sender: &mpsc::Sender<Bytes>,
+    ) -> Result<Watching, BoxError> {
+        if *node == *self.name {
+            return self.watch(topic, Some(sender)).ok_or_else(|| "too many topics are watched".into());
+        }
+        self.ask_presence(node, &Request::Watch(topic.to_string())).await
+    }
+
+    /// The same, and lists the members.
+    pub(super) async fn list_members(
+        &self,
+        node: &str,
+        topic: &Arc<str>,
+        sender: &mpsc::Sender<Bytes>,
+        limit: usize,
+    ) -> Result<Listed, BoxError> {
+        let watching = self.ask_to_publish(node, topic, sender).await?;
+        let (life, mut members) = (watching.position.life, BTreeMap::new());
+        let mut after = None;
+        // Of too many, the number is enough.
+        while watching.members <= limit && members.len() <= limit {
+            let request = PageRequest { topic: topic.to_string(), after, limit: PAGE };
+            let page = self.page_of(node, request).await?;
+            if page.life != life {
+                return Err("the node was restarted".into());
+            }
+            after = page.members.last().map(|(id, _)| (life, *id)).or(after);
+            members.extend(page.members);
+            if !page.has_more {
+                break;
+            }
+        }
+        Ok(Listed { watching, members })
+    }
+}

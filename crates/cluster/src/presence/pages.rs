@@ -1,0 +1,151 @@
+//! Pages of the members of a topic.
+
+use std::sync::Arc;
+
+use actix_acceptor::{BoxError, ConnectionId};
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+use serde::Serialize;
+
+use super::wire::{PageOfNode, PageRequest, Request};
+use super::{Member, MAX_LABEL};
+use crate::cluster::ClusterProtocol;
+use crate::direct::{self, Life};
+use crate::envelope::Refused;
+use crate::node::Node;
+use crate::{ClusterTopic, DeliveryError, Format};
+
+/// A page of one node has at most this many members, and their labels about this many bytes.
+const MAX_OF_NODE: usize = 1_000;
+const MAX_LABELS: usize = 128 * 1_024;
+
+/// Where the next page of a [presence](ClusterTopic::presence) begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cursor {
+    node: String,
+    after: Option<(Life, u64)>,
+}
+
+/// A part of the members of a topic.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct PresencePage {
+    /// The members, sorted by node and id.
+    pub members: Vec<Member>,
+    /// Where the next page begins. `None` if this is the last one.
+    pub next: Option<Cursor>,
+    /// The nodes that have not answered, although they have a lease. Their members are missing.
+    pub unreachable: Vec<String>,
+}
+
+impl<P: ClusterProtocol, F: Format> ClusterTopic<P, F> {
+    /// The members on all nodes, a page at a time: at most `limit` of them, from `from` on.
+    ///
+    /// The pages of one node are read one after the other, so that members that join or leave meanwhile may be missed, but none is
+    /// there twice. Those of a node that was restarted meanwhile are listed from its first one.
+    ///
+    /// To follow the changes, use [`watch`](ClusterTopic::watch).
+    ///
+    /// # Errors
+    /// [`DeliveryError::Disconnected`]: the server cannot be asked which nodes there are.
+    pub async fn presence(&self, from: Option<Cursor>, limit: usize) -> Result<PresencePage, DeliveryError> {
+        let nodes = self.node.nodes().await.map_err(|_| DeliveryError::Disconnected)?;
+        let mut page = PresencePage { members: Vec::new(), next: None, unreachable: Vec::new() };
+        let start = from.as_ref().map_or("", |cursor| &*cursor.node);
+        for (node, _) in nodes.iter().filter(|(node, _)| node.as_str() >= start) {
+            let mut after = from.as_ref().filter(|cursor| cursor.node == *node).and_then(|cursor| cursor.after);
+            loop {
+                if page.members.len() == limit {
+                    page.next = Some(Cursor { node: node.clone(), after });
+                    return Ok(page);
+                }
+                let left = limit - page.members.len();
+                let request = PageRequest { topic: self.name().to_owned(), after, limit: left };
+                let Ok(answer) = self.node.page_of(node, request).await else {
+                    page.unreachable.push(node.clone());
+                    break;
+                };
+                let life = answer.life;
+                after = answer.members.last().map(|(id, _)| (life, *id)).or(after);
+                let node: Arc<str> = node.as_str().into();
+                page.members.extend(answer.members.into_iter().map(|(id, label)| {
+                    let id = ConnectionId::from(id);
+                    Member { node: node.clone(), life, id, label }
+                }));
+                if !answer.has_more {
+                    break;
+                }
+            }
+        }
+        Ok(page)
+    }
+}
+
+impl<P: ClusterProtocol, F: Format> Node<P, F> {
+    pub(super) async fn page_of(&self, node: &str, request: PageRequest) -> Result<PageOfNode, BoxError> {
+        if *node == *self.name {
+            return Ok(self.page(&request));
+        }
+        self.ask_presence(node, &Request::Page(request)).await
+    }
+
+    pub(super) async fn ask_presence<T: DeserializeOwned>(&self, node: &str, request: &Request) -> Result<T, BoxError> {
+        let subject = self.presence_subject(node).ok_or("the name of the node is too long")?;
+        let request = direct::encode(request, &[])?;
+        let answer = self.bus.request(&subject, request, self.request_timeout).await.map_err(DeliveryError::from)?;
+        Ok(direct::decode_owned(&answer)?)
+    }
+
+    /// Answers the request of another node.
+    pub(crate) fn answer_presence(&self, request: &[u8]) -> Bytes {
+        match direct::decode::<Request>(request) {
+            Ok((Request::Page(request), _)) => encode(&self.page(&request)),
+            Ok((Request::Watch(topic), _)) => match self.watch(&topic, None) {
+                Some(watching) => encode(&watching),
+                None => {
+                    self.refuse(&Refused::Body("too many topics are watched, or the name of one is too long".into()))
+                }
+            },
+            Err(error) => self.refuse(&error),
+        }
+    }
+
+    fn refuse(&self, why: &Refused) -> Bytes {
+        self.refusals.add(&self.name, why);
+        Bytes::new()
+    }
+
+    fn page(&self, request: &PageRequest) -> PageOfNode {
+        let last = request.after.filter(|(life, _)| *life == self.life).map(|(_, id)| ConnectionId::from(id));
+        let limit = request.limit.min(MAX_OF_NODE);
+        let mut ids = self.pool.topic(&request.topic).members_after(last, limit + 1);
+        let mut page = PageOfNode { life: self.life, members: Vec::new(), has_more: ids.len() > limit };
+        ids.truncate(limit);
+        let mut bytes = 0;
+        for id in ids {
+            if bytes > MAX_LABELS {
+                page.has_more = true;
+                break;
+            }
+            let label = self.label_of(id);
+            bytes += label.as_ref().map_or(0, String::len);
+            page.members.push((id.get(), label));
+        }
+        page
+    }
+
+    /// The label of a connection, cut if it is too long.
+    pub(super) fn label_of(&self, id: ConnectionId) -> Option<String> {
+        let label = self.pool.connection_info(id)?.label?;
+        let mut end = label.len().min(MAX_LABEL);
+        while !label.is_char_boundary(end) {
+            end -= 1;
+        }
+        Some(label[..end].to_owned())
+    }
+}
+
+/// Cannot fail: an answer has numbers and strings only.
+fn encode(answer: &impl Serialize) -> Bytes {
+    direct::encode(answer, &[]).unwrap_or_default()
+}
