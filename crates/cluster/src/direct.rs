@@ -24,6 +24,16 @@ pub(crate) enum Expects {
     Life(Life),
 }
 
+impl Expects {
+    /// Whether the node may be the one with this lease.
+    pub(crate) fn allows(self, now: Incarnation) -> bool {
+        match self {
+            Expects::Lease(incarnation) => incarnation == now,
+            Expects::Life(_) => true,
+        }
+    }
+}
+
 /// What a request is about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Header {

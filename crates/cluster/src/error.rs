@@ -111,13 +111,15 @@ pub enum RegisterError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DeliveryError {
-    /// No connection has the name, or the connection or its node has ended.
+    /// No connection has the name, or the connection or its node has ended. A node without connection to NATS counts as ended when
+    /// its lease has run out.
     #[error("there is no such connection")]
     NoOwner,
     /// There was no answer in time. The message may have arrived.
     #[error("no answer within the time limit; see `ClusterBuilder::request_timeout`")]
     Timeout,
-    /// There is no connection to NATS, or it was lost before there was an answer: then the message may have arrived.
+    /// This node or the other one has no connection to NATS, or has lost it before there was an answer: then the message may have
+    /// arrived.
     #[error("no connection to NATS")]
     Disconnected,
     /// The message or its answer is larger than the server allows. The size includes what this crate adds.

@@ -72,7 +72,15 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
             self.clone().handle(request, None).await
         } else {
             let subject = self.node_subject(node).ok_or(DeliveryError::NoOwner)?;
-            self.bus.request(&subject, request, within).await?
+            match self.bus.request(&subject, request, within).await {
+                // It has its lease, so it has lost its connection a moment ago.
+                Err(NoAnswer::NoResponder)
+                    if self.incarnation_of(node).await?.is_some_and(|now| expects.allows(now)) =>
+                {
+                    return Err(DeliveryError::Disconnected);
+                }
+                answer => answer?,
+            }
         };
         let (outcome, body) =
             direct::decode::<Outcome>(&answer).map_err(|error| DeliveryError::Format(error.into()))?;

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use async_nats::client::RequestErrorKind;
 use async_nats::connection::State;
-use async_nats::{jetstream, Client, Request};
+use async_nats::{jetstream, Client, Message, Request};
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 
 mod connect;
@@ -52,7 +52,7 @@ pub(crate) struct NatsNode {
     sync_subject: String,
 }
 
-pub(crate) struct NatsSubscription(AbortHandle);
+pub(crate) struct NatsSubscription(Vec<AbortHandle>);
 
 impl NatsNode {
     /// Connects to a server. With `start_alone`, it is no error if no server can be reached.
@@ -162,17 +162,18 @@ impl NatsNode {
                 incoming.push(&on_message, message.payload);
             }
         }));
-        Ok(NatsSubscription(task.abort_handle()))
+        Ok(NatsSubscription(vec![task.abort_handle()]))
     }
 
     pub(super) async fn answer(&self, subject: String, on_request: OnRequest) -> Result<NatsSubscription, RemoteError> {
         let subscribed = self.link.during(self.client.subscribe(subject)).await;
         let mut requests = subscribed.map_err(|_| RemoteError::Disconnected)?.map_err(|_| RemoteError::Disconnected)?;
-        let (client, link) = (self.client.clone(), self.link.clone());
-        let task = tokio::spawn(async move {
-            while let Some(request) = requests.next().await {
-                let Some(reply) = request.reply else { continue };
-                let mut answer = on_request(request.payload);
+        let (client, link, incoming) = (self.client.clone(), self.link.clone(), self.incoming.clone());
+        let (arrived, mut queue) = mpsc::unbounded_channel();
+        let answer = async move {
+            while let Some((reply, payload, place)) = queue.recv().await {
+                let mut answer = on_request(payload);
+                drop(place);
                 match (&mut answer).now_or_never() {
                     // The next request waits until the client has taken the answer.
                     Some(answer) => drop(link.during(client.publish(reply, answer)).await),
@@ -185,8 +186,17 @@ impl NatsNode {
                     }
                 }
             }
+        };
+        // As for messages.
+        let receive = tokio::task::unconstrained(async move {
+            while let Some(Message { reply, payload, .. }) = requests.next().await {
+                if let Some((reply, place)) = reply.zip(incoming.place(payload.len())) {
+                    let _ = arrived.send((reply, payload, place));
+                }
+            }
         });
-        Ok(NatsSubscription(task.abort_handle()))
+        let (answer, receive) = (tokio::spawn(answer), tokio::spawn(receive));
+        Ok(NatsSubscription(vec![receive.abort_handle(), answer.abort_handle()]))
     }
 
     pub(super) async fn request(&self, subject: &str, payload: Bytes, within: Duration) -> Result<Bytes, NoAnswer> {
@@ -265,6 +275,6 @@ impl Drop for NatsNode {
 impl Drop for NatsSubscription {
     fn drop(&mut self) {
         // The subscriber is dropped with its task, which ends the subscription.
-        self.0.abort();
+        self.0.iter().for_each(AbortHandle::abort);
     }
 }

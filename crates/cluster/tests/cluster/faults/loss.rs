@@ -3,18 +3,20 @@
 use std::time::Duration;
 
 use actix_acceptor_cluster::{DeliveryError, NodeState, RemoteError};
-use support::in_time;
+use support::{eventually, in_time};
 
 use super::proxy::Proxy;
-use super::{nats, reached};
+use super::{nats, reached, SOON};
 use crate::nats_server::NatsServer;
 use crate::nodes::{ask, Node, TTL};
 
 #[actix::test]
 async fn a_silent_server_is_noticed_and_local_members_are_served() {
     let server = NatsServer::start();
-    let (one, two) =
-        (Node::start(nats(&server.url).node("one")).await, Node::start(nats(&server.url).node("two")).await);
+    let (one, two) = (
+        Node::start(nats(&server.url).node("one").server_timeout(SOON)).await,
+        Node::start(nats(&server.url).node("two").server_timeout(SOON)).await,
+    );
     let (mut near, mut far) = (one.member("lobby").await, two.member("lobby").await);
     server.pause();
     let paused = std::time::Instant::now();
@@ -48,8 +50,10 @@ async fn a_silent_server_is_noticed_and_local_members_are_served() {
 async fn what_is_on_its_way_at_a_loss_is_counted() {
     let server = NatsServer::start();
     let proxy = Proxy::to(&server).await;
-    let (one, two) =
-        (Node::start(nats(&proxy.url).node("one")).await, Node::start(nats(&server.url).node("two")).await);
+    let (one, two) = (
+        Node::start(nats(&proxy.url).node("one").server_timeout(SOON)).await,
+        Node::start(nats(&server.url).node("two")).await,
+    );
     let mut far = two.member("lobby").await;
     let topic = one.cluster.topic("lobby");
     topic.publish("before").remote.unwrap();
@@ -80,7 +84,7 @@ async fn a_question_under_way_ends_when_the_connection_is_lost() {
     let server = NatsServer::start();
     let proxy = Proxy::to(&server).await;
     let limit = Duration::from_secs(60);
-    let one = Node::start(nats(&proxy.url).node("one").request_timeout(limit)).await;
+    let one = Node::start(nats(&proxy.url).node("one").server_timeout(SOON).request_timeout(limit)).await;
     let two = Node::start(nats(&server.url).node("two")).await;
     let ann = two.named("ann").await;
     let owner = in_time(one.cluster.whereis("ann")).await.unwrap().unwrap();
@@ -136,4 +140,29 @@ async fn away_for_longer_than_the_ttl_a_node_registers_its_names_again() {
     for node in [one, two] {
         in_time(node.cluster.leave()).await;
     }
+}
+
+#[actix::test]
+async fn a_node_that_is_away_is_disconnected_until_its_lease_has_run_out() {
+    let server = NatsServer::start();
+    let proxy = Proxy::to(&server).await;
+    let nats = |url: &str, node: &str| nats(url).node(node).ttl(Duration::from_secs(5));
+    let (one, two) = (Node::start(nats(&server.url, "one")).await, Node::start(nats(&proxy.url, "two")).await);
+    let ann = two.named("ann").await;
+    let owner = in_time(one.cluster.whereis("ann")).await.unwrap().unwrap();
+    proxy.close().await;
+    let away = std::time::Instant::now();
+    // The server may see the end of the connection a moment later.
+    eventually(|| server.subscriptions("test.node.two") == 0).await;
+    let sent = in_time(owner.send("hello")).await;
+    assert!(matches!(sent, Err(DeliveryError::Disconnected)) || away.elapsed() > Duration::from_secs(3), "{sent:?}");
+    let gone = async {
+        while !matches!(owner.send("hello").await, Err(DeliveryError::NoOwner)) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    in_time(gone).await;
+    assert!(away.elapsed() > Duration::from_secs(2), "{:?}", away.elapsed());
+    drop(ann);
+    in_time(one.cluster.leave()).await;
 }

@@ -14,10 +14,12 @@ use support::in_time;
 
 use crate::nodes::{Node, TTL};
 
-/// A node that notices a silent server soon.
+/// A node that notices a silent server after this time.
+pub(crate) const SOON: Duration = Duration::from_millis(300);
+
 pub(crate) fn nats(url: &str) -> ClusterBuilder {
-    let (soon, later) = (Duration::from_millis(300), Duration::from_secs(2));
-    Cluster::nats(url).prefix("test").ttl(TTL).server_timeout(soon).connect_timeout(later).request_timeout(later)
+    let limit = Duration::from_secs(2);
+    Cluster::nats(url).prefix("test").ttl(TTL).connect_timeout(limit).request_timeout(limit)
 }
 
 pub(crate) async fn reached(node: &Node, state: NodeState) {

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use actix_acceptor_cluster::{NodeState, RemoteError};
+use actix_acceptor_cluster::{DeliveryError, NodeState, RemoteError};
 use bytes::Bytes;
-use support::in_time;
+use support::{eventually, in_time};
 
 use super::proxy::Proxy;
 use super::{nats, reached};
@@ -153,4 +153,62 @@ async fn leaving_sends_what_is_queued_before() {
     }
     assert_eq!(in_time(two.cluster.nodes()).await.unwrap(), ["two"]);
     in_time(two.cluster.leave()).await;
+}
+
+#[actix::test]
+async fn what_arrives_faster_than_it_is_handled_is_dropped_and_counted() {
+    let server = NatsServer::start();
+    let one = Node::start(nats(&server.url).node("one")).await;
+    // Less than the client reads at once.
+    let two = Node::start(nats(&server.url).node("two").queue(2_000)).await;
+    let mut far = two.member("lobby").await;
+    let sent = 20_000;
+    for n in 0..sent {
+        one.cluster.topic("lobby").publish(format!("line {n:05}")).remote.unwrap();
+    }
+    in_time(one.cluster.flush()).await.unwrap();
+    let counts = || {
+        let info = two.cluster.info();
+        (info.received, info.dropped.overflowed)
+    };
+    eventually(|| counts().0 + counts().1 == sent).await;
+    let (arrived, dropped) = counts();
+    assert!(arrived > 0 && dropped > 0, "{arrived} {dropped}");
+    let mut before = String::new();
+    for _ in 0..arrived {
+        let line = String::from_utf8(far.read_exact(11).await).unwrap();
+        assert!(line > before, "{before}{line}");
+        before = line;
+    }
+    for node in [one, two] {
+        in_time(node.cluster.leave()).await;
+    }
+}
+
+#[actix::test]
+async fn a_message_of_exactly_the_limit_is_sent() {
+    let server = NatsServer::start();
+    let (one, two) =
+        (Node::start(nats(&server.url).node("one")).await, Node::start(nats(&server.url).node("two")).await);
+    let (_far, ann) = (two.member("lobby").await, two.named("ann").await);
+    let max = 1 << 20;
+    let text = |length: usize| Bytes::from(vec![b'a'; length]);
+    // The size in the error is that of the message with what the crate adds.
+    let Err(RemoteError::TooLarge { size, limit }) = one.cluster.topic("lobby").publish(text(max)).remote else {
+        panic!("{max} bytes and more were sent");
+    };
+    assert!(limit == max && size > max && size < max + 16, "{size} {limit}");
+    let added = size - max;
+    let published = one.cluster.topic("lobby").publish(text(max - added + 1)).remote;
+    assert!(matches!(published, Err(RemoteError::TooLarge { size, .. }) if size == max + 1), "{published:?}");
+    one.cluster.topic("lobby").publish(text(max - added)).remote.unwrap();
+    in_time(one.cluster.flush()).await.unwrap();
+    eventually(|| two.cluster.info().received == 1).await;
+    assert_eq!(one.cluster.info().dropped.failed, 0);
+    let sent = in_time(one.cluster.send("ann", text(max))).await;
+    assert!(matches!(sent, Err(DeliveryError::TooLarge { size, limit }) if size > max && limit == max), "{sent:?}");
+    drop(ann);
+    for node in [one, two] {
+        in_time(node.cluster.leave()).await;
+    }
 }
