@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod broadcast;
+mod credentials;
 mod documents;
 mod faults;
 mod malformed;

@@ -10,7 +10,7 @@ use crate::nats_server::NatsServer;
 use crate::settings::{error_of, pool};
 
 /// Whether a node with these settings joins.
-async fn joins(builder: ClusterBuilder) {
+pub(crate) async fn joins(builder: ClusterBuilder) {
     let pool = pool().await;
     let cluster = in_time(builder.connect(&pool)).await.unwrap();
     assert_eq!(in_time(cluster.nodes()).await.unwrap(), [cluster.node()]);
@@ -18,7 +18,7 @@ async fn joins(builder: ClusterBuilder) {
 }
 
 /// Asserts that the server refuses the node, and that the error says so without the secret.
-async fn refused(builder: ClusterBuilder) {
+pub(crate) async fn refused(builder: ClusterBuilder) {
     let error = error_of(builder).await;
     let text = format!("{error}: {error:?}");
     assert!(matches!(error, ConnectError::Unauthorized { .. }), "{text}");

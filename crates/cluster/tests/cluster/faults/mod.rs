@@ -1,6 +1,7 @@
 //! What happens when NATS is away, silent, slow or restarted.
 
 mod load;
+mod logs;
 mod loss;
 mod proxy;
 mod queue;
