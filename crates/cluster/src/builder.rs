@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_acceptor::{BoxError, Connection, Pool};
+use actix_acceptor::{Connection, Pool};
 
-use crate::bus::{BucketError, Bus, LocalBus};
+use crate::bus::{Bus, LocalBus};
 use crate::cluster::{Cluster, ClusterProtocol};
 use crate::node::{Node, NodeParts};
 use crate::runtime::Runtime;
@@ -59,6 +59,10 @@ impl ClusterBuilder {
 
 impl<F: Format> ClusterBuilder<F> {
     /// The name of this node, unique in the cluster. It is shown in reports and logs.
+    ///
+    /// While another process is a node of this name, [`connect`](ClusterBuilder::connect) fails with
+    /// [`ConnectError::NodeNameTaken`]. A process that was started again after a crash waits until the lease of the former one has
+    /// run out, at most for the [`ttl`](ClusterBuilder::ttl); after [`Cluster::leave`] it does not have to wait.
     ///
     /// Default: a random name.
     pub fn node(mut self, name: impl Into<String>) -> Self {
@@ -238,7 +242,7 @@ impl<F: Format> ClusterBuilder<F> {
         match self.engine {
             Engine::Local(bus) => {
                 let started = Node::start(parts(Bus::local(&bus), Runtime::current()), false).await;
-                started.map(Cluster::new).map_err(|source| not_joined("this process".to_owned(), source))
+                started.map(Cluster::new).map_err(|error| error.at("this process".to_owned(), &node))
             }
             Engine::Nats(nats) => {
                 let (starts_alone, ttl) = (nats.start_alone, self.ttl);
@@ -248,17 +252,9 @@ impl<F: Format> ClusterBuilder<F> {
                 let name = node.clone();
                 let bus = runtime.run(async move { Bus::nats(*nats, servers, &name, ttl).await }).await?;
                 let started = runtime.run(Node::start(parts(bus, runtime.clone()), starts_alone)).await;
-                started.map(Cluster::new).map_err(|source| not_joined(list, source))
+                started.map(Cluster::new).map_err(|error| error.at(list, &node))
             }
         }
-    }
-}
-
-/// The error of a node that is connected, but cannot join the others.
-fn not_joined(servers: String, source: BoxError) -> ConnectError {
-    match source.downcast::<BucketError>() {
-        Ok(error) => error.into_connect_error(servers),
-        Err(source) => ConnectError::Unusable { servers, source },
     }
 }
 

@@ -102,7 +102,8 @@ impl<P: ClusterProtocol, F: Format> Cluster<P, F> {
 
     /// Registers a name for a connection of this node, unique over all nodes, until the connection ends or releases it.
     ///
-    /// In a callback: `conn.wait(cluster.register(conn, "ann"), |registered, me, conn| ..)`.
+    /// In a callback: `conn.wait(cluster.register(conn, "ann"), |registered, me, conn| ..)`. If the future is dropped, the connection
+    /// does not get the name.
     ///
     /// # Errors
     /// See [`RegisterError`].
@@ -118,8 +119,11 @@ impl<P: ClusterProtocol, F: Format> Cluster<P, F> {
     /// [`Closed::Replaced`](actix_acceptor::Closed::Replaced).
     /// A connection whose node has lost its lease, and that cannot get its name back, ends in the same way.
     ///
+    /// The former owner gives the name up before this connection gets it. If its node does not answer, that is when the lease of
+    /// that node has run out, so this can take as long as the [`ttl`](ClusterBuilder::ttl).
+    ///
     /// # Errors
-    /// See [`RegisterError`]; never [`RegisterError::Taken`].
+    /// See [`RegisterError`]; never [`RegisterError::Taken`]. The former owner may have lost the name.
     pub fn register_replacing(
         &self,
         conn: &Conn<P>,
@@ -138,9 +142,9 @@ impl<P: ClusterProtocol, F: Format> Cluster<P, F> {
     /// the owner may take.
     ///
     /// False as soon as this node is not sure of its lease: no heartbeat was acknowledged for nine tenths of the
-    /// [`ttl`](ClusterBuilder::ttl). Other nodes regard the name as free only later, when the lease has run out. A connection that
-    /// loses its name to [`register_replacing`](Cluster::register_replacing) on another node still has it here until the
-    /// message about that arrives.
+    /// [`ttl`](ClusterBuilder::ttl). Other nodes regard the name as free only later, when the lease has run out, and a
+    /// [replaced](Cluster::register_replacing) owner has lost the name before another connection has it. So it is never true of two
+    /// connections at the same time.
     ///
     /// ```
     /// # use std::sync::{Arc, OnceLock};

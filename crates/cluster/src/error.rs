@@ -65,6 +65,12 @@ pub enum ConnectError {
         /// The value of this node.
         configured: String,
     },
+    /// Another process is a node of this name.
+    #[error("another process is node {node:?} of this cluster; give each process a name of its own with `ClusterBuilder::node`")]
+    NodeNameTaken {
+        /// The name.
+        node: String,
+    },
     /// The server cannot be used as the cluster needs it.
     #[error("NATS at {servers} cannot be used")]
     Unusable {
@@ -82,6 +88,12 @@ pub enum RegisterError {
     /// A connection has the name.
     #[error("the name belongs to a connection of node {node:?}")]
     Taken {
+        /// The node of the connection.
+        node: String,
+    },
+    /// A connection has the name, and its node has not given it up, although it has its lease.
+    #[error("the name belongs to a connection of node {node:?}, which does not answer; try again")]
+    Unresponsive {
         /// The node of the connection.
         node: String,
     },

@@ -2,17 +2,27 @@
 //!
 //! The server counts the time of a lease from the moment it has stored it, the node from the moment before it asked. So the node
 //! believes in its lease for a shorter time than the server does, whatever their clocks show.
+//!
+//! An incarnation that has lost its lease never has one again. A process takes a lease only if no other one has it: it waits until
+//! the lease of a former process has run out.
 
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::bus::{Store, StoreError};
+use crate::bus::{Entry, Store, StoreError};
 
 /// A part of the lease's time that the node does not use: clocks do not run at exactly the same rate.
 const MARGIN: u32 = 10;
+
+/// Operations that find another revision each time end after this many attempts.
+const ATTEMPTS: usize = 16;
+
+/// The leases that are read at the same time.
+const READ_AT_ONCE: usize = 16;
 
 /// The number of one life of a node. It changes when the node starts, and when it has lost its lease.
 pub(crate) type Incarnation = u64;
@@ -20,7 +30,18 @@ pub(crate) type Incarnation = u64;
 pub(crate) struct Lease {
     key: String,
     ttl: Duration,
-    held: Mutex<Option<Held>>,
+    state: Mutex<State>,
+    /// One operation at a time.
+    operation: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    held: Option<Held>,
+    /// The incarnation of the next lease. An attempt whose answer was lost may have stored it.
+    next: Option<Incarnation>,
+    /// The incarnation of the last lease.
+    former: Option<Incarnation>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -38,9 +59,31 @@ pub(crate) enum Renewal {
     Lost,
 }
 
+/// The outcome of an attempt to take the lease.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Acquisition {
+    Acquired(Incarnation),
+    /// Another process has a lease for this node, of this revision.
+    Held {
+        revision: u64,
+    },
+}
+
+/// What a heartbeat has done.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Beat {
+    Renewed,
+    Acquired {
+        incarnation: Incarnation,
+        lost: bool,
+    },
+    /// Another process has a lease for this node.
+    Rival,
+}
+
 impl Lease {
     pub(crate) fn new(key: String, ttl: Duration) -> Self {
-        Lease { key, ttl, held: Mutex::new(None) }
+        Lease { key, ttl, state: Mutex::default(), operation: tokio::sync::Mutex::default() }
     }
 
     /// The time between heartbeats.
@@ -50,42 +93,86 @@ impl Lease {
 
     /// The incarnation of this node, while it surely has its lease.
     pub(crate) fn incarnation(&self) -> Option<Incarnation> {
-        self.held.lock().filter(|held| Instant::now() < held.until).map(|held| held.incarnation)
+        self.state.lock().held.filter(|held| Instant::now() < held.until).map(|held| held.incarnation)
     }
 
     /// For how long this node has its lease if it is not renewed.
     pub(crate) fn time_left(&self) -> Option<Duration> {
-        let until = (*self.held.lock())?.until;
+        let until = self.state.lock().held?.until;
         until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
     }
 
-    /// Takes the lease for a new incarnation, from a former one if there is one.
-    pub(crate) async fn acquire(&self, store: &Store, incarnation: Incarnation) -> Result<(), StoreError> {
-        let former = store.get(&self.key).await?.map_or(0, |entry| entry.revision);
-        self.store(store, incarnation, former).await
+    /// Whether this is the incarnation of the lease. The node may not be sure that it still has it.
+    pub(crate) fn is_of(&self, incarnation: Incarnation) -> bool {
+        self.state.lock().held.is_some_and(|held| held.incarnation == incarnation)
+    }
+
+    /// Takes the lease for a new incarnation, unless another process has one.
+    pub(crate) async fn acquire(&self, store: &Store) -> Result<Acquisition, StoreError> {
+        let _operation = self.operation.lock().await;
+        let (incarnation, former) = {
+            let mut state = self.state.lock();
+            if let Some(held) = state.held {
+                return Ok(Acquisition::Acquired(held.incarnation));
+            }
+            (*state.next.get_or_insert_with(crate::builder::random_number), state.former)
+        };
+        for _ in 0..ATTEMPTS {
+            let revision = match store.get(&self.key).await? {
+                None => 0,
+                // Stored by an attempt whose answer was lost.
+                Some(entry) if is_for(&entry, incarnation) => entry.revision,
+                Some(entry) if is_free(&entry) || former.is_some_and(|former| is_for(&entry, former)) => {
+                    store.remove(&self.key, entry.revision).await?;
+                    0
+                }
+                Some(entry) => return Ok(Acquisition::Held { revision: entry.revision }),
+            };
+            match self.store(store, incarnation, revision).await {
+                Ok(()) => return Ok(Acquisition::Acquired(incarnation)),
+                Err(StoreError::Conflict) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(StoreError::Conflict)
     }
 
     /// Renews the lease.
     pub(crate) async fn renew(&self, store: &Store) -> Result<Renewal, StoreError> {
-        let Some(held) = *self.held.lock() else { return Ok(Renewal::Lost) };
+        let _operation = self.operation.lock().await;
+        let Some(held) = self.state.lock().held else { return Ok(Renewal::Lost) };
         let mut revision = held.revision;
-        loop {
+        for _ in 0..ATTEMPTS {
             match self.store(store, held.incarnation, revision).await {
                 Ok(()) => return Ok(Renewal::Renewed),
                 Err(StoreError::Conflict) => {}
                 Err(error) => return Err(error),
             }
-            // An earlier heartbeat may have been stored although its answer was lost.
             match store.get(&self.key).await? {
-                Some(entry) if *entry.value == held.incarnation.to_be_bytes() && entry.revision != revision => {
-                    revision = entry.revision;
+                // An earlier heartbeat was stored although its answer was lost. A lower revision is that of a server that has lost
+                // what it had stored, perhaps names as well.
+                Some(entry) if is_for(&entry, held.incarnation) && entry.revision > revision => {
+                    revision = entry.revision
                 }
                 _ => {
-                    *self.held.lock() = None;
+                    self.state.lock().give_up();
                     return Ok(Renewal::Lost);
                 }
             }
         }
+        Err(StoreError::Conflict)
+    }
+
+    /// Renews the lease. After it was lost, takes a new one.
+    pub(crate) async fn beat(&self, store: &Store) -> Result<Beat, StoreError> {
+        let had = self.incarnation().is_some();
+        if self.renew(store).await? == Renewal::Renewed {
+            return Ok(Beat::Renewed);
+        }
+        Ok(match self.acquire(store).await? {
+            Acquisition::Acquired(incarnation) => Beat::Acquired { incarnation, lost: had },
+            Acquisition::Held { .. } => Beat::Rival,
+        })
     }
 
     async fn store(&self, store: &Store, incarnation: Incarnation, revision: u64) -> Result<(), StoreError> {
@@ -93,45 +180,92 @@ impl Lease {
         let value = Bytes::copy_from_slice(&incarnation.to_be_bytes());
         let revision = store.set(&self.key, value, revision).await?;
         let until = began + (self.ttl - self.ttl / MARGIN);
-        *self.held.lock() = Some(Held { incarnation, revision, until });
+        let mut state = self.state.lock();
+        state.held = Some(Held { incarnation, revision, until });
+        state.next = None;
         Ok(())
     }
 
     /// Gives the lease back, so that the names of this node are free at once.
-    pub(crate) async fn release(&self, store: &Store) {
-        let Some(Held { incarnation, .. }) = self.held.lock().take() else { return };
-        // A heartbeat that was under way may have changed the revision, and has no effect once the key is gone.
-        let stored = store.get(&self.key).await.ok().flatten();
-        if let Some(entry) = stored.filter(|entry| *entry.value == incarnation.to_be_bytes()) {
-            let _ = store.remove(&self.key, entry.revision).await;
+    pub(crate) async fn release(&self, store: &Store) -> Result<(), StoreError> {
+        let Some(incarnation) = self.state.lock().give_up() else { return Ok(()) };
+        // A heartbeat that is under way ends first.
+        let _operation = self.operation.lock().await;
+        self.state.lock().give_up();
+        for _ in 0..ATTEMPTS {
+            match store.get(&self.key).await? {
+                Some(entry) if is_for(&entry, incarnation) => store.remove(&self.key, entry.revision).await?,
+                _ => return Ok(()),
+            }
         }
+        Err(StoreError::Conflict)
     }
+}
+
+impl State {
+    fn give_up(&mut self) -> Option<Incarnation> {
+        let incarnation = self.held.take()?.incarnation;
+        self.former = Some(incarnation);
+        Some(incarnation)
+    }
+}
+
+fn is_for(entry: &Entry, incarnation: Incarnation) -> bool {
+    *entry.value == incarnation.to_be_bytes()
+}
+
+/// Whether this is the mark of [`is_dead`].
+fn is_free(entry: &Entry) -> bool {
+    entry.value.is_empty()
 }
 
 /// The incarnation that has the lease of a node.
 pub(crate) async fn incarnation_of(store: &Store, key: &str) -> Result<Option<Incarnation>, StoreError> {
-    let lease = store.get(key).await?;
-    Ok(lease.and_then(|lease| <[u8; 8]>::try_from(&*lease.value).ok()).map(u64::from_be_bytes))
+    Ok(store.get(key).await?.and_then(|lease| incarnation(&lease)))
+}
+
+fn incarnation(lease: &Entry) -> Option<Incarnation> {
+    <[u8; 8]>::try_from(&*lease.value).ok().map(u64::from_be_bytes)
 }
 
 /// Whether a node has a lease for this incarnation.
 pub(crate) async fn is_alive(store: &Store, key: &str, incarnation: Incarnation) -> Result<bool, StoreError> {
-    let lease = store.get(key).await?;
-    Ok(lease.is_some_and(|lease| *lease.value == incarnation.to_be_bytes()))
+    Ok(store.get(key).await?.is_some_and(|lease| is_for(&lease, incarnation)))
+}
+
+/// Whether an incarnation has lost its lease for certain.
+///
+/// To read nothing is not enough: a former leader of the servers can miss heartbeats that the present one has. So a mark is written
+/// that only a key without a value takes.
+pub(crate) async fn is_dead(store: &Store, key: &str, incarnation: Incarnation) -> Result<bool, StoreError> {
+    for _ in 0..ATTEMPTS {
+        match store.get(key).await? {
+            Some(entry) => return Ok(!is_for(&entry, incarnation)),
+            None => match store.set(key, Bytes::new(), 0).await {
+                Ok(_) => return Ok(true),
+                Err(StoreError::Conflict) => {}
+                Err(error) => return Err(error),
+            },
+        }
+    }
+    Err(StoreError::Conflict)
 }
 
 /// The nodes that have a lease, with their incarnations, sorted by name.
 pub(crate) async fn nodes(store: &Store) -> Result<Vec<(String, Incarnation)>, StoreError> {
-    let mut nodes = Vec::new();
-    for key in store.keys().await? {
-        let Some(lease) = store.get(&key).await? else { continue };
-        let incarnation = <[u8; 8]>::try_from(&*lease.value).map(u64::from_be_bytes);
-        if let (Some(name), Ok(incarnation)) = (crate::subject::name(&key), incarnation) {
-            nodes.push((name, incarnation));
-        }
-    }
+    let read = async |key: String| {
+        let Some(lease) = store.get(&key).await? else { return Ok(None) };
+        Ok(crate::subject::name(&key).zip(incarnation(&lease)))
+    };
+    let read = futures::stream::iter(store.keys().await?).map(read).buffer_unordered(READ_AT_ONCE);
+    let mut nodes: Vec<_> = read.try_filter_map(async |node| Ok(node)).try_collect().await?;
     nodes.sort();
     Ok(nodes)
+}
+
+/// The first node by name. It may have lost its lease meanwhile.
+pub(crate) async fn first_node(store: &Store) -> Result<Option<String>, StoreError> {
+    Ok(store.keys().await?.iter().filter_map(|key| crate::subject::name(key)).min())
 }
 
 #[cfg(test)]
@@ -141,40 +275,69 @@ mod tests {
 
     const TTL: Duration = Duration::from_secs(15);
 
+    async fn acquired(lease: &Lease, store: &Store) -> Incarnation {
+        match lease.acquire(store).await.expect("a store") {
+            Acquisition::Acquired(incarnation) => incarnation,
+            held => panic!("{held:?}"),
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_node_believes_in_its_lease_for_a_shorter_time_than_the_server() {
         let store = LocalBus::new().store("leases", Some(TTL));
         let lease = Lease::new("a".to_owned(), TTL);
         assert_eq!(lease.incarnation(), None);
-        lease.acquire(&store, 1).await.expect("a new key");
-        assert_eq!(lease.incarnation(), Some(1));
+        let first = acquired(&lease, &store).await;
+        assert_eq!(lease.incarnation(), Some(first));
         tokio::time::advance(lease.interval()).await;
         assert_eq!(lease.renew(&store).await.expect("a store"), Renewal::Renewed);
         tokio::time::advance(TTL - TTL / 10).await;
         assert_eq!(lease.incarnation(), None);
-        assert!(is_alive(&store, "a", 1).await.expect("a store"));
+        assert!(is_alive(&store, "a", first).await.expect("a store"));
         // It may renew it late, as long as the server has it.
         assert_eq!(lease.renew(&store).await.expect("a store"), Renewal::Renewed);
-        assert_eq!(lease.incarnation(), Some(1));
+        assert_eq!(lease.incarnation(), Some(first));
         tokio::time::advance(TTL).await;
-        assert!(!is_alive(&store, "a", 1).await.expect("a store"));
+        assert!(!is_alive(&store, "a", first).await.expect("a store"));
         assert_eq!(lease.renew(&store).await.expect("a store"), Renewal::Lost);
-        lease.acquire(&store, 2).await.expect("a free key");
-        assert!(is_alive(&store, "a", 2).await.expect("a store"));
+        let second = acquired(&lease, &store).await;
+        assert!(first != second && is_alive(&store, "a", second).await.expect("a store"));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn another_process_with_the_name_of_a_node_takes_its_lease() {
+    async fn a_process_waits_until_the_lease_of_another_has_run_out() {
         let store = LocalBus::new().store("leases", Some(TTL));
         let (former, new) = (Lease::new("a".to_owned(), TTL), Lease::new("a".to_owned(), TTL));
-        former.acquire(&store, 1).await.expect("a new key");
-        new.acquire(&store, 2).await.expect("it is taken over");
-        assert!(!is_alive(&store, "a", 1).await.expect("a store"));
+        let first = acquired(&former, &store).await;
+        assert!(matches!(new.acquire(&store).await.expect("a store"), Acquisition::Held { .. }));
+        assert_eq!(former.renew(&store).await.expect("a store"), Renewal::Renewed);
+        tokio::time::advance(TTL - Duration::from_millis(1)).await;
+        assert!(matches!(new.acquire(&store).await.expect("a store"), Acquisition::Held { .. }));
+        tokio::time::advance(Duration::from_millis(1)).await;
+        acquired(&new, &store).await;
+        // The former one does not take it back.
+        assert!(!is_alive(&store, "a", first).await.expect("a store"));
         assert_eq!(former.renew(&store).await.expect("a store"), Renewal::Lost);
-        assert_eq!(former.incarnation(), None);
-        former.release(&store).await;
+        assert!(matches!(former.acquire(&store).await.expect("a store"), Acquisition::Held { .. }));
+        former.release(&store).await.expect("a store");
         assert_eq!(new.renew(&store).await.expect("a store"), Renewal::Renewed);
-        new.release(&store).await;
-        assert!(!is_alive(&store, "a", 2).await.expect("a store"));
+        new.release(&store).await.expect("a store");
+        acquired(&former, &store).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_incarnation_that_was_found_dead_stays_dead() {
+        let store = LocalBus::new().store("leases", Some(TTL));
+        let lease = Lease::new("a".to_owned(), TTL);
+        let first = acquired(&lease, &store).await;
+        assert!(!is_dead(&store, "a", first).await.expect("a store"));
+        tokio::time::advance(TTL).await;
+        assert!(is_dead(&store, "a", first).await.expect("a store"));
+        assert_eq!(nodes(&store).await.expect("a store"), []);
+        assert_eq!(lease.renew(&store).await.expect("a store"), Renewal::Lost);
+        // The mark does not keep the node from a new lease.
+        let second = acquired(&lease, &store).await;
+        assert!(is_dead(&store, "a", first).await.expect("a store"));
+        assert_eq!(nodes(&store).await.expect("a store"), [("a".to_owned(), second)]);
     }
 }

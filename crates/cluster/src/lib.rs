@@ -200,20 +200,26 @@ mod format;
 #[cfg(doc)]
 pub mod guide;
 mod info;
+mod keep;
 mod lease;
 mod messages;
 #[cfg(feature = "metrics")]
 mod metrics;
+mod name_locks;
 mod names;
 mod naming;
 mod node;
 mod observer;
+mod own_names;
 mod presence;
 pub mod reexports;
 mod refusals;
+mod releases;
 mod requests;
 mod runtime;
 mod settings;
+#[cfg(test)]
+mod simulation;
 mod state;
 mod subject;
 mod subscriptions;

@@ -1,54 +1,86 @@
-//! The names of this node's connections: registering, renewing the lease, releasing.
+//! The names of this node's connections: registering, giving up, releasing.
+//!
+//! The table of the node's own names decides who has a name while the node has its lease. A connection is in it only after its
+//! record was stored, and is taken out before the record is removed.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_acceptor::{BoxError, ConnectionId};
+use futures::future::BoxFuture;
+use futures::StreamExt;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, OnceCell};
-use tracing::{error, info, warn};
+use tokio::time::Instant;
+use tracing::warn;
 
-use crate::bus::StoreError;
-use crate::cluster::ClusterProtocol;
-use crate::connection::ClusterRef;
-use crate::counters::Throttle;
-use crate::direct::{Asks, Expects};
-use crate::lease::{self, Incarnation, Lease, Renewal};
-use crate::names::{Buckets, Claim, OwnNames, Owner};
-use crate::node::Node;
+use crate::bus::{Entry, StoreError};
+use crate::lease::{Incarnation, Lease};
+use crate::name_locks::NameLocks;
+use crate::names::{Buckets, Owner};
+use crate::own_names::{OwnName, OwnNames};
+use crate::releases::Release;
 use crate::subject::token;
-use crate::{DeliveryError, Format, RegisterError};
+use crate::RegisterError;
 
 /// After a failure, the buckets are tried again after this time.
-const RETRY: Duration = Duration::from_millis(500);
+pub(crate) const RETRY: Duration = Duration::from_millis(500);
+
+/// A key that other nodes change all the time is tried so often.
+const ATTEMPTS: usize = 16;
+
+/// The names that are released or registered again at the same time.
+pub(crate) const AT_ONCE: usize = 64;
+
+/// A name that was given up is released after this time, unless its new owner has taken it by then.
+const HANDED_OVER_WITHIN: Duration = Duration::from_secs(2);
+
+/// What names need of their node.
+pub(crate) trait Host: Send + Sync {
+    fn is_open(&self, id: ConnectionId) -> bool;
+
+    /// A connection has lost a name.
+    fn close(&self, name: &str, id: ConnectionId);
+
+    /// Asks the node of an owner to give the name up. Returns true if it has.
+    fn ask_for(&self, name: &str, owner: &Owner) -> BoxFuture<'static, bool>;
+}
 
 pub(crate) struct Naming {
-    buckets: OnceCell<Buckets>,
-    ttl: Duration,
+    pub(crate) node: String,
+    pub(crate) ttl: Duration,
+    pub(crate) buckets: OnceCell<Buckets>,
     pub(crate) lease: Lease,
-    own: OwnNames,
-    /// Keys whose connection has ended, with their revisions.
-    releases: Mutex<HashMap<Arc<str>, u64>>,
-    has_releases: Notify,
+    pub(crate) own: OwnNames,
+    pub(crate) locks: NameLocks,
+    pub(crate) releases: Mutex<HashMap<Arc<str>, Release>>,
+    pub(crate) has_releases: Notify,
 }
 
 impl Naming {
     pub(crate) fn new(node: &str, ttl: Duration) -> Self {
         Naming {
-            buckets: OnceCell::new(),
+            node: node.to_owned(),
             ttl,
+            buckets: OnceCell::new(),
             // The builder has checked the name.
             lease: Lease::new(token(node).unwrap_or_default(), ttl),
             own: OwnNames::default(),
+            locks: NameLocks::default(),
             releases: Mutex::default(),
             has_releases: Notify::new(),
         }
     }
 
-    /// Whether a connection of this node surely has a name.
+    pub(crate) fn buckets(&self) -> Result<&Buckets, BoxError> {
+        self.buckets.get().ok_or_else(|| "not connected yet".into())
+    }
+
+    /// Whether this connection has this name, as far as this node can know without asking.
     pub(crate) fn owns(&self, id: ConnectionId, name: &str) -> bool {
-        self.lease.incarnation().is_some_and(|incarnation| self.own.has(name, id, incarnation))
+        let own = self.own.get(name).filter(|own| own.connection == id);
+        own.is_some_and(|own| self.lease.incarnation() == Some(own.incarnation))
     }
 
     /// The names that a connection of this node surely has.
@@ -56,223 +88,226 @@ impl Naming {
         self.lease.incarnation().map(|incarnation| self.own.of_connection(id, incarnation)).unwrap_or_default()
     }
 
+    pub(crate) fn is_own(&self, owner: &Owner) -> bool {
+        owner.node == self.node && self.lease.is_of(owner.incarnation)
+    }
+
     /// The number of names that connections of this node have.
     pub(crate) fn owned(&self) -> usize {
         self.own.count()
     }
 
+    /// The connection of this node that has a name.
+    #[cfg(test)]
+    pub(crate) fn owner_here(&self, name: &str) -> Option<ConnectionId> {
+        self.own.get(name).map(|own| own.connection).filter(|id| self.owns(*id, name))
+    }
+
     /// A connection has ended.
     pub(crate) fn ended(&self, id: ConnectionId) {
-        let names = self.own.remove_connection(id);
-        if !names.is_empty() {
-            self.releases.lock().extend(names);
-            self.has_releases.notify_one();
+        for (name, revision) in self.own.remove_connection(id) {
+            self.release_later(&name, revision, Duration::ZERO);
         }
     }
-}
 
-impl<P: ClusterProtocol, F: Format> Node<P, F> {
-    pub(crate) async fn buckets(&self) -> Result<&Buckets, BoxError> {
-        let naming = &self.naming;
-        Ok(naming.buckets.get_or_try_init(|| self.bus.buckets(&self.prefix, naming.ttl)).await?)
-    }
-
-    /// Takes the lease. Called before the node is handed to the user, and by the heartbeat after the lease was lost.
-    pub(crate) async fn take_lease(&self) -> Result<Incarnation, BoxError> {
-        let incarnation = crate::builder::random_number();
-        self.naming.lease.acquire(&self.buckets().await?.leases, incarnation).await?;
-        Ok(incarnation)
-    }
-
-    fn owner(&self, incarnation: Incarnation, id: ConnectionId) -> Owner {
-        Owner { node: self.name.to_string(), incarnation, connection: id.get() }
-    }
-
+    /// Registers a name. Returns false if this connection has it already.
     pub(crate) async fn register(
-        self: Arc<Self>,
+        &self,
+        host: &impl Host,
         id: ConnectionId,
         name: Arc<str>,
         replaces: bool,
-    ) -> Result<(), RegisterError> {
-        let key =
-            token(&name).ok_or(RegisterError::NameTooLong { length: name.len(), limit: crate::subject::MAX_TOKEN })?;
-        let incarnation = self.naming.lease.incarnation().ok_or(RegisterError::Disconnected)?;
-        let buckets = self.buckets().await.map_err(|_| RegisterError::Disconnected)?;
-        let is_alive = |other: u64| self.pool.connection(ConnectionId::from(other)).is_some();
-        let claim = buckets.claim(&key, &self.owner(incarnation, id), replaces, is_alive).await;
-        let (revision, former) = match claim {
-            Ok(Claim::Done { revision, former }) => (revision, former),
-            Ok(Claim::Taken(owner)) => return Err(RegisterError::Taken { node: owner.node }),
-            Ok(Claim::Unreadable) => {
-                return Err(RegisterError::Unavailable("its record is of an unknown version".into()));
+    ) -> Result<bool, RegisterError> {
+        let _lock = self.locks.lock(&name).await;
+        let incarnation = self.lease.incarnation().ok_or(RegisterError::Disconnected)?;
+        let former = self.own.get(&name);
+        if let Some(own) = former.filter(|own| own.incarnation == incarnation && host.is_open(own.connection)) {
+            if own.connection == id {
+                return Ok(false);
             }
-            Err(StoreError::Conflict) => return Err(RegisterError::Contended),
-            Err(StoreError::Unavailable(source)) => return Err(RegisterError::Unavailable(source)),
-        };
-        self.naming.own.insert(&name, id, incarnation, revision);
+            if !replaces {
+                return Err(RegisterError::Taken { node: self.node.clone() });
+            }
+            self.give_up_here(host, &name, own);
+        }
+        let revision = self.claim(host, incarnation, id, &name, replaces).await?;
+        // One whose lease was lost, and that was not registered again yet.
+        let former = self.own.get(&name).filter(|own| own.connection != id);
+        let stored = self.store(host, &name, OwnName { connection: id, incarnation, revision });
+        if let Some(former) = former {
+            host.close(&name, former.connection);
+        }
+        if matches!(stored, Err(RegisterError::Disconnected)) {
+            self.withdraw(&name, id);
+        }
+        stored.map(|()| true)
+    }
+
+    /// Adds a name to the table, after its record was stored.
+    fn store(&self, host: &impl Host, name: &Arc<str>, own: OwnName) -> Result<(), RegisterError> {
+        self.keep_name(name);
+        self.own.insert(name, own);
         // The connection may have ended, and the lease may have been lost, before the name was in the table.
-        if self.pool.connection(id).is_none() {
-            self.naming.ended(id);
+        if !host.is_open(own.connection) {
+            self.ended(own.connection);
             return Err(RegisterError::Ended);
         }
-        if self.naming.lease.incarnation() != Some(incarnation) {
-            self.naming.own.remove(&name, id);
+        if self.lease.incarnation() != Some(own.incarnation) {
             return Err(RegisterError::Disconnected);
-        }
-        if let Some(former) = former {
-            self.tell_former(former, name.to_string());
         }
         Ok(())
     }
 
-    /// Tells the former owner of a name that it has lost it. The name itself has another owner already.
-    fn tell_former(self: &Arc<Self>, former: Owner, name: String) {
-        let Owner { node, incarnation, connection } = former;
-        let asks = Asks::Replaced(connection, name.clone());
-        let expects = Some(Expects::Lease(incarnation));
-        let connection = ClusterRef::new(self, node.into(), expects, connection.into());
-        self.runtime.spawn(async move {
-            // Until its lease would have run out.
-            for _ in 0..5 {
-                match connection.request(asks.clone(), &[]).await {
-                    Err(DeliveryError::Timeout | DeliveryError::Disconnected) => tokio::time::sleep(RETRY).await,
-                    _ => return,
+    /// Stores the record of a name. Returns its revision.
+    async fn claim(
+        &self,
+        host: &impl Host,
+        incarnation: Incarnation,
+        id: ConnectionId,
+        name: &Arc<str>,
+        replaces: bool,
+    ) -> Result<u64, RegisterError> {
+        let too_long = RegisterError::NameTooLong { length: name.len(), limit: crate::subject::MAX_TOKEN };
+        let key = token(name).ok_or(too_long)?;
+        let buckets = self.buckets().map_err(|_| RegisterError::Disconnected)?;
+        let owner = Owner { node: self.node.clone(), incarnation, connection: id.get() };
+        let claimed = self.try_claim(host, buckets, &key, name, &owner, replaces).await;
+        if matches!(claimed, Err(RegisterError::Unavailable(_))) {
+            self.doubt(name);
+        }
+        claimed
+    }
+
+    async fn try_claim(
+        &self,
+        host: &impl Host,
+        buckets: &Buckets,
+        key: &str,
+        name: &str,
+        owner: &Owner,
+        replaces: bool,
+    ) -> Result<u64, RegisterError> {
+        let (value, deadline) = (owner.encode(), Instant::now() + self.ttl * 2);
+        let mut attempts = 0;
+        while attempts < ATTEMPTS {
+            match buckets.names.set(key, value.clone(), 0).await {
+                Ok(revision) => return Ok(revision),
+                Err(StoreError::Conflict) => {}
+                Err(error) => return Err(error.into()),
+            }
+            attempts += 1;
+            let Some(Entry { value: other, revision }) = buckets.names.get(key).await? else { continue };
+            // One that cannot be read may be of a newer version.
+            let other = Owner::decode(&other)
+                .ok_or_else(|| RegisterError::Unavailable("its record is of an unknown version".into()))?;
+            if self.is_own(&other) {
+                // Not in the table: the record of an operation that has failed, or that is released. A removal of this revision
+                // may be on its way, so it gets another one.
+                match buckets.names.set(key, value.clone(), revision).await {
+                    Ok(revision) => return Ok(revision),
+                    Err(StoreError::Conflict) => continue,
+                    Err(error) => return Err(error.into()),
                 }
             }
-            warn!(node = connection.node(), id = %connection.id(), name, "the former owner of a name cannot be reached");
-        });
-    }
-
-    /// A connection of this node has lost a name to another one.
-    pub(crate) fn replaced_here(&self, name: &str, id: ConnectionId) {
-        // Also if the name has gone to another connection of this node.
-        self.naming.own.remove(name, id);
-        if let Some(connection) = self.pool.connection(id) {
-            connection.end_as_replaced();
+            // No other process has a lease for this node while this one has.
+            let is_former = other.node == self.node && self.lease.incarnation() == Some(owner.incarnation);
+            if !is_former && !buckets.is_dead(&other).await? {
+                if !replaces {
+                    return Err(RegisterError::Taken { node: other.node });
+                }
+                if !host.ask_for(name, &other).await {
+                    if Instant::now() >= deadline {
+                        return Err(RegisterError::Unresponsive { node: other.node });
+                    }
+                    attempts = 0;
+                    tokio::time::sleep(RETRY.min(self.ttl / 10)).await;
+                    continue;
+                }
+            }
+            // Another node may do the same, so the key is not changed from one value to the next.
+            buckets.names.remove(key, revision).await?;
         }
+        Err(RegisterError::Contended)
     }
 
-    /// Releases a name of this connection. Returns false if it does not have it.
-    pub(crate) async fn unregister(&self, id: ConnectionId, name: &str) -> bool {
-        let Some(revision) = self.naming.own.remove(name, id) else { return false };
-        self.naming.releases.lock().insert(name.into(), revision);
-        self.release_all().await;
+    /// Takes a name from a connection of this node, for another connection of the cluster. Returns false if this node has another
+    /// incarnation.
+    pub(crate) async fn give_up(
+        &self,
+        host: &impl Host,
+        incarnation: Incarnation,
+        id: ConnectionId,
+        name: &Arc<str>,
+    ) -> bool {
+        let _lock = self.locks.lock(name).await;
+        // Without a lease at the moment, too: it may be renewed.
+        if !self.lease.is_of(incarnation) {
+            return false;
+        }
+        if let Some(own) = self.own.get(name).filter(|own| own.connection == id) {
+            self.give_up_here(host, name, own);
+        }
         true
     }
 
-    async fn release_all(&self) {
-        let Ok(buckets) = self.buckets().await else { return };
-        loop {
-            let next = self.naming.releases.lock().iter().next().map(|(name, revision)| (name.clone(), *revision));
-            let Some((name, revision)) = next else { return };
-            let key = token(&name).unwrap_or_default();
-            if let Err(error) = buckets.names.remove(&key, revision).await {
-                warn!(node = &*self.name, name = &*name, %error, "cannot release a name; trying again");
-                return;
-            }
-            let mut releases = self.naming.releases.lock();
-            if releases.get(&name) == Some(&revision) {
-                releases.remove(&name);
-            }
+    fn give_up_here(&self, host: &impl Host, name: &Arc<str>, own: OwnName) {
+        if self.own.remove(name, own.connection).is_some() {
+            self.release_later(name, own.revision, HANDED_OVER_WITHIN);
+            host.close(name, own.connection);
         }
     }
 
-    /// The owner of a name on any node.
-    pub(crate) async fn whereis(self: &Arc<Self>, name: &str) -> Result<Option<ClusterRef<P, F>>, DeliveryError> {
-        let Some(key) = token(name) else { return Ok(None) };
-        let buckets = self.buckets().await.map_err(|_| DeliveryError::Disconnected)?;
-        let owner = buckets.owner(&key).await.map_err(|_| DeliveryError::Disconnected)?;
-        Ok(owner.map(|Owner { node, incarnation, connection }| {
-            ClusterRef::new(self, node.into(), Some(Expects::Lease(incarnation)), connection.into())
-        }))
+    /// Whether names have lost their lease and are not registered again yet.
+    pub(crate) fn has_lost(&self) -> bool {
+        self.lease.incarnation().is_some_and(|incarnation| !self.own.of_others(incarnation).is_empty())
     }
 
-    /// Renews the lease once. After it was lost, takes a new one, and registers the names again that are still free.
-    async fn beat(self: &Arc<Self>) -> Result<(), BoxError> {
-        let buckets = self.buckets().await?;
-        if self.naming.lease.renew(&buckets.leases).await? == Renewal::Renewed {
-            return Ok(());
+    /// Registers the names again whose lease was lost. A connection whose name has another owner by now is closed.
+    pub(crate) async fn regain(&self, host: &impl Host) {
+        let Some(incarnation) = self.lease.incarnation() else { return };
+        let lost = self.own.of_others(incarnation);
+        let regain = |(name, lost)| async move { self.regain_name(host, incarnation, &name, lost).await };
+        futures::stream::iter(lost).for_each_concurrent(AT_ONCE, regain).await;
+    }
+
+    async fn regain_name(&self, host: &impl Host, incarnation: Incarnation, name: &Arc<str>, lost: OwnName) {
+        let _lock = self.locks.lock(name).await;
+        let is_lost = || self.own.get(name) == Some(lost);
+        if !is_lost() {
+            return;
         }
-        let lost = self.naming.own.clear();
-        let incarnation = self.take_lease().await?;
-        if !lost.is_empty() {
-            error!(node = &*self.name, names = lost.len(), "the lease was lost; registering its names again");
-        } else {
-            info!(node = &*self.name, incarnation, "the node has a lease");
-        }
-        for (name, id) in lost {
-            if let Err(error) = self.clone().register(id, name.clone(), false).await {
-                warn!(node = &*self.name, %id, name = &*name, %error, "a connection has lost its name and is closed");
-                self.replaced_here(&name, id);
+        let id = lost.connection;
+        match self.claim(host, incarnation, id, name, false).await {
+            Ok(revision) if is_lost() => {
+                // After an error, the name is released, or lost again.
+                let _ = self.store(host, name, OwnName { incarnation, revision, ..lost });
+            }
+            // It was released meanwhile.
+            Ok(revision) => self.release_later(name, revision, Duration::ZERO),
+            // Tried again after the next heartbeat.
+            Err(RegisterError::Disconnected | RegisterError::Unavailable(_) | RegisterError::Contended) => {}
+            Err(error) => {
+                warn!(node = self.node, %id, name = &**name, %error, "a connection has lost its name and is closed");
+                self.own.remove(name, id);
+                host.close(name, id);
             }
         }
-        Ok(())
     }
 
-    /// The nodes that have a lease, with their incarnations.
-    pub(crate) async fn nodes(&self) -> Result<Vec<(String, Incarnation)>, BoxError> {
-        Ok(lease::nodes(&self.buckets().await?.leases).await?)
-    }
-
-    /// Compares the nodes with those that were seen before, and removes the names of those that have vanished. One node of a
-    /// cluster does that: the first one by name.
-    async fn sweep(&self, seen: &mut Option<Vec<(String, Incarnation)>>) -> Result<(), BoxError> {
-        let nodes = self.nodes().await?;
-        let is_first = nodes.first().is_some_and(|(name, _)| **name == *self.name);
-        let has_vanished = seen.as_ref().is_none_or(|seen| seen.iter().any(|node| !nodes.contains(node)));
-        if is_first && has_vanished {
-            let swept = self.buckets().await?.sweep().await?;
-            if swept > 0 {
-                info!(node = &*self.name, names = swept, "the names of nodes without a lease were removed");
-            }
-        }
-        *seen = Some(nodes);
-        Ok(())
-    }
-
-    /// Gives the lease and the names back.
+    /// Gives the lease back, and with it all names.
     pub(crate) async fn leave(&self) {
-        if let Some(buckets) = self.naming.buckets.get() {
-            self.naming.lease.release(&buckets.leases).await;
+        let Ok(buckets) = self.buckets() else { return };
+        if let Err(error) = self.lease.release(&buckets.leases).await {
+            warn!(node = self.node, %error, "the lease of this node was not given back; its names are free when it has run out");
         }
     }
 }
 
-/// Renews the lease, and releases the names of connections that have ended.
-pub(crate) async fn keep<P: ClusterProtocol, F: Format>(weak: Weak<Node<P, F>>) {
-    let mut seen = None;
-    let failures = Throttle::new(Duration::from_secs(10));
-    loop {
-        let Some(node) = weak.upgrade() else { return };
-        let beat = async {
-            node.answer_requests().await?;
-            node.beat().await?;
-            node.sweep(&mut seen).await
-        };
-        let pause = match beat.await {
-            Ok(()) => node.naming.lease.interval(),
-            // While there is no connection, that has been logged.
-            Err(_) if !node.bus.is_connected() => RETRY,
-            Err(error) => {
-                if let Some(left_out) = failures.allow() {
-                    warn!(node = &*node.name, %error, left_out, "cannot renew the lease of this node; trying again");
-                }
-                RETRY
-            }
-        };
-        node.refresh_state();
-        drop(node);
-        let next = tokio::time::Instant::now() + pause;
-        loop {
-            let Some(node) = weak.upgrade() else { return };
-            node.release_all().await;
-            let released = async { node.naming.has_releases.notified().await };
-            // Does not keep the node alive for longer than a moment.
-            let wait = next.min(tokio::time::Instant::now() + RETRY);
-            let _ = tokio::time::timeout_at(wait, released).await;
-            if tokio::time::Instant::now() >= next {
-                break;
-            }
+impl From<StoreError> for RegisterError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Conflict => RegisterError::Contended,
+            StoreError::Unavailable(source) => RegisterError::Unavailable(source),
         }
     }
 }

@@ -4,21 +4,22 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use actix_acceptor::telemetry::ObserverKey;
-use actix_acceptor::{BoxError, Connection, Pool};
+use actix_acceptor::{Connection, Pool};
 use bytes::Bytes;
 use futures::future::FutureExt;
 use parking_lot::Mutex;
 use serde::Serialize;
-use tokio::sync::{watch, Semaphore};
+use tokio::sync::{watch, Notify, Semaphore};
 use tokio::task::AbortHandle;
 use tracing::warn;
 
 use crate::answers::Answers;
-use crate::bus::{BucketError, Bus, Subscription};
+use crate::bus::{Bus, Subscription};
 use crate::cluster::ClusterProtocol;
 use crate::direct::Life;
 use crate::envelope::{self, Kind};
-use crate::naming::{self, Naming};
+use crate::keep::{self, JoinError};
+use crate::naming::Naming;
 use crate::observer::Follow;
 use crate::presence::{self, Published, RecentNodes, Watchers};
 use crate::refusals::Refusals;
@@ -39,7 +40,9 @@ pub(crate) struct Node<P: ClusterProtocol, F: Format> {
     pub(crate) prefix: String,
     pub(crate) request_timeout: Duration,
     pub(crate) subscriptions: Arc<Subscriptions>,
-    pub(crate) naming: Naming,
+    pub(crate) naming: Arc<Naming>,
+    /// Names of an incarnation without lease are to be registered again.
+    pub(crate) is_lost: Arc<Notify>,
     pub(crate) life: Life,
     pub(crate) answers: Answers<P, F>,
     /// One permit for each question that is being answered.
@@ -71,10 +74,11 @@ pub(crate) struct NodeParts<P: ClusterProtocol, F> {
 
 impl<P: ClusterProtocol, F: Format> Node<P, F> {
     /// Starts the tasks of the node. Without `starts_alone`, it is an error if the node cannot join the others at once.
-    pub(crate) async fn start(parts: NodeParts<P, F>, starts_alone: bool) -> Result<Arc<Self>, BoxError> {
+    pub(crate) async fn start(parts: NodeParts<P, F>, starts_alone: bool) -> Result<Arc<Self>, JoinError> {
         let NodeParts { pool, bus, runtime, format, name, prefix, ttl, request_timeout } = parts;
         let node = Arc::new(Node {
-            naming: Naming::new(&name, ttl),
+            naming: Arc::new(Naming::new(&name, ttl)),
+            is_lost: Arc::default(),
             pool,
             bus,
             runtime,
@@ -105,18 +109,25 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
         let _ = node.observer.set(node.pool.add_observer(Follow(Arc::downgrade(&node))));
         // Topics that have members already.
         node.pool.topics().iter().for_each(|(topic, _)| node.subscriptions.changed(topic));
-        match node.join().await {
+        match node.join(!starts_alone).await {
             // Other nodes use other settings, which does not change by itself.
-            Err(error) if !starts_alone || is_mismatch(&error) => return Err(error),
+            Err(error) if !starts_alone || error.is_mismatch() => return Err(error),
             Err(error) => warn!(node = &*node.name, %error, "the node starts alone"),
             Ok(()) => {}
         }
         let link = node.bus.link_state();
         let follow = subscriptions::follow(Arc::downgrade(&node), node.subscriptions.clone(), link);
         let subscribe = node.runtime.spawn(follow);
-        let keep = node.runtime.spawn(naming::keep(Arc::downgrade(&node)));
-        let publish = node.runtime.spawn(presence::publish(Arc::downgrade(&node), node.published.clone()));
-        node.tasks.lock().extend([subscribe.abort_handle(), keep.abort_handle(), publish.abort_handle()]);
+        let weak = || Arc::downgrade(&node);
+        let tasks = [
+            subscribe,
+            node.runtime.spawn(keep::heartbeats(weak())),
+            node.runtime.spawn(keep::regain(weak(), node.is_lost.clone())),
+            node.runtime.spawn(keep::releases(node.naming.clone())),
+            node.runtime.spawn(keep::sweeps(weak())),
+            node.runtime.spawn(presence::publish(weak(), node.published.clone())),
+        ];
+        node.tasks.lock().extend(tasks.map(|task| task.abort_handle()));
         Ok(node)
     }
 
@@ -125,10 +136,11 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
         self.requests.lock().is_some()
     }
 
-    /// Answers the requests of other nodes, and takes the lease.
-    async fn join(self: &Arc<Self>) -> Result<(), BoxError> {
+    /// Takes the lease, and answers the requests of other nodes.
+    async fn join(self: &Arc<Self>, waits: bool) -> Result<(), JoinError> {
+        // First, so that only one process answers the requests for a node.
+        self.first_lease(waits).await?;
         self.answer_requests().await?;
-        self.take_lease().await?;
         self.refresh_state();
         Ok(())
     }
@@ -184,7 +196,11 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
         }
         self.tasks.lock().drain(..).for_each(|task| task.abort());
         self.watchers.stop();
-        // A node that starts with this name answers then.
+        self.ignore_requests();
+    }
+
+    /// Leaves the requests to another process of this name.
+    pub(crate) fn ignore_requests(&self) {
         let requests = self.requests.lock().take();
         drop(requests);
     }
@@ -193,11 +209,6 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
         let envelope = envelope::encode(&self.format, kind, body).map_err(RemoteError::Format)?;
         self.bus.publish(subject, envelope)
     }
-}
-
-/// Whether other nodes have other settings.
-fn is_mismatch(error: &BoxError) -> bool {
-    matches!(error.downcast_ref(), Some(BucketError::Mismatch { .. }))
 }
 
 impl<P: ClusterProtocol, F: Format> Drop for Node<P, F> {

@@ -137,7 +137,12 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
         }
     }
 
-    fn outcome(&self, header: Header, body: &[u8], arrived: Instant) -> BoxFuture<'static, Answered> {
+    fn outcome(self: &Arc<Self>, header: Header, body: &[u8], arrived: Instant) -> BoxFuture<'static, Answered> {
+        if let (Asks::Replaced(id, name), Expects::Lease(incarnation)) = (&header.asks, header.expects) {
+            // Also without a lease at the moment.
+            let given_up = self.clone().give_up(incarnation, (*id).into(), name.as_str().into());
+            return async { (if given_up.await { Outcome::Done } else { Outcome::Gone }, Vec::new()) }.boxed();
+        }
         if !self.is_expected(header.expects) {
             return ready(Outcome::Gone);
         }
@@ -145,10 +150,7 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
         ready(match header.asks {
             Asks::Reply(id) => self.send_here(id.into(), body),
             Asks::Message(id) => self.notify_here(id.into(), body),
-            Asks::Replaced(id, name) => {
-                self.replaced_here(&name, id.into());
-                Outcome::Done
-            }
+            Asks::Replaced(..) => Outcome::Gone,
             Asks::Question(id, question) => match self.answers.of_connections(&question) {
                 Some(answer) => return self.question(deadline, || answer(self, id.into(), body, deadline)),
                 None => no_answer(&question, "Cluster::answers"),

@@ -21,6 +21,8 @@ pub use local::LocalBus;
 use local::LocalNode;
 use nats::NatsNode;
 pub(crate) use store::BucketError;
+#[cfg(test)]
+pub(crate) use store::LocalStore;
 use store::{nats_bucket, BucketOptions};
 pub(crate) use store::{Entry, Store, StoreError};
 

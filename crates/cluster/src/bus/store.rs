@@ -21,6 +21,8 @@ use crate::ConnectError;
 pub(crate) enum Store {
     Local(LocalStore),
     Nats(Box<NatsBucket>),
+    #[cfg(test)]
+    Faulty(crate::simulation::FaultyStore),
 }
 
 /// A bucket of JetStream. Its operations end when the connection is lost.
@@ -59,6 +61,8 @@ impl Store {
     pub(crate) async fn get(&self, key: &str) -> Result<Option<Entry>, StoreError> {
         match self {
             Store::Local(local) => Ok(local.get(key)),
+            #[cfg(test)]
+            Store::Faulty(faulty) => faulty.get(key).await,
             Store::Nats(bucket) => {
                 let entry = bucket.during(bucket.store.entry(key)).await?.map_err(unavailable)?;
                 Ok(entry.map(|entry| Entry { value: entry.value, revision: entry.revision }))
@@ -70,6 +74,8 @@ impl Store {
     pub(crate) async fn keys(&self) -> Result<Vec<String>, StoreError> {
         match self {
             Store::Local(local) => Ok(local.keys()),
+            #[cfg(test)]
+            Store::Faulty(faulty) => faulty.keys().await,
             Store::Nats(bucket) => {
                 // The bucket's own list needs a consumer, which never ends while keys are updated.
                 let prefix = &bucket.store.prefix;
@@ -87,6 +93,8 @@ impl Store {
     pub(crate) async fn set(&self, key: &str, value: Bytes, revision: u64) -> Result<u64, StoreError> {
         match self {
             Store::Local(local) => local.set(key, value, revision),
+            #[cfg(test)]
+            Store::Faulty(faulty) => faulty.set(key, value, revision).await,
             Store::Nats(bucket) => {
                 let updated = bucket.during(bucket.store.update(key, value, revision)).await?;
                 updated.map_err(|error| match error.kind() {
@@ -104,12 +112,19 @@ impl Store {
                 local.remove(key, revision);
                 Ok(())
             }
+            #[cfg(test)]
+            Store::Faulty(faulty) => faulty.remove(key, revision).await,
             // The message itself: a marker of the deletion would stay.
-            Store::Nats(bucket) => match bucket.during(bucket.store.stream.delete_message(revision)).await? {
-                Err(error) if !matches!(error.kind(), DeleteMessageErrorKind::JetStream(_)) => Err(unavailable(error)),
-                // It is gone: another value has replaced it.
-                _ => Ok(()),
-            },
+            Store::Nats(bucket) => {
+                let removed = bucket.during(bucket.store.stream.delete_message(revision)).await?;
+                let Err(error) = removed else { return Ok(()) };
+                // The server has several errors for a message that is gone, and others.
+                let is_refused = matches!(error.kind(), DeleteMessageErrorKind::JetStream(_));
+                if is_refused && self.get(key).await?.is_none_or(|entry| entry.revision != revision) {
+                    return Ok(());
+                }
+                Err(unavailable(error))
+            }
         }
     }
 }
@@ -211,7 +226,7 @@ pub(super) async fn nats_bucket(
 pub(super) fn check_local(name: &str, store: &Store, ttl: Duration) -> Result<(), BucketError> {
     match store {
         Store::Local(local) => BucketError::of_ttl(name, local.ttl, Some(ttl)),
-        Store::Nats(_) => Ok(()),
+        _ => Ok(()),
     }
 }
 
@@ -229,7 +244,7 @@ struct Contents {
 }
 
 impl LocalStore {
-    pub(super) fn new(ttl: Option<Duration>) -> Self {
+    pub(crate) fn new(ttl: Option<Duration>) -> Self {
         LocalStore { contents: Arc::default(), ttl }
     }
 
@@ -237,19 +252,21 @@ impl LocalStore {
         self.ttl.is_none_or(|ttl| since.elapsed() < ttl)
     }
 
-    fn get(&self, key: &str) -> Option<Entry> {
+    pub(crate) fn get(&self, key: &str) -> Option<Entry> {
         let contents = self.contents.lock();
         let (entry, since) = contents.values.get(key)?;
         self.is_alive(*since).then(|| entry.clone())
     }
 
-    fn keys(&self) -> Vec<String> {
+    pub(crate) fn keys(&self) -> Vec<String> {
         let contents = self.contents.lock();
         let alive = contents.values.iter().filter(|(_, (_, since))| self.is_alive(*since));
-        alive.map(|(key, _)| key.clone()).collect()
+        let mut keys: Vec<_> = alive.map(|(key, _)| key.clone()).collect();
+        keys.sort();
+        keys
     }
 
-    fn set(&self, key: &str, value: Bytes, revision: u64) -> Result<u64, StoreError> {
+    pub(crate) fn set(&self, key: &str, value: Bytes, revision: u64) -> Result<u64, StoreError> {
         let mut contents = self.contents.lock();
         let alive = contents.values.get(key).filter(|(_, since)| self.is_alive(*since));
         if alive.map_or(0, |(entry, _)| entry.revision) != revision {
@@ -261,7 +278,7 @@ impl LocalStore {
         Ok(revision)
     }
 
-    fn remove(&self, key: &str, revision: u64) {
+    pub(crate) fn remove(&self, key: &str, revision: u64) {
         let mut contents = self.contents.lock();
         if contents.values.get(key).is_some_and(|(entry, _)| entry.revision == revision) {
             contents.values.remove(key);

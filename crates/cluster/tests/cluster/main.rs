@@ -11,6 +11,7 @@ mod malformed;
 mod metrics;
 mod names;
 mod nats_server;
+mod node_names;
 mod nodes;
 mod permissions;
 mod presence;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use actix_acceptor::{AcceptorPool, Conn, Connection, ConnectionContext, Framing, Next, Pool, Protocol};
-use actix_acceptor_cluster::{Cluster, ClusterBuilder, LocalBus, Question};
+use actix_acceptor_cluster::{Cluster, ClusterBuilder, ConnectError, LocalBus, Question};
 use bytes::Bytes;
 use futures::FutureExt;
 use serde::{Deserialize, Serialize};
@@ -34,26 +34,34 @@ pub(crate) struct Node {
 
 impl World {
     pub(crate) async fn node(&self, name: &str) -> Node {
+        Node::start(self.settings(name)).await
+    }
+
+    pub(crate) fn settings(&self, name: &str) -> ClusterBuilder {
         let builder = match self {
             World::Local(bus) => Cluster::on(bus),
             World::Nats(server) => Cluster::nats(&server.url),
         };
-        Node::start(builder.node(name).prefix("test").ttl(TTL).request_timeout(Duration::from_secs(2))).await
+        builder.node(name).prefix("test").ttl(TTL).request_timeout(Duration::from_secs(2))
     }
 }
 
 impl Node {
     pub(crate) async fn start(settings: ClusterBuilder) -> Node {
+        Self::try_start(settings).await.unwrap()
+    }
+
+    pub(crate) async fn try_start(settings: ClusterBuilder) -> Result<Node, ConnectError> {
         let own = Arc::new(OnceLock::new());
         let cluster = own.clone();
         let builder = AcceptorPool::with_protocol(move |_| Guest { cluster: cluster.clone() })
             .framing(Framing::lines())
             .acceptors(1);
         let pool = in_time(builder.bind("127.0.0.1:0")).await.unwrap();
-        let cluster = in_time(settings.connect(&pool)).await.unwrap();
+        let cluster = in_time(settings.connect(&pool)).await?;
         cluster.answers::<HowMany>();
         own.set(cluster.clone()).unwrap();
-        Node { pool, cluster }
+        Ok(Node { pool, cluster })
     }
 
     pub(crate) async fn guest(&self) -> Peer {
@@ -85,6 +93,17 @@ impl Node {
 pub(crate) async fn ask(peer: &mut Peer, line: &str, answer: &str) {
     peer.send(format!("{line}\n")).await;
     peer.expect(format!("{answer}\n").as_bytes()).await;
+}
+
+/// The next line of a peer.
+pub(crate) async fn line(peer: &mut Peer) -> String {
+    let mut line = Vec::new();
+    loop {
+        match peer.read_exact(1).await[0] {
+            b'\n' => return String::from_utf8(line).unwrap(),
+            byte => line.push(byte),
+        }
+    }
 }
 
 /// Does what the lines say.
@@ -138,6 +157,10 @@ impl Protocol for Guest {
                     Ok(()) => Next::send("ok"),
                     Err(error) => Next::send(error.to_string()),
                 })
+            }
+            "register-and-drop" => {
+                let registered = self.cluster.get().unwrap().register(conn, word).now_or_never();
+                Next::send(if registered.is_some() { "registered" } else { "dropped" })
             }
             "label" => {
                 conn.set_label(word);
