@@ -46,6 +46,11 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
         Some(nodes)
     }
 
+    /// A node that has not answered until the next request is unreachable.
+    fn watch_timeout(&self) -> Duration {
+        self.request_timeout.min(self.naming.lease.interval())
+    }
+
     /// Nothing is missed that another node publishes after it has answered a later request.
     pub(super) async fn subscribe_to_members(
         &self,
@@ -68,7 +73,7 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
         if *node == *self.name {
             return self.watch(topic, Some(sender)).ok_or_else(|| "too many topics are watched".into());
         }
-        self.ask_presence(node, &Request::Watch(topic.to_string())).await
+        self.ask_presence(node, &Request::Watch(topic.to_string()), self.watch_timeout()).await
     }
 
     /// The same, and lists the members.
@@ -85,7 +90,7 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
         // Of too many, the number is enough.
         while watching.members <= limit && members.len() <= limit {
             let request = PageRequest { topic: topic.to_string(), after, limit: PAGE };
-            let page = self.page_of(node, request).await?;
+            let page = self.page_of(node, request, self.watch_timeout()).await?;
             if page.life != life {
                 return Err("the node was restarted".into());
             }

@@ -1,6 +1,7 @@
 //! Pages of the members of a topic.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_acceptor::{BoxError, ConnectionId};
 use bytes::Bytes;
@@ -61,7 +62,7 @@ impl<P: ClusterProtocol, F: Format> ClusterTopic<P, F> {
                 }
                 let left = limit - page.members.len();
                 let request = PageRequest { topic: self.name().to_owned(), after, limit: left };
-                let Ok(answer) = self.node.page_of(node, request).await else {
+                let Ok(answer) = self.node.page_of(node, request, self.node.request_timeout).await else {
                     page.unreachable.push(node.clone());
                     break;
                 };
@@ -82,17 +83,27 @@ impl<P: ClusterProtocol, F: Format> ClusterTopic<P, F> {
 }
 
 impl<P: ClusterProtocol, F: Format> Node<P, F> {
-    pub(super) async fn page_of(&self, node: &str, request: PageRequest) -> Result<PageOfNode, BoxError> {
+    pub(super) async fn page_of(
+        &self,
+        node: &str,
+        request: PageRequest,
+        within: Duration,
+    ) -> Result<PageOfNode, BoxError> {
         if *node == *self.name {
             return Ok(self.page(&request));
         }
-        self.ask_presence(node, &Request::Page(request)).await
+        self.ask_presence(node, &Request::Page(request), within).await
     }
 
-    pub(super) async fn ask_presence<T: DeserializeOwned>(&self, node: &str, request: &Request) -> Result<T, BoxError> {
+    pub(super) async fn ask_presence<T: DeserializeOwned>(
+        &self,
+        node: &str,
+        request: &Request,
+        within: Duration,
+    ) -> Result<T, BoxError> {
         let subject = self.presence_subject(node).ok_or("the name of the node is too long")?;
         let request = direct::encode(request, &[])?;
-        let answer = self.bus.request(&subject, request, self.request_timeout).await.map_err(DeliveryError::from)?;
+        let answer = self.bus.request(&subject, request, within).await.map_err(DeliveryError::from)?;
         Ok(direct::decode_owned(&answer)?)
     }
 

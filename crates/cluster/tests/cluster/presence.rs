@@ -1,9 +1,10 @@
 //! Who is in a topic, on all nodes.
 
-use support::in_time;
+use support::{eventually, in_time};
 
 use crate::nats_server::NatsServer;
 use crate::nodes::{ask, worlds, World};
+use crate::watch::{truth, Watched};
 
 #[actix::test]
 async fn the_members_of_all_nodes_are_listed_in_pages() {
@@ -81,4 +82,14 @@ async fn long_labels_are_cut_and_pages_stay_small() {
         // The last letter would be cut in two.
         assert_eq!(**label, format!("{n:03}{}", "a".repeat(1_020)));
     }
+    // A watch reads several pages as well, and gets the changes of all of them at once.
+    let mut watched = Watched::new(&one, "lobby");
+    watched.until_complete().await;
+    assert_eq!(watched.watch.members(), page.members);
+    for member in &mut members {
+        member.send("label x\nleave lobby\njoin lobby\n").await;
+        member.expect(b"ok\ntrue\ntrue\n").await;
+    }
+    eventually(|| watched.found() == truth(&[&one, &two], "lobby")).await;
+    assert!(watched.members.values().all(|member| member.label.as_deref() == Some("x")));
 }

@@ -11,13 +11,13 @@ use crate::nats_server::NatsServer;
 use crate::nodes::{ask, worlds, Node, World};
 
 /// A watch, and what its changes add up to.
-struct Watched {
-    watch: PresenceWatch,
-    members: BTreeMap<(Arc<str>, u64), Member>,
+pub(crate) struct Watched {
+    pub(crate) watch: PresenceWatch,
+    pub(crate) members: BTreeMap<(Arc<str>, u64), Member>,
 }
 
 impl Watched {
-    fn new(node: &Node, topic: &str) -> Self {
+    pub(crate) fn new(node: &Node, topic: &str) -> Self {
         Watched { watch: node.cluster.topic(topic).watch(1_000), members: BTreeMap::new() }
     }
 
@@ -40,26 +40,26 @@ impl Watched {
         assert_eq!(self.watch.members(), self.members.values().cloned().collect::<Vec<_>>());
     }
 
-    async fn next(&mut self) -> PresenceChange {
+    pub(crate) async fn next(&mut self) -> PresenceChange {
         let change = in_time(self.watch.next()).await.expect("the watch goes on").unwrap();
         self.apply(&change);
         change
     }
 
     /// Applies the changes that are there.
-    fn drain(&mut self) {
+    pub(crate) fn drain(&mut self) {
         while let Some(change) = self.watch.next().now_or_never() {
             self.apply(&change.expect("the watch goes on").unwrap());
         }
     }
 
     /// Node, id and label of each member.
-    fn found(&mut self) -> Vec<(String, u64, Option<String>)> {
+    pub(crate) fn found(&mut self) -> Vec<(String, u64, Option<String>)> {
         self.drain();
         self.members.values().map(|member| (member.node.to_string(), member.id.get(), member.label.clone())).collect()
     }
 
-    async fn until_complete(&mut self) {
+    pub(crate) async fn until_complete(&mut self) {
         eventually(|| {
             self.drain();
             self.watch.is_complete()
@@ -69,7 +69,7 @@ impl Watched {
 }
 
 /// Node, id and label of each member, as the pools have them.
-fn truth(nodes: &[&Node], topic: &str) -> Vec<(String, u64, Option<String>)> {
+pub(crate) fn truth(nodes: &[&Node], topic: &str) -> Vec<(String, u64, Option<String>)> {
     let mut members = Vec::new();
     for node in nodes {
         for id in node.pool.topic(topic).members() {

@@ -3,6 +3,7 @@
 mod load;
 mod logs;
 mod loss;
+mod presence;
 mod proxy;
 mod queue;
 mod servers;
