@@ -47,15 +47,16 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
             (true, true, Some(_)) => NodeState::Joined,
             (true, ..) => NodeState::Connected,
         };
+        let mut before = now;
         self.state.send_if_modified(|state| {
-            let before = std::mem::replace(state, now);
-            if before != now && now == NodeState::Joined {
-                info!(node = &*self.name, "the node has joined the cluster");
-            } else if before == NodeState::Joined && now == NodeState::Connected {
-                warn!(node = &*self.name, "the node has lost its lease");
-            }
+            before = std::mem::replace(state, now);
             before != now
         });
+        if before < now && now == NodeState::Joined {
+            info!(node = &*self.name, "the node has joined the cluster");
+        } else if before == NodeState::Joined && now == NodeState::Connected {
+            warn!(node = &*self.name, "the node has lost its lease");
+        }
         now
     }
 }

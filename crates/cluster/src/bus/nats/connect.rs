@@ -4,7 +4,7 @@ use std::error::Error as _;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_nats::rustls::crypto::{ring, CryptoProvider};
@@ -52,10 +52,7 @@ pub(super) fn options(
         // The error of the parser does not contain the file.
         options = options.credentials(&std::fs::read_to_string(file).map_err(unusable)?).map_err(unusable)?;
     }
-    if !settings.authorities.is_empty() || settings.certificate.is_some() {
-        options = options.tls_client_config(tls(settings)?);
-    }
-    Ok(options)
+    Ok(options.tls_client_config(tls(settings)?))
 }
 
 /// The pause before an attempt to connect: longer each time, and different for each node, so that the nodes do not all connect at
@@ -69,7 +66,8 @@ fn pause(attempt: usize, random: u64) -> Duration {
 
 /// TLS with the authorities and the certificate of the settings.
 ///
-/// The provider is named, because a program may contain several, and the client would panic.
+/// The provider is named, because a program may contain several, and the client would panic, also if the settings do not mention TLS:
+/// the server may require it.
 fn tls(settings: &NatsSettings) -> Result<ClientConfig, ConnectError> {
     let mut roots = RootCertStore::empty();
     for file in &settings.authorities {
@@ -79,7 +77,7 @@ fn tls(settings: &NatsSettings) -> Result<ClientConfig, ConnectError> {
         }
     }
     if settings.authorities.is_empty() {
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        roots.extend(system_authorities().roots.iter().cloned());
     }
     let provider = CryptoProvider::get_default().cloned().unwrap_or_else(|| Arc::new(ring::default_provider()));
     let builder = ClientConfig::builder_with_provider(provider)
@@ -91,6 +89,16 @@ fn tls(settings: &NatsSettings) -> Result<ClientConfig, ConnectError> {
     let unusable = |error: String| invalid("client_certificate", format!("{}: {error}", key.display()));
     let key = PrivateKeyDer::from_pem_file(key).map_err(|error| unusable(error.to_string()))?;
     builder.with_client_auth_cert(chain, key).map_err(|error| unusable(error.to_string()))
+}
+
+/// The authorities of the system, read once. Those that cannot be read are left out.
+fn system_authorities() -> &'static RootCertStore {
+    static AUTHORITIES: OnceLock<RootCertStore> = OnceLock::new();
+    AUTHORITIES.get_or_init(|| {
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        roots
+    })
 }
 
 fn certificates(setting: &'static str, file: &Path) -> Result<Vec<CertificateDer<'static>>, ConnectError> {

@@ -3,6 +3,7 @@
 //! The client says so by events, of which it drops some when there are many. So an event only means that the state of the client
 //! is to be read again.
 
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
@@ -74,7 +75,7 @@ impl Link {
             Event::Connected | Event::Disconnected | Event::Closed | Event::Draining => {}
             Event::SlowConsumer(_) => {
                 // The capacity of a subscription is above what the client reads at once.
-                self.counters.overflowed.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                self.counters.overflowed.fetch_add(1, Relaxed);
             }
             Event::LameDuckMode => info!(node = self.node, servers = self.servers, "a NATS server is shutting down"),
             error => {
@@ -92,27 +93,26 @@ impl Link {
     /// Reads the state of the client.
     pub(super) fn refresh(&self) -> LinkState {
         let Some(client) = self.client.get() else { return LinkState::default() };
-        let mut now = LinkState::default();
-        self.state.send_if_modified(|state| {
-            let connects = client.statistics().connects.load(std::sync::atomic::Ordering::Relaxed);
+        let (mut before, mut now) = (LinkState::default(), LinkState::default());
+        let has_changed = self.state.send_if_modified(|state| {
+            let connects = client.statistics().connects.load(Relaxed);
             now = LinkState { is_connected: client.connection_state() == State::Connected, connects };
-            let before = std::mem::replace(state, now);
+            before = std::mem::replace(state, now);
             if before.is_connected && before != now {
                 self.handed.lost(&self.counters);
-                warn!(
-                    node = self.node,
-                    servers = self.servers,
-                    "the connection to NATS is lost; only members of this node are reached"
-                );
-            }
-            if now.is_connected && before != now {
-                info!(node = self.node, servers = self.servers, connects, "connected to NATS");
-            }
-            if before != now {
-                self.latest.lock().since = Some(SystemTime::now());
             }
             before != now
         });
+        if has_changed {
+            self.latest.lock().since = Some(SystemTime::now());
+            let (node, servers) = (&*self.node, &*self.servers);
+            if before.is_connected {
+                warn!(node, servers, "the connection to NATS is lost; only members of this node are reached");
+            }
+            if now.is_connected {
+                info!(node, servers, connects = now.connects, "connected to NATS");
+            }
+        }
         now
     }
 

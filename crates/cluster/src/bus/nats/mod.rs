@@ -261,6 +261,7 @@ async fn confirm_handed(client: Client, link: Arc<Link>, sync_subject: String) {
         link.handed.has_new.notified().await;
         tokio::time::sleep(CONFIRM_EVERY).await;
         if confirm(&client, &link, &sync_subject).await.is_err() {
+            link.handed.has_new.notify_one();
             link.connected().await;
         }
     }

@@ -7,7 +7,7 @@ use support::{eventually, in_time};
 
 use super::{nats, reached};
 use crate::nats_server::NatsServer;
-use crate::nodes::{ask, Node};
+use crate::nodes::{ask, worlds, Node};
 use crate::settings::error_of;
 
 #[actix::test]
@@ -38,6 +38,25 @@ async fn a_node_starts_alone_and_joins_when_there_is_a_server() {
     assert_eq!((info.state, info.reconnects, info.names, info.topics), (NodeState::Joined, 0, 1, 1));
     assert!(info.server.is_some_and(|server| server.contains("127.0.0.1")) && info.lease.is_some());
     for node in [one, two] {
+        in_time(node.cluster.leave()).await;
+    }
+}
+
+#[actix::test]
+async fn a_node_that_has_started_has_joined() {
+    for world in worlds() {
+        let node = world.node("one").await;
+        assert_eq!(node.cluster.state(), NodeState::Joined);
+        in_time(node.cluster.reached(NodeState::Joined)).await;
+        let info = node.cluster.info();
+        assert!(info.lease.is_some() && info.node == "one" && info.reconnects == 0, "{info:?}");
+        assert_eq!((info.published, info.received, info.refused.total(), info.topics), (0, 0, 0, 0));
+        let mut member = node.member("lobby").await;
+        node.cluster.topic("lobby").publish("hello");
+        member.expect(b"hello\n").await;
+        let info = node.cluster.info();
+        // One message for the other nodes, which does not come back.
+        assert_eq!((info.published, info.received, info.topics), (1, 0, 1));
         in_time(node.cluster.leave()).await;
     }
 }
