@@ -13,6 +13,8 @@ use serde_json::Value;
 use support::{connect, in_time, ms, pass, Peer};
 use tokio::time::Instant;
 
+pub(crate) const TOKEN: &str = "correct-horse-battery";
+
 /// Stays until the deadline of a drain. Joins the topic that it sends with `join`, registers the name of `name`, and sets the label of `label`; answers with what it got.
 pub(crate) struct Guest;
 

@@ -5,5 +5,10 @@
 mod acting;
 mod client;
 mod ended;
+mod hostile;
 mod reading;
+mod rows;
+mod security;
 mod settings;
+mod signing_in;
+mod streaming;
