@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 /// The program that was last built from the example with this source, as `examples/chat.rs`.
 ///
-/// Two packages have an example `chat`, so that `target/PROFILE/examples/chat` may be either: the files that list the sources of
+/// Several packages have an example `chat`, so that `target/PROFILE/examples/chat` may be any of them: the files that list the sources of
 /// `chat-HASH` tell them apart.
 ///
 /// # Panics

@@ -5,6 +5,7 @@
 mod acting;
 mod client;
 mod ended;
+mod example;
 mod hostile;
 mod reading;
 mod rows;
