@@ -26,12 +26,27 @@ pub(super) struct Handed {
 struct Numbers {
     handed: u64,
     confirmed: u64,
+    /// How often the connection was lost.
+    losses: u64,
 }
 
 impl Handed {
-    fn add(&self) {
-        self.numbers.lock().handed += 1;
-        self.has_new.notify_one();
+    fn losses(&self) -> u64 {
+        self.numbers.lock().losses
+    }
+
+    /// A message was passed to the client. `losses` is the number from before: a connection that was lost meanwhile may have had it.
+    fn add(&self, losses: u64, counters: &Counters) {
+        let mut numbers = self.numbers.lock();
+        numbers.handed += 1;
+        if numbers.losses != losses {
+            numbers.confirmed += 1;
+            drop(numbers);
+            counters.lose(Loss::Unconfirmed, 1);
+        } else {
+            drop(numbers);
+            self.has_new.notify_one();
+        }
     }
 
     pub(super) fn mark(&self) -> u64 {
@@ -49,6 +64,7 @@ impl Handed {
         let mut numbers = self.numbers.lock();
         let lost = numbers.handed - numbers.confirmed;
         numbers.confirmed = numbers.handed;
+        numbers.losses += 1;
         drop(numbers);
         if lost > 0 {
             counters.lose(Loss::Unconfirmed, lost);
@@ -145,7 +161,7 @@ impl Sender {
                 }
             };
             match self.pass(&message).await {
-                Ok(()) => self.link.handed.add(),
+                Ok(losses) => self.link.handed.add(losses, &self.link.counters),
                 Err((loss, error)) => {
                     self.link.counters.lose(loss, 1);
                     if let Some(left_out) = self.failures.allow() {
@@ -158,17 +174,18 @@ impl Sender {
         }
     }
 
-    /// Passes a message to the client, when there is a connection.
-    async fn pass(&self, message: &Message) -> Result<(), (Loss, String)> {
+    /// Passes a message to the client, when there is a connection. Returns how often the connection was lost before.
+    async fn pass(&self, message: &Message) -> Result<u64, (Loss, String)> {
         let until = message.accepted + self.max_age;
         loop {
             if Instant::now() >= until {
                 return Err((Loss::Expired, format!("no connection to NATS for {:?}", self.max_age)));
             }
+            let losses = self.link.handed.losses();
             // If the connection is lost meanwhile, the client does not have the message.
             let passed = self.client.publish(message.subject.clone(), message.payload.clone());
             match tokio::time::timeout_at(until, self.link.during(passed)).await {
-                Ok(Ok(Ok(()))) => return Ok(()),
+                Ok(Ok(Ok(()))) => return Ok(losses),
                 Ok(Ok(Err(error))) => return Err((Loss::Failed, error.to_string())),
                 Ok(Err(_)) => drop(tokio::time::timeout_at(until, self.link.connected()).await),
                 Err(_) => {}

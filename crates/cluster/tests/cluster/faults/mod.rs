@@ -1,5 +1,6 @@
 //! What happens when NATS is away, silent, slow or restarted.
 
+mod ending;
 mod load;
 mod logs;
 mod loss;

@@ -1,0 +1,58 @@
+//! Nodes that leave, and nodes whose handles are dropped.
+
+use support::{eventually, in_time};
+
+use super::nats;
+use crate::nats_server::NatsServer;
+use crate::nodes::Node;
+use crate::settings::pool;
+
+#[actix::test]
+async fn leaving_sends_what_is_queued_before() {
+    let server = NatsServer::start();
+    let one = Node::start(nats(&server.url).node("one")).await;
+    let two = Node::start(nats(&server.url).node("two")).await;
+    let mut far = two.member("lobby").await;
+    for n in 0..1_000 {
+        one.cluster.topic("lobby").publish(format!("line {n}")).remote.unwrap();
+    }
+    in_time(one.cluster.leave()).await;
+    for n in 0..1_000 {
+        far.expect(format!("line {n}\n").as_bytes()).await;
+    }
+    assert_eq!(in_time(two.cluster.nodes()).await.unwrap(), ["two"]);
+    in_time(two.cluster.leave()).await;
+}
+
+#[actix::test]
+async fn the_last_handle_closes_the_connection() {
+    let server = NatsServer::start();
+    let two = Node::start(nats(&server.url).node("two")).await;
+    let connections = || server.monitor("/connz").matches("\"cid\":").count();
+    let pool = pool().await;
+    let one = in_time(nats(&server.url).node("one").connect(&pool)).await.unwrap();
+    let (another, topic) = (one.clone(), one.topic("lobby"));
+    assert_eq!((connections(), in_time(two.cluster.nodes()).await.unwrap().len()), (2, 2));
+    drop((one, another));
+    // A topic is a handle as well.
+    assert_eq!(connections(), 2);
+    drop(topic);
+    eventually(|| connections() == 1).await;
+    // Its lease runs out.
+    let alone = async {
+        while in_time(two.cluster.nodes()).await.unwrap() != ["two"] {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    in_time(alone).await;
+    in_time(two.cluster.leave()).await;
+}
+
+#[actix::test]
+async fn without_a_server_leaving_does_not_wait() {
+    let mut server = NatsServer::start();
+    let one = Node::start(nats(&server.url).node("one").request_timeout(std::time::Duration::from_secs(600))).await;
+    one.cluster.topic("lobby").publish("hello").remote.unwrap();
+    server.stop();
+    in_time(one.cluster.leave()).await;
+}
