@@ -20,6 +20,7 @@ page!(timeouts, "timeouts.md");
 page!(testing, "testing.md");
 page!(with_tls, "with_tls.md");
 page!(load_balancer, "load_balancer.md");
+page!(machines, "machines.md");
 page!(versions, "versions.md");
 page!(with_actix_web, "with_actix_web.md");
 page!(deploying, "deploying.md");

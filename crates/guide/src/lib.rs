@@ -40,6 +40,7 @@ pub mod pages {
     page!(testing, "testing.md");
     page!(with_tls, "with_tls.md");
     page!(load_balancer, "load_balancer.md");
+    page!(machines, "machines.md");
     page!(observing, "observing.md");
     page!(from_rust, "from_rust.md");
     page!(from_erlang, "from_erlang.md");

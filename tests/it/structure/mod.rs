@@ -128,6 +128,26 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("reexports", &[]),
 ];
 
+/// The modules of the cluster that know nothing of a node: those above them use them, and they are tested alone.
+const BELOW_THE_NODE: &[&str] = &[
+    "bus", "counters", "direct", "envelope", "error", "format", "lease", "names", "refusals", "runtime", "settings",
+    "subject",
+];
+
+/// The modules of the cluster that are made of nodes, and what users call.
+const NODES: &[&str] = &[
+    "broadcast",
+    "cluster",
+    "connection",
+    "messages",
+    "naming",
+    "node",
+    "observer",
+    "requests",
+    "subscriptions",
+    "topic",
+];
+
 /// The most lines a file may have.
 const MAX_LINES: usize = 400;
 
@@ -157,6 +177,21 @@ fn no_modules_import_each_other() {
 fn no_files_of_different_modules_import_each_other() {
     let circles = circles_across_modules(&Tree::new(&library()));
     assert!(circles.is_empty(), "{circles:#?}");
+}
+
+#[test]
+fn the_bus_of_the_cluster_knows_nothing_of_nodes() {
+    let files = files_below(&root().join("crates/cluster/src"));
+    let tree = Tree::new(&files);
+    let is_below = |file: &str| BELOW_THE_NODE.contains(&file.split(['/', '.']).next().unwrap_or_default());
+    let mut checked = 0;
+    for (file, imported) in tree.imports_of_files().into_iter().filter(|(file, _)| is_below(file)) {
+        let imported = imported.unwrap_or_else(|error| panic!("{file}: {error}"));
+        let nodes: Vec<_> = imported.iter().filter(|module| NODES.contains(&module.as_str())).collect();
+        assert!(nodes.is_empty(), "{file}: imports from {nodes:?}");
+        checked += 1;
+    }
+    assert!(checked > BELOW_THE_NODE.len(), "the sources were not found");
 }
 
 #[test]
@@ -220,12 +255,16 @@ fn reachable(graph: &BTreeMap<String, BTreeSet<String>>, start: &String) -> BTre
 
 /// The library's files by their paths below `src`, without the guide, which contains no code.
 fn library() -> Vec<(String, String)> {
-    let src = root().join("src");
-    let below = |file: &Path| file.strip_prefix(&src).expect("below src").to_str().expect("UTF-8").to_owned();
-    let files = sources(&src).into_iter().map(|(file, text)| (below(&file), text));
+    let files = files_below(&root().join("src")).into_iter();
     let library: Vec<_> = files.filter(|(file, _)| !file.starts_with("guide/")).collect();
     assert!(library.len() > 30, "the sources were not found");
     library
+}
+
+/// The files in a folder by their paths below it.
+fn files_below(folder: &Path) -> Vec<(String, String)> {
+    let below = |file: &Path| file.strip_prefix(folder).expect("below it").to_str().expect("UTF-8").to_owned();
+    sources(folder).into_iter().map(|(file, text)| (below(&file), text)).collect()
 }
 
 /// The repository's root: the next folder upwards with the library's sources.
