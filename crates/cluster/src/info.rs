@@ -21,6 +21,7 @@ use crate::{Cluster, Format, NodeState};
 /// | `acceptor_cluster_lease_seconds` | gauge | | the time that the lease lasts without a heartbeat |
 /// | `acceptor_cluster_names` | gauge | | [`names`](ClusterInfo::names) |
 /// | `acceptor_cluster_topics` | gauge | | [`topics`](ClusterInfo::topics) |
+/// | `acceptor_cluster_watched_topics` | gauge | | [`watched_topics`](ClusterInfo::watched_topics) |
 /// | `acceptor_cluster_queued_bytes` | gauge | | [`queued_bytes`](ClusterInfo::queued_bytes) |
 /// | `acceptor_cluster_queued_messages` | gauge | | [`queued_messages`](ClusterInfo::queued_messages) |
 /// | `acceptor_cluster_pending_requests` | gauge | | [`pending_requests`](ClusterInfo::pending_requests) |
@@ -53,6 +54,9 @@ pub struct ClusterInfo {
     pub names: usize,
     /// The number of topics that this node receives messages for, confirmed by the server.
     pub topics: usize,
+    /// The number of topics whose changes of members this node reports to [watches](crate::ClusterTopic::watch), here or on other
+    /// nodes.
+    pub watched_topics: usize,
     /// The bytes that wait to be sent to NATS.
     pub queued_bytes: usize,
     /// The messages that wait to be sent to NATS.
@@ -139,6 +143,7 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
             lease: self.naming.lease.time_left(),
             names: self.naming.owned(),
             topics: self.subscriptions.count(*self.bus.link_state().borrow()),
+            watched_topics: self.published.watched(),
             queued_bytes: queued.0,
             queued_messages: queued.1,
             published: counters.published.load(Relaxed),

@@ -144,6 +144,7 @@
 //! | join a group | [`Conn::join`](actix_acceptor::Conn::join) with [`ClusterTopic::local`] |
 //! | broadcast to all connections of all nodes | [`Cluster::broadcast`], [`Cluster::notify_all`] |
 //! | know that messages of other nodes arrive | [`ClusterTopic::subscribed`] |
+//! | follow the members of a group | [`ClusterTopic::watch`] |
 //! | see who is in a group | [`ClusterTopic::presence`], [`Conn::set_label`](actix_acceptor::Conn::set_label) |
 //! | give a connection a unique name | [`Cluster::register`], [`Cluster::register_replacing`], [`Cluster::unregister`] |
 //! | know in a callback that the name is still owned | [`Cluster::owns`] |
@@ -169,6 +170,8 @@
 //!   expired, 15 s by default; after [`Cluster::leave`], at once.
 //! - **Messages** to one connection are answered by its node. `Ok` means that the outbox or the mailbox of the connection has accepted
 //!   the message. After [`DeliveryError::Timeout`] it may have.
+//! - **Presence.** What a [watch](ClusterTopic::watch) returns adds up to the members that the nodes have. After messages were lost it is
+//!   right again within the time of a lease; members of a node that was killed leave when its lease has expired.
 //! - **Bounds.** What waits to be sent to NATS is bounded in bytes ([`ClusterBuilder::queue`]), and what members do not read by the outbox of
 //!   each ([`Builder::outbox`](actix_acceptor::Builder::outbox)).
 //!

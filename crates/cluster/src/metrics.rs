@@ -21,6 +21,7 @@ pub(crate) fn describe() {
     );
     describe_gauge!("acceptor_cluster_names", "Names of connections of the node");
     describe_gauge!("acceptor_cluster_topics", "Topics that the node receives messages for");
+    describe_gauge!("acceptor_cluster_watched_topics", "Topics whose changes of members the node reports");
     describe_gauge!("acceptor_cluster_queued_bytes", Unit::Bytes, "Bytes that wait to be sent to NATS");
     describe_gauge!("acceptor_cluster_queued_messages", "Messages that wait to be sent to NATS");
     describe_gauge!("acceptor_cluster_pending_requests", "Requests of other nodes under way");
@@ -42,6 +43,7 @@ impl Reported {
             ("acceptor_cluster_lease_seconds", info.lease.unwrap_or_default().as_secs_f64()),
             ("acceptor_cluster_names", info.names as f64),
             ("acceptor_cluster_topics", info.topics as f64),
+            ("acceptor_cluster_watched_topics", info.watched_topics as f64),
             ("acceptor_cluster_queued_bytes", info.queued_bytes as f64),
             ("acceptor_cluster_queued_messages", info.queued_messages as f64),
             ("acceptor_cluster_pending_requests", info.pending_requests as f64),
@@ -83,6 +85,7 @@ pub(crate) fn left(node: &str) {
         "acceptor_cluster_lease_seconds",
         "acceptor_cluster_names",
         "acceptor_cluster_topics",
+        "acceptor_cluster_watched_topics",
         "acceptor_cluster_queued_bytes",
         "acceptor_cluster_queued_messages",
         "acceptor_cluster_pending_requests",

@@ -101,6 +101,11 @@ impl Published {
         }
     }
 
+    /// The number of topics.
+    pub(crate) fn watched(&self) -> usize {
+        self.topics.read().len()
+    }
+
     /// The connections with other labels, and the topics for which something may have changed.
     fn take_changes(&self) -> (Dirty, Vec<Arc<PublishedTopic>>) {
         let labelled = std::mem::take(&mut *self.labelled.lock());

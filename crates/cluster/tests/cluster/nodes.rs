@@ -9,7 +9,7 @@ use actix_acceptor_cluster::{Cluster, ClusterBuilder, ConnectError, LocalBus, Qu
 use bytes::Bytes;
 use futures::FutureExt;
 use serde::{Deserialize, Serialize};
-use support::{connect, in_time, Peer};
+use support::{connect, in_time, Peer, TIME_LIMIT};
 
 use crate::nats_server::NatsServer;
 
@@ -35,6 +35,11 @@ pub(crate) struct Node {
 impl World {
     pub(crate) async fn node(&self, name: &str) -> Node {
         Node::start(self.settings(name)).await
+    }
+
+    /// A node that keeps its lease while a panic and its backtrace hold up the thread of the test.
+    pub(crate) async fn patient_node(&self, name: &str) -> Node {
+        Node::start(self.settings(name).ttl(Duration::from_secs(60)).request_timeout(TIME_LIMIT)).await
     }
 
     pub(crate) fn settings(&self, name: &str) -> ClusterBuilder {

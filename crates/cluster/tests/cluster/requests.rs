@@ -127,7 +127,8 @@ async fn an_id_of_an_earlier_run_of_a_node_is_never_hit() {
 #[actix::test]
 async fn every_node_answers_with_its_own_result_or_error() {
     for world in worlds() {
-        let (one, two, three) = (world.node("one").await, world.node("two").await, world.node("three").await);
+        let (one, two, three) =
+            (world.patient_node("one").await, world.patient_node("two").await, world.patient_node("three").await);
         one.cluster.node_answers(|Repeat(count)| async move { "a".repeat(count) });
         two.cluster.node_answers(|Repeat(count)| async move {
             assert!(count > 3, "as the test wants");
@@ -190,7 +191,7 @@ async fn a_question_has_a_time_limit_of_its_own() {
 #[actix::test]
 async fn panics_of_user_code_are_refusals() {
     for world in worlds() {
-        let (one, two) = (world.node("one").await, world.node("two").await);
+        let (one, two) = (world.patient_node("one").await, world.patient_node("two").await);
         one.cluster.answers::<Crash>();
         one.cluster.node_answers(|_: Unreadable| ready(()));
         for node in [&one, &two] {

@@ -214,6 +214,7 @@ async fn after_the_last_watch_nodes_publish_no_changes() {
     assert_eq!(&*in_time(changes.next()).await.unwrap().subject, "test.members.lobby");
     assert!(changes.next().now_or_never().is_none());
     assert_eq!(server.subscriptions("test.members.lobby"), 1);
+    assert_eq!((one.cluster.info().watched_topics, two.cluster.info().watched_topics), (1, 1));
     drop(watched);
     eventually(|| server.subscriptions("test.members.lobby") == 0).await;
     let silent = async {
@@ -234,6 +235,7 @@ async fn after_the_last_watch_nodes_publish_no_changes() {
         }
     };
     in_time(silent).await;
+    eventually(|| one.cluster.info().watched_topics == 0 && two.cluster.info().watched_topics == 0).await;
 }
 
 #[actix::test]
