@@ -116,8 +116,9 @@ impl Viewer {
             if shared.keys.is_token(token) {
                 return Ok(Viewer { entry: Entry::Token, peer });
             }
-            shared.attempts.count(ip, now);
-            audit::sign_in(shared, peer, "wrong token in Authorization");
+            if shared.attempts.count(ip, now) {
+                audit::sign_in(shared, peer, "wrong token in Authorization");
+            }
         } else if let Some(session) = shared.keys.session(request.headers()) {
             return Ok(Viewer { entry: Entry::Session(session), peer });
         }

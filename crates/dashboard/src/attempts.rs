@@ -11,8 +11,8 @@ const PERIOD: Duration = Duration::from_secs(60);
 pub(crate) const PER_ADDRESS: u32 = 5;
 /// How many wrong tokens all addresses may send within the period.
 pub(crate) const IN_TOTAL: u32 = 60;
-/// At most this many addresses are counted: each of them has sent a wrong token that counts in total.
-const MAX_ADDRESSES: usize = IN_TOTAL as usize;
+/// At most this many addresses are counted. If others have sent as many wrong tokens, the remaining addresses have to wait.
+const MAX_ADDRESSES: usize = 4_096;
 
 /// The wrong tokens of the current period.
 #[derive(Default)]
@@ -34,8 +34,9 @@ impl Attempts {
     pub(crate) fn check(&self, address: Option<IpAddr>, is_form: bool, now: Instant) -> Result<(), u64> {
         let mut counted = self.0.lock();
         let left = counted.current(now);
-        let of_address = address.and_then(|address| counted.addresses.get(&network(address))).copied().unwrap_or(0);
-        let is_limited = of_address >= PER_ADDRESS || is_form && counted.total >= IN_TOTAL;
+        let of_address = address.and_then(|address| counted.addresses.get(&network(address))).copied();
+        let is_uncounted = of_address.is_none() && counted.addresses.len() >= MAX_ADDRESSES;
+        let is_limited = of_address >= Some(PER_ADDRESS) || is_uncounted || is_form && counted.total >= IN_TOTAL;
         if is_limited {
             Err(left.as_secs() + 1)
         } else {
@@ -43,8 +44,8 @@ impl Attempts {
         }
     }
 
-    /// Counts a wrong token.
-    pub(crate) fn count(&self, address: Option<IpAddr>, now: Instant) {
+    /// Counts a wrong token. Returns whether it is to be logged: those above the limit in total are not.
+    pub(crate) fn count(&self, address: Option<IpAddr>, now: Instant) -> bool {
         let mut counted = self.0.lock();
         counted.current(now);
         counted.total = counted.total.saturating_add(1);
@@ -53,6 +54,7 @@ impl Attempts {
         {
             *counted.addresses.entry(address).or_default() += 1;
         }
+        counted.total <= IN_TOTAL
     }
 }
 
@@ -98,12 +100,21 @@ mod tests {
     #[test]
     fn wrong_tokens_are_limited_in_total() {
         let (attempts, now) = (Attempts::default(), Instant::now());
-        for n in 0..1_000_u32 {
+        let logged = (0..1_000_u32).filter(|n| attempts.count(Some(IpAddr::V4((*n).into())), now)).count();
+        assert_eq!(logged as u32, IN_TOTAL);
+        let other = "192.0.2.1".parse().ok();
+        assert!(attempts.check(other, true, now).is_err() && attempts.check(other, false, now).is_ok());
+    }
+
+    #[test]
+    fn the_addresses_of_wrong_tokens_are_bounded() {
+        let (attempts, now) = (Attempts::default(), Instant::now());
+        for n in 0..10_000_u32 {
             attempts.count(Some(IpAddr::V4(n.into())), now);
         }
-        assert!(attempts.check("192.0.2.1".parse().ok(), true, now).is_err());
-        assert!(attempts.check("192.0.2.1".parse().ok(), false, now).is_ok());
-        assert!(attempts.0.lock().addresses.len() <= MAX_ADDRESSES);
+        assert_eq!(attempts.0.lock().addresses.len(), MAX_ADDRESSES);
+        let other = "192.0.2.1".parse().ok();
+        assert!(attempts.check(other, false, now).is_err() && attempts.check(other, true, now + PERIOD).is_ok());
     }
 
     #[test]

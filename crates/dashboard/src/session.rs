@@ -28,7 +28,15 @@ pub(crate) struct Session {
 pub(crate) struct Keys {
     key: [u8; 32],
     token: Option<Vec<u8>>,
-    ended: Mutex<VecDeque<Session>>,
+    ended: Mutex<Ended>,
+}
+
+/// The sessions that were ended before their time.
+#[derive(Default)]
+struct Ended {
+    sessions: VecDeque<Session>,
+    /// Sessions up to this time are over, too: one of them has been forgotten.
+    up_to_ms: u64,
 }
 
 impl Keys {
@@ -61,18 +69,21 @@ impl Keys {
         (session, format!("{text}.{}", hex(&mac)))
     }
 
-    /// Ends a session. The oldest ones that have been ended are forgotten if there are too many.
+    /// Ends a session. If too many have been ended, the oldest one is forgotten, and all that are as old end with it.
     pub(crate) fn end(&self, session: Session) {
         let (mut ended, now) = (self.ended.lock(), now_ms());
-        ended.retain(|session| session.expires_ms > now);
-        if ended.len() == MAX_ENDED {
-            ended.pop_front();
+        ended.sessions.retain(|session| session.expires_ms > now);
+        if ended.sessions.len() == MAX_ENDED
+            && let Some(forgotten) = ended.sessions.pop_front()
+        {
+            ended.up_to_ms = ended.up_to_ms.max(forgotten.expires_ms);
         }
-        ended.push_back(session);
+        ended.sessions.push_back(session);
     }
 
     pub(crate) fn is_valid(&self, session: Session) -> bool {
-        session.expires_ms > now_ms() && !self.ended.lock().contains(&session)
+        let ended = self.ended.lock();
+        session.expires_ms > now_ms().max(ended.up_to_ms) && !ended.sessions.contains(&session)
     }
 
     /// The session that the cookie of a request names.
@@ -166,6 +177,17 @@ mod tests {
         assert_eq!(keys.session(&headers), Some(session));
         keys.end(session);
         assert_eq!(keys.session(&headers), None);
+    }
+
+    #[test]
+    fn sessions_that_were_ended_stay_ended() {
+        let keys = keys();
+        let session = |n| Session { number: n, expires_ms: now_ms() + 60_000 + n };
+        let ended: Vec<_> = (0..2 * MAX_ENDED as u64).map(session).collect();
+        ended.iter().for_each(|session| keys.end(*session));
+        assert!(ended.iter().all(|session| !keys.is_valid(*session)));
+        assert_eq!(keys.ended.lock().sessions.len(), MAX_ENDED);
+        assert!(keys.is_valid(keys.open().0));
     }
 
     #[test]

@@ -69,8 +69,9 @@ fn check(shared: &Shared, request: &HttpRequest, body: Bytes) -> Result<String, 
     };
     let Given { token } = given?;
     if !shared.keys.is_token(token.trim().as_bytes()) {
-        shared.attempts.count(ip, now);
-        audit::sign_in(shared, peer, "wrong token");
+        if shared.attempts.count(ip, now) {
+            audit::sign_in(shared, peer, "wrong token");
+        }
         return Err(ApiError::new(StatusCode::UNAUTHORIZED, "wrong_token", "the token is wrong"));
     }
     let (_, value) = shared.keys.open();
