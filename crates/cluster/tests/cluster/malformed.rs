@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use support::in_time;
 
+use crate::faults::nats;
 use crate::nats_server::NatsServer;
-use crate::nodes::{ask, World};
+use crate::nodes::{ask, Node};
 
 /// A generator of numbers that are the same in each run.
 struct Seeded(u64);
@@ -21,9 +22,8 @@ impl Seeded {
 
 #[actix::test]
 async fn messages_of_other_versions_are_refused_and_counted() {
-    let world = World::Nats(NatsServer::start());
-    let World::Nats(server) = &world else { unreachable!() };
-    let node = world.node("one").await;
+    let server = NatsServer::start();
+    let node = Node::start(nats(&server.url).node("one")).await;
     let mut member = node.member("lobby").await;
     let client = in_time(async_nats::connect(&server.url)).await.unwrap();
     // Of a version and of a kind that are unknown, empty, truncated, and with bytes at the end.
@@ -48,9 +48,9 @@ async fn messages_of_other_versions_are_refused_and_counted() {
 
 #[actix::test]
 async fn random_bytes_on_every_subject_of_a_node_do_no_harm() {
-    let world = World::Nats(NatsServer::start());
-    let World::Nats(server) = &world else { unreachable!() };
-    let (one, two) = (world.node("one").await, world.node("two").await);
+    let server = NatsServer::start();
+    let (one, two) =
+        (Node::start(nats(&server.url).node("one")).await, Node::start(nats(&server.url).node("two")).await);
     let (mut member, mut ann) = (one.member("lobby").await, one.named("ann").await);
     let client = in_time(async_nats::connect(&server.url)).await.unwrap();
     // Every subject that the node is subscribed to, apart from answers to its own questions.

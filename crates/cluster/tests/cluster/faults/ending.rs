@@ -1,5 +1,7 @@
 //! Nodes that leave, and nodes whose handles are dropped.
 
+use std::time::Duration;
+
 use support::{eventually, in_time};
 
 use super::nats;
@@ -27,10 +29,11 @@ async fn leaving_sends_what_is_queued_before() {
 #[actix::test]
 async fn the_last_handle_closes_the_connection() {
     let server = NatsServer::start();
-    let two = Node::start(nats(&server.url).node("two")).await;
+    let ttl = Duration::from_secs(2);
+    let two = Node::start(nats(&server.url).node("two").ttl(ttl)).await;
     let connections = || server.monitor("/connz").matches("\"cid\":").count();
     let pool = pool().await;
-    let one = in_time(nats(&server.url).node("one").connect(&pool)).await.unwrap();
+    let one = in_time(nats(&server.url).node("one").ttl(ttl).connect(&pool)).await.unwrap();
     let (another, topic) = (one.clone(), one.topic("lobby"));
     assert_eq!((connections(), in_time(two.cluster.nodes()).await.unwrap().len()), (2, 2));
     drop((one, another));
@@ -41,7 +44,7 @@ async fn the_last_handle_closes_the_connection() {
     // Its lease runs out.
     let alone = async {
         while in_time(two.cluster.nodes()).await.unwrap() != ["two"] {
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
     in_time(alone).await;
@@ -51,7 +54,7 @@ async fn the_last_handle_closes_the_connection() {
 #[actix::test]
 async fn without_a_server_leaving_does_not_wait() {
     let mut server = NatsServer::start();
-    let one = Node::start(nats(&server.url).node("one").request_timeout(std::time::Duration::from_secs(600))).await;
+    let one = Node::start(nats(&server.url).node("one").request_timeout(Duration::from_secs(600))).await;
     one.cluster.topic("lobby").publish("hello").remote.unwrap();
     server.stop();
     in_time(one.cluster.leave()).await;

@@ -15,8 +15,8 @@ use crate::watch::{truth, Watched};
 async fn members_of_a_node_that_is_away_leave_with_its_lease() {
     let server = NatsServer::start();
     let proxy = Proxy::to(&server).await;
-    let one = Node::start(nats(&server.url).node("one")).await;
-    let two = Node::start(nats(&proxy.url).node("two")).await;
+    let one = Node::start(nats(&server.url).node("one").ttl(TTL)).await;
+    let two = Node::start(nats(&proxy.url).node("two").ttl(TTL)).await;
     let (_near, _far) = (one.member("lobby").await, two.member("lobby").await);
     let mut watched = Watched::new(&one, "lobby");
     watched.until_complete().await;
