@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use actix_acceptor_cluster::{DeliveryError, NodeState, RemoteError};
-use support::{eventually, in_time};
+use support::{eventually, in_time, pass};
 
 use super::proxy::Proxy;
 use super::{nats, reached, SOON};
@@ -42,6 +42,33 @@ async fn a_silent_server_is_noticed_and_local_members_are_served() {
         peer.expect(b"together\n").await;
     }
     for node in [one, two] {
+        in_time(node.cluster.leave()).await;
+    }
+}
+
+#[actix::test]
+async fn a_server_that_is_slow_for_a_moment_loses_nothing() {
+    let server = NatsServer::start();
+    let nats = |name: &str| nats(&server.url).node(name).server_timeout(Duration::from_secs(60));
+    let (one, two) = (Node::start(nats("one")).await, Node::start(nats("two")).await);
+    let (mut near, mut far) = (one.member("lobby").await, two.member("lobby").await);
+    for round in 0..3 {
+        server.pause();
+        for n in 0..100 {
+            let line = format!("line {round} {n}");
+            one.cluster.topic("lobby").publish(line.clone()).remote.unwrap();
+            near.expect(format!("{line}\n").as_bytes()).await;
+        }
+        pass(Duration::from_millis(300)).await;
+        server.resume();
+        for n in 0..100 {
+            far.expect(format!("line {round} {n}\n").as_bytes()).await;
+        }
+    }
+    in_time(one.cluster.flush()).await.unwrap();
+    for node in [one, two] {
+        let info = node.cluster.info();
+        assert_eq!((info.reconnects, info.dropped.unconfirmed, info.dropped.expired), (0, 0, 0));
         in_time(node.cluster.leave()).await;
     }
 }
