@@ -60,12 +60,14 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
         body: &[u8],
         within: Duration,
     ) -> Result<Vec<u8>, DeliveryError> {
-        let is_own = *node == *self.name;
+        let (asked, is_own) = (Instant::now(), *node == *self.name);
         let expects = match expects {
             Some(expects) => expects,
             None if is_own => Expects::Life(self.life),
             None => Expects::Lease(self.incarnation_of(node).await?.ok_or(DeliveryError::NoOwner)?),
         };
+        // What is left of it.
+        let within = within.saturating_sub(asked.elapsed());
         let header = Header { expects, within: direct::millis(within), asks };
         let request = direct::encode(&header, body).map_err(DeliveryError::Format)?;
         let answer = if is_own {

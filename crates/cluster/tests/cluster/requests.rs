@@ -1,7 +1,7 @@
 //! Messages to connections of a node, and questions to connections and nodes.
 
 use std::future::{pending, ready};
-use std::sync::atomic::{AtomicUsize, Ordering::*};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::*};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use actix_acceptor::{Connection, ConnectionContext};
 use actix_acceptor_cluster::{DeliveryError, Question};
 use futures::future::join_all;
 use serde::{Deserialize, Serialize};
-use support::{eventually, in_time};
+use support::{eventually, eventually_blocking, in_time, TIME_LIMIT};
 use tokio::sync::Semaphore;
 
 use crate::nats_server::NatsServer;
@@ -40,6 +40,45 @@ impl Handler<Crash> for Connection<Guest> {
 
     fn handle(&mut self, _: Crash, _: &mut ConnectionContext<Guest>) {
         panic!("as the test wants");
+    }
+}
+
+/// Holds up the thread of a connection, until the test opens it.
+#[derive(Message, Serialize, Deserialize)]
+#[rtype(result = "()")]
+struct Hold;
+
+static IS_HELD: AtomicBool = AtomicBool::new(false);
+
+impl Question for Hold {
+    const NAME: &'static str = "hold";
+}
+
+impl Handler<Hold> for Connection<Guest> {
+    type Result = ();
+
+    fn handle(&mut self, _: Hold, _: &mut ConnectionContext<Guest>) {
+        IS_HELD.store(true, SeqCst);
+        eventually_blocking(|| !IS_HELD.load(SeqCst));
+    }
+}
+
+/// How many of these have been handled before.
+#[derive(Message, Serialize, Deserialize)]
+#[rtype(result = "usize")]
+struct Count;
+
+static COUNTED: AtomicUsize = AtomicUsize::new(0);
+
+impl Question for Count {
+    const NAME: &'static str = "count";
+}
+
+impl Handler<Count> for Connection<Guest> {
+    type Result = usize;
+
+    fn handle(&mut self, _: Count, _: &mut ConnectionContext<Guest>) -> usize {
+        COUNTED.fetch_add(1, SeqCst)
     }
 }
 
@@ -183,6 +222,31 @@ async fn a_question_has_a_time_limit_of_its_own() {
         }
         // The node has not gone on with it.
         eventually(|| started.load(Relaxed) == 2 && dropped.load(Relaxed) == 2).await;
+        one.cluster.leave().await;
+        two.cluster.leave().await;
+    }
+}
+
+#[actix::test]
+async fn a_question_that_waits_too_long_in_a_mailbox_is_skipped() {
+    for world in worlds() {
+        let (one, two) = (world.node("one").await, world.node("two").await);
+        two.cluster.answers::<Hold>();
+        two.cluster.answers::<Count>();
+        let mut peer = two.guest().await;
+        ask(&mut peer, "label ready", "ok").await;
+        let connection = one.cluster.connection("two", two.pool.list()[0].id).within(TIME_LIMIT);
+        COUNTED.store(0, SeqCst);
+        let holds = connection.clone();
+        let held = actix::spawn(async move { holds.ask(Hold).await });
+        eventually(|| IS_HELD.load(SeqCst)).await;
+        let late = in_time(connection.clone().within(Duration::from_millis(300)).ask(Count)).await;
+        assert!(matches!(late, Err(DeliveryError::Timeout)), "{late:?}");
+        // The node has given it up as well. `Hold` is still there.
+        eventually(|| two.cluster.info().pending_requests <= 1).await;
+        IS_HELD.store(false, SeqCst);
+        in_time(held).await.unwrap().unwrap();
+        assert_eq!(in_time(connection.ask(Count)).await.unwrap(), 0);
         one.cluster.leave().await;
         two.cluster.leave().await;
     }
