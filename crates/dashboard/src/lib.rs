@@ -69,6 +69,10 @@
 //! When the web server stops gracefully, it waits for the responses in progress, and the updates of a viewer have no end: set
 //! `HttpServer::shutdown_timeout`, or call [`Dashboard::disconnect`] first.
 
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 mod access;
 pub mod api;
 mod assets;
