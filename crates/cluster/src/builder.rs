@@ -105,7 +105,8 @@ impl<F: Format> ClusterBuilder<F> {
     }
 
     /// How many bytes may wait to be sent to NATS, and how many that have arrived may wait to be handled: at least 1. Above it,
-    /// publishing is [`RemoteError::Full`](crate::RemoteError::Full), and what arrives is dropped and counted.
+    /// publishing is [`RemoteError::Full`](crate::RemoteError::Full), and what arrives is dropped and counted. Each message counts 64
+    /// bytes more than it has.
     ///
     /// Default: 8 MiB. Only with [`Cluster::nats`].
     pub fn queue(self, bytes: usize) -> Self {

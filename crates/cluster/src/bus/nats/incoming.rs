@@ -15,8 +15,8 @@ use tracing::{error, warn};
 use crate::bus::OnMessage;
 use crate::counters::{Counters, Throttle};
 
-/// What a message takes up beside its payload.
-const OVERHEAD: usize = 64;
+/// What a message takes up beside its subject and payload, about.
+pub(super) const OVERHEAD: usize = 64;
 
 pub(super) struct Incoming {
     sender: mpsc::UnboundedSender<Arrived>,

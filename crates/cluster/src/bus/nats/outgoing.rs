@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot, Notify};
 use tokio::time::Instant;
 use tracing::warn;
 
+use super::incoming::OVERHEAD;
 use super::link::Link;
 use crate::counters::{Counters, Loss, Throttle};
 use crate::RemoteError;
@@ -99,7 +100,7 @@ struct Message {
 
 impl Message {
     fn cost(&self) -> usize {
-        self.subject.len() + self.payload.len()
+        self.subject.len() + self.payload.len() + OVERHEAD
     }
 }
 
