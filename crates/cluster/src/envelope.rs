@@ -1,5 +1,7 @@
 //! What is sent between nodes: a version, a kind, and a body in the format of the cluster.
 
+use std::cell::Cell;
+
 use actix_acceptor::BoxError;
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
@@ -9,6 +11,14 @@ use crate::Format;
 
 /// The version of the envelope. Nodes refuse other versions.
 const VERSION: u8 = 1;
+
+thread_local! {
+    /// Where messages of this thread are written, so that each is allocated once, and is no larger than needed.
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// A larger scratch is freed after use.
+const KEPT: usize = 64 * 1024;
 
 /// What a message of a topic asks of its members.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,11 +45,16 @@ pub(crate) enum Refused {
 }
 
 pub(crate) fn encode(format: &impl Format, kind: Kind, body: &impl Serialize) -> Result<Bytes, BoxError> {
-    let body = format.encode(body)?;
-    let mut envelope = Vec::with_capacity(body.len() + 2);
+    // Taken, not borrowed: the value may encode other messages meanwhile.
+    let mut envelope = SCRATCH.take();
+    envelope.clear();
     envelope.extend([VERSION, kind as u8]);
-    envelope.extend(body);
-    Ok(envelope.into())
+    let envelope = format.append(body, envelope)?;
+    let message = Bytes::copy_from_slice(&envelope);
+    if envelope.capacity() <= KEPT {
+        SCRATCH.set(envelope);
+    }
+    Ok(message)
 }
 
 /// The kind and the body of a message.

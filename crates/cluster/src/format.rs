@@ -1,6 +1,7 @@
 //! [`Format`], how replies and messages are written for other nodes.
 
 use actix_acceptor::BoxError;
+use postcard::ser_flavors::Flavor;
 use serde::de::DeserializeOwned;
 use serde::Serialize;
 
@@ -11,6 +12,16 @@ pub trait Format: Clone + Send + Sync + 'static {
     /// # Errors
     /// The value cannot be written in this format.
     fn encode<T: Serialize>(&self, value: &T) -> Result<Vec<u8>, BoxError>;
+
+    /// Appends a value to `bytes`, as [`encode`](Format::encode) writes it, and returns all of them. Implement it if the format
+    /// can do that without a copy.
+    ///
+    /// # Errors
+    /// As [`encode`](Format::encode).
+    fn append<T: Serialize>(&self, value: &T, mut bytes: Vec<u8>) -> Result<Vec<u8>, BoxError> {
+        bytes.extend_from_slice(&self.encode(value)?);
+        Ok(bytes)
+    }
 
     /// Reads a value. The bytes come from another node, which may be of another version.
     ///
@@ -28,7 +39,11 @@ pub struct Postcard;
 
 impl Format for Postcard {
     fn encode<T: Serialize>(&self, value: &T) -> Result<Vec<u8>, BoxError> {
-        Ok(postcard::to_stdvec(value)?)
+        self.append(value, Vec::new())
+    }
+
+    fn append<T: Serialize>(&self, value: &T, bytes: Vec<u8>) -> Result<Vec<u8>, BoxError> {
+        Ok(postcard::serialize_with_flavor(value, Growing(bytes))?)
     }
 
     fn decode<T: DeserializeOwned>(&self, bytes: &[u8]) -> Result<T, BoxError> {
@@ -38,5 +53,26 @@ impl Format for Postcard {
         } else {
             Err(format!("{} bytes after the value", rest.len()).into())
         }
+    }
+}
+
+/// Bytes that a value is appended to, slices at once.
+struct Growing(Vec<u8>);
+
+impl Flavor for Growing {
+    type Output = Vec<u8>;
+
+    fn try_extend(&mut self, data: &[u8]) -> postcard::Result<()> {
+        self.0.extend_from_slice(data);
+        Ok(())
+    }
+
+    fn try_push(&mut self, data: u8) -> postcard::Result<()> {
+        self.0.push(data);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<Vec<u8>> {
+        Ok(self.0)
     }
 }

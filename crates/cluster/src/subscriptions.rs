@@ -199,10 +199,10 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
             warn!(node = &*self.name, topic = &**topic, "the name is too long for a topic of a cluster");
             return Ok(None);
         };
-        let (node, name) = (Arc::downgrade(self), topic.clone());
+        let (node, members) = (Arc::downgrade(self), self.pool.topic(topic));
         let on_message = move |payload: Bytes| {
             if let Some(node) = node.upgrade() {
-                node.deliver(&name, &payload);
+                node.deliver(&members, &payload);
             }
         };
         self.bus.subscribe(subject, Box::new(on_message)).await.map(Some)

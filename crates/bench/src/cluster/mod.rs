@@ -23,9 +23,9 @@ use crate::servers::Server;
 /// What is measured. Bars are ratios.
 #[derive(Clone, Copy)]
 pub(crate) enum Measure {
-    /// The rate at which lines are published to 3 nodes with `members` each. `bar`: the lowest rate against a plain
-    /// program. Without members, the plain program counts what arrives, and ours has one member on each node.
-    Publish { members: usize, lines: usize, bar: f64 },
+    /// The rate at which lines are published to 3 nodes with `members` each, and the lowest ratio allowed against a plain
+    /// program. If `counts`, the plain program has no members, but counts what arrives.
+    Publish { members: usize, lines: usize, counts: bool, bar: Option<f64> },
     /// Instructions in user space for each line: of the publisher, and of a node with one member, against one that counts.
     Instructions { publisher: f64, node: f64 },
     /// The time from a publish to the arrival at a member of another node.
@@ -57,8 +57,9 @@ impl Program {
     }
 }
 
-/// The topic, and the subject of the plain programs.
+/// The topic, and the subject of the plain programs, which is as long as that of the topic.
 const TOPIC: &str = "lobby";
+const SUBJECT: &str = "baseline.topic.lobby";
 
 /// The environment variables with the URL of NATS, and the name of the node. Without a URL, a node has no server.
 const URL: &str = "BENCH_NATS";

@@ -12,19 +12,20 @@ use futures::StreamExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::broadcast::{channel, Receiver, Sender};
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use super::names::timed;
-use super::{environment, lines, stamped, Request, PACE, TOPIC};
+use super::{environment, lines, stamped, Request, PACE, SUBJECT};
 use crate::broadcast::{drain, next, CAPACITY};
 
 struct Node {
     client: Client,
     topic: Sender<Bytes>,
     is_subscribed: AtomicBool,
-    counted: watch::Sender<usize>,
-    /// How many of the counted lines were waited for.
-    waited: AtomicUsize,
+    counted: AtomicUsize,
+    /// How many counted lines are waited for.
+    wanted: AtomicUsize,
+    has_wanted: Notify,
     registered: AtomicUsize,
     asked: AtomicUsize,
 }
@@ -38,8 +39,9 @@ pub(crate) async fn serve(announce: impl FnOnce(SocketAddr) -> io::Result<()>) -
         client,
         topic: channel(CAPACITY).0,
         is_subscribed: AtomicBool::new(false),
-        counted: watch::Sender::new(0),
-        waited: AtomicUsize::new(0),
+        counted: AtomicUsize::new(0),
+        wanted: AtomicUsize::new(0),
+        has_wanted: Notify::new(),
         registered: AtomicUsize::new(0),
         asked: AtomicUsize::new(0),
     });
@@ -92,8 +94,10 @@ impl Node {
                 "joined".to_owned()
             }
             Request::Counted(count) => {
-                let all = self.waited.fetch_add(count, Relaxed) + count;
-                self.counted.subscribe().wait_for(|counted| *counted >= all).await.map_err(io::Error::other)?;
+                let wanted = self.wanted.fetch_add(count, Relaxed) + count;
+                while self.counted.load(Relaxed) < wanted {
+                    self.has_wanted.notified().await;
+                }
                 "counted".to_owned()
             }
             Request::Publish(count) => {
@@ -128,7 +132,7 @@ impl Node {
     }
 
     async fn publish(&self, line: Bytes) -> io::Result<()> {
-        self.client.publish(TOPIC, line).await.map_err(io::Error::other)
+        self.client.publish(SUBJECT, line).await.map_err(io::Error::other)
     }
 
     /// Passes what is published to the members, or counts it. Once for each node.
@@ -136,7 +140,7 @@ impl Node {
         if self.is_subscribed.swap(true, Relaxed) {
             return Ok(());
         }
-        let mut messages = self.client.subscribe(TOPIC).await.map_err(io::Error::other)?;
+        let mut messages = self.client.subscribe(SUBJECT).await.map_err(io::Error::other)?;
         self.client.flush().await.map_err(io::Error::other)?;
         let node = self.clone();
         tokio::spawn(async move {
@@ -144,7 +148,10 @@ impl Node {
                 if has_members {
                     drop(node.topic.send(message.payload));
                 } else {
-                    node.counted.send_modify(|counted| *counted += 1);
+                    let counted = node.counted.fetch_add(1, Relaxed) + 1;
+                    if counted == node.wanted.load(Relaxed) {
+                        node.has_wanted.notify_one();
+                    }
                 }
             }
         });

@@ -20,7 +20,7 @@ impl Bench {
         // The processes of a cluster share all cores, and so does the load.
         process::unpin();
         let measured = match measure {
-            Measure::Publish { members, lines, bar } => self.publish(members, lines, bar),
+            Measure::Publish { members, lines, counts, bar } => self.publish(members, lines, counts, bar),
             Measure::Instructions { publisher, node } => publish::instructions(publisher, node),
             Measure::Latency => self.latency(),
             Measure::Names => self.names(),
@@ -35,13 +35,18 @@ impl Bench {
         let nats = Nats::start()?;
         let mut teams = [Team::start(Program::Plain, &nats, 1)?, Team::start(Program::Node, &nats, 1)?];
         let mut times = [Vec::new(), Vec::new()];
+        let mut server = [Duration::ZERO; 2];
         for round in 0..self.rounds {
             let order = if round % 2 == 0 { [0, 1] } else { [1, 0] };
             for at in order {
+                let before = nats.process.clock().settled()?;
                 teams[at].paced(LINES_OF_A_ROUND, &mut times[at])?;
+                server[at] += nats.process.clock().settled()?.saturating_sub(before);
             }
         }
         times.iter_mut().for_each(|times| times.sort_unstable());
+        let each = |cpu: Duration| cpu.as_nanos() as f64 / (self.rounds * LINES_OF_A_ROUND) as f64;
+        table::cost("CPU of NATS", each(server[0]), each(server[1]));
         let [theirs, ours] = times;
         for (label, share) in [("p50", 50), ("p99", 99)] {
             let at = |times: &[u64]| times[times.len() * share / 100] as f64;

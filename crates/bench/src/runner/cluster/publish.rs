@@ -24,14 +24,13 @@ struct Figures {
 }
 
 impl Bench {
-    pub(super) fn publish(&self, members: usize, lines: usize, bar: f64) -> io::Result<()> {
+    pub(super) fn publish(&self, members: usize, lines: usize, counts: bool, bar: Option<f64>) -> io::Result<()> {
         let nats = Nats::start()?;
-        let counts = members == 0;
-        let mut plain = Team::start(Program::Plain, &nats, members)?;
+        let mut plain = Team::start(Program::Plain, &nats, if counts { 0 } else { members })?;
         if counts {
             plain.count()?;
         }
-        let mut ours = Team::start(Program::Node, &nats, members.max(1))?;
+        let mut ours = Team::start(Program::Node, &nats, members)?;
         let expected: Vec<u8> = cluster::lines(lines).flatten().collect();
         let mut figures = [Figures::default(), Figures::default()];
         for round in 0..=self.rounds {
@@ -50,13 +49,7 @@ impl Bench {
             }
         }
         let [theirs, ours] = figures;
-        table::rate(
-            "async-nats",
-            median(&theirs.rates),
-            median(&ours.rates),
-            ratios(&ours.rates, &theirs.rates),
-            Some(bar),
-        );
+        table::rate("async-nats", median(&theirs.rates), median(&ours.rates), ratios(&ours.rates, &theirs.rates), bar);
         for (label, of) in [
             ("  CPU: nodes", (|figures: &Figures| &figures.nodes) as fn(&Figures) -> &Vec<f64>),
             ("  publisher", |figures| &figures.publisher),
