@@ -3,9 +3,10 @@
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::Arc;
 
+use actix_acceptor::Topic;
 use bytes::Bytes;
 
-use crate::bus::Subscription;
+use crate::bus::{Subject, Subscription};
 use crate::cluster::{Cluster, ClusterProtocol};
 use crate::envelope::{self, Kind, Refused};
 use crate::node::Node;
@@ -71,8 +72,8 @@ impl<P: ClusterProtocol, F: Format> Cluster<P, F> {
 
 impl<P: ClusterProtocol, F: Format> Node<P, F> {
     /// The subject of messages to all connections.
-    fn all_subject(&self) -> String {
-        format!("{}.all", self.prefix)
+    fn all_subject(&self) -> Subject {
+        format!("{}.all", self.prefix).into()
     }
 
     pub(crate) async fn subscribe_to_all(self: &Arc<Self>) -> Result<Subscription, RemoteError> {
@@ -95,10 +96,9 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
     }
 
     /// Passes a message of another node to the topic's members on this one.
-    pub(crate) fn deliver(&self, topic: &str, payload: &[u8]) {
+    pub(crate) fn deliver(&self, topic: &Topic<P>, payload: &[u8]) {
         self.deliver_with(|| {
             let (kind, body) = envelope::open(payload)?;
-            let topic = self.pool.topic(topic);
             match kind {
                 Kind::Reply => drop(topic.publish(envelope::decode::<P::Reply>(&self.format, body)?)),
                 Kind::Message => drop(topic.notify(envelope::decode(&self.format, body)?)),

@@ -209,7 +209,7 @@ impl<P: ClusterProtocol, F: Format> Cluster<P, F> {
     /// The topic with this name, with its members on all nodes.
     pub fn topic(&self, name: impl AsRef<str>) -> ClusterTopic<P, F> {
         let local = self.node.pool.topic(&name);
-        let subject = self.node.topic_subject(name.as_ref()).map(Arc::from);
+        let subject = self.node.topic_subject(name.as_ref());
         ClusterTopic { node: self.node.clone(), local, subject }
     }
 }

@@ -14,7 +14,7 @@ use tokio::task::AbortHandle;
 use tracing::warn;
 
 use crate::answers::Answers;
-use crate::bus::{Bus, Subscription};
+use crate::bus::{Bus, Subject, Subscription};
 use crate::cluster::ClusterProtocol;
 use crate::direct::Life;
 use crate::envelope::{self, Kind};
@@ -146,8 +146,8 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
     }
 
     /// The subject of a topic, or the length that it would have.
-    pub(crate) fn topic_subject(&self, topic: &str) -> Result<String, usize> {
-        token(topic).map(|token| format!("{}.topic.{token}", self.prefix)).ok_or(topic.len())
+    pub(crate) fn topic_subject(&self, topic: &str) -> Result<Subject, usize> {
+        token(topic).map(|token| format!("{}.topic.{token}", self.prefix).into()).ok_or(topic.len())
     }
 
     /// The subject of requests for a node.
@@ -205,7 +205,7 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
         drop(requests);
     }
 
-    pub(crate) fn send(&self, subject: &str, kind: Kind, body: &impl Serialize) -> Result<(), RemoteError> {
+    pub(crate) fn send(&self, subject: &Subject, kind: Kind, body: &impl Serialize) -> Result<(), RemoteError> {
         let envelope = envelope::encode(&self.format, kind, body).map_err(RemoteError::Format)?;
         self.bus.publish(subject, envelope)
     }

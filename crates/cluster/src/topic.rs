@@ -6,6 +6,7 @@ use std::sync::Arc;
 use actix_acceptor::info::BroadcastReport;
 use actix_acceptor::{ConnectionId, SendError, Topic};
 
+use crate::bus::Subject;
 use crate::cluster::ClusterProtocol;
 use crate::envelope::Kind;
 use crate::node::Node;
@@ -18,7 +19,7 @@ use crate::{Format, Postcard, RemoteError};
 pub struct ClusterTopic<P: ClusterProtocol, F: Format = Postcard> {
     pub(crate) node: Arc<Node<P, F>>,
     pub(crate) local: Topic<P>,
-    pub(crate) subject: Result<Arc<str>, usize>,
+    pub(crate) subject: Result<Subject, usize>,
 }
 
 /// What became of a published reply.

@@ -8,6 +8,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Where messages are published. Its clones share the text.
+pub(crate) use async_nats::Subject;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use tokio::sync::watch;
@@ -84,7 +86,7 @@ impl Bus {
     }
 
     /// Queues a message for the other nodes. Never waits. The messages of one caller keep their order.
-    pub(crate) fn publish(&self, subject: &str, payload: Bytes) -> Result<(), RemoteError> {
+    pub(crate) fn publish(&self, subject: &Subject, payload: Bytes) -> Result<(), RemoteError> {
         match &self.way {
             Way::Local(node) => node.publish(subject, &payload),
             Way::Nats(node) => node.publish(subject, payload),
@@ -94,9 +96,9 @@ impl Bus {
     }
 
     /// Subscribes to a subject: what other nodes publish after [`confirm`](Bus::confirm) arrives.
-    pub(crate) async fn subscribe(&self, subject: String, on_message: OnMessage) -> Result<Subscription, RemoteError> {
+    pub(crate) async fn subscribe(&self, subject: Subject, on_message: OnMessage) -> Result<Subscription, RemoteError> {
         match &self.way {
-            Way::Local(node) => Ok(Subscription::Local(node.subscribe(subject, on_message))),
+            Way::Local(node) => Ok(Subscription::Local(node.subscribe(subject.to_string(), on_message))),
             Way::Nats(node) => node.subscribe(subject, on_message).await.map(Subscription::Nats),
         }
     }

@@ -59,7 +59,7 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
     ) -> Option<Subscription> {
         // A message that does not fit leaves a gap.
         let on_message = Box::new(move |message| drop(sender.try_send(message)));
-        let subscription = self.bus.subscribe(subject, on_message).await.ok()?;
+        let subscription = self.bus.subscribe(subject.into(), on_message).await.ok()?;
         self.bus.confirm().await.ok().map(|()| subscription)
     }
 

@@ -255,7 +255,7 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
             let _ = watcher.try_send(message.clone());
         }
         if is_remote && let Ok(subject) = self.members_subject(&published.name) {
-            let _ = self.bus.publish(&subject, message);
+            let _ = self.bus.publish(&subject.into(), message);
         }
     }
 }

@@ -93,10 +93,17 @@ impl Link {
     /// Reads the state of the client.
     pub(super) fn refresh(&self) -> LinkState {
         let Some(client) = self.client.get() else { return LinkState::default() };
-        let (mut before, mut now) = (LinkState::default(), LinkState::default());
-        let has_changed = self.state.send_if_modified(|state| {
+        let read = || {
             let connects = client.statistics().connects.load(Relaxed);
-            now = LinkState { is_connected: client.connection_state() == State::Connected, connects };
+            LinkState { is_connected: client.connection_state() == State::Connected, connects }
+        };
+        let (mut before, mut now) = (LinkState::default(), read());
+        // Nearly always.
+        if *self.state.borrow() == now {
+            return now;
+        }
+        let has_changed = self.state.send_if_modified(|state| {
+            now = read();
             before = std::mem::replace(state, now);
             if before.is_connected && before != now {
                 self.handed.lost(&self.counters);

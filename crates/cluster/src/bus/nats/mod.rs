@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_nats::client::RequestErrorKind;
 use async_nats::connection::State;
-use async_nats::{jetstream, Client, Message, Request};
+use async_nats::{jetstream, Client, Message, Request, Subject};
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt};
 use tokio::sync::{mpsc, watch};
@@ -33,7 +33,9 @@ const CONFIRM_WITHIN: Duration = Duration::from_secs(5);
 const CONFIRM_EVERY: Duration = Duration::from_millis(500);
 
 /// How many commands wait in the client, beyond the queue of this crate. They are sent after a reconnect, however late.
-const CLIENT_CAPACITY: usize = 16;
+///
+/// The client writes to its socket once for all that it finds here.
+const CLIENT_CAPACITY: usize = 64;
 
 /// How many messages wait in the client per subscription, above what it reads at once.
 const SUBSCRIPTION_CAPACITY: usize = 1 << 19;
@@ -69,6 +71,8 @@ impl NatsNode {
             .name(node)
             .no_echo()
             .client_capacity(CLIENT_CAPACITY)
+            // Subjects are made of tokens.
+            .skip_subject_validation(true)
             .subscription_capacity(SUBSCRIPTION_CAPACITY)
             .event_callback(move |event| {
                 if let Some(link) = weak.upgrade() {
@@ -128,7 +132,7 @@ impl NatsNode {
         self.client.max_payload()
     }
 
-    pub(super) fn publish(&self, subject: &str, payload: Bytes) -> Result<(), RemoteError> {
+    pub(super) fn publish(&self, subject: &Subject, payload: Bytes) -> Result<(), RemoteError> {
         if !self.is_connected() {
             return Err(RemoteError::Disconnected);
         }
@@ -150,7 +154,7 @@ impl NatsNode {
 
     pub(super) async fn subscribe(
         &self,
-        subject: String,
+        subject: Subject,
         on_message: OnMessage,
     ) -> Result<NatsSubscription, RemoteError> {
         let subscribed = self.link.during(self.client.subscribe(subject)).await;

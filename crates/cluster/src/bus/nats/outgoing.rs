@@ -1,11 +1,13 @@
 //! What waits to be passed to the client, which is bounded in bytes and in time.
 
+use std::iter::Peekable;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::{Client, Subject};
 use bytes::Bytes;
+use futures::FutureExt;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot, Notify};
 use tokio::time::Instant;
@@ -15,6 +17,9 @@ use super::incoming::OVERHEAD;
 use super::link::Link;
 use crate::counters::{Counters, Loss, Throttle};
 use crate::RemoteError;
+
+/// How many messages are taken from the queue at once.
+const BATCH: usize = 64;
 
 /// The messages that were passed to the client. The server has surely handled those before the last round trip.
 #[derive(Debug, Default)]
@@ -36,14 +41,17 @@ impl Handed {
         self.numbers.lock().losses
     }
 
-    /// A message was passed to the client. `losses` is the number from before: a connection that was lost meanwhile may have had it.
-    fn add(&self, losses: u64, counters: &Counters) {
+    /// Messages were passed to the client. `losses` is the number from before: a connection that was lost meanwhile may have had them.
+    fn add(&self, messages: u64, losses: u64, counters: &Counters) {
+        if messages == 0 {
+            return;
+        }
         let mut numbers = self.numbers.lock();
-        numbers.handed += 1;
+        numbers.handed += messages;
         if numbers.losses != losses {
-            numbers.confirmed += 1;
+            numbers.confirmed += messages;
             drop(numbers);
-            counters.lose(Loss::Unconfirmed, 1);
+            counters.lose(Loss::Unconfirmed, messages);
         } else {
             drop(numbers);
             self.has_new.notify_one();
@@ -86,6 +94,13 @@ struct Size {
     messages: AtomicUsize,
 }
 
+impl Size {
+    fn remove(&self, messages: usize, bytes: usize) {
+        self.messages.fetch_sub(messages, Relaxed);
+        self.bytes.fetch_sub(bytes, Relaxed);
+    }
+}
+
 enum Outgoing {
     Message(Message),
     /// Everything before it has been passed to the client, or dropped.
@@ -119,8 +134,8 @@ impl Queue {
         (Queue { sender, size, limit }, task.run(queue))
     }
 
-    pub(super) fn push(&self, subject: &str, payload: Bytes) -> Result<(), RemoteError> {
-        let message = Message { subject: subject.into(), payload, accepted: Instant::now() };
+    pub(super) fn push(&self, subject: &Subject, payload: Bytes) -> Result<(), RemoteError> {
+        let message = Message { subject: subject.clone(), payload, accepted: Instant::now() };
         let (cost, limit) = (message.cost(), self.limit);
         let added = |queued: usize| queued.checked_add(cost).filter(|queued| *queued <= limit);
         if let Err(queued) = self.size.bytes.fetch_update(Relaxed, Relaxed, added) {
@@ -153,26 +168,62 @@ struct Sender {
 
 impl Sender {
     async fn run(self, mut queue: mpsc::UnboundedReceiver<Outgoing>) {
-        while let Some(next) = queue.recv().await {
-            let message = match next {
-                Outgoing::Message(message) => message,
-                Outgoing::Barrier(is_done) => {
-                    let _ = is_done.send(());
-                    continue;
-                }
-            };
-            match self.pass(&message).await {
-                Ok(losses) => self.link.handed.add(losses, &self.link.counters),
-                Err((loss, error)) => {
-                    self.link.counters.lose(loss, 1);
-                    if let Some(left_out) = self.failures.allow() {
-                        warn!(error, left_out, "a message for other nodes was not sent");
+        let mut batch = Vec::with_capacity(BATCH);
+        while queue.recv_many(&mut batch, BATCH).await > 0 {
+            let mut batch = batch.drain(..).peekable();
+            while batch.peek().is_some() {
+                if self.pass_at_once(&mut batch) {
+                    // The client takes what it has when it runs.
+                    tokio::task::yield_now().await;
+                } else if let Some(Outgoing::Message(message)) = batch.next() {
+                    match self.pass(&message).await {
+                        Ok(losses) => self.link.handed.add(1, losses, &self.link.counters),
+                        Err((loss, error)) => {
+                            self.link.counters.lose(loss, 1);
+                            if let Some(left_out) = self.failures.allow() {
+                                warn!(error, left_out, "a message for other nodes was not sent");
+                            }
+                        }
                     }
+                    self.size.remove(1, message.cost());
                 }
             }
-            self.size.bytes.fetch_sub(message.cost(), Relaxed);
-            self.size.messages.fetch_sub(1, Relaxed);
         }
+    }
+
+    /// Passes messages to the client for as long as there is a connection and the client has room, without a timer. The client runs
+    /// on the same thread, so neither changes meanwhile. Returns whether it has passed any.
+    fn pass_at_once(&self, batch: &mut Peekable<impl Iterator<Item = Outgoing>>) -> bool {
+        let (is_connected, now) = (self.link.refresh().is_connected, Instant::now());
+        let losses = self.link.handed.losses();
+        let (mut passed, mut messages, mut bytes) = (false, 0, 0);
+        let settle = |messages: &mut usize, bytes: &mut usize| {
+            self.link.handed.add(*messages as u64, losses, &self.link.counters);
+            self.size.remove(std::mem::take(messages), std::mem::take(bytes));
+        };
+        let passes = |next: &Outgoing| match next {
+            Outgoing::Message(message) if is_connected && now < message.accepted + self.max_age => {
+                let passed = self.client.publish(message.subject.clone(), message.payload.clone()).now_or_never();
+                matches!(passed, Some(Ok(())))
+            }
+            Outgoing::Message(_) => false,
+            Outgoing::Barrier(_) => true,
+        };
+        while let Some(next) = batch.next_if(passes) {
+            passed = true;
+            match next {
+                Outgoing::Message(message) => {
+                    messages += 1;
+                    bytes += message.cost();
+                }
+                Outgoing::Barrier(is_done) => {
+                    settle(&mut messages, &mut bytes);
+                    let _ = is_done.send(());
+                }
+            }
+        }
+        settle(&mut messages, &mut bytes);
+        passed
     }
 
     /// Passes a message to the client, when there is a connection. Returns how often the connection was lost before.

@@ -12,7 +12,7 @@ use crate::nats_server::NatsServer;
 use crate::nodes::Node;
 
 /// How many messages the client may have taken when the connection is lost.
-const OF_CLIENT: u64 = 16;
+const OF_CLIENT: u64 = 64;
 
 /// The length of a line.
 const LENGTH: usize = 4 << 10;
