@@ -181,8 +181,9 @@
 //!
 //! # More
 //!
-#![cfg_attr(doc, doc = "The [guide](guide) has pages about [operating NATS](guide::operating), and about")]
-#![cfg_attr(doc, doc = "[types of messages and rolling upgrades](guide::message_types).")]
+#![cfg_attr(doc, doc = "The [guide](guide) has pages about [operating NATS](guide::operating), about")]
+#![cfg_attr(doc, doc = "[types of messages and rolling upgrades](guide::message_types),")]
+#![cfg_attr(doc, doc = "and about [sizing](guide::sizing).")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(doctest)]
