@@ -45,8 +45,9 @@
 //! # Security
 //!
 //! Without a [token](Dashboard::token), only requests from a loopback address with a loopback `Host` are served, so that other machines,
-//! and pages of other sites in a browser on this machine, have no access. With a token, requests need it: in the header
-//! `Authorization: Bearer`, or as a session, whose cookie the login form sets (`HttpOnly`, `SameSite=Strict`, and `Secure` with TLS).
+//! and pages of other sites in a browser on this machine, have no access. If the application listens on another
+//! address, a warning is logged when it starts. With a token, requests need it: in the header `Authorization: Bearer`, or as a
+//! session, whose cookie the login form sets (`HttpOnly`, `SameSite=Strict`, and `Secure` with TLS).
 //! The cookie contains the end and the number of the session with an HMAC under a random key, and not the token. Comparisons take
 //! constant time. Wrong tokens are limited to 5 a minute for each address, and for the login form to 60 in all; actix-web's `peer_addr` is the address, so
 //! behind a reverse proxy all viewers share the limit of the proxy.
