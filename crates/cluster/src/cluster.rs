@@ -16,7 +16,8 @@ use crate::node::Node;
 use crate::topic::ClusterTopic;
 use crate::{ClusterBuilder, DeliveryError, Format, Postcard, RegisterError, RemoteError};
 
-/// A protocol whose replies and messages can be sent to other nodes.
+/// A protocol whose replies and messages can be sent to other nodes: both implement [`Clone`] and the traits of serde, and replies are
+/// encoded once for all receivers, as [`Framing`] does. Implemented for every such protocol.
 pub trait ClusterProtocol:
     Protocol<Codec: EncodeOnce, Reply: Clone + Serialize + DeserializeOwned, User: Clone + Serialize + DeserializeOwned>
 {
@@ -45,8 +46,10 @@ impl Protocol for Unconnected {
     }
 }
 
-/// A handle of this node of a cluster: cheap to clone, usable from any thread. The node leaves the cluster when the last one is
-/// dropped.
+/// A handle of this node of a cluster: cheap to clone, usable from any thread.
+///
+/// Made by [`ClusterBuilder::connect`]. The node leaves the cluster when the last handle is dropped; with
+/// [`leave`](Cluster::leave), its names are free at once. The end of the pool does not end the node.
 pub struct Cluster<P: ClusterProtocol, F: Format = Postcard> {
     pub(crate) node: Arc<Node<P, F>>,
     pub(crate) within: Duration,
@@ -54,17 +57,31 @@ pub struct Cluster<P: ClusterProtocol, F: Format = Postcard> {
 
 impl Cluster<Unconnected> {
     /// A node that reaches the others through NATS. `server` is a URL, such as `nats://127.0.0.1:4222` or `tls://nats.example:4222`,
-    /// or several of one NATS cluster, separated by commas.
+    /// or several of one NATS cluster, separated by commas. The server needs JetStream.
+    ///
+    /// The node has a thread of its own, so that a callback that blocks holds back neither the heartbeat of its lease nor the messages
+    /// for other connections.
+    ///
+    /// ```no_run
+    /// # use actix_acceptor::{Connection, Pool};
+    /// # use actix_acceptor_cluster::{Cluster, ConnectError};
+    /// # use support::Guest;
+    /// # async fn connect(pool: Pool<Connection<Guest>>) -> Result<(), ConnectError> {
+    /// let cluster = Cluster::nats("nats://nats-1:4222, nats://nats-2:4222").node("eu-1").connect(&pool).await?;
+    /// println!("{} has joined {:?}", cluster.node(), cluster.nodes().await);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn nats(server: impl AsRef<str>) -> ClusterBuilder {
         ClusterBuilder::nats(server.as_ref().to_owned())
     }
 
-    /// A node without other nodes, and without a server.
+    /// A node without other nodes, and without a server: for a program that runs on one machine for now.
     pub fn local() -> ClusterBuilder {
         Self::on(&LocalBus::new())
     }
 
-    /// A node that reaches the other nodes of this process, without a server.
+    /// A node that reaches the other nodes of this process, without a server: for tests.
     pub fn on(bus: &LocalBus) -> ClusterBuilder {
         ClusterBuilder::local(bus.clone())
     }

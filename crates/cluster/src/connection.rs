@@ -15,6 +15,43 @@ use crate::{DeliveryError, Format, Postcard};
 
 /// A message with a result that can be sent to connections on other nodes, and to nodes. Register the answer with
 /// [`Cluster::answers`](crate::Cluster::answers) or [`Cluster::node_answers`](crate::Cluster::node_answers).
+///
+/// ```
+/// use actix::prelude::*;
+/// use actix_acceptor::{Connection, ConnectionContext, Next};
+/// use actix_acceptor_cluster::{Cluster, Question};
+/// use serde::{Deserialize, Serialize};
+/// # use support::{connect, guests, Guest};
+///
+/// /// Asks a connection for the bytes that it has received.
+/// #[derive(Message, Serialize, Deserialize)]
+/// #[rtype(result = "u64")]
+/// struct Received;
+///
+/// impl Question for Received {
+///     const NAME: &'static str = "received";
+/// }
+///
+/// impl Handler<Received> for Connection<Guest> {
+///     type Result = u64;
+///
+///     fn handle(&mut self, _: Received, _: &mut ConnectionContext<Guest>) -> u64 {
+///         self.with(|_, conn| (conn.info().bytes_in, Next::Continue))
+///     }
+/// }
+///
+/// # System::new().block_on(async {
+/// # let pool = guests(|_, _| Next::send("noted")).await;
+/// let cluster = Cluster::local().node("a").connect(&pool).await?;
+/// cluster.answers::<Received>(); // On every node.
+/// # let mut peer = connect(&pool).await;
+/// # peer.send("hello\n").await;
+/// # peer.expect(b"welcome\nnoted\n").await;
+/// // A peer has connected, and has sent "hello\n".
+/// let id = pool.list()[0].id;
+/// assert_eq!(cluster.connection("a", id).ask(Received).await?, 6);
+/// # Ok::<_, Box<dyn std::error::Error>>(()) }).expect("it works");
+/// ```
 pub trait Question:
     actix::Message<Result: Serialize + DeserializeOwned + Send> + Serialize + DeserializeOwned + Send + 'static
 {

@@ -57,7 +57,34 @@ impl<P: ClusterProtocol, F: Format> ClusterTopic<P, F> {
         &self.local
     }
 
-    /// Sends a reply to the members on all nodes. Members on this node get it directly, and in any case.
+    /// Sends a reply to the members on all nodes. Never waits.
+    ///
+    /// Members on this node get it directly, and in any case. Those on other nodes get it at most once, in the order in which this
+    /// node publishes to the topic; [`Published::remote`] says whether it was passed on.
+    ///
+    /// ```
+    /// # use actix_acceptor::Next;
+    /// # use actix_acceptor_cluster::{Cluster, LocalBus};
+    /// # use support::{connect, guests};
+    /// # actix::System::new().block_on(async {
+    /// # let bus = LocalBus::new();
+    /// # let (pool, other) = (guests(|_, _| Next::Continue).await, guests(|_, _| Next::Continue).await);
+    /// # let cluster = Cluster::on(&bus).connect(&pool).await?;
+    /// # let elsewhere = Cluster::on(&bus).connect(&other).await?;
+    /// # let (mut near, mut far) = (connect(&pool).await, connect(&other).await);
+    /// # near.expect(b"welcome\n").await;
+    /// # far.expect(b"welcome\n").await;
+    /// # elsewhere.topic("lobby").subscribed().await;
+    /// // "lobby" has one member on this node, and one on another node.
+    /// let published = cluster.topic("lobby").publish("hello");
+    /// assert_eq!((published.members, published.dropped), (1, 0));
+    /// if let Err(error) = published.remote {
+    ///     eprintln!("only members of this node: {error}");
+    /// }
+    /// # near.expect(b"hello\n").await;
+    /// # far.expect(b"hello\n").await;
+    /// # Ok::<_, Box<dyn std::error::Error>>(()) }).expect("it works");
+    /// ```
     pub fn publish(&self, reply: impl Into<P::Reply>) -> Published {
         let reply = reply.into();
         let remote = self.send(Kind::Reply, &reply);
@@ -65,7 +92,7 @@ impl<P: ClusterProtocol, F: Format> ClusterTopic<P, F> {
         Published { members: local.members, dropped: local.dropped, error: local.error, remote }
     }
 
-    /// Sends a reply to the members on all nodes, except one connection of this node, usually the publisher.
+    /// As [`publish`](ClusterTopic::publish), except for one connection of this node, usually the publisher.
     pub fn publish_except(&self, id: ConnectionId, reply: impl Into<P::Reply>) -> Published {
         let reply = reply.into();
         let remote = self.send(Kind::Reply, &reply);
@@ -74,6 +101,7 @@ impl<P: ClusterProtocol, F: Format> ClusterTopic<P, F> {
     }
 
     /// Sends a message to the mailbox of each member on all nodes, whose [`Protocol::user`](actix_acceptor::Protocol::user) handles it.
+    /// Never waits. Who gets it, and in which order, is as with [`publish`](ClusterTopic::publish).
     pub fn notify(&self, message: P::User) -> Notified {
         let remote = self.send(Kind::Message, &message);
         Notified { local: self.local.notify(message), remote }
