@@ -44,13 +44,14 @@
 //!
 //! # Security
 //!
-//! Without a [token](Dashboard::token), only requests from a loopback address with a loopback `Host` are served, so that other machines,
-//! and pages of other sites in a browser on this machine, have no access. If the application listens on another
-//! address, a warning is logged when it starts. With a token, requests need it: in the header `Authorization: Bearer`, or as a
-//! session, whose cookie the login form sets (`HttpOnly`, `SameSite=Strict`, and `Secure` with TLS).
-//! The cookie contains the end and the number of the session with an HMAC under a random key, and not the token. Comparisons take
-//! constant time. Wrong tokens are limited to 5 a minute for each address, and for the login form to 60 in all; actix-web's `peer_addr` is the address, so
-//! behind a reverse proxy all viewers share the limit of the proxy.
+//! Without a [token](Dashboard::token), only requests from a loopback address with a loopback `Host` are served, so
+//! that other machines, and pages of other sites in a browser on this machine, have no access. If the application
+//! listens on another address, a warning is logged when it starts. With a token, requests need it: in the header
+//! `Authorization: Bearer`, or as a session, whose cookie the login form sets (`HttpOnly`, `SameSite=Strict`, and
+//! `Secure` with TLS). The cookie contains the end and the number of the session with an HMAC under a random key, and
+//! not the token. Comparisons take constant time. Wrong tokens are limited to 5 a minute for each address, and for the
+//! login form to 60 in all; actix-web's `peer_addr` is the address, so behind a reverse proxy all viewers share the
+//! limit of the proxy.
 //!
 //! Use TLS, directly or at a reverse proxy, if the page is read over a network: the token and the cookie are secrets. A proxy on the same
 //! machine looks like a local viewer, so a dashboard behind a proxy needs a token. Requests with headers that proxies add are refused
