@@ -29,7 +29,26 @@ pub(crate) const PAGE: Asset = asset!("index.html", HTML);
 /// The login form.
 pub(crate) const LOGIN: Asset = asset!("login.html", HTML);
 /// The files that both refer to. They contain no data, so all may read them.
-pub(crate) const FILES: &[Asset] = &[asset!("app.js", SCRIPT), asset!("login.js", SCRIPT), asset!("style.css", STYLE)];
+pub(crate) const FILES: &[Asset] = &[
+    asset!("style.css", STYLE),
+    asset!("theme.js", SCRIPT),
+    asset!("login.js", SCRIPT),
+    asset!("app.js", SCRIPT),
+    asset!("actions.js", SCRIPT),
+    asset!("api.js", SCRIPT),
+    asset!("charts.js", SCRIPT),
+    asset!("connections.js", SCRIPT),
+    asset!("dialog.js", SCRIPT),
+    asset!("dom.js", SCRIPT),
+    asset!("drain.js", SCRIPT),
+    asset!("events.js", SCRIPT),
+    asset!("format.js", SCRIPT),
+    asset!("groups.js", SCRIPT),
+    asset!("overview.js", SCRIPT),
+    asset!("settings.js", SCRIPT),
+    asset!("stream.js", SCRIPT),
+    asset!("table.js", SCRIPT),
+];
 
 impl Asset {
     /// The file, or 304 if the browser has it.

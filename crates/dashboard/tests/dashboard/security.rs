@@ -234,7 +234,7 @@ async fn every_response_has_the_security_headers() {
         }
         assert!(!policy.contains("unsafe"), "{policy}");
         assert_eq!(answer.header("x-content-type-options"), "nosniff", "{path}");
-        assert_eq!(answer.header("referrer-policy"), "no-referrer", "{path}");
+        assert_eq!(answer.header("referrer-policy"), "same-origin", "{path}");
         let cache = if path.ends_with(".js") || path.ends_with("login") { "no-cache" } else { "no-store" };
         assert_eq!(answer.header("cache-control"), cache, "{path}");
     }
