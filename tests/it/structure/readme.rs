@@ -22,9 +22,14 @@ fn code_of_the_readme_that_is_not_run_is_run_elsewhere() {
     let readme = readme();
     let ignored: Vec<_> =
         readme.split("\n```").skip(1).step_by(2).filter_map(|block| block.strip_prefix("rust,ignore\n")).collect();
-    assert_eq!(ignored.len(), 1);
+    assert_eq!(ignored.len(), 2);
     let run = std::fs::read_to_string(root().join("crates/cluster/README.md")).expect("the README of the package");
     assert!(run.contains("```rust,no_run\n") && run.contains(ignored[0]), "differs:\n{}", ignored[0]);
+    let library =
+        std::fs::read_to_string(root().join("crates/dashboard/src/lib.rs")).expect("the documentation of the package");
+    let run: Vec<_> = library.lines().map(|line| line.trim_start_matches("//!").trim()).collect();
+    let lines: Vec<_> = ignored[1].lines().filter(|line| !line.is_empty()).collect();
+    assert!(run.windows(lines.len()).any(|run| run == lines), "differs:\n{}", ignored[1]);
 }
 
 #[test]
@@ -37,11 +42,14 @@ fn relative_links_of_the_readme_lead_to_files() {
         let file = target.split('#').next().expect("a first part");
         assert!(root().join(file).exists(), "README.md: {target}");
     }
-    // The picture is shown outside of the repository, too.
+    // Pictures are shown outside of the repository, too.
     let own = "https://raw.githubusercontent.com/actix-acceptor/actix-acceptor/main/";
     let pictures: Vec<_> = readme.split(own).skip(1).filter_map(|rest| rest.split(')').next()).collect();
-    assert_eq!(pictures, ["docs/tree.svg"]);
-    assert!(root().join(pictures[0]).exists());
+    assert_eq!(pictures, ["docs/tree.svg", "docs/dashboard.png", "docs/dashboard-narrow.png"]);
+    for picture in pictures {
+        let size = std::fs::metadata(root().join(picture)).unwrap_or_else(|error| panic!("{picture}: {error}")).len();
+        assert!(size < 64 * 1024, "{picture} has {size} bytes");
+    }
 }
 
 #[test]
