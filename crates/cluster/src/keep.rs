@@ -275,6 +275,18 @@ pub(crate) async fn releases(naming: Arc<Naming>) {
     }
 }
 
+/// Looks for names whose records the server has lost, a portion at a time.
+pub(crate) async fn audits<P: ClusterProtocol, F: Format>(weak: Weak<Node<P, F>>) {
+    let mut after = None;
+    loop {
+        let Some(node) = weak.upgrade() else { return };
+        let pause = node.naming.lease.interval();
+        after = node.naming.audit(&node, after).await;
+        drop(node);
+        tokio::time::sleep(pause).await;
+    }
+}
+
 /// Removes the names of nodes that have vanished.
 pub(crate) async fn sweeps<P: ClusterProtocol, F: Format>(weak: Weak<Node<P, F>>) {
     let mut seen = None;

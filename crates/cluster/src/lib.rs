@@ -181,9 +181,10 @@
 //!
 //! # More
 //!
-#![cfg_attr(doc, doc = "The [guide](guide) has pages about [operating NATS](guide::operating), about")]
+#![cfg_attr(doc, doc = "The [guide](guide) has pages about [operating NATS](guide::operating),")]
+#![cfg_attr(doc, doc = "[what holds in faults](guide::guarantees),")]
 #![cfg_attr(doc, doc = "[types of messages and rolling upgrades](guide::message_types),")]
-#![cfg_attr(doc, doc = "and about [sizing](guide::sizing).")]
+#![cfg_attr(doc, doc = "and [sizing](guide::sizing).")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(doctest)]
@@ -191,6 +192,7 @@
 struct Readme;
 
 mod answers;
+mod audit;
 mod broadcast;
 mod builder;
 mod bus;

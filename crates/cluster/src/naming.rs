@@ -191,7 +191,7 @@ impl Naming {
         let mut attempts = 0;
         while attempts < ATTEMPTS {
             match buckets.names.set(key, value.clone(), 0).await {
-                Ok(revision) => return Ok(revision),
+                Ok(revision) => return shown(buckets, key, revision).await,
                 Err(StoreError::Conflict) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -200,18 +200,11 @@ impl Naming {
             // One that cannot be read may be of a newer version.
             let other = Owner::decode(&other)
                 .ok_or_else(|| RegisterError::Unavailable("its record is of an unknown version".into()))?;
-            if self.is_own(&other) {
-                // Not in the table: the record of an operation that has failed, or that is released. A removal of this revision
-                // may be on its way, so it gets another one.
-                match buckets.names.set(key, value.clone(), revision).await {
-                    Ok(revision) => return Ok(revision),
-                    Err(StoreError::Conflict) => continue,
-                    Err(error) => return Err(error.into()),
-                }
-            }
             // No other process has a lease for this node while this one has.
             let is_former = other.node == self.node && self.lease.incarnation() == Some(owner.incarnation);
-            if !is_former && !buckets.is_dead(&other).await? {
+            // A record of this lease is not in the table: its operation has failed, or it is being released.
+            let is_left = self.is_own(&other) || is_former;
+            if !is_left && !buckets.is_dead(&other).await? {
                 if !replaces {
                     return Err(RegisterError::Taken { node: other.node });
                 }
@@ -224,7 +217,8 @@ impl Naming {
                     continue;
                 }
             }
-            // Another node may do the same, so the key is not changed from one value to the next.
+            // Another node may do the same, so the key is not changed from one value to the next. A removal that is still on its
+            // way is about an earlier revision.
             buckets.names.remove(key, revision).await?;
         }
         Err(RegisterError::Contended)
@@ -270,7 +264,7 @@ impl Naming {
         futures::stream::iter(lost).for_each_concurrent(AT_ONCE, regain).await;
     }
 
-    async fn regain_name(&self, host: &impl Host, incarnation: Incarnation, name: &Arc<str>, lost: OwnName) {
+    pub(crate) async fn regain_name(&self, host: &impl Host, incarnation: Incarnation, name: &Arc<str>, lost: OwnName) {
         let _lock = self.locks.lock(name).await;
         let is_lost = || self.own.get(name) == Some(lost);
         if !is_lost() {
@@ -299,6 +293,17 @@ impl Naming {
         let Ok(buckets) = self.buckets() else { return };
         if let Err(error) = self.lease.release(&buckets.leases).await {
             warn!(node = self.node, %error, "the lease of this node was not given back; its names are free when it has run out");
+        }
+    }
+}
+
+/// Reads a record that was stored. nats-server 2.9.10 can accept values of a key for which it does not find any when it is asked, after it
+/// was killed. Then several nodes would register a name.
+async fn shown(buckets: &Buckets, key: &str, revision: u64) -> Result<u64, RegisterError> {
+    match buckets.names.get(key).await? {
+        Some(entry) if entry.revision == revision => Ok(revision),
+        _ => {
+            Err(RegisterError::Unavailable("the server does not show the record that it has stored; restart it".into()))
         }
     }
 }

@@ -125,6 +125,7 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
             node.runtime.spawn(keep::regain(weak(), node.is_lost.clone())),
             node.runtime.spawn(keep::releases(node.naming.clone())),
             node.runtime.spawn(keep::sweeps(weak())),
+            node.runtime.spawn(keep::audits(weak())),
             node.runtime.spawn(presence::publish(weak(), node.published.clone())),
         ];
         node.tasks.lock().extend(tasks.map(|task| task.abort_handle()));

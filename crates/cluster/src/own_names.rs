@@ -56,6 +56,26 @@ impl OwnNames {
         names.into_iter().filter_map(|name| tables.names.remove(&name).map(|own| (name, own.revision))).collect()
     }
 
+    /// The first names after this one, sorted.
+    pub(crate) fn after(&self, after: Option<&str>, limit: usize) -> Vec<(Arc<str>, OwnName)> {
+        let tables = self.0.lock();
+        let rest = tables.names.iter().filter(|(name, _)| after.is_none_or(|after| after < &***name));
+        let mut rest: Vec<_> = rest.collect();
+        if rest.len() > limit {
+            rest.select_nth_unstable_by_key(limit, |(name, _)| *name);
+            rest.truncate(limit);
+        }
+        rest.sort_unstable_by_key(|(name, _)| *name);
+        rest.into_iter().map(|(name, own)| (name.clone(), *own)).collect()
+    }
+
+    /// Marks a name as one whose lease was lost.
+    pub(crate) fn set_lost(&self, name: &str, expected: OwnName) {
+        if let Some(own) = self.0.lock().names.get_mut(name).filter(|own| **own == expected) {
+            own.incarnation = 0;
+        }
+    }
+
     /// The names that a connection got in this incarnation.
     pub(crate) fn of_connection(&self, id: ConnectionId, incarnation: Incarnation) -> Vec<Arc<str>> {
         let tables = self.0.lock();

@@ -68,6 +68,13 @@ impl NatsServer {
         self.process.wait().unwrap();
     }
 
+    /// Ends the server in order (SIGTERM).
+    #[allow(dead_code, reason = "not used by all tests")]
+    pub(crate) fn end(&mut self) {
+        self.signal(Signal::SIGTERM);
+        self.process.wait().unwrap();
+    }
+
     /// Starts the server on its port, after [`stop`](Self::stop).
     pub(crate) fn start_again(&mut self) {
         (self.process, _, self.monitor) = spawn(&self.store, &self.arguments, Some(self.port));

@@ -60,10 +60,34 @@ impl Checks {
         for next in &owned {
             current.retain(|other| other.to > next.from);
             let rival = current.iter().find(|other| other.name == next.name && !other.is_same(next));
-            assert!(rival.is_none(), "two owners: {rival:?} and {next:?}");
+            assert!(rival.is_none(), "two owners: {rival:?} and {next:?}; {}", self.around(next));
             current.push(next.clone());
         }
         owned.len()
+    }
+
+    /// What is known about a name a second before and after, for a report.
+    fn around(&self, owned: &Owned) -> String {
+        let range = owned.from - 2_500_000..owned.from + 1_000_000;
+        let mut lines: Vec<_> = self
+            .owned
+            .lock()
+            .iter()
+            .filter(|other| other.name == owned.name && range.contains(&other.from))
+            .map(|other| (other.from, format!("{} to {}: {} {} owns it", other.from, other.to, other.node, other.id)))
+            .collect();
+        lines.extend(
+            self.answers.lock().iter().filter(|answer| answer.name == owned.name && range.contains(&answer.from)).map(
+                |answer| {
+                    (
+                        answer.from,
+                        format!("{} to {}: {} answers {}", answer.from, answer.to, answer.asked, answer.owner),
+                    )
+                },
+            ),
+        );
+        lines.sort();
+        lines.into_iter().map(|(_, line)| format!("\n{line}")).collect()
     }
 
     /// No answer was about another owner than the one that had the name from the question to the answer. Returns the number of

@@ -57,9 +57,9 @@ impl Client {
     /// Asks until the answer is this one.
     pub(crate) async fn until(&mut self, line: &str, expected: &str) {
         let mut last = String::new();
-        let within = tokio::time::timeout(WITHIN, async {
+        let within = tokio::time::timeout(WITHIN * 2, async {
             loop {
-                last = self.ask(line).await.unwrap();
+                last = self.ask(line).await.unwrap_or_else(|error| panic!("{line:?}: {error}, after {last:?}"));
                 if last == expected {
                     return;
                 }
