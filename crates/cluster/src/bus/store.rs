@@ -56,6 +56,9 @@ pub(crate) struct BucketOptions {
     pub(crate) replicas: usize,
 }
 
+/// How long the list of keys may take.
+const KEYS_WITHIN: Duration = Duration::from_secs(15);
+
 impl Store {
     /// The value of a key, as the server that decides about changes has it.
     pub(crate) async fn get(&self, key: &str) -> Result<Option<Entry>, StoreError> {
@@ -84,7 +87,9 @@ impl Store {
                     let keys = subjects.map_err(unavailable)?.map_ok(|(subject, _)| subject[prefix.len()..].to_owned());
                     keys.try_collect().await.map_err(unavailable)
                 };
-                bucket.during(keys).await?
+                // A server with a damaged bucket may give one page after the other, without an end.
+                let keys = tokio::time::timeout(KEYS_WITHIN, bucket.during(keys)).await;
+                keys.map_err(|_| unavailable("the server did not list the keys in time"))??
             }
         }
     }
