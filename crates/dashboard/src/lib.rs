@@ -42,6 +42,14 @@
 //! A [`Dashboard`] is made once and cloned into the applications: the closure of `HttpServer::new` runs for each worker. All clones
 //! share one state, so a viewer may reach any worker.
 //!
+//! # The page
+//!
+//! The address after `#` is a view: `#0/connections` is the table of the first pool, `#0/connections/7` also shows connection 7. A table is
+//! read once a second while it is shown, a page of at most 100 rows; a hidden page reads nothing. Without updates for 4 seconds, the page
+//! says how old its numbers are and connects again; after a restart of the program it begins anew. It works from the keyboard, with
+//! screen readers, and from 320 px on, and loads 106 KB from this crate, and nothing else. It needs a browser from 2024 on (Chrome 123,
+//! Firefox 120, Safari 17.5).
+//!
 //! # Security
 //!
 //! Without a [token](Dashboard::token), only requests from a loopback address with a loopback `Host` are served, so
