@@ -138,7 +138,14 @@ export function settings(context) {
   const changes = el("p", { role: "status" });
   const apply = el("button", { class: "primary" }, "Review and apply\u2026");
   const discard = el("button", { type: "button", onclick: () => load(true) }, "Discard");
-  const bar = el("div", { class: "apply-bar", hidden: true }, changes, el("div", { class: "actions" }, discard, apply));
+  const failed = el("p", { class: "error", role: "alert" });
+  const bar = el(
+    "div",
+    { class: "apply-bar", hidden: true },
+    changes,
+    failed,
+    el("div", { class: "actions" }, discard, apply),
+  );
   const form = el("form", { class: "card" }, list, error, bar);
   const node = el(
     "div",
@@ -157,6 +164,7 @@ export function settings(context) {
 
   function showChanges() {
     const number = changed().length;
+    setText(failed, "");
     setText(changes, number ? `${plural(number, "change")} not applied` : "");
     setHidden(bar, number === 0);
   }
@@ -195,6 +203,7 @@ export function settings(context) {
     const first = found.find(([one]) => one)?.[0];
     if (first) setHidden(first.node, false);
     first?.input.focus();
+    first?.node.scrollIntoView({ block: "center" });
     return first !== undefined;
   }
 
@@ -232,7 +241,7 @@ export function settings(context) {
     });
     if (done === undefined) return;
     if (failure) {
-      setText(error, fail(failure, sent) ? "Nothing was changed: a setting is invalid." : failure.message);
+      setText(failed, fail(failure, sent) ? "Nothing was changed: a setting is invalid." : failure.message);
       return;
     }
     announce("The settings were changed.");

@@ -36,6 +36,11 @@ fn an_invalid_setting_shows_its_error_at_the_field() {
             && field.closest('.setting').querySelector('.error').innerText.includes('at least 1')",
     );
     page.until_text("Nothing was changed");
+    page.until(
+        "the field is in sight",
+        "const place = document.activeElement.getBoundingClientRect(); \
+         return document.elementFromPoint(place.left + 9, place.top + 9) === document.activeElement",
+    );
     page.fill("max_connections", "many");
     page.button("Discard");
     page.until_no_text("Nothing was changed");

@@ -243,11 +243,20 @@ impl Drop for Browser {
         }
         let _ = self.process.kill();
         let _ = self.process.wait();
-        // A browser that was not ended by its session, such as after a crash of chromedriver.
+        // A browser that the session has not ended, such as after a crash of chromedriver.
         for id in processes_of(&self.profile) {
             let _ = Command::new("kill").args(["-KILL", &id]).stderr(Stdio::null()).status();
         }
-        let _ = std::fs::remove_dir_all(&self.profile);
+        // The last of its processes may write to the profile once more.
+        let mut absent = 0;
+        for _ in 0..100 {
+            let _ = std::fs::remove_dir_all(&self.profile);
+            absent = if self.profile.exists() { 0 } else { absent + 1 };
+            if absent == 6 {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 }
 
