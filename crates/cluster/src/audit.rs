@@ -1,4 +1,4 @@
-//! Holding the names of this node against their records: a server that has failed may have lost some.
+//! Compares the names of this node with their records, since a server that failed may have lost some.
 
 use std::sync::Arc;
 

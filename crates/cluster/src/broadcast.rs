@@ -14,9 +14,9 @@ use crate::topic::{Notified, Published};
 use crate::{Format, RemoteError};
 
 impl<P: ClusterProtocol, F: Format> Cluster<P, F> {
-    /// Sends a reply to all connections of all nodes. Those of this node get it directly, and in any case.
+    /// Sends a reply to all connections of all nodes. Those of this node get it directly, even without a connection to NATS.
     ///
-    /// The other nodes get one message each. Its order against messages to topics is not defined.
+    /// Each other node receives one message. Its order relative to messages to topics is not defined.
     ///
     /// ```
     /// # use actix_acceptor::Next;
@@ -48,7 +48,7 @@ impl<P: ClusterProtocol, F: Format> Cluster<P, F> {
     }
 
     /// Sends a message to the mailbox of each connection of all nodes, whose [`Protocol::user`](actix_acceptor::Protocol::user)
-    /// handles it. Those of this node get it directly, and in any case.
+    /// handles it. Those of this node get it directly, even without a connection to NATS.
     ///
     /// ```
     /// # use actix_acceptor::Next;

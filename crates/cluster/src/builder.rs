@@ -58,11 +58,11 @@ impl ClusterBuilder {
 }
 
 impl<F: Format> ClusterBuilder<F> {
-    /// The name of this node, unique in the cluster. It is shown in reports and logs.
+    /// The name of this node, unique in the cluster. It appears in reports and logs.
     ///
-    /// While another process is a node of this name, [`connect`](ClusterBuilder::connect) fails with
-    /// [`ConnectError::NodeNameTaken`]. A process that was started again after a crash waits until the lease of the former one has
-    /// run out, at most for the [`ttl`](ClusterBuilder::ttl); after [`Cluster::leave`] it does not have to wait.
+    /// While another process is running as this node, [`connect`](ClusterBuilder::connect) fails with
+    /// [`ConnectError::NodeNameTaken`]. A process that is restarted after a crash waits until the lease of the previous process has
+    /// expired, at most for the [`ttl`](ClusterBuilder::ttl); after [`Cluster::leave`] it does not have to wait.
     ///
     /// Default: a random name.
     pub fn node(mut self, name: impl Into<String>) -> Self {
@@ -79,7 +79,7 @@ impl<F: Format> ClusterBuilder<F> {
         self
     }
 
-    /// How replies and messages are written for other nodes.
+    /// The format in which replies and messages are sent to other nodes.
     ///
     /// Default: [`Postcard`].
     pub fn format<G: Format>(self, format: G) -> ClusterBuilder<G> {
@@ -87,8 +87,8 @@ impl<F: Format> ClusterBuilder<F> {
         ClusterBuilder { engine, only_for_nats, node, prefix, ttl, request_timeout, format }
     }
 
-    /// After this time without a heartbeat, the names of a node are free: 1 s to 1 h, the same on all nodes. A node sends three
-    /// heartbeats in this time.
+    /// The TTL of the lease: after this time without a heartbeat, the lease expires and the names of the node are free. 1 s to 1 h,
+    /// the same on all nodes. A node sends three heartbeats in this time.
     ///
     /// Default: 15 s.
     pub fn ttl(mut self, ttl: Duration) -> Self {
@@ -104,33 +104,33 @@ impl<F: Format> ClusterBuilder<F> {
         self
     }
 
-    /// How many bytes may wait to be sent to NATS, and how many that have arrived may wait to be handled: at least 1. Above it,
-    /// publishing is [`RemoteError::Full`](crate::RemoteError::Full), and what arrives is dropped and counted. Each message counts 64
-    /// bytes more than it has.
+    /// How many bytes may wait to be sent to NATS, and how many that have arrived may wait to be handled: at least 1. Above this
+    /// limit, publishing fails with [`RemoteError::Full`](crate::RemoteError::Full), and arriving messages are dropped and counted.
+    /// Each message counts as 64 bytes more than its size.
     ///
     /// Default: 8 MiB. Only with [`Cluster::nats`].
     pub fn queue(self, bytes: usize) -> Self {
         self.with_nats("queue", |nats| nats.queue = bytes)
     }
 
-    /// How long a message may wait to be sent to NATS: 1 ms to 1 h. While there is no connection, nothing is queued; what was
-    /// queued before the connection was lost is sent in order after a reconnect, or dropped and counted after this time. A few
-    /// messages that the client has taken already, at most 16, are sent however late it is.
+    /// How long a message may wait to be sent to NATS: 1 ms to 1 h. While there is no connection, nothing is queued. Messages that
+    /// were queued before the connection was lost are sent in order after a reconnect, or dropped and counted after this time.
+    /// Messages that the NATS client has already taken, at most 16, are sent regardless of this limit.
     ///
     /// Default: 5 s. Only with [`Cluster::nats`].
     pub fn queue_timeout(self, limit: Duration) -> Self {
         self.with_nats("queue_timeout", |nats| nats.queue_timeout = limit)
     }
 
-    /// Whether the node starts if no server can be reached, and joins the others once one can be. Until then, only members of this
-    /// node are reached.
+    /// Whether the node starts even if no server can be reached, and joins the others once one can be. Until then, messages reach
+    /// only members on this node.
     ///
-    /// Default: false, an error. Only with [`Cluster::nats`].
+    /// Default: false; [`connect`](ClusterBuilder::connect) then fails. Only with [`Cluster::nats`].
     pub fn start_alone(self, starts_alone: bool) -> Self {
         self.with_nats("start_alone", |nats| nats.start_alone = starts_alone)
     }
 
-    /// How long connecting to NATS may take, over all servers: 1 ms to 1 h. The server may also take this time to answer about
+    /// How long connecting to NATS may take, over all servers: 1 ms to 1 h. The same limit applies to the server's answers about
     /// the buckets with leases and names.
     ///
     /// An attempt to connect to one server takes at most this time divided by the number of servers.
@@ -140,16 +140,16 @@ impl<F: Format> ClusterBuilder<F> {
         self.with_nats("connect_timeout", |nats| nats.connect_timeout = limit)
     }
 
-    /// How long a server may be silent before the connection counts as lost: 100 ms to 1 h. A silent server is asked for a sign of
-    /// life three times in this time.
+    /// How long a server may be silent before the connection counts as lost: 100 ms to 1 h. The node pings a silent server three
+    /// times in this time.
     ///
     /// Default: half of the [`ttl`](ClusterBuilder::ttl), at least 3 s. Only with [`Cluster::nats`].
     pub fn server_timeout(self, limit: Duration) -> Self {
         self.with_nats("server_timeout", |nats| nats.server_timeout = Some(limit))
     }
 
-    /// Authenticates with a token. A node has a token, a [`user`](ClusterBuilder::user) or a
-    /// [file of credentials](ClusterBuilder::credentials_file), not several of them.
+    /// Authenticates with a token. Set only one of this, [`user`](ClusterBuilder::user) and
+    /// [`credentials_file`](ClusterBuilder::credentials_file).
     ///
     /// Default: none. Only with [`Cluster::nats`].
     pub fn token(self, token: impl Into<String>) -> Self {
@@ -163,8 +163,7 @@ impl<F: Format> ClusterBuilder<F> {
         self.with_nats("user", |nats| nats.user = Some((name.into(), Secret(password.into()))))
     }
 
-    /// Authenticates with a file of credentials (`.creds`), as `nsc` writes it. It is read when the node connects for the first
-    /// time.
+    /// Authenticates with a credentials file (`.creds`), as written by `nsc`. It is read when the node connects for the first time.
     ///
     /// Default: none. Only with [`Cluster::nats`].
     pub fn credentials_file(self, file: impl Into<PathBuf>) -> Self {
@@ -179,7 +178,7 @@ impl<F: Format> ClusterBuilder<F> {
         self.with_nats("authorities", |nats| nats.authorities.push(file.into()))
     }
 
-    /// Shows the server a client certificate (PEM, with the chain that the server needs) if it asks for one. The files are read
+    /// Presents a client certificate (PEM, with the chain that the server needs) if the server asks for one. The files are read
     /// when the node connects for the first time.
     ///
     /// Default: none. Only with [`Cluster::nats`].
@@ -187,15 +186,15 @@ impl<F: Format> ClusterBuilder<F> {
         self.with_nats("client_certificate", |nats| nats.certificate = Some((certificate.into(), key.into())))
     }
 
-    /// Connects with TLS only. A URL with `tls://` has the same effect.
+    /// Connects only with TLS. A URL with `tls://` has the same effect.
     ///
-    /// Default: false, TLS if the server requires it. Only with [`Cluster::nats`].
+    /// Default: false, which uses TLS only if the server requires it. Only with [`Cluster::nats`].
     pub fn require_tls(self, required: bool) -> Self {
         self.with_nats("require_tls", |nats| nats.require_tls = required)
     }
 
-    /// How many servers of a NATS cluster keep the buckets with leases and names: 1, 3 or 5, the same on all nodes. With 3, one
-    /// server can be lost.
+    /// How many servers of a NATS cluster store the buckets with leases and names: 1, 3 or 5, the same on all nodes. With 3, one
+    /// server may fail.
     ///
     /// Default: 1. Only with [`Cluster::nats`].
     pub fn replicas(self, replicas: usize) -> Self {

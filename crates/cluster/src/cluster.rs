@@ -32,7 +32,7 @@ impl<P> ClusterProtocol for P where
 {
 }
 
-/// The type parameter of [`Cluster::nats`] and [`Cluster::local`], which are not about a protocol.
+/// The type parameter of [`Cluster::nats`] and [`Cluster::local`], which do not depend on a protocol.
 #[derive(Debug)]
 pub enum Unconnected {}
 
@@ -46,10 +46,10 @@ impl Protocol for Unconnected {
     }
 }
 
-/// A handle of this node of a cluster: cheap to clone, usable from any thread.
+/// A handle to this node of a cluster: cheap to clone, usable from any thread.
 ///
-/// Made by [`ClusterBuilder::connect`]. The node leaves the cluster when the last handle is dropped; with
-/// [`leave`](Cluster::leave), its names are free at once. The end of the pool does not end the node.
+/// Created by [`ClusterBuilder::connect`]. The node leaves the cluster when the last handle is dropped; only after
+/// [`leave`](Cluster::leave) are its names free at once. The node does not end with the pool.
 pub struct Cluster<P: ClusterProtocol, F: Format = Postcard> {
     pub(crate) node: Arc<Node<P, F>>,
     pub(crate) within: Duration,
@@ -76,12 +76,12 @@ impl Cluster<Unconnected> {
         ClusterBuilder::nats(server.as_ref().to_owned())
     }
 
-    /// A node without other nodes, and without a server: for a program that runs on one machine for now.
+    /// A node without other nodes and without a server, for a program that runs on one machine for now.
     pub fn local() -> ClusterBuilder {
         Self::on(&LocalBus::new())
     }
 
-    /// A node that reaches the other nodes of this process, without a server: for tests.
+    /// A node that reaches other nodes in this process, without a server, for tests.
     pub fn on(bus: &LocalBus) -> ClusterBuilder {
         ClusterBuilder::local(bus.clone())
     }
@@ -132,15 +132,15 @@ impl<P: ClusterProtocol, F: Format> Cluster<P, F> {
         self.node.clone().register(conn.id(), name.as_ref().into(), false)
     }
 
-    /// As [`register`](Cluster::register), but a connection that has the name loses it, on whatever node it is, and ends with
-    /// [`Closed::Replaced`](actix_acceptor::Closed::Replaced).
-    /// A connection whose node has lost its lease, and that cannot get its name back, ends in the same way.
+    /// Like [`register`](Cluster::register), but if another connection on any node has the name, it loses it and ends with
+    /// [`Closed::Replaced`](actix_acceptor::Closed::Replaced). A connection whose node has lost its lease, and that cannot get its
+    /// name back, ends in the same way.
     ///
-    /// The former owner gives the name up before this connection gets it. If its node does not answer, that is when the lease of
-    /// that node has run out, so this can take as long as the [`ttl`](ClusterBuilder::ttl).
+    /// The former owner gives the name up before this connection gets it. If its node does not answer, this connection gets the
+    /// name when the lease of that node has expired, which can take as long as the [`ttl`](ClusterBuilder::ttl).
     ///
     /// # Errors
-    /// See [`RegisterError`]; never [`RegisterError::Taken`]. The former owner may have lost the name.
+    /// See [`RegisterError`]; never [`RegisterError::Taken`]. The former owner may have lost the name despite the error.
     pub fn register_replacing(
         &self,
         conn: &Conn<P>,
@@ -155,13 +155,13 @@ impl<P: ClusterProtocol, F: Format> Cluster<P, F> {
         async move { node.unregister(id, &name).await }
     }
 
-    /// Whether a connection of this node has this name, checked without asking the server: for example before an action that only
+    /// Whether a connection of this node has this name, without asking the server. Use it, for example, before an action that only
     /// the owner may take.
     ///
-    /// False as soon as this node is not sure of its lease: no heartbeat was acknowledged for nine tenths of the
-    /// [`ttl`](ClusterBuilder::ttl). Other nodes regard the name as free only later, when the lease has run out, and a
-    /// [replaced](Cluster::register_replacing) owner has lost the name before another connection has it. So it is never true of two
-    /// connections at the same time.
+    /// Returns false as soon as this node cannot be sure of its lease, because no heartbeat was acknowledged for nine tenths of the
+    /// [`ttl`](ClusterBuilder::ttl). Other nodes treat the name as free only later, when the lease has expired, and a
+    /// [replaced](Cluster::register_replacing) owner loses the name before another connection gets it. So this is never true for
+    /// two connections at the same time.
     ///
     /// ```
     /// # use std::sync::{Arc, OnceLock};
@@ -203,20 +203,22 @@ impl<P: ClusterProtocol, F: Format> Cluster<P, F> {
         Ok(owner.map(|owner| owner.within(self.within)))
     }
 
-    /// Waits until the server has everything that this node has published before.
+    /// Waits until the server has received everything that this node has published so far.
     ///
     /// # Errors
-    /// [`RemoteError::Disconnected`]: there is no connection to NATS, it is lost meanwhile, or the server does not answer in time.
+    /// [`RemoteError::Disconnected`]: there is no connection to NATS, it is lost while waiting, or the server does not answer in
+    /// time.
     /// [`RemoteError::Lost`]: messages published before may not have arrived; the next call does not report them again.
     pub async fn flush(&self) -> Result<(), RemoteError> {
         self.node.bus.flush().await
     }
 
-    /// Leaves the cluster: what was published before is sent, for at most the
-    /// [`request_timeout`](ClusterBuilder::request_timeout), and the names of this node are free at once.
+    /// Leaves the cluster: waits until what was published before is sent, for at most the
+    /// [`request_timeout`](ClusterBuilder::request_timeout), then gives up the lease, so that the names of this node are free at
+    /// once.
     ///
     /// If the last handle is dropped without this call, messages that wait to be sent are dropped, and the names are free when the
-    /// lease has run out.
+    /// lease has expired.
     pub async fn leave(self) {
         let _ = tokio::time::timeout(self.node.request_timeout, self.node.bus.flush()).await;
         self.node.stop();

@@ -13,7 +13,7 @@ use crate::direct::{Asks, Expects};
 use crate::node::Node;
 use crate::{DeliveryError, Format, Postcard};
 
-/// A message with a result that can be sent to connections on other nodes, and to nodes. Register the answer with
+/// A message with a result that can be sent to connections on other nodes, or to nodes. Register how it is answered with
 /// [`Cluster::answers`](crate::Cluster::answers) or [`Cluster::node_answers`](crate::Cluster::node_answers).
 ///
 /// ```
@@ -55,7 +55,7 @@ use crate::{DeliveryError, Format, Postcard};
 pub trait Question:
     actix::Message<Result: Serialize + DeserializeOwned + Send> + Serialize + DeserializeOwned + Send + 'static
 {
-    /// The name of the type, the same on all nodes.
+    /// The name of this type, the same on all nodes.
     const NAME: &'static str;
 }
 
@@ -74,7 +74,7 @@ impl<P: ClusterProtocol, F: Format> ClusterRef<P, F> {
         ClusterRef { here: here.clone(), node, expects, id, within: here.request_timeout }
     }
 
-    /// The node that has accepted the connection.
+    /// The node that accepted the connection.
     pub fn node(&self) -> &str {
         &self.node
     }
@@ -92,7 +92,7 @@ impl<P: ClusterProtocol, F: Format> ClusterRef<P, F> {
         self
     }
 
-    /// Sends a reply to the peer: queues it in the outbox of the connection.
+    /// Sends a reply to the peer, by queuing it in the outbox of the connection.
     ///
     /// # Errors
     /// See [`DeliveryError`]. After [`DeliveryError::Timeout`] the reply may have been queued.
@@ -113,8 +113,8 @@ impl<P: ClusterProtocol, F: Format> ClusterRef<P, F> {
     /// Sends a message with a result to the mailbox of the connection, and waits for the result.
     ///
     /// # Errors
-    /// See [`DeliveryError`]. After [`DeliveryError::Timeout`] the message may have been handled. One that is still in the mailbox
-    /// when the time limit has passed is not handled any more.
+    /// See [`DeliveryError`]. After [`DeliveryError::Timeout`] the message may have been handled. A message that is still in the
+    /// mailbox when the time limit has passed is not handled.
     pub async fn ask<M: Question>(&self, question: M) -> Result<M::Result, DeliveryError> {
         let body = self.here.encode(&question)?;
         let answer = self.request(Asks::Question(self.id.get(), M::NAME.to_owned()), &body).await?;

@@ -17,7 +17,7 @@ pub enum ConnectError {
     /// The thread for the connection to NATS could not be started.
     #[error("cannot start the thread of the node")]
     Thread(#[source] std::io::Error),
-    /// No server can be reached, or none has answered within [`connect_timeout`](crate::ClusterBuilder::connect_timeout).
+    /// No server could be reached, or none answered within [`connect_timeout`](crate::ClusterBuilder::connect_timeout).
     #[error("cannot connect to NATS at {servers} (start nats-server, pass another URL, or let the node start alone with `start_alone`)")]
     Unreachable {
         /// The addresses.
@@ -26,31 +26,36 @@ pub enum ConnectError {
         source: BoxError,
     },
     /// The server does not accept the token, the user or the credentials, or needs one of them.
-    #[error("NATS at {servers} refuses the node (see `token`, `user` and `credentials_file` of `ClusterBuilder`)")]
+    #[error(
+        "NATS at {servers} did not authorize the node (see `token`, `user` and `credentials_file` of `ClusterBuilder`)"
+    )]
     Unauthorized {
         /// The addresses.
         servers: String,
         /// The error of the server.
         source: BoxError,
     },
-    /// A TLS handshake has failed: the server's certificate is not signed by a trusted authority, the server does not accept the
+    /// The TLS handshake failed: the server's certificate is not signed by a trusted authority, the server does not accept the
     /// certificate of the node, or it does not use TLS.
-    #[error("TLS with NATS at {servers} failed (see `authorities` and `client_certificate` of `ClusterBuilder`)")]
+    #[error("the TLS handshake with NATS at {servers} failed (see `authorities` and `client_certificate` of `ClusterBuilder`)")]
     Tls {
         /// The addresses.
         servers: String,
         /// The error of the handshake.
         source: BoxError,
     },
-    /// The server has no JetStream, which keeps leases and names.
-    #[error("NATS at {servers} has no JetStream; start it with `nats-server -js`, or enable it for the account of the nodes")]
+    /// JetStream, which stores leases and names, is not enabled on the server.
+    #[error(
+        "JetStream is not enabled on NATS at {servers}; start the server with `nats-server --jetstream`, or enable JetStream \
+         for the account of the nodes"
+    )]
     NoJetStream {
         /// The addresses.
         servers: String,
         /// The error of the server.
         source: BoxError,
     },
-    /// A bucket of the cluster was made with another setting. All nodes must agree.
+    /// A bucket of the cluster was created with a different setting. All nodes must use the same one.
     #[error(
         "the bucket {bucket} has {found}, and this node has {configured}; set {setting} as on the other nodes, or stop all \
          nodes and remove the bucket with `nats kv del {bucket}`"
@@ -65,18 +70,18 @@ pub enum ConnectError {
         /// The value of this node.
         configured: String,
     },
-    /// Another process is a node of this name.
-    #[error("another process is node {node:?} of this cluster; give each process a name of its own with `ClusterBuilder::node`")]
+    /// Another process is already running as the node with this name.
+    #[error("another process is already node {node:?} of this cluster; give each process a different name with `ClusterBuilder::node`")]
     NodeNameTaken {
         /// The name.
         node: String,
     },
-    /// The server cannot be used as the cluster needs it.
+    /// The server does not work as the cluster needs it to.
     #[error("NATS at {servers} cannot be used")]
     Unusable {
         /// The addresses.
         servers: String,
-        /// What is missing.
+        /// The reason.
         source: BoxError,
     },
 }
@@ -91,31 +96,31 @@ pub enum RegisterError {
         /// The node of the connection.
         node: String,
     },
-    /// A connection has the name, and its node has not given it up, although it has its lease.
+    /// Another connection has the name, and its node has neither given it up nor lost its lease.
     #[error("the name belongs to a connection of node {node:?}, which does not answer; try again")]
     Unresponsive {
         /// The node of the connection.
         node: String,
     },
-    /// This node cannot be sure that its names are its own: there is no connection to NATS, or it has lost its lease.
-    #[error("this node has no lease at the moment: no connection to NATS")]
+    /// This node has no valid lease: it is not connected to NATS, or it has lost the lease.
+    #[error("this node has no valid lease at the moment: it is not connected to NATS, or has lost its lease")]
     Disconnected,
-    /// Other nodes change the name all the time.
-    #[error("other nodes register this name at the same time; try again")]
+    /// Other nodes kept changing the name, so that no attempt succeeded.
+    #[error("other nodes are registering this name at the same time; try again")]
     Contended,
     /// The connection has ended.
     #[error("the connection has ended")]
     Ended,
     /// The name is too long.
-    #[error("the name has {length} bytes, and {limit} are allowed; a character that is not a letter or digit takes up 3 for each byte")]
+    #[error("the name has {length} bytes, and {limit} are allowed; a byte other than an ASCII letter, a digit, `-` or `_` counts as 3")]
     NameTooLong {
         /// The length.
         length: usize,
         /// The limit.
         limit: usize,
     },
-    /// The server could not be asked.
-    #[error("NATS cannot be asked")]
+    /// The request to the server failed.
+    #[error("the request to NATS failed")]
     Unavailable(#[source] BoxError),
 }
 
@@ -123,19 +128,19 @@ pub enum RegisterError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DeliveryError {
-    /// No connection has the name, or the connection or its node has ended. A node without connection to NATS counts as ended when
-    /// its lease has run out.
+    /// No connection has the name, or the connection or its node has ended. A node without a connection to NATS counts as ended
+    /// when its lease has expired.
     #[error("there is no such connection")]
     NoOwner,
-    /// There was no answer in time. The message may have arrived.
+    /// There was no answer within the time limit. The message may have arrived.
     #[error("no answer within the time limit; see `ClusterBuilder::request_timeout`")]
     Timeout,
-    /// This node or the other one has no connection to NATS, or has lost it before there was an answer: then the message may have
-    /// arrived.
+    /// This node or the other one has no connection to NATS, or lost it before the answer arrived: in that case the message may
+    /// have arrived.
     #[error("no connection to NATS")]
     Disconnected,
     /// The message or its answer is larger than the server allows. The size includes what this crate adds.
-    #[error("the message or its answer has {size} bytes, and the server takes {limit} (`max_payload`)")]
+    #[error("the message or its answer has {size} bytes, and NATS allows {limit} (`max_payload`)")]
     TooLarge {
         /// The size of the message or the answer.
         size: usize,
@@ -145,14 +150,14 @@ pub enum DeliveryError {
     /// The outbox or the mailbox of the connection is full.
     #[error("the outbox or the mailbox of the connection is full")]
     Full,
-    /// The other node handles as many questions as it can: 1,024 at a time.
-    #[error("node {node:?} handles as many questions as it can; try again")]
+    /// The other node is already answering as many questions as it may: 1,024 at a time.
+    #[error("node {node:?} is already answering as many questions as it may; try again")]
     Busy {
         /// The node.
         node: String,
     },
-    /// The other node does not understand the message, or panicked while it handled it.
-    #[error("node {node:?} has refused the message: {why}")]
+    /// The other node does not understand the message, or panicked while handling it.
+    #[error("node {node:?} refused the message: {why}")]
     Refused {
         /// The node.
         node: String,
@@ -164,14 +169,14 @@ pub enum DeliveryError {
     Format(#[source] BoxError),
 }
 
-/// Why a message was not passed on to other nodes. Members of this node are not affected.
+/// Why a message was not sent to other nodes. Delivery to members on this node is not affected.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RemoteError {
     /// There is no connection to NATS at the moment.
     #[error("no connection to NATS")]
     Disconnected,
-    /// Messages are sent faster than NATS takes them.
+    /// Messages are published faster than NATS accepts them.
     #[error("{queued} bytes are waiting to be sent to NATS, and {limit} are allowed; see `ClusterBuilder::queue`")]
     Full {
         /// The bytes that wait.
@@ -180,22 +185,22 @@ pub enum RemoteError {
         limit: usize,
     },
     /// The message is larger than the server allows.
-    #[error("the message has {size} bytes, and the server takes {limit} (`max_payload`)")]
+    #[error("the message has {size} bytes, and NATS allows {limit} (`max_payload`)")]
     TooLarge {
         /// The size of the message.
         size: usize,
         /// The limit of the server.
         limit: usize,
     },
-    /// Messages that were accepted before may not have arrived: the connection was lost, or they have waited for too long. Returned
-    /// by the first [`flush`](crate::Cluster::flush) after the loss.
-    #[error("{messages} messages may not have arrived: the connection to NATS was lost; see `ClusterInfo`")]
+    /// Messages that were accepted before may not have arrived: the connection was lost, or they waited for too long. Returned by
+    /// the first [`flush`](crate::Cluster::flush) after the loss.
+    #[error("{messages} messages may not have arrived: the connection to NATS was lost, or they waited for too long; see `ClusterInfo`")]
     Lost {
         /// Their number.
         messages: u64,
     },
     /// The name of the topic is too long.
-    #[error("the name has {length} bytes when it is written as a subject, and {limit} are allowed")]
+    #[error("the name takes up {length} bytes in a NATS subject, and {limit} are allowed")]
     NameTooLong {
         /// The length.
         length: usize,

@@ -1,11 +1,11 @@
-//! [`Format`], how replies and messages are written for other nodes.
+//! [`Format`], the encoding of replies and messages between nodes.
 
 use actix_acceptor::BoxError;
 use postcard::ser_flavors::Flavor;
 use serde::de::DeserializeOwned;
 use serde::Serialize;
 
-/// How replies and messages are written for other nodes. All nodes of a cluster must use the same format.
+/// How replies and messages are encoded for other nodes. All nodes of a cluster must use the same format.
 pub trait Format: Clone + Send + Sync + 'static {
     /// Writes a value.
     ///
@@ -13,8 +13,8 @@ pub trait Format: Clone + Send + Sync + 'static {
     /// The value cannot be written in this format.
     fn encode<T: Serialize>(&self, value: &T) -> Result<Vec<u8>, BoxError>;
 
-    /// Appends a value to `bytes`, as [`encode`](Format::encode) writes it, and returns all of them. Implement it if the format
-    /// can do that without a copy.
+    /// Appends a value to `bytes`, encoded as by [`encode`](Format::encode), and returns `bytes`. Implement it if the format can
+    /// append without a copy.
     ///
     /// # Errors
     /// As [`encode`](Format::encode).
@@ -30,10 +30,10 @@ pub trait Format: Clone + Send + Sync + 'static {
     fn decode<T: DeserializeOwned>(&self, bytes: &[u8]) -> Result<T, BoxError>;
 }
 
-/// The default format: [`postcard`], which is compact and needs no names of fields.
+/// The default format: [`postcard`], which is compact and writes no field names.
 ///
-/// The fields and variants of a type have no names in it: between two versions of a program that run at the same time, append
-/// variants at the end of an enum, and change nothing else.
+/// Since fields and variants are identified only by position, the only compatible change between two versions of a program that run
+/// at the same time is to append variants at the end of an enum.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Postcard;
 

@@ -1,4 +1,4 @@
-//! [`ClusterInfo`], the state of a node in numbers.
+//! [`ClusterInfo`], the state and counters of a node.
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, SystemTime};
@@ -9,16 +9,16 @@ use crate::cluster::ClusterProtocol;
 use crate::node::Node;
 use crate::{Cluster, Format, NodeState};
 
-/// The state of a node. All counts begin at 0 when the node starts.
+/// The state and counters of a node. All counters begin at 0 when the node starts.
 ///
-/// With the feature `metrics`, the same numbers go to the [`metrics`](https://docs.rs/metrics) facade, with the label `node`, once a
-/// second on the arbiter of the pool. All series exist from the start; the gauges are 0 when the node has left.
+/// With the feature `metrics`, the same numbers go to the [`metrics`](https://docs.rs/metrics) facade, with the label `node`, once
+/// a second on the arbiter of the pool. All series exist from the start; the gauges are 0 once the node has left.
 ///
 /// | name | kind | labels beside `node` | meaning |
 /// |---|---|---|---|
-/// | `acceptor_cluster_connected` | gauge | | 1 while the node is connected to NATS, else 0 |
-/// | `acceptor_cluster_joined` | gauge | | 1 while it is connected and has its lease, else 0 |
-/// | `acceptor_cluster_lease_seconds` | gauge | | the time that the lease lasts without a heartbeat |
+/// | `acceptor_cluster_connected` | gauge | | 1 while the node is connected to NATS, otherwise 0 |
+/// | `acceptor_cluster_joined` | gauge | | 1 while it is connected and has its lease, otherwise 0 |
+/// | `acceptor_cluster_lease_seconds` | gauge | | how long the lease remains valid without another heartbeat |
 /// | `acceptor_cluster_names` | gauge | | [`names`](ClusterInfo::names) |
 /// | `acceptor_cluster_topics` | gauge | | [`topics`](ClusterInfo::topics) |
 /// | `acceptor_cluster_watched_topics` | gauge | | [`watched_topics`](ClusterInfo::watched_topics) |
@@ -36,26 +36,27 @@ use crate::{Cluster, Format, NodeState};
 pub struct ClusterInfo {
     /// The name of the node.
     pub node: String,
-    /// Whether the node is connected and has its lease.
+    /// Whether the node is connected, and whether it has its lease.
     pub state: NodeState,
-    /// The servers that the node was given, without user and password. Empty without NATS.
+    /// The configured servers, without user names and passwords. Empty without NATS.
     pub servers: String,
     /// The server that the node is connected to: its name, host and port.
     pub server: Option<String>,
-    /// When the connection was made, or when it was lost if there is none. `None` before the first connection, and without NATS.
+    /// When the connection was established, or when it was lost if there is none. `None` before the first connection, and without
+    /// NATS.
     pub since: Option<SystemTime>,
-    /// How often the node was connected again after a loss.
+    /// How often the node has reconnected.
     pub reconnects: u64,
     /// The last error of the server, or of an attempt to connect.
     pub last_error: Option<String>,
-    /// For how long the node has its lease if it is not renewed. `None` if it has none.
+    /// How long the lease remains valid if it is not renewed. `None` if the node has none.
     pub lease: Option<Duration>,
     /// The number of names that connections of this node have.
     pub names: usize,
-    /// The number of topics that this node receives messages for, confirmed by the server.
+    /// The number of topics for which this node receives messages, as confirmed by the server.
     pub topics: usize,
-    /// The number of topics whose changes of members this node reports to [watches](crate::ClusterTopic::watch), here or on other
-    /// nodes.
+    /// The number of topics whose membership changes this node reports to [watches](crate::ClusterTopic::watch), on this node or
+    /// others.
     pub watched_topics: usize,
     /// The bytes that wait to be sent to NATS.
     pub queued_bytes: usize,
@@ -63,43 +64,44 @@ pub struct ClusterInfo {
     pub queued_messages: usize,
     /// The messages that were accepted for other nodes.
     pub published: u64,
-    /// The messages that have arrived from other nodes.
+    /// The messages received from other nodes.
     pub received: u64,
     /// The messages that did not reach other nodes, or members of this one.
     pub dropped: Dropped,
-    /// The messages and requests of other nodes that could not be handled.
+    /// The messages and requests from other nodes that could not be handled.
     pub refused: Refusals,
-    /// The requests of other nodes that were answered.
+    /// The requests from other nodes that were answered.
     pub requests: u64,
-    /// The requests of other nodes that are under way.
+    /// The requests from other nodes in progress.
     pub pending_requests: usize,
 }
 
-/// The messages that were accepted, but have not arrived or may not have.
+/// The messages that were accepted but did not arrive, or may not have arrived.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Dropped {
-    /// They have waited for longer than [`queue_timeout`](crate::ClusterBuilder::queue_timeout).
+    /// They waited for longer than [`queue_timeout`](crate::ClusterBuilder::queue_timeout).
     pub expired: u64,
     /// The server did not take them: its limit for messages is lower than when they were accepted.
     pub failed: u64,
-    /// They were sent, but the connection was lost before the server had confirmed that it has them. They may have arrived.
+    /// They were sent, but the connection was lost before the server confirmed them. They may have arrived.
     pub unconfirmed: u64,
-    /// They have arrived on this node faster than they were handled, and had no room in the [`queue`](crate::ClusterBuilder::queue).
+    /// They arrived on this node faster than they were handled, and there was no room in the
+    /// [`queue`](crate::ClusterBuilder::queue).
     pub overflowed: u64,
 }
 
-/// The messages and requests of other nodes that could not be handled, by reason.
+/// The messages and requests from other nodes that could not be handled, by reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Refusals {
-    /// Of a version that this node does not know.
+    /// Their version is unknown to this node.
     pub unknown_version: u64,
-    /// Of a kind that this node does not know.
+    /// Their kind is unknown to this node.
     pub unknown_kind: u64,
-    /// Not a message in the format of the cluster.
+    /// They are not in the format of the cluster.
     pub unreadable: u64,
-    /// Reading or handling them has panicked.
+    /// Reading or handling them panicked.
     pub panicked: u64,
 }
 
@@ -122,7 +124,7 @@ pub(crate) struct LinkInfo {
 }
 
 impl<P: ClusterProtocol, F: Format> Cluster<P, F> {
-    /// The state of this node in numbers.
+    /// The state and counters of this node.
     pub fn info(&self) -> ClusterInfo {
         self.node.info()
     }

@@ -117,13 +117,13 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
                 return Ok(());
             };
             if !waits {
-                return Err(JoinError::Other("another process has a lease for a node of this name".into()));
+                return Err(JoinError::Other("another process holds the lease of this node name".into()));
             }
             if *seen.get_or_insert(revision) != revision {
                 return Err(JoinError::NodeNameTaken);
             }
             if Instant::now() > deadline {
-                return Err(JoinError::Other("the lease of a former process of this node does not run out".into()));
+                return Err(JoinError::Other("the lease of a previous process of this node does not expire".into()));
             }
             tokio::time::sleep(ttl / 20).await;
         }
@@ -235,7 +235,7 @@ pub(crate) async fn heartbeats<P: ClusterProtocol, F: Format>(weak: Weak<Node<P,
             Ok(false) => {
                 if let Some(left_out) = rivals.allow() {
                     let name = &*node.name;
-                    error!(node = name, left_out, "another process is a node of this name; this one has no lease");
+                    error!(node = name, left_out, "another process has this node name; this one has no lease");
                 }
                 node.ignore_requests();
                 interval
@@ -244,7 +244,7 @@ pub(crate) async fn heartbeats<P: ClusterProtocol, F: Format>(weak: Weak<Node<P,
             Err(_) if !node.bus.is_connected() => RETRY.min(interval / 3),
             Err(error) => {
                 if let Some(left_out) = failures.allow() {
-                    warn!(node = &*node.name, %error, left_out, "cannot renew the lease of this node; trying again");
+                    warn!(node = &*node.name, %error, left_out, "cannot renew the lease of this node; retrying");
                 }
                 RETRY.min(interval / 3)
             }
@@ -294,7 +294,7 @@ pub(crate) async fn sweeps<P: ClusterProtocol, F: Format>(weak: Weak<Node<P, F>>
         let Some(node) = weak.upgrade() else { return };
         match node.sweep(&mut seen).await {
             Err(error) if node.bus.is_connected() => {
-                warn!(node = &*node.name, %error, "cannot remove the names of nodes that have vanished; trying again");
+                warn!(node = &*node.name, %error, "cannot remove the names of nodes without a lease; retrying");
             }
             _ => {}
         }

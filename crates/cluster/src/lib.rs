@@ -1,12 +1,12 @@
 //! Topics and names of [`actix_acceptor`] across machines, on [NATS](https://nats.io).
 //!
-//! With one machine, connections talk to each other through the topics and names of their pool. With several machines behind a
-//! load balancer, a message must reach a connection on whatever machine it is: that is what this crate adds. The engine is NATS, a
-//! server that you operate like a database; for one machine, and for tests, there is an engine in memory.
+//! With one machine, connections talk to each other through the topics and names of their pool. With several machines behind a load
+//! balancer, a message must also reach a connection on another machine: that is what this crate adds. It uses NATS, a server that
+//! you operate as you would a database. For a single machine, and for tests, there is an in-memory replacement.
 //!
 //! # Example
 //!
-//! A chat room for the guests of all nodes. Start it on each machine with another name:
+//! A chat room for the guests of all nodes. Start it on each machine, with a different node name on each:
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -44,7 +44,7 @@
 //!
 //! #[actix::main]
 //! async fn main() -> Result<(), MainError> {
-//!     // Without a port, until the node has joined the others.
+//!     // The port is opened once the node has joined the others.
 //!     let pool = AcceptorPool::with_protocol(Guest::new).framing(Framing::lines()).start_without_listeners().await?;
 //!     let cluster = Cluster::nats("nats://127.0.0.1:4222").node("a").connect(&pool).await?;
 //!     pool.set_listeners(vec![Listener::tcp("0.0.0.0:7878").env(cluster.clone())]).await?;
@@ -59,8 +59,8 @@
 //! `nats-server --jetstream`. The example `chat` has rooms, unique names and private messages:
 //! `cargo run -p actix-acceptor-cluster --example chat`.
 //!
-//! The same program without a server has [`Cluster::local`] instead of [`Cluster::nats`]. In a test, nodes of one process share a
-//! [`LocalBus`]:
+//! To run the same program without a server, replace [`Cluster::nats`] with [`Cluster::local`]. In a test, several nodes in one
+//! process share a [`LocalBus`]:
 //!
 //! ```
 //! # use std::time::Duration;
@@ -122,15 +122,16 @@
 //!
 //! # Concepts
 //!
-//! - A **node** is a process with a pool that has joined a cluster: a [`Cluster`]. It has a name, unique in the cluster, and one
-//!   connection to NATS.
-//! - A **topic** is a group of connections on any nodes: a [`ClusterTopic`]. Connections join the topic of their own pool
-//!   ([`ClusterTopic::local`]), and leave it when they end. What is published to the cluster's topic reaches the members on
-//!   all nodes. A node receives the messages of a topic only while it has members of it.
-//! - A **name** belongs to one connection of the cluster ([`Cluster::register`]). It is free again when the connection ends.
-//! - A **lease** is how a node shows that it is alive: it is renewed every third of its [time](ClusterBuilder::ttl). When it has
-//!   expired, the names of the node are free. A node that cannot renew its lease stops to regard its names as its own
-//!   ([`Cluster::owns`]) before others can have them.
+//! - A **node** is a pool that has joined a cluster, usually one per process: a [`Cluster`]. It has a name that is unique in the
+//!   cluster, and one connection to NATS.
+//! - A **topic** is a group of connections, which may be on different nodes: a [`ClusterTopic`]. Connections join the topic of
+//!   their own pool ([`ClusterTopic::local`]), and leave it when they end. What is published to the cluster's topic reaches the
+//!   members on all nodes. A node receives the messages of a topic only while it has members of it.
+//! - A **name** belongs to one connection of the cluster, its owner ([`Cluster::register`]). When the connection ends, the name is
+//!   free: any connection can register it.
+//! - A **lease** shows that a node is alive. The node renews it three times per [TTL](ClusterBuilder::ttl), by default every 5 s of
+//!   15 s. When a lease has expired, the names of its node are free. A node that cannot renew its lease stops treating its names as
+//!   its own ([`Cluster::owns`]) before another node can register them.
 //!
 //! # Tasks
 //!
@@ -143,47 +144,49 @@
 //! | send a message to a group, for [`Protocol::user`](actix_acceptor::Protocol::user) | [`ClusterTopic::notify`] |
 //! | join a group | [`Conn::join`](actix_acceptor::Conn::join) with [`ClusterTopic::local`] |
 //! | broadcast to all connections of all nodes | [`Cluster::broadcast`], [`Cluster::notify_all`] |
-//! | know that messages of other nodes arrive | [`ClusterTopic::subscribed`] |
+//! | wait until messages from other nodes arrive | [`ClusterTopic::subscribed`] |
 //! | follow the members of a group | [`ClusterTopic::watch`] |
 //! | see who is in a group | [`ClusterTopic::presence`], [`Conn::set_label`](actix_acceptor::Conn::set_label) |
 //! | give a connection a unique name | [`Cluster::register`], [`Cluster::register_replacing`], [`Cluster::unregister`] |
-//! | know in a callback that the name is still owned | [`Cluster::owns`] |
+//! | check in a callback that a connection still owns its name | [`Cluster::owns`] |
 //! | find a connection by its name | [`Cluster::whereis`] |
 //! | send to a connection by its name | [`Cluster::send`], [`Cluster::notify`] |
 //! | ask a connection for something | [`Cluster::ask`], [`Question`], [`Cluster::answers`] |
 //! | send to a connection by its node and id | [`Cluster::connection`]; to a member of a topic, [`Cluster::member`] |
 //! | ask nodes for something, such as their load | [`Cluster::ask_node`], [`Cluster::ask_nodes`], [`Cluster::node_answers`] |
-//! | wait for a shorter time | [`Cluster::within`] |
-//! | see which nodes there are | [`Cluster::nodes`] |
-//! | know whether NATS is reached, and what was lost | [`Cluster::state`], [`Cluster::info`], [`Published::remote`] |
+//! | use another time limit for some calls | [`Cluster::within`] |
+//! | list the nodes | [`Cluster::nodes`] |
+//! | check whether NATS is reachable, and what was lost | [`Cluster::state`], [`Cluster::info`], [`Published::remote`] |
 //! | replace the format of messages | [`ClusterBuilder::format`], [`Format`] |
 //! | stop a node | [`Pool::drain_on_signal`](actix_acceptor::Pool::drain_on_signal), then [`Cluster::leave`] |
 //!
 //! # Guarantees
 //!
-//! - **Topics.** Members on the node of the publisher get a reply directly, and do not depend on NATS. Members on other nodes get
-//!   it at most once, and what one publisher sends in its order. What cannot be passed on is an error for the publisher
-//!   ([`Published::remote`]); what is lost on the way, because a connection to NATS breaks, is not sent again, and counted
-//!   ([`ClusterInfo::dropped`]). A connection that has left receives nothing that is published later on its node.
-//! - **Names.** A registration is one compare-and-set at the server: of several nodes that register a name, one succeeds. A name
-//!   has at most one owner, as [`Cluster::whereis`] sees it. After a node was killed, its names are free when its lease has
-//!   expired, 15 s by default; after [`Cluster::leave`], at once.
-//! - **Messages** to one connection are answered by its node. `Ok` means that the outbox or the mailbox of the connection has accepted
-//!   the message. After [`DeliveryError::Timeout`] it may have.
-//! - **Presence.** What a [watch](ClusterTopic::watch) returns adds up to the members that the nodes have. After messages were lost it is
-//!   right again within the time of a lease; members of a node that was killed leave when its lease has expired.
-//! - **Bounds.** What waits to be sent to NATS is bounded in bytes ([`ClusterBuilder::queue`]), and what members do not read by the outbox of
-//!   each ([`Builder::outbox`](actix_acceptor::Builder::outbox)).
+//! - **Topics.** Members on the publisher's node get a reply directly, without NATS. Members on other nodes get it at most once,
+//!   and get the messages of one publisher in order. If a message cannot be sent to the other nodes, the publisher gets an error
+//!   ([`Published::remote`]). A message that is lost on the way because a connection to NATS breaks is counted
+//!   ([`ClusterInfo::dropped`]) and not sent again. A connection that has left receives nothing that is published later on its
+//!   node.
+//! - **Names.** A registration is one compare-and-set on the server: of several nodes that register the same name, one succeeds. A
+//!   name has at most one owner, as [`Cluster::whereis`] sees it. If a node is killed, its names are free when its lease has
+//!   expired, by default after 15 s; after [`Cluster::leave`], at once.
+//! - **Messages** to one connection are answered by its node. `Ok` means that the outbox or the mailbox of the connection has
+//!   accepted the message. After [`DeliveryError::Timeout`], the message may or may not have been accepted.
+//! - **Presence.** The changes that a [watch](ClusterTopic::watch) returns add up to the current members on all nodes. If messages
+//!   are lost, the watch is correct again within one TTL. Members of a node that was killed leave when its lease has expired.
+//! - **Bounds.** The messages that wait to be sent to NATS are bounded in bytes ([`ClusterBuilder::queue`]), and so are the replies
+//!   that wait for a member to read them ([`Builder::outbox`](actix_acceptor::Builder::outbox)).
 //!
 //! # Features
 //!
-//! `metrics` reports the numbers of [`Cluster::info`] to the [`metrics`](https://docs.rs/metrics) facade. No feature is enabled by default.
+//! `metrics` reports the values of [`Cluster::info`] to the [`metrics`](https://docs.rs/metrics) facade. No feature is enabled by
+//! default.
 //!
 //! # More
 //!
 #![cfg_attr(doc, doc = "The [guide](guide) has pages about [operating NATS](guide::operating),")]
-#![cfg_attr(doc, doc = "[what holds in faults](guide::guarantees),")]
-#![cfg_attr(doc, doc = "[types of messages and rolling upgrades](guide::message_types),")]
+#![cfg_attr(doc, doc = "[guarantees during faults](guide::guarantees),")]
+#![cfg_attr(doc, doc = "[message types and rolling upgrades](guide::message_types),")]
 #![cfg_attr(doc, doc = "and [sizing](guide::sizing).")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -14,7 +14,7 @@ use crate::presence::Member;
 use crate::{DeliveryError, Format};
 
 impl<P: ClusterProtocol, F: Format> Cluster<P, F> {
-    /// A handle with this time limit for what waits for other nodes: [`send`](Cluster::send), [`notify`](Cluster::notify),
+    /// Returns a handle with this time limit for requests to other nodes: [`send`](Cluster::send), [`notify`](Cluster::notify),
     /// [`ask`](Cluster::ask), [`ask_node`](Cluster::ask_node), [`ask_nodes`](Cluster::ask_nodes), and the references of
     /// [`whereis`](Cluster::whereis), [`connection`](Cluster::connection) and [`member`](Cluster::member).
     ///
@@ -75,8 +75,9 @@ impl<P: ClusterProtocol, F: Format> Cluster<P, F> {
         tokio::time::timeout(self.within, asked).await.unwrap_or(Err(DeliveryError::Timeout))
     }
 
-    /// The connection with this id on the node that has this name at the moment of each message. After a restart of the node, that is
-    /// another connection; the reference of [`member`](Cluster::member) is for one run of the node only.
+    /// A reference to the connection with this id on the node that has this name whenever a message is sent. After a restart of the
+    /// node, the id may belong to another connection; a reference from [`member`](Cluster::member) is valid only until the node
+    /// restarts.
     ///
     /// ```
     /// # use actix_acceptor::Next;
@@ -98,8 +99,8 @@ impl<P: ClusterProtocol, F: Format> Cluster<P, F> {
         ClusterRef { here: self.node.clone(), node: node.as_ref().into(), expects: None, id, within: self.within }
     }
 
-    /// The connection of a member of a topic. After its node was restarted, it is [`NoOwner`](DeliveryError::NoOwner), whatever
-    /// connection of the node has the id then.
+    /// A reference to the connection of a member of a topic. After a restart of its node, messages fail with
+    /// [`NoOwner`](DeliveryError::NoOwner), even if another connection of the node has the same id.
     ///
     /// ```
     /// # use actix_acceptor::Next;
@@ -121,7 +122,7 @@ impl<P: ClusterProtocol, F: Format> Cluster<P, F> {
         ClusterRef { here: self.node.clone(), node: member.node.clone(), expects, id: member.id, within: self.within }
     }
 
-    /// Answers questions of this type that other nodes ask connections of this one. Call it once on every node.
+    /// Answers questions of this type that other nodes ask connections of this node. Call it once on every node.
     pub fn answers<M: Question>(&self)
     where
         Connection<P>: Actor<Context = ConnectionContext<P>> + Handler<M>,
@@ -129,11 +130,11 @@ impl<P: ClusterProtocol, F: Format> Cluster<P, F> {
         self.node.answers.add_of_connections::<M>();
     }
 
-    /// Answers questions of this type that are asked this node, with [`ask_node`](Cluster::ask_node) or
+    /// Answers questions of this type that this node is asked with [`ask_node`](Cluster::ask_node) or
     /// [`ask_nodes`](Cluster::ask_nodes). Calling it again replaces the answer.
     ///
     /// The closure and its future run on the thread of the node, which also renews the lease, so they must not block; use
-    /// [`tokio::task::spawn_blocking`]. The future is dropped when the asker does not wait any more. If it panics, the asker gets
+    /// [`tokio::task::spawn_blocking`]. The future is dropped when the asker no longer waits. If it panics, the asker gets
     /// [`DeliveryError::Refused`]. A node answers at most 1,024 questions at a time, those to its connections included.
     pub fn node_answers<M: Question, A>(&self, answer: impl Fn(M) -> A + Send + Sync + 'static)
     where
@@ -151,7 +152,7 @@ impl<P: ClusterProtocol, F: Format> Cluster<P, F> {
         self.node.ask_question::<M>(node.as_ref(), None, &body, self.within).await
     }
 
-    /// Asks all nodes that have a lease, at the same time. Returns the answer of each, sorted by the name of the node.
+    /// Asks all nodes that have a lease, concurrently. Returns the answer of each, sorted by node name.
     ///
     /// ```
     /// # use actix::Message;

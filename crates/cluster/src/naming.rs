@@ -292,7 +292,7 @@ impl Naming {
     pub(crate) async fn leave(&self) {
         let Ok(buckets) = self.buckets() else { return };
         if let Err(error) = self.lease.release(&buckets.leases).await {
-            warn!(node = self.node, %error, "the lease of this node was not given back; its names are free when it has run out");
+            warn!(node = self.node, %error, "the lease of this node could not be released; its names are free when it expires");
         }
     }
 }

@@ -28,7 +28,7 @@ impl Refusals {
     pub(crate) fn add(&self, node: &str, error: &Refused) {
         self.count(error);
         if let Some(refused) = self.allow() {
-            warn!(node, %error, refused, "a message of another node was refused");
+            warn!(node, %error, refused, "a message from another node was refused");
         }
     }
 

@@ -122,7 +122,7 @@ impl Naming {
             futures::stream::iter(due).for_each_concurrent(AT_ONCE, release).await;
             if let Some(error) = failed.into_inner() {
                 let names = self.releases.lock().len();
-                warn!(node = self.node, names, %error, "cannot release names; trying again");
+                warn!(node = self.node, names, %error, "cannot release names; retrying");
                 return Some(Instant::now() + RETRY);
             }
         }

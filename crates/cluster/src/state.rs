@@ -12,17 +12,17 @@ use crate::counters::Counters;
 use crate::node::Node;
 use crate::{Cluster, Format};
 
-/// How far a node takes part in its cluster.
+/// How far a node participates in its cluster.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum NodeState {
-    /// There is no connection to NATS: only members of this node are reached, and names cannot be registered.
+    /// The node is not connected to NATS: messages reach only members on this node, and names cannot be registered.
     #[default]
     Alone,
-    /// There is a connection, so that members on other nodes are reached. The node has no lease, so that names cannot be registered.
+    /// The node is connected to NATS, so messages reach members on other nodes. It has no lease, so names cannot be registered.
     Connected,
-    /// The node has its lease, and answers the requests of other nodes.
+    /// The node is connected, has its lease, and answers requests from other nodes.
     Joined,
 }
 
@@ -32,7 +32,7 @@ impl<P: ClusterProtocol, F: Format> Cluster<P, F> {
         self.node.refresh_state()
     }
 
-    /// Waits until the node has this state, as for a check of readiness: `cluster.reached(NodeState::Joined).await`.
+    /// Waits until the node has this state, for example for a readiness check: `cluster.reached(NodeState::Joined).await`.
     pub async fn reached(&self, state: NodeState) {
         self.node.refresh_state();
         // Cannot fail: the node owns the sender.

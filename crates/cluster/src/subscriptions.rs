@@ -196,7 +196,7 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
     /// Subscribes to a topic. `None` if its name is too long.
     async fn subscribe(self: &Arc<Self>, topic: &Arc<str>) -> Result<Option<Subscription>, RemoteError> {
         let Ok(subject) = self.topic_subject(topic) else {
-            warn!(node = &*self.name, topic = &**topic, "the name is too long for a topic of a cluster");
+            warn!(node = &*self.name, topic = &**topic, "the topic name is too long for a cluster");
             return Ok(None);
         };
         let (node, members) = (Arc::downgrade(self), self.pool.topic(topic));

@@ -12,17 +12,17 @@ use crate::envelope::Kind;
 use crate::node::Node;
 use crate::{Format, Postcard, RemoteError};
 
-/// The members of a topic on all nodes.
+/// A topic whose members are on any nodes of the cluster.
 ///
 /// Connections become members by joining the topic of their own pool, with [`Conn::join`](actix_acceptor::Conn::join). A node is
-/// subscribed to a topic while it has members there.
+/// subscribed to a topic in NATS while it has members of it.
 pub struct ClusterTopic<P: ClusterProtocol, F: Format = Postcard> {
     pub(crate) node: Arc<Node<P, F>>,
     pub(crate) local: Topic<P>,
     pub(crate) subject: Result<Subject, usize>,
 }
 
-/// What became of a published reply.
+/// The outcome of publishing a reply.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Published {
@@ -32,17 +32,17 @@ pub struct Published {
     pub dropped: usize,
     /// Why the reply could not be encoded for some members on this node.
     pub error: Option<SendError>,
-    /// Whether the reply was passed on to the other nodes.
+    /// Whether the reply was accepted for the other nodes.
     pub remote: Result<(), RemoteError>,
 }
 
-/// What became of a message to the members of a topic.
+/// The outcome of sending a message to the members of a topic.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Notified {
-    /// The members on this node that got the message, and those whose mailbox was full.
+    /// How many members on this node got the message, and how many mailboxes were full.
     pub local: BroadcastReport,
-    /// Whether the message was passed on to the other nodes.
+    /// Whether the message was accepted for the other nodes.
     pub remote: Result<(), RemoteError>,
 }
 
@@ -59,8 +59,8 @@ impl<P: ClusterProtocol, F: Format> ClusterTopic<P, F> {
 
     /// Sends a reply to the members on all nodes. Never waits.
     ///
-    /// Members on this node get it directly, and in any case. Those on other nodes get it at most once, in the order in which this
-    /// node publishes to the topic; [`Published::remote`] says whether it was passed on.
+    /// Members on this node get it directly, even without a connection to NATS. Those on other nodes get it at most once, in the
+    /// order in which this node publishes to the topic; [`Published::remote`] says whether it was accepted for them.
     ///
     /// ```
     /// # use actix_acceptor::Next;
@@ -92,7 +92,7 @@ impl<P: ClusterProtocol, F: Format> ClusterTopic<P, F> {
         Published { members: local.members, dropped: local.dropped, error: local.error, remote }
     }
 
-    /// As [`publish`](ClusterTopic::publish), except for one connection of this node, usually the publisher.
+    /// Like [`publish`](ClusterTopic::publish), but leaves out one connection of this node, usually the publisher.
     pub fn publish_except(&self, id: ConnectionId, reply: impl Into<P::Reply>) -> Published {
         let reply = reply.into();
         let remote = self.send(Kind::Reply, &reply);
@@ -100,8 +100,8 @@ impl<P: ClusterProtocol, F: Format> ClusterTopic<P, F> {
         Published { members: local.members, dropped: local.dropped, error: local.error, remote }
     }
 
-    /// Sends a message to the mailbox of each member on all nodes, whose [`Protocol::user`](actix_acceptor::Protocol::user) handles it.
-    /// Never waits. Who gets it, and in which order, is as with [`publish`](ClusterTopic::publish).
+    /// Sends a message to the mailbox of each member on all nodes, whose [`Protocol::user`](actix_acceptor::Protocol::user) handles
+    /// it. Never waits. Delivery and order are as for [`publish`](ClusterTopic::publish).
     pub fn notify(&self, message: P::User) -> Notified {
         let remote = self.send(Kind::Message, &message);
         Notified { local: self.local.notify(message), remote }
@@ -114,8 +114,8 @@ impl<P: ClusterProtocol, F: Format> ClusterTopic<P, F> {
         }
     }
 
-    /// Waits until this node receives what other nodes publish to the topic. It waits for as long as the topic has no members on
-    /// this node, or NATS cannot be reached.
+    /// Waits until this node receives what other nodes publish to the topic. It does not return while the topic has no members on
+    /// this node, or while NATS cannot be reached.
     pub async fn subscribed(&self) {
         self.node.subscriptions.until_confirmed(self.name(), &self.node.bus.link_state()).await;
     }

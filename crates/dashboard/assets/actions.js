@@ -1,4 +1,4 @@
-// What a viewer can do. Each action asks back and names what will happen.
+// What a viewer can do. Each action except resuming opens a dialog that says what will happen.
 
 import { poolPath, post } from "./api.js";
 import { announce, el } from "./dom.js";
@@ -16,7 +16,7 @@ function named(row) {
 function number(text, name) {
   const value = Number(text);
   if (text.trim() === "" || !Number.isFinite(value) || value < 0)
-    throw new Error(`${name}: a number of seconds from 0 on is needed.`);
+    throw new Error(`${name} must be a number of seconds, at least 0.`);
   return value;
 }
 
@@ -71,13 +71,13 @@ export function askSend(context, target = {}) {
           { value: "connection", label: "one connection" },
         ],
       },
-      { name: "which", label: "Topic, or id of the connection", hint: "Not needed for all connections." },
+      { name: "which", label: "Topic or connection id", hint: "Not needed for all connections." },
     );
   }
   const to = { connection: `connection ${target.id}`, topic: `topic ${visible(target.topic ?? "", 60)}` }[target.to];
   return ask({
-    title: isFree ? "Send a text" : `Send a text to ${to}`,
-    text: ["The text is converted as the program has set for this pool, and queued for each receiver."],
+    title: isFree ? "Send text" : `Send text to ${to}`,
+    text: ["The program converts the text for this pool and queues it for each receiver."],
     fields,
     confirm: "Send",
     run: async ({ text, to: chosen, which = "" }) => {
@@ -87,7 +87,7 @@ export function askSend(context, target = {}) {
       if (kind === "connection") {
         const id = target.id ?? Number(which.trim());
         if (!Number.isSafeInteger(id) || (which.trim() === "" && isFree))
-          throw new Error("The id of a connection is a number.");
+          throw new Error("The connection id must be a number.");
         receiver = { connection: id };
       }
       const { delivered, full } = await act(context, ["send"], { text, to: receiver });
@@ -103,7 +103,7 @@ export function askClose(context, row) {
       name: "grace",
       label: "Grace period in seconds",
       value: "5",
-      hint: "Then it is ended, and what is left is lost.",
+      hint: "After this time the connection is ended, and what is still queued is lost.",
     },
   ];
   if (context.report()?.actions.text) fields.unshift({ name: "text", label: "Last text (may be empty)" });
@@ -124,7 +124,7 @@ export function askClose(context, row) {
 
 export function askKill(context, row) {
   const lost =
-    row.unsent > 0 ? ` ${bytes(row.unsent)} that are queued for it are lost.` : " What is queued for it is lost.";
+    row.unsent > 0 ? ` The ${bytes(row.unsent)} queued for it are lost.` : " Anything queued for it is lost.";
   return ask({
     title: `Kill connection ${row.id}`,
     text: [el("p", {}, named(row), " is ended at once, without a last text.", lost)],
@@ -140,14 +140,14 @@ export function askKill(context, row) {
 export function askDeny(context, address = "") {
   return ask({
     title: "Deny an address",
-    text: ["New connections of this address are refused, before all other rules, until it is allowed again."],
+    text: ["New connections from this address are refused until it is allowed again. The rule precedes all others."],
     fields: [
       {
         name: "address",
         label: "Address or block",
         value: address,
         required: true,
-        hint: "Such as 192.0.2.7 or 192.0.2.0/24.",
+        hint: "For example 192.0.2.7 or 192.0.2.0/24.",
       },
       { name: "kill", label: "End its live connections at once", type: "checkbox" },
     ],
@@ -166,7 +166,7 @@ export function askUndeny(context, address = "") {
     title: "Allow an address again",
     text: ["The rule that denies this address is removed. Other rules may still deny it."],
     fields: [
-      { name: "address", label: "Address or block", value: address, required: true, hint: "As it is in the rule." },
+      { name: "address", label: "Address or block", value: address, required: true, hint: "As written in the rule." },
     ],
     confirm: "Remove the rule",
     run: async ({ address: given }) => {
@@ -181,7 +181,7 @@ export function askCertificates(context) {
   return ask({
     title: "Reload the certificates",
     text: [
-      "New connections present the certificates that the program reads now. If they are invalid, the current ones stay.",
+      "The program reads the certificates again for new connections. If they are invalid, the current ones stay in use.",
     ],
     confirm: "Reload",
     run: async () => {
@@ -196,20 +196,20 @@ export function askDrain(context) {
   return ask({
     title: `Drain ${context.name()}`,
     text: [
-      `${context.name()} stops accepting connections and ends. Its ${plural(live, "live connection")} are asked to end, and are ended ` +
-        "at the end of the grace period.",
+      `${context.name()} stops accepting connections and ends. Its ${plural(live, "live connection")} ` +
+        `${live === 1 ? "is" : "are"} asked to end, and ended by force after the grace period.`,
       el("p", { class: "strong" }, "This cannot be undone: the pool cannot be started again from here."),
     ],
     fields: [
       {
         name: "grace",
         label: "Grace period in seconds",
-        hint: "Empty: as the program has configured it. \u201cnever\u201d: no limit.",
+        hint: "Leave empty for the configured value, or enter \u201cnever\u201d for no limit.",
       },
       {
         name: "delay",
         label: "Delay before it stops accepting, in seconds",
-        hint: "Not ready meanwhile. Empty: as configured.",
+        hint: "The pool is not ready during the delay. Leave empty for the configured value.",
       },
     ],
     confirm: "Drain and end the pool",
@@ -220,7 +220,7 @@ export function askDrain(context) {
       else if (grace.trim()) body.grace = number(grace, "Grace period");
       if (delay.trim()) body.delay = number(delay, "Delay");
       await act(context, ["drain"], body);
-      announce(`${context.name()} drains.`);
+      announce(`${context.name()} is draining.`);
     },
   });
 }

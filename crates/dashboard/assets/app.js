@@ -146,7 +146,7 @@ function onHello(next) {
   if (isFirst || before.boot !== next.boot) {
     ready.clear();
     navigate(isFirst);
-    if (!isFirst) announce("The server was restarted: all numbers begin anew.", "warn");
+    if (!isFirst) announce("The server was restarted: all numbers start again from zero.", "warn");
   }
 }
 
@@ -155,7 +155,7 @@ function onStale(age) {
   setText(by("live"), age === null ? "Live" : "Not connected");
   setAttribute(by("live"), "data-live", String(age === null));
   document.body.classList.toggle("is-stale", age !== null);
-  setText(by("stale-text"), age === null ? "" : "The connection to the server is lost. Connecting again.");
+  setText(by("stale-text"), age === null ? "" : "The connection to the server is lost. Reconnecting.");
   if (age !== null) setText(by("stale-age"), `These numbers are ${duration(Math.floor(age))} old.`);
 }
 

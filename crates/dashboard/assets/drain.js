@@ -5,7 +5,7 @@ import { count, duration, statusName, timeOfDay, words } from "./format.js";
 
 /** What is left of the time, in whole seconds. */
 function left(drain) {
-  if (drain.remaining === null) return "without a limit";
+  if (drain.remaining === null) return "no limit";
   return `${Math.ceil(drain.remaining)} s left`;
 }
 

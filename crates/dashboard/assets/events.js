@@ -37,7 +37,7 @@ export function events(context) {
   const table = el(
     "table",
     {},
-    el("caption", { class: "hidden-text" }, "Events, the newest first"),
+    el("caption", { class: "hidden-text" }, "Events, newest first"),
     el("thead", {}, el("tr", {}, ...heads)),
     body,
   );
@@ -94,7 +94,7 @@ export function events(context) {
   }
 
   function row(event) {
-    const left = event.left_out ? ` (${count(event.left_out)} more of these before were left out)` : "";
+    const left = event.left_out ? ` (${count(event.left_out)} earlier events of this kind were left out)` : "";
     const time = el("time", { datetime: new Date(event.time_ms).toISOString() }, timeOfDay(event.time_ms));
     return el(
       "tr",

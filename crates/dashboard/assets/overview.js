@@ -56,17 +56,17 @@ function tiles(report, process, slow) {
     { name: "Received", value: bytesPerSecond(rates.bytes_in), note: `${bytes(info.bytes_in)} in all` },
     { name: "Sent", value: bytesPerSecond(rates.bytes_out), note: `${bytes(info.bytes_out)} in all` },
     { name: "Unsent", value: bytes(info.unsent), note: `${count(info.dropped)} replies left out` },
-    { name: "Slow consumers", value: slow === null ? "-" : count(slow), note: "above the watermark", warn: slow > 0 },
+    { name: "Slow consumers", value: slow === null ? "-" : count(slow), note: "above high watermark", warn: slow > 0 },
     { name: "Handshakes", value: count(info.handshakes), note: `${count(sum(info.handshake_failures))} failed` },
     { name: "Waiting peers", value: count(info.held), note: `${count(info.waiting_acceptors)} acceptors at the limit` },
     { name: "Memory", value: process.resident_bytes ? bytes(process.resident_bytes) : "-", note: "of the process" },
     {
       name: "Descriptors",
       value: process.descriptors ? count(process.descriptors) : "-",
-      note: process.max_descriptors ? `of ${count(process.max_descriptors)}` : "of the process",
+      note: process.max_descriptors ? `of ${count(process.max_descriptors)}` : "open in the process",
       share: share(process.descriptors, process.max_descriptors),
     },
-    { name: "Processor", value: process.cpu ?? "-", note: "of one core, the process" },
+    { name: "CPU", value: process.cpu ?? "-", note: "of one core, by the process" },
   ];
 }
 
@@ -124,13 +124,13 @@ export function overview(context) {
     {
       label: "TLS",
       text: (one) =>
-        one.tls ? `yes ${one.certificate_expires ? `, until ${expiry(one.certificate_expires)}` : ""}` : "no",
+        one.tls ? `yes${one.certificate_expires ? `, until ${expiry(one.certificate_expires)}` : ""}` : "no",
     },
     { label: "Connections", number: true, text: (one) => count(one.connections) },
     {
       label: "Limit",
       number: true,
-      text: (one) => (one.max_connections === null ? "of the pool" : count(one.max_connections)),
+      text: (one) => (one.max_connections === null ? "pool limit" : count(one.max_connections)),
     },
     { label: "At limit", text: (one) => (one.is_at_limit ? "yes" : "no") },
   ]);

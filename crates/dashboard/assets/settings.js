@@ -8,7 +8,7 @@ import { bytes, plural, visible, words } from "./format.js";
 const UNITS = {
   count: "a number",
   bytes: "bytes",
-  duration: "a time, such as 5s, 1m 30s or never",
+  duration: "a duration, such as 5s, 1m 30s or never",
   rate: 'such as {"burst": 500, "per": "1s"}, or none',
   text: "text",
   switch: "on or off",

@@ -60,7 +60,7 @@ fn check(shared: &Shared, request: &HttpRequest) -> Result<(), ApiError> {
         return Err(ApiError::forbidden("loopback_only", LOOPBACK_ONLY));
     }
     if is_of_other_site(request) {
-        return Err(ApiError::forbidden("cross_site", "requests of other sites are refused"));
+        return Err(ApiError::forbidden("cross_site", "requests from other sites are refused"));
     }
     Ok(())
 }

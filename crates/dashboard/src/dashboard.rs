@@ -18,9 +18,9 @@ use crate::shared::Shared;
 /// The shortest token.
 const MIN_TOKEN: usize = 16;
 
-/// A page that shows and operates pools: a service for an actix-web application. See the [crate](crate) for an example.
+/// A web page that shows and operates pools: a service for an actix-web application. See the [crate](crate) for an example.
 ///
-/// Make it once and clone it into the applications: all clones share one state. The methods that change it are called before it is
+/// Create it once and clone it into the applications: all clones share their state. Call the methods that change it before it is
 /// cloned.
 ///
 /// ```
@@ -69,13 +69,14 @@ struct Inner {
 }
 
 impl Dashboard {
-    /// A dashboard of a pool, of any handler, at the path `/dashboard`. A reference to a pool, or a [`DashboardPool`] with what some
-    /// actions need.
+    /// A dashboard for a pool with any handler, at the path `/dashboard`. Pass a reference to a pool, or a [`DashboardPool`] with
+    /// the closures that some actions need.
     ///
-    /// The events begin when the pool is added, the history when the dashboard is used. The dashboard does not keep the pool running.
+    /// Events are recorded from when the pool is added, and history from when the dashboard is first used. The dashboard does not
+    /// keep the pool running.
     ///
     /// # Panics
-    /// If the system has no random numbers.
+    /// If the system provides no random numbers.
     #[must_use]
     pub fn new(pool: impl Into<DashboardPool>) -> Self {
         let mut shared = Shared::new();
@@ -83,7 +84,7 @@ impl Dashboard {
         Dashboard { inner: Inner::new(shared), path: "/dashboard".to_owned() }
     }
 
-    /// Adds a pool. Its id is the number of pools before it.
+    /// Adds a pool. Its id is the number of pools that were added before it.
     ///
     /// # Panics
     /// If the dashboard has been cloned or used before.
@@ -92,14 +93,14 @@ impl Dashboard {
         self.change(|shared| shared.add(pool.into()))
     }
 
-    /// Requires this token of every request, and serves those of all addresses. Default: none, and only requests from this machine are
-    /// served.
+    /// Requires this token for every request, and serves requests from any address. Default: no token, so that only requests from
+    /// this machine are served.
     ///
-    /// Use a random one, such as of `openssl rand -hex 32`, and keep it out of the source code.
+    /// Use a random token, such as the output of `openssl rand -hex 32`, and keep it out of the source code.
     ///
     /// # Panics
-    /// If the token is shorter than 16 characters, or contains others than visible ASCII characters. If the dashboard has been cloned
-    /// or used before.
+    /// If the token is shorter than 16 characters, or contains characters other than visible ASCII. If the dashboard has been
+    /// cloned or used before.
     #[must_use]
     pub fn token(self, token: impl AsRef<str>) -> Self {
         let token = token.as_ref();
@@ -121,7 +122,7 @@ impl Dashboard {
         self.change(|shared| shared.read_only = read_only)
     }
 
-    /// The path of the page. A slash at the end has no effect. Default: `/dashboard`.
+    /// The path of the page. A trailing slash has no effect. Default: `/dashboard`.
     ///
     /// # Panics
     /// If it does not begin with a slash, or contains a brace, which actix-web would treat as a pattern.
@@ -134,8 +135,8 @@ impl Dashboard {
         self
     }
 
-    /// Ends the updates of all viewers, for the end of the web server: a graceful stop waits for responses in progress. Viewers connect
-    /// again after 2 seconds.
+    /// Ends the updates of all viewers. Call it before stopping the web server gracefully, which waits for responses in progress.
+    /// Viewers reconnect after 2 seconds.
     pub fn disconnect(&self) {
         self.inner.shared.viewers.disconnect();
     }

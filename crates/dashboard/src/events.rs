@@ -165,14 +165,14 @@ impl Observer for Recorder {
                 add("settings_changed", Level::Info, None, &|| format!("settings changed: {changed}"))
             }
             PoolEvent::PoolDraining { delay, grace } => add("pool_draining", Level::Warn, None, &|| match grace {
-                Some(grace) => format!("the pool drains: delay {delay:?}, grace {grace:?}"),
-                None => format!("the pool drains: delay {delay:?}, no limit"),
+                Some(grace) => format!("the pool is draining: delay {delay:?}, grace {grace:?}"),
+                None => format!("the pool is draining: delay {delay:?}, no limit"),
             }),
             PoolEvent::PoolEnded { outcome, forced, took, .. } => {
                 let level = if outcome.is_ok() { Level::Info } else { Level::Error };
                 add("pool_ended", level, None, &|| match outcome {
                     Ok(()) => {
-                        format!("the pool has ended after {took:.1?}, {forced} connections were ended at the deadline")
+                        format!("the pool has ended after {took:.1?}; connections ended at the deadline: {forced}")
                     }
                     Err(error) => format!("the pool has failed: {error}"),
                 })
@@ -206,7 +206,7 @@ impl Observer for Recorder {
             }
             PoolEvent::ConnectionStarted { id, peer, listener } => {
                 add("connection_started", Level::Info, Some(*id), &|| {
-                    format!("connection {id} of {peer} at {listener}")
+                    format!("connection {id} of {peer} started at {listener}")
                 })
             }
             PoolEvent::LimitReached { listener, scope, limit } => add("limit_reached", Level::Warn, None, &|| {

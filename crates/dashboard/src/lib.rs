@@ -1,9 +1,9 @@
-//! A page in the browser that shows and operates the pools of [`actix_acceptor`], for any [`actix_web`] application.
+//! A web page that shows and operates the pools of [`actix_acceptor`], for any [`actix_web`] application.
 //!
 //! ```text
 //! browser ─▶ actix-web ─▶ Dashboard ─┬─ page and static files
-//!                                    ├─ JSON, /metrics     numbers and lists of the pools, read when they are asked for
-//!                                    ├─ /stream            a message a second per viewer
+//!                                    ├─ JSON, /metrics     numbers and lists of the pools, read on request
+//!                                    ├─ /stream            one message per second and viewer
 //!                                    └─ actions            the methods of `Pool`: suspend, change settings, send, close, drain
 //! ```
 //!
@@ -39,45 +39,46 @@
 //! }
 //! ```
 //!
-//! A [`Dashboard`] is made once and cloned into the applications: the closure of `HttpServer::new` runs for each worker. All clones
-//! share one state, so a viewer may reach any worker.
+//! Create a [`Dashboard`] once and clone it into the applications, since the closure of `HttpServer::new` runs for each worker. All
+//! clones share their state, so a viewer may reach any worker.
 //!
 //! # The page
 //!
-//! The address after `#` is a view: `#0/connections` is the table of the first pool, `#0/connections/7` also shows connection 7. A table is
-//! read once a second while it is shown, a page of at most 100 rows; a hidden page reads nothing. Without updates for 4 seconds, the page
-//! says how old its numbers are and connects again; after a restart of the program it begins anew. It works from the keyboard, with
-//! screen readers, and from 320 px on, and loads 106 KB from this crate, and nothing else. It needs a browser from 2024 on (Chrome 123,
-//! Firefox 120, Safari 17.5).
+//! The part of the URL after `#` selects a view: `#0/connections` is the table of the first pool, `#0/connections/7` also shows
+//! connection 7. While a table is shown, one page of it, at most 100 rows, is read once a second; a hidden browser tab reads
+//! nothing. After 4 seconds without an update, the page shows how old its numbers are and reconnects; after a restart of the
+//! program it starts afresh. It can be used with the keyboard, with screen readers, and at widths from 320 px. It loads 106 KB from
+//! this crate, and nothing from elsewhere. It needs a browser released in 2024 or later (at least Chrome 123, Firefox 120 or Safari
+//! 17.5).
 //!
 //! # Security
 //!
-//! Without a [token](Dashboard::token), only requests from a loopback address with a loopback `Host` are served, so
-//! that other machines, and pages of other sites in a browser on this machine, have no access. If the application
-//! listens on another address, a warning is logged when it starts. With a token, requests need it: in the header
-//! `Authorization: Bearer`, or as a session, whose cookie the login form sets (`HttpOnly`, `SameSite=Strict`, and
-//! `Secure` with TLS). The cookie contains the end and the number of the session with an HMAC under a random key, and
-//! not the token. Comparisons take constant time. Wrong tokens are limited to 5 a minute for each address, and for the
-//! login form to 60 in all; actix-web's `peer_addr` is the address, so behind a reverse proxy all viewers share the
-//! limit of the proxy.
+//! Without a [token](Dashboard::token), only requests from a loopback address with a loopback `Host` are served, so that other
+//! machines, and pages of other sites in a browser on this machine, have no access. If the application listens on another address,
+//! a warning is logged when it starts. With a token, every request needs it: in the header `Authorization: Bearer`, or through a
+//! session, whose cookie the login form sets (`HttpOnly`, `SameSite=Strict`, and `Secure` with TLS). The cookie contains the expiry
+//! and the number of the session and an HMAC of both with a random key, but not the token. Comparisons take constant time. Wrong
+//! tokens are limited to 5 a minute per address, and to 60 a minute in total for the login form. The address is actix-web's
+//! `peer_addr`, so all viewers behind a reverse proxy share the limit of the proxy.
 //!
-//! Use TLS, directly or at a reverse proxy, if the page is read over a network: the token and the cookie are secrets. A proxy on the same
-//! machine looks like a local viewer, so a dashboard behind a proxy needs a token. Requests with headers that proxies add are refused
-//! without one.
+//! If the page is used over a network, use TLS, directly or at a reverse proxy: the token and the cookie are secrets. A proxy on
+//! the same machine looks like a local viewer, so a dashboard behind a proxy needs a token. Without one, requests with headers that
+//! proxies add are refused.
 //!
 //! Actions need a header that forms and pages of other sites cannot set; see [`api`]. Responses have a strict
-//! `Content-Security-Policy`, and the page shows what peers send (labels, names, topics) as text. Each action is logged at info (`action`,
-//! `pool`, `parameters`, `outcome`, `peer`, `session`), control characters escaped. [`Dashboard::read_only`] refuses all actions.
+//! `Content-Security-Policy`, and the page shows what peers send (labels, names, topics) as text. Each action is logged at info
+//! (`action`, `pool`, `parameters`, `outcome`, `peer`, `session`), with control characters escaped. [`Dashboard::read_only`]
+//! refuses all actions.
 //!
 //! # Costs
 //!
-//! A thread reads [`Pool::info`](actix_acceptor::Pool::info) once a second for the history, 80 KiB per pool for 60 minutes. An observer
-//! keeps the last 200 events, at most 10 of each kind per second. Lists are read when a viewer asks, at most once a second for all
-//! viewers. Nothing is called for packets. At most 32 viewers receive updates, one message a second each; one that does not
-//! read is disconnected.
+//! A thread reads [`Pool::info`](actix_acceptor::Pool::info) once a second for the history, 80 KiB per pool for 60 minutes. An
+//! observer keeps the last 200 events, at most 10 of each kind per second. Lists are read on request, at most once a second for all
+//! viewers together. Packets cost nothing extra. At most 32 viewers receive updates, one message a second each; a viewer that does
+//! not read them is disconnected.
 //!
-//! When the web server stops gracefully, it waits for the responses in progress, and the updates of a viewer have no end: set
-//! `HttpServer::shutdown_timeout`, or call [`Dashboard::disconnect`] first.
+//! When the web server stops gracefully, it waits for responses in progress, and the stream of updates of a viewer never ends by
+//! itself: set `HttpServer::shutdown_timeout`, or call [`Dashboard::disconnect`] first.
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

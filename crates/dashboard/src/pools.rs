@@ -1,4 +1,4 @@
-//! [`DashboardPool`], a pool with what the dashboard cannot do by itself.
+//! [`DashboardPool`], a pool with the closures that some actions need.
 
 use std::fmt;
 use std::panic::{catch_unwind, AssertUnwindSafe};
@@ -9,9 +9,9 @@ use actix_acceptor::messages::EncodeOnce;
 use actix_acceptor::{BoxError, Connection, ConnectionId, Pool, PoolHandle, Protocol};
 use bytes::Bytes;
 
-/// A pool for a [`Dashboard`](crate::Dashboard), with what the program has to provide for some actions.
+/// A pool for a [`Dashboard`](crate::Dashboard), with the closures that some actions need.
 ///
-/// A reference to a [`Pool`] converts into one that offers neither.
+/// A reference to a [`Pool`] converts into one without closures: it can neither send text nor reload certificates.
 #[derive(Clone)]
 pub struct DashboardPool {
     pub(crate) pool: PoolHandle,
@@ -56,10 +56,10 @@ impl DashboardPool {
         DashboardPool { pool: pool.untyped(), texts: None, certificates: None }
     }
 
-    /// A pool to whose connections a viewer can send texts, as `reply` converts them. It reaches the connections with the protocol of
-    /// the handle.
+    /// A pool to whose connections a viewer can send text, which `reply` converts into a reply. It reaches the connections that
+    /// have the protocol of the pool's handle.
     ///
-    /// A panic of the closure, the codec or a clone fails the action.
+    /// If the closure, the codec or a clone of the reply panics, the action fails.
     pub fn with_text<P: Protocol>(
         pool: &Pool<Connection<P>>,
         reply: impl Fn(String) -> P::Reply + Send + Sync + 'static,
@@ -72,8 +72,8 @@ impl DashboardPool {
         DashboardPool { texts: Some(texts), ..Self::new(pool) }
     }
 
-    /// A pool to whose connections, of any handler, a viewer can send texts as bytes, without a codec. `bytes` adds what the protocol
-    /// needs, such as a line feed.
+    /// A pool with any handler, to whose connections a viewer can send text as bytes, without a codec. `bytes` adds what the
+    /// protocol needs, such as a line feed.
     ///
     /// ```
     /// # use actix_acceptor::{AcceptorPool, Socket};
@@ -89,8 +89,8 @@ impl DashboardPool {
         DashboardPool { texts: Some(texts), ..Self::new(pool) }
     }
 
-    /// Offers to reload the certificates, for example with `Tls::reload`. The closure is called on a thread for blocking calls, so it
-    /// may read files. Its error is shown to the viewer, with its sources.
+    /// Lets a viewer reload the certificates, for example with `Tls::reload`. The closure runs on a thread for blocking calls, so
+    /// it may read files. If it fails, the viewer sees the error with its sources.
     ///
     /// ```
     /// # use actix_acceptor::{AcceptorPool, BoxError, Socket};

@@ -16,7 +16,7 @@ use crate::counters::Counters;
 use crate::names::Buckets;
 use crate::RemoteError;
 
-/// Connects the nodes of one process, for programs that have one machine, and for tests. Its clones are the same bus.
+/// Connects the nodes in one process, for programs that run on one machine, and for tests. All clones are the same bus.
 #[derive(Clone, Default)]
 pub struct LocalBus(Arc<Shared>);
 

@@ -1,11 +1,11 @@
-//! Pages about subjects that concern several items.
+//! Pages about topics that span several items.
 //!
-//! | page | answers |
+//! | page | contents |
 //! |---|---|
-//! | [`operating`] | what does `nats-server` need, what happens while it is away, and which permissions does a node need? |
-//! | [`guarantees`] | what holds while nodes and servers crash, stall, or cannot reach each other, and what does not? |
-//! | [`message_types`] | how do types of messages change while two versions run, and how is the format replaced? |
-//! | [`sizing`] | what does a cluster cost, what do 1,000,000 connections on 50 nodes need, and how are topics split? |
+//! | [`operating`] | how to set up `nats-server`, what happens while it is unavailable, and which permissions a node needs |
+//! | [`guarantees`] | what is guaranteed, and what is not, when nodes and servers crash, stall, or cannot reach each other |
+//! | [`message_types`] | how to change message types while two versions are running, and how to replace the format |
+//! | [`sizing`] | what a cluster costs, what 1,000,000 connections on 50 nodes need, and how to split topics |
 
 #[doc = include_str!("operating.md")]
 pub mod operating {}

@@ -31,22 +31,23 @@ const RETRY: Duration = Duration::from_millis(500);
 const QUEUE: usize = 256;
 
 impl<P: ClusterProtocol, F: Format> ClusterTopic<P, F> {
-    /// Follows the members on all nodes: [`next`](PresenceWatch::next) returns [`Joined`](super::PresenceChange::Joined) for each
-    /// connection that is a member already, then the changes.
+    /// Follows the members on all nodes: [`next`](PresenceWatch::next) first returns [`Joined`](super::PresenceChange::Joined) for
+    /// each connection that is already a member, then the changes.
     ///
-    /// [`members`](PresenceWatch::members) are what the changes add up to, so each joins once and leaves once. For a slow reader,
-    /// several changes of one member become one, or none.
+    /// [`members`](PresenceWatch::members) is the result of the changes returned so far, so each member joins once and leaves once.
+    /// For a slow reader, several changes of one member are merged into one, or cancel out.
     ///
     /// The watch keeps at most `max_members` members, and ends with [`WatchError::TooMany`] if there are more. List the members of
     /// larger topics with [`presence`](ClusterTopic::presence).
     ///
-    /// Changes arrive within about 10 ms, those of this node also without NATS. If messages were lost, the members are right again
-    /// within the [`ttl`](crate::ClusterBuilder::ttl). A new node is found within a third of it. Members of a node that has crashed leave
-    /// when its lease has run out; until then, as while it does not answer for another reason, they stay, and the node is
-    /// [unreachable](PresenceWatch::unreachable).
+    /// Changes arrive within about 10 ms; those on this node also without NATS. If messages are lost, the members are correct again
+    /// within the [`ttl`](crate::ClusterBuilder::ttl). A new node is found within a third of it. The members of a node that has
+    /// crashed leave when its lease has expired. Until then, as when a node does not answer for another reason, they stay, and the
+    /// node is [unreachable](PresenceWatch::unreachable).
     ///
-    /// Topics without a watch cost nothing. A watch costs a request to each node three times in a `ttl`, and a message for the
-    /// changes of 10 ms, up to 512 of them. If many connections need the changes, use one watch, and pass them on.
+    /// A topic without a watch costs nothing. A watch costs a request to each node three times per `ttl`, and one message for the
+    /// changes within 10 ms, up to 512 of them. If many connections need the changes, use one watch and forward its changes to
+    /// them.
     ///
     /// ```
     /// # use actix_acceptor::Next;

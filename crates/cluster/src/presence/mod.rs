@@ -40,6 +40,6 @@ pub struct Member {
     pub(crate) life: Life,
     /// The id of the connection on its node.
     pub id: ConnectionId,
-    /// The label of the connection: its first 1,024 bytes, if it is longer.
+    /// The label of the connection, cut after 1,024 bytes if it is longer.
     pub label: Option<String>,
 }

@@ -20,7 +20,7 @@ use crate::{ClusterTopic, DeliveryError, Format};
 const MAX_OF_NODE: usize = 1_000;
 const MAX_LABELS: usize = 128 * 1_024;
 
-/// Where the next page of a [presence](ClusterTopic::presence) begins.
+/// Where the next page of [`presence`](ClusterTopic::presence) begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cursor {
     node: String,
@@ -35,15 +35,15 @@ pub struct PresencePage {
     pub members: Vec<Member>,
     /// Where the next page begins. `None` if this is the last one.
     pub next: Option<Cursor>,
-    /// The nodes that have not answered, although they have a lease. Their members are missing.
+    /// The nodes that have a lease but did not answer. Their members are missing.
     pub unreachable: Vec<String>,
 }
 
 impl<P: ClusterProtocol, F: Format> ClusterTopic<P, F> {
-    /// The members on all nodes, a page at a time: at most `limit` of them, from `from` on.
+    /// A page of the members on all nodes: at most `limit` of them, starting at `from`.
     ///
-    /// The pages of one node are read one after the other, so that members that join or leave meanwhile may be missed, but none is
-    /// there twice. Those of a node that was restarted meanwhile are listed from its first one.
+    /// The pages of one node are read one after the other, so members that join or leave in the meantime may be missed, but none is
+    /// listed twice. If a node restarts in the meantime, its members are listed again from the first.
     ///
     /// To follow the changes, use [`watch`](ClusterTopic::watch).
     ///

@@ -20,9 +20,9 @@ use crate::direct::Life;
 pub enum PresenceChange {
     /// A connection has become a member, or was one before the watch began.
     Joined(Member),
-    /// A connection is no member any more: it has left or ended, or its node has ended.
+    /// A connection is no longer a member: it has left or ended, or its node has ended.
     Left(Member),
-    /// A member has another label.
+    /// The label of a member has changed.
     Labelled(Member),
 }
 
@@ -33,7 +33,7 @@ pub enum WatchError {
     /// The topic has more members than the watch may keep.
     #[error("the topic has at least {members} members, and the watch keeps {limit}; list them with `ClusterTopic::presence`")]
     TooMany {
-        /// The number of members that are known.
+        /// The number of members known so far.
         members: usize,
         /// The limit of the watch.
         limit: usize,
@@ -50,7 +50,7 @@ pub enum WatchError {
 
 /// The changes of the members of a topic on all nodes: see [`ClusterTopic::watch`](crate::ClusterTopic::watch).
 ///
-/// Also a [`Stream`]. It ends after an error, and when the node leaves the cluster. Dropping it ends the watch.
+/// It is also a [`Stream`], which ends after an error, or when the node leaves the cluster. Dropping it ends the watch.
 pub struct PresenceWatch {
     pub(super) set: Arc<WatchedSet>,
     /// Ends the task.
@@ -98,7 +98,7 @@ impl PresenceWatch {
         std::future::poll_fn(|context| self.set.poll_next(context)).await
     }
 
-    /// The members, as the changes that were returned so far have made them, sorted by node and id.
+    /// The members according to the changes returned so far, sorted by node and id.
     pub fn members(&self) -> Vec<Member> {
         let state = self.set.state.lock();
         state.read.iter().map(|(key, label)| member(key, label)).collect()
@@ -111,7 +111,7 @@ impl PresenceWatch {
         state.is_complete && !state.has_changes() && state.end.is_none()
     }
 
-    /// The nodes that have a lease, but whose members are not known or not up to date at the moment, sorted.
+    /// The nodes that have a lease but whose members are currently unknown or out of date, sorted.
     pub fn unreachable(&self) -> Vec<Arc<str>> {
         self.set.state.lock().unreachable.clone()
     }

@@ -83,7 +83,10 @@ async fn a_server_without_jetstream_is_an_error_that_says_how_to_start_it() {
     let server = NatsServer::with_arguments(&[]);
     let error = error_of(Cluster::nats(&server.url)).await;
     assert!(matches!(error, ConnectError::NoJetStream { .. }), "{error:?}");
-    assert!(error.to_string().contains("nats-server -js") && error.to_string().contains(&server.url), "{error}");
+    assert!(
+        error.to_string().contains("nats-server --jetstream") && error.to_string().contains(&server.url),
+        "{error}"
+    );
 }
 
 #[actix::test]

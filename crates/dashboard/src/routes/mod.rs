@@ -51,5 +51,5 @@ pub(crate) fn add(config: &mut ServiceConfig, path: &str) {
 }
 
 async fn missing() -> ApiResult {
-    Err(ApiError::not_found("no such path: see API.md of the package"))
+    Err(ApiError::not_found("no such path: see API.md of actix-acceptor-dashboard"))
 }

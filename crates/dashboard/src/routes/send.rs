@@ -18,7 +18,7 @@ use crate::shared::Shared;
 
 /// How long a connection has to send what is queued, if the request does not say it.
 const GRACE: Duration = Duration::from_secs(5);
-const NO_TEXTS: &str = "the program has not set how a text becomes a reply: see `DashboardPool::with_text`";
+const NO_TEXTS: &str = "this pool cannot send text: see `DashboardPool::with_text` and `with_bytes`";
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -47,7 +47,7 @@ pub(super) async fn send(shared: Data<Shared>, request: HttpRequest, action: Act
         let sent = texts.send(action.body.text.clone(), to).map_err(ApiError::failed)?;
         match action.body.to {
             Target::Connection(id) if sent.delivered + sent.full == 0 => Err(ApiError::not_found(format!(
-                "no connection {id} that takes texts: it has ended, or has another protocol"
+                "connection {id} cannot be sent text: it has ended, or has another protocol"
             ))),
             _ => Ok(to_value(sent).unwrap_or_default()),
         }

@@ -80,7 +80,7 @@ impl Incoming {
         self.counters.overflowed.fetch_add(1, Relaxed);
         if let Some(left_out) = room.overflows.allow() {
             let limit = room.limit;
-            warn!(queued, limit, left_out, "messages of other nodes arrive faster than they are handled");
+            warn!(queued, limit, left_out, "messages from other nodes arrive faster than they are handled");
         }
         None
     }

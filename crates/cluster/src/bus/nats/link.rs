@@ -114,7 +114,7 @@ impl Link {
             self.latest.lock().since = Some(SystemTime::now());
             let (node, servers) = (&*self.node, &*self.servers);
             if before.is_connected {
-                warn!(node, servers, "the connection to NATS is lost; only members of this node are reached");
+                warn!(node, servers, "the connection to NATS is lost; messages reach only members on this node");
             }
             if now.is_connected {
                 info!(node, servers, connects = now.connects, "connected to NATS");
