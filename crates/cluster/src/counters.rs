@@ -23,7 +23,7 @@ pub(crate) struct Counters {
     pub(crate) overflowed: AtomicU64,
     /// Requests of other nodes that were answered.
     pub(crate) requests: AtomicU64,
-    /// Requests of other nodes that are under way.
+    /// Requests from other nodes in progress.
     pub(crate) pending_requests: AtomicUsize,
     /// Messages that were lost since the last flush.
     lost: AtomicU64,
@@ -54,7 +54,7 @@ impl Counters {
     }
 }
 
-/// Lets one log line pass in a while, and counts the others.
+/// Lets one log line pass per interval, and counts the others.
 #[derive(Debug)]
 pub(crate) struct Throttle {
     pause: Duration,

@@ -15,7 +15,7 @@ const VERSION: u8 = 1;
 /// The number of one run of a node's process. Unlike an [`Incarnation`], it stays the same if the lease is lost and taken again.
 pub(crate) type Life = u64;
 
-/// The node that a request is for: nodes of different lives have the same name.
+/// The node that a request is for: the name alone does not tell restarts of a node apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Expects {
     /// The one that has its lease for this incarnation.

@@ -1,4 +1,4 @@
-//! The tasks that keep the lease and the names of a node: each for itself, so that none holds back the heartbeats.
+//! The tasks that keep the lease and the names of a node. They are separate, so that none delays the heartbeats.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -21,7 +21,7 @@ use crate::node::Node;
 use crate::subject::token;
 use crate::{ConnectError, DeliveryError, Format, RegisterError, RemoteError};
 
-/// A failure that goes on is logged once in this time.
+/// A persistent failure is logged once in this time.
 const LOGGED_EVERY: Duration = Duration::from_secs(10);
 
 impl<P: ClusterProtocol, F: Format> Host for Arc<Node<P, F>> {
@@ -107,7 +107,8 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
         Ok(owner.map(|owner| self.reference(&owner)))
     }
 
-    /// Takes the lease for the start of the node. Waits until the lease of a former process has run out, if it is not renewed.
+    /// Takes the lease for the start of the node. If a previous process has the lease and does not renew it, waits until it has
+    /// expired.
     pub(crate) async fn first_lease(&self, waits: bool) -> Result<(), JoinError> {
         let ttl = self.naming.ttl;
         let deadline = Instant::now() + ttl * 2;
@@ -149,8 +150,8 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
         Ok(lease::nodes(&self.buckets().await?.leases).await?)
     }
 
-    /// Compares the nodes with those that were seen before, and removes the names of those that have vanished. One node of a
-    /// cluster does that: the first one by name.
+    /// Compares the nodes with those seen before, and removes the names of those whose lease has expired. Only one node of a
+    /// cluster does this: the first by name.
     async fn sweep(&self, seen: &mut Option<Vec<(String, Incarnation)>>) -> Result<(), BoxError> {
         let buckets = self.buckets().await?;
         if lease::first_node(&buckets.leases).await?.as_deref() != Some(&*self.name) {
@@ -168,7 +169,7 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
         Ok(())
     }
 
-    /// Gives the lease and the names back.
+    /// Gives up the lease and the names.
     pub(crate) async fn leave(&self) {
         self.naming.leave().await;
     }
@@ -287,7 +288,7 @@ pub(crate) async fn audits<P: ClusterProtocol, F: Format>(weak: Weak<Node<P, F>>
     }
 }
 
-/// Removes the names of nodes that have vanished.
+/// Removes the names of nodes whose lease has expired.
 pub(crate) async fn sweeps<P: ClusterProtocol, F: Format>(weak: Weak<Node<P, F>>) {
     let mut seen = None;
     loop {

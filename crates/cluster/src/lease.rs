@@ -1,10 +1,10 @@
 //! The lease of a node: a key that disappears unless the node renews it. Names point at it, so one heartbeat keeps them all.
 //!
-//! The server counts the time of a lease from the moment it has stored it, the node from the moment before it asked. So the node
-//! believes in its lease for a shorter time than the server does, whatever their clocks show.
+//! The server counts the TTL of a lease from when it stored the heartbeat, the node from just before it sent it. So the node trusts
+//! its lease for a shorter time than the server keeps it, regardless of the time of day on either.
 //!
-//! An incarnation that has lost its lease never has one again. A process takes a lease only if no other one has it: it waits until
-//! the lease of a former process has run out.
+//! An incarnation that has lost its lease never gets one again. A process takes the lease of a node only if no other process has
+//! it: it waits until the lease of a previous process has expired.
 
 use std::time::Duration;
 
@@ -15,16 +15,16 @@ use tokio::time::Instant;
 
 use crate::bus::{Entry, Store, StoreError};
 
-/// A part of the lease's time that the node does not use: clocks do not run at exactly the same rate.
+/// The node leaves 1 / `MARGIN` of the TTL unused, since clocks do not run at exactly the same rate.
 const MARGIN: u32 = 10;
 
-/// Operations that find another revision each time end after this many attempts.
+/// An operation that keeps finding another revision is given up after this many attempts.
 const ATTEMPTS: usize = 16;
 
 /// The leases that are read at the same time.
 const READ_AT_ONCE: usize = 16;
 
-/// The number of one life of a node. It changes when the node starts, and when it has lost its lease.
+/// Identifies one lease of a node. It is different after each start of the node, and after each loss of the lease.
 pub(crate) type Incarnation = u64;
 
 pub(crate) struct Lease {

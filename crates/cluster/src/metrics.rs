@@ -17,20 +17,26 @@ pub(crate) fn describe() {
     describe_gauge!(
         "acceptor_cluster_lease_seconds",
         Unit::Seconds,
-        "The time that the lease lasts without a heartbeat"
+        "How long the lease remains valid without another heartbeat"
     );
-    describe_gauge!("acceptor_cluster_names", "Names of connections of the node");
-    describe_gauge!("acceptor_cluster_topics", "Topics that the node receives messages for");
-    describe_gauge!("acceptor_cluster_watched_topics", "Topics whose changes of members the node reports");
+    describe_gauge!("acceptor_cluster_names", "Names of the node's connections");
+    describe_gauge!("acceptor_cluster_topics", "Topics for which the node receives messages");
+    describe_gauge!("acceptor_cluster_watched_topics", "Topics whose membership changes the node reports");
     describe_gauge!("acceptor_cluster_queued_bytes", Unit::Bytes, "Bytes that wait to be sent to NATS");
     describe_gauge!("acceptor_cluster_queued_messages", "Messages that wait to be sent to NATS");
-    describe_gauge!("acceptor_cluster_pending_requests", "Requests of other nodes under way");
-    describe_counter!("acceptor_cluster_reconnects_total", "Connections to NATS after a loss");
+    describe_gauge!("acceptor_cluster_pending_requests", "Requests from other nodes in progress");
+    describe_counter!("acceptor_cluster_reconnects_total", "Reconnects to NATS");
     describe_counter!("acceptor_cluster_published_total", "Messages accepted for other nodes");
-    describe_counter!("acceptor_cluster_received_total", "Messages of other nodes that have arrived");
-    describe_counter!("acceptor_cluster_requests_total", "Requests of other nodes that were answered");
-    describe_counter!("acceptor_cluster_dropped_total", "Messages that did not or may not have arrived, by reason");
-    describe_counter!("acceptor_cluster_refused_total", "Messages of other nodes that could not be handled, by reason");
+    describe_counter!("acceptor_cluster_received_total", "Messages received from other nodes");
+    describe_counter!("acceptor_cluster_requests_total", "Requests from other nodes that were answered");
+    describe_counter!(
+        "acceptor_cluster_dropped_total",
+        "Messages that did not arrive or may not have arrived, by reason"
+    );
+    describe_counter!(
+        "acceptor_cluster_refused_total",
+        "Messages and requests from other nodes that could not be handled, by reason"
+    );
 }
 
 impl Reported {

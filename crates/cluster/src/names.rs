@@ -17,10 +17,10 @@ use crate::subject::token;
 /// The version of the records.
 const VERSION: u8 = 1;
 
-/// A name that changes while it is read is read again so often.
+/// How often a name that changes while it is read is read again.
 const ATTEMPTS: usize = 16;
 
-/// The names that a sweep looks at at the same time.
+/// How many names a sweep reads concurrently.
 const SWEPT_AT_ONCE: usize = 32;
 
 /// The owner of a name.

@@ -24,16 +24,16 @@ use crate::releases::Release;
 use crate::subject::token;
 use crate::RegisterError;
 
-/// After a failure, the buckets are tried again after this time.
+/// The pause after a failed operation on the buckets.
 pub(crate) const RETRY: Duration = Duration::from_millis(500);
 
-/// A key that other nodes change all the time is tried so often.
+/// How often an operation is retried on a key that other nodes keep changing.
 const ATTEMPTS: usize = 16;
 
-/// The names that are released or registered again at the same time.
+/// How many names are released or registered again concurrently.
 pub(crate) const AT_ONCE: usize = 64;
 
-/// A name that was given up is released after this time, unless its new owner has taken it by then.
+/// A name that was given up is released after this time, unless its new owner has registered it by then.
 const HANDED_OVER_WITHIN: Duration = Duration::from_secs(2);
 
 /// What names need of their node.
@@ -288,7 +288,7 @@ impl Naming {
         }
     }
 
-    /// Gives the lease back, and with it all names.
+    /// Gives up the lease, and with it all names.
     pub(crate) async fn leave(&self) {
         let Ok(buckets) = self.buckets() else { return };
         if let Err(error) = self.lease.release(&buckets.leases).await {

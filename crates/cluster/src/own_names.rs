@@ -85,7 +85,7 @@ impl OwnNames {
         names.filter(is_current).cloned().collect()
     }
 
-    /// The names of other incarnations than this one: their lease was lost.
+    /// The names of incarnations other than this one: their lease was lost.
     pub(crate) fn of_others(&self, incarnation: Incarnation) -> Vec<(Arc<str>, OwnName)> {
         let tables = self.0.lock();
         let others = tables.names.iter().filter(|(_, own)| own.incarnation != incarnation);

@@ -181,7 +181,7 @@ export function askCertificates(context) {
   return ask({
     title: "Reload the certificates",
     text: [
-      "The program reads the certificates again for new connections. If they are invalid, the current ones stay in use.",
+      "The program reads the certificates again for new connections. If they are invalid, the current ones stay.",
     ],
     confirm: "Reload",
     run: async () => {
@@ -209,7 +209,7 @@ export function askDrain(context) {
       {
         name: "delay",
         label: "Delay before it stops accepting, in seconds",
-        hint: "The pool is not ready during the delay. Leave empty for the configured value.",
+        hint: "Not ready during the delay. If empty: as configured, or none if a grace period is entered.",
       },
     ],
     confirm: "Drain and end the pool",

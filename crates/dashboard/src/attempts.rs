@@ -11,7 +11,7 @@ const PERIOD: Duration = Duration::from_secs(60);
 pub(crate) const PER_ADDRESS: u32 = 5;
 /// How many wrong tokens all addresses may send within the period.
 pub(crate) const IN_TOTAL: u32 = 60;
-/// At most this many addresses are counted. If others have sent as many wrong tokens, the remaining addresses have to wait.
+/// At most this many addresses are counted. While the table is full, other addresses have to wait.
 const MAX_ADDRESSES: usize = 4_096;
 
 /// The wrong tokens of the current period.

@@ -25,7 +25,7 @@ pub(crate) struct Performed<'a> {
     pub(crate) parameters: String,
 }
 
-/// Performs an action, and records it with its outcome.
+/// Performs an action and records it with its outcome.
 pub(crate) async fn perform(
     shared: &Shared,
     of: Performed<'_>,

@@ -1,4 +1,4 @@
-//! The way between nodes: NATS, or the memory of this process.
+//! The connection between nodes: NATS, or the memory of this process.
 
 mod local;
 mod nats;
@@ -31,7 +31,7 @@ pub(crate) use store::{Entry, Store, StoreError};
 /// Called with each message of a subscription, one after the other.
 pub(crate) type OnMessage = Box<dyn Fn(Bytes) + Send + Sync>;
 
-/// Answers requests. An answer that is not ready at once gets a task of its own: their number is for the callee to limit.
+/// Answers requests. An answer that is not ready at once gets its own task; the callee has to limit their number.
 pub(crate) type OnRequest = Box<dyn Fn(Bytes) -> BoxFuture<'static, Bytes> + Send + Sync>;
 
 /// Why a request has no answer.
@@ -43,7 +43,7 @@ pub(crate) enum NoAnswer {
     NotSent(RemoteError),
 }
 
-/// A node's connection to the others, as it is at a moment.
+/// A snapshot of a node's connection to the others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct LinkState {
     pub(crate) is_connected: bool,

@@ -1,7 +1,7 @@
 //! The task of a watch, which follows what all nodes publish about a topic.
 //!
-//! A node is asked three times in the time of a lease to publish changes. The members of a node are listed when the watch begins, and
-//! again after messages were lost: each message has a number, and each answer has that of the last one.
+//! Each node is asked three times per TTL to publish changes. The members of a node are listed when the watch begins, and again
+//! after messages were lost: each message has a number, and each answer has that of the last one.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};

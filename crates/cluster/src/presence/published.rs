@@ -145,7 +145,7 @@ impl Published {
         Some((state.epoch, state.sequence))
     }
 
-    /// Forgets the topics that are not watched any more.
+    /// Forgets the topics that are no longer watched.
     fn purge(&self) {
         let now = Instant::now();
         let mut topics = self.topics.write();
@@ -193,7 +193,7 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
         crate::subject::token(topic).map(|token| format!("{}.members.{token}", self.prefix)).ok_or(topic.len())
     }
 
-    /// Publishes the changes of a topic from now on: for the time of a lease, or to a watcher of this node.
+    /// Publishes the changes of a topic from now on: for one TTL, or to a watcher of this node.
     pub(super) fn watch(&self, topic: &str, by: Option<&mpsc::Sender<Bytes>>) -> Option<Watching> {
         self.members_subject(topic).ok()?;
         let until = Instant::now() + 3 * self.naming.lease.interval();

@@ -9,7 +9,7 @@ use crate::lease::Incarnation;
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Request {
     Page(PageRequest),
-    /// Asks it to publish the changes of a topic for the time of a lease.
+    /// Asks it to publish the changes of a topic for one TTL.
     Watch(String),
 }
 

@@ -1,4 +1,4 @@
-//! What has arrived and waits to be passed on, which is bounded in bytes.
+//! The queue of messages that have arrived and wait to be handled, bounded in bytes.
 //!
 //! The client drops what a subscription has no room for, and does not count it reliably. So a task per subscription moves messages
 //! here at once, and one task passes them on.

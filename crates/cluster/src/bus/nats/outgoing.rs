@@ -1,4 +1,4 @@
-//! What waits to be passed to the client, which is bounded in bytes and in time.
+//! The queue of messages that wait to be passed to the client, bounded in bytes and in time.
 
 use std::iter::Peekable;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
