@@ -216,7 +216,8 @@ impl<F: Format> ClusterBuilder<F> {
     pub async fn connect<P: ClusterProtocol>(self, pool: &Pool<Connection<P>>) -> Result<Cluster<P, F>, ConnectError> {
         let node = self.node.unwrap_or_else(random_name);
         if node.is_empty() || token(&node).is_none() {
-            return Err(invalid("node", format!("{node:?}; expected a name of 1 to 300 characters")));
+            let expected = "1 to 1,024 bytes, where a byte other than an ASCII letter, a digit, `-` or `_` counts as 3";
+            return Err(invalid("node", format!("{node:?}; expected {expected}")));
         }
         let prefix = self.prefix;
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';

@@ -112,7 +112,7 @@ pub enum RegisterError {
     #[error("the connection has ended")]
     Ended,
     /// The name is too long.
-    #[error("the name has {length} bytes, and {limit} are allowed; a byte other than an ASCII letter, a digit, `-` or `_` counts as 3")]
+    #[error("the name takes up {length} bytes, and {limit} are allowed; a byte other than an ASCII letter, a digit, `-` or `_` counts as 3")]
     NameTooLong {
         /// The length.
         length: usize,

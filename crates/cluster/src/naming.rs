@@ -21,7 +21,7 @@ use crate::name_locks::NameLocks;
 use crate::names::{Buckets, Owner};
 use crate::own_names::{OwnName, OwnNames};
 use crate::releases::Release;
-use crate::subject::token;
+use crate::subject::{token, token_length};
 use crate::RegisterError;
 
 /// The pause after a failed operation on the buckets.
@@ -167,8 +167,8 @@ impl Naming {
         name: &Arc<str>,
         replaces: bool,
     ) -> Result<u64, RegisterError> {
-        let too_long = RegisterError::NameTooLong { length: name.len(), limit: crate::subject::MAX_TOKEN };
-        let key = token(name).ok_or(too_long)?;
+        let too_long = || RegisterError::NameTooLong { length: token_length(name), limit: crate::subject::MAX_TOKEN };
+        let key = token(name).ok_or_else(too_long)?;
         let buckets = self.buckets().map_err(|_| RegisterError::Disconnected)?;
         let owner = Owner { node: self.node.clone(), incarnation, connection: id.get() };
         let claimed = self.try_claim(host, buckets, &key, name, &owner, replaces).await;

@@ -26,7 +26,7 @@ use crate::refusals::Refusals;
 use crate::requests::MAX_QUESTIONS;
 use crate::runtime::Runtime;
 use crate::state::StateSender;
-use crate::subject::token;
+use crate::subject::{token, token_length};
 use crate::subscriptions::{self, Subscriptions};
 use crate::{Format, RemoteError};
 
@@ -148,7 +148,7 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
 
     /// The subject of a topic, or the length that it would have.
     pub(crate) fn topic_subject(&self, topic: &str) -> Result<Subject, usize> {
-        token(topic).map(|token| format!("{}.topic.{token}", self.prefix).into()).ok_or(topic.len())
+        token(topic).map(|token| format!("{}.topic.{token}", self.prefix).into()).ok_or_else(|| token_length(topic))
     }
 
     /// The subject of requests for a node.

@@ -11,7 +11,7 @@ pub(crate) const MAX_TOKEN: usize = 1_024;
 pub(crate) fn token(name: &str) -> Option<String> {
     let mut token = String::with_capacity(name.len());
     for byte in name.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_') {
+        if is_plain(byte) {
             token.push(char::from(byte));
         } else {
             let _ = write!(token, "={byte:02x}");
@@ -22,6 +22,15 @@ pub(crate) fn token(name: &str) -> Option<String> {
         token.push('=');
     }
     (token.len() <= MAX_TOKEN).then_some(token)
+}
+
+/// The length of the token of a name, also of one that is too long.
+pub(crate) fn token_length(name: &str) -> usize {
+    name.bytes().map(|byte| if is_plain(byte) { 1 } else { 3 }).sum::<usize>().max(1)
+}
+
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')
 }
 
 /// The name of a token.
@@ -56,6 +65,7 @@ mod tests {
             let is_safe = |byte: u8| byte.is_ascii_alphanumeric() || b"-_=".contains(&byte);
             assert!(token.bytes().all(is_safe), "{token}");
             assert_eq!(name(token).as_deref(), Some(names[at]));
+            assert_eq!(token_length(names[at]), token.len());
         }
         assert_eq!((name("a=2"), name("=zz"), name("=ff")), (None, None, None));
         assert_eq!(token("a.b").as_deref(), Some("a=2eb"));

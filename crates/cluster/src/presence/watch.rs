@@ -39,7 +39,7 @@ pub enum WatchError {
         limit: usize,
     },
     /// The name of the topic is too long.
-    #[error("the name has {length} bytes when it is written as a subject, and {limit} are allowed")]
+    #[error("the name takes up {length} bytes in a NATS subject, and {limit} are allowed")]
     NameTooLong {
         /// The length.
         length: usize,
