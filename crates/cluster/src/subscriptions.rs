@@ -54,6 +54,14 @@ impl Subscriptions {
         self.is_dirty.notify_one();
     }
 
+    /// Forgets topics that need no work, so that topics of a moment do not pile up until there is a connection.
+    fn forget(&self, needs_no_work: impl Fn(&Arc<str>) -> bool) {
+        // Looked at outside of the lock: topics may change meanwhile, and are added again then.
+        let (idle, work): (HashSet<_>, HashSet<_>) = self.take().into_iter().partition(needs_no_work);
+        drop(idle);
+        self.dirty.lock().extend(work);
+    }
+
     /// The topics to look at.
     fn take(&self) -> HashSet<Arc<str>> {
         std::mem::take(&mut *self.dirty.lock())
@@ -122,15 +130,22 @@ pub(crate) async fn follow<P: ClusterProtocol, F: Format>(
         }
         let Some(node) = node.upgrade() else { return };
         node.refresh_state();
-        let is_done =
-            if now.is_connected { node.update_subscriptions(&changes, &mut subscribed, &link).await } else { true };
+        let is_done = if now.is_connected {
+            node.update_subscriptions(&changes, &mut subscribed, &link).await
+        } else {
+            changes.forget(|topic| !subscribed.topics.contains_key(topic) && node.pool.topic(&**topic).is_empty());
+            true
+        };
         drop(node);
         let changed = async {
             let has_work = async {
                 match (now.is_connected, is_done) {
                     (true, true) => changes.is_dirty.notified().await,
                     (true, false) => tokio::time::sleep(RETRY).await,
-                    (false, _) => std::future::pending().await,
+                    (false, _) => {
+                        changes.is_dirty.notified().await;
+                        tokio::time::sleep(RETRY).await;
+                    }
                 }
             };
             tokio::select! {
@@ -206,5 +221,20 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
             }
         };
         self.bus.subscribe(subject, Box::new(on_message)).await.map(Some)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn topics_that_need_no_work_do_not_pile_up() {
+        let changes = Subscriptions::new();
+        for topic in ["a", "b", "c"] {
+            changes.changed(topic);
+        }
+        changes.forget(|topic| **topic != *"b");
+        assert_eq!(changes.take(), HashSet::from(["b".into()]));
     }
 }
