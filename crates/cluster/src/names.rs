@@ -83,6 +83,10 @@ impl Buckets {
         dead: &Mutex<HashMap<(String, Incarnation), bool>>,
     ) -> Result<bool, StoreError> {
         let Some(entry) = self.names.get(&key).await? else { return Ok(false) };
+        if entry.value.is_empty() {
+            self.names.remove(&key, entry.revision).await?;
+            return Ok(true);
+        }
         // One that cannot be read may be of a newer version.
         let Some(owner) = Owner::decode(&entry.value) else { return Ok(false) };
         let node = (owner.node.clone(), owner.incarnation);

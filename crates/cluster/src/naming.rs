@@ -197,6 +197,11 @@ impl Naming {
             }
             attempts += 1;
             let Some(Entry { value: other, revision }) = buckets.names.get(key).await? else { continue };
+            if other.is_empty() {
+                // The mark that `nats kv del` leaves.
+                buckets.names.remove(key, revision).await?;
+                continue;
+            }
             // One that cannot be read may be of a newer version.
             let other = Owner::decode(&other)
                 .ok_or_else(|| RegisterError::Unavailable("its record is of an unknown version".into()))?;

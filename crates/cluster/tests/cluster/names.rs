@@ -132,3 +132,20 @@ async fn a_node_without_lease_owns_nothing() {
     server.start_again();
     eventually(|| one.cluster.owns(id, "ann")).await;
 }
+
+#[actix::test]
+async fn a_name_that_an_operator_deletes_can_be_registered() {
+    let world = World::Nats(NatsServer::start());
+    let World::Nats(server) = &world else { unreachable!() };
+    let (one, two) = (world.node("one").await, world.node("two").await);
+    let mut ann = one.named("ann").await;
+    ask(&mut ann, "unregister ann", "true").await;
+    // As `nats kv del test_names ann` does.
+    let client = in_time(async_nats::connect(&server.url)).await.unwrap();
+    let names = in_time(async_nats::jetstream::new(client).get_key_value("test_names")).await.unwrap();
+    in_time(names.delete("ann")).await.unwrap();
+    assert_eq!(two.whereis("ann").await, None);
+    let mut far = two.guest().await;
+    ask(&mut far, "register ann", "ok").await;
+    assert_eq!(one.whereis("ann").await.as_deref(), Some("two"));
+}
