@@ -53,7 +53,7 @@ impl Refusals {
             None => 0,
         };
         *logged = Some((now, count));
-        Some(count - before)
+        Some(count.saturating_sub(before))
     }
 }
 

@@ -94,9 +94,11 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
             if page.life != life {
                 return Err("the node was restarted".into());
             }
-            after = page.members.last().map(|(id, _)| (life, *id)).or(after);
+            let last = page.members.last().map(|(id, _)| (life, *id));
+            let goes_on = page.has_more && last.is_some() && last != after;
+            after = last.or(after);
             members.extend(page.members);
-            if !page.has_more {
+            if !goes_on {
                 break;
             }
         }

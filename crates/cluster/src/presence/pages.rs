@@ -56,24 +56,31 @@ impl<P: ClusterProtocol, F: Format> ClusterTopic<P, F> {
         for (node, _) in nodes.iter().filter(|(node, _)| node.as_str() >= start) {
             let mut after = from.as_ref().filter(|cursor| cursor.node == *node).and_then(|cursor| cursor.after);
             loop {
-                if page.members.len() == limit {
+                if page.members.len() >= limit {
                     page.next = Some(Cursor { node: node.clone(), after });
                     return Ok(page);
                 }
                 let left = limit - page.members.len();
                 let request = PageRequest { topic: self.name().to_owned(), after, limit: left };
-                let Ok(answer) = self.node.page_of(node, request, self.node.request_timeout).await else {
+                let Ok(mut answer) = self.node.page_of(node, request, self.node.request_timeout).await else {
                     page.unreachable.push(node.clone());
                     break;
                 };
                 let life = answer.life;
-                after = answer.members.last().map(|(id, _)| (life, *id)).or(after);
+                answer.members.truncate(left);
+                let last = answer.members.last().map(|(id, _)| (life, *id));
+                // An answer that goes on with the same member would be asked for without an end.
+                let (has_more, goes_on) = (answer.has_more, last.is_some() && last != after);
+                after = last.or(after);
                 let node: Arc<str> = node.as_str().into();
                 page.members.extend(answer.members.into_iter().map(|(id, label)| {
                     let id = ConnectionId::from(id);
                     Member { node: node.clone(), life, id, label }
                 }));
-                if !answer.has_more {
+                if !has_more {
+                    break;
+                } else if !goes_on {
+                    page.unreachable.push(node.to_string());
                     break;
                 }
             }
