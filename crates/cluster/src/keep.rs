@@ -36,7 +36,9 @@ impl<P: ClusterProtocol, F: Format> Host for Arc<Node<P, F>> {
     }
 
     fn ask_for(&self, name: &str, owner: &Owner) -> BoxFuture<'static, bool> {
-        let (connection, id, name) = (self.reference(owner), owner.connection, name.to_owned());
+        // A node that hangs loses its lease meanwhile.
+        let within = self.request_timeout.min(self.naming.lease.interval());
+        let (connection, id, name) = (self.reference(owner).within(within), owner.connection, name.to_owned());
         async move { connection.request(Asks::Replaced(id, name), &[]).await.is_ok() }.boxed()
     }
 }
