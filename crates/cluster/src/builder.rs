@@ -115,7 +115,7 @@ impl<F: Format> ClusterBuilder<F> {
 
     /// How long a message may wait to be sent to NATS: 1 ms to 1 h. While there is no connection, nothing is queued. Messages that
     /// were queued before the connection was lost are sent in order after a reconnect, or dropped and counted after this time.
-    /// Messages that the NATS client has already taken, at most 16, are sent regardless of this limit.
+    /// Messages that the NATS client has already taken, at most 64, are sent regardless of this limit.
     ///
     /// Default: 5 s. Only with [`Cluster::nats`].
     pub fn queue_timeout(self, limit: Duration) -> Self {

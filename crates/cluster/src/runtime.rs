@@ -26,7 +26,7 @@ impl Runtime {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let (thread, ended) = oneshot::channel::<()>();
         let handle = runtime.handle().clone();
-        std::thread::Builder::new().name(format!("cluster-{node}")).spawn(move || {
+        std::thread::Builder::new().name(format!("cluster-{}", node.escape_default())).spawn(move || {
             let _ = runtime.block_on(ended);
         })?;
         Ok(Runtime { handle, _thread: Some(Arc::new(thread)) })

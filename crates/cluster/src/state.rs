@@ -33,10 +33,16 @@ impl<P: ClusterProtocol, F: Format> Cluster<P, F> {
     }
 
     /// Waits until the node has this state, for example for a readiness check: `cluster.reached(NodeState::Joined).await`.
+    ///
+    /// A node that is [`Joined`](NodeState::Joined) is [`Connected`](NodeState::Connected), too.
     pub async fn reached(&self, state: NodeState) {
         self.node.refresh_state();
+        let has_reached = |current: &NodeState| match state {
+            NodeState::Alone => *current == state,
+            NodeState::Connected | NodeState::Joined => *current >= state,
+        };
         // Cannot fail: the node owns the sender.
-        let _ = self.node.state.subscribe().wait_for(|current| *current == state).await;
+        let _ = self.node.state.subscribe().wait_for(has_reached).await;
     }
 }
 

@@ -136,7 +136,7 @@ fn what_cannot_start_says_what_to_do() {
     for (arguments, expected) in [
         (&["--help"][..], "usage: chat [ADDRESS"),
         (&["127.0.0.1:0", "a", "local", "soon"], "TTL: invalid number of seconds \"soon\"\nusage"),
-        (&["127.0.0.1:0", "", "local"], "invalid setting node: \"\"; expected a name of 1 to 300 characters"),
+        (&["127.0.0.1:0", "", "local"], "invalid setting node: \"\"; expected 1 to 1,024 bytes"),
         (
             &["127.0.0.1:0", "a", "nats://127.0.0.1:1"],
             "cannot connect to NATS at nats://127.0.0.1:1 (start nats-server",

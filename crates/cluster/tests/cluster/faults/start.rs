@@ -48,6 +48,7 @@ async fn a_node_that_has_started_has_joined() {
         let node = world.node("one").await;
         assert_eq!(node.cluster.state(), NodeState::Joined);
         in_time(node.cluster.reached(NodeState::Joined)).await;
+        in_time(node.cluster.reached(NodeState::Connected)).await;
         let info = node.cluster.info();
         assert!(info.lease.is_some() && info.node == "one" && info.reconnects == 0, "{info:?}");
         assert_eq!((info.published, info.received, info.refused.total(), info.topics), (0, 0, 0, 0));
