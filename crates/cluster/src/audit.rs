@@ -1,5 +1,6 @@
 //! Compares the names of this node with their records, since a server that failed may have lost some.
 
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::Arc;
 
 use futures::StreamExt;
@@ -31,8 +32,8 @@ impl Naming {
         let key = token(name).unwrap_or_default();
         match buckets.names.get(&key).await {
             Ok(entry) if entry.as_ref().is_none_or(|entry| entry.revision != own.revision) => {}
-            // The record is there, or the server cannot be asked at the moment.
-            _ => return,
+            Ok(_) => return,
+            Err(_) => return self.has_failed.store(true, Relaxed),
         }
         warn!(node = self.node, name = &**name, "the server has lost the record of a name; registering it again");
         self.own.set_lost(name, own);

@@ -1,5 +1,6 @@
 //! The tasks that keep the lease and the names of a node. They are separate, so that none delays the heartbeats.
 
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use actix_acceptor::{BoxError, ConnectionId};
 use futures::future::{BoxFuture, FutureExt};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::bus::{BucketError, StoreError};
 use crate::cluster::ClusterProtocol;
@@ -132,6 +133,17 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
         }
     }
 
+    /// Makes the buckets again that the server has lost, after an operation has failed. Those that exist stay as they are.
+    async fn restore_buckets(&self) {
+        if !self.naming.has_failed.swap(false, Relaxed) || !self.bus.is_connected() {
+            return;
+        }
+        if let Err(error) = self.bus.buckets(&self.prefix, self.naming.ttl).await {
+            self.naming.has_failed.store(true, Relaxed);
+            debug!(node = &*self.name, %error, "cannot look for the buckets");
+        }
+    }
+
     /// Renews the lease once. After it was lost, takes a new one. Returns whether the node has one.
     async fn beat(&self) -> Result<bool, BoxError> {
         match self.naming.lease.beat(&self.buckets().await?.leases).await? {
@@ -228,9 +240,16 @@ pub(crate) async fn heartbeats<P: ClusterProtocol, F: Format>(weak: Weak<Node<P,
     loop {
         let Some(node) = weak.upgrade() else { return };
         let interval = node.naming.lease.interval();
+        if tokio::time::timeout(interval, node.restore_buckets()).await.is_err() {
+            node.naming.has_failed.store(true, Relaxed);
+        }
         // The answer of a server that is slower than that comes too late.
         let beat = tokio::time::timeout(interval, node.beat()).await;
-        let pause = match beat.unwrap_or_else(|_| Err("no answer in time".into())) {
+        let beat = beat.unwrap_or_else(|_| Err("no answer in time".into()));
+        if beat.is_err() {
+            node.naming.has_failed.store(true, Relaxed);
+        }
+        let pause = match beat {
             Ok(true) => match node.answer_requests().await {
                 Ok(()) => interval,
                 Err(_) => RETRY.min(interval),

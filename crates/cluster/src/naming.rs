@@ -4,6 +4,7 @@
 //! record was stored, and is taken out before the record is removed.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -51,6 +52,8 @@ pub(crate) struct Naming {
     pub(crate) node: String,
     pub(crate) ttl: Duration,
     pub(crate) buckets: OnceCell<Buckets>,
+    /// Whether an operation on a bucket has failed: the server may have lost it.
+    pub(crate) has_failed: AtomicBool,
     pub(crate) lease: Lease,
     pub(crate) own: OwnNames,
     pub(crate) locks: NameLocks,
@@ -64,6 +67,7 @@ impl Naming {
             node: node.to_owned(),
             ttl,
             buckets: OnceCell::new(),
+            has_failed: AtomicBool::new(false),
             // The builder has checked the name.
             lease: Lease::new(token(node).unwrap_or_default(), ttl),
             own: OwnNames::default(),
@@ -173,6 +177,7 @@ impl Naming {
         let owner = Owner { node: self.node.clone(), incarnation, connection: id.get() };
         let claimed = self.try_claim(host, buckets, &key, name, &owner, replaces).await;
         if matches!(claimed, Err(RegisterError::Unavailable(_))) {
+            self.has_failed.store(true, Relaxed);
             self.doubt(name);
         }
         claimed

@@ -75,6 +75,11 @@ impl NatsServer {
         self.process.wait().unwrap();
     }
 
+    /// Removes what the server has stored, while it does not run.
+    pub(crate) fn wipe(&self) {
+        std::fs::remove_dir_all(self.store.path("jetstream")).unwrap();
+    }
+
     /// Starts the server on its port, after [`stop`](Self::stop).
     pub(crate) fn start_again(&mut self) {
         (self.process, _, self.monitor) = spawn(&self.store, &self.arguments, Some(self.port));

@@ -9,6 +9,7 @@ mod proxy;
 mod queue;
 mod servers;
 mod start;
+mod store;
 
 use std::time::Duration;
 

@@ -1,0 +1,72 @@
+//! Servers that lose what they have stored.
+
+use std::time::Duration;
+
+use async_nats::jetstream;
+use support::in_time;
+
+use crate::nats_server::NatsServer;
+use crate::nodes::{Node, World};
+
+/// Waits until a node sees this owner. Until the buckets are there again, the answer may be an error.
+async fn until_owner(node: &Node, name: &str, owner: &str) {
+    let is_owner = async {
+        loop {
+            let found = node.cluster.whereis(name).await;
+            if found.is_ok_and(|found| found.is_some_and(|found| found.node() == owner)) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    in_time(is_owner).await;
+}
+
+/// Registers a name, as soon as that is possible.
+async fn until_registered(node: &Node, name: &str) {
+    let mut guest = node.guest().await;
+    let is_registered = async {
+        loop {
+            guest.send(format!("register {name}\n")).await;
+            let mut answer = Vec::new();
+            while !answer.ends_with(b"\n") {
+                answer.extend(guest.read_exact(1).await);
+            }
+            if answer == b"ok\n" {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    in_time(is_registered).await;
+    until_owner(node, name, node.cluster.node()).await;
+}
+
+#[actix::test]
+async fn names_are_there_again_after_a_server_has_lost_its_store() {
+    let mut world = World::Nats(NatsServer::start());
+    let (one, two) = (world.node("one").await, world.node("two").await);
+    let ann = one.named("ann").await;
+    let World::Nats(server) = &mut world else { unreachable!() };
+    server.end();
+    server.wipe();
+    server.start_again();
+    until_owner(&two, "ann", "one").await;
+    until_registered(&two, "bob").await;
+    drop(ann);
+}
+
+#[actix::test]
+async fn a_bucket_that_an_operator_has_removed_is_made_again() {
+    let world = World::Nats(NatsServer::start());
+    let (one, two) = (world.node("one").await, world.node("two").await);
+    let ann = one.named("ann").await;
+    let World::Nats(server) = &world else { unreachable!() };
+    let client = in_time(async_nats::connect(&server.url)).await.unwrap();
+    for bucket in ["KV_test_names", "KV_test_leases"] {
+        in_time(jetstream::new(client.clone()).delete_stream(bucket)).await.unwrap();
+        until_owner(&two, "ann", "one").await;
+    }
+    until_registered(&two, "bob").await;
+    drop(ann);
+}
