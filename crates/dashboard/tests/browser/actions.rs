@@ -22,7 +22,7 @@ fn a_text_reaches_one_a_topic_or_all() {
 
     page.button("Send\u{2026}");
     page.choose("To", "the members of a topic");
-    page.fill("Topic, or id", "lobby");
+    page.fill("Topic or connection id", "lobby");
     page.fill("Text", "the lobby");
     page.button("Send");
     page.until_closed();

@@ -31,7 +31,7 @@ fn every_step_works_from_the_keyboard() {
     let server = Server::start(Options::default());
     let (_ann, mut bob) = (server.peer("ann"), server.peer("bob"));
     let page = Page::open(&server, "overview");
-    tab_to(&page, "Skip to the content");
+    tab_to(&page, "Skip to content");
     page.browser.press(ENTER);
     page.until("the content has the focus", "return document.activeElement.id === 'main'");
     tab_to(&page, "Suspend\u{2026}");

@@ -64,7 +64,8 @@ fn settings_state_unit_default_and_effect() {
         "one setting is left",
         "return [...document.querySelectorAll('.setting')].filter((one) => !one.hidden).length === 1",
     );
-    for text in ["How long a peer may be silent", "Unit: a time", "Default: 1m", "Takes effect for new connections"] {
+    for text in ["How long a peer may be silent", "Unit: a duration", "Default: 1m", "Takes effect for new connections"]
+    {
         page.until_text(text);
     }
 }
