@@ -32,6 +32,7 @@ pub(crate) async fn perform(
     perform: impl Future<Output = Result<Value, ApiError>>,
 ) -> ApiResult {
     let result = perform.await;
+    of.pool.latest.acted();
     let outcome = match &result {
         Ok(answer) => format!("ok: {answer}"),
         Err(error) => format!("{}: {error}", error.code()),

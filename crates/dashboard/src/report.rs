@@ -52,7 +52,7 @@ impl<'a> PoolReport<'a> {
     pub(crate) fn new(watched: &'a Watched) -> Self {
         let pool = &watched.of.pool;
         watched.find_report();
-        let info = pool.info();
+        let info = watched.info();
         let acceptor = |info: &AcceptorInfo| {
             let blocks = watched.drains.blocks(info.id);
             Acceptor {

@@ -47,7 +47,8 @@ fn run(shared: &Weak<Shared>, ended: &Receiver<()>) {
         seq += 1;
         shared.events.next_second();
         for watched in &shared.pools {
-            watched.history.lock().add(&watched.of.pool.info(), passed, time_ms);
+            let info = watched.sample();
+            watched.history.lock().add(&info, passed, time_ms);
             watched.drop_old_lists();
         }
         let viewers = shared.viewers.len();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-use actix_acceptor::info::{ConnectionPhase, Status};
+use actix_acceptor::info::{ConnectionPhase, PoolInfo, Status};
 use actix_acceptor::telemetry::ObserverKey;
 use actix_acceptor::{ConnectionInfo, Drain};
 use parking_lot::Mutex;
@@ -16,6 +16,7 @@ use crate::drains::Drains;
 use crate::error::ApiError;
 use crate::events::{Events, Recorder};
 use crate::history::History;
+use crate::latest::Latest;
 use crate::pools::DashboardPool;
 use crate::session::{boot, Keys};
 use crate::snapshot::{Snapshot, Taken};
@@ -38,6 +39,7 @@ pub(crate) struct Watched {
     pub(crate) since: Instant,
     pub(crate) history: Mutex<History>,
     pub(crate) drains: Arc<Drains>,
+    pub(crate) latest: Latest,
     connections: Snapshot<ConnectionInfo>,
     topics: Snapshot<(Arc<str>, usize)>,
     names: Snapshot<Arc<str>>,
@@ -67,6 +69,7 @@ impl Shared {
             since: Instant::now(),
             history: Mutex::new(History::new(&of.pool.info())),
             drains,
+            latest: Latest::default(),
             connections: Snapshot::new(),
             topics: Snapshot::new(),
             names: Snapshot::new(),
@@ -84,6 +87,18 @@ impl Shared {
 }
 
 impl Watched {
+    /// Reads the numbers of the pool, once a second, for the history and for all viewers.
+    pub(crate) fn sample(&self) -> Arc<PoolInfo> {
+        self.latest.read(|| self.of.pool.info())
+    }
+
+    /// The numbers of the pool, at most a second old, with the present status.
+    pub(crate) fn info(&self) -> PoolInfo {
+        let mut info = PoolInfo::clone(&self.latest.get(|| self.of.pool.info()));
+        info.status = self.of.pool.status();
+        info
+    }
+
     pub(crate) fn connections(&self) -> Arc<Taken<ConnectionInfo>> {
         self.connections.get(|| self.of.pool.list())
     }

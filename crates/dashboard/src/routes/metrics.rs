@@ -23,7 +23,7 @@ struct Pool {
 pub(super) async fn metrics(shared: Data<Shared>, _: Viewer) -> HttpResponse {
     let pools = shared.pools.iter().map(|watched| {
         let pool = &watched.of.pool;
-        let (info, max_handshakes) = (pool.info(), pool.settings().max_handshakes);
+        let (info, max_handshakes) = (watched.info(), pool.settings().max_handshakes);
         Pool { name: pool.name().to_owned(), info, listeners: pool.listeners(), max_handshakes }
     });
     let text = text(&pools.collect::<Vec<_>>(), &ProcessReport::read());

@@ -37,7 +37,7 @@ async fn a_pool_is_reported_with_its_listeners() {
     let dashboard = dashboard(&chat);
     let mut peer = guest(&chat, "hello").await;
     peer.echo("more\n").await;
-    let pool = get(&dashboard, "").await;
+    let pool = until(&dashboard, "/api/pools/0", |pool| pool["info"]["packets"] == 2).await;
     let address = chat.local_addr().unwrap().to_string();
     assert_eq!((&pool["ready"], &pool["info"]["status"]), (&json!(true), &json!("running")));
     assert_eq!((&pool["info"]["connections"], &pool["info"]["packets"]), (&json!(1), &json!(2)));
