@@ -1,14 +1,14 @@
 //! Which requests are served: the check of every request, and the extractors [`Viewer`] and [`Action`].
 
 use std::future::{ready, Future, Ready};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::time::Instant;
 
 use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use actix_web::http::{Method, StatusCode};
+use actix_web::http::StatusCode;
 use actix_web::middleware::Next;
 use actix_web::web::{Bytes, Data};
 use actix_web::{FromRequest, HttpRequest, ResponseError};
@@ -16,16 +16,15 @@ use serde::de::DeserializeOwned;
 
 use crate::audit;
 use crate::error::ApiError;
+use crate::local::{self, is_navigation};
 use crate::report::Entry;
 use crate::shared::Shared;
 
 const POLICY: &str =
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; \
                       base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
-const LOOPBACK_ONLY: &str = "this dashboard has no token, so it is served only to loopback addresses, at \
+const LOOPBACK_ONLY: &str = "this dashboard has no token, so it is served only to programs on this machine, at \
      http://127.0.0.1 or http://localhost, and not through a proxy; set `Dashboard::token` to serve it to others";
-/// Headers that proxies add.
-const OF_PROXIES: [&str; 4] = ["forwarded", "via", "x-forwarded-for", "x-real-ip"];
 
 /// Checks a request and adds headers to the response.
 pub(crate) async fn guard(
@@ -56,41 +55,21 @@ pub(crate) async fn guard(
 }
 
 fn check(shared: &Shared, request: &HttpRequest) -> Result<(), ApiError> {
-    if !shared.keys.requires_token() && !is_local(request) {
-        return Err(ApiError::forbidden("loopback_only", LOOPBACK_ONLY));
-    }
     if is_of_other_site(request) {
         return Err(ApiError::forbidden("cross_site", "requests from other sites are refused"));
     }
+    if !shared.keys.requires_token() {
+        let refused = |why| ApiError::forbidden("loopback_only", format!("{why}: {LOOPBACK_ONLY}"));
+        local::check(request).map_err(refused)?;
+    }
     Ok(())
-}
-
-/// Whether a request comes from a program on this machine, and is meant for this server: a page of another site whose name resolves to
-/// a loopback address sends its own `Host`.
-fn is_local(request: &HttpRequest) -> bool {
-    let headers = request.headers();
-    let is_loopback = |peer: SocketAddr| peer.ip().to_canonical().is_loopback();
-    request.peer_addr().is_some_and(is_loopback)
-        && headers.get(header::HOST).and_then(|host| host.to_str().ok()).is_some_and(is_loopback_host)
-        && request.uri().authority().is_none_or(|authority| is_loopback_host(authority.as_str()))
-        && !OF_PROXIES.iter().any(|name| headers.contains_key(*name))
-}
-
-fn is_loopback_host(host: &str) -> bool {
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => name,
-        _ => host,
-    };
-    let ip = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
-    name.eq_ignore_ascii_case("localhost") || ip.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
 }
 
 /// Whether a page of another site has sent a request. Navigation to the page is not refused: links may point to it.
 fn is_of_other_site(request: &HttpRequest) -> bool {
     let text = |name: &str| request.headers().get(name).map(|value| value.to_str().unwrap_or_default());
     if let Some(site) = text("sec-fetch-site") {
-        let navigates = request.method() == Method::GET && text("sec-fetch-mode") == Some("navigate");
-        return !matches!(site, "same-origin" | "none") && !navigates;
+        return !matches!(site, "same-origin" | "none") && !is_navigation(request);
     }
     let Some(origin) = text("origin") else { return false };
     let host = text("host").or_else(|| request.uri().authority().map(|authority| authority.as_str()));
@@ -214,28 +193,4 @@ fn may_act(shared: &Shared, request: &HttpRequest) -> Result<(), ApiError> {
         return Err(ApiError::forbidden("read_only", "this dashboard is read-only"));
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn loopback_hosts_are_recognized() {
-        for host in ["localhost", "LOCALHOST:8080", "127.0.0.1", "127.0.0.1:80", "127.9.9.9:1", "[::1]", "[::1]:8080"] {
-            assert!(is_loopback_host(host), "{host}");
-        }
-        for host in [
-            "",
-            ":80",
-            "evil.example",
-            "localhost.evil.example",
-            "127.0.0.1.evil.example:80",
-            "192.0.2.1",
-            "localhost:x",
-            "::2",
-        ] {
-            assert!(!is_loopback_host(host), "{host}");
-        }
-    }
 }

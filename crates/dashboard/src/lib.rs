@@ -53,7 +53,7 @@
 //!
 //! # Security
 //!
-//! Without a [token](Dashboard::token), only requests from a loopback address with a loopback `Host` are served, so that other
+//! Without a [token](Dashboard::token), only requests from a loopback address to a loopback `Host` are served, so that other
 //! machines, and pages of other sites in a browser on this machine, have no access. If the application listens on another address,
 //! a warning is logged when it starts. With a token, every request needs it: in the header `Authorization: Bearer`, or through a
 //! session, whose cookie the login form sets (`HttpOnly`, `SameSite=Strict`, and `Secure` with TLS). The cookie contains the expiry
@@ -61,9 +61,11 @@
 //! tokens are limited to 5 a minute per address, and to 60 a minute in total for the login form. The address is actix-web's
 //! `peer_addr`, so all viewers behind a reverse proxy share the limit of the proxy.
 //!
-//! If the page is used over a network, use TLS, directly or at a reverse proxy: the token and the cookie are secrets. A proxy on
-//! the same machine looks like a local viewer, so a dashboard behind a proxy needs a token. Without one, requests with headers that
-//! proxies add are refused.
+//! If the page is used over a network, use TLS, directly or at a reverse proxy: the token and the cookie are secrets.
+//!
+//! A dashboard behind a proxy needs a token: for the server, a proxy on the same machine is a local viewer. Without a token, requests
+//! with signs of a proxy are refused: HTTP/1.0, headers that proxies add, and an `Origin` or `Referer` that is not a loopback
+//! address. A proxy that forwards requests unchanged cannot be recognized.
 //!
 //! Actions need a header that forms and pages of other sites cannot set; see [`api`]. Responses have a strict
 //! `Content-Security-Policy`, and the page shows what peers send (labels, names, topics) as text. Each action is logged at info
@@ -95,6 +97,7 @@ mod error;
 mod events;
 mod history;
 mod latest;
+mod local;
 mod pools;
 mod process;
 mod report;

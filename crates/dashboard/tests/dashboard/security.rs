@@ -1,7 +1,7 @@
 //! Which requests are served, and which are refused.
 
 use actix_acceptor_dashboard::Dashboard;
-use actix_web::http::StatusCode;
+use actix_web::http::{StatusCode, Version};
 use actix_web::test::TestRequest;
 use serde_json::json;
 use support::logs;
@@ -56,7 +56,7 @@ async fn without_a_token_only_this_machine_is_served() {
 }
 
 #[actix::test]
-async fn a_name_that_resolves_to_loopback_is_refused() {
+async fn without_a_token_other_hosts_and_proxies_are_refused() {
     let chat = chat().await;
     let dashboard = dashboard(&chat);
     for headers in [
@@ -71,6 +71,16 @@ async fn a_name_that_resolves_to_loopback_is_refused() {
         &[("host", "localhost"), ("forwarded", "for=192.0.2.1")],
         &[("host", "localhost"), ("via", "1.1 proxy")],
         &[("host", "localhost"), ("x-real-ip", "192.0.2.1")],
+        // Envoy, a CDN, a load balancer.
+        &[("host", "localhost"), ("x-forwarded-proto", "https")],
+        &[("host", "localhost"), ("x-request-id", "1")],
+        &[("host", "localhost"), ("cf-connecting-ip", "192.0.2.1")],
+        &[("host", "localhost"), ("x-amzn-trace-id", "1")],
+        // A proxy that replaces only the host.
+        &[("host", "localhost"), ("origin", "https://ops.example"), ("sec-fetch-site", "same-origin")],
+        &[("host", "localhost"), ("referer", "https://ops.example/dashboard/"), ("sec-fetch-site", "same-origin")],
+        &[("host", "localhost"), ("referer", "")],
+        &[("host", "localhost"), ("referer", "https://127.0.0.1@ops.example/")],
     ] {
         let answer = call(&dashboard, get_with("/dashboard/api/pools", headers)).await;
         assert_eq!((answer.status, answer.code()), (StatusCode::FORBIDDEN, "loopback_only".to_owned()), "{headers:?}");
@@ -78,8 +88,37 @@ async fn a_name_that_resolves_to_loopback_is_refused() {
     let absolute = get_with("http://evil.example/dashboard/api/pools", &[("host", "localhost")]);
     assert_eq!(call(&dashboard, absolute).await.code(), "loopback_only");
     for host in ["localhost", "127.0.0.1:8080", "[::1]:8080"] {
-        let answer = call(&dashboard, get_with("/dashboard/api/pools", &[("host", host)])).await;
+        let referer = format!("http://{host}/dashboard/");
+        let answer = call(&dashboard, get_with("/dashboard/api/pools", &[("host", host), ("referer", &referer)])).await;
         assert_eq!(answer.status, StatusCode::OK, "{host}");
+    }
+}
+
+#[actix::test]
+async fn the_default_of_a_silent_proxy_is_refused() {
+    let chat = chat().await;
+    let dashboard = dashboard(&chat);
+    // nginx replaces the host by that of the server, and uses HTTP/1.0.
+    let suspend = post_request("/dashboard/api/pools/0/suspend", json!({"mode": "close"}));
+    for request in [get_request("/dashboard/api/pools"), suspend] {
+        let answer = call(&dashboard, request.version(Version::HTTP_10)).await;
+        assert_eq!((answer.status, answer.code()), (StatusCode::FORBIDDEN, "loopback_only".to_owned()));
+        assert!(answer.json()["error"]["message"].as_str().unwrap().starts_with("the request has version HTTP/1.0"));
+    }
+    assert!(chat.is_ready());
+    // With a token, the version does not matter.
+    let with_token = self::dashboard(&chat).token(TOKEN);
+    let request = get_request("/dashboard/api/pools").insert_header(("authorization", format!("Bearer {TOKEN}")));
+    assert_eq!(call(&with_token, request.version(Version::HTTP_10)).await.status, StatusCode::OK);
+}
+
+#[actix::test]
+async fn the_host_of_http_2_is_in_the_uri() {
+    let chat = chat().await;
+    let dashboard = dashboard(&chat);
+    for (host, status) in [("localhost:8080", StatusCode::OK), ("evil.example", StatusCode::FORBIDDEN)] {
+        let request = get_with(&format!("https://{host}/dashboard/api/pools"), &[]).version(Version::HTTP_2);
+        assert_eq!(call(&dashboard, request).await.status, status, "{host}");
     }
 }
 
@@ -147,7 +186,12 @@ async fn requests_of_other_sites_are_refused() {
         assert_eq!(call(&dashboard, with(suspend)).await.code(), "cross_site", "{headers:?}");
     }
     // A link leads to the page, and the page itself may read.
-    let link = [("host", "localhost"), ("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "navigate")];
+    let link = [
+        ("host", "localhost"),
+        ("sec-fetch-site", "cross-site"),
+        ("sec-fetch-mode", "navigate"),
+        ("referer", "http://wiki.example/"),
+    ];
     assert_eq!(call(&dashboard, get_with("/dashboard/", &link)).await.status, StatusCode::OK);
     let own = [("host", "localhost:8080"), ("origin", "http://localhost:8080")];
     assert_eq!(call(&dashboard, get_with("/dashboard/api/pools", &own)).await.status, StatusCode::OK);
