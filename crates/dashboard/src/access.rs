@@ -1,7 +1,6 @@
 //! Which requests are served: the check of every request, and the extractors [`Viewer`] and [`Action`].
 
 use std::future::{ready, Future, Ready};
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::time::Instant;
 
@@ -15,6 +14,7 @@ use actix_web::{FromRequest, HttpRequest, ResponseError};
 use serde::de::DeserializeOwned;
 
 use crate::audit;
+use crate::client::Client;
 use crate::error::ApiError;
 use crate::local::{self, is_navigation};
 use crate::report::Entry;
@@ -78,29 +78,31 @@ fn is_of_other_site(request: &HttpRequest) -> bool {
 }
 
 /// A request that may read.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Viewer {
     pub(crate) entry: Entry,
-    pub(crate) peer: Option<SocketAddr>,
+    pub(crate) client: Client,
 }
 
 impl Viewer {
     pub(crate) fn of(shared: &Shared, request: &HttpRequest) -> Result<Self, ApiError> {
-        let peer = request.peer_addr();
+        let client = shared.proxies.client(request);
         if !shared.keys.requires_token() {
-            return Ok(Viewer { entry: Entry::Loopback, peer });
+            return Ok(Viewer { entry: Entry::Loopback, client });
+        }
+        // The session first: a proxy may add a header of its own.
+        if let Some(session) = shared.keys.session(request.headers()) {
+            return Ok(Viewer { entry: Entry::Session(session), client });
         }
         if let Some(token) = bearer(request.headers()) {
-            let (ip, now) = (peer.map(|peer| peer.ip()), Instant::now());
-            shared.attempts.check(ip, false, now).map_err(too_many_attempts)?;
+            let now = Instant::now();
+            shared.wrong_bearers.check(client.address, now).map_err(too_many_attempts)?;
             if shared.keys.is_token(token) {
-                return Ok(Viewer { entry: Entry::Token, peer });
+                return Ok(Viewer { entry: Entry::Token, client });
             }
-            if shared.attempts.count(ip, now) {
-                audit::sign_in(shared, peer, "wrong token in Authorization");
+            if shared.wrong_bearers.count(client.address, now) {
+                audit::wrong_token(shared, &client, "wrong token in Authorization");
             }
-        } else if let Some(session) = shared.keys.session(request.headers()) {
-            return Ok(Viewer { entry: Entry::Session(session), peer });
         }
         let message = "sign in at `login`, or send the header `Authorization: Bearer TOKEN`";
         Err(ApiError::new(StatusCode::UNAUTHORIZED, "unauthorized", message))
@@ -166,7 +168,7 @@ impl<T: DeserializeOwned + 'static> FromRequest for Action<T> {
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let shared = shared_of(request);
         let viewer = Viewer::of(shared, request).and_then(|viewer| {
-            may_act(shared, request).inspect_err(|error| audit::refused(shared, viewer, request.path(), error))?;
+            may_act(shared, request).inspect_err(|error| audit::refused(shared, &viewer, request.path(), error))?;
             Ok(viewer)
         });
         let read = Bytes::from_request(request, payload);

@@ -1,4 +1,4 @@
-//! The limits on wrong tokens.
+//! The limit on wrong tokens.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -9,12 +9,20 @@ use parking_lot::Mutex;
 const PERIOD: Duration = Duration::from_secs(60);
 /// How many wrong tokens an address may send within the period.
 pub(crate) const PER_ADDRESS: u32 = 5;
-/// How many wrong tokens all addresses may send within the period.
-pub(crate) const IN_TOTAL: u32 = 60;
-/// At most this many addresses are counted. While the table is full, other addresses have to wait.
-const MAX_ADDRESSES: usize = 4_096;
+/// The same for a greater network, while too many addresses are counted.
+const PER_NETWORK: u32 = 60;
+/// How many wrong tokens are logged within the period.
+const LOGGED: u32 = 60;
+/// How many networks of a size are counted, for each version of IP.
+const MAX_NETWORKS: usize = 4_096;
+/// The sizes of the networks that are counted, as prefix lengths of IPv4 and IPv6, and their limits. The first is an address: a
+/// site has at least 64 bits of IPv6.
+const SIZES: [(u32, u32, u32); 3] = [(32, 64, PER_ADDRESS), (16, 32, PER_NETWORK), (0, 0, PER_NETWORK)];
 
 /// The wrong tokens of the current period.
+///
+/// Each address is counted alone, so that wrong tokens of one address do not refuse another. If more addresses send wrong tokens than
+/// can be counted, further ones are counted by their greater network.
 #[derive(Default)]
 pub(crate) struct Attempts(Mutex<Counted>);
 
@@ -22,21 +30,25 @@ pub(crate) struct Attempts(Mutex<Counted>);
 struct Counted {
     since: Option<Instant>,
     total: u32,
-    addresses: HashMap<IpAddr, u32>,
+    ipv4: Networks,
+    ipv6: Networks,
+    /// Of peers without an address.
+    unknown: Networks,
 }
 
+/// The wrong tokens by size and address of the network.
+type Networks = [HashMap<u128, u32>; SIZES.len()];
+
 impl Attempts {
-    /// Whether an address may send a token. The limit in total is for the login form only: otherwise, wrong tokens of others would
-    /// stop a script that has the token.
+    /// Whether an address may send a token.
     ///
     /// # Errors
     /// The seconds until another attempt is allowed.
-    pub(crate) fn check(&self, address: Option<IpAddr>, is_form: bool, now: Instant) -> Result<(), u64> {
+    pub(crate) fn check(&self, address: Option<IpAddr>, now: Instant) -> Result<(), u64> {
         let mut counted = self.0.lock();
         let left = counted.current(now);
-        let of_address = address.and_then(|address| counted.addresses.get(&network(address))).copied();
-        let is_uncounted = of_address.is_none() && counted.addresses.len() >= MAX_ADDRESSES;
-        let is_limited = of_address >= Some(PER_ADDRESS) || is_uncounted || is_form && counted.total >= IN_TOTAL;
+        let (networks, size, network) = counted.place(address);
+        let is_limited = networks[size].get(&network).is_some_and(|count| *count >= SIZES[size].2);
         if is_limited {
             Err(left.as_secs() + 1)
         } else {
@@ -44,17 +56,14 @@ impl Attempts {
         }
     }
 
-    /// Counts a wrong token. Returns whether it is to be logged: those above the limit in total are not.
+    /// Counts a wrong token. Returns whether it is to be logged.
     pub(crate) fn count(&self, address: Option<IpAddr>, now: Instant) -> bool {
         let mut counted = self.0.lock();
         counted.current(now);
         counted.total = counted.total.saturating_add(1);
-        if let Some(address) = address.map(network)
-            && (counted.addresses.len() < MAX_ADDRESSES || counted.addresses.contains_key(&address))
-        {
-            *counted.addresses.entry(address).or_default() += 1;
-        }
-        counted.total <= IN_TOTAL
+        let (networks, size, network) = counted.place(address);
+        *networks[size].entry(network).or_default() += 1;
+        counted.total <= LOGGED
     }
 }
 
@@ -70,13 +79,19 @@ impl Counted {
             }
         }
     }
-}
 
-/// What counts as one address: for IPv6 its network of 64 bits.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() >> 64 << 64).into()),
-        v4 => v4,
+    /// The networks of an address's version, and the size and bits of the smallest one that is counted or can be.
+    fn place(&mut self, address: Option<IpAddr>) -> (&mut Networks, usize, u128) {
+        let (networks, bits, prefixes) = match address.map(|address| address.to_canonical()) {
+            Some(IpAddr::V4(ip)) => (&mut self.ipv4, u128::from(ip.to_bits()) << 96, SIZES.map(|(ipv4, ..)| ipv4)),
+            Some(IpAddr::V6(ip)) => (&mut self.ipv6, ip.to_bits(), SIZES.map(|(_, ipv6, _)| ipv6)),
+            None => (&mut self.unknown, 0, [0; SIZES.len()]),
+        };
+        let network = |size: usize| bits.checked_shr(128 - prefixes[size]).unwrap_or(0);
+        let has_place =
+            |size: &usize| networks[*size].len() < MAX_NETWORKS || networks[*size].contains_key(&network(*size));
+        let size = (0..SIZES.len()).find(has_place).unwrap_or(SIZES.len() - 1);
+        (networks, size, network(size))
     }
 }
 
@@ -84,46 +99,66 @@ fn network(address: IpAddr) -> IpAddr {
 mod tests {
     use super::*;
 
+    fn ip(text: &str) -> Option<IpAddr> {
+        Some(text.parse().expect("an address"))
+    }
+
+    /// Sends as many wrong tokens as the limit allows, at most `max`.
+    fn guess(attempts: &Attempts, address: Option<IpAddr>, max: usize, now: Instant) -> usize {
+        let mut sent = 0;
+        while sent < max && attempts.check(address, now).is_ok() {
+            attempts.count(address, now);
+            sent += 1;
+        }
+        sent
+    }
+
     #[test]
     fn wrong_tokens_are_limited_per_address() {
         let (attempts, now) = (Attempts::default(), Instant::now());
-        let [bad, good] = ["192.0.2.1", "192.0.2.2"].map(|ip| ip.parse().ok());
-        for _ in 0..PER_ADDRESS {
-            assert_eq!(attempts.check(bad, false, now), Ok(()));
-            attempts.count(bad, now);
+        // The last one is the peer of a Unix socket.
+        for address in [ip("192.0.2.1"), ip("192.0.2.2"), ip("2001:db8::1"), ip("2001:db8:0:1::1"), None] {
+            assert_eq!(guess(&attempts, address, 100, now), PER_ADDRESS as usize, "{address:?}");
+            assert_eq!(attempts.check(address, now), Err(61));
         }
-        assert_eq!(attempts.check(bad, false, now), Err(61));
-        assert_eq!(attempts.check(good, true, now), Ok(()));
-        assert_eq!(attempts.check(bad, false, now + PERIOD), Ok(()));
+        assert_eq!(attempts.check(ip("::ffff:192.0.2.1"), now), Err(61));
+        assert_eq!(attempts.check(ip("2001:db8::2"), now), Err(61), "the same network of 64 bits");
+        assert_eq!(attempts.check(ip("192.0.2.1"), now + PERIOD), Ok(()));
     }
 
     #[test]
-    fn wrong_tokens_are_limited_in_total() {
+    fn wrong_tokens_of_others_refuse_no_address() {
         let (attempts, now) = (Attempts::default(), Instant::now());
-        let logged = (0..1_000_u32).filter(|n| attempts.count(Some(IpAddr::V4((*n).into())), now)).count();
-        assert_eq!(logged as u32, IN_TOTAL);
-        let other = "192.0.2.1".parse().ok();
-        assert!(attempts.check(other, true, now).is_err() && attempts.check(other, false, now).is_ok());
+        let logged = (0..MAX_NETWORKS as u32 - 1).map(|n| IpAddr::V4((0x0a00_0000 + n).into()));
+        let logged = logged.filter(|address| attempts.count(Some(*address), now)).count();
+        assert_eq!(logged as u32, LOGGED);
+        // A network of 48 bits has more networks of 64 bits than can be counted, and one of 32 bits even more.
+        let mut guesses = 0;
+        for n in 0..20_000_u128 {
+            guesses += guess(&attempts, Some(IpAddr::V6(((0x2001_0db8 << 96) + (n << 64)).into())), 1, now);
+        }
+        assert_eq!(guesses, MAX_NETWORKS + PER_NETWORK as usize);
+        for other in [ip("192.0.2.1"), ip("10.255.255.1"), ip("2001:db9::1"), None] {
+            assert_eq!(attempts.check(other, now), Ok(()), "{other:?}");
+        }
     }
 
     #[test]
-    fn the_addresses_of_wrong_tokens_are_bounded() {
+    fn addresses_above_the_bound_share_their_network() {
         let (attempts, now) = (Attempts::default(), Instant::now());
-        for n in 0..10_000_u32 {
-            attempts.count(Some(IpAddr::V4(n.into())), now);
+        let address = |n: u32| Some(IpAddr::V4(n.into()));
+        for n in 0..20_000_u32 {
+            attempts.count(address(n << 12), now);
         }
-        assert_eq!(attempts.0.lock().addresses.len(), MAX_ADDRESSES);
-        let other = "192.0.2.1".parse().ok();
-        assert!(attempts.check(other, false, now).is_err() && attempts.check(other, true, now + PERIOD).is_ok());
-    }
-
-    #[test]
-    fn an_ipv6_network_is_one_address() {
-        let (attempts, now) = (Attempts::default(), Instant::now());
-        for n in 0..PER_ADDRESS {
-            attempts.count(format!("2001:db8::{n}").parse().ok(), now);
-        }
-        assert!(attempts.check("2001:db8::ffff".parse().ok(), false, now).is_err());
-        assert!(attempts.check("2001:db8:0:1::1".parse().ok(), false, now).is_ok());
+        let counted = attempts.0.lock();
+        assert!(counted.ipv4.iter().all(|networks| networks.len() <= MAX_NETWORKS));
+        drop(counted);
+        // Counted before: with its own limit.
+        assert_eq!(guess(&attempts, address(0), 100, now), PER_ADDRESS as usize - 1);
+        // Not counted: the limit of its network is for all of them.
+        let network = ip("192.0.2.1");
+        assert_eq!(guess(&attempts, network, 100, now), PER_NETWORK as usize);
+        assert!(attempts.check(ip("192.0.99.1"), now).is_err() && attempts.check(ip("192.1.2.1"), now).is_ok());
+        assert_eq!(attempts.check(network, now + PERIOD), Ok(()));
     }
 }

@@ -1,13 +1,14 @@
 //! The record of what viewers did: log lines, and events.
 
 use std::future::Future;
-use std::net::SocketAddr;
+use std::sync::atomic::Ordering::Relaxed;
 
 use actix_web::HttpResponse;
 use serde_json::Value;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::access::Viewer;
+use crate::client::Client;
 use crate::error::{ApiError, ApiResult};
 use crate::events::Level;
 use crate::shared::{Shared, Watched};
@@ -18,7 +19,7 @@ const MAX_PARAMETERS: usize = 200;
 
 /// An action, for the record.
 pub(crate) struct Performed<'a> {
-    pub(crate) viewer: Viewer,
+    pub(crate) viewer: &'a Viewer,
     pub(crate) pool: &'a Watched,
     pub(crate) action: &'static str,
     /// The connection, if it is in the path, and the body.
@@ -43,34 +44,60 @@ pub(crate) async fn perform(
 }
 
 /// Records an action that was refused before it was read.
-pub(crate) fn refused(shared: &Shared, viewer: Viewer, path: &str, error: &ApiError) {
+pub(crate) fn refused(shared: &Shared, viewer: &Viewer, path: &str, error: &ApiError) {
     let outcome = format!("{}: {error}", error.code());
     record(shared, viewer, (None, ""), "refused", path, (false, &outcome));
 }
 
 fn record(
     shared: &Shared,
-    viewer: Viewer,
+    viewer: &Viewer,
     (pool, name): (Option<&str>, &str),
     action: &'static str,
     parameters: &str,
     (is_done, outcome): (bool, &str),
 ) {
     let (parameters, outcome) = (clean(parameters, MAX_PARAMETERS), clean(outcome, MAX_PARAMETERS));
-    let (peer, session) = (shown(viewer.peer), viewer.entry.name());
-    info!(action, pool = clean(name, MAX_PARAMETERS), parameters, outcome, peer, session, "dashboard action");
+    let (session, Origin { peer, forwarded_for, note }) = (viewer.entry.name(), Origin::of(&viewer.client));
+    let pool_name = clean(name, MAX_PARAMETERS);
+    info!(action, pool = pool_name, parameters, outcome, peer, forwarded_for, session, "dashboard action");
     let level = if is_done { Level::Info } else { Level::Warn };
-    let text = format!("{action} {parameters} by {session} at {peer}: {outcome}");
+    let text = format!("{action} {parameters} by {session} at {peer}{note}: {outcome}");
     shared.events.record("action", pool, level, &text);
 }
 
 /// Records that a viewer signed in or out, or failed to.
-pub(crate) fn sign_in(shared: &Shared, peer: Option<SocketAddr>, outcome: &str) {
-    let (peer, outcome) = (shown(peer), clean(outcome, MAX_PARAMETERS));
-    info!(peer, outcome, "dashboard sign-in");
-    shared.events.record("sign_in", None, Level::Info, &format!("{peer}: {outcome}"));
+pub(crate) fn sign_in(shared: &Shared, client: &Client, outcome: &str) {
+    let (outcome, Origin { peer, forwarded_for, note }) = (clean(outcome, MAX_PARAMETERS), Origin::of(client));
+    info!(peer, forwarded_for, outcome, "dashboard sign-in");
+    shared.events.record("sign_in", None, Level::Info, &format!("{peer}{note}: {outcome}"));
 }
 
-fn shown(peer: Option<SocketAddr>) -> String {
-    peer.map_or_else(|| "unknown".to_owned(), |peer| peer.to_string())
+/// Records a wrong token.
+pub(crate) fn wrong_token(shared: &Shared, client: &Client, outcome: &str) {
+    sign_in(shared, client, outcome);
+    if client.unverified.is_some() && !shared.has_warned_of_proxy.swap(true, Relaxed) {
+        warn!(peer = %client, "wrong tokens are counted for the address of a proxy, so they may refuse other clients of it; \
+            set `Dashboard::trusted_proxies` to count them for its clients");
+    }
+}
+
+/// Where a request comes from, for the record.
+struct Origin {
+    peer: String,
+    /// Not verified. Empty if the peer is a trusted proxy or does not send the header.
+    forwarded_for: String,
+    /// The same, for an event.
+    note: String,
+}
+
+impl Origin {
+    fn of(client: &Client) -> Self {
+        let forwarded_for = client.unverified.clone().unwrap_or_default();
+        let note = match &client.unverified {
+            Some(unverified) => format!(" (unverified X-Forwarded-For: {unverified})"),
+            None => String::new(),
+        };
+        Origin { peer: client.to_string(), forwarded_for, note }
+    }
 }

@@ -10,6 +10,7 @@ use actix_web::web::{scope, Data, PayloadConfig};
 use tracing::warn;
 
 use crate::access::{guard, MAX_BODY};
+use crate::client::Proxies;
 use crate::pools::DashboardPool;
 use crate::routes;
 use crate::sampler::Sampler;
@@ -111,6 +112,35 @@ impl Dashboard {
             "Dashboard::token: must consist of visible ASCII characters without spaces"
         );
         self.change(|shared| shared.keys = shared.keys.with_token(token))
+    }
+
+    /// Trusts the `X-Forwarded-For` of these reverse proxies: IP addresses, CIDR blocks, and `unix` for the peers of Unix sockets.
+    /// Default: none.
+    ///
+    /// Wrong tokens are limited per address: without this, all clients of a proxy have its address, so that wrong tokens of one
+    /// refuse the others. The proxies have to append the address of their client to the header, or to replace the header (nginx:
+    /// `proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for`); with one that forwards the header as it is, clients
+    /// choose their address, and so escape the limit.
+    ///
+    /// ```
+    /// # use actix_acceptor::{AcceptorPool, Socket};
+    /// # use actix_acceptor_dashboard::Dashboard;
+    /// # actix_rt::System::new().block_on(async {
+    /// # let pool = AcceptorPool::with_fn(|_: Socket| async {}).bind("127.0.0.1:0").await?;
+    /// # let token = "0123456789abcdef";
+    /// let dashboard = Dashboard::new(&pool).token(token).trusted_proxies(["127.0.0.1", "10.0.0.0/8"]);
+    /// # pool.stop(None).await;
+    /// # Ok::<_, actix_acceptor::StartError>(()) }).expect("it works");
+    /// ```
+    ///
+    /// # Panics
+    /// If a text is neither an IP address nor a CIDR block nor `unix`. If the dashboard has been cloned or used before.
+    #[must_use]
+    pub fn trusted_proxies<S: AsRef<str>>(self, proxies: impl IntoIterator<Item = S>) -> Self {
+        let proxies = Proxies::parse(proxies).unwrap_or_else(|error| {
+            panic!("Dashboard::trusted_proxies: must be IP addresses, CIDR blocks or \"unix\" (got {error})")
+        });
+        self.change(|shared| shared.proxies = proxies)
     }
 
     /// Refuses all actions. Default: false.

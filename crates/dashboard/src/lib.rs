@@ -57,9 +57,13 @@
 //! machines, and pages of other sites in a browser on this machine, have no access. If the application listens on another address,
 //! a warning is logged when it starts. With a token, every request needs it: in the header `Authorization: Bearer`, or through a
 //! session, whose cookie the login form sets (`HttpOnly`, `SameSite=Strict`, and `Secure` with TLS). The cookie contains the expiry
-//! and the number of the session and an HMAC of both with a random key, but not the token. Comparisons take constant time. Wrong
-//! tokens are limited to 5 a minute per address, and to 60 a minute in total for the login form. The address is actix-web's
-//! `peer_addr`, so all viewers behind a reverse proxy share the limit of the proxy.
+//! and the number of the session and an HMAC of both with a random key, but not the token. Comparisons take constant time.
+//!
+//! An address can send 5 wrong tokens a minute with the login form, and as many in `Authorization`; then its attempts are refused,
+//! with the right token as well. Wrong tokens of one address have no effect on others, and sessions are not limited. For IPv6, an
+//! address is a network of 64 bits. While more than 4,096 addresses of a version of IP have sent wrong tokens within a minute,
+//! further ones share 60 a minute with their network of 16 bits (IPv4) or 32 bits (IPv6). Behind a reverse proxy, set
+//! [`Dashboard::trusted_proxies`]: otherwise, all viewers have the address of the proxy and share its limit.
 //!
 //! If the page is used over a network, use TLS, directly or at a reverse proxy: the token and the cookie are secrets.
 //!
@@ -91,6 +95,7 @@ pub mod api;
 mod assets;
 mod attempts;
 mod audit;
+mod client;
 mod dashboard;
 mod drains;
 mod error;

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::pin;
+use std::sync::atomic::AtomicBool;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
@@ -12,6 +13,7 @@ use actix_acceptor::{ConnectionInfo, Drain};
 use parking_lot::Mutex;
 
 use crate::attempts::Attempts;
+use crate::client::Proxies;
 use crate::drains::Drains;
 use crate::error::ApiError;
 use crate::events::{Events, Recorder};
@@ -27,7 +29,12 @@ pub(crate) struct Shared {
     pub(crate) keys: Keys,
     pub(crate) read_only: bool,
     pub(crate) pools: Vec<Arc<Watched>>,
-    pub(crate) attempts: Attempts,
+    pub(crate) proxies: Proxies,
+    /// Wrong tokens of the login form, and apart from them those in `Authorization`: a header that a proxy adds does not use up the
+    /// attempts of the form.
+    pub(crate) wrong_logins: Attempts,
+    pub(crate) wrong_bearers: Attempts,
+    pub(crate) has_warned_of_proxy: AtomicBool,
     pub(crate) events: Arc<Events>,
     pub(crate) viewers: Viewers,
 }
@@ -53,7 +60,10 @@ impl Shared {
             keys: Keys::new(),
             read_only: false,
             pools: Vec::new(),
-            attempts: Attempts::default(),
+            proxies: Proxies::default(),
+            wrong_logins: Attempts::default(),
+            wrong_bearers: Attempts::default(),
+            has_warned_of_proxy: AtomicBool::new(false),
             events: Arc::new(Events::new()),
             viewers: Viewers::default(),
         }

@@ -24,9 +24,9 @@ pub(super) struct Nothing {}
 
 impl<T> Action<T> {
     /// For the record. `subject` is what the path names besides the pool.
-    pub(super) fn on<'a>(&self, pool: &'a Watched, action: &'static str, subject: &str) -> Performed<'a> {
+    pub(super) fn on<'a>(&'a self, pool: &'a Watched, action: &'static str, subject: &str) -> Performed<'a> {
         let parameters = [subject, &self.text].join(if subject.is_empty() { "" } else { " " });
-        Performed { viewer: self.viewer, pool, action, parameters }
+        Performed { viewer: &self.viewer, pool, action, parameters }
     }
 }
 

@@ -57,9 +57,8 @@ fn check(shared: &Shared, request: &HttpRequest, body: Bytes) -> Result<String, 
     if !shared.keys.requires_token() {
         return Err(ApiError::not_offered("this dashboard has no token: there is no need to sign in"));
     }
-    let (peer, now) = (request.peer_addr(), Instant::now());
-    let ip = peer.map(|peer| peer.ip());
-    shared.attempts.check(ip, true, now).map_err(too_many_attempts)?;
+    let (client, now) = (shared.proxies.client(request), Instant::now());
+    shared.wrong_logins.check(client.address, now).map_err(too_many_attempts)?;
     let given = if is_json(request) {
         serde_json::from_slice(&body).map_err(|error| ApiError::body(error.to_string()))
     } else {
@@ -69,13 +68,13 @@ fn check(shared: &Shared, request: &HttpRequest, body: Bytes) -> Result<String, 
     };
     let Given { token } = given?;
     if !shared.keys.is_token(token.trim().as_bytes()) {
-        if shared.attempts.count(ip, now) {
-            audit::sign_in(shared, peer, "wrong token");
+        if shared.wrong_logins.count(client.address, now) {
+            audit::wrong_token(shared, &client, "wrong token");
         }
         return Err(ApiError::new(StatusCode::UNAUTHORIZED, "wrong_token", "the token is wrong"));
     }
     let (_, value) = shared.keys.open();
-    audit::sign_in(shared, peer, "signed in");
+    audit::sign_in(shared, &client, "signed in");
     Ok(cookie(request, &value, LIFETIME.as_secs()))
 }
 
@@ -86,7 +85,7 @@ pub(super) async fn sign_out(
 ) -> ApiResult {
     if let Some(session) = action.viewer.entry.session() {
         shared.keys.end(session);
-        audit::sign_in(&shared, action.viewer.peer, "signed out");
+        audit::sign_in(&shared, &action.viewer.client, "signed out");
     }
     Ok(HttpResponse::NoContent().insert_header((SET_COOKIE, cookie(&request, "", 0))).finish())
 }

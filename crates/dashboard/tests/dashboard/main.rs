@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod acting;
+mod attempts;
 mod client;
 mod ended;
 mod example;

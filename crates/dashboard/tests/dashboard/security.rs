@@ -145,27 +145,6 @@ async fn with_a_token_every_path_needs_it() {
 }
 
 #[actix::test]
-async fn wrong_tokens_are_refused_and_limited() {
-    let chat = chat().await;
-    let dashboard = dashboard(&chat).token(TOKEN);
-    let send = async |authorization: &str, peer: &str| {
-        let request = get_with("/dashboard/api/pools", &[("authorization", authorization)]);
-        call(&dashboard, request.peer_addr(peer.parse().unwrap())).await.status
-    };
-    let almost = format!("Bearer {}x", &TOKEN[1..]);
-    let right = format!("bearer {TOKEN}");
-    for wrong in ["Bearer ", "Bearer x", &almost, &format!("{right}!"), &format!("Bearer {TOKEN} {TOKEN}")] {
-        assert_eq!(send(wrong, "192.0.2.1:1000").await, StatusCode::UNAUTHORIZED, "{wrong}");
-    }
-    // That was the limit: also of other ports of the address, and with the right token.
-    assert_eq!(send(&right, "192.0.2.1:2000").await, StatusCode::TOO_MANY_REQUESTS);
-    assert_eq!(send(&right, "192.0.2.2:1000").await, StatusCode::OK);
-    for scheme in [format!("Basic {TOKEN}"), TOKEN.to_owned()] {
-        assert_eq!(send(&scheme, "192.0.2.3:1000").await, StatusCode::UNAUTHORIZED, "{scheme}");
-    }
-}
-
-#[actix::test]
 async fn requests_of_other_sites_are_refused() {
     let chat = chat().await;
     let dashboard = dashboard(&chat);
