@@ -70,6 +70,7 @@ use signals::AtomicSignals;
 pub(crate) use signals::Signals;
 pub(crate) use state::ConnectionState;
 pub(crate) use tick::run as run_tick;
+use totals::Sum;
 pub(crate) use totals::Totals;
 pub(crate) use wake::Batch;
 
@@ -79,6 +80,8 @@ pub(crate) struct Registry {
     /// The index of its acceptor slot.
     slot: usize,
     contents: Mutex<Contents>,
+    /// Held by [`Registry::totals`], so that it runs once at a time.
+    summing: Mutex<()>,
     live: AtomicUsize,
     clock: Clock,
     activity: Activity,
@@ -124,6 +127,8 @@ pub(crate) struct RegistryShared {
 struct Contents {
     connections: Entries,
     totals: Totals,
+    /// While [`Registry::totals`] runs.
+    sum: Option<Sum>,
     drain: Option<DrainProgress>,
     close_requests: HashMap<ConnectionId, CloseRequest>,
 }
@@ -206,6 +211,7 @@ impl Registry {
         Arc::new(Registry {
             slot,
             contents: Mutex::default(),
+            summing: Mutex::default(),
             live: AtomicUsize::new(0),
             clock: Clock::new(),
             activity: Activity::default(),
@@ -288,14 +294,23 @@ impl Registry {
 
     /// Calls `f` for all live connections, in the order of their ids. The lock is not held meanwhile, and only for [`CHUNK`]
     /// entries at a time.
-    pub(crate) fn for_each(&self, mut f: impl FnMut(&Arc<ConnectionState>)) {
+    pub(crate) fn for_each(&self, f: impl FnMut(&Arc<ConnectionState>)) {
+        self.for_each_chunk(|_, _| {}, f);
+    }
+
+    /// As [`for_each`](Self::for_each); calls `taken`, under the lock, with the id of the last connection of each chunk.
+    fn for_each_chunk(&self, taken: impl Fn(&mut Contents, ConnectionId), mut f: impl FnMut(&Arc<ConnectionState>)) {
         let (mut chunk, mut last) = (Vec::with_capacity(CHUNK), ConnectionId(0));
         loop {
-            chunk.extend(self.contents.lock().connections.after(last).take(CHUNK).cloned());
+            let mut contents = self.contents.lock();
+            chunk.extend(contents.connections.after(last).take(CHUNK).cloned());
+            let Some(state) = chunk.last() else { return };
+            last = state.id();
+            taken(&mut contents, last);
+            drop(contents);
             chunk.iter().for_each(&mut f);
-            match chunk.last() {
-                Some(state) if chunk.len() == CHUNK => last = state.id(),
-                _ => return,
+            if chunk.len() < CHUNK {
+                return;
             }
             chunk.clear();
         }

@@ -58,9 +58,7 @@ impl Registry {
         contents.connections.remove(state.id());
         let request = contents.close_requests.remove(&state.id());
         count(&mut contents);
-        contents.totals.bytes_in += state.bytes_in();
-        contents.totals.bytes_out += state.bytes_out();
-        contents.totals.packets += state.packets();
+        contents.count_ended(state);
         self.live.store(contents.connections.len(), Relaxed);
         let is_drained = contents.drain.is_some() && contents.connections.is_empty();
         drop(contents);

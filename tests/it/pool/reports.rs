@@ -2,7 +2,9 @@
 
 use std::error::Error;
 use std::io::{self, ErrorKind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use actix_acceptor::error::{Exit, PoolError, StartError, SuspendError};
@@ -115,4 +117,42 @@ fn errors_say_what_failed_and_the_way_out() {
     let long = bytes::Bytes::from_static(&[0; 256]);
     let error = tokio_util::codec::Encoder::encode(&mut Framing::len1(), long, &mut sent).unwrap_err();
     assert!(error.to_string().starts_with("a reply of 256 bytes"), "{error}");
+}
+
+/// Reports are made while connections come, work and end on several arbiters.
+#[actix::test]
+async fn counts_never_fall_and_are_exact_in_the_end() {
+    let pool = AcceptorPool::with_protocol(|_| Echo).framing(Framing::lines()).acceptors(2);
+    let pool = pool.bind("127.0.0.1:0").await.unwrap();
+    let (stop, reported) = (Arc::new(AtomicBool::new(false)), pool.clone());
+    let is_over = stop.clone();
+    let reporter = thread::spawn(move || {
+        let (mut before, mut reports) = ((0, 0), 0);
+        while !is_over.load(Ordering::Relaxed) {
+            let info = reported.info();
+            assert_eq!(info.accepted, info.refused.total() + info.connections + info.closed.total(), "{info:?}");
+            let now = (info.bytes_in, info.packets);
+            assert!(now.0 >= before.0 && now.1 >= before.1, "{before:?} -> {now:?}");
+            (before, reports) = (now, reports + 1);
+        }
+        reports
+    });
+    let mut staying = Vec::new();
+    for _ in 0..100 {
+        staying.push(connect(&pool).await);
+    }
+    for round in 0..20 {
+        let mut peers = Vec::new();
+        for _ in 0..40 {
+            peers.push(connect(&pool).await);
+        }
+        for peer in peers.iter_mut().chain(&mut staying[round * 5..][..5]) {
+            peer.echo("hello\n").await;
+        }
+    }
+    eventually(|| pool.connections() == staying.len()).await;
+    stop.store(true, Ordering::Relaxed);
+    assert!(reporter.join().unwrap() > 20);
+    let info = pool.info();
+    assert_eq!((info.bytes_in, info.bytes_out, info.packets), (900 * 6, 900 * 6, 900));
 }
