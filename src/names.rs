@@ -151,14 +151,14 @@ impl ConnectionGuard {
     /// Releases a name. Returns false if the connection does not have it.
     pub(crate) fn unregister(&self, names: &Names, name: &str) -> bool {
         let Some(released) = names.unregister(name, self.state().id()) else { return false };
-        self.groups.remove(&released);
+        self.state().remove_group(&released);
         released.report(GroupChange::Released);
         true
     }
 
     fn keep(&self, registered: &Registered) {
         if let Some(new) = &registered.new {
-            self.groups.add(new.clone());
+            self.state().add_group(new.clone());
         }
         if let Some(former) = &registered.former {
             former.report(GroupChange::Released);
@@ -170,6 +170,10 @@ impl ConnectionGuard {
 }
 
 impl Registration {
+    pub(crate) fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
     fn report<'a>(&'a self, change: impl FnOnce(&'a str) -> GroupChange<'a>) {
         self.registry.report_group(self.state.id(), change(&self.name));
     }

@@ -1,8 +1,9 @@
 //! [`ConnectionRef`], a connection as seen from outside, and the names by which connections are found.
 
-use std::any::TypeId;
+use std::any::{Any, TypeId};
 use std::fmt;
 use std::marker::PhantomData;
+use std::ptr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,9 +12,10 @@ use bytes::Bytes;
 
 use super::{Pool, PoolState, Untyped};
 use crate::connection::{own, Conn, Connection, Outbox, OutboxError, Protocol};
-use crate::names::NameTaken;
+use crate::names::{NameTaken, Registration};
 use crate::registry::{ConnectionGuard, ConnectionInfo, ConnectionState, LastReply, Registry};
 use crate::telemetry::{CloseReason, ConnectionId};
+use crate::topics::TopicState;
 
 /// A connection as seen from other parts of the program, found by [name](Pool::whereis) or [id](Pool::connection).
 ///
@@ -45,6 +47,33 @@ impl<P> ConnectionRef<P> {
     /// [`Protocol::closed`] receives the final ones.
     pub fn info(&self) -> ConnectionInfo {
         self.registry.info(&self.state)
+    }
+
+    /// The names that the connection has [registered](Conn::register), in the order of registration. Empty once it is closing.
+    pub fn names(&self) -> Vec<Arc<str>> {
+        let Some(pool) = self.pool().filter(|_| !self.state.is_ending()) else { return Vec::new() };
+        let is_owner = |own: &&Registration| pool.names().get(own.name()).is_some_and(|owner| ptr::eq(&*owner, *own));
+        self.groups(|own: &Registration| Some(own).filter(is_owner).map(Registration::name).cloned())
+    }
+
+    /// The topics of its pool in which the connection is a member, in the order in which it joined them. Empty once it is
+    /// closing.
+    ///
+    /// The time that this takes depends on the number of these topics and names, not on that of the members or of all topics.
+    pub fn topics(&self) -> Vec<Arc<str>> {
+        let Some(pool) = self.pool().filter(|_| !self.state.is_closing()) else { return Vec::new() };
+        self.groups(|topic: &TopicState| Some(topic.name()).filter(|_| topic.is_of(pool.topics())).cloned())
+    }
+
+    /// What `name` returns for the groups of this type.
+    fn groups<G: 'static>(&self, name: impl Fn(&G) -> Option<Arc<str>>) -> Vec<Arc<str>> {
+        let groups = self.state.list_groups();
+        groups.iter().filter_map(|group| (&**group as &dyn Any).downcast_ref().and_then(&name)).collect()
+    }
+
+    /// The state of the pool, as long as it exists.
+    fn pool(&self) -> Option<Arc<PoolState>> {
+        self.registry.shared().pool().and_then(|pool| pool.downcast().ok())
     }
 
     /// Ends the connection at once, as [`Pool::kill`] does. Returns false if it was killed before or has ended.
@@ -105,6 +134,16 @@ impl<A> Pool<A> {
     /// All registered names, sorted.
     pub fn names(&self) -> Vec<Arc<str>> {
         self.shared.names().list()
+    }
+
+    pub(super) fn state_of(&self, id: ConnectionId) -> Option<Arc<ConnectionState>> {
+        self.shared.registries().find(id)
+    }
+
+    /// A live connection and its registry.
+    pub(super) fn find_connection(&self, id: ConnectionId) -> Option<(Arc<Registry>, Arc<ConnectionState>)> {
+        let registries = self.shared.registries().all();
+        registries.into_iter().find_map(|registry| registry.find(id).map(|connection| (registry, connection)))
     }
 
     fn connection_ref<P>(&self, id: ConnectionId) -> Option<ConnectionRef<P>> {

@@ -21,7 +21,7 @@ use crate::config::{Changed, Settings, SettingsPatch, SuspendMode};
 use crate::error::{PoolError, SettingsError, StartError, SuspendError, WaitError};
 use crate::listener::Listener;
 use crate::net::Address;
-use crate::registry::{ConnectionInfo, ConnectionState, Registry};
+use crate::registry::ConnectionInfo;
 use crate::telemetry::ConnectionId;
 
 /// A handle to a running pool: cheap to clone, usable from any thread. Dropping it does not stop the pool.
@@ -368,16 +368,6 @@ impl<A> Pool<A> {
     pub fn untyped(&self) -> PoolHandle {
         Pool::new(self.shared.clone())
     }
-
-    pub(super) fn state_of(&self, id: ConnectionId) -> Option<Arc<ConnectionState>> {
-        self.shared.registries().find(id)
-    }
-
-    /// A live connection and its registry.
-    pub(super) fn find_connection(&self, id: ConnectionId) -> Option<(Arc<Registry>, Arc<ConnectionState>)> {
-        let registries = self.shared.registries().all();
-        registries.into_iter().find_map(|registry| registry.find(id).map(|connection| (registry, connection)))
-    }
 }
 
 impl<A> Clone for Pool<A> {
@@ -385,6 +375,15 @@ impl<A> Clone for Pool<A> {
         Pool::new(self.shared.clone())
     }
 }
+
+/// Handles are equal if they are of the same pool.
+impl<A> PartialEq for Pool<A> {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
+}
+
+impl<A> Eq for Pool<A> {}
 
 impl<A> fmt::Debug for Pool<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

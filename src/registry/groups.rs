@@ -1,14 +1,15 @@
 //! What a connection belongs to, and leaves when it ends: topics and names.
 
-use std::cell::Cell;
+use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
-use super::Registry;
+use super::{ConnectionState, Registry};
+use crate::sync::Mutex;
 use crate::telemetry::ConnectionId;
 
 /// A topic, or a name that the connection has registered.
-pub(crate) trait Group: Send + Sync {
+pub(crate) trait Group: Any + Send + Sync {
     /// Removes the connection with this id in this registry: ids are unique in a pool only. Calling it again has no effect.
     fn leave(&self, registry: &Arc<Registry>, id: ConnectionId);
 }
@@ -22,34 +23,54 @@ pub(crate) enum GroupChange<'a> {
     Released(&'a str),
 }
 
-/// The groups of one connection. Takes up one word while there are none.
+/// The groups of one connection. Only the connection itself changes them; other threads read them.
 #[derive(Default)]
-pub(crate) struct Groups(Cell<Option<Box<List>>>);
+pub(super) struct Groups(Mutex<Option<Box<List>>>);
 
 type List = Vec<Arc<dyn Group>>;
 
 impl Groups {
-    pub(crate) fn add(&self, group: Arc<dyn Group>) {
+    fn add(&self, group: Arc<dyn Group>) {
         // Most connections are in one topic only.
-        let mut groups = self.0.take().unwrap_or_else(|| Box::new(Vec::with_capacity(1)));
-        groups.push(group);
-        self.0.set(Some(groups));
+        self.0.lock().get_or_insert_with(|| Box::new(Vec::with_capacity(1))).push(group);
+    }
+
+    /// Removes a group.
+    fn remove(&self, group: &Arc<impl Group>) -> Option<Arc<dyn Group>> {
+        let mut groups = self.0.lock();
+        let list = groups.as_mut()?;
+        let is_it = |other: &Arc<dyn Group>| std::ptr::addr_eq(Arc::as_ptr(other), Arc::as_ptr(group));
+        let removed = list.remove(list.iter().position(is_it)?);
+        if list.is_empty() {
+            *groups = None;
+        }
+        Some(removed)
+    }
+}
+
+impl ConnectionState {
+    pub(crate) fn add_group(&self, group: Arc<dyn Group>) {
+        self.groups_or_new().add(group);
     }
 
     /// Forgets a group. Returns false if the connection was not in it.
-    pub(crate) fn remove(&self, group: &Arc<impl Group>) -> bool {
-        let Some(mut groups) = self.0.take() else { return false };
-        let before = groups.len();
-        groups.retain(|other| !std::ptr::addr_eq(Arc::as_ptr(other), Arc::as_ptr(group)));
-        let removed = groups.len() < before;
-        self.0.set(Some(groups).filter(|groups| !groups.is_empty()));
-        removed
+    pub(crate) fn remove_group(&self, group: &Arc<impl Group>) -> bool {
+        // Dropped outside of the lock.
+        let removed = self.groups().and_then(|groups| groups.remove(group));
+        removed.is_some()
+    }
+
+    /// The topics and names of the connection, in the order in which it joined and registered them.
+    pub(crate) fn list_groups(&self) -> Vec<Arc<dyn Group>> {
+        let list = self.groups().and_then(|groups| groups.0.lock().as_deref().cloned());
+        list.unwrap_or_default()
     }
 
     /// Leaves all groups.
-    pub(crate) fn leave_all(&self, registry: &Arc<Registry>, id: ConnectionId) {
-        if let Some(groups) = self.0.take() {
-            groups.iter().for_each(|group| group.leave(registry, id));
+    pub(super) fn leave_groups(&self, registry: &Arc<Registry>) {
+        let list = self.groups().and_then(|groups| groups.0.lock().take());
+        for group in list.into_iter().flat_map(|list| *list) {
+            group.leave(registry, self.id());
         }
     }
 }

@@ -14,7 +14,7 @@ use tracing::error;
 use tracing::field::display;
 
 use super::end::{without_controls, End};
-use super::{ActivityGuard, CloseRequest, ConnectionState, Groups, Registry};
+use super::{ActivityGuard, CloseRequest, ConnectionState, Registry};
 use crate::panic::catch_panic;
 use crate::telemetry::{CloseReason, EnteredSpan, HandshakeFailure, OpenSpan, PoolEvent, RefusalReason, SpanOf};
 use crate::time::{Deadlines, Timeouts};
@@ -30,8 +30,6 @@ pub(crate) struct ConnectionGuard {
     state: Arc<ConnectionState>,
     pub(crate) deadlines: Deadlines,
     rare: OnceCell<Box<Rare>>,
-    /// The topics and names that it leaves when it ends.
-    pub(crate) groups: Groups,
 }
 
 /// What only a connection with a span, or one that ends, has.
@@ -57,7 +55,7 @@ impl std::fmt::Debug for Rare {
 impl ConnectionGuard {
     pub(super) fn new(registry: Arc<Registry>, state: Arc<ConnectionState>, timeouts: Timeouts) -> Self {
         let deadlines = Deadlines::new(timeouts, state.last_read());
-        ConnectionGuard { registry, state, deadlines, rare: OnceCell::new(), groups: Groups::default() }
+        ConnectionGuard { registry, state, deadlines, rare: OnceCell::new() }
     }
 
     /// Opens the span of the connection, if an observer supplies one.
@@ -115,7 +113,7 @@ impl ConnectionGuard {
     pub(crate) fn begin_closing(&self) {
         self.registry.flush_deferred();
         self.state.begin_closing();
-        self.groups.leave_all(&self.registry, self.state.id());
+        self.state.leave_groups(&self.registry);
     }
 
     /// Queues the last bytes of a connection that is about to close. Has no effect if it is closing already.
@@ -244,7 +242,7 @@ impl ConnectionGuard {
         if self.rare().is_finished.replace(true) {
             return false;
         }
-        self.groups.leave_all(&self.registry, self.state.id());
+        self.state.leave_groups(&self.registry);
         self.state.discard_outbox();
         self.state.close_mailbox();
         self.report_dropped();

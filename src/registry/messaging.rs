@@ -1,4 +1,4 @@
-//! What other parts of the program use of one connection: its outbox, its label, and the reason for which they end it.
+//! What other parts of the program use of one connection: its outbox, its label, its groups, and the reason for which they end it.
 
 use std::sync::atomic::Ordering::*;
 use std::sync::Arc;
@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::acks::Ack;
 use super::format::{AtomicFormat, Format};
+use super::groups::Groups;
 use super::outbox::{OutboxQueue, Payload, Pushed};
 use super::{Batch, ConnectionPhase, ConnectionState, Registry, Signals};
 use crate::config::{Settings, SlowConsumer};
@@ -31,6 +32,7 @@ pub(super) struct Messaging {
 struct Extras {
     outbox: OutboxQueue,
     label: Mutex<Option<Arc<str>>>,
+    groups: Groups,
 }
 
 /// The limit of the outboxes of a pool, and what happens at the limit.
@@ -73,6 +75,15 @@ impl ConnectionState {
     #[inline]
     pub(crate) fn outbox(&self) -> Option<&OutboxQueue> {
         self.messaging.extras.get().map(|extras| &extras.outbox)
+    }
+
+    /// The topics and names of the connection, if it has or had any.
+    pub(super) fn groups(&self) -> Option<&Groups> {
+        self.messaging.extras.get().map(|extras| &extras.groups)
+    }
+
+    pub(super) fn groups_or_new(&self) -> &Groups {
+        &self.extras().groups
     }
 
     /// Arranges that `ack` is resolved when everything in the outbox, and the connection's bytes up to this position, have been

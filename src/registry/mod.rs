@@ -59,7 +59,6 @@ use drain::DrainProgress;
 pub(crate) use drain::FINAL_FLUSH;
 pub(crate) use entries::Entries;
 pub(crate) use format::{FactoryId, Format, Formats};
-use groups::Groups;
 pub(crate) use groups::{Group, GroupChange};
 pub(crate) use guard::ConnectionGuard;
 pub use info::{ConnectionInfo, ConnectionPhase, TlsSummary};

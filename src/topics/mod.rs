@@ -130,6 +130,11 @@ impl TopicState {
         &self.name
     }
 
+    /// Whether it is one of these topics.
+    pub(crate) fn is_of(&self, topics: &Arc<Topics>) -> bool {
+        std::ptr::eq(self.topics.as_ptr(), Arc::as_ptr(topics))
+    }
+
     /// The number of members.
     pub(crate) fn len(&self) -> usize {
         self.members.load(Acquire)
@@ -246,7 +251,7 @@ impl ConnectionGuard {
     pub(crate) fn join(&self, topic: &Arc<TopicState>) -> bool {
         let is_new = !self.state().is_closing() && topic.join(self.registry(), self.state().clone());
         if is_new {
-            self.groups.add(topic.clone());
+            self.state().add_group(topic.clone());
             self.registry().report_group(self.state().id(), GroupChange::Joined(topic.name()));
         }
         is_new
@@ -255,7 +260,7 @@ impl ConnectionGuard {
     /// Ends a membership. Returns false if the connection is not a member.
     pub(crate) fn leave(&self, topic: &Arc<TopicState>) -> bool {
         topic.leave(self.registry(), self.state().id());
-        self.groups.remove(topic)
+        self.state().remove_group(topic)
     }
 }
 

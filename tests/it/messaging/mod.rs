@@ -44,6 +44,11 @@ impl Protocol for Member {
         let pool = conn.pool();
         match verb {
             "join" => reply(conn.join(&pool.topic(name))),
+            // A topic of another pool.
+            "visit" => {
+                let other: Members = AcceptorPool::find(name).and_then(|other| other.typed()).unwrap();
+                reply(conn.join(&other.topic(text)))
+            }
             "leave" => reply(conn.leave(&pool.topic(name))),
             "publish" => {
                 let published = pool.topic(name).publish(text.to_owned());

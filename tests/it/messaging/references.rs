@@ -113,3 +113,47 @@ async fn send_to_reaches_the_connections_with_these_ids() {
     }
     assert_eq!(ask(&mut other, "next").await, "next");
 }
+
+#[actix::test]
+async fn a_reference_lists_names_and_topics() {
+    let pool = start().await;
+    let (mut peer, mut other) = (member(&pool).await, member(&pool).await);
+    let connection = pool.connection(id(&mut peer, &pool).await).unwrap();
+    let names = || connection.names().iter().map(|name| name.to_string()).collect::<Vec<_>>();
+    let topics = || connection.topics().iter().map(|name| name.to_string()).collect::<Vec<_>>();
+    assert_eq!((names(), topics()), (vec![], vec!["lobby".to_string()]));
+
+    for command in ["register zoe", "register ann", "join sports"] {
+        assert_eq!(ask(&mut peer, command).await, "true");
+    }
+    assert_eq!(ask(&mut other, "register bob").await, "true");
+    assert_eq!((names(), topics()), (vec!["zoe".into(), "ann".into()], vec!["lobby".into(), "sports".into()]));
+    assert_eq!(pool.untyped().whereis("ann").unwrap().topics(), connection.topics());
+
+    for command in ["unregister zoe", "leave lobby"] {
+        assert_eq!(ask(&mut peer, command).await, "true");
+    }
+    assert_eq!((names(), topics()), (vec!["ann".into()], vec!["sports".into()]));
+
+    drop(peer);
+    eventually(|| pool.connections() == 1).await;
+    assert_eq!((names(), topics()), (vec![], vec![]));
+}
+
+#[actix::test]
+async fn topics_of_another_pool_are_not_listed() {
+    let (pool, other) = (start().await, start().await);
+    let mut peer = member(&pool).await;
+    let connection = pool.connection(id(&mut peer, &pool).await).unwrap();
+    assert_eq!(ask(&mut peer, &format!("visit {} abroad", other.name())).await, "true");
+    assert_eq!(other.topic("abroad").len(), 1);
+    assert_eq!(connection.topics().len(), 1);
+}
+
+#[actix::test]
+async fn handles_are_equal_if_the_pool_is_the_same() {
+    let (pool, other) = (start().await, start().await);
+    let clone = pool.clone();
+    assert!(pool == clone && pool != other);
+    assert!(pool.untyped() == clone.untyped() && pool.untyped() != other.untyped());
+}
