@@ -314,8 +314,8 @@ pub mod info {
     pub use crate::config::{Changed, SettingChange, SettingDescription, SettingUnit, TakesEffect};
     pub use crate::listener::{KeepaliveOptions, ListenerOptions};
     pub use crate::pool::{
-        AcceptorInfo, BroadcastReport, DrainReport, ListenerInfo, ListenersChanged, PoolInfo, Published, Reloaded,
-        Status,
+        AcceptorInfo, BroadcastReport, DrainReport, Draining, ListenerInfo, ListenersChanged, PoolInfo, Published,
+        Reloaded, Status,
     };
     pub use crate::registry::{ConnectionInfo, ConnectionPhase, TlsSummary};
 }

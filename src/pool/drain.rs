@@ -11,7 +11,7 @@ use std::time::Duration;
 use actix::prelude::*;
 use tracing::info;
 
-use super::{AcceptorPool, DrainReport, Pool};
+use super::{AcceptorPool, DrainReport, Draining, Pool};
 use crate::config::BacklogPolicy;
 use crate::error::{PoolError, StartError};
 
@@ -62,6 +62,20 @@ impl Drain {
     /// queue are dropped.
     pub fn immediate() -> Self {
         Drain { backlog_on_close: Some(BacklogPolicy::Drop), ..Self::grace(Duration::ZERO) }
+    }
+
+    /// Another grace period, as in [`grace`](Drain::grace). The delay stays as it is:
+    ///
+    /// ```
+    /// use actix_acceptor::Drain;
+    /// use std::time::Duration;
+    ///
+    /// // With the delay of the configuration.
+    /// let drain = Drain::configured().with_grace(Duration::from_secs(10));
+    /// ```
+    pub fn with_grace(mut self, grace: impl Into<Option<Duration>>) -> Self {
+        self.grace = Some(grace.into());
+        self
     }
 
     /// How long to continue accepting while [`is_ready`](crate::Pool::is_ready) already returns `false`, so that load
@@ -121,6 +135,7 @@ impl AcceptorPool {
                 return self.shared.drain_connections(grace);
             }
             draining.grace = draining.grace.into_iter().chain(grace).min();
+            self.shared.hasten_drain(delay, draining.grace);
             if draining.phase == Phase::Delay && backlog_on_close == BacklogPolicy::Drop {
                 draining.backlog_on_close = backlog_on_close;
             }
@@ -206,6 +221,32 @@ impl<A> Pool<A> {
         if let Some(pool) = self.shared.supervisor() {
             pool.do_send(Stop(drain));
         }
+    }
+
+    /// The drain in progress: how much time is left, and the report so far. `None` unless the pool is
+    /// [draining](crate::info::Status::Draining).
+    ///
+    /// ```
+    /// # actix_rt::System::new().block_on(async {
+    /// use actix_acceptor::{AcceptorPool, Drain, Socket};
+    /// use std::time::Duration;
+    ///
+    /// let pool = AcceptorPool::with_fn(|socket: Socket| async move { drop(socket) }).bind("127.0.0.1:0").await?;
+    /// assert!(pool.draining().is_none());
+    ///
+    /// let drain = pool.drain(Drain::grace(Duration::from_secs(10)).delay(Duration::from_millis(100)));
+    /// let look = async {
+    ///     actix_rt::time::sleep(Duration::from_millis(20)).await;
+    ///     let draining = pool.draining().expect("the delay lasts 100 ms");
+    ///     assert!(draining.delay_left < Duration::from_millis(100));
+    ///     assert!(draining.time_left.expect("a grace period") > Duration::from_secs(10));
+    /// };
+    /// futures::join!(drain, look);
+    /// assert!(pool.draining().is_none());
+    /// # Ok::<_, Box<dyn std::error::Error>>(()) }).expect("it works");
+    /// ```
+    pub fn draining(&self) -> Option<Draining> {
+        self.shared.draining()
     }
 
     /// The report of the drain so far.

@@ -167,6 +167,24 @@ impl ListenersChanged {
     }
 }
 
+/// A drain in progress, as [`Pool::draining`](crate::Pool::draining) returns it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct Draining {
+    /// How long the pool will continue to accept: what is left of the [delay](crate::Drain::delay). Zero once it is over.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::time::seconds"))]
+    pub delay_left: Duration,
+    /// The time until the connections that are left are ended, the delay included; zero once they are being ended. `None` if
+    /// there is no limit. A later call of [`Pool::drain`](crate::Pool::drain) can shorten it. During the delay, and while
+    /// the acceptors handle the kernel's queue, it is an estimate: the grace period begins when the connections are notified,
+    /// which a blocked arbiter delays by up to 1 second.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::time::optional_seconds"))]
+    pub time_left: Option<Duration>,
+    /// The report so far.
+    pub report: DrainReport,
+}
+
 /// The result of a drain.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]

@@ -14,8 +14,9 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::draining::DrainStats;
 use super::services::Services;
-use super::{names, AcceptorPool, DrainReport, Status};
+use super::{names, AcceptorPool, Status};
 use crate::acceptor::Acceptor;
 use crate::config::{DrainConfig, Settings};
 use crate::error::{PoolError, WaitError};
@@ -24,7 +25,7 @@ use crate::listener::{BuilderServices, ListenerState};
 use crate::names::Names;
 use crate::net::Address;
 use crate::registry::{Registries, Totals, FINAL_FLUSH};
-use crate::telemetry::{CloseReason, Counts, OpenSpan};
+use crate::telemetry::OpenSpan;
 use crate::topics::Topics;
 
 /// Shared by a pool's actor and all its handles.
@@ -41,7 +42,7 @@ pub(crate) struct PoolState {
     status: watch::Sender<Status>,
     /// A stop was requested. Cuts short what the supervisor would finish first.
     pub(super) stopping: watch::Sender<bool>,
-    drain_stats: Mutex<DrainStats>,
+    pub(super) drain_stats: Mutex<DrainStats>,
     drain_config: Mutex<DrainConfig>,
     /// Whether the start of the pool was reported.
     pub(super) is_started: AtomicBool,
@@ -60,15 +61,6 @@ pub(super) struct SlotInfo {
     pub(super) address: Option<Addr<Acceptor>>,
     pub(super) span: Option<Arc<OpenSpan>>,
     pub(super) restarts: u64,
-}
-
-/// The parts of a drain's report that are not in the counts of the registries.
-#[derive(Default)]
-struct DrainStats {
-    /// When the drain started, and the connections closed until then.
-    started: Option<(Instant, Counts<CloseReason>)>,
-    unserved: usize,
-    took: Option<Duration>,
 }
 
 impl PoolState {
@@ -214,22 +206,6 @@ impl PoolState {
         *self.drain_config.lock() = drain;
     }
 
-    /// Marks the pool as draining, reports that, and starts the counts of its report.
-    pub(super) fn start_drain(&self, delay: Duration, grace: Option<Duration>) {
-        self.set_status(Status::Draining);
-        let closed = self.closed_counts();
-        let mut stats = self.drain_stats.lock();
-        if stats.started.is_none() {
-            stats.started = Some((Instant::now(), closed));
-            drop(stats);
-            self.emit_draining(delay, grace);
-        }
-    }
-
-    pub(super) fn count_unserved(&self, peers: usize) {
-        self.drain_stats.lock().unserved += peers;
-    }
-
     /// Notifies every connection that the pool shuts down. Those that are left after `grace` are ended.
     pub(super) fn drain_connections(&self, grace: Option<Duration>) {
         let removed = std::mem::take(&mut *self.listeners.lock());
@@ -244,7 +220,7 @@ impl PoolState {
         self.registries.shared().changed.notify_waiters();
     }
 
-    fn deadline(&self) -> Option<Instant> {
+    pub(super) fn deadline(&self) -> Option<Instant> {
         self.registries.all().iter().filter_map(|registry| registry.drain_deadline()).min()
     }
 
@@ -271,23 +247,6 @@ impl PoolState {
                 None => return,
             }
         }
-    }
-
-    pub(super) fn report(&self) -> DrainReport {
-        let mut report = DrainReport::default();
-        for drain in self.registries.all().iter().filter_map(|registry| registry.drain_progress()) {
-            report.asked += drain.asked;
-            report.forced += drain.forced;
-        }
-        report.finished = report.asked.saturating_sub(report.forced);
-        let closed = self.closed_counts();
-        let stats = self.drain_stats.lock();
-        report.unserved = stats.unserved;
-        if let Some((started, closed_before)) = &stats.started {
-            report.took = stats.took.unwrap_or_else(|| started.elapsed());
-            report.closed = closed.since(closed_before);
-        }
-        report
     }
 
     pub(super) fn set_ended(&self, outcome: Result<(), PoolError>) {
@@ -335,7 +294,7 @@ impl PoolState {
         loop {
             let mut changed = pin!(shared.changed.notified());
             changed.as_mut().enable();
-            let is_notified = || self.registries.all().iter().any(|registry| registry.drain_progress().is_some());
+            let is_notified = || self.registries.all().iter().any(|registry| registry.is_draining());
             if self.status() == Status::Ended || shared.all_await_end() && is_notified() {
                 return;
             }
@@ -355,13 +314,5 @@ impl PoolState {
 
     pub(super) fn totals(&self) -> Vec<Totals> {
         self.registries.all().iter().map(|registry| registry.totals()).collect()
-    }
-
-    fn closed_counts(&self) -> Counts<CloseReason> {
-        let mut closed = Counts::default();
-        for totals in self.totals() {
-            closed += totals.closed;
-        }
-        closed
     }
 }

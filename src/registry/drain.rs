@@ -62,6 +62,11 @@ impl Registry {
         }
     }
 
+    /// Whether the connections have been notified of a drain.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.contents.lock().drain.is_some()
+    }
+
     /// When a drain ends the remaining connections.
     pub(crate) fn drain_deadline(&self) -> Option<Instant> {
         self.contents.lock().drain.and_then(|drain| drain.deadline)

@@ -12,4 +12,4 @@ pub(crate) use clock::{
 pub(crate) use deadlines::{Deadlines, Expired, Timeouts};
 pub(crate) use outstanding::Outstanding;
 #[cfg(feature = "serde")]
-pub(crate) use seconds::seconds;
+pub(crate) use seconds::{optional_seconds, seconds};

@@ -8,3 +8,8 @@ use serde::Serializer;
 pub(crate) fn seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64(time.as_secs_f64())
 }
+
+/// As [`seconds`]; `null` without a duration.
+pub(crate) fn optional_seconds<S: Serializer>(time: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_some(&time.map(|time| time.as_secs_f64()))
+}

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use actix::prelude::*;
-use actix_acceptor::{handlers::Ack, telemetry::CloseReason, AcceptorPool, Drain, Socket};
+use actix_acceptor::{handlers::Ack, telemetry::CloseReason, AcceptorPool, Drain, PoolConfig, Socket};
 use support::draining::*;
 use support::*;
 use tokio::sync::mpsc::unbounded_channel;
@@ -114,6 +114,52 @@ async fn a_second_drain_can_only_shorten_the_deadline() {
             assert_eq!(counts(&in_time(report).await.unwrap()), [1, 0, 1, 0]);
         }
         assert!(drained.shutdowns.recv().await.is_none(), "told once");
+    }
+}
+
+#[actix::test]
+async fn the_time_left_follows_each_call() {
+    let mut drained = start_drain_pool(2).await;
+    let mut stay = drained.connected_peers(1, "stay").await;
+    let pool = drained.pool.clone();
+    let left = || pool.draining().map(|draining| (draining.delay_left, draining.time_left));
+    assert_eq!(left(), None);
+
+    let within = |left: Duration, most: Duration| left <= most && left > most - Duration::from_secs(5);
+    let unlimited = begin(&pool, Drain::grace(None).delay(LONG)).await;
+    let (delay_left, time_left) = left().unwrap();
+    assert!(within(delay_left, LONG) && time_left.is_none(), "{delay_left:?}, {time_left:?}");
+
+    let limited = begin(&pool, Drain::grace(LONG).delay(LONG * 2)).await;
+    eventually(|| left().unwrap().1.is_some()).await;
+    let (delay_left, time_left) = left().unwrap();
+    assert!(within(delay_left, LONG) && within(time_left.unwrap(), LONG * 2), "{delay_left:?}, {time_left:?}");
+
+    let short = begin(&pool, Drain::grace(LONG / 2)).await;
+    drained.next_shutdown().await;
+    let draining = pool.draining().unwrap();
+    assert_eq!((draining.delay_left, draining.report.asked), (Duration::ZERO, 1));
+    assert!(within(draining.time_left.unwrap(), LONG / 2), "{draining:?}");
+
+    let last = begin(&pool, Drain::grace(Duration::from_millis(1))).await;
+    assert_eq!(stay[0].read_to_end().await, b"");
+    for report in [unlimited, limited, short, last] {
+        assert_eq!(counts(&in_time(report).await.unwrap()), [1, 0, 1, 0]);
+    }
+    assert_eq!(left(), None);
+}
+
+#[actix::test]
+async fn another_grace_period_keeps_the_configured_delay() {
+    let drained = start_drain_pool(1).await;
+    let config: PoolConfig = serde_json::from_str(r#"{ "drain": { "delay": "1h", "grace": "1h" } }"#).unwrap();
+    drained.pool.reload(&config).await.unwrap();
+    let report = begin(&drained.pool, Drain::configured().with_grace(LONG)).await;
+    let draining = drained.pool.draining().unwrap();
+    assert!(draining.delay_left > LONG && draining.time_left.unwrap() - draining.delay_left == LONG, "{draining:?}");
+    let stopped = begin(&drained.pool, Drain::immediate()).await;
+    for report in [report, stopped] {
+        in_time(report).await.unwrap();
     }
 }
 
