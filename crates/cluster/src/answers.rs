@@ -1,6 +1,7 @@
 //! The answers to questions: of connections, and of the node.
 
 use std::collections::HashMap;
+use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, Ordering::*};
 use std::sync::Arc;
 
@@ -29,15 +30,18 @@ type OfConnection<P, F> =
 /// Answers questions of one type that the node is asked.
 type OfNode<P, F> = dyn Fn(&Node<P, F>, &[u8]) -> BoxFuture<'static, Answered> + Send + Sync;
 
+type ByName<A> = HashMap<&'static str, Arc<A>>;
+
 /// The answers, by the name of the question.
 pub(crate) struct Answers<P: ClusterProtocol, F: Format> {
-    of_connections: RwLock<HashMap<&'static str, Arc<OfConnection<P, F>>>>,
-    of_node: RwLock<HashMap<&'static str, Arc<OfNode<P, F>>>>,
+    of_connections: RwLock<ByName<OfConnection<P, F>>>,
+    /// `None` once the node has left.
+    of_node: RwLock<Option<ByName<OfNode<P, F>>>>,
 }
 
 impl<P: ClusterProtocol, F: Format> Default for Answers<P, F> {
     fn default() -> Self {
-        Answers { of_connections: RwLock::default(), of_node: RwLock::default() }
+        Answers { of_connections: RwLock::default(), of_node: RwLock::new(Some(HashMap::new())) }
     }
 }
 
@@ -61,9 +65,19 @@ impl<P: ClusterProtocol, F: Format> Answers<P, F> {
             let (answer, format) = (answer(question), node.format.clone());
             async move { done(&format, &answer.await) }.boxed()
         });
-        let former = self.of_node.write().insert(M::NAME, answer);
+        let former = match &mut *self.of_node.write() {
+            Some(answers) => answers.insert(M::NAME, answer),
+            None => Some(answer),
+        };
         // Outside the lock: it is the user's.
         drop(former);
+    }
+
+    /// Drops the answers of the node, which may own handles of it, and those that are added later.
+    pub(crate) fn clear(&self) {
+        let former = self.of_node.write().take();
+        // A panic while they are dropped must not keep the node from ending.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(former)));
     }
 
     pub(crate) fn of_connections(&self, question: &str) -> Option<Arc<OfConnection<P, F>>> {
@@ -71,7 +85,7 @@ impl<P: ClusterProtocol, F: Format> Answers<P, F> {
     }
 
     pub(crate) fn of_node(&self, question: &str) -> Option<Arc<OfNode<P, F>>> {
-        self.of_node.read().get(question).cloned()
+        self.of_node.read().as_ref()?.get(question).cloned()
     }
 }
 

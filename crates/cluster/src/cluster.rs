@@ -210,6 +210,9 @@ impl<P: ClusterProtocol, F: Format> Cluster<P, F> {
     /// time.
     /// [`RemoteError::Lost`]: messages published before may not have arrived; the next call does not report them again.
     pub async fn flush(&self) -> Result<(), RemoteError> {
+        if self.node.bus.has_left() {
+            return Err(RemoteError::Disconnected);
+        }
         self.node.bus.flush().await
     }
 
@@ -217,11 +220,14 @@ impl<P: ClusterProtocol, F: Format> Cluster<P, F> {
     /// [`request_timeout`](ClusterBuilder::request_timeout), then gives up the lease, so that the names of this node are free at
     /// once.
     ///
+    /// It ends the node for all of its handles: from this call on, what they send to other nodes and what they ask fails with
+    /// `Disconnected`, members on this node still get what they publish, and the answers to questions are dropped. A handle or a
+    /// [`ClusterTopic`] that a protocol keeps need not be dropped first. The node has no thread and no connection to NATS any more
+    /// when this returns or its future is dropped; in the latter case, the names may be free only when the lease has expired.
+    ///
     /// If the last handle is dropped without this call, messages that wait to be sent are dropped, and the names are free when the
     /// lease has expired.
     pub async fn leave(self) {
-        let _ = tokio::time::timeout(self.node.request_timeout, self.node.bus.flush()).await;
-        self.node.stop();
         self.node.leave().await;
     }
 

@@ -102,7 +102,7 @@ pub enum RegisterError {
         /// The node of the connection.
         node: String,
     },
-    /// This node has no valid lease: it is not connected to NATS, or it has lost the lease.
+    /// This node has no valid lease: it is not connected to NATS, has lost the lease, or has left the cluster.
     #[error("this node has no valid lease at the moment: it is not connected to NATS, or has lost its lease")]
     Disconnected,
     /// Other nodes kept changing the name, so that no attempt succeeded.
@@ -136,7 +136,7 @@ pub enum DeliveryError {
     #[error("no answer within the time limit; see `ClusterBuilder::request_timeout`")]
     Timeout,
     /// This node or the other one has no connection to NATS, or lost it before the answer arrived: in that case the message may
-    /// have arrived.
+    /// have arrived. Or this node has left the cluster.
     #[error("no connection to NATS")]
     Disconnected,
     /// The message or its answer is larger than the server allows. The size includes what this crate adds.
@@ -173,7 +173,7 @@ pub enum DeliveryError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RemoteError {
-    /// There is no connection to NATS at the moment.
+    /// There is no connection to NATS at the moment, or the node has left the cluster.
     #[error("no connection to NATS")]
     Disconnected,
     /// Messages are published faster than NATS accepts them.

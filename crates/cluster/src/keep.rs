@@ -68,6 +68,9 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
 
     pub(crate) async fn buckets(&self) -> Result<&Buckets, BoxError> {
         let naming = &self.naming;
+        if self.bus.has_left() {
+            return Err(RemoteError::Disconnected.into());
+        }
         Ok(naming.buckets.get_or_try_init(|| self.bus.buckets(&self.prefix, naming.ttl)).await?)
     }
 
@@ -78,6 +81,9 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
         name: Arc<str>,
         replaces: bool,
     ) -> Result<(), RegisterError> {
+        if self.bus.has_left() {
+            return Err(RegisterError::Disconnected);
+        }
         let (registered, result) = oneshot::channel();
         let node = self.clone();
         self.runtime.spawn(async move {
@@ -181,11 +187,6 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
         }
         *seen = Some(nodes);
         Ok(())
-    }
-
-    /// Gives up the lease and the names.
-    pub(crate) async fn leave(&self) {
-        self.naming.leave().await;
     }
 }
 

@@ -85,7 +85,7 @@
 //! #     fn ack(&mut self, conn: &mut Conn<Self>) -> Next<Self> {
 //! #         let lobby = self.0.topic("lobby");
 //! #         conn.join(lobby.local());
-//! #         conn.wait(async move { lobby.subscribed().await }, |(), _, _| Next::send("welcome"))
+//! #         conn.wait(async move { lobby.subscribed().await }, |_, _, _| Next::send("welcome"))
 //! #     }
 //! #
 //! #     fn packet(&mut self, line: Bytes, conn: &mut Conn<Self>) -> Next<Self> {

@@ -136,6 +136,8 @@ impl<P: ClusterProtocol, F: Format> Cluster<P, F> {
     /// The closure and its future run on the thread of the node, which also renews the lease, so they must not block; use
     /// [`tokio::task::spawn_blocking`]. The future is dropped when the asker no longer waits. If it panics, the asker gets
     /// [`DeliveryError::Refused`]. A node answers at most 1,024 questions at a time, those to its connections included.
+    ///
+    /// A closure that owns a handle to this node keeps the node until [`leave`](Cluster::leave), which drops the closure.
     pub fn node_answers<M: Question, A>(&self, answer: impl Fn(M) -> A + Send + Sync + 'static)
     where
         A: Future<Output = M::Result> + Send + 'static,

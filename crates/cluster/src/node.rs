@@ -1,6 +1,6 @@
 //! A node: what its handles and tasks share, and how it starts, delivers and ends.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_acceptor::telemetry::ObserverKey;
@@ -54,7 +54,7 @@ pub(crate) struct Node<P: ClusterProtocol, F: Format> {
     pub(crate) published: Arc<Published>,
     pub(crate) watchers: Arc<Watchers>,
     pub(crate) recent_nodes: RecentNodes,
-    observer: OnceLock<ObserverKey>,
+    observer: Mutex<Option<ObserverKey>>,
     /// The subscriptions to what other nodes send to this one, until the node leaves.
     requests: Mutex<Option<[Subscription; 3]>>,
     tasks: Mutex<Vec<AbortHandle>>,
@@ -97,7 +97,7 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
             published: Arc::default(),
             watchers: Arc::default(),
             recent_nodes: RecentNodes::default(),
-            observer: OnceLock::new(),
+            observer: Mutex::default(),
             requests: Mutex::default(),
             tasks: Mutex::default(),
         });
@@ -106,7 +106,8 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
             crate::metrics::describe();
             node.reported.report(&node.info());
         }
-        let _ = node.observer.set(node.pool.add_observer(Follow(Arc::downgrade(&node))));
+        let observer = node.pool.add_observer(Follow(Arc::downgrade(&node)));
+        *node.observer.lock() = Some(observer);
         // Topics that have members already.
         node.pool.topics().iter().for_each(|(topic, _)| node.subscriptions.changed(topic));
         match node.join(!starts_alone).await {
@@ -184,20 +185,48 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
         let requests = self.bus.answer(subject, Box::new(on_request)).await?;
         let to_all = self.subscribe_to_all().await?;
         self.bus.confirm().await?;
-        *self.requests.lock() = Some([requests, pages, to_all]);
+        let mut answered = self.requests.lock();
+        // Not after the node has left.
+        *answered = (!self.bus.has_left()).then_some([requests, pages, to_all]);
         Ok(())
     }
 
+    /// Sends what was published before, and gives up the lease. Other handles of the node get errors from now on.
+    pub(crate) async fn leave(&self) {
+        /// Also if the future is dropped.
+        struct End<'a, P: ClusterProtocol, F: Format>(&'a Node<P, F>);
+
+        impl<P: ClusterProtocol, F: Format> Drop for End<'_, P, F> {
+            fn drop(&mut self) {
+                self.0.stop();
+                self.0.runtime.end();
+            }
+        }
+
+        self.bus.leave();
+        let end = End(self);
+        let _ = tokio::time::timeout(self.request_timeout, self.bus.flush()).await;
+        self.stop();
+        self.naming.leave().await;
+        self.bus.close().await;
+        drop(end);
+    }
+
     /// Ends the tasks of the node.
-    pub(crate) fn stop(&self) {
-        if let Some(observer) = self.observer.get() {
-            self.pool.remove_observer(*observer);
+    fn stop(&self) {
+        self.bus.leave();
+        let observer = self.observer.lock().take();
+        if let Some(observer) = observer {
+            self.pool.remove_observer(observer);
             #[cfg(feature = "metrics")]
             crate::metrics::left(&self.name);
         }
         self.tasks.lock().drain(..).for_each(|task| task.abort());
         self.watchers.stop();
         self.ignore_requests();
+        self.answers.clear();
+        self.subscriptions.clear();
+        self.refresh_state();
     }
 
     /// Leaves the requests to another process of this name.

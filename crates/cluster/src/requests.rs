@@ -45,6 +45,9 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
         body: &[u8],
         within: Duration,
     ) -> Result<Vec<u8>, DeliveryError> {
+        if self.bus.has_left() {
+            return Err(DeliveryError::Disconnected);
+        }
         let asked = self.ask_before(node, expects, asks, body, within);
         match tokio::time::timeout(within, asked).await {
             Ok(answer) => answer,

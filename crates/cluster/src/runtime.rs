@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -12,14 +13,14 @@ use tokio::task::JoinHandle;
 #[derive(Clone, Debug)]
 pub(crate) struct Runtime {
     handle: Handle,
-    /// The thread ends with the last clone.
-    _thread: Option<Arc<oneshot::Sender<()>>>,
+    /// The thread ends when this is dropped.
+    thread: Arc<Mutex<Option<oneshot::Sender<()>>>>,
 }
 
 impl Runtime {
     /// The runtime of the caller.
     pub(crate) fn current() -> Self {
-        Runtime { handle: Handle::current(), _thread: None }
+        Runtime { handle: Handle::current(), thread: Arc::default() }
     }
 
     pub(crate) fn own_thread(node: &str) -> io::Result<Self> {
@@ -29,7 +30,13 @@ impl Runtime {
         std::thread::Builder::new().name(format!("cluster-{}", node.escape_default())).spawn(move || {
             let _ = runtime.block_on(ended);
         })?;
-        Ok(Runtime { handle, _thread: Some(Arc::new(thread)) })
+        Ok(Runtime { handle, thread: Arc::new(Mutex::new(Some(thread))) })
+    }
+
+    /// Ends the thread of the node, if it has one, with all of its tasks.
+    pub(crate) fn end(&self) {
+        let thread = self.thread.lock().take();
+        drop(thread);
     }
 
     pub(crate) fn spawn<T: Send + 'static>(&self, task: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {

@@ -10,14 +10,14 @@ use tracing::{info, warn};
 use crate::cluster::ClusterProtocol;
 use crate::counters::Counters;
 use crate::node::Node;
-use crate::{Cluster, Format};
+use crate::{Cluster, Format, RemoteError};
 
 /// How far a node participates in its cluster.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum NodeState {
-    /// The node is not connected to NATS: messages reach only members on this node, and names cannot be registered.
+    /// The node is not connected to NATS, or has left the cluster: messages reach only members on this node, and names cannot be registered.
     #[default]
     Alone,
     /// The node is connected to NATS, so messages reach members on other nodes. It has no lease, so names cannot be registered.
@@ -35,14 +35,21 @@ impl<P: ClusterProtocol, F: Format> Cluster<P, F> {
     /// Waits until the node has this state, for example for a readiness check: `cluster.reached(NodeState::Joined).await`.
     ///
     /// A node that is [`Joined`](NodeState::Joined) is [`Connected`](NodeState::Connected), too.
-    pub async fn reached(&self, state: NodeState) {
+    ///
+    /// # Errors
+    /// [`RemoteError::Disconnected`]: the node has [left](Cluster::leave) the cluster, so that it will not have the state.
+    pub async fn reached(&self, state: NodeState) -> Result<(), RemoteError> {
         self.node.refresh_state();
         let has_reached = |current: &NodeState| match state {
             NodeState::Alone => *current == state,
             NodeState::Connected | NodeState::Joined => *current >= state,
         };
-        // Cannot fail: the node owns the sender.
-        let _ = self.node.state.subscribe().wait_for(has_reached).await;
+        let mut states = self.node.state.subscribe();
+        if has_reached(&states.borrow()) {
+            return Ok(());
+        }
+        // The watch cannot end: the node owns the sender.
+        self.node.bus.unless_left(states.wait_for(has_reached)).await.map(drop)
     }
 }
 

@@ -12,8 +12,9 @@ use parking_lot::Mutex;
 use tokio::sync::{watch, Notify};
 use tracing::warn;
 
-use crate::bus::{LinkState, Subscription};
+use crate::bus::{LinkState, Subject, Subscription};
 use crate::cluster::ClusterProtocol;
+use crate::counters::Throttle;
 use crate::node::Node;
 use crate::{Format, RemoteError};
 
@@ -26,6 +27,7 @@ pub(crate) struct Subscriptions {
     dirty: Mutex<HashSet<Arc<str>>>,
     is_dirty: Notify,
     confirmed: watch::Sender<Confirmed>,
+    too_long: Throttle,
 }
 
 /// The topics whose subscription the server has confirmed, on a connection.
@@ -41,6 +43,7 @@ impl Subscriptions {
             dirty: Mutex::default(),
             is_dirty: Notify::new(),
             confirmed: watch::Sender::default(),
+            too_long: Throttle::new(Duration::from_secs(10)),
         })
     }
 
@@ -65,6 +68,12 @@ impl Subscriptions {
     /// The topics to look at.
     fn take(&self) -> HashSet<Arc<str>> {
         std::mem::take(&mut *self.dirty.lock())
+    }
+
+    /// Forgets all topics: the node leaves.
+    pub(crate) fn clear(&self) {
+        drop(self.take());
+        self.clear_confirmed(LinkState::default());
     }
 
     /// Forgets what was confirmed on a former connection.
@@ -106,8 +115,7 @@ impl Subscriptions {
 /// What the task has subscribed to.
 #[derive(Default)]
 struct Subscribed {
-    /// `None` if the name is too long for a subscription.
-    topics: HashMap<Arc<str>, Option<Subscription>>,
+    topics: HashMap<Arc<str>, Subscription>,
     /// Those that were added since the server was last asked for its confirmation.
     added: Vec<Arc<str>>,
     /// The connection on which all the others were confirmed.
@@ -172,13 +180,20 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
         for topic in changes.take() {
             let is_subscribed = subscribed.topics.contains_key(&topic);
             if has_members(&topic) && !is_subscribed {
-                match self.subscribe(&topic).await {
-                    Ok(subscription) => {
-                        subscribed.topics.insert(topic.clone(), subscription);
-                        subscribed.added.push(topic);
+                match self.topic_subject(&topic) {
+                    Ok(subject) => match self.subscribe(&topic, subject).await {
+                        Ok(subscription) => {
+                            subscribed.topics.insert(topic.clone(), subscription);
+                            subscribed.added.push(topic);
+                        }
+                        // The connection is lost.
+                        Err(_) => changes.changed(&topic),
+                    },
+                    Err(length) => {
+                        if let Some(left_out) = changes.too_long.allow() {
+                            warn!(node = &*self.name, length, left_out, "the topic name is too long for a cluster");
+                        }
                     }
-                    // The connection is lost.
-                    Err(_) => changes.changed(&topic),
                 }
             } else if is_subscribed && !has_members(&topic) {
                 left.insert(topic);
@@ -208,19 +223,14 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
         true
     }
 
-    /// Subscribes to a topic. `None` if its name is too long.
-    async fn subscribe(self: &Arc<Self>, topic: &Arc<str>) -> Result<Option<Subscription>, RemoteError> {
-        let Ok(subject) = self.topic_subject(topic) else {
-            warn!(node = &*self.name, topic = &**topic, "the topic name is too long for a cluster");
-            return Ok(None);
-        };
+    async fn subscribe(self: &Arc<Self>, topic: &Arc<str>, subject: Subject) -> Result<Subscription, RemoteError> {
         let (node, members) = (Arc::downgrade(self), self.pool.topic(topic));
         let on_message = move |payload: Bytes| {
             if let Some(node) = node.upgrade() {
                 node.deliver(&members, &payload);
             }
         };
-        self.bus.subscribe(subject, Box::new(on_message)).await.map(Some)
+        self.bus.subscribe(subject, Box::new(on_message)).await
     }
 }
 

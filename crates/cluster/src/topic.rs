@@ -74,7 +74,7 @@ impl<P: ClusterProtocol, F: Format> ClusterTopic<P, F> {
     /// # let (mut near, mut far) = (connect(&pool).await, connect(&other).await);
     /// # near.expect(b"welcome\n").await;
     /// # far.expect(b"welcome\n").await;
-    /// # elsewhere.topic("lobby").subscribed().await;
+    /// # elsewhere.topic("lobby").subscribed().await?;
     /// // "lobby" has one member on this node, and one on another node.
     /// let published = cluster.topic("lobby").publish("hello");
     /// assert_eq!((published.members, published.dropped), (1, 0));
@@ -108,16 +108,24 @@ impl<P: ClusterProtocol, F: Format> ClusterTopic<P, F> {
     }
 
     fn send(&self, kind: Kind, body: &impl serde::Serialize) -> Result<(), RemoteError> {
-        match &self.subject {
-            Ok(subject) => self.node.send(subject, kind, body),
-            Err(length) => Err(RemoteError::NameTooLong { length: *length, limit: crate::subject::MAX_TOKEN }),
-        }
+        self.node.send(self.subject()?, kind, body)
     }
 
     /// Waits until this node receives what other nodes publish to the topic. It does not return while the topic has no members on
     /// this node, or while NATS cannot be reached.
-    pub async fn subscribed(&self) {
-        self.node.subscriptions.until_confirmed(self.name(), &self.node.bus.link_state()).await;
+    ///
+    /// # Errors
+    /// [`RemoteError::NameTooLong`]: messages of other nodes cannot arrive.
+    /// [`RemoteError::Disconnected`]: the node has [left](crate::Cluster::leave) the cluster.
+    pub async fn subscribed(&self) -> Result<(), RemoteError> {
+        self.subject()?;
+        let link = self.node.bus.link_state();
+        self.node.bus.unless_left(self.node.subscriptions.until_confirmed(self.name(), &link)).await
+    }
+
+    fn subject(&self) -> Result<&Subject, RemoteError> {
+        let limit = crate::subject::MAX_TOKEN;
+        self.subject.as_ref().map_err(|length| RemoteError::NameTooLong { length: *length, limit })
     }
 }
 

@@ -53,7 +53,7 @@ impl Protocol for Member {
                 }
                 let subscribed = async move {
                     for topic in 0..count {
-                        cluster.topic(format!("topic-{topic}")).subscribed().await;
+                        let _ = cluster.topic(format!("topic-{topic}")).subscribed().await;
                     }
                     "subscribed".to_owned()
                 };

@@ -107,7 +107,8 @@ impl Guest {
         conn.wait_with(Wait::new().within(ENTER_WITHIN), subscribed, move |subscribed, me, conn| {
             me.say(conn.id(), &format!("* {} joined", me.name));
             match subscribed {
-                Ok(()) => Next::send(answer),
+                Ok(Ok(())) => Next::send(answer),
+                Ok(Err(error)) => Next::send(format!("{answer} (alone: {error})")),
                 Err(_) => Next::send(format!("{answer} (alone: the other nodes cannot be reached)")),
             }
         })

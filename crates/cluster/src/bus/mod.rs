@@ -55,6 +55,8 @@ pub(crate) struct LinkState {
 pub(crate) struct Bus {
     way: Way,
     pub(crate) counters: Arc<Counters>,
+    /// The node leaves, or has left: nothing more is sent for its handles.
+    has_left: watch::Sender<bool>,
 }
 
 enum Way {
@@ -71,7 +73,7 @@ pub(crate) enum Subscription {
 impl Bus {
     pub(crate) fn local(bus: &LocalBus) -> Self {
         let counters = Arc::default();
-        Bus { way: Way::Local(bus.node(&counters)), counters }
+        Bus { way: Way::Local(bus.node(&counters)), counters, has_left: watch::Sender::default() }
     }
 
     pub(crate) async fn nats(
@@ -82,11 +84,42 @@ impl Bus {
     ) -> Result<Self, ConnectError> {
         let counters = Arc::default();
         let connected = NatsNode::connect(settings, servers, node, ttl, Arc::clone(&counters)).await?;
-        Ok(Bus { way: Way::Nats(Box::new(connected)), counters })
+        Ok(Bus { way: Way::Nats(Box::new(connected)), counters, has_left: watch::Sender::default() })
+    }
+
+    /// Refuses what handles of the node ask for from now on. What was published before can still be flushed.
+    pub(crate) fn leave(&self) {
+        self.has_left.send_replace(true);
+    }
+
+    pub(crate) fn has_left(&self) -> bool {
+        *self.has_left.borrow()
+    }
+
+    /// Returns the output of an operation, or an error once the node leaves.
+    pub(crate) async fn unless_left<T>(&self, operation: impl Future<Output = T>) -> Result<T, RemoteError> {
+        let mut has_left = self.has_left.subscribe();
+        tokio::select! {
+            biased;
+            // Cannot fail: `self` owns the sender.
+            _ = has_left.wait_for(|has_left| *has_left) => Err(RemoteError::Disconnected),
+            output = operation => Ok(output),
+        }
+    }
+
+    /// Ends the connection. What was not sent is dropped and counted.
+    pub(crate) async fn close(&self) {
+        match &self.way {
+            Way::Local(_) => {}
+            Way::Nats(node) => node.close().await,
+        }
     }
 
     /// Queues a message for the other nodes. Never waits. The messages of one caller keep their order.
     pub(crate) fn publish(&self, subject: &Subject, payload: Bytes) -> Result<(), RemoteError> {
+        if self.has_left() {
+            return Err(RemoteError::Disconnected);
+        }
         match &self.way {
             Way::Local(node) => node.publish(subject, &payload),
             Way::Nats(node) => node.publish(subject, payload),
@@ -113,6 +146,9 @@ impl Bus {
 
     /// Asks the node that answers requests to this subject.
     pub(crate) async fn request(&self, subject: &str, payload: Bytes, within: Duration) -> Result<Bytes, NoAnswer> {
+        if self.has_left() {
+            return Err(NoAnswer::NotSent(RemoteError::Disconnected));
+        }
         match &self.way {
             Way::Local(node) => node.request(subject, payload, within).await,
             Way::Nats(node) => node.request(subject, payload, within).await,
@@ -153,10 +189,11 @@ impl Bus {
 
     /// Whether other nodes can be reached.
     pub(crate) fn is_connected(&self) -> bool {
-        match &self.way {
-            Way::Local(_) => true,
-            Way::Nats(node) => node.is_connected(),
-        }
+        !self.has_left()
+            && match &self.way {
+                Way::Local(_) => true,
+                Way::Nats(node) => node.is_connected(),
+            }
     }
 
     /// Follows whether there is a connection.

@@ -6,6 +6,7 @@ mod broadcast;
 mod credentials;
 mod documents;
 mod faults;
+mod leaving;
 mod malformed;
 #[cfg(feature = "metrics")]
 mod metrics;

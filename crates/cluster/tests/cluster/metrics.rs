@@ -56,7 +56,7 @@ async fn every_documented_metric_exists_from_the_start() {
     assert!(!found.is_empty() && found == documented(), "{:?}", found.symmetric_difference(&documented()));
     let mut ann = one.named("ann").await;
     ask(&mut ann, "join lobby", "true").await;
-    in_time(one.cluster.topic("lobby").subscribed()).await;
+    in_time(one.cluster.topic("lobby").subscribed()).await.unwrap();
     one.cluster.topic("lobby").publish("hello").remote.unwrap();
     two.cluster.topic("lobby").publish("hello").remote.unwrap();
     in_time(two.cluster.send("ann", "hello")).await.unwrap();

@@ -90,7 +90,7 @@ impl Node {
         let mut peer = connect(&self.pool).await;
         peer.send(format!("join {topic}\n")).await;
         peer.expect(b"true\n").await;
-        in_time(self.cluster.topic(topic).subscribed()).await;
+        in_time(self.cluster.topic(topic).subscribed()).await.unwrap();
         peer
     }
 }

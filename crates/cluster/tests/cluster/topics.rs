@@ -79,12 +79,33 @@ async fn a_node_is_subscribed_while_it_has_members() {
     in_time(one.cluster.flush()).await.unwrap();
     first.send("join a.b\n").await;
     first.expect(b"true\n").await;
-    in_time(two.cluster.topic("a.b").subscribed()).await;
+    in_time(two.cluster.topic("a.b").subscribed()).await.unwrap();
     one.cluster.topic("a.b").publish("again");
     first.expect(b"again\n").await;
     // A member that disconnects has left as well.
     drop(first);
     eventually(|| server.subscriptions(subject) == 0).await;
+}
+
+#[actix::test]
+async fn a_topic_with_too_long_a_name_is_never_subscribed() {
+    for world in worlds() {
+        let node = world.node("one").await;
+        let mut guest = node.member("lobby").await;
+        let long = "a".repeat(1_025);
+        guest.send(format!("join {long}\n")).await;
+        guest.expect(b"true\n").await;
+        let subscribed = in_time(node.cluster.topic(&long).subscribed()).await;
+        assert!(matches!(subscribed, Err(RemoteError::NameTooLong { length: 1_025, limit: 1_024 })), "{subscribed:?}");
+        // A later topic is subscribed when the node has looked at this one.
+        let _member = node.member("garden").await;
+        assert_eq!(node.cluster.info().topics, 2);
+        // Members on this node are reached.
+        let published = node.cluster.topic(&long).publish("hello");
+        assert!(published.members == 1 && published.remote.is_err(), "{published:?}");
+        guest.expect(b"hello\n").await;
+        in_time(node.cluster.leave()).await;
+    }
 }
 
 #[actix::test]

@@ -119,7 +119,7 @@ impl Protocol for Guest {
             "join" => {
                 conn.join(&conn.pool().topic(&word));
                 async move {
-                    cluster.topic(word).subscribed().await;
+                    cluster.topic(word).subscribed().await.unwrap();
                     "joined".to_owned()
                 }
                 .boxed()

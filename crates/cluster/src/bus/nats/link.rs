@@ -3,7 +3,7 @@
 //! The client says so by events, of which it drops some when there are many. So an event only means that the state of the client
 //! is to be read again.
 
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
@@ -21,6 +21,8 @@ pub(crate) struct Link {
     node: String,
     servers: String,
     client: OnceLock<Client>,
+    /// The node has left: there is no connection from now on.
+    is_closed: AtomicBool,
     state: watch::Sender<LinkState>,
     pub(super) handed: Handed,
     pub(super) counters: Arc<Counters>,
@@ -48,6 +50,7 @@ impl Link {
             node,
             servers,
             client: OnceLock::new(),
+            is_closed: AtomicBool::new(false),
             state: watch::Sender::default(),
             handed: Handed::default(),
             counters,
@@ -60,6 +63,17 @@ impl Link {
     pub(super) fn set_client(&self, client: Client) {
         let _ = self.client.set(client);
         self.refresh();
+    }
+
+    pub(super) fn close(&self) {
+        self.is_closed.store(true, Relaxed);
+        self.refresh();
+        // Also wakes those that wait for a connection.
+        self.state.send_modify(|_| {});
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.is_closed.load(Relaxed)
     }
 
     pub(super) fn subscribe(&self) -> watch::Receiver<LinkState> {
@@ -95,7 +109,8 @@ impl Link {
         let Some(client) = self.client.get() else { return LinkState::default() };
         let read = || {
             let connects = client.statistics().connects.load(Relaxed);
-            LinkState { is_connected: client.connection_state() == State::Connected, connects }
+            let is_connected = !self.is_closed() && client.connection_state() == State::Connected;
+            LinkState { is_connected, connects }
         };
         let (mut before, mut now) = (LinkState::default(), read());
         // Nearly always.
@@ -113,7 +128,7 @@ impl Link {
         if has_changed {
             self.latest.lock().since = Some(SystemTime::now());
             let (node, servers) = (&*self.node, &*self.servers);
-            if before.is_connected {
+            if before.is_connected && !self.is_closed() {
                 warn!(node, servers, "the connection to NATS is lost; messages reach only members on this node");
             }
             if now.is_connected {
@@ -150,7 +165,7 @@ impl Link {
         }
     }
 
-    pub(super) async fn connected(&self) {
-        let _ = self.state.subscribe().wait_for(|state| state.is_connected).await;
+    pub(super) async fn connected_or_closed(&self) {
+        let _ = self.state.subscribe().wait_for(|state| state.is_connected || self.is_closed()).await;
     }
 }

@@ -143,6 +143,13 @@ impl NatsNode {
         self.queue.push(subject, payload)
     }
 
+    /// Ends the connection for all operations. What waits in the queue is dropped and counted.
+    pub(super) async fn close(&self) {
+        self.link.close();
+        // An error: the thread of the node has ended.
+        let _ = self.queue.barrier().await;
+    }
+
     pub(super) async fn flush(&self) -> Result<(), RemoteError> {
         self.link.during(self.queue.barrier()).await.map_err(|_| RemoteError::Disconnected)??;
         self.confirm().await?;
@@ -261,12 +268,12 @@ async fn confirm(client: &Client, link: &Link, sync_subject: &str) -> Result<(),
 /// While messages are sent, asks the server now and then whether it has handled them: what it has not when the connection is
 /// lost may be lost.
 async fn confirm_handed(client: Client, link: Arc<Link>, sync_subject: String) {
-    loop {
+    while !link.is_closed() {
         link.handed.has_new.notified().await;
         tokio::time::sleep(CONFIRM_EVERY).await;
         if confirm(&client, &link, &sync_subject).await.is_err() {
             link.handed.has_new.notify_one();
-            link.connected().await;
+            link.connected_or_closed().await;
         }
     }
 }

@@ -230,6 +230,9 @@ impl Sender {
     async fn pass(&self, message: &Message) -> Result<u64, (Loss, String)> {
         let until = message.accepted + self.max_age;
         loop {
+            if self.link.is_closed() {
+                return Err((Loss::Failed, "the node has left the cluster".to_owned()));
+            }
             if Instant::now() >= until {
                 return Err((Loss::Expired, format!("no connection to NATS for {:?}", self.max_age)));
             }
@@ -239,7 +242,7 @@ impl Sender {
             match tokio::time::timeout_at(until, self.link.during(passed)).await {
                 Ok(Ok(Ok(()))) => return Ok(losses),
                 Ok(Ok(Err(error))) => return Err((Loss::Failed, error.to_string())),
-                Ok(Err(_)) => drop(tokio::time::timeout_at(until, self.link.connected()).await),
+                Ok(Err(_)) => drop(tokio::time::timeout_at(until, self.link.connected_or_closed()).await),
                 Err(_) => {}
             }
         }

@@ -10,23 +10,6 @@ use crate::nodes::Node;
 use crate::settings::pool;
 
 #[actix::test]
-async fn leaving_sends_what_is_queued_before() {
-    let server = NatsServer::start();
-    let one = Node::start(nats(&server.url).node("one")).await;
-    let two = Node::start(nats(&server.url).node("two")).await;
-    let mut far = two.member("lobby").await;
-    for n in 0..1_000 {
-        one.cluster.topic("lobby").publish(format!("line {n}")).remote.unwrap();
-    }
-    in_time(one.cluster.leave()).await;
-    for n in 0..1_000 {
-        far.expect(format!("line {n}\n").as_bytes()).await;
-    }
-    assert_eq!(in_time(two.cluster.nodes()).await.unwrap(), ["two"]);
-    in_time(two.cluster.leave()).await;
-}
-
-#[actix::test]
 async fn the_last_handle_closes_the_connection() {
     let server = NatsServer::start();
     let ttl = Duration::from_secs(2);

@@ -67,7 +67,7 @@ async fn a_restart_under_load_loses_nothing_locally_and_nothing_flushed() {
         server.start_again();
         for node in [&one, &two] {
             reached(node, NodeState::Joined).await;
-            in_time(node.cluster.topic("lobby").subscribed()).await;
+            in_time(node.cluster.topic("lobby").subscribed()).await.unwrap();
         }
         // What was lost is reported once.
         let _ = in_time(one.cluster.flush()).await;
@@ -114,7 +114,7 @@ async fn many_topics_are_subscribed_again_in_one_round_trip() {
     assert_eq!(node.cluster.info().topics, 0);
     let began = Instant::now();
     server.start_again();
-    in_time(node.cluster.topic("topic19999").subscribed()).await;
+    in_time(node.cluster.topic("topic19999").subscribed()).await.unwrap();
     let again = began.elapsed();
     assert!(all());
     assert_eq!(server.subscriptions("test.node.one"), 1);

@@ -34,7 +34,7 @@ async fn a_silent_server_is_noticed_and_local_members_are_served() {
     server.resume();
     for node in [&one, &two] {
         reached(node, NodeState::Joined).await;
-        in_time(node.cluster.topic("lobby").subscribed()).await;
+        in_time(node.cluster.topic("lobby").subscribed()).await.unwrap();
         assert!(node.cluster.info().reconnects > 0);
     }
     one.cluster.topic("lobby").publish("together");

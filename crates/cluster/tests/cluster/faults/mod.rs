@@ -5,7 +5,7 @@ mod load;
 mod logs;
 mod loss;
 mod presence;
-mod proxy;
+pub(crate) mod proxy;
 mod queue;
 mod servers;
 mod start;
@@ -30,5 +30,5 @@ pub(crate) fn nats(url: &str) -> ClusterBuilder {
 }
 
 pub(crate) async fn reached(node: &Node, state: NodeState) {
-    in_time(node.cluster.reached(state)).await;
+    in_time(node.cluster.reached(state)).await.unwrap();
 }

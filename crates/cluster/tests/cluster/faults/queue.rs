@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use actix_acceptor_cluster::{DeliveryError, NodeState, RemoteError};
 use bytes::Bytes;
+use futures::StreamExt;
 use support::{eventually, in_time};
 
 use super::proxy::Proxy;
@@ -87,6 +88,47 @@ async fn the_queue_is_sent_in_order_after_a_reconnect() {
     for node in [one, two] {
         in_time(node.cluster.leave()).await;
     }
+}
+
+#[actix::test]
+async fn leaving_sends_what_is_queued_before() {
+    // Without JetStream, there is no lease to give up meanwhile.
+    let server = NatsServer::with_arguments(&[]);
+    let proxy = Proxy::to(&server).await;
+    let long = Duration::from_secs(60);
+    let settings = nats(&proxy.url).server_timeout(long).queue_timeout(long).request_timeout(long).start_alone(true);
+    let one = Node::start(settings).await;
+    // A member does not have room for all of them.
+    let client = in_time(async_nats::connect(&server.url)).await.unwrap();
+    let mut messages = in_time(client.subscribe("test.topic.lobby")).await.unwrap();
+    in_time(client.flush()).await.unwrap();
+    proxy.silence();
+    let accepted = fill(&one).await;
+    let leaving = actix::spawn(one.cluster.clone().leave());
+    // Another handle is refused from now on.
+    eventually(|| one.cluster.topic("lobby").publish("late").remote.is_err()).await;
+    proxy.open();
+    for _ in 0..accepted {
+        in_time(messages.next()).await.unwrap();
+    }
+    in_time(leaving).await.unwrap();
+}
+
+#[actix::test]
+async fn what_leaving_cannot_send_is_dropped_and_counted() {
+    let server = NatsServer::start();
+    let proxy = Proxy::to(&server).await;
+    let long = Duration::from_secs(60);
+    let one = Node::start(nats(&proxy.url).node("one").server_timeout(long).queue_timeout(long)).await;
+    proxy.silence();
+    let accepted = fill(&one).await;
+    proxy.close().await;
+    reached(&one, NodeState::Alone).await;
+    in_time(one.cluster.clone().leave()).await;
+    let info = one.cluster.info();
+    assert_eq!((info.queued_messages, info.queued_bytes), (0, 0));
+    let dropped = info.dropped.failed + info.dropped.unconfirmed;
+    assert!(info.dropped.failed >= 100 && (accepted - OF_CLIENT..=accepted).contains(&dropped), "{info:?}");
 }
 
 #[actix::test]

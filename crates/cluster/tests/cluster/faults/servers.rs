@@ -48,8 +48,8 @@ async fn one_of_three_servers_may_be_lost() {
         servers[at].stop();
         // Another server leads, and a node that was connected to the lost one connects to another.
         for node in [&one, &two] {
-            within(LIMIT, node.cluster.reached(NodeState::Joined)).await;
-            within(LIMIT, node.cluster.topic("lobby").subscribed()).await;
+            within(LIMIT, node.cluster.reached(NodeState::Joined)).await.unwrap();
+            within(LIMIT, node.cluster.topic("lobby").subscribed()).await.unwrap();
         }
         let mut bob = one.guest().await;
         let registered = async {

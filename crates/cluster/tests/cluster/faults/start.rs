@@ -27,7 +27,7 @@ async fn a_node_starts_alone_and_joins_when_there_is_a_server() {
     server.start_again();
     reached(&one, NodeState::Joined).await;
     // The topic was joined while there was no server.
-    in_time(one.cluster.topic("lobby").subscribed()).await;
+    in_time(one.cluster.topic("lobby").subscribed()).await.unwrap();
     ask(&mut near, "register ann", "ok").await;
     let two = Node::start(nats(&server.url).node("two")).await;
     two.cluster.topic("lobby").publish("together");
@@ -47,8 +47,8 @@ async fn a_node_that_has_started_has_joined() {
     for world in worlds() {
         let node = world.node("one").await;
         assert_eq!(node.cluster.state(), NodeState::Joined);
-        in_time(node.cluster.reached(NodeState::Joined)).await;
-        in_time(node.cluster.reached(NodeState::Connected)).await;
+        in_time(node.cluster.reached(NodeState::Joined)).await.unwrap();
+        in_time(node.cluster.reached(NodeState::Connected)).await.unwrap();
         let info = node.cluster.info();
         assert!(info.lease.is_some() && info.node == "one" && info.reconnects == 0, "{info:?}");
         assert_eq!((info.published, info.received, info.refused.total(), info.topics), (0, 0, 0, 0));
