@@ -241,7 +241,7 @@ impl<A> Pool<A> {
     ///     assert!(draining.delay_left < Duration::from_millis(100));
     ///     assert!(draining.time_left.expect("a grace period") > Duration::from_secs(10));
     /// };
-    /// futures::join!(drain, look);
+    /// futures::future::join(drain, look).await;
     /// assert!(pool.draining().is_none());
     /// # Ok::<_, Box<dyn std::error::Error>>(()) }).expect("it works");
     /// ```

@@ -31,7 +31,7 @@ use deferred::Deferred;
 pub(crate) use deferred::DeferredReplies;
 pub(crate) use entries::Entries;
 pub(crate) use format::{Format, Formats};
-pub(crate) use groups::{Group, GroupChange, Groups};
+pub(crate) use groups::{Group, GroupChange};
 pub(crate) use messaging::OutboxLimit;
 pub(crate) use outbox::{OutboxQueue, Payload, Pushed, Segment};
 use signals::AtomicSignals;
@@ -200,7 +200,7 @@ impl Registry {
             is_woken: AtomicBool::new(false),
         };
         state.set_phase(ConnectionPhase::Open);
-        ConnectionGuard { registry: self.clone(), state: Arc::new(state), groups: Groups::default() }
+        ConnectionGuard { registry: self.clone(), state: Arc::new(state) }
     }
 
     /// Whether the arbiter was woken since the last call.
@@ -269,7 +269,6 @@ impl Wake for Arbiter {
 pub(crate) struct ConnectionGuard {
     registry: Arc<Registry>,
     state: Arc<ConnectionState>,
-    pub(crate) groups: Groups,
 }
 
 impl ConnectionGuard {
@@ -284,13 +283,13 @@ impl ConnectionGuard {
     pub(crate) fn begin_closing(&self) {
         self.registry.flush_deferred();
         self.state.begin_closing();
-        self.groups.leave_all(&self.registry, self.state.id());
+        self.state.leave_groups(&self.registry);
     }
 }
 
 impl Drop for ConnectionGuard {
     fn drop(&mut self) {
-        self.groups.leave_all(&self.registry, self.state.id());
+        self.state.leave_groups(&self.registry);
         self.state.discard_outbox();
     }
 }
