@@ -1,6 +1,7 @@
-//! [`Drains`], what is known of a pool's drain and of the blocks of its arbiters, from its events.
+//! [`Drains`], what is known of a pool's drain, the blocks of its arbiters and its alarms, from its events.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use actix_acceptor::info::DrainReport;
@@ -15,6 +16,9 @@ use crate::session::now_ms;
 pub(crate) struct Drains {
     drain: Mutex<Option<Drain>>,
     blocks: Mutex<BTreeMap<usize, Blocks>>,
+    acceptors_stopped: AtomicU64,
+    /// How often each alarm was raised.
+    alarms: Mutex<BTreeMap<String, u64>>,
 }
 
 struct Drain {
@@ -56,8 +60,20 @@ impl Drains {
                 let blocks = blocks.entry(*acceptor).or_default();
                 *blocks = Blocks { count: blocks.count + 1, last: so_far.as_secs_f64(), last_ms: now_ms() };
             }
+            PoolEvent::AcceptorStopped { .. } => drop(self.acceptors_stopped.fetch_add(1, Relaxed)),
+            PoolEvent::Alarm { name, raised: true, .. } => {
+                *self.alarms.lock().entry((*name).to_owned()).or_default() += 1;
+            }
             _ => {}
         }
+    }
+
+    pub(crate) fn acceptors_stopped(&self) -> u64 {
+        self.acceptors_stopped.load(Relaxed)
+    }
+
+    pub(crate) fn alarms(&self) -> BTreeMap<String, u64> {
+        self.alarms.lock().clone()
     }
 
     pub(crate) fn blocks(&self, acceptor: usize) -> Option<Blocks> {

@@ -1,5 +1,6 @@
 //! The numbers in the text format of Prometheus.
 
+use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
 use std::time::UNIX_EPOCH;
 
@@ -14,17 +15,27 @@ use crate::process::ProcessReport;
 use crate::shared::Shared;
 
 struct Pool {
+    id: String,
     name: String,
     info: PoolInfo,
     listeners: Vec<ListenerInfo>,
     max_handshakes: usize,
+    acceptors_stopped: u64,
+    alarms: BTreeMap<String, u64>,
 }
 
 pub(super) async fn metrics(shared: Data<Shared>, _: Viewer) -> HttpResponse {
     let pools = shared.pools.iter().map(|watched| {
-        let pool = &watched.of.pool;
-        let (info, max_handshakes) = (watched.info(), pool.settings().max_handshakes);
-        Pool { name: pool.name().to_owned(), info, listeners: pool.listeners(), max_handshakes }
+        let (pool, drains) = (&watched.of.pool, &watched.drains);
+        Pool {
+            id: watched.id.clone(),
+            name: pool.name().to_owned(),
+            info: watched.info(),
+            listeners: pool.listeners(),
+            max_handshakes: pool.settings().max_handshakes,
+            acceptors_stopped: drains.acceptors_stopped(),
+            alarms: drains.alarms(),
+        }
     });
     let text = text(&pools.collect::<Vec<_>>(), &ProcessReport::read());
     HttpResponse::Ok().insert_header((CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")).body(text)
@@ -32,13 +43,11 @@ pub(super) async fn metrics(shared: Data<Shared>, _: Viewer) -> HttpResponse {
 
 fn text(pools: &[Pool], process: &ProcessReport) -> String {
     let mut text = Text(String::new());
-    for (name, help, of) in GAUGES {
-        text.family(name, "gauge", help);
-        pools.iter().for_each(|pool| text.sample(name, &[("pool", &pool.name)], of(pool)));
-    }
-    for (name, help, of) in COUNTERS {
-        text.family(name, "counter", help);
-        pools.iter().for_each(|pool| text.sample(name, &[("pool", &pool.name)], of(pool)));
+    for (kind, families) in [("gauge", &GAUGES[..]), ("counter", &COUNTERS)] {
+        for (name, help, of) in families {
+            text.family(name, kind, help);
+            pools.iter().for_each(|pool| text.of_pool(name, pool, &[], of(pool)));
+        }
     }
     text.counts("acceptor_connections_closed_total", "Connections that ended, by reason", "reason", pools, |i| {
         &i.closed
@@ -46,17 +55,27 @@ fn text(pools: &[Pool], process: &ProcessReport) -> String {
     text.counts("acceptor_refused_total", "Peers accepted and refused, by reason", "reason", pools, |i| &i.refused);
     let help = "Handshakes that failed, by kind";
     text.counts("acceptor_handshake_failures_total", help, "kind", pools, |info| &info.handshake_failures);
-    let listeners = || pools.iter().flat_map(|pool| pool.listeners.iter().map(|listener| (&*pool.name, listener)));
+    let name = "acceptor_alarms_total";
+    text.family(name, "counter", "Alarms raised since the pool was added to the dashboard");
+    for pool in pools {
+        for (alarm, count) in &pool.alarms {
+            text.of_pool(name, pool, &[("name", alarm)], count);
+        }
+    }
     let name = "acceptor_at_limit";
     text.family(name, "gauge", "Whether accepting has stopped at a connection limit");
-    for (pool, listener) in listeners() {
-        text.sample(name, &[("pool", pool), ("listener", &listener.name)], u8::from(listener.is_at_limit));
+    for pool in pools {
+        for listener in &pool.listeners {
+            text.of_pool(name, pool, &[("listener", &listener.name)], u8::from(listener.is_at_limit));
+        }
     }
     let name = "acceptor_certificate_expiry_timestamp_seconds";
     text.family(name, "gauge", "When the first certificate expires");
-    for (pool, listener) in listeners() {
-        if let Some(since) = listener.certificate_expires.and_then(|at| at.duration_since(UNIX_EPOCH).ok()) {
-            text.sample(name, &[("pool", pool), ("listener", &listener.name)], since.as_secs());
+    for pool in pools {
+        for listener in &pool.listeners {
+            if let Some(since) = listener.certificate_expires.and_then(|at| at.duration_since(UNIX_EPOCH).ok()) {
+                text.of_pool(name, pool, &[("listener", &listener.name)], since.as_secs());
+            }
         }
     }
     text.single("process_resident_memory_bytes", "gauge", "Resident memory", process.resident_bytes);
@@ -85,16 +104,13 @@ const GAUGES: [Family; 11] = [
 ];
 
 const COUNTERS: [Family; 8] = [
-    // Those that were refused because of their PROXY header are in both counts.
-    ("acceptor_connections_started_total", "Connections admitted", |pool| {
-        pool.info.accepted.saturating_sub(pool.info.refused.total())
-    }),
+    ("acceptor_accepted_total", "Peers accepted, also those that were refused then", |pool| pool.info.accepted),
     ("acceptor_received_bytes_total", "Bytes received", |pool| pool.info.bytes_in),
     ("acceptor_sent_bytes_total", "Bytes sent", |pool| pool.info.bytes_out),
     ("acceptor_packets_total", "Packets delivered to callbacks", |pool| pool.info.packets),
     ("acceptor_accept_errors_total", "Failures of accept", |pool| pool.info.accept_errors),
-    ("acceptor_acceptor_restarts_total", "Restarts of acceptors", |pool| {
-        pool.info.acceptors.iter().map(|acceptor| acceptor.restarts).sum()
+    ("acceptor_acceptors_stopped_total", "Acceptors that ended since the pool was added to the dashboard", |pool| {
+        pool.acceptors_stopped
     }),
     ("acceptor_blocked_total", "Times an arbiter was blocked", |pool| pool.info.blocked),
     ("acceptor_dropped_replies_total", "Replies left out because an outbox had no room", |pool| pool.info.dropped),
@@ -115,6 +131,11 @@ impl Text {
         let _ = writeln!(self.0, "{} {value}", if labels.is_empty() { "" } else { "}" });
     }
 
+    /// The id is unique among the pools of the dashboard. The name may not be.
+    fn of_pool(&mut self, name: &str, pool: &Pool, labels: &[(&str, &str)], value: impl Display) {
+        self.sample(name, &[&[("pool", &*pool.name), ("id", &pool.id)], labels].concat(), value);
+    }
+
     fn single(&mut self, name: &str, kind: &str, help: &str, value: Option<impl Display>) {
         if let Some(value) = value {
             self.family(name, kind, help);
@@ -133,7 +154,7 @@ impl Text {
         self.family(name, "counter", help);
         for pool in pools {
             for (reason, count) in of(&pool.info).iter() {
-                self.sample(name, &[("pool", &pool.name), (label, reason.name())], count);
+                self.of_pool(name, pool, &[(label, reason.name())], count);
             }
         }
     }

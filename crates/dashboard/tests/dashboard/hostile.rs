@@ -81,6 +81,6 @@ async fn a_hostile_pool_name_is_escaped_in_metrics() {
     let dashboard = dashboard(&chat);
     let metrics = call(&dashboard, get_request("/dashboard/metrics")).await;
     let text = String::from_utf8(metrics.body.to_vec()).unwrap();
-    assert!(text.contains(r#"acceptor_ready{pool="a\"b\\c\nacceptor_ready 7"} 1"#), "{text}");
+    assert!(text.contains(r#"acceptor_ready{pool="a\"b\\c\nacceptor_ready 7",id="0"} 1"#), "{text}");
     assert!(text.lines().all(|line| !line.starts_with("acceptor_ready 7")));
 }

@@ -8,6 +8,7 @@ mod client;
 mod ended;
 mod example;
 mod hostile;
+mod metrics;
 mod reading;
 mod rows;
 mod security;

@@ -119,23 +119,10 @@ async fn a_connection_that_has_ended_is_not_found() {
 }
 
 #[actix::test]
-async fn the_process_and_metrics_are_reported() {
+async fn the_process_is_reported() {
     let chat = chat().await;
-    let _peer = guest(&chat, "hello").await;
-    let dashboard = dashboard(&chat);
-    let process = call(&dashboard, get_request("/dashboard/api/process")).await.json();
+    let process = call(&dashboard(&chat), get_request("/dashboard/api/process")).await.json();
     assert_eq!(process["pid"], std::process::id());
-    let metrics = call(&dashboard, get_request("/dashboard/metrics")).await;
-    assert!(metrics.header("content-type").starts_with("text/plain"));
-    let text = String::from_utf8(metrics.body.to_vec()).unwrap();
-    for line in [
-        "acceptor_connections{pool=\"chat\"} 1",
-        "acceptor_packets_total{pool=\"chat\"} 1",
-        "acceptor_connections_closed_total{pool=\"chat\",reason=\"peer\"} 0",
-        "# TYPE acceptor_ready gauge",
-    ] {
-        assert!(text.lines().any(|other| other == line), "{line} is not in\n{text}");
-    }
 }
 
 #[actix::test]
