@@ -15,28 +15,69 @@ export function signIn() {
   location.assign(`login${location.hash}`);
 }
 
-async function request(path, options) {
-  let response;
-  try {
-    response = await fetch(path, options);
-  } catch {
-    throw new ApiError(0, { code: "unreachable", message: "The server cannot be reached." });
-  }
-  if (response.ok) return response.status === 204 ? null : response.json();
+/** How long a request may take. One that never ends would stop what waits for it. */
+const GET_MS = 10_000;
+const POST_MS = 30_000;
+
+/** The response, if it is good. */
+async function checked(path, options) {
+  const response = await fetch(path, options);
+  if (response.ok) return response;
   const body = await response.json().catch(() => ({}));
   const error = body.error ?? { code: "unknown", message: `The server answered with ${response.status}.` };
   if (response.status === 401) signIn();
   throw new ApiError(response.status, error);
 }
 
+async function request(path, limit, options) {
+  try {
+    const response = await checked(path, { ...options, signal: AbortSignal.timeout(limit) });
+    return response.status === 204 ? null : await response.json();
+  } catch (failure) {
+    if (failure instanceof ApiError) throw failure;
+    const isLate = failure.name === "TimeoutError";
+    const late = `The server has not answered within ${limit / 1000} seconds.`;
+    throw new ApiError(0, {
+      code: isLate ? "timeout" : "unreachable",
+      message: isLate ? late : "The server cannot be reached.",
+    });
+  }
+}
+
+/** Reads server-sent events until they end, and calls `receive` with the name and the data of each. */
+export async function stream(path, signal, receive) {
+  const response = await checked(path, { signal, headers: { Accept: "text/event-stream" }, cache: "no-store" });
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let text = "";
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return;
+    const messages = (text + value).split("\n\n");
+    text = messages.pop();
+    for (const message of messages) {
+      const field = (name) =>
+        message
+          .split("\n")
+          .find((line) => line.startsWith(`${name}: `))
+          ?.slice(name.length + 2);
+      try {
+        if (field("data")) receive(field("event"), JSON.parse(field("data")));
+      } catch (failure) {
+        // An error of the page is none of the connection.
+        reportError(failure);
+      }
+    }
+  }
+}
+
 export function get(path, parameters = {}) {
   const given = Object.entries(parameters).filter(([, value]) => value !== "" && value !== null && value !== undefined);
   const query = new URLSearchParams(given).toString();
-  return request(query ? `${path}?${query}` : path, { headers: { Accept: "application/json" } });
+  return request(query ? `${path}?${query}` : path, GET_MS, { headers: { Accept: "application/json" } });
 }
 
 export function post(path, body = {}) {
-  return request(path, {
+  return request(path, POST_MS, {
     method: "POST",
     headers: { "Content-Type": "application/json", "X-Dashboard": "1" },
     body: JSON.stringify(body),

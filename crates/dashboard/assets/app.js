@@ -3,7 +3,7 @@
 import { poolButtons } from "./actions.js";
 import { post } from "./api.js";
 import { connections } from "./connections.js";
-import { announce, el, keyed, setAttribute, setHidden, setText } from "./dom.js";
+import { announce, el, keyed, say, setAttribute, setHidden, setText } from "./dom.js";
 import { drainCard } from "./drain.js";
 import { events } from "./events.js";
 import { count, duration, plural, statusName, statusText, visible } from "./format.js";
@@ -66,13 +66,13 @@ function navigate(isFirst = false) {
       setAttribute(item.firstElementChild, "aria-current", one.isCurrent ? "page" : null);
     },
   );
-  if (!isFirst) announceView();
+  view.shown?.();
+  if (!isFirst) {
+    // The address changes without a new page, and what had the focus may be gone.
+    say(`${view.title} of ${context.name()}`);
+    if (document.activeElement === document.body) by("main").focus({ preventScroll: true });
+  }
   render();
-}
-
-/** Says which view is shown, since the address changes without a new page. */
-function announceView() {
-  setText(by("said"), `${view.title} of ${context.name()}`);
 }
 
 function showPools() {
@@ -107,7 +107,7 @@ function showHead(report) {
   if (document.title !== title) document.title = title;
   for (const pool of update.pools) {
     const now = statusText(pool.info.status);
-    if (ready.has(pool.id) && ready.get(pool.id) !== now) setText(by("said"), `${visible(pool.name, 60)} is ${now}`);
+    if (ready.has(pool.id) && ready.get(pool.id) !== now) say(`${visible(pool.name, 60)} is ${now}`);
     ready.set(pool.id, now);
   }
 }
@@ -147,16 +147,30 @@ function onHello(next) {
     ready.clear();
     navigate(isFirst);
     if (!isFirst) announce("The server was restarted: all numbers start again from zero.", "warn");
+  } else {
+    view?.connected?.();
   }
 }
 
-function onStale(age) {
-  setHidden(by("stale"), age === null);
-  setText(by("live"), age === null ? "Live" : "Not connected");
-  setAttribute(by("live"), "data-live", String(age === null));
-  document.body.classList.toggle("is-stale", age !== null);
-  setText(by("stale-text"), age === null ? "" : "The connection to the server is lost. Reconnecting.");
-  if (age !== null) setText(by("stale-age"), `These numbers are ${duration(Math.floor(age))} old.`);
+const LIVE = { live: "Live", connecting: "Connecting", lost: "Not connected" };
+
+function onState(next, age, why) {
+  const isLost = next === "lost";
+  const wasLost = !by("stale").hidden;
+  setText(by("live"), LIVE[next]);
+  setAttribute(by("live"), "data-live", String(next === "live"));
+  document.body.classList.toggle("is-stale", next !== "live");
+  if (isLost) {
+    const text = why || "The connection to the server is lost.";
+    const numbers = update ? ` These numbers are ${duration(Math.floor(age / 1000))} old.` : "";
+    setText(by("stale-text"), text);
+    setText(by("stale-age"), `Connecting again.${numbers}`);
+    // Aloud once, and not each time the age changes.
+    if (!wasLost) say(text);
+  } else if (wasLost && next === "live") {
+    say("The page is connected again.");
+  }
+  if (isLost || next === "live") setHidden(by("stale"), !isLost);
 }
 
 addEventListener("hashchange", () => navigate());
@@ -172,11 +186,4 @@ by("sign-out").addEventListener("click", async () => {
     announce(error.message, "error");
   }
 });
-connect({
-  hello: onHello,
-  update(next) {
-    if (by("live").dataset.live !== "true") onStale(null);
-    onUpdate(next);
-  },
-  stale: onStale,
-});
+connect({ hello: onHello, update: onUpdate, state: onState });

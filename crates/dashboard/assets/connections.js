@@ -4,7 +4,7 @@ import { askClose, askDeny, askKill, askSend } from "./actions.js";
 import { get, poolPath } from "./api.js";
 import { el, keyed, newId, setHidden, setText } from "./dom.js";
 import { addressOf, bytes, count, duration, visible } from "./format.js";
-import { serverTable } from "./table.js";
+import { OLD_MS, serverTable } from "./table.js";
 
 const tls = (row) =>
   row.tls
@@ -91,11 +91,14 @@ export function connections(context, part) {
   details.addEventListener("keydown", (event) => {
     if (event.key === "Escape") close(true);
   });
-  if (/^\d+$/.test(part ?? "")) open(Number(part));
 
   return {
     node,
     title: "Connections",
+    /** Once the view is in the page, since only then it can have the focus. */
+    shown() {
+      if (/^\d+$/.test(part ?? "")) open(Number(part));
+    },
     tick(update) {
       const report = update.pools.find((pool) => pool.id === context.pool);
       const names = (report?.listeners ?? []).map((one) => one.name);
@@ -114,6 +117,7 @@ export function connections(context, part) {
 function connectionDetails(context, id, close) {
   const list = el("dl", { class: "facts" });
   const state = el("p", { class: "muted", role: "status" });
+  const old = el("p", { class: "old", hidden: true });
   const buttons = el("div", { class: "actions", role: "group", "aria-label": "Actions on the connection" });
   const node = el(
     "div",
@@ -125,10 +129,11 @@ function connectionDetails(context, id, close) {
       el("button", { type: "button", onclick: close }, "Close panel"),
     ),
     state,
+    old,
     list,
     buttons,
   );
-  let [row, isLoading, hasEnded] = [null, false, false];
+  let [row, isLoading, hasEnded, loaded] = [null, false, false, performance.now()];
 
   function action(label, danger, run) {
     buttons.append(el("button", { type: "button", class: danger ? "danger" : null, onclick: run }, label));
@@ -150,6 +155,8 @@ function connectionDetails(context, id, close) {
     try {
       const { connection, names, topics } = await get(poolPath(context.pool, "connections", String(id)));
       row = connection;
+      loaded = performance.now();
+      setText(state, "");
       const facts = COLUMNS.filter((column) => column.name !== "id").map((column) => [
         column.label,
         String(column.text(row)) || "-",
@@ -177,6 +184,13 @@ function connectionDetails(context, id, close) {
     }
   }
 
+  function tick() {
+    load();
+    const age = performance.now() - loaded;
+    if (!hasEnded && age >= OLD_MS) setText(old, `These values are ${duration(Math.floor(age / 1000))} old.`);
+    setHidden(old, hasEnded || age < OLD_MS);
+  }
+
   load();
-  return { node, tick: load };
+  return { node, tick };
 }

@@ -55,7 +55,16 @@ export function keyed(parent, items, key, create, update) {
   }
   for (const [name, node] of before) if (after.get(name) !== node) node.remove();
   let place = parent.firstElementChild;
+  const focused = parent.contains(document.activeElement) ? document.activeElement : null;
   for (const node of after.values()) {
+    // An element that is moved loses the focus: what is in front of it is moved instead.
+    if (node !== place && focused && node.contains(focused)) {
+      while (place !== node) {
+        const next = place.nextElementSibling;
+        parent.append(place);
+        place = next;
+      }
+    }
     if (node === place) place = place.nextElementSibling;
     else parent.insertBefore(node, place);
   }
@@ -68,6 +77,11 @@ let nextId = 0;
 export function newId(name) {
   nextId += 1;
   return `${name}-${nextId}`;
+}
+
+/** Reads a text aloud. */
+export function say(text) {
+  setText(document.getElementById("said"), text);
 }
 
 /** A short message, visible and read aloud. */

@@ -57,7 +57,7 @@ export function events(context) {
     empty,
     shown,
   );
-  let [kept, last, isLoading] = [[], 0, false];
+  let [kept, last, isLoading, isAgain] = [[], 0, false, false];
 
   function add(list) {
     const fresh = list.filter((event) => event.seq > last);
@@ -67,6 +67,8 @@ export function events(context) {
   }
 
   async function load() {
+    // What has happened since the request was sent needs another one.
+    isAgain = isLoading;
     if (isLoading) return;
     isLoading = true;
     try {
@@ -79,6 +81,7 @@ export function events(context) {
     } finally {
       isLoading = false;
     }
+    if (isAgain) load();
   }
 
   function isShown(event) {
@@ -119,6 +122,8 @@ export function events(context) {
   return {
     node,
     title: "Events",
+    /** After a reconnect: the events in the meantime are in no update. */
+    connected: load,
     tick(update) {
       const first = update.events[0];
       // A message contains at most 50: the others are read.

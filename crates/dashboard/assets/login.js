@@ -36,5 +36,13 @@ form.addEventListener("submit", async (event) => {
 });
 
 const code = new URLSearchParams(location.search).get("error");
-if (code === null) token.focus();
-else show(code);
+if (code === null) {
+  token.focus();
+  // A link on another site leads here although there is a session, whose cookie it does not send.
+  fetch("api/pools").then(
+    (response) => response.ok && location.replace(`./${location.hash}`),
+    () => {},
+  );
+} else {
+  show(code);
+}

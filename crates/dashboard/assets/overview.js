@@ -15,6 +15,10 @@ import {
   visible,
   words,
 } from "./format.js";
+import { OLD_MS } from "./table.js";
+
+/** How often the history of so many minutes is read, in milliseconds. */
+const STEPS = { 1: 900, 10: 4900, 60: 14_900 };
 
 const REFUSED = ["limit", "per_peer", "rate", "denied", "overload", "descriptors", "draining"];
 const CLOSED = [
@@ -157,7 +161,7 @@ export function overview(context) {
     define("Accepted and refused", { format: perSecond, stacked: true }, (history) => [
       {
         name: "accepted",
-        values: history.accepted.map((all, at) => Math.max(0, all - refusals(history, at))),
+        values: history.accepted.map((all, at) => (all === null ? null : Math.max(0, all - refusals(history, at)))),
         slot: 0,
       },
       ...series(history.refused, ["", ...REFUSED], "refused: "),
@@ -189,6 +193,7 @@ export function overview(context) {
     ),
   );
   const error = el("p", { class: "error", role: "alert" });
+  const old = el("p", { class: "old", hidden: true });
   const node = el(
     "div",
     { class: "overview" },
@@ -201,10 +206,11 @@ export function overview(context) {
       el("div", { class: "segmented", role: "group", "aria-label": "Period" }, ...periods),
     ),
     error,
+    old,
     el("div", { class: "charts" }, ...charts.map((one) => one.drawn.node)),
     el("div", { class: "pair" }, listeners.node, acceptors.node),
   );
-  let [slow, ticks, isLoading, loaded] = [null, 0, false, -Infinity];
+  let [slow, ticks, isLoading, loaded, shown] = [null, 0, false, -Infinity, performance.now()];
   let cpu = null;
 
   function choose(minutes) {
@@ -216,14 +222,14 @@ export function overview(context) {
 
   async function loadHistory() {
     const minutes = context.minutes;
-    const step = { 1: 900, 10: 4900, 60: 14_900 }[minutes];
+    const step = STEPS[minutes];
     if (isLoading || performance.now() - loaded < step) return;
     isLoading = true;
     try {
       const history = await get(poolPath(context.pool, "history"), { minutes });
       setText(error, "");
       if (minutes === context.minutes) {
-        loaded = performance.now();
+        loaded = shown = performance.now();
         showHistory(history);
       }
     } catch (failure) {
@@ -271,6 +277,9 @@ export function overview(context) {
       ticks += 1;
       show(update);
       loadHistory();
+      const age = performance.now() - shown;
+      setHidden(old, age < STEPS[context.minutes] + OLD_MS);
+      setText(old, `The charts are ${duration(Math.floor(age / 1000))} old.`);
     },
     stop: () => charts.forEach((one) => one.drawn.stop()),
   };

@@ -1,66 +1,86 @@
 // The updates of the server, once a second, with reconnects. Paused while the page is hidden.
 
-import { ApiError, get } from "./api.js";
+import { stream } from "./api.js";
 
+/** After this time without an update, the connection counts as lost. */
 const STALE_MS = 4000;
-const RETRY_MS = 1500;
+/** The pauses before connecting again. */
+const FIRST_MS = 1500;
+const LONGEST_MS = 10_000;
 
-/** Calls `hello` after each connect, `update` for each message, and `stale` with the age of the data when the stream is lost. */
-export function connect({ hello, update, stale }) {
-  let source = null;
+/**
+ * Calls `hello` after each connect, `update` for each message, and `state` when that changes, and while it is "lost" twice a second:
+ * "live", "connecting" or "lost", with the age of the data in milliseconds and the reason, if the server has given one.
+ */
+export function connect({ hello, update, state }) {
+  let attempt = null;
   let retry = 0;
-  let last = performance.now();
-  let lost = false;
+  let pause = FIRST_MS;
+  // The age that is shown counts from the last update. The connection is lost if there is none since a later point in time: when it
+  // was begun, or the page became visible.
+  let received = performance.now();
+  let since = received;
+  let isLost = false;
+  let why = "";
+
+  const age = () => performance.now() - received;
 
   function close() {
-    source?.close();
-    source = null;
+    attempt?.abort();
+    attempt = null;
     clearTimeout(retry);
   }
 
-  function again() {
+  function again(reason) {
     close();
-    lost = true;
-    retry = setTimeout(open, RETRY_MS);
+    isLost = true;
+    why = reason;
+    state("lost", age(), why);
+    retry = setTimeout(open, pause);
+    since = Infinity;
+    pause = Math.min(pause * 2, LONGEST_MS);
   }
 
   async function open() {
     close();
     if (document.hidden) return;
+    const mine = new AbortController();
+    attempt = mine;
+    since = performance.now();
     try {
-      // Tells an ended session, which leads to the login form, from a server that is away.
-      await get("api/pools");
-    } catch (error) {
-      if (!(error instanceof ApiError) || error.status !== 401) again();
-      return;
+      await stream("stream", mine.signal, receive);
+      if (attempt === mine) again("");
+    } catch (failure) {
+      if (attempt !== mine || failure.status === 401) return;
+      again(failure.code === "too_many_viewers" ? `${failure.message}.` : "");
     }
-    if (source || document.hidden) return;
-    source = new EventSource("stream");
-    source.addEventListener("hello", (event) => hello(JSON.parse(event.data)));
-    source.addEventListener("update", (event) => {
-      last = performance.now();
-      if (lost) {
-        lost = false;
-        stale(null);
-      }
-      update(JSON.parse(event.data));
-    });
-    source.addEventListener("error", again);
+  }
+
+  function receive(name, data) {
+    since = performance.now();
+    if (name === "hello") hello(data);
+    if (name !== "update") return;
+    received = since;
+    pause = FIRST_MS;
+    isLost = false;
+    state("live", 0, "");
+    update(data);
   }
 
   setInterval(() => {
-    const age = performance.now() - last;
     if (document.hidden) return;
-    if (age > STALE_MS && !lost) again();
-    if (lost) stale(age / 1000);
+    // A slow server gets more time with each attempt.
+    if (performance.now() - since > Math.max(STALE_MS, isLost ? pause : 0)) again("");
+    else if (isLost) state("lost", age(), why);
   }, 500);
   document.addEventListener("visibilitychange", () => {
-    if (document.hidden) {
-      close();
-    } else {
-      last = performance.now();
-      open();
-    }
+    close();
+    if (document.hidden) return;
+    if (!isLost) state("connecting", age(), "");
+    open();
+  });
+  addEventListener("online", () => {
+    if (isLost) open();
   });
   open();
 }

@@ -1,7 +1,10 @@
 // A table whose rows the server sorts, filters and pages. Rows that stay are changed in place.
 
 import { el, keyed, newId, setAttribute, setHidden, setText } from "./dom.js";
-import { count } from "./format.js";
+import { count, duration } from "./format.js";
+
+/** Rows of this age say so. */
+export const OLD_MS = 5000;
 
 /**
  * `load` gets `{ filter, sort, order, page, limit }` with what `extra` adds, and returns `{ rows, matching, total, page, pages }`.
@@ -44,6 +47,7 @@ export function serverTable({ label, noun, columns, sort, key, load, open, extra
   const box = el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": label }, table);
   const empty = el("p", { class: "muted empty", hidden: true }, `No ${noun}s.`);
   const error = el("p", { class: "error", role: "alert" });
+  const old = el("p", { class: "old", hidden: true });
   const matching = el("p", { class: "muted" });
   // Read aloud after what the viewer does, and not after each update.
   const said = el("p", { class: "hidden-text", role: "status" });
@@ -64,6 +68,7 @@ export function serverTable({ label, noun, columns, sort, key, load, open, extra
       el("div", { class: "choice" }, live, el("label", { for: live.id }, "Live")),
     ),
     error,
+    old,
     box,
     empty,
     el(
@@ -74,7 +79,7 @@ export function serverTable({ label, noun, columns, sort, key, load, open, extra
       el("div", {}, first, previous, where, next, last),
     ),
   );
-  let [pages, asked, answered, timer] = [1, 0, 0, 0];
+  let [pages, asked, answered, timer, shown] = [1, 0, 0, 0, performance.now()];
 
   function sortBy(column) {
     const reversed = state.sort === column.sort && state.order === "asc";
@@ -111,13 +116,21 @@ export function serverTable({ label, noun, columns, sort, key, load, open, extra
       const result = await load(parameters);
       if (number < answered) return;
       answered = number;
+      shown = performance.now();
       setText(error, "");
+      showAge();
       show(result);
       if (!isUpdate) setText(said, `${matching.textContent}. ${where.textContent}.`);
     } catch (failure) {
       answered = Math.max(answered, number);
       setText(error, failure.message);
     }
+  }
+
+  function showAge() {
+    const age = performance.now() - shown;
+    setHidden(old, age < OLD_MS);
+    setText(old, `These rows are ${duration(Math.floor(age / 1000))} old.`);
   }
 
   function show(result) {
@@ -185,6 +198,7 @@ export function serverTable({ label, noun, columns, sort, key, load, open, extra
     /** Called with each update: loads again, unless the viewer has stopped that or an answer is outstanding. */
     tick() {
       if (live.checked && answered === asked) refresh(true);
+      showAge();
     },
     focus: () => filter.focus(),
   };

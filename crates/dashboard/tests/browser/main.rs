@@ -5,6 +5,8 @@
 
 mod accessibility;
 mod actions;
+mod crowd;
+mod focus;
 mod hostile;
 mod keyboard;
 mod layout;

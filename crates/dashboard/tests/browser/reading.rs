@@ -91,7 +91,7 @@ fn the_overview_shows_numbers_charts_and_listeners() {
     page.until(
         "the charts have lines",
         "return document.querySelectorAll('.chart').length === 8 \
-        && [...document.querySelectorAll('.plot')].some((plot) => /^Ended: peer [0-9.]+.s/.test(plot.ariaLabel)) \
+        && [...document.querySelectorAll('.legend li')].some((item) => /^peer[0-9.]+.s/.test(item.textContent)) \
         && document.querySelector('.chart .line').getAttribute('d').length > 20",
     );
     for minutes in ["10 min", "60 min", "1 min"] {

@@ -7,10 +7,12 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use actix_acceptor::prelude::*;
+use actix_acceptor::transport::{Memory, MemoryConnector};
 use actix_acceptor_dashboard::{Dashboard, DashboardPool};
 use actix_web::dev::ServerHandle;
 use actix_web::{App, HttpServer};
 use bytes::Bytes;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::webdriver::LIMIT;
 
@@ -43,6 +45,8 @@ pub(crate) struct Options {
     pub(crate) is_read_only: bool,
     /// Adds a second pool, `feed`.
     pub(crate) has_feed: bool,
+    /// Connections in memory, which need no descriptors. A thousand of them send a line each second.
+    pub(crate) crowd: usize,
     /// The port of the dashboard. 0: a free one.
     pub(crate) port: u16,
 }
@@ -79,7 +83,12 @@ impl Server {
 
 async fn run(options: Options, started: &mpsc::Sender<(u16, SocketAddr, ServerHandle)>) {
     let new = || AcceptorPool::with_protocol(|_| Chat).framing(Framing::lines()).acceptors(1).idle_timeout(None);
-    let pool = new().name("chat").bind("127.0.0.1:0").await.expect("the pool starts");
+    let (memory, connector) = Memory::new("crowd");
+    let mut chat = new().name("chat").listener(Listener::tcp("127.0.0.1:0").name("chat"));
+    if options.crowd > 0 {
+        chat = chat.listener(Listener::from_transport(memory)).max_connections(1_000_000);
+    }
+    let pool = chat.start().await.expect("the pool starts");
     let feed = new().name("feed").bind("127.0.0.1:0").await.expect("the pool starts");
     let of_pool = DashboardPool::with_text(&pool, Bytes::from).on_reload_certificates(|| Ok(()));
     let mut dashboard = Dashboard::new(of_pool).read_only(options.is_read_only);
@@ -93,10 +102,36 @@ async fn run(options: Options, started: &mpsc::Sender<(u16, SocketAddr, ServerHa
     let server = server.bind(("127.0.0.1", options.port)).expect("the port is free");
     let port = server.addrs()[0].port();
     let server = server.run();
+    if options.crowd > 0 {
+        gather(&connector, options.crowd).await;
+    }
     let _ = started.send((port, pool.local_addr().expect("a TCP address"), server.handle()));
     server.await.expect("the server runs");
     pool.stop(None).await;
     feed.stop(None).await;
+}
+
+/// Connects peers, which stay, and has some of them send lines.
+async fn gather(connector: &MemoryConnector, count: usize) {
+    let mut peers = Vec::with_capacity(count);
+    for number in 0..count {
+        let mut peer = connector.connect().await.expect("the pool accepts");
+        peer.write_all(format!("label guest {number}\n").as_bytes()).await.expect("the connection is open");
+        peers.push(peer);
+    }
+    actix_rt::spawn(async move {
+        let mut answer = [0; 64];
+        for turn in 0.. {
+            let peer = &mut peers[turn * 7_919 % count];
+            // Until the pool ends.
+            if peer.write_all(b"hello\n").await.is_err() || peer.read(&mut answer).await.is_err() {
+                return;
+            }
+            if turn % 10 == 0 {
+                actix_rt::time::sleep(Duration::from_millis(10)).await;
+            }
+        }
+    });
 }
 
 impl Drop for Server {
@@ -165,12 +200,17 @@ impl Viewer {
 
     /// Reads until an update counts this number of viewers.
     pub(crate) fn until_viewers(&mut self, viewers: usize) {
-        let (started, wanted) = (Instant::now(), format!("\"viewers\":{viewers}}}"));
+        self.until(&format!("\"viewers\":{viewers}}}"));
+    }
+
+    /// Reads until an update contains a text.
+    pub(crate) fn until(&mut self, text: &str) {
+        let started = Instant::now();
         for line in self.0.by_ref().lines() {
-            if line.expect("the updates go on").ends_with(&wanted) {
+            if line.expect("the updates go on").contains(text) {
                 return;
             }
-            assert!(started.elapsed() < LIMIT, "not within {LIMIT:?}: {viewers} viewers");
+            assert!(started.elapsed() < LIMIT, "not within {LIMIT:?}: {text}");
         }
         panic!("the updates have ended");
     }

@@ -52,3 +52,18 @@ fn a_session_that_has_ended_leads_to_the_form() {
     page.wait_for_live();
     page.until("the view is shown again", "return location.hash === '#0/topics'");
 }
+
+#[test]
+fn the_form_leads_on_if_there_is_a_session() {
+    let server = Server::start(Options { token: Some(TOKEN), ..Options::default() });
+    let page = Page { browser: Browser::start(1400, 900), url: server.url() };
+    page.browser.open(&page.url);
+    page.fill("Token", TOKEN);
+    page.button("Sign in");
+    page.wait_for_live();
+    // A link on another site, to which the cookie is not sent, leads here.
+    page.browser.open(&format!("{}login#0/topics", page.url));
+    page.wait_for_live();
+    page.until("the view is shown", "return location.hash === '#0/topics'");
+    page.assert_clean();
+}
