@@ -1,6 +1,6 @@
 // Charts as SVG: lines or a stack over time, with axes, a crosshair and a legend. Series differ by colour and by dashes or hatching.
 
-import { el, keyed, newId, setAttribute, setText, svg } from "./dom.js";
+import { el, keyed, newId, say, setAttribute, setText, svg } from "./dom.js";
 import { timeOfDay } from "./format.js";
 
 const HEIGHT = 150;
@@ -33,7 +33,8 @@ function niceStep(greatest, isBytes) {
 
 /**
  * A chart. `format` writes a value with its unit; `stacked` adds the series up. `show` takes the times of the points, their step and
- * the period in milliseconds, and the series: `{ name, values, slot }`, where the slot decides about the look.
+ * the period in milliseconds, and the series: `{ name, values, slot }`, where the slot decides about the look, and a value that is
+ * null is a gap.
  */
 export function chart({ title, format, stacked = false, isBytes = false, isWhole = false, least = 1, hover }) {
   const titleId = newId("chart");
@@ -41,12 +42,15 @@ export function chart({ title, format, stacked = false, isBytes = false, isWhole
   const latest = el("span", { class: "chart-latest" });
   const grid = svg("g", { class: "grid" });
   const labels = svg("g", { class: "labels" });
-  const areas = svg("g", {});
+  const clipId = newId("clip");
+  const frame = svg("rect", { x: MARGIN.left, y: 0, height: HEIGHT });
+  const areas = svg("g", { class: "areas", "clip-path": `url(#${clipId})` });
   const cross = svg("line", { class: "cross", y1: MARGIN.top, y2: HEIGHT - MARGIN.bottom, visibility: "hidden" });
-  const defs = svg("defs", {});
+  const defs = svg("defs", {}, svg("clipPath", { id: clipId }, frame));
   const picture = svg("svg", { height: HEIGHT, "aria-hidden": "true" }, defs, grid, areas, labels, cross);
   const legend = el("ul", { class: "legend" });
-  const box = el("div", { class: "plot", tabindex: 0, role: "img", "aria-label": `${title}: no values yet` }, picture);
+  const label = `${title}, chart. The left and right arrow keys read its values.`;
+  const box = el("div", { class: "plot", tabindex: 0, role: "img", "aria-label": label }, picture);
   const node = el(
     "figure",
     { class: "chart" },
@@ -58,6 +62,7 @@ export function chart({ title, format, stacked = false, isBytes = false, isWhole
   let data = null;
   let width = 0;
   let at = null;
+  let summary = "";
 
   function hatch(slot) {
     const id = `${prefix}-${slot}`;
@@ -82,7 +87,7 @@ export function chart({ title, format, stacked = false, isBytes = false, isWhole
     if (!stacked) return data.series.map((one) => ({ ...one, low: null, high: one.values }));
     let low = data.times.map(() => 0);
     return data.series.map((one) => {
-      const high = one.values.map((value, index) => value + low[index]);
+      const high = one.values.map((value, index) => (value === null ? null : value + low[index]));
       const layer = { ...one, low, high };
       low = high;
       return layer;
@@ -94,8 +99,9 @@ export function chart({ title, format, stacked = false, isBytes = false, isWhole
     const [right, bottom] = [width - MARGIN.right, HEIGHT - MARGIN.bottom];
     setAttribute(picture, "width", width);
     setAttribute(picture, "viewBox", `0 0 ${width} ${HEIGHT}`);
+    setAttribute(frame, "width", right - MARGIN.left);
     const drawn = layers();
-    const greatest = Math.max(least, ...drawn.flatMap((layer) => layer.high));
+    const greatest = Math.max(least, ...drawn.flatMap((layer) => layer.high.filter((value) => value !== null)));
     const step = Math.max(isWhole ? 1 : 0, niceStep(greatest, isBytes));
     const top = Math.ceil(greatest / step) * step;
     const x = (time) => right - ((data.end - time) / data.period) * (right - MARGIN.left);
@@ -163,15 +169,18 @@ export function chart({ title, format, stacked = false, isBytes = false, isWhole
         return group;
       },
       (group, shape) => {
-        const points = (values) =>
-          data.times.map((time, index) => `${x(time).toFixed(1)} ${y(values[index]).toFixed(1)}`);
-        const upper = points(shape.high);
-        setAttribute(group.lastElementChild, "d", upper.length ? `M${upper.join("L")}` : "");
+        const point = (index, value) => `${x(data.times[index]).toFixed(1)} ${y(value).toFixed(1)}`;
+        const runs = runsOf(shape.high);
+        const upper = runs.map((run) => run.map((index) => point(index, shape.high[index])).join("L"));
+        // A value between two gaps is a dot.
+        const lines = upper.map((line) => `M${line}${line.includes("L") ? "" : "h1"}`);
+        setAttribute(group.lastElementChild, "d", lines.join(""));
         if (group.childElementCount > 1) {
-          const lower = shape.low
-            ? points(shape.low).toReversed()
-            : [`${x(data.times.at(-1) ?? 0)} ${bottom}`, `${x(data.times[0] ?? 0)} ${bottom}`];
-          setAttribute(group.firstElementChild, "d", upper.length ? `M${upper.join("L")}L${lower.join("L")}Z` : "");
+          const lower = runs.map((run) =>
+            (shape.low ? run.toReversed() : [run.at(-1), run[0]]).map((index) => point(index, shape.low?.[index] ?? 0)),
+          );
+          const closed = upper.map((line, run) => `M${line}L${lower[run].join("L")}Z`);
+          setAttribute(group.firstElementChild, "d", closed.join(""));
         }
       },
     );
@@ -201,9 +210,10 @@ export function chart({ title, format, stacked = false, isBytes = false, isWhole
     const isCrossed = at !== null && last >= 0;
     setAttribute(cross, "visibility", isCrossed ? "visible" : "hidden");
     if (isCrossed) place(cross, { x1: data.x(data.times[index]), x2: data.x(data.times[index]) });
-    const value = (one) => one.values[index] ?? 0;
-    const sum = data.series.reduce((total, one) => total + value(one), 0);
-    const shown = stacked ? format(sum) : data.series.map((one) => format(value(one))).join(" / ");
+    const isGap = data.series.some((one) => one.values[index] === null);
+    const value = (one) => (isGap ? "-" : format(one.values[index] ?? 0));
+    const sum = data.series.reduce((total, one) => total + (one.values[index] ?? 0), 0);
+    const shown = isGap ? "-" : stacked ? format(sum) : data.series.map(value).join(" / ");
     setText(latest, isCrossed ? `${shown} at ${timeOfDay(data.times[index])}` : shown);
     keyed(
       legend,
@@ -223,10 +233,10 @@ export function chart({ title, format, stacked = false, isBytes = false, isWhole
           );
         return el("li", {}, swatch, el("span", {}, one.name), el("b", {}));
       },
-      (item, one) => setText(item.lastElementChild, format(value(one))),
+      (item, one) => setText(item.lastElementChild, value(one)),
     );
-    const summary = data.series.map((one) => `${one.name} ${format(value(one))}`).join(", ") || "none";
-    setAttribute(box, "aria-label", `${title}${isCrossed ? ` at ${timeOfDay(data.times[index])}` : ""}: ${summary}`);
+    const list = isGap ? "not known" : data.series.map((one) => `${one.name} ${value(one)}`).join(", ") || "none";
+    summary = `${title} at ${timeOfDay(data.times[index] ?? data.end)}: ${list}`;
   }
 
   function point(time) {
@@ -250,6 +260,7 @@ export function chart({ title, format, stacked = false, isBytes = false, isWhole
     event.preventDefault();
     const now = at === null ? data.times.length : data.times.findIndex((time) => time >= at);
     point(data.times[Math.min(data.times.length - 1, Math.max(0, now + direction))]);
+    say(summary);
   });
   const sizes = new ResizeObserver(() => {
     width = Math.floor(box.clientWidth);
@@ -270,6 +281,17 @@ export function chart({ title, format, stacked = false, isBytes = false, isWhole
     },
     stop: () => sizes.disconnect(),
   };
+}
+
+/** The indexes of the values between the gaps. */
+function runsOf(values) {
+  const runs = [];
+  values.forEach((value, index) => {
+    if (value === null) return;
+    if (index > 0 && runs.length && values[index - 1] !== null) runs.at(-1).push(index);
+    else runs.push([index]);
+  });
+  return runs;
 }
 
 function place(node, attributes) {

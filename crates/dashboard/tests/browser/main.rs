@@ -5,6 +5,7 @@
 
 mod accessibility;
 mod actions;
+mod charts;
 mod crowd;
 mod focus;
 mod hostile;
