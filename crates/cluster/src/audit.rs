@@ -6,6 +6,7 @@ use std::sync::Arc;
 use futures::StreamExt;
 use tracing::warn;
 
+use crate::lease::Incarnation;
 use crate::naming::{Host, Naming, AT_ONCE};
 use crate::own_names::OwnName;
 use crate::subject::token;
@@ -38,7 +39,7 @@ impl Naming {
         warn!(node = self.node, name = &**name, "the server has lost the record of a name; registering it again");
         self.own.set_lost(name, own);
         drop(lock);
-        let lost = OwnName { incarnation: 0, ..own };
+        let lost = OwnName { incarnation: Incarnation::NONE, ..own };
         self.regain_name(host, own.incarnation, name, lost).await;
     }
 }

@@ -12,7 +12,7 @@ use crate::lease::Incarnation;
 /// The version of requests and answers. Nodes refuse other versions.
 const VERSION: u8 = 1;
 
-/// The number of one run of a node's process. Unlike an [`Incarnation`], it stays the same if the lease is lost and taken again.
+/// The number of one run of a node's process. It stays the same if the lease is lost and taken again.
 pub(crate) type Life = u64;
 
 /// The node that a request is for: the name alone does not tell restarts of a node apart.
@@ -25,11 +25,19 @@ pub(crate) enum Expects {
 }
 
 impl Expects {
-    /// Whether the node may be the one with this lease.
+    /// Whether the node is the one with this lease.
     pub(crate) fn allows(self, now: Incarnation) -> bool {
         match self {
             Expects::Lease(incarnation) => incarnation == now,
-            Expects::Life(_) => true,
+            Expects::Life(life) => life == now.life,
+        }
+    }
+
+    /// The process.
+    pub(crate) fn life(self) -> Life {
+        match self {
+            Expects::Lease(incarnation) => incarnation.life,
+            Expects::Life(life) => life,
         }
     }
 }

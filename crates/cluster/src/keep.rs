@@ -155,10 +155,10 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
         match self.naming.lease.beat(&self.buckets().await?.leases).await? {
             Beat::Renewed => {}
             Beat::Acquired { incarnation, lost: false } => {
-                info!(node = &*self.name, incarnation, "the node has a lease")
+                info!(node = &*self.name, %incarnation, "the node has a lease")
             }
             Beat::Acquired { incarnation, .. } => {
-                error!(node = &*self.name, incarnation, "the lease of this node was lost; registering its names again");
+                error!(node = &*self.name, %incarnation, "the lease of this node was lost; registering its names again");
             }
             Beat::Rival => return Ok(false),
         }
@@ -260,7 +260,6 @@ pub(crate) async fn heartbeats<P: ClusterProtocol, F: Format>(weak: Weak<Node<P,
                     let name = &*node.name;
                     error!(node = name, left_out, "another process has this node name; this one has no lease");
                 }
-                node.ignore_requests();
                 interval
             }
             // While there is no connection, that has been logged.

@@ -6,14 +6,17 @@
 //! An incarnation that has lost its lease never gets one again. A process takes the lease of a node only if no other process has
 //! it: it waits until the lease of a previous process has expired.
 
+use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::bus::{Entry, Store, StoreError};
+use crate::direct::Life;
 
 /// The node leaves 1 / `MARGIN` of the TTL unused, since clocks do not run at exactly the same rate.
 const MARGIN: u32 = 10;
@@ -25,10 +28,38 @@ const ATTEMPTS: usize = 16;
 const READ_AT_ONCE: usize = 16;
 
 /// Identifies one lease of a node. It is different after each start of the node, and after each loss of the lease.
-pub(crate) type Incarnation = u64;
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub(crate) struct Incarnation {
+    /// The process. Its subjects contain this number, so that no other process gets requests that are meant for it.
+    pub(crate) life: Life,
+    /// Which of its leases, counted from 1.
+    lease: u64,
+}
+
+impl Incarnation {
+    /// That of no lease.
+    pub(crate) const NONE: Self = Incarnation { life: 0, lease: 0 };
+
+    /// The value of the lease.
+    pub(crate) fn encode(self) -> [u8; 16] {
+        (u128::from(self.life) << 64 | u128::from(self.lease)).to_be_bytes()
+    }
+
+    fn decode(value: &[u8]) -> Option<Self> {
+        let number = u128::from_be_bytes(value.try_into().ok()?);
+        Some(Incarnation { life: (number >> 64) as u64, lease: number as u64 })
+    }
+}
+
+impl fmt::Display for Incarnation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}-{}", self.life, self.lease)
+    }
+}
 
 pub(crate) struct Lease {
     key: String,
+    life: Life,
     ttl: Duration,
     state: Mutex<State>,
     /// One operation at a time.
@@ -38,8 +69,8 @@ pub(crate) struct Lease {
 #[derive(Debug, Default)]
 struct State {
     held: Option<Held>,
-    /// The incarnation of the next lease. An attempt whose answer was lost may have stored it.
-    next: Option<Incarnation>,
+    /// The number of the last lease that was taken. An attempt whose answer was lost may have stored the next one.
+    leases: u64,
     /// The incarnation of the last lease.
     former: Option<Incarnation>,
 }
@@ -83,7 +114,13 @@ pub(crate) enum Beat {
 
 impl Lease {
     pub(crate) fn new(key: String, ttl: Duration) -> Self {
-        Lease { key, ttl, state: Mutex::default(), operation: tokio::sync::Mutex::default() }
+        let life = crate::builder::random_number();
+        Lease { key, life, ttl, state: Mutex::default(), operation: tokio::sync::Mutex::default() }
+    }
+
+    /// The number of this process.
+    pub(crate) fn life(&self) -> Life {
+        self.life
     }
 
     /// The time between heartbeats.
@@ -111,11 +148,11 @@ impl Lease {
     pub(crate) async fn acquire(&self, store: &Store) -> Result<Acquisition, StoreError> {
         let _operation = self.operation.lock().await;
         let (incarnation, former) = {
-            let mut state = self.state.lock();
+            let state = self.state.lock();
             if let Some(held) = state.held {
                 return Ok(Acquisition::Acquired(held.incarnation));
             }
-            (*state.next.get_or_insert_with(crate::builder::random_number), state.former)
+            (Incarnation { life: self.life, lease: state.leases + 1 }, state.former)
         };
         for _ in 0..ATTEMPTS {
             let revision = match store.get(&self.key).await? {
@@ -177,12 +214,12 @@ impl Lease {
 
     async fn store(&self, store: &Store, incarnation: Incarnation, revision: u64) -> Result<(), StoreError> {
         let began = Instant::now();
-        let value = Bytes::copy_from_slice(&incarnation.to_be_bytes());
+        let value = Bytes::copy_from_slice(&incarnation.encode());
         let revision = store.set(&self.key, value, revision).await?;
         let until = began + (self.ttl - self.ttl / MARGIN);
         let mut state = self.state.lock();
         state.held = Some(Held { incarnation, revision, until });
-        state.next = None;
+        state.leases = incarnation.lease;
         Ok(())
     }
 
@@ -211,7 +248,7 @@ impl State {
 }
 
 fn is_for(entry: &Entry, incarnation: Incarnation) -> bool {
-    *entry.value == incarnation.to_be_bytes()
+    *entry.value == incarnation.encode()
 }
 
 /// Whether this is the mark of [`is_dead`].
@@ -225,7 +262,7 @@ pub(crate) async fn incarnation_of(store: &Store, key: &str) -> Result<Option<In
 }
 
 fn incarnation(lease: &Entry) -> Option<Incarnation> {
-    <[u8; 8]>::try_from(&*lease.value).ok().map(u64::from_be_bytes)
+    Incarnation::decode(&lease.value)
 }
 
 /// Whether a node has a lease for this incarnation.

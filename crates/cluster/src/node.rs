@@ -43,7 +43,6 @@ pub(crate) struct Node<P: ClusterProtocol, F: Format> {
     pub(crate) naming: Arc<Naming>,
     /// Names of an incarnation without lease are to be registered again.
     pub(crate) is_lost: Arc<Notify>,
-    pub(crate) life: Life,
     pub(crate) answers: Answers<P, F>,
     /// One permit for each question that is being answered.
     pub(crate) questions: Arc<Semaphore>,
@@ -87,7 +86,6 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
             prefix,
             request_timeout,
             subscriptions: Subscriptions::new(),
-            life: crate::builder::random_number(),
             answers: Answers::default(),
             questions: Arc::new(Semaphore::new(MAX_QUESTIONS)),
             refusals: Refusals::default(),
@@ -140,7 +138,6 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
 
     /// Takes the lease, and answers the requests of other nodes.
     async fn join(self: &Arc<Self>, waits: bool) -> Result<(), JoinError> {
-        // First, so that only one process answers the requests for a node.
         self.first_lease(waits).await?;
         self.answer_requests().await?;
         self.refresh_state();
@@ -152,14 +149,19 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
         token(topic).map(|token| format!("{}.topic.{token}", self.prefix).into()).ok_or_else(|| token_length(topic))
     }
 
-    /// The subject of requests for a node.
-    pub(crate) fn node_subject(&self, node: &str) -> Option<String> {
-        token(node).map(|token| format!("{}.node.{token}", self.prefix))
+    /// The number of this process.
+    pub(crate) fn life(&self) -> Life {
+        self.naming.lease.life()
+    }
+
+    /// The subject of requests for a process of a node.
+    pub(crate) fn node_subject(&self, node: &str, life: Life) -> Option<String> {
+        token(node).map(|token| format!("{}.node.{token}.{life:016x}", self.prefix))
     }
 
     /// The subject of requests for pages of topics.
-    pub(crate) fn presence_subject(&self, node: &str) -> Option<String> {
-        token(node).map(|token| format!("{}.presence.{token}", self.prefix))
+    pub(crate) fn presence_subject(&self, node: &str, life: Life) -> Option<String> {
+        token(node).map(|token| format!("{}.presence.{token}.{life:016x}", self.prefix))
     }
 
     pub(crate) async fn answer_requests(self: &Arc<Self>) -> Result<(), RemoteError> {
@@ -171,9 +173,12 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
             let answer = node.upgrade().map(|node| node.answer_presence(&request)).unwrap_or_default();
             futures::future::ready(answer).boxed()
         };
-        let pages = self.bus.answer(self.presence_subject(&self.name).unwrap_or_default(), Box::new(on_page)).await?;
+        let pages = self
+            .bus
+            .answer(self.presence_subject(&self.name, self.life()).unwrap_or_default(), Box::new(on_page))
+            .await?;
         // The builder has checked the name.
-        let subject = self.node_subject(&self.name).unwrap_or_default();
+        let subject = self.node_subject(&self.name, self.life()).unwrap_or_default();
         let node = Arc::downgrade(self);
         let on_request = move |request: Bytes| match node.upgrade() {
             Some(node) => {
@@ -223,16 +228,11 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
         }
         self.tasks.lock().drain(..).for_each(|task| task.abort());
         self.watchers.stop();
-        self.ignore_requests();
+        let requests = self.requests.lock().take();
+        drop(requests);
         self.answers.clear();
         self.subscriptions.clear();
         self.refresh_state();
-    }
-
-    /// Leaves the requests to another process of this name.
-    pub(crate) fn ignore_requests(&self) {
-        let requests = self.requests.lock().take();
-        drop(requests);
     }
 
     pub(crate) fn send(&self, subject: &Subject, kind: Kind, body: &impl Serialize) -> Result<(), RemoteError> {

@@ -72,7 +72,7 @@ impl OwnNames {
     /// Marks a name as one whose lease was lost.
     pub(crate) fn set_lost(&self, name: &str, expected: OwnName) {
         if let Some(own) = self.0.lock().names.get_mut(name).filter(|own| **own == expected) {
-            own.incarnation = 0;
+            own.incarnation = Incarnation::NONE;
         }
     }
 

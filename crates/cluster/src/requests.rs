@@ -66,7 +66,7 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
         let (asked, is_own) = (Instant::now(), *node == *self.name);
         let expects = match expects {
             Some(expects) => expects,
-            None if is_own => Expects::Life(self.life),
+            None if is_own => Expects::Life(self.life()),
             None => Expects::Lease(self.incarnation_of(node).await?.ok_or(DeliveryError::NoOwner)?),
         };
         // What is left of it.
@@ -76,7 +76,7 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
         let answer = if is_own {
             self.clone().handle(request, None).await
         } else {
-            let subject = self.node_subject(node).ok_or(DeliveryError::NoOwner)?;
+            let subject = self.node_subject(node, expects.life()).ok_or(DeliveryError::NoOwner)?;
             match self.bus.request(&subject, request, within).await {
                 // It has its lease, so it has lost its connection a moment ago.
                 Err(NoAnswer::NoResponder)
@@ -138,7 +138,7 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
     fn is_expected(&self, expects: Expects) -> bool {
         match expects {
             Expects::Lease(incarnation) => self.naming.lease.incarnation() == Some(incarnation),
-            Expects::Life(life) => self.life == life,
+            Expects::Life(life) => self.life() == life,
         }
     }
 

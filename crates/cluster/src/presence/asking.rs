@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::wire::{PageRequest, Request, Watching};
 use crate::bus::Subscription;
 use crate::cluster::ClusterProtocol;
+use crate::direct::Life;
 use crate::lease::Incarnation;
 use crate::node::Node;
 use crate::Format;
@@ -66,34 +67,30 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
     /// Asks a node to publish the changes of a topic.
     pub(super) async fn ask_to_publish(
         &self,
-        node: &str,
+        (node, life): (&str, Life),
         topic: &Arc<str>,
         sender: &mpsc::Sender<Bytes>,
     ) -> Result<Watching, BoxError> {
         if *node == *self.name {
             return self.watch(topic, Some(sender)).ok_or_else(|| "too many topics are watched".into());
         }
-        self.ask_presence(node, &Request::Watch(topic.to_string()), self.watch_timeout()).await
+        self.ask_presence(node, life, &Request::Watch(topic.to_string()), self.watch_timeout()).await
     }
 
     /// The same, and lists the members.
     pub(super) async fn list_members(
         &self,
-        node: &str,
+        (node, life): (&str, Life),
         topic: &Arc<str>,
         sender: &mpsc::Sender<Bytes>,
         limit: usize,
     ) -> Result<Listed, BoxError> {
-        let watching = self.ask_to_publish(node, topic, sender).await?;
-        let (life, mut members) = (watching.position.life, BTreeMap::new());
-        let mut after = None;
+        let watching = self.ask_to_publish((node, life), topic, sender).await?;
+        let (mut members, mut after) = (BTreeMap::new(), None);
         // Of too many, the number is enough.
         while watching.members <= limit && members.len() <= limit {
             let request = PageRequest { topic: topic.to_string(), after, limit: PAGE };
-            let page = self.page_of(node, request, self.watch_timeout()).await?;
-            if page.life != life {
-                return Err("the node was restarted".into());
-            }
+            let page = self.page_of(node, life, request, self.watch_timeout()).await?;
             let last = page.members.last().map(|(id, _)| (life, *id));
             let goes_on = page.has_more && last.is_some() && last != after;
             after = last.or(after);

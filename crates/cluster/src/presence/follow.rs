@@ -262,12 +262,13 @@ impl<P: ClusterProtocol, F: Format> Follower<P, F> {
         }
         (followed.is_asked, followed.asked) = (true, Instant::now());
         let (topic, sender, limit) = (self.topic.clone(), self.sender.clone(), self.limit);
+        let life = incarnation.map_or(node.life(), |incarnation| incarnation.life);
         let asked = async move {
             if is_live {
-                let answer = node.ask_to_publish(&name, &topic, &sender).await;
+                let answer = node.ask_to_publish((&name, life), &topic, &sender).await;
                 Done::Renewed(name, incarnation, answer)
             } else {
-                let listed = node.list_members(&name, &topic, &sender, limit).await;
+                let listed = node.list_members((&name, life), &topic, &sender, limit).await;
                 Done::Listed(name, incarnation, listed)
             }
         };

@@ -53,7 +53,7 @@ impl<P: ClusterProtocol, F: Format> ClusterTopic<P, F> {
         let nodes = self.node.nodes().await.map_err(|_| DeliveryError::Disconnected)?;
         let mut page = PresencePage { members: Vec::new(), next: None, unreachable: Vec::new() };
         let start = from.as_ref().map_or("", |cursor| &*cursor.node);
-        for (node, _) in nodes.iter().filter(|(node, _)| node.as_str() >= start) {
+        for (node, incarnation) in nodes.iter().filter(|(node, _)| node.as_str() >= start) {
             let mut after = from.as_ref().filter(|cursor| cursor.node == *node).and_then(|cursor| cursor.after);
             loop {
                 if page.members.len() >= limit {
@@ -62,7 +62,9 @@ impl<P: ClusterProtocol, F: Format> ClusterTopic<P, F> {
                 }
                 let left = limit - page.members.len();
                 let request = PageRequest { topic: self.name().to_owned(), after, limit: left };
-                let Ok(mut answer) = self.node.page_of(node, request, self.node.request_timeout).await else {
+                let Ok(mut answer) =
+                    self.node.page_of(node, incarnation.life, request, self.node.request_timeout).await
+                else {
                     page.unreachable.push(node.clone());
                     break;
                 };
@@ -93,22 +95,24 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
     pub(super) async fn page_of(
         &self,
         node: &str,
+        life: Life,
         request: PageRequest,
         within: Duration,
     ) -> Result<PageOfNode, BoxError> {
         if *node == *self.name {
             return Ok(self.page(&request));
         }
-        self.ask_presence(node, &Request::Page(request), within).await
+        self.ask_presence(node, life, &Request::Page(request), within).await
     }
 
     pub(super) async fn ask_presence<T: DeserializeOwned>(
         &self,
         node: &str,
+        life: Life,
         request: &Request,
         within: Duration,
     ) -> Result<T, BoxError> {
-        let subject = self.presence_subject(node).ok_or("the name of the node is too long")?;
+        let subject = self.presence_subject(node, life).ok_or("the name of the node is too long")?;
         let request = direct::encode(request, &[])?;
         let answer = self.bus.request(&subject, request, within).await.map_err(DeliveryError::from)?;
         Ok(direct::decode_owned(&answer)?)
@@ -134,10 +138,10 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
     }
 
     fn page(&self, request: &PageRequest) -> PageOfNode {
-        let last = request.after.filter(|(life, _)| *life == self.life).map(|(_, id)| ConnectionId::from(id));
+        let last = request.after.filter(|(life, _)| *life == self.life()).map(|(_, id)| ConnectionId::from(id));
         let limit = request.limit.min(MAX_OF_NODE);
         let mut ids = self.pool.topic(&request.topic).members_after(last, limit + 1);
-        let mut page = PageOfNode { life: self.life, members: Vec::new(), has_more: ids.len() > limit };
+        let mut page = PageOfNode { life: self.life(), members: Vec::new(), has_more: ids.len() > limit };
         ids.truncate(limit);
         let mut bytes = 0;
         for id in ids {

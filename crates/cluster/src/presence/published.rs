@@ -201,7 +201,7 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
         let (epoch, sequence) = self.published.watch(topic, until, by)?;
         Some(Watching {
             incarnation: self.naming.lease.incarnation(),
-            position: Position { life: self.life, epoch, sequence },
+            position: Position { life: self.life(), epoch, sequence },
             members: self.pool.topic(topic).len(),
         })
     }
@@ -244,7 +244,7 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
     fn send_changes(&self, published: &PublishedTopic, members: Vec<(u64, MemberState)>) {
         let mut state = published.state.lock();
         state.sequence += 1;
-        let position = Position { life: self.life, epoch: state.epoch, sequence: state.sequence };
+        let position = Position { life: self.life(), epoch: state.epoch, sequence: state.sequence };
         let is_remote = state.remote_until.is_some_and(|until| Instant::now() < until);
         let local = state.local.clone();
         drop(state);

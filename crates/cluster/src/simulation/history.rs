@@ -102,9 +102,8 @@ impl Events {
                 }
                 _ => {}
             }
-            let has_lease = |owner: &Owner| {
-                leases.get(&owner.node).is_some_and(|(_, value)| **value == owner.incarnation.to_be_bytes())
-            };
+            let has_lease =
+                |owner: &Owner| leases.get(&owner.node).is_some_and(|(_, value)| **value == owner.incarnation.encode());
             let owner = record.clone().filter(has_lease);
             if timeline.last().is_none_or(|(_, last)| *last != owner) {
                 timeline.push((at, owner));

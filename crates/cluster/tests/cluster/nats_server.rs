@@ -107,7 +107,13 @@ impl NatsServer {
 
     /// How many clients are subscribed to this subject.
     pub(crate) fn subscriptions(&self, subject: &str) -> usize {
-        self.monitor("/connz?subs=1").matches(&format!("\"{subject}\"")).count()
+        self.subjects(subject).iter().filter(|found| *found == subject).count()
+    }
+
+    /// The subjects with this beginning, once for each client that is subscribed.
+    pub(crate) fn subjects(&self, prefix: &str) -> Vec<String> {
+        let connections = self.monitor("/connz?subs=1");
+        connections.split('"').filter(|word| word.starts_with(prefix)).map(str::to_owned).collect()
     }
 
     /// A page of the monitor.

@@ -10,6 +10,7 @@ mod queue;
 mod servers;
 mod start;
 mod store;
+mod twins;
 
 use std::time::Duration;
 
