@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures::StreamExt;
 use tracing::warn;
 
-use crate::lease::Incarnation;
+use crate::incarnation::Incarnation;
 use crate::naming::{Host, Naming, AT_ONCE};
 use crate::own_names::OwnName;
 use crate::subject::token;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::envelope::Refused;
-use crate::lease::Incarnation;
+use crate::incarnation::Incarnation;
 
 /// The version of requests and answers. Nodes refuse other versions.
 const VERSION: u8 = 1;

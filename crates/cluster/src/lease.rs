@@ -6,17 +6,16 @@
 //! An incarnation that has lost its lease never gets one again. A process takes the lease of a node only if no other process has
 //! it: it waits until the lease of a previous process has expired.
 
-use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use parking_lot::Mutex;
-use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::bus::{Entry, Store, StoreError};
 use crate::direct::Life;
+use crate::incarnation::Incarnation;
 
 /// The node leaves 1 / `MARGIN` of the TTL unused, since clocks do not run at exactly the same rate.
 const MARGIN: u32 = 10;
@@ -26,36 +25,6 @@ const ATTEMPTS: usize = 16;
 
 /// The leases that are read at the same time.
 const READ_AT_ONCE: usize = 16;
-
-/// Identifies one lease of a node. It is different after each start of the node, and after each loss of the lease.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub(crate) struct Incarnation {
-    /// The process. Its subjects contain this number, so that no other process gets requests that are meant for it.
-    pub(crate) life: Life,
-    /// Which of its leases, counted from 1.
-    lease: u64,
-}
-
-impl Incarnation {
-    /// That of no lease.
-    pub(crate) const NONE: Self = Incarnation { life: 0, lease: 0 };
-
-    /// The value of the lease.
-    pub(crate) fn encode(self) -> [u8; 16] {
-        (u128::from(self.life) << 64 | u128::from(self.lease)).to_be_bytes()
-    }
-
-    fn decode(value: &[u8]) -> Option<Self> {
-        let number = u128::from_be_bytes(value.try_into().ok()?);
-        Some(Incarnation { life: (number >> 64) as u64, lease: number as u64 })
-    }
-}
-
-impl fmt::Display for Incarnation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}-{}", self.life, self.lease)
-    }
-}
 
 pub(crate) struct Lease {
     key: String,

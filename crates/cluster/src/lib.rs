@@ -208,6 +208,7 @@ mod error;
 mod format;
 #[cfg(doc)]
 pub mod guide;
+mod incarnation;
 mod info;
 mod keep;
 mod lease;

@@ -11,7 +11,8 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use crate::bus::{Store, StoreError};
-use crate::lease::{self, Incarnation};
+use crate::incarnation::Incarnation;
+use crate::lease;
 use crate::subject::token;
 
 /// The version of the records.

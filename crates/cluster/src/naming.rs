@@ -17,7 +17,8 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use crate::bus::{Entry, StoreError};
-use crate::lease::{Incarnation, Lease};
+use crate::incarnation::Incarnation;
+use crate::lease::Lease;
 use crate::name_locks::NameLocks;
 use crate::names::{Buckets, Owner};
 use crate::own_names::{OwnName, OwnNames};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use actix_acceptor::ConnectionId;
 use parking_lot::Mutex;
 
-use crate::lease::Incarnation;
+use crate::incarnation::Incarnation;
 
 /// One name. It counts only while the node has the lease of this incarnation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

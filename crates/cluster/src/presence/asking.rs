@@ -13,7 +13,7 @@ use super::wire::{PageRequest, Request, Watching};
 use crate::bus::Subscription;
 use crate::cluster::ClusterProtocol;
 use crate::direct::Life;
-use crate::lease::Incarnation;
+use crate::incarnation::Incarnation;
 use crate::node::Node;
 use crate::Format;
 

@@ -20,7 +20,7 @@ use super::wire::{Changes, Position, Watching};
 use crate::bus::Subscription;
 use crate::cluster::ClusterProtocol;
 use crate::direct;
-use crate::lease::Incarnation;
+use crate::incarnation::Incarnation;
 use crate::node::Node;
 use crate::{ClusterTopic, Format};
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::direct::Life;
-use crate::lease::Incarnation;
+use crate::incarnation::Incarnation;
 
 /// What a node is asked.
 #[derive(Debug, Serialize, Deserialize)]
