@@ -171,11 +171,12 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
         Ok(lease::nodes(&self.buckets().await?.leases).await?)
     }
 
-    /// Compares the nodes with those seen before, and removes the names of those whose lease has expired. Only one node of a
-    /// cluster does this: the first by name.
+    /// Compares the nodes with those seen before, and removes the names of those without a lease. Only one node of a cluster does
+    /// this: the first by name.
     async fn sweep(&self, seen: &mut Option<Vec<(String, Incarnation)>>) -> Result<(), BoxError> {
         let buckets = self.buckets().await?;
-        if lease::first_node(&buckets.leases).await?.as_deref() != Some(&*self.name) {
+        // One that has been the first stays it while a mark comes before it.
+        if !lease::is_first(&buckets.leases, &self.name, seen.is_none()).await? {
             *seen = None;
             return Ok(());
         }

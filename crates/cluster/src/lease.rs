@@ -128,10 +128,7 @@ impl Lease {
                 None => 0,
                 // Stored by an attempt whose answer was lost.
                 Some(entry) if is_for(&entry, incarnation) => entry.revision,
-                Some(entry) if is_free(&entry) || former.is_some_and(|former| is_for(&entry, former)) => {
-                    store.remove(&self.key, entry.revision).await?;
-                    0
-                }
+                Some(entry) if is_free(&entry) || former.is_some_and(|former| is_for(&entry, former)) => entry.revision,
                 Some(entry) => return Ok(Acquisition::Held { revision: entry.revision }),
             };
             match self.store(store, incarnation, revision).await {
@@ -193,6 +190,9 @@ impl Lease {
     }
 
     /// Gives the lease back, so that the names of this node are free at once.
+    ///
+    /// A mark takes its place, as in [`is_dead`]. The key is not removed: nats-server 2.9.10 can lose other keys of a bucket with a
+    /// TTL, or bring this one back, if it is killed after a removal.
     pub(crate) async fn release(&self, store: &Store) -> Result<(), StoreError> {
         let Some(incarnation) = self.state.lock().give_up() else { return Ok(()) };
         // A heartbeat that is under way ends first.
@@ -200,7 +200,12 @@ impl Lease {
         self.state.lock().give_up();
         for _ in 0..ATTEMPTS {
             match store.get(&self.key).await? {
-                Some(entry) if is_for(&entry, incarnation) => store.remove(&self.key, entry.revision).await?,
+                Some(entry) if is_for(&entry, incarnation) => {
+                    match store.set(&self.key, Bytes::new(), entry.revision).await {
+                        Err(StoreError::Conflict) => {}
+                        released => return released.map(drop),
+                    }
+                }
                 _ => return Ok(()),
             }
         }
@@ -220,7 +225,7 @@ fn is_for(entry: &Entry, incarnation: Incarnation) -> bool {
     *entry.value == incarnation.encode()
 }
 
-/// Whether this is the mark of [`is_dead`].
+/// Whether this is the mark of [`is_dead`], or of a node that has left.
 fn is_free(entry: &Entry) -> bool {
     entry.value.is_empty()
 }
@@ -269,9 +274,19 @@ pub(crate) async fn nodes(store: &Store) -> Result<Vec<(String, Incarnation)>, S
     Ok(nodes)
 }
 
-/// The first node by name. It may have lost its lease meanwhile.
-pub(crate) async fn first_node(store: &Store) -> Result<Option<String>, StoreError> {
-    Ok(store.keys().await?.iter().filter_map(|key| crate::subject::name(key)).min())
+/// Whether this is the first node by name.
+///
+/// Marks count as nodes, unless `with_marks` is false, which costs reading the keys before this one.
+pub(crate) async fn is_first(store: &Store, node: &str, with_marks: bool) -> Result<bool, StoreError> {
+    for key in store.keys().await? {
+        if crate::subject::name(&key).is_none_or(|name| *name >= *node) {
+            continue;
+        }
+        if with_marks || store.get(&key).await?.is_some_and(|lease| !is_free(&lease)) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 #[cfg(test)]
@@ -329,6 +344,26 @@ mod tests {
         assert_eq!(new.renew(&store).await.expect("a store"), Renewal::Renewed);
         new.release(&store).await.expect("a store");
         acquired(&former, &store).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_that_was_the_first_stays_it_after_a_mark() {
+        let store = LocalBus::new().store("leases", Some(TTL));
+        let (first, second) = (Lease::new("a".to_owned(), TTL), Lease::new("b".to_owned(), TTL));
+        let incarnation = acquired(&first, &store).await;
+        tokio::time::advance(TTL / 2).await;
+        acquired(&second, &store).await;
+        let is_first = async |with_marks| is_first(&store, "b", with_marks).await.expect("a store");
+        assert_eq!((is_first(true).await, is_first(false).await), (false, false));
+        tokio::time::advance(TTL / 2).await;
+        assert!(is_first(true).await && is_dead(&store, "a", incarnation).await.expect("a store"));
+        assert_eq!((is_first(true).await, is_first(false).await), (false, true));
+        // The mark disappears as well.
+        second.renew(&store).await.expect("a store");
+        tokio::time::advance(TTL - TTL / 10).await;
+        second.renew(&store).await.expect("a store");
+        tokio::time::advance(TTL / 10).await;
+        assert!(is_first(true).await);
     }
 
     #[tokio::test(start_paused = true)]

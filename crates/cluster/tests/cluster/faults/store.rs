@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use async_nats::jetstream;
-use support::in_time;
+use support::{eventually, in_time};
 
+use super::nats;
 use crate::nats_server::NatsServer;
 use crate::nodes::{Node, World};
 
@@ -69,4 +70,29 @@ async fn a_bucket_that_an_operator_has_removed_is_made_again() {
     }
     until_registered(&two, "bob").await;
     drop(ann);
+}
+
+#[actix::test]
+async fn a_lease_that_was_released_stays_so_if_the_server_is_killed() {
+    let mut server = NatsServer::start();
+    let node = |name: &str| nats(&server.url).node(name).ttl(Duration::from_secs(6));
+    let (one, two) = (Node::start(node("one")).await, Node::start(node("two")).await);
+    let _ann = one.named("ann").await;
+    let lease = || one.cluster.info().lease.expect("it has one");
+    // Its lease is renewed.
+    let mut before = lease();
+    eventually(|| lease() > std::mem::replace(&mut before, lease())).await;
+    in_time(one.cluster.leave()).await;
+    server.stop();
+    server.start_again();
+    let nodes = async {
+        loop {
+            if let Ok(nodes) = two.cluster.nodes().await {
+                return nodes;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    assert_eq!(in_time(nodes).await, ["two"]);
+    until_registered(&two, "ann").await;
 }
