@@ -192,9 +192,12 @@ pub enum RemoteError {
         /// The limit of the server.
         limit: usize,
     },
-    /// Messages that were accepted before may not have arrived: the connection was lost, or they waited for too long. Returned by
-    /// the first [`flush`](crate::Cluster::flush) after the loss.
-    #[error("{messages} messages may not have arrived: the connection to NATS was lost, or they waited for too long; see `ClusterInfo`")]
+    /// Messages that were accepted before may not have arrived: the connection was lost, they waited for too long, or the server
+    /// refused them. Returned by the first [`flush`](crate::Cluster::flush) after the loss.
+    #[error(
+        "{messages} messages may not have arrived: the connection to NATS was lost, they waited for too long, or NATS \
+         refused them; see `ClusterInfo`"
+    )]
     Lost {
         /// Their number.
         messages: u64,

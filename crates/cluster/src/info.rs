@@ -53,7 +53,8 @@ pub struct ClusterInfo {
     pub lease: Option<Duration>,
     /// The number of names that connections of this node have.
     pub names: usize,
-    /// The number of topics for which this node receives messages, as confirmed by the server.
+    /// The number of topics for which this node receives messages, as confirmed by the server. Topics for which the server has refused
+    /// the subscription do not count; [`last_error`](ClusterInfo::last_error) says why.
     pub topics: usize,
     /// The number of topics whose membership changes this node reports to [watches](crate::ClusterTopic::watch), on this node or
     /// others.
@@ -82,7 +83,8 @@ pub struct ClusterInfo {
 pub struct Dropped {
     /// They waited for longer than [`queue_timeout`](crate::ClusterBuilder::queue_timeout).
     pub expired: u64,
-    /// The server did not take them: its limit for messages is lower than when they were accepted.
+    /// The server did not take them: the permissions of the node do not allow their subject, or the limit of the server for messages
+    /// is lower than when they were accepted. Or the node left the cluster before they were sent.
     pub failed: u64,
     /// They were sent, but the connection was lost before the server confirmed them. They may have arrived.
     pub unconfirmed: u64,

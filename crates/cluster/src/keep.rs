@@ -239,7 +239,7 @@ impl From<RemoteError> for JoinError {
 
 /// Renews the lease.
 pub(crate) async fn heartbeats<P: ClusterProtocol, F: Format>(weak: Weak<Node<P, F>>) {
-    let (failures, rivals) = (Throttle::new(LOGGED_EVERY), Throttle::new(LOGGED_EVERY));
+    let [failures, rivals, unanswered] = [(); 3].map(|()| Throttle::new(LOGGED_EVERY));
     loop {
         let Some(node) = weak.upgrade() else { return };
         let interval = node.naming.lease.interval();
@@ -255,7 +255,12 @@ pub(crate) async fn heartbeats<P: ClusterProtocol, F: Format>(weak: Weak<Node<P,
         let pause = match beat {
             Ok(true) => match node.answer_requests().await {
                 Ok(()) => interval,
-                Err(_) => RETRY.min(interval),
+                Err(error) => {
+                    if let Some(left_out) = unanswered.allow().filter(|_| node.bus.is_connected()) {
+                        warn!(node = &*node.name, %error, left_out, "cannot answer requests of other nodes; retrying");
+                    }
+                    RETRY.min(interval)
+                }
             },
             Ok(false) => {
                 if let Some(left_out) = rivals.allow() {

@@ -164,8 +164,9 @@
 //!
 //! - **Topics.** Members on the publisher's node get a reply directly, without NATS. Members on other nodes get it at most once,
 //!   and get the messages of one publisher in order. If a message cannot be sent to the other nodes, the publisher gets an error
-//!   ([`Published::remote`]). A message that is lost on the way because a connection to NATS breaks is counted
-//!   ([`ClusterInfo::dropped`]) and not sent again. A connection that has left receives nothing that is published later on its
+//!   ([`Published::remote`]). A message that is lost because the connection of the publisher's node to NATS breaks is counted there
+//!   ([`ClusterInfo::dropped`]) and not sent again. What is published while a receiving node has no connection, or between several
+//!   servers a moment after it has [subscribed](ClusterTopic::subscribed), does not reach that node, and is not counted. A connection that has left receives nothing that is published later on its
 //!   node.
 //! - **Names.** A registration is one compare-and-set on the server: of several nodes that register the same name, one succeeds. A
 //!   name has at most one owner, as [`Cluster::whereis`] sees it. If a node is killed, its names are free when its lease has

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_acceptor::telemetry::ObserverKey;
-use actix_acceptor::{Connection, Pool};
+use actix_acceptor::{BoxError, Connection, Pool};
 use bytes::Bytes;
 use futures::future::FutureExt;
 use parking_lot::Mutex;
@@ -29,6 +29,9 @@ use crate::state::StateSender;
 use crate::subject::{token, token_length};
 use crate::subscriptions::{self, Subscriptions};
 use crate::{Format, RemoteError};
+
+/// How long the server may take to confirm the first subscriptions.
+const SUBSCRIBED_WITHIN: Duration = Duration::from_secs(10);
 
 /// A node.
 pub(crate) struct Node<P: ClusterProtocol, F: Format> {
@@ -55,7 +58,7 @@ pub(crate) struct Node<P: ClusterProtocol, F: Format> {
     pub(crate) recent_nodes: RecentNodes,
     observer: Mutex<Option<ObserverKey>>,
     /// The subscriptions to what other nodes send to this one, until the node leaves.
-    requests: Mutex<Option<[Subscription; 3]>>,
+    requests: Mutex<Option<[Subscription; 2]>>,
     tasks: Mutex<Vec<AbortHandle>>,
 }
 
@@ -108,18 +111,18 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
         *node.observer.lock() = Some(observer);
         // Topics that have members already.
         node.pool.topics().iter().for_each(|(topic, _)| node.subscriptions.changed(topic));
+        let link = node.bus.link_state();
+        let follow = subscriptions::follow(Arc::downgrade(&node), node.subscriptions.clone(), link);
+        let subscribe = node.runtime.spawn(follow);
+        node.tasks.lock().push(subscribe.abort_handle());
         match node.join(!starts_alone).await {
             // Other nodes use other settings, which does not change by itself.
             Err(error) if !starts_alone || error.is_mismatch() => return Err(error),
             Err(error) => warn!(node = &*node.name, %error, "the node starts alone"),
             Ok(()) => {}
         }
-        let link = node.bus.link_state();
-        let follow = subscriptions::follow(Arc::downgrade(&node), node.subscriptions.clone(), link);
-        let subscribe = node.runtime.spawn(follow);
         let weak = || Arc::downgrade(&node);
         let tasks = [
-            subscribe,
             node.runtime.spawn(keep::heartbeats(weak())),
             node.runtime.spawn(keep::regain(weak(), node.is_lost.clone())),
             node.runtime.spawn(keep::releases(node.naming.clone())),
@@ -136,10 +139,16 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
         self.requests.lock().is_some()
     }
 
-    /// Takes the lease, and answers the requests of other nodes.
+    /// Takes the lease, answers the requests of other nodes, and receives their messages.
     async fn join(self: &Arc<Self>, waits: bool) -> Result<(), JoinError> {
         self.first_lease(waits).await?;
         self.answer_requests().await?;
+        let is_subscribed = self.subscriptions.until_subscribed(self.bus.link_state());
+        if tokio::time::timeout(SUBSCRIBED_WITHIN, is_subscribed).await.is_err() {
+            return Err(JoinError::Other(
+                "the server has not confirmed the subscriptions of the node, or does not permit them".into(),
+            ));
+        }
         self.refresh_state();
         Ok(())
     }
@@ -164,7 +173,7 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
         token(node).map(|token| format!("{}.presence.{token}.{life:016x}", self.prefix))
     }
 
-    pub(crate) async fn answer_requests(self: &Arc<Self>) -> Result<(), RemoteError> {
+    pub(crate) async fn answer_requests(self: &Arc<Self>) -> Result<(), BoxError> {
         if self.requests.lock().is_some() {
             return Ok(());
         }
@@ -188,11 +197,13 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
             None => futures::future::ready(Bytes::new()).boxed(),
         };
         let requests = self.bus.answer(subject, Box::new(on_request)).await?;
-        let to_all = self.subscribe_to_all().await?;
         self.bus.confirm().await?;
+        if requests.is_refused() || pages.is_refused() {
+            return Err("the permissions of the node do not allow it to subscribe to requests".into());
+        }
         let mut answered = self.requests.lock();
         // Not after the node has left.
-        *answered = (!self.bus.has_left()).then_some([requests, pages, to_all]);
+        *answered = (!self.bus.has_left()).then_some([requests, pages]);
         Ok(())
     }
 

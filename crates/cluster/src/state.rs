@@ -22,7 +22,7 @@ pub enum NodeState {
     Alone,
     /// The node is connected to NATS, so messages reach members on other nodes. It has no lease, so names cannot be registered.
     Connected,
-    /// The node is connected, has its lease, and answers requests from other nodes.
+    /// The node is connected, has its lease, receives messages from other nodes, and answers their requests.
     Joined,
 }
 
@@ -55,10 +55,11 @@ impl<P: ClusterProtocol, F: Format> Cluster<P, F> {
 
 impl<P: ClusterProtocol, F: Format> Node<P, F> {
     pub(crate) fn refresh_state(&self) -> NodeState {
-        let now = match (self.bus.is_connected(), self.is_answering(), self.naming.lease.incarnation()) {
-            (false, ..) => NodeState::Alone,
-            (true, true, Some(_)) => NodeState::Joined,
-            (true, ..) => NodeState::Connected,
+        let receives = || self.is_answering() && self.subscriptions.is_subscribed(*self.bus.link_state().borrow());
+        let now = match (self.bus.is_connected(), self.naming.lease.incarnation()) {
+            (false, _) => NodeState::Alone,
+            (true, Some(_)) if receives() => NodeState::Joined,
+            (true, _) => NodeState::Connected,
         };
         let mut before = now;
         self.state.send_if_modified(|state| {

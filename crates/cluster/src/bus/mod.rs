@@ -67,7 +67,17 @@ enum Way {
 /// A subscription, until it is dropped.
 pub(crate) enum Subscription {
     Local(#[allow(dead_code, reason = "dropped")] local::LocalSubscription),
-    Nats(#[allow(dead_code, reason = "dropped")] nats::NatsSubscription),
+    Nats(nats::NatsSubscription),
+}
+
+impl Subscription {
+    /// Whether the server does not permit it, as far as it has answered.
+    pub(crate) fn is_refused(&self) -> bool {
+        match self {
+            Subscription::Local(_) => false,
+            Subscription::Nats(subscription) => subscription.is_refused(),
+        }
+    }
 }
 
 impl Bus {
@@ -163,7 +173,23 @@ impl Bus {
         }
     }
 
-    /// Returns when the server knows all subscriptions.
+    /// Makes a new connection to the server.
+    pub(crate) async fn reconnect(&self) {
+        match &self.way {
+            Way::Local(_) => {}
+            Way::Nats(node) => node.reconnect().await,
+        }
+    }
+
+    /// How many subscriptions the server has refused without naming them.
+    pub(crate) fn unnamed_refusals(&self) -> u64 {
+        match &self.way {
+            Way::Local(_) => 0,
+            Way::Nats(node) => node.unnamed_refusals(),
+        }
+    }
+
+    /// Returns when the server has handled all subscriptions. It may have [refused](Subscription::is_refused) some.
     pub(crate) async fn confirm(&self) -> Result<(), RemoteError> {
         match &self.way {
             Way::Local(_) => Ok(()),

@@ -61,7 +61,9 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
         // A message that does not fit leaves a gap.
         let on_message = Box::new(move |message| drop(sender.try_send(message)));
         let subscription = self.bus.subscribe(subject.into(), on_message).await.ok()?;
-        self.bus.confirm().await.ok().map(|()| subscription)
+        let unnamed = self.bus.unnamed_refusals();
+        self.bus.confirm().await.ok()?;
+        (!subscription.is_refused() && self.bus.unnamed_refusals() == unnamed).then_some(subscription)
     }
 
     /// Asks a node to publish the changes of a topic.

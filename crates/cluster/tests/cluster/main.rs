@@ -16,6 +16,7 @@ mod node_names;
 mod nodes;
 mod permissions;
 mod presence;
+mod refused;
 mod requests;
 mod security;
 mod settings;

@@ -75,6 +75,11 @@ impl NatsServer {
         self.process.wait().unwrap();
     }
 
+    /// Replaces the configuration for [`start_again`](Self::start_again).
+    pub(crate) fn configure(&self, config: &str) {
+        std::fs::write(self.store.path("nats.conf"), config).unwrap();
+    }
+
     /// Removes what the server has stored, while it does not run.
     pub(crate) fn wipe(&self) {
         std::fs::remove_dir_all(self.store.path("jetstream")).unwrap();

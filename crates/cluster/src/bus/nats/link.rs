@@ -8,14 +8,15 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use async_nats::connection::State;
-use async_nats::{Client, Event};
+use async_nats::{Client, Event, ServerError};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::outgoing::Handed;
+use super::refused::{is_of_messages, Refusal, Refused};
 use crate::bus::LinkState;
-use crate::counters::{Counters, Throttle};
+use crate::counters::{Counters, Loss, Throttle};
 
 pub(crate) struct Link {
     node: String,
@@ -25,6 +26,7 @@ pub(crate) struct Link {
     is_closed: AtomicBool,
     state: watch::Sender<LinkState>,
     pub(super) handed: Handed,
+    pub(super) refused: Refused,
     pub(super) counters: Arc<Counters>,
     latest: Mutex<Latest>,
     /// The attempts to connect that have failed.
@@ -53,6 +55,7 @@ impl Link {
             is_closed: AtomicBool::new(false),
             state: watch::Sender::default(),
             handed: Handed::default(),
+            refused: Refused::default(),
             counters,
             latest: Mutex::default(),
             attempts: watch::Sender::default(),
@@ -93,6 +96,9 @@ impl Link {
             }
             Event::LameDuckMode => info!(node = self.node, servers = self.servers, "a NATS server is shutting down"),
             error => {
+                if let Event::ServerError(ServerError::Other(text)) = error {
+                    self.on_refusal(text);
+                }
                 let error = error.to_string();
                 if let Some(left_out) = self.failures.allow() {
                     warn!(node = self.node, servers = self.servers, error, left_out, "error of NATS");
@@ -102,6 +108,15 @@ impl Link {
             }
         }
         self.refresh();
+    }
+
+    fn on_refusal(&self, text: &str) {
+        match Refusal::of(text) {
+            Refusal::Subscription(subject) => self.refused.add(subject),
+            Refusal::AnySubscription => self.refused.add_unnamed(),
+            Refusal::Publish(subject) if is_of_messages(subject) => self.counters.lose(Loss::Failed, 1),
+            Refusal::Publish(_) | Refusal::Other => {}
+        }
     }
 
     /// Reads the state of the client.

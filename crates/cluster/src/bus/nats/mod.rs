@@ -8,6 +8,7 @@ use async_nats::connection::State;
 use async_nats::{jetstream, Client, Message, Request, Subject};
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt};
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 
@@ -15,6 +16,7 @@ mod connect;
 mod incoming;
 mod link;
 mod outgoing;
+mod refused;
 
 use super::{nats_bucket, BucketError, BucketOptions, LinkState, NoAnswer, OnMessage, OnRequest};
 use crate::counters::Counters;
@@ -52,9 +54,14 @@ pub(crate) struct NatsNode {
     create_within: Duration,
     /// Nothing answers on it: a request to it returns when the server has handled everything before.
     sync_subject: String,
+    runtime: Handle,
 }
 
-pub(crate) struct NatsSubscription(Vec<AbortHandle>);
+pub(crate) struct NatsSubscription {
+    tasks: Vec<AbortHandle>,
+    subject: String,
+    link: Arc<Link>,
+}
 
 impl NatsNode {
     /// Connects to a server. With `start_alone`, it is no error if no server can be reached.
@@ -104,6 +111,7 @@ impl NatsNode {
             replicas: settings.replicas,
             create_within: limit,
             sync_subject,
+            runtime: Handle::current(),
         })
     }
 
@@ -164,7 +172,8 @@ impl NatsNode {
         subject: Subject,
         on_message: OnMessage,
     ) -> Result<NatsSubscription, RemoteError> {
-        let subscribed = self.link.during(self.client.subscribe(subject)).await;
+        self.link.refused.remove(&subject);
+        let subscribed = self.link.during(self.client.subscribe(subject.clone())).await;
         let mut messages = subscribed.map_err(|_| RemoteError::Disconnected)?.map_err(|_| RemoteError::Disconnected)?;
         let (incoming, on_message) = (self.incoming.clone(), Arc::new(on_message));
         // Not constrained by tokio: it takes all that the client has read before the client reads on.
@@ -173,11 +182,12 @@ impl NatsNode {
                 incoming.push(&on_message, message.payload);
             }
         }));
-        Ok(NatsSubscription(vec![task.abort_handle()]))
+        Ok(self.subscription(subject.to_string(), vec![task.abort_handle()]))
     }
 
     pub(super) async fn answer(&self, subject: String, on_request: OnRequest) -> Result<NatsSubscription, RemoteError> {
-        let subscribed = self.link.during(self.client.subscribe(subject)).await;
+        self.link.refused.remove(&subject);
+        let subscribed = self.link.during(self.client.subscribe(subject.clone())).await;
         let mut requests = subscribed.map_err(|_| RemoteError::Disconnected)?.map_err(|_| RemoteError::Disconnected)?;
         let (client, link, incoming) = (self.client.clone(), self.link.clone(), self.incoming.clone());
         let (arrived, mut queue) = mpsc::unbounded_channel();
@@ -207,7 +217,21 @@ impl NatsNode {
             }
         });
         let (answer, receive) = (tokio::spawn(answer), tokio::spawn(receive));
-        Ok(NatsSubscription(vec![receive.abort_handle(), answer.abort_handle()]))
+        Ok(self.subscription(subject, vec![receive.abort_handle(), answer.abort_handle()]))
+    }
+
+    fn subscription(&self, subject: String, tasks: Vec<AbortHandle>) -> NatsSubscription {
+        NatsSubscription { tasks, subject, link: self.link.clone() }
+    }
+
+    pub(super) async fn reconnect(&self) {
+        // An error: the client has ended.
+        let _ = self.link.during(self.client.force_reconnect()).await;
+    }
+
+    /// How many subscriptions the server has refused without naming them.
+    pub(super) fn unnamed_refusals(&self) -> u64 {
+        self.link.refused.unnamed()
     }
 
     pub(super) async fn request(&self, subject: &str, payload: Bytes, within: Duration) -> Result<Bytes, NoAnswer> {
@@ -247,7 +271,10 @@ impl NatsNode {
 
     /// Returns when the server has handled all that was asked of it before.
     pub(super) async fn confirm(&self) -> Result<(), RemoteError> {
-        confirm(&self.client, &self.link, &self.sync_subject).await
+        let (client, link, subject) = (self.client.clone(), self.link.clone(), self.sync_subject.clone());
+        // On the thread of the node, where errors that have arrived before the answer are handled first.
+        let confirmed = self.runtime.spawn(async move { confirm(&client, &link, &subject).await });
+        confirmed.await.unwrap_or(Err(RemoteError::Disconnected))
     }
 }
 
@@ -284,9 +311,16 @@ impl Drop for NatsNode {
     }
 }
 
+impl NatsSubscription {
+    pub(super) fn is_refused(&self) -> bool {
+        self.link.refused.contains(&self.subject)
+    }
+}
+
 impl Drop for NatsSubscription {
     fn drop(&mut self) {
         // The subscriber is dropped with its task, which ends the subscription.
-        self.0.iter().for_each(AbortHandle::abort);
+        self.tasks.iter().for_each(AbortHandle::abort);
+        self.link.refused.remove(&self.subject);
     }
 }

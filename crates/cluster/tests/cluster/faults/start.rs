@@ -82,6 +82,8 @@ async fn without_jetstream_topics_work_and_nodes_join_later() {
     let mut far = two.member("lobby").await;
     one.cluster.topic("lobby").publish("hello");
     far.expect(b"hello\n").await;
+    one.cluster.broadcast("to all").remote.unwrap();
+    far.expect(b"to all\n").await;
     let mut near = one.guest().await;
     ask(&mut near, "register ann", &RegisterError::Disconnected.to_string()).await;
     server.stop();
