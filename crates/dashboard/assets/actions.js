@@ -192,11 +192,14 @@ export function askCertificates(context) {
 }
 
 export function askDrain(context) {
-  const live = context.report()?.info.connections ?? 0;
+  const { info, drain } = context.report() ?? {};
+  const live = info?.connections ?? 0;
+  const again = "Another drain can only end the current one earlier.";
+  const first = `${context.name()} stops accepting connections and ends.`;
   return ask({
     title: `Drain ${context.name()}`,
     text: [
-      `${context.name()} stops accepting connections and ends. Its ${plural(live, "live connection")} ` +
+      `${drain ? again : first} Its ${plural(live, "live connection")} ` +
         `${live === 1 ? "is" : "are"} asked to end, and ended by force after the grace period.`,
       el("p", { class: "strong" }, "This cannot be undone: the pool cannot be started again from here."),
     ],
@@ -209,7 +212,7 @@ export function askDrain(context) {
       {
         name: "delay",
         label: "Delay before it stops accepting, in seconds",
-        hint: "Not ready during the delay. If empty: as configured, or none if a grace period is entered.",
+        hint: "Not ready during the delay. Leave empty for the configured value.",
       },
     ],
     confirm: "Drain and end the pool",

@@ -14,8 +14,8 @@ function facts(report, drain) {
   if (!drain.report) {
     return [
       ["Started", timeOfDay(drain.started_ms)],
-      ["Delay", duration(drain.delay)],
-      ["Grace period", drain.grace === null ? "no limit" : duration(drain.grace)],
+      ["Accepts for", drain.delay_left > 0 ? duration(drain.delay_left) : "no longer"],
+      ["Notified", count(drain.so_far?.asked ?? 0)],
       ["Live connections", count(info.connections)],
     ];
   }
@@ -48,8 +48,8 @@ export function drainCard(section) {
     setText(title, hasEnded ? "Drained" : "Draining");
     setText(time, hasEnded ? "" : left(drain));
     setHidden(meter, hasEnded || drain.remaining === null);
-    const all = drain.delay + (drain.grace ?? 0);
-    const share = all > 0 && drain.remaining !== null ? drain.remaining / all : 0;
+    const all = (drain.so_far?.took ?? 0) + drain.remaining;
+    const share = all > 0 ? drain.remaining / all : 0;
     meter.firstElementChild.style.setProperty("width", `${Math.min(100, share * 100).toFixed(1)}%`);
     setAttribute(section, "data-done", String(hasEnded));
     keyed(

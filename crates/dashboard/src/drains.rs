@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use actix_acceptor::info::DrainReport;
+use actix_acceptor::info::{DrainReport, Draining};
 use actix_acceptor::telemetry::PoolEvent;
 use parking_lot::Mutex;
 use serde::Serialize;
@@ -14,18 +14,17 @@ use crate::session::now_ms;
 /// What the events of a pool have said.
 #[derive(Default)]
 pub(crate) struct Drains {
-    drain: Mutex<Option<Drain>>,
+    drain: Mutex<Drain>,
     blocks: Mutex<BTreeMap<usize, Blocks>>,
     acceptors_stopped: AtomicU64,
     /// How often each alarm was raised.
     alarms: Mutex<BTreeMap<String, u64>>,
 }
 
+#[derive(Clone, Copy, Default)]
 struct Drain {
-    started: Instant,
-    started_ms: u64,
-    delay: Duration,
-    grace: Option<Duration>,
+    /// `None` if it began before the pool was added.
+    started_ms: Option<u64>,
     report: Option<DrainReport>,
 }
 
@@ -42,19 +41,16 @@ pub(crate) struct Blocks {
 #[derive(Debug, Serialize)]
 pub(crate) struct DrainShown {
     started_ms: u64,
-    delay: f64,
-    grace: Option<f64>,
+    delay_left: Option<f64>,
     remaining: Option<f64>,
+    so_far: Option<DrainReport>,
     report: Option<DrainReport>,
 }
 
 impl Drains {
     pub(crate) fn observe(&self, event: &PoolEvent<'_>) {
         match event {
-            PoolEvent::PoolDraining { delay, grace } => {
-                let (started, started_ms) = (Instant::now(), now_ms());
-                *self.drain.lock() = Some(Drain { started, started_ms, delay: *delay, grace: *grace, report: None });
-            }
+            PoolEvent::PoolDraining { .. } => self.drain.lock().started_ms = Some(now_ms()),
             PoolEvent::Blocked { acceptor: Some(acceptor), so_far, .. } => {
                 let mut blocks = self.blocks.lock();
                 let blocks = blocks.entry(*acceptor).or_default();
@@ -80,32 +76,29 @@ impl Drains {
         self.blocks.lock().get(&acceptor).copied()
     }
 
-    /// Whether the pool drained and the report is not known.
+    /// Whether the report of the drain is not known.
     pub(crate) fn lacks_report(&self) -> bool {
-        self.drain.lock().as_ref().is_none_or(|drain| drain.report.is_none())
+        self.drain.lock().report.is_none()
     }
 
-    /// Keeps the report. If the start of the drain has not been seen, it began as long ago as it took.
     pub(crate) fn set_report(&self, report: DrainReport) {
-        let mut drain = self.drain.lock();
-        let unseen = || Drain {
-            started: Instant::now(),
-            started_ms: now_ms().saturating_sub(report.took.as_millis() as u64),
-            delay: Duration::ZERO,
-            grace: None,
-            report: None,
-        };
-        drain.get_or_insert_with(unseen).report = Some(report);
+        self.drain.lock().report = Some(report);
     }
 
-    pub(crate) fn shown(&self) -> Option<DrainShown> {
-        let drain = self.drain.lock();
-        let Drain { started, started_ms, delay, grace, report } = drain.as_ref()?;
-        let (delay, grace) = (delay.as_secs_f64(), grace.map(|grace| grace.as_secs_f64()));
-        let remaining = grace.filter(|_| report.is_none()).map(|grace| {
-            let remaining = (delay + grace - started.elapsed().as_secs_f64()).max(0.0);
-            (remaining * 10.0).round() / 10.0
-        });
-        Some(DrainShown { started_ms: *started_ms, delay, grace, remaining, report: *report })
+    /// The drain of a pool, whatever started it.
+    pub(crate) fn shown(&self, draining: Option<Draining>) -> Option<DrainShown> {
+        let Drain { started_ms, report } = *self.drain.lock();
+        let draining = draining.filter(|_| report.is_none());
+        let so_far = draining.map(|draining| draining.report);
+        let took = report.or(so_far)?.took;
+        let tenths = |time: Duration| (time.as_secs_f64() * 10.0).round() / 10.0;
+        Some(DrainShown {
+            // If its start has not been seen, it began as long ago as it took.
+            started_ms: started_ms.unwrap_or_else(|| now_ms().saturating_sub(took.as_millis() as u64)),
+            delay_left: draining.map(|draining| tenths(draining.delay_left)),
+            remaining: draining.and_then(|draining| draining.time_left).map(tenths),
+            so_far,
+            report,
+        })
     }
 }

@@ -72,7 +72,7 @@ impl<'a> PoolReport<'a> {
             acceptors: info.acceptors.iter().map(acceptor).collect(),
             rates: watched.history.lock().rates(),
             actions: Actions { text: watched.of.texts.is_some(), certificates: watched.of.certificates.is_some() },
-            drain: watched.drains.shown(),
+            drain: watched.drains.shown(pool.draining()),
             info,
         }
     }

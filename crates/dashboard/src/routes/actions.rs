@@ -118,7 +118,7 @@ pub(super) async fn drain(shared: Data<Shared>, request: HttpRequest, action: Ac
     let performed = perform(&shared, action.on(watched, "drain", ""), async {
         let mut drain = Drain::configured();
         if let Some(grace) = action.body.grace {
-            drain = Drain::grace(grace.map(|grace| seconds("grace", grace)).transpose()?);
+            drain = drain.with_grace(grace.map(|grace| seconds("grace", grace)).transpose()?);
         }
         if let Some(delay) = action.body.delay {
             drain = drain.delay(seconds("delay", delay)?);

@@ -170,6 +170,7 @@ fn a_drain_counts_down_and_shows_its_report() {
     );
     // A second drain only shortens the first.
     page.button("Drain\u{2026}");
+    page.until_text("Another drain can only end the current one earlier.");
     page.fill("Grace period", "0");
     page.fill("Delay", "0");
     page.button("Drain and end the pool");

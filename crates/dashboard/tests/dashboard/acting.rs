@@ -2,11 +2,10 @@
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use actix_acceptor::info::Status;
 use actix_acceptor_dashboard::{Dashboard, DashboardPool};
 use actix_web::http::StatusCode;
 use serde_json::json;
-use support::{connect, eventually, in_time};
+use support::{connect, eventually};
 
 use crate::client::*;
 
@@ -161,26 +160,4 @@ async fn an_address_is_denied_and_allowed_again() {
     let none = post(&dashboard, "/undeny", json!({"address": "127.0.0.1"})).await;
     assert_eq!(none.code(), "not_found");
     assert_eq!(post(&dashboard, "/deny", json!({"address": "localhost"})).await.code(), "invalid_parameter");
-}
-
-#[actix::test]
-async fn a_drain_is_counted_down_and_reported() {
-    let chat = chat().await;
-    let dashboard = dashboard(&chat);
-    let mut ann = guest(&chat, "hello").await;
-    let answer = post(&dashboard, "/drain", json!({"grace": 600})).await;
-    assert_eq!((answer.status, answer.json()), (StatusCode::ACCEPTED, json!({"draining": true})));
-    eventually(|| chat.status() == Status::Draining).await;
-    let drain = get(&dashboard, "").await["drain"].clone();
-    assert_eq!((&drain["grace"], &drain["report"]), (&json!(600.0), &json!(null)));
-    let remaining = drain["remaining"].as_f64().unwrap();
-    assert!((500.0..=600.0).contains(&remaining), "{drain}");
-    // A second drain makes the deadline earlier.
-    post(&dashboard, "/drain", json!({"grace": 0})).await;
-    ann.until_gone().await;
-    in_time(chat.stopped()).await.unwrap();
-    let ended = until(&dashboard, "/api/pools/0", |pool| !pool["drain"]["report"].is_null()).await;
-    let report = &ended["drain"]["report"];
-    assert_eq!((&report["asked"], &report["forced"]), (&json!(1), &json!(1)));
-    assert_eq!(post(&dashboard, "/drain", json!({})).await.code(), "not_running");
 }

@@ -5,6 +5,7 @@
 mod acting;
 mod attempts;
 mod client;
+mod draining;
 mod ended;
 mod example;
 mod hostile;
