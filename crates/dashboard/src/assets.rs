@@ -77,5 +77,15 @@ pub(crate) async fn file(request: HttpRequest) -> ApiResult {
 /// Leads from `/dashboard` to `/dashboard/`, also behind a proxy that serves it at another path.
 pub(crate) async fn add_slash(request: HttpRequest) -> HttpResponse {
     let last = request.path().rsplit('/').next().unwrap_or_default();
-    HttpResponse::PermanentRedirect().insert_header((header::LOCATION, format!("{last}/"))).finish()
+    redirect(&format!("{last}/"))
+}
+
+/// An application that removes the slash at the end of paths takes `/dashboard/` for `/dashboard`, so that [`add_slash`] leads to
+/// `/dashboard/dashboard/`. This leads from there to a path without a slash at its end.
+pub(crate) async fn to_page() -> HttpResponse {
+    redirect("../page")
+}
+
+fn redirect(to: &str) -> HttpResponse {
+    HttpResponse::TemporaryRedirect().insert_header((header::LOCATION, to)).finish()
 }

@@ -8,8 +8,10 @@ mod client;
 mod draining;
 mod ended;
 mod example;
+
 mod hostile;
 mod metrics;
+mod paths;
 mod reading;
 mod rows;
 mod security;

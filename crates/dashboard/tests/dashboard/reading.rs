@@ -147,7 +147,7 @@ async fn the_page_and_its_files_are_served() {
     let chat = chat().await;
     let dashboard = dashboard(&chat);
     let bare = call(&dashboard, get_request("/dashboard")).await;
-    assert_eq!((bare.status, bare.header("location")), (StatusCode::PERMANENT_REDIRECT, "dashboard/"));
+    assert_eq!((bare.status, bare.header("location")), (StatusCode::TEMPORARY_REDIRECT, "dashboard/"));
     let page = call(&dashboard, get_request("/dashboard/")).await;
     assert_eq!((page.status, page.header("content-type")), (StatusCode::OK, "text/html; charset=utf-8"));
     let script = call(&dashboard, get_request("/dashboard/app.js")).await;
