@@ -8,6 +8,10 @@ use actix_acceptor::telemetry::{CloseReason, Counts, Label, RefusalReason};
 use serde::Serialize;
 use serde_json::{json, Map, Value};
 
+/// The time between two samples.
+pub(crate) const PERIOD: Duration = Duration::from_secs(1);
+/// How late a sample may be, in milliseconds, before there is a gap.
+const MAX_LATE_MS: u64 = 1_500;
 /// Minutes, and seconds per value.
 const RINGS: [(u32, u32); 3] = [(1, 1), (10, 5), (60, 30)];
 
@@ -23,7 +27,7 @@ struct Totals {
     dropped: u64,
 }
 
-/// A value of a ring: what was counted in a step, and the greatest gauges.
+/// A value of a ring: what was counted in a step, and the greatest gauges. A gap if no time is summed.
 #[derive(Clone, Default)]
 struct Point {
     time_ms: u64,
@@ -68,15 +72,20 @@ pub(crate) struct History {
 }
 
 impl History {
-    pub(crate) fn new(info: &PoolInfo) -> Self {
+    pub(crate) fn new() -> Self {
         let ring = |(minutes, step): (u32, u32)| {
             let points = VecDeque::with_capacity((minutes * 60 / step) as usize);
             Ring { minutes, step, points, samples: 0 }
         };
-        History { before: Totals::of(info), rings: RINGS.map(ring) }
+        History { before: Totals::default(), rings: RINGS.map(ring) }
     }
 
-    /// Adds the numbers of the time `passed` since the last call.
+    /// Begins at these numbers: what was counted before is in no value.
+    pub(crate) fn begin(&mut self, info: &PoolInfo) {
+        self.before = Totals::of(info);
+    }
+
+    /// Adds the numbers of the time `passed` since the last call. `time_ms` is the time of the system, which may be set meanwhile.
     pub(crate) fn add(&mut self, info: &PoolInfo, passed: Duration, time_ms: u64) {
         let totals = Totals::of(info);
         let sample = Point {
@@ -117,12 +126,12 @@ impl History {
     /// The columns of a period. `None` if there is no ring of these minutes.
     pub(crate) fn columns(&self, minutes: u32) -> Option<Value> {
         let Ring { step, points, .. } = self.rings.iter().find(|ring| ring.minutes == minutes)?;
-        let gauge = |of: fn(&Point) -> u64| -> Value { points.iter().map(of).collect() };
-        let rate = |of: fn(&Point) -> u64| -> Value { points.iter().map(|p| p.per_second(of(p))).collect() };
+        let gauge = |of: fn(&Point) -> u64| -> Value { points.iter().map(|p| p.unless_gap(of(p))).collect() };
+        let rate = |of: fn(&Point) -> u64| -> Value { points.iter().map(|p| p.rate(of(p))).collect() };
         Some(json!({
             "minutes": minutes,
             "step": step,
-            "times_ms": gauge(|point| point.time_ms),
+            "times_ms": points.iter().map(|point| point.time_ms).collect::<Vec<_>>(),
             "connections": gauge(|point| point.connections),
             "unsent": gauge(|point| point.unsent),
             "handshakes": gauge(|point| point.handshakes),
@@ -140,16 +149,35 @@ impl History {
 
 impl Ring {
     fn add(&mut self, sample: &Point) {
+        let (now, step_ms) = (sample.time_ms, u64::from(self.step) * 1_000);
+        let before = self.points.back().map_or(now, |last| last.time_ms);
+        if now + MAX_LATE_MS < before {
+            // The clock was set back.
+            self.points.iter_mut().for_each(|point| point.time_ms = point.time_ms.saturating_sub(before - now));
+        }
+        let late = now.saturating_sub(before + PERIOD.as_millis() as u64);
+        if late >= step_ms.max(MAX_LATE_MS) {
+            self.push(Point { time_ms: before + (now - before) / 2, ..Point::default() });
+            self.samples = self.step;
+        }
         if let Some(last) = self.points.back_mut().filter(|_| self.samples < self.step) {
             last.merge(sample);
             self.samples += 1;
-            return;
+        } else {
+            self.push(sample.clone());
+            self.samples = 1;
         }
+        let period_ms = u64::from(self.minutes) * 60_000;
+        while self.points.front().is_some_and(|first| first.time_ms + period_ms <= now) {
+            self.points.pop_front();
+        }
+    }
+
+    fn push(&mut self, point: Point) {
         if self.points.len() == (self.minutes * 60 / self.step) as usize {
             self.points.pop_front();
         }
-        self.points.push_back(sample.clone());
-        self.samples = 1;
+        self.points.push_back(point);
     }
 }
 
@@ -168,6 +196,15 @@ impl Point {
         self.dropped += sample.dropped;
         let counts = self.refused.iter_mut().zip(&sample.refused).chain(self.closed.iter_mut().zip(&sample.closed));
         counts.for_each(|(count, more)| *count = count.saturating_add(*more));
+    }
+
+    /// `None` if this is a gap.
+    fn unless_gap<T>(&self, value: T) -> Option<T> {
+        Some(value).filter(|_| self.micros > 0)
+    }
+
+    fn rate(&self, count: u64) -> Option<f64> {
+        self.unless_gap(count).map(|count| self.per_second(count))
     }
 
     /// Rounded to a thousandth, so that the text is short.
@@ -202,7 +239,7 @@ fn differences<L: Label, const N: usize>(before: &Counts<L>, after: &Counts<L>) 
 /// The rates of the reasons that occur.
 fn by_reason<L: Label>(points: &VecDeque<Point>, of: fn(&Point) -> &[u32]) -> Value {
     let occurs = |at: &usize| points.iter().any(|point| of(point).get(*at).is_some_and(|count| *count > 0));
-    let column = |at: usize| points.iter().map(|point| point.per_second(of(point)[at].into())).collect::<Value>();
+    let column = |at: usize| points.iter().map(|point| point.rate(of(point)[at].into())).collect::<Value>();
     let labels = L::ALL.iter().enumerate().filter(|(at, _)| occurs(at));
     Value::Object(labels.map(|(at, label)| (label.name().to_owned(), column(at))).collect::<Map<_, _>>())
 }
@@ -211,8 +248,18 @@ fn by_reason<L: Label>(points: &VecDeque<Point>, of: fn(&Point) -> &[u32]) -> Va
 mod tests {
     use super::*;
 
-    fn point(accepted: u64) -> Point {
-        Point { accepted, connections: accepted, micros: 1_000_000, ..Point::default() }
+    /// A sample of the second `at`.
+    fn point(at: u64) -> Point {
+        Point { time_ms: at * 1_000, accepted: at, connections: at, micros: 1_000_000, ..Point::default() }
+    }
+
+    fn ring(minutes: u32, step: u32) -> Ring {
+        Ring { minutes, step, points: VecDeque::new(), samples: 0 }
+    }
+
+    /// The seconds of the points, and whether they are gaps.
+    fn points(ring: &Ring) -> Vec<(u64, bool)> {
+        ring.points.iter().map(|point| (point.time_ms / 1_000, point.micros == 0)).collect()
     }
 
     #[test]
@@ -223,12 +270,35 @@ mod tests {
 
     #[test]
     fn a_ring_keeps_its_period_in_steps() {
-        let mut ring = Ring { minutes: 10, step: 5, points: VecDeque::new(), samples: 0 };
+        let mut ring = ring(10, 5);
         (0..3_600).for_each(|n| ring.add(&point(n)));
         assert_eq!(ring.points.len(), 120);
         let last = ring.points.back().expect("a point");
         assert_eq!((last.connections, last.per_second(last.accepted)), (3_599, 3_597.0));
         assert_eq!(ring.points.front().map(|first| first.connections), Some(3_004));
+    }
+
+    #[test]
+    fn time_without_samples_is_a_gap() {
+        let (mut short, mut long) = (ring(1, 1), ring(60, 30));
+        for at in (0..10).chain(50..60).chain([63]) {
+            short.add(&point(at));
+            long.add(&point(at));
+        }
+        let of = |times: std::ops::Range<u64>| times.map(|at| (at, false));
+        let expected: Vec<_> =
+            of(4..10).chain([(29, true)]).chain(of(50..60)).chain([(61, true), (63, false)]).collect();
+        assert_eq!(points(&short), expected, "the last 60 seconds");
+        // 10 samples are one value of 30 seconds, and the three seconds at the end are no gap.
+        assert_eq!(points(&long), [(9, false), (29, true), (63, false)]);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_moves_the_values() {
+        let mut ring = ring(1, 1);
+        (100..110).chain(50..60).for_each(|at| ring.add(&point(at)));
+        assert!(ring.points.make_contiguous().is_sorted_by_key(|point| point.time_ms));
+        assert_eq!((points(&ring).len(), points(&ring).last()), (20, Some(&(59, false))));
     }
 
     /// The documentation states 80 KiB per pool.

@@ -5,17 +5,17 @@
 
 use std::sync::mpsc::{sync_channel, Receiver, RecvTimeoutError, SyncSender};
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use serde_json::{json, value::to_value};
 
+use crate::history::PERIOD;
 use crate::process::ProcessReport;
 use crate::report::PoolReport;
 use crate::session::now_ms;
 use crate::shared::Shared;
 
-const PERIOD: Duration = Duration::from_secs(1);
 /// At most this many events are in one update.
 const MAX_EVENTS: usize = 50;
 
@@ -39,6 +39,10 @@ impl Sampler {
 
 fn run(shared: &Weak<Shared>, ended: &Receiver<()>) {
     let (mut last, mut seq, mut last_event) = (Instant::now(), 0, 0);
+    for watched in shared.upgrade().iter().flat_map(|shared| &shared.pools) {
+        let info = watched.sample();
+        watched.history.lock().begin(&info);
+    }
     while ended.recv_timeout(PERIOD) == Err(RecvTimeoutError::Timeout) {
         let Some(shared) = shared.upgrade() else { return };
         let (now, time_ms) = (Instant::now(), now_ms());

@@ -77,7 +77,7 @@ impl Shared {
         self.pools.push(Arc::new(Watched {
             id,
             since: Instant::now(),
-            history: Mutex::new(History::new(&of.pool.info())),
+            history: Mutex::new(History::new()),
             drains,
             latest: Latest::default(),
             connections: Snapshot::new(),

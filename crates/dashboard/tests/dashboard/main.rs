@@ -9,6 +9,7 @@ mod draining;
 mod ended;
 mod example;
 
+mod history;
 mod hostile;
 mod metrics;
 mod paths;
