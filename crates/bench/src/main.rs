@@ -65,8 +65,15 @@ fn main() -> std::io::Result<()> {
     {
         return members::run(port, server, count);
     }
-    let wanted: Vec<&str> = args.iter().map(String::as_str).filter(|arg| !arg.starts_with('-')).collect();
-    runner::run(&wanted, args.iter().any(|arg| arg == "--quick"))
+    let (options, wanted): (Vec<&str>, Vec<&str>) =
+        args.iter().map(String::as_str).partition(|arg| arg.starts_with('-'));
+    match options.as_slice() {
+        [] => runner::run(&wanted, false),
+        ["--quick"] => runner::run(&wanted, true),
+        _ => {
+            Err(std::io::Error::other(format!("usage: bench [--quick] [ROW]..; the options are {}", options.join(" "))))
+        }
+    }
 }
 
 #[cfg(not(target_os = "linux"))]
