@@ -30,19 +30,20 @@ impl Sampler {
     /// If the system starts no thread.
     pub(crate) fn start(shared: &Arc<Shared>) -> Self {
         let (end, ended) = sync_channel(0);
+        let began = Instant::now();
+        for watched in &shared.pools {
+            let info = watched.sample();
+            watched.history.lock().begin(&info);
+        }
         let shared = Arc::downgrade(shared);
         let thread = std::thread::Builder::new().name("dashboard".to_owned());
-        thread.spawn(move || run(&shared, &ended)).expect("a thread for the dashboard");
+        thread.spawn(move || run(&shared, &ended, began)).expect("a thread for the dashboard");
         Sampler { _end: end }
     }
 }
 
-fn run(shared: &Weak<Shared>, ended: &Receiver<()>) {
-    let (mut last, mut seq, mut last_event) = (Instant::now(), 0, 0);
-    for watched in shared.upgrade().iter().flat_map(|shared| &shared.pools) {
-        let info = watched.sample();
-        watched.history.lock().begin(&info);
-    }
+fn run(shared: &Weak<Shared>, ended: &Receiver<()>, began: Instant) {
+    let (mut last, mut seq, mut last_event) = (began, 0, 0);
     while ended.recv_timeout(PERIOD) == Err(RecvTimeoutError::Timeout) {
         let Some(shared) = shared.upgrade() else { return };
         let (now, time_ms) = (Instant::now(), now_ms());
