@@ -1,6 +1,7 @@
 //! The connections of a pool: a page of rows, and one with its names and topics.
 
 use std::cmp::Ordering;
+use std::fmt::{Display, Write};
 use std::sync::Arc;
 
 use actix_acceptor::ConnectionInfo;
@@ -9,10 +10,10 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::query::{connection, part, query, Filter, Order, PageNumbers, Paging, MAX_ROWS};
+use super::query::{connection, part, query, respond_from_lists, Filter, Order, PageNumbers, Paging, MAX_ROWS};
 use crate::access::Viewer;
 use crate::error::ApiResult;
-use crate::shared::{phase_name, Shared};
+use crate::shared::{phase_name, Shared, Watched};
 
 #[derive(Deserialize)]
 struct Parameters {
@@ -68,29 +69,42 @@ struct Page<'a> {
 }
 
 pub(super) async fn list(shared: Data<Shared>, _: Viewer, request: HttpRequest) -> ApiResult {
-    let watched = shared.pool(part(&request, "pool"))?;
-    let Parameters { sort, order, filter, listener, state, page, limit } = query(&request)?;
-    let (paging, filter) = (Paging::new(page, limit)?, Filter::new(filter));
+    let watched = shared.pool(part(&request, "pool"))?.clone();
+    let parameters: Parameters = query(&request)?;
+    let paging = Paging::new(parameters.page, parameters.limit)?;
+    respond_from_lists(move || page(&watched, parameters, paging)).await
+}
+
+/// A page as JSON.
+fn page(watched: &Watched, parameters: Parameters, paging: Paging) -> serde_json::Result<Vec<u8>> {
+    let Parameters { sort, order, filter, listener, state, .. } = parameters;
+    let filter = Filter::new(filter);
     let (taken, high_watermark) = (watched.connections(), watched.of.pool.settings().high_watermark as u64);
-    let is_match = |connection: &ConnectionInfo| {
+    let mut text = String::new();
+    let mut shown_matches = |value: &dyn Display| {
+        text.clear();
+        let _ = write!(text, "{value}");
+        filter.matches(&text)
+    };
+    let mut is_match = |connection: &ConnectionInfo| {
         listener.as_deref().is_none_or(|listener| *connection.listener == *listener)
             && state.is_none_or(|state| phase_name(connection.state) == state.name())
             && (filter.is_empty()
                 || connection.label.as_ref().is_some_and(|label| filter.matches(label))
-                || filter.matches(&connection.id.to_string())
-                || filter.matches(&connection.peer.to_string()))
+                || shown_matches(&connection.id)
+                || shown_matches(&connection.peer))
     };
     let mut rows: Vec<_> = taken.list.iter().filter(|connection| is_match(connection)).collect();
     let matching = rows.len();
-    let connections = paging.sorted(&mut rows, |a, b| order.of(sort.compare(a, b)).then(a.id.cmp(&b.id)));
-    Ok(HttpResponse::Ok().json(Page {
+    let connections = paging.sorted(&mut rows, |a, b| sort.compare(order, a, b).then(a.id.cmp(&b.id)));
+    serde_json::to_vec(&Page {
         total: taken.list.len(),
         matching,
         numbers: paging.numbers(matching),
         taken_ms: taken.taken_ms,
         slow: taken.list.iter().filter(|connection| connection.unsent > high_watermark).count(),
         connections,
-    }))
+    })
 }
 
 impl State {
@@ -105,24 +119,26 @@ impl State {
 }
 
 impl Column {
-    fn compare(self, a: &ConnectionInfo, b: &ConnectionInfo) -> Ordering {
-        match self {
+    fn compare(self, order: Order, a: &ConnectionInfo, b: &ConnectionInfo) -> Ordering {
+        // Connections without a label come last, in both orders.
+        if let Column::Label = self {
+            return match (&a.label, &b.label) {
+                (Some(a), Some(b)) => order.of(a.cmp(b)),
+                (a, b) => a.is_none().cmp(&b.is_none()),
+            };
+        }
+        order.of(match self {
             Column::Id => a.id.cmp(&b.id),
-            // Connections without a label come last.
-            Column::Label => a.label.is_none().cmp(&b.label.is_none()).then_with(|| a.label.cmp(&b.label)),
+            Column::Label => Ordering::Equal,
             Column::Peer => match (a.peer.socket(), b.peer.socket()) {
                 (Some(a), Some(b)) => a.cmp(&b),
                 (Some(_), None) => Ordering::Less,
                 (None, Some(_)) => Ordering::Greater,
+                (None, None) if a.peer == b.peer => Ordering::Equal,
                 (None, None) => a.peer.to_string().cmp(&b.peer.to_string()),
             },
             Column::Listener => a.listener.cmp(&b.listener),
-            Column::Tls => {
-                let of = |connection: &ConnectionInfo| {
-                    connection.tls.as_ref().map(|tls| (tls.version.clone(), tls.alpn.clone()))
-                };
-                of(a).cmp(&of(b))
-            }
+            Column::Tls => tls(a).cmp(&tls(b)),
             Column::State => phase_name(a.state).cmp(phase_name(b.state)),
             Column::Age => a.age.cmp(&b.age),
             Column::Idle => a.idle.cmp(&b.idle),
@@ -132,21 +148,24 @@ impl Column {
             Column::Unsent => a.unsent.cmp(&b.unsent),
             Column::Dropped => a.dropped.cmp(&b.dropped),
             Column::Acceptor => a.acceptor.cmp(&b.acceptor),
-        }
+        })
     }
+}
+
+fn tls(connection: &ConnectionInfo) -> Option<(&str, Option<&str>)> {
+    connection.tls.as_ref().map(|tls| (tls.version.as_str(), tls.alpn.as_deref()))
 }
 
 pub(super) async fn one(shared: Data<Shared>, _: Viewer, request: HttpRequest) -> ApiResult {
     let (watched, info) = connection(&shared, &request)?;
-    let pool = &watched.of.pool;
-    let (names, topics) = (watched.names(), watched.topics());
-    let is_owner = |name: &&Arc<str>| pool.whereis(name).is_some_and(|owner| owner.id() == info.id);
-    let names: Vec<_> = names.list.iter().filter(is_owner).take(MAX_ROWS).collect();
-    let is_member = |(name, _): &&(Arc<str>, usize)| pool.topic(name).contains(info.id);
-    let topics: Vec<_> = topics.list.iter().filter(is_member).take(MAX_ROWS).map(|(name, _)| name).collect();
-    Ok(HttpResponse::Ok().json(json!({
-        "connection": info,
-        "names": names.iter().map(|name| &***name).collect::<Vec<&str>>(),
-        "topics": topics.iter().map(|name| &***name).collect::<Vec<&str>>(),
-    })))
+    let (mut names, mut topics) = match watched.of.pool.connection(info.id) {
+        Some(live) => (live.names(), live.topics()),
+        None => (Vec::new(), Vec::new()),
+    };
+    for list in [&mut names, &mut topics] {
+        list.sort_unstable();
+        list.truncate(MAX_ROWS);
+    }
+    let texts = |list: &[Arc<str>]| list.iter().map(|text| text.to_string()).collect::<Vec<_>>();
+    Ok(HttpResponse::Ok().json(json!({"connection": info, "names": texts(&names), "topics": texts(&topics)})))
 }

@@ -3,12 +3,14 @@
 use std::cmp::Ordering;
 
 use actix_acceptor::{ConnectionId, ConnectionInfo};
-use actix_web::web::Query;
-use actix_web::HttpRequest;
+use actix_web::http::header::ContentType;
+use actix_web::http::StatusCode;
+use actix_web::web::{block, Query};
+use actix_web::{HttpRequest, HttpResponse};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::error::ApiError;
+use crate::error::{ApiError, ApiResult};
 use crate::shared::{Shared, Watched};
 
 /// The most rows of a page.
@@ -109,12 +111,27 @@ impl Filter {
     }
 
     pub(super) fn matches(&self, text: &str) -> bool {
-        self.0.is_empty() || text.to_lowercase().contains(&self.0)
+        if !text.is_ascii() {
+            return text.to_lowercase().contains(&self.0);
+        }
+        let part = self.0.as_bytes();
+        part.is_empty() || text.as_bytes().windows(part.len()).any(|window| window.eq_ignore_ascii_case(part))
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+}
+
+/// A response whose JSON is made from all connections, topics or names of a pool. That takes milliseconds with many of them, so it is
+/// done on a thread for blocking calls, and the worker, which may be the application's, serves other requests meanwhile.
+pub(super) async fn respond_from_lists(
+    json: impl FnOnce() -> serde_json::Result<Vec<u8>> + Send + 'static,
+) -> ApiResult {
+    let failed = |why: String| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "failed", why);
+    let json = block(json).await.map_err(|error| failed(error.to_string()))?;
+    let json = json.map_err(|error| failed(error.to_string()))?;
+    Ok(HttpResponse::Ok().insert_header(ContentType::json()).body(json))
 }
 
 /// The pool that the path names, and a connection of it that lives.
@@ -149,5 +166,22 @@ mod tests {
         }
         let far = Paging::new(Some(usize::MAX), Some(100)).expect("valid");
         assert!(far.of(&[1, 2, 3]).is_empty());
+    }
+
+    #[test]
+    fn a_filter_ignores_the_case() {
+        let filter = |text: &str| Filter::new(Some(text.to_owned()));
+        for (part, text, expected) in [
+            ("", "", true),
+            ("ANN", "joanna", true),
+            ("ann", "JOANNA", true),
+            ("ann", "an", false),
+            ("anne", "anna", false),
+            ("GRÜSSE", "grüsse", true),
+            ("ß", "strasse", false),
+            ("e", "é", false),
+        ] {
+            assert_eq!(filter(part).matches(text), expected, "{part:?} {text:?}");
+        }
     }
 }

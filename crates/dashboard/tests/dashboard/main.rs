@@ -8,7 +8,6 @@ mod client;
 mod draining;
 mod ended;
 mod example;
-
 mod history;
 mod hostile;
 mod metrics;
