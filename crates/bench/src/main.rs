@@ -70,8 +70,10 @@ fn main() -> std::io::Result<()> {
     match options.as_slice() {
         [] => runner::run(&wanted, false),
         ["--quick"] => runner::run(&wanted, true),
-        _ => {
-            Err(std::io::Error::other(format!("usage: bench [--quick] [ROW]..; the options are {}", options.join(" "))))
+        others => {
+            let usage =
+                format!("unknown option among {others:?}; usage: bench [--quick] [part of the name of a row]...");
+            Err(std::io::Error::other(usage))
         }
     }
 }
