@@ -7,6 +7,7 @@ use actix_acceptor::{BoxError, ConnectionId};
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::Serialize;
+use tokio::time::Instant;
 
 use super::wire::{PageOfNode, PageRequest, Request};
 use super::{Member, MAX_LABEL};
@@ -16,9 +17,13 @@ use crate::envelope::Refused;
 use crate::node::Node;
 use crate::{ClusterTopic, DeliveryError, Format};
 
-/// A page of one node has at most this many members, and their labels about this many bytes.
+/// A page of one node has at most this many members, and takes up at most this many bytes, unless the server allows less.
 const MAX_OF_NODE: usize = 1_000;
-const MAX_LABELS: usize = 128 * 1_024;
+const MAX_BYTES: usize = 128 * 1_024;
+
+/// What a page takes up beside its members, and a member beside its label, at most.
+const OVERHEAD: usize = 64;
+pub(super) const OVERHEAD_OF_MEMBER: usize = 16;
 
 /// Where the next page of [`presence`](ClusterTopic::presence) begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +50,9 @@ impl<P: ClusterProtocol, F: Format> ClusterTopic<P, F> {
     /// The pages of one node are read one after the other, so members that join or leave in the meantime may be missed, but none is
     /// listed twice. If a node restarts in the meantime, its members are listed again from the first.
     ///
+    /// A call takes at most the [`request_timeout`](crate::ClusterBuilder::request_timeout). If nodes that do not answer use it up, the
+    /// page ends early, and the next one begins with the nodes that were not asked yet.
+    ///
     /// To follow the changes, use [`watch`](ClusterTopic::watch).
     ///
     /// # Errors
@@ -52,19 +60,20 @@ impl<P: ClusterProtocol, F: Format> ClusterTopic<P, F> {
     pub async fn presence(&self, from: Option<Cursor>, limit: usize) -> Result<PresencePage, DeliveryError> {
         let nodes = self.node.nodes().await.map_err(|_| DeliveryError::Disconnected)?;
         let mut page = PresencePage { members: Vec::new(), next: None, unreachable: Vec::new() };
+        let (deadline, interval) = (Instant::now() + self.node.request_timeout, self.node.naming.lease.interval());
         let start = from.as_ref().map_or("", |cursor| &*cursor.node);
         for (node, incarnation) in nodes.iter().filter(|(node, _)| node.as_str() >= start) {
             let mut after = from.as_ref().filter(|cursor| cursor.node == *node).and_then(|cursor| cursor.after);
             loop {
-                if page.members.len() >= limit {
+                if page.members.len() >= limit || Instant::now() >= deadline {
                     page.next = Some(Cursor { node: node.clone(), after });
                     return Ok(page);
                 }
                 let left = limit - page.members.len();
                 let request = PageRequest { topic: self.name().to_owned(), after, limit: left };
-                let Ok(mut answer) =
-                    self.node.page_of(node, incarnation.life, request, self.node.request_timeout).await
-                else {
+                // A node that hangs loses its lease meanwhile.
+                let within = (deadline - Instant::now()).min(interval);
+                let Ok(mut answer) = self.node.page_of(node, incarnation.life, request, within).await else {
                     page.unreachable.push(node.clone());
                     break;
                 };
@@ -100,7 +109,7 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
         within: Duration,
     ) -> Result<PageOfNode, BoxError> {
         if *node == *self.name {
-            return Ok(self.page(&request));
+            return Ok(self.page(&request, MAX_BYTES));
         }
         self.ask_presence(node, life, &Request::Page(request), within).await
     }
@@ -121,7 +130,10 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
     /// Answers the request of another node.
     pub(crate) fn answer_presence(&self, request: &[u8]) -> Bytes {
         match direct::decode::<Request>(request) {
-            Ok((Request::Page(request), _)) => encode(&self.page(&request)),
+            Ok((Request::Page(request), _)) => {
+                let allowed = self.bus.max_payload().unwrap_or(MAX_BYTES);
+                encode(&self.page(&request, allowed.saturating_sub(OVERHEAD).min(MAX_BYTES)))
+            }
             Ok((Request::Watch(topic), _)) => match self.watch(&topic, None) {
                 Some(watching) => encode(&watching),
                 None => {
@@ -137,7 +149,8 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
         Bytes::new()
     }
 
-    fn page(&self, request: &PageRequest) -> PageOfNode {
+    /// A page of about as many members as the bytes allow, at least one.
+    fn page(&self, request: &PageRequest, max_bytes: usize) -> PageOfNode {
         let last = request.after.filter(|(life, _)| *life == self.life()).map(|(_, id)| ConnectionId::from(id));
         let limit = request.limit.min(MAX_OF_NODE);
         let mut ids = self.pool.topic(&request.topic).members_after(last, limit + 1);
@@ -145,12 +158,12 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
         ids.truncate(limit);
         let mut bytes = 0;
         for id in ids {
-            if bytes > MAX_LABELS {
+            let label = self.label_of(id);
+            bytes += OVERHEAD_OF_MEMBER + label.as_ref().map_or(0, String::len);
+            if bytes > max_bytes && !page.members.is_empty() {
                 page.has_more = true;
                 break;
             }
-            let label = self.label_of(id);
-            bytes += label.as_ref().map_or(0, String::len);
             page.members.push((id.get(), label));
         }
         page

@@ -1,9 +1,13 @@
 //! Who is in a topic, on all nodes.
 
+use std::time::Duration;
+
 use support::{eventually, in_time};
 
+use crate::faults::nats;
+use crate::faults::proxy::Proxy;
 use crate::nats_server::NatsServer;
-use crate::nodes::{ask, worlds, World};
+use crate::nodes::{ask, worlds, Node, World};
 use crate::watch::{truth, Watched};
 
 #[actix::test]
@@ -92,4 +96,55 @@ async fn long_labels_are_cut_and_pages_stay_small() {
     }
     eventually(|| watched.found() == truth(&[&one, &two], "lobby")).await;
     assert!(watched.members.values().all(|member| member.label.as_deref() == Some("x")));
+}
+
+#[actix::test]
+async fn a_server_with_a_small_limit_gets_small_pages_and_changes() {
+    let world = World::Nats(NatsServer::with_config("max_payload: 4096"));
+    // So long that changes which are lost are not found in time.
+    let start = async |name| Node::start(world.settings(name).ttl(Duration::from_secs(90))).await;
+    let (one, two) = (start("one").await, start("two").await);
+    let mut members = Vec::new();
+    for n in 0..30 {
+        let mut member = two.guest().await;
+        member.send(format!("label {n:03}{}\njoin lobby\n", "a".repeat(1_000))).await;
+        member.expect(b"ok\ntrue\n").await;
+        members.push(member);
+    }
+    let page = in_time(one.cluster.topic("lobby").presence(None, 1_000)).await.unwrap();
+    assert_eq!((page.members.len(), page.next, page.unreachable.len()), (30, None, 0));
+    let mut watched = Watched::new(&one, "lobby");
+    watched.until_complete().await;
+    for (n, member) in members.iter_mut().enumerate() {
+        member.send(format!("label {n:03}{}\n", "b".repeat(1_000))).await;
+        member.expect(b"ok\n").await;
+    }
+    eventually(|| watched.found() == truth(&[&one, &two], "lobby")).await;
+    assert!(watched.members.values().all(|member| member.label.as_deref().unwrap().ends_with('b')));
+}
+
+#[actix::test]
+async fn nodes_that_do_not_answer_take_one_time_limit_per_page() {
+    let server = NatsServer::start();
+    let proxy = Proxy::to(&server).await;
+    let long = Duration::from_secs(60);
+    let one = Node::start(nats(&server.url).node("one").ttl(long).request_timeout(Duration::from_secs(1))).await;
+    let mut others = Vec::new();
+    for name in ["three", "two", "zero"] {
+        others.push(Node::start(nats(&proxy.url).node(name).ttl(long).server_timeout(long)).await);
+    }
+    let _near = one.member("lobby").await;
+    proxy.silence();
+    let topic = one.cluster.topic("lobby");
+    let (mut from, mut pages) = (None, Vec::new());
+    loop {
+        let page = in_time(topic.presence(from, 10)).await.unwrap();
+        from = page.next;
+        pages.push((page.members.len(), page.unreachable.iter().map(ToString::to_string).collect::<Vec<_>>()));
+        if from.is_none() {
+            break;
+        }
+    }
+    let silent = |members, name: &str| (members, vec![name.to_owned()]);
+    assert_eq!(pages, [silent(1, "three"), silent(0, "two"), silent(0, "zero")]);
 }

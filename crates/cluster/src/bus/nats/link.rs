@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
+use async_nats::client::PublishError;
 use async_nats::connection::State;
 use async_nats::{Client, Event, ServerError};
 use parking_lot::Mutex;
@@ -108,6 +109,13 @@ impl Link {
             }
         }
         self.refresh();
+    }
+
+    /// The client has not taken an answer to a request of another node.
+    pub(super) fn answer_failed(&self, error: &PublishError) {
+        if let Some(left_out) = self.failures.allow() {
+            warn!(node = self.node, %error, left_out, "an answer to another node was not sent");
+        }
     }
 
     fn on_refusal(&self, text: &str) {

@@ -197,13 +197,10 @@ impl NatsNode {
                 drop(place);
                 match (&mut answer).now_or_never() {
                     // The next request waits until the client has taken the answer.
-                    Some(answer) => drop(link.during(client.publish(reply, answer)).await),
+                    Some(answer) => send_answer(&client, &link, reply, futures::future::ready(answer)).await,
                     None => {
                         let (client, link) = (client.clone(), link.clone());
-                        // The node that has asked does not wait for longer than the connection lasts.
-                        tokio::spawn(
-                            async move { link.during(async { client.publish(reply, answer.await).await }).await },
-                        );
+                        tokio::spawn(async move { send_answer(&client, &link, reply, answer).await });
                     }
                 }
             }
@@ -275,6 +272,13 @@ impl NatsNode {
         // On the thread of the node, where errors that have arrived before the answer are handled first.
         let confirmed = self.runtime.spawn(async move { confirm(&client, &link, &subject).await });
         confirmed.await.unwrap_or(Err(RemoteError::Disconnected))
+    }
+}
+
+/// Sends an answer. The node that has asked does not wait for longer than the connection lasts.
+async fn send_answer(client: &Client, link: &Link, reply: Subject, answer: impl Future<Output = Bytes>) {
+    if let Ok(Err(error)) = link.during(async { client.publish(reply, answer.await).await }).await {
+        link.answer_failed(&error);
     }
 }
 
