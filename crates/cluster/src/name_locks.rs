@@ -25,6 +25,16 @@ impl NameLocks {
         held.guard = Some(lock.lock_owned().await);
         held
     }
+
+    /// The lock of a name that has no operation under way.
+    pub(crate) fn try_lock(&self, name: &Arc<str>) -> Option<NameLock<'_>> {
+        let mut locks = self.0.lock();
+        if locks.contains_key(name) {
+            return None;
+        }
+        let guard = locks.entry(name.clone()).or_default().clone().try_lock_owned().ok();
+        Some(NameLock { locks: self, name: name.clone(), guard })
+    }
 }
 
 impl Drop for NameLock<'_> {
@@ -51,11 +61,13 @@ mod tests {
         let first = locks.lock(&ann).await;
         let _other = locks.lock(&bob).await;
         let mut second = Box::pin(locks.lock(&ann));
+        assert!(locks.try_lock(&ann).is_none());
         assert!((&mut second).now_or_never().is_none());
         // One that gives up while it waits.
         assert!(locks.lock(&ann).now_or_never().is_none());
         drop(first);
         drop(second.await);
+        drop(locks.try_lock(&ann).expect("it is free"));
         assert_eq!(locks.0.lock().keys().cloned().collect::<Vec<_>>(), [bob]);
     }
 }

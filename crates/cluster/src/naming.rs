@@ -49,6 +49,22 @@ pub(crate) trait Host: Send + Sync {
     fn ask_for(&self, name: &str, owner: &Owner) -> BoxFuture<'static, bool>;
 }
 
+/// What has become of an attempt to register a name.
+enum Registration {
+    Registered,
+    /// This connection had it already.
+    Kept,
+    /// A connection of another node has it, with this revision of the record.
+    Taken(Owner, u64),
+}
+
+/// The same of an attempt to store its record.
+enum Claim {
+    /// With this revision.
+    Stored(u64),
+    Taken(Owner, u64),
+}
+
 pub(crate) struct Naming {
     pub(crate) node: String,
     pub(crate) ttl: Duration,
@@ -123,29 +139,63 @@ impl Naming {
         name: Arc<str>,
         replaces: bool,
     ) -> Result<bool, RegisterError> {
-        let _lock = self.locks.lock(&name).await;
+        let deadline = Instant::now() + self.ttl * 2;
+        let (mut attempts, mut given_up) = (0, None);
+        while attempts < ATTEMPTS {
+            let (owner, revision) = match self.try_register(host, id, &name, replaces, given_up).await? {
+                Registration::Registered => return Ok(true),
+                Registration::Kept => return Ok(false),
+                Registration::Taken(owner, _) if !replaces => return Err(RegisterError::Taken { node: owner.node }),
+                Registration::Taken(owner, revision) => (owner, revision),
+            };
+            // Its node may take long to answer. Meanwhile, the name is not locked.
+            if host.ask_for(&name, &owner).await {
+                (attempts, given_up) = (attempts + 1, Some(revision));
+            } else if Instant::now() >= deadline {
+                return Err(RegisterError::Unresponsive { node: owner.node });
+            } else if !host.is_open(id) {
+                return Err(RegisterError::Ended);
+            } else {
+                tokio::time::sleep(RETRY.min(self.ttl / 10)).await;
+            }
+        }
+        Err(RegisterError::Contended)
+    }
+
+    async fn try_register(
+        &self,
+        host: &impl Host,
+        id: ConnectionId,
+        name: &Arc<str>,
+        replaces: bool,
+        given_up: Option<u64>,
+    ) -> Result<Registration, RegisterError> {
+        let _lock = self.locks.lock(name).await;
         let incarnation = self.lease.incarnation().ok_or(RegisterError::Disconnected)?;
-        let former = self.own.get(&name);
+        let former = self.own.get(name);
         if let Some(own) = former.filter(|own| own.incarnation == incarnation && host.is_open(own.connection)) {
             if own.connection == id {
-                return Ok(false);
+                return Ok(Registration::Kept);
             }
             if !replaces {
                 return Err(RegisterError::Taken { node: self.node.clone() });
             }
-            self.give_up_here(host, &name, own);
+            self.give_up_here(host, name, own);
         }
-        let revision = self.claim(host, incarnation, id, &name, replaces).await?;
+        let revision = match self.claim(incarnation, id, name, given_up).await? {
+            Claim::Stored(revision) => revision,
+            Claim::Taken(owner, revision) => return Ok(Registration::Taken(owner, revision)),
+        };
         // One whose lease was lost, and that was not registered again yet.
-        let former = self.own.get(&name).filter(|own| own.connection != id);
-        let stored = self.store(host, &name, OwnName { connection: id, incarnation, revision });
+        let former = self.own.get(name).filter(|own| own.connection != id);
+        let stored = self.store(host, name, OwnName { connection: id, incarnation, revision });
         if let Some(former) = former {
-            host.close(&name, former.connection);
+            host.close(name, former.connection);
         }
         if matches!(stored, Err(RegisterError::Disconnected)) {
-            self.withdraw(&name, id);
+            self.withdraw(name, id);
         }
-        stored.map(|()| true)
+        stored.map(|()| Registration::Registered)
     }
 
     /// Adds a name to the table, after its record was stored.
@@ -163,20 +213,19 @@ impl Naming {
         Ok(())
     }
 
-    /// Stores the record of a name. Returns its revision.
+    /// Stores the record of a name, unless it has another owner that has not given up this revision.
     async fn claim(
         &self,
-        host: &impl Host,
         incarnation: Incarnation,
         id: ConnectionId,
         name: &Arc<str>,
-        replaces: bool,
-    ) -> Result<u64, RegisterError> {
+        given_up: Option<u64>,
+    ) -> Result<Claim, RegisterError> {
         let too_long = || RegisterError::NameTooLong { length: token_length(name), limit: crate::subject::MAX_TOKEN };
         let key = token(name).ok_or_else(too_long)?;
         let buckets = self.buckets().map_err(|_| RegisterError::Disconnected)?;
         let owner = Owner { node: self.node.clone(), incarnation, connection: id.get() };
-        let claimed = self.try_claim(host, buckets, &key, name, &owner, replaces).await;
+        let claimed = self.try_claim(buckets, &key, &owner, given_up).await;
         if matches!(claimed, Err(RegisterError::Unavailable(_))) {
             self.has_failed.store(true, Relaxed);
             self.doubt(name);
@@ -186,22 +235,18 @@ impl Naming {
 
     async fn try_claim(
         &self,
-        host: &impl Host,
         buckets: &Buckets,
         key: &str,
-        name: &str,
         owner: &Owner,
-        replaces: bool,
-    ) -> Result<u64, RegisterError> {
-        let (value, deadline) = (owner.encode(), Instant::now() + self.ttl * 2);
-        let mut attempts = 0;
-        while attempts < ATTEMPTS {
+        given_up: Option<u64>,
+    ) -> Result<Claim, RegisterError> {
+        let value = owner.encode();
+        for _ in 0..ATTEMPTS {
             match buckets.names.set(key, value.clone(), 0).await {
-                Ok(revision) => return shown(buckets, key, revision).await,
+                Ok(revision) => return shown(buckets, key, revision).await.map(Claim::Stored),
                 Err(StoreError::Conflict) => {}
                 Err(error) => return Err(error.into()),
             }
-            attempts += 1;
             let Some(Entry { value: other, revision }) = buckets.names.get(key).await? else { continue };
             if other.is_empty() {
                 // The mark that `nats kv del` leaves.
@@ -215,21 +260,11 @@ impl Naming {
             let is_former = other.node == self.node && self.lease.incarnation() == Some(owner.incarnation);
             // A record of this lease is not in the table: its operation has failed, or it is being released.
             let is_left = self.is_own(&other) || is_former;
-            if !is_left && !buckets.is_dead(&other).await? {
-                if !replaces {
-                    return Err(RegisterError::Taken { node: other.node });
-                }
-                if !host.ask_for(name, &other).await {
-                    if Instant::now() >= deadline {
-                        return Err(RegisterError::Unresponsive { node: other.node });
-                    }
-                    attempts = 0;
-                    tokio::time::sleep(RETRY.min(self.ttl / 10)).await;
-                    continue;
-                }
+            if !is_left && given_up != Some(revision) && !buckets.is_dead(&other).await? {
+                return Ok(Claim::Taken(other, revision));
             }
-            // Another node may do the same, so the key is not changed from one value to the next. A removal that is still on its
-            // way is about an earlier revision.
+            // The key is not changed from one value to the next: nats-server 2.9.10 can bring the former value back if the next one
+            // is removed and the server is killed within a second. A removal that is still on its way is about an earlier revision.
             buckets.names.remove(key, revision).await?;
         }
         Err(RegisterError::Contended)
@@ -282,20 +317,21 @@ impl Naming {
             return;
         }
         let id = lost.connection;
-        match self.claim(host, incarnation, id, name, false).await {
-            Ok(revision) if is_lost() => {
+        match self.claim(incarnation, id, name, None).await {
+            Ok(Claim::Stored(revision)) if is_lost() => {
                 // After an error, the name is released, or lost again.
                 let _ = self.store(host, name, OwnName { incarnation, revision, ..lost });
             }
             // It was released meanwhile.
-            Ok(revision) => self.release_later(name, revision, Duration::ZERO),
-            // Tried again after the next heartbeat.
-            Err(RegisterError::Disconnected | RegisterError::Unavailable(_) | RegisterError::Contended) => {}
-            Err(error) => {
-                warn!(node = self.node, %id, name = &**name, %error, "a connection has lost its name and is closed");
+            Ok(Claim::Stored(revision)) => self.release_later(name, revision, Duration::ZERO),
+            Ok(Claim::Taken(owner, _)) => {
+                let owner = owner.node;
+                warn!(node = self.node, %id, name = &**name, owner, "a connection has lost its name and is closed");
                 self.own.remove(name, id);
                 host.close(name, id);
             }
+            // Tried again after the next heartbeat.
+            Err(_) => {}
         }
     }
 

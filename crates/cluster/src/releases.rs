@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use crate::bus::{Entry, StoreError};
+use crate::name_locks::NameLock;
 use crate::names::Owner;
 use crate::naming::{Naming, AT_ONCE, RETRY};
 use crate::subject::token;
@@ -63,14 +64,14 @@ impl Naming {
     pub(crate) async fn unregister(&self, id: ConnectionId, name: Arc<str>) -> bool {
         let had = self.withdraw(&name, id);
         if had {
+            let lock = self.locks.lock(&name).await;
             // After a failure, it stays among those to release.
-            let _ = self.release(&name).await;
+            let _ = self.release(&name, lock).await;
         }
         had
     }
 
-    async fn release(&self, name: &Arc<str>) -> Result<(), StoreError> {
-        let _lock = self.locks.lock(name).await;
+    async fn release(&self, name: &Arc<str>, _lock: NameLock<'_>) -> Result<(), StoreError> {
         let Some(release) = self.releases.lock().get(name).copied() else { return Ok(()) };
         let (key, began) = (token(name).unwrap_or_default(), Instant::now());
         let buckets = self.buckets().map_err(StoreError::Unavailable)?;
@@ -115,7 +116,14 @@ impl Naming {
                 if failed.lock().is_some() {
                     return;
                 }
-                if let Err(error) = self.release(&name).await {
+                let Some(lock) = self.locks.try_lock(&name) else {
+                    // Other names do not wait for the operation that is under way.
+                    if let Some(release) = self.releases.lock().get_mut(&name) {
+                        release.due = now + RETRY;
+                    }
+                    return;
+                };
+                if let Err(error) = self.release(&name, lock).await {
                     *failed.lock() = Some(error);
                 }
             };
@@ -135,5 +143,79 @@ impl Naming {
             Some(next) => drop(tokio::time::timeout_at(next, has_releases).await),
             None => has_releases.await,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::future::{BoxFuture, FutureExt};
+
+    use super::*;
+    use crate::bus::LocalBus;
+    use crate::names::Buckets;
+    use crate::naming::Host;
+    use crate::RegisterError;
+
+    const TTL: Duration = Duration::from_secs(15);
+
+    /// The node of another owner does not answer.
+    struct Hung;
+
+    impl Host for Hung {
+        fn is_open(&self, _: ConnectionId) -> bool {
+            true
+        }
+
+        fn close(&self, _: &str, _: ConnectionId) {}
+
+        fn ask_for(&self, _: &str, _: &Owner) -> BoxFuture<'static, bool> {
+            futures::future::pending().boxed()
+        }
+    }
+
+    async fn node(name: &str, bus: &LocalBus) -> Naming {
+        let naming = Naming::new(name, TTL);
+        let buckets = Buckets { leases: bus.store("leases", Some(TTL)), names: bus.store("names", None) };
+        naming.lease.acquire(&buckets.leases).await.expect("a store");
+        assert!(naming.buckets.set(buckets).is_ok());
+        naming
+    }
+
+    async fn registered(naming: &Naming, id: u64, name: &str) -> Result<bool, RegisterError> {
+        naming.register(&Hung, ConnectionId::from(id), name.into(), false).await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_name_that_is_waited_for_delays_no_other_operation() {
+        let (bus, began) = (LocalBus::new(), Instant::now());
+        let (one, two) = (node("one", &bus).await, node("two", &bus).await);
+        assert!(registered(&two, 1, "ann").await.is_ok() && registered(&one, 2, "bob").await.is_ok());
+        let mut replaces = Box::pin(one.register(&Hung, ConnectionId::from(3), "ann".into(), true));
+        assert!((&mut replaces).now_or_never().is_none());
+        one.doubt(&"ann".into());
+        one.ended(ConnectionId::from(2));
+        let taken = registered(&one, 4, "ann").await;
+        assert!(matches!(&taken, Err(RegisterError::Taken { node }) if node == "two"), "{taken:?}");
+        one.release_due().await;
+        assert!(registered(&two, 5, "bob").await.is_ok());
+        assert_eq!(began.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_name_with_an_operation_under_way_is_released_later() {
+        let (bus, began) = (LocalBus::new(), Instant::now());
+        let one = node("one", &bus).await;
+        for (id, name) in [(1, "ann"), (2, "bob")] {
+            registered(&one, id, name).await.expect("it is free");
+            one.ended(ConnectionId::from(id));
+        }
+        let lock = one.locks.lock(&"ann".into()).await;
+        let next = one.release_due().await;
+        assert_eq!(next, Some(began + RETRY));
+        let names = bus.store("names", None);
+        assert_eq!(names.keys().await.expect("a store"), ["ann"]);
+        drop(lock);
+        tokio::time::advance(RETRY).await;
+        assert_eq!((one.release_due().await, names.keys().await.expect("a store")), (None, Vec::new()));
     }
 }
