@@ -45,22 +45,6 @@ impl<P: ClusterProtocol, F: Format> Host for Arc<Node<P, F>> {
     }
 }
 
-/// A registration whose result was not received: its future was dropped.
-struct Undo<P: ClusterProtocol, F: Format> {
-    node: Arc<Node<P, F>>,
-    /// `None` if there is nothing to undo.
-    name: Option<Arc<str>>,
-    id: ConnectionId,
-}
-
-impl<P: ClusterProtocol, F: Format> Drop for Undo<P, F> {
-    fn drop(&mut self) {
-        if let Some(name) = self.name.take() {
-            self.node.naming.withdraw(&name, self.id);
-        }
-    }
-}
-
 impl<P: ClusterProtocol, F: Format> Node<P, F> {
     fn reference(self: &Arc<Self>, owner: &Owner) -> ClusterRef<P, F> {
         let expects = Some(Expects::Lease(owner.incarnation));
@@ -86,16 +70,19 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
             return Err(RegisterError::Disconnected);
         }
         let (registered, result) = oneshot::channel();
-        let node = self.clone();
+        let (node, undo) = (self.clone(), self.naming.undo(id, &name));
         self.runtime.spawn(async move {
-            let result = node.naming.register(&node, id, name.clone(), replaces).await;
-            let is_new = matches!(result, Ok(true));
-            let undo = Undo { node, name: Some(name).filter(|_| is_new), id };
+            let result = node.naming.register(&node, id, name, replaces).await;
+            if matches!(result, Ok(true)) {
+                undo.registered();
+            }
             drop(registered.send((result, undo)));
         });
         // An error: the runtime has ended.
-        let (result, mut undo) = result.await.map_err(|_| RegisterError::Disconnected)?;
-        undo.name = None;
+        let (result, undo) = result.await.map_err(|_| RegisterError::Disconnected)?;
+        if result.is_ok() {
+            undo.received();
+        }
         result.map(drop)
     }
 

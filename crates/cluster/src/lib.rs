@@ -235,6 +235,7 @@ mod state;
 mod subject;
 mod subscriptions;
 mod topic;
+mod undo;
 
 pub use builder::ClusterBuilder;
 pub use bus::LocalBus;

@@ -24,6 +24,7 @@ use crate::names::{Buckets, Owner};
 use crate::own_names::{OwnName, OwnNames};
 use crate::releases::Release;
 use crate::subject::{token, token_length};
+use crate::undo::Undos;
 use crate::RegisterError;
 
 /// The pause after a failed operation on the buckets.
@@ -74,6 +75,7 @@ pub(crate) struct Naming {
     pub(crate) lease: Lease,
     pub(crate) own: OwnNames,
     pub(crate) locks: NameLocks,
+    pub(crate) undos: Undos,
     pub(crate) releases: Mutex<HashMap<Arc<str>, Release>>,
     pub(crate) has_releases: Notify,
 }
@@ -89,6 +91,7 @@ impl Naming {
             lease: Lease::new(token(node).unwrap_or_default(), ttl),
             own: OwnNames::default(),
             locks: NameLocks::default(),
+            undos: Undos::default(),
             releases: Mutex::default(),
             has_releases: Notify::new(),
         }

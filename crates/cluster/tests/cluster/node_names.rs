@@ -90,3 +90,14 @@ async fn a_registration_that_is_dropped_leaves_no_name() {
         two.cluster.leave().await;
     }
 }
+
+#[actix::test]
+async fn a_dropped_registration_takes_no_name_from_a_later_one() {
+    for world in worlds() {
+        let one = world.node("one").await;
+        let mut guest = one.guest().await;
+        ask(&mut guest, "register-twice ann", "true").await;
+        assert_eq!(one.whereis("ann").await.as_deref(), Some("one"));
+        one.cluster.leave().await;
+    }
+}

@@ -167,6 +167,22 @@ impl Protocol for Guest {
                 let registered = self.cluster.get().unwrap().register(conn, word).now_or_never();
                 Next::send(if registered.is_some() { "registered" } else { "dropped" })
             }
+            "register-twice" => {
+                let cluster = self.cluster.get().unwrap().clone();
+                let (first, second) = (cluster.register(conn, word), cluster.register(conn, word));
+                let (id, name) = (conn.id(), word.to_owned());
+                let registered = async move {
+                    let mut first = Box::pin(first);
+                    assert!((&mut first).now_or_never().is_none());
+                    while !cluster.owns(id, &name) {
+                        tokio::task::yield_now().await;
+                    }
+                    second.await.unwrap();
+                    drop(first);
+                    cluster.owns(id, &name)
+                };
+                conn.wait(registered, |owns, _, _| Next::send(owns.to_string()))
+            }
             "label" => {
                 conn.set_label(word);
                 Next::send("ok")
