@@ -10,7 +10,7 @@ use futures::future::FutureExt;
 use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::sync::{watch, Notify, Semaphore};
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 use tracing::warn;
 
 use crate::answers::Answers;
@@ -32,6 +32,9 @@ use crate::{Format, RemoteError};
 
 /// How long the server may take to confirm the first subscriptions.
 const SUBSCRIBED_WITHIN: Duration = Duration::from_secs(10);
+
+/// A node that does not start gives up after this time.
+const RELEASED_WITHIN: Duration = Duration::from_secs(1);
 
 /// A node.
 pub(crate) struct Node<P: ClusterProtocol, F: Format> {
@@ -115,9 +118,15 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
         let follow = subscriptions::follow(Arc::downgrade(&node), node.subscriptions.clone(), link);
         let subscribe = node.runtime.spawn(follow);
         node.tasks.lock().push(subscribe.abort_handle());
+        let mut unstarted = Unstarted(Some(node.clone()));
         match node.join(!starts_alone).await {
             // Other nodes use other settings, which does not change by itself.
-            Err(error) if !starts_alone || error.is_mismatch() => return Err(error),
+            Err(error) if !starts_alone || error.is_mismatch() => {
+                if let Some(released) = unstarted.release() {
+                    let _ = released.await;
+                }
+                return Err(error);
+            }
             Err(error) => warn!(node = &*node.name, %error, "the node starts alone"),
             Ok(()) => {}
         }
@@ -131,6 +140,7 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
             node.runtime.spawn(presence::publish(weak(), node.published.clone())),
         ];
         node.tasks.lock().extend(tasks.map(|task| task.abort_handle()));
+        unstarted.0 = None;
         Ok(node)
     }
 
@@ -255,5 +265,23 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
 impl<P: ClusterProtocol, F: Format> Drop for Node<P, F> {
     fn drop(&mut self) {
         self.stop();
+    }
+}
+
+/// Gives the lease back if a node does not start, also if the future is dropped: the next attempt would have to wait until it
+/// expires.
+struct Unstarted<P: ClusterProtocol, F: Format>(Option<Arc<Node<P, F>>>);
+
+impl<P: ClusterProtocol, F: Format> Unstarted<P, F> {
+    fn release(&mut self) -> Option<JoinHandle<()>> {
+        let node = self.0.take()?;
+        let runtime = node.runtime.clone();
+        Some(runtime.spawn(async move { drop(tokio::time::timeout(RELEASED_WITHIN, node.naming.leave()).await) }))
+    }
+}
+
+impl<P: ClusterProtocol, F: Format> Drop for Unstarted<P, F> {
+    fn drop(&mut self) {
+        let _ = self.release();
     }
 }

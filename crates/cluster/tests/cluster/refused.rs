@@ -72,9 +72,16 @@ async fn a_message_that_is_refused_is_counted_as_lost() {
 #[actix::test]
 async fn a_node_that_may_not_subscribe_to_requests_does_not_join() {
     for subject in ["test.node.>", "test.presence.>"] {
-        let server = start(&without(subject, "unused"));
-        let error = error_of(nats(&server.url).node("one")).await;
+        let mut server = start(&without(subject, "unused"));
+        // Longer than this test may take: nothing waits until the lease expires.
+        let url = server.url.clone();
+        let settings = || nats(&url).node("one").ttl(Duration::from_secs(600));
+        let error = error_of(settings()).await;
         assert!(matches!(&error, ConnectError::Unusable { source, .. } if source.to_string().contains("permissions")));
+        server.end();
+        server.configure(&without("unused", "unused"));
+        server.start_again();
+        in_time(Node::start(settings()).await.cluster.leave()).await;
     }
 }
 
