@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::panic::{catch_unwind, AssertUnwindSafe};
-use std::sync::atomic::{AtomicBool, Ordering::*};
+use std::sync::atomic::{AtomicU8, Ordering::*};
 use std::sync::Arc;
 
 use actix::dev::{MessageResponse, OneshotSender, SendError};
@@ -115,8 +115,8 @@ where
     };
     let Some(address) = node.pool.find(id) else { return ready(Outcome::Gone) };
     let (sender, result) = oneshot::channel();
-    let has_panicked = Arc::new(AtomicBool::new(false));
-    match address.try_send::<Ask<M>>(Ask { question, deadline, result: sender, has_panicked: has_panicked.clone() }) {
+    let unanswered = Arc::new(AtomicU8::new(GONE));
+    match address.try_send::<Ask<M>>(Ask { question, deadline, result: sender, unanswered: unanswered.clone() }) {
         Ok(()) => {}
         Err(SendError::Full(_)) => return ready(Outcome::Full),
         Err(SendError::Closed(_)) => return ready(Outcome::Gone),
@@ -125,10 +125,11 @@ where
     async move {
         match result.await {
             Ok(result) => done(&format, &result),
-            Err(_) if has_panicked.load(Acquire) => {
-                (Outcome::Refused("the handler of the question panicked".to_owned()), Vec::new())
-            }
-            Err(_) => (Outcome::Gone, Vec::new()),
+            Err(_) => match unanswered.load(Acquire) {
+                PANICKED => (Outcome::Refused("the handler of the question panicked".to_owned()), Vec::new()),
+                LATE => (Outcome::Late, Vec::new()),
+                _ => (Outcome::Gone, Vec::new()),
+            },
         }
     }
     .boxed()
@@ -139,8 +140,13 @@ struct Ask<M: Question> {
     question: M,
     deadline: Instant,
     result: OneshotSender<M::Result>,
-    has_panicked: Arc<AtomicBool>,
+    unanswered: Arc<AtomicU8>,
 }
+
+/// Why a question has no result: the connection has ended, the handler has panicked, or the asker has given up before.
+const GONE: u8 = 0;
+const PANICKED: u8 = 1;
+const LATE: u8 = 2;
 
 impl<M: Question> Message for Ask<M> {
     type Result = ();
@@ -153,21 +159,62 @@ where
     type Result = ();
 
     fn handle(&mut self, ask: Ask<M>, ctx: &mut ConnectionContext<P>) {
-        struct Panicked(Arc<AtomicBool>);
+        struct Panicked(Arc<AtomicU8>);
         impl Drop for Panicked {
             fn drop(&mut self) {
-                self.0.store(std::thread::panicking(), Release);
+                if std::thread::panicking() {
+                    self.0.store(PANICKED, Release);
+                }
             }
         }
-        let Ask { question, deadline, result, has_panicked } = ask;
+        let Ask { question, deadline, result, unanswered } = ask;
         if Instant::now() >= deadline {
-            // The asker has given up.
+            // Before `result` is dropped.
+            unanswered.store(LATE, Release);
             return;
         }
         // After `result`, so it is dropped first. The panic itself goes on, and ends the connection.
-        let panicked = Panicked(has_panicked);
+        let panicked = Panicked(unanswered);
         let response = Handler::<M>::handle(self, question, ctx);
         response.handle(ctx, Some(result));
         drop(panicked);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde::Deserialize;
+    use support::{connect, guests, Guest};
+
+    use super::*;
+    use crate::Cluster;
+
+    #[derive(Message, Serialize, Deserialize)]
+    #[rtype(result = "()")]
+    struct Any;
+
+    impl Question for Any {
+        const NAME: &'static str = "any";
+    }
+
+    impl Handler<Any> for Connection<Guest> {
+        type Result = ();
+
+        fn handle(&mut self, _: Any, _: &mut ConnectionContext<Guest>) {}
+    }
+
+    #[actix::test]
+    async fn a_question_that_is_skipped_in_the_mailbox_is_late() {
+        let pool = guests(|_, _| actix_acceptor::Next::Continue).await;
+        let cluster = Cluster::local().connect(&pool).await.expect("a node");
+        let mut peer = connect(&pool).await;
+        peer.expect(b"welcome\n").await;
+        let (id, now) = (pool.list()[0].id, Instant::now());
+        for (deadline, outcome) in [(now, Outcome::Late), (now + Duration::from_secs(60), Outcome::Done)] {
+            let answered = support::in_time(ask_connection::<_, _, Any>(&cluster.node, id, &[], deadline)).await;
+            assert_eq!(answered, (outcome, Vec::new()));
+        }
     }
 }

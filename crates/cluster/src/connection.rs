@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::cluster::ClusterProtocol;
 use crate::direct::{Asks, Expects};
 use crate::node::Node;
+use crate::requests::MAX_WITHIN;
 use crate::{DeliveryError, Format, Postcard};
 
 /// A message with a result that can be sent to connections on other nodes, or to nodes. Register how it is answered with
@@ -85,10 +86,10 @@ impl<P: ClusterProtocol, F: Format> ClusterRef<P, F> {
     }
 
     /// The same connection, with this time limit for [`send`](ClusterRef::send), [`notify`](ClusterRef::notify) and
-    /// [`ask`](ClusterRef::ask).
+    /// [`ask`](ClusterRef::ask). A longer one than an hour is an hour.
     #[must_use = "the time limit applies to the returned reference"]
     pub fn within(mut self, limit: Duration) -> Self {
-        self.within = limit;
+        self.within = limit.min(MAX_WITHIN);
         self
     }
 

@@ -11,6 +11,7 @@ use crate::connection::{ClusterRef, Question};
 use crate::direct::{Asks, Expects};
 use crate::node::Node;
 use crate::presence::Member;
+use crate::requests::MAX_WITHIN;
 use crate::{DeliveryError, Format};
 
 impl<P: ClusterProtocol, F: Format> Cluster<P, F> {
@@ -18,7 +19,7 @@ impl<P: ClusterProtocol, F: Format> Cluster<P, F> {
     /// [`ask`](Cluster::ask), [`ask_node`](Cluster::ask_node), [`ask_nodes`](Cluster::ask_nodes), and the references of
     /// [`whereis`](Cluster::whereis), [`connection`](Cluster::connection) and [`member`](Cluster::member).
     ///
-    /// Default: [`request_timeout`](crate::ClusterBuilder::request_timeout).
+    /// A longer limit than an hour is an hour. Default: [`request_timeout`](crate::ClusterBuilder::request_timeout).
     ///
     /// ```
     /// # use std::time::Duration;
@@ -40,7 +41,7 @@ impl<P: ClusterProtocol, F: Format> Cluster<P, F> {
     /// ```
     #[must_use = "the time limit applies to the returned handle"]
     pub fn within(&self, limit: Duration) -> Self {
-        Cluster { node: self.node.clone(), within: limit }
+        Cluster { node: self.node.clone(), within: limit.min(MAX_WITHIN) }
     }
 
     /// Sends a reply to the peer of the connection with this name.

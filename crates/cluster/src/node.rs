@@ -23,7 +23,7 @@ use crate::naming::Naming;
 use crate::observer::Follow;
 use crate::presence::{self, Published, RecentNodes, Watchers};
 use crate::refusals::Refusals;
-use crate::requests::MAX_QUESTIONS;
+use crate::requests::{Asker, MAX_QUESTIONS};
 use crate::runtime::Runtime;
 use crate::state::StateSender;
 use crate::subject::{token, token_length};
@@ -52,7 +52,7 @@ pub(crate) struct Node<P: ClusterProtocol, F: Format> {
     pub(crate) answers: Answers<P, F>,
     /// One permit for each question that is being answered.
     pub(crate) questions: Arc<Semaphore>,
-    pub(crate) refusals: Refusals,
+    pub(crate) refusals: Arc<Refusals>,
     pub(crate) state: StateSender,
     #[cfg(feature = "metrics")]
     pub(crate) reported: crate::metrics::Reported,
@@ -94,7 +94,7 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
             subscriptions: Subscriptions::new(),
             answers: Answers::default(),
             questions: Arc::new(Semaphore::new(MAX_QUESTIONS)),
-            refusals: Refusals::default(),
+            refusals: Arc::default(),
             state: watch::Sender::default(),
             #[cfg(feature = "metrics")]
             reported: crate::metrics::Reported::default(),
@@ -202,7 +202,7 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
         let on_request = move |request: Bytes| match node.upgrade() {
             Some(node) => {
                 let limit = node.bus.max_payload();
-                node.handle(request, limit)
+                node.handle(request, Asker::Node { limit })
             }
             None => futures::future::ready(Bytes::new()).boxed(),
         };

@@ -25,6 +25,18 @@ use crate::{DeliveryError, Format, RemoteError};
 /// A node handles at most this many questions at a time.
 pub(crate) const MAX_QUESTIONS: usize = 1_024;
 
+/// A request waits at most this long.
+pub(crate) const MAX_WITHIN: Duration = Duration::from_secs(3_600);
+
+/// Where a request comes from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Asker {
+    /// The node itself. Not counted.
+    Own,
+    /// Another node. The answer has at most `limit` bytes.
+    Node { limit: Option<usize> },
+}
+
 impl<P: ClusterProtocol, F: Format> Node<P, F> {
     pub(crate) fn encode(&self, value: &impl Serialize) -> Result<Vec<u8>, DeliveryError> {
         self.format.encode(value).map_err(DeliveryError::Format)
@@ -75,7 +87,7 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
         let header = Header { expects, within: direct::millis(within), asks };
         let request = direct::encode(&header, body).map_err(DeliveryError::Format)?;
         let answer = if is_own {
-            self.clone().handle(request, None).await
+            self.handle(request, Asker::Own).await
         } else {
             let subject = self.node_subject(node, expects.life()).ok_or(DeliveryError::NoOwner)?;
             match self.bus.request(&subject, request, within).await {
@@ -102,24 +114,32 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
         }
     }
 
-    /// Handles a request, and returns the answer, of at most `limit` bytes. Never panics.
-    pub(crate) fn handle(self: Arc<Self>, request: Bytes, limit: Option<usize>) -> BoxFuture<'static, Bytes> {
-        let (node, arrived) = (self.clone(), Instant::now());
+    /// Handles a request, and returns the answer. Never panics. A question that is pending does not keep the node.
+    pub(crate) fn handle(self: &Arc<Self>, request: Bytes, asker: Asker) -> BoxFuture<'static, Bytes> {
+        let arrived = Instant::now();
+        let (name, refusals) = (self.name.clone(), self.refusals.clone());
+        let panicked = move || {
+            refusals.add(&name, &Refused::Panic);
+            Outcome::Refused("panic while the request was handled".to_owned())
+        };
         let handled = catch_unwind(AssertUnwindSafe(|| match direct::decode::<Header>(&request) {
-            Ok((header, body)) => node.outcome(header, body, arrived),
+            Ok((header, body)) => self.outcome(header, body, arrived),
             Err(error) => {
-                node.refusals.add(&node.name, &error);
+                self.refusals.add(&self.name, &error);
                 ready(Outcome::Refused(error.to_string()))
             }
         }));
-        let handled = handled.unwrap_or_else(|_| ready(self.panicked()));
-        let pending = limit.is_some().then(|| PendingRequest::begin(&self.bus.counters));
+        let handled = handled.unwrap_or_else(|_| ready(panicked()));
+        let (pending, limit) = match asker {
+            Asker::Own => (None, None),
+            Asker::Node { limit } => (Some(PendingRequest::begin(&self.bus.counters)), limit),
+        };
         async move {
             // Cannot fail: an outcome has numbers and a string.
             let encode = |outcome: &Outcome, body: &[u8]| direct::encode(outcome, body).unwrap_or_default();
             let (outcome, body) = match AssertUnwindSafe(handled).catch_unwind().await {
                 Ok(answered) => answered,
-                Err(_) => (self.panicked(), Vec::new()),
+                Err(_) => (panicked(), Vec::new()),
             };
             drop(pending);
             let answer = encode(&outcome, &body);
@@ -129,11 +149,6 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
             }
         }
         .boxed()
-    }
-
-    fn panicked(&self) -> Outcome {
-        self.refusals.add(&self.name, &Refused::Panic);
-        Outcome::Refused("panic while the request was handled".to_owned())
     }
 
     fn is_expected(&self, expects: Expects) -> bool {
@@ -152,7 +167,7 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
         if !self.is_expected(header.expects) {
             return ready(Outcome::Gone);
         }
-        let deadline = arrived + Duration::from_millis(header.within.into());
+        let deadline = arrived + Duration::from_millis(header.within.into()).min(MAX_WITHIN);
         ready(match header.asks {
             Asks::Reply(id) => self.send_here(id.into(), body),
             Asks::Message(id) => self.notify_here(id.into(), body),

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures::{FutureExt, StreamExt};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, JoinSet};
 
 mod connect;
 mod incoming;
@@ -192,7 +192,16 @@ impl NatsNode {
         let (client, link, incoming) = (self.client.clone(), self.link.clone(), self.incoming.clone());
         let (arrived, mut queue) = mpsc::unbounded_channel();
         let answer = async move {
-            while let Some((reply, payload, place)) = queue.recv().await {
+            // They end with this task.
+            let mut pending = JoinSet::new();
+            loop {
+                let (reply, payload, place) = tokio::select! {
+                    request = queue.recv() => match request {
+                        Some(request) => request,
+                        None => return,
+                    },
+                    Some(_) = pending.join_next() => continue,
+                };
                 let mut answer = on_request(payload);
                 drop(place);
                 match (&mut answer).now_or_never() {
@@ -200,7 +209,7 @@ impl NatsNode {
                     Some(answer) => send_answer(&client, &link, reply, futures::future::ready(answer)).await,
                     None => {
                         let (client, link) = (client.clone(), link.clone());
-                        tokio::spawn(async move { send_answer(&client, &link, reply, answer).await });
+                        pending.spawn(async move { send_answer(&client, &link, reply, answer).await });
                     }
                 }
             }

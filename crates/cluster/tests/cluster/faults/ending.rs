@@ -1,13 +1,26 @@
 //! Nodes that leave, and nodes whose handles are dropped.
 
+use std::future::pending;
 use std::time::Duration;
 
+use actix::Message;
+use actix_acceptor_cluster::Question;
+use serde::{Deserialize, Serialize};
 use support::{eventually, in_time};
 
 use super::nats;
 use crate::nats_server::NatsServer;
 use crate::nodes::Node;
 use crate::settings::pool;
+
+/// What is not answered.
+#[derive(Message, Serialize, Deserialize)]
+#[rtype(result = "()")]
+struct Pending;
+
+impl Question for Pending {
+    const NAME: &'static str = "pending";
+}
 
 #[actix::test]
 async fn the_last_handle_closes_the_connection() {
@@ -31,6 +44,23 @@ async fn the_last_handle_closes_the_connection() {
         }
     };
     in_time(alone).await;
+    in_time(two.cluster.leave()).await;
+}
+
+#[actix::test]
+async fn a_pending_question_does_not_keep_a_node() {
+    let server = NatsServer::start();
+    let two = Node::start(nats(&server.url).node("two")).await;
+    let connections = || server.monitor("/connz").matches("\"cid\":").count();
+    let pool = pool().await;
+    let one = in_time(nats(&server.url).node("one").connect(&pool)).await.unwrap();
+    one.node_answers(|_: Pending| pending());
+    let patient = two.cluster.within(Duration::MAX);
+    let asked = actix::spawn(async move { patient.ask_node("one", Pending).await });
+    eventually(|| one.info().pending_requests == 1).await;
+    drop(one);
+    eventually(|| connections() == 1).await;
+    asked.abort();
     in_time(two.cluster.leave()).await;
 }
 
