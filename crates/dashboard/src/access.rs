@@ -18,6 +18,7 @@ use crate::client::Client;
 use crate::error::ApiError;
 use crate::local::{self, is_navigation};
 use crate::report::Entry;
+use crate::session::cookie_name;
 use crate::shared::Shared;
 
 const POLICY: &str =
@@ -91,7 +92,7 @@ impl Viewer {
             return Ok(Viewer { entry: Entry::Loopback, client });
         }
         // The session first: a proxy may add a header of its own.
-        if let Some(session) = shared.keys.session(request.headers()) {
+        if let Some(session) = shared.keys.session(request.headers(), &cookie_name(request)) {
             return Ok(Viewer { entry: Entry::Session(session), client });
         }
         if let Some(token) = bearer(request.headers()) {

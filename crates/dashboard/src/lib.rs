@@ -71,6 +71,19 @@
 //! with signs of a proxy are refused: HTTP/1.0, headers that proxies add, and an `Origin` or `Referer` that is not a loopback
 //! address. A proxy that forwards requests unchanged cannot be recognized.
 //!
+//! The proxy has to keep the `Host` of the browser, and to set `X-Forwarded-For`. For nginx, with
+//! `trusted_proxies(["127.0.0.1"])`:
+//!
+//! ```nginx
+//! location /dashboard/ {
+//!     proxy_pass http://127.0.0.1:8080;
+//!     proxy_http_version 1.1;
+//!     proxy_set_header Host $http_host;
+//!     proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+//!     proxy_set_header X-Forwarded-Proto $scheme;
+//! }
+//! ```
+//!
 //! Actions need a header that forms and pages of other sites cannot set; see [`api`]. Responses have a strict
 //! `Content-Security-Policy`, and the page shows what peers send (labels, names, topics) as text. Each action is logged at info
 //! (`action`, `pool`, `parameters`, `outcome`, `peer`, `session`), with control characters escaped. [`Dashboard::read_only`]

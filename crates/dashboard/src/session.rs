@@ -6,12 +6,17 @@ use std::collections::VecDeque;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use actix_web::http::header::{HeaderMap, COOKIE};
+use actix_web::HttpRequest;
 use hmac::{Hmac, Mac};
 use parking_lot::Mutex;
 use sha2::Sha256;
 
-/// The name of the cookie.
-pub(crate) const COOKIE_NAME: &str = "dashboard";
+/// The name of the cookie. Cookies do not depend on the port, so it contains that of the server: the dashboards of two programs on
+/// one machine do not replace each other's.
+pub(crate) fn cookie_name(request: &HttpRequest) -> String {
+    format!("dashboard-{}", request.app_config().local_addr().port())
+}
+
 /// How long a session lasts.
 pub(crate) const LIFETIME: Duration = Duration::from_secs(12 * 60 * 60);
 /// How many sessions that have been ended are known. Only viewers that know the token make sessions.
@@ -87,10 +92,10 @@ impl Keys {
     }
 
     /// The session that the cookie of a request names.
-    pub(crate) fn session(&self, headers: &HeaderMap) -> Option<Session> {
+    pub(crate) fn session(&self, headers: &HeaderMap, name: &str) -> Option<Session> {
         let cookies =
             headers.get_all(COOKIE).filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(';'));
-        let mut values = cookies.filter_map(|cookie| cookie.trim().strip_prefix(COOKIE_NAME)?.strip_prefix('='));
+        let mut values = cookies.filter_map(|cookie| cookie.trim().strip_prefix(name)?.strip_prefix('='));
         values.find_map(|value| self.read(value))
     }
 
@@ -173,10 +178,10 @@ mod tests {
     fn a_cookie_names_its_session_until_it_ends() {
         let keys = keys();
         let (session, cookie) = keys.open();
-        let headers = headers(&format!("theme=dark; dashboard={cookie}"));
-        assert_eq!(keys.session(&headers), Some(session));
+        let headers = headers(&format!("theme=dark; dashboard-80=no; dashboard-8080={cookie}"));
+        assert_eq!(keys.session(&headers, "dashboard-8080"), Some(session));
         keys.end(session);
-        assert_eq!(keys.session(&headers), None);
+        assert_eq!(keys.session(&headers, "dashboard-8080"), None);
     }
 
     #[test]

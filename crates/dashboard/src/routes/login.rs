@@ -12,7 +12,7 @@ use crate::access::{body, is_json, too_many_attempts, Action, Viewer};
 use crate::assets::{LOGIN, PAGE};
 use crate::audit;
 use crate::error::{ApiError, ApiResult};
-use crate::session::{COOKIE_NAME, LIFETIME};
+use crate::session::{cookie_name, LIFETIME};
 use crate::shared::Shared;
 
 /// The page, or the way to the login form.
@@ -93,9 +93,20 @@ pub(super) async fn sign_out(
 /// Without a `Path`, a cookie belongs to the directory of the page as the browser sees it, also behind a proxy that serves it at
 /// another path.
 fn cookie(request: &HttpRequest, value: &str, max_age: u64) -> String {
-    let forwarded = request.headers().get("x-forwarded-proto").is_some_and(|value| value == "https");
-    let secure = if request.app_config().secure() || forwarded { "; Secure" } else { "" };
-    format!("{COOKIE_NAME}={value}; HttpOnly; SameSite=Strict; Max-Age={max_age}{secure}")
+    let secure = if is_secure(request) { "; Secure" } else { "" };
+    format!("{}={value}; HttpOnly; SameSite=Strict; Max-Age={max_age}{secure}", cookie_name(request))
+}
+
+/// Whether the browser uses TLS, as far as it or a proxy says: a wrong answer concerns only the cookie of the client that gave it.
+fn is_secure(request: &HttpRequest) -> bool {
+    let has = |name: &str, is_https: fn(&str) -> bool| {
+        let mut lines = request.headers().get_all(name).filter_map(|value| value.to_str().ok());
+        lines.any(|line| line.split([',', ';']).any(|part| is_https(part.trim())))
+    };
+    request.app_config().secure()
+        || has("origin", |part| part.starts_with("https://"))
+        || has("x-forwarded-proto", |part| part.eq_ignore_ascii_case("https"))
+        || has("forwarded", |part| part.eq_ignore_ascii_case("proto=https"))
 }
 
 fn redirect(to: &str) -> HttpResponse {

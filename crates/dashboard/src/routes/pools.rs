@@ -1,6 +1,6 @@
 //! What is read about pools and the process, and the updates.
 
-use actix_web::http::header::CONTENT_TYPE;
+use actix_web::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use actix_web::http::StatusCode;
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
@@ -21,7 +21,7 @@ pub(super) async fn overview(shared: Data<Shared>, viewer: Viewer) -> ApiResult 
 }
 
 pub(super) async fn pool(shared: Data<Shared>, _: Viewer, request: HttpRequest) -> ApiResult {
-    Ok(HttpResponse::Ok().json(PoolReport::new(shared.pool(part(&request, "pool"))?)))
+    Ok(HttpResponse::Ok().json(PoolReport::new(shared.pool(&part(&request, "pool"))?)))
 }
 
 pub(super) async fn process(_: Viewer) -> ApiResult {
@@ -34,7 +34,7 @@ struct Period {
 }
 
 pub(super) async fn history(shared: Data<Shared>, _: Viewer, request: HttpRequest) -> ApiResult {
-    let watched = shared.pool(part(&request, "pool"))?;
+    let watched = shared.pool(&part(&request, "pool"))?;
     let minutes = query::<Period>(&request)?.minutes.unwrap_or(1);
     let columns = watched.history.lock().columns(minutes);
     let columns =
@@ -64,5 +64,9 @@ pub(super) async fn stream(shared: Data<Shared>, viewer: Viewer) -> ApiResult {
         let message = format!("{MAX_VIEWERS} viewers receive updates, which is the limit");
         ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_viewers", message).retry_after(10)
     })?;
-    Ok(HttpResponse::Ok().insert_header((CONTENT_TYPE, "text/event-stream")).streaming(updates))
+    let mut response = HttpResponse::Ok();
+    response.insert_header((CONTENT_TYPE, "text/event-stream"));
+    // Neither nginx nor a middleware that compresses may hold updates back until there are more.
+    response.insert_header(("x-accel-buffering", "no")).insert_header((CONTENT_ENCODING, "identity"));
+    Ok(response.streaming(updates))
 }

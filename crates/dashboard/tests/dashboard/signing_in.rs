@@ -3,7 +3,11 @@
 use actix_acceptor_dashboard::Dashboard;
 use actix_web::http::StatusCode;
 use actix_web::test::TestRequest;
+use actix_web::{App, HttpServer};
 use serde_json::json;
+use support::in_time;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::client::*;
 
@@ -48,7 +52,9 @@ async fn a_session_reads_and_acts_until_it_ends() {
     assert_eq!(status_with(&dashboard, &cookie).await, StatusCode::OK);
     let out = call(&dashboard, act("/dashboard/logout", json!({}))).await;
     assert_eq!(out.status, StatusCode::NO_CONTENT);
-    assert!(out.header("set-cookie").starts_with("dashboard=; ") && out.header("set-cookie").contains("Max-Age=0"));
+    assert!(
+        out.header("set-cookie").starts_with("dashboard-8080=; ") && out.header("set-cookie").contains("Max-Age=0")
+    );
     assert_eq!(status_with(&dashboard, &cookie).await, StatusCode::UNAUTHORIZED);
 }
 
@@ -59,7 +65,7 @@ async fn a_session_is_valid_for_its_dashboard_only() {
     let cookie = session(&ours).await;
     assert_eq!(status_with(&ours, &cookie).await, StatusCode::OK);
     assert_eq!(status_with(&other, &cookie).await, StatusCode::UNAUTHORIZED);
-    for forged in [cookie.replace("dashboard=", "dashboard=0"), format!("{cookie}0"), "dashboard=".to_owned()] {
+    for forged in [cookie.replace("8080=", "8080=0"), format!("{cookie}0"), "dashboard-8080=".to_owned()] {
         assert_eq!(status_with(&ours, &forged).await, StatusCode::UNAUTHORIZED, "{forged}");
     }
 }
@@ -68,8 +74,48 @@ async fn a_session_is_valid_for_its_dashboard_only() {
 async fn a_cookie_over_tls_is_secure() {
     let chat = chat().await;
     let dashboard = dashboard(&chat).token(TOKEN);
-    let answer = call(&dashboard, login(TOKEN).insert_header(("x-forwarded-proto", "https"))).await;
-    assert!(answer.header("set-cookie").ends_with("; Secure"), "{}", answer.header("set-cookie"));
+    for (name, value, is_secure) in [
+        ("x-forwarded-proto", "https", true),
+        ("x-forwarded-proto", "https, http", true),
+        ("forwarded", "for=192.0.2.1;proto=https", true),
+        ("origin", "https://chat.example", true),
+        ("origin", "http://chat.example", false),
+        ("x-forwarded-proto", "http", false),
+    ] {
+        let answer = call(&dashboard, login(TOKEN).insert_header((name, value))).await;
+        assert_eq!(answer.header("set-cookie").ends_with("; Secure"), is_secure, "{name}: {value}");
+    }
+}
+
+#[actix::test]
+async fn dashboards_at_two_ports_have_two_cookies() {
+    let chat = chat().await;
+    let dashboard = dashboard(&chat).token(TOKEN);
+    let mut names = Vec::new();
+    for _ in 0..2 {
+        let dashboard = dashboard.clone();
+        let server = HttpServer::new(move || App::new().service(dashboard.clone())).workers(1).disable_signals();
+        let server = server.bind("127.0.0.1:0").unwrap();
+        let address = server.addrs()[0];
+        let server = server.run();
+        let handle = server.handle();
+        actix::spawn(server);
+        let mut stream = in_time(TcpStream::connect(address)).await.unwrap();
+        let body = json!({ "token": TOKEN }).to_string();
+        let request = format!(
+            "POST /dashboard/login HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        in_time(stream.write_all(request.as_bytes())).await.unwrap();
+        let mut answer = String::new();
+        in_time(stream.read_to_string(&mut answer)).await.unwrap();
+        let (_, cookie) = answer.split_once("set-cookie: ").unwrap();
+        names.push(cookie.split_once('=').unwrap().0.to_owned());
+        assert_eq!(names.last(), Some(&format!("dashboard-{}", address.port())));
+        in_time(handle.stop(false)).await;
+    }
+    assert_ne!(names[0], names[1]);
 }
 
 #[actix::test]

@@ -35,7 +35,14 @@ impl Viewer {
         in_time(stream.write_all(request.as_bytes())).await.unwrap();
         let mut viewer = Viewer(BufReader::new(stream));
         let status = viewer.line().await.unwrap().split(' ').nth(1).unwrap().parse().unwrap();
-        while viewer.line().await.is_some_and(|line| !line.is_empty()) {}
+        let mut headers = Vec::new();
+        while let Some(line) = viewer.line().await.filter(|line| !line.is_empty()) {
+            headers.push(line);
+        }
+        // Nothing between the server and the viewer holds updates back.
+        for header in ["x-accel-buffering: no", "content-encoding: identity"] {
+            assert_eq!(headers.iter().any(|line| line == header), status == 200, "{headers:?}");
+        }
         (viewer, status)
     }
 
@@ -103,7 +110,8 @@ async fn updates_end_with_the_session() {
     let login = post_request("/dashboard/login", serde_json::json!({"token": TOKEN}));
     let login = call(&dashboard, login).await;
     let cookie = login.header("set-cookie").split(';').next().unwrap().to_owned();
-    let (mut viewer, status) = Viewer::connect(address, &format!("Cookie: {cookie}\r\n")).await;
+    let at_port = cookie.replacen("8080", &address.port().to_string(), 1);
+    let (mut viewer, status) = Viewer::connect(address, &format!("Cookie: {at_port}\r\n")).await;
     assert_eq!(status, 200);
     viewer.message("update").await.unwrap();
     let logout = post_request("/dashboard/logout", serde_json::json!({})).insert_header(("cookie", cookie));
