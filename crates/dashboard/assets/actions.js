@@ -114,7 +114,7 @@ export function askClose(context, row) {
     confirm: "Close in order",
     danger: true,
     run: async ({ text, grace }) => {
-      const body = { grace: number(grace, "Grace period") };
+      const body = { grace: number(grace, "Grace period"), peer: row.peer };
       if (text) body.text = text;
       await act(context, ["connections", String(row.id), "close"], body);
       announce(`Connection ${row.id} is being closed.`);
@@ -131,7 +131,7 @@ export function askKill(context, row) {
     confirm: "Kill",
     danger: true,
     run: async () => {
-      await act(context, ["connections", String(row.id), "kill"]);
+      await act(context, ["connections", String(row.id), "kill"], { peer: row.peer });
       announce(`Connection ${row.id} was killed.`);
     },
   });

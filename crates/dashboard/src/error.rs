@@ -45,6 +45,10 @@ impl ApiError {
         Self::new(StatusCode::CONFLICT, "not_running", SettingsError::NotRunning.to_string())
     }
 
+    pub(crate) fn changed(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, "changed", message)
+    }
+
     pub(crate) fn not_offered(message: &str) -> Self {
         Self::new(StatusCode::CONFLICT, "not_offered", message)
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_acceptor::info::Status;
-use actix_acceptor::{Drain, SuspendMode};
+use actix_acceptor::{ConnectionInfo, Drain, SuspendMode};
 use actix_web::web::{block, Data};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Deserializer};
@@ -50,7 +50,7 @@ enum Mode {
 }
 
 pub(super) async fn suspend(shared: Data<Shared>, request: HttpRequest, action: Action<Suspend>) -> ApiResult {
-    let watched = shared.pool(part(&request, "pool"))?;
+    let watched = shared.pool(&part(&request, "pool"))?;
     let mode = match action.body.mode {
         Mode::Close => SuspendMode::Close,
         Mode::Hold => SuspendMode::Hold,
@@ -63,7 +63,7 @@ pub(super) async fn suspend(shared: Data<Shared>, request: HttpRequest, action: 
 }
 
 pub(super) async fn resume(shared: Data<Shared>, request: HttpRequest, action: Action<Nothing>) -> ApiResult {
-    let watched = shared.pool(part(&request, "pool"))?;
+    let watched = shared.pool(&part(&request, "pool"))?;
     perform(&shared, action.on(watched, "resume", ""), async {
         watched.of.pool.resume().await?;
         Ok(json!({"status": watched.of.pool.status()}))
@@ -71,10 +71,27 @@ pub(super) async fn resume(shared: Data<Shared>, request: HttpRequest, action: A
     .await
 }
 
-pub(super) async fn kill(shared: Data<Shared>, request: HttpRequest, action: Action<Nothing>) -> ApiResult {
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Kill {
+    peer: Option<String>,
+}
+
+/// Ids begin again when the program does. An action for another peer than the one that the viewer saw is refused.
+pub(super) fn check_peer(info: &ConnectionInfo, expected: Option<&str>) -> Result<(), ApiError> {
+    match expected {
+        Some(expected) if info.peer.to_string() != expected => {
+            Err(ApiError::changed(format!("connection {} is of {} now, and not of {expected}", info.id, info.peer)))
+        }
+        _ => Ok(()),
+    }
+}
+
+pub(super) async fn kill(shared: Data<Shared>, request: HttpRequest, action: Action<Kill>) -> ApiResult {
     let (watched, info) = connection(&shared, &request)?;
     let subject = format!("connection {} of {}", info.id, info.peer);
     perform(&shared, action.on(watched, "kill", &subject), async {
+        check_peer(&info, action.body.peer.as_deref())?;
         if !watched.of.pool.kill(info.id) {
             return Err(ApiError::not_found(format!("no connection {}: it has ended", info.id)));
         }
@@ -84,7 +101,7 @@ pub(super) async fn kill(shared: Data<Shared>, request: HttpRequest, action: Act
 }
 
 pub(super) async fn certificates(shared: Data<Shared>, request: HttpRequest, action: Action<Nothing>) -> ApiResult {
-    let watched = shared.pool(part(&request, "pool"))?;
+    let watched = shared.pool(&part(&request, "pool"))?;
     perform(&shared, action.on(watched, "certificates", ""), async {
         let reload =
             watched.of.certificates.clone().ok_or_else(|| {
@@ -114,7 +131,7 @@ fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<f64
 
 /// Starts a drain, and answers at once.
 pub(super) async fn drain(shared: Data<Shared>, request: HttpRequest, action: Action<DrainBody>) -> ApiResult {
-    let watched = shared.pool(part(&request, "pool"))?;
+    let watched = shared.pool(&part(&request, "pool"))?;
     let performed = perform(&shared, action.on(watched, "drain", ""), async {
         let mut drain = Drain::configured();
         if let Some(grace) = action.body.grace {

@@ -69,7 +69,7 @@ struct Page<'a> {
 }
 
 pub(super) async fn list(shared: Data<Shared>, _: Viewer, request: HttpRequest) -> ApiResult {
-    let watched = shared.pool(part(&request, "pool"))?.clone();
+    let watched = shared.pool(&part(&request, "pool"))?.clone();
     let parameters: Parameters = query(&request)?;
     let paging = Paging::new(parameters.page, parameters.limit)?;
     respond_from_lists(move || page(&watched, parameters, paging)).await

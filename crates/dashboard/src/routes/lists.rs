@@ -33,7 +33,7 @@ enum Column {
 }
 
 pub(super) async fn topics(shared: Data<Shared>, _: Viewer, request: HttpRequest) -> ApiResult {
-    let watched = shared.pool(part(&request, "pool"))?.clone();
+    let watched = shared.pool(&part(&request, "pool"))?.clone();
     let Parameters { filter, sort, order, page, limit, .. } = query(&request)?;
     let (paging, filter) = (Paging::new(page, limit)?, Filter::new(filter));
     respond_from_lists(move || {
@@ -52,7 +52,7 @@ pub(super) async fn topics(shared: Data<Shared>, _: Viewer, request: HttpRequest
 }
 
 pub(super) async fn topic(shared: Data<Shared>, _: Viewer, request: HttpRequest) -> ApiResult {
-    let watched = shared.pool(part(&request, "pool"))?.clone();
+    let watched = shared.pool(&part(&request, "pool"))?.clone();
     let Parameters { name, page, limit, .. } = query(&request)?;
     let name = name.ok_or_else(|| ApiError::parameter("name: missing; it is the name of a topic"))?;
     let paging = Paging::new(page, limit)?;
@@ -68,7 +68,7 @@ pub(super) async fn topic(shared: Data<Shared>, _: Viewer, request: HttpRequest)
 }
 
 pub(super) async fn names(shared: Data<Shared>, _: Viewer, request: HttpRequest) -> ApiResult {
-    let watched = shared.pool(part(&request, "pool"))?.clone();
+    let watched = shared.pool(&part(&request, "pool"))?.clone();
     let Parameters { filter, order, page, limit, .. } = query(&request)?;
     let (paging, filter) = (Paging::new(page, limit)?, Filter::new(filter));
     respond_from_lists(move || {

@@ -22,9 +22,22 @@ pub(super) fn query<T: DeserializeOwned>(request: &HttpRequest) -> Result<T, Api
     query.map(Query::into_inner).map_err(|error| ApiError::parameter(error.to_string()))
 }
 
-/// A part of the path, decoded.
-pub(super) fn part<'a>(request: &'a HttpRequest, name: &str) -> &'a str {
-    request.match_info().get(name).unwrap_or_default()
+/// A part of the path, decoded. The router decodes all but `%25`, `%2B` and `%2F`.
+pub(super) fn part(request: &HttpRequest, name: &str) -> String {
+    let mut rest = request.match_info().get(name).unwrap_or_default();
+    let mut decoded = String::with_capacity(rest.len());
+    while let Some((before, after)) = rest.split_once('%') {
+        decoded.push_str(before);
+        let (character, after) = match after.get(..2).map(str::to_ascii_uppercase).as_deref() {
+            Some("25") => ('%', &after[2..]),
+            Some("2B") => ('+', &after[2..]),
+            Some("2F") => ('/', &after[2..]),
+            _ => ('%', after),
+        };
+        decoded.push(character);
+        rest = after;
+    }
+    decoded + rest
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
@@ -139,7 +152,7 @@ pub(super) fn connection<'a>(
     shared: &'a Shared,
     request: &HttpRequest,
 ) -> Result<(&'a Watched, ConnectionInfo), ApiError> {
-    let watched = shared.pool(part(request, "pool"))?;
+    let watched = shared.pool(&part(request, "pool"))?;
     let id = part(request, "id");
     let number: u64 = id.parse().map_err(|_| ApiError::parameter(format!("invalid connection id {id:?}")))?;
     let info = watched.of.pool.connection_info(ConnectionId::from(number));

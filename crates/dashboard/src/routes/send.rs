@@ -8,7 +8,7 @@ use actix_web::HttpRequest;
 use serde::Deserialize;
 use serde_json::{json, to_value};
 
-use super::actions::seconds;
+use super::actions::{check_peer, seconds};
 use super::query::{connection, part};
 use crate::access::Action;
 use crate::audit::perform;
@@ -36,7 +36,7 @@ enum Target {
 }
 
 pub(super) async fn send(shared: Data<Shared>, request: HttpRequest, action: Action<Send>) -> ApiResult {
-    let watched = shared.pool(part(&request, "pool"))?;
+    let watched = shared.pool(&part(&request, "pool"))?;
     perform(&shared, action.on(watched, "send", ""), async {
         let texts = watched.of.texts.as_ref().ok_or_else(|| ApiError::not_offered(NO_TEXTS))?;
         let to = match &action.body.to {
@@ -60,12 +60,14 @@ pub(super) async fn send(shared: Data<Shared>, request: HttpRequest, action: Act
 pub(super) struct Close {
     text: Option<String>,
     grace: Option<f64>,
+    peer: Option<String>,
 }
 
 pub(super) async fn close(shared: Data<Shared>, request: HttpRequest, action: Action<Close>) -> ApiResult {
     let (watched, info) = connection(&shared, &request)?;
     let subject = format!("connection {} of {}", info.id, info.peer);
     perform(&shared, action.on(watched, "close", &subject), async {
+        check_peer(&info, action.body.peer.as_deref())?;
         let grace = action.body.grace.map_or(Ok(GRACE), |grace| seconds("grace", grace))?;
         let is_closing = match action.body.text.clone().filter(|text| !text.is_empty()) {
             None => watched.of.pool.close(info.id, None, grace),

@@ -112,7 +112,15 @@ async fn a_connection_is_closed_in_order_or_killed() {
     ann.expect_closed_after("bye\n").await;
     post(&dashboard, "/connections/2/close", json!({})).await;
     bob.expect_closed_after("").await;
-    assert_eq!(post(&dashboard, "/connections/3/kill", json!({})).await.json(), json!({"killed": true}));
+    // The viewer has seen another peer at this id.
+    for path in ["/connections/3/kill", "/connections/3/close"] {
+        let other = post(&dashboard, path, json!({"peer": "192.0.2.1:4711"})).await;
+        assert_eq!((other.status, other.code()), (StatusCode::CONFLICT, "changed".to_owned()), "{path}");
+    }
+    eve.echo("still here\n").await;
+    let peer = get(&dashboard, "/connections/3").await["connection"]["peer"].clone();
+    let killed = post(&dashboard, "/connections/3/kill", json!({ "peer": peer })).await;
+    assert_eq!(killed.json(), json!({"killed": true}));
     eve.until_gone().await;
     eventually(|| chat.connections() == 0).await;
     for (path, body) in [("/connections/3/kill", json!({})), ("/connections/1/close", json!({}))] {

@@ -67,3 +67,16 @@ async fn head_is_answered_like_get() {
         assert_eq!(call(&dashboard, request).await.status, StatusCode::OK, "{path}");
     }
 }
+
+#[actix::test]
+async fn pools_are_found_by_any_name() {
+    for name in ["a/b", "50%", "%2F", "c++", "/run/chat.sock", "grüße & so", "a%252Fb"] {
+        let chat = pool(name).await;
+        let dashboard = dashboard(&chat);
+        let encoded: String = name.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let answer = call(&dashboard, get_request(&format!("/dashboard/api/pools/{encoded}/history"))).await;
+        assert_eq!(answer.status, StatusCode::OK, "{name}");
+        let found = call(&dashboard, get_request(&format!("/dashboard/api/pools/{encoded}"))).await.json();
+        assert_eq!(found["name"], name);
+    }
+}
