@@ -106,7 +106,7 @@ impl<F: Format> ClusterBuilder<F> {
 
     /// How many bytes may wait to be sent to NATS, and how many that have arrived may wait to be handled: at least 1. Above this
     /// limit, publishing fails with [`RemoteError::Full`](crate::RemoteError::Full), and arriving messages are dropped and counted.
-    /// Each message counts as 64 bytes more than its size.
+    /// Each message counts as 64 bytes more than its size. One message has room in any case.
     ///
     /// Default: 8 MiB. Only with [`Cluster::nats`].
     pub fn queue(self, bytes: usize) -> Self {

@@ -102,9 +102,9 @@ impl<P: ClusterProtocol, F: Format> Cluster<P, F> {
     ///
     /// # Errors
     /// [`DeliveryError::Disconnected`]: the server cannot be asked.
-    pub async fn nodes(&self) -> Result<Vec<String>, DeliveryError> {
+    pub async fn nodes(&self) -> Result<Vec<Arc<str>>, DeliveryError> {
         let nodes = self.node.nodes().await.map_err(|_| DeliveryError::Disconnected)?;
-        Ok(nodes.into_iter().map(|(name, _)| name).collect())
+        Ok(nodes.into_iter().map(|(name, _)| name.into()).collect())
     }
 
     /// The pool of this node.

@@ -1,5 +1,7 @@
 //! Messages to one connection on any node, and questions to nodes.
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, Handler};
@@ -134,8 +136,8 @@ impl<P: ClusterProtocol, F: Format> Cluster<P, F> {
     /// Answers questions of this type that this node is asked with [`ask_node`](Cluster::ask_node) or
     /// [`ask_nodes`](Cluster::ask_nodes). Calling it again replaces the answer.
     ///
-    /// The closure and its future run on the thread of the node, which also renews the lease, so they must not block; use
-    /// [`tokio::task::spawn_blocking`]. The future is dropped when the asker no longer waits. If it panics, the asker gets
+    /// The closure and its future run on the thread of the node, which also renews the lease, or on the thread of a caller on this
+    /// node. So they must not block; use [`tokio::task::spawn_blocking`]. The future is dropped when the asker no longer waits. If it panics, the asker gets
     /// [`DeliveryError::Refused`]. A node answers at most 1,024 questions at a time, those to its connections included.
     ///
     /// A closure that owns a handle to this node keeps the node until [`leave`](Cluster::leave), which drops the closure.
@@ -160,7 +162,7 @@ impl<P: ClusterProtocol, F: Format> Cluster<P, F> {
     /// ```
     /// # use actix::Message;
     /// # use actix_acceptor::Next;
-    /// # use actix_acceptor_cluster::{Cluster, LocalBus, Question};
+    /// # use actix_acceptor_cluster::{Cluster, LocalBus, NodeAnswer, Question};
     /// # use serde::{Deserialize, Serialize};
     /// # use support::guests;
     /// /// How many connections a node has.
@@ -186,8 +188,8 @@ impl<P: ClusterProtocol, F: Format> Cluster<P, F> {
     /// # }
     /// # let cluster = &nodes[0];
     ///
-    /// for (node, load) in cluster.ask_nodes(Load).await? {
-    ///     println!("{node} has {} connections", load?);
+    /// for NodeAnswer { node, answer, .. } in cluster.ask_nodes(Load).await? {
+    ///     println!("{node} has {} connections", answer?);
     /// }
     /// # Ok::<_, Box<dyn std::error::Error>>(()) }).expect("it works");
     /// ```
@@ -201,18 +203,30 @@ impl<P: ClusterProtocol, F: Format> Cluster<P, F> {
         let asked = nodes.into_iter().map(async |(name, incarnation)| {
             let expects = Some(Expects::Lease(incarnation));
             let answer = self.node.ask_question::<M>(&name, expects, &body, self.within).await;
-            (name, answer)
+            NodeAnswer { node: name.into(), answer }
         });
         Ok(join_all(asked).await)
     }
 }
 
-/// The name of a node, and its answer.
-pub type NodeAnswer<M> = (String, Result<<M as actix::Message>::Result, DeliveryError>);
+/// The answer of a node to a question.
+#[non_exhaustive]
+pub struct NodeAnswer<M: Question> {
+    /// The name of the node.
+    pub node: Arc<str>,
+    /// What it has answered, or why there is no answer.
+    pub answer: Result<M::Result, DeliveryError>,
+}
+
+impl<M: Question<Result: fmt::Debug>> fmt::Debug for NodeAnswer<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NodeAnswer").field("node", &self.node).field("answer", &self.answer).finish()
+    }
+}
 
 impl<P: ClusterProtocol, F: Format> Node<P, F> {
     async fn ask_question<M: Question>(
-        self: &std::sync::Arc<Self>,
+        self: &Arc<Self>,
         node: &str,
         expects: Option<Expects>,
         body: &[u8],

@@ -71,14 +71,20 @@ impl Reported {
             ("acceptor_cluster_refused_total", Some("unreadable"), info.refused.unreadable),
             ("acceptor_cluster_refused_total", Some("panicked"), info.refused.panicked),
         ];
+        let mut increments = [0; 12];
         let mut reported = self.0.lock();
-        for ((name, reason, value), reported) in counters.into_iter().zip(reported.iter_mut()) {
+        for ((increment, reported), (_, _, value)) in increments.iter_mut().zip(reported.iter_mut()).zip(&counters) {
+            *increment = value.saturating_sub(*reported);
+            *reported = (*value).max(*reported);
+        }
+        // The recorder is code of the program.
+        drop(reported);
+        for ((name, reason, _), increment) in counters.into_iter().zip(increments) {
             let counter = match reason {
                 Some(reason) => counter!(name, &[node(), ("reason", reason.to_owned())]),
                 None => counter!(name, &[node()]),
             };
-            counter.increment(value.saturating_sub(*reported));
-            *reported = value.max(*reported);
+            counter.increment(increment);
         }
     }
 }

@@ -163,7 +163,13 @@ fn redacted(url: &str) -> String {
     let separator = if scheme.is_empty() { "" } else { "://" };
     match rest.rsplit_once('@') {
         Some((_, host)) => format!("{scheme}{separator}..@{host}"),
-        None => url.to_owned(),
+        // Without a host, the first part is a user, and what should be the port is a password.
+        None => match rest.split_once(':').filter(|_| !rest.starts_with('[')) {
+            Some((host, port)) if port.trim_end_matches('/').parse::<u16>().is_err() => {
+                format!("{scheme}{separator}{host}:..")
+            }
+            _ => url.to_owned(),
+        },
     }
 }
 
@@ -204,13 +210,23 @@ mod tests {
 
     #[test]
     fn an_invalid_url_is_shown_without_its_password() {
-        for url in
-            ["http://ann:secret@a", "nats://ann:secret@a:port", "ann:secret@", "nats://ann:secret@", "", ",", "a,,b"]
-        {
+        for url in [
+            "http://ann:secret@a",
+            "nats://ann:secret@a:port",
+            "ann:secret@",
+            "nats://ann:secret@",
+            "nats://ann:secret",
+            "ann:secret/",
+            "",
+            ",",
+            "a,,b",
+        ] {
             let why = why(url);
             assert!(!why.contains("secret") && why.starts_with("invalid setting server: \""), "{why}");
         }
         assert!(why("http://ann:secret@a:1").contains("\"http://..@a:1\""));
+        assert!(why("nats://ann:secret").contains("\"nats://ann:..\""));
+        assert!(why("http://a:1").contains("\"http://a:1\""));
         assert!(why("ann:one@a,bob:two@b").contains("another user"));
     }
 }

@@ -359,8 +359,8 @@ impl<P: ClusterProtocol, F: Format> Follower<P, F> {
                 if position.is_of(applied) && position.sequence <= applied.sequence {
                     return;
                 }
-                if position.is_of(applied) && position.sequence == applied.sequence + 1 {
-                    applied.sequence += 1;
+                if position.is_of(applied) && Some(position.sequence) == applied.sequence.checked_add(1) {
+                    applied.sequence = position.sequence;
                     self.has_failed |= !self.set.0.apply(name, position.life, changes.members);
                     return;
                 }

@@ -1,5 +1,6 @@
 //! Pages of the members of a topic.
 
+use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,7 +42,7 @@ pub struct PresencePage {
     /// Where the next page begins. `None` if this is the last one.
     pub next: Option<Cursor>,
     /// The nodes that have a lease but did not answer. Their members are missing.
-    pub unreachable: Vec<String>,
+    pub unreachable: Vec<Arc<str>>,
 }
 
 impl<P: ClusterProtocol, F: Format> ClusterTopic<P, F> {
@@ -74,7 +75,7 @@ impl<P: ClusterProtocol, F: Format> ClusterTopic<P, F> {
                 // A node that hangs loses its lease meanwhile.
                 let within = (deadline - Instant::now()).min(interval);
                 let Ok(mut answer) = self.node.page_of(node, incarnation.life, request, within).await else {
-                    page.unreachable.push(node.clone());
+                    page.unreachable.push(node.as_str().into());
                     break;
                 };
                 let life = answer.life;
@@ -91,7 +92,7 @@ impl<P: ClusterProtocol, F: Format> ClusterTopic<P, F> {
                 if !has_more {
                     break;
                 } else if !goes_on {
-                    page.unreachable.push(node.to_string());
+                    page.unreachable.push(node);
                     break;
                 }
             }
@@ -127,8 +128,14 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
         Ok(direct::decode_owned(&answer)?)
     }
 
-    /// Answers the request of another node.
+    /// Answers the request of another node. Never panics.
     pub(crate) fn answer_presence(&self, request: &[u8]) -> Bytes {
+        // Subscribers of `tracing` are code of the program.
+        let answer = catch_unwind(AssertUnwindSafe(|| self.try_answer_presence(request)));
+        answer.unwrap_or_default()
+    }
+
+    fn try_answer_presence(&self, request: &[u8]) -> Bytes {
         match direct::decode::<Request>(request) {
             Ok((Request::Page(request), _)) => {
                 let allowed = self.bus.max_payload().unwrap_or(MAX_BYTES);

@@ -200,7 +200,7 @@ impl WatchedSet {
 
     /// A node has more members than are listed.
     pub(super) fn fail_too_many(&self, others: usize) {
-        let members = self.state.lock().current.len() + others;
+        let members = self.state.lock().current.len().saturating_add(others);
         self.fail(WatchError::TooMany { members, limit: self.limit });
     }
 

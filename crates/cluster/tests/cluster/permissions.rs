@@ -40,6 +40,6 @@ async fn the_documented_permissions_are_enough() {
     ask(&mut far, "register bob", "ok").await;
     two.cluster.leave().await;
     assert_eq!(one.whereis("bob").await, None);
-    assert_eq!(in_time(one.cluster.nodes()).await.unwrap(), ["one"]);
+    assert_eq!(in_time(one.cluster.nodes()).await.unwrap(), ["one".into()]);
     one.cluster.leave().await;
 }

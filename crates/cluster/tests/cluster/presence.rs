@@ -14,7 +14,7 @@ use crate::watch::{truth, Watched};
 async fn the_members_of_all_nodes_are_listed_in_pages() {
     for world in worlds() {
         let (one, two, three) = (world.node("one").await, world.node("two").await, world.node("three").await);
-        assert_eq!(in_time(one.cluster.nodes()).await.unwrap(), ["one", "three", "two"]);
+        assert_eq!(in_time(one.cluster.nodes()).await.unwrap(), ["one", "three", "two"].map(Into::into));
         let mut peers = Vec::new();
         for (node, labels) in [(&one, vec!["ann", "bob"]), (&two, vec!["cat"]), (&three, vec![])] {
             for label in labels {
@@ -101,7 +101,7 @@ async fn long_labels_are_cut_and_pages_stay_small() {
 #[actix::test]
 async fn a_server_with_a_small_limit_gets_small_pages_and_changes() {
     let world = World::Nats(NatsServer::with_config("max_payload: 4096"));
-    // So long that changes which are lost are not found in time.
+    // With a TTL at which changes that were lost are not found in time.
     let start = async |name| Node::start(world.settings(name).ttl(Duration::from_secs(90))).await;
     let (one, two) = (start("one").await, start("two").await);
     let mut members = Vec::new();

@@ -175,13 +175,13 @@ async fn every_node_answers_with_its_own_result_or_error() {
         });
         for node in [&one, &two, &three] {
             let answers = in_time(node.cluster.ask_nodes(Repeat(4))).await.unwrap();
-            let names: Vec<_> = answers.iter().map(|(node, _)| &**node).collect();
+            let names: Vec<_> = answers.iter().map(|answer| &*answer.node).collect();
             assert_eq!(names, ["one", "three", "two"]);
             assert_eq!(
-                (answers[0].1.as_ref().unwrap(), answers[2].1.as_ref().unwrap()),
+                (answers[0].answer.as_ref().unwrap(), answers[2].answer.as_ref().unwrap()),
                 (&"aaaa".into(), &"bbbb".into())
             );
-            assert!(is_refused(&answers[1].1, "Cluster::node_answers"), "{:?}", answers[1].1);
+            assert!(is_refused(&answers[1].answer, "Cluster::node_answers"), "{:?}", answers[1].answer);
             assert_eq!(in_time(node.cluster.ask_node("two", Repeat(5))).await.unwrap(), "bbbbb");
             // A panic is an error of this question only.
             let panicked = in_time(node.cluster.ask_node("two", Repeat(3))).await;

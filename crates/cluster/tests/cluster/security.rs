@@ -13,7 +13,7 @@ use crate::settings::{error_of, pool};
 pub(crate) async fn joins(builder: ClusterBuilder) {
     let pool = pool().await;
     let cluster = in_time(builder.connect(&pool)).await.unwrap();
-    assert_eq!(in_time(cluster.nodes()).await.unwrap(), [cluster.node()]);
+    assert_eq!(in_time(cluster.nodes()).await.unwrap(), [cluster.node().into()]);
     in_time(cluster.leave()).await;
 }
 

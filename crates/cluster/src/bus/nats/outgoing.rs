@@ -137,7 +137,8 @@ impl Queue {
     pub(super) fn push(&self, subject: &Subject, payload: Bytes) -> Result<(), RemoteError> {
         let message = Message { subject: subject.clone(), payload, accepted: Instant::now() };
         let (cost, limit) = (message.cost(), self.limit);
-        let added = |queued: usize| queued.checked_add(cost).filter(|queued| *queued <= limit);
+        // One message has room in any case.
+        let added = |queued: usize| queued.checked_add(cost).filter(|sum| queued == 0 || *sum <= limit);
         if let Err(queued) = self.size.bytes.fetch_update(Relaxed, Relaxed, added) {
             return Err(RemoteError::Full { queued, limit });
         }

@@ -39,7 +39,7 @@ async fn the_last_handle_closes_the_connection() {
     eventually(|| connections() == 1).await;
     // Its lease runs out.
     let alone = async {
-        while in_time(two.cluster.nodes()).await.unwrap() != ["two"] {
+        while in_time(two.cluster.nodes()).await.unwrap() != ["two".into()] {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };

@@ -237,3 +237,19 @@ async fn a_message_of_exactly_the_limit_is_sent() {
         in_time(node.cluster.leave()).await;
     }
 }
+
+#[actix::test]
+async fn one_message_has_room_in_the_smallest_queue() {
+    let server = NatsServer::start();
+    let one = Node::start(nats(&server.url).node("one").queue(1)).await;
+    let two = Node::start(nats(&server.url).node("two").queue(1)).await;
+    let mut far = two.member("lobby").await;
+    for n in 0..10 {
+        one.cluster.topic("lobby").publish(line(n)).remote.unwrap();
+        assert_eq!(in_time(far.read_exact(LENGTH + 1)).await[..LENGTH], line(n)[..]);
+        eventually(|| one.cluster.info().queued_messages == 0).await;
+    }
+    for node in [one, two] {
+        in_time(node.cluster.leave()).await;
+    }
+}

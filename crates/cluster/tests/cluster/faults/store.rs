@@ -93,6 +93,6 @@ async fn a_lease_that_was_released_stays_so_if_the_server_is_killed() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    assert_eq!(in_time(nodes).await, ["two"]);
+    assert_eq!(in_time(nodes).await, ["two".into()]);
     until_registered(&two, "ann").await;
 }
