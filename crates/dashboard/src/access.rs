@@ -2,8 +2,10 @@
 
 use std::future::{ready, Future, Ready};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Instant;
 
+use actix_acceptor::ConnectionInfo;
 use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -12,14 +14,16 @@ use actix_web::middleware::Next;
 use actix_web::web::{Bytes, Data};
 use actix_web::{FromRequest, HttpRequest, ResponseError};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::audit;
 use crate::client::Client;
 use crate::error::ApiError;
 use crate::local::{self, is_navigation};
 use crate::report::Entry;
+use crate::routes::{connection, part};
 use crate::session::cookie_name;
-use crate::shared::Shared;
+use crate::shared::{Shared, Watched};
 
 const POLICY: &str =
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; \
@@ -168,17 +172,56 @@ impl<T: DeserializeOwned + 'static> FromRequest for Action<T> {
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let shared = shared_of(request);
-        let viewer = Viewer::of(shared, request).and_then(|viewer| {
-            may_act(shared, request).inspect_err(|error| audit::refused(shared, &viewer, request.path(), error))?;
-            Ok(viewer)
-        });
-        let read = Bytes::from_request(request, payload);
+        let viewer = Viewer::of(shared, request);
+        let may_act = may_act(shared, request);
+        let (request, read) = (request.clone(), Bytes::from_request(request, payload));
         Box::pin(async move {
             let viewer = viewer?;
-            let bytes = body(read).await?;
-            let body = serde_json::from_slice(&bytes).map_err(|error| ApiError::body(error.to_string()))?;
-            Ok(Action { viewer, body, text: String::from_utf8_lossy(&bytes).into_owned() })
+            let read = async {
+                may_act?;
+                let bytes = body(read).await?;
+                let body = serde_json::from_slice(&bytes).map_err(|error| ApiError::body(error.to_string()))?;
+                Ok((body, parameters(&bytes)))
+            };
+            match read.await {
+                Ok((body, text)) => Ok(Action { viewer, body, text }),
+                Err(error) => {
+                    audit::refused(shared_of(&request), &viewer, request.path(), &error);
+                    Err(error)
+                }
+            }
         })
+    }
+}
+
+/// The body for the log. A text that is sent to a peer is data: only its length is shown.
+fn parameters(body: &[u8]) -> String {
+    let Ok(mut parameters) = serde_json::from_slice::<Value>(body) else { return String::new() };
+    if let Some(text) = parameters.get_mut("text") {
+        let length = text.as_str().map_or(0, |text| text.chars().count());
+        *text = format!("{length} characters").into();
+    }
+    parameters.to_string()
+}
+
+impl<T> Action<T> {
+    /// The pool that the path names.
+    pub(crate) fn pool<'a>(&self, shared: &'a Shared, request: &HttpRequest) -> Result<&'a Arc<Watched>, ApiError> {
+        self.found(shared, request, shared.pool(&part(request, "pool")))
+    }
+
+    /// The connection that the path names, if it lives.
+    pub(crate) fn connection<'a>(
+        &self,
+        shared: &'a Shared,
+        request: &HttpRequest,
+    ) -> Result<(&'a Watched, ConnectionInfo), ApiError> {
+        self.found(shared, request, connection(shared, request))
+    }
+
+    /// Records an action on what does not exist.
+    fn found<R>(&self, shared: &Shared, request: &HttpRequest, found: Result<R, ApiError>) -> Result<R, ApiError> {
+        found.inspect_err(|error| audit::refused(shared, &self.viewer, request.path(), error))
     }
 }
 

@@ -11,6 +11,8 @@ use crate::access::Viewer;
 use crate::client::Client;
 use crate::error::{ApiError, ApiResult};
 use crate::events::Level;
+use crate::report::Entry;
+use crate::session::Session;
 use crate::shared::{Shared, Watched};
 use crate::text::clean;
 
@@ -32,18 +34,35 @@ pub(crate) async fn perform(
     of: Performed<'_>,
     perform: impl Future<Output = Result<Value, ApiError>>,
 ) -> ApiResult {
+    let mut record = Record { shared, of, outcome: None };
     let result = perform.await;
-    of.pool.latest.acted();
-    let outcome = match &result {
-        Ok(answer) => format!("ok: {answer}"),
-        Err(error) => format!("{}: {error}", error.code()),
-    };
-    let (pool, name) = (of.pool.id.as_str(), of.pool.of.pool.name());
-    record(shared, of.viewer, (Some(pool), name), of.action, &of.parameters, (result.is_ok(), &outcome));
+    record.outcome = Some(match &result {
+        Ok(answer) => (true, format!("ok: {answer}")),
+        Err(error) => (false, format!("{}: {error}", error.code())),
+    });
+    drop(record);
     result.map(|answer| HttpResponse::Ok().json(answer))
 }
 
-/// Records an action that was refused before it was read.
+/// Records an action when it is dropped: the action may be done although the viewer has left before the response.
+struct Record<'a> {
+    shared: &'a Shared,
+    of: Performed<'a>,
+    outcome: Option<(bool, String)>,
+}
+
+impl Drop for Record<'_> {
+    fn drop(&mut self) {
+        let Performed { viewer, pool, action, parameters } = &self.of;
+        pool.latest.acted();
+        let unknown = || (false, "unknown: the request ended before the action".to_owned());
+        let (is_done, outcome) = self.outcome.take().unwrap_or_else(unknown);
+        let of_pool = (Some(pool.id.as_str()), pool.of.pool.name());
+        record(self.shared, viewer, of_pool, action, parameters, (is_done, &outcome));
+    }
+}
+
+/// Records an action that was refused before it began.
 pub(crate) fn refused(shared: &Shared, viewer: &Viewer, path: &str, error: &ApiError) {
     let outcome = format!("{}: {error}", error.code());
     record(shared, viewer, (None, ""), "refused", path, (false, &outcome));
@@ -66,16 +85,21 @@ fn record(
     shared.events.record("action", pool, level, &text);
 }
 
-/// Records that a viewer signed in or out, or failed to.
-pub(crate) fn sign_in(shared: &Shared, client: &Client, outcome: &str) {
-    let (outcome, Origin { peer, forwarded_for, note }) = (clean(outcome, MAX_PARAMETERS), Origin::of(client));
-    info!(peer, forwarded_for, outcome, "dashboard sign-in");
-    shared.events.record("sign_in", None, Level::Info, &format!("{peer}{note}: {outcome}"));
+/// Records that a viewer signed in or out, with the session that its actions name.
+pub(crate) fn sign_in(shared: &Shared, client: &Client, session: Session, outcome: &str) {
+    record_sign_in(shared, client, &Entry::Session(session).name(), outcome);
+}
+
+fn record_sign_in(shared: &Shared, client: &Client, session: &str, outcome: &str) {
+    let Origin { peer, forwarded_for, note } = Origin::of(client);
+    info!(peer, forwarded_for, session, outcome, "dashboard sign-in");
+    let by = if session.is_empty() { "" } else { ": " };
+    shared.events.record("sign_in", None, Level::Info, &format!("{peer}{note}: {outcome}{by}{session}"));
 }
 
 /// Records a wrong token.
 pub(crate) fn wrong_token(shared: &Shared, client: &Client, outcome: &str) {
-    sign_in(shared, client, outcome);
+    record_sign_in(shared, client, "", outcome);
     if client.unverified.is_some() && !shared.has_warned_of_proxy.swap(true, Relaxed) {
         warn!(peer = %client, "wrong tokens are counted for the address of a proxy, so they may refuse other clients of it; \
             set `Dashboard::trusted_proxies` to count them for its clients");

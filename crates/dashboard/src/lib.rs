@@ -86,8 +86,8 @@
 //!
 //! Actions need a header that forms and pages of other sites cannot set; see [`api`]. Responses have a strict
 //! `Content-Security-Policy`, and the page shows what peers send (labels, names, topics) as text. Each action is logged at info
-//! (`action`, `pool`, `parameters`, `outcome`, `peer`, `session`), with control characters escaped. [`Dashboard::read_only`]
-//! refuses all actions.
+//! (`action`, `pool`, `parameters`, `outcome`, `peer`, `forwarded_for`, `session`), with control characters escaped; of a text that
+//! is sent to peers, only the length is logged. [`Dashboard::read_only`] refuses all actions.
 //!
 //! # Costs
 //!

@@ -10,7 +10,6 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Deserializer};
 use serde_json::json;
 
-use super::query::{connection, part};
 use crate::access::Action;
 use crate::audit::{perform, Performed};
 use crate::error::{with_sources, ApiError, ApiResult};
@@ -50,7 +49,7 @@ enum Mode {
 }
 
 pub(super) async fn suspend(shared: Data<Shared>, request: HttpRequest, action: Action<Suspend>) -> ApiResult {
-    let watched = shared.pool(&part(&request, "pool"))?;
+    let watched = action.pool(&shared, &request)?;
     let mode = match action.body.mode {
         Mode::Close => SuspendMode::Close,
         Mode::Hold => SuspendMode::Hold,
@@ -63,7 +62,7 @@ pub(super) async fn suspend(shared: Data<Shared>, request: HttpRequest, action: 
 }
 
 pub(super) async fn resume(shared: Data<Shared>, request: HttpRequest, action: Action<Nothing>) -> ApiResult {
-    let watched = shared.pool(&part(&request, "pool"))?;
+    let watched = action.pool(&shared, &request)?;
     perform(&shared, action.on(watched, "resume", ""), async {
         watched.of.pool.resume().await?;
         Ok(json!({"status": watched.of.pool.status()}))
@@ -88,7 +87,7 @@ pub(super) fn check_peer(info: &ConnectionInfo, expected: Option<&str>) -> Resul
 }
 
 pub(super) async fn kill(shared: Data<Shared>, request: HttpRequest, action: Action<Kill>) -> ApiResult {
-    let (watched, info) = connection(&shared, &request)?;
+    let (watched, info) = action.connection(&shared, &request)?;
     let subject = format!("connection {} of {}", info.id, info.peer);
     perform(&shared, action.on(watched, "kill", &subject), async {
         check_peer(&info, action.body.peer.as_deref())?;
@@ -101,7 +100,7 @@ pub(super) async fn kill(shared: Data<Shared>, request: HttpRequest, action: Act
 }
 
 pub(super) async fn certificates(shared: Data<Shared>, request: HttpRequest, action: Action<Nothing>) -> ApiResult {
-    let watched = shared.pool(&part(&request, "pool"))?;
+    let watched = action.pool(&shared, &request)?;
     perform(&shared, action.on(watched, "certificates", ""), async {
         let reload =
             watched.of.certificates.clone().ok_or_else(|| {
@@ -131,7 +130,7 @@ fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<f64
 
 /// Starts a drain, and answers at once.
 pub(super) async fn drain(shared: Data<Shared>, request: HttpRequest, action: Action<DrainBody>) -> ApiResult {
-    let watched = shared.pool(&part(&request, "pool"))?;
+    let watched = action.pool(&shared, &request)?;
     let performed = perform(&shared, action.on(watched, "drain", ""), async {
         let mut drain = Drain::configured();
         if let Some(grace) = action.body.grace {

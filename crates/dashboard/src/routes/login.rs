@@ -73,8 +73,8 @@ fn check(shared: &Shared, request: &HttpRequest, body: Bytes) -> Result<String, 
         }
         return Err(ApiError::new(StatusCode::UNAUTHORIZED, "wrong_token", "the token is wrong"));
     }
-    let (_, value) = shared.keys.open();
-    audit::sign_in(shared, &client, "signed in");
+    let (session, value) = shared.keys.open();
+    audit::sign_in(shared, &client, session, "signed in");
     Ok(cookie(request, &value, LIFETIME.as_secs()))
 }
 
@@ -85,7 +85,7 @@ pub(super) async fn sign_out(
 ) -> ApiResult {
     if let Some(session) = action.viewer.entry.session() {
         shared.keys.end(session);
-        audit::sign_in(&shared, &action.viewer.client, "signed out");
+        audit::sign_in(&shared, &action.viewer.client, session, "signed out");
     }
     Ok(HttpResponse::NoContent().insert_header((SET_COOKIE, cookie(&request, "", 0))).finish())
 }

@@ -10,6 +10,8 @@ mod query;
 mod send;
 mod settings;
 
+pub(crate) use query::{connection, part};
+
 use actix_web::guard::{Any, Get, Head};
 use actix_web::web::{get, post, resource, route, ServiceConfig};
 use actix_web::Route;

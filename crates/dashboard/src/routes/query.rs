@@ -23,7 +23,7 @@ pub(super) fn query<T: DeserializeOwned>(request: &HttpRequest) -> Result<T, Api
 }
 
 /// A part of the path, decoded. The router decodes all but `%25`, `%2B` and `%2F`.
-pub(super) fn part(request: &HttpRequest, name: &str) -> String {
+pub(crate) fn part(request: &HttpRequest, name: &str) -> String {
     let mut rest = request.match_info().get(name).unwrap_or_default();
     let mut decoded = String::with_capacity(rest.len());
     while let Some((before, after)) = rest.split_once('%') {
@@ -148,7 +148,7 @@ pub(super) async fn respond_from_lists(
 }
 
 /// The pool that the path names, and a connection of it that lives.
-pub(super) fn connection<'a>(
+pub(crate) fn connection<'a>(
     shared: &'a Shared,
     request: &HttpRequest,
 ) -> Result<(&'a Watched, ConnectionInfo), ApiError> {

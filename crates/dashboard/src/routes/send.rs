@@ -9,7 +9,6 @@ use serde::Deserialize;
 use serde_json::{json, to_value};
 
 use super::actions::{check_peer, seconds};
-use super::query::{connection, part};
 use crate::access::Action;
 use crate::audit::perform;
 use crate::error::{ApiError, ApiResult};
@@ -36,7 +35,7 @@ enum Target {
 }
 
 pub(super) async fn send(shared: Data<Shared>, request: HttpRequest, action: Action<Send>) -> ApiResult {
-    let watched = shared.pool(&part(&request, "pool"))?;
+    let watched = action.pool(&shared, &request)?;
     perform(&shared, action.on(watched, "send", ""), async {
         let texts = watched.of.texts.as_ref().ok_or_else(|| ApiError::not_offered(NO_TEXTS))?;
         let to = match &action.body.to {
@@ -64,7 +63,7 @@ pub(super) struct Close {
 }
 
 pub(super) async fn close(shared: Data<Shared>, request: HttpRequest, action: Action<Close>) -> ApiResult {
-    let (watched, info) = connection(&shared, &request)?;
+    let (watched, info) = action.connection(&shared, &request)?;
     let subject = format!("connection {} of {}", info.id, info.peer);
     perform(&shared, action.on(watched, "close", &subject), async {
         check_peer(&info, action.body.peer.as_deref())?;

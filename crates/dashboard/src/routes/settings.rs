@@ -27,7 +27,7 @@ pub(super) async fn list(shared: Data<Shared>, _: Viewer, request: HttpRequest) 
 }
 
 pub(super) async fn change(shared: Data<Shared>, request: HttpRequest, action: Action<serde_json::Value>) -> ApiResult {
-    let watched = shared.pool(&part(&request, "pool"))?;
+    let watched = action.pool(&shared, &request)?;
     perform(&shared, action.on(watched, "settings", ""), async {
         let patch = serde_json::from_value::<SettingsPatch>(action.body.clone());
         let patch = patch.map_err(|error| ApiError::body(error.to_string()))?;
@@ -47,7 +47,7 @@ pub(super) struct Deny {
 
 /// Denies an address, before all other rules.
 pub(super) async fn deny(shared: Data<Shared>, request: HttpRequest, action: Action<Deny>) -> ApiResult {
-    let watched = shared.pool(&part(&request, "pool"))?;
+    let watched = action.pool(&shared, &request)?;
     let pool = &watched.of.pool;
     perform(&shared, action.on(watched, "deny", ""), async {
         let rule = rule(&action.body.address)?;
@@ -72,7 +72,7 @@ pub(super) struct Undeny {
 }
 
 pub(super) async fn undeny(shared: Data<Shared>, request: HttpRequest, action: Action<Undeny>) -> ApiResult {
-    let watched = shared.pool(&part(&request, "pool"))?;
+    let watched = action.pool(&shared, &request)?;
     perform(&shared, action.on(watched, "undeny", ""), async {
         let rule = rule(&action.body.address)?;
         let changed = watched.of.pool.change(move |settings| settings.rules.retain(|other| *other != rule)).await?;

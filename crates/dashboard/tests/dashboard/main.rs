@@ -4,6 +4,7 @@
 
 mod acting;
 mod attempts;
+mod audit;
 mod client;
 mod draining;
 mod ended;

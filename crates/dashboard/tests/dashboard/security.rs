@@ -4,7 +4,6 @@ use actix_acceptor_dashboard::Dashboard;
 use actix_web::http::{StatusCode, Version};
 use actix_web::test::TestRequest;
 use serde_json::json;
-use support::logs;
 
 use crate::client::*;
 
@@ -261,22 +260,6 @@ async fn every_response_has_the_security_headers() {
         let cache = if path.ends_with(".js") || path.ends_with("login") { "no-cache" } else { "no-store" };
         assert_eq!(answer.header("cache-control"), cache, "{path}");
     }
-}
-
-#[actix::test]
-async fn actions_are_logged_with_who_asked() {
-    logs::listen();
-    let chat = pool("logged").await;
-    let dashboard = dashboard(&chat).token(TOKEN);
-    let suspend = post_request("/dashboard/api/pools/0/suspend", json!({"mode": "hold"}));
-    let suspend = suspend.insert_header(("authorization", format!("Bearer {TOKEN}")));
-    assert_eq!(call(&dashboard, suspend).await.status, StatusCode::OK);
-    let lines = logs::lines(|line| line.is("pool", "logged") && line.is("action", "suspend"));
-    assert_eq!(lines.len(), 1);
-    let of = |field: &str| lines[0].fields[field].as_str();
-    assert_eq!((of("peer"), of("session"), lines[0].message()), ("127.0.0.1:50000", "token", "dashboard action"));
-    assert_eq!((of("parameters"), of("outcome")), (r#"{"mode":"hold"}"#, r#"ok: {"status":{"suspended":"hold"}}"#));
-    assert!(lines.iter().all(|line| line.fields.values().all(|value| !value.contains(TOKEN))));
 }
 
 #[test]
