@@ -119,6 +119,9 @@ impl<P: ClusterProtocol, F: Format> Cluster<P, F> {
 
     /// Registers a name for a connection of this node, unique over all nodes, until the connection ends or releases it.
     ///
+    /// Only connections of the pool that was given to [`connect`](ClusterBuilder::connect) are of this node. A program with several
+    /// pools connects each of them as a node of its own.
+    ///
     /// In a callback: `conn.wait(cluster.register(conn, "ann"), |registered, me, conn| ..)`. If the future is dropped, the connection
     /// does not get the name.
     ///
@@ -129,7 +132,7 @@ impl<P: ClusterProtocol, F: Format> Cluster<P, F> {
         conn: &Conn<P>,
         name: impl AsRef<str>,
     ) -> impl Future<Output = Result<(), RegisterError>> + Send + 'static {
-        self.node.clone().register(conn.id(), name.as_ref().into(), false)
+        self.register_in_pool(conn, name.as_ref().into(), false)
     }
 
     /// Like [`register`](Cluster::register), but if another connection on any node has the name, it loses it and ends with
@@ -146,13 +149,34 @@ impl<P: ClusterProtocol, F: Format> Cluster<P, F> {
         conn: &Conn<P>,
         name: impl AsRef<str>,
     ) -> impl Future<Output = Result<(), RegisterError>> + Send + 'static {
-        self.node.clone().register(conn.id(), name.as_ref().into(), true)
+        self.register_in_pool(conn, name.as_ref().into(), true)
+    }
+
+    fn register_in_pool(
+        &self,
+        conn: &Conn<P>,
+        name: Arc<str>,
+        replaces: bool,
+    ) -> impl Future<Output = Result<(), RegisterError>> + Send + 'static + use<P, F> {
+        // Ids are unique within a pool only.
+        let (node, id) = (self.node_of(conn), conn.id());
+        async move { node.ok_or(RegisterError::OtherPool)?.register(id, name, replaces).await }
+    }
+
+    /// The node, if the connection is one of its pool.
+    fn node_of(&self, conn: &Conn<P>) -> Option<Arc<Node<P, F>>> {
+        (conn.pool() == self.node.pool).then(|| self.node.clone())
     }
 
     /// Releases a name. Returns false if this connection does not have it.
     pub fn unregister(&self, conn: &Conn<P>, name: impl AsRef<str>) -> impl Future<Output = bool> + Send + 'static {
-        let (node, id, name) = (self.node.clone(), conn.id(), name.as_ref().to_owned());
-        async move { node.unregister(id, &name).await }
+        let (node, id, name) = (self.node_of(conn), conn.id(), name.as_ref().to_owned());
+        async move {
+            match node {
+                Some(node) => node.unregister(id, &name).await,
+                None => false,
+            }
+        }
     }
 
     /// Whether a connection of this node has this name, without asking the server. Use it, for example, before an action that only

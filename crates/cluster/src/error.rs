@@ -111,6 +111,9 @@ pub enum RegisterError {
     /// The connection has ended.
     #[error("the connection has ended")]
     Ended,
+    /// The connection belongs to another pool than the one that was given to [`connect`](crate::ClusterBuilder::connect).
+    #[error("the connection belongs to another pool than the one of this node; connect its pool as a node of its own")]
+    OtherPool,
     /// The name is too long.
     #[error("the name takes up {length} bytes, and {limit} are allowed; a byte other than an ASCII letter, a digit, `-` or `_` counts as 3")]
     NameTooLong {

@@ -53,6 +53,9 @@ impl<P: ClusterProtocol, F: Format> ClusterTopic<P, F> {
     }
 
     /// The topic of the pool of this node: what connections [join](actix_acceptor::Conn::join) and leave, and its members here.
+    ///
+    /// Do not let connections of another pool join it: the node is not subscribed to the topic for them, and they are missing from
+    /// [`presence`](ClusterTopic::presence).
     pub fn local(&self) -> &Topic<P> {
         &self.local
     }
@@ -92,7 +95,7 @@ impl<P: ClusterProtocol, F: Format> ClusterTopic<P, F> {
         Published { members: local.members, dropped: local.dropped, error: local.error, remote }
     }
 
-    /// Like [`publish`](ClusterTopic::publish), but leaves out one connection of this node, usually the publisher.
+    /// Like [`publish`](ClusterTopic::publish), but leaves out one connection of the pool of this node, usually the publisher.
     pub fn publish_except(&self, id: ConnectionId, reply: impl Into<P::Reply>) -> Published {
         let reply = reply.into();
         let remote = self.send(Kind::Reply, &reply);

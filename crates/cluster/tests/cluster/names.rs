@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use actix_acceptor::telemetry::CloseReason;
-use actix_acceptor_cluster::DeliveryError;
-use support::{eventually, in_time};
+use actix_acceptor::{AcceptorPool, Framing};
+use actix_acceptor_cluster::{DeliveryError, RegisterError};
+use support::{connect, eventually, in_time};
 
 use crate::nats_server::NatsServer;
-use crate::nodes::{ask, worlds, HowMany, Node, World};
+use crate::nodes::{ask, worlds, Guest, HowMany, Node, World};
 
 async fn until_owner(node: &Node, name: &str, owner: Option<&str>) {
     let is_owner = async {
@@ -54,9 +55,8 @@ async fn a_name_is_taken_over_across_nodes() {
         assert_eq!(one.whereis("ann").await.as_deref(), Some("two"));
         assert_eq!(former.until_gone().await, b"");
         eventually(|| one.pool.info().closed.get(CloseReason::Replaced) == 1).await;
-        // The end of the former owner releases nothing.
+        // It had it already.
         ask(&mut new, "register ann", "ok").await;
-        assert_eq!(one.whereis("ann").await.as_deref(), Some("two"));
         one.cluster.leave().await;
         two.cluster.leave().await;
     }
@@ -148,4 +148,26 @@ async fn a_name_that_an_operator_deletes_can_be_registered() {
     let mut far = two.guest().await;
     ask(&mut far, "register ann", "ok").await;
     assert_eq!(one.whereis("ann").await.as_deref(), Some("two"));
+}
+
+#[actix::test]
+async fn a_connection_of_another_pool_cannot_register() {
+    for world in worlds() {
+        let one = world.node("one").await;
+        let mut ann = one.named("ann").await;
+        let cluster = one.cluster.clone();
+        let builder = AcceptorPool::with_protocol(move |_| Guest::of(&cluster)).framing(Framing::lines());
+        let other = in_time(builder.acceptors(1).bind("127.0.0.1:0")).await.unwrap();
+        let mut stranger = connect(&other).await;
+        // With the id of another connection in the pool of the node.
+        for line in ["register bob", "replace ann"] {
+            ask(&mut stranger, line, &RegisterError::OtherPool.to_string()).await;
+        }
+        ask(&mut stranger, "unregister ann", "false").await;
+        assert_eq!(other.list()[0].id, one.pool.list()[0].id);
+        assert_eq!((one.whereis("ann").await.as_deref(), one.whereis("bob").await), (Some("one"), None));
+        in_time(one.cluster.send("ann", "hello")).await.unwrap();
+        ann.expect(b"hello\n").await;
+        one.cluster.leave().await;
+    }
 }

@@ -117,6 +117,10 @@ pub(crate) struct Guest {
 }
 
 impl Guest {
+    pub(crate) fn of(cluster: &Cluster<Guest>) -> Self {
+        Guest { cluster: Arc::new(cluster.clone().into()) }
+    }
+
     /// For pools whose node is of no interest.
     pub(crate) fn without_cluster() -> Self {
         Guest { cluster: Arc::default() }
