@@ -201,6 +201,41 @@ mod tests {
         assert_eq!(began.elapsed(), Duration::ZERO);
     }
 
+    /// Asks this node.
+    struct Asks<'a>(&'a Naming);
+
+    impl Host for Asks<'_> {
+        fn is_open(&self, _: ConnectionId) -> bool {
+            true
+        }
+
+        fn close(&self, _: &str, _: ConnectionId) {}
+
+        fn ask_for(&self, name: &str, owner: &Owner) -> BoxFuture<'static, bool> {
+            let name = name.into();
+            let given_up = self.0.give_up(&Hung, owner.incarnation, owner.connection.into(), &name);
+            let given_up = given_up.now_or_never().expect("the name is not locked");
+            futures::future::ready(given_up).boxed()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_former_owner_releases_nothing_of_the_next_one() {
+        let bus = LocalBus::new();
+        let (one, two) = (node("one", &bus).await, node("two", &bus).await);
+        registered(&one, 1, "ann").await.expect("it is free");
+        let replaced = two.register(&Asks(&one), ConnectionId::from(2), "ann".into(), true).await;
+        assert!(replaced.expect("it is given up") && !one.owns(ConnectionId::from(1), "ann"));
+        let record = async || bus.store("names", None).get("ann").await.expect("a store").map(|entry| entry.revision);
+        let of_two = record().await;
+        one.ended(ConnectionId::from(1));
+        while let Some(next) = one.release_due().await {
+            tokio::time::sleep_until(next).await;
+        }
+        assert!(one.releases.lock().is_empty() && of_two.is_some() && record().await == of_two);
+        assert!(two.owns(ConnectionId::from(2), "ann"));
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_name_with_an_operation_under_way_is_released_later() {
         let (bus, began) = (LocalBus::new(), Instant::now());

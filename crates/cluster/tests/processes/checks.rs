@@ -48,6 +48,11 @@ impl Checks {
         self.owned.lock().push(owned);
     }
 
+    /// Whether a node has reported that a connection of it has had a name.
+    pub(crate) fn has_reports_of(&self, node: &str) -> bool {
+        self.owned.lock().iter().any(|owned| owned.node == node)
+    }
+
     pub(crate) fn answered(&self, answer: Answer) {
         self.answers.lock().push(answer);
     }

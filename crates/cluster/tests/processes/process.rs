@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use nix::sys::signal::{kill, Signal};
@@ -28,6 +29,8 @@ pub(crate) const SLACK: Duration = Duration::from_secs(4);
 pub(crate) struct Process {
     port: u16,
     child: Child,
+    /// Reads what it reports.
+    reader: Option<JoinHandle<()>>,
 }
 
 impl Process {
@@ -51,10 +54,10 @@ impl Process {
             .spawn()
             .unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let mut process = Process { port: 0, child };
+        let mut process = Process { port: 0, child, reader: None };
         let (reports, mut received) = mpsc::unbounded_channel();
         let (checks, node, process_id) = (checks.clone(), name.to_owned(), process.child.id());
-        std::thread::spawn(move || {
+        let reader = std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
                 let Some((_, report)) = line.split_once("> ") else { continue };
                 match report.strip_prefix("owned ") {
@@ -63,6 +66,7 @@ impl Process {
                 }
             }
         });
+        process.reader = Some(reader);
         let report = in_time(received.recv()).await.unwrap_or("it has ended".to_owned());
         match report.strip_prefix("ready ") {
             Some(port) => process.port = port.parse().unwrap(),
@@ -105,5 +109,9 @@ impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        // The last reports are on their way.
+        if let Some(reader) = self.reader.take() {
+            let _ = reader.join();
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use support::eventually;
 
 use crate::checks::Checks;
 use crate::nats_server::NatsServer;
@@ -15,6 +16,7 @@ async fn a_node_that_was_stopped_for_longer_than_the_ttl_owns_nothing() {
     let start = async |name| Process::try_start(name, &server.url, 1, &checks).await.unwrap();
     let (one, two) = (start("one").await, start("two").await);
     let (mut former, mut bob, mut anonymous) = (one.named("ann").await, one.named("bob").await, one.client().await);
+    eventually(|| checks.has_reports_of("one")).await;
     let (mut new, mut asks) = (two.client().await, two.client().await);
     one.signal(Signal::SIGSTOP);
     new.until("register ann", "ok").await;
@@ -39,6 +41,8 @@ async fn a_node_that_was_stopped_for_longer_than_the_ttl_owns_nothing() {
             new.ask("id").await.unwrap()
         })
     );
+    eventually(|| checks.has_reports_of("two")).await;
+    drop((one, two));
     checks.check_owners();
 }
 
@@ -67,11 +71,14 @@ async fn a_stopped_owner_is_replaced_when_its_lease_has_run_out() {
     let start = async |name| Process::try_start(name, &server.url, 1, &checks).await.unwrap();
     let (one, two) = (start("one").await, start("two").await);
     let (mut former, mut new) = (one.named("ann").await, two.client().await);
+    eventually(|| checks.has_reports_of("one")).await;
     one.signal(Signal::SIGSTOP);
     assert_eq!(new.ask("replace ann").await.unwrap(), "ok");
     assert_eq!(new.ask("owns ann").await.unwrap(), "true");
     one.signal(Signal::SIGCONT);
     former.until_closed().await;
     assert_eq!(new.ask("owns ann").await.unwrap(), "true");
+    eventually(|| checks.has_reports_of("two")).await;
+    drop((one, two));
     checks.check_owners();
 }
