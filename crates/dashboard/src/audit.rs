@@ -82,7 +82,7 @@ fn record(
     info!(action, pool = pool_name, parameters, outcome, peer, forwarded_for, session, "dashboard action");
     let level = if is_done { Level::Info } else { Level::Warn };
     let text = format!("{action} {parameters} by {session} at {peer}{note}: {outcome}");
-    shared.events.record("action", pool, level, &text);
+    shared.events.record(&shared.limit, "action", pool, level, &text);
 }
 
 /// Records that a viewer signed in or out, with the session that its actions name.
@@ -94,7 +94,7 @@ fn record_sign_in(shared: &Shared, client: &Client, session: &str, outcome: &str
     let Origin { peer, forwarded_for, note } = Origin::of(client);
     info!(peer, forwarded_for, session, outcome, "dashboard sign-in");
     let by = if session.is_empty() { "" } else { ": " };
-    shared.events.record("sign_in", None, Level::Info, &format!("{peer}{note}: {outcome}{by}{session}"));
+    shared.events.record(&shared.limit, "sign_in", None, Level::Info, &format!("{peer}{note}: {outcome}{by}{session}"));
 }
 
 /// Records a wrong token.

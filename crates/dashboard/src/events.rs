@@ -1,7 +1,7 @@
 //! The last events of the pools, and what viewers did.
 
-use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::Arc;
 
 use actix_acceptor::telemetry::{CloseReason, Observer, PoolEvent};
@@ -12,10 +12,10 @@ use crate::drains::Drains;
 use crate::session::now_ms;
 use crate::text::clean;
 
-/// How many events are kept.
+/// How many events of a pool are kept, and how many that are of none.
 pub(crate) const KEPT: usize = 200;
-/// How many events of a kind are kept per second.
-const PER_SECOND: u32 = 10;
+/// How many events of a kind and pool are kept per second.
+const PER_SECOND: u64 = 10;
 /// How many characters of a text are kept.
 const MAX_TEXT: usize = 300;
 
@@ -40,21 +40,24 @@ pub(crate) struct EventRecord {
 }
 
 /// The last events, of all pools.
-pub(crate) struct Events {
-    kept: Mutex<Kept>,
-    kinds: [Kind; KINDS.len()],
-}
+#[derive(Default)]
+pub(crate) struct Events(Mutex<Kept>);
 
 #[derive(Default)]
 struct Kept {
     last: u64,
-    records: VecDeque<Arc<EventRecord>>,
+    /// By pool, so that one with many events does not hide those of others.
+    records: BTreeMap<Option<String>, VecDeque<Arc<EventRecord>>>,
 }
+
+/// The limit on the events of one pool, or of none.
+#[derive(Default)]
+pub(crate) struct Limit([Kind; KINDS.len()]);
 
 #[derive(Default)]
 struct Kind {
-    /// Events of the current second.
-    count: AtomicU32,
+    /// The current second, and in the lower 16 bits its events.
+    second: AtomicU64,
     left_out: AtomicU32,
 }
 
@@ -95,55 +98,70 @@ struct New<'a> {
 }
 
 impl Events {
-    pub(crate) fn new() -> Self {
-        Events { kept: Mutex::default(), kinds: std::array::from_fn(|_| Kind::default()) }
-    }
-
-    /// Begins another second.
-    pub(crate) fn next_second(&self) {
-        self.kinds.iter().for_each(|kind| kind.count.store(0, Relaxed));
-    }
-
     /// Those after a number, the oldest first, and the number of the last one.
     pub(crate) fn after(&self, seq: u64) -> (Vec<Arc<EventRecord>>, u64) {
-        let kept = self.kept.lock();
-        (kept.records.iter().filter(|record| record.seq > seq).cloned().collect(), kept.last)
+        let kept = self.0.lock();
+        let all = kept.records.values().flatten();
+        let mut after: Vec<_> = all.filter(|record| record.seq > seq).cloned().collect();
+        after.sort_unstable_by_key(|record| record.seq);
+        (after, kept.last)
     }
 
     /// The number of the last one.
     pub(crate) fn last(&self) -> u64 {
-        self.kept.lock().last
+        self.0.lock().last
     }
 
     /// What a viewer did.
-    pub(crate) fn record(&self, kind: &'static str, pool: Option<&str>, level: Level, text: &str) {
-        self.add(New { pool, kind, level, connection: None }, || text.to_owned());
+    pub(crate) fn record(&self, limit: &Limit, kind: &'static str, pool: Option<&str>, level: Level, text: &str) {
+        self.add(limit, New { pool, kind, level, connection: None }, || text.to_owned());
     }
 
-    fn add(&self, new: New<'_>, text: impl FnOnce() -> String) {
-        let Some(kind) = KINDS.iter().position(|kind| *kind == new.kind).map(|at| &self.kinds[at]) else { return };
-        // First a read: a second with a great number of events writes only one of the two counters.
-        if kind.count.load(Relaxed) >= PER_SECOND || kind.count.fetch_add(1, Relaxed) >= PER_SECOND {
-            kind.left_out.fetch_add(1, Relaxed);
+    fn add(&self, limit: &Limit, new: New<'_>, text: impl FnOnce() -> String) {
+        let New { pool, kind, level, connection } = new;
+        let Some(limit) = KINDS.iter().position(|other| *other == kind).map(|at| &limit.0[at]) else { return };
+        if !limit.allows(now_ms() / 1_000) {
+            limit.left_out.fetch_add(1, Relaxed);
             return;
         }
-        let New { pool, kind: name, level, connection } = new;
         let (text, pool, left_out) =
-            (clean(&text(), MAX_TEXT), pool.map(str::to_owned), kind.left_out.swap(0, Relaxed));
-        let mut kept = self.kept.lock();
+            (clean(&text(), MAX_TEXT), pool.map(str::to_owned), limit.left_out.swap(0, Relaxed));
+        let mut kept = self.0.lock();
         kept.last += 1;
-        let record =
-            EventRecord { seq: kept.last, time_ms: now_ms(), pool, kind: name, level, text, connection, left_out };
-        if kept.records.len() == KEPT {
-            kept.records.pop_front();
+        let seq = kept.last;
+        let records = kept.records.entry(pool.clone()).or_default();
+        if records.len() == KEPT {
+            records.pop_front();
         }
-        kept.records.push_back(Arc::new(record));
+        records.push_back(Arc::new(EventRecord {
+            seq,
+            time_ms: now_ms(),
+            pool,
+            kind,
+            level,
+            text,
+            connection,
+            left_out,
+        }));
+    }
+}
+
+impl Kind {
+    fn allows(&self, second: u64) -> bool {
+        let current = self.second.load(Relaxed);
+        if current >> 16 == second {
+            // First a read: a second with a great number of events writes only the number of those that are left out.
+            return current & 0xffff < PER_SECOND && self.second.fetch_add(1, Relaxed) & 0xffff < PER_SECOND;
+        }
+        let begun = self.second.compare_exchange(current, second << 16 | 1, Relaxed, Relaxed);
+        begun.is_ok() || self.second.fetch_add(1, Relaxed) & 0xffff < PER_SECOND
     }
 }
 
 /// Records the events of a pool.
 pub(crate) struct Recorder {
     pub(crate) events: Arc<Events>,
+    pub(crate) limit: Limit,
     pub(crate) drains: Arc<Drains>,
     pub(crate) pool: String,
 }
@@ -153,7 +171,7 @@ impl Observer for Recorder {
         self.drains.observe(event);
         let add = |kind, level, id: Option<actix_acceptor::ConnectionId>, text: &dyn Fn() -> String| {
             let connection = id.map(|id| id.get());
-            self.events.add(New { pool: Some(&self.pool), kind, level, connection }, text);
+            self.events.add(&self.limit, New { pool: Some(&self.pool), kind, level, connection }, text);
         };
         match event {
             PoolEvent::PoolStarted => add("pool_started", Level::Info, None, &|| "the pool has started".to_owned()),
@@ -256,24 +274,40 @@ mod tests {
     use super::*;
 
     #[test]
-    fn events_are_bounded_per_kind_and_in_total() {
-        let events = Events::new();
-        for _ in 0..100 {
-            events.record("refused", Some("0"), Level::Warn, "a\nb");
-            events.record("action", None, Level::Info, &"x".repeat(10_000));
+    fn events_are_limited_per_kind_and_second() {
+        let limit = Limit::default();
+        for second in [7, 8, 100] {
+            let allowed = |kind: usize| (0..100).filter(|_| limit.0[kind].allows(second)).count() as u64;
+            assert_eq!((allowed(0), allowed(1)), (PER_SECOND, PER_SECOND), "{second}");
+        }
+    }
+
+    #[test]
+    fn events_of_one_pool_do_not_hide_those_of_others() {
+        let (events, quiet) = (Events::default(), Limit::default());
+        events.record(&quiet, "pool_started", Some("1"), Level::Info, "a\nb");
+        for _ in 0..1_000 {
+            // A new limit is another second.
+            events.record(&Limit::default(), "refused", Some("0"), Level::Warn, &"x".repeat(10_000));
         }
         let (records, last) = events.after(0);
-        assert_eq!((records.len() as u32, last), (2 * PER_SECOND, 2 * u64::from(PER_SECOND)));
-        assert!(records
-            .iter()
-            .all(|record| record.text.chars().count() <= MAX_TEXT + 1 && !record.text.contains('\n')));
-        events.next_second();
-        events.record("refused", Some("0"), Level::Warn, "c");
-        assert_eq!(events.after(last).0[0].left_out, 100 - PER_SECOND);
+        assert_eq!((records.len(), last), (1 + KEPT, 1_001));
+        assert_eq!((records[0].seq, records[0].text.as_str()), (1, "a\\nb"));
+        assert!(records.is_sorted_by_key(|record| record.seq));
+        assert!(records.iter().all(|record| record.text.chars().count() <= MAX_TEXT + 1));
+    }
+
+    #[test]
+    fn events_that_are_left_out_are_counted() {
+        let (events, limit) = (Events::default(), Limit::default());
         for _ in 0..100 {
-            events.next_second();
-            (0..PER_SECOND).for_each(|_| events.record("alarm", None, Level::Info, "d"));
+            events.record(&limit, "refused", Some("0"), Level::Warn, "a");
         }
-        assert_eq!(events.after(0).0.len(), KEPT);
+        let kept = events.after(0).0.len() as u32;
+        let at = KINDS.iter().position(|kind| *kind == "refused").expect("a kind");
+        limit.0[at].second.store(0, Relaxed);
+        events.record(&limit, "refused", Some("0"), Level::Warn, "b");
+        let counted: u32 = events.after(0).0.iter().map(|record| record.left_out).sum();
+        assert_eq!(counted, 100 - kept);
     }
 }

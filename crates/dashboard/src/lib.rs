@@ -92,10 +92,10 @@
 //! # Costs
 //!
 //! A thread reads [`Pool::info`](actix_acceptor::Pool::info) once a second, for the history (80 KiB per pool for 60 minutes) and for
-//! all viewers. An observer keeps the last 200 events, at most 10 of each kind per second. Lists are read on request, at most once a
-//! second for all viewers together, and sorted and filtered on a thread for blocking calls, so that the workers of the application
-//! serve its other requests meanwhile. Packets cost nothing extra. At most 32 viewers receive updates, one message a second each; a
-//! viewer that does not read them is disconnected.
+//! all viewers. An observer keeps the last 200 events of each pool, at most 10 of each kind per second. Lists are read on request,
+//! at most once a second for all viewers together, and sorted and filtered on a thread for blocking calls, so that the workers of
+//! the application serve its other requests meanwhile. Packets cost nothing extra. At most 32 viewers receive updates, one message
+//! a second each; a viewer that does not read them is disconnected.
 //!
 //! When the web server stops gracefully, it waits for responses in progress, and the stream of updates of a viewer never ends by
 //! itself: set `HttpServer::shutdown_timeout`, or call [`Dashboard::disconnect`] first.

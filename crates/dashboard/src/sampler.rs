@@ -50,7 +50,6 @@ fn run(shared: &Weak<Shared>, ended: &Receiver<()>, began: Instant) {
         let passed = now - last;
         last = now;
         seq += 1;
-        shared.events.next_second();
         for watched in &shared.pools {
             let info = watched.sample();
             watched.history.lock().add(&info, passed, time_ms);

@@ -16,7 +16,7 @@ use crate::attempts::Attempts;
 use crate::client::Proxies;
 use crate::drains::Drains;
 use crate::error::ApiError;
-use crate::events::{Events, Recorder};
+use crate::events::{Events, Limit, Recorder};
 use crate::history::History;
 use crate::latest::Latest;
 use crate::pools::DashboardPool;
@@ -36,6 +36,8 @@ pub(crate) struct Shared {
     pub(crate) wrong_bearers: Attempts,
     pub(crate) has_warned_of_proxy: AtomicBool,
     pub(crate) events: Arc<Events>,
+    /// On the events of viewers.
+    pub(crate) limit: Limit,
     pub(crate) viewers: Viewers,
 }
 
@@ -64,7 +66,8 @@ impl Shared {
             wrong_logins: Attempts::default(),
             wrong_bearers: Attempts::default(),
             has_warned_of_proxy: AtomicBool::new(false),
-            events: Arc::new(Events::new()),
+            events: Arc::default(),
+            limit: Limit::default(),
             viewers: Viewers::default(),
         }
     }
@@ -72,7 +75,8 @@ impl Shared {
     pub(crate) fn add(&mut self, of: DashboardPool) {
         let id = self.pools.len().to_string();
         let drains = Arc::new(Drains::default());
-        let recorder = Recorder { events: self.events.clone(), drains: drains.clone(), pool: id.clone() };
+        let recorder =
+            Recorder { events: self.events.clone(), limit: Limit::default(), drains: drains.clone(), pool: id.clone() };
         let observer = of.pool.add_observer(recorder);
         self.pools.push(Arc::new(Watched {
             id,
