@@ -70,7 +70,7 @@ function tiles(report, process, slow) {
       note: process.max_descriptors ? `of ${count(process.max_descriptors)}` : "open in the process",
       share: share(process.descriptors, process.max_descriptors),
     },
-    { name: "CPU", value: process.cpu ?? "-", note: "of one core, by the process" },
+    { name: "CPU", value: process.cpu ?? "-", note: "of one core" },
   ];
 }
 

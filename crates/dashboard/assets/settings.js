@@ -170,12 +170,14 @@ export function settings(context) {
   }
 
   async function load(isForced) {
-    if (!isForced && changed().length) return;
     try {
       const answer = await get(poolPath(context.pool, "settings"));
       setText(error, "");
       if (rows.length === answer.settings.length) {
-        rows.forEach((one, at) => one.set(answer.settings[at].value));
+        // What the viewer has changed stays, with the value that it was changed from.
+        rows.forEach((one, at) => {
+          if (isForced || !one.isChanged()) one.set(answer.settings[at].value);
+        });
       } else {
         rows = answer.settings.map((setting) => row(setting, context, showChanges));
         list.replaceChildren(...rows.map((one) => one.node));
@@ -192,6 +194,20 @@ export function settings(context) {
     for (const { node: one, setting } of rows) {
       setHidden(one, !`${setting.name} ${setting.description}`.toLowerCase().includes(wanted));
     }
+  }
+
+  /** Fails if another viewer has changed one of these settings since they were read. */
+  async function check(sent) {
+    const answer = await get(poolPath(context.pool, "settings"));
+    const now = new Map(answer.settings.map((setting) => [setting.name, setting.value]));
+    const others = sent.filter(({ setting }) => !isEqual(now.get(setting.name), setting.value));
+    if (!others.length) return;
+    const named = others.map(({ setting }) => {
+      setting.value = now.get(setting.name);
+      const why = `It was changed to ${shown(setting, setting.value)} in the meantime. Check your change, and apply it again.`;
+      return { setting: setting.name, why };
+    });
+    throw Object.assign(new Error("Nothing was changed: a setting was changed in the meantime."), { settings: named });
   }
 
   /** Shows an error at its fields. Returns whether it names any. */
@@ -228,6 +244,7 @@ export function settings(context) {
       confirm: "Apply",
       run: async () => {
         try {
+          await check(sent);
           await post(
             poolPath(context.pool, "settings"),
             Object.fromEntries(sent.map((one) => [one.setting.name, one.value()])),
@@ -241,7 +258,8 @@ export function settings(context) {
     });
     if (done === undefined) return;
     if (failure) {
-      setText(failed, fail(failure, sent) ? "Nothing was changed: a setting is invalid." : failure.message);
+      const isInvalid = fail(failure, sent) && failure.status !== undefined;
+      setText(failed, isInvalid ? "Nothing was changed: a setting is invalid." : failure.message);
       return;
     }
     announce("The settings were changed.");

@@ -1,4 +1,4 @@
-//! The rules of axe-core, for every view in both themes.
+//! The rules of axe-core, for every view, in both themes and in a narrow window.
 
 use std::path::Path;
 
@@ -40,29 +40,30 @@ fn no_view_has_serious_findings_in_either_theme() {
     ann.ask("name queen");
     drop(server.peer("bob"));
     let page = Page::open(&server, "overview");
-    for theme in ["light", "dark"] {
+    for (theme, width) in [("light", 1400), ("dark", 1400), ("light", 400), ("dark", 400)] {
         page.browser.prefer(theme);
+        page.browser.resize(width, 900);
         for view in VIEWS {
             page.show(view);
             page.until(
                 "the view has its data",
                 "return document.querySelectorAll('#view :is(td, dd, .setting)').length > 0",
             );
-            assert_accessible(&page, &axe, &format!("{view}, {theme}"));
+            assert_accessible(&page, &axe, &format!("{view}, {theme}, {width}"));
         }
         page.show("connections");
         page.details("ann");
         page.until_text("lobby");
-        assert_accessible(&page, &axe, &format!("details, {theme}"));
+        assert_accessible(&page, &axe, &format!("details, {theme}, {width}"));
         page.button("Kill\u{2026}");
-        assert_accessible(&page, &axe, &format!("dialog, {theme}"));
+        assert_accessible(&page, &axe, &format!("dialog, {theme}, {width}"));
         page.button("Cancel");
         page.show("settings");
         page.fill("max_connections", "0");
         page.button("Review and apply\u{2026}");
         page.button("Apply");
         page.until_text("Nothing was changed");
-        assert_accessible(&page, &axe, &format!("invalid setting, {theme}"));
+        assert_accessible(&page, &axe, &format!("invalid setting, {theme}, {width}"));
     }
     page.show("overview");
     page.button("Suspend\u{2026}");

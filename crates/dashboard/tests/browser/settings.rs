@@ -1,5 +1,7 @@
 //! The settings.
 
+use serde_json::{json, Value};
+
 use super::page::Page;
 use super::server::{is_refused, Options, Server};
 
@@ -68,4 +70,37 @@ fn settings_state_unit_default_and_effect() {
     {
         page.until_text(text);
     }
+}
+
+#[test]
+fn a_setting_that_another_viewer_changed_is_not_overwritten() {
+    let server = Server::start(Options::default());
+    let page = Page::open(&server, "settings");
+    page.fill("rules", "deny 192.0.2.0/24");
+    page.until_text("1 change not applied");
+    let act = |path: &str, body: Value| {
+        let script = "const done = arguments[2]; fetch(`api/pools/0/${arguments[0]}`, { method: 'POST', \
+             headers: { 'Content-Type': 'application/json', 'X-Dashboard': '1' }, body: JSON.stringify(arguments[1]) }) \
+             .then((response) => done(response.status))";
+        assert_eq!(page.browser.run_async(script, json!([path, body])), json!(200));
+    };
+    let rules = || {
+        let script = "const done = arguments[0]; fetch('api/pools/0/settings').then((response) => response.json()) \
+             .then((answer) => done(answer.settings.find((one) => one.name === 'rules').value))";
+        page.browser.run_async(script, json!([]))
+    };
+    act("deny", json!({"address": "198.51.100.7"}));
+    act("settings", json!({"max_connections": 99}));
+    page.until("others follow", "return document.querySelector('[name=max_connections]').value === '99'");
+    page.until("the change stays", "return document.querySelector('[name=rules]').value === 'deny 192.0.2.0/24'");
+    page.button("Review and apply\u{2026}");
+    page.button("Apply");
+    page.until_text("It was changed to deny 198.51.100.7/32 in the meantime.");
+    assert_eq!(rules(), json!(["deny 198.51.100.7/32"]));
+    page.button("Review and apply\u{2026}");
+    page.until_text("rules: deny 198.51.100.7/32 becomes deny 192.0.2.0/24");
+    page.button("Apply");
+    page.until_text("The settings were changed.");
+    assert_eq!(rules(), json!(["deny 192.0.2.0/24"]));
+    page.assert_clean();
 }
