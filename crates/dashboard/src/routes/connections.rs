@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 use std::fmt::{Display, Write};
+use std::hint::black_box;
 use std::sync::Arc;
 
 use actix_acceptor::ConnectionInfo;
@@ -86,15 +87,22 @@ fn page(watched: &Watched, parameters: Parameters, paging: Paging) -> serde_json
         let _ = write!(text, "{value}");
         filter.matches(&text)
     };
+    let (is_number, is_address) = (filter.is_number(), filter.is_address());
     let mut is_match = |connection: &ConnectionInfo| {
         listener.as_deref().is_none_or(|listener| *connection.listener == *listener)
             && state.is_none_or(|state| phase_name(connection.state) == state.name())
             && (filter.is_empty()
                 || connection.label.as_ref().is_some_and(|label| filter.matches(label))
-                || shown_matches(&connection.id)
-                || shown_matches(&connection.peer))
+                || (is_number && shown_matches(&connection.id))
+                || ((is_address || connection.peer.socket().is_none()) && shown_matches(&connection.peer)))
     };
-    let mut rows: Vec<_> = taken.list.iter().filter(|connection| is_match(connection)).collect();
+    let mut rows = Vec::with_capacity(if filter.is_empty() { taken.list.len() } else { 0 });
+    for some in taken.list.chunks(64) {
+        if !filter.is_empty() {
+            load_labels(some);
+        }
+        rows.extend(some.iter().filter(|connection| is_match(connection)));
+    }
     let matching = rows.len();
     let connections = paging.sorted(&mut rows, |a, b| sort.compare(order, a, b).then(a.id.cmp(&b.id)));
     serde_json::to_vec(&Page {
@@ -105,6 +113,12 @@ fn page(watched: &Watched, parameters: Parameters, paging: Paging) -> serde_json
         slow: taken.list.iter().filter(|connection| connection.unsent > high_watermark).count(),
         connections,
     })
+}
+
+/// Loads the labels into the caches of the processor: at once, which takes a fraction of the time that one after the other does.
+fn load_labels(connections: &[ConnectionInfo]) {
+    let first = |connection: &ConnectionInfo| connection.label.as_ref().and_then(|label| label.bytes().next());
+    black_box(connections.iter().filter_map(first).fold(0, |sum, byte| sum ^ byte));
 }
 
 impl State {

@@ -127,8 +127,20 @@ impl Filter {
         if !text.is_ascii() {
             return text.to_lowercase().contains(&self.0);
         }
-        let part = self.0.as_bytes();
-        part.is_empty() || text.as_bytes().windows(part.len()).any(|window| window.eq_ignore_ascii_case(part))
+        let Some((first, rest)) = self.0.as_bytes().split_first() else { return true };
+        // Most places differ in the first byte, which is compared without a call.
+        let mut places = text.as_bytes().windows(self.0.len());
+        places.any(|place| place[0].to_ascii_lowercase() == *first && place[1..].eq_ignore_ascii_case(rest))
+    }
+
+    /// Whether a number may contain it: others need not be written out.
+    pub(super) fn is_number(&self) -> bool {
+        self.0.bytes().all(|byte| byte.is_ascii_digit())
+    }
+
+    /// Whether an IP address with a port may contain it.
+    pub(super) fn is_address(&self) -> bool {
+        self.0.bytes().all(|byte| byte.is_ascii_hexdigit() || b".:[]%".contains(&byte))
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -179,6 +191,20 @@ mod tests {
         }
         let far = Paging::new(Some(usize::MAX), Some(100)).expect("valid");
         assert!(far.of(&[1, 2, 3]).is_empty());
+    }
+
+    #[test]
+    fn a_part_of_an_address_may_be_in_one() {
+        for address in ["127.0.0.1:50312", "[2001:DB8::ab]:443", "[fe80::1%3]:1"] {
+            let filter = |range| Filter::new(address.get(range).map(str::to_owned));
+            for (start, end) in
+                (0..address.len()).flat_map(|start| (start..=address.len()).map(move |end| (start, end)))
+            {
+                assert!(filter(start..end).is_address(), "{address} {start} {end}");
+            }
+        }
+        let is_number = |part: &str| Filter::new(Some(part.to_owned())).is_number();
+        assert!(is_number("") && is_number("42") && !is_number("4a"));
     }
 
     #[test]

@@ -96,6 +96,11 @@ async fn topics_and_names_are_listed_with_members() {
     let filtered = get(&dashboard, "/topics?filter=OOM-3").await;
     assert_eq!(filtered["topics"], json!([{"name": "room-3", "members": 1}]));
     let ids: Vec<_> = chat.list().into_iter().map(|info| info.id).collect();
+    let peer = chat.list()[2].peer.to_string();
+    for filter in [peer.as_str(), &peer[2..], &ids[2].to_string()] {
+        let found = get(&dashboard, &format!("/connections?filter={filter}")).await;
+        assert!(found["connections"].as_array().unwrap().iter().any(|row| row["id"] == json!(ids[2])), "{filter}");
+    }
     let lobby = get(&dashboard, "/topic?name=lobby&page=2&limit=4").await;
     assert_eq!((&lobby["members"], &lobby["connections"][0]["id"]), (&json!(5), &json!(ids[4])));
     let names = get(&dashboard, "/names?filter=ann%2F3").await;

@@ -78,6 +78,7 @@ async fn two_thousand_rows_are_sorted_filtered_and_paged() {
         ("listener=chat", PEERS),
         ("listener=other", 0),
         ("filter=nothing", 0),
+        ("filter=chat%2F", PEERS),
         ("page=1000", PEERS),
     ] {
         let page = get(&dashboard, &format!("/connections?{query}")).await;
