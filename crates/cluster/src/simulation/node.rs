@@ -96,6 +96,7 @@ impl SimNode {
         node.spawn(SimNode::heartbeats);
         node.spawn(SimNode::releases);
         node.spawn(SimNode::sweeps);
+        node.spawn(SimNode::audits);
         for _ in 0..CLIENTS {
             let client = node.clone();
             node.clients.lock().spawn(async move { client.client().await });
@@ -136,6 +137,26 @@ impl SimNode {
         }
     }
 
+    async fn audits(self: Arc<Self>) {
+        let mut after = None;
+        loop {
+            tokio::time::sleep(TTL / 3).await;
+            after = self.naming.audit(&self, after).await;
+        }
+    }
+
+    /// Registers a name. The result of some registrations is not received.
+    async fn register(self: &Arc<Self>, id: ConnectionId, name: &'static str, replaces: bool) {
+        let undo = self.naming.undo(id, &name.into());
+        let result = self.naming.register(self, id, name.into(), replaces).await;
+        if matches!(result, Ok(true)) {
+            undo.registered();
+        }
+        if result.is_ok() && !self.world.random().one_in(4) {
+            undo.received();
+        }
+    }
+
     /// Opens connections one after the other. What each does goes on when it ends.
     async fn client(self: Arc<Self>) {
         let random = self.world.random();
@@ -148,7 +169,7 @@ impl SimNode {
                     0 => drop(self.naming.unregister(id, name.into()).await),
                     kind => self.spawn(move |node| async move {
                         let registration = Registration::begin(&node);
-                        let _ = node.naming.register(&node, id, name.into(), kind > 3).await;
+                        node.register(id, name, kind > 3).await;
                         node.world.check_owners();
                         drop(registration);
                     }),
