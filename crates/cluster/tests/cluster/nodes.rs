@@ -14,7 +14,7 @@ use support::{connect, in_time, Peer, TIME_LIMIT};
 use crate::nats_server::NatsServer;
 
 /// The names of a node are free after this time.
-pub(crate) const TTL: Duration = Duration::from_secs(1);
+pub(crate) const TTL: Duration = Duration::from_secs(3);
 
 /// What connects the nodes.
 pub(crate) enum World {

@@ -74,8 +74,11 @@ async fn a_server_that_does_not_answer_is_an_error_in_time() {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = silent.local_addr().unwrap().port();
     let limit = Duration::from_millis(200);
+    let began = std::time::Instant::now();
     let error = error_of(Cluster::nats(format!("nats://localhost:{port}")).connect_timeout(limit)).await;
     assert!(matches!(error, ConnectError::Unreachable { .. }), "{error}");
+    // The default is 5 s.
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
 }
 
 #[actix::test]

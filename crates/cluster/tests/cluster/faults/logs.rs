@@ -34,7 +34,8 @@ async fn each_change_of_the_state_is_one_line() {
     let lines = messages("logged");
     let count = |text: &str| lines.iter().filter(|line| line.contains(text)).count();
     assert_eq!((count("connected to NATS"), count("is lost"), count("has joined")), (2, 1, 2), "{lines:?}");
-    assert!(count("error of NATS") == 1 && lines.len() <= 8, "{lines:?}");
+    // One in ten seconds.
+    assert!((1..=3).contains(&count("error of NATS")) && lines.len() <= 10, "{lines:?}");
     let ours = logs::lines(|line: &Line| line.is("node", "logged"));
     assert!(ours.iter().all(|line| line.fields.values().all(|value| !value.contains("secret"))));
     let with_servers = ours.iter().filter(|line| line.fields.contains_key("servers"));

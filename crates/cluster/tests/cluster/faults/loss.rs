@@ -176,7 +176,7 @@ async fn away_for_longer_than_the_ttl_a_node_registers_its_names_again() {
 async fn a_node_that_is_away_is_disconnected_until_its_lease_has_run_out() {
     let server = NatsServer::start();
     let proxy = Proxy::to(&server).await;
-    let nats = |url: &str, node: &str| nats(url).node(node).ttl(Duration::from_secs(5));
+    let nats = |url: &str, node: &str| nats(url).node(node).ttl(Duration::from_secs(12));
     let (one, two) = (Node::start(nats(&server.url, "one")).await, Node::start(nats(&proxy.url, "two")).await);
     let ann = two.named("ann").await;
     let owner = in_time(one.cluster.whereis("ann")).await.unwrap().unwrap();
@@ -185,14 +185,14 @@ async fn a_node_that_is_away_is_disconnected_until_its_lease_has_run_out() {
     // The server may see the end of the connection a moment later.
     eventually(|| server.subjects("test.node.two.").is_empty()).await;
     let sent = in_time(owner.send("hello")).await;
-    assert!(matches!(sent, Err(DeliveryError::Disconnected)) || away.elapsed() > Duration::from_secs(3), "{sent:?}");
+    assert!(matches!(sent, Err(DeliveryError::Disconnected)), "{sent:?} after {:?}", away.elapsed());
     let gone = async {
         while !matches!(owner.send("hello").await, Err(DeliveryError::NoOwner)) {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
     in_time(gone).await;
-    assert!(away.elapsed() > Duration::from_secs(2), "{:?}", away.elapsed());
+    assert!(away.elapsed() > Duration::from_secs(4), "{:?}", away.elapsed());
     drop(ann);
     in_time(one.cluster.leave()).await;
 }

