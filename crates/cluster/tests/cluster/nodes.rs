@@ -177,15 +177,21 @@ impl Protocol for Guest {
                 let (id, name) = (conn.id(), word.to_owned());
                 let registered = async move {
                     let mut first = Box::pin(first);
-                    assert!((&mut first).now_or_never().is_none());
+                    if (&mut first).now_or_never().is_some() {
+                        return "done";
+                    }
                     while !cluster.owns(id, &name) {
                         tokio::task::yield_now().await;
                     }
                     second.await.unwrap();
                     drop(first);
-                    cluster.owns(id, &name)
+                    if cluster.owns(id, &name) {
+                        "owned"
+                    } else {
+                        "lost"
+                    }
                 };
-                conn.wait(registered, |owns, _, _| Next::send(owns.to_string()))
+                conn.wait(registered, |outcome, _, _| Next::send(outcome))
             }
             "label" => {
                 conn.set_label(word);
