@@ -1,8 +1,8 @@
 //! What the library costs, as ratios against servers written without it.
 //!
 //! ```text
-//! cargo run --release -p bench                        every row, about eleven minutes
-//! cargo run --release -p bench -- --quick             fewer rounds, about four minutes
+//! cargo run --release -p bench                        every row, about fifteen minutes
+//! cargo run --release -p bench -- --quick             fewer rounds, about five minutes
 //! cargo run --release -p bench -- echo memory         only the rows whose name contains one of these words
 //!
 //!   this process: load ──loopback──▶ the same binary as a server, one process for each server
@@ -20,6 +20,8 @@ mod brokers;
 mod callgrind;
 #[cfg(target_os = "linux")]
 mod cluster;
+#[cfg(target_os = "linux")]
+mod dashboard;
 #[cfg(target_os = "linux")]
 mod load;
 #[cfg(target_os = "linux")]

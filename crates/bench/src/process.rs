@@ -1,5 +1,7 @@
 //! A server in a separate process, and the CPU and memory that the process has used.
 
+use std::collections::HashMap;
+use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -103,10 +105,20 @@ impl Process {
         settled(now, |bytes, earlier| bytes == earlier)
     }
 
+    /// The CPU time of each of its threads, by its id.
+    pub(crate) fn threads(&self) -> io::Result<HashMap<OsString, Duration>> {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.clock.0))?;
+        let tasks = tasks.map(|task| {
+            let task = task?;
+            Ok((task.file_name(), scheduled(&task.path(), 0)?))
+        });
+        tasks.collect()
+    }
+
     /// How long its threads waited for a core that others had, since the start.
     pub(crate) fn waits_for_core(&self) -> io::Result<Duration> {
         let tasks = std::fs::read_dir(format!("/proc/{}/task", self.clock.0))?;
-        tasks.map(|task| waits_for_core(&task?.path())).sum()
+        tasks.map(|task| scheduled(&task?.path(), 1)).sum()
     }
 
     /// The wake-ups of all event loops of the process so far. An event loop of tokio is woken from another thread by a
@@ -188,11 +200,11 @@ fn settled<T: Copy>(read: impl Fn() -> io::Result<T>, is_settled: impl Fn(T, T) 
     Ok(earlier)
 }
 
-/// How long a thread waited for a core that others had: the second figure of its `schedstat`, in nanoseconds.
-fn waits_for_core(task: &Path) -> io::Result<Duration> {
+/// A figure of a thread's `schedstat`, in nanoseconds: how long it ran, and how long it waited for a core that others had.
+fn scheduled(task: &Path, figure: usize) -> io::Result<Duration> {
     let figures = std::fs::read_to_string(task.join("schedstat"))?;
-    let waited = figures.split_whitespace().nth(1).and_then(|figure| figure.parse().ok());
-    waited.map(Duration::from_nanos).ok_or_else(|| io::Error::other("no figures of the scheduler"))
+    let time = figures.split_whitespace().nth(figure).and_then(|figure| figure.parse().ok());
+    time.map(Duration::from_nanos).ok_or_else(|| io::Error::other("no figures of the scheduler"))
 }
 
 /// A core for the server and another one for the load. `None` if this process may use only one.

@@ -6,6 +6,7 @@ use crate::servers::{Server, Wire};
 use crate::tls::Backend;
 
 mod cluster;
+mod dashboard;
 mod messaging;
 mod shared;
 
@@ -47,6 +48,8 @@ pub(crate) enum Work {
     Stalled { members: usize, len: usize, bar: f64 },
     /// Resident memory per membership of an idle connection.
     Membership { connections: usize, bar: f64 },
+    /// CPU of a server that answers `packets` a second, with a dashboard and with a viewer. `bar` limits the ratio.
+    Dashboard { connections: usize, packets: usize, bar: f64 },
     /// What a cluster of nodes costs.
     Cluster(Measure),
 }
@@ -58,7 +61,7 @@ const NATIVE: Backend = Backend::Native;
 
 /// Every row, in the order of the table.
 pub(crate) fn all() -> impl Iterator<Item = &'static Row> {
-    ROWS.iter().chain(messaging::ROWS).chain(shared::ROWS).chain(cluster::ROWS)
+    ROWS.iter().chain(messaging::ROWS).chain(shared::ROWS).chain(cluster::ROWS).chain(dashboard::ROWS)
 }
 
 const ROWS: &[Row] = &[

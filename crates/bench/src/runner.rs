@@ -12,6 +12,7 @@ use crate::servers::Server;
 use crate::table;
 
 mod cluster;
+mod dashboard;
 mod messaging;
 
 /// Connections that send messages at the same time.
@@ -71,6 +72,7 @@ impl Bench {
             Work::Storm { members, bar } => self.storm(row, members, bar),
             Work::Stalled { members, len, bar } => self.stalled(row, members, len, bar),
             Work::Membership { connections, bar } => self.membership(row, connections, bar),
+            Work::Dashboard { connections, packets, bar } => self.dashboard(row, connections, packets, bar),
             Work::Cluster(measure) => self.cluster(measure),
         }
     }

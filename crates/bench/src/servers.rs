@@ -18,7 +18,7 @@ use crate::members::Dialect;
 use crate::shared::{self, Home};
 use crate::tls::{self, Backend};
 use crate::topics::{self, Form};
-use crate::{operator, ours, process};
+use crate::{dashboard, operator, ours, process};
 
 /// What a server treats as a message.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -57,6 +57,8 @@ pub(crate) enum Server {
     TokioTls(Backend),
     /// This library, measuring the calls of an operator.
     Operator,
+    /// This library with a dashboard.
+    Dashboard,
     /// This library with TLS.
     OursTls(Backend),
     /// [`Server::Tokio`] with a topic.
@@ -74,7 +76,7 @@ pub(crate) enum Server {
 }
 
 impl Server {
-    const ALL: [Server; 25] = [
+    const ALL: [Server; 26] = [
         Server::Tokio,
         Server::Framed,
         Server::Idiom(Wire::Raw),
@@ -83,6 +85,7 @@ impl Server {
         Server::Ours(Wire::Packets),
         Server::AllOn,
         Server::Operator,
+        Server::Dashboard,
         Server::TokioTls(Backend::Rustls),
         Server::TokioTls(Backend::Native),
         Server::OursTls(Backend::Rustls),
@@ -105,6 +108,7 @@ impl Server {
     pub(crate) fn wire(self) -> Wire {
         match self {
             Server::Tokio | Server::AllOn | Server::Operator | Server::TokioTls(_) | Server::OursTls(_) => Wire::Raw,
+            Server::Dashboard => Wire::Raw,
             Server::Broadcast(_) | Server::Topics(_) | Server::Pubsub | Server::Redis | Server::Cluster(_) => Wire::Raw,
             Server::Framed | Server::Shared(_) => Wire::Packets,
             Server::Idiom(wire) | Server::Ours(wire) => wire,
@@ -136,6 +140,7 @@ impl Server {
             Server::Ours(Wire::Packets) => "ours-packets",
             Server::AllOn => "all-on",
             Server::Operator => "operator",
+            Server::Dashboard => "dashboard",
             Server::TokioTls(Backend::Rustls) => "tokio-rustls",
             Server::TokioTls(Backend::Native) => "tokio-native-tls",
             Server::OursTls(Backend::Rustls) => "ours-rustls",
@@ -173,6 +178,7 @@ impl Server {
             Server::Shared(Home::Actor) => "actor",
             Server::Shared(Home::OtherArbiter) => "other thread",
             Server::Redis => "redis-server",
+            Server::Dashboard => "ours",
             Server::Cluster(Program::Node) => "ours",
             Server::Cluster(Program::Plain) => "async-nats",
             Server::AllOn => "all on",
@@ -188,6 +194,7 @@ pub(crate) fn run(name: &str, core: Option<usize>) -> io::Result<()> {
     match server {
         // They read standard input themselves.
         Server::Operator => return on_actix(operator::serve(announce)),
+        Server::Dashboard => return on_actix(dashboard::serve(announce)),
         Server::Topics(Form::Arbiters) => return on_actix(topics::serve(Form::Arbiters, announce)),
         _ => {}
     }
@@ -197,7 +204,7 @@ pub(crate) fn run(name: &str, core: Option<usize>) -> io::Result<()> {
         std::process::exit(0);
     });
     match server {
-        Server::Operator | Server::Pubsub | Server::Redis => Ok(()),
+        Server::Operator | Server::Dashboard | Server::Pubsub | Server::Redis => Ok(()),
         Server::Broadcast(writes) => on_tokio(async { accept(broadcast::server(writes)).await }),
         Server::Topics(form) => on_actix(topics::serve(form, announce)),
         Server::Shared(home) => on_actix(shared::serve(home, announce)),

@@ -1,6 +1,6 @@
 //! Prints the table, each line as soon as it is measured.
 
-use crate::measure::{Growth, Ratio};
+use crate::measure::{self, Growth, Ratio};
 use crate::servers::Server;
 
 /// Prints the names of the columns.
@@ -61,6 +61,16 @@ pub(crate) fn cost(label: &str, theirs: f64, ours: f64) {
 /// Prints a figure of this library that has no bar.
 pub(crate) fn figure(label: &str, figure: &str) {
     println!("  {label:<40}{figure}");
+}
+
+/// Prints how much a figure has changed, in percent: the median, the least and the greatest of the rounds.
+pub(crate) fn change(label: &str, ratios: &[f64], bar: Option<f64>) {
+    let percent = |ratio: f64| format!("{:+.1} %", (ratio - 1.0) * 100.0);
+    let (least, greatest) = ratios.iter().fold((f64::MAX, f64::MIN), |(a, b), ratio| (a.min(*ratio), b.max(*ratio)));
+    let median = measure::median(ratios);
+    let spread = format!("({} to {})", percent(least), percent(greatest));
+    let kept = bar.map(|bar| format!("<= {} {}", percent(bar), if median <= bar { "ok" } else { "ABOVE" }));
+    figure(label, format!("{:<9}{spread:<26}{}", percent(median), kept.unwrap_or_default()).trim_end());
 }
 
 /// Prints instruction counts, which do not vary from run to run.
