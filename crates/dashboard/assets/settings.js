@@ -245,10 +245,9 @@ export function settings(context) {
       run: async () => {
         try {
           await check(sent);
-          await post(
-            poolPath(context.pool, "settings"),
-            Object.fromEntries(sent.map((one) => [one.setting.name, one.value()])),
-          );
+          const values = (of) => Object.fromEntries(sent.map((one) => [one.setting.name, of(one)]));
+          const was = values((one) => one.setting.value);
+          await post(poolPath(context.pool, "settings"), { ...values((one) => one.value()), was });
           return true;
         } catch (problem) {
           failure = problem;

@@ -1,11 +1,14 @@
 //! The settings of a pool, and its access rules.
 
+use std::sync::Arc;
+
 use actix_acceptor::limits::Rule;
 use actix_acceptor::{Settings, SettingsPatch};
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
+use parking_lot::Mutex;
 use serde::Deserialize;
-use serde_json::{json, to_value};
+use serde_json::{json, to_value, Map, Value};
 
 use super::query::part;
 use crate::access::{Action, Viewer};
@@ -26,12 +29,38 @@ pub(super) async fn list(shared: Data<Shared>, _: Viewer, request: HttpRequest) 
     Ok(HttpResponse::Ok().json(json!({"settings": settings.collect::<Vec<_>>()})))
 }
 
-pub(super) async fn change(shared: Data<Shared>, request: HttpRequest, action: Action<serde_json::Value>) -> ApiResult {
+/// The settings to change, and the values that the viewer has seen.
+#[derive(Deserialize)]
+pub(super) struct Change {
+    #[serde(default)]
+    was: Map<String, Value>,
+    #[serde(flatten)]
+    new: Map<String, Value>,
+}
+
+pub(super) async fn change(shared: Data<Shared>, request: HttpRequest, action: Action<Change>) -> ApiResult {
     let watched = action.pool(&shared, &request)?;
     perform(&shared, action.on(watched, "settings", ""), async {
-        let patch = serde_json::from_value::<SettingsPatch>(action.body.clone());
+        let Change { was, new } = &action.body;
+        let patch = serde_json::from_value::<SettingsPatch>(Value::Object(new.clone()));
         let patch = patch.map_err(|error| ApiError::body(error.to_string()))?;
-        let changed = watched.of.pool.apply(patch).await?;
+        let (was, others) = (was.clone(), Arc::new(Mutex::new(Vec::new())));
+        let found = others.clone();
+        // Compared and changed in one step.
+        let compare_and_change = move |settings: &mut Settings| {
+            let current = to_value(&*settings).unwrap_or_default();
+            let differs = |(name, value): &(String, Value)| current.get(name) != Some(value);
+            let differing: Vec<_> = was.into_iter().filter(differs).map(|(name, _)| name).collect();
+            if differing.is_empty() {
+                drop(settings.apply(patch));
+            }
+            *found.lock() = differing;
+        };
+        let changed = watched.of.pool.change(compare_and_change).await?;
+        let others = others.lock().join(", ");
+        if !others.is_empty() {
+            return Err(ApiError::changed(format!("nothing was changed: others have changed {others} meanwhile")));
+        }
         Ok(json!({"changed": changed}))
     })
     .await

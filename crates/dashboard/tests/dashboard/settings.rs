@@ -59,3 +59,26 @@ async fn invalid_settings_are_named_and_change_nothing() {
     }
     assert_eq!(chat.settings(), before);
 }
+
+#[actix::test]
+async fn a_change_of_what_others_have_changed_is_refused() {
+    let chat = chat().await;
+    let dashboard = dashboard(&chat);
+    let rules = named(&get(&dashboard, "/settings").await, "rules")["value"].clone();
+    post(&dashboard, "/deny", json!({"address": "192.0.2.1"})).await;
+    let stale =
+        json!({"rules": ["deny 192.0.2.2"], "max_connections": 5, "was": {"rules": rules, "max_connections": 16_384}});
+    let answer = post(&dashboard, "/settings", stale).await;
+    assert_eq!((answer.status, answer.code()), (StatusCode::CONFLICT, "changed".to_owned()));
+    assert!(answer.json()["error"]["message"].as_str().unwrap().contains("changed rules meanwhile"));
+    let settings = get(&dashboard, "/settings").await;
+    assert_eq!(named(&settings, "rules")["value"], json!(["deny 192.0.2.1/32"]));
+    assert_eq!(named(&settings, "max_connections")["value"], 16_384);
+    let fresh = json!({"max_connections": 5, "was": {"max_connections": 16_384, "rules": ["deny 192.0.2.1/32"]}});
+    let answer = post(&dashboard, "/settings", fresh).await.json();
+    assert_eq!(answer, json!({"changed": {"max_connections": {"old": 16_384, "new": 5}}}));
+    for wrong in [json!({"was": 5}), json!({"max_connections": 5, "was": {"no_such": 1}})] {
+        let answer = post(&dashboard, "/settings", wrong.clone()).await;
+        assert!(["invalid_body", "changed"].contains(&answer.code().as_str()), "{wrong}");
+    }
+}
