@@ -40,7 +40,9 @@
 //! ```
 //!
 //! Create a [`Dashboard`] once and clone it into the applications, since the closure of `HttpServer::new` runs for each worker. All
-//! clones share their state, so a viewer may reach any worker.
+//! clones share their state, so a viewer may reach any worker. The page is at `/dashboard/`, or at
+//! [another path](Dashboard::path); in an application that removes the slash at the end of paths (`NormalizePath`), it is at
+//! `/dashboard/page`, where `/dashboard` leads.
 //!
 //! # The page
 //!
@@ -71,8 +73,8 @@
 //! with signs of a proxy are refused: HTTP/1.0, headers that proxies add, and an `Origin` or `Referer` that is not a loopback
 //! address. A proxy that forwards requests unchanged cannot be recognized.
 //!
-//! The proxy has to keep the `Host` of the browser, and to set `X-Forwarded-For`. For nginx, with
-//! `trusted_proxies(["127.0.0.1"])`:
+//! The proxy has to keep the `Host` of the browser, since a request is refused if its `Origin` is another host, and to set
+//! `X-Forwarded-For`. For nginx, with `trusted_proxies(["127.0.0.1"])`:
 //!
 //! ```nginx
 //! location /dashboard/ {
