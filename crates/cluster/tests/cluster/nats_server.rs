@@ -90,6 +90,14 @@ impl NatsServer {
         (self.process, _, self.monitor) = spawn(&self.store, &self.arguments, Some(self.port));
     }
 
+    /// Starts the server again if it has ended by itself.
+    #[allow(dead_code, reason = "not used by all tests")]
+    pub(crate) fn start_if_ended(&mut self) {
+        if self.process.try_wait().unwrap().is_some() {
+            self.start_again();
+        }
+    }
+
     /// Starts the server on its port with other arguments, after [`stop`](Self::stop).
     pub(crate) fn start_again_with(&mut self, arguments: &[&str]) {
         self.arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
