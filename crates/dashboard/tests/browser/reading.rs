@@ -73,8 +73,9 @@ fn connections_are_shown_in_pages() {
 fn the_overview_shows_numbers_charts_and_listeners() {
     let server = Server::start(Options::default());
     let mut ann = server.peer("ann");
-    drop(server.peer("bob"));
     let page = Page::open(&server, "overview");
+    // Only now: a browser may take longer to start than the period of the charts.
+    drop(server.peer("bob"));
     let tile = |name: &str, value: &str| {
         let script = "const tiles = [...document.querySelectorAll('.tile')]; \
              const tile = tiles.find((tile) => tile.children[0].innerText === arguments[0]); \
