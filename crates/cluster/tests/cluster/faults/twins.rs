@@ -1,6 +1,7 @@
 //! Two processes that are a node of the same name: the former one is cut off, and comes back.
 
 use std::future::ready;
+use std::time::Duration;
 
 use actix::Message;
 use actix_acceptor_cluster::{NodeState, Question};
@@ -10,7 +11,7 @@ use support::in_time;
 use super::proxy::Proxy;
 use super::{nats, reached};
 use crate::nats_server::NatsServer;
-use crate::nodes::{ask, Node, TTL};
+use crate::nodes::{ask, Node};
 
 /// Which process a node is.
 #[derive(Message, Serialize, Deserialize)]
@@ -26,7 +27,7 @@ async fn a_process_that_has_lost_its_node_name_answers_no_requests() {
     let server = NatsServer::start();
     let proxy = Proxy::to(&server).await;
     let start = async |url: &str, node: &str, process: &'static str| {
-        let node = Node::start(nats(url).node(node).ttl(TTL)).await;
+        let node = Node::start(nats(url).node(node).ttl(Duration::from_secs(5))).await;
         node.cluster.node_answers(move |_: Which| ready(process.to_owned()));
         let mut member = node.member("lobby").await;
         ask(&mut member, &format!("label {process}"), "ok").await;
