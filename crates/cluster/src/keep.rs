@@ -291,13 +291,14 @@ pub(crate) async fn releases(naming: Arc<Naming>) {
     }
 }
 
-/// Looks for names whose records the server has lost, a portion at a time.
+/// Looks for names whose records the server has lost, a portion at a time, and for records of names that were released.
 pub(crate) async fn audits<P: ClusterProtocol, F: Format>(weak: Weak<Node<P, F>>) {
     let mut after = None;
     loop {
         let Some(node) = weak.upgrade() else { return };
         let pause = node.naming.lease.interval();
         after = node.naming.audit(&node, after).await;
+        node.naming.check_released().await;
         drop(node);
         tokio::time::sleep(pause).await;
     }

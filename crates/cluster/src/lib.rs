@@ -225,6 +225,7 @@ mod own_names;
 mod presence;
 pub mod reexports;
 mod refusals;
+mod released;
 mod releases;
 mod requests;
 mod runtime;

@@ -22,6 +22,7 @@ use crate::lease::Lease;
 use crate::name_locks::NameLocks;
 use crate::names::{Buckets, Owner};
 use crate::own_names::{OwnName, OwnNames};
+use crate::released::Released;
 use crate::releases::Release;
 use crate::subject::{token, token_length};
 use crate::undo::Undos;
@@ -78,6 +79,7 @@ pub(crate) struct Naming {
     pub(crate) undos: Undos,
     pub(crate) releases: Mutex<HashMap<Arc<str>, Release>>,
     pub(crate) has_releases: Notify,
+    pub(crate) released: Released,
 }
 
 impl Naming {
@@ -94,6 +96,7 @@ impl Naming {
             undos: Undos::default(),
             releases: Mutex::default(),
             has_releases: Notify::new(),
+            released: Released::default(),
         }
     }
 

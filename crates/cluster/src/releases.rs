@@ -9,9 +9,8 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 use tracing::warn;
 
-use crate::bus::{Entry, StoreError};
+use crate::bus::StoreError;
 use crate::name_locks::NameLock;
-use crate::names::Owner;
 use crate::naming::{Naming, AT_ONCE, RETRY};
 use crate::subject::token;
 
@@ -73,21 +72,13 @@ impl Naming {
 
     async fn release(&self, name: &Arc<str>, _lock: NameLock<'_>) -> Result<(), StoreError> {
         let Some(release) = self.releases.lock().get(name).copied() else { return Ok(()) };
-        let (key, began) = (token(name).unwrap_or_default(), Instant::now());
+        let began = Instant::now();
         let buckets = self.buckets().map_err(StoreError::Unavailable)?;
         match release.revision {
-            Some(revision) => buckets.names.remove(&key, revision).await?,
-            None => {
-                let entry = buckets.names.get(&key).await?;
-                let own = self.own.get(name).map(|own| own.revision);
-                let is_left = |entry: &Entry| {
-                    own != Some(entry.revision) && Owner::decode(&entry.value).is_some_and(|owner| self.is_own(&owner))
-                };
-                if let Some(entry) = entry.filter(is_left) {
-                    buckets.names.remove(&key, entry.revision).await?;
-                }
-            }
+            Some(revision) => buckets.names.remove(&token(name).unwrap_or_default(), revision).await?,
+            None => drop(self.remove_left(name, buckets).await?),
         }
+        self.released.add(name);
         let mut releases = self.releases.lock();
         if releases.get(name) == Some(&release) {
             releases.remove(name);
@@ -152,7 +143,7 @@ mod tests {
 
     use super::*;
     use crate::bus::LocalBus;
-    use crate::names::Buckets;
+    use crate::names::{Buckets, Owner};
     use crate::naming::Host;
     use crate::RegisterError;
 

@@ -142,6 +142,7 @@ impl SimNode {
         loop {
             tokio::time::sleep(TTL / 3).await;
             after = self.naming.audit(&self, after).await;
+            self.naming.check_released().await;
         }
     }
 
