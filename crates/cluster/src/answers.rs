@@ -73,7 +73,7 @@ impl<P: ClusterProtocol, F: Format> Answers<P, F> {
         drop(former);
     }
 
-    /// Drops the answers of the node, which may own handles of it, and those that are added later.
+    /// Drops the answers of the node, which may own handles of it. Those that are added later are dropped at once.
     pub(crate) fn clear(&self) {
         let former = self.of_node.write().take();
         // A panic while they are dropped must not keep the node from ending.

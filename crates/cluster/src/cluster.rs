@@ -119,8 +119,8 @@ impl<P: ClusterProtocol, F: Format> Cluster<P, F> {
 
     /// Registers a name for a connection of this node, unique over all nodes, until the connection ends or releases it.
     ///
-    /// Only connections of the pool that was given to [`connect`](ClusterBuilder::connect) are of this node. A program with several
-    /// pools connects each of them as a node of its own.
+    /// The connection must belong to the pool that was given to [`connect`](ClusterBuilder::connect). A program with several pools
+    /// connects each of them as a node of its own.
     ///
     /// In a callback: `conn.wait(cluster.register(conn, "ann"), |registered, me, conn| ..)`. If the future is dropped, the connection
     /// does not get the name.
@@ -244,10 +244,10 @@ impl<P: ClusterProtocol, F: Format> Cluster<P, F> {
     /// [`request_timeout`](ClusterBuilder::request_timeout), then gives up the lease, so that the names of this node are free at
     /// once.
     ///
-    /// It ends the node for all of its handles: from this call on, what they send to other nodes and what they ask fails with
-    /// `Disconnected`, members on this node still get what they publish, and the answers to questions are dropped. A handle or a
-    /// [`ClusterTopic`] that a protocol keeps need not be dropped first. The node has no thread and no connection to NATS any more
-    /// when this returns or its future is dropped; in the latter case, the names may be free only when the lease has expired.
+    /// It ends the node for all of its handles. From this call on, sending to other nodes and asking fail with `Disconnected`,
+    /// publishing reaches only members on this node, and the closures of [`node_answers`](Cluster::node_answers) are dropped. Handles
+    /// and [`ClusterTopic`]s that a protocol keeps need not be dropped first. The thread of the node and its connection to NATS have
+    /// ended when this returns or its future is dropped; in the latter case, the names may be free only when the lease has expired.
     ///
     /// If the last handle is dropped without this call, messages that wait to be sent are dropped, and the names are free when the
     /// lease has expired.

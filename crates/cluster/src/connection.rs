@@ -86,7 +86,7 @@ impl<P: ClusterProtocol, F: Format> ClusterRef<P, F> {
     }
 
     /// The same connection, with this time limit for [`send`](ClusterRef::send), [`notify`](ClusterRef::notify) and
-    /// [`ask`](ClusterRef::ask). A longer one than an hour is an hour.
+    /// [`ask`](ClusterRef::ask). A limit above 1 hour counts as 1 hour.
     #[must_use = "the time limit applies to the returned reference"]
     pub fn within(mut self, limit: Duration) -> Self {
         self.within = limit.min(MAX_WITHIN);

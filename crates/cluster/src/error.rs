@@ -103,7 +103,7 @@ pub enum RegisterError {
         node: String,
     },
     /// This node has no valid lease: it is not connected to NATS, has lost the lease, or has left the cluster.
-    #[error("this node has no valid lease at the moment: it is not connected to NATS, or has lost its lease")]
+    #[error("this node has no valid lease at the moment: it is not connected to NATS, has lost its lease, or has left the cluster")]
     Disconnected,
     /// Other nodes kept changing the name, so that no attempt succeeded.
     #[error("other nodes are registering this name at the same time; try again")]
@@ -111,8 +111,8 @@ pub enum RegisterError {
     /// The connection has ended.
     #[error("the connection has ended")]
     Ended,
-    /// The connection belongs to another pool than the one that was given to [`connect`](crate::ClusterBuilder::connect).
-    #[error("the connection belongs to another pool than the one of this node; connect its pool as a node of its own")]
+    /// The connection belongs to a pool other than the one that was given to [`connect`](crate::ClusterBuilder::connect).
+    #[error("the connection belongs to a pool other than that of this node; connect its pool as a node of its own")]
     OtherPool,
     /// The name is too long.
     #[error("the name takes up {length} bytes, and {limit} are allowed; a byte other than an ASCII letter, a digit, `-` or `_` counts as 3")]
@@ -138,9 +138,9 @@ pub enum DeliveryError {
     /// There was no answer within the time limit. The message may have arrived.
     #[error("no answer within the time limit; see `ClusterBuilder::request_timeout`")]
     Timeout,
-    /// This node or the other one has no connection to NATS, or lost it before the answer arrived: in that case the message may
-    /// have arrived. Or this node has left the cluster.
-    #[error("no connection to NATS")]
+    /// This node or the other one has no connection to NATS, or this node has left the cluster. If that happened while waiting for
+    /// the answer, the message may have arrived.
+    #[error("no connection to NATS, or the node has left the cluster")]
     Disconnected,
     /// The message or its answer is larger than the server allows. The size includes what this crate adds.
     #[error("the message or its answer has {size} bytes, and NATS allows {limit} (`max_payload`)")]
@@ -177,7 +177,7 @@ pub enum DeliveryError {
 #[non_exhaustive]
 pub enum RemoteError {
     /// There is no connection to NATS at the moment, or the node has left the cluster.
-    #[error("no connection to NATS")]
+    #[error("no connection to NATS, or the node has left the cluster")]
     Disconnected,
     /// Messages are published faster than NATS accepts them.
     #[error("{queued} bytes are waiting to be sent to NATS, and {limit} are allowed; see `ClusterBuilder::queue`")]

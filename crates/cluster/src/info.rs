@@ -17,7 +17,7 @@ use crate::{Cluster, Format, NodeState};
 /// | name | kind | labels beside `node` | meaning |
 /// |---|---|---|---|
 /// | `acceptor_cluster_connected` | gauge | | 1 while the node is connected to NATS, otherwise 0 |
-/// | `acceptor_cluster_joined` | gauge | | 1 while it is connected and has its lease, otherwise 0 |
+/// | `acceptor_cluster_joined` | gauge | | 1 while its [state](ClusterInfo::state) is [`Joined`](NodeState::Joined), otherwise 0 |
 /// | `acceptor_cluster_lease_seconds` | gauge | | how long the lease remains valid without another heartbeat |
 /// | `acceptor_cluster_names` | gauge | | [`names`](ClusterInfo::names) |
 /// | `acceptor_cluster_topics` | gauge | | [`topics`](ClusterInfo::topics) |
@@ -36,7 +36,7 @@ use crate::{Cluster, Format, NodeState};
 pub struct ClusterInfo {
     /// The name of the node.
     pub node: String,
-    /// Whether the node is connected, and whether it has its lease.
+    /// How far the node participates in its cluster.
     pub state: NodeState,
     /// The configured servers, without user names and passwords. Empty without NATS.
     pub servers: String,

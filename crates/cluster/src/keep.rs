@@ -162,7 +162,7 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
     /// this: the first by name.
     async fn sweep(&self, seen: &mut Option<Vec<(String, Incarnation)>>) -> Result<(), BoxError> {
         let buckets = self.buckets().await?;
-        // One that has been the first stays it while a mark comes before it.
+        // The first node remains the first if only marks precede it.
         if !lease::is_first(&buckets.leases, &self.name, seen.is_none()).await? {
             *seen = None;
             return Ok(());

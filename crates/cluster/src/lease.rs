@@ -276,7 +276,7 @@ pub(crate) async fn nodes(store: &Store) -> Result<Vec<(String, Incarnation)>, S
 
 /// Whether this is the first node by name.
 ///
-/// Marks count as nodes, unless `with_marks` is false, which costs reading the keys before this one.
+/// Marks count as nodes unless `with_marks` is false, in which case the keys before this one are read.
 pub(crate) async fn is_first(store: &Store, node: &str, with_marks: bool) -> Result<bool, StoreError> {
     for key in store.keys().await? {
         if crate::subject::name(&key).is_none_or(|name| *name >= *node) {
@@ -347,7 +347,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_node_that_was_the_first_stays_it_after_a_mark() {
+    async fn a_mark_does_not_displace_the_first_node() {
         let store = LocalBus::new().store("leases", Some(TTL));
         let (first, second) = (Lease::new("a".to_owned(), TTL), Lease::new("b".to_owned(), TTL));
         let incarnation = acquired(&first, &store).await;

@@ -129,8 +129,8 @@
 //!   members on all nodes. A node receives the messages of a topic only while it has members of it.
 //! - A **name** belongs to one connection of the cluster, its owner ([`Cluster::register`]). When the connection ends, the name is
 //!   free: any connection can register it.
-//! - A **lease** shows that a node is alive. The node renews it three times per [TTL](ClusterBuilder::ttl), by default every 5 s of
-//!   15 s. When a lease has expired, the names of its node are free. A node that cannot renew its lease stops treating its names as
+//! - A **lease** shows that a node is alive. The node renews it three times per [TTL](ClusterBuilder::ttl), by default every 5 s with a
+//!   TTL of 15 s. When a lease has expired, the names of its node are free. A node that cannot renew its lease stops treating its names as
 //!   its own ([`Cluster::owns`]) before another node can register them.
 //!
 //! # Tasks
@@ -165,13 +165,14 @@
 //! - **Topics.** Members on the publisher's node get a reply directly, without NATS. Members on other nodes get it at most once,
 //!   and get the messages of one publisher in order. If a message cannot be sent to the other nodes, the publisher gets an error
 //!   ([`Published::remote`]). A message that is lost because the connection of the publisher's node to NATS breaks is counted there
-//!   ([`ClusterInfo::dropped`]) and not sent again. What is published while a receiving node has no connection, or between several
-//!   servers a moment after it has [subscribed](ClusterTopic::subscribed), does not reach that node, and is not counted. A connection that has left receives nothing that is published later on its
-//!   node.
+//!   ([`ClusterInfo::dropped`]) and not sent again. A node misses what is published while it has no connection to NATS, and, if the
+//!   publisher's node is connected to another server of a NATS cluster, what is published just after it has
+//!   [subscribed](ClusterTopic::subscribed); neither is counted. A connection that has left receives nothing that is published
+//!   later on its node.
 //! - **Names.** A registration is one compare-and-set on the server: of several nodes that register the same name, one succeeds. A
 //!   name has at most one owner, as [`Cluster::whereis`] sees it. If a node is killed, its names are free when its lease has
 //!   expired, by default after 15 s; after [`Cluster::leave`], at once.
-//! - **Messages** to one connection are answered by its node. `Ok` means that the outbox or the mailbox of the connection has
+//! - **Messages** to one connection are acknowledged by its node. `Ok` means that the outbox or the mailbox of the connection has
 //!   accepted the message. After [`DeliveryError::Timeout`], the message may or may not have been accepted.
 //! - **Presence.** The changes that a [watch](ClusterTopic::watch) returns add up to the current members on all nodes. If messages
 //!   are lost, the watch is correct again within one TTL. Members of a node that was killed leave when its lease has expired.

@@ -21,7 +21,7 @@ impl<P: ClusterProtocol, F: Format> Cluster<P, F> {
     /// [`ask`](Cluster::ask), [`ask_node`](Cluster::ask_node), [`ask_nodes`](Cluster::ask_nodes), and the references of
     /// [`whereis`](Cluster::whereis), [`connection`](Cluster::connection) and [`member`](Cluster::member).
     ///
-    /// A longer limit than an hour is an hour. Default: [`request_timeout`](crate::ClusterBuilder::request_timeout).
+    /// A limit above 1 hour counts as 1 hour. Default: [`request_timeout`](crate::ClusterBuilder::request_timeout).
     ///
     /// ```
     /// # use std::time::Duration;
@@ -137,10 +137,11 @@ impl<P: ClusterProtocol, F: Format> Cluster<P, F> {
     /// [`ask_nodes`](Cluster::ask_nodes). Calling it again replaces the answer.
     ///
     /// The closure and its future run on the thread of the node, which also renews the lease, or on the thread of a caller on this
-    /// node. So they must not block; use [`tokio::task::spawn_blocking`]. The future is dropped when the asker no longer waits. If it panics, the asker gets
-    /// [`DeliveryError::Refused`]. A node answers at most 1,024 questions at a time, those to its connections included.
+    /// node. They must not block; use [`tokio::task::spawn_blocking`]. The future is dropped when the asker no longer waits. If it
+    /// panics, the asker gets [`DeliveryError::Refused`]. A node answers at most 1,024 questions at a time, including those to its
+    /// connections.
     ///
-    /// A closure that owns a handle to this node keeps the node until [`leave`](Cluster::leave), which drops the closure.
+    /// A closure that owns a handle to this node keeps the node running until [`leave`](Cluster::leave), which drops the closure.
     pub fn node_answers<M: Question, A>(&self, answer: impl Fn(M) -> A + Send + Sync + 'static)
     where
         A: Future<Output = M::Result> + Send + 'static,
@@ -214,7 +215,7 @@ impl<P: ClusterProtocol, F: Format> Cluster<P, F> {
 pub struct NodeAnswer<M: Question> {
     /// The name of the node.
     pub node: Arc<str>,
-    /// What it has answered, or why there is no answer.
+    /// Its answer, or why there is none.
     pub answer: Result<M::Result, DeliveryError>,
 }
 

@@ -51,7 +51,7 @@ pub(crate) trait Host: Send + Sync {
     fn ask_for(&self, name: &str, owner: &Owner) -> BoxFuture<'static, bool>;
 }
 
-/// What has become of an attempt to register a name.
+/// The outcome of an attempt to register a name.
 enum Registration {
     Registered,
     /// This connection had it already.
@@ -60,7 +60,7 @@ enum Registration {
     Taken(Owner, u64),
 }
 
-/// The same of an attempt to store its record.
+/// The outcome of an attempt to store the record of a name.
 enum Claim {
     /// With this revision.
     Stored(u64),
@@ -261,7 +261,7 @@ impl Naming {
             }
             // One that cannot be read may be of a newer version.
             let other = Owner::decode(&other)
-                .ok_or_else(|| RegisterError::Unavailable("its record is of an unknown version".into()))?;
+                .ok_or_else(|| RegisterError::Unavailable("the record of the name has an unknown version".into()))?;
             // No other process has a lease for this node while this one has.
             let is_former = other.node == self.node && self.lease.incarnation() == Some(owner.incarnation);
             // A record of this lease is not in the table: its operation has failed, or it is being released.

@@ -114,7 +114,7 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
         }
     }
 
-    /// Handles a request, and returns the answer. Never panics. A question that is pending does not keep the node.
+    /// Handles a request, and returns the answer. Never panics. A pending question does not keep the node running.
     pub(crate) fn handle(self: &Arc<Self>, request: Bytes, asker: Asker) -> BoxFuture<'static, Bytes> {
         let arrived = Instant::now();
         let (name, refusals) = (self.name.clone(), self.refusals.clone());

@@ -17,10 +17,12 @@ use crate::{Cluster, Format, RemoteError};
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum NodeState {
-    /// The node is not connected to NATS, or has left the cluster: messages reach only members on this node, and names cannot be registered.
+    /// The node is not connected to NATS, or has left the cluster: messages reach only members on this node, and names cannot be
+    /// registered.
     #[default]
     Alone,
-    /// The node is connected to NATS, so messages reach members on other nodes. It has no lease, so names cannot be registered.
+    /// The node is connected to NATS, so messages reach members on other nodes. It has no lease, so names cannot be registered, or
+    /// it does not receive the messages or requests of other nodes yet.
     Connected,
     /// The node is connected, has its lease, receives messages from other nodes, and answers their requests.
     Joined,
@@ -37,7 +39,7 @@ impl<P: ClusterProtocol, F: Format> Cluster<P, F> {
     /// A node that is [`Joined`](NodeState::Joined) is [`Connected`](NodeState::Connected), too.
     ///
     /// # Errors
-    /// [`RemoteError::Disconnected`]: the node has [left](Cluster::leave) the cluster, so that it will not have the state.
+    /// [`RemoteError::Disconnected`]: the node has [left](Cluster::leave) the cluster, so it will never have the state.
     pub async fn reached(&self, state: NodeState) -> Result<(), RemoteError> {
         self.node.refresh_state();
         let has_reached = |current: &NodeState| match state {
@@ -69,7 +71,10 @@ impl<P: ClusterProtocol, F: Format> Node<P, F> {
         if before < now && now == NodeState::Joined {
             info!(node = &*self.name, "the node has joined the cluster");
         } else if before == NodeState::Joined && now == NodeState::Connected {
-            warn!(node = &*self.name, "the node has lost its lease");
+            warn!(
+                node = &*self.name,
+                "the node is no longer joined: it has no lease, or receives no messages or requests of other nodes"
+            );
         }
         now
     }

@@ -174,7 +174,7 @@ impl Subscribed {
     }
 }
 
-/// Waits until then, or without an end.
+/// Waits until this time. Without one, never returns.
 async fn at(then: Option<Instant>) {
     match then {
         Some(then) => tokio::time::sleep_until(then).await,

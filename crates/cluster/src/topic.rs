@@ -117,9 +117,9 @@ impl<P: ClusterProtocol, F: Format> ClusterTopic<P, F> {
     /// Waits until this node receives what other nodes publish to the topic: the server that it is connected to has confirmed the
     /// subscription. Messages of nodes at the same server arrive from then on. In a NATS cluster of several servers, the other servers
     /// learn of a new subscription a moment later, usually within milliseconds; what a node at another server publishes before that
-    /// does not arrive, and is counted nowhere.
+    /// does not arrive, and is not counted.
     ///
-    /// It does not return while the topic has no members on this node, while NATS cannot be reached, or while the server refuses the
+    /// Keeps waiting while the topic has no members on this node, while NATS cannot be reached, and while the server refuses the
     /// subscription.
     ///
     /// # Errors

@@ -55,7 +55,7 @@ pub(crate) struct LinkState {
 pub(crate) struct Bus {
     way: Way,
     pub(crate) counters: Arc<Counters>,
-    /// The node leaves, or has left: nothing more is sent for its handles.
+    /// Whether the node is leaving or has left: nothing more is sent for its handles.
     has_left: watch::Sender<bool>,
 }
 

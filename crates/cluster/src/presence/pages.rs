@@ -52,7 +52,7 @@ impl<P: ClusterProtocol, F: Format> ClusterTopic<P, F> {
     /// listed twice. If a node restarts in the meantime, its members are listed again from the first.
     ///
     /// A call takes at most the [`request_timeout`](crate::ClusterBuilder::request_timeout). If nodes that do not answer use it up, the
-    /// page ends early, and the next one begins with the nodes that were not asked yet.
+    /// page ends early, and the next one begins with the first node that was not asked yet.
     ///
     /// To follow the changes, use [`watch`](ClusterTopic::watch).
     ///

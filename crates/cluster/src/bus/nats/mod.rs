@@ -284,7 +284,7 @@ impl NatsNode {
     }
 }
 
-/// Sends an answer. The node that has asked does not wait for longer than the connection lasts.
+/// Sends an answer, unless the connection is lost: the node that has asked stops waiting then.
 async fn send_answer(client: &Client, link: &Link, reply: Subject, answer: impl Future<Output = Bytes>) {
     if let Ok(Err(error)) = link.during(async { client.publish(reply, answer.await).await }).await {
         link.answer_failed(&error);

@@ -1,4 +1,4 @@
-//! What the server has refused on a connection: it says so in errors that belong to no request.
+//! What the server has refused on a connection, according to errors that it does not send in response to a request.
 
 use std::collections::HashSet;
 
