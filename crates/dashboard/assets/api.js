@@ -15,11 +15,11 @@ export function signIn() {
   location.assign(`login${location.hash}`);
 }
 
-/** How long a request may take. One that never ends would stop what waits for it. */
+/** How long a request may take. One that never ended would block what waits for it. */
 const GET_MS = 10_000;
 const POST_MS = 30_000;
 
-/** The response, if it is good. */
+/** The response, unless it is an error. */
 async function checked(path, options) {
   const response = await fetch(path, options);
   if (response.ok) return response;
@@ -36,7 +36,7 @@ async function request(path, limit, options) {
   } catch (failure) {
     if (failure instanceof ApiError) throw failure;
     const isLate = failure.name === "TimeoutError";
-    const late = `The server has not answered within ${limit / 1000} seconds.`;
+    const late = `The server did not answer within ${limit / 1000} seconds.`;
     throw new ApiError(0, {
       code: isLate ? "timeout" : "unreachable",
       message: isLate ? late : "The server cannot be reached.",
@@ -63,7 +63,7 @@ export async function stream(path, signal, receive) {
       try {
         if (field("data")) receive(field("event"), JSON.parse(field("data")));
       } catch (failure) {
-        // An error of the page is none of the connection.
+        // An error in the page does not end the connection.
         reportError(failure);
       }
     }

@@ -68,7 +68,7 @@ function navigate(isFirst = false) {
   );
   view.shown?.();
   if (!isFirst) {
-    // The address changes without a new page, and what had the focus may be gone.
+    // The view changes without loading a page, and the element with the focus may be gone.
     say(`${view.title} of ${context.name()}`);
     if (document.activeElement === document.body) by("main").focus({ preventScroll: true });
   }
@@ -165,7 +165,7 @@ function onState(next, age, why) {
     const numbers = update ? ` These numbers are ${duration(Math.floor(age / 1000))} old.` : "";
     setText(by("stale-text"), text);
     setText(by("stale-age"), `Connecting again.${numbers}`);
-    // Aloud once, and not each time the age changes.
+    // Announced once, not each time the age changes.
     if (!wasLost) say(text);
   } else if (wasLost && next === "live") {
     say("The page is connected again.");

@@ -79,7 +79,7 @@ export function newId(name) {
   return `${name}-${nextId}`;
 }
 
-/** Reads a text aloud. */
+/** Has screen readers announce a text. */
 export function say(text) {
   setText(document.getElementById("said"), text);
 }

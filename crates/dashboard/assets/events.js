@@ -67,7 +67,7 @@ export function events(context) {
   }
 
   async function load() {
-    // What has happened since the request was sent needs another one.
+    // Events since the request was sent need another request.
     isAgain = isLoading;
     if (isLoading) return;
     isLoading = true;

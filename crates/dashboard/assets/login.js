@@ -38,7 +38,7 @@ form.addEventListener("submit", async (event) => {
 const code = new URLSearchParams(location.search).get("error");
 if (code === null) {
   token.focus();
-  // A link on another site leads here although there is a session, whose cookie it does not send.
+  // After a link on another site, this page may appear although there is a session: the browser has not sent its cookie.
   fetch("api/pools").then(
     (response) => response.ok && location.replace(`./${location.hash}`),
     () => {},

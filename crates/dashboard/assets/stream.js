@@ -16,8 +16,8 @@ export function connect({ hello, update, state }) {
   let attempt = null;
   let retry = 0;
   let pause = FIRST_MS;
-  // The age that is shown counts from the last update. The connection is lost if there is none since a later point in time: when it
-  // was begun, or the page became visible.
+  // `received` is when the last update arrived, from which the age is shown. `since` is when the present wait for an update began:
+  // with the last message, or with the attempt to connect.
   let received = performance.now();
   let since = received;
   let isLost = false;

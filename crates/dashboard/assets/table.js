@@ -3,7 +3,7 @@
 import { el, keyed, newId, setAttribute, setHidden, setText } from "./dom.js";
 import { count, duration } from "./format.js";
 
-/** Rows of this age say so. */
+/** From this age on, rows show how old they are. */
 export const OLD_MS = 5000;
 
 /**

@@ -219,7 +219,7 @@ impl<T> Action<T> {
         self.found(shared, request, connection(shared, request))
     }
 
-    /// Records an action on what does not exist.
+    /// Records the action if its pool or connection does not exist.
     fn found<R>(&self, shared: &Shared, request: &HttpRequest, found: Result<R, ApiError>) -> Result<R, ApiError> {
         found.inspect_err(|error| audit::refused(shared, &self.viewer, request.path(), error))
     }

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 const PERIOD: Duration = Duration::from_secs(60);
 /// How many wrong tokens an address may send within the period.
 pub(crate) const PER_ADDRESS: u32 = 5;
-/// The same for a greater network, while too many addresses are counted.
+/// How many wrong tokens the uncounted addresses of a larger network may send within the period.
 const PER_NETWORK: u32 = 60;
 /// How many wrong tokens are logged within the period.
 const LOGGED: u32 = 60;
@@ -21,8 +21,8 @@ const SIZES: [(u32, u32, u32); 3] = [(32, 64, PER_ADDRESS), (16, 32, PER_NETWORK
 
 /// The wrong tokens of the current period.
 ///
-/// Each address is counted alone, so that wrong tokens of one address do not refuse another. If more addresses send wrong tokens than
-/// can be counted, further ones are counted by their greater network.
+/// Each address is counted separately, so that wrong tokens of one address do not lock out another. If more addresses send wrong
+/// tokens than can be counted, further ones are counted by their larger network.
 #[derive(Default)]
 pub(crate) struct Attempts(Mutex<Counted>);
 
@@ -32,7 +32,7 @@ struct Counted {
     total: u32,
     ipv4: Networks,
     ipv6: Networks,
-    /// Of peers without an address.
+    /// The same for peers without an address.
     unknown: Networks,
 }
 
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_tokens_of_others_refuse_no_address() {
+    fn wrong_tokens_lock_out_no_other_address() {
         let (attempts, now) = (Attempts::default(), Instant::now());
         let logged = (0..MAX_NETWORKS as u32 - 1).map(|n| IpAddr::V4((0x0a00_0000 + n).into()));
         let logged = logged.filter(|address| attempts.count(Some(*address), now)).count();

@@ -44,7 +44,7 @@ pub(crate) async fn perform(
     result.map(|answer| HttpResponse::Ok().json(answer))
 }
 
-/// Records an action when it is dropped: the action may be done although the viewer has left before the response.
+/// Records an action when it is dropped. If the viewer disconnects before the response, the action may still be done.
 struct Record<'a> {
     shared: &'a Shared,
     of: Performed<'a>,
@@ -55,14 +55,14 @@ impl Drop for Record<'_> {
     fn drop(&mut self) {
         let Performed { viewer, pool, action, parameters } = &self.of;
         pool.latest.acted();
-        let unknown = || (false, "unknown: the request ended before the action".to_owned());
+        let unknown = || (false, "unknown: the viewer disconnected before the action was done".to_owned());
         let (is_done, outcome) = self.outcome.take().unwrap_or_else(unknown);
         let of_pool = (Some(pool.id.as_str()), pool.of.pool.name());
         record(self.shared, viewer, of_pool, action, parameters, (is_done, &outcome));
     }
 }
 
-/// Records an action that was refused before it began.
+/// Records an action that was refused before it began, or whose pool or connection does not exist.
 pub(crate) fn refused(shared: &Shared, viewer: &Viewer, path: &str, error: &ApiError) {
     let outcome = format!("{}: {error}", error.code());
     record(shared, viewer, (None, ""), "refused", path, (false, &outcome));
@@ -101,8 +101,8 @@ fn record_sign_in(shared: &Shared, client: &Client, session: &str, outcome: &str
 pub(crate) fn wrong_token(shared: &Shared, client: &Client, outcome: &str) {
     record_sign_in(shared, client, "", outcome);
     if client.unverified.is_some() && !shared.has_warned_of_proxy.swap(true, Relaxed) {
-        warn!(peer = %client, "wrong tokens are counted for the address of a proxy, so they may refuse other clients of it; \
-            set `Dashboard::trusted_proxies` to count them for its clients");
+        warn!(peer = %client, "wrong tokens count for the address of a proxy, so all of its clients may be locked out; \
+            set `Dashboard::trusted_proxies` to count them per client");
     }
 }
 

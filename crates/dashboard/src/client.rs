@@ -23,9 +23,9 @@ pub(crate) struct Proxies {
 pub(crate) struct Client {
     /// `None` on a Unix socket.
     peer: Option<SocketAddr>,
-    /// The address of the peer, or what trusted proxies say.
+    /// The address of the peer, or the one that trusted proxies forward for.
     pub(crate) address: Option<IpAddr>,
-    /// What a peer says that is not a trusted proxy, for the log.
+    /// The `X-Forwarded-For` of a peer that is not a trusted proxy, for the log.
     pub(crate) unverified: Option<String>,
 }
 
@@ -114,7 +114,7 @@ mod tests {
             ("[::ffff:127.0.0.1]:1", &["192.0.2.1:4711"], "192.0.2.1 via [::ffff:127.0.0.1]:1"),
             ("127.0.0.1:1", &["[2001:db9::1]:4711"], "2001:db9::1 via 127.0.0.1:1"),
             ("unix", &["192.0.2.1"], "192.0.2.1 via unknown"),
-            // Without a header, and where it is not understood, the proxy itself is the client.
+            // Without a header, or if it is not an address, the proxy itself is the client.
             ("127.0.0.1:1", &[], "127.0.0.1:1"),
             ("127.0.0.1:1", &["192.0.2.1, unknown"], "127.0.0.1:1"),
             ("127.0.0.1:1", &["unknown, 10.0.0.7"], "10.0.0.7 via 127.0.0.1:1"),

@@ -117,10 +117,10 @@ impl Dashboard {
     /// Trusts the `X-Forwarded-For` of these reverse proxies: IP addresses, CIDR blocks, and `unix` for the peers of Unix sockets.
     /// Default: none.
     ///
-    /// Wrong tokens are limited per address: without this, all clients of a proxy have its address, so that wrong tokens of one
-    /// refuse the others. The proxies have to append the address of their client to the header, or to replace the header (nginx:
-    /// `proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for`); with one that forwards the header as it is, clients
-    /// choose their address, and so escape the limit.
+    /// Wrong tokens are limited per address. Without this setting, all clients of a proxy have its address, so wrong tokens of one
+    /// client can lock out the others. The proxies have to append the address of their client to the header, or to replace the
+    /// header (nginx: `proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for`); if a proxy forwards the header unchanged, its
+    /// clients choose their address, and so escape the limit.
     ///
     /// ```
     /// # use actix_acceptor::{AcceptorPool, Socket};
@@ -166,7 +166,7 @@ impl Dashboard {
     }
 
     /// Ends the updates of all viewers. Call it before stopping the web server gracefully, which waits for responses in progress.
-    /// Viewers reconnect after 2 seconds.
+    /// The page reconnects after a few seconds if it can.
     pub fn disconnect(&self) {
         self.inner.shared.viewers.disconnect();
     }
@@ -175,7 +175,7 @@ impl Dashboard {
         let Dashboard { inner, path } = self;
         let sole = Arc::into_inner(inner).filter(|inner| inner.sampler.get().is_none());
         let shared = sole.and_then(|inner| Arc::into_inner(inner.shared));
-        let mut shared = shared.expect("a dashboard is changed before it is cloned or used");
+        let mut shared = shared.expect("a dashboard must be configured before it is cloned or used");
         change(&mut shared);
         Dashboard { inner: Inner::new(shared), path }
     }

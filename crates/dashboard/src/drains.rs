@@ -1,4 +1,4 @@
-//! [`Drains`], what is known of a pool's drain, the blocks of its arbiters and its alarms, from its events.
+//! [`Drains`], what the events of a pool say about its drain, the blocks of its arbiters, and its alarms.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -93,7 +93,7 @@ impl Drains {
         let took = report.or(so_far)?.took;
         let tenths = |time: Duration| (time.as_secs_f64() * 10.0).round() / 10.0;
         Some(DrainShown {
-            // If its start has not been seen, it began as long ago as it took.
+            // If the pool was added later, the duration of the drain shows when it began.
             started_ms: started_ms.unwrap_or_else(|| now_ms().saturating_sub(took.as_millis() as u64)),
             delay_left: draining.map(|draining| tenths(draining.delay_left)),
             remaining: draining.and_then(|draining| draining.time_left).map(tenths),

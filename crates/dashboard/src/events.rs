@@ -12,7 +12,7 @@ use crate::drains::Drains;
 use crate::session::now_ms;
 use crate::text::clean;
 
-/// How many events of a pool are kept, and how many that are of none.
+/// How many events are kept of each pool, and how many that belong to no pool.
 pub(crate) const KEPT: usize = 200;
 /// How many events of a kind and pool are kept per second.
 const PER_SECOND: u64 = 10;
@@ -50,7 +50,7 @@ struct Kept {
     records: BTreeMap<Option<String>, VecDeque<Arc<EventRecord>>>,
 }
 
-/// The limit on the events of one pool, or of none.
+/// The limit on the events of one pool, or on those that belong to no pool.
 #[derive(Default)]
 pub(crate) struct Limit([Kind; KINDS.len()]);
 

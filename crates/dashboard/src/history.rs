@@ -27,7 +27,7 @@ struct Totals {
     dropped: u64,
 }
 
-/// A value of a ring: what was counted in a step, and the greatest gauges. A gap if no time is summed.
+/// A value of a ring: what was counted in a step, and the maximum of each gauge. A gap if `micros` is 0.
 #[derive(Clone, Default)]
 struct Point {
     time_ms: u64,
@@ -80,12 +80,13 @@ impl History {
         History { before: Totals::default(), rings: RINGS.map(ring) }
     }
 
-    /// Begins at these numbers: what was counted before is in no value.
+    /// Begins at these numbers: what was counted before is not in the history.
     pub(crate) fn begin(&mut self, info: &PoolInfo) {
         self.before = Totals::of(info);
     }
 
-    /// Adds the numbers of the time `passed` since the last call. `time_ms` is the time of the system, which may be set meanwhile.
+    /// Adds the numbers of the time `passed` since the last call. `time_ms` is the time of day, which may have been set
+    /// meanwhile.
     pub(crate) fn add(&mut self, info: &PoolInfo, passed: Duration, time_ms: u64) {
         let totals = Totals::of(info);
         let sample = Point {

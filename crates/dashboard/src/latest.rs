@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use actix_acceptor::info::PoolInfo;
 use parking_lot::Mutex;
 
-/// How long numbers are used.
+/// After this time, numbers are read again.
 const MAX_AGE: Duration = Duration::from_secs(1);
 
 /// The numbers that were read last.
@@ -21,7 +21,7 @@ struct Kept {
 }
 
 impl Latest {
-    /// Reads the numbers, which is work for each connection, and keeps them. No lock is held meanwhile.
+    /// Reads the numbers, which takes time for each connection, and keeps them. No lock is held meanwhile.
     pub(crate) fn read(&self, read: impl FnOnce() -> PoolInfo) -> Arc<PoolInfo> {
         let began = Instant::now();
         let info = Arc::new(read());
@@ -42,7 +42,7 @@ impl Latest {
         recent.unwrap_or_else(|| self.read(read))
     }
 
-    /// Notes that a viewer has acted, so that the numbers it asks for next contain what it did.
+    /// Records that a viewer has acted, so that the numbers that it asks for next include the result.
     pub(crate) fn acted(&self) {
         self.0.lock().acted = Some(Instant::now());
     }

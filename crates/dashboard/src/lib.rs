@@ -48,10 +48,10 @@
 //!
 //! The part of the URL after `#` selects a view: `#0/connections` is the table of the first pool, `#0/connections/7` also shows
 //! connection 7. While a table is shown, one page of it, at most 100 rows, is read once a second; a hidden browser tab reads
-//! nothing. After 4 seconds without an update, the page shows how old its numbers are and reconnects; after a restart of the
-//! program it starts afresh. It can be used with the keyboard, with screen readers, and at widths from 320 px. It loads 110 KB from
-//! this crate, and nothing from elsewhere. It needs a browser released in 2024 or later (at least Chrome 123, Firefox 120 or Safari
-//! 17.5).
+//! nothing. After 4 seconds without an update, the page shows how old its numbers are, and reconnects. After a restart of the
+//! program, it says so and starts again from zero. It can be used with the keyboard, with screen readers, and at widths from 320
+//! px. It loads 110 KB from this crate, and nothing from elsewhere. It needs a browser released in 2024 or later (at least Chrome
+//! 123, Firefox 120 or Safari 17.5).
 //!
 //! # Security
 //!
@@ -61,17 +61,17 @@
 //! session, whose cookie the login form sets (`HttpOnly`, `SameSite=Strict`, and `Secure` with TLS). The cookie contains the expiry
 //! and the number of the session and an HMAC of both with a random key, but not the token. Comparisons take constant time.
 //!
-//! An address can send 5 wrong tokens a minute with the login form, and as many in `Authorization`; then its attempts are refused,
-//! with the right token as well. Wrong tokens of one address have no effect on others, and sessions are not limited. For IPv6, an
-//! address is a network of 64 bits. While more than 4,096 addresses of a version of IP have sent wrong tokens within a minute,
-//! further ones share 60 a minute with their network of 16 bits (IPv4) or 32 bits (IPv6). Behind a reverse proxy, set
-//! [`Dashboard::trusted_proxies`]: otherwise, all viewers have the address of the proxy and share its limit.
+//! An address can send 5 wrong tokens a minute with the login form, and as many in `Authorization`; after that, its attempts are
+//! refused, even with the right token, until the minute has passed. Wrong tokens of one address have no effect on others, and
+//! sessions are not limited. For IPv6, an address is a network of 64 bits. While more than 4,096 addresses of a version of IP have
+//! sent wrong tokens within a minute, further ones share 60 a minute with their network of 16 bits (IPv4) or 32 bits (IPv6). Behind
+//! a reverse proxy, set [`Dashboard::trusted_proxies`]: otherwise, all viewers have the address of the proxy and share its limit.
 //!
 //! If the page is used over a network, use TLS, directly or at a reverse proxy: the token and the cookie are secrets.
 //!
-//! A dashboard behind a proxy needs a token: for the server, a proxy on the same machine is a local viewer. Without a token, requests
-//! with signs of a proxy are refused: HTTP/1.0, headers that proxies add, and an `Origin` or `Referer` that is not a loopback
-//! address. A proxy that forwards requests unchanged cannot be recognized.
+//! A dashboard behind a proxy needs a token, since the server takes a proxy on the same machine for a local viewer. Without a
+//! token, requests with signs of a proxy are refused: HTTP/1.0, headers that proxies add, and an `Origin` or `Referer` that is not
+//! a loopback address. A proxy that forwards requests unchanged cannot be recognized.
 //!
 //! The proxy has to keep the `Host` of the browser, since a request is refused if its `Origin` is another host, and to set
 //! `X-Forwarded-For`. For nginx, with `trusted_proxies(["127.0.0.1"])`:
@@ -93,11 +93,11 @@
 //!
 //! # Costs
 //!
-//! A thread reads [`Pool::info`](actix_acceptor::Pool::info) once a second, for the history (80 KiB per pool for 60 minutes) and for
-//! all viewers. An observer keeps the last 200 events of each pool, at most 10 of each kind per second. Lists are read on request,
-//! at most once a second for all viewers together, and sorted and filtered on a thread for blocking calls, so that the workers of
-//! the application serve its other requests meanwhile. Packets cost nothing extra. At most 32 viewers receive updates, one message
-//! a second each; a viewer that does not read them is disconnected.
+//! A thread reads [`Pool::info`](actix_acceptor::Pool::info) once a second, for the history (at most 80 KiB per pool, for 60
+//! minutes) and for all viewers. An observer keeps the last 200 events of each pool, at most 10 of each kind per second. Lists are
+//! read on request, at most once a second for all viewers together, and sorted and filtered on a thread for blocking calls, so that
+//! the workers of the application serve its other requests meanwhile. Packets cost nothing extra. At most 32 viewers receive
+//! updates, one message a second each; a viewer that does not read them is disconnected.
 //!
 //! With 18,000 connections and 40,000 packets a second on one core, of which the server used 42 %, the threads of the dashboard and
 //! its web server used this share of the server's CPU:
@@ -107,8 +107,8 @@
 //! | no viewer | 0.3 % |
 //! | one viewer: updates, a page of the table, sorted by idle time and filtered by address, and one connection, each once a second | 1.4 % |
 //!
-//! In both cases, the difference in the CPU of the whole server and in the time of an answer was within the noise of the machine.
-//! `cargo run --release -p bench -- dashboard` measures it.
+//! In both cases, the CPU time of the whole server and the response time differed from those without a dashboard by no more than
+//! the noise of the machine. `cargo run --release -p bench -- dashboard` measures it.
 //!
 //! When the web server stops gracefully, it waits for responses in progress, and the stream of updates of a viewer never ends by
 //! itself: set `HttpServer::shutdown_timeout`, or call [`Dashboard::disconnect`] first.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use actix_web::http::{header, Version};
 use actix_web::HttpRequest;
 
-/// What the names of headers that proxies add begin with.
+/// Prefixes of the names of headers that proxies add.
 const OF_PROXIES: [&str; 12] = [
     "cdn-loop",
     "cf-",
@@ -27,7 +27,7 @@ const OF_PROXIES: [&str; 12] = [
 /// A proxy that forwards a request without a trace of itself or of the browser cannot be recognized.
 ///
 /// # Errors
-/// What shows that it does not.
+/// The sign that it does not.
 pub(crate) fn check(request: &HttpRequest) -> Result<(), String> {
     if !request.peer_addr().is_some_and(|peer| peer.ip().to_canonical().is_loopback()) {
         return Err("the peer is not a loopback address".to_owned());
@@ -46,7 +46,8 @@ pub(crate) fn check(request: &HttpRequest) -> Result<(), String> {
     if hosts.peek().is_none() || !hosts.all(|host| host.is_ok_and(is_loopback_host)) {
         return Err("the host of the request is not a loopback address".to_owned());
     }
-    // Of a browser that reaches a proxy by another name. A link to the page is followed with the `Referer` of its site.
+    // A browser that reaches a proxy by another name sends that name. When a link to the page is followed, `Referer` is the site of
+    // the link.
     let names = [header::ORIGIN, header::REFERER];
     for name in names.iter().filter(|name| **name == header::ORIGIN || !is_navigation(request)) {
         let mut urls = headers.get_all(name).map(|url| url.to_str());
@@ -57,7 +58,7 @@ pub(crate) fn check(request: &HttpRequest) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether the browser opens a page, and not a page reads or acts.
+/// Whether the browser opens a page, rather than a page that is open reads or acts.
 pub(crate) fn is_navigation(request: &HttpRequest) -> bool {
     let mode = request.headers().get("sec-fetch-mode");
     request.method().is_safe() && mode.is_some_and(|mode| mode == "navigate")

@@ -30,13 +30,13 @@ pub(crate) struct Shared {
     pub(crate) read_only: bool,
     pub(crate) pools: Vec<Arc<Watched>>,
     pub(crate) proxies: Proxies,
-    /// Wrong tokens of the login form, and apart from them those in `Authorization`: a header that a proxy adds does not use up the
-    /// attempts of the form.
+    /// Wrong tokens of the login form, counted separately from those in `Authorization`: a header that a proxy adds does not use up
+    /// the attempts of the form.
     pub(crate) wrong_logins: Attempts,
     pub(crate) wrong_bearers: Attempts,
     pub(crate) has_warned_of_proxy: AtomicBool,
     pub(crate) events: Arc<Events>,
-    /// On the events of viewers.
+    /// The limit on the events that viewers cause.
     pub(crate) limit: Limit,
     pub(crate) viewers: Viewers,
 }

@@ -17,7 +17,7 @@ use crate::process::Process;
 use crate::rows::Row;
 use crate::table;
 
-/// What is there besides the pool.
+/// What runs besides the pool, by phase.
 const PHASES: [&str; 3] = ["no dashboard", "a dashboard, no viewer", "a dashboard, one viewer"];
 
 /// Before a phase counts, and how long it counts.
@@ -29,7 +29,7 @@ const TICK: Duration = Duration::from_micros(500);
 /// The time between two packets of the probe.
 const PROBE: Duration = Duration::from_millis(1);
 
-/// What a phase was like.
+/// What was measured in a phase.
 struct Measured {
     /// The share of a core that the server used.
     cpu: f64,

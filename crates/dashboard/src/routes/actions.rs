@@ -76,11 +76,11 @@ pub(super) struct Kill {
     peer: Option<String>,
 }
 
-/// Ids begin again when the program does. An action for another peer than the one that the viewer saw is refused.
+/// Ids begin again when the program restarts. An action is refused if the connection has another peer than the viewer saw.
 pub(super) fn check_peer(info: &ConnectionInfo, expected: Option<&str>) -> Result<(), ApiError> {
     match expected {
         Some(expected) if info.peer.to_string() != expected => {
-            Err(ApiError::changed(format!("connection {} is of {} now, and not of {expected}", info.id, info.peer)))
+            Err(ApiError::changed(format!("connection {} is now that of {}, not of {expected}", info.id, info.peer)))
         }
         _ => Ok(()),
     }

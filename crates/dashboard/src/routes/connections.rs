@@ -115,7 +115,8 @@ fn page(watched: &Watched, parameters: Parameters, paging: Paging) -> serde_json
     })
 }
 
-/// Loads the labels into the caches of the processor: at once, which takes a fraction of the time that one after the other does.
+/// Loads the labels into the caches of the processor. Loads that do not wait for each other take a fraction of the time that the
+/// comparisons need to load one label after the other.
 fn load_labels(connections: &[ConnectionInfo]) {
     let first = |connection: &ConnectionInfo| connection.label.as_ref().and_then(|label| label.bytes().next());
     black_box(connections.iter().filter_map(first).fold(0, |sum, byte| sum ^ byte));

@@ -97,7 +97,8 @@ fn cookie(request: &HttpRequest, value: &str, max_age: u64) -> String {
     format!("{}={value}; HttpOnly; SameSite=Strict; Max-Age={max_age}{secure}", cookie_name(request))
 }
 
-/// Whether the browser uses TLS, as far as it or a proxy says: a wrong answer concerns only the cookie of the client that gave it.
+/// Whether the browser uses TLS, according to its headers and those of a proxy. Wrong headers affect only the cookie of the client
+/// that sent them.
 fn is_secure(request: &HttpRequest) -> bool {
     let has = |name: &str, is_https: fn(&str) -> bool| {
         let mut lines = request.headers().get_all(name).filter_map(|value| value.to_str().ok());

@@ -104,7 +104,7 @@ const GAUGES: [Family; 11] = [
 ];
 
 const COUNTERS: [Family; 8] = [
-    ("acceptor_accepted_total", "Peers accepted, also those that were refused then", |pool| pool.info.accepted),
+    ("acceptor_accepted_total", "Peers accepted, including those refused afterwards", |pool| pool.info.accepted),
     ("acceptor_received_bytes_total", "Bytes received", |pool| pool.info.bytes_in),
     ("acceptor_sent_bytes_total", "Bytes sent", |pool| pool.info.bytes_out),
     ("acceptor_packets_total", "Packets delivered to callbacks", |pool| pool.info.packets),

@@ -133,7 +133,7 @@ impl Filter {
         places.any(|place| place[0].to_ascii_lowercase() == *first && place[1..].eq_ignore_ascii_case(rest))
     }
 
-    /// Whether a number may contain it: others need not be written out.
+    /// Whether a number may contain it. If not, numbers need not be formatted.
     pub(super) fn is_number(&self) -> bool {
         self.0.bytes().all(|byte| byte.is_ascii_digit())
     }

@@ -59,7 +59,7 @@ pub(super) async fn change(shared: Data<Shared>, request: HttpRequest, action: A
         let changed = watched.of.pool.change(compare_and_change).await?;
         let others = others.lock().join(", ");
         if !others.is_empty() {
-            return Err(ApiError::changed(format!("nothing was changed: others have changed {others} meanwhile")));
+            return Err(ApiError::changed(format!("nothing was changed: {others} changed in the meantime")));
         }
         Ok(json!({"changed": changed}))
     })

@@ -95,7 +95,7 @@ fn the_page_recovers_from_a_server_that_is_silent() {
 }
 
 #[test]
-fn what_is_not_answered_says_how_old_it_is() {
+fn unanswered_requests_show_the_age_of_the_data() {
     let server = Server::start(Options::default());
     let _ann = server.peer("ann");
     let page = Page::open(&server, "connections");
@@ -108,10 +108,10 @@ fn what_is_not_answered_says_how_old_it_is() {
     page.browser.run(stop, json!([]));
     page.until_text("These rows are");
     page.until_text("These values are");
-    page.until_text("The server has not answered within 10 seconds.");
+    page.until_text("The server did not answer within 10 seconds.");
     page.until("the updates go on", "return document.getElementById('live').innerText === 'Live'");
     page.browser.run("window.fetch = window.send", json!([]));
-    for gone in ["These rows are", "These values are", "The server has not answered"] {
+    for gone in ["These rows are", "These values are", "The server did not answer"] {
         page.until_no_text(gone);
     }
 
@@ -125,7 +125,7 @@ fn what_is_not_answered_says_how_old_it_is() {
 }
 
 #[test]
-fn a_viewer_too_many_is_what_the_page_says() {
+fn the_page_says_that_there_are_too_many_viewers() {
     let server = Server::start(Options::default());
     let mut viewers: Vec<_> = (0..32).map(|_| Viewer::open(&server)).collect();
     viewers[31].until_viewers(32);

@@ -14,7 +14,7 @@ use support::{eventually, logs, ms, pass};
 use crate::client::*;
 
 #[actix::test]
-async fn actions_are_logged_with_who_asked() {
+async fn actions_are_logged_with_the_viewer() {
     logs::listen();
     let chat = pool("logged").await;
     let dashboard = dashboard(&chat).token(TOKEN);

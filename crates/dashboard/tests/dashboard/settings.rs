@@ -70,7 +70,7 @@ async fn a_change_of_what_others_have_changed_is_refused() {
         json!({"rules": ["deny 192.0.2.2"], "max_connections": 5, "was": {"rules": rules, "max_connections": 16_384}});
     let answer = post(&dashboard, "/settings", stale).await;
     assert_eq!((answer.status, answer.code()), (StatusCode::CONFLICT, "changed".to_owned()));
-    assert!(answer.json()["error"]["message"].as_str().unwrap().contains("changed rules meanwhile"));
+    assert!(answer.json()["error"]["message"].as_str().unwrap().contains("rules changed in the meantime"));
     let settings = get(&dashboard, "/settings").await;
     assert_eq!(named(&settings, "rules")["value"], json!(["deny 192.0.2.1/32"]));
     assert_eq!(named(&settings, "max_connections")["value"], 16_384);
