@@ -14,10 +14,10 @@ use crate::names::{Buckets, Owner};
 use crate::naming::{Naming, AT_ONCE};
 use crate::subject::token;
 
-/// The names that are remembered. With more, the oldest are forgotten.
+/// How many names are remembered. With more, the oldest are forgotten.
 const MAX: usize = 65_536;
 
-/// The names that are looked at in one interval.
+/// How many names are looked at in one interval.
 const PORTION: usize = 4_096;
 
 /// Names that were released, and when.
@@ -72,8 +72,8 @@ impl Naming {
         }
     }
 
-    /// Removes the record of a name if it is of this node although no connection of this node has the name. Returns whether there
-    /// was one. The name must be locked.
+    /// Removes the record of a name if it belongs to this node although none of its connections has the name. Returns whether there
+    /// was such a record. The name must be locked.
     pub(crate) async fn remove_left(&self, name: &str, buckets: &Buckets) -> Result<bool, StoreError> {
         let key = token(name).unwrap_or_default();
         let entry = buckets.names.get(&key).await?;

@@ -7,7 +7,7 @@ use super::server::{Options, Server};
 
 const CROWD: usize = 18_000;
 
-/// How long an answer may take, also in a debug build on a machine with much else to do.
+/// How long an answer may take, also in a debug build on a busy machine.
 const BOUND_MS: u64 = 5_000;
 
 #[test]
@@ -16,7 +16,7 @@ fn a_table_of_18_000_connections_answers_at_once() {
     let _ann = server.peer("ann");
     let page = Page::open(&server, "connections");
     page.until_text("18,001 connections");
-    // The time from a click until the page shows what it is for.
+    // The time from a click until the page shows the result.
     let took = |what: &str, click: &str, is_shown: &str| {
         let script = format!(
             "const done = arguments[arguments.length - 1], began = performance.now(); {click}; \

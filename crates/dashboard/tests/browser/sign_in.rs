@@ -54,7 +54,7 @@ fn a_session_that_has_ended_leads_to_the_form() {
 }
 
 #[test]
-fn the_form_leads_on_if_there_is_a_session() {
+fn the_form_redirects_if_there_is_a_session() {
     let server = Server::start(Options { token: Some(TOKEN), ..Options::default() });
     let page = Page { browser: Browser::start(1400, 900), url: server.url() };
     page.browser.open(&page.url);

@@ -61,7 +61,7 @@ async fn invalid_settings_are_named_and_change_nothing() {
 }
 
 #[actix::test]
-async fn a_change_of_what_others_have_changed_is_refused() {
+async fn settings_that_others_have_changed_are_not_overwritten() {
     let chat = chat().await;
     let dashboard = dashboard(&chat);
     let rules = named(&get(&dashboard, "/settings").await, "rules")["value"].clone();

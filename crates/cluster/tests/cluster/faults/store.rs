@@ -81,7 +81,7 @@ async fn a_bucket_that_an_operator_has_removed_is_made_again() {
 }
 
 #[actix::test]
-async fn a_lease_that_was_released_stays_so_if_the_server_is_killed() {
+async fn a_released_lease_stays_released_if_the_server_is_killed() {
     let mut server = NatsServer::start();
     let node = |name: &str| nats(&server.url).node(name).ttl(Duration::from_secs(6));
     let (one, two) = (Node::start(node("one")).await, Node::start(node("two")).await);
