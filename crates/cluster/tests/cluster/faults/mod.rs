@@ -4,6 +4,7 @@ mod ending;
 mod load;
 mod logs;
 mod loss;
+mod minute;
 mod presence;
 pub(crate) mod proxy;
 mod queue;
