@@ -64,7 +64,7 @@ impl Drain {
         Drain { backlog_on_close: Some(BacklogPolicy::Drop), ..Self::grace(Duration::ZERO) }
     }
 
-    /// Another grace period, as in [`grace`](Drain::grace). The delay stays as it is:
+    /// Sets the grace period, as [`grace`](Drain::grace) does, and keeps the delay:
     ///
     /// ```
     /// use actix_acceptor::Drain;
