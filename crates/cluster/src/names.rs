@@ -117,3 +117,32 @@ impl Buckets {
         lease::is_dead(&self.leases, &key, owner.incarnation).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::bus::LocalBus;
+
+    #[tokio::test]
+    async fn a_sweep_removes_the_names_of_former_leases_only() {
+        let (bus, ttl) = (LocalBus::new(), Duration::from_secs(15));
+        let buckets = Buckets { leases: bus.store("leases", Some(ttl)), names: bus.store("names", None) };
+        let incarnation = |life| Incarnation { life, lease: 1 };
+        let lease = Bytes::copy_from_slice(&incarnation(2).encode());
+        buckets.leases.set("one", lease, 0).await.expect("a store");
+        // Of one node before and after a restart: the first one that is looked at does not decide about the others.
+        for (name, life) in [("a", 1), ("b", 2), ("c", 1), ("d", 2)] {
+            let owner = Owner { node: "one".to_owned(), incarnation: incarnation(life), connection: 7 };
+            buckets.names.set(name, owner.encode(), 0).await.expect("a store");
+        }
+        // The mark that `nats kv del` leaves, and a record of a newer version.
+        for (name, value) in [("e", Bytes::new()), ("f", Bytes::from_static(&[VERSION + 1, 9]))] {
+            buckets.names.set(name, value, 0).await.expect("a store");
+        }
+        assert_eq!(buckets.sweep().await.expect("a store"), 3);
+        assert_eq!(buckets.names.keys().await.expect("a store"), ["b", "d", "f"]);
+        assert_eq!(buckets.sweep().await.expect("a store"), 0);
+    }
+}

@@ -147,3 +147,37 @@ impl FaultyStore {
         self.call(remove).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::TTL;
+    use super::*;
+    use crate::bus::Store;
+    use crate::lease::{Acquisition, Lease, Renewal};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_is_counted_from_before_its_heartbeat_is_sent() {
+        let network = Arc::new(Network::new(Random::new(1), TTL, false));
+        network.end_faults();
+        let store = Store::Faulty(FaultyStore::new(network.clone(), 0, true));
+        let lease = Lease::new("a".to_owned(), TTL);
+        let Acquisition::Acquired(incarnation) = lease.acquire(&store).await.expect("a store") else {
+            panic!("it is free")
+        };
+        let revision = || network.leases.get("a").expect("it is stored").revision;
+        let (first, began) = (revision(), Instant::now());
+        // The node stalls after the heartbeat was stored, and before it has the answer.
+        let stall = async {
+            while revision() == first {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            network.stall(0, TTL / 2);
+        };
+        let (renewed, ()) = tokio::join!(lease.renew(&store), stall);
+        assert_eq!(renewed.expect("a store"), Renewal::Renewed);
+        assert!(began.elapsed() >= TTL / 2 && lease.incarnation() == Some(incarnation));
+        tokio::time::sleep_until(began + TTL - TTL / 10).await;
+        assert_eq!(lease.incarnation(), None);
+        assert!(network.leases.get("a").is_some());
+    }
+}

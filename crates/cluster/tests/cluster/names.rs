@@ -7,8 +7,9 @@ use actix_acceptor::{AcceptorPool, Framing};
 use actix_acceptor_cluster::{DeliveryError, RegisterError};
 use support::{connect, eventually, in_time};
 
+use crate::faults::nats;
 use crate::nats_server::NatsServer;
-use crate::nodes::{ask, worlds, Guest, HowMany, Node, World};
+use crate::nodes::{ask, worlds, Guest, HowMany, Node, World, TTL};
 
 async fn until_owner(node: &Node, name: &str, owner: Option<&str>) {
     let is_owner = async {
@@ -131,6 +132,44 @@ async fn a_node_without_lease_owns_nothing() {
     assert_eq!(one.pool.connections(), 1);
     server.start_again();
     eventually(|| one.cluster.owns(id, "ann")).await;
+}
+
+/// Two users, and what the first one may not publish.
+fn users(denied: &str) -> String {
+    let one = format!("{{user: one, password: secret, permissions: {{publish: {{deny: [\"{denied}\"]}}}}}}");
+    format!("authorization {{ users = [{one}, {{user: two, password: secret}}] }}")
+}
+
+#[actix::test]
+async fn a_node_that_cannot_renew_its_lease_is_no_owner() {
+    let mut server = NatsServer::with_config(&users("nothing"));
+    let url = |user: &str| format!("nats://{user}:secret@127.0.0.1:{}", server.port());
+    let one = Node::start(nats(&url("one")).node("one").ttl(TTL)).await;
+    let two = Node::start(nats(&url("two")).node("two").ttl(TTL)).await;
+    let mut ann = one.member("lobby").await;
+    ask(&mut ann, "register ann", "ok").await;
+    let id = one.pool.list()[0].id;
+    let owner = in_time(two.cluster.whereis("ann")).await.unwrap().unwrap();
+    let page = in_time(two.cluster.topic("lobby").presence(None, 10)).await.unwrap();
+    let member = two.cluster.member(&page.members[0]);
+    in_time(owner.send("to the owner")).await.unwrap();
+    ann.expect(b"to the owner\n").await;
+    server.configure(&users("$KV.test_leases.>"));
+    server.stop();
+    server.start_again();
+    eventually(|| !one.cluster.owns(id, "ann")).await;
+    // The process answers, but it does not know whether the name has another owner by now.
+    let answers = async {
+        while member.send("to the member").await.is_err() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    in_time(answers).await;
+    ann.expect(b"to the member\n").await;
+    let refused = in_time(owner.send("to the owner")).await;
+    assert!(matches!(refused, Err(DeliveryError::NoOwner)), "{refused:?}");
+    in_time(member.send("end")).await.unwrap();
+    ann.expect(b"end\n").await;
 }
 
 #[actix::test]

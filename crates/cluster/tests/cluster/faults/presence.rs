@@ -75,3 +75,62 @@ async fn changes_that_were_lost_are_found_and_nothing_else_changes() {
     in_time(one.cluster.leave()).await;
     in_time(two.cluster.leave()).await;
 }
+
+#[actix::test]
+async fn a_lost_change_is_found_with_the_next_one() {
+    // Longer than the test: no node is asked again meanwhile.
+    let ttl = Duration::from_secs(600);
+    let server = NatsServer::start();
+    let proxy = Proxy::to(&server).await;
+    let one = Node::start(nats(&server.url).node("one").ttl(ttl)).await;
+    let two = Node::start(nats(&proxy.url).node("two").ttl(ttl)).await;
+    let (mut stays, leaves) = (two.member("lobby").await, two.member("lobby").await);
+    let (mut watched, mut near) = (Watched::new(&one, "lobby"), Watched::new(&two, "lobby"));
+    watched.until_complete().await;
+    near.until_complete().await;
+    assert_eq!(watched.found().len(), 2);
+    proxy.close().await;
+    eventually(|| !two.cluster.is_connected()).await;
+    near.drain();
+    drop(leaves);
+    let PresenceChange::Left(left) = near.next().await else { panic!("it has left") };
+    assert_eq!(watched.found().len(), 2);
+    proxy.open();
+    eventually(|| two.cluster.is_connected()).await;
+    ask(&mut stays, "label ann", "ok").await;
+    let changes = [watched.next().await, watched.next().await];
+    assert!(changes.contains(&PresenceChange::Left(left)), "{changes:?}");
+    watched.until_complete().await;
+    assert_eq!(watched.found(), truth(&[&one, &two], "lobby"));
+    in_time(one.cluster.leave()).await;
+    in_time(two.cluster.leave()).await;
+}
+
+#[actix::test]
+async fn a_watch_that_was_away_finds_what_has_changed_meanwhile() {
+    let server = NatsServer::start();
+    let proxy = Proxy::to(&server).await;
+    let one = Node::start(nats(&proxy.url).node("one").ttl(TTL)).await;
+    let two = Node::start(nats(&server.url).node("two").ttl(TTL)).await;
+    let (mut stays, leaves) = (two.member("lobby").await, two.member("lobby").await);
+    let mut watched = Watched::new(&one, "lobby");
+    watched.until_complete().await;
+    // Some messages, so that the node counts from a higher number than afterwards.
+    for label in ["a", "b", "c"] {
+        ask(&mut stays, &format!("label {label}"), "ok").await;
+        watched.next().await;
+    }
+    proxy.close().await;
+    eventually(|| two.cluster.info().watched_topics == 0).await;
+    drop(leaves);
+    eventually(|| two.pool.connections() == 1).await;
+    proxy.open();
+    reached(&one, NodeState::Joined).await;
+    let is_left = |change| matches!(change, PresenceChange::Left(member) if &*member.node == "two");
+    assert!(is_left(watched.next().await));
+    ask(&mut stays, "label d", "ok").await;
+    eventually(|| watched.found() == truth(&[&one, &two], "lobby")).await;
+    watched.until_complete().await;
+    in_time(one.cluster.leave()).await;
+    in_time(two.cluster.leave()).await;
+}
