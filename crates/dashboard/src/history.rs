@@ -280,6 +280,13 @@ mod tests {
     }
 
     #[test]
+    fn a_ring_is_bounded_however_often_there_are_samples() {
+        let mut ring = ring(1, 1);
+        (0..1_000).for_each(|_| ring.add(&point(7)));
+        assert_eq!(ring.points.len(), 60);
+    }
+
+    #[test]
     fn time_without_samples_is_a_gap() {
         let (mut short, mut long) = (ring(1, 1), ring(60, 30));
         for at in (0..10).chain(50..60).chain([63]) {

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use actix_acceptor_dashboard::{Dashboard, DashboardPool};
 use actix_web::http::StatusCode;
 use serde_json::json;
-use support::{connect, eventually};
+use support::{connect, eventually, in_time, Peer};
+use tokio::net::TcpSocket;
 
 use crate::client::*;
 
@@ -168,4 +169,20 @@ async fn an_address_is_denied_and_allowed_again() {
     let none = post(&dashboard, "/undeny", json!({"address": "127.0.0.1"})).await;
     assert_eq!(none.code(), "not_found");
     assert_eq!(post(&dashboard, "/deny", json!({"address": "localhost"})).await.code(), "invalid_parameter");
+}
+
+#[actix::test]
+async fn a_denial_ends_the_connections_of_its_address_only() {
+    let chat = chat().await;
+    let dashboard = dashboard(&chat);
+    let mut ann = guest(&chat, "hello").await;
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+    let address = chat.local_addrs()[0].socket().unwrap();
+    let mut bob = Peer(in_time(socket.connect(address)).await.unwrap());
+    bob.echo("hello\n").await;
+    let denied = post(&dashboard, "/deny", json!({"address": "127.0.0.2", "kill": true})).await;
+    assert_eq!(denied.json(), json!({"rule": "deny 127.0.0.2/32", "killed": 1}));
+    bob.until_gone().await;
+    ann.echo("still here\n").await;
 }

@@ -64,6 +64,11 @@ async fn a_grace_period_keeps_the_configured_delay() {
     let drain = until(&dashboard, "/api/pools/0", |pool| !pool["drain"].is_null()).await["drain"].clone();
     let (delay, all) = (drain["delay_left"].as_f64().unwrap(), drain["remaining"].as_f64().unwrap());
     assert!((3_500.0..=3_600.0).contains(&delay) && (4_100.0..=4_200.0).contains(&all), "{drain}");
+    // Both are counted down.
+    let is_less = |pool: &serde_json::Value| {
+        pool["drain"]["delay_left"].as_f64() < Some(delay) && pool["drain"]["remaining"].as_f64() < Some(all)
+    };
+    until(&dashboard, "/api/pools/0", is_less).await;
     // Not ready, but still accepting.
     guest(&chat, "hello").await;
     chat.stop(Duration::ZERO).await;

@@ -1,5 +1,6 @@
 //! What peers send is data: in JSON, in events, in the log and in metrics.
 
+use actix_acceptor_dashboard::{Dashboard, DashboardPool};
 use actix_web::http::StatusCode;
 use serde_json::json;
 use support::logs;
@@ -73,6 +74,24 @@ async fn hostile_parameters_stay_in_their_log_line() {
         assert!(!text.contains(char::is_control) && text.chars().count() <= 301, "{text:?}");
     }
     assert_eq!(events["events"][0]["kind"], "action");
+}
+
+#[actix::test]
+async fn hostile_outcomes_and_names_stay_in_their_log_line() {
+    logs::listen();
+    let chat = pool("outcomes\n2030-01-01 INFO forged").await;
+    let _ann = guest(&chat, "hello").await;
+    // What the program says about a text may contain it.
+    let dashboard = Dashboard::new(DashboardPool::with_text(&chat, |text| panic!("no reply for {text}")));
+    let answer = post(&dashboard, "/send", json!({"text": format!("a\n{MARKUP}"), "to": "all"})).await;
+    assert_eq!(answer.code(), "failed");
+    let of_pool = |line: &logs::Line| line.fields.get("pool").is_some_and(|pool| pool.starts_with("outcomes"));
+    let lines = logs::lines(|line| line.message() == "dashboard action" && of_pool(line));
+    assert_eq!(lines.len(), 1);
+    assert!(lines[0].fields["outcome"].contains("no reply for a\\n<script>"), "{:?}", lines[0].fields);
+    for value in lines[0].fields.values() {
+        assert!(!value.contains(|c: char| c.is_control() || c == '\u{202e}'), "{value:?}");
+    }
 }
 
 #[actix::test]

@@ -93,3 +93,27 @@ async fn two_thousand_rows_are_sorted_filtered_and_paged() {
         );
     }
 }
+
+#[actix::test]
+async fn a_filter_finds_labels_ids_and_addresses() {
+    let chat = chat().await;
+    let dashboard = dashboard(&chat);
+    let mut peers = Vec::new();
+    for n in 0..12 {
+        peers.push(guest(&chat, &format!("{} guest-{n}", if n % 3 == 0 { "label" } else { "hello" })).await);
+    }
+    let everything = get(&dashboard, "/connections").await["connections"].clone();
+    let all = everything.as_array().unwrap();
+    assert_eq!(all.len(), 12);
+    let port = all[5]["peer"].as_str().unwrap().rsplit(':').next().unwrap().to_owned();
+    let ids_as_text: Vec<_> = (1..=12).map(|id: u32| id.to_string()).collect();
+    let others = ["GUEST-", "guest-9", "127.0.0.1:", &port, "nothing"];
+    for part in ids_as_text.iter().map(String::as_str).chain(others) {
+        let is_match = |row: &&Value| {
+            let texts = [row["id"].to_string(), row["peer"].to_string(), row["label"].to_string()];
+            texts.iter().any(|text| text.contains(&part.to_lowercase()))
+        };
+        let expected: Vec<_> = all.iter().filter(is_match).map(|row| row["id"].as_u64().unwrap()).collect();
+        assert_eq!(ids(&get(&dashboard, &format!("/connections?filter={part}")).await), expected, "{part}");
+    }
+}
