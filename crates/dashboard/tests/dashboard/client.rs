@@ -90,9 +90,9 @@ impl Answer {
 /// Sends a request to an application of its own. The clones of the dashboard share one state.
 pub(crate) async fn call(dashboard: &Dashboard, request: TestRequest) -> Answer {
     let app = init_service(App::new().service(dashboard.clone())).await;
-    let response = call_service(&app, request.to_request()).await;
+    let response = in_time(call_service(&app, request.to_request())).await;
     let (status, headers) = (response.status(), response.headers().clone());
-    Answer { status, headers, body: read_body(response).await }
+    Answer { status, headers, body: in_time(read_body(response)).await }
 }
 
 pub(crate) fn local() -> SocketAddr {

@@ -9,6 +9,9 @@ use super::nats;
 use crate::nats_server::NatsServer;
 use crate::nodes::{Node, World};
 
+/// The buckets are made again, leases are taken, and records are stored, at intervals.
+const LIMIT: Duration = Duration::from_secs(60);
+
 /// Waits until a node sees this owner. Until the buckets are there again, the answer may be an error.
 async fn until_owner(node: &Node, name: &str, owner: &str) {
     let is_owner = async {
@@ -20,7 +23,7 @@ async fn until_owner(node: &Node, name: &str, owner: &str) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    in_time(is_owner).await;
+    within(LIMIT, is_owner).await;
 }
 
 /// Registers a name, as soon as that is possible.
@@ -39,7 +42,7 @@ async fn until_registered(node: &Node, name: &str) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    in_time(is_registered).await;
+    within(LIMIT, is_registered).await;
     until_owner(node, name, node.cluster.node()).await;
 }
 
@@ -74,7 +77,7 @@ async fn a_bucket_that_an_operator_has_removed_is_made_again() {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        within(Duration::from_secs(60), is_back).await;
+        within(LIMIT, is_back).await;
     }
     until_registered(&two, "bob").await;
     drop(ann);
