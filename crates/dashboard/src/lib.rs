@@ -99,13 +99,13 @@
 //! the workers of the application serve its other requests meanwhile. Packets cost nothing extra. At most 32 viewers receive
 //! updates, one message a second each; a viewer that does not read them is disconnected.
 //!
-//! With 18,000 connections and 40,000 packets a second on one core, of which the server used 42 %, the threads of the dashboard and
+//! With 18,000 connections and 40,000 packets a second on one core, of which the server used 44 %, the threads of the dashboard and
 //! its web server used this share of the server's CPU:
 //!
 //! | | share |
 //! |---|---|
 //! | no viewer | 0.3 % |
-//! | one viewer: updates, a page of the table, sorted by idle time and filtered by address, and one connection, each once a second | 1.4 % |
+//! | one viewer: updates, a page of the table, sorted by idle time and filtered by address, and one connection, each once a second | 1.5 % |
 //!
 //! In both cases, the CPU time of the whole server and the response time differed from those without a dashboard by no more than
 //! the noise of the machine. `cargo run --release -p bench -- dashboard` measures it.
