@@ -17,7 +17,7 @@ import {
 } from "./format.js";
 import { OLD_MS } from "./table.js";
 
-/** How often the history of so many minutes is read, in milliseconds. */
+/** The interval at which the history of 1, 10 and 60 minutes is read, in milliseconds. */
 const STEPS = { 1: 900, 10: 4900, 60: 14_900 };
 
 const REFUSED = ["limit", "per_peer", "rate", "denied", "overload", "descriptors", "draining"];
